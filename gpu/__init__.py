@@ -1,0 +1,1 @@
+"""CUDA kernels under the names of `mergesketch.lsh.cpu`; this version ships none yet."""

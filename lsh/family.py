@@ -1,0 +1,140 @@
+"""What a hash family is, and the configuration mechanism that families and sketches share.
+
+A family of locality-sensitive hash functions turns rows into integer codes. Its codes collide with a
+probability that depends on how alike two rows are; that probability, as a function of two rows, is a
+kernel, and every sketch over the family estimates sums of that kernel.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["Configured", "HashFamily", "differing_field", "family_from_config"]
+
+
+class Configured:
+    """An object that is told by its constructor's arguments, all of them JSON-able or families.
+
+    A subclass names them in `_parameters` and keeps each as an attribute of that name.
+    """
+
+    _parameters: ClassVar[tuple[str, ...]] = ()
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments as JSON-able values; two objects merge only if these agree."""
+        values = {name: getattr(self, name) for name in self._parameters}
+        return {
+            name: value.config() if isinstance(value, Configured) else value for name, value in values.items()
+        }
+
+    @classmethod
+    def _from_config(cls, config: Mapping[str, Any]) -> Self:
+        return cls(
+            **{
+                name: family_from_config(value) if isinstance(value, Mapping) else value
+                for name, value in config.items()
+            }
+        )
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._parameters)
+        return f"{type(self).__name__}({shown})"
+
+
+def differing_field(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str | None:
+    """The first field in which two configurations differ, as ``"name: x here, y there"``."""
+    for name in [*ours, *(key for key in theirs if key not in ours)]:
+        a, b = ours.get(name), theirs.get(name)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            inner = differing_field(a, b)
+            if inner is not None:
+                return f"{name}.{inner}"
+        elif a != b:
+            return f"{name}: {a!r} here, {b!r} there"
+    return None
+
+
+class HashFamily(Configured, ABC):
+    """`n_hashes` hash functions drawn from one locality-sensitive family.
+
+    Attributes
+    ----------
+    n_hashes : int
+        Columns of the codes: the rows of a sketch, the tables of an index.
+    n_buckets : int
+        Codes lie in [0, n_buckets), n_buckets <= 2**32.
+    seed : int
+        Same parameters and seed, same codes: on any machine, over any number of threads.
+
+    Notes
+    -----
+    A subclass draws its random parameters lazily, at the first call that needs them, with
+    `mergesketch.lsh.random`; so a configuration that came from a file allocates nothing.
+    """
+
+    n_hashes: int
+    n_buckets: int
+    seed: int
+    #: Probability that two rows that the family tells apart still share a bucket: 1/n_buckets after
+    #: rehashing into n_buckets, 0 where the code itself is the bucket.
+    chance_collision: float
+    _registry: ClassVar[dict[str, type[HashFamily]]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        HashFamily._registry.setdefault(cls.__name__, cls)
+
+    @abstractmethod
+    def hash(self, X: Any) -> NDArray[np.uint32]:
+        """Codes of the rows of `X`.
+
+        Returns
+        -------
+        ndarray of shape (n, n_hashes), uint32, C order
+        """
+
+    def hash_query(self, Q: Any) -> NDArray[np.uint32]:
+        """Codes of query rows: `hash`, unless the family treats queries unlike data."""
+        return self.hash(Q)
+
+    @abstractmethod
+    def collision_probability(self, distance: ArrayLike) -> NDArray[np.float64]:
+        """Probability that one hash (after concatenation, before rehashing) collides at `distance`."""
+
+    @abstractmethod
+    def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:
+        """Pairwise collision probabilities, shape (len(X), len(Y)); the exact, slow reference."""
+
+    def config(self) -> dict[str, Any]:
+        return {"family": type(self).__name__, **super().config()}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, HashFamily) and self.config() == other.config()
+
+    def __hash__(self) -> int:
+        return hash(repr(self.config()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return family_from_config, (self.config(),)
+
+
+def family_from_config(config: Mapping[str, Any]) -> HashFamily:
+    """The family that `config` tells of, the inverse of ``family.config()``.
+
+    Raises
+    ------
+    ValueError
+        If the configuration names no known family or its arguments are refused.
+    """
+    arguments = dict(config)
+    name = arguments.pop("family", None)
+    cls = HashFamily._registry.get(name) if isinstance(name, str) else None
+    if cls is None:
+        known = ", ".join(sorted(HashFamily._registry))
+        raise ValueError(f"family must be one of {known}, got {name!r}")
+    return cls._from_config(arguments)

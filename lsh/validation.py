@@ -1,0 +1,204 @@
+"""Checks of arguments; every message names the argument, what was expected and what came."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from .threads import map_blocks
+
+__all__ = ["check_choice", "check_csr", "check_dense", "check_int", "check_real", "check_sets"]
+
+_ROWS_BLOCK = 1 << 16
+
+
+def check_int(name: str, value: Any, minimum: int, maximum: int | None = None) -> int:
+    """`value` as a Python int within [minimum, maximum]; booleans and floats are refused."""
+    wanted = f"an integer of at least {minimum}"
+    if maximum is not None:
+        wanted = f"an integer from {minimum} to {maximum}"
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be {wanted}, got {value!r}")
+    result = int(value)
+    if result < minimum or (maximum is not None and result > maximum):
+        raise ValueError(f"{name} must be {wanted}, got {value!r}")
+    return result
+
+
+def check_real(name: str, value: Any, low: float, high: float, *, closed: bool = False) -> float:
+    """`value` as a float in the open (or, with `closed`, closed) interval from low to high."""
+    wanted = f"a number in {'[' if closed else '('}{low:g}, {high:g}{']' if closed else ')'}"
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be {wanted}, got {value!r}")
+    result = float(value)
+    inside = low <= result <= high if closed else low < result < high
+    if not inside:
+        raise ValueError(f"{name} must be {wanted}, got {value!r}")
+    return result
+
+
+def check_choice(name: str, value: Any, choices: Collection[Any]) -> Any:
+    """`value`, which must be one of `choices`."""
+    if not isinstance(value, (str, int)) or value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+    return value
+
+
+@njit(cache=True, nogil=True)
+def _count_nonfinite_32(bits, start, stop):  # type: ignore[no-untyped-def]
+    # On the bit patterns, for integer comparisons vectorise where float ones would not.
+    bad = 0
+    for i in range(start, stop):
+        bad += (bits[i] & np.uint32(0x7F800000)) == np.uint32(0x7F800000)
+    return bad
+
+
+@njit(cache=True, nogil=True)
+def _count_nonfinite_64(bits, start, stop):  # type: ignore[no-untyped-def]
+    bad = 0
+    for i in range(start, stop):
+        bad += (bits[i] & np.uint64(0x7FF0000000000000)) == np.uint64(0x7FF0000000000000)
+    return bad
+
+
+def check_finite(name: str, array: NDArray[Any]) -> None:
+    """Refuse NaN and infinity in a C-contiguous float32 or float64 array."""
+    flat = array.reshape(-1)
+    if array.dtype == np.float32:
+        bits, kernel = flat.view(np.uint32), _count_nonfinite_32
+    else:
+        bits, kernel = flat.view(np.uint64), _count_nonfinite_64
+    if sum(map_blocks(lambda a, b: kernel(bits, a, b), bits.size, 1 << 20)):
+        row = int(np.flatnonzero(~np.isfinite(flat))[0])
+        place = np.unravel_index(row, array.shape)
+        raise ValueError(f"{name} must be finite, got {flat[row]} at index {tuple(int(i) for i in place)}")
+
+
+def check_dense(X: Any, n_features: int | None = None, name: str = "X") -> NDArray[Any]:
+    """`X` as a finite, C-contiguous float32 or float64 matrix of shape (n, n_features).
+
+    float32 and float64 are kept; other real dtypes (integers, booleans, float16) become float32 when
+    that is exact for their range, and float64 otherwise. Nothing is copied that need not be.
+    """
+    if hasattr(X, "tocsr"):
+        raise TypeError(f"{name} must be a dense array, got a sparse one; pass {name}.toarray()")
+    array = np.asarray(X)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    if array.ndim != 2:
+        raise ValueError(
+            f"{name} must be a matrix of shape (n, features), got {array.ndim}-D shape {array.shape}"
+        )
+    if n_features is not None and array.shape[1] != n_features:
+        raise ValueError(f"{name} must have {n_features} columns, got {array.shape[1]}")
+    if array.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+        small = array.dtype.kind == "b" or array.dtype.itemsize <= 2
+        array = array.astype(np.float32 if small else np.float64)
+    array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+    check_finite(name, array)
+    return array
+
+
+@njit(cache=True, nogil=True)
+def _rows_not_canonical(indptr, indices, start, stop):  # type: ignore[no-untyped-def]
+    bad = 0
+    for row in range(start, stop):
+        for j in range(indptr[row] + 1, indptr[row + 1]):
+            bad += indices[j] <= indices[j - 1]
+    return bad
+
+
+def check_csr(
+    X: Any, n_features: int | None = None, name: str = "X"
+) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[Any]]:
+    """``(indptr, indices, data)`` of a SciPy sparse matrix, rows sorted and free of duplicates.
+
+    Unsorted rows and duplicate entries (which add up, as in SciPy) are put right on a copy.
+    `indptr` comes back as int64, `indices` as int32 or int64, `data` as float32 or float64.
+    """
+    if not hasattr(X, "tocsr"):
+        raise TypeError(f"{name} must be a SciPy sparse matrix, got {type(X).__name__}")
+    matrix = X.tocsr()
+    if n_features is not None and matrix.shape[1] != n_features:
+        raise ValueError(f"{name} must have {n_features} columns, got {matrix.shape[1]}")
+    if matrix.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must hold real numbers, got dtype {matrix.dtype}")
+    indptr = np.ascontiguousarray(matrix.indptr, dtype=np.int64)
+    _check_offsets(indptr, matrix.indices.size, f"{name}.indptr")
+    indices, data = matrix.indices, matrix.data
+    if indices.size and (indices.min() < 0 or indices.max() >= matrix.shape[1]):
+        raise ValueError(
+            f"{name}.indices must lie in [0, {matrix.shape[1]}), got {indices.min()} to {indices.max()}"
+        )
+    n = indptr.size - 1
+    if sum(map_blocks(lambda a, b: _rows_not_canonical(indptr, indices, a, b), n, _ROWS_BLOCK)):
+        matrix = matrix.copy()
+        matrix.sum_duplicates()
+        indptr = np.ascontiguousarray(matrix.indptr, dtype=np.int64)
+        indices, data = matrix.indices, matrix.data
+    if data.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+        data = data.astype(np.float32 if data.dtype.itemsize <= 2 else np.float64)
+    data = np.ascontiguousarray(data)
+    check_finite(f"{name}.data", data)
+    return indptr, np.ascontiguousarray(indices), data
+
+
+def _check_offsets(offsets: NDArray[np.int64], n_values: int, name: str) -> None:
+    if offsets.ndim != 1 or offsets.size == 0:
+        raise ValueError(f"{name} must be 1-D with at least one entry, got shape {offsets.shape}")
+    if offsets[0] != 0 or offsets[-1] != n_values or bool((np.diff(offsets) < 0).any()):
+        raise ValueError(
+            f"{name} must rise from 0 to {n_values} (the number of tokens), got {offsets[0]} to {offsets[-1]}"
+        )
+
+
+def check_sets(X: Any, name: str = "X") -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Sets as ``(tokens, offsets)``: row i is ``tokens[offsets[i]:offsets[i + 1]]``.
+
+    Accepts a SciPy sparse matrix (the columns of its non-zero entries), a pair
+    ``(tokens, offsets)``, or a list of integer arrays. Tokens are any 64-bit integers; negative ones
+    are taken modulo 2**64. Order and repetition within a row do not matter to a set, so neither is
+    checked.
+    """
+    if hasattr(X, "tocsr"):
+        matrix = X.tocsr()
+        if matrix.dtype.kind not in "fiub":
+            raise TypeError(f"{name} must hold real numbers, got dtype {matrix.dtype}")
+        if matrix.data.size and not np.all(matrix.data):
+            matrix = matrix.copy()
+            matrix.eliminate_zeros()
+        tokens, offsets = matrix.indices, matrix.indptr
+    elif isinstance(X, tuple) and len(X) == 2:
+        tokens, offsets = np.asarray(X[0]), np.asarray(X[1])
+    elif isinstance(X, (list, tuple)):
+        rows = [np.asarray(row) for row in X]
+        for i, row in enumerate(rows):
+            if row.ndim != 1 or (row.size and row.dtype.kind not in "iu"):
+                raise TypeError(
+                    f"{name}[{i}] must be a 1-D array of integers, got dtype {row.dtype} and shape "
+                    f"{row.shape}"
+                )
+        offsets = np.zeros(len(rows) + 1, dtype=np.int64)
+        np.cumsum([row.size for row in rows], out=offsets[1:])
+        full = [row.astype(np.uint64, copy=False) for row in rows if row.size]
+        tokens = np.concatenate(full) if full else np.empty(0, dtype=np.uint64)
+    else:
+        raise TypeError(
+            f"{name} must be a SciPy sparse matrix, a pair (tokens, offsets) or a list of integer "
+            f"arrays, got {type(X).__name__}"
+        )
+    if tokens.ndim != 1 or (tokens.size and tokens.dtype.kind not in "iu"):
+        raise TypeError(
+            f"{name} must hold a 1-D array of integer tokens, got dtype {tokens.dtype} and shape "
+            f"{tokens.shape}"
+        )
+    if offsets.dtype.kind not in "iu":
+        raise TypeError(f"{name} must have integer offsets, got dtype {offsets.dtype}")
+    offsets = np.ascontiguousarray(offsets, dtype=np.int64)
+    _check_offsets(offsets, tokens.size, f"{name} offsets")
+    return np.ascontiguousarray(tokens.astype(np.uint64, copy=False)), offsets

@@ -1,0 +1,6 @@
+"""The sketches, their common interface and their storage."""
+
+from .base import MergeableSketch, StateArray
+from .storage import inspect, load
+
+__all__ = ["MergeableSketch", "StateArray", "inspect", "load"]

@@ -1,0 +1,372 @@
+"""The common interface: a sketch is a configuration and a commutative monoid of arrays.
+
+A subclass declares its configuration (`_parameters`), its state (`_layout`) with the reduction that
+merges each array, and its own updates and queries. Merging, subtraction, copying, equality,
+serialization, pickling and memory accounting are written here, once.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import IncompatibleSketchError
+from ..lsh.family import Configured, differing_field
+
+__all__ = ["REDUCTIONS", "MergeableSketch", "StateArray", "StateSpec", "sketch_classes"]
+
+#: In-place combination of two arrays for each named reduction. A reduction outside this table is a
+#: sketch's own and goes through `MergeableSketch._reduce_custom`.
+REDUCTIONS: dict[str, Callable[..., Any]] = {
+    "sum": np.add,
+    "max": np.maximum,
+    "min": np.minimum,
+    "or": np.bitwise_or,
+}
+
+
+@dataclass(frozen=True)
+class StateSpec:
+    """One array of a sketch's state, before it is allocated.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    dtype : str
+        NumPy name of the dtype that a new sketch has.
+    reduction : str
+        "sum", "max", "min", "or", or a name of the sketch's own.
+    fill : int or float
+        The identity of the reduction.
+    widens_to : str or None
+        For integer sums: the dtype that the array grows into before a counter would wrap.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    reduction: str
+    fill: int | float = 0
+    widens_to: str | None = None
+
+    def accepts(self, array: NDArray[Any]) -> bool:
+        """Whether `array` could be this state."""
+        dtypes = {np.dtype(self.dtype), np.dtype(self.widens_to or self.dtype)}
+        return array.shape == self.shape and array.dtype in dtypes
+
+
+@dataclass(frozen=True)
+class StateArray:
+    """One array of a sketch's state and the name of the reduction that merges it."""
+
+    array: NDArray[Any]
+    reduction: str
+
+
+class MergeableSketch(Configured, ABC):
+    """Base of every sketch: built in one pass, and merged exactly.
+
+    Two sketches merge if and only if their classes and configurations are equal. For integer states
+    merging is bit for bit what one sketch over all the data would hold, in any order and grouping;
+    for float states it is so up to rounding.
+    """
+
+    _registry: ClassVar[dict[str, type[MergeableSketch]]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        MergeableSketch._registry.setdefault(cls.__name__, cls)
+
+    # -- what a sketch declares -------------------------------------------------------------------
+
+    @abstractmethod
+    def _layout(self) -> dict[str, StateSpec]:
+        """The arrays of the state (`n_updates` aside), from the configuration alone."""
+
+    @abstractmethod
+    def update(self, X: Any) -> Self:
+        """Take in a batch of rows or keys; returns the sketch itself."""
+
+    def _reduce_custom(
+        self, reduction: str, ours: dict[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]
+    ) -> None:
+        """Merge the arrays that share a reduction of the sketch's own into `ours`, in place."""
+        raise TypeError(f"{type(self).__name__} declares no reduction named {reduction!r}")
+
+    def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Raise ValueError if `arrays` (right in shape and dtype) cannot be a state of this sketch.
+
+        A loader calls it before the arrays are taken over: whatever a kernel uses as an index or a
+        length must be checked here, for a stranger's file may hold anything.
+        """
+
+    def _canonicalise(self) -> None:
+        """Bring the state into the one form that equal contents share; most sketches have but one."""
+
+    # -- state ------------------------------------------------------------------------------------
+
+    def _specs(self) -> dict[str, StateSpec]:
+        return {**self._layout(), "n_updates": StateSpec((1,), "int64", "sum")}
+
+    @cached_property
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        # Allocated at first use, so that a loader can check a stranger's file before any memory is
+        # taken. Zeros come from the system untouched.
+        return {
+            name: np.zeros(spec.shape, spec.dtype)
+            if spec.fill == 0
+            else np.full(spec.shape, spec.fill, spec.dtype)
+            for name, spec in self._specs().items()
+        }
+
+    @cached_property
+    def _bounds(self) -> dict[str, int]:
+        """For integer sums: an upper bound of any counter's magnitude, tightened when it matters."""
+        return {}
+
+    @property
+    def state(self) -> Mapping[str, StateArray]:
+        """The named arrays and their reductions. Views, not copies: do not write to them."""
+        self._canonicalise()
+        specs = self._specs()
+        return {name: StateArray(a, specs[name].reduction) for name, a in self._arrays.items()}
+
+    @property
+    def n_updates(self) -> int:
+        """Rows or keys taken in so far, over all merged parts (less those subtracted)."""
+        return int(self._arrays["n_updates"][0])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the state; known from the configuration, save that counters may have widened."""
+        return sum(array.nbytes for array in self._arrays.values())
+
+    def _bound(self, name: str) -> int:
+        """The largest magnitude among the counters `name`, measured once and then kept up."""
+        array = self._arrays[name]
+        if name not in self._bounds:
+            self._bounds[name] = max(int(array.max()), -int(array.min())) if array.size else 0
+        return self._bounds[name]
+
+    def _reserve(self, name: str, amount: int) -> None:
+        """Make sure that no counter of `name` wraps when up to `amount` is added to each.
+
+        Call it before anything changes. Widens the array, or raises OverflowError.
+        """
+        array = self._arrays[name]
+        if self._bound(name) + amount > np.iinfo(array.dtype).max:
+            del self._bounds[name]
+            needed = self._bound(name) + amount
+            wider = self._specs()[name].widens_to
+            if needed > np.iinfo(array.dtype).max and wider not in (None, array.dtype.name):
+                array = self._arrays[name] = array.astype(wider)
+            if needed > np.iinfo(array.dtype).max:
+                raise OverflowError(
+                    f"{type(self).__name__}.{name} cannot count beyond "
+                    f"{np.iinfo(array.dtype).max}; {amount} more might"
+                )
+        self._bounds[name] += amount
+
+    def _integer_sums(self) -> list[str]:
+        specs = self._specs()
+        return [n for n, s in specs.items() if s.reduction == "sum" and np.dtype(s.dtype).kind in "iu"]
+
+    # -- merging ----------------------------------------------------------------------------------
+
+    def _check_compatible(self, other: object) -> None:
+        if type(other) is not type(self):
+            raise IncompatibleSketchError(
+                f"expected a {type(self).__name__} to merge, got {type(other).__name__}"
+            )
+        assert isinstance(other, MergeableSketch)
+        difference = differing_field(self.config(), other.config())
+        if difference is not None:
+            raise IncompatibleSketchError(f"{type(self).__name__} sketches differ in {difference}")
+
+    def merge(self, *others: Self) -> Self:
+        """Take in other sketches of the same configuration, in place.
+
+        Parameters
+        ----------
+        *others : same class and configuration
+            Unchanged. The sketch itself may be among them, and then counts twice.
+
+        Returns
+        -------
+        The sketch itself.
+
+        Raises
+        ------
+        IncompatibleSketchError
+            Naming the first field that differs; nothing is changed.
+        OverflowError
+            If a 64-bit counter could wrap; nothing is changed.
+        """
+        for other in others:
+            self._check_compatible(other)
+        others = tuple(other.copy() if other is self else other for other in others)
+        for name in self._integer_sums():
+            self._reserve(name, sum(other._bound(name) for other in others))
+        for other in others:
+            other._canonicalise()
+            self._reduce_arrays(other._arrays)
+        return self
+
+    def _reduce_arrays(self, theirs: Mapping[str, NDArray[Any]]) -> None:
+        custom: dict[str, list[str]] = {}
+        for name, spec in self._specs().items():
+            if spec.reduction in REDUCTIONS:
+                ours = self._arrays[name]
+                REDUCTIONS[spec.reduction](ours, theirs[name], out=ours)
+            else:
+                custom.setdefault(spec.reduction, []).append(name)
+        for reduction, names in custom.items():
+            ours_of = {name: self._arrays[name] for name in names}
+            self._reduce_custom(reduction, ours_of, {name: theirs[name] for name in names})
+
+    def __or__(self, other: Self) -> Self:
+        if not isinstance(other, MergeableSketch):
+            return NotImplemented
+        return self.copy().merge(other)
+
+    def subtract(self, other: Self) -> Self:
+        """Take another sketch's data out again, in place; for sketches whose states all add.
+
+        Parameters
+        ----------
+        other : same class and configuration
+            Usually a part that was merged in before. Unchanged.
+
+        Raises
+        ------
+        TypeError
+            If a state of this class is not a sum.
+        IncompatibleSketchError, OverflowError
+            As `merge` does; nothing is changed.
+        """
+        others = sorted({s.reduction for s in self._specs().values()} - {"sum"})
+        if others:
+            raise TypeError(f"{type(self).__name__} cannot subtract: its state merges by {', '.join(others)}")
+        self._check_compatible(other)
+        for name in self._integer_sums():
+            self._reserve(name, other._bound(name))
+        theirs = dict(other._arrays)
+        for name, ours in self._arrays.items():
+            np.subtract(ours, theirs[name], out=ours)
+        return self
+
+    # -- copies and comparison --------------------------------------------------------------------
+
+    def empty_like(self) -> Self:
+        """A new sketch of the same configuration without data: the identity of merging."""
+        new = object.__new__(type(self))
+        own = {"_arrays", "_bounds"}
+        new.__dict__.update({k: v for k, v in self.__dict__.items() if k not in own})
+        return new
+
+    def copy(self) -> Self:
+        """A new sketch of the same configuration and state, sharing no state memory."""
+        return self.empty_like()._adopt({name: a.copy() for name, a in self._arrays.items()})
+
+    def _adopt(self, arrays: dict[str, NDArray[Any]]) -> Self:
+        self.__dict__["_arrays"] = arrays
+        self.__dict__.pop("_bounds", None)
+        return self
+
+    def __copy__(self) -> Self:
+        return self.copy()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self.copy()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, MergeableSketch):
+            return NotImplemented
+        if type(self) is not type(other) or self.config() != other.config():
+            return False
+        self._canonicalise()
+        other._canonicalise()
+        return all(np.array_equal(a, other._arrays[name]) for name, a in self._arrays.items())
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<{super().__repr__()}: {self.n_updates:,} updates, {self.nbytes:,} bytes>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self._canonicalise()
+        return _rebuild, (type(self), self.config(), dict(self._arrays))
+
+    # -- storage ----------------------------------------------------------------------------------
+
+    def to_bytes(self) -> bytes:
+        """The sketch as bytes of the common file format; the inverse of `from_bytes`."""
+        from .storage import to_bytes
+
+        return to_bytes(self)
+
+    @classmethod
+    def from_bytes(cls, buffer: bytes | bytearray | memoryview) -> Self:
+        """The sketch that `to_bytes` wrote.
+
+        Raises
+        ------
+        SketchFormatError
+            If the bytes are truncated, damaged, of another version or class. Nothing in them is
+            executed, and no memory is taken beyond their own size.
+        """
+        from .storage import from_bytes
+
+        return from_bytes(buffer, cls)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the sketch to a file, atomically: readers see the old file or the whole new one."""
+        from .storage import save
+
+        save(self, path)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], *, mmap: bool = False) -> Self:
+        """Read a sketch of this class from a file.
+
+        Parameters
+        ----------
+        path : path
+        mmap : bool
+            Map the file instead of reading it: opens at once whatever the size, pages are read when
+            touched and shared between processes. Updates go to private copies of pages, never to the
+            file. The checksum of the arrays is then not verified (that of the configuration is).
+
+        Raises
+        ------
+        SketchFormatError
+            If the file is truncated, damaged, of another version or class.
+        OSError
+            If it cannot be read.
+        """
+        from .storage import load
+
+        sketch = load(path, mmap=mmap, expected=cls)
+        assert isinstance(sketch, cls)
+        return sketch
+
+
+def _rebuild(
+    cls: type[MergeableSketch], config: dict[str, Any], arrays: dict[str, NDArray[Any]]
+) -> MergeableSketch:
+    return cls._from_config(config)._adopt(arrays)
+
+
+def sketch_classes() -> dict[str, type[MergeableSketch]]:
+    """Every concrete sketch class of the library by name; the laws are tested over all of them."""
+    return {
+        name: cls
+        for name, cls in MergeableSketch._registry.items()
+        if not getattr(cls, "__abstractmethods__", None)
+    }

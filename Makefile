@@ -19,7 +19,8 @@ test: .venv/test.stamp
 lint: .venv/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	MYPYPATH=.venv/types $(BIN)/mypy -p mergesketch
+	MYPYPATH=.venv/types $(BIN)/mypy -m mergesketch -p mergesketch.lsh -p mergesketch.sketches \
+	    -p mergesketch.distributed -p mergesketch.gpu
 
 benchmarks: .venv/bench.stamp
 	$(BIN)/python benchmarks/run_all.py

@@ -1,1 +1,19 @@
 """The kernels for arrays in main memory, under the names that every backend shares."""
+
+from .counting_kernels import (
+    count_min_add,
+    count_min_add_conservative,
+    count_min_query,
+    count_sketch_add,
+    count_sketch_query,
+    find_frequent,
+)
+
+__all__ = [
+    "count_min_add",
+    "count_min_add_conservative",
+    "count_min_query",
+    "count_sketch_add",
+    "count_sketch_query",
+    "find_frequent",
+]

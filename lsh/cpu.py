@@ -8,6 +8,7 @@ from .counting_kernels import (
     count_sketch_query,
     find_frequent,
 )
+from .scatter import gather_counts, scatter_add
 
 __all__ = [
     "count_min_add",
@@ -16,4 +17,6 @@ __all__ = [
     "count_sketch_add",
     "count_sketch_query",
     "find_frequent",
+    "gather_counts",
+    "scatter_add",
 ]

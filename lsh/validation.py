@@ -57,7 +57,9 @@ def check_choice(name: str, value: Any, choices: Collection[Any]) -> Any:
     return value
 
 
-def check_weights(name: str, weights: Any, n: int, minimum: int | None = None) -> tuple[NDArray[np.int64], int]:
+def check_weights(
+    name: str, weights: Any, n: int, minimum: int | None = None
+) -> tuple[NDArray[np.int64], int]:
     """Integer weights of `n` rows as ``(weights, magnitude)``, the magnitude being the sum of ``|w|``.
 
     None means 1 for every row and comes back as an empty array, which is what the kernels take it

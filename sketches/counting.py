@@ -57,17 +57,25 @@ class KeyTable(MergeableSketch):
     def _words(self) -> NDArray[np.uint64]:
         return random_uint64(self.seed, "KeyTable rows", 3 * self.n_rows).reshape(self.n_rows, 3)
 
-    def _take_in(self, hashes: NDArray[np.uint64], weights: NDArray[np.int64], magnitude: int, kernel: Any) -> None:
-        """Reserve room for the checked batch, then add it; `kernel` fills a range of rows."""
-        self._reserve("counts", magnitude)
-        self._reserve("total", magnitude)
-        self._reserve("n_updates", hashes.size)
+    def _take_in(
+        self, hashes: NDArray[np.uint64], weights: NDArray[np.int64], magnitude: int, kernel: Any
+    ) -> None:
+        """Add a checked batch to the table by `kernel`, which fills a range of rows."""
+        self._reserve_batch(hashes.size, magnitude)
         table, words = self._arrays["counts"], self._words
         # A thread owns whole rows, so that no two add into one counter.
         block = 1 if hashes.size > KEYS_BLOCK else self.n_rows
         map_blocks(lambda a, b: kernel(table, words, hashes, weights, a, b), self.n_rows, block)
-        self._arrays["total"] += int(weights.sum()) if weights.size else hashes.size
-        self._arrays["n_updates"] += hashes.size
+        self._record_batch(hashes.size, weights)
+
+    def _reserve_batch(self, n: int, magnitude: int) -> None:
+        self._reserve("counts", magnitude)
+        self._reserve("total", magnitude)
+        self._reserve("n_updates", n)
+
+    def _record_batch(self, n: int, weights: NDArray[np.int64]) -> None:
+        self._arrays["total"] += int(weights.sum()) if weights.size else n
+        self._arrays["n_updates"] += n
 
     def _ask(self, hashes: NDArray[np.uint64], kernel: Any, dtype: type) -> NDArray[Any]:
         out = np.empty(hashes.size, dtype=dtype)
@@ -190,16 +198,12 @@ class CountMinSketch(KeyTable):
         hashes = hash_keys(keys, self.seed)
         weights, magnitude = check_weights("counts", counts, hashes.size, minimum=0)
         kernels = backend_of(hashes)
-        if not self.conservative:
+        if self.conservative:
+            self._reserve_batch(hashes.size, magnitude)
+            kernels.count_min_add_conservative(self._arrays["counts"], self._words, hashes, weights)
+            self._record_batch(hashes.size, weights)
+        else:
             self._take_in(hashes, weights, magnitude, kernels.count_min_add)
-            return self
-
-        def all_rows(table: Any, words: Any, hashes: Any, weights: Any, start: int, stop: int) -> None:
-            # map_blocks may cut the rows, but this update needs all rows of a key at once.
-            if start == 0:
-                kernels.count_min_add_conservative(table, words, hashes, weights)
-
-        self._take_in(hashes, weights, magnitude, all_rows)
         return self
 
     def query(self, keys: Any) -> NDArray[np.int64]:

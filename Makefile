@@ -1,0 +1,43 @@
+# `make run` and `make test` set up everything themselves in .venv; both need only Python and make.
+PYTHON ?= python3
+RANKS ?= 4
+BIN := .venv/bin
+STDLIB = $$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('stdlib'))")
+
+.PHONY: run test lint benchmarks clean
+
+run: .venv/run.stamp
+	$(BIN)/mpiexec -n $(RANKS) $(BIN)/mergesketch dedup "$(STDLIB)" --include '*.py' \
+	    --exclude site-packages --threshold 0.7 --output groups.jsonl
+	@echo
+	@echo "Now try your own folder or files (text, .jsonl, .parquet, .gz of these):"
+	@echo "    $(BIN)/mpiexec -n $(RANKS) $(BIN)/mergesketch dedup PATH... --threshold 0.7 --output groups.jsonl"
+
+test: .venv/test.stamp
+	$(BIN)/pytest
+
+lint: .venv/test.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	MYPYPATH=.venv/types $(BIN)/mypy -m mergesketch -p mergesketch.lsh -p mergesketch.sketches \
+	    -p mergesketch.distributed -p mergesketch.gpu
+
+benchmarks: .venv/bench.stamp
+	$(BIN)/python benchmarks/run_all.py
+
+clean:
+	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis mergesketch.egg-info
+
+.venv/bin/pip:
+	$(PYTHON) -c "import sys; sys.exit('mergesketch needs Python 3.11 or newer') if sys.version_info < (3, 11) else None"
+	$(PYTHON) -m venv .venv
+
+# Type checkers do not follow editable installs; a link under the package's name does.
+.venv/%.stamp: pyproject.toml | .venv/bin/pip
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[$(EXTRAS)]"
+	mkdir -p .venv/types && ln -sfn "$(CURDIR)" .venv/types/mergesketch
+	touch $@
+
+.venv/run.stamp: EXTRAS = mpi
+.venv/test.stamp: EXTRAS = mpi,arrow,sklearn,test
+.venv/bench.stamp: EXTRAS = mpi,arrow,sklearn,bench

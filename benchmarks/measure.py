@@ -1,0 +1,89 @@
+"""What every benchmark shares: timing, the machine it ran on, a table and a JSON file.
+
+A benchmark measures ours and the peer's in one run and reports the ratio, for absolute figures drift
+with the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def seconds(function: Callable[[], Any], repeats: int = 5, warmups: int = 1) -> float:
+    """Median wall-clock seconds of `repeats` calls, after `warmups` that are not counted."""
+    for _ in range(warmups):
+        function()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores and versions: what a figure means nothing without."""
+    cpu = platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [
+            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if "model name" in line
+        ]
+        cpu = names[0] if names else cpu
+    versions = {}
+    for package in ("numpy", "numba", "scipy", "mpi4py", "mpich", "rensa", "datasketch", "scikit-learn"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return {
+        "date": date.today().isoformat(),
+        "cpu": cpu,
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        "versions": versions,
+    }
+
+
+def show(title: str, rows: Sequence[dict[str, Any]]) -> None:
+    """Print rows of equal keys as an aligned table."""
+    print(f"\n{title}")
+    if not rows:
+        return
+    columns = list(rows[0])
+    cells = [[_cell(row.get(column, "")) for column in columns] for row in rows]
+    widths = [max(len(c), *(len(row[i]) for row in cells)) for i, c in enumerate(columns)]
+    print("  ".join(c.ljust(w) for c, w in zip(columns, widths, strict=True)))
+    for row in cells:
+        print("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)))
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def parse(description: str, name: str) -> argparse.Namespace:
+    """The options that all benchmarks share: ``--json PATH`` (by default results/NAME.json)."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--json", type=Path, default=RESULTS / f"{name}.json", help="where results go")
+    return parser.parse_args()
+
+
+def write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write rows and the machine as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"machine": machine(), "rows": list(rows)}, indent=1) + "\n")

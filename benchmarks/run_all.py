@@ -1,0 +1,32 @@
+"""Run every benchmark in turn and write its results; scripts that need ranks run under mpiexec."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+RANKS = 4
+#: Scripts that are collective: each rank does its share.
+OVER_RANKS = {"merge_over_ranks.py", "distributed_index.py"}
+#: Not measurements of their own, or ones that take many minutes and gigabytes: run those by hand.
+LEFT_OUT = {"run_all.py", "measure.py", "dedup_memory.py"}
+
+
+def main() -> int:
+    failed = []
+    for script in sorted(FOLDER.glob("*.py")):
+        if script.name in LEFT_OUT:
+            continue
+        command = [sys.executable, str(script)]
+        if script.name in OVER_RANKS:
+            command = [str(Path(sys.executable).with_name("mpiexec")), "-n", str(RANKS), *command]
+        print(f"\n== {script.name}", flush=True)
+        if subprocess.run(command, check=False).returncode != 0:
+            failed.append(script.name)
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return 2 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""What a user gets who installs the package: its contents, its imports, its types."""
+
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import mergesketch
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def run_python(code: str, *arguments: str, **options):
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120, **options
+    )
+
+
+def test_import_is_light():
+    """Importing the library brings in neither MPI nor CuPy nor what only some calls need."""
+    heavy = ["mpi4py", "cupy", "sklearn", "pyarrow", "scipy.stats"]
+    done = run_python(
+        f"import sys, mergesketch\nprint(*[m for m in {heavy!r} if m in sys.modules])",
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
+
+
+def test_lower_rooms_do_not_import_upper_ones():
+    done = run_python(
+        "import sys, mergesketch\nprint(*[m for m in sys.modules if m.startswith('mergesketch.distributed')])"
+    )
+    assert done.stdout.split() == [], "import mergesketch must not import mergesketch.distributed"
+    for path in (ROOT / "lsh").glob("*.py"):
+        source = path.read_text()
+        assert "..sketches" not in source and "..distributed" not in source, path
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+def test_wheel_holds_the_package_and_nothing_else(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    assert all(n.startswith(("mergesketch/", "mergesketch-")) for n in names)
+    assert "mergesketch/py.typed" in names
+    rooms = ["sketches", "lsh", "distributed", "gpu"]
+    for room in rooms:
+        for path in (ROOT / room).glob("*"):
+            if path.suffix in (".py", ".npz", ".cu", ".cuh"):
+                assert f"mergesketch/{room}/{path.name}" in names
+    assert not [n for n in names if n.startswith(("mergesketch/tests", "mergesketch/benchmarks"))]
+
+
+def test_wheel_works_where_it_is_installed(wheel, tmp_path):
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    done = run_python(
+        "import mergesketch, numpy as np\n"
+        "from mergesketch.lsh import shingle\n"
+        "print(mergesketch.__file__)\n"
+        "print(len(shingle(['Ärger über Öl und die Folgen']).tokens))",
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path / "site"), "PATH": "", "HOME": str(tmp_path)},
+    )
+    assert done.returncode == 0, done.stderr
+    file, n_tokens = done.stdout.split()
+    assert Path(file).is_relative_to(tmp_path)
+    assert int(n_tokens) == 2
+
+
+def test_version_is_told_once():
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        assert tomllib.load(file)["project"]["version"] == mergesketch.__version__
+
+
+def test_public_names_exist_and_are_documented():
+    import mergesketch.distributed
+    import mergesketch.lsh
+
+    for module in (mergesketch, mergesketch.lsh, mergesketch.distributed, mergesketch.errors):
+        for name in module.__all__:
+            value = getattr(module, name)
+            if name != "__version__":
+                assert value.__doc__, f"{module.__name__}.{name} has no docstring"

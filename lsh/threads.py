@@ -119,18 +119,21 @@ def run_tasks(function: Callable[[int], T], n_tasks: int) -> list[T]:
     if n_tasks <= 1 or get_num_threads() == 1 or getattr(_local, "is_worker", False):
         return [function(i) for i in range(n_tasks)]
     futures: list[Future[T]] = []
-    while len(futures) < n_tasks:
-        pool = _pool()
-        try:
-            futures.append(pool.submit(function, len(futures)))
-        except RuntimeError:
-            # Another thread may have changed the number of threads and shut this pool down.
-            if pool is _state.executor:
-                raise
-    wait(futures, return_when=FIRST_EXCEPTION)
-    for future in futures:
-        future.cancel()
-    wait(futures)
+    try:
+        while len(futures) < n_tasks:
+            pool = _pool()
+            try:
+                futures.append(pool.submit(function, len(futures)))
+            except RuntimeError:
+                # Another thread may have changed the number of threads and shut this pool down.
+                if pool is _state.executor:
+                    raise
+        wait(futures, return_when=FIRST_EXCEPTION)
+    finally:
+        # Also when interrupted: no task may still write into the caller's arrays once it returned.
+        for future in futures:
+            future.cancel()
+        wait(futures)
     return [future.result() for future in futures if not future.cancelled()]
 
 

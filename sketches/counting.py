@@ -78,7 +78,7 @@ class KeyTable(MergeableSketch):
         self._arrays["n_updates"] += n
 
     def _ask(self, hashes: NDArray[np.uint64], kernel: Any, dtype: type) -> NDArray[Any]:
-        out = np.empty(hashes.size, dtype=dtype)
+        out: NDArray[Any] = np.empty(hashes.size, dtype=dtype)
         table, words = self._arrays["counts"], self._words
         map_blocks(lambda a, b: kernel(table, words, hashes, out, a, b), hashes.size, KEYS_BLOCK)
         return out

@@ -11,7 +11,6 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from os import PathLike
 from typing import Any, ClassVar, Self
 
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..errors import IncompatibleSketchError
 from ..lsh.family import Configured, differing_field
+from ..lsh.lazy import lazy
 
 __all__ = ["REDUCTIONS", "MergeableSketch", "StateArray", "StateSpec", "sketch_classes"]
 
@@ -120,7 +120,7 @@ class MergeableSketch(Configured, ABC):
     def _specs(self) -> dict[str, StateSpec]:
         return {**self._layout(), "n_updates": StateSpec((1,), "int64", "sum")}
 
-    @cached_property
+    @lazy
     def _arrays(self) -> dict[str, NDArray[Any]]:
         # Allocated at first use, so that a loader can check a stranger's file before any memory is
         # taken. Zeros come from the system untouched.
@@ -131,7 +131,7 @@ class MergeableSketch(Configured, ABC):
             for name, spec in self._specs().items()
         }
 
-    @cached_property
+    @lazy
     def _bounds(self) -> dict[str, int]:
         """For integer sums: an upper bound of any counter's magnitude, tightened when it matters."""
         return {}

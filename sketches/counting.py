@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -18,6 +17,7 @@ from scipy.special import betaincinv
 
 from ..lsh.backend import backend_of
 from ..lsh.hashing import hash_keys
+from ..lsh.lazy import lazy
 from ..lsh.random import random_uint64
 from ..lsh.threads import map_blocks
 from ..lsh.validation import check_int, check_real, check_weights
@@ -53,7 +53,7 @@ class KeyTable(MergeableSketch):
         """The sum of all counts taken in."""
         return int(self._arrays["total"][0])
 
-    @cached_property
+    @lazy
     def _words(self) -> NDArray[np.uint64]:
         return random_uint64(self.seed, "KeyTable rows", 3 * self.n_rows).reshape(self.n_rows, 3)
 

@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from .threads import map_blocks
 
-__all__ = ["check_choice", "check_csr", "check_dense", "check_int", "check_real", "check_sets"]
+__all__ = [
+    "check_choice",
+    "check_csr",
+    "check_dense",
+    "check_int",
+    "check_real",
+    "check_sets",
+    "check_weights",
+]
 
 _ROWS_BLOCK = 1 << 16
 
@@ -47,6 +55,35 @@ def check_choice(name: str, value: Any, choices: Collection[Any]) -> Any:
     if not isinstance(value, (str, int)) or value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
     return value
+
+
+def check_weights(
+    name: str, weights: Any, n: int, minimum: int | None = None
+) -> tuple[NDArray[np.int64], int]:
+    """Integer weights of `n` rows as ``(weights, magnitude)``, the magnitude being the sum of ``|w|``.
+
+    None means 1 for every row and comes back as an empty array, which is what the kernels take it
+    for. With `minimum`, smaller weights are refused.
+    """
+    if weights is None:
+        return np.empty(0, dtype=np.int64), n
+    array = np.asarray(weights)
+    if array.ndim != 1 or array.size != n:
+        raise ValueError(f"{name} must have shape ({n},), one weight a row, got shape {array.shape}")
+    if array.size == 0:
+        return np.empty(0, dtype=np.int64), 0
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
+    low, high = int(array.min()), int(array.max())
+    if minimum is not None and low < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {low}")
+    largest = max(high, -low)
+    if largest > np.iinfo(np.int64).max:
+        raise ValueError(f"{name} must lie within 63 bits and a sign, got {low if -low > high else high}")
+    array = np.ascontiguousarray(array, dtype=np.int64)
+    if largest * n <= np.iinfo(np.int64).max:
+        return array, int(np.abs(array).sum())
+    return array, sum(abs(weight) for weight in array.tolist())
 
 
 @njit(cache=True, nogil=True)

@@ -101,10 +101,11 @@ class DocumentSource:
     Raises
     ------
     DocumentError
-        On every rank: a path does not exist, a folder holds no file of documents, the first records
-        of a file lack the field, a Parquet file is damaged, pyarrow is missing.
+        If a path does not exist, a folder holds no file of documents, the first records of a file lack
+        the field, a Parquet file is damaged, or pyarrow is missing.
     DistributedError
-        If ranks pass different arguments.
+        On every rank, in place of that error when there are several ranks; or if ranks pass different
+        arguments.
 
     Notes
     -----
@@ -171,23 +172,17 @@ class DocumentSource:
     def _list_files(
         self, include: Sequence[str], exclude: Sequence[str]
     ) -> tuple[ChunkPlan, list[tuple[str, str]]]:
-        """Rank 0 looks, and all ranks learn what it saw or why it could not."""
-        outcome: tuple[ChunkPlan, list[tuple[str, str]]] | str | None = None
+        """Rank 0 looks and tells the others, who may have another view of a network's files."""
+        outcome: tuple[ChunkPlan, list[tuple[str, str]]] | None = None
         with self._comm.agree():
             if self._comm.rank == 0:
-                try:
-                    listing = list_files(self.paths, include, exclude)
-                    plan = plan_chunks(listing.files, self.text_field, self.chunk_bytes)
-                    outcome = plan, listing.refused
-                except DocumentError as error:
-                    outcome = str(error)
+                listing = list_files(self.paths, include, exclude)
+                if self.strict and listing.refused:
+                    name, reason = listing.refused[0]
+                    raise DocumentError(f"{name}: {reason} (strict)")
+                outcome = plan_chunks(listing.files, self.text_field, self.chunk_bytes), listing.refused
         outcome = self._comm.bcast(outcome)
-        if isinstance(outcome, str):
-            raise DocumentError(outcome)
         assert outcome is not None
-        if self.strict and outcome[1]:
-            name, reason = outcome[1][0]
-            raise DocumentError(f"{name}: {reason} (strict)")
         return outcome
 
     # -- reading ----------------------------------------------------------------------------------

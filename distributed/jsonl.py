@@ -6,7 +6,7 @@ A range owns the lines that begin in it, so any cutting of a file into ranges re
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from ..errors import DocumentError
@@ -109,11 +109,7 @@ def parse_block(block: bytes | None, field: str) -> Lines:
     """The texts under `field` in a block of `line_blocks`, as UTF-8."""
     if block is None:
         return Lines(1, [], [], [(0, f"longer than {MAX_DOCUMENT} bytes")])
-    lines: Sequence[str | bytes]
-    try:
-        lines = block.decode().split("\n")
-    except UnicodeDecodeError:
-        lines = block.split(b"\n")
+    lines = _split(block)
     records, texts, problems = [], [], []
     loads = json.loads
     for number, line in enumerate(lines):
@@ -128,6 +124,14 @@ def parse_block(block: bytes | None, field: str) -> Lines:
             texts.append(text)
             records.append(number)
     return Lines(len(lines), records, texts, problems)
+
+
+def _split(block: bytes) -> list[str] | list[bytes]:
+    """The lines, decoded at once; as bytes if one of them is not UTF-8."""
+    try:
+        return block.decode().split("\n")
+    except UnicodeDecodeError:
+        return block.split(b"\n")
 
 
 def _why(line: str | bytes, field: str) -> str | None:

@@ -9,6 +9,8 @@ from .counting_kernels import (
     find_frequent,
 )
 from .scatter import gather_counts, scatter_add
+from .text_kernels import shingle_documents
+from .xxh3 import hash_fixed, hash_slices, hash_u64
 
 __all__ = [
     "count_min_add",
@@ -18,5 +20,9 @@ __all__ = [
     "count_sketch_query",
     "find_frequent",
     "gather_counts",
+    "hash_fixed",
+    "hash_slices",
+    "hash_u64",
     "scatter_add",
+    "shingle_documents",
 ]

@@ -389,7 +389,10 @@ class CountSketch(KeyTable):
 
     def _error(self, confidence: float) -> float:
         confidence = check_real("confidence", confidence, 0.0, 1.0)
-        return _norm_factor(self.n_rows, confidence) * self.norm() / math.sqrt(self.n_buckets)
+        return self._error_share(confidence) * self.norm()
+
+    def _error_share(self, confidence: float) -> float:
+        return _norm_factor(self.n_rows, confidence) / math.sqrt(self.n_buckets)
 
 
 def _norm_factor(n_rows: int, confidence: float) -> float:

@@ -392,11 +392,12 @@ def inspect(path: str | PathLike[str]) -> dict[str, Any]:
         except ValueError as error:
             raise SketchFormatError(f"its configuration is not JSON: {error}") from error
     counted = arrays.get("n_updates")
-    has_count = counted is not None and counted.size == 1 and counted.dtype.kind == "i"
+    if counted is not None and (counted.size != 1 or counted.dtype.kind != "i"):
+        counted = None
     return {
         "class": metadata.get("class", ""),
         "config": config,
-        "n_updates": int(counted.flat[0]) if has_count else None,
+        "n_updates": None if counted is None else int(counted.flat[0]),
         "arrays": {name: f"{a.dtype.name}{list(a.shape)}" for name, a in arrays.items()},
         "bytes": size,
         "format_version": metadata["format_version"],

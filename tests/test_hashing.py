@@ -39,10 +39,14 @@ def test_vectors() -> None:
     assert hash_keys(strings).tolist() == [
         0x2D06800538D394C2,
         0xE6C632B61E964E1F,
-        xxhash.xxh3_64_intdigest("café".encode()),
+        0x4C83DBD5F29D367F,
         0xCE7D19A5418FB365,
     ]
-    assert hash_keys([0, 1, -1], seed=1).tolist() == reference([as_bytes(v) for v in (0, 1, -1)], 1)
+    assert hash_keys([0, 1, -1], seed=1).tolist() == [
+        0x9E51AD6D2F3E695C,
+        0x85671091EDA75EB5,
+        0x7B016D4CCC01C9BF,
+    ]
 
 
 @pytest.mark.parametrize("dtype", ["i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", ">i4", ">u8"])

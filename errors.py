@@ -2,6 +2,7 @@
 
 __all__ = [
     "DistributedError",
+    "DocumentError",
     "IncompatibleSketchError",
     "MergesketchError",
     "SketchFormatError",
@@ -22,3 +23,7 @@ class SketchFormatError(MergesketchError, ValueError):
 
 class DistributedError(MergesketchError, RuntimeError):
     """A rank failed, or ranks called with different arguments; every rank raises it."""
+
+
+class DocumentError(MergesketchError, ValueError):
+    """Documents cannot be read as asked: a missing path, an empty folder, a wrong field, a damaged file."""

@@ -2,6 +2,7 @@
 
 from .family import HashFamily, family_from_config
 from .hashing import hash_keys
+from .minhash import MinHash
 from .text import Shingles, shingle
 
-__all__ = ["HashFamily", "Shingles", "family_from_config", "hash_keys", "shingle"]
+__all__ = ["HashFamily", "MinHash", "Shingles", "family_from_config", "hash_keys", "shingle"]

@@ -131,10 +131,10 @@ def test_longer_than_a_piece(text: str, unit: str) -> None:
 
 
 def test_shingles_longer_than_a_piece() -> None:
-    text = " ".join(f"w{i}" for i in range(30_000))
-    for size in (20_000, 29_999, 30_000, 30_001, 2**31 - 1):
+    text = " ".join(f"w{i}" for i in range(15_000))
+    for size in (12_000, 14_999, 15_000, 15_001, 2**31 - 1):
         assert rows(shingle([text], size=size)) == [naive.shingles(text.encode(), "word", size, 0)]
-    for size in (100_000, len(text) - 1, len(text), len(text) + 1):
+    for size in (70_000, len(text) - 1, len(text), len(text) + 1):
         expected = [text[i : i + size] for i in range(min(40, max(1, len(text) - size + 1)))]
         ours = shingle([text], unit="character", size=size).tokens
         assert ours.size == max(1, len(text) - size + 1)
@@ -241,5 +241,7 @@ def test_independent_of_threads(n_threads: int, threads: None) -> None:
     mergesketch.set_num_threads(1)
     expected = shingle(texts, size=2)
     mergesketch.set_num_threads(n_threads)
-    for ours, theirs in zip(shingle(texts, size=2), expected, strict=True):
-        assert np.array_equal(ours, theirs)
+    got = shingle(texts, size=2)
+    assert np.array_equal(got.tokens, expected.tokens)
+    assert np.array_equal(got.offsets, expected.offsets)
+    assert np.array_equal(got.status, expected.status)

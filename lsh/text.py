@@ -74,11 +74,12 @@ def shingle(documents: Any, *, unit: str = "word", size: int = 5, seed: int = 0)
     single spaces. A shingle is `size` consecutive words, or code points, of that; its hash is the
     XXH3-64 of its UTF-8 bytes. A document with fewer hashes as a whole, to one token.
 
-    Time: about 2 ns a byte on one thread, of which a word's hash is a third; the floor is reading a
-    byte (1.4 ns without a branch on it) and about 7 ns to hash a shingle of 30 bytes. Documents are
-    shared among threads by their bytes; one document is one thread's. Memory: 8 bytes a token (twice
-    that for a moment), and for each thread at most 2 MiB of scratch or eight times the longest
-    shingle.
+    Time: about 2 ns a byte of source code on one thread; the floor is 1 ns to classify a byte without
+    a branch on it, and 5 to 7 ns to hash a word's shingle. Documents are shared among threads by their
+    bytes; one document is one thread's. Memory: 8 bytes a token; for each thread 200 KB or eight times
+    the longest shingle; and with several threads the tokens of 4 MiB of text for each of them. As many
+    tokens as there might be are reserved (up to 4 bytes of address space a byte of text for words, 8
+    for characters), and what is not used is given back.
 
     Examples
     --------

@@ -8,7 +8,6 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 
 from .backend import backend_of
@@ -356,8 +355,10 @@ class MinHash(HashFamily):
         return np.asarray(jaccard**self.power)
 
 
-def _indicators(columns: NDArray[Any], offsets: NDArray[np.int64], n_columns: int) -> scipy.sparse.csr_array:
-    """Sets as rows of zeros and ones."""
+def _indicators(columns: NDArray[Any], offsets: NDArray[np.int64], n_columns: int) -> Any:
+    """Sets as rows of zeros and ones, in a SciPy sparse array."""
+    import scipy.sparse  # here, for few need it and it takes long to import
+
     matrix = scipy.sparse.csr_array(
         (np.ones(columns.size, np.int64), columns, offsets), shape=(offsets.size - 1, n_columns)
     )

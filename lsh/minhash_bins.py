@@ -1,12 +1,23 @@
 """Kernels of MinHash that throw tokens into bins: one permutation and Fast Similarity Sketching.
 
-Both throw every token of a set into one of m bins, and keep in each bin the least value. A *throw* of
-the finalised token h is ``w = h * multiplier mod 2**64``, ``w ^= w >> 32``: the upper half picks the
-bin (multiply-shift, so m need not be a power of two) and the lower half is the value. What is done
-about bins that stay empty is where the schemes differ.
+Both throw every token of a set into one of m bins, and keep in each bin the least value. A throw of
+the finalised token h has the bin ``(h * multiplier mod 2**64) >> 32`` reduced to m by multiply-shift,
+so m need not be a power of two, and a value made of the low half of h. What is done about bins that
+stay empty is where the schemes differ.
+
+Fast Similarity Sketching throws again, in rounds. A value of round r is r ones, a zero, and the leading
+bits of the low half of h: earlier rounds win, values of two rounds never tie, and within round r two
+tokens tie with probability 2**(r-31). From round 1 on the half is complemented, so that a token which
+lost its bin of round 0, likely by a large value, is likely to win one now: more of a set's tokens
+get a bin, and the error falls. Each bin still orders all tokens at random and independently of the set,
+which is all that P[equal] = Jaccard needs. After the last round a bin that is empty takes the least of
+all tokens under a hash function of its own (the affine ones of the permutations), marked by as many
+ones as there were rounds.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -18,8 +29,7 @@ from .minhash_kernels import CHUNK, EMPTY, affine_minimum, finalise, mix64
 __all__ = ["minhash_fast_similarity", "minhash_one_permutation"]
 
 
-@intrinsic
-def _empty_mask(typingctx, values, start):  # type: ignore[no-untyped-def]
+def _empty_mask_code(typingctx, values, start):  # type: ignore[no-untyped-def]
     """64 bits that tell which of ``values[start:start + 64]`` are EMPTY: one comparison a register."""
     signature = types.uint64(values, types.int64)
 
@@ -34,8 +44,10 @@ def _empty_mask(typingctx, values, start):  # type: ignore[no-untyped-def]
     return signature, generate
 
 
-@intrinsic
-def _lowest_bit(typingctx, mask):  # type: ignore[no-untyped-def]
+_empty_mask: Any = intrinsic(_empty_mask_code)
+
+
+def _lowest_bit_code(typingctx, mask):  # type: ignore[no-untyped-def]
     """Index of the lowest bit that is set."""
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
@@ -44,15 +56,16 @@ def _lowest_bit(typingctx, mask):  # type: ignore[no-untyped-def]
     return types.int64(types.uint64), generate
 
 
+_lowest_bit: Any = intrinsic(_lowest_bit_code)
+
+
 @njit(cache=True, nogil=True)
-def _throw(words, n_words, multiplier, shift, prefix, signature):  # type: ignore[no-untyped-def]
-    """Lower each word's bin to its value, shifted right by `shift` and marked by `prefix`."""
+def _throw(words, n_words, multiplier, flip, shift, prefix, signature):  # type: ignore[no-untyped-def]
+    """Lower each word's bin to the word's low half ^ flip, shifted right and marked by `prefix`."""
     m = np.uint64(signature.size)
     for i in range(n_words):
-        w = words[i] * multiplier
-        w ^= w >> np.uint64(32)
-        bin_ = ((w >> np.uint64(32)) * m) >> np.uint64(32)
-        value = np.uint32((np.uint32(w) >> shift) | prefix)
+        bin_ = (((words[i] * multiplier) >> np.uint64(32)) * m) >> np.uint64(32)
+        value = np.uint32(((np.uint32(words[i]) ^ flip) >> shift) | prefix)
         signature[bin_] = min(signature[bin_], value)
 
 
@@ -81,7 +94,7 @@ def minhash_one_permutation(tokens, offsets, key, multiplier, donor_key, out):  
         for left in range(offsets[row], offsets[row + 1], CHUNK):
             right = min(left + CHUNK, offsets[row + 1])
             n_words = finalise(tokens, left, right, key, words)
-            _throw(words, n_words, multiplier, np.uint32(1), np.uint32(0), signature)
+            _throw(words, n_words, multiplier, np.uint32(0), np.uint32(1), np.uint32(0), signature)
         empty = _count_empty(signature)
         if empty == 0:
             continue
@@ -129,14 +142,14 @@ def _least_of_all(tokens, left, right, key, words, n_words, a, b, least):  # typ
 def minhash_fast_similarity(tokens, offsets, key, multipliers, a, b, out):  # type: ignore[no-untyped-def]
     """Signatures of sets by rounds of throws, into ``out``.
 
-    A value of round r starts with r ones and a zero, and one of a bin that no round filled with as
-    many ones as there are rounds; so earlier rounds win, and values of two rounds never tie.
+    The parameters a and b of the bins' own hash functions are read only where a bin stays empty.
     """
     m = out.shape[1]
     rounds = np.uint32(multipliers.size)
-    prefixes = np.empty(rounds + 1, np.uint32)
+    prefixes, flips = np.empty(rounds + 1, np.uint32), np.empty(rounds + 1, np.uint32)
     for r in range(rounds + 1):
         prefixes[r] = ~(EMPTY >> np.uint32(r))
+        flips[r] = EMPTY if r else np.uint32(0)
     words = np.empty(CHUNK, np.uint64)
     padded = (m + 63) & -64
     values = np.zeros(padded, np.uint32)
@@ -151,7 +164,7 @@ def minhash_fast_similarity(tokens, offsets, key, multipliers, a, b, out):  # ty
             for begin in range(left, right, CHUNK):
                 if r == 0 or right - left > CHUNK:
                     n_words = finalise(tokens, begin, min(begin + CHUNK, right), key, words)
-                _throw(words, n_words, multipliers[r], np.uint32(r + 1), prefixes[r], signature)
+                _throw(words, n_words, multipliers[r], flips[r], np.uint32(r + 1), prefixes[r], signature)
             n_empty = _count_empty(signature)
             if n_empty == 0:
                 break
@@ -165,9 +178,7 @@ def minhash_fast_similarity(tokens, offsets, key, multipliers, a, b, out):  # ty
         else:
             n = _empty_slots(values, m, a, b, slots, a_of, b_of)
             lanes = (n + 15) & -16
-            _least_of_all(
-                tokens, left, right, key, words, n_words, a_of[:lanes], b_of[:lanes], least[:lanes]
-            )
+            _least_of_all(tokens, left, right, key, words, n_words, a_of[:lanes], b_of[:lanes], least[:lanes])
             for i in range(n):
                 signature[slots[i]] = min(
                     np.uint32((least[i] >> rounds) | prefixes[rounds]), np.uint32(0xFFFFFFFE)

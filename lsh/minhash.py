@@ -101,9 +101,9 @@ class MinHash(HashFamily):
     - "permutations": m independent orders (Broder 1997). Time O(n m), sixteen values a step. The share
       of equal values has standard error sqrt(J (1 - J) / m). Best for short sets.
     - "one-permutation": the tokens fall into m bins, each keeping its least (Li, Owen, Zhang 2012);
-      empty bins copy a random bin that is not (optimal densification: Shrivastava 2017). Time
-      O(n + m m / f) with f the bins filled. For sets much longer than m the error is that of
-      permutations or less; for shorter ones more, for copies tell nothing new.
+      empty bins copy a random bin that is not (optimal densification: Shrivastava 2017). Time O(n)
+      once n is several times m, for shorter sets up to O(n + m sqrt(m)). For sets much longer than m
+      the error is that of permutations or less; for shorter ones more, for copies tell nothing new.
     - "fast-similarity": three rounds of throwing all tokens into m bins, a bin's value coming from the
       first round that fills it; bins that stay empty take the least token under an order of their own
       (Fast Similarity Sketching: Dahlgaard, Knudsen, Thorup 2017, whose later rounds those orders
@@ -169,7 +169,7 @@ class MinHash(HashFamily):
         if self._parameters_drawn is None:
             words = random_uint64(self.seed, "minhash hash functions", self.n_values)
             self._parameters_drawn = {
-                "keys": random_uint64(self.seed, "minhash keys", 2),
+                "keys": random_uint64(self.seed, "minhash keys", 3),
                 "multipliers": random_uint64(self.seed, "minhash throws", ROUNDS) | np.uint64(1),
                 "a": words.astype(np.uint32) | np.uint32(1),
                 "b": (words >> np.uint64(32)).astype(np.uint32),
@@ -248,10 +248,10 @@ class MinHash(HashFamily):
     ) -> Callable[[int, int, NDArray[np.uint32]], None]:
         """What writes the signatures of the sets [start, stop) into its third argument."""
         drawn = self._random()
-        key, donor_key = drawn["keys"]
+        key, walk_key, rank_key = drawn["keys"]
         parameters = {
             "permutations": (drawn["a"], drawn["b"]),
-            "one-permutation": (drawn["multipliers"][0], donor_key),
+            "one-permutation": (drawn["multipliers"][0], walk_key, rank_key),
             "fast-similarity": (drawn["multipliers"], drawn["a"], drawn["b"]),
         }[self.scheme]
         kernel = getattr(backend, "minhash_" + self.scheme.replace("-", "_"))

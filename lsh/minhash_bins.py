@@ -78,14 +78,50 @@ def _count_empty(signature):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def minhash_one_permutation(tokens, offsets, key, multiplier, donor_key, out):  # type: ignore[no-untyped-def]
+def _rank(key, bin_, draw):  # type: ignore[no-untyped-def]
+    return mix64(key ^ (np.uint64(bin_) << np.uint64(32)) ^ np.uint64(draw))
+
+
+@njit(cache=True, nogil=True)
+def _densify(signature, native, full, attempts, walk_key, rank_key):  # type: ignore[no-untyped-def]
+    """Let every empty bin copy a full one; `native` and `full` are work space of the same length."""
+    m = np.uint64(signature.size)
+    native[:] = signature
+    n_full = 0
+    for k in range(signature.size):
+        full[n_full] = k
+        n_full += native[k] != EMPTY
+    for k in range(signature.size):
+        if native[k] != EMPTY:
+            continue
+        value = EMPTY
+        for attempt in range(attempts):
+            value = native[((_rank(walk_key, k, attempt) >> np.uint64(32)) * m) >> np.uint64(32)]
+            if value != EMPTY:
+                break
+        if value == EMPTY:
+            least = np.uint64(0xFFFFFFFFFFFFFFFF)
+            for i in range(n_full):
+                rank = _rank(rank_key, k, full[i])
+                if rank < least:
+                    least, value = rank, native[full[i]]
+        signature[k] = value
+
+
+@njit(cache=True, nogil=True)
+def minhash_one_permutation(tokens, offsets, key, multiplier, walk_key, rank_key, out):  # type: ignore[no-untyped-def]
     """Signatures of sets by one permutation, optimally densified, into ``out``.
 
-    An empty bin copies the first bin, of those drawn by a hash of (bin, attempt), that is not empty.
+    An empty bin copies the first bin, of those drawn by a hash of (bin, attempt), that is full. After
+    about sqrt(m) attempts it takes the full bin of least hash of (bin, full bin) instead. Both go
+    through the bins in a random order that is the empty bin's own, so either way the donor is uniform
+    and the same for two sets where it should be; but a walk that few full bins could end costs m / f
+    attempts, a search f, and together they cost an empty bin no more than about sqrt(m).
     """
     m = out.shape[1]
     words = np.empty(CHUNK, np.uint64)
-    native = np.empty(m, np.uint32)
+    native, full = np.empty(m, np.uint32), np.empty(m, np.uint32)
+    attempts = 1 + np.int64(np.sqrt(m))
     for row in range(offsets.size - 1):
         signature = out[row]
         signature[:] = EMPTY
@@ -95,21 +131,8 @@ def minhash_one_permutation(tokens, offsets, key, multiplier, donor_key, out):  
             right = min(left + CHUNK, offsets[row + 1])
             n_words = finalise(tokens, left, right, key, words)
             _throw(words, n_words, multiplier, np.uint32(0), np.uint32(1), np.uint32(0), signature)
-        empty = _count_empty(signature)
-        if empty == 0:
-            continue
-        native[:] = signature
-        if empty == m - 1:  # every walk ends in the one full bin, after m attempts on average
-            signature[:] = native.min()
-            continue
-        for k in range(m):
-            if native[k] == EMPTY:
-                draw = donor_key ^ (np.uint64(k) << np.uint64(32))
-                value = EMPTY
-                while value == EMPTY:
-                    value = native[((mix64(draw) >> np.uint64(32)) * np.uint64(m)) >> np.uint64(32)]
-                    draw += np.uint64(1)
-                signature[k] = value
+        if _count_empty(signature):
+            _densify(signature, native, full, attempts, walk_key, rank_key)
 
 
 @njit(cache=True, nogil=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 # -- minhash: the least of a set's tokens under random orders --------------------------------------
@@ -28,22 +29,21 @@ def minhash_permutations(tokens: Iterable[int], key: int, a: list[int], b: list[
 
 
 def minhash_one_permutation(
-    tokens: Iterable[int], key: int, multiplier: int, donor_key: int, m: int
+    tokens: Iterable[int], key: int, multiplier: int, walk_key: int, rank_key: int, m: int
 ) -> list[int]:
     """One signature: every bin the least of its tokens, empty bins copied from a random full one."""
-    words = [_mix13(token % 2**64 ^ key) for token in tokens]
-    if not words:
-        return [_EMPTY] * m
     bins: dict[int, int] = {}
-    for h in words:
+    for token in tokens:
+        h = _mix13(token % 2**64 ^ key)
         k = (h * multiplier % 2**64 >> 32) * m >> 32
         bins[k] = min(bins.get(k, _EMPTY), h % 2**32 >> 1)
+    if not bins:
+        return [_EMPTY] * m
     signature = []
     for k in range(m):
-        donor, attempt = k, 0
-        while donor not in bins:
-            donor = (_mix13((donor_key ^ k << 32) + attempt & 2**64 - 1) >> 32) * m >> 32
-            attempt += 1
+        walk = [(_mix13(walk_key ^ k << 32 ^ t) >> 32) * m >> 32 for t in range(1 + math.isqrt(m))]
+        rest = sorted(bins, key=lambda full: _mix13(rank_key ^ k << 32 ^ full))
+        donor = next(d for d in [k, *walk, *rest] if d in bins)
         signature.append(bins[donor])
     return signature
 

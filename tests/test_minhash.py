@@ -32,12 +32,12 @@ def flat(matrix):
 
 def naive_signature(family, tokens):
     drawn = {name: values.tolist() for name, values in family._random().items()}
-    key, donor_key = drawn["keys"]
+    key, walk_key, rank_key = drawn["keys"]
     if family.scheme == "permutations":
         return naive.minhash_permutations(tokens, key, drawn["a"], drawn["b"])
     if family.scheme == "one-permutation":
         multiplier = drawn["multipliers"][0]
-        return naive.minhash_one_permutation(tokens, key, multiplier, donor_key, family.n_values)
+        return naive.minhash_one_permutation(tokens, key, multiplier, walk_key, rank_key, family.n_values)
     return naive.minhash_fast_similarity(tokens, key, drawn["multipliers"], drawn["a"], drawn["b"])
 
 

@@ -5,6 +5,7 @@ peer take turns on the same input, and each is given its best time, so that neit
 machine that others use too.
 """
 
+import itertools
 import json
 import math
 import os
@@ -47,7 +48,7 @@ def rensa_flat(tokens, offsets, n_hashes=N_HASHES):
 def datasketch_bulk(tokens, offsets):
     from datasketch import MinHash
 
-    sets = [tokens[a:b] for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+    sets = [tokens[a:b] for a, b in itertools.pairwise(offsets)]
     return MinHash.bulk([[token.tobytes() for token in s] for s in sets], num_perm=N_HASHES)
 
 
@@ -131,7 +132,7 @@ def from_strings(threads):
     words = [f"{number:x}ing the {number % 97}" for number in range(50_000)]
     strings = [words[i] for i in numbers.tolist()]
     column = pa.array(strings)
-    sets = [strings[a:b] for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+    sets = [strings[a:b] for a, b in itertools.pairwise(offsets)]
     family = MinHash(N_HASHES, seed=SEED)
     mine, peer = in_turn(
         [
@@ -166,13 +167,11 @@ def error():
         (1000, 0.7, 4000),
     ]:
         (A, B), J = pairs(n, size, similarity)
-        rensa = np.mean(
-            [a == b for a, b in zip(*(np.array(rensa_flat(*s).to_rows()) for s in (A, B)))], axis=1
-        )
+        matrices = [np.array(rensa_flat(*sets).to_rows()) for sets in (A, B)]
         few = 2000
         sketches = [datasketch_bulk(t[: few * size], o[: few + 1]) for t, o in (A, B)]
         peers = {
-            "rensa R-MinHash": rensa,
+            "rensa R-MinHash": (matrices[0] == matrices[1]).mean(axis=1),
             "datasketch bulk": np.array([a.jaccard(b) for a, b in zip(*sketches, strict=True)]),
         }
         for scheme in ("permutations", "one-permutation", "fast-similarity"):

@@ -31,19 +31,20 @@ _BLOCK_VALUES = 1 << 15
 def estimated_ns(scheme: str, set_size: float, n_values: int) -> float:
     """Nanoseconds that one set takes, fitted on one AVX-512 core; only ratios matter.
 
-    Permutations cost a fixed amount for every token and value. Fast similarity costs a throw for every
-    token and round, with a round done only if a bin is still empty (m exp(-r n / m) of them are after r
-    rounds), and what permutations cost for the bins that are empty after all rounds.
+    Permutations cost a fixed amount for every token and value, densification one for every bin that
+    stays empty. Fast similarity costs a throw for every token and round, with a round done only if a
+    bin is still empty (m exp(-r n / m) of them are after r rounds), and what permutations cost for the
+    bins that are empty after all rounds.
     """
     n, m = set_size, n_values
-    pair = 0.029
+    pair = 0.018
     if scheme == "permutations":
-        return 10 + 0.6 * n + 0.1 * m + pair * n * m
+        return 25 + 0.65 * n + 0.06 * m + pair * n * m
     if scheme == "one-permutation":
-        return 30 + 1.5 * n + 0.2 * m + 12 * m * math.exp(-n / m)
-    ns = 30 + 0.6 * n + 0.2 * m
+        return 60 + 0.75 * n + 0.2 * m + 22 * m * math.exp(-n / m)
+    ns = 120 + 0.35 * n + 0.2 * m
     for r in range(ROUNDS):
-        ns += min(1.0, m * math.exp(-r * n / m)) * (0.8 * n + 0.06 * m)
+        ns += min(1.0, m * math.exp(-r * n / m)) * (0.55 * n + 0.08 * m)
     empty = m * math.exp(-ROUNDS * n / m)
     return ns + 2 * min(empty, m - empty) + pair * n * min(empty + 8, m) * min(1.0, empty)
 
@@ -112,7 +113,7 @@ class MinHash(HashFamily):
       than that of permutations: 0.73 of it where the union of the sets has about m tokens.
 
     "auto" takes the least product of time and variance, by a cost model of (expected_set_size, m):
-    for 128 values "permutations" up to about 60 tokens.
+    for 128 values "permutations" up to 80 tokens, for 64 up to 112.
 
     Bytes: 8 a value for the parameters, drawn at first use; signatures take 4 a value.
 

@@ -183,14 +183,18 @@ def minhash_fast_similarity(tokens, offsets, key, multipliers, a, b, out):  # ty
         signature[:] = EMPTY
         left, right = offsets[row], offsets[row + 1]
         n_words, n_empty = 0, np.uint32(m)
-        for r in range(rounds):
-            for begin in range(left, right, CHUNK):
-                if r == 0 or right - left > CHUNK:
-                    n_words = finalise(tokens, begin, min(begin + CHUNK, right), key, words)
-                _throw(words, n_words, multipliers[r], flips[r], np.uint32(r + 1), prefixes[r], signature)
-            n_empty = _count_empty(signature)
+        for begin in range(left, right, CHUNK):
+            n_words = finalise(tokens, begin, min(begin + CHUNK, right), key, words)
+            _throw(words, n_words, multipliers[0], np.uint32(0), np.uint32(1), np.uint32(0), signature)
+        n_empty = _count_empty(signature)
+        for r in range(1, rounds):
             if n_empty == 0:
                 break
+            for begin in range(left, right, CHUNK):
+                if right - left > CHUNK:
+                    n_words = finalise(tokens, begin, min(begin + CHUNK, right), key, words)
+                _throw(words, n_words, multipliers[r], EMPTY, np.uint32(r + 1), prefixes[r], signature)
+            n_empty = _count_empty(signature)
         if left == right or n_empty == 0:
             out[row] = signature
         elif 2 * n_empty > m:  # short sets: all bins in their order cost less than gathering most

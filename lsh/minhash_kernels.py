@@ -22,7 +22,7 @@ __all__ = ["concatenate_codes", "count_equal", "minhash_permutations"]
 #: Every value of an empty set; values of other sets are below it.
 EMPTY = np.uint32(0xFFFFFFFF)
 #: Tokens that are finalised at once: 8 KiB, which stay in the first-level cache.
-CHUNK = 1024
+CHUNK = 4096
 
 
 def _affine_code(typingctx, a, x, y, b):  # type: ignore[no-untyped-def]

@@ -170,13 +170,22 @@ def test_the_table_is_a_count_min_table() -> None:
 
 def test_more_candidates_than_room() -> None:
     """A table far too small makes every key look frequent: the largest estimates are kept."""
-    sketch = HeavyHitters(0.5, n_rows=1, n_buckets=1, max_key_bytes=8)
-    assert sketch.n_candidates == 4
-    sketch.update(np.arange(100))
-    kept = [key for key, _ in sketch.top()]
-    assert len(kept) == 4
-    other = HeavyHitters(0.5, n_rows=1, n_buckets=1, max_key_bytes=8).update(np.arange(100)[::-1])
-    assert [key for key, _ in other.top()] == kept
+    keys = np.concatenate([np.arange(100), np.arange(40)])
+    for n_buckets in (1, 3):
+        sketch = HeavyHitters(0.5, n_rows=1, n_buckets=n_buckets, max_key_bytes=8).update(keys)
+        assert sketch.n_candidates == 4
+        other = HeavyHitters(0.5, n_rows=1, n_buckets=n_buckets, max_key_bytes=8)
+        for part in np.array_split(keys[::-1], 3):
+            other = other | other.empty_like().update(part)
+        assert other.top() == sketch.top()
+    # Where keys of three heavy buckets compete, those of the heaviest one stay.
+    uneven = HeavyHitters(0.01, n_rows=1, n_buckets=3, max_key_bytes=8, seed=1)
+    uneven.update(np.arange(1000))
+    kept = [key for key, _ in uneven.top()]
+    assert len(kept) == uneven.n_candidates == 200
+    estimates = uneven.query(np.arange(1000))
+    assert (estimates == estimates.max()).sum() > 200
+    assert set(uneven.query(kept)) == {estimates.max()}
 
 
 def test_weights_count_as_repetitions() -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from mergesketch import Race
 from mergesketch.lsh import HashFamily
+from mergesketch.lsh.validation import check_sets
 from registry import ToyFamily
 
 ROWS = hnp.arrays(np.int64, st.tuples(st.integers(0, 12), st.just(5)), elements=st.integers(0, 3))
@@ -179,9 +180,7 @@ class SetFamily(ToyFamily):
     """One code a row from whatever form rows have: the least token, as a set of sparse or ragged input."""
 
     def hash(self, X: Any) -> np.ndarray:
-        if scipy.sparse.issparse(X):
-            X = (X.indices, X.indptr)
-        tokens, offsets = (np.asarray(part) for part in X)
+        tokens, offsets = check_sets(X)
         least = [min(tokens[a:b].tolist(), default=0) % 4 for a, b in itertools.pairwise(offsets)]
         return np.repeat(np.array(least, dtype=np.uint32).reshape(-1, 1), self.n_hashes, axis=1)
 

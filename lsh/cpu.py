@@ -8,9 +8,15 @@ from .counting_kernels import (
     count_sketch_query,
     find_frequent,
 )
+from .minhash_bins import minhash_fast_similarity, minhash_one_permutation
+from .minhash_kernels import concatenate_codes, count_equal, minhash_permutations
 from .scatter import gather_counts, scatter_add
+from .text_kernels import shingle_documents
+from .xxh3 import hash_fixed, hash_slices, hash_u64
 
 __all__ = [
+    "concatenate_codes",
+    "count_equal",
     "count_min_add",
     "count_min_add_conservative",
     "count_min_query",
@@ -18,5 +24,12 @@ __all__ = [
     "count_sketch_query",
     "find_frequent",
     "gather_counts",
+    "hash_fixed",
+    "hash_slices",
+    "hash_u64",
+    "minhash_fast_similarity",
+    "minhash_one_permutation",
+    "minhash_permutations",
     "scatter_add",
+    "shingle_documents",
 ]

@@ -65,15 +65,15 @@ def _count_empty(signature):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def minhash_one_permutation(tokens, offsets, key, multiplier, donor_key, start, stop, out):  # type: ignore[no-untyped-def]
-    """Signatures of the sets [start, stop) by one permutation, optimally densified, into ``out``.
+def minhash_one_permutation(tokens, offsets, key, multiplier, donor_key, out):  # type: ignore[no-untyped-def]
+    """Signatures of sets by one permutation, optimally densified, into ``out``.
 
     An empty bin copies the first bin, of those drawn by a hash of (bin, attempt), that is not empty.
     """
     m = out.shape[1]
     words = np.empty(CHUNK, np.uint64)
     native = np.empty(m, np.uint32)
-    for row in range(start, stop):
+    for row in range(offsets.size - 1):
         signature = out[row]
         signature[:] = EMPTY
         if offsets[row] == offsets[row + 1]:
@@ -126,8 +126,8 @@ def _least_of_all(tokens, left, right, key, words, n_words, a, b, least):  # typ
 
 
 @njit(cache=True, nogil=True)
-def minhash_fast_similarity(tokens, offsets, key, multipliers, a, b, start, stop, out):  # type: ignore[no-untyped-def]
-    """Signatures of the sets [start, stop) by rounds of throws, into ``out``.
+def minhash_fast_similarity(tokens, offsets, key, multipliers, a, b, out):  # type: ignore[no-untyped-def]
+    """Signatures of sets by rounds of throws, into ``out``.
 
     A value of round r starts with r ones and a zero, and one of a bin that no round filled with as
     many ones as there are rounds; so earlier rounds win, and values of two rounds never tie.
@@ -142,7 +142,7 @@ def minhash_fast_similarity(tokens, offsets, key, multipliers, a, b, start, stop
     values = np.zeros(padded, np.uint32)
     slots = np.empty(padded, np.int64)
     a_of, b_of, least = np.zeros(padded, np.uint32), np.zeros(padded, np.uint32), np.empty(padded, np.uint32)
-    for row in range(start, stop):
+    for row in range(offsets.size - 1):
         signature = values[:m]
         signature[:] = EMPTY
         left, right = offsets[row], offsets[row + 1]

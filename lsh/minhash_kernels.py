@@ -52,7 +52,7 @@ def finalise(tokens, start, stop, key, words):  # type: ignore[no-untyped-def]
     n = stop - start
     part = tokens[start:stop]
     for i in range(n):
-        words[i] = mix64(part[i] ^ key)
+        words[i] = mix64(np.uint64(part[i]) ^ key)
     while n & 3:
         words[n] = words[n - 1]
         n += 1
@@ -76,10 +76,10 @@ def affine_minimum(words, n_words, a, b, least):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def minhash_permutations(tokens, offsets, key, a, b, start, stop, out):  # type: ignore[no-untyped-def]
-    """Signatures of the sets [start, stop) under independent hash functions, into ``out``."""
+def minhash_permutations(tokens, offsets, key, a, b, out):  # type: ignore[no-untyped-def]
+    """Signatures of sets under independent hash functions, into ``out``."""
     words = np.empty(CHUNK, np.uint64)
-    for row in range(start, stop):
+    for row in range(offsets.size - 1):
         signature = out[row]
         signature[:] = EMPTY
         if offsets[row] == offsets[row + 1]:

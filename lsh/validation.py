@@ -194,19 +194,24 @@ def _check_offsets(offsets: NDArray[np.int64], n_values: int, name: str) -> None
         )
 
 
-def check_sets(X: Any, name: str = "X") -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+def check_sets(
+    X: Any, name: str = "X", *, keep_int32: bool = False
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Sets as ``(tokens, offsets)``: row i is ``tokens[offsets[i]:offsets[i + 1]]``.
 
     Accepts a SciPy sparse matrix (the columns of its non-zero entries), a pair
     ``(tokens, offsets)``, or a list of integer arrays. Tokens are any 64-bit integers; negative ones
     are taken modulo 2**64. Order and repetition within a row do not matter to a set, so neither is
     checked.
+
+    Tokens come back as uint64; with `keep_int32`, for kernels that widen tokens themselves, those of
+    int32 (the columns of most sparse matrices) stay as they are and are not copied.
     """
     if hasattr(X, "tocsr"):
         matrix = X.tocsr()
         if matrix.dtype.kind not in "fiub":
             raise TypeError(f"{name} must hold real numbers, got dtype {matrix.dtype}")
-        if matrix.data.size and not np.all(matrix.data):
+        if not all(map_blocks(lambda a, b: bool(np.all(matrix.data[a:b])), matrix.data.size, 1 << 20)):
             matrix = matrix.copy()
             matrix.eliminate_zeros()
         tokens, offsets = matrix.indices, matrix.indptr
@@ -238,4 +243,6 @@ def check_sets(X: Any, name: str = "X") -> tuple[NDArray[np.uint64], NDArray[np.
         raise TypeError(f"{name} must have integer offsets, got dtype {offsets.dtype}")
     offsets = np.ascontiguousarray(offsets, dtype=np.int64)
     _check_offsets(offsets, tokens.size, f"{name} offsets")
-    return np.ascontiguousarray(tokens.astype(np.uint64, copy=False)), offsets
+    if not (keep_int32 and tokens.dtype == np.int32):
+        tokens = tokens.astype(np.uint64, copy=False)
+    return np.ascontiguousarray(tokens), offsets

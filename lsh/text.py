@@ -113,16 +113,16 @@ def shingle(documents: Any, *, unit: str = "word", size: int = 5, seed: int = 0)
         )
         return tokens[:n_tokens]
 
-    parts: list[NDArray[np.uint64] | None] = list(run_tasks(task, bounds.size - 1))
+    parts = dict(enumerate(run_tasks(task, bounds.size - 1)))
     token_offsets = np.zeros(n + 1, dtype=np.int64)
     np.cumsum(counts, out=token_offsets[1:])
     tokens = np.empty(int(token_offsets[-1]), dtype=np.uint64)
 
     def gather(i: int) -> None:
-        tokens[token_offsets[bounds[i]] : token_offsets[bounds[i + 1]]] = parts[i]
-        parts[i] = None  # given back before the next is copied, so that memory does not double
+        # Given back as soon as it is copied, so that memory does not double.
+        tokens[token_offsets[bounds[i]] : token_offsets[bounds[i + 1]]] = parts.pop(i)
 
-    run_tasks(gather, len(parts))
+    run_tasks(gather, bounds.size - 1)
     return Shingles(tokens, token_offsets, status)
 
 

@@ -71,3 +71,64 @@ def race_sums(
             means = [sum(each[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]
             sums.append(statistics.median(means))
     return sums
+
+
+# ---- Text: words, normalisation and shingles, with Python's own Unicode database and the xxhash package
+
+
+def lower_one_to_one(character: str) -> str:
+    """Simple lower-casing: Python's, but for the one character whose own is longer."""
+    lower = character.lower()
+    return lower if len(lower) == 1 else "i"
+
+
+def stands_alone(character: str) -> bool:
+    """Characters of scripts written without spaces, told by their names."""
+    import unicodedata
+
+    name = unicodedata.name(character, "")
+    script = name.startswith(
+        ("CJK UNIFIED", "CJK COMPATIBILITY IDEO", "HIRAGANA", "HENTAI", "THAI ", "LAO ", "KHMER ", "MYANMAR ")
+    )
+    return character in "々〆〇" or (script and unicodedata.category(character)[0] == "L")
+
+
+def words(text: str) -> list[str]:
+    """Words in the order of the text, lower-cased."""
+    import unicodedata
+
+    found: list[str] = []
+    state = "separator"
+    for character in text:
+        category = unicodedata.category(character)
+        if category[0] not in "LNM" and category != "Pc":
+            state = "separator"
+            continue
+        lower = lower_one_to_one(character)
+        if stands_alone(character):
+            found.append(lower)
+            state = "alone"
+        elif state == "word" or (state == "alone" and category[0] == "M"):
+            found[-1] += lower
+        else:
+            found.append(lower)
+            state = "word"
+    return found
+
+
+def shingles(document: bytes, unit: str, size: int, seed: int) -> tuple[int, list[int]]:
+    """Status of a document (0 fine, 1 empty, 2 not UTF-8) and the hashes of its shingles."""
+    import xxhash
+
+    try:
+        found = words(document.decode("utf-8"))
+    except UnicodeDecodeError:
+        return 2, []
+    if not found:
+        return 1, []
+    if unit == "word":
+        texts = [" ".join(found[i : i + size]) for i in range(max(1, len(found) - size + 1))]
+    else:
+        text = " ".join(found)
+        texts = [text[i : i + size] for i in range(max(1, len(text) - size + 1))]
+    return 0, [xxhash.xxh3_64_intdigest(text.encode("utf-8"), seed) for text in texts]

@@ -61,15 +61,43 @@ def test_keys_come_back_in_their_type() -> None:
         assert top(np.array([-1, -1, 7], dtype=dtype)) == [-1, 7]
     assert top(np.array([200, 200, 7], dtype=np.uint8)) == [200, 7]
     assert top(np.array([2**63, 2**63, 7], dtype=np.uint64)) == [2**63, 7]
+    assert top(range(3, 4)) == [3]
+    assert top((3, 3)) == [3]
+    for dtype in ("U5", object, np.dtypes.StringDType()):
+        assert top(np.array(["é", "é", "b"], dtype=dtype)) == ["é", "b"]
+    assert top(np.array([5, 5, -6], dtype=object)) == [5, -6]
+    assert top(pa.array([5, 5, -6])) == [5, -6]
+    assert top(pa.array([2**63, 2**63, 6], pa.uint64())) == [2**63, 6]
+    assert top(pa.chunked_array([["x", "a"], [], ["a"]])) == ["a", "x"]
+    assert top(pa.array(["a", "a", "b"]).dictionary_encode()) == ["a", "b"]
+    assert top(pa.array(["skipped", "é", "é", "b"]).slice(1)) == ["é", "b"]
+    for nothing in (
+        [],
+        (),
+        range(0),
+        np.array([], dtype=np.int8),
+        pa.array([], pa.string()),
+        pa.array([], pa.int8()),
+    ):
+        assert top(nothing) == []
     for key in top(np.array([200, 7])) + top(["a"]) + top([b"a"]):
         assert type(key) in (int, str, bytes)
 
 
 def test_long_keys() -> None:
+    import pyarrow as pa
+
     sketch = HeavyHitters(0.01, max_key_bytes=10).update(["x" * 10, "é" * 5])
     assert {key for key, _ in sketch.top()} == {"x" * 10, "é" * 5}
     before = sketch.copy()
-    for long in (["x" * 11], ["é" * 6], [b"x" * 11], ["short", "x" * 11], np.array([b"x" * 11])):
+    for long in (
+        ["x" * 11],
+        ["é" * 6],
+        [b"x" * 11],
+        ["short", "x" * 11],
+        np.array([b"x" * 11]),
+        pa.array(["x" * 11]),
+    ):
         with pytest.raises(ValueError, match=r"keys must have at most max_key_bytes=10 bytes, got one of 1"):
             sketch.update(long)
         assert sketch == before

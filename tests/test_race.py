@@ -211,6 +211,14 @@ def test_a_bad_row_after_good_blocks_is_taken_back() -> None:
         assert race.total == 100
 
 
+def test_a_tuple_of_two_rows_is_not_taken_for_a_set() -> None:
+    race = Race(ToyFamily(2, 10))
+    with pytest.raises(ValueError, match="got 1 that it takes for 2; pass dense rows as an array"):
+        race.update(((1, 2), (0, 2)))
+    assert race.n_updates == 0
+    assert race.update([(1, 2), (0, 2)]).n_updates == 2
+
+
 def test_density_needs_rows() -> None:
     race = Race(ToyFamily(5, 10))
     assert race.query(clusters(0, 3)).tolist() == [0, 0, 0]
@@ -224,6 +232,8 @@ def test_bad_arguments() -> None:
         Race(5)
     with pytest.raises(TypeError, match="family must be a HashFamily, got str"):
         Race.for_error("srp", 0.1)
+    with pytest.raises(ValueError, match=r"family must have at most \d+ buckets"):
+        Race(ToyFamily(5, 10, n_buckets=2**32))
     family = ToyFamily(5, 10)
     for name, bad in (("relative_error", 0.0), ("confidence", 1.0), ("density", 0.0), ("density", 1.0)):
         arguments = {"relative_error": 0.1, name: bad}

@@ -395,7 +395,7 @@ def test_a_configuration_that_only_python_takes_for_json(tmp_path: Path) -> None
 
 def test_a_race_of_a_hostile_family_allocates_nothing(tmp_path: Path) -> None:
     def change(header: dict[str, Any]) -> None:
-        family = {"family": "ToyFamily", "n_features": 4, "n_hashes": 2**40, "n_buckets": 2**32, "seed": 1}
+        family = {"family": "ToyFamily", "n_features": 4, "n_hashes": 2**40, "n_buckets": 2**28, "seed": 1}
         header["__metadata__"]["config"] = json.dumps({"family": family})
 
     assert_refused(forged(SKETCHES["Race"], change), tmp_path / "a", "expected counts as int32")

@@ -96,7 +96,7 @@ def densities(n: int, d: int, n_hashes: int, power: int) -> list[dict[str, Any]]
             mergesketch.set_num_threads(threads)
             functions: dict[str, Callable[[], Any]] = {
                 "ours": lambda race=race: race.density(Q),
-                "exact": lambda: (some @ X.T).mean(axis=1),
+                "exact": lambda some=some: (some @ X.T).mean(axis=1),
             }
             with threadpool_limits(threads, user_api="blas"):
                 took = best_of(functions, 5)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..lsh.backend import backend_of
 from ..lsh.family import HashFamily
-from ..lsh.threads import map_blocks
+from ..lsh.threads import get_num_threads, map_blocks
 from ..lsh.validation import check_int, check_real, check_sets, check_weights
 from .base import MergeableSketch, StateSpec
 
@@ -19,7 +19,8 @@ __all__ = ["Race"]
 
 #: Codes that are worked on at a time: as many rows as keep them in the processor's caches.
 _BLOCK_CODES = 1 << 20
-_SCATTER_BLOCK = 1 << 14
+#: Codes that are worth a thread of their own.
+_CODES_BLOCK = 1 << 16
 _MAX_BUCKETS = 1 << 28
 
 
@@ -222,8 +223,9 @@ class Race(MergeableSketch):
 
     def _scatter(self, codes: NDArray[np.uint32], weights: NDArray[np.int64]) -> None:
         counts, kernel = self._arrays["counts"], backend_of(codes).scatter_add
-        # A thread owns whole repetitions, so that no two add into one counter.
-        block = max(1, _SCATTER_BLOCK // max(1, codes.shape[0]))
+        # A thread owns whole repetitions, so that no two add into one counter; as many as there are for
+        # it, since each range of repetitions reads its part of every row of codes.
+        block = max(-(-codes.shape[1] // get_num_threads()), _CODES_BLOCK // max(1, codes.shape[0]))
         map_blocks(lambda a, b: kernel(counts, codes, weights, a, b), codes.shape[1], block)
 
     # -- queries ----------------------------------------------------------------------------------
@@ -312,6 +314,6 @@ class Race(MergeableSketch):
     def _gather(self, codes: NDArray[np.uint32]) -> NDArray[np.float64]:
         counts, kernel = self._arrays["counts"], backend_of(codes).gather_counts
         out = np.empty(codes.shape, dtype=np.float64)
-        block = max(1, _SCATTER_BLOCK // codes.shape[1])
+        block = max(1, _CODES_BLOCK // codes.shape[1])
         map_blocks(lambda a, b: kernel(counts, codes, out, a, b), codes.shape[0], block)
         return out

@@ -89,6 +89,18 @@ class Race(MergeableSketch):
     4 R W bytes, or twice that once a counter could pass 2**31.
 
     Weights may be negative: what was taken in can be taken out again.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import mergesketch
+    >>> from mergesketch.lsh import MinHash
+    >>> race = mergesketch.Race(MinHash(n_hashes=500, n_buckets=1024))
+    >>> monday = race.empty_like().update([np.array([1, 2, 3]), np.array([1, 2, 4])])
+    >>> tuesday = race.empty_like().update([np.array([8, 9])] * 2)
+    >>> sums, std = (monday | tuesday).query([np.array([1, 2, 3])], return_std=True)
+    >>> bool(abs(sums[0] - 1.5) < 4 * std[0])  # Jaccard 1, 1/2, 0 and 0
+    True
     """
 
     _parameters = ("family",)
@@ -132,6 +144,14 @@ class Race(MergeableSketch):
         relative error is at most ``2 sqrt(g / (R density))``; hence
         ``R = 4 g / (relative_error**2 density)``. The theorem is pessimistic: errors of a tenth of the
         bound are usual, and `query` returns its own standard error.
+
+        Examples
+        --------
+        >>> from mergesketch import Race
+        >>> from mergesketch.lsh import MinHash
+        >>> race = Race.for_error(MinHash(n_buckets=256), relative_error=0.5, density=0.1)
+        >>> race.family.n_hashes, Race.n_groups(0.95)
+        (3840, 24)
         """
         if not isinstance(family, HashFamily):
             raise TypeError(f"family must be a HashFamily, got {type(family).__name__}")

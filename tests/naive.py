@@ -2,9 +2,6 @@
 
 import itertools
 import statistics
-import unicodedata
-
-import xxhash
 
 # -- counting keys --------------------------------------------------------------------------------
 
@@ -171,6 +168,8 @@ def lower_one_to_one(character: str) -> str:
 
 def stands_alone(character: str) -> bool:
     """Characters of scripts written without spaces, told by their names."""
+    import unicodedata
+
     name = unicodedata.name(character, "")
     script = name.startswith(
         ("CJK UNIFIED", "CJK COMPATIBILITY IDEO", "HIRAGANA", "HENTAI", "THAI ", "LAO ", "KHMER ", "MYANMAR ")
@@ -180,6 +179,8 @@ def stands_alone(character: str) -> bool:
 
 def words(text: str) -> list[str]:
     """Words in the order of the text, lower-cased."""
+    import unicodedata
+
     found: list[str] = []
     state = "separator"
     for character in text:
@@ -201,6 +202,8 @@ def words(text: str) -> list[str]:
 
 def shingles(document: bytes, unit: str, size: int, seed: int) -> tuple[int, list[int]]:
     """Status of a document (0 fine, 1 empty, 2 not UTF-8) and the hashes of its shingles."""
+    import xxhash
+
     try:
         found = words(document.decode("utf-8"))
     except UnicodeDecodeError:

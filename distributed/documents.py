@@ -140,9 +140,10 @@ class DocumentSource:
         batch_bytes: int = 16 << 20,
         progress: bool = False,
     ) -> None:
-        self.paths = [os.fspath(p) for p in ([paths] if isinstance(paths, (str, PathLike)) else paths)]
-        if not self.paths or not all(isinstance(path, str) for path in self.paths):
+        given = [paths] if isinstance(paths, (str, PathLike)) else list(paths)
+        if not given or not all(isinstance(path, (str, PathLike)) for path in given):
             raise ValueError(f"paths must be one or more paths, got {paths!r}")
+        self.paths = [os.fsdecode(path) for path in given]
         if not isinstance(text_field, str):
             raise TypeError(f"text_field must be a string, got {text_field!r}")
         self.text_field = text_field
@@ -184,6 +185,11 @@ class DocumentSource:
         outcome = self._comm.bcast(outcome)
         assert outcome is not None
         return outcome
+
+    @property
+    def files(self) -> list[str]:
+        """The paths of all files, in the order of the ids of their documents."""
+        return [file.path for file in self._plan.files]
 
     # -- reading ----------------------------------------------------------------------------------
 

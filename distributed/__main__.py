@@ -1,0 +1,78 @@
+"""The command ``mergesketch``, also ``python -m mergesketch.distributed``, alone or under ``mpiexec``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from types import FrameType
+
+from ..errors import DistributedError, MergesketchError
+from .cli import run_command
+from .comm import Communicator, communicator
+
+__all__ = ["main"]
+
+#: What a user can set right. Anything else is a fault of ours and shows where it happened.
+_EXPECTED = (MergesketchError, OSError, ValueError, OverflowError, MemoryError)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code: 0, 2 for an error, 130 when interrupted.
+
+    Without `arguments` it takes those of the process. An error is one message on stderr, whatever the number of ranks, and no rank outlives another.
+    """
+    if arguments is None:
+        # A process of its own. A scheduler's or mpiexec's SIGTERM then ends it as Ctrl-C does, so that
+        # temporary files are cleared away; and no file's name is beyond what can be printed.
+        signal.signal(signal.SIGTERM, _interrupt)
+        for stream in (sys.stdout, sys.stderr):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    comm = Communicator(None)
+    try:
+        comm = communicator()
+        code = run_command(arguments, comm)
+        sys.stdout.flush()
+        return code
+    except DistributedError as error:
+        # Every rank has it. The rank where it began holds the error itself, without "rank 0 failed".
+        if comm.rank == 0:
+            _tell(error.__cause__ or error)
+        return 2
+    except BrokenPipeError:
+        # Whoever read our output has seen enough, as `head` does. Nothing more may be flushed there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _end(comm, 1)
+    except KeyboardInterrupt:
+        if comm.rank == 0:
+            print("mergesketch: interrupted", file=sys.stderr)
+        return _end(comm, 130)
+    except _EXPECTED as error:
+        _tell(error)
+        return _end(comm, 2)
+    except Exception:
+        traceback.print_exc()
+        return _end(comm, 1)
+
+
+def _tell(error: BaseException) -> None:
+    message = "out of memory" if isinstance(error, MemoryError) and not str(error) else str(error)
+    print(f"mergesketch: error: {message or type(error).__name__}", file=sys.stderr, flush=True)
+
+
+def _end(comm: Communicator, code: int) -> int:
+    """The exit code, after ending the other ranks, which may wait for this one."""
+    if comm.size > 1:
+        sys.stdout.flush()
+        comm.mpi.Abort(code)
+    return code
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

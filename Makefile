@@ -24,6 +24,7 @@ lint: .venv/test.stamp
 
 benchmarks: .venv/bench.stamp
 	$(BIN)/python benchmarks/run_all.py
+	$(BIN)/python benchmarks/tables.py
 
 clean:
 	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis mergesketch.egg-info

@@ -6,12 +6,25 @@ machines is in `mergesketch.distributed`.
 
 from . import errors, lsh
 from .lsh.threads import get_num_threads, set_num_threads
-from .sketches import MergeableSketch, StateArray, inspect, load
+from .sketches import (
+    CountMinSketch,
+    CountSketch,
+    HeavyHitters,
+    MergeableSketch,
+    Race,
+    StateArray,
+    inspect,
+    load,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CountMinSketch",
+    "CountSketch",
+    "HeavyHitters",
     "MergeableSketch",
+    "Race",
     "StateArray",
     "__version__",
     "errors",

@@ -1,5 +1,8 @@
 """Locality-sensitive hash families and the hash functions that everything stands on."""
 
 from .family import HashFamily, family_from_config
+from .hashing import hash_keys
+from .minhash import MinHash
+from .text import Shingles, shingle
 
-__all__ = ["HashFamily", "family_from_config"]
+__all__ = ["HashFamily", "MinHash", "Shingles", "family_from_config", "hash_keys", "shingle"]

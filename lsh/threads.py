@@ -55,9 +55,11 @@ _local = threading.local()
 
 def _after_fork_in_child() -> None:
     global _state
-    fresh = _State()
-    fresh.num_threads = _state.num_threads
-    _state = fresh
+    parents, _state = _state, _State()
+    _state.num_threads = parents.num_threads
+    if parents.blas_limit is not None:
+        # Whoever held BLAS to one thread does not live on here to lift that.
+        parents.blas_limit.restore_original_limits()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
@@ -119,18 +121,21 @@ def run_tasks(function: Callable[[int], T], n_tasks: int) -> list[T]:
     if n_tasks <= 1 or get_num_threads() == 1 or getattr(_local, "is_worker", False):
         return [function(i) for i in range(n_tasks)]
     futures: list[Future[T]] = []
-    while len(futures) < n_tasks:
-        pool = _pool()
-        try:
-            futures.append(pool.submit(function, len(futures)))
-        except RuntimeError:
-            # Another thread may have changed the number of threads and shut this pool down.
-            if pool is _state.executor:
-                raise
-    wait(futures, return_when=FIRST_EXCEPTION)
-    for future in futures:
-        future.cancel()
-    wait(futures)
+    try:
+        while len(futures) < n_tasks:
+            pool = _pool()
+            try:
+                futures.append(pool.submit(function, len(futures)))
+            except RuntimeError:
+                # Another thread may have changed the number of threads and shut this pool down.
+                if pool is _state.executor:
+                    raise
+        wait(futures, return_when=FIRST_EXCEPTION)
+    finally:
+        # Also when interrupted: no task may still write into the caller's arrays once it returned.
+        for future in futures:
+            future.cancel()
+        wait(futures)
     return [future.result() for future in futures if not future.cancelled()]
 
 
@@ -169,19 +174,22 @@ def single_threaded_blas() -> Iterator[None]:
     The limit belongs to the process, so overlapping callers share it: the first one sets it and the
     last one lifts it.
     """
-    with _state.lock:
-        if _state.blas_depth == 0:
-            if _state.blas_controller is None:
+    state = _state
+    with state.lock:
+        if state.blas_depth == 0:
+            if state.blas_controller is None:
                 from threadpoolctl import ThreadpoolController
 
-                _state.blas_controller = ThreadpoolController()
-            _state.blas_limit = _state.blas_controller.limit(limits=1, user_api="blas")
-        _state.blas_depth += 1
+                state.blas_controller = ThreadpoolController()
+            state.blas_limit = state.blas_controller.limit(limits=1, user_api="blas")
+        state.blas_depth += 1
     try:
         yield
     finally:
-        with _state.lock:
-            _state.blas_depth -= 1
-            if _state.blas_depth == 0:
-                _state.blas_limit.restore_original_limits()
-                _state.blas_limit = None
+        # In a child that was forked within the block the limit is lifted already.
+        if state is _state:
+            with state.lock:
+                state.blas_depth -= 1
+                if state.blas_depth == 0:
+                    state.blas_limit.restore_original_limits()
+                    state.blas_limit = None

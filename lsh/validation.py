@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from .threads import map_blocks
 
-__all__ = ["check_choice", "check_csr", "check_dense", "check_int", "check_real", "check_sets"]
+__all__ = [
+    "check_choice",
+    "check_csr",
+    "check_dense",
+    "check_int",
+    "check_real",
+    "check_sets",
+    "check_weights",
+]
 
 _ROWS_BLOCK = 1 << 16
 
@@ -47,6 +55,35 @@ def check_choice(name: str, value: Any, choices: Collection[Any]) -> Any:
     if not isinstance(value, (str, int)) or value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
     return value
+
+
+def check_weights(
+    name: str, weights: Any, n: int, minimum: int | None = None
+) -> tuple[NDArray[np.int64], int]:
+    """Integer weights of `n` rows as ``(weights, magnitude)``, the magnitude being the sum of ``|w|``.
+
+    None means 1 for every row and comes back as an empty array, which is what the kernels take it
+    for. With `minimum`, smaller weights are refused.
+    """
+    if weights is None:
+        return np.empty(0, dtype=np.int64), n
+    array = np.asarray(weights)
+    if array.ndim != 1 or array.size != n:
+        raise ValueError(f"{name} must have shape ({n},), one weight a row, got shape {array.shape}")
+    if array.size == 0:
+        return np.empty(0, dtype=np.int64), 0
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
+    low, high = int(array.min()), int(array.max())
+    if minimum is not None and low < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {low}")
+    largest = max(high, -low)
+    if largest > np.iinfo(np.int64).max:
+        raise ValueError(f"{name} must lie within 63 bits and a sign, got {low if -low > high else high}")
+    array = np.ascontiguousarray(array, dtype=np.int64)
+    if largest * n <= np.iinfo(np.int64).max:
+        return array, int(np.abs(array).sum())
+    return array, sum(abs(weight) for weight in array.tolist())
 
 
 @njit(cache=True, nogil=True)
@@ -157,19 +194,24 @@ def _check_offsets(offsets: NDArray[np.int64], n_values: int, name: str) -> None
         )
 
 
-def check_sets(X: Any, name: str = "X") -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+def check_sets(
+    X: Any, name: str = "X", *, keep_int32: bool = False
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Sets as ``(tokens, offsets)``: row i is ``tokens[offsets[i]:offsets[i + 1]]``.
 
     Accepts a SciPy sparse matrix (the columns of its non-zero entries), a pair
     ``(tokens, offsets)``, or a list of integer arrays. Tokens are any 64-bit integers; negative ones
     are taken modulo 2**64. Order and repetition within a row do not matter to a set, so neither is
     checked.
+
+    Tokens come back as uint64; with `keep_int32`, for kernels that widen tokens themselves, those of
+    int32 (the columns of most sparse matrices) stay as they are and are not copied.
     """
     if hasattr(X, "tocsr"):
         matrix = X.tocsr()
         if matrix.dtype.kind not in "fiub":
             raise TypeError(f"{name} must hold real numbers, got dtype {matrix.dtype}")
-        if matrix.data.size and not np.all(matrix.data):
+        if not all(map_blocks(lambda a, b: bool(np.all(matrix.data[a:b])), matrix.data.size, 1 << 20)):
             matrix = matrix.copy()
             matrix.eliminate_zeros()
         tokens, offsets = matrix.indices, matrix.indptr
@@ -201,4 +243,6 @@ def check_sets(X: Any, name: str = "X") -> tuple[NDArray[np.uint64], NDArray[np.
         raise TypeError(f"{name} must have integer offsets, got dtype {offsets.dtype}")
     offsets = np.ascontiguousarray(offsets, dtype=np.int64)
     _check_offsets(offsets, tokens.size, f"{name} offsets")
-    return np.ascontiguousarray(tokens.astype(np.uint64, copy=False)), offsets
+    if not (keep_int32 and tokens.dtype == np.int32):
+        tokens = tokens.astype(np.uint64, copy=False)
+    return np.ascontiguousarray(tokens), offsets

@@ -7,10 +7,10 @@ serialization, pickling and memory accounting are written here, once.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from os import PathLike
 from typing import Any, ClassVar, Self
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..errors import IncompatibleSketchError
 from ..lsh.family import Configured, differing_field
+from ..lsh.lazy import lazy
 
 __all__ = ["REDUCTIONS", "MergeableSketch", "StateArray", "StateSpec", "sketch_classes"]
 
@@ -55,10 +56,15 @@ class StateSpec:
     fill: int | float = 0
     widens_to: str | None = None
 
-    def accepts(self, array: NDArray[Any]) -> bool:
-        """Whether `array` could be this state."""
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the array that a new sketch has."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+    def accepts(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+        """Whether an array of this shape and dtype could be this state."""
         dtypes = {np.dtype(self.dtype), np.dtype(self.widens_to or self.dtype)}
-        return array.shape == self.shape and array.dtype in dtypes
+        return shape == self.shape and dtype.newbyteorder("=") in dtypes
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,7 @@ class MergeableSketch(Configured, ABC):
     def _specs(self) -> dict[str, StateSpec]:
         return {**self._layout(), "n_updates": StateSpec((1,), "int64", "sum")}
 
-    @cached_property
+    @lazy
     def _arrays(self) -> dict[str, NDArray[Any]]:
         # Allocated at first use, so that a loader can check a stranger's file before any memory is
         # taken. Zeros come from the system untouched.
@@ -125,7 +131,7 @@ class MergeableSketch(Configured, ABC):
             for name, spec in self._specs().items()
         }
 
-    @cached_property
+    @lazy
     def _bounds(self) -> dict[str, int]:
         """For integer sums: an upper bound of any counter's magnitude, tightened when it matters."""
         return {}
@@ -140,11 +146,14 @@ class MergeableSketch(Configured, ABC):
     @property
     def n_updates(self) -> int:
         """Rows or keys taken in so far, over all merged parts (less those subtracted)."""
-        return int(self._arrays["n_updates"][0])
+        return int(self._arrays["n_updates"][0]) if "_arrays" in self.__dict__ else 0
 
     @property
     def nbytes(self) -> int:
         """Bytes of the state; known from the configuration, save that counters may have widened."""
+        # Asking must not allocate: a configuration may be looked at before it is found too large.
+        if "_arrays" not in self.__dict__:
+            return sum(spec.nbytes for spec in self._specs().values())
         return sum(array.nbytes for array in self._arrays.values())
 
     def _bound(self, name: str) -> int:

@@ -12,21 +12,24 @@ holds
 
 Reading executes nothing and allocates no more than the file is long: a configuration that asks for
 other arrays than the file has is refused before anything is allocated.
+
+Files are written here and not by the safetensors library, for the same sketch must give the same
+bytes (the library writes metadata in random order) and take no copy of its arrays to write.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
-import tempfile
-from collections.abc import Iterator, Mapping
+import secrets
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
-import safetensors.numpy
 import xxhash
 from numpy.typing import NDArray
 
@@ -40,28 +43,49 @@ _SAFETENSORS_DTYPES = {
     "BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "int16", "U32": "uint32",
     "I32": "int32", "U64": "uint64", "I64": "int64", "F32": "float32", "F64": "float64",
 }  # fmt: skip
-_MAX_HEADER = 1 << 26
+_SAFETENSORS_NAMES = {name: code for code, name in _SAFETENSORS_DTYPES.items()}
+#: A header is a few hundred bytes; parsing a stranger's takes memory in proportion to its length.
+_MAX_HEADER = 1 << 20
 
 S = TypeVar("S", bound=MergeableSketch)
+
+
+class _Header(NamedTuple):
+    """The checked header of a file: where each array lies, counted from the start of the file."""
+
+    metadata: dict[str, str]
+    arrays: dict[str, tuple[np.dtype[Any], tuple[int, ...], int]]
+
+
+def _raw(array: NDArray[Any]) -> memoryview:
+    return array.reshape(-1).view(np.uint8).data
 
 
 def _data_checksum(arrays: Mapping[str, NDArray[Any]]) -> str:
     digest = xxhash.xxh3_64()
     for name in sorted(arrays):
         if arrays[name].size:
-            digest.update(arrays[name].reshape(-1).view(np.uint8).data)
+            digest.update(_raw(arrays[name]))
     return digest.hexdigest()
 
 
-def _header_checksum(metadata: Mapping[str, str], arrays: Mapping[str, NDArray[Any]]) -> str:
+def _header_checksum(
+    metadata: Mapping[str, str], shapes: Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]]
+) -> str:
     told = {key: value for key, value in metadata.items() if key != "header_xxh3"}
-    shapes = {name: [a.dtype.name, list(a.shape)] for name, a in arrays.items()}
-    return xxhash.xxh3_64_hexdigest(json.dumps([told, shapes], sort_keys=True).encode())
+    listed = {name: [dtype.name, list(shape)] for name, (dtype, shape) in shapes.items()}
+    return xxhash.xxh3_64_hexdigest(json.dumps([told, listed], sort_keys=True).encode())
 
 
-def _contents(sketch: MergeableSketch) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+# -- writing --------------------------------------------------------------------------------------
+
+
+def _pieces(sketch: MergeableSketch) -> list[bytes | memoryview]:
+    """The file's bytes in order, the arrays' own memory among them."""
     sketch._canonicalise()
-    arrays = {name: np.ascontiguousarray(a) for name, a in sketch._arrays.items()}
+    arrays = {
+        name: np.ascontiguousarray(a, dtype=a.dtype.newbyteorder("<")) for name, a in sketch._arrays.items()
+    }
     metadata = {
         "format": "mergesketch",
         "format_version": FORMAT_VERSION,
@@ -69,60 +93,117 @@ def _contents(sketch: MergeableSketch) -> tuple[dict[str, NDArray[Any]], dict[st
         "config": json.dumps(sketch.config(), sort_keys=True),
         "data_xxh3": _data_checksum(arrays),
     }
-    metadata["header_xxh3"] = _header_checksum(metadata, arrays)
-    return arrays, metadata
+    metadata["header_xxh3"] = _header_checksum(metadata, {n: (a.dtype, a.shape) for n, a in arrays.items()})
+    header: dict[str, Any] = {"__metadata__": metadata}
+    offset = 0
+    # Wide items first, as safetensors asks for: then every array is aligned to its items.
+    order = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
+    for name in order:
+        array = arrays[name]
+        header[name] = {
+            "dtype": _SAFETENSORS_NAMES[array.dtype.name],
+            "shape": list(array.shape),
+            "data_offsets": [offset, offset + array.nbytes],
+        }
+        offset += array.nbytes
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    if len(text) > _MAX_HEADER:
+        raise ValueError(f"the configuration must fit into a header of {_MAX_HEADER} bytes, got {len(text)}")
+    full = [_raw(arrays[name]) for name in order if arrays[name].size]
+    return [len(text).to_bytes(8, "little"), text, *full]
 
 
 def to_bytes(sketch: MergeableSketch) -> bytes:
     """See `MergeableSketch.to_bytes`."""
-    arrays, metadata = _contents(sketch)
-    return safetensors.numpy.save(arrays, metadata=metadata)
+    return b"".join(_pieces(sketch))
+
+
+def _fsync_folder(folder: Path) -> None:
+    # A rename is durable once its folder is; some file systems have no such operation.
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
 def atomic_write(path: str | PathLike[str]) -> Iterator[Path]:
-    """A temporary path beside `path` that replaces it when the block ends well, and vanishes if not."""
-    target = Path(path)
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    os.close(descriptor)
-    temporary = Path(name)
+    """A temporary path beside `path` that replaces it when the block ends well, and vanishes if not.
+
+    The file keeps its permissions if it existed, and has those of any new file if not. Through a
+    symbolic link the file that it points to is replaced, not the link.
+    """
+    target = Path(os.path.realpath(path))
+    temporary = target.parent / f".mergesketch-{secrets.token_hex(8)}.tmp"
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666))
     try:
         yield temporary
-        # mkstemp makes a private file; give it the permissions that open() would have.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        if target.exists():
+            temporary.chmod(target.stat().st_mode & 0o7777)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(target)
+        _fsync_folder(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def save(sketch: MergeableSketch, path: str | PathLike[str]) -> None:
     """See `MergeableSketch.save`."""
-    arrays, metadata = _contents(sketch)
-    with atomic_write(path) as temporary:
-        try:
-            safetensors.numpy.save_file(arrays, temporary, metadata=metadata)
-        except safetensors.SafetensorError as error:
-            raise OSError(f"cannot write {os.fspath(path)}: {error}") from error
+    pieces = _pieces(sketch)
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        for piece in pieces:
+            file.write(piece)
 
 
-def _read_header(buffer: memoryview) -> tuple[dict[str, Any], dict[str, str], int]:
-    """Tensor entries, metadata and where the data starts; every length is checked before use."""
-    if len(buffer) < 8:
-        raise SketchFormatError(f"expected a sketch file, got only {len(buffer)} bytes")
-    length = int.from_bytes(buffer[:8], "little")
-    if length > min(len(buffer) - 8, _MAX_HEADER):
-        raise SketchFormatError(
-            f"expected a sketch file: its header claims {length} bytes, the file has {len(buffer)}"
-        )
+# -- reading --------------------------------------------------------------------------------------
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not JSON")
+
+
+def _parse_json(text: str) -> Any:
+    """JSON proper, without Python's extras NaN and Infinity; ValueError for all that is not."""
     try:
-        header = json.loads(bytes(buffer[8 : 8 + length]))
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _parse_size(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 1 << 63:
+        raise ValueError(f"expected a size, got {value!r}")
+    return value
+
+
+def _header_length(first: bytes | memoryview, size: int) -> int:
+    if size < 8 or len(first) < 8:
+        raise SketchFormatError(f"expected a sketch file, got only {size} bytes")
+    length = int.from_bytes(first[:8], "little")
+    if length > min(size - 8, _MAX_HEADER):
+        raise SketchFormatError(
+            f"expected a sketch file: its header claims {length} bytes, the file has {size}"
+        )
+    return length
+
+
+def _parse_header(text: bytes, size: int) -> _Header:
+    """The header of a file of `size` bytes, whose arrays must tile what follows it exactly."""
+    try:
+        header = _parse_json(text.decode())
         metadata = header.pop("__metadata__")
+        if not all(isinstance(value, str) for value in metadata.values()):
+            raise ValueError("metadata must be strings")
         format_name, version = metadata["format"], metadata["format_version"]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SketchFormatError("expected a sketch file: its header is damaged or foreign") from error
     if format_name != "mergesketch":
         raise SketchFormatError(f"expected a mergesketch file, got format {format_name!r}")
@@ -130,66 +211,80 @@ def _read_header(buffer: memoryview) -> tuple[dict[str, Any], dict[str, str], in
         raise SketchFormatError(
             f"expected format version {FORMAT_VERSION}, got {version!r}; a newer mergesketch wrote it"
         )
-    return header, metadata, 8 + length
-
-
-def _read_arrays(buffer: memoryview, header: Mapping[str, Any], start: int) -> dict[str, NDArray[Any]]:
-    """Arrays over the bytes of `buffer`, which they must tile exactly."""
+    start = 8 + len(text)
     arrays, spans = {}, []
     try:
         for name, entry in header.items():
             dtype = np.dtype(_SAFETENSORS_DTYPES[entry["dtype"]]).newbyteorder("<")
-            shape = tuple(int(extent) for extent in entry["shape"])
-            begin, end = (int(offset) for offset in entry["data_offsets"])
-            size = dtype.itemsize
-            for extent in shape:
-                size *= extent
-            if min((begin, *shape)) < 0 or end - begin != size or start + end > len(buffer):
+            shape = tuple(_parse_size(extent) for extent in entry["shape"])
+            begin, end = (_parse_size(offset) for offset in entry["data_offsets"])
+            # NumPy refuses shapes whose other extents overflow even where one extent is 0.
+            _parse_size(dtype.itemsize * math.prod(max(1, extent) for extent in shape))
+            if len(shape) > 32 or end - begin != dtype.itemsize * math.prod(shape):
                 raise ValueError(name)
             spans.append((begin, end))
-            flat = np.frombuffer(buffer[start + begin : start + end], dtype=dtype)
-            arrays[name] = flat.reshape(shape).astype(dtype.newbyteorder("="), copy=False)
-        edges = [edge for span in sorted(spans) for edge in span]
-        if edges[:1] != [0] or edges[1:-1:2] != edges[2::2] or start + edges[-1] != len(buffer):
+            arrays[name] = (dtype, shape, start + begin)
+        edges = [0, *(edge for span in sorted(spans) for edge in span), size - start]
+        if edges[::2] != edges[1::2]:
             raise ValueError("gaps")
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SketchFormatError(
             "expected a whole sketch file: its arrays do not fit its length (truncated or damaged)"
         ) from error
-    return arrays
-
-
-def _open(buffer: memoryview, expected: type[S], verify_data: bool) -> tuple[S, dict[str, NDArray[Any]]]:
-    header, metadata, start = _read_header(buffer)
-    arrays = _read_arrays(buffer, header, start)
-    if metadata.get("header_xxh3") != _header_checksum(metadata, arrays):
+    shapes = {name: (dtype, shape) for name, (dtype, shape, _) in arrays.items()}
+    if metadata.get("header_xxh3") != _header_checksum(metadata, shapes):
         raise SketchFormatError("the header's checksum does not match: the file is damaged")
-    name = metadata.get("class", "")
+    return _Header(metadata, arrays)
+
+
+def _empty_sketch(header: _Header, expected: type[S]) -> S:
+    """The sketch that `header` tells of, still without arrays; they fit it if nothing is raised."""
+    name = header.metadata.get("class", "")
     cls = sketch_classes().get(name)
     if cls is None:
         raise SketchFormatError(f"expected a sketch class of this version, got {name!r}")
     if not issubclass(cls, expected):
         raise SketchFormatError(f"expected a {expected.__name__}, got a {name}")
     try:
-        sketch = cls._from_config(json.loads(metadata["config"]))
+        config = _parse_json(header.metadata.get("config", ""))
+        if not isinstance(config, dict):
+            raise ValueError(f"expected an object, got {type(config).__name__}")
+        sketch = cls._from_config(config)
         specs = sketch._specs()
-    except (ValueError, TypeError, KeyError, OverflowError, MemoryError, RecursionError) as error:
+    except Exception as error:
+        # Whatever a constructor makes of a stranger's values, it is the file that is wrong.
         raise SketchFormatError(f"the configuration of this {name} is not valid: {error}") from error
-    if set(specs) != set(arrays):
-        raise SketchFormatError(f"expected the arrays {sorted(specs)}, got {sorted(arrays)}")
+    if set(specs) != set(header.arrays):
+        raise SketchFormatError(f"expected the arrays {sorted(specs)}, got {sorted(header.arrays)}")
     for key, spec in specs.items():
-        if not spec.accepts(arrays[key]):
+        dtype, shape, _ = header.arrays[key]
+        if not spec.accepts(shape, dtype):
             raise SketchFormatError(
-                f"expected {key} as {spec.dtype}{list(spec.shape)}, got "
-                f"{arrays[key].dtype.name}{list(arrays[key].shape)}"
+                f"expected {key} as {spec.dtype}{list(spec.shape)}, got {dtype.name}{list(shape)}"
             )
-    try:
-        sketch._check_state(arrays)
-    except ValueError as error:
-        raise SketchFormatError(f"the arrays are no state of a {name}: {error}") from error
-    if verify_data and metadata.get("data_xxh3") != _data_checksum(arrays):
+    return sketch
+
+
+def _fill(
+    sketch: S,
+    header: _Header,
+    fetch: Callable[[np.dtype[Any], tuple[int, ...], int], NDArray[Any]],
+    verify: bool,
+) -> S:
+    """Give `sketch` its arrays, checked; `fetch` has one from (dtype, shape, place in the file)."""
+    arrays = {name: fetch(*entry) for name, entry in header.arrays.items()}
+    if verify and header.metadata.get("data_xxh3") != _data_checksum(arrays):
         raise SketchFormatError("the arrays' checksum does not match: the file is damaged")
-    return sketch, arrays
+    native = {
+        name: np.require(a.astype(a.dtype.newbyteorder("="), copy=False), requirements="A")
+        for name, a in arrays.items()
+    }
+    try:
+        sketch._check_state(native)
+    except ValueError as error:
+        raise SketchFormatError(f"the arrays are no state of a {type(sketch).__name__}: {error}") from error
+    sketch._adopt(native)
+    return sketch
 
 
 def from_bytes(buffer: bytes | bytearray | memoryview, expected: type[S]) -> S:
@@ -197,17 +292,45 @@ def from_bytes(buffer: bytes | bytearray | memoryview, expected: type[S]) -> S:
     try:
         view = memoryview(buffer).cast("B")
     except TypeError as error:
-        raise TypeError(f"buffer must be bytes-like, got {type(buffer).__name__}") from error
-    sketch, arrays = _open(view, expected, verify_data=True)
-    return sketch._adopt({name: array.copy() for name, array in arrays.items()})
+        raise TypeError(f"buffer must be contiguous and bytes-like, got {type(buffer).__name__}") from error
+    length = _header_length(view, len(view))
+    header = _parse_header(bytes(view[8 : 8 + length]), len(view))
+
+    def fetch(dtype: np.dtype[Any], shape: tuple[int, ...], place: int) -> NDArray[Any]:
+        count = int(np.prod(shape, dtype=np.int64))
+        return (
+            np.frombuffer(view, dtype, count, place).reshape(shape).copy()
+            if count
+            else np.empty(shape, dtype)
+        )
+
+    return _fill(_empty_sketch(header, expected), header, fetch, verify=True)
 
 
-def _map(path: str | PathLike[str]) -> memoryview:
-    size = os.stat(path).st_size
-    if size == 0:
-        raise SketchFormatError(f"{os.fspath(path)}: expected a sketch file, got an empty file")
+@contextmanager
+def _name_file(path: str | PathLike[str]) -> Iterator[None]:
+    """Put the file's name in front of what was wrong with it."""
+    try:
+        yield
+    except SketchFormatError as error:
+        raise SketchFormatError(f"{os.fspath(path)}: {error}") from error
+
+
+def _file_header(file: Any) -> _Header:
+    size = os.fstat(file.fileno()).st_size
+    length = _header_length(file.read(8), size)
+    return _parse_header(file.read(length), size)
+
+
+def _map_arrays(file: Any) -> Callable[[np.dtype[Any], tuple[int, ...], int], NDArray[Any]]:
     # Copy-on-write: a mapped sketch can be updated, and the file never changes.
-    return memoryview(np.memmap(path, dtype=np.uint8, mode="c"))  # type: ignore[arg-type]
+    mapped = np.memmap(file, dtype=np.uint8, mode="c")
+
+    def fetch(dtype: np.dtype[Any], shape: tuple[int, ...], place: int) -> NDArray[Any]:
+        count = int(np.prod(shape, dtype=np.int64))
+        return np.ndarray(shape, dtype, mapped, place) if count else np.empty(shape, dtype)
+
+    return fetch
 
 
 def load(
@@ -239,31 +362,44 @@ def load(
     ...     mergesketch.load(os.path.join(folder, "counts.sketch")) == sketch
     True
     """
-    try:
-        sketch, arrays = _open(_map(path), expected or MergeableSketch, verify_data=not mmap)
-    except SketchFormatError as error:
-        message = str(error)
-        shown = os.fspath(path)
-        raise SketchFormatError(message if message.startswith(shown) else f"{shown}: {message}") from error
-    if not mmap:
-        arrays = {name: array.copy() for name, array in arrays.items()}
-    return sketch._adopt(arrays)
+    with _name_file(path), open(path, "rb") as file:
+        header = _file_header(file)
+        sketch = _empty_sketch(header, expected or MergeableSketch)
+        if mmap:
+            return _fill(sketch, header, _map_arrays(file), verify=False)
+
+        def fetch(dtype: np.dtype[Any], shape: tuple[int, ...], place: int) -> NDArray[Any]:
+            count = int(np.prod(shape, dtype=np.int64))
+            file.seek(place)
+            array = np.fromfile(file, dtype, count)
+            if array.size != count:
+                raise SketchFormatError("expected a whole sketch file: it became shorter while it was read")
+            return array.reshape(shape)
+
+        return _fill(sketch, header, fetch, verify=True)
 
 
 def inspect(path: str | PathLike[str]) -> dict[str, Any]:
     """What a saved sketch is, without building it: class, configuration, arrays, size, checksum."""
-    buffer = _map(path)
-    header, metadata, start = _read_header(buffer)
-    arrays = _read_arrays(buffer, header, start)
-    if metadata.get("header_xxh3") != _header_checksum(metadata, arrays):
-        raise SketchFormatError("the header's checksum does not match: the file is damaged")
+    with _name_file(path), open(path, "rb") as file:
+        header = _file_header(file)
+        size = os.fstat(file.fileno()).st_size
+        fetch = _map_arrays(file)
+        arrays = {name: fetch(*entry) for name, entry in header.arrays.items()}
+        metadata = header.metadata
+        try:
+            config = _parse_json(metadata.get("config", ""))
+        except ValueError as error:
+            raise SketchFormatError(f"its configuration is not JSON: {error}") from error
     counted = arrays.get("n_updates")
+    if counted is not None and (counted.size != 1 or counted.dtype.kind != "i"):
+        counted = None
     return {
-        "class": metadata["class"],
-        "config": json.loads(metadata["config"]),
-        "n_updates": int(counted[0]) if counted is not None and counted.size else None,
+        "class": metadata.get("class", ""),
+        "config": config,
+        "n_updates": None if counted is None else int(counted.flat[0]),
         "arrays": {name: f"{a.dtype.name}{list(a.shape)}" for name, a in arrays.items()},
-        "bytes": len(buffer),
+        "bytes": size,
         "format_version": metadata["format_version"],
         "intact": metadata.get("data_xxh3") == _data_checksum(arrays),
     }

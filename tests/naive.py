@@ -1,1 +1,73 @@
 """Slow, obviously right references that the fast code is compared with, one section a structure."""
+
+import itertools
+import statistics
+
+# -- counting keys --------------------------------------------------------------------------------
+
+
+def table_row(key: int, words: list[int], n_buckets: int) -> tuple[int, int]:
+    """Bucket and sign of a 64-bit key in the row with the words (a, b, c), in Python's own integers."""
+    a, b, c = words
+    low, high = key % 2**32, key // 2**32
+    h = ((a + low) * (b + high) + c) % 2**64 // 2**32
+    return h * n_buckets // 2**32, 1 if h % 2 == 1 else -1
+
+
+def count_table(
+    words: list[list[int]], n_buckets: int, keys: list[int], weights: list[int], *, signed: bool
+) -> list[list[int]]:
+    """Count-Min's (or, signed, Count-Sketch's) table."""
+    table = [[0] * n_buckets for _ in words]
+    for key, weight in zip(keys, weights, strict=True):
+        for row, w in zip(table, words, strict=True):
+            bucket, sign = table_row(key, w, n_buckets)
+            row[bucket] += weight * sign if signed else weight
+    return table
+
+
+def conservative_table(
+    words: list[list[int]], n_buckets: int, keys: list[int], weights: list[int]
+) -> list[list[int]]:
+    """Count-Min's table under conservative update."""
+    table = [[0] * n_buckets for _ in words]
+    for key, weight in zip(keys, weights, strict=True):
+        buckets = [table_row(key, w, n_buckets)[0] for w in words]
+        wanted = min(row[bucket] for row, bucket in zip(table, buckets, strict=True)) + weight
+        for row, bucket in zip(table, buckets, strict=True):
+            row[bucket] = max(row[bucket], wanted)
+    return table
+
+
+def table_estimates(words: list[list[int]], table: list[list[int]], key: int, *, signed: bool) -> list[int]:
+    """What each row tells of the key's count."""
+    found = [table_row(key, w, len(row)) for row, w in zip(table, words, strict=True)]
+    return [row[at] * (sign if signed else 1) for row, (at, sign) in zip(table, found, strict=True)]
+
+
+# -- RACE -----------------------------------------------------------------------------------------
+
+
+def race_counts(codes: list[list[int]], weights: list[int], n_hashes: int, n_buckets: int) -> list[list[int]]:
+    counts = [[0] * n_buckets for _ in range(n_hashes)]
+    for row, weight in zip(codes, weights, strict=True):
+        for r, code in enumerate(row):
+            counts[r][code] += weight
+    return counts
+
+
+def race_sums(
+    counts: list[list[int]], query_codes: list[list[int]], chance: float, groups: int | None
+) -> list[float]:
+    """Debiased kernel sums: the mean over repetitions, or the median of the means of groups."""
+    total = sum(counts[0])
+    sums = []
+    for row in query_codes:
+        each = [(counts[r][code] - total * chance) / (1 - chance) for r, code in enumerate(row)]
+        if groups is None:
+            sums.append(sum(each) / len(each))
+        else:
+            edges = [g * len(each) // groups for g in range(groups + 1)]
+            means = [sum(each[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]
+            sums.append(statistics.median(means))
+    return sums

@@ -1,0 +1,36 @@
+"""Turn results/*.json into the tables of docs/benchmarks.md, between its markers."""
+
+import json
+import re
+from pathlib import Path
+
+from measure import RESULTS, cell
+
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+MARKER = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", flags=re.DOTALL)
+
+
+def table(name: str) -> str:
+    """The rows of one result file as Markdown, and the machine that they were measured on."""
+    result = json.loads((RESULTS / f"{name}.json").read_text())
+    rows, machine = result["rows"], result["machine"]
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    lines = [f"| {' | '.join(columns)} |", "|" + " --- |" * len(columns)]
+    lines += [f"| {' | '.join(cell(row.get(column, '')) for column in columns)} |" for row in rows]
+    versions = ", ".join(f"{package} {version}" for package, version in machine["versions"].items())
+    lines += [
+        "",
+        f"Measured {machine['date']} on {machine['cores']} cores ({machine['cpu']}), "
+        f"Python {machine['python']}; {versions}.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    text = PAGE.read_text()
+    PAGE.write_text(MARKER.sub(lambda m: f"{m[1]}\n{table(m[2])}{m[3]}", text))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""Kernels of the tables that count keys: Count-Min, Count-Sketch, and the search for frequent keys.
+
+Every table is an array of shape (n_rows, n_buckets). Row r sends a 64-bit key, split into halves
+``low`` and ``high``, to the 32-bit value
+
+    h_r(key) = (((a_r + low) * (b_r + high) + c_r) mod 2**64) >> 32
+
+with random 64-bit words (a_r, b_r, c_r): pair-multiply-shift, which is pairwise independent (Thorup
+2015, "High speed hashing for integers and strings", section 3.5). Its bucket is
+``h_r * n_buckets >> 32`` and its sign the lowest bit of h_r.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+__all__ = [
+    "count_min_add",
+    "count_min_add_conservative",
+    "count_min_query",
+    "count_sketch_add",
+    "count_sketch_query",
+    "find_frequent",
+]
+
+_LOW = np.uint64(0xFFFFFFFF)
+_SHIFT = np.uint64(32)
+_ONE = np.uint64(1)
+
+
+@njit(cache=True, nogil=True)
+def _hash32(key, a, b, c):  # type: ignore[no-untyped-def]
+    return ((a + (key & _LOW)) * (b + (key >> _SHIFT)) + c) >> _SHIFT
+
+
+@njit(cache=True, nogil=True)
+def _least(counts, words, n_buckets, key):  # type: ignore[no-untyped-def]
+    least = np.int64(0x7FFFFFFFFFFFFFFF)
+    for r in range(counts.shape[0]):
+        bucket = (_hash32(key, words[r, 0], words[r, 1], words[r, 2]) * n_buckets) >> _SHIFT
+        least = min(least, np.int64(counts[r, bucket]))
+    return least
+
+
+@njit(cache=True, nogil=True)
+def count_min_add(counts, words, keys, weights, row_start, row_stop):  # type: ignore[no-untyped-def]
+    """Add each key's weight (1 where `weights` is empty) to its bucket of rows [row_start, row_stop)."""
+    n_buckets = np.uint64(counts.shape[1])
+    for r in range(row_start, row_stop):
+        a, b, c = words[r, 0], words[r, 1], words[r, 2]
+        row = counts[r]
+        if weights.size == 0:
+            for i in range(keys.size):
+                row[(_hash32(keys[i], a, b, c) * n_buckets) >> _SHIFT] += 1
+        else:
+            for i in range(keys.size):
+                row[(_hash32(keys[i], a, b, c) * n_buckets) >> _SHIFT] += weights[i]
+
+
+@njit(cache=True, nogil=True)
+def count_min_add_conservative(counts, words, keys, weights):  # type: ignore[no-untyped-def]
+    """Raise each key's buckets only as far as its new estimate asks, one key after the other."""
+    n_buckets = np.uint64(counts.shape[1])
+    n_rows = counts.shape[0]
+    buckets = np.empty(n_rows, dtype=np.uint64)
+    for i in range(keys.size):
+        least = np.int64(0x7FFFFFFFFFFFFFFF)
+        for r in range(n_rows):
+            buckets[r] = (_hash32(keys[i], words[r, 0], words[r, 1], words[r, 2]) * n_buckets) >> _SHIFT
+            least = min(least, np.int64(counts[r, buckets[r]]))
+        least += 1 if weights.size == 0 else weights[i]
+        for r in range(n_rows):
+            if counts[r, buckets[r]] < least:
+                counts[r, buckets[r]] = least
+
+
+@njit(cache=True, nogil=True)
+def count_min_query(counts, words, keys, out, start, stop):  # type: ignore[no-untyped-def]
+    """``out[i]`` = the least counter of key i, for i in [start, stop)."""
+    n_buckets = np.uint64(counts.shape[1])
+    for i in range(start, stop):
+        out[i] = _least(counts, words, n_buckets, keys[i])
+
+
+@njit(cache=True, nogil=True)
+def count_sketch_add(counts, words, keys, weights, row_start, row_stop):  # type: ignore[no-untyped-def]
+    """Add each key's weight times its sign to its bucket of rows [row_start, row_stop)."""
+    n_buckets = np.uint64(counts.shape[1])
+    for r in range(row_start, row_stop):
+        a, b, c = words[r, 0], words[r, 1], words[r, 2]
+        row = counts[r]
+        for i in range(keys.size):
+            h = _hash32(keys[i], a, b, c)
+            weight = np.int64(1) if weights.size == 0 else weights[i]
+            row[(h * n_buckets) >> _SHIFT] += weight if h & _ONE else -weight
+
+
+@njit(cache=True, nogil=True)
+def count_sketch_query(counts, words, keys, out, start, stop):  # type: ignore[no-untyped-def]
+    """``out[i]`` = the median over rows of key i's signed counters, for i in [start, stop)."""
+    n_buckets = np.uint64(counts.shape[1])
+    n_rows = counts.shape[0]
+    ordered = np.empty(n_rows, dtype=np.int64)
+    for i in range(start, stop):
+        for r in range(n_rows):
+            h = _hash32(keys[i], words[r, 0], words[r, 1], words[r, 2])
+            value = np.int64(counts[r, (h * n_buckets) >> _SHIFT])
+            if not h & _ONE:
+                value = -value
+            j = r
+            while j > 0 and ordered[j - 1] > value:
+                ordered[j] = ordered[j - 1]
+                j -= 1
+            ordered[j] = value
+        low, high = ordered[(n_rows - 1) // 2], ordered[n_rows // 2]
+        out[i] = 0.5 * (np.float64(low) + np.float64(high))
+
+
+@njit(cache=True, nogil=True)
+def find_frequent(counts, words, keys, threshold, out, start, stop):  # type: ignore[no-untyped-def]
+    """Indices in [start, stop) of keys whose Count-Min estimate exceeds `threshold`.
+
+    They are written to ``out[start:]``; returns how many. Every such key is among them, most of its
+    repetitions are not: a small cache of the keys found last drops them.
+    """
+    n_buckets = np.uint64(counts.shape[1])
+    mask = np.uint64(1023)
+    # A slot's first content is a word that belongs into another slot, so no key matches it.
+    found = ~np.arange(1024).astype(np.uint64)
+    n = 0
+    for i in range(start, stop):
+        key = keys[i]
+        slot = key & mask
+        if found[slot] != key and _least(counts, words, n_buckets, key) > threshold:
+            found[slot] = key
+            out[start + n] = i
+            n += 1
+    return n

@@ -1,0 +1,269 @@
+"""Strings of any kind as one buffer of bytes and the offsets of each string in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+__all__ = ["Buffer", "as_byte_buffer", "byte_buffers", "check_buffer", "is_arrow"]
+
+#: ``(data, offsets)``: string i is ``data[offsets[i]:offsets[i + 1]]``; uint8 and int64.
+Buffer = tuple[NDArray[np.uint8], NDArray[np.int64]]
+
+_EMPTY = np.empty(0, dtype=np.uint8)
+
+
+@njit(cache=True, nogil=True)
+def _byte_offsets(data, lengths, offsets):  # type: ignore[no-untyped-def]
+    """Offsets in UTF-8 bytes of consecutive strings whose lengths are given in code points."""
+    at = 0
+    for i in range(lengths.size):
+        offsets[i] = at
+        for _ in range(lengths[i]):
+            at += 1
+            while at < data.size and data[at] & 0xC0 == 0x80:
+                at += 1
+    offsets[lengths.size] = at
+
+
+@njit(cache=True, nogil=True)
+def _first_bad_offset(offsets, n_bytes):  # type: ignore[no-untyped-def]
+    """The first i for which offsets[i] is out of bounds or above offsets[i + 1], or -1."""
+    before = np.int64(0)
+    for i in range(offsets.size):
+        if offsets[i] < before or offsets[i] > n_bytes:
+            return i
+        before = offsets[i]
+    return -1
+
+
+@njit(cache=True, nogil=True)
+def _strip_fields(data, width, out, offsets):  # type: ignore[no-untyped-def]
+    """Fields of `width` bytes, less their trailing NUL bytes, one after another."""
+    at = 0
+    for i in range(offsets.size - 1):
+        offsets[i] = at
+        length = width
+        while length > 0 and data[i * width + length - 1] == 0:
+            length -= 1
+        for j in range(length):
+            out[at + j] = data[i * width + j]
+        at += length
+    offsets[offsets.size - 1] = at
+
+
+def check_buffer(data: Any, offsets: Any, name: str) -> Buffer:
+    """A caller's ``(data, offsets)``, refused unless every string lies within `data`.
+
+    Offsets need not begin at 0 or end at the last byte, as those of a slice do not.
+    """
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        data = np.frombuffer(data, dtype=np.uint8)
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 1:
+        raise TypeError(f"{name} must have 1-D uint8 data, got {_describe(data)}")
+    if not isinstance(offsets, np.ndarray) or offsets.dtype.kind not in "iu" or offsets.ndim != 1:
+        raise TypeError(f"{name} must have 1-D integer offsets, got {_describe(offsets)}")
+    if offsets.size == 0:
+        raise ValueError(f"{name} must have one offset more than strings, at least 1, got none")
+    offsets = np.ascontiguousarray(offsets, dtype=np.int64)
+    bad = _first_bad_offset(offsets, data.size)
+    if bad >= 0:
+        raise ValueError(
+            f"{name} must have offsets that do not fall and lie in [0, {data.size}], the bytes of the data; "
+            f"offset {bad} is {offsets[bad]}"
+        )
+    return np.ascontiguousarray(data), offsets
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"an array of dtype {value.dtype} and shape {value.shape}"
+    return type(value).__name__
+
+
+def is_arrow(strings: Any) -> bool:
+    """Whether `strings` is an Arrow array or speaks Arrow's PyCapsule interface (polars, nanoarrow, ...)."""
+    return hasattr(strings, "__arrow_c_array__") or hasattr(strings, "__arrow_c_stream__")
+
+
+def arrow_chunks(array: Any, name: str) -> list[Any]:
+    """The pyarrow arrays that `array` is made of, without nulls; dictionaries are decoded."""
+    try:
+        import pyarrow as pa
+    except ImportError:
+        raise TypeError(
+            f"{name} is a {type(array).__name__}, which needs pyarrow to read: "
+            "install mergesketch[arrow], or pass a list or a NumPy array"
+        ) from None
+    if not isinstance(array, (pa.Array, pa.ChunkedArray)):
+        try:
+            array = pa.array(array) if hasattr(array, "__arrow_c_array__") else pa.chunked_array(array)
+        except (TypeError, ValueError, pa.ArrowException) as error:
+            raise TypeError(f"{name} must be an Arrow array, got {type(array).__name__}: {error}") from None
+    chunks = array.chunks if isinstance(array, pa.ChunkedArray) else [array]
+    if pa.types.is_dictionary(array.type):
+        chunks = [chunk.dictionary_decode() for chunk in chunks]
+    start = 0
+    for chunk in chunks:
+        if chunk.null_count:
+            null = start + int(np.argmax(chunk.is_null().to_numpy(zero_copy_only=False)))
+            raise ValueError(
+                f"{name} must have no nulls, got {array.null_count}, the first at {null}; "
+                "drop them or fill them first"
+            )
+        start += len(chunk)
+    return chunks
+
+
+def arrow_strings(chunk: Any, name: str) -> Buffer:
+    """The buffers of a pyarrow string or binary array, as they are."""
+    import pyarrow as pa
+
+    kind = chunk.type
+    for views, plain in (("is_string_view", pa.large_string()), ("is_binary_view", pa.large_binary())):
+        if getattr(pa.types, views, lambda _: False)(kind):
+            chunk, kind = chunk.cast(plain), plain
+    if pa.types.is_large_string(kind) or pa.types.is_large_binary(kind):
+        dtype: Any = np.int64
+    elif pa.types.is_string(kind) or pa.types.is_binary(kind):
+        dtype = np.int32
+    else:
+        raise TypeError(f"{name} must be an Arrow array of strings or binary, got one of {kind}")
+    _, raw_offsets, raw_data = chunk.buffers()
+    data = _EMPTY if raw_data is None else np.frombuffer(raw_data, dtype=np.uint8)
+    if len(chunk) == 0:
+        return data, np.zeros(1, dtype=np.int64)
+    offsets = np.frombuffer(raw_offsets, dtype=dtype)[chunk.offset : chunk.offset + len(chunk) + 1]
+    return check_buffer(data, offsets, name)
+
+
+def join(buffers: Sequence[Buffer]) -> Buffer:
+    """Several buffers as one; a single one comes back as it is."""
+    if len(buffers) == 1:
+        return buffers[0]
+    offsets = [np.zeros(1, dtype=np.int64)]
+    for _, part in buffers:
+        offsets.append(part[1:] + (offsets[-1][-1] - part[0]))
+    data = [data[part[0] : part[-1]] for data, part in buffers]
+    return np.concatenate([_EMPTY, *data]), np.concatenate(offsets)
+
+
+def kind_of(items: Sequence[Any], name: str) -> type:
+    """The one type of the items of a list: str, bytes or int.
+
+    Raises
+    ------
+    TypeError
+        If the items are of several types or another one.
+    """
+    types = set(map(type, items))
+    for kind in (str, bytes):
+        if all(issubclass(t, kind) for t in types):
+            return kind
+    if all(issubclass(t, (int, np.integer)) and t is not bool for t in types):
+        return int
+    found = ", ".join(sorted(t.__name__ for t in types))
+    raise TypeError(f"{name} must be all str, all bytes or all int, got {found}")
+
+
+def _list_buffer(items: Sequence[Any], name: str, errors: str) -> Buffer:
+    """A list of str or of bytes, joined and encoded once."""
+    if not items:
+        return _EMPTY, np.zeros(1, dtype=np.int64)
+    kind = kind_of(items, name)
+    if kind is int:
+        raise TypeError(f"{name} must be strings, got integers")
+    lengths = np.fromiter(map(len, items), dtype=np.int64, count=len(items))
+    offsets = np.zeros(len(items) + 1, dtype=np.int64)
+    if kind is bytes:
+        np.cumsum(lengths, out=offsets[1:])
+        return np.frombuffer(b"".join(items), dtype=np.uint8), offsets
+    joined = "".join(items)
+    try:
+        data = np.frombuffer(joined.encode("utf-8", errors), dtype=np.uint8)
+    except UnicodeEncodeError as error:
+        bad = int(np.searchsorted(np.cumsum(lengths), error.start, side="right"))
+        raise ValueError(
+            f"{name} must be encodable as UTF-8, but string {bad} has the lone surrogate "
+            f"U+{ord(joined[error.start]):04X}"
+        ) from None
+    if data.size == len(joined):  # all ASCII: code points are bytes
+        np.cumsum(lengths, out=offsets[1:])
+    else:
+        _byte_offsets(data, lengths, offsets)
+    return data, offsets
+
+
+def _array_buffer(array: NDArray[Any], name: str, errors: str) -> Buffer:
+    """A 1-D NumPy array of strings: dtype S, U, T or object."""
+    if array.ndim != 1:
+        raise ValueError(f"{name} must be 1-D, got shape {array.shape}")
+    if array.dtype.kind in "UTO":
+        return _list_buffer(array.tolist(), name, errors)
+    if array.dtype.kind != "S":
+        raise TypeError(f"{name} must be strings, got dtype {array.dtype}")
+    width = array.dtype.itemsize
+    offsets = np.zeros(array.size + 1, dtype=np.int64)
+    if array.size == 0 or width == 0:
+        return _EMPTY, offsets
+    fields = np.frombuffer(np.ascontiguousarray(array), dtype=np.uint8)
+    data = np.empty(fields.size, dtype=np.uint8)
+    _strip_fields(fields, width, data, offsets)
+    return data[: offsets[-1]], offsets
+
+
+def byte_buffers(strings: Any, name: str = "strings", errors: str = "strict") -> list[Buffer]:
+    """`strings` as one buffer, or one for each chunk of a chunked Arrow array, whose bytes are not copied."""
+    if is_arrow(strings):
+        return [arrow_strings(chunk, name) for chunk in arrow_chunks(strings, name)]
+    if isinstance(strings, np.ndarray):
+        return [_array_buffer(strings, name, errors)]
+    if isinstance(strings, tuple) and len(strings) == 2 and isinstance(strings[1], np.ndarray):
+        return [check_buffer(strings[0], strings[1], name)]
+    if isinstance(strings, (list, tuple)):
+        return [_list_buffer(strings, name, errors)]
+    if hasattr(strings, "__array__"):
+        return [_array_buffer(np.asarray(strings), name, errors)]
+    raise TypeError(
+        f"{name} must be a list of str or bytes, a NumPy or Arrow array of strings, or a pair "
+        f"(data, offsets) of arrays, got {type(strings).__name__}"
+    )
+
+
+def as_byte_buffer(strings: Any, name: str = "strings", errors: str = "strict") -> Buffer:
+    """Strings as one buffer of bytes and offsets.
+
+    Parameters
+    ----------
+    strings : list of str or bytes, NumPy array of strings, Arrow array, or (data, offsets)
+        Text is encoded as UTF-8. Arrow buffers and pairs are not copied, but for chunked Arrow arrays
+        of several chunks. NumPy's ``S`` arrays do not store trailing NUL bytes.
+    name : str
+        What messages call the argument.
+    errors : str
+        How lone surrogates in a str are encoded; ``"strict"`` refuses them.
+
+    Returns
+    -------
+    data : ndarray of uint8
+    offsets : ndarray of shape (n + 1,), int64
+        String i is ``data[offsets[i]:offsets[i + 1]]``. The first offset need not be 0.
+
+    Raises
+    ------
+    TypeError
+        If the strings are of mixed types or not strings.
+    ValueError
+        If a string cannot be encoded, is null, or offsets do not fit the data.
+
+    Examples
+    --------
+    >>> data, offsets = as_byte_buffer(["ab", "é"])
+    >>> data.tobytes().decode(), offsets.tolist()
+    ('abé', [0, 2, 4])
+    """
+    return join(byte_buffers(strings, name, errors))

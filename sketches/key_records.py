@@ -1,0 +1,85 @@
+"""Keys kept as fixed-size records, so that a sketch can give back the very keys that it was given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["KINDS", "check_records", "longest_key", "pack_keys", "unpack_key"]
+
+#: What a record holds. An unused record has kind 0.
+KINDS = {"int64": 1, "uint64": 2, "str": 3, "bytes": 4}
+INTEGER_BYTES = 8
+
+
+def longest_key(keys: Any) -> int:
+    """Bytes that the longest of `keys` takes as a record; `keys` are such as `hash_keys` takes."""
+    if len(keys) == 0:
+        return 0
+    if isinstance(keys, np.ndarray):
+        return INTEGER_BYTES if keys.dtype.kind in "iu" else int(np.strings.str_len(keys).max())
+    if isinstance(keys, (list, tuple)):
+        if isinstance(keys[0], str):
+            return max(len(key) if key.isascii() else len(key.encode()) for key in keys)
+        return max(map(len, keys)) if isinstance(keys[0], bytes) else INTEGER_BYTES
+    import pyarrow.compute
+
+    return int(pyarrow.compute.max(pyarrow.compute.binary_length(keys)).as_py())
+
+
+def _encode(key: Any) -> tuple[int, bytes]:
+    if hasattr(key, "as_py"):
+        key = key.as_py()
+    if isinstance(key, str):
+        return KINDS["str"], str(key).encode()
+    if isinstance(key, bytes):
+        return KINDS["bytes"], bytes(key)
+    value = int(key)
+    kind = KINDS["uint64"] if value >= 1 << 63 else KINDS["int64"]
+    return kind, (value & (2**64 - 1)).to_bytes(INTEGER_BYTES, "little")
+
+
+def pack_keys(
+    keys: Any, places: NDArray[np.int64], width: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint16], NDArray[np.uint8]]:
+    """Records ``(kinds, lengths, contents)`` of the keys at `places`; contents have `width` bytes."""
+    kinds = np.zeros(places.size, dtype=np.uint8)
+    lengths = np.zeros(places.size, dtype=np.uint16)
+    contents = np.zeros((places.size, width), dtype=np.uint8)
+    for record, place in enumerate(places.tolist()):
+        kinds[record], content = _encode(keys[place])
+        lengths[record] = len(content)
+        contents[record, : len(content)] = np.frombuffer(content, dtype=np.uint8)
+    return kinds, lengths, contents
+
+
+def unpack_key(kind: int, length: int, content: NDArray[np.uint8]) -> int | str | bytes:
+    """The key of one record: an int, str or bytes, as it was given."""
+    raw = content[:length].tobytes()
+    if kind == KINDS["str"]:
+        return raw.decode()
+    if kind == KINDS["bytes"]:
+        return raw
+    return int.from_bytes(raw, "little", signed=kind == KINDS["int64"])
+
+
+def check_records(
+    kinds: NDArray[np.uint8], lengths: NDArray[np.uint16], contents: NDArray[np.uint8]
+) -> list[bytes]:
+    """The raw bytes of each used record; ValueError if one is no record that `pack_keys` makes."""
+    used = int(np.count_nonzero(kinds))
+    if kinds[:used].size and int(kinds[:used].min()) == 0:
+        raise ValueError("used records must come first")
+    if kinds.size and int(kinds.max()) > max(KINDS.values()):
+        raise ValueError(f"kinds must be at most {max(KINDS.values())}, got {kinds.max()}")
+    if lengths.size and int(lengths.max()) > contents.shape[1]:
+        raise ValueError(f"lengths must be at most {contents.shape[1]}, got {lengths.max()}")
+    raw = [contents[i, : lengths[i]].tobytes() for i in range(used)]
+    for kind, content in zip(kinds[:used].tolist(), raw, strict=True):
+        if kind in (KINDS["int64"], KINDS["uint64"]) and len(content) != INTEGER_BYTES:
+            raise ValueError(f"an integer key must have {INTEGER_BYTES} bytes, got {len(content)}")
+        if kind == KINDS["str"]:
+            content.decode()  # a UnicodeDecodeError is a ValueError
+    return raw

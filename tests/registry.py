@@ -1,0 +1,237 @@
+"""What the laws run over: how to make each sketch and family, and data for it.
+
+A new sketch class or family adds one entry here; `test_laws.py` fails for a public class without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from mergesketch import CountMinSketch, CountSketch, HeavyHitters, MergeableSketch, Race
+from mergesketch.lsh import HashFamily
+from mergesketch.lsh.random import random_uint64
+
+
+class ToyFamily(HashFamily):
+    """Bit sampling over small integers: hash r is one feature of the row. Its kernel is checked by eye."""
+
+    _parameters = ("n_features", "n_hashes", "n_buckets", "seed")
+    chance_collision = 0.0
+
+    def __init__(self, n_features: int, n_hashes: int, n_buckets: int = 4, seed: int = 0) -> None:
+        self.n_features, self.n_hashes, self.n_buckets, self.seed = n_features, n_hashes, n_buckets, seed
+
+    def hash(self, X: Any) -> np.ndarray:
+        X = np.asarray(X)
+        if X.ndim != 2 or X.shape[1] != self.n_features:
+            raise ValueError(f"X must have {self.n_features} columns, got shape {X.shape}")
+        if X.size and (X.min() < 0 or X.max() >= self.n_buckets):
+            raise ValueError(f"X must lie in [0, {self.n_buckets})")
+        picked = random_uint64(self.seed, "ToyFamily", self.n_hashes) % np.uint64(self.n_features)
+        return np.ascontiguousarray(X[:, picked.astype(np.int64)], dtype=np.uint32)
+
+    def collision_probability(self, distance: Any) -> np.ndarray:
+        return 1.0 - np.asarray(distance) / self.n_features
+
+    def kernel(self, X: Any, Y: Any) -> np.ndarray:
+        return (np.asarray(X)[:, None, :] == np.asarray(Y)[None, :, :]).mean(axis=2)
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family under test."""
+
+    make: Callable[..., HashFamily]  # make(n_hashes=, seed=)
+    rows: Callable[[np.random.Generator, int], Any]  # data that it hashes
+
+    @property
+    def name(self) -> str:
+        return type(self.make(n_hashes=1, seed=0)).__name__
+
+
+def _dense(rng: np.random.Generator, n: int) -> np.ndarray:
+    return rng.standard_normal((n, 12)).astype(np.float32)
+
+
+def _sets(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+    offsets = np.concatenate([[0], np.cumsum(rng.integers(0, 9, n))])
+    return rng.integers(0, 40, int(offsets[-1])).astype(np.uint64), offsets.astype(np.int64)
+
+
+FAMILIES: dict[str, Family] = {
+    "ToyFamily": Family(
+        lambda n_hashes, seed: ToyFamily(n_features=6, n_hashes=n_hashes, seed=seed),
+        lambda rng, n: rng.integers(0, 4, (n, 6)),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A sketch class under test, in one of its modes."""
+
+    cls: type[MergeableSketch]
+    #: Empty sketches.
+    sketches: st.SearchStrategy[MergeableSketch]
+    #: Arguments of `update`, for a given sketch; also empty batches.
+    batches: Callable[[Any], st.SearchStrategy[tuple]]
+    #: The arguments that are several batches in one.
+    join: Callable[[Sequence[tuple]], tuple]
+    #: One large batch, so that it is worth spreading over threads.
+    large: Callable[[np.random.Generator, Any], tuple]
+    #: Arguments that `update` must refuse.
+    bad: Sequence[tuple]
+    linear: bool = True
+    #: Why update(A ++ B) is not merge(update(A), update(B)) bit for bit; and then the law that holds
+    #: instead: check(whole, merged, batches) asserts it.
+    merge_is_inexact: str | None = None
+    weaker_law: Callable[[Any, Any, Sequence[tuple]], None] | None = None
+    #: Names of states that a further update must refuse at the edge of int64.
+    counters: Sequence[str] = field(default=("n_updates",))
+
+
+def _join_arrays(batches: Sequence[tuple]) -> tuple:
+    return tuple(np.concatenate(column) for column in zip(*batches, strict=True))
+
+
+def _join_keys(batches: Sequence[tuple]) -> tuple:
+    return [key for keys, _ in batches for key in keys], np.concatenate([counts for _, counts in batches])
+
+
+_KEY_TYPES: dict[str, st.SearchStrategy[Any]] = {
+    "int": st.integers(-3, 3) | st.integers(-(2**63), 2**63 - 1),
+    "str": st.text(max_size=2) | st.sampled_from(["tea", "cake", "straße", "日本"]),
+    "bytes": st.binary(max_size=2),
+}
+
+
+def _counts(n: int, low: int) -> st.SearchStrategy[np.ndarray]:
+    return hnp.arrays(np.int64, n, elements=st.integers(low, 5))
+
+
+def _key_batches(low: int) -> Callable[[Any], st.SearchStrategy[tuple]]:
+    def batches(sketch: Any) -> st.SearchStrategy[tuple]:
+        # One sketch gets keys of one type, chosen by its seed.
+        kind = sorted(_KEY_TYPES)[sketch.seed % 3]
+        keys = st.lists(_KEY_TYPES[kind], max_size=12)
+        return keys.flatmap(lambda k: st.tuples(st.just(k), _counts(len(k), low)))
+
+    return batches
+
+
+def _large_keys(rng: np.random.Generator, sketch: Any) -> tuple:
+    keys = rng.zipf(1.3, 100_000).astype(np.int64)
+    return keys, rng.integers(0, 4, keys.size)
+
+
+_BAD_KEYS: list[tuple] = [
+    (["a", 1], None),
+    ([1.5], None),
+    ([None], None),
+    (["a"], [1, 2]),
+    (["a"], [0.5]),
+    (["a"], ["b"]),
+    (["a"], np.array([2**63], dtype=np.uint64)),
+    (np.array([1.0]), None),
+    (3, None),
+]
+_SEEDS = st.integers(0, 2**64 - 1) | st.integers(0, 2)
+
+
+def _between_truth_and_plain(whole: Any, merged: Any, batches: Sequence[tuple]) -> None:
+    plain = CountMinSketch(whole.n_rows, whole.n_buckets, seed=whole.seed)
+    keys, counts = _join_keys(batches)
+    plain.update(keys, counts)
+    distinct = list(dict.fromkeys(keys))
+    truth = [sum(c for k, c in zip(keys, counts, strict=True) if k == key) for key in distinct]
+    for sketch in (whole, merged):
+        assert (sketch.query(distinct) >= truth).all()
+        assert (sketch.state["counts"].array <= plain.state["counts"].array).all()
+        assert sketch.total == plain.total
+        assert sketch.n_updates == plain.n_updates
+
+
+def _race_batches(sketch: Any) -> st.SearchStrategy[tuple]:
+    family = sketch.family
+    rows = hnp.arrays(
+        np.int64,
+        st.tuples(st.integers(0, 8), st.just(family.n_features)),
+        elements=st.integers(0, family.n_buckets - 1),
+    )
+    return rows.flatmap(lambda X: st.tuples(st.just(X), _counts(len(X), -5)))
+
+
+_TABLE = st.tuples(st.integers(1, 4), st.integers(1, 9) | st.just(1000), _SEEDS)
+
+ENTRIES: dict[str, Entry] = {
+    "CountMinSketch": Entry(
+        CountMinSketch,
+        _TABLE.map(lambda t: CountMinSketch(t[0], t[1], seed=t[2])),
+        _key_batches(0),
+        _join_keys,
+        _large_keys,
+        [*_BAD_KEYS, (["a"], [-1])],
+        counters=("counts", "total", "n_updates"),
+    ),
+    "CountMinSketch, conservative": Entry(
+        CountMinSketch,
+        _TABLE.map(lambda t: CountMinSketch(t[0], t[1], conservative=True, seed=t[2])),
+        _key_batches(0),
+        _join_keys,
+        _large_keys,
+        [*_BAD_KEYS, (["a"], [-1])],
+        linear=False,
+        merge_is_inexact="an update raises counters by what they hold already, so parts sum to more",
+        weaker_law=_between_truth_and_plain,
+        counters=("counts", "total", "n_updates"),
+    ),
+    "CountSketch": Entry(
+        CountSketch,
+        _TABLE.map(lambda t: CountSketch(t[0], t[1], seed=t[2])),
+        _key_batches(-5),
+        _join_keys,
+        _large_keys,
+        _BAD_KEYS,
+        counters=("counts", "total", "n_updates"),
+    ),
+    "HeavyHitters": Entry(
+        HeavyHitters,
+        # Tables so large that no key's estimate errs in these tests: then the laws hold bit for bit for
+        # all that `==` compares. What holds whatever the table is tested in test_heavy_hitters.py.
+        st.tuples(st.sampled_from([0.05, 0.2, 0.5]), _SEEDS).map(
+            lambda t: HeavyHitters(t[0], n_rows=4, n_buckets=4096, max_key_bytes=16, seed=t[1])
+        ),
+        _key_batches(0),
+        _join_keys,
+        _large_keys,
+        [*_BAD_KEYS, (["a"], [-1]), (["x" * 17], None), (["é" * 9], None)],
+        linear=False,
+        counters=("counts", "total", "n_updates"),
+    ),
+    "Race": Entry(
+        Race,
+        st.tuples(st.integers(1, 5), st.integers(1, 4), st.integers(2, 6), _SEEDS).map(
+            lambda t: Race(ToyFamily(t[0], t[1], n_buckets=t[2], seed=t[3]))
+        ),
+        _race_batches,
+        _join_arrays,
+        lambda rng, sketch: (
+            rng.integers(0, sketch.family.n_buckets, (60_000, sketch.family.n_features)),
+            rng.integers(-3, 4, 60_000),
+        ),
+        [
+            ([[0.0]] * 3, [1, 2]),
+            ([[9.0]], None),
+            ([[0]], [0.5]),
+            ([0], None),
+            ([[0] * 9], None),
+            (None, None),
+        ],
+        counters=("counts", "total", "n_updates"),
+    ),
+}

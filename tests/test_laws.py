@@ -1,0 +1,391 @@
+"""The laws of mergeable sketches, for every public sketch class.
+
+A sketch's state must be a function of its data alone: not of batches, order, merges, threads or where
+it was stored in between. See docs and `mergesketch.sketches.base`.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import operator
+import pickle
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import mergesketch
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mergesketch import MergeableSketch
+from mergesketch.errors import IncompatibleSketchError
+from mergesketch.lsh import HashFamily, family_from_config
+from mergesketch.sketches.base import sketch_classes
+from registry import ENTRIES, FAMILIES, Entry
+
+every_sketch = pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES.keys())
+every_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES.keys())
+quickly = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def draw_parts(data: st.DataObject, entry: Entry, n: int) -> tuple[Any, list[tuple]]:
+    """An empty sketch and `n` batches for it."""
+    empty = data.draw(entry.sketches)
+    return empty, [data.draw(entry.batches(empty)) for _ in range(n)]
+
+
+def built(empty: Any, *batches: tuple) -> Any:
+    sketch = empty.empty_like()
+    for batch in batches:
+        assert sketch.update(*batch) is sketch
+    return sketch
+
+
+def snapshot(sketch: Any) -> dict[str, Any]:
+    """The state's values, whatever their dtype: a counter that had to widen still holds the same."""
+    return {name: state.array.copy() for name, state in sketch.state.items()}
+
+
+def assert_unchanged(sketch: Any, before: dict[str, Any]) -> None:
+    after = snapshot(sketch)
+    assert after.keys() == before.keys()
+    for name, array in after.items():
+        np.testing.assert_array_equal(array, before[name], err_msg=name)
+
+
+# -- the registry ---------------------------------------------------------------------------------
+
+
+def test_every_public_sketch_class_is_in_the_registry() -> None:
+    public = {
+        name
+        for name in mergesketch.__all__
+        if isinstance(getattr(mergesketch, name), type)
+        and issubclass(getattr(mergesketch, name), MergeableSketch)
+        and getattr(mergesketch, name) is not MergeableSketch
+    }
+    ours = {name for name, cls in sketch_classes().items() if cls.__module__.startswith("mergesketch.")}
+    assert public == ours
+    assert {entry.cls.__name__ for entry in ENTRIES.values()} == ours
+
+
+def test_every_family_is_in_the_registry() -> None:
+    ours = {n for n, cls in HashFamily._registry.items() if cls.__module__.startswith("mergesketch.")}
+    assert ours <= {family.name for family in FAMILIES.values()}
+
+
+@every_sketch
+def test_an_inexact_merge_says_why_and_what_holds_instead(entry: Entry) -> None:
+    assert (entry.merge_is_inexact is None) == (entry.weaker_law is None)
+
+
+# -- law 1: batches and splits --------------------------------------------------------------------
+
+
+@every_sketch
+@quickly
+@given(data=st.data())
+def test_updates_in_parts_equal_one_update(entry: Entry, data: st.DataObject) -> None:
+    empty, batches = draw_parts(data, entry, 3)
+    assert built(empty, entry.join(batches)) == built(empty, *batches)
+
+
+@every_sketch
+@quickly
+@given(data=st.data())
+def test_merged_parts_equal_one_update(entry: Entry, data: st.DataObject) -> None:
+    empty, batches = draw_parts(data, entry, 3)
+    whole = built(empty, entry.join(batches))
+    merged = functools.reduce(operator.or_, [built(empty, batch) for batch in batches])
+    if entry.weaker_law is None:
+        assert merged == whole
+    else:
+        entry.weaker_law(whole, merged, batches)
+    assert merged.n_updates == whole.n_updates
+
+
+@every_sketch
+@quickly
+@given(data=st.data())
+def test_an_empty_batch_has_no_effect(entry: Entry, data: st.DataObject) -> None:
+    empty, (batch,) = draw_parts(data, entry, 1)
+    nothing = tuple(part[:0] for part in batch)
+    assert built(empty, batch, nothing) == built(empty, batch)
+    assert built(empty, nothing) == empty
+
+
+# -- law 2: a commutative monoid ------------------------------------------------------------------
+
+
+@every_sketch
+@quickly
+@given(data=st.data())
+def test_merging_is_commutative_and_associative(entry: Entry, data: st.DataObject) -> None:
+    empty, batches = draw_parts(data, entry, 3)
+    a, b, c = (built(empty, batch) for batch in batches)
+    assert a | b == b | a
+    assert (a | b) | c == a | (b | c) == a.copy().merge(b, c)
+
+
+@every_sketch
+@quickly
+@given(data=st.data())
+def test_the_empty_sketch_is_the_identity(entry: Entry, data: st.DataObject) -> None:
+    empty, (batch,) = draw_parts(data, entry, 1)
+    sketch = built(empty, batch)
+    assert sketch | empty == sketch == empty | sketch == sketch.copy().merge()
+    assert sketch.empty_like() == empty
+    assert empty.n_updates == 0
+
+
+@every_sketch
+@quickly
+@given(data=st.data())
+def test_merging_leaves_the_others_alone(entry: Entry, data: st.DataObject) -> None:
+    empty, batches = draw_parts(data, entry, 2)
+    a, b = (built(empty, batch) for batch in batches)
+    before_a, before_b = snapshot(a), snapshot(b)
+    a | b
+    assert_unchanged(a, before_a)
+    assert_unchanged(b, before_b)
+    twice = a | a
+    a.merge(b)
+    assert_unchanged(b, before_b)
+    assert twice == built(empty, batches[0]).merge(built(empty, batches[0]))
+
+
+@every_sketch
+@quickly
+@given(data=st.data())
+def test_linear_sketches_subtract(entry: Entry, data: st.DataObject) -> None:
+    empty, batches = draw_parts(data, entry, 2)
+    a, b = (built(empty, batch) for batch in batches)
+    both = a | b
+    before = snapshot(both)
+    if entry.linear:
+        assert both.subtract(b) is both
+        assert both == a
+        assert both.subtract(both) == empty
+    else:
+        with pytest.raises(TypeError, match=f"{entry.cls.__name__} cannot subtract"):
+            both.subtract(b)
+        assert_unchanged(both, before)
+
+
+# -- law 3: copies and storage --------------------------------------------------------------------
+
+
+@every_sketch
+@quickly
+@given(data=st.data())
+def test_round_trips(entry: Entry, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
+    empty, (batch, more) = draw_parts(data, entry, 2)
+    sketch = built(empty, batch)
+    path = tmp_path_factory.mktemp("sketch") / "a.sketch"
+    sketch.save(path)
+    stored = path.read_bytes()
+    assert stored == sketch.to_bytes()
+    buffer = bytearray(stored)
+    twins = [
+        entry.cls.from_bytes(buffer),
+        MergeableSketch.from_bytes(stored),
+        pickle.loads(pickle.dumps(sketch)),
+        copy.copy(sketch),
+        copy.deepcopy(sketch),
+        sketch.copy(),
+        entry.cls.load(path),
+        mergesketch.load(path),
+        mergesketch.load(path, mmap=True),
+    ]
+    before = snapshot(sketch)
+    for twin in twins:
+        assert type(twin) is entry.cls
+        assert twin == sketch
+        assert twin.config() == sketch.config()
+        assert twin.n_updates == sketch.n_updates
+        for name, state in twin.state.items():
+            assert not np.shares_memory(state.array, sketch.state[name].array)
+        twin.update(*more).merge(sketch)
+        assert_unchanged(sketch, before)
+    assert all(twin == twins[0] for twin in twins)
+    assert path.read_bytes() == stored
+    assert buffer == stored
+
+
+@every_sketch
+@quickly
+@given(data=st.data())
+def test_equality_and_repr(entry: Entry, data: st.DataObject) -> None:
+    empty, (batch,) = draw_parts(data, entry, 1)
+    sketch = built(empty, batch)
+    assert sketch == sketch.copy()
+    assert sketch != 3
+    assert (sketch == empty) == (sketch.n_updates == 0)
+    for _, other in altered(sketch):
+        assert sketch != other
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(sketch)
+    assert repr(sketch).startswith(f"<{entry.cls.__name__}(")
+    for name in sketch.config():
+        assert f"{name}=" in repr(sketch)
+    assert f"{sketch.n_updates:,} updates" in repr(sketch)
+    assert sketch.nbytes == sum(state.array.nbytes for state in sketch.state.values())
+
+
+# -- law 4: threads -------------------------------------------------------------------------------
+
+
+@every_sketch
+@settings(max_examples=3, deadline=None)
+@given(data=st.data())
+def test_results_do_not_depend_on_the_number_of_threads(entry: Entry, data: st.DataObject) -> None:
+    empty = data.draw(entry.sketches)
+    batch = entry.large(np.random.default_rng(0), empty)
+    sketches = []
+    before = mergesketch.get_num_threads()
+    try:
+        for n in (1, 2, 4):
+            mergesketch.set_num_threads(n)
+            sketches.append(built(empty, batch))
+    finally:
+        mergesketch.set_num_threads(before)
+    assert sketches[0].n_updates > 0
+    assert sketches[0] == sketches[1] == sketches[2]
+
+
+# -- law 5: refusals change nothing ---------------------------------------------------------------
+
+
+def altered_values(config: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Configurations that differ from `config` in one field, named by its path."""
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            for path, inner in altered_values(value):
+                yield f"{name}.{path}", {**config, name: inner}
+        elif isinstance(value, bool):
+            yield name, {**config, name: not value}
+        elif isinstance(value, int):
+            yield name, {**config, name: value - 1 if value > 1 else value + 1}
+        elif isinstance(value, float):
+            yield name, {**config, name: value / 2}
+
+
+def altered(sketch: Any) -> Iterator[tuple[str, Any]]:
+    for path, config in altered_values(sketch.config()):
+        try:
+            yield path, type(sketch)._from_config(config)
+        except ValueError:
+            continue  # a combination that the constructor refuses
+
+
+@every_sketch
+@quickly
+@given(data=st.data())
+def test_incompatible_merges_name_the_field(entry: Entry, data: st.DataObject) -> None:
+    empty, (batch,) = draw_parts(data, entry, 1)
+    sketch = built(empty, batch)
+    before = snapshot(sketch)
+    fields = []
+    for path, other in altered(sketch):
+        other_before = snapshot(other)
+        operations = [sketch.merge, sketch.__or__] + ([sketch.subtract] if entry.linear else [])
+        for operation in operations:
+            with pytest.raises(IncompatibleSketchError, match=rf"differ in {path}:"):
+                operation(other)
+        with pytest.raises(IncompatibleSketchError, match=rf"differ in {path}:"):
+            sketch.merge(sketch, other)
+        assert_unchanged(sketch, before)
+        assert_unchanged(other, other_before)
+        fields.append(path)
+    assert any(path.endswith("seed") for path in fields)
+    for stranger in (3, None, "sketch"):
+        with pytest.raises(IncompatibleSketchError, match="expected a"):
+            sketch.merge(stranger)
+    assert_unchanged(sketch, before)
+
+
+@every_sketch
+@quickly
+@given(data=st.data())
+def test_bad_updates_change_nothing(entry: Entry, data: st.DataObject) -> None:
+    empty, (batch,) = draw_parts(data, entry, 1)
+    sketch = built(empty, batch)
+    before = snapshot(sketch)
+    for bad in entry.bad:
+        with pytest.raises((TypeError, ValueError)) as caught:
+            sketch.update(*bad)
+        assert len(str(caught.value)) > 10, "a message that says nothing"
+        assert_unchanged(sketch, before)
+
+
+@every_sketch
+@quickly
+@given(data=st.data())
+def test_counters_widen_or_raise_and_never_wrap(entry: Entry, data: st.DataObject) -> None:
+    empty, batches = draw_parts(data, entry, 2)
+    sketch, other = (built(empty, batch) for batch in batches)
+    specs = sketch._specs()
+    for name in entry.counters:
+        spec = specs[name]
+        for sign in (1, -1) if entry.linear else (1,):
+            if spec.widens_to is not None:
+                edge = sketch.copy()
+                edge._arrays[name][...] = sign * np.iinfo(spec.dtype).max
+                expected = edge._arrays[name].astype(object) + other._arrays[name].astype(object)
+                edge.merge(other)
+                assert (edge._arrays[name].astype(object) == expected).all()
+            full = sketch.copy()
+            full._arrays[name] = np.full(spec.shape, sign * np.iinfo(np.int64).max)
+            before, other_before = snapshot(full), snapshot(other)
+            if other._arrays[name].any():
+                with pytest.raises(OverflowError, match=f"{entry.cls.__name__}.{name} cannot count beyond"):
+                    full.merge(other)
+                assert_unchanged(full, before)
+                assert_unchanged(other, other_before)
+                with pytest.raises(OverflowError, match=f"{entry.cls.__name__}.{name} cannot count beyond"):
+                    full.update(*batches[1])
+                assert_unchanged(full, before)
+
+
+# -- families -------------------------------------------------------------------------------------
+
+
+@every_family
+def test_families_rebuild_from_their_configuration(family: Any) -> None:
+    made = family.make(n_hashes=5, seed=3)
+    X = family.rows(np.random.default_rng(0), 40)
+    codes = made.hash(X)
+    assert codes.shape == (40, 5)
+    assert codes.dtype == np.uint32
+    assert codes.flags.c_contiguous
+    assert (codes < made.n_buckets).all()
+    assert made.hash_query(X).shape == (40, 5)
+    for twin in (family_from_config(made.config()), pickle.loads(pickle.dumps(made)), copy.deepcopy(made)):
+        assert twin == made
+        assert hash(twin) == hash(made)
+        np.testing.assert_array_equal(twin.hash(X), codes)
+    other = family.make(n_hashes=5, seed=4)
+    assert other != made
+    assert (other.hash(X) != codes).any()
+    assert repr(made).startswith(f"{family.name}(")
+
+
+@every_family
+def test_families_hash_rows_one_by_one(family: Any) -> None:
+    """A row's code depends on the row alone: not on its batch, nor on the number of threads."""
+    made = family.make(n_hashes=3, seed=1)
+    rng = np.random.default_rng(1)
+    X = family.rows(rng, 20_000)
+    before = mergesketch.get_num_threads()
+    try:
+        mergesketch.set_num_threads(1)
+        one = made.hash(X)
+        mergesketch.set_num_threads(4)
+        np.testing.assert_array_equal(made.hash(X), one)
+    finally:
+        mergesketch.set_num_threads(before)
+    from mergesketch.sketches.race import _cut_rows
+
+    for start, stop in ((0, 1), (7, 8), (100, 133), (19_999, 20_000), (5, 5)):
+        np.testing.assert_array_equal(made.hash(_cut_rows(X, start, stop)), one[start:stop])

@@ -1,0 +1,246 @@
+"""Race: counters against slow ones, estimates and their errors against the exact kernel."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import mergesketch
+import naive
+import numpy as np
+import pytest
+import scipy.sparse
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from mergesketch import Race
+from mergesketch.lsh import HashFamily
+from registry import ToyFamily
+
+ROWS = hnp.arrays(np.int64, st.tuples(st.integers(0, 12), st.just(5)), elements=st.integers(0, 3))
+
+
+def clusters(seed: int, n: int, n_features: int = 5) -> np.ndarray:
+    """Rows of small integers around a few centres."""
+    rng = np.random.default_rng(seed)
+    centres = rng.integers(0, 4, (6, n_features))
+    rows = centres[rng.integers(0, 6, n)]
+    return np.where(rng.random(rows.shape) < 0.2, rng.integers(0, 4, rows.shape), rows)
+
+
+class RehashedToyFamily(ToyFamily):
+    """The toy family with its codes sent into fewer buckets, so that unlike features may meet."""
+
+    _parameters = ("n_features", "n_hashes", "seed")
+    chance_collision = 0.5
+
+    def __init__(self, n_features: int, n_hashes: int, seed: int = 0) -> None:
+        super().__init__(n_features, n_hashes, 4, seed)
+        self.n_buckets = 2
+
+    def hash(self, X: Any) -> np.ndarray:
+        picked = ToyFamily(self.n_features, self.n_hashes, 4, self.seed).hash(X)
+        # For each repetition a random function of the four values, so two unlike ones meet half the time.
+        bits = np.random.default_rng(self.seed).integers(0, 2, (self.n_hashes, 4), dtype=np.uint32)
+        return bits[np.arange(self.n_hashes), picked]
+
+
+def test_the_life_of_a_race(tmp_path: Any) -> None:
+    family = ToyFamily(n_features=5, n_hashes=400, seed=3)
+    race = Race(family)
+    monday, tuesday = clusters(0, 500), clusters(1, 300)
+    week = race.empty_like().update(monday) | race.empty_like().update(tuesday)
+    assert week.total == week.n_updates == 800
+    Q = clusters(2, 50)
+    exact = family.kernel(Q, np.vstack([monday, tuesday])).sum(axis=1)
+    sums, std = week.query(Q, return_std=True)
+    assert (np.abs(sums - exact) < 6 * std).all()
+    np.testing.assert_allclose(week.density(Q), sums / 800)
+    np.testing.assert_allclose(week.density(Q, return_std=True)[1], std / 800)
+    week.save(tmp_path / "week.sketch")
+    again = mergesketch.load(tmp_path / "week.sketch")
+    np.testing.assert_array_equal(again.query(Q), sums)
+    assert again.update(tuesday, weights=np.full(300, -1)).total == 500
+    np.testing.assert_array_equal(again.query(Q), race.update(monday).query(Q))
+    assert again.n_updates == 1100
+
+
+# -- against the slow counters --------------------------------------------------------------------
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    X=ROWS,
+    Q=ROWS,
+    n_hashes=st.integers(1, 9),
+    seed=st.integers(0, 2**64 - 1),
+    rehash=st.booleans(),
+    data=st.data(),
+)
+def test_counters_and_sums_equal_the_slow_ones(
+    X: np.ndarray, Q: np.ndarray, n_hashes: int, seed: int, rehash: bool, data: st.DataObject
+) -> None:
+    family = (RehashedToyFamily if rehash else ToyFamily)(5, n_hashes, seed=seed)
+    weights = data.draw(st.lists(st.integers(-4, 4), min_size=len(X), max_size=len(X)))
+    groups = data.draw(st.none() | st.integers(1, n_hashes))
+    race = Race(family).update(X, weights)
+    counts = naive.race_counts(family.hash(X).tolist(), weights, n_hashes, family.n_buckets)
+    assert race.state["counts"].array.tolist() == counts
+    assert race.total == sum(weights)
+    expected = naive.race_sums(counts, family.hash(Q).tolist(), family.chance_collision, groups)
+    np.testing.assert_allclose(race.query(Q, groups=groups), expected, rtol=1e-12, atol=1e-12)
+    sums, std = race.query(Q, groups=groups, return_std=True)
+    np.testing.assert_allclose(sums, expected, rtol=1e-12, atol=1e-12)
+    assert np.isnan(std).all() == ((groups or n_hashes) == 1 or len(Q) == 0)
+
+
+def test_blocks_change_nothing() -> None:
+    """Batches larger than a block of rows, for updates with and without weights and for queries."""
+    family = ToyFamily(5, 700, seed=1)
+    X = clusters(3, 20_000)
+    weights = np.random.default_rng(0).integers(-3, 4, len(X))
+    whole = Race(family).update(X, weights).update(X)
+    parts = Race(family)
+    for part, some in zip(np.array_split(X, 40), np.array_split(weights, 40), strict=True):
+        parts.update(part, some).update(part)
+    assert whole == parts
+    sums, std = whole.query(X, groups=7, return_std=True)
+    for rows in (slice(0, 10), slice(9_990, 10_100), slice(19_990, None)):
+        some, some_std = whole.query(X[rows], groups=7, return_std=True)
+        np.testing.assert_array_equal(some, sums[rows])
+        np.testing.assert_array_equal(some_std, std[rows])
+
+
+# -- the theorems ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family_class", [ToyFamily, RehashedToyFamily])
+def test_estimates_are_unbiased_and_err_as_the_theorem_says(family_class: type[HashFamily]) -> None:
+    X, Q = clusters(4, 300), clusters(5, 40)
+    chance = family_class.chance_collision
+    n_seeds, n_hashes = 200, 20
+    kernel = ToyFamily(5, 1).kernel(Q, X)
+    exact = kernel.sum(axis=1)
+    estimates = np.array(
+        [Race(family_class(5, n_hashes=n_hashes, seed=s)).update(X).query(Q) for s in range(n_seeds)]
+    )
+    collision = kernel + (1 - kernel) * chance
+    bound = np.sqrt(collision).sum(axis=1) / (1 - chance) / np.sqrt(n_hashes)
+    errors = estimates - exact
+    assert (np.abs(errors.mean(axis=0)) < 6 * bound / np.sqrt(n_seeds)).all()
+    assert (errors.std(axis=0) <= bound).all()
+
+
+def test_the_standard_error_is_that_of_repeated_sketches() -> None:
+    X, Q = clusters(6, 300), clusters(7, 40)
+    exact = ToyFamily(5, 1).kernel(Q, X).sum(axis=1)
+    for groups in (None, 11):
+        scores = []
+        for seed in range(60):
+            race = Race(ToyFamily(5, 220, seed=seed)).update(X)
+            sums, std = race.query(Q, groups=groups, return_std=True)
+            scores.append((sums - exact) / std)
+        assert 0.8 < np.std(scores) < 1.25
+
+
+def test_median_of_means_keeps_the_bound_of_the_theorem() -> None:
+    X, Q = clusters(8, 300), clusters(9, 60)
+    family = ToyFamily(5, 24 * 20)
+    kernel = family.kernel(Q, X)
+    groups = Race.n_groups(0.95)
+    assert groups == 24
+    bound = np.sqrt(32 * np.log(1 / 0.05) / family.n_hashes) * np.sqrt(kernel).sum(axis=1)
+    beyond = 0
+    for seed in range(20):
+        race = Race(ToyFamily(5, 24 * 20, seed=seed)).update(X)
+        beyond += int((np.abs(race.query(Q, groups=groups) - kernel.sum(axis=1)) > bound).sum())
+    assert beyond <= 0.05 * 20 * len(Q)
+
+
+def test_for_error_sizes_by_the_theorem() -> None:
+    family = ToyFamily(5, 1, seed=9)
+    race = Race.for_error(family, relative_error=0.5, confidence=0.9, density=0.2)
+    groups = Race.n_groups(0.9)
+    assert race.family.n_hashes == groups * 80
+    assert 2 * np.sqrt(groups / (race.family.n_hashes * 0.2)) <= 0.5
+    assert race.family.seed == 9
+    X, Q = clusters(10, 400), clusters(11, 100)
+    density = family.kernel(Q, X).mean(axis=1)
+    high = density >= 0.2
+    assert high.sum() > 50
+    errors = np.abs(race.update(X).density(Q, groups=groups) - density)[high] / density[high]
+    assert (errors > 0.5).mean() <= 0.1
+
+
+# -- what comes in --------------------------------------------------------------------------------
+
+
+class SetFamily(ToyFamily):
+    """One code a row from whatever form rows have: the least token, as a set of sparse or ragged input."""
+
+    def hash(self, X: Any) -> np.ndarray:
+        if scipy.sparse.issparse(X):
+            X = (X.indices, X.indptr)
+        tokens, offsets = (np.asarray(part) for part in X)
+        least = [min(tokens[a:b].tolist(), default=0) % 4 for a, b in itertools.pairwise(offsets)]
+        return np.repeat(np.array(least, dtype=np.uint32).reshape(-1, 1), self.n_hashes, axis=1)
+
+
+def test_sparse_rows_and_sets_are_cut_into_blocks() -> None:
+    matrix = scipy.sparse.random_array((9000, 30), density=0.1, rng=1, format="csr")
+    family = SetFamily(1, 200)
+    pair = Race(family).update((matrix.indices, matrix.indptr))
+    assert pair.n_updates == 9000
+    assert Race(family).update(matrix) == pair
+    assert Race(family).update(matrix.tocoo()) == pair
+    expected = np.bincount(family.hash(matrix)[:, 0], minlength=4)
+    assert (pair.state["counts"].array == expected).all()
+    np.testing.assert_array_equal(pair.query(matrix)[:10], expected[family.hash(matrix[:10])[:, 0]])
+
+
+def test_a_bad_row_after_good_blocks_is_taken_back() -> None:
+    """Rows are hashed a block at a time; a late refusal must leave no trace of the early blocks."""
+    family = ToyFamily(5, 600)
+    race = Race(family).update(clusters(12, 100))
+    before = race.copy()
+    X = clusters(13, 6000)
+    X[5999, 2] = 99
+    for weights in (None, np.arange(6000) - 1000):
+        with pytest.raises(ValueError, match=r"X must lie in \[0, 4\)"):
+            race.update(X, weights)
+        assert race == before
+        assert race.total == 100
+
+
+def test_density_needs_rows() -> None:
+    race = Race(ToyFamily(5, 10))
+    assert race.query(clusters(0, 3)).tolist() == [0, 0, 0]
+    for sketch in (race, race.copy().update(clusters(0, 3), [1, 1, -2])):
+        with pytest.raises(ValueError, match="density needs a sketch of total weight above 0, got 0"):
+            sketch.density(clusters(0, 3))
+
+
+def test_bad_arguments() -> None:
+    with pytest.raises(TypeError, match="family must be a HashFamily, got int"):
+        Race(5)
+    with pytest.raises(TypeError, match="family must be a HashFamily, got str"):
+        Race.for_error("srp", 0.1)
+    family = ToyFamily(5, 10)
+    for name, bad in (("relative_error", 0.0), ("confidence", 1.0), ("density", 0.0), ("density", 1.0)):
+        arguments = {"relative_error": 0.1, name: bad}
+        with pytest.raises(ValueError, match=f"{name} must be a number in"):
+            Race.for_error(family, **arguments)
+    race = Race(family).update(clusters(0, 3))
+    for bad in (0, 11):
+        with pytest.raises(ValueError, match="groups must be an integer from 1 to 10"):
+            race.query(clusters(0, 3), groups=bad)
+    with pytest.raises(ValueError, match=r"weights must have shape \(3,\)"):
+        race.update(clusters(0, 3), weights=[1, 2])
+    with pytest.raises(TypeError, match="weights must be integers, got dtype float64"):
+        race.update(clusters(0, 3), weights=[1.0, 2.0, 3.0])
+    with pytest.raises(ValueError, match="X must have 5 columns"):
+        race.query(np.zeros((3, 4), dtype=int))
+    with pytest.raises(ValueError, match="X must have 5 columns"):
+        race.query(np.zeros((0, 4), dtype=int))
+    with pytest.raises(ValueError, match="X must have 5 columns"):
+        race.update(np.zeros((0, 4), dtype=int))

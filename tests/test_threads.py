@@ -1,0 +1,399 @@
+"""The pool of threads: the same results whatever happens around it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import mergesketch
+import numpy as np
+import pytest
+from mergesketch import CountMinSketch, CountSketch, Race
+from mergesketch.lsh import threads
+from mergesketch.lsh.threads import map_blocks, run_tasks, single_threaded_blas
+from registry import ToyFamily
+
+KEYS = np.random.default_rng(0).integers(0, 1000, 200_000)
+
+
+@pytest.fixture(autouse=True)
+def four_threads() -> Iterator[None]:
+    before = mergesketch.get_num_threads()
+    mergesketch.set_num_threads(4)
+    yield
+    mergesketch.set_num_threads(before)
+
+
+# -- mapping --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [0, 1, 7, 8, 9, 100, 12_345])
+@pytest.mark.parametrize("block", [1, 8, 1000, 10**9])
+def test_blocks_cover_the_range_once_in_order(n: int, block: int) -> None:
+    ranges = map_blocks(lambda start, stop: (start, stop), n, block)
+    assert [i for start, stop in ranges for i in range(start, stop)] == list(range(n))
+    assert len(ranges) <= 16
+    assert all(stop - start >= min(n, block) for start, stop in ranges)
+
+
+def test_results_come_in_order() -> None:
+    def late_first(i: int) -> int:
+        time.sleep(0.02 * (i == 0))
+        return i * i
+
+    assert run_tasks(late_first, 20) == [i * i for i in range(20)]
+    assert run_tasks(late_first, 0) == []
+    with single_threaded_blas():
+        assert run_tasks(late_first, 3) == [0, 1, 4]
+
+
+def test_tasks_run_on_several_threads_at_once() -> None:
+    # Each of four tasks waits for the other three.
+    barrier = threading.Barrier(4)
+    run_tasks(lambda i: barrier.wait(timeout=20), 4)
+
+
+def test_calls_nest() -> None:
+    """A task that maps blocks itself runs them inline; a pool that waits for itself would hang."""
+
+    def outer(i: int) -> int:
+        return sum(map_blocks(lambda start, stop: (i + 1) * (stop - start), 1000, 1))
+
+    assert run_tasks(outer, 40) == [1000 * (i + 1) for i in range(40)]
+
+
+def test_the_first_exception_comes_out_after_all_tasks_ended() -> None:
+    running = []
+
+    def task(i: int) -> None:
+        running.append(i)
+        time.sleep(0.05 if i == 1 else 0.0)
+        if i in (2, 3):
+            raise KeyError(i)
+        running.remove(i)
+
+    with pytest.raises(KeyError):
+        run_tasks(task, 100)
+    assert set(running) <= {2, 3}, "a task was still at work"
+    assert run_tasks(abs, 5) == [0, 1, 2, 3, 4]
+
+
+def test_an_exception_leaves_blas_as_it_was() -> None:
+    from threadpoolctl import threadpool_info
+
+    def limits() -> list[int]:
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    np.ones((4, 4)) @ np.ones((4, 4))
+    before = limits()
+    assert before, "NumPy without a BLAS that threadpoolctl knows"
+    with pytest.raises(KeyError), single_threaded_blas(), single_threaded_blas():
+        assert limits() == [1] * len(before)
+        raise KeyError
+    assert limits() == before
+    with ThreadPoolExecutor(8) as pool:
+        for future in [pool.submit(_hold_blas) for _ in range(40)]:
+            future.result()
+    assert limits() == before
+
+
+def _hold_blas() -> None:
+    with single_threaded_blas():
+        time.sleep(0.002)
+
+
+# -- several Python threads -----------------------------------------------------------------------
+
+
+def eight_at_once(function: Any) -> list[Any]:
+    barrier = threading.Barrier(8)
+
+    def start(i: int) -> Any:
+        barrier.wait(timeout=20)
+        return function(i)
+
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(start, range(8)))
+
+
+def test_eight_threads_query_one_sketch() -> None:
+    sketch = CountSketch(5, 500).update(KEYS)
+    expected = sketch.query(KEYS)
+    for result in eight_at_once(lambda i: sketch.query(KEYS)):
+        np.testing.assert_array_equal(result, expected)
+    rows = np.random.default_rng(0).integers(0, 4, (5000, 6))
+    race = Race(ToyFamily(6, 40)).update(rows)
+    sums = race.query(rows)
+    for result in eight_at_once(lambda i: race.query(rows)):
+        np.testing.assert_array_equal(result, sums)
+
+
+def test_eight_threads_update_a_sketch_each() -> None:
+    expected = [CountMinSketch(4, 300, seed=i).update(KEYS) for i in range(8)]
+    assert eight_at_once(lambda i: CountMinSketch(4, 300, seed=i).update(KEYS)) == expected
+
+
+def test_the_number_of_threads_changes_while_others_work() -> None:
+    expected = CountMinSketch(4, 300).update(KEYS)
+    stop = threading.Event()
+
+    def change() -> int:
+        n = 0
+        while not stop.is_set():
+            n += 1
+            mergesketch.set_num_threads(1 + n % 5)
+        return n
+
+    with ThreadPoolExecutor(1) as pool:
+        changed = pool.submit(change)
+        try:
+            for _ in range(2):
+                for sketch in eight_at_once(lambda i: CountMinSketch(4, 300).update(KEYS)):
+                    assert sketch == expected
+        finally:
+            stop.set()
+        assert changed.result() > 10
+
+
+def test_pools_that_were_replaced_end_their_threads() -> None:
+    for n in range(2, 40):
+        mergesketch.set_num_threads(n % 4 + 2)
+        run_tasks(abs, 8)
+    deadline = time.monotonic() + 20
+    while sum(t.name.startswith("mergesketch") for t in threading.enumerate()) > 5:
+        assert time.monotonic() < deadline, "threads of old pools live on"
+        time.sleep(0.01)
+
+
+# -- processes ------------------------------------------------------------------------------------
+
+
+def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    names = (
+        "MERGESKETCH_NUM_THREADS",
+        "MPI_LOCALNRANKS",
+        "OMPI_COMM_WORLD_LOCAL_SIZE",
+        "SLURM_NTASKS_PER_NODE",
+    )
+    kept = {name: value for name, value in os.environ.items() if name not in names}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**kept, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_a_fork_after_use() -> None:
+    """The child of a process that used threads works on threads of its own, at any number of forks."""
+    code = """
+import os, sys, threading
+import numpy as np
+import mergesketch
+mergesketch.set_num_threads(4)
+keys = np.arange(200_000) % 1000
+expected = mergesketch.CountMinSketch(4, 300).update(keys)
+
+def work(generation):
+    assert mergesketch.get_num_threads() == 4
+    assert mergesketch.CountMinSketch(4, 300).update(keys) == expected
+    assert any(t.name.startswith("mergesketch") for t in threading.enumerate())
+    if generation < 2:
+        child = os.fork()
+        if child == 0:
+            work(generation + 1)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+work(0)
+child = os.fork()
+if child == 0:
+    assert mergesketch.CountMinSketch(4, 300).update(keys) == expected
+    sys.exit(0)  # through the interpreter's own end, which joins threads
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert mergesketch.CountMinSketch(4, 300).update(keys) == expected
+print("done")
+"""
+    ran = run_python(code)
+    assert ran.stdout == "done\n", ran.stderr
+
+
+def test_a_fork_while_other_threads_work() -> None:
+    code = """
+import faulthandler, os, threading
+import numpy as np
+import mergesketch
+mergesketch.set_num_threads(4)
+keys = np.arange(20_000) % 1000
+expected = mergesketch.CountMinSketch(4, 300).update(keys)
+stop = threading.Event()
+
+def work():
+    while not stop.is_set():
+        assert mergesketch.CountMinSketch(4, 300).update(keys) == expected
+
+workers = [threading.Thread(target=work) for _ in range(3)]
+for worker in workers:
+    worker.start()
+codes = []
+for _ in range(40):
+    child = os.fork()
+    if child == 0:
+        faulthandler.dump_traceback_later(20, exit=True)
+        os._exit(0 if mergesketch.CountMinSketch(4, 300).update(keys) == expected else 3)
+    codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    if codes[-1]:
+        break
+stop.set()
+for worker in workers:
+    worker.join()
+assert not any(codes), codes
+print("done")
+"""
+    ran = run_python(code)
+    assert ran.stdout == "done\n", ran.stderr
+
+
+def test_a_fork_within_a_block_leaves_blas_free() -> None:
+    """A child of a process whose BLAS is held to one thread has BLAS's own number again."""
+    code = """
+import os, threading
+import numpy as np
+import threadpoolctl
+from mergesketch.lsh.threads import single_threaded_blas
+
+def limits():
+    return [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+
+np.ones((4, 4)) @ np.ones((4, 4))
+before = limits()
+with single_threaded_blas():
+    child = os.fork()
+    if child == 0:
+        assert limits() == before
+    else:
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+if child == 0:
+    assert limits() == before
+    with single_threaded_blas():
+        assert limits() == [1] * len(before)
+    assert limits() == before
+    os._exit(0)
+assert limits() == before
+print("done")
+"""
+    ran = run_python(code, OPENBLAS_NUM_THREADS="3")
+    assert ran.stdout == "done\n", ran.stderr
+
+
+def test_multiprocessing_by_fork() -> None:
+    code = """
+import multiprocessing
+import numpy as np
+import mergesketch
+mergesketch.set_num_threads(4)
+keys = np.arange(200_000) % 1000
+
+def work(i):
+    return mergesketch.CountMinSketch(4, 300).update(keys)
+
+if __name__ == "__main__":
+    expected = work(0)
+    with multiprocessing.get_context("fork").Pool(3) as pool:
+        assert all(sketch == expected for sketch in pool.map(work, range(6)))
+    print("done")
+"""
+    ran = run_python(code)
+    assert ran.stdout == "done\n", ran.stderr
+
+
+def test_an_interrupt_waits_for_running_tasks() -> None:
+    """After Ctrl-C no thread writes on into arrays that the caller has got back."""
+    code = """
+import os, signal, threading, time
+import mergesketch
+from mergesketch.lsh.threads import run_tasks
+mergesketch.set_num_threads(2)
+running = []
+
+def task(i):
+    running.append(i)
+    time.sleep(0.3)
+    running.remove(i)
+
+threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+try:
+    run_tasks(task, 1000)
+except KeyboardInterrupt:
+    print("running:", running)
+"""
+    assert run_python(code).stdout == "running: []\n"
+
+
+# -- how many -------------------------------------------------------------------------------------
+
+SHOW = "import mergesketch; print(mergesketch.get_num_threads())"
+CORES = len(os.sched_getaffinity(0))
+RANK_VARIABLES = ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE", "SLURM_NTASKS_PER_NODE")
+
+
+@pytest.fixture
+def no_variables(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in ("MERGESKETCH_NUM_THREADS", *RANK_VARIABLES):
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
+def test_the_environment_variable(no_variables: pytest.MonkeyPatch) -> None:
+    assert threads._default_num_threads() == CORES
+    no_variables.setenv("MERGESKETCH_NUM_THREADS", "3")
+    assert threads._default_num_threads() == 3
+    no_variables.setenv("MPI_LOCALNRANKS", "2")
+    assert threads._default_num_threads() == 3
+    for bad in ("0", "-1", "many", "", "1.5"):
+        no_variables.setenv("MERGESKETCH_NUM_THREADS", bad)
+        with pytest.raises(ValueError, match="MERGESKETCH_NUM_THREADS must be an integer of at least 1"):
+            threads._default_num_threads()
+
+
+def test_the_environment_of_a_process() -> None:
+    assert run_python(SHOW).stdout == f"{CORES}\n"
+    assert run_python(SHOW, MERGESKETCH_NUM_THREADS="3").stdout == "3\n"
+    assert run_python(SHOW, MPI_LOCALNRANKS=str(CORES)).stdout == "1\n"
+    assert "MERGESKETCH_NUM_THREADS must be" in run_python(SHOW, MERGESKETCH_NUM_THREADS="many").stderr
+
+
+@pytest.mark.parametrize("name", RANK_VARIABLES)
+def test_ranks_share_the_cores_of_their_node(name: str, no_variables: pytest.MonkeyPatch) -> None:
+    for ranks in (1, 2, CORES, 10 * CORES):
+        no_variables.setenv(name, str(ranks))
+        assert threads._default_num_threads() == max(1, CORES // ranks)
+    for nonsense in ("0", "", "4(x2)"):
+        no_variables.setenv(name, nonsense)
+        assert threads._default_num_threads() == CORES
+
+
+def test_fewer_cores_by_affinity() -> None:
+    code = "import os; os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1])\n" + SHOW
+    assert run_python(code).stdout == "1\n"
+
+
+def test_set_num_threads_refuses() -> None:
+    for bad in (0, -1, 1.5, "2", None, True):
+        with pytest.raises(ValueError, match="n must be an integer of at least 1, got"):
+            mergesketch.set_num_threads(bad)
+    assert mergesketch.get_num_threads() == 4
+
+
+def test_one_thread_starts_no_pool() -> None:
+    mergesketch.set_num_threads(1)
+    CountMinSketch(4, 300).update(KEYS)
+    assert threads._state.executor is None

@@ -22,7 +22,8 @@ _EXPECTED = (MergesketchError, OSError, ValueError, OverflowError, MemoryError)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0, 2 for an error, 130 when interrupted.
 
-    Without `arguments` it takes those of the process. An error is one message on stderr, whatever the number of ranks, and no rank outlives another.
+    An error is one message on stderr, whatever the number of ranks, and no rank outlives another.
+    Without `arguments` those of the process are taken.
     """
     if arguments is None:
         # A process of its own. A scheduler's or mpiexec's SIGTERM then ends it as Ctrl-C does, so that

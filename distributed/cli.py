@@ -7,7 +7,10 @@ they run, so that ``--help`` answers at once.
 from __future__ import annotations
 
 import argparse
+import io
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
 
 from .comm import Communicator
 
@@ -222,8 +225,14 @@ def parser() -> argparse.ArgumentParser:
 
 def run_command(arguments: Sequence[str] | None, comm: Communicator) -> int:
     """Parse and run; the exit code. argparse itself ends the process on help and on wrong usage."""
-    options = parser().parse_args(arguments)
-    comm.check_same("the command line", sorted(vars(options).items()))
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    # Compared before they are parsed, so that no rank can end here while another goes on.
+    comm.check_same("the command line", arguments)
+    with ExitStack() as stack:
+        if comm.rank > 0:
+            stack.enter_context(redirect_stdout(io.StringIO()))
+            stack.enter_context(redirect_stderr(io.StringIO()))
+        options = parser().parse_args(arguments)
     if getattr(options, "threads", None) is not None:
         from ..lsh.threads import set_num_threads
 

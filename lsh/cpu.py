@@ -1,5 +1,6 @@
 """The kernels for arrays in main memory, under the names that every backend shares."""
 
+from .banding_kernels import band_keys, bucket_pairs, sorted_overlap
 from .counting_kernels import (
     count_min_add,
     count_min_add_conservative,
@@ -15,6 +16,8 @@ from .text_kernels import shingle_documents
 from .xxh3 import hash_fixed, hash_slices, hash_u64
 
 __all__ = [
+    "band_keys",
+    "bucket_pairs",
     "concatenate_codes",
     "count_equal",
     "count_min_add",
@@ -32,4 +35,5 @@ __all__ = [
     "minhash_permutations",
     "scatter_add",
     "shingle_documents",
+    "sorted_overlap",
 ]

@@ -72,8 +72,8 @@ def _whole(minimum: int) -> Callable[[str], int]:
 
 def _threshold(text: str) -> float:
     value = float(text)
-    if not 0.0 < value <= 1.0:
-        raise argparse.ArgumentTypeError(f"must be above 0 and at most 1, got {text}")
+    if not 0.0 < value < 1.0:
+        raise argparse.ArgumentTypeError(f"must lie between 0 and 1, got {text}")
     return value
 
 
@@ -146,10 +146,10 @@ def parser() -> argparse.ArgumentParser:
     )
     dedup.add_argument(
         "--verify",
-        choices=["signature", "exact", "none"],
-        default="signature",
-        help="what decides on a candidate pair: the signatures' estimate (default), the exact similarity, "
-        "or nothing",
+        choices=["exact", "signature", "none"],
+        default="exact",
+        help="what decides on a candidate pair: its exact similarity (default; reads the files a second "
+        "time), the estimate by its signatures, or nothing",
     )
     dedup.add_argument(
         "--seed", type=_whole(0), default=0, metavar="N", help="seed of the hashes (default: 0)"

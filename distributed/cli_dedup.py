@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import DocumentError
 from .comm import Communicator
-from .dedup import deduplicate
+from .dedup import Deduplication, deduplicate
 from .documents import DocumentSource, ReadSummary
 from .output import check_output, readable, write_lines
 from .usage import peak_memory, si_bytes
@@ -72,7 +72,7 @@ def dedup(options: Namespace, comm: Communicator) -> int:
     return 0
 
 
-def _records(source: DocumentSource, result: Any) -> Iterator[dict[str, Any]]:
+def _records(source: DocumentSource, result: Deduplication) -> Iterator[dict[str, Any]]:
     """The lines of the output: groups by their first document, documents in the order of input."""
     for i in range(result.n_groups):
         names = source.name_of(result.members[result.offsets[i] : result.offsets[i + 1]])
@@ -80,7 +80,7 @@ def _records(source: DocumentSource, result: Any) -> Iterator[dict[str, Any]]:
         yield {"group": i, "size": len(documents), "documents": documents}
 
 
-def _print_groups(source: DocumentSource, result: Any, top: int) -> None:
+def _print_groups(source: DocumentSource, result: Deduplication, top: int) -> None:
     sizes = result.offsets[1:] - result.offsets[:-1]
     # Largest first; equal ones in the order of the output.
     largest = sorted(range(result.n_groups), key=lambda i: (-int(sizes[i]), i))[:top]
@@ -110,15 +110,16 @@ def _common_folder(files: list[str]) -> str:
 def _print_summary(
     options: Namespace,
     summary: ReadSummary,
-    result: Any,
+    result: Deduplication,
     stages: dict[str, float],
     seconds: float,
     peaks: list[int],
 ) -> None:
-    n_members = len(result.members)
     print(f"documents        {summary.n_documents:,}, {si_bytes(summary.bytes_read)} read")
     print(f"groups           {result.n_groups:,} of similarity {options.threshold:g} or more, as linked")
-    print(f"duplicates       {n_members - result.n_groups:,} documents beside the first of their group")
+    print(f"duplicates       {result.n_duplicates:,} documents beside the first of their group")
+    if result.n_empty:
+        print(f"empty            {result.n_empty:,} documents without a word, in no group")
     print(f"skipped          {summary.n_skipped:,}")
     for name, reason in summary.skipped[:N_SHOWN]:
         print(f"    {readable(name)}: {readable(reason)}")

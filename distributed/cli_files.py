@@ -7,19 +7,15 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ..errors import IncompatibleSketchError, MergesketchError
 from ..lsh.family import differing_field
 from ..sketches import MergeableSketch, storage
 from .comm import Communicator
 from .output import check_output, readable
+from .tree import merge_to_root
 from .usage import si_bytes
 
 __all__ = ["inspect", "merge"]
-
-#: Bytes of one message; MPI counts them in 32 bits.
-MESSAGE_BYTES = 1 << 30
 
 
 def inspect(options: Namespace, comm: Communicator) -> int:
@@ -74,14 +70,7 @@ def merge(options: Namespace, comm: Communicator) -> int:
     sketch: MergeableSketch | None = None
     with comm.agree():
         sketch = _merge_tree(paths[comm.rank * share : (comm.rank + 1) * share])
-    distance = 1
-    while distance < comm.size:
-        received = _pass_down(sketch, comm, distance)
-        with comm.agree():
-            if received is not None:
-                assert sketch is not None
-                sketch.merge(type(sketch).from_bytes(received))
-        distance *= 2
+    sketch = merge_to_root(sketch, comm)
     with comm.agree():
         if comm.rank == 0:
             assert sketch is not None
@@ -115,21 +104,3 @@ def _merge_tree(paths: Sequence[str]) -> MergeableSketch | None:
     left, right = _merge_tree(paths[:half]), _merge_tree(paths[half:])
     assert left is not None and right is not None
     return left.merge(right)
-
-
-def _pass_down(sketch: MergeableSketch | None, comm: Communicator, distance: int) -> memoryview | None:
-    """Send to the rank `distance` below, or receive from the one above, as one round of the tree has it."""
-    sends = comm.rank % (2 * distance) == distance
-    other = comm.rank - distance if sends else comm.rank + distance
-    if not sends and (comm.rank % (2 * distance) or other >= comm.size):
-        return None
-    if sends:
-        data = np.frombuffer(b"" if sketch is None else sketch.to_bytes(), dtype=np.uint8)
-        comm.mpi.send(len(data), other)
-        for start in range(0, len(data), MESSAGE_BYTES):
-            comm.mpi.Send(data[start : start + MESSAGE_BYTES], other)
-        return None
-    buffer = np.empty(comm.mpi.recv(source=other), dtype=np.uint8)
-    for start in range(0, len(buffer), MESSAGE_BYTES):
-        comm.mpi.Recv(buffer[start : start + MESSAGE_BYTES], source=other)
-    return buffer.data if len(buffer) else None

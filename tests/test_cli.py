@@ -145,6 +145,7 @@ def test_dedup(run, corpus):
     assert summary["documents"].startswith("13, ")
     assert summary["groups"].startswith("3 ")
     assert summary["duplicates"].startswith("5 ")
+    assert summary["empty"] == "2 documents without a word, in no group"
     assert summary["skipped"] == "2"
     assert "    in/dangling: No such file or directory\n    in/latin1.txt: not UTF-8\n" in out
     assert "listing" in summary["seconds"] and "writing" in summary["seconds"]
@@ -152,7 +153,7 @@ def test_dedup(run, corpus):
     assert sorted(os.listdir()) == ["groups.jsonl", "in"], "something was left behind"
 
 
-@pytest.mark.parametrize("verify", ["exact", "none"])
+@pytest.mark.parametrize("verify", ["signature", "none"])
 def test_dedup_options(run, corpus, verify):
     arguments = ["--verify", verify, "--seed", 5, "--hashes", 256, "--unit", "character", "--shingle-size", 8]
     code, *_ = run("dedup", "in", "-o", "groups.jsonl", "--threshold", 0.6, "--threads", 2, *arguments)
@@ -355,8 +356,8 @@ sys.exit(main())
     [
         ([], "required: COMMAND"),
         (["dedup"], "required: PATH"),
-        (["dedup", "x", "--threshold", "0"], "must be above 0 and at most 1, got 0"),
-        (["dedup", "x", "--threshold", "nan"], "must be above 0 and at most 1, got nan"),
+        (["dedup", "x", "--threshold", "0"], "must lie between 0 and 1, got 0"),
+        (["dedup", "x", "--threshold", "nan"], "must lie between 0 and 1, got nan"),
         (["dedup", "x", "--threshold", "high"], "invalid number value: 'high'"),
         (["dedup", "x", "--hashes", "0"], "must be at least 1, got 0"),
         (["dedup", "x", "--seed", "-1"], "must be at least 0, got -1"),

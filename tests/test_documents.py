@@ -208,14 +208,24 @@ def test_small_files_share_batches_and_a_large_one_has_its_own():
     assert sizes == [(4, 400), (4, 400), (3, 300), (1, 5000), (4, 400), (4, 400), (1, 100)]
 
 
-def test_batches_keep_their_contents_and_start_anew():
+def test_batches_keep_their_contents_and_come_again():
     for i in range(5):
         write(f"d/{i}", str(i) * 10)
+    write("d/z.gz", "no gzip")
     source = DocumentSource("d", batch_bytes=12)
+    next(source.batches())  # a pass that is not completed counts for nothing
     kept = list(source.batches())
     assert [bytes(batch.data) for batch in kept] == [str(i).encode() * 10 for i in range(5)]
-    assert list(documents(source).values()) == [bytes(batch.data) for batch in kept]
-    assert source.n_documents == 5
+    source.report_skipped(kept[1].ids)
+    summary = source.finish()
+    assert (summary.n_documents, [name for name, _ in summary.skipped]) == (4, ["d/1", "d/z.gz"])
+    for _ in range(2):
+        assert list(documents(source).values()) == [bytes(batch.data) for batch in kept]
+        assert source.finish() == summary, "a second reading counted again"
+    os.remove("d/3")
+    with pytest.raises(DocumentError, match="the files have changed since they were first read"):
+        documents(source)
+    assert source.finish() == summary
 
 
 def test_many_empty_documents_are_bounded(monkeypatch):

@@ -4,6 +4,7 @@ from .banding import band_parameters
 from .comm import Communicator, communicator
 from .dedup import Deduplication, deduplicate, memory_per_rank
 from .documents import DocumentSource
+from .merge import merge_over_ranks
 
 __all__ = [
     "Communicator",
@@ -13,4 +14,5 @@ __all__ = [
     "communicator",
     "deduplicate",
     "memory_per_rank",
+    "merge_over_ranks",
 ]

@@ -34,7 +34,7 @@ def band_parameters(
     Parameters
     ----------
     threshold : float
-        In (0, 1).
+        In [0, 1].
     n_hashes : int
         ``bands * rows`` is at most this.
     false_negative_weight : float
@@ -56,7 +56,7 @@ def band_parameters(
     >>> band_parameters(0.7, 128)
     (14, 9)
     """
-    threshold = check_real("threshold", threshold, 0.0, 1.0)
+    threshold = check_real("threshold", threshold, 0.0, 1.0, closed=True)
     n_hashes = check_int("n_hashes", n_hashes, 1)
     weight = check_real("false_negative_weight", false_negative_weight, 0.0, 1.0, closed=True)
     # Midpoints: the integrands are smooth, so a thousand points are exact to six digits.

@@ -169,7 +169,7 @@ def deduplicate(
         ids. A source is anything whose ``batches()`` gives batches of ids, UTF-8 bytes and offsets; it
         is streamed, and with ``verify="exact"`` read a second time.
     threshold : float
-        In (0, 1).
+        Above 0, at most 1.
     n_hashes : int
         MinHash values of a document: more make misses and false candidates rarer.
     unit, size : {"word", "character"}, int
@@ -220,7 +220,9 @@ def deduplicate(
     comm = communicator(comm)
     settings = (threshold, n_hashes, unit, size, seed, verify)
     comm.check_same("the settings of deduplicate", settings)
-    threshold = check_real("threshold", threshold, 0.0, 1.0)
+    threshold = check_real("threshold", threshold, 0.0, 1.0, closed=True)
+    if threshold == 0.0:
+        raise ValueError("threshold must be above 0, got 0.0")
     check_choice("verify", verify, ("exact", "signature", "none"))
     check_choice("unit", unit, ("word", "character"))
     check_int("size", size, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 from types import FrameType
@@ -14,6 +15,9 @@ from .cli import run_command
 from .comm import Communicator, communicator
 
 __all__ = ["main"]
+
+#: Seconds that rank 0 has to tell what all ranks would tell.
+PATIENCE = 1.0
 
 #: What a user can set right. Anything else is a fault of ours and shows where it happened.
 _EXPECTED = (MergesketchError, OSError, ValueError, OverflowError, MemoryError)
@@ -47,13 +51,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _end(comm, 1)
     except KeyboardInterrupt:
-        if comm.rank == 0:
-            print("mergesketch: interrupted", file=sys.stderr)
+        _let_rank_0_end(comm)
+        print("mergesketch: interrupted", file=sys.stderr)
         return _end(comm, 130)
     except _EXPECTED as error:
+        _let_rank_0_end(comm)
         _tell(error)
         return _end(comm, 2)
     except Exception:
+        _let_rank_0_end(comm)
         traceback.print_exc()
         return _end(comm, 1)
 
@@ -61,6 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _tell(error: BaseException) -> None:
     message = "out of memory" if isinstance(error, MemoryError) and not str(error) else str(error)
     print(f"mergesketch: error: {message or type(error).__name__}", file=sys.stderr, flush=True)
+
+
+def _let_rank_0_end(comm: Communicator) -> None:
+    """Wait a moment on other ranks: if rank 0 fails as well, it clears up, tells why and ends us."""
+    if comm.rank > 0:
+        time.sleep(PATIENCE)
 
 
 def _end(comm: Communicator, code: int) -> int:

@@ -53,9 +53,8 @@ def dedup(options: Namespace, comm: Communicator) -> int:
         comm=comm,
     )
     summary = source.finish()
-    if summary.n_documents == 0:
-        first = f"; {summary.skipped[0][0]}: {summary.skipped[0][1]}" if summary.skipped else ""
-        raise DocumentError(f"no document could be read ({summary.n_skipped} skipped{first})")
+    with comm.agree():
+        _check_any(summary)
     written = time.perf_counter()
     with comm.agree():
         if comm.rank == 0 and options.output is not None:
@@ -70,6 +69,12 @@ def dedup(options: Namespace, comm: Communicator) -> int:
             stages["writing"] = ended - written
         _print_summary(options, summary, result, stages, ended - started, peaks)
     return 0
+
+
+def _check_any(summary: ReadSummary) -> None:
+    if summary.n_documents == 0:
+        told = "".join(f"; {name}: {reason}" for name, reason in summary.skipped[:1])
+        raise DocumentError(f"no document could be read ({summary.n_skipped} skipped{told})")
 
 
 def _records(source: DocumentSource, result: Deduplication) -> Iterator[dict[str, Any]]:
@@ -127,6 +132,7 @@ def _print_summary(
         print(f"    ... and {summary.n_skipped - N_SHOWN:,} more")
     told = ", ".join(f"{name} {taken:.2f}" for name, taken in stages.items())
     print(f"seconds          {seconds:.2f} ({told})")
-    print(f"peak memory      {', '.join(si_bytes(peak) for peak in peaks)} ({len(peaks)} ranks)")
+    ranks = f"{len(peaks)} rank{'s' if len(peaks) > 1 else ''}"
+    print(f"peak memory      {', '.join(si_bytes(peak) for peak in peaks)} ({ranks})")
     if options.output is not None:
         print(f"written          {readable(options.output)}")

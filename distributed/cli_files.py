@@ -15,7 +15,7 @@ from .output import check_output, readable
 from .tree import merge_to_root
 from .usage import si_bytes
 
-__all__ = ["inspect", "merge"]
+__all__ = ["inspect", "inspect_file", "merge"]
 
 
 def inspect(options: Namespace, comm: Communicator) -> int:
@@ -23,7 +23,7 @@ def inspect(options: Namespace, comm: Communicator) -> int:
     with comm.agree():
         if comm.rank == 0:
             for path in options.paths:
-                found = _inspect(path)
+                found = inspect_file(path)
                 if options.json:
                     print(json.dumps({"path": path, **found}))
                 else:
@@ -31,7 +31,8 @@ def inspect(options: Namespace, comm: Communicator) -> int:
     return 0
 
 
-def _inspect(path: str) -> dict[str, Any]:
+def inspect_file(path: str) -> dict[str, Any]:
+    """What `storage.inspect` tells, with errors that name the file."""
     try:
         return storage.inspect(path)
     except MergesketchError as error:
@@ -84,9 +85,9 @@ def merge(options: Namespace, comm: Communicator) -> int:
 
 def _check_alike(paths: Sequence[str]) -> None:
     """Refuse files of different class or configuration before any is loaded."""
-    first = _inspect(paths[0])
+    first = inspect_file(paths[0])
     for path in paths[1:]:
-        found = _inspect(path)
+        found = inspect_file(path)
         if found["class"] != first["class"]:
             difference: str | None = f"class: {first['class']} and {found['class']}"
         else:

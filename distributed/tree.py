@@ -41,14 +41,15 @@ def _pass_down(sketch: MergeableSketch | None, comm: Communicator, distance: int
     other = comm.rank - distance if sends else comm.rank + distance
     if sends:
         data = np.frombuffer(b"" if sketch is None else sketch.to_bytes(), dtype=np.uint8)
-        comm.mpi.send(len(data), other)
+        comm.send(np.array([len(data)]), other)
         for start in range(0, len(data), MESSAGE_BYTES):
-            comm.mpi.Send(data[start : start + MESSAGE_BYTES], other)
-        comm.bytes_sent += len(data)
+            comm.send(data[start : start + MESSAGE_BYTES], other)
         return None
     if comm.rank % (2 * distance) or other >= comm.size:
         return None
-    buffer = np.empty(comm.mpi.recv(source=other), dtype=np.uint8)
+    (n_bytes,) = comm.receive(np.zeros(1, dtype=np.int64), other)
+    buffer = np.empty(n_bytes, dtype=np.uint8)
     for start in range(0, len(buffer), MESSAGE_BYTES):
-        comm.mpi.Recv(buffer[start : start + MESSAGE_BYTES], source=other)
+        part = buffer[start : start + MESSAGE_BYTES]
+        part[...] = comm.receive(part, other)
     return buffer.data if len(buffer) else None

@@ -363,7 +363,6 @@ sys.exit(main())
         (["dedup", "x", "--seed", "-1"], "must be at least 0, got -1"),
         (["dedup", "x", "--unit", "byte"], "invalid choice: 'byte'"),
         (["merge", "x"], "required: --output"),
-        (["index", "query", "x"], "required: QUERIES"),
     ],
 )
 def test_wrong_usage(run, arguments, message):
@@ -373,7 +372,7 @@ def test_wrong_usage(run, arguments, message):
 
 
 def test_every_command_has_help(run):
-    commands = [[], ["dedup"], ["index"], ["index", "build"], ["index", "query"], ["inspect"], ["merge"]]
+    commands = [[], ["dedup"], ["inspect"], ["merge"]]
     for words in commands:
         code, out, err = run(*words, "--help")
         assert (code, err) == (0, "") and out.startswith("usage: mergesketch")
@@ -398,7 +397,10 @@ def test_help_is_quick_and_imports_little():
 @needs_mpi
 def test_errors_over_ranks(corpus):
     """One message and exit code 2, whether rank 0 or every rank sees what is wrong."""
+    write("bad/latin1.txt", b"\xff")
+    unread = "mergesketch: error: no document could be read (1 skipped; bad/latin1.txt: not UTF-8)\n"
     for arguments, message in [
+        (["dedup", "bad"], unread),
         (["dedup", "missing"], "mergesketch: error: cannot read missing: No such file or directory\n"),
         (["merge", "a"], "required: --output"),
     ]:
@@ -424,6 +426,26 @@ def test_an_error_on_one_rank_only():
     assert done.stderr.count("error:") == 1 and "cannot read the Parquet file a.parquet" in done.stderr
     assert "Traceback" not in done.stderr
     assert os.listdir() == ["a.parquet"]
+
+
+@needs_mpi
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_over_ranks(number):
+    """As from Ctrl-C at mpiexec, or a scheduler: one line of ours, and every rank ends."""
+    write("waits.py", WAITING)
+    process = subprocess.Popen(
+        [MPIEXEC, "-n", "3", sys.executable, "waits.py", "dedup", "waits.py", "-o", "groups.jsonl"],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    for _ in range(3):
+        assert process.stdout.readline() == "reading\n"
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert err.count("mergesketch: interrupted") == 1 and "Traceback" not in err
+    assert os.listdir() == ["waits.py"]
 
 
 @needs_mpi

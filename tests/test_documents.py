@@ -1,6 +1,7 @@
 """Documents from files: what is one, what its id is, what is skipped; and that ranks change none of it."""
 
 import gzip
+import io
 import json
 import os
 import socket
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import mergesketch.distributed.batches as batches_module
 import mergesketch.distributed.jsonl as jsonl_module
+import mergesketch.distributed.progress as progress_module
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -545,6 +547,23 @@ def test_all_skipped_are_counted_and_the_first_named():
     _, summary = read("a.jsonl", chunk_bytes=100)
     assert summary.n_skipped == 1000
     assert [name for name, _ in summary.skipped] == [f"a.jsonl:{i + 1}" for i in range(100)]
+
+
+# -- progress -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("is_terminal", "progress"), [(True, True), (False, True), (True, False)])
+def test_progress_is_shown_on_terminals_only(is_terminal, progress, monkeypatch):
+    class Stream(io.StringIO):
+        def isatty(self):
+            return is_terminal
+
+    monkeypatch.setattr(progress_module, "DELAY", 0)
+    monkeypatch.setattr(sys, "stderr", Stream())
+    for i in range(5):
+        write(f"d/{i}", "x" * 1000)
+    documents(DocumentSource("d", progress=progress))
+    assert ("reading" in sys.stderr.getvalue()) == (is_terminal and progress)
 
 
 # -- ranks ----------------------------------------------------------------------------------------

@@ -1,7 +1,11 @@
 """Slow, obviously right references that the fast code is compared with, one section a structure."""
 
+from __future__ import annotations
+
 import itertools
+import math
 import statistics
+from collections.abc import Iterable
 
 # -- counting keys --------------------------------------------------------------------------------
 
@@ -72,11 +76,6 @@ def race_sums(
             sums.append(statistics.median(means))
     return sums
 
-
-from __future__ import annotations
-
-import math
-from collections.abc import Iterable
 
 # -- minhash: the least of a set's tokens under random orders --------------------------------------
 

@@ -6,6 +6,9 @@ import itertools
 import math
 import statistics
 from collections.abc import Iterable
+from fractions import Fraction
+
+import numpy as np
 
 # -- counting keys --------------------------------------------------------------------------------
 
@@ -215,3 +218,70 @@ def shingles(document: bytes, unit: str, size: int, seed: int) -> tuple[int, lis
         text = " ".join(found)
         texts = [text[i : i + size] for i in range(max(1, len(text) - size + 1))]
     return 0, [xxhash.xxh3_64_intdigest(text.encode("utf-8"), seed) for text in texts]
+
+
+# -- projections ----------------------------------------------------------------------------------
+
+
+def exact_product(vector: list[float], row: list[float]) -> Fraction:
+    """The dot product without any rounding."""
+    return sum((Fraction(w) * Fraction(x) for w, x in zip(vector, row, strict=True)), Fraction(0))
+
+
+def sign_codes(
+    vectors: list[list[float]], X: list[list[float]], n_hashes: int, power: int
+) -> list[list[int]]:
+    """Bit k of code h: whether vector k n_hashes + h has a product of at least 0 with the row."""
+    return [
+        [
+            sum(1 << k for k in range(power) if exact_product(vectors[k * n_hashes + h], row) >= 0)
+            for h in range(n_hashes)
+        ]
+        for row in X
+    ]
+
+
+def step_codes(
+    vectors: list[list[float]],
+    offsets: list[float],
+    width: float,
+    keys: list[int],
+    n_buckets: int,
+    X: list[list[float]],
+    power: int,
+) -> list[list[int]]:
+    """p-stable codes: steps of exact products, mixed and reduced."""
+    codes = []
+    for row in X:
+        words = list(keys)
+        for place, (vector, offset) in enumerate(zip(vectors, offsets, strict=True)):
+            step = math.floor((float(exact_product(vector, row)) + offset) / width)
+            h = place % len(keys)
+            words[h] = _mix13(words[h] ^ (step % 2**64))
+        codes.append([(word >> 32) * n_buckets >> 32 for word in words])
+    return codes
+
+
+def hadamard_products(signs: np.ndarray, X: np.ndarray) -> np.ndarray:
+    """Every row times H D3 H D2 H D1 of every block of signs, by dense matrices."""
+    size = signs.shape[2]
+    H = np.array([[(-1.0) ** bin(i & j).count("1") for j in range(size)] for i in range(size)])
+    padded = np.zeros((len(X), size))
+    padded[:, : X.shape[1]] = X
+    products = []
+    for first, second, third in signs.astype(float):
+        products.append((((padded * first) @ H * second) @ H * third) @ H)
+    return np.concatenate(products, axis=1) / size**1.5
+
+
+def hashed_products(key: int, quantiles: list[float], X: list[list[float]], n_values: int) -> np.ndarray:
+    """Products of rows and vectors whose entries are hashed from the numbers of feature and vector."""
+    n_words = -(-n_values // 5)
+    products = np.zeros((len(X), 5 * n_words))
+    for i, row in enumerate(X):
+        for feature, x in enumerate(row):
+            for g in range(n_words):
+                word = _mix13((_mix13(feature ^ key) + g * 0x9E3779B97F4A7C15) % 2**64)
+                for e in range(5):
+                    products[i, e * n_words + g] += x * quantiles[word >> 12 * e & 4095]
+    return products[:, :n_values]

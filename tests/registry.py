@@ -13,7 +13,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from mergesketch import CountMinSketch, CountSketch, HeavyHitters, MergeableSketch, Race
-from mergesketch.lsh import HashFamily, MinHash
+from mergesketch.lsh import HashFamily, MinHash, PStable, SignedRandomProjection
 from mergesketch.lsh.random import random_uint64
 
 
@@ -75,6 +75,25 @@ FAMILIES: dict[str, Family] = {
     ),
     "MinHash, fast similarity": Family(
         lambda n_hashes, seed: MinHash(n_hashes, n_buckets=100, scheme="fast-similarity", seed=seed), _sets
+    ),
+    "SignedRandomProjection": Family(
+        lambda n_hashes, seed: SignedRandomProjection(12, n_hashes, power=4, seed=seed), _dense
+    ),
+    "SignedRandomProjection, Hadamard": Family(
+        lambda n_hashes, seed: SignedRandomProjection(
+            12, n_hashes, power=3, projection="hadamard", n_buckets=5, seed=seed
+        ),
+        _dense,
+    ),
+    "SignedRandomProjection, sparse": Family(
+        lambda n_hashes, seed: SignedRandomProjection(
+            None, n_hashes, power=2, projection="sparse", seed=seed
+        ),
+        _dense,
+    ),
+    "PStable": Family(lambda n_hashes, seed: PStable(12, n_hashes, power=2, seed=seed), _dense),
+    "PStable, absolute distance": Family(
+        lambda n_hashes, seed: PStable(12, n_hashes, p=1, width=3.0, n_buckets=1000, seed=seed), _dense
     ),
 }
 

@@ -153,6 +153,24 @@ class Communicator:
         self.mpi.Allreduce(MPI.IN_PLACE, array, op)
         self.bytes_sent += array.nbytes
 
+    def bcast_array(self, array: NDArray[Any], root: int = 0) -> None:
+        """Overwrite the array with the root's, of equal shape and dtype."""
+        if self.size > 1 and array.size:
+            self.mpi.Bcast(array, root)
+
+    def send(self, array: NDArray[Any], rank: int) -> None:
+        """Send an array to another rank, which calls `receive` with one of equal shape and dtype."""
+        if array.size:
+            self.mpi.Send(np.ascontiguousarray(array), rank)
+            self.bytes_sent += array.nbytes
+
+    def receive(self, like: NDArray[Any], rank: int) -> NDArray[Any]:
+        """The array that another rank sends, of the shape and dtype of `like`."""
+        array = np.empty_like(like)
+        if array.size:
+            self.mpi.Recv(array, rank)
+        return array
+
     def allgather_rows(self, rows: NDArray[Any]) -> NDArray[Any]:
         """The ranks' arrays joined along the first axis in the order of ranks, on every rank."""
         if self.size == 1:

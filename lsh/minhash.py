@@ -15,7 +15,7 @@ from .backend import backend_of
 from .family import HashFamily
 from .random import random_uint64
 from .threads import map_blocks
-from .validation import check_choice, check_int, check_sets
+from .validation import check_choice, check_distances, check_int, check_sets
 
 __all__ = ["MinHash"]
 
@@ -320,13 +320,7 @@ class MinHash(HashFamily):
         TypeError, ValueError
             If a distance is no number or lies outside [0, 1].
         """
-        values = np.asarray(distance)
-        if values.dtype.kind not in "fiub":
-            raise TypeError(f"distance must hold real numbers, got dtype {values.dtype}")
-        values = values.astype(np.float64)
-        if not bool(np.all((values >= 0) & (values <= 1))):
-            raise ValueError(f"distance must lie in [0, 1], got {values.min()} to {values.max()}")
-        return np.asarray((1.0 - values) ** self.power)
+        return np.asarray((1.0 - check_distances(distance, 1.0)) ** self.power)
 
     def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:
         """Exact Jaccard similarity ** power of every pair of sets.

@@ -281,7 +281,9 @@ class MergeableSketch(Configured, ABC):
 
     def copy(self) -> Self:
         """A new sketch of the same configuration and state, sharing no state memory."""
-        return self.empty_like()._adopt({name: a.copy() for name, a in self._arrays.items()})
+        new = self.empty_like()._adopt({name: a.copy() for name, a in self._arrays.items()})
+        new._bounds.update(self._bounds)
+        return new
 
     def _adopt(self, arrays: dict[str, NDArray[Any]]) -> Self:
         self.__dict__["_arrays"] = arrays

@@ -1,0 +1,129 @@
+"""This rank's signatures, kept in blocks as they come, and the comparison of pairs over ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..lsh.backend import backend_of
+from ..lsh.minhash import MinHash
+from ..lsh.threads import map_blocks
+from .comm import Communicator
+
+__all__ = ["SignatureStore", "estimate_pairs", "places_of", "split_places"]
+
+_RANK_BITS = np.uint64(24)
+#: Signatures that one round of comparisons asks of another rank; 16 MiB of them at 128 hashes.
+ROUND_PAIRS = 1 << 15
+
+
+class SignatureStore:
+    """Ids and signatures of documents, in blocks of fixed size: growing copies nothing.
+
+    Memory is ``8 + 4 n_hashes`` bytes a document, and one block more.
+    """
+
+    BLOCK = 1 << 14
+
+    def __init__(self, n_hashes: int) -> None:
+        self.n_hashes = n_hashes
+        self._ids: list[NDArray[np.uint64]] = []
+        self._blocks: list[NDArray[np.uint32]] = []
+        self._n = 0
+
+    def __len__(self) -> int:
+        return self._n
+
+    def append(self, ids: NDArray[np.uint64], signatures: NDArray[np.uint32]) -> None:
+        """Keep the signatures of more documents."""
+        self._ids.append(ids)
+        done = 0
+        while done < len(ids):
+            room = self._n % self.BLOCK
+            if room == 0:
+                self._blocks.append(np.empty((self.BLOCK, self.n_hashes), dtype=np.uint32))
+            taken = min(self.BLOCK - room, len(ids) - done)
+            self._blocks[-1][room : room + taken] = signatures[done : done + taken]
+            done += taken
+            self._n += taken
+
+    def ids(self) -> NDArray[np.uint64]:
+        """The ids of all documents, in the order of places."""
+        if len(self._ids) != 1:
+            self._ids = [np.concatenate([*self._ids, np.empty(0, dtype=np.uint64)])]
+        return self._ids[0]
+
+    def _filled(self) -> Iterator[tuple[int, NDArray[np.uint32]]]:
+        for k, block in enumerate(self._blocks):
+            yield k * self.BLOCK, block[: min(self.BLOCK, self._n - k * self.BLOCK)]
+
+    def keys(self, first: int, last: int, seed: int, rows: NDArray[np.int64] | None) -> NDArray[np.uint64]:
+        """64-bit keys of the columns [first, last): of all documents, or of those in `rows`."""
+        out = np.empty(self._n, dtype=np.uint64)
+        start = np.uint64(seed) ^ (np.uint64(first) << np.uint64(32))
+        blocks = list(self._filled())
+
+        def run(begin: int, end: int) -> None:
+            for at, block in blocks[begin:end]:
+                backend_of(block).band_keys(block, first, last, start, 0, len(block), out[at:])
+
+        map_blocks(run, len(blocks), 1)
+        return out if rows is None else out[rows]
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[np.uint32]:
+        """The signatures in the given places."""
+        out = np.empty((len(rows), self.n_hashes), dtype=np.uint32)
+        block, row = np.divmod(rows, self.BLOCK)
+        for k in np.unique(block).tolist():
+            chosen = block == k
+            out[chosen] = self._blocks[k][row[chosen]]
+        return out
+
+
+def places_of(rank: int, n: int) -> NDArray[np.uint64]:
+    """Where a rank's n documents are kept: the row in its store and the rank, in one word."""
+    return (np.arange(n, dtype=np.uint64) << _RANK_BITS) | np.uint64(rank)
+
+
+def split_places(places: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """``(ranks, rows)`` of places."""
+    mask = (np.uint64(1) << _RANK_BITS) - np.uint64(1)
+    return (places & mask).astype(np.int64), (places >> _RANK_BITS).astype(np.int64)
+
+
+def estimate_pairs(
+    rows: NDArray[np.int64],
+    others: NDArray[np.uint64],
+    store: SignatureStore,
+    family: MinHash,
+    comm: Communicator,
+) -> NDArray[np.float32]:
+    """Estimated Jaccard similarity of each of this rank's rows and a document anywhere.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (m,)
+        Rows of this rank's store.
+    others : ndarray of shape (m,), uint64
+        Places of the other documents.
+
+    Notes
+    -----
+    A collective call. Signatures are asked for in rounds of `ROUND_PAIRS`, each document once a round.
+    """
+    similarity = np.empty(len(rows), dtype=np.float32)
+    n_rounds = max(comm.allgather(-(-len(rows) // ROUND_PAIRS)))
+    for k in range(n_rounds):
+        part = slice(k * ROUND_PAIRS, (k + 1) * ROUND_PAIRS)
+        wanted, inverse = np.unique(others[part], return_inverse=True)
+        ranks, distant = split_places(wanted)
+        asking = np.full(len(wanted), comm.rank, dtype=np.int64)
+        asked_by, asked_rows = comm.exchange((asking, distant), ranks)
+        answer_places = (asked_rows.astype(np.uint64) << _RANK_BITS) | np.uint64(comm.rank)
+        came, signatures = comm.exchange((answer_places, store.take(asked_rows)), asked_by)
+        # `came` holds the places in `wanted`, each once, in the order in which ranks answered.
+        found = signatures[np.argsort(came)]
+        similarity[part] = family.estimate_jaccard(store.take(rows[part]), found[inverse])
+    return similarity

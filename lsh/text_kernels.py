@@ -290,7 +290,7 @@ def shingle_documents(data, offsets, characters, size, seed, table, tokens, stat
             text_end = used - 1 if used > 0 and last == _SEPARATOR else used
             if characters:
                 done, keep = _hash_characters(text, text_end, size, seed, tokens, n_tokens)
-                words = 0
+                words = np.int64(0)
             else:
                 final = at >= end
                 done = _hash_words(text, starts, words, text_end, size, final, seed, tokens, n_tokens)

@@ -19,12 +19,14 @@ WORD, MARK, SINGLE, ASSIGNED = 1, 2, 4, 8
 DELTA_SHIFT = 4
 BLOCK_BITS = 7
 
-# Scripts written without spaces between words, by the names of their letters.
+# Scripts written without spaces between words, by the names of their letters: the letters of the scripts
+# Han, Hiragana, Thai, Lao, Khmer and Myanmar in Unicode's Scripts.txt, which Python does not have.
 _SINGLE_NAMES = (
     "CJK UNIFIED IDEOGRAPH-",
     "CJK COMPATIBILITY IDEOGRAPH-",
     "IDEOGRAPHIC ITERATION MARK",
-    "IDEOGRAPHIC CLOSING MARK",
+    "VERTICAL IDEOGRAPHIC ITERATION MARK",
+    "OLD CHINESE ITERATION MARK",
     "IDEOGRAPHIC NUMBER ZERO",
     "HIRAGANA ",
     "HENTAIGANA ",

@@ -230,12 +230,12 @@ def _hash_characters(text, end, size, seed, tokens, n_tokens):  # type: ignore[n
         for i in range(count):
             tokens[n_tokens + i] = xxh3_64(text, i, size, seed)
         return count, count
-    stop = 0
+    stop = np.int64(0)
     for _ in range(size):
         if stop >= end:
             return 0, 0
         stop = _next_character(text, stop, end)
-    start = 0
+    start = np.int64(0)
     count = 0
     while True:
         tokens[n_tokens + count] = xxh3_64(text, start, stop - start, seed)
@@ -265,15 +265,16 @@ def shingle_documents(data, offsets, characters, size, seed, table, tokens, stat
     """
     text = np.empty(2 * _PIECE + _SLACK, dtype=np.uint8)
     starts = np.empty(_PIECE // 2 + _SLACK, dtype=np.int64)
-    n_tokens = 0
+    n_tokens = np.int64(0)
     for document in range(start, stop):
         at, end = offsets[document], offsets[document + 1]
         first_token = n_tokens
         if n_tokens + (end - at if characters else (end - at + 1) // 2) > tokens.size:
             return n_tokens, document
-        used, words, last = 0, 0, _SEPARATOR
+        # Not literals, for which Numba would compile the functions below once more.
+        used, words, last = np.int64(0), np.int64(0), np.int64(_SEPARATOR)
         any_word = False
-        text_end = 0
+        text_end = np.int64(0)
         while at < end:
             # At least as much as is kept, so that moving what is kept costs no more than reading.
             piece = min(max(_PIECE, used), end - at)
@@ -289,7 +290,7 @@ def shingle_documents(data, offsets, characters, size, seed, table, tokens, stat
             text_end = used - 1 if used > 0 and last == _SEPARATOR else used
             if characters:
                 done, keep = _hash_characters(text, text_end, size, seed, tokens, n_tokens)
-                words = 0
+                words = np.int64(0)
             else:
                 final = at >= end
                 done = _hash_words(text, starts, words, text_end, size, final, seed, tokens, n_tokens)
@@ -310,7 +311,7 @@ def shingle_documents(data, offsets, characters, size, seed, table, tokens, stat
             status[document] = EMPTY
         else:
             if n_tokens == first_token:
-                tokens[n_tokens] = xxh3_64(text, 0, text_end, seed)
+                tokens[n_tokens] = xxh3_64(text, np.int64(0), text_end, seed)
                 n_tokens += 1
             status[document] = OK
         counts[document] = n_tokens - first_token

@@ -47,9 +47,14 @@ _FLIP_8 = np.uint64(_secret(8) ^ _secret(16))
 _FLIP_16_LOW = np.uint64(_secret(24) ^ _secret(32))
 _FLIP_16_HIGH = np.uint64(_secret(40) ^ _secret(48))
 
+# The secret's words, and the two at which the mixing of 129 to 240 bytes ends.
+_K0, _K1, _K2, _K3, _K4, _K5, _K6, _K7 = (np.uint64(_secret(8 * i)) for i in range(8))
+_K8, _K9, _K10, _K11, _K12, _K13, _K14, _K15 = (np.uint64(_secret(8 * i)) for i in range(8, 16))
+_K_LAST_LOW, _K_LAST_HIGH = np.uint64(_secret(119)), np.uint64(_secret(127))
+
 _LOW32 = np.uint64(0xFFFFFFFF)
 _STRIPE, _STRIPES_A_BLOCK = 64, 16  # a block is as many stripes as the secret has words to spare
-_BLOCK = _STRIPE * _STRIPES_A_BLOCK
+_LAST_KEY = 121
 
 
 def _load(bits: int) -> Any:
@@ -94,7 +99,7 @@ _swap_bytes: Any = intrinsic(_swap)
 
 @njit(cache=True, nogil=True, forceinline=True)
 def _rotate(x, n):  # type: ignore[no-untyped-def]
-    return (x << np.uint64(n)) | (x >> np.uint64(64 - n))
+    return (x << n) | (x >> (np.uint64(64) - n))
 
 
 @njit(cache=True, nogil=True, forceinline=True)
@@ -118,7 +123,7 @@ def _hash_4_to_8(swapped, length, seed):  # type: ignore[no-untyped-def]
     # swapped: the first four bytes in the high half, the last four in the low half.
     seed ^= _swap_bytes(seed & _LOW32)
     h = swapped ^ (_FLIP_8 - seed)
-    h ^= _rotate(h, 49) ^ _rotate(h, 24)
+    h ^= _rotate(h, np.uint64(49)) ^ _rotate(h, np.uint64(24))
     h *= _MX_2
     h ^= (h >> np.uint64(35)) + length
     h *= _MX_2
@@ -128,13 +133,13 @@ def _hash_4_to_8(swapped, length, seed):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True, forceinline=True)
 def xxh3_64_u64(value, seed):  # type: ignore[no-untyped-def]
     """XXH3-64 of the eight little-endian bytes of `value` (uint64)."""
-    return _hash_4_to_8(_rotate(value, 32), np.uint64(8), seed)
+    return _hash_4_to_8(_rotate(value, np.uint64(32)), np.uint64(8), seed)
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _mix(data, at, secret_at, seed):  # type: ignore[no-untyped-def]
-    low = load_u64(data, at) ^ (load_u64(_SECRET, secret_at) + seed)
-    high = load_u64(data, at + 8) ^ (load_u64(_SECRET, secret_at + 8) - seed)
+def _mix(data, at, low_key, high_key, seed):  # type: ignore[no-untyped-def]
+    low = load_u64(data, at) ^ (low_key + seed)
+    high = load_u64(data, at + 8) ^ (high_key - seed)
     return fold_multiply(low, high)
 
 
@@ -145,10 +150,10 @@ def _hash_17_to_128(data, start, length, seed):  # type: ignore[no-untyped-def]
     if length > 32:
         if length > 64:
             if length > 96:
-                h += _mix(data, start + 48, 96, seed) + _mix(data, end - 64, 112, seed)
-            h += _mix(data, start + 32, 64, seed) + _mix(data, end - 48, 80, seed)
-        h += _mix(data, start + 16, 32, seed) + _mix(data, end - 32, 48, seed)
-    h += _mix(data, start, 0, seed) + _mix(data, end - 16, 16, seed)
+                h += _mix(data, start + 48, _K12, _K13, seed) + _mix(data, end - 64, _K14, _K15, seed)
+            h += _mix(data, start + 32, _K8, _K9, seed) + _mix(data, end - 48, _K10, _K11, seed)
+        h += _mix(data, start + 16, _K4, _K5, seed) + _mix(data, end - 32, _K6, _K7, seed)
+    h += _mix(data, start, _K0, _K1, seed) + _mix(data, end - 16, _K2, _K3, seed)
     return _avalanche(h)
 
 
@@ -156,11 +161,13 @@ def _hash_17_to_128(data, start, length, seed):  # type: ignore[no-untyped-def]
 def _hash_129_to_240(data, start, length, seed):  # type: ignore[no-untyped-def]
     h = np.uint64(length) * _P64_1
     for i in range(8):
-        h += _mix(data, start + 16 * i, 16 * i, seed)
+        low, high = load_u64(_SECRET, 16 * i), load_u64(_SECRET, 16 * i + 8)
+        h += _mix(data, start + 16 * i, low, high, seed)
     h = _avalanche(h)
     for i in range(8, length // 16):
-        h += _mix(data, start + 16 * i, 16 * (i - 8) + 3, seed)
-    h += _mix(data, start + length - 16, 136 - 17, seed)
+        low, high = load_u64(_SECRET, 16 * i - 125), load_u64(_SECRET, 16 * i - 117)
+        h += _mix(data, start + 16 * i, low, high, seed)
+    h += _mix(data, start + length - 16, _K_LAST_LOW, _K_LAST_HIGH, seed)
     return _avalanche(h)
 
 
@@ -206,8 +213,22 @@ def _accumulate(data, at, key, seed, a):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _scramble(a, offset, seed):  # type: ignore[no-untyped-def]
+def _scramble_lane(a, offset, seed):  # type: ignore[no-untyped-def]
     return (a ^ (a >> np.uint64(47)) ^ _secret_word(offset, seed)) * _P32_1
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _scramble(key, seed, a):  # type: ignore[no-untyped-def]
+    return (
+        _scramble_lane(a[0], key, seed),
+        _scramble_lane(a[1], key + 8, seed),
+        _scramble_lane(a[2], key + 16, seed),
+        _scramble_lane(a[3], key + 24, seed),
+        _scramble_lane(a[4], key + 32, seed),
+        _scramble_lane(a[5], key + 40, seed),
+        _scramble_lane(a[6], key + 48, seed),
+        _scramble_lane(a[7], key + 56, seed),
+    )
 
 
 @njit(cache=True, nogil=True)
@@ -218,22 +239,13 @@ def _hash_long(data, start, length, seed):  # type: ignore[no-untyped-def]
         key = 8 * (stripe % _STRIPES_A_BLOCK)
         a = _accumulate(data, start + _STRIPE * stripe, key, seed, a)
         if key == 8 * (_STRIPES_A_BLOCK - 1):
-            a = (
-                _scramble(a[0], 128, seed),
-                _scramble(a[1], 136, seed),
-                _scramble(a[2], 144, seed),
-                _scramble(a[3], 152, seed),
-                _scramble(a[4], 160, seed),
-                _scramble(a[5], 168, seed),
-                _scramble(a[6], 176, seed),
-                _scramble(a[7], 184, seed),
-            )
-    a = _accumulate(data, start + length - _STRIPE, 121, seed, a)
+            a = _scramble(key + 8, seed, a)
+    # Not a literal, for which Numba would compile all of this once more.
+    a = _accumulate(data, start + length - _STRIPE, np.int64(_LAST_KEY), seed, a)
     h = np.uint64(length) * _P64_1
-    h += fold_multiply(a[0] ^ _secret_word(11, seed), a[1] ^ _secret_word(19, seed))
-    h += fold_multiply(a[2] ^ _secret_word(27, seed), a[3] ^ _secret_word(35, seed))
-    h += fold_multiply(a[4] ^ _secret_word(43, seed), a[5] ^ _secret_word(51, seed))
-    h += fold_multiply(a[6] ^ _secret_word(59, seed), a[7] ^ _secret_word(67, seed))
+    for i in range(4):
+        low = a[2 * i] ^ _secret_word(16 * i + 11, seed)
+        h += fold_multiply(low, a[2 * i + 1] ^ _secret_word(16 * i + 19, seed))
     return _avalanche(h)
 
 

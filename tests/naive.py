@@ -176,7 +176,7 @@ def stands_alone(character: str) -> bool:
     script = name.startswith(
         ("CJK UNIFIED", "CJK COMPATIBILITY IDEO", "HIRAGANA", "HENTAI", "THAI ", "LAO ", "KHMER ", "MYANMAR ")
     )
-    return character in "々〆〇" or (script and unicodedata.category(character)[0] == "L")
+    return character in "々〻〇\U00016fe3" or (script and unicodedata.category(character)[0] == "L")
 
 
 def words(text: str) -> list[str]:

@@ -140,9 +140,10 @@ class DocumentSource:
         batch_bytes: int = 16 << 20,
         progress: bool = False,
     ) -> None:
-        self.paths = [os.fspath(p) for p in ([paths] if isinstance(paths, (str, PathLike)) else paths)]
-        if not self.paths or not all(isinstance(path, str) for path in self.paths):
+        given = [paths] if isinstance(paths, (str, PathLike)) else list(paths)
+        if not given or not all(isinstance(path, (str, PathLike)) for path in given):
             raise ValueError(f"paths must be one or more paths, got {paths!r}")
+        self.paths = [os.fsdecode(path) for path in given]
         if not isinstance(text_field, str):
             raise TypeError(f"text_field must be a string, got {text_field!r}")
         self.text_field = text_field
@@ -158,11 +159,13 @@ class DocumentSource:
         owner = assign(self._plan.cost, self._comm.size)
         self._mine: NDArray[np.int64] = np.flatnonzero(owner == self._comm.rank)
         self._first_record = self._plan.first_record
+        self._first_pass: tuple[int, int] | None = None
         self._reset()
 
     def _reset(self) -> None:
         self.n_documents = 0
         self.bytes_read = 0
+        self._n_taken_back = 0
         self._n_lines = np.zeros(len(self._plan), dtype=np.int64)
         self._skips = SkipList()
         if self._comm.rank == 0:
@@ -185,25 +188,50 @@ class DocumentSource:
         assert outcome is not None
         return outcome
 
+    @property
+    def files(self) -> list[str]:
+        """The paths of all files, in the order of the ids of their documents."""
+        return [file.path for file in self._plan.files]
+
     # -- reading ----------------------------------------------------------------------------------
 
     def batches(self) -> Iterator[DocumentBatch]:
         """This rank's documents, a batch of bounded size at a time, in the order of ids.
 
-        Not a collective call: ranks go at their own pace and may have different numbers of batches. A
-        second call starts anew, counts and all.
+        Not a collective call: ranks go at their own pace and may have different numbers of batches.
+        Called again after a complete pass it gives the same batches, and counts and reports nothing
+        twice.
 
         Raises
         ------
         DocumentError
-            On this rank alone: a Parquet file is damaged or, with `strict`, a document cannot be read.
+            On this rank alone: a Parquet file is damaged, a later pass no longer finds the documents of
+            the first or, with `strict`, a document cannot be read.
         """
+        if self._first_pass is None:
+            self._reset()
+            yield from self._read("reading")
+            self._first_pass = self._found()
+            return
+        kept = self.n_documents, self.bytes_read, self._n_taken_back, self._n_lines, self._skips
         self._reset()
+        try:
+            yield from self._read("reading again")
+            if self._found() != self._first_pass:
+                raise DocumentError("the files have changed since they were first read")
+        finally:
+            self.n_documents, self.bytes_read, self._n_taken_back, self._n_lines, self._skips = kept
+
+    def _found(self) -> tuple[int, int]:
+        """Documents given out and skips seen in a pass, whatever was taken back."""
+        return self.n_documents + self._n_taken_back, self.n_skipped - self._n_taken_back
+
+    def _read(self, what: str) -> Iterator[DocumentBatch]:
         builder = BatchBuilder(self.batch_bytes)
         files = self._plan.files
         shown = self._progress and self._comm.rank == 0
         total = int(self._plan.cost[self._mine].sum())
-        with progress_bar("reading", total, shown) as advance:
+        with progress_bar(what, total, shown) as advance:
             for chunk, i, start, stop, cost in zip(
                 self._mine.tolist(),
                 self._plan.file[self._mine].tolist(),
@@ -371,6 +399,7 @@ class DocumentSource:
         """
         for document in np.asarray(ids, dtype=np.uint64).tolist():
             self.n_documents -= 1
+            self._n_taken_back += 1
             self._skip(Skip(document, None, reason))
 
     @property

@@ -6,7 +6,7 @@ A range owns the lines that begin in it, so any cutting of a file into ranges re
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from ..errors import DocumentError
@@ -126,7 +126,7 @@ def parse_block(block: bytes | None, field: str) -> Lines:
     return Lines(len(lines), records, texts, problems)
 
 
-def _split(block: bytes) -> list[str] | list[bytes]:
+def _split(block: bytes) -> Sequence[str | bytes]:
     """The lines, decoded at once; as bytes if one of them is not UTF-8."""
     try:
         return block.decode().split("\n")

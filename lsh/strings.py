@@ -81,7 +81,7 @@ def check_buffer(data: Any, offsets: Any, name: str) -> Buffer:
 
 def _read_only(buffer: Buffer) -> Buffer:
     """Views that cannot be written to, so that kernels are compiled once: for what Arrow and bytes give."""
-    data, offsets = (array.view() for array in buffer)
+    data, offsets = buffer[0].view(), buffer[1].view()
     data.flags.writeable = offsets.flags.writeable = False
     return data, offsets
 

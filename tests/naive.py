@@ -1,7 +1,11 @@
 """Slow, obviously right references that the fast code is compared with, one section a structure."""
 
+from __future__ import annotations
+
 import itertools
+import math
 import statistics
+from collections.abc import Iterable
 
 # -- counting keys --------------------------------------------------------------------------------
 
@@ -71,6 +75,85 @@ def race_sums(
             means = [sum(each[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]
             sums.append(statistics.median(means))
     return sums
+
+
+# -- minhash: the least of a set's tokens under random orders --------------------------------------
+
+_EMPTY = 2**32 - 1
+
+
+def _mix13(z: int) -> int:
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+    return z ^ (z >> 31)
+
+
+def _affine(h: int, a: int, b: int) -> int:
+    return (a * (h % 2**32) + ((h >> 32) ^ b)) % 2**32
+
+
+def minhash_permutations(tokens: Iterable[int], key: int, a: list[int], b: list[int]) -> list[int]:
+    """One signature: value k is the least of the tokens under the order of hash function k."""
+    words = [_mix13(token % 2**64 ^ key) for token in tokens]
+    if not words:
+        return [_EMPTY] * len(a)
+    return [min(_EMPTY - 1, *(_affine(h, *ab) for h in words)) for ab in zip(a, b, strict=True)]
+
+
+def minhash_one_permutation(
+    tokens: Iterable[int], key: int, multiplier: int, walk_key: int, rank_key: int, m: int
+) -> list[int]:
+    """One signature: every bin the least of its tokens, empty bins copied from a random full one."""
+    bins: dict[int, int] = {}
+    for token in tokens:
+        h = _mix13(token % 2**64 ^ key)
+        k = (h * multiplier % 2**64 >> 32) * m >> 32
+        bins[k] = min(bins.get(k, _EMPTY), h % 2**32 >> 1)
+    if not bins:
+        return [_EMPTY] * m
+    signature = []
+    for k in range(m):
+        walk = [(_mix13(walk_key ^ k << 32 ^ t) >> 32) * m >> 32 for t in range(1 + math.isqrt(m))]
+        rest = sorted(bins, key=lambda full: _mix13(rank_key ^ k << 32 ^ full))
+        donor = next(d for d in [k, *walk, *rest] if d in bins)
+        signature.append(bins[donor])
+    return signature
+
+
+def minhash_fast_similarity(
+    tokens: Iterable[int], key: int, multipliers: list[int], a: list[int], b: list[int]
+) -> list[int]:
+    """One signature: each bin keeps its first token by (round, value); the last round hits every bin."""
+    words = [_mix13(token % 2**64 ^ key) for token in tokens]
+    m, rounds = len(a), len(multipliers)
+    if not words:
+        return [_EMPTY] * m
+    signature = []
+    for k in range(m):
+        order = []
+        for h in words:
+            for r, multiplier in enumerate(multipliers):
+                if (h * multiplier % 2**64 >> 32) * m >> 32 == k:
+                    value = h % 2**32 if r == 0 else _EMPTY - h % 2**32
+                    order.append((r, value >> (r + 1), 31 - r))
+            order.append((rounds, _affine(h, a[k], b[k]) >> rounds, 32 - rounds))
+        r, value, bits = min(order)
+        signature.append(min((2**r - 1) * 2 ** (32 - r) + value, _EMPTY - 1))
+        assert value < 2**bits
+    return signature
+
+
+def concatenate(values: list[int], key: int, n_buckets: int) -> int:
+    """The code of one hash function from its `power` values."""
+    z = key
+    for value in values:
+        z = _mix13(z ^ value)
+    return (z >> 32) * n_buckets >> 32
+
+
+def jaccard(x: Iterable[int], y: Iterable[int]) -> float:
+    x, y = set(x), set(y)
+    return len(x & y) / len(x | y) if x | y else 1.0
 
 
 # ---- Text: words, normalisation and shingles, with Python's own Unicode database and the xxhash package

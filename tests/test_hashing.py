@@ -105,7 +105,8 @@ def test_unicode_arrays() -> None:
 
 def test_width_zero_and_empty() -> None:
     assert hash_keys(np.zeros(2, dtype="S0")).tolist() == reference([b"", b""])
-    for empty in ([], (), np.empty(0, dtype=np.int32), np.empty(0, dtype="S3"), np.empty(0, dtype="U3")):
+    empties: list[Any] = [[], (), *(np.empty(0, dtype=dtype) for dtype in ("i4", "u8", "S3", "U3"))]
+    for empty in empties:
         result = hash_keys(empty)
         assert result.shape == (0,) and result.dtype == np.uint64
     data, offsets = as_byte_buffer([])

@@ -3,6 +3,17 @@
 from .family import HashFamily, family_from_config
 from .hashing import hash_keys
 from .minhash import MinHash
+from .pstable import PStable
+from .srp import SignedRandomProjection
 from .text import Shingles, shingle
 
-__all__ = ["HashFamily", "MinHash", "Shingles", "family_from_config", "hash_keys", "shingle"]
+__all__ = [
+    "HashFamily",
+    "MinHash",
+    "PStable",
+    "Shingles",
+    "SignedRandomProjection",
+    "family_from_config",
+    "hash_keys",
+    "shingle",
+]

@@ -2,7 +2,7 @@
 
 Run by hand to move to another Unicode version, with a Python of that version::
 
-    python lsh/_make_unicode_table.py
+    python -m mergesketch.lsh._make_unicode_table
 
 Hashes of texts that use changed code points change with it, so that is a new version of the file format.
 """

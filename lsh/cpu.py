@@ -9,9 +9,23 @@ from .counting_kernels import (
     count_sketch_query,
     find_frequent,
 )
+from .hadamard import hadamard_signs
 from .minhash_bins import minhash_fast_similarity, minhash_one_permutation
 from .minhash_kernels import concatenate_codes, count_equal, minhash_permutations
+from .packing import (
+    csr_products,
+    exact_dots_csr,
+    exact_dots_dense,
+    fix_signs,
+    fix_steps,
+    mix_codes,
+    pack_signs,
+    quantize,
+    scale_rows_csr,
+    scale_rows_dense,
+)
 from .scatter import gather_counts, scatter_add
+from .sparse_projection import hashed_signs
 from .text_kernels import shingle_documents
 from .xxh3 import hash_fixed, hash_slices, hash_u64
 
@@ -25,14 +39,26 @@ __all__ = [
     "count_min_query",
     "count_sketch_add",
     "count_sketch_query",
+    "csr_products",
+    "exact_dots_csr",
+    "exact_dots_dense",
     "find_frequent",
+    "fix_signs",
+    "fix_steps",
     "gather_counts",
+    "hadamard_signs",
     "hash_fixed",
     "hash_slices",
     "hash_u64",
+    "hashed_signs",
     "minhash_fast_similarity",
     "minhash_one_permutation",
     "minhash_permutations",
+    "mix_codes",
+    "pack_signs",
+    "quantize",
+    "scale_rows_csr",
+    "scale_rows_dense",
     "scatter_add",
     "shingle_documents",
     "sorted_overlap",

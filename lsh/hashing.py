@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from .backend import backend_of
 from .strings import (
+    Buffer,
     arrow_chunks,
     arrow_strings,
     as_byte_buffer,
@@ -24,6 +25,7 @@ __all__ = ["as_byte_buffer", "hash_buffer", "hash_keys"]
 
 # Keys worth a thread's while: about 0.2 ms of hashing, against 0.1 ms to hand a block over.
 _BLOCK = 1 << 16
+_BLOCK_BYTES = 1 << 21
 
 _MASK = (1 << 64) - 1
 
@@ -77,11 +79,11 @@ def hash_keys(keys: Any, seed: int = 0) -> NDArray[np.uint64]:
     True
     """
     seed = check_int("seed", seed, 0, _MASK)
+    backend_of(keys)
     if is_arrow(keys):
         return _hash_arrow(keys, seed)
     if not isinstance(keys, (np.ndarray, list, tuple, range)):
         if isinstance(keys, (str, bytes, bytearray)) or not hasattr(keys, "__array__"):
-            backend_of(keys)
             raise TypeError(
                 "keys must be a list of int, str or bytes, or a NumPy or Arrow array of integers or "
                 f"strings, got {type(keys).__name__}"
@@ -136,22 +138,23 @@ def hash_buffer(data: Any, offsets: Any, seed: int = 0) -> NDArray[np.uint64]:
     return _hash_buffers([check_buffer(data, offsets, "buffer")], seed)
 
 
-def _hash_buffers(
-    buffers: list[tuple[NDArray[np.uint8], NDArray[np.int64]]], seed: int
-) -> NDArray[np.uint64]:
+def _hash_buffers(buffers: list[Buffer], seed: int) -> NDArray[np.uint64]:
     out = np.empty(sum(offsets.size - 1 for _, offsets in buffers), dtype=np.uint64)
     done = 0
     for data, offsets in buffers:
         n = offsets.size - 1
-        part = out[done : done + n]
-        kernel = backend_of(data).hash_slices
-        # Threads pay by the byte as well as by the key, so long strings are cut into smaller blocks.
-        block = max(1, min(_BLOCK, n * (1 << 21) // max(1, int(offsets[-1] - offsets[0]))))
-        map_blocks(
-            lambda a, b, k=kernel, d=data, o=offsets, p=part: k(d, o, np.uint64(seed), p, a, b), n, block
-        )
+        _hash_slices(data, offsets, seed, out[done : done + n])
         done += n
     return out
+
+
+def _hash_slices(
+    data: NDArray[np.uint8], offsets: NDArray[np.int64], seed: int, out: NDArray[np.uint64]
+) -> None:
+    kernel = backend_of(data).hash_slices
+    # Threads pay by the byte as well as by the key, so long strings are cut into smaller blocks.
+    block = max(1, min(_BLOCK, out.size * _BLOCK_BYTES // max(1, int(offsets[-1] - offsets[0]))))
+    map_blocks(lambda a, b: kernel(data, offsets, np.uint64(seed), out, a, b), out.size, block)
 
 
 def _hash_integers(keys: NDArray[Any], seed: int) -> NDArray[np.uint64]:
@@ -170,8 +173,9 @@ def _hash_fields(keys: NDArray[Any], seed: int) -> NDArray[np.uint64]:
         data = np.empty(0, dtype=np.uint8)
     else:
         data = np.ascontiguousarray(keys).view(np.uint8)
+        data.flags.writeable = False  # as the other kernels' data, so that there is one kernel
     kernel = backend_of(data).hash_fixed
-    block = max(1, min(_BLOCK, (1 << 21) // max(1, width)))
+    block = max(1, min(_BLOCK, _BLOCK_BYTES // max(1, width)))
     map_blocks(lambda a, b: kernel(data, width, np.uint64(seed), out, a, b), keys.size, block)
     return out
 

@@ -76,7 +76,14 @@ def check_buffer(data: Any, offsets: Any, name: str) -> Buffer:
             f"{name} must have offsets that do not fall and lie in [0, {data.size}], the bytes of the data; "
             f"offset {bad} is {offsets[bad]}"
         )
-    return np.ascontiguousarray(data), offsets
+    return _read_only((np.ascontiguousarray(data), offsets))
+
+
+def _read_only(buffer: Buffer) -> Buffer:
+    """Views that cannot be written to, so that kernels are compiled once: for what Arrow and bytes give."""
+    data, offsets = buffer[0].view(), buffer[1].view()
+    data.flags.writeable = offsets.flags.writeable = False
+    return data, offsets
 
 
 def _describe(value: Any) -> str:
@@ -136,7 +143,7 @@ def arrow_strings(chunk: Any, name: str) -> Buffer:
     _, raw_offsets, raw_data = chunk.buffers()
     data = _EMPTY if raw_data is None else np.frombuffer(raw_data, dtype=np.uint8)
     if len(chunk) == 0:
-        return data, np.zeros(1, dtype=np.int64)
+        return _read_only((data, np.zeros(1, dtype=np.int64)))
     offsets = np.frombuffer(raw_offsets, dtype=dtype)[chunk.offset : chunk.offset + len(chunk) + 1]
     return check_buffer(data, offsets, name)
 
@@ -149,7 +156,7 @@ def join(buffers: Sequence[Buffer]) -> Buffer:
     for _, part in buffers:
         offsets.append(part[1:] + (offsets[-1][-1] - part[0]))
     data = [data[part[0] : part[-1]] for data, part in buffers]
-    return np.concatenate([_EMPTY, *data]), np.concatenate(offsets)
+    return _read_only((np.concatenate([_EMPTY, *data]), np.concatenate(offsets)))
 
 
 def kind_of(items: Sequence[Any], name: str) -> type:
@@ -221,13 +228,13 @@ def byte_buffers(strings: Any, name: str = "strings", errors: str = "strict") ->
     if is_arrow(strings):
         return [arrow_strings(chunk, name) for chunk in arrow_chunks(strings, name)]
     if isinstance(strings, np.ndarray):
-        return [_array_buffer(strings, name, errors)]
+        return [_read_only(_array_buffer(strings, name, errors))]
     if isinstance(strings, tuple) and len(strings) == 2 and isinstance(strings[1], np.ndarray):
         return [check_buffer(strings[0], strings[1], name)]
     if isinstance(strings, (list, tuple)):
-        return [_list_buffer(strings, name, errors)]
+        return [_read_only(_list_buffer(strings, name, errors))]
     if hasattr(strings, "__array__"):
-        return [_array_buffer(np.asarray(strings), name, errors)]
+        return [_read_only(_array_buffer(np.asarray(strings), name, errors))]
     raise TypeError(
         f"{name} must be a list of str or bytes, a NumPy or Arrow array of strings, or a pair "
         f"(data, offsets) of arrays, got {type(strings).__name__}"

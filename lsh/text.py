@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,11 +18,13 @@ from .validation import check_choice, check_int
 __all__ = ["Shingles", "shingle"]
 
 # Bytes of documents in one thread's task: small enough for threads to end together and for scratch to
-# be small, large enough (10 ms) that handing it over costs nothing.
-_TASK_BYTES = 4 << 20
+# be small, large enough (2 ms) that handing it over costs nothing.
+_TASK_BYTES = 1 << 20
 _LEAST_TASK_BYTES = 1 << 18
 # What a document costs beside its bytes, in bytes, so that many empty ones count too.
 _DOCUMENT_BYTES = 64
+# Tokens that the result has room for at first, if there might be as many; grows from there.
+_ROOM = 1 << 23
 
 
 class Shingles(NamedTuple):
@@ -70,11 +74,12 @@ def shingle(documents: Any, *, unit: str = "word", size: int = 5, seed: int = 0)
     single spaces. A shingle is `size` consecutive words, or code points, of that; its hash is the
     XXH3-64 of its UTF-8 bytes. A document with fewer hashes as a whole, to one token.
 
-    Time: about 2 ns a byte on one thread, of which a word's hash is a third; the floor is reading a
-    byte (1.4 ns without a branch on it) and about 7 ns to hash a shingle of 30 bytes. Documents are
-    shared among threads by their bytes; one document is one thread's. Memory: 8 bytes a token (twice
-    that for a moment), and for each thread at most 2 MiB of scratch or eight times the longest
-    shingle.
+    Time: about 2 ns a byte of source code on one thread; the floor is 1 ns to classify a byte without
+    a branch on it, and 5 to 7 ns to hash a word's shingle. Documents are shared among threads by their
+    bytes; one document is one thread's. Memory: 8 bytes a token; for each thread 200 KB or eight times
+    the longest shingle; and with several threads the tokens of 4 MiB of text for each of them. As many
+    tokens as there might be are reserved (up to 4 bytes of address space a byte of text for words, 8
+    for characters), and what is not used is given back.
 
     Examples
     --------
@@ -96,44 +101,119 @@ def shingle(documents: Any, *, unit: str = "word", size: int = 5, seed: int = 0)
     counts = np.empty(n, dtype=np.int64)
     unicode = unicode_table()
     table = (unicode.stage1, unicode.stage2, unicode.records)
-    bounds = _balanced(offsets)
+    characters = unit == "character"
 
-    def task(i: int) -> NDArray[np.uint64]:
-        tokens, n_tokens = backend.shingle_documents(
-            data,
-            offsets,
-            unit == "character",
-            size,
-            np.uint64(seed),
-            table,
-            status,
-            counts,
-            bounds[i],
-            bounds[i + 1],
+    def kernel(out: NDArray[np.uint64], start: int, stop: int) -> tuple[int, int]:
+        return backend.shingle_documents(
+            data, offsets, characters, size, np.uint64(seed), table, out, status, counts, start, stop
         )
-        return tokens[:n_tokens]
 
-    parts: list[NDArray[np.uint64] | None] = list(run_tasks(task, bounds.size - 1))
+    tokens = _tokens_of_all(kernel, offsets, characters)
     token_offsets = np.zeros(n + 1, dtype=np.int64)
     np.cumsum(counts, out=token_offsets[1:])
-    tokens = np.empty(int(token_offsets[-1]), dtype=np.uint64)
-
-    def gather(i: int) -> None:
-        tokens[token_offsets[bounds[i]] : token_offsets[bounds[i + 1]]] = parts[i]
-        parts[i] = None  # given back before the next is copied, so that memory does not double
-
-    run_tasks(gather, len(parts))
     return Shingles(tokens, token_offsets, status)
 
 
-def _balanced(offsets: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Bounds of consecutive ranges of documents of about equal cost, for threads to take one by one."""
+Kernel = Callable[[NDArray[np.uint64], int, int], tuple[int, int]]
+
+
+def _tokens_of_all(kernel: Kernel, offsets: NDArray[np.int64], characters: bool) -> NDArray[np.uint64]:
+    """Tokens of all documents, in order, from ranges of documents that threads do side by side.
+
+    How many tokens a document has is known only when it is done. So a wave of ranges writes to scratch,
+    which the next wave uses again, and its tokens are then gathered; a range that is a wave by itself
+    writes to the result at once. Arrays have room for the most tokens that there might be: what is not
+    written to is address space, not memory.
+    """
+    most = _most_tokens(offsets, characters)
+    output = np.empty(min(int(most[-1]), max(_ROOM, int(most[-1]) // 3)), dtype=np.uint64)
+    scratch = np.empty(0, dtype=np.uint64)
+    used = 0
+    for bounds in _waves(offsets):
+        if len(bounds) == 2:
+            document = bounds[0]
+            while document < bounds[1]:
+                output = _with_room(output, used, int(most[document + 1] - most[document]))
+                written, document = kernel(output[used:], document, bounds[1])
+                used += written
+            continue
+        slots = most[bounds] - most[bounds[0]]
+        if scratch.size < slots[-1]:
+            scratch = np.empty(int(slots[-1]), dtype=np.uint64)
+        written_by = _do_wave(kernel, bounds, slots, scratch)
+        total = int(written_by.sum())
+        output = _with_room(output, used, total)
+        _gather(scratch, slots, written_by, output[used : used + total])
+        used += total
+    output.resize(used, refcheck=False)  # gives the rest back without a copy
+    return output
+
+
+def _do_wave(
+    kernel: Kernel, bounds: list[int], slots: NDArray[np.int64], scratch: NDArray[np.uint64]
+) -> NDArray[np.int64]:
+    """Do range i of documents into slot i of the scratch; how many tokens each range has."""
+
+    def task(i: int) -> int:
+        return kernel(scratch[slots[i] : slots[i + 1]], bounds[i], bounds[i + 1])[0]
+
+    return np.array(run_tasks(task, len(bounds) - 1), dtype=np.int64)
+
+
+def _gather(
+    scratch: NDArray[np.uint64],
+    slots: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    out: NDArray[np.uint64],
+) -> None:
+    """Copy the first counts[i] tokens of each slot to `out`, one after another."""
+    ends = np.cumsum(counts)
+
+    def task(i: int) -> None:
+        out[ends[i] - counts[i] : ends[i]] = scratch[slots[i] : slots[i] + counts[i]]
+
+    run_tasks(task, counts.size)
+
+
+def _most_tokens(offsets: NDArray[np.int64], characters: bool) -> NDArray[np.int64]:
+    """The most tokens that the first i documents can have.
+
+    A word takes a byte and a separator, or three bytes where it needs no separator; the spaces between
+    words stand for separators or are made up for by the bytes of the characters beside them.
+    """
+    most = offsets - offsets[0]
+    return most if characters else (most + np.arange(offsets.size) + 1) // 2
+
+
+def _with_room(array: NDArray[np.uint64], used: int, room: int) -> NDArray[np.uint64]:
+    """`array`, or a larger copy of its used part, with `room` for more."""
+    if array.size >= used + room:
+        return array
+    larger = np.empty(max(used + room, array.size + array.size // 2), dtype=np.uint64)
+    larger[:used] = array[:used]
+    return larger
+
+
+def _waves(offsets: NDArray[np.int64]) -> list[list[int]]:
+    """Documents cut into ranges of about equal cost, and these grouped into waves; bounds of each wave."""
     n = offsets.size - 1
     if n == 0:
-        return np.zeros(1, dtype=np.int64)
+        return []
+    threads = get_num_threads()
     costs = offsets - offsets[0] + _DOCUMENT_BYTES * np.arange(n + 1)
-    share = int(costs[-1]) // (4 * get_num_threads())
+    if threads == 1 or costs[-1] <= _LEAST_TASK_BYTES:
+        return [[0, n]]
+    share = int(costs[-1]) // (4 * threads)
     pieces = -(-int(costs[-1]) // min(_TASK_BYTES, max(_LEAST_TASK_BYTES, share)))
-    bounds = np.searchsorted(costs, np.linspace(0, costs[-1], pieces + 1).astype(np.int64))
-    bounds[0], bounds[-1] = 0, n
-    return np.unique(bounds)
+    cuts = np.searchsorted(costs, np.linspace(0, costs[-1], pieces + 1).astype(np.int64))
+    cuts[0], cuts[-1] = 0, n
+    waves: list[list[int]] = []
+    joinable = False
+    for start, stop in pairwise(np.unique(cuts).tolist()):
+        large = costs[stop] - costs[start] > 2 * _TASK_BYTES  # one huge document, most of it
+        if joinable and not large:
+            waves[-1].append(stop)
+        else:
+            waves.append([start, stop])
+        joinable = not large and len(waves[-1]) <= 4 * threads
+    return waves

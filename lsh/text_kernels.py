@@ -4,12 +4,20 @@ A document is read in pieces of `_PIECE` bytes. Each piece is normalised into a 
 lower-cased and joined by single spaces, where each word starts noted), the shingles that are complete
 are hashed as slices of that buffer, and what later shingles still need moves to its front. So scratch
 is a few pieces, or a few times the longest shingle, whatever the size of the document.
+
+The floor for ASCII is reading and writing a byte without a branch (about 1 ns, the chain through `used`
+and `words`), and hashing a slice of about 30 bytes a word (5 to 7 ns): 31.5 MB of Python source with 3.4
+million shingles in 0.05 s. It takes 0.06 s.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
 
 from .xxh3 import load_u64, xxh3_64
 
@@ -19,7 +27,6 @@ OK, EMPTY, NOT_UTF8 = 0, 1, 2
 
 _PIECE = 1 << 15
 _SLACK = 64
-_HIGH_BITS = np.uint64(0x8080808080808080)
 _SPACE = np.uint8(32)
 
 # What came last: a separator (or nothing yet), a character of a word, a character that is a word alone.
@@ -97,6 +104,31 @@ def _encode(code, text, at):  # type: ignore[no-untyped-def]
     return at + 4
 
 
+def _leading_ascii(typing_context, word):  # type: ignore[no-untyped-def]
+    """How many of the eight bytes of `word`, from the lowest, come before the first above 127."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        high = builder.and_(args[0], ir.Constant(ir.IntType(64), 0x8080808080808080))
+        zeros = builder.cttz(high, ir.Constant(ir.IntType(1), 0))
+        return builder.lshr(zeros, ir.Constant(ir.IntType(64), 3))
+
+    return types.int64(types.uint64), codegen
+
+
+_leading_ascii_bytes: Any = intrinsic(_leading_ascii)
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _put_ascii(byte, text, used, starts, words, after_separator):  # type: ignore[no-untyped-def]
+    lower = _ASCII[byte]
+    separator = np.int64(lower == _SPACE)
+    text[used] = lower
+    starts[words] = used
+    words += after_separator & (separator ^ 1)
+    used += (after_separator & separator) ^ 1
+    return used, words, separator
+
+
 @njit(cache=True, nogil=True)
 def _normalise(data, at, piece_stop, stop, table, text, used, starts, words, last):  # type: ignore[no-untyped-def]
     """Normalise data[at:piece_stop] to the end of `text`.
@@ -107,24 +139,31 @@ def _normalise(data, at, piece_stop, stop, table, text, used, starts, words, las
     """
     stage1, stage2, records = table
     while at < piece_stop:
-        if at + 8 <= stop and load_u64(data, at) & _HIGH_BITS == np.uint64(0):
+        if at + 8 <= stop:
+            plain = min(_leading_ascii_bytes(load_u64(data, at)), piece_stop - at)
+        else:
+            plain = np.int64(data[at] < 0x80)
+        if plain > 0:
             if last == _AFTER_SINGLE:
                 text[used] = _SPACE
                 used += 1
                 last = _SEPARATOR
             # No branch depends on the text: every byte is written, and kept by moving `used`.
             after_separator = np.int64(last == _SEPARATOR)
-            for i in range(8):
-                byte = _ASCII[data[at + i]]
-                separator = np.int64(byte == _SPACE)
-                text[used] = byte
-                starts[words] = used
-                words += after_separator & (separator ^ 1)
-                used += (after_separator & separator) ^ 1
-                after_separator = separator
+            if plain == 8:
+                for i in range(8):
+                    used, words, after_separator = _put_ascii(
+                        data[at + i], text, used, starts, words, after_separator
+                    )
+            else:
+                for i in range(plain):
+                    used, words, after_separator = _put_ascii(
+                        data[at + i], text, used, starts, words, after_separator
+                    )
             last = _IN_WORD - after_separator
-            at += 8
-            continue
+            at += plain
+            if plain == 8 or at >= piece_stop or data[at] < 0x80:
+                continue
         code, size = _decode(data, at, stop)
         if size == 0:
             return -1, used, words, last
@@ -165,31 +204,46 @@ def _hash_words(text, starts, words, end, size, final, seed, tokens, n_tokens): 
 
 
 @njit(cache=True, nogil=True)
+def _all_ascii(text, end):  # type: ignore[no-untyped-def]
+    seen = np.uint8(0)
+    for i in range(end):
+        seen |= text[i]
+    return seen < 0x80
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _next_character(text, at, end):  # type: ignore[no-untyped-def]
+    at += 1
+    while at < end and _is_tail(text[at]):
+        at += 1
+    return at
+
+
+@njit(cache=True, nogil=True)
 def _hash_characters(text, end, size, seed, tokens, n_tokens):  # type: ignore[no-untyped-def]
     """Hash the shingles of `size` code points in text[:end].
 
     Returns how many, and where the next one starts.
     """
+    if _all_ascii(text, end):
+        count = max(0, end - size + 1)
+        for i in range(count):
+            tokens[n_tokens + i] = xxh3_64(text, i, size, seed)
+        return count, count
     stop = 0
     for _ in range(size):
         if stop >= end:
             return 0, 0
-        stop += 1
-        while stop < end and _is_tail(text[stop]):
-            stop += 1
+        stop = _next_character(text, stop, end)
     start = 0
     count = 0
     while True:
         tokens[n_tokens + count] = xxh3_64(text, start, stop - start, seed)
         count += 1
-        start += 1
-        while start < end and _is_tail(text[start]):
-            start += 1
+        start = _next_character(text, start, end)
         if stop >= end:
             return count, start
-        stop += 1
-        while stop < end and _is_tail(text[stop]):
-            stop += 1
+        stop = _next_character(text, stop, end)
 
 
 @njit(cache=True, nogil=True)
@@ -203,19 +257,20 @@ def _grown(array, least):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def shingle_documents(data, offsets, characters, size, seed, table, status, counts, start, stop):  # type: ignore[no-untyped-def]
-    """Shingle hashes of documents [start, stop), in order.
+def shingle_documents(data, offsets, characters, size, seed, table, tokens, status, counts, start, stop):  # type: ignore[no-untyped-def]
+    """Write the shingle hashes of documents [start, stop) to `tokens`, in order, while they fit.
 
-    Fills status[i] and counts[i] for each document, and returns ``(tokens, n_tokens)``: an array with
-    room to spare, and how much of it holds tokens.
+    Fills status[i] and counts[i] of each document done. Returns how many tokens were written, and the
+    first document that was not begun, because it might have had more tokens than there was room for.
     """
-    tokens = np.empty((offsets[stop] - offsets[start]) // 6 + (stop - start) + _SLACK, dtype=np.uint64)
     text = np.empty(2 * _PIECE + _SLACK, dtype=np.uint8)
     starts = np.empty(_PIECE // 2 + _SLACK, dtype=np.int64)
     n_tokens = 0
     for document in range(start, stop):
         at, end = offsets[document], offsets[document + 1]
         first_token = n_tokens
+        if n_tokens + (end - at if characters else (end - at + 1) // 2) > tokens.size:
+            return n_tokens, document
         used, words, last = 0, 0, _SEPARATOR
         any_word = False
         text_end = 0
@@ -233,11 +288,9 @@ def shingle_documents(data, offsets, characters, size, seed, table, status, coun
             any_word |= words > 0
             text_end = used - 1 if used > 0 and last == _SEPARATOR else used
             if characters:
-                tokens = _grown(tokens, n_tokens + text_end + 1)
                 done, keep = _hash_characters(text, text_end, size, seed, tokens, n_tokens)
                 words = 0
             else:
-                tokens = _grown(tokens, n_tokens + words + 1)
                 final = at >= end
                 done = _hash_words(text, starts, words, text_end, size, final, seed, tokens, n_tokens)
                 keep = starts[done] if 0 < done < words else 0
@@ -257,9 +310,8 @@ def shingle_documents(data, offsets, characters, size, seed, table, status, coun
             status[document] = EMPTY
         else:
             if n_tokens == first_token:
-                tokens = _grown(tokens, n_tokens + 1)
                 tokens[n_tokens] = xxh3_64(text, 0, text_end, seed)
                 n_tokens += 1
             status[document] = OK
         counts[document] = n_tokens - first_token
-    return tokens, n_tokens
+    return n_tokens, stop

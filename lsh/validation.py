@@ -16,6 +16,7 @@ __all__ = [
     "check_choice",
     "check_csr",
     "check_dense",
+    "check_distances",
     "check_int",
     "check_real",
     "check_sets",
@@ -84,6 +85,17 @@ def check_weights(
     if largest * n <= np.iinfo(np.int64).max:
         return array, int(np.abs(array).sum())
     return array, sum(abs(weight) for weight in array.tolist())
+
+
+def check_distances(distance: Any, largest: float) -> NDArray[np.float64]:
+    """`distance` as float64 values, each from 0 to `largest`; infinity only where that is the largest."""
+    values = np.asarray(distance)
+    if values.dtype.kind not in "fiub":
+        raise TypeError(f"distance must hold real numbers, got dtype {values.dtype}")
+    values = values.astype(np.float64)
+    if not bool(np.all((values >= 0) & (values <= largest))):
+        raise ValueError(f"distance must lie in [0, {largest:g}], got {values.min()} to {values.max()}")
+    return values
 
 
 @njit(cache=True, nogil=True)

@@ -67,12 +67,7 @@ def _load(bits: int) -> Any:
     return load
 
 
-load_u64 = intrinsic(_load(64))
-load_u32 = intrinsic(_load(32))
-
-
-@intrinsic
-def fold_multiply(typing_context, a, b):  # type: ignore[no-untyped-def]
+def _fold(typing_context, a, b):  # type: ignore[no-untyped-def]
     """Low half xor high half of the 128-bit product of two uint64."""
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
@@ -84,12 +79,17 @@ def fold_multiply(typing_context, a, b):  # type: ignore[no-untyped-def]
     return types.uint64(types.uint64, types.uint64), codegen
 
 
-@intrinsic
-def _swap_bytes(typing_context, value):  # type: ignore[no-untyped-def]
+def _swap(typing_context, value):  # type: ignore[no-untyped-def]
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
         return builder.bswap(args[0])
 
     return types.uint64(types.uint64), codegen
+
+
+load_u64: Any = intrinsic(_load(64))
+load_u32: Any = intrinsic(_load(32))
+fold_multiply: Any = intrinsic(_fold)
+_swap_bytes: Any = intrinsic(_swap)
 
 
 @njit(cache=True, nogil=True, forceinline=True)
@@ -185,19 +185,14 @@ def _product(word):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True, forceinline=True)
 def _accumulate(data, at, key, seed, a):  # type: ignore[no-untyped-def]
     # One stripe of 64 bytes: lane i gets its own product and its neighbour's plain word.
-    w0, w1, w2, w3 = (
-        load_u64(data, at),
-        load_u64(data, at + 8),
-        load_u64(data, at + 16),
-        load_u64(data, at + 24),
-    )
-    at += 32
-    w4, w5, w6, w7 = (
-        load_u64(data, at),
-        load_u64(data, at + 8),
-        load_u64(data, at + 16),
-        load_u64(data, at + 24),
-    )
+    w0 = load_u64(data, at)
+    w1 = load_u64(data, at + 8)
+    w2 = load_u64(data, at + 16)
+    w3 = load_u64(data, at + 24)
+    w4 = load_u64(data, at + 32)
+    w5 = load_u64(data, at + 40)
+    w6 = load_u64(data, at + 48)
+    w7 = load_u64(data, at + 56)
     return (
         a[0] + w1 + _product(w0 ^ _secret_word(key, seed)),
         a[1] + w0 + _product(w1 ^ _secret_word(key + 8, seed)),

@@ -71,3 +71,148 @@ def race_sums(
             means = [sum(each[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]
             sums.append(statistics.median(means))
     return sums
+
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+# -- minhash: the least of a set's tokens under random orders --------------------------------------
+
+_EMPTY = 2**32 - 1
+
+
+def _mix13(z: int) -> int:
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+    return z ^ (z >> 31)
+
+
+def _affine(h: int, a: int, b: int) -> int:
+    return (a * (h % 2**32) + ((h >> 32) ^ b)) % 2**32
+
+
+def minhash_permutations(tokens: Iterable[int], key: int, a: list[int], b: list[int]) -> list[int]:
+    """One signature: value k is the least of the tokens under the order of hash function k."""
+    words = [_mix13(token % 2**64 ^ key) for token in tokens]
+    if not words:
+        return [_EMPTY] * len(a)
+    return [min(_EMPTY - 1, *(_affine(h, *ab) for h in words)) for ab in zip(a, b, strict=True)]
+
+
+def minhash_one_permutation(
+    tokens: Iterable[int], key: int, multiplier: int, walk_key: int, rank_key: int, m: int
+) -> list[int]:
+    """One signature: every bin the least of its tokens, empty bins copied from a random full one."""
+    bins: dict[int, int] = {}
+    for token in tokens:
+        h = _mix13(token % 2**64 ^ key)
+        k = (h * multiplier % 2**64 >> 32) * m >> 32
+        bins[k] = min(bins.get(k, _EMPTY), h % 2**32 >> 1)
+    if not bins:
+        return [_EMPTY] * m
+    signature = []
+    for k in range(m):
+        walk = [(_mix13(walk_key ^ k << 32 ^ t) >> 32) * m >> 32 for t in range(1 + math.isqrt(m))]
+        rest = sorted(bins, key=lambda full: _mix13(rank_key ^ k << 32 ^ full))
+        donor = next(d for d in [k, *walk, *rest] if d in bins)
+        signature.append(bins[donor])
+    return signature
+
+
+def minhash_fast_similarity(
+    tokens: Iterable[int], key: int, multipliers: list[int], a: list[int], b: list[int]
+) -> list[int]:
+    """One signature: each bin keeps its first token by (round, value); the last round hits every bin."""
+    words = [_mix13(token % 2**64 ^ key) for token in tokens]
+    m, rounds = len(a), len(multipliers)
+    if not words:
+        return [_EMPTY] * m
+    signature = []
+    for k in range(m):
+        order = []
+        for h in words:
+            for r, multiplier in enumerate(multipliers):
+                if (h * multiplier % 2**64 >> 32) * m >> 32 == k:
+                    value = h % 2**32 if r == 0 else _EMPTY - h % 2**32
+                    order.append((r, value >> (r + 1), 31 - r))
+            order.append((rounds, _affine(h, a[k], b[k]) >> rounds, 32 - rounds))
+        r, value, bits = min(order)
+        signature.append(min((2**r - 1) * 2 ** (32 - r) + value, _EMPTY - 1))
+        assert value < 2**bits
+    return signature
+
+
+def concatenate(values: list[int], key: int, n_buckets: int) -> int:
+    """The code of one hash function from its `power` values."""
+    z = key
+    for value in values:
+        z = _mix13(z ^ value)
+    return (z >> 32) * n_buckets >> 32
+
+
+def jaccard(x: Iterable[int], y: Iterable[int]) -> float:
+    x, y = set(x), set(y)
+    return len(x & y) / len(x | y) if x | y else 1.0
+
+
+# ---- Text: words, normalisation and shingles, with Python's own Unicode database and the xxhash package
+
+
+def lower_one_to_one(character: str) -> str:
+    """Simple lower-casing: Python's, but for the one character whose own is longer."""
+    lower = character.lower()
+    return lower if len(lower) == 1 else "i"
+
+
+def stands_alone(character: str) -> bool:
+    """Characters of scripts written without spaces, told by their names."""
+    import unicodedata
+
+    name = unicodedata.name(character, "")
+    script = name.startswith(
+        ("CJK UNIFIED", "CJK COMPATIBILITY IDEO", "HIRAGANA", "HENTAI", "THAI ", "LAO ", "KHMER ", "MYANMAR ")
+    )
+    return character in "々〆〇" or (script and unicodedata.category(character)[0] == "L")
+
+
+def words(text: str) -> list[str]:
+    """Words in the order of the text, lower-cased."""
+    import unicodedata
+
+    found: list[str] = []
+    state = "separator"
+    for character in text:
+        category = unicodedata.category(character)
+        if category[0] not in "LNM" and category != "Pc":
+            state = "separator"
+            continue
+        lower = lower_one_to_one(character)
+        if stands_alone(character):
+            found.append(lower)
+            state = "alone"
+        elif state == "word" or (state == "alone" and category[0] == "M"):
+            found[-1] += lower
+        else:
+            found.append(lower)
+            state = "word"
+    return found
+
+
+def shingles(document: bytes, unit: str, size: int, seed: int) -> tuple[int, list[int]]:
+    """Status of a document (0 fine, 1 empty, 2 not UTF-8) and the hashes of its shingles."""
+    import xxhash
+
+    try:
+        found = words(document.decode("utf-8"))
+    except UnicodeDecodeError:
+        return 2, []
+    if not found:
+        return 1, []
+    if unit == "word":
+        texts = [" ".join(found[i : i + size]) for i in range(max(1, len(found) - size + 1))]
+    else:
+        text = " ".join(found)
+        texts = [text[i : i + size] for i in range(max(1, len(text) - size + 1))]
+    return 0, [xxhash.xxh3_64_intdigest(text.encode("utf-8"), seed) for text in texts]

@@ -1,0 +1,287 @@
+"""Signed random projections: the locality-sensitive family of angles."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtri
+
+from .backend import backend_of
+from .packing import scale_rows_csr
+from .projection import ProjectionFamily, Rows, _Block, check_rows
+from .random import normal, random_uint64
+from .threads import map_blocks
+from .validation import check_choice, check_csr, check_distances, check_int
+
+__all__ = ["SignedRandomProjection"]
+
+PROJECTIONS = ("gaussian", "hadamard", "sparse")
+_MAX_VALUES = 1 << 24
+_QUANTILES = 4096
+_HADAMARD_ROWS = 64
+_SPARSE_ROWS = 64
+
+
+class SignedRandomProjection(ProjectionFamily):
+    """Hash functions of vectors that collide the more, the smaller the angle between two vectors.
+
+    Parameters
+    ----------
+    n_features : int or None
+        Width of the rows; None, for any width, only with ``projection="sparse"``.
+    n_hashes : int
+    power : int, default 1
+        Sign bits concatenated to one hash, at most 32.
+    projection : {"gaussian", "hadamard", "sparse"}
+        How rows are projected; see Notes.
+    n_buckets : int, optional
+        Codes lie in [0, n_buckets). By default ``2**power``: the code is its bits. Otherwise codes are
+        mixed and reduced to `n_buckets`.
+    seed : int, default 0
+        In [0, 2**64).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type or lies outside its range.
+
+    Notes
+    -----
+    An elementary hash is the sign of ``w . x`` with w a random vector (a product of 0 counts as
+    positive). Two vectors at angle theta share it with probability 1 - theta / pi (Charikar 2002,
+    section 3), and all `power` bits with that to the power. Lengths do not matter; a vector of zeros has
+    no angle, and the code whose bits are all set.
+
+    - "gaussian": w has independent normal entries, ``4 n_hashes power n_features`` bytes, drawn at first
+      use. Time of the matrix product. The bit is the sign of the float64 product, added up in a fixed
+      order: float32 products only decide where their error bound leaves no doubt. So codes are the same
+      for float32 and float64, dense and sparse rows, and whatever BLAS.
+    - "hadamard": signs of H D3 H D2 H D1 x in blocks of the next power of two m, H the Walsh-Hadamard
+      matrix and D random signs (Andoni et al. 2015, section 3; Yu et al. 2016). O(m log m) for m bits in
+      place of O(m n_features), and 12 bytes a bit. The bits of a block are not independent, and
+      collision probabilities equal the above up to an error that falls with m. Rows are rounded to
+      float32 first.
+    - "sparse": the entries of w are hashed from the numbers of feature and vector and never stored, so
+      any number of features will do, of sparse or dense rows (very sparse random projections: Li, Hastie
+      and Church 2006). Entries are normal quantiles (4,096 of them) and not signs: with entries of -1 and 1
+      rows of few non-zeros would collide with the wrong probabilities. O(non-zeros n_hashes power).
+      Rows are rounded to float32 first.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mergesketch.lsh import SignedRandomProjection
+    >>> family = SignedRandomProjection(n_features=2, n_hashes=4000, power=2, seed=1)
+    >>> x, y = np.array([[1.0, 0.0]]), np.array([[1.0, 1.0]])
+    >>> family.kernel(x, y)
+    array([[0.5625]])
+    >>> bool(abs((family.hash(x) == family.hash(y)).mean() - 0.5625) < 0.05)
+    True
+    """
+
+    _parameters = ("n_features", "n_hashes", "power", "projection", "n_buckets", "seed")
+
+    def __init__(
+        self,
+        n_features: int | None,
+        n_hashes: int,
+        *,
+        power: int = 1,
+        projection: str = "gaussian",
+        n_buckets: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.projection: str = check_choice("projection", projection, PROJECTIONS)
+        if n_features is None and projection != "sparse":
+            raise ValueError('n_features must be given unless projection="sparse", got None')
+        # Any width is None to sparse projections, whose codes do not depend on it.
+        self.n_features = None if n_features is None else check_int("n_features", n_features, 1)  # type: ignore[assignment]
+        self.n_hashes = check_int("n_hashes", n_hashes, 1)
+        self.power = check_int("power", power, 1, 32)
+        if self.n_values > _MAX_VALUES:
+            raise ValueError(f"n_hashes * power must be at most {_MAX_VALUES}, got {self.n_values}")
+        self.n_buckets = 1 << self.power if n_buckets is None else check_int("n_buckets", n_buckets, 2, 2**32)
+        self.seed = check_int("seed", seed, 0, 2**64 - 1)
+        self.chance_collision = 0.0 if self._code_is_bits else 1.0 / self.n_buckets
+
+    @property
+    def _code_is_bits(self) -> bool:
+        return self.n_buckets == 1 << self.power
+
+    # -- random parameters ------------------------------------------------------------------------
+
+    def _draw_vectors(self) -> NDArray[np.float32]:
+        shape = (self.n_values, self.n_features)
+        return normal(self.seed, "srp gaussian vectors", math.prod(shape)).reshape(shape)
+
+    @cached_property
+    def _keys(self) -> NDArray[np.uint64]:
+        return random_uint64(self.seed, "srp codes", self.n_hashes)
+
+    @cached_property
+    def _signs(self) -> NDArray[np.float32]:
+        """Random signs of the Hadamard rounds, shape (blocks, 3, size)."""
+        size = 1 << (self.n_features - 1).bit_length()
+        blocks = -(-self.n_values // size)
+        words = random_uint64(self.seed, "srp hadamard signs", -(-blocks * 3 * size // 64))
+        bits = np.unpackbits(words.astype("<u8").view(np.uint8), bitorder="little")[: blocks * 3 * size]
+        return (1 - 2 * bits.astype(np.float32)).reshape(blocks, 3, size)
+
+    @cached_property
+    def _quantiles(self) -> NDArray[np.float32]:
+        """Midpoint quantiles of the normal distribution, scaled to unit variance."""
+        middle = ndtri((np.arange(_QUANTILES) + 0.5) / _QUANTILES)
+        return (middle / middle.std()).astype(np.float32)
+
+    # -- codes ------------------------------------------------------------------------------------
+
+    def hash(self, X: Any) -> NDArray[np.uint32]:
+        """Codes of the rows of `X`.
+
+        Parameters
+        ----------
+        X : array_like or SciPy sparse matrix of shape (n, n_features)
+            Finite numbers; float32 and float64 are used as they are.
+
+        Returns
+        -------
+        ndarray of shape (n, n_hashes), uint32
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `X` holds no real numbers, NaN or infinity, or has another width.
+        """
+        if self.projection == "gaussian":
+            return super().hash(X)
+        if self.projection == "hadamard":
+            return self._hash_hadamard(X)
+        return self._hash_sparse(X)
+
+    def _finish(self, block: _Block, out: NDArray[np.uint32]) -> None:
+        kernels, listed = block.kernels, (block.doubted_rows, block.doubted_places)
+        doubt = block.doubt * float(self._vector_norms.max())
+        # Rounded up to float32, for the kernel compares in float32.
+        doubt = np.nextafter(doubt.astype(np.float32), np.float32(np.inf))
+        doubt[block.norms[: block.n] == 0.0] = 0.0
+        n = kernels.pack_signs(block.values, doubt, block.n, self.n_hashes, self.power, out, *listed)
+        kernels.fix_signs(out, *listed, n, block.exact(n), self.n_hashes)
+        self._reduce(kernels, out)
+
+    def _reduce(self, kernels: Any, codes: NDArray[np.uint32]) -> None:
+        if not self._code_is_bits:
+            kernels.mix_codes(codes, self._keys, np.uint64(self.n_buckets), len(codes), 1, codes)
+
+    def _hash_hadamard(self, X: Any) -> NDArray[np.uint32]:
+        rows, kernels, signs = check_rows(X, self.n_features), backend_of(X), self._signs
+        out = np.empty((rows.n, self.n_hashes), dtype=np.uint32)
+
+        def run(start: int, stop: int) -> None:
+            for left in range(start, stop, _HADAMARD_ROWS):
+                right = min(left + _HADAMARD_ROWS, stop)
+                scaled = np.zeros((right - left, self.n_features), dtype=np.float32)
+                self._scale(kernels, rows, left, right, scaled)
+                kernels.hadamard_signs(scaled, signs, self.n_hashes, self.power, out[left:right])
+                self._reduce(kernels, out[left:right])
+
+        map_blocks(run, rows.n, _HADAMARD_ROWS)
+        return out
+
+    @staticmethod
+    def _scale(kernels: Any, rows: Rows, left: int, right: int, scaled: NDArray[np.float32]) -> None:
+        scales, norms = np.empty(right - left), np.empty(right - left)
+        if rows.dense is not None:
+            kernels.scale_rows_dense(rows.dense, left, right, scaled, scales, norms)
+            return
+        assert rows.csr is not None
+        indptr, indices, data = rows.csr
+        entries = np.empty(int(indptr[right] - indptr[left]), dtype=np.float32)
+        kernels.scale_rows_csr(indptr, data, left, right, entries, scales, norms)
+        at = np.repeat(np.arange(right - left), np.diff(indptr[left : right + 1]))
+        scaled[at, indices[indptr[left] : indptr[right]]] = entries
+
+    def _hash_sparse(self, X: Any) -> NDArray[np.uint32]:
+        kernels = backend_of(X)
+        if not hasattr(X, "tocsr"):
+            dense = check_rows(X, self.n_features).dense
+            X = scipy.sparse.csr_array(dense)
+        indptr, indices, data = check_csr(X, self.n_features)
+        n = indptr.size - 1
+        entries, scales, norms = np.empty(data.size, dtype=np.float32), np.empty(n), np.empty(n)
+        out = np.empty((n, self.n_hashes), dtype=np.uint32)
+        key = random_uint64(self.seed, "srp hashed entries", 1)[0]
+        quantiles = self._quantiles
+
+        def run(start: int, stop: int) -> None:
+            part = entries[indptr[start] : indptr[stop]]
+            scale_rows_csr(indptr, data, start, stop, part, scales[start:stop], norms[start:stop])
+            kernels.hashed_signs(
+                indptr, indices, entries, key, quantiles, self.n_hashes, self.power, start, stop, out
+            )
+            self._reduce(kernels, out[start:stop])
+
+        map_blocks(run, n, _SPARSE_ROWS)
+        return out
+
+    # -- theory -----------------------------------------------------------------------------------
+
+    def collision_probability(self, distance: ArrayLike) -> NDArray[np.float64]:
+        """``(1 - distance / pi) ** power``, with the distance an angle in radians.
+
+        Parameters
+        ----------
+        distance : array_like of float
+            In [0, pi].
+
+        Returns
+        -------
+        ndarray of the shape of `distance`, float64
+        """
+        return np.asarray((1.0 - check_distances(distance, math.pi) / math.pi) ** self.power)
+
+    def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:
+        """Exact collision probability of every pair of rows: ``(1 - angle / pi) ** power``.
+
+        Parameters
+        ----------
+        X, Y : array_like or SciPy sparse matrix of shape (n, n_features), (m, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n, m), float64
+            A row of zeros has the collision probability that its code has: it is at angle pi / 2 to every
+            other row, and at 0 to another row of zeros.
+        """
+        left, right = _unit_rows(X, self.n_features), _unit_rows(Y, self.n_features)
+        cosine = left @ right.T
+        cosine = np.asarray(cosine.toarray() if hasattr(cosine, "toarray") else cosine, dtype=np.float64)
+        angle = np.arccos(np.clip(cosine, -1.0, 1.0))
+        zero_left, zero_right = _zero_rows(left), _zero_rows(right)
+        angle[np.ix_(zero_left, zero_right)] = 0.0
+        return self.collision_probability(angle)
+
+
+def _unit_rows(X: Any, n_features: int | None) -> Any:
+    """Rows of length 1 in float64, sparse if they came so."""
+    rows = check_rows(X, n_features)
+    if rows.dense is not None:
+        largest = np.maximum(np.abs(rows.dense).max(axis=1, initial=0.0, keepdims=True), 1e-300)
+        scaled = rows.dense.astype(np.float64) / largest
+        return scaled / np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), 1e-300)
+    assert rows.csr is not None
+    indptr, indices, data = rows.csr
+    matrix = scipy.sparse.csr_array((data.astype(np.float64), indices, indptr), shape=(rows.n, X.shape[1]))
+    largest = np.maximum(abs(matrix).max(axis=1).toarray().reshape(-1), 1e-300) if rows.n else np.ones(0)
+    matrix = scipy.sparse.diags_array(1.0 / largest) @ matrix
+    lengths = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).reshape(-1))
+    return scipy.sparse.csr_array(scipy.sparse.diags_array(1.0 / np.maximum(lengths, 1e-300)) @ matrix)
+
+
+def _zero_rows(unit: Any) -> NDArray[np.intp]:
+    squares = unit.multiply(unit) if hasattr(unit, "multiply") else unit * unit
+    return np.flatnonzero(np.asarray(squares.sum(axis=1)).reshape(-1) < 0.5)

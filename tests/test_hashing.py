@@ -1,0 +1,261 @@
+"""hash_keys and as_byte_buffer: every kind of key, against the xxhash package; and what they refuse."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import mergesketch
+import numpy as np
+import pytest
+import xxhash
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mergesketch.lsh import hash_keys
+from mergesketch.lsh.hashing import as_byte_buffer, hash_buffer
+
+texts = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=40), max_size=20)
+byte_strings = st.lists(st.binary(max_size=40), max_size=20)
+seeds = st.integers(0, 2**64 - 1)
+
+
+def reference(keys: list[bytes], seed: int = 0) -> list[int]:
+    return [xxhash.xxh3_64_intdigest(key, seed) for key in keys]
+
+
+def as_bytes(value: int) -> bytes:
+    return (value % 2**64).to_bytes(8, "little")
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = mergesketch.get_num_threads()
+    yield
+    mergesketch.set_num_threads(before)
+
+
+def test_vectors() -> None:
+    """Pinned: saved sketches depend on these."""
+    strings = ["", "a", "café", "The quick brown fox jumps over the lazy dog"]
+    assert hash_keys(strings).tolist() == [
+        0x2D06800538D394C2,
+        0xE6C632B61E964E1F,
+        0x4C83DBD5F29D367F,
+        0xCE7D19A5418FB365,
+    ]
+    assert hash_keys([0, 1, -1], seed=1).tolist() == [
+        0x9E51AD6D2F3E695C,
+        0x85671091EDA75EB5,
+        0x7B016D4CCC01C9BF,
+    ]
+
+
+@pytest.mark.parametrize("dtype", ["i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", ">i4", ">u8"])
+def test_integer_arrays(dtype: str) -> None:
+    info = np.iinfo(dtype)
+    values = [int(info.min), int(info.max), 0, 1, 100]
+    expected = reference([as_bytes(v) for v in values], 9)
+    array = np.array(values, dtype=dtype)
+    assert hash_keys(array, seed=9).tolist() == expected
+    assert hash_keys(np.repeat(array, 2)[::2], seed=9).tolist() == expected
+
+
+@given(st.lists(st.integers(-(2**63), 2**64 - 1), max_size=20), seeds)
+@settings(max_examples=200, deadline=None)
+def test_integer_lists(values: list[int], seed: int) -> None:
+    expected = reference([as_bytes(v) for v in values], seed)
+    assert hash_keys(values, seed).tolist() == expected
+    assert hash_keys(tuple(values), seed).tolist() == expected
+    assert hash_keys(np.array(values, dtype=object), seed).tolist() == expected
+
+
+def test_lists_of_numpy_integers() -> None:
+    expected = reference([as_bytes(v) for v in (3, -1, 2**63)])
+    assert hash_keys([np.uint8(3), np.int16(-1), np.uint64(2**63)]).tolist() == expected
+    assert hash_keys(range(3, 5)).tolist() == reference([as_bytes(3), as_bytes(4)])
+
+
+@given(texts, seeds)
+@settings(max_examples=200, deadline=None)
+def test_lists_of_str(strings: list[str], seed: int) -> None:
+    expected = reference([s.encode() for s in strings], seed)
+    assert hash_keys(strings, seed).tolist() == expected
+    data, offsets = as_byte_buffer(strings)
+    assert [data[a:b].tobytes().decode() for a, b in pairwise(offsets)] == strings
+    assert hash_buffer(data, offsets, seed).tolist() == expected
+
+
+@given(byte_strings, seeds)
+@settings(max_examples=200, deadline=None)
+def test_bytes(strings: list[bytes], seed: int) -> None:
+    assert hash_keys(strings, seed).tolist() == reference(strings, seed)
+    stripped = [s.rstrip(b"\0") for s in strings]  # what an S array stores
+    array = np.array(strings, dtype="S") if strings else np.empty(0, dtype="S5")
+    assert hash_keys(array, seed).tolist() == reference(stripped, seed)
+    assert hash_keys(array[::-1], seed).tolist() == reference(stripped[::-1], seed)
+    data, offsets = as_byte_buffer(array)
+    assert hash_buffer(data, offsets, seed).tolist() == reference(stripped, seed)
+
+
+def test_unicode_arrays() -> None:
+    expected = reference(["é".encode(), b"", b"abc"])
+    assert hash_keys(np.array(["é", "", "abc"])).tolist() == expected
+    assert hash_keys(np.array(["é", "", "abc"], dtype=object)).tolist() == expected
+    assert hash_keys(np.array(["é", "", "abc"], dtype=np.dtypes.StringDType())).tolist() == expected
+
+
+def test_width_zero_and_empty() -> None:
+    assert hash_keys(np.zeros(2, dtype="S0")).tolist() == reference([b"", b""])
+    empties: list[Any] = [[], (), *(np.empty(0, dtype=dtype) for dtype in ("i4", "u8", "S3", "U3"))]
+    for empty in empties:
+        result = hash_keys(empty)
+        assert result.shape == (0,) and result.dtype == np.uint64
+    data, offsets = as_byte_buffer([])
+    assert data.size == 0 and offsets.tolist() == [0]
+
+
+ARROW_TYPES = ["string", "large_string", "binary", "large_binary", "string_view", "binary_view"]
+
+
+@pytest.mark.parametrize("kind", ARROW_TYPES)
+def test_arrow_strings(kind: str) -> None:
+    pa = pytest.importorskip("pyarrow")
+    strings = ["a", "", "bcé", "naïve text of more than sixteen bytes", "e" * 300]
+    expected = reference([s.encode() for s in strings])
+    values = strings if "string" in kind else [s.encode() for s in strings]
+    array = pa.array(values, type=getattr(pa, kind)())
+    assert hash_keys(array).tolist() == expected
+    assert hash_keys(array[1:4]).tolist() == expected[1:4]
+    assert hash_keys(array[2:2]).tolist() == []
+    chunked = pa.chunked_array([array, array[1:3], array[:0]])
+    assert hash_keys(chunked).tolist() == expected + expected[1:3]
+    data, offsets = as_byte_buffer(chunked)
+    assert hash_buffer(data, offsets).tolist() == expected + expected[1:3]
+    assert hash_keys(pa.chunked_array([], type=array.type)).tolist() == []
+    if "view" not in kind:
+        assert hash_keys(array.dictionary_encode()).tolist() == expected
+
+
+def test_arrow_is_not_copied() -> None:
+    pa = pytest.importorskip("pyarrow")
+    array = pa.array(["abc", "defgh"])
+    data, _ = as_byte_buffer(array[1:])
+    assert data.ctypes.data == array.buffers()[2].address
+
+
+def test_arrow_integers() -> None:
+    pa = pytest.importorskip("pyarrow")
+    expected = reference([as_bytes(v) for v in (5, -1)])
+    assert hash_keys(pa.array([5, -1], type=pa.int16())).tolist() == expected
+    assert hash_keys(pa.chunked_array([[5], [-1]], type=pa.int64())).tolist() == expected
+
+
+def test_arrow_by_capsule() -> None:
+    """Anything that exports Arrow's PyCapsules, without its type being known."""
+    pa = pytest.importorskip("pyarrow")
+
+    class Foreign:
+        def __init__(self, array: Any) -> None:
+            self.array = array
+
+        def __arrow_c_array__(self, requested_schema: Any = None) -> Any:
+            return self.array.__arrow_c_array__(requested_schema)
+
+    class Stream:
+        def __init__(self, array: Any) -> None:
+            self.array = array
+
+        def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+            return self.array.__arrow_c_stream__(requested_schema)
+
+    expected = reference([b"x", b"yz"])
+    assert hash_keys(Foreign(pa.array(["x", "yz"]))).tolist() == expected
+    assert hash_keys(Stream(pa.chunked_array([["x"], ["yz"]]))).tolist() == expected
+
+
+def test_arrow_refusals() -> None:
+    pa = pytest.importorskip("pyarrow")
+    with pytest.raises(ValueError, match=r"keys must have no nulls, got 1, the first at 3"):
+        hash_keys(pa.chunked_array([["a", "b"], ["c", None]]))
+    with pytest.raises(ValueError, match="nulls"):
+        hash_keys(pa.array([1, None]))
+    for array in (pa.array([1.5]), pa.array([True]), pa.array([["a"]]), pa.table({"a": ["b"]})):
+        with pytest.raises(TypeError, match="keys must be an Arrow array"):
+            hash_keys(array)
+
+
+@pytest.mark.parametrize(
+    ("keys", "error", "message"),
+    [
+        (["a", b"a"], TypeError, "keys must be all str, all bytes or all int, got bytes, str"),
+        (["a", 1], TypeError, "got int, str"),
+        (["a", None], TypeError, "got NoneType, str"),
+        ([True, False], TypeError, "got bool"),
+        ([1, True], TypeError, "got bool, int"),
+        ([np.True_], TypeError, "got bool"),
+        ([1.0], TypeError, "got float"),
+        ([[1, 2]], TypeError, "got list"),
+        ([2**64], ValueError, f"from -2\\*\\*63 to 2\\*\\*64 - 1, got {2**64}"),
+        ([1, -(2**63) - 1], ValueError, f"got {-(2**63) - 1}"),
+        ([-1, 2**64], ValueError, f"got {2**64}"),
+        (["ok", "x\udc80"], ValueError, r"string 1 has the lone surrogate U\+DC80"),
+        (["é", "", "\ud800x"], ValueError, r"string 2 has the lone surrogate U\+D800"),
+        (np.array([1.5]), TypeError, "keys must be integers or strings, got dtype float64"),
+        (np.array([True]), TypeError, "got dtype bool"),
+        (np.array(["2020-01-01"], dtype="M8[D]"), TypeError, "got dtype datetime64"),
+        (np.zeros((2, 2), dtype=int), ValueError, r"keys must be 1-D, got shape \(2, 2\)"),
+        ("abc", TypeError, "keys must be a list of int, str or bytes"),
+        (b"abc", TypeError, "got bytes"),
+        (5, TypeError, "got int"),
+        ({"a"}, TypeError, "got set"),
+    ],
+)
+def test_refusals(keys: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        hash_keys(keys)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64, 1.5, True, "a"])
+def test_bad_seed(seed: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="seed must be"):
+        hash_keys([1], seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("data", "offsets", "message"),
+    [
+        (b"abc", np.array([0, 4]), r"lie in \[0, 3\].*offset 1 is 4"),
+        (b"abc", np.array([-1, 2]), "offset 0 is -1"),
+        (b"abc", np.array([2, 1]), "offset 1 is 1"),
+        (b"abc", np.array([], dtype=int), "at least 1, got none"),
+        (b"abc", np.array([0.0, 1.0]), "1-D integer offsets, got an array of dtype float64"),
+        (b"abc", [0, 1], "1-D integer offsets, got list"),
+        (np.zeros(3, dtype=np.int8), np.array([0, 1]), "1-D uint8 data"),
+        (np.zeros((3, 3), dtype=np.uint8), np.array([0, 1]), "1-D uint8 data"),
+        ("abc", np.array([0, 1]), "1-D uint8 data, got str"),
+    ],
+)
+def test_bad_buffers(data: Any, offsets: Any, message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        hash_buffer(data, offsets)
+
+
+def test_buffers_of_slices() -> None:
+    data, offsets = as_byte_buffer(["ab", "c", "", "def"])
+    assert hash_buffer(data, offsets[1:].astype(np.int32)).tolist() == reference([b"c", b"", b"def"])
+    assert hash_buffer(np.repeat(data, 2)[::2], offsets).tolist() == hash_buffer(data, offsets).tolist()
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 5])
+def test_independent_of_threads(n_threads: int, threads: None) -> None:
+    rng = np.random.default_rng(2)
+    values = rng.integers(0, 2**64, 300_000, dtype=np.uint64)
+    offsets = np.concatenate([[0], np.cumsum(rng.integers(0, 30, 300_000))])
+    data = rng.integers(0, 256, int(offsets[-1]), dtype=np.uint8)
+    mergesketch.set_num_threads(1)
+    expected = [hash_keys(values), hash_buffer(data, offsets), hash_keys(values.view("S8"))]
+    mergesketch.set_num_threads(n_threads)
+    got = [hash_keys(values), hash_buffer(data, offsets), hash_keys(values.view("S8"))]
+    for ours, theirs in zip(got, expected, strict=True):
+        assert np.array_equal(ours, theirs)
+    rows = [0, 1, 299_999, 150_000]
+    assert [int(expected[0][i]) for i in rows] == reference([as_bytes(int(values[i])) for i in rows])

@@ -262,7 +262,7 @@ def test_files_without_permission():
 
 
 def test_documents_that_are_too_long(monkeypatch):
-    monkeypatch.setattr("mergesketch.distributed.documents.MAX_DOCUMENT", 1000)
+    monkeypatch.setattr("mergesketch.distributed.reading.MAX_DOCUMENT", 1000)
     monkeypatch.setattr(jsonl_module, "MAX_DOCUMENT", 1000)
     monkeypatch.setattr(jsonl_module, "BLOCK", 64)
     write("d/a", "x" * 1001)

@@ -17,10 +17,8 @@ records of a file lack, and a damaged Parquet file are always errors.
 
 from __future__ import annotations
 
-import gzip
 import os
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from os import PathLike
 from typing import Any, NamedTuple
 
@@ -29,20 +27,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import DocumentError
 from ..lsh.validation import check_int
-from .batches import BatchBuilder, DocumentBatch
-from .chunks import RECORD_BITS, UNREADABLE, ChunkPlan, assign, plan_chunks
+from .batches import DocumentBatch
+from .chunks import RECORD_BITS, ChunkPlan, assign, plan_chunks
 from .comm import communicator
-from .jsonl import MAX_DOCUMENT, UTF8_MARK, line_blocks, parse_block
 from .listing import list_files
-from .parquet import read_row_group
 from .progress import progress_bar
-from .skipped import N_NAMED, Skip, SkipList
+from .reading import ReadingPass
+from .skipped import N_NAMED, Skip
 
 __all__ = ["DocumentSource", "ReadSummary"]
 
 _RECORD_MASK = (1 << RECORD_BITS) - 1
 NOT_UTF8 = "not UTF-8"
-TOO_LONG = f"longer than {MAX_DOCUMENT} bytes"
 
 
 class ReadSummary(NamedTuple):
@@ -93,11 +89,6 @@ class DocumentSource:
     progress : bool
         Show a progress bar of rank 0's share on stderr, if that is a terminal.
 
-    Attributes
-    ----------
-    n_documents, n_skipped, bytes_read : int
-        What this rank has read so far; `finish` tells it for all ranks.
-
     Raises
     ------
     DocumentError
@@ -140,9 +131,10 @@ class DocumentSource:
         batch_bytes: int = 16 << 20,
         progress: bool = False,
     ) -> None:
-        self.paths = [os.fspath(p) for p in ([paths] if isinstance(paths, (str, PathLike)) else paths)]
-        if not self.paths or not all(isinstance(path, str) for path in self.paths):
+        given = [paths] if isinstance(paths, (str, PathLike)) else list(paths)
+        if not given or not all(isinstance(path, (str, PathLike)) for path in given):
             raise ValueError(f"paths must be one or more paths, got {paths!r}")
+        self.paths = [os.fsdecode(path) for path in given]
         if not isinstance(text_field, str):
             raise TypeError(f"text_field must be a string, got {text_field!r}")
         self.text_field = text_field
@@ -158,16 +150,21 @@ class DocumentSource:
         owner = assign(self._plan.cost, self._comm.size)
         self._mine: NDArray[np.int64] = np.flatnonzero(owner == self._comm.rank)
         self._first_record = self._plan.first_record
-        self._reset()
+        self._pass = self._new_pass()
+        #: What the first complete pass found.
+        self._found: tuple[int, int] | None = None
 
-    def _reset(self) -> None:
-        self.n_documents = 0
-        self.bytes_read = 0
-        self._n_lines = np.zeros(len(self._plan), dtype=np.int64)
-        self._skips = SkipList()
+    def _new_pass(self) -> ReadingPass:
+        refuse = self._refuse if self.strict else None
+        new = ReadingPass(self._plan, self._mine, self.text_field, self.batch_bytes, refuse)
         if self._comm.rank == 0:
             for name, reason in self._refused:
-                self._skip(Skip(-1, name, reason))
+                new.skip(Skip(-1, name, reason))
+        return new
+
+    def _refuse(self, skip: Skip) -> None:
+        name = skip.name or self._local_name(skip.document)
+        raise DocumentError(f"{name}: {skip.reason} (strict)")
 
     def _list_files(
         self, include: Sequence[str], exclude: Sequence[str]
@@ -185,175 +182,61 @@ class DocumentSource:
         assert outcome is not None
         return outcome
 
+    @property
+    def files(self) -> list[str]:
+        """The paths of all files, in the order of the ids of their documents."""
+        return [file.path for file in self._plan.files]
+
     # -- reading ----------------------------------------------------------------------------------
 
     def batches(self) -> Iterator[DocumentBatch]:
         """This rank's documents, a batch of bounded size at a time, in the order of ids.
 
-        Not a collective call: ranks go at their own pace and may have different numbers of batches. A
-        second call starts anew, counts and all.
+        Not a collective call: ranks go at their own pace and may have different numbers of batches.
+        Called again after a complete pass it gives the same batches, and counts and reports nothing
+        twice.
 
         Raises
         ------
         DocumentError
-            On this rank alone: a Parquet file is damaged or, with `strict`, a document cannot be read.
+            On this rank alone: a Parquet file is damaged, a later pass no longer finds the documents of
+            the first or, with `strict`, a document cannot be read.
         """
-        self._reset()
-        builder = BatchBuilder(self.batch_bytes)
-        files = self._plan.files
-        shown = self._progress and self._comm.rank == 0
+        if self._found is None:
+            self._pass = self._new_pass()
+            yield from self._read("reading")
+            self._found = self._pass.found()
+            return
+        first, self._pass = self._pass, self._new_pass()
+        try:
+            yield from self._read("reading again")
+            if self._pass.found() != self._found:
+                raise DocumentError("the files have changed since they were first read")
+        finally:
+            self._pass = first
+
+    def _read(self, what: str) -> Iterator[DocumentBatch]:
         total = int(self._plan.cost[self._mine].sum())
-        with progress_bar("reading", total, shown) as advance:
-            for chunk, i, start, stop, cost in zip(
-                self._mine.tolist(),
-                self._plan.file[self._mine].tolist(),
-                self._plan.start[self._mine].tolist(),
-                self._plan.stop[self._mine].tolist(),
-                self._plan.cost[self._mine].tolist(),
-                strict=True,
-            ):
-                file = files[i]
-                first = chunk << RECORD_BITS
-                if file.kind == "parquet":
-                    yield from self._read_parquet(builder, first, file.path, start)
-                elif file.kind == "jsonl":
-                    yield from self._read_jsonl(builder, first, file.path, start, stop, file.compressed)
-                elif file.compressed:
-                    yield from self._read_gzip(builder, first, file.path)
-                elif file.size > MAX_DOCUMENT:
-                    self._skip(Skip(first, None, TOO_LONG))
-                else:
-                    if not builder.fits(file.size + 1):
-                        yield self._take(builder)
-                        builder.fits(file.size + 1)
-                    self._read_text(builder, first, file.path, file.size)
-                advance(cost)
-            if builder.n_documents:
-                yield self._take(builder)
+        shown = self._progress and self._comm.rank == 0
+        with progress_bar(what, total, shown) as advance:
+            yield from self._pass.batches(advance)
 
-    def _take(self, builder: BatchBuilder) -> DocumentBatch:
-        batch = builder.take()
-        self.n_documents += len(batch.ids)
-        return batch
+    @property
+    def n_documents(self) -> int:
+        """Documents that this rank has given out so far, less those taken back."""
+        return self._pass.n_documents
 
-    def _read_text(self, builder: BatchBuilder, document: int, path: str, size: int) -> None:
-        """Read a small file straight into the batch; there is room for one byte more than its size."""
-        room = builder.room(size + 1)
-        try:
-            # Not to wait, should the file have become a pipe since it was listed.
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-            try:
-                n = os.readv(descriptor, [room])
-                while 0 < n <= size:
-                    more = os.readv(descriptor, [room[n:]])
-                    n += more
-                    if not more:
-                        break
-            finally:
-                os.close(descriptor)
-        except OSError as error:
-            self._skip_file(document, path, error)
-            return
-        if n > size:
-            self._skip(Skip(document, path, "grew while it was read"))
-            return
-        self.bytes_read += n
-        if n >= 3 and room[:3] == UTF8_MARK:
-            room[: n - 3] = bytes(room[3:n])
-            n -= 3
-        builder.add(document, n)
+    @property
+    def n_skipped(self) -> int:
+        """What this rank has skipped so far."""
+        return self._pass.skips.n
 
-    def _read_gzip(self, builder: BatchBuilder, document: int, path: str) -> Iterator[DocumentBatch]:
-        parts: list[bytes] = []
-        size = 0
-        try:
-            with gzip.open(path) as file:
-                while part := file.read(1 << 20):
-                    parts.append(part)
-                    size += len(part)
-                    if size > MAX_DOCUMENT:
-                        self._skip(Skip(document, path, TOO_LONG))
-                        return
-            self.bytes_read += os.stat(path).st_size
-        except UNREADABLE as error:
-            self._skip_file(document, path, error)
-            return
-        text = b"".join(parts).removeprefix(UTF8_MARK)
-        yield from self._add(builder, [document], [len(text)], memoryview(text))
-
-    def _read_jsonl(
-        self, builder: BatchBuilder, first: int, path: str, start: int, stop: int, compressed: bool
-    ) -> Iterator[DocumentBatch]:
-        record = first
-        try:
-            with gzip.open(path) if compressed else open(path, "rb", buffering=0) as file:
-                if start and not compressed:
-                    file.seek(start - 1)
-                blocks = line_blocks(file.read, start, None if compressed else stop)
-                for block in blocks:
-                    if record == first and start == 0 and block is not None:
-                        block = block.removeprefix(UTF8_MARK)
-                    lines = parse_block(block, self.text_field)
-                    for line, reason in lines.problems:
-                        self._skip(Skip(record + line, None, reason))
-                    documents = [record + line for line in lines.records]
-                    text = b"".join(lines.texts)
-                    yield from self._add(builder, documents, map(len, lines.texts), memoryview(text))
-                    record += lines.n_lines
-                    if compressed:
-                        continue
-                    self.bytes_read += 0 if block is None else len(block) + 1
-                if compressed:
-                    self.bytes_read += os.stat(path).st_size
-        except UNREADABLE as error:
-            self._skip_file(record, path if record == first and start == 0 else None, error)
-        self._n_lines[first >> RECORD_BITS] = record - first
-
-    def _read_parquet(
-        self, builder: BatchBuilder, first: int, path: str, group: int
-    ) -> Iterator[DocumentBatch]:
-        row = first
-        for column in read_row_group(path, group, self.text_field):
-            lengths = np.diff(column.offsets)
-            rows = np.arange(len(lengths))
-            if column.null is not None:
-                for i in np.flatnonzero(column.null).tolist():
-                    self._skip(Skip(row + i, None, "null"))
-                rows, lengths = rows[~column.null], lengths[~column.null]
-            ends = np.concatenate([[0], np.cumsum(lengths)])
-            done = 0
-            while done < len(rows):
-                # As many rows as a batch takes, and at least one.
-                upto = int(np.searchsorted(ends, ends[done] + self.batch_bytes, side="right")) - 1
-                upto = min(len(rows), max(done + 1, upto))
-                data = column.data[ends[done] : ends[upto]].data
-                documents = (row + rows[done:upto]).tolist()
-                yield from self._add(builder, documents, lengths[done:upto].tolist(), data)
-                done = upto
-            row += len(column.offsets) - 1
-            self.bytes_read += len(column.data)
-
-    def _add(
-        self, builder: BatchBuilder, documents: list[int], lengths: Iterable[int], data: memoryview
-    ) -> Iterator[DocumentBatch]:
-        """Add documents, after the batch before them if they do not fit into it any more."""
-        if not builder.fits(len(data)):
-            yield self._take(builder)
-            builder.fits(len(data))
-        builder.add_many(documents, lengths, data)
+    @property
+    def bytes_read(self) -> int:
+        """Bytes that this rank has read so far."""
+        return self._pass.bytes_read
 
     # -- what could not be read -------------------------------------------------------------------
-
-    def _skip_file(self, document: int, name: str | None, error: Exception) -> None:
-        told = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        damaged = isinstance(error, (EOFError, zlib.error, gzip.BadGzipFile))
-        self._skip(Skip(document, name, f"damaged: {told}" if damaged else told))
-
-    def _skip(self, skip: Skip) -> None:
-        if self.strict:
-            name = skip.name or self._local_name(skip.document)
-            raise DocumentError(f"{name}: {skip.reason} (strict)")
-        self._skips.add(skip)
 
     def report_skipped(self, ids: ArrayLike, reason: str = NOT_UTF8) -> None:
         """Take documents of this rank back out of the count: they turned out not to be usable.
@@ -370,22 +253,17 @@ class DocumentSource:
             With `strict`.
         """
         for document in np.asarray(ids, dtype=np.uint64).tolist():
-            self.n_documents -= 1
-            self._skip(Skip(document, None, reason))
-
-    @property
-    def n_skipped(self) -> int:
-        return self._skips.n
+            self._pass.take_back(document, reason)
 
     def finish(self) -> ReadSummary:
         """What all ranks have read. A collective call, once every rank is through with `batches`.
 
         After it `name_of` knows the line numbers of every document.
         """
-        n_lines = self._n_lines.copy()
+        n_lines = self._pass.n_lines.copy()
         self._comm.allreduce(n_lines, "sum")
         self._first_record = _first_records(self._plan, n_lines)
-        every = [skip for part in self._comm.allgather(self._skips.first()) for skip in part]
+        every = [skip for part in self._comm.allgather(self._pass.skips.first()) for skip in part]
         every.sort(key=lambda skip: (skip.document, skip.name or "", skip.reason))
         return ReadSummary(
             n_documents=self._comm.sum(self.n_documents),

@@ -8,14 +8,20 @@ from contextlib import contextmanager
 __all__ = ["progress_bar"]
 
 
+#: Seconds after which a bar appears.
+DELAY = 1.0
+
+
 @contextmanager
-def progress_bar(what: str, n_bytes: int, shown: bool) -> Iterator[Callable[[int], object]]:
-    """A function that moves a bar of `n_bytes` on; one that does nothing unless `shown`."""
+def progress_bar(what: str, total: int, shown: bool, unit: str = "B") -> Iterator[Callable[[int], object]]:
+    """A function that moves a bar of `total` units on; one that does nothing unless `shown`."""
     if not shown:
         yield lambda amount: None
         return
     from tqdm import tqdm
 
     # `disable=None` asks tqdm to keep silent when stderr is no terminal.
-    with tqdm(total=n_bytes, desc=what, unit="B", unit_scale=True, delay=1, disable=None, leave=False) as bar:
+    with tqdm(
+        total=total, desc=what, unit=unit, unit_scale=True, delay=DELAY, disable=None, leave=False
+    ) as bar:
         yield bar.update

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from inspect import isabstract
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -133,8 +134,9 @@ def family_from_config(config: Mapping[str, Any]) -> HashFamily:
     """
     arguments = dict(config)
     name = arguments.pop("family", None)
-    cls = HashFamily._registry.get(name) if isinstance(name, str) else None
+    concrete = {key: value for key, value in HashFamily._registry.items() if not isabstract(value)}
+    cls = concrete.get(name) if isinstance(name, str) else None
     if cls is None:
-        known = ", ".join(sorted(HashFamily._registry))
+        known = ", ".join(sorted(concrete))
         raise ValueError(f"family must be one of {known}, got {name!r}")
     return cls._from_config(arguments)

@@ -8,7 +8,6 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 
 from .backend import backend_of
@@ -32,19 +31,20 @@ _BLOCK_VALUES = 1 << 15
 def estimated_ns(scheme: str, set_size: float, n_values: int) -> float:
     """Nanoseconds that one set takes, fitted on one AVX-512 core; only ratios matter.
 
-    Permutations cost a fixed amount for every token and value. Fast similarity costs a throw for every
-    token and round, with a round done only if a bin is still empty (m exp(-r n / m) of them are after r
-    rounds), and what permutations cost for the bins that are empty after all rounds.
+    Permutations cost a fixed amount for every token and value, densification one for every bin that
+    stays empty. Fast similarity costs a throw for every token and round, with a round done only if a
+    bin is still empty (m exp(-r n / m) of them are after r rounds), and what permutations cost for the
+    bins that are empty after all rounds.
     """
     n, m = set_size, n_values
-    pair = 0.029
+    pair = 0.018
     if scheme == "permutations":
-        return 10 + 0.6 * n + 0.1 * m + pair * n * m
+        return 25 + 0.65 * n + 0.06 * m + pair * n * m
     if scheme == "one-permutation":
-        return 30 + 1.5 * n + 0.2 * m + 12 * m * math.exp(-n / m)
-    ns = 30 + 0.6 * n + 0.2 * m
+        return 60 + 0.75 * n + 0.2 * m + 22 * m * math.exp(-n / m)
+    ns = 120 + 0.35 * n + 0.2 * m
     for r in range(ROUNDS):
-        ns += min(1.0, m * math.exp(-r * n / m)) * (0.8 * n + 0.06 * m)
+        ns += min(1.0, m * math.exp(-r * n / m)) * (0.55 * n + 0.08 * m)
     empty = m * math.exp(-ROUNDS * n / m)
     return ns + 2 * min(empty, m - empty) + pair * n * min(empty + 8, m) * min(1.0, empty)
 
@@ -102,9 +102,9 @@ class MinHash(HashFamily):
     - "permutations": m independent orders (Broder 1997). Time O(n m), sixteen values a step. The share
       of equal values has standard error sqrt(J (1 - J) / m). Best for short sets.
     - "one-permutation": the tokens fall into m bins, each keeping its least (Li, Owen, Zhang 2012);
-      empty bins copy a random bin that is not (optimal densification: Shrivastava 2017). Time
-      O(n + m m / f) with f the bins filled. For sets much longer than m the error is that of
-      permutations or less; for shorter ones more, for copies tell nothing new.
+      empty bins copy a random bin that is not (optimal densification: Shrivastava 2017). Time O(n)
+      once n is several times m, for shorter sets up to O(n + m sqrt(m)). For sets much longer than m
+      the error is that of permutations or less; for shorter ones more, for copies tell nothing new.
     - "fast-similarity": three rounds of throwing all tokens into m bins, a bin's value coming from the
       first round that fills it; bins that stay empty take the least token under an order of their own
       (Fast Similarity Sketching: Dahlgaard, Knudsen, Thorup 2017, whose later rounds those orders
@@ -113,7 +113,7 @@ class MinHash(HashFamily):
       than that of permutations: 0.73 of it where the union of the sets has about m tokens.
 
     "auto" takes the least product of time and variance, by a cost model of (expected_set_size, m):
-    for 128 values "permutations" up to about 60 tokens.
+    for 128 values "permutations" up to 80 tokens, for 64 up to 112.
 
     Bytes: 8 a value for the parameters, drawn at first use; signatures take 4 a value.
 
@@ -170,7 +170,7 @@ class MinHash(HashFamily):
         if self._parameters_drawn is None:
             words = random_uint64(self.seed, "minhash hash functions", self.n_values)
             self._parameters_drawn = {
-                "keys": random_uint64(self.seed, "minhash keys", 2),
+                "keys": random_uint64(self.seed, "minhash keys", 3),
                 "multipliers": random_uint64(self.seed, "minhash throws", ROUNDS) | np.uint64(1),
                 "a": words.astype(np.uint32) | np.uint32(1),
                 "b": (words >> np.uint64(32)).astype(np.uint32),
@@ -249,10 +249,10 @@ class MinHash(HashFamily):
     ) -> Callable[[int, int, NDArray[np.uint32]], None]:
         """What writes the signatures of the sets [start, stop) into its third argument."""
         drawn = self._random()
-        key, donor_key = drawn["keys"]
+        key, walk_key, rank_key = drawn["keys"]
         parameters = {
             "permutations": (drawn["a"], drawn["b"]),
-            "one-permutation": (drawn["multipliers"][0], donor_key),
+            "one-permutation": (drawn["multipliers"][0], walk_key, rank_key),
             "fast-similarity": (drawn["multipliers"], drawn["a"], drawn["b"]),
         }[self.scheme]
         kernel = getattr(backend, "minhash_" + self.scheme.replace("-", "_"))
@@ -350,8 +350,10 @@ class MinHash(HashFamily):
         return np.asarray(jaccard**self.power)
 
 
-def _indicators(columns: NDArray[Any], offsets: NDArray[np.int64], n_columns: int) -> scipy.sparse.csr_array:
-    """Sets as rows of zeros and ones."""
+def _indicators(columns: NDArray[Any], offsets: NDArray[np.int64], n_columns: int) -> Any:
+    """Sets as rows of zeros and ones, in a SciPy sparse array."""
+    import scipy.sparse  # here, for few need it and it takes long to import
+
     matrix = scipy.sparse.csr_array(
         (np.ones(columns.size, np.int64), columns, offsets), shape=(offsets.size - 1, n_columns)
     )

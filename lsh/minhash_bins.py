@@ -1,12 +1,23 @@
 """Kernels of MinHash that throw tokens into bins: one permutation and Fast Similarity Sketching.
 
-Both throw every token of a set into one of m bins, and keep in each bin the least value. A *throw* of
-the finalised token h is ``w = h * multiplier mod 2**64``, ``w ^= w >> 32``: the upper half picks the
-bin (multiply-shift, so m need not be a power of two) and the lower half is the value. What is done
-about bins that stay empty is where the schemes differ.
+Both throw every token of a set into one of m bins, and keep in each bin the least value. A throw of
+the finalised token h has the bin ``(h * multiplier mod 2**64) >> 32`` reduced to m by multiply-shift,
+so m need not be a power of two, and a value made of the low half of h. What is done about bins that
+stay empty is where the schemes differ.
+
+Fast Similarity Sketching throws again, in rounds. A value of round r is r ones, a zero, and the leading
+bits of the low half of h: earlier rounds win, values of two rounds never tie, and within round r two
+tokens tie with probability 2**(r-31). From round 1 on the half is complemented, so that a token which
+lost its bin of round 0, likely by a large value, is likely to win one now: more of a set's tokens
+get a bin, and the error falls. Each bin still orders all tokens at random and independently of the set,
+which is all that P[equal] = Jaccard needs. After the last round a bin that is empty takes the least of
+all tokens under a hash function of its own (the affine ones of the permutations), marked by as many
+ones as there were rounds.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -18,8 +29,7 @@ from .minhash_kernels import CHUNK, EMPTY, affine_minimum, finalise, mix64
 __all__ = ["minhash_fast_similarity", "minhash_one_permutation"]
 
 
-@intrinsic
-def _empty_mask(typingctx, values, start):  # type: ignore[no-untyped-def]
+def _empty_mask_code(typingctx, values, start):  # type: ignore[no-untyped-def]
     """64 bits that tell which of ``values[start:start + 64]`` are EMPTY: one comparison a register."""
     signature = types.uint64(values, types.int64)
 
@@ -34,8 +44,10 @@ def _empty_mask(typingctx, values, start):  # type: ignore[no-untyped-def]
     return signature, generate
 
 
-@intrinsic
-def _lowest_bit(typingctx, mask):  # type: ignore[no-untyped-def]
+_empty_mask: Any = intrinsic(_empty_mask_code)
+
+
+def _lowest_bit_code(typingctx, mask):  # type: ignore[no-untyped-def]
     """Index of the lowest bit that is set."""
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
@@ -44,15 +56,16 @@ def _lowest_bit(typingctx, mask):  # type: ignore[no-untyped-def]
     return types.int64(types.uint64), generate
 
 
+_lowest_bit: Any = intrinsic(_lowest_bit_code)
+
+
 @njit(cache=True, nogil=True)
-def _throw(words, n_words, multiplier, shift, prefix, signature):  # type: ignore[no-untyped-def]
-    """Lower each word's bin to its value, shifted right by `shift` and marked by `prefix`."""
+def _throw(words, n_words, multiplier, flip, shift, prefix, signature):  # type: ignore[no-untyped-def]
+    """Lower each word's bin to the word's low half ^ flip, shifted right and marked by `prefix`."""
     m = np.uint64(signature.size)
     for i in range(n_words):
-        w = words[i] * multiplier
-        w ^= w >> np.uint64(32)
-        bin_ = ((w >> np.uint64(32)) * m) >> np.uint64(32)
-        value = np.uint32((np.uint32(w) >> shift) | prefix)
+        bin_ = (((words[i] * multiplier) >> np.uint64(32)) * m) >> np.uint64(32)
+        value = np.uint32(((np.uint32(words[i]) ^ flip) >> shift) | prefix)
         signature[bin_] = min(signature[bin_], value)
 
 
@@ -65,14 +78,50 @@ def _count_empty(signature):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def minhash_one_permutation(tokens, offsets, key, multiplier, donor_key, out):  # type: ignore[no-untyped-def]
+def _rank(key, bin_, draw):  # type: ignore[no-untyped-def]
+    return mix64(key ^ (np.uint64(bin_) << np.uint64(32)) ^ np.uint64(draw))
+
+
+@njit(cache=True, nogil=True)
+def _densify(signature, native, full, attempts, walk_key, rank_key):  # type: ignore[no-untyped-def]
+    """Let every empty bin copy a full one; `native` and `full` are work space of the same length."""
+    m = np.uint64(signature.size)
+    native[:] = signature
+    n_full = 0
+    for k in range(signature.size):
+        full[n_full] = k
+        n_full += native[k] != EMPTY
+    for k in range(signature.size):
+        if native[k] != EMPTY:
+            continue
+        value = EMPTY
+        for attempt in range(attempts):
+            value = native[((_rank(walk_key, k, attempt) >> np.uint64(32)) * m) >> np.uint64(32)]
+            if value != EMPTY:
+                break
+        if value == EMPTY:
+            least = np.uint64(0xFFFFFFFFFFFFFFFF)
+            for i in range(n_full):
+                rank = _rank(rank_key, k, full[i])
+                if rank < least:
+                    least, value = rank, native[full[i]]
+        signature[k] = value
+
+
+@njit(cache=True, nogil=True)
+def minhash_one_permutation(tokens, offsets, key, multiplier, walk_key, rank_key, out):  # type: ignore[no-untyped-def]
     """Signatures of sets by one permutation, optimally densified, into ``out``.
 
-    An empty bin copies the first bin, of those drawn by a hash of (bin, attempt), that is not empty.
+    An empty bin copies the first bin, of those drawn by a hash of (bin, attempt), that is full. After
+    about sqrt(m) attempts it takes the full bin of least hash of (bin, full bin) instead. Both go
+    through the bins in a random order that is the empty bin's own, so either way the donor is uniform
+    and the same for two sets where it should be; but a walk that few full bins could end costs m / f
+    attempts, a search f, and together they cost an empty bin no more than about sqrt(m).
     """
     m = out.shape[1]
     words = np.empty(CHUNK, np.uint64)
-    native = np.empty(m, np.uint32)
+    native, full = np.empty(m, np.uint32), np.empty(m, np.uint32)
+    attempts = 1 + np.int64(np.sqrt(m))
     for row in range(offsets.size - 1):
         signature = out[row]
         signature[:] = EMPTY
@@ -81,22 +130,9 @@ def minhash_one_permutation(tokens, offsets, key, multiplier, donor_key, out):  
         for left in range(offsets[row], offsets[row + 1], CHUNK):
             right = min(left + CHUNK, offsets[row + 1])
             n_words = finalise(tokens, left, right, key, words)
-            _throw(words, n_words, multiplier, np.uint32(1), np.uint32(0), signature)
-        empty = _count_empty(signature)
-        if empty == 0:
-            continue
-        native[:] = signature
-        if empty == m - 1:  # every walk ends in the one full bin, after m attempts on average
-            signature[:] = native.min()
-            continue
-        for k in range(m):
-            if native[k] == EMPTY:
-                draw = donor_key ^ (np.uint64(k) << np.uint64(32))
-                value = EMPTY
-                while value == EMPTY:
-                    value = native[((mix64(draw) >> np.uint64(32)) * np.uint64(m)) >> np.uint64(32)]
-                    draw += np.uint64(1)
-                signature[k] = value
+            _throw(words, n_words, multiplier, np.uint32(0), np.uint32(1), np.uint32(0), signature)
+        if _count_empty(signature):
+            _densify(signature, native, full, attempts, walk_key, rank_key)
 
 
 @njit(cache=True, nogil=True)
@@ -129,14 +165,14 @@ def _least_of_all(tokens, left, right, key, words, n_words, a, b, least):  # typ
 def minhash_fast_similarity(tokens, offsets, key, multipliers, a, b, out):  # type: ignore[no-untyped-def]
     """Signatures of sets by rounds of throws, into ``out``.
 
-    A value of round r starts with r ones and a zero, and one of a bin that no round filled with as
-    many ones as there are rounds; so earlier rounds win, and values of two rounds never tie.
+    The parameters a and b of the bins' own hash functions are read only where a bin stays empty.
     """
     m = out.shape[1]
     rounds = np.uint32(multipliers.size)
-    prefixes = np.empty(rounds + 1, np.uint32)
+    prefixes, flips = np.empty(rounds + 1, np.uint32), np.empty(rounds + 1, np.uint32)
     for r in range(rounds + 1):
         prefixes[r] = ~(EMPTY >> np.uint32(r))
+        flips[r] = EMPTY if r else np.uint32(0)
     words = np.empty(CHUNK, np.uint64)
     padded = (m + 63) & -64
     values = np.zeros(padded, np.uint32)
@@ -147,14 +183,18 @@ def minhash_fast_similarity(tokens, offsets, key, multipliers, a, b, out):  # ty
         signature[:] = EMPTY
         left, right = offsets[row], offsets[row + 1]
         n_words, n_empty = 0, np.uint32(m)
-        for r in range(rounds):
-            for begin in range(left, right, CHUNK):
-                if r == 0 or right - left > CHUNK:
-                    n_words = finalise(tokens, begin, min(begin + CHUNK, right), key, words)
-                _throw(words, n_words, multipliers[r], np.uint32(r + 1), prefixes[r], signature)
-            n_empty = _count_empty(signature)
+        for begin in range(left, right, CHUNK):
+            n_words = finalise(tokens, begin, min(begin + CHUNK, right), key, words)
+            _throw(words, n_words, multipliers[0], np.uint32(0), np.uint32(1), np.uint32(0), signature)
+        n_empty = _count_empty(signature)
+        for r in range(1, rounds):
             if n_empty == 0:
                 break
+            for begin in range(left, right, CHUNK):
+                if right - left > CHUNK:
+                    n_words = finalise(tokens, begin, min(begin + CHUNK, right), key, words)
+                _throw(words, n_words, multipliers[r], EMPTY, np.uint32(r + 1), prefixes[r], signature)
+            n_empty = _count_empty(signature)
         if left == right or n_empty == 0:
             out[row] = signature
         elif 2 * n_empty > m:  # short sets: all bins in their order cost less than gathering most

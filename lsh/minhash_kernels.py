@@ -11,6 +11,8 @@ least value are read once for the four. Numba vectorises that inner loop over ha
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit, types
 from numba.extending import intrinsic
@@ -20,11 +22,10 @@ __all__ = ["concatenate_codes", "count_equal", "minhash_permutations"]
 #: Every value of an empty set; values of other sets are below it.
 EMPTY = np.uint32(0xFFFFFFFF)
 #: Tokens that are finalised at once: 8 KiB, which stay in the first-level cache.
-CHUNK = 1024
+CHUNK = 4096
 
 
-@intrinsic
-def _affine(typingctx, a, x, y, b):  # type: ignore[no-untyped-def]
+def _affine_code(typingctx, a, x, y, b):  # type: ignore[no-untyped-def]
     """``a * x + (y ^ b)`` in 32 bits; Numba would widen the product to 64, which halves the lanes."""
     signature = types.uint32(types.uint32, types.uint32, types.uint32, types.uint32)
 
@@ -33,6 +34,9 @@ def _affine(typingctx, a, x, y, b):  # type: ignore[no-untyped-def]
         return builder.add(builder.mul(a, x), builder.xor(y, b))
 
     return signature, generate
+
+
+_affine: Any = intrinsic(_affine_code)
 
 
 @njit(cache=True, nogil=True, inline="always")

@@ -105,10 +105,9 @@ def _mark_worker() -> None:
 
 
 def _pool() -> ThreadPoolExecutor:
-    n = get_num_threads()
     with _state.lock:
         if _state.executor is None:
-            _state.executor = ThreadPoolExecutor(n, "mergesketch", initializer=_mark_worker)
+            _state.executor = ThreadPoolExecutor(get_num_threads(), "mergesketch", initializer=_mark_worker)
         return _state.executor
 
 

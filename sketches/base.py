@@ -102,7 +102,10 @@ class MergeableSketch(Configured, ABC):
     def _reduce_custom(
         self, reduction: str, ours: dict[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]
     ) -> None:
-        """Merge the arrays that share a reduction of the sketch's own into `ours`, in place."""
+        """Merge the arrays that share a reduction of the sketch's own into `ours`, in place.
+
+        Called once the arrays of the named reductions are merged, so `self._arrays` holds their result.
+        """
         raise TypeError(f"{type(self).__name__} declares no reduction named {reduction!r}")
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -15,7 +15,7 @@ from ..lsh.threads import map_blocks
 from ..lsh.validation import check_int, check_real, check_weights
 from .base import MergeableSketch, StateSpec
 from .counting import KEYS_BLOCK, KeyTable, count_min_error
-from .key_records import check_records, longest_key, pack_keys, unpack_key
+from .key_records import check_records, key_list, longest_key, pack_keys, unpack_key
 
 __all__ = ["HeavyHitters"]
 
@@ -179,6 +179,7 @@ class HeavyHitters(KeyTable):
         """
         hashes = hash_keys(keys, self.seed)
         weights, magnitude = check_weights("counts", counts, hashes.size, minimum=0)
+        keys = key_list(keys)
         longest = longest_key(keys)
         if longest > self.max_key_bytes:
             raise ValueError(

@@ -7,26 +7,46 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["KINDS", "check_records", "longest_key", "pack_keys", "unpack_key"]
+from ..lsh.strings import arrow_chunks, arrow_strings, is_arrow
+
+__all__ = ["KINDS", "check_records", "key_list", "longest_key", "pack_keys", "unpack_key"]
 
 #: What a record holds. An unused record has kind 0.
 KINDS = {"int64": 1, "uint64": 2, "str": 3, "bytes": 4}
 INTEGER_BYTES = 8
 
 
+def key_list(keys: Any) -> Any:
+    """`keys`, such as `hash_keys` takes, as what has a length and gives one key for an index."""
+    if is_arrow(keys):
+        import pyarrow as pa
+
+        chunks = arrow_chunks(keys, "keys")
+        return pa.chunked_array(chunks) if chunks else []
+    if not isinstance(keys, (np.ndarray, list, tuple, range)):
+        keys = np.asarray(keys)
+    return keys.tolist() if isinstance(keys, np.ndarray) and keys.dtype.kind in "UTO" else keys
+
+
 def longest_key(keys: Any) -> int:
-    """Bytes that the longest of `keys` takes as a record; `keys` are such as `hash_keys` takes."""
+    """Bytes that the longest of `keys`, which came from `key_list`, takes as a record."""
     if len(keys) == 0:
         return 0
+    if is_arrow(keys):
+        return max(_longest_in_chunk(chunk) for chunk in keys.chunks)
     if isinstance(keys, np.ndarray):
         return INTEGER_BYTES if keys.dtype.kind in "iu" else int(np.strings.str_len(keys).max())
-    if isinstance(keys, (list, tuple)):
-        if isinstance(keys[0], str):
-            return max(len(key) if key.isascii() else len(key.encode()) for key in keys)
-        return max(map(len, keys)) if isinstance(keys[0], bytes) else INTEGER_BYTES
-    import pyarrow.compute
+    if isinstance(keys[0], str):
+        return max(len(key) if key.isascii() else len(key.encode()) for key in keys)
+    return max(map(len, keys)) if isinstance(keys[0], bytes) else INTEGER_BYTES
 
-    return int(pyarrow.compute.max(pyarrow.compute.binary_length(keys)).as_py())
+
+def _longest_in_chunk(chunk: Any) -> int:
+    import pyarrow as pa
+
+    if pa.types.is_integer(chunk.type):
+        return INTEGER_BYTES
+    return int(np.diff(arrow_strings(chunk, "keys")[1]).max(initial=0))
 
 
 def _encode(key: Any) -> tuple[int, bytes]:
@@ -44,7 +64,10 @@ def _encode(key: Any) -> tuple[int, bytes]:
 def pack_keys(
     keys: Any, places: NDArray[np.int64], width: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint16], NDArray[np.uint8]]:
-    """Records ``(kinds, lengths, contents)`` of the keys at `places`; contents have `width` bytes."""
+    """Records ``(kinds, lengths, contents)`` of `keys[places]`; contents have `width` bytes.
+
+    `keys` came from `key_list`.
+    """
     kinds = np.zeros(places.size, dtype=np.uint8)
     lengths = np.zeros(places.size, dtype=np.uint16)
     contents = np.zeros((places.size, width), dtype=np.uint8)

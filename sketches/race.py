@@ -11,32 +11,42 @@ from numpy.typing import NDArray
 
 from ..lsh.backend import backend_of
 from ..lsh.family import HashFamily
-from ..lsh.threads import map_blocks
-from ..lsh.validation import check_int, check_real, check_weights
+from ..lsh.threads import get_num_threads, map_blocks
+from ..lsh.validation import check_int, check_real, check_sets, check_weights
 from .base import MergeableSketch, StateSpec
 
 __all__ = ["Race"]
 
 #: Codes that are worked on at a time: as many rows as keep them in the processor's caches.
 _BLOCK_CODES = 1 << 20
-_SCATTER_BLOCK = 1 << 14
+#: Codes that are worth a thread of their own.
+_CODES_BLOCK = 1 << 16
+_MAX_BUCKETS = 1 << 28
 
 
-def _count_rows(X: Any) -> tuple[Any, int]:
+def _is_pair(X: Any) -> bool:
+    return isinstance(X, tuple) and len(X) == 2 and np.ndim(X[1]) == 1
+
+
+def _count_rows(X: Any, name: str) -> tuple[Any, int]:
     """`X` in a form whose rows can be cut out, and how many it has; the family checks the rest."""
+    backend_of(X)
     if hasattr(X, "tocsr"):
         return X.tocsr(), X.shape[0]
-    if isinstance(X, tuple) and len(X) == 2 and np.ndim(X[1]) == 1:
-        return X, max(0, len(X[1]) - 1)
+    if _is_pair(X):
+        tokens, offsets = check_sets(X, name)
+        return (tokens, offsets), offsets.size - 1
     if hasattr(X, "__array__"):
         X = np.asarray(X)
         return X, X.shape[0] if X.ndim else 0
+    if not isinstance(X, (list, tuple)):
+        raise TypeError(f"{name} must be rows: a matrix, dense or sparse, or sets; got {type(X).__name__}")
     return X, len(X)
 
 
 def _cut_rows(X: Any, start: int, stop: int) -> Any:
-    if isinstance(X, tuple) and len(X) == 2 and np.ndim(X[1]) == 1:
-        offsets = np.asarray(X[1])[start : stop + 1]
+    if _is_pair(X):
+        offsets = X[1][start : stop + 1]
         return X[0][offsets[0] : offsets[-1]], offsets - offsets[0]
     return X[start:stop]
 
@@ -79,6 +89,18 @@ class Race(MergeableSketch):
     4 R W bytes, or twice that once a counter could pass 2**31.
 
     Weights may be negative: what was taken in can be taken out again.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import mergesketch
+    >>> from mergesketch.lsh import MinHash
+    >>> race = mergesketch.Race(MinHash(n_hashes=500, n_buckets=1024))
+    >>> monday = race.empty_like().update([np.array([1, 2, 3]), np.array([1, 2, 4])])
+    >>> tuesday = race.empty_like().update([np.array([8, 9])] * 2)
+    >>> sums, std = (monday | tuesday).query([np.array([1, 2, 3])], return_std=True)
+    >>> bool(abs(sums[0] - 1.5) < 4 * std[0])  # Jaccard 1, 1/2, 0 and 0
+    True
     """
 
     _parameters = ("family",)
@@ -86,6 +108,11 @@ class Race(MergeableSketch):
     def __init__(self, family: HashFamily) -> None:
         if not isinstance(family, HashFamily):
             raise TypeError(f"family must be a HashFamily, got {type(family).__name__}")
+        if family.n_buckets > _MAX_BUCKETS:
+            raise ValueError(
+                f"family must have at most {_MAX_BUCKETS} buckets, for each has a counter, got "
+                f"{family.n_buckets}; pass n_buckets to the family"
+            )
         self.family = family
 
     @classmethod
@@ -117,6 +144,14 @@ class Race(MergeableSketch):
         relative error is at most ``2 sqrt(g / (R density))``; hence
         ``R = 4 g / (relative_error**2 density)``. The theorem is pessimistic: errors of a tenth of the
         bound are usual, and `query` returns its own standard error.
+
+        Examples
+        --------
+        >>> from mergesketch import Race
+        >>> from mergesketch.lsh import MinHash
+        >>> race = Race.for_error(MinHash(n_buckets=256), relative_error=0.5, density=0.1)
+        >>> race.family.n_hashes, Race.n_groups(0.95)
+        (3840, 24)
         """
         if not isinstance(family, HashFamily):
             raise TypeError(f"family must be a HashFamily, got {type(family).__name__}")
@@ -150,6 +185,16 @@ class Race(MergeableSketch):
         block = max(256, min(8192, _BLOCK_CODES // self.family.n_hashes))
         return ((start, min(n, start + block)) for start in range(0, n, block))
 
+    def _codes(self, function: Any, X: Any, start: int, stop: int) -> NDArray[np.uint32]:
+        codes: NDArray[np.uint32] = function(_cut_rows(X, start, stop))
+        # A pair of two dense rows may be taken for sets, or the other way round.
+        if codes.shape != (stop - start, self.family.n_hashes):
+            raise ValueError(
+                f"expected rows for {type(self.family).__name__}, got {stop - start} that it takes for "
+                f"{codes.shape[0]}; pass dense rows as an array"
+            )
+        return codes
+
     def update(self, X: Any, weights: Any = None) -> Self:
         """Take in a batch of rows.
 
@@ -171,14 +216,14 @@ class Race(MergeableSketch):
         OverflowError
             If a 64-bit counter could wrap. Nothing is changed when an exception is raised.
         """
-        X, n = _count_rows(X)
+        X, n = _count_rows(X, "X")
         checked, magnitude = check_weights("weights", weights, n)
         # Hashed block by block, so a row that the family refuses may come after rows that were added.
         # The first block is refused before anything is reserved; later ones are taken back.
         done = 0
         try:
             for start, stop in self._blocks(n):
-                codes = self.family.hash(_cut_rows(X, start, stop))
+                codes = self._codes(self.family.hash, X, start, stop)
                 if start == 0:
                     for name, amount in (("counts", magnitude), ("total", magnitude), ("n_updates", n)):
                         self._reserve(name, amount)
@@ -187,19 +232,20 @@ class Race(MergeableSketch):
         except BaseException:
             for start, stop in self._blocks(done):
                 ones = np.ones(stop - start, dtype=np.int64)
-                codes = self.family.hash(_cut_rows(X, start, stop))
+                codes = self._codes(self.family.hash, X, start, stop)
                 self._scatter(codes, -(checked[start:stop] if checked.size else ones))
             raise
         if n == 0:
-            self.family.hash(X)
+            self._codes(self.family.hash, X, 0, 0)
         self._arrays["total"] += int(checked.sum()) if checked.size else n
         self._arrays["n_updates"] += n
         return self
 
     def _scatter(self, codes: NDArray[np.uint32], weights: NDArray[np.int64]) -> None:
         counts, kernel = self._arrays["counts"], backend_of(codes).scatter_add
-        # A thread owns whole repetitions, so that no two add into one counter.
-        block = max(1, _SCATTER_BLOCK // max(1, codes.shape[0]))
+        # A thread owns whole repetitions, so that no two add into one counter; as many as there are for
+        # it, since each range of repetitions reads its part of every row of codes.
+        block = max(-(-codes.shape[1] // get_num_threads()), _CODES_BLOCK // max(1, codes.shape[0]))
         map_blocks(lambda a, b: kernel(counts, codes, weights, a, b), codes.shape[1], block)
 
     # -- queries ----------------------------------------------------------------------------------
@@ -239,12 +285,12 @@ class Race(MergeableSketch):
         repetitions = self.family.n_hashes
         if groups is not None:
             groups = check_int("groups", groups, 1, repetitions)
-        Q, n = _count_rows(Q)
+        Q, n = _count_rows(Q, "Q")
         sums, std = np.empty(n), np.full(n, np.nan)
         if n == 0:
-            self.family.hash_query(Q)
+            self._codes(self.family.hash_query, Q, 0, 0)
         for start, stop in self._blocks(n):
-            codes = self.family.hash_query(_cut_rows(Q, start, stop))
+            codes = self._codes(self.family.hash_query, Q, start, stop)
             means = self._gather(codes)
             factor = 1.0
             if groups is not None:
@@ -288,6 +334,6 @@ class Race(MergeableSketch):
     def _gather(self, codes: NDArray[np.uint32]) -> NDArray[np.float64]:
         counts, kernel = self._arrays["counts"], backend_of(codes).gather_counts
         out = np.empty(codes.shape, dtype=np.float64)
-        block = max(1, _SCATTER_BLOCK // codes.shape[1])
+        block = max(1, _CODES_BLOCK // codes.shape[1])
         map_blocks(lambda a, b: kernel(counts, codes, out, a, b), codes.shape[0], block)
         return out

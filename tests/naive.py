@@ -1,10 +1,14 @@
 """Slow, obviously right references that the fast code is compared with, one section a structure."""
 
-import itertools
-import statistics
-import unicodedata
+from __future__ import annotations
 
-import xxhash
+import itertools
+import math
+import statistics
+from collections.abc import Iterable
+from fractions import Fraction
+
+import numpy as np
 
 # -- counting keys --------------------------------------------------------------------------------
 
@@ -76,6 +80,85 @@ def race_sums(
     return sums
 
 
+# -- minhash: the least of a set's tokens under random orders --------------------------------------
+
+_EMPTY = 2**32 - 1
+
+
+def _mix13(z: int) -> int:
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+    return z ^ (z >> 31)
+
+
+def _affine(h: int, a: int, b: int) -> int:
+    return (a * (h % 2**32) + ((h >> 32) ^ b)) % 2**32
+
+
+def minhash_permutations(tokens: Iterable[int], key: int, a: list[int], b: list[int]) -> list[int]:
+    """One signature: value k is the least of the tokens under the order of hash function k."""
+    words = [_mix13(token % 2**64 ^ key) for token in tokens]
+    if not words:
+        return [_EMPTY] * len(a)
+    return [min(_EMPTY - 1, *(_affine(h, *ab) for h in words)) for ab in zip(a, b, strict=True)]
+
+
+def minhash_one_permutation(
+    tokens: Iterable[int], key: int, multiplier: int, walk_key: int, rank_key: int, m: int
+) -> list[int]:
+    """One signature: every bin the least of its tokens, empty bins copied from a random full one."""
+    bins: dict[int, int] = {}
+    for token in tokens:
+        h = _mix13(token % 2**64 ^ key)
+        k = (h * multiplier % 2**64 >> 32) * m >> 32
+        bins[k] = min(bins.get(k, _EMPTY), h % 2**32 >> 1)
+    if not bins:
+        return [_EMPTY] * m
+    signature = []
+    for k in range(m):
+        walk = [(_mix13(walk_key ^ k << 32 ^ t) >> 32) * m >> 32 for t in range(1 + math.isqrt(m))]
+        rest = sorted(bins, key=lambda full: _mix13(rank_key ^ k << 32 ^ full))
+        donor = next(d for d in [k, *walk, *rest] if d in bins)
+        signature.append(bins[donor])
+    return signature
+
+
+def minhash_fast_similarity(
+    tokens: Iterable[int], key: int, multipliers: list[int], a: list[int], b: list[int]
+) -> list[int]:
+    """One signature: each bin keeps its first token by (round, value); the last round hits every bin."""
+    words = [_mix13(token % 2**64 ^ key) for token in tokens]
+    m, rounds = len(a), len(multipliers)
+    if not words:
+        return [_EMPTY] * m
+    signature = []
+    for k in range(m):
+        order = []
+        for h in words:
+            for r, multiplier in enumerate(multipliers):
+                if (h * multiplier % 2**64 >> 32) * m >> 32 == k:
+                    value = h % 2**32 if r == 0 else _EMPTY - h % 2**32
+                    order.append((r, value >> (r + 1), 31 - r))
+            order.append((rounds, _affine(h, a[k], b[k]) >> rounds, 32 - rounds))
+        r, value, bits = min(order)
+        signature.append(min((2**r - 1) * 2 ** (32 - r) + value, _EMPTY - 1))
+        assert value < 2**bits
+    return signature
+
+
+def concatenate(values: list[int], key: int, n_buckets: int) -> int:
+    """The code of one hash function from its `power` values."""
+    z = key
+    for value in values:
+        z = _mix13(z ^ value)
+    return (z >> 32) * n_buckets >> 32
+
+
+def jaccard(x: Iterable[int], y: Iterable[int]) -> float:
+    x, y = set(x), set(y)
+    return len(x & y) / len(x | y) if x | y else 1.0
+
+
 # ---- Text: words, normalisation and shingles, with Python's own Unicode database and the xxhash package
 
 
@@ -87,6 +170,8 @@ def lower_one_to_one(character: str) -> str:
 
 def stands_alone(character: str) -> bool:
     """Characters of scripts written without spaces, told by their names."""
+    import unicodedata
+
     name = unicodedata.name(character, "")
     script = name.startswith(
         ("CJK UNIFIED", "CJK COMPATIBILITY IDEO", "HIRAGANA", "HENTAI", "THAI ", "LAO ", "KHMER ", "MYANMAR ")
@@ -96,6 +181,8 @@ def stands_alone(character: str) -> bool:
 
 def words(text: str) -> list[str]:
     """Words in the order of the text, lower-cased."""
+    import unicodedata
+
     found: list[str] = []
     state = "separator"
     for character in text:
@@ -117,6 +204,8 @@ def words(text: str) -> list[str]:
 
 def shingles(document: bytes, unit: str, size: int, seed: int) -> tuple[int, list[int]]:
     """Status of a document (0 fine, 1 empty, 2 not UTF-8) and the hashes of its shingles."""
+    import xxhash
+
     try:
         found = words(document.decode("utf-8"))
     except UnicodeDecodeError:
@@ -129,3 +218,70 @@ def shingles(document: bytes, unit: str, size: int, seed: int) -> tuple[int, lis
         text = " ".join(found)
         texts = [text[i : i + size] for i in range(max(1, len(text) - size + 1))]
     return 0, [xxhash.xxh3_64_intdigest(text.encode("utf-8"), seed) for text in texts]
+
+
+# -- projections ----------------------------------------------------------------------------------
+
+
+def exact_product(vector: list[float], row: list[float]) -> Fraction:
+    """The dot product without any rounding."""
+    return sum((Fraction(w) * Fraction(x) for w, x in zip(vector, row, strict=True)), Fraction(0))
+
+
+def sign_codes(
+    vectors: list[list[float]], X: list[list[float]], n_hashes: int, power: int
+) -> list[list[int]]:
+    """Bit k of code h: whether vector k n_hashes + h has a product of at least 0 with the row."""
+    return [
+        [
+            sum(1 << k for k in range(power) if exact_product(vectors[k * n_hashes + h], row) >= 0)
+            for h in range(n_hashes)
+        ]
+        for row in X
+    ]
+
+
+def step_codes(
+    vectors: list[list[float]],
+    offsets: list[float],
+    width: float,
+    keys: list[int],
+    n_buckets: int,
+    X: list[list[float]],
+    power: int,
+) -> list[list[int]]:
+    """p-stable codes: steps of exact products, mixed and reduced."""
+    codes = []
+    for row in X:
+        words = list(keys)
+        for place, (vector, offset) in enumerate(zip(vectors, offsets, strict=True)):
+            step = math.floor((float(exact_product(vector, row)) + offset) / width)
+            h = place % len(keys)
+            words[h] = _mix13(words[h] ^ (step % 2**64))
+        codes.append([(word >> 32) * n_buckets >> 32 for word in words])
+    return codes
+
+
+def hadamard_products(signs: np.ndarray, X: np.ndarray) -> np.ndarray:
+    """Every row times H D3 H D2 H D1 of every block of signs, by dense matrices."""
+    size = signs.shape[2]
+    H = np.array([[(-1.0) ** bin(i & j).count("1") for j in range(size)] for i in range(size)])
+    padded = np.zeros((len(X), size))
+    padded[:, : X.shape[1]] = X
+    products = []
+    for first, second, third in signs.astype(float):
+        products.append((((padded * first) @ H * second) @ H * third) @ H)
+    return np.concatenate(products, axis=1) / size**1.5
+
+
+def hashed_products(key: int, quantiles: list[float], X: list[list[float]], n_values: int) -> np.ndarray:
+    """Products of rows and vectors whose entries are hashed from the numbers of feature and vector."""
+    n_words = -(-n_values // 5)
+    products = np.zeros((len(X), 5 * n_words))
+    for i, row in enumerate(X):
+        for feature, x in enumerate(row):
+            for g in range(n_words):
+                word = _mix13((_mix13(feature ^ key) + g * 0x9E3779B97F4A7C15) % 2**64)
+                for e in range(5):
+                    products[i, e * n_words + g] += x * quantiles[word >> 12 * e & 4095]
+    return products[:, :n_values]

@@ -13,7 +13,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from mergesketch import CountMinSketch, CountSketch, HeavyHitters, MergeableSketch, Race
-from mergesketch.lsh import HashFamily
+from mergesketch.lsh import HashFamily, MinHash, PStable, SignedRandomProjection
 from mergesketch.lsh.random import random_uint64
 
 
@@ -68,6 +68,33 @@ FAMILIES: dict[str, Family] = {
         lambda n_hashes, seed: ToyFamily(n_features=6, n_hashes=n_hashes, seed=seed),
         lambda rng, n: rng.integers(0, 4, (n, 6)),
     ),
+    "MinHash": Family(lambda n_hashes, seed: MinHash(n_hashes, seed=seed), _sets),
+    "MinHash, one permutation": Family(
+        lambda n_hashes, seed: MinHash(n_hashes, power=2, n_buckets=64, scheme="one-permutation", seed=seed),
+        _sets,
+    ),
+    "MinHash, fast similarity": Family(
+        lambda n_hashes, seed: MinHash(n_hashes, n_buckets=100, scheme="fast-similarity", seed=seed), _sets
+    ),
+    "SignedRandomProjection": Family(
+        lambda n_hashes, seed: SignedRandomProjection(12, n_hashes, power=4, seed=seed), _dense
+    ),
+    "SignedRandomProjection, Hadamard": Family(
+        lambda n_hashes, seed: SignedRandomProjection(
+            12, n_hashes, power=3, projection="hadamard", n_buckets=5, seed=seed
+        ),
+        _dense,
+    ),
+    "SignedRandomProjection, sparse": Family(
+        lambda n_hashes, seed: SignedRandomProjection(
+            None, n_hashes, power=2, projection="sparse", seed=seed
+        ),
+        _dense,
+    ),
+    "PStable": Family(lambda n_hashes, seed: PStable(12, n_hashes, power=2, seed=seed), _dense),
+    "PStable, absolute distance": Family(
+        lambda n_hashes, seed: PStable(12, n_hashes, p=1, width=3.0, n_buckets=1000, seed=seed), _dense
+    ),
 }
 
 
@@ -99,8 +126,8 @@ def _join_arrays(batches: Sequence[tuple]) -> tuple:
     return tuple(np.concatenate(column) for column in zip(*batches, strict=True))
 
 
-def _join_keys(batches: Sequence[tuple]) -> tuple:
-    return [key for keys, _ in batches for key in keys], np.concatenate([counts for _, counts in batches])
+def _join_lists(batches: Sequence[tuple]) -> tuple:
+    return [row for rows, _ in batches for row in rows], np.concatenate([weights for _, weights in batches])
 
 
 _KEY_TYPES: dict[str, st.SearchStrategy[Any]] = {
@@ -145,7 +172,7 @@ _SEEDS = st.integers(0, 2**64 - 1) | st.integers(0, 2)
 
 def _between_truth_and_plain(whole: Any, merged: Any, batches: Sequence[tuple]) -> None:
     plain = CountMinSketch(whole.n_rows, whole.n_buckets, seed=whole.seed)
-    keys, counts = _join_keys(batches)
+    keys, counts = _join_lists(batches)
     plain.update(keys, counts)
     distinct = list(dict.fromkeys(keys))
     truth = [sum(c for k, c in zip(keys, counts, strict=True) if k == key) for key in distinct]
@@ -166,6 +193,11 @@ def _race_batches(sketch: Any) -> st.SearchStrategy[tuple]:
     return rows.flatmap(lambda X: st.tuples(st.just(X), _counts(len(X), -5)))
 
 
+def _set_batches(sketch: Any) -> st.SearchStrategy[tuple]:
+    rows = st.lists(hnp.arrays(np.uint64, st.integers(0, 6), elements=st.integers(0, 20)), max_size=8)
+    return rows.flatmap(lambda X: st.tuples(st.just(X), _counts(len(X), -5)))
+
+
 _TABLE = st.tuples(st.integers(1, 4), st.integers(1, 9) | st.just(1000), _SEEDS)
 
 ENTRIES: dict[str, Entry] = {
@@ -173,7 +205,7 @@ ENTRIES: dict[str, Entry] = {
         CountMinSketch,
         _TABLE.map(lambda t: CountMinSketch(t[0], t[1], seed=t[2])),
         _key_batches(0),
-        _join_keys,
+        _join_lists,
         _large_keys,
         [*_BAD_KEYS, (["a"], [-1])],
         counters=("counts", "total", "n_updates"),
@@ -182,7 +214,7 @@ ENTRIES: dict[str, Entry] = {
         CountMinSketch,
         _TABLE.map(lambda t: CountMinSketch(t[0], t[1], conservative=True, seed=t[2])),
         _key_batches(0),
-        _join_keys,
+        _join_lists,
         _large_keys,
         [*_BAD_KEYS, (["a"], [-1])],
         linear=False,
@@ -194,7 +226,7 @@ ENTRIES: dict[str, Entry] = {
         CountSketch,
         _TABLE.map(lambda t: CountSketch(t[0], t[1], seed=t[2])),
         _key_batches(-5),
-        _join_keys,
+        _join_lists,
         _large_keys,
         _BAD_KEYS,
         counters=("counts", "total", "n_updates"),
@@ -207,7 +239,7 @@ ENTRIES: dict[str, Entry] = {
             lambda t: HeavyHitters(t[0], n_rows=4, n_buckets=4096, max_key_bytes=16, seed=t[1])
         ),
         _key_batches(0),
-        _join_keys,
+        _join_lists,
         _large_keys,
         [*_BAD_KEYS, (["a"], [-1]), (["x" * 17], None), (["é" * 9], None)],
         linear=False,
@@ -232,6 +264,17 @@ ENTRIES: dict[str, Entry] = {
             ([[0] * 9], None),
             (None, None),
         ],
+        counters=("counts", "total", "n_updates"),
+    ),
+    "Race of sets": Entry(
+        Race,
+        st.tuples(st.integers(1, 4), st.integers(2, 50), _SEEDS).map(
+            lambda t: Race(MinHash(t[0], n_buckets=t[1], scheme="permutations", seed=t[2]))
+        ),
+        _set_batches,
+        _join_lists,
+        lambda rng, sketch: (_sets(rng, 30_000), rng.integers(-3, 4, 30_000)),
+        [([[0.5]], None), (["a"], None), (3, None), (([1, 2], [0, 1]), None), ([[1], [2]], [1])],
         counters=("counts", "total", "n_updates"),
     ),
 }

@@ -61,15 +61,43 @@ def test_keys_come_back_in_their_type() -> None:
         assert top(np.array([-1, -1, 7], dtype=dtype)) == [-1, 7]
     assert top(np.array([200, 200, 7], dtype=np.uint8)) == [200, 7]
     assert top(np.array([2**63, 2**63, 7], dtype=np.uint64)) == [2**63, 7]
+    assert top(range(3, 4)) == [3]
+    assert top((3, 3)) == [3]
+    for dtype in ("U5", object, np.dtypes.StringDType()):
+        assert top(np.array(["é", "é", "b"], dtype=dtype)) == ["é", "b"]
+    assert top(np.array([5, 5, -6], dtype=object)) == [5, -6]
+    assert top(pa.array([5, 5, -6])) == [5, -6]
+    assert top(pa.array([2**63, 2**63, 6], pa.uint64())) == [2**63, 6]
+    assert top(pa.chunked_array([["x", "a"], [], ["a"]])) == ["a", "x"]
+    assert top(pa.array(["a", "a", "b"]).dictionary_encode()) == ["a", "b"]
+    assert top(pa.array(["skipped", "é", "é", "b"]).slice(1)) == ["é", "b"]
+    for nothing in (
+        [],
+        (),
+        range(0),
+        np.array([], dtype=np.int8),
+        pa.array([], pa.string()),
+        pa.array([], pa.int8()),
+    ):
+        assert top(nothing) == []
     for key in top(np.array([200, 7])) + top(["a"]) + top([b"a"]):
         assert type(key) in (int, str, bytes)
 
 
 def test_long_keys() -> None:
+    import pyarrow as pa
+
     sketch = HeavyHitters(0.01, max_key_bytes=10).update(["x" * 10, "é" * 5])
     assert {key for key, _ in sketch.top()} == {"x" * 10, "é" * 5}
     before = sketch.copy()
-    for long in (["x" * 11], ["é" * 6], [b"x" * 11], ["short", "x" * 11], np.array([b"x" * 11])):
+    for long in (
+        ["x" * 11],
+        ["é" * 6],
+        [b"x" * 11],
+        ["short", "x" * 11],
+        np.array([b"x" * 11]),
+        pa.array(["x" * 11]),
+    ):
         with pytest.raises(ValueError, match=r"keys must have at most max_key_bytes=10 bytes, got one of 1"):
             sketch.update(long)
         assert sketch == before
@@ -170,13 +198,22 @@ def test_the_table_is_a_count_min_table() -> None:
 
 def test_more_candidates_than_room() -> None:
     """A table far too small makes every key look frequent: the largest estimates are kept."""
-    sketch = HeavyHitters(0.5, n_rows=1, n_buckets=1, max_key_bytes=8)
-    assert sketch.n_candidates == 4
-    sketch.update(np.arange(100))
-    kept = [key for key, _ in sketch.top()]
-    assert len(kept) == 4
-    other = HeavyHitters(0.5, n_rows=1, n_buckets=1, max_key_bytes=8).update(np.arange(100)[::-1])
-    assert [key for key, _ in other.top()] == kept
+    keys = np.concatenate([np.arange(100), np.arange(40)])
+    for n_buckets in (1, 3):
+        sketch = HeavyHitters(0.5, n_rows=1, n_buckets=n_buckets, max_key_bytes=8).update(keys)
+        assert sketch.n_candidates == 4
+        other = HeavyHitters(0.5, n_rows=1, n_buckets=n_buckets, max_key_bytes=8)
+        for part in np.array_split(keys[::-1], 3):
+            other = other | other.empty_like().update(part)
+        assert other.top() == sketch.top()
+    # Where keys of three heavy buckets compete, those of the heaviest one stay.
+    uneven = HeavyHitters(0.01, n_rows=1, n_buckets=3, max_key_bytes=8, seed=1)
+    uneven.update(np.arange(1000))
+    kept = [key for key, _ in uneven.top()]
+    assert len(kept) == uneven.n_candidates == 200
+    estimates = uneven.query(np.arange(1000))
+    assert (estimates == estimates.max()).sum() > 200
+    assert set(uneven.query(kept)) == {estimates.max()}
 
 
 def test_weights_count_as_repetitions() -> None:

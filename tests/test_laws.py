@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import inspect
 import operator
 import pickle
 from collections.abc import Iterator, Mapping
@@ -47,6 +48,12 @@ def snapshot(sketch: Any) -> dict[str, Any]:
     return {name: state.array.copy() for name, state in sketch.state.items()}
 
 
+def with_array(sketch: Any, name: str, array: np.ndarray) -> Any:
+    """A copy of `sketch` with another array in its state, as if it had been loaded so."""
+    twin = sketch.copy()
+    return twin._adopt({**twin._arrays, name: array})
+
+
 def assert_unchanged(sketch: Any, before: dict[str, Any]) -> None:
     after = snapshot(sketch)
     assert after.keys() == before.keys()
@@ -71,7 +78,11 @@ def test_every_public_sketch_class_is_in_the_registry() -> None:
 
 
 def test_every_family_is_in_the_registry() -> None:
-    ours = {n for n, cls in HashFamily._registry.items() if cls.__module__.startswith("mergesketch.")}
+    ours = {
+        n
+        for n, cls in HashFamily._registry.items()
+        if cls.__module__.startswith("mergesketch.") and not inspect.isabstract(cls)
+    }
     assert ours <= {family.name for family in FAMILIES.values()}
 
 
@@ -149,10 +160,11 @@ def test_merging_leaves_the_others_alone(entry: Entry, data: st.DataObject) -> N
     a | b
     assert_unchanged(a, before_a)
     assert_unchanged(b, before_b)
-    twice = a | a
+    thrice = a.copy()
+    thrice.merge(thrice, thrice)
+    assert thrice == a | a | a
     a.merge(b)
     assert_unchanged(b, before_b)
-    assert twice == built(empty, batches[0]).merge(built(empty, batches[0]))
 
 
 @every_sketch
@@ -330,13 +342,13 @@ def test_counters_widen_or_raise_and_never_wrap(entry: Entry, data: st.DataObjec
         spec = specs[name]
         for sign in (1, -1) if entry.linear else (1,):
             if spec.widens_to is not None:
-                edge = sketch.copy()
-                edge._arrays[name][...] = sign * np.iinfo(spec.dtype).max
+                edge = with_array(
+                    sketch, name, np.full(spec.shape, sign * np.iinfo(spec.dtype).max, spec.dtype)
+                )
                 expected = edge._arrays[name].astype(object) + other._arrays[name].astype(object)
                 edge.merge(other)
                 assert (edge._arrays[name].astype(object) == expected).all()
-            full = sketch.copy()
-            full._arrays[name] = np.full(spec.shape, sign * np.iinfo(np.int64).max)
+            full = with_array(sketch, name, np.full(spec.shape, sign * np.iinfo(np.int64).max))
             before, other_before = snapshot(full), snapshot(other)
             if other._arrays[name].any():
                 with pytest.raises(OverflowError, match=f"{entry.cls.__name__}.{name} cannot count beyond"):

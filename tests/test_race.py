@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from mergesketch import Race
 from mergesketch.lsh import HashFamily
+from mergesketch.lsh.validation import check_sets
 from registry import ToyFamily
 
 ROWS = hnp.arrays(np.int64, st.tuples(st.integers(0, 12), st.just(5)), elements=st.integers(0, 3))
@@ -179,9 +180,7 @@ class SetFamily(ToyFamily):
     """One code a row from whatever form rows have: the least token, as a set of sparse or ragged input."""
 
     def hash(self, X: Any) -> np.ndarray:
-        if scipy.sparse.issparse(X):
-            X = (X.indices, X.indptr)
-        tokens, offsets = (np.asarray(part) for part in X)
+        tokens, offsets = check_sets(X)
         least = [min(tokens[a:b].tolist(), default=0) % 4 for a, b in itertools.pairwise(offsets)]
         return np.repeat(np.array(least, dtype=np.uint32).reshape(-1, 1), self.n_hashes, axis=1)
 
@@ -212,6 +211,14 @@ def test_a_bad_row_after_good_blocks_is_taken_back() -> None:
         assert race.total == 100
 
 
+def test_a_tuple_of_two_rows_is_not_taken_for_a_set() -> None:
+    race = Race(ToyFamily(2, 10))
+    with pytest.raises(ValueError, match="got 1 that it takes for 2; pass dense rows as an array"):
+        race.update(((1, 2), (0, 2)))
+    assert race.n_updates == 0
+    assert race.update([(1, 2), (0, 2)]).n_updates == 2
+
+
 def test_density_needs_rows() -> None:
     race = Race(ToyFamily(5, 10))
     assert race.query(clusters(0, 3)).tolist() == [0, 0, 0]
@@ -225,6 +232,8 @@ def test_bad_arguments() -> None:
         Race(5)
     with pytest.raises(TypeError, match="family must be a HashFamily, got str"):
         Race.for_error("srp", 0.1)
+    with pytest.raises(ValueError, match=r"family must have at most \d+ buckets"):
+        Race(ToyFamily(5, 10, n_buckets=2**32))
     family = ToyFamily(5, 10)
     for name, bad in (("relative_error", 0.0), ("confidence", 1.0), ("density", 0.0), ("density", 1.0)):
         arguments = {"relative_error": 0.1, name: bad}

@@ -48,7 +48,9 @@ def with_header(data: bytes, header: Any, *, sign: bool = True) -> bytes:
     """`data` under another header; with `sign`, under one whose checksum is right, as a forger's would be."""
     if sign:
         metadata = {k: v for k, v in header["__metadata__"].items() if k != "header_xxh3"}
-        names = {"I32": "int32", "I64": "int64", "U64": "uint64", "U8": "uint8", "U16": "uint16"}
+        names = {
+            "I32": "int32", "I64": "int64", "U64": "uint64", "U8": "uint8", "U16": "uint16", "F32": "float32",
+        }  # fmt: skip
         shapes = {n: [names[e["dtype"]], e["shape"]] for n, e in header.items() if n != "__metadata__"}
         text = json.dumps([metadata, shapes], sort_keys=True)
         header["__metadata__"] = {**metadata, "header_xxh3": xxhash.xxh3_64_hexdigest(text.encode())}
@@ -305,6 +307,8 @@ def test_hostile_array_entries(hostile: Any, tmp_path: Path) -> None:
     assert header["counts"] == {"dtype": "I32", "shape": [3, 50], "data_offsets": [16, 616]}
     header["counts"] = hostile
     assert_refused(with_header(data, header, sign=False), tmp_path / "a")
+    if isinstance(hostile, dict) and hostile["dtype"] in ("I32", "F32"):
+        assert_refused(with_header(data, header), tmp_path / "a", "do not fit its length|expected counts as")
 
 
 HOSTILE_TEXTS = {
@@ -382,9 +386,16 @@ def test_configurations_that_are_no_json(text: str, tmp_path: Path) -> None:
     )
 
 
+def test_a_configuration_that_only_python_takes_for_json(tmp_path: Path) -> None:
+    def change(header: dict[str, Any]) -> None:
+        header["__metadata__"]["config"] = header["__metadata__"]["config"].replace("0.25", "NaN")
+
+    assert_refused(forged(SKETCHES["HeavyHitters"], change), tmp_path / "a", "NaN is not JSON")
+
+
 def test_a_race_of_a_hostile_family_allocates_nothing(tmp_path: Path) -> None:
     def change(header: dict[str, Any]) -> None:
-        family = {"family": "ToyFamily", "n_features": 4, "n_hashes": 2**40, "n_buckets": 2**32, "seed": 1}
+        family = {"family": "ToyFamily", "n_features": 4, "n_hashes": 2**40, "n_buckets": 2**28, "seed": 1}
         header["__metadata__"]["config"] = json.dumps({"family": family})
 
     assert_refused(forged(SKETCHES["Race"], change), tmp_path / "a", "expected counts as int32")

@@ -1,0 +1,197 @@
+"""The command line: what `mergesketch` accepts, and which command runs.
+
+The commands themselves are in `cli_dedup` and `cli_files`, which are imported only when
+they run, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from typing import Any
+
+from .comm import Communicator
+
+__all__ = ["parser", "run_command"]
+
+_RAW = argparse.RawDescriptionHelpFormatter
+
+_DESCRIPTION = """\
+Near-duplicate search among documents, and sketch files, alone or on many MPI ranks:
+start any command under `mpiexec -n N`; the output is the same for every N.
+"""
+
+_DEDUP_HELP = """\
+Find the groups of near-duplicate documents, and write one group a line as JSON.
+
+PATH is a folder or a file: a text file is one document, a line of .jsonl and .ndjson one, a row of
+.parquet one (needs pyarrow), and .gz may hold text or JSON lines. In folders, names that begin with a
+dot are left out and links to folders are not followed. Two documents are near-duplicates if the sets
+of their shingles (runs of 5 words) have a Jaccard similarity of at least the threshold; a group holds
+all that are linked by such pairs. Nothing that is read is ever changed.
+"""
+
+_DEDUP_EXAMPLES = """\
+examples:
+  mergesketch dedup articles/ --output groups.jsonl
+  mergesketch dedup src/ --include '*.py' --exclude tests --threshold 0.9
+  mpiexec -n 4 mergesketch dedup crawl-*.jsonl.gz --text-field content --output groups.jsonl
+
+Each line of the output is {"group": 0, "size": 2, "documents": [{"path": "a.jsonl", "line": 7}, ...]};
+"line" counts lines (or Parquet rows) from 1, and is null for a document that is a whole file.
+"""
+
+_MERGE_EXAMPLES = """\
+example:
+  mergesketch merge monday.sketch tuesday.sketch -o week.sketch
+
+The files must hold sketches of one class and configuration; the result is the sketch of all their data.
+"""
+
+
+def _whole(minimum: int) -> Callable[[str], int]:
+    def whole(text: str) -> int:
+        value = int(text)
+        if value < minimum:
+            raise argparse.ArgumentTypeError(f"must be at least {minimum}, got {value}")
+        return value
+
+    whole.__name__ = "integer"  # how argparse names the type in its messages
+    return whole
+
+
+def _threshold(text: str) -> float:
+    value = float(text)
+    if not 0.0 < value < 1.0:
+        raise argparse.ArgumentTypeError(f"must lie between 0 and 1, got {text}")
+    return value
+
+
+_threshold.__name__ = "number"
+
+
+def _add_dedup(commands: Any, threads: argparse.ArgumentParser) -> None:
+    dedup = commands.add_parser(
+        "dedup",
+        help="find groups of near-duplicate documents",
+        description=_DEDUP_HELP,
+        epilog=_DEDUP_EXAMPLES,
+        formatter_class=_RAW,
+        parents=[threads],
+    )
+    dedup.add_argument("paths", nargs="+", metavar="PATH", help="files and folders")
+    dedup.add_argument(
+        "--threshold",
+        type=_threshold,
+        default=0.7,
+        metavar="T",
+        help="least Jaccard similarity (default: 0.7)",
+    )
+    dedup.add_argument("--output", "-o", metavar="FILE", help="write the groups here, as JSON lines")
+    dedup.add_argument(
+        "--text-field", default="text", metavar="NAME", help="field or column of the text (default: text)"
+    )
+    dedup.add_argument(
+        "--include",
+        action="append",
+        default=[],
+        metavar="GLOB",
+        help="in folders, take only files whose name matches (with a slash: whose path below the folder "
+        "does); may be repeated",
+    )
+    dedup.add_argument(
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="GLOB",
+        help="in folders, leave out files and whole folders that match; may be repeated",
+    )
+    dedup.add_argument(
+        "--unit",
+        choices=["word", "character"],
+        default="word",
+        help="what shingles are runs of (default: word)",
+    )
+    dedup.add_argument(
+        "--shingle-size", type=_whole(1), default=5, metavar="N", help="length of a shingle (default: 5)"
+    )
+    dedup.add_argument(
+        "--hashes", type=_whole(1), default=128, metavar="N", help="hashes of a signature (default: 128)"
+    )
+    dedup.add_argument(
+        "--verify",
+        choices=["exact", "signature", "none"],
+        default="exact",
+        help="what decides on a candidate pair: its exact similarity (default; reads the files a second "
+        "time), the estimate by its signatures, or nothing",
+    )
+    dedup.add_argument(
+        "--seed", type=_whole(0), default=0, metavar="N", help="seed of the hashes (default: 0)"
+    )
+    dedup.add_argument(
+        "--strict", action="store_true", help="fail on a document that cannot be read, rather than skip it"
+    )
+    dedup.add_argument(
+        "--top", type=_whole(0), default=5, metavar="N", help="print the N largest groups (default: 5)"
+    )
+
+
+def _add_inspect_and_merge(commands: Any) -> None:
+    inspect = commands.add_parser("inspect", help="tell what sketch files hold")
+    inspect.add_argument("paths", nargs="+", metavar="FILE")
+    inspect.add_argument("--json", action="store_true", help="one JSON object a file")
+
+    merge = commands.add_parser(
+        "merge",
+        help="merge sketch files into one",
+        epilog=_MERGE_EXAMPLES,
+        formatter_class=_RAW,
+    )
+    merge.add_argument("paths", nargs="+", metavar="FILE")
+    merge.add_argument("--output", "-o", required=True, metavar="FILE", help="where the result is written")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    from .. import __version__
+
+    top = argparse.ArgumentParser("mergesketch", description=_DESCRIPTION, formatter_class=_RAW)
+    top.add_argument("--version", action="version", version=f"mergesketch {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    threads = argparse.ArgumentParser(add_help=False)
+    threads.add_argument(
+        "--threads",
+        type=_whole(1),
+        metavar="N",
+        help="threads of each rank (default: the node's cores divided by its ranks); never changes a result",
+    )
+    _add_dedup(commands, threads)
+    _add_inspect_and_merge(commands)
+    return top
+
+
+def run_command(arguments: Sequence[str] | None, comm: Communicator) -> int:
+    """Parse and run; the exit code. argparse itself ends the process on help and on wrong usage."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    # Compared before they are parsed, so that no rank can end here while another goes on.
+    comm.check_same("the command line", arguments)
+    with ExitStack() as stack:
+        if comm.rank > 0:
+            stack.enter_context(redirect_stdout(io.StringIO()))
+            stack.enter_context(redirect_stderr(io.StringIO()))
+        options = parser().parse_args(arguments)
+    if getattr(options, "threads", None) is not None:
+        from ..lsh.threads import set_num_threads
+
+        set_num_threads(options.threads)
+    if options.command == "dedup":
+        from .cli_dedup import dedup
+
+        return dedup(options, comm)
+    from .cli_files import inspect, merge
+
+    return (inspect if options.command == "inspect" else merge)(options, comm)

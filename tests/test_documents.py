@@ -1,0 +1,680 @@
+"""Documents from files: what is one, what its id is, what is skipped; and that ranks change none of it."""
+
+import gzip
+import io
+import json
+import os
+import socket
+import sys
+import threading
+from pathlib import Path
+
+import mergesketch.distributed.batches as batches_module
+import mergesketch.distributed.jsonl as jsonl_module
+import mergesketch.distributed.progress as progress_module
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mergesketch.distributed.chunks import assign
+from mergesketch.distributed.documents import DocumentSource
+from mergesketch.distributed.jsonl import line_blocks, parse_block
+from mergesketch.distributed.listing import list_files
+from mergesketch.errors import DistributedError, DocumentError
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def write(name, content) -> str:
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return name
+
+
+def write_lines(name, records) -> str:
+    text = "".join(json.dumps(record) + "\n" for record in records)
+    return write(name, gzip.compress(text.encode()) if name.endswith(".gz") else text)
+
+
+def documents(source) -> dict[int, bytes]:
+    """Every document of one rank by id."""
+    found = {}
+    for batch in source.batches():
+        assert (
+            batch.ids.dtype == np.uint64 and batch.data.dtype == np.uint8 and batch.offsets.dtype == np.int64
+        )
+        assert batch.offsets[0] == 0 and batch.offsets[-1] == len(batch.data)
+        assert batch.data.flags.writeable, "read-only arrays would compile every kernel once more"
+        for i, document in enumerate(batch.ids.tolist()):
+            assert document not in found
+            found[document] = batch.data[batch.offsets[i] : batch.offsets[i + 1]].tobytes()
+    assert list(found) == sorted(found)
+    return found
+
+
+def read(paths, **options):
+    """Texts with their names, and the summary."""
+    source = DocumentSource(paths, **options)
+    found = documents(source)
+    summary = source.finish()
+    assert summary.n_documents == len(found) == source.n_documents
+    return list(zip(source.name_of(list(found)), found.values(), strict=True)), summary
+
+
+# -- listing --------------------------------------------------------------------------------------
+
+
+def listed(*paths, **options) -> list[str]:
+    return [file.path for file in list_files(paths, **options).files]
+
+
+def test_folders_are_walked_in_the_order_of_names():
+    for name in ["d/b.txt", "d/a/z", "d/B", "d/a.txt", "d/é", "e"]:
+        write(name, name)
+    assert listed("d") == ["d/B", "d/a/z", "d/a.txt", "d/b.txt", "d/é"]
+    assert listed("e", "d/b.txt", "d")[:3] == ["e", "d/b.txt", "d/B"]
+    assert listed("./d/")[0] == "./d/B"
+
+
+def test_hidden_names_are_left_out_of_folders_but_may_be_named():
+    write("d/.git/x", "x")
+    write("d/.hidden", "x")
+    write("d/seen", "x")
+    assert listed("d") == ["d/seen"]
+    assert listed("d/.hidden", "d/.git") == ["d/.hidden", "d/.git/x"]
+
+
+def test_patterns_choose_in_folders_only():
+    for name in ["d/a.py", "d/a.txt", "d/site/b.py", "d/sub/site.py", "d/sub/c.py", "x.txt"]:
+        write(name, "x")
+    assert listed("d", "x.txt", include=["*.py"]) == [
+        "d/a.py",
+        "d/site/b.py",
+        "d/sub/c.py",
+        "d/sub/site.py",
+        "x.txt",
+    ]
+    assert listed("d", include=["*.py"], exclude=["site"]) == ["d/a.py", "d/sub/c.py", "d/sub/site.py"]
+    assert listed("d", exclude=["sub/c*", "*.txt", "site"]) == ["d/a.py", "d/sub/site.py"]
+    assert listed("d", include=["sub/*.py"]) == ["d/sub/c.py", "d/sub/site.py"]
+    assert listed("d", include=["?.txt", "[b-c].py"]) == ["d/a.txt", "d/site/b.py", "d/sub/c.py"]
+    with pytest.raises(DocumentError, match=r"the folder d holds no file .* patterns leave"):
+        listed("d", include=["*.md"])
+
+
+def test_links_neither_loop_nor_count_twice():
+    write("d/real.txt", "x")
+    write("other/o.txt", "x")
+    os.symlink("../d", "d/loop")
+    os.symlink("real.txt", "d/zlink")
+    os.symlink("../other/o.txt", "d/olink")
+    os.symlink("nowhere", "d/dangling")
+    found = list_files(["d", "d/real.txt", "d/zlink", "./d"])
+    assert [file.path for file in found.files] == ["d/olink", "d/real.txt"]
+    assert found.refused[0] == ("d/dangling", "No such file or directory")
+    os.symlink("d", "to_d")
+    assert listed("to_d") == ["to_d/olink", "to_d/real.txt"]
+
+
+def test_special_files_are_never_opened():
+    write("d/a.txt", "text")
+    os.mkfifo("d/pipe")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("d/socket")
+        found, summary = read("d")
+    assert [name for name, _ in found] == [("d/a.txt", None)]
+    assert summary.n_skipped == 2
+    assert summary.skipped == [("d/pipe", "not a regular file"), ("d/socket", "not a regular file")]
+    with pytest.raises(DocumentError, match=r"d/pipe: not a regular file"):
+        DocumentSource("d", strict=True)
+    with pytest.raises(DocumentError, match=r"d/pipe: it is neither a file nor a folder"):
+        DocumentSource("d/pipe")
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("missing", "cannot read missing: No such file or directory"),
+        ("empty", "the folder empty holds no file"),
+        ("a\0b", "cannot read 'a.x00b'"),
+        ("x" * 300, "File name too long"),
+    ],
+)
+def test_wrong_paths(path, message):
+    os.mkdir("empty")
+    os.mkdir("empty/sub")
+    write("empty/.hidden", "x")
+    with pytest.raises(DocumentError, match=message):
+        DocumentSource(path)
+
+
+def test_wrong_arguments():
+    for wrong in ([], [3], b"x"):
+        with pytest.raises((TypeError, ValueError), match=r"paths must be"):
+            DocumentSource(wrong)
+    write("a", "x")
+    with pytest.raises(TypeError, match=r"text_field must be a string, got 3"):
+        DocumentSource("a", text_field=3)
+    with pytest.raises(ValueError, match=r"batch_bytes must be an integer of at least 1, got 0"):
+        DocumentSource("a", batch_bytes=0)
+
+
+def test_very_deep_folders():
+    path = Path("d", *["x" * 200] * 30)
+    descriptor = os.open(".", os.O_RDONLY)
+    for part in path.parts:  # the whole path is longer than the system takes in one call
+        os.mkdir(part, dir_fd=descriptor)
+        below = os.open(part, os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = below
+    os.close(descriptor)
+    write("d/a.txt", "x")
+    found = list_files(["d"])
+    assert [file.path for file in found.files] == ["d/a.txt"]
+    assert [reason for _, reason in found.refused] == ["cannot be listed: File name too long"]
+
+
+# -- text files -----------------------------------------------------------------------------------
+
+
+def test_text_files():
+    write("d/a", "one")
+    write("d/b.json", "{}")
+    write("d/c", b"")
+    write("d/e", b"\xef\xbb\xbfmarked")
+    write("d/f.gz", gzip.compress(b"zipped") + gzip.compress(b" twice"))
+    write("d/g.txt.GZ", gzip.compress(b"\xef\xbb\xbfx"))
+    found, summary = read("d")
+    assert found == [
+        (("d/a", None), b"one"),
+        (("d/b.json", None), b"{}"),
+        (("d/c", None), b""),
+        (("d/e", None), b"marked"),
+        (("d/f.gz", None), b"zipped twice"),
+        (("d/g.txt.GZ", None), b"x"),
+    ]
+    assert summary.bytes_read == sum(path.stat().st_size for path in Path("d").iterdir())
+
+
+def test_small_files_share_batches_and_a_large_one_has_its_own():
+    for i in range(20):
+        write(f"d/{i:02}", b"x" * 100)
+    write("d/10x", b"y" * 5000)
+    source = DocumentSource("d", batch_bytes=450)
+    sizes = [(len(batch.ids), len(batch.data)) for batch in source.batches()]
+    # One byte more than a file's size is needed to see that it has not grown.
+    assert sizes == [(4, 400), (4, 400), (3, 300), (1, 5000), (4, 400), (4, 400), (1, 100)]
+
+
+def test_batches_keep_their_contents_and_come_again():
+    for i in range(5):
+        write(f"d/{i}", str(i) * 10)
+    write("d/z.gz", "no gzip")
+    source = DocumentSource("d", batch_bytes=12)
+    next(source.batches())  # a pass that is not completed counts for nothing
+    kept = list(source.batches())
+    assert [bytes(batch.data) for batch in kept] == [str(i).encode() * 10 for i in range(5)]
+    source.report_skipped(kept[1].ids)
+    summary = source.finish()
+    assert (summary.n_documents, [name for name, _ in summary.skipped]) == (4, ["d/1", "d/z.gz"])
+    for _ in range(2):
+        assert list(documents(source).values()) == [bytes(batch.data) for batch in kept]
+        assert source.finish() == summary, "a second reading counted again"
+    os.remove("d/3")
+    with pytest.raises(DocumentError, match="the files have changed since they were first read"):
+        documents(source)
+    assert source.finish() == summary
+
+
+def test_many_empty_documents_are_bounded(monkeypatch):
+    monkeypatch.setattr(batches_module.BatchBuilder, "MAX_DOCUMENTS", 3)
+    for i in range(7):
+        write(f"d/{i}", "")
+    assert [len(batch.ids) for batch in DocumentSource("d").batches()] == [3, 3, 1]
+
+
+def test_files_that_change_after_they_were_listed():
+    for name in "abcde":
+        write(f"d/{name}", name * 10)
+    source = DocumentSource("d")
+    os.remove("d/a")
+    write("d/b", "bbb")
+    write("d/c", "c" * 100)
+    os.remove("d/d")
+    os.mkfifo("d/d")  # nobody writes into it
+    found = documents(source)
+    summary = source.finish()
+    assert next(iter(found.values())) == b"bbb" and b"eeeeeeeeee" in found.values()
+    assert summary.skipped[:2] == [("d/a", "No such file or directory"), ("d/c", "grew while it was read")]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_files_without_permission():
+    write("d/a", "x")
+    write("d/b", "x")
+    os.chmod("d/a", 0)
+    _, summary = read("d")
+    assert summary.skipped == [("d/a", "Permission denied")]
+
+
+def test_documents_that_are_too_long(monkeypatch):
+    monkeypatch.setattr("mergesketch.distributed.reading.MAX_DOCUMENT", 1000)
+    monkeypatch.setattr(jsonl_module, "MAX_DOCUMENT", 1000)
+    monkeypatch.setattr(jsonl_module, "BLOCK", 64)
+    write("d/a", "x" * 1001)
+    write("d/b", "x" * 1000)
+    write("d/c.gz", gzip.compress(bytes(10_000)))
+    write_lines("d/d.jsonl", [{"text": "one"}, {"text": "x" * 2000}, {"text": "two"}])
+    write_lines("d/e.jsonl", [{"text": "one"}, {"text": "x" * 2000}])
+    found, summary = read("d")
+    assert [text for _, text in found] == [b"x" * 1000, b"one", b"two", b"one"]
+    assert [name for name, _ in summary.skipped] == ["d/a", "d/c.gz", "d/d.jsonl:2", "d/e.jsonl:2"]
+    assert found[2][0] == ("d/d.jsonl", 3)
+
+
+# -- JSON lines -----------------------------------------------------------------------------------
+
+LINE_TEXTS = st.lists(
+    st.one_of(
+        st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), max_size=12).map(
+            str.encode
+        ),
+        st.binary(max_size=12).map(lambda line: line.replace(b"\n", b"")),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(LINE_TEXTS, st.booleans(), st.integers(1, 30), st.integers(1, 9))
+def test_ranges_own_every_line_once(lines, ended, range_bytes, read_bytes):
+    """However a file is cut into ranges, and whatever is read at a time."""
+    content = b"\n".join(lines) + (b"\n" if ended else b"")
+    expected = content.split(b"\n")
+    if expected[-1] == b"":
+        expected.pop()
+    found = []
+    for start in range(0, len(content), range_bytes):
+        stop = min(start + range_bytes, len(content))
+        position = max(0, start - 1)
+
+        def reader(n, state=[position]):  # noqa: B006
+            piece = content[state[0] : state[0] + min(n, read_bytes)]
+            state[0] += len(piece)
+            return piece
+
+        for block in line_blocks(reader, start, stop):
+            found += block.split(b"\n")
+    assert found == expected
+
+
+def test_a_range_without_a_line_is_not_read_on():
+    reads = []
+
+    def read_one(n):
+        reads.append(n)
+        assert len(reads) < 4
+        return b"x" * 100
+
+    assert list(line_blocks(read_one, 1000, 1200)) == []
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["text", "t", ""]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(JSON_VALUES.map(json.dumps) | st.text(max_size=8).map(lambda s: s.replace("\n", "")), max_size=6)
+)
+def test_lines_are_what_json_says(lines):
+    expected, refused = {}, set()
+    for i, line in enumerate(lines):
+        try:
+            value = json.loads(line)["text"]
+            assert isinstance(value, str)
+            expected[i] = value.encode()
+        except (ValueError, TypeError, KeyError, AssertionError, IndexError):
+            if line.strip(" \t\r"):
+                refused.add(i)
+    try:
+        block = "\n".join(lines).encode()
+    except UnicodeEncodeError:
+        block = "\n".join(lines).encode(errors="replace")
+        return
+    got = parse_block(block, "text")
+    assert dict(zip(got.records, got.texts, strict=True)) == expected
+    assert {i for i, _ in got.problems} == refused
+    assert got.n_lines == max(1, len(lines))
+
+
+BAD_LINES = [
+    (b"{", "not JSON"),
+    (b'{"text": "a"} x', "not JSON"),
+    (b"[" * 100_000, "not JSON"),
+    (b"[1]", "not a JSON object"),
+    (b'"text"', "not a JSON object"),
+    (b'{"other": 1}', "no field 'text'"),
+    (b'{"text": null}', "the field 'text' is null, not a string"),
+    (b'{"text": ["a"]}', "the field 'text' is list, not a string"),
+    (b'{"text": "\xff"}', "not UTF-8"),
+    (b'{"text": "\\ud800"}', "not Unicode: the text has half a surrogate pair"),
+]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.ndjson", "a.jsonl.gz"])
+@pytest.mark.parametrize("chunk_bytes", [1 << 24, 40])
+def test_bad_lines_are_skipped_and_named(name, chunk_bytes):
+    good = [b'{"text": "first"}', b"", b"  \r", b'{"x": 1, "text": "caf\\u00e9 \xc3\xa9"}\r']
+    content = b"\n".join([*good, *(line for line, _ in BAD_LINES), b'{"text": "last"}'])
+    write(name, gzip.compress(content) if name.endswith("gz") else content)
+    found, summary = read(name, chunk_bytes=chunk_bytes)
+    last = len(good) + len(BAD_LINES) + 1
+    assert found == [
+        ((name, 1), b"first"),
+        ((name, 4), "café é".encode()),
+        ((name, last), b"last"),
+    ]
+    assert summary.skipped == [(f"{name}:{5 + i}", why) for i, (_, why) in enumerate(BAD_LINES)]
+    with pytest.raises(DocumentError, match=r"not JSON .strict"):
+        documents(DocumentSource(name, chunk_bytes=chunk_bytes, strict=True))
+
+
+def test_a_mark_at_the_beginning_of_json_lines():
+    write("a.jsonl", b'\xef\xbb\xbf{"text": "x"}\n{"text": "y"}\n')
+    write("b.jsonl.gz", gzip.compress(b'\xef\xbb\xbf{"text": "z"}'))
+    found, _ = read(["a.jsonl", "b.jsonl.gz"])
+    assert [text for _, text in found] == [b"x", b"y", b"z"]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
+def test_a_wrong_field_is_an_error_that_names_the_fields(name):
+    write_lines(name, [{"title": "x", "body": "y"}, {"title": "x", "id": 1}])
+    with pytest.raises(DocumentError, match=f"{name} has no field 'text'.*'title', 'body', 'id'"):
+        DocumentSource(name)
+    found, _ = read(name, text_field="title")
+    assert [text for _, text in found] == [b"x", b"x"]
+
+
+def test_a_field_that_only_some_records_lack_is_no_error():
+    write_lines("a.jsonl", [{"title": "x"}] * 5 + [{"text": "y"}])
+    found, summary = read("a.jsonl")
+    assert [text for _, text in found] == [b"y"] and summary.n_skipped == 5
+
+
+def test_an_empty_or_foreign_file_of_lines_is_no_wrong_field():
+    write("d/a.jsonl", "")
+    write("d/b.jsonl", "not json\n\n")
+    write("d/c.jsonl.gz", b"not gzip")
+    found, summary = read("d")
+    assert found == []
+    assert [name for name, _ in summary.skipped] == ["d/b.jsonl:1", "d/c.jsonl.gz"]
+
+
+def test_ids_grow_with_files_and_lines():
+    write("d/a.txt", "a")
+    write_lines("d/b.jsonl", [{"text": str(i)} for i in range(100)])
+    write("d/c.txt", "c")
+    source = DocumentSource("d", chunk_bytes=300)
+    found = documents(source)
+    source.finish()
+    assert list(found.values()) == [b"a", *(str(i).encode() for i in range(100)), b"c"]
+    assert source.name_of(list(found)) == [
+        ("d/a.txt", None),
+        *(("d/b.jsonl", i + 1) for i in range(100)),
+        ("d/c.txt", None),
+    ]
+    assert min(found) == 0 and max(found) >> 36 == len(source._plan) - 1
+    with pytest.raises(ValueError, match=r"ids must be ids of this source"):
+        source.name_of([1 << 60])
+
+
+def test_damaged_gzip():
+    lines = b"".join(
+        json.dumps({"text": f"{i} {os.urandom(30).hex()}"}).encode() + b"\n" for i in range(40_000)
+    )
+    whole = gzip.compress(lines)
+    write("d/a.jsonl.gz", whole[: len(whole) // 2])
+    write("d/b.gz", whole[: len(whole) // 2])
+    write("d/c.gz", b"\x1f\x8b\x08\x00" + b"\xff" * 100)
+    write("d/d.gz", whole[:-8] + bytes(8))
+    write("d/e.gz", "no gzip at all")
+    found, summary = read("d")
+    assert 5_000 < len(found) < 25_000
+    assert all(path == "d/a.jsonl.gz" for (path, _), _ in found)
+    assert summary.n_skipped == 5
+    assert summary.skipped[0][0] == f"d/a.jsonl.gz:{len(found) + 1}"
+    for name, (skipped, reason) in zip("bcde", summary.skipped[1:], strict=True):
+        assert skipped == f"d/{name}.gz" and reason.startswith("damaged: ")
+
+
+# -- Parquet --------------------------------------------------------------------------------------
+
+
+def write_parquet(name, columns, **options):
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(columns), name, **options)
+    return name
+
+
+@pytest.mark.parametrize("kind", ["string", "large_string", "dictionary", "binary"])
+def test_parquet(kind):
+    pa = pytest.importorskip("pyarrow")
+    texts = ["first", None, "", "caf\u00e9", *(f"row {i}" for i in range(20))]
+    column = pa.array(texts)
+    if kind == "dictionary":
+        column = column.dictionary_encode()
+    elif kind != "string":
+        column = column.cast(getattr(pa, kind)())
+    write_parquet("a.parquet", {"id": range(24), "text": column}, row_group_size=7)
+    found, summary = read("a.parquet", batch_bytes=20)
+    assert found == [
+        (("a.parquet", i + 1), text.encode()) for i, text in enumerate(texts) if text is not None
+    ]
+    assert summary.skipped == [("a.parquet:2", "null")]
+
+
+def test_parquet_rows_of_very_different_length():
+    """No batch is longer than it should be, though rows were counted by their average length."""
+    texts = ["x"] * 5000 + ["y" * 5000] * 100
+    write_parquet("a.parquet", {"text": texts})
+    source = DocumentSource("a.parquet", batch_bytes=12_000)
+    assert max(len(batch.data) for batch in source.batches()) <= 12_000
+    assert source.n_documents == 5100
+
+
+def test_wrong_parquet():
+    write_parquet("a.parquet", {"id": [1], "words": [["x"]]})
+    with pytest.raises(DocumentError, match=r"a.parquet has no column 'text'; it has 'id', 'words'"):
+        DocumentSource("a.parquet")
+    with pytest.raises(DocumentError, match=r"the column 'id' of a.parquet holds int64, not text"):
+        DocumentSource("a.parquet", text_field="id")
+    with pytest.raises(DocumentError, match=r"the column 'words' of a.parquet holds list"):
+        DocumentSource("a.parquet", text_field="words")
+    write("b.parquet", "no Parquet")
+    with pytest.raises(DocumentError, match=r"cannot read the Parquet file b.parquet"):
+        DocumentSource("b.parquet")
+
+
+def test_parquet_damaged_inside():
+    write_parquet("a.parquet", {"text": [os.urandom(50).hex() for _ in range(5000)]}, use_dictionary=False)
+    content = bytearray(Path("a.parquet").read_bytes())
+    content[1000:200_000] = bytes(199_000)
+    write("a.parquet", bytes(content))
+    source = DocumentSource("a.parquet")
+    with pytest.raises(DocumentError, match=r"cannot read the Parquet file a.parquet"):
+        documents(source)
+
+
+def test_parquet_without_pyarrow(monkeypatch):
+    write("a.parquet", "x")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(DocumentError, match=r"needs pyarrow: pip install 'mergesketch\[arrow\]'"):
+        DocumentSource("a.parquet")
+
+
+# -- what is skipped ------------------------------------------------------------------------------
+
+
+def test_documents_that_turn_out_unusable():
+    for name in "abc":
+        write(f"d/{name}", name)
+    source = DocumentSource("d")
+    (batch,) = source.batches()
+    source.report_skipped(batch.ids[[1]])
+    summary = source.finish()
+    assert (summary.n_documents, summary.skipped) == (2, [("d/b", "not UTF-8")])
+    source = DocumentSource("d", strict=True)
+    (batch,) = source.batches()
+    with pytest.raises(DocumentError, match=r"d/b: not UTF-8"):
+        source.report_skipped(batch.ids[[1]])
+
+
+def test_all_skipped_are_counted_and_the_first_named():
+    write("a.jsonl", "x\n" * 1000 + '{"text": "y"}\n')
+    _, summary = read("a.jsonl", chunk_bytes=100)
+    assert summary.n_skipped == 1000
+    assert [name for name, _ in summary.skipped] == [f"a.jsonl:{i + 1}" for i in range(100)]
+
+
+# -- progress -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("is_terminal", "progress"), [(True, True), (False, True), (True, False)])
+def test_progress_is_shown_on_terminals_only(is_terminal, progress, monkeypatch):
+    class Stream(io.StringIO):
+        def isatty(self):
+            return is_terminal
+
+    monkeypatch.setattr(progress_module, "DELAY", 0)
+    monkeypatch.setattr(sys, "stderr", Stream())
+    for i in range(5):
+        write(f"d/{i}", "x" * 1000)
+    documents(DocumentSource("d", progress=progress))
+    assert ("reading" in sys.stderr.getvalue()) == (is_terminal and progress)
+
+
+# -- ranks ----------------------------------------------------------------------------------------
+
+
+class ThreadRank:
+    """Enough of an mpi4py communicator for the source: ranks that are threads of this process."""
+
+    def __init__(self, size):
+        self.size, self.barrier, self.values = size, threading.Barrier(size), [None] * size
+        self.local = threading.local()
+
+    def Get_size(self):
+        return self.size
+
+    def Get_rank(self):
+        return self.local.rank
+
+    def Alltoallv(self):
+        raise NotImplementedError
+
+    def allgather(self, value):
+        self.values[self.local.rank] = value
+        self.barrier.wait()
+        values = list(self.values)
+        self.barrier.wait()
+        return values
+
+    def bcast(self, value, root):
+        return self.allgather(value)[root]
+
+    def Allreduce(self, _, array, op):
+        array[...] = sum(part.copy() for part in self.allgather(array.copy()))
+
+    def run(self, function):
+        results = [None] * self.size
+
+        def one(rank):
+            self.local.rank = rank
+            try:
+                results[rank] = function(self)
+            except Exception as error:
+                results[rank] = error
+
+        threads = [threading.Thread(target=one, args=(rank,)) for rank in range(self.size)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+            assert not thread.is_alive(), "a rank hangs"
+        return results
+
+
+@pytest.fixture
+def corpus():
+    """Every kind of file, good and bad."""
+    rng = np.random.default_rng(5)
+    for i in range(30):
+        write(f"d/{i % 3}/{i}.txt", "text " * int(rng.integers(0, 300)))
+    write_lines("d/a.jsonl", [{"text": "t" * int(rng.integers(0, 90))} for _ in range(300)])
+    write("d/b.jsonl", b'{"text": "a"}\nbad\n\n' * 200)
+    write_lines("d/c.jsonl.gz", [{"text": str(i)} for i in range(100)])
+    write("d/e.gz", "no gzip")
+    os.symlink("nowhere", "d/dangling")
+    return ["d", "d/1"]
+
+
+def test_any_number_of_ranks_reads_the_same(corpus):
+    pytest.importorskip("mpi4py")
+    alone = DocumentSource(corpus, chunk_bytes=500)
+    expected = documents(alone)
+    summary = alone.finish()
+    names = alone.name_of(list(expected))
+    assert summary.n_skipped == 202 and len(expected) == 30 + 300 + 200 + 100
+    for n_ranks in (2, 3, 4):
+
+        def one(comm):
+            source = DocumentSource(corpus, chunk_bytes=500, comm=comm)
+            found = documents(source)
+            told = source.finish()
+            return found, told, source.name_of(list(expected))
+
+        results = ThreadRank(n_ranks).run(one)
+        merged = {}
+        for found, told, named in results:
+            assert told == summary and named == names
+            assert found, "a rank had nothing to do"
+            assert not merged.keys() & found.keys()
+            merged |= found
+        assert merged == expected
+
+
+def test_an_error_reaches_every_rank(corpus):
+    def missing(comm):
+        DocumentSource("missing", comm=comm)
+
+    def different(comm):
+        DocumentSource(corpus, text_field=str(comm.Get_rank()), comm=comm)
+
+    for error in ThreadRank(3).run(missing):
+        assert isinstance(error, DistributedError)
+        assert "cannot read missing" in str(error)
+    for error in ThreadRank(3).run(different):
+        assert isinstance(error, DistributedError)
+        assert "ranks must agree on the documents to read" in str(error)
+
+
+@given(st.lists(st.integers(0, 1000), max_size=60), st.integers(1, 6))
+def test_shares_are_even(costs, n_ranks):
+    """The greedy rule's bound: no rank has more than the mean and the largest chunk."""
+    rank = assign(np.array(costs, dtype=np.int64), n_ranks)
+    loads = np.bincount(rank, weights=costs, minlength=n_ranks) if costs else np.zeros(n_ranks)
+    assert len(loads) == n_ranks and loads.sum() == sum(costs)
+    assert loads.max() <= sum(costs) / n_ranks + max(costs, default=0)

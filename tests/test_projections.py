@@ -1,0 +1,324 @@
+"""The projection families: codes against plain references, collisions against theory, exactness."""
+
+from __future__ import annotations
+
+import math
+
+import mergesketch
+import naive
+import numpy as np
+import pytest
+import scipy.sparse
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from mergesketch.lsh import PStable, SignedRandomProjection
+from scipy.integrate import quad
+
+FAMILIES = {
+    "gaussian": lambda d, h, **k: SignedRandomProjection(d, h, **{"power": 3, **k}),
+    "hadamard": lambda d, h, **k: SignedRandomProjection(d, h, projection="hadamard", **{"power": 3, **k}),
+    "sparse": lambda d, h, **k: SignedRandomProjection(d, h, projection="sparse", **{"power": 3, **k}),
+    "rehashed": lambda d, h, **k: SignedRandomProjection(d, h, n_buckets=11, **{"power": 5, **k}),
+    "l2": lambda d, h, **k: PStable(d, h, **{"power": 2, "width": 2.0, **k}),
+    "l1": lambda d, h, **k: PStable(d, h, p=1, **{"power": 2, "width": 8.0, **k}),
+}
+every_family = pytest.mark.parametrize("make", FAMILIES.values(), ids=FAMILIES.keys())
+
+
+def rows(rng: np.random.Generator, n: int, d: int) -> np.ndarray:
+    """Dense rows of float32 with zeros among them, and one row of nothing else."""
+    X = (rng.standard_normal((n, d)) * (rng.random((n, d)) < 0.5)).astype(np.float32)
+    X[n // 2] = 0.0
+    return X
+
+
+# -- references -----------------------------------------------------------------------------------
+
+finite = st.floats(-1e3, 1e3, width=32)
+matrices = hnp.arrays(np.float32, st.tuples(st.integers(0, 5), st.just(7)), elements=finite)
+
+
+@settings(max_examples=30, deadline=None)
+@given(X=matrices, power=st.integers(1, 4), seed=st.integers(0, 5))
+def test_gaussian_codes_are_the_signs_of_exact_products(X: np.ndarray, power: int, seed: int) -> None:
+    family = SignedRandomProjection(7, 6, power=power, seed=seed)
+    assert family.hash(X).tolist() == naive.sign_codes(family._vectors.tolist(), X.tolist(), 6, power)
+
+
+@settings(max_examples=30, deadline=None)
+@given(X=matrices, seed=st.integers(0, 5), p=st.sampled_from([1, 2]))
+def test_p_stable_codes_are_the_mixed_steps_of_exact_products(X: np.ndarray, seed: int, p: int) -> None:
+    family = PStable(7, 6, p=p, width=1.5, power=2, n_buckets=1000, seed=seed)
+    expected = naive.step_codes(
+        family._vectors.tolist(), family._offsets.tolist(), 1.5, family._keys.tolist(), 1000, X.tolist(), 2
+    )
+    assert family.hash(X).tolist() == expected
+
+
+@settings(max_examples=30, deadline=None)
+@given(X=matrices, seed=st.integers(0, 5))
+def test_hadamard_codes_are_the_signs_of_the_matrix(X: np.ndarray, seed: int) -> None:
+    """Against the dense matrix H D3 H D2 H D1, where rounding leaves no doubt of a sign."""
+    family = SignedRandomProjection(7, 6, power=4, projection="hadamard", seed=seed)
+    products = naive.hadamard_products(family._signs, X)[:, :24]
+    bits = (family.hash(X)[:, None, :] >> np.arange(4, dtype=np.uint32)[None, :, None]) & 1
+    clear = np.abs(products) > 1e-3 * np.abs(X).max(initial=0.0)
+    assert (bits.reshape(len(X), 24)[clear] == (products >= 0)[clear]).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(X=matrices, seed=st.integers(0, 5))
+def test_sparse_codes_are_the_signs_of_hashed_entries(X: np.ndarray, seed: int) -> None:
+    family = SignedRandomProjection(None, 6, power=4, projection="sparse", seed=seed)
+    from mergesketch.lsh.random import random_uint64
+
+    key = int(random_uint64(seed, "srp hashed entries", 1)[0])
+    products = naive.hashed_products(key, family._quantiles.tolist(), X.tolist(), 24)
+    bits = (family.hash(X)[:, None, :] >> np.arange(4, dtype=np.uint32)[None, :, None]) & 1
+    clear = np.abs(products) > 1e-3 * np.abs(X).max(initial=0.0)
+    assert (bits.reshape(len(X), 24)[clear] == (products >= 0)[clear]).all()
+
+
+# -- a row's code depends on the row alone --------------------------------------------------------
+
+
+@every_family
+def test_codes_do_not_depend_on_how_rows_come(make) -> None:
+    d, n = 37, 3000
+    family = make(d, 40, seed=2)
+    X = rows(np.random.default_rng(0), n, d)
+    codes = family.hash(X)
+    padded = np.zeros((n, 2 * d), dtype=np.float32)
+    padded[:, ::2] = X
+    same = {
+        "float64": X.astype(np.float64),
+        "Fortran order": np.asfortranarray(X),
+        "a view": padded[:, ::2],
+        "byte-swapped": X.astype(">f4"),
+        "CSR": scipy.sparse.csr_array(X),
+        "CSC": scipy.sparse.csc_matrix(X),
+    }
+    for name, other in same.items():
+        np.testing.assert_array_equal(family.hash(other), codes, err_msg=name)
+    for i in (0, 5, n // 2, n - 1):
+        np.testing.assert_array_equal(family.hash(X[i : i + 1]), codes[i : i + 1])
+    order = np.random.default_rng(1).permutation(n)
+    np.testing.assert_array_equal(family.hash(X[order]), codes[order])
+    before = mergesketch.get_num_threads()
+    try:
+        for threads in (1, 3):
+            mergesketch.set_num_threads(threads)
+            np.testing.assert_array_equal(family.hash(X), codes)
+    finally:
+        mergesketch.set_num_threads(before)
+    assert family.hash(X[:0]).shape == (0, 40)
+
+
+def test_exact_where_float32_is_not() -> None:
+    """Rows made orthogonal to the vectors: float32 products have random signs, the codes do not."""
+    family = SignedRandomProjection(400, 64, power=8, seed=1)
+    W = family._vectors.astype(np.float64)
+    rng = np.random.default_rng(2)
+    X = rng.standard_normal((300, 400))
+    for i, w in enumerate(W[:300]):
+        X[i] -= w * (X[i] @ w) / (w @ w)
+        X[i] += 1e-9 * w
+    codes = family.hash(X)
+    assert (X.astype(np.float32) @ family._vectors[:300].T)[np.arange(300), np.arange(300)].min() < 0
+    place = np.arange(300)
+    bits = codes[place, place % 64] >> (place // 64).astype(np.uint32) & 1
+    assert (bits == 1).all()
+
+
+@every_family
+def test_scale(make) -> None:
+    """Tiny and huge rows neither under- nor overflow; angles do not depend on length."""
+    X = rows(np.random.default_rng(3), 50, 20).astype(np.float64)
+    family = make(20, 30)
+    for power in (-900, -130, 130, 900):
+        codes = family.hash(np.ldexp(X, power))
+        if isinstance(family, SignedRandomProjection):
+            np.testing.assert_array_equal(codes, family.hash(X))
+        else:
+            assert codes.shape == (50, 30)
+    assert family.hash(np.full((1, 20), np.finfo(np.float64).max)).shape == (1, 30)
+
+
+# -- collisions against theory --------------------------------------------------------------------
+
+
+def pairs_at_angle(rng: np.random.Generator, d: int, angle: float) -> tuple[np.ndarray, np.ndarray]:
+    basis, _ = np.linalg.qr(rng.standard_normal((d, 2)))
+    x, y = basis.T
+    return 3.0 * x, 0.2 * (math.cos(angle) * x + math.sin(angle) * y)
+
+
+@pytest.mark.parametrize("projection", ["gaussian", "hadamard", "sparse"])
+@pytest.mark.parametrize("power", [1, 4])
+def test_angles_collide_as_theory_says(projection: str, power: int) -> None:
+    """Over many pairs; within 6 standard errors of the binomial, though bits of a pair depend."""
+    rng = np.random.default_rng(4)
+    d, n_pairs, n_hashes = 64, 400, 200
+    for angle in (0.1, 0.5, 1.0, math.pi / 2, 2.5):
+        x, y = (
+            np.array(side)
+            for side in zip(*(pairs_at_angle(rng, d, angle) for _ in range(n_pairs)), strict=True)
+        )
+        family = SignedRandomProjection(
+            d, n_hashes, power=power, projection=projection, seed=int(angle * 100)
+        )
+        shares = (family.hash(x) == family.hash(y)).mean(axis=1)
+        expected = float(family.collision_probability(angle))
+        # Pairs share the vectors: the spread of the pairs' shares tells how far their mean can be off,
+        # and the binomial of the hashes alone how far all pairs can be off together.
+        error = shares.std() / math.sqrt(n_pairs) + math.sqrt(
+            expected * (1 - expected) / (n_hashes * n_pairs)
+        )
+        together = math.sqrt(expected * (1 - expected) / n_hashes) / math.sqrt(d)
+        assert abs(shares.mean() - expected) < 6 * (error + together)
+
+
+def test_sparse_rows_of_few_entries_collide_as_theory_says() -> None:
+    """Random signs in place of normal entries would fail here: their sums take few values."""
+    family = SignedRandomProjection(None, 40_000, projection="sparse", seed=5)
+    X = np.array([[1.0, 0.5, 0.0], [0.5, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [1.0, 1.0, 1.0]])
+    codes, expected = family.hash(X), family.kernel(X, X)
+    measured = (codes[:, None] == codes[None]).mean(axis=2)
+    error = np.sqrt(expected * (1 - expected) / 40_000)
+    assert (np.abs(measured - expected) <= 6 * error + 1e-12).all()
+
+
+@pytest.mark.parametrize("p", [1, 2])
+@pytest.mark.parametrize("power", [1, 3])
+def test_distances_collide_as_theory_says(p: int, power: int) -> None:
+    rng = np.random.default_rng(6)
+    n_hashes, width, n_buckets = 20_000, 4.0, 64
+    family = PStable(16, n_hashes, p=p, width=width, power=power, n_buckets=n_buckets, seed=7)
+    x = rng.standard_normal(16)
+    for distance in (0.3, 1.0, 4.0, 12.0, 50.0):
+        step = rng.standard_normal(16)
+        y = x + step * distance / np.linalg.norm(step, ord=p)
+        k = float(family.collision_probability(distance))
+        assert math.isclose(float(family.kernel([x], [y])[0, 0]), k, rel_tol=1e-9)
+        expected = k + (1 - k) * family.chance_collision
+        measured = float((family.hash([x]) == family.hash([y])).mean())
+        assert abs(measured - expected) < 6 * math.sqrt(expected * (1 - expected) / n_hashes)
+
+
+@pytest.mark.parametrize("p", [1, 2])
+def test_p_stable_probability_is_its_integral(p: int) -> None:
+    """Datar et al. 2004, section 3.2: the integral of f(t / c) / c (1 - t / width), f of |stable|."""
+    density = {
+        1: lambda t: 2 / (math.pi * (1 + t * t)),
+        2: lambda t: math.sqrt(2 / math.pi) * math.exp(-t * t / 2),
+    }[p]
+    family = PStable(3, 1, p=p, width=2.5)
+    for c in (0.01, 0.2, 1.0, 3.0, 40.0, 1e3):
+        expected, _ = quad(
+            lambda t, c=c: density(t / c) / c * (1 - t / 2.5),
+            0,
+            2.5,
+            epsabs=1e-12,
+            limit=200,
+            points=[min(c, 2.4)],
+        )
+        assert math.isclose(float(family.collision_probability(c)), expected, rel_tol=1e-7)
+    # Continuous where the series takes over from the closed form, and 1 at distance 0.
+    near, far = family.collision_probability([2.5e4 * (1 - 1e-9), 2.5e4 * (1 + 1e-9)])
+    assert math.isclose(near, far, rel_tol=1e-6)
+    assert family.collision_probability(0.0) == 1.0
+    assert family.collision_probability(np.inf) == 0.0
+
+
+def test_kernels() -> None:
+    family = SignedRandomProjection(2, 1, power=2)
+    X = np.array([[1.0, 0.0], [0.0, 2.0], [-3.0, 0.0], [0.0, 0.0]])
+    expected = np.array(
+        [[1, 0.25, 0, 0.25], [0.25, 1, 0.25, 0.25], [0, 0.25, 1, 0.25], [0.25, 0.25, 0.25, 1]]
+    )
+    np.testing.assert_allclose(family.kernel(X, X), expected, atol=1e-12)
+    np.testing.assert_allclose(family.kernel(scipy.sparse.csr_array(X), X), expected, atol=1e-12)
+    np.testing.assert_allclose(family.kernel(1e300 * X, 1e-300 * X), expected, atol=1e-12)
+
+
+def test_unbounded_features() -> None:
+    """Ids of 2**40 hash directly, and a wider matrix of the same entries to the same codes."""
+    family = SignedRandomProjection(None, 50, power=2, projection="sparse", seed=1)
+    indices, indptr = np.array([3, 2**40, 5, 2**40]), np.array([0, 2, 4])
+    data = np.array([1.0, -2.0, 0.5, 1.0])
+    narrow = scipy.sparse.csr_array((data, indices, indptr), shape=(2, 2**40 + 1))
+    wide = scipy.sparse.csr_array((data, indices, indptr), shape=(2, 2**62))
+    np.testing.assert_array_equal(family.hash(narrow), family.hash(wide))
+
+
+def test_unsorted_and_repeated_entries_of_sparse_rows() -> None:
+    indices, indptr, data = np.array([4, 1, 4]), np.array([0, 3]), np.array([1.0, 2.0, -0.5])
+    messy = scipy.sparse.csr_array((data, indices, indptr), shape=(1, 6))
+    tidy = np.array([[0, 2.0, 0, 0, 0.5, 0]])
+    for make in FAMILIES.values():
+        family = make(6, 30)
+        np.testing.assert_array_equal(family.hash(messy), family.hash(tidy))
+    np.testing.assert_array_equal(messy.indices, [4, 1, 4])
+
+
+# -- bad input ------------------------------------------------------------------------------------
+
+
+@every_family
+def test_bad_rows_are_refused_by_name(make) -> None:
+    family = make(4, 3)
+    good = np.ones((2, 4))
+    for value in (np.nan, np.inf):
+        bad = good.copy()
+        bad[1, 2] = value
+        with pytest.raises(ValueError, match="X must be finite, got"):
+            family.hash(bad)
+        with pytest.raises(ValueError, match=r"X.data must be finite"):
+            family.hash(scipy.sparse.csr_array(bad))
+    with pytest.raises(ValueError, match="X must have 4 columns, got 5"):
+        family.hash(np.ones((2, 5)))
+    with pytest.raises(ValueError, match="X must have 4 columns, got 5"):
+        family.hash(scipy.sparse.csr_array(np.ones((2, 5))))
+    with pytest.raises(ValueError, match="X must be a matrix"):
+        family.hash(np.ones(4))
+    with pytest.raises(TypeError, match="X must hold real numbers"):
+        family.hash(np.ones((2, 4), dtype=complex))
+    with pytest.raises(ValueError, match="distance must lie in"):
+        family.collision_probability(-0.1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n_features": None}, "n_features must be given"),
+        ({"n_features": 0}, "n_features must be an integer of at least 1, got 0"),
+        ({"n_hashes": 1.5}, "n_hashes must be an integer"),
+        ({"power": 33}, "power must be an integer from 1 to 32, got 33"),
+        (
+            {"projection": "cosine"},
+            "projection must be one of 'gaussian', 'hadamard', 'sparse', got 'cosine'",
+        ),
+        ({"n_buckets": 1}, "n_buckets must be"),
+        ({"seed": -1}, "seed must be"),
+        ({"n_hashes": 1 << 24, "power": 2}, "n_hashes \\* power must be at most"),
+    ],
+)
+def test_bad_arguments_of_signed_projections(arguments: dict, message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        SignedRandomProjection(**{"n_features": 3, "n_hashes": 2, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"p": 3}, "p must be one of 1, 2, got 3"),
+        ({"width": 0.0}, "width must be a number in"),
+        ({"width": math.inf}, "width must be a number in"),
+        ({"power": 0}, "power must be an integer from 1 to 64, got 0"),
+        ({"n_buckets": 2**32 + 1}, "n_buckets must be"),
+    ],
+)
+def test_bad_arguments_of_p_stable(arguments: dict, message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        PStable(**{"n_features": 3, "n_hashes": 2, **arguments})

@@ -18,6 +18,8 @@ __all__ = ["main"]
 
 #: Seconds that rank 0 has to tell what all ranks would tell.
 PATIENCE = 1.0
+#: Seconds that mpiexec has to pass on what was told.
+FORWARDING = 0.2
 
 #: What a user can set right. Anything else is a fault of ours and shows where it happened.
 _EXPECTED = (MergesketchError, OSError, ValueError, OverflowError, MemoryError)
@@ -78,7 +80,9 @@ def _let_rank_0_end(comm: Communicator) -> None:
 def _end(comm: Communicator, code: int) -> int:
     """The exit code, after ending the other ranks, which may wait for this one."""
     if comm.size > 1:
-        sys.stdout.flush()
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        time.sleep(FORWARDING)  # mpiexec drops what it has not passed on when it ends the ranks
         comm.mpi.Abort(code)
     return code
 

@@ -5,14 +5,19 @@ from .comm import Communicator, communicator
 from .dedup import Deduplication, deduplicate, memory_per_rank
 from .documents import DocumentSource
 from .merge import merge_over_ranks
+from .svmlight import SvmlightRows, iter_svmlight, parse_svmlight, read_svmlight
 
 __all__ = [
     "Communicator",
     "Deduplication",
     "DocumentSource",
+    "SvmlightRows",
     "band_parameters",
     "communicator",
     "deduplicate",
+    "iter_svmlight",
     "memory_per_rank",
     "merge_over_ranks",
+    "parse_svmlight",
+    "read_svmlight",
 ]

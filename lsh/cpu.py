@@ -27,6 +27,7 @@ from .packing import (
 )
 from .scatter import gather_counts, scatter_add
 from .sparse_projection import hashed_signs
+from .svmlight_kernels import count_svmlight, parse_svmlight
 from .text_kernels import shingle_documents
 from .xxh3 import hash_fixed, hash_slices, hash_u64
 
@@ -40,6 +41,7 @@ __all__ = [
     "count_min_query",
     "count_sketch_add",
     "count_sketch_query",
+    "count_svmlight",
     "csr_products",
     "exact_dots_csr",
     "exact_dots_dense",
@@ -61,6 +63,7 @@ __all__ = [
     "mix_codes",
     "order_buckets",
     "pack_signs",
+    "parse_svmlight",
     "quantize",
     "query_buckets",
     "scale_rows_csr",

@@ -293,3 +293,17 @@ def hashed_products(key: int, quantiles: list[float], X: list[list[float]], n_va
                 for e in range(5):
                     products[i, e * n_words + g] += x * quantiles[word >> 12 * e & 4095]
     return products[:, :n_values]
+
+
+# -- svmlight text --------------------------------------------------------------------------------
+
+
+def svmlight_rows(text: str) -> list[tuple[float, list[tuple[int, float]]]]:
+    """Labels and (index, value) entries of every row."""
+    rows = []
+    for line in text.split("\n"):
+        words = line.partition("#")[0].split()
+        if words:
+            entries = [word.split(":") for word in words[1:] if not word.startswith("qid:")]
+            rows.append((float(words[0]), [(int(index), float(value)) for index, value in entries]))
+    return rows

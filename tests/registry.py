@@ -90,25 +90,6 @@ FAMILIES: dict[str, Family] = {
     "MinHash, fast similarity": Family(
         lambda n_hashes, seed: MinHash(n_hashes, n_buckets=100, scheme="fast-similarity", seed=seed), _sets
     ),
-    "SignedRandomProjection": Family(
-        lambda n_hashes, seed: SignedRandomProjection(12, n_hashes, power=4, seed=seed), _dense
-    ),
-    "SignedRandomProjection, Hadamard": Family(
-        lambda n_hashes, seed: SignedRandomProjection(
-            12, n_hashes, power=3, projection="hadamard", n_buckets=5, seed=seed
-        ),
-        _dense,
-    ),
-    "SignedRandomProjection, sparse": Family(
-        lambda n_hashes, seed: SignedRandomProjection(
-            None, n_hashes, power=2, projection="sparse", seed=seed
-        ),
-        _dense,
-    ),
-    "PStable": Family(lambda n_hashes, seed: PStable(12, n_hashes, power=2, seed=seed), _dense),
-    "PStable, absolute distance": Family(
-        lambda n_hashes, seed: PStable(12, n_hashes, p=1, width=3.0, n_buckets=1000, seed=seed), _dense
-    ),
 }
 
 

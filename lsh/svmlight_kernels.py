@@ -1,0 +1,180 @@
+"""Parsing of svmlight text: ``label index:value index:value ... # comment``, one row a line."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+__all__ = ["count_svmlight", "parse_svmlight"]
+
+#: What can be wrong with a line; 0 is nothing.
+ERRORS = (
+    "",
+    "a label that is not a number",
+    "a feature that is not index:value",
+    "an index that is not a whole number below 2**63",
+    "a value that is not a number",
+)
+_NEWLINE, _RETURN, _SPACE, _TAB, _COLON, _HASH = 10, 13, 32, 9, 58, 35
+_POWERS = 10.0 ** np.arange(23)
+
+
+@njit(cache=True, nogil=True)
+def count_svmlight(data):  # type: ignore[no-untyped-def]
+    """Newlines and colons of a text: bounds of its rows and entries."""
+    newlines = colons = 0
+    for i in range(data.size):
+        newlines += data[i] == _NEWLINE
+        colons += data[i] == _COLON
+    return newlines, colons
+
+
+@njit(cache=True, nogil=True)
+def _ends_token(byte):  # type: ignore[no-untyped-def]
+    return byte in (_SPACE, _NEWLINE, _RETURN, _TAB, _HASH)
+
+
+@njit(cache=True, nogil=True)
+def _number(data, at):  # type: ignore[no-untyped-def]
+    """A decimal number at `at`: (value, where it ends, 0 exact / 1 left to the caller / 2 no number).
+
+    Exact by Clinger's fast path: a mantissa below 2**53 and a power of ten up to 22 are both floats, so
+    one correctly rounded operation gives the nearest float.
+    """
+    n = data.size
+    negative = False
+    if at < n and (data[at] == 43 or data[at] == 45):
+        negative = data[at] == 45
+        at += 1
+    mantissa = np.uint64(0)
+    digits = significant = scale = 0
+    point = False
+    while at < n:
+        byte = data[at]
+        if 48 <= byte <= 57:
+            digits += 1
+            if significant or byte != 48:
+                significant += 1
+            if significant <= 19:
+                mantissa = mantissa * np.uint64(10) + np.uint64(byte - 48)
+            else:
+                scale += 1
+            if point:
+                scale -= 1
+        elif byte == 46 and not point:
+            point = True
+        else:
+            break
+        at += 1
+    if digits == 0:
+        # Perhaps inf or nan; to the end of the token, for Python to tell.
+        while at < n and not _ends_token(data[at]):
+            at += 1
+        return 0.0, at, 1
+    if at < n and (data[at] == 101 or data[at] == 69):
+        after = at + 1
+        minus = False
+        if after < n and (data[after] == 43 or data[after] == 45):
+            minus = data[after] == 45
+            after += 1
+        if after >= n or not 48 <= data[after] <= 57:
+            return 0.0, at, 2
+        exponent = 0
+        while after < n and 48 <= data[after] <= 57:
+            exponent = min(exponent * 10 + np.int64(data[after] - 48), 100000)
+            after += 1
+        scale += -exponent if minus else exponent
+        at = after
+    if at < n and not _ends_token(data[at]):
+        return 0.0, at, 2
+    if significant > 19 or mantissa > np.uint64(1 << 53) or scale > 22 or scale < -22:
+        return 0.0, at, 1
+    value = np.float64(mantissa)
+    value = value * _POWERS[scale] if scale >= 0 else value / _POWERS[-scale]
+    return (-value if negative else value), at, 0
+
+
+@njit(cache=True, nogil=True)
+def parse_svmlight(data, labels, offsets, indices, values, hard):  # type: ignore[no-untyped-def]
+    """Rows of a whole number of lines.
+
+    Parameters
+    ----------
+    data : ndarray of uint8
+    labels, offsets, indices, values : arrays to fill
+        Long enough by `count_svmlight`; offsets[0] is 0.
+    hard : ndarray of shape (m, 2), int64
+        Where numbers stand that need more than the fast path: the place in `data`, and which number it
+        is, ``-1 - row`` for a label.
+
+    Returns
+    -------
+    (rows, entries, hard numbers, error, where)
+        The number of hard ones may exceed m: then the text is to be parsed again with more room.
+    """
+    n = data.size
+    rows = entries = n_hard = 0
+    at = 0
+    while at < n:
+        while at < n and (data[at] == _SPACE or data[at] == _TAB or data[at] == _RETURN):
+            at += 1
+        if at >= n:
+            break
+        if data[at] == _NEWLINE:
+            at += 1
+            continue
+        if data[at] == _HASH:
+            while at < n and data[at] != _NEWLINE:
+                at += 1
+            continue
+        start = at
+        value, at, state = _number(data, at)
+        if state == 2:
+            return rows, entries, n_hard, 1, start
+        if state == 1:
+            if n_hard < hard.shape[0]:
+                hard[n_hard, 0], hard[n_hard, 1] = start, -1 - rows
+            n_hard += 1
+        labels[rows] = value
+        while True:
+            while at < n and (data[at] == _SPACE or data[at] == _TAB or data[at] == _RETURN):
+                at += 1
+            if at >= n or data[at] == _NEWLINE:
+                break
+            if data[at] == _HASH:
+                while at < n and data[at] != _NEWLINE:
+                    at += 1
+                break
+            start = at
+            if at + 4 <= n and data[at] == 113 and data[at + 1] == 105 and data[at + 2] == 100:
+                # qid:number, which belongs to ranking and is no feature
+                while at < n and not _ends_token(data[at]):
+                    at += 1
+                continue
+            index = np.int64(0)
+            while at < n and 48 <= data[at] <= 57:
+                if index > (9223372036854775807 - np.int64(data[at] - 48)) // 10:
+                    return rows, entries, n_hard, 3, start
+                index = index * 10 + np.int64(data[at] - 48)
+                at += 1
+            if at >= n or data[at] != _COLON:
+                return rows, entries, n_hard, 2, start
+            if at == start:
+                return rows, entries, n_hard, 3, start
+            at += 1
+            start = at
+            if at >= n or _ends_token(data[at]):
+                return rows, entries, n_hard, 4, start
+            value, at, state = _number(data, at)
+            if state == 2:
+                return rows, entries, n_hard, 4, start
+            if state == 1:
+                if n_hard < hard.shape[0]:
+                    hard[n_hard, 0], hard[n_hard, 1] = start, entries
+                n_hard += 1
+            indices[entries] = index
+            values[entries] = value
+            entries += 1
+        rows += 1
+        offsets[rows] = entries
+    return rows, entries, n_hard, 0, 0

@@ -14,8 +14,9 @@ from ..lsh.hashing import hash_keys
 from ..lsh.threads import map_blocks
 from ..lsh.validation import check_int, check_real, check_weights
 from .base import MergeableSketch, StateSpec
-from .counting import KEYS_BLOCK, KeyTable, count_min_error
+from .counting import count_min_error
 from .key_records import check_records, key_list, longest_key, pack_keys, unpack_key
+from .key_table import KEYS_BLOCK, KeyTable
 
 __all__ = ["HeavyHitters"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..lsh.backend import backend_of
 from ..lsh.family import HashFamily
+from ..lsh.lazy import lazy
 from ..lsh.random import random_uint64
 from ..lsh.threads import map_blocks
 from ..lsh.validation import check_int
@@ -105,7 +105,7 @@ class LSHIndex(MergeableSketch):
             "seen": StateSpec((tables, buckets), "int32", "sum", widens_to="int64"),
         }
 
-    @cached_property
+    @lazy
     def _keys(self) -> NDArray[np.uint64]:
         return random_uint64(self.seed, "LSHIndex priorities", self.family.n_hashes)
 

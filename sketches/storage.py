@@ -22,11 +22,9 @@ from __future__ import annotations
 import json
 import math
 import os
-import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike
-from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
@@ -34,6 +32,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from ..errors import SketchFormatError
+from .atomic import atomic_write
 from .base import MergeableSketch, sketch_classes
 
 __all__ = ["FORMAT_VERSION", "atomic_write", "from_bytes", "inspect", "load", "save", "to_bytes"]
@@ -117,42 +116,6 @@ def _pieces(sketch: MergeableSketch) -> list[bytes | memoryview]:
 def to_bytes(sketch: MergeableSketch) -> bytes:
     """See `MergeableSketch.to_bytes`."""
     return b"".join(_pieces(sketch))
-
-
-def _fsync_folder(folder: Path) -> None:
-    # A rename is durable once its folder is; some file systems have no such operation.
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def atomic_write(path: str | PathLike[str]) -> Iterator[Path]:
-    """A temporary path beside `path` that replaces it when the block ends well, and vanishes if not.
-
-    The file keeps its permissions if it existed, and has those of any new file if not. Through a
-    symbolic link the file that it points to is replaced, not the link.
-    """
-    target = Path(os.path.realpath(path))
-    temporary = target.parent / f".mergesketch-{secrets.token_hex(8)}.tmp"
-    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666))
-    try:
-        yield temporary
-        if target.exists():
-            temporary.chmod(target.stat().st_mode & 0o7777)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(target)
-        _fsync_folder(target.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def save(sketch: MergeableSketch, path: str | PathLike[str]) -> None:

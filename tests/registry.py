@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from mergesketch import CountMinSketch, CountSketch, HeavyHitters, MergeableSketch, Race
+from mergesketch import CountMinSketch, CountSketch, HeavyHitters, LSHIndex, MergeableSketch, Race
 from mergesketch.lsh import HashFamily, MinHash, PStable, SignedRandomProjection
 from mergesketch.lsh.random import random_uint64
 
@@ -195,6 +195,15 @@ def _real_batches(sketch: Any) -> st.SearchStrategy[tuple]:
     return rows.flatmap(lambda X: st.tuples(st.just(X), _counts(len(X), -5)))
 
 
+def _index_batches(sketch: Any) -> st.SearchStrategy[tuple]:
+    # Ids from a small range, so that some come twice: those count twice.
+    def with_ids(batch: tuple) -> st.SearchStrategy[tuple]:
+        n = len(batch[0])
+        return st.tuples(st.just(batch[0]), hnp.arrays(np.int64, n, elements=st.integers(0, 50)))
+
+    return _race_batches(sketch).flatmap(with_ids)
+
+
 def _set_batches(sketch: Any) -> st.SearchStrategy[tuple]:
     rows = st.lists(hnp.arrays(np.uint64, st.integers(0, 6), elements=st.integers(0, 20)), max_size=8)
     return rows.flatmap(lambda X: st.tuples(st.just(X), _counts(len(X), -5)))
@@ -296,5 +305,24 @@ ENTRIES: dict[str, Entry] = {
             ([[1.0] * 12], [0.5]),
         ],
         counters=("counts", "total", "n_updates"),
+    ),
+    "LSHIndex": Entry(
+        LSHIndex,
+        # Buckets of few slots, so that they overflow.
+        st.tuples(st.integers(1, 5), st.integers(1, 4), st.integers(1, 5), st.booleans(), _SEEDS).map(
+            lambda t: LSHIndex(ToyFamily(t[0], t[1]), capacity=t[2], wide_ids=t[3], seed=t[4])
+        ),
+        _index_batches,
+        _join_arrays,
+        lambda rng, sketch: (rng.integers(0, 4, (30_000, sketch.family.n_features)), np.arange(30_000)),
+        [
+            ([[9.0]], None),
+            ([0], None),
+            ([[0] * 9], None),
+            (None, None),
+            (np.zeros((1, 99), dtype=int), [1]),
+        ],
+        linear=False,
+        counters=("seen", "n_updates"),
     ),
 }

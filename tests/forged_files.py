@@ -1,0 +1,77 @@
+"""Files of sketches to damage and to forge, for the tests of storage."""
+
+from __future__ import annotations
+
+import json
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mergesketch
+import numpy as np
+import pytest
+import xxhash
+from mergesketch import CountMinSketch, HeavyHitters, MergeableSketch, Race
+from mergesketch.errors import SketchFormatError
+from registry import ToyFamily
+
+
+def make_sketches() -> dict[str, MergeableSketch]:
+    rng = np.random.default_rng(0)
+    return {
+        "CountMinSketch": CountMinSketch(3, 50, seed=5).update(rng.integers(0, 99, 300)),
+        "HeavyHitters": HeavyHitters(0.25, n_buckets=8, max_key_bytes=8).update(
+            ["tea", "cake", "tea", "日本"]
+        ),
+        "Race": Race(ToyFamily(4, 6, seed=1)).update(rng.integers(0, 4, (30, 4))),
+    }
+
+
+SKETCHES = make_sketches()
+
+
+def header_of(data: bytes) -> dict[str, Any]:
+    return json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+
+
+def with_header(data: bytes, header: Any, *, sign: bool = True) -> bytes:
+    """`data` under another header; with `sign`, under one whose checksum is right, as a forger's would be."""
+    if sign:
+        metadata = {k: v for k, v in header["__metadata__"].items() if k != "header_xxh3"}
+        names = {
+            "I32": "int32", "I64": "int64", "U64": "uint64", "U8": "uint8", "U16": "uint16", "F32": "float32",
+        }  # fmt: skip
+        shapes = {n: [names[e["dtype"]], e["shape"]] for n, e in header.items() if n != "__metadata__"}
+        text = json.dumps([metadata, shapes], sort_keys=True)
+        header["__metadata__"] = {**metadata, "header_xxh3": xxhash.xxh3_64_hexdigest(text.encode())}
+    body = data[8 + int.from_bytes(data[:8], "little") :]
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + body
+
+
+def forged(sketch: MergeableSketch, change: Callable[[dict[str, Any]], None]) -> bytes:
+    data = sketch.to_bytes()
+    header = header_of(data)
+    change(header)
+    return with_header(data, header)
+
+
+def assert_refused(data: bytes, path: Path, match: str | None = None) -> None:
+    """Refused as bytes, as a file and as a mapped file, quickly and without taking memory."""
+    path.write_bytes(data)
+    tracemalloc.start()
+    started = time.perf_counter()
+    try:
+        with pytest.raises(SketchFormatError, match=match):
+            MergeableSketch.from_bytes(data)
+        with pytest.raises(SketchFormatError, match=match) as caught:
+            mergesketch.load(path)
+        assert str(path) in str(caught.value)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 40 * len(data) + 500_000
+    assert time.perf_counter() - started < 2.0

@@ -1,0 +1,223 @@
+"""Files made to harm: refused with SketchFormatError, quickly and without taking memory."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mergesketch
+import numpy as np
+import pytest
+import safetensors.numpy
+from forged_files import SKETCHES, assert_refused, forged, header_of, with_header
+from mergesketch.errors import SketchFormatError
+
+# -- hostile headers ------------------------------------------------------------------------------
+
+
+def entry(dtype: Any = "I32", shape: Any = (3, 50), offsets: Any = (16, 616)) -> dict[str, Any]:
+    return {"dtype": dtype, "shape": shape, "data_offsets": offsets}
+
+
+HOSTILE_ENTRIES = {
+    "negative offsets": entry(offsets=[-600, 0]),
+    "overlap": entry(offsets=[0, 600]),
+    "reversed": entry(offsets=[616, 16]),
+    "huge offsets": entry(offsets=[16, 2**63]),
+    "beyond any integer": entry(offsets=[16, 10**30]),
+    "huge shape": entry(shape=[2**40, 2**40]),
+    "shape wraps to 0": entry(shape=[2**32, 2**32], offsets=[16, 16]),
+    "zero times huge": entry(shape=[0, 2**62, 2**62], offsets=[16, 16]),
+    "negative shape": entry(shape=[-3, -50]),
+    "fractional shape": entry(shape=[3.0, 50]),
+    "boolean shape": entry(shape=[True, 150]),
+    "text shape": entry(shape="39"),
+    "null shape": entry(shape=None),
+    "nested shape": entry(shape=[[3, 50]]),
+    "100 dimensions": entry(shape=[1] * 100 + [150]),
+    "unknown dtype": entry(dtype="BF16"),
+    "no dtype": entry(dtype=None),
+    "list as dtype": entry(dtype=["I32"]),
+    "three offsets": entry(offsets=[16, 616, 616]),
+    "no offsets": {"dtype": "I32", "shape": [3, 50]},
+    "a list": [1, 2, 3],
+    "a number": 5,
+    "null": None,
+    "other shape of the same size": entry(shape=[50, 3]),
+    "other dtype of the same size": entry(dtype="F32"),
+}
+
+
+@pytest.mark.parametrize("hostile", HOSTILE_ENTRIES.values(), ids=HOSTILE_ENTRIES.keys())
+def test_hostile_array_entries(hostile: Any, tmp_path: Path) -> None:
+    data = SKETCHES["CountMinSketch"].to_bytes()
+    header = header_of(data)
+    assert header["counts"] == {"dtype": "I32", "shape": [3, 50], "data_offsets": [16, 616]}
+    header["counts"] = hostile
+    assert_refused(with_header(data, header, sign=False), tmp_path / "a")
+    if isinstance(hostile, dict) and hostile["dtype"] in ("I32", "F32"):
+        assert_refused(with_header(data, header), tmp_path / "a", "do not fit its length|expected counts as")
+
+
+HOSTILE_TEXTS = {
+    "not JSON": b"{",
+    "deep lists": b"[" * 100_000,
+    "deep objects": b'{"a":' * 100_000,
+    "a deep value": b'{"__metadata__": ' + b"[" * 900 + b"]" * 900 + b"}",
+    "deep in metadata": b'{"__metadata__": {"format": ' + b"[" * 400 + b"]" * 400 + b"}}",
+    "NaN": b'{"__metadata__": {"format": NaN}}',
+    "Infinity": b'{"__metadata__": {"format": "mergesketch", "format_version": "1"}, "a": Infinity}',
+    "numbers as metadata": b'{"__metadata__": {"format": 1, "format_version": 1}}',
+    "metadata is a list": b'{"__metadata__": ["format"]}',
+    "metadata is text": b'{"__metadata__": "format"}',
+    "a list": b"[]",
+    "a number": b"1",
+    "null": b"null",
+    "empty": b"",
+    "a very long number": b"1" * 100_000,
+    "not UTF-8": b'{"\xff": 1}',
+    "UTF-16": '{"__metadata__": {}}'.encode("utf-16"),
+    "a lone surrogate": b'{"__metadata__": {"format": "mergesketch", "format_version": "1"}, "\\ud800": {}}',
+    "no arrays": b'{"__metadata__": {"format": "mergesketch", "format_version": "1"}}',
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE_TEXTS.values(), ids=HOSTILE_TEXTS.keys())
+def test_hostile_header_texts(text: bytes, tmp_path: Path) -> None:
+    assert_refused(len(text).to_bytes(8, "little") + text, tmp_path / "a")
+
+
+def test_hostile_header_lengths(tmp_path: Path) -> None:
+    data = SKETCHES["CountMinSketch"].to_bytes()
+    for length in (0, 1, 2**20 + 1, 2**31, 2**32, 2**63, 2**64 - 1, len(data) - 8, len(data) - 7):
+        assert_refused(length.to_bytes(8, "little") + data[8:], tmp_path / "a")
+    # A header that is all there, but larger than any sketch needs, is not even parsed.
+    huge = (1 << 21).to_bytes(8, "little") + b"[" * (1 << 21)
+    assert_refused(huge, tmp_path / "a", "header claims")
+
+
+HOSTILE_CONFIGS = {
+    "huge table": {"n_rows": 65536, "n_buckets": 2**28, "conservative": False, "seed": 0},
+    "too huge": {"n_rows": 2**62, "n_buckets": 2**62, "conservative": False, "seed": 0},
+    "negative": {"n_rows": -3, "n_buckets": 50, "conservative": False, "seed": 0},
+    "fraction": {"n_rows": 3.0, "n_buckets": 50, "conservative": False, "seed": 0},
+    "text": {"n_rows": "3", "n_buckets": 50, "conservative": False, "seed": 0},
+    "truth as number": {"n_rows": True, "n_buckets": 50, "conservative": False, "seed": 0},
+    "missing argument": {"n_rows": 3},
+    "unknown argument": {"n_rows": 3, "n_buckets": 50, "shell": "true"},
+    "self": {"self": 1, "n_rows": 3, "n_buckets": 50},
+    "a family in place of a number": {"n_rows": {"family": "ToyFamily"}, "n_buckets": 50},
+    "an unknown family": {"n_rows": {"family": "nonsense"}, "n_buckets": 50},
+    "a family without a name": {"n_rows": {}, "n_buckets": 50},
+    "a family of families": {"n_rows": {"family": "ToyFamily", "n_features": {"family": "ToyFamily"}}},
+    "a list": [3, 50],
+    "null": None,
+    "a number": 3,
+}
+
+
+@pytest.mark.parametrize("config", HOSTILE_CONFIGS.values(), ids=HOSTILE_CONFIGS.keys())
+def test_hostile_configurations(config: Any, tmp_path: Path) -> None:
+    def change(header: dict[str, Any]) -> None:
+        header["__metadata__"]["config"] = json.dumps(config)
+
+    assert_refused(forged(SKETCHES["CountMinSketch"], change), tmp_path / "a")
+
+
+@pytest.mark.parametrize("text", ["", "{", "NaN", "[" * 50_000, '{"n_rows":' * 20_000, '{"n_rows": NaN}'])
+def test_configurations_that_are_no_json(text: str, tmp_path: Path) -> None:
+    def change(header: dict[str, Any]) -> None:
+        header["__metadata__"]["config"] = text
+
+    assert_refused(
+        forged(SKETCHES["CountMinSketch"], change), tmp_path / "a", "configuration of this CountMin"
+    )
+
+
+def test_a_configuration_that_only_python_takes_for_json(tmp_path: Path) -> None:
+    def change(header: dict[str, Any]) -> None:
+        header["__metadata__"]["config"] = header["__metadata__"]["config"].replace("0.25", "NaN")
+
+    assert_refused(forged(SKETCHES["HeavyHitters"], change), tmp_path / "a", "NaN is not JSON")
+
+
+def test_a_race_of_a_hostile_family_allocates_nothing(tmp_path: Path) -> None:
+    def change(header: dict[str, Any]) -> None:
+        family = {"family": "ToyFamily", "n_features": 4, "n_hashes": 2**40, "n_buckets": 2**28, "seed": 1}
+        header["__metadata__"]["config"] = json.dumps({"family": family})
+
+    assert_refused(forged(SKETCHES["Race"], change), tmp_path / "a", "expected counts as int32")
+
+
+def test_missing_and_extra_arrays(tmp_path: Path) -> None:
+    sketch = SKETCHES["CountMinSketch"]
+    metadata = header_of(sketch.to_bytes())["__metadata__"]
+    arrays = {name: state.array for name, state in sketch.state.items()}
+    for changed in ({**arrays, "more": np.zeros(3, np.int64)}, {"counts": arrays["counts"]}, {}):
+        data = safetensors.numpy.save(changed, metadata=metadata)
+        data = with_header(data, header_of(data))
+        assert_refused(data, tmp_path / "a", "expected the arrays")
+
+
+def test_hostile_states_of_heavy_hitters(tmp_path: Path) -> None:
+    """What kernels and decoders use as a length or an index is checked even where checksums are right."""
+    sketch = SKETCHES["HeavyHitters"]
+
+    def refused(change: Callable[[dict[str, np.ndarray]], None], match: str) -> None:
+        twin = sketch.copy()
+        change(twin._arrays)
+        assert_refused(twin.to_bytes(), tmp_path / "a", f"no state of a HeavyHitters: .*{match}")
+        with pytest.raises(SketchFormatError, match=match):
+            mergesketch.load(tmp_path / "a", mmap=True)
+
+    def set_to(name: str, place: Any, value: Any) -> Callable[[dict[str, np.ndarray]], None]:
+        return lambda arrays: arrays[name].__setitem__(place, value)
+
+    refused(set_to("candidate_lengths", 0, 9), "lengths must be at most 8")
+    refused(set_to("candidate_lengths", 7, 65535), "lengths must be at most 8")
+    refused(set_to("candidate_kinds", 0, 0), "used records must come first")
+    refused(set_to("candidate_kinds", 0, 77), "kinds must be at most 4")
+    refused(set_to("candidate_kinds", 0, 1), "an integer key must have 8 bytes")
+    refused(set_to("candidate_keys", (0, 0), 0xFF), "can't decode|hashes of candidate_keys")
+    refused(set_to("candidate_hashes", 0, 1), "must be the hashes of candidate_keys")
+    refused(set_to("total", 0, -5), "total must be at least 0")
+
+    def swap(arrays: dict[str, np.ndarray]) -> None:
+        for name in ("candidate_hashes", "candidate_kinds", "candidate_lengths", "candidate_keys"):
+            arrays[name][:2] = arrays[name][1::-1].copy()
+
+    refused(swap, "must rise")
+
+
+def test_refusals_under_a_memory_limit(tmp_path: Path) -> None:
+    """Hostile files are refused with little memory above what the interpreter has already."""
+    hostile = []
+    for config in HOSTILE_CONFIGS.values():
+
+        def change(header: dict[str, Any], config: Any = config) -> None:
+            header["__metadata__"]["config"] = json.dumps(config)
+
+        hostile.append(forged(SKETCHES["CountMinSketch"], change))
+    hostile += [len(t).to_bytes(8, "little") + t for t in HOSTILE_TEXTS.values()]
+    for i, data in enumerate(hostile):
+        (tmp_path / f"{i}.sketch").write_bytes(data)
+    code = """
+import pathlib, resource, sys
+import mergesketch
+from mergesketch.errors import SketchFormatError
+mergesketch.CountMinSketch(1, 8).update(["a"])
+used = int(pathlib.Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20),) * 2)
+for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
+    for mmap in (False, True):
+        try:
+            mergesketch.load(path, mmap=mmap)
+        except SketchFormatError:
+            continue
+        sys.exit(f"{path} was not refused")
+"""
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=60)

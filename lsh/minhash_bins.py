@@ -165,9 +165,7 @@ def minhash_fast_similarity(tokens, offsets, key, multipliers, a, b, out):  # ty
         else:
             n = _empty_slots(values, m, a, b, slots, a_of, b_of)
             lanes = (n + 15) & -16
-            _least_of_all(
-                tokens, left, right, key, words, n_words, a_of[:lanes], b_of[:lanes], least[:lanes]
-            )
+            _least_of_all(tokens, left, right, key, words, n_words, a_of[:lanes], b_of[:lanes], least[:lanes])
             for i in range(n):
                 signature[slots[i]] = min(
                     np.uint32((least[i] >> rounds) | prefixes[rounds]), np.uint32(0xFFFFFFFE)

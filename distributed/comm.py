@@ -9,6 +9,7 @@ No rank may wait for one that has failed. `Communicator.agree` turns an exceptio
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -20,16 +21,38 @@ from numpy.typing import NDArray
 
 from ..errors import DistributedError
 
-__all__ = ["Communicator", "communicator", "launched_by_mpi"]
+__all__ = ["Communicator", "communicator", "launched_by_mpi", "launched_rank"]
 
-#: Bytes that a rank sends in one round of an exchange; bounds the buffers on both sides.
+#: Bytes of a round of an exchange that a rank sends at most, and receives at most.
 ROUND_BYTES = 64 << 20
-_LAUNCHER_VARIABLES = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "PMI_ID")
+#: Bytes of a piece that is reduced or broadcast at once. Pieces stay in cache and keep every count far
+#: below 2**31; MPICH takes 2.6 times as long for 64 MiB in one call.
+PIECE_BYTES = 2 << 20
+#: Of our point-to-point messages, to tell them from the application's.
+_TAG = 29_147
+#: Where a launcher tells a rank, and how many there are.
+_LAUNCHERS = (
+    ("PMI_RANK", "PMI_SIZE"),
+    ("PMIX_RANK", "OMPI_COMM_WORLD_SIZE"),
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+    ("PMI_ID", "PMI_SIZE"),
+)
 
 
 def launched_by_mpi() -> bool:
     """Whether an MPI launcher started this process, or mpi4py is in use already."""
-    return any(name in os.environ for name in _LAUNCHER_VARIABLES) or "mpi4py.MPI" in sys.modules
+    return any(rank in os.environ for rank, _ in _LAUNCHERS) or "mpi4py.MPI" in sys.modules
+
+
+def launched_rank() -> int:
+    """The rank that a launcher gave this process, known before MPI starts; 0 without one."""
+    values = [os.environ[rank] for rank, _ in _LAUNCHERS if rank in os.environ]
+    return int(values[0]) if values and values[0].isdecimal() else 0
+
+
+def _launched_alone() -> bool:
+    sizes = {os.environ.get(size) for rank, size in _LAUNCHERS if rank in os.environ}
+    return sizes == {"1"}
 
 
 def communicator(comm: Any = None) -> Communicator:
@@ -43,21 +66,34 @@ def communicator(comm: Any = None) -> Communicator:
     Raises
     ------
     DistributedError
-        If several ranks were started and mpi4py is not installed.
+        If several ranks were started and mpi4py, or the MPI library that it needs, is not installed.
+
+    Examples
+    --------
+    >>> from mergesketch.distributed import communicator
+    >>> communicator().size
+    1
     """
     if isinstance(comm, Communicator):
         return comm
     if comm is not None:
-        if not hasattr(comm, "Alltoallv"):
-            raise TypeError(f"comm must be an mpi4py communicator, got {type(comm).__name__}")
+        # Who has a communicator has imported mpi4py.
+        mpi = sys.modules.get("mpi4py.MPI")
+        if mpi is None or not isinstance(comm, mpi.Intracomm) or comm == mpi.COMM_NULL:
+            raise TypeError(
+                f"comm must be an mpi4py intracommunicator that this rank is in, got {type(comm).__name__}"
+            )
         return Communicator(comm)
     if not launched_by_mpi():
         return Communicator(None)
     try:
         from mpi4py import MPI
-    except ImportError as error:
+    except (ImportError, RuntimeError) as error:
+        # mpi4py raises RuntimeError when it finds no MPI library.
+        if _launched_alone():
+            return Communicator(None)
         raise DistributedError(
-            "this process was started by MPI, but mpi4py is not installed: pip install 'mergesketch[mpi]'"
+            f"several ranks were started, but MPI cannot be used ({error}): pip install 'mergesketch[mpi]'"
         ) from error
     return Communicator(MPI.COMM_WORLD)
 
@@ -65,12 +101,15 @@ def communicator(comm: Any = None) -> Communicator:
 class Communicator:
     """Ranks that work together; one rank without MPI.
 
+    Every method is collective, save `send` and `receive`: all ranks call it, in the same order.
+
     Attributes
     ----------
     mpi : mpi4py communicator or None
     rank, size : int
     bytes_sent : int
-        Bytes of arrays that this rank has sent to other ranks so far.
+        Bytes of arrays that this rank has sent to other ranks so far. Of an operation whose route is the
+        MPI library's own choice, what the best known algorithm sends.
     """
 
     def __init__(self, mpi: Any) -> None:
@@ -144,43 +183,51 @@ class Communicator:
     # -- arrays -----------------------------------------------------------------------------------
 
     def allreduce(self, array: NDArray[Any], reduction: str) -> None:
-        """Combine equal-shaped arrays over ranks in place: "sum", "max", "min" or "or"."""
+        """Combine the ranks' arrays in place: "sum", "max", "min" or "or".
+
+        `array` is contiguous, and of one shape and dtype on every rank. Of any size.
+        """
         if self.size == 1 or array.size == 0:
             return
         from mpi4py import MPI
 
         op = {"sum": MPI.SUM, "max": MPI.MAX, "min": MPI.MIN, "or": MPI.BOR}[reduction]
-        self.mpi.Allreduce(MPI.IN_PLACE, array, op)
+        for piece in _pieces(array):
+            self.mpi.Allreduce(MPI.IN_PLACE, piece, op)
+        self.bytes_sent += 2 * array.nbytes * (self.size - 1) // self.size
+
+    def broadcast(self, array: NDArray[Any], root: int = 0) -> None:
+        """Overwrite every rank's contiguous `array` with the root's, of the same shape and dtype."""
+        if self.size == 1:
+            return
+        for piece in _pieces(array):
+            self.mpi.Bcast(piece, root)
+        self.bytes_sent += array.nbytes * (self.size - 1) // self.size
+
+    def send(self, array: NDArray[Any], destination: int) -> None:
+        """Send a contiguous array to a rank that calls `receive` with one of its shape and dtype."""
+        for piece in _pieces(array):
+            self.mpi.Send(piece, destination, _TAG)
         self.bytes_sent += array.nbytes
 
-    def bcast_array(self, array: NDArray[Any], root: int = 0) -> None:
-        """Overwrite the array with the root's, of equal shape and dtype."""
-        if self.size > 1 and array.size:
-            self.mpi.Bcast(array, root)
-
-    def send(self, array: NDArray[Any], rank: int) -> None:
-        """Send an array to another rank, which calls `receive` with one of equal shape and dtype."""
-        if array.size:
-            self.mpi.Send(np.ascontiguousarray(array), rank)
-            self.bytes_sent += array.nbytes
-
-    def receive(self, like: NDArray[Any], rank: int) -> NDArray[Any]:
-        """The array that another rank sends, of the shape and dtype of `like`."""
-        array = np.empty_like(like)
-        if array.size:
-            self.mpi.Recv(array, rank)
-        return array
+    def receive(self, array: NDArray[Any], source: int) -> None:
+        """Fill a contiguous array with what `source` sends."""
+        for piece in _pieces(array):
+            self.mpi.Recv(piece, source, _TAG)
 
     def allgather_rows(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """The ranks' arrays joined along the first axis in the order of ranks, on every rank."""
+        """The ranks' arrays joined along the first axis in the order of ranks, on every rank.
+
+        Any fixed-size dtype; the dtype and the further axes are the same on every rank.
+        """
         if self.size == 1:
             return rows
         rows = np.ascontiguousarray(rows)
-        width = int(np.prod(rows.shape[1:], dtype=np.int64))
-        counts = np.array(self.allgather(rows.shape[0] * width), dtype=np.int64)
-        starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-        out = np.empty((int(counts.sum()) // max(1, width), *rows.shape[1:]), dtype=rows.dtype)
-        self.mpi.Allgatherv(rows, [out, (counts, starts)])
+        n_rows = self.allgather(rows.shape[0])
+        with self.agree():
+            out = np.empty((sum(n_rows), *rows.shape[1:]), dtype=rows.dtype)
+        counts = np.array(n_rows, dtype=np.int64) * _row_bytes(rows)
+        self.mpi.Allgatherv(_bytes(rows), [_bytes(out), (counts, _starts(counts))])
         self.bytes_sent += rows.nbytes * (self.size - 1)
         return out
 
@@ -200,7 +247,8 @@ class Communicator:
         destination : ndarray of shape (n,)
             Ranks.
         receive : callable, optional
-            Called with the columns of each round as they come (in place of collecting them).
+            Called with the columns of each round as they come (in place of collecting them). It must
+            hold no collective call; an exception in it is raised on every rank.
 
         Returns
         -------
@@ -208,52 +256,112 @@ class Communicator:
             The received columns; empty ones when `receive` took them. Rows from one rank keep their
             order and the rounds interleave ranks: sort where order matters.
 
+        Raises
+        ------
+        DistributedError
+            If the columns or destinations of any rank are refused, or `receive` fails on any.
+
         Notes
         -----
-        A rank sends at most `ROUND_BYTES` a round, so the buffers take no more than
-        ``(1 + size) * ROUND_BYTES`` in the worst case that all ranks send to one.
+        A rank sends at most `ROUND_BYTES` a round and receives at most as many, whatever the
+        destinations (or a row from each rank, where rows are longer than that). Beside these two
+        buffers the order of the rows takes 8 bytes a row.
         """
+        with self.agree():
+            counts, order = self._by_destination(columns, destination)
         if self.size == 1:
-            if receive is not None:
-                receive(*columns)
-                return tuple(column[:0] for column in columns)
-            return tuple(columns)
-        row_bytes = sum(c.dtype.itemsize * int(np.prod(c.shape[1:])) for c in columns)
-        rows_a_round = max(1, ROUND_BYTES // max(1, row_bytes))
-        n = len(destination)
-        n_rounds = max(self.allgather(-(-n // rows_a_round)))
-        received: list[list[NDArray[Any]]] = [[] for _ in columns]
-        for k in range(n_rounds):
-            part = slice(k * rows_a_round, min(n, (k + 1) * rows_a_round))
-            target = destination[part]
-            order = np.argsort(target, kind="stable")
-            counts = np.bincount(target, minlength=self.size).astype(np.int64)
-            incoming = np.empty_like(counts)
-            self.mpi.Alltoall(counts, incoming)
-            batch = [self._alltoallv(c[part][order], counts, incoming) for c in columns]
-            if receive is not None:
-                receive(*batch)
-            else:
-                for kept, column in zip(received, batch, strict=True):
-                    kept.append(column)
-        return tuple(
-            np.concatenate(kept) if kept else column[:0]
-            for kept, column in zip(received, columns, strict=True)
-        )
+            if receive is None:
+                return tuple(columns)
+            receive(*columns)
+            return tuple(column[:0] for column in columns)
+        self.check_same("the columns of an exchange", [(c.dtype.str, c.shape[1:]) for c in columns])
+        row_bytes = sum(_row_bytes(column) for column in columns)
+        share = max(1, ROUND_BYTES // self.size // max(1, row_bytes))
+        incoming = np.empty_like(counts)
+        self.mpi.Alltoall(counts, incoming)
+        received: list[tuple[NDArray[Any], ...]] = []
+        take = receive or (lambda *batch: received.append(batch))
+        batch: tuple[NDArray[Any], ...] | None = None
+        for k in range(max(self.allgather(-(-int(counts.max()) // share)))):
+            outgoing, expected = (np.clip(n - k * share, 0, share) for n in (counts, incoming))
+            with self.agree():
+                # What came in the round before is taken here, so that a failure stops every rank.
+                if batch is not None:
+                    take(*batch)
+                starts = _starts(counts) + k * share
+                rows = np.concatenate(
+                    [order[s : s + n] for s, n in zip(starts.tolist(), outgoing.tolist(), strict=True)]
+                )
+                leaving = [column[rows] for column in columns]
+                batch = tuple(np.empty((int(expected.sum()), *c.shape[1:]), dtype=c.dtype) for c in columns)
+            for column, out in zip(leaving, batch, strict=True):
+                self._alltoallv(column, outgoing, out, expected)
+        with self.agree():
+            if batch is not None:
+                take(*batch)
+        if receive is not None or not received:
+            return tuple(column[:0] for column in columns)
+        return tuple(np.concatenate(parts) for parts in zip(*received, strict=True))
+
+    def _by_destination(
+        self, columns: Sequence[NDArray[Any]], destination: NDArray[np.integer[Any]]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """How many rows go to each rank, and the rows in the order of their destinations."""
+        if destination.ndim != 1 or destination.dtype.kind not in "iu":
+            raise TypeError(
+                f"destination must be a 1-D array of ranks, got {destination.ndim}-D {destination.dtype}"
+            )
+        for column in columns:
+            if column.dtype.hasobject:
+                raise TypeError(f"columns must have a fixed-size dtype, got {column.dtype}")
+            if column.ndim == 0 or len(column) != len(destination):
+                raise ValueError(f"columns must have {len(destination)} rows, got shape {column.shape}")
+        if destination.size and not 0 <= int(destination.min()) <= int(destination.max()) < self.size:
+            raise ValueError(
+                f"destination must lie in [0, {self.size}), got {destination.min()} to {destination.max()}"
+            )
+        if self.size == 1:
+            return np.array([len(destination)]), np.empty(0, dtype=np.int64)
+        # NumPy sorts 16-bit integers by radix.
+        ranks = destination.astype(np.uint16) if self.size <= 1 << 16 else destination
+        counts = np.bincount(ranks, minlength=self.size).astype(np.int64)
+        return counts, np.argsort(ranks, kind="stable")
 
     def _alltoallv(
-        self, rows: NDArray[Any], counts: NDArray[np.int64], incoming: NDArray[np.int64]
-    ) -> NDArray[Any]:
+        self,
+        rows: NDArray[Any],
+        counts: NDArray[np.int64],
+        out: NDArray[Any],
+        incoming: NDArray[np.int64],
+    ) -> None:
         rows = np.ascontiguousarray(rows)
-        row_bytes = rows.dtype.itemsize * int(np.prod(rows.shape[1:]))
-        out = np.empty((int(incoming.sum()), *rows.shape[1:]), dtype=rows.dtype)
+        n_bytes = _row_bytes(rows)
         self.mpi.Alltoallv(
-            [rows.view(np.uint8).reshape(-1), (counts * row_bytes, _starts(counts) * row_bytes)],
-            [out.view(np.uint8).reshape(-1), (incoming * row_bytes, _starts(incoming) * row_bytes)],
+            [_bytes(rows), (counts * n_bytes, _starts(counts) * n_bytes)],
+            [_bytes(out), (incoming * n_bytes, _starts(incoming) * n_bytes)],
         )
-        self.bytes_sent += (rows.shape[0] - int(counts[self.rank])) * row_bytes
-        return out
+        self.bytes_sent += (rows.shape[0] - int(counts[self.rank])) * n_bytes
+
+
+def _row_bytes(rows: NDArray[Any]) -> int:
+    return rows.dtype.itemsize * math.prod(rows.shape[1:])
+
+
+def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
+    return array.reshape(-1).view(np.uint8)
+
+
+def _pieces(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """A contiguous array as flat views of at most `PIECE_BYTES`; MPI knows no bitwise "or" of booleans."""
+    if not array.flags.c_contiguous:
+        raise ValueError("expected a contiguous array")
+    flat = array.reshape(-1)
+    if flat.dtype == np.bool_:
+        flat = flat.view(np.uint8)
+    step = max(1, PIECE_BYTES // flat.itemsize)
+    for start in range(0, flat.size, step):
+        yield flat[start : start + step]
 
 
 def _starts(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts)[:-1]])
+    return np.cumsum(counts) - counts

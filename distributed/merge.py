@@ -118,9 +118,11 @@ def _reduce_over_tree(sketch: MergeableSketch, reduction: str, names: list[str],
                 comm.send(array, comm.rank - gap)
             break
         if comm.rank + gap < comm.size:
-            theirs = {name: comm.receive(array, comm.rank + gap) for name, array in ours.items()}
+            theirs = {name: np.empty_like(array) for name, array in ours.items()}
+            for array in theirs.values():
+                comm.receive(array, comm.rank + gap)
             sketch._reduce_custom(reduction, ours, theirs)
             ours = {name: sketch._arrays[name] for name in names}
         gap *= 2
     for array in ours.values():
-        comm.bcast_array(array)
+        comm.broadcast(array)

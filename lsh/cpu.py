@@ -10,6 +10,7 @@ from .counting_kernels import (
     find_frequent,
 )
 from .hadamard import hadamard_signs
+from .index_kernels import insert_ids, merge_buckets, merge_top, order_buckets, query_buckets
 from .minhash_bins import minhash_fast_similarity, minhash_one_permutation
 from .minhash_kernels import concatenate_codes, count_equal, minhash_permutations
 from .packing import (
@@ -51,12 +52,17 @@ __all__ = [
     "hash_slices",
     "hash_u64",
     "hashed_signs",
+    "insert_ids",
+    "merge_buckets",
+    "merge_top",
     "minhash_fast_similarity",
     "minhash_one_permutation",
     "minhash_permutations",
     "mix_codes",
+    "order_buckets",
     "pack_signs",
     "quantize",
+    "query_buckets",
     "scale_rows_csr",
     "scale_rows_dense",
     "scatter_add",

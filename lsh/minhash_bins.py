@@ -73,7 +73,7 @@ def _throw(words, n_words, multiplier, flip, shift, prefix, signature):  # type:
 def _count_empty(signature):  # type: ignore[no-untyped-def]
     empty = np.uint32(0)
     for k in range(signature.size):
-        empty += np.uint32(signature[k] == EMPTY)
+        empty = np.uint32(empty + np.uint32(signature[k] == EMPTY))  # or Numba would count in 64 bits
     return empty
 
 

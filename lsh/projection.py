@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from .backend import backend_of
 from .family import HashFamily
+from .lazy import lazy
 from .threads import map_blocks, single_threaded_blas
 from .validation import check_csr, check_dense
 
@@ -51,17 +51,17 @@ class ProjectionFamily(HashFamily):
         """Products of a row: ``n_hashes * power``. Product ``k * n_hashes + h`` is the k-th of hash h."""
         return self.n_hashes * self.power
 
-    @cached_property
+    @lazy
     def _vectors(self) -> NDArray[np.float32]:
         """The random vectors, shape (n_values, n_features)."""
         return self._draw_vectors()
 
-    @cached_property
+    @lazy
     def _columns(self) -> NDArray[np.float32]:
         """The vectors transposed, for sparse rows; made when the first come."""
         return np.ascontiguousarray(self._vectors.T)
 
-    @cached_property
+    @lazy
     def _vector_norms(self) -> NDArray[np.float64]:
         return np.sqrt(np.einsum("pd,pd->p", self._vectors, self._vectors, dtype=np.float64))
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
+from .lazy import lazy
 from .packing import mix_codes
 from .projection import ProjectionFamily, _Block, check_rows
 from .random import normal, random_uint64, uniform
@@ -101,11 +101,11 @@ class PStable(ProjectionFamily):
         angles = uniform(self.seed, "p-stable Cauchy vectors", math.prod(shape)) - 0.5
         return np.tan(np.pi * angles).astype(np.float32).reshape(shape)
 
-    @cached_property
+    @lazy
     def _offsets(self) -> NDArray[np.float64]:
         return uniform(self.seed, "p-stable offsets", self.n_values) * self.width
 
-    @cached_property
+    @lazy
     def _keys(self) -> NDArray[np.uint64]:
         return random_uint64(self.seed, "p-stable codes", self.n_hashes)
 

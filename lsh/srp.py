@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
 from .backend import backend_of
+from .lazy import lazy
 from .packing import scale_rows_csr
 from .projection import ProjectionFamily, Rows, _Block, check_rows
 from .random import normal, random_uint64
@@ -119,11 +119,11 @@ class SignedRandomProjection(ProjectionFamily):
         shape = (self.n_values, self.n_features)
         return normal(self.seed, "srp gaussian vectors", math.prod(shape)).reshape(shape)
 
-    @cached_property
+    @lazy
     def _keys(self) -> NDArray[np.uint64]:
         return random_uint64(self.seed, "srp codes", self.n_hashes)
 
-    @cached_property
+    @lazy
     def _signs(self) -> NDArray[np.float32]:
         """Random signs of the Hadamard rounds, shape (blocks, 3, size)."""
         size = 1 << (self.n_features - 1).bit_length()
@@ -132,7 +132,7 @@ class SignedRandomProjection(ProjectionFamily):
         bits = np.unpackbits(words.astype("<u8").view(np.uint8), bitorder="little")[: blocks * 3 * size]
         return (1 - 2 * bits.astype(np.float32)).reshape(blocks, 3, size)
 
-    @cached_property
+    @lazy
     def _quantiles(self) -> NDArray[np.float32]:
         """Midpoint quantiles of the normal distribution, scaled to unit variance."""
         middle = ndtri((np.arange(_QUANTILES) + 0.5) / _QUANTILES)

@@ -3,6 +3,7 @@
 from .base import MergeableSketch, StateArray
 from .counting import CountMinSketch, CountSketch
 from .heavy_hitters import HeavyHitters
+from .index import LSHIndex, Neighbours
 from .race import Race
 from .storage import inspect, load
 
@@ -10,7 +11,9 @@ __all__ = [
     "CountMinSketch",
     "CountSketch",
     "HeavyHitters",
+    "LSHIndex",
     "MergeableSketch",
+    "Neighbours",
     "Race",
     "StateArray",
     "inspect",

@@ -124,15 +124,23 @@ def minhash_one_permutation(
 
 
 def minhash_fast_similarity(
-    tokens: Iterable[int], key: int, multipliers: list[int], a: list[int], b: list[int]
+    tokens: Iterable[int],
+    key: int,
+    multipliers: list[int],
+    a: list[int],
+    b: list[int],
+    bins: Iterable[int] | None = None,
 ) -> list[int]:
-    """One signature: each bin keeps its first token by (round, value); the last round hits every bin."""
+    """One signature: each bin keeps its first token by (round, value); the last round hits every bin.
+
+    With `bins` the values of those only.
+    """
     words = [_mix13(token % 2**64 ^ key) for token in tokens]
     m, rounds = len(a), len(multipliers)
     if not words:
         return [_EMPTY] * m
     signature = []
-    for k in range(m):
+    for k in range(m) if bins is None else bins:
         order = []
         for h in words:
             for r, multiplier in enumerate(multipliers):

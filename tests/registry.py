@@ -68,6 +68,20 @@ FAMILIES: dict[str, Family] = {
         lambda n_hashes, seed: ToyFamily(n_features=6, n_hashes=n_hashes, seed=seed),
         lambda rng, n: rng.integers(0, 4, (n, 6)),
     ),
+    **{
+        f"SignedRandomProjection, {projection}": Family(
+            lambda n_hashes, seed, projection=projection: SignedRandomProjection(
+                n_features=12, n_hashes=n_hashes, power=3, projection=projection, seed=seed
+            ),
+            _dense,
+        )
+        for projection in ("gaussian", "hadamard", "sparse")
+    },
+    "SignedRandomProjection, rehashed": Family(
+        lambda n_hashes, seed: SignedRandomProjection(12, n_hashes, power=9, n_buckets=50, seed=seed), _dense
+    ),
+    "PStable, 2": Family(lambda n_hashes, seed: PStable(12, n_hashes, p=2, power=2, seed=seed), _dense),
+    "PStable, 1": Family(lambda n_hashes, seed: PStable(12, n_hashes, p=1, width=4.0, seed=seed), _dense),
     "MinHash": Family(lambda n_hashes, seed: MinHash(n_hashes, seed=seed), _sets),
     "MinHash, one permutation": Family(
         lambda n_hashes, seed: MinHash(n_hashes, power=2, n_buckets=64, scheme="one-permutation", seed=seed),
@@ -193,6 +207,13 @@ def _race_batches(sketch: Any) -> st.SearchStrategy[tuple]:
     return rows.flatmap(lambda X: st.tuples(st.just(X), _counts(len(X), -5)))
 
 
+def _real_batches(sketch: Any) -> st.SearchStrategy[tuple]:
+    # Rows from a seed: codes of the few floats that Hypothesis likes would be all alike.
+    seeds = st.tuples(st.integers(0, 8), st.integers(0, 2**32))
+    rows = seeds.map(lambda s: np.random.default_rng(s[1]).standard_normal((s[0], 12)).astype(np.float32))
+    return rows.flatmap(lambda X: st.tuples(st.just(X), _counts(len(X), -5)))
+
+
 def _set_batches(sketch: Any) -> st.SearchStrategy[tuple]:
     rows = st.lists(hnp.arrays(np.uint64, st.integers(0, 6), elements=st.integers(0, 20)), max_size=8)
     return rows.flatmap(lambda X: st.tuples(st.just(X), _counts(len(X), -5)))
@@ -275,6 +296,24 @@ ENTRIES: dict[str, Entry] = {
         _join_lists,
         lambda rng, sketch: (_sets(rng, 30_000), rng.integers(-3, 4, 30_000)),
         [([[0.5]], None), (["a"], None), (3, None), (([1, 2], [0, 1]), None), ([[1], [2]], [1])],
+        counters=("counts", "total", "n_updates"),
+    ),
+    "Race of vectors": Entry(
+        Race,
+        st.tuples(
+            st.integers(1, 6), st.integers(1, 5), st.sampled_from(["gaussian", "hadamard"]), _SEEDS
+        ).map(lambda t: Race(SignedRandomProjection(12, t[0], power=t[1], projection=t[2], seed=t[3]))),
+        _real_batches,
+        _join_arrays,
+        lambda rng, sketch: (_dense(rng, 30_000), rng.integers(-3, 4, 30_000)),
+        [
+            ([[np.nan] * 12], None),
+            ([[0.0] * 11 + [np.inf]], None),
+            ([[0.0] * 11], None),
+            ([0.0] * 12, None),
+            ([["a"] * 12], None),
+            ([[1.0] * 12], [0.5]),
+        ],
         counters=("counts", "total", "n_updates"),
     ),
 }

@@ -79,8 +79,8 @@ def test_every_public_sketch_class_is_in_the_registry() -> None:
 
 def test_every_family_is_in_the_registry() -> None:
     ours = {
-        n
-        for n, cls in HashFamily._registry.items()
+        name
+        for name, cls in HashFamily._registry.items()
         if cls.__module__.startswith("mergesketch.") and not inspect.isabstract(cls)
     }
     assert ours <= {family.name for family in FAMILIES.values()}

@@ -54,14 +54,28 @@ def test_signatures_are_the_naive_ones(scheme, sets, n_hashes, seed):
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize(("size", "n_hashes"), [(1, 130), (2, 64), (100, 128), (2500, 33), (1100, 1100)])
-def test_long_sets_are_the_naive_ones(scheme, size, n_hashes):
-    """Sets of many chunks, bins that stay empty after every round and bins that all fill in the first."""
+@pytest.mark.parametrize(("size", "n_hashes"), [(1, 130), (2, 64), (100, 128), (200, 300), (9000, 33)])
+def test_sets_of_every_length_are_the_naive_ones(scheme, size, n_hashes):
+    """Few full bins, few empty ones, none; and more tokens than the kernels take at once."""
     tokens = np.random.default_rng(size).integers(0, 2**64, size, dtype=np.uint64)
-    if size * n_hashes > 100_000 and scheme == "permutations":
-        n_hashes = 40
     family = MinHash(n_hashes, scheme=scheme, seed=9)
     assert family.signatures([tokens])[0].tolist() == naive_signature(family, tokens.tolist())
+
+
+@pytest.mark.parametrize(("size", "n_hashes"), [(4100, 5000), (4100, 30_000)])
+def test_bins_of_long_sets_that_stay_empty_are_the_naive_ones(size, n_hashes):
+    """Bins that no round fills, few and most, in sets of more tokens than the kernels take at once."""
+    tokens = np.random.default_rng(size).integers(0, 2**64, size, dtype=np.uint64)
+    family = MinHash(n_hashes, scheme="fast-similarity", seed=9)
+    signature = family.signatures([tokens])[0]
+    unfilled = np.flatnonzero(signature >= 0b111 << 29)
+    assert len(unfilled) > 200
+    bins = [*unfilled[:10].tolist(), *range(10), n_hashes - 1]
+    drawn = {name: values.tolist() for name, values in family._random().items()}
+    expected = naive.minhash_fast_similarity(
+        tokens.tolist(), drawn["keys"][0], drawn["multipliers"], drawn["a"], drawn["b"], bins
+    )
+    assert signature[bins].tolist() == expected
 
 
 @settings(max_examples=60, deadline=None)

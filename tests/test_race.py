@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from mergesketch import Race
-from mergesketch.lsh import HashFamily
+from mergesketch.lsh import HashFamily, MinHash, PStable, SignedRandomProjection
 from mergesketch.lsh.validation import check_sets
 from registry import ToyFamily
 
@@ -142,6 +142,35 @@ def test_the_standard_error_is_that_of_repeated_sketches() -> None:
             sums, std = race.query(Q, groups=groups, return_std=True)
             scores.append((sums - exact) / std)
         assert 0.8 < np.std(scores) < 1.25
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        SignedRandomProjection(6, 2000, power=3, seed=1),
+        SignedRandomProjection(6, 2000, power=9, n_buckets=40, seed=2),
+        PStable(6, 2000, width=3.0, n_buckets=64, seed=3),
+        PStable(6, 2000, p=1, width=6.0, n_buckets=64, seed=4),
+    ],
+    ids=repr,
+)
+def test_sums_of_the_kernels_of_vectors(family: HashFamily) -> None:
+    rng = np.random.default_rng(0)
+    X, Q = rng.standard_normal((400, 6)), rng.standard_normal((50, 6))
+    weights = rng.integers(-2, 5, 400)
+    exact = family.kernel(Q, X) @ weights
+    sums, std = Race(family).update(X, weights).query(Q, return_std=True)
+    assert (np.abs(sums - exact) < 6 * std).all()
+    assert np.abs((sums - exact) / std).mean() > 0.3, "standard errors far above the errors seen"
+
+
+def test_sums_of_the_kernel_of_sets() -> None:
+    rng = np.random.default_rng(0)
+    X = [rng.choice(30, 8, replace=False) for _ in range(300)]
+    family = MinHash(2000, n_buckets=512, scheme="permutations", seed=5)
+    sums, std = Race(family).update(X).query(X[:50], return_std=True)
+    exact = family.kernel(X[:50], X).sum(axis=1)
+    assert (np.abs(sums - exact) < 6 * std).all()
 
 
 def test_median_of_means_keeps_the_bound_of_the_theorem() -> None:

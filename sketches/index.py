@@ -1,0 +1,260 @@
+"""An index for neighbour search by counting collisions, in memory that is known beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..lsh.backend import backend_of
+from ..lsh.family import HashFamily
+from ..lsh.random import random_uint64
+from ..lsh.threads import map_blocks
+from ..lsh.validation import check_int
+from .base import MergeableSketch, StateSpec
+
+__all__ = ["LSHIndex", "Neighbours"]
+
+_QUERIES = 16
+
+
+class Neighbours(NamedTuple):
+    """The answer to n queries for k neighbours."""
+
+    #: int64, shape (n, k): ids, the most frequent first, equal ones by rising id; -1 where there are fewer.
+    ids: NDArray[np.int64]
+    #: int32, shape (n, k): in how many of the query's buckets each id stands; 0 where there is none.
+    counts: NDArray[np.int32]
+
+
+class LSHIndex(MergeableSketch):
+    """Tables of buckets that find the rows most like a query by counting shared buckets.
+
+    Parameters
+    ----------
+    family : HashFamily
+        Its `n_hashes` L is the number of tables, its `n_buckets` W the number of buckets of each.
+    capacity : int, default 64
+        Ids that a bucket holds, B.
+    wide_ids : bool, default False
+        Whether ids may pass 2**32 - 2, up to 2**63 - 2; slots then take 8 bytes and not 4.
+    seed : int, default 0
+        Of the priorities, in [0, 2**64).
+
+    Attributes
+    ----------
+    overflow : float
+        Share of all insertions that full buckets have not kept.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type or lies outside its range.
+
+    Notes
+    -----
+    A row's id goes into one bucket of each table. A bucket that overflows keeps the B ids of least
+    priority, a hash of id and table, so every id that fell into it has the same chance to be kept (a
+    reservoir, as in FLASH: Wang, Shrivastava, Wang and Ryu 2018), and which ones are kept depends neither
+    on order nor on threads, ranks and merges.
+
+    A query counts how often each id stands in its L buckets and returns the k most frequent. No distance
+    is computed and no row kept. Without overflow a count is binomial: L trials of the collision
+    probability, ``kernel + (1 - kernel) chance_collision``; `kernel_estimate` inverts that.
+
+    Memory is ``L W (4 B + 4)`` bytes (``8 B`` with `wide_ids`), taken by the system as buckets fill; an
+    update takes ``4 L`` bytes a row for the time being. Updates cost L hashes and L random accesses a
+    row, queries L B reads. Ids are meant to be different from each other: an id that is added twice counts
+    twice.
+
+    Examples
+    --------
+    >>> import numpy as np, mergesketch
+    >>> from mergesketch.lsh import SignedRandomProjection
+    >>> family = SignedRandomProjection(n_features=16, n_hashes=40, power=6, seed=1)
+    >>> X = np.random.default_rng(0).standard_normal((1000, 16))
+    >>> monday = mergesketch.LSHIndex(family).add(X[:500])
+    >>> tuesday = mergesketch.LSHIndex(family).add(X[500:], ids=range(500, 1000))
+    >>> ids, counts = (monday | tuesday).query(X[700:702], k=3)
+    >>> ids[:, 0], counts[:, 0]
+    (array([700, 701]), array([40, 40], dtype=int32))
+    """
+
+    _parameters = ("family", "capacity", "wide_ids", "seed")
+
+    def __init__(
+        self, family: HashFamily, *, capacity: int = 64, wide_ids: bool = False, seed: int = 0
+    ) -> None:
+        if not isinstance(family, HashFamily):
+            raise TypeError(f"family must be a HashFamily, got {type(family).__name__}")
+        if not isinstance(wide_ids, (bool, np.bool_)):
+            raise TypeError(f"wide_ids must be True or False, got {wide_ids!r}")
+        self.family = family
+        self.capacity = check_int("capacity", capacity, 1, 1 << 20)
+        self.wide_ids = bool(wide_ids)
+        self.seed = check_int("seed", seed, 0, 2**64 - 1)
+
+    def _layout(self) -> dict[str, StateSpec]:
+        tables, buckets = self.family.n_hashes, self.family.n_buckets
+        dtype = "uint64" if self.wide_ids else "uint32"
+        return {
+            "slots": StateSpec((tables, buckets, self.capacity), dtype, "reservoir"),
+            "seen": StateSpec((tables, buckets), "int32", "sum", widens_to="int64"),
+        }
+
+    @cached_property
+    def _keys(self) -> NDArray[np.uint64]:
+        return random_uint64(self.seed, "LSHIndex priorities", self.family.n_hashes)
+
+    @property
+    def overflow(self) -> float:
+        """Share of all insertions that full buckets have not kept; counts are exact while it is 0."""
+        seen = self._arrays["seen"]
+        total = int(seen.sum())
+        return 1.0 - int(np.minimum(seen, self.capacity).sum()) / total if total else 0.0
+
+    # -- updates ----------------------------------------------------------------------------------
+
+    def add(self, X: Any, ids: ArrayLike | None = None) -> Self:
+        """Add rows.
+
+        Parameters
+        ----------
+        X : n rows
+            As ``family.hash`` takes them.
+        ids : array_like of n integers, optional
+            By default they run on from the number of rows added so far; give them where indexes that
+            are built apart will be merged.
+
+        Returns
+        -------
+        The index itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the family refuses the rows, or ids are no integers, not n, negative or too large.
+        OverflowError
+            If a 64-bit counter could wrap. Nothing is changed when an exception is raised.
+        """
+        codes = self.family.hash(X)
+        return self._add_codes(codes, self._check_ids(ids, len(codes)))
+
+    def update(self, X: Any, ids: ArrayLike | None = None) -> Self:
+        """The same as `add`."""
+        return self.add(X, ids)
+
+    def _check_ids(self, ids: ArrayLike | None, n: int) -> NDArray[Any]:
+        largest = 2**63 - 2 if self.wide_ids else 2**32 - 2
+        dtype = np.dtype(np.uint64 if self.wide_ids else np.uint32)
+        if ids is None:
+            if self.n_updates + n - 1 > largest:
+                raise ValueError(f"ids must be at most {largest}, got {self.n_updates + n - 1}")
+            return np.arange(self.n_updates, self.n_updates + n, dtype=dtype)
+        array = np.asarray(ids)
+        if array.size and array.dtype.kind not in "iu":
+            raise TypeError(f"ids must be integers, got dtype {array.dtype}")
+        if array.shape != (n,):
+            raise ValueError(f"ids must have shape ({n},), one for each row, got {array.shape}")
+        if n and (int(array.min()) < 0 or int(array.max()) > largest):
+            raise ValueError(f"ids must lie from 0 to {largest}, got {array.min()} to {array.max()}")
+        return array.astype(dtype)
+
+    def _add_codes(self, codes: NDArray[np.uint32], ids: NDArray[Any]) -> Self:
+        self._reserve("seen", len(codes))
+        self._reserve("n_updates", len(codes))
+        slots, seen, kernel = self._arrays["slots"], self._arrays["seen"], backend_of(codes).insert_ids
+        # A thread owns whole tables, so that no two fill one bucket.
+        map_blocks(lambda a, b: kernel(slots, seen, codes, ids, self._keys, a, b), len(slots), 1)
+        self._arrays["n_updates"] += len(codes)
+        self.__dict__["_disordered"] = True
+        return self
+
+    # -- queries ----------------------------------------------------------------------------------
+
+    def query(self, X: Any, k: int = 10) -> Neighbours:
+        """The k rows that share most buckets with each query.
+
+        Parameters
+        ----------
+        X : n rows
+            As ``family.hash_query`` takes them.
+        k : int
+            At least 1.
+
+        Returns
+        -------
+        Neighbours
+            ``(ids, counts)``, both of shape (n, k).
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the family refuses the rows, or `k` is no positive integer.
+        """
+        k = check_int("k", k, 1)
+        return self.query_codes(self.family.hash_query(X), k)
+
+    def query_codes(self, codes: NDArray[np.uint32], k: int) -> Neighbours:
+        """`query` for queries that are hashed already: codes of ``family.hash_query``, shape (n, L)."""
+        k = check_int("k", k, 1)
+        codes = np.asarray(codes)
+        shape = (self.family.n_hashes,)
+        if codes.ndim != 2 or codes.shape[1:] != shape or codes.dtype != np.uint32:
+            raise ValueError(
+                f"codes must be uint32 of shape (n, {shape[0]}), got {codes.dtype} of {codes.shape}"
+            )
+        if codes.size and int(codes.max()) >= self.family.n_buckets:
+            raise ValueError(f"codes must be below {self.family.n_buckets}, got {codes.max()}")
+        codes = np.ascontiguousarray(codes)
+        ids, counts = np.empty((len(codes), k), np.int64), np.empty((len(codes), k), np.int32)
+        # No query finds more ids than its buckets hold: a larger k only pads.
+        held = min(k, self.family.n_hashes * self.capacity)
+        ids[:, held:], counts[:, held:] = -1, 0
+        slots, seen, kernel = self._arrays["slots"], self._arrays["seen"], backend_of(codes).query_buckets
+        near, shares = ids[:, :held], counts[:, :held]
+        map_blocks(lambda a, b: kernel(slots, seen, codes, held, a, b, near, shares), len(codes), _QUERIES)
+        return Neighbours(ids, counts)
+
+    def kernel_estimate(self, counts: ArrayLike) -> NDArray[np.float64]:
+        """The family's kernel that collision counts imply, chance collisions taken off.
+
+        Its standard error is at most ``0.5 / sqrt(L)``. Overflowing buckets make it too low.
+        """
+        chance = self.family.chance_collision
+        share = np.asarray(counts, dtype=np.float64) / self.family.n_hashes
+        return np.asarray((share - chance) / (1.0 - chance))
+
+    # -- state ------------------------------------------------------------------------------------
+
+    def _over_tables(self, kernel: Any, *arrays: NDArray[Any]) -> None:
+        map_blocks(lambda a, b: kernel(*arrays, self._keys, a, b), self.family.n_hashes, 1)
+
+    def _reduce_custom(
+        self, reduction: str, ours: dict[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]
+    ) -> None:
+        self._over_tables(backend_of(ours["slots"]).merge_buckets, ours["slots"], theirs["slots"])
+        self.__dict__["_disordered"] = True
+
+    def _canonicalise(self) -> None:
+        if self.__dict__.pop("_disordered", False):
+            slots = self._arrays["slots"]
+            self._over_tables(backend_of(slots).order_buckets, slots)
+
+    def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        seen = arrays["seen"]
+        if seen.size and int(seen.min()) < 0:
+            raise ValueError(f"seen must be at least 0, got {seen.min()}")
+
+    def empty_like(self) -> Self:
+        new = super().empty_like()
+        new.__dict__.pop("_disordered", None)
+        return new
+
+    def _adopt(self, arrays: dict[str, NDArray[Any]]) -> Self:
+        # Whoever hands over arrays may have them in any order: what is in order is quickly found so.
+        self.__dict__["_disordered"] = True
+        return super()._adopt(arrays)

@@ -175,7 +175,12 @@ def _add_index(commands: Any, threads: argparse.ArgumentParser) -> None:
     build.add_argument(
         "--width", type=float, default=1.0, metavar="W", help="for pstable: width of its cells (default: 1)"
     )
-    build.add_argument("--buckets", type=_whole(1), metavar="N", help="buckets of a table")
+    build.add_argument(
+        "--buckets",
+        type=_whole(1),
+        metavar="N",
+        help="buckets of a table (default: about the rows, from 1,024 to 65,536; for srp 2**power, if fewer)",
+    )
     build.add_argument(
         "--capacity", type=_whole(1), default=64, metavar="N", help="rows that a bucket keeps (default: 64)"
     )

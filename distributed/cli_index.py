@@ -24,6 +24,9 @@ from .usage import peak_memory, si_bytes
 
 __all__ = ["build", "query"]
 
+#: Buckets of a table, unless they are given.
+MIN_BUCKETS, MAX_BUCKETS = 1 << 10, 1 << 16
+
 
 def build(options: Namespace, comm: Communicator) -> int:
     """Index the rows of a file; each rank its share, merged into the index of all rows."""
@@ -34,7 +37,8 @@ def build(options: Namespace, comm: Communicator) -> int:
     rows = open_rows(options.path, comm)
     opened = time.perf_counter()
     with comm.agree():
-        index = LSHIndex(_family(options, rows), capacity=options.capacity)
+        wide = rows.n_total > 2**32 - 1
+        index = LSHIndex(_family(options, rows), capacity=options.capacity, wide_ids=wide, seed=options.seed)
         with progress_bar("indexing", rows.n_rows, comm.rank == 0, "rows") as advance:
             for first, block in rows.blocks():
                 index.add(block, ids=np.arange(first, first + block.shape[0]))
@@ -70,6 +74,9 @@ def _family(options: Namespace, rows: Rows) -> HashFamily:
     settings: dict[str, Any] = {"n_hashes": options.tables, "power": power, "seed": options.seed}
     if options.buckets is not None:
         settings["n_buckets"] = options.buckets
+    elif name != "srp" or power > MAX_BUCKETS.bit_length() - 1:
+        # About one bucket a row, which keeps chance collisions rare, but no more memory than is sensible.
+        settings["n_buckets"] = min(MAX_BUCKETS, max(MIN_BUCKETS, 1 << (rows.n_total - 1).bit_length()))
     if name == "minhash":
         if not rows.is_sparse:
             raise ValueError(f"--family minhash is for sparse rows, and those of {options.path} are dense")
@@ -97,7 +104,8 @@ def query(options: Namespace, comm: Communicator) -> int:
     rows = open_rows(options.path, comm)
     with comm.agree():
         n_features = getattr(index.family, "n_features", rows.n_features)
-        if rows.n_features != n_features:
+        # Families of unbounded features, sets among them, take rows of any width.
+        if n_features is not None and rows.n_features != n_features:
             raise ValueError(
                 f"the rows of {options.path} have {rows.n_features} features, the index {n_features}"
             )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +12,9 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from ..errors import MergesketchError
 from .comm import Communicator
-from .svmlight import read_svmlight
+from .svmlight import SvmlightRows, iter_svmlight, read_svmlight
 
 __all__ = ["Rows", "open_rows"]
 
@@ -75,6 +78,8 @@ def open_rows(path: str, comm: Communicator) -> Rows:
     ValueError, OSError
         If the file cannot be read or holds something else. DistributedError over several ranks.
     """
+    if not path.lower().endswith((".npy", ".npz", ".gz")):
+        return _open_svmlight(path, comm)
     with comm.agree():
         matrix = _read(path)
     n = matrix.shape[0]
@@ -82,17 +87,42 @@ def open_rows(path: str, comm: Communicator) -> Rows:
     return Rows(matrix[start:stop], start, n)
 
 
+def _open_svmlight(path: str, comm: Communicator) -> Rows:
+    """A rank reads the lines that begin in its range of bytes; where its rows stand is told by the others."""
+    with comm.agree():
+        try:
+            size = os.stat(path).st_size
+            bounds = size * comm.rank // comm.size, size * (comm.rank + 1) // comm.size
+            parts = list(iter_svmlight(path, start=bounds[0], stop=bounds[1]))
+        except OSError as error:
+            raise OSError(f"cannot read {path}: {error.strerror or error}") from error
+    largest = max((int(part.indices.max()) for part in parts if part.indices.size), default=0)
+    n_features = max(comm.allgather(largest)) + 1
+    blocks = [_matrix(part, n_features) for part in parts]
+    matrix = scipy.sparse.vstack([scipy.sparse.csr_array((0, n_features), dtype=np.float32), *blocks], "csr")
+    n = matrix.shape[0]
+    return Rows(matrix, comm.exclusive_sum(n), comm.sum(n))
+
+
+def _matrix(rows: SvmlightRows, n_features: int) -> Any:
+    shape = (len(rows.labels), n_features)
+    return scipy.sparse.csr_array((rows.values, rows.indices, rows.offsets), shape=shape)
+
+
 def _read(path: str) -> Any:
     try:
         if path.lower().endswith(".npy"):
             matrix = np.load(path, mmap_mode="r", allow_pickle=False)
         elif path.lower().endswith(".npz"):
-            matrix = scipy.sparse.load_npz(path).tocsr()
+            matrix = scipy.sparse.csr_array(scipy.sparse.load_npz(path))
         else:
-            matrix = read_svmlight(path)
+            read = read_svmlight(path)
+            matrix = _matrix(read, int(read.indices.max(initial=0)) + 1)
     except OSError as error:
         raise OSError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except MergesketchError:
+        raise
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         # NumPy answers foreign bytes with advice to unpickle them, which is not ours to pass on.
         kinds = {".npy": "a NumPy matrix of numbers", ".npz": "a SciPy sparse matrix"}
         kind = kinds.get(path.lower()[-4:])

@@ -1,5 +1,6 @@
 """``mergesketch index``: building from files and asking, alone and over ranks."""
 
+import gzip
 import json
 import subprocess
 import sys
@@ -61,11 +62,22 @@ def test_dense_rows(capsys):
         assert line["counts"] == counts[i][ids[i] >= 0].tolist()
 
 
-@pytest.mark.parametrize("name", ["s.npz", "s.svm"])
+@pytest.mark.parametrize("name", ["s.npz", "s.svm", "s.svm.gz"])
 def test_sets(capsys, name):
+    Path("s.svm.gz").write_bytes(gzip.compress(Path("s.svm").read_bytes()))
     assert run(capsys, "index", "build", name, "-o", "s.index")[0] == 0
     _, out, _ = run(capsys, "index", "query", "s.index", name, "-k", "1")
     assert [line["rows"] for line in answers(out)] == [[i] for i in range(300)]
+
+
+@pytest.mark.parametrize(("family", "name"), [("srp", "s.svm"), ("pstable", "x.npy")])
+def test_families(capsys, family, name):
+    settings = ["--family", family, "--width", "4", "--tables", "30", "--power", "4"]
+    code, out, err = run(capsys, "index", "build", name, "-o", "y", *settings)
+    assert (code, err) == (0, "")
+    _, out, _ = run(capsys, "index", "query", "y", name, "-k", "1")
+    found = answers(out)
+    assert np.mean([line["rows"] == [line["query"]] for line in found]) > 0.99
 
 
 @needs_mpi
@@ -96,6 +108,7 @@ def test_bad_input(capsys):
     mergesketch.CountMinSketch(n_rows=2, n_buckets=10).save("other.sketch")
     np.save("objects.npy", np.array([{}], dtype=object))
     np.save("line.npy", np.zeros(5))
+    Path("bad.svm").write_text("1 3:1\n1 x:1\n")
     for name in ("bad.npy", "bad.npz", "bad.index"):
         Path(name).write_bytes(b"x" * 100)
     for arguments, message in [
@@ -103,6 +116,8 @@ def test_bad_input(capsys):
         (["build", "objects.npy", "-o", "y"], "objects.npy: it is not a NumPy matrix of numbers"),
         (["build", "bad.npy", "-o", "y"], "bad.npy: it is not a NumPy matrix of numbers"),
         (["build", "bad.npz", "-o", "y"], "bad.npz: it is not a SciPy sparse matrix"),
+        (["build", "bad.svm", "-o", "y"], "bad.svm:2: "),
+        (["build", "missing.svm", "-o", "y"], "cannot read missing.svm: No such file or directory"),
         (["build", "line.npy", "-o", "y"], "got dtype float64 and shape (5,)"),
         (["build", "x.npy", "-o", "y", "--family", "minhash"], "--family minhash is for sparse rows"),
         (["build", "x.npy", "-o", "x.npy"], "it is one of the files to read"),

@@ -1,6 +1,6 @@
 """The command line: what `mergesketch` accepts, and which command runs.
 
-The commands themselves are in `cli_dedup` and `cli_files`, which are imported only when
+The commands themselves are in `cli_dedup`, `cli_index` and `cli_files`, which are imported only when
 they run, so that ``--help`` answers at once.
 """
 
@@ -20,7 +20,7 @@ __all__ = ["parser", "run_command"]
 _RAW = argparse.RawDescriptionHelpFormatter
 
 _DESCRIPTION = """\
-Near-duplicate search among documents, and sketch files, alone or on many MPI ranks:
+Near-duplicate search, neighbour indexes and sketches of files, alone or on many MPI ranks:
 start any command under `mpiexec -n N`; the output is the same for every N.
 """
 
@@ -42,6 +42,16 @@ examples:
 
 Each line of the output is {"group": 0, "size": 2, "documents": [{"path": "a.jsonl", "line": 7}, ...]};
 "line" counts lines (or Parquet rows) from 1, and is null for a document that is a whole file.
+"""
+
+_INDEX_EXAMPLES = """\
+examples:
+  mergesketch index build vectors.npy -o vectors.index --tables 32 --power 8
+  mergesketch index build rows.svm -o rows.index
+  mpiexec -n 4 mergesketch index query rows.index queries.svm -k 10 --output neighbours.jsonl
+
+PATH holds one row an item, numbered from 0: a .npy matrix of floats, a SciPy sparse .npz matrix, or
+svmlight text (any other name). Sparse rows are sets: their values are left aside.
 """
 
 _MERGE_EXAMPLES = """\
@@ -139,6 +149,60 @@ def _add_dedup(commands: Any, threads: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_index(commands: Any, threads: argparse.ArgumentParser) -> None:
+    index = commands.add_parser("index", help="build a neighbour index of rows, or ask one")
+    actions = index.add_subparsers(dest="action", metavar="ACTION", required=True)
+    build = actions.add_parser(
+        "build",
+        help="index the rows of a file",
+        description="Index the rows of a file for neighbour search, in memory known beforehand.",
+        epilog=_INDEX_EXAMPLES,
+        formatter_class=_RAW,
+        parents=[threads],
+    )
+    build.add_argument("path", metavar="PATH", help=".npy, sparse .npz or svmlight file")
+    build.add_argument("--output", "-o", required=True, metavar="FILE", help="where the index is written")
+    build.add_argument(
+        "--family",
+        choices=["srp", "pstable", "minhash"],
+        help="hash by angle, by Euclidean distance, or by overlap of sets (default: srp for .npy, minhash "
+        "for sparse rows)",
+    )
+    build.add_argument("--tables", type=_whole(1), default=16, metavar="N", help="hash tables (default: 16)")
+    build.add_argument(
+        "--power", type=_whole(1), metavar="N", help="hashes of a key (default: 8; 4 for minhash)"
+    )
+    build.add_argument(
+        "--width", type=float, default=1.0, metavar="W", help="for pstable: width of its cells (default: 1)"
+    )
+    build.add_argument(
+        "--buckets",
+        type=_whole(1),
+        metavar="N",
+        help="buckets of a table (default: about the rows, from 1,024 to 65,536; for srp 2**power, if fewer)",
+    )
+    build.add_argument(
+        "--capacity", type=_whole(1), default=64, metavar="N", help="rows that a bucket keeps (default: 64)"
+    )
+    build.add_argument(
+        "--seed", type=_whole(0), default=0, metavar="N", help="seed of the hashes (default: 0)"
+    )
+    query = actions.add_parser(
+        "query",
+        help="find the rows most like those of a file",
+        description="Find the k indexed rows that share most hashes with each row of a file.",
+        epilog=_INDEX_EXAMPLES,
+        formatter_class=_RAW,
+        parents=[threads],
+    )
+    query.add_argument("index", metavar="INDEX", help="what `index build` has written")
+    query.add_argument("path", metavar="QUERIES", help=".npy, sparse .npz or svmlight file")
+    query.add_argument("-k", type=_whole(1), default=10, metavar="N", help="neighbours of each (default: 10)")
+    query.add_argument(
+        "--output", "-o", metavar="FILE", help="write JSON lines here (default: standard output)"
+    )
+
+
 def _add_inspect_and_merge(commands: Any) -> None:
     inspect = commands.add_parser("inspect", help="tell what sketch files hold")
     inspect.add_argument("paths", nargs="+", metavar="FILE")
@@ -170,6 +234,7 @@ def parser() -> argparse.ArgumentParser:
         help="threads of each rank (default: the node's cores divided by its ranks); never changes a result",
     )
     _add_dedup(commands, threads)
+    _add_index(commands, threads)
     _add_inspect_and_merge(commands)
     return top
 
@@ -192,6 +257,10 @@ def run_command(arguments: Sequence[str] | None, comm: Communicator) -> int:
         from .cli_dedup import dedup
 
         return dedup(options, comm)
+    if options.command == "index":
+        from .cli_index import build, query
+
+        return (build if options.action == "build" else query)(options, comm)
     from .cli_files import inspect, merge
 
     return (inspect if options.command == "inspect" else merge)(options, comm)

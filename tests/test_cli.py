@@ -363,6 +363,7 @@ sys.exit(main())
         (["dedup", "x", "--seed", "-1"], "must be at least 0, got -1"),
         (["dedup", "x", "--unit", "byte"], "invalid choice: 'byte'"),
         (["merge", "x"], "required: --output"),
+        (["index", "query", "x"], "required: QUERIES"),
     ],
 )
 def test_wrong_usage(run, arguments, message):
@@ -372,7 +373,7 @@ def test_wrong_usage(run, arguments, message):
 
 
 def test_every_command_has_help(run):
-    commands = [[], ["dedup"], ["inspect"], ["merge"]]
+    commands = [[], ["dedup"], ["index"], ["index", "build"], ["index", "query"], ["inspect"], ["merge"]]
     for words in commands:
         code, out, err = run(*words, "--help")
         assert (code, err) == (0, "") and out.startswith("usage: mergesketch")

@@ -1,0 +1,145 @@
+"""``mergesketch index build`` and ``index query``: neighbours among the rows of a file."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..lsh import HashFamily, MinHash, PStable, SignedRandomProjection
+from ..sketches import LSHIndex, storage
+from .cli_files import inspect_file
+from .comm import Communicator
+from .output import check_output, readable, write_lines
+from .progress import progress_bar
+from .rows import Rows, open_rows
+from .tree import merge_to_root
+from .usage import peak_memory, si_bytes
+
+__all__ = ["build", "query"]
+
+#: Buckets of a table, unless they are given.
+MIN_BUCKETS, MAX_BUCKETS = 1 << 10, 1 << 16
+
+
+def build(options: Namespace, comm: Communicator) -> int:
+    """Index the rows of a file; each rank its share, merged into the index of all rows."""
+    started = time.perf_counter()
+    with comm.agree():
+        if comm.rank == 0:
+            check_output(options.output, [options.path])
+    rows = open_rows(options.path, comm)
+    opened = time.perf_counter()
+    with comm.agree():
+        wide = rows.n_total > 2**32 - 1
+        index = LSHIndex(_family(options, rows), capacity=options.capacity, wide_ids=wide, seed=options.seed)
+        with progress_bar("indexing", rows.n_rows, comm.rank == 0, "rows") as advance:
+            for first, block in rows.blocks():
+                index.add(block, ids=np.arange(first, first + block.shape[0]))
+                advance(block.shape[0])
+    indexed = time.perf_counter()
+    merged = merge_to_root(index, comm)
+    with comm.agree():
+        if comm.rank == 0:
+            assert merged is not None
+            try:
+                merged.save(options.output)
+            except OSError as error:
+                raise OSError(f"cannot write {options.output}: {error.strerror or error}") from error
+    ended = time.perf_counter()
+    peaks = comm.gather(peak_memory())
+    if comm.rank == 0:
+        assert isinstance(merged, LSHIndex) and peaks is not None
+        print(f"rows             {rows.n_total:,} of {rows.n_features:,} features")
+        print(f"family           {merged.family!r}")
+        print(f"index            {si_bytes(merged.nbytes)} in {readable(options.output)}")
+        print(
+            f"seconds          {ended - started:.2f} (opening {opened - started:.2f}, "
+            f"indexing {indexed - opened:.2f}, merging and writing {ended - indexed:.2f})"
+        )
+        print(f"peak memory      {', '.join(si_bytes(peak) for peak in peaks)}")
+    return 0
+
+
+def _family(options: Namespace, rows: Rows) -> HashFamily:
+    """The family asked for, or the one that suits the rows."""
+    name = options.family or ("minhash" if rows.is_sparse else "srp")
+    power = options.power or (4 if name == "minhash" else 8)
+    settings: dict[str, Any] = {"n_hashes": options.tables, "power": power, "seed": options.seed}
+    if options.buckets is not None:
+        settings["n_buckets"] = options.buckets
+    elif name != "srp" or power > MAX_BUCKETS.bit_length() - 1:
+        # About one bucket a row, which keeps chance collisions rare, but no more memory than is sensible.
+        settings["n_buckets"] = min(MAX_BUCKETS, max(MIN_BUCKETS, 1 << (rows.n_total - 1).bit_length()))
+    if name == "minhash":
+        if not rows.is_sparse:
+            raise ValueError(f"--family minhash is for sparse rows, and those of {options.path} are dense")
+        return MinHash(**settings)
+    settings["n_features"] = rows.n_features
+    if name == "pstable":
+        return PStable(**settings, width=options.width)
+    projection = "sparse" if rows.is_sparse else "gaussian"
+    return SignedRandomProjection(**settings, projection=projection)
+
+
+def query(options: Namespace, comm: Communicator) -> int:
+    """Find neighbours; each rank asks for its share of the queries, and rank 0 writes the answers."""
+    with comm.agree():
+        if comm.rank == 0:
+            if options.output is not None:
+                check_output(options.output, [options.index, options.path])
+            # Ranks map the file, which checks only its beginning; the whole is checked once, here.
+            if not inspect_file(options.index)["intact"]:
+                raise ValueError(f"{options.index}: its checksum does not match: the file is damaged")
+    with comm.agree():
+        index = storage.load(options.index, mmap=True)
+        if not isinstance(index, LSHIndex):
+            raise ValueError(f"{options.index} holds a {type(index).__name__}, not an index")
+    rows = open_rows(options.path, comm)
+    with comm.agree():
+        n_features = getattr(index.family, "n_features", rows.n_features)
+        # Families of unbounded features, sets among them, take rows of any width.
+        if n_features is not None and rows.n_features != n_features:
+            raise ValueError(
+                f"the rows of {options.path} have {rows.n_features} features, the index {n_features}"
+            )
+    numbers, ids, counts = [], [], []
+    with comm.agree():
+        for first, block in rows.blocks():
+            found, shared = index.query(block, options.k)
+            numbers.append(np.arange(first, first + block.shape[0]))
+            ids.append(found)
+            counts.append(shared)
+    columns = [_stack(numbers, ()), _stack(ids, (options.k,)), _stack(counts, (options.k,))]
+    columns = list(comm.exchange(columns, np.zeros(len(columns[0]), dtype=np.int64)))
+    with comm.agree():
+        if comm.rank == 0:
+            answers = _answers(*columns)
+            if options.output is not None:
+                write_lines(options.output, answers)
+            else:
+                sys.stdout.writelines(json.dumps(answer) + "\n" for answer in answers)
+    return 0
+
+
+def _stack(blocks: list[NDArray[Any]], shape: tuple[int, ...]) -> NDArray[np.int64]:
+    return np.concatenate([np.empty((0, *shape), dtype=np.int64), *blocks]).astype(np.int64)
+
+
+def _answers(
+    numbers: NDArray[np.int64], ids: NDArray[np.int64], counts: NDArray[np.int64]
+) -> Iterator[dict[str, Any]]:
+    """The lines of the output, in the order of queries; a row without k neighbours has fewer."""
+    for i in np.argsort(numbers, kind="stable").tolist():
+        found = ids[i] >= 0
+        yield {
+            "query": int(numbers[i]),
+            "rows": ids[i][found].tolist(),
+            "counts": counts[i][found].tolist(),
+        }

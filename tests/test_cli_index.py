@@ -1,0 +1,135 @@
+"""``mergesketch index``: building from files and asking, alone and over ranks."""
+
+import gzip
+import json
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import mergesketch
+import numpy as np
+import pytest
+import scipy.sparse
+from mergesketch.distributed.__main__ import main
+
+MPIEXEC = Path(sysconfig.get_path("scripts")) / "mpiexec"
+needs_mpi = pytest.mark.skipif(not MPIEXEC.exists(), reason="needs MPI: pip install 'mergesketch[mpi]'")
+SETTINGS = ["--tables", "20", "--power", "6"]
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(500, 16)).astype(np.float32)
+    np.save("x.npy", X)
+    np.save("q.npy", X[:7] + np.float32(0.01))
+    sets = scipy.sparse.random_array((300, 1000), density=0.05, format="csr", rng=rng)
+    scipy.sparse.save_npz("s.npz", sets)
+    with open("s.svm", "w") as file:
+        for i in range(300):
+            columns = np.sort(sets.indices[sets.indptr[i] : sets.indptr[i + 1]])
+            file.write("1 " + " ".join(f"{column}:1" for column in columns) + "\n")
+
+
+def run(capsys, *arguments):
+    try:
+        code = main(list(arguments))
+    except SystemExit as end:
+        code = end.code
+    return code, *capsys.readouterr()
+
+
+def answers(text):
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert [line["query"] for line in lines] == list(range(len(lines)))
+    return lines
+
+
+def test_dense_rows(capsys):
+    code, out, err = run(capsys, "index", "build", "x.npy", "-o", "x.index", *SETTINGS)
+    assert (code, err) == (0, "") and "500 of 16 features" in out
+    index = mergesketch.load("x.index")
+    assert isinstance(index, mergesketch.LSHIndex) and index.n_updates == 500
+    code, out, err = run(capsys, "index", "query", "x.index", "q.npy", "-k", "3")
+    assert (code, err) == (0, "")
+    found = answers(out)
+    ids, counts = index.query(np.load("q.npy"), 3)
+    for i, line in enumerate(found):
+        assert line["rows"][0] == i, "a row moved by little is not its own nearest neighbour"
+        assert line["rows"] == ids[i][ids[i] >= 0].tolist()
+        assert line["counts"] == counts[i][ids[i] >= 0].tolist()
+
+
+@pytest.mark.parametrize("name", ["s.npz", "s.svm", "s.svm.gz"])
+def test_sets(capsys, name):
+    Path("s.svm.gz").write_bytes(gzip.compress(Path("s.svm").read_bytes()))
+    assert run(capsys, "index", "build", name, "-o", "s.index")[0] == 0
+    _, out, _ = run(capsys, "index", "query", "s.index", name, "-k", "1")
+    assert [line["rows"] for line in answers(out)] == [[i] for i in range(300)]
+
+
+@pytest.mark.parametrize(("family", "name"), [("srp", "s.svm"), ("pstable", "x.npy")])
+def test_families(capsys, family, name):
+    settings = ["--family", family, "--width", "4", "--tables", "30", "--power", "4"]
+    code, out, err = run(capsys, "index", "build", name, "-o", "y", *settings)
+    assert (code, err) == (0, "")
+    _, out, _ = run(capsys, "index", "query", "y", name, "-k", "1")
+    found = answers(out)
+    assert np.mean([line["rows"] == [line["query"]] for line in found]) > 0.99
+
+
+@needs_mpi
+def test_any_number_of_ranks_gives_the_same(capsys):
+    for name in ("x.npy", "s.svm"):
+        run(capsys, "index", "build", name, "-o", "1.index", *SETTINGS)
+        run(capsys, "index", "query", "1.index", name, "-o", "1.jsonl")
+        for n in ("2", "3", "4"):
+            for arguments in (
+                ["build", name, "-o", f"{n}.index", *SETTINGS],
+                ["query", f"{n}.index", name, "-o", f"{n}.jsonl"],
+            ):
+                command = [sys.executable, "-m", "mergesketch.distributed", "index", *arguments]
+                done = subprocess.run(
+                    [MPIEXEC, "-n", n, *command], capture_output=True, text=True, timeout=100
+                )
+                assert (done.returncode, done.stderr) == (0, "")
+            assert Path(f"{n}.index").read_bytes() == Path("1.index").read_bytes()
+            assert Path(f"{n}.jsonl").read_bytes() == Path("1.jsonl").read_bytes()
+
+
+def test_bad_input(capsys):
+    run(capsys, "index", "build", "x.npy", "-o", "x.index", *SETTINGS)
+    content = bytearray(Path("x.index").read_bytes())
+    content[-1] ^= 1
+    Path("flipped.index").write_bytes(content)
+    Path("short.index").write_bytes(content[:-10])
+    mergesketch.CountMinSketch(n_rows=2, n_buckets=10).save("other.sketch")
+    np.save("objects.npy", np.array([{}], dtype=object))
+    np.save("line.npy", np.zeros(5))
+    Path("bad.svm").write_text("1 3:1\n1 x:1\n")
+    for name in ("bad.npy", "bad.npz", "bad.index"):
+        Path(name).write_bytes(b"x" * 100)
+    for arguments, message in [
+        (["build", "missing.npy", "-o", "y"], "cannot read missing.npy: No such file or directory"),
+        (["build", "objects.npy", "-o", "y"], "objects.npy: it is not a NumPy matrix of numbers"),
+        (["build", "bad.npy", "-o", "y"], "bad.npy: it is not a NumPy matrix of numbers"),
+        (["build", "bad.npz", "-o", "y"], "bad.npz: it is not a SciPy sparse matrix"),
+        (["build", "bad.svm", "-o", "y"], "bad.svm:2: "),
+        (["build", "missing.svm", "-o", "y"], "cannot read missing.svm: No such file or directory"),
+        (["build", "line.npy", "-o", "y"], "got dtype float64 and shape (5,)"),
+        (["build", "x.npy", "-o", "y", "--family", "minhash"], "--family minhash is for sparse rows"),
+        (["build", "x.npy", "-o", "x.npy"], "it is one of the files to read"),
+        (["build", "x.npy", "-o", "nowhere/y"], "there is no folder"),
+        (["query", "flipped.index", "q.npy"], "flipped.index: its checksum does not match"),
+        (["query", "short.index", "q.npy"], "short.index: "),
+        (["query", "bad.index", "q.npy"], "bad.index: expected a sketch file"),
+        (["query", "other.sketch", "q.npy"], "other.sketch holds a CountMinSketch, not an index"),
+        (["query", "x.index", "s.npz"], "the rows of s.npz have 1000 features, the index 16"),
+        (["query", "x.index", "q.npy", "-o", "x.index"], "it is one of the files to read"),
+    ]:
+        code, out, err = run(capsys, "index", *arguments)
+        assert (code, out) == (2, ""), arguments
+        assert err.startswith("mergesketch: error: ") and err.count("\n") == 1 and message in err
+        assert not Path("y").exists()

@@ -4,6 +4,7 @@ from .banding import band_parameters
 from .comm import Communicator, communicator
 from .dedup import Deduplication, deduplicate, memory_per_rank
 from .documents import DocumentSource
+from .launch import run_main
 from .merge import merge_over_ranks
 from .svmlight import SvmlightRows, iter_svmlight, parse_svmlight, read_svmlight
 
@@ -20,4 +21,5 @@ __all__ = [
     "merge_over_ranks",
     "parse_svmlight",
     "read_svmlight",
+    "run_main",
 ]

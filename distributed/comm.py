@@ -215,6 +215,23 @@ class Communicator:
         for piece in _pieces(array):
             self.mpi.Recv(piece, source, _TAG)
 
+    def tree_rounds(self) -> Iterator[tuple[int, bool]]:
+        """This rank's part in a reduction up a binary tree to rank 0, in ceil(log2(size)) rounds.
+
+        Yields
+        ------
+        (int, bool)
+            The rank to talk to, and whether to receive from it; after sending a rank is done.
+        """
+        distance = 1
+        while distance < self.size:
+            if self.rank % (2 * distance):
+                yield self.rank - distance, False
+                return
+            if self.rank + distance < self.size:
+                yield self.rank + distance, True
+            distance *= 2
+
     def allgather_rows(self, rows: NDArray[Any]) -> NDArray[Any]:
         """The ranks' arrays joined along the first axis in the order of ranks, on every rank.
 

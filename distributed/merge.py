@@ -1,10 +1,12 @@
-"""Merging one sketch a rank into the sketch of all ranks' data."""
+"""Merging the sketches of all ranks: an all-reduce of their arrays."""
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import IncompatibleSketchError
 from ..lsh.family import differing_field
@@ -16,113 +18,191 @@ __all__ = ["merge_over_ranks"]
 S = TypeVar("S", bound=MergeableSketch)
 
 
+class _Description(NamedTuple):
+    """What ranks tell each other of a sketch before its arrays are sent."""
+
+    cls: str
+    config: dict[str, Any]
+    dtypes: dict[str, str]
+    #: Of each integer sum, a bound of its counters' magnitude.
+    bounds: dict[str, int]
+
+
 def merge_over_ranks(sketch: S, comm: Any = None) -> S:
-    """Merge the sketches of all ranks, so that every rank has the one of all data.
+    """Merge the sketches of all ranks, in place: then every rank has the sketch of all data.
 
     Parameters
     ----------
     sketch : MergeableSketch
-        This rank's; of the same class and configuration on every rank. Changed in place.
-    comm : mpi4py communicator, Communicator or None
-        All ranks if MPI started this process; see `communicator`.
+        This rank's; of one class and configuration on every rank.
+    comm : mpi4py communicator or Communicator, optional
+        All ranks if MPI started this process. Without MPI, or on one rank, nothing is to be done and
+        mpi4py is not needed.
 
     Returns
     -------
-    The sketch itself; on every rank equal to what one sketch of all data would be.
+    The sketch itself, equal on every rank.
 
     Raises
     ------
     IncompatibleSketchError
-        On every rank, if classes or configurations differ; the message names the field. Nothing is
-        changed.
+        On every rank, naming the first field that differs. Nothing is changed.
     OverflowError
-        On every rank, if a 64-bit counter could wrap; nothing is changed.
+        On every rank, if a 64-bit counter could wrap. Nothing is changed.
     DistributedError
-        On every rank, if one passed no sketch.
+        On every rank, if one of them fails, for want of memory for one: nothing is changed then, save
+        when a sketch's own reduction raises.
 
     Notes
     -----
-    Arrays whose reduction MPI knows (sum, max, min, or) are all-reduced in place, as buffers; those with a
-    reduction of the sketch's own go up a binary tree and are broadcast. Before that the ranks agree, from
-    bounds on their counters, whether counters must widen.
+    The arrays travel as they lie in memory. Sums, maxima, minima and bitwise ors go through MPI's
+    all-reduce in pieces that fit a cache: a rank sends ``2 (p - 1) / p * sketch.nbytes`` bytes of p
+    ranks. Counters widen on every rank when the sum of the ranks' bounds asks for it.
+
+    A sketch's own reductions go up a binary tree in ceil(log2(p)) rounds and the result is broadcast;
+    a rank then needs memory for a second copy of those arrays.
+
+    Sums of floating-point numbers are equal on all ranks, but depend on the number of ranks in their
+    last bits.
 
     Examples
     --------
+    Under ``mpiexec -n 4 python count.py`` this counts every rank's keys:
+
     >>> import mergesketch
-    >>> from mergesketch.distributed import merge_over_ranks
-    >>> merge_over_ranks(mergesketch.CountMinSketch(n_rows=2, n_buckets=64).update([1, 2])).n_updates
-    2
+    >>> from mergesketch.distributed import communicator, merge_over_ranks
+    >>> comm = communicator()
+    >>> sketch = mergesketch.CountMinSketch(4, 1000).update([comm.rank] * 5)
+    >>> int(merge_over_ranks(sketch, comm).query([0])[0])
+    5
     """
     comm = communicator(comm)
     with comm.agree():
         if not isinstance(sketch, MergeableSketch):
             raise TypeError(f"sketch must be a MergeableSketch, got {type(sketch).__name__}")
         sketch._canonicalise()
+        ours = _describe(sketch)
     if comm.size == 1:
         return sketch
-    _check_compatible(sketch, comm)
-    _agree_on_width(sketch, comm)
-    custom: dict[str, list[str]] = {}
+    every = comm.allgather(ours)
+    _check_compatible(every)
+    bounds = _sum_bounds(sketch, every, comm)
+    dtypes = _common_dtypes(sketch, every, bounds)
+    own = _own_reductions(sketch)
+    with comm.agree():
+        # All memory is taken before anything changes.
+        wider = {n: a.astype(dtypes[n]) for n, a in sketch._arrays.items() if a.dtype != dtypes[n]}
+        room = {
+            name: np.empty(sketch._arrays[name].shape, dtypes[name])
+            for names in own.values()
+            for name in names
+        }
+    sketch._arrays.update(wider)
+    sketch._bounds.update(bounds)
     for name, spec in sketch._specs().items():
         if spec.reduction in REDUCTIONS:
             comm.allreduce(sketch._arrays[name], spec.reduction)
-        else:
-            custom.setdefault(spec.reduction, []).append(name)
-    for reduction, names in custom.items():
-        _reduce_over_tree(sketch, reduction, names, comm)
+    if own:
+        _reduce_own(sketch, own, room, comm)
     return sketch
 
 
-def _check_compatible(sketch: MergeableSketch, comm: Communicator) -> None:
-    every = comm.allgather((type(sketch).__name__, sketch.config()))
-    name, config = every[0]
-    for rank, (other_name, other_config) in enumerate(every):
-        if other_name != name:
-            raise IncompatibleSketchError(f"rank 0 has a {name}, rank {rank} a {other_name}")
-        difference = differing_field(config, other_config)
+def _describe(sketch: MergeableSketch) -> _Description:
+    cls = type(sketch)
+    return _Description(
+        f"{cls.__module__}.{cls.__qualname__}",
+        sketch.config(),
+        {name: array.dtype.name for name, array in sketch._arrays.items()},
+        {name: sketch._bound(name) for name in sketch._integer_sums()},
+    )
+
+
+def _check_compatible(every: list[_Description]) -> None:
+    first = every[0]
+    name = first.cls.rpartition(".")[2]
+    for rank, other in enumerate(every):
+        if other.cls != first.cls:
+            raise IncompatibleSketchError(
+                f"expected a {first.cls} as on rank 0, rank {rank} has a {other.cls}"
+            )
+        difference = differing_field(first.config, other.config)
         if difference is not None:
             raise IncompatibleSketchError(
-                f"{name} sketches of rank 0 (here) and rank {rank} (there) differ in {difference}"
+                f"{name} sketches of ranks 0 (here) and {rank} (there) differ in {difference}"
             )
 
 
-def _agree_on_width(sketch: MergeableSketch, comm: Communicator) -> None:
-    """Widen counters on every rank if one has or the sum needs it; all ranks raise, or none."""
-    names = sketch._integer_sums()
-    every = comm.allgather([(sketch._bound(name), sketch._arrays[name].dtype.name) for name in names])
-    widest = [
-        max((part[i][1] for part in every), key=lambda dtype: np.dtype(dtype).itemsize)
-        for i in range(len(names))
-    ]
-    totals = [sum(part[i][0] for part in every) for i in range(len(names))]
-    for name, total in zip(names, totals, strict=True):
-        wider = sketch._specs()[name].widens_to or sketch._specs()[name].dtype
-        if total > np.iinfo(wider).max:
-            raise OverflowError(
-                f"{type(sketch).__name__}.{name} cannot count beyond {np.iinfo(wider).max}; "
-                f"the ranks together might reach {total}"
-            )
-    for name, dtype, total in zip(names, widest, totals, strict=True):
-        if sketch._arrays[name].dtype != dtype:
-            sketch._arrays[name] = sketch._arrays[name].astype(dtype)
-        sketch._reserve(name, total - sketch._bound(name))
+def _sum_bounds(sketch: MergeableSketch, every: list[_Description], comm: Communicator) -> dict[str, int]:
+    """A bound of each integer sum over all ranks, measured afresh if it would ask for wider counters."""
+    sums = {name: sum(other.bounds[name] for other in every) for name in every[0].bounds}
+    tight = [name for name, total in sums.items() if total > _largest(every, name)]
+    if tight:
+        for name in tight:
+            del sketch._bounds[name]
+        measured = comm.allgather([sketch._bound(name) for name in tight])
+        sums.update(
+            {name: sum(column) for name, column in zip(tight, zip(*measured, strict=True), strict=True)}
+        )
+    return sums
 
 
-def _reduce_over_tree(sketch: MergeableSketch, reduction: str, names: list[str], comm: Communicator) -> None:
-    """Merge arrays of a reduction of the sketch's own up a binary tree, then give all ranks the result."""
-    ours = {name: sketch._arrays[name] for name in names}
-    gap = 1
-    while gap < comm.size:
-        if comm.rank % (2 * gap) == gap:
-            for array in ours.values():
-                comm.send(array, comm.rank - gap)
-            break
-        if comm.rank + gap < comm.size:
-            theirs = {name: np.empty_like(array) for name, array in ours.items()}
-            for array in theirs.values():
-                comm.receive(array, comm.rank + gap)
-            sketch._reduce_custom(reduction, ours, theirs)
-            ours = {name: sketch._arrays[name] for name in names}
-        gap *= 2
-    for array in ours.values():
-        comm.broadcast(array)
+def _largest(every: list[_Description], name: str) -> int:
+    return max(int(np.iinfo(other.dtypes[name]).max) for other in every)
+
+
+def _common_dtypes(
+    sketch: MergeableSketch, every: list[_Description], bounds: Mapping[str, int]
+) -> dict[str, np.dtype[Any]]:
+    """Each array's dtype on all ranks: the widest that one has, and wide enough for the sum."""
+    dtypes = {}
+    for name, spec in sketch._specs().items():
+        dtype = np.result_type(*(other.dtypes[name] for other in every))
+        if name in bounds and bounds[name] > np.iinfo(dtype).max:
+            dtype = np.dtype(spec.widens_to or dtype)
+            if bounds[name] > np.iinfo(dtype).max:
+                raise OverflowError(
+                    f"{type(sketch).__name__}.{name} cannot count beyond {np.iinfo(dtype).max}; "
+                    f"over all ranks it might reach {bounds[name]}"
+                )
+        dtypes[name] = dtype
+    return dtypes
+
+
+# -- a sketch's own reductions --------------------------------------------------------------------
+
+
+def _own_reductions(sketch: MergeableSketch) -> dict[str, list[str]]:
+    own: dict[str, list[str]] = {}
+    for name, spec in sketch._specs().items():
+        if spec.reduction not in REDUCTIONS:
+            own.setdefault(spec.reduction, []).append(name)
+    return own
+
+
+def _reduce_own(
+    sketch: MergeableSketch,
+    own: Mapping[str, list[str]],
+    room: Mapping[str, NDArray[Any]],
+    comm: Communicator,
+) -> None:
+    failed: Exception | None = None
+    arrays = sketch._arrays
+    for other, receives in comm.tree_rounds():
+        for name in room:
+            if receives:
+                comm.receive(room[name], other)
+            else:
+                comm.send(arrays[name], other)
+        try:
+            for reduction, names in own.items() if receives and failed is None else ():
+                sketch._reduce_custom(
+                    reduction, {name: arrays[name] for name in names}, {name: room[name] for name in names}
+                )
+        except Exception as error:
+            # The ranks above still wait for this one, so it goes on to send.
+            failed = error
+    with comm.agree():
+        if failed is not None:
+            raise failed
+    for name in room:
+        comm.broadcast(arrays[name])

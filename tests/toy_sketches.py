@@ -1,0 +1,90 @@
+"""Sketches of each kind of state, whose merges can be checked by eye; also imported by MPI ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+from mergesketch import MergeableSketch
+from mergesketch.lsh.validation import check_int
+from mergesketch.sketches.base import StateSpec
+
+__all__ = ["Everything", "Largest"]
+
+#: Longer than one piece of an all-reduce, and not a multiple of it.
+WIDTH = 700_001
+
+
+class Everything(MergeableSketch):
+    """One array of each reduction; key k of weight w touches cell ``k % width`` of each."""
+
+    _parameters = ("width", "seed")
+
+    def __init__(self, width: int = WIDTH, seed: int = 0) -> None:
+        self.width = check_int("width", width, 1)
+        self.seed = check_int("seed", seed, 0)
+
+    def _layout(self) -> dict[str, StateSpec]:
+        n = (self.width,)
+        return {
+            "sum": StateSpec(n, "int32", "sum", widens_to="int64"),
+            "narrow": StateSpec((3, 1), "int8", "sum"),
+            "real": StateSpec(n, "float64", "sum"),
+            "max": StateSpec(n, "float32", "max", fill=float("-inf")),
+            "min": StateSpec(n, "uint64", "min", fill=2**64 - 1),
+            "or": StateSpec(n, "uint8", "or"),
+            "seen": StateSpec((self.width, 1), "bool", "or"),
+            "nothing": StateSpec((0, 5), "int64", "max"),
+        }
+
+    def update(self, X: Any) -> Self:
+        keys = np.asarray(X, dtype=np.int64)
+        cells = keys % self.width
+        self._reserve("sum", len(keys))
+        self._reserve("narrow", len(keys) and 1)
+        self._reserve("n_updates", len(keys))
+        a = self._arrays
+        np.add.at(a["sum"], cells, 1)
+        a["narrow"] += np.int8(len(keys) > 0)
+        np.add.at(a["real"], cells, keys / 8)
+        np.maximum.at(a["max"], cells, keys.astype(np.float32))
+        np.minimum.at(a["min"], cells, keys.astype(np.uint64))
+        np.bitwise_or.at(a["or"], cells, (1 << (keys % 8)).astype(np.uint8))
+        a["seen"][cells] = True
+        a["n_updates"] += len(keys)
+        return self
+
+
+class Largest(MergeableSketch):
+    """The `size` largest distinct keys, by a reduction of its own over two arrays together."""
+
+    _parameters = ("size", "fails_on")
+
+    def __init__(self, size: int = 1000, fails_on: int = -2) -> None:
+        self.size, self.fails_on = size, fails_on
+
+    def _layout(self) -> dict[str, StateSpec]:
+        return {
+            "keys": StateSpec((self.size,), "int64", "largest", fill=-1),
+            "squares": StateSpec((self.size,), "float64", "largest", fill=1.0),
+        }
+
+    def update(self, X: Any) -> Self:
+        keys = np.asarray(X, dtype=np.int64)
+        self._keep(self._arrays, keys)
+        self._arrays["n_updates"] += len(keys)
+        return self
+
+    def _keep(self, arrays: dict[str, Any], keys: Any) -> None:
+        merged = np.unique(np.concatenate([arrays["keys"], keys]))[::-1][: self.size]
+        arrays["keys"][:] = -1
+        arrays["keys"][: len(merged)] = merged
+        arrays["squares"][:] = arrays["keys"].astype(np.float64) ** 2
+
+    def _reduce_custom(self, reduction: str, ours: dict[str, Any], theirs: Mapping[str, Any]) -> None:
+        assert reduction == "largest"
+        assert (theirs["squares"] == theirs["keys"].astype(np.float64) ** 2).all()
+        if self.fails_on in theirs["keys"]:
+            raise RuntimeError(f"cannot merge {self.fails_on}")
+        self._keep(ours, theirs["keys"])

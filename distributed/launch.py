@@ -2,8 +2,8 @@
 
 What MPICH's ``mpiexec`` (hydra) does, found by experiment with 5.0:
 
-- Every rank returns from ``MPI_Finalize`` and exits: `mpiexec` prints nothing and returns the largest
-  of their codes. So an error that all ranks know of ends this way.
+- Every rank returns from ``MPI_Finalize`` and exits: `mpiexec` prints nothing and returns the bitwise
+  or of their codes. So an error that all ranks know of ends this way.
 - A rank exits while others wait for it: ``MPI_Finalize`` of the one waits for the others, forever. So
   an error that one rank alone knows of must abort.
 - ``MPI_Abort(code)``: all ranks are killed, `mpiexec` prints one line ("Abort(2) on node ...") and

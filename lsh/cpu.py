@@ -14,14 +14,19 @@ from .index_kernels import insert_ids, merge_buckets, merge_top, order_buckets, 
 from .minhash_bins import minhash_fast_similarity, minhash_one_permutation
 from .minhash_kernels import concatenate_codes, count_equal, minhash_permutations
 from .packing import (
-    csr_products,
-    exact_dots_csr,
-    exact_dots_dense,
+    absorb_steps,
     fix_signs,
     fix_steps,
     mix_codes,
     pack_signs,
     quantize,
+    reduce_words,
+)
+from .products import (
+    add_parts,
+    csr_products,
+    exact_dots_csr,
+    exact_dots_dense,
     scale_rows_csr,
     scale_rows_dense,
 )
@@ -32,6 +37,8 @@ from .text_kernels import shingle_documents
 from .xxh3 import hash_fixed, hash_slices, hash_u64
 
 __all__ = [
+    "absorb_steps",
+    "add_parts",
     "band_keys",
     "bucket_pairs",
     "concatenate_codes",
@@ -66,6 +73,7 @@ __all__ = [
     "parse_svmlight",
     "quantize",
     "query_buckets",
+    "reduce_words",
     "scale_rows_csr",
     "scale_rows_dense",
     "scatter_add",

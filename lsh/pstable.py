@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
 from .lazy import lazy
-from .packing import mix_codes
 from .projection import ProjectionFamily, _Block, check_rows
 from .random import normal, random_uint64, uniform
 from .validation import check_choice, check_distances, check_int, check_real
@@ -110,15 +109,20 @@ class PStable(ProjectionFamily):
         return random_uint64(self.seed, "p-stable codes", self.n_hashes)
 
     def _finish(self, block: _Block, out: NDArray[np.uint32]) -> None:
-        kernels, n = block.kernels, block.n
-        steps = np.empty((n, self.n_values), dtype=np.int64)
+        kernels, n, scales, width = block.kernels, block.n, block.scales, self.width
         listed = (block.doubted_rows, block.doubted_places)
-        scales, offsets = block.scales, self._offsets
-        doubted = kernels.quantize(
-            block.values, block.doubt, self._vector_norms, scales, offsets, self.width, n, steps, *listed
-        )
-        kernels.fix_steps(steps, *listed, doubted, block.exact(doubted), scales, offsets, self.width)
-        mix_codes(steps, self._keys, np.uint64(self.n_buckets), n, self.power, out)
+        words = np.empty((n, self.n_hashes), dtype=np.uint64)
+        words[:] = self._keys
+        memory = np.empty(n * block.width, dtype=np.int64)
+        for first, values in block.tiles():
+            steps = memory[: values.size].reshape(values.shape)
+            last = first + values.shape[1]
+            norms, offsets = self._vector_norms[first:last], self._offsets[first:last]
+            doubted = kernels.quantize(values, block.doubt, norms, scales, offsets, width, n, steps, *listed)
+            dots = block.exact(doubted, first)
+            kernels.fix_steps(steps, *listed, doubted, dots, scales, offsets, width)
+            kernels.absorb_steps(steps, n, first, self.n_hashes, words)
+        kernels.reduce_words(words, np.uint64(self.n_buckets), n, out)
 
     def collision_probability(self, distance: ArrayLike) -> NDArray[np.float64]:
         """Probability that one hash collides at a distance, before the reduction to buckets.

@@ -12,7 +12,7 @@ from scipy.special import ndtri
 
 from .backend import backend_of
 from .lazy import lazy
-from .packing import scale_rows_csr
+from .products import scale_rows_csr
 from .projection import ProjectionFamily, Rows, _Block, check_rows
 from .random import normal, random_uint64
 from .threads import map_blocks
@@ -165,17 +165,18 @@ class SignedRandomProjection(ProjectionFamily):
 
     def _finish(self, block: _Block, out: NDArray[np.uint32]) -> None:
         kernels, listed = block.kernels, (block.doubted_rows, block.doubted_places)
-        doubt = block.doubt * float(self._vector_norms.max())
         # Rounded up to float32, for the kernel compares in float32.
-        doubt = np.nextafter(doubt.astype(np.float32), np.float32(np.inf))
+        doubt = (block.doubt * float(self._vector_norms.max())).astype(np.float32)
+        doubt = np.nextafter(doubt, np.float32(np.inf))
         doubt[block.norms[: block.n] == 0.0] = 0.0
-        n = kernels.pack_signs(block.values, doubt, block.n, self.n_hashes, self.power, out, *listed)
-        kernels.fix_signs(out, *listed, n, block.exact(n), self.n_hashes)
+        for first, values in block.tiles():
+            n = kernels.pack_signs(values, doubt, block.n, first, self.n_hashes, out, *listed)
+            kernels.fix_signs(out, *listed, n, block.exact(n), self.n_hashes)
         self._reduce(kernels, out)
 
     def _reduce(self, kernels: Any, codes: NDArray[np.uint32]) -> None:
         if not self._code_is_bits:
-            kernels.mix_codes(codes, self._keys, np.uint64(self.n_buckets), len(codes), 1, codes)
+            kernels.mix_codes(codes, self._keys, np.uint64(self.n_buckets))
 
     def _hash_hadamard(self, X: Any) -> NDArray[np.uint32]:
         rows, kernels, signs = check_rows(X, self.n_features), backend_of(X), self._signs

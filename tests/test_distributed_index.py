@@ -170,7 +170,7 @@ for odd in range(size):
     refuses(lambda: index.query(X, 3, aggregation=way), "ranks must agree on k and aggregation: rank 0 has")
     refuses(lambda: index.query(X, 3, aggregation="tree" if is_odd else "exact"),
             f"rank {odd} failed: ValueError: aggregation must be one of 'exact', 'sketch', got 'tree'")
-    refuses(lambda: DistributedIndex(family, capacity=50 + is_odd), "differ in capacity", IncompatibleSketchError)
+    refuses(lambda: DistributedIndex(family, capacity=50 + is_odd), "differ in cap", IncompatibleSketchError)
     refuses(lambda: DistributedIndex(3 if is_odd else family), f"rank {odd} failed: TypeError: family must")
     # A fault in the middle of a query.
     if is_odd:

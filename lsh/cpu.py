@@ -13,22 +13,13 @@ from .hadamard import hadamard_signs
 from .index_kernels import insert_ids, merge_buckets, merge_top, order_buckets, query_buckets
 from .minhash_bins import minhash_fast_similarity, minhash_one_permutation
 from .minhash_kernels import concatenate_codes, count_equal, minhash_permutations
-from .packing import (
-    absorb_steps,
-    fix_signs,
-    fix_steps,
-    mix_codes,
-    pack_signs,
-    quantize,
-    reduce_words,
-)
-from .products import (
-    add_parts,
-    csr_products,
-    exact_dots_csr,
-    exact_dots_dense,
-    scale_rows_csr,
-    scale_rows_dense,
+from .packing import mix_codes
+from .products import scale_rows_csr, scale_rows_dense
+from .projection_kernels import (
+    project_signs_csr,
+    project_signs_dense,
+    project_steps_csr,
+    project_steps_dense,
 )
 from .scatter import gather_counts, scatter_add
 from .sparse_projection import hashed_signs
@@ -36,8 +27,6 @@ from .text_kernels import shingle_documents
 from .xxh3 import hash_fixed, hash_slices, hash_u64
 
 __all__ = [
-    "absorb_steps",
-    "add_parts",
     "band_keys",
     "bucket_pairs",
     "concatenate_codes",
@@ -47,12 +36,7 @@ __all__ = [
     "count_min_query",
     "count_sketch_add",
     "count_sketch_query",
-    "csr_products",
-    "exact_dots_csr",
-    "exact_dots_dense",
     "find_frequent",
-    "fix_signs",
-    "fix_steps",
     "gather_counts",
     "hadamard_signs",
     "hash_fixed",
@@ -67,10 +51,11 @@ __all__ = [
     "minhash_permutations",
     "mix_codes",
     "order_buckets",
-    "pack_signs",
-    "quantize",
+    "project_signs_csr",
+    "project_signs_dense",
+    "project_steps_csr",
+    "project_steps_dense",
     "query_buckets",
-    "reduce_words",
     "scale_rows_csr",
     "scale_rows_dense",
     "scatter_add",

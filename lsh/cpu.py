@@ -27,6 +27,7 @@ from .scatter import gather_counts, scatter_add
 from .sparse_projection import hashed_signs
 from .svmlight_kernels import count_svmlight, parse_svmlight
 from .text_kernels import shingle_documents
+from .top_sketch_kernels import cells_of_buckets, merge_cells, top_of_cells
 from .xxh3 import hash_fixed, hash_slices, hash_u64
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "add_parts",
     "band_keys",
     "bucket_pairs",
+    "cells_of_buckets",
     "concatenate_codes",
     "count_equal",
     "count_min_add",
@@ -56,6 +58,7 @@ __all__ = [
     "hashed_signs",
     "insert_ids",
     "merge_buckets",
+    "merge_cells",
     "merge_top",
     "minhash_fast_similarity",
     "minhash_one_permutation",
@@ -76,4 +79,5 @@ __all__ = [
     "scatter_add",
     "shingle_documents",
     "sorted_overlap",
+    "top_of_cells",
 ]

@@ -13,15 +13,7 @@ from .hadamard import hadamard_signs
 from .index_kernels import insert_ids, merge_buckets, merge_top, order_buckets, query_buckets
 from .minhash_bins import minhash_fast_similarity, minhash_one_permutation
 from .minhash_kernels import concatenate_codes, count_equal, minhash_permutations
-from .packing import (
-    absorb_steps,
-    fix_signs,
-    fix_steps,
-    mix_codes,
-    pack_signs,
-    quantize,
-    reduce_words,
-)
+from .packing import absorb_steps, fix_signs, fix_steps, mix_codes, pack_signs, quantize, reduce_words
 from .products import (
     add_parts,
     csr_products,
@@ -30,6 +22,7 @@ from .products import (
     scale_rows_csr,
     scale_rows_dense,
 )
+from .projection_kernels import project_signs_csr, project_signs_dense, project_steps_csr, project_steps_dense
 from .scatter import gather_counts, scatter_add
 from .sparse_projection import hashed_signs
 from .svmlight_kernels import count_svmlight, parse_svmlight
@@ -74,6 +67,10 @@ __all__ = [
     "order_buckets",
     "pack_signs",
     "parse_svmlight",
+    "project_signs_csr",
+    "project_signs_dense",
+    "project_steps_csr",
+    "project_steps_dense",
     "quantize",
     "query_buckets",
     "reduce_words",

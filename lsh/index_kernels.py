@@ -8,12 +8,42 @@ the form that equal buckets share.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 from .minhash_kernels import mix64
 
 __all__ = ["insert_ids", "merge_buckets", "merge_top", "order_buckets", "query_buckets"]
+
+#: Rows of a block, whose codes stay in the second-level cache.
+_BLOCK = 4096
+#: Rows by which counts, and by which slots, are asked for ahead of time.
+_SEEN_AHEAD, _SLOT_AHEAD = 32, 16
+
+
+def _prefetch_code(typingctx, array, index):  # type: ignore[no-untyped-def]
+    """Ask for the cache line of ``array[index]``, soon to be written, without waiting for it."""
+    signature = types.void(array, types.int64)
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        address = builder.gep(data, [arguments[1]])
+        pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        flags = [number(1), number(3), number(1)]  # to be written, to stay in every cache, data
+        builder.call(function, [builder.bitcast(address, pointer), *flags])
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+prefetch: Any = intrinsic(_prefetch_code)
 
 
 @njit(cache=True, nogil=True)
@@ -52,15 +82,40 @@ def _insert(bucket, filled, slot, key):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def insert_ids(slots, seen, codes, ids, keys, start, stop):  # type: ignore[no-untyped-def]
-    """Put row i, of id ``ids[i]``, into bucket ``codes[i, t]`` of every table t in [start, stop)."""
+    """Put row i, of id ``ids[i]``, into bucket ``codes[i, t]`` of every table t in [start, stop).
+
+    Notes
+    -----
+    Two places far apart are touched per insertion: the count of ids a bucket has seen and, known only
+    from that, the slot to fill. Both are asked for some rows ahead, so that their ways to memory
+    overlap. Rows are taken in blocks whose codes stay in the cache while one table after the other
+    copies its column of them.
+    """
     capacity = slots.shape[2]
-    for t in range(start, stop):
-        table, counts, key = slots[t], seen[t], keys[t]
-        for i in range(codes.shape[0]):
-            code = codes[i, t]
-            filled = min(counts[code], capacity)
-            counts[code] += 1
-            _insert(table[code], filled, ids[i] + 1, key)
+    n = codes.shape[0]
+    column = np.zeros(_BLOCK + _SEEN_AHEAD, np.int64)
+    for first in range(0, n, _BLOCK):
+        size = min(_BLOCK, n - first)
+        for t in range(start, stop):
+            flat, table, counts, key = slots[t].reshape(-1), slots[t], seen[t], keys[t]
+            for i in range(size):
+                column[i] = codes[first + i, t]
+            # What follows the block is asked for in vain, but must be a bucket.
+            column[size : size + _SEEN_AHEAD] = 0
+            for i in range(min(size, _SEEN_AHEAD)):
+                prefetch(counts, column[i])
+            for i in range(size):
+                prefetch(counts, column[i + _SEEN_AHEAD])
+                ahead = column[i + _SLOT_AHEAD]
+                filled = counts[ahead]
+                prefetch(flat, ahead * capacity + (filled if filled < capacity else 0))
+                code = column[i]
+                filled = counts[code]
+                counts[code] = filled + 1
+                if filled < capacity - 1:
+                    flat[code * capacity + filled] = ids[first + i] + 1
+                else:
+                    _insert(table[code], min(filled, capacity), ids[first + i] + 1, key)
 
 
 @njit(cache=True, nogil=True)

@@ -33,11 +33,11 @@ SLACK = 2.0**-18
 
 @njit(cache=True, nogil=True)
 def _pack_plane(values, limit, bit, code):  # type: ignore[no-untyped-def]
-    """Set `bit` of the codes by the values' signs; whether any value is below `limit` in magnitude."""
-    unsure = np.uint32(0)
+    """Set `bit` in the codes of values of at least 0; whether any value is below `limit` in magnitude."""
+    unsure = False
     for h in range(values.size):
-        code[h] |= np.uint32(values[h] >= 0) << bit
-        unsure |= np.uint32(abs(values[h]) < limit)
+        code[h] |= bit if values[h] >= 0 else np.uint32(0)
+        unsure |= abs(values[h]) < limit
     return unsure
 
 
@@ -46,9 +46,9 @@ def _list_small(values, limit, row, first, rows, places, listed):  # type: ignor
     """List the values below `limit` in magnitude; returns how many are listed now."""
     for left in range(0, values.size, STRIP):
         strip = values[left : left + STRIP]
-        unsure = np.uint32(0)
+        unsure = False
         for h in range(strip.size):
-            unsure |= np.uint32(abs(strip[h]) < limit)
+            unsure |= abs(strip[h]) < limit
         if unsure:
             for h in range(strip.size):
                 if abs(strip[h]) < limit:
@@ -59,26 +59,29 @@ def _list_small(values, limit, row, first, rows, places, listed):  # type: ignor
 
 
 @njit(cache=True, nogil=True)
-def pack_signs(values, doubt, n, first, n_hashes, out, rows, places):  # type: ignore[no-untyped-def]
-    """Set bits of the codes of the first n rows by a tile of products, whose first is at place `first`.
+def pack_signs(values, width, errors, largest_norm, n, first, n_hashes, out, rows, places):  # type: ignore[no-untyped-def]
+    """Set bits of the codes of the first n rows by the first `width` products of a tile.
 
-    Bit k of code h is set unless the product at place ``k * n_hashes + h`` is below 0. Codes are cleared
-    with the first tile, so tiles must come in order. Products below ``doubt[i]`` in magnitude are listed
-    in `rows` and `places`; returns how many there are.
+    Bit k of code h is set unless the product at place ``k * n_hashes + h`` is below 0; the tile's first is
+    at place `first`. Codes are cleared with the first tile, so tiles must come in order. Products that are
+    not sure to be further from 0 than ``errors[i] * largest_norm`` are listed in `rows` and `places`;
+    returns how many there are.
     """
     listed = 0
     for i in range(n):
         code = out[i]
         if first == 0:
             code[:] = 0
+        # Rounding to float32 is within what the error bound allows for.
+        limit = np.float32(errors[i] * largest_norm)
         left = 0
-        while left < values.shape[1]:
+        while left < width:
             plane = (first + left) // n_hashes
             h = first + left - plane * n_hashes
-            right = min(values.shape[1], left + n_hashes - h)
+            right = min(width, left + n_hashes - h)
             part = values[i, left:right]
-            if _pack_plane(part, doubt[i], np.uint32(plane), code[h : h + right - left]):
-                listed = _list_small(part, doubt[i], i, first + left, rows, places, listed)
+            if _pack_plane(part, limit, np.uint32(1 << plane), code[h : h + right - left]):
+                listed = _list_small(part, limit, i, first + left, rows, places, listed)
             left = right
     return listed
 
@@ -96,18 +99,18 @@ def fix_signs(out, rows, places, n, dots, n_hashes):  # type: ignore[no-untyped-
 
 
 @njit(cache=True, nogil=True)
-def quantize(values, errors, vector_norms, scales, offsets, width, n, steps, rows, places):  # type: ignore[no-untyped-def]
+def quantize(values, errors, vector_norms, scales, offsets, width, n, first, steps, rows, places):  # type: ignore[no-untyped-def]
     """``steps[i, p] = floor((product + offsets[p]) / width)`` of the first n rows of a tile of products.
 
     The product is ``values[i, p] / scales[i]``, in error by at most ``errors[i] * vector_norms[p]`` before
-    that division. Steps that this leaves in doubt are listed in `rows` and `places` (of the tile);
-    returns how many there are.
+    that division; norms and offsets are those of the tile, whose first product is at place `first`. Steps
+    that this leaves in doubt are listed in `rows` and `places`; returns how many there are.
     """
     listed = 0
-    unsure = np.empty(values.shape[1], np.uint8)
+    unsure = np.empty(offsets.size, np.uint8)
     shifts = offsets / width
     for i in range(n):
-        row, target = values[i], steps[i]
+        row, target = values[i, : offsets.size], steps[i, : offsets.size]
         by = 1.0 / scales[i] / width
         error = errors[i] * by
         any_unsure = np.uint8(0)
@@ -124,29 +127,33 @@ def quantize(values, errors, vector_norms, scales, offsets, width, n, steps, row
             for p in range(row.size):
                 if unsure[p]:
                     rows[listed] = i
-                    places[listed] = p
+                    places[listed] = first + p
                     listed += 1
     return listed
 
 
 @njit(cache=True, nogil=True)
-def fix_steps(steps, rows, places, n, dots, scales, offsets, width):  # type: ignore[no-untyped-def]
-    """Set the steps that `quantize` listed by the exact products; places are those of the tile."""
+def fix_steps(steps, rows, places, n, dots, scales, offsets, width, first):  # type: ignore[no-untyped-def]
+    """Set the steps that `quantize` listed by the exact products; the tile's first is at place `first`."""
     for a in range(n):
         quotient = (dots[a] / scales[rows[a]] + offsets[places[a]]) / width
         # numpy's floor stays a float; that of math is an integer here, which cannot hold every one.
         step = min(max(np.floor(quotient), -LARGEST_STEP), LARGEST_STEP)
-        steps[rows[a], places[a]] = np.int64(step)
+        steps[rows[a], places[a] - first] = np.int64(step)
 
 
 @njit(cache=True, nogil=True)
-def absorb_steps(steps, n, first, n_hashes, words):  # type: ignore[no-untyped-def]
-    """``words[i, h] = mix64(words[i, h] ^ step)`` for the tile of steps whose first is at place `first`."""
+def absorb_steps(steps, width, n, first, words):  # type: ignore[no-untyped-def]
+    """``words[i, h] = mix64(words[i, h] ^ step)`` for the first `width` steps of a tile of n rows.
+
+    The step at place ``k * n_hashes + h`` belongs to hash h; the tile's first is at place `first`.
+    """
+    n_hashes = words.shape[1]
     for i in range(n):
         left = 0
-        while left < steps.shape[1]:
+        while left < width:
             h = (first + left) % n_hashes
-            right = min(steps.shape[1], left + n_hashes - h)
+            right = min(width, left + n_hashes - h)
             part, word = steps[i, left:right], words[i, h : h + right - left]
             for j in range(right - left):
                 word[j] = mix64(word[j] ^ np.uint64(part[j]))
@@ -155,7 +162,7 @@ def absorb_steps(steps, n, first, n_hashes, words):  # type: ignore[no-untyped-d
 
 @njit(cache=True, nogil=True)
 def reduce_words(words, n_buckets, n, out):  # type: ignore[no-untyped-def]
-    """Words of 64 bits to [0, n_buckets): the high half times n_buckets, shifted down by 32 bits."""
+    """n rows of words to [0, n_buckets): the high half times n_buckets, shifted down by 32 bits."""
     for i in range(n):
         for h in range(words.shape[1]):
             out[i, h] = np.uint32(((words[i, h] >> np.uint64(32)) * n_buckets) >> np.uint64(32))

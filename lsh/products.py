@@ -12,9 +12,11 @@ import math
 import numpy as np
 from numba import njit
 
+from .multiply import PANEL
+
 __all__ = [
-    "add_parts",
     "csr_products",
+    "error_bounds",
     "exact_dots_csr",
     "exact_dots_dense",
     "scale_rows_csr",
@@ -93,28 +95,20 @@ def scale_rows_csr(indptr, data, start, stop, scaled, scales, norms):  # type: i
 
 
 @njit(cache=True, nogil=True)
-def csr_products(indptr, indices, scaled, columns, start, stop, values):  # type: ignore[no-untyped-def]
-    """``values[i] = row start + i times columns``, in float32; `columns` has shape (features, P)."""
-    first = indptr[start]
-    for i in range(stop - start):
-        out = values[i]
-        out[:] = 0
-        for j in range(indptr[start + i], indptr[start + i + 1]):
-            x = scaled[j - first]
-            column = columns[indices[j]]
-            for p in range(out.size):
-                out[p] += x * column[p]
-
-
-@njit(cache=True, nogil=True)
-def add_parts(parts, n, values):  # type: ignore[no-untyped-def]
-    """Add the products over parts of the features, ``parts[c, i]``, to those in ``values[i]``, i < n."""
-    for i in range(n):
-        out = values[i]
-        for c in range(parts.shape[0]):
-            part = parts[c, i]
-            for p in range(out.size):
-                out[p] += part[p]
+def csr_products(indptr, indices, scaled, panels, first, last, start, stop, values):  # type: ignore[no-untyped-def]
+    """``values[i, v]``: row start + i times vector v of the panels [first, last), in float32."""
+    begin = indptr[start]
+    # Row after row through one panel, which stays in cache if it can.
+    for panel in range(first, last):
+        to = (panel - first) * PANEL
+        for i in range(stop - start):
+            out = values[i, to : to + PANEL]
+            out[:] = 0
+            for j in range(indptr[start + i], indptr[start + i + 1]):
+                x = scaled[j - begin]
+                column = panels[panel, indices[j]]
+                for v in range(PANEL):
+                    out[v] += x * column[v]
 
 
 @njit(cache=True, nogil=True)
@@ -130,7 +124,7 @@ def _add_up(sums):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def exact_dots_dense(X, start, scales, vectors, rows, places, n, dots):  # type: ignore[no-untyped-def]
-    """``dots[a]``: scaled row ``start + rows[a]`` times ``vectors[places[a]]``, in the defining order.
+    """``dots[a]``: scaled row ``start + rows[a]`` times ``vectors[places[a]]``, a < n, in the defining order.
 
     Feature j goes to accumulator j mod 32, in the order of j; a feature of 0 changes nothing, so sparse
     rows give the very same number.
@@ -160,3 +154,17 @@ def exact_dots_csr(indptr, indices, data, start, scales, vectors, rows, places, 
             feature = indices[j]
             sums[feature % LANES] += (np.float64(data[j]) * scale) * np.float64(vector[feature])
         dots[a] = _add_up(sums)
+
+
+@njit(cache=True, nogil=True)
+def error_bounds(norms, longest, n, errors):  # type: ignore[no-untyped-def]
+    """What a float32 product can be in error by, over the norm of its vector, for each of n rows.
+
+    A product of m terms, in any order, errs by at most m u / (1 - m u) times the product of the norms,
+    u = 2**-24 (Higham 2002, section 3.1). Eight more u for rounding the row, norms and bounds themselves,
+    and for the error of the float64 product. 0 for rows of zeros, which are exact.
+    """
+    unit = (longest + 8) * 2.0**-24
+    factor = unit / (1.0 - unit) if unit < 0.5 else np.inf
+    for i in range(n):
+        errors[i] = factor * norms[i] if norms[i] > 0.0 else 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
 from .lazy import lazy
-from .projection import ProjectionFamily, _Block, check_rows
+from .projection import ProjectionFamily, Rows, check_rows
 from .random import normal, random_uint64, uniform
 from .validation import check_choice, check_distances, check_int, check_real
 
@@ -108,21 +109,14 @@ class PStable(ProjectionFamily):
     def _keys(self) -> NDArray[np.uint64]:
         return random_uint64(self.seed, "p-stable codes", self.n_hashes)
 
-    def _finish(self, block: _Block, out: NDArray[np.uint32]) -> None:
-        kernels, n, scales, width = block.kernels, block.n, block.scales, self.width
-        listed = (block.doubted_rows, block.doubted_places)
-        words = np.empty((n, self.n_hashes), dtype=np.uint64)
-        words[:] = self._keys
-        memory = np.empty(n * block.width, dtype=np.int64)
-        for first, values in block.tiles():
-            steps = memory[: values.size].reshape(values.shape)
-            last = first + values.shape[1]
-            norms, offsets = self._vector_norms[first:last], self._offsets[first:last]
-            doubted = kernels.quantize(values, block.doubt, norms, scales, offsets, width, n, steps, *listed)
-            dots = block.exact(doubted, first)
-            kernels.fix_steps(steps, *listed, doubted, dots, scales, offsets, width)
-            kernels.absorb_steps(steps, n, first, self.n_hashes, words)
-        kernels.reduce_words(words, np.uint64(self.n_buckets), n, out)
+    def _project(self, kernels: Any, rows: Rows, out: NDArray[np.uint32]) -> Callable[[int, int], None]:
+        vectors = (self._vectors, self._panels, self._vector_norms)
+        how = (*vectors, self._offsets, self.width, self._keys, np.uint64(self.n_buckets))
+        if rows.dense is not None:
+            return lambda start, stop: kernels.project_steps_dense(rows.dense, *how, start, stop, out)
+        assert rows.csr is not None
+        csr = rows.csr
+        return lambda start, stop: kernels.project_steps_csr(*csr, *how, start, stop, out)
 
     def collision_probability(self, distance: ArrayLike) -> NDArray[np.float64]:
         """Probability that one hash collides at a distance, before the reduction to buckets.

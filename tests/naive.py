@@ -309,6 +309,39 @@ def svmlight_rows(text: str) -> list[tuple[float, list[tuple[int, float]]]]:
     return rows
 
 
+# -- index of buckets -----------------------------------------------------------------------------
+
+Buckets = dict[tuple[int, int], list[int]]
+
+
+def index_buckets(codes: list[list[int]], ids: list[int]) -> Buckets:
+    """All ids of every bucket, by table and code."""
+    buckets: Buckets = {}
+    for row, number in zip(codes, ids, strict=True):
+        for place in enumerate(row):
+            buckets.setdefault(place, []).append(number)
+    return buckets
+
+
+def index_kept(buckets: Buckets, keys: list[int], capacity: int) -> Buckets:
+    """The ids of least priority of every bucket, by falling priority."""
+    return {
+        (table, code): sorted(ids, key=lambda i: _mix13((i + 1) ^ keys[table]))[:capacity][::-1]
+        for (table, code), ids in buckets.items()
+    }
+
+
+def index_query(kept: Buckets, codes: list[int], k: int) -> tuple[list[int], list[int]]:
+    """The k ids that stand most often in a query's buckets, and how often, padded."""
+    counts: dict[int, int] = {}
+    for place in enumerate(codes):
+        for number in kept.get(place, []):
+            counts[number] = counts.get(number, 0) + 1
+    best = sorted(counts.items(), key=lambda found: (-found[1], found[0]))[:k]
+    best += [(-1, 0)] * (k - len(best))
+    return [number for number, _ in best], [count for _, count in best]
+
+
 # -- distributed index ----------------------------------------------------------------------------
 
 

@@ -15,7 +15,6 @@ from .minhash_bins import minhash_fast_similarity, minhash_one_permutation
 from .minhash_kernels import concatenate_codes, count_equal, minhash_permutations
 from .packing import absorb_steps, fix_signs, fix_steps, mix_codes, pack_signs, quantize, reduce_words
 from .products import (
-    add_parts,
     csr_products,
     exact_dots_csr,
     exact_dots_dense,
@@ -32,7 +31,6 @@ from .xxh3 import hash_fixed, hash_slices, hash_u64
 
 __all__ = [
     "absorb_steps",
-    "add_parts",
     "band_keys",
     "bucket_pairs",
     "cells_of_buckets",

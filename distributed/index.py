@@ -81,7 +81,7 @@ class DistributedIndex:
     >>> import numpy as np
     >>> from mergesketch.distributed import DistributedIndex
     >>> from mergesketch.lsh import SignedRandomProjection
-    >>> index = DistributedIndex(SignedRandomProjection(n_features=16, n_hashes=40, power=6, seed=1))
+    >>> index = DistributedIndex(SignedRandomProjection(n_features=16, n_hashes=40, power=9, seed=1))
     >>> rank, size = index.comm.rank, index.comm.size
     >>> X = np.random.default_rng(0).standard_normal((1000, 16))
     >>> ours = np.array_split(np.arange(1000), size)[rank]

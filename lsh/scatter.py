@@ -6,7 +6,8 @@ from numba import njit
 
 __all__ = ["gather_counts", "scatter_add"]
 
-#: Rows of codes that are counted at a time, so that a cache line of codes is still there for the next columns.
+#: Rows of codes that are counted at a time: few enough that their cache lines are still there for the next
+#: columns.
 BLOCK = 256
 #: Columns that are counted together: adding to one counter again and again waits for the last addition
 #: to reach the cache, and additions to other counters fill the wait.

@@ -7,8 +7,12 @@ be set by the exact product (`products`) afterwards. Products come in tiles: som
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
 
 from .minhash_kernels import mix64
 
@@ -22,8 +26,8 @@ __all__ = [
     "reduce_words",
 ]
 
-#: Values that are tested for doubt together, before any of them is looked at alone.
-STRIP = 64
+#: Values that are packed at a time.
+LANES = 16
 #: Beyond it neighbouring steps can no longer be told apart by a float64 product: they are one.
 LARGEST_STEP = 2.0**62
 #: Quotients up to here are sure to be in error by less than SLACK beside the product's own error.
@@ -31,30 +35,65 @@ LARGEST_SURE = 2.0**30
 SLACK = 2.0**-18
 
 
-@njit(cache=True, nogil=True)
-def _pack_plane(values, limit, bit, code):  # type: ignore[no-untyped-def]
-    """Set `bit` in the codes of values of at least 0; whether any value is below `limit` in magnitude."""
-    unsure = False
-    for h in range(values.size):
-        code[h] |= bit if values[h] >= 0 else np.uint32(0)
-        unsure |= abs(values[h]) < limit
-    return unsure
+@intrinsic
+def _set_signs(typing_context, values, values_at, limit, bit, codes, codes_at):  # type: ignore[no-untyped-def]
+    """Set `bit` in LANES codes whose values are at least 0; a mask of the values below `limit` in magnitude.
+
+    In the compiler's intermediate code, for it does not know that values and codes lie apart.
+    """
+    signature = types.uint32(values, types.intp, types.float32, types.uint32, codes, types.intp)
+    floats, words = (ir.VectorType(element, LANES) for element in (ir.FloatType(), ir.IntType(32)))
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        def register(place: int, vector: ir.VectorType) -> Any:
+            array = context.make_array(signature.args[place])(context, builder, arguments[place])
+            return builder.bitcast(builder.gep(array.data, [arguments[place + 1]]), vector.as_pointer())
+
+        def everywhere(scalar: Any, vector: ir.VectorType) -> Any:
+            undefined = ir.Constant(vector, ir.Undefined)
+            first = builder.insert_element(undefined, scalar, ir.IntType(32)(0))
+            return builder.shuffle_vector(first, undefined, ir.Constant(words, [0] * LANES))
+
+        value = builder.load(register(0, floats), align=4)
+        target = register(4, words)
+        set_bits = builder.select(
+            builder.fcmp_ordered(">=", value, ir.Constant(floats, [0.0] * LANES)),
+            everywhere(arguments[3], words),
+            ir.Constant(words, [0] * LANES),
+        )
+        builder.store(builder.or_(builder.load(target, align=4), set_bits), target, align=4)
+        magnitude = builder.bitcast(
+            builder.and_(builder.bitcast(value, words), ir.Constant(words, [0x7FFFFFFF] * LANES)), floats
+        )
+        small = builder.fcmp_ordered("<", magnitude, everywhere(arguments[2], floats))
+        return builder.zext(builder.bitcast(small, ir.IntType(LANES)), ir.IntType(32))
+
+    return signature, generate
 
 
 @njit(cache=True, nogil=True)
-def _list_small(values, limit, row, first, rows, places, listed):  # type: ignore[no-untyped-def]
-    """List the values below `limit` in magnitude; returns how many are listed now."""
-    for left in range(0, values.size, STRIP):
-        strip = values[left : left + STRIP]
-        unsure = False
-        for h in range(strip.size):
-            unsure |= abs(strip[h]) < limit
-        if unsure:
-            for h in range(strip.size):
-                if abs(strip[h]) < limit:
+def _pack_plane(values, values_at, size, limit, bit, codes, codes_at, row, first, rows, places, listed):  # type: ignore[no-untyped-def]
+    """Pack `size` values of one row and bit, listing those in doubt; returns how many are listed now."""
+    done = 0
+    while done < size:
+        if done + LANES <= size or size >= LANES:
+            # The last register overlaps the one before it: setting a bit twice does no harm.
+            at = min(done, size - LANES)
+            small = _set_signs(values, values_at + at, limit, bit, codes, codes_at + at)
+            for lane in range(done - at, LANES if small else 0):
+                if small >> lane & 1:
                     rows[listed] = row
-                    places[listed] = first + left + h
+                    places[listed] = first + at + lane
                     listed += 1
+            done = at + LANES
+        else:
+            value = values[values_at + done]
+            codes[codes_at + done] |= bit if value >= 0 else np.uint32(0)
+            if abs(value) < limit:
+                rows[listed] = row
+                places[listed] = first + done
+                listed += 1
+            done += 1
     return listed
 
 
@@ -68,21 +107,23 @@ def pack_signs(values, width, errors, largest_norm, n, first, n_hashes, out, row
     returns how many there are.
     """
     listed = 0
+    flat_values, flat_codes = values.reshape(-1), out.reshape(-1)
     for i in range(n):
-        code = out[i]
         if first == 0:
-            code[:] = 0
+            out[i] = 0
         # Rounding to float32 is within what the error bound allows for.
         limit = np.float32(errors[i] * largest_norm)
         left = 0
         while left < width:
             plane = (first + left) // n_hashes
             h = first + left - plane * n_hashes
-            right = min(width, left + n_hashes - h)
-            part = values[i, left:right]
-            if _pack_plane(part, limit, np.uint32(1 << plane), code[h : h + right - left]):
-                listed = _list_small(part, limit, i, first + left, rows, places, listed)
-            left = right
+            size = min(width - left, n_hashes - h)
+            from_value, to_code = i * values.shape[1] + left, i * n_hashes + h
+            bit, place = np.uint32(1 << plane), first + left
+            listed = _pack_plane(
+                flat_values, from_value, size, limit, bit, flat_codes, to_code, i, place, rows, places, listed
+            )
+            left += size
     return listed
 
 

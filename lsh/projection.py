@@ -13,13 +13,15 @@ from .backend import backend_of
 from .family import HashFamily
 from .lazy import lazy
 from .multiply import make_panels
-from .threads import map_blocks
+from .threads import get_num_threads, map_blocks
 from .validation import check_csr, check_dense
 
 __all__ = ["ProjectionFamily", "Rows"]
 
 #: Products that are worth a thread of their own.
 _VALUES_BLOCK = 1 << 17
+#: Rows that the kernels work on at a time.
+_ROWS_BLOCK = 192
 
 
 class Rows(NamedTuple):
@@ -92,5 +94,8 @@ class ProjectionFamily(HashFamily):
         out = np.empty((rows.n, self.n_hashes), dtype=np.uint32)
         if rows.n:
             run = self._project(backend_of(X), rows, out)
-            map_blocks(run, rows.n, max(16, _VALUES_BLOCK // self.n_values))
+            # A range for each thread, and no more than that unless each holds a block of rows: the vectors
+            # are read from memory once a block.
+            even = min(_ROWS_BLOCK, -(-rows.n // get_num_threads()))
+            map_blocks(run, rows.n, max(even, _VALUES_BLOCK // self.n_values))
         return out

@@ -46,38 +46,42 @@ def _prefetch_code(typingctx, array, index):  # type: ignore[no-untyped-def]
 prefetch: Any = intrinsic(_prefetch_code)
 
 
-@njit(cache=True, nogil=True)
-def _sift_down(bucket, root, size, key):  # type: ignore[no-untyped-def]
-    """Restore the heap below `root`."""
-    moved = bucket[root]
+# Helpers are inlined, and take a table's slots and where a bucket starts in them: arrays that are passed
+# to functions, or views of each bucket, would count references up and down, in one place for all threads.
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _sift_down(slots, base, root, size, key):  # type: ignore[no-untyped-def]
+    """Restore the heap of the bucket at `base` below `root`."""
+    moved = slots[base + root]
     priority = mix64(np.uint64(moved) ^ key)
     while True:
         child = 2 * root + 1
         if child >= size:
             break
-        above = mix64(np.uint64(bucket[child]) ^ key)
+        above = mix64(np.uint64(slots[base + child]) ^ key)
         if child + 1 < size:
-            other = mix64(np.uint64(bucket[child + 1]) ^ key)
+            other = mix64(np.uint64(slots[base + child + 1]) ^ key)
             if other > above:
                 child, above = child + 1, other
         if above <= priority:
             break
-        bucket[root] = bucket[child]
+        slots[base + root] = slots[base + child]
         root = child
-    bucket[root] = moved
+    slots[base + root] = moved
 
 
-@njit(cache=True, nogil=True)
-def _insert(bucket, filled, slot, key):  # type: ignore[no-untyped-def]
-    """Put one id into a bucket with `filled` ids, if its priority is among the least."""
-    if filled < bucket.size:
-        bucket[filled] = slot
-        if filled + 1 == bucket.size:
-            for root in range(bucket.size // 2 - 1, -1, -1):
-                _sift_down(bucket, root, bucket.size, key)
-    elif mix64(np.uint64(slot) ^ key) < mix64(np.uint64(bucket[0]) ^ key):
-        bucket[0] = slot
-        _sift_down(bucket, 0, bucket.size, key)
+@njit(cache=True, nogil=True, forceinline=True)
+def _insert(slots, base, filled, capacity, slot, key):  # type: ignore[no-untyped-def]
+    """Put one id into the bucket at `base`, of `filled` ids, if its priority is among the least."""
+    if filled < capacity:
+        slots[base + filled] = slot
+        if filled + 1 == capacity:
+            for root in range(capacity // 2 - 1, -1, -1):
+                _sift_down(slots, base, root, capacity, key)
+    elif mix64(np.uint64(slot) ^ key) < mix64(np.uint64(slots[base]) ^ key):
+        slots[base] = slot
+        _sift_down(slots, base, 0, capacity, key)
 
 
 @njit(cache=True, nogil=True)
@@ -97,7 +101,7 @@ def insert_ids(slots, seen, codes, ids, keys, start, stop):  # type: ignore[no-u
     for first in range(0, n, _BLOCK):
         size = min(_BLOCK, n - first)
         for t in range(start, stop):
-            flat, table, counts, key = slots[t].reshape(-1), slots[t], seen[t], keys[t]
+            table, counts, key = slots[t].reshape(-1), seen[t], keys[t]
             for i in range(size):
                 column[i] = codes[first + i, t]
             # What follows the block is asked for in vain, but must be a bucket.
@@ -108,14 +112,14 @@ def insert_ids(slots, seen, codes, ids, keys, start, stop):  # type: ignore[no-u
                 prefetch(counts, column[i + _SEEN_AHEAD])
                 ahead = column[i + _SLOT_AHEAD]
                 filled = counts[ahead]
-                prefetch(flat, ahead * capacity + (filled if filled < capacity else 0))
+                prefetch(table, ahead * capacity + (filled if filled < capacity else 0))
                 code = column[i]
                 filled = counts[code]
                 counts[code] = filled + 1
                 if filled < capacity - 1:
-                    flat[code * capacity + filled] = ids[first + i] + 1
+                    table[code * capacity + filled] = ids[first + i] + 1
                 else:
-                    _insert(table[code], min(filled, capacity), ids[first + i] + 1, key)
+                    _insert(table, code * capacity, min(filled, capacity), capacity, ids[first + i] + 1, key)
 
 
 @njit(cache=True, nogil=True)
@@ -123,18 +127,17 @@ def merge_buckets(slots, others, keys, start, stop):  # type: ignore[no-untyped-
     """Put the ids of the buckets of `others` into those of `slots`, for tables in [start, stop)."""
     capacity = slots.shape[2]
     for t in range(start, stop):
-        for code in range(slots.shape[1]):
-            other = others[t, code]
-            if other[0] == 0:
+        table, other, key = slots[t].reshape(-1), others[t].reshape(-1), keys[t]
+        for base in range(0, table.size, capacity):
+            if other[base] == 0:
                 continue
-            bucket = slots[t, code]
             filled = 0
-            while filled < capacity and bucket[filled] != 0:
+            while filled < capacity and table[base + filled] != 0:
                 filled += 1
-            for j in range(capacity):
+            for j in range(base, base + capacity):
                 if other[j] == 0:
                     break
-                _insert(bucket, filled, other[j], keys[t])
+                _insert(table, base, filled, capacity, other[j], key)
                 filled = min(filled + 1, capacity)
 
 
@@ -145,28 +148,27 @@ def order_buckets(slots, keys, start, stop):  # type: ignore[no-untyped-def]
     priorities = np.empty(capacity, np.uint64)
     kept = np.empty(capacity, slots.dtype)
     for t in range(start, stop):
-        for code in range(slots.shape[1]):
-            bucket = slots[t, code]
+        table, key = slots[t].reshape(-1), keys[t]
+        for base in range(0, table.size, capacity):
             filled = 0
             ordered = True
-            while filled < capacity and bucket[filled] != 0:
-                priorities[filled] = mix64(np.uint64(bucket[filled]) ^ keys[t])
+            while filled < capacity and table[base + filled] != 0:
+                kept[filled] = table[base + filled]
+                priorities[filled] = mix64(np.uint64(kept[filled]) ^ key)
                 ordered &= filled == 0 or priorities[filled - 1] >= priorities[filled]
                 filled += 1
-            if ordered:
-                continue
-            kept[:filled] = bucket[:filled]
-            order = np.argsort(priorities[:filled])
-            for j in range(filled):
-                bucket[j] = kept[order[filled - 1 - j]]
+            if not ordered:
+                order = np.argsort(priorities[:filled])
+                for j in range(filled):
+                    table[base + j] = kept[order[filled - 1 - j]]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _worse(count, slot, other_count, other_slot):  # type: ignore[no-untyped-def]
     return count < other_count or (count == other_count and slot > other_slot)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _sink(slots, counts, root, size):  # type: ignore[no-untyped-def]
     """Restore a heap whose root is its worst entry: least count, largest id."""
     slot, count = slots[root], counts[root]
@@ -194,7 +196,8 @@ def query_buckets(slots, seen, codes, k, start, stop, out_ids, out_counts):  # t
     Ids are counted in an open-addressing table of at least twice as many places as a query can find
     ids, then the best k are kept in a heap: O(ids found + k log k log(ids found)).
     """
-    n_tables, capacity = slots.shape[0], slots.shape[2]
+    n_tables, n_buckets, capacity = slots.shape
+    flat = slots.reshape(-1)
     size = 16
     while size < 2 * n_tables * capacity:
         size *= 2
@@ -208,9 +211,9 @@ def query_buckets(slots, seen, codes, k, start, stop, out_ids, out_counts):  # t
         n = 0
         for t in range(n_tables):
             code = codes[i, t]
-            bucket = slots[t, code]
-            for j in range(min(seen[t, code], capacity)):
-                slot = bucket[j]
+            base = (t * n_buckets + np.int64(code)) * capacity
+            for j in range(base, base + min(seen[t, code], capacity)):
+                slot = flat[j]
                 if slot == 0:
                     break
                 place = np.int64(((np.uint64(slot) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & mask)

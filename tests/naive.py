@@ -368,3 +368,46 @@ def vote(cells: dict, place: tuple, candidate: int, votes: int) -> None:
         cells[place] = (held, count - votes)
     else:
         cells[place] = (candidate, votes - count)
+
+
+# -- de-duplication -------------------------------------------------------------------------------
+
+
+def bucket_pairs(keys: list[int], limit: int, near: int) -> set[tuple[int, int]]:
+    """Places of equal keys that are paired: all, or in buckets above `limit` the near ones and the first."""
+    pairs = set()
+    for key in set(keys):
+        places = [i for i, k in enumerate(keys) if k == key]
+        for m, right in enumerate(places):
+            for n, left in enumerate(places[:m]):
+                if len(places) <= limit or m - n <= near or n == 0:
+                    pairs.add((left, right))
+    return pairs
+
+
+def components(edges: Iterable[tuple[int, int]]) -> dict[int, int]:
+    """The least node of the component of every node with an edge, the least nodes left out."""
+    neighbours: dict[int, set[int]] = {}
+    for a, b in edges:
+        neighbours.setdefault(a, set()).add(b)
+        neighbours.setdefault(b, set()).add(a)
+    roots: dict[int, int] = {}
+    for node in sorted(neighbours):
+        if node not in roots:
+            waiting = [node]
+            while waiting:
+                other = waiting.pop()
+                if other not in roots:
+                    roots[other] = node
+                    waiting.extend(neighbours[other])
+    return {node: root for node, root in roots.items() if node != root}
+
+
+def similar_pairs(sets: list[set[int]], threshold: float) -> dict[tuple[int, int], float]:
+    """Pairs of non-empty sets of at least that Jaccard similarity."""
+    return {
+        (i, j): similarity
+        for j in range(len(sets))
+        for i in range(j)
+        if sets[i] and sets[j] and (similarity := jaccard(sets[i], sets[j])) >= threshold
+    }

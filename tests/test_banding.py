@@ -1,0 +1,165 @@
+"""Banding and connected components: against plain references, and theory."""
+
+from __future__ import annotations
+
+import math
+
+import naive
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mergesketch.distributed import Communicator, band_parameters, banding
+from mergesketch.distributed.banding import candidate_probability, matching_pairs, owner_of
+from mergesketch.distributed.components import connected_components
+from mergesketch.lsh.cpu import bucket_pairs, sorted_overlap
+from scipy.integrate import quad
+
+ALONE = Communicator(None)
+
+
+@pytest.mark.parametrize("threshold", [0.2, 0.5, 0.7, 0.9])
+@pytest.mark.parametrize("weight", [0.1, 0.5, 0.98])
+def test_band_parameters_minimise_the_integral(threshold: float, weight: float) -> None:
+    """No other choice costs less, by adaptive quadrature."""
+
+    def cost(bands: int, rows: int) -> float:
+        shown = lambda s: 1 - (1 - s**rows) ** bands  # noqa: E731
+        false_positives, _ = quad(shown, 0, threshold)
+        false_negatives, _ = quad(lambda s: 1 - shown(s), threshold, 1)
+        return (1 - weight) * false_positives + weight * false_negatives
+
+    n = 24
+    chosen = band_parameters(threshold, n, false_negative_weight=weight)
+    least = min(cost(b, r) for r in range(1, n + 1) for b in range(1, n // r + 1))
+    assert chosen[0] * chosen[1] <= n
+    assert math.isclose(cost(*chosen), least, rel_tol=1e-4)
+
+
+def test_same_bands_as_datasketch() -> None:
+    lsh = pytest.importorskip("datasketch.lsh")
+    for threshold in (0.5, 0.7, 0.8):
+        assert band_parameters(threshold, 128) == tuple(lsh._optimal_param(threshold, 128, 0.5, 0.5))
+
+
+def test_bad_band_parameters() -> None:
+    for arguments, message in [
+        ((1.5, 128), "threshold must be a number in"),
+        (("a", 128), "threshold must be a number in"),
+        ((0.5, 0), "n_hashes must be an integer of at least 1"),
+    ]:
+        with pytest.raises((TypeError, ValueError), match=message):
+            band_parameters(*arguments)
+    with pytest.raises(ValueError, match="false_negative_weight"):
+        band_parameters(0.5, 16, false_negative_weight=2.0)
+
+
+def test_candidate_probability_is_that_of_random_bands() -> None:
+    rng = np.random.default_rng(0)
+    bands, rows, n = 5, 3, 40_000
+    for s in (0.2, 0.5, 0.8):
+        equal = rng.random((n, bands, rows)) < s
+        measured = equal.all(axis=2).any(axis=1).mean()
+        expected = float(candidate_probability(np.array([s]), bands, rows)[0])
+        assert abs(measured - expected) < 6 * math.sqrt(expected * (1 - expected) / n)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    keys=st.lists(st.integers(0, 5), max_size=40),
+    limit=st.integers(0, 6),
+    near=st.integers(0, 4),
+)
+def test_bucket_pairs(keys: list[int], limit: int, near: int) -> None:
+    ordered = np.sort(np.array(keys, dtype=np.uint64))
+    nothing = np.empty(0, dtype=np.int64)
+    n = bucket_pairs(ordered, limit, near, nothing, nothing)
+    left, right = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
+    if n:
+        bucket_pairs(ordered, limit, near, left, right)
+    found = list(zip(left.tolist(), right.tolist(), strict=True))
+    assert len(set(found)) == len(found)
+    assert set(found) == naive.bucket_pairs(ordered.tolist(), limit, near)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_matching_pairs(data: st.DataObject) -> None:
+    """All pairs of equal keys, the smaller id first, with the places of each; in any order of input."""
+    n = data.draw(st.integers(0, 60))
+    keys = data.draw(st.lists(st.integers(0, 9), min_size=n, max_size=n))
+    ids = data.draw(st.permutations(range(100, 100 + n)))
+    pairs, places = matching_pairs(
+        np.array(keys, dtype=np.uint64) << np.uint64(60),
+        np.array(ids, dtype=np.uint64),
+        np.array(ids, dtype=np.uint64) * np.uint64(7),
+        ALONE,
+    )
+    expected = {
+        (min(a, b), max(a, b))
+        for i, (k, a) in enumerate(zip(keys, ids, strict=True))
+        for m, b in zip(keys[:i], ids[:i], strict=True)
+        if k == m
+    }
+    assert sorted(map(tuple, pairs.tolist())) == sorted(expected)
+    np.testing.assert_array_equal(places, pairs * 7)
+
+
+def test_large_buckets_cost_in_proportion() -> None:
+    n = 5000
+    ids = np.random.default_rng(0).permutation(n).astype(np.uint64)
+    pairs, _ = matching_pairs(np.zeros(n, dtype=np.uint64), ids, ids, ALONE)
+    assert n - 1 <= len(pairs) <= (banding.NEAR + 1) * n
+    # Each document is paired with the first, so that they are connected whatever else is compared.
+    assert set(pairs[pairs[:, 0] == 0][:, 1].tolist()) == set(range(1, n))
+    first, _ = matching_pairs(np.zeros(n, dtype=np.uint64), ids, ids, ALONE, only_first=True)
+    assert sorted(map(tuple, first.tolist())) == [(0, i) for i in range(1, n)]
+
+
+def test_owners_are_spread_evenly() -> None:
+    """Of ids in patterns such as files have; within 6 standard errors of the binomial."""
+    for words in (np.arange(40_000), np.arange(40_000) << 36):
+        for size in (2, 3, 7):
+            counts = np.bincount(owner_of(words.astype(np.uint64), size), minlength=size)
+            assert len(counts) == size
+            assert (np.abs(counts - 40_000 / size) < 6 * math.sqrt(40_000 / size)).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    a=st.lists(st.sets(st.integers(0, 12)), min_size=1, max_size=5),
+    b=st.lists(st.sets(st.integers(0, 12)), min_size=1, max_size=5),
+)
+def test_sorted_overlap_is_jaccard(a: list[set[int]], b: list[set[int]]) -> None:
+    packed = []
+    for sets in (a, b):
+        tokens = np.array([t for s in sets for t in sorted(s)], dtype=np.uint64)
+        packed += [tokens, np.cumsum([0, *map(len, sets)])]
+    rows = [(i, j) for i in range(len(a)) for j in range(len(b))]
+    left, right = (np.array(side, dtype=np.int64) for side in zip(*rows, strict=True))
+    out = np.empty(len(rows))
+    sorted_overlap(packed[0], packed[1], left, packed[2], packed[3], right, 0, len(rows), out)
+    assert out.tolist() == [naive.jaccard(a[i], b[j]) for i, j in rows]
+
+
+def components(edges: list[tuple[int, int]]) -> dict[int, int]:
+    left, right = (np.array([e[side] for e in edges], dtype=np.uint64) for side in (0, 1))
+    nodes, roots = connected_components(left, right, ALONE)
+    assert len(set(nodes.tolist())) == len(nodes)
+    return dict(zip(nodes.tolist(), roots.tolist(), strict=True))
+
+
+@settings(max_examples=100, deadline=None)
+@given(edges=st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=40))
+def test_components(edges: list[tuple[int, int]]) -> None:
+    assert components(edges) == naive.components(edges)
+
+
+def test_components_of_long_paths_and_stars() -> None:
+    rng = np.random.default_rng(1)
+    names = rng.permutation(3000).tolist()
+    path = [(names[i], names[i + 1]) for i in range(1999)]
+    star = [(names[2000], names[i]) for i in range(2001, 3000)]
+    edges = [(path + star)[i] for i in rng.permutation(len(path) + len(star))]
+    assert components(edges) == naive.components(edges)
+    assert components([]) == {}

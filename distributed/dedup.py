@@ -234,7 +234,7 @@ def deduplicate(
 
     stages = _Stages()
     with comm.agree():
-        store, empty, invalid = _sign(source, family, shingle_batch)
+        store, empty, invalid, shingled = _sign(source, family, shingle_batch)
         if len(invalid) and hasattr(source, "report_skipped"):
             source.report_skipped(invalid)
     stages.end("signing")
@@ -249,7 +249,7 @@ def deduplicate(
     if verify == "signature":
         similarity = estimate_pairs(local, right_places, store, family, comm)
     elif verify == "exact":
-        similarity = exact_pairs(local, right_places, source.batches, shingle_batch, comm)
+        similarity = exact_pairs(local, right_places, source.batches, shingled, shingle_batch, comm)
     kept = np.isnan(similarity) | (similarity >= threshold)
     pairs, similarity = np.stack([left, right], axis=1)[kept], similarity[kept]
     stages.end("verifying")
@@ -285,10 +285,14 @@ def _shingle_batch(batch: DocumentBatch, unit: str, size: int, seed: int) -> Shi
 
 def _sign(
     source: Any, family: MinHash, shingle_batch: Any
-) -> tuple[SignatureStore, NDArray[np.uint64], NDArray[np.uint64]]:
-    """Signatures of this rank's documents; ids of those without a word and of those not UTF-8."""
+) -> tuple[SignatureStore, NDArray[np.uint64], NDArray[np.uint64], list[NDArray[np.bool_]]]:
+    """Signatures of this rank's documents; ids of those without a word and of those not UTF-8.
+
+    And of every batch, which documents have a signature.
+    """
     store = SignatureStore(family.n_values)
     empty, invalid = [_NO_IDS], [_NO_IDS]
+    shingled: list[NDArray[np.bool_]] = []
     batches: Iterable[DocumentBatch] = source.batches()
     for batch in batches:
         shingles = shingle_batch(batch)
@@ -296,9 +300,10 @@ def _sign(
         # Documents that are left out have no tokens, so the offsets of the others still join up.
         offsets = np.append(shingles.offsets[:-1][kept], shingles.offsets[-1])
         store.append(batch.ids[kept], family.signatures((shingles.tokens, offsets)))
+        shingled.append(kept)
         empty.append(batch.ids[shingles.status == 1])
         invalid.append(batch.ids[shingles.status == 2])
-    return store, np.concatenate(empty), np.concatenate(invalid)
+    return store, np.concatenate(empty), np.concatenate(invalid), shingled
 
 
 def _join_copies(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,32 +65,44 @@ class _Sets:
 def _read_sets(
     batches: Iterable[DocumentBatch],
     rows: NDArray[np.int64],
+    kept: Sequence[NDArray[np.bool_]],
     shingle_batch: Callable[[DocumentBatch], Shingles],
 ) -> _Sets:
-    """Shingle once more the documents in the given rows, in order; rows count those with shingles."""
+    """Shingle once more the documents in the given rows, and no other; rows rise."""
     sets = _Sets(rows)
-    seen = 0
-    for batch in batches:
-        # Which rows a batch holds is known only once it is known which documents have shingles.
-        shingles = shingle_batch(batch)
-        kept = np.flatnonzero(shingles.status == 0)
-        inside = rows[np.searchsorted(rows, seen) : np.searchsorted(rows, seen + len(kept))]
-        chosen = kept[inside - seen]
-        sizes = shingles.offsets[chosen + 1] - shingles.offsets[chosen]
-        offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(sizes)])
-        places = np.arange(int(offsets[-1])) + np.repeat(shingles.offsets[chosen] - offsets[:-1], sizes)
-        sets.append(shingles.tokens[places], offsets)
-        seen += len(kept)
+    seen = n_batches = 0
+    for batch, shingled in zip(batches, kept, strict=False):
+        if len(batch.ids) != len(shingled):
+            break
+        n_batches += 1
+        places = np.flatnonzero(shingled)
+        inside = rows[np.searchsorted(rows, seen) : np.searchsorted(rows, seen + len(places))]
+        chosen = places[inside - seen]
+        seen += len(places)
+        if len(chosen):
+            shingles = shingle_batch(_cut(batch, chosen))
+            if shingles.status.any():
+                break
+            sets.append(shingles.tokens, shingles.offsets)
     sets.close()
-    if len(sets.offsets) != len(rows) + 1:
+    if n_batches != len(kept) or len(sets.offsets) != len(rows) + 1:
         raise RuntimeError("documents must give the same batches when they are read a second time")
     return sets
+
+
+def _cut(batch: DocumentBatch, chosen: NDArray[np.int64]) -> DocumentBatch:
+    """Some documents of a batch."""
+    starts, stops = batch.offsets[chosen], batch.offsets[chosen + 1]
+    parts = [batch.data[a:b] for a, b in zip(starts.tolist(), stops.tolist(), strict=True)]
+    offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(stops - starts)])
+    return DocumentBatch(batch.ids[chosen], np.concatenate(parts), offsets)
 
 
 def exact_pairs(
     rows: NDArray[np.int64],
     others: NDArray[np.uint64],
     read: Callable[[], Iterable[DocumentBatch]],
+    kept: Sequence[NDArray[np.bool_]],
     shingle_batch: Callable[[DocumentBatch], Shingles],
     comm: Communicator,
 ) -> NDArray[np.float32]:
@@ -104,6 +116,8 @@ def exact_pairs(
         Places of the other documents.
     read : callable
         Gives this rank's batches once more, the same as before.
+    kept : sequence of ndarray of bool
+        Of every batch, which documents have shingles, and so a row.
     shingle_batch : callable
     comm : Communicator
 
@@ -115,7 +129,8 @@ def exact_pairs(
     ranks, distant = split_places(others)
     (asked,) = comm.exchange((distant,), ranks)
     with comm.agree():
-        sets = _read_sets(read(), np.unique(np.concatenate([rows, asked])), shingle_batch)
+        needed = np.unique(np.concatenate([rows, asked]))
+        sets = _read_sets(read(), needed, kept, shingle_batch)
     similarity = np.empty(len(rows), dtype=np.float32)
     for k in range(max(comm.allgather(-(-len(rows) // ROUND_PAIRS)))):
         part = slice(k * ROUND_PAIRS, (k + 1) * ROUND_PAIRS)

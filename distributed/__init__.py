@@ -4,6 +4,7 @@ from .banding import band_parameters
 from .comm import Communicator, communicator
 from .dedup import Deduplication, deduplicate, memory_per_rank
 from .documents import DocumentSource
+from .index import DistributedIndex
 from .launch import run_main
 from .merge import merge_over_ranks
 from .svmlight import SvmlightRows, iter_svmlight, parse_svmlight, read_svmlight
@@ -11,6 +12,7 @@ from .svmlight import SvmlightRows, iter_svmlight, parse_svmlight, read_svmlight
 __all__ = [
     "Communicator",
     "Deduplication",
+    "DistributedIndex",
     "DocumentSource",
     "SvmlightRows",
     "band_parameters",

@@ -101,7 +101,8 @@ def communicator(comm: Any = None) -> Communicator:
 class Communicator:
     """Ranks that work together; one rank without MPI.
 
-    Every method is collective, save `send` and `receive`: all ranks call it, in the same order.
+    Every method is collective, all ranks call it in the same order; save `send`, `receive` and
+    `send_receive`.
 
     Attributes
     ----------
@@ -214,6 +215,19 @@ class Communicator:
         """Fill a contiguous array with what `source` sends."""
         for piece in _pieces(array):
             self.mpi.Recv(piece, source, _TAG)
+
+    def send_receive(
+        self, outgoing: NDArray[Any], destination: int, incoming: NDArray[Any], source: int
+    ) -> None:
+        """Send to one rank while another one's `outgoing` fills `incoming`; either may be empty."""
+        if self.size == 1:
+            return
+        from mpi4py import MPI
+
+        requests = [self.mpi.Irecv(piece, source, _TAG) for piece in _pieces(incoming)]
+        requests += [self.mpi.Isend(piece, destination, _TAG) for piece in _pieces(outgoing)]
+        MPI.Request.Waitall(requests)
+        self.bytes_sent += outgoing.nbytes
 
     def tree_rounds(self) -> Iterator[tuple[int, bool]]:
         """This rank's part in a reduction up a binary tree to rank 0, in ceil(log2(size)) rounds.

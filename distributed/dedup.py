@@ -340,10 +340,9 @@ def _candidates(
     for band in range(bands):
         keys = store.keys(band * rows, (band + 1) * rows, seed, first)
         pair_ids, pair_places = matching_pairs(keys, ids, places, comm)
-        columns = (pair_ids[:, 0], pair_places[:, 0], pair_ids[:, 1], pair_places[:, 1])
         home, _ = split_places(pair_places[:, 0])
-        columns = comm.exchange(columns, home)
-        joined = [np.concatenate(both) for both in zip(found, columns, strict=True)]
+        came = comm.exchange((pair_ids[:, 0], pair_places[:, 0], pair_ids[:, 1], pair_places[:, 1]), home)
+        joined = [np.concatenate(both) for both in zip(found, came, strict=True)]
         order = np.lexsort((joined[2], joined[0]))
         left, right = joined[0][order], joined[2][order]
         fresh = np.ones(len(order), dtype=bool)

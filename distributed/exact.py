@@ -20,7 +20,9 @@ __all__ = ["exact_pairs"]
 ROUND_PAIRS = 1 << 13
 
 
-def _distinct(tokens: NDArray[np.uint64], offsets: NDArray[np.int64]) -> tuple[NDArray[np.uint64], ...]:
+def _distinct(
+    tokens: NDArray[np.uint64], offsets: NDArray[np.int64]
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """Every row in order and without repetition."""
     rows = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     order = np.lexsort((tokens, rows))

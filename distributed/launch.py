@@ -2,8 +2,8 @@
 
 What MPICH's ``mpiexec`` (hydra) does, found by experiment with 5.0:
 
-- Every rank returns from ``MPI_Finalize`` and exits: `mpiexec` prints nothing and returns the largest
-  of their codes. So an error that all ranks know of ends this way.
+- Every rank returns from ``MPI_Finalize`` and exits: `mpiexec` prints nothing and returns the bitwise
+  or of their codes. So an error that all ranks know of ends this way.
 - A rank exits while others wait for it: ``MPI_Finalize`` of the one waits for the others, forever. So
   an error that one rank alone knows of must abort.
 - ``MPI_Abort(code)``: all ranks are killed, `mpiexec` prints one line ("Abort(2) on node ...") and
@@ -34,6 +34,8 @@ __all__ = ["run_main"]
 _EXPECTED = (MergesketchError, OSError, ValueError, OverflowError, MemoryError)
 #: Seconds that an interrupted rank leaves the others to clear their temporary files away.
 GRACE = 0.5
+#: Seconds that mpiexec has to pass on what was told; it drops the rest when it ends the ranks.
+FORWARDING = 0.2
 
 
 def run_main(function: Callable[[Communicator], int | None], *, name: str = "mergesketch") -> int:
@@ -115,7 +117,9 @@ def _end(code: int) -> int:
     """The exit code, after ending the other ranks, which may wait for this one."""
     mpi = sys.modules.get("mpi4py.MPI")
     if mpi is not None and mpi.Is_initialized() and not mpi.Is_finalized() and mpi.COMM_WORLD.size > 1:
-        sys.stdout.flush()
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        time.sleep(FORWARDING)
         mpi.COMM_WORLD.Abort(code)
     return code
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -13,7 +13,7 @@ from ..lsh.family import differing_field
 from ..sketches.base import REDUCTIONS, MergeableSketch
 from .comm import Communicator, communicator
 
-__all__ = ["merge_over_ranks"]
+__all__ = ["check_configurations", "merge_over_ranks"]
 
 S = TypeVar("S", bound=MergeableSketch)
 
@@ -85,7 +85,7 @@ def merge_over_ranks(sketch: S, comm: Any = None) -> S:
     if comm.size == 1:
         return sketch
     every = comm.allgather(ours)
-    _check_compatible(every)
+    check_configurations([(other.cls, other.config) for other in every])
     bounds = _sum_bounds(sketch, every, comm)
     dtypes = _common_dtypes(sketch, every, bounds)
     own = _own_reductions(sketch)
@@ -117,16 +117,15 @@ def _describe(sketch: MergeableSketch) -> _Description:
     )
 
 
-def _check_compatible(every: list[_Description]) -> None:
-    first = every[0]
-    name = first.cls.rpartition(".")[2]
-    for rank, other in enumerate(every):
-        if other.cls != first.cls:
-            raise IncompatibleSketchError(
-                f"expected a {first.cls} as on rank 0, rank {rank} has a {other.cls}"
-            )
-        difference = differing_field(first.config, other.config)
+def check_configurations(every: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+    """Raise IncompatibleSketchError unless all ranks' classes and configurations are equal."""
+    first_class, first = every[0]
+    for rank, (cls, config) in enumerate(every):
+        if cls != first_class:
+            raise IncompatibleSketchError(f"expected a {first_class} as on rank 0, rank {rank} has a {cls}")
+        difference = differing_field(first, config)
         if difference is not None:
+            name = cls.rpartition(".")[2]
             raise IncompatibleSketchError(
                 f"{name} sketches of ranks 0 (here) and {rank} (there) differ in {difference}"
             )
@@ -204,5 +203,7 @@ def _reduce_own(
     with comm.agree():
         if failed is not None:
             raise failed
+        # What is broadcast must be right as it is: another rank does not know how it came about.
+        sketch._canonicalise()
     for name in room:
         comm.broadcast(arrays[name])

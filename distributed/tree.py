@@ -9,9 +9,6 @@ from .comm import Communicator
 
 __all__ = ["merge_to_root"]
 
-#: Bytes of one message; MPI counts them in 32 bits.
-MESSAGE_BYTES = 1 << 30
-
 
 def merge_to_root(sketch: MergeableSketch | None, comm: Communicator) -> MergeableSketch | None:
     """The sketches of all ranks merged, on rank 0; None elsewhere.
@@ -42,14 +39,12 @@ def _pass_down(sketch: MergeableSketch | None, comm: Communicator, distance: int
     if sends:
         data = np.frombuffer(b"" if sketch is None else sketch.to_bytes(), dtype=np.uint8)
         comm.send(np.array([len(data)]), other)
-        for start in range(0, len(data), MESSAGE_BYTES):
-            comm.send(data[start : start + MESSAGE_BYTES], other)
+        comm.send(data, other)
         return None
     if comm.rank % (2 * distance) or other >= comm.size:
         return None
-    (n_bytes,) = comm.receive(np.zeros(1, dtype=np.int64), other)
-    buffer = np.empty(n_bytes, dtype=np.uint8)
-    for start in range(0, len(buffer), MESSAGE_BYTES):
-        part = buffer[start : start + MESSAGE_BYTES]
-        part[...] = comm.receive(part, other)
+    n_bytes = np.zeros(1, dtype=np.int64)
+    comm.receive(n_bytes, other)
+    buffer = np.empty(n_bytes[0], dtype=np.uint8)
+    comm.receive(buffer, other)
     return buffer.data if len(buffer) else None

@@ -13,27 +13,27 @@ from .hadamard import hadamard_signs
 from .index_kernels import insert_ids, merge_buckets, merge_top, order_buckets, query_buckets
 from .minhash_bins import minhash_fast_similarity, minhash_one_permutation
 from .minhash_kernels import concatenate_codes, count_equal, minhash_permutations
-from .packing import (
+from .packing import absorb_steps, fix_signs, fix_steps, mix_codes, pack_signs, quantize, reduce_words
+from .products import (
     csr_products,
     exact_dots_csr,
     exact_dots_dense,
-    fix_signs,
-    fix_steps,
-    mix_codes,
-    pack_signs,
-    quantize,
     scale_rows_csr,
     scale_rows_dense,
 )
+from .projection_kernels import project_signs_csr, project_signs_dense, project_steps_csr, project_steps_dense
 from .scatter import gather_counts, scatter_add
 from .sparse_projection import hashed_signs
 from .svmlight_kernels import count_svmlight, parse_svmlight
 from .text_kernels import shingle_documents
+from .top_sketch_kernels import cells_of_buckets, merge_cells, top_of_cells
 from .xxh3 import hash_fixed, hash_slices, hash_u64
 
 __all__ = [
+    "absorb_steps",
     "band_keys",
     "bucket_pairs",
+    "cells_of_buckets",
     "concatenate_codes",
     "count_equal",
     "count_min_add",
@@ -56,6 +56,7 @@ __all__ = [
     "hashed_signs",
     "insert_ids",
     "merge_buckets",
+    "merge_cells",
     "merge_top",
     "minhash_fast_similarity",
     "minhash_one_permutation",
@@ -64,11 +65,17 @@ __all__ = [
     "order_buckets",
     "pack_signs",
     "parse_svmlight",
+    "project_signs_csr",
+    "project_signs_dense",
+    "project_steps_csr",
+    "project_steps_dense",
     "quantize",
     "query_buckets",
+    "reduce_words",
     "scale_rows_csr",
     "scale_rows_dense",
     "scatter_add",
     "shingle_documents",
     "sorted_overlap",
+    "top_of_cells",
 ]

@@ -1,158 +1,129 @@
-"""From projections to integers, exactly: signs packed into codes, and quantised steps.
+"""Products to integers: signs packed into codes, floors of quotients, and both mixed into buckets.
 
-The integers are defined by the float64 dot product of row and projection vector, added up in one fixed
-order, so that a row's code depends on nothing else: not on its batch, on threads, on float32 or float64
-input, or on the BLAS at hand. The fast float32 product is only a filter: where its rigorous error bound
-leaves the integer in doubt (about one value in a thousand), the float64 product decides.
+Where a product's error bound leaves the integer in doubt (about one value in a thousand), it is listed, to
+be set by the exact product (`products`) afterwards. Products come in tiles: some rows, and a range of the
+``power * n_hashes`` products of each, the k-th of hash h at place ``k * n_hashes + h``.
 """
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
 
 from .minhash_kernels import mix64
 
 __all__ = [
-    "csr_products",
-    "exact_dots_csr",
-    "exact_dots_dense",
+    "absorb_steps",
     "fix_signs",
     "fix_steps",
     "mix_codes",
     "pack_signs",
     "quantize",
-    "scale_rows_csr",
-    "scale_rows_dense",
+    "reduce_words",
 ]
 
-#: Values that are tested for doubt together, before any of them is looked at alone.
-STRIP = 64
+#: Values that are packed at a time.
+LANES = 16
+#: Beyond it neighbouring steps can no longer be told apart by a float64 product: they are one.
+LARGEST_STEP = 2.0**62
+#: Quotients up to here are sure to be in error by less than SLACK beside the product's own error.
+LARGEST_SURE = 2.0**30
+SLACK = 2.0**-18
 
 
-@njit(cache=True, nogil=True)
-def _power_of_two(largest):  # type: ignore[no-untyped-def]
-    """The power of two that brings `largest` into [1/2, 1), as far as float64 has it; 1 for 0."""
-    if largest == 0.0:
-        return 1.0
-    exponent = -math.frexp(largest)[1]
-    return math.ldexp(1.0, min(max(exponent, -1022), 1022))
+@intrinsic
+def _set_signs(typing_context, values, values_at, limit, bit, codes, codes_at):  # type: ignore[no-untyped-def]
+    """Set `bit` in LANES codes whose values are at least 0; a mask of the values below `limit` in magnitude.
 
-
-@njit(cache=True, nogil=True)
-def scale_rows_dense(X, start, stop, scaled, scales, norms):  # type: ignore[no-untyped-def]
-    """Rows times a power of two each, as float32, so that no product over- or underflows; and norms.
-
-    ``scaled[i] = X[start + i] * scales[i]``, of Euclidean norm ``norms[i]``.
+    In the compiler's intermediate code, for it does not know that values and codes lie apart.
     """
-    for i in range(stop - start):
-        row = X[start + i]
-        largest = 0.0
-        for j in range(row.size):
-            largest = max(largest, abs(np.float64(row[j])))
-        scale = _power_of_two(largest)
-        total = 0.0
-        for j in range(row.size):
-            value = np.float64(row[j]) * scale
-            scaled[i, j] = value
-            total += value * value
-        scales[i] = scale
-        norms[i] = math.sqrt(total)
+    signature = types.uint32(values, types.intp, types.float32, types.uint32, codes, types.intp)
+    floats, words = (ir.VectorType(element, LANES) for element in (ir.FloatType(), ir.IntType(32)))
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        def register(place: int, vector: ir.VectorType) -> Any:
+            array = context.make_array(signature.args[place])(context, builder, arguments[place])
+            return builder.bitcast(builder.gep(array.data, [arguments[place + 1]]), vector.as_pointer())
+
+        def everywhere(scalar: Any, vector: ir.VectorType) -> Any:
+            undefined = ir.Constant(vector, ir.Undefined)
+            first = builder.insert_element(undefined, scalar, ir.IntType(32)(0))
+            return builder.shuffle_vector(first, undefined, ir.Constant(words, [0] * LANES))
+
+        value = builder.load(register(0, floats), align=4)
+        target = register(4, words)
+        set_bits = builder.select(
+            builder.fcmp_ordered(">=", value, ir.Constant(floats, [0.0] * LANES)),
+            everywhere(arguments[3], words),
+            ir.Constant(words, [0] * LANES),
+        )
+        builder.store(builder.or_(builder.load(target, align=4), set_bits), target, align=4)
+        magnitude = builder.bitcast(
+            builder.and_(builder.bitcast(value, words), ir.Constant(words, [0x7FFFFFFF] * LANES)), floats
+        )
+        small = builder.fcmp_ordered("<", magnitude, everywhere(arguments[2], floats))
+        return builder.zext(builder.bitcast(small, ir.IntType(LANES)), ir.IntType(32))
+
+    return signature, generate
 
 
 @njit(cache=True, nogil=True)
-def scale_rows_csr(indptr, data, start, stop, scaled, scales, norms):  # type: ignore[no-untyped-def]
-    """`scale_rows_dense` for the entries of sparse rows, which come one after another in `scaled`."""
-    first = indptr[start]
-    for i in range(stop - start):
-        largest = 0.0
-        for j in range(indptr[start + i], indptr[start + i + 1]):
-            largest = max(largest, abs(np.float64(data[j])))
-        scale = _power_of_two(largest)
-        total = 0.0
-        for j in range(indptr[start + i], indptr[start + i + 1]):
-            value = np.float64(data[j]) * scale
-            scaled[j - first] = value
-            total += value * value
-        scales[i] = scale
-        norms[i] = math.sqrt(total)
+def _pack_plane(values, values_at, size, limit, bit, codes, codes_at, row, first, rows, places, listed):  # type: ignore[no-untyped-def]
+    """Pack `size` values of one row and bit, listing those in doubt; returns how many are listed now."""
+    done = 0
+    while done < size:
+        if done + LANES <= size or size >= LANES:
+            # The last register overlaps the one before it: setting a bit twice does no harm.
+            at = min(done, size - LANES)
+            small = _set_signs(values, values_at + at, limit, bit, codes, codes_at + at)
+            for lane in range(done - at, LANES if small else 0):
+                if small >> lane & 1:
+                    rows[listed] = row
+                    places[listed] = first + at + lane
+                    listed += 1
+            done = at + LANES
+        else:
+            value = values[values_at + done]
+            codes[codes_at + done] |= bit if value >= 0 else np.uint32(0)
+            if abs(value) < limit:
+                rows[listed] = row
+                places[listed] = first + done
+                listed += 1
+            done += 1
+    return listed
 
 
 @njit(cache=True, nogil=True)
-def csr_products(indptr, indices, scaled, columns, start, stop, values):  # type: ignore[no-untyped-def]
-    """``values[i] = row start + i times columns``, in float32; `columns` has shape (features, P)."""
-    first = indptr[start]
-    for i in range(stop - start):
-        out = values[i]
-        out[:] = 0
-        for j in range(indptr[start + i], indptr[start + i + 1]):
-            x = scaled[j - first]
-            column = columns[indices[j]]
-            for p in range(out.size):
-                out[p] += x * column[p]
+def pack_signs(values, width, errors, largest_norm, n, first, n_hashes, out, rows, places):  # type: ignore[no-untyped-def]
+    """Set bits of the codes of the first n rows by the first `width` products of a tile.
 
-
-@njit(cache=True, nogil=True)
-def exact_dots_dense(X, start, scales, vectors, rows, places, n, dots):  # type: ignore[no-untyped-def]
-    """``dots[a]``: scaled row ``start + rows[a]`` times ``vectors[places[a]]``, in the defining order.
-
-    Feature j goes to accumulator j mod 8, in the order of j; a feature of 0 changes nothing, so sparse
-    rows give the very same number.
-    """
-    sums = np.empty(8, np.float64)
-    for a in range(n):
-        row, vector, scale = X[start + rows[a]], vectors[places[a]], scales[rows[a]]
-        sums[:] = 0.0
-        whole = row.size - row.size % 8
-        for j in range(0, whole, 8):
-            for lane in range(8):
-                sums[lane] += (np.float64(row[j + lane]) * scale) * np.float64(vector[j + lane])
-        for j in range(whole, row.size):
-            sums[j - whole] += (np.float64(row[j]) * scale) * np.float64(vector[j])
-        dots[a] = ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]))
-
-
-@njit(cache=True, nogil=True)
-def exact_dots_csr(indptr, indices, data, start, scales, vectors, rows, places, n, dots):  # type: ignore[no-untyped-def]
-    """`exact_dots_dense` for sparse rows whose indices rise."""
-    sums = np.empty(8, np.float64)
-    for a in range(n):
-        vector, scale = vectors[places[a]], scales[rows[a]]
-        sums[:] = 0.0
-        for j in range(indptr[start + rows[a]], indptr[start + rows[a] + 1]):
-            feature = indices[j]
-            sums[feature & 7] += (np.float64(data[j]) * scale) * np.float64(vector[feature])
-        dots[a] = ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]))
-
-
-@njit(cache=True, nogil=True)
-def pack_signs(values, doubt, n, n_hashes, power, out, rows, places):  # type: ignore[no-untyped-def]
-    """Codes of the first n rows: bit k of code h is set unless ``values[i, k * n_hashes + h]`` is below 0.
-
-    Values below ``doubt[i]`` in magnitude are listed in `rows` and `places`; returns how many there are.
+    Bit k of code h is set unless the product at place ``k * n_hashes + h`` is below 0; the tile's first is
+    at place `first`. Codes are cleared with the first tile, so tiles must come in order. Products that are
+    not sure to be further from 0 than ``errors[i] * largest_norm`` are listed in `rows` and `places`;
+    returns how many there are.
     """
     listed = 0
+    flat_values, flat_codes = values.reshape(-1), out.reshape(-1)
     for i in range(n):
-        code = out[i]
-        code[:] = 0
-        limit = np.float32(doubt[i])
-        for k in range(power):
-            bit = np.uint32(k)
-            for left in range(0, n_hashes, STRIP):
-                right = min(left + STRIP, n_hashes)
-                strip = values[i, k * n_hashes + left : k * n_hashes + right]
-                unsure = 0
-                for h in range(right - left):
-                    code[left + h] |= np.uint32(strip[h] >= 0) << bit
-                    unsure += abs(strip[h]) < limit
-                if unsure:
-                    for h in range(right - left):
-                        if abs(strip[h]) < limit:
-                            rows[listed] = i
-                            places[listed] = k * n_hashes + left + h
-                            listed += 1
+        if first == 0:
+            out[i] = 0
+        # Rounding to float32 is within what the error bound allows for.
+        limit = np.float32(errors[i] * largest_norm)
+        left = 0
+        while left < width:
+            plane = (first + left) // n_hashes
+            h = first + left - plane * n_hashes
+            size = min(width - left, n_hashes - h)
+            from_value, to_code = i * values.shape[1] + left, i * n_hashes + h
+            bit, place = np.uint32(1 << plane), first + left
+            listed = _pack_plane(
+                flat_values, from_value, size, limit, bit, flat_codes, to_code, i, place, rows, places, listed
+            )
+            left += size
     return listed
 
 
@@ -169,54 +140,79 @@ def fix_signs(out, rows, places, n, dots, n_hashes):  # type: ignore[no-untyped-
 
 
 @njit(cache=True, nogil=True)
-def _step(product, scale, offset, width):  # type: ignore[no-untyped-def]
-    value = math.floor((product / scale + offset) / width)
-    # Beyond 2**62 neighbouring steps can no longer be told apart: they are one.
-    return np.int64(min(max(value, -4.611686018427388e18), 4.611686018427388e18))
+def quantize(values, errors, vector_norms, scales, offsets, width, n, first, steps, rows, places):  # type: ignore[no-untyped-def]
+    """``steps[i, p] = floor((product + offsets[p]) / width)`` of the first n rows of a tile of products.
 
-
-@njit(cache=True, nogil=True)
-def quantize(values, doubt, vector_norms, scales, offsets, width, n, steps, rows, places):  # type: ignore[no-untyped-def]
-    """``floor((product + offset) / width)`` of the first n rows; those in doubt are listed.
-
-    The product is ``values[i, p] / scales[i]``, in error by at most ``doubt[i] * vector_norms[p]`` before
-    that division.
+    The product is ``values[i, p] / scales[i]``, in error by at most ``errors[i] * vector_norms[p]`` before
+    that division; norms and offsets are those of the tile, whose first product is at place `first`. Steps
+    that this leaves in doubt are listed in `rows` and `places`; returns how many there are.
     """
     listed = 0
+    unsure = np.empty(offsets.size, np.uint8)
+    shifts = offsets / width
     for i in range(n):
-        for p in range(values.shape[1]):
-            exact = (np.float64(values[i, p]) / scales[i] + offsets[p]) / width
-            error = doubt[i] * vector_norms[p] / scales[i] / width + 4e-16 * abs(exact)
-            below = exact - math.floor(exact)
-            if below <= error or below >= 1.0 - error or not error < 0.5:
-                rows[listed] = i
-                places[listed] = p
-                listed += 1
-            else:
-                steps[i, p] = _step(np.float64(values[i, p]), scales[i], offsets[p], width)
+        row, target = values[i, : offsets.size], steps[i, : offsets.size]
+        by = 1.0 / scales[i] / width
+        error = errors[i] * by
+        any_unsure = np.uint8(0)
+        for p in range(row.size):
+            quotient = np.float64(row[p]) * by + shifts[p]
+            step = np.floor(quotient)
+            above, margin = quotient - step, error * vector_norms[p] + SLACK
+            # Nothing holds for NaN, so what came of an overflow is in doubt.
+            sure = (above > margin) & (above < 1.0 - margin) & (abs(quotient) < LARGEST_SURE)
+            unsure[p] = not sure
+            any_unsure |= unsure[p]
+            target[p] = np.int64(step if sure else 0.0)
+        if any_unsure:
+            for p in range(row.size):
+                if unsure[p]:
+                    rows[listed] = i
+                    places[listed] = first + p
+                    listed += 1
     return listed
 
 
 @njit(cache=True, nogil=True)
-def fix_steps(steps, rows, places, n, dots, scales, offsets, width):  # type: ignore[no-untyped-def]
-    """Set the steps that `quantize` listed by the exact products."""
+def fix_steps(steps, rows, places, n, dots, scales, offsets, width, first):  # type: ignore[no-untyped-def]
+    """Set the steps that `quantize` listed by the exact products; the tile's first is at place `first`."""
     for a in range(n):
-        steps[rows[a], places[a]] = _step(dots[a], scales[rows[a]], offsets[places[a]], width)
+        quotient = (dots[a] / scales[rows[a]] + offsets[places[a]]) / width
+        # numpy's floor stays a float; that of math is an integer here, which cannot hold every one.
+        step = min(max(np.floor(quotient), -LARGEST_STEP), LARGEST_STEP)
+        steps[rows[a], places[a] - first] = np.int64(step)
 
 
 @njit(cache=True, nogil=True)
-def mix_codes(steps, keys, n_buckets, n, power, out):  # type: ignore[no-untyped-def]
-    """Codes of the first n rows: `power` integers a hash, mixed and reduced to n_buckets.
+def absorb_steps(steps, width, n, first, words):  # type: ignore[no-untyped-def]
+    """``words[i, h] = mix64(words[i, h] ^ step)`` for the first `width` steps of a tile of n rows.
 
-    ``word = mix64(word ^ steps[i, k * n_hashes + h])`` for each k, from ``keys[h]``; the high half of the
-    word times n_buckets, shifted down by 32 bits, is the code.
+    The step at place ``k * n_hashes + h`` belongs to hash h; the tile's first is at place `first`.
     """
-    words = np.empty(keys.size, np.uint64)
+    n_hashes = words.shape[1]
     for i in range(n):
+        left = 0
+        while left < width:
+            h = (first + left) % n_hashes
+            right = min(width, left + n_hashes - h)
+            part, word = steps[i, left:right], words[i, h : h + right - left]
+            for j in range(right - left):
+                word[j] = mix64(word[j] ^ np.uint64(part[j]))
+            left = right
+
+
+@njit(cache=True, nogil=True)
+def reduce_words(words, n_buckets, n, out):  # type: ignore[no-untyped-def]
+    """n rows of words to [0, n_buckets): the high half times n_buckets, shifted down by 32 bits."""
+    for i in range(n):
+        for h in range(words.shape[1]):
+            out[i, h] = np.uint32(((words[i, h] >> np.uint64(32)) * n_buckets) >> np.uint64(32))
+
+
+@njit(cache=True, nogil=True)
+def mix_codes(codes, keys, n_buckets):  # type: ignore[no-untyped-def]
+    """Replace every code by ``mix64(keys[h] ^ code)``, reduced to n_buckets as in `reduce_words`."""
+    for i in range(codes.shape[0]):
         for h in range(keys.size):
-            words[h] = keys[h]
-        for k in range(power):
-            for h in range(keys.size):
-                words[h] = mix64(words[h] ^ np.uint64(steps[i, k * keys.size + h]))
-        for h in range(keys.size):
-            out[i, h] = np.uint32(((words[h] >> np.uint64(32)) * n_buckets) >> np.uint64(32))
+            word = mix64(keys[h] ^ np.uint64(codes[i, h]))
+            codes[i, h] = np.uint32(((word >> np.uint64(32)) * n_buckets) >> np.uint64(32))

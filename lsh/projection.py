@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 from .backend import backend_of
 from .family import HashFamily
 from .lazy import lazy
-from .threads import map_blocks, single_threaded_blas
+from .multiply import make_panels
+from .threads import get_num_threads, map_blocks
 from .validation import check_csr, check_dense
 
 __all__ = ["ProjectionFamily", "Rows"]
 
-#: Products that a thread holds at a time, 2 MB, but no fewer rows than make it worth BLAS's while to pack
-#: the vectors anew for each block.
-_BLOCK_VALUES = 1 << 19
-_LEAST_ROWS = 512
+#: Products that are worth a thread of their own.
+_VALUES_BLOCK = 1 << 17
+#: Rows that the kernels work on at a time.
+_ROWS_BLOCK = 192
 
 
 class Rows(NamedTuple):
@@ -57,9 +58,9 @@ class ProjectionFamily(HashFamily):
         return self._draw_vectors()
 
     @lazy
-    def _columns(self) -> NDArray[np.float32]:
-        """The vectors transposed, for sparse rows; made when the first come."""
-        return np.ascontiguousarray(self._vectors.T)
+    def _panels(self) -> NDArray[np.float32]:
+        """The vectors as the kernels multiply them."""
+        return make_panels(self._vectors)
 
     @lazy
     def _vector_norms(self) -> NDArray[np.float64]:
@@ -69,8 +70,8 @@ class ProjectionFamily(HashFamily):
     def _draw_vectors(self) -> NDArray[np.float32]: ...
 
     @abstractmethod
-    def _finish(self, block: _Block, out: NDArray[np.uint32]) -> None:
-        """Turn a block's products into codes."""
+    def _project(self, kernels: Any, rows: Rows, out: NDArray[np.uint32]) -> Callable[[int, int], None]:
+        """What writes the codes of the rows [start, stop) to `out`; random parameters are drawn here."""
 
     def hash(self, X: Any) -> NDArray[np.uint32]:
         """Codes of the rows of `X`.
@@ -91,70 +92,10 @@ class ProjectionFamily(HashFamily):
         """
         rows = check_rows(X, self.n_features)
         out = np.empty((rows.n, self.n_hashes), dtype=np.uint32)
-        if rows.n == 0:
-            return out
-        kernels = backend_of(X)
-        # Drawn here, for two threads would both draw them.
-        vectors = self._vectors if rows.csr is None else self._columns
-        assert vectors.size >= 0 and self._vector_norms.size == self.n_values
-        step = max(_LEAST_ROWS, _BLOCK_VALUES // self.n_values)
-
-        def run(start: int, stop: int) -> None:
-            block = _Block(self, kernels, rows, min(step, stop - start))
-            for left in range(start, stop, step):
-                right = min(left + step, stop)
-                block.project(left, right)
-                self._finish(block, out[left:right])
-
-        with single_threaded_blas():
-            map_blocks(run, rows.n, min(step, 256))
+        if rows.n:
+            run = self._project(backend_of(X), rows, out)
+            # A range for each thread, and no more than that unless each holds a block of rows: the vectors
+            # are read from memory once a block.
+            even = min(_ROWS_BLOCK, -(-rows.n // get_num_threads()))
+            map_blocks(run, rows.n, max(even, _VALUES_BLOCK // self.n_values))
         return out
-
-
-class _Block:
-    """A thread's working memory, and the products of the rows that it holds at the moment."""
-
-    def __init__(self, family: ProjectionFamily, kernels: Any, rows: Rows, n_rows: int) -> None:
-        self.family, self.kernels, self.rows = family, kernels, rows
-        self.values = np.empty((n_rows, family.n_values), dtype=np.float32)
-        self.scales, self.norms = np.empty(n_rows), np.empty(n_rows)
-        # As long as all values, in case all are in doubt; what is not used is never touched.
-        self.doubted_rows = np.empty(self.values.size, dtype=np.int32)
-        self.doubted_places = np.empty(self.values.size, dtype=np.int32)
-        if rows.dense is not None:
-            self.scaled = np.empty((n_rows, family.n_features), dtype=np.float32)
-
-    def project(self, start: int, stop: int) -> None:
-        """Compute the products of the rows [start, stop) in float32."""
-        self.start, self.n = start, stop - start
-        family, kernels = self.family, self.kernels
-        if self.rows.dense is not None:
-            X = self.rows.dense
-            kernels.scale_rows_dense(X, start, stop, self.scaled, self.scales, self.norms)
-            np.matmul(self.scaled[: self.n], family._vectors.T, out=self.values[: self.n])
-            terms = X.shape[1]
-        else:
-            assert self.rows.csr is not None
-            indptr, indices, data = self.rows.csr
-            scaled = np.empty(int(indptr[stop] - indptr[start]), dtype=np.float32)
-            kernels.scale_rows_csr(indptr, data, start, stop, scaled, self.scales, self.norms)
-            kernels.csr_products(indptr, indices, scaled, family._columns, start, stop, self.values)
-            terms = int(np.diff(indptr[start : stop + 1]).max())
-        # A float32 dot product of m terms in any order errs by at most m u / (1 - m u) times the product of
-        # the norms, u = 2**-24 (Higham 2002, section 3.1), and with independent rounding errors by more
-        # than 10 sqrt(m) u with probability below 1e-21 (Higham and Mary 2019, theorem 2.4). Four more u
-        # for rounding the row and the limit.
-        unit = (min(terms, 10.0 * math.sqrt(terms)) + 4) * 2.0**-24
-        self.doubt = unit / (1.0 - unit) * self.norms[: self.n] if unit < 0.5 else np.full(self.n, np.inf)
-
-    def exact(self, n: int) -> NDArray[np.float64]:
-        """The float64 products of the first n listed places."""
-        dots = np.empty(n)
-        listed = (self.doubted_rows, self.doubted_places, n, dots)
-        vectors = self.family._vectors
-        if self.rows.dense is not None:
-            self.kernels.exact_dots_dense(self.rows.dense, self.start, self.scales, vectors, *listed)
-        else:
-            assert self.rows.csr is not None
-            self.kernels.exact_dots_csr(*self.rows.csr, self.start, self.scales, vectors, *listed)
-        return dots

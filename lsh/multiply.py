@@ -1,0 +1,177 @@
+"""Products of a block of rows and panels of vectors in float32, kept in registers while they are added up.
+
+BLAS would do, but three things are won by a kernel of our own: products go from cache into the kernel that
+packs them, small blocks run at full speed on every thread without a BLAS that starts its own, and the order
+of additions is known, so their error bound is short. On AVX-512 it also runs at twice the speed of OpenBLAS
+builds that use its AVX2 kernels there (`benchmarks/projection.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import llvmlite.binding
+import numpy as np
+from llvmlite import ir
+from numba import config, njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+__all__ = ["PANEL", "ROWS", "longest_sum", "make_panels", "multiply_panels"]
+
+#: Vectors that lie interleaved in a panel, feature by feature.
+PANEL = 64
+#: Rows that are multiplied together; blocks of rows are padded to a multiple.
+ROWS = 6
+#: Features that are added up before the sum is added to the others: a panel's part stays in cache, and
+#: the error of a product grows with the longest sum.
+PART = 512
+
+
+def _register_shape() -> tuple[int, int]:
+    """Lanes of a float32 register, and registers of vectors, such that ROWS times so many fit."""
+    features = config.CPU_FEATURES
+    if features is None and config.CPU_NAME is None:
+        features = llvmlite.binding.get_host_cpu_features().flatten()
+    names = (features or "").split(",")
+    if "+avx512f" in names:
+        return 16, 4
+    if "+avx2" in names:
+        return 8, 2
+    return 4, 4 if "+neon" in names else 2
+
+
+LANES, REGISTERS = _register_shape()
+_WIDTH = LANES * REGISTERS
+
+
+@intrinsic
+def _multiply_registers(typing_context, x, x_at, x_stride, w, w_at, depth, out, out_at, out_stride, add):  # type: ignore[no-untyped-def]
+    """ROWS rows from ``x[x_at]`` times _WIDTH vectors of a panel from ``w[w_at]``, over `depth` features.
+
+    Sums over k of ``x[x_at + i x_stride + k] w[w_at + PANEL k + v]`` are stored in, or with `add` added
+    to, ``out[out_at + i out_stride + v]``. In the compiler's intermediate code, for it keeps arrays of
+    sums in memory.
+    """
+    place = types.intp
+    signature = types.void(x, place, place, w, place, place, out, place, place, types.boolean)
+    vector = ir.VectorType(ir.FloatType(), LANES)
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        _, x_at, x_stride, _, w_at, depth, _, out_at, out_stride, add = arguments
+        x, w, out = (
+            context.make_array(signature.args[i])(context, builder, arguments[i]).data for i in (0, 3, 6)
+        )
+        index = x_at.type
+        multiply_add = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.v{LANES}f32"
+        )
+        undefined = ir.Constant(vector, ir.Undefined)
+        all_first = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+
+        def register_at(pointer: Any) -> Any:
+            return builder.bitcast(pointer, vector.as_pointer())
+
+        rows = [builder.gep(x, [builder.add(x_at, builder.mul(x_stride, index(i)))]) for i in range(ROWS)]
+        before, loop, after = (
+            builder.block,
+            builder.append_basic_block("features"),
+            builder.append_basic_block("sums"),
+        )
+        builder.branch(loop)
+        builder.position_at_end(loop)
+        k = builder.phi(index)
+        k.add_incoming(index(0), before)
+        sums = [[builder.phi(vector) for _ in range(REGISTERS)] for _ in range(ROWS)]
+        panel = builder.gep(w, [builder.add(w_at, builder.mul(k, index(PANEL)))])
+        weights = [
+            builder.load(register_at(builder.gep(panel, [index(v * LANES)])), align=4)
+            for v in range(REGISTERS)
+        ]
+        added: list[list[Any]] = []
+        for row in rows:
+            value = builder.load(builder.gep(row, [k]), align=4)
+            value = builder.insert_element(undefined, value, ir.IntType(32)(0))
+            value = builder.shuffle_vector(value, undefined, all_first)
+            before_it = sums[len(added)]
+            added.append(
+                [builder.call(multiply_add, [value, weights[v], before_it[v]]) for v in range(REGISTERS)]
+            )
+        following = builder.add(k, index(1))
+        k.add_incoming(following, loop)
+        for old, new in zip(sums, added, strict=True):
+            for phi, value in zip(old, new, strict=True):
+                phi.add_incoming(ir.Constant(vector, [0.0] * LANES), before)
+                phi.add_incoming(value, loop)
+        builder.cbranch(builder.icmp_signed("<", following, depth), loop, after)
+        builder.position_at_end(after)
+
+        targets = [
+            [
+                register_at(
+                    builder.gep(
+                        out, [builder.add(out_at, builder.add(builder.mul(out_stride, index(i)), index(v)))]
+                    )
+                )
+                for v in range(0, _WIDTH, LANES)
+            ]
+            for i in range(ROWS)
+        ]
+        pairs = [
+            pair
+            for target, value in zip(targets, added, strict=True)
+            for pair in zip(target, value, strict=True)
+        ]
+        with builder.if_else(add) as (then, otherwise):
+            with then:
+                for target, value in pairs:
+                    builder.store(builder.fadd(builder.load(target, align=4), value), target, align=4)
+            with otherwise:
+                for target, value in pairs:
+                    builder.store(value, target, align=4)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+def make_panels(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Vectors, shape (P, d), as panels of shape (ceil(P / PANEL), d, PANEL), the last filled with zeros."""
+    n_vectors, n_features = vectors.shape
+    n_panels = -(-n_vectors // PANEL)
+    panels = np.zeros((n_panels, n_features, PANEL), dtype=np.float32)
+    for i in range(n_panels):
+        part = vectors[i * PANEL : (i + 1) * PANEL]
+        panels[i, :, : len(part)] = part.T
+    return panels
+
+
+@njit(cache=True, nogil=True)
+def longest_sum(n_features):  # type: ignore[no-untyped-def]
+    """Additions that a product of `multiply_panels` is the outcome of, at most."""
+    return min(n_features, PART) + (n_features + PART - 1) // PART
+
+
+@njit(cache=True, nogil=True)
+def multiply_panels(X, panels, first, last, n, values):  # type: ignore[no-untyped-def]
+    """``values[i, v]``: row i < n of X times vector v of the panels [first, last).
+
+    Parameters
+    ----------
+    X : ndarray of shape (m, d), float32
+        m at least n rounded up to a multiple of ROWS, d at least 1.
+    panels : ndarray of shape (P, d, PANEL), float32
+    values : ndarray of shape (m, at least PANEL * (last - first)), float32
+        Rows from n up to the next multiple of ROWS are overwritten too.
+    """
+    size, stride = X.shape[1], values.shape[1]
+    for panel in range(first, last):
+        for left in range(0, size, PART):
+            depth = min(PART, size - left)
+            at = (panel * size + left) * PANEL
+            for i in range(0, n, ROWS):
+                to = i * stride + (panel - first) * PANEL
+                for v in range(0, PANEL, _WIDTH):
+                    _multiply_registers(
+                        X, i * size + left, size, panels, at + v, depth, values, to + v, stride, left > 0
+                    )

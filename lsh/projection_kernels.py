@@ -1,0 +1,172 @@
+"""From rows to codes in one pass: a block of rows is multiplied, packed and put right tile by tile in cache.
+
+The four kernels differ in what rows are (dense or sparse) and in what products become (signs or steps).
+Each takes a range of rows, and a row's code depends on that row alone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from .multiply import PANEL, ROWS, longest_sum, multiply_panels
+from .packing import absorb_steps, fix_signs, fix_steps, pack_signs, quantize, reduce_words
+from .products import (
+    csr_products,
+    error_bounds,
+    exact_dots_csr,
+    exact_dots_dense,
+    scale_rows_csr,
+    scale_rows_dense,
+)
+
+__all__ = ["project_signs_csr", "project_signs_dense", "project_steps_csr", "project_steps_dense"]
+
+#: Rows of a block, a multiple of ROWS, and panels of a tile: 256 KB of products.
+BLOCK = 32 * ROWS
+TILE = 6
+
+
+@njit(cache=True, nogil=True)
+def _longest_row(indptr, start, stop):  # type: ignore[no-untyped-def]
+    longest = 0
+    for i in range(start, stop):
+        longest = max(longest, indptr[i + 1] - indptr[i])
+    return longest
+
+
+@njit(cache=True, nogil=True)
+def project_signs_dense(X, vectors, panels, vector_norms, n_hashes, start, stop, out):  # type: ignore[no-untyped-def]
+    """Codes of the rows [start, stop): bit k of code h tells whether product ``k n_hashes + h`` is >= 0.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d), float32 or float64
+    vectors : ndarray of shape (n_values, d), float32
+    panels : ndarray of shape (P, d, PANEL), float32
+        The vectors as `make_panels` lays them.
+    vector_norms : ndarray of shape (n_values,), float64
+    out : ndarray of shape (n, n_hashes), uint32
+    """
+    m = min(BLOCK, (stop - start + ROWS - 1) // ROWS * ROWS)
+    n_values, largest_norm = vectors.shape[0], vector_norms.max()
+    scaled = np.zeros((m, X.shape[1]), np.float32)
+    values = np.empty((m, TILE * PANEL), np.float32)
+    scales, norms, errors = np.empty(m), np.empty(m), np.empty(m)
+    rows, places = np.empty(values.size, np.int32), np.empty(values.size, np.int32)
+    dots = np.empty(values.size, np.float64)
+    for left in range(start, stop, BLOCK):
+        n = min(BLOCK, stop - left)
+        scale_rows_dense(X, left, left + n, scaled, scales, norms)
+        error_bounds(norms, longest_sum(X.shape[1]), n, errors)
+        for first in range(0, panels.shape[0], TILE):
+            last = min(first + TILE, panels.shape[0])
+            multiply_panels(scaled, panels, first, last, n, values)
+            width = min(last * PANEL, n_values) - first * PANEL
+            codes = out[left : left + n]
+            doubted = pack_signs(
+                values, width, errors, largest_norm, n, first * PANEL, n_hashes, codes, rows, places
+            )
+            exact_dots_dense(X, left, scales, vectors, rows, places, doubted, dots)
+            fix_signs(codes, rows, places, doubted, dots, n_hashes)
+
+
+@njit(cache=True, nogil=True)
+def project_signs_csr(indptr, indices, data, vectors, panels, vector_norms, n_hashes, start, stop, out):  # type: ignore[no-untyped-def]
+    """`project_signs_dense` for sparse rows whose indices rise."""
+    m = min(BLOCK, stop - start)
+    n_values, largest_norm = vectors.shape[0], vector_norms.max()
+    values = np.empty((m, TILE * PANEL), np.float32)
+    scales, norms, errors = np.empty(m), np.empty(m), np.empty(m)
+    rows, places = np.empty(values.size, np.int32), np.empty(values.size, np.int32)
+    dots = np.empty(values.size, np.float64)
+    for left in range(start, stop, BLOCK):
+        n = min(BLOCK, stop - left)
+        scaled = np.empty(indptr[left + n] - indptr[left], np.float32)
+        scale_rows_csr(indptr, data, left, left + n, scaled, scales, norms)
+        error_bounds(norms, _longest_row(indptr, left, left + n), n, errors)
+        for first in range(0, panels.shape[0], TILE):
+            last = min(first + TILE, panels.shape[0])
+            csr_products(indptr, indices, scaled, panels, first, last, left, left + n, values)
+            width = min(last * PANEL, n_values) - first * PANEL
+            codes = out[left : left + n]
+            doubted = pack_signs(
+                values, width, errors, largest_norm, n, first * PANEL, n_hashes, codes, rows, places
+            )
+            exact_dots_csr(indptr, indices, data, left, scales, vectors, rows, places, doubted, dots)
+            fix_signs(codes, rows, places, doubted, dots, n_hashes)
+
+
+@njit(cache=True, nogil=True)
+def project_steps_dense(X, vectors, panels, vector_norms, offsets, width, keys, n_buckets, start, stop, out):  # type: ignore[no-untyped-def]
+    """Codes of the rows [start, stop): the steps ``floor((product + offset) / width)``, mixed into buckets.
+
+    Step k of hash h is that of product ``k n_hashes + h``; ``word = mix64(word ^ step)`` over k, from
+    ``keys[h]``, and the high half of the word times n_buckets, shifted down by 32 bits, is the code.
+
+    Parameters
+    ----------
+    offsets : ndarray of shape (n_values,), float64
+    width : float64
+    keys : ndarray of shape (n_hashes,), uint64
+    n_buckets : uint64
+
+    The others are as for `project_signs_dense`.
+    """
+    m = min(BLOCK, (stop - start + ROWS - 1) // ROWS * ROWS)
+    n_values = vectors.shape[0]
+    scaled = np.zeros((m, X.shape[1]), np.float32)
+    values = np.empty((m, TILE * PANEL), np.float32)
+    steps = np.empty(values.shape, np.int64)
+    words = np.empty((m, keys.size), np.uint64)
+    scales, norms, errors = np.empty(m), np.empty(m), np.empty(m)
+    rows, places = np.empty(values.size, np.int32), np.empty(values.size, np.int32)
+    dots = np.empty(values.size, np.float64)
+    for left in range(start, stop, BLOCK):
+        n = min(BLOCK, stop - left)
+        scale_rows_dense(X, left, left + n, scaled, scales, norms)
+        error_bounds(norms, longest_sum(X.shape[1]), n, errors)
+        words[:] = keys
+        for first in range(0, panels.shape[0], TILE):
+            last = min(first + TILE, panels.shape[0])
+            multiply_panels(scaled, panels, first, last, n, values)
+            a, b = first * PANEL, min(last * PANEL, n_values)
+            doubted = quantize(
+                values, errors, vector_norms[a:b], scales, offsets[a:b], width, n, a, steps, rows, places
+            )
+            exact_dots_dense(X, left, scales, vectors, rows, places, doubted, dots)
+            fix_steps(steps, rows, places, doubted, dots, scales, offsets, width, a)
+            absorb_steps(steps, b - a, n, a, words)
+        reduce_words(words, n_buckets, n, out[left : left + n])
+
+
+@njit(cache=True, nogil=True)
+def project_steps_csr(
+    indptr, indices, data, vectors, panels, vector_norms, offsets, width, keys, n_buckets, start, stop, out
+):  # type: ignore[no-untyped-def]
+    """`project_steps_dense` for sparse rows whose indices rise."""
+    m = min(BLOCK, stop - start)
+    n_values = vectors.shape[0]
+    values = np.empty((m, TILE * PANEL), np.float32)
+    steps = np.empty(values.shape, np.int64)
+    words = np.empty((m, keys.size), np.uint64)
+    scales, norms, errors = np.empty(m), np.empty(m), np.empty(m)
+    rows, places = np.empty(values.size, np.int32), np.empty(values.size, np.int32)
+    dots = np.empty(values.size, np.float64)
+    for left in range(start, stop, BLOCK):
+        n = min(BLOCK, stop - left)
+        scaled = np.empty(indptr[left + n] - indptr[left], np.float32)
+        scale_rows_csr(indptr, data, left, left + n, scaled, scales, norms)
+        error_bounds(norms, _longest_row(indptr, left, left + n), n, errors)
+        words[:] = keys
+        for first in range(0, panels.shape[0], TILE):
+            last = min(first + TILE, panels.shape[0])
+            csr_products(indptr, indices, scaled, panels, first, last, left, left + n, values)
+            a, b = first * PANEL, min(last * PANEL, n_values)
+            doubted = quantize(
+                values, errors, vector_norms[a:b], scales, offsets[a:b], width, n, a, steps, rows, places
+            )
+            exact_dots_csr(indptr, indices, data, left, scales, vectors, rows, places, doubted, dots)
+            fix_steps(steps, rows, places, doubted, dots, scales, offsets, width, a)
+            absorb_steps(steps, b - a, n, a, words)
+        reduce_words(words, n_buckets, n, out[left : left + n])

@@ -55,7 +55,7 @@ def at_slash_settings(family, batches, capacity):
         took.append((cold, touched, hashed, clock(lambda: index.query(queries, TOP))[0]))  # noqa: B023
     cold, touched, hashed, asked = (min(times) for times in zip(*took, strict=True))
     overflow = index.overflow
-    # The slowest queries there can be: every bucket full, of few ids that are alike.
+    # The slowest queries there can be: every bucket full, hardly an id in two of them.
     rng = np.random.default_rng(9)
     for table in index._arrays["slots"]:
         table[...] = rng.integers(1, 2**32, table.shape, dtype=np.uint32)

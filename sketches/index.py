@@ -76,8 +76,8 @@ class LSHIndex(MergeableSketch):
     >>> from mergesketch.lsh import SignedRandomProjection
     >>> family = SignedRandomProjection(n_features=16, n_hashes=40, power=9, seed=1)
     >>> X = np.random.default_rng(0).standard_normal((1000, 16))
-    >>> monday = mergesketch.LSHIndex(family).add(X[:500])
-    >>> tuesday = mergesketch.LSHIndex(family).add(X[500:], ids=range(500, 1000))
+    >>> monday = mergesketch.LSHIndex(family, capacity=128).add(X[:500])
+    >>> tuesday = mergesketch.LSHIndex(family, capacity=128).add(X[500:], ids=range(500, 1000))
     >>> ids, counts = (monday | tuesday).query(X[700:702], k=3)
     >>> ids[:, 0], counts[:, 0]
     (array([700, 701]), array([40, 40], dtype=int32))

@@ -55,8 +55,8 @@ class PStable(ProjectionFamily):
     `n_buckets`, so unlike ones still collide with probability ``chance_collision = 1 / n_buckets``.
 
     A step is that of the float64 product, added up in a fixed order: float32 products only decide where
-    their error bound leaves no doubt. Steps beyond 2**62 are one. Memory
-    ``4 n_hashes power n_features`` bytes, drawn at first use; time of the matrix product.
+    their error bound leaves no doubt. Steps beyond 2**62 are one, and those below -2**62. Vectors take
+    ``8 n_hashes power n_features`` bytes, drawn at first use; time of the matrix product.
 
     Examples
     --------

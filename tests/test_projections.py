@@ -12,7 +12,9 @@ import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from mergesketch.lsh import PStable, SignedRandomProjection
+from mergesketch.lsh import PStable, SignedRandomProjection, cpu
+from mergesketch.lsh.multiply import PANEL, longest_sum, make_panels, multiply_panels
+from mergesketch.lsh.products import error_bounds
 from scipy.integrate import quad
 
 FAMILIES = {
@@ -40,10 +42,13 @@ matrices = hnp.arrays(np.float32, st.tuples(st.integers(0, 5), st.just(7)), elem
 
 
 @settings(max_examples=30, deadline=None)
-@given(X=matrices, power=st.integers(1, 4), seed=st.integers(0, 5))
-def test_gaussian_codes_are_the_signs_of_exact_products(X: np.ndarray, power: int, seed: int) -> None:
-    family = SignedRandomProjection(7, 6, power=power, seed=seed)
-    assert family.hash(X).tolist() == naive.sign_codes(family._vectors.tolist(), X.tolist(), 6, power)
+@given(X=matrices, n_hashes=st.integers(1, 70), power=st.integers(1, 4), seed=st.integers(0, 5))
+def test_gaussian_codes_are_the_signs_of_exact_products(
+    X: np.ndarray, n_hashes: int, power: int, seed: int
+) -> None:
+    family = SignedRandomProjection(7, n_hashes, power=power, seed=seed)
+    expected = naive.sign_codes(family._vectors.tolist(), X.tolist(), n_hashes, power)
+    assert family.hash(X).tolist() == expected
 
 
 @settings(max_examples=30, deadline=None)
@@ -115,20 +120,52 @@ def test_codes_do_not_depend_on_how_rows_come(make) -> None:
     assert family.hash(X[:0]).shape == (0, 40)
 
 
-def test_exact_where_float32_is_not() -> None:
+@pytest.mark.parametrize("d", [400, 1100])
+def test_exact_where_float32_is_not(d: int) -> None:
     """Rows made orthogonal to the vectors: float32 products have random signs, the codes do not."""
-    family = SignedRandomProjection(400, 64, power=8, seed=1)
+    family = SignedRandomProjection(d, 64, power=8, seed=1)
     W = family._vectors.astype(np.float64)
     rng = np.random.default_rng(2)
-    X = rng.standard_normal((300, 400))
+    X = rng.standard_normal((300, d))
     for i, w in enumerate(W[:300]):
         X[i] -= w * (X[i] @ w) / (w @ w)
         X[i] += 1e-9 * w
-    codes = family.hash(X)
-    assert (X.astype(np.float32) @ family._vectors[:300].T)[np.arange(300), np.arange(300)].min() < 0
     place = np.arange(300)
-    bits = codes[place, place % 64] >> (place // 64).astype(np.uint32) & 1
-    assert (bits == 1).all()
+    assert (X.astype(np.float32) @ family._vectors[:300].T)[place, place].min() < 0
+    for rows in (X, scipy.sparse.csr_array(X)):
+        codes = family.hash(rows)
+        bits = codes[place, place % 64] >> (place // 64).astype(np.uint32) & 1
+        assert (bits == 1).all()
+
+
+@pytest.mark.parametrize("d", [1, 5, 513, 1100])
+@pytest.mark.parametrize("n_vectors", [1, 64, 150])
+def test_products_err_within_their_bound(d: int, n_vectors: int) -> None:
+    """Also where rounding errors do not cancel: numbers of one sign."""
+    rng = np.random.default_rng(d)
+    for shift in (0.0, 5.0):
+        X = np.zeros((18, d), dtype=np.float32)
+        X[:13] = rng.standard_normal((13, d)) + shift
+        W = (rng.standard_normal((n_vectors, d)) + shift).astype(np.float32)
+        panels = make_panels(W)
+        values = np.empty((18, PANEL * len(panels)), dtype=np.float32)
+        multiply_panels(X, panels, 0, len(panels), 13, values)
+        norms, bounds = np.linalg.norm(X[:13].astype(np.float64), axis=1), np.empty(13)
+        error_bounds(norms, longest_sum(d), 13, bounds)
+        exact = X[:13].astype(np.float64) @ W.T.astype(np.float64)
+        limit = bounds[:, None] * np.linalg.norm(W.astype(np.float64), axis=1)
+        assert (np.abs(values[:13, :n_vectors] - exact) <= limit).all()
+        assert (values[:13, n_vectors:] == 0).all()
+
+
+@pytest.mark.parametrize("p", [1, 2])
+def test_huge_steps_keep_their_sign(p: int) -> None:
+    """Beyond what an integer holds steps become the largest, not each other's."""
+    family = PStable(1, 200, p=p, n_buckets=2**32)
+    codes = family.hash([[1e30], [1e200], [-1e30], [-1e200]])
+    np.testing.assert_array_equal(codes[0], codes[1])
+    np.testing.assert_array_equal(codes[2], codes[3])
+    assert (codes[0] != codes[2]).all()
 
 
 @every_family
@@ -187,6 +224,21 @@ def test_sparse_rows_of_few_entries_collide_as_theory_says() -> None:
     measured = (codes[:, None] == codes[None]).mean(axis=2)
     error = np.sqrt(expected * (1 - expected) / 40_000)
     assert (np.abs(measured - expected) <= 6 * error + 1e-12).all()
+
+
+@pytest.mark.parametrize("d", [2, 3, 8, 20])
+def test_hadamard_rows_of_few_entries_collide_as_theory_says(d: int) -> None:
+    """Over many seeds; blocks as small as d would be wrong by a tenth here."""
+    n_seeds, angles = 200, np.array([0.1, 0.5, 1.0, 2.0])
+    x, Y = np.zeros((1, d)), np.zeros((4, d))
+    x[0, 0], Y[:, 0], Y[:, 1] = 1.0, np.cos(angles), np.sin(angles)
+    shares = np.empty((n_seeds, 4))
+    for seed in range(n_seeds):
+        family = SignedRandomProjection(d, 512, projection="hadamard", seed=seed)
+        shares[seed] = (family.hash(x) == family.hash(Y)).mean(axis=1)
+    # Six standard errors, and the bias that blocks of 256 have where they are worst.
+    error = 6 * shares.std(axis=0) / math.sqrt(n_seeds) + 1e-3
+    assert (np.abs(shares.mean(axis=0) - family.collision_probability(angles)) < error).all()
 
 
 @pytest.mark.parametrize("p", [1, 2])
@@ -260,6 +312,36 @@ def test_unsorted_and_repeated_entries_of_sparse_rows() -> None:
         family = make(6, 30)
         np.testing.assert_array_equal(family.hash(messy), family.hash(tidy))
     np.testing.assert_array_equal(messy.indices, [4, 1, 4])
+
+
+# -- counting codes -------------------------------------------------------------------------------
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    n=st.integers(0, 300),
+    shape=st.tuples(st.integers(1, 11), st.integers(1, 6)),
+    weighted=st.booleans(),
+    data=st.data(),
+)
+def test_counters(n: int, shape: tuple[int, int], weighted: bool, data: st.DataObject) -> None:
+    """A range of a sketch's rows is added to, and no other; reading gives what was counted."""
+    n_hashes, n_buckets = shape
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    start = data.draw(st.integers(0, n_hashes))
+    stop = data.draw(st.integers(start, n_hashes))
+    codes = rng.integers(0, n_buckets, (n, n_hashes)).astype(np.uint32)
+    weights = rng.integers(-5, 6, n if weighted else 0)
+    counts = np.zeros(shape, dtype=np.int32)
+    cpu.scatter_add(counts, codes, weights, start, stop)
+    each = weights.tolist() if weighted else [1] * n
+    expected = np.array(naive.race_counts(codes.tolist(), each, n_hashes, n_buckets))
+    expected[:start] = expected[stop:] = 0
+    np.testing.assert_array_equal(counts, expected)
+    out = np.full(codes.shape, -1.0)
+    cpu.gather_counts(counts, codes, out, n // 3, n)
+    assert (out[: n // 3] == -1).all()
+    np.testing.assert_array_equal(out[n // 3 :], expected[np.arange(n_hashes), codes[n // 3 :]])
 
 
 # -- bad input ------------------------------------------------------------------------------------

@@ -1,0 +1,148 @@
+"""Projection families beside the bare matrix product of the same rows and directions.
+
+The product is float32 by the BLAS of NumPy, its output reused and nothing done with it: the faster of one
+large product on BLAS's own threads and of blocks of rows on ours, each with BLAS on one thread. "hash" is
+all of a family's work from rows to codes; "update" adds counting the codes in a RACE sketch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import mergesketch
+import numpy as np
+import scipy.sparse
+from measure import parse, show, write
+from mergesketch import Race
+from mergesketch.lsh import HashFamily, PStable, SignedRandomProjection
+from mergesketch.lsh.threads import map_blocks, single_threaded_blas
+from threadpoolctl import threadpool_limits
+
+THREADS = (1, 4)
+#: Features, hashes, bits a hash, rows.
+SHAPES = ((20, 200, 4, 65_536), (784, 500, 8, 4_096), (4096, 500, 8, 1_024))
+
+
+def least(functions: dict[str, Callable[[], Any]], repeats: int = 7) -> dict[str, float]:
+    """Least seconds of each, run in turn, so that a busy machine hits all alike."""
+    best = dict.fromkeys(functions, float("inf"))
+    for turn in range(repeats + 1):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            if turn:
+                best[name] = min(best[name], time.perf_counter() - start)
+    return best
+
+
+def products(X: np.ndarray, directions: np.ndarray, threads: int) -> dict[str, Callable[[], Any]]:
+    n, block = len(X), 512
+    out = np.empty((n, directions.shape[1]), dtype=np.float32)
+
+    def whole() -> None:
+        with threadpool_limits(threads, user_api="blas"):
+            np.matmul(X, directions, out=out)
+
+    def run(start: int, stop: int) -> None:
+        for left in range(start, stop, block):
+            right = min(left + block, stop)
+            np.matmul(X[left:right], directions, out=out[:block][: right - left])
+
+    def blocks() -> None:
+        with single_threaded_blas():
+            map_blocks(run, n, block)
+
+    return {"product whole": whole, "product in blocks": blocks}
+
+
+def families(d: int, n_hashes: int, power: int) -> dict[str, HashFamily]:
+    made: dict[str, HashFamily] = {
+        projection: SignedRandomProjection(d, n_hashes, power=power, projection=projection)
+        for projection in ("gaussian", "hadamard", "sparse")
+    }
+    made["L2"] = PStable(d, n_hashes, power=power, width=float(d) ** 0.5)
+    made["L1"] = PStable(d, n_hashes, p=1, power=power, width=float(d))
+    return made
+
+
+def dense(d: int, n_hashes: int, power: int, n: int) -> list[dict[str, Any]]:
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n, d)).astype(np.float32)
+    directions = rng.standard_normal((d, n_hashes * power)).astype(np.float32)
+    rows = []
+    for name, family in families(d, n_hashes, power).items():
+        # Hashed entries cost a hash each: a few rows are enough to see it.
+        part = X[: n // 16] if name == "sparse" else X
+        race = Race(family) if n_hashes * family.n_buckets <= 1 << 25 else None
+        for threads in THREADS:
+            mergesketch.set_num_threads(threads)
+            jobs = products(X, directions, threads)
+            jobs["hash"] = lambda family=family, part=part: family.hash(part)
+            if race is not None:
+                jobs["update"] = lambda race=race, part=part: race.update(part)
+            took = least(jobs)
+            product = min(took["product whole"], took["product in blocks"]) / n
+            row: dict[str, Any] = {
+                "d": d,
+                "values": f"{n_hashes} x {power}",
+                "family": name,
+                "threads": threads,
+                "product rows/s": 1 / product,
+                "hash rows/s": len(part) / took["hash"],
+                "hash time / product's": took["hash"] / len(part) / product,
+                "update time / product's": "",
+            }
+            if race is not None:
+                row["update time / product's"] = took["update"] / len(part) / product
+            rows.append(row)
+    return rows
+
+
+def sparse(d: int, n_entries: int, n_hashes: int, power: int, n: int) -> list[dict[str, Any]]:
+    rng = np.random.default_rng(0)
+    X = scipy.sparse.random_array((n, d), density=n_entries / d, format="csr", dtype=np.float32, rng=rng)
+    rows = []
+    for projection in ("gaussian", "sparse"):
+        family = SignedRandomProjection(d, n_hashes, power=power, projection=projection)
+        directions = rng.standard_normal((d, n_hashes * power)).astype(np.float32)
+        for threads in THREADS:
+            mergesketch.set_num_threads(threads)
+            took = least(
+                {
+                    "scipy": lambda X=X, directions=directions: X @ directions,
+                    "hash": lambda X=X, family=family: family.hash(X),
+                },
+                3,
+            )
+            rows.append(
+                {
+                    "d": d,
+                    "non-zeros a row": n_entries,
+                    "values": f"{n_hashes} x {power}",
+                    "projection": projection,
+                    "threads": threads,
+                    "scipy product rows/s (1 thread)": n / took["scipy"],
+                    "hash rows/s": n / took["hash"],
+                    "hash time / product's": took["hash"] / took["scipy"],
+                }
+            )
+    return rows
+
+
+def main() -> None:
+    arguments = parse(__doc__, "projection")
+    before = mergesketch.get_num_threads()
+    try:
+        rows = [row for shape in SHAPES for row in dense(*shape)]
+        show("Dense rows", rows)
+        others = [*sparse(2_000, 100, 100, 4, 4_096), *sparse(100_000, 50, 100, 4, 4_096)]
+        show("Sparse rows", others)
+    finally:
+        mergesketch.set_num_threads(before)
+    write(arguments.json, rows + others)
+
+
+if __name__ == "__main__":
+    main()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import mmap
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +20,16 @@ __all__ = ["SignatureStore", "estimate_pairs", "places_of", "split_places"]
 _RANK_BITS = np.uint64(24)
 #: Signatures that one round of comparisons asks of another rank; 16 MiB of them at 128 hashes.
 ROUND_PAIRS = 1 << 15
+
+
+def _pages(shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
+    """An array of zeros in pages of its own.
+
+    Among the short-lived arrays of the heap, blocks that stay would keep the gaps between them from being
+    given back: a quarter more memory in the end.
+    """
+    n_bytes = max(1, math.prod(shape) * np.dtype(dtype).itemsize)
+    return np.frombuffer(mmap.mmap(-1, n_bytes), dtype=dtype)[: math.prod(shape)].reshape(shape)
 
 
 class SignatureStore:
@@ -38,22 +51,21 @@ class SignatureStore:
 
     def append(self, ids: NDArray[np.uint64], signatures: NDArray[np.uint32]) -> None:
         """Keep the signatures of more documents."""
-        self._ids.append(ids)
         done = 0
         while done < len(ids):
             room = self._n % self.BLOCK
             if room == 0:
-                self._blocks.append(np.empty((self.BLOCK, self.n_hashes), dtype=np.uint32))
+                self._blocks.append(_pages((self.BLOCK, self.n_hashes), np.uint32))
+                self._ids.append(_pages((self.BLOCK,), np.uint64))
             taken = min(self.BLOCK - room, len(ids) - done)
             self._blocks[-1][room : room + taken] = signatures[done : done + taken]
+            self._ids[-1][room : room + taken] = ids[done : done + taken]
             done += taken
             self._n += taken
 
     def ids(self) -> NDArray[np.uint64]:
         """The ids of all documents, in the order of places."""
-        if len(self._ids) != 1:
-            self._ids = [np.concatenate([*self._ids, np.empty(0, dtype=np.uint64)])]
-        return self._ids[0]
+        return np.concatenate([*self._ids, np.empty(0, dtype=np.uint64)])[: self._n]
 
     def _filled(self) -> Iterator[tuple[int, NDArray[np.uint32]]]:
         for k, block in enumerate(self._blocks):

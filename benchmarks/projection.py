@@ -74,7 +74,7 @@ def dense(d: int, n_hashes: int, power: int, n: int) -> list[dict[str, Any]]:
     rows = []
     for name, family in families(d, n_hashes, power).items():
         # Hashed entries cost a hash each: a few rows are enough to see it.
-        part = X[: n // 16] if name == "sparse" else X
+        part = X[: n // 64] if name == "sparse" else X
         race = Race(family) if n_hashes * family.n_buckets <= 1 << 25 else None
         for threads in THREADS:
             mergesketch.set_num_threads(threads)

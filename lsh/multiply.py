@@ -31,8 +31,9 @@ PART = 512
 
 def _register_shape() -> tuple[int, int]:
     """Lanes of a float32 register, and registers of vectors, such that ROWS times so many fit."""
-    features = config.CPU_FEATURES
-    if features is None and config.CPU_NAME is None:
+    # Numba's own settings, for caches that several processors share, come first.
+    features = config.CPU_FEATURES  # type: ignore[attr-defined]
+    if features is None and config.CPU_NAME is None:  # type: ignore[attr-defined]
         features = llvmlite.binding.get_host_cpu_features().flatten()
     names = (features or "").split(",")
     if "+avx512f" in names:
@@ -172,6 +173,6 @@ def multiply_panels(X, panels, first, last, n, values):  # type: ignore[no-untyp
             for i in range(0, n, ROWS):
                 to = i * stride + (panel - first) * PANEL
                 for v in range(0, PANEL, _WIDTH):
-                    _multiply_registers(
+                    _multiply_registers(  # type: ignore[call-arg]
                         X, i * size + left, size, panels, at + v, depth, values, to + v, stride, left > 0
                     )

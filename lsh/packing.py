@@ -76,10 +76,10 @@ def _pack_plane(values, values_at, size, limit, bit, codes, codes_at, row, first
     """Pack `size` values of one row and bit, listing those in doubt; returns how many are listed now."""
     done = 0
     while done < size:
-        if done + LANES <= size or size >= LANES:
+        if size >= LANES:
             # The last register overlaps the one before it: setting a bit twice does no harm.
             at = min(done, size - LANES)
-            small = _set_signs(values, values_at + at, limit, bit, codes, codes_at + at)
+            small: Any = _set_signs(values, values_at + at, limit, bit, codes, codes_at + at)  # type: ignore[call-arg]
             for lane in range(done - at, LANES if small else 0):
                 if small >> lane & 1:
                     rows[listed] = row

@@ -141,9 +141,9 @@ def project_steps_dense(X, vectors, panels, vector_norms, offsets, width, keys, 
 
 
 @njit(cache=True, nogil=True)
-def project_steps_csr(
+def project_steps_csr(  # type: ignore[no-untyped-def]
     indptr, indices, data, vectors, panels, vector_norms, offsets, width, keys, n_buckets, start, stop, out
-):  # type: ignore[no-untyped-def]
+):
     """`project_steps_dense` for sparse rows whose indices rise."""
     m = min(BLOCK, stop - start)
     n_values = vectors.shape[0]

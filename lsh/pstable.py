@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
 from .lazy import lazy
-from .projection import ProjectionFamily, Rows, check_rows
+from .projection import ProjectionFamily, Rows
 from .random import normal, random_uint64, uniform
-from .validation import check_choice, check_distances, check_int, check_real
+from .validation import check_choice, check_dense, check_distances, check_int, check_real
 
 __all__ = ["PStable"]
 
@@ -160,8 +160,9 @@ class PStable(ProjectionFamily):
         from scipy.spatial.distance import cdist
 
         left, right = (
-            check_rows(rows.toarray() if hasattr(rows, "toarray") else rows, self.n_features).dense
+            check_dense(rows.toarray() if hasattr(rows, "toarray") else rows, self.n_features)
             for rows in (X, Y)
         )
-        metric = "euclidean" if self.p == 2 else "cityblock"
-        return self.collision_probability(cdist(left, right, metric))
+        return self.collision_probability(
+            cdist(left, right, "euclidean") if self.p == 2 else cdist(left, right, "cityblock")
+        )

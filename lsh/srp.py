@@ -17,7 +17,7 @@ from .products import scale_rows_csr
 from .projection import ProjectionFamily, Rows, check_rows
 from .random import normal, random_uint64
 from .threads import map_blocks
-from .validation import check_choice, check_csr, check_distances, check_int
+from .validation import check_choice, check_csr, check_dense, check_distances, check_int
 
 __all__ = ["SignedRandomProjection"]
 
@@ -28,7 +28,8 @@ _HADAMARD_ROWS = 64
 #: Of a Hadamard block: in smaller ones products take so few values that rows of one or two non-zeros
 #: collide with wrong probabilities (by 0.13 in blocks of 4, 0.001 in blocks of 128).
 _LEAST_SIZE = 256
-_SPARSE_ROWS = 64
+#: Hashed entries that are worth a thread of their own.
+_ENTRIES_BLOCK = 1 << 16
 
 
 class SignedRandomProjection(ProjectionFamily):
@@ -216,8 +217,7 @@ class SignedRandomProjection(ProjectionFamily):
     def _hash_sparse(self, X: Any) -> NDArray[np.uint32]:
         kernels = backend_of(X)
         if not hasattr(X, "tocsr"):
-            dense = check_rows(X, self.n_features).dense
-            X = scipy.sparse.csr_array(dense)
+            X = scipy.sparse.csr_array(check_dense(X, self.n_features))
         indptr, indices, data = check_csr(X, self.n_features)
         n = indptr.size - 1
         entries, scales, norms = np.empty(data.size, dtype=np.float32), np.empty(n), np.empty(n)
@@ -233,7 +233,8 @@ class SignedRandomProjection(ProjectionFamily):
             )
             self._reduce(kernels, out[start:stop])
 
-        map_blocks(run, n, _SPARSE_ROWS)
+        entries_a_row = 1 + data.size * self.n_values // max(1, n)
+        map_blocks(run, n, max(1, _ENTRIES_BLOCK // entries_a_row))
         return out
 
     # -- theory -----------------------------------------------------------------------------------
@@ -283,7 +284,9 @@ def _unit_rows(X: Any, n_features: int | None) -> Any:
         return scaled / np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), 1e-300)
     assert rows.csr is not None
     indptr, indices, data = rows.csr
-    matrix = scipy.sparse.csr_array((data.astype(np.float64), indices, indptr), shape=(rows.n, X.shape[1]))
+    matrix: Any = scipy.sparse.csr_array(
+        (data.astype(np.float64), indices, indptr), shape=(rows.n, X.shape[1])
+    )
     largest = np.maximum(abs(matrix).max(axis=1).toarray().reshape(-1), 1e-300) if rows.n else np.ones(0)
     matrix = scipy.sparse.diags_array(1.0 / largest) @ matrix
     lengths = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).reshape(-1))

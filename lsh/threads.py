@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
-__all__ = ["get_num_threads", "map_blocks", "run_tasks", "set_num_threads", "single_threaded_blas"]
+__all__ = ["get_num_threads", "map_blocks", "run_tasks", "set_num_threads"]
 
 T = TypeVar("T")
 
@@ -44,9 +43,6 @@ class _State:
         self.lock = threading.Lock()
         self.num_threads: int | None = None
         self.executor: ThreadPoolExecutor | None = None
-        self.blas_depth = 0
-        self.blas_limit: Any = None
-        self.blas_controller: Any = None
 
 
 _state = _State()
@@ -57,9 +53,6 @@ def _after_fork_in_child() -> None:
     global _state
     parents, _state = _state, _State()
     _state.num_threads = parents.num_threads
-    if parents.blas_limit is not None:
-        # Whoever held BLAS to one thread does not live on here to lift that.
-        parents.blas_limit.restore_original_limits()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
@@ -164,31 +157,3 @@ def map_blocks(function: Callable[[int, int], T], n: int, block: int) -> list[T]
         return [function(0, n)]
     bounds = [n * i // pieces for i in range(pieces + 1)]
     return run_tasks(lambda i: function(bounds[i], bounds[i + 1]), pieces)
-
-
-@contextmanager
-def single_threaded_blas() -> Iterator[None]:
-    """Hold BLAS to one thread while our own threads each multiply a block.
-
-    The limit belongs to the process, so overlapping callers share it: the first one sets it and the
-    last one lifts it.
-    """
-    state = _state
-    with state.lock:
-        if state.blas_depth == 0:
-            if state.blas_controller is None:
-                from threadpoolctl import ThreadpoolController
-
-                state.blas_controller = ThreadpoolController()
-            state.blas_limit = state.blas_controller.limit(limits=1, user_api="blas")
-        state.blas_depth += 1
-    try:
-        yield
-    finally:
-        # In a child that was forked within the block the limit is lifted already.
-        if state is _state:
-            with state.lock:
-                state.blas_depth -= 1
-                if state.blas_depth == 0:
-                    state.blas_limit.restore_original_limits()
-                    state.blas_limit = None

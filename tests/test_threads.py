@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from mergesketch import CountMinSketch, CountSketch, Race
 from mergesketch.lsh import threads
-from mergesketch.lsh.threads import map_blocks, run_tasks, single_threaded_blas
+from mergesketch.lsh.threads import map_blocks, run_tasks
 from registry import ToyFamily
 
 KEYS = np.random.default_rng(0).integers(0, 1000, 200_000)
@@ -49,8 +49,6 @@ def test_results_come_in_order() -> None:
 
     assert run_tasks(late_first, 20) == [i * i for i in range(20)]
     assert run_tasks(late_first, 0) == []
-    with single_threaded_blas():
-        assert run_tasks(late_first, 3) == [0, 1, 4]
 
 
 def test_tasks_run_on_several_threads_at_once() -> None:
@@ -82,30 +80,6 @@ def test_the_first_exception_comes_out_after_all_tasks_ended() -> None:
         run_tasks(task, 100)
     assert set(running) <= {2, 3}, "a task was still at work"
     assert run_tasks(abs, 5) == [0, 1, 2, 3, 4]
-
-
-def test_an_exception_leaves_blas_as_it_was() -> None:
-    from threadpoolctl import threadpool_info
-
-    def limits() -> list[int]:
-        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
-
-    np.ones((4, 4)) @ np.ones((4, 4))
-    before = limits()
-    assert before, "NumPy without a BLAS that threadpoolctl knows"
-    with pytest.raises(KeyError), single_threaded_blas(), single_threaded_blas():
-        assert limits() == [1] * len(before)
-        raise KeyError
-    assert limits() == before
-    with ThreadPoolExecutor(8) as pool:
-        for future in [pool.submit(_hold_blas) for _ in range(40)]:
-            future.result()
-    assert limits() == before
-
-
-def _hold_blas() -> None:
-    with single_threaded_blas():
-        time.sleep(0.002)
 
 
 # -- several Python threads -----------------------------------------------------------------------
@@ -259,38 +233,6 @@ assert not any(codes), codes
 print("done")
 """
     ran = run_python(code)
-    assert ran.stdout == "done\n", ran.stderr
-
-
-def test_a_fork_within_a_block_leaves_blas_free() -> None:
-    """A child of a process whose BLAS is held to one thread has BLAS's own number again."""
-    code = """
-import os, threading
-import numpy as np
-import threadpoolctl
-from mergesketch.lsh.threads import single_threaded_blas
-
-def limits():
-    return [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
-
-np.ones((4, 4)) @ np.ones((4, 4))
-before = limits()
-with single_threaded_blas():
-    child = os.fork()
-    if child == 0:
-        assert limits() == before
-    else:
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-if child == 0:
-    assert limits() == before
-    with single_threaded_blas():
-        assert limits() == [1] * len(before)
-    assert limits() == before
-    os._exit(0)
-assert limits() == before
-print("done")
-"""
-    ran = run_python(code, OPENBLAS_NUM_THREADS="3")
     assert ran.stdout == "done\n", ran.stderr
 
 

@@ -94,8 +94,9 @@ class ProjectionFamily(HashFamily):
         out = np.empty((rows.n, self.n_hashes), dtype=np.uint32)
         if rows.n:
             run = self._project(backend_of(X), rows, out)
-            # A range for each thread, and no more than that unless each holds a block of rows: the vectors
-            # are read from memory once a block.
-            even = min(_ROWS_BLOCK, -(-rows.n // get_num_threads()))
-            map_blocks(run, rows.n, max(even, _VALUES_BLOCK // self.n_values))
+            # As many ranges for each thread, and more than one only if each holds a block of rows: the
+            # vectors are read from memory once a block.
+            threads = get_num_threads()
+            ranges = threads * min(4, max(1, rows.n // (_ROWS_BLOCK * threads)))
+            map_blocks(run, rows.n, max(rows.n // ranges, _VALUES_BLOCK // self.n_values))
         return out

@@ -28,6 +28,14 @@ TILE = 6
 
 
 @njit(cache=True, nogil=True)
+def _block_rows(n):  # type: ignore[no-untyped-def]
+    """Rows of each block of n rows: even ones of at most BLOCK, a multiple of ROWS."""
+    blocks = max(1, (n + BLOCK - 1) // BLOCK)
+    even = (n + blocks - 1) // blocks
+    return max(1, (even + ROWS - 1) // ROWS) * ROWS
+
+
+@njit(cache=True, nogil=True)
 def _longest_row(indptr, start, stop):  # type: ignore[no-untyped-def]
     longest = 0
     for i in range(start, stop):
@@ -48,15 +56,15 @@ def project_signs_dense(X, vectors, panels, vector_norms, n_hashes, start, stop,
     vector_norms : ndarray of shape (n_values,), float64
     out : ndarray of shape (n, n_hashes), uint32
     """
-    m = min(BLOCK, (stop - start + ROWS - 1) // ROWS * ROWS)
+    m = _block_rows(stop - start)
     n_values, largest_norm = vectors.shape[0], vector_norms.max()
     scaled = np.zeros((m, X.shape[1]), np.float32)
     values = np.empty((m, TILE * PANEL), np.float32)
     scales, norms, errors = np.empty(m), np.empty(m), np.empty(m)
     rows, places = np.empty(values.size, np.int32), np.empty(values.size, np.int32)
     dots = np.empty(values.size, np.float64)
-    for left in range(start, stop, BLOCK):
-        n = min(BLOCK, stop - left)
+    for left in range(start, stop, m):
+        n = min(m, stop - left)
         scale_rows_dense(X, left, left + n, scaled, scales, norms)
         error_bounds(norms, longest_sum(X.shape[1]), n, errors)
         for first in range(0, panels.shape[0], TILE):
@@ -74,14 +82,14 @@ def project_signs_dense(X, vectors, panels, vector_norms, n_hashes, start, stop,
 @njit(cache=True, nogil=True)
 def project_signs_csr(indptr, indices, data, vectors, panels, vector_norms, n_hashes, start, stop, out):  # type: ignore[no-untyped-def]
     """`project_signs_dense` for sparse rows whose indices rise."""
-    m = min(BLOCK, stop - start)
+    m = _block_rows(stop - start)
     n_values, largest_norm = vectors.shape[0], vector_norms.max()
     values = np.empty((m, TILE * PANEL), np.float32)
     scales, norms, errors = np.empty(m), np.empty(m), np.empty(m)
     rows, places = np.empty(values.size, np.int32), np.empty(values.size, np.int32)
     dots = np.empty(values.size, np.float64)
-    for left in range(start, stop, BLOCK):
-        n = min(BLOCK, stop - left)
+    for left in range(start, stop, m):
+        n = min(m, stop - left)
         scaled = np.empty(indptr[left + n] - indptr[left], np.float32)
         scale_rows_csr(indptr, data, left, left + n, scaled, scales, norms)
         error_bounds(norms, _longest_row(indptr, left, left + n), n, errors)
@@ -113,7 +121,7 @@ def project_steps_dense(X, vectors, panels, vector_norms, offsets, width, keys, 
 
     The others are as for `project_signs_dense`.
     """
-    m = min(BLOCK, (stop - start + ROWS - 1) // ROWS * ROWS)
+    m = _block_rows(stop - start)
     n_values = vectors.shape[0]
     scaled = np.zeros((m, X.shape[1]), np.float32)
     values = np.empty((m, TILE * PANEL), np.float32)
@@ -122,8 +130,8 @@ def project_steps_dense(X, vectors, panels, vector_norms, offsets, width, keys, 
     scales, norms, errors = np.empty(m), np.empty(m), np.empty(m)
     rows, places = np.empty(values.size, np.int32), np.empty(values.size, np.int32)
     dots = np.empty(values.size, np.float64)
-    for left in range(start, stop, BLOCK):
-        n = min(BLOCK, stop - left)
+    for left in range(start, stop, m):
+        n = min(m, stop - left)
         scale_rows_dense(X, left, left + n, scaled, scales, norms)
         error_bounds(norms, longest_sum(X.shape[1]), n, errors)
         words[:] = keys
@@ -145,7 +153,7 @@ def project_steps_csr(  # type: ignore[no-untyped-def]
     indptr, indices, data, vectors, panels, vector_norms, offsets, width, keys, n_buckets, start, stop, out
 ):
     """`project_steps_dense` for sparse rows whose indices rise."""
-    m = min(BLOCK, stop - start)
+    m = _block_rows(stop - start)
     n_values = vectors.shape[0]
     values = np.empty((m, TILE * PANEL), np.float32)
     steps = np.empty(values.shape, np.int64)
@@ -153,8 +161,8 @@ def project_steps_csr(  # type: ignore[no-untyped-def]
     scales, norms, errors = np.empty(m), np.empty(m), np.empty(m)
     rows, places = np.empty(values.size, np.int32), np.empty(values.size, np.int32)
     dots = np.empty(values.size, np.float64)
-    for left in range(start, stop, BLOCK):
-        n = min(BLOCK, stop - left)
+    for left in range(start, stop, m):
+        n = min(m, stop - left)
         scaled = np.empty(indptr[left + n] - indptr[left], np.float32)
         scale_rows_csr(indptr, data, left, left + n, scaled, scales, norms)
         error_bounds(norms, _longest_row(indptr, left, left + n), n, errors)

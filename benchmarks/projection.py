@@ -17,7 +17,7 @@ import scipy.sparse
 from measure import parse, show, write
 from mergesketch import Race
 from mergesketch.lsh import HashFamily, PStable, SignedRandomProjection
-from mergesketch.lsh.threads import map_blocks, single_threaded_blas
+from mergesketch.lsh.threads import map_blocks
 from threadpoolctl import threadpool_limits
 
 THREADS = (1, 4)
@@ -51,7 +51,7 @@ def products(X: np.ndarray, directions: np.ndarray, threads: int) -> dict[str, C
             np.matmul(X[left:right], directions, out=out[:block][: right - left])
 
     def blocks() -> None:
-        with single_threaded_blas():
+        with threadpool_limits(1, user_api="blas"):
             map_blocks(run, n, block)
 
     return {"product whole": whole, "product in blocks": blocks}

@@ -102,7 +102,14 @@ def matching_pairs(
         Each pair's ids, the smaller first, and places. A collective call; which rank holds a pair
         depends on the number of ranks, the pairs of all ranks together do not.
     """
-    keys, ids, places = comm.exchange((keys, ids, places), owner_of(keys, comm.size))
+    owners = comm.local(owner_of, keys, comm.size)
+    keys, ids, places = comm.exchange((keys, ids, places), owners)
+    return comm.local(_pair_equal, keys, ids, places, only_first)
+
+
+def _pair_equal(
+    keys: NDArray[np.uint64], ids: NDArray[np.uint64], places: NDArray[np.uint64], only_first: bool
+) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     order = np.argsort(keys)
     keys = keys[order]
     shared = np.zeros(keys.size, dtype=bool)

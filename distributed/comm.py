@@ -14,12 +14,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DistributedError
+
+T = TypeVar("T")
 
 __all__ = ["Communicator", "communicator", "launched_by_mpi", "launched_rank"]
 
@@ -180,6 +182,11 @@ class Communicator:
             if failures:
                 rank, first = failures[0]
                 raise DistributedError(f"rank {rank} failed: {first}") from error
+
+    def local(self, function: Callable[..., T], *arguments: Any) -> T:
+        """``function(*arguments)``, which must hold no collective call; if it fails on any rank, on all."""
+        with self.agree():
+            return function(*arguments)
 
     # -- arrays -----------------------------------------------------------------------------------
 

@@ -10,8 +10,10 @@ from .comm import Communicator
 
 __all__ = ["connected_components"]
 
+_Edges = tuple[NDArray[np.uint64], NDArray[np.uint64]]
 
-def _unique_edges(nodes: NDArray[np.uint64], others: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], ...]:
+
+def _unique_edges(nodes: NDArray[np.uint64], others: NDArray[np.uint64]) -> _Edges:
     order = np.lexsort((others, nodes))
     nodes, others = nodes[order], others[order]
     fresh = np.ones(nodes.size, dtype=bool)
@@ -53,25 +55,40 @@ def connected_components(
     them, the first the larger neighbours, the second the smaller ones. Ends when every component is a
     star, after O(log^2 n) rounds, each moving every edge once or twice.
     """
-    different = left != right
-    large = np.maximum(left, right)[different]
-    small = np.minimum(left, right)[different]
-    large, small = comm.exchange((large, small), owner_of(large, comm.size))
-    large, small = _unique_edges(large, small)
+    large, small = _send_to_owners(comm.local(_without_loops, left, right), comm)
     while True:
-        # Large-star: every node sees all its neighbours and joins the larger ones to the least.
-        both = np.concatenate([large, small]), np.concatenate([small, large])
-        nodes, others = _unique_edges(*comm.exchange(both, owner_of(both[0], comm.size)))
-        least = _least_neighbours(nodes, others)
-        larger = others > nodes
-        nodes, others = others[larger], least[larger]
-        nodes, others = _unique_edges(*comm.exchange((nodes, others), owner_of(nodes, comm.size)))
-        # Small-star: every node joins itself and its smaller neighbours to the least of them.
-        least = _least_neighbours(nodes, others)
-        inner = others != least
-        nodes, others = np.concatenate([nodes, others[inner]]), np.concatenate([least, least[inner]])
-        nodes, others = _unique_edges(*comm.exchange((nodes, others), owner_of(nodes, comm.size)))
+        nodes, others = _send_to_owners(comm.local(_both_ways, large, small), comm)
+        nodes, others = _send_to_owners(comm.local(_large_star, nodes, others), comm)
+        nodes, others = _send_to_owners(comm.local(_small_star, nodes, others), comm)
         settled = np.array_equal(nodes, large) and np.array_equal(others, small)
         large, small = nodes, others
         if all(comm.allgather(settled)):
             return large, small
+
+
+def _send_to_owners(edges: _Edges, comm: Communicator) -> _Edges:
+    owners = comm.local(owner_of, edges[0], comm.size)
+    nodes, others = comm.exchange(edges, owners)
+    return comm.local(_unique_edges, nodes, others)
+
+
+def _without_loops(left: NDArray[np.uint64], right: NDArray[np.uint64]) -> _Edges:
+    different = left != right
+    return np.maximum(left, right)[different], np.minimum(left, right)[different]
+
+
+def _both_ways(large: NDArray[np.uint64], small: NDArray[np.uint64]) -> _Edges:
+    return np.concatenate([large, small]), np.concatenate([small, large])
+
+
+def _large_star(nodes: NDArray[np.uint64], others: NDArray[np.uint64]) -> _Edges:
+    """Every node, which sees all its neighbours, joins the larger ones to the least."""
+    larger = others > nodes
+    return others[larger], _least_neighbours(nodes, others)[larger]
+
+
+def _small_star(nodes: NDArray[np.uint64], others: NDArray[np.uint64]) -> _Edges:
+    """Every node joins itself and its smaller neighbours to the least of them."""
+    least = _least_neighbours(nodes, others)
+    inner = others != least
+    return np.concatenate([nodes, others[inner]]), np.concatenate([least, least[inner]])

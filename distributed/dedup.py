@@ -229,7 +229,9 @@ def deduplicate(
     family = MinHash(check_int("n_hashes", n_hashes, 1), seed=seed, expected_set_size=500)
     weight = _UNVERIFIED_WEIGHT if verify == "none" else _VERIFIED_WEIGHT
     bands, rows = band_parameters(threshold, n_hashes, false_negative_weight=weight)
-    source = documents if hasattr(documents, "batches") else _Listed(documents, comm)
+    is_source = hasattr(documents, "batches")
+    comm.check_same("whether documents are a source", is_source)
+    source = documents if is_source else _Listed(documents, comm)
     shingle_batch = partial(_shingle_batch, unit=unit, size=size, seed=seed)
 
     stages = _Stages()
@@ -317,7 +319,7 @@ def _join_copies(
 
     Without this step a million copies of one text would meet in every band.
     """
-    keys = store.keys(0, store.n_hashes, seed, None)
+    keys = comm.local(store.keys, 0, store.n_hashes, seed, None)
     copies, copy_places = matching_pairs(keys, ids, places, comm, only_first=True)
     ranks, rows = split_places(copy_places[:, 1])
     (copied,) = comm.exchange((rows,), ranks)
@@ -343,17 +345,24 @@ def _candidates(
     ids, places = ids[first], places[first]
     found: tuple[NDArray[np.uint64], ...] = (_NO_IDS, _NO_IDS, _NO_IDS, _NO_IDS)
     for band in range(bands):
-        keys = store.keys(band * rows, (band + 1) * rows, seed, first)
+        keys = comm.local(store.keys, band * rows, (band + 1) * rows, seed, first)
         pair_ids, pair_places = matching_pairs(keys, ids, places, comm)
         home, _ = split_places(pair_places[:, 0])
         came = comm.exchange((pair_ids[:, 0], pair_places[:, 0], pair_ids[:, 1], pair_places[:, 1]), home)
-        joined = [np.concatenate(both) for both in zip(found, came, strict=True)]
-        order = np.lexsort((joined[2], joined[0]))
-        left, right = joined[0][order], joined[2][order]
-        fresh = np.ones(len(order), dtype=bool)
-        fresh[1:] = (left[1:] != left[:-1]) | (right[1:] != right[:-1])
-        found = tuple(column[order[fresh]] for column in joined)
+        found = comm.local(_join_pairs, found, came)
     return found
+
+
+def _join_pairs(
+    found: tuple[NDArray[np.uint64], ...], came: tuple[NDArray[np.uint64], ...]
+) -> tuple[NDArray[np.uint64], ...]:
+    """Both lists of pairs as one, each pair once, in order."""
+    joined = [np.concatenate(both) for both in zip(found, came, strict=True)]
+    order = np.lexsort((joined[2], joined[0]))
+    left, right = joined[0][order], joined[2][order]
+    fresh = np.ones(len(order), dtype=bool)
+    fresh[1:] = (left[1:] != left[:-1]) | (right[1:] != right[:-1])
+    return tuple(column[order[fresh]] for column in joined)
 
 
 def _gather_groups(
@@ -361,6 +370,12 @@ def _gather_groups(
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """All groups on rank 0, in order; nothing on the other ranks."""
     nodes, roots = comm.exchange((nodes, roots), np.zeros(len(nodes), dtype=np.int64))
+    return comm.local(_order_groups, nodes, roots)
+
+
+def _order_groups(
+    nodes: NDArray[np.uint64], roots: NDArray[np.uint64]
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     heads = np.unique(roots)
     members, heads_of = np.concatenate([heads, nodes]), np.concatenate([heads, roots])
     order = np.lexsort((members, heads_of))

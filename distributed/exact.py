@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,29 +128,42 @@ def exact_pairs(
     distinct shingle, and fetches those of other ranks in rounds of `ROUND_PAIRS` pairs.
     """
     ranks, distant = split_places(others)
-    (asked,) = comm.exchange((distant,), ranks)
+    (asked_before,) = comm.exchange((distant,), ranks)
     with comm.agree():
-        needed = np.unique(np.concatenate([rows, asked]))
+        needed = np.unique(np.concatenate([rows, asked_before]))
         sets = _read_sets(read(), needed, kept, shingle_batch)
     similarity = np.empty(len(rows), dtype=np.float32)
-    for k in range(max(comm.allgather(-(-len(rows) // ROUND_PAIRS)))):
-        part = slice(k * ROUND_PAIRS, (k + 1) * ROUND_PAIRS)
+
+    def ask(part: slice) -> tuple[NDArray[Any], ...]:
         wanted, inverse = np.unique(others[part], return_inverse=True)
         wanted_ranks, wanted_rows = split_places(wanted)
         asking = np.full(len(wanted), comm.rank, dtype=np.int64)
-        numbers = np.arange(len(wanted))
-        asked_by, asked_rows, asked_numbers = comm.exchange((asking, wanted_rows, numbers), wanted_ranks)
+        return inverse, wanted_ranks, asking, wanted_rows, np.arange(len(wanted))
+
+    def answer(
+        asked_by: NDArray[np.int64], asked_rows: NDArray[np.int64], numbers: NDArray[np.int64]
+    ) -> tuple[NDArray[Any], ...]:
         tokens, sizes = sets.take(asked_rows)
-        came, came_tokens = comm.exchange(
-            (np.repeat(asked_numbers, sizes), tokens), np.repeat(asked_by, sizes)
-        )
+        return np.repeat(numbers, sizes), tokens, np.repeat(asked_by, sizes)
+
+    def compare(
+        part: slice, inverse: NDArray[np.int64], came: NDArray[np.int64], tokens: NDArray[np.uint64]
+    ) -> None:
         # A set comes whole from one rank, in order; sets come in any order.
-        order = np.argsort(came, kind="stable")
-        came_tokens = came_tokens[order]
-        offsets = np.zeros(len(wanted) + 1, dtype=np.int64)
-        np.cumsum(np.bincount(came, minlength=len(wanted)), out=offsets[1:])
+        tokens = tokens[np.argsort(came, kind="stable")]
+        n_sets = int(inverse.max()) + 1 if len(inverse) else 0
+        offsets = np.zeros(n_sets + 1, dtype=np.int64)
+        np.cumsum(np.bincount(came, minlength=n_sets), out=offsets[1:])
         mine = np.searchsorted(sets.rows, rows[part])
-        similarity[part] = _compare(sets, mine, came_tokens, offsets, inverse)
+        similarity[part] = _compare(sets, mine, tokens, offsets, inverse)
+
+    for k in range(max(comm.allgather(-(-len(rows) // ROUND_PAIRS)))):
+        part = slice(k * ROUND_PAIRS, (k + 1) * ROUND_PAIRS)
+        inverse, ranks, *questions = comm.local(ask, part)
+        asked = comm.exchange(questions, ranks)
+        came, tokens, asked_by = comm.local(answer, *asked)
+        came, tokens = comm.exchange((came, tokens), asked_by)
+        comm.local(compare, part, inverse, came, tokens)
     return similarity
 
 

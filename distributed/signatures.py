@@ -126,16 +126,27 @@ def estimate_pairs(
     A collective call. Signatures are asked for in rounds of `ROUND_PAIRS`, each document once a round.
     """
     similarity = np.empty(len(rows), dtype=np.float32)
-    n_rounds = max(comm.allgather(-(-len(rows) // ROUND_PAIRS)))
-    for k in range(n_rounds):
-        part = slice(k * ROUND_PAIRS, (k + 1) * ROUND_PAIRS)
+
+    def ask(part: slice) -> tuple[NDArray[Any], ...]:
         wanted, inverse = np.unique(others[part], return_inverse=True)
         ranks, distant = split_places(wanted)
-        asking = np.full(len(wanted), comm.rank, dtype=np.int64)
-        asked_by, asked_rows = comm.exchange((asking, distant), ranks)
-        answer_places = (asked_rows.astype(np.uint64) << _RANK_BITS) | np.uint64(comm.rank)
-        came, signatures = comm.exchange((answer_places, store.take(asked_rows)), asked_by)
-        # `came` holds the places in `wanted`, each once, in the order in which ranks answered.
+        return inverse, ranks, np.full(len(wanted), comm.rank, dtype=np.int64), distant
+
+    def answer(asked_rows: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
+        places = (asked_rows.astype(np.uint64) << _RANK_BITS) | np.uint64(comm.rank)
+        return places, store.take(asked_rows)
+
+    def compare(
+        part: slice, inverse: NDArray[Any], came: NDArray[np.uint64], signatures: NDArray[np.uint32]
+    ) -> None:
+        # `came` holds the places that were asked for, each once, in the order in which ranks answered.
         found = signatures[np.argsort(came)]
         similarity[part] = family.estimate_jaccard(store.take(rows[part]), found[inverse])
+
+    for k in range(max(comm.allgather(-(-len(rows) // ROUND_PAIRS)))):
+        part = slice(k * ROUND_PAIRS, (k + 1) * ROUND_PAIRS)
+        inverse, ranks, asking, distant = comm.local(ask, part)
+        asked_by, asked_rows = comm.exchange((asking, distant), ranks)
+        came, signatures = comm.exchange(comm.local(answer, asked_rows), asked_by)
+        comm.local(compare, part, inverse, came, signatures)
     return similarity

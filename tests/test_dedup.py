@@ -171,6 +171,33 @@ if comm.size > 1:
                 raise OSError("the disk is gone")
             return iter(())
     assert fails(lambda: deduplicate(Breaks()))
+    assert fails(lambda: deduplicate(Breaks() if comm.rank else mine))
+
+    # Work between two collective calls that fails on one rank alone.
+    import mergesketch.distributed as d
+
+    def boom(*arguments, **keywords):
+        raise MemoryError("no room")
+
+    words = np.random.default_rng(0).integers(0, 50, (50, 40))
+    texts = [" ".join(f"w{x}" for x in row) for row in words]
+    texts += [text + " more" for text in texts]
+    for place, name, verify in (
+        (d.signatures.SignatureStore, "keys", "exact"),
+        (d.signatures.SignatureStore, "take", "signature"),
+        (d.banding, "backend_of", "exact"),
+        (d.exact, "_compare", "exact"),
+        (d.exact, "_read_sets", "exact"),
+        (d.components, "_large_star", "exact"),
+        (d.dedup, "_join_pairs", "exact"),
+        (d.dedup, "_order_groups", "exact"),
+    ):
+        before = getattr(place, name)
+        if comm.rank == 1:
+            setattr(place, name, boom)
+        assert fails(lambda: deduplicate(texts, verify=verify)), name
+        setattr(place, name, before)
+    assert not fails(lambda: deduplicate(texts))
 """
 
 

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..lsh.backend import backend_of
 from ..lsh.minhash import MinHash
 from ..lsh.strings import as_byte_buffer
 from ..lsh.text import Shingles, shingle
+from ..lsh.threads import map_blocks
 from ..lsh.validation import check_choice, check_int, check_real
 from .banding import band_parameters, matching_pairs
 from .batches import DocumentBatch
@@ -53,12 +55,13 @@ class Deduplication:
         Their ids, on the rank that read them.
     pairs : ndarray of shape (m, 2), uint64
         The compared pairs that were found alike, each once over all ranks, the smaller id first.
-        Documents with equal signatures stand in them by the least of their ids; see `copies`.
+        Documents with the same shingles stand in them by the least of their ids; see `copies`.
     similarity : ndarray of shape (m,), float32
         Jaccard similarity of each pair: estimated, or exact with ``verify="exact"``; NaN with
         ``verify="none"``.
     copies : ndarray of shape (c, 2), uint64
-        Documents whose signatures are equal: the one of least id, and another. Each once over all ranks.
+        Documents with the same shingles, each as often: the one of least id, and another. Each once over
+        all ranks.
     bands, rows : int
         The banding that was used.
     seconds : dict of str to float
@@ -196,13 +199,14 @@ def deduplicate(
 
     Notes
     -----
-    Every document is shingled and MinHashed by the rank that reads it. Documents of equal signatures
-    are joined first and go on as one. Then, band by band, the ranks exchange a 64-bit key of each
-    document's values in the band; equal keys make a candidate pair (in buckets of over 64 documents
-    each is paired with the first and the 16 that follow it). A pair of similarity s becomes a
-    candidate with probability ``1 - (1 - s**rows)**bands`` (Broder 1997; Leskovec, Rajaraman and Ullman,
-    "Mining of Massive Datasets", section 3.4), with (bands, rows) from `band_parameters`. Candidates are
-    checked by the rank of the document of smaller id, and groups are the connected components.
+    Every document is shingled and MinHashed by the rank that reads it. Documents with the same shingles,
+    told by a 64-bit key of them, are joined first and go on as one. Then, band by band, the ranks
+    exchange a 64-bit key of each document's values in the band; equal keys make a candidate pair (in
+    buckets of over 64 documents each is paired with the first and the 16 that follow it). A pair of
+    similarity s becomes a candidate with probability ``1 - (1 - s**rows)**bands`` (Broder 1997; Leskovec,
+    Rajaraman and Ullman, "Mining of Massive Datasets", section 3.4), with (bands, rows) from
+    `band_parameters`. Candidates are checked by the rank of the document of smaller id, and groups are
+    the connected components.
 
     Time is O(text) for shingling plus O(documents * bands) keys exchanged; memory is told by
     `memory_per_rank` beforehand.
@@ -236,18 +240,18 @@ def deduplicate(
 
     stages = _Stages()
     with comm.agree():
-        store, empty, invalid, shingled = _sign(source, family, shingle_batch)
+        store, empty, invalid, shingled = _sign(source, family, shingle_batch, seed)
         if len(invalid) and hasattr(source, "report_skipped"):
             source.report_skipped(invalid)
     stages.end("signing")
 
     ids, places = store.ids(), places_of(comm.rank, len(store))
-    copies, first = _join_copies(store, ids, places, seed, comm)
+    copies, first = _join_copies(store, ids, places, comm)
     stages.end("copies")
     left, left_places, right, right_places = _candidates(store, ids, places, first, bands, rows, seed, comm)
     stages.end("banding")
     _, local = split_places(left_places)
-    similarity = np.full(len(left), np.nan, dtype=np.float32)
+    similarity = np.full(len(left), np.nan)
     if verify == "signature":
         similarity = estimate_pairs(local, right_places, store, family, comm)
     elif verify == "exact":
@@ -272,7 +276,7 @@ def deduplicate(
         empty=empty,
         invalid=invalid,
         pairs=pairs,
-        similarity=similarity,
+        similarity=similarity.astype(np.float32),
         copies=copies,
         bands=bands,
         rows=rows,
@@ -286,7 +290,7 @@ def _shingle_batch(batch: DocumentBatch, unit: str, size: int, seed: int) -> Shi
 
 
 def _sign(
-    source: Any, family: MinHash, shingle_batch: Any
+    source: Any, family: MinHash, shingle_batch: Any, seed: int
 ) -> tuple[SignatureStore, NDArray[np.uint64], NDArray[np.uint64], list[NDArray[np.bool_]]]:
     """Signatures of this rank's documents; ids of those without a word and of those not UTF-8.
 
@@ -301,25 +305,31 @@ def _sign(
         kept = shingles.status == 0
         # Documents that are left out have no tokens, so the offsets of the others still join up.
         offsets = np.append(shingles.offsets[:-1][kept], shingles.offsets[-1])
-        store.append(batch.ids[kept], family.signatures((shingles.tokens, offsets)))
+        keys = _document_keys(shingles.tokens, offsets, seed)
+        store.append(batch.ids[kept], keys, family.signatures((shingles.tokens, offsets)))
         shingled.append(kept)
         empty.append(batch.ids[shingles.status == 1])
         invalid.append(batch.ids[shingles.status == 2])
     return store, np.concatenate(empty), np.concatenate(invalid), shingled
 
 
-def _join_copies(
-    store: SignatureStore,
-    ids: NDArray[np.uint64],
-    places: NDArray[np.uint64],
-    seed: int,
-    comm: Communicator,
-) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """Pairs of documents of equal signatures, and the rows that go on for all that equal them.
+def _document_keys(tokens: NDArray[np.uint64], offsets: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
+    kernel, key = backend_of(tokens).document_keys, np.uint64(seed)
+    out = np.empty(len(offsets) - 1, dtype=np.uint64)
+    map_blocks(lambda start, stop: kernel(tokens, offsets, key, start, stop, out), len(out), 256)
+    return out
 
-    Without this step a million copies of one text would meet in every band.
+
+def _join_copies(
+    store: SignatureStore, ids: NDArray[np.uint64], places: NDArray[np.uint64], comm: Communicator
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Pairs of documents with the same shingles, and the rows that go on for all that equal them.
+
+    Without this step a million copies of one text would meet in every band. Equal signatures would not do
+    to tell copies: documents of similarity s have them with probability ``s**n_hashes``, 0.28 for 0.99 and
+    128, whatever the threshold.
     """
-    keys = comm.local(store.keys, 0, store.n_hashes, seed, None)
+    keys = comm.local(store.take_keys)
     copies, copy_places = matching_pairs(keys, ids, places, comm, only_first=True)
     ranks, rows = split_places(copy_places[:, 1])
     (copied,) = comm.exchange((rows,), ranks)
@@ -345,7 +355,7 @@ def _candidates(
     ids, places = ids[first], places[first]
     found: tuple[NDArray[np.uint64], ...] = (_NO_IDS, _NO_IDS, _NO_IDS, _NO_IDS)
     for band in range(bands):
-        keys = comm.local(store.keys, band * rows, (band + 1) * rows, seed, first)
+        keys = comm.local(store.band_keys, band * rows, (band + 1) * rows, seed, first)
         pair_ids, pair_places = matching_pairs(keys, ids, places, comm)
         home, _ = split_places(pair_places[:, 0])
         came = comm.exchange((pair_ids[:, 0], pair_places[:, 0], pair_ids[:, 1], pair_places[:, 1]), home)

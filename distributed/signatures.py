@@ -33,9 +33,9 @@ def _pages(shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
 
 
 class SignatureStore:
-    """Ids and signatures of documents, in blocks of fixed size: growing copies nothing.
+    """Ids, keys and signatures of documents, in blocks of fixed size: growing copies nothing.
 
-    Memory is ``8 + 4 n_hashes`` bytes a document, and one block more.
+    Memory is ``16 + 4 n_hashes`` bytes a document, and one block more; 8 less once the keys are taken.
     """
 
     BLOCK = 1 << 14
@@ -43,23 +43,28 @@ class SignatureStore:
     def __init__(self, n_hashes: int) -> None:
         self.n_hashes = n_hashes
         self._ids: list[NDArray[np.uint64]] = []
+        self._keys: list[NDArray[np.uint64]] = []
         self._blocks: list[NDArray[np.uint32]] = []
         self._n = 0
 
     def __len__(self) -> int:
         return self._n
 
-    def append(self, ids: NDArray[np.uint64], signatures: NDArray[np.uint32]) -> None:
-        """Keep the signatures of more documents."""
+    def append(
+        self, ids: NDArray[np.uint64], keys: NDArray[np.uint64], signatures: NDArray[np.uint32]
+    ) -> None:
+        """Keep more documents: their ids, keys of their whole contents, and signatures."""
         done = 0
         while done < len(ids):
             room = self._n % self.BLOCK
             if room == 0:
                 self._blocks.append(_pages((self.BLOCK, self.n_hashes), np.uint32))
                 self._ids.append(_pages((self.BLOCK,), np.uint64))
+                self._keys.append(_pages((self.BLOCK,), np.uint64))
             taken = min(self.BLOCK - room, len(ids) - done)
             self._blocks[-1][room : room + taken] = signatures[done : done + taken]
             self._ids[-1][room : room + taken] = ids[done : done + taken]
+            self._keys[-1][room : room + taken] = keys[done : done + taken]
             done += taken
             self._n += taken
 
@@ -67,12 +72,18 @@ class SignatureStore:
         """The ids of all documents, in the order of places."""
         return np.concatenate([*self._ids, np.empty(0, dtype=np.uint64)])[: self._n]
 
+    def take_keys(self) -> NDArray[np.uint64]:
+        """The keys of whole documents, which are given up."""
+        keys = np.concatenate([*self._keys, np.empty(0, dtype=np.uint64)])[: self._n]
+        self._keys = []
+        return keys
+
     def _filled(self) -> Iterator[tuple[int, NDArray[np.uint32]]]:
         for k, block in enumerate(self._blocks):
             yield k * self.BLOCK, block[: min(self.BLOCK, self._n - k * self.BLOCK)]
 
-    def keys(self, first: int, last: int, seed: int, rows: NDArray[np.int64] | None) -> NDArray[np.uint64]:
-        """64-bit keys of the columns [first, last): of all documents, or of those in `rows`."""
+    def band_keys(self, first: int, last: int, seed: int, rows: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """64-bit keys of the columns [first, last) of the documents in `rows`."""
         out = np.empty(self._n, dtype=np.uint64)
         start = np.uint64(seed) ^ (np.uint64(first) << np.uint64(32))
         blocks = list(self._filled())
@@ -82,7 +93,7 @@ class SignatureStore:
                 backend_of(block).band_keys(block, first, last, start, 0, len(block), out[at:])
 
         map_blocks(run, len(blocks), 1)
-        return out if rows is None else out[rows]
+        return out[rows]
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.uint32]:
         """The signatures in the given places."""

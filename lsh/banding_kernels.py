@@ -1,4 +1,4 @@
-"""Banding of MinHash signatures: keys of bands, pairs within buckets, overlap of sorted sets."""
+"""Banding of MinHash signatures: keys of bands and documents, pairs within buckets, overlap of sets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numba import njit
 
 from .minhash_kernels import mix64
 
-__all__ = ["band_keys", "bucket_pairs", "sorted_overlap"]
+__all__ = ["band_keys", "bucket_pairs", "document_keys", "sorted_overlap"]
 
 
 @njit(cache=True, nogil=True)
@@ -18,6 +18,16 @@ def band_keys(signatures, first, last, key, start, stop, out):  # type: ignore[n
         for k in range(first, last):
             word = mix64(word ^ np.uint64(signatures[i, k]))
         out[i] = word
+
+
+@njit(cache=True, nogil=True)
+def document_keys(tokens, offsets, key, start, stop, out):  # type: ignore[no-untyped-def]
+    """64-bit keys of the rows [start, stop): equal tokens as often, in any order, equal keys."""
+    for i in range(start, stop):
+        word = np.uint64(0)
+        for k in range(offsets[i], offsets[i + 1]):
+            word += mix64(tokens[k] ^ key)
+        out[i] = mix64(word ^ key)
 
 
 @njit(cache=True, nogil=True)

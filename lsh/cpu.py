@@ -1,6 +1,6 @@
 """The kernels for arrays in main memory, under the names that every backend shares."""
 
-from .banding_kernels import band_keys, bucket_pairs, sorted_overlap
+from .banding_kernels import band_keys, bucket_pairs, document_keys, sorted_overlap
 from .counting_kernels import (
     count_min_add,
     count_min_add_conservative,
@@ -43,6 +43,7 @@ __all__ = [
     "count_sketch_query",
     "count_svmlight",
     "csr_products",
+    "document_keys",
     "exact_dots_csr",
     "exact_dots_dense",
     "find_frequent",

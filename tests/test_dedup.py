@@ -15,12 +15,13 @@ from mergesketch.distributed import (
     Deduplication,
     DocumentSource,
     deduplicate,
+    exact,
     memory_per_rank,
 )
 from mergesketch.distributed.banding import candidate_probability
 from mergesketch.distributed.batches import DocumentBatch
 from mergesketch.distributed.signatures import SignatureStore
-from mergesketch.lsh import shingle
+from mergesketch.lsh import MinHash, shingle
 from ranks import needs_mpi, run_ranks
 
 STDLIB = Path(sysconfig.get_path("stdlib"))
@@ -111,6 +112,61 @@ def test_verification(files: list[bytes], sets: list[set[int]]) -> None:
     assert np.array_equal(exact.copies, estimated.copies)
 
 
+def edited(n_words: int, n_edits: int, n_pairs: int) -> list[str]:
+    """Random texts, each followed by itself with some words exchanged."""
+    rng, texts = np.random.default_rng(0), []
+    for i in range(n_pairs):
+        words = [f"w{x}" for x in rng.integers(0, 10**9, n_words)]
+        texts.append(" ".join(words))
+        for place in rng.choice(n_words, n_edits, replace=False):
+            words[place] = f"other{i}"
+        texts.append(" ".join(words))
+    return texts
+
+
+@pytest.mark.parametrize(
+    ("threshold", "n_hashes", "n_words", "n_edits"),
+    [(1.0, 128, 1000, 1), (0.99, 64, 600, 1), (0.7, 4, 60, 3)],
+)
+def test_equal_signatures_do_not_make_copies(
+    threshold: float, n_hashes: int, n_words: int, n_edits: int
+) -> None:
+    """Texts too far apart often have equal signatures, and are joined none the less never."""
+    texts = edited(n_words, n_edits, 200)
+    shingles = shingle(texts)
+    family = MinHash(n_hashes, expected_set_size=500)
+    signatures = family.signatures((shingles.tokens, shingles.offsets))
+    sets = [set(shingles.tokens[a:b].tolist()) for a, b in pairwise(shingles.offsets.tolist())]
+    below = [i for i in range(0, 400, 2) if naive.jaccard(sets[i], sets[i + 1]) < threshold]
+    assert any((signatures[i] == signatures[i + 1]).all() for i in below)
+    result = deduplicate(texts, threshold=threshold, n_hashes=n_hashes)
+    for a, b in expanded(result):
+        assert naive.jaccard(sets[a], sets[b]) >= threshold
+    assert not len(result.copies)
+    # In another order the same shingles are still copies.
+    copied = deduplicate(["a b c d e. a b c d e. x", "q a b c d e", "a b c d e. a b c d e. x"], size=1)
+    assert copied.copies.tolist() == [[0, 2]]
+
+
+def test_exact_similarities_come_in_bounded_rounds(
+    files: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = deduplicate(files)
+    taken = []
+    take = exact._Sets.take
+    monkeypatch.setattr(exact._Sets, "take", lambda *a: taken.append(take(*a)) or taken[-1])
+    for limit in (1, 5000, 10**9):
+        monkeypatch.setattr(exact, "ROUND_SHINGLES", limit)
+        taken.clear()
+        result = deduplicate(files)
+        assert np.array_equal(result.pairs, expected.pairs)
+        assert np.array_equal(result.similarity, expected.similarity)
+        # A round stops after the pair that fills it.
+        longest = max(int(sizes.max()) for _, sizes in taken)
+        assert max(len(tokens) for tokens, _ in taken) <= limit + 2 * longest
+        assert (len(taken) == 2) == (limit == 10**9)
+
+
 def test_results_do_not_depend_on_threads_or_batches(files: list[bytes]) -> None:
     expected = deduplicate(files)
     assert expected.n_groups > 5
@@ -183,7 +239,7 @@ if comm.size > 1:
     texts = [" ".join(f"w{x}" for x in row) for row in words]
     texts += [text + " more" for text in texts]
     for place, name, verify in (
-        (d.signatures.SignatureStore, "keys", "exact"),
+        (d.signatures.SignatureStore, "band_keys", "exact"),
         (d.signatures.SignatureStore, "take", "signature"),
         (d.banding, "backend_of", "exact"),
         (d.exact, "_compare", "exact"),
@@ -312,12 +368,14 @@ def test_the_store_keeps_what_it_is_given() -> None:
     kept = rng.integers(0, 2**32, (23, 3), dtype=np.uint32)
     done = 0
     for n in (0, 1, 3, 9, 0, 10):
-        store.append(np.arange(done, done + n, dtype=np.uint64), kept[done : done + n])
+        ids = np.arange(done, done + n, dtype=np.uint64)
+        store.append(ids, ids * np.uint64(3), kept[done : done + n])
         done += n
     assert len(store) == 23 and store.ids().tolist() == list(range(23))
     rows = rng.integers(0, 23, 50)
     np.testing.assert_array_equal(store.take(rows), kept[rows])
-    keys = store.keys(1, 3, 5, None)
+    assert store.take_keys().tolist() == list(range(0, 69, 3))
+    keys = store.band_keys(1, 3, 5, np.arange(23))
     for i in range(23):
         for j in range(23):
             assert (keys[i] == keys[j]) == bool((kept[i, 1:] == kept[j, 1:]).all())

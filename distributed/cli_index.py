@@ -60,9 +60,7 @@ def build(options: Namespace, comm: Communicator) -> int:
         print(f"family           {merged.family!r}")
         print(f"index            {si_bytes(merged.nbytes)} in {readable(options.output)}")
         if merged.overflow:
-            print(
-                f"overflow         {merged.overflow:.1%} of entries not kept; more --capacity or --power helps"
-            )
+            print(f"overflow         {merged.overflow:.1%} of entries not kept; try more --capacity")
         print(
             f"seconds          {ended - started:.2f} (opening {opened - started:.2f}, "
             f"indexing {indexed - opened:.2f}, merging and writing {ended - indexed:.2f})"

@@ -142,7 +142,7 @@ def memory_per_rank(
     one band takes 120 m at its peak (key, id and place, sent, received and sorted); two batches and
     their shingles take 6 batch_bytes. To that come, in proportion to what is found and not to what is
     read, 40 bytes a candidate pair, and 16 bytes a duplicate on rank 0; and with ``verify="exact"`` 8
-    bytes a shingle of each document in some candidate pair.
+    bytes a shingle of each document in some candidate pair, and up to 50 MB for those fetched at once.
     """
     share = -(-n_documents // n_ranks)
     blocks = -(-share // SignatureStore.BLOCK) * SignatureStore.BLOCK

@@ -13,6 +13,7 @@ from mergesketch.distributed import Communicator, band_parameters, banding
 from mergesketch.distributed.banding import candidate_probability, matching_pairs, owner_of
 from mergesketch.distributed.components import connected_components
 from mergesketch.lsh.cpu import bucket_pairs, sorted_overlap
+from ranks import needs_mpi, run_ranks
 from scipy.integrate import quad
 
 ALONE = Communicator(None)
@@ -163,3 +164,36 @@ def test_components_of_long_paths_and_stars() -> None:
     edges = [(path + star)[i] for i in rng.permutation(len(path) + len(star))]
     assert components(edges) == naive.components(edges)
     assert components([]) == {}
+
+
+COMPONENTS = """
+import naive
+import numpy as np
+from mergesketch.distributed import communicator
+from mergesketch.distributed.components import connected_components
+
+comm = communicator()
+rng = np.random.default_rng(2)
+names = rng.permutation(2000) << 20
+for edges in (
+    np.stack([names[:-1], names[1:]], axis=1),
+    np.stack([np.sort(names)[:-1], np.sort(names)[1:]], axis=1),
+    np.stack([np.full(1999, names[0]), names[1:]], axis=1),
+    rng.integers(0, 2000, (1200, 2)),
+    np.empty((0, 2), dtype=np.int64),
+):
+    mine = edges[comm.rank :: comm.size].astype(np.uint64)
+    nodes, roots = connected_components(mine[:, 0], mine[:, 1], comm)
+    found = [pair for part in comm.allgather(list(zip(nodes.tolist(), roots.tolist()))) for pair in part]
+    assert len(found) == len(dict(found)), "a node has two answers"
+    assert dict(found) == naive.components([tuple(edge) for edge in edges.tolist()])
+print("checked")
+"""
+
+
+@needs_mpi
+@pytest.mark.parametrize("n_ranks", [1, 2, 3, 4])
+def test_components_over_ranks(n_ranks: int) -> None:
+    ran = run_ranks(n_ranks, COMPONENTS)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout == ["checked\n"] * n_ranks

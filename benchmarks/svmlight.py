@@ -1,9 +1,10 @@
-"""svmlight text to rows: ours beside scikit-learn's parser, on a generated file of binary features.
+"""svmlight text to rows: ours beside scikit-learn's parser, on generated files.
 
 The floor is the text's bytes from the page cache, and about a nanosecond a byte to parse them.
 """
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import mergesketch
@@ -12,19 +13,26 @@ from measure import parse, seconds, show, write
 from mergesketch.distributed import iter_svmlight
 from sklearn.datasets import load_svmlight_file
 
-N_ROWS, N_FEATURES = 200_000, 47
+N_ROWS, N_FEATURES = 100_000, 47
 
 
-def generate(path: Path, value: str) -> int:
+#: Values as binary features have them, as people write them, and as Python prints any float.
+VALUES = {
+    "1": lambda values: ["1"] * len(values),
+    "5 digits": lambda values: [f"{value:.5f}" for value in values],
+    "17 digits": lambda values: [f"{value:.17g}" for value in values],
+}
+
+
+def generate(path: Path, write_values: Callable[[list[float]], list[str]]) -> int:
     """Rows of rising feature numbers up to a million or two, as SLASH's data sets have them."""
     rng = np.random.default_rng(0)
     with path.open("w") as file:
-        for _ in range(N_ROWS // 1000):
-            features = np.cumsum(rng.integers(1, 40_000, (1000, N_FEATURES)), axis=1)
-            file.writelines(
-                f"{i % 2} " + " ".join(f"{f}:{value}" for f in row) + "\n"
-                for i, row in enumerate(features.tolist())
-            )
+        for i in range(N_ROWS):
+            features = np.cumsum(rng.integers(1, 40_000, N_FEATURES)).tolist()
+            values = write_values(rng.random(N_FEATURES).tolist())
+            pairs = " ".join(f"{f}:{v}" for f, v in zip(features, values, strict=True))
+            file.write(f"{i % 2} {pairs}\n")
     return path.stat().st_size
 
 
@@ -32,16 +40,16 @@ def main() -> None:
     options = parse(__doc__, "svmlight")
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for value in ("1", "0.12345"):
+        for values, write_values in VALUES.items():
             path = Path(folder) / "rows.svm"
-            size = generate(path, value)
+            size = generate(path, write_values)
             peer = seconds(lambda path=path: load_svmlight_file(str(path)), repeats=1, warmups=0)
             for threads in (1, 4):
                 mergesketch.set_num_threads(threads)
                 ours = seconds(lambda path=path: [None for _ in iter_svmlight(path)], repeats=5)
                 rows.append(
                     {
-                        "values": value,
+                        "values": values,
                         "threads": threads,
                         "MB": size / 1e6,
                         "ours MB/s": size / 1e6 / ours,

@@ -7,6 +7,7 @@ import os
 import re
 import zlib
 from collections.abc import Iterator
+from io import BufferedIOBase
 from os import PathLike
 from typing import NamedTuple
 
@@ -44,12 +45,17 @@ class _BadLine(ValueError):
 
     def __init__(self, what: str, where: int, token: bytes) -> None:
         super().__init__(what)
-        self.what, self.where, self.token = what, where, token
+        self.what, self.where, self.token = what, where, token[:80]
 
 
 def _token(data: NDArray[np.uint8], start: int) -> bytes:
-    text = data[start : start + 80].tobytes()
-    return re.split(rb"[\s#]", text, maxsplit=1)[0]
+    """The whole token at `start`: a number may have hundreds of digits, and its exponent stands last."""
+    length = 32
+    while True:
+        token = re.split(rb"[ \t\r\n#]", data[start : start + length].tobytes(), maxsplit=1)[0]
+        if len(token) < length:
+            return token
+        length *= 8
 
 
 def _parse(data: NDArray[np.uint8]) -> SvmlightRows:
@@ -171,10 +177,10 @@ def iter_svmlight(
     Parameters
     ----------
     path : path
-        Text, or text compressed with gzip (``.gz``).
+        Text, or text compressed with gzip (``.gz``); also a pipe.
     start, stop : int
         The lines that begin in this range of bytes, all by default; ranges that cover a file give each
-        line once. Not for compressed files.
+        line once. Not for compressed files and pipes, which are read from the beginning to the end.
     batch_bytes : int
         Bytes of text that a batch is parsed from.
 
@@ -186,6 +192,8 @@ def iter_svmlight(
     ------
     DocumentError
         Naming file and line of what is no svmlight.
+    ValueError
+        If a range is negative, `batch_bytes` not positive, or a range is given for what has none.
     OSError
         If the file cannot be read.
 
@@ -196,16 +204,21 @@ def iter_svmlight(
     """
     name = os.fspath(path)
     batch_bytes = check_int("batch_bytes", batch_bytes, 1)
-    if name.endswith(".gz"):
-        if start or stop is not None:
-            raise ValueError("start and stop must be left out for compressed files")
-        yield from _iter_gzip(name, batch_bytes)
+    start = check_int("start", start, 0)
+    stop = None if stop is None else check_int("stop", stop, 0)
+    compressed = name.lower().endswith(".gz")
+    # A pipe has no size, and would seem to be empty.
+    if compressed or not (os.path.isfile(name) or os.path.isdir(name)):
+        with gzip.open(name) if compressed else open(name, "rb") as file:
+            if start or stop is not None:
+                raise ValueError(f"start and stop must be left out for compressed files and pipes, as {name}")
+            yield from _iter_stream(file, name, batch_bytes)
         return
     descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
     try:
         size = os.fstat(descriptor).st_size
-        stop = size if stop is None else min(check_int("stop", stop, 0), size)
-        for left in range(check_int("start", start, 0), stop, batch_bytes):
+        stop = size if stop is None else min(stop, size)
+        for left in range(start, stop, batch_bytes):
             right = min(left + batch_bytes, stop)
             piece = max(1, min(_PIECE, -(-(right - left) // (2 * get_num_threads()))))
             bounds = [*range(left, right, piece), right]
@@ -235,18 +248,17 @@ def _skipped(descriptor: int, start: int) -> int:
     return start
 
 
-def _iter_gzip(name: str, batch_bytes: int) -> Iterator[SvmlightRows]:
+def _iter_stream(file: BufferedIOBase, name: str, batch_bytes: int) -> Iterator[SvmlightRows]:
     lines, rest = 0, b""
     try:
-        with gzip.open(name) as file:
-            while part := file.read(batch_bytes):
-                end = part.rfind(b"\n") + 1
-                if not end:
-                    rest += part
-                    continue
-                text, rest = rest + part[:end], part[end:]
-                yield _parse_text(text, name, lines)
-                lines += text.count(b"\n")
+        while part := file.read(batch_bytes):
+            end = part.rfind(b"\n") + 1
+            if not end:
+                rest += part
+                continue
+            text, rest = rest + part[:end], part[end:]
+            yield _parse_text(text, name, lines)
+            lines += text.count(b"\n")
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DocumentError(f"{name}: damaged: {error}") from error
     if rest:

@@ -17,6 +17,9 @@ ERRORS = (
 )
 _NEWLINE, _RETURN, _SPACE, _TAB, _COLON, _HASH = 10, 13, 32, 9, 58, 35
 _POWERS = 10.0 ** np.arange(23)
+#: A number that is not exact is this near, relative to it; two powers of ten at most go into one.
+_BELOW, _ABOVE = 1.0 - 2.0**-50, 1.0 + 2.0**-50
+_EXACT, _HARD, _NONE, _NEAR = 0, 1, 2, 3
 
 
 @njit(cache=True, nogil=True)
@@ -36,10 +39,14 @@ def _ends_token(byte):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _number(data, at):  # type: ignore[no-untyped-def]
-    """A decimal number at `at`: (value, where it ends, 0 exact / 1 left to the caller / 2 no number).
+    """A decimal number at `at`: (value, where it ends, how good the value is).
 
-    Exact by Clinger's fast path: a mantissa below 2**53 and a power of ten up to 22 are both floats, so
-    one correctly rounded operation gives the nearest float.
+    Notes
+    -----
+    _EXACT by Clinger's fast path: a mantissa below 2**53 and a power of ten up to 22 are both floats, so
+    one correctly rounded operation gives the nearest float. _NEAR with up to 19 digits of more, and up to
+    two powers of ten: three roundings and the digits left out come to less than 2**-51 of the value.
+    _HARD is left to the caller, _NONE is no number.
     """
     n = data.size
     negative = False
@@ -70,7 +77,7 @@ def _number(data, at):  # type: ignore[no-untyped-def]
         # Perhaps inf or nan; to the end of the token, for Python to tell.
         while at < n and not _ends_token(data[at]):
             at += 1
-        return 0.0, at, 1
+        return 0.0, at, _HARD
     if at < n and (data[at] == 101 or data[at] == 69):
         after = at + 1
         minus = False
@@ -78,7 +85,7 @@ def _number(data, at):  # type: ignore[no-untyped-def]
             minus = data[after] == 45
             after += 1
         if after >= n or not 48 <= data[after] <= 57:
-            return 0.0, at, 2
+            return 0.0, at, _NONE
         exponent = 0
         while after < n and 48 <= data[after] <= 57:
             if exponent < 100000:
@@ -87,12 +94,19 @@ def _number(data, at):  # type: ignore[no-untyped-def]
         scale += -exponent if minus else exponent
         at = after
     if at < n and not _ends_token(data[at]):
-        return 0.0, at, 2
-    if significant > 19 or mantissa > np.uint64(1 << 53) or scale > 22 or scale < -22:
-        return 0.0, at, 1
+        return 0.0, at, _NONE
     value = np.float64(mantissa)
+    state = _EXACT if significant <= 19 and mantissa <= np.uint64(1 << 53) else _NEAR
+    if mantissa == np.uint64(0):
+        scale = 0
+    if scale > 22 or scale < -22:
+        if scale > 44 or scale < -44:
+            return 0.0, at, _HARD
+        state = _NEAR
+        value = value * 1e22 if scale > 0 else value / 1e22
+        scale += -22 if scale > 0 else 22
     value = value * _POWERS[scale] if scale >= 0 else value / _POWERS[-scale]
-    return (-value if negative else value), at, 0
+    return (-value if negative else value), at, state
 
 
 @njit(cache=True, nogil=True)
@@ -130,9 +144,9 @@ def parse_svmlight(data, labels, offsets, indices, values, hard):  # type: ignor
             continue
         start = at
         value, at, state = _number(data, at)
-        if state == 2:
+        if state == _NONE:
             return rows, entries, n_hard, 1, start
-        if state == 1:
+        if state != _EXACT:
             if n_hard < hard.shape[0]:
                 hard[n_hard, 0], hard[n_hard, 1] = start, -1 - rows
             n_hard += 1
@@ -147,7 +161,13 @@ def parse_svmlight(data, labels, offsets, indices, values, hard):  # type: ignor
                     at += 1
                 break
             start = at
-            if at + 4 <= n and data[at] == 113 and data[at + 1] == 105 and data[at + 2] == 100:
+            if (
+                at + 4 <= n
+                and data[at] == 113
+                and data[at + 1] == 105
+                and data[at + 2] == 100
+                and data[at + 3] == _COLON
+            ):
                 # qid:number, which belongs to ranking and is no feature
                 while at < n and not _ends_token(data[at]):
                     at += 1
@@ -167,9 +187,12 @@ def parse_svmlight(data, labels, offsets, indices, values, hard):  # type: ignor
             if at >= n or _ends_token(data[at]):
                 return rows, entries, n_hard, 4, start
             value, at, state = _number(data, at)
-            if state == 2:
+            if state == _NONE:
                 return rows, entries, n_hard, 4, start
-            if state == 1:
+            # Whatever lies as near as that rounds to the same float32, but for one in many millions.
+            if state == _HARD or (
+                state == _NEAR and np.float32(value * _BELOW) != np.float32(value * _ABOVE)
+            ):
                 if n_hard < hard.shape[0]:
                     hard[n_hard, 0], hard[n_hard, 1] = start, entries
                 n_hard += 1

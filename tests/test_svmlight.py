@@ -5,6 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import math
+import os
+import threading
+from decimal import Decimal, localcontext
 
 import mergesketch
 import naive
@@ -107,10 +110,45 @@ def test_same_as_scikit_learn(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["0.1", "123456789012345678901234567890", "9007199254740993", "1e-320", "4.35"]
+    "text",
+    [
+        "0.1",
+        "123456789012345678901234567890",
+        "9007199254740993",
+        "1e-320",
+        "4.35",
+        "1" + "0" * 300,
+        "0." + "0" * 100 + "1",
+        "-0." + "1" * 500 + "e5",
+        "7" * 100 + "e-99",
+    ],
 )
 def test_numbers_are_the_nearest_floats(text: str) -> None:
-    assert parse_svmlight(f"{text} 1:1".encode()).labels[0] == float(text)
+    rows = parse_svmlight(f"{text} 1:{text} 2:3".encode())
+    assert rows.labels[0] == float(text)
+    with np.errstate(over="ignore"):
+        assert rows.values.tolist() == [np.float32(float(text)), 3]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    small=st.floats(2.0**-100, 2.0**100, width=32) | st.floats(2.0**-30, 2.0**30, width=32),
+    digits=st.integers(15, 60),
+    last=st.integers(-2, 2),
+    sign=st.sampled_from(["", "-"]),
+)
+def test_values_about_halfway_between_floats(small: float, digits: int, last: int, sign: str) -> None:
+    """Where a value's last digits decide which float32 is the nearest."""
+    with localcontext() as context:
+        context.prec = 200
+        above = float(np.nextafter(np.float32(small), np.float32(np.inf)))
+        middle = (Decimal(small) + Decimal(above)) / 2
+        context.prec = digits
+        middle = +middle
+        step = Decimal((0, (1,), middle.adjusted() - digits + 1))
+        text = f"{sign}{middle + last * step}"
+    values = parse_svmlight(f"0 1:{text} 2:{text.replace('E', 'e')}".encode()).values
+    assert values.tolist() == [np.float32(float(text))] * 2
 
 
 def test_nan_labels() -> None:
@@ -133,6 +171,9 @@ def test_nan_labels() -> None:
         ("1 3:1e", "a value that is not a number, got b'1e'"),
         ("1 3:1.2.3", "a value that is not a number, got b'1.2.3'"),
         ("1 3:4:5", "a value that is not a number, got b'4:5'"),
+        ("1 qid 3:4", "a feature that is not index:value, got b'qid'"),
+        ("1 qidx:2 3:4", "a feature that is not index:value, got b'qidx:2'"),
+        ("y" * 500 + " 1:2", f"a label that is not a number, got b'{'y' * 80}'"),
     ],
 )
 def test_bad_lines_are_named(line: str, message: str, tmp_path) -> None:
@@ -159,3 +200,40 @@ def test_bad_files(tmp_path) -> None:
         read_svmlight(tmp_path / "cut.svm.gz")
     (tmp_path / "empty.svm").write_bytes(b"")
     assert read_svmlight(tmp_path / "empty.svm").labels.size == 0
+
+
+@pytest.mark.parametrize("text", [b"1 2:3\n-1 4:5 # end\n", b"1 2:3\n" * 40_000, b"1 2:3\nx\n"])
+def test_pipes_are_read_to_their_end(text: bytes, tmp_path) -> None:
+    path = tmp_path / "rows.svm"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_bytes, args=(text,))
+    writer.start()
+    try:
+        if b"x" in text:
+            with pytest.raises(DocumentError, match=r"rows\.svm:2: a label that is not a number, got b'x'"):
+                read_svmlight(path)
+        else:
+            rows, expected = read_svmlight(path), parse_svmlight(text)
+            for ours, theirs in zip(rows, expected, strict=True):
+                np.testing.assert_array_equal(ours, theirs)
+    finally:
+        writer.join()
+
+
+def test_arguments_are_refused(tmp_path) -> None:
+    path = tmp_path / "rows.svm"
+    path.write_bytes(b"1 2:3\n")
+    for arguments, message in (
+        ({"start": -1}, "start .*-1"),
+        ({"stop": -1}, "stop .*-1"),
+        ({"batch_bytes": 0}, "batch_bytes .*0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            list(iter_svmlight(path, **arguments))
+    packed = tmp_path / "rows.svm.GZ"
+    packed.write_bytes(gzip.compress(b"1 2:3\n"))
+    assert read_svmlight(packed).labels.tolist() == [1]
+    with pytest.raises(ValueError, match=r"start and stop must be left out for .* pipes, as .*rows\.svm\.GZ"):
+        list(iter_svmlight(packed, stop=3))
+    with pytest.raises(IsADirectoryError):
+        read_svmlight(tmp_path)

@@ -22,7 +22,7 @@ from .products import (
     scale_rows_dense,
 )
 from .projection_kernels import project_signs_csr, project_signs_dense, project_steps_csr, project_steps_dense
-from .scatter import gather_counts, scatter_add
+from .scatter import gather_groups, gather_mean, scatter_add, scatter_add_outputs
 from .sparse_projection import hashed_signs
 from .svmlight_kernels import count_svmlight, parse_svmlight
 from .text_kernels import shingle_documents
@@ -49,7 +49,8 @@ __all__ = [
     "find_frequent",
     "fix_signs",
     "fix_steps",
-    "gather_counts",
+    "gather_groups",
+    "gather_mean",
     "hadamard_signs",
     "hash_fixed",
     "hash_slices",
@@ -76,6 +77,7 @@ __all__ = [
     "scale_rows_csr",
     "scale_rows_dense",
     "scatter_add",
+    "scatter_add_outputs",
     "shingle_documents",
     "sorted_overlap",
     "top_of_cells",

@@ -182,6 +182,17 @@ def _between_truth_and_plain(whole: Any, merged: Any, batches: Sequence[tuple]) 
         assert sketch.n_updates == plain.n_updates
 
 
+def _weighted_batches(
+    sketch: Any, weights: Callable[[int], st.SearchStrategy[np.ndarray]]
+) -> st.SearchStrategy[tuple]:
+    return _race_batches(sketch).flatmap(lambda b: st.tuples(st.just(b[0]), weights(len(b[0]))))
+
+
+def _eighths(shape: tuple[int, ...]) -> st.SearchStrategy[np.ndarray]:
+    # Real weights that float64 adds exactly, so that the laws hold bit for bit.
+    return hnp.arrays(np.int64, shape, elements=st.integers(-40, 40)).map(lambda w: w / 8)
+
+
 def _race_batches(sketch: Any) -> st.SearchStrategy[tuple]:
     family = sketch.family
     rows = hnp.arrays(
@@ -280,6 +291,39 @@ ENTRIES: dict[str, Entry] = {
             (None, None),
         ],
         counters=("counts", "total", "n_updates"),
+    ),
+    "Race, real": Entry(
+        Race,
+        st.tuples(st.integers(1, 5), st.integers(1, 4), st.integers(2, 6), _SEEDS).map(
+            lambda t: Race(ToyFamily(t[0], t[1], n_buckets=t[2], seed=t[3]), dtype="float")
+        ),
+        lambda sketch: _weighted_batches(sketch, lambda n: _eighths((n,))),
+        _join_arrays,
+        lambda rng, sketch: (
+            rng.integers(0, sketch.family.n_buckets, (60_000, sketch.family.n_features)),
+            rng.standard_normal(60_000),
+        ),
+        [([[0]], [np.nan]), ([[0]], [np.inf]), ([[0]], ["a"]), ([[0]], [1.0, 2.0]), ([[9.0]], None)],
+    ),
+    "Race, several outputs": Entry(
+        Race,
+        st.tuples(st.integers(1, 5), st.integers(1, 4), st.booleans(), _SEEDS).map(
+            lambda t: Race(ToyFamily(t[0], t[1], seed=t[3]), dtype="float" if t[2] else "int", n_outputs=3)
+        ),
+        lambda sketch: _weighted_batches(
+            sketch,
+            lambda n: (
+                _eighths((n, 3))
+                if sketch.dtype == "float"
+                else hnp.arrays(np.int64, (n, 3), elements=st.integers(-5, 5))
+            ),
+        ),
+        _join_arrays,
+        lambda rng, sketch: (
+            rng.integers(0, sketch.family.n_buckets, (60_000, sketch.family.n_features)),
+            rng.integers(-3, 4, (60_000, 3)),
+        ),
+        [([[0]], None), ([[0]], [1]), ([[0]], [[1, 2]]), ([[0]], [["a"] * 3]), ([[9.0]], [[1, 1, 1]])],
     ),
     "Race of sets": Entry(
         Race,

@@ -397,7 +397,7 @@ def test_families_hash_rows_one_by_one(family: Any) -> None:
         np.testing.assert_array_equal(made.hash(X), one)
     finally:
         mergesketch.set_num_threads(before)
-    from mergesketch.sketches.race import _cut_rows
+    from mergesketch.sketches.hashed_rows import cut_rows
 
     for start, stop in ((0, 1), (7, 8), (100, 133), (19_999, 20_000), (5, 5)):
-        np.testing.assert_array_equal(made.hash(_cut_rows(X, start, stop)), one[start:stop])
+        np.testing.assert_array_equal(made.hash(cut_rows(X, start, stop)), one[start:stop])

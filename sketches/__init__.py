@@ -5,6 +5,7 @@ from .counting import CountMinSketch, CountSketch
 from .heavy_hitters import HeavyHitters
 from .index import LSHIndex, Neighbours
 from .race import Race
+from .race_window import RaceWindow
 from .storage import inspect, load
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "MergeableSketch",
     "Neighbours",
     "Race",
+    "RaceWindow",
     "StateArray",
     "inspect",
     "load",

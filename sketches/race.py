@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Literal, Self, overload
 
 import numpy as np
@@ -15,10 +16,108 @@ from ..lsh.validation import check_choice, check_int, check_real, check_real_wei
 from .base import MergeableSketch, StateSpec
 from .hashed_rows import check_family, count_rows, hash_block, row_blocks
 
-__all__ = ["Race"]
+__all__ = ["Race", "add_rows", "kernel_densities", "kernel_sums", "scatter"]
 
 #: Codes that are worth a thread of their own.
 _CODES_BLOCK = 1 << 16
+
+
+def add_rows(
+    family: HashFamily,
+    X: Any,
+    n: int,
+    weights: NDArray[Any],
+    reserve: Callable[[], None],
+    counters: Callable[[], NDArray[Any]],
+) -> None:
+    """Hash n rows and add their weights to counters of shape (R, W) or (R, W, outputs): all or nothing.
+
+    `weights` are empty for 1 each. `reserve` is called once the first rows are known to be good, and may
+    replace the array that `counters` returns.
+    """
+    # Hashed block by block, so a row that the family refuses may come after rows that were added. The
+    # first block is refused before anything is reserved; later ones are undone: integers by taking the
+    # rows out again, which adding to real counters would not undo exactly.
+    before: NDArray[Any] | None = None
+    done = 0
+    try:
+        for start, stop in row_blocks(n, family.n_hashes):
+            codes = hash_block(family, family.hash, X, start, stop)
+            if start == 0:
+                reserve()
+                if stop < n and counters().dtype.kind == "f":
+                    before = counters().copy()
+            scatter(counters(), codes, weights[start:stop])
+            done = stop
+    except BaseException:
+        if before is not None:
+            counters()[...] = before
+        elif done:
+            for start, stop in row_blocks(done, family.n_hashes):
+                taken = weights[start:stop] if weights.size else np.ones(stop - start, np.int64)
+                scatter(counters(), hash_block(family, family.hash, X, start, stop), -taken)
+        raise
+
+
+def scatter(counts: NDArray[Any], codes: NDArray[np.uint32], weights: NDArray[Any]) -> None:
+    kernels = backend_of(codes)
+    kernel = kernels.scatter_add if counts.ndim == 2 else kernels.scatter_add_outputs
+    # A thread owns whole repetitions, so that no two add into one counter; as many as there are for
+    # it, since each range of repetitions reads its part of every row of codes.
+    block = max(-(-codes.shape[1] // get_num_threads()), _CODES_BLOCK // max(1, codes.shape[0]))
+    map_blocks(lambda a, b: kernel(counts, codes, weights, a, b), codes.shape[1], block)
+
+
+def kernel_sums(
+    family: HashFamily, counts: NDArray[Any], total: Any, Q: Any, groups: int | None, return_std: bool
+) -> Any:
+    """What `Race.query` returns, from counters of shape (R, W) or (R, W, outputs)."""
+    repetitions = family.n_hashes
+    if groups is not None:
+        groups = check_int("groups", groups, 1, repetitions)
+    Q, n = count_rows(Q, "Q")
+    single = counts.ndim == 2
+    counts = counts.reshape(*counts.shape[:2], -1)
+    sums, std = np.empty((n, counts.shape[2])), np.empty((n, counts.shape[2]))
+    for start, stop in row_blocks(n, repetitions):
+        codes = hash_block(family, family.hash_query, Q, start, stop)
+        _estimate(counts, codes, groups, sums[start:stop], std[start:stop])
+    chance = family.chance_collision
+    sums = (sums - total * chance) / (1.0 - chance)
+    std /= 1.0 - chance
+    if single:
+        sums, std = sums[:, 0], std[:, 0]
+    return (sums, std) if return_std else sums
+
+
+def _estimate(
+    counts: NDArray[Any],
+    codes: NDArray[np.uint32],
+    groups: int | None,
+    sums: NDArray[np.float64],
+    std: NDArray[np.float64],
+) -> None:
+    """Mean, or median of means, of the counters of each row of codes, and its standard error."""
+    kernels, repetitions = backend_of(codes), codes.shape[1]
+    block = max(1, _CODES_BLOCK // repetitions)
+    if groups is None:
+        map_blocks(lambda a, b: kernels.gather_mean(counts, codes, a, b, sums, std), len(codes), block)
+        std /= math.sqrt(repetitions)
+        return
+    edges = np.append(np.arange(groups) * repetitions // groups, repetitions)
+    means = np.empty((len(codes), groups, counts.shape[2]))
+    map_blocks(lambda a, b: kernels.gather_groups(counts, codes, edges, a, b, means), len(codes), block)
+    sums[...] = np.median(means, axis=1)
+    std[...] = np.nan
+    if groups > 1:
+        std[...] = means.std(axis=1, ddof=1) * math.sqrt(math.pi / 2.0 / groups)
+
+
+def kernel_densities(sums: Any, total: Any) -> Any:
+    """What `Race.query` returned over the total weight, which must be above 0."""
+    if np.any(total <= 0):
+        raise ValueError(f"density needs a sketch of total weight above 0, got {total}")
+    return tuple(part / total for part in sums) if isinstance(sums, tuple) else sums / total
 
 
 class Race(MergeableSketch):
@@ -183,27 +282,12 @@ class Race(MergeableSketch):
         """
         X, n = count_rows(X, "X")
         checked, magnitude = self._check_weights(weights, n)
-        # Hashed block by block, so a row that the family refuses may come after rows that were added.
-        # The first block is refused before anything is reserved; later ones are undone: integers by
-        # taking the rows out again, which adding to real counters would not undo exactly.
-        before = self._arrays["counts"].copy() if self.dtype == "float" and n else None
-        done = 0
-        try:
-            for start, stop in row_blocks(n, self.family.n_hashes):
-                codes = hash_block(self.family, self.family.hash, X, start, stop)
-                if start == 0:
-                    for name in self._integer_sums():
-                        self._reserve(name, n if name == "n_updates" else magnitude)
-                self._scatter(codes, checked[start:stop])
-                done = stop
-        except BaseException:
-            if before is not None:
-                self._arrays["counts"][...] = before
-            elif done:
-                for start, stop in row_blocks(done, self.family.n_hashes):
-                    taken = checked[start:stop] if checked.size else np.ones(stop - start, np.int64)
-                    self._scatter(hash_block(self.family, self.family.hash, X, start, stop), -taken)
-            raise
+
+        def reserve() -> None:
+            for name in self._integer_sums():
+                self._reserve(name, n if name == "n_updates" else magnitude)
+
+        add_rows(self.family, X, n, checked, reserve, lambda: self._arrays["counts"])
         self._arrays["total"] += checked.sum(axis=0) if checked.size else n
         self._arrays["n_updates"] += n
         return self
@@ -215,14 +299,6 @@ class Race(MergeableSketch):
         if self.dtype == "float":
             return check_real_weights("weights", weights, n, self.n_outputs), 0
         return check_weights("weights", weights, n, n_outputs=self.n_outputs)
-
-    def _scatter(self, codes: NDArray[np.uint32], weights: NDArray[Any]) -> None:
-        counts, kernels = self._arrays["counts"], backend_of(codes)
-        kernel = kernels.scatter_add if self.n_outputs is None else kernels.scatter_add_outputs
-        # A thread owns whole repetitions, so that no two add into one counter; as many as there are for
-        # it, since each range of repetitions reads its part of every row of codes.
-        block = max(-(-codes.shape[1] // get_num_threads()), _CODES_BLOCK // max(1, codes.shape[0]))
-        map_blocks(lambda a, b: kernel(counts, codes, weights, a, b), codes.shape[1], block)
 
     # -- queries ----------------------------------------------------------------------------------
 
@@ -258,45 +334,7 @@ class Race(MergeableSketch):
             over sqrt(R); with `groups`, that of the group means over sqrt(groups), times sqrt(pi / 2),
             as for the median of normal variables. NaN where there is only one to judge from.
         """
-        repetitions = self.family.n_hashes
-        if groups is not None:
-            groups = check_int("groups", groups, 1, repetitions)
-        Q, n = count_rows(Q, "Q")
-        counts = self._arrays["counts"]
-        counts = counts.reshape(*counts.shape[:2], -1)
-        sums, std = np.empty((n, counts.shape[2])), np.empty((n, counts.shape[2]))
-        for start, stop in row_blocks(n, repetitions):
-            codes = hash_block(self.family, self.family.hash_query, Q, start, stop)
-            self._estimate(counts, codes, groups, sums[start:stop], std[start:stop])
-        chance = self.family.chance_collision
-        sums = (sums - self._arrays["total"] * chance) / (1.0 - chance)
-        std /= 1.0 - chance
-        if self.n_outputs is None:
-            sums, std = sums[:, 0], std[:, 0]
-        return (sums, std) if return_std else sums
-
-    @staticmethod
-    def _estimate(
-        counts: NDArray[Any],
-        codes: NDArray[np.uint32],
-        groups: int | None,
-        sums: NDArray[np.float64],
-        std: NDArray[np.float64],
-    ) -> None:
-        """Mean, or median of means, of the counters of each row of codes, and its standard error."""
-        kernels, repetitions = backend_of(codes), codes.shape[1]
-        block = max(1, _CODES_BLOCK // repetitions)
-        if groups is None:
-            map_blocks(lambda a, b: kernels.gather_mean(counts, codes, a, b, sums, std), len(codes), block)
-            std /= math.sqrt(repetitions)
-            return
-        edges = np.append(np.arange(groups) * repetitions // groups, repetitions)
-        means = np.empty((len(codes), groups, counts.shape[2]))
-        map_blocks(lambda a, b: kernels.gather_groups(counts, codes, edges, a, b, means), len(codes), block)
-        sums[...] = np.median(means, axis=1)
-        std[...] = np.nan
-        if groups > 1:
-            std[...] = means.std(axis=1, ddof=1) * math.sqrt(math.pi / 2.0 / groups)
+        return kernel_sums(self.family, self._arrays["counts"], self.total, Q, groups, return_std)
 
     @overload
     def density(
@@ -316,10 +354,4 @@ class Race(MergeableSketch):
         ValueError
             If the total weight is not above 0, as in a sketch without rows.
         """
-        total = self.total
-        if np.any(total <= 0):
-            raise ValueError(f"density needs a sketch of total weight above 0, got {total}")
-        if return_std:
-            sums, std = self.query(Q, groups=groups, return_std=True)
-            return sums / total, std / total
-        return self.query(Q, groups=groups) / total
+        return kernel_densities(self.query(Q, groups=groups, return_std=bool(return_std)), self.total)  # type: ignore[call-overload]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from mergesketch import CountMinSketch, CountSketch, HeavyHitters, LSHIndex, MergeableSketch, Race
+from mergesketch import CountMinSketch, CountSketch, HeavyHitters, LSHIndex, MergeableSketch, Race, RaceWindow
 from mergesketch.lsh import HashFamily, MinHash, PStable, SignedRandomProjection
 from mergesketch.lsh.random import random_uint64
 
@@ -210,6 +210,15 @@ def _real_batches(sketch: Any) -> st.SearchStrategy[tuple]:
     return rows.flatmap(lambda X: st.tuples(st.just(X), _counts(len(X), -5)))
 
 
+def _pane_batches(sketch: Any) -> st.SearchStrategy[tuple]:
+    def with_panes(batch: tuple) -> st.SearchStrategy[tuple]:
+        n = len(batch[0])
+        weights = st.just(batch[1]) if sketch.dtype == "int" else _eighths((n,))
+        return st.tuples(st.just(batch[0]), weights, hnp.arrays(np.int64, n, elements=st.integers(0, 4)))
+
+    return _race_batches(sketch).flatmap(with_panes)
+
+
 def _index_batches(sketch: Any) -> st.SearchStrategy[tuple]:
     # Ids from a small range, so that some come twice: those count twice.
     def with_ids(batch: tuple) -> st.SearchStrategy[tuple]:
@@ -325,6 +334,24 @@ ENTRIES: dict[str, Entry] = {
         ),
         [([[0]], None), ([[0]], [1]), ([[0]], [[1, 2]]), ([[0]], [["a"] * 3]), ([[9.0]], [[1, 1, 1]])],
     ),
+    **{
+        f"RaceWindow, {dtype}": Entry(
+            RaceWindow,
+            st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 3), _SEEDS).map(
+                lambda t, dtype=dtype: RaceWindow(ToyFamily(t[0], t[1], seed=t[3]), n_panes=t[2], dtype=dtype)
+            ),
+            _pane_batches,
+            _join_arrays,
+            lambda rng, sketch: (
+                rng.integers(0, 4, (60_000, sketch.family.n_features)),
+                rng.integers(-3, 4, 60_000),
+                rng.integers(0, 5, 60_000),
+            ),
+            [([[9.0]], None, 7), ([[0]], [1, 2], 7), ([[0]], None, -1), ([[0]], None, 0.5), (3, None, 7)],
+            linear=False,
+        )
+        for dtype in ("int", "float")
+    },
     "Race of sets": Entry(
         Race,
         st.tuples(st.integers(1, 4), st.integers(2, 50), _SEEDS).map(

@@ -354,4 +354,5 @@ class Race(MergeableSketch):
         ValueError
             If the total weight is not above 0, as in a sketch without rows.
         """
-        return kernel_densities(self.query(Q, groups=groups, return_std=bool(return_std)), self.total)  # type: ignore[call-overload]
+        sums = kernel_sums(self.family, self._arrays["counts"], self.total, Q, groups, return_std)
+        return kernel_densities(sums, self.total)

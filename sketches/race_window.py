@@ -156,6 +156,7 @@ class RaceWindow(MergeableSketch):
             As for `Race`, and for panes that are no integers or out of range; nothing is changed then.
         """
         X, n = count_rows(X, "X")
+        checked: NDArray[Any]
         if self.dtype == "float":
             checked, magnitude = check_real_weights("weights", weights, n), 0
         else:
@@ -244,7 +245,8 @@ class RaceWindow(MergeableSketch):
 
     def density(self, Q: Any, *, groups: int | None = None, return_std: bool = False) -> Any:
         """Estimated kernel densities: kernel sums over the total weight; as `Race.density`."""
-        return kernel_densities(self.query(Q, groups=groups, return_std=return_std), self.total)
+        sums = kernel_sums(self.family, self._sum, self.total, Q, groups, return_std)
+        return kernel_densities(sums, self.total)
 
     # -- state ------------------------------------------------------------------------------------
 

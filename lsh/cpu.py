@@ -22,7 +22,7 @@ from .products import (
     scale_rows_dense,
 )
 from .projection_kernels import project_signs_csr, project_signs_dense, project_steps_csr, project_steps_dense
-from .scatter import gather_groups, gather_mean, scatter_add, scatter_add_outputs
+from .scatter import gather_groups, gather_mean, gather_ratio, scatter_add, scatter_add_outputs
 from .sparse_projection import hashed_signs
 from .svmlight_kernels import count_svmlight, parse_svmlight
 from .text_kernels import shingle_documents
@@ -51,6 +51,7 @@ __all__ = [
     "fix_steps",
     "gather_groups",
     "gather_mean",
+    "gather_ratio",
     "hadamard_signs",
     "hash_fixed",
     "hash_slices",

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numba import njit
 
-__all__ = ["gather_groups", "gather_mean", "scatter_add", "scatter_add_outputs"]
+__all__ = ["gather_groups", "gather_mean", "gather_ratio", "scatter_add", "scatter_add_outputs"]
 
 #: Rows of codes that are counted at a time: few enough that their cache lines are still there for the next
 #: columns.
@@ -126,3 +126,51 @@ def gather_groups(counts, codes, edges, start, stop, out):  # type: ignore[no-un
                     out[i, g, k] += np.float64(counts[r, code, k])
             for k in range(n_outputs):
                 out[i, g, k] /= edges[g + 1] - edges[g]
+
+
+@njit(cache=True, nogil=True)
+def gather_ratio(counts, codes, totals, chance, start, stop, mass, mass_std, ratio, ratio_std):  # type: ignore[no-untyped-def]
+    """Ratios of the means of counters 1 to K to that of counter 0, and what they err by.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (R, W, 1 + K), float64
+    codes : ndarray of shape (n, R), uint32
+        Below W.
+    totals : ndarray of shape (1 + K,), float64
+        Of all counters of a row of the table; `chance` of them lie in any counter by chance.
+    mass, mass_std : ndarray of shape (n,)
+        The mean of counter 0 without chance collisions, and its standard error; NaN for R = 1.
+    ratio, ratio_std : ndarray of shape (n, K)
+        The standard error is that of ``counter k - ratio_k counter 0``, over the mass: the ratio's to
+        first order.
+    """
+    n_rows, n_outputs = codes.shape[1], counts.shape[2]
+    means = np.empty(n_outputs)
+    for i in range(start, stop):
+        means[:] = 0.0
+        for r in range(n_rows):
+            code = codes[i, r]
+            for k in range(n_outputs):
+                means[k] += counts[r, code, k]
+        for k in range(n_outputs):
+            means[k] /= n_rows
+        mass[i] = (means[0] - chance * totals[0]) / (1.0 - chance)
+        for k in range(n_outputs - 1):
+            numerator = (means[k + 1] - chance * totals[k + 1]) / (1.0 - chance)
+            ratio[i, k] = numerator / mass[i] if mass[i] != 0.0 else np.nan
+            ratio_std[i, k] = 0.0
+        spread = 0.0
+        for r in range(n_rows):
+            code = codes[i, r]
+            below = counts[r, code, 0] - means[0]
+            spread += below * below
+            for k in range(n_outputs - 1):
+                residual = (counts[r, code, k + 1] - means[k + 1]) - ratio[i, k] * below
+                ratio_std[i, k] += residual * residual
+        # Of a mean of R numbers, from the sample's variance; debiasing divides by 1 - chance.
+        scale = 1.0 / n_rows / (n_rows - 1) if n_rows > 1 else np.nan
+        mass_std[i] = math.sqrt(spread * scale) / (1.0 - chance)
+        for k in range(n_outputs - 1):
+            error = math.sqrt(ratio_std[i, k] * scale) / (1.0 - chance)
+            ratio_std[i, k] = error / abs(mass[i]) if mass[i] != 0.0 else np.nan

@@ -4,6 +4,7 @@ from .base import MergeableSketch, StateArray
 from .counting import CountMinSketch, CountSketch
 from .heavy_hitters import HeavyHitters
 from .index import LSHIndex, Neighbours
+from .nadaraya_watson import NadarayaWatsonSketch
 from .race import Race
 from .race_window import RaceWindow
 from .storage import inspect, load
@@ -14,6 +15,7 @@ __all__ = [
     "HeavyHitters",
     "LSHIndex",
     "MergeableSketch",
+    "NadarayaWatsonSketch",
     "Neighbours",
     "Race",
     "RaceWindow",

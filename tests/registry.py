@@ -12,7 +12,16 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from mergesketch import CountMinSketch, CountSketch, HeavyHitters, LSHIndex, MergeableSketch, Race, RaceWindow
+from mergesketch import (
+    CountMinSketch,
+    CountSketch,
+    HeavyHitters,
+    LSHIndex,
+    MergeableSketch,
+    NadarayaWatsonSketch,
+    Race,
+    RaceWindow,
+)
 from mergesketch.lsh import HashFamily, MinHash, PStable, SignedRandomProjection
 from mergesketch.lsh.random import random_uint64
 
@@ -219,6 +228,21 @@ def _pane_batches(sketch: Any) -> st.SearchStrategy[tuple]:
     return _race_batches(sketch).flatmap(with_panes)
 
 
+def _target_batches(sketch: Any) -> st.SearchStrategy[tuple]:
+    """Rows, targets (some NaN), weights and times, whole numbers of half-lives: all sums are exact."""
+
+    def with_targets(batch: tuple) -> st.SearchStrategy[tuple]:
+        n = len(batch[0])
+        shape = (n,) if sketch.n_outputs is None else (n, sketch.n_outputs)
+        holes = hnp.arrays(np.bool_, shape, elements=st.sampled_from([False] * 9 + [True]))
+        targets = st.tuples(_eighths(shape), holes).map(lambda t: np.where(t[1], np.nan, t[0]))
+        periods = hnp.arrays(np.int64, n, elements=st.integers(-3, 9))
+        times = periods.map(lambda p: p * (sketch.half_life or 1.0))
+        return st.tuples(st.just(batch[0]), targets, _eighths((n,)), times)
+
+    return _race_batches(sketch).flatmap(with_targets)
+
+
 def _index_batches(sketch: Any) -> st.SearchStrategy[tuple]:
     # Ids from a small range, so that some come twice: those count twice.
     def with_ids(batch: tuple) -> st.SearchStrategy[tuple]:
@@ -352,6 +376,49 @@ ENTRIES: dict[str, Entry] = {
         )
         for dtype in ("int", "float")
     },
+    "NadarayaWatsonSketch": Entry(
+        NadarayaWatsonSketch,
+        st.tuples(st.integers(1, 5), st.integers(1, 4), st.sampled_from([None, 2]), _SEEDS).map(
+            lambda t: NadarayaWatsonSketch(
+                ToyFamily(t[0], t[1], seed=t[3]), n_outputs=t[2], nan_policy="omit"
+            )
+        ),
+        lambda sketch: _target_batches(sketch).map(lambda batch: batch[:3]),
+        _join_arrays,
+        lambda rng, sketch: (
+            rng.integers(0, 4, (60_000, sketch.family.n_features)),
+            rng.standard_normal((60_000, *([sketch.n_outputs] if sketch.n_outputs else []))),
+        ),
+        [
+            ([[9.0]], [1.0], None),
+            ([[0]], [1.0, 2.0], None),
+            ([[0]], [np.inf], None),
+            ([[0]], ["a"], None),
+            ([[0]], [1.0], [np.nan]),
+        ],
+    ),
+    "NadarayaWatsonSketch, decaying": Entry(
+        NadarayaWatsonSketch,
+        st.tuples(st.integers(1, 5), st.integers(1, 4), st.sampled_from([0.25, 3.0]), _SEEDS).map(
+            lambda t: NadarayaWatsonSketch(ToyFamily(t[0], t[1], seed=t[3]), half_life=t[2])
+        ),
+        lambda sketch: _target_batches(sketch).map(lambda b: (b[0], np.nan_to_num(b[1]), b[2], b[3])),
+        _join_arrays,
+        lambda rng, sketch: (
+            rng.integers(0, 4, (60_000, sketch.family.n_features)),
+            rng.standard_normal(60_000),
+            None,
+            rng.random(60_000) * 10,
+        ),
+        [
+            ([[0]], [1.0], None, None),
+            ([[0]], [1.0], None, [np.inf]),
+            ([[0]], [1.0], None, ["a"]),
+            ([[0]], [np.nan], None, [1.0]),
+            ([[9]], [1.0], None, [1.0]),
+        ],
+        linear=False,
+    ),
     "Race of sets": Entry(
         Race,
         st.tuples(st.integers(1, 4), st.integers(2, 50), _SEEDS).map(

@@ -7,6 +7,7 @@ machines is in `mergesketch.distributed`.
 from . import errors, lsh
 from .lsh.threads import get_num_threads, set_num_threads
 from .sketches import (
+    AceDetector,
     CountMinSketch,
     CountSketch,
     HeavyHitters,
@@ -24,6 +25,7 @@ from .sketches import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "AceDetector",
     "CountMinSketch",
     "CountSketch",
     "HeavyHitters",

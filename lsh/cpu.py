@@ -22,6 +22,7 @@ from .products import (
     scale_rows_dense,
 )
 from .projection_kernels import project_signs_csr, project_signs_dense, project_steps_csr, project_steps_dense
+from .sampling_kernels import code_keys
 from .scatter import gather_groups, gather_mean, gather_ratio, scatter_add, scatter_add_outputs
 from .sparse_projection import hashed_signs
 from .svmlight_kernels import count_svmlight, parse_svmlight
@@ -34,6 +35,7 @@ __all__ = [
     "band_keys",
     "bucket_pairs",
     "cells_of_buckets",
+    "code_keys",
     "concatenate_codes",
     "count_equal",
     "count_min_add",

@@ -1,5 +1,6 @@
 """The sketches, their common interface and their storage."""
 
+from .ace import AceDetector
 from .base import MergeableSketch, StateArray
 from .counting import CountMinSketch, CountSketch
 from .heavy_hitters import HeavyHitters
@@ -10,6 +11,7 @@ from .race_window import RaceWindow
 from .storage import inspect, load
 
 __all__ = [
+    "AceDetector",
     "CountMinSketch",
     "CountSketch",
     "HeavyHitters",

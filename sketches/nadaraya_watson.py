@@ -76,11 +76,11 @@ class NadarayaWatsonSketch(MergeableSketch):
     >>> import mergesketch
     >>> from mergesketch.lsh import PStable
     >>> X = np.linspace(0.0, 6.0, 2000)[:, None]
-    >>> family = PStable(n_features=1, n_hashes=300, width=0.5, n_buckets=64, seed=1)
+    >>> family = PStable(n_features=1, n_hashes=300, power=4, n_buckets=1024, seed=1)
     >>> left = mergesketch.NadarayaWatsonSketch(family).update(X[:1000], np.sin(X[:1000, 0]))
     >>> right = mergesketch.NadarayaWatsonSketch(family).update(X[1000:], np.sin(X[1000:, 0]))
     >>> (left | right).predict([[1.5], [3.0], [4.5]]).round(1) + 0.0
-    array([ 1. ,  0.1, -1. ])
+    array([ 0.9,  0.1, -0.9])
     >>> (left | right).predict([[100.0]])
     array([nan])
     """
@@ -301,8 +301,8 @@ class NadarayaWatsonSketch(MergeableSketch):
             codes = hash_block(self.family, self.family.hash_query, Q, start, stop)
             gather, rows = backend_of(codes).gather_ratio, slice(start, stop)
             out = (mass[rows], mass_std[rows], ratio[rows], ratio_std[rows])
-            ask = partial(gather, sums, codes, totals, chance)
-            map_blocks(lambda a, b, ask=ask, out=out: ask(a, b, *out), len(codes), block)
+            ask = partial(_ask, gather, (sums, codes, totals, chance), out)
+            map_blocks(ask, len(codes), block)
         return mass, mass_std, ratio, ratio_std
 
     # -- state ------------------------------------------------------------------------------------
@@ -310,3 +310,7 @@ class NadarayaWatsonSketch(MergeableSketch):
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         if self.half_life is not None and not _NEVER <= int(arrays["period"][0]) <= 1 << 53:
             raise ValueError(f"period must lie within 2**53, got {arrays['period'][0]}")
+
+
+def _ask(gather: Any, given: tuple[Any, ...], out: tuple[Any, ...], start: int, stop: int) -> None:
+    gather(*given, start, stop, *out)

@@ -16,7 +16,7 @@ from ..lsh.validation import check_choice, check_int, check_real, check_real_wei
 from .base import MergeableSketch, StateSpec
 from .hashed_rows import check_family, count_rows, hash_block, row_blocks
 
-__all__ = ["Race", "add_rows", "kernel_densities", "kernel_sums", "scatter"]
+__all__ = ["Race", "add_rows", "kernel_densities", "kernel_sums", "mean_counts", "scatter"]
 
 #: Codes that are worth a thread of their own.
 _CODES_BLOCK = 1 << 16
@@ -111,6 +111,13 @@ def _estimate(
     std[...] = np.nan
     if groups > 1:
         std[...] = means.std(axis=1, ddof=1) * math.sqrt(math.pi / 2.0 / groups)
+
+
+def mean_counts(counts: NDArray[Any], codes: NDArray[np.uint32]) -> NDArray[np.float64]:
+    """The mean over repetitions of the counters that each row of codes points to."""
+    sums, std = np.empty((len(codes), 1)), np.empty((len(codes), 1))
+    _estimate(counts[..., None], codes, None, sums, std)
+    return sums[:, 0]
 
 
 def kernel_densities(sums: Any, total: Any) -> Any:

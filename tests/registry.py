@@ -13,6 +13,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from mergesketch import (
+    AceDetector,
     CountMinSketch,
     CountSketch,
     HeavyHitters,
@@ -260,6 +261,19 @@ def _set_batches(sketch: Any) -> st.SearchStrategy[tuple]:
 _TABLE = st.tuples(st.integers(1, 4), st.integers(1, 9) | st.just(1000), _SEEDS)
 
 ENTRIES: dict[str, Entry] = {
+    "AceDetector": Entry(
+        AceDetector,
+        # Samples so small that they overflow.
+        st.tuples(st.integers(1, 5), st.integers(1, 4), st.integers(2, 6), _SEEDS).map(
+            lambda t: AceDetector(ToyFamily(t[0], t[1], seed=t[3] >> 1), sample_size=t[2], seed=t[3])
+        ),
+        lambda sketch: _race_batches(sketch).map(lambda batch: batch[:1]),
+        _join_arrays,
+        lambda rng, sketch: (rng.integers(0, 4, (60_000, sketch.family.n_features)),),
+        [([[9.0]],), ([0],), ([[0] * 9],), (None,)],
+        linear=False,
+        counters=("counts", "n_updates"),
+    ),
     "CountMinSketch": Entry(
         CountMinSketch,
         _TABLE.map(lambda t: CountMinSketch(t[0], t[1], seed=t[2])),

@@ -13,6 +13,7 @@ from .hadamard import hadamard_signs
 from .index_kernels import insert_ids, merge_buckets, merge_top, order_buckets, query_buckets
 from .minhash_bins import minhash_fast_similarity, minhash_one_permutation
 from .minhash_kernels import concatenate_codes, count_equal, minhash_permutations
+from .noise_kernels import discrete_laplace
 from .packing import absorb_steps, fix_signs, fix_steps, mix_codes, pack_signs, quantize, reduce_words
 from .products import (
     csr_products,
@@ -45,6 +46,7 @@ __all__ = [
     "count_sketch_query",
     "count_svmlight",
     "csr_products",
+    "discrete_laplace",
     "document_keys",
     "exact_dots_csr",
     "exact_dots_dense",

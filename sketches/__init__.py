@@ -6,6 +6,7 @@ from .counting import CountMinSketch, CountSketch
 from .heavy_hitters import HeavyHitters
 from .index import LSHIndex, Neighbours
 from .nadaraya_watson import NadarayaWatsonSketch
+from .private import PrivateRace
 from .race import Race
 from .race_window import RaceWindow
 from .storage import inspect, load
@@ -19,6 +20,7 @@ __all__ = [
     "MergeableSketch",
     "NadarayaWatsonSketch",
     "Neighbours",
+    "PrivateRace",
     "Race",
     "RaceWindow",
     "StateArray",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from ..lsh.threads import get_num_threads, map_blocks
 from ..lsh.validation import check_choice, check_int, check_real, check_real_weights, check_weights
 from .base import MergeableSketch, StateSpec
 from .hashed_rows import check_family, count_rows, hash_block, row_blocks
+
+if TYPE_CHECKING:
+    from .private import PrivateRace
 
 __all__ = ["Race", "add_rows", "kernel_densities", "kernel_sums", "mean_counts", "scatter"]
 
@@ -363,3 +366,31 @@ class Race(MergeableSketch):
         """
         sums = kernel_sums(self.family, self._arrays["counts"], self.total, Q, groups, return_std)
         return kernel_densities(sums, self.total)
+
+    def release(self, epsilon: float, *, record_weight: int = 1) -> PrivateRace:
+        """A differentially private copy: noisy counters, and nothing exact.
+
+        Parameters
+        ----------
+        epsilon : float
+            The budget, above 0; rounded down to a multiple of 2**-24.
+        record_weight : int, default 1
+            The most that one record (a person, say, with all its rows) has added in magnitude of weights.
+            A public bound that you vouch for: the sketch cannot tell which rows were whose.
+
+        Returns
+        -------
+        PrivateRace
+            Epsilon-differentially private under adding or removing a record; see there. Sketches without
+            rows are released like any other: to refuse them would tell that they are empty.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is out of its range, or the counters are real.
+        OverflowError
+            If a counter and its noise may go beyond 63 bits.
+        """
+        from .private import PrivateRace
+
+        return PrivateRace.of(self, epsilon, record_weight)

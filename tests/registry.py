@@ -20,6 +20,7 @@ from mergesketch import (
     LSHIndex,
     MergeableSketch,
     NadarayaWatsonSketch,
+    PrivateRace,
     Race,
     RaceWindow,
 )
@@ -129,6 +130,37 @@ class Entry:
     weaker_law: Callable[[Any, Any, Sequence[tuple]], None] | None = None
     #: Names of states that a further update must refuse at the edge of int64.
     counters: Sequence[str] = field(default=("n_updates",))
+
+
+def take(sketch: Any, *batch: Any) -> Any:
+    """Have a sketch take in a batch: by `update`, or by merging where it takes no rows."""
+    if not isinstance(sketch, PrivateRace):
+        return sketch.update(*batch)
+    return sketch.merge(
+        *(
+            sketch.empty_like()._adopt(
+                {
+                    "counts": counts,
+                    "spent": np.array([spent]),
+                    "spent_if_disjoint": np.array([spent]),
+                    "variance": np.array([spent / 8]),
+                    "n_updates": np.array([1]),
+                }
+            )
+            for counts, spent in zip(*batch, strict=True)
+        )
+    )
+
+
+def _release_batches(sketch: Any) -> st.SearchStrategy[tuple]:
+    # Noisy counters and budgets of several releases: what noise they hold does not matter to the laws.
+    shape = sketch.family.n_hashes, sketch.family.n_buckets
+    return st.integers(0, 3).flatmap(
+        lambda n: st.tuples(
+            hnp.arrays(np.int64, (n, *shape), elements=st.integers(-9, 9)),
+            hnp.arrays(np.int64, n, elements=st.integers(1, 99)),
+        )
+    )
 
 
 def _join_arrays(batches: Sequence[tuple]) -> tuple:
@@ -348,7 +380,7 @@ ENTRIES: dict[str, Entry] = {
         _join_arrays,
         lambda rng, sketch: (
             rng.integers(0, sketch.family.n_buckets, (60_000, sketch.family.n_features)),
-            rng.standard_normal(60_000),
+            rng.integers(-40, 40, 60_000) / 8,
         ),
         [([[0]], [np.nan]), ([[0]], [np.inf]), ([[0]], ["a"]), ([[0]], [1.0, 2.0]), ([[9.0]], None)],
     ),
@@ -401,7 +433,7 @@ ENTRIES: dict[str, Entry] = {
         _join_arrays,
         lambda rng, sketch: (
             rng.integers(0, 4, (60_000, sketch.family.n_features)),
-            rng.standard_normal((60_000, *([sketch.n_outputs] if sketch.n_outputs else []))),
+            rng.integers(-40, 40, (60_000, *([sketch.n_outputs] if sketch.n_outputs else []))) / 8,
         ),
         [
             ([[9.0]], [1.0], None),
@@ -420,9 +452,9 @@ ENTRIES: dict[str, Entry] = {
         _join_arrays,
         lambda rng, sketch: (
             rng.integers(0, 4, (60_000, sketch.family.n_features)),
-            rng.standard_normal(60_000),
+            rng.integers(-40, 40, 60_000) / 8,
             None,
-            rng.random(60_000) * 10,
+            rng.integers(0, 10, 60_000) * sketch.half_life,
         ),
         [
             ([[0]], [1.0], None, None),
@@ -432,6 +464,21 @@ ENTRIES: dict[str, Entry] = {
             ([[9]], [1.0], None, [1.0]),
         ],
         linear=False,
+    ),
+    "PrivateRace": Entry(
+        PrivateRace,
+        st.tuples(st.integers(1, 5), st.integers(1, 4), _SEEDS).map(
+            lambda t: PrivateRace(ToyFamily(t[0], t[1], seed=t[2]))
+        ),
+        _release_batches,
+        _join_arrays,
+        lambda rng, sketch: (
+            rng.integers(-9, 9, (5, sketch.family.n_hashes, sketch.family.n_buckets)),
+            np.arange(1, 6),
+        ),
+        [([[0]],), ([[9.0]],)],
+        linear=False,
+        counters=(),
     ),
     "Race of sets": Entry(
         Race,

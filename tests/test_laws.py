@@ -23,7 +23,7 @@ from mergesketch import MergeableSketch
 from mergesketch.errors import IncompatibleSketchError
 from mergesketch.lsh import HashFamily, family_from_config
 from mergesketch.sketches.base import sketch_classes
-from registry import ENTRIES, FAMILIES, Entry
+from registry import ENTRIES, FAMILIES, Entry, take
 
 every_sketch = pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES.keys())
 every_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES.keys())
@@ -39,7 +39,7 @@ def draw_parts(data: st.DataObject, entry: Entry, n: int) -> tuple[Any, list[tup
 def built(empty: Any, *batches: tuple) -> Any:
     sketch = empty.empty_like()
     for batch in batches:
-        assert sketch.update(*batch) is sketch
+        assert take(sketch, *batch) is sketch
     return sketch
 
 
@@ -218,7 +218,7 @@ def test_round_trips(entry: Entry, data: st.DataObject, tmp_path_factory: pytest
         assert twin.n_updates == sketch.n_updates
         for name, state in twin.state.items():
             assert not np.shares_memory(state.array, sketch.state[name].array)
-        twin.update(*more).merge(sketch)
+        take(twin, *more).merge(sketch)
         assert_unchanged(sketch, before)
     assert all(twin == twins[0] for twin in twins)
     assert path.read_bytes() == stored
@@ -356,7 +356,7 @@ def test_counters_widen_or_raise_and_never_wrap(entry: Entry, data: st.DataObjec
                 assert_unchanged(full, before)
                 assert_unchanged(other, other_before)
                 with pytest.raises(OverflowError, match=f"{entry.cls.__name__}.{name} cannot count beyond"):
-                    full.update(*batches[1])
+                    take(full, *batches[1])
                 assert_unchanged(full, before)
 
 

@@ -453,7 +453,7 @@ ENTRIES: dict[str, Entry] = {
         lambda rng, sketch: (
             rng.integers(0, 4, (60_000, sketch.family.n_features)),
             rng.integers(-40, 40, 60_000) / 8,
-            None,
+            np.ones(60_000),
             rng.integers(0, 10, 60_000) * sketch.half_life,
         ),
         [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-__all__ = ["LANES", "hadamard_signs"]
+__all__ = ["LANES", "hadamard_products", "hadamard_signs"]
 
 #: Rows that are transformed together: the float32 lanes of an AVX-512 register.
 LANES = 16
@@ -36,6 +36,28 @@ def _transform(block, size):  # type: ignore[no-untyped-def]
                 a, b = block[j, lane], block[j + span, lane]
                 block[j, lane] = a + b
                 block[j + span, lane] = a - b
+
+
+@njit(cache=True, nogil=True)
+def hadamard_products(X, signs, out):  # type: ignore[no-untyped-def]
+    """The projections of rows whose signs `hadamard_signs` packs: shape (n, n_values), float32."""
+    n, size = X.shape[0], signs.shape[2]
+    block = np.empty((size, LANES), np.float32)
+    for first in range(0, n, LANES):
+        rows = min(LANES, n - first)
+        for b in range(signs.shape[0]):
+            block[:] = 0
+            for lane in range(rows):
+                for j in range(X.shape[1]):
+                    block[j, lane] = X[first + lane, j]
+            for turn in range(3):
+                for j in range(size):
+                    for lane in range(LANES):
+                        block[j, lane] *= signs[b, turn, j]
+                _transform(block, size)
+            for lane in range(rows):
+                for j in range(min(size, out.shape[1] - b * size)):
+                    out[first + lane, b * size + j] = block[j, lane]
 
 
 @njit(cache=True, nogil=True)

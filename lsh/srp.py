@@ -13,13 +13,15 @@ from scipy.special import ndtri
 
 from .backend import backend_of
 from .lazy import lazy
-from .products import scale_rows_csr
 from .projection import ProjectionFamily, Rows, check_rows
 from .random import normal, random_uint64
 from .threads import map_blocks
 from .validation import check_choice, check_csr, check_dense, check_distances, check_int
 
 __all__ = ["SignedRandomProjection"]
+
+#: Gives the products of the rows [start, stop), whose signs are the bits.
+Products = Callable[[int, int], NDArray[np.float32]]
 
 PROJECTIONS = ("gaussian", "hadamard", "sparse")
 _MAX_VALUES = 1 << 24
@@ -139,6 +141,10 @@ class SignedRandomProjection(ProjectionFamily):
         return (1 - 2 * bits.astype(np.float32)).reshape(blocks, 3, size)
 
     @lazy
+    def _entries_key(self) -> np.uint64:
+        return random_uint64(self.seed, "srp hashed entries", 1)[0]
+
+    @lazy
     def _quantiles(self) -> NDArray[np.float32]:
         """Midpoint quantiles of the normal distribution, scaled to unit variance."""
         middle = ndtri((np.arange(_QUANTILES) + 0.5) / _QUANTILES)
@@ -214,28 +220,93 @@ class SignedRandomProjection(ProjectionFamily):
         at = np.repeat(np.arange(right - left), np.diff(indptr[left : right + 1]))
         scaled[at, indices[indptr[left] : indptr[right]]] = entries
 
-    def _hash_sparse(self, X: Any) -> NDArray[np.uint32]:
-        kernels = backend_of(X)
+    def _sparse_rows(self, X: Any) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[Any]]:
         if not hasattr(X, "tocsr"):
             X = scipy.sparse.csr_array(check_dense(X, self.n_features))
-        indptr, indices, data = check_csr(X, self.n_features)
+        return check_csr(X, self.n_features)
+
+    @staticmethod
+    def _scale_entries(
+        kernels: Any, indptr: NDArray[np.int64], data: NDArray[Any], start: int, stop: int
+    ) -> NDArray[np.float32]:
+        entries = np.empty(int(indptr[stop] - indptr[start]), dtype=np.float32)
+        kernels.scale_rows_csr(
+            indptr, data, start, stop, entries, np.empty(stop - start), np.empty(stop - start)
+        )
+        return entries
+
+    def _hash_sparse(self, X: Any) -> NDArray[np.uint32]:
+        kernels = backend_of(X)
+        indptr, indices, data = self._sparse_rows(X)
         n = indptr.size - 1
-        entries, scales, norms = np.empty(data.size, dtype=np.float32), np.empty(n), np.empty(n)
         out = np.empty((n, self.n_hashes), dtype=np.uint32)
-        key = random_uint64(self.seed, "srp hashed entries", 1)[0]
-        quantiles = self._quantiles
+        how = (self._entries_key, self._quantiles, self.n_hashes, self.power)
 
         def run(start: int, stop: int) -> None:
-            part = entries[indptr[start] : indptr[stop]]
-            scale_rows_csr(indptr, data, start, stop, part, scales[start:stop], norms[start:stop])
-            kernels.hashed_signs(
-                indptr, indices, entries, key, quantiles, self.n_hashes, self.power, start, stop, out
-            )
+            entries = self._scale_entries(kernels, indptr, data, start, stop)
+            at = indptr[start : stop + 1] - indptr[start]
+            part = indices[indptr[start] : indptr[stop]]
+            kernels.hashed_signs(at, part, entries, *how, 0, stop - start, out[start:stop])
             self._reduce(kernels, out[start:stop])
 
         entries_a_row = 1 + data.size * self.n_values // max(1, n)
         map_blocks(run, n, max(1, _ENTRIES_BLOCK // entries_a_row))
         return out
+
+    # -- multi-probe querying -----------------------------------------------------------------------
+
+    @property
+    def _changes(self) -> tuple[int, str]:
+        return 2, "bits"
+
+    def _prober(self, Q: Any) -> tuple[int, Callable[[int, int, NDArray[np.uint32]], None]]:
+        kernels = backend_of(Q)
+        make = {
+            "gaussian": self._gaussian_products,
+            "hadamard": self._hadamard_products,
+            "sparse": self._sparse_products,
+        }[self.projection]
+        n, products = make(Q, kernels)
+        keys = self._keys[:0] if self._code_is_bits else self._keys
+        how = (self.n_hashes, self.power, keys, np.uint64(self.n_buckets))
+
+        def probe(start: int, stop: int, out: NDArray[np.uint32]) -> None:
+            kernels.probe_signs(products(start, stop), *how, out)
+
+        return n, probe
+
+    def _gaussian_products(self, Q: Any, kernels: Any) -> tuple[int, Products]:
+        rows, how = check_rows(Q, self.n_features), (self._vectors, self._panels, self._vector_norms)
+        dense, csr = rows.dense, rows.csr
+        if csr is not None:
+            return rows.n, lambda start, stop: kernels.sign_margins_csr(*csr, *how, start, stop)
+        return rows.n, lambda start, stop: kernels.sign_margins_dense(dense, *how, start, stop)
+
+    def _hadamard_products(self, Q: Any, kernels: Any) -> tuple[int, Products]:
+        rows, signs = check_rows(Q, self.n_features), self._signs
+
+        def products(start: int, stop: int) -> NDArray[np.float32]:
+            scaled = np.zeros((stop - start, self.n_features), dtype=np.float32)
+            self._scale(kernels, rows, start, stop, scaled)
+            values = np.empty((stop - start, self.n_values), dtype=np.float32)
+            kernels.hadamard_products(scaled, signs, values)
+            return values
+
+        return rows.n, products
+
+    def _sparse_products(self, Q: Any, kernels: Any) -> tuple[int, Products]:
+        indptr, indices, data = self._sparse_rows(Q)
+        key, quantiles = self._entries_key, self._quantiles
+
+        def products(start: int, stop: int) -> NDArray[np.float32]:
+            entries = self._scale_entries(kernels, indptr, data, start, stop)
+            values = np.empty((stop - start, self.n_values), dtype=np.float32)
+            at = indptr[start : stop + 1] - indptr[start]
+            part = indices[indptr[start] : indptr[stop]]
+            kernels.hashed_products(at, part, entries, key, quantiles, 0, stop - start, values)
+            return values
+
+        return indptr.size - 1, products
 
     # -- theory -----------------------------------------------------------------------------------
 

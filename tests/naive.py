@@ -411,3 +411,33 @@ def similar_pairs(sets: list[set[int]], threshold: float) -> dict[tuple[int, int
         for i in range(j)
         if sets[i] and sets[j] and (similarity := jaccard(sets[i], sets[j])) >= threshold
     }
+
+
+# -- multi-probe querying ---------------------------------------------------------------------------
+
+
+def probed_bits(products: list[float]) -> list[tuple[float, int]]:
+    """Every code of sign bits with the summed squares of the products whose bits it has otherwise."""
+    code = sum(1 << k for k, product in enumerate(products) if product >= 0)
+    return sorted(
+        (sum(sorted(product**2 for k, product in enumerate(products) if flips >> k & 1)), code ^ flips)
+        for flips in range(1 << len(products))
+    )
+
+
+def probed_steps(values: list[float]) -> list[tuple[float, tuple[int, ...]]]:
+    """Every cell next to that of `values` with the summed squares of the distances to its borders."""
+    cell = [math.floor(value) for value in values]
+    return sorted(
+        (
+            sum(
+                sorted(
+                    (v - c if move < 0 else c + 1 - v) ** 2
+                    for v, c, move in zip(values, cell, moves, strict=True)
+                    if move
+                )
+            ),
+            tuple(c + move for c, move in zip(cell, moves, strict=True)),
+        )
+        for moves in itertools.product((-1, 0, 1), repeat=len(values))
+    )

@@ -441,3 +441,22 @@ def probed_steps(values: list[float]) -> list[tuple[float, tuple[int, ...]]]:
         )
         for moves in itertools.product((-1, 0, 1), repeat=len(values))
     )
+
+
+def step_code(steps: list[int], key: int, n_buckets: int) -> int:
+    """Steps mixed into one word and reduced."""
+    word = key
+    for step in steps:
+        word = _mix13(word ^ (step % 2**64))
+    return (word >> 32) * n_buckets >> 32
+
+
+def least_sets(scores: list[float], groups: list[int]) -> list[tuple[float, tuple[int, ...]]]:
+    """Every set of changes, at most one of each group, by its summed score."""
+    n = len(scores)
+    sets = [tuple(c for c in range(n) if bits >> c & 1) for bits in range(1 << n)]
+    return sorted(
+        (sum(scores[c] for c in members), members)
+        for members in sets
+        if len({groups[c] for c in members}) == len(members)
+    )

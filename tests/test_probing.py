@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import mergesketch
@@ -146,13 +147,13 @@ def check_ranks(found: np.ndarray) -> None:
     """The likelier come first: by far the first, and then each range of ranks after the one before it."""
     share = found.mean(axis=(0, 1))
     ranges = [share[a:b].mean() for a, b in ((0, 1), (1, 3), (3, 6), (6, 12), (12, 24))]
-    assert all(a > b for a, b in zip(ranges, ranges[1:], strict=False))
+    assert all(a > b for a, b in itertools.pairwise(ranges))
     assert share[:24].sum() > 2 * share[0]
 
 
 @pytest.mark.parametrize("projection", ["gaussian", "hadamard", "sparse"])
 def test_neighbours_in_probed_buckets_of_signs(projection: str) -> None:
-    """Given products v of the unit query, a bit of a row at angle t flips with probability Phi(-|v| cot t)."""
+    """Given products v of the unit query, a bit of a row at angle t flips with chance Phi(-|v| cot t)."""
     rng, (n, d, n_hashes, power, angle) = np.random.default_rng(1), (1500, 256, 40, 10, 0.5)
     family = SignedRandomProjection(d, n_hashes, power=power, projection=projection, seed=3)
     Q = rng.standard_normal((n, d))

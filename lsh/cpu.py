@@ -9,7 +9,12 @@ from .counting_kernels import (
     count_sketch_query,
     find_frequent,
 )
-from .hadamard import hadamard_products, hadamard_signs
+from .hadamard import (
+    hadamard_products_csr,
+    hadamard_products_dense,
+    hadamard_signs_csr,
+    hadamard_signs_dense,
+)
 from .index_kernels import insert_ids, merge_buckets, merge_top, order_buckets, query_buckets
 from .margin_kernels import sign_margins_csr, sign_margins_dense, step_margins_csr, step_margins_dense
 from .minhash_bins import minhash_fast_similarity, minhash_one_permutation
@@ -52,8 +57,10 @@ __all__ = [
     "fix_signs",
     "fix_steps",
     "gather_counts",
-    "hadamard_products",
-    "hadamard_signs",
+    "hadamard_products_csr",
+    "hadamard_products_dense",
+    "hadamard_signs_csr",
+    "hadamard_signs_dense",
     "hash_fixed",
     "hash_slices",
     "hash_u64",

@@ -26,10 +26,11 @@ Products = Callable[[int, int], NDArray[np.float32]]
 PROJECTIONS = ("gaussian", "hadamard", "sparse")
 _MAX_VALUES = 1 << 24
 _QUANTILES = 4096
-_HADAMARD_ROWS = 64
 #: Of a Hadamard block: in smaller ones products take so few values that rows of one or two non-zeros
 #: collide with wrong probabilities (by 0.13 in blocks of 4, 0.001 in blocks of 128).
 _LEAST_SIZE = 256
+#: Coordinates to transform that are worth a thread of their own.
+_COORDINATES_BLOCK = 1 << 18
 #: Hashed entries that are worth a thread of their own.
 _ENTRIES_BLOCK = 1 << 16
 
@@ -71,7 +72,7 @@ class SignedRandomProjection(ProjectionFamily):
       sparse rows, and on any processor.
     - "hadamard": signs of H D3 H D2 H D1 x in blocks of the next power of two m, at least 256, H the
       Walsh-Hadamard matrix and D random signs (Andoni et al. 2015, section 3; Yu et al. 2016).
-      O(m log m) for m bits in place of O(m n_features), and 12 bytes a bit: faster than "gaussian" from
+      O(m log m) for m bits in place of O(m n_features), and 3 bits a bit: faster than "gaussian" from
       a few hundred features on. The bits of a block are not independent, and collision probabilities
       equal the above up to an error that falls with m. Rows are rounded to float32 first.
     - "sparse": the entries of w are hashed from the numbers of feature and vector and never stored, so
@@ -132,13 +133,12 @@ class SignedRandomProjection(ProjectionFamily):
         return random_uint64(self.seed, "srp codes", self.n_hashes)
 
     @lazy
-    def _signs(self) -> NDArray[np.float32]:
-        """Random signs of the Hadamard rounds, shape (blocks, 3, size)."""
+    def _masks(self) -> NDArray[np.uint16]:
+        """Random signs of the Hadamard rounds, shape (blocks, 3 size / 16): a set bit flips a sign."""
         size = max(_LEAST_SIZE, 1 << (self.n_features - 1).bit_length())
         blocks = -(-self.n_values // size)
-        words = random_uint64(self.seed, "srp hadamard signs", -(-blocks * 3 * size // 64))
-        bits = np.unpackbits(words.astype("<u8").view(np.uint8), bitorder="little")[: blocks * 3 * size]
-        return (1 - 2 * bits.astype(np.float32)).reshape(blocks, 3, size)
+        words = random_uint64(self.seed, "srp hadamard signs", blocks * 3 * size // 64)
+        return words.astype("<u8").view("<u2").astype(np.uint16).reshape(blocks, 3 * size // 16)
 
     @lazy
     def _entries_key(self) -> np.uint64:
@@ -193,32 +193,20 @@ class SignedRandomProjection(ProjectionFamily):
             kernels.mix_codes(codes, self._keys, np.uint64(self.n_buckets))
 
     def _hash_hadamard(self, X: Any) -> NDArray[np.uint32]:
-        rows, kernels, signs = check_rows(X, self.n_features), backend_of(X), self._signs
+        rows, kernels = check_rows(X, self.n_features), backend_of(X)
         out = np.empty((rows.n, self.n_hashes), dtype=np.uint32)
+        how = (self._masks, self.n_hashes, self.power)
+        dense, csr = rows.dense, rows.csr
 
         def run(start: int, stop: int) -> None:
-            for left in range(start, stop, _HADAMARD_ROWS):
-                right = min(left + _HADAMARD_ROWS, stop)
-                scaled = np.zeros((right - left, self.n_features), dtype=np.float32)
-                self._scale(kernels, rows, left, right, scaled)
-                kernels.hadamard_signs(scaled, signs, self.n_hashes, self.power, out[left:right])
-                self._reduce(kernels, out[left:right])
+            if csr is None:
+                kernels.hadamard_signs_dense(dense, *how, start, stop, out)
+            else:
+                kernels.hadamard_signs_csr(*csr, *how, start, stop, out)
+            self._reduce(kernels, out[start:stop])
 
-        map_blocks(run, rows.n, _HADAMARD_ROWS)
+        map_blocks(run, rows.n, max(1, _COORDINATES_BLOCK // (3 * 16 * self._masks.size)))
         return out
-
-    @staticmethod
-    def _scale(kernels: Any, rows: Rows, left: int, right: int, scaled: NDArray[np.float32]) -> None:
-        scales, norms = np.empty(right - left), np.empty(right - left)
-        if rows.dense is not None:
-            kernels.scale_rows_dense(rows.dense, left, right, scaled, scales, norms)
-            return
-        assert rows.csr is not None
-        indptr, indices, data = rows.csr
-        entries = np.empty(int(indptr[right] - indptr[left]), dtype=np.float32)
-        kernels.scale_rows_csr(indptr, data, left, right, entries, scales, norms)
-        at = np.repeat(np.arange(right - left), np.diff(indptr[left : right + 1]))
-        scaled[at, indices[indptr[left] : indptr[right]]] = entries
 
     def _sparse_rows(self, X: Any) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[Any]]:
         if not hasattr(X, "tocsr"):
@@ -283,13 +271,15 @@ class SignedRandomProjection(ProjectionFamily):
         return rows.n, lambda start, stop: kernels.sign_margins_dense(dense, *how, start, stop)
 
     def _hadamard_products(self, Q: Any, kernels: Any) -> tuple[int, Products]:
-        rows, signs = check_rows(Q, self.n_features), self._signs
+        rows, masks = check_rows(Q, self.n_features), self._masks
+        dense, csr = rows.dense, rows.csr
 
         def products(start: int, stop: int) -> NDArray[np.float32]:
-            scaled = np.zeros((stop - start, self.n_features), dtype=np.float32)
-            self._scale(kernels, rows, start, stop, scaled)
             values = np.empty((stop - start, self.n_values), dtype=np.float32)
-            kernels.hadamard_products(scaled, signs, values)
+            if csr is None:
+                kernels.hadamard_products_dense(dense, masks, start, stop, values)
+            else:
+                kernels.hadamard_products_csr(*csr, masks, start, stop, values)
             return values
 
         return rows.n, products

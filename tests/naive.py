@@ -270,8 +270,10 @@ def step_codes(
     return codes
 
 
-def hadamard_products(signs: np.ndarray, X: np.ndarray) -> np.ndarray:
-    """Every row times H D3 H D2 H D1 of every block of signs, by dense matrices."""
+def hadamard_products(masks: np.ndarray, X: np.ndarray) -> np.ndarray:
+    """Every row times H D3 H D2 H D1 of every block by dense matrices; a set bit of `masks` is a sign of -1."""
+    bits = masks[:, :, None] >> np.arange(16, dtype=np.uint16) & 1
+    signs = (1 - 2 * bits.astype(int)).reshape(len(masks), 3, -1)
     size = signs.shape[2]
     H = np.array([[(-1.0) ** bin(i & j).count("1") for j in range(size)] for i in range(size)])
     padded = np.zeros((len(X), size))

@@ -43,16 +43,16 @@ def _levels(block, left, right, span, top):  # type: ignore[no-untyped-def]
         for first in range(left, right, span * radix):
             if radix == 16:
                 for j in range(first, first + span, WIDTH):
-                    radix_16(block, j, span)  # type: ignore[call-arg]
+                    radix_16(block, j, span)
             elif radix == 8:
                 for j in range(first, first + span, WIDTH):
-                    radix_8(block, j, span)  # type: ignore[call-arg]
+                    radix_8(block, j, span)
             elif radix == 4:
                 for j in range(first, first + span, WIDTH):
-                    radix_4(block, j, span)  # type: ignore[call-arg]
+                    radix_4(block, j, span)
             else:
                 for j in range(first, first + span, WIDTH):
-                    radix_2(block, j, span)  # type: ignore[call-arg]
+                    radix_2(block, j, span)
         span *= radix
 
 

@@ -90,7 +90,7 @@ def _across_registers(builder: Any, values: list[Any]) -> list[Any]:
 def low_levels(typing_context, source, source_at, masks, masks_at, target, target_at):  # type: ignore[no-untyped-def]
     """The levels of span below ``RADIX * WIDTH`` of as many coordinates, after their signs were flipped.
 
-    Coordinate 16 i + j from ``source[source_at]`` changes its sign if bit j of ``masks[masks_at + i]`` is set.
+    Coordinate 16 i + j from ``source[source_at]`` changes sign if bit j of ``masks[masks_at + i]`` is set.
     """
     place = types.intp
     signature = types.void(source, place, masks, place, target, place)

@@ -271,7 +271,7 @@ def step_codes(
 
 
 def hadamard_products(masks: np.ndarray, X: np.ndarray) -> np.ndarray:
-    """Every row times H D3 H D2 H D1 of every block by dense matrices; a set bit of `masks` is a sign of -1."""
+    """Every row times H D3 H D2 H D1 of every block, by dense matrices; a set bit of `masks` is a -1."""
     bits = masks[:, :, None] >> np.arange(16, dtype=np.uint16) & 1
     signs = (1 - 2 * bits.astype(int)).reshape(len(masks), 3, -1)
     size = signs.shape[2]

@@ -232,9 +232,7 @@ class SignedRandomProjection(ProjectionFamily):
 
         def run(start: int, stop: int) -> None:
             entries = self._scale_entries(kernels, indptr, data, start, stop)
-            at = indptr[start : stop + 1] - indptr[start]
-            part = indices[indptr[start] : indptr[stop]]
-            kernels.hashed_signs(at, part, entries, *how, 0, stop - start, out[start:stop])
+            kernels.hashed_signs(indptr, indices, entries, *how, start, stop, out)
             self._reduce(kernels, out[start:stop])
 
         entries_a_row = 1 + data.size * self.n_values // max(1, n)
@@ -291,9 +289,8 @@ class SignedRandomProjection(ProjectionFamily):
         def products(start: int, stop: int) -> NDArray[np.float32]:
             entries = self._scale_entries(kernels, indptr, data, start, stop)
             values = np.empty((stop - start, self.n_values), dtype=np.float32)
-            at = indptr[start : stop + 1] - indptr[start]
-            part = indices[indptr[start] : indptr[stop]]
-            kernels.hashed_products(at, part, entries, key, quantiles, 0, stop - start, values)
+            begin = int(indptr[start])
+            kernels.hashed_products(indptr, indices, entries, begin, key, quantiles, start, stop, values)
             return values
 
         return indptr.size - 1, products

@@ -30,7 +30,7 @@ _QUANTILES = 4096
 #: collide with wrong probabilities (by 0.13 in blocks of 4, 0.001 in blocks of 128).
 _LEAST_SIZE = 256
 #: Coordinates to transform that are worth a thread of their own.
-_COORDINATES_BLOCK = 1 << 18
+_COORDINATES_BLOCK = 1 << 20
 #: Hashed entries that are worth a thread of their own.
 _ENTRIES_BLOCK = 1 << 16
 
@@ -205,7 +205,7 @@ class SignedRandomProjection(ProjectionFamily):
                 kernels.hadamard_signs_csr(*csr, *how, start, stop, out)
             self._reduce(kernels, out[start:stop])
 
-        map_blocks(run, rows.n, max(1, _COORDINATES_BLOCK // (3 * 16 * self._masks.size)))
+        map_blocks(run, rows.n, max(1, _COORDINATES_BLOCK // (16 * self._masks.size)))
         return out
 
     def _sparse_rows(self, X: Any) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[Any]]:

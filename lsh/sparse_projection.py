@@ -14,9 +14,8 @@ ENTRIES_A_WORD = 5
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 #: Words of a tile come in multiples of it, the 64-bit lanes of an AVX-512 register.
 _LANES = 8
-#: Words of a tile of vectors, and features whose entries for them are kept: 1.25 MB.
-_TILE = 64
-_KEPT = 1024
+#: Words of a tile of vectors times features whose entries for them are kept: 1.25 MB.
+_KEPT_WORDS = 1 << 16
 #: Products of the rows that are worked on together: 4 MB.
 _PRODUCTS = 1 << 20
 
@@ -55,12 +54,19 @@ def hashed_products(indptr, indices, data, begin, key, quantiles, start, stop, o
     """
     n_values = out.shape[1]
     n_words = (n_values + ENTRIES_A_WORD - 1) // ENTRIES_A_WORD
+    longest = 1024
+    for i in range(start, stop):
+        longest = max(longest, indptr[i + 1] - indptr[i])
+    # The longer rows are, the more features are kept, for the fewer vectors.
+    n_kept = 1024
+    while n_kept < longest and n_kept * _LANES < _KEPT_WORDS:
+        n_kept *= 2
     # Tiles of even width, so that the last is not one of few vectors.
-    tiles = (n_words + _TILE - 1) // _TILE
+    tiles = (n_words * n_kept + _KEPT_WORDS - 1) // _KEPT_WORDS
     width = ((n_words + tiles - 1) // tiles + _LANES - 1) // _LANES * _LANES
     words = np.empty(width, np.uint64)
-    kept = np.empty((_KEPT, ENTRIES_A_WORD * width), np.float32)
-    names, is_kept = np.empty(_KEPT, np.uint64), np.empty(_KEPT, np.bool_)
+    kept = np.empty((n_kept, ENTRIES_A_WORD * width), np.float32)
+    names, is_kept = np.empty(n_kept, np.uint64), np.empty(n_kept, np.bool_)
     sums = np.empty(ENTRIES_A_WORD * width, np.float32)
     one = np.float32(1)
     for first in range(0, n_words, width):
@@ -71,7 +77,7 @@ def hashed_products(indptr, indices, data, begin, key, quantiles, start, stop, o
                 x, feature = data[j - begin], np.uint64(indices[j])
                 # Neighbouring features lie apart, and most of those of equal low bits too.
                 fold = feature ^ (feature >> np.uint64(10)) ^ (feature >> np.uint64(20))
-                place, name = np.int64(fold & np.uint64(_KEPT - 1)), feature + np.uint64(1)
+                place, name = np.int64(fold & np.uint64(n_kept - 1)), feature + np.uint64(1)
                 if names[place] != name:
                     # Kept when they are needed again: most features of very sparse rows never are.
                     names[place], is_kept[place] = name, False

@@ -1,6 +1,7 @@
 """The kernels for arrays in main memory, under the names that every backend shares."""
 
 from .banding_kernels import band_keys, bucket_pairs, document_keys, sorted_overlap
+from .bit_kernels import hamming_distances, mix_words, sample_bits
 from .counting_kernels import (
     count_min_add,
     count_min_add_conservative,
@@ -51,6 +52,7 @@ __all__ = [
     "fix_steps",
     "gather_counts",
     "hadamard_signs",
+    "hamming_distances",
     "hash_fixed",
     "hash_slices",
     "hash_u64",
@@ -63,6 +65,7 @@ __all__ = [
     "minhash_one_permutation",
     "minhash_permutations",
     "mix_codes",
+    "mix_words",
     "order_buckets",
     "pack_signs",
     "parse_svmlight",
@@ -73,6 +76,7 @@ __all__ = [
     "quantize",
     "query_buckets",
     "reduce_words",
+    "sample_bits",
     "scale_rows_csr",
     "scale_rows_dense",
     "scatter_add",

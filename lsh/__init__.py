@@ -7,6 +7,7 @@ from .minhash import MinHash
 from .pstable import PStable
 from .srp import SignedRandomProjection
 from .text import Shingles, shingle
+from .winner_take_all import WinnerTakeAll
 
 __all__ = [
     "BitSampling",
@@ -15,6 +16,7 @@ __all__ = [
     "PStable",
     "Shingles",
     "SignedRandomProjection",
+    "WinnerTakeAll",
     "family_from_config",
     "hash_keys",
     "shingle",

@@ -60,7 +60,7 @@ def _gather_word(block, places, masks, first, last, octet, word):  # type: ignor
 
 @njit(cache=True, nogil=True)
 def sample_bits(X, columns, places, masks, start, stop, first, out):  # type: ignore[no-untyped-def]
-    """Sampled bits of the rows [start, stop) to words: bit k of hash h to bit k of ``out[:, (first + h) * W]``.
+    """Sampled bits of the rows [start, stop): the k-th of hash h to bit k of ``out[:, (first + h) * W:]``.
 
     X : uint8 (n, bytes), packed rows.
     columns : int64 (distinct bytes,), those that hold a sampled bit.

@@ -207,7 +207,8 @@ class BitSampling(HashFamily):
             n = distinct.size
             if n_probes > 1 << n:
                 raise ValueError(
-                    f"n_probes must be at most {1 << n}, for table {h} samples {n} distinct bits, got {n_probes}"
+                    f"n_probes must be at most {1 << n}, for table {h} samples {n} distinct bits, "
+                    f"got {n_probes}"
                 )
             order = np.argsort(np.unique(where, return_index=True)[1])
             single = np.zeros((n, self._n_words), np.uint32)
@@ -258,7 +259,8 @@ class BitSampling(HashFamily):
         array = np.asarray(X)
         if array.dtype not in (np.dtype(np.uint8), np.dtype(np.bool_)):
             raise TypeError(
-                f"{name} must be packed bits of dtype uint8 (numpy.packbits) or booleans, got dtype {array.dtype}"
+                f"{name} must be packed bits of dtype uint8 (numpy.packbits) or booleans, "
+                f"got dtype {array.dtype}"
             )
         width = self.n_bits if array.dtype == np.bool_ else -(-self.n_bits // 8)
         if array.ndim != 2 or array.shape[1] != width:

@@ -28,6 +28,7 @@ from .sparse_projection import hashed_signs
 from .svmlight_kernels import count_svmlight, parse_svmlight
 from .text_kernels import shingle_documents
 from .top_sketch_kernels import cells_of_buckets, merge_cells, top_of_cells
+from .winner_kernels import rank_agreements, winners_csr, winners_dense
 from .xxh3 import hash_fixed, hash_slices, hash_u64
 
 __all__ = [
@@ -75,6 +76,7 @@ __all__ = [
     "project_steps_dense",
     "quantize",
     "query_buckets",
+    "rank_agreements",
     "reduce_words",
     "sample_bits",
     "scale_rows_csr",
@@ -83,4 +85,6 @@ __all__ = [
     "shingle_documents",
     "sorted_overlap",
     "top_of_cells",
+    "winners_csr",
+    "winners_dense",
 ]

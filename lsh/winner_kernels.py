@@ -1,0 +1,333 @@
+"""Kernels of winner-take-all hashing: where the largest number of each group of coordinates stands.
+
+A permutation of the features is cut into bins of `group_size` features. Hash h reads bin ``h % own`` of
+permutation ``h // own``, `own` being the bins that are full; each of the `power` parts of a hash has
+permutations of its own. Zeros are absent, and an empty bin takes the winner of a bin that is not.
+
+Dense rows go through in blocks of 64, transposed, so that SIMD lanes hold rows: then the winners of 64 rows
+in a bin take one pass over its features. Rows with an empty bin, and sparse rows, scatter their entries into
+all bins of a permutation instead, in time proportional to the entries.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from .minhash_kernels import mix64
+
+__all__ = ["rank_agreements", "winners_csr", "winners_dense"]
+
+#: Dense rows whose winners are found together.
+LANES = 64
+#: Hashes of these rows that are put in row order together.
+_TILE = 16
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _reduce(word, n_buckets):  # type: ignore[no-untyped-def]
+    """The high half of a word to [0, n_buckets); the word itself with n_buckets = 0."""
+    if n_buckets == 0:
+        return np.uint32(word)
+    return np.uint32(((word >> np.uint64(32)) * n_buckets) >> np.uint64(32))
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _absorb(word, label, base, n_buckets):  # type: ignore[no-untyped-def]
+    """Append a label to the word of a code: as a digit, or mixed in."""
+    if n_buckets == 0:
+        return word * base + label
+    return mix64(word ^ label)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _rank(key, bin_, other):  # type: ignore[no-untyped-def]
+    """A random number of (bin, attempt or other bin)."""
+    return mix64(key ^ (np.uint64(bin_) << np.uint64(32)) ^ np.uint64(other))
+
+
+@njit(cache=True, nogil=True)
+def _donor(bin_, winners, full, n_full, attempts, walk_key, rank_key):  # type: ignore[no-untyped-def]
+    """The bin that an empty one copies: the first full one in a random order that is its own.
+
+    That order is a walk of some attempts, and where it fails the order of ``rank``: so a walk which few
+    full bins could end and a search through many are both short.
+    """
+    m = np.uint64(winners.size)
+    for attempt in range(attempts):
+        donor = np.int64(((_rank(walk_key, bin_, attempt) >> np.uint64(32)) * m) >> np.uint64(32))
+        if winners[donor] >= 0:
+            return donor
+    # The place in the list takes the low bits of a rank; the list is in the order of bins, so that ties,
+    # of ranks that differ in these only, are broken by it and not by the row.
+    low = np.uint64((1 << 31) - 1)
+    least = np.uint64(0xFFFFFFFFFFFFFFFF)
+    for i in range(n_full):
+        least = min(least, (_rank(rank_key, bin_, full[i]) & ~low) | np.uint64(full[i]))
+    return np.int64(least & low)
+
+
+@njit(cache=True, nogil=True)
+def _row_codes(features, values, n, bins, spots, own, settings, keys, work, out):  # type: ignore[no-untyped-def]
+    """Codes of one row with n > 0 entries that are no zeros.
+
+    work : `winners` int32 (bins,), all -1 here and on return; `full` int32 (bins,); `words` uint64 (n_hashes,).
+    """
+    winners, full, words = work
+    power, base, n_buckets, attempts, walk_keys, rank_keys = settings
+    n_hashes = words.size
+    rounds = bins.shape[0] // power
+    for h in range(n_hashes):
+        words[h] = keys[h]
+    for p in range(bins.shape[0]):
+        first = (p % rounds) * own
+        last = min(first + own, n_hashes)
+        bin_of, spot_of = bins[p], spots[p]
+        n_full = 0
+        for j in range(n):
+            b = bin_of[features[j]]
+            held = winners[b]
+            if held < 0:
+                full[n_full] = b
+                n_full += 1
+                winners[b] = j
+            elif values[j] > values[held] or (
+                values[j] == values[held] and spot_of[features[j]] < spot_of[features[held]]
+            ):
+                winners[b] = j
+        for h in range(first, last):
+            b = h - first
+            if winners[b] < 0:
+                b = _donor(b, winners, full, n_full, attempts, walk_keys[p], rank_keys[p])
+            feature = features[winners[b]]
+            label = np.uint64(spot_of[feature]) if n_buckets == 0 else np.uint64(feature)
+            words[h] = _absorb(words[h], label, base, n_buckets)
+        for i in range(n_full):
+            winners[full[i]] = -1
+    for h in range(n_hashes):
+        out[h] = _reduce(words[h], n_buckets)
+
+
+@njit(cache=True, nogil=True)
+def _absent_codes(n_features, settings, keys, out):  # type: ignore[no-untyped-def]
+    """Codes of a row of zeros: of places 0, or of a winner that is no feature."""
+    power, base, n_buckets = settings[0], settings[1], settings[2]
+    label = np.uint64(0) if n_buckets == 0 else np.uint64(n_features)
+    for h in range(keys.size):
+        word = keys[h]
+        for _ in range(power):
+            word = _absorb(word, label, base, n_buckets)
+        out[h] = _reduce(word, n_buckets)
+
+
+@njit(cache=True, nogil=True)
+def _work(n_bins, n_hashes):  # type: ignore[no-untyped-def]
+    return np.full(n_bins, -1, np.int32), np.empty(n_bins, np.int32), np.empty(n_hashes, np.uint64)
+
+
+@njit(cache=True, nogil=True)
+def winners_csr(indptr, indices, data, layout, settings, keys, start, stop, out):  # type: ignore[no-untyped-def]
+    """Codes of the sparse rows [start, stop) to the same rows of `out`.
+
+    layout : (bins, spots, own, n_bins); the bin of each feature and its place there, int32 (permutations,
+    n_features), and the number of full and of all bins.
+    settings : (power, base, n_buckets, attempts, walk keys, rank keys); n_buckets = 0 for codes that are the
+    digits of the winners' places to `base`, else winners are mixed.
+    keys : uint64 (n_hashes,), where the words of the codes start.
+    """
+    bins, spots, own, n_bins = layout
+    work = _work(n_bins, keys.size)
+    longest = 0
+    for row in range(start, stop):
+        longest = max(longest, indptr[row + 1] - indptr[row])
+    features, values = np.empty(longest, np.int32), np.empty(longest, data.dtype)
+    for row in range(start, stop):
+        n = 0
+        for j in range(indptr[row], indptr[row + 1]):
+            if data[j] != 0:
+                features[n], values[n] = indices[j], data[j]
+                n += 1
+        if n:
+            _row_codes(features, values, n, bins, spots, own, settings, keys, work, out[row])
+        else:
+            _absent_codes(bins.shape[1], settings, keys, out[row])
+
+
+@njit(cache=True, nogil=True)
+def _transpose(X, columns, left, right, block):  # type: ignore[no-untyped-def]
+    """``block[u, i]`` = X[left + i, columns[u]], with minus infinity for zeros."""
+    for i in range(right - left):
+        row = X[left + i]
+        for u in range(columns.size):
+            value = row[columns[u]]
+            block[u, i] = value if value != 0 else -np.inf
+
+
+@njit(cache=True, nogil=True)
+def _lane_winners(block, group, labels, best, label):  # type: ignore[no-untyped-def]
+    """Label of the first of the largest values of a group, for 64 rows."""
+    best[:] = -np.inf
+    label[:] = 0
+    for k in range(group.size):
+        values, mark = block[group[k]], labels[k]
+        for i in range(LANES):
+            better = values[i] > best[i]
+            best[i] = values[i] if better else best[i]
+            label[i] = mark if better else label[i]
+
+
+@njit(cache=True, nogil=True)
+def winners_dense(X, columns, places, labels, layout, settings, keys, start, stop, out):  # type: ignore[no-untyped-def]
+    """Codes of the dense rows [start, stop) to the same rows of `out`; see `winners_csr`.
+
+    columns : int64 (distinct features,), those that are in the bin of some hash.
+    places : int32 (n_hashes, power, group_size), where in `columns` the features of these bins are.
+    labels : uint32 (n_hashes, power, group_size), what a code is made of where they win.
+    """
+    bins, spots, own, n_bins = layout
+    power, base, n_buckets = settings[0], settings[1], settings[2]
+    n_hashes, n_features = keys.size, X.shape[1]
+    block = np.full((columns.size, LANES), -np.inf, X.dtype)
+    best, label = np.empty(LANES, X.dtype), np.empty(LANES, np.uint32)
+    empty, words = np.empty(LANES, np.uint8), np.empty(LANES, np.uint64)
+    tile = np.empty((_TILE, LANES), np.uint32)
+    work = _work(n_bins, n_hashes)
+    features, values = np.empty(n_features, np.int32), np.empty(n_features, X.dtype)
+    for left in range(start, stop, LANES):
+        right = min(left + LANES, stop)
+        _transpose(X, columns, left, right, block)
+        empty[:] = 0
+        for begin in range(0, n_hashes, _TILE):
+            n = min(_TILE, n_hashes - begin)
+            for j in range(n):
+                h = begin + j
+                words[:] = keys[h]
+                for k in range(power):
+                    _lane_winners(block, places[h, k], labels[h, k], best, label)
+                    for i in range(LANES):
+                        empty[i] |= np.uint8(best[i] == -np.inf)
+                    for i in range(LANES):
+                        words[i] = _absorb(words[i], np.uint64(label[i]), base, n_buckets)
+                for i in range(LANES):
+                    tile[j, i] = _reduce(words[i], n_buckets)
+            for i in range(right - left):
+                row = out[left + i, begin : begin + n]
+                for j in range(n):
+                    row[j] = tile[j, i]
+        for i in range(right - left):
+            if empty[i] == 0:
+                continue
+            n, row = 0, X[left + i]
+            for f in range(n_features):
+                features[n], values[n] = f, row[f]
+                n += np.int64(row[f] != 0)
+            if n:
+                _row_codes(features, values, n, bins, spots, own, settings, keys, work, out[left + i])
+            else:
+                _absent_codes(n_features, settings, keys, out[left + i])
+
+
+@njit(cache=True, nogil=True)
+def _add(tree, place):  # type: ignore[no-untyped-def]
+    """Count one more at a place of a Fenwick tree."""
+    place += 1
+    while place < tree.size:
+        tree[place] += 1
+        place += place & -place
+
+
+@njit(cache=True, nogil=True)
+def _below(tree, place):  # type: ignore[no-untyped-def]
+    """How many were counted at smaller places."""
+    total = 0
+    while place > 0:
+        total += tree[place]
+        place -= place & -place
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _align(x_indices, x_ranks, y_indices, y_ranks, pairs):  # type: ignore[no-untyped-def]
+    """Ranks in x and y of the features that either has, 0 where it is absent; returns their number."""
+    a, b, n = 0, 0, 0
+    while a < x_indices.size or b < y_indices.size:
+        left = x_indices[a] if a < x_indices.size else np.int64(0x7FFFFFFFFFFFFFFF)
+        right = y_indices[b] if b < y_indices.size else np.int64(0x7FFFFFFFFFFFFFFF)
+        pairs[n, 0], pairs[n, 1] = 0, 0
+        if left <= right:
+            pairs[n, 0] = x_ranks[a]
+            a += 1
+        if right <= left:
+            pairs[n, 1] = y_ranks[b]
+            b += 1
+        n += 1
+    return n
+
+
+@njit(cache=True, nogil=True)
+def _agreement(pairs, n, absent, shares, starts, order, tree):  # type: ignore[no-untyped-def]
+    """Probability that a random group, in random order, has its winner at one feature in both rows.
+
+    A feature wins if the others are not above it in either row, and those tied with it in one come later.
+    Of groups with `weak` features not above it and `strict` below it in both, besides `absent` ones,
+    this is ``(C(weak + 1, K) - C(strict, K)) / (weak - strict + 1)``, over C(d, K) in all: sum over the
+    number t of ties ``C(strict, K - 1 - t) C(weak - strict, t) / (t + 1)``. Both numbers come from a sweep
+    in the order of the ranks in x over a tree of the ranks in y.
+    """
+    starts[:] = 0
+    for i in range(n):
+        starts[pairs[i, 0] + 1] += 1
+    for r in range(1, starts.size):
+        starts[r] += starts[r - 1]
+    for i in range(n):
+        r = pairs[i, 0]
+        order[starts[r]] = i
+        starts[r] += 1  # ends as the place behind the rank
+    tree[:] = 0
+    total, i = 0.0, 0
+    while i < n:
+        rank = pairs[order[i], 0]
+        last = starts[rank]
+        # Strictly below in both, and then, with the ties in x counted, not above in either.
+        for j in range(i, last):
+            y = pairs[order[j], 1]
+            if rank > 0 and y > 0:
+                order[n + j] = _below(tree, y)
+        for j in range(i, last):
+            _add(tree, pairs[order[j], 1])
+        for j in range(i, last):
+            y = pairs[order[j], 1]
+            if rank > 0 and y > 0:
+                strict, weak = absent + order[n + j], absent + _below(tree, y + 1) - 1
+                total += (shares[weak + 1] - shares[strict]) / (weak - strict + 1)
+        i = last
+    return total
+
+
+@njit(cache=True, nogil=True)
+def rank_agreements(x, y, shares, start, stop, agreements, unions):  # type: ignore[no-untyped-def]
+    """Agreement of each pair of a row of x, from `start` to `stop`, and a row of y.
+
+    x, y : (indptr, indices, ranks), int64; the ranks of a row's entries, from 1, equal for equal ones.
+    shares : float64 (n_features + 1,), ``C(n, group_size) / C(n_features, group_size)``.
+    agreements, unions : float64 and int64 (rows of x, rows of y); see `_agreement`, and the number of
+    features that either row has.
+    """
+    x_indptr, x_indices, x_ranks = x
+    y_indptr, y_indices, y_ranks = y
+    longest_x, longest_y = 0, 0
+    for i in range(start, stop):
+        longest_x = max(longest_x, x_indptr[i + 1] - x_indptr[i])
+    for j in range(y_indptr.size - 1):
+        longest_y = max(longest_y, y_indptr[j + 1] - y_indptr[j])
+    pairs = np.empty((longest_x + longest_y, 2), np.int64)
+    starts, tree = np.empty(longest_x + 2, np.int64), np.empty(longest_y + 2, np.int64)
+    order = np.empty(2 * (longest_x + longest_y), np.int64)
+    for i in range(start, stop):
+        a = slice(x_indptr[i], x_indptr[i + 1])
+        for j in range(y_indptr.size - 1):
+            b = slice(y_indptr[j], y_indptr[j + 1])
+            n = _align(x_indices[a], x_ranks[a], y_indices[b], y_ranks[b], pairs)
+            absent = shares.size - 1 - n
+            agreements[i, j] = _agreement(pairs, n, absent, shares, starts, order, tree)
+            unions[i, j] = n

@@ -71,7 +71,8 @@ def _donor(bin_, winners, full, n_full, attempts, walk_key, rank_key):  # type: 
 def _row_codes(features, values, n, bins, spots, own, settings, keys, work, out):  # type: ignore[no-untyped-def]
     """Codes of one row with n > 0 entries that are no zeros.
 
-    work : `winners` int32 (bins,), all -1 here and on return; `full` int32 (bins,); `words` uint64 (n_hashes,).
+    work : `winners` int32 (bins,), all -1 here and on return; `full` int32 (bins,); and `words` uint64
+    (n_hashes,).
     """
     winners, full, words = work
     power, base, n_buckets, attempts, walk_keys, rank_keys = settings
@@ -156,11 +157,14 @@ def winners_csr(indptr, indices, data, layout, settings, keys, start, stop, out)
 @njit(cache=True, nogil=True)
 def _transpose(X, columns, left, right, block):  # type: ignore[no-untyped-def]
     """``block[u, i]`` = X[left + i, columns[u]], with minus infinity for zeros."""
-    for i in range(right - left):
-        row = X[left + i]
-        for u in range(columns.size):
-            value = row[columns[u]]
-            block[u, i] = value if value != 0 else -np.inf
+    absent = X.dtype.type(-np.inf)
+    for first in range(0, columns.size, 16):  # few enough lines of the block for the first-level cache
+        last = min(first + 16, columns.size)
+        for i in range(right - left):
+            row = X[left + i]
+            for u in range(first, last):
+                value = row[columns[u]]
+                block[u, i] = value if value != 0 else absent
 
 
 @njit(cache=True, nogil=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -170,7 +171,7 @@ class WinnerTakeAll(HashFamily):
 
     @lazy
     def _dense_groups(self) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.uint32]]:
-        """The distinct features of all groups, where each group's are among them, and what they are called."""
+        """The distinct features of all groups, where each group's are among them, and their labels."""
         groups = self._layout[2]
         columns, places = np.unique(groups, return_inverse=True)
         labels = groups.astype(np.uint32)
@@ -348,6 +349,6 @@ def _ranks(X: Any, n_features: int, name: str) -> tuple[NDArray[Any], NDArray[An
             matrix.eliminate_zeros()
     indptr = matrix.indptr.astype(np.int64)
     ranks = np.empty(matrix.nnz, np.int64)
-    for start, stop in zip(indptr[:-1], indptr[1:], strict=True):
+    for start, stop in pairwise(indptr):
         ranks[start:stop] = np.unique(matrix.data[start:stop], return_inverse=True)[1] + 1
     return indptr, matrix.indices.astype(np.int64), ranks

@@ -100,7 +100,7 @@ def check_distances(distance: Any, largest: float) -> NDArray[np.float64]:
 
 @njit(cache=True, nogil=True)
 def _any_nonfinite_32(bits, start, stop):  # type: ignore[no-untyped-def]
-    # On the bit patterns, and on a slice: float comparisons and indices that may be negative do not vectorise.
+    # On bit patterns and a slice: neither float comparisons nor indices from `start` on vectorise.
     largest = np.uint32(0)
     part = bits[start:stop]
     for i in range(part.size):

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammainc
 
 from ..lsh.family import HashFamily
-from ..lsh.minhash import MinHash
-from ..lsh.pstable import PStable
-from ..lsh.srp import SignedRandomProjection
-from ..lsh.validation import check_choice, check_dense, check_int, check_real, check_sets
+from ..lsh.validation import check_choice, check_int, check_real
+from .crowding import METRICS, MOST_POWER, Crowd, Metric, crowd_at, crowd_of, near_powers, some_rows
 from .index import LSHIndex
 
 __all__ = ["Suggestion", "suggest"]
@@ -29,52 +26,10 @@ _NS_BYTE_A_ROW = 1.0
 _OVERFLOW = 0.01
 _LARGEST_CAPACITY = 1 << 20
 _MOST_VALUES = 1 << 16
-#: Rows of the sample that buckets are sized by, and rows that each of them is compared with.
-_SAMPLE_QUERIES, _SAMPLE_ROWS, _LOADS = 256, 2048, 8
+#: Means over a normal variable.
+_NODES, _WEIGHTS = (array.astype(np.float64) for array in np.polynomial.hermite_e.hermegauss(16))
+_WEIGHTS /= _WEIGHTS.sum()
 _DEFAULT_FEATURES = 100
-
-
-class _Metric(NamedTuple):
-    """What `suggest` knows of a metric."""
-
-    #: make(n_features, n_hashes, power, width, n_buckets, **options)
-    make: Callable[..., HashFamily]
-    largest: float
-    most_power: int
-    #: Widths to try, in multiples of `near`; (0,) where there is none.
-    widths: tuple[float, ...]
-    #: Nanoseconds of an elementary hash: a constant, and for each feature.
-    ns_value: tuple[float, float]
-    #: Whether 2**power buckets are the codes themselves, with no chance collisions.
-    code_is_bits: bool = False
-    p: int = 0
-
-
-def _angle(n_features: Any, n_hashes: int, power: int, width: Any, n_buckets: int, **more: Any) -> HashFamily:
-    return SignedRandomProjection(n_features, n_hashes, power=power, n_buckets=n_buckets, **more)
-
-
-def _steps(p: int) -> Callable[..., HashFamily]:
-    def make(
-        n_features: Any, n_hashes: int, power: int, width: float, n_buckets: int, **more: Any
-    ) -> PStable:
-        return PStable(n_features, n_hashes, p=p, width=width, power=power, n_buckets=n_buckets, **more)
-
-    return make
-
-
-def _sets(n_features: Any, n_hashes: int, power: int, width: Any, n_buckets: int, **more: Any) -> HashFamily:
-    size = {"expected_set_size": n_features, **more}
-    return MinHash(n_hashes, power=power, n_buckets=n_buckets, **size)
-
-
-_WIDTHS = tuple(2.0 ** (j / 2) for j in range(-2, 11))
-_METRICS = {
-    "angle": _Metric(_angle, math.pi, 32, (0.0,), (0.5, 0.01), code_is_bits=True),
-    "euclidean": _Metric(_steps(2), math.inf, 64, _WIDTHS, (0.5, 0.015), p=2),
-    "cityblock": _Metric(_steps(1), math.inf, 64, _WIDTHS, (0.5, 0.015), p=1),
-    "jaccard": _Metric(_sets, 1.0, 64, (0.0,), (0.5, 0.05)),
-}
 
 
 @dataclass(frozen=True)
@@ -126,7 +81,7 @@ class Suggestion:
             n_features = _DEFAULT_FEATURES
         elif n_features is None and options.get("projection") != "sparse":
             raise ValueError("n_features must be given, here or to suggest, got None")
-        return _METRICS[self.metric].make(
+        return METRICS[self.metric].make(
             n_features, self.n_hashes, self.power, self.width, self.n_buckets, seed=seed, **options
         )
 
@@ -165,8 +120,8 @@ def suggest(
     far : float or array_like of float, optional
         Typical distances between a query and the other rows. Either this or `sample` is needed.
     sample : n rows, optional
-        Rows of the data, as the family takes them; distances between them (of up to 256 to up to 2,048)
-        stand for those of queries to rows, so that dense regions get the capacity they need.
+        Rows of the data, as the family takes them, at least 16; up to 2,048 are used. They tell how rows
+        crowd, so that capacities suffice in dense regions too; queries are thought to be like them.
     recall : float, default 0.9
         In (0, 1): at least so likely is a row at `near` among a query's candidates.
     memory : int, optional
@@ -200,12 +155,14 @@ def suggest(
         recall = 1 - (1 - q(near) (1 - lost))**L .
 
     A bucket of capacity B has lost the row, if M others fell into it, with probability
-    max(0, M + 1 - B) / (M + 1). M is Poisson with mean lambda = n_rows E q(d) over the distances d of
-    the bucket's row to the others; its expectation is then
+    max(0, M + 1 - B) / (M + 1). M is Poisson with mean lambda; the expectation is then
 
-        lost = P(M >= B) - B / lambda P(M >= B + 1) ,
+        lost = P(M >= B) - B / lambda P(M >= B + 1) .
 
-    averaged over the rows of the sample, which differ in lambda. B is the least capacity with lost at
+    With `far`, lambda = n_rows E q(far). With `sample`, lambda varies over rows and hash functions, for
+    rows crowd: it is taken as log-normal, being n_rows times a product of p factors, with the two
+    moments that pairs and triples of rows in one bucket have in tables over the sample (rows that no
+    pair of the sample tells of are taken to be as many as 3 pairs). B is the least capacity with lost at
     most 1 %, and L then the least number of tables for the recall. A query costs
 
         L (p c_value + c_bucket + lambda c_id)
@@ -216,9 +173,9 @@ def suggest(
     as n_rows**rho; Datar, Immorlica, Indyk and Mirrokni 2004, section 4), is the limit of that for
     many rows.
 
-    What it does not see: hash functions share the data, so in clustered rows some buckets are fuller
-    than Poisson says, and more than 1 % can be lost there: `LSHIndex.overflow` tells. Recall is that of
-    candidates; ``query(X, k)`` returns the k most frequent of them.
+    With `far` alone buckets of clustered rows get fuller than is foreseen, and lose more than 1 %;
+    `LSHIndex.overflow` tells. Recall is that of candidates: ``query(X, k)`` returns the k most frequent.
+    Where `candidates` comes near `n_rows`, comparing a query with all rows costs less than an index.
 
     Which bands and rows best tell pairs above a similarity from pairs below it, with no query and no
     memory in it, is another question: see `mergesketch.distributed.band_parameters`.
@@ -239,8 +196,8 @@ def suggest(
     >>> index.family.n_hashes == plan.n_hashes, index.capacity == plan.capacity
     (True, True)
     """
-    check_choice("metric", metric, _METRICS)
-    about = _METRICS[metric]
+    check_choice("metric", metric, METRICS)
+    about = METRICS[metric]
     n_rows = check_int("n_rows", n_rows, 1)
     near = check_real("near", near, 0.0, about.largest, closed=True)
     recall = check_real("recall", recall, 0.0, 1.0)
@@ -252,16 +209,22 @@ def suggest(
         raise ValueError(
             f"far or sample must be given, and not both; got {'neither' if far is None else 'both'}"
         )
-    if sample is None:
-        distances, what = _check_far(far, about.largest), "far"
-    else:
-        distances, what = _sample_distances(about, sample), "the distances between rows of sample"
+    if sample is not None:
+        sample = some_rows(metric, sample)
         if metric != "jaccard":
-            n_features = int(np.shape(sample)[1])
-    typical = float(np.median(distances))
-    if typical <= near:
-        raise ValueError(f"near must be less than {what}, typically {typical:g}, got {near:g}")
-    grid = _Grid(about, n_rows, near, distances, n_features or _DEFAULT_FEATURES)
+            n_features = int(sample.shape[1])
+    widths = np.array(about.widths) * (near or 1.0)
+    k_near = near_powers(about, widths, near)
+    if sample is None:
+        distances = _check_far(far, about.largest)
+        if np.median(distances) <= near:
+            raise ValueError(f"near must be less than far, typically {np.median(distances):g}, got {near:g}")
+        crowd = crowd_at(about, widths, distances)
+    else:
+        crowd = crowd_of(about, widths, sample)
+        if (crowd.mass[0] >= k_near[0]).any():
+            raise ValueError(f"near must be nearer than most rows of sample are to each other, got {near:g}")
+    grid = _Grid(about, n_rows, widths, k_near, crowd, n_features or _DEFAULT_FEATURES)
     return grid.best(metric, recall, memory, n_features)
 
 
@@ -276,36 +239,7 @@ def _check_far(far: Any, largest: float) -> NDArray[np.float64]:
     if values.size == 0 or not bool(np.all((values >= 0) & (values <= largest))):
         got = f"{values.min()} to {values.max()}" if values.size else "none"
         raise ValueError(f"far must hold distances in [0, {largest:g}], got {got}")
-    return values.astype(np.float64).reshape(1, -1)
-
-
-def _sample_distances(about: _Metric, sample: Any) -> NDArray[np.float64]:
-    """Distances of some rows of the sample, one a row of the result, to others."""
-    if about.make is _sets:
-        tokens, offsets = check_sets(sample, "sample")
-        rows: Any = np.split(tokens, offsets[1:-1])
-    else:
-        rows = sample.tocsr() if hasattr(sample, "tocsr") else check_dense(sample, name="sample")
-    n = rows.shape[0] if hasattr(rows, "shape") else len(rows)
-    if n < 8:
-        raise ValueError(f"sample must have at least 8 rows, got {n}")
-    picked = np.unique(np.linspace(0, n - 1, min(_SAMPLE_QUERIES, n // 4)).astype(np.int64))
-    others = np.setdiff1d(np.arange(n), picked)
-    others = others[
-        np.unique(np.linspace(0, others.size - 1, min(_SAMPLE_ROWS, others.size)).astype(np.int64))
-    ]
-    if about.make is _sets:
-        left, right = [rows[i] for i in picked], [rows[i] for i in others]
-        return np.asarray(1.0 - MinHash(1).kernel(left, right))
-    left, right = rows[picked], rows[others]
-    if about.make is _angle:
-        return np.asarray(math.pi * (1.0 - SignedRandomProjection(rows.shape[1], 1).kernel(left, right)))
-    from scipy.spatial.distance import cdist
-
-    left, right = (
-        check_dense(x.toarray() if hasattr(x, "toarray") else x, name="sample") for x in (left, right)
-    )
-    return np.asarray(cdist(left, right, "euclidean" if about.p == 2 else "cityblock"))
+    return values.astype(np.float64).reshape(-1)
 
 
 def _lost(load: NDArray[np.float64], capacity: NDArray[Any]) -> NDArray[np.float64]:
@@ -322,12 +256,12 @@ def _held(load: NDArray[np.float64], capacity: NDArray[Any]) -> NDArray[np.float
 
 
 def _least_capacity(load: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The least capacity that loses at most 1 %, for loads averaged over the last axis; by bisection."""
+    """The least capacity that loses at most 1 % of ids, over the nodes on the last axis; by bisection."""
     low = np.zeros(load.shape[:-1], dtype=np.int64)  # loses more
     high = np.full(load.shape[:-1], 2 * _LARGEST_CAPACITY, dtype=np.int64)  # loses less, or is too large
     while bool((high - low > 1).any()):
         middle = np.maximum((low + high) // 2, 1)
-        enough = _lost(load, middle[..., None]).mean(axis=-1) <= _OVERFLOW
+        enough = _lost(load, middle[..., None]) @ _WEIGHTS <= _OVERFLOW
         low, high = np.where(enough, low, middle), np.where(enough, middle, high)
     return high
 
@@ -336,17 +270,20 @@ class _Grid:
     """All (power, width, buckets) worth a look, as arrays of shape (powers, widths, buckets)."""
 
     def __init__(
-        self, about: _Metric, n_rows: int, near: float, distances: NDArray[np.float64], n_features: int
+        self,
+        about: Metric,
+        n_rows: int,
+        widths: NDArray[np.float64],
+        k_near: NDArray[np.float64],
+        crowd: Crowd,
+        n_features: int,
     ) -> None:
         self.n_rows = n_rows
-        scale = near if near > 0.0 else float(np.median(distances)) / 8
-        widths = np.array(about.widths) * scale
         largest = max(2, math.ceil(math.log2(n_rows)) + 4)
         exponents = np.arange(max(1, largest - 14), min(largest, 32) + 1)
-        k_near, k_far = _powers(about, widths, near, distances, n_rows)
-        powers = np.arange(1, len(k_near) + 1)
-        self.power, self.width, self.n_buckets = (
-            grid for grid in np.meshgrid(powers, widths, 2 ** exponents.astype(np.int64), indexing="ij")
+        powers = np.arange(1, MOST_POWER + 1)
+        self.power, self.width, self.n_buckets = np.meshgrid(
+            powers, widths, np.int64(1) << exponents, indexing="ij"
         )
         chance = 1.0 / self.n_buckets
         if about.code_is_bits:
@@ -355,10 +292,13 @@ class _Grid:
             self.n_buckets = np.minimum(self.n_buckets, bits)
             chance[self.n_buckets == bits] = 0.0
         self.meet = k_near[:, :, None] * (1 - chance) + chance
-        self.load = n_rows * (k_far[:, :, None] * (1 - chance[..., None]) + chance[..., None])
-        self.capacity = _least_capacity(self.load)
-        self.lost = _lost(self.load, self.capacity[..., None]).mean(axis=-1)
-        self.met = _held(self.load, self.capacity[..., None]).mean(axis=-1)
+        share = crowd.mass[..., None] * np.exp(
+            np.sqrt(crowd.spread)[..., None] * _NODES - crowd.spread[..., None] / 2
+        )
+        load = n_rows * (share[:, :, None] * (1 - chance[..., None]) + chance[..., None])
+        self.capacity = _least_capacity(load)
+        self.lost = _lost(load, self.capacity[..., None]) @ _WEIGHTS
+        self.met = _held(load, self.capacity[..., None]) @ _WEIGHTS
         slot = 8 if _wide_ids(n_rows) else 4
         self.table_bytes = self.n_buckets * (slot * self.capacity + 4)
         constant, each = about.ns_value
@@ -378,7 +318,7 @@ class _Grid:
         if not possible.any():
             reached = float(self.recall(most)[self.possible].max(initial=0.0))
             raise ValueError(
-                f"recall must be at most {reached:.4g}, which {_MOST_VALUES} hash values reach, got {recall:g}"
+                f"recall must be at most {reached:.4g}, which {_MOST_VALUES} hashes reach, got {recall:g}"
             )
         tables = np.where(possible, wanted, 1).astype(np.int64)
         nbytes = tables * self.table_bytes
@@ -386,7 +326,7 @@ class _Grid:
             fitting = np.minimum(memory // self.table_bytes, most)
             reached = float(self.recall(fitting)[self.possible].max(initial=0.0))
             raise ValueError(
-                f"memory must be at least {int(nbytes[possible].min())} bytes for a recall of {recall:g}, got "
+                f"memory must be at least {nbytes[possible].min()} bytes for a recall of {recall:g}, got "
                 f"{memory}; that is enough for a recall of {reached:.3g}"
             )
         cost = tables * self.ns_table + nbytes / self.n_rows * _NS_BYTE_A_ROW
@@ -407,29 +347,3 @@ class _Grid:
             n_rows=self.n_rows,
             n_features=n_features,
         )
-
-
-def _powers(
-    about: _Metric, widths: NDArray[np.float64], near: float, distances: NDArray[np.float64], n_rows: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Collision probabilities at `near`, (powers, widths), and mean ones of rows, (powers, widths, loads).
-
-    Rows of the sample with like means are averaged to `_LOADS` groups. More powers than leave any row
-    in a bucket beside those that are near are not looked at.
-    """
-    families = [about.make(1, 1, 1, width, 2) for width in widths.tolist()]
-    near_one = np.array([float(family.collision_probability(near)) for family in families])
-    far_one = [family.collision_probability(distances) for family in families]
-    k_near, k_far = [], []
-    product = [np.ones_like(far) for far in far_one]
-    for power in range(1, about.most_power + 1):
-        groups = []
-        for so_far, far in zip(product, far_one, strict=True):
-            so_far *= far
-            means = np.sort(so_far.mean(axis=1))
-            groups.append([part.mean() for part in np.array_split(means, min(_LOADS, means.size))])
-        k_near.append(near_one**power)
-        k_far.append(groups)
-        if n_rows * np.mean(groups, axis=1).min() < 1e-3:
-            break
-    return np.array(k_near), np.array(k_far)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.polynomial.chebyshev import chebinterpolate
+from numpy.polynomial.chebyshev import chebpts1, chebvander
 from numpy.typing import NDArray
 
 __all__ = ["agreement_series"]
@@ -43,4 +43,5 @@ def agreement_series(group_size: int) -> NDArray[np.float64]:
     For two it is ``1/2 + asin(rho) / pi``.
     """
     degree = 48 if group_size < 256 else 72
-    return np.asarray(chebinterpolate(lambda t: agreement_at(t * np.pi / 2, group_size), degree))
+    points = chebpts1(degree + 1)
+    return np.asarray(np.linalg.solve(chebvander(points, degree), agreement_at(points * np.pi / 2, group_size)))

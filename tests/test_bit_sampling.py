@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import mergesketch
 import naive
 import numpy as np
@@ -249,7 +251,7 @@ def test_bad_arguments_are_refused_by_name(arguments: dict, name: str, error: ty
 
 
 @pytest.mark.parametrize("distance", [-1, 9, np.nan, np.inf, [1, -2]])
-def test_distances_lie_between_none_and_all_bits(distance: object) -> None:
+def test_distances_lie_between_none_and_all_bits(distance: Any) -> None:
     with pytest.raises(ValueError, match="distance"):
         BitSampling(8, 1).collision_probability(distance)
 
@@ -259,4 +261,4 @@ def test_a_number_of_probes_is_positive(n_probes: int) -> None:
     with pytest.raises(ValueError, match="n_probes"):
         BitSampling(8, 1).probe(np.zeros((1, 1), np.uint8), n_probes)
     with pytest.raises(TypeError, match="n_probes"):
-        BitSampling(8, 1).probe(np.zeros((1, 1), np.uint8), 1.0)
+        BitSampling(8, 1).probe(np.zeros((1, 1), np.uint8), 1.0)  # type: ignore[arg-type]

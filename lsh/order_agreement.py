@@ -44,4 +44,5 @@ def agreement_series(group_size: int) -> NDArray[np.float64]:
     """
     degree = 48 if group_size < 256 else 72
     points = chebpts1(degree + 1)
-    return np.asarray(np.linalg.solve(chebvander(points, degree), agreement_at(points * np.pi / 2, group_size)))
+    values = agreement_at(points * np.pi / 2, group_size)
+    return np.asarray(np.linalg.solve(chebvander(points, degree), values))

@@ -20,6 +20,8 @@ __all__ = ["rank_agreements", "winners_csr", "winners_dense"]
 
 #: Dense rows whose winners are found together.
 LANES = 64
+#: Above all labels: of a group of nothing but zeros.
+NOBODY = np.uint32(0xFFFFFFFF)
 #: Hashes of these rows that are put in row order together.
 _TILE = 16
 
@@ -71,10 +73,10 @@ def _donor(bin_, winners, full, n_full, attempts, walk_key, rank_key):  # type: 
 def _row_codes(features, values, n, bins, spots, own, settings, keys, work, out):  # type: ignore[no-untyped-def]
     """Codes of one row with n > 0 entries that are no zeros.
 
-    work : `winners` int32 (bins,), all -1 here and on return; `full` int32 (bins,); and `words` uint64
-    (n_hashes,).
+    work : arrays for the bins, `winners` all -1 and `best` all minus infinity here and on return, and for the
+    words of hashes; see `_work`.
     """
-    winners, full, words = work
+    winners, best, spots_held, full, words = work
     power, base, n_buckets, attempts, walk_keys, rank_keys = settings
     n_hashes = words.size
     rounds = bins.shape[0] // power
@@ -85,26 +87,25 @@ def _row_codes(features, values, n, bins, spots, own, settings, keys, work, out)
         last = min(first + own, n_hashes)
         bin_of, spot_of = bins[p], spots[p]
         n_full = 0
+        # Without branches, which would go wrong as often as not.
         for j in range(n):
-            b = bin_of[features[j]]
-            held = winners[b]
-            if held < 0:
-                full[n_full] = b
-                n_full += 1
-                winners[b] = j
-            elif values[j] > values[held] or (
-                values[j] == values[held] and spot_of[features[j]] < spot_of[features[held]]
-            ):
-                winners[b] = j
+            b, spot, value = bin_of[features[j]], spot_of[features[j]], values[j]
+            better = (value > best[b]) | ((value == best[b]) & (spot < spots_held[b]))
+            full[n_full] = b
+            n_full += np.int64(winners[b] < 0)
+            winners[b] = j if better else winners[b]
+            spots_held[b] = spot if better else spots_held[b]
+            best[b] = value if better else best[b]
         for h in range(first, last):
             b = h - first
             if winners[b] < 0:
                 b = _donor(b, winners, full, n_full, attempts, walk_keys[p], rank_keys[p])
             feature = features[winners[b]]
-            label = np.uint64(spot_of[feature]) if n_buckets == 0 else np.uint64(feature)
+            label = np.uint64(spots_held[b]) if n_buckets == 0 else np.uint64(feature)
             words[h] = _absorb(words[h], label, base, n_buckets)
         for i in range(n_full):
             winners[full[i]] = -1
+            best[full[i]] = -np.inf
     for h in range(n_hashes):
         out[h] = _reduce(words[h], n_buckets)
 
@@ -122,8 +123,11 @@ def _absent_codes(n_features, settings, keys, out):  # type: ignore[no-untyped-d
 
 
 @njit(cache=True, nogil=True)
-def _work(n_bins, n_hashes):  # type: ignore[no-untyped-def]
-    return np.full(n_bins, -1, np.int32), np.empty(n_bins, np.int32), np.empty(n_hashes, np.uint64)
+def _work(n_bins, n_hashes, values):  # type: ignore[no-untyped-def]
+    winners, best = np.full(n_bins, -1, np.int32), np.full(n_bins, -np.inf, values.dtype)
+    # One more for the bin that is put behind the last and then not counted.
+    spots_held, full = np.empty(n_bins, np.int32), np.empty(n_bins + 1, np.int32)
+    return winners, best, spots_held, full, np.empty(n_hashes, np.uint64)
 
 
 @njit(cache=True, nogil=True)
@@ -137,7 +141,7 @@ def winners_csr(indptr, indices, data, layout, settings, keys, start, stop, out)
     keys : uint64 (n_hashes,), where the words of the codes start.
     """
     bins, spots, own, n_bins = layout
-    work = _work(n_bins, keys.size)
+    work = _work(n_bins, keys.size, data)
     longest = 0
     for row in range(start, stop):
         longest = max(longest, indptr[row + 1] - indptr[row])
@@ -159,19 +163,24 @@ def _transpose(X, columns, left, right, block):  # type: ignore[no-untyped-def]
     """``block[u, i]`` = X[left + i, columns[u]], with minus infinity for zeros."""
     absent = X.dtype.type(-np.inf)
     for first in range(0, columns.size, 16):  # few enough lines of the block for the first-level cache
-        last = min(first + 16, columns.size)
-        for i in range(right - left):
-            row = X[left + i]
-            for u in range(first, last):
-                value = row[columns[u]]
-                block[u, i] = value if value != 0 else absent
+        part = columns[first : first + 16]
+        for i in range(0, right - left, 4):  # rows behind the last repeat it, in lanes that nobody reads
+            row = left + i
+            a, b = X[row], X[min(row + 1, right - 1)]
+            c, d = X[min(row + 2, right - 1)], X[min(row + 3, right - 1)]
+            for u in range(part.size):
+                column, target = np.uint64(part[u]), block[first + u, i : i + 4]
+                target[0] = a[column] if a[column] != 0 else absent
+                target[1] = b[column] if b[column] != 0 else absent
+                target[2] = c[column] if c[column] != 0 else absent
+                target[3] = d[column] if d[column] != 0 else absent
 
 
 @njit(cache=True, nogil=True)
 def _lane_winners(block, group, labels, best, label):  # type: ignore[no-untyped-def]
-    """Label of the first of the largest values of a group, for 64 rows."""
+    """Label of the first of the largest values of a group, for 64 rows; NOBODY in a group of zeros."""
     best[:] = -np.inf
-    label[:] = 0
+    label[:] = NOBODY
     for k in range(group.size):
         values, mark = block[group[k]], labels[k]
         for i in range(LANES):
@@ -193,9 +202,9 @@ def winners_dense(X, columns, places, labels, layout, settings, keys, start, sto
     n_hashes, n_features = keys.size, X.shape[1]
     block = np.full((columns.size, LANES), -np.inf, X.dtype)
     best, label = np.empty(LANES, X.dtype), np.empty(LANES, np.uint32)
-    empty, words = np.empty(LANES, np.uint8), np.empty(LANES, np.uint64)
+    empty, words = np.empty(LANES, np.uint32), np.empty(LANES, np.uint64)
     tile = np.empty((_TILE, LANES), np.uint32)
-    work = _work(n_bins, n_hashes)
+    work = _work(n_bins, n_hashes, X)
     features, values = np.empty(n_features, np.int32), np.empty(n_features, X.dtype)
     for left in range(start, stop, LANES):
         right = min(left + LANES, stop)
@@ -209,7 +218,7 @@ def winners_dense(X, columns, places, labels, layout, settings, keys, start, sto
                 for k in range(power):
                     _lane_winners(block, places[h, k], labels[h, k], best, label)
                     for i in range(LANES):
-                        empty[i] |= np.uint8(best[i] == -np.inf)
+                        empty[i] = max(empty[i], label[i])
                     for i in range(LANES):
                         words[i] = _absorb(words[i], np.uint64(label[i]), base, n_buckets)
                 for i in range(LANES):
@@ -219,7 +228,7 @@ def winners_dense(X, columns, places, labels, layout, settings, keys, start, sto
                 for j in range(n):
                     row[j] = tile[j, i]
         for i in range(right - left):
-            if empty[i] == 0:
+            if empty[i] != NOBODY:
                 continue
             n, row = 0, X[left + i]
             for f in range(n_features):

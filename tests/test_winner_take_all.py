@@ -43,9 +43,8 @@ def expected_codes(family: WinnerTakeAll, rows: np.ndarray) -> list[list[int]]:
 @given(data=st.data())
 def test_codes_are_those_of_the_winners(data: st.DataObject) -> None:
     d = data.draw(st.integers(2, 40))
-    X = data.draw(
-        hnp.arrays(np.float32, (data.draw(st.integers(0, 5)), d), elements=numbers, fill=st.just(0.0))
-    )
+    shape = data.draw(st.integers(0, 5)), d
+    X: np.ndarray = data.draw(hnp.arrays(np.float32, shape, elements=numbers, fill=st.just(0.0)))
     family = WinnerTakeAll(
         d,
         data.draw(st.integers(1, 30)),

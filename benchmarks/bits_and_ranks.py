@@ -23,7 +23,10 @@ def numpy_bits(family: BitSampling, X: np.ndarray) -> np.ndarray:
     shifts = np.arange(family.power, dtype=np.uint32)
     parts = [X[i : i + 1000] for i in range(0, len(X), 1000)]
     return np.concatenate(
-        [(np.unpackbits(part, axis=1)[:, family._bits].astype(np.uint32) << shifts).sum(axis=2) for part in parts]
+        [
+            (np.unpackbits(part, axis=1)[:, family._bits].astype(np.uint32) << shifts).sum(axis=2)
+            for part in parts
+        ]
     )
 
 
@@ -61,7 +64,13 @@ def main() -> None:
             rng.integers(0, 256, (200_000, n_bits // 8), dtype=np.uint8),
             numpy_bits if power <= 32 else None,
         )
-        for n_bits, n_hashes, power in [(256, 8, 32), (256, 32, 16), (784, 50, 16), (1024, 100, 1), (1024, 100, 64)]
+        for n_bits, n_hashes, power in [
+            (256, 8, 32),
+            (256, 32, 16),
+            (784, 50, 16),
+            (1024, 100, 1),
+            (1024, 100, 64),
+        ]
     ]
     show("BitSampling", bits)
     dense = rng.standard_normal((20_000, 784)).astype(np.float32)

@@ -14,6 +14,7 @@ from .hadamard import hadamard_signs
 from .index_kernels import insert_ids, merge_buckets, merge_top, order_buckets, query_buckets
 from .minhash_bins import minhash_fast_similarity, minhash_one_permutation
 from .minhash_kernels import concatenate_codes, count_equal, minhash_permutations
+from .order_kernels import rank_agreements
 from .packing import absorb_steps, fix_signs, fix_steps, mix_codes, pack_signs, quantize, reduce_words
 from .products import (
     csr_products,
@@ -28,7 +29,7 @@ from .sparse_projection import hashed_signs
 from .svmlight_kernels import count_svmlight, parse_svmlight
 from .text_kernels import shingle_documents
 from .top_sketch_kernels import cells_of_buckets, merge_cells, top_of_cells
-from .winner_kernels import rank_agreements, winners_csr, winners_dense
+from .winner_kernels import winners_csr, winners_dense
 from .xxh3 import hash_fixed, hash_slices, hash_u64
 
 __all__ = [

@@ -16,7 +16,7 @@ from numba import njit
 
 from .minhash_kernels import mix64
 
-__all__ = ["rank_agreements", "winners_csr", "winners_dense"]
+__all__ = ["winners_csr", "winners_dense"]
 
 #: Dense rows whose winners are found together.
 LANES = 64
@@ -92,7 +92,7 @@ def _row_codes(features, values, n, bins, spots, own, settings, keys, work, out)
             b, spot, value = bin_of[features[j]], spot_of[features[j]], values[j]
             better = (value > best[b]) | ((value == best[b]) & (spot < spots_held[b]))
             full[n_full] = b
-            n_full += np.int64(winners[b] < 0)
+            n_full += 1 if winners[b] < 0 else 0
             winners[b] = j if better else winners[b]
             spots_held[b] = spot if better else spots_held[b]
             best[b] = value if better else best[b]
@@ -190,157 +190,63 @@ def _lane_winners(block, group, labels, best, label):  # type: ignore[no-untyped
 
 
 @njit(cache=True, nogil=True)
-def winners_dense(X, columns, places, labels, layout, settings, keys, start, stop, out):  # type: ignore[no-untyped-def]
+def _block_codes(block, places, labels, base, n_buckets, keys, empty, codes):  # type: ignore[no-untyped-def]
+    """Codes of 64 rows under some hashes; `empty` becomes NOBODY for rows with a group of zeros."""
+    best, label = np.empty(LANES, block.dtype), np.empty(LANES, np.uint32)
+    words, tile = np.empty(LANES, np.uint64), np.empty((_TILE, LANES), np.uint32)
+    for begin in range(0, keys.size, _TILE):
+        n = min(_TILE, keys.size - begin)
+        for j in range(n):
+            h = begin + j
+            words[:] = keys[h]
+            for k in range(places.shape[1]):
+                _lane_winners(block, places[h, k], labels[h, k], best, label)
+                for i in range(LANES):
+                    empty[i] = max(empty[i], label[i])
+                for i in range(LANES):
+                    words[i] = _absorb(words[i], np.uint64(label[i]), base, n_buckets)
+            for i in range(LANES):
+                tile[j, i] = _reduce(words[i], n_buckets)
+        for i in range(codes.shape[0]):
+            row = codes[i, begin : begin + n]
+            for j in range(n):
+                row[j] = tile[j, i]
+
+
+@njit(cache=True, nogil=True)
+def winners_dense(X, groups, layout, settings, keys, start, stop, out):  # type: ignore[no-untyped-def]
     """Codes of the dense rows [start, stop) to the same rows of `out`; see `winners_csr`.
 
-    columns : int64 (distinct features,), those that are in the bin of some hash.
-    places : int32 (n_hashes, power, group_size), where in `columns` the features of these bins are.
-    labels : uint32 (n_hashes, power, group_size), what a code is made of where they win.
+    groups : (hashes, columns, offsets, places, labels). The bins of the hashes from ``hashes[c]`` to
+    ``hashes[c + 1]`` have the features ``columns[offsets[c] : offsets[c + 1]]``, int64; places, int32
+    (n_hashes, power, group_size), tell where among these, and labels, uint32, what a code is made of where
+    they win.
     """
+    hashes, columns, offsets, places, labels = groups
     bins, spots, own, n_bins = layout
-    power, base, n_buckets = settings[0], settings[1], settings[2]
-    n_hashes, n_features = keys.size, X.shape[1]
-    block = np.full((columns.size, LANES), -np.inf, X.dtype)
-    best, label = np.empty(LANES, X.dtype), np.empty(LANES, np.uint32)
-    empty, words = np.empty(LANES, np.uint32), np.empty(LANES, np.uint64)
-    tile = np.empty((_TILE, LANES), np.uint32)
-    work = _work(n_bins, n_hashes, X)
+    base, n_buckets = settings[1], settings[2]
+    n_features, widest = X.shape[1], 0
+    for c in range(hashes.size - 1):
+        widest = max(widest, offsets[c + 1] - offsets[c])
+    block, empty = np.zeros((widest, LANES), X.dtype), np.empty(LANES, np.uint32)
+    work = _work(n_bins, keys.size, X)
     features, values = np.empty(n_features, np.int32), np.empty(n_features, X.dtype)
     for left in range(start, stop, LANES):
         right = min(left + LANES, stop)
-        _transpose(X, columns, left, right, block)
         empty[:] = 0
-        for begin in range(0, n_hashes, _TILE):
-            n = min(_TILE, n_hashes - begin)
-            for j in range(n):
-                h = begin + j
-                words[:] = keys[h]
-                for k in range(power):
-                    _lane_winners(block, places[h, k], labels[h, k], best, label)
-                    for i in range(LANES):
-                        empty[i] = max(empty[i], label[i])
-                    for i in range(LANES):
-                        words[i] = _absorb(words[i], np.uint64(label[i]), base, n_buckets)
-                for i in range(LANES):
-                    tile[j, i] = _reduce(words[i], n_buckets)
-            for i in range(right - left):
-                row = out[left + i, begin : begin + n]
-                for j in range(n):
-                    row[j] = tile[j, i]
+        for c in range(hashes.size - 1):
+            some = slice(hashes[c], hashes[c + 1])
+            _transpose(X, columns[offsets[c] : offsets[c + 1]], left, right, block)
+            codes = out[left:right, some]
+            _block_codes(block, places[some], labels[some], base, n_buckets, keys[some], empty, codes)
         for i in range(right - left):
             if empty[i] != NOBODY:
                 continue
             n, row = 0, X[left + i]
             for f in range(n_features):
                 features[n], values[n] = f, row[f]
-                n += np.int64(row[f] != 0)
+                n += 1 if row[f] != 0 else 0
             if n:
                 _row_codes(features, values, n, bins, spots, own, settings, keys, work, out[left + i])
             else:
                 _absent_codes(n_features, settings, keys, out[left + i])
-
-
-@njit(cache=True, nogil=True)
-def _add(tree, place):  # type: ignore[no-untyped-def]
-    """Count one more at a place of a Fenwick tree."""
-    place += 1
-    while place < tree.size:
-        tree[place] += 1
-        place += place & -place
-
-
-@njit(cache=True, nogil=True)
-def _below(tree, place):  # type: ignore[no-untyped-def]
-    """How many were counted at smaller places."""
-    total = 0
-    while place > 0:
-        total += tree[place]
-        place -= place & -place
-    return total
-
-
-@njit(cache=True, nogil=True)
-def _align(x_indices, x_ranks, y_indices, y_ranks, pairs):  # type: ignore[no-untyped-def]
-    """Ranks in x and y of the features that either has, 0 where it is absent; returns their number."""
-    a, b, n = 0, 0, 0
-    while a < x_indices.size or b < y_indices.size:
-        left = x_indices[a] if a < x_indices.size else np.int64(0x7FFFFFFFFFFFFFFF)
-        right = y_indices[b] if b < y_indices.size else np.int64(0x7FFFFFFFFFFFFFFF)
-        pairs[n, 0], pairs[n, 1] = 0, 0
-        if left <= right:
-            pairs[n, 0] = x_ranks[a]
-            a += 1
-        if right <= left:
-            pairs[n, 1] = y_ranks[b]
-            b += 1
-        n += 1
-    return n
-
-
-@njit(cache=True, nogil=True)
-def _agreement(pairs, n, absent, shares, starts, order, tree):  # type: ignore[no-untyped-def]
-    """Probability that a random group, in random order, has its winner at one feature in both rows.
-
-    A feature wins if the others are not above it in either row, and those tied with it in one come later.
-    Of groups with `weak` features not above it and `strict` below it in both, besides `absent` ones,
-    this is ``(C(weak + 1, K) - C(strict, K)) / (weak - strict + 1)``, over C(d, K) in all: sum over the
-    number t of ties ``C(strict, K - 1 - t) C(weak - strict, t) / (t + 1)``. Both numbers come from a sweep
-    in the order of the ranks in x over a tree of the ranks in y.
-    """
-    starts[:] = 0
-    for i in range(n):
-        starts[pairs[i, 0] + 1] += 1
-    for r in range(1, starts.size):
-        starts[r] += starts[r - 1]
-    for i in range(n):
-        r = pairs[i, 0]
-        order[starts[r]] = i
-        starts[r] += 1  # ends as the place behind the rank
-    tree[:] = 0
-    total, i = 0.0, 0
-    while i < n:
-        rank = pairs[order[i], 0]
-        last = starts[rank]
-        # Strictly below in both, and then, with the ties in x counted, not above in either.
-        for j in range(i, last):
-            y = pairs[order[j], 1]
-            if rank > 0 and y > 0:
-                order[n + j] = _below(tree, y)
-        for j in range(i, last):
-            _add(tree, pairs[order[j], 1])
-        for j in range(i, last):
-            y = pairs[order[j], 1]
-            if rank > 0 and y > 0:
-                strict, weak = absent + order[n + j], absent + _below(tree, y + 1) - 1
-                total += (shares[weak + 1] - shares[strict]) / (weak - strict + 1)
-        i = last
-    return total
-
-
-@njit(cache=True, nogil=True)
-def rank_agreements(x, y, shares, start, stop, agreements, unions):  # type: ignore[no-untyped-def]
-    """Agreement of each pair of a row of x, from `start` to `stop`, and a row of y.
-
-    x, y : (indptr, indices, ranks), int64; the ranks of a row's entries, from 1, equal for equal ones.
-    shares : float64 (n_features + 1,), ``C(n, group_size) / C(n_features, group_size)``.
-    agreements, unions : float64 and int64 (rows of x, rows of y); see `_agreement`, and the number of
-    features that either row has.
-    """
-    x_indptr, x_indices, x_ranks = x
-    y_indptr, y_indices, y_ranks = y
-    longest_x, longest_y = 0, 0
-    for i in range(start, stop):
-        longest_x = max(longest_x, x_indptr[i + 1] - x_indptr[i])
-    for j in range(y_indptr.size - 1):
-        longest_y = max(longest_y, y_indptr[j + 1] - y_indptr[j])
-    pairs = np.empty((longest_x + longest_y, 2), np.int64)
-    starts, tree = np.empty(longest_x + 2, np.int64), np.empty(longest_y + 2, np.int64)
-    order = np.empty(2 * (longest_x + longest_y), np.int64)
-    for i in range(start, stop):
-        a = slice(x_indptr[i], x_indptr[i + 1])
-        for j in range(y_indptr.size - 1):
-            b = slice(y_indptr[j], y_indptr[j + 1])
-            n = _align(x_indices[a], x_ranks[a], y_indices[b], y_ranks[b], pairs)
-            absent = shares.size - 1 - n
-            agreements[i, j] = _agreement(pairs, n, absent, shares, starts, order, tree)
-            unions[i, j] = n

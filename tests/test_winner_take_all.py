@@ -44,7 +44,7 @@ def expected_codes(family: WinnerTakeAll, rows: np.ndarray) -> list[list[int]]:
 def test_codes_are_those_of_the_winners(data: st.DataObject) -> None:
     d = data.draw(st.integers(2, 40))
     shape = data.draw(st.integers(0, 5)), d
-    X: np.ndarray = data.draw(hnp.arrays(np.float32, shape, elements=numbers, fill=st.just(0.0)))
+    X = data.draw(hnp.arrays(np.float32, shape, elements=numbers, fill=st.just(0.0)))
     family = WinnerTakeAll(
         d,
         data.draw(st.integers(1, 30)),
@@ -81,6 +81,24 @@ def test_long_concatenations_are_mixed() -> None:
     assert family.hash(X).tolist() == expected_codes(family, X)
     assert WinnerTakeAll(20, 5, group_size=3, power=20).n_buckets == 3**20
     assert WinnerTakeAll(20, 5, group_size=2, power=32).chance_collision == 0.0
+
+
+@pytest.mark.parametrize("n_buckets", [None, 2**30])
+def test_wide_rows_are_transposed_in_parts(n_buckets: int | None) -> None:
+    """Rows without zeros, with some, and of nothing else; with groups of more features than a part has."""
+    rng = np.random.default_rng(3)
+    X = rng.standard_normal((70, 5001))
+    X[1] *= rng.random(5001) < 0.03
+    X[2] = 0
+    for n_hashes, group_size, power in ((300, 30, 1), (7, 700, 2), (3, 5000, 1)):
+        family = WinnerTakeAll(5001, n_hashes, group_size=group_size, power=power, n_buckets=n_buckets)
+        hashes, columns = family._dense_groups[:2]
+        assert hashes.size > 2
+        assert columns.size > 5001
+        codes = family.hash(X)
+        np.testing.assert_array_equal(family.hash(scipy.sparse.csr_array(X)), codes)
+        if group_size < 5000:
+            assert codes[:4].tolist() == expected_codes(family, X[:4])
 
 
 def test_codes_do_not_depend_on_how_rows_come() -> None:
@@ -124,7 +142,7 @@ def test_codes_do_not_depend_on_how_rows_come() -> None:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int64, bool, np.float16])
 def test_other_dtypes_have_the_codes_of_their_values(dtype: type) -> None:
-    X = np.random.default_rng(2).integers(0, 3, (50, 21)).astype(dtype)
+    X: np.ndarray = np.random.default_rng(2).integers(0, 3, (50, 21)).astype(dtype)
     family = WinnerTakeAll(21, 20, group_size=5)
     np.testing.assert_array_equal(family.hash(X), family.hash(X.astype(np.float64)))
     np.testing.assert_array_equal(family.hash(scipy.sparse.csr_array(X.astype(np.float64))), family.hash(X))

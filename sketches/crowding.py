@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
 
 from ..lsh.family import HashFamily
 from ..lsh.minhash import MinHash
@@ -15,7 +16,17 @@ from ..lsh.pstable import PStable
 from ..lsh.srp import SignedRandomProjection
 from ..lsh.validation import check_dense, check_sets
 
-__all__ = ["METRICS", "MOST_POWER", "Crowd", "Metric", "crowd_at", "crowd_of", "near_powers", "some_rows"]
+__all__ = [
+    "METRICS",
+    "MOST_POWER",
+    "Crowd",
+    "Metric",
+    "crowd_at",
+    "crowd_of",
+    "near_powers",
+    "shared",
+    "some_rows",
+]
 
 MOST_POWER = 32
 #: Rows of the sample that are hashed, to so many tables; fewer for wide rows, to bound the parameters.
@@ -23,6 +34,8 @@ _SAMPLE_ROWS, _SAMPLE_TABLES, _SAMPLE_VALUES = 2048, 32, 1 << 26
 #: By whether the code is its bits: the sample's codes are elementary ones.
 _SAMPLE_BUCKETS = {True: 2, False: 2**32}
 _LEAST_TRIPLES, _FEWEST_ROWS = 300, 16
+#: Distances, and states of a hash function, that means are taken over.
+_FAR, _STATES = 256, 1024
 
 
 class Metric(NamedTuple):
@@ -35,6 +48,10 @@ class Metric(NamedTuple):
     widths: tuple[float, ...]
     #: Nanoseconds of an elementary hash: a constant, and for each feature.
     ns_value: tuple[float, float]
+    #: given(width, far): probability that a row at `far` of another meets it, shape (states, far), in so
+    #: many equally likely states of the hash function as that other row sees it; their mean is the
+    #: collision probability. Rows differ in many features, and are independent of each other.
+    given: Callable[[float, NDArray[np.float64]], NDArray[np.float64]]
     #: Whether 2**power buckets are the codes themselves, with no chance collisions.
     code_is_bits: bool = False
 
@@ -57,12 +74,44 @@ def _sets(n_features: Any, n_hashes: int, power: int, width: Any, n_buckets: int
     return MinHash(n_hashes, power=power, n_buckets=n_buckets, **size)
 
 
+def _states(n: int) -> NDArray[np.float64]:
+    """Quantiles, in a column."""
+    return ((np.arange(n) + 0.5) / n)[:, None]
+
+
+def _given_margin(width: float, far: NDArray[np.float64]) -> Any:
+    # A row's product with the vector is |z|; that of a row at an angle is |z| cos + N(0, 1) sin.
+    with np.errstate(divide="ignore"):
+        return ndtr(ndtri(0.5 + _states(_STATES) / 2) / np.tan(far))
+
+
+def _given_place(p: int) -> Callable[[float, NDArray[np.float64]], Any]:
+    def given(width: float, far: NDArray[np.float64]) -> Any:
+        # A row lies at a uniform place of its step, another a normal one away: for p = 2 of scale `far`;
+        # for p = 1 of scale far / |z|, z normal and the vector's own (its few largest entries decide it).
+        side = math.isqrt(_STATES)
+        z = np.repeat(ndtri(0.5 + _states(side) / 2), side, axis=0) if p == 1 else 1.0
+        place = np.tile(_states(side), (side, 1)) if p == 1 else _states(_STATES)
+        with np.errstate(divide="ignore"):
+            steps = z * width / far
+        return ndtr((1 - place) * steps) - ndtr(-place * steps)
+
+    return given
+
+
+def _given_least(width: float, far: NDArray[np.float64]) -> Any:
+    # The least of n hashed tokens is an exponential x / n. A set of as many meets it if it has that token
+    # (a share s of them are common) and no lesser among its others, (1 - s) n.
+    common = 2 * (1 - far) / (2 - far)
+    return common * np.exp(np.log1p(-_states(_STATES)) * (1 - common))
+
+
 _WIDTHS = tuple(2.0 ** (j / 2) for j in range(-2, 11))
 METRICS = {
-    "angle": Metric(_angle, math.pi, (0.0,), (0.5, 0.01), code_is_bits=True),
-    "euclidean": Metric(_steps(2), math.inf, _WIDTHS, (0.5, 0.015)),
-    "cityblock": Metric(_steps(1), math.inf, _WIDTHS, (0.5, 0.015)),
-    "jaccard": Metric(_sets, 1.0, (0.0,), (0.5, 0.05)),
+    "angle": Metric(_angle, math.pi, (0.0,), (0.5, 0.01), _given_margin, code_is_bits=True),
+    "euclidean": Metric(_steps(2), math.inf, _WIDTHS, (0.5, 0.015), _given_place(2)),
+    "cityblock": Metric(_steps(1), math.inf, _WIDTHS, (0.5, 0.015), _given_place(1)),
+    "jaccard": Metric(_sets, 1.0, (0.0,), (0.5, 0.05), _given_least),
 }
 
 
@@ -82,10 +131,24 @@ def near_powers(about: Metric, widths: NDArray[np.float64], near: float) -> NDAr
 
 
 def crowd_at(about: Metric, widths: NDArray[np.float64], far: NDArray[np.float64]) -> Crowd:
-    families = [about.make(1, 1, 1, width, 2) for width in widths.tolist()]
-    one = np.stack([family.collision_probability(far) for family in families])
-    mass = np.stack([(one**power).mean(axis=1) for power in range(1, MOST_POWER + 1)])
-    return Crowd(mass, np.zeros_like(mass))
+    """Of rows at the distances `far` of each other, and beyond that independent."""
+    far = np.sort(far)
+    if far.size > _FAR:
+        far = far[np.linspace(0, far.size - 1, _FAR).astype(np.int64)]
+    powers = range(1, MOST_POWER + 1)
+    mass = np.empty((MOST_POWER, widths.size))
+    spread = np.zeros_like(mass)
+    for j, width in enumerate(widths.tolist()):
+        one = about.make(1, 1, 1, width, 2).collision_probability(far)
+        given = about.given(width, far)
+        # Two rows at far[a] and far[b] meet a row under one hash function.
+        both, meet = given.T @ given / _STATES, given.mean(axis=0)
+        for i, power in enumerate(powers):
+            mass[i, j] = (one**power).mean()
+            if mass[i, j] > 1e-100:  # else nothing is there to vary
+                vary = float((both**power).mean() / (meet**power).mean() ** 2)
+                spread[i, j] = math.log(max(1.0, vary))
+    return Crowd(mass, spread)
 
 
 def crowd_of(about: Metric, widths: NDArray[np.float64], sample: Any) -> Crowd:
@@ -96,11 +159,11 @@ def crowd_of(about: Metric, widths: NDArray[np.float64], sample: Any) -> Crowd:
     spread = np.empty_like(mass)
     for j, width in enumerate(widths.tolist()):
         family = about.make(n_features, n_tables * MOST_POWER, 1, width, _SAMPLE_BUCKETS[about.code_is_bits])
-        mass[:, j], spread[:, j] = _shared(family.hash(sample), n_tables)
+        mass[:, j], spread[:, j] = shared(family.hash(sample), n_tables)
     return Crowd(mass, spread)
 
 
-def _shared(codes: NDArray[np.uint32], n_tables: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def shared(codes: NDArray[np.uint32], n_tables: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean share of rows in a row's bucket and its log-variance, for 1, 2, ... concatenated codes.
 
     Pairs and triples of rows that share a bucket estimate the share's first two moments without bias,

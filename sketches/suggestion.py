@@ -55,6 +55,8 @@ class Suggestion:
     overflow: float
     #: Bytes of the index: L W (4 B + 4), with ids that need 64 bits L W (8 B + 4).
     nbytes: int
+    #: Expected time of a query by the model below; a relative measure, of one core.
+    nanoseconds: float
     #: What was told of the rows: their number, and their features.
     n_rows: int
     n_features: int | None
@@ -159,11 +161,12 @@ def suggest(
 
         lost = P(M >= B) - B / lambda P(M >= B + 1) .
 
-    With `far`, lambda = n_rows E q(far). With `sample`, lambda varies over rows and hash functions, for
-    rows crowd: it is taken as log-normal, being n_rows times a product of p factors, with the two
-    moments that pairs and triples of rows in one bucket have in tables over the sample (rows that no
-    pair of the sample tells of are taken to be as many as 3 pairs). B is the least capacity with lost at
-    most 1 %, and L then the least number of tables for the recall. A query costs
+    Lambda, n_rows times the share of rows that a bucket attracts, varies over hash functions and rows:
+    it is taken as log-normal, for it is a product of p factors. With `far` its mean is n_rows E q(far)
+    and its second moment that of rows which differ in many features and are independent but for that.
+    With `sample` both moments are those that pairs and triples of rows in one bucket have in tables over
+    the sample (no fewer pairs than 3, for a sample without any does not rule those out). B is the least
+    capacity with lost at most 1 %, and L then the least number of tables for the recall. A query costs
 
         L (p c_value + c_bucket + lambda c_id)
 
@@ -173,9 +176,9 @@ def suggest(
     as n_rows**rho; Datar, Immorlica, Indyk and Mirrokni 2004, section 4), is the limit of that for
     many rows.
 
-    With `far` alone buckets of clustered rows get fuller than is foreseen, and lose more than 1 %;
-    `LSHIndex.overflow` tells. Recall is that of candidates: ``query(X, k)`` returns the k most frequent.
-    Where `candidates` comes near `n_rows`, comparing a query with all rows costs less than an index.
+    With `far` alone buckets of clustered rows, or of few features, get fuller than is foreseen, and lose
+    more than 1 %; `LSHIndex.overflow` tells. Recall is that of candidates: ``query(X, k)`` returns the k
+    most frequent. Where `candidates` comes near `n_rows`, comparing with all rows costs less.
 
     Which bands and rows best tell pairs above a similarity from pairs below it, with no query and no
     memory in it, is another question: see `mergesketch.distributed.band_parameters`.
@@ -242,26 +245,26 @@ def _check_far(far: Any, largest: float) -> NDArray[np.float64]:
     return values.astype(np.float64).reshape(-1)
 
 
-def _lost(load: NDArray[np.float64], capacity: NDArray[Any]) -> NDArray[np.float64]:
+def expected_lost(load: NDArray[np.float64], capacity: NDArray[Any]) -> NDArray[np.float64]:
     """E max(0, M + 1 - B) / (M + 1), M Poisson of mean `load`."""
     load = np.maximum(load, 1e-12)
     return np.asarray(gammainc(capacity, load) - capacity / load * gammainc(capacity + 1, load))
 
 
-def _held(load: NDArray[np.float64], capacity: NDArray[Any]) -> NDArray[np.float64]:
+def expected_held(load: NDArray[np.float64], capacity: NDArray[Any]) -> NDArray[np.float64]:
     """E min(M, B), M Poisson of mean `load`."""
     load = np.maximum(load, 1e-12)
     few = 1.0 - gammainc(capacity - 1, load)
     return np.asarray(load * few + capacity * gammainc(capacity, load))
 
 
-def _least_capacity(load: NDArray[np.float64]) -> NDArray[np.int64]:
+def least_capacity(load: NDArray[np.float64]) -> NDArray[np.int64]:
     """The least capacity that loses at most 1 % of ids, over the nodes on the last axis; by bisection."""
     low = np.zeros(load.shape[:-1], dtype=np.int64)  # loses more
     high = np.full(load.shape[:-1], 2 * _LARGEST_CAPACITY, dtype=np.int64)  # loses less, or is too large
     while bool((high - low > 1).any()):
         middle = np.maximum((low + high) // 2, 1)
-        enough = _lost(load, middle[..., None]) @ _WEIGHTS <= _OVERFLOW
+        enough = expected_lost(load, middle[..., None]) @ _WEIGHTS <= _OVERFLOW
         low, high = np.where(enough, low, middle), np.where(enough, middle, high)
     return high
 
@@ -296,9 +299,9 @@ class _Grid:
             np.sqrt(crowd.spread)[..., None] * _NODES - crowd.spread[..., None] / 2
         )
         load = n_rows * (share[:, :, None] * (1 - chance[..., None]) + chance[..., None])
-        self.capacity = _least_capacity(load)
-        self.lost = _lost(load, self.capacity[..., None]) @ _WEIGHTS
-        self.met = _held(load, self.capacity[..., None]) @ _WEIGHTS
+        self.capacity = least_capacity(load)
+        self.lost = expected_lost(load, self.capacity[..., None]) @ _WEIGHTS
+        self.met = expected_held(load, self.capacity[..., None]) @ _WEIGHTS
         slot = 8 if _wide_ids(n_rows) else 4
         self.table_bytes = self.n_buckets * (slot * self.capacity + 4)
         constant, each = about.ns_value
@@ -344,6 +347,7 @@ class _Grid:
             candidates=float(tables[at] * self.met[at]),
             overflow=float(self.lost[at]),
             nbytes=int(nbytes[at]),
+            nanoseconds=float(tables[at] * self.ns_table[at]),
             n_rows=self.n_rows,
             n_features=n_features,
         )

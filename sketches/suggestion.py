@@ -328,9 +328,10 @@ class _Grid:
         if memory is not None and not (possible & (nbytes <= memory)).any():
             fitting = np.minimum(memory // self.table_bytes, most)
             reached = float(self.recall(fitting)[self.possible].max(initial=0.0))
+            enough = f"that is enough for a recall of {reached:.3g}" if reached else "no table fits into that"
             raise ValueError(
                 f"memory must be at least {nbytes[possible].min()} bytes for a recall of {recall:g}, got "
-                f"{memory}; that is enough for a recall of {reached:.3g}"
+                f"{memory}: {enough}"
             )
         cost = tables * self.ns_table + nbytes / self.n_rows * _NS_BYTE_A_ROW
         fits = possible if memory is None else possible & (nbytes <= memory)

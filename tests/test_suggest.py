@@ -208,7 +208,7 @@ def planned(**keywords: Any) -> Suggestion | ValueError:
         return error
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(keywords=arguments, megabytes=st.integers(1, 10_000))
 def test_more_memory_never_predicts_less(keywords: dict, megabytes: int) -> None:
     """Neither is an impossible plan made of a possible one, nor a dearer one of a cheaper."""
@@ -243,6 +243,11 @@ def test_what_is_said_to_suffice_does(metric: str) -> None:
     assert suggest(metric, recall=0.99 * reached, memory=4_500_000, **keywords).nbytes <= 4_500_000
     with pytest.raises(ValueError, match="memory must be"):
         suggest(metric, recall=min(0.9, 1.01 * reached), memory=4_500_000, **keywords)
+
+
+def test_memory_for_no_table_is_told_of() -> None:
+    with pytest.raises(ValueError, match="memory must be at least .* got 1000: no table fits into that"):
+        suggest("angle", n_rows=10**6, near=0.3, far=1.5, memory=1000)
 
 
 def test_a_recall_out_of_reach_is_told_of() -> None:

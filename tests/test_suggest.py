@@ -246,7 +246,7 @@ def test_what_is_said_to_suffice_does(metric: str) -> None:
 
 
 def test_memory_for_no_table_is_told_of() -> None:
-    with pytest.raises(ValueError, match="memory must be at least .* got 1000: no table fits into that"):
+    with pytest.raises(ValueError, match=r"memory must be at least .* got 1000: no table fits into that"):
         suggest("angle", n_rows=10**6, near=0.3, far=1.5, memory=1000)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,9 @@ from scipy.special import ndtr, ndtri
 
 from ..lsh.family import HashFamily
 from ..lsh.minhash import MinHash
+from ..lsh.probing_theory import probed_odds
 from ..lsh.pstable import PStable
+from ..lsh.random import uniform
 from ..lsh.srp import SignedRandomProjection
 from ..lsh.validation import check_dense, check_sets
 
@@ -36,6 +39,8 @@ _SAMPLE_BUCKETS = {True: 2, False: 2**32}
 _LEAST_TRIPLES, _FEWEST_ROWS = 300, 16
 #: Distances, and states of a hash function, that means are taken over.
 _FAR, _STATES = 256, 1024
+#: States of a query that the success of probing is averaged over: at most, at least, and buckets in all.
+_PROBED_STATES, _FEWEST_STATES, _PROBED_BUCKETS = 1024, 128, 1 << 14
 
 
 class Metric(NamedTuple):
@@ -52,6 +57,11 @@ class Metric(NamedTuple):
     #: many equally likely states of the hash function as that other row sees it; their mean is the
     #: collision probability. Rows differ in many features, and are independent of each other.
     given: Callable[[float, NDArray[np.float64]], NDArray[np.float64]]
+    #: probed(width, near, states): for independent states of a value, shape (states, powers): the
+    #: probability that the value of a row at `near` is the same, and, for each change that probing tries,
+    #: what it is ordered by and its odds against no change, shape (states, powers, changes). None for
+    #: families without multi-probe querying.
+    probed: Callable[[float, float, NDArray[np.float64]], tuple[Any, Any, Any]] | None = None
     #: Whether 2**power buckets are the codes themselves, with no chance collisions.
     code_is_bits: bool = False
 
@@ -106,11 +116,30 @@ def _given_least(width: float, far: NDArray[np.float64]) -> Any:
     return common * np.exp(np.log1p(-_states(_STATES)) * (1 - common))
 
 
+def _probed_signs(width: float, near: float, states: NDArray[np.float64]) -> tuple[Any, Any, Any]:
+    z = ndtri(0.5 + states / 2)
+    flip = np.minimum(ndtr(-z / np.tan(near)), 1 - 1e-12)
+    return 1 - flip, (z * z)[..., None], (flip / (1 - flip))[..., None]
+
+
+def _probed_steps(p: int) -> Callable[[float, float, NDArray[np.float64]], tuple[Any, Any, Any]]:
+    def below(x: NDArray[np.float64]) -> Any:
+        return ndtr(x) if p == 2 else 0.5 + np.arctan(x) / math.pi
+
+    def probed(width: float, near: float, states: NDArray[np.float64]) -> tuple[Any, Any, Any]:
+        borders = [below((edge - states) * width / near) for edge in (-1, 0, 1, 2)]
+        down, stay, up = (right - left for left, right in pairwise(borders))
+        odds = np.stack([down, up], axis=2) / np.maximum(stay, 1e-300)[..., None]
+        return stay, np.stack([states**2, (1 - states) ** 2], axis=2), odds
+
+    return probed
+
+
 _WIDTHS = tuple(2.0 ** (j / 2) for j in range(-2, 11))
 METRICS = {
-    "angle": Metric(_angle, math.pi, (0.0,), (0.5, 0.01), _given_margin, code_is_bits=True),
-    "euclidean": Metric(_steps(2), math.inf, _WIDTHS, (0.5, 0.015), _given_place(2)),
-    "cityblock": Metric(_steps(1), math.inf, _WIDTHS, (0.5, 0.015), _given_place(1)),
+    "angle": Metric(_angle, math.pi, (0.0,), (0.5, 0.01), _given_margin, _probed_signs, code_is_bits=True),
+    "euclidean": Metric(_steps(2), math.inf, _WIDTHS, (0.5, 0.015), _given_place(2), _probed_steps(2)),
+    "cityblock": Metric(_steps(1), math.inf, _WIDTHS, (0.5, 0.015), _given_place(1), _probed_steps(1)),
     "jaccard": Metric(_sets, 1.0, (0.0,), (0.5, 0.05), _given_least),
 }
 
@@ -124,10 +153,28 @@ class Crowd(NamedTuple):
     spread: NDArray[np.float64]
 
 
-def near_powers(about: Metric, widths: NDArray[np.float64], near: float) -> NDArray[np.float64]:
+def near_powers(
+    about: Metric, widths: NDArray[np.float64], near: float, n_probes: int
+) -> NDArray[np.float64]:
+    """Probability that a row at `near` lies in a probed bucket, shape (powers, widths)."""
     families = [about.make(1, 1, 1, width, 2) for width in widths.tolist()]
     one = np.array([float(family.collision_probability(near)) for family in families])
-    return one ** np.arange(1, MOST_POWER + 1)[:, None]
+    powers = np.arange(1, MOST_POWER + 1)
+    own = one ** powers[:, None]
+    if n_probes == 1 or near == 0.0:
+        return own
+    assert about.probed is not None
+    n_states = min(_PROBED_STATES, max(_FEWEST_STATES, _PROBED_BUCKETS // n_probes))
+    states = uniform(0, "states of probed values", n_states * MOST_POWER).reshape(-1, MOST_POWER)
+    gain, odds_sum = np.ones_like(own), np.empty(n_states)
+    for j, width in enumerate(widths.tolist()):
+        stay, scores, odds = about.probed(width, near, states)
+        for i, power in enumerate(powers.tolist()):
+            probed_odds(scores, odds, power, n_probes, odds_sum)
+            # As a ratio to the known probability of the query's own bucket, which takes off most noise.
+            weights = stay[:, :power].prod(axis=1)
+            gain[i, j] = (weights * odds_sum).sum() / max(float(weights.sum()), 1e-300)
+    return np.asarray(np.minimum(own * gain, 1.0))
 
 
 def crowd_at(about: Metric, widths: NDArray[np.float64], far: NDArray[np.float64]) -> Crowd:

@@ -92,6 +92,26 @@ def test_recall_and_candidates_are_as_predicted(metric: str, memory: int | None)
     assert abs(met.mean() - plan.candidates) < allowed
 
 
+@pytest.mark.parametrize("metric", ["angle", "euclidean", "cityblock"])
+@pytest.mark.parametrize("n_probes", [3, 20])
+def test_probed_buckets_hold_the_row_as_often_as_predicted(metric: str, n_probes: int) -> None:
+    """Per table, over seeds of data and family; the prediction is itself a mean over few states."""
+    rows_at, near, far = SCENES[metric]
+    plan = suggest(metric, n_rows=10**5, near=near, far=far, n_probes=n_probes, n_features=WIDTH)
+    alone = suggest(metric, n_rows=10**5, near=near, far=far, n_features=WIDTH)
+    assert plan.n_probes == n_probes
+    assert plan.n_hashes < alone.n_hashes
+    predicted = -math.expm1(math.log1p(-plan.recall) / plan.n_hashes) / (1 - plan.overflow)
+    shares = np.empty(SEEDS)
+    for seed in range(SEEDS):
+        query, rows = rows_at(np.random.default_rng(seed), np.full(40, near))
+        family = plan.family(seed=seed)
+        probes = family.probe(query, n_probes)
+        shares[seed] = (family.hash(rows)[:, :, None] == probes).any(axis=2).mean()
+    allowed = 6 * shares.std(ddof=1) / math.sqrt(SEEDS) + 0.02 * predicted
+    assert abs(shares.mean() - predicted) < allowed
+
+
 def neighbours(metric: str, rng: np.random.Generator, X: np.ndarray, near: float) -> np.ndarray:
     """A row at that distance of each row of X."""
     step = rng.standard_normal(X.shape)
@@ -341,6 +361,8 @@ GOOD: dict[str, Any] = {"metric": "angle", "n_rows": 100, "near": 0.3, "far": 1.
         ({"recall": "0.9"}, TypeError, "recall must be a number"),
         ({"memory": 0}, ValueError, "memory must be an integer of at least 1, got 0"),
         ({"memory": 1e9}, TypeError, "memory must be an integer"),
+        ({"n_probes": 0}, ValueError, "n_probes must be an integer from 1 to 256, got 0"),
+        ({"metric": "jaccard", "far": 0.9, "n_probes": 2}, ValueError, "n_probes must be 1 for 'jaccard'"),
         ({"n_features": 0}, ValueError, "n_features must be an integer of at least 1"),
     ],
 )

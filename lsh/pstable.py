@@ -159,7 +159,7 @@ class PStable(ProjectionFamily):
         with np.errstate(divide="ignore", over="ignore"):
             s = self.width / distance
         far = s < 1e-4  # where the closed forms cancel; their series begins so
-        safe = np.where(far | np.isinf(s), 1.0, s)
+        safe = np.where(far | np.isinf(s), 1.0, np.minimum(s, 1e100))  # whose square is finite
         if self.p == 2:
             near = (
                 1.0 - 2.0 * ndtr(-safe) + 2.0 / (math.sqrt(2.0 * math.pi) * safe) * np.expm1(-(safe**2) / 2.0)

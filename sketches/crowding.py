@@ -29,6 +29,7 @@ __all__ = [
     "near_powers",
     "shared",
     "some_rows",
+    "typical_distance",
 ]
 
 MOST_POWER = 32
@@ -160,7 +161,7 @@ def near_powers(
     families = [about.make(1, 1, 1, width, 2) for width in widths.tolist()]
     one = np.array([float(family.collision_probability(near)) for family in families])
     powers = np.arange(1, MOST_POWER + 1)
-    own = one ** powers[:, None]
+    own: NDArray[np.float64] = one ** powers[:, None].astype(np.float64)
     if n_probes == 1 or near == 0.0:
         return own
     assert about.probed is not None
@@ -192,9 +193,9 @@ def crowd_at(about: Metric, widths: NDArray[np.float64], far: NDArray[np.float64
         both, meet = given.T @ given / _STATES, given.mean(axis=0)
         for i, power in enumerate(powers):
             mass[i, j] = (one**power).mean()
-            if mass[i, j] > 1e-100:  # else nothing is there to vary
-                vary = float((both**power).mean() / (meet**power).mean() ** 2)
-                spread[i, j] = math.log(max(1.0, vary))
+            mean = float((meet**power).mean())
+            if mean > 1e-100:  # else nothing is there to vary
+                spread[i, j] = math.log(max(1.0, float((both**power).mean()) / mean**2))
     return Crowd(mass, spread)
 
 
@@ -208,6 +209,16 @@ def crowd_of(about: Metric, widths: NDArray[np.float64], sample: Any) -> Crowd:
         family = about.make(n_features, n_tables * MOST_POWER, 1, width, _SAMPLE_BUCKETS[about.code_is_bits])
         mass[:, j], spread[:, j] = shared(family.hash(sample), n_tables)
     return Crowd(mass, spread)
+
+
+def typical_distance(metric: str, rows: Any) -> float:
+    """Median distance of sampled rows that follow each other, for p-stable families; else 1."""
+    if metric not in ("euclidean", "cityblock"):
+        return 1.0
+    steps = np.abs(rows[1:] - rows[:-1])
+    lengths = (steps * steps).sum(axis=1) if metric == "euclidean" else steps.sum(axis=1)
+    median = float(np.median(np.asarray(lengths)))
+    return math.sqrt(median) if metric == "euclidean" else median
 
 
 def shared(codes: NDArray[np.uint32], n_tables: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

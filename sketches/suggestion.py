@@ -12,7 +12,17 @@ from scipy.special import gammainc
 
 from ..lsh.family import HashFamily
 from ..lsh.validation import check_choice, check_int, check_real
-from .crowding import METRICS, MOST_POWER, Crowd, Metric, crowd_at, crowd_of, near_powers, some_rows
+from .crowding import (
+    METRICS,
+    MOST_POWER,
+    Crowd,
+    Metric,
+    crowd_at,
+    crowd_of,
+    near_powers,
+    some_rows,
+    typical_distance,
+)
 from .index import LSHIndex
 
 __all__ = ["Suggestion", "suggest"]
@@ -30,6 +40,8 @@ _MOST_VALUES = 1 << 16
 _NODES, _WEIGHTS = (array.astype(np.float64) for array in np.polynomial.hermite_e.hermegauss(16))
 _WEIGHTS /= _WEIGHTS.sum()
 _DEFAULT_FEATURES = 100
+#: Of typical distances: narrower widths are not tried.
+_NARROW = 0.02
 
 
 @dataclass(frozen=True)
@@ -232,12 +244,17 @@ def suggest(
         sample = some_rows(metric, sample)
         if metric != "jaccard":
             n_features = int(sample.shape[1])
-    widths = np.array(about.widths) * (near or 1.0)
-    k_near = near_powers(about, widths, near, n_probes)
     if sample is None:
         distances = _check_far(far, about.largest)
-        if np.median(distances) <= near:
-            raise ValueError(f"near must be less than far, typically {np.median(distances):g}, got {near:g}")
+        typical = float(np.median(distances))
+        if typical <= near:
+            raise ValueError(f"near must be less than far, typically {typical:g}, got {near:g}")
+    else:
+        typical = typical_distance(metric, sample)
+    # Steps that are narrow beside all distances tell nothing apart, however near `near` is.
+    widths = np.array(about.widths) * (max(near, _NARROW * typical) or 1.0)
+    k_near = near_powers(about, widths, near, n_probes)
+    if sample is None:
         crowd = crowd_at(about, widths, distances)
     else:
         crowd = crowd_of(about, widths, sample)

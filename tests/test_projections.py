@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import naive
 import numpy as np
@@ -200,6 +201,10 @@ def test_p_stable_probability_is_its_integral(p: int) -> None:
     assert math.isclose(near, far, rel_tol=1e-6)
     assert family.collision_probability(0.0) == 1.0
     assert family.collision_probability(np.inf) == 0.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tiny = family.collision_probability([1e-300, 1e-160, 1e-100])
+    np.testing.assert_allclose(tiny, 1.0)
 
 
 def test_kernels() -> None:

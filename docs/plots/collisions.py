@@ -10,7 +10,7 @@ import argparse
 import math
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 
@@ -111,7 +111,7 @@ def main() -> None:
         "xtick.color",
         "ytick.color",
     )
-    style = dict.fromkeys(colours, GREY)
+    style: dict[Any, Any] = dict.fromkeys(colours, GREY)
     # A fixed salt and no date, so that the same picture is the same file.
     with mpl.rc_context({**style, "svg.hashsalt": "collisions", "svg.fonttype": "none", "font.size": 8}):
         rows = -(-len(PANELS) // COLUMNS)

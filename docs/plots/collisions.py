@@ -1,7 +1,7 @@
 """Draws docs/images/collisions.svg: collision probabilities of hash families, theory beside measured.
 
 Run as ``python docs/plots/collisions.py``; needs matplotlib (the `docs` extra) and the tests' folder,
-whose registry makes the families and pairs of rows at given distances. A panel is one line of `PANELS`.
+whose registry makes the families and pairs of rows at given distances: each of its entries is a panel.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ UNITS = {
 
 
 class Panel(NamedTuple):
-    """A family of the registry and the distances to measure at."""
+    """An entry of the registry and the distances to measure at."""
 
     entry: str
     distances: NDArray[np.float64]
@@ -50,16 +50,26 @@ class Panel(NamedTuple):
 
 ANGLES = np.linspace(0.0, math.pi, 13)
 SHARES = np.linspace(0.0, 1.0, 13)
-PANELS = [
-    Panel("SignedRandomProjection, gaussian", ANGLES),
-    Panel("SignedRandomProjection, hadamard", ANGLES),
-    Panel("SignedRandomProjection, sparse", ANGLES),
-    Panel("PStable, 2", 8.0 * SHARES**2),
-    Panel("PStable, 1", 30.0 * SHARES**2),
-    Panel("MinHash", SHARES),
-    Panel("MinHash, one permutation", SHARES),
-    Panel("MinHash, fast similarity", SHARES),
-]
+#: More distances than the registry has; entries that are not here are measured at those.
+GRIDS = {
+    "SignedRandomProjection, gaussian": ANGLES,
+    "SignedRandomProjection, hadamard": ANGLES,
+    "SignedRandomProjection, sparse": ANGLES,
+    "PStable, 2": 8.0 * SHARES**2,
+    "PStable, 1": 30.0 * SHARES**2,
+    "MinHash": SHARES,
+    "MinHash, one permutation": SHARES,
+    "MinHash, fast similarity": SHARES,
+}
+
+
+def panels() -> list[Panel]:
+    """A panel for each entry of the registry, but for the toy and for what only reduces codes further."""
+    return [
+        Panel(name, np.asarray(GRIDS.get(name, family.distances), dtype=np.float64))
+        for name, family in FAMILIES.items()
+        if name != "ToyFamily" and not name.endswith(", rehashed")
+    ]
 
 
 def measured(panel: Panel) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -114,14 +124,15 @@ def main() -> None:
     style: dict[Any, Any] = dict.fromkeys(colours, GREY)
     # A fixed salt and no date, so that the same picture is the same file.
     with mpl.rc_context({**style, "svg.hashsalt": "collisions", "svg.fonttype": "none", "font.size": 8}):
-        rows = -(-len(PANELS) // COLUMNS)
+        shown = panels()
+        rows = -(-len(shown) // COLUMNS)
         figure, grid = plt.subplots(
             rows, COLUMNS, figsize=(9.5, 2.6 * rows), sharey=True, squeeze=False, layout="constrained"
         )
-        for axes, panel in zip(grid.flat, PANELS, strict=False):
+        for axes, panel in zip(grid.flat, shown, strict=False):
             draw(axes, panel)
             axes.spines[["top", "right"]].set_visible(False)
-        for axes in grid.flat[len(PANELS) :]:
+        for axes in grid.flat[len(shown) :]:
             axes.set_axis_off()
         for axes in grid[:, 0]:
             axes.set_ylabel("collision probability", fontsize=8)

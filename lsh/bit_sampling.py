@@ -197,7 +197,15 @@ class BitSampling(HashFamily):
             If `Q` or `n_probes` is none of the above.
         """
         n_probes = check_int("n_probes", n_probes, 1)
-        return self._codes(Q, self._flips(n_probes), "Q")
+        flips = self._flips_kept.get(n_probes)
+        if flips is None:
+            flips = self._flips_kept[n_probes] = self._flips(n_probes)
+        return self._codes(Q, flips, "Q")
+
+    @lazy
+    def _flips_kept(self) -> dict[int, NDArray[np.uint32]]:
+        """Flips by the number of probes: they take longer to make than a query to hash."""
+        return {}
 
     def _flips(self, n_probes: int) -> NDArray[np.uint32]:
         """What the words of a hash are XORed with for each probe, shape (n_hashes, n_probes, words)."""

@@ -139,7 +139,7 @@ def _row_probes(source, masks, block, lanes, dimension, power, keys, n_buckets, 
     costs = np.empty(dimension)
     axes, axis_costs = np.empty(keep, np.int64), np.empty(keep)
     ways = power * (keep - 1)
-    scores, numbers = np.empty(ways), np.empty(ways, np.int64)
+    scores = np.empty(ways)
     digits, places = np.empty(ways, np.int64), np.empty(ways, np.int64)
     held = min(ways, n_probes - 1)
     sorted_scores, groups = np.empty(held), np.empty(held, np.int64)

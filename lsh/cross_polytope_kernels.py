@@ -7,7 +7,10 @@ Rotations are those of `hadamard`, a row at a time in registers. A rotation of `
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 from .hadamard import _clear, _rotate, _scale_dense, _scatter
 from .hadamard_registers import WIDTH
@@ -21,33 +24,80 @@ __all__ = [
     "cross_polytope_probes_dense",
 ]
 
+#: All bits of a float32 but the sign.
+MAGNITUDE = np.uint32(0x7FFFFFFF)
+_WORD = ir.IntType(32)
+_WORDS = ir.VectorType(_WORD, WIDTH)
+
+
+def _magnitudes(context, builder, array_type, array, at):  # type: ignore[no-untyped-def]
+    """The magnitudes of 16 coordinates from `at` on, in a register."""
+    data = context.make_array(array_type)(context, builder, array).data
+    pointer = builder.bitcast(builder.gep(data, [at]), _WORDS.as_pointer())
+    return builder.and_(builder.load(pointer, align=4), ir.Constant(_WORDS, [int(MAGNITUDE)] * WIDTH))
+
+
+@intrinsic
+def _largest_magnitude(typing_context, words, first, count):  # type: ignore[no-untyped-def]
+    """The largest magnitude among `count` coordinates, a multiple of 16, as the bits of a float32."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        array, begin, size = arguments
+        largest = cgutils.alloca_once_value(builder, ir.Constant(_WORDS, [0] * WIDTH))
+        step = ir.Constant(size.type, WIDTH)
+        with cgutils.for_range(builder, builder.udiv(size, step)) as loop:
+            at = builder.add(begin, builder.mul(loop.index, step))
+            found, held = _magnitudes(context, builder, signature.args[0], array, at), builder.load(largest)
+            builder.store(builder.select(builder.icmp_unsigned(">", found, held), found, held), largest)
+        kind = ir.FunctionType(_WORD, [_WORDS])
+        reduce = cgutils.get_or_insert_function(builder.module, kind, f"llvm.vector.reduce.umax.v{WIDTH}i32")
+        return builder.call(reduce, [builder.load(largest)])
+
+    return types.uint32(words, types.intp, types.intp), generate
+
+
+@intrinsic
+def _as_large(typing_context, words, first, magnitude):  # type: ignore[no-untyped-def]
+    """Which of 16 coordinates from `first` on have this magnitude: bits of a mask."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        array, at, wanted = arguments
+        undefined = ir.Constant(_WORDS, ir.Undefined)
+        one = builder.insert_element(undefined, wanted, _WORD(0))
+        everywhere = builder.shuffle_vector(one, undefined, ir.Constant(_WORDS, [0] * WIDTH))
+        found = _magnitudes(context, builder, signature.args[0], array, at)
+        equal = builder.icmp_unsigned("==", found, everywhere)
+        return builder.zext(builder.bitcast(equal, ir.IntType(WIDTH)), ir.IntType(64))
+
+    return types.int64(words, types.intp, types.uint32), generate
+
 
 @njit(cache=True, nogil=True)
-def _nearest_axis(block, first, dimension, lanes):  # type: ignore[no-untyped-def]
-    """Of coordinates of one hash the largest in magnitude, the first of equal ones: twice its place, plus
-    one if it is negative."""
-    if dimension >= WIDTH:
-        # The largest first, in a loop that vectorises, and then where it stands.
-        lanes[:] = 0
-        for j in range(first, first + dimension, WIDTH):
-            for lane in range(WIDTH):
-                lanes[lane] = max(lanes[lane], abs(block[j + lane]))
-        largest = lanes[0]
-        for lane in range(1, WIDTH):
-            largest = max(largest, lanes[lane])
-        for j in range(first, first + dimension, WIDTH):
-            found = False
-            for lane in range(WIDTH):
-                found |= abs(block[j + lane]) == largest
-            if found:
-                for lane in range(WIDTH):
-                    if abs(block[j + lane]) == largest:
-                        return 2 * (j + lane - first) + (block[j + lane] < 0)
-    best = first
-    for j in range(first + 1, first + dimension):
-        if abs(block[j]) > abs(block[best]):
-            best = j
-    return 2 * (best - first) + (block[best] < 0)
+def _nearest_axis(words, first, dimension):  # type: ignore[no-untyped-def]
+    """Of one hash's coordinates the largest in magnitude, the first of equal ones: twice its place, plus
+    one if it is negative.
+
+    `words` are the bits of the coordinates: without the sign they are ordered as the magnitudes, and
+    integers are compared in registers where Numba's floats are not.
+    """
+    if dimension < WIDTH:
+        best, largest = first, words[first] & MAGNITUDE
+        for j in range(first + 1, first + dimension):
+            if words[j] & MAGNITUDE > largest:
+                best, largest = j, words[j] & MAGNITUDE
+        return 2 * (best - first) + np.int64(words[best] >> np.uint32(31))
+    largest = _largest_magnitude(words, first, dimension)  # type: ignore[call-arg]
+    place = np.int64(0)
+    while True:
+        # Which of 16 coordinates are as large: bits of a mask.
+        mask = _as_large(words, first + place, largest)  # type: ignore[call-arg]
+        if mask:
+            break
+        place += WIDTH
+    while not mask & 1:
+        mask >>= 1
+        place += 1
+    return 2 * place + np.int64(words[first + place] >> np.uint32(31))
 
 
 @njit(cache=True, nogil=True)
@@ -58,15 +108,16 @@ def _place(value, size, dimension):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _row_codes(source, masks, block, lanes, values, dimension, power, keys, n_buckets, out):  # type: ignore[no-untyped-def]
+def _row_codes(source, masks, block, values, dimension, power, keys, n_buckets, out):  # type: ignore[no-untyped-def]
     """Codes of one row. Elementary hash ``h * power + k`` is the k-th of hash h."""
+    words = block.view(np.uint32)
     rotation = -1
     for v in range(values.size):
         turn, first = _place(v, block.size, dimension)
         if turn != rotation:
             _rotate(source, masks[turn], block)
             rotation = turn
-        values[v] = _nearest_axis(block, first, dimension, lanes)
+        values[v] = _nearest_axis(words, first, dimension)
     for h in range(out.size):
         out[h] = _code(values, h * power, power, 2 * dimension, h, keys, n_buckets)
 
@@ -103,11 +154,11 @@ def cross_polytope_codes_dense(X, masks, dimension, power, keys, n_buckets, star
     """
     size = masks.shape[1] // 3 * WIDTH
     source, block = np.zeros(size, np.float32), np.empty(size, np.float32)
-    scaling, lanes = np.empty(WIDTH, X.dtype), np.empty(WIDTH, np.float32)
+    scaling = np.empty(WIDTH, X.dtype)
     values = np.empty(power * out.shape[1], np.int64)
     for i in range(start, stop):
         _scale_dense(X[i], scaling, source)
-        _row_codes(source, masks, block, lanes, values, dimension, power, keys, n_buckets, out[i])
+        _row_codes(source, masks, block, values, dimension, power, keys, n_buckets, out[i])
 
 
 @njit(cache=True, nogil=True)
@@ -117,17 +168,16 @@ def cross_polytope_codes_csr(  # type: ignore[no-untyped-def]
     """`cross_polytope_codes_dense` for sparse rows, which are never made dense but one at a time."""
     size = masks.shape[1] // 3 * WIDTH
     source, block = np.zeros(size, np.float32), np.empty(size, np.float32)
-    lanes = np.empty(WIDTH, np.float32)
     values = np.empty(power * out.shape[1], np.int64)
     for i in range(start, stop):
         a, b = indptr[i], indptr[i + 1]
         _scatter(indices[a:b], data[a:b], source)
-        _row_codes(source, masks, block, lanes, values, dimension, power, keys, n_buckets, out[i])
+        _row_codes(source, masks, block, values, dimension, power, keys, n_buckets, out[i])
         _clear(indices[a:b], source)
 
 
 @njit(cache=True, nogil=True)
-def _row_probes(source, masks, block, lanes, dimension, power, keys, n_buckets, out):  # type: ignore[no-untyped-def]
+def _row_probes(source, masks, block, dimension, power, keys, n_buckets, out):  # type: ignore[no-untyped-def]
     """Codes of the likeliest cells of one row, into ``out[h, probe]``.
 
     Going from the nearest axis to another one costs the square of the difference of the coordinates'
@@ -147,6 +197,7 @@ def _row_probes(source, masks, block, lanes, dimension, power, keys, n_buckets, 
     order, totals = np.empty(n_probes, np.int64), np.empty(2 * n_probes)
     prefixes, lasts = np.empty(2 * n_probes, np.int64), np.empty(2 * n_probes, np.int64)
     heap = np.empty(2 * n_probes, np.int64)
+    words = block.view(np.uint32)
     rotation = -1
     for h in range(n_hashes):
         found = 0
@@ -155,7 +206,7 @@ def _row_probes(source, masks, block, lanes, dimension, power, keys, n_buckets, 
             if turn != rotation:
                 _rotate(source, masks[turn], block)
                 rotation = turn
-            values[k] = _nearest_axis(block, first, dimension, lanes)
+            values[k] = _nearest_axis(words, first, dimension)
             best = values[k] // 2
             largest = np.float64(abs(block[first + best]))
             for j in range(dimension):
@@ -188,10 +239,10 @@ def cross_polytope_probes_dense(X, masks, dimension, power, keys, n_buckets, sta
     """Codes of the likeliest cells of the rows [start, stop), ``out[i, h, probe]``; the first its own."""
     size = masks.shape[1] // 3 * WIDTH
     source, block = np.zeros(size, np.float32), np.empty(size, np.float32)
-    scaling, lanes = np.empty(WIDTH, X.dtype), np.empty(WIDTH, np.float32)
+    scaling = np.empty(WIDTH, X.dtype)
     for i in range(start, stop):
         _scale_dense(X[i], scaling, source)
-        _row_probes(source, masks, block, lanes, dimension, power, keys, n_buckets, out[i])
+        _row_probes(source, masks, block, dimension, power, keys, n_buckets, out[i])
 
 
 @njit(cache=True, nogil=True)
@@ -201,9 +252,8 @@ def cross_polytope_probes_csr(  # type: ignore[no-untyped-def]
     """`cross_polytope_probes_dense` for sparse rows."""
     size = masks.shape[1] // 3 * WIDTH
     source, block = np.zeros(size, np.float32), np.empty(size, np.float32)
-    lanes = np.empty(WIDTH, np.float32)
     for i in range(start, stop):
         a, b = indptr[i], indptr[i + 1]
         _scatter(indices[a:b], data[a:b], source)
-        _row_probes(source, masks, block, lanes, dimension, power, keys, n_buckets, out[i])
+        _row_probes(source, masks, block, dimension, power, keys, n_buckets, out[i])
         _clear(indices[a:b], source)

@@ -13,21 +13,23 @@ The inner integral runs over w in v = r u + sqrt(1 - r**2) w, so that it stays s
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtr, owens_t
 
 ANGLES = 257
 LOG2_DIMENSIONS = np.arange(1, 17)
 
 
-def upper_orthant(h, k, r):
+def upper_orthant(h: NDArray[Any], k: NDArray[Any], r: float) -> NDArray[np.float64]:
     """P(U > h, V > k) for h, k > 0 and correlation r, from Owen's T function."""
     s = np.sqrt((1.0 - r) * (1.0 + r))
     return 0.5 * (ndtr(-h) + ndtr(-k)) - owens_t(h, (k - r * h) / (h * s)) - owens_t(k, (h - r * k) / (k * s))
 
 
-def collision_probabilities(angle, nodes=240):
+def collision_probabilities(angle: float, nodes: int = 240) -> NDArray[np.float64]:
     """p for all dimensions, at one angle inside (0, pi)."""
     r, s = np.cos(angle), np.sin(angle)
     points, weights = np.polynomial.legendre.leggauss(nodes)
@@ -48,7 +50,7 @@ def collision_probabilities(angle, nodes=240):
     return np.array([2.0 * m * (density * np.exp((m - 1) * log_inside)).sum() for m in 2.0**LOG2_DIMENSIONS])
 
 
-def main():
+def main() -> None:
     angles = np.linspace(0.0, np.pi, ANGLES)
     table = np.zeros((len(LOG2_DIMENSIONS), ANGLES))
     table[:, 0] = 1.0

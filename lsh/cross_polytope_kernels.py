@@ -90,7 +90,7 @@ def _nearest_axis(words, first, dimension):  # type: ignore[no-untyped-def]
     place = np.int64(0)
     while True:
         # Which of 16 coordinates are as large: bits of a mask.
-        mask = _as_large(words, first + place, largest)  # type: ignore[call-arg]
+        mask = _as_large(words, first + place, largest)
         if mask:
             break
         place += WIDTH

@@ -1,6 +1,7 @@
 """Locality-sensitive hash families and the hash functions that everything stands on."""
 
 from .bit_sampling import BitSampling
+from .cross_polytope import CrossPolytope
 from .family import HashFamily, family_from_config
 from .hashing import hash_keys
 from .minhash import MinHash
@@ -11,6 +12,7 @@ from .winner_take_all import WinnerTakeAll
 
 __all__ = [
     "BitSampling",
+    "CrossPolytope",
     "HashFamily",
     "MinHash",
     "PStable",

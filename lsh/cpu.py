@@ -10,6 +10,12 @@ from .counting_kernels import (
     count_sketch_query,
     find_frequent,
 )
+from .cross_polytope_kernels import (
+    cross_polytope_codes_csr,
+    cross_polytope_codes_dense,
+    cross_polytope_probes_csr,
+    cross_polytope_probes_dense,
+)
 from .hadamard import (
     hadamard_products_csr,
     hadamard_products_dense,
@@ -52,6 +58,10 @@ __all__ = [
     "count_sketch_add",
     "count_sketch_query",
     "count_svmlight",
+    "cross_polytope_codes_csr",
+    "cross_polytope_codes_dense",
+    "cross_polytope_probes_csr",
+    "cross_polytope_probes_dense",
     "csr_products",
     "document_keys",
     "exact_dots_csr",

@@ -565,3 +565,31 @@ def least_sets(scores: list[float], groups: list[int]) -> list[tuple[float, tupl
         for members in sets
         if len({groups[c] for c in members}) == len(members)
     )
+
+
+# -- cross-polytope hashes ------------------------------------------------------------------------
+
+
+def cross_polytope_values(rotated: np.ndarray, n_values: int, dimension: int) -> list[list[int]]:
+    """Elementary hashes of rows that are rotated already: the nearest of the signed axes."""
+    out = []
+    for row in rotated.reshape(len(rotated), -1, dimension)[:, :n_values].tolist():
+        values = []
+        for coordinates in row:
+            place = max(range(dimension), key=lambda j: (abs(coordinates[j]), -j))
+            values.append(2 * place + (coordinates[place] < 0))
+        out.append(values)
+    return out
+
+
+def cross_polytope_cells(coordinates: list[list[float]]) -> list[tuple[float, tuple[int, ...]]]:
+    """Every cell of a hash of several elementary ones and its cost, the likeliest first."""
+    ways = []
+    for values in coordinates:
+        largest = max(abs(v) for v in values)
+        ways.append([((largest - abs(v)) ** 2, 2 * j + (v < 0)) for j, v in enumerate(values)])
+    cells = [
+        (sum(cost for cost, _ in cell), tuple(digit for _, digit in cell))
+        for cell in itertools.product(*ways)
+    ]
+    return sorted(cells)

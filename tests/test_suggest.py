@@ -20,7 +20,7 @@ from scipy.stats import poisson
 
 DATA = Path("/work/shared/data/mnist_t10k.npz")
 #: Many features, for then rows around a query are independent of each other.
-N_ROWS, WIDTH, SEEDS = 2_000, 200, 200
+N_ROWS, WIDTH, SEEDS = 2_000, 200, 120
 
 
 # -- rows around one query ------------------------------------------------------------------------

@@ -34,7 +34,8 @@ __all__ = [
 
 MOST_POWER = 32
 #: Rows of the sample that are hashed, to so many tables; fewer for wide rows, to bound the parameters.
-_SAMPLE_ROWS, _SAMPLE_TABLES, _SAMPLE_VALUES = 2048, 32, 1 << 26
+_SAMPLE_ROWS, _SAMPLE_TABLES, _SAMPLE_VALUES = 2048, 32, 1 << 24
+_WIDE, _WIDE_ROWS = 1 << 15, 512
 #: By whether the code is its bits: the sample's codes are elementary ones.
 _SAMPLE_BUCKETS = {True: 2, False: 2**32}
 _LEAST_TRIPLES, _FEWEST_ROWS = 300, 16
@@ -252,19 +253,23 @@ def shared(codes: NDArray[np.uint32], n_tables: int) -> tuple[NDArray[np.float64
     return mass, np.maximum(spread, 0.0)
 
 
-def some_rows(metric: str, sample: Any) -> Any:
-    """At most `_SAMPLE_ROWS` rows, evenly spread over the sample."""
-    sets: Any = None
+def some_rows(metric: str, sample: Any) -> tuple[Any, int | None]:
+    """Rows evenly spread over the sample, and the width of the sample's rows, None for sets."""
     if metric == "jaccard":
-        sets = check_sets(sample, "sample")
-        n = sets[1].size - 1
-    else:
-        sample = sample.tocsr() if hasattr(sample, "tocsr") else check_dense(sample, name="sample")
-        n = sample.shape[0]
+        tokens, offsets = check_sets(sample, "sample")
+        return [tokens[offsets[i] : offsets[i + 1]] for i in _spread(offsets.size - 1, _SAMPLE_ROWS)], None
+    if not hasattr(sample, "tocsr"):
+        dense = check_dense(sample, name="sample")
+        return dense[_spread(len(dense), _SAMPLE_ROWS)], dense.shape[1]
+    n, width = sample.shape
+    rows = sample.tocsr()[_spread(n, _SAMPLE_ROWS if width <= _WIDE else _WIDE_ROWS)]
+    if width > _WIDE:
+        # Columns that no row uses take vectors and tell nothing.
+        rows = rows[:, np.unique(np.append(rows.indices, 0))]
+    return rows, int(width)
+
+
+def _spread(n: int, most: int) -> NDArray[np.int64]:
     if n < _FEWEST_ROWS:
         raise ValueError(f"sample must have at least {_FEWEST_ROWS} rows, got {n}")
-    picked = np.unique(np.linspace(0, n - 1, min(_SAMPLE_ROWS, n)).astype(np.int64))
-    if sets is None:
-        return sample[picked]
-    tokens, offsets = sets
-    return [tokens[offsets[i] : offsets[i + 1]] for i in picked]
+    return np.unique(np.linspace(0, n - 1, min(most, n)).astype(np.int64))

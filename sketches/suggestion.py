@@ -206,7 +206,7 @@ def suggest(
     Which bands and rows best tell pairs above a similarity from pairs below it, with no query and no
     memory in it, is another question: see `mergesketch.distributed.band_parameters`.
 
-    Time and memory: under a second, with many probes a few; under 200 MB.
+    Time and memory: a second, with many probes or a very wide sample some; under 400 MB.
 
     Examples
     --------
@@ -241,9 +241,8 @@ def suggest(
             f"far or sample must be given, and not both; got {'neither' if far is None else 'both'}"
         )
     if sample is not None:
-        sample = some_rows(metric, sample)
-        if metric != "jaccard":
-            n_features = int(sample.shape[1])
+        sample, width = some_rows(metric, sample)
+        n_features = n_features if width is None else width
     if sample is None:
         distances = _check_far(far, about.largest)
         typical = float(np.median(distances))
@@ -258,7 +257,7 @@ def suggest(
         crowd = crowd_at(about, widths, distances)
     else:
         crowd = crowd_of(about, widths, sample)
-        if (crowd.mass[0] >= k_near[0]).any():
+        if (crowd.mass[0] >= k_near[0]).all():
             raise ValueError(f"near must be nearer than most rows of sample are to each other, got {near:g}")
     grid = _Grid(about, n_rows, widths, k_near, crowd, n_probes, n_features or _DEFAULT_FEATURES)
     return grid.best(metric, recall, memory, n_features)

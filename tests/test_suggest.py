@@ -14,13 +14,13 @@ import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import Suggestion, suggest
-from mergesketch.sketches.crowding import METRICS, shared
+from mergesketch.sketches.crowding import METRICS, shared, some_rows
 from mergesketch.sketches.suggestion import expected_held, expected_lost, least_capacity
 from scipy.stats import poisson
 
 DATA = Path("/work/shared/data/mnist_t10k.npz")
 #: Many features, for then rows around a query are independent of each other.
-N_ROWS, WIDTH, SEEDS = 2_000, 200, 200
+N_ROWS, WIDTH, SEEDS = 2_000, 200, 120
 
 
 # -- rows around one query ------------------------------------------------------------------------
@@ -326,8 +326,16 @@ def test_samples_of_every_form() -> None:
     tokens, offsets = rng.integers(0, 50, 3000), np.arange(0, 3001, 10)
     sets = suggest("jaccard", n_rows=1000, near=0.1, sample=(tokens, offsets))
     assert suggest("jaccard", n_rows=1000, near=0.1, sample=np.split(tokens, offsets[1:-1])) == sets
-    wide = scipy.sparse.random_array((100, 1_000_000), density=1e-5, rng=rng, format="csr")
-    assert suggest("angle", n_rows=1000, near=0.3, sample=wide).n_features == 1_000_000
+    # Wide rows are hashed without their empty columns.
+    wide = scipy.sparse.csr_array((X.reshape(-1), np.tile(np.arange(20) * 50_000, 300), np.arange(301) * 20))
+    plan = suggest("angle", n_rows=1000, near=0.3, sample=wide)
+    assert plan.n_features == 19 * 50_000 + 1
+    rows, width = some_rows("angle", wide)
+    assert width == plan.n_features
+    np.testing.assert_array_equal(rows.toarray(), X)
+    nothing = scipy.sparse.csr_array((100, 1_000_000))
+    with pytest.raises(ValueError, match="near must be nearer"):
+        suggest("euclidean", n_rows=1000, near=0.3, sample=nothing)
 
 
 GOOD: dict[str, Any] = {"metric": "angle", "n_rows": 100, "near": 0.3, "far": 1.5}

@@ -2,6 +2,7 @@
 
 from .family import HashFamily, family_from_config
 from .hashing import hash_keys
+from .inner_product import InnerProduct
 from .minhash import MinHash
 from .pstable import PStable
 from .srp import SignedRandomProjection
@@ -9,6 +10,7 @@ from .text import Shingles, shingle
 
 __all__ = [
     "HashFamily",
+    "InnerProduct",
     "MinHash",
     "PStable",
     "Shingles",

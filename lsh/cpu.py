@@ -11,6 +11,12 @@ from .counting_kernels import (
 )
 from .hadamard import hadamard_signs
 from .index_kernels import insert_ids, merge_buckets, merge_top, order_buckets, query_buckets
+from .inner_product_kernels import (
+    extend_rows_csr,
+    extend_rows_dense,
+    relative_norms_csr,
+    relative_norms_dense,
+)
 from .minhash_bins import minhash_fast_similarity, minhash_one_permutation
 from .minhash_kernels import concatenate_codes, count_equal, minhash_permutations
 from .packing import absorb_steps, fix_signs, fix_steps, mix_codes, pack_signs, quantize, reduce_words
@@ -46,6 +52,8 @@ __all__ = [
     "document_keys",
     "exact_dots_csr",
     "exact_dots_dense",
+    "extend_rows_csr",
+    "extend_rows_dense",
     "find_frequent",
     "fix_signs",
     "fix_steps",
@@ -73,6 +81,8 @@ __all__ = [
     "quantize",
     "query_buckets",
     "reduce_words",
+    "relative_norms_csr",
+    "relative_norms_dense",
     "scale_rows_csr",
     "scale_rows_dense",
     "scatter_add",

@@ -273,9 +273,18 @@ class InnerProduct(HashFamily):
         norms, out = np.zeros(rows.n), np.empty((rows.n, self.n_hashes, *shape), np.uint32)
         longest = 1.0 + _SLACK if self.oversize == "raise" else math.inf
 
+        dense = rows.dense is not None and self.projection != "sparse"
+
         def run(start: int, stop: int) -> None:
+            # One array for all blocks: the system takes longer to hand out a new one than to fill it.
+            block = np.empty(0)
             for left, right in self._blocks(rows, start, stop):
-                part = self._extend(kernels, rows, bound, column, left, right, norms)
+                if dense:
+                    block = block if block.size else np.empty((right - left, self._width))
+                    part: Any = Rows(right - left, block[: right - left], None)
+                    kernels.extend_rows_dense(rows.dense, bound, column, left, right, part.dense, norms)
+                else:
+                    part = self._extend_sparse(kernels, rows, bound, column, left, right, norms)
                 if norms[left:right].max() > longest:
                     return
                 out[left:right] = function(part)
@@ -300,25 +309,23 @@ class InnerProduct(HashFamily):
             yield start, end
             start = end
 
-    def _extend(
+    def _extend_sparse(
         self, kernels: Any, rows: Rows, bound: float, column: int, left: int, right: int, norms: Any
     ) -> Any:
-        """The rows [left, right) with one coordinate more."""
+        """The rows [left, right) with one coordinate more, sparse."""
         csr, n = rows.csr, right - left
-        if rows.dense is not None and self.projection != "sparse":
-            dense = np.empty((n, self._width))
-            kernels.extend_rows_dense(rows.dense, bound, column, left, right, dense, norms)
-            return dense
         if csr is None:
-            assert rows.dense is not None
-            matrix = scipy.sparse.csr_array(rows.dense[left:right])
+            matrix = scipy.sparse.csr_array(rows.dense[left:right])  # type: ignore[index]
             csr = matrix.indptr.astype(np.int64), matrix.indices, matrix.data
             left, right, norms = 0, n, norms[left:right]
         indptr, indices, data = csr
         size = int(indptr[right] - indptr[left]) + n
-        extended = np.empty(n + 1, np.int64), np.empty(size, np.int64), np.empty(size)
+        dtype = indices.dtype if column <= np.iinfo(indices.dtype).max else np.int64
+        extended = np.empty(n + 1, np.int64), np.empty(size, dtype), np.empty(size)
         kernels.extend_rows_csr(indptr, indices, data, bound, column, left, right, extended, norms)
-        return scipy.sparse.csr_array(extended[::-1], shape=(n, self._width))
+        if self.projection == "sparse":
+            return scipy.sparse.csr_array(extended[::-1], shape=(n, self._width))
+        return Rows(n, None, extended)
 
     # -- theory -----------------------------------------------------------------------------------
 

@@ -229,7 +229,7 @@ class LSHIndex(MergeableSketch):
         return np.asarray((share - chance) / (1.0 - chance))
 
     def distance_estimate(self, counts: ArrayLike) -> NDArray[np.float64]:
-        """The distance that collision counts imply: that of the family's `metric`, whose kernel is the estimate.
+        """The distance, of the family's `metric`, that collision counts imply.
 
         Parameters
         ----------

@@ -154,13 +154,10 @@ class HashFamily(Configured, ABC):
     @property
     def _largest_distance(self) -> float:
         """The end of the range of `collision_probability`."""
-        return {
-            "angle": math.pi,
-            "jaccard": 1.0,
-            "weighted_jaccard": 1.0,
-            "rank": 1.0,
-            "hamming": float(getattr(self, "n_features", math.inf)),
-        }.get(self.metric, math.inf)
+        if self.metric == "hamming":  # of bits or of features, whichever a row consists of
+            return float(getattr(self, "n_bits", getattr(self, "n_features", math.inf)))
+        ends = {"angle": math.pi, "jaccard": 1.0, "weighted_jaccard": 1.0, "rank": 2.0}
+        return ends.get(self.metric, math.inf)
 
     @abstractmethod
     def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:

@@ -9,7 +9,12 @@ from .counting_kernels import (
     count_sketch_query,
     find_frequent,
 )
-from .hadamard import hadamard_signs
+from .hadamard import (
+    hadamard_products_csr,
+    hadamard_products_dense,
+    hadamard_signs_csr,
+    hadamard_signs_dense,
+)
 from .index_kernels import insert_ids, merge_buckets, merge_top, order_buckets, query_buckets
 from .inner_product_kernels import (
     extend_rows_csr,
@@ -17,9 +22,11 @@ from .inner_product_kernels import (
     relative_norms_csr,
     relative_norms_dense,
 )
+from .margin_kernels import sign_margins_csr, sign_margins_dense, step_margins_csr, step_margins_dense
 from .minhash_bins import minhash_fast_similarity, minhash_one_permutation
 from .minhash_kernels import concatenate_codes, count_equal, minhash_permutations
 from .packing import absorb_steps, fix_signs, fix_steps, mix_codes, pack_signs, quantize, reduce_words
+from .probing_kernels import least_changes, likeliest_sets, probe_signs, probe_steps
 from .products import (
     csr_products,
     exact_dots_csr,
@@ -29,7 +36,7 @@ from .products import (
 )
 from .projection_kernels import project_signs_csr, project_signs_dense, project_steps_csr, project_steps_dense
 from .scatter import gather_counts, scatter_add
-from .sparse_projection import hashed_signs
+from .sparse_projection import hashed_products, hashed_signs
 from .svmlight_kernels import count_svmlight, parse_svmlight
 from .text_kernels import shingle_documents
 from .top_sketch_kernels import cells_of_buckets, merge_cells, top_of_cells
@@ -58,12 +65,18 @@ __all__ = [
     "fix_signs",
     "fix_steps",
     "gather_counts",
-    "hadamard_signs",
+    "hadamard_products_csr",
+    "hadamard_products_dense",
+    "hadamard_signs_csr",
+    "hadamard_signs_dense",
     "hash_fixed",
     "hash_slices",
     "hash_u64",
+    "hashed_products",
     "hashed_signs",
     "insert_ids",
+    "least_changes",
+    "likeliest_sets",
     "merge_buckets",
     "merge_cells",
     "merge_top",
@@ -74,6 +87,8 @@ __all__ = [
     "order_buckets",
     "pack_signs",
     "parse_svmlight",
+    "probe_signs",
+    "probe_steps",
     "project_signs_csr",
     "project_signs_dense",
     "project_steps_csr",
@@ -87,6 +102,10 @@ __all__ = [
     "scale_rows_dense",
     "scatter_add",
     "shingle_documents",
+    "sign_margins_csr",
+    "sign_margins_dense",
     "sorted_overlap",
+    "step_margins_csr",
+    "step_margins_dense",
     "top_of_cells",
 ]

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .validation import check_probabilities
+from .validation import check_int, check_probabilities
 
 __all__ = ["Configured", "HashFamily", "differing_field", "family_from_config"]
 
@@ -111,6 +111,37 @@ class HashFamily(Configured, ABC):
     def hash_query(self, Q: Any) -> NDArray[np.uint32]:
         """Codes of query rows: `hash`, unless the family treats queries unlike data."""
         return self.hash(Q)
+
+    def probe(self, Q: Any, n_probes: int) -> NDArray[np.uint32]:
+        """Codes of the `n_probes` buckets of each hash that are likeliest to hold a query's neighbours.
+
+        Looking beside the query's own bucket finds the neighbours that just missed it, so fewer hashes
+        find as many (Lv, Josephson, Wang, Charikar and Li 2007).
+
+        Parameters
+        ----------
+        Q : query rows, as `hash_query` takes them
+        n_probes : int
+            At least 1, and at most what the family can tell apart.
+
+        Returns
+        -------
+        ndarray of shape (n, n_hashes, n_probes), uint32
+            The likeliest first: ``probe(Q, n)[:, :, 0]`` are the codes of ``hash_query(Q)``. Buckets of one
+            hash are distinct before they are reduced to `n_buckets`.
+
+        Raises
+        ------
+        TypeError
+            With more than one probe, if the family knows of no order of neighbouring buckets.
+        ValueError
+            If `n_probes` is out of range.
+        """
+        if check_int("n_probes", n_probes, 1) > 1:
+            raise TypeError(
+                f"{type(self).__name__} has no multi-probe querying: n_probes must be 1, got {n_probes}"
+            )
+        return self.hash_query(Q)[:, :, None]
 
     @abstractmethod
     def collision_probability(self, distance: ArrayLike) -> NDArray[np.float64]:

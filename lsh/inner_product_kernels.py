@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numba import njit
 
-from .products import LANES, _add_up, _power_of_two
+from .products import LANES, _add_up, power_of_two
 
 __all__ = ["extend_rows_csr", "extend_rows_dense", "relative_norms_csr", "relative_norms_dense"]
 
@@ -45,13 +45,13 @@ def _own_scale(values):  # type: ignore[no-untyped-def]
     largest = 0.0
     for j in range(values.size):
         largest = max(largest, abs(np.float64(values[j])))
-    return _power_of_two(largest)
+    return power_of_two(largest)
 
 
 @njit(cache=True, nogil=True)
 def _relative_norm_dense(row, bound, sums):  # type: ignore[no-untyped-def]
     """Euclidean norm over `bound`; infinite only where float64 does not hold that."""
-    scale = _power_of_two(bound)
+    scale = power_of_two(bound)
     total = _sum_of_squares_dense(row, scale, sums)
     if total < np.inf:
         return math.sqrt(total) / (bound * scale)
@@ -61,7 +61,7 @@ def _relative_norm_dense(row, bound, sums):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _relative_norm_csr(indices, data, bound, sums):  # type: ignore[no-untyped-def]
-    scale = _power_of_two(bound)
+    scale = power_of_two(bound)
     total = _sum_of_squares_csr(indices, data, scale, sums)
     if total < np.inf:
         return math.sqrt(total) / (bound * scale)

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
+from .backend import backend_of
 from .lazy import lazy
-from .projection import ProjectionFamily, Rows
+from .projection import ProjectionFamily, Rows, check_rows
 from .random import normal, random_uint64, uniform
 from .validation import check_choice, check_dense, check_distances, check_int, check_real
 
@@ -122,6 +123,25 @@ class PStable(ProjectionFamily):
         assert rows.csr is not None
         csr = rows.csr
         return lambda start, stop: kernels.project_steps_csr(*csr, *how, start, stop, out)
+
+    @property
+    def _changes(self) -> tuple[int, str]:
+        return 3, "steps"
+
+    def _prober(self, Q: Any) -> tuple[int, Callable[[int, int, NDArray[np.uint32]], None]]:
+        rows, kernels = check_rows(Q, self.n_features), backend_of(Q)
+        how = (self._vectors, self._panels, self._vector_norms, self._offsets, self.width)
+        mixing = (self._keys, np.uint64(self.n_buckets))
+        dense, csr = rows.dense, rows.csr
+
+        def probe(start: int, stop: int, out: NDArray[np.uint32]) -> None:
+            if csr is None:
+                steps, above = kernels.step_margins_dense(dense, *how, start, stop)
+            else:
+                steps, above = kernels.step_margins_csr(*csr, *how, start, stop)
+            kernels.probe_steps(steps, above, *mixing, out)
+
+        return rows.n, probe
 
     def collision_probability(self, distance: ArrayLike) -> NDArray[np.float64]:
         """Probability that one hash collides at a distance, before the reduction to buckets.

@@ -270,8 +270,10 @@ def step_codes(
     return codes
 
 
-def hadamard_products(signs: np.ndarray, X: np.ndarray) -> np.ndarray:
-    """Every row times H D3 H D2 H D1 of every block of signs, by dense matrices."""
+def hadamard_products(masks: np.ndarray, X: np.ndarray) -> np.ndarray:
+    """Every row times H D3 H D2 H D1 of every block, by dense matrices; a set bit of `masks` is a -1."""
+    bits = masks[:, :, None] >> np.arange(16, dtype=np.uint16) & 1
+    signs = (1 - 2 * bits.astype(int)).reshape(len(masks), 3, -1)
     size = signs.shape[2]
     H = np.array([[(-1.0) ** bin(i & j).count("1") for j in range(size)] for i in range(size)])
     padded = np.zeros((len(X), size))
@@ -432,3 +434,52 @@ def angle_between(x: list[float], y: list[float]) -> float:
         return math.pi / 2
     cosine = sum(a * b for a, b in zip(x, y, strict=True)) / length
     return math.acos(min(1.0, max(-1.0, cosine)))
+
+
+# -- multi-probe querying ---------------------------------------------------------------------------
+
+
+def probed_bits(products: list[float]) -> list[tuple[float, int]]:
+    """Every code of sign bits with the summed squares of the products whose bits it has otherwise."""
+    code = sum(1 << k for k, product in enumerate(products) if product >= 0)
+    return sorted(
+        (sum(sorted(product**2 for k, product in enumerate(products) if flips >> k & 1)), code ^ flips)
+        for flips in range(1 << len(products))
+    )
+
+
+def probed_steps(values: list[float]) -> list[tuple[float, tuple[int, ...]]]:
+    """Every cell next to that of `values` with the summed squares of the distances to its borders."""
+    cell = [math.floor(value) for value in values]
+    return sorted(
+        (
+            sum(
+                sorted(
+                    (v - c if move < 0 else c + 1 - v) ** 2
+                    for v, c, move in zip(values, cell, moves, strict=True)
+                    if move
+                )
+            ),
+            tuple(c + move for c, move in zip(cell, moves, strict=True)),
+        )
+        for moves in itertools.product((-1, 0, 1), repeat=len(values))
+    )
+
+
+def step_code(steps: list[int], key: int, n_buckets: int) -> int:
+    """Steps mixed into one word and reduced."""
+    word = key
+    for step in steps:
+        word = _mix13(word ^ (step % 2**64))
+    return (word >> 32) * n_buckets >> 32
+
+
+def least_sets(scores: list[float], groups: list[int]) -> list[tuple[float, tuple[int, ...]]]:
+    """Every set of changes, at most one of each group, by its summed score."""
+    n = len(scores)
+    sets = [tuple(c for c in range(n) if bits >> c & 1) for bits in range(1 << n)]
+    return sorted(
+        (sum(scores[c] for c in members), members)
+        for members in sets
+        if len({groups[c] for c in members}) == len(members)
+    )

@@ -388,7 +388,6 @@ def test_an_index_finds_large_inner_products() -> None:
     assert np.corrcoef(estimates.reshape(-1), truth.reshape(-1))[0, 1] > 0.9
 
 
-@pytest.mark.skipif(not hasattr(SignedRandomProjection, "probe"), reason="no multi-probe querying yet")
 @every_projection
 @pytest.mark.parametrize("query_norm", [None, 25.0])
 def test_probes_are_those_of_extended_queries(projection: str, query_norm: float | None) -> None:

@@ -66,7 +66,7 @@ def test_p_stable_codes_are_the_mixed_steps_of_exact_products(X: np.ndarray, see
 def test_hadamard_codes_are_the_signs_of_the_matrix(X: np.ndarray, seed: int) -> None:
     """Against the dense matrix H D3 H D2 H D1, where rounding leaves no doubt of a sign."""
     family = SignedRandomProjection(7, 6, power=4, projection="hadamard", seed=seed)
-    products = naive.hadamard_products(family._signs, X)[:, :24]
+    products = naive.hadamard_products(family._masks, X)[:, :24]
     bits = (family.hash(X)[:, None, :] >> np.arange(4, dtype=np.uint32)[None, :, None]) & 1
     clear = np.abs(products) > 1e-3 * np.abs(X).max(initial=0.0)
     assert (bits.reshape(len(X), 24)[clear] == (products >= 0)[clear]).all()

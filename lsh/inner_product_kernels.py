@@ -18,16 +18,13 @@ __all__ = ["extend_rows_csr", "extend_rows_dense", "relative_norms_csr", "relati
 
 @njit(cache=True, nogil=True)
 def _sum_of_squares_dense(row, scale, sums):  # type: ignore[no-untyped-def]
-    size = row.size
-    whole = size - size % LANES
     sums[:] = 0.0
-    for j in range(0, whole, LANES):
-        for lane in range(LANES):
-            value = np.float64(row[j + lane]) * scale
+    # Lanes by a loop of no fixed length: one of fixed length would be unrolled before it is vectorised.
+    for j in range(0, row.size, LANES):
+        part = row[j : j + LANES]
+        for lane in range(part.size):
+            value = np.float64(part[lane]) * scale
             sums[lane] += value * value
-    for j in range(whole, size):
-        value = np.float64(row[j]) * scale
-        sums[j - whole] += value * value
     return _add_up(sums)
 
 
@@ -113,7 +110,8 @@ def extend_rows_dense(X, bound, column, start, stop, out, norms):  # type: ignor
     for i in range(start, stop):
         row, target = X[i], out[i - start]
         norms[i] = _relative_norm_dense(row, bound, sums) if bound > 0.0 else 0.0
-        target[:d] = row
+        for j in range(d):
+            target[j] = row[j]
         target[d:] = 0.0
         target[column] = _missing(norms[i], bound)
 

@@ -178,7 +178,7 @@ class HashFamily(Configured, ABC):
         high = np.full(values.size, self._largest_distance).view(np.int64)
         while bool((low < high).any()):
             middle = low + (high - low) // 2
-            near = self.collision_probability(middle.view(np.float64)) > values
+            near = (low < high) & (self.collision_probability(middle.view(np.float64)) > values)
             low, high = np.where(near, middle + 1, low), np.where(near, high, middle)
         return low.view(np.float64)[place].reshape(wanted.shape)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,6 +62,20 @@ def test_distances_of_all_magnitudes() -> None:
         for distance in (1e-9, 1e-3, 1.0, 1e3, 1e9):
             found = float(family.distance(family.collision_probability(distance * width)))
             assert math.isclose(found, distance * width, rel_tol=1e-6)
+
+
+class NeverBelowAQuarter(ToyFamily):
+    """A family whose hashes collide now and then at any distance."""
+
+    def collision_probability(self, distance: Any) -> np.ndarray:
+        return 0.25 + 0.75 * super().collision_probability(distance)
+
+
+def test_probabilities_that_no_distance_has() -> None:
+    family = NeverBelowAQuarter(6, 1)
+    found = family.distance([0.0, 0.2, 0.25 - 1e-15, 0.625, 1.0])
+    np.testing.assert_allclose(found, [6.0, 6.0, 6.0, 3.0, 0.0], rtol=1e-12)
+    assert found.max() == 6.0
 
 
 @pytest.mark.parametrize("p", [1, 2])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 
 from .backend import backend_of
+from .extended_rows import UNBOUNDED, Extension, extended_blocks, relative_norms
 from .family import HashFamily
 from .projection import Rows
 from .srp import SignedRandomProjection, _unit_rows
@@ -28,12 +29,8 @@ __all__ = ["InnerProduct"]
 
 #: What a norm may exceed its bound by, of the bound: it may have been computed in float32.
 _SLACK = 1e-6
-#: Rows and numbers of a block that is extended at a time: a block of rows of the projections' kernels.
-_ROWS, _NUMBERS = 192, 1 << 20
-#: Products that are worth a thread of their own.
-_VALUES_BLOCK = 1 << 17
-#: Columns of hashed projections, which have no last one: the new ones are the last of all.
-_UNBOUNDED = 2**63 - 1
+#: Products, and rows, that are worth a thread of their own.
+_VALUES_BLOCK, _ROWS = 1 << 17, 192
 #: The bound of data and of queries, and the column that each has for itself, from the end.
 _SIDES = {"X": ("max_norm", -2), "Q": ("query_norm", -1)}
 
@@ -239,7 +236,7 @@ class InnerProduct(HashFamily):
         TypeError, ValueError
             If `X` holds no real numbers, NaN or infinity, or has another width.
         """
-        return _relative_norms(backend_of(X), self._check(X, "X"), self.max_norm) > 1.0 + _SLACK
+        return relative_norms(backend_of(X), self._check(X, "X"), self.max_norm) > 1.0 + _SLACK
 
     def _refuse(self, norms: NDArray[np.float64], name: str, bound_name: str) -> None:
         """Refuse rows of such norms, over their bound, unless they are to be clipped."""
@@ -252,14 +249,14 @@ class InnerProduct(HashFamily):
 
     @property
     def _width(self) -> int:
-        return _UNBOUNDED if self._srp.n_features is None else self._srp.n_features
+        return UNBOUNDED if self._srp.n_features is None else self._srp.n_features
 
     def _check(self, X: Any, name: str) -> Rows:
         if not hasattr(X, "tocsr"):
             dense = check_dense(X, self.n_features, name)
             return Rows(len(dense), dense, None)
         csr = check_csr(X, self.n_features, name)
-        if X.shape[1] > _UNBOUNDED - 2:
+        if X.shape[1] > UNBOUNDED - 2:
             raise ValueError(f"{name} must have at most 2**63 - 3 columns, got {X.shape[1]}")
         return Rows(csr[0].size - 1, None, csr)
 
@@ -269,22 +266,12 @@ class InnerProduct(HashFamily):
         """What `function` makes of the extended rows, shape (n, n_hashes, *shape); data if named X."""
         kernels, rows = backend_of(X), self._check(X, name)
         bound_name, column = _SIDES[name]
-        bound, column = getattr(self, bound_name) or 0.0, self._width + column
+        extension = Extension(getattr(self, bound_name) or 0.0, self._width + column, self._width)
         norms, out = np.zeros(rows.n), np.empty((rows.n, self.n_hashes, *shape), np.uint32)
         longest = 1.0 + _SLACK if self.oversize == "raise" else math.inf
 
-        dense = rows.dense is not None and self.projection != "sparse"
-
         def run(start: int, stop: int) -> None:
-            # One array for all blocks: the system takes longer to hand out a new one than to fill it.
-            block = np.empty(0)
-            for left, right in self._blocks(rows, start, stop):
-                if dense:
-                    block = block if block.size else np.empty((right - left, self._width))
-                    part: Any = Rows(right - left, block[: right - left], None)
-                    kernels.extend_rows_dense(rows.dense, bound, column, left, right, part.dense, norms)
-                else:
-                    part = self._extend_sparse(kernels, rows, bound, column, left, right, norms)
+            for left, right, part in extended_blocks(kernels, rows, extension, start, stop, norms):
                 if norms[left:right].max() > longest:
                     return
                 out[left:right] = function(part)
@@ -296,36 +283,6 @@ class InnerProduct(HashFamily):
         # Every range stops at its first block of a row too long, so the first of all is among these.
         self._refuse(norms, name, bound_name)
         return out
-
-    def _blocks(self, rows: Rows, start: int, stop: int) -> Iterator[tuple[int, int]]:
-        most = _ROWS
-        if rows.dense is not None:
-            most = max(1, min(most, _NUMBERS // rows.dense.shape[1]))
-        while start < stop:
-            end = min(start + most, stop)
-            if rows.csr is not None:
-                full = int(np.searchsorted(rows.csr[0], rows.csr[0][start] + _NUMBERS, "right")) - 1
-                end = min(end, max(full, start + 1))
-            yield start, end
-            start = end
-
-    def _extend_sparse(
-        self, kernels: Any, rows: Rows, bound: float, column: int, left: int, right: int, norms: Any
-    ) -> Any:
-        """The rows [left, right) with one coordinate more, sparse."""
-        csr, n = rows.csr, right - left
-        if csr is None:
-            matrix = scipy.sparse.csr_array(rows.dense[left:right])  # type: ignore[index]
-            csr = matrix.indptr.astype(np.int64), matrix.indices, matrix.data
-            left, right, norms = 0, n, norms[left:right]
-        indptr, indices, data = csr
-        size = int(indptr[right] - indptr[left]) + n
-        dtype = indices.dtype if column <= np.iinfo(indices.dtype).max else np.int64
-        extended = np.empty(n + 1, np.int64), np.empty(size, dtype), np.empty(size)
-        kernels.extend_rows_csr(indptr, indices, data, bound, column, left, right, extended, norms)
-        if self.projection == "sparse":
-            return scipy.sparse.csr_array(extended[::-1], shape=(n, self._width))
-        return Rows(n, None, extended)
 
     # -- theory -----------------------------------------------------------------------------------
 
@@ -417,22 +374,7 @@ class InnerProduct(HashFamily):
         rows, bound, unit = self._check(X, name), getattr(self, bound_name), _unit_rows(X, self.n_features)
         if bound is None:
             return unit
-        norms = _relative_norms(backend_of(X), rows, bound)
+        norms = relative_norms(backend_of(X), rows, bound)
         self._refuse(norms, name, bound_name)
         norms = np.minimum(norms, 1.0)
         return scipy.sparse.diags_array(norms) @ unit if rows.csr is not None else unit * norms[:, None]
-
-
-def _relative_norms(kernels: Any, rows: Rows, bound: float) -> NDArray[np.float64]:
-    """Euclidean norms of the rows over the bound."""
-    norms = np.empty(rows.n)
-    if rows.dense is not None:
-        dense = rows.dense
-        block = max(1, _NUMBERS // max(1, dense.shape[1]))
-        map_blocks(lambda a, b: kernels.relative_norms_dense(dense, bound, a, b, norms), rows.n, block)
-    else:
-        assert rows.csr is not None
-        csr = rows.csr
-        block = max(1, _NUMBERS // (1 + csr[1].size // max(1, rows.n)))
-        map_blocks(lambda a, b: kernels.relative_norms_csr(*csr, bound, a, b, norms), rows.n, block)
-    return norms

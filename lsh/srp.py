@@ -15,7 +15,7 @@ from .backend import backend_of
 from .lazy import lazy
 from .projection import ProjectionFamily, Rows, check_rows
 from .random import normal, random_uint64
-from .threads import map_blocks
+from .threads import get_num_threads, map_blocks
 from .validation import check_choice, check_csr, check_dense, check_distances, check_int
 
 __all__ = ["SignedRandomProjection"]
@@ -30,9 +30,11 @@ _QUANTILES = 4096
 #: collide with wrong probabilities (by 0.13 in blocks of 4, 0.001 in blocks of 128).
 _LEAST_SIZE = 256
 #: Coordinates to transform that are worth a thread of their own.
-_COORDINATES_BLOCK = 1 << 18
+_COORDINATES_BLOCK = 1 << 20
 #: Hashed entries that are worth a thread of their own.
 _ENTRIES_BLOCK = 1 << 16
+#: Rows of a range, if there are as many for each thread: entries of features that they share are hashed once.
+_SHARING_ROWS = 32
 
 
 class SignedRandomProjection(ProjectionFamily):
@@ -66,20 +68,20 @@ class SignedRandomProjection(ProjectionFamily):
     no angle, and the code whose bits are all set.
 
     - "gaussian": w has independent normal entries, drawn at first use; vectors and a copy of them in the
-      order of multiplication take ``8 n_hashes power n_features`` bytes. Time of the matrix product. The
-      bit is the sign of the float64 product, added up in a fixed order: float32 products only decide
-      where their error bound leaves no doubt. So codes are the same for float32 and float64, dense and
-      sparse rows, and on any processor.
+      order of multiplication, in panels of 64, take ``8 n_hashes power n_features`` bytes. Time of the
+      matrix product. The bit is the sign of the float64 product, added up in a fixed order: float32
+      products only decide where their error bound leaves no doubt. So codes are the same for float32 and
+      float64, dense and sparse rows, and on any processor.
     - "hadamard": signs of H D3 H D2 H D1 x in blocks of the next power of two m, at least 256, H the
       Walsh-Hadamard matrix and D random signs (Andoni et al. 2015, section 3; Yu et al. 2016).
-      O(m log m) for m bits in place of O(m n_features), and 3 bits a bit: faster than "gaussian" from
-      a few hundred features on. The bits of a block are not independent, and collision probabilities
-      equal the above up to an error that falls with m. Rows are rounded to float32 first.
+      O(m log m) for m bits in place of O(m n_features), and 3 stored bits for each: faster than
+      "gaussian" from some hundred features on. The bits of a block are not independent, and collision
+      probabilities equal the above up to an error that falls with m. Rows are rounded to float32 first.
     - "sparse": the entries of w are hashed from the numbers of feature and vector and never stored, so
       any number of features will do, of sparse or dense rows (very sparse random projections: Li, Hastie
       and Church 2006). Entries are normal quantiles (4,096 of them) and not signs: with entries of -1 and 1
-      rows of few non-zeros would collide with the wrong probabilities. O(non-zeros n_hashes power).
-      Rows are rounded to float32 first.
+      rows of few non-zeros would collide with the wrong probabilities. O(non-zeros n_hashes power),
+      a fourth of the time where rows share their features. Rows are rounded to float32 first.
 
     Examples
     --------
@@ -206,7 +208,7 @@ class SignedRandomProjection(ProjectionFamily):
                 kernels.hadamard_signs_csr(*csr, *how, start, stop, out)
             self._reduce(kernels, out[start:stop])
 
-        map_blocks(run, rows.n, max(1, _COORDINATES_BLOCK // (3 * 16 * self._masks.size)))
+        map_blocks(run, rows.n, max(1, _COORDINATES_BLOCK // (16 * self._masks.size)))
         return out
 
     def _sparse_rows(self, X: Any) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[Any]]:
@@ -233,13 +235,12 @@ class SignedRandomProjection(ProjectionFamily):
 
         def run(start: int, stop: int) -> None:
             entries = self._scale_entries(kernels, indptr, data, start, stop)
-            at = indptr[start : stop + 1] - indptr[start]
-            part = indices[indptr[start] : indptr[stop]]
-            kernels.hashed_signs(at, part, entries, *how, 0, stop - start, out[start:stop])
+            kernels.hashed_signs(indptr, indices, entries, *how, start, stop, out)
             self._reduce(kernels, out[start:stop])
 
         entries_a_row = 1 + data.size * self.n_values // max(1, n)
-        map_blocks(run, n, max(1, _ENTRIES_BLOCK // entries_a_row))
+        together = min(_SHARING_ROWS, -(-n // get_num_threads()))
+        map_blocks(run, n, max(together, _ENTRIES_BLOCK // entries_a_row))
         return out
 
     # -- multi-probe querying -----------------------------------------------------------------------
@@ -292,9 +293,8 @@ class SignedRandomProjection(ProjectionFamily):
         def products(start: int, stop: int) -> NDArray[np.float32]:
             entries = self._scale_entries(kernels, indptr, data, start, stop)
             values = np.empty((stop - start, self.n_values), dtype=np.float32)
-            at = indptr[start : stop + 1] - indptr[start]
-            part = indices[indptr[start] : indptr[stop]]
-            kernels.hashed_products(at, part, entries, key, quantiles, 0, stop - start, values)
+            begin = int(indptr[start])
+            kernels.hashed_products(indptr, indices, entries, begin, key, quantiles, start, stop, values)
             return values
 
         return indptr.size - 1, products

@@ -284,6 +284,25 @@ def hadamard_products(masks: np.ndarray, X: np.ndarray) -> np.ndarray:
     return np.concatenate(products, axis=1) / size**1.5
 
 
+def rounded_hadamard_products(masks: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """`hadamard_products` of one float32 row in float32, level after level in the order of their spans."""
+    products = []
+    for rounds in masks.reshape(len(masks), 3, -1):
+        block = np.zeros(16 * rounds.shape[1], dtype=np.float32)
+        block[: row.size] = row
+        for words in rounds:
+            flips = (words[:, None] >> np.arange(16, dtype=np.uint16) & 1).reshape(-1) == 1
+            block[flips] *= -1
+            span = 1
+            while span < block.size:
+                pairs = block.reshape(-1, 2, span)
+                a, b = pairs[:, 0].copy(), pairs[:, 1].copy()
+                pairs[:, 0], pairs[:, 1] = a + b, a - b
+                span *= 2
+        products.append(block)
+    return np.concatenate(products)
+
+
 def hashed_products(key: int, quantiles: list[float], X: list[list[float]], n_values: int) -> np.ndarray:
     """Products of rows and vectors whose entries are hashed from the numbers of feature and vector."""
     n_words = -(-n_values // 5)

@@ -72,6 +72,23 @@ def test_hadamard_codes_are_the_signs_of_the_matrix(X: np.ndarray, seed: int) ->
     assert (bits.reshape(len(X), 24)[clear] == (products >= 0)[clear]).all()
 
 
+@pytest.mark.parametrize("d", [1, 256, 257, 784, 1025, 4096, 5000, 20_000, 40_000, 70_000, 140_000])
+@pytest.mark.parametrize(("n_hashes", "power"), [(1, 1), (7, 3), (16, 2), (300, 8)])
+def test_hadamard_codes_of_every_size(d: int, n_hashes: int, power: int) -> None:
+    """Bit for bit: rounding depends on the order of the levels and on nothing else. Dense and sparse rows."""
+    rng = np.random.default_rng(d)
+    X = (rng.standard_normal((2, d)) * (rng.random((2, d)) < 0.7)).astype(np.float32)
+    family = SignedRandomProjection(d, n_hashes, power=power, projection="hadamard", seed=3)
+    shift = np.frexp(np.abs(X).max(axis=1, keepdims=True))[1]
+    expected = np.zeros((2, n_hashes), dtype=np.uint32)
+    for code, row in zip(expected, np.ldexp(X, -shift), strict=True):
+        products = naive.rounded_hadamard_products(family._masks, row)[: n_hashes * power]
+        for k, plane in enumerate(products.reshape(power, n_hashes)):
+            code |= (plane >= 0).astype(np.uint32) << np.uint32(k)
+    np.testing.assert_array_equal(family.hash(X), expected)
+    np.testing.assert_array_equal(family.hash(scipy.sparse.csr_array(X)), expected)
+
+
 @settings(max_examples=30, deadline=None)
 @given(X=matrices, seed=st.integers(0, 5))
 def test_sparse_codes_are_the_signs_of_hashed_entries(X: np.ndarray, seed: int) -> None:
@@ -302,6 +319,38 @@ def test_unbounded_features() -> None:
     narrow = scipy.sparse.csr_array((data, indices, indptr), shape=(2, 2**40 + 1))
     wide = scipy.sparse.csr_array((data, indices, indptr), shape=(2, 2**62))
     np.testing.assert_array_equal(family.hash(narrow), family.hash(wide))
+
+
+def test_entries_that_are_kept_are_those_that_are_hashed() -> None:
+    """Entries are kept for the rows that follow; a row on its own meets none that were."""
+    rng = np.random.default_rng(4)
+    dense = (rng.standard_normal((30, 3000)) * (rng.random((30, 3000)) < 0.5)).astype(np.float32)
+    features = np.sort(rng.choice(2**12, (30, 40)), axis=1) * np.int64(2**30)
+    indptr = np.arange(0, 30 * 40 + 1, 40)
+    wide = scipy.sparse.csr_array(
+        (np.ones(features.size), features.reshape(-1), indptr), shape=(30, 2**43), dtype=np.float32
+    )
+    family = SignedRandomProjection(None, 90, power=5, projection="sparse", seed=1)
+    for X in (dense, wide):
+        codes = family.hash(X)
+        for i in range(30):
+            np.testing.assert_array_equal(family.hash(X[i : i + 1]), codes[i : i + 1])
+
+
+@pytest.mark.parametrize("projection", ["gaussian", "hadamard", "sparse"])
+def test_a_million_features(projection: str) -> None:
+    """Dense and sparse rows to the same codes, at the rate of collisions that their angles have."""
+    d, rng = 1_000_000, np.random.default_rng(5)
+    n_hashes = 2 if projection == "gaussian" else 2_000
+    family = SignedRandomProjection(d, n_hashes, projection=projection, seed=6)
+    X = scipy.sparse.random_array((3, d), density=1e-5, format="csr", dtype=np.float32, rng=rng)
+    X = scipy.sparse.vstack([X, X[:1] + X[1:2], scipy.sparse.csr_array((1, d), dtype=np.float32)]).tocsr()
+    codes = family.hash(X)
+    np.testing.assert_array_equal(codes, family.hash(X.toarray()))
+    if projection != "gaussian":
+        expected = family.kernel(X, X)
+        measured = (codes[:, None] == codes[None]).mean(axis=2)
+        assert (np.abs(measured - expected) <= 6 * np.sqrt(expected * (1 - expected) / n_hashes) + 1e-9).all()
 
 
 def test_unsorted_and_repeated_entries_of_sparse_rows() -> None:

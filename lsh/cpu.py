@@ -1,6 +1,7 @@
 """The kernels for arrays in main memory, under the names that every backend shares."""
 
 from .banding_kernels import band_keys, bucket_pairs, document_keys, sorted_overlap
+from .bit_kernels import hamming_distances, mix_words, sample_bits
 from .counting_kernels import (
     count_min_add,
     count_min_add_conservative,
@@ -8,6 +9,12 @@ from .counting_kernels import (
     count_sketch_add,
     count_sketch_query,
     find_frequent,
+)
+from .cross_polytope_kernels import (
+    cross_polytope_codes_csr,
+    cross_polytope_codes_dense,
+    cross_polytope_probes_csr,
+    cross_polytope_probes_dense,
 )
 from .hadamard import (
     hadamard_products_csr,
@@ -25,6 +32,7 @@ from .inner_product_kernels import (
 from .margin_kernels import sign_margins_csr, sign_margins_dense, step_margins_csr, step_margins_dense
 from .minhash_bins import minhash_fast_similarity, minhash_one_permutation
 from .minhash_kernels import concatenate_codes, count_equal, minhash_permutations
+from .order_kernels import rank_agreements
 from .packing import absorb_steps, fix_signs, fix_steps, mix_codes, pack_signs, quantize, reduce_words
 from .probing_kernels import least_changes, likeliest_sets, probe_signs, probe_steps
 from .products import (
@@ -40,6 +48,7 @@ from .sparse_projection import hashed_products, hashed_signs
 from .svmlight_kernels import count_svmlight, parse_svmlight
 from .text_kernels import shingle_documents
 from .top_sketch_kernels import cells_of_buckets, merge_cells, top_of_cells
+from .winner_kernels import winners_csr, winners_dense
 from .xxh3 import hash_fixed, hash_slices, hash_u64
 
 __all__ = [
@@ -55,6 +64,10 @@ __all__ = [
     "count_sketch_add",
     "count_sketch_query",
     "count_svmlight",
+    "cross_polytope_codes_csr",
+    "cross_polytope_codes_dense",
+    "cross_polytope_probes_csr",
+    "cross_polytope_probes_dense",
     "csr_products",
     "document_keys",
     "exact_dots_csr",
@@ -69,6 +82,7 @@ __all__ = [
     "hadamard_products_dense",
     "hadamard_signs_csr",
     "hadamard_signs_dense",
+    "hamming_distances",
     "hash_fixed",
     "hash_slices",
     "hash_u64",
@@ -84,6 +98,7 @@ __all__ = [
     "minhash_one_permutation",
     "minhash_permutations",
     "mix_codes",
+    "mix_words",
     "order_buckets",
     "pack_signs",
     "parse_svmlight",
@@ -95,9 +110,11 @@ __all__ = [
     "project_steps_dense",
     "quantize",
     "query_buckets",
+    "rank_agreements",
     "reduce_words",
     "relative_norms_csr",
     "relative_norms_dense",
+    "sample_bits",
     "scale_rows_csr",
     "scale_rows_dense",
     "scatter_add",
@@ -108,4 +125,6 @@ __all__ = [
     "step_margins_csr",
     "step_margins_dense",
     "top_of_cells",
+    "winners_csr",
+    "winners_dense",
 ]

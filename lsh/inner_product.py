@@ -10,11 +10,12 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 
+from .angles import unit_rows
 from .backend import backend_of
 from .extended_rows import UNBOUNDED, Extension, extended_blocks, relative_norms
 from .family import HashFamily
 from .projection import Rows
-from .srp import SignedRandomProjection, _unit_rows
+from .srp import SignedRandomProjection
 from .threads import get_num_threads, map_blocks
 from .validation import (
     check_choice,
@@ -371,7 +372,7 @@ class InnerProduct(HashFamily):
 
     def _on_sphere(self, X: Any, name: str, bound_name: str) -> Any:
         """Rows over their bound, or of length 1, without the coordinate that they get."""
-        rows, bound, unit = self._check(X, name), getattr(self, bound_name), _unit_rows(X, self.n_features)
+        rows, bound, unit = self._check(X, name), getattr(self, bound_name), unit_rows(X, self.n_features)
         if bound is None:
             return unit
         norms = relative_norms(backend_of(X), rows, bound)

@@ -455,6 +455,90 @@ def angle_between(x: list[float], y: list[float]) -> float:
     return math.acos(min(1.0, max(-1.0, cosine)))
 
 
+# -- bit sampling ---------------------------------------------------------------------------------
+
+
+def sampled_code(row: list[bool], places: list[int], key: int | None, n_buckets: int) -> int:
+    """The sampled bits of a row, the first lowest; with a key, their 32-bit words mixed to one code."""
+    bits = sum(row[place] << k for k, place in enumerate(places))
+    if key is None:
+        return bits
+    return concatenate([bits >> 32 * w & _EMPTY for w in range(-(-len(places) // 32))], key, n_buckets)
+
+
+def probed_rows(row: list[bool], places: list[int]) -> list[list[bool]]:
+    """The row with every set of its sampled bits flipped, by their number and then in order of sampling."""
+    distinct = list(dict.fromkeys(places))
+    return [
+        [bit != (place in flipped) for place, bit in enumerate(row)]
+        for size in range(len(distinct) + 1)
+        for flipped in itertools.combinations(distinct, size)
+    ]
+
+
+# -- winner-take-all ------------------------------------------------------------------------------
+
+
+def winner(row: list[float], group: Iterable[int]) -> int | None:
+    """Place in the group of the first of its largest numbers, zeros being absent."""
+    present = [(-row[feature], place) for place, feature in enumerate(group) if row[feature] != 0]
+    return min(present)[1] if present else None
+
+
+def winner_codes(
+    row: list[float],
+    permutations: list[list[int]],
+    power: int,
+    group_size: int,
+    donor_keys: list[list[int]],
+    keys: list[int] | None,
+    n_hashes: int,
+    n_buckets: int,
+) -> list[int]:
+    """Codes of a row: its winners' places as digits or, with keys, its winning features mixed."""
+    d, rounds = len(row), len(permutations) // power
+    codes = []
+    for h in range(n_hashes):
+        places, features = [], []
+        for part in range(power):
+            number = part * rounds + h // (d // group_size)
+            order = permutations[number]
+            bins = [order[i : i + group_size] for i in range(0, d, group_size)]
+            full = [b for b, group in enumerate(bins) if winner(row, group) is not None]
+            if not full:
+                places.append(0)
+                features.append(d)
+                continue
+            own = h % (d // group_size)
+            walk, rank = donor_keys[0][number], donor_keys[1][number]
+            attempts = 1 + math.isqrt(len(bins)) // 4
+            tried = [(_mix13(walk ^ own << 32 ^ t) >> 32) * len(bins) >> 32 for t in range(attempts)]
+            ranked = sorted(full, key=lambda b: (_mix13(rank ^ own << 32 ^ b) >> 31, b))
+            donor = next(b for b in [own, *tried, *ranked] if b in full)
+            place = winner(row, bins[donor])
+            assert place is not None
+            places.append(place)
+            features.append(bins[donor][place])
+        if keys is None:
+            codes.append(sum(place * group_size ** (power - 1 - k) for k, place in enumerate(places)))
+        else:
+            codes.append(concatenate(features, keys[h], n_buckets))
+    return codes
+
+
+def winner_agreement(x: list[float], y: list[float], group_size: int, *, by_place: bool) -> float:
+    """Share of groups, in all their orders, with one winner in x and y, of those not empty in both."""
+    agree = either = Fraction(0)
+    for group in itertools.permutations(range(len(x)), group_size):
+        a, b = winner(x, group), winner(y, group)
+        either += a is not None or b is not None
+        if a is not None and b is not None:
+            agree += a == b
+        elif by_place and (a is not None or b is not None):
+            agree += Fraction(1, group_size)
+    return float(agree / either) if either else 1.0
+
+
 # -- multi-probe querying ---------------------------------------------------------------------------
 
 
@@ -502,3 +586,31 @@ def least_sets(scores: list[float], groups: list[int]) -> list[tuple[float, tupl
         for members in sets
         if len({groups[c] for c in members}) == len(members)
     )
+
+
+# -- cross-polytope hashes ------------------------------------------------------------------------
+
+
+def cross_polytope_values(rotated: np.ndarray, n_values: int, dimension: int) -> list[list[int]]:
+    """Elementary hashes of rows that are rotated already: the nearest of the signed axes."""
+    out = []
+    for row in rotated.reshape(len(rotated), -1, dimension)[:, :n_values].tolist():
+        values = []
+        for coordinates in row:
+            place = max(range(dimension), key=lambda j: (abs(coordinates[j]), -j))
+            values.append(2 * place + (coordinates[place] < 0))
+        out.append(values)
+    return out
+
+
+def cross_polytope_cells(coordinates: list[list[float]]) -> list[tuple[float, tuple[int, ...]]]:
+    """Every cell of a hash of several elementary ones and its cost, the likeliest first."""
+    ways = []
+    for values in coordinates:
+        largest = max(abs(v) for v in values)
+        ways.append([((largest - abs(v)) ** 2, 2 * j + (v < 0)) for j, v in enumerate(values)])
+    cells = [
+        (sum(cost for cost, _ in cell), tuple(digit for _, digit in cell))
+        for cell in itertools.product(*ways)
+    ]
+    return sorted(cells)

@@ -5,6 +5,7 @@ A new sketch class or family adds one entry here; `test_laws.py` fails for a pub
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,9 +14,19 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from mergesketch import CountMinSketch, CountSketch, HeavyHitters, LSHIndex, MergeableSketch, Race
-from mergesketch.lsh import HashFamily, InnerProduct, MinHash, PStable, SignedRandomProjection
+from mergesketch.lsh import (
+    BitSampling,
+    CrossPolytope,
+    HashFamily,
+    InnerProduct,
+    MinHash,
+    PStable,
+    SignedRandomProjection,
+    WinnerTakeAll,
+)
 from mergesketch.lsh.random import random_uint64
 from mergesketch.lsh.validation import check_distances
+from scipy.optimize import brentq
 
 
 class ToyFamily(HashFamily):
@@ -136,6 +147,65 @@ def inner_product_pairs(
     return along * direction + side * across, lengths * direction
 
 
+def _packed(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Rows of 20 bits; those that pad them are random too."""
+    return rng.integers(0, 256, (n, 3), dtype=np.uint8)
+
+
+def bit_pairs(rng: np.random.Generator, distance: float, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Packed rows of 20 bits, as many of them unlike as the distance says."""
+    x = _packed(rng, n)
+    unlike = rng.permuted(np.arange(20) < np.full((n, 1), distance), axis=1)
+    return x, x ^ np.packbits(unlike, axis=1)
+
+
+#: Orders of 12 features, from the same to the reverse of 0, 1, ..., 11.
+_ORDERS = (
+    (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11),
+    (1, 0, 2, 3, 5, 4, 6, 7, 8, 9, 11, 10),
+    (0, 2, 1, 4, 6, 3, 5, 9, 7, 8, 11, 10),
+    (3, 0, 5, 1, 9, 2, 7, 4, 11, 6, 10, 8),
+    (5, 8, 1, 11, 3, 9, 0, 6, 10, 2, 7, 4),
+    (10, 11, 9, 6, 8, 7, 4, 5, 2, 3, 0, 1),
+    (11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0),
+)
+
+
+def _winner_family(group_size: int, name: str, **arguments: Any) -> dict[str, Family]:
+    """Winner-take-all over rows in these orders, at the distances where theory has their probabilities."""
+
+    def make(n_hashes: int, seed: int) -> WinnerTakeAll:
+        return WinnerTakeAll(12, n_hashes, group_size=group_size, seed=seed, **arguments)
+
+    theory = WinnerTakeAll(12, 1, group_size=group_size)
+    orders = {}
+    for order in _ORDERS:
+        below = [sum(order[j] < order[i] for j in range(i)) for i in range(12)]
+        agree = sum(math.comb(b, group_size - 1) for b in below) / math.comb(12, group_size)
+        # In the angle, for the slope of a probability in the distance is not bounded.
+        angle = (
+            brentq(
+                lambda t, agree=agree: float(theory.collision_probability(1 - math.sin(t))) - agree,
+                -math.pi / 2,
+                math.pi / 2,
+                xtol=1e-14,
+            )
+            if 0 < agree < 1
+            else (agree - 0.5) * math.pi
+        )
+        orders[1 - math.sin(angle)] = np.array(order)
+
+    def pairs(rng: np.random.Generator, distance: float, n: int) -> tuple[np.ndarray, np.ndarray]:
+        features = rng.permuted(np.tile(np.arange(12), (n, 1)), axis=1)
+        low, high = np.sort(rng.standard_normal((2, n, 12)), axis=2)
+        x, y = np.empty((2, n, 12))
+        np.put_along_axis(x, features, low, axis=1)
+        np.put_along_axis(y, features, high[:, orders[distance]], axis=1)
+        return x, y
+
+    return {name: Family(make, _dense, tuple(orders), pairs)}
+
+
 def _split(tokens: np.ndarray, offsets: np.ndarray) -> list[np.ndarray]:
     return np.split(tokens, offsets[1:-1])
 
@@ -170,6 +240,21 @@ FAMILIES: dict[str, Family] = {
         _dense,
         _ANGLES,
         angle_pairs,
+    ),
+    "CrossPolytope": Family(
+        lambda n_hashes, seed: CrossPolytope(12, n_hashes, seed=seed),
+        _dense,
+        _ANGLES,
+        angle_pairs,
+        # Of rotations of 256; see test_cross_polytope.py.
+        bias=1e-3,
+    ),
+    "CrossPolytope, rehashed": Family(
+        lambda n_hashes, seed: CrossPolytope(12, n_hashes, power=2, dimension=32, n_buckets=50, seed=seed),
+        _dense,
+        _ANGLES,
+        angle_pairs,
+        bias=1e-3,
     ),
     "PStable, 2": Family(
         lambda n_hashes, seed: PStable(12, n_hashes, p=2, width=2.0, power=2, seed=seed),
@@ -225,6 +310,22 @@ FAMILIES: dict[str, Family] = {
         _JACCARD,
         set_pairs,
     ),
+    **{
+        name: Family(
+            lambda n_hashes, seed, power=power, n_buckets=n_buckets: BitSampling(
+                20, n_hashes, power=power, n_buckets=n_buckets, seed=seed
+            ),
+            _packed,
+            (0, 1, 3, 8, 16, 20),
+            bit_pairs,
+            no_csr="packed bits",
+            not_wide="its features are bits; see test_bit_sampling.py",
+        )
+        for name, power, n_buckets in (("BitSampling", 2, None), ("BitSampling, rehashed", 5, 50))
+    },
+    **_winner_family(2, "WinnerTakeAll, pairs"),
+    **_winner_family(4, "WinnerTakeAll", power=2),
+    **_winner_family(3, "WinnerTakeAll, rehashed", power=2, n_buckets=50),
 }
 
 

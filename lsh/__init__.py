@@ -4,6 +4,7 @@ from .bit_sampling import BitSampling
 from .cross_polytope import CrossPolytope
 from .family import HashFamily, family_from_config
 from .hashing import hash_keys
+from .inner_product import InnerProduct
 from .minhash import MinHash
 from .pstable import PStable
 from .srp import SignedRandomProjection
@@ -14,6 +15,7 @@ __all__ = [
     "BitSampling",
     "CrossPolytope",
     "HashFamily",
+    "InnerProduct",
     "MinHash",
     "PStable",
     "Shingles",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .projection import check_rows
 
-__all__ = ["angles_of_rows"]
+__all__ = ["angles_of_rows", "unit_rows"]
 
 
 def angles_of_rows(X: Any, Y: Any, n_features: int | None) -> NDArray[np.float64]:
@@ -18,7 +18,7 @@ def angles_of_rows(X: Any, Y: Any, n_features: int | None) -> NDArray[np.float64
 
     A row of zeros is at pi / 2 to every other row, and at 0 to another row of zeros.
     """
-    left, right = _unit_rows(X, n_features), _unit_rows(Y, n_features)
+    left, right = unit_rows(X, n_features), unit_rows(Y, n_features)
     cosine = left @ right.T
     cosine = np.asarray(cosine.toarray() if hasattr(cosine, "toarray") else cosine, dtype=np.float64)
     angle = np.arccos(np.clip(cosine, -1.0, 1.0))
@@ -26,7 +26,7 @@ def angles_of_rows(X: Any, Y: Any, n_features: int | None) -> NDArray[np.float64
     return angle
 
 
-def _unit_rows(X: Any, n_features: int | None) -> Any:
+def unit_rows(X: Any, n_features: int | None) -> Any:
     """Rows of length 1 in float64, sparse if they came so."""
     rows = check_rows(X, n_features)
     if rows.dense is not None:

@@ -23,6 +23,12 @@ from .hadamard import (
     hadamard_signs_dense,
 )
 from .index_kernels import insert_ids, merge_buckets, merge_top, order_buckets, query_buckets
+from .inner_product_kernels import (
+    extend_rows_csr,
+    extend_rows_dense,
+    relative_norms_csr,
+    relative_norms_dense,
+)
 from .margin_kernels import sign_margins_csr, sign_margins_dense, step_margins_csr, step_margins_dense
 from .minhash_bins import minhash_fast_similarity, minhash_one_permutation
 from .minhash_kernels import concatenate_codes, count_equal, minhash_permutations
@@ -66,6 +72,8 @@ __all__ = [
     "document_keys",
     "exact_dots_csr",
     "exact_dots_dense",
+    "extend_rows_csr",
+    "extend_rows_dense",
     "find_frequent",
     "fix_signs",
     "fix_steps",
@@ -104,6 +112,8 @@ __all__ = [
     "query_buckets",
     "rank_agreements",
     "reduce_words",
+    "relative_norms_csr",
+    "relative_norms_dense",
     "sample_bits",
     "scale_rows_csr",
     "scale_rows_dense",

@@ -7,6 +7,7 @@ kernel, and every sketch over the family estimates sums of that kernel.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from inspect import isabstract
@@ -15,7 +16,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .validation import check_int
+from .validation import check_int, check_probabilities
 
 __all__ = ["Configured", "HashFamily", "differing_field", "family_from_config"]
 
@@ -145,6 +146,49 @@ class HashFamily(Configured, ABC):
     @abstractmethod
     def collision_probability(self, distance: ArrayLike) -> NDArray[np.float64]:
         """Probability that one hash (after concatenation, before rehashing) collides at `distance`."""
+
+    def distance(self, probability: ArrayLike) -> NDArray[np.float64]:
+        """The distance at which the collision probability is that: the inverse of `collision_probability`.
+
+        Parameters
+        ----------
+        probability : array_like of float
+            In [0, 1].
+
+        Returns
+        -------
+        ndarray of the shape of `probability`, float64
+            In the units of the family's `metric`. The largest distance there is, which may be infinite,
+            for a probability below that of all distances.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a probability is no number or lies outside [0, 1].
+
+        Notes
+        -----
+        By bisection, to the last bit: 64 values of `collision_probability` for each probability.
+        """
+        wanted = check_probabilities(probability)
+        values, place = np.unique(wanted, return_inverse=True)
+        # Distances are at least 0, and their bit patterns are in their order: bisecting these takes as
+        # few steps for tiny and huge distances as for others.
+        low = np.zeros(values.size, dtype=np.int64)
+        high = np.full(values.size, self._largest_distance).view(np.int64)
+        while bool((low < high).any()):
+            middle = low + (high - low) // 2
+            near = (low < high) & (self.collision_probability(middle.view(np.float64)) > values)
+            low, high = np.where(near, middle + 1, low), np.where(near, high, middle)
+        return low.view(np.float64)[place].reshape(wanted.shape)
+
+    @property
+    def _largest_distance(self) -> float:
+        """The end of the range of `collision_probability`."""
+        if self.metric == "hamming":  # of bits or of features, whichever a row consists of
+            return float(getattr(self, "n_bits", getattr(self, "n_features", math.inf)))
+        ends = {"angle": math.pi, "jaccard": 1.0, "weighted_jaccard": 1.0, "rank": 2.0}
+        return ends.get(self.metric, math.inf)
 
     @abstractmethod
     def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:

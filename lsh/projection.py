@@ -37,7 +37,9 @@ class Rows(NamedTuple):
 
 
 def check_rows(X: Any, n_features: int | None) -> Rows:
-    """Dense rows as float32 or float64, sparse ones as CSR with rising indices."""
+    """Dense rows as float32 or float64, sparse ones as CSR with rising indices; checked ones as they are."""
+    if isinstance(X, Rows):
+        return X
     if hasattr(X, "tocsr"):
         csr = check_csr(X, n_features)
         return Rows(csr[0].size - 1, None, csr)

@@ -18,6 +18,7 @@ __all__ = [
     "check_dense",
     "check_distances",
     "check_int",
+    "check_probabilities",
     "check_real",
     "check_sets",
     "check_weights",
@@ -95,6 +96,17 @@ def check_distances(distance: Any, largest: float) -> NDArray[np.float64]:
     values = values.astype(np.float64)
     if not bool(np.all((values >= 0) & (values <= largest))):
         raise ValueError(f"distance must lie in [0, {largest:g}], got {values.min()} to {values.max()}")
+    return values
+
+
+def check_probabilities(probability: Any) -> NDArray[np.float64]:
+    """`probability` as float64 values, each from 0 to 1."""
+    values = np.asarray(probability)
+    if values.dtype.kind not in "fiub":
+        raise TypeError(f"probability must hold real numbers, got dtype {values.dtype}")
+    values = values.astype(np.float64)
+    if not bool(np.all((values >= 0) & (values <= 1))):
+        raise ValueError(f"probability must lie in [0, 1], got {values.min()} to {values.max()}")
     return values
 
 

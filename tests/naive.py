@@ -434,6 +434,27 @@ def similar_pairs(sets: list[set[int]], threshold: float) -> dict[tuple[int, int
     }
 
 
+# -- inner products -------------------------------------------------------------------------------
+
+
+def on_sphere(row: list[float], bound: float | None, *, query: bool) -> list[float]:
+    """A row with two coordinates more: what is missing to length `bound`, and 0."""
+    square = sum((Fraction(x) ** 2 for x in row), Fraction(0))
+    missing = 0.0
+    if bound is not None and square < Fraction(bound) ** 2:
+        missing = math.sqrt(1 - square / Fraction(bound) ** 2) * bound
+    return [*row, 0.0, missing] if query else [*row, missing, 0.0]
+
+
+def angle_between(x: list[float], y: list[float]) -> float:
+    """Of two rows; that of a row of zeros to any other is a right one."""
+    length = math.hypot(*x) * math.hypot(*y)
+    if length == 0.0:
+        return math.pi / 2
+    cosine = sum(a * b for a, b in zip(x, y, strict=True)) / length
+    return math.acos(min(1.0, max(-1.0, cosine)))
+
+
 # -- bit sampling ---------------------------------------------------------------------------------
 
 

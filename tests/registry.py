@@ -18,6 +18,7 @@ from mergesketch.lsh import (
     BitSampling,
     CrossPolytope,
     HashFamily,
+    InnerProduct,
     MinHash,
     PStable,
     SignedRandomProjection,
@@ -125,6 +126,25 @@ def set_pairs(rng: np.random.Generator, distance: float, n: int) -> tuple[Any, A
     sides = tokens[:, : common + left], np.delete(tokens, np.s_[common : common + left], axis=1)
     x, y = ((side.reshape(-1), np.arange(n + 1) * side.shape[1]) for side in sides)
     return x, y
+
+
+def inner_product_pairs(
+    rng: np.random.Generator, product: float, n: int, query_norm: float | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows no longer than 10 and queries of that inner product, lengths at random.
+
+    Queries are no longer than `query_norm`; with None, of any length, and the product is that with the
+    query at length 1.
+    """
+    direction, other = _unit(rng.standard_normal((n, 12))), rng.standard_normal((n, 12))
+    across = _unit(other - (other * direction).sum(axis=1, keepdims=True) * direction)
+    lengths = rng.uniform(0.01, 100, (n, 1))
+    along = np.full((n, 1), product)
+    if query_norm is not None:
+        lengths = rng.uniform(abs(product) / 10, query_norm, (n, 1))
+        along = product / lengths
+    side = rng.uniform(0, 1, (n, 1)) * np.sqrt(np.maximum(100 - along**2, 0))
+    return along * direction + side * across, lengths * direction
 
 
 def _packed(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -247,6 +267,35 @@ FAMILIES: dict[str, Family] = {
         _dense,
         (0.0, 0.2, 1.0, 4.0, 30.0),
         distance_pairs(1),
+    ),
+    "InnerProduct": Family(
+        lambda n_hashes, seed: InnerProduct(12, n_hashes, max_norm=10.0, power=2, seed=seed),
+        _dense,
+        (-8.0, 0.0, 5.0, 9.0, 9.9),
+        lambda rng, product, n: inner_product_pairs(rng, product, n, None),
+    ),
+    "InnerProduct, bounded queries": Family(
+        lambda n_hashes, seed: InnerProduct(
+            12, n_hashes, max_norm=10.0, query_norm=20.0, power=5, n_buckets=30, seed=seed
+        ),
+        _dense,
+        (-120.0, 0.0, 100.0, 180.0, 198.0),
+        lambda rng, product, n: inner_product_pairs(rng, product, n, 20.0),
+    ),
+    "InnerProduct, hadamard": Family(
+        lambda n_hashes, seed: InnerProduct(
+            12, n_hashes, max_norm=10.0, query_norm=20.0, projection="hadamard", seed=seed
+        ),
+        _dense,
+        (-120.0, 0.0, 100.0, 180.0, 198.0),
+        lambda rng, product, n: inner_product_pairs(rng, product, n, 20.0),
+        bias=1e-3,
+    ),
+    "InnerProduct, sparse": Family(
+        lambda n_hashes, seed: InnerProduct(12, n_hashes, max_norm=10.0, projection="sparse", seed=seed),
+        _dense,
+        (-8.0, 0.0, 5.0, 9.0, 9.9),
+        lambda rng, product, n: inner_product_pairs(rng, product, n, None),
     ),
     "MinHash": Family(lambda n_hashes, seed: MinHash(n_hashes, seed=seed), _sets, _JACCARD, set_pairs),
     "MinHash, one permutation": Family(
@@ -490,6 +539,22 @@ ENTRIES: dict[str, Entry] = {
             ([0.0] * 12, None),
             ([["a"] * 12], None),
             ([[1.0] * 12], [0.5]),
+        ],
+        counters=("counts", "total", "n_updates"),
+    ),
+    "Race of inner products": Entry(
+        Race,
+        st.tuples(st.integers(1, 6), st.integers(1, 5), st.none() | st.just(2.0), _SEEDS).map(
+            lambda t: Race(InnerProduct(12, t[0], max_norm=20.0, query_norm=t[2], power=t[1], seed=t[3]))
+        ),
+        _real_batches,
+        _join_arrays,
+        lambda rng, sketch: (_dense(rng, 30_000), rng.integers(-3, 4, 30_000)),
+        [
+            ([[0.0] * 11 + [20.1]], None),
+            (np.repeat([[0.0] * 12, [6.0] * 12], 9000, axis=0), None),
+            ([[np.nan] * 12], None),
+            ([[0.0] * 11], None),
         ],
         counters=("counts", "total", "n_updates"),
     ),

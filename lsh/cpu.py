@@ -32,6 +32,7 @@ from .inner_product_kernels import (
 from .margin_kernels import sign_margins_csr, sign_margins_dense, step_margins_csr, step_margins_dense
 from .minhash_bins import minhash_fast_similarity, minhash_one_permutation
 from .minhash_kernels import concatenate_codes, count_equal, minhash_permutations
+from .minhash_stream_kernels import compare_bins, densify_signatures, throw_tokens
 from .order_kernels import rank_agreements
 from .packing import absorb_steps, fix_signs, fix_steps, mix_codes, pack_signs, quantize, reduce_words
 from .probing_kernels import least_changes, likeliest_sets, probe_signs, probe_steps
@@ -56,6 +57,7 @@ __all__ = [
     "band_keys",
     "bucket_pairs",
     "cells_of_buckets",
+    "compare_bins",
     "concatenate_codes",
     "count_equal",
     "count_min_add",
@@ -69,6 +71,7 @@ __all__ = [
     "cross_polytope_probes_csr",
     "cross_polytope_probes_dense",
     "csr_products",
+    "densify_signatures",
     "document_keys",
     "exact_dots_csr",
     "exact_dots_dense",
@@ -124,6 +127,7 @@ __all__ = [
     "sorted_overlap",
     "step_margins_csr",
     "step_margins_dense",
+    "throw_tokens",
     "top_of_cells",
     "winners_csr",
     "winners_dense",

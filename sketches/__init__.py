@@ -4,6 +4,7 @@ from .base import MergeableSketch, StateArray
 from .counting import CountMinSketch, CountSketch
 from .heavy_hitters import HeavyHitters
 from .index import LSHIndex, Neighbours
+from .minhash_sketch import MinHashSketch
 from .race import Race
 from .storage import inspect, load
 from .suggestion import Suggestion, suggest
@@ -14,6 +15,7 @@ __all__ = [
     "HeavyHitters",
     "LSHIndex",
     "MergeableSketch",
+    "MinHashSketch",
     "Neighbours",
     "Race",
     "StateArray",

@@ -614,3 +614,12 @@ def cross_polytope_cells(coordinates: list[list[float]]) -> list[tuple[float, tu
         for cell in itertools.product(*ways)
     ]
     return sorted(cells)
+
+
+# -- streamed MinHash -----------------------------------------------------------------------------
+
+
+def shared_bins(minima: list[list[int]], i: int, j: int) -> tuple[int, int]:
+    """Of the bins full in set i or j, how many hold the same value, and how many there are."""
+    pairs = [(a, b) for a, b in zip(minima[i], minima[j], strict=True) if min(a, b) != 0xFFFFFFFF]
+    return sum(a == b for a, b in pairs), len(pairs)

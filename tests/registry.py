@@ -13,7 +13,15 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from mergesketch import CountMinSketch, CountSketch, HeavyHitters, LSHIndex, MergeableSketch, Race
+from mergesketch import (
+    CountMinSketch,
+    CountSketch,
+    HeavyHitters,
+    LSHIndex,
+    MergeableSketch,
+    MinHashSketch,
+    Race,
+)
 from mergesketch.lsh import (
     BitSampling,
     CrossPolytope,
@@ -491,6 +499,25 @@ ENTRIES: dict[str, Entry] = {
         [*_BAD_KEYS, (["a"], [-1]), (["x" * 17], None), (["é" * 9], None)],
         linear=False,
         counters=("counts", "total", "n_updates"),
+    ),
+    "MinHashSketch": Entry(
+        MinHashSketch,
+        st.tuples(st.integers(1, 5), st.integers(1, 9) | st.just(200), _SEEDS).map(
+            lambda t: MinHashSketch(t[0], t[1], seed=t[2])
+        ),
+        lambda sketch: st.integers(0, 20).flatmap(
+            lambda n: st.tuples(
+                hnp.arrays(np.uint64, n, elements=st.integers(0, 30) | st.integers(0, 2**64 - 1)),
+                hnp.arrays(np.int64, n, elements=st.integers(0, sketch.n_sets - 1)),
+            )
+        ),
+        _join_arrays,
+        lambda rng, sketch: (
+            rng.integers(0, 2**40, 300_000),
+            rng.integers(0, sketch.n_sets, 300_000),
+        ),
+        [([1.5], [0]), ([1, 2], [0]), ([1], [99]), ([1], [-1]), ([1], [0.5]), ([1, "a"], [0, 0]), (3, [0])],
+        linear=False,
     ),
     "Race": Entry(
         Race,

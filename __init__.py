@@ -13,14 +13,17 @@ from .sketches import (
     HeavyHitters,
     LSHIndex,
     MergeableSketch,
+    MinHashSketch,
     NadarayaWatsonSketch,
     Neighbours,
     PrivateRace,
     Race,
     RaceWindow,
     StateArray,
+    Suggestion,
     inspect,
     load,
+    suggest,
 )
 
 __version__ = "0.1.0"
@@ -32,12 +35,14 @@ __all__ = [
     "HeavyHitters",
     "LSHIndex",
     "MergeableSketch",
+    "MinHashSketch",
     "NadarayaWatsonSketch",
     "Neighbours",
     "PrivateRace",
     "Race",
     "RaceWindow",
     "StateArray",
+    "Suggestion",
     "__version__",
     "errors",
     "get_num_threads",
@@ -45,4 +50,5 @@ __all__ = [
     "load",
     "lsh",
     "set_num_threads",
+    "suggest",
 ]

@@ -2,7 +2,8 @@
 
 The product is float32 by the BLAS of NumPy, its output reused and nothing done with it: the faster of one
 large product on BLAS's own threads and of blocks of rows on ours, each with BLAS on one thread. "hash" is
-all of a family's work from rows to codes; "update" adds counting the codes in a RACE sketch.
+all of a family's work from rows to codes; "update" adds counting the codes in a RACE sketch; "probes"
+are codes of several buckets of each table.
 """
 
 from __future__ import annotations
@@ -131,6 +132,32 @@ def sparse(d: int, n_entries: int, n_hashes: int, power: int, n: int) -> list[di
     return rows
 
 
+def probing(d: int, n_hashes: int, n: int) -> list[dict[str, Any]]:
+    """Probes of every table on one thread; a single one is the code alone."""
+    mergesketch.set_num_threads(1)
+    Q = np.random.default_rng(0).standard_normal((n, d)).astype(np.float32)
+    made = {
+        "gaussian": SignedRandomProjection(d, n_hashes, power=14),
+        "hadamard": SignedRandomProjection(d, n_hashes, power=14, projection="hadamard"),
+        "L2": PStable(d, n_hashes, power=8, width=float(d) ** 0.5),
+    }
+    rows = []
+    for name, family in made.items():
+        took = least({str(t): lambda t=t, family=family: family.probe(Q, t) for t in (1, 8, 32)}, 3)
+        rows += [
+            {
+                "d": d,
+                "values": f"{n_hashes} x {family.power}",
+                "family": name,
+                "threads": 1,
+                "probes": int(t),
+                "us a query and table": 1e6 * seconds / (n * n_hashes),
+            }
+            for t, seconds in took.items()
+        ]
+    return rows
+
+
 def main() -> None:
     arguments = parse(__doc__, "projection")
     before = mergesketch.get_num_threads()
@@ -139,9 +166,11 @@ def main() -> None:
         show("Dense rows", rows)
         others = [*sparse(2_000, 100, 100, 4, 4_096), *sparse(100_000, 50, 100, 4, 4_096)]
         show("Sparse rows", others)
+        probes = probing(128, 50, 2_000)
+        show("Probes", probes)
     finally:
         mergesketch.set_num_threads(before)
-    write(arguments.json, rows + others)
+    write(arguments.json, rows + others + probes)
 
 
 if __name__ == "__main__":

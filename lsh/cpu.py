@@ -1,6 +1,7 @@
 """The kernels for arrays in main memory, under the names that every backend shares."""
 
 from .banding_kernels import band_keys, bucket_pairs, document_keys, sorted_overlap
+from .bit_kernels import hamming_distances, mix_words, sample_bits
 from .counting_kernels import (
     count_min_add,
     count_min_add_conservative,
@@ -9,26 +10,43 @@ from .counting_kernels import (
     count_sketch_query,
     find_frequent,
 )
-from .hadamard import hadamard_signs
+from .cross_polytope_kernels import (
+    cross_polytope_codes_csr,
+    cross_polytope_codes_dense,
+    cross_polytope_probes_csr,
+    cross_polytope_probes_dense,
+)
+from .hadamard import (
+    hadamard_products_csr,
+    hadamard_products_dense,
+    hadamard_signs,
+    hadamard_signs_csr,
+    hadamard_signs_dense,
+)
 from .index_kernels import insert_ids, merge_buckets, merge_top, order_buckets, query_buckets
+from .inner_product_kernels import (
+    extend_rows_csr,
+    extend_rows_dense,
+    relative_norms_csr,
+    relative_norms_dense,
+)
+from .margin_kernels import sign_margins_csr, sign_margins_dense, step_margins_csr, step_margins_dense
 from .minhash_bins import minhash_fast_similarity, minhash_one_permutation
 from .minhash_kernels import concatenate_codes, count_equal, minhash_permutations
+from .minhash_stream_kernels import compare_bins, densify_signatures, throw_tokens
 from .noise_kernels import discrete_laplace
+from .order_kernels import rank_agreements
 from .packing import absorb_steps, fix_signs, fix_steps, mix_codes, pack_signs, quantize, reduce_words
-from .products import (
-    csr_products,
-    exact_dots_csr,
-    exact_dots_dense,
-    scale_rows_csr,
-    scale_rows_dense,
-)
+from .probing_kernels import least_changes, likeliest_sets, probe_signs, probe_steps
+from .products import csr_products, exact_dots_csr, exact_dots_dense, scale_rows_csr, scale_rows_dense
 from .projection_kernels import project_signs_csr, project_signs_dense, project_steps_csr, project_steps_dense
 from .sampling_kernels import code_keys
 from .scatter import gather_groups, gather_mean, gather_ratio, scatter_add, scatter_add_outputs
-from .sparse_projection import hashed_signs
+from .sparse_projection import hashed_products, hashed_signs
 from .svmlight_kernels import count_svmlight, parse_svmlight
 from .text_kernels import shingle_documents
 from .top_sketch_kernels import cells_of_buckets, merge_cells, top_of_cells
+from .winner_kernels import winners_csr, winners_dense
 from .xxh3 import hash_fixed, hash_slices, hash_u64
 
 __all__ = [
@@ -37,6 +55,7 @@ __all__ = [
     "bucket_pairs",
     "cells_of_buckets",
     "code_keys",
+    "compare_bins",
     "concatenate_codes",
     "count_equal",
     "count_min_add",
@@ -45,23 +64,38 @@ __all__ = [
     "count_sketch_add",
     "count_sketch_query",
     "count_svmlight",
+    "cross_polytope_codes_csr",
+    "cross_polytope_codes_dense",
+    "cross_polytope_probes_csr",
+    "cross_polytope_probes_dense",
     "csr_products",
+    "densify_signatures",
     "discrete_laplace",
     "document_keys",
     "exact_dots_csr",
     "exact_dots_dense",
+    "extend_rows_csr",
+    "extend_rows_dense",
     "find_frequent",
     "fix_signs",
     "fix_steps",
     "gather_groups",
     "gather_mean",
     "gather_ratio",
+    "hadamard_products_csr",
+    "hadamard_products_dense",
     "hadamard_signs",
+    "hadamard_signs_csr",
+    "hadamard_signs_dense",
+    "hamming_distances",
     "hash_fixed",
     "hash_slices",
     "hash_u64",
+    "hashed_products",
     "hashed_signs",
     "insert_ids",
+    "least_changes",
+    "likeliest_sets",
     "merge_buckets",
     "merge_cells",
     "merge_top",
@@ -69,21 +103,35 @@ __all__ = [
     "minhash_one_permutation",
     "minhash_permutations",
     "mix_codes",
+    "mix_words",
     "order_buckets",
     "pack_signs",
     "parse_svmlight",
+    "probe_signs",
+    "probe_steps",
     "project_signs_csr",
     "project_signs_dense",
     "project_steps_csr",
     "project_steps_dense",
     "quantize",
     "query_buckets",
+    "rank_agreements",
     "reduce_words",
+    "relative_norms_csr",
+    "relative_norms_dense",
+    "sample_bits",
     "scale_rows_csr",
     "scale_rows_dense",
     "scatter_add",
     "scatter_add_outputs",
     "shingle_documents",
+    "sign_margins_csr",
+    "sign_margins_dense",
     "sorted_overlap",
+    "step_margins_csr",
+    "step_margins_dense",
+    "throw_tokens",
     "top_of_cells",
+    "winners_csr",
+    "winners_dense",
 ]

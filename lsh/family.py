@@ -7,6 +7,7 @@ kernel, and every sketch over the family estimates sums of that kernel.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from inspect import isabstract
@@ -14,6 +15,8 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from .validation import check_int, check_probabilities
 
 __all__ = ["Configured", "HashFamily", "differing_field", "family_from_config"]
 
@@ -71,6 +74,11 @@ class HashFamily(Configured, ABC):
         Codes lie in [0, n_buckets), n_buckets <= 2**32.
     seed : int
         Same parameters and seed, same codes: on any machine, over any number of threads.
+    metric : str
+        What `collision_probability` takes: an "angle" in radians; a "euclidean" or "cityblock" distance;
+        a "jaccard" or "weighted_jaccard" distance, 1 minus the similarity; a "hamming" distance, the
+        number of places that differ; for "rank", 1 minus the similarity of orders; and for
+        "inner_product" the inner product itself.
 
     Notes
     -----
@@ -81,6 +89,7 @@ class HashFamily(Configured, ABC):
     n_hashes: int
     n_buckets: int
     seed: int
+    metric: ClassVar[str]
     #: Probability that two rows that the family tells apart still share a bucket: 1/n_buckets after
     #: rehashing into n_buckets, 0 where the code itself is the bucket.
     chance_collision: float
@@ -103,13 +112,90 @@ class HashFamily(Configured, ABC):
         """Codes of query rows: `hash`, unless the family treats queries unlike data."""
         return self.hash(Q)
 
+    def probe(self, Q: Any, n_probes: int) -> NDArray[np.uint32]:
+        """Codes of the `n_probes` buckets of each hash that are likeliest to hold a query's neighbours.
+
+        Looking beside the query's own bucket finds the neighbours that just missed it, so fewer hashes
+        find as many (Lv, Josephson, Wang, Charikar and Li 2007).
+
+        Parameters
+        ----------
+        Q : query rows, as `hash_query` takes them
+        n_probes : int
+            At least 1, and at most what the family can tell apart.
+
+        Returns
+        -------
+        ndarray of shape (n, n_hashes, n_probes), uint32
+            The likeliest first: ``probe(Q, n)[:, :, 0]`` are the codes of ``hash_query(Q)``. Buckets of one
+            hash are distinct before they are reduced to `n_buckets`.
+
+        Raises
+        ------
+        TypeError
+            With more than one probe, if the family knows of no order of neighbouring buckets.
+        ValueError
+            If `n_probes` is out of range.
+        """
+        if check_int("n_probes", n_probes, 1) > 1:
+            raise TypeError(
+                f"{type(self).__name__} has no multi-probe querying: n_probes must be 1, got {n_probes}"
+            )
+        return self.hash_query(Q)[:, :, None]
+
     @abstractmethod
     def collision_probability(self, distance: ArrayLike) -> NDArray[np.float64]:
         """Probability that one hash (after concatenation, before rehashing) collides at `distance`."""
 
+    def distance(self, probability: ArrayLike) -> NDArray[np.float64]:
+        """The distance at which the collision probability is that: the inverse of `collision_probability`.
+
+        Parameters
+        ----------
+        probability : array_like of float
+            In [0, 1].
+
+        Returns
+        -------
+        ndarray of the shape of `probability`, float64
+            In the units of the family's `metric`. The largest distance there is, which may be infinite,
+            for a probability below that of all distances.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a probability is no number or lies outside [0, 1].
+
+        Notes
+        -----
+        By bisection, to the last bit: 64 values of `collision_probability` for each probability.
+        """
+        wanted = check_probabilities(probability)
+        values, place = np.unique(wanted, return_inverse=True)
+        # Distances are at least 0, and their bit patterns are in their order: bisecting these takes as
+        # few steps for tiny and huge distances as for others.
+        low = np.zeros(values.size, dtype=np.int64)
+        high = np.full(values.size, self._largest_distance).view(np.int64)
+        while bool((low < high).any()):
+            middle = low + (high - low) // 2
+            near = (low < high) & (self.collision_probability(middle.view(np.float64)) > values)
+            low, high = np.where(near, middle + 1, low), np.where(near, high, middle)
+        return low.view(np.float64)[place].reshape(wanted.shape)
+
+    @property
+    def _largest_distance(self) -> float:
+        """The end of the range of `collision_probability`."""
+        if self.metric == "hamming":  # of bits or of features, whichever a row consists of
+            return float(getattr(self, "n_bits", getattr(self, "n_features", math.inf)))
+        ends = {"angle": math.pi, "jaccard": 1.0, "weighted_jaccard": 1.0, "rank": 2.0}
+        return ends.get(self.metric, math.inf)
+
     @abstractmethod
     def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:
-        """Pairwise collision probabilities, shape (len(X), len(Y)); the exact, slow reference."""
+        """Pairwise collision probabilities, shape (len(X), len(Y)); the exact, slow reference.
+
+        Of a family that treats queries unlike data, `X` are queries and `Y` are data.
+        """
 
     def config(self) -> dict[str, Any]:
         return {"family": type(self).__name__, **super().config()}

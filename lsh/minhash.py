@@ -133,6 +133,7 @@ class MinHash(HashFamily):
     """
 
     _parameters = ("n_hashes", "power", "n_buckets", "scheme", "seed")
+    metric = "jaccard"
 
     def __init__(
         self,
@@ -242,6 +243,34 @@ class MinHash(HashFamily):
                 backend.concatenate_codes(values[: last - first], keys, n_buckets, out[first:last])
 
         map_blocks(concatenate, len(out), self._block(offsets))
+        return out
+
+    def codes(self, signatures: ArrayLike) -> NDArray[np.uint32]:
+        """Codes of sets whose signatures are at hand: ``codes(signatures(X))`` is ``hash(X)``.
+
+        Parameters
+        ----------
+        signatures : array_like of shape (n, n_hashes * power), uint32
+            Of this family, or of another one with the same `n_hashes` times `power`, scheme and seed: a
+            signature that is stored once serves bands of any power.
+
+        Returns
+        -------
+        ndarray of shape (n, n_hashes), uint32
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `signatures` is no uint32 matrix of that many columns.
+        """
+        values = self._check_signatures(signatures, "signatures")
+        if self._code_is_value:
+            return values.copy()
+        out = np.empty((len(values), self.n_hashes), np.uint32)
+        keys, n_buckets = self._random()["codes"], np.uint64(self.n_buckets)
+        kernel = backend_of(values).concatenate_codes
+        block = max(1, _BLOCK_VALUES // self.n_values)
+        map_blocks(lambda a, b: kernel(values[a:b], keys, n_buckets, out[a:b]), len(values), block)
         return out
 
     def _signer(

@@ -14,7 +14,7 @@ from .family import HashFamily
 from .lazy import lazy
 from .multiply import make_panels
 from .threads import get_num_threads, map_blocks
-from .validation import check_csr, check_dense
+from .validation import check_csr, check_dense, check_int
 
 __all__ = ["ProjectionFamily", "Rows"]
 
@@ -22,6 +22,10 @@ __all__ = ["ProjectionFamily", "Rows"]
 _VALUES_BLOCK = 1 << 17
 #: Rows that the kernels work on at a time.
 _ROWS_BLOCK = 192
+#: Probes, or products to find them by, that are worth a thread of their own.
+_PROBES_BLOCK = 1 << 12
+#: Query rows that are probed at a time: all their products are kept.
+_PROBED_ROWS = 24
 
 
 class Rows(NamedTuple):
@@ -33,7 +37,9 @@ class Rows(NamedTuple):
 
 
 def check_rows(X: Any, n_features: int | None) -> Rows:
-    """Dense rows as float32 or float64, sparse ones as CSR with rising indices."""
+    """Dense rows as float32 or float64, sparse ones as CSR with rising indices; checked ones as they are."""
+    if isinstance(X, Rows):
+        return X
     if hasattr(X, "tocsr"):
         csr = check_csr(X, n_features)
         return Rows(csr[0].size - 1, None, csr)
@@ -99,4 +105,67 @@ class ProjectionFamily(HashFamily):
             threads = get_num_threads()
             ranges = threads * min(4, max(1, rows.n // (_ROWS_BLOCK * threads)))
             map_blocks(run, rows.n, max(rows.n // ranges, _VALUES_BLOCK // self.n_values))
+        return out
+
+    # -- multi-probe querying -----------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def _changes(self) -> tuple[int, str]:
+        """How many ways there are to change a value, and what a value is called."""
+
+    @abstractmethod
+    def _prober(self, Q: Any) -> tuple[int, Callable[[int, int, NDArray[np.uint32]], None]]:
+        """How many queries there are, and what writes the probes of a few of them, [start, stop)."""
+
+    def probe(self, Q: Any, n_probes: int) -> NDArray[np.uint32]:
+        """Codes of the `n_probes` buckets of each hash that are likeliest to hold a query's neighbours.
+
+        Parameters
+        ----------
+        Q : array_like or SciPy sparse matrix of shape (n, n_features)
+        n_probes : int
+            From 1 to the number of buckets that differ by one change of each value: ``2**power`` for
+            signs, ``3**power`` for steps.
+
+        Returns
+        -------
+        ndarray of shape (n, n_hashes, n_probes), uint32
+            The likeliest first: ``probe(Q, n)[:, :, 0]`` are the codes of ``hash_query(Q)``. Buckets of one
+            hash are distinct before they are reduced to `n_buckets`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `Q` is refused by `hash`, or `n_probes` is out of range.
+
+        Notes
+        -----
+        Query-directed probing of Lv, Josephson, Wang, Charikar and Li 2007, section 4.3: buckets come in
+        the order of the summed squares of what the query lacks to reach them. That is the distance of a
+        product to the border of its cell for steps of `PStable`, and its distance to 0, by which a bit
+        would flip, for signs. A neighbour's products differ from the query's by normal noise, whose
+        log-density falls with the square, so this is the order of their likelihoods to first order (of
+        p-stable families for p = 2; for p = 1 it is a rule of thumb).
+
+        O(n_probes log(n_probes) + power) for each row and hash, beside the projection.
+        """
+        kinds, name = self._changes
+        n_probes = check_int("n_probes", n_probes, 1)
+        limit = kinds**self.power
+        if n_probes > limit:
+            raise ValueError(
+                f"n_probes must be at most {limit}, the ways to change {self.power} {name}, got {n_probes}"
+            )
+        if n_probes == 1:
+            return self.hash_query(Q)[:, :, None]
+        n, probe = self._prober(Q)
+        out = np.empty((n, self.n_hashes, n_probes), dtype=np.uint32)
+
+        def run(start: int, stop: int) -> None:
+            for left in range(start, stop, _PROBED_ROWS):
+                right = min(left + _PROBED_ROWS, stop)
+                probe(left, right, out[left:right])
+
+        map_blocks(run, n, max(1, _PROBES_BLOCK // (self.n_hashes * (n_probes + self.power))))
         return out

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
+from .backend import backend_of
 from .lazy import lazy
-from .projection import ProjectionFamily, Rows
+from .projection import ProjectionFamily, Rows, check_rows
 from .random import normal, random_uint64, uniform
 from .validation import check_choice, check_dense, check_distances, check_int, check_real
 
@@ -94,6 +95,11 @@ class PStable(ProjectionFamily):
         self.seed = check_int("seed", seed, 0, 2**64 - 1)
         self.chance_collision = 1.0 / self.n_buckets
 
+    @property
+    def metric(self) -> str:  # type: ignore[override]
+        """ "euclidean" for p = 2, "cityblock" for p = 1."""
+        return "euclidean" if self.p == 2 else "cityblock"
+
     def _draw_vectors(self) -> NDArray[np.float32]:
         shape = (self.n_values, self.n_features)
         if self.p == 2:
@@ -118,6 +124,25 @@ class PStable(ProjectionFamily):
         csr = rows.csr
         return lambda start, stop: kernels.project_steps_csr(*csr, *how, start, stop, out)
 
+    @property
+    def _changes(self) -> tuple[int, str]:
+        return 3, "steps"
+
+    def _prober(self, Q: Any) -> tuple[int, Callable[[int, int, NDArray[np.uint32]], None]]:
+        rows, kernels = check_rows(Q, self.n_features), backend_of(Q)
+        how = (self._vectors, self._panels, self._vector_norms, self._offsets, self.width)
+        mixing = (self._keys, np.uint64(self.n_buckets))
+        dense, csr = rows.dense, rows.csr
+
+        def probe(start: int, stop: int, out: NDArray[np.uint32]) -> None:
+            if csr is None:
+                steps, above = kernels.step_margins_dense(dense, *how, start, stop)
+            else:
+                steps, above = kernels.step_margins_csr(*csr, *how, start, stop)
+            kernels.probe_steps(steps, above, *mixing, out)
+
+        return rows.n, probe
+
     def collision_probability(self, distance: ArrayLike) -> NDArray[np.float64]:
         """Probability that one hash collides at a distance, before the reduction to buckets.
 
@@ -134,7 +159,8 @@ class PStable(ProjectionFamily):
         with np.errstate(divide="ignore", over="ignore"):
             s = self.width / distance
         far = s < 1e-4  # where the closed forms cancel; their series begins so
-        safe = np.where(far | np.isinf(s), 1.0, s)
+        near_0 = s > 1e100  # where squares overflow, and the probability is 1 long since
+        safe = np.where(far | near_0, 1.0, s)
         if self.p == 2:
             near = (
                 1.0 - 2.0 * ndtr(-safe) + 2.0 / (math.sqrt(2.0 * math.pi) * safe) * np.expm1(-(safe**2) / 2.0)
@@ -143,7 +169,7 @@ class PStable(ProjectionFamily):
         else:
             near = 2.0 * np.arctan(safe) / math.pi - np.log1p(safe**2) / (math.pi * safe)
             series = s / math.pi
-        elementary = np.where(np.isinf(s), 1.0, np.where(far, series, near))
+        elementary = np.where(near_0, 1.0, np.where(far, series, near))
         return np.asarray(elementary**self.power)
 
     def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:

@@ -18,6 +18,7 @@ __all__ = [
     "check_dense",
     "check_distances",
     "check_int",
+    "check_probabilities",
     "check_real",
     "check_real_weights",
     "check_sets",
@@ -124,31 +125,44 @@ def check_distances(distance: Any, largest: float) -> NDArray[np.float64]:
     return values
 
 
-@njit(cache=True, nogil=True)
-def _count_nonfinite_32(bits, start, stop):  # type: ignore[no-untyped-def]
-    # On the bit patterns, for integer comparisons vectorise where float ones would not.
-    bad = 0
-    for i in range(start, stop):
-        bad += (bits[i] & np.uint32(0x7F800000)) == np.uint32(0x7F800000)
-    return bad
+def check_probabilities(probability: Any) -> NDArray[np.float64]:
+    """`probability` as float64 values, each from 0 to 1."""
+    values = np.asarray(probability)
+    if values.dtype.kind not in "fiub":
+        raise TypeError(f"probability must hold real numbers, got dtype {values.dtype}")
+    values = values.astype(np.float64)
+    if not bool(np.all((values >= 0) & (values <= 1))):
+        raise ValueError(f"probability must lie in [0, 1], got {values.min()} to {values.max()}")
+    return values
 
 
 @njit(cache=True, nogil=True)
-def _count_nonfinite_64(bits, start, stop):  # type: ignore[no-untyped-def]
-    bad = 0
-    for i in range(start, stop):
-        bad += (bits[i] & np.uint64(0x7FF0000000000000)) == np.uint64(0x7FF0000000000000)
-    return bad
+def _any_nonfinite_32(bits, start, stop):  # type: ignore[no-untyped-def]
+    # On bit patterns and a slice: neither float comparisons nor indices from `start` on vectorise.
+    largest = np.uint32(0)
+    part = bits[start:stop]
+    for i in range(part.size):
+        largest = max(largest, np.uint32(part[i] & np.uint32(0x7FFFFFFF)))
+    return largest >= np.uint32(0x7F800000)
+
+
+@njit(cache=True, nogil=True)
+def _any_nonfinite_64(bits, start, stop):  # type: ignore[no-untyped-def]
+    largest = np.uint64(0)
+    part = bits[start:stop]
+    for i in range(part.size):
+        largest = max(largest, part[i] & np.uint64(0x7FFFFFFFFFFFFFFF))
+    return largest >= np.uint64(0x7FF0000000000000)
 
 
 def check_finite(name: str, array: NDArray[Any]) -> None:
     """Refuse NaN and infinity in a C-contiguous float32 or float64 array."""
     flat = array.reshape(-1)
     if array.dtype == np.float32:
-        bits, kernel = flat.view(np.uint32), _count_nonfinite_32
+        bits, kernel = flat.view(np.uint32), _any_nonfinite_32
     else:
-        bits, kernel = flat.view(np.uint64), _count_nonfinite_64
-    if sum(map_blocks(lambda a, b: kernel(bits, a, b), bits.size, 1 << 20)):
+        bits, kernel = flat.view(np.uint64), _any_nonfinite_64
+    if any(map_blocks(lambda a, b: kernel(bits, a, b), bits.size, 1 << 20)):
         row = int(np.flatnonzero(~np.isfinite(flat))[0])
         place = np.unravel_index(row, array.shape)
         raise ValueError(f"{name} must be finite, got {flat[row]} at index {tuple(int(i) for i in place)}")

@@ -5,11 +5,13 @@ from .base import MergeableSketch, StateArray
 from .counting import CountMinSketch, CountSketch
 from .heavy_hitters import HeavyHitters
 from .index import LSHIndex, Neighbours
+from .minhash_sketch import MinHashSketch
 from .nadaraya_watson import NadarayaWatsonSketch
 from .private import PrivateRace
 from .race import Race
 from .race_window import RaceWindow
 from .storage import inspect, load
+from .suggestion import Suggestion, suggest
 
 __all__ = [
     "AceDetector",
@@ -18,12 +20,15 @@ __all__ = [
     "HeavyHitters",
     "LSHIndex",
     "MergeableSketch",
+    "MinHashSketch",
     "NadarayaWatsonSketch",
     "Neighbours",
     "PrivateRace",
     "Race",
     "RaceWindow",
     "StateArray",
+    "Suggestion",
     "inspect",
     "load",
+    "suggest",
 ]

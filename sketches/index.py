@@ -228,6 +228,28 @@ class LSHIndex(MergeableSketch):
         share = np.asarray(counts, dtype=np.float64) / self.family.n_hashes
         return np.asarray((share - chance) / (1.0 - chance))
 
+    def distance_estimate(self, counts: ArrayLike) -> NDArray[np.float64]:
+        """The distance, of the family's `metric`, that collision counts imply.
+
+        Parameters
+        ----------
+        counts : array_like of int
+            As `query` returns them; one of all tables is distance 0.
+
+        Returns
+        -------
+        ndarray of the shape of `counts`, float64
+            For `InnerProduct` the inner product, for `SignedRandomProjection` the angle, and so on.
+
+        Notes
+        -----
+        A count errs by ``sqrt(p (1 - p) / L)`` of the tables at collision probability p, and the distance
+        by that over the slope of `collision_probability` there. Estimates of the largest counts are too
+        near, for those rows were picked out for their counts.
+        """
+        # Fewer collisions than chance alone would make are none.
+        return self.family.distance(np.clip(self.kernel_estimate(counts), 0.0, 1.0))
+
     # -- state ------------------------------------------------------------------------------------
 
     def _over_tables(self, kernel: Any, *arrays: NDArray[Any]) -> None:

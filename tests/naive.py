@@ -270,8 +270,10 @@ def step_codes(
     return codes
 
 
-def hadamard_products(signs: np.ndarray, X: np.ndarray) -> np.ndarray:
-    """Every row times H D3 H D2 H D1 of every block of signs, by dense matrices."""
+def hadamard_products(masks: np.ndarray, X: np.ndarray) -> np.ndarray:
+    """Every row times H D3 H D2 H D1 of every block, by dense matrices; a set bit of `masks` is a -1."""
+    bits = masks[:, :, None] >> np.arange(16, dtype=np.uint16) & 1
+    signs = (1 - 2 * bits.astype(int)).reshape(len(masks), 3, -1)
     size = signs.shape[2]
     H = np.array([[(-1.0) ** bin(i & j).count("1") for j in range(size)] for i in range(size)])
     padded = np.zeros((len(X), size))
@@ -280,6 +282,25 @@ def hadamard_products(signs: np.ndarray, X: np.ndarray) -> np.ndarray:
     for first, second, third in signs.astype(float):
         products.append((((padded * first) @ H * second) @ H * third) @ H)
     return np.concatenate(products, axis=1) / size**1.5
+
+
+def rounded_hadamard_products(masks: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """`hadamard_products` of one float32 row in float32, level after level in the order of their spans."""
+    products = []
+    for rounds in masks.reshape(len(masks), 3, -1):
+        block = np.zeros(16 * rounds.shape[1], dtype=np.float32)
+        block[: row.size] = row
+        for words in rounds:
+            flips = (words[:, None] >> np.arange(16, dtype=np.uint16) & 1).reshape(-1) == 1
+            block[flips] *= -1
+            span = 1
+            while span < block.size:
+                pairs = block.reshape(-1, 2, span)
+                a, b = pairs[:, 0].copy(), pairs[:, 1].copy()
+                pairs[:, 0], pairs[:, 1] = a + b, a - b
+                span *= 2
+        products.append(block)
+    return np.concatenate(products)
 
 
 def hashed_products(key: int, quantiles: list[float], X: list[list[float]], n_values: int) -> np.ndarray:
@@ -411,3 +432,194 @@ def similar_pairs(sets: list[set[int]], threshold: float) -> dict[tuple[int, int
         for i in range(j)
         if sets[i] and sets[j] and (similarity := jaccard(sets[i], sets[j])) >= threshold
     }
+
+
+# -- inner products -------------------------------------------------------------------------------
+
+
+def on_sphere(row: list[float], bound: float | None, *, query: bool) -> list[float]:
+    """A row with two coordinates more: what is missing to length `bound`, and 0."""
+    square = sum((Fraction(x) ** 2 for x in row), Fraction(0))
+    missing = 0.0
+    if bound is not None and square < Fraction(bound) ** 2:
+        missing = math.sqrt(1 - square / Fraction(bound) ** 2) * bound
+    return [*row, 0.0, missing] if query else [*row, missing, 0.0]
+
+
+def angle_between(x: list[float], y: list[float]) -> float:
+    """Of two rows; that of a row of zeros to any other is a right one."""
+    length = math.hypot(*x) * math.hypot(*y)
+    if length == 0.0:
+        return math.pi / 2
+    cosine = sum(a * b for a, b in zip(x, y, strict=True)) / length
+    return math.acos(min(1.0, max(-1.0, cosine)))
+
+
+# -- bit sampling ---------------------------------------------------------------------------------
+
+
+def sampled_code(row: list[bool], places: list[int], key: int | None, n_buckets: int) -> int:
+    """The sampled bits of a row, the first lowest; with a key, their 32-bit words mixed to one code."""
+    bits = sum(row[place] << k for k, place in enumerate(places))
+    if key is None:
+        return bits
+    return concatenate([bits >> 32 * w & _EMPTY for w in range(-(-len(places) // 32))], key, n_buckets)
+
+
+def probed_rows(row: list[bool], places: list[int]) -> list[list[bool]]:
+    """The row with every set of its sampled bits flipped, by their number and then in order of sampling."""
+    distinct = list(dict.fromkeys(places))
+    return [
+        [bit != (place in flipped) for place, bit in enumerate(row)]
+        for size in range(len(distinct) + 1)
+        for flipped in itertools.combinations(distinct, size)
+    ]
+
+
+# -- winner-take-all ------------------------------------------------------------------------------
+
+
+def winner(row: list[float], group: Iterable[int]) -> int | None:
+    """Place in the group of the first of its largest numbers, zeros being absent."""
+    present = [(-row[feature], place) for place, feature in enumerate(group) if row[feature] != 0]
+    return min(present)[1] if present else None
+
+
+def winner_codes(
+    row: list[float],
+    permutations: list[list[int]],
+    power: int,
+    group_size: int,
+    donor_keys: list[list[int]],
+    keys: list[int] | None,
+    n_hashes: int,
+    n_buckets: int,
+) -> list[int]:
+    """Codes of a row: its winners' places as digits or, with keys, its winning features mixed."""
+    d, rounds = len(row), len(permutations) // power
+    codes = []
+    for h in range(n_hashes):
+        places, features = [], []
+        for part in range(power):
+            number = part * rounds + h // (d // group_size)
+            order = permutations[number]
+            bins = [order[i : i + group_size] for i in range(0, d, group_size)]
+            full = [b for b, group in enumerate(bins) if winner(row, group) is not None]
+            if not full:
+                places.append(0)
+                features.append(d)
+                continue
+            own = h % (d // group_size)
+            walk, rank = donor_keys[0][number], donor_keys[1][number]
+            attempts = 1 + math.isqrt(len(bins)) // 4
+            tried = [(_mix13(walk ^ own << 32 ^ t) >> 32) * len(bins) >> 32 for t in range(attempts)]
+            ranked = sorted(full, key=lambda b: (_mix13(rank ^ own << 32 ^ b) >> 31, b))
+            donor = next(b for b in [own, *tried, *ranked] if b in full)
+            place = winner(row, bins[donor])
+            assert place is not None
+            places.append(place)
+            features.append(bins[donor][place])
+        if keys is None:
+            codes.append(sum(place * group_size ** (power - 1 - k) for k, place in enumerate(places)))
+        else:
+            codes.append(concatenate(features, keys[h], n_buckets))
+    return codes
+
+
+def winner_agreement(x: list[float], y: list[float], group_size: int, *, by_place: bool) -> float:
+    """Share of groups, in all their orders, with one winner in x and y, of those not empty in both."""
+    agree = either = Fraction(0)
+    for group in itertools.permutations(range(len(x)), group_size):
+        a, b = winner(x, group), winner(y, group)
+        either += a is not None or b is not None
+        if a is not None and b is not None:
+            agree += a == b
+        elif by_place and (a is not None or b is not None):
+            agree += Fraction(1, group_size)
+    return float(agree / either) if either else 1.0
+
+
+# -- multi-probe querying ---------------------------------------------------------------------------
+
+
+def probed_bits(products: list[float]) -> list[tuple[float, int]]:
+    """Every code of sign bits with the summed squares of the products whose bits it has otherwise."""
+    code = sum(1 << k for k, product in enumerate(products) if product >= 0)
+    return sorted(
+        (sum(sorted(product**2 for k, product in enumerate(products) if flips >> k & 1)), code ^ flips)
+        for flips in range(1 << len(products))
+    )
+
+
+def probed_steps(values: list[float]) -> list[tuple[float, tuple[int, ...]]]:
+    """Every cell next to that of `values` with the summed squares of the distances to its borders."""
+    cell = [math.floor(value) for value in values]
+    return sorted(
+        (
+            sum(
+                sorted(
+                    (v - c if move < 0 else c + 1 - v) ** 2
+                    for v, c, move in zip(values, cell, moves, strict=True)
+                    if move
+                )
+            ),
+            tuple(c + move for c, move in zip(cell, moves, strict=True)),
+        )
+        for moves in itertools.product((-1, 0, 1), repeat=len(values))
+    )
+
+
+def step_code(steps: list[int], key: int, n_buckets: int) -> int:
+    """Steps mixed into one word and reduced."""
+    word = key
+    for step in steps:
+        word = _mix13(word ^ (step % 2**64))
+    return (word >> 32) * n_buckets >> 32
+
+
+def least_sets(scores: list[float], groups: list[int]) -> list[tuple[float, tuple[int, ...]]]:
+    """Every set of changes, at most one of each group, by its summed score."""
+    n = len(scores)
+    sets = [tuple(c for c in range(n) if bits >> c & 1) for bits in range(1 << n)]
+    return sorted(
+        (sum(scores[c] for c in members), members)
+        for members in sets
+        if len({groups[c] for c in members}) == len(members)
+    )
+
+
+# -- cross-polytope hashes ------------------------------------------------------------------------
+
+
+def cross_polytope_values(rotated: np.ndarray, n_values: int, dimension: int) -> list[list[int]]:
+    """Elementary hashes of rows that are rotated already: the nearest of the signed axes."""
+    out = []
+    for row in rotated.reshape(len(rotated), -1, dimension)[:, :n_values].tolist():
+        values = []
+        for coordinates in row:
+            place = max(range(dimension), key=lambda j: (abs(coordinates[j]), -j))
+            values.append(2 * place + (coordinates[place] < 0))
+        out.append(values)
+    return out
+
+
+def cross_polytope_cells(coordinates: list[list[float]]) -> list[tuple[float, tuple[int, ...]]]:
+    """Every cell of a hash of several elementary ones and its cost, the likeliest first."""
+    ways = []
+    for values in coordinates:
+        largest = max(abs(v) for v in values)
+        ways.append([((largest - abs(v)) ** 2, 2 * j + (v < 0)) for j, v in enumerate(values)])
+    cells = [
+        (sum(cost for cost, _ in cell), tuple(digit for _, digit in cell))
+        for cell in itertools.product(*ways)
+    ]
+    return sorted(cells)
+
+
+# -- streamed MinHash -----------------------------------------------------------------------------
+
+
+def shared_bins(minima: list[list[int]], i: int, j: int) -> tuple[int, int]:
+    """Of the bins full in set i or j, how many hold the same value, and how many there are."""
+    pairs = [(a, b) for a, b in zip(minima[i], minima[j], strict=True) if min(a, b) != 0xFFFFFFFF]
+    return sum(a == b for a, b in pairs), len(pairs)

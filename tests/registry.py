@@ -5,6 +5,7 @@ A new sketch class or family adds one entry here; `test_laws.py` fails for a pub
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,19 +20,32 @@ from mergesketch import (
     HeavyHitters,
     LSHIndex,
     MergeableSketch,
+    MinHashSketch,
     NadarayaWatsonSketch,
     PrivateRace,
     Race,
     RaceWindow,
 )
-from mergesketch.lsh import HashFamily, MinHash, PStable, SignedRandomProjection
+from mergesketch.lsh import (
+    BitSampling,
+    CrossPolytope,
+    HashFamily,
+    InnerProduct,
+    MinHash,
+    PStable,
+    SignedRandomProjection,
+    WinnerTakeAll,
+)
 from mergesketch.lsh.random import random_uint64
+from mergesketch.lsh.validation import check_distances
+from scipy.optimize import brentq
 
 
 class ToyFamily(HashFamily):
     """Bit sampling over small integers: hash r is one feature of the row. Its kernel is checked by eye."""
 
     _parameters = ("n_features", "n_hashes", "n_buckets", "seed")
+    metric = "hamming"
     chance_collision = 0.0
 
     def __init__(self, n_features: int, n_hashes: int, n_buckets: int = 4, seed: int = 0) -> None:
@@ -47,7 +61,7 @@ class ToyFamily(HashFamily):
         return np.ascontiguousarray(X[:, picked.astype(np.int64)], dtype=np.uint32)
 
     def collision_probability(self, distance: Any) -> np.ndarray:
-        return 1.0 - np.asarray(distance) / self.n_features
+        return 1.0 - check_distances(distance, self.n_features) / self.n_features
 
     def kernel(self, X: Any, Y: Any) -> np.ndarray:
         return (np.asarray(X)[:, None, :] == np.asarray(Y)[None, :, :]).mean(axis=2)
@@ -59,6 +73,17 @@ class Family:
 
     make: Callable[..., HashFamily]  # make(n_hashes=, seed=)
     rows: Callable[[np.random.Generator, int], Any]  # data that it hashes
+    #: What `collision_probability` is tested at, in the units of the family's metric.
+    distances: Sequence[float] = ()
+    #: pairs(rng, distance, n): n independent pairs, rows to hash and queries, at exactly that distance;
+    #: collisions are of ``hash(rows)`` and ``hash_query(queries)``, the kernel is ``kernel(queries, rows)``.
+    pairs: Callable[[np.random.Generator, float, int], tuple[Any, Any]] | None = None
+    #: How far off the documentation says that collision probabilities may be.
+    bias: float = 0.0
+    #: Why dense rows are not to be had as SciPy sparse ones too.
+    no_csr: str = ""
+    #: Why a row cannot have a million features.
+    not_wide: str = ""
 
     @property
     def name(self) -> str:
@@ -74,14 +99,140 @@ def _sets(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
     return rng.integers(0, 40, int(offsets[-1])).astype(np.uint64), offsets.astype(np.int64)
 
 
+def _unit(X: np.ndarray) -> np.ndarray:
+    return X / np.linalg.norm(X, axis=1, keepdims=True)
+
+
+def angle_pairs(rng: np.random.Generator, angle: float, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of any length at that angle."""
+    x = _unit(rng.standard_normal((n, 12)))
+    other = rng.standard_normal((n, 12))
+    across = _unit(other - (other * x).sum(axis=1, keepdims=True) * x)
+    y = np.cos(angle) * x + np.sin(angle) * across
+    return x * rng.uniform(0.1, 10, (n, 1)), y * rng.uniform(0.1, 10, (n, 1))
+
+
+def distance_pairs(p: int) -> Callable[[np.random.Generator, float, int], tuple[np.ndarray, np.ndarray]]:
+    """Rows at that distance in the norm `p`."""
+
+    def pairs(rng: np.random.Generator, distance: float, n: int) -> tuple[np.ndarray, np.ndarray]:
+        x, step = rng.standard_normal((2, n, 12))
+        return x, x + step * (distance / np.linalg.norm(step, ord=p, axis=1, keepdims=True))
+
+    return pairs
+
+
+def hamming_pairs(rng: np.random.Generator, distance: float, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of 6 integers below 4, as many of them unlike as the distance says."""
+    x = rng.integers(0, 4, (n, 6))
+    unlike = rng.permuted(np.arange(6) < np.full((n, 1), distance), axis=1)
+    return x, (x + unlike * rng.integers(1, 4, (n, 6))) % 4
+
+
+def set_pairs(rng: np.random.Generator, distance: float, n: int) -> tuple[Any, Any]:
+    """Sets at that Jaccard distance, the union of each pair having 24 tokens; as (tokens, offsets)."""
+    common = round(24 * (1.0 - distance))
+    assert abs(24 * (1.0 - distance) - common) < 1e-9
+    left = (24 - common) // 3
+    tokens = rng.integers(0, 2**64, (n, 24), dtype=np.uint64)
+    sides = tokens[:, : common + left], np.delete(tokens, np.s_[common : common + left], axis=1)
+    x, y = ((side.reshape(-1), np.arange(n + 1) * side.shape[1]) for side in sides)
+    return x, y
+
+
+def inner_product_pairs(
+    rng: np.random.Generator, product: float, n: int, query_norm: float | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows no longer than 10 and queries of that inner product, lengths at random.
+
+    Queries are no longer than `query_norm`; with None, of any length, and the product is that with the
+    query at length 1.
+    """
+    direction, other = _unit(rng.standard_normal((n, 12))), rng.standard_normal((n, 12))
+    across = _unit(other - (other * direction).sum(axis=1, keepdims=True) * direction)
+    lengths = rng.uniform(0.01, 100, (n, 1))
+    along = np.full((n, 1), product)
+    if query_norm is not None:
+        lengths = rng.uniform(abs(product) / 10, query_norm, (n, 1))
+        along = product / lengths
+    side = rng.uniform(0, 1, (n, 1)) * np.sqrt(np.maximum(100 - along**2, 0))
+    return along * direction + side * across, lengths * direction
+
+
+def _packed(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Rows of 20 bits; those that pad them are random too."""
+    return rng.integers(0, 256, (n, 3), dtype=np.uint8)
+
+
+def bit_pairs(rng: np.random.Generator, distance: float, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Packed rows of 20 bits, as many of them unlike as the distance says."""
+    x = _packed(rng, n)
+    unlike = rng.permuted(np.arange(20) < np.full((n, 1), distance), axis=1)
+    return x, x ^ np.packbits(unlike, axis=1)
+
+
+#: Orders of 12 features, from the same to the reverse of 0, 1, ..., 11.
+_ORDERS = (
+    (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11),
+    (1, 0, 2, 3, 5, 4, 6, 7, 8, 9, 11, 10),
+    (0, 2, 1, 4, 6, 3, 5, 9, 7, 8, 11, 10),
+    (3, 0, 5, 1, 9, 2, 7, 4, 11, 6, 10, 8),
+    (5, 8, 1, 11, 3, 9, 0, 6, 10, 2, 7, 4),
+    (10, 11, 9, 6, 8, 7, 4, 5, 2, 3, 0, 1),
+    (11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0),
+)
+
+
+def _winner_family(group_size: int, name: str, **arguments: Any) -> dict[str, Family]:
+    """Winner-take-all over rows in these orders, at the distances where theory has their probabilities."""
+
+    def make(n_hashes: int, seed: int) -> WinnerTakeAll:
+        return WinnerTakeAll(12, n_hashes, group_size=group_size, seed=seed, **arguments)
+
+    theory = WinnerTakeAll(12, 1, group_size=group_size)
+    orders = {}
+    for order in _ORDERS:
+        below = [sum(order[j] < order[i] for j in range(i)) for i in range(12)]
+        agree = sum(math.comb(b, group_size - 1) for b in below) / math.comb(12, group_size)
+        # In the angle, for the slope of a probability in the distance is not bounded.
+        angle = (
+            brentq(
+                lambda t, agree=agree: float(theory.collision_probability(1 - math.sin(t))) - agree,
+                -math.pi / 2,
+                math.pi / 2,
+                xtol=1e-14,
+            )
+            if 0 < agree < 1
+            else (agree - 0.5) * math.pi
+        )
+        orders[1 - math.sin(angle)] = np.array(order)
+
+    def pairs(rng: np.random.Generator, distance: float, n: int) -> tuple[np.ndarray, np.ndarray]:
+        features = rng.permuted(np.tile(np.arange(12), (n, 1)), axis=1)
+        low, high = np.sort(rng.standard_normal((2, n, 12)), axis=2)
+        x, y = np.empty((2, n, 12))
+        np.put_along_axis(x, features, low, axis=1)
+        np.put_along_axis(y, features, high[:, orders[distance]], axis=1)
+        return x, y
+
+    return {name: Family(make, _dense, tuple(orders), pairs)}
+
+
 def _split(tokens: np.ndarray, offsets: np.ndarray) -> list[np.ndarray]:
     return np.split(tokens, offsets[1:-1])
 
+
+_ANGLES = (0.1, 0.5, 1.0, np.pi / 2, 2.0)
+_JACCARD = (0.0, 0.125, 0.25, 0.5, 0.75, 1.0)
 
 FAMILIES: dict[str, Family] = {
     "ToyFamily": Family(
         lambda n_hashes, seed: ToyFamily(n_features=6, n_hashes=n_hashes, seed=seed),
         lambda rng, n: rng.integers(0, 4, (n, 6)),
+        (0, 1, 3, 6),
+        hamming_pairs,
+        no_csr="a toy",
+        not_wide="a toy",
     ),
     **{
         f"SignedRandomProjection, {projection}": Family(
@@ -89,22 +240,104 @@ FAMILIES: dict[str, Family] = {
                 n_features=12, n_hashes=n_hashes, power=3, projection=projection, seed=seed
             ),
             _dense,
+            _ANGLES,
+            angle_pairs,
+            # Of blocks of 256; see the class and test_projections.py.
+            bias=1e-3 if projection == "hadamard" else 0.0,
         )
         for projection in ("gaussian", "hadamard", "sparse")
     },
     "SignedRandomProjection, rehashed": Family(
-        lambda n_hashes, seed: SignedRandomProjection(12, n_hashes, power=9, n_buckets=50, seed=seed), _dense
+        lambda n_hashes, seed: SignedRandomProjection(12, n_hashes, power=9, n_buckets=50, seed=seed),
+        _dense,
+        _ANGLES,
+        angle_pairs,
     ),
-    "PStable, 2": Family(lambda n_hashes, seed: PStable(12, n_hashes, p=2, power=2, seed=seed), _dense),
-    "PStable, 1": Family(lambda n_hashes, seed: PStable(12, n_hashes, p=1, width=4.0, seed=seed), _dense),
-    "MinHash": Family(lambda n_hashes, seed: MinHash(n_hashes, seed=seed), _sets),
+    "CrossPolytope": Family(
+        lambda n_hashes, seed: CrossPolytope(12, n_hashes, seed=seed),
+        _dense,
+        _ANGLES,
+        angle_pairs,
+        # Of rotations of 256; see test_cross_polytope.py.
+        bias=1e-3,
+    ),
+    "CrossPolytope, rehashed": Family(
+        lambda n_hashes, seed: CrossPolytope(12, n_hashes, power=2, dimension=32, n_buckets=50, seed=seed),
+        _dense,
+        _ANGLES,
+        angle_pairs,
+        bias=1e-3,
+    ),
+    "PStable, 2": Family(
+        lambda n_hashes, seed: PStable(12, n_hashes, p=2, width=2.0, power=2, seed=seed),
+        _dense,
+        (0.0, 0.2, 1.0, 3.0, 8.0),
+        distance_pairs(2),
+    ),
+    "PStable, 1": Family(
+        lambda n_hashes, seed: PStable(12, n_hashes, p=1, width=4.0, n_buckets=64, seed=seed),
+        _dense,
+        (0.0, 0.2, 1.0, 4.0, 30.0),
+        distance_pairs(1),
+    ),
+    "InnerProduct": Family(
+        lambda n_hashes, seed: InnerProduct(12, n_hashes, max_norm=10.0, power=2, seed=seed),
+        _dense,
+        (-8.0, 0.0, 5.0, 9.0, 9.9),
+        lambda rng, product, n: inner_product_pairs(rng, product, n, None),
+    ),
+    "InnerProduct, bounded queries": Family(
+        lambda n_hashes, seed: InnerProduct(
+            12, n_hashes, max_norm=10.0, query_norm=20.0, power=5, n_buckets=30, seed=seed
+        ),
+        _dense,
+        (-120.0, 0.0, 100.0, 180.0, 198.0),
+        lambda rng, product, n: inner_product_pairs(rng, product, n, 20.0),
+    ),
+    "InnerProduct, hadamard": Family(
+        lambda n_hashes, seed: InnerProduct(
+            12, n_hashes, max_norm=10.0, query_norm=20.0, projection="hadamard", seed=seed
+        ),
+        _dense,
+        (-120.0, 0.0, 100.0, 180.0, 198.0),
+        lambda rng, product, n: inner_product_pairs(rng, product, n, 20.0),
+        bias=1e-3,
+    ),
+    "InnerProduct, sparse": Family(
+        lambda n_hashes, seed: InnerProduct(12, n_hashes, max_norm=10.0, projection="sparse", seed=seed),
+        _dense,
+        (-8.0, 0.0, 5.0, 9.0, 9.9),
+        lambda rng, product, n: inner_product_pairs(rng, product, n, None),
+    ),
+    "MinHash": Family(lambda n_hashes, seed: MinHash(n_hashes, seed=seed), _sets, _JACCARD, set_pairs),
     "MinHash, one permutation": Family(
         lambda n_hashes, seed: MinHash(n_hashes, power=2, n_buckets=64, scheme="one-permutation", seed=seed),
         _sets,
+        _JACCARD,
+        set_pairs,
     ),
     "MinHash, fast similarity": Family(
-        lambda n_hashes, seed: MinHash(n_hashes, n_buckets=100, scheme="fast-similarity", seed=seed), _sets
+        lambda n_hashes, seed: MinHash(n_hashes, n_buckets=100, scheme="fast-similarity", seed=seed),
+        _sets,
+        _JACCARD,
+        set_pairs,
     ),
+    **{
+        name: Family(
+            lambda n_hashes, seed, power=power, n_buckets=n_buckets: BitSampling(
+                20, n_hashes, power=power, n_buckets=n_buckets, seed=seed
+            ),
+            _packed,
+            (0, 1, 3, 8, 16, 20),
+            bit_pairs,
+            no_csr="packed bits",
+            not_wide="its features are bits; see test_bit_sampling.py",
+        )
+        for name, power, n_buckets in (("BitSampling", 2, None), ("BitSampling, rehashed", 5, 50))
+    },
+    **_winner_family(2, "WinnerTakeAll, pairs"),
+    **_winner_family(4, "WinnerTakeAll", power=2),
+    **_winner_family(3, "WinnerTakeAll, rehashed", power=2, n_buckets=50),
 }
 
 
@@ -350,6 +583,25 @@ ENTRIES: dict[str, Entry] = {
         linear=False,
         counters=("counts", "total", "n_updates"),
     ),
+    "MinHashSketch": Entry(
+        MinHashSketch,
+        st.tuples(st.integers(1, 5), st.integers(1, 9) | st.just(200), _SEEDS).map(
+            lambda t: MinHashSketch(t[0], t[1], seed=t[2])
+        ),
+        lambda sketch: st.integers(0, 20).flatmap(
+            lambda n: st.tuples(
+                hnp.arrays(np.uint64, n, elements=st.integers(0, 30) | st.integers(0, 2**64 - 1)),
+                hnp.arrays(np.int64, n, elements=st.integers(0, sketch.n_sets - 1)),
+            )
+        ),
+        _join_arrays,
+        lambda rng, sketch: (
+            rng.integers(0, 2**40, 300_000),
+            rng.integers(0, sketch.n_sets, 300_000),
+        ),
+        [([1.5], [0]), ([1, 2], [0]), ([1], [99]), ([1], [-1]), ([1], [0.5]), ([1, "a"], [0, 0]), (3, [0])],
+        linear=False,
+    ),
     "Race": Entry(
         Race,
         st.tuples(st.integers(1, 5), st.integers(1, 4), st.integers(2, 6), _SEEDS).map(
@@ -506,6 +758,22 @@ ENTRIES: dict[str, Entry] = {
             ([0.0] * 12, None),
             ([["a"] * 12], None),
             ([[1.0] * 12], [0.5]),
+        ],
+        counters=("counts", "total", "n_updates"),
+    ),
+    "Race of inner products": Entry(
+        Race,
+        st.tuples(st.integers(1, 6), st.integers(1, 5), st.none() | st.just(2.0), _SEEDS).map(
+            lambda t: Race(InnerProduct(12, t[0], max_norm=20.0, query_norm=t[2], power=t[1], seed=t[3]))
+        ),
+        _real_batches,
+        _join_arrays,
+        lambda rng, sketch: (_dense(rng, 30_000), rng.integers(-3, 4, 30_000)),
+        [
+            ([[0.0] * 11 + [20.1]], None),
+            (np.repeat([[0.0] * 12, [6.0] * 12], 9000, axis=0), None),
+            ([[np.nan] * 12], None),
+            ([[0.0] * 11], None),
         ],
         counters=("counts", "total", "n_updates"),
     ),

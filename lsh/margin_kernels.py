@@ -1,0 +1,176 @@
+"""Products as probing needs them: how far each value lies from where its bit or step would change.
+
+Float32 products, whose signs and steps are put right to those of the codes. They only order probes, but the
+order must not depend on the batch, nor on dense or sparse rows: so products of sparse rows are added up
+here as `multiply_panels` adds up those of dense ones, which a feature of 0 does not change.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from .multiply import PANEL, PART, ROWS, longest_sum, multiply_panels
+from .packing import fix_steps, quantize
+from .products import error_bounds, exact_dots_csr, exact_dots_dense, scale_rows_csr, scale_rows_dense
+
+__all__ = ["sign_margins_csr", "sign_margins_dense", "step_margins_csr", "step_margins_dense"]
+
+_LEAST = np.float32(np.finfo(np.float32).tiny)
+
+
+@intrinsic
+def _multiply_add(typing_context, x, y, total):  # type: ignore[no-untyped-def]
+    """``x * y + total``, rounded as in `multiply_panels`."""
+    signature = types.float32(types.float32, types.float32, types.float32)
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(ir.FloatType(), [ir.FloatType()] * 3), "llvm.fmuladd.f32"
+        )
+        return builder.call(function, arguments)
+
+    return signature, generate
+
+
+@njit(cache=True, nogil=True)
+def _dense_products(X, panels, start, stop, scales, norms, errors):  # type: ignore[no-untyped-def]
+    n = stop - start
+    m = (n + ROWS - 1) // ROWS * ROWS
+    scaled = np.zeros((m, X.shape[1]), np.float32)
+    values = np.empty((m, panels.shape[0] * PANEL), np.float32)
+    scale_rows_dense(X, start, stop, scaled, scales, norms)
+    error_bounds(norms, longest_sum(X.shape[1]), n, errors)
+    multiply_panels(scaled, panels, 0, panels.shape[0], n, values)
+    return values
+
+
+@njit(cache=True, nogil=True)
+def _csr_products(indptr, indices, data, panels, start, stop, scales, norms, errors):  # type: ignore[no-untyped-def]
+    n, begin = stop - start, indptr[start]
+    scaled = np.empty(indptr[stop] - begin, np.float32)
+    values = np.zeros((n, panels.shape[0] * PANEL), np.float32)
+    scale_rows_csr(indptr, data, start, stop, scaled, scales, norms)
+    error_bounds(norms, longest_sum(panels.shape[1]), n, errors)
+    sums = np.empty(PANEL, np.float32)
+    for panel in range(panels.shape[0]):
+        for i in range(n):
+            out = values[i, panel * PANEL : (panel + 1) * PANEL]
+            j, end = indptr[start + i], indptr[start + i + 1]
+            while j < end:
+                right = (indices[j] // PART + 1) * PART
+                sums[:] = 0
+                while j < end and indices[j] < right:
+                    x, column = scaled[j - begin], panels[panel, indices[j]]
+                    for v in range(PANEL):
+                        sums[v] = _multiply_add(x, column[v], sums[v])  # type: ignore[call-arg]
+                    j += 1
+                for v in range(PANEL):
+                    out[v] += sums[v]
+    return values
+
+
+@njit(cache=True, nogil=True)
+def _list_doubted(values, n_values, errors, largest_norm, n, rows, places):  # type: ignore[no-untyped-def]
+    """List the products whose sign their error bound leaves in doubt, as `pack_signs` does."""
+    listed = 0
+    for i in range(n):
+        limit = np.float32(errors[i] * largest_norm)
+        for p in range(n_values):
+            if abs(values[i, p]) < limit:
+                rows[listed] = i
+                places[listed] = p
+                listed += 1
+    return listed
+
+
+@njit(cache=True, nogil=True)
+def _fix_products(values, rows, places, n, dots):  # type: ignore[no-untyped-def]
+    """Give the listed products the sign of the exact ones, and no more than that."""
+    for a in range(n):
+        magnitude = abs(values[rows[a], places[a]])
+        values[rows[a], places[a]] = magnitude if dots[a] >= 0 else -max(magnitude, _LEAST)
+
+
+@njit(cache=True, nogil=True)
+def sign_margins_dense(X, vectors, panels, vector_norms, start, stop):  # type: ignore[no-untyped-def]
+    """Products of the rows [start, stop) in float32, each with the sign that decides its bit.
+
+    Parameters are those of `project_signs_dense`; the result has shape (stop - start or more, n_values or
+    more). Rows are scaled by a power of two each.
+    """
+    n, n_values = stop - start, vectors.shape[0]
+    scales, norms, errors = np.empty(n), np.empty(n), np.empty(n)
+    values = _dense_products(X, panels, start, stop, scales, norms, errors)
+    rows, places = np.empty(n * n_values, np.int32), np.empty(n * n_values, np.int32)
+    doubted = _list_doubted(values, n_values, errors, vector_norms.max(), n, rows, places)
+    dots = np.empty(doubted)
+    exact_dots_dense(X, start, scales, vectors, rows, places, doubted, dots)
+    _fix_products(values, rows, places, doubted, dots)
+    return values
+
+
+@njit(cache=True, nogil=True)
+def sign_margins_csr(indptr, indices, data, vectors, panels, vector_norms, start, stop):  # type: ignore[no-untyped-def]
+    """`sign_margins_dense` for sparse rows whose indices rise."""
+    n, n_values = stop - start, vectors.shape[0]
+    scales, norms, errors = np.empty(n), np.empty(n), np.empty(n)
+    values = _csr_products(indptr, indices, data, panels, start, stop, scales, norms, errors)
+    rows, places = np.empty(n * n_values, np.int32), np.empty(n * n_values, np.int32)
+    doubted = _list_doubted(values, n_values, errors, vector_norms.max(), n, rows, places)
+    dots = np.empty(doubted)
+    exact_dots_csr(indptr, indices, data, start, scales, vectors, rows, places, doubted, dots)
+    _fix_products(values, rows, places, doubted, dots)
+    return values
+
+
+@njit(cache=True, nogil=True)
+def _above(values, scales, offsets, width, steps):  # type: ignore[no-untyped-def]
+    """How far above its cell's lower border each value lies, in cells; the middle where none can tell."""
+    above = np.empty(steps.shape)
+    shifts = offsets / width
+    for i in range(steps.shape[0]):
+        by = 1.0 / scales[i] / width
+        for p in range(steps.shape[1]):
+            distance = np.float64(values[i, p]) * by + shifts[p] - np.float64(steps[i, p])
+            above[i, p] = min(max(distance, 0.0), 1.0) if np.isfinite(distance) else 0.5
+    return above
+
+
+@njit(cache=True, nogil=True)
+def step_margins_dense(X, vectors, panels, vector_norms, offsets, width, start, stop):  # type: ignore[no-untyped-def]
+    """``(steps, above)`` of the rows [start, stop): the codes' steps, and how far above each value lies.
+
+    Parameters are those of `project_steps_dense`; both results have shape (stop - start, n_values), int64
+    and float64.
+    """
+    n, n_values = stop - start, vectors.shape[0]
+    scales, norms, errors = np.empty(n), np.empty(n), np.empty(n)
+    values = _dense_products(X, panels, start, stop, scales, norms, errors)
+    steps = np.empty((n, n_values), np.int64)
+    rows, places = np.empty(steps.size, np.int32), np.empty(steps.size, np.int32)
+    doubted = quantize(values, errors, vector_norms, scales, offsets, width, n, 0, steps, rows, places)
+    dots = np.empty(doubted)
+    exact_dots_dense(X, start, scales, vectors, rows, places, doubted, dots)
+    fix_steps(steps, rows, places, doubted, dots, scales, offsets, width, 0)
+    return steps, _above(values, scales, offsets, width, steps)
+
+
+@njit(cache=True, nogil=True)
+def step_margins_csr(indptr, indices, data, vectors, panels, vector_norms, offsets, width, start, stop):  # type: ignore[no-untyped-def]
+    """`step_margins_dense` for sparse rows whose indices rise."""
+    n, n_values = stop - start, vectors.shape[0]
+    scales, norms, errors = np.empty(n), np.empty(n), np.empty(n)
+    values = _csr_products(indptr, indices, data, panels, start, stop, scales, norms, errors)
+    steps = np.empty((n, n_values), np.int64)
+    rows, places = np.empty(steps.size, np.int32), np.empty(steps.size, np.int32)
+    doubted = quantize(values, errors, vector_norms, scales, offsets, width, n, 0, steps, rows, places)
+    dots = np.empty(doubted)
+    exact_dots_csr(indptr, indices, data, start, scales, vectors, rows, places, doubted, dots)
+    fix_steps(steps, rows, places, doubted, dots, scales, offsets, width, 0)
+    return steps, _above(values, scales, offsets, width, steps)

@@ -1,0 +1,115 @@
+"""Kernel of how alike two rows order their features: how often the winner of a group is the same in both."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+__all__ = ["rank_agreements"]
+
+
+@njit(cache=True, nogil=True)
+def _add(tree, place):  # type: ignore[no-untyped-def]
+    """Count one more at a place of a Fenwick tree."""
+    place += 1
+    while place < tree.size:
+        tree[place] += 1
+        place += place & -place
+
+
+@njit(cache=True, nogil=True)
+def _below(tree, place):  # type: ignore[no-untyped-def]
+    """How many were counted at smaller places."""
+    total = 0
+    while place > 0:
+        total += tree[place]
+        place -= place & -place
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _align(x_indices, x_ranks, y_indices, y_ranks, pairs):  # type: ignore[no-untyped-def]
+    """Ranks in x and y of the features that either has, 0 where it is absent; returns their number."""
+    a, b, n = 0, 0, 0
+    while a < x_indices.size or b < y_indices.size:
+        left = x_indices[a] if a < x_indices.size else np.int64(0x7FFFFFFFFFFFFFFF)
+        right = y_indices[b] if b < y_indices.size else np.int64(0x7FFFFFFFFFFFFFFF)
+        pairs[n, 0], pairs[n, 1] = 0, 0
+        if left <= right:
+            pairs[n, 0] = x_ranks[a]
+            a += 1
+        if right <= left:
+            pairs[n, 1] = y_ranks[b]
+            b += 1
+        n += 1
+    return n
+
+
+@njit(cache=True, nogil=True)
+def _agreement(pairs, n, absent, shares, starts, order, tree):  # type: ignore[no-untyped-def]
+    """Probability that a random group, in random order, has its winner at one feature in both rows.
+
+    A feature wins if the others are not above it in either row, and those tied with it in one come later.
+    Of groups with `weak` features not above it and `strict` below it in both, besides `absent` ones,
+    this is ``(C(weak + 1, K) - C(strict, K)) / (weak - strict + 1)``, over C(d, K) in all: sum over the
+    number t of ties ``C(strict, K - 1 - t) C(weak - strict, t) / (t + 1)``. Both numbers come from a sweep
+    in the order of the ranks in x over a tree of the ranks in y.
+    """
+    starts[:] = 0
+    for i in range(n):
+        starts[pairs[i, 0] + 1] += 1
+    for r in range(1, starts.size):
+        starts[r] += starts[r - 1]
+    for i in range(n):
+        r = pairs[i, 0]
+        order[starts[r]] = i
+        starts[r] += 1  # ends as the place behind the rank
+    tree[:] = 0
+    total, i = 0.0, 0
+    while i < n:
+        rank = pairs[order[i], 0]
+        last = starts[rank]
+        # Strictly below in both, and then, with the ties in x counted, not above in either.
+        for j in range(i, last):
+            y = pairs[order[j], 1]
+            if rank > 0 and y > 0:
+                order[n + j] = _below(tree, y)
+        for j in range(i, last):
+            _add(tree, pairs[order[j], 1])
+        for j in range(i, last):
+            y = pairs[order[j], 1]
+            if rank > 0 and y > 0:
+                strict, weak = absent + order[n + j], absent + _below(tree, y + 1) - 1
+                total += (shares[weak + 1] - shares[strict]) / (weak - strict + 1)
+        i = last
+    return total
+
+
+@njit(cache=True, nogil=True)
+def rank_agreements(x, y, shares, start, stop, agreements, unions):  # type: ignore[no-untyped-def]
+    """Agreement of each pair of a row of x, from `start` to `stop`, and a row of y.
+
+    x, y : (indptr, indices, ranks), int64; the ranks of a row's entries, from 1, equal for equal ones.
+    shares : float64, ``C(n, group_size) / C(n_features, group_size)`` for n up to n_features, from any n that
+    is no more than the features which neither row has.
+    agreements, unions : float64 and int64 (rows of x, rows of y); see `_agreement`, and the number of
+    features that either row has.
+    """
+    x_indptr, x_indices, x_ranks = x
+    y_indptr, y_indices, y_ranks = y
+    longest_x, longest_y = 0, 0
+    for i in range(start, stop):
+        longest_x = max(longest_x, x_indptr[i + 1] - x_indptr[i])
+    for j in range(y_indptr.size - 1):
+        longest_y = max(longest_y, y_indptr[j + 1] - y_indptr[j])
+    pairs = np.empty((longest_x + longest_y, 2), np.int64)
+    starts, tree = np.empty(longest_x + 2, np.int64), np.empty(longest_y + 2, np.int64)
+    order = np.empty(2 * (longest_x + longest_y), np.int64)
+    for i in range(start, stop):
+        a = slice(x_indptr[i], x_indptr[i + 1])
+        for j in range(y_indptr.size - 1):
+            b = slice(y_indptr[j], y_indptr[j + 1])
+            n = _align(x_indices[a], x_ranks[a], y_indices[b], y_ranks[b], pairs)
+            absent = shares.size - 1 - n
+            agreements[i, j] = _agreement(pairs, n, absent, shares, starts, order, tree)
+            unions[i, j] = n

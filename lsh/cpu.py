@@ -16,13 +16,7 @@ from .cross_polytope_kernels import (
     cross_polytope_probes_csr,
     cross_polytope_probes_dense,
 )
-from .hadamard import (
-    hadamard_products_csr,
-    hadamard_products_dense,
-    hadamard_signs,
-    hadamard_signs_csr,
-    hadamard_signs_dense,
-)
+from .hadamard import hadamard_products_csr, hadamard_products_dense, hadamard_signs_csr, hadamard_signs_dense
 from .index_kernels import insert_ids, merge_buckets, merge_top, order_buckets, query_buckets
 from .inner_product_kernels import (
     extend_rows_csr,
@@ -84,7 +78,6 @@ __all__ = [
     "gather_ratio",
     "hadamard_products_csr",
     "hadamard_products_dense",
-    "hadamard_signs",
     "hadamard_signs_csr",
     "hadamard_signs_dense",
     "hamming_distances",

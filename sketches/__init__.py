@@ -8,6 +8,7 @@ from .index import LSHIndex, Neighbours
 from .minhash_sketch import MinHashSketch
 from .nadaraya_watson import NadarayaWatsonSketch
 from .private import PrivateRace
+from .private_tasks import PrivateClassifier, PrivateRegressor, private_classifier, private_regressor
 from .race import Race
 from .race_window import RaceWindow
 from .storage import inspect, load
@@ -23,12 +24,16 @@ __all__ = [
     "MinHashSketch",
     "NadarayaWatsonSketch",
     "Neighbours",
+    "PrivateClassifier",
     "PrivateRace",
+    "PrivateRegressor",
     "Race",
     "RaceWindow",
     "StateArray",
     "Suggestion",
     "inspect",
     "load",
+    "private_classifier",
+    "private_regressor",
     "suggest",
 ]

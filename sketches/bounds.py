@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 __all__ = ["check_bounds", "count_beyond", "scale_rows"]
 
 
-def check_bounds(low: Any, high: Any, n_features: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def check_bounds(low: Any, high: Any, n_features: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """`low` and `high` as one finite number a feature each, low below high everywhere."""
     given = {}
     for name, bound in (("low", low), ("high", high)):
@@ -23,10 +23,12 @@ def check_bounds(low: Any, high: Any, n_features: int) -> tuple[tuple[float, ...
             raise ValueError(f"{wanted}, got shape {array.shape}")
         if not np.isfinite(array).all():
             raise ValueError(f"{name} must be finite, got {bound!r}")
-        given[name] = tuple(np.broadcast_to(array.astype(np.float64), n_features).tolist())
-    for feature, (a, b) in enumerate(zip(given["low"], given["high"], strict=True)):
+        given[name] = np.broadcast_to(array.astype(np.float64), n_features)
+    for feature, (a, b) in enumerate(zip(given["low"].tolist(), given["high"].tolist(), strict=True)):
         if not (a < b and math.isfinite(b - a)):
-            raise ValueError(f"low must be below high, got {a:g} and {b:g} for feature {feature}")
+            raise ValueError(
+                f"low must be below high, by a finite range, got {a:g} and {b:g} in feature {feature}"
+            )
     return given["low"], given["high"]
 
 

@@ -52,8 +52,7 @@ def find_modes(
                 f"modes by low and high needs a family of rows of known width, got "
                 f"{type(release.family).__name__}; pass candidates"
             )
-        box = tuple(np.array(bound) for bound in check_bounds(low, high, features))
-        points, sums = _ascend(release, *box, n_starts, n_steps, seed)
+        points, sums = _ascend(release, *check_bounds(low, high, features), n_starts, n_steps, seed)
     return _apart(release, points, sums, k, separation)
 
 

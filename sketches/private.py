@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, Self, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +76,7 @@ class PrivateRace(MergeableSketch):
     True
     """
 
-    _parameters = ("family", "n_outputs")
+    _parameters: ClassVar[tuple[str, ...]] = ("family", "n_outputs")
 
     def __init__(self, family: HashFamily, *, n_outputs: int | None = None) -> None:
         self.family = check_family(family)
@@ -120,18 +120,10 @@ class PrivateRace(MergeableSketch):
         return self._adopt(arrays)
 
     def __repr__(self) -> str:
-        return f"<{self._named()}: {self._spent()}>"
-
-    def _named(self) -> str:
-        outputs = "" if self.n_outputs is None else f", n_outputs={self.n_outputs}"
-        return f"{type(self).__name__}({self.family!r}{outputs})"
-
-    def _spent(self) -> str:
-        """The budget and the noise in words: all that may be shown of a release."""
-        releases = self.n_updates
-        merged = f", {self.epsilon_if_disjoint:.6g} if records are disjoint" if releases > 1 else ""
-        of = f"{releases:,} release{'' if releases == 1 else 's'}"
-        return f"epsilon {self.epsilon:.6g}{merged}, {of}, noise {self.noise_std:.4g} a counter"
+        # Of what was counted nothing is shown but the budget: updates are the releases merged.
+        disjoint = f" ({self.epsilon_if_disjoint:.6g} if disjoint)" if self.n_updates > 1 else ""
+        noise = f"noise of {self.noise_std:.4g} a counter"
+        return f"{super().__repr__()[:-1]}, epsilon {self.epsilon:.6g}{disjoint}, {noise}>"
 
     def update(self, X: Any, *args: Any, **kwargs: Any) -> Self:
         """Refused: a release takes no rows. Update the `Race` and release it again, at its own cost."""
@@ -173,11 +165,15 @@ class PrivateRace(MergeableSketch):
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
     def query(self, Q: Any, *, groups: int | None = None, return_std: bool = False) -> Any:
         """Estimated kernel sums, as `Race.query`; the standard error covers the noise as well."""
-        return kernel_sums(self.family, self.counts, self.total, Q, groups, return_std)
+        return kernel_sums(self.family, self.counts, self.total, self._rows(Q), groups, return_std)
+
+    def _rows(self, Q: Any) -> Any:
+        """Rows in the form that the family hashes."""
+        return Q
 
     def density(self, Q: Any, *, groups: int | None = None, return_std: bool = False) -> Any:
         """Estimated kernel densities, as `Race.density`."""
-        sums = kernel_sums(self.family, self.counts, self.total, Q, groups, return_std)
+        sums = kernel_sums(self.family, self.counts, self.total, self._rows(Q), groups, return_std)
         return kernel_densities(sums, self.total)
 
     def modes(

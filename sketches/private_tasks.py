@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,25 +30,28 @@ _FIT_ROWS = 1 << 16
 class _PrivateTask(PrivateRace):
     """A release whose rows were scaled by public bounds, and what its fitted object is made of."""
 
-    _what: ClassVar[str]
+    low: float | tuple[float, ...]
+    high: float | tuple[float, ...]
 
     def __init__(self, family: HashFamily, *, n_outputs: int, low: Any, high: Any) -> None:
         super().__init__(family, n_outputs=n_outputs)
         features = getattr(family, "n_features", None)
         if features is None:
             raise TypeError(f"family must be of dense rows of known width, got {family!r}")
-        self.low, self.high = check_bounds(low, high, features)
+        self.n_features = int(features)
+        # In one form, so that bounds that are equal are told so: a number where features share it.
+        self.low, self.high = (
+            float(bound[0]) if (bound == bound[0]).all() else tuple(bound.tolist())
+            for bound in check_bounds(low, high, self.n_features)
+        )
 
-    def _scaled(self, X: Any) -> NDArray[np.float64]:
-        X = check_dense(X, len(self.low))
+    def _rows(self, Q: Any) -> NDArray[np.float64]:
+        X = check_dense(Q, self.n_features)
         return scale_rows(X, *self._box)
 
     @lazy
     def _box(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        return np.array(self.low), np.array(self.high)
-
-    def _named(self) -> str:
-        return f"{type(self).__name__}({self.family!r})"
+        return check_bounds(self.low, self.high, self.n_features)
 
     def _fit(
         self, X: NDArray[Any], weights: Any, epsilon: float, record_weight: int, beyond: int, clip: bool
@@ -66,14 +69,6 @@ class _PrivateTask(PrivateRace):
             stop = min(len(X), start + _FIT_ROWS)
             race.update(scale_rows(X[start:stop], *self._box), weights(start, stop))
         return self._take_release(race, epsilon, record_weight)
-
-    def query(self, Q: Any, *, groups: int | None = None, return_std: bool = False) -> Any:
-        """Estimated kernel sums, as `PrivateRace.query`, of rows as they are: they are scaled here."""
-        return super().query(self._scaled(Q), groups=groups, return_std=return_std)
-
-    def density(self, Q: Any, *, groups: int | None = None, return_std: bool = False) -> Any:
-        """Estimated kernel densities, as `PrivateRace.density`, of rows as they are."""
-        return super().density(self._scaled(Q), groups=groups, return_std=return_std)
 
 
 class PrivateClassifier(_PrivateTask):
@@ -121,7 +116,7 @@ class PrivateClassifier(_PrivateTask):
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
         """Log-likelihoods of classes, shape (n, classes), up to a number that a row's classes share."""
-        scaled, (shares, prior) = self._scaled(X), self._logs()
+        scaled, (shares, prior) = self._rows(X), self._logs()
         scores = np.empty((len(scaled), len(self.classes)))
         repetitions = np.arange(self.family.n_hashes)
         for start, stop in row_blocks(len(scaled), self.family.n_hashes * len(self.classes)):
@@ -155,7 +150,7 @@ class PrivateRegressor(_PrivateTask):
     -----
     A row of target t, a share u of the way from `target_low` to `target_high`, adds 1 - u to the counters
     of the lower end and u to those of the upper end. So mass (their sum) and targets are known from one
-    release, at the sensitivity of mass alone; two releases, of mass and of targets, would share the budget
+    release, at the sensitivity of mass alone (counters, and so `query`, are in units of 1/1024 row); two releases, of mass and of targets, would share the budget
     and give twice the noise or more.
 
     Prediction is the Nadaraya-Watson estimate, target sum over mass m, drawn towards the mean target of
@@ -256,7 +251,7 @@ def private_classifier(
     if family is None:
         family = SignedRandomProjection(X.shape[1], _default_hashes(epsilon), power=4, seed=seed)
     model = PrivateClassifier(family, low=low, high=high, classes=classes)
-    check_dense(X, len(model.low))
+    check_dense(X, model.n_features)
     labels = _class_numbers(y, model.classes, len(X))
     one_hot = np.eye(len(model.classes), dtype=np.int64)
     return model._fit(
@@ -295,8 +290,8 @@ def private_regressor(
     target_low, target_high : float
         Bounds of the targets. Must be public.
     family : HashFamily, optional
-        Over rows scaled to [-1, 1] by the bounds. By default `PStable` of steps half as wide as the root of
-        the number of features, ``power=2``, 64 buckets and ``16 sqrt(epsilon)`` hashes, from 4 to 64.
+        Over rows scaled to [-1, 1] by the bounds. By default `PStable` of steps as wide as the root of the
+        number of features, ``power=4``, 64 buckets and ``8 sqrt(epsilon)`` hashes, from 4 to 32.
 
     Returns
     -------
@@ -322,14 +317,14 @@ def private_regressor(
         features = max(1, X.shape[1])
         family = PStable(
             features,
-            _default_hashes(epsilon),
-            width=0.5 * math.sqrt(features),
-            power=2,
+            max(4, _default_hashes(epsilon) // 2),
+            width=math.sqrt(features),
+            power=4,
             n_buckets=64,
             seed=seed,
         )
     model = PrivateRegressor(family, low=low, high=high, target_low=target_low, target_high=target_high)
-    check_dense(X, len(model.low))
+    check_dense(X, model.n_features)
     targets = _check_targets(y, len(X))
     ends = model.target_low, model.target_high
     units = np.rint((np.clip(targets, *ends) - ends[0]) / (ends[1] - ends[0]) * _TARGET_STEPS).astype(

@@ -623,3 +623,21 @@ def shared_bins(minima: list[list[int]], i: int, j: int) -> tuple[int, int]:
     """Of the bins full in set i or j, how many hold the same value, and how many there are."""
     pairs = [(a, b) for a, b in zip(minima[i], minima[j], strict=True) if min(a, b) != 0xFFFFFFFF]
     return sum(a == b for a, b in pairs), len(pairs)
+
+
+# -- private tasks ----------------------------------------------------------------------------------
+
+
+def private_class_scores(codes, counts, noise_std):
+    """Log-likelihoods of classes by naive Bayes over the noisy counters of every repetition."""
+    repetitions, buckets, classes = counts.shape
+    totals = [max(1.0, sum(int(c) for c in counts[:, :, y].flat) / repetitions) for y in range(classes)]
+    smoothing = 1.0 + noise_std
+    scores = np.zeros((len(codes), classes))
+    for i, row in enumerate(codes):
+        for y in range(classes):
+            scores[i, y] = math.log(totals[y] / sum(totals))
+            for r, code in enumerate(row):
+                counter = max(0, int(counts[r, code, y])) + smoothing
+                scores[i, y] += math.log(counter / (totals[y] + buckets * smoothing))
+    return scores

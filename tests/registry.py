@@ -22,7 +22,9 @@ from mergesketch import (
     MergeableSketch,
     MinHashSketch,
     NadarayaWatsonSketch,
+    PrivateClassifier,
     PrivateRace,
+    PrivateRegressor,
     Race,
     RaceWindow,
 )
@@ -387,7 +389,7 @@ def take(sketch: Any, *batch: Any) -> Any:
 
 def _release_batches(sketch: Any) -> st.SearchStrategy[tuple]:
     # Noisy counters and budgets of several releases: what noise they hold does not matter to the laws.
-    shape = sketch.family.n_hashes, sketch.family.n_buckets
+    shape = sketch._layout()["counts"].shape
     return st.integers(0, 3).flatmap(
         lambda n: st.tuples(
             hnp.arrays(np.int64, (n, *shape), elements=st.integers(-9, 9)),
@@ -728,6 +730,34 @@ ENTRIES: dict[str, Entry] = {
             rng.integers(-9, 9, (5, sketch.family.n_hashes, sketch.family.n_buckets)),
             np.arange(1, 6),
         ),
+        [([[0]],), ([[9.0]],)],
+        linear=False,
+        counters=(),
+    ),
+    "PrivateClassifier": Entry(
+        PrivateClassifier,
+        st.tuples(st.integers(1, 5), st.integers(2, 4), _SEEDS).map(
+            lambda t: PrivateClassifier(
+                ToyFamily(t[0], t[1], seed=t[2]), low=-1.0, high=4.0, classes=range(t[1])
+            )
+        ),
+        _release_batches,
+        _join_arrays,
+        lambda rng, sketch: (rng.integers(-9, 9, (5, *sketch._layout()["counts"].shape)), np.arange(1, 6)),
+        [([[0]],), ([[9.0]],)],
+        linear=False,
+        counters=(),
+    ),
+    "PrivateRegressor": Entry(
+        PrivateRegressor,
+        st.tuples(st.integers(1, 5), st.integers(1, 4), _SEEDS).map(
+            lambda t: PrivateRegressor(
+                ToyFamily(t[0], t[1], seed=t[2]), low=-1.0, high=4.0, target_low=-1.0, target_high=t[1]
+            )
+        ),
+        _release_batches,
+        _join_arrays,
+        lambda rng, sketch: (rng.integers(-9, 9, (5, *sketch._layout()["counts"].shape)), np.arange(1, 6)),
         [([[0]],), ([[9.0]],)],
         linear=False,
         counters=(),

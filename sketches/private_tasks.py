@@ -150,8 +150,9 @@ class PrivateRegressor(_PrivateTask):
     -----
     A row of target t, a share u of the way from `target_low` to `target_high`, adds 1 - u to the counters
     of the lower end and u to those of the upper end. So mass (their sum) and targets are known from one
-    release, at the sensitivity of mass alone (counters, and so `query`, are in units of 1/1024 row); two releases, of mass and of targets, would share the budget
-    and give twice the noise or more.
+    release, at the sensitivity of mass alone; two releases, of mass and of targets, would share the budget
+    and give twice the noise or more. Counters are in units of 1/1024 row, to be integers, and so are
+    `total` and the results of `query`.
 
     Prediction is the Nadaraya-Watson estimate, target sum over mass m, drawn towards the mean target of
     all rows by the share ``sigma**2 / (m**2 + sigma**2)``, with ``sigma`` the noise of m as a share of the

@@ -9,6 +9,7 @@ import mergesketch
 import naive
 import numpy as np
 import pytest
+from audit import proves_more_than
 from mergesketch import PrivateClassifier, PrivateRace, PrivateRegressor, Race
 from mergesketch import private_classifier as classify
 from mergesketch import private_regressor as regress
@@ -84,6 +85,36 @@ def test_a_record_moves_one_counter_of_each_repetition_by_one() -> None:
         moved = np.abs(after - before)
         assert moved.sum() == 9 * weight
         assert (moved.sum(axis=(1, 2)) == weight).all()
+
+
+@pytest.mark.parametrize("n_hashes", [1, 4])
+@pytest.mark.parametrize("kind", ["classifier", "regressor"])
+def test_audit(kind: str, n_hashes: int) -> None:
+    """Fits with and without one record keep to the budget; samples are enough to see one overspent."""
+    X, y = np.random.default_rng(8).integers(-1, 2, (20, 2)).astype(float), np.arange(20) % 2
+
+    class FirstFeature(ToyFamily):
+        def hash(self, X: np.ndarray) -> np.ndarray:
+            return np.repeat(np.rint(X[:, :1] + 1).astype(np.uint32), self.n_hashes, axis=1)
+
+    ask = {"low": -1, "high": 1, "family": FirstFeature(2, n_hashes, n_buckets=4), "epsilon": 1.0}
+    codes = ask["family"].hash(X[-1:])[0]
+
+    def sample(copies: int) -> np.ndarray:
+        rows = np.r_[:19, [19] * copies]
+        sums = []
+        for _ in range(3000):
+            if kind == "classifier":
+                model = classify(X[rows], y[rows], classes=[0, 1], **ask)
+            else:
+                model = regress(X[rows], y[rows], target_low=0, target_high=1, **ask)
+            # The record is of class 1, and its target the upper end.
+            sums.append(model.counts[np.arange(n_hashes), codes, 1].sum())
+        return np.array(sums)
+
+    without = sample(0)
+    assert not proves_more_than(1.0, sample(1), without)
+    assert proves_more_than(1.0, sample(8), without)  # eight records may leak eight budgets
 
 
 def test_noise_is_that_of_the_record_weight() -> None:

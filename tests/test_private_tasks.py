@@ -101,7 +101,7 @@ def test_audit(kind: str, n_hashes: int) -> None:
     codes = ask["family"].hash(X[-1:])[0]
 
     def sample(copies: int) -> np.ndarray:
-        rows = np.r_[:19, [19] * copies]
+        rows = np.append(np.arange(19), np.full(copies, 19))
         sums = []
         for _ in range(3000):
             if kind == "classifier":

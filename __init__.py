@@ -15,8 +15,10 @@ from .sketches import (
     Neighbours,
     Race,
     StateArray,
+    Suggestion,
     inspect,
     load,
+    suggest,
 )
 
 __version__ = "0.1.0"
@@ -30,6 +32,7 @@ __all__ = [
     "Neighbours",
     "Race",
     "StateArray",
+    "Suggestion",
     "__version__",
     "errors",
     "get_num_threads",
@@ -37,4 +40,5 @@ __all__ = [
     "load",
     "lsh",
     "set_num_threads",
+    "suggest",
 ]

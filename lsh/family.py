@@ -73,6 +73,11 @@ class HashFamily(Configured, ABC):
         Codes lie in [0, n_buckets), n_buckets <= 2**32.
     seed : int
         Same parameters and seed, same codes: on any machine, over any number of threads.
+    metric : str
+        What `collision_probability` takes: an "angle" in radians; a "euclidean" or "cityblock" distance;
+        a "jaccard" or "weighted_jaccard" distance, 1 minus the similarity; a "hamming" distance, the
+        number of places that differ; for "rank", 1 minus the similarity of orders; and for
+        "inner_product" the inner product itself.
 
     Notes
     -----
@@ -83,6 +88,7 @@ class HashFamily(Configured, ABC):
     n_hashes: int
     n_buckets: int
     seed: int
+    metric: ClassVar[str]
     #: Probability that two rows that the family tells apart still share a bucket: 1/n_buckets after
     #: rehashing into n_buckets, 0 where the code itself is the bucket.
     chance_collision: float
@@ -142,7 +148,10 @@ class HashFamily(Configured, ABC):
 
     @abstractmethod
     def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:
-        """Pairwise collision probabilities, shape (len(X), len(Y)); the exact, slow reference."""
+        """Pairwise collision probabilities, shape (len(X), len(Y)); the exact, slow reference.
+
+        Of a family that treats queries unlike data, `X` are queries and `Y` are data.
+        """
 
     def config(self) -> dict[str, Any]:
         return {"family": type(self).__name__, **super().config()}

@@ -133,6 +133,7 @@ class MinHash(HashFamily):
     """
 
     _parameters = ("n_hashes", "power", "n_buckets", "scheme", "seed")
+    metric = "jaccard"
 
     def __init__(
         self,

@@ -95,6 +95,11 @@ class PStable(ProjectionFamily):
         self.seed = check_int("seed", seed, 0, 2**64 - 1)
         self.chance_collision = 1.0 / self.n_buckets
 
+    @property
+    def metric(self) -> str:  # type: ignore[override]
+        """ "euclidean" for p = 2, "cityblock" for p = 1."""
+        return "euclidean" if self.p == 2 else "cityblock"
+
     def _draw_vectors(self) -> NDArray[np.float32]:
         shape = (self.n_values, self.n_features)
         if self.p == 2:

@@ -93,6 +93,7 @@ class SignedRandomProjection(ProjectionFamily):
     """
 
     _parameters = ("n_features", "n_hashes", "power", "projection", "n_buckets", "seed")
+    metric = "angle"
 
     def __init__(
         self,
@@ -350,8 +351,8 @@ def _unit_rows(X: Any, n_features: int | None) -> Any:
     """Rows of length 1 in float64, sparse if they came so."""
     rows = check_rows(X, n_features)
     if rows.dense is not None:
-        largest = np.maximum(np.abs(rows.dense).max(axis=1, initial=0.0, keepdims=True), 1e-300)
-        scaled = rows.dense.astype(np.float64) / largest
+        dense = rows.dense.astype(np.float64)
+        scaled = dense / np.maximum(np.abs(dense).max(axis=1, initial=0.0, keepdims=True), 1e-300)
         return scaled / np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), 1e-300)
     assert rows.csr is not None
     indptr, indices, data = rows.csr

@@ -6,6 +6,7 @@ from .heavy_hitters import HeavyHitters
 from .index import LSHIndex, Neighbours
 from .race import Race
 from .storage import inspect, load
+from .suggestion import Suggestion, suggest
 
 __all__ = [
     "CountMinSketch",
@@ -16,6 +17,8 @@ __all__ = [
     "Neighbours",
     "Race",
     "StateArray",
+    "Suggestion",
     "inspect",
     "load",
+    "suggest",
 ]

@@ -15,12 +15,14 @@ from hypothesis.extra import numpy as hnp
 from mergesketch import CountMinSketch, CountSketch, HeavyHitters, LSHIndex, MergeableSketch, Race
 from mergesketch.lsh import HashFamily, MinHash, PStable, SignedRandomProjection
 from mergesketch.lsh.random import random_uint64
+from mergesketch.lsh.validation import check_distances
 
 
 class ToyFamily(HashFamily):
     """Bit sampling over small integers: hash r is one feature of the row. Its kernel is checked by eye."""
 
     _parameters = ("n_features", "n_hashes", "n_buckets", "seed")
+    metric = "hamming"
     chance_collision = 0.0
 
     def __init__(self, n_features: int, n_hashes: int, n_buckets: int = 4, seed: int = 0) -> None:
@@ -36,7 +38,7 @@ class ToyFamily(HashFamily):
         return np.ascontiguousarray(X[:, picked.astype(np.int64)], dtype=np.uint32)
 
     def collision_probability(self, distance: Any) -> np.ndarray:
-        return 1.0 - np.asarray(distance) / self.n_features
+        return 1.0 - check_distances(distance, self.n_features) / self.n_features
 
     def kernel(self, X: Any, Y: Any) -> np.ndarray:
         return (np.asarray(X)[:, None, :] == np.asarray(Y)[None, :, :]).mean(axis=2)
@@ -48,6 +50,17 @@ class Family:
 
     make: Callable[..., HashFamily]  # make(n_hashes=, seed=)
     rows: Callable[[np.random.Generator, int], Any]  # data that it hashes
+    #: What `collision_probability` is tested at, in the units of the family's metric.
+    distances: Sequence[float] = ()
+    #: pairs(rng, distance, n): n independent pairs, rows to hash and queries, at exactly that distance;
+    #: collisions are of ``hash(rows)`` and ``hash_query(queries)``, the kernel is ``kernel(queries, rows)``.
+    pairs: Callable[[np.random.Generator, float, int], tuple[Any, Any]] | None = None
+    #: How far off the documentation says that collision probabilities may be.
+    bias: float = 0.0
+    #: Why dense rows are not to be had as SciPy sparse ones too.
+    no_csr: str = ""
+    #: Why a row cannot have a million features.
+    not_wide: str = ""
 
     @property
     def name(self) -> str:
@@ -63,14 +76,62 @@ def _sets(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
     return rng.integers(0, 40, int(offsets[-1])).astype(np.uint64), offsets.astype(np.int64)
 
 
+def _unit(X: np.ndarray) -> np.ndarray:
+    return X / np.linalg.norm(X, axis=1, keepdims=True)
+
+
+def angle_pairs(rng: np.random.Generator, angle: float, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of any length at that angle."""
+    x = _unit(rng.standard_normal((n, 12)))
+    other = rng.standard_normal((n, 12))
+    across = _unit(other - (other * x).sum(axis=1, keepdims=True) * x)
+    y = np.cos(angle) * x + np.sin(angle) * across
+    return x * rng.uniform(0.1, 10, (n, 1)), y * rng.uniform(0.1, 10, (n, 1))
+
+
+def distance_pairs(p: int) -> Callable[[np.random.Generator, float, int], tuple[np.ndarray, np.ndarray]]:
+    """Rows at that distance in the norm `p`."""
+
+    def pairs(rng: np.random.Generator, distance: float, n: int) -> tuple[np.ndarray, np.ndarray]:
+        x, step = rng.standard_normal((2, n, 12))
+        return x, x + step * (distance / np.linalg.norm(step, ord=p, axis=1, keepdims=True))
+
+    return pairs
+
+
+def hamming_pairs(rng: np.random.Generator, distance: float, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of 6 integers below 4, as many of them unlike as the distance says."""
+    x = rng.integers(0, 4, (n, 6))
+    unlike = rng.permuted(np.arange(6) < np.full((n, 1), distance), axis=1)
+    return x, (x + unlike * rng.integers(1, 4, (n, 6))) % 4
+
+
+def set_pairs(rng: np.random.Generator, distance: float, n: int) -> tuple[Any, Any]:
+    """Sets at that Jaccard distance, the union of each pair having 24 tokens; as (tokens, offsets)."""
+    common = round(24 * (1.0 - distance))
+    assert abs(24 * (1.0 - distance) - common) < 1e-9
+    left = (24 - common) // 3
+    tokens = rng.integers(0, 2**64, (n, 24), dtype=np.uint64)
+    sides = tokens[:, : common + left], np.delete(tokens, np.s_[common : common + left], axis=1)
+    x, y = ((side.reshape(-1), np.arange(n + 1) * side.shape[1]) for side in sides)
+    return x, y
+
+
 def _split(tokens: np.ndarray, offsets: np.ndarray) -> list[np.ndarray]:
     return np.split(tokens, offsets[1:-1])
 
+
+_ANGLES = (0.1, 0.5, 1.0, np.pi / 2, 2.0)
+_JACCARD = (0.0, 0.125, 0.25, 0.5, 0.75, 1.0)
 
 FAMILIES: dict[str, Family] = {
     "ToyFamily": Family(
         lambda n_hashes, seed: ToyFamily(n_features=6, n_hashes=n_hashes, seed=seed),
         lambda rng, n: rng.integers(0, 4, (n, 6)),
+        (0, 1, 3, 6),
+        hamming_pairs,
+        no_csr="a toy",
+        not_wide="a toy",
     ),
     **{
         f"SignedRandomProjection, {projection}": Family(
@@ -78,21 +139,43 @@ FAMILIES: dict[str, Family] = {
                 n_features=12, n_hashes=n_hashes, power=3, projection=projection, seed=seed
             ),
             _dense,
+            _ANGLES,
+            angle_pairs,
+            # Of blocks of 256; see the class and test_projections.py.
+            bias=1e-3 if projection == "hadamard" else 0.0,
         )
         for projection in ("gaussian", "hadamard", "sparse")
     },
     "SignedRandomProjection, rehashed": Family(
-        lambda n_hashes, seed: SignedRandomProjection(12, n_hashes, power=9, n_buckets=50, seed=seed), _dense
+        lambda n_hashes, seed: SignedRandomProjection(12, n_hashes, power=9, n_buckets=50, seed=seed),
+        _dense,
+        _ANGLES,
+        angle_pairs,
     ),
-    "PStable, 2": Family(lambda n_hashes, seed: PStable(12, n_hashes, p=2, power=2, seed=seed), _dense),
-    "PStable, 1": Family(lambda n_hashes, seed: PStable(12, n_hashes, p=1, width=4.0, seed=seed), _dense),
-    "MinHash": Family(lambda n_hashes, seed: MinHash(n_hashes, seed=seed), _sets),
+    "PStable, 2": Family(
+        lambda n_hashes, seed: PStable(12, n_hashes, p=2, width=2.0, power=2, seed=seed),
+        _dense,
+        (0.0, 0.2, 1.0, 3.0, 8.0),
+        distance_pairs(2),
+    ),
+    "PStable, 1": Family(
+        lambda n_hashes, seed: PStable(12, n_hashes, p=1, width=4.0, n_buckets=64, seed=seed),
+        _dense,
+        (0.0, 0.2, 1.0, 4.0, 30.0),
+        distance_pairs(1),
+    ),
+    "MinHash": Family(lambda n_hashes, seed: MinHash(n_hashes, seed=seed), _sets, _JACCARD, set_pairs),
     "MinHash, one permutation": Family(
         lambda n_hashes, seed: MinHash(n_hashes, power=2, n_buckets=64, scheme="one-permutation", seed=seed),
         _sets,
+        _JACCARD,
+        set_pairs,
     ),
     "MinHash, fast similarity": Family(
-        lambda n_hashes, seed: MinHash(n_hashes, n_buckets=100, scheme="fast-similarity", seed=seed), _sets
+        lambda n_hashes, seed: MinHash(n_hashes, n_buckets=100, scheme="fast-similarity", seed=seed),
+        _sets,
+        _JACCARD,
+        set_pairs,
     ),
 }
 

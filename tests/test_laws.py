@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import inspect
 import operator
 import pickle
 from collections.abc import Iterator, Mapping
@@ -21,12 +20,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mergesketch import MergeableSketch
 from mergesketch.errors import IncompatibleSketchError
-from mergesketch.lsh import HashFamily, family_from_config
 from mergesketch.sketches.base import sketch_classes
-from registry import ENTRIES, FAMILIES, Entry
+from registry import ENTRIES, Entry
 
 every_sketch = pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES.keys())
-every_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES.keys())
 quickly = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -75,15 +72,6 @@ def test_every_public_sketch_class_is_in_the_registry() -> None:
     ours = {name for name, cls in sketch_classes().items() if cls.__module__.startswith("mergesketch.")}
     assert public == ours
     assert {entry.cls.__name__ for entry in ENTRIES.values()} == ours
-
-
-def test_every_family_is_in_the_registry() -> None:
-    ours = {
-        name
-        for name, cls in HashFamily._registry.items()
-        if cls.__module__.startswith("mergesketch.") and not inspect.isabstract(cls)
-    }
-    assert ours <= {family.name for family in FAMILIES.values()}
 
 
 @every_sketch
@@ -358,46 +346,3 @@ def test_counters_widen_or_raise_and_never_wrap(entry: Entry, data: st.DataObjec
                 with pytest.raises(OverflowError, match=f"{entry.cls.__name__}.{name} cannot count beyond"):
                     full.update(*batches[1])
                 assert_unchanged(full, before)
-
-
-# -- families -------------------------------------------------------------------------------------
-
-
-@every_family
-def test_families_rebuild_from_their_configuration(family: Any) -> None:
-    made = family.make(n_hashes=5, seed=3)
-    X = family.rows(np.random.default_rng(0), 40)
-    codes = made.hash(X)
-    assert codes.shape == (40, 5)
-    assert codes.dtype == np.uint32
-    assert codes.flags.c_contiguous
-    assert (codes < made.n_buckets).all()
-    assert made.hash_query(X).shape == (40, 5)
-    for twin in (family_from_config(made.config()), pickle.loads(pickle.dumps(made)), copy.deepcopy(made)):
-        assert twin == made
-        assert hash(twin) == hash(made)
-        np.testing.assert_array_equal(twin.hash(X), codes)
-    other = family.make(n_hashes=5, seed=4)
-    assert other != made
-    assert (other.hash(X) != codes).any()
-    assert repr(made).startswith(f"{family.name}(")
-
-
-@every_family
-def test_families_hash_rows_one_by_one(family: Any) -> None:
-    """A row's code depends on the row alone: not on its batch, nor on the number of threads."""
-    made = family.make(n_hashes=3, seed=1)
-    rng = np.random.default_rng(1)
-    X = family.rows(rng, 20_000)
-    before = mergesketch.get_num_threads()
-    try:
-        mergesketch.set_num_threads(1)
-        one = made.hash(X)
-        mergesketch.set_num_threads(4)
-        np.testing.assert_array_equal(made.hash(X), one)
-    finally:
-        mergesketch.set_num_threads(before)
-    from mergesketch.sketches.race import _cut_rows
-
-    for start, stop in ((0, 1), (7, 8), (100, 133), (19_999, 20_000), (5, 5)):
-        np.testing.assert_array_equal(made.hash(_cut_rows(X, start, stop)), one[start:stop])

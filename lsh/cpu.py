@@ -10,7 +10,7 @@ from .counting_kernels import (
     find_frequent,
 )
 from .hadamard import hadamard_products, hadamard_signs
-from .index_kernels import insert_ids, merge_buckets, merge_top, order_buckets, query_buckets
+from .index_kernels import insert_ids, merge_buckets, order_buckets
 from .margin_kernels import sign_margins_csr, sign_margins_dense, step_margins_csr, step_margins_dense
 from .minhash_bins import minhash_fast_similarity, minhash_one_permutation
 from .minhash_kernels import concatenate_codes, count_equal, minhash_permutations
@@ -24,6 +24,8 @@ from .products import (
     scale_rows_dense,
 )
 from .projection_kernels import project_signs_csr, project_signs_dense, project_steps_csr, project_steps_dense
+from .query_kernels import bound_found, frequent_ids, merge_top, query_buckets
+from .rank_kernels import rank_vectors
 from .scatter import gather_counts, scatter_add
 from .sparse_projection import hashed_products, hashed_signs
 from .svmlight_kernels import count_svmlight, parse_svmlight
@@ -34,6 +36,7 @@ from .xxh3 import hash_fixed, hash_slices, hash_u64
 __all__ = [
     "absorb_steps",
     "band_keys",
+    "bound_found",
     "bucket_pairs",
     "cells_of_buckets",
     "concatenate_codes",
@@ -51,6 +54,7 @@ __all__ = [
     "find_frequent",
     "fix_signs",
     "fix_steps",
+    "frequent_ids",
     "gather_counts",
     "hadamard_products",
     "hadamard_signs",
@@ -80,6 +84,7 @@ __all__ = [
     "project_steps_dense",
     "quantize",
     "query_buckets",
+    "rank_vectors",
     "reduce_words",
     "scale_rows_csr",
     "scale_rows_dense",

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from .index_kernels import _sink, _worse
+from .query_kernels import _sink, _worse
 from .minhash_kernels import mix64
 
 __all__ = ["cells_of_buckets", "merge_cells", "top_of_cells"]

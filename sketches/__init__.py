@@ -3,7 +3,7 @@
 from .base import MergeableSketch, StateArray
 from .counting import CountMinSketch, CountSketch
 from .heavy_hitters import HeavyHitters
-from .index import LSHIndex, Neighbours
+from .index import LSHIndex, Nearest, Neighbours
 from .race import Race
 from .storage import inspect, load
 from .suggestion import Suggestion, suggest
@@ -14,6 +14,7 @@ __all__ = [
     "HeavyHitters",
     "LSHIndex",
     "MergeableSketch",
+    "Nearest",
     "Neighbours",
     "Race",
     "StateArray",

@@ -20,15 +20,16 @@ def _look_ahead(slots, flat, codes, i, bases):  # type: ignore[no-untyped-def]
     lines = _LINE // slots.itemsize
     reach = min(capacity, _AHEAD // slots.itemsize)
     n = 0
-    for t in range(n_tables):
-        first = n
-        for p in range(codes.shape[2]):
-            base = (t * n_buckets + np.int64(codes[i, t, p])) * capacity
+    # The likeliest buckets of all tables come first, then the next ones.
+    for p in range(codes.shape[2]):
+        for t in range(n_tables):
+            code = codes[i, t, p]
             # Codes are reduced to few buckets, so two probes may look into one.
             again = False
-            for a in range(first, n):
-                again |= bases[a] == base
+            for q in range(p):
+                again |= codes[i, t, q] == code
             if not again:
+                base = (t * n_buckets + np.int64(code)) * capacity
                 for j in range(base, base + reach, lines):
                     prefetch(flat, j)
                 bases[n] = base
@@ -37,22 +38,27 @@ def _look_ahead(slots, flat, codes, i, bases):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _count_direct(flat, capacity, bases, n_bases, counters, found, often):  # type: ignore[no-untyped-def]
-    """Count with one counter for each id; -1 if there is an id without one."""
-    n = 0
+def _count_direct(flat, capacity, bases, n_bases, counters, found, often, ends):  # type: ignore[no-untyped-def]
+    """Count with one counter for each id; -1 if there is an id without one.
+
+    Ids go to `found` in the order of the buckets, those new in bucket a before ``ends[a]``.
+    """
+    n, size = 0, np.uint64(counters.size)
     beyond = False
     for a in range(n_bases):
-        for j in range(bases[a], bases[a] + capacity):
+        # Unsigned, for an index that could be negative would be looked at.
+        for j in range(np.uint64(bases[a]), np.uint64(bases[a] + capacity)):
             slot = flat[j]
             if slot == 0:
                 break
-            if slot >= counters.size:
+            if slot >= size:
                 beyond = True
                 break
             count = counters[slot]
-            found[n] = slot
+            found[np.uint64(n)] = slot
             n += count == 0
             counters[slot] = count + 1
+        ends[a] = n
     for a in range(n):
         often[a] = counters[found[a]]
         counters[found[a]] = 0
@@ -60,7 +66,7 @@ def _count_direct(flat, capacity, bases, n_bases, counters, found, often):  # ty
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _count_hashed(flat, capacity, bases, n_bases, keys, places, found, often):  # type: ignore[no-untyped-def]
+def _count_hashed(flat, capacity, bases, n_bases, keys, places, found, often, ends):  # type: ignore[no-untyped-def]
     """Count in an open-addressing table of at least twice as many places as there are ids to find."""
     mask = keys.size - 1
     n = 0
@@ -78,6 +84,7 @@ def _count_hashed(flat, capacity, bases, n_bases, keys, places, found, often):  
                 found[n], often[n], places[place] = slot, 0, n
                 n += 1
             often[places[place]] += 1
+        ends[a] = n
     for a in range(n):
         # Whole runs are emptied, so an entry's place need not be kept.
         mixed = (np.uint64(found[a]) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)
@@ -134,6 +141,7 @@ def query_buckets(slots, codes, k, counters, start, stop, out_ids, out_counts): 
     n_bases = codes.shape[1] * codes.shape[2]
     most = n_bases * capacity
     bases, next_bases = np.empty(n_bases, np.int64), np.empty(n_bases, np.int64)
+    ends = np.empty(n_bases, np.int64)
     # One more, for an id that was found before is written and then forgotten.
     found, often = np.empty(most + 1, slots.dtype), np.empty(most + 1, np.int32)
     size = _table_size(most)
@@ -146,9 +154,9 @@ def query_buckets(slots, codes, k, counters, start, stop, out_ids, out_counts): 
             n_next = _look_ahead(slots, flat, codes, i + 1, next_bases)
         n = -1
         if counters.size:
-            n = _count_direct(flat, capacity, bases, n_here, counters, found, often)
+            n = _count_direct(flat, capacity, bases, n_here, counters, found, often, ends)
         if n < 0:
-            n = _count_hashed(flat, capacity, bases, n_here, keys, places, found, often)
+            n = _count_hashed(flat, capacity, bases, n_here, keys, places, found, often, ends)
         held = 0
         for a in range(n):
             slot, count = found[a], often[a]
@@ -214,13 +222,15 @@ def frequent_ids(slots, codes, counters, start, stop, offsets, out, sizes):  # t
     """The ids that stand in most buckets of each query of [start, stop), as many as there is room for.
 
     Query i's go to ``out[offsets[i - start]:]``, ``sizes[i - start]`` of them, as many as fit before
-    ``offsets[i - start + 1]``: more frequent ones first, of equally frequent ones the lowest, in any order.
-    `counters` as in `query_buckets`.
+    ``offsets[i - start + 1]``: more frequent ones first; of equally frequent ones those of likelier buckets
+    (of first probes, then of second ones, each in the order of tables), of the last bucket the lowest.
+    Equally frequent ones come in any order. `counters` as in `query_buckets`.
     """
     n_tables, capacity, flat = slots.shape[0], slots.shape[2], slots.reshape(-1)
     n_bases = codes.shape[1] * codes.shape[2]
     most = n_bases * capacity
     bases, next_bases = np.empty(n_bases, np.int64), np.empty(n_bases, np.int64)
+    ends = np.empty(n_bases, np.int64)
     found, often = np.empty(most + 1, slots.dtype), np.empty(most + 1, np.int32)
     tied = np.empty(most, slots.dtype)
     size = _table_size(most)
@@ -234,9 +244,9 @@ def frequent_ids(slots, codes, counters, start, stop, offsets, out, sizes):  # t
             n_next = _look_ahead(slots, flat, codes, i + 1, next_bases)
         n = -1
         if counters.size:
-            n = _count_direct(flat, capacity, bases, n_here, counters, found, often)
+            n = _count_direct(flat, capacity, bases, n_here, counters, found, often, ends)
         if n < 0:
-            n = _count_hashed(flat, capacity, bases, n_here, keys, places, found, often)
+            n = _count_hashed(flat, capacity, bases, n_here, keys, places, found, often, ends)
         at[:] = 0
         for a in range(n):
             at[min(often[a], n_tables)] += 1
@@ -253,21 +263,32 @@ def frequent_ids(slots, codes, counters, start, stop, offsets, out, sizes):  # t
                 least, crowded = count, total + here > room
                 break
             total += here
-        n_tied = 0
+        often_enough = least + 1 if crowded else least
         for a in range(n):
-            count = min(often[a], n_tables)
-            if crowded and count == least:
-                tied[n_tied] = found[a]
-                n_tied += 1
-            elif count >= least:
+            if often[a] >= often_enough:
+                count = min(often[a], n_tables)
                 out[at[count]] = found[a]
                 at[count] += 1
-        if crowded:
-            first = at[least]
-            wanted = offsets[i - start] + room - first
-            _smallest(tied, n_tied, wanted)
-            for a in range(wanted):
-                out[first + a] = tied[a]
+        if not crowded:
+            continue
+        # Of the bucket in which the room ends, the lowest ids.
+        to, a = at[least], 0
+        for bucket in range(n_here):
+            n_tied = 0
+            while a < ends[bucket]:
+                if min(often[a], n_tables) == least:
+                    tied[n_tied] = found[a]
+                    n_tied += 1
+                a += 1
+            left = offsets[i - start + 1] - to
+            if n_tied > left:
+                _smallest(tied, n_tied, left)
+                n_tied = left
+            for b in range(n_tied):
+                out[to + b] = tied[b]
+            to += n_tied
+            if n_tied == left:
+                break
 
 
 @njit(cache=True, nogil=True)

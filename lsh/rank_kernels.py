@@ -19,9 +19,9 @@ from .index_kernels import prefetch
 __all__ = ["ANGLE", "CITYBLOCK", "EUCLIDEAN", "INNER_PRODUCT", "finish", "push", "rank_vectors"]
 
 ANGLE, EUCLIDEAN, CITYBLOCK, INNER_PRODUCT = range(4)
-_LANES = 8
+_LANES = 32
 #: Candidates by which rows are asked for ahead of time, and bytes of each; the rest follows in order.
-_ROWS_AHEAD, _BYTES_AHEAD, _LINE = 4, 1024, 64
+_ROWS_AHEAD, _BYTES_AHEAD, _LINE = 16, 1024, 64
 #: Squared lengths within which no product of float32 numbers over- or underflows.
 _SHORT, _LONG = 1e-25, 1e25
 
@@ -111,93 +111,74 @@ def finish(ids, distances, first, held, k):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _largest(rows, base, width):  # type: ignore[no-untyped-def]
-    """Largest absolute value of a row; NaN if one is NaN."""
-    largest = 0.0
-    for j in range(width):
-        size = abs(np.float64(rows[base + j]))
-        if not size <= largest:
-            largest = size
-            if math.isnan(size):
-                break
-    return largest
+def _length(x, scale, lanes):  # type: ignore[no-untyped-def]
+    """The norm of ``scale * x``: feature j goes to accumulator j mod 32."""
+    whole = x.size - x.size % _LANES
+    lanes[:] = 0.0
+    for j in range(0, whole, _LANES):
+        for lane in range(_LANES):
+            lanes[lane] += (x[j + lane] * scale) * (x[j + lane] * scale)
+    for j in range(whole, x.size):
+        lanes[j - whole] += (x[j] * scale) * (x[j] * scale)
+    return math.sqrt(lanes.sum())
 
 
 @njit(cache=True, nogil=True)
-def _angle(q, rows, base, lanes):  # type: ignore[no-untyped-def]
-    """Kahan's 2 atan2(|x - q|, |x + q|) for unit vectors, sharp for small angles too; pi / 2 for zeros."""
-    width = q.size
-    whole = width - width % _LANES
-    scale = 1.0
-    while True:
-        lanes[:] = 0.0
-        for j in range(0, whole, _LANES):
-            for lane in range(_LANES):
-                x = np.float64(rows[base + j + lane]) * scale
-                lanes[0, lane] += x * x
-        for j in range(whole, width):
-            x = np.float64(rows[base + j]) * scale
-            lanes[0, j - whole] += x * x
-        square = lanes[0].sum()
-        if 1e-250 < square < 1e250 or scale != 1.0:
-            break
-        largest = _largest(rows, base, width)
+def _haversine(q, x, lanes):  # type: ignore[no-untyped-def]
+    """``sin(angle / 2) ** 2``, a quarter of the squared distance of unit vectors: sharp for small angles."""
+    scale, length = 1.0, _length(x, 1.0, lanes)
+    if not 1e-125 < length < 1e125:
+        largest = np.abs(x).max()
         if largest == 0.0:
-            return math.pi / 2
+            return 0.5
         if not math.isfinite(largest):
             return math.nan
         # By a power of two, which rounds nothing.
         scale = math.ldexp(1.0, min(-math.frexp(largest)[1], 1022))
-    scale /= math.sqrt(square)
-    lanes[:] = 0.0
-    for j in range(0, whole, _LANES):
-        for lane in range(_LANES):
-            x = np.float64(rows[base + j + lane]) * scale
-            minus, plus = x - q[j + lane], x + q[j + lane]
-            lanes[0, lane] += minus * minus
-            lanes[1, lane] += plus * plus
-    for j in range(whole, width):
-        x = np.float64(rows[base + j]) * scale
-        lanes[0, j - whole] += (x - q[j]) * (x - q[j])
-        lanes[1, j - whole] += (x + q[j]) * (x + q[j])
-    return 2.0 * math.atan2(math.sqrt(lanes[0].sum()), math.sqrt(lanes[1].sum()))
+        length = _length(x, scale, lanes)
+    for j in range(x.size):
+        x[j] = x[j] * scale / length - q[j]
+    return 0.25 * _length(x, 1.0, lanes) ** 2
 
 
 @njit(cache=True, nogil=True)
-def _distance(metric, q, rows, base, lanes):  # type: ignore[no-untyped-def]
-    """The distance in float64: feature j goes to accumulator j mod 8."""
-    width = q.size
-    lanes[0, :] = 0.0
-    for j in range(width):
-        x = np.float64(rows[base + j])
-        if metric == EUCLIDEAN:
-            lanes[0, j % _LANES] += (x - q[j]) * (x - q[j])
-        elif metric == CITYBLOCK:
-            lanes[0, j % _LANES] += abs(x - q[j])
-        else:
-            lanes[0, j % _LANES] -= x * q[j]
-    total = lanes[0].sum()
-    if metric != EUCLIDEAN:
-        return total
-    if 1e-250 < total < math.inf:
-        return math.sqrt(total)
-    largest = 0.0
-    for j in range(width):
-        largest = max(largest, abs(np.float64(rows[base + j]) - q[j]))
-    if largest == 0.0 or not math.isfinite(largest):
-        return total
-    total = 0.0
-    for j in range(width):
-        step = (np.float64(rows[base + j]) - q[j]) / largest
-        total += step * step
-    return largest * math.sqrt(total)
+def _distance(metric, q, x, lanes):  # type: ignore[no-untyped-def]
+    """The distance in float64: feature j goes to accumulator j mod 32."""
+    whole = x.size - x.size % _LANES
+    if metric == INNER_PRODUCT:
+        lanes[:] = 0.0
+        for j in range(0, whole, _LANES):
+            for lane in range(_LANES):
+                lanes[lane] -= x[j + lane] * q[j + lane]
+        for j in range(whole, x.size):
+            lanes[j - whole] -= x[j] * q[j]
+        return lanes.sum()
+    # Rows are scratch, so steps may take their place.
+    for j in range(x.size):
+        x[j] -= q[j]
+    if metric == EUCLIDEAN:
+        length = _length(x, 1.0, lanes)
+        if 1e-125 < length < 1e125:
+            return length
+        largest = np.abs(x).max() if x.size else 0.0
+        if largest == 0.0 or not math.isfinite(largest):
+            return length
+        scale = math.ldexp(1.0, min(-math.frexp(largest)[1], 1022))
+        return _length(x, scale, lanes) / scale
+    lanes[:] = 0.0
+    for j in range(0, whole, _LANES):
+        for lane in range(_LANES):
+            lanes[lane] += abs(x[j + lane])
+    for j in range(whole, x.size):
+        lanes[j - whole] += abs(x[j])
+    return lanes.sum()
 
 
 @njit(cache=True, nogil=True, forceinline=True)
 def _limit(metric, farthest, slack, length, error):  # type: ignore[no-untyped-def]
     """What the fast product or distance of a row that is no farther than `farthest` cannot pass."""
     if metric == ANGLE:
-        return math.cos(farthest) - 4.0 * error
+        return 1.0 - 2.0 * farthest - 4.0 * error
     if metric == EUCLIDEAN:
         return (farthest + slack) ** 2 * (1.0 + 2.0 * error) + 1e-30
     if metric == CITYBLOCK:
@@ -222,14 +203,16 @@ def rank_vectors(metric, Q, fast_Q, slack, lengths, rows, candidates, offsets, s
     int
         -1, or the id of a candidate that has no row or not a finite one.
     """
-    n_rows, width = rows.shape
+    n_rows = rows.shape[0]
+    # Unsigned, for an index that could be negative would be looked at and keep loops from SIMD.
+    width, zero = np.uint64(rows.shape[1]), np.uint64(0)
     flat = rows.reshape(-1)
     lines = _LINE // rows.itemsize
-    reach = min(width, _BYTES_AHEAD // rows.itemsize)
+    reach = min(rows.shape[1], _BYTES_AHEAD // rows.itemsize)
     out_ids, out = ids.reshape(-1), distances.reshape(-1)
-    lanes = np.empty((2, _LANES), np.float64)
+    lanes, x = np.empty(_LANES, np.float64), np.empty(rows.shape[1], np.float64)
     # Higham 2002, section 3.1: the error of a sum of m terms in any order, relative to their sizes.
-    unit = (width + 16) * (2.0**-24 if rows.itemsize == 4 else 2.0**-53)
+    unit = (rows.shape[1] + 16) * (2.0**-24 if rows.itemsize == 4 else 2.0**-53)
     error = unit / (1.0 - unit) if unit < 0.05 else math.inf
     for i in range(sizes.size):
         q, fast = Q[first + i], fast_Q[first + i]
@@ -238,36 +221,36 @@ def rank_vectors(metric, Q, fast_Q, slack, lengths, rows, candidates, offsets, s
         held = 0
         limit = 0.0
         for c in range(begin, min(begin + _ROWS_AHEAD, end)):
-            base = (np.int64(candidates[c]) - 1) * width
+            base = (np.int64(candidates[c]) - 1) * rows.shape[1]
             for j in range(base, base + reach, lines):
                 prefetch(flat, j)
         for c in range(begin, end):
             if c + _ROWS_AHEAD < end:
-                base = (np.int64(candidates[c + _ROWS_AHEAD]) - 1) * width
+                base = (np.int64(candidates[c + _ROWS_AHEAD]) - 1) * rows.shape[1]
                 for j in range(base, base + reach, lines):
                     prefetch(flat, j)
             number = np.int64(candidates[c]) - 1
             if number >= n_rows:
                 return number
-            base = number * width
+            here = np.uint64(number) * width
             if held == k and error < 1.0:
                 total, square = rows.dtype.type(0), rows.dtype.type(0)
                 if metric == EUCLIDEAN:
-                    for j in range(width):
-                        step = flat[base + j] - fast[j]
+                    for j in range(zero, width):
+                        step = flat[here + j] - fast[j]
                         total = _add_product(total, step, step)
                     if total > limit:
                         continue
                 elif metric == CITYBLOCK:
-                    for j in range(width):
-                        total = _add_size(total, flat[base + j] - fast[j])
+                    for j in range(zero, width):
+                        total = _add_size(total, flat[here + j] - fast[j])
                     if total > limit:
                         continue
                 else:
-                    for j in range(width):
-                        x = flat[base + j]
-                        total = _add_product(total, x, fast[j])
-                        square = _add_product(square, x, x)
+                    for j in range(zero, width):
+                        value = flat[here + j]
+                        total = _add_product(total, value, fast[j])
+                        square = _add_product(square, value, value)
                     if _SHORT < square < _LONG:
                         norm = math.sqrt(np.float64(square))
                         if metric == ANGLE:
@@ -275,14 +258,20 @@ def rank_vectors(metric, Q, fast_Q, slack, lengths, rows, candidates, offsets, s
                                 continue
                         elif total < limit - 4.0 * error * norm:
                             continue
-            if metric == ANGLE:
-                distance = _angle(q, flat, base, lanes)
+            for j in range(zero, width):
+                x[j] = flat[here + j]
+            if metric != ANGLE:
+                distance = _distance(metric, q, x, lanes)
             else:
-                distance = _distance(metric, q, flat, base, lanes)
+                # A vector of zeros is at a right angle to all others.
+                distance = _haversine(q, x, lanes) if lengths[first + i] > 0.0 else 0.5
             if not math.isfinite(distance):
                 return number
             held = push(out_ids, out, place, held, k, number, distance)
             if held == k:
                 limit = _limit(metric, out[place], slack[first + i], lengths[first + i], error)
         finish(out_ids, out, place, held, k)
+        if metric == ANGLE:
+            for j in range(place, place + held):
+                out[j] = 2.0 * math.asin(min(1.0, math.sqrt(out[j])))
     return -1

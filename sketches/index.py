@@ -257,7 +257,8 @@ class LSHIndex(MergeableSketch):
             At least 1.
         n_candidates : int, optional
             Of each query the most frequent ids, as many as this, are compared; by default all that its
-            buckets hold. Of equally frequent ones the lowest are taken.
+            buckets hold. Equally frequent ones are taken from likelier buckets first (first probes of
+            all tables, then second ones), and of one bucket the lowest.
         n_probes : int, default 1
             As in `query`.
 

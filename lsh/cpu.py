@@ -26,6 +26,7 @@ from .products import (
 from .projection_kernels import project_signs_csr, project_signs_dense, project_steps_csr, project_steps_dense
 from .query_kernels import bound_found, frequent_ids, merge_top, query_buckets
 from .rank_kernels import rank_vectors
+from .rank_set_kernels import order_sets, rank_bits, rank_sets, rank_weights
 from .scatter import gather_counts, scatter_add
 from .sparse_projection import hashed_products, hashed_signs
 from .svmlight_kernels import count_svmlight, parse_svmlight
@@ -74,6 +75,7 @@ __all__ = [
     "minhash_permutations",
     "mix_codes",
     "order_buckets",
+    "order_sets",
     "pack_signs",
     "parse_svmlight",
     "probe_signs",
@@ -84,7 +86,10 @@ __all__ = [
     "project_steps_dense",
     "quantize",
     "query_buckets",
+    "rank_bits",
+    "rank_sets",
     "rank_vectors",
+    "rank_weights",
     "reduce_words",
     "scale_rows_csr",
     "scale_rows_dense",

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.sparse
 from numpy.typing import NDArray
 
 from ..lsh.backend import backend_of
 from ..lsh.family import HashFamily
 from ..lsh.rank_kernels import ANGLE, CITYBLOCK, EUCLIDEAN, INNER_PRODUCT
-from ..lsh.validation import check_dense
+from ..lsh.rank_set_kernels import UNORDERED
+from ..lsh.threads import map_blocks
+from ..lsh.validation import check_csr, check_dense, check_sets
 
 __all__ = ["Ranker", "ranker"]
 
@@ -43,6 +47,12 @@ def ranker(family: HashFamily, Q: Any, rows: Any) -> Ranker:
     metric = getattr(family, "metric", None)
     if metric in _VECTORS:
         return _of_vectors(_VECTORS[metric], Q, rows)
+    if metric == "hamming":
+        return _of_bits(family, Q, rows)
+    if metric == "jaccard":
+        return _of_sets(Q, rows)
+    if metric == "weighted_jaccard":
+        return _of_weights(Q, rows)
     raise TypeError(
         f"{type(family).__name__} has no distance to rank rows by (metric {metric!r}); use query, which counts"
     )
@@ -90,3 +100,79 @@ def _of_vectors(metric: int, Q: Any, rows: Any) -> Ranker:
         return found
 
     return Ranker(len(array), rank)
+
+
+def _packed(X: Any, n_bits: int, name: str) -> NDArray[np.uint8]:
+    array = np.asarray(X)
+    if array.dtype == np.bool_ and array.ndim == 2 and array.shape[1] == n_bits:
+        return _read_only(np.packbits(array, axis=1))
+    width = -(-n_bits // 8)
+    if array.dtype != np.uint8 or array.ndim != 2 or array.shape[1] != width:
+        raise ValueError(
+            f"{name} must be packed bits, uint8 of shape (n, {width}), or booleans of shape (n, {n_bits}), "
+            f"got {array.dtype} of {array.shape}"
+        )
+    return _read_only(np.ascontiguousarray(array))
+
+
+def _of_bits(family: Any, Q: Any, rows: Any) -> Ranker:
+    queries, array = _packed(Q, family.n_bits, "Q"), _packed(rows, family.n_bits, "rows")
+    kernel, last_mask = backend_of(array).rank_bits, np.uint8(0xFF00 >> (family.n_bits - 1) % 8 + 1 & 0xFF)
+
+    def rank(*candidates: Any) -> int:
+        found: int = kernel(queries, array, last_mask, *candidates)
+        return found
+
+    return Ranker(len(array), rank)
+
+
+def _ordered(
+    tokens: NDArray[Any], offsets: NDArray[np.int64]
+) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64]]:
+    """A copy of sets whose tokens rise, where they begin, and where they end."""
+    kernel, tokens, ends = backend_of(tokens).order_sets, tokens.copy(), offsets[1:].copy()
+    map_blocks(lambda a, b: kernel(tokens, offsets[:-1], ends, a, b), ends.size, 1024)
+    return _read_only(tokens), offsets[:-1], ends
+
+
+def _of_sets(Q: Any, rows: Any) -> Ranker:
+    queries = _ordered(*check_sets(Q, "Q"))
+    tokens, offsets = check_sets(rows, "rows")
+    # Most rows come in order; whether they do is only looked at where they are compared.
+    sets = [(_read_only(tokens), offsets[:-1], offsets[1:])]
+    kernel, lock = backend_of(tokens).rank_sets, threading.Lock()
+
+    def rank(*candidates: Any) -> int:
+        found: int = kernel(*queries, *sets[-1], *candidates)
+        if found == UNORDERED:
+            with lock:
+                if len(sets) == 1:
+                    sets.append(_ordered(tokens, offsets))
+            found = kernel(*queries, *sets[-1], *candidates)
+        return found
+
+    return Ranker(offsets.size - 1, rank)
+
+
+def _weights(X: Any, name: str) -> tuple[NDArray[np.int64], tuple[NDArray[Any], NDArray[np.float64]]]:
+    matrix = X if hasattr(X, "tocsr") else scipy.sparse.csr_array(check_dense(X, name=name))
+    offsets, features, weights = check_csr(matrix, None, name)
+    if weights.size and float(weights.min()) < 0:
+        raise ValueError(f"{name} must hold weights of at least 0, got {weights.min()}")
+    return offsets, (
+        _read_only(features.astype(np.int64, copy=False)),
+        _read_only(weights.astype(np.float64, copy=False)),
+    )
+
+
+def _of_weights(Q: Any, rows: Any) -> Ranker:
+    queries, ours = _weights(Q, "Q"), _weights(rows, "rows")
+    if np.shape(Q)[1] != np.shape(rows)[1]:
+        raise ValueError(f"rows must have {np.shape(Q)[1]} columns, as the queries, got {np.shape(rows)[1]}")
+    kernel = backend_of(ours[0]).rank_weights
+
+    def rank(*candidates: Any) -> int:
+        found: int = kernel(*queries, *ours, *candidates)
+        return found
+
+    return Ranker(ours[0].size - 1, rank)

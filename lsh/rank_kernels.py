@@ -187,7 +187,9 @@ def _limit(metric, farthest, slack, length, error):  # type: ignore[no-untyped-d
 
 
 @njit(cache=True, nogil=True)
-def rank_vectors(metric, Q, fast_Q, slack, lengths, rows, candidates, offsets, sizes, k, first, ids, distances):  # type: ignore[no-untyped-def]
+def rank_vectors(
+    metric, Q, fast_Q, slack, lengths, rows, candidates, offsets, sizes, k, first, ids, distances
+):  # type: ignore[no-untyped-def]
     """The k nearest of the candidates of each query, for queries ``first + i``.
 
     Parameters
@@ -239,12 +241,12 @@ def rank_vectors(metric, Q, fast_Q, slack, lengths, rows, candidates, offsets, s
                     for j in range(zero, width):
                         step = flat[here + j] - fast[j]
                         total = _add_product(total, step, step)
-                    if total > limit:
+                    if limit < total < math.inf:
                         continue
                 elif metric == CITYBLOCK:
                     for j in range(zero, width):
                         total = _add_size(total, flat[here + j] - fast[j])
-                    if total > limit:
+                    if limit < total < math.inf:
                         continue
                 else:
                     for j in range(zero, width):

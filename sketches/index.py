@@ -338,7 +338,7 @@ class LSHIndex(MergeableSketch):
         return codes.shape[1] * codes.shape[2] * self.capacity
 
     def _counters(self, codes: NDArray[np.uint32], n_queries: int) -> NDArray[Any]:
-        """A zero for each of the smallest ids, if that is worth it; ids run to the number of rows at least."""
+        """A zero for each of the smallest ids, or none if that is not worth it."""
         found = self._most_found(codes)
         size = max(self.n_updates, _FEW_IDS) + 1
         if size > _MANY_IDS or size > found * n_queries:

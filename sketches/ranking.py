@@ -54,7 +54,8 @@ def ranker(family: HashFamily, Q: Any, rows: Any) -> Ranker:
     if metric == "weighted_jaccard":
         return _of_weights(Q, rows)
     raise TypeError(
-        f"{type(family).__name__} has no distance to rank rows by (metric {metric!r}); use query, which counts"
+        f"{type(family).__name__} has no distance to rank rows by, of metric {metric!r}; "
+        "use query, which counts"
     )
 
 
@@ -117,7 +118,9 @@ def _packed(X: Any, n_bits: int, name: str) -> NDArray[np.uint8]:
 
 def _of_bits(family: Any, Q: Any, rows: Any) -> Ranker:
     queries, array = _packed(Q, family.n_bits, "Q"), _packed(rows, family.n_bits, "rows")
-    kernel, last_mask = backend_of(array).rank_bits, np.uint8(0xFF00 >> (family.n_bits - 1) % 8 + 1 & 0xFF)
+    # Bits that pad the last byte do not count.
+    last_mask = np.uint8(0xFF00 >> (family.n_bits - 1) % 8 + 1 & 0xFF)
+    kernel = backend_of(array).rank_bits
 
     def rank(*candidates: Any) -> int:
         found: int = kernel(queries, array, last_mask, *candidates)

@@ -145,7 +145,8 @@ def query_buckets(slots, codes, k, counters, start, stop, out_ids, out_counts): 
     # One more, for an id that was found before is written and then forgotten.
     found, often = np.empty(most + 1, slots.dtype), np.empty(most + 1, np.int32)
     size = _table_size(most)
-    keys, places = np.zeros(size, slots.dtype), np.empty(size, np.int32)
+    # Made when they are first needed.
+    keys, places = np.zeros(0, slots.dtype), np.zeros(0, np.int32)
     best, best_counts = np.empty(k, slots.dtype), np.empty(k, np.int32)
     n_next = _look_ahead(slots, flat, codes, start, next_bases) if start < stop else 0
     for i in range(start, stop):
@@ -156,6 +157,8 @@ def query_buckets(slots, codes, k, counters, start, stop, out_ids, out_counts): 
         if counters.size:
             n = _count_direct(flat, capacity, bases, n_here, counters, found, often, ends)
         if n < 0:
+            if keys.size == 0:
+                keys, places = np.zeros(size, slots.dtype), np.empty(size, np.int32)
             n = _count_hashed(flat, capacity, bases, n_here, keys, places, found, often, ends)
         held = 0
         for a in range(n):
@@ -234,7 +237,8 @@ def frequent_ids(slots, codes, counters, start, stop, offsets, out, sizes):  # t
     found, often = np.empty(most + 1, slots.dtype), np.empty(most + 1, np.int32)
     tied = np.empty(most, slots.dtype)
     size = _table_size(most)
-    keys, places = np.zeros(size, slots.dtype), np.empty(size, np.int32)
+    # Made when they are first needed.
+    keys, places = np.zeros(0, slots.dtype), np.zeros(0, np.int32)
     # An id added twice may count more often than there are tables: it is frequent enough as it is.
     at = np.empty(n_tables + 1, np.int64)
     n_next = _look_ahead(slots, flat, codes, start, next_bases) if start < stop else 0
@@ -246,6 +250,8 @@ def frequent_ids(slots, codes, counters, start, stop, offsets, out, sizes):  # t
         if counters.size:
             n = _count_direct(flat, capacity, bases, n_here, counters, found, often, ends)
         if n < 0:
+            if keys.size == 0:
+                keys, places = np.zeros(size, slots.dtype), np.empty(size, np.int32)
             n = _count_hashed(flat, capacity, bases, n_here, keys, places, found, often, ends)
         at[:] = 0
         for a in range(n):

@@ -187,9 +187,9 @@ def _limit(metric, farthest, slack, length, error):  # type: ignore[no-untyped-d
 
 
 @njit(cache=True, nogil=True)
-def rank_vectors(
+def rank_vectors(  # type: ignore[no-untyped-def]
     metric, Q, fast_Q, slack, lengths, rows, candidates, offsets, sizes, k, first, ids, distances
-):  # type: ignore[no-untyped-def]
+):
     """The k nearest of the candidates of each query, for queries ``first + i``.
 
     Parameters

@@ -1,5 +1,6 @@
 """Locality-sensitive hash families and the hash functions that everything stands on."""
 
+from .cross_polytope import CrossPolytope
 from .family import HashFamily, family_from_config
 from .hashing import hash_keys
 from .minhash import MinHash
@@ -8,6 +9,7 @@ from .srp import SignedRandomProjection
 from .text import Shingles, shingle
 
 __all__ = [
+    "CrossPolytope",
     "HashFamily",
     "MinHash",
     "PStable",

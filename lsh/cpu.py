@@ -9,7 +9,18 @@ from .counting_kernels import (
     count_sketch_query,
     find_frequent,
 )
-from .hadamard import hadamard_products, hadamard_signs
+from .cross_polytope_kernels import (
+    cross_polytope_codes_csr,
+    cross_polytope_codes_dense,
+    cross_polytope_probes_csr,
+    cross_polytope_probes_dense,
+)
+from .hadamard import (
+    hadamard_products_csr,
+    hadamard_products_dense,
+    hadamard_signs_csr,
+    hadamard_signs_dense,
+)
 from .index_kernels import insert_ids, merge_buckets, order_buckets
 from .margin_kernels import sign_margins_csr, sign_margins_dense, step_margins_csr, step_margins_dense
 from .minhash_bins import minhash_fast_similarity, minhash_one_permutation
@@ -48,6 +59,10 @@ __all__ = [
     "count_sketch_add",
     "count_sketch_query",
     "count_svmlight",
+    "cross_polytope_codes_csr",
+    "cross_polytope_codes_dense",
+    "cross_polytope_probes_csr",
+    "cross_polytope_probes_dense",
     "csr_products",
     "document_keys",
     "exact_dots_csr",
@@ -57,8 +72,10 @@ __all__ = [
     "fix_steps",
     "frequent_ids",
     "gather_counts",
-    "hadamard_products",
-    "hadamard_signs",
+    "hadamard_products_csr",
+    "hadamard_products_dense",
+    "hadamard_signs_csr",
+    "hadamard_signs_dense",
     "hash_fixed",
     "hash_slices",
     "hash_u64",

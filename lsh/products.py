@@ -29,7 +29,7 @@ LANES = 32
 
 
 @njit(cache=True, nogil=True)
-def _power_of_two(largest):  # type: ignore[no-untyped-def]
+def power_of_two(largest):  # type: ignore[no-untyped-def]
     """The power of two that brings `largest` into [1/2, 1), as far as float64 has it; 1 for 0."""
     if largest == 0.0:
         return 1.0
@@ -58,7 +58,7 @@ def scale_rows_dense(X, start, stop, scaled, scales, norms):  # type: ignore[no-
             largest = max(largest, abs(np.float64(row[j])))
         for lane in range(8):
             largest = max(largest, lanes[lane])
-        scale = _power_of_two(largest)
+        scale = power_of_two(largest)
         lanes[:] = 0.0
         for j in range(0, whole, 8):
             for lane in range(8):
@@ -84,7 +84,7 @@ def scale_rows_csr(indptr, data, start, stop, scaled, scales, norms):  # type: i
         largest = 0.0
         for j in range(indptr[start + i], indptr[start + i + 1]):
             largest = max(largest, abs(np.float64(data[j])))
-        scale = _power_of_two(largest)
+        scale = power_of_two(largest)
         total = 0.0
         for j in range(indptr[start + i], indptr[start + i + 1]):
             value = np.float64(data[j]) * scale

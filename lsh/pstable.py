@@ -159,7 +159,8 @@ class PStable(ProjectionFamily):
         with np.errstate(divide="ignore", over="ignore"):
             s = self.width / distance
         far = s < 1e-4  # where the closed forms cancel; their series begins so
-        safe = np.where(far | np.isinf(s), 1.0, s)
+        near_0 = s > 1e100  # where squares overflow, and the probability is 1 long since
+        safe = np.where(far | near_0, 1.0, s)
         if self.p == 2:
             near = (
                 1.0 - 2.0 * ndtr(-safe) + 2.0 / (math.sqrt(2.0 * math.pi) * safe) * np.expm1(-(safe**2) / 2.0)
@@ -168,7 +169,7 @@ class PStable(ProjectionFamily):
         else:
             near = 2.0 * np.arctan(safe) / math.pi - np.log1p(safe**2) / (math.pi * safe)
             series = s / math.pi
-        elementary = np.where(np.isinf(s), 1.0, np.where(far, series, near))
+        elementary = np.where(near_0, 1.0, np.where(far, series, near))
         return np.asarray(elementary**self.power)
 
     def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:

@@ -12,53 +12,99 @@ __all__ = ["ENTRIES_A_WORD", "hashed_products", "hashed_signs"]
 #: Entries drawn from one 64-bit hash, each by 12 bits of it.
 ENTRIES_A_WORD = 5
 _STEP = np.uint64(0x9E3779B97F4A7C15)
+#: Words of a tile come in multiples of it, the 64-bit lanes of an AVX-512 register.
+_LANES = 8
+#: Words of a tile of vectors, and features whose entries for them are kept: 1.25 MB.
+_TILE = 64
+_KEPT = 1024
+#: Products of the rows that are worked on together: 4 MB.
+_PRODUCTS = 1 << 20
 
 
 @njit(cache=True, nogil=True)
-def _add_products(indices, data, key, quantiles, words, sums):  # type: ignore[no-untyped-def]
-    """``sums[v]``: the product of a sparse row, whose indices rise, and the hashed vector v.
+def _add_entries(feature, key, x, first, words, quantiles, sums):  # type: ignore[no-untyped-def]
+    """``sums[e * G + g] += x`` times the entry of a feature and the e-th vector of word first + g, g < G."""
+    feature = mix64(feature ^ key)
+    for g in range(words.size):
+        words[g] = mix64(feature + np.uint64(first + g) * _STEP)
+    for e in range(ENTRIES_A_WORD):
+        shift = np.uint64(12 * e)
+        part = sums[e * words.size : (e + 1) * words.size]
+        for g in range(words.size):
+            part[g] += x * quantiles[(words[g] >> shift) & np.uint64(4095)]
+
+
+@njit(cache=True, nogil=True)
+def hashed_products(indptr, indices, data, begin, key, quantiles, start, stop, out):  # type: ignore[no-untyped-def]
+    """``out[i, v]``: the product of sparse row start + i, whose indices rise, and the hashed vector v.
 
     The entry of feature f and vector v = e G + g (G words a feature) is the quantile that the e-th 12
     bits of ``mix64(mix64(f ^ key) + g * 0x9E3779B97F4A7C15)`` name. Products are added in float32, in
     the order of features.
+
+    Parameters
+    ----------
+    data : ndarray, float32
+        Entries from ``indptr``'s `begin` on.
+    out : ndarray of shape (at least stop - start, n_values), float32
+
+    Notes
+    -----
+    Tile after tile of vectors for all rows, so that entries of features that several rows have need be
+    hashed but once, if they were not pushed out by another feature meanwhile.
     """
-    n_words = words.size
-    sums[:] = 0
-    for j in range(indices.size):
-        feature = mix64(np.uint64(indices[j]) ^ key)
-        for g in range(n_words):
-            words[g] = mix64(feature + np.uint64(g) * _STEP)
-        x = data[j]
-        for e in range(ENTRIES_A_WORD):
-            shift = np.uint64(12 * e)
-            part = sums[e * n_words : (e + 1) * n_words]
-            for g in range(n_words):
-                part[g] += x * quantiles[(words[g] >> shift) & np.uint64(4095)]
-
-
-@njit(cache=True, nogil=True)
-def hashed_products(indptr, indices, data, key, quantiles, start, stop, out):  # type: ignore[no-untyped-def]
-    """Products of the sparse rows [start, stop) and hashed vectors, shape (stop - start, n_values)."""
-    n_words = (out.shape[1] + ENTRIES_A_WORD - 1) // ENTRIES_A_WORD
-    words = np.empty(n_words, np.uint64)
-    sums = np.empty(n_words * ENTRIES_A_WORD, np.float32)
-    for i in range(start, stop):
-        a, b = indptr[i], indptr[i + 1]
-        _add_products(indices[a:b], data[a:b], key, quantiles, words, sums)
-        out[i - start] = sums[: out.shape[1]]
+    n_values = out.shape[1]
+    n_words = (n_values + ENTRIES_A_WORD - 1) // ENTRIES_A_WORD
+    # Tiles of even width, so that the last is not one of few vectors.
+    tiles = (n_words + _TILE - 1) // _TILE
+    width = ((n_words + tiles - 1) // tiles + _LANES - 1) // _LANES * _LANES
+    words = np.empty(width, np.uint64)
+    kept = np.empty((_KEPT, ENTRIES_A_WORD * width), np.float32)
+    names, is_kept = np.empty(_KEPT, np.uint64), np.empty(_KEPT, np.bool_)
+    sums = np.empty(ENTRIES_A_WORD * width, np.float32)
+    one = np.float32(1)
+    for first in range(0, n_words, width):
+        names[:] = np.uint64(0)
+        for i in range(start, stop):
+            sums[:] = 0
+            for j in range(indptr[i], indptr[i + 1]):
+                x, feature = data[j - begin], np.uint64(indices[j])
+                # Neighbouring features lie apart, and most of those of equal low bits too.
+                fold = feature ^ (feature >> np.uint64(10)) ^ (feature >> np.uint64(20))
+                place, name = np.int64(fold & np.uint64(_KEPT - 1)), feature + np.uint64(1)
+                if names[place] != name:
+                    # Kept when they are needed again: most features of very sparse rows never are.
+                    names[place], is_kept[place] = name, False
+                    _add_entries(feature, key, x, first, words, quantiles, sums)
+                    continue
+                entries = kept[place]
+                if not is_kept[place]:
+                    is_kept[place] = True
+                    entries[:] = 0
+                    _add_entries(feature, key, one, first, words, quantiles, entries)
+                for v in range(sums.size):
+                    sums[v] += x * entries[v]
+            for e in range(ENTRIES_A_WORD):
+                to = e * n_words + first
+                for g in range(min(width, n_words - first, n_values - to)):
+                    out[i - start, to + g] = sums[e * width + g]
 
 
 @njit(cache=True, nogil=True)
 def hashed_signs(indptr, indices, data, key, quantiles, n_hashes, power, start, stop, out):  # type: ignore[no-untyped-def]
-    """Codes of the sparse rows [start, stop): bit k of code h is the sign of product ``k n_hashes + h``."""
-    n_words = (n_hashes * power + ENTRIES_A_WORD - 1) // ENTRIES_A_WORD
-    words = np.empty(n_words, np.uint64)
-    sums = np.empty(n_words * ENTRIES_A_WORD, np.float32)
-    for i in range(start, stop):
-        a, b = indptr[i], indptr[i + 1]
-        _add_products(indices[a:b], data[a:b], key, quantiles, words, sums)
-        out[i] = 0
-        for k in range(power):
-            bit = np.uint32(k)
-            for h in range(n_hashes):
-                out[i, h] |= np.uint32(sums[k * n_hashes + h] >= 0) << bit
+    """Codes of the sparse rows [start, stop): bit k of code h is the sign of product ``k n_hashes + h``.
+
+    ``data`` holds the entries of these rows alone, as float32.
+    """
+    begin = indptr[start]
+    block = max(1, min(stop - start, _PRODUCTS // (n_hashes * power)))
+    products = np.empty((block, n_hashes * power), np.float32)
+    for left in range(start, stop, block):
+        right = min(left + block, stop)
+        hashed_products(indptr, indices, data, begin, key, quantiles, left, right, products)
+        for i in range(left, right):
+            out[i] = 0
+            for k in range(power):
+                bit = np.uint32(k)
+                for h in range(n_hashes):
+                    out[i, h] |= np.uint32(products[i - left, k * n_hashes + h] >= 0) << bit

@@ -11,6 +11,7 @@ import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
+from .angles import angles_of_rows
 from .backend import backend_of
 from .lazy import lazy
 from .projection import ProjectionFamily, Rows, check_rows
@@ -26,10 +27,11 @@ Products = Callable[[int, int], NDArray[np.float32]]
 PROJECTIONS = ("gaussian", "hadamard", "sparse")
 _MAX_VALUES = 1 << 24
 _QUANTILES = 4096
-_HADAMARD_ROWS = 64
 #: Of a Hadamard block: in smaller ones products take so few values that rows of one or two non-zeros
 #: collide with wrong probabilities (by 0.13 in blocks of 4, 0.001 in blocks of 128).
 _LEAST_SIZE = 256
+#: Coordinates to transform that are worth a thread of their own.
+_COORDINATES_BLOCK = 1 << 20
 #: Hashed entries that are worth a thread of their own.
 _ENTRIES_BLOCK = 1 << 16
 
@@ -71,7 +73,7 @@ class SignedRandomProjection(ProjectionFamily):
       sparse rows, and on any processor.
     - "hadamard": signs of H D3 H D2 H D1 x in blocks of the next power of two m, at least 256, H the
       Walsh-Hadamard matrix and D random signs (Andoni et al. 2015, section 3; Yu et al. 2016).
-      O(m log m) for m bits in place of O(m n_features), and 12 bytes a bit: faster than "gaussian" from
+      O(m log m) for m bits in place of O(m n_features), and 3 bits a bit: faster than "gaussian" from
       a few hundred features on. The bits of a block are not independent, and collision probabilities
       equal the above up to an error that falls with m. Rows are rounded to float32 first.
     - "sparse": the entries of w are hashed from the numbers of feature and vector and never stored, so
@@ -133,13 +135,12 @@ class SignedRandomProjection(ProjectionFamily):
         return random_uint64(self.seed, "srp codes", self.n_hashes)
 
     @lazy
-    def _signs(self) -> NDArray[np.float32]:
-        """Random signs of the Hadamard rounds, shape (blocks, 3, size)."""
+    def _masks(self) -> NDArray[np.uint16]:
+        """Random signs of the Hadamard rounds, shape (blocks, 3 size / 16): a set bit flips a sign."""
         size = max(_LEAST_SIZE, 1 << (self.n_features - 1).bit_length())
         blocks = -(-self.n_values // size)
-        words = random_uint64(self.seed, "srp hadamard signs", -(-blocks * 3 * size // 64))
-        bits = np.unpackbits(words.astype("<u8").view(np.uint8), bitorder="little")[: blocks * 3 * size]
-        return (1 - 2 * bits.astype(np.float32)).reshape(blocks, 3, size)
+        words = random_uint64(self.seed, "srp hadamard signs", blocks * 3 * size // 64)
+        return words.astype("<u8").view("<u2").astype(np.uint16).reshape(blocks, 3 * size // 16)
 
     @lazy
     def _entries_key(self) -> np.uint64:
@@ -194,32 +195,20 @@ class SignedRandomProjection(ProjectionFamily):
             kernels.mix_codes(codes, self._keys, np.uint64(self.n_buckets))
 
     def _hash_hadamard(self, X: Any) -> NDArray[np.uint32]:
-        rows, kernels, signs = check_rows(X, self.n_features), backend_of(X), self._signs
+        rows, kernels = check_rows(X, self.n_features), backend_of(X)
         out = np.empty((rows.n, self.n_hashes), dtype=np.uint32)
+        how = (self._masks, self.n_hashes, self.power)
+        dense, csr = rows.dense, rows.csr
 
         def run(start: int, stop: int) -> None:
-            for left in range(start, stop, _HADAMARD_ROWS):
-                right = min(left + _HADAMARD_ROWS, stop)
-                scaled = np.zeros((right - left, self.n_features), dtype=np.float32)
-                self._scale(kernels, rows, left, right, scaled)
-                kernels.hadamard_signs(scaled, signs, self.n_hashes, self.power, out[left:right])
-                self._reduce(kernels, out[left:right])
+            if csr is None:
+                kernels.hadamard_signs_dense(dense, *how, start, stop, out)
+            else:
+                kernels.hadamard_signs_csr(*csr, *how, start, stop, out)
+            self._reduce(kernels, out[start:stop])
 
-        map_blocks(run, rows.n, _HADAMARD_ROWS)
+        map_blocks(run, rows.n, max(1, _COORDINATES_BLOCK // (16 * self._masks.size)))
         return out
-
-    @staticmethod
-    def _scale(kernels: Any, rows: Rows, left: int, right: int, scaled: NDArray[np.float32]) -> None:
-        scales, norms = np.empty(right - left), np.empty(right - left)
-        if rows.dense is not None:
-            kernels.scale_rows_dense(rows.dense, left, right, scaled, scales, norms)
-            return
-        assert rows.csr is not None
-        indptr, indices, data = rows.csr
-        entries = np.empty(int(indptr[right] - indptr[left]), dtype=np.float32)
-        kernels.scale_rows_csr(indptr, data, left, right, entries, scales, norms)
-        at = np.repeat(np.arange(right - left), np.diff(indptr[left : right + 1]))
-        scaled[at, indices[indptr[left] : indptr[right]]] = entries
 
     def _sparse_rows(self, X: Any) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[Any]]:
         if not hasattr(X, "tocsr"):
@@ -245,9 +234,7 @@ class SignedRandomProjection(ProjectionFamily):
 
         def run(start: int, stop: int) -> None:
             entries = self._scale_entries(kernels, indptr, data, start, stop)
-            at = indptr[start : stop + 1] - indptr[start]
-            part = indices[indptr[start] : indptr[stop]]
-            kernels.hashed_signs(at, part, entries, *how, 0, stop - start, out[start:stop])
+            kernels.hashed_signs(indptr, indices, entries, *how, start, stop, out)
             self._reduce(kernels, out[start:stop])
 
         entries_a_row = 1 + data.size * self.n_values // max(1, n)
@@ -284,13 +271,15 @@ class SignedRandomProjection(ProjectionFamily):
         return rows.n, lambda start, stop: kernels.sign_margins_dense(dense, *how, start, stop)
 
     def _hadamard_products(self, Q: Any, kernels: Any) -> tuple[int, Products]:
-        rows, signs = check_rows(Q, self.n_features), self._signs
+        rows, masks = check_rows(Q, self.n_features), self._masks
+        dense, csr = rows.dense, rows.csr
 
         def products(start: int, stop: int) -> NDArray[np.float32]:
-            scaled = np.zeros((stop - start, self.n_features), dtype=np.float32)
-            self._scale(kernels, rows, start, stop, scaled)
             values = np.empty((stop - start, self.n_values), dtype=np.float32)
-            kernels.hadamard_products(scaled, signs, values)
+            if csr is None:
+                kernels.hadamard_products_dense(dense, masks, start, stop, values)
+            else:
+                kernels.hadamard_products_csr(*csr, masks, start, stop, values)
             return values
 
         return rows.n, products
@@ -302,9 +291,8 @@ class SignedRandomProjection(ProjectionFamily):
         def products(start: int, stop: int) -> NDArray[np.float32]:
             entries = self._scale_entries(kernels, indptr, data, start, stop)
             values = np.empty((stop - start, self.n_values), dtype=np.float32)
-            at = indptr[start : stop + 1] - indptr[start]
-            part = indices[indptr[start] : indptr[stop]]
-            kernels.hashed_products(at, part, entries, key, quantiles, 0, stop - start, values)
+            begin = int(indptr[start])
+            kernels.hashed_products(indptr, indices, entries, begin, key, quantiles, start, stop, values)
             return values
 
         return indptr.size - 1, products
@@ -338,33 +326,4 @@ class SignedRandomProjection(ProjectionFamily):
             A row of zeros has the collision probability that its code has: it is at angle pi / 2 to every
             other row, and at 0 to another row of zeros.
         """
-        left, right = _unit_rows(X, self.n_features), _unit_rows(Y, self.n_features)
-        cosine = left @ right.T
-        cosine = np.asarray(cosine.toarray() if hasattr(cosine, "toarray") else cosine, dtype=np.float64)
-        angle = np.arccos(np.clip(cosine, -1.0, 1.0))
-        zero_left, zero_right = _zero_rows(left), _zero_rows(right)
-        angle[np.ix_(zero_left, zero_right)] = 0.0
-        return self.collision_probability(angle)
-
-
-def _unit_rows(X: Any, n_features: int | None) -> Any:
-    """Rows of length 1 in float64, sparse if they came so."""
-    rows = check_rows(X, n_features)
-    if rows.dense is not None:
-        dense = rows.dense.astype(np.float64)
-        scaled = dense / np.maximum(np.abs(dense).max(axis=1, initial=0.0, keepdims=True), 1e-300)
-        return scaled / np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), 1e-300)
-    assert rows.csr is not None
-    indptr, indices, data = rows.csr
-    matrix: Any = scipy.sparse.csr_array(
-        (data.astype(np.float64), indices, indptr), shape=(rows.n, X.shape[1])
-    )
-    largest = np.maximum(abs(matrix).max(axis=1).toarray().reshape(-1), 1e-300) if rows.n else np.ones(0)
-    matrix = scipy.sparse.diags_array(1.0 / largest) @ matrix
-    lengths = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).reshape(-1))
-    return scipy.sparse.csr_array(scipy.sparse.diags_array(1.0 / np.maximum(lengths, 1e-300)) @ matrix)
-
-
-def _zero_rows(unit: Any) -> NDArray[np.intp]:
-    squares = unit.multiply(unit) if hasattr(unit, "multiply") else unit * unit
-    return np.flatnonzero(np.asarray(squares.sum(axis=1)).reshape(-1) < 0.5)
+        return self.collision_probability(angles_of_rows(X, Y, self.n_features))

@@ -12,7 +12,17 @@ from scipy.special import gammainc
 
 from ..lsh.family import HashFamily
 from ..lsh.validation import check_choice, check_int, check_real
-from .crowding import METRICS, MOST_POWER, Crowd, Metric, crowd_at, crowd_of, near_powers, some_rows
+from .crowding import (
+    METRICS,
+    MOST_POWER,
+    Crowd,
+    Metric,
+    crowd_at,
+    crowd_of,
+    near_powers,
+    some_rows,
+    typical_distance,
+)
 from .index import LSHIndex
 
 __all__ = ["Suggestion", "suggest"]
@@ -30,6 +40,8 @@ _MOST_VALUES = 1 << 16
 _NODES, _WEIGHTS = (array.astype(np.float64) for array in np.polynomial.hermite_e.hermegauss(16))
 _WEIGHTS /= _WEIGHTS.sum()
 _DEFAULT_FEATURES = 100
+#: Of typical distances: narrower widths are not tried.
+_NARROW = 0.02
 
 
 @dataclass(frozen=True)
@@ -55,6 +67,10 @@ class Suggestion:
     overflow: float
     #: Bytes of the index: L W (4 B + 4), with ids that need 64 bits L W (8 B + 4).
     nbytes: int
+    #: Expected time of a query by the model below; a relative measure, of one core.
+    nanoseconds: float
+    #: Buckets of each table that a query is to look into.
+    n_probes: int
     #: What was told of the rows: their number, and their features.
     n_rows: int
     n_features: int | None
@@ -104,6 +120,7 @@ def suggest(
     sample: Any = None,
     recall: float = 0.9,
     memory: int | None = None,
+    n_probes: int = 1,
     n_features: int | None = None,
 ) -> Suggestion:
     """Parameters of an `LSHIndex` that finds rows at a distance, with a recall, in a memory.
@@ -126,6 +143,9 @@ def suggest(
         In (0, 1): at least so likely is a row at `near` among a query's candidates.
     memory : int, optional
         Bytes that the index may take.
+    n_probes : int, default 1
+        Buckets of each table that a query will look into, up to 256: fewer tables do then. Not for
+        "jaccard".
     n_features : int, optional
         Width of the rows (of a sample it is known), for "jaccard" the typical number of tokens of a set.
         Hashing costs in proportion; 100 if not told.
@@ -159,11 +179,12 @@ def suggest(
 
         lost = P(M >= B) - B / lambda P(M >= B + 1) .
 
-    With `far`, lambda = n_rows E q(far). With `sample`, lambda varies over rows and hash functions, for
-    rows crowd: it is taken as log-normal, being n_rows times a product of p factors, with the two
-    moments that pairs and triples of rows in one bucket have in tables over the sample (rows that no
-    pair of the sample tells of are taken to be as many as 3 pairs). B is the least capacity with lost at
-    most 1 %, and L then the least number of tables for the recall. A query costs
+    Lambda, n_rows times the share of rows that a bucket attracts, varies over hash functions and rows:
+    it is taken as log-normal, for it is a product of p factors. With `far` its mean is n_rows E q(far)
+    and its second moment that of rows which differ in many features and are independent but for that.
+    With `sample` both moments are those that pairs and triples of rows in one bucket have in tables over
+    the sample (no fewer pairs than 3, for a sample without any does not rule those out). B is the least
+    capacity with lost at most 1 %, and L then the least number of tables for the recall. A query costs
 
         L (p c_value + c_bucket + lambda c_id)
 
@@ -173,14 +194,19 @@ def suggest(
     as n_rows**rho; Datar, Immorlica, Indyk and Mirrokni 2004, section 4), is the limit of that for
     many rows.
 
-    With `far` alone buckets of clustered rows get fuller than is foreseen, and lose more than 1 %;
-    `LSHIndex.overflow` tells. Recall is that of candidates: ``query(X, k)`` returns the k most frequent.
-    Where `candidates` comes near `n_rows`, comparing a query with all rows costs less than an index.
+    With `n_probes` T, a table finds the row if it lies in any of the T buckets that `HashFamily.probe` puts
+    first; q(near) is then the sum of their probabilities (Lv, Josephson, Wang, Charikar and Li 2007, section
+    4.3), averaged over places of a query between the borders of its bucket. Each probed bucket is
+    taken to be as full as the query's own, which is a little too full. Query with ``n_probes=T`` then.
+
+    With `far` alone buckets of clustered rows, or of few features, get fuller than is foreseen, and lose
+    more than 1 %; `LSHIndex.overflow` tells. Recall is that of candidates: ``query(X, k)`` returns the k
+    most frequent. Where `candidates` comes near `n_rows`, comparing with all rows costs less.
 
     Which bands and rows best tell pairs above a similarity from pairs below it, with no query and no
     memory in it, is another question: see `mergesketch.distributed.band_parameters`.
 
-    Time and memory: under a second, under 100 MB.
+    Time and memory: under a second, with many probes a few; under 200 MB.
 
     Examples
     --------
@@ -203,6 +229,11 @@ def suggest(
     recall = check_real("recall", recall, 0.0, 1.0)
     if memory is not None:
         memory = check_int("memory", memory, 1)
+    n_probes = check_int("n_probes", n_probes, 1, 256)
+    if n_probes > 1 and about.probed is None:
+        raise ValueError(
+            f"n_probes must be 1 for {metric!r}, which has no multi-probe querying, got {n_probes}"
+        )
     if n_features is not None:
         n_features = check_int("n_features", n_features, 1)
     if (far is None) == (sample is None):
@@ -213,18 +244,23 @@ def suggest(
         sample = some_rows(metric, sample)
         if metric != "jaccard":
             n_features = int(sample.shape[1])
-    widths = np.array(about.widths) * (near or 1.0)
-    k_near = near_powers(about, widths, near)
     if sample is None:
         distances = _check_far(far, about.largest)
-        if np.median(distances) <= near:
-            raise ValueError(f"near must be less than far, typically {np.median(distances):g}, got {near:g}")
+        typical = float(np.median(distances))
+        if typical <= near:
+            raise ValueError(f"near must be less than far, typically {typical:g}, got {near:g}")
+    else:
+        typical = typical_distance(metric, sample)
+    # Steps that are narrow beside all distances tell nothing apart, however near `near` is.
+    widths = np.array(about.widths) * (max(near, _NARROW * typical) or 1.0)
+    k_near = near_powers(about, widths, near, n_probes)
+    if sample is None:
         crowd = crowd_at(about, widths, distances)
     else:
         crowd = crowd_of(about, widths, sample)
         if (crowd.mass[0] >= k_near[0]).any():
             raise ValueError(f"near must be nearer than most rows of sample are to each other, got {near:g}")
-    grid = _Grid(about, n_rows, widths, k_near, crowd, n_features or _DEFAULT_FEATURES)
+    grid = _Grid(about, n_rows, widths, k_near, crowd, n_probes, n_features or _DEFAULT_FEATURES)
     return grid.best(metric, recall, memory, n_features)
 
 
@@ -242,26 +278,26 @@ def _check_far(far: Any, largest: float) -> NDArray[np.float64]:
     return values.astype(np.float64).reshape(-1)
 
 
-def _lost(load: NDArray[np.float64], capacity: NDArray[Any]) -> NDArray[np.float64]:
+def expected_lost(load: NDArray[np.float64], capacity: NDArray[Any]) -> NDArray[np.float64]:
     """E max(0, M + 1 - B) / (M + 1), M Poisson of mean `load`."""
     load = np.maximum(load, 1e-12)
     return np.asarray(gammainc(capacity, load) - capacity / load * gammainc(capacity + 1, load))
 
 
-def _held(load: NDArray[np.float64], capacity: NDArray[Any]) -> NDArray[np.float64]:
+def expected_held(load: NDArray[np.float64], capacity: NDArray[Any]) -> NDArray[np.float64]:
     """E min(M, B), M Poisson of mean `load`."""
     load = np.maximum(load, 1e-12)
     few = 1.0 - gammainc(capacity - 1, load)
     return np.asarray(load * few + capacity * gammainc(capacity, load))
 
 
-def _least_capacity(load: NDArray[np.float64]) -> NDArray[np.int64]:
+def least_capacity(load: NDArray[np.float64]) -> NDArray[np.int64]:
     """The least capacity that loses at most 1 % of ids, over the nodes on the last axis; by bisection."""
     low = np.zeros(load.shape[:-1], dtype=np.int64)  # loses more
     high = np.full(load.shape[:-1], 2 * _LARGEST_CAPACITY, dtype=np.int64)  # loses less, or is too large
     while bool((high - low > 1).any()):
         middle = np.maximum((low + high) // 2, 1)
-        enough = _lost(load, middle[..., None]) @ _WEIGHTS <= _OVERFLOW
+        enough = expected_lost(load, middle[..., None]) @ _WEIGHTS <= _OVERFLOW
         low, high = np.where(enough, low, middle), np.where(enough, middle, high)
     return high
 
@@ -276,9 +312,10 @@ class _Grid:
         widths: NDArray[np.float64],
         k_near: NDArray[np.float64],
         crowd: Crowd,
+        n_probes: int,
         n_features: int,
     ) -> None:
-        self.n_rows = n_rows
+        self.n_rows, self.n_probes = n_rows, n_probes
         largest = max(2, math.ceil(math.log2(n_rows)) + 4)
         exponents = np.arange(max(1, largest - 14), min(largest, 32) + 1)
         powers = np.arange(1, MOST_POWER + 1)
@@ -291,19 +328,23 @@ class _Grid:
             bits = np.int64(1) << self.power
             self.n_buckets = np.minimum(self.n_buckets, bits)
             chance[self.n_buckets == bits] = 0.0
-        self.meet = k_near[:, :, None] * (1 - chance) + chance
+        by_chance = -np.expm1(n_probes * np.log1p(-chance))
+        self.meet = k_near[:, :, None] * (1 - by_chance) + by_chance
         share = crowd.mass[..., None] * np.exp(
             np.sqrt(crowd.spread)[..., None] * _NODES - crowd.spread[..., None] / 2
         )
         load = n_rows * (share[:, :, None] * (1 - chance[..., None]) + chance[..., None])
-        self.capacity = _least_capacity(load)
-        self.lost = _lost(load, self.capacity[..., None]) @ _WEIGHTS
-        self.met = _held(load, self.capacity[..., None]) @ _WEIGHTS
+        self.capacity = least_capacity(load)
+        self.lost = expected_lost(load, self.capacity[..., None]) @ _WEIGHTS
+        self.met = n_probes * (expected_held(load, self.capacity[..., None]) @ _WEIGHTS)
         slot = 8 if _wide_ids(n_rows) else 4
         self.table_bytes = self.n_buckets * (slot * self.capacity + 4)
         constant, each = about.ns_value
-        self.ns_table = self.power * (constant + each * n_features) + _NS_BUCKET + self.met * _NS_ID
-        self.possible = self.capacity <= _LARGEST_CAPACITY
+        self.ns_table = (
+            self.power * (constant + each * n_features) + n_probes * _NS_BUCKET + self.met * _NS_ID
+        )
+        changes = 2.0 if about.code_is_bits else 3.0
+        self.possible = (self.capacity <= _LARGEST_CAPACITY) & (changes**self.power >= n_probes)
 
     def recall(self, n_tables: NDArray[Any]) -> NDArray[np.float64]:
         return np.asarray(
@@ -325,9 +366,10 @@ class _Grid:
         if memory is not None and not (possible & (nbytes <= memory)).any():
             fitting = np.minimum(memory // self.table_bytes, most)
             reached = float(self.recall(fitting)[self.possible].max(initial=0.0))
+            enough = f"that is enough for a recall of {reached:.3g}" if reached else "no table fits into that"
             raise ValueError(
                 f"memory must be at least {nbytes[possible].min()} bytes for a recall of {recall:g}, got "
-                f"{memory}; that is enough for a recall of {reached:.3g}"
+                f"{memory}: {enough}"
             )
         cost = tables * self.ns_table + nbytes / self.n_rows * _NS_BYTE_A_ROW
         fits = possible if memory is None else possible & (nbytes <= memory)
@@ -344,6 +386,8 @@ class _Grid:
             candidates=float(tables[at] * self.met[at]),
             overflow=float(self.lost[at]),
             nbytes=int(nbytes[at]),
+            nanoseconds=float(tables[at] * self.ns_table[at]),
+            n_probes=self.n_probes,
             n_rows=self.n_rows,
             n_features=n_features,
         )

@@ -270,8 +270,10 @@ def step_codes(
     return codes
 
 
-def hadamard_products(signs: np.ndarray, X: np.ndarray) -> np.ndarray:
-    """Every row times H D3 H D2 H D1 of every block of signs, by dense matrices."""
+def hadamard_products(masks: np.ndarray, X: np.ndarray) -> np.ndarray:
+    """Every row times H D3 H D2 H D1 of every block, by dense matrices; a set bit of `masks` is a -1."""
+    bits = masks[:, :, None] >> np.arange(16, dtype=np.uint16) & 1
+    signs = (1 - 2 * bits.astype(int)).reshape(len(masks), 3, -1)
     size = signs.shape[2]
     H = np.array([[(-1.0) ** bin(i & j).count("1") for j in range(size)] for i in range(size)])
     padded = np.zeros((len(X), size))
@@ -280,6 +282,25 @@ def hadamard_products(signs: np.ndarray, X: np.ndarray) -> np.ndarray:
     for first, second, third in signs.astype(float):
         products.append((((padded * first) @ H * second) @ H * third) @ H)
     return np.concatenate(products, axis=1) / size**1.5
+
+
+def rounded_hadamard_products(masks: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """`hadamard_products` of one float32 row in float32, level after level in the order of their spans."""
+    products = []
+    for rounds in masks.reshape(len(masks), 3, -1):
+        block = np.zeros(16 * rounds.shape[1], dtype=np.float32)
+        block[: row.size] = row
+        for words in rounds:
+            flips = (words[:, None] >> np.arange(16, dtype=np.uint16) & 1).reshape(-1) == 1
+            block[flips] *= -1
+            span = 1
+            while span < block.size:
+                pairs = block.reshape(-1, 2, span)
+                a, b = pairs[:, 0].copy(), pairs[:, 1].copy()
+                pairs[:, 0], pairs[:, 1] = a + b, a - b
+                span *= 2
+        products.append(block)
+    return np.concatenate(products)
 
 
 def hashed_products(key: int, quantiles: list[float], X: list[list[float]], n_values: int) -> np.ndarray:
@@ -470,3 +491,50 @@ def index_search(
     nearest = sorted((distances[i], i) for i in found)[:k]
     nearest += [(np.inf, -1)] * (k - len(nearest))
     return [i for _, i in nearest], [d for d, _ in nearest]
+
+
+def step_code(steps: list[int], key: int, n_buckets: int) -> int:
+    """Steps mixed into one word and reduced."""
+    word = key
+    for step in steps:
+        word = _mix13(word ^ (step % 2**64))
+    return (word >> 32) * n_buckets >> 32
+
+
+def least_sets(scores: list[float], groups: list[int]) -> list[tuple[float, tuple[int, ...]]]:
+    """Every set of changes, at most one of each group, by its summed score."""
+    n = len(scores)
+    sets = [tuple(c for c in range(n) if bits >> c & 1) for bits in range(1 << n)]
+    return sorted(
+        (sum(scores[c] for c in members), members)
+        for members in sets
+        if len({groups[c] for c in members}) == len(members)
+    )
+
+
+# -- cross-polytope hashes ------------------------------------------------------------------------
+
+
+def cross_polytope_values(rotated: np.ndarray, n_values: int, dimension: int) -> list[list[int]]:
+    """Elementary hashes of rows that are rotated already: the nearest of the signed axes."""
+    out = []
+    for row in rotated.reshape(len(rotated), -1, dimension)[:, :n_values].tolist():
+        values = []
+        for coordinates in row:
+            place = max(range(dimension), key=lambda j: (abs(coordinates[j]), -j))
+            values.append(2 * place + (coordinates[place] < 0))
+        out.append(values)
+    return out
+
+
+def cross_polytope_cells(coordinates: list[list[float]]) -> list[tuple[float, tuple[int, ...]]]:
+    """Every cell of a hash of several elementary ones and its cost, the likeliest first."""
+    ways = []
+    for values in coordinates:
+        largest = max(abs(v) for v in values)
+        ways.append([((largest - abs(v)) ** 2, 2 * j + (v < 0)) for j, v in enumerate(values)])
+    cells = [
+        (sum(cost for cost, _ in cell), tuple(digit for _, digit in cell))
+        for cell in itertools.product(*ways)
+    ]
+    return sorted(cells)

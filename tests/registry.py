@@ -13,7 +13,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from mergesketch import CountMinSketch, CountSketch, HeavyHitters, LSHIndex, MergeableSketch, Race
-from mergesketch.lsh import HashFamily, MinHash, PStable, SignedRandomProjection
+from mergesketch.lsh import CrossPolytope, HashFamily, MinHash, PStable, SignedRandomProjection
 from mergesketch.lsh.random import random_uint64
 from mergesketch.lsh.validation import check_distances
 
@@ -151,6 +151,21 @@ FAMILIES: dict[str, Family] = {
         _dense,
         _ANGLES,
         angle_pairs,
+    ),
+    "CrossPolytope": Family(
+        lambda n_hashes, seed: CrossPolytope(12, n_hashes, seed=seed),
+        _dense,
+        _ANGLES,
+        angle_pairs,
+        # Of rotations of 256; see test_cross_polytope.py.
+        bias=1e-3,
+    ),
+    "CrossPolytope, rehashed": Family(
+        lambda n_hashes, seed: CrossPolytope(12, n_hashes, power=2, dimension=32, n_buckets=50, seed=seed),
+        _dense,
+        _ANGLES,
+        angle_pairs,
+        bias=1e-3,
     ),
     "PStable, 2": Family(
         lambda n_hashes, seed: PStable(12, n_hashes, p=2, width=2.0, power=2, seed=seed),

@@ -319,26 +319,6 @@ def test_values_agree_with_probability_jaccard(scheme, size, n_hashes, structure
         assert abs(estimate.mean() - J) <= 6 * estimate.std(ddof=1) / math.sqrt(n)
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_every_value_agrees_with_probability_jaccard(scheme):
-    """No bin or hash function is worse than another: each one alone, over the pairs."""
-    family = MinHash(96, scheme=scheme, seed=12)
-    A, B, J = pairs(4000, 40, 20)
-    share = (family.signatures(A) == family.signatures(B)).mean(axis=0)
-    assert np.abs(share - J).max() <= 6 * math.sqrt(J * (1 - J) / 4000)
-
-
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_one_pair_agrees_over_seeds(scheme):
-    """The hash functions of different seeds are independent for one fixed pair of sets."""
-    x, y = list(range(30)), list(range(10, 40))
-    estimates = []
-    for seed in range(1000):
-        signatures = MinHash(32, scheme=scheme, seed=seed).signatures([x, y])
-        estimates.append((signatures[0] == signatures[1]).mean())
-    assert abs(np.mean(estimates) - 0.5) <= 6 * np.std(estimates, ddof=1) / math.sqrt(1000)
-
-
 def test_standard_errors_are_the_documented_ones():
     """128 values of sets of 100 tokens: binomial with permutations, below 0.75 of it with rounds.
 
@@ -356,21 +336,6 @@ def test_standard_errors_are_the_documented_ones():
     assert abs(error["permutations"] / binomial - 1) <= slack
     assert error["fast-similarity"] <= 0.73 * binomial * (1 + slack)
     assert error["one-permutation"] <= 1.05 * binomial * (1 + slack)
-
-
-@pytest.mark.parametrize("power", [1, 2, 4])
-@pytest.mark.parametrize("n_buckets", [7, 2**32])
-def test_codes_collide_as_collision_probability_and_chance_tell(power, n_buckets):
-    n = 20_000
-    A, B, J = pairs(n, 20, 15)
-    family = MinHash(8, power=power, n_buckets=n_buckets, seed=14)
-    k = float(family.collision_probability(1 - J))
-    assert k == pytest.approx(J**power)
-    expected = k + (1 - k) * family.chance_collision
-    codes = family.hash(A), family.hash(B)
-    assert codes[0].max() < n_buckets
-    agree = (codes[0] == codes[1])[np.arange(n), np.arange(n) % 8].mean()
-    assert abs(agree - expected) <= 6 * math.sqrt(expected * (1 - expected) / n)
 
 
 def test_kernel_is_the_collision_probability():

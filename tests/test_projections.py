@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+import warnings
 
-import mergesketch
 import naive
 import numpy as np
 import pytest
@@ -66,7 +66,7 @@ def test_p_stable_codes_are_the_mixed_steps_of_exact_products(X: np.ndarray, see
 def test_hadamard_codes_are_the_signs_of_the_matrix(X: np.ndarray, seed: int) -> None:
     """Against the dense matrix H D3 H D2 H D1, where rounding leaves no doubt of a sign."""
     family = SignedRandomProjection(7, 6, power=4, projection="hadamard", seed=seed)
-    products = naive.hadamard_products(family._signs, X)[:, :24]
+    products = naive.hadamard_products(family._masks, X)[:, :24]
     bits = (family.hash(X)[:, None, :] >> np.arange(4, dtype=np.uint32)[None, :, None]) & 1
     clear = np.abs(products) > 1e-3 * np.abs(X).max(initial=0.0)
     assert (bits.reshape(len(X), 24)[clear] == (products >= 0)[clear]).all()
@@ -86,38 +86,6 @@ def test_sparse_codes_are_the_signs_of_hashed_entries(X: np.ndarray, seed: int) 
 
 
 # -- a row's code depends on the row alone --------------------------------------------------------
-
-
-@every_family
-def test_codes_do_not_depend_on_how_rows_come(make) -> None:
-    d, n = 37, 3000
-    family = make(d, 40, seed=2)
-    X = rows(np.random.default_rng(0), n, d)
-    codes = family.hash(X)
-    padded = np.zeros((n, 2 * d), dtype=np.float32)
-    padded[:, ::2] = X
-    same = {
-        "float64": X.astype(np.float64),
-        "Fortran order": np.asfortranarray(X),
-        "a view": padded[:, ::2],
-        "byte-swapped": X.astype(">f4"),
-        "CSR": scipy.sparse.csr_array(X),
-        "CSC": scipy.sparse.csc_matrix(X),
-    }
-    for name, other in same.items():
-        np.testing.assert_array_equal(family.hash(other), codes, err_msg=name)
-    for i in (0, 5, n // 2, n - 1):
-        np.testing.assert_array_equal(family.hash(X[i : i + 1]), codes[i : i + 1])
-    order = np.random.default_rng(1).permutation(n)
-    np.testing.assert_array_equal(family.hash(X[order]), codes[order])
-    before = mergesketch.get_num_threads()
-    try:
-        for threads in (1, 3):
-            mergesketch.set_num_threads(threads)
-            np.testing.assert_array_equal(family.hash(X), codes)
-    finally:
-        mergesketch.set_num_threads(before)
-    assert family.hash(X[:0]).shape == (0, 40)
 
 
 @pytest.mark.parametrize("d", [400, 1100])
@@ -185,37 +153,6 @@ def test_scale(make) -> None:
 # -- collisions against theory --------------------------------------------------------------------
 
 
-def pairs_at_angle(rng: np.random.Generator, d: int, angle: float) -> tuple[np.ndarray, np.ndarray]:
-    basis, _ = np.linalg.qr(rng.standard_normal((d, 2)))
-    x, y = basis.T
-    return 3.0 * x, 0.2 * (math.cos(angle) * x + math.sin(angle) * y)
-
-
-@pytest.mark.parametrize("projection", ["gaussian", "hadamard", "sparse"])
-@pytest.mark.parametrize("power", [1, 4])
-def test_angles_collide_as_theory_says(projection: str, power: int) -> None:
-    """Over many pairs; within 6 standard errors of the binomial, though bits of a pair depend."""
-    rng = np.random.default_rng(4)
-    d, n_pairs, n_hashes = 64, 400, 200
-    for angle in (0.1, 0.5, 1.0, math.pi / 2, 2.5):
-        x, y = (
-            np.array(side)
-            for side in zip(*(pairs_at_angle(rng, d, angle) for _ in range(n_pairs)), strict=True)
-        )
-        family = SignedRandomProjection(
-            d, n_hashes, power=power, projection=projection, seed=int(angle * 100)
-        )
-        shares = (family.hash(x) == family.hash(y)).mean(axis=1)
-        expected = float(family.collision_probability(angle))
-        # Pairs share the vectors: the spread of the pairs' shares tells how far their mean can be off,
-        # and the binomial of the hashes alone how far all pairs can be off together.
-        error = shares.std() / math.sqrt(n_pairs) + math.sqrt(
-            expected * (1 - expected) / (n_hashes * n_pairs)
-        )
-        together = math.sqrt(expected * (1 - expected) / n_hashes) / math.sqrt(d)
-        assert abs(shares.mean() - expected) < 6 * (error + together)
-
-
 def test_sparse_rows_of_few_entries_collide_as_theory_says() -> None:
     """Random signs in place of normal entries would fail here: their sums take few values."""
     family = SignedRandomProjection(None, 40_000, projection="sparse", seed=5)
@@ -242,23 +179,6 @@ def test_hadamard_rows_of_few_entries_collide_as_theory_says(d: int) -> None:
 
 
 @pytest.mark.parametrize("p", [1, 2])
-@pytest.mark.parametrize("power", [1, 3])
-def test_distances_collide_as_theory_says(p: int, power: int) -> None:
-    rng = np.random.default_rng(6)
-    n_hashes, width, n_buckets = 20_000, 4.0, 64
-    family = PStable(16, n_hashes, p=p, width=width, power=power, n_buckets=n_buckets, seed=7)
-    x = rng.standard_normal(16)
-    for distance in (0.3, 1.0, 4.0, 12.0, 50.0):
-        step = rng.standard_normal(16)
-        y = x + step * distance / np.linalg.norm(step, ord=p)
-        k = float(family.collision_probability(distance))
-        assert math.isclose(float(family.kernel([x], [y])[0, 0]), k, rel_tol=1e-9)
-        expected = k + (1 - k) * family.chance_collision
-        measured = float((family.hash([x]) == family.hash([y])).mean())
-        assert abs(measured - expected) < 6 * math.sqrt(expected * (1 - expected) / n_hashes)
-
-
-@pytest.mark.parametrize("p", [1, 2])
 def test_p_stable_probability_is_its_integral(p: int) -> None:
     """Datar et al. 2004, section 3.2: the integral of f(t / c) / c (1 - t / width), f of |stable|."""
     density = {
@@ -281,6 +201,10 @@ def test_p_stable_probability_is_its_integral(p: int) -> None:
     assert math.isclose(near, far, rel_tol=1e-6)
     assert family.collision_probability(0.0) == 1.0
     assert family.collision_probability(np.inf) == 0.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tiny = family.collision_probability([1e-300, 1e-160, 1e-100])
+    np.testing.assert_allclose(tiny, 1.0)
 
 
 def test_kernels() -> None:
@@ -302,16 +226,6 @@ def test_unbounded_features() -> None:
     narrow = scipy.sparse.csr_array((data, indices, indptr), shape=(2, 2**40 + 1))
     wide = scipy.sparse.csr_array((data, indices, indptr), shape=(2, 2**62))
     np.testing.assert_array_equal(family.hash(narrow), family.hash(wide))
-
-
-def test_unsorted_and_repeated_entries_of_sparse_rows() -> None:
-    indices, indptr, data = np.array([4, 1, 4]), np.array([0, 3]), np.array([1.0, 2.0, -0.5])
-    messy = scipy.sparse.csr_array((data, indices, indptr), shape=(1, 6))
-    tidy = np.array([[0, 2.0, 0, 0, 0.5, 0]])
-    for make in FAMILIES.values():
-        family = make(6, 30)
-        np.testing.assert_array_equal(family.hash(messy), family.hash(tidy))
-    np.testing.assert_array_equal(messy.indices, [4, 1, 4])
 
 
 # -- counting codes -------------------------------------------------------------------------------

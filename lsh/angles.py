@@ -1,0 +1,49 @@
+"""Angles between rows, exactly: what the families of angles are compared with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+
+from .projection import check_rows
+
+__all__ = ["angles_of_rows"]
+
+
+def angles_of_rows(X: Any, Y: Any, n_features: int | None) -> NDArray[np.float64]:
+    """Angles of every pair of rows, dense or sparse, in radians: shape (len(X), len(Y)).
+
+    A row of zeros is at pi / 2 to every other row, and at 0 to another row of zeros.
+    """
+    left, right = _unit_rows(X, n_features), _unit_rows(Y, n_features)
+    cosine = left @ right.T
+    cosine = np.asarray(cosine.toarray() if hasattr(cosine, "toarray") else cosine, dtype=np.float64)
+    angle = np.arccos(np.clip(cosine, -1.0, 1.0))
+    angle[np.ix_(_zero_rows(left), _zero_rows(right))] = 0.0
+    return angle
+
+
+def _unit_rows(X: Any, n_features: int | None) -> Any:
+    """Rows of length 1 in float64, sparse if they came so."""
+    rows = check_rows(X, n_features)
+    if rows.dense is not None:
+        dense = rows.dense.astype(np.float64)
+        scaled = dense / np.maximum(np.abs(dense).max(axis=1, initial=0.0, keepdims=True), 1e-300)
+        return scaled / np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), 1e-300)
+    assert rows.csr is not None
+    indptr, indices, data = rows.csr
+    matrix: Any = scipy.sparse.csr_array(
+        (data.astype(np.float64), indices, indptr), shape=(rows.n, X.shape[1])
+    )
+    largest = np.maximum(abs(matrix).max(axis=1).toarray().reshape(-1), 1e-300) if rows.n else np.ones(0)
+    matrix = scipy.sparse.diags_array(1.0 / largest) @ matrix
+    lengths = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).reshape(-1))
+    return scipy.sparse.csr_array(scipy.sparse.diags_array(1.0 / np.maximum(lengths, 1e-300)) @ matrix)
+
+
+def _zero_rows(unit: Any) -> NDArray[np.intp]:
+    squares = unit.multiply(unit) if hasattr(unit, "multiply") else unit * unit
+    return np.flatnonzero(np.asarray(squares.sum(axis=1)).reshape(-1) < 0.5)

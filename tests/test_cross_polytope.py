@@ -1,0 +1,175 @@
+"""CrossPolytope: codes, probes and probabilities against plain ones."""
+
+from __future__ import annotations
+
+import math
+
+import naive
+import numpy as np
+import pytest
+import scipy.sparse
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mergesketch import LSHIndex
+from mergesketch.lsh import CrossPolytope
+from mergesketch.lsh._make_cross_polytope_table import collision_probabilities
+from mergesketch.lsh.cross_polytope_table import collision_of_angle
+
+
+def rotated(family: CrossPolytope, X: np.ndarray) -> np.ndarray:
+    """The float32 rotations of rows, as the kernels scale and round them."""
+    rows = []
+    for row in X.astype(np.float64):
+        largest = np.abs(row).max(initial=0.0)
+        scale = 2.0 ** -math.frexp(largest)[1] if largest else 1.0
+        rows.append(naive.rounded_hadamard_products(family._masks, (row * scale).astype(np.float32)))
+    return np.array(rows)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    n_features=st.integers(1, 300),
+    n_hashes=st.integers(1, 5),
+    power=st.integers(1, 3),
+    log2_dimension=st.integers(1, 8),
+    seed=st.integers(0, 2**64 - 1),
+)
+def test_codes_are_the_plain_ones(
+    n_features: int, n_hashes: int, power: int, log2_dimension: int, seed: int
+) -> None:
+    family = CrossPolytope(n_features, n_hashes, power=power, dimension=1 << log2_dimension, seed=seed)
+    X = np.random.default_rng(seed).standard_normal((5, n_features)) * 3.0
+    X[1] = 0.0
+    X[2, 1:] = 0.0
+    values = naive.cross_polytope_values(rotated(family, X), n_hashes * power, family.dimension)
+    base = 2 * family.dimension
+    codes = [
+        [
+            sum(v * base ** (power - 1 - k) for k, v in enumerate(row[h * power : (h + 1) * power]))
+            for h in range(n_hashes)
+        ]
+        for row in values
+    ]
+    assert family.n_buckets == base**power
+    for rows in (X, X.astype(np.float64), scipy.sparse.csr_array(X)):
+        assert family.hash(rows).tolist() == codes
+    assert (family.hash(np.zeros((1, n_features))) == 0).all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(power=st.integers(1, 3), n_probes=st.integers(1, 20), rehash=st.booleans(), seed=st.integers(0, 2**32))
+def test_probes_are_the_likeliest_cells(power: int, n_probes: int, rehash: bool, seed: int) -> None:
+    family = CrossPolytope(20, 3, power=power, dimension=4, seed=seed)
+    X = np.random.default_rng(seed).standard_normal((4, 20))
+    n_probes = min(n_probes, 4**power)
+    probes = family.probe(X, n_probes)
+    assert probes.shape == (4, 3, n_probes)
+    np.testing.assert_array_equal(probes[:, :, 0], family.hash_query(X))
+    for i, row in enumerate(rotated(family, X).reshape(4, -1, 4)):
+        for h in range(3):
+            coordinates = [[float(v) for v in row[h * power + k]] for k in range(power)]
+            cells = naive.cross_polytope_cells(coordinates)
+            costs = {sum(d * 8 ** (power - 1 - k) for k, d in enumerate(cell)): cost for cost, cell in cells}
+            found = [costs[code] for code in probes[i, h].tolist()]
+            assert len(set(probes[i, h].tolist())) == n_probes
+            np.testing.assert_allclose(found, [cost for cost, _ in cells[:n_probes]], rtol=1e-12, atol=1e-12)
+    np.testing.assert_array_equal(family.probe(scipy.sparse.csr_array(X), n_probes), probes)
+    if rehash:
+        mixed = CrossPolytope(20, 3, power=power, dimension=4, n_buckets=1000, seed=seed)
+        np.testing.assert_array_equal(mixed.probe(X, n_probes)[:, :, 0], mixed.hash(X))
+
+
+def test_the_table_is_the_integral() -> None:
+    """At table angles and halfway between them, where interpolation errs the most."""
+    step = math.pi / 256
+    for angle in (step, 0.5 * step, 20.5 * step, 64.5 * step, 128.0 * step, 128.5 * step, 150.5 * step):
+        exact = collision_probabilities(angle)
+        for log2_dimension in (1, 2, 5, 7, 10, 16):
+            ours = float(collision_of_angle(np.array(angle), log2_dimension))
+            assert abs(ours - exact[log2_dimension - 1]) < 2e-5 * exact[log2_dimension - 1] + 2e-6
+    # Of two coordinates it has a closed form: two signs of projections, turned by 45 degrees.
+    angles = np.linspace(0.0, math.pi, 100)
+    np.testing.assert_allclose(collision_of_angle(angles, 1), (1 - angles / math.pi) ** 2, atol=2e-6)
+    # Unrelated rows have each of the 2 m values alike.
+    for log2_dimension in range(1, 17):
+        assert float(collision_of_angle(np.array(math.pi / 2), log2_dimension)) == pytest.approx(
+            0.5 ** (log2_dimension + 1)
+        )
+
+
+def test_sharper_than_signs_of_projections() -> None:
+    """At equal chances for far rows, near ones collide more often: what the family is for."""
+    family = CrossPolytope(128, 1)
+    near, far = family.collision_probability([0.5, 1.4])
+    bits = math.log(far) / math.log(1 - 1.4 / math.pi)
+    assert near > 1.15 * (1 - 0.5 / math.pi) ** bits
+
+
+def test_sparse_rows_collide_nearly_as_often_as_the_theory_says() -> None:
+    """Rows of one or two non-zeros are the hardest to mix: their rates are off by 0.01 at most."""
+    rates, expected = [], []
+    for seed in range(40):
+        family = CrossPolytope(300, 60, dimension=16, seed=seed)
+        x = np.zeros((3, 300))
+        x[0, 5], x[1, [5, 17]], x[2, [5, 299]] = 1.0, (1.0, 0.5), (1.0, 1.0)
+        codes = family.hash(x)
+        rates.append([(codes[0] == codes[1]).mean(), (codes[0] == codes[2]).mean()])
+        expected.append(family.kernel(x[:1], x[1:])[0])
+    p = np.mean(expected, axis=0)
+    # Hashes of one rotation depend on each other, so the spread is taken over seeds.
+    spread = np.std(rates, axis=0, ddof=1) / math.sqrt(40)
+    assert (np.abs(np.mean(rates, axis=0) - p) < 6 * spread + 0.01).all()
+
+
+def test_several_probes_find_more_neighbours() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((2000, 64))
+    Q = X[:300] + 0.6 * rng.standard_normal((300, 64))
+    family = CrossPolytope(64, 8, power=2, dimension=32, n_buckets=4096, seed=1)
+    index = LSHIndex(family, capacity=32).add(X)
+    found = []
+    for n_probes in (1, 4, 16):
+        counts = np.zeros(300)
+        probes = family.probe(Q, n_probes)
+        for r in range(n_probes):
+            near = index.query_codes(np.ascontiguousarray(probes[:, :, r]), 2000)
+            counts += ((near.ids == np.arange(300)[:, None]) * near.counts).sum(axis=1)
+        found.append((counts > 0).mean())
+    assert found[0] + 0.05 < found[1] < found[2]
+
+
+def test_wide_rows() -> None:
+    family = CrossPolytope(1_000_000, 2, power=2, dimension=1024, seed=1)
+    rng = np.random.default_rng(1)
+    matrix = scipy.sparse.csr_array(
+        (rng.standard_normal(60), rng.integers(0, 1_000_000, 60), [0, 30, 60]), shape=(2, 1_000_000)
+    )
+    np.testing.assert_array_equal(family.hash(matrix), family.hash(matrix.toarray()))
+
+
+def test_bad_arguments() -> None:
+    for bad in (3, 48):
+        with pytest.raises(ValueError, match=f"dimension must be a power of two, got {bad}"):
+            CrossPolytope(10, 2, dimension=bad)
+    for bad in (1, 512):
+        with pytest.raises(ValueError, match="dimension must be an integer from 2 to 256"):
+            CrossPolytope(10, 2, dimension=bad)
+    with pytest.raises(ValueError, match="n_features must be an integer of at least 1"):
+        CrossPolytope(0, 2)
+    with pytest.raises(ValueError, match="n_buckets must be an integer from 2"):
+        CrossPolytope(10, 2, n_buckets=1)
+    with pytest.raises(ValueError, match=r"n_hashes \* power must be at most"):
+        CrossPolytope(10, 1 << 24, power=2)
+    family = CrossPolytope(10, 2, dimension=4)
+    assert CrossPolytope(10, 2, power=8).n_buckets == 2**32
+    for bad in (np.full((1, 10), np.nan), np.zeros((2, 9)), np.zeros(10)):
+        with pytest.raises(ValueError, match=r"X must"):
+            family.hash(bad)
+        with pytest.raises(ValueError, match=r"X must"):
+            family.probe(bad, 2)
+    with pytest.raises(TypeError, match="X must hold real numbers"):
+        family.hash([["a"] * 10])
+    with pytest.raises(ValueError, match=r"n_probes must be at most dimension\*\*power = 4, got 5"):
+        family.probe(np.zeros((1, 10)), 5)
+    with pytest.raises(ValueError, match=r"distance must lie in \[0, 3.14"):
+        family.collision_probability(3.5)

@@ -12,7 +12,7 @@ import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import LSHIndex
-from mergesketch.lsh import HashFamily, MinHash, PStable, SignedRandomProjection
+from mergesketch.lsh import CrossPolytope, HashFamily, MinHash, PStable, SignedRandomProjection
 from mergesketch.lsh.random import random_uint64
 from registry import ToyFamily
 from test_index import kept
@@ -136,6 +136,7 @@ def test_search_equals_the_slow_one(
 
 FAMILIES: list[tuple[HashFamily, Any]] = [
     (SignedRandomProjection(40, 30, power=5, seed=2), angles),
+    (CrossPolytope(40, 30, dimension=16, seed=2), angles),
     (PStable(40, 30, p=2, width=9.0, power=2, n_buckets=64, seed=2), METRICS["euclidean"][1]),
     (PStable(40, 30, p=1, width=60.0, n_buckets=64, seed=2), METRICS["cityblock"][1]),
 ]

@@ -16,7 +16,7 @@ STYLES = {
     "query, ": ("mergesketch, counts alone", "C4", "^-"),
     "FALCONN, 10": ("FALCONN, 10 tables", "C3", "o-"),
     "FALCONN, 50": ("FALCONN, 50 tables", "C3", "s--"),
-    "faiss IndexLSH": ("faiss IndexLSH", "C1", "^:"),
+    "faiss IndexLSH": ("faiss IndexLSH", "C1", "^"),
     "faiss Flat": ("faiss Flat", "0.5", "D"),
     "HNSW": ("HNSW", "0.2", "x-"),
 }
@@ -36,7 +36,7 @@ def main():
     rows = json.loads((ROOT / "benchmarks/results/search.json").read_text())["rows"]
     rows = [r for r in rows if "recall@10" in r]
     sets = list(dict.fromkeys(r["set"] for r in rows))
-    figure, axes = plt.subplots(len(sets), 2, figsize=(11, 4.2 * len(sets)), squeeze=False)
+    figure, axes = plt.subplots(len(sets), 2, figsize=(11, 4.2 * len(sets) + 1), squeeze=False)
     for line, name in zip(axes, sets, strict=True):
         for ax, threads in zip(line, (1, 4), strict=True):
             here = [r for r in rows if r["set"] == name and r["threads"] == threads]
@@ -45,7 +45,7 @@ def main():
     for ax in axes.flat:
         handles.update(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
     figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=3, frameon=False)
-    figure.tight_layout(rect=(0, 0.14, 1, 1))
+    figure.tight_layout(rect=(0, 1 / (4.2 * len(sets) + 1), 1, 1))
     path = ROOT / "docs/images/search.svg"
     path.parent.mkdir(exist_ok=True)
     figure.savefig(path, metadata={"Date": None})

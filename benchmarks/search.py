@@ -93,15 +93,20 @@ def row(name, method, settings, threads, build, took, n_queries, found, truth, s
 def families(width):
     """Name, family, capacity, and the (probes, candidates) to search with, or probes to count with."""
     SRP, Cross, cross = lsh.SignedRandomProjection, lsh.CrossPolytope, {"power": 2, "dimension": 64}
-    few = [(4, 100), (8, 200), (16, 200), (32, 400)]
-    yield "SRP, 10 tables", SRP(width, 10, power=14, seed=SEED), 64, few, []
-    family = Cross(width, 10, **cross, n_buckets=1 << 14, seed=SEED)
-    yield "cross-polytope, 10 tables", family, 64, few, []
     if width < 200:
+        few = [(4, 100), (8, 200), (16, 200), (32, 400)]
         many = [(1, 200), (2, 200), (2, 400), (4, 400)]
-        yield "SRP, 50 tables", SRP(width, 50, power=14, seed=SEED), 64, many, []
-        family = Cross(width, 50, **cross, n_buckets=1 << 14, seed=SEED)
-        yield "cross-polytope, 50 tables", family, 64, many, []
+        power, capacity = 14, 64
+    else:
+        # Patches crowd into few buckets, which must hold more of them.
+        few = [(4, 1_000), (16, 2_000), (16, 4_000), (32, 8_000)]
+        power, capacity = 12, 2_048
+    cross["n_buckets"] = 1 << power
+    yield "SRP, 10 tables", SRP(width, 10, power=power, seed=SEED), capacity, few, []
+    yield "cross-polytope, 10 tables", Cross(width, 10, **cross, seed=SEED), capacity, few, []
+    if width < 200:
+        yield "SRP, 50 tables", SRP(width, 50, power=power, seed=SEED), capacity, many, []
+        yield "cross-polytope, 50 tables", Cross(width, 50, **cross, seed=SEED), capacity, many, []
     yield "SRP, 13 tables of 1,024", SRP(width, 13, power=10, seed=SEED), 448, [], [1, 4, 16]
 
 

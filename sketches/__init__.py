@@ -3,7 +3,7 @@
 from .base import MergeableSketch, StateArray
 from .counting import CountMinSketch, CountSketch
 from .heavy_hitters import HeavyHitters
-from .index import LSHIndex, Neighbours
+from .index import LSHIndex, Nearest, Neighbours
 from .minhash_sketch import MinHashSketch
 from .race import Race
 from .storage import inspect, load
@@ -16,6 +16,7 @@ __all__ = [
     "LSHIndex",
     "MergeableSketch",
     "MinHashSketch",
+    "Nearest",
     "Neighbours",
     "Race",
     "StateArray",

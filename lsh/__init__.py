@@ -9,6 +9,7 @@ from .minhash import MinHash
 from .pstable import PStable
 from .srp import SignedRandomProjection
 from .text import Shingles, shingle
+from .weighted_minhash import WeightedMinHash
 from .winner_take_all import WinnerTakeAll
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "PStable",
     "Shingles",
     "SignedRandomProjection",
+    "WeightedMinHash",
     "WinnerTakeAll",
     "family_from_config",
     "hash_keys",

@@ -41,6 +41,7 @@ from .sparse_projection import hashed_products, hashed_signs
 from .svmlight_kernels import count_svmlight, parse_svmlight
 from .text_kernels import shingle_documents
 from .top_sketch_kernels import cells_of_buckets, merge_cells, top_of_cells
+from .weighted_kernels import overlap_weights, weighted_minhash
 from .winner_kernels import winners_csr, winners_dense
 from .xxh3 import hash_fixed, hash_slices, hash_u64
 
@@ -98,6 +99,7 @@ __all__ = [
     "mix_words",
     "order_buckets",
     "order_sets",
+    "overlap_weights",
     "pack_signs",
     "parse_svmlight",
     "probe_signs",
@@ -128,6 +130,7 @@ __all__ = [
     "step_margins_dense",
     "throw_tokens",
     "top_of_cells",
+    "weighted_minhash",
     "winners_csr",
     "winners_dense",
 ]

@@ -30,6 +30,7 @@ from mergesketch.lsh import (
     MinHash,
     PStable,
     SignedRandomProjection,
+    WeightedMinHash,
     WinnerTakeAll,
 )
 from mergesketch.lsh.random import random_uint64
@@ -90,6 +91,10 @@ def _dense(rng: np.random.Generator, n: int) -> np.ndarray:
     return rng.standard_normal((n, 12)).astype(np.float32)
 
 
+def _positive(rng: np.random.Generator, n: int) -> np.ndarray:
+    return np.maximum(rng.standard_normal((n, 12)), 0).astype(np.float32)
+
+
 def _sets(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
     offsets = np.concatenate([[0], np.cumsum(rng.integers(0, 9, n))])
     return rng.integers(0, 40, int(offsets[-1])).astype(np.uint64), offsets.astype(np.int64)
@@ -133,6 +138,19 @@ def set_pairs(rng: np.random.Generator, distance: float, n: int) -> tuple[Any, A
     tokens = rng.integers(0, 2**64, (n, 24), dtype=np.uint64)
     sides = tokens[:, : common + left], np.delete(tokens, np.s_[common : common + left], axis=1)
     x, y = ((side.reshape(-1), np.arange(n + 1) * side.shape[1]) for side in sides)
+    return x, y
+
+
+def weighted_pairs(rng: np.random.Generator, distance: float, n: int) -> tuple[Any, Any]:
+    """Weights at that weighted Jaccard distance: a share of each column belongs to both rows of a pair."""
+    weights = rng.exponential(size=(n, 12)) + 0.1
+    # x holds what is common and a third of the rest, y what is common and two thirds.
+    common = weights * (1.0 - distance)
+    mine = np.arange(12) < 4
+    rest = weights.sum(axis=1, keepdims=True) * distance
+    x, y = common.copy(), common.copy()
+    x[:, mine] += rest / 3 / 4
+    y[:, ~mine] += rest * 2 / 3 / 8
     return x, y
 
 
@@ -304,6 +322,15 @@ FAMILIES: dict[str, Family] = {
         _dense,
         (-8.0, 0.0, 5.0, 9.0, 9.9),
         lambda rng, product, n: inner_product_pairs(rng, product, n, None),
+    ),
+    "WeightedMinHash": Family(
+        lambda n_hashes, seed: WeightedMinHash(n_hashes, seed=seed), _positive, _JACCARD, weighted_pairs
+    ),
+    "WeightedMinHash, concatenated": Family(
+        lambda n_hashes, seed: WeightedMinHash(n_hashes, power=2, n_buckets=64, seed=seed),
+        _positive,
+        _JACCARD,
+        weighted_pairs,
     ),
     "MinHash": Family(lambda n_hashes, seed: MinHash(n_hashes, seed=seed), _sets, _JACCARD, set_pairs),
     "MinHash, one permutation": Family(

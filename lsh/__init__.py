@@ -1,5 +1,6 @@
 """Locality-sensitive hash families and the hash functions that everything stands on."""
 
+from .bbit_minhash import BBitMinHash
 from .bit_sampling import BitSampling
 from .cross_polytope import CrossPolytope
 from .family import HashFamily, family_from_config
@@ -13,6 +14,7 @@ from .weighted_minhash import WeightedMinHash
 from .winner_take_all import WinnerTakeAll
 
 __all__ = [
+    "BBitMinHash",
     "BitSampling",
     "CrossPolytope",
     "HashFamily",

@@ -1,6 +1,7 @@
 """The kernels for arrays in main memory, under the names that every backend shares."""
 
 from .banding_kernels import band_keys, bucket_pairs, document_keys, sorted_overlap
+from .bbit_kernels import count_equal_fields, pack_fields
 from .bit_kernels import hamming_distances, mix_words, sample_bits
 from .counting_kernels import (
     count_min_add,
@@ -54,6 +55,7 @@ __all__ = [
     "compare_bins",
     "concatenate_codes",
     "count_equal",
+    "count_equal_fields",
     "count_min_add",
     "count_min_add_conservative",
     "count_min_query",
@@ -100,6 +102,7 @@ __all__ = [
     "order_buckets",
     "order_sets",
     "overlap_weights",
+    "pack_fields",
     "pack_signs",
     "parse_svmlight",
     "probe_signs",

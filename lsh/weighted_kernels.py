@@ -159,9 +159,9 @@ def overlap_weights(x_indptr, x_indices, x_data, y_indptr, y_indices, y_data, st
                     greater += np.float64(y_data[b]) / largest
                     b += 1
                 else:
-                    p, q = np.float64(x_data[a]), np.float64(y_data[b])
-                    lesser += min(p, q) / largest
-                    greater += max(p, q) / largest
+                    mine, theirs = np.float64(x_data[a]), np.float64(y_data[b])
+                    lesser += min(mine, theirs) / largest
+                    greater += max(mine, theirs) / largest
                     a += 1
                     b += 1
             out[i, j] = lesser / greater

@@ -23,6 +23,7 @@ from mergesketch import (
     Race,
 )
 from mergesketch.lsh import (
+    BBitMinHash,
     BitSampling,
     CrossPolytope,
     HashFamily,
@@ -333,6 +334,9 @@ FAMILIES: dict[str, Family] = {
         weighted_pairs,
     ),
     "MinHash": Family(lambda n_hashes, seed: MinHash(n_hashes, seed=seed), _sets, _JACCARD, set_pairs),
+    "BBitMinHash": Family(
+        lambda n_hashes, seed: BBitMinHash(n_hashes, 2, seed=seed), _sets, _JACCARD, set_pairs
+    ),
     "MinHash, one permutation": Family(
         lambda n_hashes, seed: MinHash(n_hashes, power=2, n_buckets=64, scheme="one-permutation", seed=seed),
         _sets,

@@ -44,8 +44,8 @@ class BBitMinHash(MinHash):
     (Li and König 2010, "b-bit minwise hashing"; mixing makes the low bits uniform whatever the sets' sizes,
     so the simple form of their theorem 1 is exact). The share of equal codes gives the similarity back,
     ``(share - 2**-b) / (1 - 2**-b)``, with a standard error of ``sqrt(P (1 - P) / n_hashes)`` over
-    ``1 - 2**-b`` under independent permutations. A similarity of 1/2 or more costs the least memory with b = 1: three times the
-    hashes of a full MinHash for the same error, at 1/32 of the bits a hash, a tenth of the memory.
+    ``1 - 2**-b`` under independent permutations. A similarity of 1/2 or more costs the least memory with
+    b = 1: three times the hashes of a full MinHash for the same error, at 1/32 of the bits a hash.
 
     As a family its `kernel` and `collision_probability` are those of `MinHash`, and 2**-b is its
     `chance_collision`, which sketches take off. Packed codes take ``n_hashes b / 8`` bytes a set, rounded up

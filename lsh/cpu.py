@@ -17,7 +17,7 @@ from .cross_polytope_kernels import (
     cross_polytope_probes_dense,
 )
 from .hadamard import hadamard_products_csr, hadamard_products_dense, hadamard_signs_csr, hadamard_signs_dense
-from .index_kernels import insert_ids, merge_buckets, merge_top, order_buckets, query_buckets
+from .index_kernels import insert_ids, merge_buckets, order_buckets
 from .inner_product_kernels import (
     extend_rows_csr,
     extend_rows_dense,
@@ -34,6 +34,9 @@ from .packing import absorb_steps, fix_signs, fix_steps, mix_codes, pack_signs, 
 from .probing_kernels import least_changes, likeliest_sets, probe_signs, probe_steps
 from .products import csr_products, exact_dots_csr, exact_dots_dense, scale_rows_csr, scale_rows_dense
 from .projection_kernels import project_signs_csr, project_signs_dense, project_steps_csr, project_steps_dense
+from .query_kernels import bound_found, frequent_ids, merge_top, query_buckets
+from .rank_kernels import rank_vectors
+from .rank_set_kernels import order_sets, rank_bits, rank_sets, rank_weights
 from .sampling_kernels import code_keys
 from .scatter import gather_groups, gather_mean, gather_ratio, scatter_add, scatter_add_outputs
 from .sparse_projection import hashed_products, hashed_signs
@@ -46,6 +49,7 @@ from .xxh3 import hash_fixed, hash_slices, hash_u64
 __all__ = [
     "absorb_steps",
     "band_keys",
+    "bound_found",
     "bucket_pairs",
     "cells_of_buckets",
     "code_keys",
@@ -73,6 +77,7 @@ __all__ = [
     "find_frequent",
     "fix_signs",
     "fix_steps",
+    "frequent_ids",
     "gather_groups",
     "gather_mean",
     "gather_ratio",
@@ -98,6 +103,7 @@ __all__ = [
     "mix_codes",
     "mix_words",
     "order_buckets",
+    "order_sets",
     "pack_signs",
     "parse_svmlight",
     "probe_signs",
@@ -109,6 +115,10 @@ __all__ = [
     "quantize",
     "query_buckets",
     "rank_agreements",
+    "rank_bits",
+    "rank_sets",
+    "rank_vectors",
+    "rank_weights",
     "reduce_words",
     "relative_norms_csr",
     "relative_norms_dense",

@@ -4,7 +4,7 @@ from .ace import AceDetector
 from .base import MergeableSketch, StateArray
 from .counting import CountMinSketch, CountSketch
 from .heavy_hitters import HeavyHitters
-from .index import LSHIndex, Neighbours
+from .index import LSHIndex, Nearest, Neighbours
 from .minhash_sketch import MinHashSketch
 from .nadaraya_watson import NadarayaWatsonSketch
 from .private import PrivateRace
@@ -22,6 +22,7 @@ __all__ = [
     "MergeableSketch",
     "MinHashSketch",
     "NadarayaWatsonSketch",
+    "Nearest",
     "Neighbours",
     "PrivateRace",
     "Race",

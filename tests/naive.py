@@ -569,6 +569,35 @@ def probed_steps(values: list[float]) -> list[tuple[float, tuple[int, ...]]]:
     )
 
 
+# -- search ---------------------------------------------------------------------------------------
+
+
+def index_search(
+    kept: Buckets, codes: list[list[int]], n_candidates: int | None, distances: list[float], k: int
+) -> tuple[list[int], list[float]]:
+    """The k nearest of the ids that stand most often in a query's buckets, padded.
+
+    ``codes[t]`` are the probes of table t, ``distances[i]`` how far the row of id i is.
+    """
+    n_probes = len(codes[0])
+    buckets = [
+        (table, codes[table][p])
+        for p in range(n_probes)
+        for table in range(len(codes))
+        if codes[table][p] not in codes[table][:p]
+    ]
+    counts: dict[int, int] = {}
+    first: dict[int, int] = {}
+    for order, place in enumerate(buckets):
+        for number in kept.get(place, []):
+            counts[number] = counts.get(number, 0) + 1
+            first.setdefault(number, order)
+    found = sorted(counts, key=lambda i: (-min(counts[i], len(codes)), first[i], i))[:n_candidates]
+    nearest = sorted((distances[i], i) for i in found)[:k]
+    nearest += [(np.inf, -1)] * (k - len(nearest))
+    return [i for _, i in nearest], [d for d, _ in nearest]
+
+
 def step_code(steps: list[int], key: int, n_buckets: int) -> int:
     """Steps mixed into one word and reduced."""
     word = key

@@ -10,6 +10,7 @@ from .nadaraya_watson import NadarayaWatsonSketch
 from .private import PrivateRace
 from .race import Race
 from .race_window import RaceWindow
+from .representer import RepresenterSketch
 from .storage import inspect, load
 from .suggestion import Suggestion, suggest
 
@@ -27,6 +28,7 @@ __all__ = [
     "PrivateRace",
     "Race",
     "RaceWindow",
+    "RepresenterSketch",
     "StateArray",
     "Suggestion",
     "inspect",

@@ -25,6 +25,7 @@ from mergesketch import (
     PrivateRace,
     Race,
     RaceWindow,
+    RepresenterSketch,
 )
 from mergesketch.lsh import (
     BBitMinHash,
@@ -686,6 +687,20 @@ ENTRIES: dict[str, Entry] = {
             rng.integers(-3, 4, (60_000, 3)),
         ),
         [([[0]], None), ([[0]], [1]), ([[0]], [[1, 2]]), ([[0]], [["a"] * 3]), ([[9.0]], [[1, 1, 1]])],
+    ),
+    "RepresenterSketch": Entry(
+        RepresenterSketch,
+        st.tuples(st.integers(1, 5), st.integers(1, 4), st.sampled_from(["float32", "float64"]), _SEEDS).map(
+            lambda t: RepresenterSketch(ToyFamily(t[0], t[1], seed=t[3]), 3, precision=t[2])
+        ),
+        lambda sketch: _weighted_batches(sketch, lambda n: _eighths((n, 3))),
+        _join_arrays,
+        # So small that float32 adds them exactly, whatever their order.
+        lambda rng, sketch: (
+            rng.integers(0, sketch.family.n_buckets, (60_000, sketch.family.n_features)),
+            rng.integers(-3, 4, (60_000, 3)) / 8,
+        ),
+        [([[0]], None), ([[0]], [[1, np.nan, 2]]), ([[0]], [[1.0, 2.0]]), ([[9.0]], [[1, 1, 1]])],
     ),
     **{
         f"RaceWindow, {dtype}": Entry(

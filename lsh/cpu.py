@@ -41,6 +41,7 @@ from .rank_set_kernels import order_sets, rank_bits, rank_sets, rank_weights
 from .sampling_kernels import code_keys
 from .scatter import gather_groups, gather_mean, gather_ratio, scatter_add, scatter_add_outputs
 from .sparse_projection import hashed_products, hashed_signs
+from .storm_kernels import add_sign_products, orthonormalise
 from .svmlight_kernels import count_svmlight, parse_svmlight
 from .text_kernels import shingle_documents
 from .top_sketch_kernels import cells_of_buckets, merge_cells, top_of_cells
@@ -50,6 +51,7 @@ from .xxh3 import hash_fixed, hash_slices, hash_u64
 
 __all__ = [
     "absorb_steps",
+    "add_sign_products",
     "band_keys",
     "bound_found",
     "bucket_pairs",
@@ -107,6 +109,7 @@ __all__ = [
     "mix_words",
     "order_buckets",
     "order_sets",
+    "orthonormalise",
     "overlap_weights",
     "pack_fields",
     "pack_signs",

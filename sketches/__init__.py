@@ -12,6 +12,7 @@ from .race import Race
 from .race_window import RaceWindow
 from .representer import RepresenterSketch
 from .storage import inspect, load
+from .storm import StormSketch
 from .suggestion import Suggestion, suggest
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "RaceWindow",
     "RepresenterSketch",
     "StateArray",
+    "StormSketch",
     "Suggestion",
     "inspect",
     "load",

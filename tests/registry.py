@@ -26,6 +26,7 @@ from mergesketch import (
     Race,
     RaceWindow,
     RepresenterSketch,
+    StormSketch,
 )
 from mergesketch.lsh import (
     BBitMinHash,
@@ -777,6 +778,17 @@ ENTRIES: dict[str, Entry] = {
         [([[0]],), ([[9.0]],)],
         linear=False,
         counters=(),
+    ),
+    "StormSketch": Entry(
+        StormSketch,
+        st.tuples(st.integers(1, 70), st.sampled_from([1.0, 3.0]), _SEEDS).map(
+            lambda t: StormSketch(12, t[0], max_norm=t[1], seed=t[2])
+        ),
+        lambda sketch: _real_batches(sketch).map(lambda batch: batch[:1]),
+        _join_arrays,
+        lambda rng, sketch: (_dense(rng, 30_000),),
+        [([[np.nan] * 12],), ([[0.0] * 11],), ([0.0] * 12,), ([["a"] * 12],)],
+        counters=("products", "n_clipped", "n_updates"),
     ),
     "Race of sets": Entry(
         Race,

@@ -137,12 +137,12 @@ class StormSketch(MergeableSketch):
 
     # -- updates ----------------------------------------------------------------------------------
 
-    def update(self, Z: Any) -> Self:
+    def update(self, X: Any) -> Self:
         """Take in a batch of rows.
 
         Parameters
         ----------
-        Z : array_like or SciPy sparse matrix of shape (n, n_features)
+        X : array_like or SciPy sparse matrix of shape (n, n_features)
             Finite numbers.
 
         Returns
@@ -152,19 +152,19 @@ class StormSketch(MergeableSketch):
         Raises
         ------
         TypeError, ValueError
-            If `Z` holds no real numbers, NaN or infinity, has another width, or rows beyond the bound where
+            If `X` holds no real numbers, NaN or infinity, has another width, or rows beyond the bound where
             those are refused. Nothing is changed then.
         OverflowError
             If a 64-bit counter could wrap.
         """
-        rows, kernels = check_rows(Z, self.n_features), backend_of(Z)
+        rows, kernels = check_rows(X, self.n_features), backend_of(X)
         lengths = relative_norms(kernels, rows, self.max_norm)
         # As for InnerProduct, what rounding adds to a norm is no excess.
         beyond = lengths > 1.0 + 1e-6
         if self.oversize == "raise" and bool(beyond.any()):
             row = int(np.flatnonzero(beyond)[0])
             raise ValueError(
-                f"Z must have rows of norm at most max_norm = {self.max_norm:g}, got norm "
+                f"X must have rows of norm at most max_norm = {self.max_norm:g}, got norm "
                 f"{lengths[row] * self.max_norm:g} in row {row}"
             )
         for name in self._integer_sums():

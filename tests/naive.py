@@ -687,3 +687,19 @@ def weighted_jaccard(x: dict[int, float], y: dict[int, float]) -> Fraction:
     lesser = sum((min(Fraction(x.get(f, 0)), Fraction(y.get(f, 0))) for f in {*x, *y}), Fraction(0))
     greater = sum((max(Fraction(x.get(f, 0)), Fraction(y.get(f, 0))) for f in {*x, *y}), Fraction(0))
     return lesser / greater if greater else Fraction(1)
+
+
+# -- STORM ----------------------------------------------------------------------------------------
+
+
+def sign_products(Z: np.ndarray, frames: np.ndarray) -> list[list[int]]:
+    """For each frame and pair of its directions: the sum over rows of the product of two signs."""
+    lengths = np.maximum(np.linalg.norm(Z, axis=1, keepdims=True), 1.0)
+    unit = Z / lengths
+    full = np.column_stack([unit, np.sqrt(np.maximum(1.0 - (unit**2).sum(axis=1), 0.0))])
+    counts = []
+    for frame in frames:
+        signs = np.where(full @ frame.T >= 0, 1, -1)
+        pairs = itertools.combinations(range(len(frame)), 2)
+        counts.append([int((signs[:, i] * signs[:, j]).sum()) for i, j in pairs])
+    return counts

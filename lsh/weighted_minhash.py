@@ -20,9 +20,9 @@ __all__ = ["WeightedMinHash"]
 
 #: Weights, times hashes, that are worth a thread of their own.
 _PAIRS_BLOCK = 1 << 17
-#: Weights, and values, that are worked on together: features that rows share are then drawn once.
+#: Rows, and their weights, that are worked on together: random numbers are drawn once for a feature of them.
+_BLOCK_ROWS = 2048
 _BLOCK_ENTRIES = 1 << 19
-_BLOCK_VALUES = 1 << 21
 
 
 class WeightedMinHash(HashFamily):
@@ -141,7 +141,7 @@ class WeightedMinHash(HashFamily):
             first = start
             while first < stop:
                 last = int(np.searchsorted(offsets, offsets[first] + _BLOCK_ENTRIES, side="right")) - 1
-                last = min(max(last, first + 1), first + max(1, _BLOCK_VALUES // self.n_values), stop)
+                last = min(max(last, first + 1), first + _BLOCK_ROWS, stop)
                 if self._code_is_value:
                     backend.weighted_minhash(*entries(first, last), key, keys, out[first:last])
                 else:

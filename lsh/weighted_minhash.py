@@ -23,6 +23,8 @@ _PAIRS_BLOCK = 1 << 17
 #: Rows, and their weights, that are worked on together: random numbers are drawn once for a feature of them.
 _BLOCK_ROWS = 4096
 _BLOCK_ENTRIES = 1 << 19
+#: Values held at once while they are mixed to codes: 8 MiB.
+_BLOCK_VALUES = 1 << 21
 
 
 class WeightedMinHash(HashFamily):
@@ -65,7 +67,7 @@ class WeightedMinHash(HashFamily):
     Time, with m = ``n_hashes * power``: about 1 ns for each weight and elementary hash, and 3.4 ns for each
     feature and elementary hash, once in 4096 rows (or half a million weights); so rows that share features
     are up to four times as fast as others. Bytes: 8 m for the parameters and, beside the codes, up to
-    40 MB a thread while it runs, more for rows of more than half a million weights.
+    50 MB a thread while it runs, more for rows of more than half a million weights.
 
     Examples
     --------
@@ -136,11 +138,15 @@ class WeightedMinHash(HashFamily):
         out = np.empty((n, self.n_hashes), np.uint32)
         key, keys, code_keys, n_buckets = self._key, self._keys, self._code_keys, np.uint64(self.n_buckets)
 
+        n_rows = _BLOCK_ROWS
+        if not self._code_is_value:
+            n_rows = min(n_rows, max(1, _BLOCK_VALUES // self.n_values))
+
         def run(start: int, stop: int) -> None:
             first = start
             while first < stop:
                 last = int(np.searchsorted(offsets, offsets[first] + _BLOCK_ENTRIES, side="right")) - 1
-                last = min(max(last, first + 1), first + _BLOCK_ROWS, stop)
+                last = min(max(last, first + 1), first + n_rows, stop)
                 if self._code_is_value:
                     backend.weighted_minhash(*entries(first, last), key, keys, out[first:last])
                 else:

@@ -38,9 +38,15 @@ def test_blocks_of_rows_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     X = rng.exponential(size=(60, 30)) * (rng.random((60, 30)) < 0.5)
     family = WeightedMinHash(40, power=2, n_buckets=1000, seed=7)
     codes = family.hash(X)
-    for entries, n_rows in ((1, 1000), (50, 1000), (1 << 19, 1), (1 << 19, 7)):
+    for entries, n_rows, values in (
+        (1, 1000, 1 << 21),
+        (50, 1000, 1 << 21),
+        (1 << 19, 7, 1 << 21),
+        (1 << 19, 1000, 1),
+    ):
         monkeypatch.setattr(weighted_minhash, "_BLOCK_ENTRIES", entries)
         monkeypatch.setattr(weighted_minhash, "_BLOCK_ROWS", n_rows)
+        monkeypatch.setattr(weighted_minhash, "_BLOCK_VALUES", values)
         np.testing.assert_array_equal(family.hash(X), codes)
         np.testing.assert_array_equal(family.hash(scipy.sparse.csr_array(X)), codes)
 

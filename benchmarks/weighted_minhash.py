@@ -1,7 +1,7 @@
 """WeightedMinHash beside datasketch's, 128 hashes of rows of about 100 weights.
 
 Ours from a sparse matrix; datasketch from dense rows, the form that it takes, which are made beforehand. Our
-random numbers are drawn once for a feature of some thousand rows, so speed depends on how often rows share features.
+random numbers are drawn once for a feature of some thousand rows, so rows that share features are faster.
 Errors of both are those of rows and copies of them with weights changed, at similarities about 0.6.
 
     python benchmarks/weighted_minhash.py

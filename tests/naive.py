@@ -657,28 +657,31 @@ def shared_bins(minima: list[list[int]], i: int, j: int) -> tuple[int, int]:
 # -- weighted MinHash -----------------------------------------------------------------------------
 
 
-def weighted_minhash(key: int, row: dict[int, float], n_values: int) -> list[int]:
+def weighted_minhash(key: int, keys: list[int], row: dict[int, float]) -> list[int]:
     """Consistent weighted sampling of one row (Ioffe 2010, section 3), a weight at a time."""
     step, mask = 0x9E3779B97F4A7C15, 2**64 - 1
     values = []
-    for v in range(n_values):
+    for hash_key in keys:
         least = None
-        for feature, w in row.items():
-            word = _mix13(feature ^ key)
-            first, second, third = (_mix13((word + (3 * v + k) * step) & mask) for k in range(3))
+        for number, w in row.items():
+            feature = _mix13(number ^ key)
+            one = _mix13(feature ^ hash_key)
+            two = _mix13(((feature ^ hash_key) + step) & mask)
+            # Of each word 24 bits, 24 bits and 16 bits.
             r, c = (
-                -math.log(((x >> 32) + 0.5) / 2**32 * (((x & 0xFFFFFFFF) + 0.5) / 2**32))
-                for x in (first, second)
+                -math.log(((x >> 40) + 0.5) / 2**24 * (((x >> 16 & 0xFFFFFF) + 0.5) / 2**24))
+                for x in (one, two)
             )
-            beta = (third >> 11) / 2**53
+            beta = ((one & 0xFFFF) * 2**16 + (two & 0xFFFF) + 0.5) / 2**32
             t = math.floor(math.log(w) / r + beta)
             y = r * (t - beta)
-            candidate = (math.log(c) - y - r, word, t)
+            candidate = (math.log(c) - y - r, feature, t)
             least = candidate if least is None or candidate[0] < least[0] else least
         if least is None:
             values.append(0xFFFFFFFF)
         else:
-            values.append(min(_mix13((least[1] + least[2] * step) & mask) >> 32, 0xFFFFFFFE))
+            word = _mix13((least[1] + least[2] * step) & mask)
+            values.append(min(_mix13(word ^ hash_key) >> 32, 0xFFFFFFFE))
     return values
 
 

@@ -149,16 +149,20 @@ def set_pairs(rng: np.random.Generator, distance: float, n: int) -> tuple[Any, A
 
 
 def weighted_pairs(rng: np.random.Generator, distance: float, n: int) -> tuple[Any, Any]:
-    """Weights at that weighted Jaccard distance: a share of each column belongs to both rows of a pair."""
+    """Weights at that weighted Jaccard distance: a share of each column belongs to both rows of a pair.
+
+    Each pair has 12 features of its own, for pairs with common features collide or not together.
+    """
     weights = rng.exponential(size=(n, 12)) + 0.1
     # x holds what is common and a third of the rest, y what is common and two thirds.
     common = weights * (1.0 - distance)
     mine = np.arange(12) < 4
     rest = weights.sum(axis=1, keepdims=True) * distance
-    x, y = common.copy(), common.copy()
-    x[:, mine] += rest / 3 / 4
-    y[:, ~mine] += rest * 2 / 3 / 8
-    return x, y
+    x, y = np.zeros((2, n, n, 12))
+    own = np.arange(n)
+    x[own, own] = common + mine * rest / 3 / 4
+    y[own, own] = common + ~mine * rest * 2 / 3 / 8
+    return x.reshape(n, 12 * n), y.reshape(n, 12 * n)
 
 
 def inner_product_pairs(

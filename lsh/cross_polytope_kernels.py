@@ -11,7 +11,7 @@ from numba import njit
 
 from .cross_polytope_registers import GROUP, MAGNITUDE, largest_place, rotate_group
 from .hadamard import _rotate, _scale_dense
-from .hadamard_registers import WIDTH
+from .hadamard_registers import RADIX, WIDTH
 from .minhash_kernels import mix64
 from .products import power_of_two
 
@@ -52,17 +52,6 @@ def scatter(indices, entries, key, source):  # type: ignore[no-untyped-def]
             source[place] -= entries[j]
         else:
             source[place] += entries[j]
-
-
-@njit(cache=True, nogil=True)
-def rotate(source, indices, entries, scatter_keys, masks, turn, block):  # type: ignore[no-untyped-def]
-    """Rotation number `turn` of a row: of `source`, or, with keys, of its entries scattered there."""
-    if scatter_keys.size:
-        scatter(indices, entries, scatter_keys[turn], source)
-    if block.size == GROUP:
-        rotate_group(source, masks[turn], block)  # type: ignore[call-arg]
-    else:
-        _rotate(source, masks[turn], block)
 
 
 @njit(cache=True, nogil=True)
@@ -116,18 +105,25 @@ def code_of(values, first, power, base, h, keys, n_buckets):  # type: ignore[no-
 
 @njit(cache=True, nogil=True)
 def _row_codes(  # type: ignore[no-untyped-def]
-    source, indices, entries, scatter_keys, masks, block, values, dimension, power, keys, n_buckets, out
-):
+    source, indices, entries, scatter_keys, masks, block, words, values, dimension, power, keys, n_buckets,
+    codes, codes_at,
+):  # fmt: skip
     """Codes of one row. Elementary hash ``h * power + k`` is the k-th of hash h."""
-    words = block.view(np.uint32)
-    value = 0
-    for turn in range(masks.shape[0]):
-        rotate(source, indices, entries, scatter_keys, masks, turn, block)
+    value, turn, round_size = 0, -1, block.size // WIDTH
+    while value < values.size:
+        turn += 1
+        if scatter_keys.size:
+            scatter(indices, entries, scatter_keys[turn], source)
+        # Not in a function of its own: with branches in it, its arrays would be counted references.
+        if block.size == GROUP:
+            rotate_group(source, masks, turn * 3 * RADIX, block)  # type: ignore[call-arg]
+        else:
+            _rotate(source, masks[turn * round_size * 3 : (turn + 1) * round_size * 3], block)
         for first in range(0, min(block.size, (values.size - value) * dimension), dimension):
             values[value] = nearest_axis(words, first, dimension)
             value += 1
-    for h in range(out.size):
-        out[h] = code_of(values, h * power, power, 2 * dimension, h, keys, n_buckets)
+    for h in range(values.size // power):
+        codes[codes_at + h] = code_of(values, h * power, power, 2 * dimension, h, keys, n_buckets)
 
 
 @njit(cache=True, nogil=True)
@@ -148,6 +144,7 @@ def cross_polytope_codes_dense(X, masks, dimension, power, keys, n_buckets, star
     """
     size = masks.shape[1] // 3 * WIDTH
     source, block = np.zeros(size, np.float32), np.empty(size, np.float32)
+    words, flips, codes = block.view(np.uint32), masks.reshape(-1), out.reshape(-1)
     lanes = np.empty(WIDTH, X.dtype)
     values = np.empty(power * out.shape[1], np.int64)
     no_indices, no_entries = np.empty(0, np.int32), np.empty(0, np.float32)
@@ -155,8 +152,8 @@ def cross_polytope_codes_dense(X, masks, dimension, power, keys, n_buckets, star
     for i in range(start, stop):
         _scale_dense(X[i], lanes, source)
         _row_codes(
-            source, no_indices, no_entries, no_keys, masks, block, values, dimension, power, keys, n_buckets,
-            out[i],
+            source, no_indices, no_entries, no_keys, flips, block, words, values, dimension, power,
+            keys, n_buckets, codes, i * out.shape[1],
         )  # fmt: skip
 
 
@@ -172,6 +169,7 @@ def cross_polytope_codes_csr(  # type: ignore[no-untyped-def]
     """
     size = masks.shape[1] // 3 * WIDTH
     source, block = np.zeros(size, np.float32), np.empty(size, np.float32)
+    words, flips, codes = block.view(np.uint32), masks.reshape(-1), out.reshape(-1)
     values = np.empty(power * out.shape[1], np.int64)
     scaled = np.empty(longest_row(indptr, start, stop), np.float32)
     for i in range(start, stop):
@@ -179,7 +177,7 @@ def cross_polytope_codes_csr(  # type: ignore[no-untyped-def]
         entries = scale_entries(data[indptr[i] : indptr[i + 1]], scaled)
         place_entries(features, entries, scatter_keys, source)
         _row_codes(
-            source, features, entries, scatter_keys, masks, block, values, dimension, power, keys, n_buckets,
-            out[i],
+            source, features, entries, scatter_keys, flips, block, words, values, dimension, power,
+            keys, n_buckets, codes, i * out.shape[1],
         )  # fmt: skip
         clear_entries(features, scatter_keys, source)

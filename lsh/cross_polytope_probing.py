@@ -16,12 +16,12 @@ from .cross_polytope_kernels import (
     code_of,
     longest_row,
     place_entries,
-    rotate,
     scale_entries,
+    scatter,
 )
-from .cross_polytope_registers import MAGNITUDE
-from .hadamard import _scale_dense
-from .hadamard_registers import WIDTH
+from .cross_polytope_registers import GROUP, MAGNITUDE, rotate_group
+from .hadamard import _rotate, _scale_dense
+from .hadamard_registers import RADIX, WIDTH
 
 __all__ = ["cross_polytope_probes_csr", "cross_polytope_probes_dense"]
 
@@ -105,20 +105,24 @@ def cheapest_sums(left, n_left, right, n_right, keep, sums, places, steps, heads
 
 @njit(cache=True, nogil=True)
 def _row_probes(  # type: ignore[no-untyped-def]
-    source, indices, entries, scatter_keys, masks, block, room, dimension, power, keys, n_buckets, out
-):
-    """Codes of the likeliest cells of one row, into ``out[h, probe]``."""
+    source, indices, entries, scatter_keys, masks, block, words, room, dimension, power, keys,
+    n_buckets, codes, codes_at, n_hashes, n_probes,
+):  # fmt: skip
+    """Codes of the likeliest cells of one row, ``n_probes`` for each hash."""
     values, lanes, ranks, axes, costs, sums, places, steps, heads = room
-    n_hashes, n_probes = out.shape
-    keep, each = min(dimension, n_probes), block.size // dimension
-    words = block.view(np.uint32)
+    keep, each, round_size = min(dimension, n_probes), block.size // dimension, block.size // WIDTH
     turn, part = -1, each
     for h in range(n_hashes):
         sums[0, 0], n = 0.0, 1
         for k in range(power):
             if part == each:
                 turn, part = turn + 1, 0
-                rotate(source, indices, entries, scatter_keys, masks, turn, block)
+                if scatter_keys.size:
+                    scatter(indices, entries, scatter_keys[turn], source)
+                if block.size == GROUP:
+                    rotate_group(source, masks, turn * 3 * RADIX, block)  # type: ignore[call-arg]
+                else:
+                    _rotate(source, masks[turn * round_size * 3 : (turn + 1) * round_size * 3], block)
             first = part * dimension
             part += 1
             likeliest_axes(words, first, dimension, keep, lanes, ranks, axes[k])
@@ -134,7 +138,7 @@ def _row_probes(  # type: ignore[no-untyped-def]
             for k in range(power - 1, -1, -1):
                 values[k] = axes[k, steps[k, at]]
                 at = places[k, at]
-            out[h, r] = code_of(values, 0, power, 2 * dimension, h, keys, n_buckets)
+            codes[codes_at + h * n_probes + r] = code_of(values, 0, power, 2 * dimension, h, keys, n_buckets)
 
 
 @njit(cache=True, nogil=True)
@@ -159,15 +163,17 @@ def cross_polytope_probes_dense(X, masks, dimension, power, keys, n_buckets, sta
     """Codes of the likeliest cells of the rows [start, stop), ``out[i, h, probe]``; the first its own."""
     size = masks.shape[1] // 3 * WIDTH
     source, block = np.zeros(size, np.float32), np.empty(size, np.float32)
+    words, flips, codes = block.view(np.uint32), masks.reshape(-1), out.reshape(-1)
+    n_hashes, n_probes = out.shape[1:]
     lanes = np.empty(WIDTH, X.dtype)
-    room = _room(dimension, power, out.shape[2])
+    room = _room(dimension, power, n_probes)
     no_indices, no_entries = np.empty(0, np.int32), np.empty(0, np.float32)
     no_keys = np.empty(0, np.uint64)
     for i in range(start, stop):
         _scale_dense(X[i], lanes, source)
         _row_probes(
-            source, no_indices, no_entries, no_keys, masks, block, room, dimension, power, keys, n_buckets,
-            out[i],
+            source, no_indices, no_entries, no_keys, flips, block, words, room, dimension, power, keys,
+            n_buckets, codes, i * n_hashes * n_probes, n_hashes, n_probes,
         )  # fmt: skip
 
 
@@ -178,14 +184,16 @@ def cross_polytope_probes_csr(  # type: ignore[no-untyped-def]
     """`cross_polytope_probes_dense` for sparse rows, taken as by `cross_polytope_codes_csr`."""
     size = masks.shape[1] // 3 * WIDTH
     source, block = np.zeros(size, np.float32), np.empty(size, np.float32)
-    room = _room(dimension, power, out.shape[2])
+    words, flips, codes = block.view(np.uint32), masks.reshape(-1), out.reshape(-1)
+    n_hashes, n_probes = out.shape[1:]
+    room = _room(dimension, power, n_probes)
     scaled = np.empty(longest_row(indptr, start, stop), np.float32)
     for i in range(start, stop):
         features = indices[indptr[i] : indptr[i + 1]]
         entries = scale_entries(data[indptr[i] : indptr[i + 1]], scaled)
         place_entries(features, entries, scatter_keys, source)
         _row_probes(
-            source, features, entries, scatter_keys, masks, block, room, dimension, power, keys, n_buckets,
-            out[i],
+            source, features, entries, scatter_keys, flips, block, words, room, dimension, power, keys,
+            n_buckets, codes, i * n_hashes * n_probes, n_hashes, n_probes,
         )  # fmt: skip
         clear_entries(features, scatter_keys, source)

@@ -35,17 +35,17 @@ def _everywhere(value: int) -> Any:
 
 
 @intrinsic
-def rotate_group(typing_context, source, masks, block):  # type: ignore[no-untyped-def]
+def rotate_group(typing_context, source, masks, masks_at, block):  # type: ignore[no-untyped-def]
     """``block = H D3 H D2 H D1 source`` of GROUP coordinates, which stay in registers for all three rounds.
 
-    Adds in the order of `hadamard._rotate`. The signs are the bits of `masks`, GROUP of them a round.
+    Adds in the order of `hadamard._rotate`. The signs are bits from ``masks[masks_at]`` on, GROUP a round.
     """
-    signature = types.void(source, masks, block)
+    signature = types.void(source, masks, types.intp, block)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        loaded, mask, stored = (
-            context.make_array(kind)(context, builder, array).data
-            for kind, array in zip(signature.args, arguments, strict=True)
+        mask = _data(context, builder, signature, arguments, 1)
+        loaded, stored = (
+            context.make_array(signature.args[i])(context, builder, arguments[i]).data for i in (0, 3)
         )
         places = [ir.IntType(64)(i * WIDTH) for i in range(RADIX)]
         values = [builder.load(_register(builder, loaded, at), align=4) for at in places]

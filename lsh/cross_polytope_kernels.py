@@ -90,17 +90,16 @@ def longest_row(indptr, start, stop):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def code_of(values, first, power, base, h, keys, n_buckets):  # type: ignore[no-untyped-def]
-    """The code of `power` values: their digits in `base`, or mixed into buckets where there are keys."""
-    if keys.size == 0:
-        code = np.uint64(0)
-        for k in range(power):
-            code = code * np.uint64(base) + np.uint64(values[first + k])
-        return np.uint32(code)
-    word = keys[h]
-    for k in range(power):
-        word = mix64(word ^ np.uint64(values[first + k]))
-    return np.uint32(((word >> np.uint64(32)) * n_buckets) >> np.uint64(32))
+def absorb(word, value, base, mixed):  # type: ignore[no-untyped-def]
+    """Take one more value into a hash's word: mixed in, or as its next digit."""
+    value = np.uint64(value)
+    return mix64(word ^ value) if mixed else word * base + value
+
+
+@njit(cache=True, nogil=True)
+def code_of(word, n_buckets, mixed):  # type: ignore[no-untyped-def]
+    """The code that a hash's word of all values makes."""
+    return np.uint32(((word >> np.uint64(32)) * n_buckets) >> np.uint64(32)) if mixed else np.uint32(word)
 
 
 @njit(cache=True, nogil=True)
@@ -109,6 +108,7 @@ def _row_codes(  # type: ignore[no-untyped-def]
     codes, codes_at,
 ):  # fmt: skip
     """Codes of one row. Elementary hash ``h * power + k`` is the k-th of hash h."""
+    mixed, base = keys.size > 0, np.uint64(2 * dimension)
     value, turn, round_size = 0, -1, block.size // WIDTH
     while value < values.size:
         turn += 1
@@ -123,7 +123,10 @@ def _row_codes(  # type: ignore[no-untyped-def]
             values[value] = nearest_axis(words, first, dimension)
             value += 1
     for h in range(values.size // power):
-        codes[codes_at + h] = code_of(values, h * power, power, 2 * dimension, h, keys, n_buckets)
+        word = keys[h] if mixed else np.uint64(0)
+        for k in range(power):
+            word = absorb(word, values[h * power + k], base, mixed)
+        codes[codes_at + h] = code_of(word, n_buckets, mixed)
 
 
 @njit(cache=True, nogil=True)

@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit
 
 from .cross_polytope_kernels import (
+    absorb,
     clear_entries,
     code_of,
     longest_row,
@@ -30,15 +31,18 @@ _MAGNITUDE = np.uint32(MAGNITUDE)
 _COUNTED = 64
 
 
+# Functions take no slices, and branch as little as they can: else Numba counts references to their arrays,
+# which takes longer than what they do.
+
+
 @njit(cache=True, nogil=True)
-def _bound_of_likeliest(words, first, dimension, keep, lanes):  # type: ignore[no-untyped-def]
-    """A magnitude that at least `keep` coordinates have, few of them more than that.
+def _bound_of_largest(words, first, dimension, keep, lanes):  # type: ignore[no-untyped-def]
+    """A magnitude that at least `keep` coordinates have, up to 16, and not many more of them.
 
     At least `keep` of 16 lanes have a coordinate as large as the keep-th of the lanes' largest ones.
     """
-    if keep > WIDTH or dimension <= WIDTH:
-        return np.uint32(0)
-    lanes[:] = 0
+    for lane in range(WIDTH):
+        lanes[lane] = 0
     for j in range(first, first + dimension, WIDTH):
         for lane in range(WIDTH):
             lanes[lane] = max(lanes[lane], words[j + lane] & _MAGNITUDE)
@@ -47,58 +51,69 @@ def _bound_of_likeliest(words, first, dimension, keep, lanes):  # type: ignore[n
         as_large = 0
         for other in range(WIDTH):
             as_large += lanes[other] >= lanes[lane]
-        if as_large >= keep:
-            bound = max(bound, lanes[lane])
+        bound = max(bound, lanes[lane] if as_large >= keep else np.uint32(0))
     return bound
 
 
 @njit(cache=True, nogil=True)
-def likeliest_axes(words, first, dimension, keep, lanes, ranks, axes):  # type: ignore[no-untyped-def]
-    """The `keep` largest of one hash's coordinates in magnitude, the first of equal ones first.
+def _rank_large(words, first, dimension, bound, ranks):  # type: ignore[no-untyped-def]
+    """Write a rank for each coordinate of at least that magnitude; returns how many there are.
 
-    `axes` has room for _COUNTED of them, `ranks` for all coordinates.
+    The larger, and of equal ones the earlier, the higher it is. No two are equal.
     """
-    bound = _bound_of_likeliest(words, first, dimension, keep, lanes)
     found = 0
     for j in range(dimension):
         magnitude = words[first + j] & _MAGNITUDE
-        # The larger, the earlier: no two are equal.
         ranks[found] = (np.uint64(magnitude) << np.uint64(32)) | np.uint64(0xFFFFFFFF - j)
         found += magnitude >= bound
-    if found > _COUNTED:
-        ranks[:found].sort()
-        for r in range(keep):
-            axes[r] = np.int64(np.uint32(0xFFFFFFFF) - np.uint32(ranks[found - 1 - r]))
-        return
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _place_of(rank):  # type: ignore[no-untyped-def]
+    return np.int64(np.uint64(0xFFFFFFFF) - (rank & np.uint64(0xFFFFFFFF)))
+
+
+@njit(cache=True, nogil=True)
+def _order_few(ranks, found, axes, axes_at):  # type: ignore[no-untyped-def]
+    """Write coordinates from ``axes[axes_at]`` on, the highest rank first, by counting the higher ones."""
     for a in range(found):
         before = 0
         for b in range(found):
             before += ranks[b] > ranks[a]
-        axes[before] = np.int64(np.uint32(0xFFFFFFFF) - np.uint32(ranks[a]))
+        axes[axes_at + before] = _place_of(ranks[a])
 
 
 @njit(cache=True, nogil=True)
-def cheapest_sums(left, n_left, right, n_right, keep, sums, places, steps, heads):  # type: ignore[no-untyped-def]
-    """The `keep` least sums of one number of each of two rising lists: ``left[places] + right[steps]``.
+def _order_many(ranks, found, keep, axes, axes_at):  # type: ignore[no-untyped-def]
+    """`_order_few` by sorting, of the `keep` highest ranks."""
+    ranks[:found].sort()
+    for r in range(keep):
+        axes[axes_at + r] = _place_of(ranks[found - 1 - r])
 
-    Place after place of the left list comes into play when the one before has been taken for the first
-    time. Returns how many there are: `keep`, or as many as there are pairs.
+
+@njit(cache=True, nogil=True)
+def cheapest_sums(  # type: ignore[no-untyped-def]
+    left, left_at, n_left, right, n_right, keep, sums_at, places, steps, steps_at, heads, cursors
+):
+    """The `keep` least sums of one number of each of two rising lists, as many as there are.
+
+    The left list is ``left[left_at : left_at + n_left]``; sums go to ``left[sums_at:]``, the places of the
+    two numbers to `places` and `steps`, from `steps_at` on. Returns how many sums there are.
     """
     keep = min(keep, n_left * n_right)
-    steps_of = heads[1]
-    heads[0, 0], steps_of[0] = left[0] + right[0], 0.0
-    active = 1
+    # Place after place of the left list comes into play when the one before was taken for the first time.
+    heads[0], cursors[0], active = left[left_at] + right[0], 0, 1
     for r in range(keep):
         best = 0
         for a in range(1, active):
-            if heads[0, a] < heads[0, best]:
-                best = a
-        step = np.int64(steps_of[best])
-        sums[r], places[r], steps[r] = heads[0, best], best, step
-        steps_of[best] = step + 1
-        heads[0, best] = left[best] + right[step + 1] if step + 1 < n_right else np.inf
+            best = a if heads[a] < heads[best] else best
+        step = cursors[best]
+        left[sums_at + r], places[steps_at + r], steps[steps_at + r] = heads[best], best, step
+        cursors[best] = step + 1
+        heads[best] = left[left_at + best] + right[step + 1] if step + 1 < n_right else np.inf
         if best == active - 1 and active < n_left:
-            heads[0, active], steps_of[active] = left[active] + right[0], 0.0
+            heads[active], cursors[active] = left[left_at + active] + right[0], 0
             active += 1
     return keep
 
@@ -109,11 +124,13 @@ def _row_probes(  # type: ignore[no-untyped-def]
     n_buckets, codes, codes_at, n_hashes, n_probes,
 ):  # fmt: skip
     """Codes of the likeliest cells of one row, ``n_probes`` for each hash."""
-    values, lanes, ranks, axes, costs, sums, places, steps, heads = room
+    values, lanes, ranks, axes, costs, sums, places, steps, heads, cursors = room
     keep, each, round_size = min(dimension, n_probes), block.size // dimension, block.size // WIDTH
+    mixed, base = keys.size > 0, np.uint64(2 * dimension)
+    most = axes.size // power
     turn, part = -1, each
     for h in range(n_hashes):
-        sums[0, 0], n = 0.0, 1
+        sums[0], n = 0.0, 1
         for k in range(power):
             if part == each:
                 turn, part = turn + 1, 0
@@ -123,38 +140,52 @@ def _row_probes(  # type: ignore[no-untyped-def]
                     rotate_group(source, masks, turn * 3 * RADIX, block)  # type: ignore[call-arg]
                 else:
                     _rotate(source, masks[turn * round_size * 3 : (turn + 1) * round_size * 3], block)
-            first = part * dimension
+            first, at = part * dimension, k * most
             part += 1
-            likeliest_axes(words, first, dimension, keep, lanes, ranks, axes[k])
-            largest = np.float64(abs(block[first + axes[k, 0]]))
+            bound = np.uint32(0)
+            if keep <= WIDTH < dimension:
+                bound = _bound_of_largest(words, first, dimension, keep, lanes)
+            found = _rank_large(words, first, dimension, bound, ranks)
+            if found <= _COUNTED:
+                _order_few(ranks, found, axes, at)
+            else:
+                _order_many(ranks, found, keep, axes, at)
+            largest = np.float64(abs(block[first + axes[at]]))
             for a in range(keep):
-                coordinate = block[first + axes[k, a]]
-                costs[a] = (largest - np.float64(abs(coordinate))) ** 2
-                axes[k, a] = 2 * axes[k, a] + (words[first + axes[k, a]] >> np.uint32(31))
-            here, after = k % 2, (k + 1) % 2
-            n = cheapest_sums(sums[here], n, costs, keep, n_probes, sums[after], places[k], steps[k], heads)
+                axis = axes[at + a]
+                difference = largest - np.float64(abs(block[first + axis]))
+                costs[a] = difference * difference
+                axes[at + a] = 2 * axis + np.int64(words[first + axis] >> np.uint32(31))
+            here, after = k % 2 * n_probes, (k + 1) % 2 * n_probes
+            n = cheapest_sums(
+                sums, here, n, costs, keep, n_probes, after, places, steps, k * n_probes, heads, cursors
+            )
         for r in range(n_probes):
             at = r
             for k in range(power - 1, -1, -1):
-                values[k] = axes[k, steps[k, at]]
-                at = places[k, at]
-            codes[codes_at + h * n_probes + r] = code_of(values, 0, power, 2 * dimension, h, keys, n_buckets)
+                values[k] = axes[k * most + steps[k * n_probes + at]]
+                at = places[k * n_probes + at]
+            word = keys[h] if mixed else np.uint64(0)
+            for k in range(power):
+                word = absorb(word, values[k], base, mixed)
+            codes[codes_at + h * n_probes + r] = code_of(word, n_buckets, mixed)
 
 
 @njit(cache=True, nogil=True)
 def _room(dimension, power, n_probes):  # type: ignore[no-untyped-def]
     """What `_row_probes` works in."""
-    keep = max(_COUNTED, min(dimension, n_probes))
+    most = max(_COUNTED, min(dimension, n_probes))
     return (
         np.empty(power, np.int64),
         np.empty(WIDTH, np.uint32),
         np.empty(dimension + 1, np.uint64),
-        np.empty((power, keep), np.int64),
-        np.empty(keep),
-        np.empty((2, n_probes)),
-        np.empty((power, n_probes), np.int64),
-        np.empty((power, n_probes), np.int64),
-        np.empty((2, n_probes + 1)),
+        np.empty(power * most, np.int64),
+        np.empty(most),
+        np.empty(2 * n_probes),
+        np.empty(power * n_probes, np.int64),
+        np.empty(power * n_probes, np.int64),
+        np.empty(n_probes + 1),
+        np.empty(n_probes + 1, np.int64),
     )
 
 

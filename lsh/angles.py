@@ -19,6 +19,8 @@ def angles_of_rows(X: Any, Y: Any, n_features: int | None) -> NDArray[np.float64
     A row of zeros is at pi / 2 to every other row, and at 0 to another row of zeros.
     """
     left, right = unit_rows(X, n_features), unit_rows(Y, n_features)
+    if hasattr(left, "indices") and hasattr(right, "indices"):
+        left, right = _used_columns(left, right)
     cosine = left @ right.T
     cosine = np.asarray(cosine.toarray() if hasattr(cosine, "toarray") else cosine, dtype=np.float64)
     angle = np.arccos(np.clip(cosine, -1.0, 1.0))
@@ -42,6 +44,18 @@ def unit_rows(X: Any, n_features: int | None) -> Any:
     matrix = scipy.sparse.diags_array(1.0 / largest) @ matrix
     lengths = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).reshape(-1))
     return scipy.sparse.csr_array(scipy.sparse.diags_array(1.0 / np.maximum(lengths, 1e-300)) @ matrix)
+
+
+def _used_columns(left: Any, right: Any) -> tuple[Any, Any]:
+    """Sparse rows without the columns that are empty in both: a product takes memory for every column."""
+    indices = np.concatenate([left.indices, right.indices])
+    columns, places = np.unique(indices, return_inverse=True)
+    parts = places[: left.indices.size], places[left.indices.size :]
+    left, right = (
+        scipy.sparse.csr_array((m.data, part, m.indptr), shape=(m.shape[0], columns.size))
+        for m, part in zip((left, right), parts, strict=True)
+    )
+    return left, right
 
 
 def _zero_rows(unit: Any) -> NDArray[np.intp]:

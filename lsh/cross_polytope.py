@@ -74,10 +74,17 @@ class CrossPolytope(HashFamily):
 
     with phi the density of two normal numbers of correlation cos(angle): integrated beforehand for 257
     angles and every m, and interpolated between them (`collision_probability`). Pseudo-random rotations
-    reach it up to an error that falls with their size.
+    of 256 deviate from it by less than 0.002, for rows of one or two non-zeros too, and larger ones by
+    less: a rotation keeps the angle that Gaussian ones keep on average.
 
-    O(m log m) for each rotation; 3 size / 8 bytes of random signs each. Rows are rounded to float32
-    first, and added up in one fixed order: codes depend on neither batch, threads nor sparsity.
+    Rows of more than 8,192 features, or `dimension` if that is more, are scattered to so many coordinates
+    before each rotation: features are added up, with random signs, at hashed places (Weinberger et al. 2009,
+    "Feature hashing for large scale multitask learning"). So any number of features will do. Cosines of
+    two rows then vary by about 1 / sqrt(8192) = 0.011 from rotation to rotation.
+
+    O(size log(size)) for each rotation, and O(non-zeros) to scatter; 3 size / 8 bytes of random signs.
+    Rows are rounded to float32 first, and added up in one fixed order: codes depend on neither batch,
+    threads nor sparsity.
 
     Examples
     --------

@@ -37,13 +37,14 @@ def unit_rows(X: Any, n_features: int | None) -> Any:
         return scaled / np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), 1e-300)
     assert rows.csr is not None
     indptr, indices, data = rows.csr
-    matrix: Any = scipy.sparse.csr_array(
-        (data.astype(np.float64), indices, indptr), shape=(rows.n, X.shape[1])
-    )
-    largest = np.maximum(abs(matrix).max(axis=1).toarray().reshape(-1), 1e-300) if rows.n else np.ones(0)
-    matrix = scipy.sparse.diags_array(1.0 / largest) @ matrix
-    lengths = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).reshape(-1))
-    return scipy.sparse.csr_array(scipy.sparse.diags_array(1.0 / np.maximum(lengths, 1e-300)) @ matrix)
+    # Not by products of matrices, which take memory for every column.
+    row = np.repeat(np.arange(rows.n), np.diff(indptr))
+    largest = np.zeros(rows.n)
+    np.maximum.at(largest, row, np.abs(data))
+    scaled = data / np.maximum(largest, 1e-300)[row]
+    lengths = np.sqrt(np.bincount(row, scaled * scaled, rows.n))
+    entries = scaled / np.maximum(lengths, 1e-300)[row]
+    return scipy.sparse.csr_array((entries, indices, indptr), shape=(rows.n, X.shape[1]))
 
 
 def _used_columns(left: Any, right: Any) -> tuple[Any, Any]:
@@ -59,5 +60,7 @@ def _used_columns(left: Any, right: Any) -> tuple[Any, Any]:
 
 
 def _zero_rows(unit: Any) -> NDArray[np.intp]:
-    squares = unit.multiply(unit) if hasattr(unit, "multiply") else unit * unit
-    return np.flatnonzero(np.asarray(squares.sum(axis=1)).reshape(-1) < 0.5)
+    if hasattr(unit, "indptr"):
+        row = np.repeat(np.arange(unit.shape[0]), np.diff(unit.indptr))
+        return np.flatnonzero(np.bincount(row, unit.data != 0, unit.shape[0]) == 0)
+    return np.flatnonzero(~unit.any(axis=1))

@@ -7,15 +7,20 @@ machines is in `mergesketch.distributed`.
 from . import errors, lsh
 from .lsh.threads import get_num_threads, set_num_threads
 from .sketches import (
+    AceDetector,
     CountMinSketch,
     CountSketch,
     HeavyHitters,
     LSHIndex,
     MergeableSketch,
     MinHashSketch,
+    NadarayaWatsonSketch,
     Nearest,
     Neighbours,
+    PrivateRace,
     Race,
+    RaceWindow,
+    RepresenterSketch,
     StateArray,
     Suggestion,
     inspect,
@@ -26,15 +31,20 @@ from .sketches import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "AceDetector",
     "CountMinSketch",
     "CountSketch",
     "HeavyHitters",
     "LSHIndex",
     "MergeableSketch",
     "MinHashSketch",
+    "NadarayaWatsonSketch",
     "Nearest",
     "Neighbours",
+    "PrivateRace",
     "Race",
+    "RaceWindow",
+    "RepresenterSketch",
     "StateArray",
     "Suggestion",
     "__version__",

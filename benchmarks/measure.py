@@ -43,7 +43,7 @@ def machine() -> dict[str, Any]:
         ]
         cpu = names[0] if names else cpu
     versions = {}
-    peers = ("rensa", "datasketch", "scikit-learn", "falconn", "faiss-cpu", "hnswlib")
+    peers = ("rensa", "datasketch", "scikit-learn", "falconn", "faiss-cpu", "hnswlib", "pyod", "datasketches")
     for package in ("numpy", "numba", "scipy", "mpi4py", "mpich", *peers):
         try:
             versions[package] = version(package)

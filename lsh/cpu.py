@@ -1,6 +1,7 @@
 """The kernels for arrays in main memory, under the names that every backend shares."""
 
 from .banding_kernels import band_keys, bucket_pairs, document_keys, sorted_overlap
+from .bbit_kernels import count_equal_fields, pack_fields
 from .bit_kernels import hamming_distances, mix_words, sample_bits
 from .counting_kernels import (
     count_min_add,
@@ -24,6 +25,7 @@ from .margin_kernels import sign_margins_csr, sign_margins_dense, step_margins_c
 from .minhash_bins import minhash_fast_similarity, minhash_one_permutation
 from .minhash_kernels import concatenate_codes, count_equal, minhash_permutations
 from .minhash_stream_kernels import compare_bins, densify_signatures, throw_tokens
+from .noise_kernels import discrete_laplace
 from .order_kernels import rank_agreements
 from .packing import absorb_steps, fix_signs, fix_steps, mix_codes, pack_signs, quantize, reduce_words
 from .probing_kernels import least_changes, likeliest_sets, probe_signs, probe_steps
@@ -32,11 +34,13 @@ from .projection_kernels import project_signs_csr, project_signs_dense, project_
 from .query_kernels import bound_found, frequent_ids, merge_top, query_buckets
 from .rank_kernels import rank_vectors
 from .rank_set_kernels import order_sets, rank_bits, rank_sets, rank_weights
-from .scatter import gather_counts, scatter_add
+from .sampling_kernels import code_keys
+from .scatter import gather_groups, gather_mean, gather_ratio, scatter_add, scatter_add_outputs
 from .sparse_projection import hashed_products, hashed_signs
 from .svmlight_kernels import count_svmlight, parse_svmlight
 from .text_kernels import shingle_documents
 from .top_sketch_kernels import cells_of_buckets, merge_cells, top_of_cells
+from .weighted_kernels import overlap_weights, weighted_minhash
 from .winner_kernels import winners_csr, winners_dense
 from .xxh3 import hash_fixed, hash_slices, hash_u64
 
@@ -46,9 +50,11 @@ __all__ = [
     "bound_found",
     "bucket_pairs",
     "cells_of_buckets",
+    "code_keys",
     "compare_bins",
     "concatenate_codes",
     "count_equal",
+    "count_equal_fields",
     "count_min_add",
     "count_min_add_conservative",
     "count_min_query",
@@ -61,6 +67,7 @@ __all__ = [
     "cross_polytope_probes_dense",
     "csr_products",
     "densify_signatures",
+    "discrete_laplace",
     "document_keys",
     "exact_dots_csr",
     "exact_dots_dense",
@@ -70,7 +77,9 @@ __all__ = [
     "fix_signs",
     "fix_steps",
     "frequent_ids",
-    "gather_counts",
+    "gather_groups",
+    "gather_mean",
+    "gather_ratio",
     "hadamard_products_csr",
     "hadamard_products_dense",
     "hadamard_signs_csr",
@@ -94,6 +103,8 @@ __all__ = [
     "mix_words",
     "order_buckets",
     "order_sets",
+    "overlap_weights",
+    "pack_fields",
     "pack_signs",
     "parse_svmlight",
     "probe_signs",
@@ -116,6 +127,7 @@ __all__ = [
     "scale_rows_csr",
     "scale_rows_dense",
     "scatter_add",
+    "scatter_add_outputs",
     "shingle_documents",
     "sign_margins_csr",
     "sign_margins_dense",
@@ -124,6 +136,7 @@ __all__ = [
     "step_margins_dense",
     "throw_tokens",
     "top_of_cells",
+    "weighted_minhash",
     "winners_csr",
     "winners_dense",
 ]

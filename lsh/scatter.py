@@ -1,10 +1,17 @@
-"""Counting codes into a table of counters, and reading the counters of codes."""
+"""Counting codes into a table of counters, and reading the counters of codes.
+
+A table has R rows of W counters, or R rows of W groups of K counters, one for each output. A code picks
+a counter (or group) of its row, so one hash of a row of data serves all outputs.
+"""
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 from numba import njit
 
-__all__ = ["gather_counts", "scatter_add"]
+__all__ = ["gather_groups", "gather_mean", "gather_ratio", "scatter_add", "scatter_add_outputs"]
 
 #: Rows of codes that are counted at a time: few enough that their cache lines are still there for the next
 #: columns.
@@ -31,7 +38,8 @@ def scatter_add(counts, codes, weights, row_start, row_stop):  # type: ignore[no
     Notes
     -----
     4 n R bytes of codes are read once and n R counters updated in rows of W counters, a few at a
-    time in the first-level cache.
+    time in the first-level cache. A counter takes its additions in the order of the rows, so real
+    counters do not depend on how the table's rows are shared out.
     """
     whole = row_stop - (row_stop - row_start) % COLUMNS
     for left in range(0, codes.shape[0], BLOCK):
@@ -55,8 +63,114 @@ def scatter_add(counts, codes, weights, row_start, row_stop):  # type: ignore[no
 
 
 @njit(cache=True, nogil=True)
-def gather_counts(counts, codes, out, start, stop):  # type: ignore[no-untyped-def]
-    """``out[i, r] = counts[r, codes[i, r]]`` for i in [start, stop) and every r."""
+def scatter_add_outputs(counts, codes, weights, row_start, row_stop):  # type: ignore[no-untyped-def]
+    """``counts[r, codes[i, r], k] += weights[i, k]`` for every i and k, and r in [row_start, row_stop)."""
+    n_outputs = counts.shape[2]
+    for left in range(0, codes.shape[0], BLOCK):
+        right = min(left + BLOCK, codes.shape[0])
+        for r in range(row_start, row_stop):
+            for i in range(left, right):
+                code = codes[i, r]
+                for k in range(n_outputs):
+                    counts[r, code, k] += weights[i, k]
+
+
+@njit(cache=True, nogil=True)
+def gather_mean(counts, codes, start, stop, means, stds):  # type: ignore[no-untyped-def]
+    """Mean and standard deviation over r of ``counts[r, codes[i, r], k]``, for i in [start, stop).
+
+    Parameters
+    ----------
+    counts : ndarray of shape (R, W, K)
+    codes : ndarray of shape (n, R), uint32
+        Below W.
+    means, stds : ndarray of shape (n, K), float64
+        The standard deviation is that of a sample (R - 1); NaN for R = 1.
+
+    Notes
+    -----
+    R random reads of K counters a row of codes, twice; the second time they are in the first-level
+    cache. Deviations are taken from the mean, so nothing cancels.
+    """
+    n_rows, n_outputs = codes.shape[1], counts.shape[2]
     for i in range(start, stop):
-        for r in range(codes.shape[1]):
-            out[i, r] = counts[r, codes[i, r]]
+        for k in range(n_outputs):
+            means[i, k] = 0.0
+            stds[i, k] = 0.0
+        for r in range(n_rows):
+            code = codes[i, r]
+            for k in range(n_outputs):
+                means[i, k] += np.float64(counts[r, code, k])
+        for k in range(n_outputs):
+            means[i, k] /= n_rows
+        for r in range(n_rows):
+            code = codes[i, r]
+            for k in range(n_outputs):
+                deviation = np.float64(counts[r, code, k]) - means[i, k]
+                stds[i, k] += deviation * deviation
+        for k in range(n_outputs):
+            stds[i, k] = math.sqrt(stds[i, k] / (n_rows - 1)) if n_rows > 1 else np.nan
+
+
+@njit(cache=True, nogil=True)
+def gather_groups(counts, codes, edges, start, stop, out):  # type: ignore[no-untyped-def]
+    """``out[i, g, k]``: the mean of ``counts[r, codes[i, r], k]`` over r in [edges[g], edges[g + 1])."""
+    n_outputs = counts.shape[2]
+    for i in range(start, stop):
+        for g in range(edges.size - 1):
+            for k in range(n_outputs):
+                out[i, g, k] = 0.0
+            for r in range(edges[g], edges[g + 1]):
+                code = codes[i, r]
+                for k in range(n_outputs):
+                    out[i, g, k] += np.float64(counts[r, code, k])
+            for k in range(n_outputs):
+                out[i, g, k] /= edges[g + 1] - edges[g]
+
+
+@njit(cache=True, nogil=True)
+def gather_ratio(counts, codes, totals, chance, start, stop, mass, mass_std, ratio, ratio_std):  # type: ignore[no-untyped-def]
+    """Ratios of the means of counters 1 to K to that of counter 0, and what they err by.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (R, W, 1 + K), float64
+    codes : ndarray of shape (n, R), uint32
+        Below W.
+    totals : ndarray of shape (1 + K,), float64
+        Of all counters of a row of the table; `chance` of them lie in any counter by chance.
+    mass, mass_std : ndarray of shape (n,)
+        The mean of counter 0 without chance collisions, and its standard error; NaN for R = 1.
+    ratio, ratio_std : ndarray of shape (n, K)
+        The standard error is that of ``counter k - ratio_k counter 0``, over the mass: the ratio's to
+        first order.
+    """
+    n_rows, n_outputs = codes.shape[1], counts.shape[2]
+    means = np.empty(n_outputs)
+    for i in range(start, stop):
+        means[:] = 0.0
+        for r in range(n_rows):
+            code = codes[i, r]
+            for k in range(n_outputs):
+                means[k] += counts[r, code, k]
+        for k in range(n_outputs):
+            means[k] /= n_rows
+        mass[i] = (means[0] - chance * totals[0]) / (1.0 - chance)
+        for k in range(n_outputs - 1):
+            numerator = (means[k + 1] - chance * totals[k + 1]) / (1.0 - chance)
+            ratio[i, k] = numerator / mass[i] if mass[i] != 0.0 else np.nan
+            ratio_std[i, k] = 0.0
+        spread = 0.0
+        for r in range(n_rows):
+            code = codes[i, r]
+            below = counts[r, code, 0] - means[0]
+            spread += below * below
+            for k in range(n_outputs - 1):
+                residual = (counts[r, code, k + 1] - means[k + 1]) - ratio[i, k] * below
+                ratio_std[i, k] += residual * residual
+        # Of a mean of R numbers, from the sample's variance; debiasing divides by 1 - chance.
+        scale = 1.0 / n_rows / (n_rows - 1) if n_rows > 1 else np.nan
+        mass_std[i] = math.sqrt(spread * scale) / (1.0 - chance)
+        for k in range(n_outputs - 1):
+            error = math.sqrt(ratio_std[i, k] * scale) / (1.0 - chance)
+            ratio_std[i, k] = error / abs(mass[i]) if mass[i] != 0.0 else np.nan

@@ -20,6 +20,7 @@ __all__ = [
     "check_int",
     "check_probabilities",
     "check_real",
+    "check_real_weights",
     "check_sets",
     "check_weights",
 ]
@@ -60,20 +61,19 @@ def check_choice(name: str, value: Any, choices: Collection[Any]) -> Any:
 
 
 def check_weights(
-    name: str, weights: Any, n: int, minimum: int | None = None
+    name: str, weights: Any, n: int, minimum: int | None = None, n_outputs: int | None = None
 ) -> tuple[NDArray[np.int64], int]:
     """Integer weights of `n` rows as ``(weights, magnitude)``, the magnitude being the sum of ``|w|``.
 
     None means 1 for every row and comes back as an empty array, which is what the kernels take it
-    for. With `minimum`, smaller weights are refused.
+    for. With `minimum`, smaller weights are refused. With `n_outputs` a row has so many weights, and the
+    magnitude is that of the heaviest output.
     """
     if weights is None:
         return np.empty(0, dtype=np.int64), n
-    array = np.asarray(weights)
-    if array.ndim != 1 or array.size != n:
-        raise ValueError(f"{name} must have shape ({n},), one weight a row, got shape {array.shape}")
+    array = _check_weights_shape(name, weights, n, n_outputs)
     if array.size == 0:
-        return np.empty(0, dtype=np.int64), 0
+        return np.empty(array.shape, dtype=np.int64), 0
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
     low, high = int(array.min()), int(array.max())
@@ -83,9 +83,35 @@ def check_weights(
     if largest > np.iinfo(np.int64).max:
         raise ValueError(f"{name} must lie within 63 bits and a sign, got {low if -low > high else high}")
     array = np.ascontiguousarray(array, dtype=np.int64)
-    if largest * n <= np.iinfo(np.int64).max:
-        return array, int(np.abs(array).sum())
-    return array, sum(abs(weight) for weight in array.tolist())
+    magnitudes = np.abs(array) if largest * n <= np.iinfo(np.int64).max else np.abs(array.astype(object))
+    return array, int(np.max(magnitudes.sum(axis=0)))
+
+
+def check_real_weights(name: str, weights: Any, n: int, n_outputs: int | None = None) -> NDArray[np.float64]:
+    """Finite weights of `n` rows as float64; None means 1 for every row and comes back empty.
+
+    Magnitudes are at most 2**512: then no sum of 2**63 of them and of merged sketches overflows.
+    """
+    if weights is None:
+        return np.empty(0)
+    array = _check_weights_shape(name, weights, n, n_outputs)
+    if array.size and array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must be real numbers, got dtype {array.dtype}")
+    array = np.ascontiguousarray(array, dtype=np.float64)
+    wild = array[~(np.abs(array) <= 2.0**512)]
+    if wild.size:
+        raise ValueError(f"{name} must be finite and at most 2**512 in magnitude, got {wild[0]}")
+    return array
+
+
+def _check_weights_shape(name: str, weights: Any, n: int, n_outputs: int | None) -> NDArray[Any]:
+    array = np.asarray(weights)
+    shape, meaning = (
+        ((n,), "one weight a row") if n_outputs is None else ((n, n_outputs), "one weight a row and output")
+    )
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, {meaning}, got shape {array.shape}")
+    return array
 
 
 def check_distances(distance: Any, largest: float) -> NDArray[np.float64]:

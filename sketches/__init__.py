@@ -1,24 +1,34 @@
 """The sketches, their common interface and their storage."""
 
+from .ace import AceDetector
 from .base import MergeableSketch, StateArray
 from .counting import CountMinSketch, CountSketch
 from .heavy_hitters import HeavyHitters
 from .index import LSHIndex, Nearest, Neighbours
 from .minhash_sketch import MinHashSketch
+from .nadaraya_watson import NadarayaWatsonSketch
+from .private import PrivateRace
 from .race import Race
+from .race_window import RaceWindow
+from .representer import RepresenterSketch
 from .storage import inspect, load
 from .suggestion import Suggestion, suggest
 
 __all__ = [
+    "AceDetector",
     "CountMinSketch",
     "CountSketch",
     "HeavyHitters",
     "LSHIndex",
     "MergeableSketch",
     "MinHashSketch",
+    "NadarayaWatsonSketch",
     "Nearest",
     "Neighbours",
+    "PrivateRace",
     "Race",
+    "RaceWindow",
+    "RepresenterSketch",
     "StateArray",
     "Suggestion",
     "inspect",

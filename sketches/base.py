@@ -96,7 +96,7 @@ class MergeableSketch(Configured, ABC):
         """The arrays of the state (`n_updates` aside), from the configuration alone."""
 
     @abstractmethod
-    def update(self, X: Any) -> Self:
+    def update(self, X: Any, *args: Any, **kwargs: Any) -> Self:
         """Take in a batch of rows or keys; returns the sketch itself."""
 
     def _reduce_custom(

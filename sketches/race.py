@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Any, Literal, Self, overload
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,43 +12,122 @@ from numpy.typing import NDArray
 from ..lsh.backend import backend_of
 from ..lsh.family import HashFamily
 from ..lsh.threads import get_num_threads, map_blocks
-from ..lsh.validation import check_int, check_real, check_sets, check_weights
+from ..lsh.validation import check_choice, check_int, check_real, check_real_weights, check_weights
 from .base import MergeableSketch, StateSpec
+from .hashed_rows import check_family, count_rows, hash_block, row_blocks
 
-__all__ = ["Race"]
+if TYPE_CHECKING:
+    from .private import PrivateRace
 
-#: Codes that are worked on at a time: as many rows as keep them in the processor's caches.
-_BLOCK_CODES = 1 << 20
+__all__ = ["Race", "add_rows", "kernel_densities", "kernel_sums", "mean_counts", "scatter"]
+
 #: Codes that are worth a thread of their own.
 _CODES_BLOCK = 1 << 16
-_MAX_BUCKETS = 1 << 28
 
 
-def _is_pair(X: Any) -> bool:
-    return isinstance(X, tuple) and len(X) == 2 and np.ndim(X[1]) == 1
+def add_rows(
+    family: HashFamily,
+    X: Any,
+    n: int,
+    weights: NDArray[Any],
+    reserve: Callable[[], None],
+    counters: Callable[[], NDArray[Any]],
+) -> None:
+    """Hash n rows and add their weights to counters of shape (R, W) or (R, W, outputs): all or nothing.
+
+    `weights` are empty for 1 each. `reserve` is called once the first rows are known to be good, and may
+    replace the array that `counters` returns.
+    """
+    # Hashed block by block, so a row that the family refuses may come after rows that were added. The
+    # first block is refused before anything is reserved; later ones are undone: integers by taking the
+    # rows out again, which adding to real counters would not undo exactly.
+    before: NDArray[Any] | None = None
+    done = 0
+    try:
+        for start, stop in row_blocks(n, family.n_hashes):
+            codes = hash_block(family, family.hash, X, start, stop)
+            if start == 0:
+                reserve()
+                if stop < n and counters().dtype.kind == "f":
+                    before = counters().copy()
+            scatter(counters(), codes, weights[start:stop])
+            done = stop
+    except BaseException:
+        if before is not None:
+            counters()[...] = before
+        elif done:
+            for start, stop in row_blocks(done, family.n_hashes):
+                taken = weights[start:stop] if weights.size else np.ones(stop - start, np.int64)
+                scatter(counters(), hash_block(family, family.hash, X, start, stop), -taken)
+        raise
 
 
-def _count_rows(X: Any, name: str) -> tuple[Any, int]:
-    """`X` in a form whose rows can be cut out, and how many it has; the family checks the rest."""
-    backend_of(X)
-    if hasattr(X, "tocsr"):
-        return X.tocsr(), X.shape[0]
-    if _is_pair(X):
-        tokens, offsets = check_sets(X, name)
-        return (tokens, offsets), offsets.size - 1
-    if hasattr(X, "__array__"):
-        X = np.asarray(X)
-        return X, X.shape[0] if X.ndim else 0
-    if not isinstance(X, (list, tuple)):
-        raise TypeError(f"{name} must be rows: a matrix, dense or sparse, or sets; got {type(X).__name__}")
-    return X, len(X)
+def scatter(counts: NDArray[Any], codes: NDArray[np.uint32], weights: NDArray[Any]) -> None:
+    kernels = backend_of(codes)
+    kernel = kernels.scatter_add if counts.ndim == 2 else kernels.scatter_add_outputs
+    # A thread owns whole repetitions, so that no two add into one counter; as many as there are for
+    # it, since each range of repetitions reads its part of every row of codes.
+    block = max(-(-codes.shape[1] // get_num_threads()), _CODES_BLOCK // max(1, codes.shape[0]))
+    map_blocks(lambda a, b: kernel(counts, codes, weights, a, b), codes.shape[1], block)
 
 
-def _cut_rows(X: Any, start: int, stop: int) -> Any:
-    if _is_pair(X):
-        offsets = X[1][start : stop + 1]
-        return X[0][offsets[0] : offsets[-1]], offsets - offsets[0]
-    return X[start:stop]
+def kernel_sums(
+    family: HashFamily, counts: NDArray[Any], total: Any, Q: Any, groups: int | None, return_std: bool
+) -> Any:
+    """What `Race.query` returns, from counters of shape (R, W) or (R, W, outputs)."""
+    repetitions = family.n_hashes
+    if groups is not None:
+        groups = check_int("groups", groups, 1, repetitions)
+    Q, n = count_rows(Q, "Q")
+    single = counts.ndim == 2
+    counts = counts.reshape(*counts.shape[:2], -1)
+    sums, std = np.empty((n, counts.shape[2])), np.empty((n, counts.shape[2]))
+    for start, stop in row_blocks(n, repetitions):
+        codes = hash_block(family, family.hash_query, Q, start, stop)
+        _estimate(counts, codes, groups, sums[start:stop], std[start:stop])
+    chance = family.chance_collision
+    sums = (sums - total * chance) / (1.0 - chance)
+    std /= 1.0 - chance
+    if single:
+        sums, std = sums[:, 0], std[:, 0]
+    return (sums, std) if return_std else sums
+
+
+def _estimate(
+    counts: NDArray[Any],
+    codes: NDArray[np.uint32],
+    groups: int | None,
+    sums: NDArray[np.float64],
+    std: NDArray[np.float64],
+) -> None:
+    """Mean, or median of means, of the counters of each row of codes, and its standard error."""
+    kernels, repetitions = backend_of(codes), codes.shape[1]
+    block = max(1, _CODES_BLOCK // repetitions)
+    if groups is None:
+        map_blocks(lambda a, b: kernels.gather_mean(counts, codes, a, b, sums, std), len(codes), block)
+        std /= math.sqrt(repetitions)
+        return
+    edges = np.append(np.arange(groups) * repetitions // groups, repetitions)
+    means = np.empty((len(codes), groups, counts.shape[2]))
+    map_blocks(lambda a, b: kernels.gather_groups(counts, codes, edges, a, b, means), len(codes), block)
+    sums[...] = np.median(means, axis=1)
+    std[...] = np.nan
+    if groups > 1:
+        std[...] = means.std(axis=1, ddof=1) * math.sqrt(math.pi / 2.0 / groups)
+
+
+def mean_counts(counts: NDArray[Any], codes: NDArray[np.uint32]) -> NDArray[np.float64]:
+    """The mean over repetitions of the counters that each row of codes points to."""
+    sums, std = np.empty((len(codes), 1)), np.empty((len(codes), 1))
+    _estimate(counts[..., None], codes, None, sums, std)
+    return sums[:, 0]
+
+
+def kernel_densities(sums: Any, total: Any) -> Any:
+    """What `Race.query` returned over the total weight, which must be above 0."""
+    if np.any(total <= 0):
+        raise ValueError(f"density needs a sketch of total weight above 0, got {total}")
+    return tuple(part / total for part in sums) if isinstance(sums, tuple) else sums / total
 
 
 class Race(MergeableSketch):
@@ -59,10 +138,16 @@ class Race(MergeableSketch):
     family : HashFamily
         Any family of `mergesketch.lsh`; its `n_hashes` R is the number of repetitions, its `n_buckets`
         W the number of counters of each, its `kernel` k the function that is summed.
+    dtype : {"int", "float"}
+        Of weights and counters: "int" for integer weights in counters of 32 bits that widen to 64 and are
+        exact, "float" for real weights in float64 counters, which merges agree on up to rounding.
+    n_outputs : int, optional
+        Kernel sums under so many weightings at once, for one hashing of each row: `weights` is then of
+        shape (n, n_outputs), and so are the results of queries.
 
     Attributes
     ----------
-    total : int
+    total : int, float or ndarray of shape (n_outputs,)
         The sum of the weights of all rows, N below.
 
     Notes
@@ -85,10 +170,10 @@ class Race(MergeableSketch):
     (Coleman and Shrivastava 2020, "Sub-linear RACE sketches for approximate kernel density estimation
     on streaming data", theorems 1 and 2).
 
-    A row costs its R hashes and R additions; a query R hashes and R reads, whatever N. Memory is
-    4 R W bytes, or twice that once a counter could pass 2**31.
+    A row costs its R hashes and R additions for each output; a query R hashes and 2 R reads, whatever N.
+    Memory is 4 R W bytes an output, or twice that for real counters and once a counter could pass 2**31.
 
-    Weights may be negative: what was taken in can be taken out again.
+    Weights may be negative: what was taken in can be taken out again, by its weight or by `subtract`.
 
     Examples
     --------
@@ -103,17 +188,12 @@ class Race(MergeableSketch):
     True
     """
 
-    _parameters = ("family",)
+    _parameters = ("family", "dtype", "n_outputs")
 
-    def __init__(self, family: HashFamily) -> None:
-        if not isinstance(family, HashFamily):
-            raise TypeError(f"family must be a HashFamily, got {type(family).__name__}")
-        if family.n_buckets > _MAX_BUCKETS:
-            raise ValueError(
-                f"family must have at most {_MAX_BUCKETS} buckets, for each has a counter, got "
-                f"{family.n_buckets}; pass n_buckets to the family"
-            )
-        self.family = family
+    def __init__(self, family: HashFamily, *, dtype: str = "int", n_outputs: int | None = None) -> None:
+        self.family = check_family(family)
+        self.dtype: str = check_choice("dtype", dtype, ("int", "float"))
+        self.n_outputs = None if n_outputs is None else check_int("n_outputs", n_outputs, 1, 1 << 20)
 
     @classmethod
     def for_error(
@@ -168,32 +248,25 @@ class Race(MergeableSketch):
         return math.ceil(-8.0 * math.log1p(-check_real("confidence", confidence, 0.0, 1.0)))
 
     def _layout(self) -> dict[str, StateSpec]:
-        shape = (self.family.n_hashes, self.family.n_buckets)
+        outputs = () if self.n_outputs is None else (self.n_outputs,)
+        shape, totals = (self.family.n_hashes, self.family.n_buckets, *outputs), outputs or (1,)
+        if self.dtype == "float":
+            return {
+                "counts": StateSpec(shape, "float64", "sum"),
+                "total": StateSpec(totals, "float64", "sum"),
+            }
         return {
             "counts": StateSpec(shape, "int32", "sum", widens_to="int64"),
-            "total": StateSpec((1,), "int64", "sum"),
+            "total": StateSpec(totals, "int64", "sum"),
         }
 
     @property
-    def total(self) -> int:
-        """The sum of the weights of all rows taken in."""
-        return int(self._arrays["total"][0])
+    def total(self) -> Any:
+        """The sum of the weights of all rows taken in; one number, or one for each output."""
+        total = self._arrays["total"]
+        return total[0].item() if self.n_outputs is None else total.copy()
 
     # -- updates ----------------------------------------------------------------------------------
-
-    def _blocks(self, n: int) -> Iterator[tuple[int, int]]:
-        block = max(256, min(8192, _BLOCK_CODES // self.family.n_hashes))
-        return ((start, min(n, start + block)) for start in range(0, n, block))
-
-    def _codes(self, function: Any, X: Any, start: int, stop: int) -> NDArray[np.uint32]:
-        codes: NDArray[np.uint32] = function(_cut_rows(X, start, stop))
-        # A pair of two dense rows may be taken for sets, or the other way round.
-        if codes.shape != (stop - start, self.family.n_hashes):
-            raise ValueError(
-                f"expected rows for {type(self.family).__name__}, got {stop - start} that it takes for "
-                f"{codes.shape[0]}; pass dense rows as an array"
-            )
-        return codes
 
     def update(self, X: Any, weights: Any = None) -> Self:
         """Take in a batch of rows.
@@ -202,8 +275,9 @@ class Race(MergeableSketch):
         ----------
         X : n rows
             As ``family.hash`` takes them: dense of shape (n, features), sparse, or sets.
-        weights : array of n integers, optional
-            1 by default; negative ones take rows out again.
+        weights : array of n numbers, optional
+            1 by default; negative ones take rows out again. Integers unless ``dtype="float"``; of shape
+            (n, n_outputs), and required, where there are several outputs.
 
         Returns
         -------
@@ -212,41 +286,29 @@ class Race(MergeableSketch):
         Raises
         ------
         TypeError, ValueError
-            If the family refuses the rows, or the weights are no integers or not n.
+            If the family refuses the rows, or the weights are of another type or number, NaN or infinite.
         OverflowError
             If a 64-bit counter could wrap. Nothing is changed when an exception is raised.
         """
-        X, n = _count_rows(X, "X")
-        checked, magnitude = check_weights("weights", weights, n)
-        # Hashed block by block, so a row that the family refuses may come after rows that were added.
-        # The first block is refused before anything is reserved; later ones are taken back.
-        done = 0
-        try:
-            for start, stop in self._blocks(n):
-                codes = self._codes(self.family.hash, X, start, stop)
-                if start == 0:
-                    for name, amount in (("counts", magnitude), ("total", magnitude), ("n_updates", n)):
-                        self._reserve(name, amount)
-                self._scatter(codes, checked[start:stop])
-                done = stop
-        except BaseException:
-            for start, stop in self._blocks(done):
-                ones = np.ones(stop - start, dtype=np.int64)
-                codes = self._codes(self.family.hash, X, start, stop)
-                self._scatter(codes, -(checked[start:stop] if checked.size else ones))
-            raise
-        if n == 0:
-            self._codes(self.family.hash, X, 0, 0)
-        self._arrays["total"] += int(checked.sum()) if checked.size else n
+        X, n = count_rows(X, "X")
+        checked, magnitude = self._check_weights(weights, n)
+
+        def reserve() -> None:
+            for name in self._integer_sums():
+                self._reserve(name, n if name == "n_updates" else magnitude)
+
+        add_rows(self.family, X, n, checked, reserve, lambda: self._arrays["counts"])
+        self._arrays["total"] += checked.sum(axis=0) if checked.size else n
         self._arrays["n_updates"] += n
         return self
 
-    def _scatter(self, codes: NDArray[np.uint32], weights: NDArray[np.int64]) -> None:
-        counts, kernel = self._arrays["counts"], backend_of(codes).scatter_add
-        # A thread owns whole repetitions, so that no two add into one counter; as many as there are for
-        # it, since each range of repetitions reads its part of every row of codes.
-        block = max(-(-codes.shape[1] // get_num_threads()), _CODES_BLOCK // max(1, codes.shape[0]))
-        map_blocks(lambda a, b: kernel(counts, codes, weights, a, b), codes.shape[1], block)
+    def _check_weights(self, weights: Any, n: int) -> tuple[NDArray[Any], int]:
+        """Weights for the kernels, empty for 1 each, and the sum of the magnitudes of integer ones."""
+        if weights is None and self.n_outputs is not None:
+            raise ValueError(f"weights must have shape ({n}, {self.n_outputs}), got None")
+        if self.dtype == "float":
+            return check_real_weights("weights", weights, n, self.n_outputs), 0
+        return check_weights("weights", weights, n, n_outputs=self.n_outputs)
 
     # -- queries ----------------------------------------------------------------------------------
 
@@ -275,35 +337,14 @@ class Race(MergeableSketch):
 
         Returns
         -------
-        sums : ndarray of shape (n,), float64
+        sums : ndarray of shape (n,) or (n, n_outputs), float64
             May be slightly negative where the true sum is near 0.
-        std : ndarray of shape (n,), float64
+        std : ndarray of the same shape
             Only with `return_std`: the standard deviation over repetitions, which are independent,
             over sqrt(R); with `groups`, that of the group means over sqrt(groups), times sqrt(pi / 2),
             as for the median of normal variables. NaN where there is only one to judge from.
         """
-        repetitions = self.family.n_hashes
-        if groups is not None:
-            groups = check_int("groups", groups, 1, repetitions)
-        Q, n = _count_rows(Q, "Q")
-        sums, std = np.empty(n), np.full(n, np.nan)
-        if n == 0:
-            self._codes(self.family.hash_query, Q, 0, 0)
-        for start, stop in self._blocks(n):
-            codes = self._codes(self.family.hash_query, Q, start, stop)
-            means = self._gather(codes)
-            factor = 1.0
-            if groups is not None:
-                edges = np.arange(groups) * repetitions // groups
-                sizes = np.diff(np.append(edges, repetitions))
-                means = np.add.reduceat(means, edges, axis=1) / sizes
-                factor = math.sqrt(math.pi / 2.0)
-            sums[start:stop] = means.mean(axis=1) if groups is None else np.median(means, axis=1)
-            if return_std and means.shape[1] > 1:
-                std[start:stop] = factor * means.std(axis=1, ddof=1) / math.sqrt(means.shape[1])
-        chance = self.family.chance_collision
-        sums = (sums - self.total * chance) / (1.0 - chance)
-        return (sums, std / (1.0 - chance)) if return_std else sums
+        return kernel_sums(self.family, self._arrays["counts"], self.total, Q, groups, return_std)
 
     @overload
     def density(
@@ -323,17 +364,33 @@ class Race(MergeableSketch):
         ValueError
             If the total weight is not above 0, as in a sketch without rows.
         """
-        total = self.total
-        if total <= 0:
-            raise ValueError(f"density needs a sketch of total weight above 0, got {total}")
-        if return_std:
-            sums, std = self.query(Q, groups=groups, return_std=True)
-            return sums / total, std / total
-        return self.query(Q, groups=groups) / total
+        sums = kernel_sums(self.family, self._arrays["counts"], self.total, Q, groups, return_std)
+        return kernel_densities(sums, self.total)
 
-    def _gather(self, codes: NDArray[np.uint32]) -> NDArray[np.float64]:
-        counts, kernel = self._arrays["counts"], backend_of(codes).gather_counts
-        out = np.empty(codes.shape, dtype=np.float64)
-        block = max(1, _CODES_BLOCK // codes.shape[1])
-        map_blocks(lambda a, b: kernel(counts, codes, out, a, b), codes.shape[0], block)
-        return out
+    def release(self, epsilon: float, *, record_weight: int = 1) -> PrivateRace:
+        """A differentially private copy: noisy counters, and nothing exact.
+
+        Parameters
+        ----------
+        epsilon : float
+            The budget, above 0; rounded down to a multiple of 2**-24.
+        record_weight : int, default 1
+            The most that one record (a person, say, with all its rows) has added in magnitude of weights.
+            A public bound that you vouch for: the sketch cannot tell which rows were whose.
+
+        Returns
+        -------
+        PrivateRace
+            Epsilon-differentially private under adding or removing a record; see there. Sketches without
+            rows are released like any other: to refuse them would tell that they are empty.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is out of its range, or the counters are real.
+        OverflowError
+            If a counter and its noise may go beyond 63 bits.
+        """
+        from .private import PrivateRace
+
+        return PrivateRace.of(self, epsilon, record_weight)

@@ -661,3 +661,38 @@ def shared_bins(minima: list[list[int]], i: int, j: int) -> tuple[int, int]:
     """Of the bins full in set i or j, how many hold the same value, and how many there are."""
     pairs = [(a, b) for a, b in zip(minima[i], minima[j], strict=True) if min(a, b) != 0xFFFFFFFF]
     return sum(a == b for a, b in pairs), len(pairs)
+
+
+# -- weighted MinHash -----------------------------------------------------------------------------
+
+
+def weighted_minhash(key: int, row: dict[int, float], n_values: int) -> list[int]:
+    """Consistent weighted sampling of one row (Ioffe 2010, section 3), a weight at a time."""
+    step, mask = 0x9E3779B97F4A7C15, 2**64 - 1
+    values = []
+    for v in range(n_values):
+        least = None
+        for feature, w in row.items():
+            word = _mix13(feature ^ key)
+            first, second, third = (_mix13((word + (3 * v + k) * step) & mask) for k in range(3))
+            r, c = (
+                -math.log(((x >> 32) + 0.5) / 2**32 * (((x & 0xFFFFFFFF) + 0.5) / 2**32))
+                for x in (first, second)
+            )
+            beta = (third >> 11) / 2**53
+            t = math.floor(math.log(w) / r + beta)
+            y = r * (t - beta)
+            candidate = (math.log(c) - y - r, word, t)
+            least = candidate if least is None or candidate[0] < least[0] else least
+        if least is None:
+            values.append(0xFFFFFFFF)
+        else:
+            values.append(min(_mix13((least[1] + least[2] * step) & mask) >> 32, 0xFFFFFFFE))
+    return values
+
+
+def weighted_jaccard(x: dict[int, float], y: dict[int, float]) -> Fraction:
+    """The sum of the lesser weights over that of the greater."""
+    lesser = sum((min(Fraction(x.get(f, 0)), Fraction(y.get(f, 0))) for f in {*x, *y}), Fraction(0))
+    greater = sum((max(Fraction(x.get(f, 0)), Fraction(y.get(f, 0))) for f in {*x, *y}), Fraction(0))
+    return lesser / greater if greater else Fraction(1)

@@ -14,15 +14,21 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from mergesketch import (
+    AceDetector,
     CountMinSketch,
     CountSketch,
     HeavyHitters,
     LSHIndex,
     MergeableSketch,
     MinHashSketch,
+    NadarayaWatsonSketch,
+    PrivateRace,
     Race,
+    RaceWindow,
+    RepresenterSketch,
 )
 from mergesketch.lsh import (
+    BBitMinHash,
     BitSampling,
     CrossPolytope,
     HashFamily,
@@ -30,6 +36,7 @@ from mergesketch.lsh import (
     MinHash,
     PStable,
     SignedRandomProjection,
+    WeightedMinHash,
     WinnerTakeAll,
 )
 from mergesketch.lsh.random import random_uint64
@@ -90,6 +97,10 @@ def _dense(rng: np.random.Generator, n: int) -> np.ndarray:
     return rng.standard_normal((n, 12)).astype(np.float32)
 
 
+def _positive(rng: np.random.Generator, n: int) -> np.ndarray:
+    return np.maximum(rng.standard_normal((n, 12)), 0).astype(np.float32)
+
+
 def _sets(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
     offsets = np.concatenate([[0], np.cumsum(rng.integers(0, 9, n))])
     return rng.integers(0, 40, int(offsets[-1])).astype(np.uint64), offsets.astype(np.int64)
@@ -133,6 +144,19 @@ def set_pairs(rng: np.random.Generator, distance: float, n: int) -> tuple[Any, A
     tokens = rng.integers(0, 2**64, (n, 24), dtype=np.uint64)
     sides = tokens[:, : common + left], np.delete(tokens, np.s_[common : common + left], axis=1)
     x, y = ((side.reshape(-1), np.arange(n + 1) * side.shape[1]) for side in sides)
+    return x, y
+
+
+def weighted_pairs(rng: np.random.Generator, distance: float, n: int) -> tuple[Any, Any]:
+    """Weights at that weighted Jaccard distance: a share of each column belongs to both rows of a pair."""
+    weights = rng.exponential(size=(n, 12)) + 0.1
+    # x holds what is common and a third of the rest, y what is common and two thirds.
+    common = weights * (1.0 - distance)
+    mine = np.arange(12) < 4
+    rest = weights.sum(axis=1, keepdims=True) * distance
+    x, y = common.copy(), common.copy()
+    x[:, mine] += rest / 3 / 4
+    y[:, ~mine] += rest * 2 / 3 / 8
     return x, y
 
 
@@ -305,7 +329,19 @@ FAMILIES: dict[str, Family] = {
         (-8.0, 0.0, 5.0, 9.0, 9.9),
         lambda rng, product, n: inner_product_pairs(rng, product, n, None),
     ),
+    "WeightedMinHash": Family(
+        lambda n_hashes, seed: WeightedMinHash(n_hashes, seed=seed), _positive, _JACCARD, weighted_pairs
+    ),
+    "WeightedMinHash, concatenated": Family(
+        lambda n_hashes, seed: WeightedMinHash(n_hashes, power=2, n_buckets=64, seed=seed),
+        _positive,
+        _JACCARD,
+        weighted_pairs,
+    ),
     "MinHash": Family(lambda n_hashes, seed: MinHash(n_hashes, seed=seed), _sets, _JACCARD, set_pairs),
+    "BBitMinHash": Family(
+        lambda n_hashes, seed: BBitMinHash(n_hashes, 2, seed=seed), _sets, _JACCARD, set_pairs
+    ),
     "MinHash, one permutation": Family(
         lambda n_hashes, seed: MinHash(n_hashes, power=2, n_buckets=64, scheme="one-permutation", seed=seed),
         _sets,
@@ -359,6 +395,37 @@ class Entry:
     weaker_law: Callable[[Any, Any, Sequence[tuple]], None] | None = None
     #: Names of states that a further update must refuse at the edge of int64.
     counters: Sequence[str] = field(default=("n_updates",))
+
+
+def take(sketch: Any, *batch: Any) -> Any:
+    """Have a sketch take in a batch: by `update`, or by merging where it takes no rows."""
+    if not isinstance(sketch, PrivateRace):
+        return sketch.update(*batch)
+    return sketch.merge(
+        *(
+            sketch.empty_like()._adopt(
+                {
+                    "counts": counts,
+                    "spent": np.array([spent]),
+                    "spent_if_disjoint": np.array([spent]),
+                    "variance": np.array([spent / 8]),
+                    "n_updates": np.array([1]),
+                }
+            )
+            for counts, spent in zip(*batch, strict=True)
+        )
+    )
+
+
+def _release_batches(sketch: Any) -> st.SearchStrategy[tuple]:
+    # Noisy counters and budgets of several releases: what noise they hold does not matter to the laws.
+    shape = sketch.family.n_hashes, sketch.family.n_buckets
+    return st.integers(0, 3).flatmap(
+        lambda n: st.tuples(
+            hnp.arrays(np.int64, (n, *shape), elements=st.integers(-9, 9)),
+            hnp.arrays(np.int64, n, elements=st.integers(1, 99)),
+        )
+    )
 
 
 def _join_arrays(batches: Sequence[tuple]) -> tuple:
@@ -422,6 +489,17 @@ def _between_truth_and_plain(whole: Any, merged: Any, batches: Sequence[tuple]) 
         assert sketch.n_updates == plain.n_updates
 
 
+def _weighted_batches(
+    sketch: Any, weights: Callable[[int], st.SearchStrategy[np.ndarray]]
+) -> st.SearchStrategy[tuple]:
+    return _race_batches(sketch).flatmap(lambda b: st.tuples(st.just(b[0]), weights(len(b[0]))))
+
+
+def _eighths(shape: tuple[int, ...]) -> st.SearchStrategy[np.ndarray]:
+    # Real weights that float64 adds exactly, so that the laws hold bit for bit.
+    return hnp.arrays(np.int64, shape, elements=st.integers(-40, 40)).map(lambda w: w / 8)
+
+
 def _race_batches(sketch: Any) -> st.SearchStrategy[tuple]:
     family = sketch.family
     rows = hnp.arrays(
@@ -437,6 +515,30 @@ def _real_batches(sketch: Any) -> st.SearchStrategy[tuple]:
     seeds = st.tuples(st.integers(0, 8), st.integers(0, 2**32))
     rows = seeds.map(lambda s: np.random.default_rng(s[1]).standard_normal((s[0], 12)).astype(np.float32))
     return rows.flatmap(lambda X: st.tuples(st.just(X), _counts(len(X), -5)))
+
+
+def _pane_batches(sketch: Any) -> st.SearchStrategy[tuple]:
+    def with_panes(batch: tuple) -> st.SearchStrategy[tuple]:
+        n = len(batch[0])
+        weights = st.just(batch[1]) if sketch.dtype == "int" else _eighths((n,))
+        return st.tuples(st.just(batch[0]), weights, hnp.arrays(np.int64, n, elements=st.integers(0, 4)))
+
+    return _race_batches(sketch).flatmap(with_panes)
+
+
+def _target_batches(sketch: Any) -> st.SearchStrategy[tuple]:
+    """Rows, targets (some NaN), weights and times, whole numbers of half-lives: all sums are exact."""
+
+    def with_targets(batch: tuple) -> st.SearchStrategy[tuple]:
+        n = len(batch[0])
+        shape = (n,) if sketch.n_outputs is None else (n, sketch.n_outputs)
+        holes = hnp.arrays(np.bool_, shape, elements=st.sampled_from([False] * 9 + [True]))
+        targets = st.tuples(_eighths(shape), holes).map(lambda t: np.where(t[1], np.nan, t[0]))
+        periods = hnp.arrays(np.int64, n, elements=st.integers(-3, 9))
+        times = periods.map(lambda p: p * (sketch.half_life or 1.0))
+        return st.tuples(st.just(batch[0]), targets, _eighths((n,)), times)
+
+    return _race_batches(sketch).flatmap(with_targets)
 
 
 def _index_batches(sketch: Any) -> st.SearchStrategy[tuple]:
@@ -456,6 +558,19 @@ def _set_batches(sketch: Any) -> st.SearchStrategy[tuple]:
 _TABLE = st.tuples(st.integers(1, 4), st.integers(1, 9) | st.just(1000), _SEEDS)
 
 ENTRIES: dict[str, Entry] = {
+    "AceDetector": Entry(
+        AceDetector,
+        # Samples so small that they overflow.
+        st.tuples(st.integers(1, 5), st.integers(1, 4), st.integers(2, 6), _SEEDS).map(
+            lambda t: AceDetector(ToyFamily(t[0], t[1], seed=t[3] >> 1), sample_size=t[2], seed=t[3])
+        ),
+        lambda sketch: _race_batches(sketch).map(lambda batch: batch[:1]),
+        _join_arrays,
+        lambda rng, sketch: (rng.integers(0, 4, (60_000, sketch.family.n_features)),),
+        [([[9.0]],), ([0],), ([[0] * 9],), (None,)],
+        linear=False,
+        counters=("counts", "n_updates"),
+    ),
     "CountMinSketch": Entry(
         CountMinSketch,
         _TABLE.map(lambda t: CountMinSketch(t[0], t[1], seed=t[2])),
@@ -539,6 +654,129 @@ ENTRIES: dict[str, Entry] = {
             (None, None),
         ],
         counters=("counts", "total", "n_updates"),
+    ),
+    "Race, real": Entry(
+        Race,
+        st.tuples(st.integers(1, 5), st.integers(1, 4), st.integers(2, 6), _SEEDS).map(
+            lambda t: Race(ToyFamily(t[0], t[1], n_buckets=t[2], seed=t[3]), dtype="float")
+        ),
+        lambda sketch: _weighted_batches(sketch, lambda n: _eighths((n,))),
+        _join_arrays,
+        lambda rng, sketch: (
+            rng.integers(0, sketch.family.n_buckets, (60_000, sketch.family.n_features)),
+            rng.integers(-40, 40, 60_000) / 8,
+        ),
+        [([[0]], [np.nan]), ([[0]], [np.inf]), ([[0]], ["a"]), ([[0]], [1.0, 2.0]), ([[9.0]], None)],
+    ),
+    "Race, several outputs": Entry(
+        Race,
+        st.tuples(st.integers(1, 5), st.integers(1, 4), st.booleans(), _SEEDS).map(
+            lambda t: Race(ToyFamily(t[0], t[1], seed=t[3]), dtype="float" if t[2] else "int", n_outputs=3)
+        ),
+        lambda sketch: _weighted_batches(
+            sketch,
+            lambda n: (
+                _eighths((n, 3))
+                if sketch.dtype == "float"
+                else hnp.arrays(np.int64, (n, 3), elements=st.integers(-5, 5))
+            ),
+        ),
+        _join_arrays,
+        lambda rng, sketch: (
+            rng.integers(0, sketch.family.n_buckets, (60_000, sketch.family.n_features)),
+            rng.integers(-3, 4, (60_000, 3)),
+        ),
+        [([[0]], None), ([[0]], [1]), ([[0]], [[1, 2]]), ([[0]], [["a"] * 3]), ([[9.0]], [[1, 1, 1]])],
+    ),
+    "RepresenterSketch": Entry(
+        RepresenterSketch,
+        st.tuples(st.integers(1, 5), st.integers(1, 4), st.sampled_from(["float32", "float64"]), _SEEDS).map(
+            lambda t: RepresenterSketch(ToyFamily(t[0], t[1], seed=t[3]), 3, precision=t[2])
+        ),
+        lambda sketch: _weighted_batches(sketch, lambda n: _eighths((n, 3))),
+        _join_arrays,
+        # So small that float32 adds them exactly, whatever their order.
+        lambda rng, sketch: (
+            rng.integers(0, sketch.family.n_buckets, (60_000, sketch.family.n_features)),
+            rng.integers(-3, 4, (60_000, 3)) / 8,
+        ),
+        [([[0]], None), ([[0]], [[1, np.nan, 2]]), ([[0]], [[1.0, 2.0]]), ([[9.0]], [[1, 1, 1]])],
+    ),
+    **{
+        f"RaceWindow, {dtype}": Entry(
+            RaceWindow,
+            st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 3), _SEEDS).map(
+                lambda t, dtype=dtype: RaceWindow(ToyFamily(t[0], t[1], seed=t[3]), n_panes=t[2], dtype=dtype)
+            ),
+            _pane_batches,
+            _join_arrays,
+            lambda rng, sketch: (
+                rng.integers(0, 4, (60_000, sketch.family.n_features)),
+                rng.integers(-3, 4, 60_000),
+                rng.integers(0, 5, 60_000),
+            ),
+            [([[9.0]], None, 7), ([[0]], [1, 2], 7), ([[0]], None, -1), ([[0]], None, 0.5), (3, None, 7)],
+            linear=False,
+        )
+        for dtype in ("int", "float")
+    },
+    "NadarayaWatsonSketch": Entry(
+        NadarayaWatsonSketch,
+        st.tuples(st.integers(1, 5), st.integers(1, 4), st.sampled_from([None, 2]), _SEEDS).map(
+            lambda t: NadarayaWatsonSketch(
+                ToyFamily(t[0], t[1], seed=t[3]), n_outputs=t[2], nan_policy="omit"
+            )
+        ),
+        lambda sketch: _target_batches(sketch).map(lambda batch: batch[:3]),
+        _join_arrays,
+        lambda rng, sketch: (
+            rng.integers(0, 4, (60_000, sketch.family.n_features)),
+            rng.integers(-40, 40, (60_000, *([sketch.n_outputs] if sketch.n_outputs else []))) / 8,
+        ),
+        [
+            ([[9.0]], [1.0], None),
+            ([[0]], [1.0, 2.0], None),
+            ([[0]], [np.inf], None),
+            ([[0]], ["a"], None),
+            ([[0]], [1.0], [np.nan]),
+        ],
+    ),
+    "NadarayaWatsonSketch, decaying": Entry(
+        NadarayaWatsonSketch,
+        st.tuples(st.integers(1, 5), st.integers(1, 4), st.sampled_from([0.25, 3.0]), _SEEDS).map(
+            lambda t: NadarayaWatsonSketch(ToyFamily(t[0], t[1], seed=t[3]), half_life=t[2])
+        ),
+        lambda sketch: _target_batches(sketch).map(lambda b: (b[0], np.nan_to_num(b[1]), b[2], b[3])),
+        _join_arrays,
+        lambda rng, sketch: (
+            rng.integers(0, 4, (60_000, sketch.family.n_features)),
+            rng.integers(-40, 40, 60_000) / 8,
+            np.ones(60_000),
+            rng.integers(0, 10, 60_000) * sketch.half_life,
+        ),
+        [
+            ([[0]], [1.0], None, None),
+            ([[0]], [1.0], None, [np.inf]),
+            ([[0]], [1.0], None, ["a"]),
+            ([[0]], [np.nan], None, [1.0]),
+            ([[9]], [1.0], None, [1.0]),
+        ],
+        linear=False,
+    ),
+    "PrivateRace": Entry(
+        PrivateRace,
+        st.tuples(st.integers(1, 5), st.integers(1, 4), _SEEDS).map(
+            lambda t: PrivateRace(ToyFamily(t[0], t[1], seed=t[2]))
+        ),
+        _release_batches,
+        _join_arrays,
+        lambda rng, sketch: (
+            rng.integers(-9, 9, (5, sketch.family.n_hashes, sketch.family.n_buckets)),
+            np.arange(1, 6),
+        ),
+        [([[0]],), ([[9.0]],)],
+        linear=False,
+        counters=(),
     ),
     "Race of sets": Entry(
         Race,

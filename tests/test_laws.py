@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from mergesketch import MergeableSketch
 from mergesketch.errors import IncompatibleSketchError
 from mergesketch.sketches.base import sketch_classes
-from registry import ENTRIES, Entry
+from registry import ENTRIES, Entry, take
 
 every_sketch = pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES.keys())
 quickly = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -36,7 +36,7 @@ def draw_parts(data: st.DataObject, entry: Entry, n: int) -> tuple[Any, list[tup
 def built(empty: Any, *batches: tuple) -> Any:
     sketch = empty.empty_like()
     for batch in batches:
-        assert sketch.update(*batch) is sketch
+        assert take(sketch, *batch) is sketch
     return sketch
 
 
@@ -206,7 +206,7 @@ def test_round_trips(entry: Entry, data: st.DataObject, tmp_path_factory: pytest
         assert twin.n_updates == sketch.n_updates
         for name, state in twin.state.items():
             assert not np.shares_memory(state.array, sketch.state[name].array)
-        twin.update(*more).merge(sketch)
+        take(twin, *more).merge(sketch)
         assert_unchanged(sketch, before)
     assert all(twin == twins[0] for twin in twins)
     assert path.read_bytes() == stored
@@ -344,5 +344,5 @@ def test_counters_widen_or_raise_and_never_wrap(entry: Entry, data: st.DataObjec
                 assert_unchanged(full, before)
                 assert_unchanged(other, other_before)
                 with pytest.raises(OverflowError, match=f"{entry.cls.__name__}.{name} cannot count beyond"):
-                    full.update(*batches[1])
+                    take(full, *batches[1])
                 assert_unchanged(full, before)

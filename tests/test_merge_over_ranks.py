@@ -24,7 +24,7 @@ import numpy as np
 import mergesketch
 from mergesketch import MergeableSketch
 from mergesketch.distributed import communicator, merge_over_ranks
-from registry import ENTRIES
+from registry import ENTRIES, take
 from toy_sketches import Everything, Largest
 
 comm = communicator()
@@ -32,10 +32,10 @@ assert comm.size == int(sys.argv[1])
 
 def check(empty, batches, join, law=None):
     # Every n-th batch goes to this rank; a rank may have none.
-    whole = empty.empty_like().update(*join(batches))
+    whole = take(empty.empty_like(), *join(batches))
     ours = empty.empty_like()
     for batch in batches[comm.rank :: comm.size]:
-        ours.update(*batch)
+        take(ours, *batch)
     merged = merge_over_ranks(ours)
     assert merged is ours
     if law is None:

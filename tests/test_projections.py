@@ -301,10 +301,10 @@ def test_counters(n: int, shape: tuple[int, int], weighted: bool, data: st.DataO
     expected = np.array(naive.race_counts(codes.tolist(), each, n_hashes, n_buckets))
     expected[:start] = expected[stop:] = 0
     np.testing.assert_array_equal(counts, expected)
-    out = np.full(codes.shape, -1.0)
-    cpu.gather_counts(counts, codes, out, n // 3, n)
+    edges, out = np.arange(n_hashes + 1), np.full((*codes.shape, 1), -1.0)
+    cpu.gather_groups(counts[..., None], codes, edges, n // 3, n, out)
     assert (out[: n // 3] == -1).all()
-    np.testing.assert_array_equal(out[n // 3 :], expected[np.arange(n_hashes), codes[n // 3 :]])
+    np.testing.assert_array_equal(out[n // 3 :, :, 0], expected[np.arange(n_hashes), codes[n // 3 :]])
 
 
 # -- bad input ------------------------------------------------------------------------------------

@@ -282,3 +282,63 @@ def test_bad_arguments() -> None:
         race.query(np.zeros((0, 4), dtype=int))
     with pytest.raises(ValueError, match="X must have 5 columns"):
         race.update(np.zeros((0, 4), dtype=int))
+
+
+# -- real weights and several outputs -------------------------------------------------------------
+
+
+def test_real_and_several_outputs_are_so_many_single_ones() -> None:
+    family = ToyFamily(5, 300, seed=2)
+    X, Q = clusters(14, 5000), clusters(15, 40)
+    weights = np.random.default_rng(1).integers(-4, 9, (5000, 3))
+    many = Race(family, n_outputs=3).update(X, weights)
+    real = Race(family, dtype="float", n_outputs=3).update(X, weights / 8)
+    for groups in (None, 7):
+        sums, std = many.query(Q, groups=groups, return_std=True)
+        assert sums.shape == std.shape == (40, 3)
+        np.testing.assert_array_equal(real.query(Q, groups=groups), sums / 8)
+        for k in range(3):
+            single = Race(family).update(X, weights[:, k])
+            alone, alone_std = single.query(Q, groups=groups, return_std=True)
+            np.testing.assert_allclose(sums[:, k], alone, rtol=1e-12, atol=1e-9)
+            np.testing.assert_allclose(std[:, k], alone_std, rtol=1e-12, atol=1e-9)
+            assert many.total[k] == single.total == 8 * real.total[k]
+
+
+def test_sums_with_real_weights_err_as_their_standard_error_says() -> None:
+    family = SignedRandomProjection(6, 2000, power=3, seed=6)
+    rng = np.random.default_rng(3)
+    X, Q, weights = rng.standard_normal((400, 6)), rng.standard_normal((50, 6)), rng.standard_normal(400)
+    sums, std = Race(family, dtype="float").update(X, weights).query(Q, return_std=True)
+    assert (np.abs(sums - family.kernel(Q, X) @ weights) < 6 * std).all()
+
+
+def test_a_bad_row_after_good_blocks_leaves_real_counters_as_they_were() -> None:
+    race = Race(ToyFamily(5, 600), dtype="float").update(clusters(12, 100), np.full(100, 0.1))
+    before = race.copy()
+    X = clusters(13, 6000)
+    X[5999, 2] = 99
+    with pytest.raises(ValueError, match=r"X must lie in \[0, 4\)"):
+        race.update(X, np.random.default_rng(0).standard_normal(6000))
+    assert race == before
+
+
+def test_bad_weights() -> None:
+    X = clusters(0, 2)
+    real = Race(ToyFamily(5, 10), dtype="float")
+    for bad in (np.nan, -np.inf, 2.0**513):
+        with pytest.raises(ValueError, match=r"weights must be finite and at most 2\*\*512 in magnitude"):
+            real.update(X, [1.0, bad])
+    with pytest.raises(TypeError, match="weights must be real numbers, got dtype"):
+        real.update(X, ["a", "b"])
+    many = Race(ToyFamily(5, 10), n_outputs=2)
+    with pytest.raises(ValueError, match=r"weights must have shape \(2, 2\), got None"):
+        many.update(X)
+    with pytest.raises(ValueError, match=r"weights must have shape \(2, 2\), one weight a row and output"):
+        many.update(X, [1, 2])
+    with pytest.raises(ValueError, match="dtype must be one of 'int', 'float', got 'double'"):
+        Race(ToyFamily(5, 10), dtype="double")
+    with pytest.raises(ValueError, match="n_outputs must be an integer from 1"):
+        Race(ToyFamily(5, 10), n_outputs=0)
+    with pytest.raises(ValueError, match="density needs a sketch of total weight above 0"):
+        many.update(X, [[1, 0], [1, 0]]).density(X)

@@ -1,0 +1,91 @@
+"""Exact discrete Laplace noise from random words that somebody else supplies.
+
+Only integers are computed with, so the noise has its distribution exactly; noise from floating-point
+numbers has holes that give away what was added to (Mironov 2012).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+__all__ = ["LARGEST_SCALE", "discrete_laplace"]
+
+#: Of `numerator` and `denominator`: products with the few trials of a coin stay below 2**63.
+LARGEST_SCALE = 1 << 56
+_ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _uniform(words, at, n):  # type: ignore[no-untyped-def]
+    """A number in [0, n), every one equally likely, and the place of the next word; -1 if words run out."""
+    n = np.uint64(n)
+    # Words from the last, incomplete multiple of n on are passed over.
+    limit = _ALL - (_ALL % n + np.uint64(1)) % n
+    while at < words.size:
+        word = words[at]
+        at += 1
+        if word <= limit:
+            return np.int64(word % n), at
+    return np.int64(0), -1
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _exp_coin(words, at, a, b):  # type: ignore[no-untyped-def]
+    """True with probability ``exp(-a / b)``, 0 <= a <= b (von Neumann; Canonne et al., algorithm 1)."""
+    k = np.int64(1)
+    while True:
+        value, at = _uniform(words, at, b * k)
+        if at < 0 or value >= a:
+            return (k & 1) == 1, at
+        k += 1
+
+
+@njit(cache=True, nogil=True)
+def discrete_laplace(words, numerator, denominator, out, start, stop):  # type: ignore[no-untyped-def]
+    """Fill ``out[start:stop]`` with noise: k is as likely as ``exp(-|k| denominator / numerator)``.
+
+    Parameters
+    ----------
+    words : ndarray of uint64
+        Random words, of which about ten are used for each number.
+    numerator, denominator : int
+        From 1 to LARGEST_SCALE.
+    out : ndarray of int64
+
+    Returns
+    -------
+    int
+        Where to go on with other words: `stop`, or less if these have run out.
+
+    Notes
+    -----
+    Canonne, Kamath and Steinke 2020, "The discrete Gaussian for differential privacy", algorithm 2.
+    """
+    at = 0
+    i = start
+    while i < stop:
+        offset, at = _uniform(words, at, numerator)
+        if at < 0:
+            return i
+        accepted, at = _exp_coin(words, at, offset, numerator)
+        if at < 0:
+            return i
+        if not accepted:
+            continue
+        turns = np.int64(0)
+        more = True
+        while more:
+            more, at = _exp_coin(words, at, np.int64(1), np.int64(1))
+            if at < 0:
+                return i
+            turns += more
+        size = (offset + turns * numerator) // denominator
+        negative, at = _uniform(words, at, np.int64(2))
+        if at < 0:
+            return i
+        if negative and size == 0:
+            continue
+        out[i] = -size if negative else size
+        i += 1
+    return i

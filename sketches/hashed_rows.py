@@ -1,0 +1,79 @@
+"""Rows of any kind, cut into blocks and hashed: what sketches that count codes share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..lsh.backend import backend_of
+from ..lsh.family import HashFamily
+from ..lsh.validation import check_sets
+
+__all__ = ["check_family", "count_rows", "cut_rows", "hash_block", "row_blocks"]
+
+#: Codes that are worked on at a time: as many rows as keep them in the processor's caches.
+_BLOCK_CODES = 1 << 20
+_MAX_BUCKETS = 1 << 28
+
+
+def check_family(family: Any) -> HashFamily:
+    """`family`, which must be a HashFamily of so few buckets that each can have a counter."""
+    if not isinstance(family, HashFamily):
+        raise TypeError(f"family must be a HashFamily, got {type(family).__name__}")
+    if family.n_buckets > _MAX_BUCKETS:
+        raise ValueError(
+            f"family must have at most {_MAX_BUCKETS} buckets, for each has a counter, got "
+            f"{family.n_buckets}; pass n_buckets to the family"
+        )
+    return family
+
+
+def _is_pair(X: Any) -> bool:
+    return isinstance(X, tuple) and len(X) == 2 and np.ndim(X[1]) == 1
+
+
+def count_rows(X: Any, name: str) -> tuple[Any, int]:
+    """`X` in a form whose rows can be cut out, and how many it has; the family checks the rest."""
+    backend_of(X)
+    if hasattr(X, "tocsr"):
+        return X.tocsr(), X.shape[0]
+    if _is_pair(X):
+        tokens, offsets = check_sets(X, name)
+        return (tokens, offsets), offsets.size - 1
+    if hasattr(X, "__array__"):
+        X = np.asarray(X)
+        return X, X.shape[0] if X.ndim else 0
+    if not isinstance(X, (list, tuple)):
+        raise TypeError(f"{name} must be rows: a matrix, dense or sparse, or sets; got {type(X).__name__}")
+    return X, len(X)
+
+
+def cut_rows(X: Any, start: int, stop: int) -> Any:
+    """The rows [start, stop) of what `count_rows` gave."""
+    if _is_pair(X):
+        offsets = X[1][start : stop + 1]
+        return X[0][offsets[0] : offsets[-1]], offsets - offsets[0]
+    return X[start:stop]
+
+
+def row_blocks(n: int, n_hashes: int) -> Iterator[tuple[int, int]]:
+    """Ranges of n rows whose codes stay in cache; one empty range if there are no rows."""
+    block = max(256, min(8192, _BLOCK_CODES // n_hashes))
+    return ((start, min(n, start + block)) for start in range(0, max(n, 1), block))
+
+
+def hash_block(
+    family: HashFamily, function: Callable[[Any], NDArray[np.uint32]], X: Any, start: int, stop: int
+) -> NDArray[np.uint32]:
+    """Codes of the rows [start, stop) by `function`, the family's `hash` or `hash_query`."""
+    codes = function(cut_rows(X, start, stop))
+    # A pair of two dense rows may be taken for sets, or the other way round.
+    if codes.shape != (stop - start, family.n_hashes):
+        raise ValueError(
+            f"expected rows for {type(family).__name__}, got {stop - start} that it takes for "
+            f"{codes.shape[0]}; pass dense rows as an array"
+        )
+    return codes

@@ -1,0 +1,168 @@
+"""Private releases of RACE: noisy counters that tell next to nothing of any one record."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..lsh.family import HashFamily
+from ..lsh.noise import EPSILON_UNIT, discrete_laplace, laplace_variance, round_epsilon
+from ..lsh.validation import check_int, check_real
+from .base import MergeableSketch, StateSpec
+from .hashed_rows import check_family
+from .race import kernel_densities, kernel_sums
+
+if TYPE_CHECKING:
+    from .race import Race
+
+__all__ = ["PrivateRace"]
+
+
+class PrivateRace(MergeableSketch):
+    """What `Race.release` gives: a RACE whose counters carry noise, and no exact one.
+
+    Parameters
+    ----------
+    family : HashFamily
+        That of the sketch released.
+    n_outputs : int, optional
+        As for `Race`.
+
+    Attributes
+    ----------
+    epsilon : float
+        The budget spent on a record that is in every part merged: the sum of the parts'.
+    epsilon_if_disjoint : float
+        The budget spent on a record that is in one of the parts merged only: the largest of the parts'.
+    total : float or ndarray of shape (n_outputs,)
+        Estimated sum of the weights: the mean of the noisy row sums, for the exact one is private.
+
+    Notes
+    -----
+    The release is epsilon-differentially private for adding or removing one record: a record moves one
+    counter of each of the R repetitions by at most ``record_weight``, so the L1 sensitivity of the
+    counters is ``R record_weight``, and each gets independent discrete Laplace noise, k with probability
+    proportional to ``exp(-|k| epsilon / (R record_weight))`` (Dwork, McSherry, Nissim and Smith 2006;
+    Ghosh, Roughgarden and Sundararajan 2012; for RACE, Coleman and Shrivastava 2021, "A one-pass
+    distributed and private sketch for kernel sums", whose noise this is with integers for reals). Noise is
+    sampled exactly, from the operating system's randomness: two releases of one sketch differ.
+
+    Everything computed from a release is post-processing and costs nothing more. That holds for what a
+    release is made of alone: scale or clip rows by bounds that are public, not taken from the data, and
+    choose the family's seed and parameters without looking at it. The number of rows is private as well:
+    `n_updates` counts the releases merged.
+
+    Noise adds ``variance = 2 q / (1 - q)**2``, ``q = exp(-epsilon / (R record_weight))``, to each counter,
+    about ``2 (R / epsilon)**2``; the mean over repetitions then has noise of standard deviation about
+    ``sqrt(2 R) / epsilon`` rows. So fewer repetitions mean less noise, and more of the sketch's own error:
+    a few dozen are usual.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import mergesketch
+    >>> from mergesketch.lsh import SignedRandomProjection
+    >>> X = np.random.default_rng(0).standard_normal((20_000, 4)) + 2.0
+    >>> family = SignedRandomProjection(n_features=4, n_hashes=20, power=3, seed=1)
+    >>> private = mergesketch.Race(family).update(X).release(epsilon=1.0)
+    >>> private.epsilon
+    1.0
+    >>> bool(abs(private.total - 20_000) < 500)
+    True
+    """
+
+    _parameters = ("family", "n_outputs")
+
+    def __init__(self, family: HashFamily, *, n_outputs: int | None = None) -> None:
+        self.family = check_family(family)
+        self.n_outputs = None if n_outputs is None else check_int("n_outputs", n_outputs, 1, 1 << 20)
+
+    def _layout(self) -> dict[str, StateSpec]:
+        outputs = () if self.n_outputs is None else (self.n_outputs,)
+        return {
+            "counts": StateSpec((self.family.n_hashes, self.family.n_buckets, *outputs), "int64", "sum"),
+            # Budgets in units of EPSILON_UNIT, so that they add exactly.
+            "spent": StateSpec((1,), "int64", "sum"),
+            "spent_if_disjoint": StateSpec((1,), "int64", "max"),
+            "variance": StateSpec((1,), "float64", "sum"),
+        }
+
+    @classmethod
+    def of(cls, race: Race, epsilon: float, record_weight: int = 1) -> Self:
+        """`Race.release`, which see."""
+        if race.dtype != "int":
+            raise ValueError('release needs integer counters, for exact noise; got a Race with dtype="float"')
+        units = round_epsilon(check_real("epsilon", epsilon, 0.0, math.inf))
+        weight = check_int("record_weight", record_weight, 1, 1 << 31)
+        sensitivity = race.family.n_hashes * weight
+        counts = race.state["counts"].array
+        noisy = discrete_laplace(counts.shape, sensitivity, units)
+        if race._bound("counts") > 1 << 62 or (noisy.size and int(np.abs(noisy).max()) > 1 << 62):
+            raise OverflowError("counters and noise together go beyond 63 bits")
+        noisy += counts
+        variance = laplace_variance(sensitivity, units * EPSILON_UNIT)
+        arrays = {
+            "counts": noisy,
+            "spent": np.array([units]),
+            "spent_if_disjoint": np.array([units]),
+            "variance": np.array([variance]),
+            "n_updates": np.array([1]),
+        }
+        return cls(race.family, n_outputs=race.n_outputs)._adopt(arrays)
+
+    def update(self, X: Any, *args: Any, **kwargs: Any) -> Self:
+        """Refused: a release takes no rows. Update the `Race` and release it again, at its own cost."""
+        raise TypeError("PrivateRace takes no rows: update a Race and release that")
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """The noisy counters, shape (R, W) or (R, W, n_outputs). A view: do not write to it."""
+        return self._arrays["counts"]
+
+    @property
+    def epsilon(self) -> float:
+        """Budget spent on a record that is in all parts merged."""
+        return float(self._arrays["spent"][0]) * EPSILON_UNIT
+
+    @property
+    def epsilon_if_disjoint(self) -> float:
+        """Budget spent on a record that is in one of the parts merged only."""
+        return float(self._arrays["spent_if_disjoint"][0]) * EPSILON_UNIT
+
+    @property
+    def noise_std(self) -> float:
+        """Standard deviation of the noise of one counter."""
+        return math.sqrt(float(self._arrays["variance"][0]))
+
+    @property
+    def total(self) -> Any:
+        """Estimated sum of the weights, with noise of standard deviation ``noise_std sqrt(W / R)``."""
+        total = self._arrays["counts"].sum(axis=1, dtype=np.float64).mean(axis=0)
+        return float(total) if self.n_outputs is None else total
+
+    @overload
+    def query(
+        self, Q: Any, *, groups: int | None = None, return_std: Literal[False] = False
+    ) -> NDArray[np.float64]: ...
+    @overload
+    def query(
+        self, Q: Any, *, groups: int | None = None, return_std: Literal[True]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+    def query(self, Q: Any, *, groups: int | None = None, return_std: bool = False) -> Any:
+        """Estimated kernel sums, as `Race.query`; the standard error covers the noise as well."""
+        return kernel_sums(self.family, self.counts, self.total, Q, groups, return_std)
+
+    def density(self, Q: Any, *, groups: int | None = None, return_std: bool = False) -> Any:
+        """Estimated kernel densities, as `Race.density`."""
+        sums = kernel_sums(self.family, self.counts, self.total, Q, groups, return_std)
+        return kernel_densities(sums, self.total)
+
+    def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        if int(arrays["spent"][0]) < 0 or int(arrays["spent_if_disjoint"][0]) < 0:
+            raise ValueError("budgets must be at least 0")
+        if not float(arrays["variance"][0]) >= 0:
+            raise ValueError(f"variance must be at least 0, got {arrays['variance'][0]}")

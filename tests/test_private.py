@@ -1,0 +1,200 @@
+"""Private releases: the noise, what it hides, and that nothing exact is left."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import pickle
+
+import mergesketch
+import numpy as np
+import pytest
+from mergesketch import PrivateRace, Race
+from mergesketch.lsh import SignedRandomProjection
+from mergesketch.lsh.noise import EPSILON_UNIT, discrete_laplace, laplace_variance, round_epsilon
+from registry import ToyFamily
+
+
+def rows(seed: int, n: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 4, (n, 5))
+
+
+# -- the noise ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("sensitivity", "epsilon"), [(1, 1.0), (1, 3.0), (7, 0.5), (400, 1.0), (3, 0.1)])
+def test_noise_is_discrete_laplace(sensitivity: int, epsilon: float) -> None:
+    """The noise is fresh in every run, so bounds are six standard errors of one cell among few."""
+    n = 200_000
+    noise = discrete_laplace((n,), sensitivity, round_epsilon(epsilon))
+    rate = round_epsilon(epsilon) * EPSILON_UNIT / sensitivity
+    share = math.exp(-rate)
+    spread = max(1, int(1 / rate))
+    edges = spread * np.arange(-8, 9)
+    for low, high in itertools.pairwise(edges):
+        k = np.abs(np.arange(low, high))
+        expected = float((share**k).sum() * (1 - share) / (1 + share))
+        seen = float(((noise >= low) & (noise < high)).mean())
+        assert abs(seen - expected) < 6 * math.sqrt(expected * (1 - expected) / n) + 1e-9
+    variance = laplace_variance(sensitivity, epsilon)
+    assert abs(noise.mean()) < 6 * math.sqrt(variance / n)
+    # The fourth central moment of a Laplace variable is six times its squared variance.
+    assert abs(noise.var() / variance - 1) < 6 * math.sqrt(6 / n) + 6 / n
+
+
+def test_noise_comes_anew_each_time_and_is_independent() -> None:
+    a, b = discrete_laplace((50_000,), 50, 1 << 24), discrete_laplace((50_000,), 50, 1 << 24)
+    for left, right in ((a, b), (a[1:], a[:-1])):
+        assert abs(np.corrcoef(left, right)[0, 1]) < 6 / math.sqrt(len(left))
+    np.random.seed(0)  # noqa: NPY002 - a seeded generator must make no difference
+    first = discrete_laplace((100,), 1000, 1 << 24)
+    np.random.seed(0)  # noqa: NPY002
+    assert (first != discrete_laplace((100,), 1000, 1 << 24)).any()
+
+
+# -- the audit ------------------------------------------------------------------------------------
+
+
+def worst_ratio(with_record: np.ndarray, without: np.ndarray) -> float:
+    """A lower bound of the largest likelihood ratio of the two samples' events {x >= t} and {x <= t}.
+
+    Shares are moved six standard errors towards each other, so noise of the right scale is not accused.
+    """
+    worst = 0.0
+    for a, b in ((with_record, without), (-without, -with_record), (without, with_record)):
+        n = len(a)
+        for t in range(int(min(a.min(), b.min())), int(max(a.max(), b.max())) + 1):
+            p, q = (a >= t).mean(), (b >= t).mean()
+            low = p - 6 * math.sqrt(p * (1 - p) / n) - 6 / n
+            high = q + 6 * math.sqrt(q * (1 - q) / n) + 6 / n
+            worst = max(worst, low / high)
+    return worst
+
+
+def audited(release, epsilon: float, n: int = 40_000, rows_before: int = 30) -> float:
+    """Releases of a sketch with and without one record, as samples of that record's counter."""
+    family = ToyFamily(5, 1, n_buckets=4)
+    X = rows(0, rows_before)
+    record = rows(1, 1)
+    code = int(family.hash(record)[0, 0])
+    without, with_record = Race(family).update(X), Race(family).update(X).update(record)
+    samples = [
+        np.array([release(race, epsilon)[0, code] for _ in range(n // 20)]) for race in (with_record, without)
+    ]
+    return worst_ratio(*samples)
+
+
+def test_one_record_changes_no_likelihood_by_more_than_the_budget() -> None:
+    assert audited(lambda race, epsilon: race.release(epsilon).counts, 1.0) <= math.exp(1.0)
+
+
+def test_the_audit_catches_noise_divided_by_the_number_of_rows() -> None:
+    """The mistake of the paper's public code: noise of scale R / (epsilon N) protects nothing."""
+
+    def wrong(race: Race, epsilon: float) -> np.ndarray:
+        counts = race.state["counts"].array
+        return counts + discrete_laplace(counts.shape, 1, round_epsilon(epsilon * race.total))
+
+    assert audited(wrong, 1.0) > math.exp(1.0)
+
+
+def test_all_repetitions_share_one_budget() -> None:
+    """A record moves a counter of each repetition, so each gets noise of R times the scale of one."""
+    family = ToyFamily(5, 20, n_buckets=4, seed=3)
+    release = Race(family).release(0.5, record_weight=3)
+    assert release.noise_std == pytest.approx(math.sqrt(laplace_variance(60, 0.5)))
+    noise = np.concatenate([Race(family).release(0.5, record_weight=3).counts for _ in range(400)]).astype(
+        float
+    )
+    assert abs(noise.var() / laplace_variance(60, 0.5) - 1) < 6 * math.sqrt(6 / noise.size)
+
+
+# -- what is released -----------------------------------------------------------------------------
+
+
+def test_no_exact_counter_is_left() -> None:
+    """A row count of 123,457 and counters built from it are found in no form of a release."""
+    n = 123_457
+    family = ToyFamily(5, 3, n_buckets=4)
+    race = Race(family).update(np.zeros((n, 5), int))
+    # So much noise that a noisy counter equals the exact one once in 10^7 runs.
+    release = race.release(2.0**-20)
+    assert race.total == n
+    assert release.n_updates == 1
+    exact = int(n).to_bytes(4, "little")
+    for stored in (
+        release.to_bytes(),
+        pickle.dumps(release),
+        repr(release).encode(),
+        str(release.__dict__).encode(),
+    ):
+        assert exact not in stored
+        assert str(n).encode() not in stored
+    assert exact in race.to_bytes()
+    assert not np.shares_memory(release.counts, race.state["counts"].array)
+
+
+def test_estimates_are_near_the_exact_ones(tmp_path) -> None:
+    rng = np.random.default_rng(2)
+    X, Q = rng.standard_normal((20_000, 6)) + 1.0, rng.standard_normal((40, 6)) + 1.0
+    family = SignedRandomProjection(6, 60, power=4, seed=1)
+    race = Race(family).update(X)
+    release = race.release(1.0)
+    noise = release.noise_std / math.sqrt(60)
+    # Chance is 0 here, so release and race differ by the mean of 60 independent noises.
+    assert (np.abs(release.query(Q) - race.query(Q)) < 6 * noise).all()
+    assert abs(release.total - 20_000) < 6 * release.noise_std * math.sqrt(16 / 60)
+    sums, std = release.query(Q, return_std=True)
+    assert (np.abs(sums - family.kernel(Q, X).sum(axis=1)) < 6 * std).all()
+    release.save(tmp_path / "r")
+    assert mergesketch.load(tmp_path / "r") == release
+
+
+def test_merging_composes_budgets() -> None:
+    family = ToyFamily(5, 30, seed=4)
+    a = Race(family).update(rows(5, 900)).release(0.5)
+    b = Race(family).update(rows(6, 600)).release(0.25)
+    both = a | b
+    assert (both.epsilon, both.epsilon_if_disjoint, both.n_updates) == (0.75, 0.5, 2)
+    np.testing.assert_array_equal(both.counts, a.counts + b.counts)
+    assert both.noise_std == pytest.approx(math.hypot(a.noise_std, b.noise_std))
+    assert "0.75" not in repr(PrivateRace(family))
+
+
+def test_several_outputs_are_released_together() -> None:
+    family = ToyFamily(5, 30, seed=4)
+    labels = np.eye(3, dtype=int)[np.random.default_rng(7).integers(0, 3, 3000)]
+    race = Race(family, n_outputs=3).update(rows(8, 3000), labels)
+    release = race.release(2.0)
+    assert release.counts.shape == (30, 4, 3)
+    assert (np.abs(release.total - race.total) < 6 * release.noise_std * math.sqrt(4 / 30)).all()
+
+
+# -- bad input ------------------------------------------------------------------------------------
+
+
+def test_bad_arguments() -> None:
+    race = Race(ToyFamily(5, 10)).update(rows(0, 10))
+    for bad in (0.0, -1.0, math.inf, math.nan):
+        with pytest.raises(ValueError, match="epsilon must be a number in"):
+            race.release(bad)
+    with pytest.raises(ValueError, match="epsilon must lie from"):
+        race.release(1e-9)
+    with pytest.raises(TypeError, match="epsilon must be a number in"):
+        race.release("1")
+    with pytest.raises(ValueError, match="record_weight must be an integer from 1"):
+        race.release(1.0, record_weight=0)
+    with pytest.raises(ValueError, match="release needs integer counters"):
+        Race(ToyFamily(5, 10), dtype="float").release(1.0)
+    with pytest.raises(ValueError, match="the scale of the noise, is too large"):
+        race.release(2.0**-24, record_weight=1 << 31)
+    with pytest.raises(TypeError, match="PrivateRace takes no rows"):
+        race.release(1.0).update(rows(0, 2))
+    with pytest.raises(TypeError, match="PrivateRace cannot subtract"):
+        race.release(1.0).subtract(race.release(1.0))
+
+
+def test_an_empty_sketch_is_released_like_any_other() -> None:
+    release = Race(ToyFamily(5, 10)).release(1.0)
+    assert release.counts.any()
+    assert abs(release.total) < 6 * release.noise_std * math.sqrt(4 / 10)

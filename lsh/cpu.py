@@ -11,12 +11,8 @@ from .counting_kernels import (
     count_sketch_query,
     find_frequent,
 )
-from .cross_polytope_kernels import (
-    cross_polytope_codes_csr,
-    cross_polytope_codes_dense,
-    cross_polytope_probes_csr,
-    cross_polytope_probes_dense,
-)
+from .cross_polytope_kernels import cross_polytope_codes_csr, cross_polytope_codes_dense
+from .cross_polytope_probing import cross_polytope_probes_csr, cross_polytope_probes_dense
 from .hadamard import hadamard_products_csr, hadamard_products_dense, hadamard_signs_csr, hadamard_signs_dense
 from .index_kernels import insert_ids, merge_buckets, order_buckets
 from .inner_product_kernels import (

@@ -620,6 +620,15 @@ def least_sets(scores: list[float], groups: list[int]) -> list[tuple[float, tupl
 # -- cross-polytope hashes ------------------------------------------------------------------------
 
 
+def scattered(row: np.ndarray, key: int, size: int) -> np.ndarray:
+    """A float32 row whose features are added up, with random signs, at hashed places."""
+    out = np.zeros(size, dtype=np.float32)
+    for feature, entry in enumerate(row):
+        word = _mix13(feature ^ key)
+        out[word * size >> 64] += -entry if word & 1 else entry
+    return out
+
+
 def cross_polytope_values(rotated: np.ndarray, n_values: int, dimension: int) -> list[list[int]]:
     """Elementary hashes of rows that are rotated already: the nearest of the signed axes."""
     out = []

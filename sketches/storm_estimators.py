@@ -26,6 +26,12 @@ _QUANTILE = 0.9
 class _StormLinear(BaseEstimator):
     """What regression and classification share: a sketch of rows, a constant and targets, all scaled."""
 
+    sketch_: StormSketch
+    scaling_: dict[str, Any]
+    n_features_in_: int
+    _coefficients: NDArray[np.float64]
+    _intercepts: NDArray[np.float64]
+
     def __init__(
         self, *, n_bytes: int = 1 << 16, scaling: dict[str, Any] | None = None, random_state: Any = 0
     ) -> None:
@@ -228,6 +234,8 @@ class StormClassifier(ClassifierMixin, _StormLinear):
     >>> bool(mergesketch.StormClassifier().fit(X, y).score(X, y) > 0.9)
     True
     """
+
+    classes_: NDArray[Any]
 
     def _solve(self) -> None:
         moments, noise = self._moments()

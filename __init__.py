@@ -4,6 +4,9 @@ Every sketch is importable from here, every hash family from `mergesketch.lsh`; 
 machines is in `mergesketch.distributed`.
 """
 
+from importlib import import_module
+from typing import Any
+
 from . import errors, lsh
 from .lsh.threads import get_num_threads, set_num_threads
 from .sketches import (
@@ -15,13 +18,16 @@ from .sketches import (
     MergeableSketch,
     MinHashSketch,
     NadarayaWatsonSketch,
+    Nearest,
     Neighbours,
     PrivateClassifier,
     PrivateRace,
     PrivateRegressor,
     Race,
     RaceWindow,
+    RepresenterSketch,
     StateArray,
+    StormSketch,
     Suggestion,
     inspect,
     load,
@@ -32,6 +38,30 @@ from .sketches import (
 
 __version__ = "0.1.0"
 
+#: Estimators, which need scikit-learn: imported when first asked for.
+_LAZY = {
+    "StormClassifier": ".sketches.storm_estimators",
+    "StormRegressor": ".sketches.storm_estimators",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(import_module(_LAZY[name], __name__), name)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "sklearn":
+            raise
+        raise ImportError(
+            f"mergesketch.{name} needs scikit-learn: pip install mergesketch[sklearn]", name="sklearn"
+        ) from error
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
+
+
 __all__ = [
     "AceDetector",
     "CountMinSketch",
@@ -41,13 +71,16 @@ __all__ = [
     "MergeableSketch",
     "MinHashSketch",
     "NadarayaWatsonSketch",
+    "Nearest",
     "Neighbours",
     "PrivateClassifier",
     "PrivateRace",
     "PrivateRegressor",
     "Race",
     "RaceWindow",
+    "RepresenterSketch",
     "StateArray",
+    "StormSketch",
     "Suggestion",
     "__version__",
     "errors",

@@ -43,7 +43,8 @@ def machine() -> dict[str, Any]:
         ]
         cpu = names[0] if names else cpu
     versions = {}
-    for package in ("numpy", "numba", "scipy", "mpi4py", "mpich", "rensa", "datasketch", "scikit-learn"):
+    peers = ("rensa", "datasketch", "scikit-learn", "falconn", "faiss-cpu", "hnswlib", "pyod", "datasketches")
+    for package in ("numpy", "numba", "scipy", "mpi4py", "mpich", *peers):
         try:
             versions[package] = version(package)
         except PackageNotFoundError:

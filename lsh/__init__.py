@@ -1,5 +1,6 @@
 """Locality-sensitive hash families and the hash functions that everything stands on."""
 
+from .bbit_minhash import BBitMinHash
 from .bit_sampling import BitSampling
 from .cross_polytope import CrossPolytope
 from .family import HashFamily, family_from_config
@@ -9,9 +10,11 @@ from .minhash import MinHash
 from .pstable import PStable
 from .srp import SignedRandomProjection
 from .text import Shingles, shingle
+from .weighted_minhash import WeightedMinHash
 from .winner_take_all import WinnerTakeAll
 
 __all__ = [
+    "BBitMinHash",
     "BitSampling",
     "CrossPolytope",
     "HashFamily",
@@ -20,6 +23,7 @@ __all__ = [
     "PStable",
     "Shingles",
     "SignedRandomProjection",
+    "WeightedMinHash",
     "WinnerTakeAll",
     "family_from_config",
     "hash_keys",

@@ -1,6 +1,7 @@
 """The kernels for arrays in main memory, under the names that every backend shares."""
 
 from .banding_kernels import band_keys, bucket_pairs, document_keys, sorted_overlap
+from .bbit_kernels import count_equal_fields, pack_fields
 from .bit_kernels import hamming_distances, mix_words, sample_bits
 from .counting_kernels import (
     count_min_add,
@@ -10,14 +11,10 @@ from .counting_kernels import (
     count_sketch_query,
     find_frequent,
 )
-from .cross_polytope_kernels import (
-    cross_polytope_codes_csr,
-    cross_polytope_codes_dense,
-    cross_polytope_probes_csr,
-    cross_polytope_probes_dense,
-)
+from .cross_polytope_kernels import cross_polytope_codes_csr, cross_polytope_codes_dense
+from .cross_polytope_probing import cross_polytope_probes_csr, cross_polytope_probes_dense
 from .hadamard import hadamard_products_csr, hadamard_products_dense, hadamard_signs_csr, hadamard_signs_dense
-from .index_kernels import insert_ids, merge_buckets, merge_top, order_buckets, query_buckets
+from .index_kernels import insert_ids, merge_buckets, order_buckets
 from .inner_product_kernels import (
     extend_rows_csr,
     extend_rows_dense,
@@ -34,24 +31,32 @@ from .packing import absorb_steps, fix_signs, fix_steps, mix_codes, pack_signs, 
 from .probing_kernels import least_changes, likeliest_sets, probe_signs, probe_steps
 from .products import csr_products, exact_dots_csr, exact_dots_dense, scale_rows_csr, scale_rows_dense
 from .projection_kernels import project_signs_csr, project_signs_dense, project_steps_csr, project_steps_dense
+from .query_kernels import bound_found, frequent_ids, merge_top, query_buckets
+from .rank_kernels import rank_vectors
+from .rank_set_kernels import order_sets, rank_bits, rank_sets, rank_weights
 from .sampling_kernels import code_keys
 from .scatter import gather_groups, gather_mean, gather_ratio, scatter_add, scatter_add_outputs
 from .sparse_projection import hashed_products, hashed_signs
+from .storm_kernels import add_sign_products, orthonormalise
 from .svmlight_kernels import count_svmlight, parse_svmlight
 from .text_kernels import shingle_documents
 from .top_sketch_kernels import cells_of_buckets, merge_cells, top_of_cells
+from .weighted_kernels import overlap_weights, weighted_minhash
 from .winner_kernels import winners_csr, winners_dense
 from .xxh3 import hash_fixed, hash_slices, hash_u64
 
 __all__ = [
     "absorb_steps",
+    "add_sign_products",
     "band_keys",
+    "bound_found",
     "bucket_pairs",
     "cells_of_buckets",
     "code_keys",
     "compare_bins",
     "concatenate_codes",
     "count_equal",
+    "count_equal_fields",
     "count_min_add",
     "count_min_add_conservative",
     "count_min_query",
@@ -73,6 +78,7 @@ __all__ = [
     "find_frequent",
     "fix_signs",
     "fix_steps",
+    "frequent_ids",
     "gather_groups",
     "gather_mean",
     "gather_ratio",
@@ -98,6 +104,10 @@ __all__ = [
     "mix_codes",
     "mix_words",
     "order_buckets",
+    "order_sets",
+    "orthonormalise",
+    "overlap_weights",
+    "pack_fields",
     "pack_signs",
     "parse_svmlight",
     "probe_signs",
@@ -109,6 +119,10 @@ __all__ = [
     "quantize",
     "query_buckets",
     "rank_agreements",
+    "rank_bits",
+    "rank_sets",
+    "rank_vectors",
+    "rank_weights",
     "reduce_words",
     "relative_norms_csr",
     "relative_norms_dense",
@@ -125,6 +139,7 @@ __all__ = [
     "step_margins_dense",
     "throw_tokens",
     "top_of_cells",
+    "weighted_minhash",
     "winners_csr",
     "winners_dense",
 ]

@@ -1,4 +1,4 @@
-"""Buckets of bounded size that keep the ids of least priority, and counting collisions in them.
+"""Buckets of bounded size that keep the ids of least priority.
 
 A bucket is a row of slots, filled from the left. A slot holds an id plus one, 0 when empty. A bucket that
 is full is a binary max-heap by priority: the id that would be dropped next stands first, so an id that is
@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 
 from .minhash_kernels import mix64
 
-__all__ = ["insert_ids", "merge_buckets", "merge_top", "order_buckets", "query_buckets"]
+__all__ = ["insert_ids", "merge_buckets", "order_buckets"]
 
 #: Rows of a block, whose codes stay in the second-level cache.
 _BLOCK = 4096
@@ -161,110 +161,3 @@ def order_buckets(slots, keys, start, stop):  # type: ignore[no-untyped-def]
                 order = np.argsort(priorities[:filled])
                 for j in range(filled):
                     table[base + j] = kept[order[filled - 1 - j]]
-
-
-@njit(cache=True, nogil=True, forceinline=True)
-def _worse(count, slot, other_count, other_slot):  # type: ignore[no-untyped-def]
-    return count < other_count or (count == other_count and slot > other_slot)
-
-
-@njit(cache=True, nogil=True, forceinline=True)
-def _sink(slots, counts, root, size):  # type: ignore[no-untyped-def]
-    """Restore a heap whose root is its worst entry: least count, largest id."""
-    slot, count = slots[root], counts[root]
-    while True:
-        child = 2 * root + 1
-        if child >= size:
-            break
-        if child + 1 < size and _worse(counts[child + 1], slots[child + 1], counts[child], slots[child]):
-            child += 1
-        if _worse(count, slot, counts[child], slots[child]):
-            break
-        slots[root], counts[root] = slots[child], counts[child]
-        root = child
-    slots[root], counts[root] = slot, count
-
-
-@njit(cache=True, nogil=True)
-def query_buckets(slots, seen, codes, k, start, stop, out_ids, out_counts):  # type: ignore[no-untyped-def]
-    """The k ids that stand in most of a query's buckets, for the queries [start, stop).
-
-    The most frequent first, equal ones by rising id; -1 and 0 where there are fewer than k.
-
-    Notes
-    -----
-    Ids are counted in an open-addressing table of at least twice as many places as a query can find
-    ids, then the best k are kept in a heap: O(ids found + k log k log(ids found)).
-    """
-    n_tables, n_buckets, capacity = slots.shape
-    flat = slots.reshape(-1)
-    size = 16
-    while size < 2 * n_tables * capacity:
-        size *= 2
-    mask = np.uint64(size - 1)
-    found = np.zeros(size, slots.dtype)
-    counts = np.zeros(size, np.int32)
-    places = np.empty(n_tables * capacity, np.int64)
-    best = np.empty(k, slots.dtype)
-    best_counts = np.empty(k, np.int32)
-    for i in range(start, stop):
-        n = 0
-        for t in range(n_tables):
-            code = codes[i, t]
-            base = (t * n_buckets + np.int64(code)) * capacity
-            for j in range(base, base + min(seen[t, code], capacity)):
-                slot = flat[j]
-                if slot == 0:
-                    break
-                place = np.int64(((np.uint64(slot) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & mask)
-                while found[place] != slot and found[place] != 0:
-                    place = (place + 1) & (size - 1)
-                if found[place] == 0:
-                    found[place] = slot
-                    places[n] = place
-                    n += 1
-                counts[place] += 1
-        held = 0
-        for a in range(n):
-            slot, count = found[places[a]], counts[places[a]]
-            found[places[a]] = 0
-            counts[places[a]] = 0
-            if held < k:
-                best[held], best_counts[held] = slot, count
-                held += 1
-                if held == k:
-                    for root in range(k // 2 - 1, -1, -1):
-                        _sink(best, best_counts, root, k)
-            elif _worse(best_counts[0], best[0], count, slot):
-                best[0], best_counts[0] = slot, count
-                _sink(best, best_counts, 0, k)
-        if held < k:
-            for root in range(held // 2 - 1, -1, -1):
-                _sink(best, best_counts, root, held)
-        for last in range(held - 1, -1, -1):
-            out_ids[i, last] = np.int64(best[0]) - 1
-            out_counts[i, last] = best_counts[0]
-            best[0], best_counts[0] = best[last], best_counts[last]
-            _sink(best, best_counts, 0, last)
-        for j in range(held, k):
-            out_ids[i, j] = -1
-            out_counts[i, j] = 0
-
-
-@njit(cache=True, nogil=True)
-def merge_top(ids, counts, other_ids, other_counts, start, stop):  # type: ignore[no-untyped-def]
-    """Merge lists as `query_buckets` gives them, of different ids, into the first: the k best of both."""
-    k = ids.shape[1]
-    merged, merged_counts = np.empty(k, ids.dtype), np.empty(k, counts.dtype)
-    for i in range(start, stop):
-        a = b = 0
-        for j in range(k):
-            left, right = counts[i, a], other_counts[i, b]
-            if left > right or (left == right and np.uint64(ids[i, a]) <= np.uint64(other_ids[i, b])):
-                merged[j], merged_counts[j] = ids[i, a], left
-                a += 1
-            else:
-                merged[j], merged_counts[j] = other_ids[i, b], right
-                b += 1
-        ids[i] = merged
-        counts[i] = merged_counts

@@ -60,13 +60,19 @@ _lowest_bit: Any = intrinsic(_lowest_bit_code)
 
 
 @njit(cache=True, nogil=True)
-def _throw(words, n_words, multiplier, flip, shift, prefix, signature):  # type: ignore[no-untyped-def]
-    """Lower each word's bin to the word's low half ^ flip, shifted right and marked by `prefix`."""
+def _throw(words, n_words, multiplier, flip, shift, prefix, signature, bins, values):  # type: ignore[no-untyped-def]
+    """Lower each word's bin to the word's low half ^ flip, shifted right and marked by `prefix`.
+
+    `bins` and `values` are work space for CHUNK words: what can be computed in registers is, before the
+    bins are lowered one after another.
+    """
     m = np.uint64(signature.size)
     for i in range(n_words):
-        bin_ = (((words[i] * multiplier) >> np.uint64(32)) * m) >> np.uint64(32)
-        value = np.uint32(((np.uint32(words[i]) ^ flip) >> shift) | prefix)
-        signature[bin_] = min(signature[bin_], value)
+        bins[i] = np.uint32((((words[i] * multiplier) >> np.uint64(32)) * m) >> np.uint64(32))
+        values[i] = np.uint32(((np.uint32(words[i]) ^ flip) >> shift) | prefix)
+    for i in range(n_words):
+        bin_ = bins[i]
+        signature[bin_] = min(signature[bin_], values[i])
 
 
 @njit(cache=True, nogil=True)
@@ -120,6 +126,7 @@ def minhash_one_permutation(tokens, offsets, key, multiplier, walk_key, rank_key
     """
     m = out.shape[1]
     words = np.empty(CHUNK, np.uint64)
+    bins, thrown = np.empty(CHUNK, np.uint32), np.empty(CHUNK, np.uint32)
     native, full = np.empty(m, np.uint32), np.empty(m, np.uint32)
     attempts = 1 + np.int64(np.sqrt(m))
     for row in range(offsets.size - 1):
@@ -130,7 +137,9 @@ def minhash_one_permutation(tokens, offsets, key, multiplier, walk_key, rank_key
         for left in range(offsets[row], offsets[row + 1], CHUNK):
             right = min(left + CHUNK, offsets[row + 1])
             n_words = finalise(tokens, left, right, key, words)
-            _throw(words, n_words, multiplier, np.uint32(0), np.uint32(1), np.uint32(0), signature)
+            _throw(
+                words, n_words, multiplier, np.uint32(0), np.uint32(1), np.uint32(0), signature, bins, thrown
+            )
         if _count_empty(signature):
             _densify(signature, native, full, attempts, walk_key, rank_key)
 
@@ -174,18 +183,29 @@ def minhash_fast_similarity(tokens, offsets, key, multipliers, a, b, out):  # ty
         prefixes[r] = ~(EMPTY >> np.uint32(r))
         flips[r] = EMPTY if r else np.uint32(0)
     words = np.empty(CHUNK, np.uint64)
+    bins, thrown = np.empty(CHUNK, np.uint32), np.empty(CHUNK, np.uint32)
     padded = (m + 63) & -64
     values = np.zeros(padded, np.uint32)
     slots = np.empty(padded, np.int64)
     a_of, b_of, least = np.zeros(padded, np.uint32), np.zeros(padded, np.uint32), np.empty(padded, np.uint32)
+    signature = values[:m]
     for row in range(offsets.size - 1):
-        signature = values[:m]
         signature[:] = EMPTY
         left, right = offsets[row], offsets[row + 1]
         n_words, n_empty = 0, np.uint32(m)
         for begin in range(left, right, CHUNK):
             n_words = finalise(tokens, begin, min(begin + CHUNK, right), key, words)
-            _throw(words, n_words, multipliers[0], np.uint32(0), np.uint32(1), np.uint32(0), signature)
+            _throw(
+                words,
+                n_words,
+                multipliers[0],
+                np.uint32(0),
+                np.uint32(1),
+                np.uint32(0),
+                signature,
+                bins,
+                thrown,
+            )
         n_empty = _count_empty(signature)
         for r in range(1, rounds):
             if n_empty == 0:
@@ -193,7 +213,17 @@ def minhash_fast_similarity(tokens, offsets, key, multipliers, a, b, out):  # ty
             for begin in range(left, right, CHUNK):
                 if right - left > CHUNK:
                     n_words = finalise(tokens, begin, min(begin + CHUNK, right), key, words)
-                _throw(words, n_words, multipliers[r], EMPTY, np.uint32(r + 1), prefixes[r], signature)
+                _throw(
+                    words,
+                    n_words,
+                    multipliers[r],
+                    EMPTY,
+                    np.uint32(r + 1),
+                    prefixes[r],
+                    signature,
+                    bins,
+                    thrown,
+                )
             n_empty = _count_empty(signature)
         if left == right or n_empty == 0:
             out[row] = signature

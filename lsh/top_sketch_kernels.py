@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from .index_kernels import _sink, _worse
 from .minhash_kernels import mix64
+from .query_kernels import _sink, _worse
 
 __all__ = ["cells_of_buckets", "merge_cells", "top_of_cells"]
 

@@ -84,7 +84,7 @@ def check_weights(
         raise ValueError(f"{name} must lie within 63 bits and a sign, got {low if -low > high else high}")
     array = np.ascontiguousarray(array, dtype=np.int64)
     magnitudes = np.abs(array) if largest * n <= np.iinfo(np.int64).max else np.abs(array.astype(object))
-    return array, int(magnitudes.sum(axis=0).max())
+    return array, int(np.max(magnitudes.sum(axis=0)))
 
 
 def check_real_weights(name: str, weights: Any, n: int, n_outputs: int | None = None) -> NDArray[np.float64]:

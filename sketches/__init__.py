@@ -4,14 +4,16 @@ from .ace import AceDetector
 from .base import MergeableSketch, StateArray
 from .counting import CountMinSketch, CountSketch
 from .heavy_hitters import HeavyHitters
-from .index import LSHIndex, Neighbours
+from .index import LSHIndex, Nearest, Neighbours
 from .minhash_sketch import MinHashSketch
 from .nadaraya_watson import NadarayaWatsonSketch
 from .private import PrivateRace
 from .private_tasks import PrivateClassifier, PrivateRegressor, private_classifier, private_regressor
 from .race import Race
 from .race_window import RaceWindow
+from .representer import RepresenterSketch
 from .storage import inspect, load
+from .storm import StormSketch
 from .suggestion import Suggestion, suggest
 
 __all__ = [
@@ -23,13 +25,16 @@ __all__ = [
     "MergeableSketch",
     "MinHashSketch",
     "NadarayaWatsonSketch",
+    "Nearest",
     "Neighbours",
     "PrivateClassifier",
     "PrivateRace",
     "PrivateRegressor",
     "Race",
     "RaceWindow",
+    "RepresenterSketch",
     "StateArray",
+    "StormSketch",
     "Suggestion",
     "inspect",
     "load",

@@ -15,10 +15,14 @@ from ..lsh.random import random_uint64
 from ..lsh.threads import map_blocks
 from ..lsh.validation import check_int
 from .base import MergeableSketch, StateSpec
+from .ranking import ranker
 
-__all__ = ["LSHIndex", "Neighbours"]
+__all__ = ["LSHIndex", "Nearest", "Neighbours"]
 
-_QUERIES = 16
+#: Queries that are worth a thread of their own, and of which candidates are held at once.
+_QUERIES, _BLOCK = 16, 256
+#: Ids counted with a counter each, where the largest id is not known and at most.
+_FEW_IDS, _MANY_IDS = 1 << 16, 1 << 22
 
 
 class Neighbours(NamedTuple):
@@ -28,6 +32,16 @@ class Neighbours(NamedTuple):
     ids: NDArray[np.int64]
     #: int32, shape (n, k): in how many of the query's buckets each id stands; 0 where there is none.
     counts: NDArray[np.int32]
+
+
+class Nearest(NamedTuple):
+    """The answer to n queries for the k nearest rows."""
+
+    #: int64, shape (n, k): ids, the nearest first, equally near ones by rising id; -1 where there are fewer.
+    ids: NDArray[np.int64]
+    #: float64, shape (n, k): distances in the units of the family's metric, infinite where there is none;
+    #: for "inner_product" the products, the largest first, minus infinity where there is none.
+    distances: NDArray[np.float64]
 
 
 class LSHIndex(MergeableSketch):
@@ -175,7 +189,7 @@ class LSHIndex(MergeableSketch):
 
     # -- queries ----------------------------------------------------------------------------------
 
-    def query(self, X: Any, k: int = 10) -> Neighbours:
+    def query(self, X: Any, k: int = 10, *, n_probes: int = 1) -> Neighbours:
         """The k rows that share most buckets with each query.
 
         Parameters
@@ -184,6 +198,9 @@ class LSHIndex(MergeableSketch):
             As ``family.hash_query`` takes them.
         k : int
             At least 1.
+        n_probes : int, default 1
+            Buckets looked into per table, the likeliest of ``family.probe``. An id stands in one bucket of
+            a table, so counts stay at most L; they are then no longer binomial in the kernel.
 
         Returns
         -------
@@ -193,31 +210,140 @@ class LSHIndex(MergeableSketch):
         Raises
         ------
         TypeError, ValueError
-            If the family refuses the rows, or `k` is no positive integer.
+            If the family refuses the rows or so many probes, or `k` is no positive integer.
         """
         k = check_int("k", k, 1)
-        return self.query_codes(self.family.hash_query(X), k)
+        return self.query_codes(self._probe(X, n_probes), k)
 
     def query_codes(self, codes: NDArray[np.uint32], k: int) -> Neighbours:
-        """`query` for queries that are hashed already: codes of ``family.hash_query``, shape (n, L)."""
+        """`query` for queries that are hashed already.
+
+        Parameters
+        ----------
+        codes : uint32 array of shape (n, L) or (n, L, P)
+            Codes of ``family.hash_query`` or of ``family.probe``.
+        k : int
+            At least 1.
+        """
         k = check_int("k", k, 1)
+        codes = self._check_codes(codes)
+        ids, counts = np.empty((len(codes), k), np.int64), np.empty((len(codes), k), np.int32)
+        # No query finds more ids than its buckets hold: a larger k only pads.
+        held = min(k, self._most_found(codes))
+        ids[:, held:], counts[:, held:] = -1, 0
+        slots, kernel = self._arrays["slots"], backend_of(codes).query_buckets
+        near, shares = ids[:, :held], counts[:, :held]
+
+        def run(a: int, b: int) -> None:
+            kernel(slots, codes, held, self._counters(codes, b - a), a, b, near, shares)
+
+        map_blocks(run, len(codes), _QUERIES)
+        return Neighbours(ids, counts)
+
+    def search(
+        self, Q: Any, rows: Any, k: int = 10, *, n_candidates: int | None = None, n_probes: int = 1
+    ) -> Nearest:
+        """The k nearest rows of those that share most buckets with each query.
+
+        Parameters
+        ----------
+        Q : n rows
+            As ``family.hash_query`` takes them; dense or sparse for metrics of vectors.
+        rows : array_like, sets or sparse matrix
+            Row i is that of id i, so ids must lie below its length. For an angle, a Euclidean or city block
+            distance or an inner product a dense matrix, best of float32 or float64 in C order, which is
+            not copied and may be an `np.memmap`: only candidates' rows are read.
+        k : int
+            At least 1.
+        n_candidates : int, optional
+            Of each query the most frequent ids, as many as this, are compared; by default all that its
+            buckets hold. Equally frequent ones are taken from likelier buckets first (first probes of
+            all tables, then second ones), and of one bucket the lowest.
+        n_probes : int, default 1
+            As in `query`.
+
+        Returns
+        -------
+        Nearest
+            ``(ids, distances)``, both of shape (n, k): in the units of ``family.metric``, nearest first,
+            equal ones by rising id.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the family refuses the queries or so many probes, the metric has no exact distance, `rows`
+            are of another form or width, a candidate has no row or one that is not finite, or `k` or
+            `n_candidates` is no positive integer.
+
+        Notes
+        -----
+        Distances are those of float64 and do not depend on threads or processor. A vector of zeros is
+        at an angle of pi / 2 to all others.
+        """
+        k = check_int("k", k, 1)
+        most = None if n_candidates is None else check_int("n_candidates", n_candidates, 1)
+        codes = self._check_codes(self._probe(Q, n_probes))
+        n_rows, rank = ranker(self.family, Q, rows)
+        ids, distances = np.empty((len(codes), k), np.int64), np.empty((len(codes), k), np.float64)
+        slots, seen, kernels = self._arrays["slots"], self._arrays["seen"], backend_of(codes)
+        held = self._most_found(codes)
+
+        def run(start: int, stop: int) -> int:
+            counters = self._counters(codes, stop - start)
+            for a in range(start, stop, _BLOCK):
+                b = min(a + _BLOCK, stop)
+                room = np.empty(b - a, np.int64)
+                if most is None:
+                    kernels.bound_found(seen, self.capacity, codes, a, b, room)
+                else:
+                    room[:] = min(most, held)
+                offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(room)])
+                candidates = np.empty(offsets[-1], slots.dtype)
+                kernels.frequent_ids(slots, codes, counters, a, b, offsets, candidates, room)
+                refused = rank(candidates, offsets, room, k, a, ids, distances)
+                if refused >= 0:
+                    return refused
+            return -1
+
+        refused = [number for number in map_blocks(run, len(codes), _QUERIES) if number >= 0]
+        if refused and refused[0] >= n_rows:
+            raise ValueError(f"rows must have a row for each id found, got {n_rows} rows and id {refused[0]}")
+        if refused:
+            raise ValueError(f"rows must be finite, got NaN or infinity in row {refused[0]}")
+        if self.family.metric == "inner_product":
+            # Ranked by their negatives.
+            np.negative(distances, out=distances)
+        return Nearest(ids, distances)
+
+    def _probe(self, X: Any, n_probes: int) -> NDArray[np.uint32]:
+        if check_int("n_probes", n_probes, 1) == 1:
+            return self.family.hash_query(X)
+        return self.family.probe(X, n_probes)
+
+    def _check_codes(self, codes: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        """Codes of shape (n, L, P), C-contiguous."""
         codes = np.asarray(codes)
-        shape = (self.family.n_hashes,)
-        if codes.ndim != 2 or codes.shape[1:] != shape or codes.dtype != np.uint32:
+        tables = self.family.n_hashes
+        if codes.ndim not in (2, 3) or codes.shape[1] != tables or codes.dtype != np.uint32:
             raise ValueError(
-                f"codes must be uint32 of shape (n, {shape[0]}), got {codes.dtype} of {codes.shape}"
+                f"codes must be uint32 of shape (n, {tables}) or (n, {tables}, n_probes), "
+                f"got {codes.dtype} of {codes.shape}"
             )
         if codes.size and int(codes.max()) >= self.family.n_buckets:
             raise ValueError(f"codes must be below {self.family.n_buckets}, got {codes.max()}")
-        codes = np.ascontiguousarray(codes)
-        ids, counts = np.empty((len(codes), k), np.int64), np.empty((len(codes), k), np.int32)
-        # No query finds more ids than its buckets hold: a larger k only pads.
-        held = min(k, self.family.n_hashes * self.capacity)
-        ids[:, held:], counts[:, held:] = -1, 0
-        slots, seen, kernel = self._arrays["slots"], self._arrays["seen"], backend_of(codes).query_buckets
-        near, shares = ids[:, :held], counts[:, :held]
-        map_blocks(lambda a, b: kernel(slots, seen, codes, held, a, b, near, shares), len(codes), _QUERIES)
-        return Neighbours(ids, counts)
+        probes = codes.shape[2] if codes.ndim == 3 else 1
+        return np.ascontiguousarray(codes).reshape(len(codes), tables, probes)
+
+    def _most_found(self, codes: NDArray[np.uint32]) -> int:
+        return codes.shape[1] * codes.shape[2] * self.capacity
+
+    def _counters(self, codes: NDArray[np.uint32], n_queries: int) -> NDArray[Any]:
+        """A zero for each of the smallest ids, or none if that is not worth it."""
+        found = self._most_found(codes)
+        size = max(self.n_updates, _FEW_IDS) + 1
+        if size > _MANY_IDS or size > found * n_queries:
+            size = 0
+        return np.zeros(size, np.uint16 if found < 1 << 16 else np.int32)
 
     def kernel_estimate(self, counts: ArrayLike) -> NDArray[np.float64]:
         """The family's kernel that collision counts imply, chance collisions taken off.

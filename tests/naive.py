@@ -569,6 +569,35 @@ def probed_steps(values: list[float]) -> list[tuple[float, tuple[int, ...]]]:
     )
 
 
+# -- search ---------------------------------------------------------------------------------------
+
+
+def index_search(
+    kept: Buckets, codes: list[list[int]], n_candidates: int | None, distances: list[float], k: int
+) -> tuple[list[int], list[float]]:
+    """The k nearest of the ids that stand most often in a query's buckets, padded.
+
+    ``codes[t]`` are the probes of table t, ``distances[i]`` how far the row of id i is.
+    """
+    n_probes = len(codes[0])
+    buckets = [
+        (table, codes[table][p])
+        for p in range(n_probes)
+        for table in range(len(codes))
+        if codes[table][p] not in codes[table][:p]
+    ]
+    counts: dict[int, int] = {}
+    first: dict[int, int] = {}
+    for order, place in enumerate(buckets):
+        for number in kept.get(place, []):
+            counts[number] = counts.get(number, 0) + 1
+            first.setdefault(number, order)
+    found = sorted(counts, key=lambda i: (-min(counts[i], len(codes)), first[i], i))[:n_candidates]
+    nearest = sorted((distances[i], i) for i in found)[:k]
+    nearest += [(np.inf, -1)] * (k - len(nearest))
+    return [i for _, i in nearest], [d for d, _ in nearest]
+
+
 def step_code(steps: list[int], key: int, n_buckets: int) -> int:
     """Steps mixed into one word and reduced."""
     word = key
@@ -589,6 +618,15 @@ def least_sets(scores: list[float], groups: list[int]) -> list[tuple[float, tupl
 
 
 # -- cross-polytope hashes ------------------------------------------------------------------------
+
+
+def scattered(row: np.ndarray, key: int, size: int) -> np.ndarray:
+    """A float32 row whose features are added up, with random signs, at hashed places."""
+    out = np.zeros(size, dtype=np.float32)
+    for feature, entry in enumerate(row):
+        word = _mix13(feature ^ key)
+        out[word * size >> 64] += -entry if word & 1 else entry
+    return out
 
 
 def cross_polytope_values(rotated: np.ndarray, n_values: int, dimension: int) -> list[list[int]]:
@@ -641,3 +679,57 @@ def private_class_scores(codes, counts, noise_std):
                 counter = max(0, int(counts[r, code, y])) + smoothing
                 scores[i, y] += math.log(counter / (totals[y] + buckets * smoothing))
     return scores
+
+
+# -- weighted MinHash -----------------------------------------------------------------------------
+
+
+def weighted_minhash(key: int, keys: list[int], row: dict[int, float]) -> list[int]:
+    """Consistent weighted sampling of one row (Ioffe 2010, section 3), a weight at a time."""
+    step, mask = 0x9E3779B97F4A7C15, 2**64 - 1
+    values = []
+    for hash_key in keys:
+        least = None
+        for number, w in row.items():
+            feature = _mix13(number ^ key)
+            one = _mix13(feature ^ hash_key)
+            two = _mix13(((feature ^ hash_key) + step) & mask)
+            # Of each word 24 bits, 24 bits and 16 bits.
+            r, c = (
+                -math.log(((x >> 40) + 0.5) / 2**24 * (((x >> 16 & 0xFFFFFF) + 0.5) / 2**24))
+                for x in (one, two)
+            )
+            beta = ((one & 0xFFFF) * 2**16 + (two & 0xFFFF) + 0.5) / 2**32
+            t = math.floor(math.log(w) / r + beta)
+            y = r * (t - beta)
+            candidate = (math.log(c) - y - r, feature, t)
+            least = candidate if least is None or candidate[0] < least[0] else least
+        if least is None:
+            values.append(0xFFFFFFFF)
+        else:
+            word = _mix13((least[1] + least[2] * step) & mask)
+            values.append(min(_mix13(word ^ hash_key) >> 32, 0xFFFFFFFE))
+    return values
+
+
+def weighted_jaccard(x: dict[int, float], y: dict[int, float]) -> Fraction:
+    """The sum of the lesser weights over that of the greater."""
+    lesser = sum((min(Fraction(x.get(f, 0)), Fraction(y.get(f, 0))) for f in {*x, *y}), Fraction(0))
+    greater = sum((max(Fraction(x.get(f, 0)), Fraction(y.get(f, 0))) for f in {*x, *y}), Fraction(0))
+    return lesser / greater if greater else Fraction(1)
+
+
+# -- STORM ----------------------------------------------------------------------------------------
+
+
+def sign_products(Z: np.ndarray, frames: np.ndarray) -> list[list[int]]:
+    """For each frame and pair of its directions: the sum over rows of the product of two signs."""
+    lengths = np.maximum(np.linalg.norm(Z, axis=1, keepdims=True), 1.0)
+    unit = Z / lengths
+    full = np.column_stack([unit, np.sqrt(np.maximum(1.0 - (unit**2).sum(axis=1), 0.0))])
+    counts = []
+    for frame in frames:
+        signs = np.where(full @ frame.T >= 0, 1, -1)
+        pairs = itertools.combinations(range(len(frame)), 2)
+        counts.append([int((signs[:, i] * signs[:, j]).sum()) for i, j in pairs])
+    return counts

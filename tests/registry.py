@@ -27,8 +27,11 @@ from mergesketch import (
     PrivateRegressor,
     Race,
     RaceWindow,
+    RepresenterSketch,
+    StormSketch,
 )
 from mergesketch.lsh import (
+    BBitMinHash,
     BitSampling,
     CrossPolytope,
     HashFamily,
@@ -36,6 +39,7 @@ from mergesketch.lsh import (
     MinHash,
     PStable,
     SignedRandomProjection,
+    WeightedMinHash,
     WinnerTakeAll,
 )
 from mergesketch.lsh.random import random_uint64
@@ -96,6 +100,10 @@ def _dense(rng: np.random.Generator, n: int) -> np.ndarray:
     return rng.standard_normal((n, 12)).astype(np.float32)
 
 
+def _positive(rng: np.random.Generator, n: int) -> np.ndarray:
+    return np.maximum(rng.standard_normal((n, 12)), 0).astype(np.float32)
+
+
 def _sets(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
     offsets = np.concatenate([[0], np.cumsum(rng.integers(0, 9, n))])
     return rng.integers(0, 40, int(offsets[-1])).astype(np.uint64), offsets.astype(np.int64)
@@ -140,6 +148,23 @@ def set_pairs(rng: np.random.Generator, distance: float, n: int) -> tuple[Any, A
     sides = tokens[:, : common + left], np.delete(tokens, np.s_[common : common + left], axis=1)
     x, y = ((side.reshape(-1), np.arange(n + 1) * side.shape[1]) for side in sides)
     return x, y
+
+
+def weighted_pairs(rng: np.random.Generator, distance: float, n: int) -> tuple[Any, Any]:
+    """Weights at that weighted Jaccard distance: a share of each column belongs to both rows of a pair.
+
+    Each pair has 12 features of its own, for pairs with common features collide or not together.
+    """
+    weights = rng.exponential(size=(n, 12)) + 0.1
+    # x holds what is common and a third of the rest, y what is common and two thirds.
+    common = weights * (1.0 - distance)
+    mine = np.arange(12) < 4
+    rest = weights.sum(axis=1, keepdims=True) * distance
+    x, y = np.zeros((2, n, n, 12))
+    own = np.arange(n)
+    x[own, own] = common + mine * rest / 3 / 4
+    y[own, own] = common + ~mine * rest * 2 / 3 / 8
+    return x.reshape(n, 12 * n), y.reshape(n, 12 * n)
 
 
 def inner_product_pairs(
@@ -311,7 +336,19 @@ FAMILIES: dict[str, Family] = {
         (-8.0, 0.0, 5.0, 9.0, 9.9),
         lambda rng, product, n: inner_product_pairs(rng, product, n, None),
     ),
+    "WeightedMinHash": Family(
+        lambda n_hashes, seed: WeightedMinHash(n_hashes, seed=seed), _positive, _JACCARD, weighted_pairs
+    ),
+    "WeightedMinHash, concatenated": Family(
+        lambda n_hashes, seed: WeightedMinHash(n_hashes, power=2, n_buckets=64, seed=seed),
+        _positive,
+        _JACCARD,
+        weighted_pairs,
+    ),
     "MinHash": Family(lambda n_hashes, seed: MinHash(n_hashes, seed=seed), _sets, _JACCARD, set_pairs),
+    "BBitMinHash": Family(
+        lambda n_hashes, seed: BBitMinHash(n_hashes, 2, seed=seed), _sets, _JACCARD, set_pairs
+    ),
     "MinHash, one permutation": Family(
         lambda n_hashes, seed: MinHash(n_hashes, power=2, n_buckets=64, scheme="one-permutation", seed=seed),
         _sets,
@@ -658,6 +695,20 @@ ENTRIES: dict[str, Entry] = {
         ),
         [([[0]], None), ([[0]], [1]), ([[0]], [[1, 2]]), ([[0]], [["a"] * 3]), ([[9.0]], [[1, 1, 1]])],
     ),
+    "RepresenterSketch": Entry(
+        RepresenterSketch,
+        st.tuples(st.integers(1, 5), st.integers(1, 4), st.sampled_from(["float32", "float64"]), _SEEDS).map(
+            lambda t: RepresenterSketch(ToyFamily(t[0], t[1], seed=t[3]), 3, precision=t[2])
+        ),
+        lambda sketch: _weighted_batches(sketch, lambda n: _eighths((n, 3))),
+        _join_arrays,
+        # So small that float32 adds them exactly, whatever their order.
+        lambda rng, sketch: (
+            rng.integers(0, sketch.family.n_buckets, (60_000, sketch.family.n_features)),
+            rng.integers(-3, 4, (60_000, 3)) / 8,
+        ),
+        [([[0]], None), ([[0]], [[1, np.nan, 2]]), ([[0]], [[1.0, 2.0]]), ([[9.0]], [[1, 1, 1]])],
+    ),
     **{
         f"RaceWindow, {dtype}": Entry(
             RaceWindow,
@@ -761,6 +812,17 @@ ENTRIES: dict[str, Entry] = {
         [([[0]],), ([[9.0]],)],
         linear=False,
         counters=(),
+    ),
+    "StormSketch": Entry(
+        StormSketch,
+        st.tuples(st.integers(1, 70), st.sampled_from([1.0, 3.0]), _SEEDS).map(
+            lambda t: StormSketch(12, t[0], max_norm=t[1], seed=t[2])
+        ),
+        lambda sketch: _real_batches(sketch).map(lambda batch: batch[:1]),
+        _join_arrays,
+        lambda rng, sketch: (_dense(rng, 30_000),),
+        [([[np.nan] * 12],), ([[0.0] * 11],), ([0.0] * 12,), ([["a"] * 12],)],
+        counters=("products", "n_clipped", "n_updates"),
     ),
     "Race of sets": Entry(
         Race,

@@ -1,0 +1,162 @@
+"""Train on rows drawn by sketched loss, beside rows drawn uniformly.
+
+After a while a network's loss is high on few rows, and most steps are spent on rows that are learnt
+already. To know every row's loss would take a pass of all rows through the network. A
+`NadarayaWatsonSketch` that takes in the losses of each batch as it is trained on, older ones decaying,
+predicts the losses of all other rows from those of rows like them; rows are then drawn in proportion to
+them (selective training, as in Jiang et al. 2019). With --unbiased, rows drawn more often weigh less: the
+gradient is then that of uniform sampling on average, and what is gained is less noise (Katharopoulos and
+Fleuret 2018), which matters only where noise is what slows training down.
+
+    python examples/adaptive_sampling.py [--seconds 10] [--data mnist.npz] [--unbiased] [--plot loss.svg]
+
+Data: an .npz file with `images` and `labels`, or scikit-learn's digits, of which most are made copies
+with little noise: many rows that are learnt soon, and few that are hard.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from mergesketch import NadarayaWatsonSketch
+from mergesketch.lsh import SignedRandomProjection
+
+BATCH, HIDDEN, RATE = 64, 512, 0.1
+#: Rows are drawn in proportion to the predicted loss to this power: kernel means draw all towards the mean.
+SHARPNESS = 2.0
+#: Batches between two looks at the sketch.
+ROUND = 200
+
+
+def digits(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """10,000 rows: a few digits many times over, each with a little noise, and all others once."""
+    from sklearn.datasets import load_digits
+
+    X, y = load_digits(return_X_y=True)
+    rng = np.random.default_rng(seed)
+    rows = np.concatenate([np.arange(len(X)), rng.choice(100, 10_000 - len(X))])
+    X = X[rows] / 16.0 + 0.05 * rng.standard_normal((len(rows), X.shape[1]))
+    order = rng.permutation(len(rows))
+    return X[order].astype(np.float32), y[rows][order]
+
+
+class Network:
+    """Two layers, ReLU and softmax, trained by plain gradient descent."""
+
+    def __init__(self, n_features: int, n_classes: int, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        self.W1 = (rng.standard_normal((n_features, HIDDEN)) * (2 / n_features) ** 0.5).astype(np.float32)
+        self.W2 = (rng.standard_normal((HIDDEN, n_classes)) * (2 / HIDDEN) ** 0.5).astype(np.float32)
+        self.b1, self.b2 = np.zeros(HIDDEN, np.float32), np.zeros(n_classes, np.float32)
+
+    def forward(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        hidden = np.maximum(X @ self.W1 + self.b1, 0)
+        scores = hidden @ self.W2 + self.b2
+        scores -= scores.max(axis=1, keepdims=True)
+        return hidden, scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+
+    def losses(self, X: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return -self.forward(X)[1][np.arange(len(y)), y]
+
+    def step(self, X: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """One step of gradient descent on weighted rows; their losses before it."""
+        hidden, logs = self.forward(X)
+        losses = -logs[np.arange(len(y)), y]
+        error = np.exp(logs)
+        error[np.arange(len(y)), y] -= 1
+        error *= (weights / len(y))[:, None].astype(np.float32)
+        back = (error @ self.W2.T) * (hidden > 0)
+        self.W2 -= RATE * hidden.T @ error
+        self.b2 -= RATE * error.sum(axis=0)
+        self.W1 -= RATE * X.T @ back
+        self.b1 -= RATE * back.sum(axis=0)
+        return losses
+
+
+def train(
+    X: np.ndarray,
+    y: np.ndarray,
+    *,
+    sketched: bool,
+    seconds: float,
+    unbiased: bool = False,
+    seed: int = 0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[tuple[float, int, float]]:
+    """Train for some seconds: (seconds, steps, mean loss of all rows) as it went, measuring not counted."""
+    rng = np.random.default_rng(seed)
+    network = Network(X.shape[1], int(y.max()) + 1, seed)
+    family = SignedRandomProjection(X.shape[1], 60, power=10, projection="hadamard", seed=seed)
+    sketch = NadarayaWatsonSketch(family, half_life=2.0 * ROUND)
+    centred = X - X[:1000].mean(axis=0)  # angles tell rows apart only around a centre
+    chances = np.full(len(X), 1 / len(X))
+    history, spent, step = [], 0.0, 0
+    while spent < seconds:
+        start = clock()
+        if sketched and step:
+            predicted = sketch.predict(centred, fill=np.nan)
+            known = np.isfinite(predicted)
+            predicted[~known] = predicted[known].mean() if known.any() else 1.0
+            # A fifth of all draws stays uniform, so that no row is forgotten.
+            chances = np.maximum(predicted, 0) ** SHARPNESS
+            chances = 0.2 / len(X) + 0.8 * chances / chances.sum()
+        seen, losses = [], []
+        for rows in rng.choice(len(X), (ROUND, BATCH), p=chances):
+            weights = 1 / (len(X) * chances[rows]) if unbiased else np.ones(len(rows))
+            losses.append(network.step(X[rows], y[rows], weights))
+            seen.append(rows)
+        if sketched:
+            times = np.repeat(np.arange(step, step + ROUND), BATCH).astype(float)
+            sketch.update(centred[np.concatenate(seen)], np.concatenate(losses), time=times)
+        step += ROUND
+        spent += clock() - start
+        history.append((spent, step, float(network.losses(X, y).mean())))
+    return history
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=10.0, help="to train for, each way")
+    parser.add_argument("--data", type=Path, help=".npz with images and labels; by default made digits")
+    parser.add_argument("--unbiased", action="store_true", help="weigh rows by how seldom they are drawn")
+    parser.add_argument("--plot", type=Path, help="where to draw loss against time (needs matplotlib)")
+    arguments = parser.parse_args()
+    if arguments.data is None:
+        X, y = digits()
+    else:
+        with np.load(arguments.data) as arrays:
+            X, y = (
+                arrays["images"].reshape(len(arrays["images"]), -1) / np.float32(255),
+                arrays["labels"].astype(int),
+            )
+    histories = {}
+    train(X, y, sketched=True, seconds=0.1)  # compile first
+    for name, sketched in (("uniform", False), ("by sketched loss", True)):
+        histories[name] = train(
+            X, y, sketched=sketched, seconds=arguments.seconds, unbiased=arguments.unbiased
+        )
+        spent, steps, loss = histories[name][-1]
+        print(f"{name:18s} {steps:6,} steps in {spent:.1f} s, mean loss of all rows {loss:.5f}")
+    if arguments.plot is not None:
+        import matplotlib.pyplot as plt
+
+        figure, axes = plt.subplots(1, 2, figsize=(9, 3.8), sharey=True)
+        for name, history in histories.items():
+            spent, steps, losses = zip(*history, strict=True)
+            axes[0].semilogy(spent, losses, label=name)
+            axes[1].semilogy(steps, losses, label=name)
+        axes[0].set(xlabel="seconds", ylabel="mean loss of all rows")
+        axes[1].set(xlabel="steps")
+        axes[0].legend(frameon=False)
+        figure.tight_layout()
+        figure.savefig(arguments.plot)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""b-bit MinHash: codes of a few bits, packed, for similarities of very many sets in little memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .backend import backend_of
+from .minhash import MinHash
+from .threads import map_blocks
+from .validation import check_choice
+
+__all__ = ["BBitMinHash"]
+
+_WORDS_BLOCK = 1 << 16
+
+
+class BBitMinHash(MinHash):
+    """MinHash whose codes have only b bits, and are packed into words.
+
+    Parameters
+    ----------
+    n_hashes : int, default 128
+    bits : {1, 2, 4, 8, 16}
+        Of each code, b.
+    power : int, default 1
+        Elementary hashes mixed to one code.
+    scheme, expected_set_size, seed
+        As for `MinHash`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type or lies outside its range.
+
+    Notes
+    -----
+    A code is the value of a MinHash, or of `power` of them, mixed to b bits: sets share it with probability
+
+        P = J**power + (1 - J**power) / 2**b
+
+    (Li and König 2010, "b-bit minwise hashing"; mixing makes the low bits uniform whatever the sets' sizes,
+    so the simple form of their theorem 1 is exact). The share of equal codes gives the similarity back,
+    ``(share - 2**-b) / (1 - 2**-b)``, with a standard error of ``sqrt(P (1 - P) / n_hashes)`` over
+    ``1 - 2**-b`` under independent permutations. A similarity of 1/2 or more costs the least memory with
+    b = 1: three times the hashes of a full MinHash for the same error, at 1/32 of the bits a hash.
+
+    As a family its `kernel` and `collision_probability` are those of `MinHash`, and 2**-b is its
+    `chance_collision`, which sketches take off. Packed codes take ``n_hashes b / 8`` bytes a set, rounded up
+    to words of 8; they are compared 64 / b codes at a time.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mergesketch.lsh import BBitMinHash
+    >>> family = BBitMinHash(n_hashes=2048, bits=1, seed=1)
+    >>> packed = family.packed([np.arange(0, 100), np.arange(20, 120), np.arange(500, 600)])
+    >>> packed.shape, packed.dtype, packed.nbytes // 3
+    ((3, 32), dtype('uint64'), 256)
+    >>> similar = family.estimate_packed(packed[:1].repeat(2, axis=0), packed[1:])
+    >>> bool(abs(similar[0] - 2 / 3) < 0.1), bool(abs(similar[1]) < 0.15)
+    (True, True)
+    """
+
+    _parameters = ("n_hashes", "bits", "power", "scheme", "seed")
+
+    def __init__(
+        self,
+        n_hashes: int = 128,
+        bits: int = 1,
+        *,
+        power: int = 1,
+        scheme: str = "auto",
+        expected_set_size: int = 100,
+        seed: int = 0,
+    ) -> None:
+        self.bits: int = check_choice("bits", bits, (1, 2, 4, 8, 16))
+        super().__init__(
+            n_hashes,
+            power=power,
+            n_buckets=1 << self.bits,
+            scheme=scheme,
+            expected_set_size=expected_set_size,
+            seed=seed,
+        )
+
+    @property
+    def n_words(self) -> int:
+        """64-bit words of a set's packed codes."""
+        return -(-self.n_hashes * self.bits // 64)
+
+    def packed(self, sets: Any) -> NDArray[np.uint64]:
+        """Packed codes of sets.
+
+        Parameters
+        ----------
+        sets : sparse matrix, (tokens, offsets) or list of integer arrays
+            As `MinHash` takes them.
+
+        Returns
+        -------
+        ndarray of shape (n, n_words), uint64
+            Code v of a set begins at bit ``v * bits`` of its words.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `sets` is none of the above.
+        """
+        codes = self.hash(sets)
+        out, kernel = np.empty((len(codes), self.n_words), np.uint64), backend_of(codes).pack_fields
+        map_blocks(
+            lambda a, b: kernel(codes, self.bits, a, b, out),
+            len(codes),
+            max(1, _WORDS_BLOCK // self.n_hashes),
+        )
+        return out
+
+    def estimate_packed(self, A: ArrayLike, B: ArrayLike) -> NDArray[np.float64]:
+        """Estimated similarity of row i of `A` and row i of `B`.
+
+        Parameters
+        ----------
+        A, B : array_like of shape (n, n_words), uint64
+            Packed codes of this family.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+            Jaccard similarity to the power `power`; unbiased, and so below 0 at times.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `A` or `B` is not a uint64 matrix of that many columns, or their shapes differ.
+        """
+        left, right = self._check_packed(A, "A"), self._check_packed(B, "B")
+        if left.shape != right.shape:
+            raise ValueError(f"B must have the shape of A, {left.shape}, got {right.shape}")
+        equal, kernel = np.empty(len(left), np.int64), backend_of(A).count_equal_fields
+        block = max(1, _WORDS_BLOCK // self.n_words)
+        map_blocks(lambda a, b: kernel(left, right, self.bits, self.n_hashes, a, b, equal), len(left), block)
+        return np.asarray((equal / self.n_hashes - self.chance_collision) / (1.0 - self.chance_collision))
+
+    def _check_packed(self, values: ArrayLike, name: str) -> NDArray[np.uint64]:
+        array = np.asarray(values)
+        if array.dtype != np.uint64:
+            raise TypeError(f"{name} must be packed codes of dtype uint64, got dtype {array.dtype}")
+        if array.ndim != 2 or array.shape[1] != self.n_words:
+            raise ValueError(f"{name} must have shape (n, {self.n_words}), got {array.shape}")
+        return np.ascontiguousarray(array)

@@ -1,0 +1,181 @@
+"""Exact re-ranking: how the rows that candidates stand for are checked and compared, for each metric."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+
+from ..lsh.backend import backend_of
+from ..lsh.family import HashFamily
+from ..lsh.rank_kernels import ANGLE, CITYBLOCK, EUCLIDEAN, INNER_PRODUCT
+from ..lsh.rank_set_kernels import UNORDERED
+from ..lsh.threads import map_blocks
+from ..lsh.validation import check_csr, check_dense, check_sets
+
+__all__ = ["Ranker", "ranker"]
+
+_VECTORS = {
+    "angle": ANGLE,
+    "euclidean": EUCLIDEAN,
+    "cityblock": CITYBLOCK,
+    "inner_product": INNER_PRODUCT,
+}
+
+
+class Ranker(NamedTuple):
+    """What is ready to rank candidates of some queries."""
+
+    #: Rows there are: ids lie below.
+    n_rows: int
+    #: rank(candidates, offsets, sizes, k, first, ids, distances): see `rank_vectors`.
+    rank: Callable[..., int]
+
+
+def ranker(family: HashFamily, Q: Any, rows: Any) -> Ranker:
+    """Check queries and rows, which are looked at only where they are compared.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not of the form that the family's metric takes.
+    """
+    metric = getattr(family, "metric", None)
+    if metric in _VECTORS:
+        return _of_vectors(_VECTORS[metric], Q, rows)
+    if metric == "hamming":
+        return _of_bits(family, Q, rows)
+    if metric == "jaccard":
+        return _of_sets(Q, rows)
+    if metric == "weighted_jaccard":
+        return _of_weights(Q, rows)
+    raise TypeError(
+        f"{type(family).__name__} has no distance to rank rows by, of metric {metric!r}; "
+        "use query, which counts"
+    )
+
+
+def _dense_rows(rows: Any, width: int) -> NDArray[Any]:
+    """`rows` as a C-contiguous matrix, not to be written to; whether they are finite is not looked at."""
+    if hasattr(rows, "tocsr"):
+        raise TypeError("rows must be a dense array, got a sparse one; pass rows.toarray()")
+    array = np.asarray(rows)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"rows must hold real numbers, got dtype {array.dtype}")
+    if array.ndim != 2 or array.shape[1] != width:
+        raise ValueError(f"rows must have shape (n, {width}), as wide as the queries, got {array.shape}")
+    if array.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+        small = array.dtype.kind == "b" or array.dtype.itemsize <= 2
+        array = array.astype(np.float32 if small else np.float64)
+    return _read_only(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")))
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """A view that cannot be written to: kernels are compiled for one kind of array, mapped or not."""
+    view = array.view(np.ndarray)
+    view.flags.writeable = False
+    return view
+
+
+def _of_vectors(metric: int, Q: Any, rows: Any) -> Ranker:
+    queries = check_dense(Q.toarray() if hasattr(Q, "toarray") else Q, name="Q").astype(np.float64)
+    array = _dense_rows(rows, queries.shape[1])
+    largest = np.abs(queries).max(axis=1, initial=0.0, keepdims=True)
+    scaled = queries / np.where(largest > 0, largest, 1.0)
+    norms = np.linalg.norm(scaled, axis=1, keepdims=True)
+    unit = scaled / np.where(norms > 0, norms, 1.0)
+    exact = unit if metric == ANGLE else queries
+    with np.errstate(over="ignore"):
+        fast = (unit if metric in (ANGLE, INNER_PRODUCT) else queries).astype(array.dtype)
+        error = np.abs(queries - fast)
+        slack = error.sum(axis=1) if metric == CITYBLOCK else np.linalg.norm(error, axis=1)
+        lengths = (norms * largest)[:, 0]
+    kernel = backend_of(array).rank_vectors
+
+    def rank(*candidates: Any) -> int:
+        found: int = kernel(metric, exact, fast, slack, lengths, array, *candidates)
+        return found
+
+    return Ranker(len(array), rank)
+
+
+def _packed(X: Any, n_bits: int, name: str) -> NDArray[np.uint8]:
+    array = np.asarray(X)
+    if array.dtype == np.bool_ and array.ndim == 2 and array.shape[1] == n_bits:
+        return _read_only(np.packbits(array, axis=1))
+    width = -(-n_bits // 8)
+    if array.dtype != np.uint8 or array.ndim != 2 or array.shape[1] != width:
+        raise ValueError(
+            f"{name} must be packed bits, uint8 of shape (n, {width}), or booleans of shape (n, {n_bits}), "
+            f"got {array.dtype} of {array.shape}"
+        )
+    return _read_only(np.ascontiguousarray(array))
+
+
+def _of_bits(family: Any, Q: Any, rows: Any) -> Ranker:
+    queries, array = _packed(Q, family.n_bits, "Q"), _packed(rows, family.n_bits, "rows")
+    # Bits that pad the last byte do not count.
+    last_mask = np.uint8(0xFF00 >> (family.n_bits - 1) % 8 + 1 & 0xFF)
+    kernel = backend_of(array).rank_bits
+
+    def rank(*candidates: Any) -> int:
+        found: int = kernel(queries, array, last_mask, *candidates)
+        return found
+
+    return Ranker(len(array), rank)
+
+
+def _ordered(
+    tokens: NDArray[Any], offsets: NDArray[np.int64]
+) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64]]:
+    """A copy of sets whose tokens rise, where they begin, and where they end."""
+    kernel, tokens, ends = backend_of(tokens).order_sets, tokens.copy(), offsets[1:].copy()
+    map_blocks(lambda a, b: kernel(tokens, offsets[:-1], ends, a, b), ends.size, 1024)
+    return _read_only(tokens), offsets[:-1], ends
+
+
+def _of_sets(Q: Any, rows: Any) -> Ranker:
+    queries = _ordered(*check_sets(Q, "Q"))
+    tokens, offsets = check_sets(rows, "rows")
+    # Most rows come in order; whether they do is only looked at where they are compared.
+    sets = [(_read_only(tokens), offsets[:-1], offsets[1:])]
+    kernel, lock = backend_of(tokens).rank_sets, threading.Lock()
+
+    def rank(*candidates: Any) -> int:
+        found: int = kernel(*queries, *sets[-1], *candidates)
+        if found == UNORDERED:
+            with lock:
+                if len(sets) == 1:
+                    sets.append(_ordered(tokens, offsets))
+            found = kernel(*queries, *sets[-1], *candidates)
+        return found
+
+    return Ranker(offsets.size - 1, rank)
+
+
+def _weights(X: Any, name: str) -> tuple[NDArray[np.int64], tuple[NDArray[Any], NDArray[np.float64]]]:
+    matrix = X if hasattr(X, "tocsr") else scipy.sparse.csr_array(check_dense(X, name=name))
+    offsets, features, weights = check_csr(matrix, None, name)
+    if weights.size and float(weights.min()) < 0:
+        raise ValueError(f"{name} must hold weights of at least 0, got {weights.min()}")
+    return offsets, (
+        _read_only(features.astype(np.int64, copy=False)),
+        _read_only(weights.astype(np.float64, copy=False)),
+    )
+
+
+def _of_weights(Q: Any, rows: Any) -> Ranker:
+    queries, ours = _weights(Q, "Q"), _weights(rows, "rows")
+    if np.shape(Q)[1] != np.shape(rows)[1]:
+        raise ValueError(f"rows must have {np.shape(Q)[1]} columns, as the queries, got {np.shape(rows)[1]}")
+    kernel = backend_of(ours[0]).rank_weights
+
+    def rank(*candidates: Any) -> int:
+        found: int = kernel(*queries, *ours, *candidates)
+        return found
+
+    return Ranker(ours[0].size - 1, rank)

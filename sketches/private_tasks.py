@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -44,6 +45,10 @@ class _PrivateTask(PrivateRace):
             float(bound[0]) if (bound == bound[0]).all() else tuple(bound.tolist())
             for bound in check_bounds(low, high, self.n_features)
         )
+
+    @abstractmethod
+    def predict(self, X: Any) -> NDArray[Any]:
+        """What the task predicts for rows."""
 
     def _rows(self, Q: Any) -> NDArray[np.float64]:
         X = check_dense(Q, self.n_features)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tracemalloc
+from typing import Any
 
 import mergesketch
 import numpy as np
@@ -178,10 +179,12 @@ def test_bad_arguments() -> None:
     for bad in (0, 32):
         with pytest.raises(ValueError, match=f"bits must be an integer from 1 to 16, got {bad}"):
             BBitMinHash(8, bad)
+    wrong: Any
     for wrong in (True, 2.0, "2"):
         with pytest.raises(TypeError, match="bits must be an integer"):
             BBitMinHash(8, wrong)
-    assert BBitMinHash(8, np.int64(4)) == BBitMinHash(8, 4)
+    four: Any = np.int64(4)
+    assert BBitMinHash(8, four) == BBitMinHash(8, 4)
     family = BBitMinHash(128, 2)
     assert family.n_words == 4
     packed = family.packed([[1, 2, 3]])

@@ -4,6 +4,9 @@ Every sketch is importable from here, every hash family from `mergesketch.lsh`; 
 machines is in `mergesketch.distributed`.
 """
 
+from importlib import import_module
+from typing import Any
+
 from . import errors, lsh
 from .lsh.threads import get_num_threads, set_num_threads
 from .sketches import (
@@ -17,18 +20,47 @@ from .sketches import (
     NadarayaWatsonSketch,
     Nearest,
     Neighbours,
+    PrivateClassifier,
     PrivateRace,
+    PrivateRegressor,
     Race,
     RaceWindow,
     RepresenterSketch,
     StateArray,
+    StormSketch,
     Suggestion,
     inspect,
     load,
+    private_classifier,
+    private_regressor,
     suggest,
 )
 
 __version__ = "0.1.0"
+
+#: Estimators, which need scikit-learn: imported when first asked for.
+_LAZY = {
+    "StormClassifier": ".sketches.storm_estimators",
+    "StormRegressor": ".sketches.storm_estimators",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(import_module(_LAZY[name], __name__), name)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "sklearn":
+            raise
+        raise ImportError(
+            f"mergesketch.{name} needs scikit-learn: pip install mergesketch[sklearn]", name="sklearn"
+        ) from error
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
+
 
 __all__ = [
     "AceDetector",
@@ -41,11 +73,14 @@ __all__ = [
     "NadarayaWatsonSketch",
     "Nearest",
     "Neighbours",
+    "PrivateClassifier",
     "PrivateRace",
+    "PrivateRegressor",
     "Race",
     "RaceWindow",
     "RepresenterSketch",
     "StateArray",
+    "StormSketch",
     "Suggestion",
     "__version__",
     "errors",
@@ -53,6 +88,8 @@ __all__ = [
     "inspect",
     "load",
     "lsh",
+    "private_classifier",
+    "private_regressor",
     "set_num_threads",
     "suggest",
 ]

@@ -19,6 +19,8 @@ def angles_of_rows(X: Any, Y: Any, n_features: int | None) -> NDArray[np.float64
     A row of zeros is at pi / 2 to every other row, and at 0 to another row of zeros.
     """
     left, right = unit_rows(X, n_features), unit_rows(Y, n_features)
+    if hasattr(left, "indices") and hasattr(right, "indices"):
+        left, right = _used_columns(left, right)
     cosine = left @ right.T
     cosine = np.asarray(cosine.toarray() if hasattr(cosine, "toarray") else cosine, dtype=np.float64)
     angle = np.arccos(np.clip(cosine, -1.0, 1.0))
@@ -35,15 +37,30 @@ def unit_rows(X: Any, n_features: int | None) -> Any:
         return scaled / np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), 1e-300)
     assert rows.csr is not None
     indptr, indices, data = rows.csr
-    matrix: Any = scipy.sparse.csr_array(
-        (data.astype(np.float64), indices, indptr), shape=(rows.n, X.shape[1])
+    # Not by products of matrices, which take memory for every column.
+    row = np.repeat(np.arange(rows.n), np.diff(indptr))
+    largest = np.zeros(rows.n)
+    np.maximum.at(largest, row, np.abs(data))
+    scaled = data / np.maximum(largest, 1e-300)[row]
+    lengths = np.sqrt(np.bincount(row, scaled * scaled, rows.n))
+    entries = scaled / np.maximum(lengths, 1e-300)[row]
+    return scipy.sparse.csr_array((entries, indices, indptr), shape=(rows.n, X.shape[1]))
+
+
+def _used_columns(left: Any, right: Any) -> tuple[Any, Any]:
+    """Sparse rows without the columns that are empty in both: a product takes memory for every column."""
+    indices = np.concatenate([left.indices, right.indices])
+    columns, places = np.unique(indices, return_inverse=True)
+    parts = places[: left.indices.size], places[left.indices.size :]
+    left, right = (
+        scipy.sparse.csr_array((m.data, part, m.indptr), shape=(m.shape[0], columns.size))
+        for m, part in zip((left, right), parts, strict=True)
     )
-    largest = np.maximum(abs(matrix).max(axis=1).toarray().reshape(-1), 1e-300) if rows.n else np.ones(0)
-    matrix = scipy.sparse.diags_array(1.0 / largest) @ matrix
-    lengths = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).reshape(-1))
-    return scipy.sparse.csr_array(scipy.sparse.diags_array(1.0 / np.maximum(lengths, 1e-300)) @ matrix)
+    return left, right
 
 
 def _zero_rows(unit: Any) -> NDArray[np.intp]:
-    squares = unit.multiply(unit) if hasattr(unit, "multiply") else unit * unit
-    return np.flatnonzero(np.asarray(squares.sum(axis=1)).reshape(-1) < 0.5)
+    if hasattr(unit, "indptr"):
+        row = np.repeat(np.arange(unit.shape[0]), np.diff(unit.indptr))
+        return np.flatnonzero(np.bincount(row, unit.data != 0, unit.shape[0]) == 0)
+    return np.flatnonzero(~unit.any(axis=1))

@@ -11,12 +11,8 @@ from .counting_kernels import (
     count_sketch_query,
     find_frequent,
 )
-from .cross_polytope_kernels import (
-    cross_polytope_codes_csr,
-    cross_polytope_codes_dense,
-    cross_polytope_probes_csr,
-    cross_polytope_probes_dense,
-)
+from .cross_polytope_kernels import cross_polytope_codes_csr, cross_polytope_codes_dense
+from .cross_polytope_probing import cross_polytope_probes_csr, cross_polytope_probes_dense
 from .hadamard import hadamard_products_csr, hadamard_products_dense, hadamard_signs_csr, hadamard_signs_dense
 from .index_kernels import insert_ids, merge_buckets, order_buckets
 from .inner_product_kernels import (
@@ -41,6 +37,7 @@ from .rank_set_kernels import order_sets, rank_bits, rank_sets, rank_weights
 from .sampling_kernels import code_keys
 from .scatter import gather_groups, gather_mean, gather_ratio, scatter_add, scatter_add_outputs
 from .sparse_projection import hashed_products, hashed_signs
+from .storm_kernels import add_sign_products, orthonormalise
 from .svmlight_kernels import count_svmlight, parse_svmlight
 from .text_kernels import shingle_documents
 from .top_sketch_kernels import cells_of_buckets, merge_cells, top_of_cells
@@ -50,6 +47,7 @@ from .xxh3 import hash_fixed, hash_slices, hash_u64
 
 __all__ = [
     "absorb_steps",
+    "add_sign_products",
     "band_keys",
     "bound_found",
     "bucket_pairs",
@@ -107,6 +105,7 @@ __all__ = [
     "mix_words",
     "order_buckets",
     "order_sets",
+    "orthonormalise",
     "overlap_weights",
     "pack_fields",
     "pack_signs",

@@ -1,139 +1,132 @@
-"""Cross-polytope hashes: the nearest of the signed axes after a pseudo-random rotation.
+"""Codes of cross-polytope hashes: the nearest of the signed axes after a pseudo-random rotation.
 
-Rotations are those of `hadamard`, a row at a time in registers. A rotation of `size` coordinates serves
-``size // dimension`` hashes, each of its own `dimension` coordinates.
+A rotation of `size` coordinates serves ``size // dimension`` elementary hashes, each of its own `dimension`
+coordinates. Rotations are those of `hadamard`, a row at a time; the smallest stay in registers throughout.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from numba import njit
 
-from .hadamard import _clear, _rotate, _scale_dense, _scatter
-from .hadamard_registers import WIDTH
+from .cross_polytope_registers import GROUP, MAGNITUDE, largest_place, rotate_group
+from .hadamard import _rotate, _scale_dense
+from .hadamard_registers import RADIX, WIDTH
 from .minhash_kernels import mix64
-from .probing_kernels import least_changes, likeliest_sets
+from .products import power_of_two
 
-__all__ = [
-    "cross_polytope_codes_csr",
-    "cross_polytope_codes_dense",
-    "cross_polytope_probes_csr",
-    "cross_polytope_probes_dense",
-]
+__all__ = ["cross_polytope_codes_csr", "cross_polytope_codes_dense"]
 
-#: All bits of a float32 but the sign.
-MAGNITUDE = np.uint32(0x7FFFFFFF)
-_WORD = ir.IntType(32)
-_WORDS = ir.VectorType(_WORD, WIDTH)
-
-
-def _magnitudes(context, builder, array_type, array, at):  # type: ignore[no-untyped-def]
-    """The magnitudes of 16 coordinates from `at` on, in a register."""
-    data = context.make_array(array_type)(context, builder, array).data
-    pointer = builder.bitcast(builder.gep(data, [at]), _WORDS.as_pointer())
-    return builder.and_(builder.load(pointer, align=4), ir.Constant(_WORDS, [int(MAGNITUDE)] * WIDTH))
-
-
-@intrinsic
-def _largest_magnitude(typing_context, words, first, count):  # type: ignore[no-untyped-def]
-    """The largest magnitude among `count` coordinates, a multiple of 16, as the bits of a float32."""
-
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        array, begin, size = arguments
-        largest = cgutils.alloca_once_value(builder, ir.Constant(_WORDS, [0] * WIDTH))
-        step = ir.Constant(size.type, WIDTH)
-        with cgutils.for_range(builder, builder.udiv(size, step)) as loop:
-            at = builder.add(begin, builder.mul(loop.index, step))
-            found, held = _magnitudes(context, builder, signature.args[0], array, at), builder.load(largest)
-            builder.store(builder.select(builder.icmp_unsigned(">", found, held), found, held), largest)
-        kind = ir.FunctionType(_WORD, [_WORDS])
-        reduce = cgutils.get_or_insert_function(builder.module, kind, f"llvm.vector.reduce.umax.v{WIDTH}i32")
-        return builder.call(reduce, [builder.load(largest)])
-
-    return types.uint32(words, types.intp, types.intp), generate
-
-
-@intrinsic
-def _as_large(typing_context, words, first, magnitude):  # type: ignore[no-untyped-def]
-    """Which of 16 coordinates from `first` on have this magnitude: bits of a mask."""
-
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        array, at, wanted = arguments
-        undefined = ir.Constant(_WORDS, ir.Undefined)
-        one = builder.insert_element(undefined, wanted, _WORD(0))
-        everywhere = builder.shuffle_vector(one, undefined, ir.Constant(_WORDS, [0] * WIDTH))
-        found = _magnitudes(context, builder, signature.args[0], array, at)
-        equal = builder.icmp_unsigned("==", found, everywhere)
-        return builder.zext(builder.bitcast(equal, ir.IntType(WIDTH)), ir.IntType(64))
-
-    return types.int64(words, types.intp, types.uint32), generate
+_MAGNITUDE = np.uint32(MAGNITUDE)
 
 
 @njit(cache=True, nogil=True)
-def _nearest_axis(words, first, dimension):  # type: ignore[no-untyped-def]
+def nearest_axis(words, first, dimension):  # type: ignore[no-untyped-def]
     """Of one hash's coordinates the largest in magnitude, the first of equal ones: twice its place, plus
-    one if it is negative.
-
-    `words` are the bits of the coordinates: without the sign they are ordered as the magnitudes, and
-    integers are compared in registers where Numba's floats are not.
+    one if it is negative. `words` are the bits of the coordinates.
     """
     if dimension < WIDTH:
-        best, largest = first, words[first] & MAGNITUDE
+        best = first
         for j in range(first + 1, first + dimension):
-            if words[j] & MAGNITUDE > largest:
-                best, largest = j, words[j] & MAGNITUDE
-        return 2 * (best - first) + np.int64(words[best] >> np.uint32(31))
-    largest = _largest_magnitude(words, first, dimension)  # type: ignore[call-arg]
-    place = np.int64(0)
-    while True:
-        # Which of 16 coordinates are as large: bits of a mask.
-        mask = _as_large(words, first + place, largest)
-        if mask:
-            break
-        place += WIDTH
-    while not mask & 1:
-        mask >>= 1
-        place += 1
-    return 2 * place + np.int64(words[first + place] >> np.uint32(31))
+            if words[j] & _MAGNITUDE > words[best] & _MAGNITUDE:
+                best = j
+    else:
+        best = first + largest_place(words, first, dimension)  # type: ignore[call-arg]
+    return 2 * (best - first) + np.int64(words[best] >> np.uint32(31))
 
 
 @njit(cache=True, nogil=True)
-def _place(value, size, dimension):  # type: ignore[no-untyped-def]
-    """The rotation that elementary hash number `value` belongs to, and its first coordinate there."""
-    each = size // dimension
-    return value // each, value % each * dimension
+def scatter(indices, entries, key, source):  # type: ignore[no-untyped-def]
+    """Add each entry, with a random sign, to a coordinate of `source` that its feature and the key choose."""
+    source[:] = 0
+    # The places are the upper bits; size is at least 2, so the shift is below 64.
+    shift = np.uint64(64)
+    size = source.size
+    while size > 1:
+        shift -= np.uint64(1)
+        size //= 2
+    for j in range(indices.size):
+        word = mix64(np.uint64(indices[j]) ^ key)
+        place = np.int64(word >> shift)
+        if word & np.uint64(1):
+            source[place] -= entries[j]
+        else:
+            source[place] += entries[j]
 
 
 @njit(cache=True, nogil=True)
-def _row_codes(source, masks, block, values, dimension, power, keys, n_buckets, out):  # type: ignore[no-untyped-def]
+def scale_entries(data, entries):  # type: ignore[no-untyped-def]
+    """Entries of a row times the power of two that brings them into [-1, 1], as float32."""
+    largest = 0.0
+    for j in range(data.size):
+        largest = max(largest, abs(np.float64(data[j])))
+    scale = power_of_two(largest)
+    for j in range(data.size):
+        entries[j] = np.float64(data[j]) * scale
+    return entries[: data.size]
+
+
+@njit(cache=True, nogil=True)
+def place_entries(indices, entries, scatter_keys, source):  # type: ignore[no-untyped-def]
+    """Make a sparse row the only one in `source`, unless it is to be scattered there."""
+    if scatter_keys.size == 0:
+        for j in range(indices.size):
+            source[indices[j]] = entries[j]
+
+
+@njit(cache=True, nogil=True)
+def clear_entries(indices, scatter_keys, source):  # type: ignore[no-untyped-def]
+    if scatter_keys.size == 0:
+        for j in range(indices.size):
+            source[indices[j]] = 0
+
+
+@njit(cache=True, nogil=True)
+def longest_row(indptr, start, stop):  # type: ignore[no-untyped-def]
+    longest = 0
+    for i in range(start, stop):
+        longest = max(longest, indptr[i + 1] - indptr[i])
+    return longest
+
+
+@njit(cache=True, nogil=True)
+def absorb(word, value, base, mixed):  # type: ignore[no-untyped-def]
+    """Take one more value into a hash's word: mixed in, or as its next digit."""
+    value = np.uint64(value)
+    return mix64(word ^ value) if mixed else word * base + value
+
+
+@njit(cache=True, nogil=True)
+def code_of(word, n_buckets, mixed):  # type: ignore[no-untyped-def]
+    """The code that a hash's word of all values makes."""
+    return np.uint32(((word >> np.uint64(32)) * n_buckets) >> np.uint64(32)) if mixed else np.uint32(word)
+
+
+@njit(cache=True, nogil=True)
+def _row_codes(  # type: ignore[no-untyped-def]
+    source, indices, entries, scatter_keys, masks, block, words, values, dimension, power, keys, n_buckets,
+    codes, codes_at,
+):  # fmt: skip
     """Codes of one row. Elementary hash ``h * power + k`` is the k-th of hash h."""
-    words = block.view(np.uint32)
-    rotation = -1
-    for v in range(values.size):
-        turn, first = _place(v, block.size, dimension)
-        if turn != rotation:
-            _rotate(source, masks[turn], block)
-            rotation = turn
-        values[v] = _nearest_axis(words, first, dimension)
-    for h in range(out.size):
-        out[h] = _code(values, h * power, power, 2 * dimension, h, keys, n_buckets)
-
-
-@njit(cache=True, nogil=True)
-def _code(values, first, power, base, h, keys, n_buckets):  # type: ignore[no-untyped-def]
-    """The code of `power` values: their digits in `base`, or mixed into buckets where there are keys."""
-    if keys.size == 0:
-        code = np.uint64(0)
+    mixed, base = keys.size > 0, np.uint64(2 * dimension)
+    value, turn, round_size = 0, -1, block.size // WIDTH
+    while value < values.size:
+        turn += 1
+        if scatter_keys.size:
+            scatter(indices, entries, scatter_keys[turn], source)
+        # Not in a function of its own: with branches in it, its arrays would be counted references.
+        if block.size == GROUP:
+            rotate_group(source, masks, turn * 3 * RADIX, block)  # type: ignore[call-arg]
+        else:
+            _rotate(source, masks[turn * round_size * 3 : (turn + 1) * round_size * 3], block)
+        for first in range(0, min(block.size, (values.size - value) * dimension), dimension):
+            values[value] = nearest_axis(words, first, dimension)
+            value += 1
+    for h in range(values.size // power):
+        word = keys[h] if mixed else np.uint64(0)
         for k in range(power):
-            code = code * np.uint64(base) + np.uint64(values[first + k])
-        return np.uint32(code)
-    word = keys[h]
-    for k in range(power):
-        word = mix64(word ^ np.uint64(values[first + k]))
-    return np.uint32(((word >> np.uint64(32)) * n_buckets) >> np.uint64(32))
+            word = absorb(word, values[h * power + k], base, mixed)
+        codes[codes_at + h] = code_of(word, n_buckets, mixed)
 
 
 @njit(cache=True, nogil=True)
@@ -145,7 +138,7 @@ def cross_polytope_codes_dense(X, masks, dimension, power, keys, n_buckets, star
     X : ndarray of shape (n, d), float32 or float64
     masks : ndarray of shape (rotations, 3 size / 16), uint16
         Random signs, as for `hadamard_signs_dense`; ``rotations * (size // dimension)`` is at least
-        the number of elementary hashes, ``power * out.shape[1]``.
+        the number of elementary hashes, ``power * out.shape[1]``, and size at least d.
     dimension : int
         Coordinates of an elementary hash, a power of two up to size.
     keys : ndarray of shape (n_hashes,), uint64
@@ -154,106 +147,40 @@ def cross_polytope_codes_dense(X, masks, dimension, power, keys, n_buckets, star
     """
     size = masks.shape[1] // 3 * WIDTH
     source, block = np.zeros(size, np.float32), np.empty(size, np.float32)
-    scaling = np.empty(WIDTH, X.dtype)
+    words, flips, codes = block.view(np.uint32), masks.reshape(-1), out.reshape(-1)
+    lanes = np.empty(WIDTH, X.dtype)
     values = np.empty(power * out.shape[1], np.int64)
+    no_indices, no_entries = np.empty(0, np.int32), np.empty(0, np.float32)
+    no_keys = np.empty(0, np.uint64)
     for i in range(start, stop):
-        _scale_dense(X[i], scaling, source)
-        _row_codes(source, masks, block, values, dimension, power, keys, n_buckets, out[i])
+        _scale_dense(X[i], lanes, source)
+        _row_codes(
+            source, no_indices, no_entries, no_keys, flips, block, words, values, dimension, power,
+            keys, n_buckets, codes, i * out.shape[1],
+        )  # fmt: skip
 
 
 @njit(cache=True, nogil=True)
 def cross_polytope_codes_csr(  # type: ignore[no-untyped-def]
-    indptr, indices, data, masks, dimension, power, keys, n_buckets, start, stop, out
+    indptr, indices, data, scatter_keys, masks, dimension, power, keys, n_buckets, start, stop, out
 ):
-    """`cross_polytope_codes_dense` for sparse rows, which are never made dense but one at a time."""
-    size = masks.shape[1] // 3 * WIDTH
-    source, block = np.zeros(size, np.float32), np.empty(size, np.float32)
-    values = np.empty(power * out.shape[1], np.int64)
-    for i in range(start, stop):
-        a, b = indptr[i], indptr[i + 1]
-        _scatter(indices[a:b], data[a:b], source)
-        _row_codes(source, masks, block, values, dimension, power, keys, n_buckets, out[i])
-        _clear(indices[a:b], source)
+    """`cross_polytope_codes_dense` for sparse rows, which are never made dense but one at a time.
 
-
-@njit(cache=True, nogil=True)
-def _row_probes(source, masks, block, dimension, power, keys, n_buckets, out):  # type: ignore[no-untyped-def]
-    """Codes of the likeliest cells of one row, into ``out[h, probe]``.
-
-    Going from the nearest axis to another one costs the square of the difference of the coordinates'
-    magnitudes: noise moves that difference as it moves any projection.
+    scatter_keys : ndarray of shape (rotations,), uint64
+        If not empty, rows are scattered to `size` coordinates before each rotation, and features may
+        have any numbers.
     """
-    n_hashes, n_probes = out.shape
-    base, keep = 2 * dimension, min(dimension, n_probes)
-    values, moved = np.empty(power, np.int64), np.empty(power, np.int64)
-    costs = np.empty(dimension)
-    axes, axis_costs = np.empty(keep, np.int64), np.empty(keep)
-    ways = power * (keep - 1)
-    scores = np.empty(ways)
-    digits, places = np.empty(ways, np.int64), np.empty(ways, np.int64)
-    held = min(ways, n_probes - 1)
-    sorted_scores, groups = np.empty(held), np.empty(held, np.int64)
-    changes = np.empty(held, np.int64)
-    order, totals = np.empty(n_probes, np.int64), np.empty(2 * n_probes)
-    prefixes, lasts = np.empty(2 * n_probes, np.int64), np.empty(2 * n_probes, np.int64)
-    heap = np.empty(2 * n_probes, np.int64)
-    words = block.view(np.uint32)
-    rotation = -1
-    for h in range(n_hashes):
-        found = 0
-        for k in range(power):
-            turn, first = _place(h * power + k, block.size, dimension)
-            if turn != rotation:
-                _rotate(source, masks[turn], block)
-                rotation = turn
-            values[k] = _nearest_axis(words, first, dimension)
-            best = values[k] // 2
-            largest = np.float64(abs(block[first + best]))
-            for j in range(dimension):
-                difference = largest - np.float64(abs(block[first + j]))
-                costs[j] = difference * difference
-            # Below every other, for ties must not put another axis before the hash's own.
-            costs[best] = -1.0
-            kept = least_changes(costs, dimension, keep, axes, axis_costs)
-            for a in range(1, kept):
-                scores[found] = axis_costs[a]
-                digits[found] = 2 * axes[a] + (block[first + axes[a]] < 0)
-                places[found] = k
-                found += 1
-        n = least_changes(scores, found, held, changes, sorted_scores) if held else 0
-        for c in range(n):
-            groups[c] = places[changes[c]]
-        likeliest_sets(sorted_scores, groups, n, n_probes, order, totals, prefixes, lasts, heap)
-        for r in range(n_probes):
-            moved[:] = values
-            node = order[r]
-            while node > 0:
-                change = changes[lasts[node]]
-                moved[places[change]] = digits[change]
-                node = prefixes[node]
-            out[h, r] = _code(moved, 0, power, base, h, keys, n_buckets)
-
-
-@njit(cache=True, nogil=True)
-def cross_polytope_probes_dense(X, masks, dimension, power, keys, n_buckets, start, stop, out):  # type: ignore[no-untyped-def]
-    """Codes of the likeliest cells of the rows [start, stop), ``out[i, h, probe]``; the first its own."""
     size = masks.shape[1] // 3 * WIDTH
     source, block = np.zeros(size, np.float32), np.empty(size, np.float32)
-    scaling = np.empty(WIDTH, X.dtype)
+    words, flips, codes = block.view(np.uint32), masks.reshape(-1), out.reshape(-1)
+    values = np.empty(power * out.shape[1], np.int64)
+    scaled = np.empty(longest_row(indptr, start, stop), np.float32)
     for i in range(start, stop):
-        _scale_dense(X[i], scaling, source)
-        _row_probes(source, masks, block, dimension, power, keys, n_buckets, out[i])
-
-
-@njit(cache=True, nogil=True)
-def cross_polytope_probes_csr(  # type: ignore[no-untyped-def]
-    indptr, indices, data, masks, dimension, power, keys, n_buckets, start, stop, out
-):
-    """`cross_polytope_probes_dense` for sparse rows."""
-    size = masks.shape[1] // 3 * WIDTH
-    source, block = np.zeros(size, np.float32), np.empty(size, np.float32)
-    for i in range(start, stop):
-        a, b = indptr[i], indptr[i + 1]
-        _scatter(indices[a:b], data[a:b], source)
-        _row_probes(source, masks, block, dimension, power, keys, n_buckets, out[i])
-        _clear(indices[a:b], source)
+        features = indices[indptr[i] : indptr[i + 1]]
+        entries = scale_entries(data[indptr[i] : indptr[i + 1]], scaled)
+        place_entries(features, entries, scatter_keys, source)
+        _row_codes(
+            source, features, entries, scatter_keys, flips, block, words, values, dimension, power,
+            keys, n_buckets, codes, i * out.shape[1],
+        )  # fmt: skip
+        clear_entries(features, scatter_keys, source)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 import scipy.sparse
@@ -19,8 +20,11 @@ __all__ = ["WeightedMinHash"]
 
 #: Weights, times hashes, that are worth a thread of their own.
 _PAIRS_BLOCK = 1 << 17
-#: Values held at once while they are mixed to codes.
-_BLOCK_VALUES = 1 << 15
+#: Rows, and their weights, that are worked on together: random numbers are drawn once for a feature of them.
+_BLOCK_ROWS = 4096
+_BLOCK_ENTRIES = 1 << 19
+#: Values held at once while they are mixed to codes: 8 MiB.
+_BLOCK_VALUES = 1 << 21
 
 
 class WeightedMinHash(HashFamily):
@@ -57,9 +61,13 @@ class WeightedMinHash(HashFamily):
     weight w has the step ``t = floor(ln w / r + b)`` and the value ``ln c - r (t - b) - r``; the feature of
     least value and its step are the hash. Both are mixed to 32 bits, so unlike hashes meet once in 2**32.
 
-    r, c and b are hashed from the feature's number and never stored: any number of features will do. Time
-    O(non-zeros n_hashes power), about 4 ns each; no memory but the codes. Logarithms are this library's
-    own, so codes are the same on every machine.
+    r, c and b are hashed from the feature's number and never stored: any number of features will do, and
+    rows of any width. Logarithms are this library's own, so codes are the same on every machine.
+
+    Time, with m = ``n_hashes * power``: about 1 ns for each weight and elementary hash, and 3.4 ns for each
+    feature and elementary hash, once in 4096 rows (or half a million weights); so rows that share features
+    are up to four times as fast as others. Bytes: 8 m for the parameters and, beside the codes, up to
+    50 MB a thread while it runs, more for rows of more than half a million weights.
 
     Examples
     --------
@@ -99,6 +107,10 @@ class WeightedMinHash(HashFamily):
         return random_uint64(self.seed, "weighted minhash features", 1)[0]
 
     @lazy
+    def _keys(self) -> NDArray[np.uint64]:
+        return random_uint64(self.seed, "weighted minhash values", self.n_values)
+
+    @lazy
     def _code_keys(self) -> NDArray[np.uint64]:
         return random_uint64(self.seed, "weighted minhash codes", self.n_hashes)
 
@@ -121,24 +133,30 @@ class WeightedMinHash(HashFamily):
             If `X` holds no real numbers, NaN, infinity or negative weights.
         """
         backend = backend_of(X)
-        indptr, indices, data = _check_weights(X, "X")
-        out = np.empty((indptr.size - 1, self.n_hashes), np.uint32)
-        key, keys, n_buckets = self._key, self._code_keys, np.uint64(self.n_buckets)
+        offsets, entries = _check_rows(X, "X")
+        n = offsets.size - 1
+        out = np.empty((n, self.n_hashes), np.uint32)
+        key, keys, code_keys, n_buckets = self._key, self._keys, self._code_keys, np.uint64(self.n_buckets)
+
+        n_rows = _BLOCK_ROWS
+        if not self._code_is_value:
+            n_rows = min(n_rows, max(1, _BLOCK_VALUES // self.n_values))
 
         def run(start: int, stop: int) -> None:
-            if self._code_is_value:
-                backend.weighted_minhash(indptr, indices, data, key, start, stop, out[start:stop])
-                return
-            rows = max(1, _BLOCK_VALUES // self.n_values)
-            values = np.empty((min(rows, stop - start), self.n_values), np.uint32)
-            for first in range(start, stop, rows):
-                last = min(first + rows, stop)
-                part = values[: last - first]
-                backend.weighted_minhash(indptr, indices, data, key, first, last, part)
-                backend.concatenate_codes(part, keys, n_buckets, out[first:last])
+            first = start
+            while first < stop:
+                last = int(np.searchsorted(offsets, offsets[first] + _BLOCK_ENTRIES, side="right")) - 1
+                last = min(max(last, first + 1), first + n_rows, stop)
+                if self._code_is_value:
+                    backend.weighted_minhash(*entries(first, last), key, keys, out[first:last])
+                else:
+                    values = np.empty((last - first, self.n_values), np.uint32)
+                    backend.weighted_minhash(*entries(first, last), key, keys, values)
+                    backend.concatenate_codes(values, code_keys, n_buckets, out[first:last])
+                first = last
 
-        pairs_a_row = 1 + data.size * self.n_values // max(1, len(out))
-        map_blocks(run, len(out), max(1, _PAIRS_BLOCK // pairs_a_row))
+        pairs_a_row = 1 + int(offsets[-1]) * self.n_values // max(1, n)
+        map_blocks(run, n, max(1, _PAIRS_BLOCK // pairs_a_row))
         return out
 
     def collision_probability(self, distance: ArrayLike) -> NDArray[np.float64]:
@@ -168,11 +186,44 @@ class WeightedMinHash(HashFamily):
         ndarray of shape (len(X), len(Y)), float64
             Two rows without weights have similarity 1, such a row and another 0.
         """
-        x, y = _check_weights(X, "X"), _check_weights(Y, "Y")
+        # Kernels are compiled for one kind of array.
+        x, y = (
+            (indptr.copy(), indices.astype(np.int64), data.astype(np.float64))
+            for indptr, indices, data in (_check_weights(X, "X"), _check_weights(Y, "Y"))
+        )
         out = np.empty((x[0].size - 1, y[0].size - 1))
         kernel = backend_of(X).overlap_weights
         map_blocks(lambda a, b: kernel(*x, *y, a, b, out), len(out), 16)
         return np.asarray(out**self.power)
+
+
+def _check_rows(
+    X: Any, name: str
+) -> tuple[NDArray[np.int64], Callable[[int, int], tuple[NDArray[Any], ...]]]:
+    """Where the entries of rows begin, and what gives those of some rows as sparse arrays of one dtype."""
+    if hasattr(X, "tocsr"):
+        indptr, indices, data = _check_weights(X, name)
+
+        def stored(start: int, stop: int) -> tuple[NDArray[Any], ...]:
+            part = slice(indptr[start], indptr[stop])
+            offsets = indptr[start : stop + 1] - indptr[start]
+            return offsets, indices[part].astype(np.uint64), data[part].astype(np.float64)
+
+        return indptr, stored
+    array = check_dense(X, name=name)
+    if array.size and float(array.min()) < 0:
+        row, column = np.argwhere(array < 0)[0]
+        _refuse(name, array[row, column], int(row))
+    offsets = np.zeros(len(array) + 1, np.int64)
+    np.cumsum(np.count_nonzero(array, axis=1), out=offsets[1:])
+
+    def found(start: int, stop: int) -> tuple[NDArray[Any], ...]:
+        part = array[start:stop]
+        places = np.nonzero(part)
+        own = offsets[start : stop + 1] - offsets[start]
+        return own, places[1].astype(np.uint64), part[places].astype(np.float64)
+
+    return offsets, found
 
 
 def _check_weights(X: Any, name: str) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[Any]]:
@@ -181,6 +232,9 @@ def _check_weights(X: Any, name: str) -> tuple[NDArray[np.int64], NDArray[Any], 
     indptr, indices, data = check_csr(matrix, name=name)
     if data.size and float(data.min()) < 0:
         at = int(np.flatnonzero(data < 0)[0])
-        row = int(np.searchsorted(indptr, at, side="right")) - 1
-        raise ValueError(f"{name} must hold weights of at least 0, got {data[at]} in row {row}")
-    return indptr, indices.astype(np.int64, copy=False), data
+        _refuse(name, data[at], int(np.searchsorted(indptr, at, side="right")) - 1)
+    return indptr, indices, data
+
+
+def _refuse(name: str, weight: Any, row: int) -> NoReturn:
+    raise ValueError(f"{name} must hold weights of at least 0, got {weight} in row {row}")

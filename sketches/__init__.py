@@ -8,10 +8,12 @@ from .index import LSHIndex, Nearest, Neighbours
 from .minhash_sketch import MinHashSketch
 from .nadaraya_watson import NadarayaWatsonSketch
 from .private import PrivateRace
+from .private_tasks import PrivateClassifier, PrivateRegressor, private_classifier, private_regressor
 from .race import Race
 from .race_window import RaceWindow
 from .representer import RepresenterSketch
 from .storage import inspect, load
+from .storm import StormSketch
 from .suggestion import Suggestion, suggest
 
 __all__ = [
@@ -25,13 +27,18 @@ __all__ = [
     "NadarayaWatsonSketch",
     "Nearest",
     "Neighbours",
+    "PrivateClassifier",
     "PrivateRace",
+    "PrivateRegressor",
     "Race",
     "RaceWindow",
     "RepresenterSketch",
     "StateArray",
+    "StormSketch",
     "Suggestion",
     "inspect",
     "load",
+    "private_classifier",
+    "private_regressor",
     "suggest",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, Self, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from ..lsh.noise import EPSILON_UNIT, discrete_laplace, laplace_variance, round_
 from ..lsh.validation import check_int, check_real
 from .base import MergeableSketch, StateSpec
 from .hashed_rows import check_family
+from .modes import find_modes
 from .race import kernel_densities, kernel_sums
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class PrivateRace(MergeableSketch):
     True
     """
 
-    _parameters = ("family", "n_outputs")
+    _parameters: ClassVar[tuple[str, ...]] = ("family", "n_outputs")
 
     def __init__(self, family: HashFamily, *, n_outputs: int | None = None) -> None:
         self.family = check_family(family)
@@ -92,8 +93,12 @@ class PrivateRace(MergeableSketch):
         }
 
     @classmethod
-    def of(cls, race: Race, epsilon: float, record_weight: int = 1) -> Self:
+    def of(cls, race: Race, epsilon: float, record_weight: int = 1) -> PrivateRace:
         """`Race.release`, which see."""
+        return PrivateRace(race.family, n_outputs=race.n_outputs)._take_release(race, epsilon, record_weight)
+
+    def _take_release(self, race: Race, epsilon: float, record_weight: int) -> Self:
+        """Hold the noisy counters of `race`, which has the family and the outputs of this release."""
         if race.dtype != "int":
             raise ValueError('release needs integer counters, for exact noise; got a Race with dtype="float"')
         units = round_epsilon(check_real("epsilon", epsilon, 0.0, math.inf))
@@ -112,7 +117,13 @@ class PrivateRace(MergeableSketch):
             "variance": np.array([variance]),
             "n_updates": np.array([1]),
         }
-        return cls(race.family, n_outputs=race.n_outputs)._adopt(arrays)
+        return self._adopt(arrays)
+
+    def __repr__(self) -> str:
+        # Of what was counted nothing is shown but the budget: updates are the releases merged.
+        disjoint = f" ({self.epsilon_if_disjoint:.6g} if disjoint)" if self.n_updates > 1 else ""
+        noise = f"noise of {self.noise_std:.4g} a counter"
+        return f"{super().__repr__()[:-1]}, epsilon {self.epsilon:.6g}{disjoint}, {noise}>"
 
     def update(self, X: Any, *args: Any, **kwargs: Any) -> Self:
         """Refused: a release takes no rows. Update the `Race` and release it again, at its own cost."""
@@ -154,12 +165,81 @@ class PrivateRace(MergeableSketch):
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
     def query(self, Q: Any, *, groups: int | None = None, return_std: bool = False) -> Any:
         """Estimated kernel sums, as `Race.query`; the standard error covers the noise as well."""
-        return kernel_sums(self.family, self.counts, self.total, Q, groups, return_std)
+        return kernel_sums(self.family, self.counts, self.total, self._rows(Q), groups, return_std)
+
+    def _rows(self, Q: Any) -> Any:
+        """Rows in the form that the family hashes."""
+        return Q
 
     def density(self, Q: Any, *, groups: int | None = None, return_std: bool = False) -> Any:
         """Estimated kernel densities, as `Race.density`."""
-        sums = kernel_sums(self.family, self.counts, self.total, Q, groups, return_std)
+        sums = kernel_sums(self.family, self.counts, self.total, self._rows(Q), groups, return_std)
         return kernel_densities(sums, self.total)
+
+    def modes(
+        self,
+        k: int = 1,
+        *,
+        candidates: Any = None,
+        low: Any = None,
+        high: Any = None,
+        separation: float = 0.5,
+        n_starts: int = 256,
+        n_steps: int = 40,
+        seed: int = 0,
+    ) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """Points of high density that lie apart: post-processing, at no further cost in privacy.
+
+        Parameters
+        ----------
+        k : int
+            The most modes to return.
+        candidates : array of shape (n, features), optional
+            Public points to choose among, never rows of the data: modes are some of these.
+        low, high : float or array of shape (features,), optional
+            Instead: search the box of these public bounds by ascent from random points of it.
+        separation : float, default 0.5
+            In (0, 1]: no two modes have a kernel above it.
+        n_starts, n_steps, seed : int
+            Of the ascent: random points, steps of each, and where their randomness starts from.
+
+        Returns
+        -------
+        modes : ndarray of shape (at most k, features)
+            In falling order of density. Points whose estimate is not above 0 are left out.
+        sums : ndarray of shape (at most k,), float64
+            The estimated kernel sums there. The largest of many noisy estimates is too large: by up to
+            about ``sqrt(2 ln n)`` standard errors for n points.
+
+        Notes
+        -----
+        An estimated density is constant on the cells that hashes cut space into, so it has no gradient:
+        the ascent tries random steps, which shrink where none goes up (Schwefel's (1, 1) evolution
+        strategy, the one-fifth rule). Cost: ``n_starts n_steps`` queries.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from mergesketch import Race
+        >>> from mergesketch.lsh import PStable
+        >>> rng = np.random.default_rng(0)
+        >>> X = rng.normal([[1.0, -2.0]], 0.3, (5000, 2))
+        >>> release = Race(PStable(2, 40, width=1.0, n_buckets=256)).update(X).release(1.0)
+        >>> modes, sums = release.modes(low=-4.0, high=4.0)
+        >>> bool(np.linalg.norm(modes[0] - [1.0, -2.0]) < 0.5)
+        True
+        """
+        return find_modes(
+            self,
+            k,
+            candidates=candidates,
+            low=low,
+            high=high,
+            separation=separation,
+            n_starts=n_starts,
+            n_steps=n_steps,
+            seed=seed,
+        )
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         if int(arrays["spent"][0]) < 0 or int(arrays["spent_if_disjoint"][0]) < 0:

@@ -361,13 +361,13 @@ class _Grid:
                 f"recall must be at most {reached:.4g}, which {_MOST_VALUES} hashes reach, got {recall:g}"
             )
         tables = np.where(possible, wanted, 1).astype(np.int64)
-        nbytes = tables * self.table_bytes
+        nbytes = tables.astype(np.float64) * self.table_bytes  # which may pass 63 bits
         if memory is not None and not (possible & (nbytes <= memory)).any():
             fitting = np.minimum(memory // self.table_bytes, most)
             reached = float(self.recall(fitting)[self.possible].max(initial=0.0))
             enough = f"that is enough for a recall of {reached:.3g}" if reached else "no table fits into that"
             raise ValueError(
-                f"memory must be at least {nbytes[possible].min()} bytes for a recall of {recall:g}, got "
+                f"memory must be at least {nbytes[possible].min():.0f} bytes for a recall of {recall:g}, got "
                 f"{memory}: {enough}"
             )
         cost = tables * self.ns_table + nbytes / self.n_rows * _NS_BYTE_A_ROW
@@ -384,7 +384,7 @@ class _Grid:
             recall=float(self.recall(tables)[at]),
             candidates=float(tables[at] * self.met[at]),
             overflow=float(self.lost[at]),
-            nbytes=int(nbytes[at]),
+            nbytes=int(tables[at]) * int(np.broadcast_to(self.table_bytes, tables.shape)[at]),
             nanoseconds=float(tables[at] * self.ns_table[at]),
             n_probes=self.n_probes,
             n_rows=self.n_rows,

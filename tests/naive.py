@@ -620,6 +620,15 @@ def least_sets(scores: list[float], groups: list[int]) -> list[tuple[float, tupl
 # -- cross-polytope hashes ------------------------------------------------------------------------
 
 
+def scattered(row: np.ndarray, key: int, size: int) -> np.ndarray:
+    """A float32 row whose features are added up, with random signs, at hashed places."""
+    out = np.zeros(size, dtype=np.float32)
+    for feature, entry in enumerate(row):
+        word = _mix13(feature ^ key)
+        out[word * size >> 64] += -entry if word & 1 else entry
+    return out
+
+
 def cross_polytope_values(rotated: np.ndarray, n_values: int, dimension: int) -> list[list[int]]:
     """Elementary hashes of rows that are rotated already: the nearest of the signed axes."""
     out = []
@@ -654,31 +663,52 @@ def shared_bins(minima: list[list[int]], i: int, j: int) -> tuple[int, int]:
     return sum(a == b for a, b in pairs), len(pairs)
 
 
+# -- private tasks ----------------------------------------------------------------------------------
+
+
+def private_class_scores(codes, counts, noise_std):
+    """Log-likelihoods of classes by naive Bayes over the noisy counters of every repetition."""
+    repetitions, buckets, classes = counts.shape
+    totals = [max(1.0, sum(int(c) for c in counts[:, :, y].flat) / repetitions) for y in range(classes)]
+    smoothing = 1.0 + noise_std
+    scores = np.zeros((len(codes), classes))
+    for i, row in enumerate(codes):
+        for y in range(classes):
+            scores[i, y] = math.log(totals[y] / sum(totals))
+            for r, code in enumerate(row):
+                counter = max(0, int(counts[r, code, y])) + smoothing
+                scores[i, y] += math.log(counter / (totals[y] + buckets * smoothing))
+    return scores
+
+
 # -- weighted MinHash -----------------------------------------------------------------------------
 
 
-def weighted_minhash(key: int, row: dict[int, float], n_values: int) -> list[int]:
+def weighted_minhash(key: int, keys: list[int], row: dict[int, float]) -> list[int]:
     """Consistent weighted sampling of one row (Ioffe 2010, section 3), a weight at a time."""
     step, mask = 0x9E3779B97F4A7C15, 2**64 - 1
     values = []
-    for v in range(n_values):
+    for hash_key in keys:
         least = None
-        for feature, w in row.items():
-            word = _mix13(feature ^ key)
-            first, second, third = (_mix13((word + (3 * v + k) * step) & mask) for k in range(3))
+        for number, w in row.items():
+            feature = _mix13(number ^ key)
+            one = _mix13(feature ^ hash_key)
+            two = _mix13(((feature ^ hash_key) + step) & mask)
+            # Of each word 24 bits, 24 bits and 16 bits.
             r, c = (
-                -math.log(((x >> 32) + 0.5) / 2**32 * (((x & 0xFFFFFFFF) + 0.5) / 2**32))
-                for x in (first, second)
+                -math.log(((x >> 40) + 0.5) / 2**24 * (((x >> 16 & 0xFFFFFF) + 0.5) / 2**24))
+                for x in (one, two)
             )
-            beta = (third >> 11) / 2**53
+            beta = ((one & 0xFFFF) * 2**16 + (two & 0xFFFF) + 0.5) / 2**32
             t = math.floor(math.log(w) / r + beta)
             y = r * (t - beta)
-            candidate = (math.log(c) - y - r, word, t)
+            candidate = (math.log(c) - y - r, feature, t)
             least = candidate if least is None or candidate[0] < least[0] else least
         if least is None:
             values.append(0xFFFFFFFF)
         else:
-            values.append(min(_mix13((least[1] + least[2] * step) & mask) >> 32, 0xFFFFFFFE))
+            word = _mix13((least[1] + least[2] * step) & mask)
+            values.append(min(_mix13(word ^ hash_key) >> 32, 0xFFFFFFFE))
     return values
 
 
@@ -687,3 +717,19 @@ def weighted_jaccard(x: dict[int, float], y: dict[int, float]) -> Fraction:
     lesser = sum((min(Fraction(x.get(f, 0)), Fraction(y.get(f, 0))) for f in {*x, *y}), Fraction(0))
     greater = sum((max(Fraction(x.get(f, 0)), Fraction(y.get(f, 0))) for f in {*x, *y}), Fraction(0))
     return lesser / greater if greater else Fraction(1)
+
+
+# -- STORM ----------------------------------------------------------------------------------------
+
+
+def sign_products(Z: np.ndarray, frames: np.ndarray) -> list[list[int]]:
+    """For each frame and pair of its directions: the sum over rows of the product of two signs."""
+    lengths = np.maximum(np.linalg.norm(Z, axis=1, keepdims=True), 1.0)
+    unit = Z / lengths
+    full = np.column_stack([unit, np.sqrt(np.maximum(1.0 - (unit**2).sum(axis=1), 0.0))])
+    counts = []
+    for frame in frames:
+        signs = np.where(full @ frame.T >= 0, 1, -1)
+        pairs = itertools.combinations(range(len(frame)), 2)
+        counts.append([int((signs[:, i] * signs[:, j]).sum()) for i, j in pairs])
+    return counts

@@ -22,10 +22,13 @@ from mergesketch import (
     MergeableSketch,
     MinHashSketch,
     NadarayaWatsonSketch,
+    PrivateClassifier,
     PrivateRace,
+    PrivateRegressor,
     Race,
     RaceWindow,
     RepresenterSketch,
+    StormSketch,
 )
 from mergesketch.lsh import (
     BBitMinHash,
@@ -148,16 +151,20 @@ def set_pairs(rng: np.random.Generator, distance: float, n: int) -> tuple[Any, A
 
 
 def weighted_pairs(rng: np.random.Generator, distance: float, n: int) -> tuple[Any, Any]:
-    """Weights at that weighted Jaccard distance: a share of each column belongs to both rows of a pair."""
+    """Weights at that weighted Jaccard distance: a share of each column belongs to both rows of a pair.
+
+    Each pair has 12 features of its own, for pairs with common features collide or not together.
+    """
     weights = rng.exponential(size=(n, 12)) + 0.1
     # x holds what is common and a third of the rest, y what is common and two thirds.
     common = weights * (1.0 - distance)
     mine = np.arange(12) < 4
     rest = weights.sum(axis=1, keepdims=True) * distance
-    x, y = common.copy(), common.copy()
-    x[:, mine] += rest / 3 / 4
-    y[:, ~mine] += rest * 2 / 3 / 8
-    return x, y
+    x, y = np.zeros((2, n, n, 12))
+    own = np.arange(n)
+    x[own, own] = common + mine * rest / 3 / 4
+    y[own, own] = common + ~mine * rest * 2 / 3 / 8
+    return x.reshape(n, 12 * n), y.reshape(n, 12 * n)
 
 
 def inner_product_pairs(
@@ -419,7 +426,7 @@ def take(sketch: Any, *batch: Any) -> Any:
 
 def _release_batches(sketch: Any) -> st.SearchStrategy[tuple]:
     # Noisy counters and budgets of several releases: what noise they hold does not matter to the laws.
-    shape = sketch.family.n_hashes, sketch.family.n_buckets
+    shape = sketch._layout()["counts"].shape
     return st.integers(0, 3).flatmap(
         lambda n: st.tuples(
             hnp.arrays(np.int64, (n, *shape), elements=st.integers(-9, 9)),
@@ -777,6 +784,45 @@ ENTRIES: dict[str, Entry] = {
         [([[0]],), ([[9.0]],)],
         linear=False,
         counters=(),
+    ),
+    "PrivateClassifier": Entry(
+        PrivateClassifier,
+        st.tuples(st.integers(1, 5), st.integers(2, 4), _SEEDS).map(
+            lambda t: PrivateClassifier(
+                ToyFamily(t[0], t[1], seed=t[2]), low=-1.0, high=4.0, classes=range(t[1])
+            )
+        ),
+        _release_batches,
+        _join_arrays,
+        lambda rng, sketch: (rng.integers(-9, 9, (5, *sketch._layout()["counts"].shape)), np.arange(1, 6)),
+        [([[0]],), ([[9.0]],)],
+        linear=False,
+        counters=(),
+    ),
+    "PrivateRegressor": Entry(
+        PrivateRegressor,
+        st.tuples(st.integers(1, 5), st.integers(1, 4), _SEEDS).map(
+            lambda t: PrivateRegressor(
+                ToyFamily(t[0], t[1], seed=t[2]), low=-1.0, high=4.0, target_low=-1.0, target_high=t[1]
+            )
+        ),
+        _release_batches,
+        _join_arrays,
+        lambda rng, sketch: (rng.integers(-9, 9, (5, *sketch._layout()["counts"].shape)), np.arange(1, 6)),
+        [([[0]],), ([[9.0]],)],
+        linear=False,
+        counters=(),
+    ),
+    "StormSketch": Entry(
+        StormSketch,
+        st.tuples(st.integers(1, 70), st.sampled_from([1.0, 3.0]), _SEEDS).map(
+            lambda t: StormSketch(12, t[0], max_norm=t[1], seed=t[2])
+        ),
+        lambda sketch: _real_batches(sketch).map(lambda batch: batch[:1]),
+        _join_arrays,
+        lambda rng, sketch: (_dense(rng, 30_000),),
+        [([[np.nan] * 12],), ([[0.0] * 11],), ([0.0] * 12,), ([["a"] * 12],)],
+        counters=("products", "n_clipped", "n_updates"),
     ),
     "Race of sets": Entry(
         Race,

@@ -9,6 +9,7 @@ import pickle
 import mergesketch
 import numpy as np
 import pytest
+from audit import proves_more_than
 from mergesketch import PrivateRace, Race
 from mergesketch.lsh import SignedRandomProjection
 from mergesketch.lsh.noise import EPSILON_UNIT, discrete_laplace, laplace_variance, round_epsilon
@@ -55,47 +56,48 @@ def test_noise_comes_anew_each_time_and_is_independent() -> None:
 # -- the audit ------------------------------------------------------------------------------------
 
 
-def worst_ratio(with_record: np.ndarray, without: np.ndarray) -> float:
-    """A lower bound of the largest likelihood ratio of the two samples' events {x >= t} and {x <= t}.
+def audited(release, n_hashes: int = 1, epsilon: float = 1.0, n: int = 4000) -> bool:
+    """Whether releases of a sketch with and without one record prove that more than epsilon was spent.
 
-    Shares are moved six standard errors towards each other, so noise of the right scale is not accused.
+    The event that tells the two apart best is of the sum, over repetitions, of the counters that the record
+    is in: the likelihood ratio of Laplace noise rises with each of them.
     """
-    worst = 0.0
-    for a, b in ((with_record, without), (-without, -with_record), (without, with_record)):
-        n = len(a)
-        for t in range(int(min(a.min(), b.min())), int(max(a.max(), b.max())) + 1):
-            p, q = (a >= t).mean(), (b >= t).mean()
-            low = p - 6 * math.sqrt(p * (1 - p) / n) - 6 / n
-            high = q + 6 * math.sqrt(q * (1 - q) / n) + 6 / n
-            worst = max(worst, low / high)
-    return worst
-
-
-def audited(release, epsilon: float, n: int = 40_000, rows_before: int = 30) -> float:
-    """Releases of a sketch with and without one record, as samples of that record's counter."""
-    family = ToyFamily(5, 1, n_buckets=4)
-    X = rows(0, rows_before)
-    record = rows(1, 1)
-    code = int(family.hash(record)[0, 0])
-    without, with_record = Race(family).update(X), Race(family).update(X).update(record)
+    family = ToyFamily(5, n_hashes, n_buckets=4)
+    X, record = rows(0, 30), rows(1, 1)
+    codes = family.hash(record)[0]
+    sketches = [Race(family).update(X).update(record), Race(family).update(X)]
     samples = [
-        np.array([release(race, epsilon)[0, code] for _ in range(n // 20)]) for race in (with_record, without)
+        np.array([release(race, epsilon)[np.arange(n_hashes), codes].sum() for _ in range(n)])
+        for race in sketches
     ]
-    return worst_ratio(*samples)
+    return proves_more_than(epsilon, *samples)
 
 
-def test_one_record_changes_no_likelihood_by_more_than_the_budget() -> None:
-    assert audited(lambda race, epsilon: race.release(epsilon).counts, 1.0) <= math.exp(1.0)
+def noisy(race: Race, sensitivity: int, epsilon: float) -> np.ndarray:
+    counts = race.state["counts"].array
+    return counts + discrete_laplace(counts.shape, sensitivity, round_epsilon(epsilon))
+
+
+@pytest.mark.parametrize("n_hashes", [1, 8])
+def test_one_record_changes_no_likelihood_by_more_than_the_budget(n_hashes: int) -> None:
+    assert not audited(lambda race, epsilon: race.release(epsilon).counts, n_hashes)
+    assert not audited(lambda race, epsilon: race.release(epsilon).counts, n_hashes, 0.5)
 
 
 def test_the_audit_catches_noise_divided_by_the_number_of_rows() -> None:
     """The mistake of the paper's public code: noise of scale R / (epsilon N) protects nothing."""
+    for n_hashes in (1, 8):
+        assert audited(
+            lambda race, epsilon: noisy(race, race.family.n_hashes, epsilon * race.total), n_hashes
+        )
 
-    def wrong(race: Race, epsilon: float) -> np.ndarray:
-        counts = race.state["counts"].array
-        return counts + discrete_laplace(counts.shape, 1, round_epsilon(epsilon * race.total))
 
-    assert audited(wrong, 1.0) > math.exp(1.0)
+def test_the_audit_catches_lesser_mistakes() -> None:
+    """Half the noise; a budget for each repetition; noise whose seed is known."""
+    assert audited(lambda race, epsilon: noisy(race, 1, 2 * epsilon))
+    assert audited(lambda race, epsilon: noisy(race, 1, epsilon), n_hashes=8)
+    known = discrete_laplace((1, 4), 1, 1 << 24)
+    assert audited(lambda race, epsilon: race.state["counts"].array + known)
 
 
 def test_all_repetitions_share_one_budget() -> None:

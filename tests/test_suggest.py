@@ -248,6 +248,11 @@ def test_more_memory_never_predicts_less(keywords: dict, megabytes: int) -> None
         best = plan.nanoseconds
 
 
+def test_costs_of_plans_beyond_63_bits_do_not_wrap() -> None:
+    plan = suggest("cityblock", n_rows=724_612_281, near=0.5, far=0.75, recall=0.5)
+    assert plan.nbytes == plan.n_hashes * plan.n_buckets * (4 * plan.capacity + 4) > 0
+
+
 @pytest.mark.parametrize("metric", SCENES)
 def test_what_is_said_to_suffice_does(metric: str) -> None:
     """The memory and the recall that an error names are enough, and little less is not."""

@@ -10,7 +10,7 @@ import pytest
 import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mergesketch.lsh import WeightedMinHash
+from mergesketch.lsh import WeightedMinHash, weighted_minhash
 from mergesketch.lsh.weighted_kernels import log_weight
 
 WEIGHTS = st.floats(1e-3, 1e3) | st.sampled_from([1.0, 2.0, 1e-300, 5e-324, 1e300, 1.7976931348623157e308])
@@ -25,11 +25,53 @@ def sparse(rows: list[dict[int, float]]) -> scipy.sparse.csr_array:
 
 
 @settings(max_examples=50, deadline=None)
-@given(ROWS, st.integers(1, 20), st.integers(0, 2**64 - 1))
+@given(ROWS, st.integers(1, 20) | st.sampled_from([31, 32, 33, 70]), st.integers(0, 2**64 - 1))
 def test_codes_are_those_of_plain_sampling(rows: list[dict], n_hashes: int, seed: int) -> None:
     family = WeightedMinHash(n_hashes, seed=seed)
-    expected = [naive.weighted_minhash(int(family._key), dict(sorted(row.items())), n_hashes) for row in rows]
+    key, keys = int(family._key), family._keys.tolist()
+    expected = [naive.weighted_minhash(key, keys, dict(sorted(row.items()))) for row in rows]
     assert family.hash(sparse(rows)).tolist() == expected
+
+
+def test_blocks_of_rows_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(12)
+    X = rng.exponential(size=(60, 30)) * (rng.random((60, 30)) < 0.5)
+    family = WeightedMinHash(40, power=2, n_buckets=1000, seed=7)
+    codes = family.hash(X)
+    for entries, n_rows, values in (
+        (1, 1000, 1 << 21),
+        (50, 1000, 1 << 21),
+        (1 << 19, 7, 1 << 21),
+        (1 << 19, 1000, 1),
+    ):
+        monkeypatch.setattr(weighted_minhash, "_BLOCK_ENTRIES", entries)
+        monkeypatch.setattr(weighted_minhash, "_BLOCK_ROWS", n_rows)
+        monkeypatch.setattr(weighted_minhash, "_BLOCK_VALUES", values)
+        np.testing.assert_array_equal(family.hash(X), codes)
+        np.testing.assert_array_equal(family.hash(scipy.sparse.csr_array(X)), codes)
+
+
+@pytest.mark.parametrize("scale", [5e-322, 1e-310, 1e-300, 1e-40, 1e40, 1e300, 1e307])
+def test_weights_of_any_size_collide_as_their_similarity_says(scale: float) -> None:
+    """Between 1 and 10 times the scale, subnormal numbers included, which round."""
+    rng = np.random.default_rng(13)
+    x, y = rng.uniform(1, 10, (2, 1, 20)) * scale * (rng.random((2, 1, 20)) < 0.8)
+    family = WeightedMinHash(20_000, seed=8)
+    J = float(naive.weighted_jaccard(*({f: w for f, w in enumerate(row[0].tolist()) if w} for row in (x, y))))
+    assert 0.2 < J < 0.8
+    assert family.kernel(x, y)[0, 0] == pytest.approx(J, rel=1e-12)
+    share = (family.hash(x) == family.hash(y)).mean()
+    assert abs(share - J) <= 6 * math.sqrt(J * (1 - J) / 20_000)
+
+
+def test_codes_are_uniform() -> None:
+    """High bits of values, which codes of few buckets are made of, whatever won."""
+    X = np.random.default_rng(14).exponential(size=(1, 50))
+    for power, n_buckets in ((1, 64), (1, 2**32), (2, 64)):
+        codes = WeightedMinHash(64_000, power=power, n_buckets=n_buckets, seed=9).hash(X)[0]
+        counts = np.bincount(codes >> np.uint32(n_buckets.bit_length() - 7), minlength=64)
+        assert counts.size == 64
+        assert np.abs(counts - 1000).max() <= 6 * math.sqrt(1000)
 
 
 @settings(max_examples=60, deadline=None)

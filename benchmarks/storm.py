@@ -1,0 +1,169 @@
+"""STORM against memory: test errors at equal bytes beside what else fits into them.
+
+Regression: test RMSE over that of least squares on all training rows, mean of ten splits (80 % to train).
+The peers get as many bytes: a uniform sample of rows (float32), count-sketch regression (Clarkson, Woodruff
+2013: rows added with random signs into fewer ones, float32), and the exact sums of products (float32), which
+take the bytes they take. Classification: test accuracy beside logistic regression on all rows, and on a
+sample of as many bytes.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import mergesketch
+import numpy as np
+from measure import parse, show, write
+from mergesketch import StormClassifier, StormRegressor
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+AIRFOIL = Path(__file__).parents[2] / "shared" / "data" / "airfoil.tsv"
+BYTES, SPLITS = (4096, 16_384, 65_536, 262_144), 10
+
+
+def housing(n: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
+    """Eight skewed, correlated features and a target with interactions, like the housing sets'."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n, 8)) @ rng.standard_normal((8, 8)) / 3
+    X[:, :3] = np.exp(X[:, :3] / 2)
+    return X, X @ rng.standard_normal(8) + 0.3 * X[:, 0] * X[:, 1] + rng.standard_normal(n)
+
+
+def regression_sets() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    sets = {"diabetes": load_diabetes(return_X_y=True), "housing-like": housing()}
+    if AIRFOIL.exists():
+        table = np.loadtxt(AIRFOIL, skiprows=1)
+        sets = {"airfoil": (table[:, :-1], table[:, -1]), **sets}
+    return sets
+
+
+def split(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rows = np.random.default_rng(seed).permutation(n)
+    return rows[: n * 4 // 5], rows[n * 4 // 5 :]
+
+
+def error(model: Any, X: np.ndarray, y: np.ndarray) -> float:
+    return float(np.sqrt(np.mean((model.predict(X) - y) ** 2)))
+
+
+def count_sketch(X: np.ndarray, y: np.ndarray, n_rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Each row, and a constant beside it, added with a random sign to one of n_rows."""
+    rng = np.random.default_rng(seed)
+    full = np.column_stack([np.ones(len(X)), X, y]) * rng.choice([-1.0, 1.0], len(X))[:, None]
+    out = np.zeros((n_rows, full.shape[1]))
+    np.add.at(out, rng.integers(0, n_rows, len(X)), full)
+    return out[:, :-1], out[:, -1]
+
+
+def regression() -> list[dict[str, Any]]:
+    rows = []
+    for name, (X, y) in regression_sets().items():
+        for n_bytes in BYTES:
+            found: dict[str, list[float]] = {}
+            for seed in range(SPLITS):
+                train, test = split(len(X), seed)
+                A, b, T, u = X[train], y[train], X[test], y[test]
+                whole = error(LinearRegression().fit(A, b), T, u)
+                ours = StormRegressor(n_bytes=n_bytes, random_state=seed).fit(A, b)
+                kept = min(len(A), max(2, n_bytes // (4 * (A.shape[1] + 1))))
+                few = np.random.default_rng(seed).choice(len(A), kept, replace=False)
+                sampled = LinearRegression().fit(A[few], b[few])
+                center, scale = A.mean(axis=0), np.maximum(A.std(axis=0), 1e-12)
+                n_rows = max(2, n_bytes // (4 * (A.shape[1] + 2)))
+                theta = np.linalg.lstsq(*count_sketch((A - center) / scale, b, n_rows, seed), rcond=None)[0]
+                values = theta[0] + ((T - center) / scale) @ theta[1:]
+                for method, value in (
+                    ("STORM", error(ours, T, u)),
+                    ("sample of rows", error(sampled, T, u)),
+                    ("count-sketch", float(np.sqrt(np.mean((values - u) ** 2)))),
+                ):
+                    found.setdefault(method, []).append(value / whole)
+            d = X.shape[1] + 2
+            rows.append(
+                {
+                    "data": f"test RMSE over least squares', {name}",
+                    "bytes": n_bytes,
+                    **{method: float(np.mean(values)) for method, values in found.items()},
+                    "exact sums of products, bytes": 4 * d * (d + 1) // 2,
+                    "all rows, bytes": 4 * X.size + 4 * len(X),
+                }
+            )
+    return rows
+
+
+def classification() -> list[dict[str, Any]]:
+    rows = []
+    for name, load in (("breast cancer", load_breast_cancer), ("digits", load_digits)):
+        X, y = load(return_X_y=True)
+        for n_bytes in BYTES:
+            found: dict[str, list[float]] = {}
+            for seed in range(SPLITS):
+                train, test = split(len(X), seed)
+                A, b, T, u = X[train], y[train], X[test], y[test]
+                kept = min(len(A), max(2, n_bytes // (4 * (A.shape[1] + 1))))
+                few = np.random.default_rng(seed).choice(len(A), kept, replace=False)
+                models = {
+                    "STORM": StormClassifier(n_bytes=n_bytes, random_state=seed).fit(A, b),
+                    "logistic regression, all rows": logistic().fit(A, b),
+                }
+                for method, model in models.items():
+                    found.setdefault(method, []).append(float(model.score(T, u)))
+                one = len(np.unique(b[few])) == 1
+                score = (
+                    float((u == b[few][0]).mean())
+                    if one
+                    else float(logistic().fit(A[few], b[few]).score(T, u))
+                )
+                found.setdefault("logistic regression, sample of rows", []).append(score)
+            rows.append(
+                {
+                    "data": f"test accuracy, {name}",
+                    "bytes": n_bytes,
+                    **{method: float(np.mean(values)) for method, values in found.items()},
+                }
+            )
+    return rows
+
+
+def logistic() -> Any:
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+
+
+def speed() -> list[dict[str, Any]]:
+    X, y = housing(200_000)
+    rows = []
+    for threads in (1, 4):
+        mergesketch.set_num_threads(threads)
+        model = StormRegressor(n_bytes=65_536).fit(X[:1000], y[:1000])
+        start = time.perf_counter()
+        model.partial_fit(X, y)
+        rows.append(
+            {
+                "job": "learn 8 features, 64 KB",
+                "threads": threads,
+                "rows/s": len(X) / (time.perf_counter() - start),
+            }
+        )
+    return rows
+
+
+def main() -> None:
+    arguments = parse(__doc__, "storm")
+    before = mergesketch.get_num_threads()
+    try:
+        regressed, classified, learnt = regression(), classification(), speed()
+    finally:
+        mergesketch.set_num_threads(before)
+    show("Regression", regressed)
+    show("Classification", classified)
+    show("Speed", learnt)
+    write(arguments.json, regressed + classified + learnt)
+
+
+if __name__ == "__main__":
+    main()

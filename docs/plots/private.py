@@ -1,0 +1,90 @@
+"""Draws docs/images/private.svg: what private models learn at each budget, ours beside peers.
+
+Run as ``python docs/plots/private.py``; needs matplotlib (the `docs` extra) and draws what
+``benchmarks/private.py`` wrote to benchmarks/results/private.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("svg")
+
+import matplotlib.pyplot as plt
+
+ROOT = Path(__file__).parents[2]
+GREY = "#808080"
+STYLES = {
+    "mergesketch": ("#3b82f6", "-", "o"),
+    "mergesketch, PStable": ("#3b82f6", "--", "s"),
+    "OpenDP histograms": ("#10b981", "-", "^"),
+    "diffprivlib GaussianNB": ("#f97316", "-", "v"),
+    "diffprivlib LogisticRegression": ("#a855f7", "-", "D"),
+    "diffprivlib LinearRegression": ("#a855f7", "--", "D"),
+}
+LOGISTIC = "diffprivlib LogisticRegression"
+
+
+def lines(rows: list[dict[str, Any]], measure: str) -> dict[str, list[tuple[float, float, float]]]:
+    """(epsilon, mean, std over runs) by method; of the two logistic regressions, the better one."""
+    found: dict[str, dict[float, tuple[float, float]]] = {}
+    for row in rows:
+        if "epsilon" in row:
+            name = LOGISTIC if row["method"].startswith(LOGISTIC) else row["method"]
+            at = found.setdefault(name, {})
+            at[row["epsilon"]] = max(at.get(row["epsilon"], (-1.0, 0.0)), (row[measure], row["std"]))
+    return {name: [(e, *value) for e, value in sorted(at.items())] for name, at in found.items()}
+
+
+def draw(axes: plt.Axes, title: str, rows: list[dict[str, Any]], measure: str) -> None:
+    for name, points in lines(rows, measure).items():
+        colour, line, marker = STYLES[name]
+        epsilons, means, stds = zip(*points, strict=True)
+        axes.errorbar(
+            epsilons, means, yerr=stds, color=colour, linestyle=line, marker=marker, markersize=3.5,
+            linewidth=1.4, elinewidth=0.8, label=name,
+        )  # fmt: skip
+    for row in rows:
+        if "epsilon" not in row:
+            axes.axhline(row[measure], color=GREY, linestyle=":", linewidth=1, label="without privacy")
+    axes.set_xscale("log")
+    axes.set_xticks([0.1, 1, 10], ["0.1", "1", "10"])
+    axes.set_title(title, fontsize=9)
+    axes.set_xlabel("epsilon", fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    if measure == "accuracy":
+        axes.set_ylim(0, 1)
+    else:
+        axes.set_ylim(0.5, 1.6)
+        axes.axhline(1.0, color=GREY, linestyle=":", linewidth=1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "images" / "private.svg")
+    output = parser.parse_args().output
+    rows = json.loads((ROOT / "benchmarks" / "results" / "private.json").read_text())["rows"]
+    panels = [("classification", name, "accuracy") for name in ("digits", "breast cancer", "generated")]
+    panels += [("regression", name, "error") for name in ("airfoil", "generated")]
+    named = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
+    style: dict[Any, Any] = dict.fromkeys((*named, "axes.titlecolor"), GREY)
+    with mpl.rc_context({**style, "svg.hashsalt": "private", "svg.fonttype": "none", "font.size": 8}):
+        figure, grid = plt.subplots(1, len(panels), figsize=(12.5, 3.2), layout="constrained")
+        handles = {}
+        for axes, (part, data, measure) in zip(grid, panels, strict=True):
+            chosen = [row for row in rows if row["part"] == part and row["data"] == data]
+            n = f"{chosen[0]['rows']:,} rows" if chosen else ""
+            draw(axes, f"{data}: {measure}\n{n}", chosen, measure)
+            handles.update(dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True)))
+        figure.legend(handles.values(), handles, loc="outside lower center", ncols=4, frameon=False)
+        metadata = {"Date": None} if output.suffix == ".svg" else {}
+        figure.savefig(output, transparent=True, metadata=metadata, dpi=110)
+
+
+if __name__ == "__main__":
+    main()

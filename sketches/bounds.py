@@ -1,0 +1,45 @@
+"""Public bounds of rows: what private sketches scale by, for the data's own would have to be paid for."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["check_bounds", "count_beyond", "scale_rows"]
+
+
+def check_bounds(low: Any, high: Any, n_features: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """`low` and `high` as one finite number a feature each, low below high everywhere."""
+    given = {}
+    for name, bound in (("low", low), ("high", high)):
+        wanted = f"{name} must be a number or {n_features} numbers, one a feature"
+        array = np.asarray(bound)
+        if array.dtype.kind not in "fiu":
+            raise TypeError(f"{wanted}, got {bound!r}")
+        if array.shape not in ((), (n_features,)):
+            raise ValueError(f"{wanted}, got shape {array.shape}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} must be finite, got {bound!r}")
+        given[name] = np.broadcast_to(array.astype(np.float64), n_features)
+    for feature, (a, b) in enumerate(zip(given["low"].tolist(), given["high"].tolist(), strict=True)):
+        if not (a < b and math.isfinite(b - a)):
+            raise ValueError(
+                f"low must be below high, by a finite range, got {a:g} and {b:g} in feature {feature}"
+            )
+    return given["low"], given["high"]
+
+
+def scale_rows(X: NDArray[Any], low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows clipped to the box from low to high, moved and scaled to [-1, 1] in each feature."""
+    half = (high - low) / 2.0
+    scaled = (np.clip(X, low, high) - low) / half - 1.0
+    return np.ascontiguousarray(scaled)
+
+
+def count_beyond(X: NDArray[Any], low: Any, high: Any) -> int:
+    """Rows (or numbers) that clipping changes."""
+    beyond = (low > X) | (high < X)
+    return int((beyond.any(axis=1) if X.ndim == 2 else beyond).sum())

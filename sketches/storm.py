@@ -1,0 +1,249 @@
+"""STORM: second moments of rows, and with them regression, from integer counters of signs."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..lsh.backend import backend_of
+from ..lsh.extended_rows import Extension, extended_blocks, relative_norms
+from ..lsh.lazy import lazy
+from ..lsh.multiply import make_panels
+from ..lsh.projection import Rows, check_rows
+from ..lsh.random import normal
+from ..lsh.threads import get_num_threads, map_blocks
+from ..lsh.validation import check_choice, check_int, check_real
+from .base import MergeableSketch, StateSpec
+
+__all__ = ["StormSketch"]
+
+_MAX_SIGNS = 32
+#: Codes that are worked on at a time.
+_BLOCK_CODES = 1 << 20
+
+
+class StormSketch(MergeableSketch):
+    """The second moments of rows, estimated from counters that add.
+
+    Parameters
+    ----------
+    n_features : int
+        Columns d of the rows; for regression the targets are among them.
+    n_frames : int
+        Frames B of orthonormal directions.
+    max_norm : float, default 1.0
+        Public bound of the rows' Euclidean norms.
+    oversize : {"clip", "raise"}
+        What to do with rows beyond the bound: shorten them to it and count them in `n_clipped`, or refuse
+        the batch.
+    seed : int, default 0
+        In [0, 2**64).
+
+    Attributes
+    ----------
+    n_clipped : int
+        Rows shortened so far.
+
+    Notes
+    -----
+    A row z, over the bound and with what it lacks to length 1 as one more coordinate, is a unit vector of
+    D = d + 1 coordinates. For each pair of directions a, b of a frame the sketch counts the sum over rows
+    of sign(a . z) sign(b . z): the paired hashes of STORM (Coleman and Shrivastava 2020, "Sketching and
+    streaming for risk minimization"), of which its regression surrogate with p = 2 needs no more. For
+    random orthonormal a and b
+
+        E[sign(a . z) sign(b . z) (a b' + b a') / 2] = alpha (D z z' - I) / (D - 1),  alpha = 2 / (pi D)
+
+    (the trace is 0, for a and b are orthogonal, and the part along z is E|a . z| |b . z|, that of two
+    coordinates of a random unit vector). Solved for z z' and averaged over pairs, frames and rows this is
+    an unbiased estimate of the mean of z z', without error in the rows: only the directions are random.
+    Directions of one frame share hashes, and their errors partly cancel: at equal bytes the error is a
+    third to a half of that of independent pairs of directions.
+
+    A frame has min(D, 32) directions, q, and ``q (q - 1) / 2`` counters. Its memory is ``2 B q (q - 1)``
+    bytes, and twice that once a counter could pass 2**31. A row costs ``B q`` products of D terms and
+    ``B q**2 / 128`` operations for the counters. The exact moments take ``4 d**2`` bytes only: see
+    docs/storm.md for when to keep those instead.
+
+    Linear: what was merged in can be subtracted again.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import mergesketch
+    >>> rng = np.random.default_rng(0)
+    >>> Z = rng.standard_normal((4000, 3)) @ np.array([[1.0, 0.5, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.3]]) / 4
+    >>> here = mergesketch.StormSketch(3, n_frames=500, seed=1).update(Z[:1000])
+    >>> there = mergesketch.StormSketch(3, n_frames=500, seed=1).update(Z[1000:])
+    >>> bool(np.abs((here | there).second_moments() - Z.T @ Z / 4000).max() < 0.02)
+    True
+    """
+
+    _parameters = ("n_features", "n_frames", "max_norm", "oversize", "seed")
+
+    def __init__(
+        self,
+        n_features: int,
+        n_frames: int,
+        *,
+        max_norm: float = 1.0,
+        oversize: str = "clip",
+        seed: int = 0,
+    ) -> None:
+        self.n_features = check_int("n_features", n_features, 1, 1 << 20)
+        self.n_frames = check_int("n_frames", n_frames, 1, 1 << 24)
+        self.max_norm = check_real("max_norm", max_norm, 0.0, math.inf)
+        self.oversize: str = check_choice("oversize", oversize, ("clip", "raise"))
+        self.seed = check_int("seed", seed, 0, 2**64 - 1)
+
+    @property
+    def n_signs(self) -> int:
+        """Directions of a frame."""
+        return min(self.n_features + 1, _MAX_SIGNS)
+
+    def _layout(self) -> dict[str, StateSpec]:
+        pairs = self.n_signs * (self.n_signs - 1) // 2
+        return {
+            "products": StateSpec((self.n_frames, pairs), "int32", "sum", widens_to="int64"),
+            "n_clipped": StateSpec((1,), "int64", "sum"),
+        }
+
+    @property
+    def n_clipped(self) -> int:
+        """Rows that were longer than the bound and have been shortened."""
+        return int(self._arrays["n_clipped"][0])
+
+    # -- directions -------------------------------------------------------------------------------
+
+    @lazy
+    def _frames(self) -> NDArray[np.float64]:
+        """Orthonormal directions, shape (n_frames, n_signs, D)."""
+        shape = (self.n_frames, self.n_signs, self.n_features + 1)
+        frames = normal(self.seed, "storm frames", math.prod(shape)).astype(np.float64).reshape(shape)
+        kernel = backend_of(frames).orthonormalise
+        map_blocks(lambda a, b: kernel(frames, a, b), self.n_frames, max(1, (1 << 16) // frames[0].size))
+        return frames
+
+    @lazy
+    def _vectors(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]]:
+        # Product k * n_frames + b is the k-th of frame b, as projections number them.
+        vectors = self._frames.transpose(1, 0, 2).reshape(-1, self.n_features + 1).astype(np.float32)
+        vectors = np.ascontiguousarray(vectors)
+        norms = np.sqrt(np.einsum("pd,pd->p", vectors, vectors, dtype=np.float64))
+        return vectors, make_panels(vectors), norms
+
+    # -- updates ----------------------------------------------------------------------------------
+
+    def update(self, X: Any) -> Self:
+        """Take in a batch of rows.
+
+        Parameters
+        ----------
+        X : array_like or SciPy sparse matrix of shape (n, n_features)
+            Finite numbers.
+
+        Returns
+        -------
+        The sketch itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `X` holds no real numbers, NaN or infinity, has another width, or rows beyond the bound where
+            those are refused. Nothing is changed then.
+        OverflowError
+            If a 64-bit counter could wrap.
+        """
+        rows, kernels = check_rows(X, self.n_features), backend_of(X)
+        lengths = relative_norms(kernels, rows, self.max_norm)
+        # As for InnerProduct, what rounding adds to a norm is no excess.
+        beyond = lengths > 1.0 + 1e-6
+        if self.oversize == "raise" and bool(beyond.any()):
+            row = int(np.flatnonzero(beyond)[0])
+            raise ValueError(
+                f"X must have rows of norm at most max_norm = {self.max_norm:g}, got norm "
+                f"{lengths[row] * self.max_norm:g} in row {row}"
+            )
+        for name in self._integer_sums():
+            self._reserve(name, rows.n)
+        block = max(64, _BLOCK_CODES // self.n_frames // 64 * 64)
+        for start in range(0, rows.n, block):
+            stop = min(start + block, rows.n)
+            self._count(kernels, self._signs(kernels, rows, start, stop))
+        self._arrays["n_clipped"] += int(beyond.sum())
+        self._arrays["n_updates"] += rows.n
+        return self
+
+    def _signs(self, kernels: Any, rows: Rows, start: int, stop: int) -> NDArray[np.uint32]:
+        """Bits of the rows [start, stop): shape (stop - start, n_frames)."""
+        extension = Extension(self.max_norm, self.n_features, self.n_features + 1)
+        out = np.empty((stop - start, self.n_frames), np.uint32)
+        how = (*self._vectors, self.n_frames)
+        norms = np.empty(rows.n)
+
+        def run(first: int, last: int) -> None:
+            for left, right, part in extended_blocks(
+                kernels, rows, extension, first + start, last + start, norms
+            ):
+                codes = out[left - start : right - start]
+                if part.dense is not None:
+                    kernels.project_signs_dense(part.dense, *how, 0, right - left, codes)
+                else:
+                    kernels.project_signs_csr(*part.csr, *how, 0, right - left, codes)
+
+        map_blocks(run, stop - start, max(64, -(-(stop - start) // (4 * get_num_threads()))))
+        return out
+
+    def _count(self, kernels: Any, codes: NDArray[np.uint32]) -> None:
+        products = self._arrays["products"]
+        map_blocks(
+            lambda a, b: kernels.add_sign_products(codes, self.n_signs, a, b, products),
+            self.n_frames,
+            max(1, -(-self.n_frames // (4 * get_num_threads()))),
+        )
+
+    # -- read-out ---------------------------------------------------------------------------------
+
+    def second_moments(self, *, return_std: bool = False) -> Any:
+        """Estimated mean of ``z z'`` over the rows, clipped ones as they were clipped.
+
+        Parameters
+        ----------
+        return_std : bool
+            Also return the estimated standard error of each entry, from the spread over frames.
+
+        Returns
+        -------
+        moments : ndarray of shape (n_features, n_features), float64
+            Symmetric and unbiased; so eigenvalues near 0 may come out below it.
+        std : ndarray of the same shape
+            Only with `return_std`; NaN for one frame.
+
+        Raises
+        ------
+        ValueError
+            If no row has been taken in, or as many were taken out again.
+        """
+        n = self.n_updates
+        if n <= 0:
+            raise ValueError(f"second moments need rows, got a sketch of {n}")
+        q, D, d = self.n_signs, self.n_features + 1, self.n_features
+        first, second = np.triu_indices(q, 1)
+        means = self._arrays["products"] / n
+        signs = np.zeros((self.n_frames, q, q))
+        signs[:, first, second] = signs[:, second, first] = means
+        # The mean over ordered pairs of m_ab a b', of each frame.
+        each = np.matmul(self._frames.transpose(0, 2, 1), signs @ self._frames) / (q * (q - 1))
+        alpha = 2.0 / (math.pi * D)
+        each = (each * ((D - 1) / alpha) + np.eye(D)) / D
+        each = each[:, :d, :d] * self.max_norm**2
+        moments = each.mean(axis=0)
+        if not return_std:
+            return moments
+        spread = np.full_like(moments, np.nan)
+        if self.n_frames > 1:
+            spread = each.std(axis=0, ddof=1) / math.sqrt(self.n_frames)
+        return moments, spread

@@ -1,0 +1,328 @@
+"""Linear regression and classification from a STORM sketch, as scikit-learn estimators."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ..errors import IncompatibleSketchError
+from ..lsh.validation import check_int
+from .storm import StormSketch
+
+__all__ = ["StormClassifier", "StormRegressor"]
+
+#: Of the norms of the first batch's rows: longer ones are clipped. A tight bound spreads rows over the
+#: sphere, which lowers the error of the directions by more than clipping a tenth of them costs.
+_QUANTILE = 0.9
+
+
+class _StormLinear(BaseEstimator):
+    """What regression and classification share: a sketch of rows, a constant and targets, all scaled."""
+
+    sketch_: StormSketch
+    scaling_: dict[str, Any]
+    n_features_in_: int
+    _coefficients: NDArray[np.float64]
+    _intercepts: NDArray[np.float64]
+
+    def __init__(
+        self, *, n_bytes: int = 1 << 16, scaling: dict[str, Any] | None = None, random_state: Any = 0
+    ) -> None:
+        self.n_bytes = n_bytes
+        self.scaling = scaling
+        self.random_state = random_state
+
+    def _begin(self, X: NDArray[np.float64], targets: NDArray[np.float64]) -> None:
+        """Choose the scaling and the size of the sketch; nothing has been learnt yet."""
+        n_bytes = check_int("n_bytes", self.n_bytes, 1)
+        state = self.random_state
+        seed = int(state) if isinstance(state, Integral) else int(check_random_state(state).randint(2**31))
+        if self.scaling is None:
+            scaling = {
+                "center": X.mean(axis=0),
+                "scale": _spread(X),
+                "target_center": targets.mean(axis=0),
+                "target_scale": _spread(targets),
+            }
+            norms = np.linalg.norm(self._rows(X, targets, scaling), axis=1)
+            scaling["max_norm"] = float(np.quantile(norms, _QUANTILE))
+        else:
+            scaling = _check_scaling(self.scaling, X.shape[1], targets.shape[1])
+        n_features = X.shape[1] + 1 + targets.shape[1]
+        frame = StormSketch(n_features, 1).state["products"].array.nbytes
+        self.scaling_ = scaling
+        self.sketch_ = StormSketch(
+            n_features, max(2, n_bytes // frame), max_norm=scaling["max_norm"], seed=seed
+        )
+
+    @staticmethod
+    def _rows(X: NDArray[Any], targets: NDArray[Any], scaling: dict[str, Any]) -> NDArray[np.float64]:
+        return np.column_stack(
+            [
+                (X - scaling["center"]) / scaling["scale"],
+                np.ones(len(X)),
+                (targets - scaling["target_center"]) / scaling["target_scale"],
+            ]
+        )
+
+    def _learn(self, X: NDArray[np.float64], targets: NDArray[np.float64]) -> None:
+        self.sketch_.update(self._rows(X, targets, self.scaling_))
+        self._solve()
+
+    def _moments(self) -> tuple[NDArray[np.float64], float]:
+        """Estimated second moments of scaled rows, and their standard error: one number, that of an entry."""
+        moments, error = self.sketch_.second_moments(return_std=True)
+        return moments, float(np.sqrt(np.mean(error**2)))
+
+    def _solve(self) -> None:
+        """Set the coefficients and intercepts, in the units of the data, from the sketch."""
+        raise NotImplementedError
+
+    def _values(self, X: Any) -> NDArray[np.float64]:
+        check_is_fitted(self, "sketch_")
+        X = validate_data(self, X, reset=False, dtype=np.float64)
+        return np.asarray(X @ self._coefficients + self._intercepts)
+
+    def merge(self, other: Self) -> Self:
+        """Take in what another estimator has learnt, in place.
+
+        Parameters
+        ----------
+        other : fitted estimator of the same class, `n_bytes`, `random_state` and scaling
+            For parts that are fitted apart pass one's ``scaling_`` as `scaling` to the others.
+
+        Returns
+        -------
+        The estimator itself.
+
+        Raises
+        ------
+        IncompatibleSketchError
+            If sketches, scalings or classes differ; nothing is changed.
+        """
+        check_is_fitted(self, "sketch_")
+        check_is_fitted(other, "sketch_")
+        for name, value in self.scaling_.items():
+            if not np.array_equal(value, other.scaling_[name]):
+                raise IncompatibleSketchError(f"estimators differ in scaling_[{name!r}]")
+        if not np.array_equal(getattr(self, "classes_", ()), getattr(other, "classes_", ())):
+            raise IncompatibleSketchError("estimators differ in classes_")
+        self.sketch_.merge(other.sketch_)
+        self._solve()
+        return self
+
+
+class StormRegressor(RegressorMixin, _StormLinear):
+    """Linear regression in one pass, from integer counters that merge and subtract.
+
+    Parameters
+    ----------
+    n_bytes : int, default 65536
+        Of the sketch's counters; settings follow from it.
+    scaling : dict, optional
+        Public centres and scales of features and target and the norm bound of scaled rows: the ``scaling_``
+        of another estimator, or keys "center", "scale", "target_center", "target_scale", "max_norm". By
+        default taken from the first batch (which a private release must not do).
+    random_state : int, RandomState or None, default 0
+        Of the sketch's directions. Estimators merge if theirs are the same integer.
+
+    Attributes
+    ----------
+    sketch_ : StormSketch
+    scaling_ : dict
+    coef_, intercept_ : ndarray and float
+        Of the linear model, in the units of the data.
+    n_features_in_ : int
+
+    Notes
+    -----
+    Least squares needs the second moments of features and target alone, and `StormSketch` estimates those
+    without bias; they are solved for with a ridge of their own standard error. See docs/storm.md.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import mergesketch
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.standard_normal((5000, 4))
+    >>> y = X @ [1.0, -2.0, 0.0, 3.0] + 5.0 + 0.1 * rng.standard_normal(5000)
+    >>> model = mergesketch.StormRegressor().fit(X, y)
+    >>> bool(np.abs(model.coef_ - [1.0, -2.0, 0.0, 3.0]).max() < 0.2)
+    True
+    """
+
+    def _solve(self) -> None:
+        # A ridge of the moments' own standard error: below it nobody knows them. Directions whose variance
+        # is not told from 0 get no more weight than that.
+        moments, noise = self._moments()
+        d = self.n_features_in_ + 1
+        theta = _ridge_inverse(moments[:d, :d], noise) @ moments[:d, d:]
+        scale, target_scale = self.scaling_["scale"], self.scaling_["target_scale"]
+        self._coefficients = theta[:-1] / scale[:, None] * target_scale
+        self._intercepts = (
+            self.scaling_["target_center"]
+            + theta[-1] * target_scale
+            - self.scaling_["center"] @ self._coefficients
+        )
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Learn from rows `X` and targets `y`, forgetting what was learnt before."""
+        self.__dict__.pop("sketch_", None)
+        return self.partial_fit(X, y)
+
+    def partial_fit(self, X: Any, y: Any) -> Self:
+        """Learn from another batch of rows and targets."""
+        first = not hasattr(self, "sketch_")
+        X, y = validate_data(self, X, y, reset=first, dtype=np.float64, y_numeric=True)
+        targets = np.asarray(y, np.float64)[:, None]
+        if first:
+            self._begin(X, targets)
+        self._learn(X, targets)
+        return self
+
+    @property
+    def coef_(self) -> NDArray[np.float64]:
+        """Coefficients, shape (n_features,)."""
+        check_is_fitted(self, "sketch_")
+        return self._coefficients[:, 0]
+
+    @property
+    def intercept_(self) -> float:
+        """The prediction at features of 0."""
+        check_is_fitted(self, "sketch_")
+        return float(self._intercepts[0])
+
+    def predict(self, X: Any) -> NDArray[np.float64]:
+        """Predicted targets, shape (n,)."""
+        return self._values(X)[:, 0]
+
+
+class StormClassifier(ClassifierMixin, _StormLinear):
+    """Linear classification in one pass, from integer counters that merge and subtract.
+
+    Parameters
+    ----------
+    n_bytes, scaling, random_state
+        As for `StormRegressor`; targets are classes as columns of 0 and 1.
+
+    Attributes
+    ----------
+    classes_ : ndarray
+    sketch_, scaling_, n_features_in_
+        As for `StormRegressor`.
+
+    Notes
+    -----
+    Linear discriminant analysis. The second moments of features, a constant and the columns of classes hold
+    all that it needs: the classes' shares and means, and the covariance within them. All are estimated from
+    one `StormSketch`; the covariance gets a ridge of its standard error.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import mergesketch
+    >>> rng = np.random.default_rng(0)
+    >>> y = rng.integers(0, 2, 4000)
+    >>> X = rng.standard_normal((4000, 5)) + 1.5 * y[:, None]
+    >>> bool(mergesketch.StormClassifier().fit(X, y).score(X, y) > 0.9)
+    True
+    """
+
+    classes_: NDArray[Any]
+
+    def _solve(self) -> None:
+        moments, noise = self._moments()
+        d = self.n_features_in_
+        # Columns of classes as they were, 0 and 1, from those that were centred and scaled.
+        scaling = self.scaling_
+        back = np.eye(len(moments))
+        back[d + 1 :, d + 1 :] = np.diag(scaling["target_scale"])
+        back[d + 1 :, d] = scaling["target_center"]
+        moments = back @ moments @ back.T
+        whole = max(moments[d, d], noise)
+        # A class of which nothing has been seen has a share of about 0, and a mean that must not explode.
+        shares = np.maximum(moments[d, d + 1 :] / whole, 1e-9)
+        means = moments[:d, d + 1 :] / whole / np.maximum(shares, 4.0 * noise / whole)
+        within = moments[:d, :d] / whole - (means * shares) @ means.T
+        directions = _ridge_inverse(within, noise / whole) @ means
+        offsets = np.log(shares) - 0.5 * np.einsum("dk,dk->k", means, directions)
+        self._coefficients = directions / scaling["scale"][:, None]
+        self._intercepts = offsets - scaling["center"] @ self._coefficients
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Learn from rows `X` and labels `y`, forgetting what was learnt before."""
+        self.__dict__.pop("sketch_", None)
+        return self.partial_fit(X, y, classes=None if y is None else np.unique(np.asarray(y)))
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
+        """Learn from another batch; all `classes` must be told with the first one."""
+        first = not hasattr(self, "sketch_")
+        X, y = validate_data(self, X, y, reset=first, dtype=np.float64)
+        check_classification_targets(y)
+        if first:
+            if classes is None:
+                raise ValueError("classes must be given with the first call of partial_fit, got None")
+            known = np.unique(classes)
+            if len(known) < 2:
+                raise ValueError(f"classes must be at least 2, got {len(known)} class: {known}")
+        else:
+            known = self.classes_
+        unknown = np.setdiff1d(y, known)
+        if unknown.size:
+            raise ValueError(f"y must hold labels of classes {known}, got {unknown.tolist()[0]!r}")
+        targets = (y[:, None] == known).astype(np.float64)
+        if first:
+            self.classes_ = known
+            self._begin(X, targets)
+        self._learn(X, targets)
+        return self
+
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
+        """Values of the classes, shape (n, n_classes); for two, what the second has over the first, (n,)."""
+        values = self._values(X)
+        return values[:, 1] - values[:, 0] if len(self.classes_) == 2 else values
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """The likeliest class of each row."""
+        best = self._values(X).argmax(axis=1)
+        return np.asarray(self.classes_[best])
+
+
+def _ridge_inverse(matrix: NDArray[np.float64], noise: float) -> NDArray[np.float64]:
+    """The inverse of a matrix whose entries are known up to `noise`: a ridge, and no eigenvalue below it."""
+    values, vectors = np.linalg.eigh(matrix)
+    return np.asarray((vectors / np.maximum(values + noise, noise)) @ vectors.T)
+
+
+def _spread(columns: NDArray[np.float64]) -> NDArray[np.float64]:
+    spread = columns.std(axis=0)
+    return np.where(spread > 1e-12 * np.maximum(np.abs(columns).max(axis=0), 1e-300), spread, 1.0)
+
+
+def _check_scaling(given: Any, n_features: int, n_targets: int) -> dict[str, Any]:
+    shapes = {
+        "center": (n_features,),
+        "scale": (n_features,),
+        "target_center": (n_targets,),
+        "target_scale": (n_targets,),
+        "max_norm": (),
+    }
+    if not isinstance(given, dict) or set(given) != set(shapes):
+        raise ValueError(f"scaling must be a dict with the keys {', '.join(shapes)}, got {given!r}")
+    checked = {}
+    for name, shape in shapes.items():
+        values = np.broadcast_to(np.asarray(given[name], np.float64), shape)
+        positive = name in ("scale", "target_scale", "max_norm")
+        if not bool(np.isfinite(values).all()) or (positive and bool((values <= 0).any())):
+            raise ValueError(
+                f"scaling[{name!r}] must be finite{' and above 0' if positive else ''}, got {values}"
+            )
+        checked[name] = float(values) if shape == () else values.copy()
+    return checked

@@ -1,0 +1,144 @@
+"""Estimators over STORM: scikit-learn's checks, accuracy on real data, merging and bad input."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import mergesketch
+import numpy as np
+import pytest
+from mergesketch import StormClassifier, StormRegressor
+from mergesketch.errors import IncompatibleSketchError
+from sklearn.datasets import load_breast_cancer, load_iris
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import LinearRegression
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+AIRFOIL = Path(__file__).parents[2] / "shared" / "data" / "airfoil.tsv"
+
+
+@parametrize_with_checks([StormRegressor(), StormClassifier()])
+def test_scikit_learns_checks(estimator, check) -> None:
+    check(estimator)
+
+
+def made(seed: int, n: int = 4000) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, 6)) * [1, 2, 0.5, 10, 1, 1] + [0, 5, -3, 100, 0, 0]
+    return X, X @ [1.0, -0.5, 2.0, 0.1, 0.0, 0.0] + 7.0 + 0.3 * rng.standard_normal(n)
+
+
+def errors(X: np.ndarray, y: np.ndarray, n_bytes: int, seed: int) -> tuple[float, float]:
+    """Test RMSE of ours and of least squares on all training rows."""
+    rows = np.random.default_rng(seed).permutation(len(X))
+    train, test = rows[: len(X) * 4 // 5], rows[len(X) * 4 // 5 :]
+    models = StormRegressor(n_bytes=n_bytes, random_state=seed), LinearRegression()
+    return tuple(
+        float(np.sqrt(np.mean((model.fit(X[train], y[train]).predict(X[test]) - y[test]) ** 2)))
+        for model in models
+    )
+
+
+@pytest.mark.skipif(not AIRFOIL.exists(), reason="the airfoil data are not here")
+@pytest.mark.parametrize(("n_bytes", "excess"), [(16_384, 0.10), (65_536, 0.03)])
+def test_airfoil_within_the_promised_share_of_least_squares(n_bytes: int, excess: float) -> None:
+    table = np.loadtxt(AIRFOIL, skiprows=1)
+    found = np.array([errors(table[:, :-1], table[:, -1], n_bytes, seed) for seed in range(5)])
+    assert (found[:, 0] / found[:, 1]).mean() < 1 + excess
+
+
+def test_coefficients_in_the_units_of_the_data() -> None:
+    X, y = made(0)
+    model = StormRegressor(n_bytes=1 << 18).fit(X, y)
+    exact = LinearRegression().fit(X, y)
+    spread = X.std(axis=0) / y.std()
+    assert np.abs((model.coef_ - exact.coef_) * spread).max() < 0.05
+    np.testing.assert_allclose(model.predict(X), X @ model.coef_ + model.intercept_)
+    assert model.sketch_.nbytes <= (1 << 18) + 64
+
+
+def test_parts_merge_into_the_whole() -> None:
+    X, y = made(1)
+    scaling = StormRegressor().fit(X[:500], y[:500]).scaling_
+    whole = StormRegressor(scaling=scaling).fit(X, y)
+    parts = [StormRegressor(scaling=scaling).fit(X[half], y[half]) for half in (np.s_[:1500], np.s_[1500:])]
+    both = parts[0].merge(parts[1])
+    assert both.sketch_ == whole.sketch_
+    np.testing.assert_array_equal(both.coef_, whole.coef_)
+    batches = StormRegressor(scaling=scaling)
+    for part in np.array_split(np.arange(len(X)), 7):
+        batches.partial_fit(X[part], y[part])
+    assert batches.sketch_ == whole.sketch_
+    with pytest.raises(IncompatibleSketchError, match="estimators differ in scaling_"):
+        whole.merge(StormRegressor().fit(X[:500] * 2, y[:500]))
+    with pytest.raises(IncompatibleSketchError, match="differ in seed"):
+        whole.merge(StormRegressor(scaling=scaling, random_state=3).fit(X, y))
+
+
+def test_a_drifting_stream_keeps_its_intercept() -> None:
+    """The first batch's centre is not that of the rest; the constant column makes up for it."""
+    X, y = made(2)
+    order = np.argsort(X[:, 1])
+    model = StormRegressor(n_bytes=1 << 18)
+    for part in np.array_split(order, 10):
+        model.partial_fit(X[part], y[part])
+    assert np.corrcoef(model.predict(X), y)[0, 1] > 0.85
+
+
+@pytest.mark.parametrize("load", [load_breast_cancer, load_iris])
+def test_classes_are_told_apart_as_linear_discriminants_do(load) -> None:
+    X, y = load(return_X_y=True)
+    rows = np.random.default_rng(0).permutation(len(X))
+    train, test = rows[len(X) // 4 :], rows[: len(X) // 4]
+    exact = LinearDiscriminantAnalysis().fit(X[train], y[train]).score(X[test], y[test])
+    ours = np.mean(
+        [
+            StormClassifier(n_bytes=1 << 18, random_state=seed)
+            .fit(X[train], y[train])
+            .score(X[test], y[test])
+            for seed in range(3)
+        ]
+    )
+    # Six standard errors of an accuracy on so many rows.
+    assert ours > exact - 6 * np.sqrt(0.05 * 0.95 / len(test))
+
+
+def test_labels_that_were_never_seen() -> None:
+    X = np.random.default_rng(3).standard_normal((20, 2))
+    model = StormClassifier()
+    with pytest.raises(ValueError, match="classes must be given with the first call"):
+        model.partial_fit(X, np.arange(20) % 2)
+    model.partial_fit(X, np.arange(20) % 2, classes=[0, 1, 2])
+    before = model.sketch_.copy()
+    with pytest.raises(ValueError, match=r"y must hold labels of classes \[0 1 2\], got 7"):
+        model.partial_fit(X, np.full(20, 7))
+    assert model.sketch_ == before
+    assert set(model.partial_fit(X, np.full(20, 2)).predict(X)) <= {0, 1, 2}
+
+
+def test_bad_arguments() -> None:
+    X, y = made(4, 50)
+    with pytest.raises(ValueError, match="n_bytes must be an integer of at least 1"):
+        StormRegressor(n_bytes=0).fit(X, y)
+    with pytest.raises(ValueError, match="scaling must be a dict with the keys"):
+        StormRegressor(scaling={"center": 0}).fit(X, y)
+    good = StormRegressor().fit(X, y).scaling_
+    with pytest.raises(ValueError, match=r"scaling\['max_norm'\] must be finite and above 0"):
+        StormRegressor(scaling={**good, "max_norm": 0.0}).fit(X, y)
+    with pytest.raises(ValueError, match="NaN"):
+        StormRegressor().fit(X, np.where(y > 0, np.nan, y))
+
+
+def test_without_scikit_learn_the_error_says_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules['sklearn'] = None; import mergesketch\n"
+        "try: mergesketch.StormRegressor\n"
+        "except ImportError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert "pip install mergesketch[sklearn]" in done.stdout, done.stderr
+    assert "StormRegressor" in dir(mergesketch)
+    with pytest.raises(AttributeError, match="has no attribute 'Storm'"):
+        _ = mergesketch.Storm

@@ -29,19 +29,17 @@ def pack_fields(codes, bits, start, stop, out):  # type: ignore[no-untyped-def]
 def count_equal_fields(A, B, bits, n_fields, start, stop, out):  # type: ignore[no-untyped-def]
     """``out[i]`` = how many of the n_fields fields of row i of A and of B are equal.
 
-    The bits in which a field differs are folded onto its lowest one, and those are counted.
+    A field of an XOR is not 0 if its highest bit is set, or if adding the other places' largest number to
+    those places carries into it. No carry leaves a field, so all fields of a word are tested at once.
     """
-    lowest = np.uint64(0)
+    highest = np.uint64(0)
     for k in range(64 // bits):
-        lowest |= np.uint64(1) << np.uint64(k * bits)
+        highest |= np.uint64(1) << np.uint64(k * bits + bits - 1)
+    others = ~highest
     for i in range(start, stop):
-        unlike = np.int64(0)
-        for w in range(A.shape[1]):
-            word = A[i, w] ^ B[i, w]
-            shift = bits // 2
-            while shift:
-                # What comes over from the next field stays above the lowest bit.
-                word |= word >> np.uint64(shift)
-                shift //= 2
-            unlike += np.int64(_popcount(word & lowest))
-        out[i] = n_fields - unlike
+        left, right = A[i], B[i]
+        unlike = np.uint64(0)
+        for w in range(left.size):
+            word = left[w] ^ right[w]
+            unlike += _popcount((((word & others) + others) | word) & highest)
+        out[i] = n_fields - np.int64(unlike)

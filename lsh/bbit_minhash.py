@@ -10,11 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 from .backend import backend_of
 from .minhash import MinHash
 from .threads import map_blocks
-from .validation import check_choice
+from .validation import check_choice, check_int, check_sets
 
 __all__ = ["BBitMinHash"]
 
-_WORDS_BLOCK = 1 << 16
+#: Codes held at once while they are packed: 128 KiB, which stay in L2.
+_BLOCK_CODES = 1 << 15
+#: Words whose comparison is worth a thread's while.
+_BLOCK_WORDS = 1 << 18
 
 
 class BBitMinHash(MinHash):
@@ -76,7 +79,7 @@ class BBitMinHash(MinHash):
         expected_set_size: int = 100,
         seed: int = 0,
     ) -> None:
-        self.bits: int = check_choice("bits", bits, (1, 2, 4, 8, 16))
+        self.bits: int = check_choice("bits", check_int("bits", bits, 1, 16), (1, 2, 4, 8, 16))
         super().__init__(
             n_hashes,
             power=power,
@@ -109,13 +112,22 @@ class BBitMinHash(MinHash):
         TypeError, ValueError
             If `sets` is none of the above.
         """
-        codes = self.hash(sets)
-        out, kernel = np.empty((len(codes), self.n_words), np.uint64), backend_of(codes).pack_fields
-        map_blocks(
-            lambda a, b: kernel(codes, self.bits, a, b, out),
-            len(codes),
-            max(1, _WORDS_BLOCK // self.n_hashes),
-        )
+        backend = backend_of(sets)
+        tokens, offsets = check_sets(sets, "sets", keep_int32=True)
+        out = np.empty((offsets.size - 1, self.n_words), np.uint64)
+        code = self._coder(backend, tokens, offsets)
+        rows = max(1, _BLOCK_CODES // self.n_hashes)
+
+        def pack(start: int, stop: int) -> None:
+            # A few rows at a time: all codes would take up to 32 times what is returned.
+            codes = np.empty((min(rows, stop - start), self.n_hashes), np.uint32)
+            for first in range(start, stop, rows):
+                last = min(first + rows, stop)
+                part = codes[: last - first]
+                code(first, last, part)
+                backend.pack_fields(part, self.bits, 0, last - first, out[first:last])
+
+        map_blocks(pack, len(out), self._block(offsets))
         return out
 
     def estimate_packed(self, A: ArrayLike, B: ArrayLike) -> NDArray[np.float64]:
@@ -140,7 +152,7 @@ class BBitMinHash(MinHash):
         if left.shape != right.shape:
             raise ValueError(f"B must have the shape of A, {left.shape}, got {right.shape}")
         equal, kernel = np.empty(len(left), np.int64), backend_of(A).count_equal_fields
-        block = max(1, _WORDS_BLOCK // self.n_words)
+        block = max(1, _BLOCK_WORDS // self.n_words)
         map_blocks(lambda a, b: kernel(left, right, self.bits, self.n_hashes, a, b, equal), len(left), block)
         return np.asarray((equal / self.n_hashes - self.chance_collision) / (1.0 - self.chance_collision))
 

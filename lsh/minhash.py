@@ -231,18 +231,8 @@ class MinHash(HashFamily):
         backend = backend_of(X)
         tokens, offsets = check_sets(X, keep_int32=True)
         out = np.empty((offsets.size - 1, self.n_hashes), np.uint32)
-        sign = self._signer(backend, tokens, offsets)
-        keys, n_buckets = self._random()["codes"], np.uint64(self.n_buckets)
-
-        def concatenate(start: int, stop: int) -> None:
-            rows = max(1, _BLOCK_VALUES // self.n_values)
-            values = np.empty((min(rows, stop - start), self.n_values), np.uint32)
-            for first in range(start, stop, rows):
-                last = min(first + rows, stop)
-                sign(first, last, values[: last - first])
-                backend.concatenate_codes(values[: last - first], keys, n_buckets, out[first:last])
-
-        map_blocks(concatenate, len(out), self._block(offsets))
+        code = self._coder(backend, tokens, offsets)
+        map_blocks(lambda start, stop: code(start, stop, out[start:stop]), len(out), self._block(offsets))
         return out
 
     def codes(self, signatures: ArrayLike) -> NDArray[np.uint32]:
@@ -290,6 +280,24 @@ class MinHash(HashFamily):
             kernel(tokens, offsets[start : stop + 1], key, *parameters, out)
 
         return sign
+
+    def _coder(
+        self, backend: ModuleType, tokens: NDArray[Any], offsets: NDArray[np.int64]
+    ) -> Callable[[int, int, NDArray[np.uint32]], None]:
+        """What writes the concatenated codes of the sets [start, stop) into its third argument."""
+        sign = self._signer(backend, tokens, offsets)
+        keys, n_buckets = self._random()["codes"], np.uint64(self.n_buckets)
+
+        def concatenate(start: int, stop: int, out: NDArray[np.uint32]) -> None:
+            rows = max(1, _BLOCK_VALUES // self.n_values)
+            values = np.empty((min(rows, stop - start), self.n_values), np.uint32)
+            for first in range(start, stop, rows):
+                last = min(first + rows, stop)
+                part = values[: last - first]
+                sign(first, last, part)
+                backend.concatenate_codes(part, keys, n_buckets, out[first - start : last - start])
+
+        return concatenate
 
     def _block(self, offsets: NDArray[np.int64]) -> int:
         """Rows that are worth a thread's while."""

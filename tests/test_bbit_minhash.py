@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
+from typing import Any
 
+import mergesketch
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mergesketch import Race
+from mergesketch import LSHIndex, Race
 from mergesketch.lsh import BBitMinHash, MinHash
 from mergesketch.lsh.bbit_kernels import count_equal_fields, pack_fields
 
@@ -66,7 +69,99 @@ def test_codes_are_those_of_minhash_with_as_many_buckets() -> None:
     np.testing.assert_array_equal(family.signatures(sets), plain.signatures(sets))
     assert family.chance_collision == 1 / 16
     assert family != plain
-    np.testing.assert_array_equal(family.packed(sets), family.packed(sets[:2] + sets[2:]))
+
+
+@pytest.mark.parametrize("power", [1, 3])
+def test_packed_codes_are_the_codes_whatever_the_blocks_and_threads(power: int) -> None:
+    """More sets than are worked on together, and rows that do not fill their words."""
+    rng = np.random.default_rng(5)
+    offsets = np.concatenate([[0], np.cumsum(rng.integers(0, 30, 3000))])
+    sets = rng.integers(0, 500, int(offsets[-1])), offsets
+    family = BBitMinHash(100, 4, power=power, seed=6)
+    expected = np.zeros((3000, family.n_words), np.uint64)
+    for v, codes in enumerate(family.hash(sets).astype(np.uint64).T):
+        expected[:, v // 16] |= codes << np.uint64(v % 16 * 4)
+    before = mergesketch.get_num_threads()
+    try:
+        for threads in (1, 4):
+            mergesketch.set_num_threads(threads)
+            packed = family.packed(sets)
+            np.testing.assert_array_equal(packed, expected)
+            estimates = family.estimate_packed(packed, packed[::-1])
+            np.testing.assert_array_equal(estimates, estimates[::-1])
+    finally:
+        mergesketch.set_num_threads(before)
+    assert family.packed([]).shape == (0, family.n_words)
+
+
+def test_packing_holds_few_codes_at_once() -> None:
+    family = BBitMinHash(256, 1)
+    sets = np.zeros(20_000, np.uint64), np.arange(20_001)
+    size = family.packed(sets).nbytes
+    tracemalloc.start()
+    try:
+        family.packed(sets)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # All codes would be 32 times the size; a thread holds half a megabyte, and there are some offsets.
+    assert peak < size + 4_000_000 < 32 * size / 2
+
+
+@pytest.mark.parametrize("scheme", ["permutations", "fast-similarity", "one-permutation"])
+@pytest.mark.parametrize("bits", [1, 4])
+def test_errors_are_those_of_theory(bits: int, scheme: str) -> None:
+    """Sets much longer than signatures: under every scheme no more than that of independent hashes."""
+    n_seeds, m, union = 300, 192, 1200
+    for common in (0, 120, 600, 1080):
+        J, left = common / union, (union - common) // 2
+        tokens = np.random.default_rng([bits, common]).integers(0, 2**63, union)
+        sets = [tokens[: common + left], np.delete(tokens, np.s_[common : common + left])]
+        estimates = np.empty(n_seeds)
+        for seed in range(n_seeds):
+            family = BBitMinHash(m, bits, scheme=scheme, seed=seed)
+            packed = family.packed(sets)
+            estimates[seed] = family.estimate_packed(packed[:1], packed[1:])[0]
+        P = J + (1 - J) / 2**bits
+        std = math.sqrt(P * (1 - P) / m) / (1 - 2.0**-bits)
+        assert abs(estimates.mean() - J) <= 6 * std / math.sqrt(n_seeds)
+        # A sample's standard deviation errs by 1 / sqrt(2 n) of itself.
+        assert estimates.std(ddof=1) <= std * (1 + 6 / math.sqrt(2 * n_seeds))
+        if scheme == "permutations":
+            assert estimates.std(ddof=1) >= std * (1 - 6 / math.sqrt(2 * n_seeds))
+
+
+@pytest.mark.parametrize("scheme", ["permutations", "fast-similarity", "one-permutation"])
+@pytest.mark.parametrize("bits", [1, 4, 8])
+def test_bits_are_uniform_for_long_sets_too(bits: int, scheme: str) -> None:
+    """Minima of many tokens are small numbers, which the bits must not show."""
+    n, p = 40_000, 2.0**-bits
+    codes = BBitMinHash(n, bits, scheme=scheme, seed=3).hash([np.arange(20 * n)])[0]
+    counts = np.bincount(codes, minlength=1 << bits)
+    assert np.abs(counts - n * p).max() <= 6 * math.sqrt(n * p * (1 - p))
+
+
+@pytest.mark.parametrize("scheme", ["permutations", "fast-similarity", "one-permutation"])
+def test_empty_sets_are_alike_and_meet_others_by_chance_only(scheme: str) -> None:
+    family = BBitMinHash(20_000, 2, scheme=scheme, seed=8)
+    packed = family.packed([[], [], np.arange(50)])
+    alike, unlike = family.estimate_packed(packed[[0, 0]], packed[1:])
+    assert alike == 1.0
+    assert abs(unlike) <= 6 * math.sqrt(0.25 / 0.75 / 20_000)
+
+
+def test_an_index_takes_the_chance_of_few_bits_off() -> None:
+    rng = np.random.default_rng(6)
+    base = rng.integers(0, 2**40, 60)
+    sets = [np.concatenate([base[:n], rng.integers(0, 2**40, 60 - n)]) for n in range(0, 61, 3)]
+    family = BBitMinHash(3000, 2, power=2, scheme="permutations", seed=7)
+    index = LSHIndex(family, capacity=len(sets)).add(sets)
+    ids, counts = index.query([base], k=len(sets))
+    kernel = family.kernel([base], sets)[0, ids[0]]
+    assert sorted(ids[0]) == list(range(len(sets)))
+    same = kernel + (1 - kernel) / 4
+    error = np.sqrt(same * (1 - same) / 3000) / (1 - 1 / 4)
+    assert (np.abs(index.kernel_estimate(counts)[0] - kernel) <= 6 * error + 1e-12).all()
 
 
 def test_a_race_takes_the_chance_of_few_bits_off() -> None:
@@ -79,9 +174,17 @@ def test_a_race_takes_the_chance_of_few_bits_off() -> None:
 
 
 def test_bad_arguments() -> None:
-    for bad in (0, 3, 32):
-        with pytest.raises(ValueError, match="bits must be one of 1, 2, 4, 8, 16"):
+    with pytest.raises(ValueError, match="bits must be one of 1, 2, 4, 8, 16, got 3"):
+        BBitMinHash(8, 3)
+    for bad in (0, 32):
+        with pytest.raises(ValueError, match=f"bits must be an integer from 1 to 16, got {bad}"):
             BBitMinHash(8, bad)
+    wrong: Any
+    for wrong in (True, 2.0, "2"):
+        with pytest.raises(TypeError, match="bits must be an integer"):
+            BBitMinHash(8, wrong)
+    four: Any = np.int64(4)
+    assert BBitMinHash(8, four) == BBitMinHash(8, 4)
     family = BBitMinHash(128, 2)
     assert family.n_words == 4
     packed = family.packed([[1, 2, 3]])
@@ -91,5 +194,5 @@ def test_bad_arguments() -> None:
         family.estimate_packed(packed, packed[:, :3])
     with pytest.raises(ValueError, match=r"B must have the shape of A, \(1, 4\), got \(0, 4\)"):
         family.estimate_packed(packed, packed[:0])
-    with pytest.raises(TypeError, match="X"):
+    with pytest.raises(TypeError, match=r"sets\[0\] must"):
         family.packed([[0.5]])

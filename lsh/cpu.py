@@ -13,6 +13,7 @@ from .counting_kernels import (
 )
 from .cross_polytope_kernels import cross_polytope_codes_csr, cross_polytope_codes_dense
 from .cross_polytope_probing import cross_polytope_probes_csr, cross_polytope_probes_dense
+from .grid_kernels import grid_cells, grid_keys
 from .hadamard import hadamard_products_csr, hadamard_products_dense, hadamard_signs_csr, hadamard_signs_dense
 from .index_kernels import insert_ids, merge_buckets, order_buckets
 from .inner_product_kernels import (
@@ -82,6 +83,8 @@ __all__ = [
     "gather_groups",
     "gather_mean",
     "gather_ratio",
+    "grid_cells",
+    "grid_keys",
     "hadamard_products_csr",
     "hadamard_products_dense",
     "hadamard_signs_csr",

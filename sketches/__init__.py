@@ -3,6 +3,7 @@
 from .ace import AceDetector
 from .base import MergeableSketch, StateArray
 from .counting import CountMinSketch, CountSketch
+from .density import DensitySketch
 from .heavy_hitters import HeavyHitters
 from .index import LSHIndex, Nearest, Neighbours
 from .minhash_sketch import MinHashSketch
@@ -20,6 +21,7 @@ __all__ = [
     "AceDetector",
     "CountMinSketch",
     "CountSketch",
+    "DensitySketch",
     "HeavyHitters",
     "LSHIndex",
     "MergeableSketch",

@@ -17,6 +17,7 @@ from mergesketch import (
     AceDetector,
     CountMinSketch,
     CountSketch,
+    DensitySketch,
     HeavyHitters,
     LSHIndex,
     MergeableSketch,
@@ -562,6 +563,46 @@ def _set_batches(sketch: Any) -> st.SearchStrategy[tuple]:
     return rows.flatmap(lambda X: st.tuples(st.just(X), _counts(len(X), -5)))
 
 
+def _vector_batches(sketch: Any) -> st.SearchStrategy[tuple]:
+    """Rows on a coarse lattice, so that cells fill, and weights."""
+    rows = st.integers(0, 8).flatmap(
+        lambda n: hnp.arrays(np.int64, (n, sketch.n_features), elements=st.integers(-9, 9))
+    )
+    return rows.flatmap(lambda X: st.tuples(st.just(X / 4), _counts(len(X), 0)))
+
+
+def _density_entry(rotate: bool, max_bins: int) -> Entry:
+    """Tables so large that they do not err; with few bins kept, so that light ones are dropped."""
+    return Entry(
+        DensitySketch,
+        st.tuples(st.integers(1, 3), st.sampled_from([0.5, 3.0]), st.integers(1, 4), _SEEDS).map(
+            lambda t: DensitySketch(
+                t[0],
+                t[1] if rotate else [t[1]] * t[0],
+                n_repetitions=t[2],
+                n_rows=5,
+                n_buckets=8192,
+                max_bins=max_bins,
+                rotate=rotate,
+                seed=t[3],
+            )
+        ),
+        _vector_batches,
+        _join_arrays,
+        lambda rng, sketch: (rng.normal(size=(30_000, sketch.n_features)), rng.integers(0, 4, 30_000)),
+        [
+            (np.full((1, 9), 1.0), None),
+            ([0.0], None),
+            ([[np.nan]], None),
+            (None, None),
+            ([["a"]], None),
+            (np.zeros((2, 3)), [1]),
+        ],
+        linear=False,
+        counters=("counts", "total", "n_updates"),
+    )
+
+
 _TABLE = st.tuples(st.integers(1, 4), st.integers(1, 9) | st.just(1000), _SEEDS)
 
 ENTRIES: dict[str, Entry] = {
@@ -608,6 +649,9 @@ ENTRIES: dict[str, Entry] = {
         _BAD_KEYS,
         counters=("counts", "total", "n_updates"),
     ),
+    "DensitySketch": _density_entry(rotate=False, max_bins=400),
+    "DensitySketch, few bins": _density_entry(rotate=False, max_bins=7),
+    "DensitySketch, rotated": _density_entry(rotate=True, max_bins=50),
     "HeavyHitters": Entry(
         HeavyHitters,
         # Tables so large that no key's estimate errs in these tests: then the laws hold bit for bit for

@@ -1,0 +1,495 @@
+"""Probability densities from counted cells of random grids, and synthetic rows drawn from them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..lsh.backend import backend_of
+from ..lsh.lazy import lazy
+from ..lsh.random import normal, random_uint64, uniform
+from ..lsh.threads import map_blocks
+from ..lsh.validation import check_dense, check_int, check_real, check_weights
+from .base import StateSpec
+from .grid_width import choose_widths
+from .key_table import KeyTable
+
+__all__ = ["DensitySketch"]
+
+#: Numbers of cells that are worked on at a time.
+_BLOCK = 1 << 19
+#: Cells farther from 0 than this are refused: shifted and rounded they are still 32-bit integers.
+_FARTHEST = 2.0**30
+_BINS = ("bin_keys", "bin_repetitions", "bin_cells")
+
+
+class DensitySketch(KeyTable):
+    """Density of real vectors and synthetic vectors like them, from counters alone.
+
+    Parameters
+    ----------
+    n_features : int
+        d below.
+    width : float or array of n_features floats
+        Of the cells, for all features or for each; a public choice, not learnt from the data that is
+        taken in. `for_sample` finds it from a sample.
+    n_repetitions : int, default 8
+        Grids R, each shifted at random. Densities are averaged over them.
+    n_rows, n_buckets : int
+        Of the Count-Sketch table that counts the cells of all grids.
+    max_bins : int
+        H below: cells that are kept by name, to draw samples from.
+    rotate : bool, default False
+        Rotate each grid at random too, which makes the kernel all but round. It needs one width for all
+        features, and d times the time.
+    seed : int, default 0
+        In [0, 2**64). Only sketches of one seed merge.
+
+    Attributes
+    ----------
+    total : int
+        The sum of the weights of all rows, N below.
+
+    Notes
+    -----
+    A bin is a cell of a grid, the vector of codes ``floor(x_j / width_j + shift_j)``; its density is
+    count / (N volume), averaged over grids (Desai, Coleman and Shrivastava 2021, "Density sketches for
+    sampling and estimation"). General p-stable hashes cut space into polytopes, whose volumes must be
+    estimated and in which points are drawn by hit-and-run walks; cells of grids are boxes, also in a
+    rotated frame, and both are exact.
+
+    Over random shifts the estimate is unbiased for the kernel density of the rows x under the product of
+    triangular kernels
+
+        k(q - x) = prod over j of max(0, 1 - |q_j - x_j| / width_j) / width_j
+
+    With B = 1 / volume its variance is at most ``B density / R`` from the shifts (a cell's density is
+    between 0 and B), and what the table errs by: an estimated count errs by c sqrt(F2 / n_buckets) or more
+    only if half the rows of the table do, each with probability 1/c**2 (see `CountSketch`), where
+    F2 is the sum of all squared counts, at most R N**2.
+
+    Kept by name are all cells whose estimated count exceeds ``R N / H``, of which there are at most H;
+    samples are drawn from those above ``2 R N / H``, so from *all* cells as long as R N < H / 2. A cell of
+    a larger share of the whole has it in one of any two parts, so it is kept in that part and found by the
+    merge: the cells to draw from do not depend on order, batches, or merges, save where the table errs by
+    half the threshold (for the lightest cells: at all). `coverage` tells what share of all rows they have.
+    Two sketches compare equal if their tables are equal and they draw from the same cells.
+
+    A row takes R d additions and R n_rows counters; memory is
+    ``4 n_rows n_buckets + H (4 d + 12)`` bytes, more if counters pass 2**31.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import mergesketch
+    >>> X = np.random.default_rng(0).normal(size=(20_000, 2))
+    >>> monday = mergesketch.DensitySketch(2, 0.5).update(X[:10_000])
+    >>> tuesday = mergesketch.DensitySketch(2, 0.5).update(X[10_000:])
+    >>> sketch = monday | tuesday
+    >>> sketch.density([[0.0, 0.0], [9.0, 9.0]]).round(2)  # of the normal distribution, 0.16 and 0
+    array([0.15, 0.  ])
+    >>> sketch.sample(5000, random_state=0).std(axis=0).round(1)
+    array([1., 1.])
+    """
+
+    _parameters = (
+        "n_features",
+        "width",
+        "n_repetitions",
+        "n_rows",
+        "n_buckets",
+        "max_bins",
+        "rotate",
+        "seed",
+    )
+
+    def __init__(
+        self,
+        n_features: int,
+        width: Any,
+        *,
+        n_repetitions: int = 8,
+        n_rows: int = 5,
+        n_buckets: int = 1 << 16,
+        max_bins: int = 1 << 16,
+        rotate: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(n_rows, n_buckets, seed)
+        self.n_features = check_int("n_features", n_features, 1, 1 << 16)
+        self.n_repetitions = check_int("n_repetitions", n_repetitions, 1, 1 << 16)
+        self.max_bins = check_int("max_bins", max_bins, 1, 1 << 28)
+        if not isinstance(rotate, (bool, np.bool_)):
+            raise TypeError(f"rotate must be True or False, got {rotate!r}")
+        self.rotate = bool(rotate)
+        self.width: float | list[float] = _check_width(width, self.n_features)
+        if self.rotate:
+            if isinstance(self.width, list):
+                raise ValueError("width must be one number with rotate=True, got one for each feature")
+            if self.n_repetitions * self.n_features**2 > 1 << 24:
+                raise ValueError(
+                    f"rotations of n_repetitions * n_features**2 numbers must be at most {1 << 24}, got "
+                    f"{self.n_repetitions * self.n_features**2}"
+                )
+
+    @classmethod
+    def for_sample(cls, X: Any, *, n_expected: int | None = None, **parameters: Any) -> Self:
+        """A sketch, still empty, whose widths suit rows like those of a sample.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+            At least 8 rows, of which up to 1,000 are used. They are not taken in.
+        n_expected : int, optional
+            Rows that the sketch will take in; as many as the sample has by default. More rows allow
+            narrower cells.
+        **parameters
+            As the class takes them, all but `n_features` and `width`.
+
+        Returns
+        -------
+        DensitySketch
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `X` is no matrix of finite numbers, has too few rows or a column without spread.
+
+        Notes
+        -----
+        Widths are in proportion to the features' standard deviations; the factor is the one with the least
+        estimated integrated squared error of the triangular kernel density (least-squares
+        cross-validation: Rudemo 1982, Bowman 1984), among fractions of the one that is best for
+        normal data (Scott 1992), and scaled to `n_expected` by the rate ``n**(-1 / (d + 4))``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import mergesketch
+        >>> X = np.random.default_rng(0).normal(size=(1000, 2)) * [1, 100]
+        >>> np.round(mergesketch.DensitySketch.for_sample(X, n_expected=100_000).width, 1)
+        array([ 0.4, 41.6])
+        """
+        sample = check_dense(X)
+        rotate = parameters.get("rotate", False)
+        n = len(sample) if n_expected is None else check_int("n_expected", n_expected, 1)
+        return cls(sample.shape[1], choose_widths(sample, n, one=bool(rotate)), **parameters)
+
+    def _layout(self) -> dict[str, StateSpec]:
+        n = self.max_bins
+        return {
+            **super()._layout(),
+            "bin_keys": StateSpec((n,), "uint64", "bins"),
+            # The number of the grid from 1 on; 0 for a place that is free.
+            "bin_repetitions": StateSpec((n,), "int32", "bins"),
+            "bin_cells": StateSpec((n, self.n_features), "int32", "bins"),
+        }
+
+    @lazy
+    def _widths(self) -> NDArray[np.float64]:
+        return np.broadcast_to(np.asarray(self.width, dtype=np.float64), (self.n_features,)).copy()
+
+    @lazy
+    def _shifts(self) -> NDArray[np.float64]:
+        shape = (self.n_repetitions, self.n_features)
+        return uniform(self.seed, "DensitySketch shifts", math.prod(shape)).reshape(shape)
+
+    @lazy
+    def _rotations(self) -> NDArray[np.float64]:
+        d = self.n_features
+        if not self.rotate:
+            return np.empty((0, d, d))
+        numbers = normal(self.seed, "DensitySketch rotations", self.n_repetitions * d * d)
+        # The signs of R's diagonal make the orthogonal matrix uniformly distributed (Mezzadri 2007). LAPACKs
+        # may differ in their last bits, and so may cells by machines: rounding leaves no bit to differ
+        # on, and a map this near to orthogonal keeps volumes to 1e-6.
+        q, r = np.linalg.qr(numbers.astype(np.float64).reshape(-1, d, d))
+        signed = q * np.sign(np.diagonal(r, axis1=1, axis2=2))[:, None, :]
+        return np.ascontiguousarray(np.round(signed * 2.0**24) / 2.0**24)
+
+    @lazy
+    def _grid_words(self) -> NDArray[np.uint64]:
+        return random_uint64(self.seed, "DensitySketch grids", self.n_repetitions)
+
+    # -- updates ----------------------------------------------------------------------------------
+
+    def update(self, X: Any, weights: Any = None) -> Self:
+        """Take in a batch of rows.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+            Finite, and within 2**30 widths of 0 (with `rotate`, over sqrt(n_features)).
+        weights : array of n integers, optional
+            How often each row counts, 0 or more; 1 by default.
+
+        Returns
+        -------
+        The sketch itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the rows are no matrix of such numbers, or the weights negative, no integers or of another
+            length.
+        OverflowError
+            If a 64-bit counter could wrap. Nothing is changed when an exception is raised.
+        """
+        X = self._check_rows(X, "X")
+        far = np.abs(X).max(axis=0, initial=0.0) / self._widths
+        if not bool((far <= self._farthest).all()):
+            j = int(far.argmax())
+            raise ValueError(
+                f"X must lie within {self._farthest:g} widths of 0, got {far[j]:g} in column {j}; use wider "
+                "cells or centre the data"
+            )
+        checked, magnitude = check_weights("weights", weights, len(X), minimum=0)
+        self._reserve("counts", magnitude * self.n_repetitions)
+        self._reserve("total", magnitude)
+        self._reserve("n_updates", len(X))
+        kernels = backend_of(X)
+        for start, stop in self._blocks(len(X)):
+            part = checked[start:stop]
+            cells, keys = self._hash(X, start, stop)
+            repeated = np.repeat(part, self.n_repetitions)
+            self._add(kernels.count_sketch_add, keys, repeated)
+            self._record_batch(stop - start, part)
+            self._note(cells, keys)
+        return self
+
+    def _check_rows(self, X: Any, name: str) -> NDArray[np.float64]:
+        return check_dense(X, self.n_features, name).astype(np.float64, copy=False)
+
+    @property
+    def _farthest(self) -> float:
+        return _FARTHEST / (math.sqrt(self.n_features) if self.rotate else 1.0)
+
+    def _blocks(self, n: int) -> Iterator[tuple[int, int]]:
+        block = max(1, _BLOCK // (self.n_repetitions * self.n_features))
+        return ((start, min(n, start + block)) for start in range(0, n, block))
+
+    def _hash(
+        self, X: NDArray[np.float64], start: int, stop: int
+    ) -> tuple[NDArray[np.int32], NDArray[np.uint64]]:
+        """Cells of the rows [start, stop) in each grid, a row's grids one after the other, and their keys."""
+        kernels, rows, n = backend_of(X), X[start:stop], stop - start
+        cells = np.empty((n, self.n_repetitions, self.n_features), dtype=np.int32)
+        keys = np.empty(n * self.n_repetitions, dtype=np.uint64)
+        flat, own = cells.reshape(-1, self.n_features), np.empty(0, dtype=np.int32)
+        frames = (self._rotations, self._shifts, self._widths)
+        r, words = self.n_repetitions, self._grid_words
+
+        def run(a: int, b: int) -> None:
+            kernels.grid_cells(rows, *frames, a, b, cells)
+            kernels.grid_keys(flat, words, own, a * r, b * r, keys)
+
+        map_blocks(run, n, max(1, (1 << 16) // (r * self.n_features)))
+        return flat, keys
+
+    def _add(self, kernel: Any, keys: NDArray[np.uint64], weights: NDArray[np.int64]) -> None:
+        table, words = self._arrays["counts"], self._words
+        # A thread owns whole rows of the table, so that no two add into one counter.
+        map_blocks(lambda a, b: kernel(table, words, keys, weights, a, b), self.n_rows, 1)
+
+    # -- the cells kept by name -------------------------------------------------------------------
+
+    def _threshold(self, times: int) -> int:
+        return times * self.n_repetitions * self.total // self.max_bins
+
+    @staticmethod
+    def _used(arrays: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        used = int(np.count_nonzero(arrays["bin_repetitions"]))
+        return [arrays[name][:used] for name in _BINS]
+
+    def _estimate(self, keys: NDArray[np.uint64]) -> NDArray[np.float64]:
+        return self._ask(np.ascontiguousarray(keys), backend_of(keys).count_sketch_query, np.float64)
+
+    def _note(self, cells: NDArray[np.int32], keys: NDArray[np.uint64]) -> None:
+        """Keep those cells of a batch that are heavy enough."""
+        places = np.flatnonzero(self._estimate(keys) > self._threshold(1))
+        _, first = np.unique(keys[places], return_index=True)
+        places = places[first]
+        # Both sorted: a search is cheaper than np.isin's sort.
+        known = self._used(self._arrays)[0]
+        if known.size:
+            at = np.minimum(np.searchsorted(known, keys[places]), known.size - 1)
+            places = places[known[at] != keys[places]]
+        repetitions = (places % self.n_repetitions + 1).astype(np.int32)
+        self._keep(keys[places], repetitions, cells[places])
+
+    def _keep(self, *records: NDArray[Any]) -> None:
+        """Add cells to those kept, drop the ones that are too light now, order by key."""
+        joined = [np.concatenate(pair) for pair in zip(self._used(self._arrays), records, strict=True)]
+        # Of two cells with one key, which never is, the lexicographically smaller one stays.
+        columns = [joined[2][:, j] for j in range(self.n_features - 1, -1, -1)]
+        order = np.argsort(joined[0], kind="stable")
+        keys = joined[0][order]
+        if bool((keys[1:] == keys[:-1]).any()):
+            order = np.lexsort((*columns, joined[1], joined[0]))
+            keys = joined[0][order]
+            order = order[np.concatenate([[True], keys[1:] != keys[:-1]])]
+        estimates = self._estimate(joined[0][order])
+        heavy = estimates > self._threshold(1)
+        order, estimates = order[heavy], estimates[heavy]
+        if order.size > self.max_bins:
+            largest = np.lexsort((joined[0][order], -estimates))[: self.max_bins]
+            order = order[np.sort(largest)]
+        for name, values in zip(_BINS, joined, strict=True):
+            array = self._arrays[name]
+            array[: order.size] = values[order]
+            array[order.size :] = 0
+
+    def _reduce_custom(
+        self, reduction: str, ours: dict[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]
+    ) -> None:
+        # The table is merged before: cells are kept by the merged counts.
+        self._keep(*self._used(theirs))
+
+    def _heavy(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
+        """Grids, cells and counts of what samples are drawn from, in the order of their keys."""
+        keys, repetitions, cells = self._used(self._arrays)
+        counts = self._estimate(keys)
+        heavy = counts > self._threshold(2)
+        return repetitions[heavy] - 1, cells[heavy], counts[heavy]
+
+    def _heavy_keys(self) -> NDArray[np.uint64]:
+        keys = self._used(self._arrays)[0]
+        return keys[self._estimate(keys) > self._threshold(2)]
+
+    # -- answers ----------------------------------------------------------------------------------
+
+    def _mean_counts(self, X: Any) -> NDArray[np.float64]:
+        if self.total == 0:
+            raise ValueError("density needs a sketch of total weight above 0, got 0")
+        X = self._check_rows(X, "X")
+        out = np.zeros(len(X))
+        # Where no row can be, the density is 0.
+        near = np.flatnonzero((np.abs(X) / self._widths <= self._farthest).all(axis=1))
+        for start, stop in self._blocks(near.size):
+            rows = near[start:stop]
+            _, keys = self._hash(np.ascontiguousarray(X[rows]), 0, rows.size)
+            out[rows] = self._estimate(keys).reshape(-1, self.n_repetitions).mean(axis=1)
+        return np.maximum(out, 0.0)
+
+    @property
+    def log_volume(self) -> float:
+        """Logarithm of the volume of a cell."""
+        return float(np.log(self._widths).sum())
+
+    def log_density(self, X: Any) -> NDArray[np.float64]:
+        """Logarithm of the estimated density.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+            -inf where the estimate is not above 0.
+
+        Raises
+        ------
+        ValueError
+            If nothing was taken in.
+        """
+        with np.errstate(divide="ignore"):
+            logarithms: NDArray[np.float64] = np.log(self._mean_counts(X))
+        return logarithms - (math.log(self.total) + self.log_volume)
+
+    def density(self, X: Any) -> NDArray[np.float64]:
+        """Estimated density: ``exp(log_density(X))``, which overflows to infinity in tiny cells."""
+        with np.errstate(over="ignore"):
+            return np.exp(self.log_density(X))
+
+    @property
+    def n_bins(self) -> int:
+        """Cells that samples are drawn from, of all grids."""
+        return self._heavy()[0].size
+
+    @property
+    def coverage(self) -> float:
+        """Estimated share of the rows that lie in cells which samples are drawn from; NaN without rows."""
+        if self.total == 0:
+            return math.nan
+        return float(min(1.0, self._heavy()[2].sum() / (self.total * self.n_repetitions)))
+
+    def sample(self, n: int, *, random_state: Any = None) -> NDArray[np.float64]:
+        """Synthetic rows.
+
+        Parameters
+        ----------
+        n : int
+        random_state : int, numpy.random.Generator or None
+            For `numpy.random.default_rng`.
+
+        Returns
+        -------
+        ndarray of shape (n, n_features), float64
+            Each uniform in a cell, drawn in proportion to its count: rows of the estimated density, but for
+            cells too light to be kept by name (see `coverage`).
+
+        Raises
+        ------
+        ValueError
+            If no cell is heavy enough.
+        """
+        n = check_int("n", n, 0)
+        generator = np.random.default_rng(random_state)
+        repetitions, cells, counts = self._heavy()
+        if not counts.size:
+            raise ValueError(
+                f"sample needs a cell of more than 2 n_repetitions / max_bins of all rows, got none among "
+                f"{self.total} rows; use wider cells or more max_bins"
+            )
+        drawn = generator.choice(counts.size, size=n, p=counts / counts.sum())
+        places = cells[drawn] + generator.random((n, self.n_features)) - self._shifts[repetitions[drawn]]
+        points: NDArray[np.float64] = places * self._widths
+        if self.rotate:
+            for r in np.unique(repetitions[drawn]).tolist():
+                here = repetitions[drawn] == r
+                points[here] = points[here] @ self._rotations[r]
+        return points
+
+    # -- state ------------------------------------------------------------------------------------
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, DensitySketch):
+            return False if isinstance(other, KeyTable) else NotImplemented
+        if self.config() != other.config():
+            return False
+        sums = ("counts", "total", "n_updates")
+        if not all(np.array_equal(self._arrays[name], other._arrays[name]) for name in sums):
+            return False
+        # Keys tell grids and cells, and tables of equal counters their counts.
+        return np.array_equal(self._heavy_keys(), other._heavy_keys())
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        if arrays["total"][0] < 0:
+            raise ValueError(f"total must be at least 0, got {arrays['total'][0]}")
+        keys, repetitions, cells = self._used(arrays)
+        if bool((repetitions <= 0).any()) or bool((repetitions > self.n_repetitions).any()):
+            raise ValueError(f"bin_repetitions must be from 1 to {self.n_repetitions}, then 0")
+        expected = np.empty(keys.size, dtype=np.uint64)
+        grids = repetitions - np.int32(1)
+        backend_of(keys).grid_keys(
+            np.ascontiguousarray(cells), self._grid_words, grids, 0, keys.size, expected
+        )
+        if not np.array_equal(keys, expected):
+            raise ValueError("bin_keys must be the keys of bin_cells")
+        if bool((keys[1:] <= keys[:-1]).any()):
+            raise ValueError("bin_keys must rise")
+
+
+def _check_width(width: Any, n_features: int) -> float | list[float]:
+    if np.ndim(width) == 0:
+        return check_real("width", width, 0.0, math.inf)
+    if np.shape(width) != (n_features,):
+        raise ValueError(f"width must be a number or of shape ({n_features},), got shape {np.shape(width)}")
+    return [check_real(f"width[{j}]", w, 0.0, math.inf) for j, w in enumerate(width)]

@@ -1,0 +1,31 @@
+"""Draw docs/images/density.svg, data, density and samples of a sketch: python docs/plots/density.py"""
+
+from pathlib import Path
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+from mergesketch import DensitySketch
+from sklearn.datasets import make_moons
+
+ROOT = Path(__file__).parents[2]
+
+
+def main():
+    matplotlib.rcParams["svg.hashsalt"] = "density"
+    X, _ = make_moons(20_000, noise=0.12, random_state=0)
+    sketch = DensitySketch.for_sample(X[:2000], n_expected=len(X), seed=1).update(X)
+    x, y = np.meshgrid(np.linspace(-1.7, 2.7, 160), np.linspace(-1.2, 1.7, 110))
+    density = sketch.density(np.column_stack([x.ravel(), y.ravel()])).reshape(x.shape)
+    figure, axes = plt.subplots(1, 3, figsize=(10, 2.9), sharex=True, sharey=True)
+    axes[0].plot(*X[:2000].T, ".", markersize=1.5, color="C0", rasterized=True)
+    axes[1].imshow(density, origin="lower", extent=(-1.7, 2.7, -1.2, 1.7), aspect="auto", cmap="viridis")
+    axes[2].plot(*sketch.sample(2000, random_state=0).T, ".", markersize=1.5, color="C1", rasterized=True)
+    for ax, title in zip(axes, ("rows", "estimated density", "synthetic rows"), strict=True):
+        ax.set_title(title)
+    figure.tight_layout()
+    figure.savefig(ROOT / "docs/images/density.svg", metadata={"Date": None}, dpi=90)
+
+
+if __name__ == "__main__":
+    main()

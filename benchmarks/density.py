@@ -1,9 +1,9 @@
 """Density sketches: error against memory, and classifiers trained on synthetic rows.
 
 Error: mean absolute error of log densities of 2,000 fresh rows of a mixture of normals in two dimensions,
-beside a kernel density estimate on a uniform sample of rows of as many bytes. Synthetic rows: for each class as many
-rows are drawn from a sketch as it has real ones; accuracy on real test rows of classifiers trained on them,
-over that of the same ones trained on real rows.
+beside a kernel density estimate on a uniform sample of rows of as many bytes. Synthetic rows: for each
+class as many rows are drawn from a sketch as it has real ones; accuracy on real test rows of classifiers
+trained on them, over that of the same ones trained on real rows.
 """
 
 from __future__ import annotations

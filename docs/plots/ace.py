@@ -1,0 +1,37 @@
+"""Draw docs/images/ace.svg from benchmarks/results/ace.json: python docs/plots/ace.py"""
+
+import json
+from pathlib import Path
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+
+ROOT = Path(__file__).parents[2]
+METHODS = {"ours, PStable": "C0", "ours, signs": "C9", "HBOS": "C1", "IForest": "C2", "LOF": "C3"}
+
+
+def main():
+    matplotlib.rcParams["svg.hashsalt"] = "ace"
+    rows = json.loads((ROOT / "benchmarks/results/ace.json").read_text())["rows"]
+    real = [r for r in rows if "data" in r]
+    streams = [r for r in rows if "stream" in r and r["threads"] == 1]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), width_ratios=(2, 1))
+    for i, (method, color) in enumerate(METHODS.items()):
+        places = np.arange(len(real)) + 0.16 * (i - 2)
+        left.bar(places, [r.get(method, np.nan) for r in real], 0.15, color=color, label=method)
+    left.axhline(0.5, color="0.5", linewidth=0.8)
+    names = [r["data"].removeprefix("AUC, ").partition(",")[0] for r in real]
+    left.set_xticks(range(len(real)), names)
+    left.set(ylim=(0.2, 1.0), ylabel="AUC")
+    left.legend(ncols=5, frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.13), fontsize=8)
+    for i, row in enumerate(reversed(streams)):
+        right.barh(i, row["learnt rows/s"], color=METHODS[row["stream"]])
+    right.set_yticks(range(len(streams)), [r["stream"] for r in reversed(streams)])
+    right.set(xscale="log", xlabel="rows learnt a second, one thread", xlim=(1e4, 1e7))
+    figure.tight_layout()
+    figure.savefig(ROOT / "docs/images/ace.svg", metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()

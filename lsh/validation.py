@@ -213,6 +213,8 @@ def check_csr(
     if not hasattr(X, "tocsr"):
         raise TypeError(f"{name} must be a SciPy sparse matrix, got {type(X).__name__}")
     matrix = X.tocsr()
+    if matrix.ndim != 2:
+        raise ValueError(f"{name} must be a matrix of shape (n, features), got a 1-D sparse array")
     if n_features is not None and matrix.shape[1] != n_features:
         raise ValueError(f"{name} must have {n_features} columns, got {matrix.shape[1]}")
     if matrix.dtype.kind not in "fiub":

@@ -321,7 +321,7 @@ def test_bad_rows_are_refused_by_name(make) -> None:
             family.hash(bad)
         with pytest.raises(ValueError, match=r"X.data must be finite"):
             family.hash(scipy.sparse.csr_array(bad))
-    with pytest.raises(ValueError, match="X must be a matrix of shape .*, got a 1-D sparse array"):
+    with pytest.raises(ValueError, match=r"X must be a matrix of shape .*, got a 1-D sparse array"):
         family.hash(scipy.sparse.csr_array(good[0]))
     with pytest.raises(ValueError, match="X must have 4 columns, got 5"):
         family.hash(np.ones((2, 5)))

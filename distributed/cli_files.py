@@ -100,7 +100,7 @@ def _merge_tree(paths: Sequence[str]) -> MergeableSketch | None:
     if not paths:
         return None
     if len(paths) == 1:
-        return storage.load(paths[0])
+        return MergeableSketch.load(paths[0])
     half = 1 << (len(paths) - 1).bit_length() - 1
     left, right = _merge_tree(paths[:half]), _merge_tree(paths[half:])
     assert left is not None and right is not None

@@ -36,8 +36,8 @@ __all__ = [
     "insert_all",
     "insert_bumping",
     "locate",
+    "next_places",
     "ribbon_windows",
-    "second_places",
     "shard_of",
     "variable_bits",
     "window_of",
@@ -60,7 +60,7 @@ _NONE = np.uint64(0)
 _ONE = np.uint64(1)
 _LOW_KEY = np.uint64(0x9E3779B97F4A7C15)
 _HIGH_KEY = np.uint64(0xC2B2AE3D27D4EB4F)
-_SECOND_KEY = np.uint64(0x165667B19E3779F9)
+_NEXT_KEY = np.uint64(0x165667B19E3779F9)
 
 
 def _lowest_bit_code(typingctx, word):  # type: ignore[no-untyped-def]
@@ -148,9 +148,9 @@ def window_of(key):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def second_place(key):  # type: ignore[no-untyped-def]
-    """Where a bumped key lies, as a fraction of 2**64."""
-    return mix64(key ^ _SECOND_KEY)
+def next_place(key, place):  # type: ignore[no-untyped-def]
+    """Where a bumped key goes, as a fraction of 2**64: anew each time, for bumped keys lie close together."""
+    return mix64(key ^ _NEXT_KEY ^ (place >> _ONE))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -180,9 +180,9 @@ def _insert(low_rows, high_rows, sides, slot, low, high, side):  # type: ignore[
 
 
 @njit(cache=True, nogil=True)
-def second_places(keys, out):  # type: ignore[no-untyped-def]
+def next_places(keys, places):  # type: ignore[no-untyped-def]
     for i in range(keys.size):
-        out[i] = second_place(keys[i])
+        places[i] = next_place(keys[i], places[i])
 
 
 @njit(cache=True, nogil=True)
@@ -207,9 +207,9 @@ def _insert_key(rows, start, low, high, word, length, mask, undo, n_undo):  # ty
 
 
 @njit(cache=True, nogil=True)
-def insert_bumping(
+def insert_bumping(  # type: ignore[no-untyped-def]
     places, lows, highs, words, lengths, mask, n_buckets, low_rows, high_rows, sides, thresholds, bumped
-):  # type: ignore[no-untyped-def]
+):
     """Insert keys in the order of their places into `n_buckets` buckets, and list those bumped.
 
     Parameters: `places` rise and are fractions of 2**64; `lows`, `highs` the windows; the rows of key i are
@@ -323,14 +323,14 @@ def locate(plan, ribbon, thresholds, keys, shards, places, rows, n_rows, words, 
         word = np.int64(plan[ribbon, shard, 0])
         start = start_of(places[i], n_buckets * BUCKET)
         if n_buckets == 0 or not _stays(thresholds, first_bucket, start):
-            place = second_place(keys[i])
+            place = next_place(keys[i], places[i])
             first_bucket += n_buckets
             n_buckets = np.int64(plan[ribbon, shard, 3])
             word = np.int64(plan[ribbon, shard, 2])
             start = start_of(place, n_buckets * BUCKET)
             if n_buckets == 0 or not _stays(thresholds, first_bucket, start):
                 word = np.int64(plan[ribbon, shard, 4])
-                start = start_of(place, plan[ribbon, shard, 5])
+                start = start_of(next_place(keys[i], place), plan[ribbon, shard, 5])
         words[k] = word
         starts[k] = start
 
@@ -344,9 +344,7 @@ def fixed_values(solution, width, words, starts, n_rows, lows, highs, out):  # t
         first = words[k] + (start >> 6) * width
         value = _NONE
         for column in range(0, width, COLUMNS):
-            bits = _parities(
-                solution, first + column, width, np.uint64(start & 63), lows[k], highs[k]
-            )
+            bits = _parities(solution, first + column, width, np.uint64(start & 63), lows[k], highs[k])
             value |= bits << np.uint64(column)
         out[k] = value & used
 

@@ -8,18 +8,18 @@ serialization, pickling and memory accounting are written here, once.
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from os import PathLike
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import IncompatibleSketchError
-from ..lsh.family import Configured, differing_field
+from ..lsh.family import differing_field
 from ..lsh.lazy import lazy
+from .stored import Stored
 
 __all__ = ["REDUCTIONS", "MergeableSketch", "StateArray", "StateSpec", "sketch_classes"]
 
@@ -61,6 +61,9 @@ class StateSpec:
         """Bytes of the array that a new sketch has."""
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
+    def __str__(self) -> str:
+        return f"{self.dtype}{list(self.shape)}"
+
     def accepts(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
         """Whether an array of this shape and dtype could be this state."""
         dtypes = {np.dtype(self.dtype), np.dtype(self.widens_to or self.dtype)}
@@ -75,7 +78,7 @@ class StateArray:
     reduction: str
 
 
-class MergeableSketch(Configured, ABC):
+class MergeableSketch(Stored):
     """Base of every sketch: built in one pass, and merged exactly.
 
     Two sketches merge if and only if their classes and configurations are equal. For integer states
@@ -107,16 +110,6 @@ class MergeableSketch(Configured, ABC):
         Called once the arrays of the named reductions are merged, so `self._arrays` holds their result.
         """
         raise TypeError(f"{type(self).__name__} declares no reduction named {reduction!r}")
-
-    def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Raise ValueError if `arrays` (right in shape and dtype) cannot be a state of this sketch.
-
-        A loader calls it before the arrays are taken over: whatever a kernel uses as an index or a
-        length must be checked here, for a stranger's file may hold anything.
-        """
-
-    def _canonicalise(self) -> None:
-        """Bring the state into the one form that equal contents share; most sketches have but one."""
 
     # -- state ------------------------------------------------------------------------------------
 
@@ -299,82 +292,8 @@ class MergeableSketch(Configured, ABC):
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self.copy()
 
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, MergeableSketch):
-            return NotImplemented
-        if type(self) is not type(other) or self.config() != other.config():
-            return False
-        self._canonicalise()
-        other._canonicalise()
-        return all(np.array_equal(a, other._arrays[name]) for name, a in self._arrays.items())
-
-    __hash__ = None  # type: ignore[assignment]
-
     def __repr__(self) -> str:
         return f"<{super().__repr__()}: {self.n_updates:,} updates, {self.nbytes:,} bytes>"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        self._canonicalise()
-        return _rebuild, (type(self), self.config(), dict(self._arrays))
-
-    # -- storage ----------------------------------------------------------------------------------
-
-    def to_bytes(self) -> bytes:
-        """The sketch as bytes of the common file format; the inverse of `from_bytes`."""
-        from .storage import to_bytes
-
-        return to_bytes(self)
-
-    @classmethod
-    def from_bytes(cls, buffer: bytes | bytearray | memoryview) -> Self:
-        """The sketch that `to_bytes` wrote.
-
-        Raises
-        ------
-        SketchFormatError
-            If the bytes are truncated, damaged, of another version or class. Nothing in them is
-            executed, and no memory is taken beyond their own size.
-        """
-        from .storage import from_bytes
-
-        return from_bytes(buffer, cls)
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the sketch to a file, atomically: readers see the old file or the whole new one."""
-        from .storage import save
-
-        save(self, path)
-
-    @classmethod
-    def load(cls, path: str | PathLike[str], *, mmap: bool = False) -> Self:
-        """Read a sketch of this class from a file.
-
-        Parameters
-        ----------
-        path : path
-        mmap : bool
-            Map the file instead of reading it: opens at once whatever the size, pages are read when
-            touched and shared between processes. Updates go to private copies of pages, never to the
-            file. The checksum of the arrays is then not verified (that of the configuration is).
-
-        Raises
-        ------
-        SketchFormatError
-            If the file is truncated, damaged, of another version or class.
-        OSError
-            If it cannot be read.
-        """
-        from .storage import load
-
-        sketch = load(path, mmap=mmap, expected=cls)
-        assert isinstance(sketch, cls)
-        return sketch
-
-
-def _rebuild(
-    cls: type[MergeableSketch], config: dict[str, Any], arrays: dict[str, NDArray[Any]]
-) -> MergeableSketch:
-    return cls._from_config(config)._adopt(arrays)
 
 
 def sketch_classes() -> dict[str, type[MergeableSketch]]:

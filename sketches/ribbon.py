@@ -17,8 +17,8 @@ from ..lsh.ribbon_kernels import (
     back_substitute,
     insert_all,
     insert_bumping,
+    next_places,
     ribbon_windows,
-    second_places,
 )
 
 __all__ = ["SIZES", "Shard", "Solved", "lay_out", "pack_thresholds", "solve"]
@@ -49,9 +49,9 @@ class Shard(NamedTuple):
         return Shard(self.keys[which], self.places[which], self.lows[which], self.highs[which])
 
     def bumped(self, which: NDArray[np.int64]) -> tuple[Shard, NDArray[np.int64]]:
-        """The bumped keys in the order of their second places, and that order."""
+        """The bumped keys in the order of their next places, and that order."""
         part = self.take(which)
-        second_places(part.keys, part.places)
+        next_places(part.keys, part.places)
         order = np.argsort(part.places, kind="stable")
         return part.take(order), which[order]
 
@@ -123,11 +123,7 @@ def solve(
         sizes.append(n_buckets)
         thresholds.append(chosen)
         solutions.append(rows.solve(width))
-        if len(sizes) == 1:
-            shard, which = shard.bumped(bumped[:n_bumped])
-        else:
-            which = bumped[:n_bumped]
-            shard = shard.take(which)
+        shard, which = shard.bumped(bumped[:n_bumped])
         words, lengths = words[which], lengths[which]
     n_slots, last = _solve_rest(shard, words, lengths, mask, width, max_length)
     return Solved(
@@ -160,7 +156,8 @@ def pack_thresholds(thresholds: NDArray[np.uint8]) -> NDArray[np.uint8]:
     padded = np.zeros(-(-thresholds.size // 4) * 4, dtype=np.uint8)
     padded[: thresholds.size] = thresholds
     quads = padded.reshape(-1, 4)
-    return quads[:, 0] | quads[:, 1] << 2 | quads[:, 2] << 4 | quads[:, 3] << 6
+    weights = np.array([1, 4, 16, 64], dtype=np.uint8)
+    return (quads * weights).sum(axis=1, dtype=np.uint8)
 
 
 def lay_out(

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from ..errors import SketchFormatError
 from .atomic import atomic_write
-from .base import MergeableSketch, sketch_classes
+from .stored import Stored, stored_classes
 
 __all__ = ["FORMAT_VERSION", "atomic_write", "from_bytes", "inspect", "load", "save", "to_bytes"]
 
@@ -46,7 +46,7 @@ _SAFETENSORS_NAMES = {name: code for code, name in _SAFETENSORS_DTYPES.items()}
 #: A header is a few hundred bytes; parsing a stranger's takes memory in proportion to its length.
 _MAX_HEADER = 1 << 20
 
-S = TypeVar("S", bound=MergeableSketch)
+S = TypeVar("S", bound=Stored)
 
 
 class _Header(NamedTuple):
@@ -79,7 +79,7 @@ def _header_checksum(
 # -- writing --------------------------------------------------------------------------------------
 
 
-def _pieces(sketch: MergeableSketch) -> list[bytes | memoryview]:
+def _pieces(sketch: Stored) -> list[bytes | memoryview]:
     """The file's bytes in order, the arrays' own memory among them."""
     sketch._canonicalise()
     arrays = {
@@ -113,13 +113,13 @@ def _pieces(sketch: MergeableSketch) -> list[bytes | memoryview]:
     return [len(text).to_bytes(8, "little"), text, *full]
 
 
-def to_bytes(sketch: MergeableSketch) -> bytes:
-    """See `MergeableSketch.to_bytes`."""
+def to_bytes(sketch: Stored) -> bytes:
+    """See `Stored.to_bytes`."""
     return b"".join(_pieces(sketch))
 
 
-def save(sketch: MergeableSketch, path: str | PathLike[str]) -> None:
-    """See `MergeableSketch.save`."""
+def save(sketch: Stored, path: str | PathLike[str]) -> None:
+    """See `Stored.save`."""
     pieces = _pieces(sketch)
     with atomic_write(path) as temporary, temporary.open("wb") as file:
         for piece in pieces:
@@ -203,7 +203,7 @@ def _parse_header(text: bytes, size: int) -> _Header:
 def _empty_sketch(header: _Header, expected: type[S]) -> S:
     """The sketch that `header` tells of, still without arrays; they fit it if nothing is raised."""
     name = header.metadata.get("class", "")
-    cls = sketch_classes().get(name)
+    cls = stored_classes().get(name)
     if cls is None:
         raise SketchFormatError(f"expected a sketch class of this version, got {name!r}")
     if not issubclass(cls, expected):
@@ -222,9 +222,7 @@ def _empty_sketch(header: _Header, expected: type[S]) -> S:
     for key, spec in specs.items():
         dtype, shape, _ = header.arrays[key]
         if not spec.accepts(shape, dtype):
-            raise SketchFormatError(
-                f"expected {key} as {spec.dtype}{list(spec.shape)}, got {dtype.name}{list(shape)}"
-            )
+            raise SketchFormatError(f"expected {key} as {spec}, got {dtype.name}{list(shape)}")
     return sketch
 
 
@@ -251,7 +249,7 @@ def _fill(
 
 
 def from_bytes(buffer: bytes | bytearray | memoryview, expected: type[S]) -> S:
-    """See `MergeableSketch.from_bytes`."""
+    """See `Stored.from_bytes`."""
     try:
         view = memoryview(buffer).cast("B")
     except TypeError as error:
@@ -296,16 +294,14 @@ def _map_arrays(file: Any) -> Callable[[np.dtype[Any], tuple[int, ...], int], ND
     return fetch
 
 
-def load(
-    path: str | PathLike[str], *, mmap: bool = False, expected: type[MergeableSketch] | None = None
-) -> MergeableSketch:
+def load(path: str | PathLike[str], *, mmap: bool = False, expected: type[Stored] | None = None) -> Stored:
     """Open any saved sketch, whatever its class.
 
     Parameters
     ----------
     path : path
     mmap : bool
-        Map the file instead of reading it; see `MergeableSketch.load`.
+        Map the file instead of reading it; see `Stored.load`.
     expected : sketch class, optional
         Refuse other classes.
 
@@ -327,7 +323,7 @@ def load(
     """
     with _name_file(path), open(path, "rb") as file:
         header = _file_header(file)
-        sketch = _empty_sketch(header, expected or MergeableSketch)
+        sketch = _empty_sketch(header, expected or Stored)
         if mmap:
             return _fill(sketch, header, _map_arrays(file), verify=False)
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from .validation import check_int
 
-__all__ = ["Layout", "check", "encode", "layout", "select", "take"]
+__all__ = ["Layout", "address_of", "check", "encode", "layout", "load_word", "read_only", "select", "take"]
 
 #: Values per select sample.
 SAMPLE = 128
@@ -73,13 +73,31 @@ def _lowest_bit_code(typingctx, word):  # type: ignore[no-untyped-def]
     return types.uint64(types.uint64), generate
 
 
+def _load_code(typingctx, address, index):  # type: ignore[no-untyped-def]
+    """The `index`-th word from an address.
+
+    An array among a tuple's fields would be counted as in use, and as no longer, at every call: 50 ns on
+    one thread, and more where threads share the counter.
+    """
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        word = ir.IntType(64)
+        start = builder.inttoptr(arguments[0], word.as_pointer())
+        return builder.load(builder.gep(start, [arguments[1]]), align=8)
+
+    return types.uint64(types.uint64, types.uint64), generate
+
+
+load_word: Any = intrinsic(_load_code)
 _popcount: Any = intrinsic(_popcount_code)
 _lowest_bit: Any = intrinsic(_lowest_bit_code)
 
 
 @njit(cache=True, nogil=True)
 def select(words, low_at, low_bits, high_at, samples_at, i):  # type: ignore[no-untyped-def]
-    """The i-th value of the sequence whose parts begin at these words; all arguments are uint64.
+    """The i-th value of the sequence at the address `words`; all arguments are uint64.
+
+    `low_at`, `high_at` and `samples_at` say at which word from there its parts begin.
 
     Constant time where values spread evenly; at worst, in a gap, a scan over its length in high parts.
     In bounds for every i < n of words that `check` has passed.
@@ -89,14 +107,14 @@ def select(words, low_at, low_bits, high_at, samples_at, i):  # type: ignore[no-
     start = _U(0)
     if block > _U(0):
         s = block - _ONE
-        start = (words[samples_at + (s >> _ONE)] >> ((s & _ONE) << _U(5))) & _U(0xFFFFFFFF)
+        start = (load_word(words, samples_at + (s >> _ONE)) >> ((s & _ONE) << _U(5))) & _U(0xFFFFFFFF)
     k = high_at + (start >> _SIX)
-    word = words[k] & (_ALL << (start & _SIXTY_THREE))
+    word = load_word(words, k) & (_ALL << (start & _SIXTY_THREE))
     count = _popcount(word)
     while rest >= count:
         rest -= count
         k += _ONE
-        word = words[k]
+        word = load_word(words, k)
         count = _popcount(word)
     while rest > _U(0):
         word &= word - _ONE
@@ -108,7 +126,7 @@ def select(words, low_at, low_bits, high_at, samples_at, i):  # type: ignore[no-
     k = low_at + (bit >> _SIX)
     shift = bit & _SIXTY_THREE
     # The next word exists: the high parts follow the low bits. Two shifts, for one by 64 is undefined.
-    low = (words[k] >> shift) | ((words[k + _ONE] << _ONE) << (_SIXTY_THREE - shift))
+    low = (load_word(words, k) >> shift) | ((load_word(words, k + _ONE) << _ONE) << (_SIXTY_THREE - shift))
     return (high << low_bits) | (low & ((_ONE << low_bits) - _ONE))
 
 
@@ -137,13 +155,13 @@ def _encode(values, low_bits, high_at, samples_at, words):  # type: ignore[no-un
 
 
 @njit(cache=True, nogil=True)
-def _take(words, low_bits, high_at, samples_at, indices, out):  # type: ignore[no-untyped-def]
+def _take(address, low_bits, high_at, samples_at, indices, out):  # type: ignore[no-untyped-def]
     for k in range(indices.size):
-        out[k] = select(words, _U(0), low_bits, high_at, samples_at, _U(indices[k]))
+        out[k] = select(address, _U(0), low_bits, high_at, samples_at, _U(indices[k]))
 
 
 @njit(cache=True, nogil=True)
-def _check(words, n, largest, low_bits, high_at, samples_at):  # type: ignore[no-untyped-def]
+def _check(words, address, n, largest, low_bits, high_at, samples_at):  # type: ignore[no-untyped-def]
     """0, or which promise of the words is broken: 1 number of bits, 2 their range, 3 samples, 4 size."""
     found = _U(0)
     for k in range(high_at, samples_at):
@@ -168,7 +186,7 @@ def _check(words, n, largest, low_bits, high_at, samples_at):  # type: ignore[no
         return 2
     i = n
     while i > _U(0):
-        value = select(words, _U(0), low_bits, high_at, samples_at, i - _ONE)
+        value = select(address, _U(0), low_bits, high_at, samples_at, i - _ONE)
         if value > largest:
             return 4
         if value >> low_bits < top:
@@ -248,9 +266,8 @@ def check(words: NDArray[np.uint64], n: int, largest: int) -> None:
         )
     if n == 0:
         return
-    fault = _check(
-        _read_only(words), _U(n), _U(largest), _U(plan.low_bits), _U(plan.high_at), _U(plan.samples_at)
-    )
+    places = [_U(place) for place in plan[:3]]
+    fault = _check(read_only(words), address_of(words), _U(n), _U(largest), *places)
     if fault:
         raise ValueError(f"words are damaged: {_FAULTS[fault]}")
 
@@ -264,12 +281,17 @@ def take(
     if where.size and (int(where.min()) < 0 or int(where.max()) >= n):
         raise ValueError(f"indices must be from 0 to {n - 1}, got {where.min()} to {where.max()}")
     out = np.empty(where.size, dtype=np.uint64)
-    _take(_read_only(words), _U(plan.low_bits), _U(plan.high_at), _U(plan.samples_at), where.ravel(), out)
+    _take(address_of(words), *(_U(place) for place in plan[:3]), where.ravel(), out)
     return out.reshape(where.shape)
 
 
-def _read_only(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
     """A view that cannot be written, as those of mapped files: one compiled kernel serves both."""
-    view = words.view()
+    view = array.view()
     view.flags.writeable = False
     return view
+
+
+def address_of(array: NDArray[np.uint64]) -> np.uint64:
+    """Where an array lies, for `load_word`; good as long as the array lives."""
+    return _U(array.ctypes.data)

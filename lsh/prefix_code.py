@@ -164,14 +164,16 @@ def check_counts(counts: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
     counts = np.asarray(counts)
     if counts.ndim != 1 or (counts.size and counts.dtype.kind not in "iu"):
         raise ValueError(
-            f"counts must be a one-dimensional array of integers, got {counts.ndim} dimensions of {counts.dtype}"
+            f"counts must be integers in one dimension, got {counts.ndim} dimensions of {counts.dtype}"
         )
     if counts.size:
         if int(counts.min()) < 1:
             raise ValueError(f"counts must be at least 1, got {counts.min()}")
         # In floating point first: int64 would wrap around.
         if float(counts.sum(dtype=np.float64)) > LARGEST_TOTAL:
-            raise ValueError(f"counts must sum to at most 2**57, got about {counts.sum(dtype=np.float64):.3g}")
+            raise ValueError(
+                f"counts must sum to at most 2**57, got about {counts.sum(dtype=np.float64):.3g}"
+            )
     return np.ascontiguousarray(counts, dtype=np.int64)
 
 
@@ -196,7 +198,7 @@ def canonical_codes(lengths: NDArray[np.uint8]) -> NDArray[np.uint32]:
     lengths = np.asarray(lengths)
     if lengths.ndim != 1 or (lengths.size and lengths.dtype.kind not in "iu"):
         raise ValueError(
-            f"lengths must be a one-dimensional array of integers, got {lengths.ndim} dimensions of {lengths.dtype}"
+            f"lengths must be integers in one dimension, got {lengths.ndim} dimensions of {lengths.dtype}"
         )
     if lengths.size and not 0 <= int(lengths.min()) <= int(lengths.max()) <= LARGEST_LIMIT:
         raise ValueError(f"lengths must be from 0 to 32, got {lengths.min()} to {lengths.max()}")

@@ -148,9 +148,9 @@ def window_of(key):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def next_place(key, place):  # type: ignore[no-untyped-def]
+def next_place(place):  # type: ignore[no-untyped-def]
     """Where a bumped key goes, as a fraction of 2**64: anew each time, for bumped keys lie close together."""
-    return mix64(key ^ _NEXT_KEY ^ (place >> _ONE))
+    return mix64(place ^ _NEXT_KEY)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -180,9 +180,9 @@ def _insert(low_rows, high_rows, sides, slot, low, high, side):  # type: ignore[
 
 
 @njit(cache=True, nogil=True)
-def next_places(keys, places):  # type: ignore[no-untyped-def]
-    for i in range(keys.size):
-        places[i] = next_place(keys[i], places[i])
+def next_places(places):  # type: ignore[no-untyped-def]
+    for i in range(places.size):
+        places[i] = next_place(places[i])
 
 
 @njit(cache=True, nogil=True)
@@ -310,27 +310,26 @@ def _stays(thresholds, first_bucket, start):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def locate(plan, ribbon, thresholds, keys, shards, places, rows, n_rows, words, starts):  # type: ignore[no-untyped-def]
-    """``words[k], starts[k]``: the word and slot where the window of key ``rows[k]`` starts.
+def locate(plan, ribbon, thresholds, shards, places, n_rows, words, starts):  # type: ignore[no-untyped-def]
+    """``words[k], starts[k]``: the word and slot where the window of the k-th key starts.
 
     `plan` is that of `sketches.ribbon.lay_out`.
     """
     for k in range(n_rows):
-        i = rows[k]
-        shard = shards[i]
+        shard = shards[k]
         n_buckets = np.int64(plan[ribbon, shard, 1])
         first_bucket = np.int64(plan[ribbon, shard, 6])
         word = np.int64(plan[ribbon, shard, 0])
-        start = start_of(places[i], n_buckets * BUCKET)
+        start = start_of(places[k], n_buckets * BUCKET)
         if n_buckets == 0 or not _stays(thresholds, first_bucket, start):
-            place = next_place(keys[i], places[i])
+            place = next_place(places[k])
             first_bucket += n_buckets
             n_buckets = np.int64(plan[ribbon, shard, 3])
             word = np.int64(plan[ribbon, shard, 2])
             start = start_of(place, n_buckets * BUCKET)
             if n_buckets == 0 or not _stays(thresholds, first_bucket, start):
                 word = np.int64(plan[ribbon, shard, 4])
-                start = start_of(next_place(keys[i], place), plan[ribbon, shard, 5])
+                start = start_of(next_place(place), plan[ribbon, shard, 5])
         words[k] = word
         starts[k] = start
 
@@ -350,14 +349,17 @@ def fixed_values(solution, width, words, starts, n_rows, lows, highs, out):  # t
 
 
 @njit(cache=True, nogil=True)
-def variable_bits(solution, words, starts, n_rows, lows, highs, first_bit, n_bits, room, out):  # type: ignore[no-untyped-def]
-    """Put bits [first_bit, first_bit + n_bits) of the code words into ``out[k]``, bit j at 63 - j.
+def variable_bits(  # type: ignore[no-untyped-def]
+    solution, words, starts, n_rows, lows, highs, first_slot, n_bits, first_bit, room, out
+):
+    """Put the bits of slots [first_slot, first_slot + n_bits) of each key's word into ``out[k]``.
 
-    At most 64 bits at a time; `out` has zeros there. `room` as for `fixed_values`.
+    The first goes to bit 63 - first_bit, the next below it; `out` has zeros there, n_bits is at most 64,
+    and `room` holds three rows of words. The bits of all keys are multiplied together: SIMD lanes hold keys.
     """
     lowest, middle, highest = room[0], room[1], room[2]
     for k in range(n_rows):
-        start = starts[k] + first_bit
+        start = starts[k] + first_slot
         first = words[k] + (start >> 6)
         shift = np.uint64(start & 63)
         back = np.uint64(63) - shift

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..lsh.ribbon_kernels import (
     BUCKET,
+    COLUMNS,
     WINDOW,
     back_substitute,
     insert_all,
@@ -21,7 +22,7 @@ from ..lsh.ribbon_kernels import (
     ribbon_windows,
 )
 
-__all__ = ["SIZES", "Shard", "Solved", "lay_out", "pack_thresholds", "solve"]
+__all__ = ["SIZES", "Shard", "Solved", "lay_out", "pack_thresholds", "padding", "solve"]
 
 #: Equations a slot of the first two parts: the more, the fuller they get, and the more keys are bumped.
 _LOAD = 1.08
@@ -51,7 +52,7 @@ class Shard(NamedTuple):
     def bumped(self, which: NDArray[np.int64]) -> tuple[Shard, NDArray[np.int64]]:
         """The bumped keys in the order of their next places, and that order."""
         part = self.take(which)
-        next_places(part.keys, part.places)
+        next_places(part.places)
         order = np.argsort(part.places, kind="stable")
         return part.take(order), which[order]
 
@@ -160,15 +161,20 @@ def pack_thresholds(thresholds: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return (quads * weights).sum(axis=1, dtype=np.uint8)
 
 
+def padding(ribbons: list[tuple[int, int]]) -> int:
+    """Words after the last part: what is read beside a window must exist, whatever it holds."""
+    return COLUMNS + 4 + 3 * max((width for width, _ in ribbons), default=0)
+
+
 def lay_out(
-    sizes: NDArray[np.uint32], widths: list[int], max_lengths: list[int]
+    sizes: NDArray[np.uint32], ribbons: list[tuple[int, int]]
 ) -> tuple[NDArray[np.uint32], int, int]:
     """Where every part of every ribbon lies.
 
     Parameters
     ----------
     sizes : ndarray of shape (n_ribbons, n_shards, 3), uint32
-    widths, max_lengths : of the ribbons
+    ribbons : list of (width, longest word)
 
     Returns
     -------
@@ -176,26 +182,26 @@ def lay_out(
         Word where the first part starts, its buckets; the same of the second; the word where the third
         starts, its slots; the first part's first bucket. The ribbons of a shard follow each other.
     n_words, n_buckets : int
+        `padding` aside.
 
     Raises
     ------
     ValueError
-        If the sizes ask for 2**32 words or more.
+        If the sizes ask for 2**32 words, or a part for 2**32 slots, or more.
     """
     n_ribbons, n_shards, _ = sizes.shape
     plan = np.zeros((n_shards, n_ribbons, 7), dtype=np.uint64)
     wide = sizes.astype(np.uint64).transpose(1, 0, 2)
     slots = wide * np.array([BUCKET, BUCKET, 1], dtype=np.uint64)
-    reach = np.array([WINDOW - 1 + length - 1 + 63 for length in max_lengths], dtype=np.uint64)
+    reach = np.array([WINDOW - 1 + longest - 1 + 63 for _, longest in ribbons], dtype=np.uint64)
     blocks = np.where(slots > 0, (slots + reach[:, None]) // np.uint64(64), np.uint64(0))
-    words = (blocks * np.array(widths, dtype=np.uint64)[:, None]).reshape(-1)
-    ends = np.cumsum(words, dtype=np.float64)
-    if ends.size and ends[-1] >= 1 << 32:
-        raise ValueError(f"a file holds less than 2**32 words, got {ends[-1]:.0f}")
-    starts = (np.cumsum(words) - words).reshape(n_shards, n_ribbons, 3)
+    words = (blocks * np.array([width for width, _ in ribbons], dtype=np.uint64)[:, None]).reshape(-1)
+    # In floating point, for the sum of a stranger's sizes could wrap.
+    if words.sum(dtype=np.float64) >= 1 << 32 or slots.max(initial=0) >= 1 << 32:
+        raise ValueError(f"expected less than 2**32 words, got {words.sum(dtype=np.float64):.0f}")
     buckets = (wide[..., 0] + wide[..., 1]).reshape(-1)
-    plan[..., 0:6:2] = starts
+    plan[..., 0:6:2] = (np.cumsum(words) - words).reshape(n_shards, n_ribbons, 3)
     plan[..., 1:6:2] = wide
     plan[..., 6] = (np.cumsum(buckets) - buckets).reshape(n_shards, n_ribbons)
-    n_words, n_buckets = int(words.sum()), int(buckets.sum())
-    return np.ascontiguousarray(plan.transpose(1, 0, 2)).astype(np.uint32), n_words, n_buckets
+    ordered = np.ascontiguousarray(plan.transpose(1, 0, 2)).astype(np.uint32)
+    return ordered, int(words.sum()), int(buckets.sum())

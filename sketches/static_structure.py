@@ -1,0 +1,183 @@
+"""What static functions, static tables and ribbon filters share: shards, ribbons, and the file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..lsh.hashing import hash_keys
+from ..lsh.lazy import lazy
+from ..lsh.static_kernels import check_keys
+from ..lsh.strings import is_arrow
+from ..lsh.threads import map_blocks
+from .ribbon import SIZES, Solved, lay_out, pack_thresholds, padding
+from .stored import Stored
+
+__all__ = ["ArraySpec", "StaticStructure", "key_kind"]
+
+#: Keys that one thread looks up at a time.
+BLOCK = 1 << 14
+_MAX_SHARDS = 1 << 31
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """An array whose length only its contents tell."""
+
+    dtype: str
+    n_dimensions: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.dtype} of {self.n_dimensions} dimensions"
+
+    def accepts(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+        """Whether an array of this shape and dtype could be this one."""
+        return len(shape) == self.n_dimensions and dtype.newbyteorder("=") == np.dtype(self.dtype)
+
+
+def key_kind(keys: Any) -> str:
+    """Which keys these are, "int" or "bytes" (strings too: by their UTF-8); "" for an empty list."""
+    if is_arrow(keys):
+        return "int" if "int" in str(keys.type) else "bytes"
+    dtype = getattr(keys, "dtype", None)
+    if dtype is not None and getattr(dtype, "kind", "O") != "O":
+        return "int" if dtype.kind in "iu" else "bytes"
+    return "" if len(keys) == 0 else ("bytes" if isinstance(keys[0], (str, bytes)) else "int")
+
+
+class StaticStructure(Stored):
+    """Immutable base: hashed keys in `n_shards` shards, each solved by itself; see `sketches.ribbon`.
+
+    A subclass names its ribbons (`_ribbons`, width and longest word of each) and its own configuration.
+    """
+
+    seed: int
+    n_keys: int
+    n_shards: int
+    key_kind: str
+
+    def _ribbons(self) -> list[tuple[int, int]]:
+        """Width and longest word of every ribbon, in the order they are stored."""
+        raise NotImplementedError
+
+    def _own_config(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _set_own_config(self, config: Mapping[str, Any]) -> None:
+        """Take over what `_own_config` gave; ValueError, TypeError or KeyError for anything else."""
+        raise NotImplementedError
+
+    # -- storage --------------------------------------------------------------------------------------
+
+    def config(self) -> dict[str, Any]:
+        """What there is beside the arrays, JSON-able."""
+        return {
+            "seed": self.seed,
+            "n_keys": self.n_keys,
+            "n_shards": self.n_shards,
+            "key_kind": self.key_kind,
+            **self._own_config(),
+        }
+
+    @classmethod
+    def _from_config(cls, config: Mapping[str, Any]) -> Self:
+        new = object.__new__(cls)
+        new._set_keys(config["seed"], config["n_keys"], config["n_shards"], config["key_kind"])
+        new._set_own_config(config)
+        return new
+
+    def _set_keys(self, seed: Any, n_keys: Any, n_shards: Any, kind: Any) -> None:
+        for name, value, end in (("seed", seed, 1 << 64), ("n_keys", n_keys, 1 << 63)):
+            if type(value) is not int or not 0 <= value < end:
+                raise ValueError(f"{name} must be an int in [0, {end}), got {value!r}")
+        if type(n_shards) is not int or not 1 <= n_shards <= _MAX_SHARDS or n_shards & (n_shards - 1):
+            raise ValueError(f"n_shards must be a power of two of at most {_MAX_SHARDS}, got {n_shards!r}")
+        if kind not in ("int", "bytes", ""):
+            raise ValueError(f"key_kind must be 'int', 'bytes' or '', got {kind!r}")
+        self.seed, self.n_keys, self.n_shards, self.key_kind = seed, n_keys, n_shards, kind
+
+    def _specs(self) -> Mapping[str, ArraySpec]:
+        return {
+            "sizes": ArraySpec("uint32", 3),
+            "thresholds": ArraySpec("uint8"),
+            "solution": ArraySpec("uint64"),
+        }
+
+    def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        ribbons = self._ribbons()
+        expected = (len(ribbons), self.n_shards, SIZES)
+        if arrays["sizes"].shape != expected:
+            raise ValueError(f"sizes must have shape {expected}, got {arrays['sizes'].shape}")
+        _, n_words, n_buckets = lay_out(arrays["sizes"], ribbons)
+        if arrays["solution"].size != n_words + padding(ribbons):
+            raise ValueError(
+                f"solution must have {n_words + padding(ribbons)} words, got {arrays['solution'].size}"
+            )
+        if arrays["thresholds"].size != -(-n_buckets // 4):
+            raise ValueError(
+                f"thresholds must have {-(-n_buckets // 4)} bytes, got {arrays['thresholds'].size}"
+            )
+
+    def _assemble(self, solved: list[list[Solved]]) -> None:
+        """Take over the ribbons of all shards, in their order."""
+        ribbons = self._ribbons()
+        sizes = np.array([[ribbon.sizes for ribbon in shard] for shard in solved], dtype=np.uint32)
+        sizes = sizes.reshape(len(solved), len(ribbons), SIZES).transpose(1, 0, 2)
+        words = [ribbon.words for shard in solved for ribbon in shard]
+        thresholds = [ribbon.thresholds for shard in solved for ribbon in shard]
+        self._adopt(
+            {
+                "sizes": np.ascontiguousarray(sizes),
+                "thresholds": pack_thresholds(np.concatenate([np.empty(0, np.uint8), *thresholds])),
+                "solution": np.concatenate([*words, np.zeros(padding(ribbons), dtype=np.uint64)]),
+            }
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays: of the file, but for its header of one or two kilobytes."""
+        return sum(array.nbytes for array in self._arrays.values())
+
+    def __len__(self) -> int:
+        return self.n_keys
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self  # immutable
+
+    # -- reading --------------------------------------------------------------------------------------
+
+    @lazy
+    def _plan(self) -> NDArray[np.uint32]:
+        return lay_out(self._arrays["sizes"], self._ribbons())[0]
+
+    def _hashes(self, keys: Any) -> NDArray[np.uint64]:
+        """Hashes of a batch; TypeError if the keys are not of the kind that the structure was built of."""
+        hashes = hash_keys(keys, self.seed)
+        kind = key_kind(keys)
+        if kind and self.key_kind and kind != self.key_kind:
+            names = {"int": "integers", "bytes": "strings or bytes"}
+            raise TypeError(f"keys must be {names[self.key_kind]} as at construction, got {names[kind]}")
+        return hashes
+
+    def _has_fingerprint(
+        self, hashes: NDArray[np.uint64], ribbon: int, purpose: int, bits: int
+    ) -> NDArray[np.bool_]:
+        """Whether each key has its fingerprint in a fixed ribbon."""
+        out = np.empty(hashes.size, dtype=np.bool_)
+        thresholds, solution = self._arrays["thresholds"], self._arrays["solution"]
+
+        def check(start: int, stop: int) -> None:
+            check_keys(
+                hashes[start:stop], np.uint64(self.n_shards), self._plan, ribbon,
+                thresholds, solution, purpose, bits, out[start:stop],
+            )  # fmt: skip
+
+        map_blocks(check, hashes.size, BLOCK)
+        return out

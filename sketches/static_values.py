@@ -1,0 +1,189 @@
+"""Values of static functions as 64-bit words and back: integers, booleans, floats, strings and bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..lsh.hashing import hash_buffer
+from ..lsh.static_kernels import first_unequal
+from ..lsh.strings import as_byte_buffer, is_arrow, kind_of
+from ..lsh.validation import check_real
+
+__all__ = ["Dictionary", "ValueKind", "kind_of_values", "to_array"]
+
+_SIGN = np.uint64(1 << 63)
+#: Multiples of the precision stay integers that float64 tells apart.
+_MOST_STEPS = 2.0**53
+
+
+class ValueKind(NamedTuple):
+    """What the values are, as JSON-able words.
+
+    Attributes
+    ----------
+    kind : str
+        "int", "bool", "float" (the bits themselves), "step" (floats as multiples of `precision`), "str", "bytes".
+    dtype : str
+        NumPy's name of what a look-up returns: "int32", "float32", "object", "S7", "U3", ...
+    precision : float
+        0 but for "step".
+    """
+
+    kind: str
+    dtype: str
+    precision: float = 0.0
+
+    @property
+    def is_text(self) -> bool:
+        return self.kind in ("str", "bytes")
+
+    def check(self) -> ValueKind:
+        """Itself; ValueError if no values are of this kind."""
+        kinds = {"int": "iu", "bool": "b", "float": "f", "step": "f", "str": "OU", "bytes": "OS"}
+        try:
+            dtype = np.dtype(self.dtype)
+        except TypeError as error:
+            raise ValueError(f"dtype must be a NumPy dtype, got {self.dtype!r}") from error
+        if self.kind not in kinds or dtype.kind not in kinds[self.kind] or dtype.str[0] == ">":
+            raise ValueError(f"expected a kind of values and its dtype, got {self.kind!r} as {self.dtype!r}")
+        if dtype.kind == "f" and dtype.itemsize not in (4, 8):
+            raise ValueError(f"floats must be float32 or float64, got {self.dtype}")
+        if self.kind == "step":
+            check_real("precision", self.precision, 0.0, np.inf)
+        return self
+
+    def to_words(self, values: NDArray[Any]) -> NDArray[np.uint64]:
+        """Numbers as words whose order is theirs (floats' bits aside)."""
+        if self.kind == "int":
+            if values.dtype.kind == "u":
+                words = values.astype(np.uint64)
+            else:
+                words = values.astype(np.int64).view(np.uint64)
+                words ^= _SIGN
+            return words
+        if self.kind == "bool":
+            return values.astype(np.uint64)
+        if self.kind == "float":
+            bits = np.ascontiguousarray(values).view(np.uint32 if values.dtype.itemsize == 4 else np.uint64)
+            return bits.astype(np.uint64)
+        steps = np.rint(values.astype(np.float64) / self.precision)
+        if not (np.abs(steps) <= _MOST_STEPS).all():
+            raise ValueError(
+                f"values must be finite and within 2**53 steps of precision={self.precision}, got "
+                f"{values[~(np.abs(steps) <= _MOST_STEPS)][0]}"
+            )
+        return steps.astype(np.int64).view(np.uint64) ^ _SIGN
+
+    def from_words(self, words: NDArray[np.uint64], entries: NDArray[Any] | None) -> NDArray[Any]:
+        """Back; `entries` are the dictionary's where values are text. `words` may be overwritten."""
+        dtype = np.dtype(self.dtype)
+        if self.is_text:
+            assert entries is not None
+            return entries[np.minimum(words, np.uint64(max(entries.size, 1) - 1)).astype(np.int64)]
+        if self.kind == "int" and dtype.kind == "i":
+            words ^= _SIGN
+            return words.view(np.int64).astype(dtype)
+        if self.kind in ("int", "bool"):
+            return words.astype(dtype)
+        if self.kind == "float":
+            return words.astype(np.uint32).view(dtype) if dtype.itemsize == 4 else words.view(dtype)
+        words ^= _SIGN
+        return (words.view(np.int64) * self.precision).astype(dtype)
+
+    def config(self) -> dict[str, Any]:
+        return self._asdict()
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> ValueKind:
+        return cls(config["kind"], config["dtype"], config["precision"]).check()
+
+
+def to_array(values: Any, name: str) -> NDArray[Any]:
+    """Values of any container as an array that `kind_of_values` understands; text as objects or S or U."""
+    if is_arrow(values):
+        values = values.to_numpy(zero_copy_only=False) if hasattr(values, "to_numpy") else values.to_pylist()
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise ValueError(f"{name} must not be masked, got {int(np.ma.count_masked(values))} masked values")
+    if isinstance(values, (list, tuple)) and values and isinstance(values[0], (str, bytes)):
+        array = np.empty(len(values), dtype=object)
+        array[:] = values
+        return array
+    return np.asarray(values)
+
+
+def kind_of_values(values: NDArray[Any], precision: float | None, name: str) -> ValueKind:
+    """The kind of an array's values.
+
+    Raises
+    ------
+    TypeError
+        If they are none of those that are told apart, or mixed.
+    """
+    dtype = values.dtype
+    if precision is not None:
+        if dtype.kind != "f":
+            raise TypeError(f"precision is for float {name}, got dtype {dtype}")
+        return ValueKind("step", dtype.name, check_real("precision", precision, 0.0, np.inf)).check()
+    if dtype.kind in "iu":
+        return ValueKind("int", dtype.name)
+    if dtype.kind == "b":
+        return ValueKind("bool", "bool")
+    if dtype.kind == "f" and dtype.itemsize in (4, 8):
+        return ValueKind("float", dtype.name)
+    if dtype.kind in "US":
+        return ValueKind("str" if dtype.kind == "U" else "bytes", dtype.str)
+    if dtype.kind in "OT" and values.size:
+        found = kind_of(values.reshape(-1).tolist(), name)
+        if found in (str, bytes):
+            return ValueKind(found.__name__, "object")
+    raise TypeError(
+        f"{name} must be integers, booleans, float32 or float64, strings or bytes, got dtype {dtype}"
+    )
+
+
+class Dictionary:
+    """Distinct strings or byte strings, each named by a hash while they are gathered.
+
+    `words` gives the hashes of a batch and takes in what is new; `ranks` then says where each stands
+    among all in order, so that the numbers do not depend on the order they came in.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._entries: dict[int, bytes] = {}
+
+    def words(self, values: NDArray[Any], name: str) -> NDArray[np.uint64]:
+        """The hash of each value, a 1-D array of text."""
+        data, offsets = as_byte_buffer(values if values.dtype.kind in "SU" else values.tolist(), name)
+        hashes = hash_buffer(data, offsets)
+        found, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
+        raw = memoryview(data)
+        for word, row in zip(found.tolist(), first.tolist(), strict=True):
+            entry = bytes(raw[offsets[row] : offsets[row + 1]])
+            if self._entries.setdefault(word, entry) != entry:
+                self._refuse(name, self._entries[word], entry)
+        row = first_unequal(np.frombuffer(raw, dtype=np.uint8), offsets, first[inverse])
+        if row >= 0:
+            entries = [bytes(raw[offsets[i] : offsets[i + 1]]) for i in (first[inverse[row]], row)]
+            self._refuse(name, *entries)
+        return hashes
+
+    def merge(self, other: Dictionary) -> None:
+        for word, entry in other._entries.items():
+            if self._entries.setdefault(word, entry) != entry:
+                self._refuse("values", self._entries[word], entry)
+
+    @staticmethod
+    def _refuse(name: str, one: bytes, other: bytes) -> NoReturn:
+        raise ValueError(f"{name} {one!r} and {other!r} have the same 64-bit hash")
+
+    def ranks(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64], list[bytes]]:
+        """All hashes ascending, the rank of each, and the entries in order."""
+        pairs = sorted((entry, word) for word, entry in self._entries.items())
+        hashes = np.array([word for _, word in pairs], dtype=np.uint64)
+        order = np.argsort(hashes)
+        return hashes[order], order.astype(np.uint64), [entry for entry, _ in pairs]

@@ -32,7 +32,7 @@ def _huffman(weights):  # type: ignore[no-untyped-def]
     # Weights of packages, made in ascending order, then the index of the package that each is put into.
     leaf, root = 0, 0
     for made in range(n - 1):
-        weight = 0
+        weight = np.int64(0)
         for _ in range(2):
             if leaf >= n or (root < made and weights[root] < weights[leaf]):
                 weight += weights[root]

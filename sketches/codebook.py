@@ -77,7 +77,7 @@ class Codebook:
     Examples
     --------
     >>> import numpy as np
-    >>> book = Codebook.build(np.array([3, 5, 70], dtype=np.uint64), np.array([2, 1, 1]))
+    >>> book = Codebook.build(np.array([3, 5, 70], dtype=np.uint64), np.array([200, 100, 100]))
     >>> [f"{code:0{length}b}" for code, length in zip(*book.encode(np.array([3, 5, 70]))[:2])]
     ['0', '10', '11']
     >>> value, is_escape = decode(book.decoder(), np.uint64(0b11 << 62))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,37 +27,29 @@ def choose(
 ) -> dict[str, NDArray[Any]]:
     """The arrays of the codebook for ascending values, with rare ones escaped where that takes less.
 
-    One number of escaped values after another is tried: an optimal code each, and the codebook's bytes
-    from its layout alone. Time O(D log D), most of it the sort.
+    Numbers of escaped values are tried, an optimal code each, in the order of the least that they can take
+    by their entropy, until none can beat the best. Time O(D log D) for the sort and about O(D) for a code.
     """
     if values.size == 0:
         return _arrays(values, np.zeros(0, dtype=np.uint8), 0, 1, None)
     order = np.argsort(counts, kind="stable")
     ascending = counts[order]
     step = int(_common_step(values))
-    best, best_cost = None, float("inf")
-    low, high, seen = 2**64, -1, 0
-    for n_escaped in _escape_choices(ascending, escapes):
-        if n_escaped > seen:
-            more = values[order[seen:n_escaped]]
-            low, high, seen = min(low, int(more.min())), max(high, int(more.max())), n_escaped
-        if values.size - n_escaped + (n_escaped > 0) > 2**limit:
-            continue
-        if n_escaped and high == low:
-            # A single value: it may as well have the word itself.
-            continue
-        plan = _Plan(n_escaped, low, (high - low) // step if n_escaped else 0)
+    plans = _plans(values[order], ascending, step, limit, escapes)
+    best, best_cost, code = None, float("inf"), (np.zeros(0, dtype=np.uint8), 0)
+    for plan in sorted(plans, key=lambda plan: (plan.least_cost, plan.n_escaped)):
+        if plan.least_cost >= best_cost:
+            break
         lengths, escape_length = plan.lengths(ascending, limit)
-        weight = int(ascending[:n_escaped].sum())
-        bits = float(ascending[n_escaped:] @ lengths.astype(np.int64))
-        bits += weight * (escape_length + plan.raw_bits)
-        kept = order[n_escaped:]
-        cost = _OVERHEAD * bits / 8 + _packed_bytes(values, kept, lengths, escape_length, n_escaped, step)
+        bits = float(ascending[plan.n_escaped :] @ lengths.astype(np.int64))
+        bits += plan.weight * (escape_length + plan.raw_bits)
+        kept = values[order[plan.n_escaped :]]
+        cost = _OVERHEAD * bits / 8 + _packed_bytes(kept, lengths, escape_length, step)
         if cost < best_cost:
-            best, best_cost = plan, cost
+            best, best_cost, code = plan, cost, (lengths, escape_length)
     if best is None:
         raise ValueError(f"values must be at most 2**limit = {2**limit} for limit={limit}, got {values.size}")
-    lengths, escape_length = best.lengths(ascending, limit)
+    lengths, escape_length = code
     by_value = np.zeros(values.size, dtype=np.uint8)
     by_value[order[best.n_escaped :]] = lengths
     kept = np.sort(order[best.n_escaped :])
@@ -68,48 +61,57 @@ class _Plan(NamedTuple):
     """One choice of what to escape: the `n_escaped` values of the lowest counts."""
 
     n_escaped: int
+    weight: int  # sum of their counts
     raw_base: int
-    raw_largest: int
-
-    @property
-    def raw_bits(self) -> int:
-        return self.raw_largest.bit_length()
+    raw_bits: int
+    least_cost: float
 
     def lengths(self, ascending: NDArray[np.int64], limit: int) -> tuple[NDArray[np.uint8], int]:
         """Lengths of the words of the others, in ascending order of their counts, and of the escape's."""
         kept = ascending[self.n_escaped :]
         if not self.n_escaped:
             return sorted_code_lengths(kept, limit), 0
-        weight = ascending[: self.n_escaped].sum()
-        at = int(np.searchsorted(kept, weight))
-        lengths = sorted_code_lengths(np.insert(kept, at, weight), limit)
+        at = int(np.searchsorted(kept, self.weight))
+        lengths = sorted_code_lengths(np.insert(kept, at, self.weight), limit)
         return np.delete(lengths, at), int(lengths[at])
 
 
-def _escape_choices(ascending: NDArray[np.int64], allowed: bool) -> list[int]:
-    """How many of the rarest values to escape: those of counts up to 0, 1, 2, 3, 7, 15 ..., or all."""
-    if not allowed:
-        return [0]
-    bounds = [0, 1, 2, *((1 << k) - 1 for k in range(2, int(ascending[-1]).bit_length()))]
-    choices = set(np.searchsorted(ascending, bounds, side="right").tolist())
-    return sorted(choices | {ascending.size})
+def _plans(
+    values: NDArray[np.uint64], ascending: NDArray[np.int64], step: int, limit: int, escapes: bool
+) -> list[_Plan]:
+    """Escapes of none, of the values of counts up to 1, 2, 3, 7, 15 ..., and of all; values by counts."""
+    total, n = int(ascending.sum()), ascending.size
+    bounds = [0, 1, 2, *((1 << k) - 1 for k in range(2, int(ascending[-1]).bit_length()))] if escapes else [0]
+    choices = sorted({*np.searchsorted(ascending, bounds, side="right").tolist(), *([n] if escapes else [])})
+    # The information in the keys between one choice and the next.
+    parts = []
+    for start, stop in itertools.pairwise([*choices, n]):
+        part = ascending[start:stop]
+        parts.append(float(part @ np.log2(total / part)))
+    plans, low, high, weight = [], 2**64, 0, 0
+    for i, n_escaped in enumerate(choices):
+        if i:
+            more = slice(choices[i - 1], n_escaped)
+            low, high = min(low, int(values[more].min())), max(high, int(values[more].max()))
+            weight += int(ascending[more].sum())
+        if n - n_escaped + (n_escaped > 0) > 2**limit or (n_escaped and low == high):
+            # Too many words; or a single value, which may as well have the word itself.
+            continue
+        raw_bits = ((high - low) // step).bit_length() if n_escaped else 0
+        bits = sum(parts[i:]) + (weight * (np.log2(total / weight) + raw_bits) if weight else 0.0)
+        # Classes take a bit a value at least. A little less, for the sums are rounded.
+        least = (_OVERHEAD * bits + n - n_escaped) / 8 * (1 - 1e-9)
+        plans.append(_Plan(n_escaped, weight, low if n_escaped else 0, raw_bits, least))
+    return plans
 
 
-def _packed_bytes(
-    values: NDArray[np.uint64],
-    kept: NDArray[np.int64],
-    lengths: NDArray[np.uint8],
-    escape_length: int,
-    n_escaped: int,
-    step: int,
-) -> int:
+def _packed_bytes(kept: NDArray[np.uint64], lengths: NDArray[np.uint8], escape_length: int, step: int) -> int:
     """Bytes of the arrays of the codebook in which these values have words of these lengths."""
     longest = escape_length
     total = 8 * len(FIELDS)
     if kept.size:
         longest = max(longest, int(lengths.max()))
-        some = values[kept]
-        largest = (int(some.max()) - int(some.min())) // step
+        largest = (int(kept.max()) - int(kept.min())) // step
         for n in np.bincount(lengths).tolist():
             if n:
                 total += 8 * elias_fano.layout(n, largest - (n - 1)).n_words

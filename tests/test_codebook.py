@@ -304,12 +304,13 @@ def test_what_is_wrong_is_said(change: Any, wanted: str) -> None:
 
 def test_bad_arguments() -> None:
     values, counts = np.array([1, 2, 3, 4, 5], np.uint64), np.array([1, 1, 1, 1, 1])
-    for wrong, wanted in [
+    cases: list[tuple[Any, str]] = [
         (values[::-1], "strictly ascending"),
         (values.astype(np.int64), "values must be one-dimensional of uint64"),
         (values[:3], r"counts must have shape \(3,\)"),
         (np.array([1, 2, 2, 3, 4], np.uint64), "strictly ascending"),
-    ]:
+    ]
+    for wrong, wanted in cases:
         with pytest.raises(ValueError, match=wanted):
             Codebook.build(wrong, counts)
     with pytest.raises(ValueError, match="counts must be at least 1"):

@@ -1,6 +1,7 @@
 """Elias-Fano sequences against lists, and against words that are damaged."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -94,6 +95,7 @@ def test_bad_arguments() -> None:
         take(words, 2, 9, np.array([2]))
     with pytest.raises(ValueError, match="indices must be from 0 to 1"):
         take(words, 2, 9, np.array([-1]))
+    wrong: Any
     for wrong in (words[:-1], words.view(np.int64), np.append(words, words)):
         with pytest.raises(ValueError, match="words must be"):
             check(wrong, 2, 9)

@@ -9,7 +9,7 @@ than their own width. A codebook is three arrays:
 - `classes`: for each length the values of its words, ascending, as Elias-Fano sequences one after another:
   about ``2 + log2(range of values / class size)`` bits a value. The code being canonical, this is all.
 
-Decoding reads them in place, and a small table of the short words, made on load. What was loaded has been
+Decoding reads them in place, and a small table of the short words, made at first use. What was loaded has been
 checked so far that no window of bits can lead a decoder out of bounds.
 """
 
@@ -22,15 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..lsh import elias_fano
-from ..lsh.code_kernels import (
-    CLASS_FIELDS,
-    Decoder,
-    Encoder,
-    decode,
-    encode_value,
-    encode_values,
-    raw_value,
-)
+from ..lsh.code_kernels import CLASS_FIELDS, Decoder, Encoder, decode, encode_value, encode_values, raw_value
 from ..lsh.lazy import lazy
 from ..lsh.prefix_code import LARGEST_LIMIT, check_counts, first_codes
 from ..lsh.validation import check_int
@@ -136,7 +128,7 @@ class Codebook:
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Codebook:
         """The codebook whose `arrays` these are; they are not copied.
 
-        Reads about two bits a value, and makes the decoding table.
+        Reads about two bits a value; the decoding table is made when `decoder` is first called.
 
         Raises
         ------
@@ -185,7 +177,7 @@ class Codebook:
 
         Parameters
         ----------
-        values : (n,) array of integers
+        values : (n,) array of integers, at least 0
         encoder : Encoder, optional
             As `encoder` gave it; to be passed where many batches are encoded, else it is made each time.
 
@@ -194,8 +186,11 @@ class Codebook:
         ValueError
             At a value that has neither word nor raw bits.
         """
-        values = np.ascontiguousarray(values, dtype=np.uint64)
+        values = np.ascontiguousarray(values)
         n = values.size
+        if values.ndim != 1 or values.dtype.kind not in "ui" or (n and int(values.min()) < 0):
+            raise ValueError(f"values must be non-negative integers in one dimension, got {values!r}")
+        values = values.astype(np.uint64, copy=False)
         out = Encoded(
             np.empty(n, dtype=np.uint64),
             np.empty(n, dtype=np.uint8),

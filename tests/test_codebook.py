@@ -176,7 +176,8 @@ def test_incompressible_values_are_raw() -> None:
     assert round_trip(book, values, rng) == 32 * values.size
     # Raw bits reach values that were never seen, but only in steps and within their width.
     assert book.encode(values[:1] + np.uint64(3)).escaped.all()
-    for value in (values[0] + np.uint64(1), values[0] - np.uint64(3), np.uint64(2**63)):
+    beyond = values[0] + np.uint64(3 * 2**32)
+    for value in (values[0] + np.uint64(1), values[0] - np.uint64(3), beyond, np.uint64(2**63)):
         with pytest.raises(ValueError, match="values must be among those of the codebook"):
             book.encode(np.array([values[0], value]))
 
@@ -212,7 +213,7 @@ def test_the_same_for_the_same_counts_and_read_without_a_copy() -> None:
 def test_many_values(n_runs: int) -> None:
     rng = np.random.default_rng(n_runs)
     starts = np.sort(rng.integers(0, 2**50, n_runs, dtype=np.uint64))
-    values = np.unique((starts[:, None] + np.arange(60_000 // n_runs, dtype=np.uint64)).ravel())
+    values: np.ndarray = np.unique((starts[:, None] + np.arange(60_000 // n_runs, dtype=np.uint64)).ravel())
     counts = rng.zipf(1.3, values.size).clip(max=10**6)
     for escapes in (True, False):
         round_trip(Codebook.build(values, counts, raw_bits_allowed=escapes), values, rng)
@@ -318,5 +319,8 @@ def test_bad_arguments() -> None:
     with pytest.raises(ValueError, match=r"at most 2\*\*limit = 4 for limit=2, got 5"):
         Codebook.build(values, counts, limit=2, raw_bits_allowed=False)
     assert Codebook.build(values, counts, limit=2).has_escape
+    for unfit in ([-1], [0.5], [[1]]):
+        with pytest.raises(ValueError, match="values must be non-negative integers in one dimension"):
+            Codebook.build(values, counts).encode(np.array(unfit))
     with pytest.raises(ValueError, match="limit must be an integer from 1 to 32"):
         Codebook.build(values, counts, limit=0)

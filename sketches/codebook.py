@@ -9,8 +9,8 @@ than their own width. A codebook is three arrays:
 - `classes`: for each length the values of its words, ascending, as Elias-Fano sequences one after another:
   about ``2 + log2(range of values / class size)`` bits a value. The code being canonical, this is all.
 
-Decoding reads them in place, and a small table of the short words, made at first use. What was loaded has been
-checked so far that no window of bits can lead a decoder out of bounds.
+Decoding reads them in place, and a small table of the short words, made at first use. What was loaded has
+been checked so far that no window of bits can lead a decoder out of bounds.
 """
 
 from __future__ import annotations

@@ -27,11 +27,13 @@ __all__ = ["Layout", "address_of", "check", "encode", "layout", "load_word", "re
 
 #: Values per select sample.
 SAMPLE = 128
+_BLOCK_SHIFT = np.uint64(7)
 #: More would not fit the 32 bits of a sample.
 LARGEST_N = 2**30
 
 _U = np.uint64
 _ONE, _SIX, _SIXTY_THREE, _ALL = _U(1), _U(6), _U(63), _U(2**64 - 1)
+_EACH_BYTE, _EACH_HIGH_BIT = _U(0x0101010101010101), _U(0x8080808080808080)
 
 
 class Layout(NamedTuple):
@@ -94,6 +96,31 @@ _lowest_bit: Any = intrinsic(_lowest_bit_code)
 
 
 @njit(cache=True, nogil=True)
+def _select_bit(word, rank):  # type: ignore[no-untyped-def]
+    """Place of the bit that `rank` others lie below; without branches, which could not be predicted."""
+    # In each byte, the number of bits in it and those below it.
+    sums = word - ((word >> _ONE) & _U(0x5555555555555555))
+    sums = (sums & _U(0x3333333333333333)) + ((sums >> _U(2)) & _U(0x3333333333333333))
+    sums = ((sums + (sums >> _U(4))) & _U(0x0F0F0F0F0F0F0F0F)) * _EACH_BYTE
+    passed = (((rank * _EACH_BYTE) | _EACH_HIGH_BIT) - sums) & _EACH_HIGH_BIT
+    place = _popcount(passed) << _U(3)
+    rank -= ((sums << _U(8)) >> place) & _U(255)
+    word >>= place
+    # Then by halves.
+    low = _popcount(word & _U(15))
+    beyond = _U(rank >= low)
+    rank -= low * beyond
+    word >>= beyond << _U(2)
+    place += beyond << _U(2)
+    low = _popcount(word & _U(3))
+    beyond = _U(rank >= low)
+    rank -= low * beyond
+    word >>= beyond << _U(1)
+    place += beyond << _U(1)
+    return place + _U(rank >= (word & _ONE))
+
+
+@njit(cache=True, nogil=True)
 def select(words, low_at, low_bits, high_at, samples_at, i):  # type: ignore[no-untyped-def]
     """The i-th value of the sequence at the address `words`; all arguments are uint64.
 
@@ -102,7 +129,7 @@ def select(words, low_at, low_bits, high_at, samples_at, i):  # type: ignore[no-
     Constant time where values spread evenly; at worst, in a gap, a scan over its length in high parts.
     In bounds for every i < n of words that `check` has passed.
     """
-    block = i >> _U(7)
+    block = i >> _BLOCK_SHIFT
     rest = i & _U(SAMPLE - 1)
     start = _U(0)
     if block > _U(0):
@@ -116,10 +143,7 @@ def select(words, low_at, low_bits, high_at, samples_at, i):  # type: ignore[no-
         k += _ONE
         word = load_word(words, k)
         count = _popcount(word)
-    while rest > _U(0):
-        word &= word - _ONE
-        rest -= _ONE
-    high = ((k - high_at) << _SIX) + _lowest_bit(word) - i
+    high = ((k - high_at) << _SIX) + _select_bit(word, rest) - i
     if low_bits == _U(0):
         return high
     bit = i * low_bits
@@ -149,7 +173,7 @@ def _encode(values, low_bits, high_at, samples_at, words):  # type: ignore[no-un
         place = (value >> low_bits) + i
         words[high_at + (place >> _SIX)] |= _ONE << (place & _SIXTY_THREE)
         if k > 0 and k % SAMPLE == 0:
-            s = (i >> _U(7)) - _ONE
+            s = (i >> _BLOCK_SHIFT) - _ONE
             words[samples_at + (s >> _ONE)] |= place << ((s & _ONE) << _U(5))
     return values.size
 
@@ -168,9 +192,14 @@ def _check(words, address, n, largest, low_bits, high_at, samples_at):  # type: 
         word = words[k]
         count = _popcount(word)
         # At most one sampled bit in a word: there are 128 from one to the next.
-        block = (found + count - _ONE) >> _U(7)
-        if count > _U(0) and block > _U(0) and (block << _U(7)) >= found and (block << _U(7)) < n:
-            for _ in range((block << _U(7)) - found):
+        block = (found + count - _ONE) >> _BLOCK_SHIFT
+        if (
+            count > _U(0)
+            and block > _U(0)
+            and (block << _BLOCK_SHIFT) >= found
+            and (block << _BLOCK_SHIFT) < n
+        ):
+            for _ in range((block << _BLOCK_SHIFT) - found):
                 word &= word - _ONE
             s = block - _ONE
             sample = (words[samples_at + (s >> _ONE)] >> ((s & _ONE) << _U(5))) & _U(0xFFFFFFFF)
@@ -267,7 +296,8 @@ def check(words: NDArray[np.uint64], n: int, largest: int) -> None:
     if n == 0:
         return
     places = [_U(place) for place in plan[:3]]
-    fault = _check(read_only(words), address_of(words), _U(n), _U(largest), *places)
+    words = read_only(np.ascontiguousarray(words))
+    fault = _check(words, address_of(words), _U(n), _U(largest), places[0], places[1], places[2])
     if fault:
         raise ValueError(f"words are damaged: {_FAULTS[fault]}")
 
@@ -275,13 +305,16 @@ def check(words: NDArray[np.uint64], n: int, largest: int) -> None:
 def take(
     words: NDArray[np.uint64], n: int, largest: int, indices: NDArray[np.integer[Any]]
 ) -> NDArray[np.uint64]:
-    """The values at `indices` of words that `encode` made or `check` has passed; about 10 ns each."""
+    """The values at `indices` of words that `encode` made or `check` has passed; about 15 ns each."""
     plan = layout(n, largest)
+    if words.dtype != np.uint64 or words.shape != (plan.n_words,) or not words.flags.c_contiguous:
+        raise ValueError(f"words must be those of n={n} and largest={largest}, got {words!r}")
     where = np.ascontiguousarray(indices, dtype=np.int64)
     if where.size and (int(where.min()) < 0 or int(where.max()) >= n):
         raise ValueError(f"indices must be from 0 to {n - 1}, got {where.min()} to {where.max()}")
     out = np.empty(where.size, dtype=np.uint64)
-    _take(address_of(words), *(_U(place) for place in plan[:3]), where.ravel(), out)
+    places = [_U(place) for place in plan[:3]]
+    _take(address_of(words), places[0], places[1], places[2], where.ravel(), out)
     return out.reshape(where.shape)
 
 

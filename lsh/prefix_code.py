@@ -32,7 +32,7 @@ def _huffman(weights):  # type: ignore[no-untyped-def]
     # Weights of packages, made in ascending order, then the index of the package that each is put into.
     leaf, root = 0, 0
     for made in range(n - 1):
-        weight = 0
+        weight: Any = 0
         for _ in range(2):
             if leaf >= n or (root < made and weights[root] < weights[leaf]):
                 weight += weights[root]
@@ -96,7 +96,7 @@ def _package_merge(weights, limit, lengths):  # type: ignore[no-untyped-def]
     taken = 2 * n - 2
     lengths[:] = 0
     for level in range(limit - 1, -1, -1):
-        n_weights = 0
+        n_weights: Any = 0
         for k in range(taken):
             n_weights += np.int64((is_weight[level, k >> 6] >> np.uint64(k & 63)) & np.uint64(1))
         for i in range(n_weights):

@@ -4,13 +4,13 @@ The code is Huffman's, limited in length. Rare values can be *escaped*: they sha
 raw bits follow; so that neither the codebook outgrows what it saves, nor incompressible values cost more
 than their own width. A codebook is three arrays:
 
-- `header`: eight numbers (`_FIELDS`);
+- `header`: eight numbers (`FIELDS`);
 - `class_sizes`: how many words there are of each length, the escape's included;
 - `classes`: for each length the values of its words, ascending, as Elias-Fano sequences one after another:
   about ``2 + log2(range of values / class size)`` bits a value. The code being canonical, this is all.
 
-Decoding reads them in place, and a small table of the short words, made on load. What was loaded has been
-checked so far that no window of bits can lead a decoder out of bounds.
+Decoding reads them in place, and a small table of the short words, made at first use. What was loaded has
+been checked so far that no window of bits can lead a decoder out of bounds.
 """
 
 from __future__ import annotations
@@ -19,34 +19,18 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from ..lsh import elias_fano
-from ..lsh.code_kernels import (
-    CLASS_FIELDS,
-    Decoder,
-    Encoder,
-    decode,
-    encode_value,
-    encode_values,
-    raw_value,
-)
+from ..lsh.code_kernels import CLASS_FIELDS, Decoder, Encoder, decode, encode_value, encode_values, raw_value
 from ..lsh.lazy import lazy
-from ..lsh.prefix_code import (
-    LARGEST_LIMIT,
-    check_counts,
-    first_codes,
-    sorted_code_lengths,
-)
+from ..lsh.prefix_code import LARGEST_LIMIT, check_counts, first_codes
 from ..lsh.validation import check_int
+from .codebook_choice import FIELDS, choose
 
 __all__ = ["Codebook", "Encoded", "decode", "encode_value", "raw_value"]
 
 _U = np.uint64
-_FIELDS = ("n_keys", "base", "step", "largest", "has_escape", "escape_length", "raw_base", "raw_bits")
-#: What the structure that holds the bits costs beside them.
-_OVERHEAD = 1.02
 #: The table's index has at most so many bits, its bytes are at most so much of the payload's ...
 _TABLE_BITS, _TABLE_SHARE = 11, 0.01
 #: ... and it need not hold the longest words, as long as so few keys have them.
@@ -85,7 +69,7 @@ class Codebook:
     Examples
     --------
     >>> import numpy as np
-    >>> book = Codebook.build(np.array([3, 5, 70], dtype=np.uint64), np.array([2, 1, 1]))
+    >>> book = Codebook.build(np.array([3, 5, 70], dtype=np.uint64), np.array([200, 100, 100]))
     >>> [f"{code:0{length}b}" for code, length in zip(*book.encode(np.array([3, 5, 70]))[:2])]
     ['0', '10', '11']
     >>> value, is_escape = decode(book.decoder(), np.uint64(0b11 << 62))
@@ -138,47 +122,13 @@ class Codebook:
             raise ValueError(f"counts must have shape {values.shape} as values, got {counts.shape}")
         if not (values[1:] > values[:-1]).all():
             raise ValueError("values must be strictly ascending")
-        if values.size == 0:
-            return cls(_arrays(values, np.zeros(0, dtype=np.uint8), 0, 1, None))
-        order = np.argsort(counts, kind="stable")
-        ascending = counts[order]
-        step = int(_common_step(values))
-        best, best_cost = None, float("inf")
-        low, high, seen = 2**64, -1, 0
-        for n_escaped in _escape_choices(ascending, raw_bits_allowed):
-            if n_escaped > seen:
-                more = values[order[seen:n_escaped]]
-                low, high, seen = min(low, int(more.min())), max(high, int(more.max())), n_escaped
-            if values.size - n_escaped + (n_escaped > 0) > 2**limit:
-                continue
-            if n_escaped and high == low:
-                # A single value: it may as well have the word itself.
-                continue
-            plan = _Plan(n_escaped, low, (high - low) // step if n_escaped else 0)
-            lengths, escape_length = plan.lengths(ascending, limit)
-            weight = int(ascending[:n_escaped].sum())
-            bits = float(ascending[n_escaped:] @ lengths.astype(np.int64))
-            bits += weight * (escape_length + plan.raw_bits)
-            kept = order[n_escaped:]
-            cost = _OVERHEAD * bits / 8 + _packed_bytes(values, kept, lengths, escape_length, n_escaped, step)
-            if cost < best_cost:
-                best, best_cost = plan, cost
-        if best is None:
-            raise ValueError(
-                f"values must be at most 2**limit = {2**limit} for limit={limit}, got {values.size}"
-            )
-        lengths, escape_length = best.lengths(ascending, limit)
-        by_value = np.zeros(values.size, dtype=np.uint8)
-        by_value[order[best.n_escaped :]] = lengths
-        kept = np.sort(order[best.n_escaped :])
-        escape = (escape_length, best.raw_base, best.raw_bits) if best.n_escaped else None
-        return cls(_arrays(values[kept], by_value[kept], int(counts.sum()), step, escape))
+        return cls(choose(values, counts, limit, escapes=raw_bits_allowed))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Codebook:
         """The codebook whose `arrays` these are; they are not copied.
 
-        Reads about two bits a value, and makes the decoding table.
+        Reads about two bits a value; the decoding table is made when `decoder` is first called.
 
         Raises
         ------
@@ -227,7 +177,7 @@ class Codebook:
 
         Parameters
         ----------
-        values : (n,) array of integers
+        values : (n,) array of integers, at least 0
         encoder : Encoder, optional
             As `encoder` gave it; to be passed where many batches are encoded, else it is made each time.
 
@@ -236,8 +186,11 @@ class Codebook:
         ValueError
             At a value that has neither word nor raw bits.
         """
-        values = np.ascontiguousarray(values, dtype=np.uint64)
+        values = np.ascontiguousarray(values)
         n = values.size
+        if values.ndim != 1 or values.dtype.kind not in "ui" or (n and int(values.min()) < 0):
+            raise ValueError(f"values must be non-negative integers in one dimension, got {values!r}")
+        values = values.astype(np.uint64, copy=False)
         out = Encoded(
             np.empty(n, dtype=np.uint64),
             np.empty(n, dtype=np.uint8),
@@ -329,7 +282,7 @@ class Codebook:
     # -- what the arrays say --------------------------------------------------------------------------
 
     def _field(self, name: str) -> int:
-        return int(self._header[_FIELDS.index(name)])
+        return int(self._header[FIELDS.index(name)])
 
     @property
     def n_keys(self) -> int:
@@ -385,8 +338,8 @@ class Codebook:
         return parts
 
     def _check(self) -> None:
-        if self._header.shape != (len(_FIELDS),):
-            raise ValueError(f"header must have {len(_FIELDS)} numbers, got shape {self._header.shape}")
+        if self._header.shape != (len(FIELDS),):
+            raise ValueError(f"header must have {len(FIELDS)} numbers, got shape {self._header.shape}")
         if not 1 <= self._sizes.size <= LARGEST_LIMIT + 1:
             raise ValueError(
                 f"class_sizes must have 1 to {LARGEST_LIMIT + 1} numbers, got {self._sizes.size}"
@@ -432,99 +385,6 @@ class _Class(NamedTuple):
     largest: int  # of q - index
     start: int
     stop: int
-
-
-class _Plan(NamedTuple):
-    """One choice of what to escape: the `n_escaped` values of the lowest counts."""
-
-    n_escaped: int
-    raw_base: int
-    raw_largest: int
-
-    @property
-    def raw_bits(self) -> int:
-        return self.raw_largest.bit_length()
-
-    def lengths(self, ascending: NDArray[np.int64], limit: int) -> tuple[NDArray[np.uint8], int]:
-        """Lengths of the words of the others, in ascending order of their counts, and of the escape's."""
-        kept = ascending[self.n_escaped :]
-        if not self.n_escaped:
-            return sorted_code_lengths(kept, limit), 0
-        weight = ascending[: self.n_escaped].sum()
-        at = int(np.searchsorted(kept, weight))
-        lengths = sorted_code_lengths(np.insert(kept, at, weight), limit)
-        return np.delete(lengths, at), int(lengths[at])
-
-
-def _escape_choices(ascending: NDArray[np.int64], allowed: bool) -> list[int]:
-    """How many of the rarest values to escape: those of counts up to 0, 1, 2, 3, 7, 15 ..., or all."""
-    if not allowed:
-        return [0]
-    bounds = [0, 1, 2, *((1 << k) - 1 for k in range(2, int(ascending[-1]).bit_length()))]
-    choices = set(np.searchsorted(ascending, bounds, side="right").tolist())
-    return sorted(choices | {ascending.size})
-
-
-def _packed_bytes(
-    values: NDArray[np.uint64],
-    kept: NDArray[np.int64],
-    lengths: NDArray[np.uint8],
-    escape_length: int,
-    n_escaped: int,
-    step: int,
-) -> int:
-    """Bytes of the arrays of the codebook in which these values have words of these lengths."""
-    longest = escape_length
-    total = 8 * len(_FIELDS)
-    if kept.size:
-        longest = max(longest, int(lengths.max()))
-        some = values[kept]
-        largest = (int(some.max()) - int(some.min())) // step
-        for n in np.bincount(lengths).tolist():
-            if n:
-                total += 8 * elias_fano.layout(n, largest - (n - 1)).n_words
-    return total + 4 * (longest + 1)
-
-
-def _arrays(
-    values: NDArray[np.uint64],
-    lengths: NDArray[np.uint8],
-    n_keys: int,
-    step: int,
-    escape: tuple[int, int, int] | None,
-) -> dict[str, NDArray[Any]]:
-    """The arrays of the code of ascending values; `escape` is its length, base and raw bits."""
-    escape_length, raw_base, raw_bits = escape or (0, 0, 0)
-    base = int(values[0]) if values.size else 0
-    largest = (int(values[-1]) - base) // step if values.size else 0
-    sizes = np.bincount(lengths, minlength=escape_length + 1)
-    parts = []
-    for length, n in enumerate(sizes.tolist()):
-        if n:
-            q = (values[lengths == length] - _U(base)) // _U(step)
-            parts.append(elias_fano.encode(q - np.arange(n, dtype=np.uint64), largest - (n - 1)))
-    if escape:
-        sizes[escape_length] += 1
-    header = [n_keys, base, step, largest, escape is not None, escape_length, raw_base, raw_bits]
-    return {
-        "header": np.array(header, dtype=np.uint64),
-        "class_sizes": sizes.astype(np.uint32),
-        "classes": np.concatenate(parts) if parts else np.zeros(0, dtype=np.uint64),
-    }
-
-
-@njit(cache=True, nogil=True)
-def _common_step(values):  # type: ignore[no-untyped-def]
-    """Greatest common divisor of the distances of ascending values; 1 for fewer than two."""
-    step = _U(0)
-    for i in range(1, values.size):
-        a, b = values[i] - values[i - 1], step
-        while b > _U(0):
-            a, b = b, a % b
-        step = a
-        if step == _U(1):
-            return step
-    return max(step, _U(1))
 
 
 def _array(arrays: Mapping[str, NDArray[Any]], name: str, dtype: type[np.generic]) -> NDArray[Any]:

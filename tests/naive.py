@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import statistics
@@ -756,3 +757,51 @@ def triangular_density(Q: np.ndarray, X: np.ndarray, widths: np.ndarray) -> np.n
     """Kernel density under the product of triangles."""
     u = np.abs(Q[:, None, :] - X[None, :, :]) / widths
     return (np.maximum(0.0, 1.0 - u) / widths).prod(axis=2).mean(axis=1)
+
+
+# -- prefix codes ---------------------------------------------------------------------------------
+
+
+def least_code_cost(counts: list[int], limit: int) -> int:
+    """Least sum of counts times word lengths of a prefix code within `limit`, over all shapes of its tree."""
+    ordered = sorted(counts, reverse=True)
+
+    @functools.cache
+    def rest(placed: int, free: int, depth: int) -> float:
+        """Least cost of the symbols from `placed` on, with `free` nodes at this depth."""
+        if placed == len(ordered):
+            return 0
+        if depth > limit or free == 0:
+            return math.inf
+        return min(
+            depth * sum(ordered[placed : placed + here])
+            + rest(placed + here, min(2 * (free - here), len(ordered)), depth + 1)
+            for here in range(min(free, len(ordered) - placed) + 1)
+        )
+
+    return int(rest(0, 1, 0))
+
+
+def canonical_words(lengths: list[int]) -> list[str]:
+    """Words of the canonical code, as strings of 0 and 1."""
+    words = [""] * len(lengths)
+    position = Fraction(0)
+    for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
+        length = lengths[index]
+        words[index] = f"{int(position * 2**length):0{length}b}" if length else ""
+        position += Fraction(1, 2**length)
+    return words
+
+
+def elias_fano_values(
+    words: list[int], n: int, low_bits: int, high_at: int, samples_at: int
+) -> tuple[list[int], list[int]]:
+    """All values of an Elias-Fano sequence and the places of their high bits."""
+    lows = sum(word << (64 * i) for i, word in enumerate(words[:high_at]))
+    highs = sum(word << (64 * i) for i, word in enumerate(words[high_at:samples_at]))
+    places = [place for place in range(64 * (samples_at - high_at)) if highs >> place & 1]
+    values = [
+        ((place - i) << low_bits) | (lows >> (i * low_bits) & ((1 << low_bits) - 1))
+        for i, place in enumerate(places[:n])
+    ]
+    return values, places

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..lsh import HashFamily, MinHash, PStable, SignedRandomProjection
+from ..lsh.progress import progress_bar
 from ..sketches import LSHIndex, storage
 from .cli_files import inspect_file
 from .comm import Communicator
 from .output import check_output, readable, write_lines
-from .progress import progress_bar
 from .rows import Rows, open_rows
 from .tree import merge_to_root
 from .usage import peak_memory, si_bytes

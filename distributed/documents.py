@@ -26,12 +26,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import DocumentError
+from ..lsh.progress import progress_bar
 from ..lsh.validation import check_int
 from .batches import DocumentBatch
 from .chunks import RECORD_BITS, ChunkPlan, assign, plan_chunks
 from .comm import communicator
 from .listing import list_files
-from .progress import progress_bar
 from .reading import ReadingPass
 from .skipped import N_NAMED, Skip
 

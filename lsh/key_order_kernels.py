@@ -47,9 +47,9 @@ def sort_shard(keys, loads, n_shards, bits, starts, room_keys, room_loads):  # t
     for b in range(1, starts.size):
         starts[b] += starts[b - 1]
     for i in range(keys.size):
-        b = np.int64(shard_of(keys[i], shards)[1] >> shift)
-        place = starts[b]
-        starts[b] = place + 1
+        bucket = np.int64(shard_of(keys[i], shards)[1] >> shift)
+        place = starts[bucket]
+        starts[bucket] = place + 1
         room_keys[place] = keys[i]
         room_loads[place] = loads[i]
     for i in range(keys.size):

@@ -192,9 +192,10 @@ def ribbon_windows(keys, lows, highs):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _insert_key(rows, start, low, high, word, length, mask, undo, n_undo):  # type: ignore[no-untyped-def]
+def _insert_key(  # type: ignore[no-untyped-def]
+    low_rows, high_rows, sides, start, low, high, word, length, mask, undo, n_undo
+):
     """Insert the `length` rows of a key; the number of slots noted in `undo`, or -1 - it at a failure."""
-    low_rows, high_rows, sides = rows
     for j in range(length):
         side = (word >> np.uint64(length - 1 - j)) & mask
         slot = _insert(low_rows, high_rows, sides, start + j, low, high, side)
@@ -218,7 +219,6 @@ def insert_bumping(  # type: ignore[no-untyped-def]
     whose one row has all columns. Fills the rows (low_rows zero at first), `thresholds` (0..3 a bucket) and
     `bumped` (numbers of keys, rising); returns how many were bumped: all of them if n_buckets is 0.
     """
-    rows = (low_rows, high_rows, sides)
     n_slots = np.uint64(n_buckets * BUCKET)
     undo = np.empty(4 * BUCKET, dtype=np.int64)
     n_bumped = 0
@@ -243,8 +243,9 @@ def insert_bumping(  # type: ignore[no-untyped-def]
                     n_undo = -1 - n_undo
                     break
                 n_undo = _insert_key(
-                    rows, start, lows[i - 1], highs[i - 1], words[i - 1], length, mask, undo, n_undo
-                )
+                    low_rows, high_rows, sides, start, lows[i - 1], highs[i - 1],
+                    words[i - 1], length, mask, undo, n_undo,
+                )  # fmt: skip
                 if n_undo < 0:
                     break
                 i -= 1
@@ -268,12 +269,14 @@ def insert_bumping(  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def insert_all(places, lows, highs, words, lengths, mask, n_slots, low_rows, high_rows, sides):  # type: ignore[no-untyped-def]
     """Insert all keys, none bumped; False as soon as one does not fit."""
-    rows = (low_rows, high_rows, sides)
     undo = np.empty(64, dtype=np.int64)
     for i in range(places.size):
         start = start_of(places[i], n_slots)
         length = np.int64(lengths[i])
-        if _insert_key(rows, start, lows[i], highs[i], words[i], length, mask, undo, 0) < 0:
+        done = _insert_key(
+            low_rows, high_rows, sides, start, lows[i], highs[i], words[i], length, mask, undo, 0
+        )
+        if done < 0:
             return False
     return True
 
@@ -310,26 +313,33 @@ def _stays(thresholds, first_bucket, start):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def locate(plan, ribbon, thresholds, shards, places, n_rows, words, starts):  # type: ignore[no-untyped-def]
+def locate(plan, ribbon, thresholds, shards, places, n_rows, words, starts, bumped):  # type: ignore[no-untyped-def]
     """``words[k], starts[k]``: the word and slot where the window of the k-th key starts.
 
-    `plan` is that of `sketches.ribbon.lay_out`.
+    `plan` is that of `sketches.ribbon.lay_out`; `bumped` is room for n_rows numbers. Bumped keys are
+    listed and done afterwards: a branch for each would be foretold wrongly one time in ten.
     """
+    n_bumped = 0
     for k in range(n_rows):
         shard = shards[k]
         n_buckets = np.int64(plan[ribbon, shard, 1])
-        first_bucket = np.int64(plan[ribbon, shard, 6])
-        word = np.int64(plan[ribbon, shard, 0])
         start = start_of(places[k], n_buckets * BUCKET)
+        stays = _stays(thresholds, np.int64(plan[ribbon, shard, 6]), start) & (n_buckets > 0)
+        words[k] = np.int64(plan[ribbon, shard, 0])
+        starts[k] = start
+        bumped[n_bumped] = k
+        n_bumped += not stays
+    for b in range(n_bumped):
+        k = bumped[b]
+        shard = shards[k]
+        place = next_place(places[k])
+        n_buckets = np.int64(plan[ribbon, shard, 3])
+        word = np.int64(plan[ribbon, shard, 2])
+        start = start_of(place, n_buckets * BUCKET)
+        first_bucket = np.int64(plan[ribbon, shard, 6]) + np.int64(plan[ribbon, shard, 1])
         if n_buckets == 0 or not _stays(thresholds, first_bucket, start):
-            place = next_place(places[k])
-            first_bucket += n_buckets
-            n_buckets = np.int64(plan[ribbon, shard, 3])
-            word = np.int64(plan[ribbon, shard, 2])
-            start = start_of(place, n_buckets * BUCKET)
-            if n_buckets == 0 or not _stays(thresholds, first_bucket, start):
-                word = np.int64(plan[ribbon, shard, 4])
-                start = start_of(next_place(place), plan[ribbon, shard, 5])
+            word = np.int64(plan[ribbon, shard, 4])
+            start = start_of(next_place(place), plan[ribbon, shard, 5])
         words[k] = word
         starts[k] = start
 

@@ -59,13 +59,15 @@ def check_keys(keys, n_shards, plan, ribbon, thresholds, solution, purpose, bits
     """``out[i]``: whether key i has its fingerprint in a fixed ribbon of `bits` columns."""
     block = np.empty((4, LANES), dtype=np.uint64)
     values = np.empty(LANES, dtype=np.uint64)
-    shards, index, words, starts = (
-        np.empty(LANES, np.int64), np.empty(LANES, np.int64), np.empty(LANES, np.int64), np.empty(LANES, np.int64)
-    )  # fmt: skip
+    shards = np.empty(LANES, dtype=np.int64)
+    index = np.empty(LANES, dtype=np.int64)
+    words = np.empty(LANES, dtype=np.int64)
+    starts = np.empty(LANES, dtype=np.int64)
+    bumped = np.empty(LANES, dtype=np.int64)
     for start in range(0, keys.size, LANES):
         n = min(LANES, keys.size - start)
         _fill_block(keys, start, n, n_shards, block, shards, index)
-        locate(plan, ribbon, thresholds, shards, block[1], n, words, starts)
+        locate(plan, ribbon, thresholds, shards, block[1], n, words, starts, bumped)
         fixed_values(solution, bits, words, starts, n, block[2], block[3], values)
         for k in range(n):
             out[start + k] = values[k] == fingerprint(block[0, k], purpose, bits)
@@ -79,13 +81,14 @@ def passes_filter(keys, places, plan, thresholds, solution, purpose, bits, out):
     shards = np.zeros(LANES, dtype=np.int64)
     words = np.empty(LANES, dtype=np.int64)
     starts = np.empty(LANES, dtype=np.int64)
+    bumped = np.empty(LANES, dtype=np.int64)
     for start in range(0, keys.size, LANES):
         n = min(LANES, keys.size - start)
         for k in range(n):
             block[0, k] = keys[start + k]
             block[1, k] = places[start + k]
             block[2, k], block[3, k] = window_of(keys[start + k])
-        locate(plan, 0, thresholds, shards, block[1], n, words, starts)
+        locate(plan, 0, thresholds, shards, block[1], n, words, starts, bumped)
         fixed_values(solution, bits, words, starts, n, block[2], block[3], values)
         for k in range(n):
             out[start + k] = values[k] == fingerprint(block[0, k], purpose, bits)
@@ -99,9 +102,9 @@ def look_up(  # type: ignore[no-untyped-def]
     """The values of all keys in one column.
 
     The column's ribbons follow each other from `first_ribbon` on: one for each filter, one of the first
-    `prefix_bits` of the codes (if any), one of their other bits, at most `code_bits` in all (if any), one of raw bits (if
-    the decoder has any). A key that filter f refuses has the value ``filter_values[f]``; of those it passes,
-    bit f of the code says whether they have it after all. The decoder's word follows.
+    `prefix_bits` of the codes (if any), one of their other bits, at most `code_bits` in all (if any), one of
+    raw bits (if the decoder has any). A key that filter f refuses has the value ``filter_values[f]``; of
+    those it passes, bit f of the code says whether they have it after all. The decoder's word follows.
     """
     n_filters = filter_bits.size
     prefix_ribbon = first_ribbon + n_filters
@@ -115,6 +118,7 @@ def look_up(  # type: ignore[no-untyped-def]
     index = np.empty(LANES, dtype=np.int64)
     words = np.empty(LANES, dtype=np.int64)
     starts = np.empty(LANES, dtype=np.int64)
+    bumped = np.empty(LANES, dtype=np.int64)
     escaped = np.empty(LANES, dtype=np.int64)
     for start in range(0, keys.size, LANES):
         n = min(LANES, keys.size - start)
@@ -122,7 +126,7 @@ def look_up(  # type: ignore[no-untyped-def]
         _fill_block(keys, start, n, n_shards, block, shards, index)
         for f in range(n_filters):
             value, bits = filter_values[f], filter_bits[f]
-            locate(plan, first_ribbon + f, thresholds, shards, block[1], n, words, starts)
+            locate(plan, first_ribbon + f, thresholds, shards, block[1], n, words, starts, bumped)
             fixed_values(solution, bits, words, starts, n, block[2], block[3], windows)
             kept = 0
             for k in range(n):
@@ -132,7 +136,7 @@ def look_up(  # type: ignore[no-untyped-def]
                 else:
                     out[index[k]] = value
             n = kept
-            locate(plan, code_ribbon, thresholds, shards, block[1], n, words, starts)
+            locate(plan, code_ribbon, thresholds, shards, block[1], n, words, starts, bumped)
             for k in range(n):
                 windows[k] = _U(0)
             variable_bits(solution, words, starts, n, block[2], block[3], f, 1, 0, room, windows)
@@ -148,7 +152,7 @@ def look_up(  # type: ignore[no-untyped-def]
         # The words' bits, first one highest: those that the decoder's table wants, and then for the few
         # longer words the others.
         if prefix_bits > 0:
-            locate(plan, prefix_ribbon, thresholds, shards, block[1], n, words, starts)
+            locate(plan, prefix_ribbon, thresholds, shards, block[1], n, words, starts, bumped)
             fixed_values(solution, prefix_bits, words, starts, n, block[2], block[3], windows)
             for k in range(n):
                 windows[k] <<= _U(64 - prefix_bits)
@@ -157,7 +161,7 @@ def look_up(  # type: ignore[no-untyped-def]
                 windows[k] = _U(0)
         done = max(prefix_bits, min(code_bits, table_bits))
         if code_bits > prefix_bits:
-            locate(plan, code_ribbon, thresholds, shards, block[1], n, words, starts)
+            locate(plan, code_ribbon, thresholds, shards, block[1], n, words, starts, bumped)
             variable_bits(
                 solution, words, starts, n, block[2], block[3],
                 n_filters, done - prefix_bits, prefix_bits, room, windows,
@@ -191,7 +195,7 @@ def look_up(  # type: ignore[no-untyped-def]
                 block[0, k] = key
                 shards[k], block[1, k] = shard_of(key, n_shards)
                 block[2, k], block[3, k] = window_of(key)
-            locate(plan, raw_ribbon, thresholds, shards, block[1], n_escaped, words, starts)
+            locate(plan, raw_ribbon, thresholds, shards, block[1], n_escaped, words, starts, bumped)
             fixed_values(solution, raw_bits, words, starts, n_escaped, block[2], block[3], windows)
             for k in range(n_escaped):
                 out[escaped[k]] = raw_value(decoder, windows[k])

@@ -13,6 +13,9 @@ from .private_tasks import PrivateClassifier, PrivateRegressor, private_classifi
 from .race import Race
 from .race_window import RaceWindow
 from .representer import RepresenterSketch
+from .ribbon_filter import RibbonFilter
+from .static_function import StaticFunction
+from .static_table import StaticTable
 from .storage import inspect, load
 from .storm import StormSketch
 from .suggestion import Suggestion, suggest
@@ -35,7 +38,10 @@ __all__ = [
     "Race",
     "RaceWindow",
     "RepresenterSketch",
+    "RibbonFilter",
     "StateArray",
+    "StaticFunction",
+    "StaticTable",
     "StormSketch",
     "Suggestion",
     "inspect",

@@ -153,8 +153,8 @@ def _solve_rest(
 
 
 def pack_thresholds(thresholds: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Four thresholds a byte, the first lowest."""
-    padded = np.zeros(-(-thresholds.size // 4) * 4, dtype=np.uint8)
+    """Four thresholds a byte, the first lowest; one byte more, for a ribbon without buckets reads one too."""
+    padded = np.zeros((thresholds.size // 4 + 1) * 4, dtype=np.uint8)
     padded[: thresholds.size] = thresholds
     quads = padded.reshape(-1, 4)
     weights = np.array([1, 4, 16, 64], dtype=np.uint8)
@@ -166,9 +166,7 @@ def padding(ribbons: list[tuple[int, int]]) -> int:
     return COLUMNS + 4 + 3 * max((width for width, _ in ribbons), default=0)
 
 
-def lay_out(
-    sizes: NDArray[np.uint32], ribbons: list[tuple[int, int]]
-) -> tuple[NDArray[np.uint32], int, int]:
+def lay_out(sizes: NDArray[np.uint32], ribbons: list[tuple[int, int]]) -> tuple[NDArray[np.uint32], int, int]:
     """Where every part of every ribbon lies.
 
     Parameters

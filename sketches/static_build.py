@@ -1,14 +1,15 @@
-"""Building static structures: keys into the order of their hashes, columns' codes, and shards solved alone."""
+"""Building static structures: keys in the order of their hashes, columns' codes, shards solved alone."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..lsh.key_order_kernels import count_shards, scatter_shards, sort_shard
+from ..lsh.progress import progress_bar
 from ..lsh.threads import get_num_threads, run_tasks
 from .ribbon import Shard, Solved
 from .static_column import Column
@@ -78,9 +79,8 @@ def order_records(
     def sort(part: int) -> NDArray[np.bool_] | None:
         some, load = keys[starts[part] : starts[part + 1]], moved[starts[part] : starts[part + 1]]
         bits = max(1, int(some.size).bit_length() - 1)
-        sort_shard(
-            some, load, n_parts, bits, np.zeros((1 << bits) + 1, dtype=np.int64), np.empty_like(some), np.empty_like(load)
-        )  # fmt: skip
+        starts_of = np.zeros((1 << bits) + 1, dtype=np.int64)
+        sort_shard(some, load, n_parts, bits, starts_of, np.empty_like(some), np.empty_like(load))
         twice = some[1:] == some[:-1]
         if not twice.any():
             return None
@@ -150,11 +150,13 @@ def solve_shards(
     hashes: NDArray[np.uint64],
     n_shards: int,
     solve_shard: Callable[[Shard, int, int], list[Solved]],
-    advance: Callable[[int], Any] = lambda n: None,
+    progress: bool,
 ) -> list[list[Solved]]:
     """``solve_shard(shard, start, stop)`` for every shard of ascending hashes, in their order."""
     bits = n_shards.bit_length() - 1
-    edges = np.arange(1, n_shards, dtype=np.uint64) << np.uint64(64 - bits) if bits else np.empty(0, np.uint64)
+    edges = (
+        np.arange(1, n_shards, dtype=np.uint64) << np.uint64(64 - bits) if bits else np.empty(0, np.uint64)
+    )
     starts = [0, *np.searchsorted(hashes, edges).tolist(), hashes.size]
 
     def task(i: int) -> list[Solved]:
@@ -164,4 +166,5 @@ def solve_shards(
         advance(stop - start)
         return solved
 
-    return run_tasks(task, n_shards)
+    with progress_bar("Solving", hashes.size, progress, " keys") as advance:
+        return run_tasks(task, n_shards)

@@ -135,7 +135,11 @@ class Column(NamedTuple):
         if not isinstance(filters, list) or len(filters) > MAX_FILTERS:
             raise ValueError(f"filters must be a list of at most {MAX_FILTERS}, got {filters!r}")
         for bits, value in filters:
-            if type(bits) is not int or type(value) is not int or not (1 <= bits <= 64 and 0 <= value < 2**64):
+            if (
+                type(bits) is not int
+                or type(value) is not int
+                or not (1 <= bits <= 64 and 0 <= value < 2**64)
+            ):
                 raise ValueError(f"a filter must be [bits in 1..64, uint64 value], got {[bits, value]!r}")
         if type(prefix) is not int or not 0 <= prefix <= (0 if filters else book.min_length):
             raise ValueError(f"prefix_bits must be an int in [0, {book.min_length}], got {prefix!r}")
@@ -159,14 +163,14 @@ def _passes(ribbon: Solved, shard: Shard, purpose: int, bits: int) -> NDArray[np
     return out
 
 
-def _solve_words(
-    parts: list[tuple[Shard, NDArray[np.uint64], NDArray[np.uint8]]], longest: int
-) -> Solved:
+def _solve_words(parts: list[tuple[Shard, NDArray[np.uint64], NDArray[np.uint8]]], longest: int) -> Solved:
     """The variable ribbon of all parts' words; those of no bits ask nothing."""
     if len(parts) == 1:
         shard, words, lengths = parts[0]
     else:
-        shard = Shard(*(np.concatenate(arrays) for arrays in zip(*(part for part, _, _ in parts), strict=True)))
+        shard = Shard(
+            *(np.concatenate(arrays) for arrays in zip(*(part for part, _, _ in parts), strict=True))
+        )
         words = np.concatenate([words for _, words, _ in parts])
         lengths = np.concatenate([lengths for _, _, lengths in parts])
         order = np.argsort(shard.places, kind="stable")

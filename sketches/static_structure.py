@@ -117,9 +117,9 @@ class StaticStructure(Stored):
             raise ValueError(
                 f"solution must have {n_words + padding(ribbons)} words, got {arrays['solution'].size}"
             )
-        if arrays["thresholds"].size != -(-n_buckets // 4):
+        if arrays["thresholds"].size != n_buckets // 4 + 1:
             raise ValueError(
-                f"thresholds must have {-(-n_buckets // 4)} bytes, got {arrays['thresholds'].size}"
+                f"thresholds must have {n_buckets // 4 + 1} bytes, got {arrays['thresholds'].size}"
             )
 
     def _assemble(self, solved: list[list[Solved]]) -> None:

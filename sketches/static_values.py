@@ -26,7 +26,8 @@ class ValueKind(NamedTuple):
     Attributes
     ----------
     kind : str
-        "int", "bool", "float" (the bits themselves), "step" (floats as multiples of `precision`), "str", "bytes".
+        "int", "bool", "float" (the bits themselves), "step" (floats as multiples of `precision`), "str",
+        "bytes".
     dtype : str
         NumPy's name of what a look-up returns: "int32", "float32", "object", "S7", "U3", ...
     precision : float
@@ -161,14 +162,14 @@ class Dictionary:
         data, offsets = as_byte_buffer(values if values.dtype.kind in "SU" else values.tolist(), name)
         hashes = hash_buffer(data, offsets)
         found, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
-        raw = memoryview(data)
+        raw = np.frombuffer(data, dtype=np.uint8).tobytes()
         for word, row in zip(found.tolist(), first.tolist(), strict=True):
-            entry = bytes(raw[offsets[row] : offsets[row + 1]])
+            entry = raw[offsets[row] : offsets[row + 1]]
             if self._entries.setdefault(word, entry) != entry:
                 self._refuse(name, self._entries[word], entry)
-        row = first_unequal(np.frombuffer(raw, dtype=np.uint8), offsets, first[inverse])
+        row = first_unequal(np.frombuffer(data, dtype=np.uint8), offsets, first[inverse])
         if row >= 0:
-            entries = [bytes(raw[offsets[i] : offsets[i + 1]]) for i in (first[inverse[row]], row)]
+            entries = [raw[offsets[i] : offsets[i + 1]] for i in (first[inverse[row]], row)]
             self._refuse(name, *entries)
         return hashes
 

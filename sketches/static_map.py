@@ -1,0 +1,344 @@
+"""What static functions and tables share: columns of values, each with its code, and one hash a key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..lsh import static_kernels
+from ..lsh.hashing import hash_keys
+from ..lsh.lazy import lazy
+from ..lsh.strings import as_byte_buffer
+from ..lsh.threads import map_blocks
+from ..lsh.validation import check_int
+from .codebook import Codebook
+from .column_permutation import permute_columns
+from .ribbon import Shard, Solved
+from .static_build import Clash, Words, make_columns, number_of_shards, order_records, solve_shards
+from .static_column import Column, solve_filter
+from .static_structure import BLOCK, ArraySpec, StaticStructure, key_kind
+from .static_values import Dictionary, ValueKind, kind_of_values
+
+__all__ = ["MAX_COLUMNS", "StaticValues"]
+
+_MASK = (1 << 64) - 1
+#: Columns of a table.
+MAX_COLUMNS = 1 << 14
+#: The key check's fingerprints differ from all filters'.
+_CHECK_PURPOSE = 1 << 20
+#: Hash collisions of distinct keys are as rare as one in a billion maps of 10 million strings.
+_SEEDS = 4
+
+
+class StaticValues(StaticStructure):
+    """What `StaticFunction` and `StaticTable` share: columns of values, each with its code."""
+
+    key_check_bits: int
+    _kind: ValueKind
+    _told: list[Mapping[str, Any]]
+    _n_codebooks: int
+
+    # -- storage --------------------------------------------------------------------------------------
+
+    def _own_config(self) -> dict[str, Any]:
+        return {
+            "key_check_bits": self.key_check_bits,
+            "values": self._kind.config(),
+            "n_codebooks": self._n_codebooks,
+            "columns": self._told,
+        }
+
+    def _set_own_config(self, config: Mapping[str, Any]) -> None:
+        self.key_check_bits = check_int("key_check_bits", config["key_check_bits"], 0, 64)
+        self._kind = ValueKind.from_config(config["values"])
+        self._n_codebooks = check_int("n_codebooks", config["n_codebooks"], 0, MAX_COLUMNS)
+        self._told = list(config["columns"])
+
+    def _specs(self) -> Mapping[str, ArraySpec]:
+        specs = dict(super()._specs())
+        for i in range(self._n_codebooks):
+            specs[f"codebook{i}_header"] = ArraySpec("uint64")
+            specs[f"codebook{i}_class_sizes"] = ArraySpec("uint32")
+            specs[f"codebook{i}_classes"] = ArraySpec("uint64")
+        if self._kind.is_text:
+            specs["entries"] = ArraySpec("uint8")
+            specs["entry_ends"] = ArraySpec("uint64")
+        return specs
+
+    def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        self.__dict__["_columns"] = self._read_columns(arrays)
+        super()._check_state(arrays)
+        if self._kind.is_text:
+            ends, size = arrays["entry_ends"], arrays["entries"].size
+            if ends.size == 0 or (ends[1:] < ends[:-1]).any() or int(ends[-1]) != size or ends[0] != 0:
+                raise ValueError("entry_ends must rise from 0 to the length of entries")
+            if self._kind.kind == "str":
+                arrays["entries"].tobytes().decode()
+
+    def _read_columns(self, arrays: Mapping[str, NDArray[Any]]) -> list[Column]:
+        books = [
+            Codebook.from_arrays(
+                {k: arrays[f"codebook{i}_{k}"] for k in ("header", "class_sizes", "classes")}
+            )
+            for i in range(self._n_codebooks)
+        ]
+        return [Column.from_config(told, books) for told in self._told]
+
+    @lazy
+    def _columns(self) -> list[Column]:
+        return self._read_columns(self._arrays)
+
+    def _ribbons(self) -> list[tuple[int, int]]:
+        check = [(self.key_check_bits, 1)] if self.key_check_bits else []
+        return check + [ribbon for column in self._columns for ribbon in column.ribbons()]
+
+    # -- building -------------------------------------------------------------------------------------
+
+    @classmethod
+    def _build(
+        cls,
+        keys: Any,
+        values: NDArray[Any],
+        *,
+        seed: Any,
+        key_check_bits: Any,
+        precision: Any,
+        progress: bool,
+        shared: bool = False,
+        permute: str = "none",
+    ) -> Self:
+        """From keys and an (n, columns) array of values; checks both and the options."""
+        if not hasattr(keys, "__len__"):
+            raise TypeError(f"keys must be an array or a list, got {type(keys).__name__}")
+        if len(keys) != values.shape[0]:
+            raise ValueError(f"keys and values must be as many, got {len(keys)} and {values.shape[0]}")
+        seed = check_int("seed", seed, 0, _MASK)
+        key_check_bits = check_int("key_check_bits", key_check_bits, 0, 64)
+        kind = kind_of_values(values, precision, "values") if values.size else _kind_of_none(values)
+        dictionary = None
+        if kind.is_text:
+            dictionary = Dictionary(kind.kind)
+            hashed = dictionary.words(values.reshape(-1), "values")
+            by_hash, ranks, entries = dictionary.ranks()
+            words = ranks[np.searchsorted(by_hash, hashed)].reshape(values.shape)
+        else:
+            words = kind.to_words(values)
+        if permute != "none":
+            words = permute_columns(words, permute)
+        columns = [np.ascontiguousarray(column) for column in words.T]
+        new = object.__new__(cls)
+        new.key_check_bits, new._kind = key_check_bits, kind
+        for attempt in range(_SEEDS):
+            hashes = hash_keys(keys, (seed + attempt) & _MASK)
+            try:
+                new._solve((seed + attempt) & _MASK, key_kind(keys), hashes, columns, shared, progress)
+                break
+            except Clash as clash:
+                _refuse_conflict(keys, values, np.flatnonzero(hashes == np.uint64(clash.hash)))
+        else:
+            raise RuntimeError(f"distinct keys collided under {_SEEDS} seeds")
+        if dictionary is not None:
+            lengths = [len(entry) for entry in entries]
+            new._arrays["entries"] = np.frombuffer(b"".join(entries), dtype=np.uint8).copy()
+            new._arrays["entry_ends"] = np.concatenate([[0], np.cumsum(lengths)]).astype(np.uint64)
+        return new
+
+    def _solve(
+        self,
+        seed: int,
+        kind: str,
+        hashes: NDArray[np.uint64],
+        columns: list[NDArray[np.uint64]],
+        shared: bool,
+        progress: bool,
+    ) -> None:
+        """Everything but the dictionary's entries."""
+        single = len(columns) == 1
+        if single:
+            records = order_records(hashes, columns[0], lambda a, b: a == b)
+        else:
+            rows = np.arange(hashes.size, dtype=np.uint64)
+
+            def same(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> NDArray[np.bool_]:
+                agree = np.ones(a.size, dtype=np.bool_)
+                for column in columns:
+                    agree &= column[a.astype(np.int64)] == column[b.astype(np.int64)]
+                return agree
+
+            records = order_records(hashes, rows, same)
+        n = records.hashes.size
+
+        def words(j: int, start: int, stop: int) -> NDArray[np.uint64]:
+            loads = records.loads[start:stop]
+            return loads if single else columns[j][loads.astype(np.int64)]
+
+        self._set_keys(seed, n, number_of_shards(n), kind)
+        self._fill(records.hashes, words, make_columns(words, n, len(columns), shared), progress)
+
+    def _fill(self, hashes: NDArray[np.uint64], words: Words, columns: list[Column], progress: bool) -> None:
+        """Solve all shards with given codes."""
+        books: list[Codebook] = []
+        for column in columns:
+            if not any(column.codebook is book for book in books):
+                books.append(column.codebook)
+        numbers = [next(i for i, b in enumerate(books) if b is column.codebook) for column in columns]
+        self._n_codebooks = len(books)
+        self._told = [column.config(i) for column, i in zip(columns, numbers, strict=True)]
+        self.__dict__["_columns"] = columns
+        encoders = [book.encoder() for book in books]
+
+        def solve_shard(shard: Shard, start: int, stop: int) -> list[Solved]:
+            solved = []
+            if self.key_check_bits:
+                solved.append(solve_filter(shard, _CHECK_PURPOSE, self.key_check_bits))
+            for j, column in enumerate(columns):
+                solved += column.solve(shard, words(j, start, stop), encoders[numbers[j]])
+            return solved
+
+        self._assemble(solve_shards(hashes, self.n_shards, solve_shard, progress))
+        for i, book in enumerate(books):
+            for name, array in book.arrays().items():
+                self._arrays[f"codebook{i}_{name}"] = array
+
+    # -- reading --------------------------------------------------------------------------------------
+
+    @lazy
+    def _entries(self) -> NDArray[Any] | None:
+        """The dictionary's entries as what a look-up returns: made at the first one."""
+        if not self._kind.is_text:
+            return None
+        raw, ends = self._arrays["entries"].tobytes(), self._arrays["entry_ends"].tolist()
+        pieces: list[Any] = [raw[a:b] for a, b in pairwise(ends)]
+        if self._kind.kind == "str":
+            pieces = [piece.decode() for piece in pieces]
+        out = np.empty(max(1, len(pieces)), dtype=object)
+        out[: len(pieces)] = pieces
+        if not pieces:
+            out[0] = "" if self._kind.kind == "str" else b""
+        return out if self._kind.dtype == "object" else out.astype(self._kind.dtype)
+
+    def contains(self, keys: Any) -> NDArray[np.bool_]:
+        """Whether each key was there at construction, by its check bits.
+
+        Parameters
+        ----------
+        keys : array or list of n keys
+            As for `lookup`.
+
+        Returns
+        -------
+        ndarray of shape (n,), bool
+            True for every key that was there; for others with probability ``2**-key_check_bits``.
+
+        Raises
+        ------
+        ValueError
+            If there are no check bits.
+        """
+        if not self.key_check_bits:
+            raise ValueError("contains needs key_check_bits, which were 0 at construction")
+        hashes = self._hashes(keys)
+        if self.n_keys == 0:
+            return np.zeros(hashes.size, dtype=np.bool_)
+        return self._has_fingerprint(hashes, 0, _CHECK_PURPOSE, self.key_check_bits)
+
+    def _look_up(self, keys: Any, missing: Any) -> NDArray[Any]:
+        """Values of shape (n, columns), those of absent keys marked if there are check bits."""
+        if missing is not None and not self.key_check_bits:
+            raise ValueError("missing needs key_check_bits, which were 0 at construction")
+        hashes = self._hashes(keys)
+        out = np.empty((hashes.size, len(self._columns)), dtype=np.dtype(self._kind.dtype))
+        if self.n_keys == 0:
+            out[...] = self._kind.from_words(np.zeros(1, dtype=np.uint64), self._entries)
+        else:
+            self._fill_values(hashes, out)
+        if not self.key_check_bits:
+            return out
+        absent = ~self.contains(keys)
+        if missing is None:
+            return np.ma.MaskedArray(out, np.broadcast_to(absent[:, None], out.shape))
+        out[absent] = missing
+        return out
+
+    def _get(self, key: Any) -> NDArray[Any]:
+        """The row of one key; KeyError if its check bits say that it is absent."""
+        row = self._look_up([key], None)[0]
+        if np.ma.is_masked(row):
+            raise KeyError(key)
+        return np.asarray(row)
+
+    def _fill_values(self, hashes: NDArray[np.uint64], out: NDArray[Any]) -> None:
+        plan, entries, calls = self._plan, self._entries, self._calls
+        look_up: Any = static_kernels.look_up
+        thresholds, solution = self._arrays["thresholds"], self._arrays["solution"]
+        n_shards = np.uint64(self.n_shards)
+
+        def fill(start: int, stop: int) -> None:
+            room = np.empty(min(stop - start, BLOCK), dtype=np.uint64)
+            for first in range(start, stop, BLOCK):
+                last = min(stop, first + BLOCK)
+                words = room[: last - first]
+                for j, (ribbon, arguments) in enumerate(calls):
+                    look_up(
+                        hashes[first:last], n_shards, plan, ribbon, thresholds, solution, *arguments, words
+                    )
+                    out[first:last, j] = self._kind.from_words(words, entries)
+
+        map_blocks(fill, hashes.size, BLOCK)
+
+    @lazy
+    def _calls(self) -> list[tuple[int, tuple[Any, ...]]]:
+        """First ribbon and the kernel's arguments for each column."""
+        calls = []
+        ribbon = int(self.key_check_bits > 0)
+        for column in self._columns:
+            book = column.codebook
+            arguments = (
+                np.array([bits for bits, _ in column.filters], dtype=np.int64),
+                np.array([value for _, value in column.filters], dtype=np.uint64),
+                column.prefix_bits,
+                book.table_bits,
+                book.max_length,
+                book.decoder(),
+            )
+            calls.append((ribbon, arguments))
+            ribbon += len(column.ribbons())
+        return calls
+
+
+def _kind_of_none(values: NDArray[Any]) -> ValueKind:
+    """The kind of no values: what their dtype says, else integers."""
+    try:
+        return kind_of_values(values, None, "values")
+    except TypeError:
+        return ValueKind("int", "int64")
+
+
+def _refuse_conflict(keys: Any, values: NDArray[Any], rows: NDArray[np.int64]) -> None:
+    """Raise if the keys in these rows, whose hashes agree, are one key with two values."""
+    seen: dict[Any, int] = {}
+    data, offsets = None, None
+    if key_kind(keys) == "bytes":
+        data, offsets = as_byte_buffer(keys, "keys")
+        raw = np.frombuffer(data, dtype=np.uint8).tobytes()
+    for row in rows.tolist():
+        if data is None or offsets is None:
+            item = keys[row]
+            key: Any = int(item.as_py() if hasattr(item, "as_py") else item) & _MASK
+        else:
+            key = raw[offsets[row] : offsets[row + 1]]
+        first = seen.setdefault(key, row)
+        if (values[first] != values[row]).any():
+            shown = keys[row]
+            shown = next((getattr(shown, f)() for f in ("as_py", "item") if hasattr(shown, f)), shown)
+            one, other = (values[i].tolist() for i in (first, row))
+            if len(one) == 1:
+                one, other = one[0], other[0]
+            raise ValueError(
+                f"keys must have one value each, got {shown!r} with {one!r} (at {first}) and {other!r} "
+                f"(at {row})"
+            )

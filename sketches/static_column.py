@@ -27,7 +27,7 @@ __all__ = ["MAX_FILTERS", "Column", "solve_filter"]
 MAX_FILTERS = 8
 #: A filter is worth a look-up if it saves so much of the column.
 _GAIN = 0.99
-#: Bits that a ribbon costs beside its equations, in each of which.
+#: Bits that a ribbon costs in each shard beside its equations: its sizes, and slots left over.
 _RIBBON_BITS = 600
 #: Shorter words' first bits all share one ribbon of so many columns.
 _FEWEST_PREFIX_BITS = 2
@@ -50,8 +50,8 @@ class Column(NamedTuple):
     codebook: Codebook
 
     @classmethod
-    def build(cls, values: NDArray[np.uint64], counts: NDArray[np.int64]) -> Column:
-        """The cheapest found for distinct ascending values and their counts."""
+    def build(cls, values: NDArray[np.uint64], counts: NDArray[np.int64], n_shards: int) -> Column:
+        """The cheapest found for distinct ascending values and their counts, of keys in so many shards."""
         filters: list[tuple[int, int]] = []
         while len(filters) < MAX_FILTERS and values.size > 1:
             best = int(np.argmax(counts))
@@ -61,7 +61,7 @@ class Column(NamedTuple):
             others = np.delete(counts, best)
             passing = np.append(others, max(1, int(counts[best]) >> bits))
             exact = int(passing.sum())
-            cost = bits * int(others.sum()) + exact + _code_bits(others) + _RIBBON_BITS
+            cost = bits * int(others.sum()) + exact + _code_bits(others) + _RIBBON_BITS * n_shards
             if cost >= _GAIN * _code_bits(counts):
                 break
             filters.append((bits, int(values[best])))

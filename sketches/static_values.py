@@ -106,14 +106,36 @@ class ValueKind(NamedTuple):
 def to_array(values: Any, name: str) -> NDArray[Any]:
     """Values of any container as an array that `kind_of_values` understands; text as objects or S or U."""
     if is_arrow(values):
-        values = values.to_numpy(zero_copy_only=False) if hasattr(values, "to_numpy") else values.to_pylist()
+        if values.null_count:
+            raise ValueError(f"{name} must not have nulls, got {values.null_count}")
+        values = (
+            values.to_pylist() if {"string", "binary", "utf8"} & set(_words(values)) else np.asarray(values)
+        )
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         raise ValueError(f"{name} must not be masked, got {int(np.ma.count_masked(values))} masked values")
     if isinstance(values, (list, tuple)) and values and isinstance(values[0], (str, bytes)):
         array = np.empty(len(values), dtype=object)
         array[:] = values
         return array
-    return np.asarray(values)
+    array = np.asarray(values)
+    if array.dtype.kind == "O" and array.size and not isinstance(array.flat[0], (str, bytes)):
+        values = array.tolist()
+        array = np.asarray(values)
+    # NumPy makes floats of integers that no integer dtype holds together, and loses their last digits.
+    if array.dtype.kind == "f" and isinstance(values, (list, tuple)) and _all_integers(values):
+        raise ValueError(f"{name} must fit int64, or uint64, got integers from both ranges or beyond")
+    return array
+
+
+def _words(array: Any) -> list[str]:
+    """An Arrow type's name without what says only how long its offsets are."""
+    return str(array.type).replace("_", " ").split()
+
+
+def _all_integers(values: Any) -> bool:
+    if isinstance(values, (list, tuple)):
+        return bool(values) and all(_all_integers(value) for value in values)
+    return isinstance(values, (int, np.integer)) and not isinstance(values, bool)
 
 
 def kind_of_values(values: NDArray[Any], precision: float | None, name: str) -> ValueKind:

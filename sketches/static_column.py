@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from ..lsh.code_kernels import Encoder
 from ..lsh.prefix_code import code_lengths
 from ..lsh.static_kernels import fill_fingerprints, passes_filter
+from ..lsh.validation import check_int
 from .codebook import Codebook
 from .ribbon import Shard, Solved, lay_out, pack_thresholds, padding, solve
 
-__all__ = ["MAX_FILTERS", "Column", "solve_filter"]
+__all__ = ["MAX_FILTERS", "Column", "check_told", "solve_filter"]
 
 #: Filters of a column: each leaves less than half of the keys.
 MAX_FILTERS = 8
@@ -129,21 +130,29 @@ class Column(NamedTuple):
     def from_config(cls, config: Mapping[str, Any], codebooks: list[Codebook]) -> Column:
         """Raises ValueError for what no column says of itself."""
         number, filters, prefix = config["codebook"], config["filters"], config["prefix_bits"]
-        if type(number) is not int or not 0 <= number < len(codebooks):
-            raise ValueError(f"codebook must be an int in [0, {len(codebooks)}), got {number!r}")
+        if number >= len(codebooks):
+            raise ValueError(f"codebook must be in [0, {len(codebooks)}), got {number}")
         book = codebooks[number]
-        if not isinstance(filters, list) or len(filters) > MAX_FILTERS:
-            raise ValueError(f"filters must be a list of at most {MAX_FILTERS}, got {filters!r}")
-        for bits, value in filters:
-            if (
-                type(bits) is not int
-                or type(value) is not int
-                or not (1 <= bits <= 64 and 0 <= value < 2**64)
-            ):
-                raise ValueError(f"a filter must be [bits in 1..64, uint64 value], got {[bits, value]!r}")
-        if type(prefix) is not int or not 0 <= prefix <= (0 if filters else book.min_length):
-            raise ValueError(f"prefix_bits must be an int in [0, {book.min_length}], got {prefix!r}")
+        most = 0 if filters else book.min_length
+        if prefix > most:
+            raise ValueError(f"prefix_bits must be in [0, {most}], got {prefix}")
         return cls(tuple((bits, value) for bits, value in filters), prefix, book)
+
+
+def check_told(config: Any) -> None:
+    """Raise ValueError for what is no `Column.config`, as far as it can be told without the codebooks."""
+    if not isinstance(config, dict) or set(config) != {"codebook", "filters", "prefix_bits"}:
+        raise ValueError(f"a column must have codebook, filters and prefix_bits, got {config!r}")
+    for name in ("codebook", "prefix_bits"):
+        check_int(name, config[name], 0)
+    filters = config["filters"]
+    if not isinstance(filters, list) or len(filters) > MAX_FILTERS:
+        raise ValueError(f"filters must be a list of at most {MAX_FILTERS}, got {filters!r}")
+    for pair in filters:
+        if not isinstance(pair, list) or len(pair) != 2:
+            raise ValueError(f"a filter must be [bits, value], got {pair!r}")
+        check_int("bits", pair[0], 1, 64)
+        check_int("value", pair[1], 0, (1 << 64) - 1)
 
 
 def solve_filter(shard: Shard, purpose: int, bits: int) -> Solved:

@@ -95,6 +95,14 @@ class ValueKind(NamedTuple):
         words ^= _SIGN
         return (words.view(np.int64) * self.precision).astype(dtype)
 
+    def fitted(self, entries: list[bytes]) -> ValueKind:
+        """With the least width that holds all entries, where the dtype has one."""
+        if self.dtype == "object":
+            return self
+        if self.kind == "str":
+            return self._replace(dtype=f"U{max([1, *(len(entry.decode()) for entry in entries)])}")
+        return self._replace(dtype=f"S{max([1, *map(len, entries)])}")
+
     def config(self) -> dict[str, Any]:
         return self._asdict()
 
@@ -125,11 +133,6 @@ def to_array(values: Any, name: str) -> NDArray[Any]:
     if array.dtype.kind == "f" and isinstance(values, (list, tuple)) and _all_integers(values):
         raise ValueError(f"{name} must fit int64, or uint64, got integers from both ranges or beyond")
     return array
-
-
-def _words(array: Any) -> list[str]:
-    """An Arrow type's name without what says only how long its offsets are."""
-    return str(array.type).replace("_", " ").split()
 
 
 def _all_integers(values: Any) -> bool:

@@ -116,9 +116,8 @@ def to_array(values: Any, name: str) -> NDArray[Any]:
     if is_arrow(values):
         if values.null_count:
             raise ValueError(f"{name} must not have nulls, got {values.null_count}")
-        values = (
-            values.to_pylist() if {"string", "binary", "utf8"} & set(_words(values)) else np.asarray(values)
-        )
+        text = {"string", "binary"} & set(str(values.type).replace("_", " ").split())
+        values = values.to_pylist() if text else np.asarray(values)
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         raise ValueError(f"{name} must not be masked, got {int(np.ma.count_masked(values))} masked values")
     if isinstance(values, (list, tuple)) and values and isinstance(values[0], (str, bytes)):

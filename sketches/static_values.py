@@ -128,9 +128,11 @@ def to_array(values: Any, name: str) -> NDArray[Any]:
     if array.dtype.kind == "O" and array.size and not isinstance(array.flat[0], (str, bytes)):
         values = array.tolist()
         array = np.asarray(values)
-    # NumPy makes floats of integers that no integer dtype holds together, and loses their last digits.
+    # NumPy makes floats of integers beyond int64 beside smaller ones, and loses their last digits.
     if array.dtype.kind == "f" and isinstance(values, (list, tuple)) and _all_integers(values):
-        raise ValueError(f"{name} must fit int64, or uint64, got integers from both ranges or beyond")
+        if array.min() < 0 or array.max() > 2.0**64:
+            raise ValueError(f"{name} must fit int64, or uint64, got integers beyond or of both ranges")
+        array = np.array(values, dtype=np.uint64)
     return array
 
 

@@ -18,7 +18,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from .bit_kernels import _popcount
-from .index_kernels import prefetch
+from .index_kernels import prefetch, prefetch_read
 from .xxh3 import xxh3_64_u64
 
 __all__ = [
@@ -39,9 +39,10 @@ BLOCK_BITS, BLOCK_WORDS = 512, 8
 #: Fields of 9 bits in a word.
 _FIELDS = 7
 #: Keys hashed together, while the blocks of the next ones are on their way.
-_TILE = 512
+_TILE = 1024
 _AHEAD = 24
 
+_EVERY = np.uint64(0xFFFFFFFFFFFFFFFF)
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 _U0, _U1, _U9, _U32, _U55, _U61, _U63 = (np.uint64(n) for n in (0, 1, 9, 32, 55, 61, 63))
 
@@ -67,52 +68,49 @@ def _mix(x):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _place(n_blocks, keys, seed, hashed, first, n, mixed, bases):  # type: ignore[no-untyped-def]
-    """w_1 of n keys, and where their blocks start in the filter's words."""
-    part = keys[first : first + n]
+def _place(n_blocks, keys, seed, hashed, low, width, first, n, mixed, bases):  # type: ignore[no-untyped-def]
+    """w_1 of those of n keys whose hash is in [low, low + width], and where their blocks start; how many."""
     if hashed:
         for i in range(n):
-            mixed[i] = part[i]
+            mixed[i] = keys[first + i]
     else:
         for i in range(n):
-            mixed[i] = xxh3_64_u64(part[i], seed)
+            mixed[i] = xxh3_64_u64(keys[first + i], seed)
+    if width != _EVERY:
+        kept = 0
+        for i in range(n):
+            h = mixed[i]
+            mixed[kept] = h
+            kept += np.int64(h - low <= width)
+        n = kept
     for i in range(n):
         bases[i] = np.int64(_multiply_high(mixed[i], n_blocks)) * BLOCK_WORDS
     for i in range(n):
         mixed[i] = _mix(mixed[i])
+    return n
 
 
+# No array is passed to a function within the loop over keys, for that would count its references up and
+# down, in one place for all threads: it is why the bits' loops are written out.
 @njit(cache=True, nogil=True, forceinline=True)
-def _set(words, base, w, n):  # type: ignore[no-untyped-def]
-    for _ in range(n):
-        words[base + np.int64(w >> _U61)] |= _U1 << ((w >> _U55) & _U63)
-        w <<= _U9
-
-
-@njit(cache=True, nogil=True, forceinline=True)
-def _test(words, base, w, n):  # type: ignore[no-untyped-def]
-    # Without a branch, which would be guessed wrong at every second key that is not there.
-    found = _U1
-    for _ in range(n):
-        found &= words[base + np.int64(w >> _U61)] >> ((w >> _U55) & _U63)
-        w <<= _U9
-    return found
-
-
-@njit(cache=True, nogil=True, forceinline=True)
-def _add(words, n_hashes, keys, seed, hashed, start, stop, mixed, bases):  # type: ignore[no-untyped-def]
+def _add(words, n_hashes, keys, seed, hashed, low, width, start, stop, mixed, bases):  # type: ignore[no-untyped-def]
     n_blocks = np.uint64(words.size // BLOCK_WORDS)
     for first in range(start, stop, _TILE):
         n = min(_TILE, stop - first)
-        _place(n_blocks, keys, seed, hashed, first, n, mixed, bases)
+        n = _place(n_blocks, keys, seed, hashed, low, width, first, n, mixed, bases)
         for i in range(n):
             prefetch(words, bases[i + _AHEAD])
             base, w, left = bases[i], mixed[i], n_hashes
             while left > _FIELDS:
-                _set(words, base, w, _FIELDS)
+                fields = w
+                for _ in range(_FIELDS):
+                    words[base + np.int64(fields >> _U61)] |= _U1 << ((fields >> _U55) & _U63)
+                    fields <<= _U9
                 w = _mix(w)
                 left -= _FIELDS
-            _set(words, base, w, left)
+            for _ in range(left):
+                words[base + np.int64(w >> _U61)] |= _U1 << ((w >> _U55) & _U63)
+                w <<= _U9
 
 
 @njit(cache=True, nogil=True, forceinline=True)
@@ -120,26 +118,33 @@ def _contains(words, n_hashes, keys, seed, hashed, out, start, stop, mixed, base
     n_blocks = np.uint64(words.size // BLOCK_WORDS)
     for first in range(start, stop, _TILE):
         n = min(_TILE, stop - first)
-        _place(n_blocks, keys, seed, hashed, first, n, mixed, bases)
+        _place(n_blocks, keys, seed, hashed, _U0, _EVERY, first, n, mixed, bases)
         for i in range(n):
-            prefetch(words, bases[i + _AHEAD])
+            prefetch_read(words, bases[i + _AHEAD])
             base, w, left, found = bases[i], mixed[i], n_hashes, _U1
+            # No branch on what is found: it would be guessed wrong at many a key that is not there.
             while left > _FIELDS:
-                found &= _test(words, base, w, _FIELDS)
+                fields = w
+                for _ in range(_FIELDS):
+                    found &= words[base + np.int64(fields >> _U61)] >> ((fields >> _U55) & _U63)
+                    fields <<= _U9
                 w = _mix(w)
                 left -= _FIELDS
-            out[first + i] = (found & _test(words, base, w, left)) != _U0
+            for _ in range(left):
+                found &= words[base + np.int64(w >> _U61)] >> ((w >> _U55) & _U63)
+                w <<= _U9
+            out[first + i] = found != _U0
 
 
 @njit(cache=True, nogil=True)
-def bloom_add(words, n_hashes, keys, seed, hashed, start, stop):  # type: ignore[no-untyped-def]
-    """Set the bits of the keys [start, stop).
+def bloom_add(words, n_hashes, keys, seed, hashed, low, width):  # type: ignore[no-untyped-def]
+    """Set the bits of those keys whose hash is in [low, low + width].
 
     words : uint64 (8 n_blocks,), the blocks.
     keys : uint64, hashes or, unless `hashed`, integers to hash with `seed`.
     """
     mixed, bases = np.empty(_TILE, np.uint64), np.zeros(_TILE + _AHEAD, np.int64)
-    _add(words, n_hashes, keys, seed, hashed, start, stop, mixed, bases)
+    _add(words, n_hashes, keys, seed, hashed, low, width, 0, keys.size, mixed, bases)
 
 
 @njit(cache=True, nogil=True)
@@ -178,7 +183,8 @@ def bloom_add_groups(words, n_hashes, ordered, ends, first_group, last_group):  
     mixed, bases = np.empty(_TILE, np.uint64), np.zeros(_TILE + _AHEAD, np.int64)
     for g in range(first_group, last_group):
         for p in range(ends.shape[0]):
-            _add(words, n_hashes, ordered, _U0, True, ends[p, g], ends[p, g + 1], mixed, bases)
+            part = ends[p, g], ends[p, g + 1]
+            _add(words, n_hashes, ordered, _U0, True, _U0, _EVERY, *part, mixed, bases)
 
 
 @njit(cache=True, nogil=True)

@@ -28,6 +28,8 @@ __all__ = ["BloomFilter"]
 #: Keys, and blocks, that are worth a thread of their own.
 _KEYS_BLOCK = 1 << 15
 _COUNTED_BLOCK = 1 << 14
+#: Threads that may each read all keys of a batch to add those of their own blocks.
+_MAX_READERS = 8
 #: Blocks of a filter that the caches of the processor do not hold any more: 16 MiB.
 _LARGE = 1 << 18
 #: Blocks of a group of keys that are worked on together: 128 KiB, which the second-level cache holds.
@@ -148,9 +150,9 @@ class BloomFilter(MergeableSketch):
         """
         values, hashed = self._read(keys)
         self._reserve("n_updates", values.size)
-        words, kernels = self._words, backend_of(values)
-        threaded = get_num_threads() > 1 and values.size >= 2 * _KEYS_BLOCK and self.n_blocks > 1
-        if threaded or self._is_worth_ordering(values.size):
+        words, kernels, seed = self._words, backend_of(values), np.uint64(self.seed)
+        n_threads = get_num_threads() if values.size >= 2 * _KEYS_BLOCK else 1
+        if self._is_worth_ordering(values.size) or n_threads > _MAX_READERS:
             for batch in self._in_order(values, hashed):
                 self._over_groups(
                     batch,
@@ -159,7 +161,15 @@ class BloomFilter(MergeableSketch):
                     ),
                 )
         else:
-            kernels.bloom_add(words, self.n_hashes, values, np.uint64(self.seed), hashed, 0, values.size)
+            # Every thread reads all keys and adds those of its own blocks: no two write to one block.
+            n_tasks = min(n_threads, self.n_blocks)
+            lows = [self._first_hash(self.n_blocks * i // n_tasks) for i in range(n_tasks + 1)]
+
+            def add(i: int) -> None:
+                low, width = np.uint64(lows[i]), np.uint64(lows[i + 1] - lows[i] - 1)
+                kernels.bloom_add(words, self.n_hashes, values, seed, hashed, low, width)
+
+            run_tasks(add, n_tasks)
         self._arrays["n_updates"] += values.size
         return self
 
@@ -216,6 +226,10 @@ class BloomFilter(MergeableSketch):
     @property
     def _words(self) -> NDArray[np.uint64]:
         return self._arrays["blocks"].reshape(-1)
+
+    def _first_hash(self, block: int) -> int:
+        """The least hash h with ``h * n_blocks >> 64 == block``."""
+        return -(-(block << 64) // self.n_blocks)
 
     def _n_ordered(self) -> int:
         """Keys to put in order together: a few a block, so that few blocks are fetched for one key."""

@@ -65,7 +65,7 @@ def error_rate(n_keys: int, n_blocks: int, n_hashes: int) -> float:
 
 
 def size_for(capacity: int, wanted: float) -> tuple[int, int]:
-    """``(n_blocks, n_hashes)``: the fewest blocks whose error at `capacity` keys is at most `wanted`, and the fewest bits a key there."""
+    """The fewest blocks whose error at `capacity` keys is at most `wanted`, and the fewest hashes then."""
     plain = -math.log2(wanted)  # the bits a key that a filter without blocks has at best
     sizes = []
     for n_hashes in range(max(1, math.floor(plain / 2)), min(MAX_HASHES, math.ceil(plain) + 1) + 1):

@@ -77,7 +77,7 @@ def _place(n_blocks, keys, seed, hashed, low, width, first, n, mixed, bases):  #
         for i in range(n):
             mixed[i] = xxh3_64_u64(keys[first + i], seed)
     if width != _EVERY:
-        kept = 0
+        kept = np.int64(0)
         for i in range(n):
             h = mixed[i]
             mixed[kept] = h

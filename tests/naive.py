@@ -763,7 +763,8 @@ def triangular_density(Q: np.ndarray, X: np.ndarray, widths: np.ndarray) -> np.n
 
 def bloom_places(h: int, n_blocks: int, n_hashes: int) -> list[tuple[int, int]]:
     """The (block, bit) pairs of a key with the 64-bit hash `h`."""
-    block, places, word = h * n_blocks // 2**64, [], h
+    places: list[tuple[int, int]] = []
+    block, word = h * n_blocks // 2**64, h
     while len(places) < n_hashes:
         word = word * 0x9E3779B97F4A7C15 % 2**64
         word ^= word >> 32

@@ -55,7 +55,7 @@ def test_the_life_of_a_filter(tmp_path: Any) -> None:
     assert both.n_updates == 2
     week.save(tmp_path / "week.sketch")
     assert mergesketch.load(tmp_path / "week.sketch") == week
-    assert mergesketch.load(tmp_path / "week.sketch", mmap=True).contains(["milk"]).all()
+    assert "milk" in BloomFilter.load(tmp_path / "week.sketch", mmap=True)
 
 
 # -- against the slow filter ----------------------------------------------------------------------
@@ -118,7 +118,7 @@ def test_large_batches_are_ordered(monkeypatch: Any) -> None:
 
 def test_keys_of_every_kind() -> None:
     pa = pytest.importorskip("pyarrow")
-    numbers_in = [np.array([1, 2, 300], dtype) for dtype in ("<i2", ">i4", "u8", "i8")]
+    numbers_in: list[Any] = [np.array([1, 2, 300], dtype) for dtype in ("<i2", ">i4", "u8", "i8")]
     numbers_in += [[1, 2, 300], (1, 2, 300), range(1, 301), pa.array([1, 2, 300])]
     filters = [BloomFilter(1000).update(keys) for keys in numbers_in]
     assert all(f.contains([1, 2, 300]).all() for f in filters)
@@ -126,10 +126,15 @@ def test_keys_of_every_kind() -> None:
     strided = np.arange(20, dtype=np.int32)[::3]
     assert BloomFilter(1000).update(strided) == BloomFilter(1000).update(strided.tolist())
     assert np.int16(300) in filters[0] and 301 not in filters[0]
+    low = BloomFilter(1000).update([-1, 2**64 - 2, -(2**63)])
+    assert -1 in low and 2**64 - 1 in low and -2 in low and np.int64(-1) in low and 2**63 in low
     words = ["tea", "straße", "日本"]
     texts = [words, [w.encode() for w in words], np.array(words), pa.array(words), pa.chunked_array([words])]
     texts.append(np.array([w.encode() for w in words]))
     assert len({BloomFilter(10).update(keys).to_bytes() for keys in texts}) == 1
+    known = BloomFilter(10).update(texts[0])
+    for word in words:
+        assert word in known and word.encode() in known and np.str_(word) in known
     assert BloomFilter(10).contains([]).shape == (0,)
     frozen = np.arange(5)
     frozen.flags.writeable = False
@@ -271,8 +276,9 @@ def test_cardinality_errs_as_stated(n_blocks: int, n_hashes: int, n_keys: int) -
     assert abs(estimates.mean() - n_keys - bias) < 6 * error / math.sqrt(n_filters) + 0.5 * bias
     assert abs(estimates.std() / error - 1) < 6 / math.sqrt(2 * n_filters)
     m, t = 512 * n_blocks, n_hashes * n_keys / (512 * n_blocks)
-    stated = m * (math.exp(t) - t - 1) / n_hashes**2 + n_keys * t**2 / 1024
-    assert math.sqrt(stated) == pytest.approx(error, rel=0.1)
+    # What the documentation states; in a single block loads do not differ.
+    stated = m * (math.exp(t) - t - 1) / n_hashes**2 + (m * t**2 / 1024 if n_blocks > 1 else 0.0)
+    assert math.sqrt(stated) == pytest.approx(error, rel=0.02)
 
 
 def test_overlaps_err_no_more_than_their_parts() -> None:
@@ -357,19 +363,21 @@ def test_a_large_filter_takes_no_memory_until_it_is_used() -> None:
 def test_bad_keys_and_partners_are_refused() -> None:
     held = BloomFilter(100, seed=1).update([1, 2, 3])
     before = held.to_bytes()
+    bad: Any
     for bad in ([1, "a"], [1.5], np.array([1.0]), [True], None, 3, "tea", np.zeros((2, 2), int), [2**64]):
         for method in (held.update, held.contains):
             with pytest.raises((TypeError, ValueError), match="keys"):
                 method(bad)
-    for bad in (1.5, None, True, [1]):
+    for bad in (1.5, None, True, [1], 2**64, -(2**63) - 1, "\ud800"):
         with pytest.raises((TypeError, ValueError), match="keys"):
             bad in held  # noqa: B015
     for other in (BloomFilter(100), BloomFilter(200, seed=1), mergesketch.CountSketch(1, 8)):
         for combine in ("merge", "intersection", "jaccard", "union_cardinality", "intersection_cardinality"):
             with pytest.raises(IncompatibleSketchError):
                 getattr(held, combine)(other)
+    not_a_filter: Any = 3
     with pytest.raises(TypeError, match="unsupported operand"):
-        held & 3
+        held & not_a_filter
     for bad in (-1, 1.5):
         with pytest.raises((TypeError, ValueError), match="n_keys"):
             held.expected_error_rate(bad)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Any
 
 import mergesketch
@@ -137,7 +138,7 @@ def main() -> None:
     show("Other keys, one thread", kind_rows)
     error_rows = errors()
     show("Absent keys that pass", error_rows)
-    write(arguments.json, [*speeds, *kind_rows, *error_rows])
+    write(arguments.json, [{"rbloom version": version("rbloom")}, *speeds, *kind_rows, *error_rows])
 
 
 if __name__ == "__main__":

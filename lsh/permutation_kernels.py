@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 
+import numpy as np
 from numba import njit
 
 __all__ = ["cover_column", "order_rows", "swap_columns"]
@@ -30,10 +31,10 @@ def order_rows(rows, counts, start, stop):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _appears_before(row, first, place):  # type: ignore[no-untyped-def]
+    found = False
     for a in range(first, place):
-        if row[a] == row[place]:
-            return True
-    return False
+        found |= row[a] == row[place]
+    return found
 
 
 @njit(cache=True, nogil=True)

@@ -49,18 +49,19 @@ def permute_columns(values: NDArray[Any], method: str) -> NDArray[Any]:
     """
     if method == "none" or values.size == 0:
         return values
+    n, n_columns = values.shape
     symbols, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     given = inverse.reshape(values.shape).astype(np.int64)
     rows = given.copy()
     if method == "global":
         frequency = counts.astype(np.int64)
-        map_blocks(lambda start, stop: order_rows(rows, frequency, start, stop), rows.shape[0], _BLOCK)
+        map_blocks(lambda start, stop: order_rows(rows, frequency, start, stop), n, _BLOCK)
     else:
-        for column in range(rows.shape[1] - 1):
+        for column in range(n_columns - 1):
             cover_column(rows, column, symbols.size)
         if _column_entropies(given) < _column_entropies(rows):
             rows = given
-        if symbols.size * rows.shape[1] <= _MOST_COUNTS:
+        if symbols.size * n_columns <= _MOST_COUNTS:
             _swap(rows, symbols.size)
     return symbols[rows]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import collections
 import functools
 import itertools
 import math
 import statistics
 from collections.abc import Iterable
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -844,3 +846,37 @@ def bloom_error(n_keys: int, n_hashes: int, n_bits: int) -> Fraction:
     return sum(
         (chance * Fraction(n_set, n_bits) ** n_hashes for n_set, chance in chances.items()), Fraction(0)
     )
+
+
+# -- rows that are multisets ----------------------------------------------------------------------
+
+
+def column_entropies(rows: Any) -> float:
+    """The sum of the columns' empirical entropies, in bits a row."""
+    total = 0.0
+    for column in zip(*rows, strict=True):
+        counts = collections.Counter(column)
+        total -= sum(c / len(column) * math.log2(c / len(column)) for c in counts.values())
+    return total
+
+
+def by_frequency(rows: Any) -> list[list[Any]]:
+    """Each row in falling order of its values' counts in all rows, ties by value."""
+    counts = collections.Counter(value for row in rows for value in row)
+    return [sorted(row, key=lambda value: (-counts[value], value)) for row in rows]
+
+
+def cover_columns(rows: Any) -> list[list[Any]]:
+    """Column after column, the value that most rows without one have (ties: the least) goes to them."""
+    left = [list(row) for row in rows]
+    done: list[list[Any]] = [[] for _ in rows]
+    for _ in range(len(left[0]) if left else 0):
+        waiting = set(range(len(left)))
+        while waiting:
+            counts = collections.Counter(value for i in waiting for value in set(left[i]))
+            best = min(counts, key=lambda value: (-counts[value], value))
+            for i in [i for i in waiting if best in left[i]]:
+                left[i].remove(best)
+                done[i].append(best)
+                waiting.remove(i)
+    return done

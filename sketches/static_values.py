@@ -126,7 +126,7 @@ def to_array(values: Any, name: str) -> NDArray[Any]:
         return array
     array = np.asarray(values)
     if array.dtype.kind in "US" and isinstance(values, (list, tuple)):
-        array = np.array(values, dtype=object)  # else 1 beside "a" becomes "1"
+        return np.array(values, dtype=object)  # else 1 beside "a" becomes "1"
     if array.dtype.kind == "O" and array.size and not isinstance(array.flat[0], (str, bytes)):
         values = array.tolist()
         array = np.asarray(values)

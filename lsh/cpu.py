@@ -1,5 +1,7 @@
 """The kernels for arrays in main memory, under the names that every backend shares."""
 
+import numpy as xp
+
 from .banding_kernels import band_keys, bucket_pairs, document_keys, sorted_overlap
 from .bbit_kernels import count_equal_fields, pack_fields
 from .bit_kernels import hamming_distances, mix_words, sample_bits
@@ -51,6 +53,7 @@ from .sparse_projection import hashed_products, hashed_signs
 from .storm_kernels import add_sign_products, orthonormalise
 from .svmlight_kernels import count_svmlight, parse_svmlight
 from .text_kernels import shingle_documents
+from .threads import map_blocks
 from .top_sketch_kernels import cells_of_buckets, merge_cells, top_of_cells
 from .weighted_kernels import overlap_weights, weighted_minhash
 from .winner_kernels import winners_csr, winners_dense
@@ -116,6 +119,7 @@ __all__ = [
     "insert_ids",
     "least_changes",
     "likeliest_sets",
+    "map_blocks",
     "merge_buckets",
     "merge_cells",
     "merge_top",
@@ -163,4 +167,5 @@ __all__ = [
     "weighted_minhash",
     "winners_csr",
     "winners_dense",
+    "xp",
 ]

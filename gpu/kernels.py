@@ -1,0 +1,58 @@
+"""The kernels for arrays on a GPU, under the names of `mergesketch.lsh.cpu`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import cupy as xp
+
+from .counting import count_min_add, count_min_query, count_sketch_add, count_sketch_query
+from .hashing import hash_fixed, hash_slices, hash_u64
+from .projection import (
+    any_nonfinite,
+    mix_codes,
+    project_signs_csr,
+    project_signs_dense,
+    project_steps_csr,
+    project_steps_dense,
+)
+from .scatter import gather_groups, gather_mean, scatter_add, scatter_add_outputs
+
+__all__ = [
+    "any_nonfinite",
+    "count_min_add",
+    "count_min_query",
+    "count_sketch_add",
+    "count_sketch_query",
+    "gather_groups",
+    "gather_mean",
+    "hash_fixed",
+    "hash_slices",
+    "hash_u64",
+    "map_blocks",
+    "mix_codes",
+    "project_signs_csr",
+    "project_signs_dense",
+    "project_steps_csr",
+    "project_steps_dense",
+    "scatter_add",
+    "scatter_add_outputs",
+    "xp",
+]
+
+T = TypeVar("T")
+
+
+def map_blocks(function: Callable[[int, int], T], n: int, block: int) -> list[T]:
+    """``function(0, n)``: a launch covers all rows, and threads of the host would leave the caller's stream."""
+    return [function(0, n)] if n > 0 else []
+
+
+def __getattr__(name: str) -> Any:
+    if not name.startswith("_"):
+        raise NotImplementedError(
+            f"there is no GPU kernel {name} yet; pass arrays in main memory, array.get(), and move the "
+            'sketch with .to("cpu")'
+        )
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

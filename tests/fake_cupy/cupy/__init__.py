@@ -41,7 +41,7 @@ def _wrap(value: Any) -> Any:
     return ndarray._of(_np.asarray(value)) if isinstance(value, (_np.ndarray, _np.generic)) else value
 
 
-class ndarray(NDArrayOperatorsMixin):  # noqa: N801 - CuPy's name
+class ndarray(NDArrayOperatorsMixin):
     """An array "on the device"."""
 
     _array: _np.ndarray

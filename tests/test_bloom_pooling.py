@@ -118,14 +118,6 @@ def test_beliefs_are_exact_where_pools_are_disjoint(n, n_tests, prevalence, fp, 
     np.testing.assert_allclose(decoded.posterior, exact, atol=1e-5)
 
 
-def _possible(pooling, outcomes) -> bool:
-    """An empty pool without errors cannot be positive."""
-    noisy = pooling.false_positive_rate > 0
-    return noisy or all(
-        pool.size or not outcome for pool, outcome in zip(pooling.pools, outcomes, strict=True)
-    )
-
-
 def test_beliefs_are_exact_on_a_chain():
     """Pools {0, 1}, {1, 2}, {2, 3}: loops are missing, messages travel over several pools."""
     pooling = BloomPooling(

@@ -99,10 +99,10 @@ class BloomPooling:
     >>> pooling.pools_per_sample, max(len(pool) for pool in pooling.pools)
     (3, 12)
     >>> truth = np.zeros(96, dtype=bool)
-    >>> truth[[5, 70]] = True
+    >>> truth[[7, 70]] = True
     >>> outcomes = pooling.outcomes(truth)
     >>> np.flatnonzero(pooling.decode(outcomes).infected).tolist()
-    [5, 70]
+    [7, 70]
     """
 
     def __init__(

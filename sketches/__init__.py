@@ -4,6 +4,7 @@ from .ace import AceDetector
 from .base import MergeableSketch, StateArray
 from .bloom_filter import BloomFilter
 from .bloom_pooling import BloomPooling, Decoded
+from .bloom_signatures import BloomSignatures
 from .counting import CountMinSketch, CountSketch
 from .density import DensitySketch
 from .heavy_hitters import HeavyHitters
@@ -26,6 +27,7 @@ __all__ = [
     "AceDetector",
     "BloomFilter",
     "BloomPooling",
+    "BloomSignatures",
     "CountMinSketch",
     "CountSketch",
     "Decoded",

@@ -913,3 +913,20 @@ def definite(pools: Any, outcomes: Any, n: int) -> set[int]:
     left = comp(pools, outcomes, n)
     lonely = (left & {int(i) for i in pool} for pool, outcome in zip(pools, outcomes, strict=True) if outcome)
     return {next(iter(candidates)) for candidates in lonely if len(candidates) == 1}
+
+
+# -- signatures of neighbourhoods -----------------------------------------------------------------
+
+
+def neighbourhoods(n_nodes: int, edges: Any, n_hops: int, directed: bool) -> list[set[int]]:
+    """The nodes within n_hops edges of each node: those one hop away, and what their sets hold in turn."""
+    near: list[set[int]] = [set() for _ in range(n_nodes)]
+    for u, v in edges:
+        if u != v:
+            near[u].add(v)
+            if not directed:
+                near[v].add(u)
+    sets = [set(neighbours) for neighbours in near]
+    for _ in range(n_hops - 1):
+        sets = [sets[u].union(*(sets[v] for v in near[u])) for u in range(n_nodes)]
+    return sets

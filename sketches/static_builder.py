@@ -1,0 +1,426 @@
+"""Building static functions from batches, in memory or through files; builders merge."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import Any, NoReturn, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import IncompatibleSketchError
+from ..lsh.family import differing_field
+from ..lsh.hashing import hash_keys
+from ..lsh.progress import progress_bar
+from ..lsh.threads import get_num_threads
+from ..lsh.unhash import unhash_u64
+from ..lsh.validation import check_int, check_real
+from .ribbon import Solved
+from .static_build import Clash, Records, number_of_shards
+from .static_column import Column
+from .static_function import StaticFunction
+from .static_map import SolvePart, as_keys, kind_of_none
+from .static_records import OrderedRecords, RecordStore
+from .static_structure import key_kind
+from .static_values import Dictionary, ValueKind, kind_of_values, to_array
+from .value_counts import ValueCounts, count_words
+
+__all__ = ["StaticFunctionBuilder"]
+
+_MASK = (1 << 64) - 1
+
+
+class StaticFunctionBuilder:
+    """Gathers keys and values batch by batch, and makes a `StaticFunction` of them.
+
+    The result is, byte for byte, what ``StaticFunction(all keys, all values)`` gives, in whatever batches and
+    order they came, through whatever merges.
+
+    Parameters
+    ----------
+    seed, key_check_bits, precision
+        As for `StaticFunction`.
+    spill : path of a folder, optional
+        Where to keep the records, in a folder of their own that is removed by `close`, at the end of a
+        ``with`` block or when the builder is collected. Without it they are kept in memory.
+
+    Attributes
+    ----------
+    n_records : int
+        Keys that came, those that came twice counted twice.
+
+    Notes
+    -----
+    A record takes 16 bytes, in memory or on disk; `build` needs as many again, in the same place, while it
+    lasts. Strings and bytes as values are kept in memory once each. With `spill`, building needs memory for
+    twice the result, a shard (20 MB) for every thread and 1/64 of the records, whatever their number.
+
+    The keys themselves are not kept. So if one comes with two values, `build` can name it only if it is an
+    integer; else it says its hash and in which batches it came.
+
+    Two different strings have the same 64-bit hash in one of a million sets of six million. Unlike
+    `StaticFunction`, which has the keys, a builder cannot tell them from one key: it raises if their values
+    differ, and another seed helps.
+
+    Examples
+    --------
+    >>> import numpy as np, mergesketch
+    >>> builder = mergesketch.StaticFunctionBuilder()
+    >>> for start in range(0, 1000, 100):
+    ...     keys = np.arange(start, start + 100)
+    ...     _ = builder.add(keys, keys % 3)
+    >>> function = builder.build()
+    >>> function.lookup([4, 998]).tolist()
+    [1, 2]
+    >>> function == mergesketch.StaticFunction(np.arange(1000), np.arange(1000) % 3)
+    True
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        key_check_bits: int = 0,
+        precision: float | None = None,
+        spill: str | PathLike[str] | None = None,
+    ) -> None:
+        self.seed = check_int("seed", seed, 0, _MASK)
+        self.key_check_bits = check_int("key_check_bits", key_check_bits, 0, 64)
+        self.precision = None if precision is None else check_real("precision", precision, 0.0, np.inf)
+        if spill is not None and not os.path.isdir(spill):
+            raise NotADirectoryError(f"spill must be a folder that exists, got {os.fspath(spill)!r}")
+        self.spill = None if spill is None else Path(spill).absolute()
+        self._store = RecordStore(self.spill)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._key_kind = ""
+        self._signed = False
+        self._kind: ValueKind | None = None
+        #: Of batches without records: what values there would have been.
+        self._kind_of_none: ValueKind | None = None
+        self._dictionary: Dictionary | None = None
+
+    # -- gathering ------------------------------------------------------------------------------------
+
+    @property
+    def n_records(self) -> int:
+        """Keys that came."""
+        return self._store.n_records
+
+    def add(self, keys: Any, values: Any) -> Self:
+        """Take in a batch.
+
+        Parameters
+        ----------
+        keys, values : arrays or lists of n keys and values
+            As for `StaticFunction`. Integers as values may differ in width from batch to batch, but not in
+            whether they are signed; other kinds have to stay the same.
+
+        Returns
+        -------
+        The builder itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If they are not, or of another kind than before. Nothing is changed then.
+        OSError
+            If the spill folder cannot be written to. Nothing is changed then either.
+
+        Examples
+        --------
+        >>> import mergesketch
+        >>> mergesketch.StaticFunctionBuilder().add(["a", "b"], [1, 2]).add(["c"], [3]).build()["c"]
+        3
+        """
+        array = to_array(values, "values")
+        if array.ndim != 1:
+            raise ValueError(f"values must be one-dimensional, got shape {array.shape}")
+        keys = as_keys(keys, array.size)
+        batch = StaticFunctionBuilder(
+            seed=self.seed, key_check_bits=self.key_check_bits, precision=self.precision
+        )
+        batch._key_kind = key_kind(keys)
+        batch._signed = batch._key_kind == "int" and _is_signed(keys)
+        hashes = hash_keys(keys, self.seed)
+        if array.size == 0:
+            batch._kind_of_none = kind_of_none(array)
+            words = np.empty(0, dtype=np.uint64)
+        else:
+            batch._kind = kind_of_values(array, self.precision, "values")
+            if batch._kind.is_text:
+                batch._dictionary = Dictionary(batch._kind.kind)
+                words = batch._dictionary.words(array, "values")
+            else:
+                words = batch._kind.to_words(array)
+        agreed = self._agree([batch])
+        with self._store.all_or_nothing():
+            self._store.append(hashes, words)
+        agreed()
+        return self
+
+    def extend(self, batches: Iterable[tuple[Any, Any]], progress: bool = True) -> Self:
+        """Take in all batches of an iterator of keys and values.
+
+        Parameters
+        ----------
+        batches : iterable of (keys, values)
+        progress : bool
+            Whether a bar may be shown: on a terminal, after a second.
+
+        Raises
+        ------
+        TypeError, ValueError, OSError
+            As `add`; the batches before the one that is refused stay.
+        """
+        with progress_bar("Gathering", None, progress, " keys") as advance:
+            for keys, values in batches:
+                before = self.n_records
+                self.add(keys, values)
+                advance(self.n_records - before)
+        return self
+
+    def merge(self, *others: StaticFunctionBuilder) -> Self:
+        """Take in all that other builders have; they keep it.
+
+        Raises
+        ------
+        IncompatibleSketchError
+            If a seed, key_check_bits or precision differs. Nothing is changed then.
+        TypeError, ValueError, OSError
+            As `add`.
+
+        Examples
+        --------
+        >>> import mergesketch
+        >>> one, other = mergesketch.StaticFunctionBuilder(), mergesketch.StaticFunctionBuilder()
+        >>> one.add([1], ["a"]).merge(other.add([2], ["b"])).build()[2]
+        'b'
+        """
+        for other in others:
+            if not isinstance(other, StaticFunctionBuilder):
+                raise TypeError(f"expected a StaticFunctionBuilder, got {type(other).__name__}")
+            difference = differing_field(self.config(), other.config())
+            if difference is not None:
+                raise IncompatibleSketchError(f"StaticFunctionBuilders differ in {difference}")
+        agreed = self._agree(others)
+        with self._store.all_or_nothing():
+            for other in others:
+                self._store.absorb(other._store)
+        agreed()
+        return self
+
+    def __or__(self, other: StaticFunctionBuilder) -> StaticFunctionBuilder:
+        """A new builder of what both have, with the spill folder of the first."""
+        if not isinstance(other, StaticFunctionBuilder):
+            return NotImplemented
+        return StaticFunctionBuilder(**self.config(), spill=self.spill).merge(self, other)
+
+    def config(self) -> dict[str, Any]:
+        """What builders that merge have in common."""
+        return {"seed": self.seed, "key_check_bits": self.key_check_bits, "precision": self.precision}
+
+    def _agree(self, others: Iterable[StaticFunctionBuilder]) -> Callable[[], None]:
+        """Check that kinds agree; what then takes them over, and cannot fail."""
+        keys, kind, none = self._key_kind, self._kind, self._kind_of_none
+        dictionary = Dictionary("")
+        for other in others:
+            if keys and other._key_kind and keys != other._key_kind:
+                names = {"int": "integers", "bytes": "strings or bytes"}
+                raise TypeError(f"keys must be {names[keys]} as before, got {names[other._key_kind]}")
+            keys = keys or other._key_kind
+            if other._kind is not None:
+                kind = other._kind if kind is None else kind.joined(other._kind)
+            none = min((k for k in (none, other._kind_of_none) if k is not None), default=None)
+            if other._dictionary is not None:
+                if self._dictionary is not None:
+                    self._dictionary.check(other._dictionary)
+                dictionary.merge(other._dictionary)
+        signed = self._signed or any(other._signed for other in others)
+
+        def take_over() -> None:
+            self._key_kind, self._kind, self._kind_of_none, self._signed = keys, kind, none, signed
+            if kind is not None and kind.is_text:
+                if self._dictionary is None:
+                    self._dictionary = Dictionary(kind.kind)
+                self._dictionary.merge(dictionary)
+
+        return take_over
+
+    # -- building -------------------------------------------------------------------------------------
+
+    def build(self, progress: bool = True) -> StaticFunction:
+        """The function of all keys and values; the builder stays as it is, and can take in more.
+
+        Parameters
+        ----------
+        progress : bool
+            Whether a bar may be shown: on a terminal, after a second.
+
+        Raises
+        ------
+        ValueError
+            If a key came with two values: names an integer key, for another its hash; and both values and
+            their batches.
+        OSError
+            If the spill folder cannot be written to.
+        """
+        with self._scratch() as folder:
+            ranks, entries, kind = self._dictionary_ranks()
+            ordered = self._ordered(self._store, ranks, folder, progress)
+            counts = ValueCounts(folder)
+            with self._store.naming_folder():
+                count_parts(ordered, counts.add)
+            n_shards = number_of_shards(ordered.n_keys)
+            function = self._start(ordered.n_keys, n_shards, kind)
+            solve = function._begin([Column.build(counts.total(), n_shards)])
+            with progress_bar("Solving", ordered.n_keys, progress, " keys") as advance:
+                solved = solve_parts(ordered, solve, n_shards, range(n_shards), None, advance)
+            function._finish(solved)
+            if entries is not None:
+                function._set_entries(entries)
+            return function
+
+    def _start(self, n_keys: int, n_shards: int, kind: ValueKind) -> StaticFunction:
+        """A function without its columns."""
+        function = object.__new__(StaticFunction)
+        function.key_check_bits, function._kind = self.key_check_bits, kind
+        function._set_keys(self.seed, n_keys, n_shards, self._key_kind)
+        return function
+
+    def _value_kind(self) -> ValueKind:
+        return self._kind or self._kind_of_none or kind_of_none(np.empty(0))
+
+    def _dictionary_ranks(
+        self,
+    ) -> tuple[Callable[[NDArray[np.uint64]], NDArray[np.uint64]] | None, list[bytes] | None, ValueKind]:
+        """What makes words of hashes of text, the dictionary's entries, and the kind of the values."""
+        kind = self._value_kind()
+        if not kind.is_text:
+            return None, None, kind
+        by_hash, ranks, entries = (self._dictionary or Dictionary(kind.kind)).ranks()
+        kind = kind.fitted(entries) if self.n_records else kind
+        return (lambda words: ranks[np.searchsorted(by_hash, words)]), entries, kind
+
+    def _ordered(
+        self,
+        store: RecordStore,
+        translate: Callable[[NDArray[np.uint64]], NDArray[np.uint64]] | None,
+        folder: Path | None,
+        progress: bool,
+    ) -> OrderedRecords:
+        try:
+            with progress_bar("Ordering", store.n_records, progress, " keys") as advance:
+                return OrderedRecords(store, translate, folder, advance)
+        except Clash as clash:
+            self._refuse(clash.hash, store)
+
+    def _refuse(self, hash_: int, store: RecordStore) -> NoReturn:
+        """Say of which key two records have different values."""
+        places = store.places(hash_)
+        one, where = places[0]
+        other, there = next(place for place in places if place[0] != one)
+        where, there = (f" ({p})" if store is self._store else "" for p in (where, there))
+        values = f"with {self._shown(one)}{where} and {self._shown(other)}{there}"
+        if self._key_kind == "int":
+            key = unhash_u64(hash_, self.seed)
+            key -= (1 << 64) * (self._signed and key >= 1 << 63)
+            raise ValueError(f"keys must have one value each, got {key} {values}") from None
+        raise ValueError(
+            f"keys must have one value each, got one whose hash is {hash_:#018x} {values}; if these are two "
+            f"keys, then their hashes are the same under seed {self.seed}: choose another seed"
+        ) from None
+
+    def _shown(self, word: int) -> str:
+        kind = self._value_kind()
+        if self._dictionary is not None and kind.is_text:
+            return repr(self._dictionary.entry(word))
+        return repr(kind.from_words(np.array([word], dtype=np.uint64), None)[0].item())
+
+    @contextmanager
+    def _scratch(self) -> Iterator[Path | None]:
+        """A folder for what building writes, beside the records."""
+        if self.spill is None:
+            yield None
+            return
+        with self._store.naming_folder():
+            folder = Path(tempfile.mkdtemp(prefix="build-", dir=self._store.folder()))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    # -- the end --------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Forget everything and remove what is in the spill folder."""
+        self._store.close()
+        self._forget()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        where = "memory" if self.spill is None else str(self.spill)
+        return f"<StaticFunctionBuilder: {self.n_records:,} records in {where}>"
+
+
+def count_parts(
+    ordered: OrderedRecords, add: Callable[[NDArray[np.uint64], NDArray[np.int64]], object]
+) -> None:
+    """Count the values of each part."""
+    for part in range(ordered.n_parts):
+        words = ordered.load(part).loads
+        add(*count_words(lambda a, b, words=words: words[a:b], words.size))  # type: ignore[misc]
+
+
+def solve_parts(
+    ordered: OrderedRecords,
+    solve: SolvePart,
+    n_shards: int,
+    shards: range,
+    more: Records | None,
+    advance: Callable[[int], object],
+) -> list[list[Solved]]:
+    """Solve some shards, of which the parts and `more` have all keys; about one a thread at a time."""
+    n_groups = 1
+    while n_groups < ordered.n_parts and 2 * n_groups * get_num_threads() <= n_shards:
+        n_groups *= 2
+    solved: list[list[Solved]] = []
+    for group in range(n_groups):
+        some = range(
+            max(shards.start, group * n_shards // n_groups),
+            min(shards.stop, (group + 1) * n_shards // n_groups),
+        )
+        if not some:
+            continue
+        first, stop = (i * ordered.n_parts // n_groups for i in (group, group + 1))
+        records = ordered.load_some(first, stop)
+        if more is not None:
+            joined = np.concatenate([records.hashes, more.hashes])
+            order = np.argsort(joined)
+            records = Records(joined[order], np.concatenate([records.loads, more.loads])[order])
+        edges = [shard * ((1 << 64) // n_shards) for shard in (some.start, some.stop)]
+        start, end = (
+            records.hashes.size if edge >> 64 else int(np.searchsorted(records.hashes, np.uint64(edge)))
+            for edge in edges
+        )
+        hashes, words = records.hashes[start:end], records.loads[start:end]
+        solved += solve(hashes, lambda _, a, b, words=words: words[a:b], some, advance)  # type: ignore[misc]
+    return solved
+
+
+def _is_signed(keys: Any) -> bool:
+    if isinstance(keys, (list, tuple, range)):
+        return any(key < 0 for key in keys)
+    return not str(getattr(keys, "type", None) or keys.dtype).startswith("uint")

@@ -25,13 +25,16 @@ from .ribbon import Solved
 from .static_build import Clash, Records, number_of_shards
 from .static_column import Column
 from .static_function import StaticFunction
-from .static_map import SolvePart, as_keys, kind_of_none
+from .static_kinds import Kinds
+from .static_map import SolvePart, as_keys
 from .static_records import OrderedRecords, RecordStore
-from .static_structure import key_kind
-from .static_values import Dictionary, ValueKind, kind_of_values, to_array
+from .static_structure import flatten
+from .static_values import Dictionary, ValueKind, to_array
 from .value_counts import ValueCounts, count_words
 
-__all__ = ["StaticFunctionBuilder"]
+__all__ = ["StaticFunctionBuilder", "Translate", "count_part", "solve_parts", "translation"]
+
+Translate = Callable[[NDArray[np.uint64]], NDArray[np.uint64]]
 
 _MASK = (1 << 64) - 1
 
@@ -100,12 +103,8 @@ class StaticFunctionBuilder:
         self._forget()
 
     def _forget(self) -> None:
-        self._key_kind = ""
-        self._signed = False
-        self._kind: ValueKind | None = None
-        #: Of batches without records: what values there would have been.
-        self._kind_of_none: ValueKind | None = None
-        self._dictionary: Dictionary | None = None
+        self._kinds = Kinds()
+        self._dictionary = Dictionary()
 
     # -- gathering ------------------------------------------------------------------------------------
 
@@ -144,23 +143,15 @@ class StaticFunctionBuilder:
         if array.ndim != 1:
             raise ValueError(f"values must be one-dimensional, got shape {array.shape}")
         keys = as_keys(keys, array.size)
-        batch = StaticFunctionBuilder(
-            seed=self.seed, key_check_bits=self.key_check_bits, precision=self.precision
-        )
-        batch._key_kind = key_kind(keys)
-        batch._signed = batch._key_kind == "int" and _is_signed(keys)
+        kinds, dictionary = Kinds.of(keys, array, self.precision), Dictionary()
         hashes = hash_keys(keys, self.seed)
-        if array.size == 0:
-            batch._kind_of_none = kind_of_none(array)
+        if kinds.values is None:
             words = np.empty(0, dtype=np.uint64)
+        elif kinds.values.is_text:
+            words = dictionary.words(array, "values")
         else:
-            batch._kind = kind_of_values(array, self.precision, "values")
-            if batch._kind.is_text:
-                batch._dictionary = Dictionary(batch._kind.kind)
-                words = batch._dictionary.words(array, "values")
-            else:
-                words = batch._kind.to_words(array)
-        agreed = self._agree([batch])
+            words = kinds.values.to_words(array)
+        agreed = self._agree([kinds], [dictionary])
         with self._store.all_or_nothing():
             self._store.append(hashes, words)
         agreed()
@@ -210,7 +201,7 @@ class StaticFunctionBuilder:
             difference = differing_field(self.config(), other.config())
             if difference is not None:
                 raise IncompatibleSketchError(f"StaticFunctionBuilders differ in {difference}")
-        agreed = self._agree(others)
+        agreed = self._agree([other._kinds for other in others], [other._dictionary for other in others])
         with self._store.all_or_nothing():
             for other in others:
                 self._store.absorb(other._store)
@@ -227,30 +218,18 @@ class StaticFunctionBuilder:
         """What builders that merge have in common."""
         return {"seed": self.seed, "key_check_bits": self.key_check_bits, "precision": self.precision}
 
-    def _agree(self, others: Iterable[StaticFunctionBuilder]) -> Callable[[], None]:
-        """Check that kinds agree; what then takes them over, and cannot fail."""
-        keys, kind, none = self._key_kind, self._kind, self._kind_of_none
-        dictionary = Dictionary("")
+    def _agree(self, others: Iterable[Kinds], dictionaries: Iterable[Dictionary]) -> Callable[[], None]:
+        """Check that kinds and dictionaries agree; what then takes them over, and cannot fail."""
+        kinds, more = self._kinds, Dictionary()
         for other in others:
-            if keys and other._key_kind and keys != other._key_kind:
-                names = {"int": "integers", "bytes": "strings or bytes"}
-                raise TypeError(f"keys must be {names[keys]} as before, got {names[other._key_kind]}")
-            keys = keys or other._key_kind
-            if other._kind is not None:
-                kind = other._kind if kind is None else kind.joined(other._kind)
-            none = min((k for k in (none, other._kind_of_none) if k is not None), default=None)
-            if other._dictionary is not None:
-                if self._dictionary is not None:
-                    self._dictionary.check(other._dictionary)
-                dictionary.merge(other._dictionary)
-        signed = self._signed or any(other._signed for other in others)
+            kinds = kinds.joined(other)
+        for dictionary in dictionaries:
+            self._dictionary.check(dictionary)
+            more.merge(dictionary)
 
         def take_over() -> None:
-            self._key_kind, self._kind, self._kind_of_none, self._signed = keys, kind, none, signed
-            if kind is not None and kind.is_text:
-                if self._dictionary is None:
-                    self._dictionary = Dictionary(kind.kind)
-                self._dictionary.merge(dictionary)
+            self._kinds = kinds
+            self._dictionary.merge(more)
 
         return take_over
 
@@ -273,17 +252,22 @@ class StaticFunctionBuilder:
             If the spill folder cannot be written to.
         """
         with self._scratch() as folder:
-            ranks, entries, kind = self._dictionary_ranks()
+            kind, ranks, entries = self._kinds.result, None, None
+            if kind.is_text:
+                by_hash, numbers, entries = self._dictionary.ranks()
+                kind = kind.fitted(entries)
+                ranks = translation(by_hash, numbers)
             ordered = self._ordered(self._store, ranks, folder, progress)
             counts = ValueCounts(folder)
             with self._store.naming_folder():
-                count_parts(ordered, counts.add)
+                for part in range(ordered.n_parts):
+                    counts.add(*count_part(ordered, part))
             n_shards = number_of_shards(ordered.n_keys)
             function = self._start(ordered.n_keys, n_shards, kind)
             solve = function._begin([Column.build(counts.total(), n_shards)])
             with progress_bar("Solving", ordered.n_keys, progress, " keys") as advance:
                 solved = solve_parts(ordered, solve, n_shards, range(n_shards), None, advance)
-            function._finish(solved)
+            function._finish([flatten(solved, len(function._ribbons()))])
             if entries is not None:
                 function._set_entries(entries)
             return function
@@ -292,27 +276,13 @@ class StaticFunctionBuilder:
         """A function without its columns."""
         function = object.__new__(StaticFunction)
         function.key_check_bits, function._kind = self.key_check_bits, kind
-        function._set_keys(self.seed, n_keys, n_shards, self._key_kind)
+        function._set_keys(self.seed, n_keys, n_shards, self._kinds.keys)
         return function
-
-    def _value_kind(self) -> ValueKind:
-        return self._kind or self._kind_of_none or kind_of_none(np.empty(0))
-
-    def _dictionary_ranks(
-        self,
-    ) -> tuple[Callable[[NDArray[np.uint64]], NDArray[np.uint64]] | None, list[bytes] | None, ValueKind]:
-        """What makes words of hashes of text, the dictionary's entries, and the kind of the values."""
-        kind = self._value_kind()
-        if not kind.is_text:
-            return None, None, kind
-        by_hash, ranks, entries = (self._dictionary or Dictionary(kind.kind)).ranks()
-        kind = kind.fitted(entries) if self.n_records else kind
-        return (lambda words: ranks[np.searchsorted(by_hash, words)]), entries, kind
 
     def _ordered(
         self,
         store: RecordStore,
-        translate: Callable[[NDArray[np.uint64]], NDArray[np.uint64]] | None,
+        translate: Translate | None,
         folder: Path | None,
         progress: bool,
     ) -> OrderedRecords:
@@ -329,9 +299,9 @@ class StaticFunctionBuilder:
         other, there = next(place for place in places if place[0] != one)
         where, there = (f" ({p})" if store is self._store else "" for p in (where, there))
         values = f"with {self._shown(one)}{where} and {self._shown(other)}{there}"
-        if self._key_kind == "int":
+        if self._kinds.keys == "int":
             key = unhash_u64(hash_, self.seed)
-            key -= (1 << 64) * (self._signed and key >= 1 << 63)
+            key -= (1 << 64) * (self._kinds.signed and key >= 1 << 63)
             raise ValueError(f"keys must have one value each, got {key} {values}") from None
         raise ValueError(
             f"keys must have one value each, got one whose hash is {hash_:#018x} {values}; if these are two "
@@ -339,9 +309,10 @@ class StaticFunctionBuilder:
         ) from None
 
     def _shown(self, word: int) -> str:
-        kind = self._value_kind()
-        if self._dictionary is not None and kind.is_text:
-            return repr(self._dictionary.entry(word))
+        kind = self._kinds.result
+        if kind.is_text:
+            entry = self._dictionary.entry(word)
+            return repr(entry.decode() if kind.kind == "str" else entry)
         return repr(kind.from_words(np.array([word], dtype=np.uint64), None)[0].item())
 
     @contextmanager
@@ -375,13 +346,15 @@ class StaticFunctionBuilder:
         return f"<StaticFunctionBuilder: {self.n_records:,} records in {where}>"
 
 
-def count_parts(
-    ordered: OrderedRecords, add: Callable[[NDArray[np.uint64], NDArray[np.int64]], object]
-) -> None:
-    """Count the values of each part."""
-    for part in range(ordered.n_parts):
-        words = ordered.load(part).loads
-        add(*count_words(lambda a, b, words=words: words[a:b], words.size))  # type: ignore[misc]
+def translation(by_hash: NDArray[np.uint64], ranks: NDArray[np.uint64]) -> Translate:
+    """What makes words of the hashes of text: their ranks."""
+    return lambda hashes: ranks[np.searchsorted(by_hash, hashes)]
+
+
+def count_part(ordered: OrderedRecords, part: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """The values of a part, ascending, and their counts; none if there is no such part."""
+    words = ordered.load(part).loads if part < ordered.n_parts else np.empty(0, dtype=np.uint64)
+    return count_words(lambda start, stop: words[start:stop], words.size)
 
 
 def solve_parts(
@@ -404,23 +377,15 @@ def solve_parts(
         )
         if not some:
             continue
-        first, stop = (i * ordered.n_parts // n_groups for i in (group, group + 1))
-        records = ordered.load_some(first, stop)
-        if more is not None:
-            joined = np.concatenate([records.hashes, more.hashes])
-            order = np.argsort(joined)
-            records = Records(joined[order], np.concatenate([records.loads, more.loads])[order])
-        edges = [shard * ((1 << 64) // n_shards) for shard in (some.start, some.stop)]
-        start, end = (
-            records.hashes.size if edge >> 64 else int(np.searchsorted(records.hashes, np.uint64(edge)))
-            for edge in edges
-        )
-        hashes, words = records.hashes[start:end], records.loads[start:end]
-        solved += solve(hashes, lambda _, a, b, words=words: words[a:b], some, advance)  # type: ignore[misc]
+        start, stop = (shard * ((1 << 64) // n_shards) for shard in (some.start, some.stop))
+        records = ordered.between(start, stop)
+        if more is not None and more.hashes.size:
+            inside = more.hashes >= np.uint64(start)
+            if not stop >> 64:
+                inside &= more.hashes < np.uint64(stop)
+            hashes = np.concatenate([records.hashes, more.hashes[inside]])
+            order = np.argsort(hashes)
+            records = Records(hashes[order], np.concatenate([records.loads, more.loads[inside]])[order])
+        words = records.loads
+        solved += solve(records.hashes, lambda _, a, b, words=words: words[a:b], some, advance)  # type: ignore[misc]
     return solved
-
-
-def _is_signed(keys: Any) -> bool:
-    if isinstance(keys, (list, tuple, range)):
-        return any(key < 0 for key in keys)
-    return not str(getattr(keys, "type", None) or keys.dtype).startswith("uint")

@@ -21,7 +21,7 @@ from .column_permutation import permute_columns
 from .ribbon import Shard, Solved
 from .static_build import Clash, Words, make_columns, number_of_shards, order_records, solve_some
 from .static_column import CHECK_PURPOSE, Column, check_told, solve_filter
-from .static_structure import BLOCK, ArraySpec, StaticStructure, key_kind
+from .static_structure import BLOCK, ArraySpec, Flat, StaticStructure, flatten, key_kind
 from .static_values import Dictionary, ValueKind, kind_of_values
 
 __all__ = ["MAX_COLUMNS", "StaticValues", "as_keys", "kind_of_none"]
@@ -128,7 +128,7 @@ class StaticValues(StaticStructure):
         kind = kind_of_values(values, precision, "values") if values.size else kind_of_none(values)
         dictionary = None
         if kind.is_text:
-            dictionary = Dictionary(kind.kind)
+            dictionary = Dictionary()
             hashed = dictionary.words(values.reshape(-1), "values")
             by_hash, ranks, entries = dictionary.ranks()
             kind = kind.fitted(entries)
@@ -189,7 +189,8 @@ class StaticValues(StaticStructure):
         """Solve all shards with given codes."""
         solve_part = self._begin(columns)
         with progress_bar("Solving", hashes.size, progress, " keys") as advance:
-            self._finish(solve_part(hashes, words, range(self.n_shards), advance))
+            solved = solve_part(hashes, words, range(self.n_shards), advance)
+        self._finish([flatten(solved, len(self._ribbons()))])
 
     def _begin(self, columns: list[Column]) -> SolvePart:
         """Take over the codes; what then solves some shards."""
@@ -215,9 +216,9 @@ class StaticValues(StaticStructure):
 
         return solve_part
 
-    def _finish(self, solved: list[list[Solved]]) -> None:
+    def _finish(self, parts: list[Flat]) -> None:
         """Take over the ribbons of all shards."""
-        self._assemble(solved)
+        self._join(parts)
         for i, book in enumerate(_codebooks(self._columns)):
             for name, array in book.arrays().items():
                 self._arrays[f"codebook{i}_{name}"] = array

@@ -250,12 +250,18 @@ class OrderedRecords:
         path, size = self._folder / f"ordered-{part:02d}", self.sizes[part]
         return Records(*np.fromfile(path, dtype=np.uint64, count=2 * size).reshape(2, size))
 
-    def load_some(self, first: int, stop: int) -> Records:
-        """Parts one after another, in order as they are."""
-        if stop == first + 1:
-            return self.load(first)
-        every = [self.load(part) for part in range(first, stop)]
-        return Records(*(np.concatenate(columns) for columns in zip(*every, strict=True)))
+    def between(self, start: int, stop: int) -> Records:
+        """Records whose hashes are in [start, stop)."""
+        width = (1 << 64) // self.n_parts
+        found = []
+        for part in range(start // width, -(-stop // width)):
+            hashes, loads = self.load(part)
+            first = int(np.searchsorted(hashes, np.uint64(start)))
+            last = hashes.size if stop >> 64 else int(np.searchsorted(hashes, np.uint64(stop)))
+            found.append((hashes[first:last], loads[first:last]))
+        if not found:
+            return Records(np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.uint64))
+        return Records(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
 
 
 def _open_own(path: str, flags: int) -> int:

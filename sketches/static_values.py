@@ -195,8 +195,7 @@ class Dictionary:
     among all in order, so that the numbers do not depend on the order they came in.
     """
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
+    def __init__(self) -> None:
         self._entries: dict[int, bytes] = {}
 
     def words(self, values: NDArray[Any], name: str) -> NDArray[np.uint64]:
@@ -226,10 +225,9 @@ class Dictionary:
             if self._entries.get(word, entry) != entry:
                 self._refuse("values", self._entries[word], entry)
 
-    def entry(self, word: int) -> str | bytes:
-        """The text of a hash."""
-        entry = self._entries[word]
-        return entry.decode() if self.kind == "str" else entry
+    def entry(self, word: int) -> bytes:
+        """The text of a hash; of none that came here, the hash itself."""
+        return self._entries.get(word, f"text with the hash {word:#018x}".encode())
 
     def export(self) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.uint8]]:
         """Hashes, lengths and the bytes of all entries, to be sent."""
@@ -239,10 +237,10 @@ class Dictionary:
 
     @classmethod
     def of(
-        cls, kind: str, hashes: NDArray[np.uint64], lengths: NDArray[np.int64], data: NDArray[np.uint8]
+        cls, hashes: NDArray[np.uint64], lengths: NDArray[np.int64], data: NDArray[np.uint8]
     ) -> Dictionary:
         """What was exported."""
-        new, raw, start = cls(kind), data.tobytes(), 0
+        new, raw, start = cls(), data.tobytes(), 0
         for word, length in zip(hashes.tolist(), lengths.tolist(), strict=True):
             new._entries[word] = raw[start : start + length]
             start += length

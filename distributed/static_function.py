@@ -106,7 +106,7 @@ def _build(
     with ExitStack() as stack:
         with comm.agree():
             folder = stack.enter_context(joined._scratch())
-            ordered = joined._ordered(joined._store, translate, folder, progress)
+            ordered = joined._ordered(translate, folder, progress, came_here=False)
         n_keys = comm.sum(ordered.n_keys)
         n_shards = number_of_shards(n_keys)
         column = _choose_column(ordered, folder, n_shards, comm)
@@ -256,10 +256,10 @@ def _gather_ribbons(part: Flat, comm: Communicator) -> list[Flat] | None:
     sizes, thresholds, solutions = (
         _gather(array, comm) for array in (part.sizes.reshape(-1), part.thresholds, words)
     )
-    if comm.rank:
+    shapes = comm.gather(part.sizes.shape)
+    if shapes is None:
         return None
-    shape = (-1, *part.sizes.shape[1:])
     return [
-        Flat(size.reshape(shape) if size.size else part.sizes[:0], threshold, [solution])
-        for size, threshold, solution in zip(sizes, thresholds, solutions, strict=True)
+        Flat(size.reshape(shape), threshold, [solution])
+        for size, shape, threshold, solution in zip(sizes, shapes, thresholds, solutions, strict=True)
     ]

@@ -257,7 +257,7 @@ class StaticFunctionBuilder:
                 by_hash, numbers, entries = self._dictionary.ranks()
                 kind = kind.fitted(entries)
                 ranks = translation(by_hash, numbers)
-            ordered = self._ordered(self._store, ranks, folder, progress)
+            ordered = self._ordered(ranks, folder, progress)
             counts = ValueCounts(folder)
             with self._store.naming_folder():
                 for part in range(ordered.n_parts):
@@ -281,23 +281,24 @@ class StaticFunctionBuilder:
 
     def _ordered(
         self,
-        store: RecordStore,
         translate: Translate | None,
         folder: Path | None,
         progress: bool,
+        came_here: bool = True,
     ) -> OrderedRecords:
+        """The records in order; unless they `came_here` in batches, an error does not say in which."""
         try:
-            with progress_bar("Ordering", store.n_records, progress, " keys") as advance:
-                return OrderedRecords(store, translate, folder, advance)
+            with progress_bar("Ordering", self.n_records, progress, " keys") as advance:
+                return OrderedRecords(self._store, translate, folder, advance)
         except Clash as clash:
-            self._refuse(clash.hash, store)
+            self._refuse(clash.hash, came_here)
 
-    def _refuse(self, hash_: int, store: RecordStore) -> NoReturn:
+    def _refuse(self, hash_: int, came_here: bool) -> NoReturn:
         """Say of which key two records have different values."""
-        places = store.places(hash_)
+        places = self._store.places(hash_)
         one, where = places[0]
         other, there = next(place for place in places if place[0] != one)
-        where, there = (f" ({p})" if store is self._store else "" for p in (where, there))
+        where, there = (f" ({p})" if came_here else "" for p in (where, there))
         values = f"with {self._shown(one)}{where} and {self._shown(other)}{there}"
         if self._kinds.keys == "int":
             key = unhash_u64(hash_, self.seed)

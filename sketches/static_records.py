@@ -87,11 +87,8 @@ class RecordStore:
         except BaseException:
             self.n_records, self._pending, self._n_pending = n_records, pending, n_pending
             del self._batch_ends[n_batches:], self._chunks[n_chunks:], self._written[n_written:]
+            # What files have beyond these sizes is written over.
             self._sizes = sizes
-            for part, size in enumerate(sizes.tolist() if self._folder is not None else []):
-                path = self._path(part)
-                if path.exists():
-                    os.truncate(path, 16 * size)
             raise
 
     def flush(self) -> None:
@@ -115,7 +112,8 @@ class RecordStore:
         with self.naming_folder():
             for part, (start, stop) in enumerate(pairwise([0, *ends.tolist()])):
                 if start < stop:
-                    with open(self._path(part), "ab", opener=_open_own) as file:
+                    with open(self._path(part), "r+b", opener=_open_own) as file:
+                        file.seek(16 * int(self._sizes[part]))
                         file.write(records[start:stop].data)
         self._sizes = self._sizes + counts
         self._written.append((self.n_records, self._sizes))
@@ -265,7 +263,7 @@ class OrderedRecords:
 
 
 def _open_own(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+    return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW, 0o600)
 
 
 def _remove(folder: Path, owner: int) -> None:

@@ -72,7 +72,7 @@ def build_static_function(
     >>> import mergesketch
     >>> from mergesketch.distributed import build_static_function, communicator
     >>> comm = communicator()
-    >>> builder = mergesketch.StaticFunctionBuilder().add([f"key of {comm.rank}"], [comm.rank])
+    >>> builder = mergesketch.StaticFunctionBuilder().update([f"key of {comm.rank}"], [comm.rank])
     >>> function = build_static_function(builder, comm)
     >>> None if function is None else function["key of 0"]
     0

@@ -77,7 +77,7 @@ class StaticFunctionBuilder:
     >>> builder = mergesketch.StaticFunctionBuilder()
     >>> for start in range(0, 1000, 100):
     ...     keys = np.arange(start, start + 100)
-    ...     _ = builder.add(keys, keys % 3)
+    ...     _ = builder.update(keys, keys % 3)
     >>> function = builder.build()
     >>> function.lookup([4, 998]).tolist()
     [1, 2]
@@ -113,7 +113,7 @@ class StaticFunctionBuilder:
         """Keys that came."""
         return self._store.n_records
 
-    def add(self, keys: Any, values: Any) -> Self:
+    def update(self, keys: Any, values: Any) -> Self:
         """Take in a batch.
 
         Parameters
@@ -136,7 +136,7 @@ class StaticFunctionBuilder:
         Examples
         --------
         >>> import mergesketch
-        >>> mergesketch.StaticFunctionBuilder().add(["a", "b"], [1, 2]).add(["c"], [3]).build()["c"]
+        >>> mergesketch.StaticFunctionBuilder().update(["a", "b"], [1, 2]).update(["c"], [3]).build()["c"]
         3
         """
         array = to_array(values, "values")
@@ -169,12 +169,12 @@ class StaticFunctionBuilder:
         Raises
         ------
         TypeError, ValueError, OSError
-            As `add`; the batches before the one that is refused stay.
+            As `update`; the batches before the one that is refused stay.
         """
         with progress_bar("Gathering", None, progress, " keys") as advance:
             for keys, values in batches:
                 before = self.n_records
-                self.add(keys, values)
+                self.update(keys, values)
                 advance(self.n_records - before)
         return self
 
@@ -186,13 +186,13 @@ class StaticFunctionBuilder:
         IncompatibleSketchError
             If a seed, key_check_bits or precision differs. Nothing is changed then.
         TypeError, ValueError, OSError
-            As `add`.
+            As `update`.
 
         Examples
         --------
         >>> import mergesketch
         >>> one, other = mergesketch.StaticFunctionBuilder(), mergesketch.StaticFunctionBuilder()
-        >>> one.add([1], ["a"]).merge(other.add([2], ["b"])).build()[2]
+        >>> one.update([1], ["a"]).merge(other.update([2], ["b"])).build()[2]
         'b'
         """
         for other in others:

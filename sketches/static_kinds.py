@@ -51,13 +51,23 @@ class Kinds(NamedTuple):
         values = self.values or other.values
         if self.values is not None and other.values is not None:
             values = self.values.joined(other.values)
-        none = min((kind for kind in (self.no_values, other.no_values) if kind is not None), default=None)
+        none = _joined_none(self.no_values, other.no_values)
         return Kinds(self.keys or other.keys, self.signed or other.signed, values, none)
 
     @property
     def result(self) -> ValueKind:
         """The kind of all values."""
         return self.values or self.no_values or kind_of_none(np.empty(0))
+
+
+def _joined_none(one: ValueKind | None, other: ValueKind | None) -> ValueKind | None:
+    """Of two kinds of no values: the wider, or whichever, but the same for any order."""
+    if one is None or other is None:
+        return one or other
+    try:
+        return one.joined(other)
+    except TypeError:
+        return min(one, other)
 
 
 def _is_signed(keys: Any) -> bool:

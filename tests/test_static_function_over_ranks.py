@@ -31,7 +31,7 @@ def check(keys, values, **options):
             builder = StaticFunctionBuilder(spill=spill, **options)
             for part in np.array_split(parts[comm.rank], 3):
                 if part.size:
-                    builder.add(keys[part], values[part])
+                    builder.update(keys[part], values[part])
             for _ in range(2):
                 function = build_static_function(builder)
                 assert (function is None) == (comm.rank > 0)
@@ -69,7 +69,7 @@ comm = communicator()
 static_build._SHARD_KEYS = 100
 for n in (1, 90, 700, 3000, 40_000):
     keys = np.arange(n)
-    builder = StaticFunctionBuilder().add(keys, keys % 5)
+    builder = StaticFunctionBuilder().update(keys, keys % 5)
     function = build_static_function(builder, comm)
     if comm.rank == 0:
         assert function.to_bytes() == StaticFunction(keys, keys % 5).to_bytes()
@@ -89,19 +89,19 @@ comm = communicator()
 last = comm.size - 1
 key = np.array([-77])
 builder = StaticFunctionBuilder()
-builder.add(np.arange(100), np.arange(100))
+builder.update(np.arange(100), np.arange(100))
 if comm.rank in (0, last):
-    builder.add(key, [comm.rank])
+    builder.update(key, [comm.rank])
 message = f"keys must have one value each, got -77 with (0 and {last}|{last} and 0)"
 with pytest.raises(DistributedError, match=message):
     build_static_function(builder)
-texts = StaticFunctionBuilder().add(["k"], [f"value {comm.rank == last}"])
+texts = StaticFunctionBuilder().update(["k"], [f"value {comm.rank == last}"])
 with pytest.raises(DistributedError, match="choose another seed"):
     build_static_function(texts)
 with pytest.raises(IncompatibleSketchError, match="differ in seed: 0 here, 5 there"):
     build_static_function(StaticFunctionBuilder(seed=5 if comm.rank == last else 0))
 with pytest.raises(DistributedError, match="values must be of one kind, got bool"):
-    build_static_function(StaticFunctionBuilder().add([1], [True] if comm.rank == last else [1]))
+    build_static_function(StaticFunctionBuilder().update([1], [True] if comm.rank == last else [1]))
 with pytest.raises(DistributedError, match=f"rank {last} failed: TypeError: builder must be"):
     build_static_function(3 if comm.rank == last else builder)
 
@@ -109,7 +109,7 @@ def fail(*arguments, **named):
     raise MemoryError("no room")
 
 # Wherever one rank fails, all stop.
-good = StaticFunctionBuilder().add(np.arange(100), np.array(["a", "b"])[np.arange(100) % 2])
+good = StaticFunctionBuilder().update(np.arange(100), np.array(["a", "b"])[np.arange(100) % 2])
 for failing in (0, last):
     for module, name in (
         (static_builder.StaticFunctionBuilder, "_start"),
@@ -133,7 +133,7 @@ print("done")
 
 
 def test_one_rank_needs_no_mpi() -> None:
-    builder = StaticFunctionBuilder().add([1, 2], ["a", "b"])
+    builder = StaticFunctionBuilder().update([1, 2], ["a", "b"])
     assert build_static_function(builder) == StaticFunction([1, 2], ["a", "b"])
     with pytest.raises(TypeError, match="builder must be a StaticFunctionBuilder, got CountMinSketch"):
         build_static_function(mergesketch.CountMinSketch(2, 8))  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ from .documents import DocumentSource
 from .index import DistributedIndex
 from .launch import run_main
 from .merge import merge_over_ranks
+from .static_function import build_static_function
 from .svmlight import SvmlightRows, iter_svmlight, parse_svmlight, read_svmlight
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "DocumentSource",
     "SvmlightRows",
     "band_parameters",
+    "build_static_function",
     "communicator",
     "deduplicate",
     "iter_svmlight",

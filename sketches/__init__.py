@@ -17,6 +17,7 @@ from .race import Race
 from .race_window import RaceWindow
 from .representer import RepresenterSketch
 from .ribbon_filter import RibbonFilter
+from .static_builder import StaticFunctionBuilder
 from .static_function import StaticFunction
 from .static_table import StaticTable
 from .storage import inspect, load
@@ -48,6 +49,7 @@ __all__ = [
     "RibbonFilter",
     "StateArray",
     "StaticFunction",
+    "StaticFunctionBuilder",
     "StaticTable",
     "StormSketch",
     "Suggestion",

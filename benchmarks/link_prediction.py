@@ -2,15 +2,16 @@
 
 1. Counts: root mean square error of common neighbours (1 and 2 hops) on the test pairs of the Cora graph,
    its edges split 85/5/10, as many random pairs without an edge, means over five splits and seeds.
-2. Links: area under the ROC and Hits@50 on the same pairs, of a gradient boosting classifier fitted on pairs of the
-   training graph, and of the exact heuristics by themselves. Ties count half in the area; for Hits@50 a positive pair
-   is a hit if fewer than 50 negative ones score as high or higher.
+2. Links: area under the ROC and Hits@50 on the same pairs, of a gradient boosting classifier fitted on pairs
+   of the training graph, and of the exact heuristics by themselves. Ties count half in the area; for Hits@50 a
+   positive pair is a hit if fewer than 50 negative ones score as high or higher.
 3. Crossover: the error of an overlap of a tenth, by the size of the neighbourhoods, at 256 bytes a node.
 4. Speed: pairs a second on power-law graphs, beside SciPy's sparse rows multiplied and summed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,8 @@ class Exact:
             columns = [
                 np.minimum(a, b), np.maximum(a, b), both, a + b - both, both / (a + b - both),
                 both / np.sqrt(a * b), both / np.minimum(a, b), *weighted,
-                shared(self.A, self.W, pairs), shared(self.W, self.A, pairs), far, far / (far_u + far_v - far),
+                shared(self.A, self.W, pairs), shared(self.W, self.A, pairs), far,
+                far / (far_u + far_v - far),
             ]  # fmt: skip
         return np.nan_to_num(np.stack(columns, axis=1))
 
@@ -73,10 +75,10 @@ class Exact:
 class MinHashes:
     """MinHash for resemblances and HyperLogLog for sizes, half the bytes each; merged over neighbours."""
 
-    def __init__(self, edges: np.ndarray, n: int, n_bytes: int, seed: int) -> None:
-        A = adjacency(edges, n).astype(np.int64)
-        k, self.m = n_bytes // 2 // 4, n_bytes // 2
-        self.minima = [MinHash(k, seed=seed).signatures(A)]
+    def __init__(self, A: sparse.csr_array, n_bytes: int, seed: int, hops: int = 1) -> None:
+        n = A.shape[0]
+        n_hashes, self.m = n_bytes // 2 // 4, n_bytes // 2
+        self.minima = [MinHash(n_hashes, seed=seed).signatures(A.astype(np.int64))]
         rng = np.random.default_rng(seed)
         place = rng.integers(0, self.m, n)
         rank = np.minimum(rng.geometric(0.5, n), 60).astype(np.uint8)
@@ -84,13 +86,13 @@ class MinHashes:
         rows = np.repeat(np.arange(n), np.diff(A.indptr))
         np.maximum.at(registers, (rows, place[A.indices]), rank[A.indices])
         self.registers = [registers]
-        low, high = self.minima[0].copy(), registers.copy()
-        np.minimum.at(low, rows, self.minima[0][A.indices])
-        np.maximum.at(high, rows, registers[A.indices])
-        self.minima.append(low)
-        self.registers.append(high)
+        if hops == 2:
+            low, high = self.minima[0].copy(), registers.copy()
+            np.minimum.at(low, rows, self.minima[0][A.indices])
+            np.maximum.at(high, rows, registers[A.indices])
+            self.minima.append(low)
+            self.registers.append(high)
         self.sizes = [self._size(r) for r in self.registers]
-        self.degree = np.diff(A.indptr).astype(float)
 
     def _size(self, registers: np.ndarray) -> np.ndarray:
         raw = 0.7213 / (1 + 1.079 / self.m) * self.m**2 / (2.0 ** -registers.astype(float)).sum(axis=1)
@@ -157,8 +159,8 @@ def count_rows(edges: np.ndarray, n: int) -> list[dict[str, Any]]:
                 signatures = BloomSignatures(n, n_bits, seed=seed).update(train)
                 if hops == 2:
                     signatures = signatures.propagate(train)
-                other = MinHashes(train, n, n_bits // 8, seed)
-                whole = MinHashes(train, n, n_bits // 4, seed)  # all bytes for MinHash
+                other = MinHashes(adjacency(train, n), n_bits // 8, seed, hops)
+                whole = MinHashes(adjacency(train, n), n_bits // 4, seed, hops)  # all bytes for MinHash
                 sizes_of = np.asarray(A.sum(axis=1)).ravel()
                 for name, found in (
                     ("Bloom", signatures.common_neighbors(*pairs.T)),
@@ -166,8 +168,27 @@ def count_rows(edges: np.ndarray, n: int) -> list[dict[str, Any]]:
                     ("MinHash, exact sizes", whole.shared(pairs, hops - 1, hops - 1, sizes_of)),
                 ):
                     errors[name].append(float(np.sqrt(np.mean((found - exact) ** 2))))
-            rows.append({"hops": hops, "bits a node": n_bits, **{k: float(np.mean(v)) for k, v in errors.items()}})
+            rows.append(
+                {"hops": hops, "bits a node": n_bits, **{k: float(np.mean(v)) for k, v in errors.items()}}
+            )
     return rows
+
+
+Features = Callable[[np.ndarray], np.ndarray]
+
+
+def bloom_features(edges: np.ndarray, n: int, near: int, far: int, seed: int) -> Features:
+    """Features of signatures of one hop, and counts of wider ones of two."""
+    one = BloomSignatures(n, near, seed=seed).update(edges)
+    two = BloomSignatures(n, far, seed=seed).update(edges).propagate(edges)
+
+    def features(pairs: np.ndarray) -> np.ndarray:
+        u, v = pairs.T
+        both = two.common_neighbors(u, v)
+        sizes = two.cardinality(u) + two.cardinality(v)
+        return np.column_stack([one.link_features(pairs), both, sizes, two.jaccard(u, v)])
+
+    return features
 
 
 def link_rows(edges: np.ndarray, n: int) -> list[dict[str, Any]]:
@@ -179,19 +200,16 @@ def link_rows(edges: np.ndarray, n: int) -> list[dict[str, Any]]:
         held = rng.permutation(len(train))
         known, asked = train[held[len(train) // 5 :]], train[held[: len(train) // 5]]
         others = strangers(edges, n, len(asked), rng)
-        makers = {"exact counts": lambda e: Exact(e, n).features, "MinHash + HLL, 1,280 bytes": lambda e: MinHashes(e, n, 1280, seed).features}  # fmt: skip
+        makers: dict[str, Callable[[np.ndarray], Features]] = {
+            "exact counts": lambda e: Exact(e, n).features,
+            "MinHash + HLL, 1,280 bytes": lambda e, seed=seed: (
+                MinHashes(adjacency(e, n), 640, seed, hops=2).features
+            ),
+        }
         for near, far in ((512, 2048), (2048, 8192)):
-            def bloom(e: np.ndarray, near: int = near, far: int = far) -> Any:
-                one = BloomSignatures(n, near, seed=seed).update(e)
-                two = BloomSignatures(n, far, seed=seed).update(e).propagate(e)
-
-                def features(pairs: np.ndarray) -> np.ndarray:
-                    far_u, far_v, both = two._overlaps(two._counts(*np.sort(pairs, axis=1).T))
-                    return np.column_stack([one.link_features(pairs), both, far_u + far_v, both / np.maximum(far_u + far_v - both, 1e-9)])
-
-                return features
-
-            makers[f"Bloom, {near:,} and {far:,} bits"] = bloom
+            makers[f"Bloom, {(near + far) // 8:,} bytes"] = lambda e, near=near, far=far, seed=seed: (
+                bloom_features(e, n, near, far, seed)
+            )
         for name, make in makers.items():
             model = HistGradientBoostingClassifier(random_state=0, max_iter=150, learning_rate=0.05)
             learn = make(known)
@@ -215,39 +233,26 @@ def link_rows(edges: np.ndarray, n: int) -> list[dict[str, Any]]:
 
 
 def crossover_rows() -> list[dict[str, Any]]:
-    """Two sets of `size` that share a tenth; 400 pairs."""
-    rows = []
+    """Two sets of one size that share a tenth, 60 pairs of them; 256 bytes a set."""
+    rows, n_pairs, universe = [], 60, 200_000
     rng = np.random.default_rng(3)
-    for size in (20, 100, 500, 1000, 2000, 5000, 10_000, 30_000):
-        pairs = 60
+    for size in (20, 100, 300, 1000, 2000, 5000, 10_000, 30_000):
         common = size // 10
-        sets = [rng.choice(10**7, 2 * size - common, replace=False) for _ in range(pairs)]
-        indices = np.concatenate([part for s in sets for part in (np.sort(s[:size]), np.sort(s[size - common :]))])
-        edges = np.stack([np.repeat(np.arange(2 * pairs), size), indices], axis=1)
-        signatures = BloomSignatures(10**7, 2048, directed=True, seed=1) if False else None
-        del signatures
-        matrix = sparse.csr_array(
-            (np.ones(indices.size), indices, np.arange(2 * pairs + 1) * size), shape=(2 * pairs, 10**7)
-        )
-        from mergesketch.lsh.cpu import set_neighbour_bits
-
-        bits = np.zeros((2 * pairs, 32), dtype=np.uint64)
-        set_neighbour_bits(edges[:, 0].copy(), edges[:, 1] + 2 * pairs, False, np.uint64(77), bits, 0, 2 * pairs)
-        holder = BloomSignatures(2 * pairs, 2048)
-        holder._arrays["signatures"][...] = bits
-        u, v = np.arange(0, 2 * pairs, 2), np.arange(1, 2 * pairs, 2)
-        bloom = holder.common_neighbors(u, v)
-        minima = MinHash(32, seed=1).signatures(matrix)
-        equal = (minima[u] == minima[v]).mean(axis=1)
-        sizes = size * (1 + rng.normal(size=(2, pairs)) * 1.04 / np.sqrt(128))
-        other = equal / (1 + equal) * sizes.sum(axis=0)
-        rows.append(
-            {
-                "size": size, "shared": common,
-                "Bloom, 256 bytes": float(np.sqrt(np.mean((bloom - common) ** 2)) / common),
-                "MinHash + HLL, 256 bytes": float(np.sqrt(np.mean((other - common) ** 2)) / common),
-            }
-        )  # fmt: skip
+        drawn = [rng.choice(universe, 2 * size - common, replace=False) for _ in range(n_pairs)]
+        ends = np.concatenate([part for s in drawn for part in (s[:size], s[size - common :])])
+        sets = universe + np.repeat(np.arange(2 * n_pairs), size)
+        n = universe + 2 * n_pairs
+        u, v = universe + np.arange(0, 2 * n_pairs, 2), universe + np.arange(1, 2 * n_pairs, 2)
+        A = sparse.csr_array((np.ones(ends.size), (sets, ends)), shape=(n, n))
+        signatures = BloomSignatures(n, 2048, directed=True, seed=1).update(A)
+        other = MinHashes(A, 256, seed=1)
+        row: dict[str, Any] = {"size": size, "shared": common}
+        for name, found in (
+            ("Bloom", signatures.common_neighbors(u, v)),
+            ("MinHash + HLL", other.shared(np.stack([u, v], axis=1), 0, 0)),
+        ):
+            row[f"{name}, relative error"] = float(np.sqrt(np.mean((found - common) ** 2)) / common)
+        rows.append(row)
     return rows
 
 
@@ -263,7 +268,9 @@ def speed_rows() -> list[dict[str, Any]]:
         signatures = BloomSignatures(n, 1024, seed=1)
         build = seconds(lambda signatures=signatures, ends=ends: signatures.update(ends), repeats=1)
         # Pairs that a recommender asks for: ends of edges, shuffled, so hubs are as frequent as their edges.
-        pairs = np.stack([rng.permutation(ends[:, 0])[:100_000], rng.permutation(ends[:, 1])[:100_000]], axis=1)
+        pairs = np.stack(
+            [rng.permutation(ends[:, 0])[:100_000], rng.permutation(ends[:, 1])[:100_000]], axis=1
+        )
         part = pairs[:20_000]
         exact = seconds(lambda A=A, part=part: shared(A, A, part), repeats=3) / len(part)
         for threads in (1, 4):
@@ -273,7 +280,8 @@ def speed_rows() -> list[dict[str, Any]]:
             rows.append(
                 {
                     "edges": n_edges, "nodes": n, "threads": threads, "build edges/s": n_edges / build,
-                    "common/s": 1 / ours, "all features/s": 1 / every, "scipy common/s": 1 / exact, "ratio": exact / ours,
+                    "common/s": 1 / ours, "all features/s": 1 / every, "scipy common/s": 1 / exact,
+                    "ratio": exact / ours,
                 }
             )  # fmt: skip
     return rows

@@ -3,8 +3,8 @@
 1. Counts: root mean square error of common neighbours (1 and 2 hops) on the test pairs of the Cora graph,
    its edges split 85/5/10, as many random pairs without an edge, means over five splits and seeds.
 2. Links: area under the ROC and Hits@50 on the same pairs, of a gradient boosting classifier fitted on pairs
-   of the training graph, and of the exact heuristics by themselves. Ties count half in the area; for Hits@50 a
-   positive pair is a hit if fewer than 50 negative ones score as high or higher.
+   of the training graph, and of the exact heuristics by themselves. Ties count half in the area; for Hits@50
+   a positive pair is a hit if fewer than 50 negative ones score as high or higher.
 3. Crossover: the error of an overlap of a tenth, by the size of the neighbourhoods, at 256 bytes a node.
 4. Speed: pairs a second on power-law graphs, beside SciPy's sparse rows multiplied and summed.
 """

@@ -22,14 +22,14 @@ _EDGES = 1 << 16
 _MAX_READERS = 8
 _PAIRS = 1 << 12
 _MAX_NODES = 1 << 40
-#: Nodes that a row of nobody's neighbours could still weigh: degrees below 2 count as 2 in a logarithm.
+#: Degrees below count as this in a logarithm: a common neighbour has two.
 _LEAST_DEGREE = 2.0
 
 
 class BloomSignatures(MergeableSketch):
     """For every node of a graph, the set of its neighbours as `n_bits` bits with one hash function.
 
-    Sizes of neighbourhoods, and of what two of them share, are estimated by linear counting [1]_. Signatures
+    Sizes of neighbourhoods, and of what two of them share, are estimated by linear counting [1]_, as in [2]_. Signatures
     merge by OR, so that edges may come as a stream, in parts and twice, and a message pass (`propagate`)
     makes those of all nodes within two hops, three, ...
 
@@ -58,8 +58,9 @@ class BloomSignatures(MergeableSketch):
     References
     ----------
     .. [1] Whang, Vander-Zanden, Taylor. A linear-time probabilistic counting algorithm for database
-    applications. ACM
-       TODS 15(2), 1990. Zhang et al. Learning from Bloom signatures for link prediction, 2024.
+       applications. ACM TODS 15(2), 1990.
+    .. [2] Zhang et al. Learning scalable structural representations for link prediction with Bloom
+       signatures. WWW 2024.
 
     Examples
     --------
@@ -285,7 +286,8 @@ class BloomSignatures(MergeableSketch):
         -----
         The estimated number of common neighbours times the mean weight of their bits. The weight of a bit is
         the mean over all nodes that have it, each with its squared degree: a node is a common neighbour in
-        proportion to that. The more nodes share a bit, the more the weights come to one mean.
+        proportion to that. The more nodes share a bit, the more the weights come to one mean. Each call
+        first reads all signatures for the degrees, so ask for many pairs at once.
         """
         return self._weighted(u, v)[:, 0]
 

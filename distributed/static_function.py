@@ -74,8 +74,8 @@ def build_static_function(
     >>> comm = communicator()
     >>> builder = mergesketch.StaticFunctionBuilder().update([f"key of {comm.rank}"], [comm.rank])
     >>> function = build_static_function(builder, comm)
-    >>> None if function is None else function["key of 0"]
-    0
+    >>> None if function is None else function.lookup(["key of 0"]).tolist()
+    [0]
     """
     comm = communicator(comm)
     with comm.agree():

@@ -136,8 +136,8 @@ class StaticFunctionBuilder:
         Examples
         --------
         >>> import mergesketch
-        >>> mergesketch.StaticFunctionBuilder().update(["a", "b"], [1, 2]).update(["c"], [3]).build()["c"]
-        3
+        >>> mergesketch.StaticFunctionBuilder().update(["a", "b"], [1, 2]).update(["c"], [3]).build().lookup(["c"])
+        array([3])
         """
         array = to_array(values, "values")
         if array.ndim != 1:

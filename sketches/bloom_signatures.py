@@ -30,8 +30,8 @@ class BloomSignatures(MergeableSketch):
     """For every node of a graph, the set of its neighbours as `n_bits` bits with one hash function.
 
     Sizes of neighbourhoods, and of what two of them share, are estimated by linear counting [1]_ [2]_.
-    Signatures merge by OR, so that edges may come as a stream, in parts and twice, and a message pass (`propagate`)
-    makes those of all nodes within two hops, three, ...
+    Signatures merge by OR, so that edges may come as a stream, in parts and twice, and a message pass
+    (`propagate`) makes those of all nodes within two hops, three, ...
 
     Parameters
     ----------

@@ -136,8 +136,9 @@ class StaticFunctionBuilder:
         Examples
         --------
         >>> import mergesketch
-        >>> mergesketch.StaticFunctionBuilder().update(["a", "b"], [1, 2]).update(["c"], [3]).build().lookup(["c"])
-        array([3])
+        >>> builder = mergesketch.StaticFunctionBuilder().update(["a", "b"], [1, 2])
+        >>> builder.update(["c"], [3]).build().lookup(["c", "a"]).tolist()
+        [3, 1]
         """
         array = to_array(values, "values")
         if array.ndim != 1:

@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 
 def map_blocks(function: Callable[[int, int], T], n: int, block: int) -> list[T]:
-    """``function(0, n)``: a launch covers all rows, and threads of the host would leave the caller's stream."""
+    """``function(0, n)``: a launch covers all rows, and other threads would leave the caller's stream."""
     return [function(0, n)] if n > 0 else []
 
 

@@ -198,8 +198,8 @@ class MergeableSketch(Stored):
         if "_arrays" in self.__dict__:
             here, there = ("on the GPU", "in main memory")[:: 1 if self.device == "gpu" else -1]
             raise TypeError(
-                f"{name} lies {there}, but the {type(self).__name__} {here}: copy the rows there, or move the "
-                f'sketch with .to("{device_of(X)}")'
+                f"{name} lies {there}, but the {type(self).__name__} {here}: copy the rows there, or move "
+                f'the sketch with .to("{device_of(X)}")'
             )
         self.__dict__["_device"] = device_of(X)
 

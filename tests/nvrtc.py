@@ -26,7 +26,7 @@ def library() -> Any:
 
 
 def compile_cuda(code: str, options: tuple[str, ...]) -> bytes:
-    """The machine code of `code`; RuntimeError with the compiler's messages if it does not compile without a warning."""
+    """The machine code of `code`; RuntimeError with the compiler's messages if it warns or fails."""
     nvrtc, program = library(), ctypes.c_void_p()
     text, name = code.encode(), b"kernels.cu"
     if nvrtc.nvrtcCreateProgram(ctypes.byref(program), text, name, 0, None, None):
@@ -38,7 +38,8 @@ def compile_cuda(code: str, options: tuple[str, ...]) -> bytes:
         nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size))
         log = ctypes.create_string_buffer(size.value)
         nvrtc.nvrtcGetProgramLog(program, log)
-        if failed or b"warning" in log.value:
+        warnings = [line for line in log.value.splitlines() if b"warning" in line and b"deprecated" not in line]
+        if failed or warnings:
             raise RuntimeError(log.value.decode())
         nvrtc.nvrtcGetCUBINSize(program, ctypes.byref(size))
         cubin = ctypes.create_string_buffer(size.value)

@@ -38,7 +38,8 @@ def compile_cuda(code: str, options: tuple[str, ...]) -> bytes:
         nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size))
         log = ctypes.create_string_buffer(size.value)
         nvrtc.nvrtcGetProgramLog(program, log)
-        warnings = [line for line in log.value.splitlines() if b"warning" in line and b"deprecated" not in line]
+        lines = log.value.splitlines()
+        warnings = [line for line in lines if b"warning" in line and b"deprecated" not in line]
         if failed or warnings:
             raise RuntimeError(log.value.decode())
         nvrtc.nvrtcGetCUBINSize(program, ctypes.byref(size))

@@ -11,6 +11,7 @@ from . import errors, lsh
 from .lsh.threads import get_num_threads, set_num_threads
 from .sketches import (
     AceDetector,
+    BloomFilter,
     CountMinSketch,
     CountSketch,
     DensitySketch,
@@ -68,6 +69,7 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "AceDetector",
+    "BloomFilter",
     "CountMinSketch",
     "CountSketch",
     "DensitySketch",

@@ -17,7 +17,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Table", "code_points", "entropy_bytes", "genome", "geometric", "ngrams", "patches", "reads", "zipf"]
+__all__ = [
+    "Table",
+    "code_points",
+    "entropy_bytes",
+    "genome",
+    "geometric",
+    "ngrams",
+    "patches",
+    "reads",
+    "zipf",
+]
 
 #: A genome that is not shipped (NCBI GCF_000005845.2): where it is absent its tables are left out.
 ECOLI = Path("shared") / "data" / "ecoli_k12.fna.gz"

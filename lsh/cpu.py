@@ -3,6 +3,16 @@
 from .banding_kernels import band_keys, bucket_pairs, document_keys, sorted_overlap
 from .bbit_kernels import count_equal_fields, pack_fields
 from .bit_kernels import hamming_distances, mix_words, sample_bits
+from .bloom_kernels import (
+    bloom_add,
+    bloom_add_groups,
+    bloom_contains,
+    bloom_contains_groups,
+    bloom_errors,
+    bloom_fills,
+    bloom_group,
+    bloom_regroup,
+)
 from .counting_kernels import (
     count_min_add,
     count_min_add_conservative,
@@ -50,6 +60,14 @@ __all__ = [
     "absorb_steps",
     "add_sign_products",
     "band_keys",
+    "bloom_add",
+    "bloom_add_groups",
+    "bloom_contains",
+    "bloom_contains_groups",
+    "bloom_errors",
+    "bloom_fills",
+    "bloom_group",
+    "bloom_regroup",
     "bound_found",
     "bucket_pairs",
     "cells_of_buckets",

@@ -56,6 +56,7 @@ _BUCKET_BITS = 8
 
 _HALF = np.uint64(32)
 _LOW = np.uint64(0xFFFFFFFF)
+_U = np.uint64
 _NONE = np.uint64(0)
 _ONE = np.uint64(1)
 _LOW_KEY = np.uint64(0x9E3779B97F4A7C15)
@@ -308,7 +309,7 @@ def back_substitute(low_rows, high_rows, sides, width, solution):  # type: ignor
 def _stays(thresholds, first_bucket, start):  # type: ignore[no-untyped-def]
     """Whether a start lies above its bucket's threshold (two bits of `thresholds`)."""
     bucket = first_bucket + (start >> _BUCKET_BITS)
-    threshold = (np.int64(thresholds[bucket >> 2]) >> (2 * (bucket & 3))) & 3
+    threshold = (np.int64(thresholds[_U(bucket >> 2)]) >> (2 * (bucket & 3))) & 3
     return (start & (BUCKET - 1)) >= (_PACKED_THRESHOLDS >> (16 * threshold)) & 0xFFFF
 
 
@@ -321,13 +322,13 @@ def locate(plan, ribbon, thresholds, shards, places, n_rows, words, starts, bump
     """
     n_bumped = 0
     for k in range(n_rows):
-        shard = shards[k]
-        n_buckets = np.int64(plan[ribbon, shard, 1])
+        row = plan[_U(ribbon), _U(shards[k])]
+        n_buckets = np.int64(row[_U(1)])
         start = start_of(places[k], n_buckets * BUCKET)
-        stays = _stays(thresholds, np.int64(plan[ribbon, shard, 6]), start) & (n_buckets > 0)
-        words[k] = np.int64(plan[ribbon, shard, 0])
+        stays = _stays(thresholds, np.int64(row[_U(6)]), start) & (n_buckets > 0)
+        words[k] = np.int64(row[_U(0)])
         starts[k] = start
-        bumped[n_bumped] = k
+        bumped[_U(n_bumped)] = k
         n_bumped += not stays
     for b in range(n_bumped):
         k = bumped[b]
@@ -373,10 +374,10 @@ def variable_bits(  # type: ignore[no-untyped-def]
         first = words[k] + (start >> 6)
         shift = np.uint64(start & 63)
         back = np.uint64(63) - shift
-        b, c = solution[first + 1], solution[first + 2]
-        lowest[k] = (solution[first] >> shift) | ((b << _ONE) << back)
+        b, c = solution[_U(first + 1)], solution[_U(first + 2)]
+        lowest[k] = (solution[_U(first)] >> shift) | ((b << _ONE) << back)
         middle[k] = (b >> shift) | ((c << _ONE) << back)
-        highest[k] = (c >> shift) | ((solution[first + 3] << _ONE) << back)
+        highest[k] = (c >> shift) | ((solution[_U(first + 3)] << _ONE) << back)
     for j in range(n_bits):
         move = np.uint64(j)
         rest = np.uint64(63 - j)

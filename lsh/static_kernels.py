@@ -16,7 +16,7 @@ from .ribbon_kernels import fixed_values, locate, shard_of, variable_bits, windo
 __all__ = ["check_keys", "fill_fingerprints", "first_unequal", "look_up", "passes_filter"]
 
 #: Keys that are looked up together: their arrays stay in the first-level cache.
-LANES = 256
+LANES = 512
 _U = np.uint64
 _PURPOSE = _U(0xD6E8FEB86659FD93)
 

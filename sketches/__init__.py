@@ -2,6 +2,7 @@
 
 from .ace import AceDetector
 from .base import MergeableSketch, StateArray
+from .bloom_filter import BloomFilter
 from .counting import CountMinSketch, CountSketch
 from .density import DensitySketch
 from .heavy_hitters import HeavyHitters
@@ -22,6 +23,7 @@ from .suggestion import Suggestion, suggest
 
 __all__ = [
     "AceDetector",
+    "BloomFilter",
     "CountMinSketch",
     "CountSketch",
     "DensitySketch",

@@ -142,8 +142,8 @@ def make_columns(words: Words, n: int, n_columns: int, shared: bool) -> list[Col
     """The code of every column; with `shared` one for all."""
     counted = [count_words(lambda a, b, j=j: words(j, a, b), n) for j in range(n_columns)]  # type: ignore[misc]
     if shared and n_columns:
-        return [Column.build(*add_counts(counted))] * n_columns
-    return [Column.build(*counts) for counts in counted]
+        return [Column.build(*add_counts(counted), number_of_shards(n))] * n_columns
+    return [Column.build(*counts, number_of_shards(n)) for counts in counted]
 
 
 def solve_shards(

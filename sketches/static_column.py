@@ -18,16 +18,17 @@ from numpy.typing import NDArray
 from ..lsh.code_kernels import Encoder
 from ..lsh.prefix_code import code_lengths
 from ..lsh.static_kernels import fill_fingerprints, passes_filter
+from ..lsh.validation import check_int
 from .codebook import Codebook
 from .ribbon import Shard, Solved, lay_out, pack_thresholds, padding, solve
 
-__all__ = ["MAX_FILTERS", "Column", "solve_filter"]
+__all__ = ["MAX_FILTERS", "Column", "check_told", "solve_filter"]
 
 #: Filters of a column: each leaves less than half of the keys.
 MAX_FILTERS = 8
 #: A filter is worth a look-up if it saves so much of the column.
 _GAIN = 0.99
-#: Bits that a ribbon costs beside its equations, in each of which.
+#: Bits that a ribbon costs in each shard beside its equations: its sizes, and slots left over.
 _RIBBON_BITS = 600
 #: Shorter words' first bits all share one ribbon of so many columns.
 _FEWEST_PREFIX_BITS = 2
@@ -50,8 +51,8 @@ class Column(NamedTuple):
     codebook: Codebook
 
     @classmethod
-    def build(cls, values: NDArray[np.uint64], counts: NDArray[np.int64]) -> Column:
-        """The cheapest found for distinct ascending values and their counts."""
+    def build(cls, values: NDArray[np.uint64], counts: NDArray[np.int64], n_shards: int) -> Column:
+        """The cheapest found for distinct ascending values and their counts, of keys in so many shards."""
         filters: list[tuple[int, int]] = []
         while len(filters) < MAX_FILTERS and values.size > 1:
             best = int(np.argmax(counts))
@@ -61,7 +62,7 @@ class Column(NamedTuple):
             others = np.delete(counts, best)
             passing = np.append(others, max(1, int(counts[best]) >> bits))
             exact = int(passing.sum())
-            cost = bits * int(others.sum()) + exact + _code_bits(others) + _RIBBON_BITS
+            cost = bits * int(others.sum()) + exact + _code_bits(others) + _RIBBON_BITS * n_shards
             if cost >= _GAIN * _code_bits(counts):
                 break
             filters.append((bits, int(values[best])))
@@ -129,21 +130,29 @@ class Column(NamedTuple):
     def from_config(cls, config: Mapping[str, Any], codebooks: list[Codebook]) -> Column:
         """Raises ValueError for what no column says of itself."""
         number, filters, prefix = config["codebook"], config["filters"], config["prefix_bits"]
-        if type(number) is not int or not 0 <= number < len(codebooks):
-            raise ValueError(f"codebook must be an int in [0, {len(codebooks)}), got {number!r}")
+        if number >= len(codebooks):
+            raise ValueError(f"codebook must be in [0, {len(codebooks)}), got {number}")
         book = codebooks[number]
-        if not isinstance(filters, list) or len(filters) > MAX_FILTERS:
-            raise ValueError(f"filters must be a list of at most {MAX_FILTERS}, got {filters!r}")
-        for bits, value in filters:
-            if (
-                type(bits) is not int
-                or type(value) is not int
-                or not (1 <= bits <= 64 and 0 <= value < 2**64)
-            ):
-                raise ValueError(f"a filter must be [bits in 1..64, uint64 value], got {[bits, value]!r}")
-        if type(prefix) is not int or not 0 <= prefix <= (0 if filters else book.min_length):
-            raise ValueError(f"prefix_bits must be an int in [0, {book.min_length}], got {prefix!r}")
+        most = 0 if filters else book.min_length
+        if prefix > most:
+            raise ValueError(f"prefix_bits must be in [0, {most}], got {prefix}")
         return cls(tuple((bits, value) for bits, value in filters), prefix, book)
+
+
+def check_told(config: Any) -> None:
+    """Raise ValueError for what is no `Column.config`, as far as it can be told without the codebooks."""
+    if not isinstance(config, dict) or set(config) != {"codebook", "filters", "prefix_bits"}:
+        raise ValueError(f"a column must have codebook, filters and prefix_bits, got {config!r}")
+    for name in ("codebook", "prefix_bits"):
+        check_int(name, config[name], 0)
+    filters = config["filters"]
+    if not isinstance(filters, list) or len(filters) > MAX_FILTERS:
+        raise ValueError(f"filters must be a list of at most {MAX_FILTERS}, got {filters!r}")
+    for pair in filters:
+        if not isinstance(pair, list) or len(pair) != 2:
+            raise ValueError(f"a filter must be [bits, value], got {pair!r}")
+        check_int("bits", pair[0], 1, 64)
+        check_int("value", pair[1], 0, (1 << 64) - 1)
 
 
 def solve_filter(shard: Shard, purpose: int, bits: int) -> Solved:

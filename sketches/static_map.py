@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from ..lsh import static_kernels
 from ..lsh.hashing import hash_keys
 from ..lsh.lazy import lazy
-from ..lsh.strings import as_byte_buffer
+from ..lsh.strings import as_byte_buffer, is_arrow
 from ..lsh.threads import map_blocks
 from ..lsh.validation import check_int
 from .codebook import Codebook
 from .column_permutation import permute_columns
 from .ribbon import Shard, Solved
 from .static_build import Clash, Words, make_columns, number_of_shards, order_records, solve_shards
-from .static_column import Column, solve_filter
+from .static_column import Column, check_told, solve_filter
 from .static_structure import BLOCK, ArraySpec, StaticStructure, key_kind
 from .static_values import Dictionary, ValueKind, kind_of_values
 
@@ -57,6 +57,8 @@ class StaticValues(StaticStructure):
         self._kind = ValueKind.from_config(config["values"])
         self._n_codebooks = check_int("n_codebooks", config["n_codebooks"], 0, MAX_COLUMNS)
         self._told = list(config["columns"])
+        for told in self._told:
+            check_told(told)
 
     def _specs(self) -> Mapping[str, ArraySpec]:
         specs = dict(super()._specs())
@@ -76,8 +78,15 @@ class StaticValues(StaticStructure):
             ends, size = arrays["entry_ends"], arrays["entries"].size
             if ends.size == 0 or (ends[1:] < ends[:-1]).any() or int(ends[-1]) != size or ends[0] != 0:
                 raise ValueError("entry_ends must rise from 0 to the length of entries")
+            starts = ends[ends < size].astype(np.int64)
+            if self._kind.kind == "str" and ((arrays["entries"][starts] & 0xC0) == 0x80).any():
+                raise ValueError("entries must not be cut within a character")
             if self._kind.kind == "str":
                 arrays["entries"].tobytes().decode()
+            # A look-up allocates items of this width.
+            longest = int(np.diff(ends).max(initial=0))
+            if self._kind.dtype != "object" and np.dtype(self._kind.dtype).itemsize > 4 * max(1, longest):
+                raise ValueError(f"dtype must not be wider than the entries, got {self._kind.dtype}")
 
     def _read_columns(self, arrays: Mapping[str, NDArray[Any]]) -> list[Column]:
         books = [
@@ -112,8 +121,10 @@ class StaticValues(StaticStructure):
         permute: str = "none",
     ) -> Self:
         """From keys and an (n, columns) array of values; checks both and the options."""
-        if not hasattr(keys, "__len__"):
+        if not hasattr(keys, "__len__") or isinstance(keys, (str, bytes)):
             raise TypeError(f"keys must be an array or a list, got {type(keys).__name__}")
+        if hasattr(keys, "__array__") and not is_arrow(keys):
+            keys = np.asarray(keys)
         if len(keys) != values.shape[0]:
             raise ValueError(f"keys and values must be as many, got {len(keys)} and {values.shape[0]}")
         seed = check_int("seed", seed, 0, _MASK)
@@ -124,6 +135,7 @@ class StaticValues(StaticStructure):
             dictionary = Dictionary(kind.kind)
             hashed = dictionary.words(values.reshape(-1), "values")
             by_hash, ranks, entries = dictionary.ranks()
+            kind = kind.fitted(entries)
             words = ranks[np.searchsorted(by_hash, hashed)].reshape(values.shape)
         else:
             words = kind.to_words(values)

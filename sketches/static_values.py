@@ -95,6 +95,14 @@ class ValueKind(NamedTuple):
         words ^= _SIGN
         return (words.view(np.int64) * self.precision).astype(dtype)
 
+    def fitted(self, entries: list[bytes]) -> ValueKind:
+        """With the least width that holds all entries, where the dtype has one."""
+        if self.dtype == "object":
+            return self
+        if self.kind == "str":
+            return self._replace(dtype=f"U{max([1, *(len(entry.decode()) for entry in entries)])}")
+        return self._replace(dtype=f"S{max([1, *map(len, entries)])}")
+
     def config(self) -> dict[str, Any]:
         return self._asdict()
 
@@ -106,14 +114,34 @@ class ValueKind(NamedTuple):
 def to_array(values: Any, name: str) -> NDArray[Any]:
     """Values of any container as an array that `kind_of_values` understands; text as objects or S or U."""
     if is_arrow(values):
-        values = values.to_numpy(zero_copy_only=False) if hasattr(values, "to_numpy") else values.to_pylist()
+        if values.null_count:
+            raise ValueError(f"{name} must not have nulls, got {values.null_count}")
+        text = {"string", "binary"} & set(str(values.type).replace("_", " ").split())
+        values = values.to_pylist() if text else np.asarray(values)
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         raise ValueError(f"{name} must not be masked, got {int(np.ma.count_masked(values))} masked values")
     if isinstance(values, (list, tuple)) and values and isinstance(values[0], (str, bytes)):
         array = np.empty(len(values), dtype=object)
         array[:] = values
         return array
-    return np.asarray(values)
+    array = np.asarray(values)
+    if array.dtype.kind in "US" and isinstance(values, (list, tuple)):
+        return np.array(values, dtype=object)  # else 1 beside "a" becomes "1"
+    if array.dtype.kind == "O" and array.size and not isinstance(array.flat[0], (str, bytes)):
+        values = array.tolist()
+        array = np.asarray(values)
+    # NumPy makes floats of integers beyond int64 beside smaller ones, and loses their last digits.
+    if array.dtype.kind == "f" and isinstance(values, (list, tuple)) and _all_integers(values):
+        if array.min() < 0 or array.max() > 2.0**64:
+            raise ValueError(f"{name} must fit int64, or uint64, got integers beyond or of both ranges")
+        array = np.array(values, dtype=np.uint64)
+    return array
+
+
+def _all_integers(values: Any) -> bool:
+    if isinstance(values, (list, tuple)):
+        return bool(values) and all(_all_integers(value) for value in values)
+    return isinstance(values, (int, np.integer)) and not isinstance(values, bool)
 
 
 def kind_of_values(values: NDArray[Any], precision: float | None, name: str) -> ValueKind:

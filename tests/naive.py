@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import collections
 import functools
 import itertools
 import math
 import statistics
 from collections.abc import Iterable
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -805,3 +807,76 @@ def elias_fano_values(
         for i, place in enumerate(places[:n])
     ]
     return values, places
+
+
+# -- Bloom filters --------------------------------------------------------------------------------
+
+
+def bloom_places(h: int, n_blocks: int, n_hashes: int) -> list[tuple[int, int]]:
+    """The (block, bit) pairs of a key with the 64-bit hash `h`."""
+    places: list[tuple[int, int]] = []
+    block, word = h * n_blocks // 2**64, h
+    while len(places) < n_hashes:
+        word = word * 0x9E3779B97F4A7C15 % 2**64
+        word ^= word >> 32
+        fields = [word >> shift & 511 for shift in range(55, 0, -9)]
+        places += [(block, field) for field in fields]
+    return places[:n_hashes]
+
+
+def bloom_blocks(places: Iterable[tuple[int, int]], n_blocks: int) -> list[list[int]]:
+    """The blocks of a filter with these bits set, eight words each."""
+    blocks = [[0] * 8 for _ in range(n_blocks)]
+    for block, bit in places:
+        blocks[block][bit // 64] |= 1 << bit % 64
+    return blocks
+
+
+def bloom_error(n_keys: int, n_hashes: int, n_bits: int) -> Fraction:
+    """Chance that one block of `n_bits` passes an absent key, by every way to set its bits."""
+    chances = {0: Fraction(1)}
+    for _ in range(n_keys * n_hashes):
+        stepped: dict[int, Fraction] = {}
+        for n_set, chance in chances.items():
+            stepped[n_set] = stepped.get(n_set, Fraction(0)) + chance * Fraction(n_set, n_bits)
+            stepped[n_set + 1] = stepped.get(n_set + 1, Fraction(0)) + chance * Fraction(
+                n_bits - n_set, n_bits
+            )
+        chances = stepped
+    return sum(
+        (chance * Fraction(n_set, n_bits) ** n_hashes for n_set, chance in chances.items()), Fraction(0)
+    )
+
+
+# -- rows that are multisets ----------------------------------------------------------------------
+
+
+def column_entropies(rows: Any) -> float:
+    """The sum of the columns' empirical entropies, in bits a row."""
+    total = 0.0
+    for column in zip(*rows, strict=True):
+        counts = collections.Counter(column)
+        total -= sum(c / len(column) * math.log2(c / len(column)) for c in counts.values())
+    return total
+
+
+def by_frequency(rows: Any) -> list[list[Any]]:
+    """Each row in falling order of its values' counts in all rows, ties by value."""
+    counts = collections.Counter(value for row in rows for value in row)
+    return [sorted(row, key=lambda value: (-counts[value], value)) for row in rows]
+
+
+def cover_columns(rows: Any) -> list[list[Any]]:
+    """Column after column, the value that most rows without one have (ties: the least) goes to them."""
+    left = [list(row) for row in rows]
+    done: list[list[Any]] = [[] for _ in rows]
+    for _ in range(len(left[0]) if left else 0):
+        waiting = set(range(len(left)))
+        while waiting:
+            counts = collections.Counter(value for i in waiting for value in set(left[i]))
+            best = min(counts, key=lambda value: (-counts[value], value))
+            for i in [i for i in waiting if best in left[i]]:
+                left[i].remove(best)
+                done[i].append(best)
+                waiting.remove(i)
+    return done

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from mergesketch import (
     AceDetector,
+    BloomFilter,
     CountMinSketch,
     CountSketch,
     DensitySketch,
@@ -618,6 +619,17 @@ ENTRIES: dict[str, Entry] = {
         [([[9.0]],), ([0],), ([[0] * 9],), (None,)],
         linear=False,
         counters=("counts", "n_updates"),
+    ),
+    "BloomFilter": Entry(
+        BloomFilter,
+        st.tuples(st.integers(1, 9) | st.just(300), st.integers(1, 20), _SEEDS).map(
+            lambda t: BloomFilter(n_blocks=t[0], n_hashes=t[1], seed=t[2])
+        ),
+        lambda sketch: _key_batches(0)(sketch).map(lambda batch: batch[:1]),
+        lambda batches: ([key for (keys,) in batches for key in keys],),
+        lambda rng, sketch: _large_keys(rng, sketch)[:1],
+        [(["a", 1],), ([1.5],), ([None],), (np.array([1.0]),), (3,)],
+        linear=False,
     ),
     "CountMinSketch": Entry(
         CountMinSketch,

@@ -219,7 +219,7 @@ def patches(side: int = 8, n_codes: int = 256) -> Table:
 
 
 def _count_kmers(name: str, bases: NDArray[np.uint8], k: int) -> Table:
-    """How often each k-mer stands in the rows of `bases` (0 to 3); a k-mer and its reverse complement as one."""
+    """How often each k-mer stands in the rows of `bases` (0 to 3), with its reverse complement."""
     last = bases.shape[1] - k + 1
     forward = np.zeros((len(bases), last), dtype=np.uint64)
     backward = np.zeros_like(forward)

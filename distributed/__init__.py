@@ -4,9 +4,11 @@ from .banding import band_parameters
 from .comm import Communicator, communicator
 from .dedup import Deduplication, deduplicate, memory_per_rank
 from .documents import DocumentSource
+from .engines import dask_sketch, spark_sketch
 from .index import DistributedIndex
 from .launch import run_main
 from .merge import merge_over_ranks
+from .static_function import build_static_function
 from .svmlight import SvmlightRows, iter_svmlight, parse_svmlight, read_svmlight
 
 __all__ = [
@@ -16,7 +18,9 @@ __all__ = [
     "DocumentSource",
     "SvmlightRows",
     "band_parameters",
+    "build_static_function",
     "communicator",
+    "dask_sketch",
     "deduplicate",
     "iter_svmlight",
     "memory_per_rank",
@@ -24,4 +28,5 @@ __all__ = [
     "parse_svmlight",
     "read_svmlight",
     "run_main",
+    "spark_sketch",
 ]

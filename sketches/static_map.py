@@ -15,7 +15,7 @@ from ..lsh.lazy import lazy
 from ..lsh.progress import progress_bar
 from ..lsh.strings import as_byte_buffer, is_arrow
 from ..lsh.threads import map_blocks
-from ..lsh.validation import check_int
+from ..lsh.validation import check_int, refuse_masked
 from .codebook import Codebook
 from .column_permutation import permute_columns
 from .ribbon import Shard, Solved
@@ -345,6 +345,7 @@ def as_keys(keys: Any, n: int) -> Any:
     if not hasattr(keys, "__len__") or isinstance(keys, (str, bytes)):
         raise TypeError(f"keys must be an array or a list, got {type(keys).__name__}")
     if hasattr(keys, "__array__") and not is_arrow(keys):
+        refuse_masked(keys, "keys")
         keys = np.asarray(keys)
     if len(keys) != n:
         raise ValueError(f"keys and values must be as many, got {len(keys)} and {n}")

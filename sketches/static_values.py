@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..lsh.hashing import hash_buffer
 from ..lsh.static_kernels import first_unequal
 from ..lsh.strings import as_byte_buffer, is_arrow, kind_of
-from ..lsh.validation import check_real
+from ..lsh.validation import check_real, refuse_masked
 
 __all__ = ["Dictionary", "ValueKind", "kind_of_values", "to_array"]
 
@@ -132,8 +132,7 @@ def to_array(values: Any, name: str) -> NDArray[Any]:
             raise ValueError(f"{name} must not have nulls, got {values.null_count}")
         text = {"string", "binary"} & set(str(values.type).replace("_", " ").split())
         values = values.to_pylist() if text else np.asarray(values)
-    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
-        raise ValueError(f"{name} must not be masked, got {int(np.ma.count_masked(values))} masked values")
+    refuse_masked(values, name)
     if isinstance(values, (list, tuple)) and values and isinstance(values[0], (str, bytes)):
         array = np.empty(len(values), dtype=object)
         array[:] = values

@@ -271,6 +271,13 @@ class StaticValues(StaticStructure):
             return np.zeros(hashes.size, dtype=np.bool_)
         return self._has_fingerprint(hashes, 0, CHECK_PURPOSE, self.key_check_bits)
 
+    def __contains__(self, key: Any) -> bool:
+        """Whether one key was there; as `contains`."""
+        return bool(self.contains([key])[0])
+
+    #: Without keys there is nothing to go through; else Python would ask for 0, 1, 2, ...
+    __iter__ = None
+
     def _look_up(self, keys: Any, missing: Any) -> NDArray[Any]:
         """Values of shape (n, columns), those of absent keys marked if there are check bits."""
         if missing is not None and not self.key_check_bits:

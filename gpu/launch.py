@@ -15,7 +15,7 @@ from typing import Any
 import cupy
 import numpy as np
 
-__all__ = ["OPTIONS", "check_array", "constant", "launch", "source", "threads_a_block"]
+__all__ = ["OPTIONS", "check_array", "constant", "launch", "source"]
 
 #: Sums must round as they do on the CPU, so the compiler may not fuse multiplications and additions.
 OPTIONS = ("-std=c++17", "--fmad=false")
@@ -49,14 +49,12 @@ def _module(module: str, device: int) -> Any:
     return cupy.RawModule(code=source(module), options=OPTIONS)
 
 
-def threads_a_block() -> int:
-    """Threads of a block, a multiple of 32; kernels are right for any."""
-    return _THREADS
-
-
 @cache
-def _most_blocks(device: int) -> int:
-    return int(cupy.cuda.Device(device).attributes["MultiProcessorCount"]) * _BLOCKS_A_PROCESSOR
+def _sizes(device: int) -> tuple[int, int]:
+    """Threads of a block, a multiple of 32, and the most blocks; kernels are right for any."""
+    attributes = cupy.cuda.Device(device).attributes
+    threads = min(_THREADS, int(attributes["MaxThreadsPerBlock"]))
+    return threads, int(attributes["MultiProcessorCount"]) * _BLOCKS_A_PROCESSOR
 
 
 def launch(
@@ -75,8 +73,9 @@ def launch(
     if work <= 0:
         return
     device = cupy.cuda.runtime.getDevice()
-    size = block or threads_a_block()
-    grid = min(-(-work // size), _most_blocks(device)) if blocks is None else blocks
+    threads, most = _sizes(device)
+    size = block or threads
+    grid = min(-(-work // size), most) if blocks is None else blocks
     values = tuple(
         np.int64(a) if isinstance(a, int) else np.float64(a) if isinstance(a, float) else a for a in args
     )

@@ -37,7 +37,7 @@ def install() -> Any:
 
     if compiler() is None:
         pytest.skip("needs a GPU, or g++ to run kernels on the host", allow_module_level=True)
-    for name in [n for n in sys.modules if n.partition(".")[0] == "cupy"]:
+    for name in [n for n in sys.modules if n.partition(".")[0] in ("cupy", "cupyx", "cupy_backends")]:
         del sys.modules[name]
     path = Path(__file__).parent / "cupy" / "__init__.py"
     spec = importlib.util.spec_from_file_location("cupy", path)

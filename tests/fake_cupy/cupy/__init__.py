@@ -265,7 +265,11 @@ class _Device:
             raise cuda.runtime.CUDARuntimeError("cudaErrorInvalidDevice: invalid device ordinal")
         self.id = number
         # Few, so that threads go round in their loops more than once.
-        self.attributes = {"MultiProcessorCount": 1, "MaxSharedMemoryPerBlock": 49152}
+        self.attributes = {
+            "MultiProcessorCount": 1,
+            "MaxThreadsPerBlock": 64,
+            "MaxSharedMemoryPerBlock": 49152,
+        }
         self.mem_info = (1 << 30, 1 << 30)
 
     def synchronize(self) -> None:

@@ -194,7 +194,7 @@ def check_finite(name: str, array: NDArray[Any]) -> None:
 def _report_nonfinite(name: str, shape: tuple[int, ...], flat: Any, xp: Any) -> None:
     first = int(xp.flatnonzero(~xp.isfinite(flat))[0])
     place = tuple(int(i) for i in np.unravel_index(first, shape))
-    raise ValueError(f"{name} must be finite, got {flat[first]} at index {place}")
+    raise ValueError(f"{name} must be finite, got {float(flat[first])} at index {place}")
 
 
 def check_dense(X: Any, n_features: int | None = None, name: str = "X") -> NDArray[Any]:

@@ -149,6 +149,21 @@ class MergeableSketch(Stored):
         """Where the state lies: "cpu" or "gpu"."""
         return str(self.__dict__.get("_device", "cpu"))
 
+    #: Whether there are CUDA kernels for all that the class does with arrays.
+    _gpu: ClassVar[bool] = False
+
+    @property
+    def _kernels(self) -> Any:
+        """The kernels that serve the state where it lies; `xp` among them is NumPy or CuPy."""
+        return backend_named(self.device)
+
+    @classmethod
+    def _check_device(cls, device: str) -> None:
+        if device == "gpu" and not cls._gpu:
+            raise NotImplementedError(
+                f"{cls.__name__} has no GPU kernels; pass arrays in main memory: array.get()"
+            )
+
     def to(self, device: str) -> Self:
         """A copy of the sketch whose state lies on a device: its updates and queries take arrays there.
 
@@ -165,6 +180,8 @@ class MergeableSketch(Stored):
         ------
         ValueError
             If `device` is neither.
+        NotImplementedError
+            For "gpu" if the class has no kernels there.
         ImportError, RuntimeError
             For "gpu" if CuPy is not installed, or finds no GPU.
 
@@ -173,6 +190,7 @@ class MergeableSketch(Stored):
         A sketch without data needs no moving: it goes to where its first rows lie. Sketches of the two
         devices merge: what is merged in is copied to where the other one is.
         """
+        self._check_device(device)
         self._canonicalise()
         xp = backend_named(device).xp
         new = self.empty_like()
@@ -201,6 +219,7 @@ class MergeableSketch(Stored):
                 f"{name} lies {there}, but the {type(self).__name__} {here}: copy the rows there, or move "
                 f'the sketch with .to("{device_of(X)}")'
             )
+        self._check_device(device_of(X))
         self.__dict__["_device"] = device_of(X)
 
     @property

@@ -194,6 +194,7 @@ class Race(MergeableSketch):
     True
     """
 
+    _gpu = True
     _parameters = ("family", "dtype", "n_outputs")
 
     def __init__(self, family: HashFamily, *, dtype: str = "int", n_outputs: int | None = None) -> None:

@@ -15,7 +15,7 @@ float32, float64, int32, int64 = _np.float32, _np.float64, _np.int32, _np.int64
 uint8, uint16, uint32, uint64, bool_ = _np.uint8, _np.uint16, _np.uint32, _np.uint64, _np.bool_
 nan, inf, newaxis = _np.nan, _np.inf, None
 
-#: Copies between the host and the device so far, for tests that count them.
+#: Bytes that went to the device and to the host so far, for tests that count them.
 copies = SimpleNamespace(to_device=0, to_host=0)
 
 _SCALARS = (int, float, bool, _np.generic)
@@ -78,19 +78,19 @@ class ndarray(NDArrayOperatorsMixin):
         return ours(*args, **kwargs)
 
     def get(self) -> _np.ndarray:
-        copies.to_host += 1
+        copies.to_host += self._array.nbytes
         return self._array.copy()
 
     def item(self) -> Any:
-        copies.to_host += 1
+        copies.to_host += self._array.nbytes
         return self._array.item()
 
     def tolist(self) -> Any:
-        copies.to_host += 1
+        copies.to_host += self._array.nbytes
         return self._array.tolist()
 
     def __bool__(self) -> bool:
-        copies.to_host += 1
+        copies.to_host += self._array.nbytes
         return bool(self._array)
 
     def __int__(self) -> int:
@@ -100,7 +100,7 @@ class ndarray(NDArrayOperatorsMixin):
         return float(self.item())
 
     def __index__(self) -> int:
-        copies.to_host += 1
+        copies.to_host += self._array.nbytes
         return self._array.__index__()
 
     def __len__(self) -> int:
@@ -203,8 +203,9 @@ def empty(shape: Any, dtype: Any = float, order: str = "C") -> ndarray:
 def asarray(array: Any, dtype: Any = None, order: str | None = None) -> ndarray:
     if isinstance(array, ndarray):
         return _wrap(_np.asarray(array._array, dtype, order=order))
-    copies.to_device += 1
-    return ndarray._of(_np.array(array, dtype, order=order or "K"))
+    made = ndarray._of(_np.array(array, dtype, order=order or "K"))
+    copies.to_device += made.nbytes
+    return made
 
 
 array = asarray

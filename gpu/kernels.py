@@ -7,8 +7,10 @@ from typing import Any, TypeVar
 
 import cupy as xp
 
+from .bloom import bloom_add, bloom_contains, bloom_fills
 from .counting import count_min_add, count_min_query, count_sketch_add, count_sketch_query
 from .hashing import hash_fixed, hash_slices, hash_u64
+from .launch import constant
 from .projection import (
     any_nonfinite,
     mix_codes,
@@ -17,27 +19,44 @@ from .projection import (
     project_steps_csr,
     project_steps_dense,
 )
-from .scatter import gather_groups, gather_mean, scatter_add, scatter_add_outputs
+from .scatter import gather_groups, gather_mean, gather_ratio, scatter_add, scatter_add_outputs
+from .signatures import (
+    count_signature_bits,
+    fill_node_bits,
+    pass_signatures,
+    set_neighbour_bits,
+    weigh_signatures,
+)
 
 __all__ = [
     "any_nonfinite",
+    "bloom_add",
+    "bloom_contains",
+    "bloom_fills",
+    "constant",
     "count_min_add",
     "count_min_query",
+    "count_signature_bits",
     "count_sketch_add",
     "count_sketch_query",
+    "fill_node_bits",
     "gather_groups",
     "gather_mean",
+    "gather_ratio",
     "hash_fixed",
     "hash_slices",
     "hash_u64",
     "map_blocks",
     "mix_codes",
+    "pass_signatures",
     "project_signs_csr",
     "project_signs_dense",
     "project_steps_csr",
     "project_steps_dense",
     "scatter_add",
     "scatter_add_outputs",
+    "set_neighbour_bits",
+    "weigh_signatures",
     "xp",
 ]
 

@@ -101,3 +101,40 @@ __device__ void groups(const Counter* counts, const u32* codes, const i64* edges
 GATHER(int32, i32)
 GATHER(int64, i64)
 GATHER(float64, double)
+
+// A thread owns a query and computes as the CPU does, output by output; its means are in `means`, 1 + K a query.
+extern "C" __global__ void gather_ratio(const double* counts, const u32* codes, const double* totals, double chance,
+                                        i64 R, i64 W, i64 K, i64 start, i64 stop, double* means, double* mass,
+                                        double* mass_std, double* ratio, double* ratio_std) {
+    double none = __longlong_as_double(0x7FF8000000000000ll);
+    for (i64 i = start + thread_number(); i < stop; i += thread_count()) {
+        const u32* row = codes + i * R;
+        double* mean = means + i * (1 + K);
+        for (i64 k = 0; k <= K; ++k) {
+            double sum = 0.0;
+            for (i64 r = 0; r < R; ++r) sum += counts[(r * W + row[r]) * (1 + K) + k];
+            mean[k] = sum / (double)R;
+        }
+        double here = (mean[0] - chance * totals[0]) / (1.0 - chance);
+        double scale = R > 1 ? 1.0 / (double)R / (double)(R - 1) : none;
+        mass[i] = here;
+        double spread = 0.0;
+        for (i64 r = 0; r < R; ++r) {
+            double below = counts[(r * W + row[r]) * (1 + K)] - mean[0];
+            spread += below * below;
+        }
+        mass_std[i] = sqrt(spread * scale) / (1.0 - chance);
+        for (i64 k = 0; k < K; ++k) {
+            double numerator = (mean[k + 1] - chance * totals[k + 1]) / (1.0 - chance);
+            double quotient = here != 0.0 ? numerator / here : none, total = 0.0;
+            for (i64 r = 0; r < R; ++r) {
+                const double* group = counts + (r * W + row[r]) * (1 + K);
+                double residual = (group[k + 1] - mean[k + 1]) - quotient * (group[0] - mean[0]);
+                total += residual * residual;
+            }
+            double error = sqrt(total * scale) / (1.0 - chance);
+            ratio[i * K + k] = quotient;
+            ratio_std[i * K + k] = here != 0.0 ? error / fabs(here) : none;
+        }
+    }
+}

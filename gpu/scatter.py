@@ -9,7 +9,7 @@ import numpy as np
 
 from .launch import check_array, constant, launch
 
-__all__ = ["gather_groups", "gather_mean", "scatter_add", "scatter_add_outputs"]
+__all__ = ["gather_groups", "gather_mean", "gather_ratio", "scatter_add", "scatter_add_outputs"]
 
 _COUNTERS = (np.int32, np.int64, np.float64)
 
@@ -79,3 +79,24 @@ def gather_groups(counts: Any, codes: Any, edges: Any, start: int, stop: int, ou
     edges = constant(edges)
     name, work = f"gather_groups_{counts.dtype.name}", (stop - start) * groups * K
     launch("scatter", name, work, counts, codes, edges, R, W, K, groups, start, stop, out)
+
+
+def gather_ratio(
+    counts: Any, codes: Any, totals: Any, chance: float, start: int, stop: int, *out: Any
+) -> None:
+    """Ratios of the means of counters 1 to K to that of counter 0; see `mergesketch.lsh.scatter.gather_ratio`.
+
+    `out` is mass, mass_std, ratio and ratio_std.
+    """
+    _check(counts, codes)
+    R, W, outputs = counts.shape
+    K, n = outputs - 1, codes.shape[0]
+    check_array("counts", counts, np.float64)
+    check_array("totals", totals, np.float64, shape=(outputs,))
+    for name, array, shape in zip(
+        ("mass", "mass_std", "ratio", "ratio_std"), out, ((n,), (n,), (n, K), (n, K)), strict=True
+    ):
+        check_array(name, array, np.float64, shape=shape)
+    means = cupy.empty((n, outputs))
+    how = (float(chance), R, W, K, start, stop, means, *out)
+    launch("scatter", "gather_ratio", stop - start, counts, codes, totals, *how)

@@ -1,5 +1,7 @@
 """The kernels for arrays in main memory, under the names that every backend shares."""
 
+from typing import Any
+
 import numpy as xp
 
 from .banding_kernels import band_keys, bucket_pairs, document_keys, sorted_overlap
@@ -84,6 +86,7 @@ __all__ = [
     "code_keys",
     "compare_bins",
     "concatenate_codes",
+    "constant",
     "count_equal",
     "count_equal_fields",
     "count_min_add",
@@ -181,3 +184,8 @@ __all__ = [
     "winners_dense",
     "xp",
 ]
+
+
+def constant(array: Any) -> Any:
+    """`array`, parameters that are drawn on the CPU, where the kernels can read it."""
+    return array

@@ -226,11 +226,87 @@ def signed_keys_to_read(rng: np.random.Generator) -> Iterator[Case]:
         yield on_device(counts), words(rng, rows, 3), on_device(words(rng, 60)), on_device(out), 0, 60
 
 
+@case("gather_ratio")
+def codes_to_divide(rng: np.random.Generator) -> Iterator[Case]:
+    for R, K in ((1, 1), (7, 2)):
+        counts, codes = rng.random((R, 6, 1 + K)), rng.integers(0, 6, (40, R), dtype=np.uint32)
+        counts[:, 0] = 0.0
+        codes[:3] = 0
+        for chance in (0.0,) if R == 1 else (0.0, 0.25):
+            totals = on_device(counts.sum(axis=(0, 1)) / R)
+            out = (on_device(np.zeros(shape)) for shape in (40, 40, (40, K), (40, K)))
+            yield on_device(counts), on_device(codes), totals, chance, 1, 40, *out
+
+
+# -- bits -------------------------------------------------------------------------------------------
+
+
+@case("bloom_add")
+def keys_to_add(rng: np.random.Generator) -> Iterator[Case]:
+    for hashed in (False, True):
+        for n_hashes in (1, 7, 15):
+            filled = on_device(words(rng, 80) & words(rng, 80))
+            for low, width in ((0, 2**64 - 1), (2**62, 2**63)):
+                bounds = np.uint64(low), np.uint64(width)
+                yield filled, n_hashes, on_device(words(rng, 90)), np.uint64(5), hashed, *bounds
+
+
+@case("bloom_contains")
+def keys_to_test(rng: np.random.Generator) -> Iterator[Case]:
+    for hashed in (False, True):
+        for n_hashes in (1, 7, 15):
+            filled, out = words(rng, 80) | words(rng, 80) | words(rng, 80), np.zeros(90, np.bool_)
+            keys = on_device(words(rng, 90))
+            yield on_device(filled), n_hashes, keys, np.uint64(5), hashed, on_device(out), 4, 90
+
+
+@case("bloom_fills")
+def blocks_to_count(rng: np.random.Generator) -> Iterator[Case]:
+    yield on_device(words(rng, 800)), on_device(words(rng, 800)), on_device(np.ones(513, np.int64)), 3, 100
+
+
+def edges(rng: np.random.Generator, n: int, n_nodes: int) -> tuple[OnDevice, OnDevice]:
+    return on_device(rng.integers(0, n_nodes, n)), on_device(rng.integers(0, n_nodes, n))
+
+
+@case("fill_node_bits")
+def nodes_to_hash(rng: np.random.Generator) -> Iterator[Case]:
+    yield np.uint64(77), np.uint64(192), 2, 100, on_device(np.zeros(100, np.int64))
+
+
+@case("set_neighbour_bits")
+def edges_to_set(rng: np.random.Generator) -> Iterator[Case]:
+    for both in (False, True):
+        yield *edges(rng, 300, 40), both, np.uint64(7), on_device(np.zeros((40, 3), np.uint64)), 5, 40
+
+
+@case("pass_signatures")
+def edges_to_pass(rng: np.random.Generator) -> Iterator[Case]:
+    for both in (False, True):
+        signatures = words(rng, 40, 3) & words(rng, 40, 3) & words(rng, 40, 3)
+        yield *edges(rng, 90, 40), both, on_device(signatures), on_device(signatures), 0, 37
+
+
+@case("count_signature_bits")
+def pairs_to_count(rng: np.random.Generator) -> Iterator[Case]:
+    for n_words in (1, 40):
+        signatures, others = on_device(words(rng, 30, n_words)), on_device(words(rng, 20, n_words))
+        u, v = on_device(rng.integers(0, 30, 50)), on_device(rng.integers(0, 20, 50))
+        yield signatures, others, u, v, 1, 50, on_device(np.zeros((50, 3), np.int64))
+
+
+@case("weigh_signatures")
+def pairs_to_weigh(rng: np.random.Generator) -> Iterator[Case]:
+    signatures = on_device(words(rng, 30, 2) & words(rng, 30, 2))
+    weights = on_device(rng.random((128, 2)))
+    yield signatures, *edges(rng, 50, 30), weights, 0, 50, on_device(np.zeros((50, 2)))
+
+
 # -- the tests --------------------------------------------------------------------------------------
 
 
 #: What is no kernel with a twin.
-OTHERS = {"any_nonfinite", "map_blocks", "xp"}
+OTHERS = {"any_nonfinite", "constant", "map_blocks", "xp"}
 
 
 def test_every_kernel_has_a_case() -> None:

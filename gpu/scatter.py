@@ -84,7 +84,7 @@ def gather_groups(counts: Any, codes: Any, edges: Any, start: int, stop: int, ou
 def gather_ratio(
     counts: Any, codes: Any, totals: Any, chance: float, start: int, stop: int, *out: Any
 ) -> None:
-    """Ratios of the means of counters 1 to K to that of counter 0; see `mergesketch.lsh.scatter.gather_ratio`.
+    """Ratios of the means of counters 1 to K to that of counter 0, and what they err by.
 
     `out` is mass, mass_std, ratio and ratio_std.
     """

@@ -6,8 +6,9 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["as_array", "backend_named", "backend_of", "device_of"]
+__all__ = ["as_array", "backend_named", "backend_of", "device_of", "to_host"]
 
 #: Numbers of CUDA's devices, and of memory that they share with the CPU, in the DLPack standard.
 _CUDA = (2, 13)
@@ -72,3 +73,8 @@ def as_array(X: Any) -> Any:
     if device_of(X) == "gpu":
         return X if _is_cupy(X) else backend_named("gpu").xp.from_dlpack(X)
     return np.asarray(X)
+
+
+def to_host(array: Any) -> NDArray[Any]:
+    """`array` in main memory, copied if it lies on a GPU."""
+    return np.asarray(array.get() if device_of(array) == "gpu" else array)

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from .backend import as_array, backend_of, device_of
+from .backend import as_array, backend_of, device_of, to_host
 from .threads import map_blocks
 
 __all__ = [
@@ -96,11 +96,7 @@ def check_weights(
     if largest * n <= np.iinfo(np.int64).max:
         return array, int(xp.abs(array).sum(axis=0).max())
     # Beyond 63 bits Python's own integers add up.
-    return array, int(np.max(np.abs(_to_host(array).astype(object)).sum(axis=0)))
-
-
-def _to_host(array: Any) -> NDArray[Any]:
-    return np.asarray(array.get() if device_of(array) == "gpu" else array)
+    return array, int(np.max(np.abs(to_host(array).astype(object)).sum(axis=0)))
 
 
 def check_real_weights(name: str, weights: Any, n: int, n_outputs: int | None = None) -> NDArray[np.float64]:

@@ -61,6 +61,32 @@ ENTRIES = {
         real_weighted_rows,
         (lambda s, b: s.query(b[0]),),
     ),
+    "NadarayaWatsonSketch": Entry(
+        lambda: mergesketch.NadarayaWatsonSketch(angles()),
+        real_weighted_rows,
+        (lambda s, b: s.predict(b[0]), lambda s, b: s.kernel_sum(b[0])),
+    ),
+    "NadarayaWatsonSketch that decays": Entry(
+        lambda: mergesketch.NadarayaWatsonSketch(angles(), n_outputs=2, half_life=3.0),
+        lambda rng, n: (*rows(rng, n), rng.standard_normal((n, 2)), rng.random(n), 10 * rng.random(n)),
+        (lambda s, b: s.predict(b[0]),),
+    ),
+    "BloomFilter": Entry(
+        lambda: mergesketch.BloomFilter(300, 0.01),
+        lambda rng, n: keys(rng, n)[:1],
+        (lambda s, b: s.contains(b[0]),),
+    ),
+    "BloomSignatures": Entry(
+        lambda: mergesketch.BloomSignatures(50, 128, seed=2),
+        lambda rng, n: (rng.integers(0, 50, (n, 2)),),
+        (
+            lambda s, b: s.common_neighbors(b[0][:, 0], b[0][:, 1]),
+            lambda s, b: s.jaccard(b[0][:, 0], b[0][:, 1]),
+            lambda s, b: s.adamic_adar(b[0][:, 0], b[0][:, 1]),
+            lambda s, b: s.cardinality(),
+            lambda s, b: s.link_features(b[0], s.propagate(b[0])),
+        ),
+    ),
     "CountMinSketch": Entry(
         lambda: mergesketch.CountMinSketch(4, 100, seed=3),
         keys,
@@ -114,7 +140,7 @@ def test_halves_on_both_devices_merge(entry: Entry, batches: list[Arrays]) -> No
             here.update(*batch)
         else:
             there.update(*to_gpu(batch))
-    exact = "real" not in str(batches[0][-1].dtype) and batches[0][-1].dtype != np.float64
+    exact = batches[0][-1].dtype != np.float64
     for merged, device in ((here | there, "cpu"), (there | here, "gpu"), (there.copy().merge(here), "gpu")):
         assert merged.device == device
         if exact:
@@ -156,7 +182,9 @@ def test_other_devices_rows_are_refused(entry: Entry, batches: list[Arrays]) -> 
 
 @pytest.mark.skipif(not getattr(cupy, "IS_STAND_IN", False), reason="counts the stand-in's copies")
 def test_copies_nothing_but_numbers(entry: Entry) -> None:
-    batch = to_gpu(entry.batch(np.random.default_rng(1), 2000))
+    # An array of any answer, or of any column of the batch, takes more than the bound.
+    n = 400 if entry.make().config().get("family") else 2000
+    batch = to_gpu(entry.batch(np.random.default_rng(1), n))
     sketch = entry.make().update(*batch)
     for ask in entry.asks:
         ask(sketch, batch)
@@ -164,8 +192,8 @@ def test_copies_nothing_but_numbers(entry: Entry) -> None:
     sketch.update(*batch)
     for ask in entry.asks:
         ask(sketch, batch)
-    assert cupy.copies.to_host < 300
-    assert cupy.copies.to_device < 300
+    assert cupy.copies.to_host < 1500
+    assert cupy.copies.to_device < 1500
 
 
 def test_bad_rows_change_nothing() -> None:

@@ -188,7 +188,7 @@ for _name in (
         "searchsorted",
     ),
     *("sort", "sqrt", "square", "stack", "std", "subtract", "sum", "take", "unique", "where", "zeros"),
-    *("zeros_like", "bitwise_and", "dot", "einsum"),
+    *("zeros_like", "bitwise_and", "bincount", "clip", "dot", "einsum", "exp2", "floor", "ldexp", "log"),
 ):
     globals()[_name] = _function(_name)
 

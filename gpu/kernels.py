@@ -27,12 +27,15 @@ from .signatures import (
     set_neighbour_bits,
     weigh_signatures,
 )
+from .static import address_of, check_keys, look_up
 
 __all__ = [
+    "address_of",
     "any_nonfinite",
     "bloom_add",
     "bloom_contains",
     "bloom_fills",
+    "check_keys",
     "constant",
     "count_min_add",
     "count_min_query",
@@ -46,6 +49,7 @@ __all__ = [
     "hash_fixed",
     "hash_slices",
     "hash_u64",
+    "look_up",
     "map_blocks",
     "mix_codes",
     "pass_signatures",

@@ -27,6 +27,7 @@ from .counting_kernels import (
 )
 from .cross_polytope_kernels import cross_polytope_codes_csr, cross_polytope_codes_dense
 from .cross_polytope_probing import cross_polytope_probes_csr, cross_polytope_probes_dense
+from .elias_fano import address_of
 from .grid_kernels import grid_cells, grid_keys
 from .hadamard import hadamard_products_csr, hadamard_products_dense, hadamard_signs_csr, hadamard_signs_dense
 from .index_kernels import insert_ids, merge_buckets, order_buckets
@@ -59,6 +60,7 @@ from .signature_kernels import (
     weigh_signatures,
 )
 from .sparse_projection import hashed_products, hashed_signs
+from .static_kernels import check_keys, look_up
 from .storm_kernels import add_sign_products, orthonormalise
 from .svmlight_kernels import count_svmlight, parse_svmlight
 from .text_kernels import shingle_documents
@@ -71,6 +73,7 @@ from .xxh3 import hash_fixed, hash_slices, hash_u64
 __all__ = [
     "absorb_steps",
     "add_sign_products",
+    "address_of",
     "band_keys",
     "bloom_add",
     "bloom_add_groups",
@@ -83,6 +86,7 @@ __all__ = [
     "bound_found",
     "bucket_pairs",
     "cells_of_buckets",
+    "check_keys",
     "code_keys",
     "compare_bins",
     "concatenate_codes",
@@ -131,6 +135,7 @@ __all__ = [
     "insert_ids",
     "least_changes",
     "likeliest_sets",
+    "look_up",
     "map_blocks",
     "merge_buckets",
     "merge_cells",

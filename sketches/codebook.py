@@ -15,7 +15,7 @@ been checked so far that no window of bits can lead a decoder out of bounds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -225,8 +225,13 @@ class Codebook:
 
     # -- decoding -------------------------------------------------------------------------------------
 
-    def decoder(self) -> Decoder:
-        """What `decode` reads: numbers and addresses, good as long as this codebook lives."""
+    def decoder(
+        self, address_of: Callable[[NDArray[np.uint64]], np.uint64] = elias_fano.address_of
+    ) -> Decoder:
+        """What `decode` reads: numbers and addresses, good as long as this codebook lives.
+
+        `address_of` says where an array lies for those who read it.
+        """
         longest, bits = max(self.max_length, 1), self.table_bits
         n_short = [size << (longest - length) for length, size in enumerate(self._sizes.tolist())]
         escape_first, escape_span = 0, 0
@@ -241,9 +246,9 @@ class Codebook:
             # An empty code has no word; then all windows find the table's zero.
             _U(sum(n_short[: bits + 1]) if self._sizes.any() else 1 << longest),
             _U(longest - bits),
-            elias_fano.address_of(table),
-            elias_fano.address_of(classes),
-            elias_fano.address_of(self._words),
+            address_of(table),
+            address_of(classes),
+            address_of(self._words),
             _U(self._field("base")),
             _U(self._field("step")),
             _U(self._field("raw_base")),

@@ -96,7 +96,7 @@ class RibbonFilter(StaticStructure):
         """
         hashes = self._hashes(keys)
         if self.n_keys == 0:
-            return np.zeros(hashes.size, dtype=np.bool_)
+            return self._kernels.xp.zeros(hashes.size, dtype=np.bool_)
         return self._has_fingerprint(hashes, 0, 0, self.n_bits)
 
     def __contains__(self, key: Any) -> bool:

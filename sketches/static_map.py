@@ -9,12 +9,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lsh import static_kernels
 from ..lsh.hashing import hash_keys
 from ..lsh.lazy import lazy
 from ..lsh.progress import progress_bar
 from ..lsh.strings import as_byte_buffer, is_arrow
-from ..lsh.threads import map_blocks
 from ..lsh.validation import check_int, refuse_masked
 from .codebook import Codebook
 from .column_permutation import permute_columns
@@ -246,6 +244,12 @@ class StaticValues(StaticStructure):
             out[0] = "" if self._kind.kind == "str" else b""
         return out if self._kind.dtype == "object" else out.astype(self._kind.dtype)
 
+    def _check_device(self, device: str) -> None:
+        if device == "gpu" and self._kind.is_text:
+            raise NotImplementedError(
+                "strings and bytes have no place on a GPU: look up their numbers there, and the texts here"
+            )
+
     def contains(self, keys: Any) -> NDArray[np.bool_]:
         """Whether each key was there at construction, by its check bits.
 
@@ -268,7 +272,7 @@ class StaticValues(StaticStructure):
             raise ValueError("contains needs key_check_bits, which were 0 at construction")
         hashes = self._hashes(keys)
         if self.n_keys == 0:
-            return np.zeros(hashes.size, dtype=np.bool_)
+            return self._kernels.xp.zeros(hashes.size, dtype=np.bool_)
         return self._has_fingerprint(hashes, 0, CHECK_PURPOSE, self.key_check_bits)
 
     def __contains__(self, key: Any) -> bool:
@@ -283,9 +287,12 @@ class StaticValues(StaticStructure):
         if missing is not None and not self.key_check_bits:
             raise ValueError("missing needs key_check_bits, which were 0 at construction")
         hashes = self._hashes(keys)
-        out = np.empty((hashes.size, len(self._columns)), dtype=np.dtype(self._kind.dtype))
+        xp = self._kernels.xp
+        if missing is None and self.key_check_bits and self.device == "gpu":
+            raise ValueError("missing must be given on a GPU, where there are no masked arrays, got None")
+        out = xp.empty((hashes.size, len(self._columns)), dtype=np.dtype(self._kind.dtype))
         if self.n_keys == 0:
-            out[...] = self._kind.from_words(np.zeros(1, dtype=np.uint64), self._entries)
+            out[...] = self._kind.from_words(xp.zeros(1, dtype=np.uint64), self._entries)
         else:
             self._fill_values(hashes, out)
         if not self.key_check_bits:
@@ -305,22 +312,22 @@ class StaticValues(StaticStructure):
 
     def _fill_values(self, hashes: NDArray[np.uint64], out: NDArray[Any]) -> None:
         plan, entries, calls = self._plan, self._entries, self._calls
-        look_up: Any = static_kernels.look_up
+        kernels, block = self._kernels, BLOCK[self.device]
         thresholds, solution = self._arrays["thresholds"], self._arrays["solution"]
         n_shards = np.uint64(self.n_shards)
 
         def fill(start: int, stop: int) -> None:
-            room = np.empty(min(stop - start, BLOCK), dtype=np.uint64)
-            for first in range(start, stop, BLOCK):
-                last = min(stop, first + BLOCK)
+            room = kernels.xp.empty(min(stop - start, block), dtype=np.uint64)
+            for first in range(start, stop, block):
+                last = min(stop, first + block)
                 words = room[: last - first]
                 for j, (ribbon, arguments) in enumerate(calls):
-                    look_up(
+                    kernels.look_up(
                         hashes[first:last], n_shards, plan, ribbon, thresholds, solution, *arguments, words
                     )
                     out[first:last, j] = self._kind.from_words(words, entries)
 
-        map_blocks(fill, hashes.size, BLOCK)
+        kernels.map_blocks(fill, hashes.size, block)
 
     @lazy
     def _calls(self) -> list[tuple[int, tuple[Any, ...]]]:
@@ -335,7 +342,7 @@ class StaticValues(StaticStructure):
                 column.prefix_bits,
                 book.table_bits,
                 book.max_length,
-                book.decoder(),
+                book.decoder(self._kernels.address_of),
             )
             calls.append((ribbon, arguments))
             ribbon += len(column.ribbons())

@@ -9,18 +9,19 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..lsh.backend import backend_named, device_of, to_host
 from ..lsh.hashing import hash_keys
 from ..lsh.lazy import lazy
-from ..lsh.static_kernels import check_keys
 from ..lsh.strings import is_arrow
-from ..lsh.threads import map_blocks
 from .ribbon import SIZES, Solved, lay_out, pack_thresholds, padding
 from .stored import Stored
 
 __all__ = ["ArraySpec", "Flat", "StaticStructure", "flatten", "key_kind"]
 
-#: Keys that one thread looks up at a time.
-BLOCK = 1 << 14
+#: Keys that one thread looks up at a time; and what one launch does, for its temporary words take memory.
+BLOCK = {"cpu": 1 << 14, "gpu": 1 << 24}
+#: The arrays that look-ups read; all others stay in main memory.
+_READ = ("thresholds", "solution")
 _MAX_SHARDS = 1 << 31
 
 
@@ -159,6 +160,55 @@ class StaticStructure(Stored):
             }
         )
 
+    # -- devices --------------------------------------------------------------------------------------
+
+    @property
+    def device(self) -> str:
+        """Where look-ups run and their keys must lie: "cpu" or "gpu"."""
+        return str(self.__dict__.get("_device", "cpu"))
+
+    @property
+    def _kernels(self) -> Any:
+        return backend_named(self.device)
+
+    def to(self, device: str) -> Self:
+        """The same structure on a device: look-ups take arrays of keys there, and return arrays there.
+
+        Parameters
+        ----------
+        device : {"cpu", "gpu"}
+            "gpu" is CuPy's current device. Building and saving stay on the CPU.
+
+        Returns
+        -------
+        A structure equal to this one; itself if it is there already.
+
+        Raises
+        ------
+        ValueError
+            If `device` is neither.
+        NotImplementedError
+            For "gpu" if the values are strings or bytes.
+        ImportError, RuntimeError
+            For "gpu" if CuPy is not installed, or finds no GPU.
+        """
+        xp = backend_named(device).xp
+        if device == self.device:
+            return self
+        self._check_device(device)
+        new = type(self)._from_config(self.config())
+        arrays = dict(self._arrays)
+        for name in _READ:
+            arrays[name] = xp.asarray(arrays[name]) if device == "gpu" else to_host(arrays[name])
+        new.__dict__["_device"] = device
+        return new._adopt(arrays)
+
+    def _check_device(self, device: str) -> None:
+        """NotImplementedError if there is something that kernels on the device cannot read."""
+
+    def _on_cpu(self) -> Self:
+        return self.to("cpu")
+
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays: of the file, but for its header of one or two kilobytes."""
@@ -180,7 +230,13 @@ class StaticStructure(Stored):
         return lay_out(self._arrays["sizes"], self._ribbons())[0]
 
     def _hashes(self, keys: Any) -> NDArray[np.uint64]:
-        """Hashes of a batch; TypeError if the keys are not of the kind that the structure was built of."""
+        """Hashes of a batch; TypeError if the keys are of another kind than at construction, or elsewhere."""
+        if device_of(keys) != self.device:
+            here, there = ("on the GPU", "in main memory")[:: 1 if self.device == "gpu" else -1]
+            raise TypeError(
+                f"keys lie {there}, but the {type(self).__name__} {here}: copy the keys there, or move "
+                f'it with .to("{device_of(keys)}")'
+            )
         hashes = hash_keys(keys, self.seed)
         kind = key_kind(keys)
         if kind and self.key_kind and kind != self.key_kind:
@@ -192,14 +248,15 @@ class StaticStructure(Stored):
         self, hashes: NDArray[np.uint64], ribbon: int, purpose: int, bits: int
     ) -> NDArray[np.bool_]:
         """Whether each key has its fingerprint in a fixed ribbon."""
-        out = np.empty(hashes.size, dtype=np.bool_)
+        kernels, plan = self._kernels, self._plan
+        out = kernels.xp.empty(hashes.size, dtype=np.bool_)
         thresholds, solution = self._arrays["thresholds"], self._arrays["solution"]
 
         def check(start: int, stop: int) -> None:
-            check_keys(
-                hashes[start:stop], np.uint64(self.n_shards), self._plan, ribbon,
+            kernels.check_keys(
+                hashes[start:stop], np.uint64(self.n_shards), plan, ribbon,
                 thresholds, solution, purpose, bits, out[start:stop],
             )  # fmt: skip
 
-        map_blocks(check, hashes.size, BLOCK)
+        kernels.map_blocks(check, hashes.size, BLOCK[self.device])
         return out

@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 
 cupy = fake_cupy.install()
 
+from mergesketch import RibbonFilter, StaticTable  # noqa: E402
 from mergesketch.gpu import kernels as gpu  # noqa: E402 - once there is a CuPy
 from mergesketch.lsh import PStable, SignedRandomProjection, cpu  # noqa: E402
+from mergesketch.sketches.codebook import Codebook  # noqa: E402
 
 pytestmark = pytest.mark.gpu
 
@@ -27,6 +29,13 @@ pytestmark = pytest.mark.gpu
 class OnDevice:
     def __init__(self, array: np.ndarray) -> None:
         self.array = np.ascontiguousarray(array)
+
+
+class Decoding:
+    """A codebook's decoder, whose addresses are the device's own."""
+
+    def __init__(self, book: Codebook) -> None:
+        self.book = book
 
 
 on_device = OnDevice
@@ -46,6 +55,10 @@ def case(*names: str) -> Callable[[Any], Any]:
 def check(name: str, arguments: Case) -> None:
     ours, theirs = [], []
     for argument in arguments:
+        if isinstance(argument, Decoding):
+            ours.append(argument.book.decoder(cpu.address_of))
+            theirs.append(argument.book.decoder(gpu.address_of))
+            continue
         wrapped = isinstance(argument, OnDevice)
         ours.append(argument.array.copy() if wrapped else argument)
         theirs.append(cupy.asarray(argument.array) if wrapped else argument)
@@ -302,11 +315,52 @@ def pairs_to_weigh(rng: np.random.Generator) -> Iterator[Case]:
     yield signatures, *edges(rng, 50, 30), weights, 0, 50, on_device(np.zeros((50, 2)))
 
 
+# -- static functions -------------------------------------------------------------------------------
+
+
+def static_columns(rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Values that make filters, prefixes, long words, escapes, and nothing to tell at all."""
+    n = 3000
+    yield rng.geometric(0.5, n)
+    yield np.where(rng.random(n) < 0.97, 7, rng.integers(0, 50, n))
+    yield rng.integers(0, 100, n)
+    yield rng.integers(0, 2**62, n)
+    yield np.where(rng.random(n) < 0.5, rng.geometric(0.1, n), rng.integers(0, 2**40, n))
+    yield np.minimum(rng.zipf(1.2, n), 2**40)
+    yield np.zeros(n, np.int64)
+
+
+@case("look_up")
+def keys_with_values(rng: np.random.Generator) -> Iterator[Case]:
+    keys = words(rng, 3000)
+    asked = np.concatenate([keys, words(rng, 100)])
+    for values in static_columns(rng):
+        made = StaticTable(keys, np.stack([values, values[::-1]], axis=1), progress=False)
+        hashes, arrays = made._hashes(asked), made._arrays
+        for ribbon, (*arguments, _) in made._calls:
+            book = made._columns[ribbon > 0].codebook
+            where = (np.uint64(made.n_shards), made._plan, ribbon)
+            ribbons = on_device(arrays["thresholds"]), on_device(arrays["solution"])
+            out = on_device(np.zeros(hashes.size, np.uint64))
+            yield on_device(hashes), *where, *ribbons, *arguments, Decoding(book), out
+
+
+@case("check_keys")
+def keys_with_fingerprints(rng: np.random.Generator) -> Iterator[Case]:
+    keys = words(rng, 2000)
+    for bits in (1, 9, 64):
+        made = RibbonFilter(keys, 2.0**-bits, progress=False)
+        hashes, arrays = made._hashes(np.concatenate([keys, words(rng, 500)])), made._arrays
+        where = (np.uint64(made.n_shards), made._plan, 0)
+        ribbons = on_device(arrays["thresholds"]), on_device(arrays["solution"])
+        yield on_device(hashes), *where, *ribbons, 0, bits, on_device(np.zeros(hashes.size, np.bool_))
+
+
 # -- the tests --------------------------------------------------------------------------------------
 
 
 #: What is no kernel with a twin.
-OTHERS = {"any_nonfinite", "constant", "map_blocks", "xp"}
+OTHERS = {"address_of", "any_nonfinite", "constant", "map_blocks", "xp"}
 
 
 def test_every_kernel_has_a_case() -> None:

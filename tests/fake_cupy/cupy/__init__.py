@@ -126,6 +126,10 @@ class ndarray(NDArrayOperatorsMixin):
         return cuda.Device(0)
 
     @property
+    def data(self) -> Any:
+        return SimpleNamespace(ptr=self._array.ctypes.data if self._array.size else 0)
+
+    @property
     def flags(self) -> Any:
         return self._array.flags
 

@@ -4,6 +4,7 @@ from .banding import band_parameters
 from .comm import Communicator, communicator
 from .dedup import Deduplication, deduplicate, memory_per_rank
 from .documents import DocumentSource
+from .engines import dask_sketch, spark_sketch
 from .index import DistributedIndex
 from .launch import run_main
 from .merge import merge_over_ranks
@@ -17,6 +18,7 @@ __all__ = [
     "SvmlightRows",
     "band_parameters",
     "communicator",
+    "dask_sketch",
     "deduplicate",
     "iter_svmlight",
     "memory_per_rank",
@@ -24,4 +26,5 @@ __all__ = [
     "parse_svmlight",
     "read_svmlight",
     "run_main",
+    "spark_sketch",
 ]

@@ -1,0 +1,204 @@
+"""Sketches on engines that are already running: tree reductions over Dask and Spark.
+
+A partition is taken into a copy of an empty sketch where it lies, and the sketches are merged in a tree. Only
+sketches travel. Any other engine does as well: `MergeableSketch` pickles, and ``|`` merges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ..lsh.validation import check_int
+from ..sketches.base import MergeableSketch
+
+__all__ = ["dask_sketch", "spark_sketch"]
+
+S = TypeVar("S", bound=MergeableSketch)
+Convert = Callable[[Any], Any]
+
+
+def _update(empty: S, part: Any, convert: Convert | None) -> S:
+    """The sketch of one partition; `convert` makes of it what `update` takes: one argument, or a tuple."""
+    batch = part if convert is None else convert(part)
+    arguments = batch if isinstance(batch, tuple) else (batch,)
+    sketch = empty.empty_like()
+    sketch.update(*arguments)
+    return sketch
+
+
+def _merge(sketches: list[S]) -> S:
+    """The first of the sketches, which nobody else holds, with the others merged into it."""
+    first, *others = sketches
+    return first.copy().merge(*others)
+
+
+def _check_empty(empty: Any) -> None:
+    if not isinstance(empty, MergeableSketch):
+        raise TypeError(f"empty must be a MergeableSketch, got {type(empty).__name__}")
+    if empty.n_updates:
+        raise ValueError(
+            f"empty must have no updates, for every partition starts from it, got {empty.n_updates}"
+        )
+
+
+def dask_sketch(empty: S, data: Any, convert: Convert | None = None, *, split_every: int = 8) -> Any:
+    """The sketch of a Dask collection, by a tree reduction.
+
+    Parameters
+    ----------
+    empty : MergeableSketch
+        Without updates: its class and configuration are the result's.
+    data : dask.array.Array, dask.dataframe, dask.bag.Bag, or list of dask.delayed.Delayed
+        Rows in partitions. An array is cut between rows only.
+    convert : callable, optional
+        Makes of a partition (NumPy array, pandas DataFrame or Series, list, or what was delayed) what
+        ``empty.update`` takes: one argument, or a tuple of them.
+    split_every : int
+        Sketches that are merged at a time, at least 2.
+
+    Returns
+    -------
+    dask.delayed.Delayed
+        Of the sketch; ``.compute()`` gives it. Equal to the one that is updated with all rows at once.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as said.
+    ImportError
+        Without Dask: ``pip install mergesketch[dask]``.
+
+    Notes
+    -----
+    A sketch of ``empty.nbytes`` is sent for every partition; the tree has ``log(partitions) /
+    log(split_every)`` levels.
+
+    Examples
+    --------
+    >>> import mergesketch
+    >>> import dask.array as da  # doctest: +SKIP
+    >>> words = da.random.randint(0, 50, size=1_000_000, chunks=100_000)  # doctest: +SKIP
+    >>> empty = mergesketch.CountMinSketch(n_rows=4, n_buckets=1024)
+    >>> mergesketch.distributed.dask_sketch(empty, words).compute().n_updates  # doctest: +SKIP
+    1000000
+    """
+    _check_empty(empty)
+    split_every = check_int("split_every", split_every, 2)
+    try:
+        import dask
+    except ImportError as error:
+        raise ImportError("dask_sketch needs Dask: pip install mergesketch[dask]") from error
+    parts = _dask_parts(data)
+    update, merge = dask.delayed(_update, pure=True), dask.delayed(_merge, pure=True)
+    shared = dask.delayed(empty)
+    level = [update(shared, part, convert) for part in parts]
+    if not level:
+        return shared
+    while len(level) > 1:
+        level = [merge(level[i : i + split_every]) for i in range(0, len(level), split_every)]
+    return level[0]
+
+
+def _dask_parts(data: Any) -> list[Any]:
+    if isinstance(data, (list, tuple)):
+        if not all(hasattr(part, "dask") for part in data):
+            raise TypeError("data must be a Dask collection or a list of Delayed")
+        return list(data)
+    if not hasattr(data, "to_delayed"):
+        raise TypeError(f"data must be a Dask collection or a list of Delayed, got {type(data).__name__}")
+    if hasattr(data, "numblocks") and len(data.numblocks) > 1:
+        data = data.rechunk(dict.fromkeys(range(1, data.ndim), -1))
+    return list(np.asarray(data.to_delayed(), dtype=object).reshape(-1))
+
+
+def spark_sketch(empty: S, data: Any, convert: Convert | None = None, *, depth: int = 2) -> S:
+    """The sketch of a Spark DataFrame or RDD, by a tree reduction over its partitions.
+
+    Parameters
+    ----------
+    empty : MergeableSketch
+        Without updates: its class and configuration are the result's.
+    data : pyspark.sql.DataFrame or pyspark.RDD
+        A DataFrame's partitions arrive as Arrow record batches, an RDD's as lists of up to 10,000 items.
+    convert : callable, optional
+        Makes of a batch what ``empty.update`` takes: one argument, or a tuple of them. By default the only
+        column of a record batch as an Arrow array, several columns as the matrix of their numbers, and a list
+        as it is.
+    depth : int
+        Levels of the tree, at least 1.
+
+    Returns
+    -------
+    MergeableSketch
+        On the driver.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as said.
+
+    Notes
+    -----
+    mergesketch must be installed on the executors. Each sends ``empty.nbytes`` for a partition.
+
+    Examples
+    --------
+    >>> import mergesketch
+    >>> empty = mergesketch.CountMinSketch(n_rows=4, n_buckets=1024)
+    >>> df = spark.range(1_000_000)  # doctest: +SKIP
+    >>> mergesketch.distributed.spark_sketch(empty, df).n_updates  # doctest: +SKIP
+    1000000
+    """
+    _check_empty(empty)
+    depth = check_int("depth", depth, 1)
+    if hasattr(data, "mapInArrow"):
+        make = _arrow_batch if convert is None else convert
+
+        def of_batches(batches: Iterator[Any]) -> Iterator[Any]:
+            import pyarrow
+
+            sketch = empty.empty_like()
+            for batch in batches:
+                sketch.merge(_update(empty, batch, make))
+            yield pyarrow.RecordBatch.from_pydict({"sketch": [sketch.to_bytes()]})
+
+        parts = data.mapInArrow(of_batches, "sketch binary").rdd.map(lambda row: bytes(row.sketch))
+    elif hasattr(data, "mapPartitions"):
+
+        def of_items(items: Iterator[Any]) -> Iterator[bytes]:
+            sketch = empty.empty_like()
+            for batch in _batches(items):
+                sketch.merge(_update(empty, batch, convert))
+            yield sketch.to_bytes()
+
+        parts = data.mapPartitions(of_items)
+    else:
+        raise TypeError(f"data must be a Spark DataFrame or RDD, got {type(data).__name__}")
+    cls = type(empty)
+
+    def merge(one: bytes, other: bytes) -> bytes:
+        return cls.from_bytes(one).merge(cls.from_bytes(other)).to_bytes()
+
+    if parts.getNumPartitions() == 0:
+        return empty.copy()
+    return cls.from_bytes(parts.treeReduce(merge, depth=depth))
+
+
+def _batches(items: Iterator[Any], size: int = 10_000) -> Iterator[list[Any]]:
+    batch: list[Any] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _arrow_batch(batch: Any) -> Any:
+    if batch.num_columns == 1:
+        return batch.column(0)
+    return np.column_stack([column.to_numpy(zero_copy_only=False) for column in batch.columns])

@@ -12,8 +12,10 @@ from .lsh.threads import get_num_threads, set_num_threads
 from .sketches import (
     AceDetector,
     BloomFilter,
+    BloomPooling,
     CountMinSketch,
     CountSketch,
+    Decoded,
     DensitySketch,
     HeavyHitters,
     LSHIndex,
@@ -70,8 +72,10 @@ def __dir__() -> list[str]:
 __all__ = [
     "AceDetector",
     "BloomFilter",
+    "BloomPooling",
     "CountMinSketch",
     "CountSketch",
+    "Decoded",
     "DensitySketch",
     "HeavyHitters",
     "LSHIndex",

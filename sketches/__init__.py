@@ -3,6 +3,7 @@
 from .ace import AceDetector
 from .base import MergeableSketch, StateArray
 from .bloom_filter import BloomFilter
+from .bloom_pooling import BloomPooling, Decoded
 from .counting import CountMinSketch, CountSketch
 from .density import DensitySketch
 from .heavy_hitters import HeavyHitters
@@ -24,8 +25,10 @@ from .suggestion import Suggestion, suggest
 __all__ = [
     "AceDetector",
     "BloomFilter",
+    "BloomPooling",
     "CountMinSketch",
     "CountSketch",
+    "Decoded",
     "DensitySketch",
     "HeavyHitters",
     "LSHIndex",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import mergesketch.distributed.batches as batches_module
 import mergesketch.distributed.jsonl as jsonl_module
-import mergesketch.distributed.progress as progress_module
+import mergesketch.lsh.progress as progress_module
 import numpy as np
 import pytest
 from hypothesis import given, settings

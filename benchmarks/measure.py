@@ -44,6 +44,7 @@ def machine() -> dict[str, Any]:
         cpu = names[0] if names else cpu
     versions = {}
     peers = ("rensa", "datasketch", "scikit-learn", "falconn", "faiss-cpu", "hnswlib", "pyod", "datasketches")
+    peers += ("marisa-trie", "dawg2", "zstandard")
     for package in ("numpy", "numba", "scipy", "mpi4py", "mpich", *peers):
         try:
             versions[package] = version(package)
@@ -78,9 +79,11 @@ def cell(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def parse(description: str, name: str) -> argparse.Namespace:
-    """The options that all benchmarks share: ``--json PATH`` (by default results/NAME.json)."""
+def parse(description: str, name: str, **flags: str) -> argparse.Namespace:
+    """The options that all benchmarks share: ``--json PATH`` (by default results/NAME.json); and `flags`."""
     parser = argparse.ArgumentParser(description=description)
+    for flag, told in flags.items():
+        parser.add_argument(f"--{flag}", action="store_true", help=told)
     parser.add_argument("--json", type=Path, default=RESULTS / f"{name}.json", help="where results go")
     return parser.parse_args()
 

@@ -1,5 +1,6 @@
 """Turn results/*.json into the tables of docs/benchmarks.md and docs/choose.md, between their markers."""
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -15,12 +16,14 @@ def table(name: str) -> str:
     """The rows of one result file as Markdown, and the machine that they were measured on."""
     result = json.loads((RESULTS / f"{name}.json").read_text())
     rows, machine = result["rows"], result["machine"]
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    lines = [f"| {' | '.join(columns)} |", "|" + " --- |" * len(columns)]
-    lines += [f"| {' | '.join(cell(row.get(column, '')) for column in columns)} |" for row in rows]
+    lines: list[str] = []
+    # Rows that say other things make a table of their own.
+    for columns, some in itertools.groupby(rows, key=tuple):
+        lines += [f"| {' | '.join(columns)} |", "|" + " --- |" * len(columns)]
+        lines += [f"| {' | '.join(cell(row[column]) for column in columns)} |" for row in some]
+        lines.append("")
     versions = ", ".join(f"{package} {version}" for package, version in machine["versions"].items())
     lines += [
-        "",
         f"Measured {machine['date']} on {machine['cores']} cores ({machine['cpu']}), "
         f"Python {machine['python']}; {versions}.",
         "",

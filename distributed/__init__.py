@@ -8,6 +8,7 @@ from .engines import dask_sketch, spark_sketch
 from .index import DistributedIndex
 from .launch import run_main
 from .merge import merge_over_ranks
+from .static_function import build_static_function
 from .svmlight import SvmlightRows, iter_svmlight, parse_svmlight, read_svmlight
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "DocumentSource",
     "SvmlightRows",
     "band_parameters",
+    "build_static_function",
     "communicator",
     "dask_sketch",
     "deduplicate",

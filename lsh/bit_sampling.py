@@ -13,7 +13,7 @@ from .family import HashFamily
 from .lazy import lazy
 from .random import random_uint64
 from .threads import map_blocks
-from .validation import check_distances, check_int
+from .validation import check_distances, check_int, refuse_masked
 
 __all__ = ["BitSampling"]
 
@@ -264,6 +264,7 @@ class BitSampling(HashFamily):
         """Packed or boolean rows, as they came."""
         if hasattr(X, "tocsr"):
             raise TypeError(f"{name} must be packed or boolean rows, got a sparse matrix")
+        refuse_masked(X, name)
         array = np.asarray(X)
         if array.dtype not in (np.dtype(np.uint8), np.dtype(np.bool_)):
             raise TypeError(

@@ -47,6 +47,13 @@ from .rank_kernels import rank_vectors
 from .rank_set_kernels import order_sets, rank_bits, rank_sets, rank_weights
 from .sampling_kernels import code_keys
 from .scatter import gather_groups, gather_mean, gather_ratio, scatter_add, scatter_add_outputs
+from .signature_kernels import (
+    count_signature_bits,
+    fill_node_bits,
+    pass_signatures,
+    set_neighbour_bits,
+    weigh_signatures,
+)
 from .sparse_projection import hashed_products, hashed_signs
 from .storm_kernels import add_sign_products, orthonormalise
 from .svmlight_kernels import count_svmlight, parse_svmlight
@@ -79,6 +86,7 @@ __all__ = [
     "count_min_add",
     "count_min_add_conservative",
     "count_min_query",
+    "count_signature_bits",
     "count_sketch_add",
     "count_sketch_query",
     "count_svmlight",
@@ -94,6 +102,7 @@ __all__ = [
     "exact_dots_dense",
     "extend_rows_csr",
     "extend_rows_dense",
+    "fill_node_bits",
     "find_frequent",
     "fix_signs",
     "fix_steps",
@@ -131,6 +140,7 @@ __all__ = [
     "pack_fields",
     "pack_signs",
     "parse_svmlight",
+    "pass_signatures",
     "probe_signs",
     "probe_steps",
     "project_signs_csr",
@@ -152,6 +162,7 @@ __all__ = [
     "scale_rows_dense",
     "scatter_add",
     "scatter_add_outputs",
+    "set_neighbour_bits",
     "shingle_documents",
     "sign_margins_csr",
     "sign_margins_dense",
@@ -160,6 +171,7 @@ __all__ = [
     "step_margins_dense",
     "throw_tokens",
     "top_of_cells",
+    "weigh_signatures",
     "weighted_minhash",
     "winners_csr",
     "winners_dense",

@@ -19,9 +19,9 @@ from .strings import (
     kind_of,
 )
 from .threads import map_blocks
-from .validation import check_int
+from .validation import check_int, refuse_masked
 
-__all__ = ["as_byte_buffer", "hash_buffer", "hash_keys"]
+__all__ = ["as_byte_buffer", "hash_buffer", "hash_keys", "hash_strings", "integer_words"]
 
 # Keys worth a thread's while: about 0.2 ms of hashing, against 0.1 ms to hand a block over.
 _BLOCK = 1 << 16
@@ -79,31 +79,59 @@ def hash_keys(keys: Any, seed: int = 0) -> NDArray[np.uint64]:
     True
     """
     seed = check_int("seed", seed, 0, _MASK)
+    words = integer_words(keys, "keys")
+    return hash_strings(keys, "keys", seed) if words is None else _hash_integers(words, seed)
+
+
+def integer_words(keys: Any, name: str) -> NDArray[np.uint64] | None:
+    """Integer keys of any container modulo 2**64, None if they are strings or bytes; see `hash_keys`."""
     backend_of(keys)
     if is_arrow(keys):
-        return _hash_arrow(keys, seed)
+        chunks = arrow_chunks(keys, name)
+        if not chunks or not _is_integer(chunks[0]):
+            return None
+        parts = [chunk.to_numpy(zero_copy_only=False).astype(np.uint64, copy=False) for chunk in chunks]
+        return np.ascontiguousarray(np.concatenate(parts) if len(parts) > 1 else parts[0])
+    keys = _as_keys(keys, name)
+    if isinstance(keys, np.ndarray):
+        if keys.dtype.kind in "iu":
+            return np.ascontiguousarray(keys.astype(np.uint64, copy=False))
+        if keys.dtype.kind != "O":
+            return None
+        keys = keys.tolist()
+    if len(keys) == 0:
+        return np.empty(0, dtype=np.uint64)
+    return _integers(keys, name).astype(np.uint64, copy=False) if kind_of(keys, name) is int else None
+
+
+def hash_strings(keys: Any, name: str, seed: int) -> NDArray[np.uint64]:
+    """The hashes of keys of which `integer_words` said None."""
+    if is_arrow(keys):
+        return _hash_buffers([arrow_strings(chunk, name) for chunk in arrow_chunks(keys, name)], seed)
+    keys = _as_keys(keys, name)
+    if isinstance(keys, np.ndarray):
+        if keys.dtype.kind == "S":
+            return _hash_fields(keys, seed)
+        keys = keys.tolist()
+    return _hash_buffers(byte_buffers(list(keys), name), seed)
+
+
+def _as_keys(keys: Any, name: str) -> Any:
+    """A list, tuple, range or 1-D array of integers or strings, or of objects that are yet to be seen."""
     if not isinstance(keys, (np.ndarray, list, tuple, range)):
         if isinstance(keys, (str, bytes, bytearray)) or not hasattr(keys, "__array__"):
             raise TypeError(
-                "keys must be a list of int, str or bytes, or a NumPy or Arrow array of integers or "
+                f"{name} must be a list of int, str or bytes, or a NumPy or Arrow array of integers or "
                 f"strings, got {type(keys).__name__}"
             )
         keys = np.asarray(keys)
     if isinstance(keys, np.ndarray):
+        refuse_masked(keys, name)
         if keys.ndim != 1:
-            raise ValueError(f"keys must be 1-D, got shape {keys.shape}")
-        if keys.dtype.kind in "iu":
-            return _hash_integers(keys, seed)
-        if keys.dtype.kind == "S":
-            return _hash_fields(keys, seed)
-        if keys.dtype.kind not in "UTO":
-            raise TypeError(f"keys must be integers or strings, got dtype {keys.dtype}")
-        keys = keys.tolist()
-    if len(keys) == 0:
-        return np.empty(0, dtype=np.uint64)
-    if kind_of(keys, "keys") is int:
-        return _hash_integers(_integers(keys), seed)
-    return _hash_buffers(byte_buffers(list(keys), "keys"), seed)
+            raise ValueError(f"{name} must be 1-D, got shape {keys.shape}")
+        if keys.dtype.kind not in "iuSUTO":
+            raise TypeError(f"{name} must be integers or strings, got dtype {keys.dtype}")
+    return keys
 
 
 def hash_buffer(data: Any, offsets: Any, seed: int = 0) -> NDArray[np.uint64]:
@@ -157,11 +185,10 @@ def _hash_slices(
     map_blocks(lambda a, b: kernel(data, offsets, np.uint64(seed), out, a, b), out.size, block)
 
 
-def _hash_integers(keys: NDArray[Any], seed: int) -> NDArray[np.uint64]:
-    values = np.ascontiguousarray(keys.astype(np.uint64, copy=False))
-    out = np.empty(values.size, dtype=np.uint64)
-    kernel = backend_of(values).hash_u64
-    map_blocks(lambda a, b: kernel(values, np.uint64(seed), out, a, b), values.size, _BLOCK)
+def _hash_integers(words: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
+    out = np.empty(words.size, dtype=np.uint64)
+    kernel = backend_of(words).hash_u64
+    map_blocks(lambda a, b: kernel(words, np.uint64(seed), out, a, b), words.size, _BLOCK)
     return out
 
 
@@ -180,21 +207,13 @@ def _hash_fields(keys: NDArray[Any], seed: int) -> NDArray[np.uint64]:
     return out
 
 
-def _hash_arrow(keys: Any, seed: int) -> NDArray[np.uint64]:
-    chunks = arrow_chunks(keys, "keys")
-    if chunks and _is_integer(chunks[0]):
-        parts = [_hash_integers(chunk.to_numpy(zero_copy_only=False), seed) for chunk in chunks]
-        return np.concatenate(parts) if len(parts) > 1 else parts[0]
-    return _hash_buffers([arrow_strings(chunk, "keys") for chunk in chunks], seed)
-
-
 def _is_integer(chunk: Any) -> bool:
     import pyarrow as pa
 
     return bool(pa.types.is_integer(chunk.type))
 
 
-def _integers(keys: Any) -> NDArray[Any]:
+def _integers(keys: Any, name: str) -> NDArray[Any]:
     """A sequence of int as an array whose values modulo 2**64 are theirs."""
     for dtype in (np.int64, np.uint64):
         try:
@@ -204,5 +223,5 @@ def _integers(keys: Any) -> NDArray[Any]:
     low, high = min(map(int, keys)), max(map(int, keys))
     if low < -(1 << 63) or high > _MASK:
         bad = low if low < -(1 << 63) else high
-        raise ValueError(f"keys must be integers from -2**63 to 2**64 - 1, got {bad}")
+        raise ValueError(f"{name} must be integers from -2**63 to 2**64 - 1, got {bad}")
     return np.array([int(key) & _MASK for key in keys], dtype=np.uint64)

@@ -13,8 +13,10 @@ DELAY = 1.0
 
 
 @contextmanager
-def progress_bar(what: str, total: int, shown: bool, unit: str = "B") -> Iterator[Callable[[int], object]]:
-    """A function that moves a bar of `total` units on; one that does nothing unless `shown`."""
+def progress_bar(
+    what: str, total: int | None, shown: bool, unit: str = "B"
+) -> Iterator[Callable[[int], object]]:
+    """A function that moves a bar on, of `total` units if that is known; it does nothing unless `shown`."""
     if not shown:
         yield lambda amount: None
         return

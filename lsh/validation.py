@@ -23,6 +23,7 @@ __all__ = [
     "check_real_weights",
     "check_sets",
     "check_weights",
+    "refuse_masked",
 ]
 
 _ROWS_BLOCK = 1 << 16
@@ -55,9 +56,16 @@ def check_real(name: str, value: Any, low: float, high: float, *, closed: bool =
 
 def check_choice(name: str, value: Any, choices: Collection[Any]) -> Any:
     """`value`, which must be one of `choices`."""
-    if not isinstance(value, (str, int)) or value not in choices:
+    # True equals 1.
+    if isinstance(value, bool) or not isinstance(value, (str, int)) or value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
     return value
+
+
+def refuse_masked(array: Any, name: str) -> None:
+    """Refuse masked values, which NumPy's functions would take for what lies under the mask."""
+    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+        raise ValueError(f"{name} must not be masked, got {int(np.ma.count_masked(array))} masked values")
 
 
 def check_weights(
@@ -105,6 +113,7 @@ def check_real_weights(name: str, weights: Any, n: int, n_outputs: int | None = 
 
 
 def _check_weights_shape(name: str, weights: Any, n: int, n_outputs: int | None) -> NDArray[Any]:
+    refuse_masked(weights, name)
     array = np.asarray(weights)
     shape, meaning = (
         ((n,), "one weight a row") if n_outputs is None else ((n, n_outputs), "one weight a row and output")
@@ -116,6 +125,7 @@ def _check_weights_shape(name: str, weights: Any, n: int, n_outputs: int | None)
 
 def check_distances(distance: Any, largest: float) -> NDArray[np.float64]:
     """`distance` as float64 values, each from 0 to `largest`; infinity only where that is the largest."""
+    refuse_masked(distance, "distance")
     values = np.asarray(distance)
     if values.dtype.kind not in "fiub":
         raise TypeError(f"distance must hold real numbers, got dtype {values.dtype}")
@@ -127,6 +137,7 @@ def check_distances(distance: Any, largest: float) -> NDArray[np.float64]:
 
 def check_probabilities(probability: Any) -> NDArray[np.float64]:
     """`probability` as float64 values, each from 0 to 1."""
+    refuse_masked(probability, "probability")
     values = np.asarray(probability)
     if values.dtype.kind not in "fiub":
         raise TypeError(f"probability must hold real numbers, got dtype {values.dtype}")
@@ -176,6 +187,7 @@ def check_dense(X: Any, n_features: int | None = None, name: str = "X") -> NDArr
     """
     if hasattr(X, "tocsr"):
         raise TypeError(f"{name} must be a dense array, got a sparse one; pass {name}.toarray()")
+    refuse_masked(X, name)
     array = np.asarray(X)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
@@ -270,10 +282,12 @@ def check_sets(
             matrix.eliminate_zeros()
         tokens, offsets = matrix.indices, matrix.indptr
     elif isinstance(X, tuple) and len(X) == 2:
+        refuse_masked(X[0], f"{name} tokens")
         tokens, offsets = np.asarray(X[0]), np.asarray(X[1])
     elif isinstance(X, (list, tuple)):
         rows = [np.asarray(row) for row in X]
         for i, row in enumerate(rows):
+            refuse_masked(X[i], f"{name}[{i}]")
             if row.ndim != 1 or (row.size and row.dtype.kind not in "iu"):
                 raise TypeError(
                     f"{name}[{i}] must be a 1-D array of integers, got dtype {row.dtype} and shape "

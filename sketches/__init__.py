@@ -4,6 +4,7 @@ from .ace import AceDetector
 from .base import MergeableSketch, StateArray
 from .bloom_filter import BloomFilter
 from .bloom_pooling import BloomPooling, Decoded
+from .bloom_signatures import BloomSignatures
 from .counting import CountMinSketch, CountSketch
 from .density import DensitySketch
 from .heavy_hitters import HeavyHitters
@@ -16,6 +17,7 @@ from .race import Race
 from .race_window import RaceWindow
 from .representer import RepresenterSketch
 from .ribbon_filter import RibbonFilter
+from .static_builder import StaticFunctionBuilder
 from .static_function import StaticFunction
 from .static_table import StaticTable
 from .storage import inspect, load
@@ -26,6 +28,7 @@ __all__ = [
     "AceDetector",
     "BloomFilter",
     "BloomPooling",
+    "BloomSignatures",
     "CountMinSketch",
     "CountSketch",
     "Decoded",
@@ -46,6 +49,7 @@ __all__ = [
     "RibbonFilter",
     "StateArray",
     "StaticFunction",
+    "StaticFunctionBuilder",
     "StaticTable",
     "StormSketch",
     "Suggestion",

@@ -11,7 +11,7 @@ from xxhash import xxh3_64_intdigest
 
 from ..lsh.backend import backend_of
 from ..lsh.bloom_kernels import BLOCK_BITS, BLOCK_WORDS
-from ..lsh.hashing import hash_keys
+from ..lsh.hashing import hash_keys, hash_strings, integer_words
 from ..lsh.threads import get_num_threads, map_blocks, run_tasks
 from ..lsh.validation import check_int, check_real
 from .base import MergeableSketch, StateSpec
@@ -224,9 +224,8 @@ class BloomFilter(MergeableSketch):
 
     def _read(self, keys: Any) -> tuple[NDArray[np.uint64], bool]:
         """Keys as 64-bit integers that the kernels hash as they go, or as hashes."""
-        if isinstance(keys, np.ndarray) and keys.ndim == 1 and keys.dtype.kind in "iu":
-            return np.ascontiguousarray(keys.astype(np.uint64, copy=False)), False
-        return hash_keys(keys, self.seed), True
+        words = integer_words(keys, "keys")
+        return (hash_strings(keys, "keys", self.seed), True) if words is None else (words, False)
 
     @property
     def _words(self) -> NDArray[np.uint64]:

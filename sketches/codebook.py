@@ -26,7 +26,7 @@ from ..lsh.code_kernels import CLASS_FIELDS, Decoder, Encoder, decode, encode_va
 from ..lsh.lazy import lazy
 from ..lsh.prefix_code import LARGEST_LIMIT, check_counts, first_codes
 from ..lsh.validation import check_int
-from .codebook_choice import FIELDS, choose
+from .codebook_choice import FIELDS, Others, choose
 
 __all__ = ["Codebook", "Encoded", "decode", "encode_value", "raw_value"]
 
@@ -93,6 +93,7 @@ class Codebook:
         *,
         limit: int = 24,
         raw_bits_allowed: bool = True,
+        others: Others | None = None,
     ) -> Codebook:
         """The codebook for which words, raw bits and the codebook itself take the least in all.
 
@@ -104,6 +105,8 @@ class Codebook:
             Longest word.
         raw_bits_allowed : bool
             Whether rare values may be escaped.
+        others : Others, optional
+            Further values, which are all escaped.
 
         Raises
         ------
@@ -122,7 +125,9 @@ class Codebook:
             raise ValueError(f"counts must have shape {values.shape} as values, got {counts.shape}")
         if not (values[1:] > values[:-1]).all():
             raise ValueError("values must be strictly ascending")
-        return cls(choose(values, counts, limit, escapes=raw_bits_allowed))
+        if others is not None and not (values.size and raw_bits_allowed):
+            raise ValueError("others need an escape, and values beside them")
+        return cls(choose(values, counts, limit, escapes=raw_bits_allowed, others=others))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Codebook:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..lsh.backend import backend_of
 from ..lsh.family import HashFamily
-from ..lsh.validation import check_sets
+from ..lsh.validation import check_sets, refuse_masked
 
 __all__ = ["check_family", "count_rows", "cut_rows", "hash_block", "row_blocks"]
 
@@ -44,6 +44,7 @@ def count_rows(X: Any, name: str) -> tuple[Any, int]:
         tokens, offsets = check_sets(X, name)
         return (tokens, offsets), offsets.size - 1
     if hasattr(X, "__array__"):
+        refuse_masked(X, name)
         X = np.asarray(X)
         return X, X.shape[0] if X.ndim else 0
     if not isinstance(X, (list, tuple)):

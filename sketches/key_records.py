@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..lsh.strings import arrow_chunks, arrow_strings, is_arrow
+from ..lsh.validation import refuse_masked
 
 __all__ = ["KINDS", "check_records", "key_list", "longest_key", "pack_keys", "unpack_key"]
 
@@ -24,6 +25,7 @@ def key_list(keys: Any) -> Any:
         chunks = arrow_chunks(keys, "keys")
         return pa.chunked_array(chunks) if chunks else []
     if not isinstance(keys, (np.ndarray, list, tuple, range)):
+        refuse_masked(keys, "keys")
         keys = np.asarray(keys)
     return keys.tolist() if isinstance(keys, np.ndarray) and keys.dtype.kind in "UTO" else keys
 

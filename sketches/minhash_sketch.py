@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..lsh.backend import backend_of
-from ..lsh.hashing import hash_keys
+from ..lsh.hashing import hash_strings, integer_words
 from ..lsh.lazy import lazy
 from ..lsh.minhash import MinHash
 from ..lsh.threads import get_num_threads, map_blocks
@@ -120,17 +120,8 @@ class MinHashSketch(MergeableSketch):
 
     @staticmethod
     def _check_tokens(tokens: Any) -> NDArray[np.uint64]:
-        backend_of(tokens)
-        array = tokens
-        if isinstance(tokens, (list, tuple, range)) and all(type(token) is int for token in tokens):
-            if not all(-(2**63) <= token < 2**64 for token in tokens):
-                raise ValueError("tokens must be integers from -2**63 to 2**64 - 1")
-            array = np.array([token % 2**64 for token in tokens], np.uint64)
-        if isinstance(array, np.ndarray) and array.dtype.kind in "iu":
-            if array.ndim != 1:
-                raise ValueError(f"tokens must be 1-D, got shape {array.shape}")
-            return np.ascontiguousarray(array.astype(np.uint64, copy=False))
-        return hash_keys(tokens)
+        words = integer_words(tokens, "tokens")
+        return hash_strings(tokens, "tokens", 0) if words is None else words
 
     def _check_sets(self, sets: Any, n: int) -> NDArray[np.int64]:
         """The set of each token; an empty array if all belong to set 0."""

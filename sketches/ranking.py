@@ -15,7 +15,7 @@ from ..lsh.family import HashFamily
 from ..lsh.rank_kernels import ANGLE, CITYBLOCK, EUCLIDEAN, INNER_PRODUCT
 from ..lsh.rank_set_kernels import UNORDERED
 from ..lsh.threads import map_blocks
-from ..lsh.validation import check_csr, check_dense, check_sets
+from ..lsh.validation import check_csr, check_dense, check_sets, refuse_masked
 
 __all__ = ["Ranker", "ranker"]
 
@@ -63,6 +63,7 @@ def _dense_rows(rows: Any, width: int) -> NDArray[Any]:
     """`rows` as a C-contiguous matrix, not to be written to; whether they are finite is not looked at."""
     if hasattr(rows, "tocsr"):
         raise TypeError("rows must be a dense array, got a sparse one; pass rows.toarray()")
+    refuse_masked(rows, "rows")
     array = np.asarray(rows)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"rows must hold real numbers, got dtype {array.dtype}")
@@ -104,6 +105,7 @@ def _of_vectors(metric: int, Q: Any, rows: Any) -> Ranker:
 
 
 def _packed(X: Any, n_bits: int, name: str) -> NDArray[np.uint8]:
+    refuse_masked(X, name)
     array = np.asarray(X)
     if array.dtype == np.bool_ and array.ndim == 2 and array.shape[1] == n_bits:
         return _read_only(np.packbits(array, axis=1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -13,13 +13,20 @@ from ..lsh.progress import progress_bar
 from ..lsh.threads import get_num_threads, run_tasks
 from .ribbon import Shard, Solved
 from .static_column import Column
+from .value_counts import add_counts, count_words, keep_most
 
-__all__ = ["Clash", "Records", "make_columns", "number_of_shards", "order_records", "solve_shards"]
+__all__ = [
+    "Clash",
+    "Records",
+    "make_columns",
+    "number_of_shards",
+    "order_records",
+    "solve_shards",
+    "solve_some",
+]
 
 #: Keys of a shard: what a thread works on at a time, some 20 MB.
 _SHARD_KEYS = 1 << 17
-#: Values in so narrow a range are counted in a table.
-_TABLE = 1 << 17
 
 Words = Callable[[int, int, int], NDArray[np.uint64]]
 
@@ -99,51 +106,12 @@ def order_records(
     return Records(keys[kept], moved[kept])
 
 
-def count_words(
-    words: Callable[[int, int], NDArray[np.uint64]], n: int
-) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """Distinct values among ``words(start, stop)`` over range(n), ascending, and their counts."""
-    n_parts = -(-n // _SHARD_KEYS)
-    bounds = [n * i // max(n_parts, 1) for i in range(n_parts + 1)]
-    found: tuple[NDArray[np.uint64], NDArray[np.int64]] = (np.empty(0, np.uint64), np.empty(0, np.int64))
-    group = 4 * get_num_threads()
-    for first in range(0, n_parts, group):
-        last = min(first + group, n_parts)
-        counted = run_tasks(
-            lambda i, first=first: _count(words(bounds[first + i], bounds[first + i + 1])),  # type: ignore[misc]
-            last - first,
-        )
-        found = add_counts([found, *counted])
-    return found
-
-
-def _count(words: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    low, high = words.min(), words.max()
-    if high - low < _TABLE:
-        counts = np.bincount((words - low).view(np.int64))
-        present = np.flatnonzero(counts)
-        return present.astype(np.uint64) + low, counts[present].astype(np.int64)
-    values, counts = np.unique(words, return_counts=True)
-    return values, counts.astype(np.int64)
-
-
-def add_counts(
-    parts: Sequence[tuple[NDArray[np.uint64], NDArray[np.int64]]],
-) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """Counts of several parts in one."""
-    every = np.concatenate([values for values, _ in parts])
-    values, inverse = np.unique(every, return_inverse=True)
-    counts = np.zeros(values.size, dtype=np.int64)
-    np.add.at(counts, inverse, np.concatenate([counts for _, counts in parts]))
-    return values, counts
-
-
 def make_columns(words: Words, n: int, n_columns: int, shared: bool) -> list[Column]:
     """The code of every column; with `shared` one for all."""
     counted = [count_words(lambda a, b, j=j: words(j, a, b), n) for j in range(n_columns)]  # type: ignore[misc]
     if shared and n_columns:
-        return [Column.build(*add_counts(counted), number_of_shards(n))] * n_columns
-    return [Column.build(*counts, number_of_shards(n)) for counts in counted]
+        return [Column.build(keep_most(*add_counts(counted)), number_of_shards(n))] * n_columns
+    return [Column.build(keep_most(*counts), number_of_shards(n)) for counts in counted]
 
 
 def solve_shards(
@@ -153,10 +121,20 @@ def solve_shards(
     progress: bool,
 ) -> list[list[Solved]]:
     """``solve_shard(shard, start, stop)`` for every shard of ascending hashes, in their order."""
+    with progress_bar("Solving", hashes.size, progress, " keys") as advance:
+        return solve_some(hashes, n_shards, range(n_shards), solve_shard, advance)
+
+
+def solve_some(
+    hashes: NDArray[np.uint64],
+    n_shards: int,
+    shards: range,
+    solve_shard: Callable[[Shard, int, int], list[Solved]],
+    advance: Callable[[int], object],
+) -> list[list[Solved]]:
+    """The same for some shards, which all the hashes are in."""
     bits = n_shards.bit_length() - 1
-    edges = (
-        np.arange(1, n_shards, dtype=np.uint64) << np.uint64(64 - bits) if bits else np.empty(0, np.uint64)
-    )
+    edges = np.array([shard << (64 - bits) for shard in shards[1:]], dtype=np.uint64)
     starts = [0, *np.searchsorted(hashes, edges).tolist(), hashes.size]
 
     def task(i: int) -> list[Solved]:
@@ -166,5 +144,4 @@ def solve_shards(
         advance(stop - start)
         return solved
 
-    with progress_bar("Solving", hashes.size, progress, " keys") as advance:
-        return run_tasks(task, n_shards)
+    return run_tasks(task, len(shards))

@@ -20,10 +20,14 @@ from ..lsh.prefix_code import code_lengths
 from ..lsh.static_kernels import fill_fingerprints, passes_filter
 from ..lsh.validation import check_int
 from .codebook import Codebook
+from .codebook_choice import Others
 from .ribbon import Shard, Solved, lay_out, pack_thresholds, padding, solve
+from .value_counts import Counted
 
-__all__ = ["MAX_FILTERS", "Column", "check_told", "solve_filter"]
+__all__ = ["CHECK_PURPOSE", "MAX_FILTERS", "Column", "check_told", "solve_filter"]
 
+#: The key check's fingerprints differ from all filters'.
+CHECK_PURPOSE = 1 << 20
 #: Filters of a column: each leaves less than half of the keys.
 MAX_FILTERS = 8
 #: A filter is worth a look-up if it saves so much of the column.
@@ -51,23 +55,25 @@ class Column(NamedTuple):
     codebook: Codebook
 
     @classmethod
-    def build(cls, values: NDArray[np.uint64], counts: NDArray[np.int64], n_shards: int) -> Column:
-        """The cheapest found for distinct ascending values and their counts, of keys in so many shards."""
+    def build(cls, counted: Counted, n_shards: int) -> Column:
+        """The cheapest found for the values of keys in so many shards."""
+        values, counts, more = counted
+        n_more = more.n if more else 0
         filters: list[tuple[int, int]] = []
         while len(filters) < MAX_FILTERS and values.size > 1:
             best = int(np.argmax(counts))
-            bits = _filter_bits(int(counts[best]), int(counts.sum() - counts[best]))
+            bits = _filter_bits(int(counts[best]), int(counts.sum() - counts[best]) + n_more)
             if not bits:
                 break
             others = np.delete(counts, best)
-            passing = np.append(others, max(1, int(counts[best]) >> bits))
-            exact = int(passing.sum())
-            cost = bits * int(others.sum()) + exact + _code_bits(others) + _RIBBON_BITS * n_shards
-            if cost >= _GAIN * _code_bits(counts):
+            n_others = int(others.sum()) + n_more
+            exact = n_others + max(1, int(counts[best]) >> bits)
+            cost = bits * n_others + exact + _code_bits(others, more) + _RIBBON_BITS * n_shards
+            if cost >= _GAIN * _code_bits(counts, more):
                 break
             filters.append((bits, int(values[best])))
             values, counts = np.delete(values, best), others
-        book = Codebook.build(values, counts)
+        book = Codebook.build(values, counts, others=more)
         prefix = book.min_length if not filters and book.min_length >= _FEWEST_PREFIX_BITS else 0
         return cls(tuple(filters), prefix, book)
 
@@ -196,5 +202,10 @@ def _filter_bits(owners: int, others: int) -> int:
     return int(np.argmin(costs))
 
 
-def _code_bits(counts: NDArray[np.int64]) -> int:
-    return int(counts @ code_lengths(counts, 32).astype(np.int64))
+def _code_bits(counts: NDArray[np.int64], more: Others | None) -> int:
+    if more is None:
+        return int(counts @ code_lengths(counts, 32).astype(np.int64))
+    counts = np.append(counts, more.n)
+    return (
+        int(counts @ code_lengths(counts, 32).astype(np.int64)) + more.n * (more.high - more.low).bit_length()
+    )

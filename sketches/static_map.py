@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any, Self
 
@@ -12,24 +12,25 @@ from numpy.typing import NDArray
 from ..lsh import static_kernels
 from ..lsh.hashing import hash_keys
 from ..lsh.lazy import lazy
+from ..lsh.progress import progress_bar
 from ..lsh.strings import as_byte_buffer, is_arrow
 from ..lsh.threads import map_blocks
-from ..lsh.validation import check_int
+from ..lsh.validation import check_int, refuse_masked
 from .codebook import Codebook
 from .column_permutation import permute_columns
 from .ribbon import Shard, Solved
-from .static_build import Clash, Words, make_columns, number_of_shards, order_records, solve_shards
-from .static_column import Column, check_told, solve_filter
-from .static_structure import BLOCK, ArraySpec, StaticStructure, key_kind
+from .static_build import Clash, Words, make_columns, number_of_shards, order_records, solve_some
+from .static_column import CHECK_PURPOSE, Column, check_told, solve_filter
+from .static_structure import BLOCK, ArraySpec, Flat, StaticStructure, flatten, key_kind
 from .static_values import Dictionary, ValueKind, kind_of_values
 
-__all__ = ["MAX_COLUMNS", "StaticValues"]
+__all__ = ["MAX_COLUMNS", "StaticValues", "as_keys", "kind_of_none"]
+
+SolvePart = Callable[[NDArray[np.uint64], Words, range, Callable[[int], object]], list[list[Solved]]]
 
 _MASK = (1 << 64) - 1
 #: Columns of a table.
 MAX_COLUMNS = 1 << 14
-#: The key check's fingerprints differ from all filters'.
-_CHECK_PURPOSE = 1 << 20
 #: Hash collisions of distinct keys are as rare as one in a billion maps of 10 million strings.
 _SEEDS = 4
 
@@ -121,18 +122,13 @@ class StaticValues(StaticStructure):
         permute: str = "none",
     ) -> Self:
         """From keys and an (n, columns) array of values; checks both and the options."""
-        if not hasattr(keys, "__len__") or isinstance(keys, (str, bytes)):
-            raise TypeError(f"keys must be an array or a list, got {type(keys).__name__}")
-        if hasattr(keys, "__array__") and not is_arrow(keys):
-            keys = np.asarray(keys)
-        if len(keys) != values.shape[0]:
-            raise ValueError(f"keys and values must be as many, got {len(keys)} and {values.shape[0]}")
+        keys = as_keys(keys, values.shape[0])
         seed = check_int("seed", seed, 0, _MASK)
         key_check_bits = check_int("key_check_bits", key_check_bits, 0, 64)
-        kind = kind_of_values(values, precision, "values") if values.size else _kind_of_none(values)
+        kind = kind_of_values(values, precision, "values") if values.size else kind_of_none(values)
         dictionary = None
         if kind.is_text:
-            dictionary = Dictionary(kind.kind)
+            dictionary = Dictionary()
             hashed = dictionary.words(values.reshape(-1), "values")
             by_hash, ranks, entries = dictionary.ranks()
             kind = kind.fitted(entries)
@@ -154,9 +150,7 @@ class StaticValues(StaticStructure):
         else:
             raise RuntimeError(f"distinct keys collided under {_SEEDS} seeds")
         if dictionary is not None:
-            lengths = [len(entry) for entry in entries]
-            new._arrays["entries"] = np.frombuffer(b"".join(entries), dtype=np.uint8).copy()
-            new._arrays["entry_ends"] = np.concatenate([[0], np.cumsum(lengths)]).astype(np.uint64)
+            new._set_entries(entries)
         return new
 
     def _solve(
@@ -193,28 +187,47 @@ class StaticValues(StaticStructure):
 
     def _fill(self, hashes: NDArray[np.uint64], words: Words, columns: list[Column], progress: bool) -> None:
         """Solve all shards with given codes."""
-        books: list[Codebook] = []
-        for column in columns:
-            if not any(column.codebook is book for book in books):
-                books.append(column.codebook)
+        solve_part = self._begin(columns)
+        with progress_bar("Solving", hashes.size, progress, " keys") as advance:
+            solved = solve_part(hashes, words, range(self.n_shards), advance)
+        self._finish([flatten(solved, len(self._ribbons()))])
+
+    def _begin(self, columns: list[Column]) -> SolvePart:
+        """Take over the codes; what then solves some shards."""
+        books = _codebooks(columns)
         numbers = [next(i for i, b in enumerate(books) if b is column.codebook) for column in columns]
         self._n_codebooks = len(books)
         self._told = [column.config(i) for column, i in zip(columns, numbers, strict=True)]
         self.__dict__["_columns"] = columns
         encoders = [book.encoder() for book in books]
 
-        def solve_shard(shard: Shard, start: int, stop: int) -> list[Solved]:
-            solved = []
-            if self.key_check_bits:
-                solved.append(solve_filter(shard, _CHECK_PURPOSE, self.key_check_bits))
-            for j, column in enumerate(columns):
-                solved += column.solve(shard, words(j, start, stop), encoders[numbers[j]])
-            return solved
+        def solve_part(
+            hashes: NDArray[np.uint64], words: Words, shards: range, advance: Callable[[int], object]
+        ) -> list[list[Solved]]:
+            def solve_shard(shard: Shard, start: int, stop: int) -> list[Solved]:
+                solved = []
+                if self.key_check_bits:
+                    solved.append(solve_filter(shard, CHECK_PURPOSE, self.key_check_bits))
+                for j, column in enumerate(columns):
+                    solved += column.solve(shard, words(j, start, stop), encoders[numbers[j]])
+                return solved
 
-        self._assemble(solve_shards(hashes, self.n_shards, solve_shard, progress))
-        for i, book in enumerate(books):
+            return solve_some(hashes, self.n_shards, shards, solve_shard, advance)
+
+        return solve_part
+
+    def _finish(self, parts: list[Flat]) -> None:
+        """Take over the ribbons of all shards."""
+        self._join(parts)
+        for i, book in enumerate(_codebooks(self._columns)):
             for name, array in book.arrays().items():
                 self._arrays[f"codebook{i}_{name}"] = array
+
+    def _set_entries(self, entries: list[bytes]) -> None:
+        """Take over the dictionary, in order."""
+        lengths = [len(entry) for entry in entries]
+        self._arrays["entries"] = np.frombuffer(b"".join(entries), dtype=np.uint8).copy()
+        self._arrays["entry_ends"] = np.concatenate([[0], np.cumsum(lengths)]).astype(np.uint64)
 
     # -- reading --------------------------------------------------------------------------------------
 
@@ -256,7 +269,14 @@ class StaticValues(StaticStructure):
         hashes = self._hashes(keys)
         if self.n_keys == 0:
             return np.zeros(hashes.size, dtype=np.bool_)
-        return self._has_fingerprint(hashes, 0, _CHECK_PURPOSE, self.key_check_bits)
+        return self._has_fingerprint(hashes, 0, CHECK_PURPOSE, self.key_check_bits)
+
+    def __contains__(self, key: Any) -> bool:
+        """Whether one key was there; as `contains`."""
+        return bool(self.contains([key])[0])
+
+    #: Without keys there is nothing to go through; else Python would ask for 0, 1, 2, ...
+    __iter__ = None
 
     def _look_up(self, keys: Any, missing: Any) -> NDArray[Any]:
         """Values of shape (n, columns), those of absent keys marked if there are check bits."""
@@ -322,7 +342,24 @@ class StaticValues(StaticStructure):
         return calls
 
 
-def _kind_of_none(values: NDArray[Any]) -> ValueKind:
+def _codebooks(columns: list[Column]) -> list[Codebook]:
+    """Each once, in the order of the columns."""
+    return list({id(column.codebook): column.codebook for column in columns}.values())
+
+
+def as_keys(keys: Any, n: int) -> Any:
+    """Keys of n values as what `hash_keys` and `key_kind` take."""
+    if not hasattr(keys, "__len__") or isinstance(keys, (str, bytes)):
+        raise TypeError(f"keys must be an array or a list, got {type(keys).__name__}")
+    if hasattr(keys, "__array__") and not is_arrow(keys):
+        refuse_masked(keys, "keys")
+        keys = np.asarray(keys)
+    if len(keys) != n:
+        raise ValueError(f"keys and values must be as many, got {len(keys)} and {n}")
+    return keys
+
+
+def kind_of_none(values: NDArray[Any]) -> ValueKind:
     """The kind of no values: what their dtype says, else integers."""
     try:
         return kind_of_values(values, None, "values")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from ..lsh.threads import map_blocks
 from .ribbon import SIZES, Solved, lay_out, pack_thresholds, padding
 from .stored import Stored
 
-__all__ = ["ArraySpec", "StaticStructure", "key_kind"]
+__all__ = ["ArraySpec", "Flat", "StaticStructure", "flatten", "key_kind"]
 
 #: Keys that one thread looks up at a time.
 BLOCK = 1 << 14
@@ -47,6 +47,25 @@ def key_kind(keys: Any) -> str:
     if dtype is not None and getattr(dtype, "kind", "O") != "O":
         return "int" if dtype.kind in "iu" else "bytes"
     return "" if len(keys) == 0 else ("bytes" if isinstance(keys[0], (str, bytes)) else "int")
+
+
+class Flat(NamedTuple):
+    """The ribbons of consecutive shards: sizes of shape (shards, ribbons, 3); words still in pieces."""
+
+    sizes: NDArray[np.uint32]
+    thresholds: NDArray[np.uint8]
+    words: list[NDArray[np.uint64]]
+
+
+def flatten(solved: list[list[Solved]], n_ribbons: int) -> Flat:
+    """Ribbons by shards as `Flat`."""
+    sizes = np.array([[ribbon.sizes for ribbon in shard] for shard in solved], dtype=np.uint32)
+    thresholds = [ribbon.thresholds for shard in solved for ribbon in shard]
+    return Flat(
+        sizes.reshape(len(solved), n_ribbons, SIZES),
+        np.concatenate([np.empty(0, np.uint8), *thresholds]),
+        [ribbon.words for shard in solved for ribbon in shard],
+    )
 
 
 class StaticStructure(Stored):
@@ -124,15 +143,18 @@ class StaticStructure(Stored):
 
     def _assemble(self, solved: list[list[Solved]]) -> None:
         """Take over the ribbons of all shards, in their order."""
+        self._join([flatten(solved, len(self._ribbons()))])
+
+    def _join(self, parts: list[Flat]) -> None:
+        """Take over the ribbons of all shards, some in each part, in their order."""
         ribbons = self._ribbons()
-        sizes = np.array([[ribbon.sizes for ribbon in shard] for shard in solved], dtype=np.uint32)
-        sizes = sizes.reshape(len(solved), len(ribbons), SIZES).transpose(1, 0, 2)
-        words = [ribbon.words for shard in solved for ribbon in shard]
-        thresholds = [ribbon.thresholds for shard in solved for ribbon in shard]
+        sizes = np.concatenate([part.sizes for part in parts]).transpose(1, 0, 2)
+        thresholds = np.concatenate([part.thresholds for part in parts])
+        words = [array for part in parts for array in part.words]
         self._adopt(
             {
                 "sizes": np.ascontiguousarray(sizes),
-                "thresholds": pack_thresholds(np.concatenate([np.empty(0, np.uint8), *thresholds])),
+                "thresholds": pack_thresholds(thresholds),
                 "solution": np.concatenate([*words, np.zeros(padding(ribbons), dtype=np.uint64)]),
             }
         )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..lsh.hashing import hash_buffer
 from ..lsh.static_kernels import first_unequal
 from ..lsh.strings import as_byte_buffer, is_arrow, kind_of
-from ..lsh.validation import check_real
+from ..lsh.validation import check_real, refuse_masked
 
 __all__ = ["Dictionary", "ValueKind", "kind_of_values", "to_array"]
 
@@ -103,6 +103,20 @@ class ValueKind(NamedTuple):
             return self._replace(dtype=f"U{max([1, *(len(entry.decode()) for entry in entries)])}")
         return self._replace(dtype=f"S{max([1, *map(len, entries)])}")
 
+    def joined(self, other: ValueKind) -> ValueKind:
+        """The kind of both's values together; TypeError if they cannot be."""
+        a, b = np.dtype(self.dtype), np.dtype(other.dtype)
+        if self.kind == other.kind and (
+            self == other or self.is_text or (self.kind == "int" and a.kind == b.kind)
+        ):
+            if self.is_text:
+                # The width of S and U is fitted to the entries in the end.
+                return self if a.kind == "O" else other
+            return self if a.itemsize >= b.itemsize else other
+        raise TypeError(
+            f"values must be of one kind, got {other.kind} ({other.dtype}) after {self.kind} ({self.dtype})"
+        )
+
     def config(self) -> dict[str, Any]:
         return self._asdict()
 
@@ -118,8 +132,7 @@ def to_array(values: Any, name: str) -> NDArray[Any]:
             raise ValueError(f"{name} must not have nulls, got {values.null_count}")
         text = {"string", "binary"} & set(str(values.type).replace("_", " ").split())
         values = values.to_pylist() if text else np.asarray(values)
-    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
-        raise ValueError(f"{name} must not be masked, got {int(np.ma.count_masked(values))} masked values")
+    refuse_masked(values, name)
     if isinstance(values, (list, tuple)) and values and isinstance(values[0], (str, bytes)):
         array = np.empty(len(values), dtype=object)
         array[:] = values
@@ -181,8 +194,7 @@ class Dictionary:
     among all in order, so that the numbers do not depend on the order they came in.
     """
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
+    def __init__(self) -> None:
         self._entries: dict[int, bytes] = {}
 
     def words(self, values: NDArray[Any], name: str) -> NDArray[np.uint64]:
@@ -202,9 +214,36 @@ class Dictionary:
         return hashes
 
     def merge(self, other: Dictionary) -> None:
+        """Take in another's entries; if two have one hash, ValueError, and nothing is changed."""
+        self.check(other)
+        self._entries.update(other._entries)
+
+    def check(self, other: Dictionary) -> None:
+        """ValueError if an entry has the hash of one of the other's."""
         for word, entry in other._entries.items():
-            if self._entries.setdefault(word, entry) != entry:
+            if self._entries.get(word, entry) != entry:
                 self._refuse("values", self._entries[word], entry)
+
+    def entry(self, word: int) -> bytes:
+        """The text of a hash; of none that came here, the hash itself."""
+        return self._entries.get(word, f"text with the hash {word:#018x}".encode())
+
+    def export(self) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.uint8]]:
+        """Hashes, lengths and the bytes of all entries, to be sent."""
+        hashes = np.array(list(self._entries), dtype=np.uint64)
+        lengths = np.array([len(entry) for entry in self._entries.values()], dtype=np.int64)
+        return hashes, lengths, np.frombuffer(b"".join(self._entries.values()), dtype=np.uint8)
+
+    @classmethod
+    def of(
+        cls, hashes: NDArray[np.uint64], lengths: NDArray[np.int64], data: NDArray[np.uint8]
+    ) -> Dictionary:
+        """What was exported."""
+        new, raw, start = cls(), data.tobytes(), 0
+        for word, length in zip(hashes.tolist(), lengths.tolist(), strict=True):
+            new._entries[word] = raw[start : start + length]
+            start += length
+        return new
 
     @staticmethod
     def _refuse(name: str, one: bytes, other: bytes) -> NoReturn:

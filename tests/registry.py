@@ -16,6 +16,7 @@ from hypothesis.extra import numpy as hnp
 from mergesketch import (
     AceDetector,
     BloomFilter,
+    BloomSignatures,
     CountMinSketch,
     CountSketch,
     DensitySketch,
@@ -629,6 +630,19 @@ ENTRIES: dict[str, Entry] = {
         lambda batches: ([key for (keys,) in batches for key in keys],),
         lambda rng, sketch: _large_keys(rng, sketch)[:1],
         [(["a", 1],), ([1.5],), ([None],), (np.array([1.0]),), (3,)],
+        linear=False,
+    ),
+    "BloomSignatures": Entry(
+        BloomSignatures,
+        st.tuples(st.integers(1, 9), st.sampled_from([64, 128]), st.booleans(), _SEEDS).map(
+            lambda t: BloomSignatures(t[0], t[1], directed=t[2], seed=t[3])
+        ),
+        lambda sketch: st.lists(st.tuples(*[st.integers(0, sketch.n_nodes - 1)] * 2), max_size=12).map(
+            lambda edges: (np.array(edges, dtype=np.int32).reshape(-1, 2),)
+        ),
+        lambda batches: (np.concatenate([np.empty((0, 2), np.int64), *(edges for (edges,) in batches)]),),
+        lambda rng, sketch: (rng.integers(0, sketch.n_nodes, (200_000, 2)),),
+        [([[0, 99]],), ([[-1, 0]],), ([[0.5, 0.0]],), ([0, 1, 2],), ([["a", "b"]],)],
         linear=False,
     ),
     "CountMinSketch": Entry(

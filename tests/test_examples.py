@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pytest
 from threadpoolctl import threadpool_limits
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -43,6 +44,16 @@ def test_adaptive_sampling_learns_redundant_rows_in_fewer_steps() -> None:
         assert np.isfinite(losses[sketched])
         assert losses[sketched] < 0.5 * history[0][2]
     assert losses[True] < 0.8 * losses[False]
+
+
+def test_signatures_halve_the_wrong_orders_of_a_graph_network() -> None:
+    pytest.importorskip("torch", reason="the example needs PyTorch")
+    example = load("link_prediction_pytorch")
+    edges, X = example.nearby(n_nodes=1000)
+    assert example.area(np.array([0.5, 0.5, 0.2, 0.9]), np.array([True, False, False, True])) == 0.875
+    alone, both = (example.run(edges, X, signatures=s, epochs=60) for s in (False, True))
+    assert 0.5 < alone < 1
+    assert 1 - both < 0.5 * (1 - alone)
 
 
 def test_a_killed_monitor_goes_on_where_it_stood(tmp_path) -> None:

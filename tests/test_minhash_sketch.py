@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import mergesketch
 import naive
@@ -101,6 +102,32 @@ def test_tokens_of_every_kind() -> None:
     assert MinHashSketch(seed=3).update([]) == MinHashSketch(seed=3)
 
 
+@pytest.mark.parametrize("container", ["list", "NumPy integers", "objects", "arrow", "chunks", "pandas"])
+def test_integers_of_any_container_are_the_same_tokens(container: str) -> None:
+    numbers = [1, 2, -3, 500]
+    if container in ("arrow", "chunks"):
+        pa = pytest.importorskip("pyarrow")
+        parts = [pa.array(numbers[:3]), pa.array(numbers[3:])]
+        tokens = pa.chunked_array(parts) if container == "chunks" else pa.array(numbers)
+    elif container == "pandas":
+        tokens = pytest.importorskip("pandas").Series(numbers)
+    else:
+        tokens = {
+            "list": numbers,
+            "NumPy integers": [np.int64(n) for n in numbers],
+            "objects": np.array(numbers, dtype=object),
+        }[container]
+    assert MinHashSketch(seed=1).update(tokens) == MinHashSketch(seed=1).update(np.array(numbers))
+
+
+@pytest.mark.parametrize(
+    "tokens", [[1, "a"], [1.5], [True], np.zeros((2, 2), int), 7, [2**64], [-(2**63) - 1]]
+)
+def test_bad_tokens_are_named(tokens: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"^tokens"):
+        MinHashSketch().update(tokens)
+
+
 def test_empty_sets() -> None:
     sketch = MinHashSketch(3, 16).update([5, 6], sets=1)
     assert sketch.jaccard([0, 0, 1], [2, 1, 1]).tolist() == [1.0, 0.0, 1.0]
@@ -157,11 +184,11 @@ def test_bad_arguments() -> None:
         ([1, 2], [0, 4], ValueError, "sets must lie from 0 to 3, got 0 to 4"),
         ([1, 2], [0.0, 1.0], TypeError, "sets must hold integers, got dtype float64"),
         ([1, 2], 4, ValueError, "sets must be an integer from 0 to 3"),
-        ([[1, 2]], 0, TypeError, "keys"),
+        ([[1, 2]], 0, TypeError, "tokens"),
         (np.zeros((2, 2), int), 0, ValueError, r"tokens must be 1-D, got shape \(2, 2\)"),
         ([2**64], 0, ValueError, r"tokens must be integers from -2\*\*63"),
-        ([1, "a"], 0, TypeError, "keys"),
-        ([1.5], 0, TypeError, "keys"),
+        ([1, "a"], 0, TypeError, "tokens"),
+        ([1.5], 0, TypeError, "tokens"),
     ):
         with pytest.raises(error, match=match):
             sketch.update(tokens, sets)

@@ -278,6 +278,16 @@ def test_absent_keys_are_found_out_at_the_stated_rate(bits):
         function[int(absent[~found][0])]
 
 
+def test_one_key_is_asked_for_by_in_and_there_is_nothing_to_iterate():
+    checked = StaticFunction(["a", "b"], [1, 2], key_check_bits=60)
+    assert "a" in checked and "x" not in checked
+    with pytest.raises(ValueError, match="contains needs key_check_bits"):
+        assert "a" in StaticFunction(["a"], [1])
+    for maps in (checked, StaticTable([1], [[2, 3]])):
+        with pytest.raises(TypeError, match="not iterable"):
+            iter(maps)
+
+
 def test_absent_keys_get_some_value_without_a_check():
     function = StaticFunction(["a", "b"], ["x", "y"])
     assert set(function.lookup([f"absent {i}" for i in range(500)]).tolist()) <= {"x", "y"}

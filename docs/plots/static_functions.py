@@ -1,0 +1,68 @@
+"""Draw docs/images/static_functions.svg from benchmarks/results/static_functions.json."""
+
+import json
+from pathlib import Path
+
+import matplotlib
+import matplotlib.pyplot as plt
+
+ROOT = Path(__file__).parents[2]
+SHOWN = {
+    "ours B": ("static function", "C0", "o"),
+    "ours, 16 check bits B": ("with 16 check bits", "C0", "s"),
+    "values alone B": ("array of the values alone", "C7", "|"),
+    "gzip of keys and values B": ("gzip, no look-up", "C1", "v"),
+    "zstd of keys and values B": ("zstd, no look-up", "C2", "^"),
+    "runs B": ("sorted runs", "C5", "x"),
+    "sorted arrays B": ("sorted arrays", "C3", "D"),
+    "marisa-trie B": ("marisa-trie", "C4", "P"),
+    "DAWG B": ("DAWG", "C6", "X"),
+    "dict B": ("dict", "C8", "*"),
+}
+
+
+def main():
+    matplotlib.rcParams["svg.hashsalt"] = "static functions"
+    rows = json.loads((ROOT / "benchmarks/results/static_functions.json").read_text())["rows"]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8), width_ratios=(2, 3))
+    drawn = [r for r in rows if "over the entropy %" in r and r["keys"] == 1_000_000]
+    names = [
+        r["job"].replace("geometric, ", "").replace("table of 10 columns, H=2 each", "10 columns, H=2")
+        for r in drawn
+    ]
+    places = range(len(drawn))
+    left.barh(
+        [p - 0.2 for p in places], [r["over the entropy %"] for r in drawn], 0.4, label="here, the whole file"
+    )
+    peers = [
+        (p + 0.2, r["CaramelDB, not this run %"])
+        for p, r in zip(places, drawn, strict=True)
+        if r.get("CaramelDB, not this run %")
+    ]
+    left.barh(*zip(*peers, strict=True), 0.4, color="C7", label="CaramelDB (published)")
+    left.set_yticks(list(places), names, fontsize=8)
+    left.invert_yaxis()
+    left.set_xlabel("bytes over the entropy, %")
+    left.set_title("A million keys", fontsize=9)
+    left.legend(frameon=False, fontsize=8, loc="upper right", bbox_to_anchor=(1, 0.72))
+    real = [r for r in rows if "dict B" in r]
+    for column, (label, color, marker) in SHOWN.items():
+        points = [(r[column] / r["entropy B"], i) for i, r in enumerate(real) if r.get(column)]
+        hollow = {"markerfacecolor": "none"} if "check bits" in column else {}
+        right.plot(*zip(*points, strict=True), marker, color=color, label=label, markersize=7, **hollow)
+    right.axvline(1, color="0.5", linewidth=1)
+    right.set_xscale("log")
+    right.set_yticks(range(len(real)), [r["job"] for r in real], fontsize=8)
+    right.invert_yaxis()
+    right.set_ylim(len(real) - 0.4, -0.6)
+    right.set_xlabel("bytes / entropy of the values")
+    right.set_title("Real tables", fontsize=9)
+    right.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    for axis in (left, right):
+        axis.grid(alpha=0.3, axis="x")
+    figure.tight_layout()
+    figure.savefig(ROOT / "docs/images/static_functions.svg", metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()

@@ -60,7 +60,14 @@ def structures(rng):
             None,
             None,
         ),
-        ("CountMinSketch", "5 x 27,183 counters", lambda: ms.CountMinSketch(5, 27_183), (often,), "query", often),
+        (
+            "CountMinSketch",
+            "5 x 27,183 counters",
+            lambda: ms.CountMinSketch(5, 27_183),
+            (often,),
+            "query",
+            often,
+        ),
         ("CountSketch", "5 x 27,183 counters", lambda: ms.CountSketch(5, 27_183), (often,), "query", often),
         ("HeavyHitters", "frequency 0.001", lambda: ms.HeavyHitters(0.001), (often,), None, None),
         ("BloomFilter", "1 % of error", lambda: ms.BloomFilter(N, 0.01), (keys,), "contains", keys),
@@ -91,7 +98,9 @@ def static(rng):
         result.append(
             {
                 "structure": name,
-                "settings": "10^6 keys, 2 bits of entropy each" if name == "StaticFunction" else "10^6 keys, 1 %",
+                "settings": "10^6 keys, 2 bits of entropy each"
+                if name == "StaticFunction"
+                else "10^6 keys, 1 %",
                 "bytes": built.nbytes,
                 "ns to take in": 1e9 * seconds(build) / len(keys),
                 "ns to ask": 1e9 * seconds(lambda ask=ask: ask(keys)) / len(keys),

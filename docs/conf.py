@@ -26,8 +26,6 @@ templates_path = ["_templates"]
 # Pages are read on the repository's page too: plain Markdown, and links between files.
 myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence"]
-# Pages that a glob of the table of contents names may not be there.
-suppress_warnings = ["toc.empty_glob"]
 
 autosummary_generate = True
 autosummary_ignore_module_all = False

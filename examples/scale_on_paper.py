@@ -98,14 +98,16 @@ def index(cluster: Cluster, rows: int = 4_300_000_000, n_bytes: float = 2.3e12) 
     table: list[tuple[str, ...]] = []
     share = rows / cluster.nodes
     family = MinHash(16, power=4, n_buckets=2**18)
-    parse = measured("svmlight", **{"values": "1", "threads": 4})["ours MB/s"] * 1e6 / 4
+    parse = measured("svmlight", values="1", threads=4)["ours MB/s"] * 1e6 / 4
     build = measured("index", **{"ids a bucket": 256, "threads": 4})["rows/s, touched"] / 4
     full = measured("index", **{"ids a bucket": 256, "threads": 4})["ms a query, all buckets full"] * 4e-3
     read = n_bytes / cluster.nodes / (parse * cluster.cores)
     disk = n_bytes / cluster.nodes / cluster.disk
     table.append(("read from disk", f"{n_bytes / cluster.nodes / 1e9:,.0f} GB", clock(disk)))
     table.append(("parse svmlight text", f"{n_bytes / cluster.nodes / 1e9:,.0f} GB", clock(read)))
-    table.append(("hash and insert", f"{share / 1e6:,.0f} million rows", clock(share / (build * cluster.cores))))
+    table.append(
+        ("hash and insert", f"{share / 1e6:,.0f} million rows", clock(share / (build * cluster.cores)))
+    )
     table.append(("all of it, one after the other", "", clock(disk + read + share / (build * cluster.cores))))
     for capacity in (256, 1024):
         one = LSHIndex(family, capacity=capacity, wide_ids=rows > 2**32 - 2)
@@ -126,7 +128,9 @@ def index(cluster: Cluster, rows: int = 4_300_000_000, n_bytes: float = 2.3e12) 
     table.append(
         ("10,000 queries: send", f"{sum(rounds) / 1e6:,.0f} MB in {len(rounds)} rounds", clock(sent))
     )
-    table.append(("a query", f"{total / queries:,.0f} bytes on the network", f"{1e3 * (own + sent) / queries:.3f} ms"))
+    table.append(
+        ("a query", f"{total / queries:,.0f} bytes on the network", f"{1e3 * (own + sent) / queries:.3f} ms")
+    )
     return table
 
 
@@ -197,7 +201,9 @@ def deduplication(
     total = disk + sign + (bands + 1) * exchange + verify + stars + gather
     table.append(("all of it, one after the other", "", clock(total)))
     signatures = memory_per_rank(documents, p) * ranks_a_node
-    table.append(("memory: signatures, a band", "foretold by memory_per_rank", f"{signatures / 1e9:,.0f} GB a node"))
+    table.append(
+        ("memory: signatures, a band", "foretold by memory_per_rank", f"{signatures / 1e9:,.0f} GB a node")
+    )
     table.append(("memory: shingles to verify", "8 bytes a shingle", f"{fetched / 1e9:,.0f} GB a node"))
     return table
 
@@ -225,7 +231,9 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
 
     def cluster(nodes: int) -> Cluster:
-        return Cluster(nodes, options.cores, options.gigabits * 1e9 / 8, options.latency_us * 1e-6, options.disk * 1e9)
+        return Cluster(
+            nodes, options.cores, options.gigabits * 1e9 / 8, options.latency_us * 1e-6, options.disk * 1e9
+        )
 
     each = f"nodes of {options.cores} cores, {options.gigabits:g} Gb/s, {options.latency_us:g} µs a message, "
     each += f"disks of {options.disk:g} GB/s"

@@ -1,1 +1,4 @@
-"""CUDA kernels under the names of `mergesketch.lsh.cpu`; this version ships none yet."""
+"""CUDA kernels (`*.cu`, `*.cuh`) and their CuPy launchers, under the names of `mergesketch.lsh.cpu`.
+
+Nothing here is imported before a CuPy array arrives or a sketch is moved to the GPU.
+"""

@@ -5,22 +5,76 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-__all__ = ["backend_of"]
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["as_array", "backend_named", "backend_of", "device_of", "to_host"]
+
+#: Numbers of CUDA's devices, and of memory that they share with the CPU, in the DLPack standard.
+_CUDA = (2, 13)
 
 
-def backend_of(array: Any) -> ModuleType:
-    """The module of kernels for `array`: Numba's for NumPy arrays, lists and SciPy sparse arrays.
+def device_of(array: Any) -> str:
+    """ "gpu" for CuPy arrays and sparse matrices, pairs of them, and whatever else lies on a CUDA device."""
+    if isinstance(array, tuple) and array:
+        return device_of(array[0])
+    if _is_cupy(array):
+        return "gpu"
+    if not isinstance(array, np.ndarray) and hasattr(array, "__dlpack_device__"):
+        return "gpu" if int(array.__dlpack_device__()[0]) in _CUDA else "cpu"
+    return "cpu"
+
+
+def _is_cupy(array: Any) -> bool:
+    return type(array).__module__.partition(".")[0] in ("cupy", "cupyx")
+
+
+def backend_named(device: str) -> ModuleType:
+    """The module of kernels for arrays of a device, "cpu" or "gpu".
 
     Raises
     ------
-    TypeError
-        For CuPy arrays, which this version has no kernels for; copy them with ``.get()``.
+    ValueError
+        If `device` is neither.
+    ImportError, RuntimeError
+        For "gpu" if CuPy is not installed, or finds no GPU.
     """
-    if type(array).__module__.partition(".")[0] in ("cupy", "cupyx"):
-        raise TypeError(
-            "expected an array in main memory (NumPy or SciPy), got a CuPy array; "
-            "this version has no GPU kernels: pass array.get()"
-        )
-    from . import cpu
+    if device == "cpu":
+        from . import cpu
 
-    return cpu
+        return cpu
+    if device != "gpu":
+        raise ValueError(f'device must be "cpu" or "gpu", got {device!r}')
+    try:
+        import cupy
+    except ImportError as error:
+        raise ImportError("CuPy is needed for the GPU: pip install mergesketch[gpu]") from error
+    if not cupy.cuda.is_available():
+        raise RuntimeError("CuPy finds no GPU: cupy.cuda.is_available() is False")
+    from ..gpu import kernels
+
+    return kernels
+
+
+def backend_of(array: Any) -> ModuleType:
+    """The module of kernels for `array`: CUDA's for CuPy arrays, Numba's for all others.
+
+    Both have the same names with the same arguments and results. Beside kernels they have ``xp``, NumPy or
+    CuPy, and ``map_blocks``, which spreads a kernel's rows over threads or launches it once.
+    """
+    return backend_named(device_of(array))
+
+
+def as_array(X: Any) -> Any:
+    """`X` as an array where it lives: CuPy arrays as they are, all else by ``numpy.asarray``.
+
+    Arrays of other libraries that lie on a GPU (PyTorch's, JAX's) become CuPy arrays of the same memory.
+    """
+    if device_of(X) == "gpu":
+        return X if _is_cupy(X) else backend_named("gpu").xp.from_dlpack(X)
+    return np.asarray(X)
+
+
+def to_host(array: Any) -> NDArray[Any]:
+    """`array` in main memory, copied if it lies on a GPU."""
+    return np.asarray(array.get() if device_of(array) == "gpu" else array)

@@ -1,5 +1,9 @@
 """The kernels for arrays in main memory, under the names that every backend shares."""
 
+from typing import Any
+
+import numpy as xp
+
 from .banding_kernels import band_keys, bucket_pairs, document_keys, sorted_overlap
 from .bbit_kernels import count_equal_fields, pack_fields
 from .bit_kernels import hamming_distances, mix_words, sample_bits
@@ -58,6 +62,7 @@ from .sparse_projection import hashed_products, hashed_signs
 from .storm_kernels import add_sign_products, orthonormalise
 from .svmlight_kernels import count_svmlight, parse_svmlight
 from .text_kernels import shingle_documents
+from .threads import map_blocks
 from .top_sketch_kernels import cells_of_buckets, merge_cells, top_of_cells
 from .weighted_kernels import overlap_weights, weighted_minhash
 from .winner_kernels import winners_csr, winners_dense
@@ -81,6 +86,7 @@ __all__ = [
     "code_keys",
     "compare_bins",
     "concatenate_codes",
+    "constant",
     "count_equal",
     "count_equal_fields",
     "count_min_add",
@@ -125,6 +131,7 @@ __all__ = [
     "insert_ids",
     "least_changes",
     "likeliest_sets",
+    "map_blocks",
     "merge_buckets",
     "merge_cells",
     "merge_top",
@@ -175,4 +182,10 @@ __all__ = [
     "weighted_minhash",
     "winners_csr",
     "winners_dense",
+    "xp",
 ]
+
+
+def constant(array: Any) -> Any:
+    """`array`, parameters that are drawn on the CPU, where the kernels can read it."""
+    return array

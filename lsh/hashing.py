@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .backend import backend_of
+from .backend import as_array, backend_of, device_of
 from .strings import (
     Buffer,
     arrow_chunks,
@@ -85,7 +85,14 @@ def hash_keys(keys: Any, seed: int = 0) -> NDArray[np.uint64]:
 
 def integer_words(keys: Any, name: str) -> NDArray[np.uint64] | None:
     """Integer keys of any container modulo 2**64, None if they are strings or bytes; see `hash_keys`."""
-    backend_of(keys)
+    if device_of(keys) == "gpu":
+        keys = as_array(keys)
+        if keys.ndim != 1 or keys.dtype.kind not in "iu":
+            raise TypeError(
+                f"{name} on a GPU must be a 1-D array of integers, got dtype {keys.dtype} and shape "
+                f"{keys.shape}"
+            )
+        return backend_of(keys).xp.ascontiguousarray(keys.astype(np.uint64, copy=False))
     if is_arrow(keys):
         chunks = arrow_chunks(keys, name)
         if not chunks or not _is_integer(chunks[0]):
@@ -186,9 +193,9 @@ def _hash_slices(
 
 
 def _hash_integers(words: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
-    out = np.empty(words.size, dtype=np.uint64)
-    kernel = backend_of(words).hash_u64
-    map_blocks(lambda a, b: kernel(words, np.uint64(seed), out, a, b), words.size, _BLOCK)
+    kernels = backend_of(words)
+    out, kernel = kernels.xp.empty(words.size, dtype=np.uint64), kernels.hash_u64
+    kernels.map_blocks(lambda a, b: kernel(words, np.uint64(seed), out, a, b), words.size, _BLOCK)
     return out
 
 

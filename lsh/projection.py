@@ -35,6 +35,11 @@ class Rows(NamedTuple):
     dense: NDArray[Any] | None
     csr: tuple[NDArray[np.int64], NDArray[Any], NDArray[Any]] | None
 
+    @property
+    def place(self) -> NDArray[Any]:
+        """An array that lies where all of them do."""
+        return self.dense if self.csr is None else self.csr[2]  # type: ignore[return-value]
+
 
 def check_rows(X: Any, n_features: int | None) -> Rows:
     """Dense rows as float32 or float64, sparse ones as CSR with rising indices; checked ones as they are."""
@@ -97,14 +102,15 @@ class ProjectionFamily(HashFamily):
             If `X` holds no real numbers, NaN or infinity, or has another width.
         """
         rows = check_rows(X, self.n_features)
-        out = np.empty((rows.n, self.n_hashes), dtype=np.uint32)
+        kernels = backend_of(rows.place)
+        out = kernels.xp.empty((rows.n, self.n_hashes), dtype=np.uint32)
         if rows.n:
-            run = self._project(backend_of(X), rows, out)
+            run = self._project(kernels, rows, out)
             # As many ranges for each thread, and more than one only if each holds a block of rows: the
             # vectors are read from memory once a block.
             threads = get_num_threads()
             ranges = threads * min(4, max(1, rows.n // (_ROWS_BLOCK * threads)))
-            map_blocks(run, rows.n, max(rows.n // ranges, _VALUES_BLOCK // self.n_values))
+            kernels.map_blocks(run, rows.n, max(rows.n // ranges, _VALUES_BLOCK // self.n_values))
         return out
 
     # -- multi-probe querying -----------------------------------------------------------------------

@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from .backend import as_array, backend_of, device_of, to_host
 from .threads import map_blocks
 
 __all__ = [
@@ -80,8 +81,9 @@ def check_weights(
     if weights is None:
         return np.empty(0, dtype=np.int64), n
     array = _check_weights_shape(name, weights, n, n_outputs)
+    xp = backend_of(array).xp
     if array.size == 0:
-        return np.empty(array.shape, dtype=np.int64), 0
+        return xp.empty(array.shape, dtype=np.int64), 0
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
     low, high = int(array.min()), int(array.max())
@@ -90,9 +92,11 @@ def check_weights(
     largest = max(high, -low)
     if largest > np.iinfo(np.int64).max:
         raise ValueError(f"{name} must lie within 63 bits and a sign, got {low if -low > high else high}")
-    array = np.ascontiguousarray(array, dtype=np.int64)
-    magnitudes = np.abs(array) if largest * n <= np.iinfo(np.int64).max else np.abs(array.astype(object))
-    return array, int(np.max(magnitudes.sum(axis=0)))
+    array = xp.ascontiguousarray(array, dtype=np.int64)
+    if largest * n <= np.iinfo(np.int64).max:
+        return array, int(xp.abs(array).sum(axis=0).max())
+    # Beyond 63 bits Python's own integers add up.
+    return array, int(np.max(np.abs(to_host(array).astype(object)).sum(axis=0)))
 
 
 def check_real_weights(name: str, weights: Any, n: int, n_outputs: int | None = None) -> NDArray[np.float64]:
@@ -105,8 +109,9 @@ def check_real_weights(name: str, weights: Any, n: int, n_outputs: int | None = 
     array = _check_weights_shape(name, weights, n, n_outputs)
     if array.size and array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must be real numbers, got dtype {array.dtype}")
-    array = np.ascontiguousarray(array, dtype=np.float64)
-    wild = array[~(np.abs(array) <= 2.0**512)]
+    xp = backend_of(array).xp
+    array = xp.ascontiguousarray(array, dtype=np.float64)
+    wild = array[~(xp.abs(array) <= 2.0**512)]
     if wild.size:
         raise ValueError(f"{name} must be finite and at most 2**512 in magnitude, got {wild[0]}")
     return array
@@ -114,7 +119,7 @@ def check_real_weights(name: str, weights: Any, n: int, n_outputs: int | None = 
 
 def _check_weights_shape(name: str, weights: Any, n: int, n_outputs: int | None) -> NDArray[Any]:
     refuse_masked(weights, name)
-    array = np.asarray(weights)
+    array = as_array(weights)
     shape, meaning = (
         ((n,), "one weight a row") if n_outputs is None else ((n, n_outputs), "one weight a row and output")
     )
@@ -169,14 +174,23 @@ def _any_nonfinite_64(bits, start, stop):  # type: ignore[no-untyped-def]
 def check_finite(name: str, array: NDArray[Any]) -> None:
     """Refuse NaN and infinity in a C-contiguous float32 or float64 array."""
     flat = array.reshape(-1)
+    if device_of(array) == "gpu":
+        kernels = backend_of(array)
+        if kernels.any_nonfinite(flat):
+            _report_nonfinite(name, array.shape, flat, kernels.xp)
+        return
     if array.dtype == np.float32:
         bits, kernel = flat.view(np.uint32), _any_nonfinite_32
     else:
         bits, kernel = flat.view(np.uint64), _any_nonfinite_64
     if any(map_blocks(lambda a, b: kernel(bits, a, b), bits.size, 1 << 20)):
-        row = int(np.flatnonzero(~np.isfinite(flat))[0])
-        place = np.unravel_index(row, array.shape)
-        raise ValueError(f"{name} must be finite, got {flat[row]} at index {tuple(int(i) for i in place)}")
+        _report_nonfinite(name, array.shape, flat, np)
+
+
+def _report_nonfinite(name: str, shape: tuple[int, ...], flat: Any, xp: Any) -> None:
+    first = int(xp.flatnonzero(~xp.isfinite(flat))[0])
+    place = tuple(int(i) for i in np.unravel_index(first, shape))
+    raise ValueError(f"{name} must be finite, got {float(flat[first])} at index {place}")
 
 
 def check_dense(X: Any, n_features: int | None = None, name: str = "X") -> NDArray[Any]:
@@ -188,7 +202,7 @@ def check_dense(X: Any, n_features: int | None = None, name: str = "X") -> NDArr
     if hasattr(X, "tocsr"):
         raise TypeError(f"{name} must be a dense array, got a sparse one; pass {name}.toarray()")
     refuse_masked(X, name)
-    array = np.asarray(X)
+    array = as_array(X)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
     if array.ndim != 2:
@@ -200,7 +214,7 @@ def check_dense(X: Any, n_features: int | None = None, name: str = "X") -> NDArr
     if array.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
         small = array.dtype.kind == "b" or array.dtype.itemsize <= 2
         array = array.astype(np.float32 if small else np.float64)
-    array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+    array = backend_of(array).xp.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
     check_finite(name, array)
     return array
 

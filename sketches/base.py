@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import IncompatibleSketchError
+from ..lsh.backend import backend_named, device_of
 from ..lsh.family import differing_field
 from ..lsh.lazy import lazy
 from .stored import Stored
@@ -120,12 +121,14 @@ class MergeableSketch(Stored):
     def _arrays(self) -> dict[str, NDArray[Any]]:
         # Allocated at first use, so that a loader can check a stranger's file before any memory is
         # taken. Zeros come from the system untouched.
-        return {
-            name: np.zeros(spec.shape, spec.dtype)
+        xp = backend_named(self.device).xp
+        arrays = {
+            name: xp.zeros(spec.shape, spec.dtype)
             if spec.fill == 0
-            else np.full(spec.shape, spec.fill, spec.dtype)
+            else xp.full(spec.shape, spec.fill, spec.dtype)
             for name, spec in self._specs().items()
         }
+        return {**arrays, "n_updates": np.zeros(1, np.int64)}
 
     @lazy
     def _bounds(self) -> dict[str, int]:
@@ -138,6 +141,86 @@ class MergeableSketch(Stored):
         self._canonicalise()
         specs = self._specs()
         return {name: StateArray(a, specs[name].reduction) for name, a in self._arrays.items()}
+
+    # -- devices ----------------------------------------------------------------------------------
+
+    @property
+    def device(self) -> str:
+        """Where the state lies: "cpu" or "gpu"."""
+        return str(self.__dict__.get("_device", "cpu"))
+
+    #: Whether there are CUDA kernels for all that the class does with arrays.
+    _gpu: ClassVar[bool] = False
+
+    @property
+    def _kernels(self) -> Any:
+        """The kernels that serve the state where it lies; `xp` among them is NumPy or CuPy."""
+        return backend_named(self.device)
+
+    @classmethod
+    def _check_device(cls, device: str) -> None:
+        if device == "gpu" and not cls._gpu:
+            raise NotImplementedError(
+                f"{cls.__name__} has no GPU kernels; pass arrays in main memory: array.get()"
+            )
+
+    def to(self, device: str) -> Self:
+        """A copy of the sketch whose state lies on a device: its updates and queries take arrays there.
+
+        Parameters
+        ----------
+        device : {"cpu", "gpu"}
+            "gpu" is CuPy's current device.
+
+        Returns
+        -------
+        A new sketch of the same class, configuration and state, sharing no memory with this one.
+
+        Raises
+        ------
+        ValueError
+            If `device` is neither.
+        NotImplementedError
+            For "gpu" if the class has no kernels there.
+        ImportError, RuntimeError
+            For "gpu" if CuPy is not installed, or finds no GPU.
+
+        Notes
+        -----
+        A sketch without data needs no moving: it goes to where its first rows lie. Sketches of the two
+        devices merge: what is merged in is copied to where the other one is.
+        """
+        self._check_device(device)
+        self._canonicalise()
+        xp = backend_named(device).xp
+        new = self.empty_like()
+        new.__dict__["_device"] = device
+        arrays = {}
+        for name, array in self._arrays.items():
+            if name != "n_updates" and device != self.device:
+                arrays[name] = xp.asarray(array) if device == "gpu" else array.get()  # type: ignore[attr-defined]
+            else:
+                arrays[name] = array.copy()
+        new._adopt(arrays)
+        new._bounds.update(self._bounds)
+        return new
+
+    def _beside(self, other: Self) -> Self:
+        """`other`, or a copy of it on our device."""
+        return other if other.device == self.device else other.to(self.device)
+
+    def _settle(self, name: str, X: Any) -> None:
+        """Go to where the first data lie; refuse later data, named `name`, of the other device."""
+        if X is None or device_of(X) == self.device:
+            return
+        if "_arrays" in self.__dict__:
+            here, there = ("on the GPU", "in main memory")[:: 1 if self.device == "gpu" else -1]
+            raise TypeError(
+                f"{name} lies {there}, but the {type(self).__name__} {here}: copy the rows there, or move "
+                f'the sketch with .to("{device_of(X)}")'
+            )
+        self._check_device(device_of(X))
+        self.__dict__["_device"] = device_of(X)
 
     @property
     def n_updates(self) -> int:
@@ -215,7 +298,7 @@ class MergeableSketch(Stored):
         """
         for other in others:
             self._check_compatible(other)
-        others = tuple(other.copy() if other is self else other for other in others)
+        others = tuple(other.copy() if other is self else self._beside(other) for other in others)
         for name in self._integer_sums():
             self._reserve(name, sum(other._bound(name) for other in others))
         for other in others:
@@ -259,6 +342,7 @@ class MergeableSketch(Stored):
         if others:
             raise TypeError(f"{type(self).__name__} cannot subtract: its state merges by {', '.join(others)}")
         self._check_compatible(other)
+        other = self._beside(other)
         for name in self._integer_sums():
             self._reserve(name, other._bound(name))
         theirs = dict(other._arrays)
@@ -271,13 +355,14 @@ class MergeableSketch(Stored):
     def empty_like(self) -> Self:
         """A new sketch of the same configuration without data: the identity of merging."""
         new = object.__new__(type(self))
-        own = {"_arrays", "_bounds"}
+        own = {"_arrays", "_bounds", "_device"}
         new.__dict__.update({k: v for k, v in self.__dict__.items() if k not in own})
         return new
 
     def copy(self) -> Self:
         """A new sketch of the same configuration and state, sharing no state memory."""
         new = self.empty_like()._adopt({name: a.copy() for name, a in self._arrays.items()})
+        new.__dict__["_device"] = self.device
         new._bounds.update(self._bounds)
         return new
 
@@ -291,6 +376,9 @@ class MergeableSketch(Stored):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self.copy()
+
+    def _on_cpu(self) -> Self:
+        return self if self.device == "cpu" else self.to("cpu")
 
     def __repr__(self) -> str:
         return f"<{super().__repr__()}: {self.n_updates:,} updates, {self.nbytes:,} bytes>"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
-from ..lsh.backend import backend_of
+from ..lsh.backend import to_host
 from ..lsh.bloom_kernels import BLOCK_BITS, BLOCK_WORDS
 from ..lsh.hashing import hash_keys, hash_strings, integer_words
 from ..lsh.threads import get_num_threads, map_blocks, run_tasks
@@ -105,6 +105,7 @@ class BloomFilter(MergeableSketch):
     2.0
     """
 
+    _gpu = True
     _parameters = ("n_blocks", "n_hashes", "seed")
 
     def __init__(
@@ -151,9 +152,11 @@ class BloomFilter(MergeableSketch):
         """
         values, hashed = self._read(keys)
         self._reserve("n_updates", values.size)
-        words, kernels, seed = self._words, backend_of(values), np.uint64(self.seed)
+        words, kernels, seed = self._words, self._kernels, np.uint64(self.seed)
         n_threads = get_num_threads() if values.size >= 2 * _KEYS_BLOCK else 1
-        if self._is_worth_ordering(values.size) or n_threads > _MAX_READERS:
+        if self.device == "gpu":
+            kernels.bloom_add(words, self.n_hashes, values, seed, hashed, np.uint64(0), np.uint64(2**64 - 1))
+        elif self._is_worth_ordering(values.size) or n_threads > _MAX_READERS:
             for batch in self._in_order(values, hashed):
                 self._over_groups(kernels.bloom_add_groups, batch.hashes, batch.ends)
         else:
@@ -182,10 +185,10 @@ class BloomFilter(MergeableSketch):
         ndarray of shape (n,), bool
         """
         values, hashed = self._read(keys)
-        words, kernels, seed = self._words, backend_of(values), np.uint64(self.seed)
-        out = np.empty(values.size, dtype=np.bool_)
-        if not self._is_worth_ordering(values.size):
-            map_blocks(
+        words, kernels, seed = self._words, self._kernels, np.uint64(self.seed)
+        out: NDArray[np.bool_] = kernels.xp.empty(values.size, dtype=np.bool_)
+        if self.device == "gpu" or not self._is_worth_ordering(values.size):
+            kernels.map_blocks(
                 lambda a, b: kernels.bloom_contains(words, self.n_hashes, values, seed, hashed, out, a, b),
                 values.size,
                 _KEYS_BLOCK,
@@ -217,13 +220,14 @@ class BloomFilter(MergeableSketch):
             hashed = xxh3_64_intdigest(key, self.seed)
         else:
             hashed = int(hash_keys([key], self.seed)[0])
-        values, out = np.array([hashed], dtype=np.uint64), np.empty(1, dtype=np.bool_)
-        kernel = backend_of(values).bloom_contains
-        kernel(self._words, self.n_hashes, values, np.uint64(0), True, out, 0, 1)
+        kernels = self._kernels
+        values, out = kernels.xp.asarray(np.array([hashed], np.uint64)), kernels.xp.empty(1, np.bool_)
+        kernels.bloom_contains(self._words, self.n_hashes, values, np.uint64(0), True, out, 0, 1)
         return bool(out[0])
 
     def _read(self, keys: Any) -> tuple[NDArray[np.uint64], bool]:
         """Keys as 64-bit integers that the kernels hash as they go, or as hashes."""
+        self._settle("keys", keys)
         words = integer_words(keys, "keys")
         return (hash_strings(keys, "keys", self.seed), True) if words is None else (words, False)
 
@@ -244,7 +248,7 @@ class BloomFilter(MergeableSketch):
 
     def _in_order(self, values: NDArray[np.uint64], hashed: bool) -> Iterator[_Ordered]:
         """The keys in batches, each grouped by ranges of blocks."""
-        kernel, seed = backend_of(values).bloom_group, np.uint64(self.seed)
+        kernel, seed = self._kernels.bloom_group, np.uint64(self.seed)
         # Groups of so many blocks as fit in cache, but several a thread and not too many.
         wanted = max(self.n_blocks // _GROUP, 8 * get_num_threads())
         shift = (self.n_blocks // min(wanted, _MAX_GROUPS)).bit_length()
@@ -344,15 +348,14 @@ class BloomFilter(MergeableSketch):
 
     def _fills(self, other: Self) -> NDArray[np.int64]:
         """How many blocks have 0, 1, ..., 512 bits set in either filter."""
-        ours, theirs = self._words, other._words
-        kernel = backend_of(ours).bloom_fills
+        ours, theirs, kernels = self._words, self._beside(other)._words, self._kernels
 
         def count(start: int, stop: int) -> NDArray[np.int64]:
-            fills = np.zeros(BLOCK_BITS + 1, dtype=np.int64)
-            kernel(ours, theirs, fills, start, stop)
-            return fills
+            fills = kernels.xp.zeros(BLOCK_BITS + 1, dtype=np.int64)
+            kernels.bloom_fills(ours, theirs, fills, start, stop)
+            return to_host(fills)
 
-        return np.sum(map_blocks(count, self.n_blocks, _COUNTED_BLOCK), axis=0)
+        return np.sum(kernels.map_blocks(count, self.n_blocks, _COUNTED_BLOCK), axis=0)
 
 
 def _size(capacity: int, wanted: float) -> tuple[int, int]:

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from ..lsh.backend import backend_of
+from ..lsh.backend import as_array, backend_of
 from ..lsh.lazy import lazy
 from ..lsh.random import random_uint64
-from ..lsh.threads import get_num_threads, map_blocks, run_tasks
+from ..lsh.threads import get_num_threads, run_tasks
 from ..lsh.validation import check_int
 from .base import MergeableSketch, StateSpec
 
@@ -73,6 +73,7 @@ class BloomSignatures(MergeableSketch):
     [2.0, 0.0]
     """
 
+    _gpu = True
     _parameters = ("n_nodes", "n_bits", "directed", "n_hops", "seed")
 
     def __init__(
@@ -121,7 +122,7 @@ class BloomSignatures(MergeableSketch):
         sources, targets = self._edges(edges)
         self._reserve("n_updates", sources.size)
         signatures = self._arrays["signatures"]
-        kernels, key = backend_of(sources), self._key
+        kernels, key = self._kernels, self._key
 
         def add(first: int, last: int) -> None:
             kernels.set_neighbour_bits(sources, targets, not self.directed, key, signatures, first, last)
@@ -155,10 +156,11 @@ class BloomSignatures(MergeableSketch):
         wider = type(self)(
             self.n_nodes, self.n_bits, directed=self.directed, n_hops=self.n_hops + 1, seed=self.seed
         )
+        wider.__dict__["_device"] = self.device
         wider._reserve("n_updates", sources.size)
         signatures, out = self._arrays["signatures"], wider._arrays["signatures"]
         out[...] = signatures
-        kernels = backend_of(sources)
+        kernels = self._kernels
 
         def spread(first: int, last: int) -> None:
             kernels.pass_signatures(sources, targets, not self.directed, signatures, out, first, last)
@@ -169,12 +171,14 @@ class BloomSignatures(MergeableSketch):
 
     def _by_nodes(self, work: Any, amount: int) -> None:
         """``work(first, last)`` over ranges of nodes: every task reads all edges."""
-        tasks = min(get_num_threads(), _MAX_READERS, self.n_nodes) if amount >= _EDGES else 1
+        threads = get_num_threads() if self.device == "cpu" and amount >= _EDGES else 1
+        tasks = min(threads, _MAX_READERS, self.n_nodes)
         bounds = [self.n_nodes * i // tasks for i in range(tasks + 1)]
         run_tasks(lambda i: work(bounds[i], bounds[i + 1]), tasks)
 
     def _edges(self, edges: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Sources and targets of edges, checked."""
+        self._settle("edges", edges)
         if sparse.issparse(edges):
             matrix: Any = edges
             if matrix.shape != (self.n_nodes, self.n_nodes):
@@ -182,9 +186,9 @@ class BloomSignatures(MergeableSketch):
             pairs = matrix.tocoo()
             sources, targets = pairs.row, pairs.col
         else:
-            array = np.asarray(edges)
+            array = as_array(edges)
             if array.size == 0:
-                array = np.empty((0, 2), dtype=np.int64)
+                array = self._kernels.xp.empty((0, 2), dtype=np.int64)
             if array.ndim != 2 or array.shape[1] != 2:
                 raise ValueError(f"edges must have shape (n, 2), got {array.shape}")
             sources, targets = array[:, 0], array[:, 1]
@@ -192,9 +196,11 @@ class BloomSignatures(MergeableSketch):
 
     def _nodes(self, name: str, nodes: Any) -> NDArray[np.int64]:
         """Nodes as int64; refused if one is not in the graph."""
-        array = np.asarray(nodes)
+        self._settle(name, nodes)
+        array, xp = as_array(nodes), self._kernels.xp
         if array.size == 0:
-            return np.empty(0, dtype=np.int64)
+            none: NDArray[np.int64] = xp.empty(0, dtype=np.int64)
+            return none
         if array.dtype.kind not in "iu":
             raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
         if array.ndim != 1:
@@ -203,12 +209,18 @@ class BloomSignatures(MergeableSketch):
         if low < 0 or high >= self.n_nodes:
             wrong = low if low < 0 else high
             raise ValueError(f"{name} must lie in [0, {self.n_nodes}), got {wrong}")
-        return np.ascontiguousarray(array, dtype=np.int64)
+        whole: NDArray[np.int64] = xp.ascontiguousarray(array, dtype=np.int64)
+        return whole
 
     # -- estimates ------------------------------------------------------------------------------------
 
-    @lazy
+    @property
     def _sizes(self) -> NDArray[np.float64]:
+        sizes: NDArray[np.float64] = self._kernels.constant(self._size_table)
+        return sizes
+
+    @lazy
+    def _size_table(self) -> NDArray[np.float64]:
         """The estimated size of a set whose signature has so many bits set; a full one counts as one less."""
         ones = np.minimum(np.arange(self.n_bits + 1), self.n_bits - 1)
         return -self.n_bits * np.log1p(-ones / self.n_bits)
@@ -220,17 +232,20 @@ class BloomSignatures(MergeableSketch):
             raise ValueError(f"u and v must be as many, got {u.size} and {v.size}")
         signatures = self._arrays["signatures"]
         others = signatures if other is None else other._arrays["signatures"]
-        counts = np.empty((u.size, 3), dtype=np.int64)
-        kernel = backend_of(signatures).count_signature_bits
-        map_blocks(lambda start, stop: kernel(signatures, others, u, v, start, stop, counts), u.size, _PAIRS)
+        kernels = self._kernels
+        counts: NDArray[np.int64] = kernels.xp.empty((u.size, 3), dtype=np.int64)
+        kernel = kernels.count_signature_bits
+        kernels.map_blocks(
+            lambda start, stop: kernel(signatures, others, u, v, start, stop, counts), u.size, _PAIRS
+        )
         return counts
 
     def _overlaps(self, counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], ...]:
         """Sizes of both sets and of what they share. Sets without a common bit share nothing."""
         left, right, both = counts.T
         size_u, size_v = self._sizes[left], self._sizes[right]
-        shared = size_u + size_v - self._sizes[left + right - both]
-        shared = np.where(both > 0, np.clip(shared, 0.0, np.minimum(size_u, size_v)), 0.0)
+        shared, xp = size_u + size_v - self._sizes[left + right - both], self._kernels.xp
+        shared = xp.where(both > 0, xp.clip(shared, 0.0, xp.minimum(size_u, size_v)), 0.0)
         return size_u, size_v, shared
 
     def cardinality(self, u: Any = None) -> NDArray[np.float64]:
@@ -246,7 +261,7 @@ class BloomSignatures(MergeableSketch):
         ndarray of shape (n,), float64
             With a variance of about ``n_bits (e**t - t - 1)`` at ``t n_bits`` nodes.
         """
-        nodes = np.arange(self.n_nodes) if u is None else u
+        nodes = self._kernels.xp.arange(self.n_nodes) if u is None else u
         return self._sizes[self._counts(nodes, nodes)[:, 0]]
 
     def common_neighbors(self, u: Any, v: Any) -> NDArray[np.float64]:
@@ -305,9 +320,11 @@ class BloomSignatures(MergeableSketch):
         counts = self._counts(u, v) if counts is None else counts
         u, v = self._nodes("u", u), self._nodes("v", v)
         signatures, weights = self._arrays["signatures"], self._bit_weights()
-        sums = np.empty((u.size, 2))
-        kernel = backend_of(signatures).weigh_signatures
-        map_blocks(lambda start, stop: kernel(signatures, u, v, weights, start, stop, sums), u.size, _PAIRS)
+        kernels = self._kernels
+        sums, kernel = kernels.xp.empty((u.size, 2)), kernels.weigh_signatures
+        kernels.map_blocks(
+            lambda start, stop: kernel(signatures, u, v, weights, start, stop, sums), u.size, _PAIRS
+        )
         shared = self._overlaps(counts)[2]
         return sums * _ratio(shared, counts[:, 2].astype(np.float64))[:, None]
 
@@ -315,21 +332,24 @@ class BloomSignatures(MergeableSketch):
         """Of each bit the mean of 1 / log(degree) and 1 / degree over the nodes that have it."""
         degrees = self.cardinality()
         bits = self._node_bits
-        share = np.maximum(degrees, 1e-9) ** 2
-        every = np.bincount(bits, share, minlength=self.n_bits)
-        known = np.maximum(degrees, _LEAST_DEGREE)
-        values = (1.0 / np.log(known), 1.0 / np.maximum(degrees, 1.0))
-        return np.stack(
-            [_ratio(np.bincount(bits, share * value, minlength=self.n_bits), every) for value in values],
+        xp = self._kernels.xp
+        share = xp.maximum(degrees, 1e-9) ** 2
+        every = xp.bincount(bits, share, minlength=self.n_bits)
+        known = xp.maximum(degrees, _LEAST_DEGREE)
+        values = (1.0 / xp.log(known), 1.0 / xp.maximum(degrees, 1.0))
+        weights: NDArray[np.float64] = xp.stack(
+            [_ratio(xp.bincount(bits, share * value, minlength=self.n_bits), every) for value in values],
             axis=1,
         )
+        return weights
 
-    @lazy
+    @property
     def _node_bits(self) -> NDArray[np.int64]:
         """The bit of every node."""
-        bits = np.empty(self.n_nodes, dtype=np.int64)
-        kernel = backend_of(bits).fill_node_bits
-        map_blocks(
+        kernels = self._kernels
+        bits: NDArray[np.int64] = kernels.xp.empty(self.n_nodes, dtype=np.int64)
+        kernel = kernels.fill_node_bits
+        kernels.map_blocks(
             lambda start, stop: kernel(self._key, np.uint64(self.n_bits), start, stop, bits),
             self.n_nodes,
             _EDGES,
@@ -359,7 +379,8 @@ class BloomSignatures(MergeableSketch):
             the neighbourhood of the smaller of u and v here and of the other there, the other way round, and
             in both there. The order of a pair makes no difference.
         """
-        array = np.asarray(pairs)
+        self._settle("pairs", pairs)
+        array, xp = as_array(pairs), self._kernels.xp
         if array.ndim != 2 or array.shape[1] != 2:
             raise ValueError(f"pairs must have shape (n, 2), got {array.shape}")
         u, v = self._nodes("pairs", array[:, 0]), self._nodes("pairs", array[:, 1])
@@ -369,13 +390,15 @@ class BloomSignatures(MergeableSketch):
             or wider.n_hops <= self.n_hops
         ):
             raise ValueError("wider must be what propagate made of these signatures")
-        u, v = np.minimum(u, v), np.maximum(u, v)
+        if wider is not None:
+            wider = self._beside(wider)
+        u, v = xp.minimum(u, v), xp.maximum(u, v)
         counts = self._counts(u, v)
         size_u, size_v, shared = self._overlaps(counts)
         union = size_u + size_v - shared
         columns = [
-            np.minimum(size_u, size_v), np.maximum(size_u, size_v), shared, union, _ratio(shared, union),
-            _ratio(shared, np.sqrt(size_u * size_v)), _ratio(shared, np.minimum(size_u, size_v)),
+            xp.minimum(size_u, size_v), xp.maximum(size_u, size_v), shared, union, _ratio(shared, union),
+            _ratio(shared, xp.sqrt(size_u * size_v)), _ratio(shared, xp.minimum(size_u, size_v)),
             *self._weighted(u, v, counts).T,
         ]  # fmt: skip
         if wider is not None:
@@ -383,9 +406,12 @@ class BloomSignatures(MergeableSketch):
             far_near = self._overlaps(self._counts(v, u, wider))[2]
             far_u, far_v, far = wider._overlaps(wider._counts(u, v))
             columns += [near_far, far_near, far, _ratio(far, far_u + far_v - far)]
-        return np.stack(columns, axis=1).astype(np.float32)
+        features: NDArray[np.float32] = xp.stack(columns, axis=1).astype(np.float32)
+        return features
 
 
 def _ratio(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
     """a / b, and 0 where b is 0."""
-    return np.divide(a, b, out=np.zeros(b.shape), where=b > 0)
+    xp = backend_of(b).xp
+    quotients: NDArray[np.float64] = xp.where(b > 0, a / xp.where(b > 0, b, 1.0), 0.0)
+    return quotients

@@ -14,8 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv
 
-from ..lsh.backend import backend_of
-from ..lsh.hashing import hash_keys
 from ..lsh.validation import check_real, check_weights
 from .key_table import KeyTable
 
@@ -75,6 +73,7 @@ class CountMinSketch(KeyTable):
     array([12,  1,  0])
     """
 
+    _gpu = True
     _parameters = ("n_rows", "n_buckets", "conservative", "seed")
 
     def __init__(self, n_rows: int, n_buckets: int, *, conservative: bool = False, seed: int = 0) -> None:
@@ -128,9 +127,10 @@ class CountMinSketch(KeyTable):
         OverflowError
             If a 64-bit counter could wrap. Nothing is changed when an exception is raised.
         """
-        hashes = hash_keys(keys, self.seed)
+        hashes = self._hashes(keys)
+        self._settle("counts", counts)
         weights, magnitude = check_weights("counts", counts, hashes.size, minimum=0)
-        kernels = backend_of(hashes)
+        kernels = self._kernels
         if self.conservative:
             self._reserve_batch(hashes.size, magnitude)
             kernels.count_min_add_conservative(self._arrays["counts"], self._words, hashes, weights)
@@ -146,8 +146,8 @@ class CountMinSketch(KeyTable):
         -------
         ndarray of shape (n,), int64
         """
-        hashes = hash_keys(keys, self.seed)
-        return self._ask(hashes, backend_of(hashes).count_min_query, np.int64)
+        hashes = self._hashes(keys)
+        return self._ask(hashes, self._kernels.count_min_query, np.int64)
 
     def upper_bound(self, keys: Any) -> NDArray[np.int64]:
         """Upper bound of each key's count; certain, and equal to the estimate."""
@@ -160,7 +160,7 @@ class CountMinSketch(KeyTable):
         """
         confidence = check_real("confidence", confidence, 0.0, 1.0)
         error = math.floor(count_min_error(self.n_rows, self.n_buckets, confidence) * self.total)
-        return np.maximum(self.query(keys) - error, 0)
+        return self._kernels.xp.maximum(self.query(keys) - error, 0)
 
     def inner_product(self, other: Self) -> float:
         """Estimate of the sum over keys of ``count here * count there``; never below the truth.
@@ -184,6 +184,7 @@ class CountMinSketch(KeyTable):
         if self.conservative:
             raise TypeError("CountMinSketch cannot subtract with conservative=True: counters are not sums")
         self._check_compatible(other)
+        other = self._beside(other)
         if bool((self._arrays["counts"] < other._arrays["counts"]).any()):
             raise ValueError("other must be a part of this sketch, got counters that are larger than its own")
         return super().subtract(other)
@@ -232,6 +233,7 @@ class CountSketch(KeyTable):
     array([2., 0.])
     """
 
+    _gpu = True
     _parameters = ("n_rows", "n_buckets", "seed")
 
     def __init__(self, n_rows: int, n_buckets: int, *, seed: int = 0) -> None:
@@ -284,9 +286,10 @@ class CountSketch(KeyTable):
         OverflowError
             If a 64-bit counter could wrap. Nothing is changed when an exception is raised.
         """
-        hashes = hash_keys(keys, self.seed)
+        hashes = self._hashes(keys)
+        self._settle("counts", counts)
         weights, magnitude = check_weights("counts", counts, hashes.size)
-        self._take_in(hashes, weights, magnitude, backend_of(hashes).count_sketch_add)
+        self._take_in(hashes, weights, magnitude, self._kernels.count_sketch_add)
         return self
 
     def query(self, keys: Any) -> NDArray[np.float64]:
@@ -296,8 +299,8 @@ class CountSketch(KeyTable):
         -------
         ndarray of shape (n,), float64
         """
-        hashes = hash_keys(keys, self.seed)
-        return self._ask(hashes, backend_of(hashes).count_sketch_query, np.float64)
+        hashes = self._hashes(keys)
+        return self._ask(hashes, self._kernels.count_sketch_query, np.float64)
 
     def norm(self) -> float:
         """Estimate of sqrt(F2), the Euclidean norm of all counts (Alon, Matias and Szegedy 1996)."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lsh.backend import backend_of
+from ..lsh.backend import as_array, device_of
 from ..lsh.family import HashFamily
 from ..lsh.validation import check_sets, refuse_masked
 
@@ -37,7 +37,9 @@ def _is_pair(X: Any) -> bool:
 
 def count_rows(X: Any, name: str) -> tuple[Any, int]:
     """`X` in a form whose rows can be cut out, and how many it has; the family checks the rest."""
-    backend_of(X)
+    if device_of(X) == "gpu" and not hasattr(X, "tocsr") and not isinstance(X, tuple):
+        X = as_array(X)
+        return X, X.shape[0] if X.ndim else 0
     if hasattr(X, "tocsr"):
         return X.tocsr(), X.shape[0]
     if _is_pair(X):

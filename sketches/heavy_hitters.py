@@ -178,7 +178,7 @@ class HeavyHitters(KeyTable):
         OverflowError
             If a 64-bit counter could wrap. Nothing is changed when an exception is raised.
         """
-        hashes = hash_keys(keys, self.seed)
+        hashes = self._hashes(keys)
         weights, magnitude = check_weights("counts", counts, hashes.size, minimum=0)
         keys = key_list(keys)
         longest = longest_key(keys)
@@ -276,7 +276,7 @@ class HeavyHitters(KeyTable):
         -------
         ndarray of shape (n,), int64
         """
-        return self._estimate(hash_keys(keys, self.seed))
+        return self._estimate(self._hashes(keys))
 
     def upper_bound(self, keys: Any) -> NDArray[np.int64]:
         """Upper bound of each key's count; certain, and equal to the estimate."""

@@ -8,9 +8,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..lsh.hashing import hash_keys
 from ..lsh.lazy import lazy
 from ..lsh.random import random_uint64
-from ..lsh.threads import map_blocks
 from ..lsh.validation import check_int
 from .base import MergeableSketch, StateSpec
 
@@ -48,6 +48,10 @@ class KeyTable(MergeableSketch):
     def _words(self) -> NDArray[np.uint64]:
         return random_uint64(self.seed, "KeyTable rows", 3 * self.n_rows).reshape(self.n_rows, 3)
 
+    def _hashes(self, keys: Any) -> NDArray[np.uint64]:
+        self._settle("keys", keys)
+        return hash_keys(keys, self.seed)
+
     def _take_in(
         self, hashes: NDArray[np.uint64], weights: NDArray[np.int64], magnitude: int, kernel: Any
     ) -> None:
@@ -56,7 +60,7 @@ class KeyTable(MergeableSketch):
         table, words = self._arrays["counts"], self._words
         # A thread owns whole rows, so that no two add into one counter.
         block = 1 if hashes.size > KEYS_BLOCK else self.n_rows
-        map_blocks(lambda a, b: kernel(table, words, hashes, weights, a, b), self.n_rows, block)
+        self._kernels.map_blocks(lambda a, b: kernel(table, words, hashes, weights, a, b), self.n_rows, block)
         self._record_batch(hashes.size, weights)
 
     def _reserve_batch(self, n: int, magnitude: int) -> None:
@@ -69,12 +73,14 @@ class KeyTable(MergeableSketch):
         self._arrays["n_updates"] += n
 
     def _ask(self, hashes: NDArray[np.uint64], kernel: Any, dtype: type) -> NDArray[Any]:
-        out: NDArray[Any] = np.empty(hashes.size, dtype=dtype)
+        out: NDArray[Any] = self._kernels.xp.empty(hashes.size, dtype=dtype)
         table, words = self._arrays["counts"], self._words
-        map_blocks(lambda a, b: kernel(table, words, hashes, out, a, b), hashes.size, KEYS_BLOCK)
+        self._kernels.map_blocks(
+            lambda a, b: kernel(table, words, hashes, out, a, b), hashes.size, KEYS_BLOCK
+        )
         return out
 
     def _row_products(self, other: Self) -> NDArray[np.float64]:
         self._check_compatible(other)
-        pairs = zip(self._arrays["counts"], other._arrays["counts"], strict=True)
-        return np.array([float(np.dot(a.astype(np.float64), b.astype(np.float64))) for a, b in pairs])
+        pairs = zip(self._arrays["counts"], self._beside(other)._arrays["counts"], strict=True)
+        return np.array([float(a.astype(np.float64).dot(b.astype(np.float64))) for a, b in pairs])

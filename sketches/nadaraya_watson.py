@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from ..lsh.backend import backend_of
+from ..lsh.backend import as_array, backend_of
 from ..lsh.family import HashFamily
-from ..lsh.threads import map_blocks
 from ..lsh.validation import check_choice, check_int, check_real, check_real_weights
 from .base import MergeableSketch, StateSpec
 from .hashed_rows import check_family, count_rows, hash_block, row_blocks
@@ -85,6 +84,7 @@ class NadarayaWatsonSketch(MergeableSketch):
     array([nan])
     """
 
+    _gpu = True
     _parameters = ("family", "n_outputs", "half_life", "nan_policy")
 
     def __init__(
@@ -145,14 +145,18 @@ class NadarayaWatsonSketch(MergeableSketch):
             infinite, or NaN where that is not to be omitted. Nothing is changed then.
         """
         X, n = count_rows(X, "X")
+        for name, array in (("X", X), ("y", y), ("weights", weights), ("time", time)):
+            if array is not None and not isinstance(array, (int, float)):
+                self._settle(name, array)
+        xp = self._kernels.xp
         targets, missing = self._check_targets(y, n)
-        weights = np.ones(n) if weights is None else check_real_weights("weights", weights, n)
-        columns = np.column_stack([weights, weights[:, None] * targets])
-        if not bool((np.abs(columns) <= 2.0**512).all()):
+        weights = xp.ones(n) if weights is None else check_real_weights("weights", weights, n)
+        columns = xp.concatenate([weights[:, None], weights[:, None] * targets], axis=1)
+        if not bool((xp.abs(columns) <= 2.0**512).all()):
             raise ValueError("y times weights must be at most 2**512 in magnitude")
         columns[missing] = 0.0
         period = self._scale_by_age(columns, self._check_time(time, n))
-        fresh = np.zeros_like(self._arrays["sums"]) if period is not None else None
+        fresh = xp.zeros_like(self._arrays["sums"]) if period is not None else None
 
         def reserve() -> None:
             for name in self._integer_sums():
@@ -167,22 +171,22 @@ class NadarayaWatsonSketch(MergeableSketch):
             self._arrays["totals"] += columns.sum(axis=0)
         else:
             add_rows(self.family, X, n, columns, reserve, lambda: fresh)
-            parts = {"sums": fresh, "totals": columns.sum(axis=0), "period": np.array([period])}
+            parts = {"sums": fresh, "totals": columns.sum(axis=0), "period": xp.full(1, period)}
             self._reduce_custom("decaying sum", self._arrays, parts)
         self._arrays["n_omitted"] += int(missing.sum())
         self._arrays["n_updates"] += n
         return self
 
     def _check_targets(self, y: Any, n: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        array = np.asarray(y)
+        array, xp = as_array(y), self._kernels.xp
         if array.size and array.dtype.kind not in "fiub":
             raise TypeError(f"y must hold real numbers, got dtype {array.dtype}")
-        missing = np.zeros(n, np.bool_)
+        missing = xp.zeros(n, np.bool_)
         if array.dtype.kind == "f" and array.ndim and len(array) == n:
-            holes = np.isnan(array)
+            holes = xp.isnan(array)
             if self.nan_policy == "omit":
                 missing = holes.reshape(n, -1).any(axis=1) if n else missing
-                array = np.where(holes, 0.0, array)
+                array = xp.where(holes, 0.0, array)
             elif bool(holes.any()):
                 raise ValueError('y must not be NaN, got NaN; nan_policy="omit" leaves such rows out')
         checked = check_real_weights("y", array, n, self.n_outputs)
@@ -195,13 +199,14 @@ class NadarayaWatsonSketch(MergeableSketch):
             return None
         if time is None:
             raise ValueError("time must be given, for this sketch has a half_life, got None")
-        times = np.asarray(time)
+        xp = self._kernels.xp
+        times = as_array(time)
         if times.size and times.dtype.kind not in "fiu":
             raise TypeError(f"time must hold real numbers, got dtype {times.dtype}")
         if times.shape not in ((), (n,)):
             raise ValueError(f"time must be a number or of shape ({n},), got shape {times.shape}")
-        periods = np.broadcast_to(times.astype(np.float64), (n,)) / self.half_life
-        if not bool((np.abs(periods) <= 2.0**52).all()):
+        periods = xp.broadcast_to(times.astype(np.float64), (n,)) / self.half_life
+        if not bool((xp.abs(periods) <= 2.0**52).all()):
             raise ValueError("time must be finite and within 2**52 half-lives of 0")
         return periods
 
@@ -210,10 +215,11 @@ class NadarayaWatsonSketch(MergeableSketch):
         """Multiply weights by what they count in the newest period of the batch, which is returned."""
         if periods is None:
             return None
-        whole = np.floor(periods)
-        newest = int(whole.max(initial=float(_NEVER)))
-        ages = np.maximum(whole - newest, -5000.0).astype(np.int64)
-        columns *= np.ldexp(np.exp2(periods - whole), ages)[:, None]
+        xp = backend_of(periods).xp
+        whole = xp.floor(periods)
+        newest = int(whole.max()) if whole.size else _NEVER
+        ages = xp.maximum(whole - newest, -5000.0).astype(np.int32)
+        columns *= xp.ldexp(xp.exp2(periods - whole), ages)[:, None]
         return newest
 
     def _reduce_custom(
@@ -293,16 +299,19 @@ class NadarayaWatsonSketch(MergeableSketch):
     def _ratios(self, Q: Any) -> tuple[NDArray[np.float64], ...]:
         Q, n = count_rows(Q, "Q")
         outputs = self.n_outputs or 1
-        mass, mass_std = np.empty(n), np.empty(n)
-        ratio, ratio_std = np.empty((n, outputs)), np.empty((n, outputs))
+        self._settle("Q", Q)
+        kernels = self._kernels
+        empty = kernels.xp.empty
+        mass, mass_std = empty(n), empty(n)
+        ratio, ratio_std = empty((n, outputs)), empty((n, outputs))
         sums, totals, chance = self._arrays["sums"], self._arrays["totals"], self.family.chance_collision
         block = max(1, _CODES_BLOCK // self.family.n_hashes)
         for start, stop in row_blocks(n, self.family.n_hashes):
             codes = hash_block(self.family, self.family.hash_query, Q, start, stop)
-            gather, rows = backend_of(codes).gather_ratio, slice(start, stop)
+            gather, rows = kernels.gather_ratio, slice(start, stop)
             out = (mass[rows], mass_std[rows], ratio[rows], ratio_std[rows])
             ask = partial(_ask, gather, (sums, codes, totals, chance), out)
-            map_blocks(ask, len(codes), block)
+            kernels.map_blocks(ask, len(codes), block)
         return mass, mass_std, ratio, ratio_std
 
     # -- state ------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..lsh.backend import backend_of
 from ..lsh.family import HashFamily
-from ..lsh.threads import get_num_threads, map_blocks
+from ..lsh.threads import get_num_threads
 from ..lsh.validation import check_choice, check_int, check_real, check_real_weights, check_weights
 from .base import MergeableSketch, StateSpec
 from .hashed_rows import check_family, count_rows, hash_block, row_blocks
@@ -68,7 +68,7 @@ def scatter(counts: NDArray[Any], codes: NDArray[np.uint32], weights: NDArray[An
     # A thread owns whole repetitions, so that no two add into one counter; as many as there are for
     # it, since each range of repetitions reads its part of every row of codes.
     block = max(-(-codes.shape[1] // get_num_threads()), _CODES_BLOCK // max(1, codes.shape[0]))
-    map_blocks(lambda a, b: kernel(counts, codes, weights, a, b), codes.shape[1], block)
+    kernels.map_blocks(lambda a, b: kernel(counts, codes, weights, a, b), codes.shape[1], block)
 
 
 def kernel_sums(
@@ -81,7 +81,8 @@ def kernel_sums(
     Q, n = count_rows(Q, "Q")
     single = counts.ndim == 2
     counts = counts.reshape(*counts.shape[:2], -1)
-    sums, std = np.empty((n, counts.shape[2])), np.empty((n, counts.shape[2]))
+    xp = backend_of(counts).xp
+    sums, std = xp.empty((n, counts.shape[2])), xp.empty((n, counts.shape[2]))
     for start, stop in row_blocks(n, repetitions):
         codes = hash_block(family, family.hash_query, Q, start, stop)
         _estimate(counts, codes, groups, sums[start:stop], std[start:stop])
@@ -104,13 +105,17 @@ def _estimate(
     kernels, repetitions = backend_of(codes), codes.shape[1]
     block = max(1, _CODES_BLOCK // repetitions)
     if groups is None:
-        map_blocks(lambda a, b: kernels.gather_mean(counts, codes, a, b, sums, std), len(codes), block)
+        kernels.map_blocks(
+            lambda a, b: kernels.gather_mean(counts, codes, a, b, sums, std), len(codes), block
+        )
         std /= math.sqrt(repetitions)
         return
     edges = np.append(np.arange(groups) * repetitions // groups, repetitions)
-    means = np.empty((len(codes), groups, counts.shape[2]))
-    map_blocks(lambda a, b: kernels.gather_groups(counts, codes, edges, a, b, means), len(codes), block)
-    sums[...] = np.median(means, axis=1)
+    means = kernels.xp.empty((len(codes), groups, counts.shape[2]))
+    kernels.map_blocks(
+        lambda a, b: kernels.gather_groups(counts, codes, edges, a, b, means), len(codes), block
+    )
+    sums[...] = kernels.xp.median(means, axis=1)
     std[...] = np.nan
     if groups > 1:
         std[...] = means.std(axis=1, ddof=1) * math.sqrt(math.pi / 2.0 / groups)
@@ -118,7 +123,8 @@ def _estimate(
 
 def mean_counts(counts: NDArray[Any], codes: NDArray[np.uint32]) -> NDArray[np.float64]:
     """The mean over repetitions of the counters that each row of codes points to."""
-    sums, std = np.empty((len(codes), 1)), np.empty((len(codes), 1))
+    xp = backend_of(codes).xp
+    sums, std = xp.empty((len(codes), 1)), xp.empty((len(codes), 1))
     _estimate(counts[..., None], codes, None, sums, std)
     return sums[:, 0]
 
@@ -188,6 +194,7 @@ class Race(MergeableSketch):
     True
     """
 
+    _gpu = True
     _parameters = ("family", "dtype", "n_outputs")
 
     def __init__(self, family: HashFamily, *, dtype: str = "int", n_outputs: int | None = None) -> None:
@@ -291,6 +298,8 @@ class Race(MergeableSketch):
             If a 64-bit counter could wrap. Nothing is changed when an exception is raised.
         """
         X, n = count_rows(X, "X")
+        self._settle("X", X)
+        self._settle("weights", weights)
         checked, magnitude = self._check_weights(weights, n)
 
         def reserve() -> None:
@@ -344,6 +353,7 @@ class Race(MergeableSketch):
             over sqrt(R); with `groups`, that of the group means over sqrt(groups), times sqrt(pi / 2),
             as for the median of normal variables. NaN where there is only one to judge from.
         """
+        self._settle("Q", Q)
         return kernel_sums(self.family, self._arrays["counts"], self.total, Q, groups, return_std)
 
     @overload
@@ -364,6 +374,7 @@ class Race(MergeableSketch):
         ValueError
             If the total weight is not above 0, as in a sketch without rows.
         """
+        self._settle("Q", Q)
         sums = kernel_sums(self.family, self._arrays["counts"], self.total, Q, groups, return_std)
         return kernel_densities(sums, self.total)
 

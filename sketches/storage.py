@@ -81,6 +81,7 @@ def _header_checksum(
 
 def _pieces(sketch: Stored) -> list[bytes | memoryview]:
     """The file's bytes in order, the arrays' own memory among them."""
+    sketch = sketch._on_cpu()
     sketch._canonicalise()
     arrays = {
         name: np.ascontiguousarray(a, dtype=a.dtype.newbyteorder("<")) for name, a in sketch._arrays.items()

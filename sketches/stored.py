@@ -52,20 +52,26 @@ class Stored(Configured, ABC):
         self.__dict__["_arrays"] = arrays
         return self
 
+    def _on_cpu(self) -> Self:
+        """The object, or a copy in main memory if its arrays lie elsewhere."""
+        return self
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Stored):
             return NotImplemented
         if type(self) is not type(other) or self.config() != other.config():
             return False
-        self._canonicalise()
-        other._canonicalise()
-        return all(np.array_equal(a, other._arrays[name]) for name, a in self._arrays.items())
+        ours, theirs = self._on_cpu(), other._on_cpu()
+        ours._canonicalise()
+        theirs._canonicalise()
+        return all(np.array_equal(a, theirs._arrays[name]) for name, a in ours._arrays.items())
 
     __hash__ = None  # type: ignore[assignment]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        self._canonicalise()
-        return _rebuild, (type(self), self.config(), dict(self._arrays))
+        here = self._on_cpu()
+        here._canonicalise()
+        return _rebuild, (type(self), self.config(), dict(here._arrays))
 
     # -- storage ----------------------------------------------------------------------------------
 

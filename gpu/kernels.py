@@ -1,0 +1,77 @@
+"""The kernels for arrays on a GPU, under the names of `mergesketch.lsh.cpu`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import cupy as xp
+
+from .bloom import bloom_add, bloom_contains, bloom_fills
+from .counting import count_min_add, count_min_query, count_sketch_add, count_sketch_query
+from .hashing import hash_fixed, hash_slices, hash_u64
+from .launch import constant
+from .projection import (
+    any_nonfinite,
+    mix_codes,
+    project_signs_csr,
+    project_signs_dense,
+    project_steps_csr,
+    project_steps_dense,
+)
+from .scatter import gather_groups, gather_mean, gather_ratio, scatter_add, scatter_add_outputs
+from .signatures import (
+    count_signature_bits,
+    fill_node_bits,
+    pass_signatures,
+    set_neighbour_bits,
+    weigh_signatures,
+)
+
+__all__ = [
+    "any_nonfinite",
+    "bloom_add",
+    "bloom_contains",
+    "bloom_fills",
+    "constant",
+    "count_min_add",
+    "count_min_query",
+    "count_signature_bits",
+    "count_sketch_add",
+    "count_sketch_query",
+    "fill_node_bits",
+    "gather_groups",
+    "gather_mean",
+    "gather_ratio",
+    "hash_fixed",
+    "hash_slices",
+    "hash_u64",
+    "map_blocks",
+    "mix_codes",
+    "pass_signatures",
+    "project_signs_csr",
+    "project_signs_dense",
+    "project_steps_csr",
+    "project_steps_dense",
+    "scatter_add",
+    "scatter_add_outputs",
+    "set_neighbour_bits",
+    "weigh_signatures",
+    "xp",
+]
+
+T = TypeVar("T")
+
+
+def map_blocks(function: Callable[[int, int], T], n: int, block: int) -> list[T]:
+    """``function(0, n)``: a launch covers all rows, and other threads would leave the caller's stream."""
+    return [function(0, n)] if n > 0 else []
+
+
+def __getattr__(name: str) -> Any:
+    if not name.startswith("_"):
+        raise NotImplementedError(
+            f"there is no GPU kernel {name} yet; pass arrays in main memory, array.get(), and move the "
+            'sketch with .to("cpu")'
+        )
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

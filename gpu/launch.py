@@ -1,0 +1,130 @@
+"""Compiling and launching kernels: the one place that knows of CuPy's modules, devices and streams.
+
+Kernels run on the current device and stream of CuPy, like CuPy's own. Launching copies nothing and waits for
+nothing, but for the parameters of families (`constant`), which are copied once to each device.
+"""
+
+from __future__ import annotations
+
+import re
+import weakref
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import cupy
+import numpy as np
+
+__all__ = ["OPTIONS", "check_array", "constant", "launch", "source"]
+
+#: Sums must round as they do on the CPU, so the compiler may not fuse multiplications and additions.
+OPTIONS = ("-std=c++17", "--fmad=false")
+#: Blocks for each multiprocessor; threads take further work in a loop.
+_BLOCKS_A_PROCESSOR = 16
+_INCLUDE = re.compile(r'^#include "(\w+\.cuh)"\n', re.MULTILINE)
+_THREADS = 256
+
+
+def source(name: str) -> str:
+    """The source of ``name.cu``, with the files that it includes put in."""
+    folder = Path(__file__).parent
+    included: set[str] = set()
+
+    def put_in(found: re.Match[str]) -> str:
+        if found[1] in included:
+            return ""
+        included.add(found[1])
+        return _INCLUDE.sub(put_in, (folder / found[1]).read_text())
+
+    return _INCLUDE.sub(put_in, (folder / f"{name}.cu").read_text()).replace("#pragma once\n", "")
+
+
+@cache
+def _kernel(module: str, name: str, device: int) -> Any:
+    return _module(module, device).get_function(name)
+
+
+@cache
+def _module(module: str, device: int) -> Any:
+    return cupy.RawModule(code=source(module), options=OPTIONS)
+
+
+@cache
+def _sizes(device: int) -> tuple[int, int]:
+    """Threads of a block, a multiple of 32, and the most blocks; kernels are right for any."""
+    attributes = cupy.cuda.Device(device).attributes
+    threads = min(_THREADS, int(attributes["MaxThreadsPerBlock"]))
+    return threads, int(attributes["MultiProcessorCount"]) * _BLOCKS_A_PROCESSOR
+
+
+def launch(
+    module: str,
+    name: str,
+    work: int,
+    *args: Any,
+    block: int | None = None,
+    blocks: int | None = None,
+    shared: int = 0,
+) -> None:
+    """Run kernel `name` of ``module.cu`` over `work` threads' worth, or over so many `blocks`.
+
+    Python's integers become 64-bit ones and its floats double ones; everything else goes as it is.
+    """
+    if work <= 0:
+        return
+    device = cupy.cuda.runtime.getDevice()
+    threads, most = _sizes(device)
+    size = block or threads
+    grid = min(-(-work // size), most) if blocks is None else blocks
+    values = tuple(
+        np.int64(a) if isinstance(a, int) else np.float64(a) if isinstance(a, float) else a for a in args
+    )
+    _kernel(module, name, device)((grid,), (size,), values, shared_mem=shared)
+
+
+def check_array(name: str, array: Any, *dtypes: Any, shape: tuple[int | None, ...] | None = None) -> None:
+    """Refuse what a kernel cannot read: another kind of array, dtype, order or device."""
+    if not isinstance(array, cupy.ndarray):
+        raise TypeError(
+            f"{name} must be a CuPy array, as the rows are, got {type(array).__name__}: move a sketch with "
+            '.to("gpu"), an array with cupy.asarray'
+        )
+    if dtypes and array.dtype not in [np.dtype(d) for d in dtypes]:
+        raise TypeError(
+            f"{name} must have dtype {' or '.join(np.dtype(d).name for d in dtypes)}, got {array.dtype}"
+        )
+    if not array.flags.c_contiguous:
+        raise ValueError(f"{name} must be in C order; pass cupy.ascontiguousarray({name})")
+    current = cupy.cuda.runtime.getDevice()
+    if array.device.id != current:
+        raise ValueError(
+            f"{name} lies on GPU {array.device.id}, but GPU {current} is the current one: "
+            f"work within `with cupy.cuda.Device({array.device.id}):`"
+        )
+    if shape is not None and (
+        array.ndim != len(shape)
+        or any(want not in (None, got) for want, got in zip(shape, array.shape, strict=True))
+    ):
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+
+
+_copies: dict[tuple[int, int], Any] = {}
+
+
+def constant(array: Any) -> Any:
+    """`array` on the current device: parameters of a family, which are drawn on the CPU.
+
+    They are copied at their first use on a device and kept there for as long as the NumPy array lives; the
+    copy is finished before this returns, so that any stream may read it.
+    """
+    if isinstance(array, cupy.ndarray):
+        return array
+    key = (id(array), cupy.cuda.runtime.getDevice())
+    found = _copies.get(key)
+    if found is None:
+        found = cupy.asarray(np.ascontiguousarray(array))
+        cupy.cuda.get_current_stream().synchronize()
+        if isinstance(array, np.ndarray):
+            _copies[key] = found
+            weakref.finalize(array, _copies.pop, key, None)
+    return found

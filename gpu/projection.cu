@@ -1,0 +1,231 @@
+// From rows to codes by random projections: the twins of lsh/projection_kernels.py and of mix_codes.
+//
+// Codes equal the CPU's bit for bit. Both are defined by the float64 product that is added up in 32 running
+// sums, feature j in sum j mod 32; float32 products only decide where their error bound leaves no doubt. A
+// warp packs 32 products of a row at a time, and computes together the exact products of those in doubt
+// (about one in a thousand), each lane being one of the 32 running sums.
+//
+// Floors on an H100 (3.0 TB/s; 67 TFLOP/s float32): scale_rows reads the rows and writes them as float32, 8 d
+// bytes a row of float32. The product is cuBLAS's for dense rows, 2 d P / 67e12 s a row of P products: 94 ns
+// at d = 784, P = 4,000. pack_signs and pack_steps read 4 P bytes a row and write 4 a hash: 5.9 ns at 500
+// hashes of 8 bits. Sparse rows take their products here, from panels of 64 vectors: 4 P bytes a non-zero,
+// most of them from the second-level cache (50 MB).
+#include "common.cuh"
+
+#define PANEL 64
+#define LARGEST_STEP 4611686018427387904.0  // 2**62
+#define LARGEST_SURE 1073741824.0           // 2**30
+#define SLACK 3.814697265625e-06            // 2**-18
+
+// A row times a power of two, and what float32 products of it err by, over the norm of the other vector: a
+// sum of m terms in any order errs by at most m u / (1 - m u) of the product of norms, u = 2**-24 (Higham
+// 2002, section 3.1), and eight more u are for rounding row, norms and bounds. A warp takes a row; `error`
+// holds for any order, and so is not the number that the CPU has.
+template <class Real>
+__device__ void scale_row(const Real* row, i64 size, float* target, double* scale_out, double* error_out) {
+    int lane = lane_number();
+    double largest = 0.0, total = 0.0;
+    for (i64 j = lane; j < size; j += 32) {
+        double value = fabs((double)row[j]);
+        largest = value > largest ? value : largest;
+    }
+    for (int by = 16; by; by /= 2) {
+        double other = __shfl_xor_sync(ALL_LANES, largest, by);
+        largest = other > largest ? other : largest;
+    }
+    double scale = power_of_two(largest);
+    for (i64 j = lane; j < size; j += 32) {
+        double value = (double)row[j] * scale;
+        target[j] = (float)value;
+        total += value * value;
+    }
+    for (int by = 16; by; by /= 2) total += __shfl_xor_sync(ALL_LANES, total, by);
+    if (lane == 0) {
+        double unit = (double)(size + 8) * 5.9604644775390625e-08, norm = sqrt(total);
+        double factor = unit < 0.5 ? unit / (1.0 - unit) : __longlong_as_double(0x7FF0000000000000ll);
+        *scale_out = scale;
+        *error_out = norm > 0.0 ? factor * norm : 0.0;
+    }
+}
+
+#define SCALE(suffix, Real)                                                                                     \
+    extern "C" __global__ void scale_rows_dense_##suffix(const Real* X, i64 d, i64 start, i64 stop,             \
+                                                         float* scaled, double* scales, double* errors) {       \
+        for (i64 i = start + warp_number(); i < stop; i += warp_count())                                        \
+            scale_row(X + i * d, d, scaled + (i - start) * d, scales + (i - start), errors + (i - start));      \
+    }                                                                                                           \
+    extern "C" __global__ void scale_rows_csr_##suffix(const i64* indptr, const Real* data, i64 begin,          \
+                                                       i64 start, i64 stop, float* scaled, double* scales,      \
+                                                       double* errors) {                                        \
+        for (i64 i = start + warp_number(); i < stop; i += warp_count())                                        \
+            scale_row(data + indptr[i], indptr[i + 1] - indptr[i], scaled + (indptr[i] - begin),                \
+                      scales + (i - start), errors + (i - start));                                              \
+    }
+SCALE(float32, float)
+SCALE(float64, double)
+
+// The 32 sums by halves, as the CPU adds them; every lane gets the result.
+__device__ __forceinline__ double add_up(double sum) {
+    for (int by = 16; by; by /= 2) sum += __shfl_xor_sync(ALL_LANES, sum, by);
+    return sum;
+}
+
+// Rows as the packing kernels see them: products in float32, and the exact product, by a whole warp.
+template <class Real> struct Dense {
+    const Real* X;
+    const float* values;  // products of the rows from `start`, P of each
+    i64 d, P, start;
+    __device__ float product(i64 i, i64 p) const { return values[i * P + p]; }
+    __device__ double exact(i64 i, double scale, const float* vector) const {
+        const Real* row = X + (start + i) * d;
+        double sum = 0.0;
+        for (i64 j = lane_number(); j < d; j += 32) sum += ((double)row[j] * scale) * (double)vector[j];
+        return add_up(sum);
+    }
+};
+
+template <class Real, class Index> struct Sparse {
+    const i64* indptr;
+    const Index* indices;
+    const Real* data;
+    const float *scaled, *panels;
+    i64 d, start, begin;
+    __device__ float product(i64 i, i64 p) const {
+        const float* panel = panels + p / PANEL * d * PANEL + p % PANEL;
+        float sum = 0.0f;
+        for (i64 j = indptr[start + i]; j < indptr[start + i + 1]; ++j)
+            sum += scaled[j - begin] * panel[(i64)indices[j] * PANEL];
+        return sum;
+    }
+    __device__ double exact(i64 i, double scale, const float* vector) const {
+        double sum = 0.0;
+        int lane = lane_number();
+        for (i64 j = indptr[start + i]; j < indptr[start + i + 1]; ++j) {
+            i64 feature = indices[j];
+            if ((int)(feature & 31) == lane) sum += ((double)data[j] * scale) * (double)vector[feature];
+        }
+        return add_up(sum);
+    }
+};
+
+// Bit k of code h tells whether product k n_hashes + h is at least 0.
+template <class Rows>
+__device__ void pack_signs(const Rows& rows, const double* scales, const double* errors, const float* vectors,
+                           double largest_norm, i64 d, i64 n, i64 n_hashes, i64 power, u32* out) {
+    i64 groups = (n_hashes + 31) / 32;
+    int lane = lane_number();
+    for (i64 t = warp_number(); t < n * groups; t += warp_count()) {
+        i64 i = t / groups, h = t % groups * 32 + lane;
+        double limit = errors[i] * largest_norm;
+        u32 code = 0;
+        for (i64 k = 0; k < power; ++k) {
+            float value = h < n_hashes ? rows.product(i, k * n_hashes + h) : 0.0f;
+            bool positive = value >= 0.0f;
+            // Nothing holds for NaN, so what came of an overflow is in doubt.
+            bool doubted = h < n_hashes && limit > 0.0 && !((value < 0.0f ? -value : value) >= limit);
+            for (u32 left = __ballot_sync(ALL_LANES, doubted); left; left &= left - 1) {
+                int which = __ffs((int)left) - 1;
+                i64 place = k * n_hashes + h - lane + which;
+                double dot = rows.exact(i, scales[i], vectors + place * d);
+                if (lane == which) positive = dot >= 0.0;
+            }
+            code |= (u32)positive << k;
+        }
+        if (h < n_hashes) out[i * n_hashes + h] = code;
+    }
+}
+
+// Step k of hash h is floor((product k n_hashes + h + offset) / width); word = mix64(word ^ step) over k.
+template <class Rows>
+__device__ void pack_steps(const Rows& rows, const double* scales, const double* errors, const float* vectors,
+                           const double* norms, const double* offsets, double width, const u64* keys,
+                           u64 n_buckets, i64 d, i64 n, i64 n_hashes, i64 power, u32* out) {
+    i64 groups = (n_hashes + 31) / 32;
+    int lane = lane_number();
+    for (i64 t = warp_number(); t < n * groups; t += warp_count()) {
+        i64 i = t / groups, h = t % groups * 32 + lane;
+        double scale = scales[i], by = 1.0 / scale / width, error = errors[i] * by;
+        u64 word = h < n_hashes ? keys[h] : 0;
+        for (i64 k = 0; k < power; ++k) {
+            double step = 0.0;
+            bool doubted = false;
+            if (h < n_hashes) {
+                i64 p = k * n_hashes + h;
+                double quotient = (double)rows.product(i, p) * by + offsets[p] / width;
+                step = floor(quotient);
+                double above = quotient - step, margin = error * norms[p] + SLACK;
+                doubted = !(above > margin && above < 1.0 - margin && fabs(quotient) < LARGEST_SURE);
+            }
+            for (u32 left = __ballot_sync(ALL_LANES, doubted); left; left &= left - 1) {
+                int which = __ffs((int)left) - 1;
+                i64 place = k * n_hashes + h - lane + which;
+                double dot = rows.exact(i, scale, vectors + place * d);
+                if (lane == which) {
+                    step = floor((dot / scale + offsets[place]) / width);
+                    step = step < -LARGEST_STEP ? -LARGEST_STEP : step > LARGEST_STEP ? LARGEST_STEP : step;
+                }
+            }
+            word = mix64(word ^ (u64)(i64)step);
+        }
+        if (h < n_hashes) out[i * n_hashes + h] = reduce_word(word, n_buckets);
+    }
+}
+
+#define DENSE_ARGUMENTS(Real) const Real *X, const float *values, i64 d, i64 P, i64 start
+#define SPARSE_ARGUMENTS(Real, Index)                                                                     \
+    const i64 *indptr, const Index *indices, const Real *data, const float *scaled, const float *panels, i64 d, \
+        i64 start, i64 begin
+#define SIGN_ARGUMENTS                                                                                     \
+    const double *scales, const double *errors, const float *vectors, double largest_norm, i64 n, i64 n_hashes, \
+        i64 power, u32 *out
+#define STEP_ARGUMENTS                                                                                        \
+    const double *scales, const double *errors, const float *vectors, const double *norms, const double *offsets, \
+        double width, const u64 *keys, u64 n_buckets, i64 n, i64 n_hashes, i64 power, u32 *out
+
+#define DENSE_KERNELS(suffix, Real)                                                                           \
+    extern "C" __global__ void pack_signs_dense_##suffix(DENSE_ARGUMENTS(Real), SIGN_ARGUMENTS) {             \
+        pack_signs(Dense<Real>{X, values, d, P, start}, scales, errors, vectors, largest_norm, d, n, n_hashes, \
+                   power, out);                                                                               \
+    }                                                                                                         \
+    extern "C" __global__ void pack_steps_dense_##suffix(DENSE_ARGUMENTS(Real), STEP_ARGUMENTS) {             \
+        pack_steps(Dense<Real>{X, values, d, P, start}, scales, errors, vectors, norms, offsets, width, keys, \
+                   n_buckets, d, n, n_hashes, power, out);                                                    \
+    }
+#define SPARSE_KERNELS(suffix, Real, Index)                                                                 \
+    extern "C" __global__ void pack_signs_csr_##suffix(SPARSE_ARGUMENTS(Real, Index), SIGN_ARGUMENTS) {     \
+        pack_signs(Sparse<Real, Index>{indptr, indices, data, scaled, panels, d, start, begin}, scales, errors, \
+                   vectors, largest_norm, d, n, n_hashes, power, out);                                      \
+    }                                                                                                       \
+    extern "C" __global__ void pack_steps_csr_##suffix(SPARSE_ARGUMENTS(Real, Index), STEP_ARGUMENTS) {     \
+        pack_steps(Sparse<Real, Index>{indptr, indices, data, scaled, panels, d, start, begin}, scales, errors, \
+                   vectors, norms, offsets, width, keys, n_buckets, d, n, n_hashes, power, out);            \
+    }
+DENSE_KERNELS(float32, float)
+DENSE_KERNELS(float64, double)
+SPARSE_KERNELS(float32_int32, float, i32)
+SPARSE_KERNELS(float32_int64, float, i64)
+SPARSE_KERNELS(float64_int32, double, i32)
+SPARSE_KERNELS(float64_int64, double, i64)
+
+extern "C" __global__ void mix_codes(u32* codes, const u64* keys, u64 n_buckets, i64 n, i64 n_hashes) {
+    for (i64 t = thread_number(); t < n * n_hashes; t += thread_count())
+        codes[t] = reduce_word(mix64(keys[t % n_hashes] ^ codes[t]), n_buckets);
+}
+
+// Whether any value is NaN or infinite: `found` becomes 1. Floor: one read.
+extern "C" __global__ void any_nonfinite_float32(const float* values, i64 n, u32* found) {
+    u32 largest = 0;
+    for (i64 t = thread_number(); t < n; t += thread_count()) {
+        u32 bits = __float_as_uint(values[t]) & 0x7FFFFFFFu;
+        largest = bits > largest ? bits : largest;
+    }
+    if (largest >= 0x7F800000u) atomicMax(found, 1u);
+}
+extern "C" __global__ void any_nonfinite_float64(const double* values, i64 n, u32* found) {
+    i64 largest = 0;
+    for (i64 t = thread_number(); t < n; t += thread_count()) {
+        i64 bits = __double_as_longlong(values[t]) & 0x7FFFFFFFFFFFFFFFll;
+        largest = bits > largest ? bits : largest;
+    }
+    if (largest >= 0x7FF0000000000000ll) atomicMax(found, 1u);
+}

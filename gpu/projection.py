@@ -1,0 +1,176 @@
+"""Launchers of ``projection.cu``: rows are scaled, multiplied by cuBLAS, and packed into codes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import cupy
+import numpy as np
+
+from .launch import check_array, constant, launch
+
+__all__ = [
+    "any_nonfinite",
+    "mix_codes",
+    "project_signs_csr",
+    "project_signs_dense",
+    "project_steps_csr",
+    "project_steps_dense",
+]
+
+#: Products, and values of rows, that a block of rows has at most: 256 MB each.
+_BLOCK_VALUES = 1 << 26
+#: Threads for each 32 products: a warp.
+_WARP = 32
+
+
+def any_nonfinite(array: Any) -> bool:
+    """Whether a float32 or float64 array in C order has a NaN or infinity; waits for the answer."""
+    check_array("array", array, np.float32, np.float64)
+    found = cupy.zeros(1, np.uint32)
+    launch("projection", f"any_nonfinite_{array.dtype.name}", array.size, array, array.size, found)
+    return bool(found[0])
+
+
+def mix_codes(codes: Any, keys: Any, n_buckets: Any) -> None:
+    """Replace every code by ``mix64(keys[h] ^ code)``, reduced to n_buckets."""
+    check_array("codes", codes, np.uint32, shape=(None, keys.size))
+    n, n_hashes = codes.shape
+    launch("projection", "mix_codes", codes.size, codes, constant(keys), np.uint64(n_buckets), n, n_hashes)
+
+
+def _blocks(start: int, stop: int, values: int) -> Iterator[tuple[int, int]]:
+    rows = max(1, _BLOCK_VALUES // max(1, values))
+    return ((left, min(left + rows, stop)) for left in range(start, stop, rows))
+
+
+def _dense(X: Any, vectors: Any, start: int, stop: int, pack: Callable[..., None]) -> None:
+    check_array("X", X, np.float32, np.float64, shape=(None, vectors.shape[1]))
+    ours = constant(vectors)
+    n_values, d = vectors.shape
+    for left, right in _blocks(start, stop, max(n_values, d)):
+        n = right - left
+        scaled, scales, errors = cupy.empty((n, d), np.float32), cupy.empty(n), cupy.empty(n)
+        name = f"scale_rows_dense_{X.dtype.name}"
+        launch("projection", name, n * _WARP, X, d, left, right, scaled, scales, errors)
+        values = cupy.matmul(scaled, ours.T)
+        pack(f"dense_{X.dtype.name}", (X, values, d, n_values, left), scales, errors, ours, left, n)
+
+
+def _sparse(
+    indptr: Any, indices: Any, data: Any, vectors: Any, panels: Any, start: int, stop: int, pack: Any
+) -> None:
+    check_array("X.indptr", indptr, np.int64, shape=(None,))
+    check_array("X.indices", indices, np.int32, np.int64, shape=(None,))
+    check_array("X.data", data, np.float32, np.float64, shape=indices.shape)
+    ours, tiles = constant(vectors), constant(panels)
+    n = stop - start
+    if n == 0:
+        return
+    # Room for the non-zeros of all rows: where those of a range begin only the device knows.
+    scaled, scales, errors = cupy.empty(data.size, np.float32), cupy.empty(n), cupy.empty(n)
+    name = f"scale_rows_csr_{data.dtype.name}"
+    launch("projection", name, n * _WARP, indptr, data, 0, start, stop, scaled, scales, errors)
+    rows = (indptr, indices, data, scaled, tiles, vectors.shape[1], start, 0)
+    pack(f"csr_{data.dtype.name}_{indices.dtype.name}", rows, scales, errors, ours, start, n)
+
+
+def _signs(vector_norms: Any, n_hashes: int, power: int, out: Any) -> Callable[..., None]:
+    check_array("out", out, np.uint32, shape=(None, n_hashes))
+    largest = float(vector_norms.max())
+
+    def pack(
+        name: str, rows: tuple[Any, ...], scales: Any, errors: Any, vectors: Any, left: int, n: int
+    ) -> None:
+        how = (scales, errors, vectors, largest, n, n_hashes, power, out[left : left + n])
+        launch("projection", f"pack_signs_{name}", _threads(n, n_hashes), *rows, *how)
+
+    return pack
+
+
+def _threads(n: int, n_hashes: int) -> int:
+    return n * -(-n_hashes // _WARP) * _WARP
+
+
+def project_signs_dense(
+    X: Any, vectors: Any, panels: Any, vector_norms: Any, n_hashes: int, start: int, stop: int, out: Any
+) -> None:
+    """Codes of the rows [start, stop): bit k of code h tells whether product ``k n_hashes + h`` is >= 0."""
+    _dense(X, vectors, start, stop, _signs(vector_norms, n_hashes, len(vectors) // n_hashes, out))
+
+
+def project_signs_csr(
+    indptr: Any,
+    indices: Any,
+    data: Any,
+    vectors: Any,
+    panels: Any,
+    vector_norms: Any,
+    n_hashes: int,
+    start: int,
+    stop: int,
+    out: Any,
+) -> None:
+    """`project_signs_dense` for sparse rows whose indices rise."""
+    pack = _signs(vector_norms, n_hashes, len(vectors) // n_hashes, out)
+    _sparse(indptr, indices, data, vectors, panels, start, stop, pack)
+
+
+def _steps(
+    vector_norms: Any, offsets: Any, width: float, keys: Any, n_buckets: Any, power: int, out: Any
+) -> Callable[..., None]:
+    check_array("out", out, np.uint32, shape=(None, keys.size))
+    parameters = (
+        constant(vector_norms),
+        constant(offsets),
+        float(width),
+        constant(keys),
+        np.uint64(n_buckets),
+    )
+
+    def pack(
+        name: str, rows: tuple[Any, ...], scales: Any, errors: Any, vectors: Any, left: int, n: int
+    ) -> None:
+        how = (scales, errors, vectors, *parameters, n, keys.size, power, out[left : left + n])
+        launch("projection", f"pack_steps_{name}", _threads(n, keys.size), *rows, *how)
+
+    return pack
+
+
+def project_steps_dense(
+    X: Any,
+    vectors: Any,
+    panels: Any,
+    vector_norms: Any,
+    offsets: Any,
+    width: float,
+    keys: Any,
+    n_buckets: Any,
+    start: int,
+    stop: int,
+    out: Any,
+) -> None:
+    """Codes of the rows [start, stop): steps ``floor((product + offset) / width)``, mixed into buckets."""
+    power = len(vectors) // keys.size
+    _dense(X, vectors, start, stop, _steps(vector_norms, offsets, width, keys, n_buckets, power, out))
+
+
+def project_steps_csr(
+    indptr: Any,
+    indices: Any,
+    data: Any,
+    vectors: Any,
+    panels: Any,
+    vector_norms: Any,
+    offsets: Any,
+    width: float,
+    keys: Any,
+    n_buckets: Any,
+    start: int,
+    stop: int,
+    out: Any,
+) -> None:
+    """`project_steps_dense` for sparse rows whose indices rise."""
+    pack = _steps(vector_norms, offsets, width, keys, n_buckets, len(vectors) // keys.size, out)
+    _sparse(indptr, indices, data, vectors, panels, start, stop, pack)

@@ -1,0 +1,102 @@
+"""Launchers of ``scatter.cu``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cupy
+import numpy as np
+
+from .launch import check_array, constant, launch
+
+__all__ = ["gather_groups", "gather_mean", "gather_ratio", "scatter_add", "scatter_add_outputs"]
+
+_COUNTERS = (np.int32, np.int64, np.float64)
+
+
+def _check(counts: Any, codes: Any) -> None:
+    check_array("counts", counts, *_COUNTERS)
+    check_array("codes", codes, np.uint32, shape=(None, counts.shape[0]))
+
+
+def scatter_add(counts: Any, codes: Any, weights: Any, row_start: int, row_stop: int) -> None:
+    """``counts[r, codes[i, r]] += weights[i]``; see `mergesketch.lsh.scatter.scatter_add`."""
+    _scatter(counts[..., None], codes, weights, row_start, row_stop)
+
+
+def scatter_add_outputs(counts: Any, codes: Any, weights: Any, row_start: int, row_stop: int) -> None:
+    """``counts[r, codes[i, r], k] += weights[i, k]``."""
+    _scatter(counts, codes, weights, row_start, row_stop)
+
+
+def _scatter(counts: Any, codes: Any, weights: Any, row_start: int, row_stop: int) -> None:
+    _check(counts, codes)
+    R, W, K = counts.shape
+    n, real = codes.shape[0], counts.dtype == np.float64
+    weighted = weights.size > 0
+    if weighted:
+        if real and weights.dtype.kind == "i":  # on the way back from an update that failed
+            weights = weights.astype(np.float64)
+        check_array("weights", weights, np.float64 if real else np.int64)
+    else:
+        weights = cupy.empty(0, np.float64 if real else np.int64)
+    # Real counters belong to a warp for each row of the table, integer ones to whoever adds.
+    work = (row_stop - row_start) * (32 if real else n)
+    launch(
+        "scatter",
+        f"scatter_add_{counts.dtype.name}",
+        work if n else 0,
+        counts,
+        codes,
+        weights,
+        n,
+        R,
+        W,
+        K,
+        row_start,
+        row_stop,
+        int(weighted),
+    )
+
+
+def gather_mean(counts: Any, codes: Any, start: int, stop: int, means: Any, stds: Any) -> None:
+    """Mean and standard deviation over r of ``counts[r, codes[i, r], k]``, for i in [start, stop)."""
+    _check(counts, codes)
+    R, W, K = counts.shape
+    for name, array in (("means", means), ("stds", stds)):
+        check_array(name, array, np.float64, shape=(codes.shape[0], K))
+    work = (stop - start) * K
+    name = f"gather_mean_{counts.dtype.name}"
+    launch("scatter", name, work, counts, codes, R, W, K, start, stop, means, stds)
+
+
+def gather_groups(counts: Any, codes: Any, edges: Any, start: int, stop: int, out: Any) -> None:
+    """``out[i, g, k]``: the mean of ``counts[r, codes[i, r], k]`` over r in [edges[g], edges[g + 1])."""
+    _check(counts, codes)
+    R, W, K = counts.shape
+    groups = edges.size - 1
+    check_array("out", out, np.float64, shape=(codes.shape[0], groups, K))
+    edges = constant(edges)
+    name, work = f"gather_groups_{counts.dtype.name}", (stop - start) * groups * K
+    launch("scatter", name, work, counts, codes, edges, R, W, K, groups, start, stop, out)
+
+
+def gather_ratio(
+    counts: Any, codes: Any, totals: Any, chance: float, start: int, stop: int, *out: Any
+) -> None:
+    """Ratios of the means of counters 1 to K to that of counter 0, and what they err by.
+
+    `out` is mass, mass_std, ratio and ratio_std.
+    """
+    _check(counts, codes)
+    R, W, outputs = counts.shape
+    K, n = outputs - 1, codes.shape[0]
+    check_array("counts", counts, np.float64)
+    check_array("totals", totals, np.float64, shape=(outputs,))
+    for name, array, shape in zip(
+        ("mass", "mass_std", "ratio", "ratio_std"), out, ((n,), (n,), (n, K), (n, K)), strict=True
+    ):
+        check_array(name, array, np.float64, shape=shape)
+    means = cupy.empty((n, outputs))
+    how = (float(chance), R, W, K, start, stop, means, *out)
+    launch("scatter", "gather_ratio", stop - start, counts, codes, totals, *how)

@@ -1,0 +1,42 @@
+"""Every kernel compiles for the GPUs that we support, with the options that it is launched with."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import fake_cupy
+import nvrtc
+import pytest
+
+cupy = fake_cupy.install()
+
+from mergesketch.gpu import launch  # noqa: E402 - once there is a CuPy
+
+FOLDER = Path(importlib.util.find_spec("mergesketch.gpu").submodule_search_locations[0])  # type: ignore[union-attr,index]
+MODULES = sorted(path.stem for path in FOLDER.glob("*.cu"))
+
+
+@pytest.mark.skipif(nvrtc.library() is None, reason="needs the wheel nvidia-cuda-nvrtc-cu12")
+@pytest.mark.parametrize("architecture", ["sm_70", "sm_80", "sm_90"])
+@pytest.mark.parametrize("module", MODULES)
+def test_compiles(module: str, architecture: str) -> None:
+    code = launch.source(module)
+    cubin = nvrtc.compile_cuda(code, (*launch.OPTIONS, f"--gpu-architecture={architecture}"))
+    kernels = re.findall(r'extern "C" __global__ void (\w+)\(', code)
+    assert cubin.startswith(b"\x7fELF")
+    for kernel in kernels:
+        assert kernel.encode() in cubin
+
+
+@pytest.mark.skipif(nvrtc.library() is None, reason="needs the wheel nvidia-cuda-nvrtc-cu12")
+def test_errors_are_told() -> None:
+    with pytest.raises(RuntimeError, match="undefined"):
+        nvrtc.compile_cuda("__global__ void f() { g(); }", ("--gpu-architecture=sm_70",))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_sources_name_no_library(module: str) -> None:
+    text = launch.source(module)
+    assert "#include" not in text and "cupy" not in text.lower()

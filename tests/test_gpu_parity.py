@@ -1,0 +1,354 @@
+"""Every CUDA kernel against its Numba twin: on a GPU where there is one, else compiled for the host.
+
+A case gives the arguments of a kernel; what `on_device` wraps goes to the device and is compared afterwards,
+bit for bit, whether the kernel has written to it or should not have. Everything else (parameters of
+families, numbers) goes as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import fake_cupy
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+cupy = fake_cupy.install()
+
+from mergesketch.gpu import kernels as gpu  # noqa: E402 - once there is a CuPy
+from mergesketch.lsh import PStable, SignedRandomProjection, cpu  # noqa: E402
+
+pytestmark = pytest.mark.gpu
+
+
+class OnDevice:
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = np.ascontiguousarray(array)
+
+
+on_device = OnDevice
+Case = tuple[Any, ...]
+CASES: dict[str, Callable[[np.random.Generator], Iterator[Case]]] = {}
+
+
+def case(*names: str) -> Callable[[Any], Any]:
+    def register(make: Any) -> Any:
+        for name in names:
+            CASES[name] = make
+        return make
+
+    return register
+
+
+def check(name: str, arguments: Case) -> None:
+    ours, theirs = [], []
+    for argument in arguments:
+        wrapped = isinstance(argument, OnDevice)
+        ours.append(argument.array.copy() if wrapped else argument)
+        theirs.append(cupy.asarray(argument.array) if wrapped else argument)
+    expected, found = getattr(cpu, name)(*ours), getattr(gpu, name)(*theirs)
+    assert (expected is None) == (found is None)
+    if expected is not None:
+        assert int(expected) == int(found)
+    for i, (one, other, argument) in enumerate(zip(ours, theirs, arguments, strict=True)):
+        if isinstance(argument, OnDevice):
+            np.testing.assert_array_equal(other.get(), one, err_msg=f"argument {i} of {name}", strict=True)
+
+
+# -- hashing ----------------------------------------------------------------------------------------
+
+
+def words(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    return rng.integers(0, 2**64, shape, dtype=np.uint64)
+
+
+@case("hash_u64")
+def integers(rng: np.random.Generator) -> Iterator[Case]:
+    for n in (0, 1, 700):
+        out = np.zeros(n, np.uint64)
+        yield on_device(words(rng, n)), np.uint64(rng.integers(2**63)), on_device(out), n // 3, n
+
+
+@case("hash_slices")
+def slices(rng: np.random.Generator) -> Iterator[Case]:
+    # Every way of hashing has its own lengths: 0, 1 to 3, 4 to 8, 9 to 16, 17 to 128, 129 to 240, more.
+    lengths = np.concatenate([np.arange(300), [1023, 1024, 1025, 2049, 5000]])
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    data = rng.integers(0, 256, offsets[-1], dtype=np.uint8)
+    for seed in (0, 12345678901234567890):
+        yield (
+            on_device(data),
+            on_device(offsets),
+            np.uint64(seed),
+            on_device(np.zeros(305, np.uint64)),
+            1,
+            305,
+        )
+
+
+@case("hash_fixed")
+def fields(rng: np.random.Generator) -> Iterator[Case]:
+    for width in (1, 7, 40):
+        data = rng.integers(0, 3, 100 * width, dtype=np.uint8)
+        yield on_device(data), width, np.uint64(3), on_device(np.zeros(100, np.uint64)), 0, 100
+
+
+# -- projections ------------------------------------------------------------------------------------
+
+
+def family_parts(family: Any) -> tuple[Any, Any, Any]:
+    return family._vectors, family._panels, family._vector_norms
+
+
+def dense_rows(rng: np.random.Generator, n: int, d: int, dtype: str) -> np.ndarray:
+    X = rng.standard_normal((n, d)) * 10.0 ** rng.integers(-30, 30, (n, 1))
+    if n > 3:
+        X[0], X[1] = 0.0, X[2]
+        X[3, ::2] = 0.0
+    return X.astype(dtype)
+
+
+def csr_rows(rng: np.random.Generator, n: int, d: int, dtype: str, index: str) -> tuple[OnDevice, ...]:
+    X = dense_rows(rng, n, d, dtype)
+    X[rng.random(X.shape) < 0.7] = 0.0
+    rows, columns = np.nonzero(X)
+    indptr = np.searchsorted(rows, np.arange(n + 1)).astype(np.int64)
+    return on_device(indptr), on_device(columns.astype(index)), on_device(X[rows, columns])
+
+
+def projection_cases(rng: np.random.Generator, sparse: bool, tail: Callable[[Any], Any]) -> Iterator[Case]:
+    for n, d, n_hashes, power in ((1, 1, 1, 1), (37, 5, 3, 4), (9, 130, 70, 2)):
+        parts, family = tail((d, n_hashes, power))
+        for dtype in ("float32", "float64"):
+            for index in ("int32", "int64") if sparse else ("",):
+                rows = (
+                    csr_rows(rng, n, d, dtype, index)
+                    if sparse
+                    else (on_device(dense_rows(rng, n, d, dtype)),)
+                )
+                out = on_device(np.full((n, n_hashes), 7, np.uint32))
+                yield *rows, *family_parts(family), *parts, 0, n, out
+
+
+def sign_parts(shape: tuple[int, int, int]) -> Any:
+    d, n_hashes, power = shape
+    return (n_hashes,), SignedRandomProjection(d, n_hashes=n_hashes, power=power, seed=d)
+
+
+def step_parts(shape: tuple[int, int, int]) -> Any:
+    d, n_hashes, power = shape
+    family = PStable(d, n_hashes=n_hashes, power=power, width=0.7, n_buckets=1000, seed=d)
+    return (family._offsets, 0.7, family._keys, np.uint64(1000)), family
+
+
+CASES["project_signs_dense"] = lambda rng: projection_cases(rng, False, sign_parts)
+CASES["project_signs_csr"] = lambda rng: projection_cases(rng, True, sign_parts)
+CASES["project_steps_dense"] = lambda rng: projection_cases(rng, False, step_parts)
+CASES["project_steps_csr"] = lambda rng: projection_cases(rng, True, step_parts)
+
+
+@case("mix_codes")
+def codes_to_mix(rng: np.random.Generator) -> Iterator[Case]:
+    for n_buckets in (1, 1000, 2**32):
+        codes = rng.integers(0, 2**32, (33, 5), dtype=np.uint32)
+        yield on_device(codes), words(rng, 5), np.uint64(n_buckets)
+
+
+# -- counters ---------------------------------------------------------------------------------------
+
+
+def tables(rng: np.random.Generator, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
+    yield rng.integers(-1000, 1000, shape, dtype=np.int32)
+    yield rng.integers(-(2**40), 2**40, shape)
+    yield rng.standard_normal(shape)
+
+
+def weights_for(counts: np.ndarray, rng: np.random.Generator, shape: Any) -> np.ndarray:
+    if counts.dtype == np.float64:
+        return rng.standard_normal(shape)
+    return rng.integers(-50, 50, shape)
+
+
+@case("scatter_add")
+def codes_to_count(rng: np.random.Generator) -> Iterator[Case]:
+    for counts in tables(rng, (11, 6)):
+        codes = rng.integers(0, 6, (150, 11), dtype=np.uint32)
+        for n_weights in (0, 150):
+            weights = weights_for(counts, rng, n_weights)
+            yield on_device(counts), on_device(codes), on_device(weights), 2, 11
+
+
+@case("scatter_add_outputs")
+def codes_to_count_outputs(rng: np.random.Generator) -> Iterator[Case]:
+    for counts in tables(rng, (5, 6, 3)):
+        codes = rng.integers(0, 6, (90, 5), dtype=np.uint32)
+        yield on_device(counts), on_device(codes), on_device(weights_for(counts, rng, (90, 3))), 0, 5
+
+
+@case("gather_mean")
+def codes_to_read(rng: np.random.Generator) -> Iterator[Case]:
+    for R in (1, 9):
+        for counts in tables(rng, (R, 6, 2)):
+            codes = rng.integers(0, 6, (50, R), dtype=np.uint32)
+            yield on_device(counts), on_device(codes), 3, 50, *(on_device(np.zeros((50, 2))) for _ in "ab")
+
+
+@case("gather_groups")
+def codes_to_read_in_groups(rng: np.random.Generator) -> Iterator[Case]:
+    for counts in tables(rng, (9, 6, 2)):
+        codes = rng.integers(0, 6, (50, 9), dtype=np.uint32)
+        out = on_device(np.zeros((50, 3, 2)))
+        yield on_device(counts), on_device(codes), np.array([0, 2, 5, 9]), 0, 50, out
+
+
+@case("count_min_add", "count_sketch_add")
+def keys_to_count(rng: np.random.Generator) -> Iterator[Case]:
+    for dtype in (np.int32, np.int64):
+        counts, keys = rng.integers(0, 100, (5, 13)).astype(dtype), words(rng, 200)
+        for weights in (np.empty(0, np.int64), rng.integers(0, 9, 200)):
+            yield on_device(counts), words(rng, 5, 3), on_device(keys), on_device(weights), 0, 5
+
+
+@case("count_min_query")
+def keys_to_read(rng: np.random.Generator) -> Iterator[Case]:
+    for dtype in (np.int32, np.int64):
+        counts, out = rng.integers(0, 100, (5, 13)).astype(dtype), np.zeros(200, np.int64)
+        yield on_device(counts), words(rng, 5, 3), on_device(words(rng, 200)), on_device(out), 10, 200
+
+
+@case("count_sketch_query")
+def signed_keys_to_read(rng: np.random.Generator) -> Iterator[Case]:
+    for rows in (1, 4, 7, 70):
+        counts, out = rng.integers(-100, 100, (rows, 13)), np.zeros(60)
+        yield on_device(counts), words(rng, rows, 3), on_device(words(rng, 60)), on_device(out), 0, 60
+
+
+@case("gather_ratio")
+def codes_to_divide(rng: np.random.Generator) -> Iterator[Case]:
+    for R, K in ((1, 1), (7, 2)):
+        counts, codes = rng.random((R, 6, 1 + K)), rng.integers(0, 6, (40, R), dtype=np.uint32)
+        counts[:, 0] = 0.0
+        codes[:3] = 0
+        for chance in (0.0,) if R == 1 else (0.0, 0.25):
+            totals = on_device(counts.sum(axis=(0, 1)) / R)
+            out = (on_device(np.zeros(shape)) for shape in (40, 40, (40, K), (40, K)))
+            yield on_device(counts), on_device(codes), totals, chance, 1, 40, *out
+
+
+# -- bits -------------------------------------------------------------------------------------------
+
+
+@case("bloom_add")
+def keys_to_add(rng: np.random.Generator) -> Iterator[Case]:
+    for hashed in (False, True):
+        for n_hashes in (1, 7, 15):
+            filled = on_device(words(rng, 80) & words(rng, 80))
+            for low, width in ((0, 2**64 - 1), (2**62, 2**63)):
+                bounds = np.uint64(low), np.uint64(width)
+                yield filled, n_hashes, on_device(words(rng, 90)), np.uint64(5), hashed, *bounds
+
+
+@case("bloom_contains")
+def keys_to_test(rng: np.random.Generator) -> Iterator[Case]:
+    for hashed in (False, True):
+        for n_hashes in (1, 7, 15):
+            filled, out = words(rng, 80) | words(rng, 80) | words(rng, 80), np.zeros(90, np.bool_)
+            keys = on_device(words(rng, 90))
+            yield on_device(filled), n_hashes, keys, np.uint64(5), hashed, on_device(out), 4, 90
+
+
+@case("bloom_fills")
+def blocks_to_count(rng: np.random.Generator) -> Iterator[Case]:
+    yield on_device(words(rng, 800)), on_device(words(rng, 800)), on_device(np.ones(513, np.int64)), 3, 100
+
+
+def edges(rng: np.random.Generator, n: int, n_nodes: int) -> tuple[OnDevice, OnDevice]:
+    return on_device(rng.integers(0, n_nodes, n)), on_device(rng.integers(0, n_nodes, n))
+
+
+@case("fill_node_bits")
+def nodes_to_hash(rng: np.random.Generator) -> Iterator[Case]:
+    yield np.uint64(77), np.uint64(192), 2, 100, on_device(np.zeros(100, np.int64))
+
+
+@case("set_neighbour_bits")
+def edges_to_set(rng: np.random.Generator) -> Iterator[Case]:
+    for both in (False, True):
+        yield *edges(rng, 300, 40), both, np.uint64(7), on_device(np.zeros((40, 3), np.uint64)), 5, 40
+
+
+@case("pass_signatures")
+def edges_to_pass(rng: np.random.Generator) -> Iterator[Case]:
+    for both in (False, True):
+        signatures = words(rng, 40, 3) & words(rng, 40, 3) & words(rng, 40, 3)
+        yield *edges(rng, 90, 40), both, on_device(signatures), on_device(signatures), 0, 37
+
+
+@case("count_signature_bits")
+def pairs_to_count(rng: np.random.Generator) -> Iterator[Case]:
+    for n_words in (1, 40):
+        signatures, others = on_device(words(rng, 30, n_words)), on_device(words(rng, 20, n_words))
+        u, v = on_device(rng.integers(0, 30, 50)), on_device(rng.integers(0, 20, 50))
+        yield signatures, others, u, v, 1, 50, on_device(np.zeros((50, 3), np.int64))
+
+
+@case("weigh_signatures")
+def pairs_to_weigh(rng: np.random.Generator) -> Iterator[Case]:
+    signatures = on_device(words(rng, 30, 2) & words(rng, 30, 2))
+    weights = on_device(rng.random((128, 2)))
+    yield signatures, *edges(rng, 50, 30), weights, 0, 50, on_device(np.zeros((50, 2)))
+
+
+# -- the tests --------------------------------------------------------------------------------------
+
+
+#: What is no kernel with a twin.
+OTHERS = {"any_nonfinite", "constant", "map_blocks", "xp"}
+
+
+def test_every_kernel_has_a_case() -> None:
+    assert set(CASES) == set(gpu.__all__) - OTHERS
+    assert set(CASES) <= set(cpu.__all__)
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_equals_its_twin(name: str) -> None:
+    n_cases = 0
+    for arguments in CASES[name](np.random.default_rng(sum(name.encode()))):
+        check(name, arguments)
+        n_cases += 1
+    assert n_cases
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.sampled_from(sorted(CASES)), st.integers(0, 2**32 - 1))
+def test_equals_its_twin_on_other_data(name: str, seed: int) -> None:
+    for arguments in CASES[name](np.random.default_rng(seed)):
+        check(name, arguments)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_finds_what_is_not_finite(dtype: Any) -> None:
+    values = np.full(1000, np.finfo(dtype).max, dtype)
+    values[::2] *= -1
+    assert not gpu.any_nonfinite(cupy.asarray(values))
+    for bad in (np.nan, np.inf, -np.inf):
+        values[777] = bad
+        assert gpu.any_nonfinite(cupy.asarray(values))
+
+
+def test_refuses_what_it_cannot_read() -> None:
+    keys, out = cupy.zeros(4, np.uint64), cupy.zeros(4, np.uint64)
+    with pytest.raises(TypeError, match="values must be a CuPy array"):
+        gpu.hash_u64(np.zeros(4, np.uint64), 0, out, 0, 4)
+    with pytest.raises(TypeError, match="values must have dtype uint64, got int64"):
+        gpu.hash_u64(cupy.zeros(4, np.int64), 0, out, 0, 4)
+    with pytest.raises(ValueError, match=r"out must have shape \(4,\), got \(3,\)"):
+        gpu.hash_u64(keys, 0, out[:3], 0, 4)
+    with pytest.raises(ValueError, match="values must be in C order"):
+        gpu.hash_u64(cupy.zeros(8, np.uint64)[::2], 0, out, 0, 4)
+    with pytest.raises(NotImplementedError, match="no GPU kernel shingle_documents yet"):
+        gpu.shingle_documents()

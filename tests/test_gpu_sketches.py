@@ -1,0 +1,249 @@
+"""Sketches of CuPy arrays: the state that the CPU makes, wherever the rows lie and however they come."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import fake_cupy
+import mergesketch
+import numpy as np
+import pytest
+from mergesketch.lsh import PStable, SignedRandomProjection
+from scipy import sparse
+
+cupy = fake_cupy.install()
+
+pytestmark = pytest.mark.gpu
+
+Arrays = tuple[Any, ...]
+
+
+@dataclass
+class Entry:
+    """A class that runs on GPUs: an empty sketch, batches for `update`, and calls that answer with arrays."""
+
+    make: Callable[[], Any]
+    batch: Callable[[np.random.Generator, int], Arrays]
+    asks: tuple[Callable[[Any, Arrays], Any], ...]
+
+
+def rows(rng: np.random.Generator, n: int) -> Arrays:
+    return (rng.standard_normal((n, 12)).astype(np.float32),)
+
+
+def weighted_rows(rng: np.random.Generator, n: int) -> Arrays:
+    return *rows(rng, n), rng.integers(-5, 6, n)
+
+
+def real_weighted_rows(rng: np.random.Generator, n: int) -> Arrays:
+    return *rows(rng, n), rng.standard_normal(n)
+
+
+def keys(rng: np.random.Generator, n: int) -> Arrays:
+    return rng.zipf(1.5, n), rng.integers(0, 9, n)
+
+
+def angles() -> SignedRandomProjection:
+    return SignedRandomProjection(12, n_hashes=20, power=3, seed=1)
+
+
+ENTRIES = {
+    "Race": Entry(
+        lambda: mergesketch.Race(angles()),
+        weighted_rows,
+        (lambda s, b: s.query(b[0]), lambda s, b: s.query(b[0], groups=4)),
+    ),
+    "Race, real weights": Entry(
+        lambda: mergesketch.Race(PStable(12, n_hashes=20, power=2, width=2.0, n_buckets=64), dtype="float"),
+        real_weighted_rows,
+        (lambda s, b: s.query(b[0]),),
+    ),
+    "NadarayaWatsonSketch": Entry(
+        lambda: mergesketch.NadarayaWatsonSketch(angles()),
+        real_weighted_rows,
+        (lambda s, b: s.predict(b[0]), lambda s, b: s.kernel_sum(b[0])),
+    ),
+    "NadarayaWatsonSketch that decays": Entry(
+        lambda: mergesketch.NadarayaWatsonSketch(angles(), n_outputs=2, half_life=3.0),
+        lambda rng, n: (*rows(rng, n), rng.standard_normal((n, 2)), rng.random(n), 10 * rng.random(n)),
+        (lambda s, b: s.predict(b[0]),),
+    ),
+    "BloomFilter": Entry(
+        lambda: mergesketch.BloomFilter(300, 0.01),
+        lambda rng, n: keys(rng, n)[:1],
+        (lambda s, b: s.contains(b[0]),),
+    ),
+    "BloomSignatures": Entry(
+        lambda: mergesketch.BloomSignatures(50, 128, seed=2),
+        lambda rng, n: (rng.integers(0, 50, (n, 2)),),
+        (
+            lambda s, b: s.common_neighbors(b[0][:, 0], b[0][:, 1]),
+            lambda s, b: s.jaccard(b[0][:, 0], b[0][:, 1]),
+            lambda s, b: s.adamic_adar(b[0][:, 0], b[0][:, 1]),
+            lambda s, b: s.cardinality(),
+            lambda s, b: s.link_features(b[0], s.propagate(b[0])),
+        ),
+    ),
+    "CountMinSketch": Entry(
+        lambda: mergesketch.CountMinSketch(4, 100, seed=3),
+        keys,
+        (lambda s, b: s.query(b[0]), lambda s, b: s.lower_bound(b[0])),
+    ),
+    "CountSketch": Entry(
+        lambda: mergesketch.CountSketch(5, 100, seed=3),
+        keys,
+        (lambda s, b: s.query(b[0]), lambda s, b: s.upper_bound(b[0])),
+    ),
+}
+
+
+def to_gpu(arrays: Arrays) -> Arrays:
+    return tuple(cupy.asarray(array) for array in arrays)
+
+
+@pytest.fixture(params=sorted(ENTRIES))
+def entry(request: pytest.FixtureRequest) -> Entry:
+    return ENTRIES[request.param]
+
+
+@pytest.fixture
+def batches(entry: Entry) -> list[Arrays]:
+    rng = np.random.default_rng(8)
+    return [entry.batch(rng, n) for n in (150, 1, 0, 90)]
+
+
+def test_state_and_answers_are_the_cpus(entry: Entry, batches: list[Arrays]) -> None:
+    here, there = entry.make(), entry.make()
+    for batch in batches:
+        here.update(*batch)
+        assert there.update(*to_gpu(batch)) is there
+    assert (here.device, there.device) == ("cpu", "gpu")
+    assert there == here
+    assert there.n_updates == here.n_updates
+    assert there.to_bytes() == here.to_bytes()
+    for ask in entry.asks:
+        expected, found = ask(here, batches[0]), ask(there, to_gpu(batches[0]))
+        assert isinstance(found, cupy.ndarray)
+        assert found.dtype == expected.dtype
+        np.testing.assert_allclose(found.get(), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_halves_on_both_devices_merge(entry: Entry, batches: list[Arrays]) -> None:
+    whole, here, there = entry.make(), entry.make(), entry.make()
+    for batch in batches:
+        whole.update(*batch)
+    for i, batch in enumerate(batches):
+        if i % 2:
+            here.update(*batch)
+        else:
+            there.update(*to_gpu(batch))
+    exact = batches[0][-1].dtype != np.float64
+    for merged, device in ((here | there, "cpu"), (there | here, "gpu"), (there.copy().merge(here), "gpu")):
+        assert merged.device == device
+        if exact:
+            assert merged == whole
+        else:
+            for name, array in merged.to("cpu")._arrays.items():
+                np.testing.assert_allclose(array, whole._arrays[name], rtol=1e-9, atol=1e-9)
+    assert (here.device, there.device) == ("cpu", "gpu")
+
+
+def test_moves_and_comes_back(entry: Entry, batches: list[Arrays]) -> None:
+    here = entry.make().update(*batches[0])
+    there = here.to("gpu")
+    assert there.device == "gpu" and here.device == "cpu" and there == here
+    assert there.to("cpu").to_bytes() == here.to_bytes()
+    again = there.to("gpu")
+    again.update(*to_gpu(batches[3]))
+    assert again != there and there == here, "copies share memory"
+    for copied in (pickle.loads(pickle.dumps(there)), type(here).from_bytes(there.to_bytes())):
+        assert copied.device == "cpu" and copied == here
+    assert there.copy().device == "gpu" and there.copy() == here
+    assert there.empty_like().n_updates == 0
+    # An empty sketch goes where its first rows lie, or where it is told to.
+    assert entry.make().to("gpu").update(*to_gpu(batches[0])) == here
+    with pytest.raises(ValueError, match='device must be "cpu" or "gpu"'):
+        here.to("tpu")
+
+
+def test_other_devices_rows_are_refused(entry: Entry, batches: list[Arrays]) -> None:
+    here, there = entry.make().update(*batches[0]), entry.make().update(*to_gpu(batches[0]))
+    before = here.to_bytes()
+    for sketch, batch in ((here, to_gpu(batches[0])), (there, batches[0])):
+        with pytest.raises(TypeError, match=r"lies .*, but the .*: copy the rows there, or move the sketch"):
+            sketch.update(*batch)
+        with pytest.raises(TypeError, match=r"lies .*, but the .*: copy the rows there, or move the sketch"):
+            entry.asks[0](sketch, batch)
+        assert sketch.to_bytes() == before
+
+
+@pytest.mark.skipif(not getattr(cupy, "IS_STAND_IN", False), reason="counts the stand-in's copies")
+def test_copies_nothing_but_numbers(entry: Entry) -> None:
+    # An array of any answer, or of any column of the batch, takes more than the bound.
+    n = 400 if entry.make().config().get("family") else 2000
+    batch = to_gpu(entry.batch(np.random.default_rng(1), n))
+    sketch = entry.make().update(*batch)
+    for ask in entry.asks:
+        ask(sketch, batch)
+    cupy.copies.to_host = cupy.copies.to_device = 0
+    sketch.update(*batch)
+    for ask in entry.asks:
+        ask(sketch, batch)
+    assert cupy.copies.to_host < 1500
+    assert cupy.copies.to_device < 1500
+
+
+def test_bad_rows_change_nothing() -> None:
+    sketch = mergesketch.Race(angles()).update(cupy.ones((3, 12), np.float32))
+    before = sketch.to_bytes()
+    for X, error in (
+        (cupy.full((2, 12), np.nan, np.float32), "X must be finite, got nan at index"),
+        (cupy.ones((2, 11), np.float32), "X must have 12 columns, got 11"),
+        (cupy.ones(12, np.float32), "X must be a matrix"),
+    ):
+        with pytest.raises(ValueError, match=error):
+            sketch.update(X)
+        assert sketch.to_bytes() == before
+    with pytest.raises(TypeError, match="keys on a GPU must be a 1-D array of integers, got dtype float32"):
+        mergesketch.CountMinSketch(2, 8).update(cupy.ones(3, np.float32))
+
+
+def test_arrays_of_other_libraries_come_by_dlpack() -> None:
+    class Tensor:
+        """What PyTorch and JAX have: a place, and a way to hand their memory over."""
+
+        def __init__(self, array: Any) -> None:
+            self.array = array
+            self.shape, self.ndim = array.shape, array.ndim
+
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return 2, 0
+
+        def __dlpack__(self, **_: Any) -> Any:
+            return (
+                self.array._array.__dlpack__() if hasattr(self.array, "_array") else self.array.__dlpack__()
+            )
+
+    X = np.random.default_rng(0).standard_normal((50, 12)).astype(np.float32)
+    expected = mergesketch.Race(angles()).update(X)
+    found = mergesketch.Race(angles()).update(Tensor(cupy.asarray(X)))
+    assert found.device == "gpu" and found == expected
+
+
+def test_sparse_rows_of_the_host_stay_there() -> None:
+    X = sparse.csr_array(np.eye(12, dtype=np.float32))
+    assert mergesketch.Race(angles()).update(X).device == "cpu"
+
+
+def test_classes_without_kernels_say_so() -> None:
+    sketch = mergesketch.HeavyHitters(0.1)
+    with pytest.raises(
+        NotImplementedError, match="HeavyHitters has no GPU kernels; pass arrays in main memory"
+    ):
+        sketch.update(cupy.arange(5))
+    with pytest.raises(NotImplementedError, match="HeavyHitters has no GPU kernels"):
+        sketch.to("gpu")
+    assert sketch.update([1]).n_updates == 1

@@ -4,7 +4,7 @@ RANKS ?= 4
 BIN := .venv/bin
 STDLIB = $$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('stdlib'))")
 
-.PHONY: run test lint benchmarks clean
+.PHONY: run test lint benchmarks pictures docs clean
 
 run: .venv/run.stamp
 	$(BIN)/mpiexec -n $(RANKS) $(BIN)/mergesketch dedup "$(STDLIB)" --include '*.py' \
@@ -26,8 +26,16 @@ benchmarks: .venv/bench.stamp
 	$(BIN)/python benchmarks/run_all.py
 	$(BIN)/python benchmarks/tables.py
 
+# Drawn from the committed results of the benchmarks.
+pictures: .venv/docs.stamp
+	for script in docs/plots/*.py; do $(BIN)/python $$script || exit 1; done
+
+docs: .venv/docs.stamp
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 clean:
-	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis mergesketch.egg-info
+	rm -rf .venv build docs/_build docs/api/generated .pytest_cache .mypy_cache .ruff_cache .hypothesis mergesketch.egg-info
 
 .venv/bin/pip:
 	$(PYTHON) -c "import sys; sys.exit('mergesketch needs Python 3.11 or newer') if sys.version_info < (3, 11) else None"
@@ -40,5 +48,6 @@ clean:
 	touch $@
 
 .venv/run.stamp: EXTRAS = mpi
-.venv/test.stamp: EXTRAS = mpi,arrow,sklearn,test
+.venv/test.stamp: EXTRAS = mpi,arrow,sklearn,test,docs
+.venv/docs.stamp: EXTRAS = docs
 .venv/bench.stamp: EXTRAS = mpi,arrow,sklearn,bench

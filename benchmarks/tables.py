@@ -1,4 +1,4 @@
-"""Turn results/*.json into the tables of docs/benchmarks.md, between its markers."""
+"""Turn results/*.json into the tables of docs/benchmarks.md and docs/choose.md, between their markers."""
 
 import itertools
 import json
@@ -7,7 +7,8 @@ from pathlib import Path
 
 from measure import RESULTS, cell
 
-PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = [DOCS / "benchmarks.md", DOCS / "choose.md"]
 MARKER = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", flags=re.DOTALL)
 
 
@@ -31,8 +32,9 @@ def table(name: str) -> str:
 
 
 def main() -> None:
-    text = PAGE.read_text()
-    PAGE.write_text(MARKER.sub(lambda m: f"{m[1]}\n{table(m[2])}{m[3]}", text))
+    for page in PAGES:
+        text = page.read_text()
+        page.write_text(MARKER.sub(lambda m: f"{m[1]}\n{table(m[2])}{m[3]}", text))
 
 
 if __name__ == "__main__":

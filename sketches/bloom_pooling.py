@@ -202,8 +202,7 @@ class BloomPooling:
         outcomes : array of shape (n_tests,), bool
         method : str
             - "belief_propagation": posterior probabilities, by loopy belief propagation with damping 1/2.
-            Exact where
-              the pools form a tree; takes priors and error rates into account.
+              Exact where the pools form a tree; takes priors and error rates into account.
             - "comp": all that are in no negative pool. Without test errors it misses nobody.
             - "dd": of these, those that some positive pool has no other of. Without test errors it
               accuses nobody wrongly.

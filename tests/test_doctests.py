@@ -4,12 +4,17 @@ import doctest
 import importlib
 import pkgutil
 import re
+import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *sorted(page for page in (ROOT / "docs").rglob("*.md") if "_build" not in page.parts),
+]
 ROOMS = ["lsh", "sketches", "distributed", "gpu"]
 
 
@@ -30,8 +35,40 @@ def test_docstrings(name, tmp_path, monkeypatch):
     assert result.failed == 0
 
 
+def available(name: str) -> bool:
+    """Whether a package, one of its modules, or Java is there."""
+    if name == "java":
+        return shutil.which("java") is not None
+    try:
+        return importlib.import_module(name) is not None if "." in name else find_spec(name) is not None
+    except ImportError:
+        return False
+
+
 def blocks(page: Path) -> list[str]:
-    return re.findall(r"^```python\n(.*?)^```", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    """The Python blocks, but for those under ``<!-- needs: package, package -->`` of which one is absent."""
+    found = re.findall(
+        r"^(?:<!-- needs: ([\w., ]+) -->\n)?```python\n(.*?)^```",
+        page.read_text(),
+        flags=re.DOTALL | re.MULTILINE,
+    )
+    return [block for needs, block in found if all(map(available, re.findall(r"[\w.]+", needs)))]
+
+
+def test_blocks_are_left_out_only_where_a_package_is_absent(tmp_path):
+    page = tmp_path / "page.md"
+    fence = "```python\n{}\n```\n"
+    needs = "<!-- needs: {} -->\n"
+    page.write_text(
+        fence.format("a")
+        + needs.format("numpy, no_such_package")
+        + fence.format("b")
+        + needs.format("numpy, numpy.linalg")
+        + fence.format("c")
+        + needs.format("numpy.no_such_module")
+        + fence.format("d")
+    )
+    assert blocks(page) == ["a\n", "c\n"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

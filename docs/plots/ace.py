@@ -1,18 +1,15 @@
 """Draw docs/images/ace.svg from benchmarks/results/ace.json: python docs/plots/ace.py"""
 
 import json
-from pathlib import Path
 
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+from picture import ROOT, save
 
-ROOT = Path(__file__).parents[2]
 METHODS = {"ours, PStable": "C0", "ours, signs": "C9", "HBOS": "C1", "IForest": "C2", "LOF": "C3"}
 
 
 def main():
-    matplotlib.rcParams["svg.hashsalt"] = "ace"
     rows = json.loads((ROOT / "benchmarks/results/ace.json").read_text())["rows"]
     real = [r for r in rows if "data" in r]
     streams = [r for r in rows if "stream" in r and r["threads"] == 1]
@@ -30,7 +27,7 @@ def main():
     right.set_yticks(range(len(streams)), [r["stream"] for r in reversed(streams)])
     right.set(xscale="log", xlabel="rows learnt a second, one thread", xlim=(1e4, 1e7))
     figure.tight_layout()
-    figure.savefig(ROOT / "docs/images/ace.svg", metadata={"Date": None})
+    save(figure, "ace")
 
 
 if __name__ == "__main__":

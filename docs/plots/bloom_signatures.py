@@ -1,17 +1,14 @@
 """Draw docs/images/bloom_signatures.svg from benchmarks/results/link_prediction.json."""
 
 import json
-from pathlib import Path
 
-import matplotlib
 import matplotlib.pyplot as plt
+from picture import ROOT, save
 
-ROOT = Path(__file__).parents[2]
 COLORS = {"Bloom": "C0", "MinHash + HLL": "C1", "MinHash, exact sizes": "C2"}
 
 
 def main():
-    matplotlib.rcParams["svg.hashsalt"] = "bloom signatures"
     rows = json.loads((ROOT / "benchmarks/results/link_prediction.json").read_text())["rows"]
     figure, axes = plt.subplots(1, 3, figsize=(11, 3.6))
     for axis, hops in zip(axes, (1, 2), strict=False):
@@ -39,7 +36,7 @@ def main():
     for axis in axes:
         axis.grid(alpha=0.3)
     figure.tight_layout()
-    figure.savefig(ROOT / "docs/images/bloom_signatures.svg", metadata={"Date": None})
+    save(figure, "bloom_signatures")
 
 
 if __name__ == "__main__":

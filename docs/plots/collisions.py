@@ -6,29 +6,23 @@ whose registry makes the families and pairs of rows at given distances: each of 
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import matplotlib as mpl
-
-mpl.use("svg")
-
 import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import NDArray
+from picture import ROOT, save
 
-ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
-from registry import FAMILIES  # noqa: E402
+from registry import FAMILIES
 
 #: Families of other seeds, hash functions of each, pairs of rows for each.
 SEEDS, HASHES, PAIRS = 24, 32, 4
 COLUMNS = 3
-#: Greys and colours that tell on white and on black.
-GREY, THEORY, MEASURED = "#808080", "#3b82f6", "#f97316"
+THEORY, MEASURED = "C0", "C1"
 UNITS = {
     "angle": "angle in radians",
     "euclidean": "Euclidean distance",
@@ -110,20 +104,7 @@ def draw(axes: plt.Axes, panel: Panel) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "images" / "collisions.svg")
-    output = parser.parse_args().output
-    colours = (
-        "text.color",
-        "axes.edgecolor",
-        "axes.labelcolor",
-        "axes.titlecolor",
-        "xtick.color",
-        "ytick.color",
-    )
-    style: dict[Any, Any] = dict.fromkeys(colours, GREY)
-    # A fixed salt and no date, so that the same picture is the same file.
-    with mpl.rc_context({**style, "svg.hashsalt": "collisions", "svg.fonttype": "none", "font.size": 8}):
+    with mpl.rc_context({"font.size": 8}):
         shown = panels()
         rows = -(-len(shown) // COLUMNS)
         figure, grid = plt.subplots(
@@ -131,16 +112,13 @@ def main() -> None:
         )
         for axes, panel in zip(grid.flat, shown, strict=False):
             draw(axes, panel)
-            axes.spines[["top", "right"]].set_visible(False)
         for axes in grid.flat[len(shown) :]:
             axes.set_axis_off()
         for axes in grid[:, 0]:
             axes.set_ylabel("collision probability", fontsize=8)
         handles, labels = grid.flat[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        metadata = {"Date": None} if output.suffix == ".svg" else {}
-        figure.savefig(output, transparent=True, metadata=metadata, dpi=110)
+        save(figure, "collisions")
 
 
 if __name__ == "__main__":

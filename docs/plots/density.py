@@ -1,18 +1,13 @@
 """Draw docs/images/density.svg, data, density and samples of a sketch: python docs/plots/density.py"""
 
-from pathlib import Path
-
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 from mergesketch import DensitySketch
+from picture import save
 from sklearn.datasets import make_moons
-
-ROOT = Path(__file__).parents[2]
 
 
 def main():
-    matplotlib.rcParams["svg.hashsalt"] = "density"
     X, _ = make_moons(20_000, noise=0.12, random_state=0)
     sketch = DensitySketch.for_sample(X[:2000], n_expected=len(X), seed=1).update(X)
     x, y = np.meshgrid(np.linspace(-1.7, 2.7, 160), np.linspace(-1.2, 1.7, 110))
@@ -24,7 +19,7 @@ def main():
     for ax, title in zip(axes, ("rows", "estimated density", "synthetic rows"), strict=True):
         ax.set_title(title)
     figure.tight_layout()
-    figure.savefig(ROOT / "docs/images/density.svg", metadata={"Date": None}, dpi=90)
+    save(figure, "density")
 
 
 if __name__ == "__main__":

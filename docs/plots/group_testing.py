@@ -1,12 +1,10 @@
 """Draw docs/images/group_testing.svg from benchmarks/results/group_testing.json."""
 
 import json
-from pathlib import Path
 
-import matplotlib
 import matplotlib.pyplot as plt
+from picture import ROOT, save
 
-ROOT = Path(__file__).parents[2]
 DESIGNS = {
     "Bloom": ("C0", "o-"),
     "constant column": ("C1", "s--"),
@@ -16,7 +14,6 @@ DESIGNS = {
 
 
 def main():
-    matplotlib.rcParams["svg.hashsalt"] = "group testing"
     rows = json.loads((ROOT / "benchmarks/results/group_testing.json").read_text())["rows"]
     sizes = sorted({row["n"] for row in rows})
     shown = (0.01, 0.02, 0.05)
@@ -43,7 +40,7 @@ def main():
     axes[1][0].set_ylabel("positive samples missed, 0.5 % false alarms")
     axes[0][-1].legend(frameon=False, fontsize=7)
     figure.tight_layout()
-    figure.savefig(ROOT / "docs/images/group_testing.svg", metadata={"Date": None})
+    save(figure, "group_testing")
 
 
 if __name__ == "__main__":

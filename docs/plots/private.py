@@ -6,19 +6,13 @@ Run as ``python docs/plots/private.py``; needs matplotlib (the `docs` extra) and
 
 from __future__ import annotations
 
-import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-
-mpl.use("svg")
-
 import matplotlib.pyplot as plt
+from picture import GREY, ROOT, save
 
-ROOT = Path(__file__).parents[2]
-GREY = "#808080"
 STYLES = {
     "mergesketch": ("#3b82f6", "-", "o"),
     "mergesketch, PStable": ("#3b82f6", "--", "s"),
@@ -56,7 +50,6 @@ def draw(axes: plt.Axes, title: str, rows: list[dict[str, Any]], measure: str) -
     axes.set_xticks([0.1, 1, 10], ["0.1", "1", "10"])
     axes.set_title(title, fontsize=9)
     axes.set_xlabel("epsilon", fontsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
     if measure == "accuracy":
         axes.set_ylim(0, 1)
     else:
@@ -65,15 +58,10 @@ def draw(axes: plt.Axes, title: str, rows: list[dict[str, Any]], measure: str) -
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "images" / "private.svg")
-    output = parser.parse_args().output
     rows = json.loads((ROOT / "benchmarks" / "results" / "private.json").read_text())["rows"]
     panels = [("classification", name, "accuracy") for name in ("digits", "breast cancer", "generated")]
     panels += [("regression", name, "error") for name in ("airfoil", "generated")]
-    named = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
-    style: dict[Any, Any] = dict.fromkeys((*named, "axes.titlecolor"), GREY)
-    with mpl.rc_context({**style, "svg.hashsalt": "private", "svg.fonttype": "none", "font.size": 8}):
+    with mpl.rc_context({"font.size": 8}):
         figure, grid = plt.subplots(1, len(panels), figsize=(12.5, 3.2), layout="constrained")
         handles = {}
         for axes, (part, data, measure) in zip(grid, panels, strict=True):
@@ -82,8 +70,7 @@ def main() -> None:
             draw(axes, f"{data}: {measure}\n{n}", chosen, measure)
             handles.update(dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True)))
         figure.legend(handles.values(), handles, loc="outside lower center", ncols=4, frameon=False)
-        metadata = {"Date": None} if output.suffix == ".svg" else {}
-        figure.savefig(output, transparent=True, metadata=metadata, dpi=110)
+        save(figure, "private")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,12 @@
 """Draw docs/images/race.svg from benchmarks/results/race.json: python docs/plots/race.py"""
 
 import json
-from pathlib import Path
 
-import matplotlib
 import matplotlib.pyplot as plt
-
-ROOT = Path(__file__).parents[2]
+from picture import ROOT, save
 
 
 def main():
-    matplotlib.rcParams["svg.hashsalt"] = "race"
     rows = json.loads((ROOT / "benchmarks/results/race.json").read_text())["rows"]
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.8), sharey=True)
     for ax, d in zip(axes, (784, 20), strict=True):
@@ -25,7 +21,7 @@ def main():
     axes[0].set_ylabel("median relative error of the density")
     axes[0].legend(frameon=False)
     figure.tight_layout()
-    figure.savefig(ROOT / "docs/images/race.svg", metadata={"Date": None})
+    save(figure, "race")
 
 
 if __name__ == "__main__":

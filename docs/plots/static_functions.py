@@ -1,12 +1,10 @@
 """Draw docs/images/static_functions.svg from benchmarks/results/static_functions.json."""
 
 import json
-from pathlib import Path
 
-import matplotlib
 import matplotlib.pyplot as plt
+from picture import ROOT, save
 
-ROOT = Path(__file__).parents[2]
 SHOWN = {
     "ours B": ("static function", "C0", "o"),
     "ours, 16 check bits B": ("with 16 check bits", "C0", "s"),
@@ -22,7 +20,6 @@ SHOWN = {
 
 
 def main():
-    matplotlib.rcParams["svg.hashsalt"] = "static functions"
     rows = json.loads((ROOT / "benchmarks/results/static_functions.json").read_text())["rows"]
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8), width_ratios=(2, 3))
     drawn = [r for r in rows if "over the entropy %" in r and r["keys"] == 1_000_000]
@@ -61,7 +58,7 @@ def main():
     for axis in (left, right):
         axis.grid(alpha=0.3, axis="x")
     figure.tight_layout()
-    figure.savefig(ROOT / "docs/images/static_functions.svg", metadata={"Date": None})
+    save(figure, "static_functions")
 
 
 if __name__ == "__main__":

@@ -1,17 +1,14 @@
 """Draw docs/images/storm.svg from benchmarks/results/storm.json: python docs/plots/storm.py"""
 
 import json
-from pathlib import Path
 
-import matplotlib
 import matplotlib.pyplot as plt
+from picture import ROOT, save
 
-ROOT = Path(__file__).parents[2]
 METHODS = {"STORM": "o-", "sample of rows": "s--", "count-sketch": "^:"}
 
 
 def main():
-    matplotlib.rcParams["svg.hashsalt"] = "storm"
     rows = json.loads((ROOT / "benchmarks/results/storm.json").read_text())["rows"]
     rows = [r for r in rows if r.get("data", "").startswith("test RMSE")]
     sets = list(dict.fromkeys(r["data"] for r in rows))
@@ -26,7 +23,7 @@ def main():
     axes[0, 0].set_ylabel("test error above least squares', %")
     axes[0, 0].legend(frameon=False)
     figure.tight_layout()
-    figure.savefig(ROOT / "docs/images/storm.svg", metadata={"Date": None})
+    save(figure, "storm")
 
 
 if __name__ == "__main__":

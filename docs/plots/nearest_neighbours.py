@@ -1,12 +1,10 @@
-"""Draw docs/images/search.svg from benchmarks/results/search.json: python docs/plots/search.py"""
+"""Draw docs/images/nearest_neighbours.svg from benchmarks/results/search.json."""
 
 import json
-from pathlib import Path
 
-import matplotlib
 import matplotlib.pyplot as plt
+from picture import ROOT, save
 
-ROOT = Path(__file__).parents[2]
 #: Method, as the start of its name, to how it is drawn.
 STYLES = {
     "search, SRP, 10": ("mergesketch, SRP, 10 tables", "C0", "o-"),
@@ -18,7 +16,7 @@ STYLES = {
     "FALCONN, 50": ("FALCONN, 50 tables", "C3", "s--"),
     "faiss IndexLSH": ("faiss IndexLSH", "C1", "^"),
     "faiss Flat": ("faiss Flat", "0.5", "D"),
-    "HNSW": ("HNSW", "0.2", "x-"),
+    "HNSW": ("HNSW", "C9", "x-"),
 }
 
 
@@ -32,7 +30,6 @@ def draw(ax, rows, title):
 
 
 def main():
-    matplotlib.rcParams["svg.hashsalt"] = "search"
     rows = json.loads((ROOT / "benchmarks/results/search.json").read_text())["rows"]
     rows = [r for r in rows if "recall@10" in r]
     sets = list(dict.fromkeys(r["set"] for r in rows))
@@ -46,9 +43,7 @@ def main():
         handles.update(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
     figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=3, frameon=False)
     figure.tight_layout(rect=(0, 1 / (4.2 * len(sets) + 1), 1, 1))
-    path = ROOT / "docs/images/search.svg"
-    path.parent.mkdir(exist_ok=True)
-    figure.savefig(path, metadata={"Date": None})
+    save(figure, "nearest_neighbours")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,103 @@
+"""How the site is built: `make docs` (Sphinx, furo, MyST and numpydoc)."""
+
+import contextlib
+import io
+import os
+import re
+
+# Imports of the reference must not wait for compilation, nor leave a cache behind.
+os.environ.setdefault("NUMBA_DISABLE_PERFORMANCE_WARNINGS", "1")
+
+import mergesketch
+from docutils import nodes
+from mergesketch.distributed.cli import parser
+from sphinx.util.docutils import SphinxDirective
+from sphinx.util.nodes import make_refnode
+
+project = "mergesketch"
+author = "the mergesketch developers"
+project_copyright = "the mergesketch developers, Apache-2.0"
+release = version = mergesketch.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]
+exclude_patterns = ["_build", "_templates"]
+templates_path = ["_templates"]
+
+# Pages are read on the repository's page too: plain Markdown, and links between files.
+myst_heading_anchors = 4
+myst_enable_extensions = ["colon_fence"]
+
+autosummary_generate = True
+autosummary_ignore_module_all = False
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+numpydoc_show_class_members = False
+numpydoc_use_plots = False
+default_role = "py:obj"
+python_maximum_signature_line_length = 88
+
+html_theme = "furo"
+html_title = f"mergesketch {release}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_show_sourcelink = False
+html_show_sphinx = False
+highlight_language = "none"
+pygments_style = "friendly"
+pygments_dark_style = "monokai"
+
+#: Where a bare name in a docstring, such as `Race`, is looked for.
+_PREFIXES = ("mergesketch", "mergesketch.lsh", "mergesketch.distributed", "mergesketch.errors")
+
+
+def _find_public_name(app, env, node, contnode):
+    """Docstrings name classes as their readers do: by their bare names."""
+    if node.get("refdomain") != "py":
+        return None
+    objects = env.domaindata["py"]["objects"]
+    target = node["reftarget"].lstrip(".~")
+    for prefix in _PREFIXES:
+        entry = objects.get(f"{prefix}.{target}")
+        if entry is not None:
+            return make_refnode(
+                app.builder, node["refdoc"], entry.docname, entry.node_id, contnode, f"{prefix}.{target}"
+            )
+    return None
+
+
+def _skip_foreign(app, what, name, member, skip, options):
+    """Members that scikit-learn's classes bring are described there."""
+    return True if (getattr(member, "__module__", None) or "").startswith("sklearn") else None
+
+
+def _escape_bars(app, what, name, obj, options, lines):
+    """Bars in docstrings are absolute values and sizes of sets, never substitutions."""
+    text = "\n".join(lines)
+    parts = re.split(r"(``.*?``|`[^`]*`)", text, flags=re.DOTALL)
+    parts[::2] = [re.sub(r"(?<!\\)\|", r"\\|", part) for part in parts[::2]]
+    lines[:] = "".join(parts).split("\n")
+
+
+class CommandHelp(SphinxDirective):
+    """A section that shows what ``mergesketch COMMAND --help`` prints."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+
+    def run(self):
+        command = self.arguments[0]
+        os.environ["COLUMNS"] = "88"
+        with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
+            parser().parse_args([*command.split(), "--help"])
+        section = nodes.section(ids=[nodes.make_id(command)])
+        section += nodes.title(text=f"mergesketch {command}")
+        section += nodes.literal_block(out.getvalue(), out.getvalue(), language="none")
+        return [section]
+
+
+def setup(app):
+    app.add_directive("command-help", CommandHelp)
+    app.connect("missing-reference", _find_public_name)
+    app.connect("autodoc-skip-member", _skip_foreign)
+    app.connect("autodoc-process-docstring", _escape_bars, priority=900)

@@ -1,0 +1,248 @@
+"""Time and memory for 4.3 billion rows on 20 nodes and 10**11 documents on 1,000, worked out on paper.
+
+Costs of a row are those measured on four cores (benchmarks/results/*.json). Message sizes are those of the
+code; the traffic of a query's trees and of a shuffle is simulated, rank by rank. The network is a latency
+for each message and a bandwidth for each node.
+
+    python examples/scale_on_paper.py [--cores 32] [--gigabits 10] [--latency-us 50] [--disk 2]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from mergesketch import CountMinSketch, HeavyHitters, LSHIndex, MinHashSketch, Race
+from mergesketch.distributed import band_parameters, memory_per_rank
+from mergesketch.distributed.aggregate import tree_rounds
+from mergesketch.lsh import MinHash, SignedRandomProjection
+
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
+#: Bytes of a key, a document's id and its place, as the shuffle of a band sends them.
+RECORD = 24
+#: Bytes that `Communicator.exchange` lets a rank send in one round.
+ROUND = 64 << 20
+
+
+class Cluster(NamedTuple):
+    """Nodes, and the network between them."""
+
+    nodes: int
+    cores: int
+    bytes_per_second: float
+    latency: float
+    disk: float
+
+    def seconds(self, n_bytes: float, n_messages: float) -> float:
+        """Until a node has sent, or received, so much."""
+        return n_bytes / self.bytes_per_second + n_messages * self.latency
+
+
+def measured(name: str, **wanted: Any) -> dict[str, Any]:
+    """The row of a result file in which all of `wanted` stand."""
+    rows = json.loads((RESULTS / f"{name}.json").read_text())["rows"]
+    for row in rows:
+        if all(row.get(key) == value for key, value in wanted.items()):
+            return row
+    raise LookupError(f"{name}.json has no row with {wanted}")
+
+
+# -- traffic, rank by rank ------------------------------------------------------------------------
+
+
+def allreduce(cluster: Cluster, n_bytes: int) -> float:
+    """Seconds of merging one sketch a node: each sends 2 (p - 1) / p of it, in 2 log2(p) messages."""
+    p = cluster.nodes
+    return cluster.seconds(2 * n_bytes * (p - 1) / p, 2 * math.ceil(math.log2(p)))
+
+
+def query_traffic(p: int, n_queries: int, code_bytes: int, list_bytes: int) -> tuple[list[int], int]:
+    """Bytes that the busiest rank sends in each round, and bytes that all send, for a batch of queries.
+
+    The queries are spread over the ranks; their codes go to every rank, and the lists of candidates up the
+    trees that `DistributedIndex` uses.
+    """
+    share = [n_queries * (r + 1) // p - n_queries * r // p for r in range(p)]
+    rounds = [code_bytes * (n_queries - min(share))]
+    total = code_bytes * n_queries * (p - 1)
+    for steps in zip(*(list(tree_rounds(rank, p)) for rank in range(p)), strict=True):
+        sent = [list_bytes * sum(share[owner] for owner in step.sent) for step in steps]
+        rounds.append(max(sent))
+        total += sum(sent)
+    return rounds, total
+
+
+def shuffle_traffic(p: int, n: int, in_groups: float, hot: int, seed: int = 0) -> tuple[int, float]:
+    """Records that the busiest of p ranks receives of n keys, and that over the mean.
+
+    A share `in_groups` of the keys comes in pairs of equal ones, the others are all different, and one key
+    comes `hot` times, as that of a much copied text does. Equal keys go to one rank.
+    """
+    rng = np.random.default_rng(seed)
+    pairs = int(n * in_groups) // 2
+    received = rng.multinomial(n - 2 * pairs - hot, np.full(p, 1 / p))
+    received += 2 * rng.multinomial(pairs, np.full(p, 1 / p))
+    received[0] += hot
+    return int(received.max()), float(received.max() / (n / p))
+
+
+# -- the two tables -------------------------------------------------------------------------------
+
+
+def index(cluster: Cluster, rows: int = 4_300_000_000, n_bytes: float = 2.3e12) -> list[tuple[str, ...]]:
+    """An LSH index at SLASH's settings: 16 tables of 4 hashes, 2**18 buckets, the 128 best."""
+    table: list[tuple[str, ...]] = []
+    share = rows / cluster.nodes
+    family = MinHash(16, power=4, n_buckets=2**18)
+    parse = measured("svmlight", values="1", threads=4)["ours MB/s"] * 1e6 / 4
+    build = measured("index", **{"ids a bucket": 256, "threads": 4})["rows/s, touched"] / 4
+    full = measured("index", **{"ids a bucket": 256, "threads": 4})["ms a query, all buckets full"] * 4e-3
+    read = n_bytes / cluster.nodes / (parse * cluster.cores)
+    disk = n_bytes / cluster.nodes / cluster.disk
+    table.append(("read from disk", f"{n_bytes / cluster.nodes / 1e9:,.0f} GB", clock(disk)))
+    table.append(("parse svmlight text", f"{n_bytes / cluster.nodes / 1e9:,.0f} GB", clock(read)))
+    table.append(
+        ("hash and insert", f"{share / 1e6:,.0f} million rows", clock(share / (build * cluster.cores)))
+    )
+    table.append(("all of it, one after the other", "", clock(disk + read + share / (build * cluster.cores))))
+    for capacity in (256, 1024):
+        one = LSHIndex(family, capacity=capacity, wide_ids=rows > 2**32 - 2)
+        kept = min(1.0, capacity / (share / 2**18))
+        table.append(
+            (
+                f"memory, {capacity:,} ids a bucket",
+                f"keeps {kept:.0%} of a bucket's {share / 2**18:,.0f}",
+                f"{one.nbytes / 1e9:,.1f} GB",
+            )
+        )
+    queries, k = 10_000, 128
+    rounds, total = query_traffic(cluster.nodes, queries, 4 * 16, k * (8 + 2))
+    # Every rank looks into its own buckets for all queries, here of 1,024 ids, four times those measured.
+    own = queries * 4 * full / cluster.cores
+    sent = sum(cluster.seconds(n, 1) for n in rounds)
+    table.append(("10,000 queries: look", "1,024 ids in each of 16 buckets", clock(own)))
+    table.append(
+        ("10,000 queries: send", f"{sum(rounds) / 1e6:,.0f} MB in {len(rounds)} rounds", clock(sent))
+    )
+    table.append(
+        ("a query", f"{total / queries:,.0f} bytes on the network", f"{1e3 * (own + sent) / queries:.3f} ms")
+    )
+    return table
+
+
+def merging(cluster: Cluster) -> list[tuple[str, ...]]:
+    """One all-reduce of sketches of all rows; parts are merged within a node first."""
+    sketches = {
+        "CountMinSketch, 5 x 27,183": CountMinSketch(5, 27_183),
+        "HeavyHitters, 0.001": HeavyHitters(0.001),
+        "MinHashSketch, 1,000 sets": MinHashSketch(1000, 1024),
+        "Race, 1,000 x 65,536": Race(SignedRandomProjection(n_features=20, n_hashes=1000, power=16)),
+    }
+    return [
+        (name, f"{sketch.nbytes / 1e6:,.1f} MB", clock(allreduce(cluster, sketch.nbytes)))
+        for name, sketch in sketches.items()
+    ]
+
+
+def deduplication(
+    cluster: Cluster,
+    documents: int = 10**11,
+    size: int = 3000,
+    alike: float = 0.1,
+    ranks_a_node: int = 8,
+) -> list[tuple[str, ...]]:
+    """De-duplication of documents of `size` bytes, of which a share `alike` is in candidate pairs."""
+    table: list[tuple[str, ...]] = []
+    p = cluster.nodes * ranks_a_node
+    share = documents / cluster.nodes
+    bands, _ = band_parameters(0.7, 128, false_negative_weight=0.98)
+    short = measured("dedup_memory", documents=10_000_000)["microseconds a document"] * 4e-6
+    reading = 1e6 * measured("reading", what="JSON lines, 3 kB each")["ours MB/s"]
+    shingling = 1e6 * measured("hashing", what="word 5-grams, buffer, 4 threads")["ours"] / 4
+    hashing = measured(
+        "minhash", job="sets/s: 3,700 features, 128 hashes", threads=4, ours="fast-similarity (auto)"
+    )["value"]
+    words, more = size / 6, size - 240
+    one = short + more / reading + more / shingling + words / 3700 * 4 / hashing
+    sign = share * one / cluster.cores
+    disk = share * size / cluster.disk
+    table.append(("read from disk", f"{share * size / 1e9:,.0f} GB a node", clock(disk)))
+    table.append(("parse, sign, sort keys", f"{1e6 * one:.1f} core-µs a document", clock(sign)))
+    # Several ranks share a node's network; the busiest rank is waited for, the bandwidth is the node's.
+    busiest, skew = shuffle_traffic(p, documents, alike, hot=10**6)
+    node_bytes = max(busiest, documents / p) * RECORD * ranks_a_node
+    # Within a round, an exchange with every other rank.
+    n_rounds = math.ceil(busiest * RECORD / ROUND)
+    exchange = cluster.seconds(node_bytes, n_rounds * (p - 1))
+    table.append(
+        (
+            f"{bands + 1} shuffles: copies, {bands} bands",
+            f"{(bands + 1) * node_bytes / 1e9:,.0f} GB a node, busiest rank {skew:.3f} of the mean",
+            clock((bands + 1) * exchange),
+        )
+    )
+    fetched = share * alike * words * 8
+    # All files are read and parsed again, for documents cannot be found in them otherwise.
+    again = share * (size / reading + alike * size / shingling) / cluster.cores
+    verify = disk + again + cluster.seconds(fetched, p)
+    table.append(
+        (f"read again, verify {alike:.0%}", f"{fetched / 1e9:,.0f} GB of shingles a node", clock(verify))
+    )
+    edges = share * alike
+    stars = 6 * cluster.seconds(2 * 16 * edges, 2 * p)
+    table.append(("group: 6 rounds of stars", f"{6 * 2 * 16 * edges / 1e9:,.1f} GB a node", clock(stars)))
+    gathered = documents * alike * 16
+    gather = cluster.seconds(gathered, p)
+    table.append(("gather groups", f"{gathered / 1e9:,.0f} GB on rank 0", clock(gather)))
+    total = disk + sign + (bands + 1) * exchange + verify + stars + gather
+    table.append(("all of it, one after the other", "", clock(total)))
+    signatures = memory_per_rank(documents, p) * ranks_a_node
+    table.append(
+        ("memory: signatures, a band", "foretold by memory_per_rank", f"{signatures / 1e9:,.0f} GB a node")
+    )
+    table.append(("memory: shingles to verify", "8 bytes a shingle", f"{fetched / 1e9:,.0f} GB a node"))
+    return table
+
+
+def clock(seconds: float) -> str:
+    """Seconds for people."""
+    if seconds < 1:
+        return f"{1e3 * seconds:.1f} ms"
+    return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:,.0f} min"
+
+
+def show(title: str, rows: list[tuple[str, ...]]) -> None:
+    print(f"\n{title}")
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        print("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--cores", type=int, default=32, help="of a node")
+    parser.add_argument("--gigabits", type=float, default=10.0, help="a second, of a node's network")
+    parser.add_argument("--latency-us", type=float, default=50.0, help="of a message")
+    parser.add_argument("--disk", type=float, default=2.0, help="gigabytes a second that a node reads")
+    options = parser.parse_args(arguments)
+
+    def cluster(nodes: int) -> Cluster:
+        return Cluster(
+            nodes, options.cores, options.gigabits * 1e9 / 8, options.latency_us * 1e-6, options.disk * 1e9
+        )
+
+    each = f"nodes of {options.cores} cores, {options.gigabits:g} Gb/s, {options.latency_us:g} µs a message, "
+    each += f"disks of {options.disk:g} GB/s"
+    print(each)
+    show("4.3 billion rows of 47 features (2.3 TB) indexed on 20 nodes", index(cluster(20)))
+    show("Sketches of any number of rows, merged over 20 nodes", merging(cluster(20)))
+    show("The same over 1,000 nodes", merging(cluster(1000)))
+    show("10^11 documents of 3 kB (300 TB) de-duplicated on 1,000 nodes", deduplication(cluster(1000)))
+
+
+if __name__ == "__main__":
+    main()

@@ -8,11 +8,21 @@ from typing import Any, TypeVar
 import cupy as xp
 
 from .bloom import bloom_add, bloom_contains, bloom_fills
+from .checks import any_nonfinite, count_falls
 from .counting import count_min_add, count_min_query, count_sketch_add, count_sketch_query
 from .hashing import hash_fixed, hash_slices, hash_u64
 from .launch import constant
+from .minhash import (
+    compare_bins,
+    concatenate_codes,
+    count_equal,
+    densify_signatures,
+    minhash_fast_similarity,
+    minhash_one_permutation,
+    minhash_permutations,
+    throw_tokens,
+)
 from .projection import (
-    any_nonfinite,
     mix_codes,
     project_signs_csr,
     project_signs_dense,
@@ -36,12 +46,17 @@ __all__ = [
     "bloom_contains",
     "bloom_fills",
     "check_keys",
+    "compare_bins",
+    "concatenate_codes",
     "constant",
+    "count_equal",
+    "count_falls",
     "count_min_add",
     "count_min_query",
     "count_signature_bits",
     "count_sketch_add",
     "count_sketch_query",
+    "densify_signatures",
     "fill_node_bits",
     "gather_groups",
     "gather_mean",
@@ -51,6 +66,9 @@ __all__ = [
     "hash_u64",
     "look_up",
     "map_blocks",
+    "minhash_fast_similarity",
+    "minhash_one_permutation",
+    "minhash_permutations",
     "mix_codes",
     "pass_signatures",
     "project_signs_csr",
@@ -60,6 +78,7 @@ __all__ = [
     "scatter_add",
     "scatter_add_outputs",
     "set_neighbour_bits",
+    "throw_tokens",
     "weigh_signatures",
     "xp",
 ]

@@ -211,21 +211,3 @@ extern "C" __global__ void mix_codes(u32* codes, const u64* keys, u64 n_buckets,
     for (i64 t = thread_number(); t < n * n_hashes; t += thread_count())
         codes[t] = reduce_word(mix64(keys[t % n_hashes] ^ codes[t]), n_buckets);
 }
-
-// Whether any value is NaN or infinite: `found` becomes 1. Floor: one read.
-extern "C" __global__ void any_nonfinite_float32(const float* values, i64 n, u32* found) {
-    u32 largest = 0;
-    for (i64 t = thread_number(); t < n; t += thread_count()) {
-        u32 bits = __float_as_uint(values[t]) & 0x7FFFFFFFu;
-        largest = bits > largest ? bits : largest;
-    }
-    if (largest >= 0x7F800000u) atomicMax(found, 1u);
-}
-extern "C" __global__ void any_nonfinite_float64(const double* values, i64 n, u32* found) {
-    i64 largest = 0;
-    for (i64 t = thread_number(); t < n; t += thread_count()) {
-        i64 bits = __double_as_longlong(values[t]) & 0x7FFFFFFFFFFFFFFFll;
-        largest = bits > largest ? bits : largest;
-    }
-    if (largest >= 0x7FF0000000000000ll) atomicMax(found, 1u);
-}

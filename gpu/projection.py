@@ -11,7 +11,6 @@ import numpy as np
 from .launch import check_array, constant, launch
 
 __all__ = [
-    "any_nonfinite",
     "mix_codes",
     "project_signs_csr",
     "project_signs_dense",
@@ -23,14 +22,6 @@ __all__ = [
 _BLOCK_VALUES = 1 << 26
 #: Threads for each 32 products: a warp.
 _WARP = 32
-
-
-def any_nonfinite(array: Any) -> bool:
-    """Whether a float32 or float64 array in C order has a NaN or infinity; waits for the answer."""
-    check_array("array", array, np.float32, np.float64)
-    found = cupy.zeros(1, np.uint32)
-    launch("projection", f"any_nonfinite_{array.dtype.name}", array.size, array, array.size, found)
-    return bool(found[0])
 
 
 def mix_codes(codes: Any, keys: Any, n_buckets: Any) -> None:

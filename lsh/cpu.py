@@ -45,7 +45,14 @@ from .noise_kernels import discrete_laplace
 from .order_kernels import rank_agreements
 from .packing import absorb_steps, fix_signs, fix_steps, mix_codes, pack_signs, quantize, reduce_words
 from .probing_kernels import least_changes, likeliest_sets, probe_signs, probe_steps
-from .products import csr_products, exact_dots_csr, exact_dots_dense, scale_rows_csr, scale_rows_dense
+from .products import (
+    count_falls,
+    csr_products,
+    exact_dots_csr,
+    exact_dots_dense,
+    scale_rows_csr,
+    scale_rows_dense,
+)
 from .projection_kernels import project_signs_csr, project_signs_dense, project_steps_csr, project_steps_dense
 from .query_kernels import bound_found, frequent_ids, merge_top, query_buckets
 from .rank_kernels import rank_vectors
@@ -93,6 +100,7 @@ __all__ = [
     "constant",
     "count_equal",
     "count_equal_fields",
+    "count_falls",
     "count_min_add",
     "count_min_add_conservative",
     "count_min_query",

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .backend import backend_of
+from .backend import as_array, backend_of, device_of
 from .family import HashFamily
 from .random import random_uint64
-from .threads import map_blocks
 from .validation import check_choice, check_distances, check_int, check_sets
 
 __all__ = ["MinHash"]
@@ -25,7 +24,7 @@ ROUNDS = 3
 #: Nanoseconds of work that make a block of rows worth a thread's while.
 _BLOCK_NS = 300_000.0
 #: Values of signatures held at once while they are mixed to codes: 128 KiB, which stay in L2.
-_BLOCK_VALUES = 1 << 15
+_BLOCK_VALUES = {"cpu": 1 << 15, "gpu": 1 << 27}
 
 
 def estimated_ns(scheme: str, set_size: float, n_values: int) -> float:
@@ -199,9 +198,10 @@ class MinHash(HashFamily):
             If `sets` is none of the above.
         """
         tokens, offsets = check_sets(sets, "sets", keep_int32=True)
-        out = np.empty((offsets.size - 1, self.n_values), np.uint32)
-        sign = self._signer(backend_of(sets), tokens, offsets)
-        map_blocks(lambda start, stop: sign(start, stop, out[start:stop]), len(out), self._block(offsets))
+        backend = backend_of(tokens)
+        out = backend.xp.empty((offsets.size - 1, self.n_values), np.uint32)
+        sign, block = self._signer(backend, tokens, offsets), self._block(tokens, offsets)
+        backend.map_blocks(lambda start, stop: sign(start, stop, out[start:stop]), len(out), block)
         return out
 
     def hash(self, X: Any) -> NDArray[np.uint32]:
@@ -228,11 +228,11 @@ class MinHash(HashFamily):
         """
         if self._code_is_value:
             return self.signatures(X)
-        backend = backend_of(X)
         tokens, offsets = check_sets(X, keep_int32=True)
-        out = np.empty((offsets.size - 1, self.n_hashes), np.uint32)
-        code = self._coder(backend, tokens, offsets)
-        map_blocks(lambda start, stop: code(start, stop, out[start:stop]), len(out), self._block(offsets))
+        backend = backend_of(tokens)
+        out = backend.xp.empty((offsets.size - 1, self.n_hashes), np.uint32)
+        code, block = self._coder(backend, tokens, offsets), self._block(tokens, offsets)
+        backend.map_blocks(lambda start, stop: code(start, stop, out[start:stop]), len(out), block)
         return out
 
     def codes(self, signatures: ArrayLike) -> NDArray[np.uint32]:
@@ -256,11 +256,11 @@ class MinHash(HashFamily):
         values = self._check_signatures(signatures, "signatures")
         if self._code_is_value:
             return values.copy()
-        out = np.empty((len(values), self.n_hashes), np.uint32)
+        backend = backend_of(values)
+        out = backend.xp.empty((len(values), self.n_hashes), np.uint32)
         keys, n_buckets = self._random()["codes"], np.uint64(self.n_buckets)
-        kernel = backend_of(values).concatenate_codes
-        block = max(1, _BLOCK_VALUES // self.n_values)
-        map_blocks(lambda a, b: kernel(values[a:b], keys, n_buckets, out[a:b]), len(values), block)
+        kernel, block = backend.concatenate_codes, max(1, _BLOCK_VALUES["cpu"] // self.n_values)
+        backend.map_blocks(lambda a, b: kernel(values[a:b], keys, n_buckets, out[a:b]), len(values), block)
         return out
 
     def _signer(
@@ -289,8 +289,8 @@ class MinHash(HashFamily):
         keys, n_buckets = self._random()["codes"], np.uint64(self.n_buckets)
 
         def concatenate(start: int, stop: int, out: NDArray[np.uint32]) -> None:
-            rows = max(1, _BLOCK_VALUES // self.n_values)
-            values = np.empty((min(rows, stop - start), self.n_values), np.uint32)
+            rows = max(1, _BLOCK_VALUES[device_of(tokens)] // self.n_values)
+            values = backend.xp.empty((min(rows, stop - start), self.n_values), np.uint32)
             for first in range(start, stop, rows):
                 last = min(first + rows, stop)
                 part = values[: last - first]
@@ -299,10 +299,10 @@ class MinHash(HashFamily):
 
         return concatenate
 
-    def _block(self, offsets: NDArray[np.int64]) -> int:
+    def _block(self, tokens: NDArray[Any], offsets: NDArray[np.int64]) -> int:
         """Rows that are worth a thread's while."""
-        rows = max(1, offsets.size - 1)
-        return max(1, int(_BLOCK_NS / estimated_ns(self.scheme, max(1, offsets[-1] / rows), self.n_values)))
+        mean = tokens.size / max(1, offsets.size - 1)
+        return max(1, int(_BLOCK_NS / estimated_ns(self.scheme, max(1, mean), self.n_values)))
 
     def estimate_jaccard(self, A: ArrayLike, B: ArrayLike) -> NDArray[np.float64]:
         """Estimated Jaccard similarity of row i of `A` and row i of `B`: the share of equal values.
@@ -326,19 +326,19 @@ class MinHash(HashFamily):
         left, right = self._check_signatures(A, "A"), self._check_signatures(B, "B")
         if left.shape != right.shape:
             raise ValueError(f"B must have the shape of A, {left.shape}, got {right.shape}")
-        backend = backend_of(A)
-        equal = np.empty(len(left), np.uint32)
+        backend = backend_of(left)
+        equal = backend.xp.empty(len(left), np.uint32)
         block = max(1, (1 << 20) // self.n_values)
-        map_blocks(lambda a, b: backend.count_equal(left, right, a, b, equal), len(left), block)
+        backend.map_blocks(lambda a, b: backend.count_equal(left, right, a, b, equal), len(left), block)
         return equal / self.n_values
 
     def _check_signatures(self, values: ArrayLike, name: str) -> NDArray[np.uint32]:
-        array = np.asarray(values)
+        array = as_array(values)
         if array.dtype != np.uint32:
             raise TypeError(f"{name} must be signatures of dtype uint32, got dtype {array.dtype}")
         if array.ndim != 2 or array.shape[1] != self.n_values:
             raise ValueError(f"{name} must have shape (n, {self.n_values}), got {array.shape}")
-        return np.ascontiguousarray(array)
+        return backend_of(array).xp.ascontiguousarray(array)
 
     def collision_probability(self, distance: ArrayLike) -> NDArray[np.float64]:
         """``(1 - distance) ** power``, with distance = 1 - Jaccard similarity.

@@ -15,6 +15,7 @@ from numba import njit
 from .multiply import PANEL
 
 __all__ = [
+    "count_falls",
     "csr_products",
     "error_bounds",
     "exact_dots_csr",
@@ -168,3 +169,13 @@ def error_bounds(norms, longest, n, errors):  # type: ignore[no-untyped-def]
     factor = unit / (1.0 - unit) if unit < 0.5 else np.inf
     for i in range(n):
         errors[i] = factor * norms[i] if norms[i] > 0.0 else 0.0
+
+
+@njit(cache=True, nogil=True)
+def count_falls(indptr, indices, start, stop):  # type: ignore[no-untyped-def]
+    """How often, in the rows [start, stop) of a CSR matrix, an index is not above the one before."""
+    falls = 0
+    for row in range(start, stop):
+        for j in range(indptr[row] + 1, indptr[row + 1]):
+            falls += indices[j] <= indices[j - 1]
+    return falls

@@ -219,15 +219,6 @@ def check_dense(X: Any, n_features: int | None = None, name: str = "X") -> NDArr
     return array
 
 
-@njit(cache=True, nogil=True)
-def _rows_not_canonical(indptr, indices, start, stop):  # type: ignore[no-untyped-def]
-    bad = 0
-    for row in range(start, stop):
-        for j in range(indptr[row] + 1, indptr[row + 1]):
-            bad += indices[j] <= indices[j - 1]
-    return bad
-
-
 def check_csr(
     X: Any, n_features: int | None = None, name: str = "X"
 ) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[Any]]:
@@ -245,7 +236,9 @@ def check_csr(
         raise ValueError(f"{name} must have {n_features} columns, got {matrix.shape[1]}")
     if matrix.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers, got dtype {matrix.dtype}")
-    indptr = np.ascontiguousarray(matrix.indptr, dtype=np.int64)
+    kernels = backend_of(matrix.data)
+    xp = kernels.xp
+    indptr = xp.ascontiguousarray(matrix.indptr, dtype=np.int64)
     _check_offsets(indptr, matrix.indices.size, f"{name}.indptr")
     indices, data = matrix.indices, matrix.data
     if indices.size and (indices.min() < 0 or indices.max() >= matrix.shape[1]):
@@ -253,22 +246,22 @@ def check_csr(
             f"{name}.indices must lie in [0, {matrix.shape[1]}), got {indices.min()} to {indices.max()}"
         )
     n = indptr.size - 1
-    if sum(map_blocks(lambda a, b: _rows_not_canonical(indptr, indices, a, b), n, _ROWS_BLOCK)):
+    if sum(kernels.map_blocks(lambda a, b: kernels.count_falls(indptr, indices, a, b), n, _ROWS_BLOCK)):
         matrix = matrix.copy()
         matrix.sum_duplicates()
-        indptr = np.ascontiguousarray(matrix.indptr, dtype=np.int64)
+        indptr = xp.ascontiguousarray(matrix.indptr, dtype=np.int64)
         indices, data = matrix.indices, matrix.data
     if data.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
         data = data.astype(np.float32 if data.dtype.itemsize <= 2 else np.float64)
-    data = np.ascontiguousarray(data)
+    data = xp.ascontiguousarray(data)
     check_finite(f"{name}.data", data)
-    return indptr, np.ascontiguousarray(indices), data
+    return indptr, xp.ascontiguousarray(indices), data
 
 
 def _check_offsets(offsets: NDArray[np.int64], n_values: int, name: str) -> None:
     if offsets.ndim != 1 or offsets.size == 0:
         raise ValueError(f"{name} must be 1-D with at least one entry, got shape {offsets.shape}")
-    if offsets[0] != 0 or offsets[-1] != n_values or bool((np.diff(offsets) < 0).any()):
+    if offsets[0] != 0 or offsets[-1] != n_values or bool((offsets[1:] < offsets[:-1]).any()):
         raise ValueError(
             f"{name} must rise from 0 to {n_values} (the number of tokens), got {offsets[0]} to {offsets[-1]}"
         )
@@ -291,14 +284,19 @@ def check_sets(
         matrix = X.tocsr()
         if matrix.dtype.kind not in "fiub":
             raise TypeError(f"{name} must hold real numbers, got dtype {matrix.dtype}")
-        if not all(map_blocks(lambda a, b: bool(np.all(matrix.data[a:b])), matrix.data.size, 1 << 20)):
+        blocks = backend_of(matrix.data).map_blocks
+        if not all(blocks(lambda a, b: bool((matrix.data[a:b] != 0).all()), matrix.data.size, 1 << 20)):
             matrix = matrix.copy()
             matrix.eliminate_zeros()
         tokens, offsets = matrix.indices, matrix.indptr
     elif isinstance(X, tuple) and len(X) == 2:
         refuse_masked(X[0], f"{name} tokens")
-        tokens, offsets = np.asarray(X[0]), np.asarray(X[1])
+        tokens, offsets = as_array(X[0]), as_array(X[1])
+        if device_of(tokens) != device_of(offsets):
+            raise TypeError(f"{name} must be tokens and offsets of one device, got one of each")
     elif isinstance(X, (list, tuple)):
+        if any(device_of(row) == "gpu" for row in X):
+            raise TypeError(f"{name} must be a pair (tokens, offsets) on a GPU, got a {type(X).__name__}")
         rows = [np.asarray(row) for row in X]
         for i, row in enumerate(rows):
             refuse_masked(X[i], f"{name}[{i}]")
@@ -323,8 +321,9 @@ def check_sets(
         )
     if offsets.dtype.kind not in "iu":
         raise TypeError(f"{name} must have integer offsets, got dtype {offsets.dtype}")
-    offsets = np.ascontiguousarray(offsets, dtype=np.int64)
+    xp = backend_of(tokens).xp
+    offsets = xp.ascontiguousarray(offsets, dtype=np.int64)
     _check_offsets(offsets, tokens.size, f"{name} offsets")
     if not (keep_int32 and tokens.dtype == np.int32):
         tokens = tokens.astype(np.uint64, copy=False)
-    return np.ascontiguousarray(tokens), offsets
+    return xp.ascontiguousarray(tokens), offsets

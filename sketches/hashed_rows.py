@@ -16,6 +16,8 @@ __all__ = ["check_family", "count_rows", "cut_rows", "hash_block", "row_blocks"]
 
 #: Codes that are worked on at a time: as many rows as keep them in the processor's caches.
 _BLOCK_CODES = 1 << 20
+#: Half a gibibyte of codes, and enough rows to fill any GPU.
+_GPU_CODES = 1 << 27
 _MAX_BUCKETS = 1 << 28
 
 
@@ -32,7 +34,9 @@ def check_family(family: Any) -> HashFamily:
 
 
 def _is_pair(X: Any) -> bool:
-    return isinstance(X, tuple) and len(X) == 2 and np.ndim(X[1]) == 1
+    if not isinstance(X, tuple) or len(X) != 2:
+        return False
+    return (X[1].ndim if device_of(X[1]) == "gpu" else np.ndim(X[1])) == 1
 
 
 def count_rows(X: Any, name: str) -> tuple[Any, int]:
@@ -62,9 +66,10 @@ def cut_rows(X: Any, start: int, stop: int) -> Any:
     return X[start:stop]
 
 
-def row_blocks(n: int, n_hashes: int) -> Iterator[tuple[int, int]]:
-    """Ranges of n rows whose codes stay in cache; one empty range if there are no rows."""
-    block = max(256, min(8192, _BLOCK_CODES // n_hashes))
+def row_blocks(n: int, n_hashes: int, device: str = "cpu") -> Iterator[tuple[int, int]]:
+    """Ranges of n rows whose codes stay in cache, or in little of a GPU; one empty range for none."""
+    block = _GPU_CODES // n_hashes if device == "gpu" else min(8192, _BLOCK_CODES // n_hashes)
+    block = max(256, block)
     return ((start, min(n, start + block)) for start in range(0, max(n, 1), block))
 
 

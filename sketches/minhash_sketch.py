@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..lsh.backend import backend_of
+from ..lsh.backend import as_array, backend_named, backend_of, device_of
 from ..lsh.hashing import hash_strings, integer_words
 from ..lsh.lazy import lazy
 from ..lsh.minhash import MinHash
@@ -73,6 +73,7 @@ class MinHashSketch(MergeableSketch):
     """
 
     _parameters = ("n_sets", "n_hashes", "seed")
+    _gpu = True
 
     def __init__(self, n_sets: int = 1, n_hashes: int = 128, *, seed: int = 0) -> None:
         self.n_sets = check_int("n_sets", n_sets, 1, 1 << 40)
@@ -112,7 +113,8 @@ class MinHashSketch(MergeableSketch):
         """
         checked = self._check_tokens(tokens)
         n = checked.size
-        numbers = self._check_sets(sets, n)
+        numbers = self._check_sets(sets, n, device_of(checked))
+        self._settle("tokens", checked)
         self._reserve("n_updates", n)
         self._throw(checked, numbers)
         self._arrays["n_updates"] += n
@@ -123,16 +125,19 @@ class MinHashSketch(MergeableSketch):
         words = integer_words(tokens, "tokens")
         return hash_strings(tokens, "tokens", 0) if words is None else words
 
-    def _check_sets(self, sets: Any, n: int) -> NDArray[np.int64]:
+    def _check_sets(self, sets: Any, n: int, device: str) -> NDArray[np.int64]:
         """The set of each token; an empty array if all belong to set 0."""
+        xp = backend_named(device).xp
         if sets is None:
             if self.n_sets > 1:
                 raise ValueError(f"sets must be given, for there are {self.n_sets} sets, got None")
-            return np.empty(0, np.int64)
-        if np.ndim(sets) == 0:
+            return xp.empty(0, np.int64)
+        if device_of(sets) == "cpu" and np.ndim(sets) == 0:
             number = check_int("sets", sets, 0, self.n_sets - 1)
-            return np.empty(0, np.int64) if number == 0 else np.full(n, number, np.int64)
-        numbers = np.asarray(sets)
+            return xp.empty(0, np.int64) if number == 0 else xp.full(n, number, np.int64)
+        numbers = as_array(sets)
+        if device_of(numbers) != device:
+            raise TypeError("sets must lie where the tokens do, got one in main memory and one on a GPU")
         if numbers.shape != (n,):
             raise ValueError(f"sets must be an integer or of shape ({n},), got shape {numbers.shape}")
         return _check_numbers("sets", numbers, self.n_sets)
@@ -140,8 +145,8 @@ class MinHashSketch(MergeableSketch):
     def _throw(self, tokens: NDArray[np.uint64], numbers: NDArray[np.int64]) -> None:
         minima, drawn = self._arrays["minima"], self.family._random()
         how = (drawn["keys"][0], drawn["multipliers"][0])
-        kernel, n = backend_of(tokens).throw_tokens, tokens.size
-        if get_num_threads() == 1 or n < 2 * _TOKENS_BLOCK:
+        kernel, n = self._kernels.throw_tokens, tokens.size
+        if self.device == "gpu" or get_num_threads() == 1 or n < 2 * _TOKENS_BLOCK:
             kernel(tokens, numbers, *how, 0, self.n_sets, 0, n, minima)
         elif minima.size <= _OWN_TABLE:
 
@@ -172,9 +177,10 @@ class MinHashSketch(MergeableSketch):
             "one-permutation" and ``n_hashes * power`` as many values.
         """
         minima, (_, walk_key, rank_key) = self._arrays["minima"], self.family._random()["keys"]
-        out, kernel = np.empty_like(minima), backend_of(minima).densify_signatures
+        kernels = self._kernels
+        out, kernel = kernels.xp.empty_like(minima), kernels.densify_signatures
         block = max(1, _VALUES_BLOCK // self.n_hashes)
-        map_blocks(lambda a, b: kernel(minima, walk_key, rank_key, a, b, out), self.n_sets, block)
+        kernels.map_blocks(lambda a, b: kernel(minima, walk_key, rank_key, a, b, out), self.n_sets, block)
         return out
 
     # -- estimates --------------------------------------------------------------------------------
@@ -198,7 +204,8 @@ class MinHashSketch(MergeableSketch):
             If the numbers are no integers, of different length or out of range.
         """
         full, equal, _ = self._compare(left, right)
-        return np.where(full == 0, 1.0, equal / np.maximum(full, 1))
+        xp = self._kernels.xp
+        return xp.where(full == 0, 1.0, equal / xp.maximum(full, 1))
 
     def union(self, left: ArrayLike, right: ArrayLike) -> NDArray[np.float64]:
         """Estimated number of different tokens in two sets together; arguments as for `jaccard`."""
@@ -208,40 +215,46 @@ class MinHashSketch(MergeableSketch):
     def intersection(self, left: ArrayLike, right: ArrayLike) -> NDArray[np.float64]:
         """Estimated number of tokens that two sets share: similarity times `union`."""
         full, equal, total = self._compare(left, right)
-        return self._count(full, total) * (equal / np.maximum(full, 1))
+        return self._count(full, total) * (equal / self._kernels.xp.maximum(full, 1))
 
     def containment(self, left: ArrayLike, right: ArrayLike) -> NDArray[np.float64]:
         """Estimated share of each left set's tokens that its right set holds, from 0 to 1; NaN if empty."""
         common, own = self.intersection(left, right), self.union(left, left)
-        share = np.divide(common, own, out=np.full_like(common, np.nan), where=own > 0)
-        return np.minimum(share, 1.0)
+        xp = self._kernels.xp
+        return xp.where(own > 0, xp.minimum(common / xp.where(own > 0, own, 1.0), 1.0), np.nan)
 
     def cardinality(self) -> NDArray[np.float64]:
         """Estimated number of different tokens of every set, shape (n_sets,)."""
-        every = np.arange(self.n_sets)
+        every = self._kernels.xp.arange(self.n_sets)
         return self.union(every, every)
 
     def _count(self, full: NDArray[np.int64], total: NDArray[np.float64]) -> NDArray[np.float64]:
         # With one bin the correction would leave nothing.
-        return np.asarray(max(self.n_hashes - 1, 1) * full / total)
+        return max(self.n_hashes - 1, 1) * full / total
 
     def _compare(
         self, left: ArrayLike, right: ArrayLike
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-        pairs = [
-            _check_numbers(name, np.atleast_1d(np.asarray(given)), self.n_sets)
-            for name, given in (("left", left), ("right", right))
-        ]
+        kernels = self._kernels
+        pairs = []
+        for name, given in (("left", left), ("right", right)):
+            # Numbers are few: lists and single ones go to where the sketch is.
+            array = as_array(given)
+            if device_of(array) != self.device:
+                if isinstance(given, np.ndarray) or self.device == "cpu":
+                    self._settle(name, array)
+                array = kernels.xp.asarray(array)
+            pairs.append(_check_numbers(name, array.reshape(-1) if array.ndim == 0 else array, self.n_sets))
         if pairs[0].shape != pairs[1].shape or pairs[0].ndim != 1:
             raise ValueError(
                 f"left and right must be 1-D and of one length, got shapes {pairs[0].shape} and "
                 f"{pairs[1].shape}"
             )
         n, minima = pairs[0].size, self._arrays["minima"]
-        full, equal, total = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n)
-        kernel = backend_of(minima).compare_bins
+        full, equal = kernels.xp.empty(n, np.int64), kernels.xp.empty(n, np.int64)
+        total, kernel = kernels.xp.empty(n), kernels.compare_bins
         block = max(1, _VALUES_BLOCK // self.n_hashes)
-        map_blocks(lambda a, b: kernel(minima, *pairs, a, b, full, equal, total), n, block)
+        kernels.map_blocks(lambda a, b: kernel(minima, *pairs, a, b, full, equal, total), n, block)
         return full, equal, total
 
 
@@ -253,4 +266,4 @@ def _check_numbers(name: str, numbers: NDArray[Any], n_sets: int) -> NDArray[np.
         raise ValueError(
             f"{name} must lie from 0 to {n_sets - 1}, got {int(numbers.min())} to {int(numbers.max())}"
         )
-    return np.ascontiguousarray(numbers, dtype=np.int64)
+    return backend_of(numbers).xp.ascontiguousarray(numbers, dtype=np.int64)

@@ -163,7 +163,7 @@ class NadarayaWatsonSketch(MergeableSketch):
                 self._reserve(name, n)
 
         if n and bool(missing.all()):
-            for start, stop in row_blocks(n, self.family.n_hashes):
+            for start, stop in row_blocks(n, self.family.n_hashes, self.device):
                 hash_block(self.family, self.family.hash, X, start, stop)
             reserve()
         elif fresh is None:
@@ -306,7 +306,7 @@ class NadarayaWatsonSketch(MergeableSketch):
         ratio, ratio_std = empty((n, outputs)), empty((n, outputs))
         sums, totals, chance = self._arrays["sums"], self._arrays["totals"], self.family.chance_collision
         block = max(1, _CODES_BLOCK // self.family.n_hashes)
-        for start, stop in row_blocks(n, self.family.n_hashes):
+        for start, stop in row_blocks(n, self.family.n_hashes, self.device):
             codes = hash_block(self.family, self.family.hash_query, Q, start, stop)
             gather, rows = kernels.gather_ratio, slice(start, stop)
             out = (mass[rows], mass_std[rows], ratio[rows], ratio_std[rows])

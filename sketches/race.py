@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lsh.backend import backend_of
+from ..lsh.backend import backend_of, device_of
 from ..lsh.family import HashFamily
 from ..lsh.threads import get_num_threads
 from ..lsh.validation import check_choice, check_int, check_real, check_real_weights, check_weights
@@ -44,7 +44,7 @@ def add_rows(
     before: NDArray[Any] | None = None
     done = 0
     try:
-        for start, stop in row_blocks(n, family.n_hashes):
+        for start, stop in row_blocks(n, family.n_hashes, device_of(X)):
             codes = hash_block(family, family.hash, X, start, stop)
             if start == 0:
                 reserve()
@@ -56,7 +56,7 @@ def add_rows(
         if before is not None:
             counters()[...] = before
         elif done:
-            for start, stop in row_blocks(done, family.n_hashes):
+            for start, stop in row_blocks(done, family.n_hashes, device_of(X)):
                 taken = weights[start:stop] if weights.size else np.ones(stop - start, np.int64)
                 scatter(counters(), hash_block(family, family.hash, X, start, stop), -taken)
         raise
@@ -83,7 +83,7 @@ def kernel_sums(
     counts = counts.reshape(*counts.shape[:2], -1)
     xp = backend_of(counts).xp
     sums, std = xp.empty((n, counts.shape[2])), xp.empty((n, counts.shape[2]))
-    for start, stop in row_blocks(n, repetitions):
+    for start, stop in row_blocks(n, repetitions, device_of(Q)):
         codes = hash_block(family, family.hash_query, Q, start, stop)
         _estimate(counts, codes, groups, sums[start:stop], std[start:stop])
     chance = family.chance_collision

@@ -11,7 +11,7 @@ import fake_cupy
 import mergesketch
 import numpy as np
 import pytest
-from mergesketch.lsh import PStable, SignedRandomProjection
+from mergesketch.lsh import MinHash, PStable, SignedRandomProjection
 from scipy import sparse
 
 cupy = fake_cupy.install()
@@ -46,6 +46,12 @@ def keys(rng: np.random.Generator, n: int) -> Arrays:
     return rng.zipf(1.5, n), rng.integers(0, 9, n)
 
 
+def token_sets(rng: np.random.Generator, n: int) -> Arrays:
+    """Sets in one argument, a pair of tokens and offsets, and a weight each."""
+    offsets = np.concatenate([[0], np.cumsum(rng.integers(0, 40, n))])
+    return (rng.integers(0, 500, offsets[-1]), offsets), rng.integers(-5, 6, n)
+
+
 def angles() -> SignedRandomProjection:
     return SignedRandomProjection(12, n_hashes=20, power=3, seed=1)
 
@@ -60,6 +66,27 @@ ENTRIES = {
         lambda: mergesketch.Race(PStable(12, n_hashes=20, power=2, width=2.0, n_buckets=64), dtype="float"),
         real_weighted_rows,
         (lambda s, b: s.query(b[0]),),
+    ),
+    "Race of sets": Entry(
+        lambda: mergesketch.Race(MinHash(20, power=2, n_buckets=64, seed=1)),
+        token_sets,
+        (lambda s, b: s.query(b[0]),),
+    ),
+    "Race of long sets": Entry(
+        lambda: mergesketch.Race(MinHash(20, scheme="one-permutation", n_buckets=64, seed=1)),
+        token_sets,
+        (lambda s, b: s.query(b[0]),),
+    ),
+    "MinHashSketch": Entry(
+        lambda: mergesketch.MinHashSketch(7, 40, seed=3),
+        lambda rng, n: (rng.integers(0, 500, n), rng.integers(0, 7, n)),
+        (
+            lambda s, b: s.jaccard(b[1][::7], b[1][::7][::-1]),
+            lambda s, b: s.containment(b[1][::7], b[1][::7][::-1]),
+            lambda s, b: s.intersection([0, 1], 2 * [3]),
+            lambda s, b: s.cardinality(),
+            lambda s, b: s.signatures(),
+        ),
     ),
     "NadarayaWatsonSketch": Entry(
         lambda: mergesketch.NadarayaWatsonSketch(angles()),
@@ -101,7 +128,7 @@ ENTRIES = {
 
 
 def to_gpu(arrays: Arrays) -> Arrays:
-    return tuple(cupy.asarray(array) for array in arrays)
+    return tuple(to_gpu(a) if isinstance(a, tuple) else cupy.asarray(a) for a in arrays)
 
 
 @pytest.fixture(params=sorted(ENTRIES))

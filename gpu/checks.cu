@@ -1,0 +1,37 @@
+// What callers' arrays are checked by before anything is done with them.
+//
+// Floors on an H100 (3.0 TB/s): the array is read once.
+#include "common.cuh"
+
+// Whether any value is NaN or infinite: `found` becomes 1. Floor: one read.
+extern "C" __global__ void any_nonfinite_float32(const float* values, i64 n, u32* found) {
+    u32 largest = 0;
+    for (i64 t = thread_number(); t < n; t += thread_count()) {
+        u32 bits = __float_as_uint(values[t]) & 0x7FFFFFFFu;
+        largest = bits > largest ? bits : largest;
+    }
+    if (largest >= 0x7F800000u) atomicMax(found, 1u);
+}
+extern "C" __global__ void any_nonfinite_float64(const double* values, i64 n, u32* found) {
+    i64 largest = 0;
+    for (i64 t = thread_number(); t < n; t += thread_count()) {
+        i64 bits = __double_as_longlong(values[t]) & 0x7FFFFFFFFFFFFFFFll;
+        largest = bits > largest ? bits : largest;
+    }
+    if (largest >= 0x7FF0000000000000ll) atomicMax(found, 1u);
+}
+
+// How often an index in the rows of a CSR matrix is not above the one before; a warp takes a row.
+template <class Index>
+__device__ void falls(const i64* indptr, const Index* indices, i64 start, i64 stop, u64* found) {
+    u64 mine = 0;
+    for (i64 row = start + warp_number(); row < stop; row += warp_count())
+        for (i64 j = indptr[row] + 1 + lane_number(); j < indptr[row + 1]; j += 32) mine += indices[j] <= indices[j - 1];
+    if (mine) atomicAdd(found, mine);
+}
+extern "C" __global__ void count_falls_int32(const i64* indptr, const i32* indices, i64 start, i64 stop, u64* found) {
+    falls(indptr, indices, start, stop, found);
+}
+extern "C" __global__ void count_falls_int64(const i64* indptr, const i64* indices, i64 start, i64 stop, u64* found) {
+    falls(indptr, indices, start, stop, found);
+}

@@ -1,0 +1,30 @@
+"""Launchers of ``checks.cu``; they wait for their answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cupy
+import numpy as np
+
+from .launch import check_array, launch
+
+__all__ = ["any_nonfinite", "count_falls"]
+
+
+def any_nonfinite(array: Any) -> bool:
+    """Whether a float32 or float64 array in C order has a NaN or infinity."""
+    check_array("array", array, np.float32, np.float64)
+    found = cupy.zeros(1, np.uint32)
+    launch("checks", f"any_nonfinite_{array.dtype.name}", array.size, array, array.size, found)
+    return bool(found[0])
+
+
+def count_falls(indptr: Any, indices: Any, start: int, stop: int) -> int:
+    """How often, in the rows [start, stop) of a CSR matrix, an index is not above the one before."""
+    check_array("indptr", indptr, np.int64, shape=(None,))
+    check_array("indices", indices, np.int32, np.int64, shape=(None,))
+    found = cupy.zeros(1, np.uint64)
+    how = (indptr, indices, start, stop, found)
+    launch("checks", f"count_falls_{indices.dtype.name}", 32 * (stop - start), *how)
+    return int(found[0])

@@ -260,6 +260,28 @@ def test_arrays_of_other_libraries_come_by_dlpack() -> None:
     assert found.device == "gpu" and found == expected
 
 
+def test_sparse_rows() -> None:
+    from cupyx.scipy.sparse import csr_matrix
+
+    rng = np.random.default_rng(4)
+    dense = np.where(rng.random((60, 12)) < 0.3, rng.standard_normal((60, 12)), 0.0)
+    # Duplicate and unsorted entries, and zeros that are stored.
+    tangled = sparse.csr_matrix(
+        (np.array([1.0, 2.0, 0.0, 4.0]), np.array([5, 1, 5, 5]), np.array([0, 3, 4])), shape=(2, 12)
+    )
+    for matrix in (sparse.csr_matrix(dense), tangled):
+        for make in (
+            lambda: mergesketch.Race(angles()),
+            lambda: mergesketch.Race(PStable(12, n_hashes=20, width=2.0, n_buckets=64)),
+            lambda: mergesketch.Race(MinHash(20, n_buckets=64)),
+        ):
+            expected = make().update(matrix)
+            found = make().update(csr_matrix(matrix))
+            assert found.device == "gpu" and found == expected
+            there = csr_matrix(matrix[:2])
+            np.testing.assert_allclose(found.query(there).get(), expected.query(matrix[:2]), atol=1e-12)
+
+
 def test_sparse_rows_of_the_host_stay_there() -> None:
     X = sparse.csr_array(np.eye(12, dtype=np.float32))
     assert mergesketch.Race(angles()).update(X).device == "cpu"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,17 @@ def install() -> Any:
         pytest.skip("needs a GPU, or g++ to run kernels on the host", allow_module_level=True)
     for name in [n for n in sys.modules if n.partition(".")[0] in ("cupy", "cupyx", "cupy_backends")]:
         del sys.modules[name]
-    path = Path(__file__).parent / "cupy" / "__init__.py"
-    spec = importlib.util.spec_from_file_location("cupy", path)
+    for name in ("cupyx", "cupyx.scipy"):
+        sys.modules[name] = types.ModuleType(name)
+    module = _load("cupy", "cupy/__init__.py")
+    _load("cupyx.scipy.sparse", "sparse.py")
+    return module
+
+
+def _load(name: str, path: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["cupy"] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module

@@ -1,0 +1,50 @@
+"""Sparse matrices of the stand-in's arrays: SciPy's, and as much of them as sketches touch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cupy
+from scipy import sparse as _sparse
+
+
+class csr_matrix:
+    ndim = 2
+
+    def __init__(self, matrix: Any) -> None:
+        self._matrix = _sparse.csr_matrix(matrix)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self._matrix.shape
+
+    @property
+    def dtype(self) -> Any:
+        return self._matrix.dtype
+
+    @property
+    def data(self) -> Any:
+        return cupy.ndarray._of(self._matrix.data)
+
+    @property
+    def indices(self) -> Any:
+        return cupy.ndarray._of(self._matrix.indices)
+
+    @property
+    def indptr(self) -> Any:
+        return cupy.ndarray._of(self._matrix.indptr)
+
+    def tocsr(self) -> csr_matrix:
+        return self
+
+    def copy(self) -> csr_matrix:
+        return csr_matrix(self._matrix.copy())
+
+    def sum_duplicates(self) -> None:
+        self._matrix.sum_duplicates()
+
+    def eliminate_zeros(self) -> None:
+        self._matrix.eliminate_zeros()
+
+    def __getitem__(self, rows: slice) -> csr_matrix:
+        return csr_matrix(self._matrix[rows])

@@ -10,6 +10,7 @@ import cupy as xp
 from .bloom import bloom_add, bloom_contains, bloom_fills
 from .checks import any_nonfinite, count_falls
 from .counting import count_min_add, count_min_query, count_sketch_add, count_sketch_query
+from .extension import extend_rows_csr, extend_rows_dense, relative_norms_csr, relative_norms_dense
 from .hashing import hash_fixed, hash_slices, hash_u64
 from .launch import constant
 from .minhash import (
@@ -38,8 +39,10 @@ from .signatures import (
     weigh_signatures,
 )
 from .static import address_of, check_keys, look_up
+from .storm import add_sign_products
 
 __all__ = [
+    "add_sign_products",
     "address_of",
     "any_nonfinite",
     "bloom_add",
@@ -57,6 +60,8 @@ __all__ = [
     "count_sketch_add",
     "count_sketch_query",
     "densify_signatures",
+    "extend_rows_csr",
+    "extend_rows_dense",
     "fill_node_bits",
     "gather_groups",
     "gather_mean",
@@ -75,6 +80,8 @@ __all__ = [
     "project_signs_dense",
     "project_steps_csr",
     "project_steps_dense",
+    "relative_norms_csr",
+    "relative_norms_dense",
     "scatter_add",
     "scatter_add_outputs",
     "set_neighbour_bits",

@@ -9,15 +9,15 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
+from .backend import device_of
 from .projection import Rows
-from .threads import map_blocks
 
 __all__ = ["UNBOUNDED", "Extension", "extended_blocks", "relative_norms"]
 
 #: Width of rows of hashed projections, which have no last column: the new ones are the last of all.
 UNBOUNDED = 2**63 - 1
 #: Rows and numbers of a dense block: as many rows as the projections' kernels take at a time.
-_ROWS, _DENSE_NUMBERS = 192, 1 << 20
+_ROWS, _DENSE_NUMBERS = 192, {"cpu": 1 << 20, "gpu": 1 << 26}
 #: Numbers of a sparse block.
 _NUMBERS = 1 << 18
 #: Numbers whose squares are worth a thread of their own.
@@ -34,16 +34,18 @@ class Extension(NamedTuple):
 
 def relative_norms(kernels: Any, rows: Rows, bound: float) -> NDArray[np.float64]:
     """Euclidean norms of the rows over the bound."""
-    norms = np.empty(rows.n)
+    norms = kernels.xp.empty(rows.n)
     if rows.dense is not None:
         dense = rows.dense
         block = max(1, _NUMBERS_BLOCK // max(1, dense.shape[1]))
-        map_blocks(lambda a, b: kernels.relative_norms_dense(dense, bound, a, b, norms), rows.n, block)
+        kernels.map_blocks(
+            lambda a, b: kernels.relative_norms_dense(dense, bound, a, b, norms), rows.n, block
+        )
     else:
         assert rows.csr is not None
         csr = rows.csr
         block = max(1, _NUMBERS_BLOCK // (1 + csr[1].size // max(1, rows.n)))
-        map_blocks(lambda a, b: kernels.relative_norms_csr(*csr, bound, a, b, norms), rows.n, block)
+        kernels.map_blocks(lambda a, b: kernels.relative_norms_csr(*csr, bound, a, b, norms), rows.n, block)
     return norms
 
 
@@ -65,9 +67,11 @@ def _dense_blocks(
     kernels: Any, X: NDArray[Any], extension: Extension, start: int, stop: int, norms: NDArray[np.float64]
 ) -> Iterator[tuple[int, int, Rows]]:
     bound, column, width = extension
-    size = min(_ROWS, stop - start, max(1, _DENSE_NUMBERS // width))
+    size = min(stop - start, max(1, _DENSE_NUMBERS[device_of(X)] // width))
+    if device_of(X) == "cpu":
+        size = min(_ROWS, size)
     # One array for all blocks: the system takes longer to hand out a new one than to fill it.
-    block = np.empty((size, width))
+    block = kernels.xp.empty((size, width))
     for left in range(start, stop, size):
         right = min(left + size, stop)
         part = block[: right - left]
@@ -77,6 +81,10 @@ def _dense_blocks(
 
 def _sparse_ranges(rows: Rows, start: int, stop: int) -> Iterator[tuple[int, int]]:
     """Ranges of as many rows as have so many numbers, and at least one."""
+    if device_of(rows.place) == "gpu":
+        # As many numbers more as there are: twice the memory, where asking row by row would wait each time.
+        yield start, stop
+        return
     while start < stop:
         if rows.csr is None:
             assert rows.dense is not None
@@ -103,7 +111,8 @@ def _extend_sparse(
     indptr, indices, data = csr
     size = int(indptr[right] - indptr[left]) + n
     dtype = indices.dtype if column <= np.iinfo(indices.dtype).max else np.int64
-    extended = np.empty(n + 1, np.int64), np.empty(size, dtype), np.empty(size)
+    xp = kernels.xp
+    extended = xp.empty(n + 1, np.int64), xp.empty(size, dtype), xp.empty(size)
     kernels.extend_rows_csr(indptr, indices, data, bound, column, left, right, extended, norms)
     if width == UNBOUNDED:
         return scipy.sparse.csr_array(extended[::-1], shape=(n, width))

@@ -22,7 +22,7 @@ __all__ = ["StormSketch"]
 
 _MAX_SIGNS = 32
 #: Codes that are worked on at a time.
-_BLOCK_CODES = 1 << 20
+_BLOCK_CODES = {"cpu": 1 << 20, "gpu": 1 << 26}
 
 
 class StormSketch(MergeableSketch):
@@ -83,6 +83,7 @@ class StormSketch(MergeableSketch):
     """
 
     _parameters = ("n_features", "n_frames", "max_norm", "oversize", "seed")
+    _gpu = True
 
     def __init__(
         self,
@@ -135,6 +136,12 @@ class StormSketch(MergeableSketch):
         norms = np.sqrt(np.einsum("pd,pd->p", vectors, vectors, dtype=np.float64))
         return vectors, make_panels(vectors), norms
 
+    @lazy
+    def _pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The directions of each pair, in the order of its counters."""
+        first, second = np.triu_indices(self.n_signs, 1)
+        return first, second
+
     # -- updates ----------------------------------------------------------------------------------
 
     def update(self, X: Any) -> Self:
@@ -157,19 +164,20 @@ class StormSketch(MergeableSketch):
         OverflowError
             If a 64-bit counter could wrap.
         """
-        rows, kernels = check_rows(X, self.n_features), backend_of(X)
+        self._settle("X", X)
+        rows, kernels = check_rows(X, self.n_features), self._kernels
         lengths = relative_norms(kernels, rows, self.max_norm)
         # As for InnerProduct, what rounding adds to a norm is no excess.
         beyond = lengths > 1.0 + 1e-6
         if self.oversize == "raise" and bool(beyond.any()):
-            row = int(np.flatnonzero(beyond)[0])
+            row = int(kernels.xp.flatnonzero(beyond)[0])
             raise ValueError(
                 f"X must have rows of norm at most max_norm = {self.max_norm:g}, got norm "
-                f"{lengths[row] * self.max_norm:g} in row {row}"
+                f"{float(lengths[row]) * self.max_norm:g} in row {row}"
             )
         for name in self._integer_sums():
             self._reserve(name, rows.n)
-        block = max(64, _BLOCK_CODES // self.n_frames // 64 * 64)
+        block = max(64, _BLOCK_CODES[self.device] // self.n_frames // 64 * 64)
         for start in range(0, rows.n, block):
             stop = min(start + block, rows.n)
             self._count(kernels, self._signs(kernels, rows, start, stop))
@@ -180,9 +188,9 @@ class StormSketch(MergeableSketch):
     def _signs(self, kernels: Any, rows: Rows, start: int, stop: int) -> NDArray[np.uint32]:
         """Bits of the rows [start, stop): shape (stop - start, n_frames)."""
         extension = Extension(self.max_norm, self.n_features, self.n_features + 1)
-        out = np.empty((stop - start, self.n_frames), np.uint32)
+        out = kernels.xp.empty((stop - start, self.n_frames), np.uint32)
         how = (*self._vectors, self.n_frames)
-        norms = np.empty(rows.n)
+        norms = kernels.xp.empty(rows.n)
 
         def run(first: int, last: int) -> None:
             for left, right, part in extended_blocks(
@@ -194,12 +202,12 @@ class StormSketch(MergeableSketch):
                 else:
                     kernels.project_signs_csr(*part.csr, *how, 0, right - left, codes)
 
-        map_blocks(run, stop - start, max(64, -(-(stop - start) // (4 * get_num_threads()))))
+        kernels.map_blocks(run, stop - start, max(64, -(-(stop - start) // (4 * get_num_threads()))))
         return out
 
     def _count(self, kernels: Any, codes: NDArray[np.uint32]) -> None:
         products = self._arrays["products"]
-        map_blocks(
+        kernels.map_blocks(
             lambda a, b: kernels.add_sign_products(codes, self.n_signs, a, b, products),
             self.n_frames,
             max(1, -(-self.n_frames // (4 * get_num_threads()))),
@@ -231,19 +239,21 @@ class StormSketch(MergeableSketch):
         if n <= 0:
             raise ValueError(f"second moments need rows, got a sketch of {n}")
         q, D, d = self.n_signs, self.n_features + 1, self.n_features
-        first, second = np.triu_indices(q, 1)
+        kernels = self._kernels
+        xp, frames = kernels.xp, kernels.constant(self._frames)
+        first, second = (kernels.constant(indices) for indices in self._pairs)
         means = self._arrays["products"] / n
-        signs = np.zeros((self.n_frames, q, q))
+        signs = xp.zeros((self.n_frames, q, q))
         signs[:, first, second] = signs[:, second, first] = means
         # The mean over ordered pairs of m_ab a b', of each frame.
-        each = np.matmul(self._frames.transpose(0, 2, 1), signs @ self._frames) / (q * (q - 1))
+        each = xp.matmul(frames.transpose(0, 2, 1), xp.matmul(signs, frames)) / (q * (q - 1))
         alpha = 2.0 / (math.pi * D)
-        each = (each * ((D - 1) / alpha) + np.eye(D)) / D
+        each = (each * ((D - 1) / alpha) + xp.eye(D)) / D
         each = each[:, :d, :d] * self.max_norm**2
         moments = each.mean(axis=0)
         if not return_std:
             return moments
-        spread = np.full_like(moments, np.nan)
+        spread = xp.full_like(moments, np.nan)
         if self.n_frames > 1:
             spread = each.std(axis=0, ddof=1) / math.sqrt(self.n_frames)
         return moments, spread

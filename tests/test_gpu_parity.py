@@ -59,6 +59,10 @@ def check(name: str, arguments: Case) -> None:
             ours.append(argument.book.decoder(cpu.address_of))
             theirs.append(argument.book.decoder(gpu.address_of))
             continue
+        if isinstance(argument, tuple):
+            ours.append(tuple(part.array.copy() for part in argument))
+            theirs.append(tuple(cupy.asarray(part.array) for part in argument))
+            continue
         wrapped = isinstance(argument, OnDevice)
         ours.append(argument.array.copy() if wrapped else argument)
         theirs.append(cupy.asarray(argument.array) if wrapped else argument)
@@ -67,8 +71,10 @@ def check(name: str, arguments: Case) -> None:
     if expected is not None:
         assert int(expected) == int(found)
     for i, (one, other, argument) in enumerate(zip(ours, theirs, arguments, strict=True)):
-        if isinstance(argument, OnDevice):
-            np.testing.assert_array_equal(other.get(), one, err_msg=f"argument {i} of {name}", strict=True)
+        parts = zip(one, other, strict=True) if isinstance(argument, tuple) else [(one, other)]
+        for expected, found in parts if isinstance(argument, (OnDevice, tuple)) else ():
+            message = f"argument {i} of {name}"
+            np.testing.assert_array_equal(found.get(), expected, err_msg=message, strict=True)
 
 
 # -- hashing ----------------------------------------------------------------------------------------
@@ -403,6 +409,67 @@ def pairs_to_weigh(rng: np.random.Generator) -> Iterator[Case]:
     signatures = on_device(words(rng, 30, 2) & words(rng, 30, 2))
     weights = on_device(rng.random((128, 2)))
     yield signatures, *edges(rng, 50, 30), weights, 0, 50, on_device(np.zeros((50, 2)))
+
+
+# -- rows of one length, and products of signs -----------------------------------------------------
+
+
+def row_cases(rng: np.random.Generator, sparse: bool) -> Iterator[tuple[Any, ...]]:
+    """Rows and a bound: rows shorter, longer, empty, and too long for a double's square."""
+    for n, d, dtype in ((1, 1, "float64"), (20, 40, "float32"), (33, 33, "float64")):
+        for bound in (0.7, 1e30, 1e-200):
+            if not sparse:
+                yield on_device(dense_rows(rng, n, d, dtype)), bound
+                X = np.full((2, d), 1e200 if dtype == "float64" else 1e30, dtype)
+                yield on_device(X), bound
+                continue
+            for index in ("int32", "int64"):
+                yield *csr_rows(rng, n, d, dtype, index), bound
+
+
+@case("relative_norms_dense")
+def dense_norms(rng: np.random.Generator) -> Iterator[Case]:
+    for X, bound in row_cases(rng, False):
+        n = len(X.array)
+        yield X, bound, 0, n, on_device(np.zeros(n))
+
+
+@case("relative_norms_csr")
+def sparse_norms(rng: np.random.Generator) -> Iterator[Case]:
+    for *csr, bound in row_cases(rng, True):
+        n = csr[0].array.size - 1
+        yield *csr, bound, 0, n, on_device(np.zeros(n))
+
+
+@case("extend_rows_dense")
+def dense_extensions(rng: np.random.Generator) -> Iterator[Case]:
+    for X, bound in row_cases(rng, False):
+        n, d = X.array.shape
+        for limit in (bound, 0.0):
+            out = on_device(np.full((n - n // 3, d + 3), 7.0))
+            yield X, limit, d + 1, n // 3, n, out, on_device(np.zeros(n))
+
+
+@case("extend_rows_csr")
+def sparse_extensions(rng: np.random.Generator) -> Iterator[Case]:
+    for indptr, indices, data, bound in row_cases(rng, True):
+        n = indptr.array.size - 1
+        start = n // 3
+        size = int(indptr.array[-1] - indptr.array[start]) + n - start
+        for limit in (bound, 0.0):
+            out = on_device(np.zeros(n - start + 1, np.int64)), on_device(np.zeros(size, indices.array.dtype))
+            out = (*out, on_device(np.zeros(size)))
+            yield indptr, indices, data, limit, 50, start, n, out, on_device(np.zeros(n))
+
+
+@case("add_sign_products")
+def signs_to_multiply(rng: np.random.Generator) -> Iterator[Case]:
+    for n_signs in (2, 7, 32):
+        for n in (1, 100, 2100):
+            codes = rng.integers(0, 2**n_signs, (n, 5), dtype=np.uint32)
+            for dtype in (np.int32, np.int64):
+                counts = rng.integers(-9, 9, (5, n_signs * (n_signs - 1) // 2)).astype(dtype)
+                yield on_device(codes), n_signs, 1, 5, on_device(counts)
 
 
 # -- static functions -------------------------------------------------------------------------------

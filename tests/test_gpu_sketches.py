@@ -88,6 +88,11 @@ ENTRIES = {
             lambda s, b: s.signatures(),
         ),
     ),
+    "StormSketch": Entry(
+        lambda: mergesketch.StormSketch(12, 9, max_norm=3.0, seed=2),
+        rows,
+        (lambda s, b: s.update(b[0][:0]).second_moments(), lambda s, b: s.second_moments(return_std=True)[1]),
+    ),
     "NadarayaWatsonSketch": Entry(
         lambda: mergesketch.NadarayaWatsonSketch(angles()),
         real_weighted_rows,

@@ -178,7 +178,18 @@ def _function(name: str) -> Any:
 for _name in (
     *("abs", "add", "all", "any", "append", "arange", "argsort", "array_equal", "ascontiguousarray"),
     *("bitwise_or", "broadcast_to", "concatenate", "count_nonzero", "cumsum", "diff", "divide", "empty_like"),
-    *("equal", "expand_dims", "flatnonzero", "full", "full_like", "isfinite", "isnan", "matmul", "max"),
+    *(
+        "equal",
+        "expand_dims",
+        "flatnonzero",
+        "full",
+        "full_like",
+        "isfinite",
+        "isnan",
+        "matmul",
+        "max",
+        "eye",
+    ),
     *(
         "maximum",
         "mean",

@@ -12,6 +12,7 @@ from .checks import any_nonfinite, count_falls
 from .counting import count_min_add, count_min_query, count_sketch_add, count_sketch_query
 from .extension import extend_rows_csr, extend_rows_dense, relative_norms_csr, relative_norms_dense
 from .hashing import hash_fixed, hash_slices, hash_u64
+from .index import insert_ids, merge_buckets, order_buckets, query_buckets
 from .launch import constant
 from .minhash import (
     compare_bins,
@@ -69,17 +70,21 @@ __all__ = [
     "hash_fixed",
     "hash_slices",
     "hash_u64",
+    "insert_ids",
     "look_up",
     "map_blocks",
+    "merge_buckets",
     "minhash_fast_similarity",
     "minhash_one_permutation",
     "minhash_permutations",
     "mix_codes",
+    "order_buckets",
     "pass_signatures",
     "project_signs_csr",
     "project_signs_dense",
     "project_steps_csr",
     "project_steps_dense",
+    "query_buckets",
     "relative_norms_csr",
     "relative_norms_dense",
     "scatter_add",

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import IncompatibleSketchError
-from ..lsh.backend import backend_named, device_of
+from ..lsh.backend import as_array, backend_named, device_of
 from ..lsh.family import differing_field
 from ..lsh.lazy import lazy
 from .stored import Stored
@@ -221,6 +221,15 @@ class MergeableSketch(Stored):
             )
         self._check_device(device_of(X))
         self.__dict__["_device"] = device_of(X)
+
+    def _bring(self, name: str, values: Any) -> Any:
+        """`values` as an array where the sketch is: lists are brought there, arrays must be there."""
+        array = as_array(values)
+        if device_of(array) != self.device:
+            if self.device == "cpu" or not isinstance(values, (list, tuple, range, int, np.generic)):
+                self._settle(name, array)
+            array = self._kernels.xp.asarray(array)
+        return array
 
     @property
     def n_updates(self) -> int:

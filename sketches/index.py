@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..lsh.backend import backend_of
+from ..lsh.backend import as_array, backend_of
 from ..lsh.family import HashFamily
 from ..lsh.lazy import lazy
 from ..lsh.random import random_uint64
@@ -98,6 +98,7 @@ class LSHIndex(MergeableSketch):
     """
 
     _parameters = ("family", "capacity", "wide_ids", "seed")
+    _gpu = True
 
     def __init__(
         self, family: HashFamily, *, capacity: int = 64, wide_ids: bool = False, seed: int = 0
@@ -128,7 +129,7 @@ class LSHIndex(MergeableSketch):
         """Share of all insertions that full buckets have not kept; counts are exact while it is 0."""
         seen = self._arrays["seen"]
         total = int(seen.sum())
-        return 1.0 - int(np.minimum(seen, self.capacity).sum()) / total if total else 0.0
+        return 1.0 - int(self._kernels.xp.minimum(seen, self.capacity).sum()) / total if total else 0.0
 
     # -- updates ----------------------------------------------------------------------------------
 
@@ -154,6 +155,7 @@ class LSHIndex(MergeableSketch):
         OverflowError
             If a 64-bit counter could wrap. Nothing is changed when an exception is raised.
         """
+        self._settle("X", X)
         codes = self.family.hash(X)
         return self._add_codes(codes, self._check_ids(ids, len(codes)))
 
@@ -167,8 +169,8 @@ class LSHIndex(MergeableSketch):
         if ids is None:
             if self.n_updates + n - 1 > largest:
                 raise ValueError(f"ids must be at most {largest}, got {self.n_updates + n - 1}")
-            return np.arange(self.n_updates, self.n_updates + n, dtype=dtype)
-        array = np.asarray(ids)
+            return self._kernels.xp.arange(self.n_updates, self.n_updates + n, dtype=dtype)
+        array = self._bring("ids", ids)
         if array.size and array.dtype.kind not in "iu":
             raise TypeError(f"ids must be integers, got dtype {array.dtype}")
         if array.shape != (n,):
@@ -180,9 +182,11 @@ class LSHIndex(MergeableSketch):
     def _add_codes(self, codes: NDArray[np.uint32], ids: NDArray[Any]) -> Self:
         self._reserve("seen", len(codes))
         self._reserve("n_updates", len(codes))
-        slots, seen, kernel = self._arrays["slots"], self._arrays["seen"], backend_of(codes).insert_ids
+        slots, seen, kernel = self._arrays["slots"], self._arrays["seen"], self._kernels.insert_ids
         # A thread owns whole tables, so that no two fill one bucket.
-        map_blocks(lambda a, b: kernel(slots, seen, codes, ids, self._keys, a, b), len(slots), 1)
+        self._kernels.map_blocks(
+            lambda a, b: kernel(slots, seen, codes, ids, self._keys, a, b), len(slots), 1
+        )
         self._arrays["n_updates"] += len(codes)
         self.__dict__["_disordered"] = True
         return self
@@ -227,17 +231,19 @@ class LSHIndex(MergeableSketch):
         """
         k = check_int("k", k, 1)
         codes = self._check_codes(codes)
-        ids, counts = np.empty((len(codes), k), np.int64), np.empty((len(codes), k), np.int32)
         # No query finds more ids than its buckets hold: a larger k only pads.
-        held = min(k, self._most_found(codes))
-        ids[:, held:], counts[:, held:] = -1, 0
-        slots, kernel = self._arrays["slots"], backend_of(codes).query_buckets
-        near, shares = ids[:, :held], counts[:, :held]
+        held, kernels = min(k, self._most_found(codes)), self._kernels
+        xp, slots, kernel = kernels.xp, self._arrays["slots"], kernels.query_buckets
+        near, shares = xp.empty((len(codes), held), np.int64), xp.empty((len(codes), held), np.int32)
 
         def run(a: int, b: int) -> None:
             kernel(slots, codes, held, self._counters(codes, b - a), a, b, near, shares)
 
-        map_blocks(run, len(codes), _QUERIES)
+        kernels.map_blocks(run, len(codes), _QUERIES)
+        if held == k:
+            return Neighbours(near, shares)
+        ids, counts = xp.full((len(codes), k), -1, np.int64), xp.zeros((len(codes), k), np.int32)
+        ids[:, :held], counts[:, :held] = near, shares
         return Neighbours(ids, counts)
 
     def search(
@@ -282,6 +288,10 @@ class LSHIndex(MergeableSketch):
         """
         k = check_int("k", k, 1)
         most = None if n_candidates is None else check_int("n_candidates", n_candidates, 1)
+        if self.device == "gpu":
+            raise NotImplementedError(
+                'search compares rows on the CPU: query on the GPU, or move the index with .to("cpu")'
+            )
         codes = self._check_codes(self._probe(Q, n_probes))
         n_rows, rank = ranker(self.family, Q, rows)
         ids, distances = np.empty((len(codes), k), np.int64), np.empty((len(codes), k), np.float64)
@@ -316,13 +326,15 @@ class LSHIndex(MergeableSketch):
         return Nearest(ids, distances)
 
     def _probe(self, X: Any, n_probes: int) -> NDArray[np.uint32]:
+        self._settle("X", X)
         if check_int("n_probes", n_probes, 1) == 1:
             return self.family.hash_query(X)
         return self.family.probe(X, n_probes)
 
     def _check_codes(self, codes: NDArray[np.uint32]) -> NDArray[np.uint32]:
         """Codes of shape (n, L, P), C-contiguous."""
-        codes = np.asarray(codes)
+        codes = as_array(codes)
+        self._settle("codes", codes)
         tables = self.family.n_hashes
         if codes.ndim not in (2, 3) or codes.shape[1] != tables or codes.dtype != np.uint32:
             raise ValueError(
@@ -332,13 +344,15 @@ class LSHIndex(MergeableSketch):
         if codes.size and int(codes.max()) >= self.family.n_buckets:
             raise ValueError(f"codes must be below {self.family.n_buckets}, got {codes.max()}")
         probes = codes.shape[2] if codes.ndim == 3 else 1
-        return np.ascontiguousarray(codes).reshape(len(codes), tables, probes)
+        return self._kernels.xp.ascontiguousarray(codes).reshape(len(codes), tables, probes)
 
     def _most_found(self, codes: NDArray[np.uint32]) -> int:
         return codes.shape[1] * codes.shape[2] * self.capacity
 
     def _counters(self, codes: NDArray[np.uint32], n_queries: int) -> NDArray[Any]:
-        """A zero for each of the smallest ids, or none if that is not worth it."""
+        """A zero for each of the smallest ids, or none if that is not worth it, or on a GPU."""
+        if self.device == "gpu":
+            return np.zeros(0, np.int32)
         found = self._most_found(codes)
         size = max(self.n_updates, _FEW_IDS) + 1
         if size > _MANY_IDS or size > found * n_queries:
@@ -351,8 +365,9 @@ class LSHIndex(MergeableSketch):
         Its standard error is at most ``0.5 / sqrt(L)``. Overflowing buckets make it too low.
         """
         chance = self.family.chance_collision
-        share = np.asarray(counts, dtype=np.float64) / self.family.n_hashes
-        return np.asarray((share - chance) / (1.0 - chance))
+        array = as_array(counts)
+        share = backend_of(array).xp.asarray(array, dtype=np.float64) / self.family.n_hashes
+        return (share - chance) / (1.0 - chance)
 
     def distance_estimate(self, counts: ArrayLike) -> NDArray[np.float64]:
         """The distance, of the family's `metric`, that collision counts imply.
@@ -379,18 +394,18 @@ class LSHIndex(MergeableSketch):
     # -- state ------------------------------------------------------------------------------------
 
     def _over_tables(self, kernel: Any, *arrays: NDArray[Any]) -> None:
-        map_blocks(lambda a, b: kernel(*arrays, self._keys, a, b), self.family.n_hashes, 1)
+        self._kernels.map_blocks(lambda a, b: kernel(*arrays, self._keys, a, b), self.family.n_hashes, 1)
 
     def _reduce_custom(
         self, reduction: str, ours: dict[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]
     ) -> None:
-        self._over_tables(backend_of(ours["slots"]).merge_buckets, ours["slots"], theirs["slots"])
+        self._over_tables(self._kernels.merge_buckets, ours["slots"], theirs["slots"])
         self.__dict__["_disordered"] = True
 
     def _canonicalise(self) -> None:
         if self.__dict__.pop("_disordered", False):
             slots = self._arrays["slots"]
-            self._over_tables(backend_of(slots).order_buckets, slots)
+            self._over_tables(self._kernels.order_buckets, slots)
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         seen = arrays["seen"]

@@ -238,12 +238,7 @@ class MinHashSketch(MergeableSketch):
         kernels = self._kernels
         pairs = []
         for name, given in (("left", left), ("right", right)):
-            # Numbers are few: lists and single ones go to where the sketch is.
-            array = as_array(given)
-            if device_of(array) != self.device:
-                if isinstance(given, np.ndarray) or self.device == "cpu":
-                    self._settle(name, array)
-                array = kernels.xp.asarray(array)
+            array = self._bring(name, given)
             pairs.append(_check_numbers(name, array.reshape(-1) if array.ndim == 0 else array, self.n_sets))
         if pairs[0].shape != pairs[1].shape or pairs[0].ndim != 1:
             raise ValueError(

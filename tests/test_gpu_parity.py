@@ -39,7 +39,10 @@ class Decoding:
 
 
 on_device = OnDevice
+Arrays = tuple[np.ndarray, ...]
 Case = tuple[Any, ...]
+#: What leaves ids in any order within a bucket: compared in the one order that equal ones share.
+UNORDERED = {"insert_ids", "merge_buckets"}
 CASES: dict[str, Callable[[np.random.Generator], Iterator[Case]]] = {}
 
 
@@ -67,6 +70,11 @@ def check(name: str, arguments: Case) -> None:
         ours.append(argument.array.copy() if wrapped else argument)
         theirs.append(cupy.asarray(argument.array) if wrapped else argument)
     expected, found = getattr(cpu, name)(*ours), getattr(gpu, name)(*theirs)
+    if name in UNORDERED:
+        slots, keys = theirs[0].get(), ours[4 if name == "insert_ids" else 2]
+        cpu.order_buckets(slots, keys, 0, len(slots))
+        cpu.order_buckets(ours[0], keys, 0, len(slots))
+        theirs[0] = cupy.asarray(slots)
     assert (expected is None) == (found is None)
     if expected is not None:
         assert int(expected) == int(found)
@@ -409,6 +417,66 @@ def pairs_to_weigh(rng: np.random.Generator) -> Iterator[Case]:
     signatures = on_device(words(rng, 30, 2) & words(rng, 30, 2))
     weights = on_device(rng.random((128, 2)))
     yield signatures, *edges(rng, 50, 30), weights, 0, 50, on_device(np.zeros((50, 2)))
+
+
+# -- buckets ----------------------------------------------------------------------------------------
+
+SLOTS = (np.uint32, np.uint64)
+
+
+def buckets(rng: np.random.Generator, shape: tuple[int, int, int], dtype: Any, n: int) -> Arrays:
+    """Slots, counts of ids seen, and keys of a few tables that ids were put into."""
+    slots, seen, keys = np.zeros(shape, dtype), np.zeros(shape[:2], np.int32), words(rng, shape[0])
+    codes = rng.integers(0, shape[1], (n, shape[0]), dtype=np.uint32)
+    ids = rng.choice(10 * n + 1, n, replace=False).astype(dtype)
+    cpu.insert_ids(slots, seen, codes, ids, keys, 0, shape[0])
+    cpu.order_buckets(slots, keys, 0, shape[0])
+    return slots, seen, keys
+
+
+BUCKETS = [((3, 7, 5), 20), ((2, 5, 33), 400), ((1, 1, 1), 5), ((2, 3, 64), 0)]
+
+
+@case("insert_ids")
+def ids_to_insert(rng: np.random.Generator) -> Iterator[Case]:
+    for (L, W, B), n in BUCKETS:
+        for dtype in SLOTS:
+            slots, seen, keys = buckets(rng, (L, W, B), dtype, n)
+            for counts in (seen, seen.astype(np.int64)):
+                codes = on_device(rng.integers(0, W, (50, L), dtype=np.uint32))
+                ids = on_device((rng.permutation(50) + 5000).astype(dtype))
+                yield on_device(slots), on_device(counts), codes, ids, keys, L // 2, L
+
+
+@case("merge_buckets")
+def buckets_to_merge(rng: np.random.Generator) -> Iterator[Case]:
+    for (L, W, B), n in BUCKETS:
+        for dtype in SLOTS:
+            slots, _, keys = buckets(rng, (L, W, B), dtype, n)
+            others = np.where(slots, slots + dtype(100_000), dtype(0))
+            cpu.order_buckets(others, keys, 0, L)
+            yield on_device(slots), on_device(others), keys, 0, L
+
+
+@case("order_buckets")
+def buckets_to_order(rng: np.random.Generator) -> Iterator[Case]:
+    for (L, W, B), n in [*BUCKETS, ((2, 2, 1500), 2500)]:
+        for dtype in SLOTS:
+            slots, _, keys = buckets(rng, (L, W, B), dtype, n)
+            for bucket in slots.reshape(-1, B):
+                rng.shuffle(bucket[: np.count_nonzero(bucket)])
+            yield on_device(slots), keys, 0, L
+
+
+@case("query_buckets")
+def buckets_to_query(rng: np.random.Generator) -> Iterator[Case]:
+    for (L, W, B), n in [*BUCKETS, ((20, 3, 300), 900)]:
+        for dtype in SLOTS:
+            slots, _, _ = buckets(rng, (L, W, B), dtype, n)
+            for P, k in ((1, 1), (2, min(17, 2 * L * B))):
+                codes = on_device(rng.integers(0, W, (9, L, P), dtype=np.uint32))
+                out = on_device(np.zeros((9, k), np.int64)), on_device(np.zeros((9, k), np.int32))
+                yield on_device(slots), codes, k, np.zeros(0, np.int32), 1, 9, *out
 
 
 # -- rows of one length, and products of signs -----------------------------------------------------

@@ -103,6 +103,21 @@ ENTRIES = {
         lambda rng, n: (*rows(rng, n), rng.standard_normal((n, 2)), rng.random(n), 10 * rng.random(n)),
         (lambda s, b: s.predict(b[0]),),
     ),
+    "LSHIndex": Entry(
+        lambda: mergesketch.LSHIndex(SignedRandomProjection(12, n_hashes=6, power=4, seed=5), capacity=4),
+        lambda rng, n: (*rows(rng, n), rng.choice(10**6, n, replace=False)),
+        (
+            lambda s, b: s.query(b[0], k=3).ids,
+            lambda s, b: s.query(b[0], k=3).counts,
+            lambda s, b: s.query(b[0][:2], k=200).ids,
+            lambda s, b: s.kernel_estimate(s.query(b[0], k=3).counts),
+        ),
+    ),
+    "LSHIndex of sets, with wide ids": Entry(
+        lambda: mergesketch.LSHIndex(MinHash(5, n_buckets=9, seed=5), capacity=40, wide_ids=True),
+        lambda rng, n: (token_sets(rng, n)[0], rng.choice(2**40, n, replace=False)),
+        (lambda s, b: s.query(b[0], k=3).ids,),
+    ),
     "BloomFilter": Entry(
         lambda: mergesketch.BloomFilter(300, 0.01),
         lambda rng, n: keys(rng, n)[:1],

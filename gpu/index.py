@@ -7,16 +7,15 @@ from typing import Any
 import cupy
 import numpy as np
 
-from .launch import check_array, constant, launch
+from .launch import SHARED, check_array, constant, launch
 
 __all__ = ["insert_ids", "merge_buckets", "order_buckets", "query_buckets"]
 
 _SLOTS = (np.uint32, np.uint64)
 #: Capacity beyond which buckets are sorted by CuPy: a warp's way is quadratic.
 _LONG = 1024
-#: Bytes of shared memory that every GPU has for a block, and of memory that blocks of queries get in all.
-_SHARED, _MEMORY = 48 << 10, 1 << 30
-_MOST_BLOCKS = 4096
+#: Bytes that blocks of queries get in all, where those of a block do not fit its shared memory.
+_MEMORY, _MOST_BLOCKS = 1 << 30, 4096
 
 
 def _check(slots: Any) -> tuple[str, tuple[int, int, int]]:
@@ -78,7 +77,7 @@ def query_buckets(
     check_array("out_counts", out_counts, np.int32, shape=(n, k))
     size = 1 << max(4, (2 * L * P * B - 1).bit_length())
     room = size * (slots.dtype.itemsize + 4)
-    in_shared = room <= _SHARED
+    in_shared = room <= SHARED
     blocks = max(1, min(stop - start, _MOST_BLOCKS if in_shared else min(_MOST_BLOCKS, _MEMORY // room)))
     memory = cupy.empty(0 if in_shared else blocks * room, np.uint8)
     launch(

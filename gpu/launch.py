@@ -15,7 +15,7 @@ from typing import Any
 import cupy
 import numpy as np
 
-__all__ = ["OPTIONS", "check_array", "constant", "launch", "source"]
+__all__ = ["OPTIONS", "SHARED", "check_array", "constant", "launch", "source"]
 
 #: Sums must round as they do on the CPU, so the compiler may not fuse multiplications and additions.
 OPTIONS = ("-std=c++17", "--fmad=false")
@@ -23,6 +23,8 @@ OPTIONS = ("-std=c++17", "--fmad=false")
 _BLOCKS_A_PROCESSOR = 16
 _INCLUDE = re.compile(r'^#include "(\w+\.cuh)"\n', re.MULTILINE)
 _THREADS = 256
+#: Bytes of shared memory that a block has on every GPU.
+SHARED = 48 << 10
 
 
 def source(name: str) -> str:

@@ -197,8 +197,9 @@ class SignedRandomProjection(ProjectionFamily):
             kernels.mix_codes(codes, self._keys, np.uint64(self.n_buckets))
 
     def _hash_hadamard(self, X: Any) -> NDArray[np.uint32]:
-        rows, kernels = check_rows(X, self.n_features), backend_of(X)
-        out = np.empty((rows.n, self.n_hashes), dtype=np.uint32)
+        rows = check_rows(X, self.n_features)
+        kernels = backend_of(rows.place)
+        out = kernels.xp.empty((rows.n, self.n_hashes), dtype=np.uint32)
         how = (self._masks, self.n_hashes, self.power)
         dense, csr = rows.dense, rows.csr
 
@@ -209,7 +210,7 @@ class SignedRandomProjection(ProjectionFamily):
                 kernels.hadamard_signs_csr(*csr, *how, start, stop, out)
             self._reduce(kernels, out[start:stop])
 
-        map_blocks(run, rows.n, max(1, _COORDINATES_BLOCK // (16 * self._masks.size)))
+        kernels.map_blocks(run, rows.n, max(1, _COORDINATES_BLOCK // (16 * self._masks.size)))
         return out
 
     def _sparse_rows(self, X: Any) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[Any]]:

@@ -177,6 +177,25 @@ CASES["project_steps_dense"] = lambda rng: projection_cases(rng, False, step_par
 CASES["project_steps_csr"] = lambda rng: projection_cases(rng, True, step_parts)
 
 
+def hadamard_cases(rng: np.random.Generator, sparse: bool) -> Iterator[Case]:
+    # One rotation and several; 16,384 coordinates do not fit shared memory.
+    shapes = ((1, 1, 1), (300, 70, 9), (33, 40, 15)) if sparse else ((1, 1, 1), (300, 70, 9), (9000, 5, 3))
+    for d, n_hashes, power in shapes:
+        how = {"n_hashes": n_hashes, "power": power, "projection": "hadamard", "seed": d}
+        masks, n = SignedRandomProjection(d, **how)._masks, 7
+        for dtype in ("float32", "float64"):
+            for index in ("int32", "int64") if sparse else ("",):
+                rows = (
+                    csr_rows(rng, n, d, dtype, index) if sparse else [on_device(dense_rows(rng, n, d, dtype))]
+                )
+                out = on_device(np.full((n, n_hashes), 7, np.uint32))
+                yield *rows, masks, n_hashes, power, 1, n, out
+
+
+CASES["hadamard_signs_dense"] = lambda rng: hadamard_cases(rng, False)
+CASES["hadamard_signs_csr"] = lambda rng: hadamard_cases(rng, True)
+
+
 @case("mix_codes")
 def codes_to_mix(rng: np.random.Generator) -> Iterator[Case]:
     for n_buckets in (1, 1000, 2**32):

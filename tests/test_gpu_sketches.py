@@ -67,6 +67,13 @@ ENTRIES = {
         real_weighted_rows,
         (lambda s, b: s.query(b[0]),),
     ),
+    "Race of Hadamard signs": Entry(
+        lambda: mergesketch.Race(
+            SignedRandomProjection(12, n_hashes=20, power=3, projection="hadamard", n_buckets=64)
+        ),
+        weighted_rows,
+        (lambda s, b: s.query(b[0]),),
+    ),
     "Race of sets": Entry(
         lambda: mergesketch.Race(MinHash(20, power=2, n_buckets=64, seed=1)),
         token_sets,

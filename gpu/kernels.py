@@ -11,6 +11,7 @@ from .bloom import bloom_add, bloom_contains, bloom_fills
 from .checks import any_nonfinite, count_falls
 from .counting import count_min_add, count_min_query, count_sketch_add, count_sketch_query
 from .extension import extend_rows_csr, extend_rows_dense, relative_norms_csr, relative_norms_dense
+from .grid import grid_cells, grid_keys
 from .hadamard import hadamard_signs_csr, hadamard_signs_dense
 from .hashing import hash_fixed, hash_slices, hash_u64
 from .index import insert_ids, merge_buckets, order_buckets, query_buckets
@@ -68,6 +69,8 @@ __all__ = [
     "gather_groups",
     "gather_mean",
     "gather_ratio",
+    "grid_cells",
+    "grid_keys",
     "hadamard_signs_csr",
     "hadamard_signs_dense",
     "hash_fixed",

@@ -31,8 +31,9 @@ SCATTER(int64, i64, i64)
 // Real counters take their additions in the order of the rows, as on the CPU, so that the result does not
 // depend on the schedule and equals the CPU's bit for bit: a warp owns a row of the table. Its lanes read 32
 // codes at a time; of the lanes with the same code the first adds all of their weights, in order.
-extern "C" __global__ void scatter_add_float64(double* counts, const u32* codes, const double* weights, i64 n,
-                                               i64 R, i64 W, i64 K, i64 row_start, i64 row_stop, i64 weighted) {
+template <class Counter>
+__device__ void scatter_in_order(Counter* counts, const u32* codes, const double* weights, i64 n, i64 R, i64 W, i64 K,
+                                 i64 row_start, i64 row_stop, i64 weighted) {
     int lane = lane_number();
     for (i64 r = row_start + warp_number(); r < row_stop; r += warp_count()) {
         for (i64 left = 0; left < n; left += 32) {
@@ -46,15 +47,25 @@ extern "C" __global__ void scatter_add_float64(double* counts, const u32* codes,
                 if (other < lane) first = false;
             }
             if (first) {
-                double* group = counts + (r * W + code) * K;
+                Counter* group = counts + (r * W + code) * K;
                 for (u32 left_over = peers; left_over; left_over &= left_over - 1) {
                     i64 row = left + __ffs((int)left_over) - 1;
-                    for (i64 k = 0; k < K; ++k) group[k] += weighted ? weights[row * K + k] : 1.0;
+                    for (i64 k = 0; k < K; ++k)
+                        group[k] = (Counter)((double)group[k] + (weighted ? weights[row * K + k] : 1.0));
                 }
             }
             __syncwarp();
         }
     }
+}
+
+extern "C" __global__ void scatter_add_float32(float* counts, const u32* codes, const double* weights, i64 n, i64 R,
+                                               i64 W, i64 K, i64 row_start, i64 row_stop, i64 weighted) {
+    scatter_in_order(counts, codes, weights, n, R, W, K, row_start, row_stop, weighted);
+}
+extern "C" __global__ void scatter_add_float64(double* counts, const u32* codes, const double* weights, i64 n,
+                                               i64 R, i64 W, i64 K, i64 row_start, i64 row_stop, i64 weighted) {
+    scatter_in_order(counts, codes, weights, n, R, W, K, row_start, row_stop, weighted);
 }
 
 // A thread owns a query and output, and adds up in the order of the table's rows as the CPU does.
@@ -100,6 +111,7 @@ __device__ void groups(const Counter* counts, const u32* codes, const i64* edges
     }
 GATHER(int32, i32)
 GATHER(int64, i64)
+GATHER(float32, float)
 GATHER(float64, double)
 
 // A thread owns a query and computes as the CPU does, output by output; its means are in `means`, 1 + K a query.

@@ -11,7 +11,7 @@ from .launch import check_array, constant, launch
 
 __all__ = ["gather_groups", "gather_mean", "gather_ratio", "scatter_add", "scatter_add_outputs"]
 
-_COUNTERS = (np.int32, np.int64, np.float64)
+_COUNTERS = (np.int32, np.int64, np.float32, np.float64)
 
 
 def _check(counts: Any, codes: Any) -> None:
@@ -32,7 +32,7 @@ def scatter_add_outputs(counts: Any, codes: Any, weights: Any, row_start: int, r
 def _scatter(counts: Any, codes: Any, weights: Any, row_start: int, row_stop: int) -> None:
     _check(counts, codes)
     R, W, K = counts.shape
-    n, real = codes.shape[0], counts.dtype == np.float64
+    n, real = codes.shape[0], counts.dtype.kind == "f"
     weighted = weights.size > 0
     if weighted:
         if real and weights.dtype.kind == "i":  # on the way back from an update that failed

@@ -127,7 +127,7 @@ class BBitMinHash(MinHash):
                 code(first, last, part)
                 backend.pack_fields(part, self.bits, 0, last - first, out[first:last])
 
-        map_blocks(pack, len(out), self._block(offsets))
+        map_blocks(pack, len(out), self._block(tokens, offsets))
         return out
 
     def estimate_packed(self, A: ArrayLike, B: ArrayLike) -> NDArray[np.float64]:

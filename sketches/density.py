@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from ..lsh.backend import backend_of
 from ..lsh.lazy import lazy
 from ..lsh.random import normal, random_uint64, uniform
-from ..lsh.threads import map_blocks
 from ..lsh.validation import check_dense, check_int, check_real, check_weights
 from .base import StateSpec
 from .grid_width import choose_widths
@@ -21,7 +20,7 @@ from .key_table import KeyTable
 __all__ = ["DensitySketch"]
 
 #: Numbers of cells that are worked on at a time.
-_BLOCK = 1 << 19
+_BLOCK = {"cpu": 1 << 19, "gpu": 1 << 26}
 #: Cells farther from 0 than this are refused: shifted and rounded they are still 32-bit integers.
 _FARTHEST = 2.0**30
 _BINS = ("bin_keys", "bin_repetitions", "bin_cells")
@@ -96,6 +95,7 @@ class DensitySketch(KeyTable):
     array([1., 1.])
     """
 
+    _gpu = True
     _parameters = (
         "n_features",
         "width",
@@ -240,28 +240,30 @@ class DensitySketch(KeyTable):
             If a 64-bit counter could wrap. Nothing is changed when an exception is raised.
         """
         X = self._check_rows(X, "X")
-        far = np.abs(X).max(axis=0, initial=0.0) / self._widths
+        kernels = self._kernels
+        xp = kernels.xp
+        far = xp.abs(X).max(axis=0) / kernels.constant(self._widths) if len(X) else xp.zeros(1)
         if not bool((far <= self._farthest).all()):
             j = int(far.argmax())
             raise ValueError(
-                f"X must lie within {self._farthest:g} widths of 0, got {far[j]:g} in column {j}; use wider "
-                "cells or centre the data"
+                f"X must lie within {self._farthest:g} widths of 0, got {float(far[j]):g} in column {j}; "
+                "use wider cells or centre the data"
             )
         checked, magnitude = check_weights("weights", weights, len(X), minimum=0)
         self._reserve("counts", magnitude * self.n_repetitions)
         self._reserve("total", magnitude)
         self._reserve("n_updates", len(X))
-        kernels = backend_of(X)
         for start, stop in self._blocks(len(X)):
             part = checked[start:stop]
             cells, keys = self._hash(X, start, stop)
-            repeated = np.repeat(part, self.n_repetitions)
+            repeated = xp.repeat(part, self.n_repetitions) if part.size else part
             self._add(kernels.count_sketch_add, keys, repeated)
             self._record_batch(stop - start, part)
             self._note(cells, keys)
         return self
 
     def _check_rows(self, X: Any, name: str) -> NDArray[np.float64]:
+        self._settle(name, X)
         return check_dense(X, self.n_features, name).astype(np.float64, copy=False)
 
     @property
@@ -269,16 +271,16 @@ class DensitySketch(KeyTable):
         return _FARTHEST / (math.sqrt(self.n_features) if self.rotate else 1.0)
 
     def _blocks(self, n: int) -> Iterator[tuple[int, int]]:
-        block = max(1, _BLOCK // (self.n_repetitions * self.n_features))
+        block = max(1, _BLOCK[self.device] // (self.n_repetitions * self.n_features))
         return ((start, min(n, start + block)) for start in range(0, n, block))
 
     def _hash(
         self, X: NDArray[np.float64], start: int, stop: int
     ) -> tuple[NDArray[np.int32], NDArray[np.uint64]]:
         """Cells of the rows [start, stop) in each grid, a row's grids one after the other, and their keys."""
-        kernels, rows, n = backend_of(X), X[start:stop], stop - start
-        cells = np.empty((n, self.n_repetitions, self.n_features), dtype=np.int32)
-        keys = np.empty(n * self.n_repetitions, dtype=np.uint64)
+        kernels, rows, n = self._kernels, X[start:stop], stop - start
+        cells = kernels.xp.empty((n, self.n_repetitions, self.n_features), dtype=np.int32)
+        keys = kernels.xp.empty(n * self.n_repetitions, dtype=np.uint64)
         flat, own = cells.reshape(-1, self.n_features), np.empty(0, dtype=np.int32)
         frames = (self._rotations, self._shifts, self._widths)
         r, words = self.n_repetitions, self._grid_words
@@ -287,13 +289,14 @@ class DensitySketch(KeyTable):
             kernels.grid_cells(rows, *frames, a, b, cells)
             kernels.grid_keys(flat, words, own, a * r, b * r, keys)
 
-        map_blocks(run, n, max(1, (1 << 16) // (r * self.n_features)))
+        kernels.map_blocks(run, n, max(1, (1 << 16) // (r * self.n_features)))
         return flat, keys
 
     def _add(self, kernel: Any, keys: NDArray[np.uint64], weights: NDArray[np.int64]) -> None:
         table, words = self._arrays["counts"], self._words
         # A thread owns whole rows of the table, so that no two add into one counter.
-        map_blocks(lambda a, b: kernel(table, words, keys, weights, a, b), self.n_rows, 1)
+        block = 1 if self.device == "cpu" else self.n_rows
+        self._kernels.map_blocks(lambda a, b: kernel(table, words, keys, weights, a, b), self.n_rows, block)
 
     # -- the cells kept by name -------------------------------------------------------------------
 
@@ -302,42 +305,45 @@ class DensitySketch(KeyTable):
 
     @staticmethod
     def _used(arrays: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        used = int(np.count_nonzero(arrays["bin_repetitions"]))
+        used = int((arrays["bin_repetitions"] != 0).sum())
         return [arrays[name][:used] for name in _BINS]
 
     def _estimate(self, keys: NDArray[np.uint64]) -> NDArray[np.float64]:
-        return self._ask(np.ascontiguousarray(keys), backend_of(keys).count_sketch_query, np.float64)
+        keys = self._kernels.xp.ascontiguousarray(keys)
+        return self._ask(keys, self._kernels.count_sketch_query, np.float64)
 
     def _note(self, cells: NDArray[np.int32], keys: NDArray[np.uint64]) -> None:
         """Keep those cells of a batch that are heavy enough."""
-        places = np.flatnonzero(self._estimate(keys) > self._threshold(1))
-        _, first = np.unique(keys[places], return_index=True)
+        xp = self._kernels.xp
+        places = xp.flatnonzero(self._estimate(keys) > self._threshold(1))
+        _, first = xp.unique(keys[places], return_index=True)
         places = places[first]
         # Both sorted: a search is cheaper than np.isin's sort.
         known = self._used(self._arrays)[0]
         if known.size:
-            at = np.minimum(np.searchsorted(known, keys[places]), known.size - 1)
+            at = xp.minimum(xp.searchsorted(known, keys[places]), known.size - 1)
             places = places[known[at] != keys[places]]
         repetitions = (places % self.n_repetitions + 1).astype(np.int32)
         self._keep(keys[places], repetitions, cells[places])
 
     def _keep(self, *records: NDArray[Any]) -> None:
         """Add cells to those kept, drop the ones that are too light now, order by key."""
-        joined = [np.concatenate(pair) for pair in zip(self._used(self._arrays), records, strict=True)]
+        xp = self._kernels.xp
+        joined = [xp.concatenate(pair) for pair in zip(self._used(self._arrays), records, strict=True)]
         # Of two cells with one key, which never is, the lexicographically smaller one stays.
         columns = [joined[2][:, j] for j in range(self.n_features - 1, -1, -1)]
-        order = np.argsort(joined[0], kind="stable")
+        order = xp.argsort(joined[0], kind="stable")
         keys = joined[0][order]
         if bool((keys[1:] == keys[:-1]).any()):
-            order = np.lexsort((*columns, joined[1], joined[0]))
+            order = _lexsort(xp, *columns, joined[1], joined[0])
             keys = joined[0][order]
-            order = order[np.concatenate([[True], keys[1:] != keys[:-1]])]
+            order = order[xp.append(xp.ones(1, bool), keys[1:] != keys[:-1])]
         estimates = self._estimate(joined[0][order])
         heavy = estimates > self._threshold(1)
         order, estimates = order[heavy], estimates[heavy]
         if order.size > self.max_bins:
-            largest = np.lexsort((joined[0][order], -estimates))[: self.max_bins]
-            order = order[np.sort(largest)]
+            largest = _lexsort(xp, joined[0][order], -estimates)[: self.max_bins]
+            order = order[xp.sort(largest)]
         for name, values in zip(_BINS, joined, strict=True):
             array = self._arrays[name]
             array[: order.size] = values[order]
@@ -366,14 +372,16 @@ class DensitySketch(KeyTable):
         if self.total == 0:
             raise ValueError("density needs a sketch of total weight above 0, got 0")
         X = self._check_rows(X, "X")
-        out = np.zeros(len(X))
+        kernels = self._kernels
+        xp = kernels.xp
+        out = xp.zeros(len(X))
         # Where no row can be, the density is 0.
-        near = np.flatnonzero((np.abs(X) / self._widths <= self._farthest).all(axis=1))
+        near = xp.flatnonzero((xp.abs(X) / kernels.constant(self._widths) <= self._farthest).all(axis=1))
         for start, stop in self._blocks(near.size):
             rows = near[start:stop]
-            _, keys = self._hash(np.ascontiguousarray(X[rows]), 0, rows.size)
+            _, keys = self._hash(xp.ascontiguousarray(X[rows]), 0, rows.size)
             out[rows] = self._estimate(keys).reshape(-1, self.n_repetitions).mean(axis=1)
-        return np.maximum(out, 0.0)
+        return xp.maximum(out, 0.0)
 
     @property
     def log_volume(self) -> float:
@@ -398,13 +406,13 @@ class DensitySketch(KeyTable):
             If nothing was taken in.
         """
         with np.errstate(divide="ignore"):
-            logarithms: NDArray[np.float64] = np.log(self._mean_counts(X))
+            logarithms: NDArray[np.float64] = self._kernels.xp.log(self._mean_counts(X))
         return logarithms - (math.log(self.total) + self.log_volume)
 
     def density(self, X: Any) -> NDArray[np.float64]:
         """Estimated density: ``exp(log_density(X))``, which overflows to infinity in tiny cells."""
         with np.errstate(over="ignore"):
-            return np.exp(self.log_density(X))
+            return self._kernels.xp.exp(self.log_density(X))
 
     @property
     def n_bins(self) -> int:
@@ -439,6 +447,8 @@ class DensitySketch(KeyTable):
             If no cell is heavy enough.
         """
         n = check_int("n", n, 0)
+        if self.device == "gpu":
+            raise NotImplementedError('sample draws rows on the CPU: move the sketch with .to("cpu")')
         generator = np.random.default_rng(random_state)
         repetitions, cells, counts = self._heavy()
         if not counts.size:
@@ -462,11 +472,12 @@ class DensitySketch(KeyTable):
             return False if isinstance(other, KeyTable) else NotImplemented
         if self.config() != other.config():
             return False
+        ours, theirs = self._on_cpu(), other._on_cpu()
         sums = ("counts", "total", "n_updates")
-        if not all(np.array_equal(self._arrays[name], other._arrays[name]) for name in sums):
+        if not all(np.array_equal(ours._arrays[name], theirs._arrays[name]) for name in sums):
             return False
         # Keys tell grids and cells, and tables of equal counters their counts.
-        return np.array_equal(self._heavy_keys(), other._heavy_keys())
+        return np.array_equal(ours._heavy_keys(), theirs._heavy_keys())
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -485,6 +496,14 @@ class DensitySketch(KeyTable):
             raise ValueError("bin_keys must be the keys of bin_cells")
         if bool((keys[1:] <= keys[:-1]).any()):
             raise ValueError("bin_keys must rise")
+
+
+def _lexsort(xp: Any, *columns: Any) -> Any:
+    """As NumPy's, of which CuPy's takes columns of one dtype only: the last column counts most."""
+    order = xp.argsort(columns[0], kind="stable")
+    for column in columns[1:]:
+        order = order[xp.argsort(column[order], kind="stable")]
+    return order
 
 
 def _check_width(width: Any, n_features: int) -> float | list[float]:

@@ -404,4 +404,6 @@ class Race(MergeableSketch):
         """
         from .private import PrivateRace
 
+        if self.device == "gpu":
+            raise NotImplementedError('noise is drawn on the CPU: move the sketch with .to("cpu")')
         return PrivateRace.of(self, epsilon, record_weight)

@@ -160,7 +160,8 @@ class RepresenterSketch(Race):
 
     def predict(self, X: Any) -> NDArray[np.int64]:
         """The output of largest value for each row: the class, where outputs are classes' scores."""
-        return np.asarray(self.decision_function(X).argmax(axis=1))
+        best: NDArray[np.int64] = self.decision_function(X).argmax(axis=1)
+        return best
 
     @property
     def operations_per_query(self) -> int:

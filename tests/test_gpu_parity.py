@@ -210,10 +210,11 @@ def tables(rng: np.random.Generator, shape: tuple[int, ...]) -> Iterator[np.ndar
     yield rng.integers(-1000, 1000, shape, dtype=np.int32)
     yield rng.integers(-(2**40), 2**40, shape)
     yield rng.standard_normal(shape)
+    yield rng.standard_normal(shape).astype(np.float32)
 
 
 def weights_for(counts: np.ndarray, rng: np.random.Generator, shape: Any) -> np.ndarray:
-    if counts.dtype == np.float64:
+    if counts.dtype.kind == "f":
         return rng.standard_normal(shape)
     return rng.integers(-50, 50, shape)
 
@@ -372,6 +373,29 @@ def rows_to_check(rng: np.random.Generator) -> Iterator[Case]:
         indptr = np.concatenate([[0], np.cumsum(rng.integers(0, 50, 30))])
         for indices in (np.arange(indptr[-1]), rng.integers(0, 9, indptr[-1])):
             yield on_device(indptr), on_device(indices.astype(dtype)), 2, 30
+
+
+# -- grids ------------------------------------------------------------------------------------------
+
+
+@case("grid_cells")
+def rows_to_place(rng: np.random.Generator) -> Iterator[Case]:
+    for d, R in ((1, 1), (3, 5), (20, 2)):
+        X, cells = rng.standard_normal((30, d)) * 1e4, on_device(np.zeros((30, R, d), np.int32))
+        # Multiples of the width lie on the border of a cell.
+        X[:5] = np.round(X[:5])
+        shifts, widths = rng.random((R, d)), rng.choice([0.1, 0.5, 3.0], d)
+        for n_rotations in (0, R):
+            rotations = rng.standard_normal((n_rotations, d, d))
+            yield on_device(X), rotations, shifts, widths, 2, 30, cells
+
+
+@case("grid_keys")
+def cells_to_hash(rng: np.random.Generator) -> Iterator[Case]:
+    cells = on_device(rng.integers(-(2**31), 2**31, (60, 4), dtype=np.int32))
+    for repetitions in (np.empty(0, np.int32), rng.integers(0, 5, 60, dtype=np.int32)):
+        given = on_device(repetitions) if repetitions.size else repetitions
+        yield cells, words(rng, 5), given, 3, 60, on_device(np.zeros(60, np.uint64))
 
 
 # -- bits -------------------------------------------------------------------------------------------

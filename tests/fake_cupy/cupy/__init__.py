@@ -203,7 +203,19 @@ for _name in (
         "searchsorted",
     ),
     *("sort", "sqrt", "square", "stack", "std", "subtract", "sum", "take", "unique", "where", "zeros"),
-    *("zeros_like", "bitwise_and", "bincount", "clip", "dot", "einsum", "exp2", "floor", "ldexp", "log"),
+    *(
+        "zeros_like",
+        "bitwise_and",
+        "bincount",
+        "clip",
+        "dot",
+        "einsum",
+        "exp2",
+        "floor",
+        "ldexp",
+        "log",
+        "exp",
+    ),
 ):
     globals()[_name] = _function(_name)
 

@@ -23,7 +23,7 @@ from ..errors import DistributedError
 
 T = TypeVar("T")
 
-__all__ = ["Communicator", "communicator", "launched_by_mpi", "launched_rank"]
+__all__ = ["Communicator", "communicator", "launched_by_mpi", "launched_rank", "takes_gpu_memory"]
 
 #: Bytes of a round of an exchange that a rank sends at most, and receives at most.
 ROUND_BYTES = 64 << 20
@@ -389,10 +389,20 @@ def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
     return array.reshape(-1).view(np.uint8)
 
 
+def takes_gpu_memory(comm: Communicator) -> bool:
+    """Whether the MPI library says, as MPI 4.1 has it, that it reads and writes memory of CUDA devices."""
+    return "cuda" in (comm.mpi.Get_info().Get("mpi_memory_alloc_kinds") or "")
+
+
 def _pieces(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
     """A contiguous array as flat views of at most `PIECE_BYTES`; MPI knows no bitwise "or" of booleans."""
     if not array.flags.c_contiguous:
         raise ValueError("expected a contiguous array")
+    if not isinstance(array, np.ndarray):
+        from ..lsh.backend import backend_of
+
+        # What is still to be computed on a GPU's stream is not known to MPI.
+        backend_of(array).xp.cuda.get_current_stream().synchronize()
     flat = array.reshape(-1)
     if flat.dtype == np.bool_:
         flat = flat.view(np.uint8)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..errors import IncompatibleSketchError
 from ..lsh.family import differing_field
 from ..sketches.base import REDUCTIONS, MergeableSketch
-from .comm import Communicator, communicator
+from .comm import Communicator, communicator, takes_gpu_memory
 
 __all__ = ["check_configurations", "merge_over_ranks"]
 
@@ -26,9 +26,11 @@ class _Description(NamedTuple):
     dtypes: dict[str, str]
     #: Of each integer sum, a bound of its counters' magnitude.
     bounds: dict[str, int]
+    #: Whether the arrays are a copy of what lies on a GPU.
+    staged: bool
 
 
-def merge_over_ranks(sketch: S, comm: Any = None) -> S:
+def merge_over_ranks(sketch: S, comm: Any = None, *, cuda_aware: bool | None = None) -> S:
     """Merge the sketches of all ranks, in place: then every rank has the sketch of all data.
 
     Parameters
@@ -38,6 +40,9 @@ def merge_over_ranks(sketch: S, comm: Any = None) -> S:
     comm : mpi4py communicator or Communicator, optional
         All ranks if MPI started this process. Without MPI, or on one rank, nothing is to be done and
         mpi4py is not needed.
+    cuda_aware : bool, optional
+        Whether the MPI library takes memory of GPUs. If not, sketches there travel through main memory: a
+        copy each way. By default it is asked, by the ``mpi_memory_alloc_kinds`` of MPI 4.1.
 
     Returns
     -------
@@ -81,10 +86,26 @@ def merge_over_ranks(sketch: S, comm: Any = None) -> S:
         if not isinstance(sketch, MergeableSketch):
             raise TypeError(f"sketch must be a MergeableSketch, got {type(sketch).__name__}")
         sketch._canonicalise()
-        ours = _describe(sketch)
+        staged = (
+            sketch.device == "gpu"
+            and comm.size > 1
+            and not (takes_gpu_memory(comm) if cuda_aware is None else cuda_aware)
+        )
+        here = sketch.to("cpu") if staged else sketch
+        ours = _describe(here, staged)
     if comm.size == 1:
         return sketch
     every = comm.allgather(ours)
+    _merge(here, every, comm)
+    if any(other.staged for other in every):
+        with comm.agree():
+            merged = here.to(sketch.device) if staged else sketch
+        sketch._arrays.update(merged._arrays)
+        sketch._bounds.update(merged._bounds)
+    return sketch
+
+
+def _merge(sketch: MergeableSketch, every: list[_Description], comm: Communicator) -> None:
     check_configurations([(other.cls, other.config) for other in every])
     bounds = _sum_bounds(sketch, every, comm)
     dtypes = _common_dtypes(sketch, every, bounds)
@@ -93,7 +114,7 @@ def merge_over_ranks(sketch: S, comm: Any = None) -> S:
         # All memory is taken before anything changes.
         wider = {n: a.astype(dtypes[n]) for n, a in sketch._arrays.items() if a.dtype != dtypes[n]}
         room = {
-            name: np.empty(sketch._arrays[name].shape, dtypes[name])
+            name: sketch._kernels.xp.empty(sketch._arrays[name].shape, dtypes[name])
             for names in own.values()
             for name in names
         }
@@ -104,16 +125,16 @@ def merge_over_ranks(sketch: S, comm: Any = None) -> S:
             comm.allreduce(sketch._arrays[name], spec.reduction)
     if own:
         _reduce_own(sketch, own, room, comm)
-    return sketch
 
 
-def _describe(sketch: MergeableSketch) -> _Description:
+def _describe(sketch: MergeableSketch, staged: bool) -> _Description:
     cls = type(sketch)
     return _Description(
         f"{cls.__module__}.{cls.__qualname__}",
         sketch.config(),
         {name: array.dtype.name for name, array in sketch._arrays.items()},
         {name: sketch._bound(name) for name in sketch._integer_sums()},
+        staged,
     )
 
 

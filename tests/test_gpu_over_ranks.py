@@ -1,0 +1,57 @@
+"""Sketches on GPUs over MPI ranks: through main memory, and as if MPI took a GPU's."""
+
+from __future__ import annotations
+
+import fake_cupy
+import pytest
+from ranks import needs_mpi, run_ranks
+
+cupy = fake_cupy.install()
+
+pytestmark = [pytest.mark.gpu, needs_mpi]
+
+MERGE = """
+import fake_cupy
+cupy = fake_cupy.install()
+import numpy as np
+import mergesketch
+from mergesketch.distributed import communicator, merge_over_ranks
+from mergesketch.lsh import MinHash, SignedRandomProjection
+
+comm = communicator()
+family = SignedRandomProjection(12, n_hashes=20, power=3, seed=1)
+rng = np.random.default_rng(0)
+X, keys = rng.standard_normal((90, 12)).astype(np.float32), rng.zipf(1.5, 90)
+cases = [
+    (mergesketch.Race(family), (X, rng.integers(-3, 4, 90))),
+    (mergesketch.CountMinSketch(3, 50), (keys,)),
+    (mergesketch.BloomFilter(100, 0.01), (keys,)),
+    (mergesketch.MinHashSketch(1, 30), (keys,)),
+    (mergesketch.LSHIndex(family, capacity=4), (X, np.arange(90))),
+    (mergesketch.DensitySketch(12, 2.0, n_buckets=300, max_bins=20), (X,)),
+]
+for empty, batch in cases:
+    whole = empty.empty_like().update(*batch)
+    # Rank 0 counts on the CPU, all others on their GPUs.
+    place = cupy.asarray if comm.rank else np.asarray
+    ours = empty.empty_like().update(*(place(a[comm.rank :: comm.size].copy()) for a in batch))
+    device = ours.device
+    merged = merge_over_ranks(ours, cuda_aware=CUDA_AWARE)
+    assert merged is ours and merged.device == device == ("gpu" if comm.rank else "cpu")
+    assert merged == whole, (merged, whole)
+    assert merged.n_updates == whole.n_updates
+    # It goes on where it is.
+    merged.update(*(place(a) for a in batch))
+    assert merged.n_updates == 2 * whole.n_updates
+print("done")
+"""
+
+
+@pytest.mark.parametrize("n_ranks", [1, 2, 3])
+@pytest.mark.parametrize("cuda_aware", [None, False, True])
+def test_ranks_on_cpus_and_gpus_merge(n_ranks: int, cuda_aware: bool | None) -> None:
+    if cuda_aware and not getattr(cupy, "IS_STAND_IN", False):
+        pytest.skip("whether MPI takes a GPU's memory is the library's to say")
+    ran = run_ranks(n_ranks, MERGE.replace("CUDA_AWARE", repr(cuda_aware)))
+    assert ran.returncode == 0, ran.stderr
+    assert [out.strip() for out in ran.stdout] == ["done"] * n_ranks

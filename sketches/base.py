@@ -370,8 +370,11 @@ class MergeableSketch(Stored):
 
     def copy(self) -> Self:
         """A new sketch of the same configuration and state, sharing no state memory."""
-        new = self.empty_like()._adopt({name: a.copy() for name, a in self._arrays.items()})
+        new = self.empty_like()
         new.__dict__["_device"] = self.device
+        if "_arrays" not in self.__dict__:
+            return new  # still free to go where its first rows lie
+        new._adopt({name: a.copy() for name, a in self._arrays.items()})
         new._bounds.update(self._bounds)
         return new
 

@@ -5,9 +5,12 @@ import importlib
 import pkgutil
 import re
 import shutil
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import cuda_host
+import fake_cupy
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -36,7 +39,11 @@ def test_docstrings(name, tmp_path, monkeypatch):
 
 
 def available(name: str) -> bool:
-    """Whether a package, one of its modules, or Java is there."""
+    """Whether a package, one of its modules, Java, or a GPU (or what stands in for it) is there."""
+    if name == "gpu":
+        if cuda_host.compiler() is not None:
+            fake_cupy.install()
+        return "cupy" in sys.modules
     if name == "java":
         return shutil.which("java") is not None
     try:

@@ -19,10 +19,13 @@
 
 // A row times a power of two, and what float32 products of it err by, over the norm of the other vector: a
 // sum of m terms in any order errs by at most m u / (1 - m u) of the product of norms, u = 2**-24 (Higham
-// 2002, section 3.1), and eight more u are for rounding row, norms and bounds. A warp takes a row; `error`
-// holds for any order, and so is not the number that the CPU has.
+// 2002, section 3.1), and eight more u are for rounding row, norms and bounds. Where factors are rounded before
+// they are multiplied, `rounding` is what a product may err by for that, relatively; by Cauchy and Schwarz's
+// inequality their sum errs by no more than that of the product of norms. A warp takes a row; `error` holds for
+// any order, and so is not the number that the CPU has.
 template <class Real>
-__device__ void scale_row(const Real* row, i64 size, float* target, double* scale_out, double* error_out) {
+__device__ void scale_row(const Real* row, i64 size, double rounding, float* target, double* scale_out,
+                          double* error_out) {
     int lane = lane_number();
     double largest = 0.0, total = 0.0;
     for (i64 j = lane; j < size; j += 32) {
@@ -44,21 +47,21 @@ __device__ void scale_row(const Real* row, i64 size, float* target, double* scal
         double unit = (double)(size + 8) * 5.9604644775390625e-08, norm = sqrt(total);
         double factor = unit < 0.5 ? unit / (1.0 - unit) : __longlong_as_double(0x7FF0000000000000ll);
         *scale_out = scale;
-        *error_out = norm > 0.0 ? factor * norm : 0.0;
+        *error_out = norm > 0.0 ? (factor + rounding * (1.0 + factor)) * norm : 0.0;
     }
 }
 
 #define SCALE(suffix, Real)                                                                                     \
-    extern "C" __global__ void scale_rows_dense_##suffix(const Real* X, i64 d, i64 start, i64 stop,             \
+    extern "C" __global__ void scale_rows_dense_##suffix(const Real* X, i64 d, double rounding, i64 start, i64 stop, \
                                                          float* scaled, double* scales, double* errors) {       \
         for (i64 i = start + warp_number(); i < stop; i += warp_count())                                        \
-            scale_row(X + i * d, d, scaled + (i - start) * d, scales + (i - start), errors + (i - start));      \
+            scale_row(X + i * d, d, rounding, scaled + (i - start) * d, scales + (i - start), errors + (i - start));      \
     }                                                                                                           \
     extern "C" __global__ void scale_rows_csr_##suffix(const i64* indptr, const Real* data, i64 begin,          \
                                                        i64 start, i64 stop, float* scaled, double* scales,      \
                                                        double* errors) {                                        \
         for (i64 i = start + warp_number(); i < stop; i += warp_count())                                        \
-            scale_row(data + indptr[i], indptr[i + 1] - indptr[i], scaled + (indptr[i] - begin),                \
+            scale_row(data + indptr[i], indptr[i + 1] - indptr[i], 0.0, scaled + (indptr[i] - begin),                \
                       scales + (i - start), errors + (i - start));                                              \
     }
 SCALE(float32, float)

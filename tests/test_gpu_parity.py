@@ -652,6 +652,27 @@ def test_equals_its_twin_on_other_data(name: str, seed: int) -> None:
         check(name, arguments)
 
 
+@pytest.mark.skipif(not getattr(cupy, "IS_STAND_IN", False), reason="rounds the stand-in's factors")
+def test_codes_do_not_depend_on_tensor_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    def matmul(a: Any, b: Any) -> Any:
+        # 11 bits of each factor, as TF32 has them.
+        rounded = (
+            ((x.get().view(np.uint32) + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32)
+            for x in (a, b)
+        )
+        return cupy.asarray(np.matmul(*rounded))
+
+    arguments = next(CASES["project_signs_dense"](np.random.default_rng(0)))
+    monkeypatch.setattr(cupy, "matmul", matmul)
+    X = np.random.default_rng(1).standard_normal((300, 130)).astype(np.float32)
+    family = SignedRandomProjection(130, n_hashes=64, power=8, seed=1)
+    codes = family.hash(X)
+    assert (family.hash(cupy.asarray(X)).get() != codes).any(), "rounding has no effect to be told"
+    monkeypatch.setenv("CUPY_TF32", "1")
+    np.testing.assert_array_equal(family.hash(cupy.asarray(X)).get(), codes)
+    check("project_signs_dense", arguments)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_finds_what_is_not_finite(dtype: Any) -> None:
     values = np.full(1000, np.finfo(dtype).max, dtype)

@@ -4,7 +4,10 @@ RANKS ?= 4
 BIN := .venv/bin
 STDLIB = $$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('stdlib'))")
 
-.PHONY: run test lint benchmarks pictures docs clean
+# The Pythons that a release is tried on, those of them that are there.
+PYTHONS ?= python3.11 python3.12 python3.13
+
+.PHONY: run test lint benchmarks pictures docs dist check-dist clean
 
 run: .venv/run.stamp
 	$(BIN)/mpiexec -n $(RANKS) $(BIN)/mergesketch dedup "$(STDLIB)" --include '*.py' \
@@ -34,8 +37,26 @@ docs: .venv/docs.stamp
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
+dist: .venv/bin/pip
+	$(BIN)/pip install --quiet --disable-pip-version-check build
+	rm -rf dist build
+	$(BIN)/python -m build --outdir dist .
+
+# The tests from an installed wheel, in a new environment and away from the sources, for each Python.
+check-dist: dist
+	set -e; for python in $(PYTHONS); do \
+	    $$python -c 1 2>/dev/null || { echo "no $$python here"; continue; }; \
+	    room=$$(mktemp -d); trap 'rm -rf "$$room"' EXIT; \
+	    $$python -m venv "$$room/venv"; \
+	    "$$room/venv/bin/pip" install --quiet --disable-pip-version-check \
+	        "$$(ls dist/*.whl)[mpi,arrow,sklearn,test]"; \
+	    cp -r tests docs benchmarks examples README.md pyproject.toml "$$room"; \
+	    (cd "$$room" && venv/bin/python --version && venv/bin/pytest -q); \
+	    rm -rf "$$room"; \
+	done
+
 clean:
-	rm -rf .venv build docs/_build docs/api/generated .pytest_cache .mypy_cache .ruff_cache .hypothesis mergesketch.egg-info
+	rm -rf .venv build dist docs/_build docs/api/generated .pytest_cache .mypy_cache .ruff_cache .hypothesis mergesketch.egg-info
 
 .venv/bin/pip:
 	$(PYTHON) -c "import sys; sys.exit('mergesketch needs Python 3.11 or newer') if sys.version_info < (3, 11) else None"

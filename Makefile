@@ -40,7 +40,7 @@ docs: .venv/docs.stamp
 dist: .venv/bin/pip
 	$(BIN)/pip install --quiet --disable-pip-version-check build
 	rm -rf dist build
-	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m build --outdir dist . > /dev/null
 
 # The tests from an installed wheel, in a new environment and away from the sources, for each Python.
 check-dist: dist

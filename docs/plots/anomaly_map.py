@@ -1,0 +1,32 @@
+"""Draw docs/images/anomaly_map.svg, what an AceDetector calls anomalous: python docs/plots/anomaly_map.py"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from mergesketch import AceDetector
+from mergesketch.lsh import PStable
+from picture import save
+from sklearn.datasets import make_moons
+
+
+def main():
+    X, _ = make_moons(20_000, noise=0.07, random_state=0)
+    odd = np.random.default_rng(1).uniform((-1.7, -1.2), (2.7, 1.7), (60, 2))
+    family = PStable(2, n_hashes=400, power=2, width=0.35, n_buckets=1024, seed=1)
+    detector = AceDetector(family, contamination=0.01).update(np.concatenate([X, odd]))
+    x, y = np.meshgrid(np.linspace(-1.7, 2.7, 220), np.linspace(-1.2, 1.7, 145))
+    scores = detector.decision_function(np.column_stack([x.ravel(), y.ravel()])).reshape(x.shape)
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.0), sharex=True, sharey=True, layout="constrained")
+    axes[0].plot(*X[:3000].T, ".", markersize=1.5, rasterized=True)
+    axes[0].plot(*odd.T, "x", markersize=4, color="C3")
+    axes[0].set_title("20,000 rows, and 60 at random", fontsize=9)
+    shown = axes[1].imshow(
+        scores, origin="lower", extent=(-1.7, 2.7, -1.2, 1.7), aspect="auto", cmap="viridis"
+    )
+    axes[1].contour(x, y, scores, levels=[0.0], colors="C3", linewidths=1.2)
+    axes[1].set_title("score; below the line rows are anomalous", fontsize=9)
+    figure.colorbar(shown, ax=axes[1])
+    save(figure, "anomaly_map")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,13 +1,20 @@
 // A meaning on the host for the words of CUDA C++ that our kernels use, so that they run without a GPU.
 //
-// One OS thread stands for each thread of a block; blocks run one after the other, as the hardware may do.
-// What it shows: indices, arithmetic, barriers and atomics. What it cannot show: speed, and memory
+// One thread of the system stands for each warp of a block, in which the warp's lanes take turns: a lane runs until
+// it comes to a barrier, a shuffle or a ballot, and goes on when all lanes of the warp have come there. Blocks run
+// one after the other, as the hardware may do. What it shows: indices, arithmetic, barriers, atomics between
+// warps, and lanes that come to different barriers, which end the program. What it cannot show: speed, and memory
 // orderings weaker than those of the host.
 #pragma once
+#include <setjmp.h>
+#include <ucontext.h>
+
 #include <algorithm>
 #include <barrier>
 #include <cmath>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <memory>
@@ -37,27 +44,83 @@ struct dim3 {
     unsigned x = 1, y = 1, z = 1;
 };
 
+inline thread_local uint3 threadIdx, blockIdx;
+inline thread_local dim3 blockDim, gridDim;
+
 namespace host {
 constexpr int WARP = 32;
+constexpr int STACK = 128 << 10;
+enum class Waits { NOTHING, WARP_BARRIER, BLOCK_BARRIER, DONE };
+
+struct Lane {
+    ucontext_t context;
+    jmp_buf here;
+    uint3 index;
+    Waits waits = Waits::NOTHING;
+    std::unique_ptr<char[]> stack{new char[STACK]};
+};
 
 struct Team {
-    explicit Team(int n) : everyone(n), slots(n) {
-        for (int left = 0; left < n; left += WARP)
-            warps.push_back(std::make_unique<std::barrier<>>(std::min(WARP, n - left)));
-    }
+    Team(int n, int n_warps) : everyone(n_warps), lanes(n), slots(n) {}
     std::barrier<> everyone;
-    std::vector<std::unique_ptr<std::barrier<>>> warps;
+    std::vector<Lane> lanes;
     std::vector<uint64_t> slots;  // what each thread shows to its warp
 };
 
 inline thread_local Team* team = nullptr;
 inline thread_local int rank = 0;
+inline thread_local jmp_buf scheduler;
+inline thread_local void (*kernel_of)(void*) = nullptr;
+inline thread_local void* arguments_of = nullptr;
 inline unsigned char* dynamic_shared = nullptr;
 
-inline void warp_barrier() { team->warps[rank / WARP]->arrive_and_wait(); }
+// Lanes and their scheduler change places by jumps, which ask nothing of the system.
+inline void wait(Waits what) {
+    Lane& lane = team->lanes[rank];
+    lane.waits = what;
+    if (_setjmp(lane.here) == 0) _longjmp(scheduler, 1);
+}
+inline void warp_barrier() { wait(Waits::WARP_BARRIER); }
+
+inline void enter() {
+    kernel_of(arguments_of);
+    wait(Waits::DONE);
+}
+
+[[noreturn]] inline void fail(const char* why) {
+    std::fprintf(stderr, "cuda_host: %s\n", why);
+    std::abort();
+}
+
+// One block's lanes [first, last) of a warp, from their beginning to their end.
+inline void run_warp(int first, int last) {
+    for (int i = first; i < last; ++i) team->lanes[i].waits = Waits::NOTHING;
+    bool begun = false;
+    while (true) {
+        for (volatile int i = first; i < last; i = i + 1) {
+            Lane& lane = team->lanes[i];
+            rank = i;
+            threadIdx = lane.index;
+            if (_setjmp(scheduler)) continue;
+            if (begun) _longjmp(lane.here, 1);
+            getcontext(&lane.context);
+            lane.context.uc_stack.ss_sp = lane.stack.get();
+            lane.context.uc_stack.ss_size = STACK;
+            lane.context.uc_link = nullptr;
+            makecontext(&lane.context, enter, 0);
+            setcontext(&lane.context);
+        }
+        begun = true;
+        Waits waits = team->lanes[first].waits;
+        for (int i = first; i < last; ++i)
+            if (team->lanes[i].waits != waits) fail("lanes of a warp came to different barriers, or ended without");
+        if (waits == Waits::DONE) return;
+        if (waits == Waits::BLOCK_BARRIER) team->everyone.arrive_and_wait();
+    }
+}
 
 // Every thread of the warp shows a value and reads what `lane` shows. All must come here together:
-// a mask that leaves lanes out means a deadlock here, so kernels use full masks only.
+// a mask that leaves lanes out is an error here, so kernels use full masks only.
 template <class T> T exchange(T value, int lane) {
     static_assert(sizeof(T) <= 8);
     std::memcpy(&team->slots[rank], &value, sizeof(T));
@@ -69,11 +132,9 @@ template <class T> T exchange(T value, int lane) {
 }
 }  // namespace host
 
-inline thread_local uint3 threadIdx, blockIdx;
-inline thread_local dim3 blockDim, gridDim;
 constexpr int warpSize = host::WARP;
 
-inline void __syncthreads() { host::team->everyone.arrive_and_wait(); }
+inline void __syncthreads() { host::wait(host::Waits::BLOCK_BARRIER); }
 inline void __syncwarp(unsigned = 0xFFFFFFFFu) { host::warp_barrier(); }
 inline void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 inline void __threadfence_block() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
@@ -171,27 +232,31 @@ inline double __longlong_as_double(long long x) { return __builtin_bit_cast(doub
 namespace host {
 template <class Kernel> void launch(const unsigned* grid, const unsigned* block, long shared, Kernel kernel) {
     dim3 blocks{grid[0], grid[1], grid[2]}, threads{block[0], block[1], block[2]};
-    int n = static_cast<int>(threads.x * threads.y * threads.z);
-    Team crew(n);
+    int n = static_cast<int>(threads.x * threads.y * threads.z), n_warps = (n + WARP - 1) / WARP;
+    Team crew(n, n_warps);
+    for (int i = 0; i < n; ++i) {
+        unsigned u = static_cast<unsigned>(i);
+        crew.lanes[i].index = {u % threads.x, u / threads.x % threads.y, u / (threads.x * threads.y)};
+    }
     // Filled with a pattern, for what is not written has no value on a GPU either.
     std::vector<unsigned char> memory(shared + 16, 0xA5);
     dynamic_shared = memory.data() + (16 - reinterpret_cast<uintptr_t>(memory.data()) % 16) % 16;
-    auto work = [&](int number) {
+    auto work = [&](int warp) {
         team = &crew;
-        rank = number;
         blockDim = threads;
         gridDim = blocks;
-        threadIdx = {number % threads.x, number / threads.x % threads.y, number / (threads.x * threads.y)};
+        kernel_of = [](void* called) { (*static_cast<Kernel*>(called))(); };
+        arguments_of = &kernel;
         for (unsigned z = 0; z < blocks.z; ++z)
             for (unsigned y = 0; y < blocks.y; ++y)
                 for (unsigned x = 0; x < blocks.x; ++x) {
                     blockIdx = {x, y, z};
-                    kernel();
+                    run_warp(warp * WARP, std::min(n, (warp + 1) * WARP));
                     crew.everyone.arrive_and_wait();
                 }
     };
     std::vector<std::thread> others;
-    for (int number = 1; number < n; ++number) others.emplace_back(work, number);
+    for (int warp = 1; warp < n_warps; ++warp) others.emplace_back(work, warp);
     work(0);
     for (auto& thread : others) thread.join();
 }

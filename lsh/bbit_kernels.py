@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from .bit_kernels import _popcount
+from .bits import popcount
 
 __all__ = ["count_equal_fields", "pack_fields"]
 
@@ -41,5 +41,5 @@ def count_equal_fields(A, B, bits, n_fields, start, stop, out):  # type: ignore[
         unlike = np.uint64(0)
         for w in range(left.size):
             word = left[w] ^ right[w]
-            unlike += _popcount((((word & others) + others) | word) & highest)
+            unlike += popcount((((word & others) + others) | word) & highest)
         out[i] = n_fields - np.int64(unlike)

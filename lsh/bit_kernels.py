@@ -6,12 +6,10 @@ register of 64 bytes then has one byte of every row, and a bit of 64 rows takes 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
 
+from .bits import popcount
 from .minhash_kernels import mix64
 
 __all__ = ["hamming_distances", "mix_words", "sample_bits"]
@@ -20,18 +18,6 @@ __all__ = ["hamming_distances", "mix_words", "sample_bits"]
 LANES = 64
 #: Hashes of 64 rows that are put in row order together.
 _TILE = 16
-
-
-def _popcount_code(typingctx, word):  # type: ignore[no-untyped-def]
-    """Bits of a 64-bit word that are set."""
-
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return builder.ctpop(arguments[0])
-
-    return types.uint64(types.uint64), generate
-
-
-_popcount: Any = intrinsic(_popcount_code)
 
 
 @njit(cache=True, nogil=True)
@@ -125,5 +111,5 @@ def hamming_distances(A, B, start, stop, out):  # type: ignore[no-untyped-def]
                 right = B[j]
                 total = np.uint64(0)
                 for w in range(left.size):
-                    total += _popcount(left[w] ^ right[w])
+                    total += popcount(left[w] ^ right[w])
                 out[i, j] = np.int64(total)

@@ -17,7 +17,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from .bit_kernels import _popcount
+from .bits import popcount
 from .index_kernels import prefetch, prefetch_read
 from .xxh3 import xxh3_64_u64
 
@@ -213,7 +213,7 @@ def bloom_fills(words, others, fills, start, stop):  # type: ignore[no-untyped-d
     for block in range(start, stop):
         n = _U0
         for i in range(BLOCK_WORDS * block, BLOCK_WORDS * (block + 1)):
-            n += _popcount(words[i] | others[i])
+            n += popcount(words[i] | others[i])
         fills[n] += 1
 
 

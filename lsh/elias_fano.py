@@ -21,6 +21,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from .bits import lowest_bit, popcount
 from .validation import check_int
 
 __all__ = ["Layout", "address_of", "check", "encode", "layout", "load_word", "read_only", "select", "take"]
@@ -57,24 +58,6 @@ def layout(n: int, largest: int) -> Layout:
     return Layout(low_bits, high_at, samples_at, samples_at + (n_samples + 1) // 2)
 
 
-def _popcount_code(typingctx, word):  # type: ignore[no-untyped-def]
-    """Bits that are set in a word."""
-
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return builder.ctpop(arguments[0])
-
-    return types.uint64(types.uint64), generate
-
-
-def _lowest_bit_code(typingctx, word):  # type: ignore[no-untyped-def]
-    """Index of the lowest bit that is set."""
-
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
-
-    return types.uint64(types.uint64), generate
-
-
 def _load_code(typingctx, address, index):  # type: ignore[no-untyped-def]
     """The `index`-th word from an address.
 
@@ -91,8 +74,6 @@ def _load_code(typingctx, address, index):  # type: ignore[no-untyped-def]
 
 
 load_word: Any = intrinsic(_load_code)
-_popcount: Any = intrinsic(_popcount_code)
-_lowest_bit: Any = intrinsic(_lowest_bit_code)
 
 
 @njit(cache=True, nogil=True)
@@ -103,16 +84,16 @@ def _select_bit(word, rank):  # type: ignore[no-untyped-def]
     sums = (sums & _U(0x3333333333333333)) + ((sums >> _U(2)) & _U(0x3333333333333333))
     sums = ((sums + (sums >> _U(4))) & _U(0x0F0F0F0F0F0F0F0F)) * _EACH_BYTE
     passed = (((rank * _EACH_BYTE) | _EACH_HIGH_BIT) - sums) & _EACH_HIGH_BIT
-    place = _popcount(passed) << _U(3)
+    place = popcount(passed) << _U(3)
     rank -= ((sums << _U(8)) >> place) & _U(255)
     word >>= place
     # Then by halves.
-    low = _popcount(word & _U(15))
+    low = popcount(word & _U(15))
     beyond = _U(rank >= low)
     rank -= low * beyond
     word >>= beyond << _U(2)
     place += beyond << _U(2)
-    low = _popcount(word & _U(3))
+    low = popcount(word & _U(3))
     beyond = _U(rank >= low)
     rank -= low * beyond
     word >>= beyond << _U(1)
@@ -137,12 +118,12 @@ def select(words, low_at, low_bits, high_at, samples_at, i):  # type: ignore[no-
         start = (load_word(words, samples_at + (s >> _ONE)) >> ((s & _ONE) << _U(5))) & _U(0xFFFFFFFF)
     k = high_at + (start >> _SIX)
     word = load_word(words, k) & (_ALL << (start & _SIXTY_THREE))
-    count = _popcount(word)
+    count = popcount(word)
     while rest >= count:
         rest -= count
         k += _ONE
         word = load_word(words, k)
-        count = _popcount(word)
+        count = popcount(word)
     high = ((k - high_at) << _SIX) + _select_bit(word, rest) - i
     if low_bits == _U(0):
         return high
@@ -190,7 +171,7 @@ def _check(words, address, n, largest, low_bits, high_at, samples_at):  # type: 
     found = _U(0)
     for k in range(high_at, samples_at):
         word = words[k]
-        count = _popcount(word)
+        count = popcount(word)
         # At most one sampled bit in a word: there are 128 from one to the next.
         block = (found + count - _ONE) >> _BLOCK_SHIFT
         if (
@@ -203,7 +184,7 @@ def _check(words, address, n, largest, low_bits, high_at, samples_at):  # type: 
                 word &= word - _ONE
             s = block - _ONE
             sample = (words[samples_at + (s >> _ONE)] >> ((s & _ONE) << _U(5))) & _U(0xFFFFFFFF)
-            if sample != ((k - high_at) << _SIX) + _lowest_bit(word):
+            if sample != ((k - high_at) << _SIX) + _U(lowest_bit(word)):
                 return 3
         found += count
     if found != n:

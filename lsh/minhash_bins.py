@@ -24,6 +24,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+from .bits import lowest_bit
 from .minhash_kernels import CHUNK, EMPTY, affine_minimum, finalise, mix64
 
 __all__ = ["minhash_fast_similarity", "minhash_one_permutation"]
@@ -45,18 +46,6 @@ def _empty_mask_code(typingctx, values, start):  # type: ignore[no-untyped-def]
 
 
 _empty_mask: Any = intrinsic(_empty_mask_code)
-
-
-def _lowest_bit_code(typingctx, mask):  # type: ignore[no-untyped-def]
-    """Index of the lowest bit that is set."""
-
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
-
-    return types.int64(types.uint64), generate
-
-
-_lowest_bit: Any = intrinsic(_lowest_bit_code)
 
 
 @njit(cache=True, nogil=True)
@@ -151,7 +140,7 @@ def _empty_slots(values, m, a, b, slots, a_of, b_of):  # type: ignore[no-untyped
     for block in range(0, m, 64):
         mask = _empty_mask(values, block)
         while mask:
-            k = block + _lowest_bit(mask)
+            k = block + lowest_bit(mask)
             slots[n_empty], a_of[n_empty], b_of[n_empty] = k, a[k], b[k]
             n_empty += 1
             mask &= mask - np.uint64(1)

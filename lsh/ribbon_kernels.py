@@ -26,6 +26,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from .bits import lowest_bit, popcount
 from .minhash_kernels import mix64
 
 __all__ = [
@@ -62,28 +63,6 @@ _ONE = np.uint64(1)
 _LOW_KEY = np.uint64(0x9E3779B97F4A7C15)
 _HIGH_KEY = np.uint64(0xC2B2AE3D27D4EB4F)
 _NEXT_KEY = np.uint64(0x165667B19E3779F9)
-
-
-def _lowest_bit_code(typingctx, word):  # type: ignore[no-untyped-def]
-    """Index of the lowest bit that is set."""
-
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
-
-    return types.int64(types.uint64), generate
-
-
-_lowest_bit: Any = intrinsic(_lowest_bit_code)
-
-
-def _popcount_code(typingctx, word):  # type: ignore[no-untyped-def]
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return builder.ctpop(arguments[0])
-
-    return types.uint64(types.uint64), generate
-
-
-_popcount: Any = intrinsic(_popcount_code)
 
 
 def _parities_code(typingctx, solution, first, width, shift, low, high):  # type: ignore[no-untyped-def]
@@ -169,12 +148,12 @@ def _insert(low_rows, high_rows, sides, slot, low, high, side):  # type: ignore[
         if low == _NONE:
             if high == _NONE:
                 return -2 if side == 0 else -1
-            step = _lowest_bit(high)
+            step = lowest_bit(high)
             slot += 64 + step
             low = high >> np.uint64(step)
             high = _NONE
         else:
-            step = _lowest_bit(low)  # at least 1: both rows had their lowest coefficient here
+            step = lowest_bit(low)  # at least 1: both rows had their lowest coefficient here
             slot += step
             low = (low >> np.uint64(step)) | (high << np.uint64(64 - step))
             high >>= np.uint64(step)
@@ -298,7 +277,7 @@ def back_substitute(low_rows, high_rows, sides, width, solution):  # type: ignor
             for column in range(width):
                 above = (highs[column] << _ONE) | (lows[column] >> np.uint64(63))
                 below = lows[column] << _ONE
-                bit = (_popcount((below & low) ^ (above & high)) ^ (side >> np.uint64(column))) & used
+                bit = (popcount((below & low) ^ (above & high)) ^ (side >> np.uint64(column))) & used
                 lows[column] = below | bit
                 highs[column] = above
         for column in range(width):
@@ -385,4 +364,4 @@ def variable_bits(  # type: ignore[no-untyped-def]
         for k in range(n_rows):
             below = (lowest[k] >> move) | ((middle[k] << _ONE) << rest)
             above = (middle[k] >> move) | ((highest[k] << _ONE) << rest)
-            out[k] |= (_popcount((below & lows[k]) ^ (above & highs[k])) & _ONE) << place
+            out[k] |= (popcount((below & lows[k]) ^ (above & highs[k])) & _ONE) << place

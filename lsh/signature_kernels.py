@@ -5,12 +5,10 @@ A signature is a row of words. Threads own ranges of nodes: each reads all edges
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
 
+from .bits import popcount
 from .minhash_kernels import mix64
 
 __all__ = [
@@ -22,16 +20,6 @@ __all__ = [
 ]
 
 _ONE = np.uint64(1)
-
-
-def _popcount_code(typingctx, word):  # type: ignore[no-untyped-def]
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return builder.ctpop(arguments[0])
-
-    return types.uint64(types.uint64), generate
-
-
-_popcount: Any = intrinsic(_popcount_code)
 
 
 @njit(cache=True, nogil=True)
@@ -82,9 +70,9 @@ def count_signature_bits(signatures, others, u, v, start, stop, counts):  # type
         left, right = signatures[np.uint64(u[i])], others[np.uint64(v[i])]
         a, b, c = np.uint64(0), np.uint64(0), np.uint64(0)
         for w in range(left.size):
-            a += _popcount(left[w])
-            b += _popcount(right[w])
-            c += _popcount(left[w] & right[w])
+            a += popcount(left[w])
+            b += popcount(right[w])
+            c += popcount(left[w] & right[w])
         counts[i, 0] = a
         counts[i, 1] = b
         counts[i, 2] = c
@@ -100,7 +88,7 @@ def weigh_signatures(signatures, u, v, weights, start, stop, sums):  # type: ign
         for w in range(left.size):
             common = left[w] & right[w]
             while common != np.uint64(0):
-                bit = 64 * w + np.int64(_popcount((common & (~common + _ONE)) - _ONE))
+                bit = 64 * w + np.int64(popcount((common & (~common + _ONE)) - _ONE))
                 for k in range(weights.shape[1]):
                     sums[i, k] += weights[bit, k]
                 common &= common - _ONE

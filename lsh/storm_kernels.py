@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numba import njit
 
-from .bit_kernels import _popcount
+from .bits import popcount
 
 __all__ = ["add_sign_products", "orthonormalise"]
 
@@ -67,5 +67,5 @@ def add_sign_products(codes, n_signs, start, stop, counts):  # type: ignore[no-u
             p = 0
             for i in range(n_signs):
                 for j in range(i + 1, n_signs):
-                    counts[b, p] += size - 2 * np.int64(_popcount(words[i] ^ words[j]))
+                    counts[b, p] += size - 2 * np.int64(popcount(words[i] ^ words[j]))
                     p += 1

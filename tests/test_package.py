@@ -33,13 +33,17 @@ def test_lower_rooms_do_not_import_upper_ones():
         "import sys, mergesketch\nprint(*[m for m in sys.modules if m.startswith('mergesketch.distributed')])"
     )
     assert done.stdout.split() == [], "import mergesketch must not import mergesketch.distributed"
-    for path in (ROOT / "lsh").glob("*.py"):
+    paths = list((Path(mergesketch.__file__).parent / "lsh").glob("*.py"))
+    assert paths
+    for path in paths:
         source = path.read_text()
         assert "..sketches" not in source and "..distributed" not in source, path
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
+    if not (ROOT / "sketches").is_dir():
+        pytest.skip("needs the sources")
     folder = tmp_path_factory.mktemp("wheel")
     done = subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT],

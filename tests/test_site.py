@@ -80,6 +80,7 @@ def test_dead_links_are_seen(tmp_path: Path) -> None:
 def test_the_site_builds_and_its_links_lead_somewhere(tmp_path: Path) -> None:
     # A copy, for the pages of the reference are generated among the sources.
     shutil.copytree(DOCS, tmp_path / "docs", ignore=shutil.ignore_patterns("_build", "generated"))
+    shutil.copy(DOCS.parent / "CHANGELOG.md", tmp_path)
     done = subprocess.run(
         [sys.executable, *["-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "docs", "html"]],
         cwd=tmp_path,

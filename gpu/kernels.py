@@ -33,7 +33,7 @@ from .projection import (
     project_steps_csr,
     project_steps_dense,
 )
-from .scatter import gather_groups, gather_mean, gather_ratio, scatter_add, scatter_add_outputs
+from .scatter import code_keys, gather_groups, gather_mean, gather_ratio, scatter_add, scatter_add_outputs
 from .signatures import (
     count_signature_bits,
     fill_node_bits,
@@ -52,6 +52,7 @@ __all__ = [
     "bloom_contains",
     "bloom_fills",
     "check_keys",
+    "code_keys",
     "compare_bins",
     "concatenate_codes",
     "constant",

@@ -114,6 +114,20 @@ GATHER(int64, i64)
 GATHER(float32, float)
 GATHER(float64, double)
 
+// A hash of all codes of a row: four chains, and one over their words, as on the CPU.
+extern "C" __global__ void code_keys(const u32* codes, i64 R, u64 key, i64 start, i64 stop, u64* out) {
+    for (i64 i = start + thread_number(); i < stop; i += thread_count()) {
+        u64 chain[4];
+        for (u64 c = 0; c < 4; ++c) chain[c] = key ^ (c + 1);
+        const u32* row = codes + i * R;
+        i64 whole = R - R % 4;
+        for (i64 j = 0; j < whole; j += 4)
+            for (int c = 0; c < 4; ++c) chain[c] = mix64(chain[c] ^ row[j + c]);
+        for (i64 j = whole; j < R; ++j) chain[0] = mix64(chain[0] ^ row[j]);
+        out[i] = mix64(mix64(mix64(chain[0] ^ 5) ^ chain[1]) ^ mix64(mix64(chain[2] ^ 6) ^ chain[3]));
+    }
+}
+
 // A thread owns a query and computes as the CPU does, output by output; its means are in `means`, 1 + K a query.
 extern "C" __global__ void gather_ratio(const double* counts, const u32* codes, const double* totals, double chance,
                                         i64 R, i64 W, i64 K, i64 start, i64 stop, double* means, double* mass,

@@ -9,7 +9,7 @@ import numpy as np
 
 from .launch import check_array, constant, launch
 
-__all__ = ["gather_groups", "gather_mean", "gather_ratio", "scatter_add", "scatter_add_outputs"]
+__all__ = ["code_keys", "gather_groups", "gather_mean", "gather_ratio", "scatter_add", "scatter_add_outputs"]
 
 _COUNTERS = (np.int32, np.int64, np.float32, np.float64)
 
@@ -57,6 +57,13 @@ def _scatter(counts: Any, codes: Any, weights: Any, row_start: int, row_stop: in
         row_stop,
         int(weighted),
     )
+
+
+def code_keys(codes: Any, key: Any, start: int, stop: int, out: Any) -> None:
+    """``out[i]`` = a 64-bit hash of the codes of row i, for i in [start, stop)."""
+    check_array("codes", codes, np.uint32, shape=(None, None))
+    check_array("out", out, np.uint64, shape=(codes.shape[0],))
+    launch("scatter", "code_keys", stop - start, codes, codes.shape[1], np.uint64(key), start, stop, out)
 
 
 def gather_mean(counts: Any, codes: Any, start: int, stop: int, means: Any, stds: Any) -> None:

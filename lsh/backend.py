@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["as_array", "backend_named", "backend_of", "device_of", "to_host"]
+__all__ = ["add_at", "as_array", "backend_named", "backend_of", "device_of", "to_host"]
 
 #: Numbers of CUDA's devices, and of memory that they share with the CPU, in the DLPack standard.
 _CUDA = (2, 13)
@@ -73,6 +73,13 @@ def as_array(X: Any) -> Any:
     if device_of(X) == "gpu":
         return X if _is_cupy(X) else backend_named("gpu").xp.from_dlpack(X)
     return np.asarray(X)
+
+
+def add_at(array: Any, places: Any, values: Any) -> None:
+    """``numpy.add.at``, of which CuPy's knows no int64: both wrap as uint64 does."""
+    if array.dtype == np.int64:
+        array, values = array.view(np.uint64), values.view(np.uint64)
+    backend_of(array).xp.add.at(array, places, values)
 
 
 def to_host(array: Any) -> NDArray[Any]:

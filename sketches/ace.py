@@ -9,11 +9,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lsh.backend import backend_of
+from ..lsh.backend import add_at
 from ..lsh.family import HashFamily
 from ..lsh.lazy import lazy
 from ..lsh.random import random_uint64
-from ..lsh.threads import map_blocks
 from ..lsh.validation import check_int, check_real
 from .base import MergeableSketch, StateSpec
 from .hashed_rows import check_family, count_rows, hash_block, row_blocks
@@ -76,6 +75,7 @@ class AceDetector(MergeableSketch):
     """
 
     _parameters = ("family", "contamination", "alpha", "sample_size", "seed")
+    _gpu = True
 
     def __init__(
         self,
@@ -129,14 +129,16 @@ class AceDetector(MergeableSketch):
         TypeError, ValueError, OverflowError
             If the family refuses the rows or a counter could wrap; nothing is changed then.
         """
+        self._settle("X", X)
         X, n = count_rows(X, "X")
-        blocks = list(row_blocks(n, self.family.n_hashes))
-        one, counts = np.empty(0, np.int64), np.zeros(0, np.int32)
+        xp = self._kernels.xp
+        blocks = list(row_blocks(n, self.family.n_hashes, self.device))
+        one, counts = xp.empty(0, np.int64), xp.zeros(0, np.int32)
         taken = {name: self._arrays[name] for name in ("sample_keys", "sample_weights", "sample_codes")}
         if len(blocks) > 1:
             # Counted apart, so that nothing has changed if a later row is refused.
-            counts = np.zeros(self._arrays["counts"].shape, np.int64)
-        codes = np.empty((0, self.family.n_hashes), np.uint32)
+            counts = xp.zeros(self._arrays["counts"].shape, np.int64)
+        codes = xp.empty((0, self.family.n_hashes), np.uint32)
         for start, stop in blocks:
             codes = hash_block(self.family, self.family.hash, X, start, stop)
             taken = self._sampled(taken, codes)
@@ -160,13 +162,14 @@ class AceDetector(MergeableSketch):
         self, sample: Mapping[str, NDArray[Any]], codes: NDArray[np.uint32]
     ) -> dict[str, NDArray[Any]]:
         """The sample with those of new rows of codes that belong to it."""
-        keys, kernel = np.empty(len(codes), np.uint64), backend_of(codes).code_keys
+        kernels = self._kernels
+        keys, kernel = kernels.xp.empty(len(codes), np.uint64), kernels.code_keys
         block = max(1, _CODES_BLOCK // codes.shape[1])
-        map_blocks(lambda a, b: kernel(codes, self._key, a, b, keys), len(codes), block)
+        kernels.map_blocks(lambda a, b: kernel(codes, self._key, a, b, keys), len(codes), block)
         if sample["sample_weights"][-1]:
-            chosen = np.flatnonzero(keys <= sample["sample_keys"][-1])
+            chosen = kernels.xp.flatnonzero(keys <= sample["sample_keys"][-1])
             keys, codes = keys[chosen], codes[chosen]
-        return self._joined(sample, keys, np.ones(len(keys), np.int64), codes)
+        return self._joined(sample, keys, kernels.xp.ones(len(keys), np.int64), codes)
 
     def _joined(
         self,
@@ -178,15 +181,15 @@ class AceDetector(MergeableSketch):
         """The rows of least key of a sample and others, equal ones together."""
         if not len(keys):
             return dict(sample)
-        held = int(np.count_nonzero(sample["sample_weights"]))
-        keys = np.concatenate([sample["sample_keys"][:held], keys])
-        weights = np.concatenate([sample["sample_weights"][:held], weights])
-        distinct, first, which = np.unique(keys, return_index=True, return_inverse=True)
+        xp, held = self._kernels.xp, _count_held(sample)
+        keys = xp.concatenate([sample["sample_keys"][:held], keys])
+        weights = xp.concatenate([sample["sample_weights"][:held], weights])
+        distinct, first, which = xp.unique(keys, return_index=True, return_inverse=True)
         size = min(len(distinct), self.sample_size)
-        totals = np.zeros(len(distinct), np.int64)
-        np.add.at(totals, which, weights)
+        totals = xp.zeros(len(distinct), np.int64)
+        add_at(totals, which, weights)
         out = {
-            name: np.zeros_like(sample[name]) for name in ("sample_keys", "sample_weights", "sample_codes")
+            name: xp.zeros_like(sample[name]) for name in ("sample_keys", "sample_weights", "sample_codes")
         }
         out["sample_keys"][:size] = distinct[:size]
         out["sample_weights"][:size] = totals[:size]
@@ -215,8 +218,10 @@ class AceDetector(MergeableSketch):
             If the detector has seen no row.
         """
         self._check_seen()
+        self._settle("X", X)
         sums = kernel_sums(self.family, self._arrays["counts"], self.n_updates, X, None, False)
-        return np.asarray(sums / self.n_updates)
+        scores: NDArray[np.float64] = sums / self.n_updates
+        return scores
 
     def _check_seen(self) -> None:
         if self.n_updates == 0:
@@ -227,29 +232,29 @@ class AceDetector(MergeableSketch):
         """The exact mean of the scores of the rows seen."""
         self._check_seen()
         counts, n, chance = self._arrays["counts"], self.n_updates, self.family.chance_collision
-        squares = sum(float(np.dot(row, row)) for row in counts.astype(np.float64, copy=False))
+        wide = counts.astype(np.float64, copy=False)
+        # Row by row, for long sums of squares lose digits; at once where each would have to be waited for.
+        parts = wide if self.device == "cpu" else wide.reshape(1, -1)
+        squares = sum(float(row.dot(row)) for row in parts)
         return (squares / counts.shape[0] / n / n - chance) / (1.0 - chance)
 
     @property
     def threshold(self) -> float:
         """The score below which a row is called anomalous."""
         self._check_seen()
-        held = int(np.count_nonzero(self._arrays["sample_weights"]))
+        held, xp = _count_held(self._arrays), self._kernels.xp
         weights = self._arrays["sample_weights"][:held].astype(np.float64)
         n, chance = self.n_updates, self.family.chance_collision
         counted = mean_counts(self._arrays["counts"], self._arrays["sample_codes"][:held])
         scores = (counted / n - chance) / (1.0 - chance)
         if self.contamination is None:
-            spread = math.sqrt(
-                float(np.average((scores - np.average(scores, weights=weights)) ** 2, weights=weights))
-            )
+            mean = (scores * weights).sum() / weights.sum()
+            spread = math.sqrt(float(((scores - mean) ** 2 * weights).sum() / weights.sum()))
             return self.mean_score - self.alpha * spread
         # The least score that so large a share of the rows, by weight, does not fall below.
-        order = np.argsort(scores, kind="stable")
-        shares = np.cumsum(weights[order]) / weights.sum()
-        return float(
-            scores[order[min(int(np.searchsorted(shares, self.contamination, side="right")), held - 1)]]
-        )
+        order = xp.argsort(scores, kind="stable")
+        shares = xp.cumsum(weights[order]) / weights.sum()
+        return float(scores[order[min(int((shares <= self.contamination).sum()), held - 1)]])
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
         """Scores less the threshold: negative ones are anomalous."""
@@ -257,24 +262,29 @@ class AceDetector(MergeableSketch):
 
     def predict(self, X: Any) -> NDArray[np.int64]:
         """-1 for anomalous rows, 1 for others."""
-        return np.where(self.decision_function(X) < 0, -1, 1)
+        return self._kernels.xp.where(self.decision_function(X) < 0, -1, 1)
 
     # -- state ------------------------------------------------------------------------------------
 
     def _reduce_custom(
         self, reduction: str, ours: dict[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]
     ) -> None:
-        held = int(np.count_nonzero(theirs["sample_weights"]))
+        held = _count_held(theirs)
         parts = (theirs[name][:held] for name in ("sample_keys", "sample_weights", "sample_codes"))
         for name, joined in self._joined(ours, *parts).items():
             ours[name][...] = joined
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         weights, keys, codes = (arrays[f"sample_{name}"] for name in ("weights", "keys", "codes"))
-        held = int(np.count_nonzero(weights))
+        held = _count_held(arrays)
         if int(weights.min()) < 0 or bool((weights[:held] == 0).any()):
             raise ValueError("sample_weights must be positive, and 0 from the first empty place on")
         if bool((keys[1:held] <= keys[: max(held - 1, 0)]).any()):
             raise ValueError("sample_keys must rise")
         if codes.size and int(codes.max()) >= self.family.n_buckets:
             raise ValueError(f"sample_codes must be below {self.family.n_buckets}, got {codes.max()}")
+
+
+def _count_held(arrays: Mapping[str, NDArray[Any]]) -> int:
+    """Places of the sample that are taken."""
+    return int((arrays["sample_weights"] != 0).sum())

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from ..lsh.backend import add_at, device_of
 from ..lsh.family import HashFamily
 from ..lsh.lazy import lazy
 from ..lsh.validation import check_choice, check_int, check_real_weights, check_weights
@@ -65,6 +66,7 @@ class RaceWindow(MergeableSketch):
     """
 
     _parameters = ("family", "n_panes", "dtype")
+    _gpu = True
 
     def __init__(self, family: HashFamily, n_panes: int, *, dtype: str = "int") -> None:
         self.family = check_family(family)
@@ -115,7 +117,7 @@ class RaceWindow(MergeableSketch):
         The sketch itself.
         """
         pane = check_int("pane", pane, 0, 1 << 62)
-        leaving = self._places_left(self.newest, pane)
+        leaving = self._kernels.xp.asarray(self._places_left(self.newest, pane))
         if leaving.size:
             if "_sum" in self.__dict__:
                 if self.dtype == "int":
@@ -155,23 +157,26 @@ class RaceWindow(MergeableSketch):
         TypeError, ValueError, OverflowError
             As for `Race`, and for panes that are no integers or out of range; nothing is changed then.
         """
+        self._settle("X", X)
+        self._settle("weights", weights)
         X, n = count_rows(X, "X")
+        xp = self._kernels.xp
         checked: NDArray[Any]
         if self.dtype == "float":
             checked, magnitude = check_real_weights("weights", weights, n), 0
         else:
             checked, magnitude = check_weights("weights", weights, n)
         if not checked.size:
-            checked = np.ones(n, checked.dtype)
+            checked = xp.ones(n, checked.dtype)
         panes = self._check_panes(pane, n)
-        newest = max(self.newest, int(panes.max(initial=-1)))
+        newest = max(self.newest, int(panes.max()) if n else -1)
         # Counted apart first, so that nothing has changed, nor the window advanced, if a later row is
         # refused. Late rows are hashed as well: bad ones are refused whenever they come.
         parts: dict[int, NDArray[Any]] = {}
-        for start, stop in row_blocks(n, self.family.n_hashes):
+        for start, stop in row_blocks(n, self.family.n_hashes, self.device):
             codes = hash_block(self.family, self.family.hash, X, start, stop)
             held = panes[start:stop]
-            kept = np.unique(held[held > newest - self.n_panes])
+            kept = xp.unique(held[held > newest - self.n_panes])
             for number in kept.tolist():
                 part = parts.setdefault(number % self.n_panes, self._zeros())
                 of_pane = held == number
@@ -184,18 +189,20 @@ class RaceWindow(MergeableSketch):
             for counts in self._counts_of(place):
                 counts += part
         of_window = panes > newest - self.n_panes
-        np.add.at(self._arrays["totals"], panes[of_window] % self.n_panes, checked[of_window])
+        add_at(self._arrays["totals"], panes[of_window] % self.n_panes, checked[of_window])
         self._arrays["n_updates"] += n
         return self
 
     def _zeros(self) -> NDArray[Any]:
-        return np.zeros(self._arrays["counts"].shape[1:], np.float64 if self.dtype == "float" else np.int64)
+        return self._kernels.xp.zeros(
+            self._arrays["counts"].shape[1:], np.float64 if self.dtype == "float" else np.int64
+        )
 
     def _check_panes(self, pane: Any, n: int) -> NDArray[np.int64]:
-        if pane is None or np.ndim(pane) == 0:
+        if pane is None or (device_of(pane) == "cpu" and np.ndim(pane) == 0):
             number = max(self.newest, 0) if pane is None else check_int("pane", pane, 0, 1 << 62)
-            return np.full(n, number, np.int64)
-        panes = np.asarray(pane)
+            return self._kernels.xp.full(n, number, np.int64)
+        panes = self._bring("pane", pane)
         if panes.shape != (n,):
             raise ValueError(f"pane must be an integer or of shape ({n},), got shape {panes.shape}")
         if n and panes.dtype.kind not in "iu":
@@ -220,12 +227,13 @@ class RaceWindow(MergeableSketch):
         counts = self._arrays["counts"]
         if self.dtype == "int" and self._bound("counts") * self.n_panes > np.iinfo(np.int64).max:
             raise OverflowError("the panes of a RaceWindow together count beyond 63 bits")
-        return np.asarray(counts.sum(axis=0, dtype=np.float64 if self.dtype == "float" else np.int64))
+        return counts.sum(axis=0, dtype=np.float64 if self.dtype == "float" else np.int64)
 
     def race(self) -> Race:
         """The rows of the window as a `Race` of its own, which later updates do not change."""
         race = Race(self.family, dtype=self.dtype)
-        total = np.array([self.total], race._layout()["total"].dtype)
+        total = self._kernels.xp.asarray(np.array([self.total], race._layout()["total"].dtype))
+        race.__dict__["_device"] = self.device
         # A Race counts the rows that it has seen; how many of them the window still holds is not known.
         return race._adopt(
             {"counts": self._sum.copy(), "total": total, "n_updates": self._arrays["n_updates"].copy()}
@@ -241,10 +249,12 @@ class RaceWindow(MergeableSketch):
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
     def query(self, Q: Any, *, groups: int | None = None, return_std: bool = False) -> Any:
         """Estimated kernel sums over the rows in the window; as `Race.query`."""
+        self._settle("Q", Q)
         return kernel_sums(self.family, self._sum, self.total, Q, groups, return_std)
 
     def density(self, Q: Any, *, groups: int | None = None, return_std: bool = False) -> Any:
         """Estimated kernel densities: kernel sums over the total weight; as `Race.density`."""
+        self._settle("Q", Q)
         sums = kernel_sums(self.family, self._sum, self.total, Q, groups, return_std)
         return kernel_densities(sums, self.total)
 
@@ -258,7 +268,7 @@ class RaceWindow(MergeableSketch):
         if newest >= 0:
             self.advance(newest)
         left = self._places_left(newest, self.newest)
-        kept = np.setdiff1d(np.arange(self.n_panes), left)
+        kept = self._kernels.xp.asarray(np.setdiff1d(np.arange(self.n_panes), left))
         self._arrays["counts"][kept] += theirs["counts"][kept]
         self._arrays["totals"][kept] += theirs["totals"][kept]
 

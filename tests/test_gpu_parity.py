@@ -251,6 +251,13 @@ def codes_to_read_in_groups(rng: np.random.Generator) -> Iterator[Case]:
         yield on_device(counts), on_device(codes), np.array([0, 2, 5, 9]), 0, 50, out
 
 
+@case("code_keys")
+def codes_to_hash(rng: np.random.Generator) -> Iterator[Case]:
+    for R in (1, 4, 11):
+        codes = on_device(rng.integers(0, 2**32, (40, R), dtype=np.uint32))
+        yield codes, words(rng, 1)[0], 2, 40, on_device(np.zeros(40, np.uint64))
+
+
 @case("count_min_add", "count_sketch_add")
 def keys_to_count(rng: np.random.Generator) -> Iterator[Case]:
     for dtype in (np.int32, np.int64):

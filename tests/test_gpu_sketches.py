@@ -95,6 +95,28 @@ ENTRIES = {
             lambda s, b: s.signatures(),
         ),
     ),
+    "RaceWindow": Entry(
+        lambda: mergesketch.RaceWindow(angles(), n_panes=4),
+        lambda rng, n: (*weighted_rows(rng, n), rng.integers(0, 7, n)),
+        (lambda s, b: s.query(b[0]), lambda s, b: s.race().query(b[0], groups=4)),
+    ),
+    "RaceWindow, real weights": Entry(
+        lambda: mergesketch.RaceWindow(angles(), n_panes=3, dtype="float"),
+        real_weighted_rows,
+        (lambda s, b: s.query(b[0]),),
+    ),
+    "AceDetector": Entry(
+        lambda: mergesketch.AceDetector(angles(), contamination=0.2, sample_size=30),
+        rows,
+        (
+            lambda s, b: s.score_samples(b[0]),
+            lambda s, b: s.predict(b[0]),
+            lambda s, b: s.decision_function(b[0]) + s.mean_score,
+        ),
+    ),
+    "AceDetector, by spread": Entry(
+        lambda: mergesketch.AceDetector(angles()), rows, (lambda s, b: s.decision_function(b[0]),)
+    ),
     "StormSketch": Entry(
         lambda: mergesketch.StormSketch(12, 9, max_norm=3.0, seed=2),
         rows,

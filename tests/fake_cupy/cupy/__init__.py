@@ -246,6 +246,16 @@ def from_dlpack(array: Any) -> ndarray:
     return array if isinstance(array, ndarray) else asarray(_np.from_dlpack(array))
 
 
+def _add_at(array: ndarray, places: Any, values: Any) -> None:
+    # As CuPy's: it knows no 64-bit signed integers.
+    if array.dtype not in (_np.int32, _np.uint32, _np.uint64, _np.float32, _np.float64):
+        raise TypeError(f"add.at does not support {array.dtype}")
+    _np.add.at(array._array, _plain(places), _plain(values))
+
+
+globals()["add"].at = _add_at
+
+
 def shares_memory(a: ndarray, b: ndarray) -> bool:
     return _np.shares_memory(a._array, b._array)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["add_at", "as_array", "backend_named", "backend_of", "device_of", "to_host"]
+__all__ = ["add_at", "as_array", "backend_named", "backend_of", "device_of", "refuse_gpu", "to_host"]
 
 #: Numbers of CUDA's devices, and of memory that they share with the CPU, in the DLPack standard.
 _CUDA = (2, 13)
@@ -73,6 +73,12 @@ def as_array(X: Any) -> Any:
     if device_of(X) == "gpu":
         return X if _is_cupy(X) else backend_named("gpu").xp.from_dlpack(X)
     return np.asarray(X)
+
+
+def refuse_gpu(X: Any, what: str) -> None:
+    """NotImplementedError where rows on a GPU come to what has no kernels there."""
+    if device_of(X) == "gpu":
+        raise NotImplementedError(f"{what} has no GPU kernels; pass arrays in main memory: array.get()")
 
 
 def add_at(array: Any, places: Any, values: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .backend import backend_of
+from .backend import backend_of, refuse_gpu
 from .minhash import MinHash
 from .threads import map_blocks
 from .validation import check_choice, check_int, check_sets
@@ -112,6 +112,7 @@ class BBitMinHash(MinHash):
         TypeError, ValueError
             If `sets` is none of the above.
         """
+        refuse_gpu(sets, "packed")
         backend = backend_of(sets)
         tokens, offsets = check_sets(sets, "sets", keep_int32=True)
         out = np.empty((offsets.size - 1, self.n_words), np.uint64)

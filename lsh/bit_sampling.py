@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .backend import backend_of
+from .backend import backend_of, refuse_gpu
 from .family import HashFamily
 from .lazy import lazy
 from .random import random_uint64
@@ -230,6 +230,7 @@ class BitSampling(HashFamily):
         return flips
 
     def _codes(self, X: Any, flips: NDArray[np.uint32], name: str = "X") -> NDArray[np.uint32]:
+        refuse_gpu(X, "BitSampling")
         kernels, rows, chunks, keys = backend_of(X), self._check_rows(X, name), self._chunks, self._keys
         n_probes, n_words = flips.shape[1], self._n_words
         out = np.empty((len(rows), self.n_hashes, n_probes), np.uint32)

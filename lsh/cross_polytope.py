@@ -11,7 +11,7 @@ import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 
 from .angles import angles_of_rows
-from .backend import backend_of
+from .backend import backend_of, refuse_gpu
 from .cross_polytope_table import LARGEST_LOG2_DIMENSION, collision_of_angle
 from .family import HashFamily
 from .lazy import lazy
@@ -183,6 +183,7 @@ class CrossPolytope(HashFamily):
         TypeError, ValueError
             If `X` holds no real numbers, NaN or infinity, or has another width.
         """
+        refuse_gpu(X, "CrossPolytope")
         kernels = backend_of(X)
         n, run = self._over_rows(X, kernels.cross_polytope_codes_dense, kernels.cross_polytope_codes_csr)
         out = np.empty((n, self.n_hashes), dtype=np.uint32)
@@ -219,6 +220,7 @@ class CrossPolytope(HashFamily):
         limit = self.dimension**self.power
         if n_probes > limit:
             raise ValueError(f"n_probes must be at most dimension**power = {limit}, got {n_probes}")
+        refuse_gpu(Q, "probe")
         kernels = backend_of(Q)
         n, run = self._over_rows(Q, kernels.cross_polytope_probes_dense, kernels.cross_polytope_probes_csr)
         out = np.empty((n, self.n_hashes, n_probes), dtype=np.uint32)

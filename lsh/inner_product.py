@@ -11,12 +11,12 @@ import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 
 from .angles import unit_rows
-from .backend import backend_of
+from .backend import backend_of, refuse_gpu
 from .extended_rows import UNBOUNDED, Extension, extended_blocks, relative_norms
 from .family import HashFamily
 from .projection import Rows
 from .srp import SignedRandomProjection
-from .threads import get_num_threads, map_blocks
+from .threads import get_num_threads
 from .validation import (
     check_choice,
     check_csr,
@@ -212,6 +212,8 @@ class InnerProduct(HashFamily):
             As for `hash_query`, or as `SignedRandomProjection.probe` refuses `n_probes`.
         """
         n_probes = check_int("n_probes", n_probes, 1)
+        if n_probes > 1:
+            refuse_gpu(Q, "probe")
 
         def probe(rows: Any) -> NDArray[np.uint32]:
             return self._srp.probe(rows, n_probes)
@@ -237,15 +239,16 @@ class InnerProduct(HashFamily):
         TypeError, ValueError
             If `X` holds no real numbers, NaN or infinity, or has another width.
         """
-        return relative_norms(backend_of(X), self._check(X, "X"), self.max_norm) > 1.0 + _SLACK
+        rows = self._check(X, "X")
+        return relative_norms(backend_of(rows.place), rows, self.max_norm) > 1.0 + _SLACK
 
     def _refuse(self, norms: NDArray[np.float64], name: str, bound_name: str) -> None:
         """Refuse rows of such norms, over their bound, unless they are to be clipped."""
         if self.oversize == "raise" and bool((norms > 1.0 + _SLACK).any()):
-            row, bound = int(np.argmax(norms > 1.0 + _SLACK)), getattr(self, bound_name)
+            row, bound = int((norms > 1.0 + _SLACK).argmax()), getattr(self, bound_name)
             raise ValueError(
                 f"{name} must have rows of norm at most {bound_name} = {bound:g}, got norm "
-                f'{norms[row] * bound:.9g} in row {row}; with oversize="clip" such rows are shortened'
+                f'{float(norms[row]) * bound:.9g} in row {row}; with oversize="clip" such rows are shortened'
             )
 
     @property
@@ -265,10 +268,14 @@ class InnerProduct(HashFamily):
         self, X: Any, name: str, function: Callable[[Any], NDArray[np.uint32]], *shape: int
     ) -> NDArray[np.uint32]:
         """What `function` makes of the extended rows, shape (n, n_hashes, *shape); data if named X."""
-        kernels, rows = backend_of(X), self._check(X, name)
+        if self._srp.projection == "sparse":
+            refuse_gpu(X, 'projection="sparse"')
+        rows = self._check(X, name)
+        kernels = backend_of(rows.place)
         bound_name, column = _SIDES[name]
         extension = Extension(getattr(self, bound_name) or 0.0, self._width + column, self._width)
-        norms, out = np.zeros(rows.n), np.empty((rows.n, self.n_hashes, *shape), np.uint32)
+        norms = kernels.xp.zeros(rows.n)
+        out = kernels.xp.empty((rows.n, self.n_hashes, *shape), np.uint32)
         longest = 1.0 + _SLACK if self.oversize == "raise" else math.inf
 
         def run(start: int, stop: int) -> None:
@@ -280,7 +287,7 @@ class InnerProduct(HashFamily):
         # As in `ProjectionFamily`: more than one range for each thread only if each holds a block.
         threads = get_num_threads()
         ranges = threads * min(4, max(1, rows.n // (_ROWS * threads)))
-        map_blocks(run, rows.n, max(rows.n // ranges, _VALUES_BLOCK // self._srp.n_values))
+        kernels.map_blocks(run, rows.n, max(rows.n // ranges, _VALUES_BLOCK // self._srp.n_values))
         # Every range stops at its first block of a row too long, so the first of all is among these.
         self._refuse(norms, name, bound_name)
         return out
@@ -375,7 +382,7 @@ class InnerProduct(HashFamily):
         rows, bound, unit = self._check(X, name), getattr(self, bound_name), unit_rows(X, self.n_features)
         if bound is None:
             return unit
-        norms = relative_norms(backend_of(X), rows, bound)
+        norms = relative_norms(backend_of(rows.place), rows, bound)
         self._refuse(norms, name, bound_name)
         norms = np.minimum(norms, 1.0)
         return scipy.sparse.diags_array(norms) @ unit if rows.csr is not None else unit * norms[:, None]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .backend import backend_of
+from .backend import backend_of, refuse_gpu
 from .family import HashFamily
 from .lazy import lazy
 from .multiply import make_panels
@@ -165,6 +165,7 @@ class ProjectionFamily(HashFamily):
             )
         if n_probes == 1:
             return self.hash_query(Q)[:, :, None]
+        refuse_gpu(Q, "probe")
         n, probe = self._prober(Q)
         out = np.empty((n, self.n_hashes, n_probes), dtype=np.uint32)
 

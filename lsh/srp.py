@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
 from .angles import angles_of_rows
-from .backend import backend_of
+from .backend import backend_of, refuse_gpu
 from .lazy import lazy
 from .projection import ProjectionFamily, Rows, check_rows
 from .random import normal, random_uint64
@@ -229,6 +229,7 @@ class SignedRandomProjection(ProjectionFamily):
         return entries
 
     def _hash_sparse(self, X: Any) -> NDArray[np.uint32]:
+        refuse_gpu(X, 'projection="sparse"')
         kernels = backend_of(X)
         indptr, indices, data = self._sparse_rows(X)
         n = indptr.size - 1

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 
-from .backend import backend_of
+from .backend import backend_of, refuse_gpu
 from .family import HashFamily
 from .lazy import lazy
 from .random import random_uint64
@@ -132,6 +132,7 @@ class WeightedMinHash(HashFamily):
         TypeError, ValueError
             If `X` holds no real numbers, NaN, infinity or negative weights.
         """
+        refuse_gpu(X, "WeightedMinHash")
         backend = backend_of(X)
         offsets, entries = _check_rows(X, "X")
         n = offsets.size - 1

@@ -11,7 +11,7 @@ import scipy.sparse
 from numpy.polynomial.chebyshev import chebval
 from numpy.typing import ArrayLike, NDArray
 
-from .backend import backend_of
+from .backend import backend_of, refuse_gpu
 from .family import HashFamily
 from .lazy import lazy
 from .order_agreement import agreement_series
@@ -230,6 +230,7 @@ class WinnerTakeAll(HashFamily):
         TypeError, ValueError
             If `X` holds no real numbers, NaN or infinity, or has another width.
         """
+        refuse_gpu(X, "WinnerTakeAll")
         kernels, rows = backend_of(X), _check_rows(X, self.n_features)
         out = np.empty((rows.n, self.n_hashes), np.uint32)
         if rows.n == 0:

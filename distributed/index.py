@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import DistributedError
+from ..lsh.backend import refuse_gpu
 from ..lsh.family import HashFamily
 from ..lsh.validation import check_choice, check_int
 from ..sketches.index import LSHIndex, Neighbours
@@ -178,6 +179,7 @@ class DistributedIndex:
             )
 
     def _hash(self, X: Any, hash_rows: Any) -> NDArray[np.uint32]:
+        refuse_gpu(X, "DistributedIndex")
         return np.empty((0, self.family.n_hashes), np.uint32) if X is None else hash_rows(X)
 
     # -- queries ----------------------------------------------------------------------------------

@@ -23,8 +23,8 @@ OPTIONS = ("-std=c++17", "--fmad=false")
 _BLOCKS_A_PROCESSOR = 16
 _INCLUDE = re.compile(r'^#include "(\w+\.cuh)"\n', re.MULTILINE)
 _THREADS = 256
-#: Bytes of shared memory that a block has on every GPU.
-SHARED = 48 << 10
+#: Bytes of shared memory that a launch may ask for on every GPU: 48 KiB, less what a kernel has of its own.
+SHARED = 47 << 10
 
 
 def source(name: str) -> str:

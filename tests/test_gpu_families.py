@@ -7,6 +7,7 @@ from typing import Any
 import fake_cupy
 import numpy as np
 import pytest
+from mergesketch.distributed import DistributedIndex
 from mergesketch.lsh import (
     BBitMinHash,
     BitSampling,
@@ -102,6 +103,8 @@ def test_what_has_no_kernels_says_so() -> None:
         lambda: WeightedMinHash(8).hash(cupy.asarray(np.abs(ROWS))),
         lambda: WinnerTakeAll(12, 8).hash(X),
         lambda: OF_SETS["b bits"].packed(sets),
+        lambda: DistributedIndex(OF_ROWS["signs"]).add(X),
+        lambda: DistributedIndex(OF_ROWS["signs"]).query(X),
         lambda: OF_ROWS["signs"].probe(X, 2),
         lambda: OF_ROWS["p-stable"].probe(X, 2),
         lambda: OF_ROWS["inner product"].probe(X, 2),

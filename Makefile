@@ -30,7 +30,7 @@ benchmarks: .venv/bench.stamp
 	$(BIN)/python benchmarks/tables.py
 
 # Drawn from the committed results of the benchmarks.
-pictures: .venv/docs.stamp
+pictures: .venv/test.stamp
 	for script in docs/plots/*.py; do $(BIN)/python $$script || exit 1; done
 
 docs: .venv/docs.stamp

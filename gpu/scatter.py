@@ -7,10 +7,13 @@ from typing import Any
 import cupy
 import numpy as np
 
-from .launch import check_array, constant, launch
+from .launch import SHARED, check_array, constant, launch
 
 __all__ = ["code_keys", "gather_groups", "gather_mean", "gather_ratio", "scatter_add", "scatter_add_outputs"]
 
+#: Repetitions whose counters a block holds in shared memory, where a chunk of rows has many a counter.
+_TILE, _ROWS_A_COUNTER, _CHUNK = 8, 16, 8192
+_MOST_BLOCKS = 4096
 _COUNTERS = (np.int32, np.int64, np.float32, np.float64)
 
 
@@ -40,23 +43,18 @@ def _scatter(counts: Any, codes: Any, weights: Any, row_start: int, row_stop: in
         check_array("weights", weights, np.float64 if real else np.int64)
     else:
         weights = cupy.empty(0, np.float64 if real else np.int64)
+    how = (counts, codes, weights, n, R, W, K, row_start, row_stop, int(weighted))
+    group = W * K * counts.dtype.itemsize
+    tile = min(_TILE, SHARED // group, row_stop - row_start)
+    if not real and tile > 0 and n >= _ROWS_A_COUNTER * W:
+        chunk = max(_CHUNK, _ROWS_A_COUNTER * W)
+        jobs = -(-(row_stop - row_start) // tile) * -(-n // chunk)
+        name = f"scatter_tiles_{counts.dtype.name}"
+        launch("scatter", name, n, *how, tile, chunk, blocks=min(jobs, _MOST_BLOCKS), shared=tile * group)
+        return
     # Real counters belong to a warp for each row of the table, integer ones to whoever adds.
     work = (row_stop - row_start) * (32 if real else n)
-    launch(
-        "scatter",
-        f"scatter_add_{counts.dtype.name}",
-        work if n else 0,
-        counts,
-        codes,
-        weights,
-        n,
-        R,
-        W,
-        K,
-        row_start,
-        row_stop,
-        int(weighted),
-    )
+    launch("scatter", f"scatter_add_{counts.dtype.name}", work if n else 0, *how)
 
 
 def code_keys(codes: Any, key: Any, start: int, stop: int, out: Any) -> None:

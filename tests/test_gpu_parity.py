@@ -222,17 +222,23 @@ def weights_for(counts: np.ndarray, rng: np.random.Generator, shape: Any) -> np.
 @case("scatter_add")
 def codes_to_count(rng: np.random.Generator) -> Iterator[Case]:
     for counts in tables(rng, (11, 6)):
-        codes = rng.integers(0, 6, (150, 11), dtype=np.uint32)
-        for n_weights in (0, 150):
-            weights = weights_for(counts, rng, n_weights)
-            yield on_device(counts), on_device(codes), on_device(weights), 2, 11
+        # So many rows that tiles of the table are counted apart, and so few that they are not.
+        for n in (150, 40):
+            codes = rng.integers(0, 6, (n, 11), dtype=np.uint32)
+            for n_weights in (0, n):
+                weights = weights_for(counts, rng, n_weights)
+                yield on_device(counts), on_device(codes), on_device(weights), 2, 11
+    # More chunks of rows than one.
+    codes = rng.integers(0, 2, (10_000, 3), dtype=np.uint32)
+    yield on_device(np.zeros((3, 2), np.int32)), on_device(codes), on_device(np.empty(0, np.int64)), 0, 3
 
 
 @case("scatter_add_outputs")
 def codes_to_count_outputs(rng: np.random.Generator) -> Iterator[Case]:
     for counts in tables(rng, (5, 6, 3)):
-        codes = rng.integers(0, 6, (90, 5), dtype=np.uint32)
-        yield on_device(counts), on_device(codes), on_device(weights_for(counts, rng, (90, 3))), 0, 5
+        for n in (120, 30):
+            codes = rng.integers(0, 6, (n, 5), dtype=np.uint32)
+            yield on_device(counts), on_device(codes), on_device(weights_for(counts, rng, (n, 3))), 0, 5
 
 
 @case("gather_mean")

@@ -18,7 +18,7 @@ from mergesketch.sketches.crowding import METRICS, shared, some_rows
 from mergesketch.sketches.suggestion import expected_held, expected_lost, least_capacity
 from scipy.stats import poisson
 
-DATA = Path("/work/shared/data/mnist_t10k.npz")
+DATA = Path(__file__).parents[2] / "shared" / "data" / "mnist_t10k.npz"
 #: Many features, for then rows around a query are independent of each other.
 N_ROWS, WIDTH, SEEDS = 2_000, 200, 120
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import cupy as xp
 
+from .bits import mix_words, sample_bits
 from .bloom import bloom_add, bloom_contains, bloom_fills
 from .checks import any_nonfinite, count_falls
 from .counting import count_min_add, count_min_query, count_sketch_add, count_sketch_query
@@ -85,6 +86,7 @@ __all__ = [
     "minhash_one_permutation",
     "minhash_permutations",
     "mix_codes",
+    "mix_words",
     "order_buckets",
     "pass_signatures",
     "project_signs_csr",
@@ -94,6 +96,7 @@ __all__ = [
     "query_buckets",
     "relative_norms_csr",
     "relative_norms_dense",
+    "sample_bits",
     "scatter_add",
     "scatter_add_outputs",
     "set_neighbour_bits",

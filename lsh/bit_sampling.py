@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .backend import backend_of, refuse_gpu
+from .backend import as_array, backend_of, device_of
 from .family import HashFamily
 from .lazy import lazy
 from .random import random_uint64
@@ -23,7 +23,7 @@ _MAX_POWER = 1 << 12
 #: Sampled bits that are worth a thread of their own.
 _BITS_BLOCK = 1 << 20
 #: 32-bit words held at once while they are mixed to codes.
-_WORDS_BLOCK = 1 << 16
+_WORDS_BLOCK = {"cpu": 1 << 16, "gpu": 1 << 27}
 
 
 class _Chunk(NamedTuple):
@@ -169,7 +169,10 @@ class BitSampling(HashFamily):
         TypeError, ValueError
             If `X` has another dtype or width.
         """
-        return self._codes(X, np.zeros((self.n_hashes, 1, self._n_words), np.uint32))[:, :, 0]
+        flips = self._flips_kept.get(1)
+        if flips is None:
+            flips = self._flips_kept[1] = np.zeros((self.n_hashes, 1, self._n_words), np.uint32)
+        return self._codes(X, flips)[:, :, 0]
 
     def probe(self, Q: Any, n_probes: int) -> NDArray[np.uint32]:
         """Codes of the `n_probes` buckets of each table that a neighbour of a query likeliest lies in.
@@ -230,13 +233,14 @@ class BitSampling(HashFamily):
         return flips
 
     def _codes(self, X: Any, flips: NDArray[np.uint32], name: str = "X") -> NDArray[np.uint32]:
-        refuse_gpu(X, "BitSampling")
-        kernels, rows, chunks, keys = backend_of(X), self._check_rows(X, name), self._chunks, self._keys
+        rows, chunks, keys = self._check_rows(X, name), self._chunks, self._keys
+        kernels = backend_of(rows)
+        xp = kernels.xp
         n_probes, n_words = flips.shape[1], self._n_words
-        out = np.empty((len(rows), self.n_hashes, n_probes), np.uint32)
+        out = xp.empty((len(rows), self.n_hashes, n_probes), np.uint32)
         n_buckets = np.uint64(0 if self._code_is_bits else self.n_buckets)
         plain = self._code_is_bits and n_probes == 1
-        step = max(64, _WORDS_BLOCK // (self.n_hashes * n_words) & -64)
+        step = max(64, _WORDS_BLOCK[device_of(rows)] // (self.n_hashes * n_words) & -64)
 
         def run(start: int, stop: int) -> None:
             for left in range(start, stop, step):
@@ -245,7 +249,7 @@ class BitSampling(HashFamily):
                 target = (
                     out[left:right, :, 0]
                     if plain
-                    else np.empty((right - left, self.n_hashes * n_words), np.uint32)
+                    else xp.empty((right - left, self.n_hashes * n_words), np.uint32)
                 )
                 for chunk in chunks:
                     kernels.sample_bits(
@@ -255,18 +259,26 @@ class BitSampling(HashFamily):
                     words = target.reshape(right - left, self.n_hashes, n_words)
                     kernels.mix_words(words, flips, keys, n_buckets, out[left:right])
 
-        map_blocks(run, len(rows), max(64, _BITS_BLOCK // (self.n_hashes * self.power * n_probes)))
+        kernels.map_blocks(run, len(rows), max(64, _BITS_BLOCK // (self.n_hashes * self.power * n_probes)))
         return out
 
     def _pack(self, rows: NDArray[Any]) -> NDArray[np.uint8]:
-        return np.packbits(rows, axis=1) if rows.dtype == np.bool_ else np.ascontiguousarray(rows)
+        xp = backend_of(rows).xp
+        if rows.dtype != np.bool_:
+            return xp.ascontiguousarray(rows)
+        if xp is np:
+            return np.packbits(rows, axis=1)
+        # CuPy packs flat arrays only.
+        whole = xp.zeros((len(rows), -(-self.n_bits // 8) * 8), np.bool_)
+        whole[:, : self.n_bits] = rows
+        return xp.packbits(whole.reshape(-1)).reshape(len(rows), -1)
 
     def _check_rows(self, X: Any, name: str) -> NDArray[Any]:
         """Packed or boolean rows, as they came."""
         if hasattr(X, "tocsr"):
             raise TypeError(f"{name} must be packed or boolean rows, got a sparse matrix")
         refuse_masked(X, name)
-        array = np.asarray(X)
+        array = as_array(X)
         if array.dtype not in (np.dtype(np.uint8), np.dtype(np.bool_)):
             raise TypeError(
                 f"{name} must be packed bits of dtype uint8 (numpy.packbits) or booleans, "

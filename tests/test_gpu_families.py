@@ -77,6 +77,17 @@ def test_sets(name: str) -> None:
         equal(similar, family.estimate_jaccard(signatures.get(), signatures.get()[::-1]))
 
 
+@pytest.mark.parametrize("power", [1, 5, 40])
+@pytest.mark.parametrize("n_bits", [64, 61])
+def test_bits(n_bits: int, power: int) -> None:
+    family = BitSampling(n_bits, 9, power=power, seed=2)
+    single = np.random.default_rng(3).random((50, n_bits)) < 0.5
+    for rows in (single, np.packbits(single, axis=1), single[:0]):
+        there = cupy.asarray(rows)
+        equal(family.hash(there), family.hash(rows))
+        equal(family.probe(there, 2), family.probe(rows, 2))
+
+
 def test_bad_sets_are_refused() -> None:
     family = OF_SETS["permutations"]
     tokens, offsets = cupy.arange(5), cupy.asarray(np.array([0, 5]))
@@ -92,13 +103,12 @@ def test_bad_sets_are_refused() -> None:
 
 
 def test_what_has_no_kernels_says_so() -> None:
-    X, bits = cupy.asarray(ROWS), cupy.asarray(np.zeros((3, 8), np.uint8))
+    X = cupy.asarray(ROWS)
     signs = SignedRandomProjection(12, n_hashes=20, power=3, projection="sparse")
     sets = cupy.arange(5), cupy.asarray(np.array([0, 5]))
     for call in (
         lambda: signs.hash(X),
         lambda: InnerProduct(12, n_hashes=9, max_norm=9.0, projection="sparse").hash(X),
-        lambda: BitSampling(64, 8, power=4).hash(bits),
         lambda: CrossPolytope(12, 4).hash(X),
         lambda: WeightedMinHash(8).hash(cupy.asarray(np.abs(ROWS))),
         lambda: WinnerTakeAll(12, 8).hash(X),

@@ -246,6 +246,13 @@ def from_dlpack(array: Any) -> ndarray:
     return array if isinstance(array, ndarray) else asarray(_np.from_dlpack(array))
 
 
+def packbits(array: ndarray) -> ndarray:
+    # As CuPy's: of flat arrays.
+    if array.ndim != 1:
+        raise NotImplementedError("packbits of more dimensions than one")
+    return ndarray._of(_np.packbits(array._array))
+
+
 def _add_at(array: ndarray, places: Any, values: Any) -> None:
     # As CuPy's: it knows no 64-bit signed integers.
     if array.dtype not in (_np.int32, _np.uint32, _np.uint64, _np.float32, _np.float64):

@@ -1,6 +1,5 @@
 """Turn results/*.json into the tables of docs/benchmarks.md and docs/choose.md, between their markers."""
 
-import itertools
 import json
 import re
 from pathlib import Path
@@ -17,13 +16,16 @@ def table(name: str) -> str:
     result = json.loads((RESULTS / f"{name}.json").read_text())
     rows, machine = result["rows"], result["machine"]
     lines: list[str] = []
-    # Rows that say other things make a table of their own.
-    for columns, some in itertools.groupby(rows, key=tuple):
-        lines += [f"| {' | '.join(columns)} |", "|" + " --- |" * len(columns)]
-        lines += [f"| {' | '.join(cell(row[column]) for column in columns)} |" for row in some]
-        lines.append("")
+    columns: tuple[str, ...] = ()
+    for row in rows:
+        # Rows that say other things make a table of their own; one that says less leaves a cell empty.
+        if not columns or not row.keys() <= set(columns):
+            columns = tuple(row)
+            lines += ["", f"| {' | '.join(columns)} |", "|" + " --- |" * len(columns)]
+        lines.append(f"| {' | '.join(cell(row[c]) if c in row else '' for c in columns)} |")
     versions = ", ".join(f"{package} {version}" for package, version in machine["versions"].items())
     lines += [
+        "",
         f"Measured {machine['date']} on {machine['cores']} cores ({machine['cpu']}), "
         f"Python {machine['python']}; {versions}.",
         "",
@@ -34,7 +36,7 @@ def table(name: str) -> str:
 def main() -> None:
     for page in PAGES:
         text = page.read_text()
-        page.write_text(MARKER.sub(lambda m: f"{m[1]}\n{table(m[2])}{m[3]}", text))
+        page.write_text(MARKER.sub(lambda m: f"{m[1]}{table(m[2])}{m[3]}", text))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,15 @@ from typing import Any, NamedTuple
 import mergesketch as ms
 import numpy as np
 from measure import RESULTS, seconds, show, write
-from mergesketch.lsh import MinHash, PStable, SignedRandomProjection, hash_keys
+from mergesketch.lsh import (
+    CrossPolytope,
+    MinHash,
+    PStable,
+    SignedRandomProjection,
+    WeightedMinHash,
+    WinnerTakeAll,
+    hash_keys,
+)
 from mergesketch.lsh.backend import backend_of
 
 SECTOR = 32
@@ -80,6 +88,26 @@ def jobs(scale: float, least: int = 256) -> Iterator[Job]:
         yield Job(f"Race.update, rows of {d}: {label}", counting, (X,), n, moved + 4 * n * R, few)
     asking = on(lambda a, _: ms.Race(signs).update(a[0][:1000]), lambda s, X: s.query(X))
     yield Job("Race.query, rows of 784", asking, (X,), n, n * (12 * d + 32_000 + 8 * R), few)
+
+    n, d, R = many(1 << 18), 128, 64
+    X = np.abs(rng.standard_normal((n, d), dtype=np.float32))
+    for label, family in (
+        ("cross-polytope, 64 x 2", CrossPolytope(d, n_hashes=R, power=2, seed=1)),
+        ("hashed projections, 64 x 4", SignedRandomProjection(None, R, power=4, projection="sparse")),
+        ("winner take all, 64 x 2", WinnerTakeAll(d, n_hashes=R, power=2, seed=1)),
+        ("weighted MinHash, 64", WeightedMinHash(R, seed=1)),
+    ):
+        hashing = on(lambda *_, f=family: f, lambda f, X: f.hash(X))
+        name, moved = f"hash rows of {d}: {label}", n * (4 * d + 4 * R)
+        yield Job(name, hashing, (X,), n, moved, max(least, n // 40))
+    signs = SignedRandomProjection(d, n_hashes=R, power=12, seed=1)
+    for label, family, values in (
+        ("signs, 64 x 12", signs, 768),
+        ("cross-polytope, 64", CrossPolytope(d, n_hashes=R, seed=1), 64 * 128),
+    ):
+        probing = on(lambda *_, f=family: f, lambda f, X: f.probe(X, 16))
+        name, moved = f"16 probes of rows of {d}: {label}", n * (4 * d + 8 * values + 64 * R)
+        yield Job(name, probing, (X,), n, moved, max(least, n // 40))
 
     n, size, m = many(1 << 20), 100, 128
     sets = whole(n * size), np.arange(n + 1) * size

@@ -1,4 +1,4 @@
-// Sampled bits of packed rows, and codes of words: the twins of sample_bits and mix_words in lsh/bit_kernels.py.
+// Bits of packed rows, sampled, mixed, packed and compared: the twins of lsh/bit_kernels.py and lsh/bbit_kernels.py.
 //
 // A thread makes a word of up to 32 bits. Floors on an H100 (3.0 TB/s): a row is read once from memory, a byte a bit
 // from the first-level cache after that; 4 bytes a word are written, and read again to be mixed.
@@ -26,5 +26,34 @@ extern "C" __global__ void mix_words(const u32* words, const u32* flips, const u
         u64 z = keys[h];
         for (i64 w = 0; w < W; ++w) z = mix64(z ^ (u64)(word[w] ^ flip[w]));
         out[t] = n_buckets == 0 ? word[0] ^ flip[0] : reduce_word(z, n_buckets);
+    }
+}
+
+// Fields of b bits packed into words, a thread a word; and how many fields of two rows are equal, a warp a row.
+// A field of an XOR is not 0 if its highest bit is set, or if adding the largest number of the other places to
+// those carries into it. Floors: 4 bytes a code read and b / 8 written; 16 bytes a pair of words read.
+extern "C" __global__ void pack_fields(const u32* codes, i64 n_fields, i64 bits, i64 n, i64 W, u64* out) {
+    i64 each = 64 / bits;
+    for (i64 t = thread_number(); t < n * W; t += thread_count()) {
+        i64 i = t / W, first = t % W * each;
+        u64 word = 0;
+        for (i64 k = 0; k < min(each, n_fields - first); ++k) word |= (u64)codes[i * n_fields + first + k] << (k * bits);
+        out[t] = word;
+    }
+}
+
+extern "C" __global__ void count_equal_fields(const u64* A, const u64* B, i64 bits, i64 n_fields, i64 start, i64 stop,
+                                              i64 W, i64* out) {
+    u64 highest = 0;
+    for (i64 k = 0; k < 64 / bits; ++k) highest |= 1ull << (k * bits + bits - 1);
+    u64 others = ~highest;
+    for (i64 i = start + warp_number(); i < stop; i += warp_count()) {
+        int unlike = 0;
+        for (i64 w = lane_number(); w < W; w += 32) {
+            u64 word = A[i * W + w] ^ B[i * W + w];
+            unlike += __popcll((((word & others) + others) | word) & highest);
+        }
+        for (int by = 16; by; by /= 2) unlike += __shfl_xor_sync(ALL_LANES, unlike, by);
+        if (lane_number() == 0) out[i] = n_fields - unlike;
     }
 }

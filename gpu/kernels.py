@@ -7,13 +7,19 @@ from typing import Any, TypeVar
 
 import cupy as xp
 
-from .bits import mix_words, sample_bits
+from .bits import count_equal_fields, mix_words, pack_fields, sample_bits
 from .bloom import bloom_add, bloom_contains, bloom_fills
 from .checks import any_nonfinite, count_falls
 from .counting import count_min_add, count_min_query, count_sketch_add, count_sketch_query
+from .cross_polytope import (
+    cross_polytope_codes_csr,
+    cross_polytope_codes_dense,
+    cross_polytope_probes_csr,
+    cross_polytope_probes_dense,
+)
 from .extension import extend_rows_csr, extend_rows_dense, relative_norms_csr, relative_norms_dense
 from .grid import grid_cells, grid_keys
-from .hadamard import hadamard_signs_csr, hadamard_signs_dense
+from .hadamard import hadamard_products_csr, hadamard_products_dense, hadamard_signs_csr, hadamard_signs_dense
 from .hashing import hash_fixed, hash_slices, hash_u64
 from .index import insert_ids, merge_buckets, order_buckets, query_buckets
 from .launch import constant
@@ -27,12 +33,19 @@ from .minhash import (
     minhash_permutations,
     throw_tokens,
 )
+from .probing import probe_signs, probe_steps
 from .projection import (
+    hashed_products,
+    hashed_signs,
     mix_codes,
     project_signs_csr,
     project_signs_dense,
     project_steps_csr,
     project_steps_dense,
+    sign_margins_csr,
+    sign_margins_dense,
+    step_margins_csr,
+    step_margins_dense,
 )
 from .scatter import code_keys, gather_groups, gather_mean, gather_ratio, scatter_add, scatter_add_outputs
 from .signatures import (
@@ -44,6 +57,8 @@ from .signatures import (
 )
 from .static import address_of, check_keys, look_up
 from .storm import add_sign_products
+from .weighted import overlap_weights, weighted_minhash
+from .winners import winners_csr, winners_dense
 
 __all__ = [
     "add_sign_products",
@@ -58,12 +73,17 @@ __all__ = [
     "concatenate_codes",
     "constant",
     "count_equal",
+    "count_equal_fields",
     "count_falls",
     "count_min_add",
     "count_min_query",
     "count_signature_bits",
     "count_sketch_add",
     "count_sketch_query",
+    "cross_polytope_codes_csr",
+    "cross_polytope_codes_dense",
+    "cross_polytope_probes_csr",
+    "cross_polytope_probes_dense",
     "densify_signatures",
     "extend_rows_csr",
     "extend_rows_dense",
@@ -73,11 +93,15 @@ __all__ = [
     "gather_ratio",
     "grid_cells",
     "grid_keys",
+    "hadamard_products_csr",
+    "hadamard_products_dense",
     "hadamard_signs_csr",
     "hadamard_signs_dense",
     "hash_fixed",
     "hash_slices",
     "hash_u64",
+    "hashed_products",
+    "hashed_signs",
     "insert_ids",
     "look_up",
     "map_blocks",
@@ -88,7 +112,11 @@ __all__ = [
     "mix_codes",
     "mix_words",
     "order_buckets",
+    "overlap_weights",
+    "pack_fields",
     "pass_signatures",
+    "probe_signs",
+    "probe_steps",
     "project_signs_csr",
     "project_signs_dense",
     "project_steps_csr",
@@ -100,8 +128,15 @@ __all__ = [
     "scatter_add",
     "scatter_add_outputs",
     "set_neighbour_bits",
+    "sign_margins_csr",
+    "sign_margins_dense",
+    "step_margins_csr",
+    "step_margins_dense",
     "throw_tokens",
     "weigh_signatures",
+    "weighted_minhash",
+    "winners_csr",
+    "winners_dense",
     "xp",
 ]
 

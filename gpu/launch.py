@@ -15,7 +15,7 @@ from typing import Any
 import cupy
 import numpy as np
 
-__all__ = ["OPTIONS", "SHARED", "check_array", "constant", "launch", "source"]
+__all__ = ["OPTIONS", "SHARED", "check_array", "constant", "launch", "source", "with_memory"]
 
 #: Sums must round as they do on the CPU, so the compiler may not fuse multiplications and additions.
 OPTIONS = ("-std=c++17", "--fmad=false")
@@ -25,6 +25,8 @@ _INCLUDE = re.compile(r'^#include "(\w+\.cuh)"\n', re.MULTILINE)
 _THREADS = 256
 #: Bytes of shared memory that a launch may ask for on every GPU: 48 KiB, less what a kernel has of its own.
 SHARED = 47 << 10
+#: Bytes that the threads of a launch have to work in, all together.
+_MEMORY = 1 << 29
 
 
 def source(name: str) -> str:
@@ -82,6 +84,20 @@ def launch(
         np.int64(a) if isinstance(a, int) else np.float64(a) if isinstance(a, float) else a for a in args
     )
     _kernel(module, name, device)((grid,), (size,), values, shared_mem=shared)
+
+
+def with_memory(module: str, name: str, work: int, room: int, *args: Any, last: Any) -> None:
+    """`launch` a kernel each of whose threads has `room` bytes of memory to work in.
+
+    The kernel's arguments are `args`, the memory, `room` as a multiple of 8, and `last`.
+    """
+    if work <= 0:
+        return
+    room = -(-room // 8) * 8
+    threads, most = _sizes(cupy.cuda.runtime.getDevice())
+    blocks = max(1, min(-(-work // threads), most, _MEMORY // (room * threads)))
+    memory = cupy.empty(blocks * threads * room, np.uint8)
+    launch(module, name, work, *args, memory, room, last, blocks=blocks)
 
 
 def check_array(name: str, array: Any, *dtypes: Any, shape: tuple[int | None, ...] | None = None) -> None:

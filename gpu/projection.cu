@@ -16,6 +16,7 @@
 #define LARGEST_STEP 4611686018427387904.0  // 2**62
 #define LARGEST_SURE 1073741824.0           // 2**30
 #define SLACK 3.814697265625e-06            // 2**-18
+#define LEAST 1.1754943508222875e-38f       // 2**-126, the least normal float
 
 // A row times a power of two, and what float32 products of it err by, over the norm of the other vector: a
 // sum of m terms in any order errs by at most m u / (1 - m u) of the product of norms, u = 2**-24 (Higham
@@ -138,6 +139,20 @@ __device__ void pack_signs(const Rows& rows, const double* scales, const double*
     }
 }
 
+// The step of product p, and what it is the floor of; whether float32 leaves no doubt.
+template <class Rows>
+__device__ __forceinline__ bool sure_step(const Rows& rows, i64 i, i64 p, double by, double error, const double* norms,
+                                          const double* offsets, double width, double* quotient, double* step) {
+    *quotient = (double)rows.product(i, p) * by + offsets[p] / width;
+    *step = floor(*quotient);
+    double above = *quotient - *step, margin = error * norms[p] + SLACK;
+    return above > margin && above < 1.0 - margin && fabs(*quotient) < LARGEST_SURE;
+}
+__device__ __forceinline__ double exact_step(double dot, double scale, double offset, double width) {
+    double step = floor((dot / scale + offset) / width);
+    return step < -LARGEST_STEP ? -LARGEST_STEP : step > LARGEST_STEP ? LARGEST_STEP : step;
+}
+
 // Step k of hash h is floor((product k n_hashes + h + offset) / width); word = mix64(word ^ step) over k.
 template <class Rows>
 __device__ void pack_steps(const Rows& rows, const double* scales, const double* errors, const float* vectors,
@@ -150,27 +165,67 @@ __device__ void pack_steps(const Rows& rows, const double* scales, const double*
         double scale = scales[i], by = 1.0 / scale / width, error = errors[i] * by;
         u64 word = h < n_hashes ? keys[h] : 0;
         for (i64 k = 0; k < power; ++k) {
-            double step = 0.0;
+            double quotient = 0.0, step = 0.0;
             bool doubted = false;
-            if (h < n_hashes) {
-                i64 p = k * n_hashes + h;
-                double quotient = (double)rows.product(i, p) * by + offsets[p] / width;
-                step = floor(quotient);
-                double above = quotient - step, margin = error * norms[p] + SLACK;
-                doubted = !(above > margin && above < 1.0 - margin && fabs(quotient) < LARGEST_SURE);
-            }
+            if (h < n_hashes)
+                doubted = !sure_step(rows, i, k * n_hashes + h, by, error, norms, offsets, width, &quotient, &step);
             for (u32 left = __ballot_sync(ALL_LANES, doubted); left; left &= left - 1) {
                 int which = __ffs((int)left) - 1;
                 i64 place = k * n_hashes + h - lane + which;
-                double dot = rows.exact(i, scale, vectors + place * d);
-                if (lane == which) {
-                    step = floor((dot / scale + offsets[place]) / width);
-                    step = step < -LARGEST_STEP ? -LARGEST_STEP : step > LARGEST_STEP ? LARGEST_STEP : step;
-                }
+                double exact = exact_step(rows.exact(i, scale, vectors + place * d), scale, offsets[place], width);
+                if (lane == which) step = exact;
             }
             word = mix64(word ^ (u64)(i64)step);
         }
         if (h < n_hashes) out[i * n_hashes + h] = reduce_word(word, n_buckets);
+    }
+}
+
+// Products of P vectors, each with the sign that decides its bit, for probing.
+template <class Rows>
+__device__ void sign_margins(const Rows& rows, const double* scales, const double* errors, const float* vectors,
+                             double largest_norm, i64 d, i64 n, i64 P, float* out) {
+    i64 groups = (P + 31) / 32;
+    int lane = lane_number();
+    for (i64 t = warp_number(); t < n * groups; t += warp_count()) {
+        i64 i = t / groups, p = t % groups * 32 + lane;
+        double limit = errors[i] * largest_norm;
+        float value = p < P ? rows.product(i, p) : 0.0f, size = value < 0.0f ? -value : value;
+        bool doubted = p < P && limit > 0.0 && !(size >= limit);
+        for (u32 left = __ballot_sync(ALL_LANES, doubted); left; left &= left - 1) {
+            int which = __ffs((int)left) - 1;
+            double dot = rows.exact(i, scales[i], vectors + (p - lane + which) * d);
+            if (lane == which) {
+                size = size >= LEAST ? size : LEAST;  // what came of an overflow, NaN, too
+                value = dot >= 0.0 ? size : -size;
+            }
+        }
+        if (p < P) out[i * P + p] = value;
+    }
+}
+
+// Steps of P vectors, and how far above its cell's lower border each value lies, in cells.
+template <class Rows>
+__device__ void step_margins(const Rows& rows, const double* scales, const double* errors, const float* vectors,
+                             const double* norms, const double* offsets, double width, i64 d, i64 n, i64 P,
+                             i64* steps, double* above) {
+    i64 groups = (P + 31) / 32;
+    int lane = lane_number();
+    for (i64 t = warp_number(); t < n * groups; t += warp_count()) {
+        i64 i = t / groups, p = t % groups * 32 + lane;
+        double scale = scales[i], by = 1.0 / scale / width, error = errors[i] * by, quotient = 0.0, step = 0.0;
+        bool doubted = false;
+        if (p < P) doubted = !sure_step(rows, i, p, by, error, norms, offsets, width, &quotient, &step);
+        for (u32 left = __ballot_sync(ALL_LANES, doubted); left; left &= left - 1) {
+            int which = __ffs((int)left) - 1;
+            i64 place = p - lane + which;
+            double exact = exact_step(rows.exact(i, scale, vectors + place * d), scale, offsets[place], width);
+            if (lane == which) step = exact;
+        }
+        if (p >= P) continue;
+        double distance = quotient - step;
+        steps[i * P + p] = (i64)step;
+        above[i * P + p] = isfinite(distance) ? min(max(distance, 0.0), 1.0) : 0.5;
     }
 }
 
@@ -185,6 +240,13 @@ __device__ void pack_steps(const Rows& rows, const double* scales, const double*
     const double *scales, const double *errors, const float *vectors, const double *norms, const double *offsets, \
         double width, const u64 *keys, u64 n_buckets, i64 n, i64 n_hashes, i64 power, u32 *out
 
+#define SIGN_MARGINS                                                                                            \
+    const double *scales, const double *errors, const float *vectors, double largest_norm, i64 n, i64 n_values, \
+        float *out
+#define STEP_MARGINS                                                                                              \
+    const double *scales, const double *errors, const float *vectors, const double *norms, const double *offsets, \
+        double width, i64 n, i64 n_values, i64 *steps, double *above
+
 #define DENSE_KERNELS(suffix, Real)                                                                           \
     extern "C" __global__ void pack_signs_dense_##suffix(DENSE_ARGUMENTS(Real), SIGN_ARGUMENTS) {             \
         pack_signs(Dense<Real>{X, values, d, P, start}, scales, errors, vectors, largest_norm, d, n, n_hashes, \
@@ -193,6 +255,14 @@ __device__ void pack_steps(const Rows& rows, const double* scales, const double*
     extern "C" __global__ void pack_steps_dense_##suffix(DENSE_ARGUMENTS(Real), STEP_ARGUMENTS) {             \
         pack_steps(Dense<Real>{X, values, d, P, start}, scales, errors, vectors, norms, offsets, width, keys, \
                    n_buckets, d, n, n_hashes, power, out);                                                    \
+    }                                                                                                         \
+    extern "C" __global__ void sign_margins_dense_##suffix(DENSE_ARGUMENTS(Real), SIGN_MARGINS) {             \
+        sign_margins(Dense<Real>{X, values, d, P, start}, scales, errors, vectors, largest_norm, d, n,        \
+                     n_values, out);                                                                          \
+    }                                                                                                         \
+    extern "C" __global__ void step_margins_dense_##suffix(DENSE_ARGUMENTS(Real), STEP_MARGINS) {             \
+        step_margins(Dense<Real>{X, values, d, P, start}, scales, errors, vectors, norms, offsets, width, d,  \
+                     n, n_values, steps, above);                                                              \
     }
 #define SPARSE_KERNELS(suffix, Real, Index)                                                                 \
     extern "C" __global__ void pack_signs_csr_##suffix(SPARSE_ARGUMENTS(Real, Index), SIGN_ARGUMENTS) {     \
@@ -202,6 +272,14 @@ __device__ void pack_steps(const Rows& rows, const double* scales, const double*
     extern "C" __global__ void pack_steps_csr_##suffix(SPARSE_ARGUMENTS(Real, Index), STEP_ARGUMENTS) {     \
         pack_steps(Sparse<Real, Index>{indptr, indices, data, scaled, panels, d, start, begin}, scales, errors, \
                    vectors, norms, offsets, width, keys, n_buckets, d, n, n_hashes, power, out);            \
+    }                                                                                                       \
+    extern "C" __global__ void sign_margins_csr_##suffix(SPARSE_ARGUMENTS(Real, Index), SIGN_MARGINS) {     \
+        sign_margins(Sparse<Real, Index>{indptr, indices, data, scaled, panels, d, start, begin}, scales, errors, \
+                     vectors, largest_norm, d, n, n_values, out);                                           \
+    }                                                                                                       \
+    extern "C" __global__ void step_margins_csr_##suffix(SPARSE_ARGUMENTS(Real, Index), STEP_MARGINS) {     \
+        step_margins(Sparse<Real, Index>{indptr, indices, data, scaled, panels, d, start, begin}, scales, errors, \
+                     vectors, norms, offsets, width, d, n, n_values, steps, above);                         \
     }
 DENSE_KERNELS(float32, float)
 DENSE_KERNELS(float64, double)
@@ -209,6 +287,46 @@ SPARSE_KERNELS(float32_int32, float, i32)
 SPARSE_KERNELS(float32_int64, float, i64)
 SPARSE_KERNELS(float64_int32, double, i32)
 SPARSE_KERNELS(float64_int64, double, i64)
+
+// Products with vectors whose entries are hashed: a thread adds up the five that share a word of a feature, in the
+// order of features. Floors: 12 bytes a non-zero and row are read once, from the first-level cache after that; two
+// mixes and five products for each non-zero and five vectors.
+template <class Index>
+__device__ void add_hashed(const i64* indptr, const Index* indices, const float* entries, u64 key,
+                           const float* quantiles, i64 start, i64 stop, i64 n_values, float* out) {
+    i64 n_words = (n_values + 4) / 5;
+    for (i64 t = thread_number(); t < (stop - start) * n_words; t += thread_count()) {
+        i64 i = t / n_words, g = t % n_words;
+        float sums[5] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
+        for (i64 j = indptr[start + i]; j < indptr[start + i + 1]; ++j) {
+            float x = entries[j];
+            u64 word = mix64(mix64((u64)indices[j] ^ key) + (u64)g * 0x9E3779B97F4A7C15ull);
+            for (int e = 0; e < 5; ++e, word >>= 12) sums[e] += x * quantiles[word & 4095];
+        }
+        for (int e = 0; e < 5; ++e)
+            if (e * n_words + g < n_values) out[i * n_values + e * n_words + g] = sums[e];
+    }
+}
+extern "C" __global__ void hashed_products_int32(const i64* indptr, const i32* indices, const float* entries, u64 key,
+                                                 const float* quantiles, i64 start, i64 stop, i64 n_values,
+                                                 float* out) {
+    add_hashed(indptr, indices, entries, key, quantiles, start, stop, n_values, out);
+}
+extern "C" __global__ void hashed_products_int64(const i64* indptr, const i64* indices, const float* entries, u64 key,
+                                                 const float* quantiles, i64 start, i64 stop, i64 n_values,
+                                                 float* out) {
+    add_hashed(indptr, indices, entries, key, quantiles, start, stop, n_values, out);
+}
+
+// Bit k of code h is the sign of product k n_hashes + h.
+extern "C" __global__ void signs_of_products(const float* products, i64 n, i64 n_hashes, i64 power, u32* out) {
+    for (i64 t = thread_number(); t < n * n_hashes; t += thread_count()) {
+        const float* row = products + t / n_hashes * n_hashes * power + t % n_hashes;
+        u32 code = 0;
+        for (i64 k = 0; k < power; ++k) code |= (u32)(row[k * n_hashes] >= 0.0f) << k;
+        out[t] = code;
+    }
+}
 
 extern "C" __global__ void mix_codes(u32* codes, const u64* keys, u64 n_buckets, i64 n, i64 n_hashes) {
     for (i64 t = thread_number(); t < n * n_hashes; t += thread_count())

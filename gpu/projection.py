@@ -12,15 +12,23 @@ import numpy as np
 from .launch import check_array, constant, launch
 
 __all__ = [
+    "hashed_products",
+    "hashed_signs",
     "mix_codes",
     "project_signs_csr",
     "project_signs_dense",
     "project_steps_csr",
     "project_steps_dense",
+    "sign_margins_csr",
+    "sign_margins_dense",
+    "step_margins_csr",
+    "step_margins_dense",
 ]
 
 #: Products, and values of rows, that a block of rows has at most: 256 MB each.
 _BLOCK_VALUES = 1 << 26
+#: Entries of hashed vectors that come of one word.
+_ENTRIES_A_WORD = 5
 #: Threads for each 32 products: a warp.
 _WARP = 32
 
@@ -175,3 +183,135 @@ def project_steps_csr(
     """`project_steps_dense` for sparse rows whose indices rise."""
     pack = _steps(vector_norms, offsets, width, keys, n_buckets, len(vectors) // keys.size, out)
     _sparse(indptr, indices, data, vectors, panels, start, stop, pack)
+
+
+def sign_margins_dense(X: Any, vectors: Any, panels: Any, vector_norms: Any, start: int, stop: int) -> Any:
+    """Products of the rows [start, stop) in float32, each with the sign that decides its bit."""
+    pack, values = _sign_margins(vectors, vector_norms, start, stop)
+    _dense(X, vectors, start, stop, pack)
+    return values
+
+
+def sign_margins_csr(
+    indptr: Any, indices: Any, data: Any, vectors: Any, panels: Any, vector_norms: Any, start: int, stop: int
+) -> Any:
+    """`sign_margins_dense` for sparse rows whose indices rise."""
+    pack, values = _sign_margins(vectors, vector_norms, start, stop)
+    _sparse(indptr, indices, data, vectors, panels, start, stop, pack)
+    return values
+
+
+def _sign_margins(vectors: Any, vector_norms: Any, start: int, stop: int) -> tuple[Callable[..., None], Any]:
+    P, largest = len(vectors), float(vector_norms.max())
+    values = cupy.empty((stop - start, P), np.float32)
+
+    def pack(
+        name: str, rows: tuple[Any, ...], scales: Any, errors: Any, ours: Any, left: int, n: int
+    ) -> None:
+        part = values[left - start : left - start + n]
+        how = (scales, errors, ours, largest, n, P, part)
+        launch("projection", f"sign_margins_{name}", _threads(n, P), *rows, *how)
+
+    return pack, values
+
+
+def step_margins_dense(
+    X: Any,
+    vectors: Any,
+    panels: Any,
+    vector_norms: Any,
+    offsets: Any,
+    width: float,
+    start: int,
+    stop: int,
+) -> tuple[Any, Any]:
+    """``(steps, above)`` of the rows [start, stop): the codes' steps, and how far above each value lies."""
+    pack, margins = _step_margins(vectors, vector_norms, offsets, width, start, stop)
+    _dense(X, vectors, start, stop, pack)
+    return margins
+
+
+def step_margins_csr(
+    indptr: Any,
+    indices: Any,
+    data: Any,
+    vectors: Any,
+    panels: Any,
+    vector_norms: Any,
+    offsets: Any,
+    width: float,
+    start: int,
+    stop: int,
+) -> tuple[Any, Any]:
+    """`step_margins_dense` for sparse rows whose indices rise."""
+    pack, margins = _step_margins(vectors, vector_norms, offsets, width, start, stop)
+    _sparse(indptr, indices, data, vectors, panels, start, stop, pack)
+    return margins
+
+
+def _step_margins(
+    vectors: Any, vector_norms: Any, offsets: Any, width: float, start: int, stop: int
+) -> tuple[Callable[..., None], tuple[Any, Any]]:
+    P = len(vectors)
+    steps, above = cupy.empty((stop - start, P), np.int64), cupy.empty((stop - start, P))
+    parameters = (constant(vector_norms), constant(offsets), float(width))
+
+    def pack(
+        name: str, rows: tuple[Any, ...], scales: Any, errors: Any, ours: Any, left: int, n: int
+    ) -> None:
+        part = slice(left - start, left - start + n)
+        how = (scales, errors, ours, *parameters, n, P, steps[part], above[part])
+        launch("projection", f"step_margins_{name}", _threads(n, P), *rows, *how)
+
+    return pack, (steps, above)
+
+
+def _entries(indptr: Any, indices: Any, data: Any, start: int, stop: int) -> Any:
+    """The rows [start, stop) scaled, as float32, in an array that has room for all rows."""
+    check_array("X.indptr", indptr, np.int64, shape=(None,))
+    check_array("X.indices", indices, np.int32, np.int64, shape=(None,))
+    check_array("X.data", data, np.float32, np.float64, shape=indices.shape)
+    entries = cupy.empty(data.size, np.float32)
+    scales, errors = cupy.empty(stop - start), cupy.empty(stop - start)
+    name = f"scale_rows_csr_{data.dtype.name}"
+    launch("projection", name, (stop - start) * _WARP, indptr, data, 0, start, stop, entries, scales, errors)
+    return entries
+
+
+def hashed_products(
+    indptr: Any, indices: Any, data: Any, key: Any, quantiles: Any, start: int, stop: int, out: Any
+) -> None:
+    """``out[i, v]``: the product of sparse row start + i, whose indices rise, and the hashed vector v."""
+    check_array("out", out, np.float32, shape=(stop - start, None))
+    entries = _entries(indptr, indices, data, start, stop)
+    _add_hashed(indptr, indices, entries, key, quantiles, start, stop, out)
+
+
+def _add_hashed(
+    indptr: Any, indices: Any, entries: Any, key: Any, quantiles: Any, start: int, stop: int, out: Any
+) -> None:
+    work = (stop - start) * -(-out.shape[1] // _ENTRIES_A_WORD)
+    how = (np.uint64(key), constant(quantiles), start, stop, out.shape[1], out)
+    launch("projection", f"hashed_products_{indices.dtype.name}", work, indptr, indices, entries, *how)
+
+
+def hashed_signs(
+    indptr: Any,
+    indices: Any,
+    data: Any,
+    key: Any,
+    quantiles: Any,
+    n_hashes: int,
+    power: int,
+    start: int,
+    stop: int,
+    out: Any,
+) -> None:
+    """Codes of the sparse rows [start, stop): bit k of code h is the sign of product ``k n_hashes + h``."""
+    check_array("out", out, np.uint32, shape=(None, n_hashes))
+    entries = _entries(indptr, indices, data, start, stop)
+    for left, right in _blocks(start, stop, n_hashes * power):
+        products = cupy.empty((right - left, n_hashes * power), np.float32)
+        _add_hashed(indptr, indices, entries, key, quantiles, left, right, products)
+        how = (products, right - left, n_hashes, power, out[left:right])
+        launch("projection", "signs_of_products", (right - left) * n_hashes, *how)

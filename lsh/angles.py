@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
+from .backend import refuse_gpu
 from .projection import check_rows
 
 __all__ = ["angles_of_rows", "unit_rows"]
@@ -30,6 +31,7 @@ def angles_of_rows(X: Any, Y: Any, n_features: int | None) -> NDArray[np.float64
 
 def unit_rows(X: Any, n_features: int | None) -> Any:
     """Rows of length 1 in float64, sparse if they came so."""
+    refuse_gpu(X, "kernel")
     rows = check_rows(X, n_features)
     if rows.dense is not None:
         dense = rows.dense.astype(np.float64)

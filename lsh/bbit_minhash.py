@@ -7,15 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .backend import backend_of, refuse_gpu
+from .backend import as_array, backend_of, device_of
 from .minhash import MinHash
-from .threads import map_blocks
 from .validation import check_choice, check_int, check_sets
 
 __all__ = ["BBitMinHash"]
 
-#: Codes held at once while they are packed: 128 KiB, which stay in L2.
-_BLOCK_CODES = 1 << 15
+#: Codes held at once while they are packed: 128 KiB, which stay in L2; on a GPU 256 MiB.
+_BLOCK_CODES = {"cpu": 1 << 15, "gpu": 1 << 26}
 #: Words whose comparison is worth a thread's while.
 _BLOCK_WORDS = 1 << 18
 
@@ -112,23 +111,22 @@ class BBitMinHash(MinHash):
         TypeError, ValueError
             If `sets` is none of the above.
         """
-        refuse_gpu(sets, "packed")
-        backend = backend_of(sets)
         tokens, offsets = check_sets(sets, "sets", keep_int32=True)
-        out = np.empty((offsets.size - 1, self.n_words), np.uint64)
+        backend = backend_of(tokens)
+        out = backend.xp.empty((offsets.size - 1, self.n_words), np.uint64)
         code = self._coder(backend, tokens, offsets)
-        rows = max(1, _BLOCK_CODES // self.n_hashes)
+        rows = max(1, _BLOCK_CODES[device_of(tokens)] // self.n_hashes)
 
         def pack(start: int, stop: int) -> None:
             # A few rows at a time: all codes would take up to 32 times what is returned.
-            codes = np.empty((min(rows, stop - start), self.n_hashes), np.uint32)
+            codes = backend.xp.empty((min(rows, stop - start), self.n_hashes), np.uint32)
             for first in range(start, stop, rows):
                 last = min(first + rows, stop)
                 part = codes[: last - first]
                 code(first, last, part)
                 backend.pack_fields(part, self.bits, 0, last - first, out[first:last])
 
-        map_blocks(pack, len(out), self._block(tokens, offsets))
+        backend.map_blocks(pack, len(out), self._block(tokens, offsets))
         return out
 
     def estimate_packed(self, A: ArrayLike, B: ArrayLike) -> NDArray[np.float64]:
@@ -152,15 +150,16 @@ class BBitMinHash(MinHash):
         left, right = self._check_packed(A, "A"), self._check_packed(B, "B")
         if left.shape != right.shape:
             raise ValueError(f"B must have the shape of A, {left.shape}, got {right.shape}")
-        equal, kernel = np.empty(len(left), np.int64), backend_of(A).count_equal_fields
-        block = max(1, _BLOCK_WORDS // self.n_words)
-        map_blocks(lambda a, b: kernel(left, right, self.bits, self.n_hashes, a, b, equal), len(left), block)
-        return np.asarray((equal / self.n_hashes - self.chance_collision) / (1.0 - self.chance_collision))
+        kernels, block = backend_of(left), max(1, _BLOCK_WORDS // self.n_words)
+        equal, count = kernels.xp.empty(len(left), np.int64), kernels.count_equal_fields
+        how = (left, right, self.bits, self.n_hashes)
+        kernels.map_blocks(lambda a, b: count(*how, a, b, equal), len(left), block)
+        return as_array((equal / self.n_hashes - self.chance_collision) / (1.0 - self.chance_collision))
 
     def _check_packed(self, values: ArrayLike, name: str) -> NDArray[np.uint64]:
-        array = np.asarray(values)
+        array = as_array(values)
         if array.dtype != np.uint64:
             raise TypeError(f"{name} must be packed codes of dtype uint64, got dtype {array.dtype}")
         if array.ndim != 2 or array.shape[1] != self.n_words:
             raise ValueError(f"{name} must have shape (n, {self.n_words}), got {array.shape}")
-        return np.ascontiguousarray(array)
+        return backend_of(array).xp.ascontiguousarray(array)

@@ -7,18 +7,16 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
-import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 
 from .angles import angles_of_rows
-from .backend import backend_of, refuse_gpu
+from .backend import backend_of, device_of
 from .cross_polytope_table import LARGEST_LOG2_DIMENSION, collision_of_angle
 from .family import HashFamily
 from .lazy import lazy
-from .projection import check_rows
+from .projection import check_rows, sparse_of
 from .random import random_uint64
-from .threads import map_blocks
-from .validation import check_csr, check_distances, check_int
+from .validation import check_distances, check_int
 
 __all__ = ["CrossPolytope"]
 
@@ -27,8 +25,8 @@ _MAX_VALUES = 1 << 24
 _LEAST_SIZE = 256
 #: Of a rotation, unless there are more axes: what stays in the first cache. Wider rows are scattered first.
 _LARGEST_SIZE = 8192
-#: Wide dense rows that are made sparse at a time.
-_WIDE_ROWS = 16
+#: Wide dense rows that are made sparse at a time; on a GPU so many numbers.
+_WIDE_ROWS, _WIDE_NUMBERS = 16, 1 << 26
 #: Coordinates, times the rounds of a rotation, that are worth a thread of their own.
 _COORDINATES_BLOCK = 1 << 16
 _PROBES_BLOCK = 1 << 12
@@ -183,12 +181,10 @@ class CrossPolytope(HashFamily):
         TypeError, ValueError
             If `X` holds no real numbers, NaN or infinity, or has another width.
         """
-        refuse_gpu(X, "CrossPolytope")
-        kernels = backend_of(X)
-        n, run = self._over_rows(X, kernels.cross_polytope_codes_dense, kernels.cross_polytope_codes_csr)
-        out = np.empty((n, self.n_hashes), dtype=np.uint32)
+        kernels, n, run = self._over_rows(X, "codes")
+        out = kernels.xp.empty((n, self.n_hashes), dtype=np.uint32)
         block = max(1, _COORDINATES_BLOCK // (16 * self._masks.size))
-        map_blocks(lambda start, stop: run(start, stop, out), n, block)
+        kernels.map_blocks(lambda start, stop: run(start, stop, out), n, block)
         return out
 
     def probe(self, Q: Any, n_probes: int) -> NDArray[np.uint32]:
@@ -220,37 +216,38 @@ class CrossPolytope(HashFamily):
         limit = self.dimension**self.power
         if n_probes > limit:
             raise ValueError(f"n_probes must be at most dimension**power = {limit}, got {n_probes}")
-        refuse_gpu(Q, "probe")
-        kernels = backend_of(Q)
-        n, run = self._over_rows(Q, kernels.cross_polytope_probes_dense, kernels.cross_polytope_probes_csr)
-        out = np.empty((n, self.n_hashes, n_probes), dtype=np.uint32)
+        kernels, n, run = self._over_rows(Q, "probes")
+        out = kernels.xp.empty((n, self.n_hashes, n_probes), dtype=np.uint32)
         block = max(1, _PROBES_BLOCK // (self.n_hashes * (n_probes + self.power * self.dimension // 16)))
-        map_blocks(lambda start, stop: run(start, stop, out), n, block)
+        kernels.map_blocks(lambda start, stop: run(start, stop, out), n, block)
         return out
 
     def _over_rows(
-        self, X: Any, dense: Any, sparse: Any
-    ) -> tuple[int, Callable[[int, int, NDArray[np.uint32]], None]]:
-        """How many rows there are, and what runs a kernel over some of them."""
+        self, X: Any, what: str
+    ) -> tuple[Any, int, Callable[[int, int, NDArray[np.uint32]], None]]:
+        """The kernels for rows, how many there are, and what gives codes or probes of some of them."""
         rows = check_rows(X, self.n_features)
+        kernels = backend_of(rows.place)
+        dense = getattr(kernels, f"cross_polytope_{what}_dense")
+        sparse = getattr(kernels, f"cross_polytope_{what}_csr")
         how = (self._masks, self.dimension, self.power, self._keys, np.uint64(self.n_buckets))
         keys = self._scatter_keys
         if rows.csr is not None:
             csr = rows.csr
-            return rows.n, lambda start, stop, out: sparse(*csr, keys, *how, start, stop, out)
+            return kernels, rows.n, lambda start, stop, out: sparse(*csr, keys, *how, start, stop, out)
         matrix = rows.dense
         assert matrix is not None
         if keys.size == 0:
-            return rows.n, lambda start, stop, out: dense(matrix, *how, start, stop, out)
+            return kernels, rows.n, lambda start, stop, out: dense(matrix, *how, start, stop, out)
+        together = _WIDE_ROWS if device_of(matrix) == "cpu" else max(1, _WIDE_NUMBERS // self.n_features)
 
         def run(start: int, stop: int, out: NDArray[np.uint32]) -> None:
             # Wide rows go the way of sparse ones, a few at a time.
-            for left in range(start, stop, _WIDE_ROWS):
-                right = min(left + _WIDE_ROWS, stop)
-                part = check_csr(scipy.sparse.csr_array(matrix[left:right]))
-                sparse(*part, keys, *how, 0, right - left, out[left:right])
+            for left in range(start, stop, together):
+                right = min(left + together, stop)
+                sparse(*sparse_of(matrix[left:right]), keys, *how, 0, right - left, out[left:right])
 
-        return rows.n, run
+        return kernels, rows.n, run
 
     # -- theory -----------------------------------------------------------------------------------
 

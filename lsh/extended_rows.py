@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.sparse
 from numpy.typing import NDArray
 
 from .backend import device_of
-from .projection import Rows
+from .projection import Rows, sparse_of
 
 __all__ = ["UNBOUNDED", "Extension", "extended_blocks", "relative_norms"]
 
@@ -51,7 +50,7 @@ def relative_norms(kernels: Any, rows: Rows, bound: float) -> NDArray[np.float64
 
 def extended_blocks(
     kernels: Any, rows: Rows, extension: Extension, start: int, stop: int, norms: NDArray[np.float64]
-) -> Iterator[tuple[int, int, Any]]:
+) -> Iterator[tuple[int, int, Rows]]:
     """The rows [start, stop) extended, as ``(left, right, rows left to right)``; and their relative norms.
 
     A block is valid until the next one is asked for.
@@ -99,21 +98,20 @@ def _sparse_ranges(rows: Rows, start: int, stop: int) -> Iterator[tuple[int, int
 
 def _extend_sparse(
     kernels: Any, rows: Rows, extension: Extension, left: int, right: int, norms: NDArray[np.float64]
-) -> Any:
-    """The rows [left, right), sparse; as a SciPy array if hashed projections are to take them."""
+) -> Rows:
+    """The rows [left, right), sparse."""
     csr, n = rows.csr, right - left
-    bound, column, width = extension
+    bound, column, _ = extension
     if csr is None:
         assert rows.dense is not None
-        matrix = scipy.sparse.csr_array(rows.dense[left:right])
-        csr = matrix.indptr.astype(np.int64), matrix.indices, matrix.data
+        csr = sparse_of(rows.dense[left:right])
         left, right, norms = 0, n, norms[left:right]
     indptr, indices, data = csr
     size = int(indptr[right] - indptr[left]) + n
     dtype = indices.dtype if column <= np.iinfo(indices.dtype).max else np.int64
     xp = kernels.xp
+    if device_of(data) == "gpu":
+        indices = indices.astype(dtype, copy=False)  # all rows are one block there
     extended = xp.empty(n + 1, np.int64), xp.empty(size, dtype), xp.empty(size)
     kernels.extend_rows_csr(indptr, indices, data, bound, column, left, right, extended, norms)
-    if width == UNBOUNDED:
-        return scipy.sparse.csr_array(extended[::-1], shape=(n, width))
     return Rows(n, None, extended)

@@ -11,7 +11,7 @@ import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 
 from .angles import unit_rows
-from .backend import backend_of, refuse_gpu
+from .backend import backend_of
 from .extended_rows import UNBOUNDED, Extension, extended_blocks, relative_norms
 from .family import HashFamily
 from .projection import Rows
@@ -212,8 +212,6 @@ class InnerProduct(HashFamily):
             As for `hash_query`, or as `SignedRandomProjection.probe` refuses `n_probes`.
         """
         n_probes = check_int("n_probes", n_probes, 1)
-        if n_probes > 1:
-            refuse_gpu(Q, "probe")
 
         def probe(rows: Any) -> NDArray[np.uint32]:
             return self._srp.probe(rows, n_probes)
@@ -268,8 +266,6 @@ class InnerProduct(HashFamily):
         self, X: Any, name: str, function: Callable[[Any], NDArray[np.uint32]], *shape: int
     ) -> NDArray[np.uint32]:
         """What `function` makes of the extended rows, shape (n, n_hashes, *shape); data if named X."""
-        if self._srp.projection == "sparse":
-            refuse_gpu(X, 'projection="sparse"')
         rows = self._check(X, name)
         kernels = backend_of(rows.place)
         bound_name, column = _SIDES[name]

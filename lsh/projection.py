@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .backend import backend_of, refuse_gpu
+from .backend import backend_of, device_of
 from .family import HashFamily
 from .lazy import lazy
 from .multiply import make_panels
-from .threads import get_num_threads, map_blocks
+from .threads import get_num_threads
 from .validation import check_csr, check_dense, check_int
 
-__all__ = ["ProjectionFamily", "Rows"]
+__all__ = ["Prober", "ProjectionFamily", "Rows", "check_rows", "sparse_of"]
 
 #: Products that are worth a thread of their own.
 _VALUES_BLOCK = 1 << 17
@@ -24,8 +24,8 @@ _VALUES_BLOCK = 1 << 17
 _ROWS_BLOCK = 192
 #: Probes, or products to find them by, that are worth a thread of their own.
 _PROBES_BLOCK = 1 << 12
-#: Query rows that are probed at a time: all their products are kept.
-_PROBED_ROWS = 24
+#: Query rows that are probed at a time, all of whose products are kept; on a GPU so many products.
+_PROBED_ROWS, _PRODUCTS = 24, 1 << 26
 
 
 class Rows(NamedTuple):
@@ -40,16 +40,33 @@ class Rows(NamedTuple):
         """An array that lies where all of them do."""
         return self.dense if self.csr is None else self.csr[2]  # type: ignore[return-value]
 
+    def sparse(self) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[Any]]:
+        """The rows as CSR arrays, made of dense ones if need be."""
+        return self.csr if self.csr is not None else sparse_of(self.place)
 
-def check_rows(X: Any, n_features: int | None) -> Rows:
+
+def sparse_of(dense: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[Any]]:
+    """Dense rows as CSR arrays, where they live."""
+    xp = backend_of(dense).xp
+    rows, columns = xp.nonzero(dense)
+    indptr = xp.zeros(len(dense) + 1, np.int64)
+    indptr[1:] = xp.cumsum(xp.count_nonzero(dense, axis=1))
+    return indptr, xp.ascontiguousarray(columns), dense[rows, columns]
+
+
+def check_rows(X: Any, n_features: int | None, name: str = "X") -> Rows:
     """Dense rows as float32 or float64, sparse ones as CSR with rising indices; checked ones as they are."""
     if isinstance(X, Rows):
         return X
     if hasattr(X, "tocsr"):
-        csr = check_csr(X, n_features)
+        csr = check_csr(X, n_features, name)
         return Rows(csr[0].size - 1, None, csr)
-    dense = check_dense(X, n_features)
+    dense = check_dense(X, n_features, name)
     return Rows(dense.shape[0], dense, None)
+
+
+#: See `ProjectionFamily._prober`.
+Prober = tuple[Any, int, Callable[[int, int, NDArray[np.uint32]], None]]
 
 
 class ProjectionFamily(HashFamily):
@@ -121,8 +138,8 @@ class ProjectionFamily(HashFamily):
         """How many ways there are to change a value, and what a value is called."""
 
     @abstractmethod
-    def _prober(self, Q: Any) -> tuple[int, Callable[[int, int, NDArray[np.uint32]], None]]:
-        """How many queries there are, and what writes the probes of a few of them, [start, stop)."""
+    def _prober(self, Q: Any) -> Prober:
+        """The kernels for queries, how many there are, and what writes the probes of some, [start, stop)."""
 
     def probe(self, Q: Any, n_probes: int) -> NDArray[np.uint32]:
         """Codes of the `n_probes` buckets of each hash that are likeliest to hold a query's neighbours.
@@ -154,7 +171,8 @@ class ProjectionFamily(HashFamily):
         log-density falls with the square, so this is the order of their likelihoods to first order (of
         p-stable families for p = 2; for p = 1 it is a rule of thumb).
 
-        O(n_probes log(n_probes) + power) for each row and hash, beside the projection.
+        O(n_probes log(n_probes) + power) for each row and hash, beside the projection. The order is by
+        float32 products, and so another where scores are that close: on another processor, or a GPU.
         """
         kinds, name = self._changes
         n_probes = check_int("n_probes", n_probes, 1)
@@ -165,14 +183,14 @@ class ProjectionFamily(HashFamily):
             )
         if n_probes == 1:
             return self.hash_query(Q)[:, :, None]
-        refuse_gpu(Q, "probe")
-        n, probe = self._prober(Q)
-        out = np.empty((n, self.n_hashes, n_probes), dtype=np.uint32)
+        kernels, n, probe = self._prober(Q)
+        out = kernels.xp.empty((n, self.n_hashes, n_probes), dtype=np.uint32)
+        together = _PROBED_ROWS if device_of(out) == "cpu" else max(1, _PRODUCTS // self.n_values)
 
         def run(start: int, stop: int) -> None:
-            for left in range(start, stop, _PROBED_ROWS):
-                right = min(left + _PROBED_ROWS, stop)
+            for left in range(start, stop, together):
+                right = min(left + together, stop)
                 probe(left, right, out[left:right])
 
-        map_blocks(run, n, max(1, _PROBES_BLOCK // (self.n_hashes * (n_probes + self.power))))
+        kernels.map_blocks(run, n, max(1, _PROBES_BLOCK // (self.n_hashes * (n_probes + self.power))))
         return out

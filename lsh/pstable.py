@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
-from .backend import backend_of
+from .backend import backend_of, refuse_gpu
 from .lazy import lazy
-from .projection import ProjectionFamily, Rows, check_rows
+from .projection import Prober, ProjectionFamily, Rows, check_rows
 from .random import normal, random_uint64, uniform
 from .validation import check_choice, check_dense, check_distances, check_int, check_real
 
@@ -128,8 +128,9 @@ class PStable(ProjectionFamily):
     def _changes(self) -> tuple[int, str]:
         return 3, "steps"
 
-    def _prober(self, Q: Any) -> tuple[int, Callable[[int, int, NDArray[np.uint32]], None]]:
-        rows, kernels = check_rows(Q, self.n_features), backend_of(Q)
+    def _prober(self, Q: Any) -> Prober:
+        rows = check_rows(Q, self.n_features)
+        kernels = backend_of(rows.place)
         how = (self._vectors, self._panels, self._vector_norms, self._offsets, self.width)
         mixing = (self._keys, np.uint64(self.n_buckets))
         dense, csr = rows.dense, rows.csr
@@ -141,7 +142,7 @@ class PStable(ProjectionFamily):
                 steps, above = kernels.step_margins_csr(*csr, *how, start, stop)
             kernels.probe_steps(steps, above, *mixing, out)
 
-        return rows.n, probe
+        return kernels, rows.n, probe
 
     def collision_probability(self, distance: ArrayLike) -> NDArray[np.float64]:
         """Probability that one hash collides at a distance, before the reduction to buckets.
@@ -185,6 +186,7 @@ class PStable(ProjectionFamily):
         """
         from scipy.spatial.distance import cdist
 
+        refuse_gpu(X, "kernel")
         left, right = (
             check_dense(rows.toarray() if hasattr(rows, "toarray") else rows, self.n_features)
             for rows in (X, Y)

@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 
 from .minhash_kernels import mix64
+from .products import scale_rows_csr
 
 __all__ = ["ENTRIES_A_WORD", "hashed_products", "hashed_signs"]
 
@@ -34,18 +35,8 @@ def _add_entries(feature, key, x, first, words, quantiles, sums):  # type: ignor
 
 
 @njit(cache=True, nogil=True)
-def hashed_products(indptr, indices, data, begin, key, quantiles, start, stop, out):  # type: ignore[no-untyped-def]
-    """``out[i, v]``: the product of sparse row start + i, whose indices rise, and the hashed vector v.
-
-    The entry of feature f and vector v = e G + g (G words a feature) is the quantile that the e-th 12
-    bits of ``mix64(mix64(f ^ key) + g * 0x9E3779B97F4A7C15)`` name. Products are added in float32, in
-    the order of features.
-
-    Parameters
-    ----------
-    data : ndarray, float32
-        Entries from ``indptr``'s `begin` on.
-    out : ndarray of shape (at least stop - start, n_values), float32
+def _products(indptr, indices, data, begin, key, quantiles, start, stop, out):  # type: ignore[no-untyped-def]
+    """`hashed_products` of entries that are scaled already, of the rows from ``indptr``'s `begin` on.
 
     Notes
     -----
@@ -97,17 +88,38 @@ def hashed_products(indptr, indices, data, begin, key, quantiles, start, stop, o
 
 
 @njit(cache=True, nogil=True)
-def hashed_signs(indptr, indices, data, key, quantiles, n_hashes, power, start, stop, out):  # type: ignore[no-untyped-def]
-    """Codes of the sparse rows [start, stop): bit k of code h is the sign of product ``k n_hashes + h``.
+def _scaled(indptr, data, start, stop):  # type: ignore[no-untyped-def]
+    entries = np.empty(indptr[stop] - indptr[start], np.float32)
+    scale_rows_csr(indptr, data, start, stop, entries, np.empty(stop - start), np.empty(stop - start))
+    return entries
 
-    ``data`` holds the entries of these rows alone, as float32.
+
+@njit(cache=True, nogil=True)
+def hashed_products(indptr, indices, data, key, quantiles, start, stop, out):  # type: ignore[no-untyped-def]
+    """``out[i, v]``: the product of sparse row start + i, whose indices rise, and the hashed vector v.
+
+    The entry of feature f and vector v = e G + g (G words a feature) is the quantile that the e-th 12
+    bits of ``mix64(mix64(f ^ key) + g * 0x9E3779B97F4A7C15)`` name. Rows are scaled by a power of two
+    each and rounded to float32; products are added in float32, in the order of features.
+
+    Parameters
+    ----------
+    data : ndarray, float32 or float64
+    out : ndarray of shape (at least stop - start, n_values), float32
     """
-    begin = indptr[start]
+    entries = _scaled(indptr, data, start, stop)
+    _products(indptr, indices, entries, indptr[start], key, quantiles, start, stop, out)
+
+
+@njit(cache=True, nogil=True)
+def hashed_signs(indptr, indices, data, key, quantiles, n_hashes, power, start, stop, out):  # type: ignore[no-untyped-def]
+    """Codes of the sparse rows [start, stop): bit k of code h is the sign of product ``k n_hashes + h``."""
+    begin, entries = indptr[start], _scaled(indptr, data, start, stop)
     block = max(1, min(stop - start, _PRODUCTS // (n_hashes * power)))
     products = np.empty((block, n_hashes * power), np.float32)
     for left in range(start, stop, block):
         right = min(left + block, stop)
-        hashed_products(indptr, indices, data, begin, key, quantiles, left, right, products)
+        _products(indptr, indices, entries, begin, key, quantiles, left, right, products)
         for i in range(left, right):
             out[i] = 0
             for k in range(power):

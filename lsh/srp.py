@@ -7,17 +7,16 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
 from .angles import angles_of_rows
-from .backend import backend_of, refuse_gpu
+from .backend import backend_of
 from .lazy import lazy
-from .projection import ProjectionFamily, Rows, check_rows
+from .projection import Prober, ProjectionFamily, Rows, check_rows
 from .random import normal, random_uint64
-from .threads import get_num_threads, map_blocks
-from .validation import check_choice, check_csr, check_dense, check_distances, check_int
+from .threads import get_num_threads
+from .validation import check_choice, check_distances, check_int
 
 __all__ = ["SignedRandomProjection"]
 
@@ -213,37 +212,19 @@ class SignedRandomProjection(ProjectionFamily):
         kernels.map_blocks(run, rows.n, max(1, _COORDINATES_BLOCK // (16 * self._masks.size)))
         return out
 
-    def _sparse_rows(self, X: Any) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[Any]]:
-        if not hasattr(X, "tocsr"):
-            X = scipy.sparse.csr_array(check_dense(X, self.n_features))
-        return check_csr(X, self.n_features)
-
-    @staticmethod
-    def _scale_entries(
-        kernels: Any, indptr: NDArray[np.int64], data: NDArray[Any], start: int, stop: int
-    ) -> NDArray[np.float32]:
-        entries = np.empty(int(indptr[stop] - indptr[start]), dtype=np.float32)
-        kernels.scale_rows_csr(
-            indptr, data, start, stop, entries, np.empty(stop - start), np.empty(stop - start)
-        )
-        return entries
-
     def _hash_sparse(self, X: Any) -> NDArray[np.uint32]:
-        refuse_gpu(X, 'projection="sparse"')
-        kernels = backend_of(X)
-        indptr, indices, data = self._sparse_rows(X)
-        n = indptr.size - 1
-        out = np.empty((n, self.n_hashes), dtype=np.uint32)
+        indptr, indices, data = check_rows(X, self.n_features).sparse()
+        kernels, n = backend_of(data), indptr.size - 1
+        out = kernels.xp.empty((n, self.n_hashes), dtype=np.uint32)
         how = (self._entries_key, self._quantiles, self.n_hashes, self.power)
 
         def run(start: int, stop: int) -> None:
-            entries = self._scale_entries(kernels, indptr, data, start, stop)
-            kernels.hashed_signs(indptr, indices, entries, *how, start, stop, out)
+            kernels.hashed_signs(indptr, indices, data, *how, start, stop, out)
             self._reduce(kernels, out[start:stop])
 
         entries_a_row = 1 + data.size * self.n_values // max(1, n)
         together = min(_SHARING_ROWS, -(-n // get_num_threads()))
-        map_blocks(run, n, max(together, _ENTRIES_BLOCK // entries_a_row))
+        kernels.map_blocks(run, n, max(together, _ENTRIES_BLOCK // entries_a_row))
         return out
 
     # -- multi-probe querying -----------------------------------------------------------------------
@@ -252,55 +233,52 @@ class SignedRandomProjection(ProjectionFamily):
     def _changes(self) -> tuple[int, str]:
         return 2, "bits"
 
-    def _prober(self, Q: Any) -> tuple[int, Callable[[int, int, NDArray[np.uint32]], None]]:
-        kernels = backend_of(Q)
+    def _prober(self, Q: Any) -> Prober:
         make = {
             "gaussian": self._gaussian_products,
             "hadamard": self._hadamard_products,
             "sparse": self._sparse_products,
         }[self.projection]
-        n, products = make(Q, kernels)
+        kernels, n, products = make(Q)
         keys = self._keys[:0] if self._code_is_bits else self._keys
         how = (self.n_hashes, self.power, keys, np.uint64(self.n_buckets))
 
         def probe(start: int, stop: int, out: NDArray[np.uint32]) -> None:
             kernels.probe_signs(products(start, stop), *how, out)
 
-        return n, probe
+        return kernels, n, probe
 
-    def _gaussian_products(self, Q: Any, kernels: Any) -> tuple[int, Products]:
+    def _gaussian_products(self, Q: Any) -> tuple[Any, int, Products]:
         rows, how = check_rows(Q, self.n_features), (self._vectors, self._panels, self._vector_norms)
-        dense, csr = rows.dense, rows.csr
+        kernels, dense, csr = backend_of(rows.place), rows.dense, rows.csr
         if csr is not None:
-            return rows.n, lambda start, stop: kernels.sign_margins_csr(*csr, *how, start, stop)
-        return rows.n, lambda start, stop: kernels.sign_margins_dense(dense, *how, start, stop)
+            return kernels, rows.n, lambda start, stop: kernels.sign_margins_csr(*csr, *how, start, stop)
+        return kernels, rows.n, lambda start, stop: kernels.sign_margins_dense(dense, *how, start, stop)
 
-    def _hadamard_products(self, Q: Any, kernels: Any) -> tuple[int, Products]:
+    def _hadamard_products(self, Q: Any) -> tuple[Any, int, Products]:
         rows, masks = check_rows(Q, self.n_features), self._masks
-        dense, csr = rows.dense, rows.csr
+        kernels, dense, csr = backend_of(rows.place), rows.dense, rows.csr
 
         def products(start: int, stop: int) -> NDArray[np.float32]:
-            values = np.empty((stop - start, self.n_values), dtype=np.float32)
+            values = kernels.xp.empty((stop - start, self.n_values), dtype=np.float32)
             if csr is None:
                 kernels.hadamard_products_dense(dense, masks, start, stop, values)
             else:
                 kernels.hadamard_products_csr(*csr, masks, start, stop, values)
             return values
 
-        return rows.n, products
+        return kernels, rows.n, products
 
-    def _sparse_products(self, Q: Any, kernels: Any) -> tuple[int, Products]:
-        indptr, indices, data = self._sparse_rows(Q)
-        key, quantiles = self._entries_key, self._quantiles
+    def _sparse_products(self, Q: Any) -> tuple[Any, int, Products]:
+        csr, how = check_rows(Q, self.n_features).sparse(), (self._entries_key, self._quantiles)
+        kernels = backend_of(csr[2])
 
         def products(start: int, stop: int) -> NDArray[np.float32]:
-            entries = self._scale_entries(kernels, indptr, data, start, stop)
-            values = np.empty((stop - start, self.n_values), dtype=np.float32)
-            begin = int(indptr[start])
-            kernels.hashed_products(indptr, indices, entries, begin, key, quantiles, start, stop, values)
+            values = kernels.xp.empty((stop - start, self.n_values), dtype=np.float32)
+            kernels.hashed_products(*csr, *how, start, stop, values)
             return values
 
-        return indptr.size - 1, products
+        return kernels, csr[0].size - 1, products
 
     # -- theory -----------------------------------------------------------------------------------
 

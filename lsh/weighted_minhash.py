@@ -6,14 +6,13 @@ from collections.abc import Callable
 from typing import Any, ClassVar, NoReturn
 
 import numpy as np
-import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 
-from .backend import backend_of, refuse_gpu
+from .backend import as_array, backend_of, device_of, to_host
 from .family import HashFamily
 from .lazy import lazy
+from .projection import sparse_of
 from .random import random_uint64
-from .threads import map_blocks
 from .validation import check_csr, check_dense, check_distances, check_int
 
 __all__ = ["WeightedMinHash"]
@@ -23,8 +22,8 @@ _PAIRS_BLOCK = 1 << 17
 #: Rows, and their weights, that are worked on together: random numbers are drawn once for a feature of them.
 _BLOCK_ROWS = 4096
 _BLOCK_ENTRIES = 1 << 19
-#: Values held at once while they are mixed to codes: 8 MiB.
-_BLOCK_VALUES = 1 << 21
+#: Values held at once while they are mixed to codes: 8 MiB, on a GPU 256.
+_BLOCK_VALUES = {"cpu": 1 << 21, "gpu": 1 << 26}
 
 
 class WeightedMinHash(HashFamily):
@@ -132,32 +131,32 @@ class WeightedMinHash(HashFamily):
         TypeError, ValueError
             If `X` holds no real numbers, NaN, infinity or negative weights.
         """
-        refuse_gpu(X, "WeightedMinHash")
-        backend = backend_of(X)
-        offsets, entries = _check_rows(X, "X")
-        n = offsets.size - 1
-        out = np.empty((n, self.n_hashes), np.uint32)
+        offsets, entries, n_entries = _check_rows(X, "X")
+        device, backend, n = device_of(offsets), backend_of(offsets), offsets.size - 1
+        out = backend.xp.empty((n, self.n_hashes), np.uint32)
         key, keys, code_keys, n_buckets = self._key, self._keys, self._code_keys, np.uint64(self.n_buckets)
 
-        n_rows = _BLOCK_ROWS
+        n_rows = _BLOCK_ROWS if device == "cpu" else n
         if not self._code_is_value:
-            n_rows = min(n_rows, max(1, _BLOCK_VALUES // self.n_values))
+            n_rows = min(n_rows, max(1, _BLOCK_VALUES[device] // self.n_values))
 
         def run(start: int, stop: int) -> None:
             first = start
             while first < stop:
-                last = int(np.searchsorted(offsets, offsets[first] + _BLOCK_ENTRIES, side="right")) - 1
-                last = min(max(last, first + 1), first + n_rows, stop)
+                last = min(first + n_rows, stop)
+                if device == "cpu":
+                    end = int(np.searchsorted(offsets, offsets[first] + _BLOCK_ENTRIES, side="right")) - 1
+                    last = min(max(end, first + 1), last)
                 if self._code_is_value:
                     backend.weighted_minhash(*entries(first, last), key, keys, out[first:last])
                 else:
-                    values = np.empty((last - first, self.n_values), np.uint32)
+                    values = backend.xp.empty((last - first, self.n_values), np.uint32)
                     backend.weighted_minhash(*entries(first, last), key, keys, values)
                     backend.concatenate_codes(values, code_keys, n_buckets, out[first:last])
                 first = last
 
-        pairs_a_row = 1 + int(offsets[-1]) * self.n_values // max(1, n)
-        map_blocks(run, n, max(1, _PAIRS_BLOCK // pairs_a_row))
+        pairs_a_row = 1 + n_entries * self.n_values // max(1, n)
+        backend.map_blocks(run, n, max(1, _PAIRS_BLOCK // pairs_a_row))
         return out
 
     def collision_probability(self, distance: ArrayLike) -> NDArray[np.float64]:
@@ -192,50 +191,66 @@ class WeightedMinHash(HashFamily):
             (indptr.copy(), indices.astype(np.int64), data.astype(np.float64))
             for indptr, indices, data in (_check_weights(X, "X"), _check_weights(Y, "Y"))
         )
-        out = np.empty((x[0].size - 1, y[0].size - 1))
-        kernel = backend_of(X).overlap_weights
-        map_blocks(lambda a, b: kernel(*x, *y, a, b, out), len(out), 16)
-        return np.asarray(out**self.power)
+        backend = backend_of(x[2])
+        out = backend.xp.empty((x[0].size - 1, y[0].size - 1))
+        kernel = backend.overlap_weights
+        backend.map_blocks(lambda a, b: kernel(*x, *y, a, b, out), len(out), 16)
+        return as_array(out**self.power)
 
 
 def _check_rows(
     X: Any, name: str
-) -> tuple[NDArray[np.int64], Callable[[int, int], tuple[NDArray[Any], ...]]]:
-    """Where the entries of rows begin, and what gives those of some rows as sparse arrays of one dtype."""
+) -> tuple[NDArray[np.int64], Callable[[int, int], tuple[NDArray[Any], ...]], int]:
+    """Where the entries of rows begin, what gives those of some rows, of one dtype, and how many there are.
+
+    On a GPU offsets of some rows are those of all: where one begins only the device knows.
+    """
     if hasattr(X, "tocsr"):
         indptr, indices, data = _check_weights(X, name)
+        if device_of(data) == "gpu":
+            all_indices, all_data = indices.astype(np.uint64), data.astype(np.float64)
+            return indptr, lambda start, stop: (indptr[start : stop + 1], all_indices, all_data), data.size
 
         def stored(start: int, stop: int) -> tuple[NDArray[Any], ...]:
             part = slice(indptr[start], indptr[stop])
             offsets = indptr[start : stop + 1] - indptr[start]
             return offsets, indices[part].astype(np.uint64), data[part].astype(np.float64)
 
-        return indptr, stored
+        return indptr, stored, data.size
     array = check_dense(X, name=name)
-    if array.size and float(array.min()) < 0:
-        row, column = np.argwhere(array < 0)[0]
-        _refuse(name, array[row, column], int(row))
-    offsets = np.zeros(len(array) + 1, np.int64)
-    np.cumsum(np.count_nonzero(array, axis=1), out=offsets[1:])
+    _check_signs(name, array)
+    xp = backend_of(array).xp
+    offsets = xp.zeros(len(array) + 1, np.int64)
+    offsets[1:] = xp.cumsum(xp.count_nonzero(array, axis=1))
 
     def found(start: int, stop: int) -> tuple[NDArray[Any], ...]:
         part = array[start:stop]
-        places = np.nonzero(part)
+        places = xp.nonzero(part)
         own = offsets[start : stop + 1] - offsets[start]
         return own, places[1].astype(np.uint64), part[places].astype(np.float64)
 
-    return offsets, found
+    return offsets, found, int(offsets[-1])
 
 
 def _check_weights(X: Any, name: str) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[Any]]:
     """Rows of weights as sparse arrays of rising indices; negative weights are refused."""
-    matrix = X if hasattr(X, "tocsr") else scipy.sparse.csr_array(check_dense(X, name=name))
-    indptr, indices, data = check_csr(matrix, name=name)
+    if not hasattr(X, "tocsr"):
+        dense = check_dense(X, name=name)
+        _check_signs(name, dense)
+        return sparse_of(dense)
+    indptr, indices, data = check_csr(X, name=name)
     if data.size and float(data.min()) < 0:
-        at = int(np.flatnonzero(data < 0)[0])
-        _refuse(name, data[at], int(np.searchsorted(indptr, at, side="right")) - 1)
+        at = int(backend_of(data).xp.flatnonzero(data < 0)[0])
+        row = int(np.searchsorted(to_host(indptr), at, side="right")) - 1
+        _refuse(name, data[at], row)
     return indptr, indices, data
 
 
+def _check_signs(name: str, array: NDArray[Any]) -> None:
+    if array.size and float(array.min()) < 0:
+        row, column = (int(place[0]) for place in backend_of(array).xp.nonzero(array < 0))
+        _refuse(name, array[row, column], row)
+
+
 def _refuse(name: str, weight: Any, row: int) -> NoReturn:
-    raise ValueError(f"{name} must hold weights of at least 0, got {weight} in row {row}")
+    raise ValueError(f"{name} must hold weights of at least 0, got {float(weight)} in row {row}")

@@ -7,7 +7,6 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 from numpy.polynomial.chebyshev import chebval
 from numpy.typing import ArrayLike, NDArray
 
@@ -15,10 +14,10 @@ from .backend import backend_of, refuse_gpu
 from .family import HashFamily
 from .lazy import lazy
 from .order_agreement import agreement_series
-from .projection import Rows
+from .projection import check_rows
 from .random import random_uint64
 from .threads import map_blocks
-from .validation import check_csr, check_dense, check_distances, check_int
+from .validation import check_distances, check_int
 
 __all__ = ["WinnerTakeAll"]
 
@@ -204,6 +203,7 @@ class WinnerTakeAll(HashFamily):
         n = self.power * self._n_rounds
         return random_uint64(self.seed, "winner-take-all donors", 2 * n).reshape(2, n)
 
+    @lazy
     def _settings(self) -> tuple[Any, ...]:
         n_buckets = np.uint64(0 if self._code_is_places else self.n_buckets)
         # A quarter of sqrt(bins): an attempt costs several times what a bin does in the search.
@@ -230,13 +230,13 @@ class WinnerTakeAll(HashFamily):
         TypeError, ValueError
             If `X` holds no real numbers, NaN or infinity, or has another width.
         """
-        refuse_gpu(X, "WinnerTakeAll")
-        kernels, rows = backend_of(X), _check_rows(X, self.n_features)
-        out = np.empty((rows.n, self.n_hashes), np.uint32)
+        rows = check_rows(X, self.n_features)
+        kernels = backend_of(rows.place)
+        out = kernels.xp.empty((rows.n, self.n_hashes), np.uint32)
         if rows.n == 0:
             return out
         bins, spots, _ = self._layout
-        layout, settings, keys = (bins, spots, self._n_own, self._n_bins), self._settings(), self._keys
+        layout, settings, keys = (bins, spots, self._n_own, self._n_bins), self._settings, self._keys
         values = self.n_hashes * self.power
         if rows.csr is None:
             groups = self._dense_groups
@@ -248,12 +248,12 @@ class WinnerTakeAll(HashFamily):
         else:
             indptr, indices, data = rows.csr
             indices = indices.astype(np.int32, copy=False)
-            steps = 20 * values + int(2 * len(bins) * indptr[-1] // rows.n)
+            steps = 20 * values + 2 * len(bins) * indices.size // rows.n
 
             def run(start: int, stop: int) -> None:
                 kernels.winners_csr(indptr, indices, data, layout, settings, keys, start, stop, out)
 
-        map_blocks(run, rows.n, max(1, _STEPS_BLOCK // steps))
+        kernels.map_blocks(run, rows.n, max(1, _STEPS_BLOCK // steps))
         return out
 
     # -- theory -----------------------------------------------------------------------------------
@@ -340,28 +340,15 @@ class WinnerTakeAll(HashFamily):
         return np.asarray(np.minimum(result, 1.0) ** self.power)
 
 
-def _check_rows(X: Any, n_features: int, name: str = "X") -> Rows:
-    if hasattr(X, "tocsr"):
-        csr = check_csr(X, n_features, name)
-        return Rows(csr[0].size - 1, None, csr)
-    dense = check_dense(X, n_features, name)
-    return Rows(len(dense), dense, None)
-
-
 def _ranks(X: Any, n_features: int, name: str) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Rows as ``(indptr, indices, ranks)`` of their entries that are no zeros, ranks from 1."""
-    rows = _check_rows(X, n_features, name)
-    if rows.dense is not None:
-        matrix = scipy.sparse.csr_array(rows.dense)
-    else:
-        assert rows.csr is not None
-        indptr, indices, data = rows.csr
-        matrix = scipy.sparse.csr_array((data, indices, indptr), shape=(rows.n, n_features))
-        if not data.all():
-            matrix = matrix.copy()
-            matrix.eliminate_zeros()
-    indptr = matrix.indptr.astype(np.int64)
-    ranks = np.empty(matrix.nnz, np.int64)
+    refuse_gpu(X, "kernel")
+    rows = check_rows(X, n_features, name)
+    indptr, indices, data = rows.sparse()
+    stored = data != 0
+    indptr = np.concatenate([[0], np.cumsum(stored)])[indptr]
+    indices, data = indices[stored], data[stored]
+    ranks = np.empty(data.size, np.int64)
     for start, stop in pairwise(indptr):
-        ranks[start:stop] = np.unique(matrix.data[start:stop], return_inverse=True)[1] + 1
-    return indptr, matrix.indices.astype(np.int64), ranks
+        ranks[start:stop] = np.unique(data[start:stop], return_inverse=True)[1] + 1
+    return indptr, indices.astype(np.int64), ranks

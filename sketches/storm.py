@@ -200,7 +200,7 @@ class StormSketch(MergeableSketch):
                 if part.dense is not None:
                     kernels.project_signs_dense(part.dense, *how, 0, right - left, codes)
                 else:
-                    kernels.project_signs_csr(*part.csr, *how, 0, right - left, codes)
+                    kernels.project_signs_csr(*part.sparse(), *how, 0, right - left, codes)
 
         kernels.map_blocks(run, stop - start, max(64, -(-(stop - start) // (4 * get_num_threads()))))
         return out

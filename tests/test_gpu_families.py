@@ -18,12 +18,14 @@ from mergesketch.lsh import (
     SignedRandomProjection,
     WeightedMinHash,
     WinnerTakeAll,
+    cpu,
 )
 from scipy import sparse
 
 cupy = fake_cupy.install()
 
 from cupyx.scipy.sparse import csr_matrix  # noqa: E402 - once there is a CuPy
+from mergesketch.gpu import kernels as gpu  # noqa: E402
 
 pytestmark = pytest.mark.gpu
 
@@ -40,6 +42,12 @@ OF_ROWS = {
     "inner product, Hadamard": InnerProduct(
         12, n_hashes=20, power=3, max_norm=2.0, oversize="clip", projection="hadamard", seed=1
     ),
+    "sparse signs": SignedRandomProjection(None, n_hashes=20, power=3, projection="sparse", seed=1),
+    "inner product, sparse": InnerProduct(None, 20, power=3, max_norm=9.0, projection="sparse", seed=1),
+    "cross-polytope": CrossPolytope(12, n_hashes=20, power=2, dimension=8, seed=1),
+    "cross-polytope, reduced": CrossPolytope(12, n_hashes=20, n_buckets=50, seed=1),
+    "winner take all": WinnerTakeAll(12, n_hashes=20, group_size=5, power=2, seed=1),
+    "winner take all, reduced": WinnerTakeAll(12, n_hashes=20, group_size=5, n_buckets=50, seed=1),
 }
 OF_SETS = {
     scheme: MinHash(20, power=2, n_buckets=100, scheme=scheme, seed=1)
@@ -61,6 +69,74 @@ def test_rows(name: str, method: str) -> None:
     equal(hash_rows(csr_matrix(SPARSE)), hash_rows(SPARSE))
 
 
+@pytest.mark.parametrize("name", [name for name in OF_ROWS if "winner" not in name])
+@pytest.mark.parametrize("n_probes", [1, 2, 7])
+def test_probes(name: str, n_probes: int) -> None:
+    """The first probe is the query's own bucket; of normal numbers, scores differ by more than they err."""
+    probe = OF_ROWS[name].probe
+    n_probes = min(n_probes, 3 if name == "p-stable, L1" else 7)
+    for rows in (ROWS, ROWS.astype(np.float64), ROWS[:0]):
+        equal(probe(cupy.asarray(rows), n_probes), probe(rows, n_probes))
+    equal(probe(csr_matrix(SPARSE), n_probes), probe(SPARSE, n_probes))
+
+
+@pytest.mark.parametrize("power", [1, 3])
+def test_weights(power: int) -> None:
+    family = WeightedMinHash(40, power=power, n_buckets=1000 if power > 1 else 2**32, seed=1)
+    rows = np.abs(np.where(ROWS > -0.5, ROWS, 0))
+    rows[3] = 0.0
+    for X in (rows, rows.astype(np.float64), rows[:0]):
+        equal(family.hash(cupy.asarray(X)), family.hash(X))
+    matrix = sparse.csr_matrix(rows)
+    equal(family.hash(csr_matrix(matrix)), family.hash(matrix))
+    equal(family.kernel(cupy.asarray(rows), csr_matrix(matrix)), family.kernel(rows, matrix))
+    rows[2, 5] = -1.5
+    for negative in (cupy.asarray(rows), csr_matrix(sparse.csr_matrix(rows))):
+        with pytest.raises(ValueError, match=r"X must hold weights of at least 0, got -1\.5 in row 2"):
+            family.hash(negative)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_margins(dtype: Any) -> None:
+    """Signs and steps are exact; sizes are those of float64 to the bound of float32 sums."""
+    rng = np.random.default_rng(5)
+    X = (rng.standard_normal((30, 50)) * 10.0 ** rng.integers(-20, 20, (30, 1))).astype(dtype)
+    X[0] = 0.0
+    largest = np.abs(X.astype(np.float64)).max(axis=1)
+    scales = np.where(largest > 0, 2.0 ** -np.ceil(np.log2(np.maximum(largest, 1e-300))), 1.0)[:, None]
+    matrix = sparse.csr_matrix(X)
+    csr = [cupy.asarray(a) for a in (matrix.indptr.astype(np.int64), matrix.indices, matrix.data)]
+    signs = SignedRandomProjection(50, n_hashes=20, power=4, seed=1)
+    steps = PStable(50, n_hashes=20, power=4, width=0.5, seed=1)
+    for family in (signs, steps):
+        vectors, norms = family._vectors, family._vector_norms
+        products = (X.astype(np.float64) * scales) @ vectors.astype(np.float64).T
+        size = np.linalg.norm(X.astype(np.float64) * scales, axis=1)[:, None] * norms
+        # A sum of 50 terms of rounded factors (Higham 2002, section 3.1), with twice the room.
+        error = 2 * (50 + 8) * 2.0**-24 * size
+        parts = vectors, family._panels, norms
+        if family is signs:
+            found = (
+                gpu.sign_margins_dense(cupy.asarray(X), *parts, 0, 30),
+                gpu.sign_margins_csr(*csr, *parts, 0, 30),
+            )
+            for values in found:
+                assert (np.abs(values.get() - products) <= error + 1e-37).all()
+                assert (
+                    (values.get() >= 0) == (cpu.sign_margins_dense(X, *parts, 0, 30)[:30, :80] >= 0)
+                ).all()
+        else:
+            how = *parts, family._offsets, 0.5
+            expected, above = cpu.step_margins_dense(X, *how, 0, 30)
+            for where, over in (
+                gpu.step_margins_dense(cupy.asarray(X), *how, 0, 30),
+                gpu.step_margins_csr(*csr, *how, 0, 30),
+            ):
+                equal(where, expected)
+                least = error / scales / 0.5 + 2.0**-50 * np.abs(expected) + 1e-9
+                assert (np.abs(over.get() - above) <= 2 * least).all()
+
+
 @pytest.mark.parametrize("name", OF_SETS)
 def test_sets(name: str) -> None:
     family = OF_SETS[name]
@@ -69,7 +145,12 @@ def test_sets(name: str) -> None:
     there = cupy.asarray(tokens), cupy.asarray(offsets)
     equal(family.hash(there), family.hash((tokens, offsets)))
     equal(family.hash(csr_matrix(SPARSE)), family.hash(SPARSE))
-    if name != "b bits":
+    if name == "b bits":
+        packed = family.packed(there)
+        equal(packed, family.packed((tokens, offsets)))
+        estimated = family.estimate_packed(packed, packed[::-1].copy())
+        equal(estimated, family.estimate_packed(packed.get(), packed.get()[::-1]))
+    else:
         signatures = family.signatures(there)
         equal(signatures, family.signatures((tokens, offsets)))
         equal(family.codes(signatures), family.codes(signatures.get()))
@@ -104,21 +185,12 @@ def test_bad_sets_are_refused() -> None:
 
 def test_what_has_no_kernels_says_so() -> None:
     X = cupy.asarray(ROWS)
-    signs = SignedRandomProjection(12, n_hashes=20, power=3, projection="sparse")
-    sets = cupy.arange(5), cupy.asarray(np.array([0, 5]))
     for call in (
-        lambda: signs.hash(X),
-        lambda: InnerProduct(12, n_hashes=9, max_norm=9.0, projection="sparse").hash(X),
-        lambda: CrossPolytope(12, 4).hash(X),
-        lambda: WeightedMinHash(8).hash(cupy.asarray(np.abs(ROWS))),
-        lambda: WinnerTakeAll(12, 8).hash(X),
-        lambda: OF_SETS["b bits"].packed(sets),
         lambda: DistributedIndex(OF_ROWS["signs"]).add(X),
         lambda: DistributedIndex(OF_ROWS["signs"]).query(X),
-        lambda: OF_ROWS["signs"].probe(X, 2),
-        lambda: OF_ROWS["p-stable"].probe(X, 2),
-        lambda: OF_ROWS["inner product"].probe(X, 2),
-        lambda: CrossPolytope(12, 4).probe(X, 2),
+        lambda: OF_ROWS["signs"].kernel(X, X),
+        lambda: OF_ROWS["p-stable"].kernel(X, X),
+        lambda: OF_ROWS["winner take all"].kernel(X, X),
     ):
         with pytest.raises(NotImplementedError, match="has no GPU kernels; pass arrays in main memory"):
             call()

@@ -1,13 +1,8 @@
-"""Every CUDA kernel against its Numba twin: on a GPU where there is one, else compiled for the host.
-
-A case gives the arguments of a kernel; what `on_device` wraps goes to the device and is compared afterwards,
-bit for bit, whether the kernel has written to it or should not have. Everything else (parameters of
-families, numbers) goes as it is.
-"""
+"""Every CUDA kernel against its Numba twin: on a GPU where there is one, else compiled for the host."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import fake_cupy
@@ -18,78 +13,16 @@ from hypothesis import strategies as st
 
 cupy = fake_cupy.install()
 
+from gpu_cases import CASES, Arrays, Case, Decoding, OnDevice, case, check, on_device, words  # noqa: E402
+from gpu_cases_of_rows import csr_rows, dense_rows  # noqa: E402 - and registers its cases
 from mergesketch import RibbonFilter, StaticTable  # noqa: E402
 from mergesketch.gpu import kernels as gpu  # noqa: E402 - once there is a CuPy
-from mergesketch.lsh import MinHash, PStable, SignedRandomProjection, cpu  # noqa: E402
-from mergesketch.sketches.codebook import Codebook  # noqa: E402
+from mergesketch.lsh import MinHash, SignedRandomProjection, cpu  # noqa: E402
 
 pytestmark = pytest.mark.gpu
 
 
-class OnDevice:
-    def __init__(self, array: np.ndarray) -> None:
-        self.array = np.ascontiguousarray(array)
-
-
-class Decoding:
-    """A codebook's decoder, whose addresses are the device's own."""
-
-    def __init__(self, book: Codebook) -> None:
-        self.book = book
-
-
-on_device = OnDevice
-Arrays = tuple[np.ndarray, ...]
-Case = tuple[Any, ...]
-#: What leaves ids in any order within a bucket: compared in the one order that equal ones share.
-UNORDERED = {"insert_ids", "merge_buckets"}
-CASES: dict[str, Callable[[np.random.Generator], Iterator[Case]]] = {}
-
-
-def case(*names: str) -> Callable[[Any], Any]:
-    def register(make: Any) -> Any:
-        for name in names:
-            CASES[name] = make
-        return make
-
-    return register
-
-
-def check(name: str, arguments: Case) -> None:
-    ours, theirs = [], []
-    for argument in arguments:
-        if isinstance(argument, Decoding):
-            ours.append(argument.book.decoder(cpu.address_of))
-            theirs.append(argument.book.decoder(gpu.address_of))
-            continue
-        if isinstance(argument, tuple):
-            ours.append(tuple(part.array.copy() for part in argument))
-            theirs.append(tuple(cupy.asarray(part.array) for part in argument))
-            continue
-        wrapped = isinstance(argument, OnDevice)
-        ours.append(argument.array.copy() if wrapped else argument)
-        theirs.append(cupy.asarray(argument.array) if wrapped else argument)
-    expected, found = getattr(cpu, name)(*ours), getattr(gpu, name)(*theirs)
-    if name in UNORDERED:
-        slots, keys = theirs[0].get(), ours[4 if name == "insert_ids" else 2]
-        cpu.order_buckets(slots, keys, 0, len(slots))
-        cpu.order_buckets(ours[0], keys, 0, len(slots))
-        theirs[0] = cupy.asarray(slots)
-    assert (expected is None) == (found is None)
-    if expected is not None:
-        assert int(expected) == int(found)
-    for i, (one, other, argument) in enumerate(zip(ours, theirs, arguments, strict=True)):
-        parts = zip(one, other, strict=True) if isinstance(argument, tuple) else [(one, other)]
-        for expected, found in parts if isinstance(argument, (OnDevice, tuple)) else ():
-            message = f"argument {i} of {name}"
-            np.testing.assert_array_equal(found.get(), expected, err_msg=message, strict=True)
-
-
 # -- hashing ----------------------------------------------------------------------------------------
-
-
-def words(rng: np.random.Generator, *shape: int) -> np.ndarray:
-    return rng.integers(0, 2**64, shape, dtype=np.uint64)
 
 
 @case("hash_u64")
@@ -121,86 +54,6 @@ def fields(rng: np.random.Generator) -> Iterator[Case]:
     for width in (1, 7, 40):
         data = rng.integers(0, 3, 100 * width, dtype=np.uint8)
         yield on_device(data), width, np.uint64(3), on_device(np.zeros(100, np.uint64)), 0, 100
-
-
-# -- projections ------------------------------------------------------------------------------------
-
-
-def family_parts(family: Any) -> tuple[Any, Any, Any]:
-    return family._vectors, family._panels, family._vector_norms
-
-
-def dense_rows(rng: np.random.Generator, n: int, d: int, dtype: str) -> np.ndarray:
-    X = rng.standard_normal((n, d)) * 10.0 ** rng.integers(-30, 30, (n, 1))
-    if n > 3:
-        X[0], X[1] = 0.0, X[2]
-        X[3, ::2] = 0.0
-    return X.astype(dtype)
-
-
-def csr_rows(rng: np.random.Generator, n: int, d: int, dtype: str, index: str) -> tuple[OnDevice, ...]:
-    X = dense_rows(rng, n, d, dtype)
-    X[rng.random(X.shape) < 0.7] = 0.0
-    rows, columns = np.nonzero(X)
-    indptr = np.searchsorted(rows, np.arange(n + 1)).astype(np.int64)
-    return on_device(indptr), on_device(columns.astype(index)), on_device(X[rows, columns])
-
-
-def projection_cases(rng: np.random.Generator, sparse: bool, tail: Callable[[Any], Any]) -> Iterator[Case]:
-    for n, d, n_hashes, power in ((1, 1, 1, 1), (37, 5, 3, 4), (9, 130, 70, 2)):
-        parts, family = tail((d, n_hashes, power))
-        for dtype in ("float32", "float64"):
-            for index in ("int32", "int64") if sparse else ("",):
-                rows = (
-                    csr_rows(rng, n, d, dtype, index)
-                    if sparse
-                    else (on_device(dense_rows(rng, n, d, dtype)),)
-                )
-                out = on_device(np.full((n, n_hashes), 7, np.uint32))
-                yield *rows, *family_parts(family), *parts, 0, n, out
-
-
-def sign_parts(shape: tuple[int, int, int]) -> Any:
-    d, n_hashes, power = shape
-    return (n_hashes,), SignedRandomProjection(d, n_hashes=n_hashes, power=power, seed=d)
-
-
-def step_parts(shape: tuple[int, int, int]) -> Any:
-    d, n_hashes, power = shape
-    family = PStable(d, n_hashes=n_hashes, power=power, width=0.7, n_buckets=1000, seed=d)
-    return (family._offsets, 0.7, family._keys, np.uint64(1000)), family
-
-
-CASES["project_signs_dense"] = lambda rng: projection_cases(rng, False, sign_parts)
-CASES["project_signs_csr"] = lambda rng: projection_cases(rng, True, sign_parts)
-CASES["project_steps_dense"] = lambda rng: projection_cases(rng, False, step_parts)
-CASES["project_steps_csr"] = lambda rng: projection_cases(rng, True, step_parts)
-
-
-def hadamard_cases(rng: np.random.Generator, sparse: bool) -> Iterator[Case]:
-    # One rotation and several; 16,384 coordinates do not fit shared memory.
-    shapes = ((1, 1, 1), (300, 70, 9), (33, 40, 15)) if sparse else ((1, 1, 1), (300, 70, 9), (9000, 5, 3))
-    for d, n_hashes, power in shapes:
-        how = {"n_hashes": n_hashes, "power": power, "projection": "hadamard", "seed": d}
-        masks, n = SignedRandomProjection(d, **how)._masks, 7
-        for dtype in ("float32", "float64"):
-            for index in ("int32", "int64") if sparse else ("",):
-                rows = (
-                    csr_rows(rng, n, d, dtype, index) if sparse else [on_device(dense_rows(rng, n, d, dtype))]
-                )
-                out = on_device(np.full((n, n_hashes), 7, np.uint32))
-                yield *rows, masks, n_hashes, power, 1, n, out
-
-
-CASES["hadamard_signs_dense"] = lambda rng: hadamard_cases(rng, False)
-CASES["hadamard_signs_csr"] = lambda rng: hadamard_cases(rng, True)
-
-
-@case("mix_codes")
-def codes_to_mix(rng: np.random.Generator) -> Iterator[Case]:
-    for n_buckets in (1, 1000, 2**32):
-        codes = rng.integers(0, 2**32, (33, 5), dtype=np.uint32)
-        yield on_device(codes), words(rng, 5), np.uint64(n_buckets)
 
 
 # -- counters ---------------------------------------------------------------------------------------
@@ -386,31 +239,6 @@ def rows_to_check(rng: np.random.Generator) -> Iterator[Case]:
         indptr = np.concatenate([[0], np.cumsum(rng.integers(0, 50, 30))])
         for indices in (np.arange(indptr[-1]), rng.integers(0, 9, indptr[-1])):
             yield on_device(indptr), on_device(indices.astype(dtype)), 2, 30
-
-
-# -- bit vectors ------------------------------------------------------------------------------------
-
-
-@case("sample_bits")
-def bits_to_sample(rng: np.random.Generator) -> Iterator[Case]:
-    for power in (1, 31, 70):
-        X = on_device(rng.integers(0, 256, (20, 9), dtype=np.uint8))
-        columns, shape = np.array([0, 3, 8]), (6, power)
-        places, masks = rng.integers(0, 3, shape), (1 << rng.integers(0, 8, shape)).astype(np.uint8)
-        words_each = -(-power // 32)
-        out = on_device(np.zeros((18, 10 * words_each), np.uint32))
-        yield X, columns, places, masks, 2, 20, 3, out
-
-
-@case("mix_words")
-def words_to_mix(rng: np.random.Generator) -> Iterator[Case]:
-    for W in (1, 3):
-        for probes in (1, 4):
-            sampled = on_device(rng.integers(0, 2**32, (15, 5, W), dtype=np.uint32))
-            flips = rng.integers(0, 2**32, (5, probes, W), dtype=np.uint32)
-            for n_buckets in (0, 2, 2**32):
-                out = on_device(np.zeros((15, 5, probes), np.uint32))
-                yield sampled, flips, words(rng, 5), np.uint64(n_buckets), out
 
 
 # -- grids ------------------------------------------------------------------------------------------
@@ -665,8 +493,10 @@ def keys_with_fingerprints(rng: np.random.Generator) -> Iterator[Case]:
 # -- the tests --------------------------------------------------------------------------------------
 
 
-#: What is no kernel with a twin.
-OTHERS = {"address_of", "any_nonfinite", "constant", "map_blocks", "xp"}
+#: What is no kernel with a twin, or one whose results are as near as float32 is.
+OTHERS = {"address_of", "any_nonfinite", "constant", "map_blocks", "xp"} | {
+    f"{what}_margins_{rows}" for what in ("sign", "step") for rows in ("dense", "csr")
+}
 
 
 def test_every_kernel_has_a_case() -> None:

@@ -46,7 +46,7 @@ def test_blocks_of_rows_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         monkeypatch.setattr(weighted_minhash, "_BLOCK_ENTRIES", entries)
         monkeypatch.setattr(weighted_minhash, "_BLOCK_ROWS", n_rows)
-        monkeypatch.setattr(weighted_minhash, "_BLOCK_VALUES", values)
+        monkeypatch.setattr(weighted_minhash, "_BLOCK_VALUES", {"cpu": values})
         np.testing.assert_array_equal(family.hash(X), codes)
         np.testing.assert_array_equal(family.hash(scipy.sparse.csr_array(X)), codes)
 

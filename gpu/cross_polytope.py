@@ -1,0 +1,159 @@
+"""Launchers of ``cross_polytope.cu``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cupy
+import numpy as np
+
+from .launch import check_array, constant, with_memory
+from .rotation import check_rows, rotate
+
+__all__ = [
+    "cross_polytope_codes_csr",
+    "cross_polytope_codes_dense",
+    "cross_polytope_probes_csr",
+    "cross_polytope_probes_dense",
+]
+
+#: Coordinates that are kept for probing at a time: 256 MB.
+_COORDINATES = 1 << 26
+_NO_KEYS = np.zeros(1, np.uint64)
+
+
+def _codes(
+    rows: tuple[Any, ...],
+    scatter_keys: Any,
+    masks: Any,
+    dimension: int,
+    power: int,
+    keys: Any,
+    n_buckets: Any,
+    start: int,
+    stop: int,
+    out: Any,
+) -> None:
+    check_array("out", out, np.uint32, shape=(None, None))
+    n_hashes = out.shape[1]
+    room = 4 * (masks.shape[1] // 3 * 16 + n_hashes * power)
+    how = (*_given(scatter_keys), dimension, power, *_given(keys), np.uint64(n_buckets), n_hashes)
+    rotate("cross_polytope", "cross_polytope_codes", rows, masks, room, start, stop, *how, start, stop, out)
+
+
+def _given(keys: Any) -> tuple[Any, np.bool_]:
+    """Keys on the device, and whether there are any."""
+    return constant(keys if keys.size else _NO_KEYS), np.bool_(keys.size > 0)
+
+
+def cross_polytope_codes_dense(
+    X: Any, masks: Any, dimension: int, power: int, keys: Any, n_buckets: Any, start: int, stop: int, out: Any
+) -> None:
+    """Codes of the rows [start, stop)."""
+    rows = check_rows(X)
+    _codes(rows, _NO_KEYS[:0], masks, dimension, power, keys, n_buckets, start, stop, out)
+
+
+def cross_polytope_codes_csr(
+    indptr: Any,
+    indices: Any,
+    data: Any,
+    scatter_keys: Any,
+    masks: Any,
+    dimension: int,
+    power: int,
+    keys: Any,
+    n_buckets: Any,
+    start: int,
+    stop: int,
+    out: Any,
+) -> None:
+    """`cross_polytope_codes_dense` for sparse rows, which may be scattered first."""
+    rows = check_rows(indptr, indices, data)
+    _codes(rows, scatter_keys, masks, dimension, power, keys, n_buckets, start, stop, out)
+
+
+def _probes(
+    rows: tuple[Any, ...],
+    scatter_keys: Any,
+    masks: Any,
+    dimension: int,
+    power: int,
+    keys: Any,
+    n_buckets: Any,
+    start: int,
+    stop: int,
+    out: Any,
+) -> None:
+    check_array("out", out, np.uint32, shape=(None, None, None))
+    n_hashes, n_probes = out.shape[1:]
+    size = masks.shape[1] // 3 * 16
+    stride = masks.shape[0] * size
+    keep = min(dimension, n_probes)
+    doubles, integers = 2 * keep + 3 * n_probes + 1, power * (keep + 2 * n_probes) + max(n_probes + 1, power)
+    together = max(1, _COORDINATES // stride)
+    for left in range(start, stop, together):
+        right = min(left + together, stop)
+        n = right - left
+        given = cupy.empty((n, stride), np.float32)
+        name = "cross_polytope_coordinates"
+        rotate(
+            "cross_polytope",
+            name,
+            rows,
+            masks,
+            4 * size,
+            left,
+            right,
+            *_given(scatter_keys),
+            left,
+            right,
+            given,
+        )
+        how = (
+            given,
+            stride,
+            size,
+            dimension,
+            power,
+            *_given(keys),
+            np.uint64(n_buckets),
+            n,
+            n_hashes,
+            n_probes,
+        )
+        with_memory(
+            "cross_polytope",
+            "cross_polytope_probes",
+            n * n_hashes,
+            8 * doubles + 4 * integers,
+            *how,
+            last=out[left:right],
+        )
+
+
+def cross_polytope_probes_dense(
+    X: Any, masks: Any, dimension: int, power: int, keys: Any, n_buckets: Any, start: int, stop: int, out: Any
+) -> None:
+    """Codes of the likeliest cells of the rows [start, stop), ``out[i, h, probe]``; the first its own."""
+    rows = check_rows(X)
+    _probes(rows, _NO_KEYS[:0], masks, dimension, power, keys, n_buckets, start, stop, out)
+
+
+def cross_polytope_probes_csr(
+    indptr: Any,
+    indices: Any,
+    data: Any,
+    scatter_keys: Any,
+    masks: Any,
+    dimension: int,
+    power: int,
+    keys: Any,
+    n_buckets: Any,
+    start: int,
+    stop: int,
+    out: Any,
+) -> None:
+    """`cross_polytope_probes_dense` for sparse rows, taken as by `cross_polytope_codes_csr`."""
+    rows = check_rows(indptr, indices, data)
+    _probes(rows, scatter_keys, masks, dimension, power, keys, n_buckets, start, stop, out)

@@ -1,0 +1,39 @@
+"""Launchers of ``probing.cu``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .launch import check_array, constant, with_memory
+
+__all__ = ["probe_signs", "probe_steps"]
+
+_NO_KEYS = np.zeros(1, np.uint64)
+
+
+def _room(n_changes: int, n_sets: int) -> int:
+    """Bytes that a thread works in."""
+    return 8 * (3 * n_changes + 2 * n_sets) + 4 * (n_changes + 7 * n_sets)
+
+
+def probe_signs(products: Any, n_hashes: int, power: int, keys: Any, n_buckets: Any, out: Any) -> None:
+    """Codes of the likeliest buckets of sign bits: bits flip in the order of their squared products."""
+    check_array("products", products, np.float32, shape=(None, None))
+    n, _, n_probes = out.shape
+    check_array("out", out, np.uint32, shape=(n, n_hashes, None))
+    mixing = (constant(keys if keys.size else _NO_KEYS), np.bool_(keys.size > 0), np.uint64(n_buckets))
+    how = (products, products.shape[1], n, n_hashes, power, *mixing, n_probes)
+    with_memory("probing", "probe_signs", n * n_hashes, _room(power, n_probes), *how, last=out)
+
+
+def probe_steps(steps: Any, above: Any, keys: Any, n_buckets: Any, out: Any) -> None:
+    """Codes of the likeliest cells: steps change by one in the order of squared distances to the border."""
+    n, n_hashes, n_probes = out.shape
+    power = steps.shape[1] // n_hashes
+    check_array("steps", steps, np.int64, shape=(n, power * n_hashes))
+    check_array("above", above, np.float64, shape=steps.shape)
+    check_array("out", out, np.uint32)
+    how = (steps, above, n, n_hashes, power, constant(keys), np.uint64(n_buckets), n_probes)
+    with_memory("probing", "probe_steps", n * n_hashes, _room(2 * power, n_probes), *how, last=out)

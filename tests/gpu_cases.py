@@ -1,0 +1,86 @@
+"""Cases of CUDA kernels and their Numba twins: what they are made of, and how one is checked.
+
+A case gives the arguments of a kernel; what `on_device` wraps goes to the device and is compared afterwards,
+bit for bit, whether the kernel has written to it or should not have. Everything else (parameters of
+families, numbers) goes as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import fake_cupy
+import numpy as np
+
+cupy = fake_cupy.install()
+
+from mergesketch.gpu import kernels as gpu  # noqa: E402 - once there is a CuPy
+from mergesketch.lsh import cpu  # noqa: E402
+from mergesketch.sketches.codebook import Codebook  # noqa: E402
+
+
+class OnDevice:
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = np.ascontiguousarray(array)
+
+
+class Decoding:
+    """A codebook's decoder, whose addresses are the device's own."""
+
+    def __init__(self, book: Codebook) -> None:
+        self.book = book
+
+
+on_device = OnDevice
+Arrays = tuple[np.ndarray, ...]
+Case = tuple[Any, ...]
+#: What leaves ids in any order within a bucket: compared in the one order that equal ones share.
+UNORDERED = {"insert_ids", "merge_buckets"}
+CASES: dict[str, Callable[[np.random.Generator], Iterator[Case]]] = {}
+
+
+def case(*names: str) -> Callable[[Any], Any]:
+    def register(make: Any) -> Any:
+        for name in names:
+            CASES[name] = make
+        return make
+
+    return register
+
+
+def check(name: str, arguments: Case) -> None:
+    ours, theirs = [], []
+    for argument in arguments:
+        if isinstance(argument, Decoding):
+            ours.append(argument.book.decoder(cpu.address_of))
+            theirs.append(argument.book.decoder(gpu.address_of))
+            continue
+        if isinstance(argument, tuple):
+            ours.append(tuple(part.array.copy() if isinstance(part, OnDevice) else part for part in argument))
+            theirs.append(
+                tuple(cupy.asarray(part.array) if isinstance(part, OnDevice) else part for part in argument)
+            )
+            continue
+        wrapped = isinstance(argument, OnDevice)
+        ours.append(argument.array.copy() if wrapped else argument)
+        theirs.append(cupy.asarray(argument.array) if wrapped else argument)
+    expected, found = getattr(cpu, name)(*ours), getattr(gpu, name)(*theirs)
+    if name in UNORDERED:
+        slots, keys = theirs[0].get(), ours[4 if name == "insert_ids" else 2]
+        cpu.order_buckets(slots, keys, 0, len(slots))
+        cpu.order_buckets(ours[0], keys, 0, len(slots))
+        theirs[0] = cupy.asarray(slots)
+    assert (expected is None) == (found is None)
+    if expected is not None:
+        assert int(expected) == int(found)
+    for i, parts in enumerate(zip(ours, theirs, arguments, strict=True)):
+        compared = zip(*parts, strict=True) if isinstance(parts[2], tuple) else [parts]
+        for one, other, argument in compared:
+            if isinstance(argument, OnDevice):
+                message = f"argument {i} of {name}"
+                np.testing.assert_array_equal(other.get(), one, err_msg=message, strict=True)
+
+
+def words(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    return rng.integers(0, 2**64, shape, dtype=np.uint64)

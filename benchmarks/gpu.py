@@ -161,6 +161,9 @@ def jobs(scale: float, least: int = 256) -> Iterator[Job]:
     yield Job(f"LSHIndex.update, {L} tables", update(index), (X,), n, moved, max(least, n // 16))
     asking = on(lambda a, d: index().to(d).update(a[0]), lambda s, X: s.query(X, 10))
     yield Job(f"LSHIndex.query, {L} tables", asking, (X,), n, n * L * 256, max(least, n // 16))
+    searching = on(lambda a, d: index().to(d).update(a[0]), lambda s, X: s.search(X, X, 10, n_candidates=100))
+    name, moved = "LSHIndex.search, 100 candidates", n * (L * 256 + 100 * 128)
+    yield Job(name, searching, (X,), n, moved, max(least, n // 16))
 
     n, d = many(1 << 20), 31
     X = rng.standard_normal((n, d), dtype=np.float32)

@@ -115,67 +115,131 @@ template <class Slot> __device__ void order(const Slot* slots, u64 key, i64 W, i
     }
 }
 
-// Whether one id goes before another in an answer: more often found, then lower; places without one go last.
-template <class Slot> __device__ __forceinline__ bool goes_before(i32 count, Slot slot, i32 others, Slot other) {
-    return count > others || (count == others && slot < other);
-}
+// The ids in a query's buckets, counted: a table of `size` places, a power of two, in a block's own memory.
+template <class Slot> struct Found {
+    Slot* slots;
+    i32 *counts, *firsts;  // the first of the buckets, those of first probes before those of second ones; or null
+    i64 size;
 
-template <class Slot>
-__device__ void query(const Slot* slots, const u32* codes, i64 L, i64 W, i64 B, i64 P, i64 k, i64 start, i64 stop,
-                      i64 size, bool in_shared, u8* memory, i64* out_ids, i32* out_counts) {
-    DYNAMIC_SHARED(unsigned char, shared);
-    unsigned char* room = in_shared ? shared : memory + blockIdx.x * size * (i64)(sizeof(Slot) + sizeof(i32));
-    Slot* found = (Slot*)room;
-    i32* often = (i32*)(found + size);
-    for (i64 i = start + blockIdx.x; i < stop; i += gridDim.x) {
+    __device__ Found(unsigned char* room, i64 size, bool with_firsts) : size(size) {
+        slots = (Slot*)room;
+        counts = (i32*)(slots + size);
+        firsts = with_firsts ? counts + size : nullptr;
+    }
+
+    __device__ void count(const Slot* all, const u32* codes, i64 L, i64 W, i64 B, i64 P) {
         for (i64 s = threadIdx.x; s < size; s += blockDim.x) {
-            found[s] = 0;
-            often[s] = 0;
+            slots[s] = 0;
+            counts[s] = 0;
+            if (firsts) firsts[s] = 0x7FFFFFFF;
         }
         __syncthreads();
         for (i64 t = threadIdx.x; t < L * P * B; t += blockDim.x) {
             i64 table = t / B % L, p = t / B / L;
-            const u32* probes = codes + (i * L + table) * P;
+            const u32* probes = codes + table * P;
             // Codes are reduced to few buckets, so two probes may look into one.
             bool again = false;
             for (i64 q = 0; q < p; ++q) again |= probes[q] == probes[p];
-            Slot slot = again ? 0 : slots[(table * W + probes[p]) * B + t % B];
+            Slot slot = again ? 0 : all[(table * W + probes[p]) * B + t % B];
             if (slot == 0) continue;
             i64 place = (i64)(((u64)slot * 0x9E3779B97F4A7C15ull) >> 32) & (size - 1);
             while (true) {
-                Slot held = atomicCAS(found + place, (Slot)0, slot);
+                Slot held = atomicCAS(slots + place, (Slot)0, slot);
                 if (held == 0 || held == slot) break;
                 place = (place + 1) & (size - 1);
             }
-            atomicAdd(often + place, 1);
+            atomicAdd(counts + place, 1);
+            if (firsts) atomicMin(firsts + place, (i32)(t / B));
         }
         __syncthreads();
-        // Batcher's bitonic sort.
+    }
+
+    // Whether one goes before another: more often found, then in an earlier bucket, then lower; empty places last.
+    __device__ bool before(i64 s, i64 other) const {
+        if (counts[s] != counts[other]) return counts[s] > counts[other];
+        if (firsts && firsts[s] != firsts[other]) return firsts[s] < firsts[other];
+        return slots[s] < slots[other];
+    }
+
+    // Batcher's bitonic sort.
+    __device__ void sort() {
         for (i64 run = 2; run <= size; run *= 2) {
             for (i64 step = run / 2; step; step /= 2) {
                 for (i64 s = threadIdx.x; s < size; s += blockDim.x) {
                     i64 other = s ^ step;
-                    if (other < s) continue;
-                    bool falls = goes_before(often[other], found[other], often[s], found[s]);
-                    bool rises = goes_before(often[s], found[s], often[other], found[other]);
-                    if ((s & run) ? rises : falls) {
-                        Slot slot = found[s];
-                        i32 count = often[s];
-                        found[s] = found[other];
-                        often[s] = often[other];
-                        found[other] = slot;
-                        often[other] = count;
+                    if (other < s || !((s & run) ? before(s, other) : before(other, s))) continue;
+                    Slot slot = slots[s];
+                    i32 count = counts[s];
+                    slots[s] = slots[other];
+                    counts[s] = counts[other];
+                    slots[other] = slot;
+                    counts[other] = count;
+                    if (firsts) {
+                        i32 first = firsts[s];
+                        firsts[s] = firsts[other];
+                        firsts[other] = first;
                     }
                 }
                 __syncthreads();
             }
         }
+    }
+};
+
+template <class Slot>
+__device__ void query(const Slot* slots, const u32* codes, i64 L, i64 W, i64 B, i64 P, i64 size, bool in_shared,
+                      u8* memory, i64 room, i64 start, i64 stop, i64 k, i64* out_ids, i32* out_counts) {
+    DYNAMIC_SHARED(unsigned char, shared);
+    Found<Slot> found(in_shared ? shared : memory + blockIdx.x * room, size, false);
+    for (i64 i = start + blockIdx.x; i < stop; i += gridDim.x) {
+        found.count(slots, codes + i * L * P, L, W, B, P);
+        found.sort();
         for (i64 j = threadIdx.x; j < k; j += blockDim.x) {
-            bool is_one = j < size && often[j] > 0;
-            out_ids[i * k + j] = is_one ? (i64)found[j] - 1 : -1;
-            out_counts[i * k + j] = is_one ? often[j] : 0;
+            bool is_one = j < size && found.counts[j] > 0;
+            out_ids[i * k + j] = is_one ? (i64)found.slots[j] - 1 : -1;
+            out_counts[i * k + j] = is_one ? found.counts[j] : 0;
         }
         __syncthreads();
+    }
+}
+
+// The most frequent, as many as there is room for; query i's from offsets[i - start] on.
+template <class Slot>
+__device__ void frequent(const Slot* slots, const u32* codes, i64 L, i64 W, i64 B, i64 P, i64 size, bool in_shared,
+                         u8* memory, i64 room, i64 start, i64 stop, const i64* offsets, Slot* out, i64* sizes) {
+    DYNAMIC_SHARED(unsigned char, shared);
+    Found<Slot> found(in_shared ? shared : memory + blockIdx.x * room, size, true);
+    for (i64 i = start + blockIdx.x; i < stop; i += gridDim.x) {
+        found.count(slots, codes + i * L * P, L, W, B, P);
+        // An id added twice may count more often than there are tables: it is frequent enough as it is.
+        for (i64 s = threadIdx.x; s < size; s += blockDim.x) found.counts[s] = min(found.counts[s], (i32)L);
+        __syncthreads();
+        found.sort();
+        i64 first = offsets[i - start], most = min(offsets[i - start + 1] - first, size);
+        for (i64 j = threadIdx.x; j < most && found.counts[j]; j += blockDim.x) out[first + j] = found.slots[j];
+        if (threadIdx.x == 0) {
+            // How many there are: a search for the first empty place.
+            i64 low = 0, high = most;
+            while (low < high) {
+                i64 middle = (low + high) / 2;
+                if (found.counts[middle])
+                    low = middle + 1;
+                else
+                    high = middle;
+            }
+            sizes[i - start] = low;
+        }
+        __syncthreads();
+    }
+}
+
+template <class Count>
+__device__ void bound(const Count* seen, i64 B, const u32* codes, i64 L, i64 W, i64 P, i64 start, i64 stop, i64* out) {
+    for (i64 i = start + thread_number(); i < stop; i += thread_count()) {
+        i64 total = 0;
+        for (i64 t = 0; t < L; ++t)
+            for (i64 p = 0; p < P; ++p) total += min((i64)seen[t * W + codes[(i * L + t) * P + p]], B);
+        out[i - start] = total;
     }
 }
 
@@ -203,10 +267,24 @@ INSERT(uint64_int64, u64, i64)
             out[t] = slots[t] == 0 ? ~0ull : ~priority(slots[t], key);                                            \
     }                                                                                                             \
     extern "C" __global__ void query_buckets_##suffix(const Slot* slots, const u32* codes, i64 L, i64 W, i64 B,   \
-                                                      i64 P, i64 k, i64 start, i64 stop, i64 size,                \
-                                                      bool in_shared, u8* memory, i64* out_ids,                   \
+                                                      i64 P, i64 size, bool in_shared, u8* memory, i64 room,      \
+                                                      i64 start, i64 stop, i64 k, i64* out_ids,                   \
                                                       i32* out_counts) {                                          \
-        query(slots, codes, L, W, B, P, k, start, stop, size, in_shared, memory, out_ids, out_counts);            \
+        query(slots, codes, L, W, B, P, size, in_shared, memory, room, start, stop, k, out_ids, out_counts);      \
+    }                                                                                                             \
+    extern "C" __global__ void frequent_ids_##suffix(const Slot* slots, const u32* codes, i64 L, i64 W, i64 B,    \
+                                                     i64 P, i64 size, bool in_shared, u8* memory, i64 room,       \
+                                                     i64 start, i64 stop, const i64* offsets, Slot* out,          \
+                                                     i64* sizes) {                                                \
+        frequent(slots, codes, L, W, B, P, size, in_shared, memory, room, start, stop, offsets, out, sizes);      \
     }
 BUCKETS(uint32, u32)
 BUCKETS(uint64, u64)
+
+#define BOUND(suffix, Count)                                                                                      \
+    extern "C" __global__ void bound_found_##suffix(const Count* seen, i64 B, const u32* codes, i64 L, i64 W,     \
+                                                    i64 P, i64 start, i64 stop, i64* out) {                       \
+        bound(seen, B, codes, L, W, P, start, stop, out);                                                         \
+    }
+BOUND(int32, i32)
+BOUND(int64, i64)

@@ -9,7 +9,14 @@ import numpy as np
 
 from .launch import SHARED, check_array, constant, launch
 
-__all__ = ["insert_ids", "merge_buckets", "order_buckets", "query_buckets"]
+__all__ = [
+    "bound_found",
+    "frequent_ids",
+    "insert_ids",
+    "merge_buckets",
+    "order_buckets",
+    "query_buckets",
+]
 
 _SLOTS = (np.uint32, np.uint64)
 #: Capacity beyond which buckets are sorted by CuPy: a warp's way is quadratic.
@@ -70,21 +77,62 @@ def query_buckets(
     The most frequent first, equal ones by rising id; -1 and 0 where there are fewer. `counters` is the
     CPU's work space.
     """
-    name, (L, W, B) = _check(slots)
-    check_array("codes", codes, np.uint32, shape=(None, L, None))
-    n, _, P = codes.shape
+    n = _check_codes(slots, codes)[0]
     check_array("out_ids", out_ids, np.int64, shape=(n, k))
     check_array("out_counts", out_counts, np.int32, shape=(n, k))
+    _by_blocks("query_buckets", 4, slots, codes, start, stop, k, out_ids, out_counts)
+
+
+def frequent_ids(
+    slots: Any, codes: Any, counters: Any, start: int, stop: int, offsets: Any, out: Any, sizes: Any
+) -> None:
+    """The ids that stand in most buckets of each query of [start, stop), as many as there is room for.
+
+    Query i's go to ``out[offsets[i - start]:]``, ``sizes[i - start]`` of them, those that the CPU's
+    kernel picks. `counters` is its work space.
+    """
+    _check_codes(slots, codes)
+    check_array("offsets", offsets, np.int64, shape=(stop - start + 1,))
+    check_array("out", out, slots.dtype, shape=(None,))
+    check_array("sizes", sizes, np.int64, shape=(stop - start,))
+    _by_blocks("frequent_ids", 8, slots, codes, start, stop, offsets, out, sizes)
+
+
+def bound_found(seen: Any, capacity: int, codes: Any, start: int, stop: int, out: Any) -> None:
+    """``out[i - start]``: ids in the buckets of query i, each as often as it stands there."""
+    check_array("seen", seen, np.int32, np.int64, shape=(None, None))
+    check_array("codes", codes, np.uint32, shape=(None, len(seen), None))
+    check_array("out", out, np.int64, shape=(stop - start,))
+    how = (seen, capacity, codes, *seen.shape, codes.shape[2], start, stop, out)
+    launch("index", f"bound_found_{seen.dtype.name}", stop - start, *how)
+
+
+def _check_codes(slots: Any, codes: Any) -> tuple[int, int]:
+    """Number of queries and of probes."""
+    _, (L, _, _) = _check(slots)
+    check_array("codes", codes, np.uint32, shape=(None, L, None))
+    return codes.shape[0], codes.shape[2]
+
+
+def _by_blocks(
+    kernel: str, of_a_place: int, slots: Any, codes: Any, start: int, stop: int, *args: Any
+) -> None:
+    """Launch a block for each query, with a table of twice the ids that it may find.
+
+    `of_a_place` is the bytes that a place of the table has beside its slot.
+    """
+    name, (L, W, B) = _check(slots)
+    P = codes.shape[2]
     size = 1 << max(4, (2 * L * P * B - 1).bit_length())
-    room = size * (slots.dtype.itemsize + 4)
+    room = size * (slots.dtype.itemsize + of_a_place)
     in_shared = room <= SHARED
     blocks = max(1, min(stop - start, _MOST_BLOCKS if in_shared else min(_MOST_BLOCKS, _MEMORY // room)))
     memory = cupy.empty(0 if in_shared else blocks * room, np.uint8)
     launch(
         "index",
-        f"query_buckets_{name}",
+        f"{kernel}_{name}",
         stop - start,
-        *(slots, codes, L, W, B, P, k, start, stop, size, np.bool_(in_shared), memory, out_ids, out_counts),
+        *(slots, codes, L, W, B, P, size, np.bool_(in_shared), memory, room, start, stop, *args),
         blocks=blocks,
         shared=room if in_shared else 0,
     )

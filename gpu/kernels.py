@@ -21,7 +21,14 @@ from .extension import extend_rows_csr, extend_rows_dense, relative_norms_csr, r
 from .grid import grid_cells, grid_keys
 from .hadamard import hadamard_products_csr, hadamard_products_dense, hadamard_signs_csr, hadamard_signs_dense
 from .hashing import hash_fixed, hash_slices, hash_u64
-from .index import insert_ids, merge_buckets, order_buckets, query_buckets
+from .index import (
+    bound_found,
+    frequent_ids,
+    insert_ids,
+    merge_buckets,
+    order_buckets,
+    query_buckets,
+)
 from .launch import constant
 from .minhash import (
     compare_bins,
@@ -47,6 +54,7 @@ from .projection import (
     step_margins_csr,
     step_margins_dense,
 )
+from .rank import order_sets, rank_bits, rank_sets, rank_vectors, rank_weights
 from .scatter import code_keys, gather_groups, gather_mean, gather_ratio, scatter_add, scatter_add_outputs
 from .signatures import (
     count_signature_bits,
@@ -67,6 +75,7 @@ __all__ = [
     "bloom_add",
     "bloom_contains",
     "bloom_fills",
+    "bound_found",
     "check_keys",
     "code_keys",
     "compare_bins",
@@ -88,6 +97,7 @@ __all__ = [
     "extend_rows_csr",
     "extend_rows_dense",
     "fill_node_bits",
+    "frequent_ids",
     "gather_groups",
     "gather_mean",
     "gather_ratio",
@@ -112,6 +122,7 @@ __all__ = [
     "mix_codes",
     "mix_words",
     "order_buckets",
+    "order_sets",
     "overlap_weights",
     "pack_fields",
     "pass_signatures",
@@ -122,6 +133,10 @@ __all__ = [
     "project_steps_csr",
     "project_steps_dense",
     "query_buckets",
+    "rank_bits",
+    "rank_sets",
+    "rank_vectors",
+    "rank_weights",
     "relative_norms_csr",
     "relative_norms_dense",
     "sample_bits",

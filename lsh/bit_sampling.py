@@ -36,6 +36,20 @@ class _Chunk(NamedTuple):
     masks: NDArray[np.uint8]
 
 
+def packed_rows(rows: NDArray[Any]) -> NDArray[np.uint8]:
+    """Rows of booleans packed, in the order of `numpy.packbits`; packed ones as they are, in C order."""
+    xp = backend_of(rows).xp
+    if rows.dtype != np.bool_:
+        return xp.ascontiguousarray(rows)
+    if xp is np:
+        return np.packbits(rows, axis=1)
+    # CuPy packs flat arrays only.
+    n, n_bits = rows.shape
+    whole = xp.zeros((n, -(-n_bits // 8) * 8), np.bool_)
+    whole[:, :n_bits] = rows
+    return xp.packbits(whole.reshape(-1)).reshape(n, -1)
+
+
 class BitSampling(HashFamily):
     """Hash functions of bit vectors that collide the more, the fewer bits differ.
 
@@ -245,7 +259,7 @@ class BitSampling(HashFamily):
         def run(start: int, stop: int) -> None:
             for left in range(start, stop, step):
                 right = min(left + step, stop)
-                packed = self._pack(rows[left:right])
+                packed = packed_rows(rows[left:right])
                 target = (
                     out[left:right, :, 0]
                     if plain
@@ -261,17 +275,6 @@ class BitSampling(HashFamily):
 
         kernels.map_blocks(run, len(rows), max(64, _BITS_BLOCK // (self.n_hashes * self.power * n_probes)))
         return out
-
-    def _pack(self, rows: NDArray[Any]) -> NDArray[np.uint8]:
-        xp = backend_of(rows).xp
-        if rows.dtype != np.bool_:
-            return xp.ascontiguousarray(rows)
-        if xp is np:
-            return np.packbits(rows, axis=1)
-        # CuPy packs flat arrays only.
-        whole = xp.zeros((len(rows), -(-self.n_bits // 8) * 8), np.bool_)
-        whole[:, : self.n_bits] = rows
-        return xp.packbits(whole.reshape(-1)).reshape(len(rows), -1)
 
     def _check_rows(self, X: Any, name: str) -> NDArray[Any]:
         """Packed or boolean rows, as they came."""
@@ -338,7 +341,7 @@ class BitSampling(HashFamily):
 
     def _words(self, X: Any, name: str) -> NDArray[np.uint64]:
         """Rows as 64-bit words, with zeros for padding."""
-        packed = self._pack(self._check_rows(X, name))
+        packed = packed_rows(self._check_rows(X, name))
         words = np.zeros((len(packed), -(-self.n_bits // 64)), np.uint64)
         if packed.size:
             as_bytes = words.view(np.uint8)

@@ -12,15 +12,15 @@ from ..lsh.backend import as_array, backend_of
 from ..lsh.family import HashFamily
 from ..lsh.lazy import lazy
 from ..lsh.random import random_uint64
-from ..lsh.threads import map_blocks
 from ..lsh.validation import check_int
 from .base import MergeableSketch, StateSpec
 from .ranking import ranker
 
 __all__ = ["LSHIndex", "Nearest", "Neighbours"]
 
-#: Queries that are worth a thread of their own, and of which candidates are held at once.
-_QUERIES, _BLOCK = 16, 256
+#: Queries that are worth a thread of their own, and of which candidates are held at once; on a GPU so many
+#: candidates.
+_QUERIES, _BLOCK, _CANDIDATES = 16, 256, 1 << 26
 #: Ids counted with a counter each, where the largest id is not known and at most.
 _FEW_IDS, _MANY_IDS = 1 << 16, 1 << 22
 
@@ -283,46 +283,43 @@ class LSHIndex(MergeableSketch):
 
         Notes
         -----
-        Distances are those of float64 and do not depend on threads or processor. A vector of zeros is
-        at an angle of pi / 2 to all others.
+        Distances are those of float64 and do not depend on threads or processor; on a GPU they may differ
+        in the last bits. A vector of zeros is at an angle of pi / 2 to all others.
         """
         k = check_int("k", k, 1)
         most = None if n_candidates is None else check_int("n_candidates", n_candidates, 1)
-        if self.device == "gpu":
-            raise NotImplementedError(
-                'search compares rows on the CPU: query on the GPU, or move the index with .to("cpu")'
-            )
         codes = self._check_codes(self._probe(Q, n_probes))
+        self._settle("rows", rows)
         n_rows, rank = ranker(self.family, Q, rows)
-        ids, distances = np.empty((len(codes), k), np.int64), np.empty((len(codes), k), np.float64)
-        slots, seen, kernels = self._arrays["slots"], self._arrays["seen"], backend_of(codes)
-        held = self._most_found(codes)
+        slots, seen, kernels = self._arrays["slots"], self._arrays["seen"], self._kernels
+        xp, held = kernels.xp, self._most_found(codes)
+        ids, distances = xp.empty((len(codes), k), np.int64), xp.empty((len(codes), k), np.float64)
+        block = _BLOCK if self.device == "cpu" else max(1, _CANDIDATES // held)
 
         def run(start: int, stop: int) -> int:
             counters = self._counters(codes, stop - start)
-            for a in range(start, stop, _BLOCK):
-                b = min(a + _BLOCK, stop)
-                room = np.empty(b - a, np.int64)
+            for a in range(start, stop, block):
+                b = min(a + block, stop)
+                room = xp.full(b - a, held if most is None else min(most, held), np.int64)
                 if most is None:
                     kernels.bound_found(seen, self.capacity, codes, a, b, room)
-                else:
-                    room[:] = min(most, held)
-                offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(room)])
-                candidates = np.empty(offsets[-1], slots.dtype)
+                offsets = xp.zeros(b - a + 1, np.int64)
+                offsets[1:] = xp.cumsum(room)
+                candidates = xp.empty(int(offsets[-1]), slots.dtype)
                 kernels.frequent_ids(slots, codes, counters, a, b, offsets, candidates, room)
                 refused = rank(candidates, offsets, room, k, a, ids, distances)
                 if refused >= 0:
                     return refused
             return -1
 
-        refused = [number for number in map_blocks(run, len(codes), _QUERIES) if number >= 0]
+        refused = [number for number in kernels.map_blocks(run, len(codes), _QUERIES) if number >= 0]
         if refused and refused[0] >= n_rows:
             raise ValueError(f"rows must have a row for each id found, got {n_rows} rows and id {refused[0]}")
         if refused:
             raise ValueError(f"rows must be finite, got NaN or infinity in row {refused[0]}")
         if self.family.metric == "inner_product":
             # Ranked by their negatives.
-            np.negative(distances, out=distances)
+            distances *= -1.0
         return Nearest(ids, distances)
 
     def _probe(self, X: Any, n_probes: int) -> NDArray[np.uint32]:

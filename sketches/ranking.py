@@ -7,15 +7,15 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.sparse
 from numpy.typing import NDArray
 
-from ..lsh.backend import backend_of
+from ..lsh.backend import as_array, backend_of, device_of
+from ..lsh.bit_sampling import packed_rows
 from ..lsh.family import HashFamily
+from ..lsh.projection import check_rows
 from ..lsh.rank_kernels import ANGLE, CITYBLOCK, EUCLIDEAN, INNER_PRODUCT
 from ..lsh.rank_set_kernels import UNORDERED
-from ..lsh.threads import map_blocks
-from ..lsh.validation import check_csr, check_dense, check_sets, refuse_masked
+from ..lsh.validation import check_dense, check_sets, refuse_masked
 
 __all__ = ["Ranker", "ranker"]
 
@@ -64,7 +64,7 @@ def _dense_rows(rows: Any, width: int) -> NDArray[Any]:
     if hasattr(rows, "tocsr"):
         raise TypeError("rows must be a dense array, got a sparse one; pass rows.toarray()")
     refuse_masked(rows, "rows")
-    array = np.asarray(rows)
+    array = as_array(rows)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"rows must hold real numbers, got dtype {array.dtype}")
     if array.ndim != 2 or array.shape[1] != width:
@@ -72,11 +72,14 @@ def _dense_rows(rows: Any, width: int) -> NDArray[Any]:
     if array.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
         small = array.dtype.kind == "b" or array.dtype.itemsize <= 2
         array = array.astype(np.float32 if small else np.float64)
-    return _read_only(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")))
+    xp = backend_of(array).xp
+    return _read_only(xp.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")))
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:
     """A view that cannot be written to: kernels are compiled for one kind of array, mapped or not."""
+    if device_of(array) == "gpu":
+        return array
     view = array.view(np.ndarray)
     view.flags.writeable = False
     return view
@@ -85,17 +88,20 @@ def _read_only(array: NDArray[Any]) -> NDArray[Any]:
 def _of_vectors(metric: int, Q: Any, rows: Any) -> Ranker:
     queries = check_dense(Q.toarray() if hasattr(Q, "toarray") else Q, name="Q").astype(np.float64)
     array = _dense_rows(rows, queries.shape[1])
-    largest = np.abs(queries).max(axis=1, initial=0.0, keepdims=True)
-    scaled = queries / np.where(largest > 0, largest, 1.0)
-    norms = np.linalg.norm(scaled, axis=1, keepdims=True)
-    unit = scaled / np.where(norms > 0, norms, 1.0)
+    kernels, fast, slack = backend_of(array), None, None
+    xp = kernels.xp
+    largest = xp.max(xp.abs(queries), axis=1, keepdims=True) if queries.size else xp.zeros((len(queries), 1))
+    scaled = queries / xp.where(largest > 0, largest, 1.0)
+    norms = xp.sqrt((scaled * scaled).sum(axis=1, keepdims=True))
+    unit = scaled / xp.where(norms > 0, norms, 1.0)
     exact = unit if metric == ANGLE else queries
     with np.errstate(over="ignore"):
-        fast = (unit if metric in (ANGLE, INNER_PRODUCT) else queries).astype(array.dtype)
-        error = np.abs(queries - fast)
-        slack = error.sum(axis=1) if metric == CITYBLOCK else np.linalg.norm(error, axis=1)
-        lengths = (norms * largest)[:, 0]
-    kernel = backend_of(array).rank_vectors
+        lengths = (norms * largest)[:, 0].copy()
+        if device_of(array) == "cpu":
+            fast = (unit if metric in (ANGLE, INNER_PRODUCT) else queries).astype(array.dtype)
+            error = np.abs(queries - fast)
+            slack = error.sum(axis=1) if metric == CITYBLOCK else np.linalg.norm(error, axis=1)
+    kernel = kernels.rank_vectors
 
     def rank(*candidates: Any) -> int:
         found: int = kernel(metric, exact, fast, slack, lengths, array, *candidates)
@@ -106,16 +112,14 @@ def _of_vectors(metric: int, Q: Any, rows: Any) -> Ranker:
 
 def _packed(X: Any, n_bits: int, name: str) -> NDArray[np.uint8]:
     refuse_masked(X, name)
-    array = np.asarray(X)
-    if array.dtype == np.bool_ and array.ndim == 2 and array.shape[1] == n_bits:
-        return _read_only(np.packbits(array, axis=1))
+    array = as_array(X)
     width = -(-n_bits // 8)
-    if array.dtype != np.uint8 or array.ndim != 2 or array.shape[1] != width:
+    if (array.dtype, *array.shape[1:]) not in ((np.bool_, n_bits), (np.uint8, width)):
         raise ValueError(
             f"{name} must be packed bits, uint8 of shape (n, {width}), or booleans of shape (n, {n_bits}), "
             f"got {array.dtype} of {array.shape}"
         )
-    return _read_only(np.ascontiguousarray(array))
+    return _read_only(packed_rows(array))
 
 
 def _of_bits(family: Any, Q: Any, rows: Any) -> Ranker:
@@ -135,8 +139,9 @@ def _ordered(
     tokens: NDArray[Any], offsets: NDArray[np.int64]
 ) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64]]:
     """A copy of sets whose tokens rise, where they begin, and where they end."""
-    kernel, tokens, ends = backend_of(tokens).order_sets, tokens.copy(), offsets[1:].copy()
-    map_blocks(lambda a, b: kernel(tokens, offsets[:-1], ends, a, b), ends.size, 1024)
+    kernels, tokens, ends = backend_of(tokens), tokens.copy(), offsets[1:].copy()
+    order = kernels.order_sets
+    kernels.map_blocks(lambda a, b: order(tokens, offsets[:-1], ends, a, b), ends.size, 1024)
     return _read_only(tokens), offsets[:-1], ends
 
 
@@ -159,21 +164,26 @@ def _of_sets(Q: Any, rows: Any) -> Ranker:
     return Ranker(offsets.size - 1, rank)
 
 
-def _weights(X: Any, name: str) -> tuple[NDArray[np.int64], tuple[NDArray[Any], NDArray[np.float64]]]:
-    matrix = X if hasattr(X, "tocsr") else scipy.sparse.csr_array(check_dense(X, name=name))
-    offsets, features, weights = check_csr(matrix, None, name)
+def _weights(X: Any, name: str) -> tuple[int, tuple[Any, tuple[NDArray[Any], NDArray[np.float64]]]]:
+    """Columns of rows of weights, and their offsets, features and weights."""
+    checked = check_rows(X, None, name)
+    offsets, features, weights = checked.sparse()
     if weights.size and float(weights.min()) < 0:
-        raise ValueError(f"{name} must hold weights of at least 0, got {weights.min()}")
-    return offsets, (
-        _read_only(features.astype(np.int64, copy=False)),
-        _read_only(weights.astype(np.float64, copy=False)),
+        raise ValueError(f"{name} must hold weights of at least 0, got {float(weights.min())}")
+    width = X.shape[1] if checked.dense is None else checked.dense.shape[1]
+    return width, (
+        offsets,
+        (
+            _read_only(features.astype(np.int64, copy=False)),
+            _read_only(weights.astype(np.float64, copy=False)),
+        ),
     )
 
 
 def _of_weights(Q: Any, rows: Any) -> Ranker:
-    queries, ours = _weights(Q, "Q"), _weights(rows, "rows")
-    if np.shape(Q)[1] != np.shape(rows)[1]:
-        raise ValueError(f"rows must have {np.shape(Q)[1]} columns, as the queries, got {np.shape(rows)[1]}")
+    (width, queries), (own_width, ours) = _weights(Q, "Q"), _weights(rows, "rows")
+    if own_width != width:
+        raise ValueError(f"rows must have {width} columns, as the queries, got {own_width}")
     kernel = backend_of(ours[0]).rank_weights
 
     def rank(*candidates: Any) -> int:

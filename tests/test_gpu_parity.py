@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 cupy = fake_cupy.install()
 
-from gpu_cases import CASES, Arrays, Case, Decoding, OnDevice, case, check, on_device, words  # noqa: E402
+from gpu_cases import CASES, Case, Decoding, OnDevice, case, check, on_device, words  # noqa: E402
+from gpu_cases_of_neighbours import BUCKETS, SLOTS, buckets  # noqa: E402 - and registers its cases
 from gpu_cases_of_rows import csr_rows, dense_rows  # noqa: E402 - and registers its cases
 from mergesketch import RibbonFilter, StaticTable  # noqa: E402
 from mergesketch.gpu import kernels as gpu  # noqa: E402 - once there is a CuPy
@@ -328,66 +329,6 @@ def pairs_to_weigh(rng: np.random.Generator) -> Iterator[Case]:
     yield signatures, *edges(rng, 50, 30), weights, 0, 50, on_device(np.zeros((50, 2)))
 
 
-# -- buckets ----------------------------------------------------------------------------------------
-
-SLOTS = (np.uint32, np.uint64)
-
-
-def buckets(rng: np.random.Generator, shape: tuple[int, int, int], dtype: Any, n: int) -> Arrays:
-    """Slots, counts of ids seen, and keys of a few tables that ids were put into."""
-    slots, seen, keys = np.zeros(shape, dtype), np.zeros(shape[:2], np.int32), words(rng, shape[0])
-    codes = rng.integers(0, shape[1], (n, shape[0]), dtype=np.uint32)
-    ids = rng.choice(10 * n + 1, n, replace=False).astype(dtype)
-    cpu.insert_ids(slots, seen, codes, ids, keys, 0, shape[0])
-    cpu.order_buckets(slots, keys, 0, shape[0])
-    return slots, seen, keys
-
-
-BUCKETS = [((3, 7, 5), 20), ((2, 5, 33), 400), ((1, 1, 1), 5), ((2, 3, 64), 0)]
-
-
-@case("insert_ids")
-def ids_to_insert(rng: np.random.Generator) -> Iterator[Case]:
-    for (L, W, B), n in BUCKETS:
-        for dtype in SLOTS:
-            slots, seen, keys = buckets(rng, (L, W, B), dtype, n)
-            for counts in (seen, seen.astype(np.int64)):
-                codes = on_device(rng.integers(0, W, (50, L), dtype=np.uint32))
-                ids = on_device((rng.permutation(50) + 5000).astype(dtype))
-                yield on_device(slots), on_device(counts), codes, ids, keys, L // 2, L
-
-
-@case("merge_buckets")
-def buckets_to_merge(rng: np.random.Generator) -> Iterator[Case]:
-    for (L, W, B), n in BUCKETS:
-        for dtype in SLOTS:
-            slots, _, keys = buckets(rng, (L, W, B), dtype, n)
-            others = np.where(slots, slots + dtype(100_000), dtype(0))
-            cpu.order_buckets(others, keys, 0, L)
-            yield on_device(slots), on_device(others), keys, 0, L
-
-
-@case("order_buckets")
-def buckets_to_order(rng: np.random.Generator) -> Iterator[Case]:
-    for (L, W, B), n in [*BUCKETS, ((2, 2, 1500), 2500)]:
-        for dtype in SLOTS:
-            slots, _, keys = buckets(rng, (L, W, B), dtype, n)
-            for bucket in slots.reshape(-1, B):
-                rng.shuffle(bucket[: np.count_nonzero(bucket)])
-            yield on_device(slots), keys, 0, L
-
-
-@case("query_buckets")
-def buckets_to_query(rng: np.random.Generator) -> Iterator[Case]:
-    for (L, W, B), n in [*BUCKETS, ((20, 3, 300), 900)]:
-        for dtype in SLOTS:
-            slots, _, _ = buckets(rng, (L, W, B), dtype, n)
-            for P, k in ((1, 1), (2, min(17, 2 * L * B))):
-                codes = on_device(rng.integers(0, W, (9, L, P), dtype=np.uint32))
-                out = on_device(np.zeros((9, k), np.int64)), on_device(np.zeros((9, k), np.int32))
-                yield on_device(slots), codes, k, np.zeros(0, np.int32), 1, 9, *out
-
-
 # -- rows of one length, and products of signs -----------------------------------------------------
 
 
@@ -493,8 +434,8 @@ def keys_with_fingerprints(rng: np.random.Generator) -> Iterator[Case]:
 # -- the tests --------------------------------------------------------------------------------------
 
 
-#: What is no kernel with a twin, or one whose results are as near as float32 is.
-OTHERS = {"address_of", "any_nonfinite", "constant", "map_blocks", "xp"} | {
+#: What is no kernel with a twin, or one whose results are as near as float32 is, or in any order.
+OTHERS = {"address_of", "any_nonfinite", "constant", "frequent_ids", "map_blocks", "xp"} | {
     f"{what}_margins_{rows}" for what in ("sign", "step") for rows in ("dense", "csr")
 }
 
@@ -539,6 +480,29 @@ def test_codes_do_not_depend_on_tensor_cores(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("CUPY_TF32", "1")
     np.testing.assert_array_equal(family.hash(cupy.asarray(X)).get(), codes)
     check("project_signs_dense", arguments)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_frequent_ids_are_the_same_in_any_order(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for (L, W, B), n in [*BUCKETS, ((20, 3, 100), 900)]:
+        for dtype in SLOTS:
+            slots = buckets(rng, (L, W, B), dtype, n)[0]
+            if L > 1:
+                slots[1] = slots[0]  # ids added twice
+            for P in (1, 3):
+                codes = rng.integers(0, W, (9, L, P), dtype=np.uint32)
+                offsets = np.concatenate([[0], np.cumsum(rng.integers(0, L * P * B + 1, 8))])
+                ours = np.zeros(offsets[-1], dtype), np.zeros(8, np.int64)
+                cpu.frequent_ids(slots, codes, np.zeros(0, np.int32), 1, 9, offsets, *ours)
+                theirs = cupy.zeros(int(offsets[-1]), dtype), cupy.zeros(8, np.int64)
+                there = cupy.asarray(slots), cupy.asarray(codes)
+                gpu.frequent_ids(*there, np.zeros(0, np.int32), 1, 9, cupy.asarray(offsets), *theirs)
+                found, sizes = theirs[0].get(), theirs[1].get()
+                np.testing.assert_array_equal(sizes, ours[1])
+                for start, size in zip(offsets, sizes, strict=False):
+                    part = slice(start, start + size)
+                    np.testing.assert_array_equal(np.sort(found[part]), np.sort(ours[0][part]))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

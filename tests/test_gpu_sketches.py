@@ -355,11 +355,9 @@ def test_sparse_rows_of_the_host_stay_there() -> None:
 def test_what_runs_on_the_cpu_says_so() -> None:
     X = cupy.ones((3, 12), np.float32)
     density = mergesketch.DensitySketch(12, 2.0).update(X)
-    index = mergesketch.LSHIndex(angles()).update(X)
     for call in (
         lambda: mergesketch.Race(angles()).update(X).release(1.0),
         lambda: density.sample(3),
-        lambda: index.search(X, X),
     ):
         with pytest.raises(NotImplementedError, match=r'CPU.*\.to\("cpu"\)'):
             call()

@@ -37,6 +37,9 @@ class csr_matrix:
     def tocsr(self) -> csr_matrix:
         return self
 
+    def toarray(self) -> Any:
+        return cupy.ndarray._of(self._matrix.toarray())
+
     def copy(self) -> csr_matrix:
         return csr_matrix(self._matrix.copy())
 

@@ -215,6 +215,8 @@ for _name in (
         "ldexp",
         "log",
         "exp",
+        "arcsin",
+        "lexsort",
     ),
 ):
     globals()[_name] = _function(_name)

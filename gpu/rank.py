@@ -1,0 +1,127 @@
+"""Launchers of ``rank.cu``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cupy
+import numpy as np
+
+from ..lsh.rank_kernels import ANGLE
+from ..lsh.rank_set_kernels import UNORDERED
+from .launch import SHARED, check_array, launch
+
+__all__ = ["order_sets", "rank_bits", "rank_sets", "rank_vectors", "rank_weights"]
+
+_SLOTS = (np.uint32, np.uint64)
+_NOBODY = 2**64 - 1
+#: Bytes that blocks of queries get in all, where those of a block do not fit its shared memory.
+_MEMORY, _MOST_BLOCKS = 1 << 30, 4096
+
+# All of them: the k nearest of the candidates of each query, for queries ``first + i``; they return -1, or
+# the least id of a candidate that has no row or not a finite one, or `UNORDERED`.
+
+
+def _rank(
+    kernel: str,
+    how: tuple[Any, ...],
+    n_rows: int,
+    candidates: Any,
+    offsets: Any,
+    sizes: Any,
+    k: int,
+    first: int,
+    ids: Any,
+    distances: Any,
+) -> int:
+    n = sizes.size
+    check_array("candidates", candidates, *_SLOTS, shape=(None,))
+    check_array("offsets", offsets, np.int64, shape=(n + 1,))
+    check_array("sizes", sizes, np.int64, shape=(n,))
+    check_array("ids", ids, np.int64, shape=(None, k))
+    check_array("distances", distances, np.float64, shape=ids.shape)
+    if n == 0:
+        return -1
+    size = 1 << max(4, (int(sizes.max()) - 1).bit_length())
+    room = 16 * size
+    in_shared = room <= SHARED
+    blocks = max(1, min(n, _MOST_BLOCKS if in_shared else min(_MOST_BLOCKS, _MEMORY // room)))
+    memory = cupy.empty(0 if in_shared else blocks * room, np.uint8)
+    refused = cupy.full(2, _NOBODY, np.uint64)
+    refused[1] = 0
+    launch(
+        "rank",
+        f"{kernel}_{candidates.dtype.name}",
+        n,
+        *(*how, n_rows, candidates, offsets, sizes, n, k, first),
+        *(size, np.bool_(in_shared), memory, refused, ids, distances),
+        blocks=blocks,
+        shared=room if in_shared else 0,
+    )
+    number, unordered = refused.tolist()
+    if unordered:
+        return UNORDERED
+    return -1 if number == _NOBODY else int(number)
+
+
+def rank_vectors(
+    metric: int, Q: Any, fast_Q: Any, slack: Any, lengths: Any, rows: Any, *candidates: Any
+) -> int:
+    """The nearest vectors; `fast_Q` and `slack` are for the CPU, which passes over rows by them."""
+    check_array("Q", Q, np.float64, shape=(None, None))
+    check_array("rows", rows, np.float32, np.float64, shape=(None, Q.shape[1]))
+    check_array("lengths", lengths, np.float64, shape=(len(Q),))
+    how = (metric, Q.shape[1], Q, lengths, rows)
+    refused = _rank(f"rank_vectors_{rows.dtype.name}", how, len(rows), *candidates)
+    if metric == ANGLE:
+        *_, sizes, _, first, _, distances = candidates
+        part = distances[first : first + sizes.size]
+        angles = 2.0 * cupy.arcsin(cupy.minimum(1.0, cupy.sqrt(part)))
+        part[...] = cupy.where(cupy.isfinite(part), angles, part)
+    return refused
+
+
+def rank_bits(Q: Any, rows: Any, last_mask: Any, *candidates: Any) -> int:
+    """The rows of fewest bits that differ; of the last byte, those of `last_mask`."""
+    check_array("Q", Q, np.uint8, shape=(None, None))
+    check_array("rows", rows, np.uint8, shape=(None, Q.shape[1]))
+    return _rank("rank_bits", (Q, rows, Q.shape[1], np.uint32(last_mask)), len(rows), *candidates)
+
+
+def rank_sets(Q: Any, Q_begins: Any, Q_ends: Any, rows: Any, begins: Any, ends: Any, *candidates: Any) -> int:
+    """The sets of largest Jaccard similarity; set i is ``rows[begins[i]:ends[i]]``."""
+    for name, tokens, first, last in (("Q", Q, Q_begins, Q_ends), ("rows", rows, begins, ends)):
+        check_array(name, tokens, np.uint64, shape=(None,))
+        check_array(f"{name} begins", first, np.int64, shape=(None,))
+        check_array(f"{name} ends", last, np.int64, shape=first.shape)
+    return _rank("rank_sets", (Q, Q_begins, Q_ends, rows, begins, ends), begins.size, *candidates)
+
+
+def rank_weights(Q: Any, Q_csr: Any, rows: Any, rows_csr: Any, *candidates: Any) -> int:
+    """The rows of largest weighted Jaccard similarity."""
+    for name, offsets, (features, weights) in (("Q", Q, Q_csr), ("rows", rows, rows_csr)):
+        check_array(f"{name} offsets", offsets, np.int64, shape=(None,))
+        check_array(f"{name} features", features, np.int64, shape=(None,))
+        check_array(f"{name} weights", weights, np.float64, shape=features.shape)
+    return _rank("rank_weights", (Q, *Q_csr, rows, *rows_csr), rows.size - 1, *candidates)
+
+
+def order_sets(tokens: Any, begins: Any, ends: Any, start: int, stop: int) -> None:
+    """Sort the tokens of all sets and drop repeated ones, in place: `ends` move down."""
+    check_array("tokens", tokens, np.uint64, shape=(None,))
+    check_array("begins", begins, np.int64, shape=(None,))
+    check_array("ends", ends, np.int64, shape=begins.shape)
+    if (start, stop) != (0, begins.size):
+        raise ValueError(f"sets on a GPU are ordered all at once, got [{start}, {stop}) of {begins.size}")
+    if tokens.size == 0:
+        return
+    place = cupy.arange(tokens.size)
+    row = cupy.searchsorted(begins, place, side="right") - 1
+    tokens[...] = tokens[cupy.lexsort(cupy.stack([tokens, row.astype(np.uint64)]))]
+    kept = cupy.ones(tokens.size, np.bool_)
+    kept[1:] = (tokens[1:] != tokens[:-1]) | (row[1:] != row[:-1])
+    before = cupy.zeros(tokens.size + 1, np.int64)
+    before[1:] = cupy.cumsum(kept)
+    to = (begins[row] + before[:-1] - before[begins[row]])[kept]
+    tokens[to] = tokens[kept]
+    ends[...] = begins + before[ends] - before[begins]

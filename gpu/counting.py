@@ -9,7 +9,7 @@ import numpy as np
 
 from .launch import check_array, constant, launch
 
-__all__ = ["count_min_add", "count_min_query", "count_sketch_add", "count_sketch_query"]
+__all__ = ["count_min_add", "count_min_query", "count_sketch_add", "count_sketch_query", "find_frequent"]
 
 
 def _check(counts: Any, keys: Any) -> None:
@@ -80,3 +80,13 @@ def count_sketch_query(counts: Any, words: Any, keys: Any, out: Any, start: int,
     """``out[i]`` = the median over rows of key i's signed counters, for i in [start, stop)."""
     check_array("out", out, np.float64, shape=keys.shape)
     _query("count_sketch_query", counts, words, keys, out, start, stop)
+
+
+def find_frequent(counts: Any, words: Any, keys: Any, least: int, found: Any, start: int, stop: int) -> int:
+    """Where in [start, stop) keys of a count above `least` are, to ``found[start:]``; how many there are."""
+    check_array("found", found, np.int64, shape=keys.shape)
+    estimates = cupy.empty(keys.size, np.int64)
+    count_min_query(counts, words, keys, estimates, start, stop)
+    places = cupy.flatnonzero(estimates[start:stop] > least)
+    found[start : start + places.size] = places + start
+    return int(places.size)

@@ -10,7 +10,13 @@ import cupy as xp
 from .bits import count_equal_fields, mix_words, pack_fields, sample_bits
 from .bloom import bloom_add, bloom_contains, bloom_fills
 from .checks import any_nonfinite, count_falls
-from .counting import count_min_add, count_min_query, count_sketch_add, count_sketch_query
+from .counting import (
+    count_min_add,
+    count_min_query,
+    count_sketch_add,
+    count_sketch_query,
+    find_frequent,
+)
 from .cross_polytope import (
     cross_polytope_codes_csr,
     cross_polytope_codes_dense,
@@ -97,6 +103,7 @@ __all__ = [
     "extend_rows_csr",
     "extend_rows_dense",
     "fill_node_bits",
+    "find_frequent",
     "frequent_ids",
     "gather_groups",
     "gather_mean",

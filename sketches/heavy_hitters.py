@@ -9,13 +9,20 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lsh.backend import backend_of
+from ..lsh.backend import as_array, to_host
 from ..lsh.hashing import hash_keys
-from ..lsh.threads import map_blocks
 from ..lsh.validation import check_int, check_real, check_weights
 from .base import MergeableSketch, StateSpec
 from .counting import count_min_error
-from .key_records import check_records, key_list, longest_key, pack_keys, unpack_key
+from .key_records import (
+    INTEGER_BYTES,
+    check_records,
+    key_list,
+    longest_key,
+    pack_integers,
+    pack_keys,
+    unpack_key,
+)
 from .key_table import KEYS_BLOCK, KeyTable
 
 __all__ = ["HeavyHitters"]
@@ -84,6 +91,7 @@ class HeavyHitters(KeyTable):
     """
 
     _parameters = ("frequency", "n_rows", "n_buckets", "max_key_bytes", "seed")
+    _gpu = True
 
     def __init__(
         self,
@@ -179,33 +187,36 @@ class HeavyHitters(KeyTable):
             If a 64-bit counter could wrap. Nothing is changed when an exception is raised.
         """
         hashes = self._hashes(keys)
+        self._settle("counts", counts)
         weights, magnitude = check_weights("counts", counts, hashes.size, minimum=0)
-        keys = key_list(keys)
-        longest = longest_key(keys)
+        on_gpu = self.device == "gpu"
+        keys = as_array(keys) if on_gpu else key_list(keys)
+        longest = INTEGER_BYTES if on_gpu else longest_key(keys)
         if longest > self.max_key_bytes:
             raise ValueError(
                 f"keys must have at most max_key_bytes={self.max_key_bytes} bytes, got one of {longest}"
             )
-        self._take_in(hashes, weights, magnitude, backend_of(hashes).count_min_add)
-        places = self._frequent_places(hashes)
-        self._keep(hashes[places], *pack_keys(keys, places, self.max_key_bytes))
+        self._take_in(hashes, weights, magnitude, self._kernels.count_min_add)
+        places, width = self._frequent_places(hashes), self.max_key_bytes
+        records = pack_integers(keys[places], width) if on_gpu else pack_keys(keys, places, width)
+        self._keep(hashes[places], *records)
         return self
 
     def _frequent_places(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Where in the batch each frequent key that is not yet a candidate stands first."""
-        kernel = backend_of(hashes).find_frequent
-        found = np.empty(hashes.size, dtype=np.int64)
+        kernel, xp = self._kernels.find_frequent, self._kernels.xp
+        found = xp.empty(hashes.size, dtype=np.int64)
         table, words, least = self._arrays["counts"], self._words, self._threshold(0.5)
 
         def search(start: int, stop: int) -> NDArray[np.int64]:
             n = kernel(table, words, hashes, least, found, start, stop)
             return found[start : start + n]
 
-        pieces = map_blocks(search, hashes.size, KEYS_BLOCK)
-        places = np.concatenate(pieces) if pieces else found
-        _, first = np.unique(hashes[places], return_index=True)
+        pieces = self._kernels.map_blocks(search, hashes.size, KEYS_BLOCK)
+        places = xp.concatenate(pieces) if pieces else found
+        _, first = xp.unique(hashes[places], return_index=True)
         places = places[first]
-        return places[~np.isin(hashes[places], self._used(self._arrays)[0])]
+        return places[~xp.isin(hashes[places], self._used(self._arrays)[0])]  # type: ignore[no-any-return]
 
     def _threshold(self, share: float) -> int:
         """An estimate is kept (share 0.5) or reported (share 1) if it exceeds this."""
@@ -213,22 +224,27 @@ class HeavyHitters(KeyTable):
 
     @staticmethod
     def _used(arrays: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        used = int(np.count_nonzero(arrays["candidate_kinds"]))
+        used = int((arrays["candidate_kinds"] != 0).sum())
         return [arrays[name][:used] for name in _CANDIDATES]
 
     def _keep(self, *records: NDArray[Any]) -> None:
         """Add records to the candidates, drop those that are no longer frequent, order by hash."""
-        joined = [np.concatenate(pair) for pair in zip(self._used(self._arrays), records, strict=True)]
+        xp = self._kernels.xp
+        joined = [xp.concatenate(pair) for pair in zip(self._used(self._arrays), records, strict=True)]
         # Of two names with one hash (a str and its bytes) the one of the smaller kind stays.
-        order = np.lexsort((joined[1], joined[0]))
+        order = xp.lexsort(xp.stack([joined[1].astype(np.uint64), joined[0]]))
         hashes = joined[0][order]
-        order = order[np.concatenate([[True], hashes[1:] != hashes[:-1]])[: hashes.size]]
+        is_first = xp.ones(hashes.size, np.bool_)
+        is_first[1:] = hashes[1:] != hashes[:-1]
+        order = order[is_first]
         estimates = self._estimate(joined[0][order])
         frequent = estimates > self._threshold(0.5)
         order, estimates = order[frequent], estimates[frequent]
         if order.size > self.n_candidates:
-            largest = np.lexsort((joined[0][order], -estimates))[: self.n_candidates]
-            order = order[np.sort(largest)]
+            # Estimates are at least 0: their complements rise as they fall.
+            falling = ~estimates.astype(np.uint64)
+            largest = xp.lexsort(xp.stack([joined[0][order], falling]))[: self.n_candidates]
+            order = order[xp.sort(largest)]
         for name, values in zip(_CANDIDATES, joined, strict=True):
             array = self._arrays[name]
             array[: order.size] = values[order]
@@ -243,7 +259,7 @@ class HeavyHitters(KeyTable):
     # -- answers ----------------------------------------------------------------------------------
 
     def _estimate(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
-        return self._ask(hashes, backend_of(hashes).count_min_query, np.int64)
+        return self._ask(hashes, self._kernels.count_min_query, np.int64)
 
     def top(self, k: int | None = None) -> list[tuple[int | str | bytes, int]]:
         """The frequent keys and their estimated counts, the most frequent first.
@@ -260,8 +276,9 @@ class HeavyHitters(KeyTable):
             Counts are never below the truth. Ties are in the order of the keys' hashes.
         """
         k = self.n_candidates if k is None else check_int("k", k, 0)
-        hashes, kinds, lengths, contents = self._used(self._arrays)
-        estimates = self._estimate(np.ascontiguousarray(hashes))
+        used = self._used(self._arrays)
+        estimates = to_host(self._estimate(used[0]))
+        kinds, lengths, contents = map(to_host, used[1:])
         order = np.argsort(-estimates, kind="stable")
         order = order[estimates[order] > self._threshold(1.0)][:k]
         return [
@@ -286,15 +303,15 @@ class HeavyHitters(KeyTable):
         """Lower bound of each key's count, which holds with probability `confidence` for any one key."""
         confidence = check_real("confidence", confidence, 0.0, 1.0)
         error = math.floor(count_min_error(self.n_rows, self.n_buckets, confidence) * self.total)
-        return np.maximum(self.query(keys) - error, 0)
+        return self._kernels.xp.maximum(self.query(keys) - error, 0)  # type: ignore[no-any-return]
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, MergeableSketch):
             return NotImplemented
         if not isinstance(other, HeavyHitters) or self.config() != other.config():
             return False
-        sums = ("counts", "total", "n_updates")
-        if not all(np.array_equal(self._arrays[name], other._arrays[name]) for name in sums):
+        sums, theirs = ("counts", "total", "n_updates"), self._beside(other)._arrays
+        if not all(bool((self._arrays[name] == theirs[name]).all()) for name in sums):
             return False
         return self.top() == other.top()
 
@@ -303,7 +320,7 @@ class HeavyHitters(KeyTable):
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         if arrays["total"][0] < 0:
             raise ValueError(f"total must be at least 0, got {arrays['total'][0]}")
-        hashes, kinds, lengths, contents = (arrays[name] for name in _CANDIDATES)
+        hashes, kinds, lengths, contents = (to_host(arrays[name]) for name in _CANDIDATES)
         raw = check_records(kinds, lengths, contents)
         expected = hash_keys(raw, self.seed) if raw else np.empty(0, dtype=np.uint64)
         if not np.array_equal(hashes[: len(raw)], expected):

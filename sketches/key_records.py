@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..lsh.backend import backend_of
 from ..lsh.strings import arrow_chunks, arrow_strings, is_arrow
 from ..lsh.validation import refuse_masked
 
-__all__ = ["KINDS", "check_records", "key_list", "longest_key", "pack_keys", "unpack_key"]
+__all__ = ["KINDS", "check_records", "key_list", "longest_key", "pack_integers", "pack_keys", "unpack_key"]
 
 #: What a record holds. An unused record has kind 0.
 KINDS = {"int64": 1, "uint64": 2, "str": 3, "bytes": 4}
@@ -70,6 +71,8 @@ def pack_keys(
 
     `keys` came from `key_list`.
     """
+    if isinstance(keys, np.ndarray) and keys.dtype.kind in "iu":
+        return pack_integers(keys[places], width)
     kinds = np.zeros(places.size, dtype=np.uint8)
     lengths = np.zeros(places.size, dtype=np.uint16)
     contents = np.zeros((places.size, width), dtype=np.uint8)
@@ -78,6 +81,16 @@ def pack_keys(
         lengths[record] = len(content)
         contents[record, : len(content)] = np.frombuffer(content, dtype=np.uint8)
     return kinds, lengths, contents
+
+
+def pack_integers(keys: NDArray[Any], width: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """`pack_keys` of an array of integers, where it lies."""
+    xp = backend_of(keys).xp
+    large = keys >= np.uint64(1 << 63) if keys.dtype == np.uint64 else xp.zeros(keys.shape, np.bool_)
+    kinds = xp.where(large, KINDS["uint64"], KINDS["int64"]).astype(np.uint8)
+    contents = xp.zeros((keys.size, width), np.uint8)
+    contents[:, :INTEGER_BYTES] = keys.astype(np.uint64).astype("<u8").view(np.uint8).reshape(keys.size, 8)
+    return kinds, xp.full(keys.size, INTEGER_BYTES, np.uint16), contents
 
 
 def unpack_key(kind: int, length: int, content: NDArray[np.uint8]) -> int | str | bytes:

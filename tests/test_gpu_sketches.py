@@ -162,6 +162,16 @@ ENTRIES = {
         lambda rng, n: (*rows(rng, n), rng.standard_normal((n, 2))),
         (lambda s, b: s.query(b[0]), lambda s, b: s.predict(b[0])),
     ),
+    "HeavyHitters": Entry(
+        lambda: mergesketch.HeavyHitters(0.05, seed=2),
+        keys,
+        (lambda s, b: s.query(b[0]), lambda s, b: s.lower_bound(b[0])),
+    ),
+    "HeavyHitters, few names": Entry(
+        lambda: mergesketch.HeavyHitters(0.9, n_rows=1, n_buckets=3, max_key_bytes=8, seed=2),
+        lambda rng, n: (rng.integers(0, 9, n).astype(np.uint64) << np.uint64(61),),
+        (lambda s, b: s.upper_bound(b[0]),),
+    ),
     "BloomFilter": Entry(
         lambda: mergesketch.BloomFilter(300, 0.01),
         lambda rng, n: keys(rng, n)[:1],
@@ -363,12 +373,25 @@ def test_what_runs_on_the_cpu_says_so() -> None:
             call()
 
 
+def test_heavy_hitters_come_back_by_name() -> None:
+    rng = np.random.default_rng(0)
+    for dtype in (np.int64, np.uint64, np.int16, np.uint8):
+        stream = rng.integers(0, 2**63, 20, dtype=np.uint64).astype(dtype)[rng.zipf(1.5, 3000) % 20]
+        here, there = (mergesketch.HeavyHitters(0.02, seed=1) for _ in "ab")
+        for part in np.split(stream, 3):
+            here.update(part)
+            there.update(cupy.asarray(part))
+        assert there.device == "gpu" and there == here and here == there
+        assert there.top() == here.top() and len(there.top()) > 3
+        assert (there | here).top() == (here | here).top()
+        assert there.to("cpu").to_bytes() == here.to_bytes()
+        with pytest.raises(TypeError, match="keys lies in main memory, but the HeavyHitters on the GPU"):
+            there.update(["a"])
+        with pytest.raises(ValueError, match="counts must be at least 0, got -1"):
+            there.update(cupy.asarray(stream[:1]), cupy.asarray(np.array([-1])))
+
+
 def test_classes_without_kernels_say_so() -> None:
-    sketch = mergesketch.HeavyHitters(0.1)
-    with pytest.raises(
-        NotImplementedError, match="HeavyHitters has no GPU kernels; pass arrays in main memory"
-    ):
+    sketch = mergesketch.CountMinSketch(3, 50, conservative=True)
+    with pytest.raises(NotImplementedError, match="count_min_add_conservative"):
         sketch.update(cupy.arange(5))
-    with pytest.raises(NotImplementedError, match="HeavyHitters has no GPU kernels"):
-        sketch.to("gpu")
-    assert sketch.update([1]).n_updates == 1

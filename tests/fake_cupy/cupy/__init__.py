@@ -217,6 +217,7 @@ for _name in (
         "exp",
         "arcsin",
         "lexsort",
+        "isin",
     ),
 ):
     globals()[_name] = _function(_name)

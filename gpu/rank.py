@@ -47,8 +47,7 @@ def _rank(
     in_shared = room <= SHARED
     blocks = max(1, min(n, _MOST_BLOCKS if in_shared else min(_MOST_BLOCKS, _MEMORY // room)))
     memory = cupy.empty(0 if in_shared else blocks * room, np.uint8)
-    refused = cupy.full(2, _NOBODY, np.uint64)
-    refused[1] = 0
+    refused = cupy.asarray(np.array([_NOBODY, 0], np.uint64))
     launch(
         "rank",
         f"{kernel}_{candidates.dtype.name}",

@@ -216,7 +216,7 @@ class HeavyHitters(KeyTable):
         places = xp.concatenate(pieces) if pieces else found
         _, first = xp.unique(hashes[places], return_index=True)
         places = places[first]
-        return places[~xp.isin(hashes[places], self._used(self._arrays)[0])]  # type: ignore[no-any-return]
+        return places[~xp.isin(hashes[places], self._used(self._arrays)[0])]
 
     def _threshold(self, share: float) -> int:
         """An estimate is kept (share 0.5) or reported (share 1) if it exceeds this."""
@@ -303,7 +303,7 @@ class HeavyHitters(KeyTable):
         """Lower bound of each key's count, which holds with probability `confidence` for any one key."""
         confidence = check_real("confidence", confidence, 0.0, 1.0)
         error = math.floor(count_min_error(self.n_rows, self.n_buckets, confidence) * self.total)
-        return self._kernels.xp.maximum(self.query(keys) - error, 0)  # type: ignore[no-any-return]
+        return self._kernels.xp.maximum(self.query(keys) - error, 0)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, MergeableSketch):

@@ -25,6 +25,7 @@ X, keys = rng.standard_normal((90, 12)).astype(np.float32), rng.zipf(1.5, 90)
 cases = [
     (mergesketch.Race(family), (X, rng.integers(-3, 4, 90))),
     (mergesketch.CountMinSketch(3, 50), (keys,)),
+    (mergesketch.HeavyHitters(0.05), (keys,)),
     (mergesketch.BloomFilter(100, 0.01), (keys,)),
     (mergesketch.MinHashSketch(1, 30), (keys,)),
     (mergesketch.LSHIndex(family, capacity=4), (X, np.arange(90))),

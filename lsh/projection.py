@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.sparse
 from numpy.typing import NDArray
 
 from .backend import backend_of, device_of
@@ -47,6 +48,9 @@ class Rows(NamedTuple):
 
 def sparse_of(dense: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[Any]]:
     """Dense rows as CSR arrays, where they live."""
+    if device_of(dense) == "cpu":
+        matrix = scipy.sparse.csr_array(dense)
+        return matrix.indptr.astype(np.int64), matrix.indices, matrix.data
     xp = backend_of(dense).xp
     rows, columns = xp.nonzero(dense)
     indptr = xp.zeros(len(dense) + 1, np.int64)

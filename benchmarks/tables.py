@@ -1,18 +1,24 @@
-"""Turn results/*.json into the tables of docs/benchmarks.md and docs/choose.md, between their markers."""
+"""Turn results/*.json into the tables of the documentation, between their markers."""
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 from measure import RESULTS, cell
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = [DOCS / "benchmarks.md", DOCS / "choose.md"]
+PAGES = [DOCS / "benchmarks.md", DOCS / "choose.md", DOCS / "scale.md"]
+MODEL = Path(__file__).parents[1] / "examples" / "scale_on_paper.py"
 MARKER = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", flags=re.DOTALL)
 
 
 def table(name: str) -> str:
-    """The rows of one result file as Markdown, and the machine that they were measured on."""
+    """The rows of one result file as Markdown, and the machine that they were measured on; or the model's."""
+    if name == MODEL.stem:
+        made = subprocess.run([sys.executable, str(MODEL)], check=True, capture_output=True, text=True)
+        return f"\n```text\n{made.stdout}```\n"
     result = json.loads((RESULTS / f"{name}.json").read_text())
     rows, machine = result["rows"], result["machine"]
     lines: list[str] = []

@@ -93,22 +93,30 @@ def shuffle_traffic(p: int, n: int, in_groups: float, hot: int, seed: int = 0) -
 # -- the two tables -------------------------------------------------------------------------------
 
 
-def index(cluster: Cluster, rows: int = 4_300_000_000, n_bytes: float = 2.3e12) -> list[tuple[str, ...]]:
-    """An LSH index at SLASH's settings: 16 tables of 4 hashes, 2**18 buckets, the 128 best."""
-    table: list[tuple[str, ...]] = []
-    share = rows / cluster.nodes
-    family = MinHash(16, power=4, n_buckets=2**18)
+def index_seconds(cluster: Cluster, rows: int = 4_300_000_000, n_bytes: float = 2.3e12) -> dict[str, float]:
+    """Seconds of each step of indexing rows of svmlight text."""
     parse = measured("svmlight", values="1", threads=4)["ours MB/s"] * 1e6 / 4
     build = measured("index", **{"ids a bucket": 256, "threads": 4})["rows/s, touched"] / 4
+    return {
+        "read from disk": n_bytes / cluster.nodes / cluster.disk,
+        "parse svmlight text": n_bytes / cluster.nodes / (parse * cluster.cores),
+        "hash and insert": rows / cluster.nodes / (build * cluster.cores),
+    }
+
+
+def index(cluster: Cluster, rows: int = 4_300_000_000, n_bytes: float = 2.3e12) -> list[tuple[str, ...]]:
+    """An LSH index at SLASH's settings: 16 tables of 4 hashes, 2**18 buckets, the 128 best."""
+    share, steps = rows / cluster.nodes, index_seconds(cluster, rows, n_bytes)
+    family = MinHash(16, power=4, n_buckets=2**18)
     full = measured("index", **{"ids a bucket": 256, "threads": 4})["ms a query, all buckets full"] * 4e-3
-    read = n_bytes / cluster.nodes / (parse * cluster.cores)
-    disk = n_bytes / cluster.nodes / cluster.disk
-    table.append(("read from disk", f"{n_bytes / cluster.nodes / 1e9:,.0f} GB", clock(disk)))
-    table.append(("parse svmlight text", f"{n_bytes / cluster.nodes / 1e9:,.0f} GB", clock(read)))
-    table.append(
-        ("hash and insert", f"{share / 1e6:,.0f} million rows", clock(share / (build * cluster.cores)))
-    )
-    table.append(("all of it, one after the other", "", clock(disk + read + share / (build * cluster.cores))))
+    read = f"{n_bytes / cluster.nodes / 1e9:,.0f} GB"
+    table: list[tuple[str, ...]] = [
+        (step, what, clock(seconds))
+        for (step, seconds), what in zip(
+            steps.items(), (read, read, f"{share / 1e6:,.0f} million rows"), strict=True
+        )
+    ]
+    table.append(("all of it, one after the other", "", clock(sum(steps.values()))))
     for capacity in (256, 1024):
         one = LSHIndex(family, capacity=capacity, wide_ids=rows > 2**32 - 2)
         kept = min(1.0, capacity / (share / 2**18))
@@ -134,73 +142,113 @@ def index(cluster: Cluster, rows: int = 4_300_000_000, n_bytes: float = 2.3e12) 
     return table
 
 
-def merging(cluster: Cluster) -> list[tuple[str, ...]]:
+SKETCHES = {
+    "CountMinSketch, 5 x 27,183": CountMinSketch(5, 27_183),
+    "HeavyHitters, 0.001": HeavyHitters(0.001),
+    "MinHashSketch, 1,000 sets": MinHashSketch(1000, 1024),
+    "Race, 1,000 x 65,536": Race(SignedRandomProjection(n_features=20, n_hashes=1000, power=16)),
+}
+
+
+def merging_seconds(cluster: Cluster) -> dict[str, float]:
     """One all-reduce of sketches of all rows; parts are merged within a node first."""
-    sketches = {
-        "CountMinSketch, 5 x 27,183": CountMinSketch(5, 27_183),
-        "HeavyHitters, 0.001": HeavyHitters(0.001),
-        "MinHashSketch, 1,000 sets": MinHashSketch(1000, 1024),
-        "Race, 1,000 x 65,536": Race(SignedRandomProjection(n_features=20, n_hashes=1000, power=16)),
-    }
+    return {name: allreduce(cluster, sketch.nbytes) for name, sketch in SKETCHES.items()}
+
+
+def merging(cluster: Cluster) -> list[tuple[str, ...]]:
+    """Bytes and seconds of merging."""
     return [
-        (name, f"{sketch.nbytes / 1e6:,.1f} MB", clock(allreduce(cluster, sketch.nbytes)))
-        for name, sketch in sketches.items()
+        (name, f"{SKETCHES[name].nbytes / 1e6:,.1f} MB", clock(seconds))
+        for name, seconds in merging_seconds(cluster).items()
     ]
 
 
-def deduplication(
-    cluster: Cluster,
-    documents: int = 10**11,
-    size: int = 3000,
-    alike: float = 0.1,
-    ranks_a_node: int = 8,
-) -> list[tuple[str, ...]]:
-    """De-duplication of documents of `size` bytes, of which a share `alike` is in candidate pairs."""
-    table: list[tuple[str, ...]] = []
-    p = cluster.nodes * ranks_a_node
-    share = documents / cluster.nodes
-    bands, _ = band_parameters(0.7, 128, false_negative_weight=0.98)
-    short = measured("dedup_memory", documents=10_000_000)["microseconds a document"] * 4e-6
+class Documents(NamedTuple):
+    """Texts of `size` bytes, of which a share `alike` is in candidate pairs."""
+
+    number: int = 10**11
+    size: int = 3000
+    alike: float = 0.1
+
+    @property
+    def words(self) -> float:
+        return self.size / 6
+
+
+DOCUMENTS = Documents()
+#: Ranks that share a node.
+RANKS = 8
+BANDS = band_parameters(0.7, 128, false_negative_weight=0.98)[0]
+
+
+def text_rates() -> tuple[float, float]:
+    """Bytes a second and core that are read, and made into shingles."""
     reading = 1e6 * measured("reading", what="JSON lines, 3 kB each")["ours MB/s"]
-    shingling = 1e6 * measured("hashing", what="word 5-grams, buffer, 4 threads")["ours"] / 4
+    return reading, 1e6 * measured("hashing", what="word 5-grams, buffer, 4 threads")["ours"] / 4
+
+
+def document_seconds(documents: Documents) -> float:
+    """Core-seconds of reading, signing and sorting one document: a short one's, and what is longer."""
+    reading, shingling = text_rates()
+    short = measured("dedup_memory", documents=10_000_000)["microseconds a document"] * 4e-6
     hashing = measured(
         "minhash", job="sets/s: 3,700 features, 128 hashes", threads=4, ours="fast-similarity (auto)"
     )["value"]
-    words, more = size / 6, size - 240
-    one = short + more / reading + more / shingling + words / 3700 * 4 / hashing
-    sign = share * one / cluster.cores
-    disk = share * size / cluster.disk
-    table.append(("read from disk", f"{share * size / 1e9:,.0f} GB a node", clock(disk)))
-    table.append(("parse, sign, sort keys", f"{1e6 * one:.1f} core-µs a document", clock(sign)))
+    more = documents.size - 240
+    return short + more / reading + more / shingling + documents.words / 3700 * 4 / hashing
+
+
+def shuffle_bytes(cluster: Cluster, documents: Documents) -> tuple[float, float, float]:
+    """Bytes that a node sends in a shuffle, those of the busiest rank, and the latter over the mean."""
+    p = cluster.nodes * RANKS
+    busiest, skew = shuffle_traffic(p, documents.number, documents.alike, hot=10**6)
+    return max(busiest, documents.number / p) * RECORD * RANKS, busiest * RECORD, skew
+
+
+def deduplication_seconds(cluster: Cluster, documents: Documents = DOCUMENTS) -> dict[str, float]:
+    """Seconds of each step of de-duplication."""
+    reading, shingling = text_rates()
+    share, p = documents.number / cluster.nodes, cluster.nodes * RANKS
+    disk = share * documents.size / cluster.disk
     # Several ranks share a node's network; the busiest rank is waited for, the bandwidth is the node's.
-    busiest, skew = shuffle_traffic(p, documents, alike, hot=10**6)
-    node_bytes = max(busiest, documents / p) * RECORD * ranks_a_node
     # Within a round, an exchange with every other rank.
-    n_rounds = math.ceil(busiest * RECORD / ROUND)
-    exchange = cluster.seconds(node_bytes, n_rounds * (p - 1))
-    table.append(
-        (
-            f"{bands + 1} shuffles: copies, {bands} bands",
-            f"{(bands + 1) * node_bytes / 1e9:,.0f} GB a node, busiest rank {skew:.3f} of the mean",
-            clock((bands + 1) * exchange),
-        )
-    )
-    fetched = share * alike * words * 8
+    node_bytes, busiest, _ = shuffle_bytes(cluster, documents)
+    exchange = cluster.seconds(node_bytes, math.ceil(busiest / ROUND) * (p - 1))
     # All files are read and parsed again, for documents cannot be found in them otherwise.
-    again = share * (size / reading + alike * size / shingling) / cluster.cores
-    verify = disk + again + cluster.seconds(fetched, p)
-    table.append(
-        (f"read again, verify {alike:.0%}", f"{fetched / 1e9:,.0f} GB of shingles a node", clock(verify))
+    again = share * documents.size * (1 / reading + documents.alike / shingling) / cluster.cores
+    edges = share * documents.alike
+    return {
+        "read from disk": disk,
+        "parse, sign, sort keys": share * document_seconds(documents) / cluster.cores,
+        "shuffle": (BANDS + 1) * exchange,
+        "read again, verify": disk + again + cluster.seconds(edges * documents.words * 8, p),
+        "group": 6 * cluster.seconds(2 * 16 * edges, 2 * p),
+        "gather groups": cluster.seconds(documents.number * documents.alike * 16, p),
+    }
+
+
+def deduplication(cluster: Cluster, documents: Documents = DOCUMENTS) -> list[tuple[str, ...]]:
+    """De-duplication of documents: seconds and bytes."""
+    share, p = documents.number / cluster.nodes, cluster.nodes * RANKS
+    node_bytes, _, skew = shuffle_bytes(cluster, documents)
+    fetched = share * documents.alike * documents.words * 8
+    steps = deduplication_seconds(cluster, documents)
+    names = (
+        ("read from disk", f"{share * documents.size / 1e9:,.0f} GB a node"),
+        ("parse, sign, sort keys", f"{1e6 * document_seconds(documents):.1f} core-µs a document"),
+        (
+            f"{BANDS + 1} shuffles: copies, {BANDS} bands",
+            f"{(BANDS + 1) * node_bytes / 1e9:,.0f} GB a node, busiest rank {skew:.3f} of the mean",
+        ),
+        (f"read again, verify {documents.alike:.0%}", f"{fetched / 1e9:,.0f} GB of shingles a node"),
+        ("group: 6 rounds of stars", f"{6 * 2 * 16 * share * documents.alike / 1e9:,.1f} GB a node"),
+        ("gather groups", f"{documents.number * documents.alike * 16 / 1e9:,.0f} GB on rank 0"),
     )
-    edges = share * alike
-    stars = 6 * cluster.seconds(2 * 16 * edges, 2 * p)
-    table.append(("group: 6 rounds of stars", f"{6 * 2 * 16 * edges / 1e9:,.1f} GB a node", clock(stars)))
-    gathered = documents * alike * 16
-    gather = cluster.seconds(gathered, p)
-    table.append(("gather groups", f"{gathered / 1e9:,.0f} GB on rank 0", clock(gather)))
-    total = disk + sign + (bands + 1) * exchange + verify + stars + gather
-    table.append(("all of it, one after the other", "", clock(total)))
-    signatures = memory_per_rank(documents, p) * ranks_a_node
+    table: list[tuple[str, ...]] = [
+        (*name, clock(seconds)) for name, seconds in zip(names, steps.values(), strict=True)
+    ]
+    table.append(("all of it, one after the other", "", clock(sum(steps.values()))))
+    signatures = memory_per_rank(documents.number, p) * RANKS
     table.append(
         ("memory: signatures, a band", "foretold by memory_per_rank", f"{signatures / 1e9:,.0f} GB a node")
     )

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lsh.backend import backend_of
+from ..lsh.backend import backend_of, to_host
 from ..lsh.random import random_uint64
 from ..lsh.threads import map_blocks
 from ..sketches.index import LSHIndex, Neighbours
@@ -48,10 +48,10 @@ class TopLists:
         return self._k * (self._dtype.itemsize + self._count_dtype.itemsize)
 
     def find(self, codes: NDArray[np.uint32]) -> tuple[NDArray[Any], ...]:
-        """This rank's candidates."""
-        ids, counts = self._index.query_codes(codes, self._k)
+        """This rank's candidates, in main memory wherever the index is."""
+        ids, counts = self._index.query_codes(self._index._kernels.xp.asarray(codes), self._k)
         ids += 1
-        return ids.astype(self._dtype), counts.astype(self._count_dtype)
+        return to_host(ids.astype(self._dtype)), to_host(counts.astype(self._count_dtype))
 
     def merge(self, ours: Sequence[NDArray[Any]], theirs: Sequence[NDArray[Any]]) -> None:
         """Merge another rank's candidates into ours."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import DistributedError
-from ..lsh.backend import refuse_gpu
+from ..lsh.backend import backend_of, to_host
 from ..lsh.family import HashFamily
 from ..lsh.validation import check_choice, check_int
 from ..sketches.index import LSHIndex, Neighbours
@@ -74,6 +74,9 @@ class DistributedIndex:
     fewer would have kept, and more. Merging brings back exactly what fewer ranks would hold.
 
     Memory is that of one `LSHIndex` a rank, whatever the number of rows.
+
+    A rank's tables lie where its first rows do, in main memory or on its GPU, and answers lie there too;
+    codes and candidates travel through main memory. On GPUs the aggregation is "exact".
 
     Examples
     --------
@@ -161,7 +164,7 @@ class DistributedIndex:
             if given is None:
                 # Every rank refuses if the last id of all is too large.
                 index._check_ids([self.n_rows + n_new - 1] if n_new else [], min(n_new, 1))
-                given = index._check_ids(np.arange(first, first + len(codes)), len(codes))
+                given = index._check_ids(backend_of(codes).xp.arange(first, first + len(codes)), len(codes))
         with comm.agree():
             index._add_codes(codes, given)
         self.n_rows += n_new
@@ -179,8 +182,9 @@ class DistributedIndex:
             )
 
     def _hash(self, X: Any, hash_rows: Any) -> NDArray[np.uint32]:
-        refuse_gpu(X, "DistributedIndex")
-        return np.empty((0, self.family.n_hashes), np.uint32) if X is None else hash_rows(X)
+        self.local._settle("rows", X)
+        xp = self.local._kernels.xp
+        return xp.empty((0, self.family.n_hashes), np.uint32) if X is None else hash_rows(X)
 
     # -- queries ----------------------------------------------------------------------------------
 
@@ -222,6 +226,9 @@ class DistributedIndex:
             k = check_int("k", k, 1)
             check_choice("aggregation", aggregation, AGGREGATIONS)
             codes = self._hash(Q, self.family.hash_query)
+            if aggregation == "sketch" and self.local.device == "gpu":
+                raise NotImplementedError('aggregation="sketch" has no GPU kernels; take "exact"')
+            xp, codes = self.local._kernels.xp, to_host(codes)
         comm.check_same("k and aggregation", (k, aggregation))
         n_queries = np.array(comm.allgather(len(codes)), dtype=np.int64)
         way = AGGREGATIONS[aggregation](self.local, k)
@@ -230,10 +237,9 @@ class DistributedIndex:
         for start in range(0, max(1, int(n_queries.max())), share):
             every = comm.allgather_rows(codes[start : start + share])
             answers.append(aggregate(way, every, np.clip(n_queries - start, 0, share).tolist(), comm))
-        if len(answers) == 1:
-            return answers[0]
         with comm.agree():
-            return Neighbours(*(np.concatenate(column) for column in zip(*answers, strict=True)))
+            columns = zip(*answers, strict=True)
+            return Neighbours(*(xp.asarray(c[0] if len(c) == 1 else np.concatenate(c)) for c in columns))
 
     # -- storage ----------------------------------------------------------------------------------
 

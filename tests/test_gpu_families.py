@@ -7,7 +7,6 @@ from typing import Any
 import fake_cupy
 import numpy as np
 import pytest
-from mergesketch.distributed import DistributedIndex
 from mergesketch.lsh import (
     BBitMinHash,
     BitSampling,
@@ -186,8 +185,6 @@ def test_bad_sets_are_refused() -> None:
 def test_what_has_no_kernels_says_so() -> None:
     X = cupy.asarray(ROWS)
     for call in (
-        lambda: DistributedIndex(OF_ROWS["signs"]).add(X),
-        lambda: DistributedIndex(OF_ROWS["signs"]).query(X),
         lambda: OF_ROWS["signs"].kernel(X, X),
         lambda: OF_ROWS["p-stable"].kernel(X, X),
         lambda: OF_ROWS["winner take all"].kernel(X, X),

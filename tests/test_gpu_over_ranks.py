@@ -48,6 +48,48 @@ print("done")
 """
 
 
+INDEX = """
+import fake_cupy
+cupy = fake_cupy.install()
+import numpy as np, pytest, tempfile
+from mergesketch import LSHIndex
+from mergesketch.distributed import DistributedIndex, communicator
+from mergesketch.errors import DistributedError
+from mergesketch.lsh import SignedRandomProjection
+
+comm = communicator()
+family = SignedRandomProjection(12, n_hashes=9, power=5, seed=1)
+X = np.random.default_rng(0).standard_normal((300, 12)).astype(np.float32)
+whole = LSHIndex(family, capacity=100).add(X)
+# Rank 0 indexes on the CPU, all others on their GPUs.
+place = cupy.asarray if comm.rank else np.asarray
+ours = np.array_split(np.arange(300), comm.size)[comm.rank]
+for ids in (None, place(ours)):
+    index = DistributedIndex(family, capacity=100).add(place(X[ours]), ids)
+    assert index.local.device == ("gpu" if comm.rank else "cpu")
+    expected = whole.query(X[ours] + 0.1, 5)
+    found = index.query(place(X[ours] + 0.1), 5)
+    for one, other in zip(found, expected, strict=True):
+        assert type(one) is type(place(ours))
+        np.testing.assert_array_equal(one.get() if comm.rank else one, other)
+    assert len(index.query(None, 5).ids) == 0
+if comm.size > 1:
+    with pytest.raises((DistributedError, NotImplementedError), match="has no GPU kernels"):
+        index.query(place(X[ours]), 5, aggregation="sketch")
+    with pytest.raises((DistributedError, TypeError), match="lies in main memory"):
+        index.add(X[ours])
+    assert index.n_rows == 300
+print("done")
+"""
+
+
+@pytest.mark.parametrize("n_ranks", [1, 2, 3])
+def test_an_index_over_cpus_and_gpus(n_ranks: int) -> None:
+    ran = run_ranks(n_ranks, INDEX)
+    assert ran.returncode == 0, ran.stderr
+    assert [out.strip() for out in ran.stdout] == ["done"] * n_ranks
+
+
 @pytest.mark.parametrize("n_ranks", [1, 2, 3])
 @pytest.mark.parametrize("cuda_aware", [None, False, True])
 def test_ranks_on_cpus_and_gpus_merge(n_ranks: int, cuda_aware: bool | None) -> None:

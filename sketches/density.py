@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..lsh.backend import backend_of
+from ..lsh.hashing import hash_keys
 from ..lsh.lazy import lazy
 from ..lsh.random import normal, random_uint64, uniform
 from ..lsh.validation import check_dense, check_int, check_real, check_weights
@@ -433,7 +434,8 @@ class DensitySketch(KeyTable):
         ----------
         n : int
         random_state : int, numpy.random.Generator or None
-            For `numpy.random.default_rng`.
+            For `numpy.random.default_rng`. On a GPU the same seed gives other rows, of the same
+            distribution.
 
         Returns
         -------
@@ -447,8 +449,8 @@ class DensitySketch(KeyTable):
             If no cell is heavy enough.
         """
         n = check_int("n", n, 0)
-        if self.device == "gpu":
-            raise NotImplementedError('sample draws rows on the CPU: move the sketch with .to("cpu")')
+        kernels = self._kernels
+        xp, constant = kernels.xp, kernels.constant
         generator = np.random.default_rng(random_state)
         repetitions, cells, counts = self._heavy()
         if not counts.size:
@@ -456,13 +458,25 @@ class DensitySketch(KeyTable):
                 f"sample needs a cell of more than 2 n_repetitions / max_bins of all rows, got none among "
                 f"{self.total} rows; use wider cells or more max_bins"
             )
-        drawn = generator.choice(counts.size, size=n, p=counts / counts.sum())
-        places = cells[drawn] + generator.random((n, self.n_features)) - self._shifts[repetitions[drawn]]
-        points: NDArray[np.float64] = places * self._widths
+        if self.device == "cpu":
+            drawn = generator.choice(counts.size, size=n, p=counts / counts.sum())
+            inside = generator.random((n, self.n_features))
+        else:
+            # Random numbers are made where they are needed: hashes of their places.
+            seed = int(generator.integers(2**64, dtype=np.uint64))
+            words = hash_keys(xp.arange(n * (1 + self.n_features), dtype=np.uint64), seed) >> np.uint64(11)
+            uniform = words.astype(np.float64) * 2.0**-53
+            drawn = xp.searchsorted(xp.cumsum(counts) / counts.sum(), uniform[:n], side="right")
+            drawn = xp.minimum(drawn, counts.size - 1)
+            inside = uniform[n:].reshape(n, self.n_features)
+        grids = repetitions[drawn]
+        places = cells[drawn] + inside - constant(self._shifts)[grids]
+        points: NDArray[np.float64] = places * constant(self._widths)
         if self.rotate:
-            for r in np.unique(repetitions[drawn]).tolist():
-                here = repetitions[drawn] == r
-                points[here] = points[here] @ self._rotations[r]
+            rotations = constant(self._rotations)
+            for r in range(self.n_repetitions):
+                here = grids == r
+                points[here] = points[here] @ rotations[r]
         return points
 
     # -- state ------------------------------------------------------------------------------------

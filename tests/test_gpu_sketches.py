@@ -362,13 +362,36 @@ def test_sparse_rows_of_the_host_stay_there() -> None:
     assert mergesketch.Race(angles()).update(X).device == "cpu"
 
 
+@pytest.mark.parametrize("rotate", [False, True])
+def test_samples_are_uniform_in_cells_drawn_by_their_counts(rotate: bool) -> None:
+    X = 1.5 * np.random.default_rng(0).standard_normal((400, 2))
+    here = mergesketch.DensitySketch(2, 1.0, n_repetitions=1, rotate=rotate, seed=8).update(X)
+    there = here.to("gpu")
+    n = 20_000
+    drawn = there.sample(n, random_state=1)
+    assert isinstance(drawn, cupy.ndarray) and drawn.shape == (n, 2)
+    np.testing.assert_array_equal(drawn.get(), there.sample(n, random_state=1).get())
+    assert (drawn.get() != there.sample(n, random_state=2).get()).all()
+    assert there.sample(0).shape == (0, 2)
+    frame = here._rotations[0] if rotate else np.eye(2)
+
+    def cells(rows: np.ndarray) -> tuple[dict[bytes, int], np.ndarray]:
+        places = rows @ frame.T + here._shifts[0]
+        found, counts = np.unique(np.floor(places), axis=0, return_counts=True)
+        return {cell.tobytes(): int(count) for cell, count in zip(found, counts, strict=True)}, places % 1.0
+
+    (wanted, _), (got, inside) = cells(X), cells(drawn.get())
+    assert set(got) <= set(wanted)
+    for cell, count in wanted.items():
+        p = count / 400
+        assert abs(got.get(cell, 0) - n * p) < 6 * np.sqrt(n * p * (1 - p))
+    assert (np.abs(inside.mean(axis=0) - 0.5) < 6 * np.sqrt(1 / 12 / n)).all()
+    assert (np.abs(inside.var(axis=0) - 1 / 12) < 6 * np.sqrt(1 / 180 / n)).all()
+
+
 def test_what_runs_on_the_cpu_says_so() -> None:
     X = cupy.ones((3, 12), np.float32)
-    density = mergesketch.DensitySketch(12, 2.0).update(X)
-    for call in (
-        lambda: mergesketch.Race(angles()).update(X).release(1.0),
-        lambda: density.sample(3),
-    ):
+    for call in (lambda: mergesketch.Race(angles()).update(X).release(1.0),):
         with pytest.raises(NotImplementedError, match=r'CPU.*\.to\("cpu"\)'):
             call()
 

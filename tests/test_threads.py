@@ -271,6 +271,7 @@ def task(i):
     time.sleep(0.3)
     running.remove(i)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
 threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
 try:
     run_tasks(task, 1000)

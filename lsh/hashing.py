@@ -16,6 +16,7 @@ from .strings import (
     byte_buffers,
     check_buffer,
     is_arrow,
+    is_buffer,
     kind_of,
 )
 from .threads import map_blocks
@@ -45,7 +46,10 @@ def hash_keys(keys: Any, seed: int = 0) -> NDArray[np.uint64]:
           hashed as their UTF-8 bytes;
         - bytes, as a list of bytes, an Arrow binary array or a NumPy array of dtype ``S``: hashed as
           they are. NumPy does not store trailing NUL bytes in ``S`` arrays, so they are not hashed
-          there: ``b"a\\0"`` hashes as ``b"a"``.
+          there: ``b"a\\0"`` hashes as ``b"a"``;
+        - a pair ``(data, offsets)``, the layout of an Arrow string array: key i is the bytes
+          ``data[offsets[i]:offsets[i + 1]]``;
+        - on a GPU, a 1-D array of integers, or such a pair of CuPy arrays.
 
         Arrow arrays (chunked and sliced ones too) and ``S`` arrays are hashed where they lie.
     seed : int
@@ -85,12 +89,14 @@ def hash_keys(keys: Any, seed: int = 0) -> NDArray[np.uint64]:
 
 def integer_words(keys: Any, name: str) -> NDArray[np.uint64] | None:
     """Integer keys of any container modulo 2**64, None if they are strings or bytes; see `hash_keys`."""
+    if is_buffer(keys):
+        return None
     if device_of(keys) == "gpu":
         keys = as_array(keys)
         if keys.ndim != 1 or keys.dtype.kind not in "iu":
             raise TypeError(
-                f"{name} on a GPU must be a 1-D array of integers, got dtype {keys.dtype} and shape "
-                f"{keys.shape}"
+                f"{name} on a GPU must be a 1-D array of integers, or (data, offsets) of strings, got dtype "
+                f"{keys.dtype} and shape {keys.shape}"
             )
         return backend_of(keys).xp.ascontiguousarray(keys.astype(np.uint64, copy=False))
     if is_arrow(keys):
@@ -115,6 +121,8 @@ def hash_strings(keys: Any, name: str, seed: int) -> NDArray[np.uint64]:
     """The hashes of keys of which `integer_words` said None."""
     if is_arrow(keys):
         return _hash_buffers([arrow_strings(chunk, name) for chunk in arrow_chunks(keys, name)], seed)
+    if is_buffer(keys):
+        return _hash_buffers([check_buffer(keys[0], keys[1], name)], seed)
     keys = _as_keys(keys, name)
     if isinstance(keys, np.ndarray):
         if keys.dtype.kind == "S":
@@ -148,7 +156,7 @@ def hash_buffer(data: Any, offsets: Any, seed: int = 0) -> NDArray[np.uint64]:
     ----------
     data : ndarray of uint8, or bytes
     offsets : ndarray of shape (n + 1,), integers
-        Not falling, within [0, len(data)]; the layout of an Arrow string array.
+        Not falling, within [0, len(data)]; the layout of an Arrow string array. Both may be CuPy arrays.
     seed : int
         In [0, 2**64).
 
@@ -169,12 +177,12 @@ def hash_buffer(data: Any, offsets: Any, seed: int = 0) -> NDArray[np.uint64]:
     True
     """
     seed = check_int("seed", seed, 0, _MASK)
-    backend_of(data)
     return _hash_buffers([check_buffer(data, offsets, "buffer")], seed)
 
 
 def _hash_buffers(buffers: list[Buffer], seed: int) -> NDArray[np.uint64]:
-    out = np.empty(sum(offsets.size - 1 for _, offsets in buffers), dtype=np.uint64)
+    xp = backend_of(buffers[0][0]).xp if buffers else np
+    out = xp.empty(sum(offsets.size - 1 for _, offsets in buffers), dtype=np.uint64)
     done = 0
     for data, offsets in buffers:
         n = offsets.size - 1
@@ -186,10 +194,13 @@ def _hash_buffers(buffers: list[Buffer], seed: int) -> NDArray[np.uint64]:
 def _hash_slices(
     data: NDArray[np.uint8], offsets: NDArray[np.int64], seed: int, out: NDArray[np.uint64]
 ) -> None:
-    kernel = backend_of(data).hash_slices
-    # Threads pay by the byte as well as by the key, so long strings are cut into smaller blocks.
-    block = max(1, min(_BLOCK, out.size * _BLOCK_BYTES // max(1, int(offsets[-1] - offsets[0]))))
-    map_blocks(lambda a, b: kernel(data, offsets, np.uint64(seed), out, a, b), out.size, block)
+    kernels = backend_of(data)
+    kernel = kernels.hash_slices
+    block = _BLOCK
+    if device_of(data) == "cpu":
+        # Threads pay by the byte as well as by the key, so long strings are cut into smaller blocks.
+        block = max(1, min(block, out.size * _BLOCK_BYTES // max(1, int(offsets[-1] - offsets[0]))))
+    kernels.map_blocks(lambda a, b: kernel(data, offsets, np.uint64(seed), out, a, b), out.size, block)
 
 
 def _hash_integers(words: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["Buffer", "as_byte_buffer", "byte_buffers", "check_buffer", "is_arrow"]
+from .backend import as_array, backend_of, device_of
+
+__all__ = ["Buffer", "as_byte_buffer", "byte_buffers", "check_buffer", "is_arrow", "is_buffer"]
 
 #: ``(data, offsets)``: string i is ``data[offsets[i]:offsets[i + 1]]``; uint8 and int64.
 Buffer = tuple[NDArray[np.uint8], NDArray[np.int64]]
@@ -63,6 +65,8 @@ def check_buffer(data: Any, offsets: Any, name: str) -> Buffer:
     """
     if isinstance(data, (bytes, bytearray, memoryview)):
         data = np.frombuffer(data, dtype=np.uint8)
+    if device_of(data) == "gpu" or device_of(offsets) == "gpu":
+        return _check_gpu_buffer(data, offsets, name)
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 1:
         raise TypeError(f"{name} must have 1-D uint8 data, got {_describe(data)}")
     if not isinstance(offsets, np.ndarray) or offsets.dtype.kind not in "iu" or offsets.ndim != 1:
@@ -72,11 +76,41 @@ def check_buffer(data: Any, offsets: Any, name: str) -> Buffer:
     offsets = np.ascontiguousarray(offsets, dtype=np.int64)
     bad = _first_bad_offset(offsets, data.size)
     if bad >= 0:
-        raise ValueError(
-            f"{name} must have offsets that do not fall and lie in [0, {data.size}], the bytes of the data; "
-            f"offset {bad} is {offsets[bad]}"
-        )
+        _refuse_offset(name, data.size, bad, int(offsets[bad]))
     return _read_only((np.ascontiguousarray(data), offsets))
+
+
+def _check_gpu_buffer(data: Any, offsets: Any, name: str) -> Buffer:
+    if device_of(data) != device_of(offsets):
+        raise TypeError(f"{name} must be data and offsets of one device, got one of each")
+    data, offsets = as_array(data), as_array(offsets)
+    if data.dtype != np.uint8 or data.ndim != 1 or offsets.dtype.kind not in "iu" or offsets.ndim != 1:
+        raise TypeError(
+            f"{name} must be 1-D uint8 data and 1-D integer offsets, got dtypes {data.dtype} and "
+            f"{offsets.dtype}, shapes {data.shape} and {offsets.shape}"
+        )
+    if offsets.size == 0:
+        raise ValueError(f"{name} must have one offset more than strings, at least 1, got none")
+    xp = backend_of(data).xp
+    offsets = xp.ascontiguousarray(offsets.astype(np.int64, copy=False))
+    bad = (offsets < 0) | (offsets > data.size)
+    bad[1:] |= offsets[1:] < offsets[:-1]
+    if bool(bad.any()):
+        first = int(xp.flatnonzero(bad)[0])
+        _refuse_offset(name, data.size, first, int(offsets[first]))
+    return xp.ascontiguousarray(data), offsets
+
+
+def _refuse_offset(name: str, n_bytes: int, place: int, offset: int) -> NoReturn:
+    raise ValueError(
+        f"{name} must have offsets that do not fall and lie in [0, {n_bytes}], the bytes of the data; "
+        f"offset {place} is {offset}"
+    )
+
+
+def is_buffer(strings: Any) -> bool:
+    """Whether `strings` is a pair ``(data, offsets)``, and no tuple of two strings."""
+    return isinstance(strings, tuple) and len(strings) == 2 and getattr(strings[1], "ndim", 0) == 1
 
 
 def _read_only(buffer: Buffer) -> Buffer:
@@ -229,7 +263,7 @@ def byte_buffers(strings: Any, name: str = "strings", errors: str = "strict") ->
         return [arrow_strings(chunk, name) for chunk in arrow_chunks(strings, name)]
     if isinstance(strings, np.ndarray):
         return [_read_only(_array_buffer(strings, name, errors))]
-    if isinstance(strings, tuple) and len(strings) == 2 and isinstance(strings[1], np.ndarray):
+    if is_buffer(strings):
         return [check_buffer(strings[0], strings[1], name)]
     if isinstance(strings, (list, tuple)):
         return [_read_only(_list_buffer(strings, name, errors))]

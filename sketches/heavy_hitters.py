@@ -9,20 +9,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lsh.backend import as_array, to_host
+from ..lsh.backend import to_host
 from ..lsh.hashing import hash_keys
 from ..lsh.validation import check_int, check_real, check_weights
 from .base import MergeableSketch, StateSpec
 from .counting import count_min_error
-from .key_records import (
-    INTEGER_BYTES,
-    check_records,
-    key_list,
-    longest_key,
-    pack_integers,
-    pack_keys,
-    unpack_key,
-)
+from .key_records import check_records, key_list, longest_key, pack_keys, unpack_key
 from .key_table import KEYS_BLOCK, KeyTable
 
 __all__ = ["HeavyHitters"]
@@ -189,17 +181,15 @@ class HeavyHitters(KeyTable):
         hashes = self._hashes(keys)
         self._settle("counts", counts)
         weights, magnitude = check_weights("counts", counts, hashes.size, minimum=0)
-        on_gpu = self.device == "gpu"
-        keys = as_array(keys) if on_gpu else key_list(keys)
-        longest = INTEGER_BYTES if on_gpu else longest_key(keys)
+        keys = key_list(keys)
+        longest = longest_key(keys)
         if longest > self.max_key_bytes:
             raise ValueError(
                 f"keys must have at most max_key_bytes={self.max_key_bytes} bytes, got one of {longest}"
             )
         self._take_in(hashes, weights, magnitude, self._kernels.count_min_add)
-        places, width = self._frequent_places(hashes), self.max_key_bytes
-        records = pack_integers(keys[places], width) if on_gpu else pack_keys(keys, places, width)
-        self._keep(hashes[places], *records)
+        places = self._frequent_places(hashes)
+        self._keep(hashes[places], *pack_keys(keys, places, self.max_key_bytes))
         return self
 
     def _frequent_places(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:

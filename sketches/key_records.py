@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lsh.backend import backend_of
-from ..lsh.strings import arrow_chunks, arrow_strings, is_arrow
+from ..lsh.backend import as_array, backend_of, device_of
+from ..lsh.strings import arrow_chunks, arrow_strings, check_buffer, is_arrow, is_buffer
 from ..lsh.validation import refuse_masked
 
-__all__ = ["KINDS", "check_records", "key_list", "longest_key", "pack_integers", "pack_keys", "unpack_key"]
+__all__ = ["KINDS", "check_records", "key_list", "longest_key", "pack_keys", "unpack_key"]
 
 #: What a record holds. An unused record has kind 0.
 KINDS = {"int64": 1, "uint64": 2, "str": 3, "bytes": 4}
@@ -20,11 +20,15 @@ INTEGER_BYTES = 8
 
 def key_list(keys: Any) -> Any:
     """`keys`, such as `hash_keys` takes, as what has a length and gives one key for an index."""
+    if is_buffer(keys):
+        return check_buffer(keys[0], keys[1], "keys")
     if is_arrow(keys):
         import pyarrow as pa
 
         chunks = arrow_chunks(keys, "keys")
         return pa.chunked_array(chunks) if chunks else []
+    if device_of(keys) == "gpu":
+        return as_array(keys)
     if not isinstance(keys, (np.ndarray, list, tuple, range)):
         refuse_masked(keys, "keys")
         keys = np.asarray(keys)
@@ -33,8 +37,13 @@ def key_list(keys: Any) -> Any:
 
 def longest_key(keys: Any) -> int:
     """Bytes that the longest of `keys`, which came from `key_list`, takes as a record."""
+    if is_buffer(keys):
+        lengths = keys[1][1:] - keys[1][:-1]
+        return int(lengths.max()) if lengths.size else 0
     if len(keys) == 0:
         return 0
+    if device_of(keys) == "gpu":
+        return INTEGER_BYTES
     if is_arrow(keys):
         return max(_longest_in_chunk(chunk) for chunk in keys.chunks)
     if isinstance(keys, np.ndarray):
@@ -71,8 +80,10 @@ def pack_keys(
 
     `keys` came from `key_list`.
     """
-    if isinstance(keys, np.ndarray) and keys.dtype.kind in "iu":
-        return pack_integers(keys[places], width)
+    if is_buffer(keys):
+        return _pack_slices(keys[0], keys[1], places, width)
+    if device_of(keys) == "gpu" or (isinstance(keys, np.ndarray) and keys.dtype.kind in "iu"):
+        return _pack_integers(keys[places], width)
     kinds = np.zeros(places.size, dtype=np.uint8)
     lengths = np.zeros(places.size, dtype=np.uint16)
     contents = np.zeros((places.size, width), dtype=np.uint8)
@@ -83,7 +94,21 @@ def pack_keys(
     return kinds, lengths, contents
 
 
-def pack_integers(keys: NDArray[Any], width: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+def _pack_slices(
+    data: NDArray[np.uint8], offsets: NDArray[np.int64], places: NDArray[np.int64], width: int
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """`pack_keys` of some slices of a buffer, as bytes, where it lies."""
+    xp = backend_of(data).xp
+    first = offsets[places]
+    lengths = offsets[places + 1] - first
+    place = xp.arange(width)
+    inside = place < lengths[:, None]
+    contents = xp.zeros((places.size, width), np.uint8)
+    contents[inside] = data[(first[:, None] + place)[inside]]
+    return xp.full(places.size, KINDS["bytes"], np.uint8), lengths.astype(np.uint16), contents
+
+
+def _pack_integers(keys: NDArray[Any], width: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """`pack_keys` of an array of integers, where it lies."""
     xp = backend_of(keys).xp
     large = keys >= np.uint64(1 << 63) if keys.dtype == np.uint64 else xp.zeros(keys.shape, np.bool_)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..lsh.hashing import hash_keys
 from ..lsh.lazy import lazy
 from ..lsh.progress import progress_bar
-from ..lsh.strings import as_byte_buffer, is_arrow
+from ..lsh.strings import as_byte_buffer, is_arrow, is_buffer
 from ..lsh.validation import check_int, refuse_masked
 from .codebook import Codebook
 from .column_permutation import permute_columns
@@ -361,8 +361,9 @@ def as_keys(keys: Any, n: int) -> Any:
     if hasattr(keys, "__array__") and not is_arrow(keys):
         refuse_masked(keys, "keys")
         keys = np.asarray(keys)
-    if len(keys) != n:
-        raise ValueError(f"keys and values must be as many, got {len(keys)} and {n}")
+    n_keys = len(keys[1]) - 1 if is_buffer(keys) else len(keys)
+    if n_keys != n:
+        raise ValueError(f"keys and values must be as many, got {n_keys} and {n}")
     return keys
 
 
@@ -389,7 +390,7 @@ def _refuse_conflict(keys: Any, values: NDArray[Any], rows: NDArray[np.int64]) -
             key = raw[offsets[row] : offsets[row + 1]]
         first = seen.setdefault(key, row)
         if (values[first] != values[row]).any():
-            shown = keys[row]
+            shown = key if is_buffer(keys) else keys[row]
             shown = next((getattr(shown, f)() for f in ("as_py", "item") if hasattr(shown, f)), shown)
             one, other = (values[i].tolist() for i in (first, row))
             if len(one) == 1:

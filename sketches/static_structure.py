@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..lsh.backend import backend_named, device_of, to_host
 from ..lsh.hashing import hash_keys
 from ..lsh.lazy import lazy
-from ..lsh.strings import is_arrow
+from ..lsh.strings import is_arrow, is_buffer
 from .ribbon import SIZES, Solved, lay_out, pack_thresholds, padding
 from .stored import Stored
 
@@ -44,6 +44,8 @@ def key_kind(keys: Any) -> str:
     """Which keys these are, "int" or "bytes" (strings too: by their UTF-8); "" for an empty list."""
     if is_arrow(keys):
         return "int" if "int" in str(keys.type) else "bytes"
+    if is_buffer(keys):
+        return "bytes"
     dtype = getattr(keys, "dtype", None)
     if dtype is not None and getattr(dtype, "kind", "O") != "O":
         return "int" if dtype.kind in "iu" else "bytes"

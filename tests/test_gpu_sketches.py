@@ -309,7 +309,7 @@ def test_bad_rows_change_nothing() -> None:
         with pytest.raises(ValueError, match=error):
             sketch.update(X)
         assert sketch.to_bytes() == before
-    with pytest.raises(TypeError, match="keys on a GPU must be a 1-D array of integers, got dtype float32"):
+    with pytest.raises(TypeError, match=r"keys on a GPU must be a 1-D array of integers.* got dtype float32"):
         mergesketch.CountMinSketch(2, 8).update(cupy.ones(3, np.float32))
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..lsh.backend import backend_of, device_of
 from ..lsh.family import HashFamily
-from ..lsh.threads import get_num_threads
+from ..lsh.threads import get_num_threads, map_blocks
 from ..lsh.validation import check_choice, check_int, check_real, check_real_weights, check_weights
 from .base import MergeableSketch, StateSpec
 from .hashed_rows import check_family, count_rows, hash_block, row_blocks
@@ -23,6 +23,8 @@ __all__ = ["Race", "add_rows", "kernel_densities", "kernel_sums", "mean_counts",
 
 #: Codes that are worth a thread of their own.
 _CODES_BLOCK = 1 << 16
+#: Codes that a thread hashes and counts before the next, and counters that it may have to itself: 1 MiB.
+_APART_CODES, _APART_COUNTERS = 1 << 18, 1 << 17
 
 
 def add_rows(
@@ -38,6 +40,12 @@ def add_rows(
     `weights` are empty for 1 each. `reserve` is called once the first rows are known to be good, and may
     replace the array that `counters` returns.
     """
+    shape = counters().shape
+    if device_of(X) == "cpu" and counters().dtype.kind == "i" and _is_worth_apart(n, shape):
+        added = _count_apart(family, X, n, weights, shape)
+        reserve()
+        counters()[...] += added.astype(counters().dtype)
+        return
     # Hashed block by block, so a row that the family refuses may come after rows that were added. The
     # first block is refused before anything is reserved; later ones are undone: integers by taking the
     # rows out again, which adding to real counters would not undo exactly.
@@ -60,6 +68,39 @@ def add_rows(
                 taken = weights[start:stop] if weights.size else np.ones(stop - start, np.int64)
                 scatter(counters(), hash_block(family, family.hash, X, start, stop), -taken)
         raise
+
+
+def _is_worth_apart(n: int, shape: tuple[int, ...]) -> bool:
+    """Whether threads had better count rows of their own, each into a table of its own."""
+    least = get_num_threads() * max(1, _APART_CODES // shape[0])
+    return get_num_threads() > 1 and n >= least and math.prod(shape) <= _APART_COUNTERS
+
+
+def _count_apart(
+    family: HashFamily, X: Any, n: int, weights: NDArray[Any], shape: tuple[int, ...]
+) -> NDArray[np.int64]:
+    """What n rows add to integer counters of that shape; a thread hashes and counts some of the rows.
+
+    Sums of integers are the same in any order, and codes go from cache to cache of one core.
+    """
+    kernels = backend_of(weights)
+    kernel = kernels.scatter_add if len(shape) == 2 else kernels.scatter_add_outputs
+    block = max(1, _APART_CODES // shape[0])
+
+    def count(start: int, stop: int) -> NDArray[np.int64]:
+        own = np.zeros(shape, np.int64)
+        for left in range(start, stop, block):
+            right = min(left + block, stop)
+            codes = hash_block(family, family.hash, X, left, right)
+            kernel(own, codes, weights[left:right], 0, shape[0])
+        return own
+
+    # One row first: it draws the family's random parameters, which every thread would otherwise.
+    hash_block(family, family.hash, X, 0, min(n, 1))
+    total = np.zeros(shape, np.int64)
+    for part in map_blocks(count, n, block):
+        total += part
+    return total
 
 
 def scatter(counts: NDArray[Any], codes: NDArray[np.uint32], weights: NDArray[Any]) -> None:

@@ -240,6 +240,42 @@ def test_a_bad_row_after_good_blocks_is_taken_back() -> None:
         assert race.total == 100
 
 
+@pytest.mark.parametrize("n_outputs", [None, 2])
+def test_threads_that_count_apart_make_one_table(
+    monkeypatch: pytest.MonkeyPatch, n_outputs: int | None
+) -> None:
+    """Integers are counted into tables of the threads' own, which are added: nothing else may change."""
+    rng = np.random.default_rng(5)
+    X = clusters(13, 700)
+    # The sums of the last weights leave int32.
+    weights = rng.integers(-9, 9, (700,) if n_outputs is None else (700, n_outputs))
+    weights[600:] *= 2**28
+    family = ToyFamily(5, 30)
+    threads = mergesketch.get_num_threads()
+    try:
+        mergesketch.set_num_threads(1)
+        empty = Race(family, n_outputs=n_outputs)
+        expected = empty.copy().update(X, weights)
+        monkeypatch.setattr("mergesketch.sketches.race._APART_CODES", 30 * 40)
+        mergesketch.set_num_threads(3)
+        sketch = empty.copy().update(X, weights)
+        assert sketch == expected and sketch.to_bytes() == expected.to_bytes()
+        if n_outputs is None:
+            assert empty.copy().update(X) == empty.copy().update(X, np.ones(700, int))
+        bad = X.copy()
+        bad[690, 2] = 99
+        with pytest.raises(ValueError, match=r"X must lie in \[0, 4\)"):
+            sketch.update(bad, weights)
+        assert sketch.to_bytes() == expected.to_bytes()
+        heavy = np.full_like(weights, 2**53)
+        before = sketch.update(X, heavy).to_bytes()
+        with pytest.raises(OverflowError):
+            sketch.update(X, heavy)
+        assert sketch.to_bytes() == before
+    finally:
+        mergesketch.set_num_threads(threads)
+
+
 def test_a_tuple_of_two_rows_is_not_taken_for_a_set() -> None:
     race = Race(ToyFamily(2, 10))
     with pytest.raises(ValueError, match="got 1 that it takes for 2; pass dense rows as an array"):

@@ -8,28 +8,13 @@ but alike, so beside recall there is the mean product of the ten best rows found
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import Any
 
 import mergesketch
 import numpy as np
-from measure import parse, show, write
+from measure import best_of, parse, show, write
 from mergesketch import LSHIndex
 from mergesketch.lsh import HashFamily, InnerProduct, SignedRandomProjection
-
-
-def best_of(functions: dict[str, Callable[[], Any]], repeats: int = 7) -> dict[str, float]:
-    """Least seconds of each, run in turn, so that a busy machine hits all alike."""
-    best = dict.fromkeys(functions, float("inf"))
-    for function in functions.values():
-        function()
-    for _ in range(repeats):
-        for name, function in functions.items():
-            start = time.perf_counter()
-            function()
-            best[name] = min(best[name], time.perf_counter() - start)
-    return best
 
 
 def hashing() -> list[dict[str, Any]]:

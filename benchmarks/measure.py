@@ -33,6 +33,24 @@ def seconds(function: Callable[[], Any], repeats: int = 5, warmups: int = 1) -> 
     return statistics.median(times)
 
 
+#: Seconds between two calls: threads of OpenBLAS spin for 25 ms in case there is more to do.
+REST = 0.05
+
+
+def best_of(functions: dict[str, Callable[[], Any]], repeats: int = 5) -> dict[str, float]:
+    """Least seconds of each, run in turn, so that a busy machine hits all alike, and each after a rest."""
+    best = dict.fromkeys(functions, float("inf"))
+    for function in functions.values():
+        function()
+    for _ in range(repeats):
+        for name, function in functions.items():
+            time.sleep(REST)
+            start = time.perf_counter()
+            function()
+            best[name] = min(best[name], time.perf_counter() - start)
+    return best
+
+
 def machine() -> dict[str, Any]:
     """Processor, cores and versions: what a figure means nothing without."""
     cpu = platform.machine()

@@ -8,14 +8,13 @@ are codes of several buckets of each table.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 import mergesketch
 import numpy as np
 import scipy.sparse
-from measure import parse, show, write
+from measure import best_of, parse, show, write
 from mergesketch import Race
 from mergesketch.lsh import HashFamily, PStable, SignedRandomProjection
 from mergesketch.lsh.threads import map_blocks
@@ -24,18 +23,6 @@ from threadpoolctl import threadpool_limits
 THREADS = (1, 4)
 #: Features, hashes, bits a hash, rows.
 SHAPES = ((20, 200, 4, 65_536), (784, 500, 8, 4_096), (4096, 500, 8, 1_024))
-
-
-def least(functions: dict[str, Callable[[], Any]], repeats: int = 7) -> dict[str, float]:
-    """Least seconds of each, run in turn, so that a busy machine hits all alike."""
-    best = dict.fromkeys(functions, float("inf"))
-    for turn in range(repeats + 1):
-        for name, function in functions.items():
-            start = time.perf_counter()
-            function()
-            if turn:
-                best[name] = min(best[name], time.perf_counter() - start)
-    return best
 
 
 def products(X: np.ndarray, directions: np.ndarray, threads: int) -> dict[str, Callable[[], Any]]:
@@ -83,7 +70,7 @@ def dense(d: int, n_hashes: int, power: int, n: int) -> list[dict[str, Any]]:
             jobs["hash"] = lambda family=family, part=part: family.hash(part)
             if race is not None:
                 jobs["update"] = lambda race=race, part=part: race.update(part)
-            took = least(jobs)
+            took = best_of(jobs)
             product = min(took["product whole"], took["product in blocks"]) / n
             row: dict[str, Any] = {
                 "d": d,
@@ -110,7 +97,7 @@ def sparse(d: int, n_entries: int, n_hashes: int, power: int, n: int) -> list[di
         directions = rng.standard_normal((d, n_hashes * power)).astype(np.float32)
         for threads in THREADS:
             mergesketch.set_num_threads(threads)
-            took = least(
+            took = best_of(
                 {
                     "scipy": lambda X=X, directions=directions: X @ directions,
                     "hash": lambda X=X, family=family: family.hash(X),
@@ -143,7 +130,7 @@ def probing(d: int, n_hashes: int, n: int) -> list[dict[str, Any]]:
     }
     rows = []
     for name, family in made.items():
-        took = least({str(t): lambda t=t, family=family: family.probe(Q, t) for t in (1, 8, 32)}, 3)
+        took = best_of({str(t): lambda t=t, family=family: family.probe(Q, t) for t in (1, 8, 32)}, 3)
         rows += [
             {
                 "d": d,

@@ -8,31 +8,17 @@ updates of small rows beside DataSketches' density sketch, and of a window of 24
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 import mergesketch
 import numpy as np
-from measure import parse, show, write
+from measure import best_of, parse, show, write
 from mergesketch import Race, RaceWindow
 from mergesketch.lsh import SignedRandomProjection
 from threadpoolctl import threadpool_limits
 
 BLOCK = 2048
-
-
-def best_of(functions: dict[str, Callable[[], Any]], repeats: int = 5) -> dict[str, float]:
-    """Least seconds of each, run in turn, so that a busy machine hits all alike."""
-    best = dict.fromkeys(functions, float("inf"))
-    for function in functions.values():
-        function()
-    for _ in range(repeats):
-        for name, function in functions.items():
-            start = time.perf_counter()
-            function()
-            best[name] = min(best[name], time.perf_counter() - start)
-    return best
 
 
 def product(X: np.ndarray, directions: np.ndarray) -> None:

@@ -26,7 +26,7 @@ from typing import Any
 
 import mergesketch
 import numpy as np
-from measure import parse, show, write
+from measure import best_of, parse, show, write
 from mergesketch import RibbonFilter, StaticFunction, StaticTable
 from mergesketch.lsh import hash_keys
 from numpy.typing import NDArray
@@ -49,19 +49,6 @@ CARAMELDB = {"geometric, H=0.5": 40, "geometric, H=2": 18, "geometric, H=4": 15,
 SINGLES, ASKED = 2_000, 200_000
 #: Keys of the largest table that tries are built of: they take their keys as Python strings.
 MOST_STRINGS = 3_000_000
-
-
-def best_of(functions: dict[str, Callable[[], Any]], repeats: int = 5) -> dict[str, float]:
-    """Least seconds of each, run in turn, so that a busy machine hits all alike."""
-    best = dict.fromkeys(functions, float("inf"))
-    for function in functions.values():
-        function()
-    for _ in range(repeats):
-        for name, function in functions.items():
-            start = time.perf_counter()
-            function()
-            best[name] = min(best[name], time.perf_counter() - start)
-    return best
 
 
 @contextlib.contextmanager

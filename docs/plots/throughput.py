@@ -3,7 +3,7 @@
 import json
 
 import matplotlib.pyplot as plt
-from picture import ROOT, save
+from picture import GREY, ROOT, WIDTH, plain_log, save
 
 #: Label, file, what the row says of itself, and the column of the ratio, on one thread each.
 JOBS = [
@@ -58,17 +58,20 @@ def ratio(name, wanted, column):
 
 
 def main():
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), width_ratios=(3, 2), layout="constrained")
+    figure, (left, right) = plt.subplots(2, 1, figsize=(WIDTH, 6.4), height_ratios=(3, 2))
     ratios = [ratio(*job[1:]) for job in JOBS]
-    left.barh(range(len(JOBS)), ratios, color=["C0" if r >= 1 else "C1" for r in ratios], height=0.7)
+    lengths = [r - 1 for r in ratios]
+    left.barh(range(len(JOBS)), lengths, left=1, color=["C0" if r >= 1 else "C1" for r in ratios], height=0.7)
     for place, value in enumerate(ratios):
-        left.text(value * 1.1, place, f"{value:.3g}", va="center", fontsize=8)
-    left.set_yticks(range(len(JOBS)), [job[0] for job in JOBS], fontsize=8)
+        left.text(max(value, 1) * 1.1, place, f"{value:.3g}", va="center", fontsize=8)
+    left.set_yticks(range(len(JOBS)), [job[0] for job in JOBS])
+    left.grid(visible=False, axis="y")
     left.invert_yaxis()
     left.set_xscale("log")
     left.set_xlim(0.15, 3000)
-    left.axvline(1, color="C7", linewidth=1)
-    left.set_title("times as fast as the peer, one thread", fontsize=9)
+    left.axvline(1, color=GREY, linewidth=1)
+    left.set_xlabel("times as fast as the peer, one thread")
+    plain_log(left.xaxis, subs=(1,))
     made = rows("dedup_memory")
     documents = [row["documents"] for row in made]
     right.loglog(documents, [row["microseconds a document"] for row in made], "o-", label="µs a document")
@@ -82,16 +85,14 @@ def main():
         documents,
         [1e3 * row["foretold MB a rank"] / row["documents"] for row in made],
         "--",
-        color="C7",
+        color=GREY,
         label="kB foretold",
     )
     right.set_ylim(0.1, 10)
-    right.set_yticks([0.1, 0.2, 0.5, 1, 2, 5, 10], ["0.1", "0.2", "0.5", "1", "2", "5", "10"])
-    right.set_yticks([], minor=True)
-    right.set_xlabel("documents", fontsize=9)
-    right.set_title("near-duplicates on 4 ranks", fontsize=9)
-    right.legend(frameon=False, fontsize=8)
-    right.grid(alpha=0.3)
+    plain_log(right.yaxis)
+    plain_log(right.xaxis, subs=(1,))
+    right.set(xlabel="documents", ylabel="µs or kB", title="near-duplicates on 4 ranks")
+    right.legend(loc="upper right")
     save(figure, "throughput")
 
 

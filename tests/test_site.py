@@ -126,3 +126,12 @@ def test_pictures_suit_light_and_dark_pages() -> None:
         text = path.read_text()
         assert not re.search(r"fill: (#ffffff|white)|stroke: #000000", text), path.name
         assert float(re.search(r'<svg [^>]*width="([\d.]+)pt"', text)[1]) <= 560, path.name
+
+
+def test_the_first_table_of_the_benchmarks_is_that_of_the_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(DOCS.parent / "benchmarks"))
+    summary = importlib.import_module("summary")
+    assert summary.summary() in (DOCS / "benchmarks.md").read_text()
+    ratio = summary.row("dedup", what="ours, 1 thread")["ratio"]
+    for page in (DOCS / "index.md", DOCS.parent / "README.md"):
+        assert f"{ratio:.0f} times as fast as datasketch on one thread" in page.read_text()

@@ -29,7 +29,7 @@ benchmarks: .venv/bench.stamp
 	$(BIN)/python benchmarks/run_all.py
 	$(BIN)/python benchmarks/tables.py
 
-# Drawn from the committed results of the benchmarks.
+# Drawn from the committed results of the benchmarks, or computed on the spot.
 pictures: .venv/test.stamp
 	for script in docs/plots/*.py; do $(BIN)/python $$script || exit 1; done
 

@@ -9,7 +9,15 @@ RANKS = 4
 #: Scripts that are collective: each rank does its share.
 OVER_RANKS = {"merge_over_ranks.py", "distributed_index.py"}
 #: Not measurements of their own, or ones that take many minutes and gigabytes, or a GPU: run those by hand.
-LEFT_OUT = {"run_all.py", "measure.py", "tables.py", "dedup_memory.py", "static_tables_data.py", "gpu.py"}
+LEFT_OUT = {
+    "run_all.py",
+    "measure.py",
+    "summary.py",
+    "tables.py",
+    "dedup_memory.py",
+    "static_tables_data.py",
+    "gpu.py",
+}
 
 
 def main() -> int:

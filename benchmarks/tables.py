@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from measure import RESULTS, cell
+from summary import summary
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = [DOCS / "benchmarks.md", DOCS / "choose.md", DOCS / "scale.md"]
@@ -15,10 +16,12 @@ MARKER = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", flags=re.DO
 
 
 def table(name: str) -> str:
-    """The rows of one result file as Markdown, and the machine that they were measured on; or the model's."""
+    """The rows of one result file as Markdown, and the machine; or what else the name stands for."""
     if name == MODEL.stem:
         made = subprocess.run([sys.executable, str(MODEL)], check=True, capture_output=True, text=True)
         return f"\n```text\n{made.stdout}```\n"
+    if name == "summary":
+        return f"\n{summary()}"
     result = json.loads((RESULTS / f"{name}.json").read_text())
     rows, machine = result["rows"], result["machine"]
     lines: list[str] = []

@@ -4,6 +4,8 @@ import contextlib
 import io
 import os
 import re
+from abc import ABC
+from importlib import import_module
 
 # Imports of the reference must not wait for compilation, nor leave a cache behind.
 os.environ.setdefault("NUMBA_DISABLE_PERFORMANCE_WARNINGS", "1")
@@ -67,14 +69,29 @@ def _find_public_name(app, env, node, contnode):
 
 
 def _skip_foreign(app, what, name, member, skip, options):
-    """Members that scikit-learn's classes bring are described there."""
-    return True if (getattr(member, "__module__", None) or "").startswith("sklearn") else None
+    """Members that scikit-learn's classes bring are described there, fields of tuples under Attributes."""
+    foreign = (getattr(member, "__module__", None) or "").startswith("sklearn")
+    bare = (getattr(member, "__doc__", None) or "").startswith("Alias for field number")
+    return True if foreign or bare else None
+
+
+def _show_public_bases(app, name, obj, options, bases):
+    """A base that has no page is replaced by the nearest of its own bases that has one."""
+    public = {
+        getattr(import_module(p), n) for p in _PREFIXES for n in getattr(import_module(p), "__all__", ())
+    }
+    for i, base in enumerate(bases):
+        if base.__module__.startswith("mergesketch") and base not in public:
+            bases[i] = next((b for b in base.__mro__ if b in public), object)
+    named = [base for base in dict.fromkeys(bases) if base not in (object, ABC)]
+    bases[:] = named or [object]
 
 
 def _escape_bars(app, what, name, obj, options, lines):
     """Bars in docstrings are absolute values and sizes of sets, never substitutions."""
     text = "\n".join(lines)
-    parts = re.split(r"(``.*?``|`[^`]*`)", text, flags=re.DOTALL)
+    literal = r"(``.*?``|`[^`]*`|^[ ]*(?:>>>|\.\.\.)[^\n]*)"  # and lines of examples
+    parts = re.split(literal, text, flags=re.DOTALL | re.MULTILINE)
     parts[::2] = [re.sub(r"(?<!\\)\|", r"\\|", part) for part in parts[::2]]
     lines[:] = "".join(parts).split("\n")
 
@@ -100,4 +117,5 @@ def setup(app):
     app.add_directive("command-help", CommandHelp)
     app.connect("missing-reference", _find_public_name)
     app.connect("autodoc-skip-member", _skip_foreign)
+    app.connect("autodoc-process-bases", _show_public_bases)
     app.connect("autodoc-process-docstring", _escape_bars, priority=900)

@@ -302,7 +302,7 @@ def load(path: str | PathLike[str], *, mmap: bool = False, expected: type[Stored
     ----------
     path : path
     mmap : bool
-        Map the file instead of reading it; see `Stored.load`.
+        Map the file instead of reading it; see `MergeableSketch.load`.
     expected : sketch class, optional
         Refuse other classes.
 

@@ -92,7 +92,9 @@ def test_the_site_builds_and_its_links_lead_somewhere(tmp_path: Path) -> None:
     assert dead_links(tmp_path / "html") == []
 
 
-@pytest.mark.parametrize("module", ["mergesketch", "mergesketch.lsh", "mergesketch.distributed"])
+@pytest.mark.parametrize(
+    "module", ["mergesketch", "mergesketch.lsh", "mergesketch.distributed", "mergesketch.errors"]
+)
 def test_the_reference_names_everything_public(module: str) -> None:
     text = "\n".join(page.read_text() for page in (DOCS / "api").glob("*.rst"))
     named = set(re.findall(r"^   (\w+)$", text, flags=re.MULTILINE))
@@ -105,3 +107,31 @@ def test_every_page_is_in_the_table_of_contents() -> None:
     for page in [*DOCS.glob("*.md"), *(DOCS / "guides").glob("*.md")]:
         name = str(page.relative_to(DOCS).with_suffix(""))
         assert name == "index" or re.search(rf"^{re.escape(name)}$", text, flags=re.MULTILINE), name
+
+
+def test_every_picture_is_made_by_a_script_and_shown() -> None:
+    text = "\n".join(page.read_text() for page in DOCS.rglob("*.md"))
+    scripts = {path.stem for path in (DOCS / "plots").glob("*.py")} - {"picture"}
+    pictures = {
+        path.relative_to(DOCS / "images").with_suffix("").as_posix()
+        for path in (DOCS / "images").rglob("*.svg")
+    }
+    assert {name.split("/")[0] for name in pictures} == scripts
+    for name in pictures:
+        assert f"images/{name}.svg)" in text, name
+
+
+def test_pictures_suit_light_and_dark_pages() -> None:
+    for path in (DOCS / "images").rglob("*.svg"):
+        text = path.read_text()
+        assert not re.search(r"fill: (#ffffff|white)|stroke: #000000", text), path.name
+        assert float(re.search(r'<svg [^>]*width="([\d.]+)pt"', text)[1]) <= 560, path.name
+
+
+def test_the_first_table_of_the_benchmarks_is_that_of_the_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(DOCS.parent / "benchmarks"))
+    summary = importlib.import_module("summary")
+    assert summary.summary() in (DOCS / "benchmarks.md").read_text()
+    ratio = summary.row("dedup", what="ours, 1 thread")["ratio"]
+    for page in (DOCS / "index.md", DOCS.parent / "README.md"):
+        assert f"{ratio:.0f} times as fast as datasketch on one thread" in page.read_text()

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from mergesketch import AceDetector
 from mergesketch.lsh import PStable
-from picture import save
+from picture import WIDTH, save
 from sklearn.datasets import make_moons
 
 
@@ -15,16 +15,19 @@ def main():
     detector = AceDetector(family, contamination=0.01).update(np.concatenate([X, odd]))
     x, y = np.meshgrid(np.linspace(-1.7, 2.7, 220), np.linspace(-1.2, 1.7, 145))
     scores = detector.decision_function(np.column_stack([x.ravel(), y.ravel()])).reshape(x.shape)
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.0), sharex=True, sharey=True, layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.9), sharex=True, sharey=True)
     axes[0].plot(*X[:3000].T, ".", markersize=1.5, rasterized=True)
     axes[0].plot(*odd.T, "x", markersize=4, color="C3")
-    axes[0].set_title("20,000 rows, and 60 at random", fontsize=9)
+    axes[0].set(title="20,000 rows, and 60 at random", ylabel="second feature")
     shown = axes[1].imshow(
         scores, origin="lower", extent=(-1.7, 2.7, -1.2, 1.7), aspect="auto", cmap="viridis"
     )
     axes[1].contour(x, y, scores, levels=[0.0], colors="C3", linewidths=1.2)
-    axes[1].set_title("score; below the line rows are anomalous", fontsize=9)
-    figure.colorbar(shown, ax=axes[1])
+    axes[1].set_title("outside the red line rows are anomalous")
+    for ax in axes:
+        ax.set_xlabel("first feature")
+        ax.grid(visible=False)
+    figure.colorbar(shown, ax=axes[1], label="density over the threshold's")
     save(figure, "anomaly_map")
 
 

@@ -3,14 +3,14 @@
 import json
 
 import matplotlib.pyplot as plt
-from picture import ROOT, save
+from picture import GREY, ROOT, WIDTH, legend, plain_log, save
 
 COLORS = {"Bloom": "C0", "MinHash + HLL": "C1", "MinHash, exact sizes": "C2"}
 
 
 def main():
     rows = json.loads((ROOT / "benchmarks/results/link_prediction.json").read_text())["rows"]
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3.6))
+    figure, axes = plt.subplots(1, 3, figsize=(WIDTH, 3.3))
     for axis, hops in zip(axes, (1, 2), strict=False):
         here = [row for row in rows if row.get("hops") == hops]
         for name, color in COLORS.items():
@@ -21,21 +21,21 @@ def main():
         axis.set_xticks(ticks, [str(t) for t in ticks])
         axis.set_xticks([], minor=True)
         axis.set_xlabel("bytes a node")
-        axis.set_title(f"Cora, nodes shared within {hops} hop{'s' * (hops > 1)}", fontsize=9)
+        axis.set_title(f"Cora, shared within\n{hops} hop{'s' * (hops > 1)}")
+        plain_log(axis.yaxis)
     axes[0].set_ylabel("root mean square error, nodes")
-    axes[0].legend(frameon=False, fontsize=8)
     here = [row for row in rows if "shared" in row]
     for name in ("Bloom", "MinHash + HLL"):
         errors = [row[f"{name}, relative error"] for row in here]
         axes[2].loglog([row["size"] for row in here], errors, "o-", color=COLORS[name], label=name)
-    axes[2].axvline(2048, color="0.5", linewidth=1, linestyle=":")
-    axes[2].text(2048, 4, " as many as bits", fontsize=8, color="0.5", ha="right")
+    axes[2].axvline(2048, color=GREY, linewidth=1, linestyle=":")
+    axes[2].text(1900, 4, "as many as bits", fontsize=8, ha="right")
     axes[2].set_xlabel("neighbours of either node")
     axes[2].set_ylabel("relative error")
-    axes[2].set_title("A tenth is shared; 256 bytes a node", fontsize=9)
-    for axis in axes:
-        axis.grid(alpha=0.3)
-    figure.tight_layout()
+    axes[2].set_title("A tenth is shared,\n256 bytes a node")
+    plain_log(axes[2].xaxis, subs=(1,))
+    plain_log(axes[2].yaxis)
+    legend(figure, ncols=3)
     save(figure, "bloom_signatures")
 
 

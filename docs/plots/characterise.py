@@ -5,7 +5,7 @@ import json
 import textwrap
 
 import matplotlib.pyplot as plt
-from picture import ROOT, save
+from picture import GREY, NARROW, ROOT, WIDTH, legend, save
 
 BANDS = (("2%", "98%", 0.2), ("16%", "84%", 0.4))
 
@@ -36,24 +36,20 @@ def draw(axes, rows):
     axes.set_xscale("log")
     axes.set_xticks(sizes, [f"{size:,.10g}" for size in sizes])
     axes.set_xticks([], minor=True)
-    axes.axhline(0, color="C7", linewidth=0.8)
-    axes.set_title(rows[0]["sketch"], fontsize=9)
-    axes.set_xlabel(rows[0]["varied"], fontsize=8)
-    axes.set_ylabel(textwrap.fill(rows[0]["error"], 34), fontsize=8)
-    axes.tick_params(labelsize=8)
-    axes.grid(alpha=0.25)
-    axes.legend(frameon=False, fontsize=7)
+    axes.axhline(0, color=GREY, linewidth=0.8)
+    axes.set(title=rows[0]["sketch"], xlabel=rows[0]["varied"])
+    axes.set_ylabel(textwrap.fill(rows[0]["error"], 26))
 
 
 def main():
     rows = json.loads((ROOT / "benchmarks/results/characterise.json").read_text())["rows"]
     for page, of_page in itertools.groupby(rows, key=lambda row: row["page"]):
         curves = [list(c) for _, c in itertools.groupby(of_page, key=lambda r: (r["sketch"], r["error"]))]
-        figure, grid = plt.subplots(
-            1, len(curves), figsize=(max(4.2, 3.6 * len(curves)), 3.0), squeeze=False, layout="constrained"
-        )
+        size = (NARROW if len(curves) == 1 else WIDTH, 3.2)
+        figure, grid = plt.subplots(1, len(curves), figsize=size, squeeze=False)
         for axes, curve in zip(grid.flat, curves, strict=True):
             draw(axes, curve)
+        legend(figure, ncols=2 if len(curves) == 1 else 3)
         save(figure, f"characterise/{page}")
 
 

@@ -14,7 +14,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import NDArray
-from picture import ROOT, save
+from picture import ROOT, WIDTH, legend, save
 
 sys.path.insert(0, str(ROOT / "tests"))
 from registry import FAMILIES
@@ -98,7 +98,8 @@ def draw(axes: plt.Axes, panel: Panel) -> None:
     )
     details = {name: made.config().get(name) for name in ("power", "width")}
     named = ", ".join(f"{name} {value:g}" for name, value in details.items() if value not in (None, 1))
-    axes.set_title(f"{panel.entry}\n{named}".rstrip(), fontsize=9)
+    name = panel.entry.replace("PStable, ", "PStable, p = ")
+    axes.set_title(f"{name}\n{named}".rstrip(), fontsize=8)
     axes.set_xlabel(UNITS[made.metric], fontsize=8)
     axes.set_ylim(-0.04, 1.04)
 
@@ -107,17 +108,14 @@ def main() -> None:
     with mpl.rc_context({"font.size": 8}):
         shown = panels()
         rows = -(-len(shown) // COLUMNS)
-        figure, grid = plt.subplots(
-            rows, COLUMNS, figsize=(9.5, 2.6 * rows), sharey=True, squeeze=False, layout="constrained"
-        )
+        figure, grid = plt.subplots(rows, COLUMNS, figsize=(WIDTH, 2.2 * rows), sharey=True, squeeze=False)
         for axes, panel in zip(grid.flat, shown, strict=False):
             draw(axes, panel)
         for axes in grid.flat[len(shown) :]:
             axes.set_axis_off()
         for axes in grid[:, 0]:
             axes.set_ylabel("collision probability", fontsize=8)
-        handles, labels = grid.flat[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False)
+        legend(figure, ncols=2, place="outside upper center")
         save(figure, "collisions")
 
 

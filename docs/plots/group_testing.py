@@ -3,7 +3,7 @@
 import json
 
 import matplotlib.pyplot as plt
-from picture import ROOT, save
+from picture import ROOT, WIDTH, legend, save
 
 DESIGNS = {
     "Bloom": ("C0", "o-"),
@@ -17,7 +17,7 @@ def main():
     rows = json.loads((ROOT / "benchmarks/results/group_testing.json").read_text())["rows"]
     sizes = sorted({row["n"] for row in rows})
     shown = (0.01, 0.02, 0.05)
-    figure, axes = plt.subplots(len(sizes), len(shown), figsize=(10, 7), sharex=True, sharey=True)
+    figure, axes = plt.subplots(len(sizes), len(shown), figsize=(WIDTH, 6.5), sharex=True, sharey=True)
     for line, n in zip(axes, sizes, strict=True):
         for axis, prevalence in zip(line, shown, strict=True):
             here = [row for row in rows if row["n"] == n and row["prevalence"] == prevalence]
@@ -33,13 +33,11 @@ def main():
                 markersize=11,
                 label="Dorfman, two rounds",
             )
-            axis.set_title(f"{n:,} samples, {prevalence:.0%} positive", fontsize=9)
-            axis.grid(alpha=0.3)
+            axis.set_title(f"{n:,} samples, {prevalence:.0%} positive")
     for axis in axes[-1]:
         axis.set_xlabel("tests / samples")
-    axes[1][0].set_ylabel("positive samples missed, 0.5 % false alarms")
-    axes[0][-1].legend(frameon=False, fontsize=7)
-    figure.tight_layout()
+    axes[1][0].set_ylabel("share of positive samples missed, at 0.5 % of false alarms")
+    legend(figure, ncols=5)
     save(figure, "group_testing")
 
 

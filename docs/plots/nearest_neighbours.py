@@ -3,7 +3,7 @@
 import json
 
 import matplotlib.pyplot as plt
-from picture import ROOT, save
+from picture import GREY, ROOT, WIDTH, legend, save
 
 #: Method, as the start of its name, to how it is drawn.
 STYLES = {
@@ -15,7 +15,7 @@ STYLES = {
     "FALCONN, 10": ("FALCONN, 10 tables", "C3", "o-"),
     "FALCONN, 50": ("FALCONN, 50 tables", "C3", "s--"),
     "faiss IndexLSH": ("faiss IndexLSH", "C1", "^"),
-    "faiss Flat": ("faiss Flat", "0.5", "D"),
+    "faiss Flat": ("faiss Flat", GREY, "D"),
     "HNSW": ("HNSW", "C9", "x-"),
 }
 
@@ -26,23 +26,18 @@ def draw(ax, rows, title):
         if points:
             ax.plot(*zip(*points, strict=True), style, color=color, label=label, markersize=4)
     ax.set(title=title, xlabel="recall@10", ylabel="queries/s", yscale="log")
-    ax.grid(alpha=0.3)
 
 
 def main():
     rows = json.loads((ROOT / "benchmarks/results/search.json").read_text())["rows"]
     rows = [r for r in rows if "recall@10" in r]
     sets = list(dict.fromkeys(r["set"] for r in rows))
-    figure, axes = plt.subplots(len(sets), 2, figsize=(11, 4.2 * len(sets) + 1), squeeze=False)
+    figure, axes = plt.subplots(len(sets), 2, figsize=(WIDTH, 3.2 * len(sets) + 1), squeeze=False)
     for line, name in zip(axes, sets, strict=True):
         for ax, threads in zip(line, (1, 4), strict=True):
             here = [r for r in rows if r["set"] == name and r["threads"] == threads]
             draw(ax, here, f"{name}, {threads} thread{'s' if threads > 1 else ''}")
-    handles = {}
-    for ax in axes.flat:
-        handles.update(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
-    figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=3, frameon=False)
-    figure.tight_layout(rect=(0, 1 / (4.2 * len(sets) + 1), 1, 1))
+    legend(figure, ncols=2)
     save(figure, "nearest_neighbours")
 
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
-from picture import GREY, ROOT, save
+from picture import GREY, ROOT, WIDTH, save
 
 STYLES = {
     "mergesketch": ("#3b82f6", "-", "o"),
@@ -48,12 +47,12 @@ def draw(axes: plt.Axes, title: str, rows: list[dict[str, Any]], measure: str) -
             axes.axhline(row[measure], color=GREY, linestyle=":", linewidth=1, label="without privacy")
     axes.set_xscale("log")
     axes.set_xticks([0.1, 1, 10], ["0.1", "1", "10"])
-    axes.set_title(title, fontsize=9)
-    axes.set_xlabel("epsilon", fontsize=8)
+    axes.set(title=title, xlabel="budget, epsilon")
     if measure == "accuracy":
-        axes.set_ylim(0, 1)
+        axes.set(ylim=(0, 1), ylabel="accuracy")
     else:
-        axes.set_ylim(0.5, 1.6)
+        # Where diffprivlib errs by several standard deviations its line leaves the panel.
+        axes.set(ylim=(0.5, 1.6), ylabel="error / the targets' deviation")
         axes.axhline(1.0, color=GREY, linestyle=":", linewidth=1)
 
 
@@ -61,16 +60,15 @@ def main() -> None:
     rows = json.loads((ROOT / "benchmarks" / "results" / "private.json").read_text())["rows"]
     panels = [("classification", name, "accuracy") for name in ("digits", "breast cancer", "generated")]
     panels += [("regression", name, "error") for name in ("airfoil", "generated")]
-    with mpl.rc_context({"font.size": 8}):
-        figure, grid = plt.subplots(1, len(panels), figsize=(12.5, 3.2), layout="constrained")
-        handles = {}
-        for axes, (part, data, measure) in zip(grid, panels, strict=True):
-            chosen = [row for row in rows if row["part"] == part and row["data"] == data]
-            n = f"{chosen[0]['rows']:,} rows" if chosen else ""
-            draw(axes, f"{data}: {measure}\n{n}", chosen, measure)
-            handles.update(dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True)))
-        figure.legend(handles.values(), handles, loc="outside lower center", ncols=4, frameon=False)
-        save(figure, "private")
+    figure, grid = plt.subplots(2, 3, figsize=(WIDTH, 5.4))
+    handles = {}
+    for axes, (part, data, measure) in zip(grid.flat, panels, strict=False):
+        chosen = [row for row in rows if row["part"] == part and row["data"] == data]
+        draw(axes, f"{data}, {chosen[0]['rows']:,} rows", chosen, measure)
+        handles.update(dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True)))
+    grid[1, 2].set_axis_off()
+    grid[1, 2].legend(handles.values(), handles, loc="center")
+    save(figure, "private")
 
 
 if __name__ == "__main__":

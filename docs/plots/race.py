@@ -3,12 +3,12 @@
 import json
 
 import matplotlib.pyplot as plt
-from picture import ROOT, save
+from picture import ROOT, WIDTH, legend, plain_log, save
 
 
 def main():
     rows = json.loads((ROOT / "benchmarks/results/race.json").read_text())["rows"]
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.8), sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.4), sharey=True)
     for ax, d in zip(axes, (784, 20), strict=True):
         here = [r for r in rows if r["job"] == f"error against memory, d={d}"]
         kilobytes = [r["bytes"] / 1024 for r in here]
@@ -17,10 +17,10 @@ def main():
             kilobytes, [r["sample of rows"] for r in here], "s-", color="C1", label="uniform sample of rows"
         )
         ax.set(title=f"{d} features", xlabel="KB")
-        ax.grid(alpha=0.3, which="both")
+        plain_log(ax.xaxis, subs=(1, 3))
+    plain_log(axes[0].yaxis)
     axes[0].set_ylabel("median relative error of the density")
-    axes[0].legend(frameon=False)
-    figure.tight_layout()
+    legend(figure, ncols=2)
     save(figure, "race")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from picture import GREY, save
+from picture import GREY, WIDTH, save
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 
@@ -18,12 +18,11 @@ def draw(axes: plt.Axes, seconds, nodes: np.ndarray, title: str) -> list[dict[st
     for name in parts[0]:
         axes.loglog(nodes, [part[name] for part in parts], linewidth=1.2, label=name)
     axes.set(title=title, xlabel="nodes of 32 cores", ylabel="seconds")
-    axes.grid(alpha=0.3)
     return parts
 
 
 def main() -> None:
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 5), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 5))
     nodes = np.unique(np.geomspace(2, 10_000, 25).astype(int))
     draw(left, merging_seconds, nodes, "Merging a sketch")
     nodes = np.unique(np.geomspace(100, 10_000, 17).astype(int))
@@ -32,7 +31,7 @@ def main() -> None:
     right.loglog(nodes, total, color=GREY, linewidth=2.5, label="all of it")
     right.loglog(nodes, total[0] * nodes[0] / nodes, color=GREY, linestyle=":", label="perfect scaling")
     for axes in (left, right):
-        axes.legend(fontsize=8, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.15))
+        axes.legend(ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.15))
     save(figure, "scale")
 
 

@@ -3,7 +3,7 @@
 import json
 
 import matplotlib.pyplot as plt
-from picture import ROOT, save
+from picture import GREY, ROOT, WIDTH, save
 
 SHOWN = {
     "ours B": ("static function", "C0", "o"),
@@ -21,7 +21,7 @@ SHOWN = {
 
 def main():
     rows = json.loads((ROOT / "benchmarks/results/static_functions.json").read_text())["rows"]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8), width_ratios=(2, 3))
+    figure, (left, right) = plt.subplots(2, 1, figsize=(WIDTH, 6), height_ratios=(2, 3))
     drawn = [r for r in rows if "over the entropy %" in r and r["keys"] == 1_000_000]
     names = [
         r["job"].replace("geometric, ", "").replace("table of 10 columns, H=2 each", "10 columns, H=2")
@@ -37,27 +37,26 @@ def main():
         if r.get("CaramelDB, not this run %")
     ]
     left.barh(*zip(*peers, strict=True), 0.4, color="C7", label="CaramelDB (published)")
-    left.set_yticks(list(places), names, fontsize=8)
+    left.set_yticks(list(places), names)
     left.invert_yaxis()
     left.set_xlabel("bytes over the entropy, %")
-    left.set_title("A million keys", fontsize=9)
-    left.legend(frameon=False, fontsize=8, loc="upper right", bbox_to_anchor=(1, 0.72))
+    left.set_title("Drawn values, a million keys")
+    left.legend(loc="center right", bbox_to_anchor=(1, 0.45))
     real = [r for r in rows if "dict B" in r]
     for column, (label, color, marker) in SHOWN.items():
         points = [(r[column] / r["entropy B"], i) for i, r in enumerate(real) if r.get(column)]
         hollow = {"markerfacecolor": "none"} if "check bits" in column else {}
         right.plot(*zip(*points, strict=True), marker, color=color, label=label, markersize=7, **hollow)
-    right.axvline(1, color="0.5", linewidth=1)
+    right.axvline(1, color=GREY, linewidth=1)
     right.set_xscale("log")
-    right.set_yticks(range(len(real)), [r["job"] for r in real], fontsize=8)
+    right.set_yticks(range(len(real)), [r["job"] for r in real])
     right.invert_yaxis()
     right.set_ylim(len(real) - 0.4, -0.6)
     right.set_xlabel("bytes / entropy of the values")
-    right.set_title("Real tables", fontsize=9)
-    right.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    right.set_title("Real tables")
+    right.legend(ncols=4, loc="upper center", bbox_to_anchor=(0.3, -0.18))
     for axis in (left, right):
-        axis.grid(alpha=0.3, axis="x")
-    figure.tight_layout()
+        axis.grid(visible=False, axis="y")
     save(figure, "static_functions")
 
 

@@ -145,6 +145,7 @@ ENTRIES = {
             lambda s, b: s.query(b[0], k=3).counts,
             lambda s, b: s.query(b[0][:2], k=200).ids,
             lambda s, b: s.kernel_estimate(s.query(b[0], k=3).counts),
+            lambda s, b: s.distance_estimate(s.query(b[0], k=3).counts),
         ),
     ),
     "LSHIndex of sets, with wide ids": Entry(

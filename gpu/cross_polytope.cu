@@ -13,6 +13,7 @@
 template <class Rows>
 __device__ void scatter(const Rows& rows, i64 i, double scale, u64 key, float* block, i64 size) {
     __shared__ i32 places[TILE];
+    __shared__ u32 owners[TILE];
     __shared__ float entries[TILE];
     for (i64 j = threadIdx.x; j < size; j += blockDim.x) block[j] = 0.0f;
     int shift = 64;
@@ -26,11 +27,12 @@ __device__ void scatter(const Rows& rows, i64 i, double scale, u64 key, float* b
             u64 word = mix64((u64)rows.place(i, j) ^ key);
             float entry = (float)(rows.value(i, j) * scale);
             places[threadIdx.x] = (i32)(word >> shift);
+            owners[threadIdx.x] = (u32)places[threadIdx.x] % blockDim.x;
             entries[threadIdx.x] = word & 1 ? -entry : entry;
         }
         __syncthreads();
         for (int e = 0; e < n; ++e)
-            if (places[e] % blockDim.x == threadIdx.x) block[places[e]] += entries[e];
+            if (owners[e] == threadIdx.x) block[places[e]] += entries[e];
     }
     __syncthreads();
 }
@@ -73,7 +75,11 @@ __device__ void codes(const Rows& rows, const u16* masks, i64 rotations, i64 siz
             if (dimension <= 32) {
                 for (i64 v = threadIdx.x; v < here; v += blockDim.x) {
                     u64 best = 0;
-                    for (i64 j = 0; j < dimension; ++j) best = max(best, rank_of(block[v * dimension + j], j));
+                    for (i64 k = 0; k < dimension; ++k) {
+                        // From different coordinates on, which lie in different banks; dimensions are powers of two.
+                        i64 j = (k + v) & (dimension - 1);
+                        best = max(best, rank_of(block[v * dimension + j], j));
+                    }
                     values[first + v] = axis_of(best, block + v * dimension);
                 }
             } else {

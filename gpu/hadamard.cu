@@ -1,8 +1,8 @@
 // Signs of pseudo-random rotations by Walsh-Hadamard transforms: the twins of lsh/hadamard.py.
 //
 // A block takes a row. Floors on an H100 (3.0 TB/s): a row is read once, 4 d bytes; a transform of 1,024
-// coordinates moves 3 (2 + 4 * 5) * 4 KiB through shared memory, of which the device moves 29 TB/s: 9 ns a row and
-// transform, of 1,024 bits. Products are written as well, 4 bytes each.
+// coordinates moves 3 * 4 * 4 KiB through shared memory and its shuffles 3 * 5 * 4 KiB by the same way, of which the
+// device has 29 TB/s: 4 ns a row and transform, of 1,024 bits. Products are written as well, 4 bytes each.
 #include "rotation.cuh"
 
 template <class Rows>

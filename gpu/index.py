@@ -21,6 +21,8 @@ __all__ = [
 _SLOTS = (np.uint32, np.uint64)
 #: Capacity beyond which buckets are sorted by CuPy: a warp's way is quadratic.
 _LONG = 1024
+#: Slots that CuPy sorts at a time, with some 30 bytes of room each.
+_SORTED = 1 << 24
 #: Bytes that blocks of queries get in all, where those of a block do not fit its shared memory.
 _MEMORY, _MOST_BLOCKS = 1 << 30, 4096
 
@@ -62,10 +64,13 @@ def order_buckets(slots: Any, keys: Any, start: int, stop: int) -> None:
         if B <= _LONG:
             launch("index", f"order_buckets_{name}", 32 * W, old, key, W, B, ordered)
         else:
-            for bucket in range(W):
-                falling = cupy.empty(B, np.uint64)
-                launch("index", f"priorities_{name}", B, old[bucket], key, B, falling)
-                ordered[bucket] = old[bucket][cupy.argsort(falling)]
+            rows = max(1, _SORTED // B)
+            for first in range(0, W, rows):
+                part = old[first : first + rows]
+                falling = cupy.empty(part.shape, np.uint64)
+                launch("index", f"priorities_{name}", part.size, part, key, part.size, falling)
+                order = cupy.argsort(falling, axis=1)
+                ordered[first : first + rows] = cupy.take_along_axis(part, order, axis=1)
         old[...] = ordered
 
 

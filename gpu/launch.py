@@ -23,8 +23,9 @@ OPTIONS = ("-std=c++17", "--fmad=false")
 _BLOCKS_A_PROCESSOR = 16
 _INCLUDE = re.compile(r'^#include "(\w+\.cuh)"\n', re.MULTILINE)
 _THREADS = 256
-#: Bytes of shared memory that a launch may ask for on every GPU: 48 KiB, less what a kernel has of its own.
-SHARED = 47 << 10
+#: Bytes of shared memory that a launch may ask for on every GPU: 48 KiB, less what a kernel has of its own,
+#: which is 5 KiB at most, with the one that some GPUs keep for themselves.
+SHARED = 43 << 10
 #: Bytes that the threads of a launch have to work in, all together.
 _MEMORY = 1 << 29
 
@@ -126,22 +127,24 @@ def check_array(name: str, array: Any, *dtypes: Any, shape: tuple[int | None, ..
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
 
 
-_copies: dict[tuple[int, int], Any] = {}
+_copies: dict[tuple[int, int, int], Any] = {}
 
 
 def constant(array: Any) -> Any:
     """`array` on the current device: parameters of a family, which are drawn on the CPU.
 
-    They are copied at their first use on a device and kept there for as long as the NumPy array lives; the
-    copy is finished before this returns, so that any stream may read it.
+    They are copied at their first use on a stream and kept there for as long as the NumPy array lives. A
+    stream has its own copy, for memory that is freed goes to the next array of the stream that it came from,
+    whether or not another one still reads it.
     """
     if isinstance(array, cupy.ndarray):
         return array
-    key = (id(array), cupy.cuda.runtime.getDevice())
+    stream = cupy.cuda.get_current_stream()
+    key = (id(array), cupy.cuda.runtime.getDevice(), int(stream.ptr))
     found = _copies.get(key)
     if found is None:
         found = cupy.asarray(np.ascontiguousarray(array))
-        cupy.cuda.get_current_stream().synchronize()
+        stream.synchronize()  # threads' default streams share a number
         if isinstance(array, np.ndarray):
             _copies[key] = found
             weakref.finalize(array, _copies.pop, key, None)

@@ -45,13 +45,16 @@ def _blocks(start: int, stop: int, values: int) -> Iterator[tuple[int, int]]:
     return ((left, min(left + rows, stop)) for left in range(start, stop, rows))
 
 
-def _rounding() -> float:
-    """What a product of float32 may err by, relatively, for factors that are rounded before.
+def _rounding(d: int) -> float:
+    """What tensor cores may err by in a product of d numbers, over the norms, beside what float32 errs by.
 
-    With CUPY_TF32 set, tensor cores multiply factors of 11 bits: then more products are in doubt, and none is
-    taken for what it is not.
+    With CUPY_TF32 set they multiply factors of 11 bits, of which they cut off the others (the PTX ISA has
+    them ignore those bits), and they cut sums off too, where float32 rounds: up to four times the error of
+    each addition. Then more products are in doubt, and none is taken for what it is not.
     """
-    return 2.0**-10 * (1.0 + 2.0**-12) if os.environ.get("CUPY_TF32", "0") not in ("", "0") else 0.0
+    if os.environ.get("CUPY_TF32", "0") in ("", "0"):
+        return 0.0
+    return 2.0**-9 * (1.0 + 2.0**-11) + 3 * (d + 8) * 2.0**-24
 
 
 def _dense(X: Any, vectors: Any, start: int, stop: int, pack: Callable[..., None]) -> None:
@@ -62,7 +65,7 @@ def _dense(X: Any, vectors: Any, start: int, stop: int, pack: Callable[..., None
         n = right - left
         scaled, scales, errors = cupy.empty((n, d), np.float32), cupy.empty(n), cupy.empty(n)
         name = f"scale_rows_dense_{X.dtype.name}"
-        launch("projection", name, n * _WARP, X, d, _rounding(), left, right, scaled, scales, errors)
+        launch("projection", name, n * _WARP, X, d, _rounding(d), left, right, scaled, scales, errors)
         values = cupy.matmul(scaled, ours.T)
         pack(f"dense_{X.dtype.name}", (X, values, d, n_values, left), scales, errors, ours, left, n)
 

@@ -1,34 +1,72 @@
 // Pseudo-random rotations H D3 H D2 H D1 of rows, by a block of threads each: what hadamard.cu and
 // cross_polytope.cu share.
 //
-// Coordinates lie in shared memory (those of more than 8,192 in memory), five levels of each transform are
-// shuffles within a warp, the others additions between pairs. Sums are those of the CPU, level by level.
+// Coordinates lie in shared memory (those of more than 8,192 in memory). They are read and written once for the
+// lowest seven levels of a transform, five by shuffles within a warp and two between four coordinates that a thread
+// holds, and once for every three further ones, between eight. Sums are those of the CPU, level by level.
 #pragma once
 #include "common.cuh"
 
-// block = H D3 H D2 H D1 block, the signs of the three rounds being the bits of `masks`.
-__device__ void rotate(float* block, i64 size, const u16* masks) {
+// The levels between numbers that a thread holds, lowest first.
+template <int HELD> __device__ __forceinline__ void transform_held(float* held) {
+#pragma unroll
+    for (int half = 1; half < HELD; half *= 2)
+#pragma unroll
+        for (int i = 0; i < HELD; ++i) {
+            if (i & half) continue;
+            float a = held[i], b = held[i + half];
+            held[i] = a + b;
+            held[i + half] = a - b;
+        }
+}
+
+// The levels of spans span, 2 span, ... HELD / 2 span; spans and sizes are powers of two.
+template <int HELD> __device__ __forceinline__ void transform_levels(float* block, u32 size, u32 span) {
+    for (u32 t = threadIdx.x; t < size / HELD; t += blockDim.x) {
+        // Coordinates of a thread lie `span` apart.
+        u32 low = t & (span - 1);
+        float *first = block + (t - low) * HELD + low, held[HELD];
+#pragma unroll
+        for (int i = 0; i < HELD; ++i) held[i] = first[i * span];
+        transform_held<HELD>(held);
+#pragma unroll
+        for (int i = 0; i < HELD; ++i) first[i * span] = held[i];
+    }
+    __syncthreads();
+}
+
+// block = H D3 H D2 H D1 block, the signs of the three rounds being the bits of `masks`; n is a power of two, at
+// least 128.
+__device__ void rotate(float* block, i64 n, const u16* masks) {
+    u32 size = (u32)n, lane = threadIdx.x & 31u;
     for (int turn = 0; turn < 3; ++turn, masks += size / 16) {
-        // Sizes and blocks are multiples of 32: all lanes of a warp come along.
-        for (i64 j = threadIdx.x; j < size; j += blockDim.x) {
-            float value = block[j];
-            if ((masks[j / 16] >> (j % 16)) & 1) value = -value;
-            for (int span = 1; span < 32; span *= 2) {
-                float other = __shfl_xor_sync(ALL_LANES, value, span);
-                value = threadIdx.x & span ? other - value : value + other;
+        // A warp takes 128 coordinates at a time, all of its lanes together.
+        for (u32 start = (threadIdx.x - lane) * 4; start < size; start += blockDim.x * 4) {
+            float held[4];
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+                u32 j = start + 32 * i + lane;
+                float value = block[j];
+                held[i] = (masks[j / 16] >> (j % 16)) & 1 ? -value : value;
             }
-            block[j] = value;
+#pragma unroll
+            for (u32 span = 1; span < 32; span *= 2)
+#pragma unroll
+                for (int i = 0; i < 4; ++i) {
+                    float other = __shfl_xor_sync(ALL_LANES, held[i], span);
+                    held[i] = lane & span ? other - held[i] : held[i] + other;
+                }
+            transform_held<4>(held);
+#pragma unroll
+            for (int i = 0; i < 4; ++i) block[start + 32 * i + lane] = held[i];
         }
         __syncthreads();
-        for (i64 span = 32; span < size; span *= 2) {
-            for (i64 t = threadIdx.x; t < size / 2; t += blockDim.x) {
-                i64 low = t / span * 2 * span + t % span;
-                float a = block[low], b = block[low + span];
-                block[low] = a + b;
-                block[low + span] = a - b;
-            }
-            __syncthreads();
-        }
+        u32 span = 128;
+        for (; span * 4 < size; span *= 8) transform_levels<8>(block, size, span);
+        if (span * 2 < size)
+            transform_levels<4>(block, size, span);
+        else if (span < size)
+            transform_levels<2>(block, size, span);
     }
 }
 

@@ -33,8 +33,10 @@ __device__ void scatter_tiles(Counter* counts, const u32* codes, const Weight* w
         i64 left = job / tiles * chunk, right = min(n, left + chunk);
         for (i64 j = threadIdx.x; j < size; j += blockDim.x) held[j] = 0;
         __syncthreads();
-        for (i64 t = threadIdx.x; t < (right - left) * width; t += blockDim.x) {
-            i64 i = left + t / width, r = t % width;
+        // So few that 32 bits hold their number, whose division is a third of the work of 64 bits.
+        u32 n_codes = (u32)((right - left) * width);
+        for (u32 t = threadIdx.x; t < n_codes; t += blockDim.x) {
+            i64 i = left + t / (u32)width, r = t % (u32)width;
             Counter* group = held + (r * W + codes[i * R + first + r]) * K;
             for (i64 k = 0; k < K; ++k) add_to(group + k, weighted ? weights[i * K + k] : (Weight)1);
         }

@@ -267,6 +267,20 @@ def _check_offsets(offsets: NDArray[np.int64], n_values: int, name: str) -> None
         )
 
 
+def _without_zeros(matrix: Any, name: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Columns and offsets of a CSR matrix less the zeros that it stores."""
+    if device_of(matrix.data) == "cpu":
+        matrix = matrix.copy()
+        matrix.eliminate_zeros()
+        return matrix.indices, matrix.indptr
+    # CuPy drops zeros by a function of cuSPARSE, which does not take booleans.
+    _check_offsets(matrix.indptr, matrix.indices.size, f"{name} offsets")
+    kept, xp = matrix.data != 0, backend_of(matrix.data).xp
+    before = xp.zeros(kept.size + 1, np.int64)
+    before[1:] = xp.cumsum(kept)
+    return matrix.indices[kept], before[matrix.indptr]
+
+
 def check_sets(
     X: Any, name: str = "X", *, keep_int32: bool = False
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
@@ -286,9 +300,9 @@ def check_sets(
             raise TypeError(f"{name} must hold real numbers, got dtype {matrix.dtype}")
         blocks = backend_of(matrix.data).map_blocks
         if not all(blocks(lambda a, b: bool((matrix.data[a:b] != 0).all()), matrix.data.size, 1 << 20)):
-            matrix = matrix.copy()
-            matrix.eliminate_zeros()
-        tokens, offsets = matrix.indices, matrix.indptr
+            tokens, offsets = _without_zeros(matrix, name)
+        else:
+            tokens, offsets = matrix.indices, matrix.indptr
     elif isinstance(X, tuple) and len(X) == 2:
         refuse_masked(X[0], f"{name} tokens")
         tokens, offsets = as_array(X[0]), as_array(X[1])

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..lsh.backend import as_array, backend_of
+from ..lsh.backend import as_array, backend_of, device_of
 from ..lsh.family import HashFamily
 from ..lsh.lazy import lazy
 from ..lsh.random import random_uint64
@@ -385,8 +385,17 @@ class LSHIndex(MergeableSketch):
         by that over the slope of `collision_probability` there. Estimates of the largest counts are too
         near, for those rows were picked out for their counts.
         """
+        array = as_array(counts)
+        if device_of(array) == "gpu":
+            kernels = backend_of(array)
+            return kernels.constant(self._distances)[kernels.xp.clip(array, 0, self.family.n_hashes)]
         # Fewer collisions than chance alone would make are none.
-        return self.family.distance(np.clip(self.kernel_estimate(counts), 0.0, 1.0))
+        return self.family.distance(np.clip(self.kernel_estimate(array), 0.0, 1.0))
+
+    @lazy
+    def _distances(self) -> NDArray[np.float64]:
+        """The distance of every count, for GPUs: families find distances by bisection, on the CPU."""
+        return self.distance_estimate(np.arange(self.family.n_hashes + 1))
 
     # -- state ------------------------------------------------------------------------------------
 

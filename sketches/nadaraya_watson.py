@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from ..lsh.backend import as_array, backend_of
+from ..lsh.backend import as_array, backend_of, sum_rows
 from ..lsh.family import HashFamily
 from ..lsh.validation import check_choice, check_int, check_real, check_real_weights
 from .base import MergeableSketch, StateSpec
@@ -21,6 +21,8 @@ from .race import add_rows
 __all__ = ["NadarayaWatsonSketch"]
 
 _CODES_BLOCK = 1 << 16
+#: Terms of the series of exp, of which the next is below 2**-60 for numbers up to log(2).
+_TERMS = 17
 #: The period of a decaying sketch that has seen no row yet.
 _NEVER = -(1 << 62)
 
@@ -168,10 +170,10 @@ class NadarayaWatsonSketch(MergeableSketch):
             reserve()
         elif fresh is None:
             add_rows(self.family, X, n, columns, reserve, lambda: self._arrays["sums"])
-            self._arrays["totals"] += columns.sum(axis=0)
+            self._arrays["totals"] += sum_rows(columns)
         else:
             add_rows(self.family, X, n, columns, reserve, lambda: fresh)
-            parts = {"sums": fresh, "totals": columns.sum(axis=0), "period": xp.full(1, period)}
+            parts = {"sums": fresh, "totals": sum_rows(columns), "period": xp.full(1, period)}
             self._reduce_custom("decaying sum", self._arrays, parts)
         self._arrays["n_omitted"] += int(missing.sum())
         self._arrays["n_updates"] += n
@@ -219,7 +221,7 @@ class NadarayaWatsonSketch(MergeableSketch):
         whole = xp.floor(periods)
         newest = int(whole.max()) if whole.size else _NEVER
         ages = xp.maximum(whole - newest, -5000.0).astype(np.int32)
-        columns *= xp.ldexp(xp.exp2(periods - whole), ages)[:, None]
+        columns *= xp.ldexp(_exp2(periods - whole), ages)[:, None]
         return newest
 
     def _reduce_custom(
@@ -319,6 +321,20 @@ class NadarayaWatsonSketch(MergeableSketch):
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         if self.half_life is not None and not _NEVER <= int(arrays["period"][0]) <= 1 << 53:
             raise ValueError(f"period must lie within 2**53, got {arrays['period'][0]}")
+
+
+def _exp2(fraction: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``2**fraction`` for fractions in [0, 1), to two units in the last place, and the same on every device.
+
+    NumPy's differs from one processor to the next, and CUDA's from both: a sketch is to be equal wherever it
+    was built. Additions and multiplications are rounded alike everywhere.
+    """
+    x = fraction * math.log(2.0)
+    power = x * (1.0 / math.factorial(_TERMS))
+    for n in range(_TERMS - 1, 0, -1):
+        power += 1.0 / math.factorial(n)
+        power *= x
+    return power + 1.0
 
 
 def _ask(gather: Any, given: tuple[Any, ...], out: tuple[Any, ...], start: int, stop: int) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lsh.backend import backend_of, device_of
+from ..lsh.backend import backend_of, device_of, sum_rows
 from ..lsh.family import HashFamily
 from ..lsh.threads import get_num_threads, map_blocks
 from ..lsh.validation import check_choice, check_int, check_real, check_real_weights, check_weights
@@ -65,8 +65,10 @@ def add_rows(
             counters()[...] = before
         elif done:
             for start, stop in row_blocks(done, family.n_hashes, device_of(X)):
-                taken = weights[start:stop] if weights.size else np.ones(stop - start, np.int64)
-                scatter(counters(), hash_block(family, family.hash, X, start, stop), -taken)
+                codes = hash_block(family, family.hash, X, start, stop)
+                xp = backend_of(codes).xp
+                taken = weights[start:stop] if weights.size else xp.ones(stop - start, np.int64)
+                scatter(counters(), codes, -taken)
         raise
 
 
@@ -348,7 +350,7 @@ class Race(MergeableSketch):
                 self._reserve(name, n if name == "n_updates" else magnitude)
 
         add_rows(self.family, X, n, checked, reserve, lambda: self._arrays["counts"])
-        self._arrays["total"] += checked.sum(axis=0) if checked.size else n
+        self._arrays["total"] += sum_rows(checked) if checked.size else n
         self._arrays["n_updates"] += n
         return self
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lsh.backend import add_at, device_of
+from ..lsh.backend import device_of, sum_rows
 from ..lsh.family import HashFamily
 from ..lsh.lazy import lazy
 from ..lsh.validation import check_choice, check_int, check_real_weights, check_weights
@@ -188,8 +188,8 @@ class RaceWindow(MergeableSketch):
         for place, part in parts.items():
             for counts in self._counts_of(place):
                 counts += part
-        of_window = panes > newest - self.n_panes
-        add_at(self._arrays["totals"], panes[of_window] % self.n_panes, checked[of_window])
+        for number in xp.unique(panes[panes > newest - self.n_panes]).tolist():
+            self._arrays["totals"][number % self.n_panes] += sum_rows(checked[panes == number])
         self._arrays["n_updates"] += n
         return self
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import struct
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["compile_cuda", "library"]
+__all__ = ["compile_cuda", "library", "shared_bytes"]
 
 
 @cache
@@ -48,3 +49,17 @@ def compile_cuda(code: str, options: tuple[str, ...]) -> bytes:
         return cubin.raw
     finally:
         nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
+
+
+def shared_bytes(cubin: bytes) -> dict[str, int]:
+    """The shared memory that each kernel has of its own, from the sections of the machine code's ELF file."""
+    (table,) = struct.unpack_from("<Q", cubin, 40)
+    entry, n, names = struct.unpack_from("<HHH", cubin, 58)
+    headers = [struct.unpack_from("<IIQQQQ", cubin, table + i * entry) for i in range(n)]
+    found = {}
+    for name_at, _, _, _, _, size in headers:
+        at = headers[names][4] + name_at
+        name = cubin[at : cubin.index(b"\0", at)].decode()
+        if name.startswith(".nv.shared."):
+            found[name.removeprefix(".nv.shared.")] = size
+    return found

@@ -74,3 +74,5 @@ def test_arguments_are_checked() -> None:
         module.launch("count", (1,), (32,), (np.zeros(1, np.uint64), np.int64(1)))
     with pytest.raises(TypeError, match="count takes 2 arguments, got 1"):
         module.launch("count", (1,), (32,), (np.zeros(1, np.uint64),))
+    with pytest.raises(ValueError, match="no block has 49153 bytes of shared memory"):
+        module.launch("count", (1,), (32,), (np.zeros(1, np.uint64), np.int32(1)), 49153)

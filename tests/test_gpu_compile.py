@@ -28,6 +28,21 @@ def test_compiles(module: str, architecture: str) -> None:
     assert cubin.startswith(b"\x7fELF")
     for kernel in kernels:
         assert kernel.encode() in cubin
+    # What a launch asks for comes on top of that; 48 KiB are there without asking for more.
+    shared = nvrtc.shared_bytes(cubin)
+    assert all(size + launch.SHARED <= 48 << 10 for size in shared.values()), shared
+
+
+@pytest.mark.skipif(nvrtc.library() is None, reason="needs the wheel nvidia-cuda-nvrtc-cu12")
+def test_shared_memory_is_found() -> None:
+    code = """extern "C" __global__ void f(int* x) {
+        __shared__ int y[999];
+        y[*x] = 1;
+        __syncthreads();
+        *x = y[7];
+    }"""
+    found = nvrtc.shared_bytes(nvrtc.compile_cuda(code, ("--gpu-architecture=sm_70",)))
+    assert found["f"] >= 4 * 999
 
 
 @pytest.mark.skipif(nvrtc.library() is None, reason="needs the wheel nvidia-cuda-nvrtc-cu12")

@@ -7,10 +7,12 @@ from typing import Any
 import fake_cupy
 import numpy as np
 import pytest
+from mergesketch import lsh
 from mergesketch.lsh import (
     BBitMinHash,
     BitSampling,
     CrossPolytope,
+    HashFamily,
     InnerProduct,
     MinHash,
     PStable,
@@ -52,6 +54,17 @@ OF_SETS = {
     scheme: MinHash(20, power=2, n_buckets=100, scheme=scheme, seed=1)
     for scheme in ("permutations", "one-permutation", "fast-similarity")
 } | {"b bits": BBitMinHash(20, bits=2, seed=1)}
+
+
+def test_every_family_is_here() -> None:
+    tested = {type(family) for family in (*OF_ROWS.values(), *OF_SETS.values())} | {
+        WeightedMinHash,
+        BitSampling,
+    }
+    public = {getattr(lsh, name) for name in lsh.__all__}
+    assert tested == {
+        c for c in public if isinstance(c, type) and issubclass(c, HashFamily) and c is not HashFamily
+    }
 
 
 def equal(found: Any, expected: np.ndarray) -> None:

@@ -17,7 +17,8 @@ from gpu_cases import CASES, Case, Decoding, OnDevice, case, check, on_device, w
 from gpu_cases_of_neighbours import BUCKETS, SLOTS, buckets  # noqa: E402 - and registers its cases
 from gpu_cases_of_rows import csr_rows, dense_rows  # noqa: E402 - and registers its cases
 from mergesketch import RibbonFilter, StaticTable  # noqa: E402
-from mergesketch.gpu import kernels as gpu  # noqa: E402 - once there is a CuPy
+from mergesketch.gpu import index as index_launchers  # noqa: E402 - once there is a CuPy
+from mergesketch.gpu import kernels as gpu  # noqa: E402
 from mergesketch.lsh import MinHash, SignedRandomProjection, cpu  # noqa: E402
 
 pytestmark = pytest.mark.gpu
@@ -464,9 +465,9 @@ def test_equals_its_twin_on_other_data(name: str, seed: int) -> None:
 @pytest.mark.skipif(not getattr(cupy, "IS_STAND_IN", False), reason="rounds the stand-in's factors")
 def test_codes_do_not_depend_on_tensor_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     def matmul(a: Any, b: Any) -> Any:
-        # 11 bits of each factor, as TF32 has them.
+        # 11 bits of each factor, as TF32 has them; the others are cut off.
         rounded = (
-            ((x.get().view(np.uint32) + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32)
+            (np.ascontiguousarray(x.get()).view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32)
             for x in (a, b)
         )
         return cupy.asarray(np.matmul(*rounded))
@@ -513,6 +514,12 @@ def test_finds_what_is_not_finite(dtype: Any) -> None:
     for bad in (np.nan, np.inf, -np.inf):
         values[777] = bad
         assert gpu.any_nonfinite(cupy.asarray(values))
+
+
+def test_long_buckets_are_sorted_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_launchers, "_SORTED", 1)
+    for arguments in CASES["order_buckets"](np.random.default_rng(3)):
+        check("order_buckets", arguments)
 
 
 def test_refuses_what_it_cannot_read() -> None:

@@ -12,9 +12,14 @@ import mergesketch
 import numpy as np
 import pytest
 from mergesketch.lsh import MinHash, PStable, SignedRandomProjection
+from mergesketch.lsh.backend import sum_rows
+from mergesketch.sketches import hashed_rows
+from mergesketch.sketches.base import sketch_classes
 from scipy import sparse
 
 cupy = fake_cupy.install()
+
+from mergesketch.gpu import launch  # noqa: E402 - once there is a CuPy
 
 pytestmark = pytest.mark.gpu
 
@@ -140,6 +145,7 @@ ENTRIES = {
             lambda s, b: s.query(b[0], k=3).counts,
             lambda s, b: s.query(b[0][:2], k=200).ids,
             lambda s, b: s.kernel_estimate(s.query(b[0], k=3).counts),
+            lambda s, b: s.distance_estimate(s.query(b[0], k=3).counts),
         ),
     ),
     "LSHIndex of sets, with wide ids": Entry(
@@ -298,6 +304,58 @@ def test_copies_nothing_but_numbers(entry: Entry) -> None:
     assert cupy.copies.to_device < 1500
 
 
+def test_every_class_is_here_or_says_that_it_has_no_kernels() -> None:
+    on_cpu = {"PrivateClassifier", "PrivateRace", "PrivateRegressor"}
+    library = {n: c for n, c in sketch_classes().items() if c.__module__.startswith("mergesketch.")}
+    assert {name for name, cls in library.items() if not cls._gpu} == on_cpu
+    assert {type(entry.make()).__name__ for entry in ENTRIES.values()} == set(library) - on_cpu
+
+
+@pytest.mark.parametrize("weights", [None, "given"])
+def test_a_bad_row_of_a_later_block_changes_nothing(
+    weights: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hashed_rows, "_GPU_CODES", 1)  # as few rows in a block as there may be, 256
+    rng = np.random.default_rng(2)
+    X = rng.standard_normal((600, 12)).astype(np.float32)
+    given = None if weights is None else cupy.asarray(rng.integers(-5, 6, 600))
+    for dtype in ("int", "float"):
+        sketch = mergesketch.Race(angles(), dtype=dtype).update(cupy.asarray(X), given)
+        before = sketch.to_bytes()
+        assert (
+            mergesketch.Race(angles(), dtype=dtype).update(X, given if given is None else given.get())
+            == sketch
+        )
+        bad = X.copy()
+        bad[599, 3] = np.nan
+        with pytest.raises(ValueError, match="X must be finite, got nan"):
+            sketch.update(cupy.asarray(bad), given)
+        assert sketch.to_bytes() == before
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 7, 1000])
+def test_sums_are_the_same_on_every_device(n: int) -> None:
+    values = np.random.default_rng(n).standard_normal((n, 3)) * 10.0 ** np.arange(3)
+    for rows in (values, values[:, 0].copy(), values.astype(np.int64)):
+        given, expected = rows.copy(), sum_rows(rows)
+        np.testing.assert_array_equal(rows, given)
+        np.testing.assert_allclose(expected, rows.sum(axis=0), rtol=1e-12, atol=1e-9)
+        np.testing.assert_array_equal(sum_rows(cupy.asarray(rows)).get(), expected)
+
+
+def test_streams_have_copies_of_their_own() -> None:
+    parameters = np.arange(5.0)
+    copies = []
+    for stream in (cupy.cuda.Stream(non_blocking=True), cupy.cuda.Stream(non_blocking=True)):
+        with stream:
+            first, again = launch.constant(parameters), launch.constant(parameters)
+            assert first is again
+            copies.append((stream, first))
+    (_, one), (_, other) = copies
+    assert one is not other
+    np.testing.assert_array_equal(one.get(), other.get())
+
+
 def test_bad_rows_change_nothing() -> None:
     sketch = mergesketch.Race(angles()).update(cupy.ones((3, 12), np.float32))
     before = sketch.to_bytes()
@@ -355,6 +413,17 @@ def test_sparse_rows() -> None:
             assert found.device == "gpu" and found == expected
             there = csr_matrix(matrix[:2])
             np.testing.assert_allclose(found.query(there).get(), expected.query(matrix[:2]), atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.float32])
+def test_sets_leave_out_zeros_that_are_stored(dtype: Any) -> None:
+    from cupyx.scipy.sparse import csr_matrix
+
+    data = np.random.default_rng(5).integers(0, 2, 40).astype(dtype)
+    indptr = np.array([0, 0, 10, 40, 40])
+    matrix = sparse.csr_matrix((data, np.tile(np.arange(10), 4), indptr), shape=(4, 12))
+    family = MinHash(20, seed=1)
+    np.testing.assert_array_equal(family.hash(csr_matrix(matrix)).get(), family.hash(matrix))
 
 
 def test_sparse_rows_of_the_host_stay_there() -> None:

@@ -104,6 +104,8 @@ class HostModule:
         pad = (1, 1, 1)
         if not 0 < np.prod(block) <= 1024 or min(grid) < 1:
             raise ValueError(f"{name}: {grid} blocks of {block} threads cannot be launched")
+        if not 0 <= shared <= 48 << 10:
+            raise ValueError(f"{name}: no block has {shared} bytes of shared memory without asking for more")
         pointers = (ctypes.c_void_p * max(1, len(values)))(*(value.ctypes.data for value in values))
         grids, blocks = ((ctypes.c_uint * 3)(*(*size, *pad)[:3]) for size in (grid, block))
         self._library[f"host_{name}"](grids, blocks, ctypes.c_long(shared), pointers)

@@ -13,6 +13,8 @@ class csr_matrix:
 
     def __init__(self, matrix: Any) -> None:
         self._matrix = _sparse.csr_matrix(matrix)
+        if self._matrix.dtype.char not in "?fdFD":
+            raise ValueError("Only bool, float32, float64, complex64 and complex128 are supported")
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -47,6 +49,8 @@ class csr_matrix:
         self._matrix.sum_duplicates()
 
     def eliminate_zeros(self) -> None:
+        if self.dtype == bool:
+            raise ValueError("unsupported dtype")
         self._matrix.eliminate_zeros()
 
     def __getitem__(self, rows: slice) -> csr_matrix:

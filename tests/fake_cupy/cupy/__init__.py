@@ -31,6 +31,10 @@ def _plain(value: Any) -> Any:
         return tuple(_plain(part) for part in value)
     if isinstance(value, list):
         return [_plain(part) for part in value]
+    if isinstance(value, slice):
+        # As CuPy takes the number out of an array without axes, which is no index elsewhere: no `__index__`.
+        parts = (value.start, value.stop, value.step)
+        return slice(*(int(part) if isinstance(part, ndarray) else part for part in parts))
     return value
 
 
@@ -99,10 +103,6 @@ class ndarray(NDArrayOperatorsMixin):
     def __float__(self) -> float:
         return float(self.item())
 
-    def __index__(self) -> int:
-        copies.to_host += self._array.nbytes
-        return self._array.__index__()
-
     def __len__(self) -> int:
         return len(self._array)
 
@@ -146,11 +146,39 @@ for _name in ("dtype", "shape", "ndim", "size", "nbytes", "itemsize", "strides")
     setattr(ndarray, _name, property(lambda self, name=_name: getattr(self._array, name)))
 
 
+#: Sums, whose order is the device's own; and functions that CUDA rounds in a way of its own.
+_SUMS = ("sum", "mean", "std")
+_ROUNDED = ("arcsin", "exp", "exp2", "log")
+
+
+def _check_kind(name: str, kwargs: dict[str, Any]) -> None:
+    if "sort" in name and kwargs.get("kind") not in (None, "stable"):
+        raise ValueError("kind can only be None or 'stable'")
+
+
+def _summed(name: str, array: _np.ndarray, *args: Any, **kwargs: Any) -> Any:
+    """Of the numbers in another order: what is to be equal on all devices must not depend on it."""
+    axis = args[0] if args else kwargs.get("axis")
+    if array.dtype.kind in "fc":
+        array = _np.flip(array, axis)
+    return getattr(_np, name)(array, *args, **kwargs)
+
+
+def _one_ulp_off(result: Any) -> Any:
+    moved = _np.nextafter(result, _np.inf)
+    # Whole powers of two and the like are exact on all devices.
+    return _np.where(result == _np.rint(result), result, moved).astype(result.dtype)
+
+
 def _method(name: str) -> Any:
     def call(self: ndarray, *args: Any, **kwargs: Any) -> Any:
+        _check_kind(name, kwargs)
         out = kwargs.get("out")
         kwargs = {key: _plain(value) for key, value in kwargs.items()}
-        result = _wrap(getattr(self._array, name)(*_plain(args), **kwargs))
+        if name in _SUMS:
+            result = _wrap(_summed(name, self._array, *_plain(args), **kwargs))
+        else:
+            result = _wrap(getattr(self._array, name)(*_plain(args), **kwargs))
         return out if out is not None else result
 
     return call
@@ -167,8 +195,19 @@ def _function(name: str) -> Any:
     theirs = getattr(_np, name)
 
     def call(*args: Any, **kwargs: Any) -> Any:
+        _check_kind(name, kwargs)
         out = kwargs.get("out")
-        result = theirs(*_plain(args), **{key: _plain(value) for key, value in kwargs.items()})
+        args, kwargs = _plain(args), {key: _plain(value) for key, value in kwargs.items()}
+        if name in _SUMS:
+            result = _summed(name, *args, **kwargs)
+        elif name == "bincount" and len(args) == 2:
+            result = theirs(_np.flip(args[0]), _np.flip(args[1]), **kwargs)
+        elif name == "matmul" and args[0].ndim > 1 < args[1].ndim:
+            result = theirs(args[0][..., ::-1], args[1][..., ::-1, :], **kwargs)
+        else:
+            result = theirs(*args, **kwargs)
+        if name in _ROUNDED:
+            result = _one_ulp_off(result)
         return out if out is not None else _wrap(result)
 
     call.__name__ = name
@@ -200,7 +239,6 @@ for _name in (
         "ones",
         "ones_like",
         "repeat",
-        "searchsorted",
     ),
     *("sort", "sqrt", "square", "stack", "std", "subtract", "sum", "take", "unique", "where", "zeros"),
     *(
@@ -216,8 +254,7 @@ for _name in (
         "log",
         "exp",
         "arcsin",
-        "lexsort",
-        "isin",
+        "take_along_axis",
     ),
 ):
     globals()[_name] = _function(_name)
@@ -256,11 +293,33 @@ def packbits(array: ndarray) -> ndarray:
     return ndarray._of(_np.packbits(array._array))
 
 
+def lexsort(keys: ndarray) -> ndarray:
+    # As CuPy's: of the rows of one array.
+    if not isinstance(keys, ndarray) or keys.ndim > 2:
+        raise TypeError("lexsort needs an array of one or two dimensions")
+    return _wrap(_np.lexsort(keys._array))
+
+
+def searchsorted(a: ndarray, v: Any, side: str = "left", sorter: Any = None) -> ndarray:
+    # As CuPy's: of arrays and Python's numbers.
+    if not isinstance(a, ndarray) or not isinstance(v, (ndarray, int, float)):
+        raise NotImplementedError("Only python scalars or ndarrays are supported for v")
+    return _wrap(_np.asarray(_np.searchsorted(a._array, _plain(v), side, _plain(sorter))))
+
+
+def isin(element: ndarray, test_elements: ndarray) -> ndarray:
+    if not isinstance(element, ndarray) or not isinstance(test_elements, ndarray):
+        raise AttributeError("isin needs two arrays")
+    return _wrap(_np.isin(element._array, test_elements._array))
+
+
 def _add_at(array: ndarray, places: Any, values: Any) -> None:
     # As CuPy's: it knows no 64-bit signed integers.
     if array.dtype not in (_np.int32, _np.uint32, _np.uint64, _np.float32, _np.float64):
         raise TypeError(f"add.at does not support {array.dtype}")
-    _np.add.at(array._array, _plain(places), _plain(values))
+    places, values = _np.broadcast_arrays(_plain(places), _plain(values))
+    # Atomic additions come in any order.
+    _np.add.at(array._array, _np.flip(places), _np.flip(values))
 
 
 globals()["add"].at = _add_at
@@ -294,17 +353,21 @@ class RawModule:
 class _Stream:
     null: Any
 
-    def __init__(self, non_blocking: bool = False) -> None:
-        pass
+    def __init__(self, non_blocking: bool = False, ptr: int | None = None) -> None:
+        self.ptr = id(self) if ptr is None else ptr
 
     def synchronize(self) -> None:
         pass
 
     def __enter__(self) -> _Stream:
+        _streams.append(self)
         return self
 
     def __exit__(self, *error: Any) -> None:
-        pass
+        _streams.pop()
+
+
+_streams = [_Stream(ptr=0)]
 
 
 class _Device:
@@ -343,7 +406,7 @@ class _RuntimeError(RuntimeError):
 cuda = SimpleNamespace(
     Device=_Device,
     Stream=_Stream,
-    get_current_stream=lambda: _Stream(),
+    get_current_stream=lambda: _streams[-1],
     is_available=lambda: True,
     runtime=SimpleNamespace(getDevice=lambda: 0, getDeviceCount=lambda: 1, CUDARuntimeError=_RuntimeError),
     memory=SimpleNamespace(OutOfMemoryError=MemoryError),

@@ -126,9 +126,23 @@ def kernel_sums(
     counts = counts.reshape(*counts.shape[:2], -1)
     xp = backend_of(counts).xp
     sums, std = xp.empty((n, counts.shape[2])), xp.empty((n, counts.shape[2]))
-    for start, stop in row_blocks(n, repetitions, device_of(Q)):
-        codes = hash_block(family, family.hash_query, Q, start, stop)
-        _estimate(counts, codes, groups, sums[start:stop], std[start:stop])
+    block = max(1, _APART_CODES // repetitions)
+
+    def ask(start: int, stop: int) -> None:
+        for left in range(start, stop, block):
+            right = min(left + block, stop)
+            codes = hash_block(family, family.hash_query, Q, left, right)
+            _estimate(counts, codes, groups, sums[left:right], std[left:right])
+
+    if device_of(Q) == "cpu" and n * repetitions >= 2 * _CODES_BLOCK:
+        # A thread hashes and looks up its own rows: codes go from cache to cache of one core. One row first: it
+        # draws the family's random parameters, which every thread would otherwise.
+        ask(0, 1)
+        map_blocks(lambda start, stop: ask(start + 1, stop + 1), n - 1, max(1, _CODES_BLOCK // repetitions))
+    else:
+        for start, stop in row_blocks(n, repetitions, device_of(Q)):
+            codes = hash_block(family, family.hash_query, Q, start, stop)
+            _estimate(counts, codes, groups, sums[start:stop], std[start:stop])
     chance = family.chance_collision
     sums = (sums - total * chance) / (1.0 - chance)
     std /= 1.0 - chance

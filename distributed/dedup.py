@@ -144,6 +144,10 @@ def memory_per_rank(
     read, 40 bytes a candidate pair, and 16 bytes a duplicate on rank 0; and with ``verify="exact"`` 8
     bytes a shingle of each document in some candidate pair, and up to 50 MB for those fetched at once.
     """
+    n_documents = check_int("n_documents", n_documents, 0)
+    n_ranks = check_int("n_ranks", n_ranks, 1)
+    n_hashes = check_int("n_hashes", n_hashes, 1)
+    batch_bytes = check_int("batch_bytes", batch_bytes, 1)
     share = -(-n_documents // n_ranks)
     blocks = -(-share // SignatureStore.BLOCK) * SignatureStore.BLOCK
     return blocks * 4 * n_hashes + share * (8 + 120) + 6 * batch_bytes

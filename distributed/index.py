@@ -223,7 +223,7 @@ class DistributedIndex:
         """
         comm = self.comm
         with comm.agree():
-            k = check_int("k", k, 1)
+            k = check_int("k", k, 1, 1 << 31)
             check_choice("aggregation", aggregation, AGGREGATIONS)
             codes = self._hash(Q, self.family.hash_query)
             if aggregation == "sketch" and self.local.device == "gpu":

@@ -125,7 +125,10 @@ def parse_svmlight(text: bytes | bytearray | memoryview | NDArray[np.uint8]) -> 
     >>> rows.labels, rows.offsets, rows.indices
     (array([ 1., -1.]), array([0, 2, 3]), array([3, 7, 2]))
     """
-    data = np.frombuffer(text, dtype=np.uint8)
+    try:
+        data = np.frombuffer(text, dtype=np.uint8)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"text must be contiguous bytes, got {type(text).__name__}: {error}") from None
     try:
         return _parse(data)
     except _BadLine as bad:

@@ -181,7 +181,7 @@ class CrossPolytope(HashFamily):
         TypeError, ValueError
             If `X` holds no real numbers, NaN or infinity, or has another width.
         """
-        kernels, n, run = self._over_rows(X, "codes")
+        kernels, n, run = self._over_rows(X, "X", "codes")
         out = kernels.xp.empty((n, self.n_hashes), dtype=np.uint32)
         block = max(1, _COORDINATES_BLOCK // (16 * self._masks.size))
         kernels.map_blocks(lambda start, stop: run(start, stop, out), n, block)
@@ -216,17 +216,17 @@ class CrossPolytope(HashFamily):
         limit = self.dimension**self.power
         if n_probes > limit:
             raise ValueError(f"n_probes must be at most dimension**power = {limit}, got {n_probes}")
-        kernels, n, run = self._over_rows(Q, "probes")
+        kernels, n, run = self._over_rows(Q, "Q", "probes")
         out = kernels.xp.empty((n, self.n_hashes, n_probes), dtype=np.uint32)
         block = max(1, _PROBES_BLOCK // (self.n_hashes * (n_probes + self.power * self.dimension // 16)))
         kernels.map_blocks(lambda start, stop: run(start, stop, out), n, block)
         return out
 
     def _over_rows(
-        self, X: Any, what: str
+        self, X: Any, name: str, what: str
     ) -> tuple[Any, int, Callable[[int, int, NDArray[np.uint32]], None]]:
         """The kernels for rows, how many there are, and what gives codes or probes of some of them."""
-        rows = check_rows(X, self.n_features)
+        rows = check_rows(X, self.n_features, name)
         kernels = backend_of(rows.place)
         dense = getattr(kernels, f"cross_polytope_{what}_dense")
         sparse = getattr(kernels, f"cross_polytope_{what}_csr")

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .validation import check_int, check_probabilities
+from .validation import check_int, check_probabilities, renamed
 
 __all__ = ["Configured", "HashFamily", "differing_field", "family_from_config"]
 
@@ -110,7 +110,8 @@ class HashFamily(Configured, ABC):
 
     def hash_query(self, Q: Any) -> NDArray[np.uint32]:
         """Codes of query rows: `hash`, unless the family treats queries unlike data."""
-        return self.hash(Q)
+        with renamed("X", "Q"):
+            return self.hash(Q)
 
     def probe(self, Q: Any, n_probes: int) -> NDArray[np.uint32]:
         """Codes of the `n_probes` buckets of each hash that are likeliest to hold a query's neighbours.

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .backend import as_array, backend_of, device_of
+from .backend import backend_of, device_of
 from .family import HashFamily
 from .random import random_uint64
-from .validation import check_choice, check_distances, check_int, check_sets
+from .validation import check_array, check_choice, check_distances, check_int, check_sets
 
 __all__ = ["MinHash"]
 
@@ -333,7 +333,7 @@ class MinHash(HashFamily):
         return equal / self.n_values
 
     def _check_signatures(self, values: ArrayLike, name: str) -> NDArray[np.uint32]:
-        array = as_array(values)
+        array = check_array(name, values)
         if array.dtype != np.uint32:
             raise TypeError(f"{name} must be signatures of dtype uint32, got dtype {array.dtype}")
         if array.ndim != 2 or array.shape[1] != self.n_values:

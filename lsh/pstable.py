@@ -129,7 +129,7 @@ class PStable(ProjectionFamily):
         return 3, "steps"
 
     def _prober(self, Q: Any) -> Prober:
-        rows = check_rows(Q, self.n_features)
+        rows = check_rows(Q, self.n_features, "Q")
         kernels = backend_of(rows.place)
         how = (self._vectors, self._panels, self._vector_norms, self._offsets, self.width)
         mixing = (self._keys, np.uint64(self.n_buckets))
@@ -188,8 +188,8 @@ class PStable(ProjectionFamily):
 
         refuse_gpu(X, "kernel")
         left, right = (
-            check_dense(rows.toarray() if hasattr(rows, "toarray") else rows, self.n_features)
-            for rows in (X, Y)
+            check_dense(rows.toarray() if hasattr(rows, "toarray") else rows, self.n_features, name)
+            for rows, name in ((X, "X"), (Y, "Y"))
         )
         return self.collision_probability(
             cdist(left, right, "euclidean") if self.p == 2 else cdist(left, right, "cityblock")

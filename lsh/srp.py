@@ -249,14 +249,14 @@ class SignedRandomProjection(ProjectionFamily):
         return kernels, n, probe
 
     def _gaussian_products(self, Q: Any) -> tuple[Any, int, Products]:
-        rows, how = check_rows(Q, self.n_features), (self._vectors, self._panels, self._vector_norms)
+        rows, how = check_rows(Q, self.n_features, "Q"), (self._vectors, self._panels, self._vector_norms)
         kernels, dense, csr = backend_of(rows.place), rows.dense, rows.csr
         if csr is not None:
             return kernels, rows.n, lambda start, stop: kernels.sign_margins_csr(*csr, *how, start, stop)
         return kernels, rows.n, lambda start, stop: kernels.sign_margins_dense(dense, *how, start, stop)
 
     def _hadamard_products(self, Q: Any) -> tuple[Any, int, Products]:
-        rows, masks = check_rows(Q, self.n_features), self._masks
+        rows, masks = check_rows(Q, self.n_features, "Q"), self._masks
         kernels, dense, csr = backend_of(rows.place), rows.dense, rows.csr
 
         def products(start: int, stop: int) -> NDArray[np.float32]:
@@ -270,7 +270,7 @@ class SignedRandomProjection(ProjectionFamily):
         return kernels, rows.n, products
 
     def _sparse_products(self, Q: Any) -> tuple[Any, int, Products]:
-        csr, how = check_rows(Q, self.n_features).sparse(), (self._entries_key, self._quantiles)
+        csr, how = check_rows(Q, self.n_features, "Q").sparse(), (self._entries_key, self._quantiles)
         kernels = backend_of(csr[2])
 
         def products(start: int, stop: int) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ from ..lsh.backend import add_at
 from ..lsh.family import HashFamily
 from ..lsh.lazy import lazy
 from ..lsh.random import random_uint64
-from ..lsh.validation import check_int, check_real
+from ..lsh.validation import check_int, check_real, renamed
 from .base import MergeableSketch, StateSpec
 from .hashed_rows import check_family, count_rows, hash_block, row_blocks
 from .race import kernel_sums, mean_counts, scatter
@@ -219,7 +219,8 @@ class AceDetector(MergeableSketch):
         """
         self._check_seen()
         self._settle("X", X)
-        sums = kernel_sums(self.family, self._arrays["counts"], self.n_updates, X, None, False)
+        with renamed("Q", "X"):
+            sums = kernel_sums(self.family, self._arrays["counts"], self.n_updates, X, None, False)
         scores: NDArray[np.float64] = sums / self.n_updates
         return scores
 

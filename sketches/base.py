@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import IncompatibleSketchError
-from ..lsh.backend import as_array, backend_named, device_of
+from ..lsh.backend import backend_named, device_of
 from ..lsh.family import differing_field
 from ..lsh.lazy import lazy
+from ..lsh.validation import check_array
 from .stored import Stored
 
 __all__ = ["REDUCTIONS", "MergeableSketch", "StateArray", "StateSpec", "sketch_classes"]
@@ -178,7 +179,7 @@ class MergeableSketch(Stored):
 
         Raises
         ------
-        ValueError
+        TypeError, ValueError
             If `device` is neither.
         NotImplementedError
             For "gpu" if the class has no kernels there.
@@ -190,6 +191,8 @@ class MergeableSketch(Stored):
         A sketch without data needs no moving: it goes to where its first rows lie. Sketches of the two
         devices merge: what is merged in is copied to where the other one is.
         """
+        if not isinstance(device, str):
+            raise TypeError(f'device must be "cpu" or "gpu", got {device!r}')
         self._check_device(device)
         self._canonicalise()
         xp = backend_named(device).xp
@@ -224,7 +227,7 @@ class MergeableSketch(Stored):
 
     def _bring(self, name: str, values: Any) -> Any:
         """`values` as an array where the sketch is: lists are brought there, arrays must be there."""
-        array = as_array(values)
+        array = check_array(name, values)
         if device_of(array) != self.device:
             if self.device == "cpu" or not isinstance(values, (list, tuple, range, int, np.generic)):
                 self._settle(name, array)

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from ..lsh.backend import as_array, backend_of
+from ..lsh.backend import backend_of
 from ..lsh.lazy import lazy
 from ..lsh.random import random_uint64
 from ..lsh.threads import get_num_threads, run_tasks
-from ..lsh.validation import check_int
+from ..lsh.validation import check_array, check_flag, check_int
 from .base import MergeableSketch, StateSpec
 
 __all__ = ["BloomSignatures"]
@@ -83,9 +83,7 @@ class BloomSignatures(MergeableSketch):
         self.n_bits = check_int("n_bits", n_bits, 64, 1 << 30)
         if self.n_bits % 64:
             raise ValueError(f"n_bits must be a multiple of 64, got {n_bits}")
-        if not isinstance(directed, bool):
-            raise TypeError(f"directed must be a bool, got {type(directed).__name__}")
-        self.directed = directed
+        self.directed = check_flag("directed", directed)
         self.n_hops = check_int("n_hops", n_hops, 1, 64)
         self.seed = check_int("seed", seed, 0, (1 << 64) - 1)
 
@@ -186,7 +184,7 @@ class BloomSignatures(MergeableSketch):
             pairs = matrix.tocoo()
             sources, targets = pairs.row, pairs.col
         else:
-            array = as_array(edges)
+            array = check_array("edges", edges)
             if array.size == 0:
                 array = self._kernels.xp.empty((0, 2), dtype=np.int64)
             if array.ndim != 2 or array.shape[1] != 2:
@@ -197,7 +195,7 @@ class BloomSignatures(MergeableSketch):
     def _nodes(self, name: str, nodes: Any) -> NDArray[np.int64]:
         """Nodes as int64; refused if one is not in the graph."""
         self._settle(name, nodes)
-        array, xp = as_array(nodes), self._kernels.xp
+        array, xp = check_array(name, nodes), self._kernels.xp
         if array.size == 0:
             none: NDArray[np.int64] = xp.empty(0, dtype=np.int64)
             return none
@@ -380,7 +378,7 @@ class BloomSignatures(MergeableSketch):
             in both there. The order of a pair makes no difference.
         """
         self._settle("pairs", pairs)
-        array, xp = as_array(pairs), self._kernels.xp
+        array, xp = check_array("pairs", pairs), self._kernels.xp
         if array.ndim != 2 or array.shape[1] != 2:
             raise ValueError(f"pairs must have shape (n, 2), got {array.shape}")
         u, v = self._nodes("pairs", array[:, 0]), self._nodes("pairs", array[:, 1])

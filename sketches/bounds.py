@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..lsh.validation import check_array
+
 __all__ = ["check_bounds", "count_beyond", "scale_rows"]
 
 
@@ -16,7 +18,7 @@ def check_bounds(low: Any, high: Any, n_features: int) -> tuple[NDArray[np.float
     given = {}
     for name, bound in (("low", low), ("high", high)):
         wanted = f"{name} must be a number or {n_features} numbers, one a feature"
-        array = np.asarray(bound)
+        array = check_array(name, bound)
         if array.dtype.kind not in "fiu":
             raise TypeError(f"{wanted}, got {bound!r}")
         if array.shape not in ((), (n_features,)):

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv
 
-from ..lsh.validation import check_real, check_weights
+from ..lsh.validation import check_flag, check_real, check_weights
 from .key_table import KeyTable
 
 __all__ = ["CountMinSketch", "CountSketch"]
@@ -78,9 +78,7 @@ class CountMinSketch(KeyTable):
 
     def __init__(self, n_rows: int, n_buckets: int, *, conservative: bool = False, seed: int = 0) -> None:
         super().__init__(n_rows, n_buckets, seed)
-        if not isinstance(conservative, (bool, np.bool_)):
-            raise TypeError(f"conservative must be True or False, got {conservative!r}")
-        self.conservative = bool(conservative)
+        self.conservative = check_flag("conservative", conservative)
 
     @classmethod
     def for_error(

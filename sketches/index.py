@@ -8,11 +8,10 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..lsh.backend import as_array, backend_of
 from ..lsh.family import HashFamily
 from ..lsh.lazy import lazy
 from ..lsh.random import random_uint64
-from ..lsh.validation import check_int
+from ..lsh.validation import check_array, check_flag, check_int, check_numbers
 from .base import MergeableSketch, StateSpec
 from .ranking import ranker
 
@@ -105,11 +104,9 @@ class LSHIndex(MergeableSketch):
     ) -> None:
         if not isinstance(family, HashFamily):
             raise TypeError(f"family must be a HashFamily, got {type(family).__name__}")
-        if not isinstance(wide_ids, (bool, np.bool_)):
-            raise TypeError(f"wide_ids must be True or False, got {wide_ids!r}")
         self.family = family
         self.capacity = check_int("capacity", capacity, 1, 1 << 20)
-        self.wide_ids = bool(wide_ids)
+        self.wide_ids = check_flag("wide_ids", wide_ids)
         self.seed = check_int("seed", seed, 0, 2**64 - 1)
 
     def _layout(self) -> dict[str, StateSpec]:
@@ -193,12 +190,12 @@ class LSHIndex(MergeableSketch):
 
     # -- queries ----------------------------------------------------------------------------------
 
-    def query(self, X: Any, k: int = 10, *, n_probes: int = 1) -> Neighbours:
+    def query(self, Q: Any, k: int = 10, *, n_probes: int = 1) -> Neighbours:
         """The k rows that share most buckets with each query.
 
         Parameters
         ----------
-        X : n rows
+        Q : n rows
             As ``family.hash_query`` takes them.
         k : int
             At least 1.
@@ -216,8 +213,8 @@ class LSHIndex(MergeableSketch):
         TypeError, ValueError
             If the family refuses the rows or so many probes, or `k` is no positive integer.
         """
-        k = check_int("k", k, 1)
-        return self.query_codes(self._probe(X, n_probes), k)
+        k = check_int("k", k, 1, 1 << 31)
+        return self.query_codes(self._probe(Q, n_probes), k)
 
     def query_codes(self, codes: NDArray[np.uint32], k: int) -> Neighbours:
         """`query` for queries that are hashed already.
@@ -229,7 +226,7 @@ class LSHIndex(MergeableSketch):
         k : int
             At least 1.
         """
-        k = check_int("k", k, 1)
+        k = check_int("k", k, 1, 1 << 31)
         codes = self._check_codes(codes)
         # No query finds more ids than its buckets hold: a larger k only pads.
         held, kernels = min(k, self._most_found(codes)), self._kernels
@@ -286,7 +283,7 @@ class LSHIndex(MergeableSketch):
         Distances are those of float64 and do not depend on threads or processor; on a GPU they may differ
         in the last bits. A vector of zeros is at an angle of pi / 2 to all others.
         """
-        k = check_int("k", k, 1)
+        k = check_int("k", k, 1, 1 << 31)
         most = None if n_candidates is None else check_int("n_candidates", n_candidates, 1)
         codes = self._check_codes(self._probe(Q, n_probes))
         self._settle("rows", rows)
@@ -322,15 +319,15 @@ class LSHIndex(MergeableSketch):
             distances *= -1.0
         return Nearest(ids, distances)
 
-    def _probe(self, X: Any, n_probes: int) -> NDArray[np.uint32]:
-        self._settle("X", X)
-        if check_int("n_probes", n_probes, 1) == 1:
-            return self.family.hash_query(X)
-        return self.family.probe(X, n_probes)
+    def _probe(self, Q: Any, n_probes: int) -> NDArray[np.uint32]:
+        self._settle("Q", Q)
+        if check_int("n_probes", n_probes, 1, 1 << 31) == 1:
+            return self.family.hash_query(Q)
+        return self.family.probe(Q, n_probes)
 
     def _check_codes(self, codes: NDArray[np.uint32]) -> NDArray[np.uint32]:
         """Codes of shape (n, L, P), C-contiguous."""
-        codes = as_array(codes)
+        codes = check_array("codes", codes)
         self._settle("codes", codes)
         tables = self.family.n_hashes
         if codes.ndim not in (2, 3) or codes.shape[1] != tables or codes.dtype != np.uint32:
@@ -362,8 +359,9 @@ class LSHIndex(MergeableSketch):
         Its standard error is at most ``0.5 / sqrt(L)``. Overflowing buckets make it too low.
         """
         chance = self.family.chance_collision
-        array = as_array(counts)
-        share = backend_of(array).xp.asarray(array, dtype=np.float64) / self.family.n_hashes
+        share = check_numbers("counts", counts) / self.family.n_hashes
+        if not bool(((share >= 0) & (share <= 1)).all()):
+            raise ValueError(f"counts must lie in [0, {self.family.n_hashes}], the tables, got {counts!r}")
         return (share - chance) / (1.0 - chance)
 
     def distance_estimate(self, counts: ArrayLike) -> NDArray[np.float64]:

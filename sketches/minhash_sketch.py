@@ -7,12 +7,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..lsh.backend import as_array, backend_named, backend_of, device_of
+from ..lsh.backend import backend_named, backend_of, device_of
 from ..lsh.hashing import hash_strings, integer_words
 from ..lsh.lazy import lazy
 from ..lsh.minhash import MinHash
 from ..lsh.threads import get_num_threads, map_blocks
-from ..lsh.validation import check_int
+from ..lsh.validation import check_array, check_int
 from .base import MergeableSketch, StateSpec
 
 __all__ = ["MinHashSketch"]
@@ -132,10 +132,10 @@ class MinHashSketch(MergeableSketch):
             if self.n_sets > 1:
                 raise ValueError(f"sets must be given, for there are {self.n_sets} sets, got None")
             return xp.empty(0, np.int64)
-        if device_of(sets) == "cpu" and np.ndim(sets) == 0:
+        numbers = check_array("sets", sets)
+        if device_of(numbers) == "cpu" and numbers.ndim == 0:
             number = check_int("sets", sets, 0, self.n_sets - 1)
             return xp.empty(0, np.int64) if number == 0 else xp.full(n, number, np.int64)
-        numbers = as_array(sets)
         if device_of(numbers) != device:
             raise TypeError("sets must lie where the tokens do, got one in main memory and one on a GPU")
         if numbers.shape != (n,):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
+from typing import Any, ClassVar, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,7 @@ from ..lsh.validation import check_int, check_real
 from .base import MergeableSketch, StateSpec
 from .hashed_rows import check_family
 from .modes import find_modes
-from .race import kernel_densities, kernel_sums
-
-if TYPE_CHECKING:
-    from .race import Race
+from .race import Race, kernel_densities, kernel_sums
 
 __all__ = ["PrivateRace"]
 
@@ -95,6 +92,8 @@ class PrivateRace(MergeableSketch):
     @classmethod
     def of(cls, race: Race, epsilon: float, record_weight: int = 1) -> PrivateRace:
         """`Race.release`, which see."""
+        if not isinstance(race, Race):
+            raise TypeError(f"race must be a Race, got {type(race).__name__}")
         return PrivateRace(race.family, n_outputs=race.n_outputs)._take_release(race, epsilon, record_weight)
 
     def _take_release(self, race: Race, epsilon: float, record_weight: int) -> Self:

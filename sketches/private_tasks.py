@@ -15,7 +15,7 @@ from ..lsh.family import HashFamily
 from ..lsh.lazy import lazy
 from ..lsh.pstable import PStable
 from ..lsh.srp import SignedRandomProjection
-from ..lsh.validation import check_dense, check_finite, check_int, check_real
+from ..lsh.validation import check_array, check_dense, check_finite, check_flag, check_int, check_real
 from .bounds import check_bounds, count_beyond, scale_rows
 from .hashed_rows import hash_block, row_blocks
 from .private import PrivateRace
@@ -62,8 +62,7 @@ class _PrivateTask(PrivateRace):
         self, X: NDArray[Any], weights: Any, epsilon: float, record_weight: int, beyond: int, clip: bool
     ) -> Self:
         """Count rows under `weights(start, stop)` in a sketch of their own, and keep its release alone."""
-        if type(clip) is not bool:
-            raise TypeError(f"clip must be True or False, got {clip!r}")
+        clip = check_flag("clip", clip)
         if beyond and not clip:
             raise ValueError(
                 f"{beyond} of {len(X)} rows lie beyond the bounds low and high (their number is private); "
@@ -356,7 +355,9 @@ def _check_classes(classes: Any) -> tuple[Any, ...]:
     wanted = "classes must be two or more distinct numbers or names, all integers or all str"
     if isinstance(classes, str) or not isinstance(classes, (Sequence, np.ndarray)):
         raise TypeError(f"{wanted}, got {classes!r}")
-    named = tuple(np.asarray(classes).tolist()) if isinstance(classes, np.ndarray) else tuple(classes)
+    if isinstance(classes, np.ndarray):
+        classes = np.atleast_1d(check_array("classes", classes)).tolist()
+    named = tuple(classes)
     named = tuple(int(value) if isinstance(value, np.integer) else value for value in named)
     if {type(value) for value in named} not in ({int}, {str}):
         raise TypeError(f"{wanted}, got {classes!r}")
@@ -367,7 +368,7 @@ def _check_classes(classes: Any) -> tuple[Any, ...]:
 
 def _class_numbers(y: Any, classes: tuple[Any, ...], n: int) -> NDArray[np.int64]:
     """The place in `classes` of each label."""
-    labels = np.asarray(y)
+    labels = check_array("y", y)
     if labels.shape != (n,):
         raise ValueError(f"y must have shape ({n},), one label a row, got {labels.shape}")
     known = np.array(classes)
@@ -385,7 +386,7 @@ def _class_numbers(y: Any, classes: tuple[Any, ...], n: int) -> NDArray[np.int64
 
 
 def _check_targets(y: Any, n: int) -> NDArray[np.float64]:
-    targets = np.asarray(y)
+    targets = check_array("y", y)
     if targets.dtype.kind not in "fiub":
         raise TypeError(f"y must hold real numbers, got dtype {targets.dtype}")
     if targets.shape != (n,):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..lsh.backend import add_at, device_of
 from ..lsh.family import HashFamily
 from ..lsh.lazy import lazy
-from ..lsh.validation import check_choice, check_int, check_real_weights, check_weights
+from ..lsh.validation import check_array, check_choice, check_int, check_real_weights, check_weights
 from .base import MergeableSketch, StateSpec
 from .hashed_rows import check_family, count_rows, hash_block, row_blocks
 from .race import Race, kernel_densities, kernel_sums, scatter
@@ -199,7 +199,7 @@ class RaceWindow(MergeableSketch):
         )
 
     def _check_panes(self, pane: Any, n: int) -> NDArray[np.int64]:
-        if pane is None or (device_of(pane) == "cpu" and np.ndim(pane) == 0):
+        if pane is None or (device_of(pane) == "cpu" and check_array("pane", pane).ndim == 0):
             number = max(self.newest, 0) if pane is None else check_int("pane", pane, 0, 1 << 62)
             return self._kernels.xp.full(n, number, np.int64)
         panes = self._bring("pane", pane)

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.linalg import LinearOperator, minres
 
 from ..lsh.family import HashFamily
-from ..lsh.validation import check_choice, check_int, check_real
+from ..lsh.validation import check_array, check_choice, check_int, check_real, renamed
 from .base import StateSpec
 from .hashed_rows import count_rows, cut_rows
 from .race import Race
@@ -120,7 +120,7 @@ class RepresenterSketch(Race):
         n_anchors**2 bytes.
         """
         X, n = count_rows(X, "X")
-        outputs = np.asarray(model_outputs)
+        outputs = check_array("model_outputs", model_outputs)
         if outputs.dtype.kind not in "fiub":
             raise TypeError(f"model_outputs must hold real numbers, got dtype {outputs.dtype}")
         outputs = outputs.astype(np.float64)
@@ -156,7 +156,8 @@ class RepresenterSketch(Race):
 
         The mean over repetitions, which `fit` fits; with `groups` the median of means, as in the paper.
         """
-        return self.query(X, groups=groups)
+        with renamed("Q", "X"):
+            return self.query(X, groups=groups)
 
     def predict(self, X: Any) -> NDArray[np.int64]:
         """The output of largest value for each row: the class, where outputs are classes' scores."""

@@ -128,6 +128,35 @@ class BloomFilter(MergeableSketch):
             self.n_hashes = check_int("n_hashes", n_hashes, 1, MAX_HASHES)
         self.seed = check_int("seed", seed, 0, 2**64 - 1)
 
+    @classmethod
+    def for_error(cls, n_keys: int, error_rate: float = 0.01, *, seed: int = 0) -> Self:
+        """The smallest filter that holds `n_keys` distinct keys at that error rate: what the class makes too.
+
+        Parameters
+        ----------
+        n_keys : int
+        error_rate : float, default 0.01
+            Share of absent keys that may pass as present once all keys are in; in (0, 1).
+        seed : int, default 0
+
+        Returns
+        -------
+        BloomFilter
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has the wrong type or lies outside its range.
+
+        Examples
+        --------
+        >>> import mergesketch
+        >>> seen = mergesketch.BloomFilter.for_error(1_000_000, 0.01)
+        >>> seen == mergesketch.BloomFilter(1_000_000, 0.01), seen.expected_error_rate(1_000_000) < 0.01
+        (True, True)
+        """
+        return cls(check_int("n_keys", n_keys, 1), check_real("error_rate", error_rate, 0.0, 1.0), seed=seed)
+
     def _layout(self) -> dict[str, StateSpec]:
         return {"blocks": StateSpec((self.n_blocks, BLOCK_WORDS), "uint64", "or")}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Self
 
 import numpy as np
@@ -12,7 +13,7 @@ from ..lsh.backend import backend_of
 from ..lsh.lazy import lazy
 from ..lsh.random import random_uint64
 from ..lsh.threads import get_num_threads, run_tasks
-from ..lsh.validation import check_array, check_flag, check_int
+from ..lsh.validation import check_array, check_flag, check_int, check_real
 from .base import MergeableSketch, StateSpec
 
 __all__ = ["BloomSignatures"]
@@ -22,6 +23,7 @@ _EDGES = 1 << 16
 _MAX_READERS = 8
 _PAIRS = 1 << 12
 _MAX_NODES = 1 << 40
+_MAX_BITS = 1 << 30
 #: Degrees below count as this in a logarithm: a common neighbour has two.
 _LEAST_DEGREE = 2.0
 
@@ -80,12 +82,82 @@ class BloomSignatures(MergeableSketch):
         self, n_nodes: int, n_bits: int = 1024, *, directed: bool = False, n_hops: int = 1, seed: int = 0
     ) -> None:
         self.n_nodes = check_int("n_nodes", n_nodes, 1, _MAX_NODES)
-        self.n_bits = check_int("n_bits", n_bits, 64, 1 << 30)
+        self.n_bits = check_int("n_bits", n_bits, 64, _MAX_BITS)
         if self.n_bits % 64:
             raise ValueError(f"n_bits must be a multiple of 64, got {n_bits}")
         self.directed = check_flag("directed", directed)
         self.n_hops = check_int("n_hops", n_hops, 1, 64)
         self.seed = check_int("seed", seed, 0, (1 << 64) - 1)
+
+    @classmethod
+    def for_error(
+        cls,
+        n_nodes: int,
+        relative_error: float,
+        degree: int,
+        confidence: float = 0.95,
+        *,
+        directed: bool = False,
+        seed: int = 0,
+    ) -> Self:
+        """The smallest signatures whose `cardinality` errs by under a share of itself.
+
+        Parameters
+        ----------
+        n_nodes : int
+        relative_error : float
+            In (0, 1).
+        degree : int
+            The largest neighbourhood for which the bound is to hold, at least 1. Estimates of `jaccard` and
+            `common_neighbors` come from those of unions: give the size of the largest union.
+        confidence : float, default 0.95
+            Probability with which that holds, for any one node.
+        directed : bool, default False
+        seed : int, default 0
+
+        Returns
+        -------
+        BloomSignatures
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has the wrong type or lies outside its range.
+
+        Notes
+        -----
+        Linear counting of d nodes in m bits has a variance of about ``m (e**t - t - 1)``, t = d / m [1]_. By
+        Chebyshev's inequality the m with ``m (e**t - t - 1) = (1 - confidence) (relative_error d)**2`` is
+        enough. It is so for smaller neighbourhoods too, for ``(e**t - t - 1) / t**2`` rises with t.
+
+        References
+        ----------
+        .. [1] Whang, Vander-Zanden, Taylor. A linear-time probabilistic counting algorithm for database
+           applications. ACM TODS 15(2), 1990.
+
+        Examples
+        --------
+        >>> import mergesketch
+        >>> mergesketch.BloomSignatures.for_error(1000, relative_error=0.1, degree=100).n_bits
+        1088
+        """
+        relative_error = check_real("relative_error", relative_error, 0.0, 1.0)
+        confidence = check_real("confidence", confidence, 0.0, 1.0)
+        degree = check_int("degree", degree, 1, _MAX_NODES)
+        allowed = (1.0 - confidence) * (relative_error * degree) ** 2
+        low, high = 0, _MAX_BITS // 64
+        while low < high:
+            middle = (low + high) // 2
+            if middle and _counting_variance(degree, 64 * middle) <= allowed:
+                high = middle
+            else:
+                low = middle + 1
+        if _counting_variance(degree, 64 * low) > allowed:
+            raise ValueError(
+                f"relative_error must be reached by {_MAX_BITS} bits, got {relative_error:g} at confidence "
+                f"{confidence:g}"
+            )
+        return cls(n_nodes, 64 * low, directed=directed, seed=seed)
 
     def _layout(self) -> dict[str, StateSpec]:
         return {"signatures": StateSpec((self.n_nodes, self.n_bits // 64), "uint64", "or")}
@@ -406,6 +478,13 @@ class BloomSignatures(MergeableSketch):
             columns += [near_far, far_near, far, _ratio(far, far_u + far_v - far)]
         features: NDArray[np.float32] = xp.stack(columns, axis=1).astype(np.float32)
         return features
+
+
+def _counting_variance(n: int, n_bits: int) -> float:
+    """Of linear counting of n keys in so many bits; infinity where all bits would be set."""
+    t = n / n_bits
+    # By the series where the differences would lose all digits.
+    return n_bits * (t * t / 2.0 + t**3 / 6.0 if t < 1e-4 else math.expm1(t) - t) if t < 700.0 else math.inf
 
 
 def _ratio(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:

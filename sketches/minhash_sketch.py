@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Self
 
 import numpy as np
@@ -12,12 +13,13 @@ from ..lsh.hashing import hash_strings, integer_words
 from ..lsh.lazy import lazy
 from ..lsh.minhash import MinHash
 from ..lsh.threads import get_num_threads, map_blocks
-from ..lsh.validation import check_array, check_int
+from ..lsh.validation import check_array, check_int, check_real
 from .base import MergeableSketch, StateSpec
 
 __all__ = ["MinHashSketch"]
 
 _EMPTY = 0xFFFFFFFF
+_MAX_HASHES = 1 << 20
 _TOKENS_BLOCK = 1 << 16
 #: Values of a table so small that every thread may fill one of its own.
 _OWN_TABLE = 1 << 20
@@ -77,8 +79,50 @@ class MinHashSketch(MergeableSketch):
 
     def __init__(self, n_sets: int = 1, n_hashes: int = 128, *, seed: int = 0) -> None:
         self.n_sets = check_int("n_sets", n_sets, 1, 1 << 40)
-        self.n_hashes = check_int("n_hashes", n_hashes, 1, 1 << 20)
+        self.n_hashes = check_int("n_hashes", n_hashes, 1, _MAX_HASHES)
         self.seed = check_int("seed", seed, 0, 2**64 - 1)
+
+    @classmethod
+    def for_error(cls, error: float, confidence: float = 0.95, *, n_sets: int = 1, seed: int = 0) -> Self:
+        """The smallest sketch whose Jaccard similarities err by under `error`.
+
+        Parameters
+        ----------
+        error : float
+            In (0, 1): of the similarity itself, not a share of it.
+        confidence : float, default 0.95
+            Probability with which that holds, for any one pair of sets.
+        n_sets : int, default 1
+        seed : int, default 0
+
+        Returns
+        -------
+        MinHashSketch
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has the wrong type or lies outside its range.
+
+        Notes
+        -----
+        The standard error is at most ``0.5 / sqrt(f)``, and f is `n_hashes` for pairs of sets of many more
+        tokens than bins. So by Chebyshev's inequality ``n_hashes = 1 / (4 (1 - confidence) error**2)`` is
+        enough. Smaller sets fill fewer bins.
+
+        Examples
+        --------
+        >>> import mergesketch
+        >>> mergesketch.MinHashSketch.for_error(0.05, confidence=0.95, n_sets=10).n_hashes
+        2000
+        """
+        error = check_real("error", error, 0.0, 1.0)
+        confidence = check_real("confidence", confidence, 0.0, 1.0)
+        # Less a rounding error, so that 2000.0000000000002 is 2000.
+        n_hashes = math.ceil(0.25 / (1.0 - confidence) / error**2 * (1.0 - 1e-12))
+        if n_hashes > _MAX_HASHES:
+            raise ValueError(f"error must be reached by {_MAX_HASHES} bins, got {error:g}")
+        return cls(n_sets, n_hashes, seed=seed)
 
     def _layout(self) -> dict[str, StateSpec]:
         return {"minima": StateSpec((self.n_sets, self.n_hashes), "uint32", "min", fill=_EMPTY)}

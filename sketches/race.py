@@ -245,7 +245,12 @@ class Race(MergeableSketch):
 
     @classmethod
     def for_error(
-        cls, family: HashFamily, relative_error: float, confidence: float = 0.95, density: float = 0.01
+        cls,
+        family: HashFamily,
+        relative_error: float,
+        confidence: float = 0.95,
+        density: float = 0.01,
+        **parameters: Any,
     ) -> Self:
         """A sketch whose densities err by under ``relative_error`` of themselves where they are high enough.
 
@@ -259,11 +264,18 @@ class Race(MergeableSketch):
             Probability 1 - delta with which the bound holds, for any one query.
         density : float
             In (0, 1): the bound holds for queries of at least this kernel density (kernel sum / N).
+        **parameters
+            As the class takes them, all but `family`.
 
         Returns
         -------
         Race
             To be queried with ``groups=Race.n_groups(confidence)``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has the wrong type or lies outside its range.
 
         Notes
         -----
@@ -288,7 +300,7 @@ class Race(MergeableSketch):
         groups = cls.n_groups(confidence)
         n_hashes = groups * math.ceil(4.0 / (relative_error**2 * density))
         arguments = {name: getattr(family, name) for name in family._parameters}
-        return cls(type(family)(**{**arguments, "n_hashes": n_hashes}))
+        return cls(type(family)(**{**arguments, "n_hashes": n_hashes}), **parameters)
 
     @staticmethod
     def n_groups(confidence: float) -> int:

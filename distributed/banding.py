@@ -44,6 +44,11 @@ def band_parameters(
     -------
     (bands, rows)
 
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type or lies outside its range.
+
     Notes
     -----
     Minimises, over all (bands, rows), the weighted sum of the integral of the candidate probability

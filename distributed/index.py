@@ -248,6 +248,10 @@ class DistributedIndex:
 
         The list is written last and atomically: readers see the old index or the whole new one.
 
+        Parameters
+        ----------
+        folder : path
+
         Raises
         ------
         DistributedError
@@ -265,6 +269,16 @@ class DistributedIndex:
 
         On fewer ranks parts are merged, each rank's its consecutive share of them; on more, some hold
         no rows. Rows are not spread anew.
+
+        Parameters
+        ----------
+        folder : path
+        comm : communicator, optional
+            As for the class.
+
+        Returns
+        -------
+        DistributedIndex
 
         Raises
         ------

@@ -262,6 +262,11 @@ class CrossPolytope(HashFamily):
         Returns
         -------
         ndarray of the shape of `distance`, float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a distance is no number or out of range.
         """
         angle = check_distances(distance, math.pi)
         return np.asarray(collision_of_angle(angle, self.dimension.bit_length() - 1) ** self.power)
@@ -277,5 +282,10 @@ class CrossPolytope(HashFamily):
         -------
         ndarray of shape (n, m), float64
             A row of zeros is taken to be at pi / 2 to every other row, and at 0 to another row of zeros.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `X` or `Y` holds no real numbers, NaN or infinity, or has another width.
         """
         return self.collision_probability(angles_of_rows(X, Y, self.n_features))

@@ -155,6 +155,11 @@ class PStable(ProjectionFamily):
         Returns
         -------
         ndarray of the shape of `distance`, float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a distance is no number or out of range.
         """
         distance = check_distances(distance, math.inf)
         with np.errstate(divide="ignore", over="ignore"):
@@ -183,6 +188,11 @@ class PStable(ProjectionFamily):
         Returns
         -------
         ndarray of shape (n, m), float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `X` or `Y` holds no real numbers, NaN or infinity, or has another width.
         """
         from scipy.spatial.distance import cdist
 

@@ -293,6 +293,11 @@ class SignedRandomProjection(ProjectionFamily):
         Returns
         -------
         ndarray of the shape of `distance`, float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a distance is no number or out of range.
         """
         return np.asarray((1.0 - check_distances(distance, math.pi) / math.pi) ** self.power)
 
@@ -308,5 +313,10 @@ class SignedRandomProjection(ProjectionFamily):
         ndarray of shape (n, m), float64
             A row of zeros has the collision probability that its code has: it is at angle pi / 2 to every
             other row, and at 0 to another row of zeros.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `X` or `Y` holds no real numbers, NaN or infinity, or has another width.
         """
         return self.collision_probability(angles_of_rows(X, Y, self.n_features))

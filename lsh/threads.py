@@ -66,6 +66,16 @@ def get_num_threads() -> int:
 
     Unless `set_num_threads` was called: the environment variable ``MERGESKETCH_NUM_THREADS``, or the
     cores that this process may use divided by the MPI ranks on its node.
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> import mergesketch
+    >>> mergesketch.get_num_threads() >= 1
+    True
     """
     if _state.num_threads is None:
         _state.num_threads = _default_num_threads()
@@ -79,6 +89,11 @@ def set_num_threads(n: int) -> None:
     ----------
     n : int
         From 1 to 65536. Results never depend on it.
+
+    Raises
+    ------
+    ValueError
+        If `n` is no such integer.
 
     Examples
     --------

@@ -155,7 +155,23 @@ class AceDetector(MergeableSketch):
         return self
 
     def partial_fit(self, X: Any, y: None = None) -> Self:
-        """The same as `update`; `y` is ignored."""
+        """The same as `update`; `y` is ignored.
+
+        Parameters
+        ----------
+        X : n rows
+            As ``family.hash`` takes them.
+        y : None
+
+        Returns
+        -------
+        The detector itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `update` does.
+        """
         return self.update(X)
 
     def _sampled(
@@ -258,11 +274,41 @@ class AceDetector(MergeableSketch):
         return float(scores[order[min(int((shares <= self.contamination).sum()), held - 1)]])
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """Scores less the threshold: negative ones are anomalous."""
+        """Scores less the threshold: negative ones are anomalous.
+
+        Parameters
+        ----------
+        X : n rows
+            As ``family.hash_query`` takes them.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the detector has seen no row, or the family refuses the rows.
+        """
         return self.score_samples(X) - self.threshold
 
     def predict(self, X: Any) -> NDArray[np.int64]:
-        """-1 for anomalous rows, 1 for others."""
+        """-1 for anomalous rows, 1 for others.
+
+        Parameters
+        ----------
+        X : n rows
+            As ``family.hash_query`` takes them.
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the detector has seen no row, or the family refuses the rows.
+        """
         return self._kernels.xp.where(self.decision_function(X) < 0, -1, 1)
 
     # -- state ------------------------------------------------------------------------------------

@@ -102,7 +102,23 @@ class MergeableSketch(Stored):
 
     @abstractmethod
     def update(self, X: Any, *args: Any, **kwargs: Any) -> Self:
-        """Take in a batch of rows or keys; returns the sketch itself."""
+        """Take in a batch of rows or keys; returns the sketch itself.
+
+        Parameters
+        ----------
+        X : n rows or keys
+        *args, **kwargs
+            What belongs to them, as the class says: weights, counts, targets, ...
+
+        Returns
+        -------
+        The sketch itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If they are not what the class takes; nothing is changed then.
+        """
 
     def _reduce_custom(
         self, reduction: str, ours: dict[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]
@@ -343,6 +359,10 @@ class MergeableSketch(Stored):
         other : same class and configuration
             Usually a part that was merged in before. Unchanged.
 
+        Returns
+        -------
+        The sketch itself.
+
         Raises
         ------
         TypeError
@@ -365,14 +385,24 @@ class MergeableSketch(Stored):
     # -- copies and comparison --------------------------------------------------------------------
 
     def empty_like(self) -> Self:
-        """A new sketch of the same configuration without data: the identity of merging."""
+        """A new sketch of the same configuration without data: the identity of merging.
+
+        Returns
+        -------
+        A sketch of the same class.
+        """
         new = object.__new__(type(self))
         own = {"_arrays", "_bounds", "_device"}
         new.__dict__.update({k: v for k, v in self.__dict__.items() if k not in own})
         return new
 
     def copy(self) -> Self:
-        """A new sketch of the same configuration and state, sharing no state memory."""
+        """A new sketch of the same configuration and state, sharing no state memory.
+
+        Returns
+        -------
+        A sketch of the same class.
+        """
         new = self.empty_like()
         new.__dict__["_device"] = self.device
         if "_arrays" not in self.__dict__:

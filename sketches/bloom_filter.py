@@ -212,6 +212,11 @@ class BloomFilter(MergeableSketch):
         Returns
         -------
         ndarray of shape (n,), bool
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the keys are of no known or of mixed type.
         """
         values, hashed = self._read(keys)
         words, kernels, seed = self._words, self._kernels, np.uint64(self.seed)
@@ -304,11 +309,31 @@ class BloomFilter(MergeableSketch):
     # -- what the set bits tell -------------------------------------------------------------------
 
     def expected_error_rate(self, n_keys: int) -> float:
-        """Share of absent keys that pass when the filter holds `n_keys` distinct keys; exact on average."""
+        """Share of absent keys that pass when the filter holds `n_keys` distinct keys; exact on average.
+
+        Parameters
+        ----------
+        n_keys : int
+            From 0 to 2**53.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `n_keys` is no integer or out of range.
+        """
         return error_rate(check_int("n_keys", n_keys, 0, 2**53), self.n_blocks, self.n_hashes)
 
     def error_rate(self) -> float:
-        """Share of absent keys that pass now: exact for these bits, over keys at random."""
+        """Share of absent keys that pass now: exact for these bits, over keys at random.
+
+        Returns
+        -------
+        float
+        """
         fills = self._fills(self)
         passes = (np.arange(BLOCK_BITS + 1) / BLOCK_BITS) ** self.n_hashes
         return float(np.dot(fills, passes) / self.n_blocks)
@@ -317,6 +342,10 @@ class BloomFilter(MergeableSketch):
         """Estimate of the number of distinct keys added; see the notes of the class for its variance.
 
         A filter with all bits set is taken to have one unset: the estimate is then but a lower bound.
+
+        Returns
+        -------
+        float
         """
         return self._cardinality(self)
 
@@ -324,6 +353,20 @@ class BloomFilter(MergeableSketch):
         """Estimate of the number of distinct keys in either filter: the cardinality of ``self | other``.
 
         The filters must have the same configuration; neither is changed, nor is memory taken for a third.
+
+        Parameters
+        ----------
+        other : BloomFilter
+            Of the same configuration. Unchanged.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        IncompatibleSketchError
+            Naming the first field in which the configurations differ.
         """
         self._check_compatible(other)
         return self._cardinality(other)
@@ -335,12 +378,41 @@ class BloomFilter(MergeableSketch):
         |B|. It is the likeliest number given how many bits are set in A alone, in B alone and in both, if
         bits are taken to be independent. Its error is about that of the cardinality of the union, whatever
         the size of the intersection.
+
+        Parameters
+        ----------
+        other : BloomFilter
+            Of the same configuration. Unchanged.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        IncompatibleSketchError
+            Naming the first field in which the configurations differ.
         """
         self._check_compatible(other)
         return self._overlap(other)[0]
 
     def jaccard(self, other: Self) -> float:
-        """Estimate of the keys in both filters as a share of those in either; 0 for two empty ones."""
+        """Estimate of the keys in both filters as a share of those in either; 0 for two empty ones.
+
+        Parameters
+        ----------
+        other : BloomFilter
+            Of the same configuration. Unchanged.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        IncompatibleSketchError
+            Naming the first field in which the configurations differ.
+        """
         self._check_compatible(other)
         both, either = self._overlap(other)
         return min(1.0, both / either) if either > 0.0 else 0.0
@@ -352,6 +424,20 @@ class BloomFilter(MergeableSketch):
         more often than in a filter that the common keys were added to: bits that different keys set in
         each stay set. So its cardinality is too large; ask `intersection_cardinality`. Its `n_updates` is
         the smaller of the two.
+
+        Parameters
+        ----------
+        other : BloomFilter
+            Of the same configuration. Unchanged.
+
+        Returns
+        -------
+        BloomFilter
+
+        Raises
+        ------
+        IncompatibleSketchError
+            Naming the first field in which the configurations differ.
         """
         self._check_compatible(other)
         return self.empty_like()._adopt(

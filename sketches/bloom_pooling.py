@@ -185,6 +185,11 @@ class BloomPooling:
         Returns
         -------
         ndarray of shape (n_tests,), bool
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `infected` is not so many booleans, or `seed` out of range.
         """
         truth = _check_flags("infected", infected, self.n_samples)
         positive = (self.design.astype(np.int64) @ truth.astype(np.int64)) > 0
@@ -307,6 +312,11 @@ class BloomPooling:
             The samples of each pool. Samples are taken by falling uncertainty; one that is as likely positive
             as not is tested alone, and others are put together until their pool is positive with probability
             1/2, where its outcome says most. Fewer pools if nothing is in doubt any more.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `posterior` is not so many numbers in [0, 1], or another argument no positive integer.
         """
         chance = check_numbers("posterior", posterior)
         if chance.shape != (self.n_samples,) or not ((chance >= 0.0) & (chance <= 1.0)).all():

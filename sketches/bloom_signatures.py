@@ -214,6 +214,11 @@ class BloomSignatures(MergeableSketch):
         BloomSignatures
             New, with n_hops + 1.
 
+        Raises
+        ------
+        TypeError, ValueError
+            If edges are no pairs of nodes of the graph.
+
         Examples
         --------
         >>> import mergesketch
@@ -330,6 +335,11 @@ class BloomSignatures(MergeableSketch):
         -------
         ndarray of shape (n,), float64
             With a variance of about ``n_bits (e**t - t - 1)`` at ``t n_bits`` nodes.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If nodes are no integers, of unequal number or not in the graph.
         """
         nodes = self._kernels.xp.arange(self.n_nodes) if u is None else u
         return self._sizes[self._counts(nodes, nodes)[:, 0]]
@@ -347,6 +357,11 @@ class BloomSignatures(MergeableSketch):
             At least 0, and at most either neighbourhood; exactly 0 if the signatures have no bit in common.
             Before this clipping the mean is right, and pairs without a common neighbour would be told apart
             by their degrees alone.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If nodes are no integers, of unequal number or not in the graph.
         """
         return self._overlaps(self._counts(u, v))[2]
 
@@ -356,6 +371,15 @@ class BloomSignatures(MergeableSketch):
         Parameters
         ----------
         u, v : arrays of n nodes
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If nodes are no integers, of unequal number or not in the graph.
         """
         size_u, size_v, shared = self._overlaps(self._counts(u, v))
         return _ratio(shared, size_u + size_v - shared)
@@ -366,6 +390,15 @@ class BloomSignatures(MergeableSketch):
         Parameters
         ----------
         u, v : arrays of n nodes
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If nodes are no integers, of unequal number or not in the graph.
 
         Notes
         -----
@@ -382,6 +415,15 @@ class BloomSignatures(MergeableSketch):
         Parameters
         ----------
         u, v : arrays of n nodes
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If nodes are no integers, of unequal number or not in the graph.
         """
         return self._weighted(u, v)[:, 1]
 
@@ -448,6 +490,11 @@ class BloomSignatures(MergeableSketch):
             The columns of `feature_names`; with `wider` those of `wider_feature_names` after them: nodes in
             the neighbourhood of the smaller of u and v here and of the other there, the other way round, and
             in both there. The order of a pair makes no difference.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If pairs are no pairs of nodes of the graph, or `wider` is not what `propagate` made of these.
         """
         self._settle("pairs", pairs)
         array, xp = check_array("pairs", pairs), self._kernels.xp

@@ -417,7 +417,21 @@ class DensitySketch(KeyTable):
         return logarithms - (math.log(self.total) + self.log_volume)
 
     def density(self, X: Any) -> NDArray[np.float64]:
-        """Estimated density: ``exp(log_density(X))``, which overflows to infinity in tiny cells."""
+        """Estimated density: ``exp(log_density(X))``, which overflows to infinity in tiny cells.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `log_density` does.
+        """
         with np.errstate(over="ignore"):
             return self._kernels.xp.exp(self.log_density(X))
 

@@ -157,7 +157,23 @@ class LSHIndex(MergeableSketch):
         return self._add_codes(codes, self._check_ids(ids, len(codes)))
 
     def update(self, X: Any, ids: ArrayLike | None = None) -> Self:
-        """The same as `add`."""
+        """The same as `add`.
+
+        Parameters
+        ----------
+        X : n rows
+        ids : array_like of n integers, optional
+            As for `add`.
+
+        Returns
+        -------
+        The index itself.
+
+        Raises
+        ------
+        TypeError, ValueError, OverflowError
+            As `add` does.
+        """
         return self.add(X, ids)
 
     def _check_ids(self, ids: ArrayLike | None, n: int) -> NDArray[Any]:
@@ -225,6 +241,15 @@ class LSHIndex(MergeableSketch):
             Codes of ``family.hash_query`` or of ``family.probe``.
         k : int
             At least 1.
+
+        Returns
+        -------
+        Neighbours
+
+        Raises
+        ------
+        TypeError, ValueError
+            If codes are of another dtype or shape or out of range, or `k` is no positive integer.
         """
         k = check_int("k", k, 1, 1 << 31)
         codes = self._check_codes(codes)
@@ -357,6 +382,20 @@ class LSHIndex(MergeableSketch):
         """The family's kernel that collision counts imply, chance collisions taken off.
 
         Its standard error is at most ``0.5 / sqrt(L)``. Overflowing buckets make it too low.
+
+        Parameters
+        ----------
+        counts : array_like of int
+            As `query` returns them, from 0 to the number of tables.
+
+        Returns
+        -------
+        ndarray of the shape of `counts`, float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If counts are no numbers or out of range.
         """
         chance = self.family.chance_collision
         share = check_numbers("counts", counts) / self.family.n_hashes
@@ -376,6 +415,11 @@ class LSHIndex(MergeableSketch):
         -------
         ndarray of the shape of `counts`, float64
             For `InnerProduct` the inner product, for `SignedRandomProjection` the angle, and so on.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If counts are no numbers or out of range.
 
         Notes
         -----

@@ -252,23 +252,73 @@ class MinHashSketch(MergeableSketch):
         return xp.where(full == 0, 1.0, equal / xp.maximum(full, 1))
 
     def union(self, left: ArrayLike, right: ArrayLike) -> NDArray[np.float64]:
-        """Estimated number of different tokens in two sets together; arguments as for `jaccard`."""
+        """Estimated number of different tokens in two sets together; arguments as for `jaccard`.
+
+        Parameters
+        ----------
+        left, right : int or array_like of n int
+            Numbers of sets.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `jaccard` does.
+        """
         full, _, total = self._compare(left, right)
         return self._count(full, total)
 
     def intersection(self, left: ArrayLike, right: ArrayLike) -> NDArray[np.float64]:
-        """Estimated number of tokens that two sets share: similarity times `union`."""
+        """Estimated number of tokens that two sets share: similarity times `union`.
+
+        Parameters
+        ----------
+        left, right : int or array_like of n int
+            Numbers of sets.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `jaccard` does.
+        """
         full, equal, total = self._compare(left, right)
         return self._count(full, total) * (equal / self._kernels.xp.maximum(full, 1))
 
     def containment(self, left: ArrayLike, right: ArrayLike) -> NDArray[np.float64]:
-        """Estimated share of each left set's tokens that its right set holds, from 0 to 1; NaN if empty."""
+        """Estimated share of each left set's tokens that its right set holds, from 0 to 1; NaN if empty.
+
+        Parameters
+        ----------
+        left, right : int or array_like of n int
+            Numbers of sets.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `jaccard` does.
+        """
         common, own = self.intersection(left, right), self.union(left, left)
         xp = self._kernels.xp
         return xp.where(own > 0, xp.minimum(common / xp.where(own > 0, own, 1.0), 1.0), np.nan)
 
     def cardinality(self) -> NDArray[np.float64]:
-        """Estimated number of different tokens of every set, shape (n_sets,)."""
+        """Estimated number of different tokens of every set, shape (n_sets,).
+
+        Returns
+        -------
+        ndarray of shape (n_sets,), float64
+        """
         every = self._kernels.xp.arange(self.n_sets)
         return self.union(every, every)
 

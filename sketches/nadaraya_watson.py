@@ -269,6 +269,11 @@ class NadarayaWatsonSketch(MergeableSketch):
         std : ndarray of the same shape
             Only with `return_std`. It tells the error of estimating the kernel-weighted mean, not the
             spread of the targets around it.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the family refuses the rows, or an argument lies outside its range.
         """
         confidence = check_real("confidence", confidence, math.nextafter(0.5, 0.0), 1.0)
         z = max(0.0, float(ndtri(confidence)))
@@ -294,6 +299,11 @@ class NadarayaWatsonSketch(MergeableSketch):
         -------
         ndarray of shape (n,), float64, or two of them
             With `half_life`, rows count as they do in the newest period.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the family refuses the rows.
         """
         return_std = check_flag("return_std", return_std)
         mass, mass_std, _, _ = self._ratios(Q)

@@ -119,7 +119,21 @@ class PrivateClassifier(_PrivateTask):
         return np.log(shares), np.log(totals / totals.sum())
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """Log-likelihoods of classes, shape (n, classes), up to a number that a row's classes share."""
+        """Log-likelihoods of classes, shape (n, classes), up to a number that a row's classes share.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n, classes), float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `X` is no matrix of finite numbers of that width.
+        """
         scaled, (shares, prior) = self._rows(X), self._logs()
         scores = np.empty((len(scaled), len(self.classes)))
         repetitions = np.arange(self.family.n_hashes)
@@ -129,12 +143,41 @@ class PrivateClassifier(_PrivateTask):
         return scores
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Probabilities of classes, shape (n, classes), in the order of `classes`."""
+        """Probabilities of classes, shape (n, classes), in the order of `classes`.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n, classes), float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `X` is no matrix of finite numbers of that width.
+        """
         scores = self.decision_function(X)
         return np.asarray(np.exp(scores - logsumexp(scores, axis=1, keepdims=True)))
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """The likeliest class of each row, shape (n,)."""
+        """The likeliest class of each row, shape (n,).
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            Of the dtype of the classes.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `X` is no matrix of finite numbers of that width.
+        """
         return np.asarray(self._classes_array[self.decision_function(X).argmax(axis=1)])
 
 
@@ -173,7 +216,21 @@ class PrivateRegressor(_PrivateTask):
         self.target_high = check_real("target_high", target_high, self.target_low, math.inf)
 
     def predict(self, X: Any) -> NDArray[np.float64]:
-        """Estimated targets, shape (n,), within `target_low` and `target_high`."""
+        """Estimated targets, shape (n,), within `target_low` and `target_high`.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `X` is no matrix of finite numbers of that width.
+        """
         totals = self.total
         mean = float(np.clip(totals[1] / max(float(totals.sum()), float(_TARGET_STEPS)), 0.0, 1.0))
         sums = self.query(X)

@@ -304,7 +304,22 @@ class Race(MergeableSketch):
 
     @staticmethod
     def n_groups(confidence: float) -> int:
-        """Groups whose median of means has the theorem's error bound with probability `confidence`."""
+        """Groups whose median of means has the theorem's error bound with probability `confidence`.
+
+        Parameters
+        ----------
+        confidence : float
+            In (0, 1).
+
+        Returns
+        -------
+        int
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `confidence` lies outside its range.
+        """
         return math.ceil(-8.0 * math.log1p(-check_real("confidence", confidence, 0.0, 1.0)))
 
     def _layout(self) -> dict[str, StateSpec]:
@@ -405,6 +420,11 @@ class Race(MergeableSketch):
             Only with `return_std`: the standard deviation over repetitions, which are independent,
             over sqrt(R); with `groups`, that of the group means over sqrt(groups), times sqrt(pi / 2),
             as for the median of normal variables. NaN where there is only one to judge from.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the family refuses the rows, or `groups` is out of range.
         """
         self._settle("Q", Q)
         return kernel_sums(self.family, self._arrays["counts"], self.total, Q, groups, return_std)
@@ -422,10 +442,24 @@ class Race(MergeableSketch):
     ) -> NDArray[np.float64] | tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Estimated kernel densities: kernel sums over the total weight; arguments as for `query`.
 
+        Parameters
+        ----------
+        Q : n rows
+            As ``family.hash_query`` takes them.
+        groups : int, optional
+            Take the median of the means of so many groups of repetitions.
+        return_std : bool
+            Also return the standard errors.
+
+        Returns
+        -------
+        ndarray of shape (n,) or (n, n_outputs), float64, or two of them
+
         Raises
         ------
-        ValueError
-            If the total weight is not above 0, as in a sketch without rows.
+        TypeError, ValueError
+            If the family refuses the rows, `groups` is out of range, or the total weight is not above 0, as
+            in a sketch without rows.
         """
         self._settle("Q", Q)
         sums = kernel_sums(self.family, self._arrays["counts"], self.total, Q, groups, return_std)

@@ -115,6 +115,11 @@ class RaceWindow(MergeableSketch):
         Returns
         -------
         The sketch itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `pane` is no integer or out of range.
         """
         pane = check_int("pane", pane, 0, 1 << 62)
         leaving = self._kernels.xp.asarray(self._places_left(self.newest, pane))
@@ -230,7 +235,13 @@ class RaceWindow(MergeableSketch):
         return counts.sum(axis=0, dtype=np.float64 if self.dtype == "float" else np.int64)
 
     def race(self) -> Race:
-        """The rows of the window as a `Race` of its own, which later updates do not change."""
+        """The rows of the window as a `Race` of its own, which later updates do not change.
+
+        Returns
+        -------
+        Race
+            Of the rows in the window.
+        """
         race = Race(self.family, dtype=self.dtype)
         total = self._kernels.xp.asarray(np.array([self.total], race._layout()["total"].dtype))
         race.__dict__["_device"] = self.device
@@ -248,12 +259,50 @@ class RaceWindow(MergeableSketch):
         self, Q: Any, *, groups: int | None = None, return_std: Literal[True]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
     def query(self, Q: Any, *, groups: int | None = None, return_std: bool = False) -> Any:
-        """Estimated kernel sums over the rows in the window; as `Race.query`."""
+        """Estimated kernel sums over the rows in the window; as `Race.query`.
+
+        Parameters
+        ----------
+        Q : n rows
+            As ``family.hash_query`` takes them.
+        groups : int, optional
+            Take the median of the means of so many groups of repetitions.
+        return_std : bool
+            Also return the standard errors.
+
+        Returns
+        -------
+        ndarray of shape (n,) or (n, n_outputs), float64, or two of them
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `Race.query` does.
+        """
         self._settle("Q", Q)
         return kernel_sums(self.family, self._sum, self.total, Q, groups, return_std)
 
     def density(self, Q: Any, *, groups: int | None = None, return_std: bool = False) -> Any:
-        """Estimated kernel densities: kernel sums over the total weight; as `Race.density`."""
+        """Estimated kernel densities: kernel sums over the total weight; as `Race.density`.
+
+        Parameters
+        ----------
+        Q : n rows
+            As ``family.hash_query`` takes them.
+        groups : int, optional
+            Take the median of the means of so many groups of repetitions.
+        return_std : bool
+            Also return the standard errors.
+
+        Returns
+        -------
+        ndarray of shape (n,) or (n, n_outputs), float64, or two of them
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `Race.density` does.
+        """
         self._settle("Q", Q)
         sums = kernel_sums(self.family, self._sum, self.total, Q, groups, return_std)
         return kernel_densities(sums, self.total)

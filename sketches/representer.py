@@ -155,12 +155,43 @@ class RepresenterSketch(Race):
         """The function's values, shape (n, n_outputs); `groups` as for `Race.query`.
 
         The mean over repetitions, which `fit` fits; with `groups` the median of means, as in the paper.
+
+        Parameters
+        ----------
+        X : n rows
+            As ``family.hash_query`` takes them.
+        groups : int, optional
+            As for `Race.query`.
+
+        Returns
+        -------
+        ndarray of shape (n, n_outputs), float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the family refuses the rows, or `groups` is out of range.
         """
         with renamed("Q", "X"):
             return self.query(X, groups=groups)
 
     def predict(self, X: Any) -> NDArray[np.int64]:
-        """The output of largest value for each row: the class, where outputs are classes' scores."""
+        """The output of largest value for each row: the class, where outputs are classes' scores.
+
+        Parameters
+        ----------
+        X : n rows
+            As ``family.hash_query`` takes them.
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the family refuses the rows.
+        """
         best: NDArray[np.int64] = self.decision_function(X).argmax(axis=1)
         return best
 

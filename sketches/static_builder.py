@@ -169,6 +169,10 @@ class StaticFunctionBuilder:
         progress : bool
             Whether a bar may be shown: on a terminal, after a second.
 
+        Returns
+        -------
+        The builder itself.
+
         Raises
         ------
         TypeError, ValueError, OSError
@@ -188,6 +192,15 @@ class StaticFunctionBuilder:
 
     def merge(self, *others: StaticFunctionBuilder) -> Self:
         """Take in all that other builders have; they keep it.
+
+        Parameters
+        ----------
+        *others : StaticFunctionBuilder
+            Unchanged.
+
+        Returns
+        -------
+        The builder itself.
 
         Raises
         ------
@@ -223,7 +236,12 @@ class StaticFunctionBuilder:
         return StaticFunctionBuilder(**self.config(), spill=self.spill).merge(self, other)
 
     def config(self) -> dict[str, Any]:
-        """What builders that merge have in common."""
+        """What builders that merge have in common.
+
+        Returns
+        -------
+        dict
+        """
         return {"seed": self.seed, "key_check_bits": self.key_check_bits, "precision": self.precision}
 
     def _agree(self, others: Iterable[Kinds], dictionaries: Iterable[Dictionary]) -> Callable[[], None]:
@@ -250,6 +268,10 @@ class StaticFunctionBuilder:
         ----------
         progress : bool
             Whether a bar may be shown: on a terminal, after a second.
+
+        Returns
+        -------
+        StaticFunction
 
         Raises
         ------

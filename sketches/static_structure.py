@@ -99,7 +99,12 @@ class StaticStructure(Stored):
     # -- storage --------------------------------------------------------------------------------------
 
     def config(self) -> dict[str, Any]:
-        """What there is beside the arrays, JSON-able."""
+        """What there is beside the arrays, JSON-able.
+
+        Returns
+        -------
+        dict
+        """
         return {
             "seed": self.seed,
             "n_keys": self.n_keys,

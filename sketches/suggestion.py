@@ -90,6 +90,11 @@ class Suggestion:
         Returns
         -------
         SignedRandomProjection, PStable or MinHash
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the metric's family refuses them.
         """
         n_features = self.n_features if n_features is None else n_features
         sets = self.metric == "jaccard"
@@ -102,7 +107,24 @@ class Suggestion:
         )
 
     def index(self, n_features: int | None = None, *, seed: int = 0, **options: Any) -> LSHIndex:
-        """An empty index over that family; arguments as of `family`."""
+        """An empty index over that family; arguments as of `family`.
+
+        Parameters
+        ----------
+        n_features : int, optional
+        seed : int, default 0
+        **options
+            As for `family`.
+
+        Returns
+        -------
+        LSHIndex
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `family` does.
+        """
         return LSHIndex(
             self.family(n_features, seed=seed, **options),
             capacity=self.capacity,

@@ -53,6 +53,10 @@ class BBitMinHash(MinHash):
     `chance_collision`, which sketches take off. Packed codes take ``n_hashes b / 8`` bytes a set, rounded up
     to words of 8; they are compared 64 / b codes at a time.
 
+    References
+    ----------
+    - Li, König. b-bit minwise hashing. WWW 2010.
+
     Examples
     --------
     >>> import numpy as np

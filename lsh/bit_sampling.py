@@ -87,6 +87,11 @@ class BitSampling(HashFamily):
 
     Time: O(n_hashes power) a row, some 7 bits a nanosecond on one core. Bytes: 9 for each sampled bit.
 
+    References
+    ----------
+    - Indyk, Motwani. Approximate nearest neighbors: towards removing the curse of dimensionality. STOC
+      1998.
+
     Examples
     --------
     >>> import numpy as np

@@ -84,6 +84,11 @@ class CrossPolytope(HashFamily):
     Rows are rounded to float32 first, and added up in one fixed order: codes depend on neither batch,
     threads nor sparsity.
 
+    References
+    ----------
+    - Andoni, Indyk, Laarhoven, Razenshteyn, Schmidt. Practical and optimal LSH for angular distance. NIPS
+      2015.
+
     Examples
     --------
     >>> import numpy as np

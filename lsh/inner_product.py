@@ -92,6 +92,12 @@ class InnerProduct(HashFamily):
     hundred rows at a time. With ``projection="hadamard"`` two features more mean twice the time where
     `n_features` is 256 or a higher power of two, or one below it.
 
+    References
+    ----------
+    - Neyshabur, Srebro. On symmetric and asymmetric LSHs for inner product search. ICML 2015.
+    - Shrivastava, Li. Asymmetric LSH (ALSH) for sublinear time maximum inner product search (MIPS). NIPS
+      2014.
+
     Examples
     --------
     >>> import numpy as np, mergesketch

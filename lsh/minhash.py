@@ -116,6 +116,13 @@ class MinHash(HashFamily):
 
     Bytes: 8 a value for the parameters, drawn at first use; signatures take 4 a value.
 
+    References
+    ----------
+    - Broder. On the resemblance and containment of documents. SEQUENCES 1997.
+    - Li, Owen, Zhang. One permutation hashing. NIPS 2012.
+    - Shrivastava. Optimal densification for fast and accurate minwise hashing. ICML 2017.
+    - Dahlgaard, Knudsen, Thorup. Fast similarity sketching. FOCS 2017.
+
     Examples
     --------
     >>> import numpy as np

@@ -59,6 +59,11 @@ class PStable(ProjectionFamily):
     their error bound leaves no doubt. Steps beyond 2**62 are one, and those below -2**62. Vectors take
     ``8 n_hashes power n_features`` bytes, drawn at first use; time of the matrix product.
 
+    References
+    ----------
+    - Datar, Immorlica, Indyk, Mirrokni. Locality-sensitive hashing scheme based on p-stable
+      distributions. SoCG 2004.
+
     Examples
     --------
     >>> import numpy as np

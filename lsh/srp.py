@@ -83,6 +83,11 @@ class SignedRandomProjection(ProjectionFamily):
       rows of few non-zeros would collide with the wrong probabilities. O(non-zeros n_hashes power),
       a fourth of the time where rows share their features. Rows are rounded to float32 first.
 
+    References
+    ----------
+    - Charikar. Similarity estimation techniques from rounding algorithms. STOC 2002.
+    - Li, Hastie, Church. Very sparse random projections. KDD 2006.
+
     Examples
     --------
     >>> import numpy as np

@@ -68,6 +68,10 @@ class WeightedMinHash(HashFamily):
     are up to four times as fast as others. Bytes: 8 m for the parameters and, beside the codes, up to
     50 MB a thread while it runs, more for rows of more than half a million weights.
 
+    References
+    ----------
+    - Ioffe. Improved consistent sampling, weighted minhash and L1 sketching. ICDM 2010.
+
     Examples
     --------
     >>> import numpy as np

@@ -59,6 +59,11 @@ class AceDetector(MergeableSketch):
 
     Methods are named as scikit-learn's outlier detectors name them; `update` is `partial_fit`.
 
+    References
+    ----------
+    - Luo, Shrivastava. Arrays of (locality-sensitive) count estimators (ACE): anomaly detection on the
+      edge. WWW 2018.
+
     Examples
     --------
     >>> import numpy as np

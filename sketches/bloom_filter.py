@@ -91,6 +91,12 @@ class BloomFilter(MergeableSketch):
     keys are then ordered by block first, in up to 150 MiB of scratch space. Threads share a batch; each
     adds to blocks of its own.
 
+    References
+    ----------
+    - Putze, Sanders, Singler. Cache-, hash- and space-efficient Bloom filters. WEA 2007.
+    - Whang, Vander-Zanden, Taylor. A linear-time probabilistic counting algorithm for database
+      applications. ACM TODS 15(2), 1990.
+
     Examples
     --------
     >>> import mergesketch

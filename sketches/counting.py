@@ -64,6 +64,12 @@ class CountMinSketch(KeyTable):
     Keys are anything that `mergesketch.lsh.hash_keys` takes: integer arrays, Arrow or NumPy string
     arrays, lists of integers, str or bytes. Two keys of one 64-bit hash count as one.
 
+    References
+    ----------
+    - Cormode, Muthukrishnan. An improved data stream summary: the count-min sketch and its applications.
+      Journal of Algorithms 55(1), 2005.
+    - Estan, Varghese. New directions in traffic measurement and accounting. SIGCOMM 2002.
+
     Examples
     --------
     >>> import mergesketch
@@ -298,6 +304,10 @@ class CountSketch(KeyTable):
     On skewed counts sqrt(F2) is far below the total, which makes this sketch better than Count-Min for
     all but the rarest keys. Time is O(n_rows) a key; memory 4 n_rows n_buckets bytes, or twice that
     once a counter could pass 2**31.
+
+    References
+    ----------
+    - Charikar, Chen, Farach-Colton. Finding frequent items in data streams. ICALP 2002.
 
     Examples
     --------

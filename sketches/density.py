@@ -90,6 +90,10 @@ class DensitySketch(KeyTable):
     A row takes R d additions and R n_rows counters; memory is
     ``4 n_rows n_buckets + H (4 d + 12)`` bytes, more if counters pass 2**31.
 
+    References
+    ----------
+    - Desai, Coleman, Shrivastava. Density sketches for sampling and estimation. arXiv, 2021.
+
     Examples
     --------
     >>> import numpy as np

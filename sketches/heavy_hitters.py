@@ -73,6 +73,13 @@ class HeavyHitters(KeyTable):
 
     Time is O(n_rows) a key; memory ``4 n_rows n_buckets + n_candidates (max_key_bytes + 11)`` bytes.
 
+    References
+    ----------
+    - Cormode, Muthukrishnan. An improved data stream summary: the count-min sketch and its applications.
+      Journal of Algorithms 55(1), 2005.
+    - Mandal, Jiang, Shrivastava, Sarkar. Topkapi: parallel and fast sketches for finding top-k frequent
+      elements. NeurIPS 2018.
+
     Examples
     --------
     >>> import mergesketch

@@ -83,6 +83,11 @@ class LSHIndex(MergeableSketch):
     row, queries L B reads. Ids are meant to be different from each other: an id that is added twice counts
     twice.
 
+    References
+    ----------
+    - Wang, Shrivastava, Wang, Ryu. Randomized algorithms accelerated over CPU-GPU for ultra-high
+      dimensional similarity search. SIGMOD 2018.
+
     Examples
     --------
     >>> import numpy as np, mergesketch

@@ -61,6 +61,11 @@ class MinHashSketch(MergeableSketch):
 
     Bytes: ``4 n_sets m``.
 
+    References
+    ----------
+    - Li, Owen, Zhang. One permutation hashing. NIPS 2012.
+    - Shrivastava. Optimal densification for fast and accurate minwise hashing. ICML 2017.
+
     Examples
     --------
     >>> import numpy as np

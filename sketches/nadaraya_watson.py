@@ -69,6 +69,15 @@ class NadarayaWatsonSketch(MergeableSketch):
     A row costs R hashes and ``R (1 + n_outputs)`` additions, a query as many reads, twice; memory is
     ``8 R W (1 + n_outputs)`` bytes.
 
+    References
+    ----------
+    - Nadaraya. On estimating regression. Theory of Probability and Its Applications 9(1), 1964.
+    - Watson. Smooth regression analysis. Sankhya A 26, 1964.
+    - Coleman, Shrivastava. Sub-linear RACE sketches for approximate kernel density estimation on
+      streaming data. WWW 2020.
+    - Cormode, Shkapenyuk, Srivastava, Xu. Forward decay: a practical time decay model for streaming
+      systems. ICDE 2009.
+
     Examples
     --------
     >>> import numpy as np

@@ -59,6 +59,14 @@ class PrivateRace(MergeableSketch):
     ``sqrt(2 R) / epsilon`` rows. So fewer repetitions mean less noise, and more of the sketch's own error:
     a few dozen are usual.
 
+    References
+    ----------
+    - Dwork, McSherry, Nissim, Smith. Calibrating noise to sensitivity in private data analysis. TCC 2006.
+    - Ghosh, Roughgarden, Sundararajan. Universally utility-maximizing privacy mechanisms. SIAM Journal on
+      Computing 41(6), 2012.
+    - Coleman, Shrivastava. A one-pass distributed and private sketch for kernel sums with applications to
+      machine learning at scale. CCS 2021.
+
     Examples
     --------
     >>> import numpy as np
@@ -149,6 +157,10 @@ class PrivateRace(MergeableSketch):
         ----------
         X, *args, **kwargs
             Whatever they are.
+
+        Returns
+        -------
+        Nothing, for it raises.
 
         Raises
         ------

@@ -16,7 +16,7 @@ from ..lsh.lazy import lazy
 from ..lsh.pstable import PStable
 from ..lsh.srp import SignedRandomProjection
 from ..lsh.validation import check_array, check_dense, check_finite, check_flag, check_int, check_real
-from .bounds import check_bounds, count_beyond, scale_rows
+from .bounds import check_bounds, count_beyond, scale_rows, told_shortly
 from .hashed_rows import hash_block, row_blocks
 from .private import PrivateRace
 from .race import Race
@@ -40,11 +40,7 @@ class _PrivateTask(PrivateRace):
         if features is None:
             raise TypeError(f"family must be of dense rows of known width, got {family!r}")
         self.n_features = int(features)
-        # In one form, so that bounds that are equal are told so: a number where features share it.
-        self.low, self.high = (
-            float(bound[0]) if (bound == bound[0]).all() else tuple(bound.tolist())
-            for bound in check_bounds(low, high, self.n_features)
-        )
+        self.low, self.high = map(told_shortly, check_bounds(low, high, self.n_features))
 
     @abstractmethod
     def predict(self, X: Any) -> NDArray[Any]:
@@ -99,6 +95,23 @@ class PrivateClassifier(_PrivateTask):
     with s = 1 + the standard deviation of a counter's noise, so that what noise alone can make counts for
     nothing. By `query`, the sums of kernels alone, are less accurate. As naive Bayes does,
     `predict_proba` is surer than it should be.
+
+    References
+    ----------
+    - Ozuysal, Calonder, Lepetit, Fua. Fast keypoint recognition using random ferns. IEEE TPAMI 32(3),
+      2010.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import mergesketch
+    >>> X = np.repeat([[-1.0, -1.0], [1.0, 1.0]], 2000, axis=0)
+    >>> y = np.repeat(["low", "high"], 2000)
+    >>> model = mergesketch.private_classifier(
+    ...     X, y, epsilon=1.0, classes=["low", "high"], low=-2.0, high=2.0
+    ... )
+    >>> model.predict([[1.0, 1.0], [-1.0, -1.0]]).tolist()
+    ['high', 'low']
     """
 
     _parameters = ("family", "low", "high", "classes")
@@ -204,6 +217,22 @@ class PrivateRegressor(_PrivateTask):
     Prediction is the Nadaraya-Watson estimate, target sum over mass m, drawn towards the mean target of
     all rows by the share ``sigma**2 / (m**2 + sigma**2)``, with ``sigma`` the noise of m as a share of the
     quarter of the bounds that targets are taken to spread over: where there are no rows, it is the mean.
+
+    References
+    ----------
+    - Nadaraya. On estimating regression. Theory of Probability and Its Applications 9(1), 1964.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import mergesketch
+    >>> X = np.repeat([[-1.0, -1.0], [1.0, 1.0]], 4000, axis=0)
+    >>> model = mergesketch.private_regressor(
+    ...     X, X[:, 0], epsilon=1.0, low=-2.0, high=2.0, target_low=-1.0, target_high=1.0
+    ... )
+    >>> left, right = model.predict([[-1.0, -1.0], [1.0, 1.0]])
+    >>> bool(left < 0 < right)
+    True
     """
 
     _parameters = ("family", "low", "high", "target_low", "target_high")

@@ -222,6 +222,11 @@ class Race(MergeableSketch):
 
     Weights may be negative: what was taken in can be taken out again, by its weight or by `subtract`.
 
+    References
+    ----------
+    - Coleman, Shrivastava. Sub-linear RACE sketches for approximate kernel density estimation on
+      streaming data. WWW 2020.
+
     Examples
     --------
     >>> import numpy as np

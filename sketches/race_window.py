@@ -50,6 +50,11 @@ class RaceWindow(MergeableSketch):
     are those of one `Race`, the sum of the panes, which is kept up beside them; memory is that of
     ``n_panes + 2`` of them (with counters of 64 bits the last two).
 
+    References
+    ----------
+    - Coleman, Shrivastava. Sub-linear RACE sketches for approximate kernel density estimation on
+      streaming data. WWW 2020.
+
     Examples
     --------
     >>> import numpy as np

@@ -43,6 +43,10 @@ class RepresenterSketch(Race):
 
     Sketches of functions add: merging sums the functions, as weights of boosted or federated models add.
 
+    References
+    ----------
+    - Liu, Coleman, Shrivastava. Efficient inference via universal LSH kernel. arXiv, 2021.
+
     Examples
     --------
     >>> import numpy as np

@@ -146,6 +146,10 @@ class StormRegressor(RegressorMixin, _StormLinear):
     Least squares needs the second moments of features and target alone, and `StormSketch` estimates those
     without bias; they are solved for with a ridge of their own standard error. See docs/storm.md.
 
+    References
+    ----------
+    - Coleman, Shrivastava. Sketching and streaming for risk minimization. 2020.
+
     Examples
     --------
     >>> import numpy as np
@@ -267,6 +271,10 @@ class StormClassifier(ClassifierMixin, _StormLinear):
     Linear discriminant analysis. The second moments of features, a constant and the columns of classes hold
     all that it needs: the classes' shares and means, and the covariance within them. All are estimated from
     one `StormSketch`; the covariance gets a ridge of its standard error.
+
+    References
+    ----------
+    - Coleman, Shrivastava. Sketching and streaming for risk minimization. 2020.
 
     Examples
     --------

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from forged_files import SKETCHES, assert_refused, forged, header_of, with_header
-from mergesketch import LSHIndex
+from mergesketch import LSHIndex, private_classifier
 from mergesketch.errors import SketchFormatError
 from mergesketch.lsh import SignedRandomProjection
 
@@ -145,6 +145,18 @@ def test_a_configuration_that_only_python_takes_for_json(tmp_path: Path) -> None
         header["__metadata__"]["config"] = header["__metadata__"]["config"].replace("0.25", "NaN")
 
     assert_refused(forged(SKETCHES["HeavyHitters"], change), tmp_path / "a", "NaN is not JSON")
+
+
+def test_a_private_model_of_countless_features_is_refused_at_once(tmp_path: Path) -> None:
+    X = np.random.default_rng(0).uniform(-1, 1, (50, 4))
+    model = private_classifier(X, np.arange(50) % 2, epsilon=1.0, classes=[0, 1], low=-1.0, high=1.0)
+
+    def change(header: dict[str, Any]) -> None:
+        config = json.loads(header["__metadata__"]["config"])
+        config["family"]["n_features"], config["family"]["n_hashes"] = 2**28, 17
+        header["__metadata__"]["config"] = json.dumps(config)
+
+    assert_refused(forged(model, change), tmp_path / "a", "expected counts as")
 
 
 def test_a_race_of_a_hostile_family_allocates_nothing(tmp_path: Path) -> None:

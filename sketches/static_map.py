@@ -302,7 +302,7 @@ class StaticValues(StaticStructure):
         absent = ~self.contains(keys)
         if missing is None:
             return np.ma.MaskedArray(out, np.broadcast_to(absent[:, None], out.shape))
-        out[absent] = missing
+        out[absent] = xp.asarray(missing)
         return out
 
     def _get(self, key: Any) -> NDArray[Any]:

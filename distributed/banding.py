@@ -44,6 +44,11 @@ def band_parameters(
     -------
     (bands, rows)
 
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type or lies outside its range.
+
     Notes
     -----
     Minimises, over all (bands, rows), the weighted sum of the integral of the candidate probability
@@ -57,7 +62,7 @@ def band_parameters(
     (14, 9)
     """
     threshold = check_real("threshold", threshold, 0.0, 1.0, closed=True)
-    n_hashes = check_int("n_hashes", n_hashes, 1)
+    n_hashes = check_int("n_hashes", n_hashes, 1, 1 << 16)
     weight = check_real("false_negative_weight", false_negative_weight, 0.0, 1.0, closed=True)
     # Midpoints: the integrands are smooth, so a thousand points are exact to six digits.
     steps = (np.arange(_POINTS) + 0.5) / _POINTS

@@ -65,6 +65,10 @@ def communicator(comm: Any = None) -> Communicator:
     comm : mpi4py communicator, Communicator or None
         None means all ranks when MPI started this process, and this process alone otherwise.
 
+    Returns
+    -------
+    Communicator
+
     Raises
     ------
     DistributedError
@@ -129,27 +133,90 @@ class Communicator:
             self.mpi.Barrier()
 
     def bcast(self, value: Any, root: int = 0) -> Any:
-        """The root's value, on every rank."""
+        """The root's value, on every rank.
+
+        Parameters
+        ----------
+        value : object
+            That can be pickled; looked at on rank `root` alone.
+        root : int, default 0
+
+        Returns
+        -------
+        The root's value, on every rank.
+        """
         return value if self.size == 1 else self.mpi.bcast(value, root)
 
     def gather(self, value: Any, root: int = 0) -> list[Any] | None:
-        """Every rank's value in the order of ranks, on the root; None elsewhere."""
+        """Every rank's value in the order of ranks, on the root; None elsewhere.
+
+        Parameters
+        ----------
+        value : object
+            That can be pickled.
+        root : int, default 0
+
+        Returns
+        -------
+        list on the root, None elsewhere
+        """
         return [value] if self.size == 1 else self.mpi.gather(value, root)
 
     def allgather(self, value: Any) -> list[Any]:
-        """Every rank's value in the order of ranks, on every rank."""
+        """Every rank's value in the order of ranks, on every rank.
+
+        Parameters
+        ----------
+        value : object
+            That can be pickled.
+
+        Returns
+        -------
+        list
+        """
         return [value] if self.size == 1 else self.mpi.allgather(value)
 
     def sum(self, value: int) -> int:
-        """The sum over ranks."""
+        """The sum over ranks.
+
+        Parameters
+        ----------
+        value : int
+
+        Returns
+        -------
+        int
+        """
         return sum(self.allgather(value))
 
     def exclusive_sum(self, value: int) -> int:
-        """The sum over the ranks before this one."""
+        """The sum over the ranks before this one.
+
+        Parameters
+        ----------
+        value : int
+
+        Returns
+        -------
+        int
+        """
         return sum(self.allgather(value)[: self.rank])
 
     def check_same(self, what: str, value: Any) -> None:
-        """Raise DistributedError on every rank unless all ranks pass an equal value."""
+        """Raise DistributedError on every rank unless all ranks pass an equal value.
+
+        Parameters
+        ----------
+        what : str
+            What the message calls it.
+        value : object
+            That can be compared and pickled.
+
+        Raises
+        ------
+        DistributedError
+            On every rank, if they differ.
+        """
         values = self.allgather(value)
         for rank, other in enumerate(values):
             if other != values[0]:
@@ -184,7 +251,18 @@ class Communicator:
                 raise DistributedError(f"rank {rank} failed: {first}") from error
 
     def local(self, function: Callable[..., T], *arguments: Any) -> T:
-        """``function(*arguments)``, which must hold no collective call; if it fails on any rank, on all."""
+        """``function(*arguments)``, which must hold no collective call; if it fails on any rank, on all.
+
+        Parameters
+        ----------
+        function : callable
+        *arguments
+            Which it is called with.
+
+        Returns
+        -------
+        What the function returned on this rank.
+        """
         with self.agree():
             return function(*arguments)
 
@@ -194,6 +272,12 @@ class Communicator:
         """Combine the ranks' arrays in place: "sum", "max", "min" or "or".
 
         `array` is contiguous, and of one shape and dtype on every rank. Of any size.
+
+        Parameters
+        ----------
+        array : ndarray
+            Contiguous, of one shape and dtype on every rank.
+        reduction : {"sum", "max", "min", "or"}
         """
         if self.size == 1 or array.size == 0:
             return
@@ -205,7 +289,14 @@ class Communicator:
         self.bytes_sent += 2 * array.nbytes * (self.size - 1) // self.size
 
     def broadcast(self, array: NDArray[Any], root: int = 0) -> None:
-        """Overwrite every rank's contiguous `array` with the root's, of the same shape and dtype."""
+        """Overwrite every rank's contiguous `array` with the root's, of the same shape and dtype.
+
+        Parameters
+        ----------
+        array : ndarray
+            Contiguous, of one shape and dtype on every rank.
+        root : int, default 0
+        """
         if self.size == 1:
             return
         for piece in _pieces(array):
@@ -213,20 +304,45 @@ class Communicator:
         self.bytes_sent += array.nbytes * (self.size - 1) // self.size
 
     def send(self, array: NDArray[Any], destination: int) -> None:
-        """Send a contiguous array to a rank that calls `receive` with one of its shape and dtype."""
+        """Send a contiguous array to a rank that calls `receive` with one of its shape and dtype.
+
+        Parameters
+        ----------
+        array : ndarray
+            Contiguous.
+        destination : int
+            A rank.
+        """
         for piece in _pieces(array):
             self.mpi.Send(piece, destination, _TAG)
         self.bytes_sent += array.nbytes
 
     def receive(self, array: NDArray[Any], source: int) -> None:
-        """Fill a contiguous array with what `source` sends."""
+        """Fill a contiguous array with what `source` sends.
+
+        Parameters
+        ----------
+        array : ndarray
+            Contiguous; it is filled.
+        source : int
+            A rank.
+        """
         for piece in _pieces(array):
             self.mpi.Recv(piece, source, _TAG)
 
     def send_receive(
         self, outgoing: NDArray[Any], destination: int, incoming: NDArray[Any], source: int
     ) -> None:
-        """Send to one rank while another one's `outgoing` fills `incoming`; either may be empty."""
+        """Send to one rank while another one's `outgoing` fills `incoming`; either may be empty.
+
+        Parameters
+        ----------
+        outgoing : ndarray
+        destination : int
+        incoming : ndarray
+            Contiguous, as `outgoing` is; it is filled.
+        source : int
+        """
         if self.size == 1:
             return
         from mpi4py import MPI
@@ -257,6 +373,15 @@ class Communicator:
         """The ranks' arrays joined along the first axis in the order of ranks, on every rank.
 
         Any fixed-size dtype; the dtype and the further axes are the same on every rank.
+
+        Parameters
+        ----------
+        rows : ndarray
+            Of one dtype, and one shape but for the first extent, on every rank.
+
+        Returns
+        -------
+        ndarray
         """
         if self.size == 1:
             return rows

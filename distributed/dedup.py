@@ -136,6 +136,15 @@ def memory_per_rank(
     batch_bytes : int
         Bytes of text in a batch of the source.
 
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is no integer or out of range.
+
     Notes
     -----
     With m = n_documents / n_ranks: signatures and ids take m (4 n_hashes + 8); exchanging the keys of
@@ -143,7 +152,17 @@ def memory_per_rank(
     their shingles take 6 batch_bytes. To that come, in proportion to what is found and not to what is
     read, 40 bytes a candidate pair, and 16 bytes a duplicate on rank 0; and with ``verify="exact"`` 8
     bytes a shingle of each document in some candidate pair, and up to 50 MB for those fetched at once.
+
+    Examples
+    --------
+    >>> from mergesketch.distributed import memory_per_rank
+    >>> memory_per_rank(100_000_000, n_ranks=64) < 1.2e9
+    True
     """
+    n_documents = check_int("n_documents", n_documents, 0)
+    n_ranks = check_int("n_ranks", n_ranks, 1)
+    n_hashes = check_int("n_hashes", n_hashes, 1)
+    batch_bytes = check_int("batch_bytes", batch_bytes, 1)
     share = -(-n_documents // n_ranks)
     blocks = -(-share // SignatureStore.BLOCK) * SignatureStore.BLOCK
     return blocks * 4 * n_hashes + share * (8 + 120) + 6 * batch_bytes

@@ -196,6 +196,10 @@ class DocumentSource:
         Called again after a complete pass it gives the same batches, and counts and reports nothing
         twice.
 
+        Yields
+        ------
+        DocumentBatch
+
         Raises
         ------
         DocumentError
@@ -259,6 +263,10 @@ class DocumentSource:
         """What all ranks have read. A collective call, once every rank is through with `batches`.
 
         After it `name_of` knows the line numbers of every document.
+
+        Returns
+        -------
+        ReadSummary
         """
         n_lines = self._pass.n_lines.copy()
         self._comm.allreduce(n_lines, "sum")

@@ -223,7 +223,7 @@ class DistributedIndex:
         """
         comm = self.comm
         with comm.agree():
-            k = check_int("k", k, 1)
+            k = check_int("k", k, 1, 1 << 31)
             check_choice("aggregation", aggregation, AGGREGATIONS)
             codes = self._hash(Q, self.family.hash_query)
             if aggregation == "sketch" and self.local.device == "gpu":
@@ -248,6 +248,10 @@ class DistributedIndex:
 
         The list is written last and atomically: readers see the old index or the whole new one.
 
+        Parameters
+        ----------
+        folder : path
+
         Raises
         ------
         DistributedError
@@ -265,6 +269,16 @@ class DistributedIndex:
 
         On fewer ranks parts are merged, each rank's its consecutive share of them; on more, some hold
         no rows. Rows are not spread anew.
+
+        Parameters
+        ----------
+        folder : path
+        comm : communicator, optional
+            As for the class.
+
+        Returns
+        -------
+        DistributedIndex
 
         Raises
         ------

@@ -125,7 +125,10 @@ def parse_svmlight(text: bytes | bytearray | memoryview | NDArray[np.uint8]) -> 
     >>> rows.labels, rows.offsets, rows.indices
     (array([ 1., -1.]), array([0, 2, 3]), array([3, 7, 2]))
     """
-    data = np.frombuffer(text, dtype=np.uint8)
+    try:
+        data = np.frombuffer(text, dtype=np.uint8)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"text must be contiguous bytes, got {type(text).__name__}: {error}") from None
     try:
         return _parse(data)
     except _BadLine as bad:
@@ -201,6 +204,17 @@ def iter_svmlight(
     -----
     Each thread reads and parses pieces of 4 MiB, so reading and parsing overlap. Memory is
     ``batch_bytes`` of text and about as much again of rows.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from mergesketch.distributed import iter_svmlight
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "rows.svm")
+    ...     with open(path, "w") as file:
+    ...         _ = file.write("1 3:0.5 7:1\\n-1 2:1e-3\\n")
+    ...     sum(len(rows.labels) for rows in iter_svmlight(path))
+    2
     """
     name = os.fspath(path)
     batch_bytes = check_int("batch_bytes", batch_bytes, 1)
@@ -274,5 +288,31 @@ def _parse_text(text: bytes, name: str, lines: int) -> SvmlightRows:
 
 
 def read_svmlight(path: str | PathLike[str]) -> SvmlightRows:
-    """All rows of a svmlight file; see `iter_svmlight` for what it takes and raises."""
+    """All rows of a svmlight file; see `iter_svmlight` for what it takes and raises.
+
+    Parameters
+    ----------
+    path : path
+        Read through gzip if it ends in ``.gz``.
+
+    Returns
+    -------
+    SvmlightRows
+
+    Raises
+    ------
+    ValueError, OSError
+        As `iter_svmlight` does.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from mergesketch.distributed import read_svmlight
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "rows.svm")
+    ...     with open(path, "w") as file:
+    ...         _ = file.write("1 3:0.5 7:1\\n-1 2:1e-3\\n")
+    ...     read_svmlight(path).labels
+    array([ 1., -1.])
+    """
     return _join([*iter_svmlight(path)] or [_parse(np.empty(0, dtype=np.uint8))])

@@ -182,9 +182,11 @@ __device__ void rank(const Distance& distance_of, i64 n_rows, const Slot* candid
         for (i64 c = team; c < size; c += teams) {
             i64 number = c < found ? (i64)candidates[offsets[i] + c] - 1 : NOBODY;
             double value = INFINITE;
-            if (number < n_rows) value = distance_of(first + i, number);
+            if ((u64)number < (u64)n_rows) value = distance_of(first + i, number);
             if (!speaks) continue;
-            if (c < found && (number >= n_rows || !isfinite(value))) atomicMin(refused, (u64)number);
+            // Of a forged file an id may be negative.
+            if (c < found && ((u64)number >= (u64)n_rows || !isfinite(value)))
+                atomicMin(refused, (u64)(number < 0 ? n_rows : number));
             if (Distance::OF_SETS && value < 0.0) atomicMax(refused + 1, (u64)1);
             far[c] = value;
             numbers[c] = number;

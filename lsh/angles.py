@@ -19,7 +19,7 @@ def angles_of_rows(X: Any, Y: Any, n_features: int | None) -> NDArray[np.float64
 
     A row of zeros is at pi / 2 to every other row, and at 0 to another row of zeros.
     """
-    left, right = unit_rows(X, n_features), unit_rows(Y, n_features)
+    left, right = unit_rows(X, n_features), unit_rows(Y, n_features, "Y")
     if hasattr(left, "indices") and hasattr(right, "indices"):
         left, right = _used_columns(left, right)
     cosine = left @ right.T
@@ -29,10 +29,10 @@ def angles_of_rows(X: Any, Y: Any, n_features: int | None) -> NDArray[np.float64
     return angle
 
 
-def unit_rows(X: Any, n_features: int | None) -> Any:
+def unit_rows(X: Any, n_features: int | None, name: str = "X") -> Any:
     """Rows of length 1 in float64, sparse if they came so."""
     refuse_gpu(X, "kernel")
-    rows = check_rows(X, n_features)
+    rows = check_rows(X, n_features, name)
     if rows.dense is not None:
         dense = rows.dense.astype(np.float64)
         scaled = dense / np.maximum(np.abs(dense).max(axis=1, initial=0.0, keepdims=True), 1e-300)

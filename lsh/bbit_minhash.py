@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .backend import as_array, backend_of, device_of
 from .minhash import MinHash
-from .validation import check_choice, check_int, check_sets
+from .validation import check_array, check_choice, check_int, check_sets
 
 __all__ = ["BBitMinHash"]
 
@@ -52,6 +52,10 @@ class BBitMinHash(MinHash):
     As a family its `kernel` and `collision_probability` are those of `MinHash`, and 2**-b is its
     `chance_collision`, which sketches take off. Packed codes take ``n_hashes b / 8`` bytes a set, rounded up
     to words of 8; they are compared 64 / b codes at a time.
+
+    References
+    ----------
+    - Li, König. b-bit minwise hashing. WWW 2010.
 
     Examples
     --------
@@ -157,7 +161,7 @@ class BBitMinHash(MinHash):
         return as_array((equal / self.n_hashes - self.chance_collision) / (1.0 - self.chance_collision))
 
     def _check_packed(self, values: ArrayLike, name: str) -> NDArray[np.uint64]:
-        array = as_array(values)
+        array = check_array(name, values)
         if array.dtype != np.uint64:
             raise TypeError(f"{name} must be packed codes of dtype uint64, got dtype {array.dtype}")
         if array.ndim != 2 or array.shape[1] != self.n_words:

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .backend import as_array, backend_of, device_of
+from .backend import backend_of, device_of
 from .family import HashFamily
 from .lazy import lazy
 from .random import random_uint64
 from .threads import map_blocks
-from .validation import check_distances, check_int, refuse_masked
+from .validation import check_array, check_distances, check_int
 
 __all__ = ["BitSampling"]
 
@@ -86,6 +86,11 @@ class BitSampling(HashFamily):
     Words of more bytes can be viewed as bytes, ``words.view(np.uint8)``.
 
     Time: O(n_hashes power) a row, some 7 bits a nanosecond on one core. Bytes: 9 for each sampled bit.
+
+    References
+    ----------
+    - Indyk, Motwani. Approximate nearest neighbors: towards removing the curse of dimensionality. STOC
+      1998.
 
     Examples
     --------
@@ -213,7 +218,7 @@ class BitSampling(HashFamily):
         TypeError, ValueError
             If `Q` or `n_probes` is none of the above.
         """
-        n_probes = check_int("n_probes", n_probes, 1)
+        n_probes = check_int("n_probes", n_probes, 1, 1 << 31)
         flips = self._flips_kept.get(n_probes)
         if flips is None:
             flips = self._flips_kept[n_probes] = self._flips(n_probes)
@@ -280,8 +285,7 @@ class BitSampling(HashFamily):
         """Packed or boolean rows, as they came."""
         if hasattr(X, "tocsr"):
             raise TypeError(f"{name} must be packed or boolean rows, got a sparse matrix")
-        refuse_masked(X, name)
-        array = as_array(X)
+        array = check_array(name, X)
         if array.dtype not in (np.dtype(np.uint8), np.dtype(np.bool_)):
             raise TypeError(
                 f"{name} must be packed bits of dtype uint8 (numpy.packbits) or booleans, "

@@ -84,6 +84,11 @@ class CrossPolytope(HashFamily):
     Rows are rounded to float32 first, and added up in one fixed order: codes depend on neither batch,
     threads nor sparsity.
 
+    References
+    ----------
+    - Andoni, Indyk, Laarhoven, Razenshteyn, Schmidt. Practical and optimal LSH for angular distance. NIPS
+      2015.
+
     Examples
     --------
     >>> import numpy as np
@@ -181,7 +186,7 @@ class CrossPolytope(HashFamily):
         TypeError, ValueError
             If `X` holds no real numbers, NaN or infinity, or has another width.
         """
-        kernels, n, run = self._over_rows(X, "codes")
+        kernels, n, run = self._over_rows(X, "X", "codes")
         out = kernels.xp.empty((n, self.n_hashes), dtype=np.uint32)
         block = max(1, _COORDINATES_BLOCK // (16 * self._masks.size))
         kernels.map_blocks(lambda start, stop: run(start, stop, out), n, block)
@@ -216,17 +221,17 @@ class CrossPolytope(HashFamily):
         limit = self.dimension**self.power
         if n_probes > limit:
             raise ValueError(f"n_probes must be at most dimension**power = {limit}, got {n_probes}")
-        kernels, n, run = self._over_rows(Q, "probes")
+        kernels, n, run = self._over_rows(Q, "Q", "probes")
         out = kernels.xp.empty((n, self.n_hashes, n_probes), dtype=np.uint32)
         block = max(1, _PROBES_BLOCK // (self.n_hashes * (n_probes + self.power * self.dimension // 16)))
         kernels.map_blocks(lambda start, stop: run(start, stop, out), n, block)
         return out
 
     def _over_rows(
-        self, X: Any, what: str
+        self, X: Any, name: str, what: str
     ) -> tuple[Any, int, Callable[[int, int, NDArray[np.uint32]], None]]:
         """The kernels for rows, how many there are, and what gives codes or probes of some of them."""
-        rows = check_rows(X, self.n_features)
+        rows = check_rows(X, self.n_features, name)
         kernels = backend_of(rows.place)
         dense = getattr(kernels, f"cross_polytope_{what}_dense")
         sparse = getattr(kernels, f"cross_polytope_{what}_csr")
@@ -262,6 +267,11 @@ class CrossPolytope(HashFamily):
         Returns
         -------
         ndarray of the shape of `distance`, float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a distance is no number or out of range.
         """
         angle = check_distances(distance, math.pi)
         return np.asarray(collision_of_angle(angle, self.dimension.bit_length() - 1) ** self.power)
@@ -277,5 +287,10 @@ class CrossPolytope(HashFamily):
         -------
         ndarray of shape (n, m), float64
             A row of zeros is taken to be at pi / 2 to every other row, and at 0 to another row of zeros.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `X` or `Y` holds no real numbers, NaN or infinity, or has another width.
         """
         return self.collision_probability(angles_of_rows(X, Y, self.n_features))

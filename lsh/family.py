@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .validation import check_int, check_probabilities
+from .validation import check_int, check_probabilities, renamed
 
 __all__ = ["Configured", "HashFamily", "differing_field", "family_from_config"]
 
@@ -30,7 +30,12 @@ class Configured:
     _parameters: ClassVar[tuple[str, ...]] = ()
 
     def config(self) -> dict[str, Any]:
-        """The constructor's arguments as JSON-able values; two objects merge only if these agree."""
+        """The constructor's arguments as JSON-able values; two objects merge only if these agree.
+
+        Returns
+        -------
+        dict
+        """
         values = {name: getattr(self, name) for name in self._parameters}
         return {
             name: value.config() if isinstance(value, Configured) else value for name, value in values.items()
@@ -103,14 +108,40 @@ class HashFamily(Configured, ABC):
     def hash(self, X: Any) -> NDArray[np.uint32]:
         """Codes of the rows of `X`.
 
+        Parameters
+        ----------
+        X : n rows
+            Dense, sparse or sets, as the family says.
+
         Returns
         -------
         ndarray of shape (n, n_hashes), uint32, C order
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the rows are not what the family takes.
         """
 
     def hash_query(self, Q: Any) -> NDArray[np.uint32]:
-        """Codes of query rows: `hash`, unless the family treats queries unlike data."""
-        return self.hash(Q)
+        """Codes of query rows: `hash`, unless the family treats queries unlike data.
+
+        Parameters
+        ----------
+        Q : n rows
+            As for `hash`.
+
+        Returns
+        -------
+        ndarray of shape (n, n_hashes), uint32, C order
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the rows are not what the family takes.
+        """
+        with renamed("X", "Q"):
+            return self.hash(Q)
 
     def probe(self, Q: Any, n_probes: int) -> NDArray[np.uint32]:
         """Codes of the `n_probes` buckets of each hash that are likeliest to hold a query's neighbours.
@@ -145,7 +176,22 @@ class HashFamily(Configured, ABC):
 
     @abstractmethod
     def collision_probability(self, distance: ArrayLike) -> NDArray[np.float64]:
-        """Probability that one hash (after concatenation, before rehashing) collides at `distance`."""
+        """Probability that one hash (after concatenation, before rehashing) collides at `distance`.
+
+        Parameters
+        ----------
+        distance : array_like of float
+            In the units of the family's `metric`.
+
+        Returns
+        -------
+        ndarray of the shape of `distance`, float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a distance is no number or out of range.
+        """
 
     def distance(self, probability: ArrayLike) -> NDArray[np.float64]:
         """The distance at which the collision probability is that: the inverse of `collision_probability`.
@@ -195,9 +241,29 @@ class HashFamily(Configured, ABC):
         """Pairwise collision probabilities, shape (len(X), len(Y)); the exact, slow reference.
 
         Of a family that treats queries unlike data, `X` are queries and `Y` are data.
+
+        Parameters
+        ----------
+        X, Y : n and m rows
+            As for `hash`.
+
+        Returns
+        -------
+        ndarray of shape (n, m), float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the rows are not what the family takes.
         """
 
     def config(self) -> dict[str, Any]:
+        """The constructor's arguments as JSON-able values, and the name of the family.
+
+        Returns
+        -------
+        dict
+        """
         return {"family": type(self).__name__, **super().config()}
 
     def __eq__(self, other: object) -> bool:
@@ -213,10 +279,26 @@ class HashFamily(Configured, ABC):
 def family_from_config(config: Mapping[str, Any]) -> HashFamily:
     """The family that `config` tells of, the inverse of ``family.config()``.
 
+    Parameters
+    ----------
+    config : mapping
+        As ``family.config()`` gives it.
+
+    Returns
+    -------
+    HashFamily
+
     Raises
     ------
     ValueError
         If the configuration names no known family or its arguments are refused.
+
+    Examples
+    --------
+    >>> from mergesketch.lsh import MinHash, family_from_config
+    >>> family = MinHash(n_hashes=8, seed=3)
+    >>> family_from_config(family.config()) == family
+    True
     """
     arguments = dict(config)
     name = arguments.pop("family", None)

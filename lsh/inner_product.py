@@ -22,6 +22,7 @@ from .validation import (
     check_csr,
     check_dense,
     check_int,
+    check_numbers,
     check_probabilities,
     check_real,
 )
@@ -90,6 +91,12 @@ class InnerProduct(HashFamily):
     Time and bytes are those of `SignedRandomProjection` with two features more, and a copy of a few
     hundred rows at a time. With ``projection="hadamard"`` two features more mean twice the time where
     `n_features` is 256 or a higher power of two, or one below it.
+
+    References
+    ----------
+    - Neyshabur, Srebro. On symmetric and asymmetric LSHs for inner product search. ICML 2015.
+    - Shrivastava, Li. Asymmetric LSH (ALSH) for sublinear time maximum inner product search (MIPS). NIPS
+      2014.
 
     Examples
     --------
@@ -308,10 +315,8 @@ class InnerProduct(HashFamily):
         TypeError, ValueError
             If an inner product is no number or larger than the bounds allow.
         """
-        values = np.asarray(distance)
-        if values.dtype.kind not in "fiub":
-            raise TypeError(f"distance must hold real numbers, got dtype {values.dtype}")
-        cosine = values.astype(np.float64) / self.max_norm / self._query_bound
+        values = check_numbers("distance", distance)
+        cosine = values / self.max_norm / self._query_bound
         if not bool(np.all(np.abs(cosine) <= 1.0 + 2.0 * _SLACK)):
             largest = self.max_norm * self._query_bound
             raise ValueError(
@@ -375,7 +380,8 @@ class InnerProduct(HashFamily):
 
     def _on_sphere(self, X: Any, name: str, bound_name: str) -> Any:
         """Rows over their bound, or of length 1, without the coordinate that they get."""
-        rows, bound, unit = self._check(X, name), getattr(self, bound_name), unit_rows(X, self.n_features)
+        rows, bound = self._check(X, name), getattr(self, bound_name)
+        unit = unit_rows(X, self.n_features, name)
         if bound is None:
             return unit
         norms = relative_norms(backend_of(rows.place), rows, bound)

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .backend import as_array, backend_of, device_of
+from .backend import backend_of, device_of
 from .family import HashFamily
 from .random import random_uint64
-from .validation import check_choice, check_distances, check_int, check_sets
+from .validation import check_array, check_choice, check_distances, check_int, check_sets
 
 __all__ = ["MinHash"]
 
@@ -115,6 +115,13 @@ class MinHash(HashFamily):
     for 128 values "permutations" up to 80 tokens, for 64 up to 112.
 
     Bytes: 8 a value for the parameters, drawn at first use; signatures take 4 a value.
+
+    References
+    ----------
+    - Broder. On the resemblance and containment of documents. SEQUENCES 1997.
+    - Li, Owen, Zhang. One permutation hashing. NIPS 2012.
+    - Shrivastava. Optimal densification for fast and accurate minwise hashing. ICML 2017.
+    - Dahlgaard, Knudsen, Thorup. Fast similarity sketching. FOCS 2017.
 
     Examples
     --------
@@ -333,7 +340,7 @@ class MinHash(HashFamily):
         return equal / self.n_values
 
     def _check_signatures(self, values: ArrayLike, name: str) -> NDArray[np.uint32]:
-        array = as_array(values)
+        array = check_array(name, values)
         if array.dtype != np.uint32:
             raise TypeError(f"{name} must be signatures of dtype uint32, got dtype {array.dtype}")
         if array.ndim != 2 or array.shape[1] != self.n_values:

@@ -59,6 +59,11 @@ class PStable(ProjectionFamily):
     their error bound leaves no doubt. Steps beyond 2**62 are one, and those below -2**62. Vectors take
     ``8 n_hashes power n_features`` bytes, drawn at first use; time of the matrix product.
 
+    References
+    ----------
+    - Datar, Immorlica, Indyk, Mirrokni. Locality-sensitive hashing scheme based on p-stable
+      distributions. SoCG 2004.
+
     Examples
     --------
     >>> import numpy as np
@@ -129,7 +134,7 @@ class PStable(ProjectionFamily):
         return 3, "steps"
 
     def _prober(self, Q: Any) -> Prober:
-        rows = check_rows(Q, self.n_features)
+        rows = check_rows(Q, self.n_features, "Q")
         kernels = backend_of(rows.place)
         how = (self._vectors, self._panels, self._vector_norms, self._offsets, self.width)
         mixing = (self._keys, np.uint64(self.n_buckets))
@@ -155,6 +160,11 @@ class PStable(ProjectionFamily):
         Returns
         -------
         ndarray of the shape of `distance`, float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a distance is no number or out of range.
         """
         distance = check_distances(distance, math.inf)
         with np.errstate(divide="ignore", over="ignore"):
@@ -183,13 +193,18 @@ class PStable(ProjectionFamily):
         Returns
         -------
         ndarray of shape (n, m), float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `X` or `Y` holds no real numbers, NaN or infinity, or has another width.
         """
         from scipy.spatial.distance import cdist
 
         refuse_gpu(X, "kernel")
         left, right = (
-            check_dense(rows.toarray() if hasattr(rows, "toarray") else rows, self.n_features)
-            for rows in (X, Y)
+            check_dense(rows.toarray() if hasattr(rows, "toarray") else rows, self.n_features, name)
+            for rows, name in ((X, "X"), (Y, "Y"))
         )
         return self.collision_probability(
             cdist(left, right, "euclidean") if self.p == 2 else cdist(left, right, "cityblock")

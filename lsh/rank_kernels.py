@@ -232,8 +232,8 @@ def rank_vectors(  # type: ignore[no-untyped-def]
                 for j in range(base, base + reach, lines):
                     prefetch(flat, j)
             number = np.int64(candidates[c]) - 1
-            if number >= n_rows:
-                return number
+            if np.uint64(number) >= np.uint64(n_rows):  # of a forged file it may be negative
+                return max(number, np.int64(n_rows))
             here = np.uint64(number) * width
             if held == k and error < 1.0:
                 total, square = rows.dtype.type(0), rows.dtype.type(0)

@@ -42,8 +42,8 @@ def rank_bits(Q, rows, last_mask, candidates, offsets, sizes, k, first, ids, dis
         place, held, q = (first + i) * k, 0, Q[first + i]
         for c in range(offsets[i], offsets[i] + sizes[i]):
             number = np.int64(candidates[c]) - 1
-            if number >= n_rows:
-                return number
+            if np.uint64(number) >= np.uint64(n_rows):  # of a forged file it may be negative
+                return max(number, np.int64(n_rows))
             row = rows[number]
             total = np.int64(0)
             for j in range(np.uint64(0), whole):
@@ -89,8 +89,8 @@ def rank_sets(Q, Q_begins, Q_ends, rows, begins, ends, candidates, offsets, size
         q_begin, q_end = Q_begins[first + i], Q_ends[first + i]
         for c in range(offsets[i], offsets[i] + sizes[i]):
             number = np.int64(candidates[c]) - 1
-            if number >= n_rows:
-                return number
+            if np.uint64(number) >= np.uint64(n_rows):  # of a forged file it may be negative
+                return max(number, np.int64(n_rows))
             p, end, q = begins[number], ends[number], q_begin
             if not _rises(rows, p, end):
                 return UNORDERED
@@ -122,8 +122,8 @@ def rank_weights(Q, Q_csr, rows, rows_csr, candidates, offsets, sizes, k, first,
         q_begin, q_end = Q[first + i], Q[first + i + 1]
         for c in range(offsets[i], offsets[i] + sizes[i]):
             number = np.int64(candidates[c]) - 1
-            if number >= n_rows:
-                return number
+            if np.uint64(number) >= np.uint64(n_rows):  # of a forged file it may be negative
+                return max(number, np.int64(n_rows))
             p, end, q = rows[number], rows[number + 1], q_begin
             lesser, greater = 0.0, 0.0
             while p < end or q < q_end:

@@ -83,6 +83,11 @@ class SignedRandomProjection(ProjectionFamily):
       rows of few non-zeros would collide with the wrong probabilities. O(non-zeros n_hashes power),
       a fourth of the time where rows share their features. Rows are rounded to float32 first.
 
+    References
+    ----------
+    - Charikar. Similarity estimation techniques from rounding algorithms. STOC 2002.
+    - Li, Hastie, Church. Very sparse random projections. KDD 2006.
+
     Examples
     --------
     >>> import numpy as np
@@ -249,14 +254,14 @@ class SignedRandomProjection(ProjectionFamily):
         return kernels, n, probe
 
     def _gaussian_products(self, Q: Any) -> tuple[Any, int, Products]:
-        rows, how = check_rows(Q, self.n_features), (self._vectors, self._panels, self._vector_norms)
+        rows, how = check_rows(Q, self.n_features, "Q"), (self._vectors, self._panels, self._vector_norms)
         kernels, dense, csr = backend_of(rows.place), rows.dense, rows.csr
         if csr is not None:
             return kernels, rows.n, lambda start, stop: kernels.sign_margins_csr(*csr, *how, start, stop)
         return kernels, rows.n, lambda start, stop: kernels.sign_margins_dense(dense, *how, start, stop)
 
     def _hadamard_products(self, Q: Any) -> tuple[Any, int, Products]:
-        rows, masks = check_rows(Q, self.n_features), self._masks
+        rows, masks = check_rows(Q, self.n_features, "Q"), self._masks
         kernels, dense, csr = backend_of(rows.place), rows.dense, rows.csr
 
         def products(start: int, stop: int) -> NDArray[np.float32]:
@@ -270,7 +275,7 @@ class SignedRandomProjection(ProjectionFamily):
         return kernels, rows.n, products
 
     def _sparse_products(self, Q: Any) -> tuple[Any, int, Products]:
-        csr, how = check_rows(Q, self.n_features).sparse(), (self._entries_key, self._quantiles)
+        csr, how = check_rows(Q, self.n_features, "Q").sparse(), (self._entries_key, self._quantiles)
         kernels = backend_of(csr[2])
 
         def products(start: int, stop: int) -> NDArray[np.float32]:
@@ -293,6 +298,11 @@ class SignedRandomProjection(ProjectionFamily):
         Returns
         -------
         ndarray of the shape of `distance`, float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a distance is no number or out of range.
         """
         return np.asarray((1.0 - check_distances(distance, math.pi) / math.pi) ** self.power)
 
@@ -308,5 +318,10 @@ class SignedRandomProjection(ProjectionFamily):
         ndarray of shape (n, m), float64
             A row of zeros has the collision probability that its code has: it is at angle pi / 2 to every
             other row, and at 0 to another row of zeros.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `X` or `Y` holds no real numbers, NaN or infinity, or has another width.
         """
         return self.collision_probability(angles_of_rows(X, Y, self.n_features))

@@ -15,6 +15,9 @@ from typing import TypeVar
 
 __all__ = ["get_num_threads", "map_blocks", "run_tasks", "set_num_threads"]
 
+#: More would not be threads that a system has.
+_MAX_THREADS = 1 << 16
+
 T = TypeVar("T")
 
 
@@ -63,6 +66,16 @@ def get_num_threads() -> int:
 
     Unless `set_num_threads` was called: the environment variable ``MERGESKETCH_NUM_THREADS``, or the
     cores that this process may use divided by the MPI ranks on its node.
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> import mergesketch
+    >>> mergesketch.get_num_threads() >= 1
+    True
     """
     if _state.num_threads is None:
         _state.num_threads = _default_num_threads()
@@ -75,7 +88,12 @@ def set_num_threads(n: int) -> None:
     Parameters
     ----------
     n : int
-        At least 1. Results never depend on it.
+        From 1 to 65536. Results never depend on it.
+
+    Raises
+    ------
+    ValueError
+        If `n` is no such integer.
 
     Examples
     --------
@@ -84,8 +102,8 @@ def set_num_threads(n: int) -> None:
     >>> mergesketch.get_num_threads()
     2
     """
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise ValueError(f"n must be an integer of at least 1, got {n!r}")
+    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= _MAX_THREADS:
+        raise ValueError(f"n must be an integer from 1 to {_MAX_THREADS}, got {n!r}")
     with _state.lock:
         executor, _state.executor = _state.executor, None
         _state.num_threads = n

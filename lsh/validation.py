@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import numbers
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,17 +17,22 @@ from .backend import as_array, backend_of, device_of, to_host
 from .threads import map_blocks
 
 __all__ = [
+    "check_array",
     "check_choice",
     "check_csr",
     "check_dense",
     "check_distances",
+    "check_flag",
+    "check_generator",
     "check_int",
+    "check_numbers",
     "check_probabilities",
     "check_real",
     "check_real_weights",
     "check_sets",
     "check_weights",
     "refuse_masked",
+    "renamed",
 ]
 
 _ROWS_BLOCK = 1 << 16
@@ -48,7 +56,10 @@ def check_real(name: str, value: Any, low: float, high: float, *, closed: bool =
     wanted = f"a number in {'[' if closed else '('}{low:g}, {high:g}{']' if closed else ')'}"
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be {wanted}, got {value!r}")
-    result = float(value)
+    try:
+        result = float(value)
+    except OverflowError:
+        result = math.nan  # beyond all floats, and so in no interval
     inside = low <= result <= high if closed else low < result < high
     if not inside:
         raise ValueError(f"{name} must be {wanted}, got {value!r}")
@@ -61,6 +72,51 @@ def check_choice(name: str, value: Any, choices: Collection[Any]) -> Any:
     if isinstance(value, bool) or not isinstance(value, (str, int)) or value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
     return value
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """`value` as a bool; what is merely truthy, as "no" is, is refused."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def check_generator(name: str, value: Any) -> np.random.Generator:
+    """A generator from None, an integer of at least 0 or a generator, which comes back as it is."""
+    if value is None or isinstance(value, np.random.Generator):
+        return np.random.default_rng(value)
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be an integer, a numpy.random.Generator or None, got {value!r}")
+    return np.random.default_rng(check_int(name, value, 0))
+
+
+@contextmanager
+def renamed(inner: str, outer: str) -> Iterator[None]:
+    """Have messages about `inner` name `outer`: the caller's name for what is handed on under another."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        text = str(error)
+        if type(error) not in (TypeError, ValueError) or not re.match(rf"{inner}\b", text):
+            raise
+        raise type(error)(outer + text[len(inner) :]) from error.__cause__
+
+
+def check_array(name: str, value: Any) -> Any:
+    """`value` as an array where it lives; no masked values, nor rows of unlike lengths."""
+    refuse_masked(value, name)
+    try:
+        return as_array(value)
+    except ValueError as error:
+        raise ValueError(f"{name} must be an array or a list of equal rows: {error}") from None
+
+
+def check_numbers(name: str, value: Any) -> NDArray[np.float64]:
+    """Real numbers of any shape as float64, NaN and infinity among them."""
+    array = check_array(name, value)
+    if array.size and array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    return backend_of(array).xp.asarray(array, dtype=np.float64)
 
 
 def refuse_masked(array: Any, name: str) -> None:
@@ -118,8 +174,7 @@ def check_real_weights(name: str, weights: Any, n: int, n_outputs: int | None = 
 
 
 def _check_weights_shape(name: str, weights: Any, n: int, n_outputs: int | None) -> NDArray[Any]:
-    refuse_masked(weights, name)
-    array = as_array(weights)
+    array = check_array(name, weights)
     shape, meaning = (
         ((n,), "one weight a row") if n_outputs is None else ((n, n_outputs), "one weight a row and output")
     )
@@ -130,25 +185,17 @@ def _check_weights_shape(name: str, weights: Any, n: int, n_outputs: int | None)
 
 def check_distances(distance: Any, largest: float) -> NDArray[np.float64]:
     """`distance` as float64 values, each from 0 to `largest`; infinity only where that is the largest."""
-    refuse_masked(distance, "distance")
-    values = np.asarray(distance)
-    if values.dtype.kind not in "fiub":
-        raise TypeError(f"distance must hold real numbers, got dtype {values.dtype}")
-    values = values.astype(np.float64)
+    values = check_numbers("distance", distance)
     if not bool(np.all((values >= 0) & (values <= largest))):
         raise ValueError(f"distance must lie in [0, {largest:g}], got {values.min()} to {values.max()}")
     return values
 
 
-def check_probabilities(probability: Any) -> NDArray[np.float64]:
+def check_probabilities(probability: Any, name: str = "probability") -> NDArray[np.float64]:
     """`probability` as float64 values, each from 0 to 1."""
-    refuse_masked(probability, "probability")
-    values = np.asarray(probability)
-    if values.dtype.kind not in "fiub":
-        raise TypeError(f"probability must hold real numbers, got dtype {values.dtype}")
-    values = values.astype(np.float64)
+    values = check_numbers(name, probability)
     if not bool(np.all((values >= 0) & (values <= 1))):
-        raise ValueError(f"probability must lie in [0, 1], got {values.min()} to {values.max()}")
+        raise ValueError(f"{name} must lie in [0, 1], got {values.min()} to {values.max()}")
     return values
 
 
@@ -201,8 +248,7 @@ def check_dense(X: Any, n_features: int | None = None, name: str = "X") -> NDArr
     """
     if hasattr(X, "tocsr"):
         raise TypeError(f"{name} must be a dense array, got a sparse one; pass {name}.toarray()")
-    refuse_masked(X, name)
-    array = as_array(X)
+    array = check_array(name, X)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
     if array.ndim != 2:
@@ -296,6 +342,8 @@ def check_sets(
     """
     if hasattr(X, "tocsr"):
         matrix = X.tocsr()
+        if matrix.ndim != 2:
+            raise ValueError(f"{name} must be a matrix of shape (n, features), got a 1-D sparse array")
         if matrix.dtype.kind not in "fiub":
             raise TypeError(f"{name} must hold real numbers, got dtype {matrix.dtype}")
         blocks = backend_of(matrix.data).map_blocks
@@ -304,16 +352,14 @@ def check_sets(
         else:
             tokens, offsets = matrix.indices, matrix.indptr
     elif isinstance(X, tuple) and len(X) == 2:
-        refuse_masked(X[0], f"{name} tokens")
-        tokens, offsets = as_array(X[0]), as_array(X[1])
+        tokens, offsets = check_array(f"{name} tokens", X[0]), check_array(f"{name} offsets", X[1])
         if device_of(tokens) != device_of(offsets):
             raise TypeError(f"{name} must be tokens and offsets of one device, got one of each")
     elif isinstance(X, (list, tuple)):
         if any(device_of(row) == "gpu" for row in X):
             raise TypeError(f"{name} must be a pair (tokens, offsets) on a GPU, got a {type(X).__name__}")
-        rows = [np.asarray(row) for row in X]
+        rows = [check_array(f"{name}[{i}]", row) for i, row in enumerate(X)]
         for i, row in enumerate(rows):
-            refuse_masked(X[i], f"{name}[{i}]")
             if row.ndim != 1 or (row.size and row.dtype.kind not in "iu"):
                 raise TypeError(
                     f"{name}[{i}] must be a 1-D array of integers, got dtype {row.dtype} and shape "

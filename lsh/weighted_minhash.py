@@ -68,6 +68,10 @@ class WeightedMinHash(HashFamily):
     are up to four times as fast as others. Bytes: 8 m for the parameters and, beside the codes, up to
     50 MB a thread while it runs, more for rows of more than half a million weights.
 
+    References
+    ----------
+    - Ioffe. Improved consistent sampling, weighted minhash and L1 sketching. ICDM 2010.
+
     Examples
     --------
     >>> import numpy as np
@@ -170,6 +174,11 @@ class WeightedMinHash(HashFamily):
         Returns
         -------
         ndarray of the shape of `distance`, float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a distance is no number or out of range.
         """
         return np.asarray((1.0 - check_distances(distance, 1.0)) ** self.power)
 
@@ -185,6 +194,11 @@ class WeightedMinHash(HashFamily):
         -------
         ndarray of shape (len(X), len(Y)), float64
             Two rows without weights have similarity 1, such a row and another 0.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `X` or `Y` holds no real numbers, negative ones, NaN or infinity.
         """
         # Kernels are compiled for one kind of array.
         x, y = (

@@ -83,6 +83,11 @@ class WinnerTakeAll(HashFamily):
     ``power * ceil(n_hashes / (n_features // K))``. Bytes: 8 a feature and permutation, and 12 a feature of
     each group, drawn at first use.
 
+    References
+    ----------
+    - Yagnik, Strelow, Ross, Lin. The power of comparative reasoning. ICCV 2011.
+    - Chen, Shrivastava. Densified winner take all (WTA) hashing for sparse datasets. UAI 2018.
+
     Examples
     --------
     >>> import numpy as np

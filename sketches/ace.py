@@ -13,7 +13,7 @@ from ..lsh.backend import add_at
 from ..lsh.family import HashFamily
 from ..lsh.lazy import lazy
 from ..lsh.random import random_uint64
-from ..lsh.validation import check_int, check_real
+from ..lsh.validation import check_int, check_real, renamed
 from .base import MergeableSketch, StateSpec
 from .hashed_rows import check_family, count_rows, hash_block, row_blocks
 from .race import kernel_sums, mean_counts, scatter
@@ -58,6 +58,11 @@ class AceDetector(MergeableSketch):
     when each row came, which early rows bias and merges cannot reproduce.
 
     Methods are named as scikit-learn's outlier detectors name them; `update` is `partial_fit`.
+
+    References
+    ----------
+    - Luo, Shrivastava. Arrays of (locality-sensitive) count estimators (ACE): anomaly detection on the
+      edge. WWW 2018.
 
     Examples
     --------
@@ -155,7 +160,23 @@ class AceDetector(MergeableSketch):
         return self
 
     def partial_fit(self, X: Any, y: None = None) -> Self:
-        """The same as `update`; `y` is ignored."""
+        """The same as `update`; `y` is ignored.
+
+        Parameters
+        ----------
+        X : n rows
+            As ``family.hash`` takes them.
+        y : None
+
+        Returns
+        -------
+        The detector itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `update` does.
+        """
         return self.update(X)
 
     def _sampled(
@@ -219,7 +240,8 @@ class AceDetector(MergeableSketch):
         """
         self._check_seen()
         self._settle("X", X)
-        sums = kernel_sums(self.family, self._arrays["counts"], self.n_updates, X, None, False)
+        with renamed("Q", "X"):
+            sums = kernel_sums(self.family, self._arrays["counts"], self.n_updates, X, None, False)
         scores: NDArray[np.float64] = sums / self.n_updates
         return scores
 
@@ -257,11 +279,41 @@ class AceDetector(MergeableSketch):
         return float(scores[order[min(int((shares <= self.contamination).sum()), held - 1)]])
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """Scores less the threshold: negative ones are anomalous."""
+        """Scores less the threshold: negative ones are anomalous.
+
+        Parameters
+        ----------
+        X : n rows
+            As ``family.hash_query`` takes them.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the detector has seen no row, or the family refuses the rows.
+        """
         return self.score_samples(X) - self.threshold
 
     def predict(self, X: Any) -> NDArray[np.int64]:
-        """-1 for anomalous rows, 1 for others."""
+        """-1 for anomalous rows, 1 for others.
+
+        Parameters
+        ----------
+        X : n rows
+            As ``family.hash_query`` takes them.
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the detector has seen no row, or the family refuses the rows.
+        """
         return self._kernels.xp.where(self.decision_function(X) < 0, -1, 1)
 
     # -- state ------------------------------------------------------------------------------------

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import IncompatibleSketchError
-from ..lsh.backend import as_array, backend_named, device_of
+from ..lsh.backend import backend_named, device_of
 from ..lsh.family import differing_field
 from ..lsh.lazy import lazy
+from ..lsh.validation import check_array
 from .stored import Stored
 
 __all__ = ["REDUCTIONS", "MergeableSketch", "StateArray", "StateSpec", "sketch_classes"]
@@ -101,7 +102,23 @@ class MergeableSketch(Stored):
 
     @abstractmethod
     def update(self, X: Any, *args: Any, **kwargs: Any) -> Self:
-        """Take in a batch of rows or keys; returns the sketch itself."""
+        """Take in a batch of rows or keys; returns the sketch itself.
+
+        Parameters
+        ----------
+        X : n rows or keys
+        *args, **kwargs
+            What belongs to them, as the class says: weights, counts, targets, ...
+
+        Returns
+        -------
+        The sketch itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If they are not what the class takes; nothing is changed then.
+        """
 
     def _reduce_custom(
         self, reduction: str, ours: dict[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]
@@ -178,7 +195,7 @@ class MergeableSketch(Stored):
 
         Raises
         ------
-        ValueError
+        TypeError, ValueError
             If `device` is neither.
         NotImplementedError
             For "gpu" if the class has no kernels there.
@@ -190,6 +207,8 @@ class MergeableSketch(Stored):
         A sketch without data needs no moving: it goes to where its first rows lie. Sketches of the two
         devices merge: what is merged in is copied to where the other one is.
         """
+        if not isinstance(device, str):
+            raise TypeError(f'device must be "cpu" or "gpu", got {device!r}')
         self._check_device(device)
         self._canonicalise()
         xp = backend_named(device).xp
@@ -224,7 +243,7 @@ class MergeableSketch(Stored):
 
     def _bring(self, name: str, values: Any) -> Any:
         """`values` as an array where the sketch is: lists are brought there, arrays must be there."""
-        array = as_array(values)
+        array = check_array(name, values)
         if device_of(array) != self.device:
             if self.device == "cpu" or not isinstance(values, (list, tuple, range, int, np.generic)):
                 self._settle(name, array)
@@ -340,6 +359,10 @@ class MergeableSketch(Stored):
         other : same class and configuration
             Usually a part that was merged in before. Unchanged.
 
+        Returns
+        -------
+        The sketch itself.
+
         Raises
         ------
         TypeError
@@ -362,14 +385,24 @@ class MergeableSketch(Stored):
     # -- copies and comparison --------------------------------------------------------------------
 
     def empty_like(self) -> Self:
-        """A new sketch of the same configuration without data: the identity of merging."""
+        """A new sketch of the same configuration without data: the identity of merging.
+
+        Returns
+        -------
+        A sketch of the same class.
+        """
         new = object.__new__(type(self))
         own = {"_arrays", "_bounds", "_device"}
         new.__dict__.update({k: v for k, v in self.__dict__.items() if k not in own})
         return new
 
     def copy(self) -> Self:
-        """A new sketch of the same configuration and state, sharing no state memory."""
+        """A new sketch of the same configuration and state, sharing no state memory.
+
+        Returns
+        -------
+        A sketch of the same class.
+        """
         new = self.empty_like()
         new.__dict__["_device"] = self.device
         if "_arrays" not in self.__dict__:

@@ -91,6 +91,12 @@ class BloomFilter(MergeableSketch):
     keys are then ordered by block first, in up to 150 MiB of scratch space. Threads share a batch; each
     adds to blocks of its own.
 
+    References
+    ----------
+    - Putze, Sanders, Singler. Cache-, hash- and space-efficient Bloom filters. WEA 2007.
+    - Whang, Vander-Zanden, Taylor. A linear-time probabilistic counting algorithm for database
+      applications. ACM TODS 15(2), 1990.
+
     Examples
     --------
     >>> import mergesketch
@@ -127,6 +133,35 @@ class BloomFilter(MergeableSketch):
             self.n_blocks = check_int("n_blocks", n_blocks, 1, MAX_BLOCKS)
             self.n_hashes = check_int("n_hashes", n_hashes, 1, MAX_HASHES)
         self.seed = check_int("seed", seed, 0, 2**64 - 1)
+
+    @classmethod
+    def for_error(cls, n_keys: int, error_rate: float = 0.01, *, seed: int = 0) -> Self:
+        """The smallest filter that holds `n_keys` distinct keys at that error rate: what the class makes too.
+
+        Parameters
+        ----------
+        n_keys : int
+        error_rate : float, default 0.01
+            Share of absent keys that may pass as present once all keys are in; in (0, 1).
+        seed : int, default 0
+
+        Returns
+        -------
+        BloomFilter
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has the wrong type or lies outside its range.
+
+        Examples
+        --------
+        >>> import mergesketch
+        >>> seen = mergesketch.BloomFilter.for_error(1_000_000, 0.01)
+        >>> seen == mergesketch.BloomFilter(1_000_000, 0.01), seen.expected_error_rate(1_000_000) < 0.01
+        (True, True)
+        """
+        return cls(check_int("n_keys", n_keys, 1), check_real("error_rate", error_rate, 0.0, 1.0), seed=seed)
 
     def _layout(self) -> dict[str, StateSpec]:
         return {"blocks": StateSpec((self.n_blocks, BLOCK_WORDS), "uint64", "or")}
@@ -183,6 +218,11 @@ class BloomFilter(MergeableSketch):
         Returns
         -------
         ndarray of shape (n,), bool
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the keys are of no known or of mixed type.
         """
         values, hashed = self._read(keys)
         words, kernels, seed = self._words, self._kernels, np.uint64(self.seed)
@@ -275,11 +315,31 @@ class BloomFilter(MergeableSketch):
     # -- what the set bits tell -------------------------------------------------------------------
 
     def expected_error_rate(self, n_keys: int) -> float:
-        """Share of absent keys that pass when the filter holds `n_keys` distinct keys; exact on average."""
+        """Share of absent keys that pass when the filter holds `n_keys` distinct keys; exact on average.
+
+        Parameters
+        ----------
+        n_keys : int
+            From 0 to 2**53.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `n_keys` is no integer or out of range.
+        """
         return error_rate(check_int("n_keys", n_keys, 0, 2**53), self.n_blocks, self.n_hashes)
 
     def error_rate(self) -> float:
-        """Share of absent keys that pass now: exact for these bits, over keys at random."""
+        """Share of absent keys that pass now: exact for these bits, over keys at random.
+
+        Returns
+        -------
+        float
+        """
         fills = self._fills(self)
         passes = (np.arange(BLOCK_BITS + 1) / BLOCK_BITS) ** self.n_hashes
         return float(np.dot(fills, passes) / self.n_blocks)
@@ -288,6 +348,10 @@ class BloomFilter(MergeableSketch):
         """Estimate of the number of distinct keys added; see the notes of the class for its variance.
 
         A filter with all bits set is taken to have one unset: the estimate is then but a lower bound.
+
+        Returns
+        -------
+        float
         """
         return self._cardinality(self)
 
@@ -295,6 +359,20 @@ class BloomFilter(MergeableSketch):
         """Estimate of the number of distinct keys in either filter: the cardinality of ``self | other``.
 
         The filters must have the same configuration; neither is changed, nor is memory taken for a third.
+
+        Parameters
+        ----------
+        other : BloomFilter
+            Of the same configuration. Unchanged.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        IncompatibleSketchError
+            Naming the first field in which the configurations differ.
         """
         self._check_compatible(other)
         return self._cardinality(other)
@@ -306,12 +384,41 @@ class BloomFilter(MergeableSketch):
         |B|. It is the likeliest number given how many bits are set in A alone, in B alone and in both, if
         bits are taken to be independent. Its error is about that of the cardinality of the union, whatever
         the size of the intersection.
+
+        Parameters
+        ----------
+        other : BloomFilter
+            Of the same configuration. Unchanged.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        IncompatibleSketchError
+            Naming the first field in which the configurations differ.
         """
         self._check_compatible(other)
         return self._overlap(other)[0]
 
     def jaccard(self, other: Self) -> float:
-        """Estimate of the keys in both filters as a share of those in either; 0 for two empty ones."""
+        """Estimate of the keys in both filters as a share of those in either; 0 for two empty ones.
+
+        Parameters
+        ----------
+        other : BloomFilter
+            Of the same configuration. Unchanged.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        IncompatibleSketchError
+            Naming the first field in which the configurations differ.
+        """
         self._check_compatible(other)
         both, either = self._overlap(other)
         return min(1.0, both / either) if either > 0.0 else 0.0
@@ -323,6 +430,20 @@ class BloomFilter(MergeableSketch):
         more often than in a filter that the common keys were added to: bits that different keys set in
         each stay set. So its cardinality is too large; ask `intersection_cardinality`. Its `n_updates` is
         the smaller of the two.
+
+        Parameters
+        ----------
+        other : BloomFilter
+            Of the same configuration. Unchanged.
+
+        Returns
+        -------
+        BloomFilter
+
+        Raises
+        ------
+        IncompatibleSketchError
+            Naming the first field in which the configurations differ.
         """
         self._check_compatible(other)
         return self.empty_like()._adopt(

@@ -13,7 +13,7 @@ from scipy import sparse
 from ..lsh.lazy import lazy
 from ..lsh.pooling_kernels import propagate_beliefs
 from ..lsh.random import uniform
-from ..lsh.validation import check_choice, check_int, check_real
+from ..lsh.validation import check_array, check_choice, check_int, check_numbers, check_real
 
 __all__ = ["BloomPooling", "Decoded"]
 
@@ -185,6 +185,11 @@ class BloomPooling:
         Returns
         -------
         ndarray of shape (n_tests,), bool
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `infected` is not so many booleans, or `seed` out of range.
         """
         truth = _check_flags("infected", infected, self.n_samples)
         positive = (self.design.astype(np.int64) @ truth.astype(np.int64)) > 0
@@ -307,8 +312,13 @@ class BloomPooling:
             The samples of each pool. Samples are taken by falling uncertainty; one that is as likely positive
             as not is tested alone, and others are put together until their pool is positive with probability
             1/2, where its outcome says most. Fewer pools if nothing is in doubt any more.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `posterior` is not so many numbers in [0, 1], or another argument no positive integer.
         """
-        chance = np.asarray(posterior, dtype=np.float64)
+        chance = check_numbers("posterior", posterior)
         if chance.shape != (self.n_samples,) or not ((chance >= 0.0) & (chance <= 1.0)).all():
             raise ValueError(
                 f"posterior must be {self.n_samples} numbers in [0, 1], got shape {chance.shape}"
@@ -338,7 +348,7 @@ class BloomPooling:
 
 
 def _check_prevalence(prevalence: Any, n: int) -> NDArray[np.float64]:
-    chance = np.asarray(prevalence, dtype=np.float64)
+    chance = check_numbers("prevalence", prevalence)
     if chance.shape not in ((), (n,)):
         raise ValueError(f"prevalence must be a number or an array of shape ({n},), got shape {chance.shape}")
     if not ((chance > 0.0) & (chance < 1.0)).all():
@@ -354,7 +364,9 @@ def _check_rate(name: str, rate: Any) -> float:
 
 
 def _check_flags(name: str, flags: Any, n: int) -> NDArray[np.bool_]:
-    array = np.asarray(flags)
+    array = check_array(name, flags)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must be {n} booleans, got dtype {array.dtype}")
     if array.shape != (n,) or not (array.dtype == np.bool_ or np.isin(array, (0, 1)).all()):
         raise ValueError(f"{name} must be {n} booleans, got shape {array.shape} of {array.dtype}")
     return array.astype(np.bool_)

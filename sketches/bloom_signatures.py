@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from ..lsh.backend import as_array, backend_of
+from ..lsh.backend import backend_of
 from ..lsh.lazy import lazy
 from ..lsh.random import random_uint64
 from ..lsh.threads import get_num_threads, run_tasks
-from ..lsh.validation import check_int
+from ..lsh.validation import check_array, check_flag, check_int, check_real
 from .base import MergeableSketch, StateSpec
 
 __all__ = ["BloomSignatures"]
@@ -22,6 +23,7 @@ _EDGES = 1 << 16
 _MAX_READERS = 8
 _PAIRS = 1 << 12
 _MAX_NODES = 1 << 40
+_MAX_BITS = 1 << 30
 #: Degrees below count as this in a logarithm: a common neighbour has two.
 _LEAST_DEGREE = 2.0
 
@@ -80,14 +82,82 @@ class BloomSignatures(MergeableSketch):
         self, n_nodes: int, n_bits: int = 1024, *, directed: bool = False, n_hops: int = 1, seed: int = 0
     ) -> None:
         self.n_nodes = check_int("n_nodes", n_nodes, 1, _MAX_NODES)
-        self.n_bits = check_int("n_bits", n_bits, 64, 1 << 30)
+        self.n_bits = check_int("n_bits", n_bits, 64, _MAX_BITS)
         if self.n_bits % 64:
             raise ValueError(f"n_bits must be a multiple of 64, got {n_bits}")
-        if not isinstance(directed, bool):
-            raise TypeError(f"directed must be a bool, got {type(directed).__name__}")
-        self.directed = directed
+        self.directed = check_flag("directed", directed)
         self.n_hops = check_int("n_hops", n_hops, 1, 64)
         self.seed = check_int("seed", seed, 0, (1 << 64) - 1)
+
+    @classmethod
+    def for_error(
+        cls,
+        n_nodes: int,
+        relative_error: float,
+        degree: int,
+        confidence: float = 0.95,
+        *,
+        directed: bool = False,
+        seed: int = 0,
+    ) -> Self:
+        """The smallest signatures whose `cardinality` errs by under a share of itself.
+
+        Parameters
+        ----------
+        n_nodes : int
+        relative_error : float
+            In (0, 1).
+        degree : int
+            The largest neighbourhood for which the bound is to hold, at least 1. Estimates of `jaccard` and
+            `common_neighbors` come from those of unions: give the size of the largest union.
+        confidence : float, default 0.95
+            Probability with which that holds, for any one node.
+        directed : bool, default False
+        seed : int, default 0
+
+        Returns
+        -------
+        BloomSignatures
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has the wrong type or lies outside its range.
+
+        Notes
+        -----
+        Linear counting of d nodes in m bits has a variance of about ``m (e**t - t - 1)``, t = d / m [1]_. By
+        Chebyshev's inequality the m with ``m (e**t - t - 1) = (1 - confidence) (relative_error d)**2`` is
+        enough. It is so for smaller neighbourhoods too, for ``(e**t - t - 1) / t**2`` rises with t.
+
+        References
+        ----------
+        .. [1] Whang, Vander-Zanden, Taylor. A linear-time probabilistic counting algorithm for database
+           applications. ACM TODS 15(2), 1990.
+
+        Examples
+        --------
+        >>> import mergesketch
+        >>> mergesketch.BloomSignatures.for_error(1000, relative_error=0.1, degree=100).n_bits
+        1088
+        """
+        relative_error = check_real("relative_error", relative_error, 0.0, 1.0)
+        confidence = check_real("confidence", confidence, 0.0, 1.0)
+        degree = check_int("degree", degree, 1, _MAX_NODES)
+        allowed = (1.0 - confidence) * (relative_error * degree) ** 2
+        low, high = 0, _MAX_BITS // 64
+        while low < high:
+            middle = (low + high) // 2
+            if middle and _counting_variance(degree, 64 * middle) <= allowed:
+                high = middle
+            else:
+                low = middle + 1
+        if _counting_variance(degree, 64 * low) > allowed:
+            raise ValueError(
+                f"relative_error must be reached by {_MAX_BITS} bits, got {relative_error:g} at confidence "
+                f"{confidence:g}"
+            )
+        return cls(n_nodes, 64 * low, directed=directed, seed=seed)
 
     def _layout(self) -> dict[str, StateSpec]:
         return {"signatures": StateSpec((self.n_nodes, self.n_bits // 64), "uint64", "or")}
@@ -144,6 +214,11 @@ class BloomSignatures(MergeableSketch):
         BloomSignatures
             New, with n_hops + 1.
 
+        Raises
+        ------
+        TypeError, ValueError
+            If edges are no pairs of nodes of the graph.
+
         Examples
         --------
         >>> import mergesketch
@@ -186,7 +261,7 @@ class BloomSignatures(MergeableSketch):
             pairs = matrix.tocoo()
             sources, targets = pairs.row, pairs.col
         else:
-            array = as_array(edges)
+            array = check_array("edges", edges)
             if array.size == 0:
                 array = self._kernels.xp.empty((0, 2), dtype=np.int64)
             if array.ndim != 2 or array.shape[1] != 2:
@@ -197,7 +272,7 @@ class BloomSignatures(MergeableSketch):
     def _nodes(self, name: str, nodes: Any) -> NDArray[np.int64]:
         """Nodes as int64; refused if one is not in the graph."""
         self._settle(name, nodes)
-        array, xp = as_array(nodes), self._kernels.xp
+        array, xp = check_array(name, nodes), self._kernels.xp
         if array.size == 0:
             none: NDArray[np.int64] = xp.empty(0, dtype=np.int64)
             return none
@@ -260,6 +335,11 @@ class BloomSignatures(MergeableSketch):
         -------
         ndarray of shape (n,), float64
             With a variance of about ``n_bits (e**t - t - 1)`` at ``t n_bits`` nodes.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If nodes are no integers, of unequal number or not in the graph.
         """
         nodes = self._kernels.xp.arange(self.n_nodes) if u is None else u
         return self._sizes[self._counts(nodes, nodes)[:, 0]]
@@ -277,6 +357,11 @@ class BloomSignatures(MergeableSketch):
             At least 0, and at most either neighbourhood; exactly 0 if the signatures have no bit in common.
             Before this clipping the mean is right, and pairs without a common neighbour would be told apart
             by their degrees alone.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If nodes are no integers, of unequal number or not in the graph.
         """
         return self._overlaps(self._counts(u, v))[2]
 
@@ -286,6 +371,15 @@ class BloomSignatures(MergeableSketch):
         Parameters
         ----------
         u, v : arrays of n nodes
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If nodes are no integers, of unequal number or not in the graph.
         """
         size_u, size_v, shared = self._overlaps(self._counts(u, v))
         return _ratio(shared, size_u + size_v - shared)
@@ -296,6 +390,15 @@ class BloomSignatures(MergeableSketch):
         Parameters
         ----------
         u, v : arrays of n nodes
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If nodes are no integers, of unequal number or not in the graph.
 
         Notes
         -----
@@ -312,6 +415,15 @@ class BloomSignatures(MergeableSketch):
         Parameters
         ----------
         u, v : arrays of n nodes
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If nodes are no integers, of unequal number or not in the graph.
         """
         return self._weighted(u, v)[:, 1]
 
@@ -378,9 +490,14 @@ class BloomSignatures(MergeableSketch):
             The columns of `feature_names`; with `wider` those of `wider_feature_names` after them: nodes in
             the neighbourhood of the smaller of u and v here and of the other there, the other way round, and
             in both there. The order of a pair makes no difference.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If pairs are no pairs of nodes of the graph, or `wider` is not what `propagate` made of these.
         """
         self._settle("pairs", pairs)
-        array, xp = as_array(pairs), self._kernels.xp
+        array, xp = check_array("pairs", pairs), self._kernels.xp
         if array.ndim != 2 or array.shape[1] != 2:
             raise ValueError(f"pairs must have shape (n, 2), got {array.shape}")
         u, v = self._nodes("pairs", array[:, 0]), self._nodes("pairs", array[:, 1])
@@ -408,6 +525,13 @@ class BloomSignatures(MergeableSketch):
             columns += [near_far, far_near, far, _ratio(far, far_u + far_v - far)]
         features: NDArray[np.float32] = xp.stack(columns, axis=1).astype(np.float32)
         return features
+
+
+def _counting_variance(n: int, n_bits: int) -> float:
+    """Of linear counting of n keys in so many bits; infinity where all bits would be set."""
+    t = n / n_bits
+    # By the series where the differences would lose all digits.
+    return n_bits * (t * t / 2.0 + t**3 / 6.0 if t < 1e-4 else math.expm1(t) - t) if t < 700.0 else math.inf
 
 
 def _ratio(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["check_bounds", "count_beyond", "scale_rows"]
+from ..lsh.validation import check_array
+
+__all__ = ["check_bounds", "count_beyond", "scale_rows", "told_shortly"]
 
 
 def check_bounds(low: Any, high: Any, n_features: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -16,20 +17,32 @@ def check_bounds(low: Any, high: Any, n_features: int) -> tuple[NDArray[np.float
     given = {}
     for name, bound in (("low", low), ("high", high)):
         wanted = f"{name} must be a number or {n_features} numbers, one a feature"
-        array = np.asarray(bound)
+        array = check_array(name, bound)
         if array.dtype.kind not in "fiu":
             raise TypeError(f"{wanted}, got {bound!r}")
         if array.shape not in ((), (n_features,)):
             raise ValueError(f"{wanted}, got shape {array.shape}")
         if not np.isfinite(array).all():
             raise ValueError(f"{name} must be finite, got {bound!r}")
-        given[name] = np.broadcast_to(array.astype(np.float64), n_features)
-    for feature, (a, b) in enumerate(zip(given["low"].tolist(), given["high"].tolist(), strict=True)):
-        if not (a < b and math.isfinite(b - a)):
-            raise ValueError(
-                f"low must be below high, by a finite range, got {a:g} and {b:g} in feature {feature}"
-            )
-    return given["low"], given["high"]
+        given[name] = array.astype(np.float64)
+    # Not for every feature where bounds are numbers: a stranger's file may tell of any number of them.
+    with np.errstate(over="ignore"):
+        wrong = np.atleast_1d(~((given["low"] < given["high"]) & np.isfinite(given["high"] - given["low"])))
+    low, high = (np.broadcast_to(bound, n_features) for bound in given.values())
+    if wrong.any():
+        feature = int(wrong.argmax())
+        raise ValueError(
+            f"low must be below high, by a finite range, got {low[feature]:g} and {high[feature]:g} in "
+            f"feature {feature}"
+        )
+    return low, high
+
+
+def told_shortly(bound: NDArray[np.float64]) -> float | tuple[float, ...]:
+    """A checked bound as one number where features share it, so that equal ones compare as equal."""
+    if bound.strides == (0,) or bool((bound == bound[0]).all()):
+        return float(bound[0])
+    return tuple(bound.tolist())
 
 
 def scale_rows(X: NDArray[Any], low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv
 
-from ..lsh.validation import check_real, check_weights
+from ..lsh.validation import check_flag, check_real, check_weights
 from .key_table import KeyTable
 
 __all__ = ["CountMinSketch", "CountSketch"]
@@ -64,6 +64,12 @@ class CountMinSketch(KeyTable):
     Keys are anything that `mergesketch.lsh.hash_keys` takes: integer arrays, Arrow or NumPy string
     arrays, lists of integers, str or bytes. Two keys of one 64-bit hash count as one.
 
+    References
+    ----------
+    - Cormode, Muthukrishnan. An improved data stream summary: the count-min sketch and its applications.
+      Journal of Algorithms 55(1), 2005.
+    - Estan, Varghese. New directions in traffic measurement and accounting. SIGCOMM 2002.
+
     Examples
     --------
     >>> import mergesketch
@@ -78,9 +84,7 @@ class CountMinSketch(KeyTable):
 
     def __init__(self, n_rows: int, n_buckets: int, *, conservative: bool = False, seed: int = 0) -> None:
         super().__init__(n_rows, n_buckets, seed)
-        if not isinstance(conservative, (bool, np.bool_)):
-            raise TypeError(f"conservative must be True or False, got {conservative!r}")
-        self.conservative = bool(conservative)
+        self.conservative = check_flag("conservative", conservative)
 
     @classmethod
     def for_error(
@@ -92,8 +96,20 @@ class CountMinSketch(KeyTable):
         ----------
         relative_error : float
             In (0, 1): share of the total of all counts, not of the key's own.
-        confidence : float
-            Probability with which that holds, for any one key.
+        confidence : float, default 0.99
+            In (0, 1): probability with which that holds, for any one key.
+        conservative : bool, default False
+        seed : int, default 0
+            As the class takes them.
+
+        Returns
+        -------
+        CountMinSketch
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has the wrong type or lies outside its range.
 
         Examples
         --------
@@ -142,21 +158,62 @@ class CountMinSketch(KeyTable):
     def query(self, keys: Any) -> NDArray[np.int64]:
         """Estimated count of each key: never below the truth.
 
+        Parameters
+        ----------
+        keys : array or list of n keys
+            Of any type that `mergesketch.lsh.hash_keys` takes.
+
         Returns
         -------
         ndarray of shape (n,), int64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the keys are of no known or of mixed type.
         """
         hashes = self._hashes(keys)
         return self._ask(hashes, self._kernels.count_min_query, np.int64)
 
     def upper_bound(self, keys: Any) -> NDArray[np.int64]:
-        """Upper bound of each key's count; certain, and equal to the estimate."""
+        """Upper bound of each key's count; certain, and equal to the estimate.
+
+        Parameters
+        ----------
+        keys : array or list of n keys
+            Of any type that `mergesketch.lsh.hash_keys` takes.
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `query` does.
+        """
         return self.query(keys)
 
     def lower_bound(self, keys: Any, confidence: float = 0.99) -> NDArray[np.int64]:
         """Lower bound of each key's count, which holds with probability `confidence` for any one key.
 
         It lies ``(1 - confidence)**(-1 / n_rows) / n_buckets * total`` below the estimate.
+
+        Parameters
+        ----------
+        keys : array or list of n keys
+            Of any type that `mergesketch.lsh.hash_keys` takes.
+        confidence : float, default 0.99
+            In (0, 1).
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `query` does, or if `confidence` lies outside its range.
         """
         confidence = check_real("confidence", confidence, 0.0, 1.0)
         error = math.floor(count_min_error(self.n_rows, self.n_buckets, confidence) * self.total)
@@ -168,11 +225,34 @@ class CountMinSketch(KeyTable):
         It exceeds the truth by e / n_buckets times the product of both totals or more with probability
         at most exp(-n_rows) (Cormode and Muthukrishnan 2005, theorem 3). Both sketches must have the
         same configuration.
+
+        Parameters
+        ----------
+        other : CountMinSketch
+            Of the same configuration. Unchanged.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        IncompatibleSketchError
+            Naming the first field in which the configurations differ.
         """
         return float(self._row_products(other).min())
 
     def subtract(self, other: Self) -> Self:
         """Take out a part that was merged in before; see `MergeableSketch.subtract`.
+
+        Parameters
+        ----------
+        other : CountMinSketch
+            Of the same configuration. Unchanged.
+
+        Returns
+        -------
+        The sketch itself.
 
         Raises
         ------
@@ -225,6 +305,10 @@ class CountSketch(KeyTable):
     all but the rarest keys. Time is O(n_rows) a key; memory 4 n_rows n_buckets bytes, or twice that
     once a counter could pass 2**31.
 
+    References
+    ----------
+    - Charikar, Chen, Farach-Colton. Finding frequent items in data streams. ICALP 2002.
+
     Examples
     --------
     >>> import mergesketch
@@ -247,8 +331,19 @@ class CountSketch(KeyTable):
         ----------
         relative_error : float
             In (0, 1): share of the Euclidean norm of all counts.
-        confidence : float
-            Probability with which that holds, for any one key.
+        confidence : float, default 0.99
+            In (0, 1): probability with which that holds, for any one key.
+        seed : int, default 0
+            As the class takes it.
+
+        Returns
+        -------
+        CountSketch
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has the wrong type or lies outside its range.
 
         Examples
         --------
@@ -295,15 +390,30 @@ class CountSketch(KeyTable):
     def query(self, keys: Any) -> NDArray[np.float64]:
         """Estimated count of each key; unbiased for odd `n_rows` up to the median's skew.
 
+        Parameters
+        ----------
+        keys : array or list of n keys
+            Of any type that `mergesketch.lsh.hash_keys` takes.
+
         Returns
         -------
         ndarray of shape (n,), float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the keys are of no known or of mixed type.
         """
         hashes = self._hashes(keys)
         return self._ask(hashes, self._kernels.count_sketch_query, np.float64)
 
     def norm(self) -> float:
-        """Estimate of sqrt(F2), the Euclidean norm of all counts (Alon, Matias and Szegedy 1996)."""
+        """Estimate of sqrt(F2), the Euclidean norm of all counts (Alon, Matias and Szegedy 1996).
+
+        Returns
+        -------
+        float
+        """
         return math.sqrt(self.inner_product(self))
 
     def inner_product(self, other: Self) -> float:
@@ -312,15 +422,63 @@ class CountSketch(KeyTable):
         The median over rows of unbiased estimates whose standard deviation is at most
         ``sqrt(2 / n_buckets)`` times the product of both norms. Both sketches must have the same
         configuration.
+
+        Parameters
+        ----------
+        other : CountSketch
+            Of the same configuration. Unchanged.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        IncompatibleSketchError
+            Naming the first field in which the configurations differ.
         """
         return float(np.median(self._row_products(other)))
 
     def lower_bound(self, keys: Any, confidence: float = 0.99) -> NDArray[np.float64]:
-        """Lower end of the interval that holds a key's count with probability `confidence`."""
+        """Lower end of the interval that holds a key's count with probability `confidence`.
+
+        Parameters
+        ----------
+        keys : array or list of n keys
+            Of any type that `mergesketch.lsh.hash_keys` takes.
+        confidence : float, default 0.99
+            In (0, 1).
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `query` does, or if `confidence` lies outside its range.
+        """
         return self.query(keys) - self._error(confidence)
 
     def upper_bound(self, keys: Any, confidence: float = 0.99) -> NDArray[np.float64]:
-        """Upper end of the interval that holds a key's count with probability `confidence`."""
+        """Upper end of the interval that holds a key's count with probability `confidence`.
+
+        Parameters
+        ----------
+        keys : array or list of n keys
+            Of any type that `mergesketch.lsh.hash_keys` takes.
+        confidence : float, default 0.99
+            In (0, 1).
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `query` does, or if `confidence` lies outside its range.
+        """
         return self.query(keys) + self._error(confidence)
 
     def _error(self, confidence: float) -> float:

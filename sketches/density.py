@@ -13,7 +13,15 @@ from ..lsh.backend import backend_of
 from ..lsh.hashing import hash_keys
 from ..lsh.lazy import lazy
 from ..lsh.random import normal, random_uint64, uniform
-from ..lsh.validation import check_dense, check_int, check_real, check_weights
+from ..lsh.validation import (
+    check_array,
+    check_dense,
+    check_flag,
+    check_generator,
+    check_int,
+    check_real,
+    check_weights,
+)
 from .base import StateSpec
 from .grid_width import choose_widths
 from .key_table import KeyTable
@@ -82,6 +90,10 @@ class DensitySketch(KeyTable):
     A row takes R d additions and R n_rows counters; memory is
     ``4 n_rows n_buckets + H (4 d + 12)`` bytes, more if counters pass 2**31.
 
+    References
+    ----------
+    - Desai, Coleman, Shrivastava. Density sketches for sampling and estimation. arXiv, 2021.
+
     Examples
     --------
     >>> import numpy as np
@@ -124,9 +136,7 @@ class DensitySketch(KeyTable):
         self.n_features = check_int("n_features", n_features, 1, 1 << 16)
         self.n_repetitions = check_int("n_repetitions", n_repetitions, 1, 1 << 16)
         self.max_bins = check_int("max_bins", max_bins, 1, 1 << 28)
-        if not isinstance(rotate, (bool, np.bool_)):
-            raise TypeError(f"rotate must be True or False, got {rotate!r}")
-        self.rotate = bool(rotate)
+        self.rotate = check_flag("rotate", rotate)
         self.width: float | list[float] = _check_width(width, self.n_features)
         if self.rotate:
             if isinstance(self.width, list):
@@ -177,7 +187,7 @@ class DensitySketch(KeyTable):
         """
         sample = check_dense(X)
         rotate = parameters.get("rotate", False)
-        n = len(sample) if n_expected is None else check_int("n_expected", n_expected, 1)
+        n = len(sample) if n_expected is None else check_int("n_expected", n_expected, 1, 1 << 62)
         return cls(sample.shape[1], choose_widths(sample, n, one=bool(rotate)), **parameters)
 
     def _layout(self) -> dict[str, StateSpec]:
@@ -411,7 +421,21 @@ class DensitySketch(KeyTable):
         return logarithms - (math.log(self.total) + self.log_volume)
 
     def density(self, X: Any) -> NDArray[np.float64]:
-        """Estimated density: ``exp(log_density(X))``, which overflows to infinity in tiny cells."""
+        """Estimated density: ``exp(log_density(X))``, which overflows to infinity in tiny cells.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `log_density` does.
+        """
         with np.errstate(over="ignore"):
             return self._kernels.xp.exp(self.log_density(X))
 
@@ -448,10 +472,10 @@ class DensitySketch(KeyTable):
         ValueError
             If no cell is heavy enough.
         """
-        n = check_int("n", n, 0)
+        n = check_int("n", n, 0, 1 << 48)
         kernels = self._kernels
         xp, constant = kernels.xp, kernels.constant
-        generator = np.random.default_rng(random_state)
+        generator = check_generator("random_state", random_state)
         repetitions, cells, counts = self._heavy()
         if not counts.size:
             raise ValueError(
@@ -521,8 +545,9 @@ def _lexsort(xp: Any, *columns: Any) -> Any:
 
 
 def _check_width(width: Any, n_features: int) -> float | list[float]:
-    if np.ndim(width) == 0:
+    shape = check_array("width", width).shape
+    if shape == ():
         return check_real("width", width, 0.0, math.inf)
-    if np.shape(width) != (n_features,):
-        raise ValueError(f"width must be a number or of shape ({n_features},), got shape {np.shape(width)}")
+    if shape != (n_features,):
+        raise ValueError(f"width must be a number or of shape ({n_features},), got shape {shape}")
     return [check_real(f"width[{j}]", w, 0.0, math.inf) for j, w in enumerate(width)]

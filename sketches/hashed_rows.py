@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..lsh.backend import as_array, device_of
 from ..lsh.family import HashFamily
-from ..lsh.validation import check_sets, refuse_masked
+from ..lsh.validation import check_array, check_sets
 
 __all__ = ["check_family", "count_rows", "cut_rows", "hash_block", "row_blocks"]
 
@@ -43,19 +43,24 @@ def count_rows(X: Any, name: str) -> tuple[Any, int]:
     """`X` in a form whose rows can be cut out, and how many it has; the family checks the rest."""
     if device_of(X) == "gpu" and not hasattr(X, "tocsr") and not isinstance(X, tuple):
         X = as_array(X)
-        return X, X.shape[0] if X.ndim else 0
+        return X, _count(X, name)
     if hasattr(X, "tocsr"):
         return X.tocsr(), X.shape[0]
     if _is_pair(X):
         tokens, offsets = check_sets(X, name)
         return (tokens, offsets), offsets.size - 1
     if hasattr(X, "__array__"):
-        refuse_masked(X, name)
-        X = np.asarray(X)
-        return X, X.shape[0] if X.ndim else 0
+        X = check_array(name, X)
+        return X, _count(X, name)
     if not isinstance(X, (list, tuple)):
         raise TypeError(f"{name} must be rows: a matrix, dense or sparse, or sets; got {type(X).__name__}")
     return X, len(X)
+
+
+def _count(X: Any, name: str) -> int:
+    if X.ndim == 0:
+        raise ValueError(f"{name} must be rows: a matrix, dense or sparse, or sets; got a single value")
+    return int(X.shape[0])
 
 
 def cut_rows(X: Any, start: int, stop: int) -> Any:

@@ -73,6 +73,13 @@ class HeavyHitters(KeyTable):
 
     Time is O(n_rows) a key; memory ``4 n_rows n_buckets + n_candidates (max_key_bytes + 11)`` bytes.
 
+    References
+    ----------
+    - Cormode, Muthukrishnan. An improved data stream summary: the count-min sketch and its applications.
+      Journal of Algorithms 55(1), 2005.
+    - Mandal, Jiang, Shrivastava, Sarkar. Topkapi: parallel and fast sketches for finding top-k frequent
+      elements. NeurIPS 2018.
+
     Examples
     --------
     >>> import mergesketch
@@ -122,6 +129,18 @@ class HeavyHitters(KeyTable):
             default, and at most that.
         confidence : float
             Probability with which that holds, for any one key.
+        max_key_bytes : int, default 64
+        seed : int, default 0
+            As the class takes them.
+
+        Returns
+        -------
+        HeavyHitters
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has the wrong type or lies outside its range.
 
         Examples
         --------
@@ -142,6 +161,7 @@ class HeavyHitters(KeyTable):
 
     @property
     def n_candidates(self) -> int:
+        """Keys that are kept beside the counters: ``ceil(2 / frequency)``."""
         return math.ceil(2.0 / self.frequency)
 
     def _layout(self) -> dict[str, StateSpec]:
@@ -264,6 +284,11 @@ class HeavyHitters(KeyTable):
         -------
         list of (key, count)
             Counts are never below the truth. Ties are in the order of the keys' hashes.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `k` is no positive integer.
         """
         k = self.n_candidates if k is None else check_int("k", k, 0)
         used = self._used(self._arrays)
@@ -279,18 +304,60 @@ class HeavyHitters(KeyTable):
     def query(self, keys: Any) -> NDArray[np.int64]:
         """Estimated count of any key, frequent or not: never below the truth.
 
+        Parameters
+        ----------
+        keys : array or list of n keys
+            Of any type that `mergesketch.lsh.hash_keys` takes.
+
         Returns
         -------
         ndarray of shape (n,), int64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the keys are of no known or of mixed type.
         """
         return self._estimate(self._hashes(keys))
 
     def upper_bound(self, keys: Any) -> NDArray[np.int64]:
-        """Upper bound of each key's count; certain, and equal to the estimate."""
+        """Upper bound of each key's count; certain, and equal to the estimate.
+
+        Parameters
+        ----------
+        keys : array or list of n keys
+            Of any type that `mergesketch.lsh.hash_keys` takes.
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `query` does.
+        """
         return self.query(keys)
 
     def lower_bound(self, keys: Any, confidence: float = 0.99) -> NDArray[np.int64]:
-        """Lower bound of each key's count, which holds with probability `confidence` for any one key."""
+        """Lower bound of each key's count, which holds with probability `confidence` for any one key.
+
+        Parameters
+        ----------
+        keys : array or list of n keys
+            Of any type that `mergesketch.lsh.hash_keys` takes.
+        confidence : float, default 0.99
+            In (0, 1).
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `query` does, or if `confidence` lies outside its range.
+        """
         confidence = check_real("confidence", confidence, 0.0, 1.0)
         error = math.floor(count_min_error(self.n_rows, self.n_buckets, confidence) * self.total)
         return self._kernels.xp.maximum(self.query(keys) - error, 0)

@@ -12,7 +12,7 @@ from ..lsh.backend import as_array, backend_of, device_of
 from ..lsh.family import HashFamily
 from ..lsh.lazy import lazy
 from ..lsh.random import random_uint64
-from ..lsh.validation import check_int
+from ..lsh.validation import check_array, check_flag, check_int, check_numbers
 from .base import MergeableSketch, StateSpec
 from .ranking import ranker
 
@@ -84,6 +84,11 @@ class LSHIndex(MergeableSketch):
     row, queries L B reads. Ids are meant to be different from each other: an id that is added twice counts
     twice.
 
+    References
+    ----------
+    - Wang, Shrivastava, Wang, Ryu. Randomized algorithms accelerated over CPU-GPU for ultra-high
+      dimensional similarity search. SIGMOD 2018.
+
     Examples
     --------
     >>> import numpy as np, mergesketch
@@ -105,11 +110,9 @@ class LSHIndex(MergeableSketch):
     ) -> None:
         if not isinstance(family, HashFamily):
             raise TypeError(f"family must be a HashFamily, got {type(family).__name__}")
-        if not isinstance(wide_ids, (bool, np.bool_)):
-            raise TypeError(f"wide_ids must be True or False, got {wide_ids!r}")
         self.family = family
         self.capacity = check_int("capacity", capacity, 1, 1 << 20)
-        self.wide_ids = bool(wide_ids)
+        self.wide_ids = check_flag("wide_ids", wide_ids)
         self.seed = check_int("seed", seed, 0, 2**64 - 1)
 
     def _layout(self) -> dict[str, StateSpec]:
@@ -160,7 +163,23 @@ class LSHIndex(MergeableSketch):
         return self._add_codes(codes, self._check_ids(ids, len(codes)))
 
     def update(self, X: Any, ids: ArrayLike | None = None) -> Self:
-        """The same as `add`."""
+        """The same as `add`.
+
+        Parameters
+        ----------
+        X : n rows
+        ids : array_like of n integers, optional
+            As for `add`.
+
+        Returns
+        -------
+        The index itself.
+
+        Raises
+        ------
+        TypeError, ValueError, OverflowError
+            As `add` does.
+        """
         return self.add(X, ids)
 
     def _check_ids(self, ids: ArrayLike | None, n: int) -> NDArray[Any]:
@@ -193,12 +212,12 @@ class LSHIndex(MergeableSketch):
 
     # -- queries ----------------------------------------------------------------------------------
 
-    def query(self, X: Any, k: int = 10, *, n_probes: int = 1) -> Neighbours:
+    def query(self, Q: Any, k: int = 10, *, n_probes: int = 1) -> Neighbours:
         """The k rows that share most buckets with each query.
 
         Parameters
         ----------
-        X : n rows
+        Q : n rows
             As ``family.hash_query`` takes them.
         k : int
             At least 1.
@@ -216,8 +235,8 @@ class LSHIndex(MergeableSketch):
         TypeError, ValueError
             If the family refuses the rows or so many probes, or `k` is no positive integer.
         """
-        k = check_int("k", k, 1)
-        return self.query_codes(self._probe(X, n_probes), k)
+        k = check_int("k", k, 1, 1 << 31)
+        return self.query_codes(self._probe(Q, n_probes), k)
 
     def query_codes(self, codes: NDArray[np.uint32], k: int) -> Neighbours:
         """`query` for queries that are hashed already.
@@ -228,8 +247,17 @@ class LSHIndex(MergeableSketch):
             Codes of ``family.hash_query`` or of ``family.probe``.
         k : int
             At least 1.
+
+        Returns
+        -------
+        Neighbours
+
+        Raises
+        ------
+        TypeError, ValueError
+            If codes are of another dtype or shape or out of range, or `k` is no positive integer.
         """
-        k = check_int("k", k, 1)
+        k = check_int("k", k, 1, 1 << 31)
         codes = self._check_codes(codes)
         # No query finds more ids than its buckets hold: a larger k only pads.
         held, kernels = min(k, self._most_found(codes)), self._kernels
@@ -286,7 +314,7 @@ class LSHIndex(MergeableSketch):
         Distances are those of float64 and do not depend on threads or processor; on a GPU they may differ
         in the last bits. A vector of zeros is at an angle of pi / 2 to all others.
         """
-        k = check_int("k", k, 1)
+        k = check_int("k", k, 1, 1 << 31)
         most = None if n_candidates is None else check_int("n_candidates", n_candidates, 1)
         codes = self._check_codes(self._probe(Q, n_probes))
         self._settle("rows", rows)
@@ -322,15 +350,15 @@ class LSHIndex(MergeableSketch):
             distances *= -1.0
         return Nearest(ids, distances)
 
-    def _probe(self, X: Any, n_probes: int) -> NDArray[np.uint32]:
-        self._settle("X", X)
-        if check_int("n_probes", n_probes, 1) == 1:
-            return self.family.hash_query(X)
-        return self.family.probe(X, n_probes)
+    def _probe(self, Q: Any, n_probes: int) -> NDArray[np.uint32]:
+        self._settle("Q", Q)
+        if check_int("n_probes", n_probes, 1, 1 << 31) == 1:
+            return self.family.hash_query(Q)
+        return self.family.probe(Q, n_probes)
 
     def _check_codes(self, codes: NDArray[np.uint32]) -> NDArray[np.uint32]:
         """Codes of shape (n, L, P), C-contiguous."""
-        codes = as_array(codes)
+        codes = check_array("codes", codes)
         self._settle("codes", codes)
         tables = self.family.n_hashes
         if codes.ndim not in (2, 3) or codes.shape[1] != tables or codes.dtype != np.uint32:
@@ -360,10 +388,25 @@ class LSHIndex(MergeableSketch):
         """The family's kernel that collision counts imply, chance collisions taken off.
 
         Its standard error is at most ``0.5 / sqrt(L)``. Overflowing buckets make it too low.
+
+        Parameters
+        ----------
+        counts : array_like of int
+            As `query` returns them, from 0 to the number of tables.
+
+        Returns
+        -------
+        ndarray of the shape of `counts`, float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If counts are no numbers or out of range.
         """
         chance = self.family.chance_collision
-        array = as_array(counts)
-        share = backend_of(array).xp.asarray(array, dtype=np.float64) / self.family.n_hashes
+        share = check_numbers("counts", counts) / self.family.n_hashes
+        if not bool(((share >= 0) & (share <= 1)).all()):
+            raise ValueError(f"counts must lie in [0, {self.family.n_hashes}], the tables, got {counts!r}")
         return (share - chance) / (1.0 - chance)
 
     def distance_estimate(self, counts: ArrayLike) -> NDArray[np.float64]:
@@ -379,18 +422,22 @@ class LSHIndex(MergeableSketch):
         ndarray of the shape of `counts`, float64
             For `InnerProduct` the inner product, for `SignedRandomProjection` the angle, and so on.
 
+        Raises
+        ------
+        TypeError, ValueError
+            If counts are no numbers or out of range.
+
         Notes
         -----
         A count errs by ``sqrt(p (1 - p) / L)`` of the tables at collision probability p, and the distance
         by that over the slope of `collision_probability` there. Estimates of the largest counts are too
         near, for those rows were picked out for their counts.
         """
-        array = as_array(counts)
-        if device_of(array) == "gpu":
-            kernels = backend_of(array)
-            return kernels.constant(self._distances)[kernels.xp.clip(array, 0, self.family.n_hashes)]
+        kernel = self.kernel_estimate(counts)
+        if device_of(kernel) == "gpu":
+            return backend_of(kernel).constant(self._distances)[as_array(counts).astype(np.int64)]
         # Fewer collisions than chance alone would make are none.
-        return self.family.distance(np.clip(self.kernel_estimate(array), 0.0, 1.0))
+        return self.family.distance(np.clip(kernel, 0.0, 1.0))
 
     @lazy
     def _distances(self) -> NDArray[np.float64]:

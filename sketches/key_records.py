@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..lsh.backend import as_array, backend_of, device_of
 from ..lsh.strings import arrow_chunks, arrow_strings, check_buffer, is_arrow, is_buffer
-from ..lsh.validation import refuse_masked
+from ..lsh.validation import check_array
 
 __all__ = ["KINDS", "check_records", "key_list", "longest_key", "pack_keys", "unpack_key"]
 
@@ -30,8 +30,7 @@ def key_list(keys: Any) -> Any:
     if device_of(keys) == "gpu":
         return as_array(keys)
     if not isinstance(keys, (np.ndarray, list, tuple, range)):
-        refuse_masked(keys, "keys")
-        keys = np.asarray(keys)
+        keys = check_array("keys", keys)
     return keys.tolist() if isinstance(keys, np.ndarray) and keys.dtype.kind in "UTO" else keys
 
 

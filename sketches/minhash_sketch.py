@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..lsh.backend import as_array, backend_named, backend_of, device_of
+from ..lsh.backend import backend_named, backend_of, device_of
 from ..lsh.hashing import hash_strings, integer_words
 from ..lsh.lazy import lazy
 from ..lsh.minhash import MinHash
 from ..lsh.threads import get_num_threads, map_blocks
-from ..lsh.validation import check_int
+from ..lsh.validation import check_array, check_int, check_real
 from .base import MergeableSketch, StateSpec
 
 __all__ = ["MinHashSketch"]
 
 _EMPTY = 0xFFFFFFFF
+_MAX_HASHES = 1 << 20
 _TOKENS_BLOCK = 1 << 16
 #: Values of a table so small that every thread may fill one of its own.
 _OWN_TABLE = 1 << 20
@@ -59,6 +61,11 @@ class MinHashSketch(MergeableSketch):
 
     Bytes: ``4 n_sets m``.
 
+    References
+    ----------
+    - Li, Owen, Zhang. One permutation hashing. NIPS 2012.
+    - Shrivastava. Optimal densification for fast and accurate minwise hashing. ICML 2017.
+
     Examples
     --------
     >>> import numpy as np
@@ -77,8 +84,50 @@ class MinHashSketch(MergeableSketch):
 
     def __init__(self, n_sets: int = 1, n_hashes: int = 128, *, seed: int = 0) -> None:
         self.n_sets = check_int("n_sets", n_sets, 1, 1 << 40)
-        self.n_hashes = check_int("n_hashes", n_hashes, 1, 1 << 20)
+        self.n_hashes = check_int("n_hashes", n_hashes, 1, _MAX_HASHES)
         self.seed = check_int("seed", seed, 0, 2**64 - 1)
+
+    @classmethod
+    def for_error(cls, error: float, confidence: float = 0.95, *, n_sets: int = 1, seed: int = 0) -> Self:
+        """The smallest sketch whose Jaccard similarities err by under `error`.
+
+        Parameters
+        ----------
+        error : float
+            In (0, 1): of the similarity itself, not a share of it.
+        confidence : float, default 0.95
+            Probability with which that holds, for any one pair of sets.
+        n_sets : int, default 1
+        seed : int, default 0
+
+        Returns
+        -------
+        MinHashSketch
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has the wrong type or lies outside its range.
+
+        Notes
+        -----
+        The standard error is at most ``0.5 / sqrt(f)``, and f is `n_hashes` for pairs of sets of many more
+        tokens than bins. So by Chebyshev's inequality ``n_hashes = 1 / (4 (1 - confidence) error**2)`` is
+        enough. Smaller sets fill fewer bins.
+
+        Examples
+        --------
+        >>> import mergesketch
+        >>> mergesketch.MinHashSketch.for_error(0.05, confidence=0.95, n_sets=10).n_hashes
+        2000
+        """
+        error = check_real("error", error, 0.0, 1.0)
+        confidence = check_real("confidence", confidence, 0.0, 1.0)
+        # Less a rounding error, so that 2000.0000000000002 is 2000.
+        n_hashes = math.ceil(0.25 / (1.0 - confidence) / error**2 * (1.0 - 1e-12))
+        if n_hashes > _MAX_HASHES:
+            raise ValueError(f"error must be reached by {_MAX_HASHES} bins, got {error:g}")
+        return cls(n_sets, n_hashes, seed=seed)
 
     def _layout(self) -> dict[str, StateSpec]:
         return {"minima": StateSpec((self.n_sets, self.n_hashes), "uint32", "min", fill=_EMPTY)}
@@ -132,10 +181,10 @@ class MinHashSketch(MergeableSketch):
             if self.n_sets > 1:
                 raise ValueError(f"sets must be given, for there are {self.n_sets} sets, got None")
             return xp.empty(0, np.int64)
-        if device_of(sets) == "cpu" and np.ndim(sets) == 0:
+        numbers = check_array("sets", sets)
+        if device_of(numbers) == "cpu" and numbers.ndim == 0:
             number = check_int("sets", sets, 0, self.n_sets - 1)
             return xp.empty(0, np.int64) if number == 0 else xp.full(n, number, np.int64)
-        numbers = as_array(sets)
         if device_of(numbers) != device:
             raise TypeError("sets must lie where the tokens do, got one in main memory and one on a GPU")
         if numbers.shape != (n,):
@@ -208,23 +257,73 @@ class MinHashSketch(MergeableSketch):
         return xp.where(full == 0, 1.0, equal / xp.maximum(full, 1))
 
     def union(self, left: ArrayLike, right: ArrayLike) -> NDArray[np.float64]:
-        """Estimated number of different tokens in two sets together; arguments as for `jaccard`."""
+        """Estimated number of different tokens in two sets together; arguments as for `jaccard`.
+
+        Parameters
+        ----------
+        left, right : int or array_like of n int
+            Numbers of sets.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `jaccard` does.
+        """
         full, _, total = self._compare(left, right)
         return self._count(full, total)
 
     def intersection(self, left: ArrayLike, right: ArrayLike) -> NDArray[np.float64]:
-        """Estimated number of tokens that two sets share: similarity times `union`."""
+        """Estimated number of tokens that two sets share: similarity times `union`.
+
+        Parameters
+        ----------
+        left, right : int or array_like of n int
+            Numbers of sets.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `jaccard` does.
+        """
         full, equal, total = self._compare(left, right)
         return self._count(full, total) * (equal / self._kernels.xp.maximum(full, 1))
 
     def containment(self, left: ArrayLike, right: ArrayLike) -> NDArray[np.float64]:
-        """Estimated share of each left set's tokens that its right set holds, from 0 to 1; NaN if empty."""
+        """Estimated share of each left set's tokens that its right set holds, from 0 to 1; NaN if empty.
+
+        Parameters
+        ----------
+        left, right : int or array_like of n int
+            Numbers of sets.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `jaccard` does.
+        """
         common, own = self.intersection(left, right), self.union(left, left)
         xp = self._kernels.xp
         return xp.where(own > 0, xp.minimum(common / xp.where(own > 0, own, 1.0), 1.0), np.nan)
 
     def cardinality(self) -> NDArray[np.float64]:
-        """Estimated number of different tokens of every set, shape (n_sets,)."""
+        """Estimated number of different tokens of every set, shape (n_sets,).
+
+        Returns
+        -------
+        ndarray of shape (n_sets,), float64
+        """
         every = self._kernels.xp.arange(self.n_sets)
         return self.union(every, every)
 

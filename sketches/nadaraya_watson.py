@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from ..lsh.backend import as_array, backend_of, sum_rows
+from ..lsh.backend import backend_of, sum_rows
 from ..lsh.family import HashFamily
-from ..lsh.validation import check_choice, check_int, check_real, check_real_weights
+from ..lsh.validation import check_array, check_choice, check_flag, check_int, check_real, check_real_weights
 from .base import MergeableSketch, StateSpec
 from .hashed_rows import check_family, count_rows, hash_block, row_blocks
 from .race import add_rows
@@ -70,6 +70,15 @@ class NadarayaWatsonSketch(MergeableSketch):
 
     A row costs R hashes and ``R (1 + n_outputs)`` additions, a query as many reads, twice; memory is
     ``8 R W (1 + n_outputs)`` bytes.
+
+    References
+    ----------
+    - Nadaraya. On estimating regression. Theory of Probability and Its Applications 9(1), 1964.
+    - Watson. Smooth regression analysis. Sankhya A 26, 1964.
+    - Coleman, Shrivastava. Sub-linear RACE sketches for approximate kernel density estimation on
+      streaming data. WWW 2020.
+    - Cormode, Shkapenyuk, Srivastava, Xu. Forward decay: a practical time decay model for streaming
+      systems. ICDE 2009.
 
     Examples
     --------
@@ -180,7 +189,7 @@ class NadarayaWatsonSketch(MergeableSketch):
         return self
 
     def _check_targets(self, y: Any, n: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        array, xp = as_array(y), self._kernels.xp
+        array, xp = check_array("y", y), self._kernels.xp
         if array.size and array.dtype.kind not in "fiub":
             raise TypeError(f"y must hold real numbers, got dtype {array.dtype}")
         missing = xp.zeros(n, np.bool_)
@@ -202,7 +211,7 @@ class NadarayaWatsonSketch(MergeableSketch):
         if time is None:
             raise ValueError("time must be given, for this sketch has a half_life, got None")
         xp = self._kernels.xp
-        times = as_array(time)
+        times = check_array("time", time)
         if times.size and times.dtype.kind not in "fiu":
             raise TypeError(f"time must hold real numbers, got dtype {times.dtype}")
         if times.shape not in ((), (n,)):
@@ -271,10 +280,17 @@ class NadarayaWatsonSketch(MergeableSketch):
         std : ndarray of the same shape
             Only with `return_std`. It tells the error of estimating the kernel-weighted mean, not the
             spread of the targets around it.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the family refuses the rows, or an argument lies outside its range.
         """
-        z = 0.0 if confidence == 0.5 else float(ndtri(check_real("confidence", confidence, 0.5, 1.0)))
+        confidence = check_real("confidence", confidence, math.nextafter(0.5, 0.0), 1.0)
+        z = max(0.0, float(ndtri(confidence)))
         if isinstance(fill, bool) or not isinstance(fill, (int, float, np.number)):
             raise TypeError(f"fill must be a number, got {fill!r}")
+        return_std = check_flag("return_std", return_std)
         mass, mass_std, ratio, ratio_std = self._ratios(Q)
         known = (mass > 0) & ~(mass <= z * mass_std)
         ratio[~known], ratio_std[~known] = fill, math.nan
@@ -294,7 +310,13 @@ class NadarayaWatsonSketch(MergeableSketch):
         -------
         ndarray of shape (n,), float64, or two of them
             With `half_life`, rows count as they do in the newest period.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the family refuses the rows.
         """
+        return_std = check_flag("return_std", return_std)
         mass, mass_std, _, _ = self._ratios(Q)
         return (mass, mass_std) if return_std else mass
 

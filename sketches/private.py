@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
+from typing import Any, ClassVar, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,7 @@ from ..lsh.validation import check_int, check_real
 from .base import MergeableSketch, StateSpec
 from .hashed_rows import check_family
 from .modes import find_modes
-from .race import kernel_densities, kernel_sums
-
-if TYPE_CHECKING:
-    from .race import Race
+from .race import Race, kernel_densities, kernel_sums
 
 __all__ = ["PrivateRace"]
 
@@ -62,6 +59,14 @@ class PrivateRace(MergeableSketch):
     ``sqrt(2 R) / epsilon`` rows. So fewer repetitions mean less noise, and more of the sketch's own error:
     a few dozen are usual.
 
+    References
+    ----------
+    - Dwork, McSherry, Nissim, Smith. Calibrating noise to sensitivity in private data analysis. TCC 2006.
+    - Ghosh, Roughgarden, Sundararajan. Universally utility-maximizing privacy mechanisms. SIAM Journal on
+      Computing 41(6), 2012.
+    - Coleman, Shrivastava. A one-pass distributed and private sketch for kernel sums with applications to
+      machine learning at scale. CCS 2021.
+
     Examples
     --------
     >>> import numpy as np
@@ -94,7 +99,27 @@ class PrivateRace(MergeableSketch):
 
     @classmethod
     def of(cls, race: Race, epsilon: float, record_weight: int = 1) -> PrivateRace:
-        """`Race.release`, which see."""
+        """`Race.release`, which see.
+
+        Parameters
+        ----------
+        race : Race
+            With integer counters. Unchanged.
+        epsilon : float
+        record_weight : int, default 1
+            As for `Race.release`.
+
+        Returns
+        -------
+        PrivateRace
+
+        Raises
+        ------
+        TypeError, ValueError, OverflowError
+            If `race` is none, or another argument out of its range.
+        """
+        if not isinstance(race, Race):
+            raise TypeError(f"race must be a Race, got {type(race).__name__}")
         return PrivateRace(race.family, n_outputs=race.n_outputs)._take_release(race, epsilon, record_weight)
 
     def _take_release(self, race: Race, epsilon: float, record_weight: int) -> Self:
@@ -126,7 +151,22 @@ class PrivateRace(MergeableSketch):
         return f"{super().__repr__()[:-1]}, epsilon {self.epsilon:.6g}{disjoint}, {noise}>"
 
     def update(self, X: Any, *args: Any, **kwargs: Any) -> Self:
-        """Refused: a release takes no rows. Update the `Race` and release it again, at its own cost."""
+        """Refused: a release takes no rows. Update the `Race` and release it again, at its own cost.
+
+        Parameters
+        ----------
+        X, *args, **kwargs
+            Whatever they are.
+
+        Returns
+        -------
+        Nothing, for it raises.
+
+        Raises
+        ------
+        TypeError
+            Always: a release takes in no rows.
+        """
         raise TypeError("PrivateRace takes no rows: update a Race and release that")
 
     @property
@@ -164,7 +204,26 @@ class PrivateRace(MergeableSketch):
         self, Q: Any, *, groups: int | None = None, return_std: Literal[True]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
     def query(self, Q: Any, *, groups: int | None = None, return_std: bool = False) -> Any:
-        """Estimated kernel sums, as `Race.query`; the standard error covers the noise as well."""
+        """Estimated kernel sums, as `Race.query`; the standard error covers the noise as well.
+
+        Parameters
+        ----------
+        Q : n rows
+            As ``family.hash_query`` takes them.
+        groups : int, optional
+            Take the median of the means of so many groups of repetitions.
+        return_std : bool
+            Also return the standard errors.
+
+        Returns
+        -------
+        ndarray of shape (n,) or (n, n_outputs), float64, or two of them
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `Race.query` does.
+        """
         return kernel_sums(self.family, self.counts, self.total, self._rows(Q), groups, return_std)
 
     def _rows(self, Q: Any) -> Any:
@@ -172,7 +231,26 @@ class PrivateRace(MergeableSketch):
         return Q
 
     def density(self, Q: Any, *, groups: int | None = None, return_std: bool = False) -> Any:
-        """Estimated kernel densities, as `Race.density`."""
+        """Estimated kernel densities, as `Race.density`.
+
+        Parameters
+        ----------
+        Q : n rows
+            As ``family.hash_query`` takes them.
+        groups : int, optional
+            Take the median of the means of so many groups of repetitions.
+        return_std : bool
+            Also return the standard errors.
+
+        Returns
+        -------
+        ndarray of shape (n,) or (n, n_outputs), float64, or two of them
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `Race.density` does.
+        """
         sums = kernel_sums(self.family, self.counts, self.total, self._rows(Q), groups, return_std)
         return kernel_densities(sums, self.total)
 
@@ -210,6 +288,11 @@ class PrivateRace(MergeableSketch):
         sums : ndarray of shape (at most k,), float64
             The estimated kernel sums there. The largest of many noisy estimates is too large: by up to
             about ``sqrt(2 ln n)`` standard errors for n points.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the release has several outputs, or an argument has the wrong type or lies outside its range.
 
         Notes
         -----

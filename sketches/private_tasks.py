@@ -15,8 +15,8 @@ from ..lsh.family import HashFamily
 from ..lsh.lazy import lazy
 from ..lsh.pstable import PStable
 from ..lsh.srp import SignedRandomProjection
-from ..lsh.validation import check_dense, check_finite, check_int, check_real
-from .bounds import check_bounds, count_beyond, scale_rows
+from ..lsh.validation import check_array, check_dense, check_finite, check_flag, check_int, check_real
+from .bounds import check_bounds, count_beyond, scale_rows, told_shortly
 from .hashed_rows import hash_block, row_blocks
 from .private import PrivateRace
 from .race import Race
@@ -40,11 +40,7 @@ class _PrivateTask(PrivateRace):
         if features is None:
             raise TypeError(f"family must be of dense rows of known width, got {family!r}")
         self.n_features = int(features)
-        # In one form, so that bounds that are equal are told so: a number where features share it.
-        self.low, self.high = (
-            float(bound[0]) if (bound == bound[0]).all() else tuple(bound.tolist())
-            for bound in check_bounds(low, high, self.n_features)
-        )
+        self.low, self.high = map(told_shortly, check_bounds(low, high, self.n_features))
 
     @abstractmethod
     def predict(self, X: Any) -> NDArray[Any]:
@@ -62,8 +58,7 @@ class _PrivateTask(PrivateRace):
         self, X: NDArray[Any], weights: Any, epsilon: float, record_weight: int, beyond: int, clip: bool
     ) -> Self:
         """Count rows under `weights(start, stop)` in a sketch of their own, and keep its release alone."""
-        if type(clip) is not bool:
-            raise TypeError(f"clip must be True or False, got {clip!r}")
+        clip = check_flag("clip", clip)
         if beyond and not clip:
             raise ValueError(
                 f"{beyond} of {len(X)} rows lie beyond the bounds low and high (their number is private); "
@@ -100,6 +95,23 @@ class PrivateClassifier(_PrivateTask):
     with s = 1 + the standard deviation of a counter's noise, so that what noise alone can make counts for
     nothing. By `query`, the sums of kernels alone, are less accurate. As naive Bayes does,
     `predict_proba` is surer than it should be.
+
+    References
+    ----------
+    - Ozuysal, Calonder, Lepetit, Fua. Fast keypoint recognition using random ferns. IEEE TPAMI 32(3),
+      2010.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import mergesketch
+    >>> X = np.repeat([[-1.0, -1.0], [1.0, 1.0]], 2000, axis=0)
+    >>> y = np.repeat(["low", "high"], 2000)
+    >>> model = mergesketch.private_classifier(
+    ...     X, y, epsilon=1.0, classes=["low", "high"], low=-2.0, high=2.0
+    ... )
+    >>> model.predict([[1.0, 1.0], [-1.0, -1.0]]).tolist()
+    ['high', 'low']
     """
 
     _parameters = ("family", "low", "high", "classes")
@@ -120,7 +132,21 @@ class PrivateClassifier(_PrivateTask):
         return np.log(shares), np.log(totals / totals.sum())
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """Log-likelihoods of classes, shape (n, classes), up to a number that a row's classes share."""
+        """Log-likelihoods of classes, shape (n, classes), up to a number that a row's classes share.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n, classes), float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `X` is no matrix of finite numbers of that width.
+        """
         scaled, (shares, prior) = self._rows(X), self._logs()
         scores = np.empty((len(scaled), len(self.classes)))
         repetitions = np.arange(self.family.n_hashes)
@@ -130,12 +156,41 @@ class PrivateClassifier(_PrivateTask):
         return scores
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Probabilities of classes, shape (n, classes), in the order of `classes`."""
+        """Probabilities of classes, shape (n, classes), in the order of `classes`.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n, classes), float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `X` is no matrix of finite numbers of that width.
+        """
         scores = self.decision_function(X)
         return np.asarray(np.exp(scores - logsumexp(scores, axis=1, keepdims=True)))
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """The likeliest class of each row, shape (n,)."""
+        """The likeliest class of each row, shape (n,).
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            Of the dtype of the classes.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `X` is no matrix of finite numbers of that width.
+        """
         return np.asarray(self._classes_array[self.decision_function(X).argmax(axis=1)])
 
 
@@ -162,6 +217,22 @@ class PrivateRegressor(_PrivateTask):
     Prediction is the Nadaraya-Watson estimate, target sum over mass m, drawn towards the mean target of
     all rows by the share ``sigma**2 / (m**2 + sigma**2)``, with ``sigma`` the noise of m as a share of the
     quarter of the bounds that targets are taken to spread over: where there are no rows, it is the mean.
+
+    References
+    ----------
+    - Nadaraya. On estimating regression. Theory of Probability and Its Applications 9(1), 1964.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import mergesketch
+    >>> X = np.repeat([[-1.0, -1.0], [1.0, 1.0]], 4000, axis=0)
+    >>> model = mergesketch.private_regressor(
+    ...     X, X[:, 0], epsilon=1.0, low=-2.0, high=2.0, target_low=-1.0, target_high=1.0
+    ... )
+    >>> left, right = model.predict([[-1.0, -1.0], [1.0, 1.0]])
+    >>> bool(left < 0 < right)
+    True
     """
 
     _parameters = ("family", "low", "high", "target_low", "target_high")
@@ -174,7 +245,21 @@ class PrivateRegressor(_PrivateTask):
         self.target_high = check_real("target_high", target_high, self.target_low, math.inf)
 
     def predict(self, X: Any) -> NDArray[np.float64]:
-        """Estimated targets, shape (n,), within `target_low` and `target_high`."""
+        """Estimated targets, shape (n,), within `target_low` and `target_high`.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `X` is no matrix of finite numbers of that width.
+        """
         totals = self.total
         mean = float(np.clip(totals[1] / max(float(totals.sum()), float(_TARGET_STEPS)), 0.0, 1.0))
         sums = self.query(X)
@@ -356,7 +441,9 @@ def _check_classes(classes: Any) -> tuple[Any, ...]:
     wanted = "classes must be two or more distinct numbers or names, all integers or all str"
     if isinstance(classes, str) or not isinstance(classes, (Sequence, np.ndarray)):
         raise TypeError(f"{wanted}, got {classes!r}")
-    named = tuple(np.asarray(classes).tolist()) if isinstance(classes, np.ndarray) else tuple(classes)
+    if isinstance(classes, np.ndarray):
+        classes = np.atleast_1d(check_array("classes", classes)).tolist()
+    named = tuple(classes)
     named = tuple(int(value) if isinstance(value, np.integer) else value for value in named)
     if {type(value) for value in named} not in ({int}, {str}):
         raise TypeError(f"{wanted}, got {classes!r}")
@@ -367,7 +454,7 @@ def _check_classes(classes: Any) -> tuple[Any, ...]:
 
 def _class_numbers(y: Any, classes: tuple[Any, ...], n: int) -> NDArray[np.int64]:
     """The place in `classes` of each label."""
-    labels = np.asarray(y)
+    labels = check_array("y", y)
     if labels.shape != (n,):
         raise ValueError(f"y must have shape ({n},), one label a row, got {labels.shape}")
     known = np.array(classes)
@@ -385,7 +472,7 @@ def _class_numbers(y: Any, classes: tuple[Any, ...], n: int) -> NDArray[np.int64
 
 
 def _check_targets(y: Any, n: int) -> NDArray[np.float64]:
-    targets = np.asarray(y)
+    targets = check_array("y", y)
     if targets.dtype.kind not in "fiub":
         raise TypeError(f"y must hold real numbers, got dtype {targets.dtype}")
     if targets.shape != (n,):

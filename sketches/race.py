@@ -135,8 +135,8 @@ def kernel_sums(
             _estimate(counts, codes, groups, sums[left:right], std[left:right])
 
     if device_of(Q) == "cpu" and n * repetitions >= 2 * _CODES_BLOCK:
-        # A thread hashes and looks up its own rows: codes go from cache to cache of one core. One row first: it
-        # draws the family's random parameters, which every thread would otherwise.
+        # A thread hashes and looks up its own rows, so that codes go from cache to cache of one core. One row
+        # first: it draws the family's random parameters, which every thread would otherwise.
         ask(0, 1)
         map_blocks(lambda start, stop: ask(start + 1, stop + 1), n - 1, max(1, _CODES_BLOCK // repetitions))
     else:
@@ -238,6 +238,11 @@ class Race(MergeableSketch):
 
     Weights may be negative: what was taken in can be taken out again, by its weight or by `subtract`.
 
+    References
+    ----------
+    - Coleman, Shrivastava. Sub-linear RACE sketches for approximate kernel density estimation on
+      streaming data. WWW 2020.
+
     Examples
     --------
     >>> import numpy as np
@@ -261,7 +266,12 @@ class Race(MergeableSketch):
 
     @classmethod
     def for_error(
-        cls, family: HashFamily, relative_error: float, confidence: float = 0.95, density: float = 0.01
+        cls,
+        family: HashFamily,
+        relative_error: float,
+        confidence: float = 0.95,
+        density: float = 0.01,
+        **parameters: Any,
     ) -> Self:
         """A sketch whose densities err by under ``relative_error`` of themselves where they are high enough.
 
@@ -275,11 +285,18 @@ class Race(MergeableSketch):
             Probability 1 - delta with which the bound holds, for any one query.
         density : float
             In (0, 1): the bound holds for queries of at least this kernel density (kernel sum / N).
+        **parameters
+            As the class takes them, all but `family`.
 
         Returns
         -------
         Race
             To be queried with ``groups=Race.n_groups(confidence)``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has the wrong type or lies outside its range.
 
         Notes
         -----
@@ -304,11 +321,26 @@ class Race(MergeableSketch):
         groups = cls.n_groups(confidence)
         n_hashes = groups * math.ceil(4.0 / (relative_error**2 * density))
         arguments = {name: getattr(family, name) for name in family._parameters}
-        return cls(type(family)(**{**arguments, "n_hashes": n_hashes}))
+        return cls(type(family)(**{**arguments, "n_hashes": n_hashes}), **parameters)
 
     @staticmethod
     def n_groups(confidence: float) -> int:
-        """Groups whose median of means has the theorem's error bound with probability `confidence`."""
+        """Groups whose median of means has the theorem's error bound with probability `confidence`.
+
+        Parameters
+        ----------
+        confidence : float
+            In (0, 1).
+
+        Returns
+        -------
+        int
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `confidence` lies outside its range.
+        """
         return math.ceil(-8.0 * math.log1p(-check_real("confidence", confidence, 0.0, 1.0)))
 
     def _layout(self) -> dict[str, StateSpec]:
@@ -409,6 +441,11 @@ class Race(MergeableSketch):
             Only with `return_std`: the standard deviation over repetitions, which are independent,
             over sqrt(R); with `groups`, that of the group means over sqrt(groups), times sqrt(pi / 2),
             as for the median of normal variables. NaN where there is only one to judge from.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the family refuses the rows, or `groups` is out of range.
         """
         self._settle("Q", Q)
         return kernel_sums(self.family, self._arrays["counts"], self.total, Q, groups, return_std)
@@ -426,10 +463,24 @@ class Race(MergeableSketch):
     ) -> NDArray[np.float64] | tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Estimated kernel densities: kernel sums over the total weight; arguments as for `query`.
 
+        Parameters
+        ----------
+        Q : n rows
+            As ``family.hash_query`` takes them.
+        groups : int, optional
+            Take the median of the means of so many groups of repetitions.
+        return_std : bool
+            Also return the standard errors.
+
+        Returns
+        -------
+        ndarray of shape (n,) or (n, n_outputs), float64, or two of them
+
         Raises
         ------
-        ValueError
-            If the total weight is not above 0, as in a sketch without rows.
+        TypeError, ValueError
+            If the family refuses the rows, `groups` is out of range, or the total weight is not above 0, as
+            in a sketch without rows.
         """
         self._settle("Q", Q)
         sums = kernel_sums(self.family, self._arrays["counts"], self.total, Q, groups, return_std)

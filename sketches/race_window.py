@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..lsh.backend import device_of, sum_rows
 from ..lsh.family import HashFamily
 from ..lsh.lazy import lazy
-from ..lsh.validation import check_choice, check_int, check_real_weights, check_weights
+from ..lsh.validation import check_array, check_choice, check_int, check_real_weights, check_weights
 from .base import MergeableSketch, StateSpec
 from .hashed_rows import check_family, count_rows, hash_block, row_blocks
 from .race import Race, kernel_densities, kernel_sums, scatter
@@ -49,6 +49,11 @@ class RaceWindow(MergeableSketch):
     Updates cost what they cost a `Race` and R W additions a batch, so batches should not be small. Queries
     are those of one `Race`, the sum of the panes, which is kept up beside them; memory is that of
     ``n_panes + 2`` of them (with counters of 64 bits the last two).
+
+    References
+    ----------
+    - Coleman, Shrivastava. Sub-linear RACE sketches for approximate kernel density estimation on
+      streaming data. WWW 2020.
 
     Examples
     --------
@@ -115,6 +120,11 @@ class RaceWindow(MergeableSketch):
         Returns
         -------
         The sketch itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `pane` is no integer or out of range.
         """
         pane = check_int("pane", pane, 0, 1 << 62)
         leaving = self._kernels.xp.asarray(self._places_left(self.newest, pane))
@@ -199,7 +209,7 @@ class RaceWindow(MergeableSketch):
         )
 
     def _check_panes(self, pane: Any, n: int) -> NDArray[np.int64]:
-        if pane is None or (device_of(pane) == "cpu" and np.ndim(pane) == 0):
+        if pane is None or (device_of(pane) == "cpu" and check_array("pane", pane).ndim == 0):
             number = max(self.newest, 0) if pane is None else check_int("pane", pane, 0, 1 << 62)
             return self._kernels.xp.full(n, number, np.int64)
         panes = self._bring("pane", pane)
@@ -230,7 +240,13 @@ class RaceWindow(MergeableSketch):
         return counts.sum(axis=0, dtype=np.float64 if self.dtype == "float" else np.int64)
 
     def race(self) -> Race:
-        """The rows of the window as a `Race` of its own, which later updates do not change."""
+        """The rows of the window as a `Race` of its own, which later updates do not change.
+
+        Returns
+        -------
+        Race
+            Of the rows in the window.
+        """
         race = Race(self.family, dtype=self.dtype)
         total = self._kernels.xp.asarray(np.array([self.total], race._layout()["total"].dtype))
         race.__dict__["_device"] = self.device
@@ -248,12 +264,50 @@ class RaceWindow(MergeableSketch):
         self, Q: Any, *, groups: int | None = None, return_std: Literal[True]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
     def query(self, Q: Any, *, groups: int | None = None, return_std: bool = False) -> Any:
-        """Estimated kernel sums over the rows in the window; as `Race.query`."""
+        """Estimated kernel sums over the rows in the window; as `Race.query`.
+
+        Parameters
+        ----------
+        Q : n rows
+            As ``family.hash_query`` takes them.
+        groups : int, optional
+            Take the median of the means of so many groups of repetitions.
+        return_std : bool
+            Also return the standard errors.
+
+        Returns
+        -------
+        ndarray of shape (n,) or (n, n_outputs), float64, or two of them
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `Race.query` does.
+        """
         self._settle("Q", Q)
         return kernel_sums(self.family, self._sum, self.total, Q, groups, return_std)
 
     def density(self, Q: Any, *, groups: int | None = None, return_std: bool = False) -> Any:
-        """Estimated kernel densities: kernel sums over the total weight; as `Race.density`."""
+        """Estimated kernel densities: kernel sums over the total weight; as `Race.density`.
+
+        Parameters
+        ----------
+        Q : n rows
+            As ``family.hash_query`` takes them.
+        groups : int, optional
+            Take the median of the means of so many groups of repetitions.
+        return_std : bool
+            Also return the standard errors.
+
+        Returns
+        -------
+        ndarray of shape (n,) or (n, n_outputs), float64, or two of them
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `Race.density` does.
+        """
         self._settle("Q", Q)
         sums = kernel_sums(self.family, self._sum, self.total, Q, groups, return_std)
         return kernel_densities(sums, self.total)

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lsh.backend import as_array, backend_of, device_of
+from ..lsh.backend import backend_of, device_of
 from ..lsh.bit_sampling import packed_rows
 from ..lsh.family import HashFamily
 from ..lsh.projection import check_rows
 from ..lsh.rank_kernels import ANGLE, CITYBLOCK, EUCLIDEAN, INNER_PRODUCT
 from ..lsh.rank_set_kernels import UNORDERED
-from ..lsh.validation import check_dense, check_sets, refuse_masked
+from ..lsh.validation import check_array, check_dense, check_sets
 
 __all__ = ["Ranker", "ranker"]
 
@@ -63,8 +63,7 @@ def _dense_rows(rows: Any, width: int) -> NDArray[Any]:
     """`rows` as a C-contiguous matrix, not to be written to; whether they are finite is not looked at."""
     if hasattr(rows, "tocsr"):
         raise TypeError("rows must be a dense array, got a sparse one; pass rows.toarray()")
-    refuse_masked(rows, "rows")
-    array = as_array(rows)
+    array = check_array("rows", rows)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"rows must hold real numbers, got dtype {array.dtype}")
     if array.ndim != 2 or array.shape[1] != width:
@@ -111,8 +110,7 @@ def _of_vectors(metric: int, Q: Any, rows: Any) -> Ranker:
 
 
 def _packed(X: Any, n_bits: int, name: str) -> NDArray[np.uint8]:
-    refuse_masked(X, name)
-    array = as_array(X)
+    array = check_array(name, X)
     width = -(-n_bits // 8)
     if (array.dtype, *array.shape[1:]) not in ((np.bool_, n_bits), (np.uint8, width)):
         raise ValueError(

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.linalg import LinearOperator, minres
 
 from ..lsh.family import HashFamily
-from ..lsh.validation import check_choice, check_int, check_real
+from ..lsh.validation import check_array, check_choice, check_int, check_real, renamed
 from .base import StateSpec
 from .hashed_rows import count_rows, cut_rows
 from .race import Race
@@ -42,6 +42,10 @@ class RepresenterSketch(Race):
     that make it give a model's outputs.
 
     Sketches of functions add: merging sums the functions, as weights of boosted or federated models add.
+
+    References
+    ----------
+    - Liu, Coleman, Shrivastava. Efficient inference via universal LSH kernel. arXiv, 2021.
 
     Examples
     --------
@@ -120,7 +124,7 @@ class RepresenterSketch(Race):
         n_anchors**2 bytes.
         """
         X, n = count_rows(X, "X")
-        outputs = np.asarray(model_outputs)
+        outputs = check_array("model_outputs", model_outputs)
         if outputs.dtype.kind not in "fiub":
             raise TypeError(f"model_outputs must hold real numbers, got dtype {outputs.dtype}")
         outputs = outputs.astype(np.float64)
@@ -155,11 +159,43 @@ class RepresenterSketch(Race):
         """The function's values, shape (n, n_outputs); `groups` as for `Race.query`.
 
         The mean over repetitions, which `fit` fits; with `groups` the median of means, as in the paper.
+
+        Parameters
+        ----------
+        X : n rows
+            As ``family.hash_query`` takes them.
+        groups : int, optional
+            As for `Race.query`.
+
+        Returns
+        -------
+        ndarray of shape (n, n_outputs), float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the family refuses the rows, or `groups` is out of range.
         """
-        return self.query(X, groups=groups)
+        with renamed("Q", "X"):
+            return self.query(X, groups=groups)
 
     def predict(self, X: Any) -> NDArray[np.int64]:
-        """The output of largest value for each row: the class, where outputs are classes' scores."""
+        """The output of largest value for each row: the class, where outputs are classes' scores.
+
+        Parameters
+        ----------
+        X : n rows
+            As ``family.hash_query`` takes them.
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the family refuses the rows.
+        """
         best: NDArray[np.int64] = self.decision_function(X).argmax(axis=1)
         return best
 

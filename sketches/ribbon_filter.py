@@ -93,6 +93,11 @@ class RibbonFilter(StaticStructure):
         -------
         ndarray of shape (n,), bool
             True for every key of the set, and for others with probability `error_rate`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the keys are of no known or of mixed type.
         """
         hashes = self._hashes(keys)
         if self.n_keys == 0:

@@ -96,6 +96,8 @@ class StaticFunctionBuilder:
         self.seed = check_int("seed", seed, 0, _MASK)
         self.key_check_bits = check_int("key_check_bits", key_check_bits, 0, 64)
         self.precision = None if precision is None else check_real("precision", precision, 0.0, np.inf)
+        if spill is not None and not isinstance(spill, (str, PathLike)):
+            raise TypeError(f"spill must be the path of a folder, got {spill!r}")
         if spill is not None and not os.path.isdir(spill):
             raise NotADirectoryError(f"spill must be a folder that exists, got {os.fspath(spill)!r}")
         self.spill = None if spill is None else Path(spill).absolute()
@@ -144,8 +146,8 @@ class StaticFunctionBuilder:
         if array.ndim != 1:
             raise ValueError(f"values must be one-dimensional, got shape {array.shape}")
         keys = as_keys(keys, array.size)
-        kinds, dictionary = Kinds.of(keys, array, self.precision), Dictionary()
         hashes = hash_keys(keys, self.seed)
+        kinds, dictionary = Kinds.of(keys, array, self.precision), Dictionary()
         if kinds.values is None:
             words = np.empty(0, dtype=np.uint64)
         elif kinds.values.is_text:
@@ -167,13 +169,22 @@ class StaticFunctionBuilder:
         progress : bool
             Whether a bar may be shown: on a terminal, after a second.
 
+        Returns
+        -------
+        The builder itself.
+
         Raises
         ------
         TypeError, ValueError, OSError
             As `update`; the batches before the one that is refused stay.
         """
+        if not isinstance(batches, Iterable) or isinstance(batches, (str, bytes)):
+            raise TypeError(f"batches must be an iterable of (keys, values), got {type(batches).__name__}")
         with progress_bar("Gathering", None, progress, " keys") as advance:
-            for keys, values in batches:
+            for batch in batches:
+                if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+                    raise TypeError(f"batches must be pairs (keys, values), got {type(batch).__name__}")
+                keys, values = batch
                 before = self.n_records
                 self.update(keys, values)
                 advance(self.n_records - before)
@@ -181,6 +192,15 @@ class StaticFunctionBuilder:
 
     def merge(self, *others: StaticFunctionBuilder) -> Self:
         """Take in all that other builders have; they keep it.
+
+        Parameters
+        ----------
+        *others : StaticFunctionBuilder
+            Unchanged.
+
+        Returns
+        -------
+        The builder itself.
 
         Raises
         ------
@@ -216,7 +236,12 @@ class StaticFunctionBuilder:
         return StaticFunctionBuilder(**self.config(), spill=self.spill).merge(self, other)
 
     def config(self) -> dict[str, Any]:
-        """What builders that merge have in common."""
+        """What builders that merge have in common.
+
+        Returns
+        -------
+        dict
+        """
         return {"seed": self.seed, "key_check_bits": self.key_check_bits, "precision": self.precision}
 
     def _agree(self, others: Iterable[Kinds], dictionaries: Iterable[Dictionary]) -> Callable[[], None]:
@@ -243,6 +268,10 @@ class StaticFunctionBuilder:
         ----------
         progress : bool
             Whether a bar may be shown: on a terminal, after a second.
+
+        Returns
+        -------
+        StaticFunction
 
         Raises
         ------

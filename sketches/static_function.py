@@ -123,6 +123,11 @@ class StaticFunction(StaticValues):
             objects. With key_check_bits and without `missing` a masked array, in which absent keys are
             masked.
 
+        Raises
+        ------
+        TypeError, ValueError
+            If the keys are of another kind than those at construction, or `missing` than the values.
+
         Examples
         --------
         >>> import mergesketch

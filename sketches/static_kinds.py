@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..lsh.strings import arrow_chunks, is_arrow
 from .static_map import kind_of_none
 from .static_structure import key_kind
 from .static_values import ValueKind, kind_of_values
@@ -73,4 +74,6 @@ def _joined_none(one: ValueKind | None, other: ValueKind | None) -> ValueKind | 
 def _is_signed(keys: Any) -> bool:
     if isinstance(keys, (list, tuple, range)):
         return any(key < 0 for key in keys)
-    return not str(getattr(keys, "type", None) or keys.dtype).startswith("uint")
+    if is_arrow(keys):
+        return not str(arrow_chunks(keys, "keys")[0].type).startswith("uint")
+    return not str(keys.dtype).startswith("uint")

@@ -13,7 +13,7 @@ from ..lsh.hashing import hash_keys
 from ..lsh.lazy import lazy
 from ..lsh.progress import progress_bar
 from ..lsh.strings import as_byte_buffer, is_arrow, is_buffer
-from ..lsh.validation import check_int, refuse_masked
+from ..lsh.validation import check_array, check_int
 from .codebook import Codebook
 from .column_permutation import permute_columns
 from .ribbon import Shard, Solved
@@ -286,6 +286,8 @@ class StaticValues(StaticStructure):
         """Values of shape (n, columns), those of absent keys marked if there are check bits."""
         if missing is not None and not self.key_check_bits:
             raise ValueError("missing needs key_check_bits, which were 0 at construction")
+        if missing is not None:
+            missing = self._kind.check_filling("missing", missing, len(self._columns))
         hashes = self._hashes(keys)
         xp = self._kernels.xp
         if missing is None and self.key_check_bits and self.device == "gpu":
@@ -300,7 +302,7 @@ class StaticValues(StaticStructure):
         absent = ~self.contains(keys)
         if missing is None:
             return np.ma.MaskedArray(out, np.broadcast_to(absent[:, None], out.shape))
-        out[absent] = missing
+        out[absent] = xp.asarray(missing)
         return out
 
     def _get(self, key: Any) -> NDArray[Any]:
@@ -356,11 +358,12 @@ def _codebooks(columns: list[Column]) -> list[Codebook]:
 
 def as_keys(keys: Any, n: int) -> Any:
     """Keys of n values as what `hash_keys` and `key_kind` take."""
-    if not hasattr(keys, "__len__") or isinstance(keys, (str, bytes)):
+    if not hasattr(keys, "__len__") or hasattr(keys, "tocsr") or isinstance(keys, (str, bytes)):
         raise TypeError(f"keys must be an array or a list, got {type(keys).__name__}")
     if hasattr(keys, "__array__") and not is_arrow(keys):
-        refuse_masked(keys, "keys")
-        keys = np.asarray(keys)
+        keys = check_array("keys", keys)
+        if keys.ndim != 1:
+            raise ValueError(f"keys must be 1-D, got shape {keys.shape}")
     n_keys = len(keys[1]) - 1 if is_buffer(keys) else len(keys)
     if n_keys != n:
         raise ValueError(f"keys and values must be as many, got {n_keys} and {n}")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..lsh.backend import backend_named, device_of, to_host
 from ..lsh.hashing import hash_keys
 from ..lsh.lazy import lazy
-from ..lsh.strings import is_arrow, is_buffer
+from ..lsh.strings import arrow_chunks, is_arrow, is_buffer
 from .ribbon import SIZES, Solved, lay_out, pack_thresholds, padding
 from .stored import Stored
 
@@ -43,7 +43,10 @@ class ArraySpec:
 def key_kind(keys: Any) -> str:
     """Which keys these are, "int" or "bytes" (strings too: by their UTF-8); "" for an empty list."""
     if is_arrow(keys):
-        return "int" if "int" in str(keys.type) else "bytes"
+        import pyarrow as pa
+
+        chunks = arrow_chunks(keys, "keys")
+        return "" if not chunks else ("int" if pa.types.is_integer(chunks[0].type) else "bytes")
     if is_buffer(keys):
         return "bytes"
     dtype = getattr(keys, "dtype", None)
@@ -96,7 +99,12 @@ class StaticStructure(Stored):
     # -- storage --------------------------------------------------------------------------------------
 
     def config(self) -> dict[str, Any]:
-        """What there is beside the arrays, JSON-able."""
+        """What there is beside the arrays, JSON-able.
+
+        Returns
+        -------
+        dict
+        """
         return {
             "seed": self.seed,
             "n_keys": self.n_keys,

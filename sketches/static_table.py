@@ -103,6 +103,11 @@ class StaticTable(StaticValues):
         ndarray of shape (n, columns)
             With key_check_bits and without `missing` a masked array, in which absent keys' rows are masked.
 
+        Raises
+        ------
+        TypeError, ValueError
+            If the keys are of another kind than those at construction, or `missing` than the values.
+
         Examples
         --------
         >>> import mergesketch

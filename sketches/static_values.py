@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ..lsh.hashing import hash_buffer
 from ..lsh.static_kernels import first_unequal
-from ..lsh.strings import as_byte_buffer, is_arrow, kind_of
-from ..lsh.validation import check_real, refuse_masked
+from ..lsh.strings import arrow_chunks, as_byte_buffer, is_arrow, kind_of
+from ..lsh.validation import check_array, check_real
 
 __all__ = ["Dictionary", "ValueKind", "kind_of_values", "to_array"]
 
@@ -56,6 +56,22 @@ class ValueKind(NamedTuple):
         if self.kind == "step":
             check_real("precision", self.precision, 0.0, np.inf)
         return self
+
+    def check_filling(self, name: str, value: Any, n_columns: int) -> Any:
+        """What look-ups return for absent keys: one value of this kind, or one for each column."""
+        filling, kinds = to_array(value, name), {"int": "iu", "bool": "b", "str": "UO", "bytes": "SO"}
+        dtype = np.dtype(self.dtype)
+        wanted = f"{name} must be {self.kind if self.is_text else dtype.name}, as the values are"
+        strange = filling.dtype.kind == "O" and any(type(item).__name__ != self.kind for item in filling.flat)
+        if filling.dtype.kind not in kinds.get(self.kind, "fiu") or strange:
+            raise TypeError(f"{wanted}, got {value!r}")
+        if filling.shape not in ((), (n_columns,)):
+            raise ValueError(f"{name} must be one value or {n_columns}, got shape {filling.shape}")
+        if self.kind == "int" and not (filling.astype(dtype) == filling).all():
+            raise ValueError(f"{wanted}, got {value!r}, which lies outside its range")
+        if dtype.kind in "SU" and filling.astype(filling.dtype.kind).dtype.itemsize > dtype.itemsize:
+            raise ValueError(f"{wanted}, of at most {dtype.name}, got {value!r}")
+        return filling
 
     def to_words(self, values: NDArray[Any]) -> NDArray[np.uint64]:
         """Numbers as words whose order is theirs (floats' bits aside)."""
@@ -128,16 +144,17 @@ class ValueKind(NamedTuple):
 def to_array(values: Any, name: str) -> NDArray[Any]:
     """Values of any container as an array that `kind_of_values` understands; text as objects or S or U."""
     if is_arrow(values):
-        if values.null_count:
-            raise ValueError(f"{name} must not have nulls, got {values.null_count}")
+        import pyarrow as pa
+
+        chunks = arrow_chunks(values, name)
+        values = pa.chunked_array(chunks) if chunks else pa.array([], pa.int64())
         text = {"string", "binary"} & set(str(values.type).replace("_", " ").split())
         values = values.to_pylist() if text else np.asarray(values)
-    refuse_masked(values, name)
     if isinstance(values, (list, tuple)) and values and isinstance(values[0], (str, bytes)):
         array = np.empty(len(values), dtype=object)
         array[:] = values
         return array
-    array = np.asarray(values)
+    array = check_array(name, values)
     if array.dtype.kind in "US" and isinstance(values, (list, tuple)):
         return np.array(values, dtype=object)  # else 1 beside "a" becomes "1"
     if array.dtype.kind == "O" and array.size and not isinstance(array.flat[0], (str, bytes)):

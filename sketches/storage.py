@@ -306,6 +306,10 @@ def load(path: str | PathLike[str], *, mmap: bool = False, expected: type[Stored
     expected : sketch class, optional
         Refuse other classes.
 
+    Returns
+    -------
+    The sketch, or static structure, of whatever class it is.
+
     Raises
     ------
     SketchFormatError
@@ -340,7 +344,33 @@ def load(path: str | PathLike[str], *, mmap: bool = False, expected: type[Stored
 
 
 def inspect(path: str | PathLike[str]) -> dict[str, Any]:
-    """What a saved sketch is, without building it: class, configuration, arrays, size, checksum."""
+    """What a saved sketch is, without building it: class, configuration, arrays, size, checksum.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    dict
+        "class", "config", "n_updates", "arrays", "bytes", "format_version", "intact".
+
+    Raises
+    ------
+    SketchFormatError
+        If the file has no whole header of a known version.
+    OSError
+        If it cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile, os, mergesketch
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "a.sketch")
+    ...     mergesketch.CountMinSketch(n_rows=4, n_buckets=256).update([1, 2, 2]).save(path)
+    ...     mergesketch.inspect(path)["n_updates"]
+    3
+    """
     with _name_file(path), open(path, "rb") as file:
         header = _file_header(file)
         size = os.fstat(file.fileno()).st_size

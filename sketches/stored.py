@@ -76,7 +76,12 @@ class Stored(Configured, ABC):
     # -- storage ----------------------------------------------------------------------------------
 
     def to_bytes(self) -> bytes:
-        """The object as bytes of the common file format; the inverse of `from_bytes`."""
+        """The object as bytes of the common file format; the inverse of `from_bytes`.
+
+        Returns
+        -------
+        bytes
+        """
         from .storage import to_bytes
 
         return to_bytes(self)
@@ -84,6 +89,14 @@ class Stored(Configured, ABC):
     @classmethod
     def from_bytes(cls, buffer: bytes | bytearray | memoryview) -> Self:
         """The object that `to_bytes` wrote.
+
+        Parameters
+        ----------
+        buffer : bytes-like
+
+        Returns
+        -------
+        An object of the class.
 
         Raises
         ------
@@ -96,7 +109,17 @@ class Stored(Configured, ABC):
         return from_bytes(buffer, cls)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the sketch to a file, atomically: readers see the old file or the whole new one."""
+        """Write the sketch to a file, atomically: readers see the old file or the whole new one.
+
+        Parameters
+        ----------
+        path : path
+
+        Raises
+        ------
+        OSError
+            If it cannot be written; the old file stays.
+        """
         from .storage import save
 
         save(self, path)
@@ -112,6 +135,10 @@ class Stored(Configured, ABC):
             Map the file instead of reading it: opens at once whatever the size, pages are read when
             touched and shared between processes. Updates go to private copies of pages, never to the
             file. The checksum of the arrays is then not verified (that of the configuration is).
+
+        Returns
+        -------
+        A sketch of the class.
 
         Raises
         ------

@@ -70,6 +70,10 @@ class StormSketch(MergeableSketch):
 
     Linear: what was merged in can be subtracted again.
 
+    References
+    ----------
+    - Coleman, Shrivastava. Sketching and streaming for risk minimization. 2020.
+
     Examples
     --------
     >>> import numpy as np

@@ -146,6 +146,10 @@ class StormRegressor(RegressorMixin, _StormLinear):
     Least squares needs the second moments of features and target alone, and `StormSketch` estimates those
     without bias; they are solved for with a ridge of their own standard error. See docs/storm.md.
 
+    References
+    ----------
+    - Coleman, Shrivastava. Sketching and streaming for risk minimization. 2020.
+
     Examples
     --------
     >>> import numpy as np
@@ -173,12 +177,42 @@ class StormRegressor(RegressorMixin, _StormLinear):
         )
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Learn from rows `X` and targets `y`, forgetting what was learnt before."""
+        """Learn from rows `X` and targets `y`, forgetting what was learnt before.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+        y : array_like of shape (n,)
+
+        Returns
+        -------
+        The estimator itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As scikit-learn's estimators do.
+        """
         self.__dict__.pop("sketch_", None)
         return self.partial_fit(X, y)
 
     def partial_fit(self, X: Any, y: Any) -> Self:
-        """Learn from another batch of rows and targets."""
+        """Learn from another batch of rows and targets.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+        y : array_like of shape (n,)
+
+        Returns
+        -------
+        The estimator itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As scikit-learn's estimators do.
+        """
         first = not hasattr(self, "sketch_")
         X, y = validate_data(self, X, y, reset=first, dtype=np.float64, y_numeric=True)
         targets = np.asarray(y, np.float64)[:, None]
@@ -200,7 +234,21 @@ class StormRegressor(RegressorMixin, _StormLinear):
         return float(self._intercepts[0])
 
     def predict(self, X: Any) -> NDArray[np.float64]:
-        """Predicted targets, shape (n,)."""
+        """Predicted targets, shape (n,).
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            If the estimator is not fitted, or `X` of another width.
+        """
         return self._values(X)[:, 0]
 
 
@@ -223,6 +271,10 @@ class StormClassifier(ClassifierMixin, _StormLinear):
     Linear discriminant analysis. The second moments of features, a constant and the columns of classes hold
     all that it needs: the classes' shares and means, and the covariance within them. All are estimated from
     one `StormSketch`; the covariance gets a ridge of its standard error.
+
+    References
+    ----------
+    - Coleman, Shrivastava. Sketching and streaming for risk minimization. 2020.
 
     Examples
     --------
@@ -257,12 +309,46 @@ class StormClassifier(ClassifierMixin, _StormLinear):
         self._intercepts = offsets - scaling["center"] @ self._coefficients
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Learn from rows `X` and labels `y`, forgetting what was learnt before."""
+        """Learn from rows `X` and labels `y`, forgetting what was learnt before.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+        y : array_like of shape (n,)
+            Classes.
+
+        Returns
+        -------
+        The estimator itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As scikit-learn's estimators do.
+        """
         self.__dict__.pop("sketch_", None)
         return self.partial_fit(X, y, classes=None if y is None else np.unique(np.asarray(y)))
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
-        """Learn from another batch; all `classes` must be told with the first one."""
+        """Learn from another batch; all `classes` must be told with the first one.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+        y : array_like of shape (n,)
+            Classes.
+        classes : array_like, optional
+            All that there will be; needed at the first call.
+
+        Returns
+        -------
+        The estimator itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As scikit-learn's estimators do.
+        """
         first = not hasattr(self, "sketch_")
         X, y = validate_data(self, X, y, reset=first, dtype=np.float64)
         check_classification_targets(y)
@@ -285,12 +371,41 @@ class StormClassifier(ClassifierMixin, _StormLinear):
         return self
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """Values of the classes, shape (n, n_classes); for two, what the second has over the first, (n,)."""
+        """Values of the classes, shape (n, n_classes); for two, what the second has over the first, (n,).
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n,) or (n, classes), float64
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            If the estimator is not fitted, or `X` of another width.
+        """
         values = self._values(X)
         return values[:, 1] - values[:, 0] if len(self.classes_) == 2 else values
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """The likeliest class of each row."""
+        """The likeliest class of each row.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            Classes.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            If the estimator is not fitted, or `X` of another width.
+        """
         best = self._values(X).argmax(axis=1)
         return np.asarray(self.classes_[best])
 

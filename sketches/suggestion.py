@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammainc
 
 from ..lsh.family import HashFamily
-from ..lsh.validation import check_choice, check_int, check_real
+from ..lsh.validation import check_array, check_choice, check_int, check_real
 from .crowding import (
     METRICS,
     MOST_POWER,
@@ -90,6 +90,11 @@ class Suggestion:
         Returns
         -------
         SignedRandomProjection, PStable or MinHash
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the metric's family refuses them.
         """
         n_features = self.n_features if n_features is None else n_features
         sets = self.metric == "jaccard"
@@ -102,7 +107,24 @@ class Suggestion:
         )
 
     def index(self, n_features: int | None = None, *, seed: int = 0, **options: Any) -> LSHIndex:
-        """An empty index over that family; arguments as of `family`."""
+        """An empty index over that family; arguments as of `family`.
+
+        Parameters
+        ----------
+        n_features : int, optional
+        seed : int, default 0
+        **options
+            As for `family`.
+
+        Returns
+        -------
+        LSHIndex
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `family` does.
+        """
         return LSHIndex(
             self.family(n_features, seed=seed, **options),
             capacity=self.capacity,
@@ -224,18 +246,18 @@ def suggest(
     """
     check_choice("metric", metric, METRICS)
     about = METRICS[metric]
-    n_rows = check_int("n_rows", n_rows, 1)
+    n_rows = check_int("n_rows", n_rows, 1, 1 << 62)
     near = check_real("near", near, 0.0, about.largest, closed=True)
     recall = check_real("recall", recall, 0.0, 1.0)
     if memory is not None:
-        memory = check_int("memory", memory, 1)
+        memory = check_int("memory", memory, 1, 1 << 62)
     n_probes = check_int("n_probes", n_probes, 1, 256)
     if n_probes > 1 and about.probed is None:
         raise ValueError(
             f"n_probes must be 1 for {metric!r}, which has no multi-probe querying, got {n_probes}"
         )
     if n_features is not None:
-        n_features = check_int("n_features", n_features, 1)
+        n_features = check_int("n_features", n_features, 1, 1 << 62)
     if (far is None) == (sample is None):
         raise ValueError(
             f"far or sample must be given, and not both; got {'neither' if far is None else 'both'}"
@@ -268,7 +290,7 @@ def _wide_ids(n_rows: int) -> bool:
 
 
 def _check_far(far: Any, largest: float) -> NDArray[np.float64]:
-    values = np.asarray(far)
+    values = check_array("far", far)
     if values.dtype.kind not in "fiu":
         raise TypeError(f"far must hold real numbers, got dtype {values.dtype}")
     if values.size == 0 or not bool(np.all((values >= 0) & (values <= largest))):

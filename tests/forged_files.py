@@ -42,7 +42,7 @@ def with_header(data: bytes, header: Any, *, sign: bool = True) -> bytes:
         metadata = {k: v for k, v in header["__metadata__"].items() if k != "header_xxh3"}
         names = {
             "I32": "int32", "I64": "int64", "U64": "uint64", "U8": "uint8", "U16": "uint16",
-            "U32": "uint32", "F32": "float32",
+            "U32": "uint32", "F32": "float32", "F64": "float64",
         }  # fmt: skip
         shapes = {n: [names[e["dtype"]], e["shape"]] for n, e in header.items() if n != "__metadata__"}
         text = json.dumps([metadata, shapes], sort_keys=True)

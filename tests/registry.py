@@ -46,7 +46,7 @@ from mergesketch.lsh import (
     WinnerTakeAll,
 )
 from mergesketch.lsh.random import random_uint64
-from mergesketch.lsh.validation import check_distances
+from mergesketch.lsh.validation import check_dense, check_distances
 from scipy.optimize import brentq
 
 
@@ -61,9 +61,7 @@ class ToyFamily(HashFamily):
         self.n_features, self.n_hashes, self.n_buckets, self.seed = n_features, n_hashes, n_buckets, seed
 
     def hash(self, X: Any) -> np.ndarray:
-        X = np.asarray(X)
-        if X.ndim != 2 or X.shape[1] != self.n_features:
-            raise ValueError(f"X must have {self.n_features} columns, got shape {X.shape}")
+        X = check_dense(X, self.n_features)
         if X.size and (X.min() < 0 or X.max() >= self.n_buckets):
             raise ValueError(f"X must lie in [0, {self.n_buckets})")
         picked = random_uint64(self.seed, "ToyFamily", self.n_hashes) % np.uint64(self.n_features)

@@ -47,7 +47,7 @@ def test_bad_band_parameters() -> None:
     for arguments, message in [
         ((1.5, 128), "threshold must be a number in"),
         (("a", 128), "threshold must be a number in"),
-        ((0.5, 0), "n_hashes must be an integer of at least 1"),
+        ((0.5, 0), "n_hashes must be an integer from 1 to 65536"),
     ]:
         with pytest.raises((TypeError, ValueError), match=message):
             band_parameters(*arguments)

@@ -180,7 +180,7 @@ def test_overlaps_on_a_citation_graph_are_as_good_as_linear_counting_can_be():
         (ValueError, "n_nodes must be", lambda s: BloomSignatures(0)),
         (ValueError, "n_bits must be", lambda s: BloomSignatures(5, 0)),
         (ValueError, "n_bits must be a multiple of 64", lambda s: BloomSignatures(5, 100)),
-        (TypeError, "directed must be a bool", lambda s: BloomSignatures(5, directed=1)),
+        (TypeError, "directed must be True or False", lambda s: BloomSignatures(5, directed=1)),
         (ValueError, "edges must have shape", lambda s: s.update(sparse.csr_array((4, 4)))),
         (ValueError, r"edges must lie in \[0, 5\), got 5", lambda s: s.update([[0, 5]])),
         (ValueError, r"edges must lie in \[0, 5\), got -1", lambda s: s.propagate([[-1, 0]])),

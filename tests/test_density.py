@@ -282,7 +282,7 @@ def test_bad_input_is_named() -> None:
         sketch.sample(3)
     assert np.isnan(sketch.coverage)
     sketch.update([[0.0, 0.0]])
-    with pytest.raises(ValueError, match="n must be an integer of at least 0, got -1"):
+    with pytest.raises(ValueError, match="n must be an integer from 0 to 281474976710656, got -1"):
         sketch.sample(-1)
     assert sketch.density([[1e300, 0.0]]).tolist() == [0.0]
     assert sketch.log_density([[1e300, 0.0]]).tolist() == [-np.inf]

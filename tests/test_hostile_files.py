@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from forged_files import SKETCHES, assert_refused, forged, header_of, with_header
+from mergesketch import LSHIndex, private_classifier
 from mergesketch.errors import SketchFormatError
+from mergesketch.lsh import SignedRandomProjection
 
 # -- hostile headers ------------------------------------------------------------------------------
 
@@ -145,6 +147,18 @@ def test_a_configuration_that_only_python_takes_for_json(tmp_path: Path) -> None
     assert_refused(forged(SKETCHES["HeavyHitters"], change), tmp_path / "a", "NaN is not JSON")
 
 
+def test_a_private_model_of_countless_features_is_refused_at_once(tmp_path: Path) -> None:
+    X = np.random.default_rng(0).uniform(-1, 1, (50, 4))
+    model = private_classifier(X, np.arange(50) % 2, epsilon=1.0, classes=[0, 1], low=-1.0, high=1.0)
+
+    def change(header: dict[str, Any]) -> None:
+        config = json.loads(header["__metadata__"]["config"])
+        config["family"]["n_features"], config["family"]["n_hashes"] = 2**28, 17
+        header["__metadata__"]["config"] = json.dumps(config)
+
+    assert_refused(forged(model, change), tmp_path / "a", "expected counts as")
+
+
 def test_a_race_of_a_hostile_family_allocates_nothing(tmp_path: Path) -> None:
     def change(header: dict[str, Any]) -> None:
         family = {"family": "ToyFamily", "n_features": 4, "n_hashes": 2**40, "n_buckets": 2**28, "seed": 1}
@@ -191,6 +205,20 @@ def test_hostile_states_of_heavy_hitters(tmp_path: Path) -> None:
             arrays[name][:2] = arrays[name][1::-1].copy()
 
     refused(swap, "must rise")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_ids_beyond_63_bits_are_looked_up_nowhere(dtype: Any) -> None:
+    """An index cannot know how many rows a search will have: ids that no row can have are met there."""
+    family = SignedRandomProjection(4, n_hashes=3, power=2, seed=1)
+    rows = np.random.default_rng(0).standard_normal((50, 4)).astype(dtype)
+    index = LSHIndex(family, capacity=4, wide_ids=True).add(rows)
+    for forged_slot in (2**63, 2**63 + 1, 10958613766568585332, 2**64 - 1):
+        twin = index.copy()
+        twin._arrays["slots"][...] = np.uint64(forged_slot)
+        loaded = LSHIndex.from_bytes(twin.to_bytes())
+        with pytest.raises(ValueError, match="rows must have a row for each id found, got 50 rows"):
+            loaded.search(rows, rows, k=3)
 
 
 def test_refusals_under_a_memory_limit(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import inspect
 import operator
 import pickle
 from collections.abc import Iterator, Mapping
@@ -16,9 +17,9 @@ from typing import Any
 import mergesketch
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from mergesketch import MergeableSketch
+from mergesketch import MergeableSketch, PrivateRace
 from mergesketch.errors import IncompatibleSketchError
 from mergesketch.sketches.base import sketch_classes
 from registry import ENTRIES, Entry, take
@@ -317,6 +318,47 @@ def test_bad_updates_change_nothing(entry: Entry, data: st.DataObject) -> None:
             sketch.update(*bad)
         assert len(str(caught.value)) > 10, "a message that says nothing"
         assert_unchanged(sketch, before)
+
+
+def strange(good: Any) -> dict[str, Any]:
+    """What no argument of an update can be, from what it can be."""
+    if isinstance(good, list):
+        good = good[0] if good and isinstance(good[0], np.ndarray) else np.array(good)
+    masked = np.ma.array(np.resize(good, good.shape if good.size else (1, *good.shape[1:])), mask=True)
+    return {
+        "masked": masked,
+        "a mask in a list": [masked],
+        "complex": np.ones(np.shape(good), complex),
+        "a record": np.zeros(len(good), [("a", np.float64), ("b", np.int32)]),
+        "dates": np.zeros(np.shape(good), "M8[s]"),
+        "ragged": [[1.5, 2.5], [3.5]],
+        "mixed": [1, "a", None],
+        "an iterator": iter([1, 2]),
+        "an object": object(),
+        "a mapping": {"a": 1},
+        "a single NaN": np.array(np.nan),
+    }
+
+
+@every_sketch
+@quickly
+@given(data=st.data())
+def test_strange_arguments_are_refused_by_name(entry: Entry, data: st.DataObject) -> None:
+    if issubclass(entry.cls, PrivateRace):
+        pytest.skip("takes no rows")
+    empty, (before, batch) = draw_parts(data, entry, 2)
+    assume(len(batch[0]))
+    sketch = built(empty, before)
+    state = sketch.to_bytes()
+    names = list(inspect.signature(sketch.update).parameters)
+    for i, name in enumerate(names[: len(batch)]):
+        # Of other rows, it may be the weights that are too many.
+        named = "|".join(names) if i == 0 else name
+        for kind, value in strange(batch[i]).items():
+            with pytest.raises((TypeError, ValueError), match=rf"^({named})\b") as caught:
+                sketch.update(*batch[:i], value, *batch[i + 1 :])
+            assert type(caught.value) in (TypeError, ValueError), (kind, caught.value)
+            assert sketch.to_bytes() == state, kind
 
 
 @every_sketch

@@ -1,9 +1,12 @@
 """What a user gets who installs the package: its contents, its imports, its types."""
 
+import inspect
+import re
 import subprocess
 import sys
 import tomllib
 import zipfile
+from dataclasses import is_dataclass
 from pathlib import Path
 
 import mergesketch
@@ -100,3 +103,75 @@ def test_public_names_exist_and_are_documented():
             value = getattr(module, name)
             if name != "__version__":
                 assert value.__doc__, f"{module.__name__}.{name} has no docstring"
+
+
+def public_objects():
+    """Every public class and function by its full name."""
+    import mergesketch.distributed
+    import mergesketch.lsh
+
+    for module in (mergesketch, mergesketch.lsh, mergesketch.distributed):
+        for name in [*module.__all__, *getattr(module, "_LAZY", ())]:
+            value = getattr(module, name)
+            if inspect.isclass(value) or inspect.isfunction(value):
+                yield f"{module.__name__}.{name}", value
+
+
+def public_methods(cls):
+    """Those that the class itself defines."""
+    for name, value in vars(cls).items():
+        function = getattr(value, "__func__", value)
+        if not name.startswith("_") and inspect.isfunction(function):
+            yield name, function
+
+
+def documented(docs, *sections: str) -> set[str]:
+    return {name.strip().lstrip("*") for s in sections for entry in docs[s] for name in entry.name.split(",")}
+
+
+def arguments(function) -> set[str]:
+    return set(inspect.signature(function).parameters) - {"self", "cls"}
+
+
+def test_every_public_function_says_what_it_takes_gives_back_and_raises() -> None:
+    parse = pytest.importorskip("numpydoc.docscrape").NumpyDocString
+    missing = []
+    for name, value in public_objects():
+        members = public_methods(value) if inspect.isclass(value) else [("", value)]
+        for method, function in members:
+            if not function.__doc__ and inspect.isclass(value):
+                assert any(hasattr(base, method) for base in value.__mro__[1:]), f"{name}.{method}"
+                continue  # documented where it is first defined
+            docs, where = parse(inspect.getdoc(function)), f"{name}.{method}".rstrip(".")
+            gives = str(inspect.signature(function).return_annotation) not in ("None", "Iterator[None]")
+            if absent := arguments(function) - documented(docs, "Parameters"):
+                missing.append(f"{where}: Parameters {sorted(absent)}")
+            if gives and not docs["Returns"] and not docs["Yields"]:
+                missing.append(f"{where}: Returns")
+            if not inspect.isclass(value) and not docs["Examples"]:
+                missing.append(f"{where}: Examples")
+    assert missing == []
+
+
+def test_every_class_to_be_built_has_parameters_an_example_and_names_its_papers_in_full() -> None:
+    parse = pytest.importorskip("numpydoc.docscrape").NumpyDocString
+    missing, seen = [], 0
+    for name, cls in public_objects():
+        # What others return, and what is derived from, is shown there.
+        if not inspect.isclass(cls) or inspect.isabstract(cls) or issubclass(cls, tuple) or is_dataclass(cls):
+            continue
+        docs = parse(inspect.getdoc(cls))
+        if name == "mergesketch.distributed.Communicator":
+            continue  # made by `communicator`, which has the example
+        seen += 1
+        if absent := arguments(cls) - documented(docs, "Parameters"):
+            missing.append(f"{name}: Parameters {sorted(absent)}")
+        if not docs["Examples"]:
+            missing.append(f"{name}: Examples")
+        papers = re.findall(
+            r"[A-Z][a-z]+,? (?:19|20)\d\d\b", " ".join(docs["Notes"] + docs["Extended Summary"])
+        )
+        if papers and not docs["References"]:
+            missing.append(f"{name}: References for {papers}")
+    assert missing == []
+    assert seen > 30

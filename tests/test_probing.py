@@ -297,11 +297,11 @@ def test_no_rows(make) -> None:
 def test_bad_queries_are_refused_by_name(make) -> None:
     family = make(4, 3)
     for n_probes in (1, 4):
-        with pytest.raises(ValueError, match="X must have 4 columns, got 5"):
+        with pytest.raises(ValueError, match="Q must have 4 columns, got 5"):
             family.probe(np.ones((2, 5)), n_probes)
-        with pytest.raises(ValueError, match="X must be finite, got nan"):
+        with pytest.raises(ValueError, match="Q must be finite, got nan"):
             family.probe(np.full((2, 4), np.nan), n_probes)
-        with pytest.raises(ValueError, match="X must be a matrix"):
+        with pytest.raises(ValueError, match="Q must be a matrix"):
             family.probe(3.0, n_probes)
 
 

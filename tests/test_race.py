@@ -312,9 +312,9 @@ def test_bad_arguments() -> None:
         race.update(clusters(0, 3), weights=[1, 2])
     with pytest.raises(TypeError, match="weights must be integers, got dtype float64"):
         race.update(clusters(0, 3), weights=[1.0, 2.0, 3.0])
-    with pytest.raises(ValueError, match="X must have 5 columns"):
+    with pytest.raises(ValueError, match="Q must have 5 columns"):
         race.query(np.zeros((3, 4), dtype=int))
-    with pytest.raises(ValueError, match="X must have 5 columns"):
+    with pytest.raises(ValueError, match="Q must have 5 columns"):
         race.query(np.zeros((0, 4), dtype=int))
     with pytest.raises(ValueError, match="X must have 5 columns"):
         race.update(np.zeros((0, 4), dtype=int))

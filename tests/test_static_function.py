@@ -325,7 +325,7 @@ def test_equal_duplicates_merge_and_conflicting_ones_name_the_key():
         (TypeError, "values must be", lambda: StaticFunction([1, 2], [None, 1])),
         (TypeError, "values must be all", lambda: StaticFunction([1, 2], [1, "a"])),
         (TypeError, "values must be", lambda: StaticFunction([1, 2], [1j, 2])),
-        (ValueError, "values must not have nulls", lambda: StaticFunction([1, 2], pa.array([1, None]))),
+        (ValueError, "values must have no nulls", lambda: StaticFunction([1, 2], pa.array([1, None]))),
         (ValueError, "values must fit int64, or uint64", lambda: StaticFunction([1, 2], [-1, 2**63])),
         (ValueError, "values must not be masked", lambda: StaticFunction([1], np.ma.array([1], mask=[True]))),
         (ValueError, "values must be one-dimensional", lambda: StaticFunction([1], [[1]])),

@@ -350,7 +350,7 @@ GOOD: dict[str, Any] = {"metric": "angle", "n_rows": 100, "near": 0.3, "far": 1.
     ("changed", "error", "message"),
     [
         ({"metric": "cosine"}, ValueError, "metric must be one of 'angle', .* got 'cosine'"),
-        ({"n_rows": 0}, ValueError, "n_rows must be an integer of at least 1, got 0"),
+        ({"n_rows": 0}, ValueError, "n_rows must be an integer from 1 to 4611686018427387904, got 0"),
         ({"n_rows": 1.5}, TypeError, "n_rows must be an integer"),
         ({"near": -0.1}, ValueError, r"near must be a number in \[0, 3.14159\], got -0.1"),
         ({"near": math.nan}, ValueError, "near must be a number"),
@@ -372,11 +372,11 @@ GOOD: dict[str, Any] = {"metric": "angle", "n_rows": 100, "near": 0.3, "far": 1.
         ({"metric": "jaccard", "far": None, "sample": 3}, TypeError, "sample must be"),
         ({"recall": 1.0}, ValueError, r"recall must be a number in \(0, 1\), got 1"),
         ({"recall": "0.9"}, TypeError, "recall must be a number"),
-        ({"memory": 0}, ValueError, "memory must be an integer of at least 1, got 0"),
+        ({"memory": 0}, ValueError, "memory must be an integer from 1 to 4611686018427387904, got 0"),
         ({"memory": 1e9}, TypeError, "memory must be an integer"),
         ({"n_probes": 0}, ValueError, "n_probes must be an integer from 1 to 256, got 0"),
         ({"metric": "jaccard", "far": 0.9, "n_probes": 2}, ValueError, "n_probes must be 1 for 'jaccard'"),
-        ({"n_features": 0}, ValueError, "n_features must be an integer of at least 1"),
+        ({"n_features": 0}, ValueError, "n_features must be an integer from 1 to 4611686018427387904"),
     ],
 )
 def test_bad_arguments_are_refused_by_name(changed: dict, error: type, message: str) -> None:

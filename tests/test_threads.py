@@ -331,7 +331,7 @@ def test_fewer_cores_by_affinity() -> None:
 
 def test_set_num_threads_refuses() -> None:
     for bad in (0, -1, 1.5, "2", None, True):
-        with pytest.raises(ValueError, match="n must be an integer of at least 1, got"):
+        with pytest.raises(ValueError, match="n must be an integer from 1 to 65536, got"):
             mergesketch.set_num_threads(bad)
     assert mergesketch.get_num_threads() == 4
 

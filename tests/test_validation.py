@@ -6,9 +6,28 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mergesketch import BloomFilter, Race, StaticFunction
+from mergesketch import (
+    AceDetector,
+    BloomFilter,
+    BloomPooling,
+    BloomSignatures,
+    DensitySketch,
+    LSHIndex,
+    MinHashSketch,
+    Race,
+    StaticFunction,
+    StaticFunctionBuilder,
+    suggest,
+)
 from mergesketch.lsh import MinHash, PStable, SignedRandomProjection, hash_keys
-from mergesketch.lsh.validation import check_choice, refuse_masked
+from mergesketch.lsh.validation import (
+    check_choice,
+    check_flag,
+    check_generator,
+    check_real,
+    refuse_masked,
+    renamed,
+)
 
 
 def test_true_is_no_number() -> None:
@@ -41,6 +60,137 @@ ANGLES = SignedRandomProjection(4, n_hashes=2, power=2)
 def test_masked_values_are_refused_by_name(name: str, call: Any) -> None:
     with pytest.raises(ValueError, match=rf"^{name} must not be masked, got [13] masked values"):
         call()
+
+
+PAIRS = np.array([[0, 1], [1, 2]])
+GRAPH = BloomSignatures(5, 64).update(PAIRS)
+POOLS = BloomPooling(20, 8)
+INDEX = LSHIndex(ANGLES).add(np.ones((3, 4)))
+DENSITY = Race(ANGLES).update(np.ones((3, 4)))
+SETS = MinHashSketch(4, 16)
+LOOKUP = StaticFunction([1, 2, 3], [5, 6, 7], key_check_bits=8)
+
+
+def masked(good: Any) -> np.ma.MaskedArray:
+    return np.ma.array(good, mask=np.ones(np.shape(good), bool))
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "call"),
+    [
+        ("edges", PAIRS, lambda a: GRAPH.copy().update(a)),
+        ("pairs", PAIRS, GRAPH.link_features),
+        ("u", [0, 1], GRAPH.cardinality),
+        ("v", [0, 1], lambda a: GRAPH.jaccard([0, 1], a)),
+        ("outcomes", [False] * 8, POOLS.decode),
+        ("infected", [False] * 20, POOLS.outcomes),
+        ("posterior", [0.1] * 20, lambda a: POOLS.suggest_pools(a, 2)),
+        ("prevalence", [0.1] * 20, lambda a: BloomPooling(20, 8, prevalence=a)),
+        ("ids", [0, 1, 2], lambda a: INDEX.copy().add(np.ones((3, 4)), a)),
+        ("codes", ANGLES.hash(np.ones((3, 4))), lambda a: INDEX.query_codes(a, 1)),
+        ("counts", [1, 2], INDEX.kernel_estimate),
+        ("counts", [1, 2], INDEX.distance_estimate),
+        ("left", [0, 1], lambda a: SETS.jaccard(a, [0, 1])),
+        ("sets", [0, 1, 2], lambda a: SETS.copy().update([1, 2, 3], a)),
+        ("A", MinHash(4).signatures([[1]]), lambda a: MinHash(4).estimate_jaccard(a, a)),
+        ("low", [0.0] * 4, lambda a: DENSITY.release(1.0).modes(low=a, high=1.0)),
+        ("far", [1.0], lambda a: suggest("angle", n_rows=100, near=0.1, far=a)),
+        ("width", [0.5] * 4, lambda a: DensitySketch(4, a)),
+        ("missing", 5, lambda a: LOOKUP.lookup([9], missing=a)),
+        ("Q", np.ones((3, 4)), DENSITY.query),
+        ("Q", np.ones((3, 4)), INDEX.query),
+        ("Q", np.ones((3, 4)), lambda a: ANGLES.probe(a, 2)),
+        ("Y", np.ones((3, 4)), lambda a: ANGLES.kernel(np.ones((3, 4)), a)),
+        ("X", np.ones((3, 4)), AceDetector(ANGLES).update(np.ones((3, 4))).predict),
+    ],
+)
+def test_arrays_of_every_argument_are_looked_at(name: str, good: Any, call: Any) -> None:
+    call(good)
+    for wrong in (masked(good), np.ones(np.shape(good), complex), [[1.5, 2.5], [3.5]], object(), "x"):
+        with pytest.raises((TypeError, ValueError), match=rf"^{name}\b") as caught:
+            call(wrong)
+        assert type(caught.value) in (TypeError, ValueError)
+
+
+def test_numbers_beyond_all_floats_lie_in_no_interval() -> None:
+    for huge in (10**400, -(10**400)):
+        with pytest.raises(ValueError, match=r"^p must be a number in \(0, inf\), got -?10000"):
+            check_real("p", huge, 0.0, np.inf)
+
+
+def test_what_is_truthy_is_no_flag() -> None:
+    assert check_flag("p", np.True_) is True
+    for wrong in (1, 0, "no", None, [True]):
+        with pytest.raises(TypeError, match="p must be True or False, got"):
+            check_flag("p", wrong)
+
+
+def test_generators_come_from_integers_none_or_themselves() -> None:
+    given = np.random.default_rng(3)
+    assert check_generator("g", given) is given
+    assert check_generator("g", 5).random() == np.random.default_rng(5).random()
+    assert check_generator("g", None).random() != check_generator("g", None).random()
+    for wrong in (True, 0.5, "x", [1], np.matrix([1]), -1):
+        with pytest.raises((TypeError, ValueError), match=r"^g must be"):
+            check_generator("g", wrong)
+
+
+def test_only_the_argument_at_the_start_is_renamed() -> None:
+    for said, heard in (
+        ("X must", "Q must"),
+        ("X.data is", "Q.data is"),
+        ("Xs must", "Xs must"),
+        ("a X", "a X"),
+    ):
+        with pytest.raises(ValueError, match=f"^{heard}$"), renamed("X", "Q"):
+            raise ValueError(said)
+    with pytest.raises(UnicodeError, match=r"^X must"), renamed("X", "Q"):
+        raise UnicodeError("X must")
+
+
+@pytest.mark.parametrize(
+    ("missing", "error", "message"),
+    [
+        ("x", TypeError, "missing must be int64, as the values are, got 'x'"),
+        (1.5, TypeError, "missing must be int64, as the values are, got 1.5"),
+        (2**63, ValueError, "missing must be int64.* outside its range"),
+        ([1, 2], ValueError, r"missing must be one value or 1, got shape \(2,\)"),
+    ],
+)
+def test_missing_must_be_a_value_of_the_kind(missing: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        LOOKUP.lookup([9], missing=missing)
+
+
+def test_missing_texts() -> None:
+    texts = StaticFunction(["a", "b"], ["u", "v"], key_check_bits=16)
+    assert texts.lookup(["c"], missing="unknown").tolist() == ["unknown"]
+    fixed = StaticFunction(["a", "b"], np.array(["u", "v"]), key_check_bits=16)
+    assert fixed.lookup(["c"], missing="?").tolist() == ["?"]
+    for function, wrong, message in (
+        (texts, 3, "missing must be str"),
+        (texts, b"x", "missing must be str"),
+        (fixed, "unknown", "missing must be str, as the values are, of at most str32, got 'unknown'"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=message):
+            function.lookup(["c"], missing=wrong)
+
+
+def test_arrow_dictionaries_are_what_they_hold() -> None:
+    pa = pytest.importorskip("pyarrow")
+    texts = pa.array(["a", "b", "c"]).dictionary_encode()
+    assert StaticFunction(texts, [1, 2, 3]).lookup(["c", "a"]).tolist() == [3, 1]
+    assert StaticFunction([1, 2, 3], texts).lookup([3, 1]).tolist() == ["c", "a"]
+    with pytest.raises(TypeError, match="keys must be integers as before, got strings"):
+        StaticFunctionBuilder().update([1, 2, 3], [1, 2, 3]).update(texts, [1, 2, 3])
+
+
+@pytest.mark.parametrize("keys", [memoryview(b"abc"), np.array(3), [(1, 2), (3, 4)], bytearray(b"abc")])
+def test_a_builder_refuses_what_are_no_keys(keys: Any) -> None:
+    builder = StaticFunctionBuilder().update([1], [1])
+    with pytest.raises((TypeError, ValueError), match=r"^keys "):
+        builder.update(keys, np.arange(keys.size if isinstance(keys, np.ndarray) else len(keys)))
+    assert builder.n_records == 1
 
 
 def test_arrays_of_which_nothing_is_masked_pass() -> None:

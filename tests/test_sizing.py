@@ -1,0 +1,104 @@
+"""Sizes by the error that is allowed: each holds what its theorem promises, and no smaller one would."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from mergesketch import (
+    BloomFilter,
+    BloomSignatures,
+    CountMinSketch,
+    CountSketch,
+    HeavyHitters,
+    MinHashSketch,
+    Race,
+    RepresenterSketch,
+)
+from mergesketch.lsh import SignedRandomProjection
+
+FAMILY = SignedRandomProjection(4, n_hashes=2, power=2, seed=3)
+
+
+def test_minhash_similarities_err_by_no_more_than_allowed() -> None:
+    """By Chebyshev's inequality, which the share of pairs beyond the error must not pass."""
+    error, confidence, n_pairs = 0.1, 0.8, 400
+    shared, own = 3000, 1500  # similarity 1/2, of the largest variance, in sets of many more tokens than bins
+    rng = np.random.default_rng(0)
+    sketch = MinHashSketch.for_error(error, confidence, n_sets=2, seed=5)
+    assert sketch.n_hashes == 125 == round(0.25 / (1 - confidence) / error**2)
+    beyond = 0
+    for _ in range(n_pairs):
+        tokens = rng.integers(0, 2**63, shared + 2 * own)
+        pair = sketch.empty_like().update(tokens[: shared + own], sets=0).update(tokens[own:], sets=1)
+        beyond += abs(pair.jaccard(0, 1)[0] - shared / (shared + 2 * own)) > error
+    # Its own error, six standard errors of it, comes on top.
+    assert beyond / n_pairs < 1 - confidence + 6 * np.sqrt(0.2 * 0.8 / n_pairs)
+
+
+def test_neighbourhoods_err_by_no_more_than_allowed() -> None:
+    degree, n_nodes, confidence, relative_error = 60, 500, 0.8, 0.1
+    signatures = BloomSignatures.for_error(
+        n_nodes + 20_000, relative_error, degree, confidence, directed=True, seed=7
+    )
+    rng = np.random.default_rng(1)
+    targets = np.concatenate([rng.choice(20_000, degree, replace=False) for _ in range(n_nodes)]) + n_nodes
+    signatures.update(np.column_stack([np.repeat(np.arange(n_nodes), degree), targets]))
+    beyond = np.abs(signatures.cardinality(np.arange(n_nodes)) - degree) > relative_error * degree
+    assert beyond.mean() < 1 - confidence + 6 * np.sqrt(0.2 * 0.8 / n_nodes)
+
+
+@pytest.mark.parametrize(
+    ("relative_error", "degree", "confidence"), [(0.1, 100, 0.95), (0.3, 5, 0.5), (0.01, 9, 0.9)]
+)
+def test_signatures_are_the_smallest(relative_error: float, degree: int, confidence: float) -> None:
+    n_bits = BloomSignatures.for_error(9, relative_error, degree, confidence).n_bits
+    allowed = (1 - confidence) * (relative_error * degree) ** 2
+
+    def variance(m: int) -> float:
+        return m * (np.exp(degree / m) - degree / m - 1)
+
+    assert variance(n_bits) <= allowed * (1 + 1e-6)
+    assert n_bits == 64 or variance(n_bits - 64) > allowed
+
+
+def test_a_filter_is_sized_as_by_its_constructor() -> None:
+    small = BloomFilter.for_error(1000, 0.02, seed=4)
+    assert small == BloomFilter(1000, 0.02, seed=4)
+    assert small.expected_error_rate(1000) <= 0.02
+    assert BloomFilter(n_blocks=small.n_blocks - 1, n_hashes=small.n_hashes).expected_error_rate(1000) > 0.02
+
+
+def test_subclasses_and_modes_of_a_race_are_sized_too() -> None:
+    plain = Race.for_error(FAMILY, 0.5, density=0.1)
+    real = Race.for_error(FAMILY, 0.5, density=0.1, dtype="float", n_outputs=3)
+    model = RepresenterSketch.for_error(FAMILY, 0.5, density=0.1, n_outputs=3, precision="float64")
+    assert type(model) is RepresenterSketch
+    assert plain.family == real.family == model.family
+    assert (real.dtype, real.n_outputs, model.n_outputs, model.precision) == ("float", 3, 3, "float64")
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("error", lambda x: MinHashSketch.for_error(x)),
+        ("relative_error", lambda x: BloomSignatures.for_error(9, x, 5)),
+        ("error_rate", lambda x: BloomFilter.for_error(9, x)),
+        ("relative_error", lambda x: CountMinSketch.for_error(x)),
+        ("relative_error", lambda x: CountSketch.for_error(x)),
+        ("frequency", lambda x: HeavyHitters.for_error(x)),
+        ("relative_error", lambda x: Race.for_error(FAMILY, x)),
+    ],
+)
+def test_what_is_no_error_is_refused(name: str, call: Any) -> None:
+    for wrong in (0, -0.1, float("nan"), "x", True, None):
+        with pytest.raises((TypeError, ValueError), match=rf"^{name} must be"):
+            call(wrong)
+
+
+def test_what_no_size_reaches_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^error must be reached by 1048576 bins, got 0.0001"):
+        MinHashSketch.for_error(1e-4)
+    with pytest.raises(ValueError, match=r"^relative_error must be reached by 1073741824 bits, got 1e-06"):
+        BloomSignatures.for_error(9, 1e-6, 5)

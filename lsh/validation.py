@@ -112,11 +112,12 @@ def check_array(name: str, value: Any) -> Any:
 
 
 def check_numbers(name: str, value: Any) -> NDArray[np.float64]:
-    """Real numbers of any shape as float64, NaN and infinity among them."""
+    """Real numbers of any shape as float64 in C order, NaN and infinity among them."""
     array = check_array(name, value)
     if array.size and array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
-    return backend_of(array).xp.asarray(array, dtype=np.float64)
+    # In C order: NumPy's functions round otherwise where numbers do not lie side by side.
+    return backend_of(array).xp.asarray(array, dtype=np.float64, order="C")
 
 
 def refuse_masked(array: Any, name: str) -> None:

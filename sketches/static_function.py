@@ -66,7 +66,7 @@ class StaticFunction(StaticValues):
     References
     ----------
     .. [1] Dillinger, Huebschle-Schneider, Sanders, Walzer. Fast Succinct Retrieval and Approximate Membership
-       using Ribbon. SEA 2022. The use for variable-length codes follows CARAMEL (Coleman et al., 2022).
+       using Ribbon. SEA 2022. The use for variable-length codes follows CARAMEL (Coleman et al., 2023).
 
     Examples
     --------

@@ -51,9 +51,8 @@ class StormSketch(MergeableSketch):
     -----
     A row z, over the bound and with what it lacks to length 1 as one more coordinate, is a unit vector of
     D = d + 1 coordinates. For each pair of directions a, b of a frame the sketch counts the sum over rows
-    of sign(a . z) sign(b . z): the paired hashes of STORM (Coleman and Shrivastava 2020, "Sketching and
-    streaming for risk minimization"), of which its regression surrogate with p = 2 needs no more. For
-    random orthonormal a and b
+    of sign(a . z) sign(b . z): the paired hashes of STORM (Coleman, Gupta, Chen and Shrivastava 2020), of
+    which its regression surrogate with p = 2 needs no more. For random orthonormal a and b
 
         E[sign(a . z) sign(b . z) (a b' + b a') / 2] = alpha (D z z' - I) / (D - 1),  alpha = 2 / (pi D)
 
@@ -72,7 +71,8 @@ class StormSketch(MergeableSketch):
 
     References
     ----------
-    - Coleman, Shrivastava. Sketching and streaming for risk minimization. 2020.
+    - Coleman, Gupta, Chen, Shrivastava. STORM: foundations of end-to-end empirical risk minimization on the
+      edge. arXiv 2006.14554, 2020.
 
     Examples
     --------

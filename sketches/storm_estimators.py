@@ -148,7 +148,8 @@ class StormRegressor(RegressorMixin, _StormLinear):
 
     References
     ----------
-    - Coleman, Shrivastava. Sketching and streaming for risk minimization. 2020.
+    - Coleman, Gupta, Chen, Shrivastava. STORM: foundations of end-to-end empirical risk minimization on the
+      edge. arXiv 2006.14554, 2020.
 
     Examples
     --------
@@ -274,7 +275,8 @@ class StormClassifier(ClassifierMixin, _StormLinear):
 
     References
     ----------
-    - Coleman, Shrivastava. Sketching and streaming for risk minimization. 2020.
+    - Coleman, Gupta, Chen, Shrivastava. STORM: foundations of end-to-end empirical risk minimization on the
+      edge. arXiv 2006.14554, 2020.
 
     Examples
     --------

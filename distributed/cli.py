@@ -44,29 +44,51 @@ Each line of the output is {"group": 0, "size": 2, "documents": [{"path": "a.jso
 "line" counts lines (or Parquet rows) from 1, and is null for a document that is a whole file.
 """
 
-_INDEX_EXAMPLES = """\
+_ROWS_HELP = """\
+A file of rows is a .npy matrix of numbers, a SciPy sparse .npz matrix, or svmlight text (any other name;
+.gz too). Rows are numbered from 0. Sparse rows are sets to minhash, which leaves their values aside.
+"""
+
+_BUILD_EXAMPLES = f"""\
 examples:
   mergesketch index build vectors.npy -o vectors.index --tables 32 --power 8
-  mergesketch index build rows.svm -o rows.index
+  mpiexec -n 4 mergesketch index build rows.svm -o rows.index
+
+{_ROWS_HELP}"""
+
+_QUERY_EXAMPLES = f"""\
+example:
   mpiexec -n 4 mergesketch index query rows.index queries.svm -k 10 --output neighbours.jsonl
 
-PATH holds one row an item, numbered from 0: a .npy matrix of floats, a SciPy sparse .npz matrix, or
-svmlight text (any other name). Sparse rows are sets: their values are left aside.
+Each line of the output is {{"query": 0, "rows": [17, 4], "counts": [9, 2]}}: a row of QUERIES, the indexed
+rows that share most tables with it, and how many; fewer than k if no more share one.
+
+{_ROWS_HELP}"""
+
+_INSPECT_HELP = """\
+Tell what sketch files hold: class, size, configuration and arrays, and whether the checksum matches. The
+exit code is 2 if a file is damaged or no sketch.
+"""
+
+_MERGE_HELP = """\
+Merge sketch files into one. They must hold sketches of one class and configuration; the result is the
+sketch of all their data.
 """
 
 _MERGE_EXAMPLES = """\
 example:
   mergesketch merge monday.sketch tuesday.sketch -o week.sketch
-
-The files must hold sketches of one class and configuration; the result is the sketch of all their data.
 """
 
 
-def _whole(minimum: int) -> Callable[[str], int]:
+def _whole(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
+    """Integers that the library takes too; refused here, the message names the option."""
+
     def whole(text: str) -> int:
         value = int(text)
-        if value < minimum:
-            raise argparse.ArgumentTypeError(f"must be at least {minimum}, got {value}")
+        if value < minimum or (maximum is not None and value > maximum):
+            wanted = f"at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
+            raise argparse.ArgumentTypeError(f"must be {wanted}, got {value}")
         return value
 
     whole.__name__ = "integer"  # how argparse names the type in its messages
@@ -75,12 +97,21 @@ def _whole(minimum: int) -> Callable[[str], int]:
 
 def _threshold(text: str) -> float:
     value = float(text)
-    if not 0.0 < value < 1.0:
-        raise argparse.ArgumentTypeError(f"must lie between 0 and 1, got {text}")
+    if not 0.0 < value <= 1.0:
+        raise argparse.ArgumentTypeError(f"must be above 0 and at most 1, got {text}")
     return value
 
 
 _threshold.__name__ = "number"
+
+
+def _path(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("must name a file or folder, got an empty name")
+    return text
+
+
+_SEED = _whole(0, 2**64 - 1)
 
 
 def _add_dedup(commands: Any, threads: argparse.ArgumentParser) -> None:
@@ -92,15 +123,17 @@ def _add_dedup(commands: Any, threads: argparse.ArgumentParser) -> None:
         formatter_class=_RAW,
         parents=[threads],
     )
-    dedup.add_argument("paths", nargs="+", metavar="PATH", help="files and folders")
+    dedup.add_argument("paths", nargs="+", type=_path, metavar="PATH", help="files and folders")
     dedup.add_argument(
         "--threshold",
         type=_threshold,
         default=0.7,
         metavar="T",
-        help="least Jaccard similarity (default: 0.7)",
+        help="least Jaccard similarity, above 0 and at most 1 (default: 0.7)",
     )
-    dedup.add_argument("--output", "-o", metavar="FILE", help="write the groups here, as JSON lines")
+    dedup.add_argument(
+        "--output", "-o", type=_path, metavar="FILE", help="write the groups here, as JSON lines"
+    )
     dedup.add_argument(
         "--text-field", default="text", metavar="NAME", help="field or column of the text (default: text)"
     )
@@ -126,10 +159,18 @@ def _add_dedup(commands: Any, threads: argparse.ArgumentParser) -> None:
         help="what shingles are runs of (default: word)",
     )
     dedup.add_argument(
-        "--shingle-size", type=_whole(1), default=5, metavar="N", help="length of a shingle (default: 5)"
+        "--shingle-size",
+        type=_whole(1, 2**31 - 1),
+        default=5,
+        metavar="N",
+        help="length of a shingle (default: 5)",
     )
     dedup.add_argument(
-        "--hashes", type=_whole(1), default=128, metavar="N", help="hashes of a signature (default: 128)"
+        "--hashes",
+        type=_whole(1, 2**20),
+        default=128,
+        metavar="N",
+        help="hashes of a signature (default: 128)",
     )
     dedup.add_argument(
         "--verify",
@@ -138,14 +179,16 @@ def _add_dedup(commands: Any, threads: argparse.ArgumentParser) -> None:
         help="what decides on a candidate pair: its exact similarity (default; reads the files a second "
         "time), the estimate by its signatures, or nothing",
     )
-    dedup.add_argument(
-        "--seed", type=_whole(0), default=0, metavar="N", help="seed of the hashes (default: 0)"
-    )
+    dedup.add_argument("--seed", type=_SEED, default=0, metavar="N", help="seed of the hashes (default: 0)")
     dedup.add_argument(
         "--strict", action="store_true", help="fail on a document that cannot be read, rather than skip it"
     )
     dedup.add_argument(
-        "--top", type=_whole(0), default=5, metavar="N", help="print the N largest groups (default: 5)"
+        "--top",
+        type=_whole(0),
+        default=5,
+        metavar="N",
+        help="print the N largest groups (default: 5)",
     )
 
 
@@ -156,66 +199,77 @@ def _add_index(commands: Any, threads: argparse.ArgumentParser) -> None:
         "build",
         help="index the rows of a file",
         description="Index the rows of a file for neighbour search, in memory known beforehand.",
-        epilog=_INDEX_EXAMPLES,
+        epilog=_BUILD_EXAMPLES,
         formatter_class=_RAW,
         parents=[threads],
     )
-    build.add_argument("path", metavar="PATH", help=".npy, sparse .npz or svmlight file")
-    build.add_argument("--output", "-o", required=True, metavar="FILE", help="where the index is written")
+    build.add_argument("path", type=_path, metavar="PATH", help=".npy, sparse .npz or svmlight file")
+    build.add_argument(
+        "--output", "-o", required=True, type=_path, metavar="FILE", help="where the index is written"
+    )
     build.add_argument(
         "--family",
         choices=["srp", "pstable", "minhash"],
         help="hash by angle, by Euclidean distance, or by overlap of sets (default: srp for .npy, minhash "
         "for sparse rows)",
     )
-    build.add_argument("--tables", type=_whole(1), default=16, metavar="N", help="hash tables (default: 16)")
     build.add_argument(
-        "--power", type=_whole(1), metavar="N", help="hashes of a key (default: 8; 4 for minhash)"
+        "--tables", type=_whole(1, 2**20), default=16, metavar="N", help="hash tables (default: 16)"
     )
     build.add_argument(
-        "--width", type=float, default=1.0, metavar="W", help="for pstable: width of its cells (default: 1)"
+        "--power", type=_whole(1, 64), metavar="N", help="hashes of a key (default: 8; 4 for minhash)"
+    )
+    build.add_argument(
+        "--width", type=float, metavar="W", help="for pstable: width of its cells (default: 1)"
     )
     build.add_argument(
         "--buckets",
-        type=_whole(1),
+        type=_whole(2, 2**32),
         metavar="N",
         help="buckets of a table (default: about the rows, from 1,024 to 65,536; for srp 2**power, if fewer)",
     )
     build.add_argument(
-        "--capacity", type=_whole(1), default=64, metavar="N", help="rows that a bucket keeps (default: 64)"
+        "--capacity",
+        type=_whole(1, 2**20),
+        default=64,
+        metavar="N",
+        help="rows that a bucket keeps (default: 64)",
     )
-    build.add_argument(
-        "--seed", type=_whole(0), default=0, metavar="N", help="seed of the hashes (default: 0)"
-    )
+    build.add_argument("--seed", type=_SEED, default=0, metavar="N", help="seed of the hashes (default: 0)")
     query = actions.add_parser(
         "query",
         help="find the rows most like those of a file",
         description="Find the k indexed rows that share most hashes with each row of a file.",
-        epilog=_INDEX_EXAMPLES,
+        epilog=_QUERY_EXAMPLES,
         formatter_class=_RAW,
         parents=[threads],
     )
-    query.add_argument("index", metavar="INDEX", help="what `index build` has written")
-    query.add_argument("path", metavar="QUERIES", help=".npy, sparse .npz or svmlight file")
+    query.add_argument("index", type=_path, metavar="INDEX", help="what `index build` has written")
+    query.add_argument("path", type=_path, metavar="QUERIES", help=".npy, sparse .npz or svmlight file")
     query.add_argument("-k", type=_whole(1), default=10, metavar="N", help="neighbours of each (default: 10)")
     query.add_argument(
-        "--output", "-o", metavar="FILE", help="write JSON lines here (default: standard output)"
+        "--output", "-o", type=_path, metavar="FILE", help="write JSON lines here (default: standard output)"
     )
 
 
 def _add_inspect_and_merge(commands: Any) -> None:
-    inspect = commands.add_parser("inspect", help="tell what sketch files hold")
-    inspect.add_argument("paths", nargs="+", metavar="FILE")
+    inspect = commands.add_parser(
+        "inspect", help="tell what sketch files hold", description=_INSPECT_HELP, formatter_class=_RAW
+    )
+    inspect.add_argument("paths", nargs="+", type=_path, metavar="FILE", help="sketches that were saved")
     inspect.add_argument("--json", action="store_true", help="one JSON object a file")
 
     merge = commands.add_parser(
         "merge",
         help="merge sketch files into one",
+        description=_MERGE_HELP,
         epilog=_MERGE_EXAMPLES,
         formatter_class=_RAW,
     )
-    merge.add_argument("paths", nargs="+", metavar="FILE")
-    merge.add_argument("--output", "-o", required=True, metavar="FILE", help="where the result is written")
+    merge.add_argument("paths", nargs="+", type=_path, metavar="FILE", help="sketches that were saved")
+    merge.add_argument(
+        "--output", "-o", required=True, type=_path, metavar="FILE", help="where the result is written"
+    )
 
 
 def parser() -> argparse.ArgumentParser:

@@ -121,7 +121,9 @@ def _print_summary(
     peaks: list[int],
 ) -> None:
     print(f"documents        {summary.n_documents:,}, {si_bytes(summary.bytes_read)} read")
-    print(f"groups           {result.n_groups:,} of similarity {options.threshold:g} or more, as linked")
+    print(
+        f"groups           {result.n_groups:,}, linked by pairs of similarity {options.threshold:g} or more"
+    )
     print(f"duplicates       {result.n_duplicates:,} documents beside the first of their group")
     if result.n_empty:
         print(f"empty            {result.n_empty:,} documents without a word, in no group")

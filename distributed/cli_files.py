@@ -20,15 +20,17 @@ __all__ = ["inspect", "inspect_file", "merge"]
 
 def inspect(options: Namespace, comm: Communicator) -> int:
     """Print what each file holds, without building its sketch."""
+    intact = True
     with comm.agree():
         if comm.rank == 0:
             for path in options.paths:
                 found = inspect_file(path)
+                intact = intact and found["intact"]
                 if options.json:
                     print(json.dumps({"path": path, **found}))
                 else:
                     _print_found(path, found)
-    return 0
+    return 0 if intact else 2
 
 
 def inspect_file(path: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,8 @@ def build(options: Namespace, comm: Communicator) -> int:
         index = LSHIndex(_family(options, rows), capacity=options.capacity, wide_ids=wide, seed=options.seed)
         with progress_bar("indexing", rows.n_rows, comm.rank == 0, "rows") as advance:
             for first, block in rows.blocks():
-                index.add(block, ids=np.arange(first, first + block.shape[0]))
+                with _named(options.path, first, block):
+                    index.add(block, ids=np.arange(first, first + block.shape[0]))
                 advance(block.shape[0])
     indexed = time.perf_counter()
     merged = merge_to_root(index, comm)
@@ -69,10 +71,32 @@ def build(options: Namespace, comm: Communicator) -> int:
     return 0
 
 
+@contextmanager
+def _named(path: str, first: int, block: Any) -> Iterator[None]:
+    """Say of which file and rows they are that are refused: the library counts from the block's first."""
+    try:
+        yield
+    except ValueError as error:
+        last = first + block.shape[0] - 1
+        raise ValueError(f"{path}, among rows {first} to {last}: {error}") from error
+
+
 def _family(options: Namespace, rows: Rows) -> HashFamily:
     """The family asked for, or the one that suits the rows."""
     name = options.family or ("minhash" if rows.is_sparse else "srp")
     power = options.power or (4 if name == "minhash" else 8)
+    if name == "minhash" and not rows.is_sparse:
+        raise ValueError(f"--family minhash is for sparse rows, and those of {options.path} are dense")
+    if options.width is not None and name != "pstable":
+        raise ValueError(f"--width is for --family pstable, got --family {name}")
+    try:
+        return _make_family(options, rows, name, power)
+    except ValueError as error:
+        asked = f"--family {name} --tables {options.tables} --power {power}"
+        raise ValueError(f"{asked} is not possible: {error}") from error
+
+
+def _make_family(options: Namespace, rows: Rows, name: str, power: int) -> HashFamily:
     settings: dict[str, Any] = {"n_hashes": options.tables, "power": power, "seed": options.seed}
     if options.buckets is not None:
         settings["n_buckets"] = options.buckets
@@ -80,12 +104,10 @@ def _family(options: Namespace, rows: Rows) -> HashFamily:
         # About one bucket a row, which keeps chance collisions rare, but no more memory than is sensible.
         settings["n_buckets"] = min(MAX_BUCKETS, max(MIN_BUCKETS, 1 << (rows.n_total - 1).bit_length()))
     if name == "minhash":
-        if not rows.is_sparse:
-            raise ValueError(f"--family minhash is for sparse rows, and those of {options.path} are dense")
         return MinHash(**settings)
     settings["n_features"] = rows.n_features
     if name == "pstable":
-        return PStable(**settings, width=options.width)
+        return PStable(**settings, width=1.0 if options.width is None else options.width)
     projection = "sparse" if rows.is_sparse else "gaussian"
     return SignedRandomProjection(**settings, projection=projection)
 
@@ -103,9 +125,11 @@ def query(options: Namespace, comm: Communicator) -> int:
         index = storage.load(options.index, mmap=True)
         if not isinstance(index, LSHIndex):
             raise ValueError(f"{options.index} holds a {type(index).__name__}, not an index")
-    rows = open_rows(options.path, comm)
+    n_features = getattr(index.family, "n_features", None)
+    rows = open_rows(options.path, comm, at_least=n_features or 0)
     with comm.agree():
-        n_features = getattr(index.family, "n_features", rows.n_features)
+        if isinstance(index.family, MinHash) and not rows.is_sparse:
+            raise ValueError(f"{options.index} is of sparse rows, and those of {options.path} are dense")
         # Families of unbounded features, sets among them, take rows of any width.
         if n_features is not None and rows.n_features != n_features:
             raise ValueError(
@@ -114,7 +138,8 @@ def query(options: Namespace, comm: Communicator) -> int:
     numbers, ids, counts = [], [], []
     with comm.agree():
         for first, block in rows.blocks():
-            found, shared = index.query(block, options.k)
+            with _named(options.path, first, block):
+                found, shared = index.query(block, options.k)
             numbers.append(np.arange(first, first + block.shape[0]))
             ids.append(found)
             counts.append(shared)

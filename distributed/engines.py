@@ -35,13 +35,15 @@ def _merge(sketches: list[S]) -> S:
     return first.copy().merge(*others)
 
 
-def _check_empty(empty: Any) -> None:
+def _checked(empty: S) -> S:
+    """The empty sketch that is sent: without arrays, which a comparison makes, it is its configuration."""
     if not isinstance(empty, MergeableSketch):
         raise TypeError(f"empty must be a MergeableSketch, got {type(empty).__name__}")
     if empty.n_updates:
         raise ValueError(
             f"empty must have no updates, for every partition starts from it, got {empty.n_updates}"
         )
+    return empty.empty_like()
 
 
 def dask_sketch(empty: S, data: Any, convert: Convert | None = None, *, split_every: int = 8) -> Any:
@@ -73,8 +75,8 @@ def dask_sketch(empty: S, data: Any, convert: Convert | None = None, *, split_ev
 
     Notes
     -----
-    A sketch of ``empty.nbytes`` is sent for every partition; the tree has ``log(partitions) /
-    log(split_every)`` levels.
+    To a partition goes the configuration, from it comes a sketch of ``empty.nbytes``. The tree has
+    ``log(partitions) / log(split_every)`` levels.
 
     Examples
     --------
@@ -85,7 +87,7 @@ def dask_sketch(empty: S, data: Any, convert: Convert | None = None, *, split_ev
     >>> mergesketch.distributed.dask_sketch(empty, words).compute().n_updates  # doctest: +SKIP
     1000000
     """
-    _check_empty(empty)
+    empty = _checked(empty)
     split_every = check_int("split_every", split_every, 2)
     try:
         import dask
@@ -142,7 +144,9 @@ def spark_sketch(empty: S, data: Any, convert: Convert | None = None, *, depth: 
 
     Notes
     -----
-    mergesketch must be installed on the executors. Each sends ``empty.nbytes`` for a partition.
+    mergesketch must be installed on the executors. Each sends ``empty.nbytes`` for a partition; they pass
+    through the Java machines of executors and driver, whose heaps (``spark.driver.memory``,
+    ``spark.executor.memory``) should have room for thirty of them.
 
     Examples
     --------
@@ -152,7 +156,7 @@ def spark_sketch(empty: S, data: Any, convert: Convert | None = None, *, depth: 
     >>> mergesketch.distributed.spark_sketch(empty, df).n_updates  # doctest: +SKIP
     1000000
     """
-    _check_empty(empty)
+    empty = _checked(empty)
     depth = check_int("depth", depth, 1)
     if hasattr(data, "mapInArrow"):
         make = _arrow_batch if convert is None else convert

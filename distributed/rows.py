@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -63,7 +64,7 @@ class Rows:
             yield self.first + start, block if self.is_sparse else np.asarray(block)
 
 
-def open_rows(path: str, comm: Communicator) -> Rows:
+def open_rows(path: str, comm: Communicator, *, at_least: int = 0) -> Rows:
     """This rank's share of the rows of a file: an even run of them, in the order of ranks.
 
     Parameters
@@ -72,22 +73,37 @@ def open_rows(path: str, comm: Communicator) -> Rows:
         A name that ends in ``.npy`` holds a matrix of numbers, one in ``.npz`` a matrix that
         `scipy.sparse.save_npz` wrote, any other svmlight text.
     comm : Communicator
+    at_least : int
+        Features of the rows of svmlight text, which does not tell how many there are: they are numbered
+        up to the largest that occurs, or so many.
 
     Raises
     ------
     ValueError, OSError
         If the file cannot be read or holds something else. DistributedError over several ranks.
     """
-    if not path.lower().endswith((".npy", ".npz", ".gz")):
-        return _open_svmlight(path, comm)
     with comm.agree():
-        matrix = _read(path)
+        _check_file(path)
+    if not path.lower().endswith((".npy", ".npz", ".gz")):
+        return _open_svmlight(path, comm, at_least)
+    with comm.agree():
+        matrix = _read(path, at_least)
     n = matrix.shape[0]
     start, stop = n * comm.rank // comm.size, n * (comm.rank + 1) // comm.size
     return Rows(matrix[start:stop], start, n)
 
 
-def _open_svmlight(path: str, comm: Communicator) -> Rows:
+def _check_file(path: str) -> None:
+    """Refuse pipes, which have no size to share out, and would be waited for."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        raise OSError(f"cannot read {path}: {error.strerror or error}") from error
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # of a folder the error follows
+        raise ValueError(f"cannot read {path}: it is not a regular file")
+
+
+def _open_svmlight(path: str, comm: Communicator, at_least: int) -> Rows:
     """A rank reads the lines that begin in its range of bytes; where its rows stand is told by the others."""
     with comm.agree():
         try:
@@ -97,7 +113,7 @@ def _open_svmlight(path: str, comm: Communicator) -> Rows:
         except OSError as error:
             raise OSError(f"cannot read {path}: {error.strerror or error}") from error
     largest = max((int(part.indices.max()) for part in parts if part.indices.size), default=0)
-    n_features = max(comm.allgather(largest)) + 1
+    n_features = max(at_least, max(comm.allgather(largest)) + 1)
     blocks = [_matrix(part, n_features) for part in parts]
     matrix = scipy.sparse.vstack([scipy.sparse.csr_array((0, n_features), dtype=np.float32), *blocks], "csr")
     n = matrix.shape[0]
@@ -109,7 +125,7 @@ def _matrix(rows: SvmlightRows, n_features: int) -> Any:
     return scipy.sparse.csr_array((rows.values, rows.indices, rows.offsets), shape=shape)
 
 
-def _read(path: str) -> Any:
+def _read(path: str, at_least: int) -> Any:
     try:
         if path.lower().endswith(".npy"):
             matrix = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -117,7 +133,7 @@ def _read(path: str) -> Any:
             matrix = scipy.sparse.csr_array(scipy.sparse.load_npz(path))
         else:
             read = read_svmlight(path)
-            matrix = _matrix(read, int(read.indices.max(initial=0)) + 1)
+            matrix = _matrix(read, max(at_least, int(read.indices.max(initial=0)) + 1))
     except OSError as error:
         raise OSError(f"cannot read {path}: {error.strerror or error}") from error
     except MergesketchError:

@@ -3,48 +3,61 @@
     python examples/monitor_stream.py access.log --checkpoint access.sketch --every 5
     python examples/monitor_stream.py tcp://localhost:9999 --checkpoint feed.sketch
 
-Every line is a key. The most frequent keys, and how many distinct ones there are, are printed at every
-checkpoint. A checkpoint is one file, replaced in one step: the two sketches, and for a file how far it was
-read. Whatever kills the program (``kill -9``, a power cut), the next start goes on from there: lines of a
-file are read again and counted once, of a socket what came since the last checkpoint is lost.
+Every line is a key, the first 1,024 bytes of it. The most frequent keys, and how many distinct ones there
+are, are printed at every checkpoint. A checkpoint is one file, replaced in one step: the two sketches, and
+for a file which it was and how far it was read. Whatever kills the program (``kill -9``, a power cut), the
+next start goes on from there: lines of a file are read again and counted once, of a socket what came since
+the last checkpoint is lost.
+
+A file may be renamed and begun anew, as ``logrotate`` does: the old one is read to its end first, also after
+a restart, if it is in the same folder still and was renamed once. A file that became shorter is read from
+its beginning, unless it grew past the old place while nobody watched. A last line without its end is waited
+for; it counts when the file is replaced, or the other side of the socket hangs up.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import os
+import signal
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from mergesketch import BloomFilter, HeavyHitters
 
-#: Bytes that are read at a time.
-CHUNK = 1 << 20
+#: Bytes that are read at a time; of a line that count; most of a line.
+CHUNK, KEY, LONGEST = 1 << 20, 1 << 10, 1 << 26
+#: Seconds to wait where there is nothing new.
+PAUSE = 0.1
+
+#: Device and number of a file, and where in it: what is before has been counted.
+Place = tuple[int, int, int]
 
 
 class Monitor:
-    """Two sketches of all lines so far, and how many bytes of the source they hold."""
+    """Two sketches of all lines so far, and the place in the source where they end."""
 
     def __init__(self) -> None:
-        self.frequent = HeavyHitters(frequency=0.001, seed=1)
+        self.frequent = HeavyHitters(frequency=0.001, max_key_bytes=KEY, seed=1)
         self.seen = BloomFilter(capacity=10_000_000, error_rate=0.01, seed=1)
-        self.offset = 0
+        self.place: Place | None = None
 
-    def update(self, chunk: bytes) -> None:
-        """Take in whole lines."""
-        lines = chunk.splitlines()
+    def update(self, text: bytes, place: Place | None) -> None:
+        """Take in whole lines, which end at `place`."""
+        lines = [line[:KEY] for line in text.splitlines()]
         self.frequent.update(lines)
         self.seen.update(lines)
-        self.offset += len(chunk)
+        self.place = place
 
     def save(self, path: Path) -> None:
         """Replace the checkpoint: a reader sees the old one or the new one, never a part."""
         parts = [self.frequent.to_bytes(), self.seen.to_bytes()]
-        head = json.dumps({"offset": self.offset, "sizes": [len(part) for part in parts]}).encode()
+        head = json.dumps({"place": self.place, "sizes": [len(part) for part in parts]}).encode()
         temporary = path.with_name(path.name + ".new")
         with temporary.open("wb") as file:
             file.write(head + b"\n" + b"".join(parts))
@@ -58,64 +71,162 @@ class Monitor:
         monitor = cls()
         if path.exists():
             with path.open("rb") as file:
-                head = json.loads(file.readline())
-                first, second = head["sizes"]
+                try:
+                    head = json.loads(file.readline())
+                    first, second = head["sizes"]
+                    monitor.place = None if head["place"] is None else tuple(head["place"])
+                except (ValueError, KeyError, TypeError) as error:
+                    raise ValueError(f"{path} is no checkpoint of this program") from error
                 monitor.frequent = HeavyHitters.from_bytes(file.read(first))
                 monitor.seen = BloomFilter.from_bytes(file.read(second))
-                monitor.offset = head["offset"]
         return monitor
 
     def report(self) -> str:
         """One line for people."""
-        named = ((key.decode(errors="replace"), count) for key, count in self.frequent.top(3))
+        named = ((key[:60].decode(errors="backslashreplace"), count) for key, count in self.frequent.top(3))
         top = ", ".join(f"{key} ({count:,})" for key, count in named)
         distinct = self.seen.cardinality()
         return f"{self.frequent.n_updates:,} lines, about {distinct:,.0f} distinct; most frequent: {top}"
 
 
-def chunks(source: str, offset: int) -> Iterator[bytes]:
-    """Whole lines as they come; an empty chunk whenever there is nothing new."""
-    rest = b""
-    if source.startswith("tcp://"):
-        host, port = source.removeprefix("tcp://").rsplit(":", 1)
-        stream: io.RawIOBase = socket.create_connection((host, int(port))).makefile("rb", buffering=0)
-    else:
-        stream = open(source, "rb", buffering=0)  # noqa: SIM115 - closed below
-        stream.seek(offset)
-    with stream:
+#: Whole lines and the place after them; None whenever there is nothing new.
+Chunks = Iterator[tuple[bytes, Place | None] | None]
+
+
+def whole_lines(data: bytes) -> tuple[bytes, bytes]:
+    """The lines that have ended, and the beginning of the next."""
+    end = data.rfind(b"\n") + 1
+    if len(data) - end > LONGEST:
+        raise ValueError(f"a line is longer than {LONGEST:,} bytes: is this text?")
+    return data[:end], data[end:]
+
+
+def find(path: Path, place: Place) -> Path | None:
+    """The file of the checkpoint, under its name or the one that it was given since."""
+    for candidate in (path, *path.parent.iterdir()):
+        try:
+            status = candidate.stat()
+        except OSError:
+            continue
+        if (status.st_dev, status.st_ino) == place[:2] and status.st_size >= place[2]:
+            return candidate
+    return None
+
+
+def follow(path: Path, place: Place | None) -> Chunks:
+    """A file as it grows, and the one that takes its name after it."""
+    found, start = path, 0
+    if place is not None:
+        if known := find(path, place):
+            found, start = known, place[2]
+        else:
+            print(
+                f"{path} is not the file of the checkpoint, or was cut: read from its start", file=sys.stderr
+            )
+    while True:
+        with found.open("rb", buffering=0) as file:
+            status = os.fstat(file.fileno())
+            own = status.st_dev, status.st_ino
+            file.seek(start)
+            rest, replaced, cut = b"", False, False
+            while not cut:
+                if new := file.read(CHUNK):
+                    lines, rest = whole_lines(rest + new)
+                    start += len(lines)
+                    if lines:
+                        yield lines, (*own, start)
+                    continue
+                if replaced:
+                    break  # nothing came between the last look and the renaming
+                try:
+                    now = path.stat()
+                    replaced = (now.st_dev, now.st_ino) != own
+                    cut = not replaced and now.st_size < start + len(rest)
+                except FileNotFoundError:
+                    pass  # renamed, and not yet begun anew
+                if not replaced and not cut:
+                    yield None
+            if rest and replaced:
+                yield rest, (*own, start + len(rest))
+        found, start = path, 0
+
+
+def receive(host: str, port: int) -> Chunks:
+    """What comes over a connection, until the other side hangs up."""
+    with socket.create_connection((host, port)) as connection:
+        connection.settimeout(PAUSE)  # checkpoints are due also where nothing comes
+        rest = b""
         while True:
-            new = stream.read(CHUNK) or b""
-            if not new and source.startswith("tcp://"):
-                return  # the other side hung up
-            data = rest + new
-            end = data.rfind(b"\n") + 1
-            rest = data[end:]
-            yield data[:end]
+            try:
+                new = connection.recv(CHUNK)
+            except TimeoutError:
+                yield None
+                continue
+            except ConnectionError:
+                new = b""
+            if not new:
+                break
+            lines, rest = whole_lines(rest + new)
+            if lines:
+                yield lines, None
+        if rest:
+            yield rest, None
+
+
+def watch(options: argparse.Namespace) -> None:
+    """Until the source ends, or a signal asks for an end."""
+    asked: list[int] = []
+    before = {number: signal.signal(number, lambda *_: asked.append(1)) for number in STOPPING}
+    try:
+        monitor = Monitor.load(options.checkpoint)
+        address = urlsplit(options.source) if options.source.startswith("tcp://") else None
+        if address is None:
+            source = follow(Path(options.source), monitor.place)
+        elif address.hostname and address.port:
+            source = receive(address.hostname, address.port)
+        else:
+            raise ValueError(f"source must be a file or tcp://host:port, got {options.source}")
+        due, fresh = time.monotonic() + options.every, False
+        for chunk in source:
+            if chunk is not None:
+                monitor.update(*chunk)
+                fresh = True
+            elif address is None and options.once:
+                break
+            elif address is None:
+                time.sleep(min(PAUSE, options.every))
+            if fresh and time.monotonic() >= due:
+                monitor.save(options.checkpoint)
+                print(monitor.report(), flush=True)
+                due, fresh = time.monotonic() + options.every, False
+            if asked:
+                break
+        monitor.save(options.checkpoint)
+        print(monitor.report(), flush=True)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run until interrupted, or with --once until the source has nothing new."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("source", help="a file, or tcp://host:port")
     parser.add_argument("--checkpoint", type=Path, required=True, help="file that keeps the sketches")
-    parser.add_argument("--every", type=float, default=5.0, help="seconds between checkpoints")
-    parser.add_argument("--once", action="store_true", help="stop at the end of the source")
+    parser.add_argument("--every", type=float, default=5.0, help="seconds between checkpoints (default: 5)")
+    parser.add_argument("--once", action="store_true", help="stop at the end of the file")
     options = parser.parse_args(arguments)
-    monitor = Monitor.load(options.checkpoint)
-    due = time.monotonic() + options.every
-    for chunk in chunks(options.source, monitor.offset):
-        if chunk:
-            monitor.update(chunk)
-        elif options.once:
-            break
-        else:
-            time.sleep(min(0.1, options.every))
-        if time.monotonic() >= due:
-            monitor.save(options.checkpoint)
-            print(monitor.report(), flush=True)
-            due = time.monotonic() + options.every
-    monitor.save(options.checkpoint)
-    print(monitor.report(), flush=True)
+    if not options.every >= 0:
+        parser.error(f"argument --every: must be at least 0, got {options.every}")
+    try:
+        watch(options)
+    except (OSError, ValueError) as error:
+        parser.exit(1, f"{parser.prog}: error: {error}\n")
 
 
 if __name__ == "__main__":

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import PchipInterpolator
+
+if TYPE_CHECKING:
+    from scipy.interpolate import PchipInterpolator
 
 __all__ = ["LARGEST_LOG2_DIMENSION", "collision_of_angle"]
 
@@ -17,6 +20,8 @@ LARGEST_LOG2_DIMENSION = 16
 @cache
 def _interpolator(log2_dimension: int) -> tuple[PchipInterpolator, float, float]:
     """Logarithms of probabilities by angle, and the last angle before pi and its probability."""
+    from scipy.interpolate import PchipInterpolator  # here, so that `import mergesketch` stays quick
+
     with np.load(Path(__file__).with_name("cross_polytope_table.npz"), allow_pickle=False) as arrays:
         row = arrays["probabilities"][list(arrays["log2_dimensions"]).index(log2_dimension)][:-1]
         angles = arrays["angles"][:-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -31,9 +32,12 @@ def atomic_write(path: str | PathLike[str]) -> Iterator[Path]:
     """A temporary path beside `path` that replaces it when the block ends well, and vanishes if not.
 
     The file keeps its permissions if it existed, and has those of any new file if not. Through a
-    symbolic link the file that it points to is replaced, not the link.
+    symbolic link the file that it points to is replaced, not the link. A pipe or a device is refused:
+    a rename would put a file in its place.
     """
     target = Path(os.path.realpath(path))
+    if target.exists() and not (target.is_file() or target.is_dir()):  # a folder refuses the rename
+        raise FileExistsError(errno.EEXIST, "it exists and is not a file", os.fspath(path))
     temporary = target.parent / f".mergesketch-{secrets.token_hex(8)}.tmp"
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666))
     try:

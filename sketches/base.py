@@ -411,6 +411,12 @@ class MergeableSketch(Stored):
         new._bounds.update(self._bounds)
         return new
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Engines send an empty sketch with every task: then the configuration is all that travels.
+        if "_arrays" not in self.__dict__:
+            return type(self)._from_config, (self.config(),)
+        return super().__reduce__()
+
     def _adopt(self, arrays: dict[str, NDArray[Any]]) -> Self:
         self.__dict__["_arrays"] = arrays
         self.__dict__.pop("_bounds", None)

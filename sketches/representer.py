@@ -8,7 +8,6 @@ from typing import Any, Self
 import numpy as np
 import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse.linalg import LinearOperator, minres
 
 from ..lsh.family import HashFamily
 from ..lsh.validation import check_array, check_choice, check_int, check_real, renamed
@@ -219,6 +218,8 @@ def _solve_sketched(
     family: HashFamily, X: Any, outputs: NDArray[np.float64], ridge: float
 ) -> NDArray[np.float64]:
     """Coefficients a with ``(K + ridge I) a = outputs``, K as a RACE of these hashes estimates it."""
+    from scipy.sparse.linalg import LinearOperator, minres  # here, so that `import mergesketch` stays quick
+
     n, repetitions, chance = len(outputs), family.n_hashes, family.chance_collision
     codes = family.hash(cut_rows(X, 0, n))
     if not np.array_equal(codes, family.hash_query(cut_rows(X, 0, n))):

@@ -22,6 +22,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike
@@ -278,8 +279,16 @@ def _name_file(path: str | PathLike[str]) -> Iterator[None]:
         raise SketchFormatError(f"{os.fspath(path)}: {error}") from error
 
 
+def _never_wait(path: str, flags: int) -> int:
+    """Opens a file at once also if it is a pipe that nobody writes to."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def _file_header(file: Any) -> _Header:
-    size = os.fstat(file.fileno()).st_size
+    status = os.fstat(file.fileno())
+    if not stat.S_ISREG(status.st_mode):
+        raise SketchFormatError("expected a sketch file: it is not a regular file")
+    size = status.st_size
     length = _header_length(file.read(8), size)
     return _parse_header(file.read(length), size)
 
@@ -326,7 +335,7 @@ def load(path: str | PathLike[str], *, mmap: bool = False, expected: type[Stored
     ...     mergesketch.load(os.path.join(folder, "counts.sketch")) == sketch
     True
     """
-    with _name_file(path), open(path, "rb") as file:
+    with _name_file(path), open(path, "rb", opener=_never_wait) as file:
         header = _file_header(file)
         sketch = _empty_sketch(header, expected or Stored)
         if mmap:
@@ -371,7 +380,7 @@ def inspect(path: str | PathLike[str]) -> dict[str, Any]:
     ...     mergesketch.inspect(path)["n_updates"]
     3
     """
-    with _name_file(path), open(path, "rb") as file:
+    with _name_file(path), open(path, "rb", opener=_never_wait) as file:
         header = _file_header(file)
         size = os.fstat(file.fileno()).st_size
         fetch = _map_arrays(file)

@@ -1,7 +1,29 @@
 """What holds for all tests."""
 
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
 
 # Tests do not depend on time: an example may take as long as kernels take to compile.
 settings.register_profile("mergesketch", deadline=None)
 settings.load_profile("mergesketch")
+
+ROOT = Path(__file__).parents[1]
+
+
+class RootIsAFolder:
+    """The root is the package mergesketch; pytest takes it for a package of tests.
+
+    It would import that a second time under the folder's name, which fails where the name is no
+    identifier: ``mergesketch-0.1.0``, for one.
+    """
+
+    @pytest.hookimpl
+    def pytest_collect_directory(self, path: Path, parent: pytest.Collector) -> pytest.Dir | None:
+        return pytest.Dir.from_parent(parent, path=path) if path == ROOT else None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # A hook of this file itself is not asked about the folder above.
+    config.pluginmanager.register(RootIsAFolder())

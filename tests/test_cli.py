@@ -20,6 +20,7 @@ from mergesketch.distributed import cli_dedup
 from mergesketch.distributed.__main__ import main
 from mergesketch.distributed.cli import parser
 from mergesketch.distributed.output import readable
+from mergesketch.lsh import MinHash, shingle
 
 MPIEXEC = Path(sysconfig.get_path("scripts")) / "mpiexec"
 needs_mpi = pytest.mark.skipif(not MPIEXEC.exists(), reason="needs MPI: pip install 'mergesketch[mpi]'")
@@ -142,7 +143,7 @@ def test_dedup(run, corpus):
     assert "    a.txt\n    c.jsonl:4\n    sub/b.txt\n" in out
     summary = {line[:17].strip(): line[17:] for line in out.splitlines() if line[:1] not in (" ", "")}
     assert summary["documents"].startswith("13, ")
-    assert summary["groups"].startswith("3 ")
+    assert summary["groups"] == "3, linked by pairs of similarity 0.7 or more"
     assert summary["duplicates"].startswith("5 ")
     assert summary["empty"] == "2 documents without a word, in no group"
     assert summary["skipped"] == "2"
@@ -157,6 +158,32 @@ def test_dedup_options(run, corpus, verify):
     arguments = ["--verify", verify, "--seed", 5, "--hashes", 256, "--unit", "character", "--shingle-size", 8]
     code, *_ = run("dedup", "in", "-o", "groups.jsonl", "--threshold", 0.6, "--threads", 2, *arguments)
     assert code == 0 and read_groups("groups.jsonl") == corpus
+
+
+def test_equal_documents_only(run):
+    write("in/a.txt", "one two three four five six")
+    write("in/b.txt", "One two, three four five six")
+    write("in/c.txt", "one two three four five six seven")
+    assert run("dedup", "in", "-o", "groups.jsonl", "--threshold", 1)[0] == 0
+    assert read_groups("groups.jsonl") == [[("in/a.txt", None), ("in/b.txt", None)]]
+
+
+@pytest.mark.parametrize(
+    ("option", "largest", "library"),
+    [
+        ("--hashes", 2**20, lambda n: MinHash(n_hashes=n)),
+        ("--shingle-size", 2**31 - 1, lambda n: shingle(["a b"], size=n)),
+        ("--seed", 2**64 - 1, lambda n: MinHash(n_hashes=1, seed=n)),
+    ],
+)
+def test_bounds_are_the_library_s(run, option, largest, library):
+    """The command refuses what the library does, under the option's name."""
+    library(largest)
+    with pytest.raises(ValueError, match=f" to {largest}, got {largest + 1}"):
+        library(largest + 1)
+    code, _, err = run("dedup", "x", option, largest + 1)
+    assert code == 2 and f"argument {option}: must be from" in err
+    assert "cannot read x" in run("dedup", "x", option, largest)[2]
 
 
 def test_dedup_of_chosen_files(run, corpus):
@@ -355,11 +382,19 @@ sys.exit(main())
     [
         ([], "required: COMMAND"),
         (["dedup"], "required: PATH"),
-        (["dedup", "x", "--threshold", "0"], "must lie between 0 and 1, got 0"),
-        (["dedup", "x", "--threshold", "nan"], "must lie between 0 and 1, got nan"),
+        (["dedup", "x", "--threshold", "0"], "must be above 0 and at most 1, got 0"),
+        (["dedup", "x", "--threshold", "nan"], "must be above 0 and at most 1, got nan"),
         (["dedup", "x", "--threshold", "high"], "invalid number value: 'high'"),
-        (["dedup", "x", "--hashes", "0"], "must be at least 1, got 0"),
-        (["dedup", "x", "--seed", "-1"], "must be at least 0, got -1"),
+        (["dedup", "x", "--hashes", "0"], "argument --hashes: must be from 1 to 1048576, got 0"),
+        (
+            ["dedup", "x", "--shingle-size", str(2**31)],
+            "argument --shingle-size: must be from 1 to 2147483647",
+        ),
+        (["dedup", "x", "--top", "-1"], "argument --top: must be at least 0, got -1"),
+        (["dedup", ""], "argument PATH: must name a file or folder, got an empty name"),
+        (["merge", "x", "-o", ""], "argument --output/-o: must name a file or folder"),
+        (["index", "build", "x", "-o", "y", "--buckets", "1"], "argument --buckets: must be from 2 to"),
+        (["dedup", "x", "--seed", "-1"], "must be from 0 to 18446744073709551615, got -1"),
         (["dedup", "x", "--unit", "byte"], "invalid choice: 'byte'"),
         (["merge", "x"], "required: --output"),
         (["index", "query", "x"], "required: QUERIES"),
@@ -376,6 +411,12 @@ def test_every_command_has_help(run):
     for words in commands:
         code, out, err = run(*words, "--help")
         assert (code, err) == (0, "") and out.startswith("usage: mergesketch")
+    for words, told in [
+        (["index", "query"], '{"query": 0, "rows": [17, 4], "counts": [9, 2]}'),
+        (["inspect"], "exit code is 2"),
+        (["merge"], "one class and configuration"),
+    ]:
+        assert told in run(*words, "--help")[1]
     assert run("--version")[1] == f"mergesketch {mergesketch.__version__}\n"
 
 
@@ -556,7 +597,10 @@ def test_inspect(run, fails, sketches):
     content = bytearray(Path("1.sketch").read_bytes())
     content[-1] ^= 1
     write("flipped", bytes(content))
-    assert "DAMAGED" in run("inspect", "flipped")[1]
+    code, out, _ = run("inspect", "flipped", "2.sketch")
+    assert code == 2 and "DAMAGED" in out and "2.sketch\n" in out
+    os.mkfifo("pipe")
+    assert fails("inspect", "pipe") == "pipe: expected a sketch file: it is not a regular file"
     write("foreign", "x" * 1000)
     assert fails("inspect", "foreign").startswith("foreign: expected a sketch file")
 

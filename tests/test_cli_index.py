@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 import sysconfig
@@ -72,12 +73,26 @@ def test_sets(capsys, name):
 
 @pytest.mark.parametrize(("family", "name"), [("srp", "s.svm"), ("pstable", "x.npy")])
 def test_families(capsys, family, name):
-    settings = ["--family", family, "--width", "4", "--tables", "30", "--power", "4"]
+    settings = ["--family", family, "--tables", "30", "--power", "4"]
+    settings += ["--width", "4"] if family == "pstable" else []
     code, out, err = run(capsys, "index", "build", name, "-o", "y", *settings)
     assert (code, err) == (0, "")
     _, out, _ = run(capsys, "index", "query", "y", name, "-k", "1")
     found = answers(out)
     assert np.mean([line["rows"] == [line["query"]] for line in found]) > 0.99
+
+
+def test_svmlight_without_the_last_features(capsys):
+    """The text does not tell how many features there are: the index does."""
+    settings = ["--family", "srp", "--tables", "30", "--power", "4"]
+    run(capsys, "index", "build", "s.svm", "-o", "y", *settings)
+    lines = Path("s.svm").read_text().splitlines()
+    number = next(i for i, line in enumerate(lines) if int(line.split()[-1].split(":")[0]) < 900)
+    Path("q.svm").write_text(lines[number])
+    Path("q.svm.gz").write_bytes(gzip.compress(lines[number].encode()))
+    for name in ("q.svm", "q.svm.gz"):
+        code, out, _ = run(capsys, "index", "query", "y", name, "-k", "1")
+        assert code == 0 and answers(out)[0]["rows"] == [number]
 
 
 @needs_mpi
@@ -111,6 +126,13 @@ def test_bad_input(capsys):
     Path("bad.svm").write_text("1 3:1\n1 x:1\n")
     for name in ("bad.npy", "bad.npz", "bad.index"):
         Path(name).write_bytes(b"x" * 100)
+    X = np.load("x.npy")
+    X[3, 4] = np.nan
+    np.save("nan.npy", X)
+    run(capsys, "index", "build", "s.npz", "-o", "s.index")
+    for name in ("pipe", "pipe.npy"):
+        os.mkfifo(name)
+    capsys.readouterr()
     for arguments, message in [
         (["build", "missing.npy", "-o", "y"], "cannot read missing.npy: No such file or directory"),
         (["build", "objects.npy", "-o", "y"], "objects.npy: it is not a NumPy matrix of numbers"),
@@ -128,6 +150,23 @@ def test_bad_input(capsys):
         (["query", "other.sketch", "q.npy"], "other.sketch holds a CountMinSketch, not an index"),
         (["query", "x.index", "s.npz"], "the rows of s.npz have 1000 features, the index 16"),
         (["query", "x.index", "q.npy", "-o", "x.index"], "it is one of the files to read"),
+        (
+            ["build", "nan.npy", "-o", "y"],
+            "nan.npy, among rows 0 to 499: X must be finite, got nan at index (3",
+        ),
+        (
+            ["query", "x.index", "nan.npy"],
+            "nan.npy, among rows 0 to 499: X must be finite, got nan at index (3",
+        ),
+        (["query", "s.index", "x.npy"], "s.index is of sparse rows, and those of x.npy are dense"),
+        (["build", "x.npy", "-o", "y", "--width", "2"], "--width is for --family pstable, got --family srp"),
+        (
+            ["build", "x.npy", "-o", "y", "--power", "40"],
+            "--family srp --tables 16 --power 40 is not possible: ",
+        ),
+        (["build", "pipe", "-o", "y"], "cannot read pipe: it is not a regular file"),
+        (["build", "pipe.npy", "-o", "y"], "cannot read pipe.npy: it is not a regular file"),
+        (["query", "pipe", "q.npy"], "pipe: expected a sketch file: it is not a regular file"),
     ]:
         code, out, err = run(capsys, "index", *arguments)
         assert (code, out) == (2, ""), arguments

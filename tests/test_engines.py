@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import pickle
 import sys
 
 import numpy as np
 import pytest
-from mergesketch import CountMinSketch, Race
+from mergesketch import CountMinSketch, HeavyHitters, MinHashSketch, Race
 from mergesketch.distributed import dask_sketch, spark_sketch
 from mergesketch.lsh import SignedRandomProjection
 
@@ -29,6 +30,15 @@ def test_empty_sketch_is_checked():
             call([], None)
         with pytest.raises(ValueError, match="empty must have no updates"):
             call(counts().update([1]), None)
+
+
+def test_an_empty_sketch_travels_as_its_configuration():
+    """An engine sends it with every task; comparing or saving it makes its arrays, all of them zeros."""
+    large = CountMinSketch(n_rows=8, n_buckets=1_000_000, seed=1)
+    assert len(pickle.dumps(large)) < 1000
+    again = pickle.loads(pickle.dumps(large)).update(KEYS)
+    assert again == large.empty_like().update(KEYS)
+    assert len(pickle.dumps(again)) > again.nbytes
 
 
 class TestDask:
@@ -61,6 +71,36 @@ class TestDask:
         frame = dd.from_pandas(pandas.DataFrame({"key": KEYS, "weight": 2 + KEYS % 3}), npartitions=4)
         found = dask_sketch(counts(), frame, lambda part: (part["key"].to_numpy(), part["weight"].to_numpy()))
         assert found.compute() == counts().update(KEYS, 2 + KEYS % 3)
+
+    def test_large_sketches_are_not_sent_with_the_graph(self):
+        import cloudpickle
+
+        empty = CountMinSketch(n_rows=8, n_buckets=1_000_000, seed=1)
+        assert empty == empty.empty_like()  # has made its arrays
+        lazy = dask_sketch(empty, self.da.from_array(KEYS, chunks=5000))
+        assert len(cloudpickle.dumps(lazy)) < empty.nbytes / 10
+        assert lazy.compute() == empty.empty_like().update(KEYS)
+
+    def test_strings_and_empty_partitions(self):
+        pandas = pytest.importorskip("pandas")
+        dd = pytest.importorskip("dask.dataframe")
+        words = [f"word {key}" for key in KEYS[:2000]]
+        empty = HeavyHitters(frequency=0.01, seed=1)
+        frame = dd.from_pandas(pandas.DataFrame({"key": KEYS[:2000], "word": words}), npartitions=50)
+        assert dask_sketch(empty, frame["word"]).compute() == empty.empty_like().update(words)
+        few = [word for word in words if word == words[0]]
+        found = dask_sketch(empty, frame[frame["word"] == words[0]]["word"]).compute()
+        assert found == empty.empty_like().update(few)
+
+    def test_a_partition_that_raises(self):
+        def fails(part):
+            raise RuntimeError("this partition cannot be read")
+
+        data = self.da.from_array(KEYS, chunks=5000)
+        with pytest.raises(RuntimeError, match="this partition cannot be read"):
+            dask_sketch(counts(), data, fails).compute()
+        with pytest.raises(TypeError, match="keys must be integers or strings, got dtype float64"):
+            dask_sketch(counts(), data / 2).compute()
 
     def test_cluster(self):
         client_of = pytest.importorskip("distributed").Client
@@ -101,6 +141,35 @@ class TestSpark:
     def test_frame_of_rows(self, spark):
         frame = spark.createDataFrame(ROWS[:500].tolist(), [f"x{i}" for i in range(6)]).repartition(3)
         assert spark_sketch(race(), frame, depth=1) == race().update(ROWS[:500])
+
+    def test_strings_and_empty_partitions(self, spark):
+        words = [f"word {key}" for key in KEYS[:2000]]
+        frame = spark.createDataFrame([(word,) for word in words], ["word"]).repartition(7)
+        for empty in (HeavyHitters(frequency=0.01, seed=1), MinHashSketch(n_hashes=64, seed=1)):
+            assert spark_sketch(empty, frame) == empty.empty_like().update(words)
+            few = [word for word in words if word == words[0]]
+            found = spark_sketch(empty, frame.where(frame["word"] == words[0]))
+            assert found == empty.empty_like().update(few)
+            assert spark_sketch(empty, frame.where("word = 'none'")) == empty
+
+    def test_a_column_of_arrays(self, spark):
+        import pyarrow
+
+        frame = spark.createDataFrame([(row,) for row in ROWS[:300].tolist()], "x array<double>")
+
+        def matrix(batch: pyarrow.RecordBatch):
+            return np.stack(batch.column(0).to_numpy(zero_copy_only=False))
+
+        assert spark_sketch(race(), frame.repartition(3), matrix) == race().update(ROWS[:300])
+
+    def test_a_partition_that_raises(self, spark):
+        def fails(batch):
+            raise RuntimeError("this partition cannot be read")
+
+        with pytest.raises(Exception, match="this partition cannot be read"):
+            spark_sketch(counts(), spark.range(100), fails)
+        with pytest.raises(Exception, match="keys must"):
+            spark_sketch(counts(), spark.createDataFrame([(0.5,)], "x double"))
 
     def test_rdd(self, spark):
         words = [f"word {key}" for key in KEYS[:25_000].tolist()]

@@ -187,6 +187,7 @@ def test_round_trips(entry: Entry, data: st.DataObject, tmp_path_factory: pytest
     sketch.save(path)
     stored = path.read_bytes()
     assert stored == sketch.to_bytes()
+    assert built(pickle.loads(pickle.dumps(empty.empty_like())), batch) == sketch
     buffer = bytearray(stored)
     twins = [
         entry.cls.from_bytes(buffer),

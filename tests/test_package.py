@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -23,7 +24,15 @@ def run_python(code: str, *arguments: str, **options):
 
 def test_import_is_light():
     """Importing the library brings in neither MPI nor CuPy nor what only some calls need."""
-    heavy = ["mpi4py", "cupy", "sklearn", "pyarrow", "scipy.stats"]
+    heavy = [
+        "mpi4py",
+        "cupy",
+        "sklearn",
+        "pyarrow",
+        "scipy.stats",
+        "scipy.interpolate",
+        "scipy.sparse.linalg",
+    ]
     done = run_python(
         f"import sys, mergesketch\nprint(*[m for m in {heavy!r} if m in sys.modules])",
     )
@@ -87,6 +96,20 @@ def test_wheel_works_where_it_is_installed(wheel, tmp_path):
     file, n_tokens = done.stdout.split()
     assert Path(file).is_relative_to(tmp_path)
     assert int(n_tokens) == 2
+
+
+def test_tests_run_in_a_folder_of_any_name(tmp_path):
+    """The name of an unpacked archive is no identifier; its root must not be taken for a package of tests."""
+    root = tmp_path / "mergesketch-0.1.0"
+    (root / "tests").mkdir(parents=True)
+    for name in ("pyproject.toml", "tests/conftest.py"):
+        shutil.copy(ROOT / name, root / name)
+    (root / "__init__.py").write_text("from . import no_such_module\n")
+    (root / "tests" / "test_nothing.py").write_text("def test_nothing():\n    pass\n")
+    done = subprocess.run(
+        [Path(sys.executable).with_name("pytest"), "-q"], cwd=root, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_version_is_told_once():

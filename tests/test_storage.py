@@ -187,8 +187,19 @@ def test_wrong_files(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
         mergesketch.load(tmp_path)
     if os.path.exists("/dev/zero"):
-        with pytest.raises(SketchFormatError, match="got only 0 bytes"):
+        with pytest.raises(SketchFormatError, match="it is not a regular file"):
             mergesketch.load("/dev/zero")
+
+
+def test_a_pipe_is_neither_waited_for_nor_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    for read in (mergesketch.load, mergesketch.inspect, CountMinSketch.load):
+        with pytest.raises(SketchFormatError, match="pipe: expected a sketch file: it is not a regular file"):
+            read(path)
+    with pytest.raises(FileExistsError, match="exists and is not a file"):
+        SKETCHES["Race"].save(path)
+    assert path.is_fifo() and os.listdir(tmp_path) == ["pipe"]
 
 
 def test_a_file_within_a_file_descriptor_limit(tmp_path: Path) -> None:

@@ -34,7 +34,10 @@ ROUND = 200
 
 def digits(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """10,000 rows: a few digits many times over, each with a little noise, and all others once."""
-    from sklearn.datasets import load_digits
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError:
+        raise SystemExit("the digits need scikit-learn: pip install scikit-learn, or give --data") from None
 
     X, y = load_digits(return_X_y=True)
     rng = np.random.default_rng(seed)
@@ -122,7 +125,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seconds", type=float, default=10.0, help="to train for, each way")
+    parser.add_argument("--seconds", type=float, default=10.0, help="to train for, each way (default: 10)")
     parser.add_argument("--data", type=Path, help=".npz with images and labels; by default made digits")
     parser.add_argument("--unbiased", action="store_true", help="weigh rows by how seldom they are drawn")
     parser.add_argument("--plot", type=Path, help="where to draw loss against time (needs matplotlib)")
@@ -130,11 +133,14 @@ def main() -> None:
     if arguments.data is None:
         X, y = digits()
     else:
-        with np.load(arguments.data) as arrays:
-            X, y = (
-                arrays["images"].reshape(len(arrays["images"]), -1) / np.float32(255),
-                arrays["labels"].astype(int),
-            )
+        try:
+            with np.load(arguments.data) as arrays:
+                X, y = (
+                    arrays["images"].reshape(len(arrays["images"]), -1) / np.float32(255),
+                    arrays["labels"].astype(int),
+                )
+        except (OSError, ValueError, KeyError) as error:
+            parser.error(f"argument --data: {error}")
     histories = {}
     train(X, y, sketched=True, seconds=0.1)  # compile first
     for name, sketched in (("uniform", False), ("by sketched loss", True)):

@@ -18,11 +18,15 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import torch
 from mergesketch import BloomSignatures
 from scipy import sparse
 from scipy.spatial import cKDTree
-from torch import nn
+
+try:
+    import torch
+    from torch import nn
+except ImportError:
+    raise SystemExit("this example needs PyTorch: pip install torch") from None
 
 HIDDEN = 64
 
@@ -138,7 +142,10 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    edges, X = read(options.graph) if options.graph else nearby(seed=options.seed)
+    try:
+        edges, X = read(options.graph) if options.graph else nearby(seed=options.seed)
+    except (OSError, ValueError, KeyError) as error:
+        parser.error(f"argument --graph: {error}")
     print(f"{len(X):,} nodes, {len(edges):,} edges")
     for signatures in (False, True):
         found = run(edges, X, signatures=signatures, epochs=options.epochs, seed=options.seed)

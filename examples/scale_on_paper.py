@@ -272,11 +272,18 @@ def show(title: str, rows: list[tuple[str, ...]]) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--cores", type=int, default=32, help="of a node")
-    parser.add_argument("--gigabits", type=float, default=10.0, help="a second, of a node's network")
-    parser.add_argument("--latency-us", type=float, default=50.0, help="of a message")
-    parser.add_argument("--disk", type=float, default=2.0, help="gigabytes a second that a node reads")
+    parser.add_argument("--cores", type=int, default=32, help="of a node (default: 32)")
+    parser.add_argument(
+        "--gigabits", type=float, default=10.0, help="a second, of a node's network (default: 10)"
+    )
+    parser.add_argument("--latency-us", type=float, default=50.0, help="of a message (default: 50)")
+    parser.add_argument(
+        "--disk", type=float, default=2.0, help="gigabytes a second that a node reads (default: 2)"
+    )
     options = parser.parse_args(arguments)
+    for name, value in vars(options).items():
+        if not value > 0:
+            parser.error(f"argument --{name.replace('_', '-')}: must be above 0, got {value}")
 
     def cluster(nodes: int) -> Cluster:
         return Cluster(

@@ -156,7 +156,7 @@ def test_bad_input(capsys):
         ),
         (
             ["query", "x.index", "nan.npy"],
-            "nan.npy, among rows 0 to 499: X must be finite, got nan at index (3",
+            "nan.npy, among rows 0 to 499: Q must be finite, got nan at index (3",
         ),
         (["query", "s.index", "x.npy"], "s.index is of sparse rows, and those of x.npy are dense"),
         (["build", "x.npy", "-o", "y", "--width", "2"], "--width is for --family pstable, got --family srp"),

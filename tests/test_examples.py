@@ -59,6 +59,34 @@ def test_signatures_halve_the_wrong_orders_of_a_graph_network() -> None:
     assert 1 - both < 0.5 * (1 - alone)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["adaptive_sampling", "--data", "missing.npz"], "argument --data: [Errno 2] No such file"),
+        (["scale_on_paper", "--cores", "0"], "argument --cores: must be above 0, got 0"),
+        (["scale_on_paper", "--latency-us", "nan"], "argument --latency-us: must be above 0, got nan"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments, message, tmp_path) -> None:
+    command = [sys.executable, str(EXAMPLES / f"{arguments[0]}.py"), *arguments[1:]]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "message"),
+    [
+        ("link_prediction_pytorch", "torch", "this example needs PyTorch: pip install torch"),
+        ("adaptive_sampling", "sklearn.datasets", "the digits need scikit-learn"),
+    ],
+)
+def test_a_missing_package_is_named(name, package, message, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr(sys, "argv", [name])
+    with pytest.raises(SystemExit, match=message):
+        load(name).main()
+
+
 def lines_of(text: bytes) -> list[bytes]:
     """The keys: a log's lines may be long."""
     return [line[:1024] for line in text.splitlines()]

@@ -112,9 +112,11 @@ def test_tests_run_in_a_folder_of_any_name(tmp_path):
     assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout + done.stderr
 
 
-def test_version_is_told_once():
+def test_the_version_is_the_same_wherever_it_is_told():
     with (ROOT / "pyproject.toml").open("rb") as file:
         assert tomllib.load(file)["project"]["version"] == mergesketch.__version__
+    cited = re.search(r"^version: (.*)$", (ROOT / "CITATION.cff").read_text(), flags=re.MULTILINE)
+    assert cited is not None and cited[1] == mergesketch.__version__
 
 
 def test_public_names_exist_and_are_documented():

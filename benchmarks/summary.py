@@ -205,6 +205,38 @@ def rest() -> Iterator[Job]:
             yield Job(name, ours, theirs, found["merge_s"] / found["in_place_s"], 1.2, at_most=True)
 
 
+def growth() -> Iterator[Job]:
+    grown = {(r["structure"], r["rows"]): r for r in rows("scaling") if "structure" in r}
+    for structure in (
+        "CountMinSketch, 5 x 27,183",
+        "BloomFilter of 10^8 keys",
+        "Race, 100 x 256, 20 features",
+    ):
+        late, early = grown[structure, 10**8]["ns a row"], grown[structure, 10**6]["ns a row"]
+        name = f"a row among 10^8 beside one among 10^6, {structure}"
+        yield Job(name, f"{cell(late)} ns", f"{cell(early)} ns, ours", late / early, 1.1, at_most=True)
+    ranks = [r for r in rows("scaling") if "ranks" in r]
+    for what, rate in (("indexing", "indexed, rows/s"), ("Race", "Race.update and merge, rows/s")):
+        most_ranks, one = ranks[-1], ranks[0]
+        yield Job(
+            f"weak scaling of {what}, 1 to {most_ranks['ranks']} ranks",
+            f"{cell(most_ranks[rate])} rows/s",
+            f"{cell(one[rate])} rows/s, one rank",
+            100 * most_ranks[f"efficiency of {what}"],
+            85,
+            unit="%",
+        )
+    found = ranks[-1]
+    yield Job(
+        "memory of a rank with an index",
+        f"{cell(found['measured MB, largest rank'])} MB",
+        f"{cell(found['foretold MB a rank'])} MB, as foretold",
+        found["measured MB, largest rank"] / found["foretold MB a rank"],
+        1.1,
+        at_most=True,
+    )
+
+
 def machines(files: Iterable[str]) -> str:
     """When and where these files were measured, and the versions of all packages."""
     found = [json.loads((RESULTS / f"{file}.json").read_text())["machine"] for file in files]
@@ -223,6 +255,7 @@ def summary() -> str:
         "Neighbours": neighbours,
         "Rows": kernels,
         "Keys": keys,
+        "Growth": growth,
         "The rest": rest,
     }
     jobs = {title: list(part()) for title, part in parts.items()}
@@ -240,6 +273,8 @@ def summary() -> str:
     files = ("bloom_filter", "dedup", "index", "merge_over_ranks", "minhash", "private", "projection", "race")
     lines += [
         "",
-        machines([*files, "dedup_memory", "distributed_index", "search", "static_functions", "svmlight"]),
+        machines(
+            [*files, "dedup_memory", "distributed_index", "scaling", "search", "static_functions", "svmlight"]
+        ),
     ]
     return "\n".join(lines) + "\n"

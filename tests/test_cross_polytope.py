@@ -243,7 +243,7 @@ def test_bad_arguments() -> None:
     for bad in (np.full((1, 10), np.nan), np.zeros((2, 9)), np.zeros(10)):
         with pytest.raises(ValueError, match=r"X must"):
             family.hash(bad)
-        with pytest.raises(ValueError, match=r"X must"):
+        with pytest.raises(ValueError, match=r"Q must"):
             family.probe(bad, 2)
     with pytest.raises(TypeError, match="X must hold real numbers"):
         family.hash([["a"] * 10])

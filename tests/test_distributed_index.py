@@ -161,7 +161,7 @@ for odd in range(size):
     is_odd = rank == odd
     bad = np.full((2, 6), 9) if is_odd else X
     refuses(lambda: index.add(bad), f"rank {odd} failed: ValueError: X must lie in")
-    refuses(lambda: index.query(bad), f"rank {odd} failed: ValueError: X must lie in")
+    refuses(lambda: index.query(bad), f"rank {odd} failed: ValueError: Q must lie in")
     refuses(lambda: index.add(X, ids=np.arange(30 - is_odd)), f"rank {odd} failed: ValueError: ids must have")
     refuses(lambda: index.add(X, ids=None if is_odd else np.arange(30)), "ids must be given on all ranks or")
     refuses(lambda: index.query(X, 3 + is_odd), "ranks must agree on k and aggregation: rank 0 has")

@@ -94,16 +94,17 @@ def check_buffer(data: Any, offsets: Any, name: str) -> Buffer:
 
 def _widened(offsets: NDArray[Any]) -> tuple[NDArray[np.int64], bool]:
     """Offsets as int64, and whether none falls; by all threads, for strings take them little longer."""
-    narrow = np.ascontiguousarray(offsets, dtype=np.int32 if offsets.dtype == np.int32 else np.int64).view()
-    narrow.flags.writeable = False  # as Arrow's are, so that there is one kernel for each width
-    wide = narrow if narrow.dtype == np.int64 else np.empty(narrow.size, np.int64)
+    is_narrow = offsets.dtype == np.int32
+    given: NDArray[Any] = np.ascontiguousarray(offsets, dtype=np.int32 if is_narrow else np.int64).view()
+    given.flags.writeable = False  # as Arrow's are, so that there is one kernel for each width
+    wide = np.empty(given.size, np.int64) if is_narrow else given
 
     def widen(start: int, stop: int) -> bool:
-        if wide is not narrow:
-            wide[start:stop] = narrow[start:stop]
-        return bool(_rise(narrow[max(start - 1, 0) : stop]))
+        if is_narrow:
+            wide[start:stop] = given[start:stop]
+        return bool(_rise(given[max(start - 1, 0) : stop]))
 
-    return wide, all(map_blocks(widen, narrow.size, _OFFSETS_BLOCK))
+    return wide, all(map_blocks(widen, given.size, _OFFSETS_BLOCK))
 
 
 def _check_gpu_buffer(data: Any, offsets: Any, name: str) -> Buffer:

@@ -15,8 +15,8 @@ from ..lsh.lazy import lazy
 from ..lsh.random import random_uint64
 from ..lsh.validation import check_int, check_real, renamed
 from .base import MergeableSketch, StateSpec
+from .code_counters import kernel_sums, mean_counts, scatter
 from .hashed_rows import check_family, count_rows, hash_block, row_blocks
-from .race import kernel_sums, mean_counts, scatter
 
 __all__ = ["AceDetector"]
 

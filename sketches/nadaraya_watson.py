@@ -15,8 +15,8 @@ from ..lsh.backend import backend_of, sum_rows
 from ..lsh.family import HashFamily
 from ..lsh.validation import check_array, check_choice, check_flag, check_int, check_real, check_real_weights
 from .base import MergeableSketch, StateSpec
+from .code_counters import add_rows
 from .hashed_rows import check_family, count_rows, hash_block, row_blocks
-from .race import add_rows
 
 __all__ = ["NadarayaWatsonSketch"]
 

@@ -13,9 +13,10 @@ from ..lsh.family import HashFamily
 from ..lsh.noise import EPSILON_UNIT, discrete_laplace, laplace_variance, round_epsilon
 from ..lsh.validation import check_int, check_real
 from .base import MergeableSketch, StateSpec
+from .code_counters import kernel_densities, kernel_sums
 from .hashed_rows import check_family
 from .modes import find_modes
-from .race import Race, kernel_densities, kernel_sums
+from .race import Race
 
 __all__ = ["PrivateRace"]
 

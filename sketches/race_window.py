@@ -13,8 +13,9 @@ from ..lsh.family import HashFamily
 from ..lsh.lazy import lazy
 from ..lsh.validation import check_array, check_choice, check_int, check_real_weights, check_weights
 from .base import MergeableSketch, StateSpec
+from .code_counters import kernel_densities, kernel_sums, scatter
 from .hashed_rows import check_family, count_rows, hash_block, row_blocks
-from .race import Race, kernel_densities, kernel_sums, scatter
+from .race import Race
 
 __all__ = ["RaceWindow"]
 

@@ -256,7 +256,7 @@ def test_threads_that_count_apart_make_one_table(
         mergesketch.set_num_threads(1)
         empty = Race(family, n_outputs=n_outputs)
         expected = empty.copy().update(X, weights)
-        monkeypatch.setattr("mergesketch.sketches.race._APART_CODES", 30 * 40)
+        monkeypatch.setattr("mergesketch.sketches.code_counters._APART_CODES", 30 * 40)
         mergesketch.set_num_threads(3)
         sketch = empty.copy().update(X, weights)
         assert sketch == expected and sketch.to_bytes() == expected.to_bytes()
@@ -272,6 +272,33 @@ def test_threads_that_count_apart_make_one_table(
         with pytest.raises(OverflowError):
             sketch.update(X, heavy)
         assert sketch.to_bytes() == before
+    finally:
+        mergesketch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("groups", [None, 3])
+@pytest.mark.parametrize("n_outputs", [None, 2])
+def test_threads_that_ask_apart_answer_alike(
+    monkeypatch: pytest.MonkeyPatch, n_outputs: int | None, groups: int | None
+) -> None:
+    rng = np.random.default_rng(6)
+    weights = rng.integers(-9, 9, (700,) if n_outputs is None else (700, n_outputs))
+    race = Race(ToyFamily(5, 30), n_outputs=n_outputs).update(clusters(14, 700), weights)
+    Q = clusters(15, 500)
+    threads = mergesketch.get_num_threads()
+    try:
+        mergesketch.set_num_threads(1)
+        expected = race.query(Q, groups=groups, return_std=True)
+        # Blocks of 5 rows, in ranges of at least 10.
+        monkeypatch.setattr("mergesketch.sketches.code_counters._APART_CODES", 5 * 5)
+        monkeypatch.setattr("mergesketch.sketches.code_counters._CODES_BLOCK", 5 * 10)
+        for n in (1, 3):
+            mergesketch.set_num_threads(n)
+            for got, wanted in zip(race.query(Q, groups=groups, return_std=True), expected, strict=True):
+                np.testing.assert_array_equal(got, wanted)
+        Q[499, 2] = 99
+        with pytest.raises(ValueError, match=r"must lie in \[0, 4\)"):
+            race.query(Q, groups=groups)
     finally:
         mergesketch.set_num_threads(threads)
 

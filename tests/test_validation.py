@@ -125,6 +125,7 @@ def test_what_is_truthy_is_no_flag() -> None:
             check_flag("p", wrong)
 
 
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
 def test_generators_come_from_integers_none_or_themselves() -> None:
     given = np.random.default_rng(3)
     assert check_generator("g", given) is given

@@ -14,6 +14,7 @@ import numpy as np
 import scipy.sparse
 
 from ..errors import MergesketchError
+from ..lsh.sparse_structure import check_sparse
 from .comm import Communicator
 from .svmlight import SvmlightRows, iter_svmlight, read_svmlight
 
@@ -130,7 +131,7 @@ def _read(path: str, at_least: int) -> Any:
         if path.lower().endswith(".npy"):
             matrix = np.load(path, mmap_mode="r", allow_pickle=False)
         elif path.lower().endswith(".npz"):
-            matrix = scipy.sparse.csr_array(scipy.sparse.load_npz(path))
+            matrix = scipy.sparse.csr_array(check_sparse(scipy.sparse.load_npz(path), "rows"))
         else:
             read = read_svmlight(path)
             matrix = _matrix(read, max(at_least, int(read.indices.max(initial=0)) + 1))

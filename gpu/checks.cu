@@ -21,17 +21,33 @@ extern "C" __global__ void any_nonfinite_float64(const double* values, i64 n, u3
     if (largest >= 0x7FF0000000000000ll) atomicMax(found, 1u);
 }
 
-// How often an index in the rows of a CSR matrix is not above the one before; a warp takes a row.
+// How often an index in the rows of a CSR matrix is not above the one before, in found[0]; found[1] becomes
+// 1 where an offset falls or lies outside the indices, or an index outside [0, n_columns), and nothing is
+// read that is not there. A warp takes a row. Floor: one read.
 template <class Index>
-__device__ void falls(const i64* indptr, const Index* indices, i64 start, i64 stop, u64* found) {
+__device__ void falls(const i64* indptr, const Index* indices, i64 n_indices, i64 n_columns, i64 start, i64 stop,
+                      u64* found) {
     u64 mine = 0;
-    for (i64 row = start + warp_number(); row < stop; row += warp_count())
-        for (i64 j = indptr[row] + 1 + lane_number(); j < indptr[row + 1]; j += 32) mine += indices[j] <= indices[j - 1];
+    bool fault = false;
+    for (i64 row = start + warp_number(); row < stop; row += warp_count()) {
+        i64 left = indptr[row], right = indptr[row + 1];
+        if (left < 0 || right < left || right > n_indices) {
+            fault = true;
+            continue;
+        }
+        for (i64 j = left + lane_number(); j < right; j += 32) {
+            mine += j > left && indices[j] <= indices[j - 1];
+            fault |= indices[j] < 0 || indices[j] >= n_columns;
+        }
+    }
     if (mine) atomicAdd(found, mine);
+    if (fault) atomicMax(found + 1, (u64)1);
 }
-extern "C" __global__ void count_falls_int32(const i64* indptr, const i32* indices, i64 start, i64 stop, u64* found) {
-    falls(indptr, indices, start, stop, found);
+extern "C" __global__ void count_falls_int32(const i64* indptr, const i32* indices, i64 n_indices, i64 n_columns,
+                                             i64 start, i64 stop, u64* found) {
+    falls(indptr, indices, n_indices, n_columns, start, stop, found);
 }
-extern "C" __global__ void count_falls_int64(const i64* indptr, const i64* indices, i64 start, i64 stop, u64* found) {
-    falls(indptr, indices, start, stop, found);
+extern "C" __global__ void count_falls_int64(const i64* indptr, const i64* indices, i64 n_indices, i64 n_columns,
+                                             i64 start, i64 stop, u64* found) {
+    falls(indptr, indices, n_indices, n_columns, start, stop, found);
 }

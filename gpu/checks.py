@@ -20,11 +20,15 @@ def any_nonfinite(array: Any) -> bool:
     return bool(found[0])
 
 
-def count_falls(indptr: Any, indices: Any, start: int, stop: int) -> int:
-    """How often, in the rows [start, stop) of a CSR matrix, an index is not above the one before."""
+def count_falls(indptr: Any, indices: Any, n_columns: int, start: int, stop: int) -> int:
+    """How often, in the rows [start, stop) of a CSR matrix, an index is not above the one before.
+
+    -1 if an offset falls or lies outside `indices`, or an index outside [0, n_columns).
+    """
     check_array("indptr", indptr, np.int64, shape=(None,))
     check_array("indices", indices, np.int32, np.int64, shape=(None,))
-    found = cupy.zeros(1, np.uint64)
-    how = (indptr, indices, start, stop, found)
+    found = cupy.zeros(2, np.uint64)
+    how = (indptr, indices, indices.size, n_columns, start, stop, found)
     launch("checks", f"count_falls_{indices.dtype.name}", 32 * (stop - start), *how)
-    return int(found[0])
+    falls, faults = found.tolist()
+    return -1 if faults else falls

@@ -14,6 +14,7 @@ __all__ = [
     "backend_named",
     "backend_of",
     "device_of",
+    "read_only",
     "refuse_gpu",
     "sum_rows",
     "to_host",
@@ -77,11 +78,16 @@ def backend_of(array: Any) -> ModuleType:
 def as_array(X: Any) -> Any:
     """`X` as an array where it lives: CuPy arrays as they are, all else by ``numpy.asarray``.
 
-    Arrays of other libraries that lie on a GPU (PyTorch's, JAX's) become CuPy arrays of the same memory.
+    Copied only where its numbers do not lie as kernels, and views of their bits, take them to: in the
+    other byte order, or at odd addresses. Arrays of other libraries that lie on a GPU (PyTorch's, JAX's)
+    become CuPy arrays of the same memory.
     """
     if device_of(X) == "gpu":
         return X if _is_cupy(X) else backend_named("gpu").xp.from_dlpack(X)
-    return np.asarray(X)
+    array = np.asarray(X)
+    if array.dtype.isnative and array.flags.aligned:
+        return array
+    return array.astype(array.dtype.newbyteorder("="))
 
 
 def refuse_gpu(X: Any, what: str) -> None:
@@ -95,6 +101,15 @@ def add_at(array: Any, places: Any, values: Any) -> None:
     if array.dtype == np.int64:
         array, values = array.view(np.uint64), values.view(np.uint64)
     backend_of(array).xp.add.at(array, places, values)
+
+
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """A view that cannot be written to: kernels are compiled for one kind of array, mapped or not."""
+    if device_of(array) == "gpu":
+        return array
+    view = array.view(np.ndarray)
+    view.flags.writeable = False
+    return view
 
 
 def sum_rows(values: Any) -> Any:

@@ -21,10 +21,11 @@ from numba import njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from .backend import read_only
 from .bits import lowest_bit, popcount
 from .validation import check_int
 
-__all__ = ["Layout", "address_of", "check", "encode", "layout", "load_word", "read_only", "select", "take"]
+__all__ = ["Layout", "address_of", "check", "encode", "layout", "load_word", "select", "take"]
 
 #: Values per select sample.
 SAMPLE = 128
@@ -297,13 +298,6 @@ def take(
     places = [_U(place) for place in plan[:3]]
     _take(address_of(words), places[0], places[1], places[2], where.ravel(), out)
     return out.reshape(where.shape)
-
-
-def read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """A view that cannot be written, as those of mapped files: one compiled kernel serves both."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
 
 
 def address_of(array: NDArray[np.uint64]) -> np.uint64:

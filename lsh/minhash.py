@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from .backend import backend_of, device_of
 from .family import HashFamily
 from .random import random_uint64
-from .validation import check_array, check_choice, check_distances, check_int, check_sets
+from .validation import check_array, check_choice, check_distances, check_int, check_sets, renamed
 
 __all__ = ["MinHash"]
 
@@ -234,7 +234,8 @@ class MinHash(HashFamily):
             If `X` is none of the above.
         """
         if self._code_is_value:
-            return self.signatures(X)
+            with renamed("sets", "X"):
+                return self.signatures(X)
         tokens, offsets = check_sets(X, keep_int32=True)
         backend = backend_of(tokens)
         out = backend.xp.empty((offsets.size - 1, self.n_hashes), np.uint32)
@@ -398,8 +399,9 @@ def _indicators(columns: NDArray[Any], offsets: NDArray[np.int64], n_columns: in
     """Sets as rows of zeros and ones, in a SciPy sparse array."""
     import scipy.sparse  # here, for few need it and it takes long to import
 
+    # A copy of the offsets, which are the caller's: adding up entries moves them in place.
     matrix = scipy.sparse.csr_array(
-        (np.ones(columns.size, np.int64), columns, offsets), shape=(offsets.size - 1, n_columns)
+        (np.ones(columns.size, np.int64), columns, offsets.copy()), shape=(offsets.size - 1, n_columns)
     )
     matrix.sum_duplicates()
     matrix.data[:] = 1

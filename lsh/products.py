@@ -172,10 +172,29 @@ def error_bounds(norms, longest, n, errors):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def count_falls(indptr, indices, start, stop):  # type: ignore[no-untyped-def]
-    """How often, in the rows [start, stop) of a CSR matrix, an index is not above the one before."""
-    falls = 0
+def count_falls(indptr, indices, n_columns, start, stop):  # type: ignore[no-untyped-def]
+    """How often, in the rows [start, stop) of a CSR matrix, an index is not above the one before.
+
+    -1 where the parts contradict each other: if an offset falls or lies outside `indices`, or an index
+    outside [0, n_columns). Nothing is read then that is not there.
+    """
+    first = indptr[start]
+    if first < 0:
+        return -1
+    left, falls = first, 0
     for row in range(start, stop):
-        for j in range(indptr[row] + 1, indptr[row + 1]):
-            falls += indices[j] <= indices[j - 1]
-    return falls
+        right = indptr[row + 1]
+        if right < left or right > indices.size:
+            return -1
+        # The loop below takes all rows for one, as vectors do, and sees this one's beginning too.
+        if left > first and right > left:
+            falls -= indices[left] <= indices[left - 1]
+        left = right
+    part = indices[first:left]
+    if part.size == 0:
+        return 0
+    low = high = part[0]
+    for j in range(1, part.size):
+        falls += part[j] <= part[j - 1]
+        low, high = min(low, part[j]), max(high, part[j])
+    return -1 if low < 0 or high >= n_columns else falls

@@ -14,6 +14,7 @@ from .backend import backend_of, refuse_gpu
 from .lazy import lazy
 from .projection import Prober, ProjectionFamily, Rows, check_rows
 from .random import normal, random_uint64, uniform
+from .sparse_structure import check_sparse
 from .validation import check_choice, check_dense, check_distances, check_int, check_real
 
 __all__ = ["PStable"]
@@ -203,7 +204,9 @@ class PStable(ProjectionFamily):
 
         refuse_gpu(X, "kernel")
         left, right = (
-            check_dense(rows.toarray() if hasattr(rows, "toarray") else rows, self.n_features, name)
+            check_dense(
+                check_sparse(rows, name).toarray() if hasattr(rows, "tocsr") else rows, self.n_features, name
+            )
             for rows, name in ((X, "X"), (Y, "Y"))
         )
         return self.collision_probability(

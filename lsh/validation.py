@@ -14,6 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from .backend import as_array, backend_of, device_of, to_host
+from .sparse_structure import check_offsets, csr_parts
 from .threads import map_blocks
 
 __all__ = [
@@ -34,8 +35,6 @@ __all__ = [
     "refuse_masked",
     "renamed",
 ]
-
-_ROWS_BLOCK = 1 << 16
 
 
 def check_int(name: str, value: Any, minimum: int, maximum: int | None = None) -> int:
@@ -261,7 +260,7 @@ def check_dense(X: Any, n_features: int | None = None, name: str = "X") -> NDArr
     if array.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
         small = array.dtype.kind == "b" or array.dtype.itemsize <= 2
         array = array.astype(np.float32 if small else np.float64)
-    array = backend_of(array).xp.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+    array = backend_of(array).xp.ascontiguousarray(array)
     check_finite(name, array)
     return array
 
@@ -274,30 +273,15 @@ def check_csr(
     Unsorted rows and duplicate entries (which add up, as in SciPy) are put right on a copy.
     `indptr` comes back as int64, `indices` as int32 or int64, `data` as float32 or float64.
     """
-    if not hasattr(X, "tocsr"):
-        raise TypeError(f"{name} must be a SciPy sparse matrix, got {type(X).__name__}")
-    matrix = X.tocsr()
-    if matrix.ndim != 2:
-        raise ValueError(f"{name} must be a matrix of shape (n, features), got a 1-D sparse array")
+    matrix, indptr, falls = csr_parts(X, name)
     if n_features is not None and matrix.shape[1] != n_features:
         raise ValueError(f"{name} must have {n_features} columns, got {matrix.shape[1]}")
-    if matrix.dtype.kind not in "fiub":
-        raise TypeError(f"{name} must hold real numbers, got dtype {matrix.dtype}")
-    kernels = backend_of(matrix.data)
-    xp = kernels.xp
-    indptr = xp.ascontiguousarray(matrix.indptr, dtype=np.int64)
-    _check_offsets(indptr, matrix.indices.size, f"{name}.indptr")
-    indices, data = matrix.indices, matrix.data
-    if indices.size and (indices.min() < 0 or indices.max() >= matrix.shape[1]):
-        raise ValueError(
-            f"{name}.indices must lie in [0, {matrix.shape[1]}), got {indices.min()} to {indices.max()}"
-        )
-    n = indptr.size - 1
-    if sum(kernels.map_blocks(lambda a, b: kernels.count_falls(indptr, indices, a, b), n, _ROWS_BLOCK)):
+    xp = backend_of(matrix.data).xp
+    if falls:
         matrix = matrix.copy()
         matrix.sum_duplicates()
         indptr = xp.ascontiguousarray(matrix.indptr, dtype=np.int64)
-        indices, data = matrix.indices, matrix.data
+    indices, data = matrix.indices, matrix.data
     if data.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
         data = data.astype(np.float32 if data.dtype.itemsize <= 2 else np.float64)
     data = xp.ascontiguousarray(data)
@@ -305,23 +289,13 @@ def check_csr(
     return indptr, xp.ascontiguousarray(indices), data
 
 
-def _check_offsets(offsets: NDArray[np.int64], n_values: int, name: str) -> None:
-    if offsets.ndim != 1 or offsets.size == 0:
-        raise ValueError(f"{name} must be 1-D with at least one entry, got shape {offsets.shape}")
-    if offsets[0] != 0 or offsets[-1] != n_values or bool((offsets[1:] < offsets[:-1]).any()):
-        raise ValueError(
-            f"{name} must rise from 0 to {n_values} (the number of tokens), got {offsets[0]} to {offsets[-1]}"
-        )
-
-
-def _without_zeros(matrix: Any, name: str) -> tuple[NDArray[Any], NDArray[Any]]:
+def _without_zeros(matrix: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     """Columns and offsets of a CSR matrix less the zeros that it stores."""
     if device_of(matrix.data) == "cpu":
         matrix = matrix.copy()
         matrix.eliminate_zeros()
         return matrix.indices, matrix.indptr
     # CuPy drops zeros by a function of cuSPARSE, which does not take booleans.
-    _check_offsets(matrix.indptr, matrix.indices.size, f"{name} offsets")
     kept, xp = matrix.data != 0, backend_of(matrix.data).xp
     before = xp.zeros(kept.size + 1, np.int64)
     before[1:] = xp.cumsum(kept)
@@ -342,14 +316,13 @@ def check_sets(
     int32 (the columns of most sparse matrices) stay as they are and are not copied.
     """
     if hasattr(X, "tocsr"):
-        matrix = X.tocsr()
-        if matrix.ndim != 2:
-            raise ValueError(f"{name} must be a matrix of shape (n, features), got a 1-D sparse array")
-        if matrix.dtype.kind not in "fiub":
-            raise TypeError(f"{name} must hold real numbers, got dtype {matrix.dtype}")
+        matrix, _, falls = csr_parts(X, name)
+        if falls and bool((matrix.data < 0).any()):  # entries of one place may add up to 0
+            matrix = matrix.copy()
+            matrix.sum_duplicates()
         blocks = backend_of(matrix.data).map_blocks
         if not all(blocks(lambda a, b: bool((matrix.data[a:b] != 0).all()), matrix.data.size, 1 << 20)):
-            tokens, offsets = _without_zeros(matrix, name)
+            tokens, offsets = _without_zeros(matrix)
         else:
             tokens, offsets = matrix.indices, matrix.indptr
     elif isinstance(X, tuple) and len(X) == 2:
@@ -384,7 +357,7 @@ def check_sets(
         raise TypeError(f"{name} must have integer offsets, got dtype {offsets.dtype}")
     xp = backend_of(tokens).xp
     offsets = xp.ascontiguousarray(offsets, dtype=np.int64)
-    _check_offsets(offsets, tokens.size, f"{name} offsets")
+    check_offsets(offsets, tokens.size, f"{name} offsets")
     if not (keep_int32 and tokens.dtype == np.int32):
         tokens = tokens.astype(np.uint64, copy=False)
     return xp.ascontiguousarray(tokens), offsets

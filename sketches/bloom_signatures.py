@@ -12,6 +12,7 @@ from scipy import sparse
 from ..lsh.backend import backend_of
 from ..lsh.lazy import lazy
 from ..lsh.random import random_uint64
+from ..lsh.sparse_structure import check_coo, check_sparse
 from ..lsh.threads import get_num_threads, run_tasks
 from ..lsh.validation import check_array, check_flag, check_int, check_real
 from .base import MergeableSketch, StateSpec
@@ -258,8 +259,11 @@ class BloomSignatures(MergeableSketch):
             matrix: Any = edges
             if matrix.shape != (self.n_nodes, self.n_nodes):
                 raise ValueError(f"edges must have shape {(self.n_nodes, self.n_nodes)}, got {matrix.shape}")
-            pairs = matrix.tocoo()
-            sources, targets = pairs.row, pairs.col
+            if matrix.format == "coo":  # whose repeated entries a conversion would add up
+                check_coo(matrix, "edges")
+            else:
+                matrix = check_sparse(matrix, "edges").tocoo()
+            sources, targets = matrix.row, matrix.col
         else:
             array = check_array("edges", edges)
             if array.size == 0:

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..lsh import elias_fano
+from ..lsh.backend import read_only
 from ..lsh.code_kernels import CLASS_FIELDS, Decoder, Encoder, decode, encode_value, encode_values, raw_value
 from ..lsh.lazy import lazy
 from ..lsh.prefix_code import LARGEST_LIMIT, check_counts, first_codes
@@ -271,7 +272,7 @@ class Codebook:
             places = [part.start, plan.low_bits, part.start + plan.high_at, part.start + plan.samples_at]
             row = [(part.first + part.n) << spare, part.first << spare, spare, *places]
             classes.append(row + [0] * (CLASS_FIELDS - len(row)))
-        return elias_fano.read_only(table), np.array(classes, dtype=np.uint64).reshape(-1, CLASS_FIELDS)
+        return read_only(table), np.array(classes, dtype=np.uint64).reshape(-1, CLASS_FIELDS)
 
     @lazy
     def table_bits(self) -> int:
@@ -403,4 +404,4 @@ def _array(arrays: Mapping[str, NDArray[Any]], name: str, dtype: type[np.generic
     array = arrays[name]
     if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1:
         raise ValueError(f"{name} must be a one-dimensional array of {np.dtype(dtype)}, got {array!r}")
-    return elias_fano.read_only(np.require(array, requirements=["C", "A"]))
+    return read_only(np.require(array, requirements=["C", "A"]))

@@ -16,6 +16,7 @@ from ..lsh.minhash import MinHash
 from ..lsh.probing_theory import probed_odds
 from ..lsh.pstable import PStable
 from ..lsh.random import uniform
+from ..lsh.sparse_structure import check_sparse
 from ..lsh.srp import SignedRandomProjection
 from ..lsh.validation import check_dense, check_sets
 
@@ -262,7 +263,7 @@ def some_rows(metric: str, sample: Any) -> tuple[Any, int | None]:
         dense = check_dense(sample, name="sample")
         return dense[_spread(len(dense), _SAMPLE_ROWS)], dense.shape[1]
     n, width = sample.shape
-    rows = sample.tocsr()[_spread(n, _SAMPLE_ROWS if width <= _WIDE else _WIDE_ROWS)]
+    rows = check_sparse(sample, "sample")[_spread(n, _SAMPLE_ROWS if width <= _WIDE else _WIDE_ROWS)]
     if width > _WIDE:
         # Columns that no row uses take vectors and tell nothing.
         rows = rows[:, np.unique(np.append(rows.indices, 0))]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..lsh.backend import as_array, device_of
 from ..lsh.family import HashFamily
+from ..lsh.sparse_structure import check_sparse
 from ..lsh.validation import check_array, check_sets
 
 __all__ = ["check_family", "count_rows", "cut_rows", "hash_block", "row_blocks"]
@@ -45,7 +46,7 @@ def count_rows(X: Any, name: str) -> tuple[Any, int]:
         X = as_array(X)
         return X, _count(X, name)
     if hasattr(X, "tocsr"):
-        return X.tocsr(), X.shape[0]
+        return check_sparse(X, name), X.shape[0]
     if _is_pair(X):
         tokens, offsets = check_sets(X, name)
         return (tokens, offsets), offsets.size - 1

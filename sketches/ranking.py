@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lsh.backend import backend_of, device_of
+from ..lsh.backend import backend_of, device_of, read_only
 from ..lsh.bit_sampling import packed_rows
 from ..lsh.family import HashFamily
 from ..lsh.projection import check_rows
 from ..lsh.rank_kernels import ANGLE, CITYBLOCK, EUCLIDEAN, INNER_PRODUCT
 from ..lsh.rank_set_kernels import UNORDERED
+from ..lsh.sparse_structure import check_sparse
 from ..lsh.validation import check_array, check_dense, check_sets
 
 __all__ = ["Ranker", "ranker"]
@@ -72,20 +73,12 @@ def _dense_rows(rows: Any, width: int) -> NDArray[Any]:
         small = array.dtype.kind == "b" or array.dtype.itemsize <= 2
         array = array.astype(np.float32 if small else np.float64)
     xp = backend_of(array).xp
-    return _read_only(xp.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")))
-
-
-def _read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """A view that cannot be written to: kernels are compiled for one kind of array, mapped or not."""
-    if device_of(array) == "gpu":
-        return array
-    view = array.view(np.ndarray)
-    view.flags.writeable = False
-    return view
+    return read_only(xp.ascontiguousarray(array))
 
 
 def _of_vectors(metric: int, Q: Any, rows: Any) -> Ranker:
-    queries = check_dense(Q.toarray() if hasattr(Q, "toarray") else Q, name="Q").astype(np.float64)
+    dense = check_sparse(Q, "Q").toarray() if hasattr(Q, "tocsr") else Q
+    queries = check_dense(dense, name="Q").astype(np.float64)
     array = _dense_rows(rows, queries.shape[1])
     kernels, fast, slack = backend_of(array), None, None
     xp = kernels.xp
@@ -117,7 +110,7 @@ def _packed(X: Any, n_bits: int, name: str) -> NDArray[np.uint8]:
             f"{name} must be packed bits, uint8 of shape (n, {width}), or booleans of shape (n, {n_bits}), "
             f"got {array.dtype} of {array.shape}"
         )
-    return _read_only(packed_rows(array))
+    return read_only(packed_rows(array))
 
 
 def _of_bits(family: Any, Q: Any, rows: Any) -> Ranker:
@@ -140,14 +133,14 @@ def _ordered(
     kernels, tokens, ends = backend_of(tokens), tokens.copy(), offsets[1:].copy()
     order = kernels.order_sets
     kernels.map_blocks(lambda a, b: order(tokens, offsets[:-1], ends, a, b), ends.size, 1024)
-    return _read_only(tokens), offsets[:-1], ends
+    return read_only(tokens), offsets[:-1], ends
 
 
 def _of_sets(Q: Any, rows: Any) -> Ranker:
     queries = _ordered(*check_sets(Q, "Q"))
     tokens, offsets = check_sets(rows, "rows")
     # Most rows come in order; whether they do is only looked at where they are compared.
-    sets = [(_read_only(tokens), offsets[:-1], offsets[1:])]
+    sets = [(read_only(tokens), offsets[:-1], offsets[1:])]
     kernel, lock = backend_of(tokens).rank_sets, threading.Lock()
 
     def rank(*candidates: Any) -> int:
@@ -172,8 +165,8 @@ def _weights(X: Any, name: str) -> tuple[int, tuple[Any, tuple[NDArray[Any], NDA
     return width, (
         offsets,
         (
-            _read_only(features.astype(np.int64, copy=False)),
-            _read_only(weights.astype(np.float64, copy=False)),
+            read_only(features.astype(np.int64, copy=False)),
+            read_only(weights.astype(np.float64, copy=False)),
         ),
     )
 

@@ -426,6 +426,27 @@ def test_sets_leave_out_zeros_that_are_stored(dtype: Any) -> None:
     np.testing.assert_array_equal(family.hash(csr_matrix(matrix)).get(), family.hash(matrix))
 
 
+def test_a_sparse_matrix_that_lies_is_refused_by_name() -> None:
+    from cupyx.scipy.sparse import csr_matrix
+
+    matrix = sparse.csr_matrix(np.ones((4, 12), np.float32))
+    for part, lie, message in (
+        ("data", matrix.data[:1], r"X.data must have shape \(48,\)"),
+        ("indptr", np.array([0, 12, 10, 40, 48]), "X.indptr must not fall"),
+        ("indptr", np.array([0, 12, 2**30, 40, 48]), r"X.indptr must not fall and lie in \[0, 48\]"),
+        ("indices", np.where(np.arange(48) == 30, 12, matrix.indices), r"X.indices must lie in \[0, 12\)"),
+    ):
+        there = csr_matrix(matrix)
+        setattr(there, part, cupy.asarray(lie.astype(getattr(matrix, part).dtype)))
+        for call in (angles().hash, MinHash(20).hash, mergesketch.Race(angles()).update):
+            with pytest.raises(ValueError, match=f"^{message}"):
+                call(there)
+    roomy = csr_matrix(matrix)
+    roomy.data = cupy.asarray(np.append(matrix.data, np.nan).astype(np.float32))
+    roomy.indices = cupy.asarray(np.append(matrix.indices, 99).astype(np.int32))
+    np.testing.assert_array_equal(angles().hash(roomy).get(), angles().hash(matrix))
+
+
 def test_sparse_rows_of_the_host_stay_there() -> None:
     X = sparse.csr_array(np.eye(12, dtype=np.float32))
     assert mergesketch.Race(angles()).update(X).device == "cpu"

@@ -11,8 +11,10 @@ from scipy import sparse as _sparse
 class csr_matrix:
     ndim = 2
 
-    def __init__(self, matrix: Any) -> None:
-        self._matrix = _sparse.csr_matrix(matrix)
+    def __init__(self, matrix: Any, shape: tuple[int, int] | None = None) -> None:
+        if isinstance(matrix, tuple):
+            matrix = tuple(part.get() for part in matrix)
+        self._matrix = _sparse.csr_matrix(matrix, shape=shape)
         if self._matrix.dtype.char not in "?fdFD":
             raise ValueError("Only bool, float32, float64, complex64 and complex128 are supported")
 
@@ -28,13 +30,25 @@ class csr_matrix:
     def data(self) -> Any:
         return cupy.ndarray._of(self._matrix.data)
 
+    @data.setter
+    def data(self, part: Any) -> None:
+        self._matrix.data = part.get()
+
     @property
     def indices(self) -> Any:
         return cupy.ndarray._of(self._matrix.indices)
 
+    @indices.setter
+    def indices(self, part: Any) -> None:
+        self._matrix.indices = part.get()
+
     @property
     def indptr(self) -> Any:
         return cupy.ndarray._of(self._matrix.indptr)
+
+    @indptr.setter
+    def indptr(self, part: Any) -> None:
+        self._matrix.indptr = part.get()
 
     def tocsr(self) -> csr_matrix:
         return self

@@ -40,6 +40,11 @@ __device__ i64 donor(const Settings& s, i64 p, i64 bin, const u64* best, const i
     return (i64)(least & low);
 }
 
+// What a bin adds to places that it copies from a donor; the highest bit sets it apart from attempts.
+__device__ u64 turn(const Settings& s, i64 p, i64 bin, i64 donor) {
+    return ((rank_of(s.walk_keys[p], bin, (u64)donor | 1ull << 63) >> 32) * s.base) >> 32;
+}
+
 template <class Real, class Index>
 __device__ void winners(const i64* indptr, const Index* indices, const Real* data, i64 d, const Settings& s, i64 start,
                         i64 stop, bool in_shared, u8* memory, i64 room, u32* out) {
@@ -78,8 +83,13 @@ __device__ void winners(const i64* indptr, const Index* indices, const Real* dat
                 u64 label = s.n_buckets == 0 ? 0 : (u64)s.n_features;  // of a row of zeros
                 if (held) {
                     i64 bin = h - from;
-                    if (!best[bin]) bin = donor(s, p, bin, best, full, held);
-                    label = s.n_buckets == 0 ? first[bin] >> 32 : first[bin] & 0xFFFFFFFFu;
+                    u64 turned = 0;
+                    if (!best[bin]) {
+                        i64 copied = donor(s, p, bin, best, full, held);
+                        turned = turn(s, p, bin, copied);
+                        bin = copied;
+                    }
+                    label = s.n_buckets == 0 ? ((first[bin] >> 32) + turned) % s.base : first[bin] & 0xFFFFFFFFu;
                 }
                 words[h] = s.absorb(words[h], label);
             }

@@ -84,6 +84,10 @@ class HashFamily(Configured, ABC):
         a "jaccard" or "weighted_jaccard" distance, 1 minus the similarity; a "hamming" distance, the
         number of places that differ; for "rank", 1 minus the similarity of orders; and for
         "inner_product" the inner product itself.
+    design_effect : float
+        At least 1: the variance of a mean over the hashes is at most so many times that over as many
+        independent ones (Kish 1965, "Survey sampling"). It is 1 where hashes of given rows are independent,
+        or where what they share makes means vary less; standard errors of sketches allow for it.
 
     Notes
     -----
@@ -98,6 +102,7 @@ class HashFamily(Configured, ABC):
     #: Probability that two rows that the family tells apart still share a bucket: 1/n_buckets after
     #: rehashing into n_buckets, 0 where the code itself is the bucket.
     chance_collision: float
+    design_effect: float = 1.0
     _registry: ClassVar[dict[str, type[HashFamily]]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

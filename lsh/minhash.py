@@ -21,6 +21,8 @@ SCHEMES = ("auto", "permutations", "one-permutation", "fast-similarity")
 #: Rounds of throws of "fast-similarity" before each empty bin takes a minimum of its own. More bring
 #: neither speed nor accuracy (benchmarks/minhash.py); saved signatures depend on the number.
 ROUNDS = 3
+#: What bins that copy others add to the variance of means, at most: where sets have few tokens.
+_COPIES_EFFECT = 2.0
 #: Nanoseconds of work that make a block of rows worth a thread's while.
 _BLOCK_NS = 300_000.0
 #: Values of signatures held at once while they are mixed to codes: 128 KiB, which stay in L2.
@@ -103,7 +105,8 @@ class MinHash(HashFamily):
     - "one-permutation": the tokens fall into m bins, each keeping its least (Li, Owen, Zhang 2012);
       empty bins copy a random bin that is not (optimal densification: Shrivastava 2017). Time O(n)
       once n is several times m, for shorter sets up to O(n + m sqrt(m)). For sets much longer than m
-      the error is that of permutations or less; for shorter ones more, for copies tell nothing new.
+      the error is that of permutations or less; for shorter ones more, for copies tell nothing new: up
+      to sqrt(2) times as much, for sets of one and two tokens (`design_effect`).
     - "fast-similarity": three rounds of throwing all tokens into m bins, a bin's value coming from the
       first round that fills it; bins that stay empty take the least token under an order of their own
       (Fast Similarity Sketching: Dahlgaard, Knudsen, Thorup 2017, whose later rounds those orders
@@ -161,6 +164,7 @@ class MinHash(HashFamily):
         self.scheme = choose_scheme(min(expected, 2**40), self.n_values) if scheme == "auto" else scheme
         self.seed = check_int("seed", seed, 0, 2**64 - 1)
         self.chance_collision = 0.0 if self._code_is_value else 1.0 / self.n_buckets
+        self.design_effect = _COPIES_EFFECT if self.scheme == "one-permutation" else 1.0
         self._parameters_drawn: dict[str, NDArray[Any]] | None = None
 
     @property

@@ -86,12 +86,14 @@ def _agreement(pairs, n, absent, shares, starts, order, tree):  # type: ignore[n
 
 
 @njit(cache=True, nogil=True)
-def rank_agreements(x, y, shares, start, stop, agreements, unions):  # type: ignore[no-untyped-def]
+def rank_agreements(x, y, shares, few, start, stop, agreements, unions):  # type: ignore[no-untyped-def]
     """Agreement of each pair of a row of x, from `start` to `stop`, and a row of y.
 
     x, y : (indptr, indices, ranks), int64; the ranks of a row's entries, from 1, equal for equal ones.
     shares : float64, ``C(n, group_size) / C(n_features, group_size)`` for n up to n_features, from any n that
     is no more than the features which neither row has.
+    few : float64, for pairs of rows with u features in all, fewer than there are rows here: ``few[u, m]`` is
+    what stands in for the share of groups that have none of these but m.
     agreements, unions : float64 and int64 (rows of x, rows of y); see `_agreement`, and the number of
     features that either row has.
     """
@@ -110,6 +112,9 @@ def rank_agreements(x, y, shares, start, stop, agreements, unions):  # type: ign
         for j in range(y_indptr.size - 1):
             b = slice(y_indptr[j], y_indptr[j + 1])
             n = _align(x_indices[a], x_ranks[a], y_indices[b], y_ranks[b], pairs)
-            absent = shares.size - 1 - n
-            agreements[i, j] = _agreement(pairs, n, absent, shares, starts, order, tree)
+            if n < few.shape[0]:
+                agreements[i, j] = _agreement(pairs, n, 0, few[n], starts, order, tree)
+            else:
+                absent = shares.size - 1 - n
+                agreements[i, j] = _agreement(pairs, n, absent, shares, starts, order, tree)
             unions[i, j] = n

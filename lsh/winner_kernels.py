@@ -69,6 +69,18 @@ def _donor(bin_, winners, full, n_full, attempts, walk_key, rank_key):  # type: 
     return np.int64(least & low)
 
 
+@njit(cache=True, nogil=True, inline="always")
+def _turn(walk_key, bin_, donor, base):  # type: ignore[no-untyped-def]
+    """What a bin adds to places that it copies from a donor: at random in [0, base), the same for all rows.
+
+    Without it all bins that copy one donor would have one place, and rows of few entries, whose bins copy the
+    same few, would collide in all of them or in none.
+    """
+    # The highest bit sets these numbers apart from those of attempts.
+    word = _rank(walk_key, bin_, np.uint64(donor) | np.uint64(1 << 63))
+    return ((word >> np.uint64(32)) * base) >> np.uint64(32)
+
+
 @njit(cache=True, nogil=True)
 def _row_codes(features, values, n, bins, spots, own, settings, keys, work, out):  # type: ignore[no-untyped-def]
     """Codes of one row with n > 0 entries that are no zeros.
@@ -97,11 +109,15 @@ def _row_codes(features, values, n, bins, spots, own, settings, keys, work, out)
             spots_held[b] = spot if better else spots_held[b]
             best[b] = value if better else best[b]
         for h in range(first, last):
-            b = h - first
+            own_bin = h - first
+            b, turn = own_bin, np.uint64(0)
             if winners[b] < 0:
                 b = _donor(b, winners, full, n_full, attempts, walk_keys[p], rank_keys[p])
+                turn = _turn(walk_keys[p], own_bin, b, base)
             feature = features[winners[b]]
-            label = np.uint64(spots_held[b]) if n_buckets == 0 else np.uint64(feature)
+            label = np.uint64(feature)
+            if n_buckets == 0:
+                label = (np.uint64(spots_held[b]) + turn) % base
             words[h] = _absorb(words[h], label, base, n_buckets)
         for i in range(n_full):
             winners[full[i]] = -1

@@ -27,6 +27,8 @@ _MAX_GROUP = 1 << 16
 _MAX_COLUMNS = 1 << 12
 #: Steps of the kernels, about a nanosecond each, that are worth a thread of their own.
 _STEPS_BLOCK = 1 << 18
+#: Features that two rows have in all for which `kernel` knows the number of their bins by its average.
+_FEW = 128
 
 
 class WinnerTakeAll(HashFamily):
@@ -71,9 +73,14 @@ class WinnerTakeAll(HashFamily):
     order of its own, given by a hash of (bin, attempt). When there are more hashes than bins, they go on
     with another permutation, and the `power` parts of a hash always come from different ones. Rows whose
     bins differ in what they copied collide by chance where places are concatenated, with probability 1 / K,
-    and not at all where `n_buckets` has features mixed: so give it for sparse rows. Where a group seldom
-    has two numbers, collisions tell little more than whether features are present: choose K larger
-    than n_features divided by the entries of a row.
+    and not at all where `n_buckets` has features mixed: so give it for sparse rows. A place that is copied is
+    turned by a random number of the two bins, so that bins which copy one donor do not collide together.
+    Where a group seldom has two numbers, collisions tell little more than whether features are present:
+    choose K larger than n_features divided by the entries of a row.
+
+    Hashes with bins of one permutation are not independent. For rows of many entries that makes means over
+    them vary less, for they see different features; rows of few entries fill few bins, and means vary up
+    to sqrt(2) times as much as independent ones: `design_effect`.
 
     A row of zeros has a code of its own, of a feature that does not exist; where places are concatenated,
     code 0, which other rows can have.
@@ -102,6 +109,8 @@ class WinnerTakeAll(HashFamily):
 
     _parameters = ("n_features", "n_hashes", "group_size", "power", "n_buckets", "seed")
     metric = "rank"
+    #: Of bins that copy the same few others: where rows have few entries. Others have less than 1.
+    design_effect = 2.0
 
     def __init__(
         self,
@@ -267,6 +276,29 @@ class WinnerTakeAll(HashFamily):
     def _series(self) -> NDArray[np.float64]:
         return agreement_series(self.group_size)
 
+    @lazy
+    def _few_shares(self) -> NDArray[np.float64]:
+        """For two rows of u features in all, the sum over groups with no more than m of them, weighted.
+
+        A hash whose bin is empty takes another one of the same permutation, so each of the F bins that are
+        not empty counts 1 / F: a group with j of the features by the inverse of the F expected then, that
+        of a permutation whose other bins share out the u - j others. Where F varies little, as for more
+        than _FEW features, the weights are nearly equal and are left out.
+        """
+        d, K = self.n_features, self.group_size
+        few = min(_FEW, d)
+        u, j = np.ogrid[: few + 1, : few + 1]
+        # Another group of K, among the d - K other features, has none of the t others.
+        t = np.arange(few + 1)
+        none = (t == 0).astype(np.float64)
+        if d >= 2 * K:
+            none = np.exp(_log_choose(d - K - t, K) - _log_choose(np.int64(d - K), K))
+        full = 1.0 + (d - K) / K * (1.0 - none[np.maximum(u - j, 0)])
+        groups = np.exp(_log_choose(d - u, K - j) - _log_choose(np.int64(d), K))
+        weights = np.where((j >= 1) & (j <= u), groups / full, 0.0)
+        m = np.arange(few + 1)[:, None]
+        return np.asarray(weights @ np.exp(_log_choose(m, np.arange(few + 1))).T)
+
     def collision_probability(self, distance: ArrayLike) -> NDArray[np.float64]:
         """Probability that a hash collides for rows that follow a normal copula.
 
@@ -310,10 +342,9 @@ class WinnerTakeAll(HashFamily):
         Returns
         -------
         ndarray of shape (len(X), len(Y)), float64
-            Exact for rows without zeros. With zeros it is exact for hashes whose empty groups draw others
-            that are independent of each other; bins of one permutation are not quite, which
-            changes probabilities by about 1 over the bins that are not empty. O(e log e) a pair of
-            rows with e entries.
+            Exact for rows without zeros, and for rows of one entry. With zeros the number of bins that are
+            not empty is taken to be what it is on average, which changes probabilities by less than 1 % of
+            themselves. O(e log e) a pair of rows with e entries.
 
         Raises
         ------
@@ -330,19 +361,37 @@ class WinnerTakeAll(HashFamily):
         shares = np.cumprod(np.append(1.0, np.maximum(within - K, 0.0) / within))[::-1].copy()
         agreements, unions = np.empty((n, m)), np.empty((n, m), np.int64)
         block = max(1, _STEPS_BLOCK // max(1, 30 * (x[1].size * m // max(1, n) + y[1].size)))
+        few = self._few_shares
         map_blocks(
-            lambda start, stop: kernels.rank_agreements(x, y, shares, start, stop, agreements, unions),
+            lambda start, stop: kernels.rank_agreements(x, y, shares, few, start, stop, agreements, unions),
             n,
             block,
         )
-        neither = shares[most - unions]
-        either = np.where(unions > 0, 1.0 - neither, 1.0)
+        is_few = unions < len(few)
+        u = np.minimum(unions, len(few) - 1)
+        either = np.where(is_few, few[u, u], 1.0 - shares[most - unions])
+        # Of groups with an entry of one row only; none of few features is left out of `few`.
+        neither = np.where(is_few, 0.0, shares[most - unions])
+        lone = [
+            np.where(is_few, few[u, np.maximum(u - size, 0)], shares[most - size] - neither) for size in sizes
+        ]
+        either[unions == 0] = 1.0
         result = agreements / either
         if self._code_is_places:
             # Winners of different bins, one being empty in x or in y, have any places.
-            result += (sum(shares[most - size] - neither for size in sizes)) / either / K
+            result += sum(lone) / either / K
         result[unions == 0] = 1.0
         return np.asarray(np.minimum(result, 1.0) ** self.power)
+
+
+def _log_choose(n: Any, k: Any) -> NDArray[np.float64]:
+    """Logarithms of binomial coefficients; minus infinity where there is no such choice."""
+    from scipy.special import gammaln  # here, so that `import mergesketch` stays quick
+
+    possible = (k >= 0) & (k <= n)
+    n, k = np.where(possible, n, 0), np.where(possible, k, 0)
+    value = gammaln(n + 1.0) - gammaln(k + 1.0) - gammaln(n - k + 1.0)
+    return np.where(possible, value, -np.inf)
 
 
 def _ranks(X: Any, n_features: int, name: str) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:

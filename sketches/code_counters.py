@@ -18,10 +18,21 @@ from ..lsh.threads import get_num_threads, map_blocks
 from ..lsh.validation import check_int
 from .hashed_rows import count_rows, hash_block, row_blocks
 
-__all__ = ["add_rows", "kernel_densities", "kernel_sums", "mean_counts", "scatter"]
+__all__ = [
+    "add_rows",
+    "counter_range",
+    "kernel_densities",
+    "kernel_sums",
+    "mean_counts",
+    "scatter",
+    "standard_errors",
+]
 
 #: Codes that are worth a thread of their own.
 _CODES_BLOCK = 1 << 16
+#: What no repetition of R showed has a probability of at most 3 / R, with 95 % confidence: the rule of three,
+#: in standard errors, of which 1.96 make a 95 % interval.
+_UNSEEN = -math.log(0.05) / 1.96
 #: Codes that a thread hashes and counts before the next, and counters that it may have to itself: 1 MiB.
 _APART_CODES, _APART_COUNTERS = 1 << 18, 1 << 17
 
@@ -143,11 +154,32 @@ def kernel_sums(
             codes = hash_block(family, family.hash_query, Q, start, stop)
             _estimate(counts, codes, groups, sums[start:stop], std[start:stop])
     chance = family.chance_collision
+    if return_std:
+        least, most = counter_range(counts)
+        std = standard_errors(family, std, xp.maximum(most - sums, sums - least)) / (1.0 - chance)
     sums = (sums - total * chance) / (1.0 - chance)
-    std /= 1.0 - chance
     if single:
         sums, std = sums[:, 0], std[:, 0]
     return (sums, std) if return_std else sums
+
+
+def counter_range(counts: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The least and the largest counter of a repetition, on average, of counters (R, W, outputs)."""
+    least, most = counts.min(axis=1), counts.max(axis=1)
+    return least.mean(axis=0, dtype=np.float64), most.mean(axis=0, dtype=np.float64)
+
+
+def standard_errors(family: HashFamily, spread: NDArray[np.float64], reach: NDArray[Any]) -> Any:
+    """Standard errors of means over repetitions, from those that their spread tells.
+
+    A spread knows nothing of what no repetition showed: buckets that a query would have shared with other
+    rows had one more repetition been drawn. Their probability is at most 3 / R, and the mean would have been
+    off by as much of `reach`, the most that a counter can differ from the mean. Where repetitions depend on
+    each other, there are fewer of them by the family's design effect.
+    """
+    effect = family.design_effect
+    xp = backend_of(spread).xp
+    return xp.hypot(math.sqrt(effect) * spread, _UNSEEN * effect / family.n_hashes * reach)
 
 
 def _estimate(
@@ -174,7 +206,9 @@ def _estimate(
     sums[...] = kernels.xp.median(means, axis=1)
     std[...] = np.nan
     if groups > 1:
-        std[...] = means.std(axis=1, ddof=1) * math.sqrt(math.pi / 2.0 / groups)
+        # The median of skewed numbers is biased, by what it differs from their mean.
+        spread = means.std(axis=1, ddof=1) * math.sqrt(math.pi / 2.0 / groups)
+        std[...] = kernels.xp.hypot(spread, means.mean(axis=1) - sums)
 
 
 def mean_counts(counts: NDArray[Any], codes: NDArray[np.uint32]) -> NDArray[np.float64]:

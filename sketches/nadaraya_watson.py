@@ -15,12 +15,14 @@ from ..lsh.backend import backend_of, sum_rows
 from ..lsh.family import HashFamily
 from ..lsh.validation import check_array, check_choice, check_flag, check_int, check_real, check_real_weights
 from .base import MergeableSketch, StateSpec
-from .code_counters import add_rows
+from .code_counters import add_rows, counter_range, standard_errors
 from .hashed_rows import check_family, count_rows, hash_block, row_blocks
 
 __all__ = ["NadarayaWatsonSketch"]
 
 _CODES_BLOCK = 1 << 16
+#: Counters that are looked at together.
+_COUNTERS_BLOCK = 1 << 20
 #: Terms of the series of exp, of which the next is below 2**-60 for numbers up to log(2).
 _TERMS = 17
 #: The period of a decaying sketch that has seen no row yet.
@@ -59,9 +61,10 @@ class NadarayaWatsonSketch(MergeableSketch):
     random read serves numerator, denominator and all outputs.
 
     The standard error of a prediction is, to first order, that of ``numerator - prediction * denominator``
-    over the denominator; repetitions are independent, so it is estimated from them. Where the denominator
-    itself is not above 0 with the confidence asked for, nothing like the query has been seen, and there is
-    no prediction but the `fill`.
+    over the denominator. It is told as `Race.query` tells its own, from the spread over repetitions with an
+    allowance for what none of them showed: a bucket as full as the fullest, with the least or the largest
+    mean of targets that any bucket has. Where the denominator itself is not above 0 with the confidence
+    asked for, nothing like the query has been seen, and there is no prediction but the `fill`.
 
     With `half_life`, weights are ``2**(time / half_life)``, relative to the newest period of one half-life:
     when a later one begins, all counters are multiplied by a power of two, which rounds nothing (forward
@@ -336,7 +339,32 @@ class NadarayaWatsonSketch(MergeableSketch):
             out = (mass[rows], mass_std[rows], ratio[rows], ratio_std[rows])
             ask = partial(_ask, gather, (sums, codes, totals, chance), out)
             kernels.map_blocks(ask, len(codes), block)
-        return mass, mass_std, ratio, ratio_std
+        least, most = counter_range(sums[:, :, :1])
+        counted = mass * (1.0 - chance) + chance * totals[0]
+        reach = kernels.xp.maximum(most - counted, counted - least) / (1.0 - chance)
+        mass_std = standard_errors(self.family, mass_std, reach)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            reach = self._ratio_reach(ratio) / kernels.xp.abs(mass[:, None]) / (1.0 - chance)
+        return mass, mass_std, ratio, standard_errors(self.family, ratio_std, reach)
+
+    def _ratio_reach(self, ratio: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The most that a bucket could add to numerators less `ratio` times the denominator.
+
+        That is the weight of the fullest bucket, times how far the means of the targets in buckets lie from
+        the ratio.
+        """
+        sums, xp = self._arrays["sums"], self._kernels.xp
+        heaviest = 0.0
+        least, most = xp.full(ratio.shape[1], math.inf), xp.full(ratio.shape[1], -math.inf)
+        block = max(1, _COUNTERS_BLOCK // (sums.shape[1] * sums.shape[2]))
+        for start in range(0, len(sums), block):
+            weights, targets = sums[start : start + block, :, :1], sums[start : start + block, :, 1:]
+            heaviest += float(xp.abs(weights).max(axis=1).sum()) / len(sums)
+            used = weights != 0.0
+            means = targets / xp.where(used, weights, 1.0)
+            least = xp.minimum(least, xp.where(used, means, math.inf).min(axis=(0, 1)))
+            most = xp.maximum(most, xp.where(used, means, -math.inf).max(axis=(0, 1)))
+        return xp.maximum(heaviest * xp.maximum(most - ratio, ratio - least), 0.0)
 
     # -- state ------------------------------------------------------------------------------------
 

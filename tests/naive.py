@@ -520,8 +520,10 @@ def winner_codes(
             donor = next(b for b in [own, *tried, *ranked] if b in full)
             place = winner(row, bins[donor])
             assert place is not None
-            places.append(place)
             features.append(bins[donor][place])
+            if donor != own:
+                place += (_mix13(walk ^ own << 32 ^ donor ^ 1 << 63) >> 32) * group_size >> 32
+            places.append(place % group_size)
         if keys is None:
             codes.append(sum(place * group_size ** (power - 1 - k) for k, place in enumerate(places)))
         else:
@@ -530,15 +532,29 @@ def winner_codes(
 
 
 def winner_agreement(x: list[float], y: list[float], group_size: int, *, by_place: bool) -> float:
-    """Share of groups, in all their orders, with one winner in x and y, of those not empty in both."""
+    """Share of groups, in all their orders, with one winner in x and y, of those not empty in both.
+
+    A group counts by 1 over the groups that are not empty on average, of as many as features make, if it is
+    one of them.
+    """
     agree = either = Fraction(0)
-    for group in itertools.permutations(range(len(x)), group_size):
+    d = len(x)
+    union = {f for f in range(d) if x[f] or y[f]}
+    for group in itertools.permutations(range(d), group_size):
         a, b = winner(x, group), winner(y, group)
-        either += a is not None or b is not None
+        if a is None and b is None:
+            continue
+        held = len(union.intersection(group))
+        others = list(itertools.combinations(range(d - group_size), group_size))
+        left = set(range(len(union) - held))
+        empty = sum(left.isdisjoint(other) for other in others)
+        touched = Fraction(len(others) - empty, len(others)) if others else Fraction(bool(left))
+        weight = 1 / (1 + Fraction(d - group_size, group_size) * touched)
+        either += weight
         if a is not None and b is not None:
-            agree += a == b
-        elif by_place and (a is not None or b is not None):
-            agree += Fraction(1, group_size)
+            agree += weight * (a == b)
+        elif by_place:
+            agree += weight * Fraction(1, group_size)
     return float(agree / either) if either else 1.0
 
 

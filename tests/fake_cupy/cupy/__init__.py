@@ -148,7 +148,7 @@ for _name in ("dtype", "shape", "ndim", "size", "nbytes", "itemsize", "strides")
 
 #: Sums, whose order is the device's own; and functions that CUDA rounds in a way of its own.
 _SUMS = ("sum", "mean", "std")
-_ROUNDED = ("arcsin", "exp", "exp2", "log")
+_ROUNDED = ("arcsin", "exp", "exp2", "hypot", "log")
 
 
 def _check_kind(name: str, kwargs: dict[str, Any]) -> None:
@@ -254,6 +254,7 @@ for _name in (
         "log",
         "exp",
         "arcsin",
+        "hypot",
         "take_along_axis",
     ),
 ):

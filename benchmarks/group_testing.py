@@ -1,15 +1,18 @@
 """Group testing: Bloom pools beside random designs and Dorfman's two rounds, over prevalence and tests.
 
 All at 1 % errors both ways. For every setting: the area under the ROC of the posteriors, and the positive
-samples that are missed where 0.5 % of the negative ones are called positive, over all rounds. A random
-design has as many places as the Bloom pools: each sample in k random pools ("constant column"), or in each
-pool with one probability ("Bernoulli"). Dorfman tests pools of the best size, and everybody in a positive
+samples that are missed where 0.5 % of the negative ones are called positive, over all rounds, with the
+standard error that the rounds' differences give. How sure the posteriors are beside how often they are right
+is measured in rounds that converged, near the fewest tests that will do and with more. A random design has
+as many places as the Bloom pools: each sample in k random pools ("constant column"), or in each pool with
+one probability ("Bernoulli"). Dorfman tests pools of the best size, and everybody in a positive
 one again: the tests that takes are one of the budgets of the others.
 """
 
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 
 import numpy as np
 from measure import parse, show, write
@@ -17,10 +20,12 @@ from mergesketch import BloomPooling
 from scipy import sparse
 
 ERRORS = {"false_positive_rate": 0.01, "false_negative_rate": 0.01}
-SIZES = {96: 300, 384: 120, 10_000: 5}
+SIZES = {96: 1600, 384: 400, 10_000: 16}
 PREVALENCES = (0.005, 0.01, 0.02, 0.05)
 BUDGETS = (0.1, 0.15, 0.2, 0.3, 0.4)
 FALSE_ALARMS = 0.005
+#: Bounds of the posteriors whose truth is counted together.
+SURE = (0.5, 0.9, 0.99, 1.0)
 
 
 def dorfman_cost(prevalence: float) -> tuple[float, int]:
@@ -62,7 +67,7 @@ def random_design(pooling: BloomPooling, kind: str, rng: np.random.Generator) ->
 
 
 def scores(n: int, tests: int, prevalence: float, design: str, method: str, rounds: int) -> dict[str, float]:
-    """AUC, missed share at FALSE_ALARMS, share of rounds that converged, seconds a round."""
+    """AUC, missed share at FALSE_ALARMS and its error, share of rounds that converged, seconds a round."""
     rng = np.random.default_rng(1)
     positive, negative, converged = [], [], 0
     started = time.perf_counter()
@@ -79,12 +84,45 @@ def scores(n: int, tests: int, prevalence: float, design: str, method: str, roun
     yes, no = np.concatenate(positive), np.sort(np.concatenate(negative))
     below, upto = np.searchsorted(no, yes), np.searchsorted(no, yes, side="right")
     threshold = no[int((1 - FALSE_ALARMS) * no.size)]
+    missed = float((yes <= threshold).mean())
+    # Rounds are independent, samples of a round are not: the error of a ratio of two sums over rounds.
+    spread = [(round_ <= threshold).sum() - missed * round_.size for round_ in positive]
     return {
         "AUC": float((below + upto).mean() / 2 / no.size),
-        "missed": float((yes <= threshold).mean()),
+        "missed": missed,
+        "standard error": float(np.sqrt(np.square(spread).sum()) / yes.size),
         "converged": converged / rounds,
         "seconds": spent,
     }
+
+
+def calibration(n: int, tests: int, prevalence: float, rounds: int) -> list[dict[str, float]]:
+    """Posteriors of converged rounds in ranges: what they say on average, and how many are positive."""
+    rng = np.random.default_rng(3)
+    told, true, of_round = [], [], []
+    for seed in range(rounds):
+        pooling = BloomPooling(n, tests, prevalence=prevalence, seed=seed, **ERRORS)
+        truth = rng.random(n) < prevalence
+        decoded = pooling.decode(pooling.outcomes(truth, seed=seed))
+        if decoded.converged:
+            sure = decoded.posterior >= SURE[0]
+            told.append(decoded.posterior[sure])
+            true.append(truth[sure])
+            of_round.append(np.full(int(sure.sum()), seed))
+    posterior, positive, number = (np.concatenate(part) for part in (told, true, of_round))
+    rows = []
+    for low, high in pairwise(SURE):
+        inside = (posterior >= low) & ((posterior < high) | (high == 1.0))
+        share = positive[inside].mean()
+        spread = np.bincount(number[inside], positive[inside] - share, minlength=rounds)
+        rows.append(
+            {
+                "n": n, "prevalence": prevalence, "tests / n": tests / n, "posteriors from": low, "to": high,
+                "samples": int(inside.sum()), "said": float(posterior[inside].mean()),
+                "true": float(share), "error of true": float(np.sqrt(np.square(spread).sum()) / inside.sum()),
+            }
+        )  # fmt: skip
+    return rows
 
 
 def main() -> None:
@@ -111,9 +149,20 @@ def main() -> None:
                     rows.append(
                         {"n": n, "prevalence": prevalence, "tests / n": budget, "design": name, **result}
                     )
-    keys = ("n", "prevalence", "tests / n", "design", "AUC", "missed", "false alarms", "converged", "seconds")
+    keys = (
+        "n", "prevalence", "tests / n", "design", "AUC", "missed", "standard error", "false alarms",
+        "converged", "seconds",
+    )  # fmt: skip
     show("Group testing, 1 % errors both ways", [{key: row.get(key, "") for key in keys} for row in rows])
-    write(path, rows)
+    sure = [
+        row
+        for n, rounds in SIZES.items()
+        for prevalence, budgets in ((0.01, (0.1, 0.15, 0.2)), (0.02, (0.2, 0.3)))
+        for budget in budgets
+        for row in calibration(n, round(budget * n), prevalence, rounds)
+    ]
+    show("How often posteriors are right", sure)
+    write(path, [*rows, *sure])
 
 
 if __name__ == "__main__":

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..errors import IncompatibleSketchError
 from .backend import as_array, backend_of, device_of
+from .family import differing_field
 from .minhash import MinHash
 from .validation import check_array, check_choice, check_int, check_sets
 
@@ -133,13 +135,18 @@ class BBitMinHash(MinHash):
         backend.map_blocks(pack, len(out), self._block(tokens, offsets))
         return out
 
-    def estimate_packed(self, A: ArrayLike, B: ArrayLike) -> NDArray[np.float64]:
+    def estimate_packed(
+        self, A: ArrayLike, B: ArrayLike, *, family: BBitMinHash | None = None
+    ) -> NDArray[np.float64]:
         """Estimated similarity of row i of `A` and row i of `B`.
 
         Parameters
         ----------
         A, B : array_like of shape (n, n_words), uint64
-            Packed codes of this family.
+            Packed codes of this family. An array does not tell who made it: codes of another seed, scheme or
+            power look like sets that share nothing.
+        family : BBitMinHash, optional
+            The family that made `B`, if those came from elsewhere: it is then checked to equal this one.
 
         Returns
         -------
@@ -150,7 +157,15 @@ class BBitMinHash(MinHash):
         ------
         TypeError, ValueError
             If `A` or `B` is not a uint64 matrix of that many columns, or their shapes differ.
+        IncompatibleSketchError
+            If `family` makes other codes: names the first setting that differs.
         """
+        if family is not None:
+            if not isinstance(family, BBitMinHash):
+                raise TypeError(f"family must be a BBitMinHash, got {type(family).__name__}")
+            difference = differing_field(self.config(), family.config())
+            if difference is not None:
+                raise IncompatibleSketchError(f"packed codes differ in {difference}")
         left, right = self._check_packed(A, "A"), self._check_packed(B, "B")
         if left.shape != right.shape:
             raise ValueError(f"B must have the shape of A, {left.shape}, got {right.shape}")

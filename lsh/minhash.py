@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..errors import IncompatibleSketchError
 from .backend import backend_of, device_of
-from .family import HashFamily
+from .family import HashFamily, differing_field
 from .random import random_uint64
 from .validation import check_array, check_choice, check_distances, check_int, check_sets, renamed
 
@@ -247,7 +248,7 @@ class MinHash(HashFamily):
         backend.map_blocks(lambda start, stop: code(start, stop, out[start:stop]), len(out), block)
         return out
 
-    def codes(self, signatures: ArrayLike) -> NDArray[np.uint32]:
+    def codes(self, signatures: ArrayLike, *, family: MinHash | None = None) -> NDArray[np.uint32]:
         """Codes of sets whose signatures are at hand: ``codes(signatures(X))`` is ``hash(X)``.
 
         Parameters
@@ -255,6 +256,8 @@ class MinHash(HashFamily):
         signatures : array_like of shape (n, n_hashes * power), uint32
             Of this family, or of another one with the same `n_hashes` times `power`, scheme and seed: a
             signature that is stored once serves bands of any power.
+        family : MinHash, optional
+            The family that made them, which is then checked to give the signatures of this one.
 
         Returns
         -------
@@ -264,7 +267,10 @@ class MinHash(HashFamily):
         ------
         TypeError, ValueError
             If `signatures` is no uint32 matrix of that many columns.
+        IncompatibleSketchError
+            If `family` makes other signatures: names the first setting that differs.
         """
+        self._check_same_signatures(family)
         values = self._check_signatures(signatures, "signatures")
         if self._code_is_value:
             return values.copy()
@@ -316,13 +322,20 @@ class MinHash(HashFamily):
         mean = tokens.size / max(1, offsets.size - 1)
         return max(1, int(_BLOCK_NS / estimated_ns(self.scheme, max(1, mean), self.n_values)))
 
-    def estimate_jaccard(self, A: ArrayLike, B: ArrayLike) -> NDArray[np.float64]:
+    def estimate_jaccard(
+        self, A: ArrayLike, B: ArrayLike, *, family: MinHash | None = None
+    ) -> NDArray[np.float64]:
         """Estimated Jaccard similarity of row i of `A` and row i of `B`: the share of equal values.
 
         Parameters
         ----------
         A, B : array_like of shape (n, n_hashes * power), uint32
-            Signatures of this family.
+            Signatures of this family. An array does not tell who made it: those of another seed or scheme
+            agree with these by chance only, and look like sets that share nothing. The scheme may follow
+            from `expected_set_size`.
+        family : MinHash, optional
+            The family that made `B`, if those came from elsewhere: it is then checked to give the signatures
+            of this one.
 
         Returns
         -------
@@ -334,7 +347,20 @@ class MinHash(HashFamily):
         ------
         TypeError, ValueError
             If `A` or `B` is not a uint32 matrix of that many columns, or their shapes differ.
+        IncompatibleSketchError
+            If `family` makes other signatures: names the first setting that differs.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from mergesketch.lsh import MinHash
+        >>> here, there = MinHash(64, seed=1), MinHash(64, seed=2)
+        >>> sets = [np.arange(100)]
+        >>> here.estimate_jaccard(here.signatures(sets), there.signatures(sets), family=there)
+        Traceback (most recent call last):
+        mergesketch.errors.IncompatibleSketchError: signatures differ in seed: 1 here, 2 there
         """
+        self._check_same_signatures(family)
         left, right = self._check_signatures(A, "A"), self._check_signatures(B, "B")
         if left.shape != right.shape:
             raise ValueError(f"B must have the shape of A, {left.shape}, got {right.shape}")
@@ -343,6 +369,19 @@ class MinHash(HashFamily):
         block = max(1, (1 << 20) // self.n_values)
         backend.map_blocks(lambda a, b: backend.count_equal(left, right, a, b, equal), len(left), block)
         return equal / self.n_values
+
+    def _check_same_signatures(self, family: MinHash | None) -> None:
+        """IncompatibleSketchError if `family` makes other signatures than this one."""
+        if family is None:
+            return
+        if not isinstance(family, MinHash):
+            raise TypeError(f"family must be a MinHash, got {type(family).__name__}")
+        ours, theirs = (
+            {"n_hashes * power": f.n_values, "scheme": f.scheme, "seed": f.seed} for f in (self, family)
+        )
+        difference = differing_field(ours, theirs)
+        if difference is not None:
+            raise IncompatibleSketchError(f"signatures differ in {difference}")
 
     def _check_signatures(self, values: ArrayLike, name: str) -> NDArray[np.uint32]:
         array = check_array(name, values)

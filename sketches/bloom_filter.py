@@ -22,6 +22,7 @@ from .bloom_theory import (
     cardinality_of_zeros,
     error_rate,
     size_for,
+    warn_of_saturation,
 )
 
 __all__ = ["BloomFilter"]
@@ -336,22 +337,29 @@ class BloomFilter(MergeableSketch):
     def error_rate(self) -> float:
         """Share of absent keys that pass now: exact for these bits, over keys at random.
 
+        Those whose 64-bit hash is that of a key are counted in, by the estimated number of keys. They matter
+        where bits pass less than about one in 10**12.
+
         Returns
         -------
         float
         """
         fills = self._fills(self)
         passes = (np.arange(BLOCK_BITS + 1) / BLOCK_BITS) ** self.n_hashes
-        return float(np.dot(fills, passes) / self.n_blocks)
+        n_keys = cardinality_of_zeros(_unset(fills), self.n_blocks, self.n_hashes)
+        return min(1.0, float(np.dot(fills, passes) / self.n_blocks) + n_keys * HASH_COLLISION)
 
     def cardinality(self) -> float:
         """Estimate of the number of distinct keys added; see the notes of the class for its variance.
 
-        A filter with all bits set is taken to have one unset: the estimate is then but a lower bound.
-
         Returns
         -------
         float
+
+        Warns
+        -----
+        RuntimeWarning
+            If all bits are set. The filter is then taken to have one unset: the estimate is a lower bound.
         """
         return self._cardinality(self)
 
@@ -380,10 +388,10 @@ class BloomFilter(MergeableSketch):
     def intersection_cardinality(self, other: Self) -> float:
         """Estimate of the number of distinct keys in both filters, of the same configuration.
 
-        ``|A| + |B| - |A or B|`` of the three estimates, cut off to lie within 0 and the smaller of |A| and
-        |B|. It is the likeliest number given how many bits are set in A alone, in B alone and in both, if
-        bits are taken to be independent. Its error is about that of the cardinality of the union, whatever
-        the size of the intersection.
+        ``|A| + |B| - |A or B|`` of the three estimates, never more than either set. Its error is about that
+        of the cardinality of the union, whatever the size of the intersection, so where little is shared it
+        is below 0 about as often as above. It is not cut off there, for that would make it too large on
+        average, by 0.4 of the error for sets that share nothing; ``max(0, ...)`` does it where it is wanted.
 
         Parameters
         ----------
@@ -405,6 +413,8 @@ class BloomFilter(MergeableSketch):
     def jaccard(self, other: Self) -> float:
         """Estimate of the keys in both filters as a share of those in either; 0 for two empty ones.
 
+        Below 0 at times where little is shared: see `intersection_cardinality`.
+
         Parameters
         ----------
         other : BloomFilter
@@ -421,7 +431,7 @@ class BloomFilter(MergeableSketch):
         """
         self._check_compatible(other)
         both, either = self._overlap(other)
-        return min(1.0, both / either) if either > 0.0 else 0.0
+        return both / either if either > 0.0 else 0.0
 
     def intersection(self, other: Self) -> Self:
         """A filter of the bits that both have set; also ``self & other``.
@@ -460,11 +470,12 @@ class BloomFilter(MergeableSketch):
 
     def _overlap(self, other: Self) -> tuple[float, float]:
         ours, theirs, either = self.cardinality(), other.cardinality(), self._cardinality(other)
-        return max(0.0, min(ours + theirs - either, ours, theirs)), either
+        return ours + theirs - either, either
 
     def _cardinality(self, other: Self) -> float:
-        n_set = int(np.dot(self._fills(other), np.arange(BLOCK_BITS + 1)))
-        zeros = max(1, BLOCK_BITS * self.n_blocks - n_set)
+        zeros = _unset(self._fills(other))
+        if zeros == 0:
+            warn_of_saturation("the filter is full", "its number of keys is a lower bound")
         return cardinality_of_zeros(zeros, self.n_blocks, self.n_hashes)
 
     def _fills(self, other: Self) -> NDArray[np.int64]:
@@ -477,6 +488,11 @@ class BloomFilter(MergeableSketch):
             return to_host(fills)
 
         return np.sum(kernels.map_blocks(count, self.n_blocks, _COUNTED_BLOCK), axis=0)
+
+
+def _unset(fills: NDArray[np.int64]) -> int:
+    """Unset bits of blocks of which `fills` have 0, 1, ..., 512 bits set."""
+    return int(np.dot(fills, np.arange(BLOCK_BITS, -1, -1)))
 
 
 def _size(capacity: int, wanted: float) -> tuple[int, int]:

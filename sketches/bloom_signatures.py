@@ -16,6 +16,7 @@ from ..lsh.sparse_structure import check_coo, check_sparse
 from ..lsh.threads import get_num_threads, run_tasks
 from ..lsh.validation import check_array, check_flag, check_int, check_real
 from .base import MergeableSketch, StateSpec
+from .bloom_theory import warn_of_saturation
 
 __all__ = ["BloomSignatures"]
 
@@ -72,8 +73,8 @@ class BloomSignatures(MergeableSketch):
     >>> signatures = mergesketch.BloomSignatures(n_nodes=5, n_bits=1024).update(edges)
     >>> signatures.cardinality([0, 1]).round(1).tolist()
     [2.0, 3.0]
-    >>> signatures.common_neighbors([0, 0], [1, 2]).round(1).tolist()
-    [2.0, 0.0]
+    >>> signatures.common_neighbors([0, 0], [1, 2]).round(1).tolist()  # 2, and nobody: right on average
+    [2.0, -0.0]
     """
 
     _gpu = True
@@ -320,12 +321,20 @@ class BloomSignatures(MergeableSketch):
         return counts
 
     def _overlaps(self, counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], ...]:
-        """Sizes of both sets and of what they share. Sets without a common bit share nothing."""
+        """Sizes of both sets, and of what they share: at most the smaller set, and below 0 at times."""
         left, right, both = counts.T
+        either = left + right - both
+        self._check_room(either, "pairs")
         size_u, size_v = self._sizes[left], self._sizes[right]
-        shared, xp = size_u + size_v - self._sizes[left + right - both], self._kernels.xp
-        shared = xp.where(both > 0, xp.clip(shared, 0.0, xp.minimum(size_u, size_v)), 0.0)
-        return size_u, size_v, shared
+        return size_u, size_v, size_u + size_v - self._sizes[either]
+
+    def _check_room(self, ones: NDArray[np.int64], what: str) -> None:
+        n_full = int((ones == self.n_bits).sum())
+        if n_full:
+            warn_of_saturation(
+                f"{n_full:,} of {ones.size:,} {what} have neighbourhoods too large for {self.n_bits:,} bits",
+                "estimates say no more than that they are large",
+            )
 
     def cardinality(self, u: Any = None) -> NDArray[np.float64]:
         """Estimated sizes of neighbourhoods: degrees, where n_hops is 1 and edges are not doubled.
@@ -338,15 +347,24 @@ class BloomSignatures(MergeableSketch):
         Returns
         -------
         ndarray of shape (n,), float64
-            With a variance of about ``n_bits (e**t - t - 1)`` at ``t n_bits`` nodes.
+            With a variance of about ``n_bits (e**t - t - 1)`` at ``t n_bits`` nodes, and
+            ``(e**t - t - 1) / 2`` too large on average: .36 nodes at as many nodes as bits.
 
         Raises
         ------
         TypeError, ValueError
             If nodes are no integers, of unequal number or not in the graph.
+
+        Warns
+        -----
+        RuntimeWarning
+            If signatures have all bits set. They are taken to have one unset, ``n_bits log(n_bits)`` nodes,
+            which is a lower bound.
         """
         nodes = self._kernels.xp.arange(self.n_nodes) if u is None else u
-        return self._sizes[self._counts(nodes, nodes)[:, 0]]
+        ones = self._counts(nodes, nodes)[:, 0]
+        self._check_room(ones, "nodes")
+        return self._sizes[ones]
 
     def common_neighbors(self, u: Any, v: Any) -> NDArray[np.float64]:
         """Estimated number of nodes in both neighbourhoods, of each pair.
@@ -358,14 +376,24 @@ class BloomSignatures(MergeableSketch):
         Returns
         -------
         ndarray of shape (n,), float64
-            At least 0, and at most either neighbourhood; exactly 0 if the signatures have no bit in common.
-            Before this clipping the mean is right, and pairs without a common neighbour would be told apart
-            by their degrees alone.
+            At most either neighbourhood, and below 0 at times. Right on average but for what
+            linear counting adds to unions that are large beside n_bits (see `cardinality`).
 
         Raises
         ------
         TypeError, ValueError
             If nodes are no integers, of unequal number or not in the graph.
+
+        Warns
+        -----
+        RuntimeWarning
+            If all bits are set in the signatures of a pair together.
+
+        Notes
+        -----
+        ``numpy.maximum(common_neighbors(u, v), 0)`` ranks pairs better, as `link_features` does: it gives
+        exactly 0 where no bit is common, and a smaller mean square error where most pairs share nobody. Its
+        sums and means are too large: `docs/bloom_signatures.md` says by how much.
         """
         return self._overlaps(self._counts(u, v))[2]
 
@@ -379,6 +407,7 @@ class BloomSignatures(MergeableSketch):
         Returns
         -------
         ndarray of shape (n,), float64
+            At most 1, and below 0 where `common_neighbors` is.
 
         Raises
         ------
@@ -398,6 +427,7 @@ class BloomSignatures(MergeableSketch):
         Returns
         -------
         ndarray of shape (n,), float64
+            Below 0 where `common_neighbors` is.
 
         Raises
         ------
@@ -406,10 +436,12 @@ class BloomSignatures(MergeableSketch):
 
         Notes
         -----
-        The estimated number of common neighbours times the mean weight of their bits. The weight of a bit is
-        the mean over all nodes that have it, each with its squared degree: a node is a common neighbour in
-        proportion to that. The more nodes share a bit, the more the weights come to one mean. Each call
-        first reads all signatures for the degrees, so ask for many pairs at once.
+        The estimated number of common neighbours times the mean weight of the common bits, or of all bits if
+        there are none. The weight of a bit is the mean over all nodes that have it, each with its squared
+        degree: a node is a common neighbour in proportion to that. The more nodes share a bit, the more the
+        weights come to one mean: from some ten nodes a bit on, one constant times the exact number of common
+        neighbours errs less than this (`docs/bloom_signatures.md`). Each call first reads all signatures for
+        the degrees, so ask for many pairs at once.
         """
         return self._weighted(u, v)[:, 0]
 
@@ -435,18 +467,23 @@ class BloomSignatures(MergeableSketch):
         """Adamic-Adar and resource allocation of each pair."""
         counts = self._counts(u, v) if counts is None else counts
         u, v = self._nodes("u", u), self._nodes("v", v)
-        signatures, weights = self._arrays["signatures"], self._bit_weights()
+        signatures = self._arrays["signatures"]
+        weights, mean = self._bit_weights()
         kernels = self._kernels
         sums, kernel = kernels.xp.empty((u.size, 2)), kernels.weigh_signatures
         kernels.map_blocks(
             lambda start, stop: kernel(signatures, u, v, weights, start, stop, sums), u.size, _PAIRS
         )
-        shared = self._overlaps(counts)[2]
-        return sums * _ratio(shared, counts[:, 2].astype(np.float64))[:, None]
+        shared, both = self._overlaps(counts)[2], counts[:, 2].astype(np.float64)[:, None]
+        return shared[:, None] * kernels.xp.where(both > 0, _ratio(sums, both), mean)
 
-    def _bit_weights(self) -> NDArray[np.float64]:
-        """Of each bit the mean of 1 / log(degree) and 1 / degree over the nodes that have it."""
-        degrees = self.cardinality()
+    def _bit_weights(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean of 1 / log(degree) and 1 / degree over the nodes that have each bit, and over all nodes.
+
+        Every node counts with its squared degree.
+        """
+        nodes = self._kernels.xp.arange(self.n_nodes)
+        degrees = self._sizes[self._counts(nodes, nodes)[:, 0]]
         bits = self._node_bits
         xp = self._kernels.xp
         share = xp.maximum(degrees, 1e-9) ** 2
@@ -457,7 +494,8 @@ class BloomSignatures(MergeableSketch):
             [_ratio(xp.bincount(bits, share * value, minlength=self.n_bits), every) for value in values],
             axis=1,
         )
-        return weights
+        mean: NDArray[np.float64] = xp.stack([(share * value).sum() for value in values]) / share.sum()
+        return weights, mean
 
     @property
     def _node_bits(self) -> NDArray[np.int64]:
@@ -493,7 +531,13 @@ class BloomSignatures(MergeableSketch):
         ndarray of shape (n, 9 or 13), float32
             The columns of `feature_names`; with `wider` those of `wider_feature_names` after them: nodes in
             the neighbourhood of the smaller of u and v here and of the other there, the other way round, and
-            in both there. The order of a pair makes no difference.
+            in both there. The order of a pair makes no difference. Nothing is below 0: these are scores for
+            a classifier, not estimates to add up.
+
+        Warns
+        -----
+        RuntimeWarning
+            As `common_neighbors` does.
 
         Raises
         ------
@@ -516,16 +560,18 @@ class BloomSignatures(MergeableSketch):
         u, v = xp.minimum(u, v), xp.maximum(u, v)
         counts = self._counts(u, v)
         size_u, size_v, shared = self._overlaps(counts)
+        shared = xp.maximum(shared, 0.0)
         union = size_u + size_v - shared
         columns = [
             xp.minimum(size_u, size_v), xp.maximum(size_u, size_v), shared, union, _ratio(shared, union),
             _ratio(shared, xp.sqrt(size_u * size_v)), _ratio(shared, xp.minimum(size_u, size_v)),
-            *self._weighted(u, v, counts).T,
+            *xp.maximum(self._weighted(u, v, counts), 0.0).T,
         ]  # fmt: skip
         if wider is not None:
-            near_far = self._overlaps(self._counts(u, v, wider))[2]
-            far_near = self._overlaps(self._counts(v, u, wider))[2]
+            near_far = xp.maximum(self._overlaps(self._counts(u, v, wider))[2], 0.0)
+            far_near = xp.maximum(self._overlaps(self._counts(v, u, wider))[2], 0.0)
             far_u, far_v, far = wider._overlaps(wider._counts(u, v))
+            far = xp.maximum(far, 0.0)
             columns += [near_far, far_near, far, _ratio(far, far_u + far_v - far)]
         features: NDArray[np.float32] = xp.stack(columns, axis=1).astype(np.float32)
         return features

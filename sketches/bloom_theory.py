@@ -7,6 +7,8 @@ uniform; bits of a key may coincide.
 from __future__ import annotations
 
 import math
+import sys
+import warnings
 from functools import lru_cache
 
 import numpy as np
@@ -24,6 +26,7 @@ __all__ = [
     "cardinality_of_zeros",
     "error_rate",
     "size_for",
+    "warn_of_saturation",
 ]
 
 #: Chance that two keys have one hash.
@@ -93,7 +96,7 @@ def _share_hit(n_bits: int, n_hashes: int) -> float:
 
 
 def cardinality_of_zeros(zeros: int, n_blocks: int, n_hashes: int) -> float:
-    """Distinct keys after which as many bits as `zeros` are expected to be unset.
+    """Distinct keys after which as many bits as `zeros` are expected to be unset; 0 is taken for 1.
 
     A key leaves a bit unset with chance 1 - a / n_blocks, a = 1 - (1 - 1/512)**n_hashes, wherever its
     block is, so the expected share after n keys is that to the n-th power.
@@ -101,7 +104,7 @@ def cardinality_of_zeros(zeros: int, n_blocks: int, n_hashes: int) -> float:
     if zeros == BLOCK_BITS * n_blocks:
         return 0.0
     hit = _share_hit(1, n_hashes) / n_blocks
-    return math.log(zeros / (BLOCK_BITS * n_blocks)) / math.log1p(-hit)
+    return math.log(max(1, zeros) / (BLOCK_BITS * n_blocks)) / math.log1p(-hit)
 
 
 def cardinality_error(n_keys: float, n_blocks: int, n_hashes: int) -> float:
@@ -121,3 +124,11 @@ def cardinality_error(n_keys: float, n_blocks: int, n_hashes: int) -> float:
         apart = n_keys * math.log1p(-2.0 * a / n_blocks)
         variance += (1.0 - 1.0 / n_blocks) * math.expm1(apart - 2.0 * alone)
     return math.sqrt(max(0.0, variance)) / -math.log1p(-a / n_blocks)
+
+
+def warn_of_saturation(what: str, so: str) -> None:
+    """Warn, where the public method was called, of estimates from rows without an unset bit."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__package__") == __package__:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(f"{what}: all bits are set, so {so}", RuntimeWarning, stacklevel=level - 1)

@@ -26,7 +26,8 @@ class StaticFunction(StaticValues):
         In [0, 2**64). The same seed and map give the same file, in whatever order the keys come.
     key_check_bits : int
         Bits of a fingerprint to keep of each key, 0 to 64. With them, keys that were not there are found out,
-        all but one in ``2**key_check_bits``. Without them they get some value.
+        all but one in ``2**key_check_bits``, and ``n_keys / 2**64`` more whose 64-bit hashes are those of
+        keys, which no number of bits tells apart. Without them absent keys get some value.
     precision : float, optional
         For floats: keep the nearest multiple of it, within precision / 2.
     progress : bool

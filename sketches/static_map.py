@@ -261,7 +261,8 @@ class StaticValues(StaticStructure):
         Returns
         -------
         ndarray of shape (n,), bool
-            True for every key that was there; for others with probability ``2**-key_check_bits``.
+            True for every key that was there; for others with probability ``2**-key_check_bits``, and
+            ``n_keys / 2**64`` more, for that is how often their 64-bit hash is that of some key.
 
         Raises
         ------

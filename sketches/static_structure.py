@@ -13,16 +13,26 @@ from ..lsh.backend import backend_named, device_of, to_host
 from ..lsh.hashing import hash_keys
 from ..lsh.lazy import lazy
 from ..lsh.strings import arrow_chunks, is_arrow, is_buffer
+from .bloom_theory import HASH_COLLISION
 from .ribbon import SIZES, Solved, lay_out, pack_thresholds, padding
 from .stored import Stored
 
-__all__ = ["ArraySpec", "Flat", "StaticStructure", "flatten", "key_kind"]
+__all__ = ["ArraySpec", "Flat", "StaticStructure", "flatten", "key_kind", "pass_rate"]
 
 #: Keys that one thread looks up at a time; and what one launch does, for its temporary words take memory.
 BLOCK = {"cpu": 1 << 14, "gpu": 1 << 24}
 #: The arrays that look-ups read; all others stay in main memory.
 _READ = ("thresholds", "solution")
 _MAX_SHARDS = 1 << 31
+
+
+def pass_rate(n_keys: int, n_bits: int) -> float:
+    """Share of absent keys that pass the fingerprints of so many bits of `n_keys` distinct keys.
+
+    One whose 64-bit hash is that of a key passes for certain; any other with chance 2**-n_bits.
+    """
+    alike = n_keys * HASH_COLLISION
+    return alike + (1.0 - alike) * 2.0**-n_bits if n_keys else 0.0
 
 
 @dataclass(frozen=True)

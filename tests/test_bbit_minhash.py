@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import LSHIndex, Race
+from mergesketch.errors import IncompatibleSketchError
 from mergesketch.lsh import BBitMinHash, MinHash
 from mergesketch.lsh.bbit_kernels import count_equal_fields, pack_fields
 
@@ -196,3 +197,26 @@ def test_bad_arguments() -> None:
         family.estimate_packed(packed, packed[:0])
     with pytest.raises(TypeError, match=r"sets\[0\] must"):
         family.packed([[0.5]])
+
+
+@pytest.mark.parametrize(
+    ("other", "difference"),
+    [
+        ({"seed": 2}, "seed: 1 here, 2 there"),
+        ({"n_hashes": 32, "bits": 4}, "n_hashes: 64 here, 32 there"),
+        ({"power": 2, "scheme": "fast-similarity"}, "power: 1 here, 2 there"),
+        ({"expected_set_size": 1000}, "scheme: 'permutations' here, 'fast-similarity' there"),
+    ],
+)
+def test_packed_codes_of_other_settings_are_refused_where_their_family_is_told(
+    other: dict[str, Any], difference: str
+) -> None:
+    settings_ = {"n_hashes": 64, "bits": 2, "seed": 1, "expected_set_size": 20}
+    here, there = BBitMinHash(**settings_), BBitMinHash(**{**settings_, **other})
+    ours, theirs = here.packed([np.arange(50)]), there.packed([np.arange(50)])
+    with pytest.raises(IncompatibleSketchError, match=f"packed codes differ in {difference}"):
+        here.estimate_packed(ours, theirs, family=there)
+    assert here.estimate_packed(ours, ours, family=BBitMinHash(**settings_)).tolist() == [1.0]
+    plain: Any = MinHash(64, seed=1)
+    with pytest.raises(TypeError, match="family must be a BBitMinHash, got MinHash"):
+        here.estimate_packed(ours, ours, family=plain)

@@ -309,6 +309,33 @@ def test_overlaps_err_no_more_than_their_parts() -> None:
     assert empty.intersection_cardinality(a) == 0.0
 
 
+def test_overlaps_are_right_on_average_where_nothing_is_shared() -> None:
+    """Counting numbers beside the next ones, some of them repeated; half of the estimates are below 0."""
+    n, found, ratios = 400, [], []
+    for seed in range(400):
+        empty = BloomFilter(n_blocks=8, n_hashes=6, seed=seed)
+        a = empty.copy().update(np.arange(n)).update(np.arange(30))
+        b = empty.copy().update(np.arange(n, 2 * n))
+        found.append(a.intersection_cardinality(b))
+        ratios.append(a.jaccard(b))
+    # Estimates are convex in the unset bits: those of n keys are above n by half the relative variance of
+    # the unset bits, times 512 n_blocks / n_hashes / 512 n_blocks keys.
+    bias = [bloom_theory.cardinality_error(keys, 8, 6) ** 2 * 6 / (512 * 8) / 2 for keys in (n, n, 2 * n)]
+    error = np.std(found) / math.sqrt(len(found))
+    assert abs(np.mean(found) - (bias[0] + bias[1] - bias[2])) < 6 * error
+    assert 0.3 < np.mean(np.array(found) < 0) < 0.7
+    assert abs(np.mean(ratios) * 2 * n - np.mean(found)) < 6 * error
+    # What cutting at 0 would make of it.
+    assert np.maximum(found, 0).mean() > 6 * error
+
+
+def test_rates_count_keys_of_equal_hashes() -> None:
+    held = BloomFilter(n_blocks=1000, n_hashes=63).update(np.arange(5))
+    assert held.error_rate() == pytest.approx(5 * 2.0**-64, rel=0.01)
+    assert held.expected_error_rate(5) == pytest.approx(5 * 2.0**-64, rel=0.01)
+    assert BloomFilter(n_blocks=1000, n_hashes=63).error_rate() == 0.0
+
+
 def test_repeated_keys_count_once() -> None:
     once, often = BloomFilter(100).update([1, 2]), BloomFilter(100).update([1, 2, 1, 1])
     assert once.cardinality() == often.cardinality()
@@ -318,8 +345,13 @@ def test_repeated_keys_count_once() -> None:
 def test_a_full_filter_says_so() -> None:
     full = BloomFilter(n_blocks=2, n_hashes=3).update(np.arange(100_000))
     assert full.error_rate() == 1.0
-    assert math.isfinite(full.cardinality()) and full.cardinality() > 1000
-    assert full.jaccard(full) == 1.0
+    with pytest.warns(RuntimeWarning, match="the filter is full: .* its number of keys is a lower bound"):
+        assert math.isfinite(full.cardinality()) and full.cardinality() > 1000
+    for method in ("jaccard", "union_cardinality", "intersection_cardinality"):
+        with pytest.warns(RuntimeWarning, match="the filter is full"):
+            getattr(full, method)(full)
+    with pytest.warns(RuntimeWarning, match="the filter is full"):
+        assert full.jaccard(full) == 1.0
     one_bit = BloomFilter(n_blocks=1, n_hashes=1).update([1])
     assert one_bit.cardinality() == pytest.approx(1.0)
 

@@ -12,6 +12,7 @@ import pytest
 import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mergesketch.errors import IncompatibleSketchError
 from mergesketch.lsh import MinHash, family_from_config
 from mergesketch.lsh.minhash import choose_scheme
 
@@ -424,3 +425,29 @@ def test_bad_distances_are_refused():
             MinHash(4).collision_probability(bad)
     with pytest.raises(TypeError, match=r"^distance"):
         MinHash(4).collision_probability("near")
+
+
+@pytest.mark.parametrize(
+    ("other", "difference"),
+    [
+        ({"seed": 2}, "seed: 1 here, 2 there"),
+        ({"scheme": "one-permutation"}, "scheme: 'permutations' here, 'one-permutation' there"),
+        ({"expected_set_size": 1000}, "scheme: 'permutations' here, 'fast-similarity' there"),
+        ({"n_hashes": 32, "power": 4}, r"n_hashes \* power: 64 here, 128 there"),
+    ],
+)
+def test_signatures_of_other_settings_are_refused_where_their_family_is_told(other, difference):
+    here = MinHash(64, seed=1, expected_set_size=20)
+    there = MinHash(**{"n_hashes": 64, "seed": 1, "expected_set_size": 20, **other})
+    sets = [np.arange(500), np.repeat([3, 4], 5)]
+    ours, theirs = here.signatures(sets), there.signatures(sets)
+    with pytest.raises(IncompatibleSketchError, match=f"signatures differ in {difference}"):
+        here.estimate_jaccard(ours, theirs, family=there)
+    with pytest.raises(IncompatibleSketchError, match="signatures differ in"):
+        here.codes(theirs, family=there)
+    # Bands of other widths are cut from one and the same signature.
+    banded = MinHash(16, power=4, n_buckets=2**20, seed=1, expected_set_size=20)
+    assert here.estimate_jaccard(ours, banded.signatures(sets), family=banded).tolist() == [1.0, 1.0]
+    np.testing.assert_array_equal(banded.codes(ours, family=here), banded.hash(sets))
+    with pytest.raises(TypeError, match="family must be a MinHash, got str"):
+        here.estimate_jaccard(ours, ours, family="permutations")

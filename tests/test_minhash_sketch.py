@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import LSHIndex, MinHashSketch
+from mergesketch.errors import IncompatibleSketchError
 from mergesketch.lsh import MinHash, hash_keys
 
 
@@ -83,6 +84,35 @@ def test_similarity_and_overlaps(common: int, only: int) -> None:
         assert abs(np.mean(contained) - share) < 6 * 2 * relative * share / math.sqrt(seeds) + 2 / n_hashes
     else:
         assert shared == [0.0] * seeds
+
+
+def test_containment_of_subsets_is_right_on_average() -> None:
+    """A set within another one is held wholly: estimates lie on both sides of 1."""
+    found = []
+    for seed in range(400):
+        sketch = MinHashSketch(2, 64, seed=seed).update(np.arange(3000), sets=0)
+        found.append(sketch.update(np.repeat(np.arange(2000), 2), sets=1).containment([1], [0])[0])
+    # Of a ratio whose parts err by 1 / sqrt(64) relatively, the mean errs by about that squared.
+    assert abs(np.mean(found) - 1) < 6 * np.std(found) / math.sqrt(len(found)) + 1 / 64
+    assert 0.3 < np.mean(np.array(found) > 1) < 0.7
+
+
+def test_signatures_of_another_family_are_refused() -> None:
+    sketch = MinHashSketch(2, 64, seed=7).update(np.arange(300), sets=0).update(np.arange(300), sets=1)
+    family = MinHash(16, power=4, scheme="one-permutation", seed=7)
+    family.codes(sketch.signatures(), family=sketch.family)
+    assert family.estimate_jaccard(
+        sketch.signatures(), family.signatures([np.arange(300)] * 2), family=sketch.family
+    ).tolist() == [1.0, 1.0]
+    for other, difference in (
+        (MinHash(16, power=4, scheme="one-permutation", seed=8), "seed: 8 here, 7 there"),
+        (MinHash(16, power=4, seed=7), "scheme: 'permutations' here, 'one-permutation' there"),
+        (MinHash(16, power=2, scheme="one-permutation", seed=7), r"n_hashes \* power: 32 here, 64 there"),
+    ):
+        with pytest.raises(IncompatibleSketchError, match=f"signatures differ in {difference}"):
+            other.codes(sketch.signatures(), family=sketch.family)
+    with pytest.raises(TypeError, match="family must be a MinHash, got int"):
+        family.codes(sketch.signatures(), family=7)  # type: ignore[arg-type]
 
 
 def test_tokens_of_every_kind() -> None:

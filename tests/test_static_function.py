@@ -7,6 +7,7 @@ import json
 import math
 import pickle
 import tracemalloc
+from fractions import Fraction
 
 import mergesketch
 import numpy as np
@@ -374,6 +375,34 @@ def test_filter_of_any_strings(words):
 
 def test_filter_of_nothing_has_nothing():
     assert not RibbonFilter([]).contains(["a", "b"]).any()
+    assert RibbonFilter([]).error_rate == 0.0
+
+
+@given(st.integers(1, 3000), st.integers(1, 64), st.integers(0, 2))
+def test_filter_tells_the_rate_that_hashes_of_64_bits_can_hold(n, bits, beside):
+    """Of 2**64 hashes n are those of keys and pass, of the others one in 2**bits: in exact fractions."""
+
+    def rate(bits):
+        return (n + Fraction(2**64 - n, 2**bits)) / 2**64
+
+    wanted = float(rate(bits)) * (1 + (beside - 1) * 1e-3)
+    fewest = next((b for b in range(1, 65) if rate(b) <= Fraction(wanted) * (1 + Fraction(1, 10**6))), None)
+    if fewest is None:
+        with pytest.raises(
+            ValueError, match=f"error_rate must be at least .* for {n:,} keys of 64-bit hashes"
+        ):
+            RibbonFilter(np.arange(n), wanted)
+        return
+    seen = RibbonFilter(np.arange(n), wanted)
+    assert seen.n_bits == fewest
+    assert seen.error_rate == pytest.approx(float(rate(fewest)), rel=1e-12)
+    assert RibbonFilter.from_bytes(seen.to_bytes()).error_rate == seen.error_rate
+
+
+@pytest.mark.parametrize("wanted", [5e-324, 2.0**-64, 1e-16])
+def test_filter_refuses_rates_that_no_hash_can_hold(wanted):
+    with pytest.raises(ValueError, match=r"at least 5.42e-15 for 100,000 keys of 64-bit hashes, got"):
+        RibbonFilter(np.arange(100_000), wanted)
 
 
 # -- hostile files --------------------------------------------------------------------------------

@@ -5,13 +5,17 @@ from __future__ import annotations
 import itertools
 import math
 import pickle
+from types import SimpleNamespace
 
 import mergesketch
+import naive
 import numpy as np
 import pytest
 from audit import proves_more_than
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from mergesketch import PrivateRace, Race
-from mergesketch.lsh import SignedRandomProjection
+from mergesketch.lsh import SignedRandomProjection, noise_kernels
 from mergesketch.lsh.noise import EPSILON_UNIT, discrete_laplace, laplace_variance, round_epsilon
 from registry import ToyFamily
 
@@ -41,6 +45,63 @@ def test_noise_is_discrete_laplace(sensitivity: int, epsilon: float) -> None:
     assert abs(noise.mean()) < 6 * math.sqrt(variance / n)
     # The fourth central moment of a Laplace variable is six times its squared variance.
     assert abs(noise.var() / variance - 1) < 6 * math.sqrt(6 / n) + 6 / n
+
+
+def law_of(scale: float) -> tuple[float, float, float]:
+    """Of noise of a scale: the probability of 0, and mean and variance of the magnitude."""
+    q = math.exp(-1.0 / scale)
+    mean = 2 * q / (1 - q * q)
+    return (1 - q) / (1 + q), mean, 2 * q / (1 - q) ** 2 - mean**2
+
+
+@pytest.mark.parametrize("buffer", [None, (2, 1), (0, 3)])
+@pytest.mark.parametrize("epsilon", [6.0, 1.25, 0.1])
+def test_every_number_of_a_release_has_the_law(
+    epsilon: float, buffer: tuple[int, int] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last one too, whatever random words are asked for at a time: no draw is begun anew."""
+    if buffer is not None:
+        for name, size in zip(("_WORDS_A_NUMBER", "_SPARE_WORDS"), buffer, strict=True):
+            monkeypatch.setattr(f"mergesketch.lsh.noise.{name}", size)
+    n = 6000
+    noise = np.stack([discrete_laplace((3, 4), 2, round_epsilon(epsilon)) for _ in range(n)]).reshape(n, -1)
+    zero, mean, variance = law_of(2 / epsilon)
+    assert (np.abs((noise == 0).mean(axis=0) - zero) < 6 * math.sqrt(zero * (1 - zero) / n)).all()
+    assert (np.abs(np.abs(noise).mean(axis=0) - mean) < 6 * math.sqrt(variance / n)).all()
+    assert (np.abs(noise.mean(axis=0)) < 6 * math.sqrt(laplace_variance(2, epsilon) / n)).all()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 40), st.lists(st.integers(1, 9)))
+def test_a_draw_goes_on_where_its_words_ran_out(
+    seed: int, numerator: int, denominator: int, sizes: list[int]
+) -> None:
+    """The same numbers from the same words, however they are handed in."""
+    words = np.random.default_rng(seed).integers(0, 2**64, 400, dtype=np.uint64)
+    stream = iter(words.tolist())
+    expected = [naive.discrete_laplace(stream, numerator, denominator) for _ in range(4)]
+    out = np.zeros(4, np.int64)
+    at, held, done = 0, words[:0], 0
+    for size in itertools.chain(sizes, itertools.repeat(3)):
+        held = np.append(held, words[at : at + size])
+        at += size
+        done, first = noise_kernels.discrete_laplace(held, numerator, denominator, out, done, 4)
+        held = held[first:]
+        if done == 4:
+            break
+    assert out.tolist() == expected
+
+
+def test_noise_of_a_single_counter_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tail of 50 scales takes more words than are asked for at a time, and comes out as it is."""
+    # Offset 0; its coin; fifty turns of a coin that shows true; one that shows false; the sign.
+    stream = iter([0, 0, *(0, 0, 1) * 50, 0, 1, 0, *[0] * 1000])
+
+    def urandom(n: int) -> bytes:
+        return np.array(list(itertools.islice(stream, n // 8)), np.uint64).tobytes()
+
+    monkeypatch.setattr("mergesketch.lsh.noise.os", SimpleNamespace(urandom=urandom))
+    assert discrete_laplace((1,), 7, 1 << 24).tolist() == [350]
 
 
 def test_noise_comes_anew_each_time_and_is_independent() -> None:

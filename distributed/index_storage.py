@@ -15,13 +15,15 @@ from typing import Any
 
 from ..errors import SketchFormatError
 from ..sketches.index import LSHIndex
-from ..sketches.storage import atomic_write
+from ..sketches.storage import atomic_write, never_wait
 from .comm import Communicator
 
 __all__ = ["load", "save"]
 
 LIST = "index.json"
 _FORMAT, _VERSION = "mergesketch-index", "1"
+#: Bytes of the list; those of a hundred thousand ranks are 5 million.
+_LONGEST_LIST = 1 << 23
 
 
 def save(local: LSHIndex, n_rows: int, folder: str, comm: Communicator) -> None:
@@ -72,8 +74,8 @@ def load(folder: str, comm: Communicator) -> tuple[LSHIndex, int]:
 
 
 def _read_list(path: str) -> tuple[int, list[str]]:
-    with open(path, "rb") as file:
-        text = file.read(1 << 26)
+    with open(path, "rb", opener=never_wait) as file:
+        text = file.read(_LONGEST_LIST)
     try:
         listed: Any = json.loads(text)
         if listed["format"] != _FORMAT:
@@ -87,6 +89,8 @@ def _read_list(path: str) -> tuple[int, list[str]]:
             # A name that leads out of the folder is not one that was written here.
             if not isinstance(part, str) or os.path.basename(part) != part or not part.startswith("part-"):
                 raise ValueError(f"the part {part!r}")
+        if len(set(parts)) < len(parts):
+            raise ValueError("a part that is listed twice")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise SketchFormatError(
             f"{path}: expected the list of a distributed index of version {_VERSION}: {error}"

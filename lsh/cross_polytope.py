@@ -148,6 +148,10 @@ class CrossPolytope(HashFamily):
         padded = min(1 << (self.n_features - 1).bit_length(), _LARGEST_SIZE)
         return max(_LEAST_SIZE, padded, self.dimension)
 
+    @property
+    def _n_drawn(self) -> int:
+        return self.n_values * self._size
+
     @lazy
     def _scatter_keys(self) -> NDArray[np.uint64]:
         """A key for each rotation of rows that are scattered before it; empty for others."""

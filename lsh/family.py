@@ -41,6 +41,15 @@ class Configured:
             name: value.config() if isinstance(value, Configured) else value for name, value in values.items()
         }
 
+    @property
+    def _n_drawn(self) -> int:
+        """About how many random parameters there are to draw, or to compute, before it can be used.
+
+        Known from the configuration alone: a loader asks, for a few bytes may tell of any number of them.
+        """
+        values = (getattr(self, name) for name in self._parameters)
+        return sum(value._n_drawn for value in values if isinstance(value, Configured))
+
     @classmethod
     def _from_config(cls, config: Mapping[str, Any]) -> Self:
         return cls(

@@ -159,6 +159,10 @@ class InnerProduct(HashFamily):
         self.n_buckets, self.chance_collision = self._srp.n_buckets, self._srp.chance_collision
         self.seed = self._srp.seed
 
+    @property
+    def _n_drawn(self) -> int:
+        return self._srp._n_drawn
+
     # -- codes ------------------------------------------------------------------------------------
 
     def hash(self, X: Any) -> NDArray[np.uint32]:

@@ -17,8 +17,8 @@ __all__ = ["EPSILON_UNIT", "discrete_laplace", "laplace_variance", "round_epsilo
 #: Budgets are multiples of it, for the scale of exact noise must be a ratio of integers.
 EPSILON_UNIT = 2.0**-24
 _NUMBERS_BLOCK = 1 << 13
-#: Random words that most numbers find enough.
-_WORDS_A_NUMBER = 11
+#: Random words that are asked for at a time: about those that the numbers take, and some to spare.
+_WORDS_A_NUMBER, _SPARE_WORDS = 11, 64
 
 
 def round_epsilon(epsilon: float) -> int:
@@ -49,8 +49,8 @@ def discrete_laplace(shape: tuple[int, ...], sensitivity: int, epsilon_units: in
     Notes
     -----
     Exact sampling by rejection from integers (Canonne, Kamath and Steinke 2020, algorithm 2), about ten
-    random words of the operating system a number. Never from a seeded generator: who knows the seed would
-    know the noise.
+    random words of the operating system a number, and as many as it needs: no draw is cut off or begun anew.
+    Never from a seeded generator: who knows the seed would know the noise.
     """
     numerator, denominator = sensitivity * round(1.0 / EPSILON_UNIT), epsilon_units
     shared = gcd(numerator, denominator)
@@ -64,9 +64,12 @@ def discrete_laplace(shape: tuple[int, ...], sensitivity: int, epsilon_units: in
     flat, kernel = out.reshape(-1), backend_of(out).discrete_laplace
 
     def fill(start: int, stop: int) -> None:
+        words = np.empty(0, np.uint64)
         while start < stop:
-            words = np.frombuffer(os.urandom(8 * _WORDS_A_NUMBER * (stop - start) + 512), np.uint64)
-            start = kernel(words, numerator, denominator, flat, start, stop)
+            n_words = _WORDS_A_NUMBER * (stop - start) + _SPARE_WORDS
+            words = np.append(words, np.frombuffer(os.urandom(8 * n_words), np.uint64))
+            start, first = kernel(words, numerator, denominator, flat, start, stop)
+            words = words[first:]
 
     map_blocks(fill, flat.size, _NUMBERS_BLOCK)
     return out

@@ -11,7 +11,8 @@ from numba import njit
 
 __all__ = ["LARGEST_SCALE", "discrete_laplace"]
 
-#: Of `numerator` and `denominator`: products with the few trials of a coin stay below 2**63.
+#: Of `numerator` and `denominator`: products with the trials of a coin stay below 2**63. More than 127 of
+#: them would be needed to pass it, which happens with probability exp(-127).
 LARGEST_SCALE = 1 << 56
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
@@ -55,22 +56,25 @@ def discrete_laplace(words, numerator, denominator, out, start, stop):  # type: 
 
     Returns
     -------
-    int
-        Where to go on with other words: `stop`, or less if these have run out.
+    next : int
+        The first number that is not drawn yet: `stop`, or less if the words have run out.
+    first : int
+        Where the words of that number begin. It must be drawn from ``words[first:]`` and new words after
+        them: large numbers take more words than small ones, so from new words alone they would be too rare.
 
     Notes
     -----
     Canonne, Kamath and Steinke 2020, "The discrete Gaussian for differential privacy", algorithm 2.
     """
-    at = 0
+    first = at = 0
     i = start
     while i < stop:
         offset, at = _uniform(words, at, numerator)
         if at < 0:
-            return i
+            return i, first
         accepted, at = _exp_coin(words, at, offset, numerator)
         if at < 0:
-            return i
+            return i, first
         if not accepted:
             continue
         turns = np.int64(0)
@@ -78,14 +82,15 @@ def discrete_laplace(words, numerator, denominator, out, start, stop):  # type: 
         while more:
             more, at = _exp_coin(words, at, np.int64(1), np.int64(1))
             if at < 0:
-                return i
+                return i, first
             turns += more
         size = (offset + turns * numerator) // denominator
         negative, at = _uniform(words, at, np.int64(2))
         if at < 0:
-            return i
+            return i, first
         if negative and size == 0:
             continue
         out[i] = -size if negative else size
         i += 1
-    return i
+        first = at
+    return i, first

@@ -106,6 +106,10 @@ class PStable(ProjectionFamily):
         """ "euclidean" for p = 2, "cityblock" for p = 1."""
         return "euclidean" if self.p == 2 else "cityblock"
 
+    @property
+    def _n_drawn(self) -> int:
+        return self.n_values * self.n_features
+
     def _draw_vectors(self) -> NDArray[np.float32]:
         shape = (self.n_values, self.n_features)
         if self.p == 2:

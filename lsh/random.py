@@ -7,11 +7,15 @@ the streams of its distributions may change between versions, and saved sketches
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
 __all__ = ["normal", "random_uint64", "uniform"]
+
+_BLOCK = 1 << 18
 
 
 def random_uint64(seed: int, purpose: str, size: int) -> NDArray[np.uint64]:
@@ -29,14 +33,28 @@ def random_uint64(seed: int, purpose: str, size: int) -> NDArray[np.uint64]:
     -------
     ndarray of shape (size,), uint64
     """
+    return _generator(seed, purpose).random_raw(size)
+
+
+def _generator(seed: int, purpose: str) -> np.random.Philox:
     key = np.array([seed, xxhash.xxh3_64_intdigest(purpose.encode())], dtype=np.uint64)
-    return np.random.Philox(key=key).random_raw(size)
+    return np.random.Philox(key=key)
 
 
 def uniform(seed: int, purpose: str, size: int) -> NDArray[np.float64]:
     """Uniform numbers in the open interval (0, 1): odd multiples of 2**-53."""
-    bits = random_uint64(seed, purpose, size) >> np.uint64(12)
-    return (2.0 * bits.astype(np.float64) + 1.0) * 2.0**-53
+    out = np.empty(size)
+    for start, numbers in _uniform_blocks(seed, purpose, size):
+        out[start : start + numbers.size] = numbers
+    return out
+
+
+def _uniform_blocks(seed: int, purpose: str, size: int) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """The numbers of `uniform` and where they begin, a block at a time: each has temporaries."""
+    generator = _generator(seed, purpose)
+    for start in range(0, size, _BLOCK):
+        bits = generator.random_raw(min(_BLOCK, size - start)) >> np.uint64(12)
+        yield start, (2.0 * bits.astype(np.float64) + 1.0) * 2.0**-53
 
 
 def normal(seed: int, purpose: str, size: int) -> NDArray[np.float32]:
@@ -47,4 +65,7 @@ def normal(seed: int, purpose: str, size: int) -> NDArray[np.float32]:
     """
     from scipy.special import ndtri
 
-    return ndtri(uniform(seed, purpose, size)).astype(np.float32)
+    out = np.empty(size, np.float32)
+    for start, numbers in _uniform_blocks(seed, purpose, size):
+        out[start : start + numbers.size] = ndtri(numbers)
+    return out

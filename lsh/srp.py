@@ -132,6 +132,16 @@ class SignedRandomProjection(ProjectionFamily):
 
     # -- random parameters ------------------------------------------------------------------------
 
+    @property
+    def _n_drawn(self) -> int:
+        if self.projection == "sparse":
+            return self.n_values
+        return (
+            self.n_values * self.n_features
+            if self.projection == "gaussian"
+            else max(self.n_values, self.n_features)
+        )
+
     def _draw_vectors(self) -> NDArray[np.float32]:
         shape = (self.n_values, self.n_features)
         return normal(self.seed, "srp gaussian vectors", math.prod(shape)).reshape(shape)

@@ -22,6 +22,8 @@ from .validation import check_distances, check_int
 __all__ = ["WinnerTakeAll"]
 
 _MAX_VALUES = 1 << 20
+#: Each of the parts of a hash has permutations of its own.
+_MAX_POWER = 1 << 10
 _MAX_GROUP = 1 << 16
 #: Features that blocks of dense rows are transposed of: 1 MiB in float32.
 _MAX_COLUMNS = 1 << 12
@@ -129,7 +131,7 @@ class WinnerTakeAll(HashFamily):
             raise ValueError(
                 f"group_size must be at most n_features, {self.n_features}, got {self.group_size}"
             )
-        self.power = check_int("power", power, 1)
+        self.power = check_int("power", power, 1, _MAX_POWER)
         if self.n_hashes * self.power > _MAX_VALUES:
             raise ValueError(
                 f"n_hashes * power must be at most {_MAX_VALUES}, got {self.n_hashes * self.power}"
@@ -147,6 +149,10 @@ class WinnerTakeAll(HashFamily):
         return self.n_buckets == self._n_places
 
     # -- random parameters ------------------------------------------------------------------------
+
+    @property
+    def _n_drawn(self) -> int:
+        return self.power * self._n_rounds * self.n_features
 
     @property
     def _n_own(self) -> int:

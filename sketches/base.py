@@ -380,7 +380,8 @@ class MergeableSketch(Stored):
         IncompatibleSketchError, OverflowError
             As `merge` does; nothing is changed.
         """
-        others = sorted({s.reduction for s in self._specs().values()} - {"sum"})
+        specs = self._specs()
+        others = sorted({s.reduction for n, s in specs.items() if n not in self._not_compared} - {"sum"})
         if others:
             raise TypeError(f"{type(self).__name__} cannot subtract: its state merges by {', '.join(others)}")
         self._check_compatible(other)
@@ -389,7 +390,9 @@ class MergeableSketch(Stored):
             self._reserve(name, other._bound(name))
         theirs = dict(other._arrays)
         for name, ours in self._arrays.items():
-            np.subtract(ours, theirs[name], out=ours)
+            # What is noted of the data beside the sums, a largest weight say, holds on.
+            combine = REDUCTIONS[specs[name].reduction] if name in self._not_compared else np.subtract
+            combine(ours, theirs[name], out=ours)
         return self
 
     # -- copies and comparison --------------------------------------------------------------------

@@ -204,6 +204,10 @@ class DensitySketch(KeyTable):
     def _widths(self) -> NDArray[np.float64]:
         return np.broadcast_to(np.asarray(self.width, dtype=np.float64), (self.n_features,)).copy()
 
+    @property
+    def _n_drawn(self) -> int:
+        return self.n_repetitions * self.n_features * (self.n_features if self.rotate else 1)
+
     @lazy
     def _shifts(self) -> NDArray[np.float64]:
         shape = (self.n_repetitions, self.n_features)

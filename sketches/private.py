@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from ..lsh.family import HashFamily
 from ..lsh.noise import EPSILON_UNIT, discrete_laplace, laplace_variance, round_epsilon
-from ..lsh.validation import check_int, check_real
+from ..lsh.validation import check_flag, check_int, check_real
 from .base import MergeableSketch, StateSpec
 from .code_counters import kernel_densities, kernel_sums
 from .hashed_rows import check_family
 from .modes import find_modes
-from .race import Race
+from .race import UNKNOWN_WEIGHT, Race
 
 __all__ = ["PrivateRace"]
 
@@ -99,7 +99,9 @@ class PrivateRace(MergeableSketch):
         }
 
     @classmethod
-    def of(cls, race: Race, epsilon: float, record_weight: int = 1) -> PrivateRace:
+    def of(
+        cls, race: Race, epsilon: float, record_weight: int = 1, *, check_weights: bool = True
+    ) -> PrivateRace:
         """`Race.release`, which see.
 
         Parameters
@@ -108,6 +110,7 @@ class PrivateRace(MergeableSketch):
             With integer counters. Unchanged.
         epsilon : float
         record_weight : int, default 1
+        check_weights : bool, default True
             As for `Race.release`.
 
         Returns
@@ -117,10 +120,12 @@ class PrivateRace(MergeableSketch):
         Raises
         ------
         TypeError, ValueError, OverflowError
-            If `race` is none, or another argument out of its range.
+            If `race` is none, another argument out of its range, or a row heavier than `record_weight`.
         """
         if not isinstance(race, Race):
             raise TypeError(f"race must be a Race, got {type(race).__name__}")
+        if check_flag("check_weights", check_weights) and race.dtype == "int":
+            _check_record_weight(race, check_int("record_weight", record_weight, 1, 1 << 31))
         return PrivateRace(race.family, n_outputs=race.n_outputs)._take_release(race, epsilon, record_weight)
 
     def _take_release(self, race: Race, epsilon: float, record_weight: int) -> Self:
@@ -330,3 +335,18 @@ class PrivateRace(MergeableSketch):
             raise ValueError("budgets must be at least 0")
         if not float(arrays["variance"][0]) >= 0:
             raise ValueError(f"variance must be at least 0, got {arrays['variance'][0]}")
+
+
+def _check_record_weight(race: Race, record_weight: int) -> None:
+    """Refuse a record weight below that of a row that the sketch has seen."""
+    heaviest = int(race.state["largest_weight"].array[0])
+    if heaviest == UNKNOWN_WEIGHT:
+        raise ValueError(
+            "release needs the largest weight of a row, which this Race does not know (an older version "
+            "saved it) or cannot count; pass check_weights=False if no row is heavier than record_weight"
+        )
+    if heaviest > record_weight:
+        raise ValueError(
+            f"record_weight must be at least the largest weight of a row, {heaviest} (which is private), got "
+            f"{record_weight}; clip weights to a public bound before they are taken in"
+        )

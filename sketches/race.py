@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lsh.backend import sum_rows
+from ..lsh.backend import backend_of, sum_rows
 from ..lsh.family import HashFamily
 from ..lsh.validation import check_choice, check_int, check_real, check_real_weights, check_weights
 from .base import MergeableSketch, StateSpec
@@ -18,7 +19,10 @@ from .hashed_rows import check_family, count_rows
 if TYPE_CHECKING:
     from .private import PrivateRace
 
-__all__ = ["Race"]
+__all__ = ["UNKNOWN_WEIGHT", "Race", "largest_weight"]
+
+#: The largest weight where it is not known, or beyond all others: above any that can be paid for.
+UNKNOWN_WEIGHT = np.iinfo(np.int64).max
 
 
 class Race(MergeableSketch):
@@ -87,6 +91,7 @@ class Race(MergeableSketch):
 
     _gpu = True
     _parameters = ("family", "dtype", "n_outputs")
+    _not_compared = frozenset(["largest_weight"])
 
     def __init__(self, family: HashFamily, *, dtype: str = "int", n_outputs: int | None = None) -> None:
         self.family = check_family(family)
@@ -183,7 +188,16 @@ class Race(MergeableSketch):
         return {
             "counts": StateSpec(shape, "int32", "sum", widens_to="int64"),
             "total": StateSpec(totals, "int64", "sum"),
+            # A release must pay for it: noise hides a record as heavy as the heaviest row.
+            "largest_weight": StateSpec((1,), "int64", "max"),
         }
+
+    def _absent_array(self, name: str) -> NDArray[Any] | None:
+        return np.array([UNKNOWN_WEIGHT]) if name == "largest_weight" else None
+
+    def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        if "largest_weight" in arrays and int(arrays["largest_weight"][0]) < 0:
+            raise ValueError(f"largest_weight must be at least 0, got {arrays['largest_weight'][0]}")
 
     @property
     def total(self) -> Any:
@@ -227,6 +241,9 @@ class Race(MergeableSketch):
         add_rows(self.family, X, n, checked, reserve, lambda: self._arrays["counts"])
         self._arrays["total"] += sum_rows(checked) if checked.size else n
         self._arrays["n_updates"] += n
+        if self.dtype == "int":
+            kept = self._arrays["largest_weight"]
+            np.maximum(kept, largest_weight(checked, n), out=kept)
         return self
 
     def _check_weights(self, weights: Any, n: int) -> tuple[NDArray[Any], int]:
@@ -335,7 +352,7 @@ class Race(MergeableSketch):
         sums = kernel_sums(self.family, self._arrays["counts"], self.total, Q, groups, return_std)
         return kernel_densities(sums, self.total)
 
-    def release(self, epsilon: float, *, record_weight: int = 1) -> PrivateRace:
+    def release(self, epsilon: float, *, record_weight: int = 1, check_weights: bool = True) -> PrivateRace:
         """A differentially private copy: noisy counters, and nothing exact.
 
         Parameters
@@ -343,8 +360,12 @@ class Race(MergeableSketch):
         epsilon : float
             The budget, above 0; rounded down to a multiple of 2**-24.
         record_weight : int, default 1
-            The most that one record (a person, say, with all its rows) has added in magnitude of weights.
-            A public bound that you vouch for: the sketch cannot tell which rows were whose.
+            The most that one record (a person, say, with all its rows) has added in magnitude of weights,
+            over all outputs together. A public bound that you vouch for: the sketch cannot tell which rows
+            were whose. Weights of a single row it knows, and refuses to release a heavier one than that.
+        check_weights : bool, default True
+            False releases whatever the weights of rows were: where the rows of a record took each other
+            out again, say, or where they are not known, as in files from before they were kept.
 
         Returns
         -------
@@ -355,12 +376,35 @@ class Race(MergeableSketch):
         Raises
         ------
         TypeError, ValueError
-            If an argument is out of its range, or the counters are real.
+            If an argument is out of its range, or the counters are real, or a row taken in (or subtracted,
+            or merged in) weighs more than `record_weight`, over all outputs together.
         OverflowError
             If a counter and its noise may go beyond 63 bits.
+
+        Notes
+        -----
+        Exceptions are for the owner of the data, and part of no guarantee. The refusal of a weight tells
+        that there is a row as heavy as that, and which weight it has: whoever sees it, or sees that a
+        release did not come about, learns this of the data. So `record_weight` is to be chosen from what is
+        publicly known of weights, and rows are to be clipped to it before they are taken in; to raise it to
+        what the message asks for is to let the data choose, and the noise then tells the weight.
         """
         from .private import PrivateRace
 
         if self.device == "gpu":
             raise NotImplementedError('noise is drawn on the CPU: move the sketch with .to("cpu")')
-        return PrivateRace.of(self, epsilon, record_weight)
+        return PrivateRace.of(self, epsilon, record_weight, check_weights=check_weights)
+
+
+def largest_weight(weights: NDArray[Any], n: int) -> int:
+    """The largest weight of n rows, in magnitude and over all outputs; `weights` are empty for 1 each."""
+    if not weights.size:
+        return int(n > 0)
+    xp = backend_of(weights).xp
+    magnitudes = xp.abs(weights)
+    largest = int(magnitudes.max())
+    if weights.ndim == 1:
+        return largest
+    if largest * weights.shape[1] > UNKNOWN_WEIGHT:
+        return UNKNOWN_WEIGHT
+    return int(magnitudes.sum(axis=1).max())

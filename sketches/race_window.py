@@ -15,7 +15,7 @@ from ..lsh.validation import check_array, check_choice, check_int, check_real_we
 from .base import MergeableSketch, StateSpec
 from .code_counters import kernel_densities, kernel_sums, scatter
 from .hashed_rows import check_family, count_rows, hash_block, row_blocks
-from .race import Race
+from .race import UNKNOWN_WEIGHT, Race, largest_weight
 
 __all__ = ["RaceWindow"]
 
@@ -93,7 +93,12 @@ class RaceWindow(MergeableSketch):
             "counts": counters[0],
             "totals": counters[1],
             "newest": StateSpec((1,), "int64", "panes", fill=-1),
+            # Of each pane: what a release of the window must pay for.
+            **({"largest_weights": StateSpec(shape[:1], "int64", "panes")} if self.dtype == "int" else {}),
         }
+
+    def _absent_array(self, name: str) -> NDArray[Any] | None:
+        return np.full(self.n_panes, UNKNOWN_WEIGHT) if name == "largest_weights" else None
 
     def _integer_sums(self) -> list[str]:
         return [*super()._integer_sums(), *(["counts", "totals"] if self.dtype == "int" else [])]
@@ -137,6 +142,8 @@ class RaceWindow(MergeableSketch):
                     self.__dict__.pop("_sum")
             self._arrays["counts"][leaving] = 0
             self._arrays["totals"][leaving] = 0
+            if self.dtype == "int":
+                self._arrays["largest_weights"][leaving] = 0
         self._arrays["newest"][0] = max(self.newest, pane)
         return self
 
@@ -200,7 +207,11 @@ class RaceWindow(MergeableSketch):
             for counts in self._counts_of(place):
                 counts += part
         for number in xp.unique(panes[panes > newest - self.n_panes]).tolist():
-            self._arrays["totals"][number % self.n_panes] += sum_rows(checked[panes == number])
+            of_pane, place = checked[panes == number], number % self.n_panes
+            self._arrays["totals"][place] += sum_rows(of_pane)
+            if self.dtype == "int":
+                kept = self._arrays["largest_weights"][place : place + 1]
+                np.maximum(kept, largest_weight(of_pane, len(of_pane)), out=kept)
         self._arrays["n_updates"] += n
         return self
 
@@ -252,9 +263,10 @@ class RaceWindow(MergeableSketch):
         total = self._kernels.xp.asarray(np.array([self.total], race._layout()["total"].dtype))
         race.__dict__["_device"] = self.device
         # A Race counts the rows that it has seen; how many of them the window still holds is not known.
-        return race._adopt(
-            {"counts": self._sum.copy(), "total": total, "n_updates": self._arrays["n_updates"].copy()}
-        )
+        arrays = {"counts": self._sum.copy(), "total": total, "n_updates": self._arrays["n_updates"].copy()}
+        if self.dtype == "int":
+            arrays["largest_weight"] = self._arrays["largest_weights"].max(keepdims=True)
+        return race._adopt(arrays)
 
     @overload
     def query(
@@ -326,11 +338,16 @@ class RaceWindow(MergeableSketch):
         kept = self._kernels.xp.asarray(np.setdiff1d(np.arange(self.n_panes), left))
         self._arrays["counts"][kept] += theirs["counts"][kept]
         self._arrays["totals"][kept] += theirs["totals"][kept]
+        if self.dtype == "int":
+            largest = self._arrays["largest_weights"]
+            largest[kept] = np.maximum(largest[kept], theirs["largest_weights"][kept])
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         newest = int(arrays["newest"][0])
         if not -1 <= newest <= 1 << 62:
             raise ValueError(f"newest must lie from -1 to 2**62, got {newest}")
+        if "largest_weights" in arrays and int(arrays["largest_weights"].min()) < 0:
+            raise ValueError(f"largest_weights must be at least 0, got {arrays['largest_weights'].min()}")
 
     def empty_like(self) -> Self:
         new = super().empty_like()

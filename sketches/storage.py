@@ -36,7 +36,16 @@ from ..errors import SketchFormatError
 from .atomic import atomic_write
 from .stored import Stored, stored_classes
 
-__all__ = ["FORMAT_VERSION", "atomic_write", "from_bytes", "inspect", "load", "save", "to_bytes"]
+__all__ = [
+    "FORMAT_VERSION",
+    "atomic_write",
+    "from_bytes",
+    "inspect",
+    "load",
+    "never_wait",
+    "save",
+    "to_bytes",
+]
 
 FORMAT_VERSION = "1"
 _SAFETENSORS_DTYPES = {
@@ -46,6 +55,9 @@ _SAFETENSORS_DTYPES = {
 _SAFETENSORS_NAMES = {name: code for code, name in _SAFETENSORS_DTYPES.items()}
 #: A header is a few hundred bytes; parsing a stranger's takes memory in proportion to its length.
 _MAX_HEADER = 1 << 20
+
+#: Random parameters, drawn from the seed and not stored, that a file may ask for: a gibibyte in float32.
+_MOST_DRAWN, _MOST_DRAWN_SET = 1 << 28, "MERGESKETCH_MAX_DRAWN"
 
 S = TypeVar("S", bound=Stored)
 
@@ -91,7 +103,7 @@ def _pieces(sketch: Stored) -> list[bytes | memoryview]:
         "format": "mergesketch",
         "format_version": FORMAT_VERSION,
         "class": type(sketch).__name__,
-        "config": json.dumps(sketch.config(), sort_keys=True),
+        "config": json.dumps(sketch.config(), sort_keys=True, allow_nan=False),
         "data_xxh3": _data_checksum(arrays),
     }
     metadata["header_xxh3"] = _header_checksum(metadata, {n: (a.dtype, a.shape) for n, a in arrays.items()})
@@ -135,10 +147,18 @@ def _refuse_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is not JSON")
 
 
+def _finite(text: str) -> float:
+    # 1e999 is JSON, but what Python makes of it could not be written again.
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is beyond all floats")
+    return number
+
+
 def _parse_json(text: str) -> Any:
-    """JSON proper, without Python's extras NaN and Infinity; ValueError for all that is not."""
+    """JSON proper, without NaN and infinity in any spelling; ValueError for all that is not."""
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
@@ -202,6 +222,19 @@ def _parse_header(text: bytes, size: int) -> _Header:
     return _Header(metadata, arrays)
 
 
+def _check_drawn(sketch: Stored) -> None:
+    """Refuse a configuration of more random parameters than a file may ask for."""
+    told, most = sketch._n_drawn, int(os.environ.get(_MOST_DRAWN_SET, _MOST_DRAWN))
+    if told > most:
+        whose = getattr(sketch, "family", sketch)
+        numbers = {name: getattr(whose, name) for name in whose._parameters if name != "seed"}
+        named = ", ".join(f"{name}={number}" for name, number in numbers.items() if type(number) is int)
+        raise ValueError(
+            f"a {type(whose).__name__} of {named} takes {told:,} random parameters, more than the {most:,} "
+            f"that a file may ask for; if you trust it, set {_MOST_DRAWN_SET}={told}"
+        )
+
+
 def _empty_sketch(header: _Header, expected: type[S]) -> S:
     """The sketch that `header` tells of, still without arrays; they fit it if nothing is raised."""
     name = header.metadata.get("class", "")
@@ -216,13 +249,15 @@ def _empty_sketch(header: _Header, expected: type[S]) -> S:
             raise ValueError(f"expected an object, got {type(config).__name__}")
         sketch = cls._from_config(config)
         specs = sketch._specs()
+        _check_drawn(sketch)
     except Exception as error:
         # Whatever a constructor makes of a stranger's values, it is the file that is wrong.
         raise SketchFormatError(f"the configuration of this {name} is not valid: {error}") from error
-    if set(specs) != set(header.arrays):
+    absent = {key for key in specs if key not in header.arrays and sketch._absent_array(key) is not None}
+    if set(specs) - absent != set(header.arrays):
         raise SketchFormatError(f"expected the arrays {sorted(specs)}, got {sorted(header.arrays)}")
-    for key, spec in specs.items():
-        dtype, shape, _ = header.arrays[key]
+    for key, (dtype, shape, _) in header.arrays.items():
+        spec = specs[key]
         if not spec.accepts(shape, dtype):
             raise SketchFormatError(f"expected {key} as {spec}, got {dtype.name}{list(shape)}")
     return sketch
@@ -242,6 +277,11 @@ def _fill(
         name: np.require(a.astype(a.dtype.newbyteorder("="), copy=False), requirements="A")
         for name, a in arrays.items()
     }
+    for name in sketch._specs():
+        if name not in native:
+            stands_for = sketch._absent_array(name)
+            assert stands_for is not None
+            native[name] = stands_for
     try:
         sketch._check_state(native)
     except ValueError as error:
@@ -279,7 +319,7 @@ def _name_file(path: str | PathLike[str]) -> Iterator[None]:
         raise SketchFormatError(f"{os.fspath(path)}: {error}") from error
 
 
-def _never_wait(path: str, flags: int) -> int:
+def never_wait(path: str, flags: int) -> int:
     """Opens a file at once also if it is a pipe that nobody writes to."""
     return os.open(path, flags | os.O_NONBLOCK)
 
@@ -335,7 +375,7 @@ def load(path: str | PathLike[str], *, mmap: bool = False, expected: type[Stored
     ...     mergesketch.load(os.path.join(folder, "counts.sketch")) == sketch
     True
     """
-    with _name_file(path), open(path, "rb", opener=_never_wait) as file:
+    with _name_file(path), open(path, "rb", opener=never_wait) as file:
         header = _file_header(file)
         sketch = _empty_sketch(header, expected or Stored)
         if mmap:
@@ -380,7 +420,7 @@ def inspect(path: str | PathLike[str]) -> dict[str, Any]:
     ...     mergesketch.inspect(path)["n_updates"]
     3
     """
-    with _name_file(path), open(path, "rb", opener=_never_wait) as file:
+    with _name_file(path), open(path, "rb", opener=never_wait) as file:
         header = _file_header(file)
         size = os.fstat(file.fileno()).st_size
         fetch = _map_arrays(file)
@@ -390,6 +430,8 @@ def inspect(path: str | PathLike[str]) -> dict[str, Any]:
             config = _parse_json(metadata.get("config", ""))
         except ValueError as error:
             raise SketchFormatError(f"its configuration is not JSON: {error}") from error
+        if not isinstance(config, dict):
+            raise SketchFormatError(f"its configuration must be an object, got a {type(config).__name__}")
     counted = arrays.get("n_updates")
     if counted is not None and (counted.size != 1 or counted.dtype.kind != "i"):
         counted = None

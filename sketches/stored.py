@@ -29,6 +29,8 @@ class Stored(Configured, ABC):
 
     _stored: ClassVar[dict[str, type[Stored]]] = {}
     _arrays: dict[str, NDArray[Any]]
+    #: Whether the class is but the base of others; of the class itself, its heirs are not.
+    _internal: ClassVar[bool] = False
     #: Arrays that equal objects may differ in.
     _not_compared: ClassVar[frozenset[str]] = frozenset()
 
@@ -46,6 +48,10 @@ class Stored(Configured, ABC):
         A loader calls it before the arrays are taken over: whatever a kernel uses as an index or a
         length must be checked here, for a stranger's file may hold anything.
         """
+
+    def _absent_array(self, name: str) -> NDArray[Any] | None:
+        """What stands for an array that files of earlier versions do not have; None if all have it."""
+        return None
 
     def _canonicalise(self) -> None:
         """Bring the state into the one form that equal contents share; most classes have but one."""
@@ -165,7 +171,9 @@ def _rebuild(cls: type[Stored], config: dict[str, Any], arrays: dict[str, NDArra
 
 
 def stored_classes() -> dict[str, type[Stored]]:
-    """Every concrete class of the library that can be saved, by name."""
+    """Every concrete class that can be saved, by name; those that are but the base of others are none."""
     return {
-        name: cls for name, cls in Stored._stored.items() if not getattr(cls, "__abstractmethods__", None)
+        name: cls
+        for name, cls in Stored._stored.items()
+        if not getattr(cls, "__abstractmethods__", None) and not cls.__dict__.get("_internal", False)
     }

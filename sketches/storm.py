@@ -123,6 +123,10 @@ class StormSketch(MergeableSketch):
 
     # -- directions -------------------------------------------------------------------------------
 
+    @property
+    def _n_drawn(self) -> int:
+        return self.n_frames * self.n_signs * (self.n_features + 1)
+
     @lazy
     def _frames(self) -> NDArray[np.float64]:
         """Orthonormal directions, shape (n_frames, n_signs, D)."""

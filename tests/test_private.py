@@ -5,13 +5,20 @@ from __future__ import annotations
 import itertools
 import math
 import pickle
+from types import SimpleNamespace
 
 import mergesketch
+import naive
 import numpy as np
 import pytest
+import safetensors.numpy
+import xxhash
 from audit import proves_more_than
-from mergesketch import PrivateRace, Race
-from mergesketch.lsh import SignedRandomProjection
+from forged_files import header_of, with_header
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mergesketch import PrivateRace, Race, RaceWindow
+from mergesketch.lsh import SignedRandomProjection, noise_kernels
 from mergesketch.lsh.noise import EPSILON_UNIT, discrete_laplace, laplace_variance, round_epsilon
 from registry import ToyFamily
 
@@ -41,6 +48,63 @@ def test_noise_is_discrete_laplace(sensitivity: int, epsilon: float) -> None:
     assert abs(noise.mean()) < 6 * math.sqrt(variance / n)
     # The fourth central moment of a Laplace variable is six times its squared variance.
     assert abs(noise.var() / variance - 1) < 6 * math.sqrt(6 / n) + 6 / n
+
+
+def law_of(scale: float) -> tuple[float, float, float]:
+    """Of noise of a scale: the probability of 0, and mean and variance of the magnitude."""
+    q = math.exp(-1.0 / scale)
+    mean = 2 * q / (1 - q * q)
+    return (1 - q) / (1 + q), mean, 2 * q / (1 - q) ** 2 - mean**2
+
+
+@pytest.mark.parametrize("buffer", [None, (2, 1), (0, 3)])
+@pytest.mark.parametrize("epsilon", [6.0, 1.25, 0.1])
+def test_every_number_of_a_release_has_the_law(
+    epsilon: float, buffer: tuple[int, int] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last one too, whatever random words are asked for at a time: no draw is begun anew."""
+    if buffer is not None:
+        for name, size in zip(("_WORDS_A_NUMBER", "_SPARE_WORDS"), buffer, strict=True):
+            monkeypatch.setattr(f"mergesketch.lsh.noise.{name}", size)
+    n = 6000
+    noise = np.stack([discrete_laplace((3, 4), 2, round_epsilon(epsilon)) for _ in range(n)]).reshape(n, -1)
+    zero, mean, variance = law_of(2 / epsilon)
+    assert (np.abs((noise == 0).mean(axis=0) - zero) < 6 * math.sqrt(zero * (1 - zero) / n)).all()
+    assert (np.abs(np.abs(noise).mean(axis=0) - mean) < 6 * math.sqrt(variance / n)).all()
+    assert (np.abs(noise.mean(axis=0)) < 6 * math.sqrt(laplace_variance(2, epsilon) / n)).all()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 40), st.lists(st.integers(1, 9)))
+def test_a_draw_goes_on_where_its_words_ran_out(
+    seed: int, numerator: int, denominator: int, sizes: list[int]
+) -> None:
+    """The same numbers from the same words, however they are handed in."""
+    words = np.random.default_rng(seed).integers(0, 2**64, 400, dtype=np.uint64)
+    stream = iter(words.tolist())
+    expected = [naive.discrete_laplace(stream, numerator, denominator) for _ in range(4)]
+    out = np.zeros(4, np.int64)
+    at, held, done = 0, words[:0], 0
+    for size in itertools.chain(sizes, itertools.repeat(3)):
+        held = np.append(held, words[at : at + size])
+        at += size
+        done, first = noise_kernels.discrete_laplace(held, numerator, denominator, out, done, 4)
+        held = held[first:]
+        if done == 4:
+            break
+    assert out.tolist() == expected
+
+
+def test_noise_of_a_single_counter_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tail of 50 scales takes more words than are asked for at a time, and comes out as it is."""
+    # Offset 0; its coin; fifty turns of a coin that shows true; one that shows false; the sign.
+    stream = iter([0, 0, *(0, 0, 1) * 50, 0, 1, 0, *[0] * 1000])
+
+    def urandom(n: int) -> bytes:
+        return np.array(list(itertools.islice(stream, n // 8)), np.uint64).tobytes()
+
+    monkeypatch.setattr("mergesketch.lsh.noise.os", SimpleNamespace(urandom=urandom))
+    assert discrete_laplace((1,), 7, 1 << 24).tolist() == [350]
 
 
 def test_noise_comes_anew_each_time_and_is_independent() -> None:
@@ -170,6 +234,91 @@ def test_several_outputs_are_released_together() -> None:
     release = race.release(2.0)
     assert release.counts.shape == (30, 4, 3)
     assert (np.abs(release.total - race.total) < 6 * release.noise_std * math.sqrt(4 / 30)).all()
+
+
+# -- weights --------------------------------------------------------------------------------------
+
+
+def weighed(*weights: int) -> Race:
+    return Race(ToyFamily(5, 6)).update(rows(1, len(weights)), list(weights))
+
+
+HEAVY = {
+    "a weight": lambda: weighed(1, 5, 2),
+    "a negative one": lambda: weighed(1, -5, 2),
+    "merged in": lambda: weighed(1) | weighed(5),
+    "subtracted": lambda: weighed(1).subtract(weighed(5)),
+    "taken out again": lambda: (weighed(5, 1) | weighed(2)).subtract(weighed(5, 1)),
+    "in an earlier batch": lambda: weighed(5).update(rows(2, 9)),
+    "copied": lambda: weighed(5).copy(),
+    "saved": lambda: Race.from_bytes(weighed(5).to_bytes()),
+    "pickled": lambda: pickle.loads(pickle.dumps(weighed(5))),
+    "over outputs": lambda: Race(ToyFamily(5, 6), n_outputs=3).update(rows(1, 2), [[1, -3, 1], [1, 0, 3]]),
+    "in a window": lambda: RaceWindow(ToyFamily(5, 6), 3).update(rows(1, 3), [1, 5, 2], pane=1).race(),
+    "in a window merged": lambda: (
+        RaceWindow(ToyFamily(5, 6), 3).update(rows(1, 1), [5], pane=1)
+        | RaceWindow(ToyFamily(5, 6), 3).update(rows(1, 1), [2], pane=3)
+    ).race(),
+}
+
+
+@pytest.mark.parametrize("race", HEAVY.values(), ids=HEAVY.keys())
+def test_a_release_pays_for_the_heaviest_row(race) -> None:
+    sketch = race()
+    with pytest.raises(ValueError, match="record_weight must be at least the largest weight of a row, 5"):
+        sketch.release(1.0)
+    with pytest.raises(ValueError, match=r"at least the largest weight of a row, 5 .*, got 4"):
+        sketch.release(1.0, record_weight=4)
+    assert sketch.release(1.0, record_weight=5).noise_std == pytest.approx(
+        math.sqrt(laplace_variance(30, 1.0))
+    )
+    assert sketch.release(1.0, check_weights=False).epsilon == 1.0
+
+
+def test_what_no_row_weighs_need_not_be_paid_for() -> None:
+    """Rows of weight 1 and 0, none at all, and heavy ones that a window has left or never held."""
+    for race in (
+        weighed(1, 1, -1, 0),
+        weighed(0),
+        Race(ToyFamily(5, 6)),
+        Race(ToyFamily(5, 6)).update(rows(0, 9)),
+    ):
+        assert race.release(1.0).epsilon == 1.0
+    window = RaceWindow(ToyFamily(5, 6), 3).update(rows(1, 2), [1, 5], pane=0).update(rows(1, 1), pane=3)
+    window.update(rows(2, 1), [9], pane=0)  # too late to be taken in
+    assert window.race().release(1.0).epsilon == 1.0
+
+
+def test_weights_beyond_all_counting_are_refused() -> None:
+    race = Race(ToyFamily(5, 2), n_outputs=4).update(rows(0, 1), [[2**61] * 4])
+    with pytest.raises(ValueError, match=r"does not know .* or cannot count"):
+        race.release(1.0, record_weight=1 << 31)
+
+
+@pytest.mark.parametrize("whole", [weighed(1, 1), RaceWindow(ToyFamily(5, 6), 3).update(rows(1, 2))])
+def test_files_from_before_weights_were_kept(whole, tmp_path) -> None:
+    """They are read as before, and released by whoever vouches for the weights."""
+    data = whole.to_bytes()
+    header = header_of(data)
+    names = sorted(set(header) - {"__metadata__", "largest_weight", "largest_weights"})
+    arrays = {name: whole.state[name].array for name in names}
+    old = safetensors.numpy.save(arrays, metadata=header["__metadata__"])
+    header = header_of(old)
+    digest = xxhash.xxh3_64(b"".join(arrays[name].tobytes() for name in names)).hexdigest()
+    header["__metadata__"]["data_xxh3"] = digest
+    (tmp_path / "old").write_bytes(with_header(old, header))
+    for mmap in (False, True):
+        loaded = mergesketch.load(tmp_path / "old", mmap=mmap)
+        assert type(loaded) is type(whole)
+        for race in (loaded, loaded | whole, loaded.copy()):
+            race = race.race() if isinstance(race, RaceWindow) else race
+            with pytest.raises(ValueError, match="which this Race does not know"):
+                race.release(1.0)
+            assert race.release(1.0, check_weights=False).epsilon == 1.0
+        np.testing.assert_array_equal(loaded.query(rows(3, 4)), whole.query(rows(3, 4)))
+    # A window forgets what it does not know with the pane that holds it.
+    if isinstance(whole, RaceWindow):
+        assert loaded.update(rows(0, 1), pane=5).race().release(1.0).epsilon == 1.0
 
 
 # -- bad input ------------------------------------------------------------------------------------

@@ -213,9 +213,10 @@ def join(buffers: Sequence[Buffer]) -> Buffer:
     """Several buffers as one; a single one comes back as it is."""
     if len(buffers) == 1:
         return buffers[0]
-    offsets = [np.zeros(1, dtype=np.int64)]
+    offsets, end = [np.zeros(1, dtype=np.int64)], 0
     for _, part in buffers:
-        offsets.append(part[1:] + (offsets[-1][-1] - part[0]))
+        offsets.append(part[1:] + (end - part[0]))
+        end += int(part[-1] - part[0])
     data = [data[part[0] : part[-1]] for data, part in buffers]
     return _read_only((np.concatenate([_EMPTY, *data]), np.concatenate(offsets)))
 

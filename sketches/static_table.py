@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from ..lsh.validation import check_choice
+from ..lsh.validation import check_choice, renamed
 from .static_map import MAX_COLUMNS, StaticValues
 from .static_values import to_array
 
@@ -73,16 +73,17 @@ class StaticTable(StaticValues):
             raise ValueError(f"rows must have shape (n, columns), got {values.shape}")
         if values.shape[1] > MAX_COLUMNS:
             raise ValueError(f"rows must have at most {MAX_COLUMNS} columns, got {values.shape[1]}")
-        return cls._build(
-            keys,
-            values,
-            seed=seed,
-            key_check_bits=key_check_bits,
-            precision=precision,
-            progress=progress,
-            shared=check_choice("codebook", codebook, ("separate", "shared")) == "shared",
-            permute=check_choice("permute", permute, ("none", "entropy", "global")),
-        )
+        with renamed("values", "rows"):
+            return cls._build(
+                keys,
+                values,
+                seed=seed,
+                key_check_bits=key_check_bits,
+                precision=precision,
+                progress=progress,
+                shared=check_choice("codebook", codebook, ("separate", "shared")) == "shared",
+                permute=check_choice("permute", permute, ("none", "entropy", "global")),
+            )
 
     @property
     def n_columns(self) -> int:

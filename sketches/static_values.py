@@ -184,8 +184,8 @@ def kind_of_values(values: NDArray[Any], precision: float | None, name: str) -> 
     """
     dtype = values.dtype
     if precision is not None:
-        if dtype.kind != "f":
-            raise TypeError(f"precision is for float {name}, got dtype {dtype}")
+        if dtype.kind != "f" or dtype.itemsize not in (4, 8):
+            raise TypeError(f"{name} must be float32 or float64 to have a precision, got dtype {dtype}")
         return ValueKind("step", dtype.name, check_real("precision", precision, 0.0, np.inf)).check()
     if dtype.kind in "iu":
         return ValueKind("int", dtype.name)

@@ -336,7 +336,7 @@ def test_equal_duplicates_merge_and_conflicting_ones_name_the_key():
         (ValueError, "permute must be one of", lambda: StaticTable([1], [[1]], permute="sort")),
         (ValueError, "seed must be", lambda: StaticFunction([1], [1], seed=-1)),
         (ValueError, "key_check_bits must be", lambda: StaticFunction([1], [1], key_check_bits=65)),
-        (TypeError, "precision is for float", lambda: StaticFunction([1], [1], precision=0.1)),
+        (TypeError, "values must be float32 or float64 to", lambda: StaticFunction([1], [1], precision=0.1)),
         (ValueError, "precision must be", lambda: StaticFunction([1], [1.0], precision=0.0)),
         (ValueError, "values must be finite", lambda: StaticFunction([1], [np.nan], precision=0.1)),
         (ValueError, "error_rate must be", lambda: RibbonFilter([1], error_rate=0.0)),

@@ -6,12 +6,59 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["arrow_chunks", "decoded", "describe", "is_arrow", "is_missing_pyarrow", "open_column"]
+__all__ = [
+    "arrow_chunks",
+    "decoded",
+    "describe",
+    "is_arrow",
+    "is_missing_pyarrow",
+    "is_table",
+    "open_column",
+    "open_table",
+]
 
 
 def is_arrow(values: Any) -> bool:
     """Whether `values` is an Arrow array or speaks Arrow's PyCapsule interface (polars, nanoarrow, ...)."""
     return hasattr(values, "__arrow_c_array__") or hasattr(values, "__arrow_c_stream__")
+
+
+def is_table(values: Any) -> bool:
+    """Whether `values` are a table of named columns, as pandas, polars and Arrow have them."""
+    return hasattr(values, "columns") and (is_arrow(values) or hasattr(values, "__dataframe__"))
+
+
+def open_table(values: Any, name: str) -> Any:
+    """`values`, or a table of numbers and booleans as one array.
+
+    NumPy makes an array of objects of columns of several types, which does not tell what is wrong with which.
+    """
+    if not (is_table(values) and hasattr(values, "__array__")):
+        return values
+    array = np.asarray(values)
+    if array.dtype.kind in "fiub":
+        return array
+    columns = []
+    for label in getattr(values, "column_names", values.columns):
+        column = values[label]
+        if getattr(column, "ndim", 1) != 1:
+            raise ValueError(f"{name} must have columns of different names, got several columns {label!r}")
+        kind = getattr(column, "dtype", getattr(column, "type", None))
+        array, is_null = np.asarray(column), np.zeros(0, np.bool_)
+        # NaN of NumPy's own columns is a number as any other; what has no value is not.
+        if not isinstance(kind, np.dtype):
+            is_null = np.asarray(column.isna() if hasattr(column, "isna") else column.is_null(), np.bool_)
+        if is_null.any():
+            raise ValueError(
+                f"{name} must have no nulls, got {int(is_null.sum())} in column {label!r}, the first in row "
+                f"{int(is_null.argmax())}; drop or fill them first"
+            )
+        if array.dtype.kind not in "fiub":
+            raise TypeError(
+                f"{name} must hold real numbers in every column, got dtype {kind} in column {label!r}"
+            )
+        columns.append(array)
+    return np.column_stack(columns)
 
 
 def open_column(values: Any, name: str) -> Any:
@@ -22,7 +69,7 @@ def open_column(values: Any, name: str) -> Any:
     """
     if not is_arrow(values):
         return values
-    if getattr(values, "ndim", 1) != 1 or hasattr(values, "columns"):
+    if is_table(values):
         raise TypeError(f"{name} must be one column, got {describe(values)}: pass one of its columns")
     is_object = str(getattr(values, "dtype", "")).lower() == "object"
     if not is_object and not (hasattr(values, "__array__") and is_missing_pyarrow()):

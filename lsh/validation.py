@@ -14,6 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from .backend import as_array, backend_of, device_of, to_host
+from .columns import open_table
 from .threads import map_blocks
 
 __all__ = [
@@ -105,6 +106,7 @@ def renamed(inner: str, outer: str) -> Iterator[None]:
 def check_array(name: str, value: Any) -> Any:
     """`value` as an array where it lives; no masked values, nor rows of unlike lengths."""
     refuse_masked(value, name)
+    value = open_table(value, name)
     try:
         return as_array(value)
     except ValueError as error:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lsh.columns import arrow_chunks, describe, is_arrow, open_column
+from ..lsh.columns import arrow_chunks, describe, is_arrow, is_table, open_column
 from ..lsh.hashing import hash_buffer
 from ..lsh.static_kernels import first_unequal
 from ..lsh.strings import as_byte_buffer, kind_of
@@ -148,6 +148,9 @@ def to_array(values: Any, name: str) -> NDArray[Any]:
     What Python objects are is looked at before NumPy sees them: it makes one type of mixed ones, as
     "1" of 1 beside "a" and 1.0 of 1 beside 0.5.
     """
+    if is_table(values):
+        # Its columns may have several types, of which NumPy would make one.
+        raise TypeError(f"{name} must be an array or lists, got {describe(values)}: pass its to_numpy()")
     values = open_column(values, name)
     if is_arrow(values):
         return _arrow_values(values, name)

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mergesketch import BloomFilter, HeavyHitters, MinHashSketch, RibbonFilter, StaticFunction
+from mergesketch import BloomFilter, HeavyHitters, MinHashSketch, RibbonFilter, StaticFunction, StaticTable
 from mergesketch.distributed import deduplicate
-from mergesketch.lsh import hash_keys, shingle
+from mergesketch.lsh import SignedRandomProjection, hash_keys, shingle
 
 TEXTS = ["tea", "", "naïve text of more than sixteen bytes", "tea", "日本"]
 RAW = [text.encode() for text in TEXTS]
@@ -243,3 +243,33 @@ def test_digests_in_an_array_are_never_cut_in_silence() -> None:
     for binary in ([b"\0a", b"abc"], [b"a\x01", b"abc"], [b"\xc3", b"abc"], [b"abc", b"a\x7f"]):
         with pytest.raises(ValueError, match="keys must be text"):
             hash_keys(np.array(binary))
+
+
+def test_tables_of_rows() -> None:
+    """Numbers and booleans of any column; what is neither is told by the column's name."""
+    pd, pl, pa = (pytest.importorskip(name) for name in ("pandas", "polars", "pyarrow"))
+    family = SignedRandomProjection(2, n_hashes=8, power=2, seed=1)
+    plain = np.array([[0.5, 1.0], [-2.0, 0.0]])
+    flags = pd.array([True, False], dtype="boolean")
+    for second in ([True, False], flags, pd.array([1, 0], dtype="Int64"), np.array([1, 0], np.int8)):
+        frame = pd.DataFrame({"a": [0.5, -2.0], "b": second})
+        np.testing.assert_array_equal(family.hash(frame), family.hash(plain))
+    for frame in (
+        pl.DataFrame({"a": [0.5, -2.0], "b": [True, False]}),
+        pa.table({"a": [0.5, -2.0], "b": [True, False]}),
+    ):
+        np.testing.assert_array_equal(family.hash(frame), family.hash(plain))
+    for second, error, told in (
+        (pd.array([True, None], dtype="boolean"), ValueError, "X must have no nulls, got 1 in column 'b'"),
+        (pd.array([None, 2], dtype="Int64"), ValueError, "got 1 in column 'b', the first in row 0"),
+        (["x", "y"], TypeError, "real numbers in every column, got dtype str in column 'b'"),
+        (pd.to_datetime(["2020-01-01"] * 2), TypeError, "got dtype datetime64.* in column 'b'"),
+        (pd.Series([1, "a"], dtype=object), TypeError, "got dtype object in column 'b'"),
+    ):
+        with pytest.raises(error, match=told):
+            family.hash(pd.DataFrame({"a": [0.5, -2.0], "b": second, "c": [True, False]}))
+    for frame in (pl.DataFrame({"a": [0.5], "b": ["x"]}), pa.table({"a": [0.5], "b": ["x"]})):
+        with pytest.raises(TypeError, match=r"X must hold real numbers in every column, got dtype .* 'b'"):
+            family.hash(frame)
+    with pytest.raises(TypeError, match="rows must be an array or lists, got a pandas DataFrame: pass"):
+        StaticTable([1], pd.DataFrame({"a": [1], "b": [0.5]}))

@@ -535,16 +535,13 @@ def test_a_column_whose_name_is_the_path_of_another():
 
 
 @pytest.mark.parametrize("kind", ["string_view", "binary_view"])
-def test_parquet_of_dictionaries_of_views(kind):
-    """As polars writes Categorical and Enum; nulls may be in the dictionary or out of it."""
+def test_parquet_of_views(kind):
     pa = pytest.importorskip("pyarrow")
     import pyarrow.parquet as pq
 
-    values = pa.array(["tea", "cake"], getattr(pa, kind)())
-    column = pa.DictionaryArray.from_arrays(pa.array([1, 0, None, 1], pa.int32()), values)
-    pq.write_table(pa.table({"text": column}), "a.parquet")
+    pq.write_table(pa.table({"text": pa.array(["cake", "tea", None], getattr(pa, kind)())}), "a.parquet")
     found, summary = read("a.parquet")
-    assert [text for _, text in found] == [b"cake", b"tea", b"cake"]
+    assert [text for _, text in found] == [b"cake", b"tea"]
     assert summary.skipped == [("a.parquet:3", "null")]
 
 

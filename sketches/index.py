@@ -12,7 +12,7 @@ from ..lsh.backend import as_array, backend_of, device_of
 from ..lsh.family import HashFamily
 from ..lsh.lazy import lazy
 from ..lsh.random import random_uint64
-from ..lsh.validation import check_array, check_flag, check_int, check_numbers
+from ..lsh.validation import check_array, check_flag, check_int, check_numbers, refuse_flags
 from .base import MergeableSketch, StateSpec
 from .ranking import ranker
 
@@ -192,6 +192,7 @@ class LSHIndex(MergeableSketch):
         array = self._bring("ids", ids)
         if array.size and array.dtype.kind not in "iu":
             raise TypeError(f"ids must be integers, got dtype {array.dtype}")
+        refuse_flags("ids", ids)
         if array.shape != (n,):
             raise ValueError(f"ids must have shape ({n},), one for each row, got {array.shape}")
         if n and (int(array.min()) < 0 or int(array.max()) > largest):

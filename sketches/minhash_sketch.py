@@ -13,7 +13,7 @@ from ..lsh.hashing import read_keys
 from ..lsh.lazy import lazy
 from ..lsh.minhash import MinHash
 from ..lsh.threads import get_num_threads, map_blocks
-from ..lsh.validation import check_array, check_int, check_real
+from ..lsh.validation import check_array, check_int, check_real, refuse_flags
 from .base import MergeableSketch, StateSpec
 
 __all__ = ["MinHashSketch"]
@@ -189,7 +189,9 @@ class MinHashSketch(MergeableSketch):
             raise TypeError("sets must lie where the tokens do, got one in main memory and one on a GPU")
         if numbers.shape != (n,):
             raise ValueError(f"sets must be an integer or of shape ({n},), got shape {numbers.shape}")
-        return _check_numbers("sets", numbers, self.n_sets)
+        numbers = _check_numbers("sets", numbers, self.n_sets)
+        refuse_flags("sets", sets)
+        return numbers
 
     def _throw(self, tokens: NDArray[np.uint64], numbers: NDArray[np.int64]) -> None:
         minima, drawn = self._arrays["minima"], self.family._random()

@@ -391,3 +391,12 @@ def test_for_error_sizes_the_table() -> None:
     assert (sketch.n_rows, sketch.n_buckets) == (5, 544)
     assert HeavyHitters(0.01).n_buckets == 544
     assert HeavyHitters.for_error(0.01, relative_error=0.0001, confidence=0.999).n_buckets == 27183
+
+
+def test_kinds_that_meet_only_in_a_reduction_are_refused() -> None:
+    """Over ranks the bits of what came are joined first, and the names after them."""
+    sketch, other = HeavyHitters(0.1).update([1]), HeavyHitters(0.1).update(["a"])
+    arrays = {name: state.array for name, state in other.state.items()}
+    sketch._arrays["key_forms"] |= arrays["key_forms"]
+    with pytest.raises(IncompatibleSketchError, match="hold integers in one and strings or bytes in another"):
+        sketch._reduce_custom("candidates", {}, arrays)

@@ -21,6 +21,10 @@ BLOCK = 1 << 20
 #: Records at the beginning of a file that tell whether it has the field at all.
 N_FIRST = 100
 UTF8_MARK = b"\xef\xbb\xbf"
+#: JSON's white space within a line, and the marks that files bring along when they are joined.
+_BEFORE_VALUE = " \t\r\ufeff"
+#: Integers are told from other values, and not read: Python refuses those of more than 4,300 digits.
+_DECODER = json.JSONDecoder(parse_int=lambda digits: 0)
 
 
 class Lines(NamedTuple):
@@ -145,11 +149,14 @@ def _look_closely(line: str | bytes, field: str) -> tuple[bytes | None, str]:
         line = line if isinstance(line, str) else line.decode()
     except UnicodeDecodeError:
         return None, "not UTF-8"
-    if not line.strip(" \t\r"):
+    line = line.lstrip(_BEFORE_VALUE)
+    if not line:
         return None, ""
     try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
+        record = _DECODER.decode(line)
+    except RecursionError:
+        return None, "nested too deeply"
+    except ValueError:
         return None, "not JSON"
     if not isinstance(record, dict):
         return None, "not a JSON object"
@@ -182,7 +189,7 @@ def check_field(path: str, read: Callable[[int], bytes], field: str) -> None:
     fields: dict[str, None] = {}
     for line in head.removeprefix(UTF8_MARK).split(b"\n")[:-1][:N_FIRST]:
         try:
-            record = json.loads(line.decode())
+            record = _DECODER.decode(line.decode().lstrip(_BEFORE_VALUE))
         except (ValueError, RecursionError):
             continue
         if isinstance(record, dict):

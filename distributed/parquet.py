@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DocumentError
+from ..lsh.columns import decoded
 
 __all__ = ["RowGroup", "TextColumn", "read_row_group", "row_groups"]
 
@@ -43,7 +44,8 @@ def row_groups(path: str, field: str) -> list[RowGroup]:
     """
     with _opened(path) as file:
         _check_column(path, file.schema_arrow, field)
-        return [_row_group(file.metadata.row_group(i), field) for i in range(file.metadata.num_row_groups)]
+        leaf = _leaf(file, field)
+        return [_row_group(file.metadata.row_group(i), leaf) for i in range(file.metadata.num_row_groups)]
 
 
 @contextmanager
@@ -67,19 +69,30 @@ def _opened(path: str) -> Iterator[Any]:
 def _check_column(path: str, schema: Any, field: str) -> None:
     import pyarrow.types as types
 
-    if field not in schema.names:
+    places = schema.get_all_field_indices(field)
+    if not places:
         shown = ", ".join(repr(name) for name in schema.names[:20])
         raise DocumentError(f"{path} has no column {field!r}; it has {shown}")
-    kind = schema.field(field).type
+    if len(places) > 1:
+        raise DocumentError(f"{path} has {len(places)} columns {field!r}")
+    kind = schema.field(places[0]).type
     kind = kind.value_type if types.is_dictionary(kind) else kind
-    texts = (types.is_string, types.is_large_string, types.is_string_view)
-    if not any(is_text(kind) for is_text in (*texts, types.is_binary, types.is_large_binary)):
+    names = ("string", "large_string", "string_view", "binary", "large_binary", "binary_view")
+    if not any(getattr(types, f"is_{name}")(kind) for name in names):
         raise DocumentError(f"the column {field!r} of {path} holds {kind}, not text")
 
 
-def _row_group(metadata: Any, field: str) -> RowGroup:
-    columns = [metadata.column(i) for i in range(metadata.num_columns)]
-    (column,) = [column for column in columns if column.path_in_schema == field]
+def _leaf(file: Any, field: str) -> int:
+    """The number of the column among all that are stored, those of structs too.
+
+    A column `a.b` has the path of the field b of a struct a, but not its name.
+    """
+    stored = [file.schema.column(i) for i in range(len(file.schema))]
+    return next(i for i, column in enumerate(stored) if column.name == column.path == field)
+
+
+def _row_group(metadata: Any, leaf: int) -> RowGroup:
+    column = metadata.column(leaf)
     return RowGroup(metadata.num_rows, column.total_compressed_size, column.total_uncompressed_size)
 
 
@@ -94,12 +107,14 @@ def read_row_group(path: str, group: int, field: str) -> Iterator[TextColumn]:
     with _opened(path) as file:
         import pyarrow as pa
 
-        size = _row_group(file.metadata.row_group(group), field)
+        size = _row_group(file.metadata.row_group(group), _leaf(file, field))
         rows = max(1, PIECE * size.n_rows // max(1, size.size))
         for batch in file.iter_batches(
             batch_size=rows, row_groups=[group], columns=[field], use_threads=False
         ):
-            yield _texts(batch.column(0).cast(pa.large_binary()))
+            # Of a column `a.b`, the field b of a struct a comes along.
+            column = batch.column(batch.schema.get_field_index(field))
+            yield _texts(decoded(column).cast(pa.large_binary()))
 
 
 def _texts(column: Any) -> TextColumn:

@@ -82,11 +82,26 @@ def count_sketch_query(counts: Any, words: Any, keys: Any, out: Any, start: int,
     _query("count_sketch_query", counts, words, keys, out, start, stop)
 
 
-def find_frequent(counts: Any, words: Any, keys: Any, least: int, found: Any, start: int, stop: int) -> int:
-    """Where in [start, stop) keys of a count above `least` are, to ``found[start:]``; how many there are."""
+def find_frequent(
+    counts: Any,
+    words: Any,
+    keys: Any,
+    weights: Any,
+    least: int,
+    found: Any,
+    sums: Any,
+    start: int,
+    stop: int,
+) -> int:
+    """Where in [start, stop) keys of a count above `least` are, to ``found[start:]``; how many there are.
+
+    Their weights go to ``sums[start:]``, 1 where `weights` is empty.
+    """
     check_array("found", found, np.int64, shape=keys.shape)
+    check_array("sums", sums, np.int64, shape=keys.shape)
     estimates = cupy.empty(keys.size, np.int64)
     count_min_query(counts, words, keys, estimates, start, stop)
-    places = cupy.flatnonzero(estimates[start:stop] > least)
-    found[start : start + places.size] = places + start
+    places = cupy.flatnonzero(estimates[start:stop] > least) + start
+    found[start : start + places.size] = places
+    sums[start : start + places.size] = weights[places] if weights.size else 1
     return int(places.size)

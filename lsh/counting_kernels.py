@@ -27,6 +27,8 @@ __all__ = [
 _LOW = np.uint64(0xFFFFFFFF)
 _SHIFT = np.uint64(32)
 _ONE = np.uint64(1)
+#: Frequent keys whose repetitions are added up where they come: 64 KB, of the second-level cache.
+_CACHE = 1 << 12
 
 
 @njit(cache=True, nogil=True)
@@ -118,22 +120,31 @@ def count_sketch_query(counts, words, keys, out, start, stop):  # type: ignore[n
 
 
 @njit(cache=True, nogil=True)
-def find_frequent(counts, words, keys, threshold, out, start, stop):  # type: ignore[no-untyped-def]
-    """Indices in [start, stop) of keys whose Count-Min estimate exceeds `threshold`.
+def find_frequent(counts, words, keys, weights, threshold, found, sums, start, stop):  # type: ignore[no-untyped-def]
+    """What came in [start, stop) of keys whose Count-Min estimate exceeds `threshold`.
 
-    They are written to ``out[start:]``; returns how many. Every such key is among them, most of its
-    repetitions are not: a small cache of the keys found last drops them.
+    ``found[start:]`` gets the index of such a key, ``sums[start:]`` the weight of some of its repetitions
+    (their number where `weights` is empty); returns how many. A key may be among them several times, and
+    its sums make up all its weight in the range: a cache adds up the keys found last.
     """
     n_buckets = np.uint64(counts.shape[1])
-    mask = np.uint64(1023)
-    # A slot's first content is a word that belongs into another slot, so no key matches it.
-    found = ~np.arange(1024).astype(np.uint64)
-    n = 0
+    mask = np.uint64(_CACHE - 1)
+    place = np.full(_CACHE, -1, dtype=np.int64)
+    came = np.zeros(_CACHE, dtype=np.int64)
+    n = start
     for i in range(start, stop):
         key = keys[i]
+        weight = np.int64(1) if weights.size == 0 else weights[i]
         slot = key & mask
-        if found[slot] != key and _least(counts, words, n_buckets, key) > threshold:
-            found[slot] = key
-            out[start + n] = i
+        if place[slot] >= 0 and keys[place[slot]] == key:
+            came[slot] += weight
+        elif _least(counts, words, n_buckets, key) > threshold:
+            if place[slot] >= 0:
+                found[n], sums[n] = place[slot], came[slot]
+                n += 1
+            place[slot], came[slot] = i, weight
+    for slot in range(_CACHE):
+        if place[slot] >= 0:
+            found[n], sums[n] = place[slot], came[slot]
             n += 1
-    return n
+    return n - start

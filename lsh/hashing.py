@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
-from .backend import as_array, backend_of, device_of
+from .backend import as_array, backend_of, device_of, to_host
+from .columns import arrow_chunks, describe, is_arrow, open_column
 from .strings import (
     Buffer,
-    arrow_chunks,
     arrow_strings,
     as_byte_buffer,
     byte_buffers,
     check_buffer,
-    is_arrow,
     is_buffer,
+    is_fixed_binary,
     kind_of,
 )
+from .text_kernels import _decode
 from .threads import map_blocks
 from .validation import check_int, refuse_masked
 
-__all__ = ["as_byte_buffer", "hash_buffer", "hash_keys", "hash_strings", "integer_words"]
+__all__ = ["Keys", "as_byte_buffer", "hash_buffer", "hash_keys", "read_keys"]
 
 # Keys worth a thread's while: about 0.2 ms of hashing, against 0.1 ms to hand a block over.
 _BLOCK = 1 << 16
@@ -39,19 +43,23 @@ def hash_keys(keys: Any, seed: int = 0) -> NDArray[np.uint64]:
     keys : array or list of n keys
         One of
 
-        - integers, in a 1-D NumPy or Arrow array of any integer dtype or a list of int: hashed as the
+        - integers, in a 1-D NumPy array or a column of any integer dtype or a list of int: hashed as the
           8 little-endian bytes of their value modulo 2**64, so that 7 hashes alike in every dtype.
           A list may hold -2**63 to 2**64 - 1;
-        - strings, as a list of str, an Arrow string array, or a NumPy array of dtype ``U`` or ``T``:
-          hashed as their UTF-8 bytes;
-        - bytes, as a list of bytes, an Arrow binary array or a NumPy array of dtype ``S``: hashed as
-          they are. NumPy does not store trailing NUL bytes in ``S`` arrays, so they are not hashed
-          there: ``b"a\\0"`` hashes as ``b"a"``;
+        - strings, as a list of str, a column of strings or categories, or a NumPy array of dtype ``U`` or
+          ``T``: hashed as their UTF-8 bytes;
+        - bytes, as a list of bytes, a column of bytes, or a NumPy array of dtype ``V``, whose items all have
+          the same length: hashed as they are;
+        - text in a NumPy array of dtype ``S``: hashed less the NUL bytes at the end, which NumPy does not
+          store there. Binary keys of which one is shorter than the array's width are refused: NumPy does
+          not tell whether they ended with NUL bytes;
         - a pair ``(data, offsets)``, the layout of an Arrow string array: key i is the bytes
           ``data[offsets[i]:offsets[i + 1]]``;
         - on a GPU, a 1-D array of integers, or such a pair of CuPy arrays.
 
-        Arrow arrays (chunked and sliced ones too) and ``S`` arrays are hashed where they lie.
+        A column is a pandas Series or Index, a polars Series, an Arrow array or whatever exports one;
+        dictionaries, views and chunks are read as their values. pandas needs no pyarrow, all others do.
+        Arrow arrays of strings and ``S`` arrays are hashed where they lie.
     seed : int
         In [0, 2**64).
 
@@ -64,7 +72,8 @@ def hash_keys(keys: Any, seed: int = 0) -> NDArray[np.uint64]:
     TypeError
         If keys are of mixed types, or neither integers nor strings; booleans and floats are refused.
     ValueError
-        If an integer is out of range, a string has a lone surrogate, or an Arrow array has nulls.
+        If an integer is out of range, a string has a lone surrogate, a column has nulls, or an ``S`` array
+        holds binary keys that may be cut.
 
     Notes
     -----
@@ -83,14 +92,84 @@ def hash_keys(keys: Any, seed: int = 0) -> NDArray[np.uint64]:
     True
     """
     seed = check_int("seed", seed, 0, _MASK)
-    words = integer_words(keys, "keys")
-    return hash_strings(keys, "keys", seed) if words is None else _hash_integers(words, seed)
+    return read_keys(keys).hashes(seed)
 
 
-def integer_words(keys: Any, name: str) -> NDArray[np.uint64] | None:
-    """Integer keys of any container modulo 2**64, None if they are strings or bytes; see `hash_keys`."""
+@dataclass(frozen=True)
+class Keys:
+    """Keys of any container, read once.
+
+    Attributes
+    ----------
+    form : str
+        "int", "str" or "bytes"; "" for an empty list, which tells nothing.
+    words : ndarray of uint64, or None
+        Integers modulo 2**64, where they lie.
+    is_signed : bool
+        Whether the integers came in a form that can hold negative ones.
+    fields : ndarray of dtype S, or None
+        What is hashed where it lies.
+    """
+
+    form: str
+    words: NDArray[np.uint64] | None = None
+    is_signed: bool = False
+    fields: NDArray[Any] | None = None
+    _buffers: tuple[Buffer, ...] = ()
+
+    def __len__(self) -> int:
+        if self.words is not None:
+            return int(self.words.size)
+        if self.fields is not None:
+            return int(self.fields.size)
+        return sum(offsets.size - 1 for _, offsets in self._buffers)
+
+    @property
+    def kind(self) -> str:
+        """Whose hashes could be one another's: "int", or "bytes" for strings too; "" where nothing tells."""
+        return "bytes" if self.form == "str" else self.form
+
+    @property
+    def has_negative(self) -> bool:
+        """Whether an integer is below 0."""
+        if self.words is None or not self.is_signed or self.words.size == 0:
+            return False
+        return bool(self.words.view(np.int64).min() < 0)
+
+    def buffers(self) -> tuple[Buffer, ...]:
+        """The bytes of strings, in consecutive parts."""
+        return self._buffers if self.fields is None else tuple(byte_buffers(self.fields))
+
+    def hashes(self, seed: int) -> NDArray[np.uint64]:
+        """The XXH3-64 of each key; `seed` is taken unchecked."""
+        if self.words is not None:
+            return _hash_integers(self.words, seed)
+        return _hash_buffers(self._buffers, seed) if self.fields is None else _hash_fields(self.fields, seed)
+
+    def raw(self, place: int) -> int | bytes:
+        """One key: its integer modulo 2**64, or its bytes."""
+        if self.words is not None:
+            return int(self.words[place])
+        if self.fields is not None:
+            return bytes(self.fields[place])
+        for data, offsets in self._buffers:
+            if place < offsets.size - 1:
+                return to_host(data[int(offsets[place]) : int(offsets[place + 1])]).tobytes()
+            place -= offsets.size - 1
+        raise IndexError("no such key")
+
+    def item(self, place: int) -> int | str | bytes:
+        """One key in the form that it was given in."""
+        raw = self.raw(place)
+        if isinstance(raw, bytes):
+            return raw.decode() if self.form == "str" else raw
+        return raw - (1 << 64) * (self.is_signed and raw >= 1 << 63)
+
+
+def read_keys(keys: Any, name: str = "keys") -> Keys:
+    """Keys of any container that `hash_keys` takes, named `name` in messages."""
     if is_buffer(keys):
-        return None
+        return Keys("bytes", _buffers=(check_buffer(keys[0], keys[1], name),))
     if device_of(keys) == "gpu":
         keys = as_array(keys)
         if keys.ndim != 1 or keys.dtype.kind not in "iu":
@@ -98,40 +177,53 @@ def integer_words(keys: Any, name: str) -> NDArray[np.uint64] | None:
                 f"{name} on a GPU must be a 1-D array of integers, or (data, offsets) of strings, got dtype "
                 f"{keys.dtype} and shape {keys.shape}"
             )
-        return backend_of(keys).xp.ascontiguousarray(keys.astype(np.uint64, copy=False))
+        return _integer_keys(keys)
+    given, keys = keys, open_column(keys, name)
     if is_arrow(keys):
-        chunks = arrow_chunks(keys, name)
-        if not chunks or not _is_integer(chunks[0]):
-            return None
-        parts = [chunk.to_numpy(zero_copy_only=False).astype(np.uint64, copy=False) for chunk in chunks]
-        return np.ascontiguousarray(np.concatenate(parts) if len(parts) > 1 else parts[0])
-    keys = _as_keys(keys, name)
+        return _read_arrow(keys, name)
+    keys = _as_keys(keys, name, given)
     if isinstance(keys, np.ndarray):
         if keys.dtype.kind in "iu":
-            return np.ascontiguousarray(keys.astype(np.uint64, copy=False))
-        if keys.dtype.kind != "O":
-            return None
+            return _integer_keys(keys)
+        if keys.dtype.kind == "S":
+            _refuse_cut_fields(keys, name)
+            return Keys("bytes", fields=keys)
+        if keys.dtype.kind == "V":
+            return Keys("bytes", _buffers=tuple(byte_buffers(keys, name)))
+        if keys.size == 0 and keys.dtype.kind in "UT":
+            return Keys("str", _buffers=tuple(byte_buffers(keys, name)))
         keys = keys.tolist()
     if len(keys) == 0:
-        return np.empty(0, dtype=np.uint64)
-    return _integers(keys, name).astype(np.uint64, copy=False) if kind_of(keys, name) is int else None
+        return Keys("", words=np.empty(0, dtype=np.uint64))
+    form = kind_of(keys, name).__name__
+    if form == "int":
+        return _integer_keys(_integers(keys, name), is_signed=min(keys) < 0)
+    return Keys(form, _buffers=tuple(byte_buffers(list(keys), name)))
 
 
-def hash_strings(keys: Any, name: str, seed: int) -> NDArray[np.uint64]:
-    """The hashes of keys of which `integer_words` said None."""
-    if is_arrow(keys):
-        return _hash_buffers([arrow_strings(chunk, name) for chunk in arrow_chunks(keys, name)], seed)
-    if is_buffer(keys):
-        return _hash_buffers([check_buffer(keys[0], keys[1], name)], seed)
-    keys = _as_keys(keys, name)
-    if isinstance(keys, np.ndarray):
-        if keys.dtype.kind == "S":
-            return _hash_fields(keys, seed)
-        keys = keys.tolist()
-    return _hash_buffers(byte_buffers(list(keys), name), seed)
+def _integer_keys(array: Any, is_signed: bool | None = None) -> Keys:
+    words = backend_of(array).xp.ascontiguousarray(array.astype(np.uint64, copy=False))
+    return Keys("int", words=words, is_signed=array.dtype.kind == "i" if is_signed is None else is_signed)
 
 
-def _as_keys(keys: Any, name: str) -> Any:
+def _read_arrow(keys: Any, name: str) -> Keys:
+    import pyarrow as pa
+
+    chunks = arrow_chunks(keys, name)
+    if not chunks:
+        return Keys("", words=np.empty(0, dtype=np.uint64))
+    kind = chunks[0].type
+    if pa.types.is_integer(kind):
+        parts = [chunk.to_numpy(zero_copy_only=False) for chunk in chunks]
+        return _integer_keys(np.concatenate(parts) if len(parts) > 1 else parts[0])
+    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    if not (is_text or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+        raise TypeError(f"{name} must be {describe(keys)} of integers, strings or bytes, got one of {kind}")
+    buffers = tuple(arrow_strings(chunk, name, keys) for chunk in chunks)
+    return Keys("str" if is_text else "bytes", _buffers=buffers)
+
+
+def _as_keys(keys: Any, name: str, given: Any) -> Any:
     """A list, tuple, range or 1-D array of integers or strings, or of objects that are yet to be seen."""
     if not isinstance(keys, (np.ndarray, list, tuple, range)):
         if isinstance(keys, (str, bytes, bytearray)) or not hasattr(keys, "__array__"):
@@ -144,9 +236,74 @@ def _as_keys(keys: Any, name: str) -> Any:
         refuse_masked(keys, name)
         if keys.ndim != 1:
             raise ValueError(f"{name} must be 1-D, got shape {keys.shape}")
-        if keys.dtype.kind not in "iuSUTO":
+        if keys.dtype.kind not in "iuSUTO" and not is_fixed_binary(keys):
+            if not isinstance(given, np.ndarray):
+                raise TypeError(
+                    f"{name} must be {describe(given)} of integers, strings or bytes, got one of {keys.dtype}"
+                )
             raise TypeError(f"{name} must be integers or strings, got dtype {keys.dtype}")
     return keys
+
+
+@njit(cache=True, nogil=True)
+def _is_plain(part, width):  # type: ignore[no-untyped-def]
+    """Whether fields are printable ASCII followed by NUL bytes; in loops over bytes that vectorise."""
+    odd, rises = np.uint8(0), 0
+    for j in range(part.size):
+        odd |= np.uint8((part[j] - np.uint8(32) > np.uint8(94)) & (part[j] != 0))
+    if odd:
+        return False
+    for j in range(part.size - 1):
+        rises += (part[j] == 0) & (part[j + 1] != 0)
+    # A field may begin after a NUL byte, but within none may a byte follow one.
+    for j in range(width - 1, part.size - 1, width):
+        rises -= (part[j] == 0) & (part[j + 1] != 0)
+    return rises == 0
+
+
+@njit(cache=True, nogil=True)
+def _first_binary(data, width, start, stop):  # type: ignore[no-untyped-def]
+    """The first field in [start, stop) that is no text, or -1.
+
+    Text is UTF-8 without control characters but white space, followed by NUL bytes.
+    """
+    if _is_plain(data[start * width : stop * width], width):
+        return -1
+    for i in range(start, stop):
+        at, end = i * width, (i + 1) * width
+        while end > at and data[end - 1] == 0:
+            end -= 1
+        while at < end:
+            code, size = _decode(data, at, end)
+            if size == 0 or code == 127 or (code < 32 and (code < 9 or code > 13)):
+                return i
+            at += size
+    return -1
+
+
+def _refuse_cut_fields(keys: NDArray[Any], name: str) -> None:
+    """Refuse binary keys in an ``S`` array, of which NumPy does not tell whether they end with NUL bytes."""
+    width = keys.dtype.itemsize
+    if keys.size == 0 or width == 0:
+        return
+    data, block = _field_bytes(keys), max(1, min(_BLOCK, _BLOCK_BYTES // width))
+    binary = max(map_blocks(lambda a, b: _first_binary(data, width, a, b), keys.size, block))
+    if binary < 0:
+        return
+    lengths = np.strings.str_len(keys)
+    if int(lengths.min()) < width:
+        raise ValueError(
+            f"{name} must be text where they are a NumPy S array, which does not store NUL bytes at the end: "
+            f"key {binary} is binary and key {int(lengths.argmin())} shorter than {width} bytes; pass "
+            f'{name}.view("V{width}") if each has {width} bytes, and {name}.tolist() if none ends with NUL'
+        )
+
+
+def _field_bytes(keys: NDArray[Any]) -> NDArray[np.uint8]:
+    """The bytes of a NumPy ``S`` array, read-only as other kernels' data are, so that there is one kernel."""
+    data: NDArray[np.uint8] = np.ascontiguousarray(keys).view(np.uint8)
+    data.flags.writeable = False
+    return data
 
 
 def hash_buffer(data: Any, offsets: Any, seed: int = 0) -> NDArray[np.uint64]:
@@ -180,7 +337,7 @@ def hash_buffer(data: Any, offsets: Any, seed: int = 0) -> NDArray[np.uint64]:
     return _hash_buffers([check_buffer(data, offsets, "buffer")], seed)
 
 
-def _hash_buffers(buffers: list[Buffer], seed: int) -> NDArray[np.uint64]:
+def _hash_buffers(buffers: Sequence[Buffer], seed: int) -> NDArray[np.uint64]:
     xp = backend_of(buffers[0][0]).xp if buffers else np
     out = xp.empty(sum(offsets.size - 1 for _, offsets in buffers), dtype=np.uint64)
     done = 0
@@ -214,21 +371,11 @@ def _hash_fields(keys: NDArray[Any], seed: int) -> NDArray[np.uint64]:
     """A NumPy ``S`` array, read where it lies."""
     out = np.empty(keys.size, dtype=np.uint64)
     width = keys.dtype.itemsize
-    if keys.size == 0 or width == 0:
-        data = np.empty(0, dtype=np.uint8)
-    else:
-        data = np.ascontiguousarray(keys).view(np.uint8)
-        data.flags.writeable = False  # as the other kernels' data, so that there is one kernel
+    data = _field_bytes(keys) if keys.size and width else np.empty(0, dtype=np.uint8)
     kernel = backend_of(data).hash_fixed
     block = max(1, min(_BLOCK, _BLOCK_BYTES // max(1, width)))
     map_blocks(lambda a, b: kernel(data, width, np.uint64(seed), out, a, b), keys.size, block)
     return out
-
-
-def _is_integer(chunk: Any) -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_integer(chunk.type))
 
 
 def _integers(keys: Any, name: str) -> NDArray[Any]:

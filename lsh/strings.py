@@ -10,9 +10,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from .backend import as_array, backend_of, device_of
+from .columns import arrow_chunks, describe, is_arrow, open_column
 from .threads import map_blocks
 
-__all__ = ["Buffer", "as_byte_buffer", "byte_buffers", "check_buffer", "is_arrow", "is_buffer"]
+__all__ = ["Buffer", "as_byte_buffer", "byte_buffers", "check_buffer", "is_buffer", "is_fixed_binary"]
 
 #: ``(data, offsets)``: string i is ``data[offsets[i]:offsets[i + 1]]``; uint8 and int64.
 Buffer = tuple[NDArray[np.uint8], NDArray[np.int64]]
@@ -153,54 +154,17 @@ def _describe(value: Any) -> str:
     return type(value).__name__
 
 
-def is_arrow(strings: Any) -> bool:
-    """Whether `strings` is an Arrow array or speaks Arrow's PyCapsule interface (polars, nanoarrow, ...)."""
-    return hasattr(strings, "__arrow_c_array__") or hasattr(strings, "__arrow_c_stream__")
-
-
-def arrow_chunks(array: Any, name: str) -> list[Any]:
-    """The pyarrow arrays that `array` is made of, without nulls; dictionaries are decoded."""
-    try:
-        import pyarrow as pa
-    except ImportError:
-        raise TypeError(
-            f"{name} is a {type(array).__name__}, which needs pyarrow to read: "
-            "install mergesketch[arrow], or pass a list or a NumPy array"
-        ) from None
-    if not isinstance(array, (pa.Array, pa.ChunkedArray)):
-        try:
-            array = pa.array(array) if hasattr(array, "__arrow_c_array__") else pa.chunked_array(array)
-        except (TypeError, ValueError, pa.ArrowException) as error:
-            raise TypeError(f"{name} must be an Arrow array, got {type(array).__name__}: {error}") from None
-    chunks = array.chunks if isinstance(array, pa.ChunkedArray) else [array]
-    if pa.types.is_dictionary(array.type):
-        chunks = [chunk.dictionary_decode() for chunk in chunks]
-    start = 0
-    for chunk in chunks:
-        if chunk.null_count:
-            null = start + int(np.argmax(chunk.is_null().to_numpy(zero_copy_only=False)))
-            raise ValueError(
-                f"{name} must have no nulls, got {array.null_count}, the first at {null}; "
-                "drop them or fill them first"
-            )
-        start += len(chunk)
-    return chunks
-
-
-def arrow_strings(chunk: Any, name: str) -> Buffer:
-    """The buffers of a pyarrow string or binary array, as they are."""
+def arrow_strings(chunk: Any, name: str, given: Any) -> Buffer:
+    """The buffers of one of the `arrow_chunks` of the column `given`, as they are."""
     import pyarrow as pa
 
     kind = chunk.type
-    for views, plain in (("is_string_view", pa.large_string()), ("is_binary_view", pa.large_binary())):
-        if getattr(pa.types, views, lambda _: False)(kind):
-            chunk, kind = chunk.cast(plain), plain
     if pa.types.is_large_string(kind) or pa.types.is_large_binary(kind):
         dtype: Any = np.int64
     elif pa.types.is_string(kind) or pa.types.is_binary(kind):
         dtype = np.int32
     else:
-        raise TypeError(f"{name} must be an Arrow array of strings or binary, got one of {kind}")
+        raise TypeError(f"{name} must be {describe(given)} of strings or bytes, got one of {kind}")
     _, raw_offsets, raw_data = chunk.buffers()
     data = _EMPTY if raw_data is None else np.frombuffer(raw_data, dtype=np.uint8)
     if len(chunk) == 0:
@@ -273,22 +237,30 @@ def _array_buffer(array: NDArray[Any], name: str, errors: str) -> Buffer:
         raise ValueError(f"{name} must be 1-D, got shape {array.shape}")
     if array.dtype.kind in "UTO":
         return _list_buffer(array.tolist(), name, errors)
-    if array.dtype.kind != "S":
+    if array.dtype.kind != "S" and not is_fixed_binary(array):
         raise TypeError(f"{name} must be strings, got dtype {array.dtype}")
     width = array.dtype.itemsize
-    offsets = np.zeros(array.size + 1, dtype=np.int64)
+    offsets = width * np.arange(array.size + 1, dtype=np.int64)
     if array.size == 0 or width == 0:
         return _EMPTY, offsets
-    fields = np.frombuffer(np.ascontiguousarray(array), dtype=np.uint8)
+    fields = np.ascontiguousarray(array).view(np.uint8)
+    if array.dtype.kind == "V":
+        return fields, offsets
     data = np.empty(fields.size, dtype=np.uint8)
     _strip_fields(fields, width, data, offsets)
     return data[: offsets[-1]], offsets
 
 
+def is_fixed_binary(array: NDArray[Any]) -> bool:
+    """Whether an array's items are bytes of one length: dtype V without fields, which keeps NUL bytes."""
+    return array.dtype.kind == "V" and array.dtype.names is None and array.dtype.subdtype is None
+
+
 def byte_buffers(strings: Any, name: str = "strings", errors: str = "strict") -> list[Buffer]:
     """`strings` as one buffer, or one for each chunk of a chunked Arrow array, whose bytes are not copied."""
+    strings = open_column(strings, name)
     if is_arrow(strings):
-        return [arrow_strings(chunk, name) for chunk in arrow_chunks(strings, name)]
+        return [arrow_strings(chunk, name, strings) for chunk in arrow_chunks(strings, name)]
     if isinstance(strings, np.ndarray):
         return [_read_only(_array_buffer(strings, name, errors))]
     if is_buffer(strings):
@@ -308,9 +280,9 @@ def as_byte_buffer(strings: Any, name: str = "strings", errors: str = "strict") 
 
     Parameters
     ----------
-    strings : list of str or bytes, NumPy array of strings, Arrow array, or (data, offsets)
+    strings : list of str or bytes, NumPy array of strings, column, or (data, offsets)
         Text is encoded as UTF-8. Arrow buffers and pairs are not copied, but for chunked Arrow arrays
-        of several chunks. NumPy's ``S`` arrays do not store trailing NUL bytes.
+        of several chunks. NumPy's ``S`` arrays do not store trailing NUL bytes; ``V`` arrays do.
     name : str
         What messages call the argument.
     errors : str

@@ -43,9 +43,10 @@ def shingle(documents: Any, *, unit: str = "word", size: int = 5, seed: int = 0)
 
     Parameters
     ----------
-    documents : list of n str or bytes, Arrow string or binary array, NumPy array of strings, or pair
-        A pair ``(data, offsets)`` of a uint8 and an integer array has document i in the UTF-8 bytes
-        ``data[offsets[i]:offsets[i + 1]]``. Arrow buffers and pairs are read where they lie.
+    documents : list of n str or bytes, column or NumPy array of strings, or pair
+        A column is a pandas or polars Series or an Arrow array, of strings, categories or bytes; see
+        `hash_keys`. A pair ``(data, offsets)`` of a uint8 and an integer array has document i in the
+        UTF-8 bytes ``data[offsets[i]:offsets[i + 1]]``. Arrow buffers and pairs are read where they lie.
     unit : {"word", "character"}
         What a shingle is made of.
     size : int

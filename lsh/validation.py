@@ -14,6 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from .backend import as_array, backend_of, device_of, to_host
+from .columns import open_table
 from .sparse_structure import check_offsets, csr_parts
 from .threads import map_blocks
 
@@ -32,6 +33,7 @@ __all__ = [
     "check_real_weights",
     "check_sets",
     "check_weights",
+    "refuse_flags",
     "refuse_masked",
     "renamed",
 ]
@@ -104,6 +106,7 @@ def renamed(inner: str, outer: str) -> Iterator[None]:
 def check_array(name: str, value: Any) -> Any:
     """`value` as an array where it lives; no masked values, nor rows of unlike lengths."""
     refuse_masked(value, name)
+    value = open_table(value, name)
     try:
         return as_array(value)
     except ValueError as error:
@@ -125,6 +128,18 @@ def refuse_masked(array: Any, name: str) -> None:
         raise ValueError(f"{name} must not be masked, got {int(np.ma.count_masked(array))} masked values")
 
 
+def refuse_flags(name: str, value: Any) -> None:
+    """Refuse booleans in lists of integers, for which NumPy takes them."""
+    if not isinstance(value, (list, tuple)):
+        return
+    types = set(map(type, value))
+    if types & {bool, np.bool_}:
+        raise TypeError(f"{name} must be integers, got bool among them")
+    if any(issubclass(t, (list, tuple)) for t in types):
+        for item in value:
+            refuse_flags(name, item)
+
+
 def check_weights(
     name: str, weights: Any, n: int, minimum: int | None = None, n_outputs: int | None = None
 ) -> tuple[NDArray[np.int64], int]:
@@ -142,6 +157,7 @@ def check_weights(
         return xp.empty(array.shape, dtype=np.int64), 0
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
+    refuse_flags(name, weights)
     low, high = int(array.min()), int(array.max())
     if minimum is not None and low < minimum:
         raise ValueError(f"{name} must be at least {minimum}, got {low}")
@@ -302,6 +318,16 @@ def _without_zeros(matrix: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     return matrix.indices[kept], before[matrix.indptr]
 
 
+def _token_row(name: str, row: Any) -> NDArray[Any]:
+    """One set as an array; lists with integers beyond int64, of which NumPy makes floats, modulo 2**64."""
+    array = check_array(name, row)
+    if isinstance(row, (list, tuple)) and array.dtype.kind in "fO":
+        is_integer = all(isinstance(token, (int, np.integer)) for token in row)
+        if is_integer and all(-(1 << 63) <= int(token) < 1 << 64 for token in row):
+            return np.array([int(token) % (1 << 64) for token in row], dtype=np.uint64)
+    return array
+
+
 def check_sets(
     X: Any, name: str = "X", *, keep_int32: bool = False
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
@@ -332,13 +358,14 @@ def check_sets(
     elif isinstance(X, (list, tuple)):
         if any(device_of(row) == "gpu" for row in X):
             raise TypeError(f"{name} must be a pair (tokens, offsets) on a GPU, got a {type(X).__name__}")
-        rows = [check_array(f"{name}[{i}]", row) for i, row in enumerate(X)]
+        rows = [_token_row(f"{name}[{i}]", row) for i, row in enumerate(X)]
         for i, row in enumerate(rows):
             if row.ndim != 1 or (row.size and row.dtype.kind not in "iu"):
                 raise TypeError(
                     f"{name}[{i}] must be a 1-D array of integers, got dtype {row.dtype} and shape "
                     f"{row.shape}"
                 )
+            refuse_flags(f"{name}[{i}]", X[i])
         offsets = np.zeros(len(rows) + 1, dtype=np.int64)
         np.cumsum([row.size for row in rows], out=offsets[1:])
         full = [row.astype(np.uint64, copy=False) for row in rows if row.size]

@@ -11,9 +11,9 @@ from xxhash import xxh3_64_intdigest
 
 from ..lsh.backend import to_host
 from ..lsh.bloom_kernels import BLOCK_BITS, BLOCK_WORDS
-from ..lsh.hashing import hash_keys, hash_strings, integer_words
+from ..lsh.hashing import hash_keys, read_keys
 from ..lsh.threads import get_num_threads, map_blocks, run_tasks
-from ..lsh.validation import check_int, check_real
+from ..lsh.validation import check_int, check_real, renamed
 from .base import MergeableSketch, StateSpec
 from .bloom_theory import (
     HASH_COLLISION,
@@ -162,7 +162,10 @@ class BloomFilter(MergeableSketch):
         >>> seen == mergesketch.BloomFilter(1_000_000, 0.01), seen.expected_error_rate(1_000_000) < 0.01
         (True, True)
         """
-        return cls(check_int("n_keys", n_keys, 1), check_real("error_rate", error_rate, 0.0, 1.0), seed=seed)
+        with renamed("capacity", "n_keys"):
+            return cls(
+                check_int("n_keys", n_keys, 1), check_real("error_rate", error_rate, 0.0, 1.0), seed=seed
+            )
 
     def _layout(self) -> dict[str, StateSpec]:
         return {"blocks": StateSpec((self.n_blocks, BLOCK_WORDS), "uint64", "or")}
@@ -269,8 +272,8 @@ class BloomFilter(MergeableSketch):
     def _read(self, keys: Any) -> tuple[NDArray[np.uint64], bool]:
         """Keys as 64-bit integers that the kernels hash as they go, or as hashes."""
         self._settle("keys", keys)
-        words = integer_words(keys, "keys")
-        return (hash_strings(keys, "keys", self.seed), True) if words is None else (words, False)
+        read = read_keys(keys)
+        return (read.hashes(self.seed), True) if read.words is None else (read.words, False)
 
     @property
     def _words(self) -> NDArray[np.uint64]:

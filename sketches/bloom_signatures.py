@@ -14,7 +14,7 @@ from ..lsh.lazy import lazy
 from ..lsh.random import random_uint64
 from ..lsh.sparse_structure import check_coo, check_sparse
 from ..lsh.threads import get_num_threads, run_tasks
-from ..lsh.validation import check_array, check_flag, check_int, check_real
+from ..lsh.validation import check_array, check_flag, check_int, check_real, refuse_flags
 from .base import MergeableSketch, StateSpec
 from .bloom_theory import warn_of_saturation
 
@@ -272,7 +272,9 @@ class BloomSignatures(MergeableSketch):
             if array.ndim != 2 or array.shape[1] != 2:
                 raise ValueError(f"edges must have shape (n, 2), got {array.shape}")
             sources, targets = array[:, 0], array[:, 1]
-        return self._nodes("edges", sources), self._nodes("edges", targets)
+        nodes = self._nodes("edges", sources), self._nodes("edges", targets)
+        refuse_flags("edges", edges)
+        return nodes
 
     def _nodes(self, name: str, nodes: Any) -> NDArray[np.int64]:
         """Nodes as int64; refused if one is not in the graph."""
@@ -283,6 +285,7 @@ class BloomSignatures(MergeableSketch):
             return none
         if array.dtype.kind not in "iu":
             raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
+        refuse_flags(name, nodes)
         if array.ndim != 1:
             raise ValueError(f"{name} must be one-dimensional, got shape {array.shape}")
         low, high = int(array.min()), int(array.max())

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import betaincinv
 
 from ..lsh.validation import check_flag, check_real, check_weights
-from .key_table import KeyTable
+from .key_table import MAX_BUCKETS, KeyTable, buckets_for
 
 __all__ = ["CountMinSketch", "CountSketch"]
 
@@ -120,7 +120,8 @@ class CountMinSketch(KeyTable):
         relative_error = check_real("relative_error", relative_error, 0.0, 1.0)
         confidence = check_real("confidence", confidence, 0.0, 1.0)
         n_rows = max(1, math.ceil(-math.log1p(-confidence)))
-        return cls(n_rows, math.ceil(math.e / relative_error), conservative=conservative, seed=seed)
+        n_buckets = buckets_for(relative_error, math.e / relative_error)
+        return cls(n_rows, n_buckets, conservative=conservative, seed=seed)
 
     def update(self, keys: Any, counts: Any = None) -> Self:
         """Count a batch of keys.
@@ -353,11 +354,11 @@ class CountSketch(KeyTable):
         """
         relative_error = check_real("relative_error", relative_error, 0.0, 1.0)
         confidence = check_real("confidence", confidence, 0.0, 1.0)
-        sizes = (
-            (n_rows, math.ceil((_norm_factor(n_rows, confidence) / relative_error) ** 2))
-            for n_rows in range(1, 128, 2)
-        )
-        n_rows, n_buckets = min(sizes, key=lambda size: size[0] * size[1])
+        factors = ((n_rows, _norm_factor(n_rows, confidence) / relative_error) for n_rows in range(1, 128, 2))
+        sizes = [(n_rows, factor * factor) for n_rows, factor in factors]
+        fitting = [size for size in sizes if size[1] <= MAX_BUCKETS] or sizes
+        n_rows, wanted = min(fitting, key=lambda size: size[0] * np.ceil(size[1]))
+        n_buckets = buckets_for(relative_error, wanted)
         return cls(n_rows, n_buckets, seed=seed)
 
     def update(self, keys: Any, counts: Any = None) -> Self:

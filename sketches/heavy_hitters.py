@@ -9,17 +9,29 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lsh.backend import to_host
-from ..lsh.hashing import hash_keys
+from ..errors import IncompatibleSketchError
+from ..lsh.backend import add_at, to_host
+from ..lsh.hashing import Keys, hash_keys, read_keys
+from ..lsh.threads import get_num_threads
 from ..lsh.validation import check_int, check_real, check_weights
 from .base import MergeableSketch, StateSpec
 from .counting import count_min_error
-from .key_records import check_records, key_list, longest_key, pack_keys, unpack_key
-from .key_table import KEYS_BLOCK, KeyTable
+from .key_records import (
+    BYTES,
+    INTEGERS,
+    STRINGS,
+    check_records,
+    form_of,
+    longest_key,
+    pack_keys,
+    unpack_key,
+)
+from .key_table import KEYS_BLOCK, KeyTable, buckets_for
 
 __all__ = ["HeavyHitters"]
 
-_CANDIDATES = ("candidate_hashes", "candidate_kinds", "candidate_lengths", "candidate_keys")
+_CANDIDATES = ("candidate_hashes", "candidate_counts", "candidate_lengths", "candidate_keys")
+_KINDS = {INTEGERS: "integers", STRINGS | BYTES: "strings or bytes"}
 
 
 class HeavyHitters(KeyTable):
@@ -48,37 +60,46 @@ class HeavyHitters(KeyTable):
 
     Notes
     -----
-    A Count-Min table counts every key; beside it the sketch keeps, by name, the keys whose estimate
-    exceeds *half* of ``frequency * N``. It reports those whose estimate exceeds ``frequency * N``.
+    A Count-Min table counts every key. Beside it the sketch keeps names: those of keys whose estimate
+    exceeds *half* of ``frequency * N``, each with a count of what came since the name was kept, as a
+    summary of Misra and Gries [1]_ with `n_candidates` counters; when there are more names, the largest
+    count that has no place is taken off all, and names without any count left are forgotten. Names whose
+    estimate falls to half of ``frequency * N`` are forgotten too. It reports the names whose estimate
+    exceeds ``frequency * N``.
 
-    - Every key with a true share above `frequency` is reported, whatever the order of the stream and
-      however it was cut into batches and merged: a key above half that share of the whole is above it
-      in at least one part (or at its last batch), is kept there, and is found in the merge.
+    - Every key with a true share above `frequency` is reported: with certainty, in every stream, whatever
+      its order and however it was cut into batches and merged. The Count-Min estimate is never too low, so
+      that at most ``frequency / 2 * N`` of a key came while its name was not kept; and what is taken off
+      adds up to at most ``N / (n_candidates + 1)``, which is less than ``frequency / 2 * N``, over any tree
+      of merges [2]_. What is left of such a key is above 0.
     - A key with under half that share is reported with probability at most exp(-n_rows) (at the
-      default `n_buckets`; Cormode and Muthukrishnan 2005, theorem 1 and section 5.2).
+      default `n_buckets`; [3]_, theorem 1 and section 5.2).
     - Counts are upper bounds, and the same for any order, split and number of threads or ranks.
 
-    Both statements hold save for the chance, negligible beside exp(-n_rows), that estimates of more
-    than `n_candidates` keys are too high at once; the largest estimates are then kept.
+    Hence the report is the same for any order, split and merge as far as keys are truly above
+    `frequency`. Of other keys, those whose estimate is too high by chance, the name may be reported after
+    one order and not after another. Two sketches compare equal (``==``) if their tables are equal and they
+    report the same keys.
 
-    Cells that hold one candidate and a majority counter (Topkapi: Mandal, Jiang, Shrivastava and Sarkar
-    2018) and SpaceSaving or Misra-Gries summaries (Agarwal et al. 2012) are smaller, but which keys and
-    what counts they hold depends on the order of updates and merges, so that the answer would change
-    with the number of threads or ranks. Here the table is a plain sum, and the kept names are only an
-    index into it. Two sketches compare equal (``==``) if their tables are equal and they report the
-    same keys: names kept between half of `frequency` and all of it may differ.
+    SpaceSaving or Misra-Gries summaries alone, or cells with a majority candidate (Topkapi [4]_) are
+    smaller, but what counts they report depends on the order of updates and merges.
 
-    Keys come back as they were given, integers as int, strings as str, bytes as bytes. A str and its
-    UTF-8 bytes are one key, and so are an integer and its eight little-endian bytes.
+    What one key is, `mergesketch.lsh.hash_keys` says: a str and its UTF-8 bytes are one key, and so are -1
+    and 2**64 - 1. One sketch takes integers, or strings and bytes. Integers come back as int, below 0 where
+    they are 2**63 or more and any key was negative; the others as bytes if all came so, and else as str
+    where they are UTF-8. What comes back depends on all keys, and not on their order.
 
-    Time is O(n_rows) a key; memory ``4 n_rows n_buckets + n_candidates (max_key_bytes + 11)`` bytes.
+    Time is O(n_rows) a key; memory ``4 n_rows n_buckets + n_candidates (max_key_bytes + 18)`` bytes, twice
+    the first once a counter could pass 2**31.
 
     References
     ----------
-    - Cormode, Muthukrishnan. An improved data stream summary: the count-min sketch and its applications.
-      Journal of Algorithms 55(1), 2005.
-    - Mandal, Jiang, Shrivastava, Sarkar. Topkapi: parallel and fast sketches for finding top-k frequent
-      elements. NeurIPS 2018.
+    .. [1] Misra, Gries. Finding repeated elements. Science of Computer Programming 2(2), 1982.
+    .. [2] Agarwal, Cormode, Huang, Phillips, Wei, Yi. Mergeable summaries. PODS 2012, theorem 2.
+    .. [3] Cormode, Muthukrishnan. An improved data stream summary: the count-min sketch and its applications.
+       Journal of Algorithms 55(1), 2005.
+    .. [4] Mandal, Jiang, Shrivastava, Sarkar. Topkapi: parallel and fast sketches for finding top-k frequent
+       elements. NeurIPS 2018.
 
     Examples
     --------
@@ -101,9 +122,7 @@ class HeavyHitters(KeyTable):
         max_key_bytes: int = 64,
         seed: int = 0,
     ) -> None:
-        self.frequency = check_real("frequency", frequency, 0.0, 1.0)
-        if self.frequency < 1e-7:
-            raise ValueError(f"frequency must be at least 1e-07, got {frequency!r}")
+        self.frequency = _check_frequency(frequency)
         default = math.ceil(2.0 * math.e / self.frequency)
         super().__init__(n_rows, default if n_buckets is None else n_buckets, seed)
         self.max_key_bytes = check_int("max_key_bytes", max_key_bytes, 8, 65535)
@@ -148,7 +167,7 @@ class HeavyHitters(KeyTable):
         >>> mergesketch.HeavyHitters.for_error(0.01, relative_error=0.001).n_buckets
         2719
         """
-        frequency = check_real("frequency", frequency, 0.0, 1.0)
+        frequency = _check_frequency(frequency)
         if relative_error is None:
             relative_error = frequency / 2.0
         relative_error = check_real("relative_error", relative_error, 0.0, frequency / 2.0, closed=True)
@@ -156,7 +175,7 @@ class HeavyHitters(KeyTable):
             raise ValueError("relative_error must be above 0, got 0.0")
         confidence = check_real("confidence", confidence, 0.0, 1.0)
         n_rows = max(1, math.ceil(-math.log1p(-confidence)))
-        n_buckets = math.ceil(math.e / relative_error)
+        n_buckets = buckets_for(relative_error, math.e / relative_error)
         return cls(frequency, n_rows=n_rows, n_buckets=n_buckets, max_key_bytes=max_key_bytes, seed=seed)
 
     @property
@@ -168,8 +187,9 @@ class HeavyHitters(KeyTable):
         n = self.n_candidates
         return {
             **super()._layout(),
+            "key_forms": StateSpec((1,), "uint8", "or"),
             "candidate_hashes": StateSpec((n,), "uint64", "candidates"),
-            "candidate_kinds": StateSpec((n,), "uint8", "candidates"),
+            "candidate_counts": StateSpec((n,), "int64", "candidates"),
             "candidate_lengths": StateSpec((n,), "uint16", "candidates"),
             "candidate_keys": StateSpec((n, self.max_key_bytes), "uint8", "candidates"),
         }
@@ -182,7 +202,8 @@ class HeavyHitters(KeyTable):
         Parameters
         ----------
         keys : array or list of n keys
-            May repeat. Of any type that `mergesketch.lsh.hash_keys` takes.
+            May repeat. Of any type that `mergesketch.lsh.hash_keys` takes; integers in all batches, or
+            strings and bytes in all.
         counts : array of n integers, optional
             How often each key occurred, 0 or more; 1 by default.
 
@@ -193,40 +214,77 @@ class HeavyHitters(KeyTable):
         Raises
         ------
         TypeError, ValueError
-            If the keys are of no known or of mixed type or too long, or the counts negative or of
-            another length.
+            If the keys are of no known or of mixed type, integers where strings or bytes came before or
+            the other way round, or too long; or the counts negative or of another length.
         OverflowError
             If a 64-bit counter could wrap. Nothing is changed when an exception is raised.
         """
-        hashes = self._hashes(keys)
+        read = self._read(keys)
+        hashes = read.hashes(self.seed)
         self._settle("counts", counts)
         weights, magnitude = check_weights("counts", counts, hashes.size, minimum=0)
-        keys = key_list(keys)
-        longest = longest_key(keys)
+        longest = longest_key(read)
         if longest > self.max_key_bytes:
             raise ValueError(
                 f"keys must have at most max_key_bytes={self.max_key_bytes} bytes, got one of {longest}"
             )
         self._take_in(hashes, weights, magnitude, self._kernels.count_min_add)
-        places = self._frequent_places(hashes)
-        self._keep(hashes[places], *pack_keys(keys, places, self.max_key_bytes))
+        self._arrays["key_forms"] |= np.uint8(form_of(read))
+        self._note(read, hashes, weights)
         return self
 
-    def _frequent_places(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """Where in the batch each frequent key that is not yet a candidate stands first."""
+    def _read(self, keys: Any) -> Keys:
+        """A batch of keys; TypeError if they are of the other kind than those before."""
+        self._settle("keys", keys)
+        read = read_keys(keys)
+        before, here = self._kind, _kind_of_forms(form_of(read))
+        if before and here and before != here:
+            raise TypeError(f"keys must be {_KINDS[before]} as before, got {_KINDS[here]}")
+        return read
+
+    def _hashes(self, keys: Any) -> NDArray[np.uint64]:
+        return self._read(keys).hashes(self.seed)
+
+    @property
+    def _kind(self) -> int:
+        """`INTEGERS`, ``STRINGS | BYTES``, or 0 as long as there was no key."""
+        return _kind_of_forms(int(self._arrays["key_forms"][0])) if "_arrays" in self.__dict__ else 0
+
+    def _note(self, keys: Keys, hashes: NDArray[np.uint64], weights: NDArray[np.int64]) -> None:
+        """Keep the names of a batch's frequent keys, and count what came of them."""
+        xp = self._kernels.xp
+        places, sums = self._find_frequent(hashes, weights)
+        found, first, inverse = xp.unique(hashes[places], return_index=True, return_inverse=True)
+        came = xp.zeros(found.size, np.int64)
+        add_at(came, inverse, sums)
+        known, counts, *names = self._used(self._arrays)
+        counts = counts.copy()
+        is_new = came > 0
+        if known.size:
+            at = xp.minimum(xp.searchsorted(known, found), known.size - 1)
+            is_known = known[at] == found
+            counts[at[is_known]] += came[is_known]
+            is_new &= ~is_known
+        records = pack_keys(keys, places[first[is_new]], self.max_key_bytes)
+        self._keep([known, counts, *names], [found[is_new], came[is_new], *records])
+
+    def _find_frequent(
+        self, hashes: NDArray[np.uint64], weights: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where frequent keys stand in a batch, and how much of them came; the same key may come twice."""
         kernel, xp = self._kernels.find_frequent, self._kernels.xp
-        found = xp.empty(hashes.size, dtype=np.int64)
+        found, sums = xp.empty(hashes.size, np.int64), xp.empty(hashes.size, np.int64)
         table, words, least = self._arrays["counts"], self._words, self._threshold(0.5)
 
-        def search(start: int, stop: int) -> NDArray[np.int64]:
-            n = kernel(table, words, hashes, least, found, start, stop)
-            return found[start : start + n]
+        def search(start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+            n = kernel(table, words, hashes, weights, least, found, sums, start, stop)
+            return found[start : start + n], sums[start : start + n]
 
-        pieces = self._kernels.map_blocks(search, hashes.size, KEYS_BLOCK)
-        places = xp.concatenate(pieces) if pieces else found
-        _, first = xp.unique(hashes[places], return_index=True)
-        places = places[first]
-        return places[~xp.isin(hashes[places], self._used(self._arrays)[0])]
+        block = max(KEYS_BLOCK, -(-hashes.size // get_num_threads()))
+        pieces = self._kernels.map_blocks(search, hashes.size, block)
+        if not pieces:
+            return found, sums
+        return xp.concatenate([piece[0] for piece in pieces]), xp.concatenate([piece[1] for piece in pieces])
 
     def _threshold(self, share: float) -> int:
         """An estimate is kept (share 0.5) or reported (share 1) if it exceeds this."""
@@ -234,37 +292,66 @@ class HeavyHitters(KeyTable):
 
     @staticmethod
     def _used(arrays: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        used = int((arrays["candidate_kinds"] != 0).sum())
+        used = int((arrays["candidate_counts"] != 0).sum())
         return [arrays[name][:used] for name in _CANDIDATES]
 
-    def _keep(self, *records: NDArray[Any]) -> None:
-        """Add records to the candidates, drop those that are no longer frequent, order by hash."""
+    def _keep(self, *parts: list[NDArray[Any]]) -> None:
+        """Make candidates of the records of two parts: a summary of Misra and Gries of their sum."""
         xp = self._kernels.xp
-        joined = [xp.concatenate(pair) for pair in zip(self._used(self._arrays), records, strict=True)]
-        # Of two names with one hash (a str and its bytes) the one of the smaller kind stays.
-        order = xp.lexsort(xp.stack([joined[1].astype(np.uint64), joined[0]]))
-        hashes = joined[0][order]
-        is_first = xp.ones(hashes.size, np.bool_)
-        is_first[1:] = hashes[1:] != hashes[:-1]
-        order = order[is_first]
-        estimates = self._estimate(joined[0][order])
-        frequent = estimates > self._threshold(0.5)
-        order, estimates = order[frequent], estimates[frequent]
+        joined = [xp.concatenate(pair) for pair in zip(*parts, strict=True)]
+        order = xp.argsort(joined[0], kind="stable")
+        hashes, counts = joined[0][order], joined[1][order]
+        is_last = xp.ones(hashes.size, np.bool_)
+        is_last[:-1] = hashes[1:] != hashes[:-1]
+        sums = xp.cumsum(counts)[is_last]
+        sums[1:] = sums[1:] - sums[:-1].copy()
+        order = order[is_last]
+        frequent = self._estimate(joined[0][order]) > self._threshold(0.5)
+        order, sums = order[frequent], sums[frequent]
         if order.size > self.n_candidates:
-            # Estimates are at least 0: their complements rise as they fall.
-            falling = ~estimates.astype(np.uint64)
-            largest = xp.lexsort(xp.stack([joined[0][order], falling]))[: self.n_candidates]
-            order = order[xp.sort(largest)]
+            sums = sums - xp.sort(sums)[-self.n_candidates - 1]
+            order, sums = order[sums > 0], sums[sums > 0]
+        joined[1] = xp.zeros_like(joined[1])
+        joined[1][order] = sums
         for name, values in zip(_CANDIDATES, joined, strict=True):
             array = self._arrays[name]
             array[: order.size] = values[order]
             array[order.size :] = 0
 
+    def merge(self, *others: Self) -> Self:
+        """Take in other sketches of the same configuration, in place; see `MergeableSketch.merge`.
+
+        Parameters
+        ----------
+        *others : HeavyHitters
+            Of the same configuration, and with keys of the same kind: integers, or strings and bytes.
+            Unchanged.
+
+        Returns
+        -------
+        The sketch itself.
+
+        Raises
+        ------
+        IncompatibleSketchError
+            If configurations or kinds of keys differ; nothing is changed.
+        OverflowError
+            If a 64-bit counter could wrap; nothing is changed.
+        """
+        kind = self._kind
+        for other in others:
+            self._check_compatible(other)
+            _check_kinds(kind, other._kind)
+            kind |= other._kind
+        return super().merge(*others)
+
     def _reduce_custom(
         self, reduction: str, ours: dict[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]
     ) -> None:
         # The sums are merged before: names are kept by the merged counts.
-        self._keep(*self._used(theirs))
+        forms = int(self._arrays["key_forms"][0])
+        _check_kinds(forms & INTEGERS, _kind_of_forms(forms & (STRINGS | BYTES)))
+        self._keep(self._used(self._arrays), self._used(theirs))
 
     # -- answers ----------------------------------------------------------------------------------
 
@@ -293,13 +380,11 @@ class HeavyHitters(KeyTable):
         k = self.n_candidates if k is None else check_int("k", k, 0)
         used = self._used(self._arrays)
         estimates = to_host(self._estimate(used[0]))
-        kinds, lengths, contents = map(to_host, used[1:])
+        lengths, contents = map(to_host, used[2:])
+        forms = int(self._arrays["key_forms"][0])
         order = np.argsort(-estimates, kind="stable")
         order = order[estimates[order] > self._threshold(1.0)][:k]
-        return [
-            (unpack_key(int(kinds[i]), int(lengths[i]), contents[i]), int(estimates[i]))
-            for i in order.tolist()
-        ]
+        return [(unpack_key(forms, int(lengths[i]), contents[i]), int(estimates[i])) for i in order.tolist()]
 
     def query(self, keys: Any) -> NDArray[np.int64]:
         """Estimated count of any key, frequent or not: never below the truth.
@@ -377,10 +462,30 @@ class HeavyHitters(KeyTable):
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         if arrays["total"][0] < 0:
             raise ValueError(f"total must be at least 0, got {arrays['total'][0]}")
-        hashes, kinds, lengths, contents = (to_host(arrays[name]) for name in _CANDIDATES)
-        raw = check_records(kinds, lengths, contents)
+        hashes, counts, lengths, contents = (to_host(arrays[name]) for name in _CANDIDATES)
+        if counts.size and not counts.astype(np.float64).sum() <= 1.000001 * float(arrays["total"][0]):
+            raise ValueError("candidate_counts must be at most total in all")
+        raw = check_records(int(arrays["key_forms"][0]), counts, lengths, contents)
         expected = hash_keys(raw, self.seed) if raw else np.empty(0, dtype=np.uint64)
         if not np.array_equal(hashes[: len(raw)], expected):
             raise ValueError("candidate_hashes must be the hashes of candidate_keys")
         if bool((expected[1:] <= expected[:-1]).any()):
             raise ValueError("candidate_hashes must rise")
+
+
+def _check_frequency(frequency: float) -> float:
+    value = check_real("frequency", frequency, 0.0, 1.0)
+    if value < 1e-7:
+        raise ValueError(f"frequency must be at least 1e-07, got {frequency!r}")
+    return value
+
+
+def _kind_of_forms(forms: int) -> int:
+    return INTEGERS if forms & INTEGERS else STRINGS | BYTES if forms else 0
+
+
+def _check_kinds(one: int, other: int) -> None:
+    if one and other and one != other:
+        raise IncompatibleSketchError(
+            f"HeavyHitters sketches hold {_KINDS[one]} in one and {_KINDS[other]} in another"
+        )

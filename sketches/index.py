@@ -13,7 +13,7 @@ from ..lsh.backend import as_array, backend_of, device_of
 from ..lsh.family import HashFamily
 from ..lsh.lazy import lazy
 from ..lsh.random import random_uint64
-from ..lsh.validation import check_array, check_flag, check_int, check_numbers
+from ..lsh.validation import check_array, check_flag, check_int, check_numbers, refuse_flags
 from .base import MergeableSketch, StateSpec
 from .hashed_rows import check_codes
 from .ranking import ranker
@@ -237,6 +237,7 @@ class LSHIndex(MergeableSketch):
         array = self._bring("ids", ids)
         if array.size and array.dtype.kind not in "iu":
             raise TypeError(f"ids must be integers, got dtype {array.dtype}")
+        refuse_flags("ids", ids)
         if array.shape != (n,):
             raise ValueError(f"ids must have shape ({n},), one for each row, got {array.shape}")
         largest = self._largest_allowed_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from typing import Any, Self
 
@@ -14,12 +15,19 @@ from ..lsh.random import random_uint64
 from ..lsh.validation import check_int
 from .base import MergeableSketch, StateSpec
 
-__all__ = ["KEYS_BLOCK", "KeyTable"]
+__all__ = ["KEYS_BLOCK", "MAX_BUCKETS", "KeyTable", "buckets_for"]
 
 #: Keys that are worth a thread of their own.
 KEYS_BLOCK = 1 << 14
-_MAX_BUCKETS = 1 << 28
+MAX_BUCKETS = 1 << 28
 _MAX_SEED = 2**64 - 1
+
+
+def buckets_for(relative_error: float, wanted: float) -> int:
+    """The number of buckets, `wanted` rounded up; ValueError if no table has so many."""
+    if not wanted <= MAX_BUCKETS:
+        raise ValueError(f"relative_error must be reached by {MAX_BUCKETS} buckets, got {relative_error:g}")
+    return math.ceil(wanted)
 
 
 class KeyTable(MergeableSketch):
@@ -27,7 +35,7 @@ class KeyTable(MergeableSketch):
 
     def __init__(self, n_rows: int, n_buckets: int, seed: int) -> None:
         self.n_rows = check_int("n_rows", n_rows, 1, 1 << 16)
-        self.n_buckets = check_int("n_buckets", n_buckets, 1, _MAX_BUCKETS)
+        self.n_buckets = check_int("n_buckets", n_buckets, 1, MAX_BUCKETS)
         self.seed = check_int("seed", seed, 0, _MAX_SEED)
 
     def _layout(self) -> dict[str, StateSpec]:

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..lsh.backend import backend_named, backend_of, device_of
-from ..lsh.hashing import hash_strings, integer_words
+from ..lsh.hashing import read_keys
 from ..lsh.lazy import lazy
 from ..lsh.minhash import MinHash
 from ..lsh.threads import get_num_threads, map_blocks
-from ..lsh.validation import check_array, check_int, check_real
+from ..lsh.validation import check_array, check_int, check_real, refuse_flags
 from .base import MergeableSketch, StateSpec
 
 __all__ = ["MinHashSketch"]
@@ -129,10 +129,10 @@ class MinHashSketch(MergeableSketch):
         error = check_real("error", error, 0.0, 1.0)
         confidence = check_real("confidence", confidence, 0.0, 1.0)
         # Less a rounding error, so that 2000.0000000000002 is 2000.
-        n_hashes = math.ceil(0.25 / (1.0 - confidence) / error**2 * (1.0 - 1e-12))
-        if n_hashes > _MAX_HASHES:
+        wanted = 0.25 / (1.0 - confidence) / error / error * (1.0 - 1e-12)
+        if not wanted <= _MAX_HASHES:
             raise ValueError(f"error must be reached by {_MAX_HASHES} bins, got {error:g}")
-        return cls(n_sets, n_hashes, seed=seed)
+        return cls(n_sets, math.ceil(wanted), seed=seed)
 
     def _layout(self) -> dict[str, StateSpec]:
         return {"minima": StateSpec((self.n_sets, self.n_hashes), "uint32", "min", fill=_EMPTY)}
@@ -176,8 +176,8 @@ class MinHashSketch(MergeableSketch):
 
     @staticmethod
     def _check_tokens(tokens: Any) -> NDArray[np.uint64]:
-        words = integer_words(tokens, "tokens")
-        return hash_strings(tokens, "tokens", 0) if words is None else words
+        read = read_keys(tokens, "tokens")
+        return read.hashes(0) if read.words is None else read.words
 
     def _check_sets(self, sets: Any, n: int, device: str) -> NDArray[np.int64]:
         """The set of each token; an empty array if all belong to set 0."""
@@ -194,7 +194,9 @@ class MinHashSketch(MergeableSketch):
             raise TypeError("sets must lie where the tokens do, got one in main memory and one on a GPU")
         if numbers.shape != (n,):
             raise ValueError(f"sets must be an integer or of shape ({n},), got shape {numbers.shape}")
-        return _check_numbers("sets", numbers, self.n_sets)
+        numbers = _check_numbers("sets", numbers, self.n_sets)
+        refuse_flags("sets", sets)
+        return numbers
 
     def _throw(self, tokens: NDArray[np.uint64], numbers: NDArray[np.int64]) -> None:
         minima, drawn = self._arrays["minima"], self.family._random()

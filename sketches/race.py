@@ -153,9 +153,18 @@ class Race(MergeableSketch):
         relative_error = check_real("relative_error", relative_error, 0.0, math.inf)
         density = check_real("density", density, 0.0, 1.0)
         groups = cls.n_groups(confidence)
-        n_hashes = groups * math.ceil(4.0 / (relative_error**2 * density))
+        smallest = relative_error * relative_error * density  # 0 where there is no such number
+        n_hashes = groups * (4.0 / smallest if smallest else math.inf)
         arguments = {name: getattr(family, name) for name in family._parameters}
-        return cls(type(family)(**{**arguments, "n_hashes": n_hashes}), **parameters)
+        try:
+            n_hashes = groups * max(1, math.ceil(4.0 / smallest))
+            larger = type(family)(**{**arguments, "n_hashes": n_hashes})
+        except (ValueError, ArithmeticError):
+            raise ValueError(
+                f"relative_error must be reached by as many hashes as {type(family).__name__} can have, got "
+                f"{relative_error:g}, which takes {n_hashes:.3g} at density {density:g}"
+            ) from None
+        return cls(larger, **parameters)
 
     @staticmethod
     def n_groups(confidence: float) -> int:

@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from ..lsh.backend import device_of, sum_rows
 from ..lsh.family import HashFamily
 from ..lsh.lazy import lazy
-from ..lsh.validation import check_array, check_choice, check_int, check_real_weights, check_weights
+from ..lsh.validation import (
+    check_array,
+    check_choice,
+    check_int,
+    check_real_weights,
+    check_weights,
+    refuse_flags,
+)
 from .base import MergeableSketch, StateSpec
 from .code_counters import kernel_densities, kernel_sums, scatter
 from .hashed_rows import check_family, count_rows, hash_block, row_blocks
@@ -229,6 +236,7 @@ class RaceWindow(MergeableSketch):
             raise ValueError(f"pane must be an integer or of shape ({n},), got shape {panes.shape}")
         if n and panes.dtype.kind not in "iu":
             raise TypeError(f"pane must hold integers, got dtype {panes.dtype}")
+        refuse_flags("pane", pane)
         if n and (int(panes.min()) < 0 or int(panes.max()) > 1 << 62):
             raise ValueError(f"pane must lie from 0 to 2**62, got {panes.min()} to {panes.max()}")
         return panes.astype(np.int64)

@@ -8,12 +8,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lsh.hashing import hash_keys
+from ..lsh.hashing import read_keys
 from ..lsh.validation import check_int, check_real
 from .ribbon import Shard, Solved
 from .static_build import number_of_shards, order_records, solve_shards
 from .static_column import solve_filter
-from .static_structure import StaticStructure, key_kind, pass_rate
+from .static_structure import StaticStructure, pass_rate
 
 __all__ = ["RibbonFilter"]
 
@@ -77,11 +77,12 @@ class RibbonFilter(StaticStructure):
         """Build the filter."""
         error_rate = check_real("error_rate", error_rate, 0.0, 1.0)
         seed = check_int("seed", seed, 0, (1 << 64) - 1)
-        hashes = hash_keys(keys, seed)
+        read = read_keys(keys)
+        hashes = read.hashes(seed)
         loads = np.zeros(hashes.size, dtype=np.uint64)
         distinct = order_records(hashes, loads, lambda a, b: a == b).hashes
         new = object.__new__(cls)
-        new._set_keys(seed, distinct.size, number_of_shards(distinct.size), key_kind(keys))
+        new._set_keys(seed, distinct.size, number_of_shards(distinct.size), read.kind)
         new.n_bits = _fewest_bits(distinct.size, error_rate)
 
         def solve_shard(shard: Shard, start: int, stop: int) -> list[Solved]:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from ..errors import IncompatibleSketchError
 from ..lsh.family import differing_field
-from ..lsh.hashing import hash_keys
 from ..lsh.progress import progress_bar
 from ..lsh.threads import get_num_threads
 from ..lsh.unhash import unhash_u64
@@ -145,9 +144,9 @@ class StaticFunctionBuilder:
         array = to_array(values, "values")
         if array.ndim != 1:
             raise ValueError(f"values must be one-dimensional, got shape {array.shape}")
-        keys = as_keys(keys, array.size)
-        hashes = hash_keys(keys, self.seed)
-        kinds, dictionary = Kinds.of(keys, array, self.precision), Dictionary()
+        read = as_keys(keys, array.size)
+        hashes = read.hashes(self.seed)
+        kinds, dictionary = Kinds.of(read, array, self.precision), Dictionary()
         if kinds.values is None:
             words = np.empty(0, dtype=np.uint64)
         elif kinds.values.is_text:

@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lsh.strings import arrow_chunks, is_arrow
+from ..lsh.hashing import Keys
 from .static_map import kind_of_none
-from .static_structure import key_kind
 from .static_values import ValueKind, kind_of_values
 
 __all__ = ["Kinds"]
@@ -23,7 +22,7 @@ class Kinds(NamedTuple):
     keys : str
         "int", "bytes", or "" as long as there was no key.
     signed : bool
-        Whether some integer keys were of a signed dtype.
+        Whether some integer keys were negative.
     values : ValueKind or None
         None as long as there was no value.
     no_values : ValueKind or None
@@ -36,10 +35,9 @@ class Kinds(NamedTuple):
     no_values: ValueKind | None = None
 
     @classmethod
-    def of(cls, keys: Any, values: NDArray[Any], precision: float | None) -> Kinds:
+    def of(cls, keys: Keys, values: NDArray[Any], precision: float | None) -> Kinds:
         """Those of a batch. TypeError if its values are mixed, or of none of the kinds."""
-        kind = key_kind(keys)
-        signed = kind == "int" and _is_signed(keys)
+        kind, signed = keys.kind, keys.has_negative
         if values.size == 0:
             return cls(kind, signed, None, kind_of_none(values))
         return cls(kind, signed, kind_of_values(values, precision, "values"))
@@ -69,11 +67,3 @@ def _joined_none(one: ValueKind | None, other: ValueKind | None) -> ValueKind | 
         return one.joined(other)
     except TypeError:
         return min(one, other)
-
-
-def _is_signed(keys: Any) -> bool:
-    if isinstance(keys, (list, tuple, range)):
-        return any(key < 0 for key in keys)
-    if is_arrow(keys):
-        return not str(arrow_chunks(keys, "keys")[0].type).startswith("uint")
-    return not str(keys.dtype).startswith("uint")

@@ -9,17 +9,16 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lsh.hashing import hash_keys
+from ..lsh.hashing import Keys, read_keys
 from ..lsh.lazy import lazy
 from ..lsh.progress import progress_bar
-from ..lsh.strings import as_byte_buffer, is_arrow, is_buffer
-from ..lsh.validation import check_array, check_int
+from ..lsh.validation import check_int
 from .codebook import Codebook
 from .column_permutation import permute_columns
 from .ribbon import Shard, Solved
 from .static_build import Clash, Words, make_columns, number_of_shards, order_records, solve_some
 from .static_column import CHECK_PURPOSE, Column, check_told, solve_filter
-from .static_structure import BLOCK, ArraySpec, Flat, StaticStructure, flatten, key_kind
+from .static_structure import BLOCK, ArraySpec, Flat, StaticStructure, flatten
 from .static_values import Dictionary, ValueKind, kind_of_values
 
 __all__ = ["MAX_COLUMNS", "StaticValues", "as_keys", "kind_of_none"]
@@ -120,7 +119,7 @@ class StaticValues(StaticStructure):
         permute: str = "none",
     ) -> Self:
         """From keys and an (n, columns) array of values; checks both and the options."""
-        keys = as_keys(keys, values.shape[0])
+        read = as_keys(keys, values.shape[0])
         seed = check_int("seed", seed, 0, _MASK)
         key_check_bits = check_int("key_check_bits", key_check_bits, 0, 64)
         kind = kind_of_values(values, precision, "values") if values.size else kind_of_none(values)
@@ -139,12 +138,12 @@ class StaticValues(StaticStructure):
         new = object.__new__(cls)
         new.key_check_bits, new._kind = key_check_bits, kind
         for attempt in range(_SEEDS):
-            hashes = hash_keys(keys, (seed + attempt) & _MASK)
+            hashes = read.hashes((seed + attempt) & _MASK)
             try:
-                new._solve((seed + attempt) & _MASK, key_kind(keys), hashes, columns, shared, progress)
+                new._solve((seed + attempt) & _MASK, read.kind, hashes, columns, shared, progress)
                 break
             except Clash as clash:
-                _refuse_conflict(keys, values, np.flatnonzero(hashes == np.uint64(clash.hash)))
+                _refuse_conflict(read, values, columns, np.flatnonzero(hashes == np.uint64(clash.hash)))
         else:
             raise RuntimeError(f"distinct keys collided under {_SEEDS} seeds")
         if dictionary is not None:
@@ -357,18 +356,14 @@ def _codebooks(columns: list[Column]) -> list[Codebook]:
     return list({id(column.codebook): column.codebook for column in columns}.values())
 
 
-def as_keys(keys: Any, n: int) -> Any:
-    """Keys of n values as what `hash_keys` and `key_kind` take."""
+def as_keys(keys: Any, n: int) -> Keys:
+    """The keys of n values."""
     if not hasattr(keys, "__len__") or hasattr(keys, "tocsr") or isinstance(keys, (str, bytes)):
         raise TypeError(f"keys must be an array or a list, got {type(keys).__name__}")
-    if hasattr(keys, "__array__") and not is_arrow(keys):
-        keys = check_array("keys", keys)
-        if keys.ndim != 1:
-            raise ValueError(f"keys must be 1-D, got shape {keys.shape}")
-    n_keys = len(keys[1]) - 1 if is_buffer(keys) else len(keys)
-    if n_keys != n:
-        raise ValueError(f"keys and values must be as many, got {n_keys} and {n}")
-    return keys
+    read = read_keys(keys)
+    if len(read) != n:
+        raise ValueError(f"keys and values must be as many, got {len(read)} and {n}")
+    return read
 
 
 def kind_of_none(values: NDArray[Any]) -> ValueKind:
@@ -379,27 +374,21 @@ def kind_of_none(values: NDArray[Any]) -> ValueKind:
         return ValueKind("int", "int64")
 
 
-def _refuse_conflict(keys: Any, values: NDArray[Any], rows: NDArray[np.int64]) -> None:
-    """Raise if the keys in these rows, whose hashes agree, are one key with two values."""
-    seen: dict[Any, int] = {}
-    data, offsets = None, None
-    if key_kind(keys) == "bytes":
-        data, offsets = as_byte_buffer(keys, "keys")
-        raw = np.frombuffer(data, dtype=np.uint8).tobytes()
+def _refuse_conflict(
+    keys: Keys, values: NDArray[Any], columns: list[NDArray[np.uint64]], rows: NDArray[np.int64]
+) -> None:
+    """Raise if the keys in these rows, whose hashes agree, are one key with two values.
+
+    By the words of the values and not by the values, of which 0.0 equals -0.0, and NaN not even itself.
+    """
+    seen: dict[int | bytes, int] = {}
     for row in rows.tolist():
-        if data is None or offsets is None:
-            item = keys[row]
-            key: Any = int(item.as_py() if hasattr(item, "as_py") else item) & _MASK
-        else:
-            key = raw[offsets[row] : offsets[row + 1]]
-        first = seen.setdefault(key, row)
-        if (values[first] != values[row]).any():
-            shown = key if is_buffer(keys) else keys[row]
-            shown = next((getattr(shown, f)() for f in ("as_py", "item") if hasattr(shown, f)), shown)
+        first = seen.setdefault(keys.raw(row), row)
+        if any(column[first] != column[row] for column in columns):
             one, other = (values[i].tolist() for i in (first, row))
             if len(one) == 1:
                 one, other = one[0], other[0]
             raise ValueError(
-                f"keys must have one value each, got {shown!r} with {one!r} (at {first}) and {other!r} "
-                f"(at {row})"
+                f"keys must have one value each, got {keys.item(row)!r} with {one!r} (at {first}) and "
+                f"{other!r} (at {row})"
             )

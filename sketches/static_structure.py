@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..lsh.backend import backend_named, device_of, to_host
-from ..lsh.hashing import hash_keys
+from ..lsh.hashing import read_keys
 from ..lsh.lazy import lazy
-from ..lsh.strings import arrow_chunks, is_arrow, is_buffer
 from .bloom_theory import HASH_COLLISION
 from .ribbon import SIZES, Solved, lay_out, pack_thresholds, padding
 from .stored import Stored
 
-__all__ = ["ArraySpec", "Flat", "StaticStructure", "flatten", "key_kind", "pass_rate"]
+__all__ = ["ArraySpec", "Flat", "StaticStructure", "flatten", "pass_rate"]
 
 #: Keys that one thread looks up at a time; and what one launch does, for its temporary words take memory.
 BLOCK = {"cpu": 1 << 14, "gpu": 1 << 24}
@@ -48,21 +47,6 @@ class ArraySpec:
     def accepts(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
         """Whether an array of this shape and dtype could be this one."""
         return len(shape) == self.n_dimensions and dtype.newbyteorder("=") == np.dtype(self.dtype)
-
-
-def key_kind(keys: Any) -> str:
-    """Which keys these are, "int" or "bytes" (strings too: by their UTF-8); "" for an empty list."""
-    if is_arrow(keys):
-        import pyarrow as pa
-
-        chunks = arrow_chunks(keys, "keys")
-        return "" if not chunks else ("int" if pa.types.is_integer(chunks[0].type) else "bytes")
-    if is_buffer(keys):
-        return "bytes"
-    dtype = getattr(keys, "dtype", None)
-    if dtype is not None and getattr(dtype, "kind", "O") != "O":
-        return "int" if dtype.kind in "iu" else "bytes"
-    return "" if len(keys) == 0 else ("bytes" if isinstance(keys[0], (str, bytes)) else "int")
 
 
 class Flat(NamedTuple):
@@ -257,12 +241,11 @@ class StaticStructure(Stored):
                 f"keys lie {there}, but the {type(self).__name__} {here}: copy the keys there, or move "
                 f'it with .to("{device_of(keys)}")'
             )
-        hashes = hash_keys(keys, self.seed)
-        kind = key_kind(keys)
-        if kind and self.key_kind and kind != self.key_kind:
+        read = read_keys(keys)
+        if read.kind and self.key_kind and read.kind != self.key_kind:
             names = {"int": "integers", "bytes": "strings or bytes"}
-            raise TypeError(f"keys must be {names[self.key_kind]} as at construction, got {names[kind]}")
-        return hashes
+            raise TypeError(f"keys must be {names[self.key_kind]} as at construction, got {names[read.kind]}")
+        return read.hashes(self.seed)
 
     def _has_fingerprint(
         self, hashes: NDArray[np.uint64], ribbon: int, purpose: int, bits: int

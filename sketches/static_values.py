@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..lsh.columns import arrow_chunks, describe, is_arrow, is_table, open_column
 from ..lsh.hashing import hash_buffer
 from ..lsh.static_kernels import first_unequal
-from ..lsh.strings import arrow_chunks, as_byte_buffer, is_arrow, kind_of
-from ..lsh.validation import check_array, check_real
+from ..lsh.strings import as_byte_buffer, kind_of
+from ..lsh.validation import check_array, check_real, refuse_masked
 
 __all__ = ["Dictionary", "ValueKind", "kind_of_values", "to_array"]
 
@@ -142,36 +143,101 @@ class ValueKind(NamedTuple):
 
 
 def to_array(values: Any, name: str) -> NDArray[Any]:
-    """Values of any container as an array that `kind_of_values` understands; text as objects or S or U."""
-    if is_arrow(values):
-        import pyarrow as pa
+    """Values of any container as an array that `kind_of_values` understands; text as objects or S or U.
 
-        chunks = arrow_chunks(values, name)
-        values = pa.chunked_array(chunks) if chunks else pa.array([], pa.int64())
-        text = {"string", "binary"} & set(str(values.type).replace("_", " ").split())
-        values = values.to_pylist() if text else np.asarray(values)
-    if isinstance(values, (list, tuple)) and values and isinstance(values[0], (str, bytes)):
-        array = np.empty(len(values), dtype=object)
-        array[:] = values
-        return array
-    array = check_array(name, values)
-    if array.dtype.kind in "US" and isinstance(values, (list, tuple)):
-        return np.array(values, dtype=object)  # else 1 beside "a" becomes "1"
-    if array.dtype.kind == "O" and array.size and not isinstance(array.flat[0], (str, bytes)):
-        values = array.tolist()
-        array = np.asarray(values)
-    # NumPy makes floats of integers beyond int64 beside smaller ones, and loses their last digits.
-    if array.dtype.kind == "f" and isinstance(values, (list, tuple)) and _all_integers(values):
-        if array.min() < 0 or array.max() > 2.0**64:
-            raise ValueError(f"{name} must fit int64, or uint64, got integers beyond or of both ranges")
-        array = np.array(values, dtype=np.uint64)
+    What Python objects are is looked at before NumPy sees them: it makes one type of mixed ones, as
+    "1" of 1 beside "a" and 1.0 of 1 beside 0.5.
+    """
+    if is_table(values):
+        # Its columns may have several types, of which NumPy would make one.
+        raise TypeError(f"{name} must be an array or lists, got {describe(values)}: pass its to_numpy()")
+    values = open_column(values, name)
+    if is_arrow(values):
+        return _arrow_values(values, name)
+    if isinstance(values, np.ndarray) and values.dtype.kind == "O":
+        refuse_masked(values, name)
+        items, shape = values.ravel().tolist(), values.shape
+    elif isinstance(values, (list, tuple)):
+        # The shape that NumPy finds; rows of unlike lengths are refused there.
+        shape = check_array(name, values).shape
+        items = list(_items(values))
+    else:
+        return check_array(name, values)
+    if not items:
+        return check_array(name, values)
+    kind = _kind_of_items(items, name)
+    if kind in ("str", "bytes"):
+        array = np.empty(len(items), dtype=object)
+        array[:] = items
+    elif kind == "int":
+        array = _integers(items, name)
+    else:
+        array = np.array(items)
+    return array.reshape(shape)
+
+
+def _arrow_values(values: Any, name: str) -> NDArray[Any]:
+    import pyarrow as pa
+
+    chunks = arrow_chunks(values, name)
+    if not chunks:
+        return np.empty(0, dtype=np.int64)
+    types, column = pa.types, pa.chunked_array(chunks)
+    if any(is_kind(column.type) for is_kind in (types.is_integer, types.is_floating, types.is_boolean)):
+        return np.asarray(column)
+    text = (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary)
+    if not any(is_text(column.type) for is_text in text):
+        raise TypeError(
+            f"{name} must be {describe(values)} of integers, booleans, floats, strings or bytes, got one of "
+            f"{column.type}"
+        )
+    array = np.empty(len(column), dtype=object)
+    array[:] = column.to_pylist()
     return array
 
 
-def _all_integers(values: Any) -> bool:
-    if isinstance(values, (list, tuple)):
-        return bool(values) and all(_all_integers(value) for value in values)
-    return isinstance(values, (int, np.integer)) and not isinstance(values, bool)
+def _items(values: Any) -> Iterator[Any]:
+    """What lists, tuples and arrays within one another hold, in order."""
+    if not any(issubclass(t, (list, tuple, np.ndarray)) for t in set(map(type, values))):
+        yield from values
+        return
+    for value in values:
+        if isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim):
+            yield from _items(value)
+        else:
+            yield value
+
+
+_KINDS: tuple[tuple[str, tuple[type, ...]], ...] = (
+    ("str", (str,)),
+    ("bytes", (bytes,)),
+    ("bool", (bool, np.bool_)),  # before int, of which bool is a subclass
+    ("int", (int, np.integer)),
+    ("float", (float, np.floating)),
+)
+
+
+def _kind_of_items(items: list[Any], name: str) -> str:
+    """The one kind of all items; TypeError if there are several or another one."""
+    types = set(map(type, items))
+    kinds = {next((kind for kind, of in _KINDS if issubclass(t, of)), "") for t in types}
+    if len(kinds) == 1 and "" not in kinds:
+        return kinds.pop()
+    found = ", ".join(sorted(t.__name__ for t in types))
+    raise TypeError(f"{name} must be all int, all bool, all float, all str or all bytes, got {found}")
+
+
+def _integers(items: list[Any], name: str) -> NDArray[Any]:
+    if len(set(map(type, items))) == 1 and isinstance(items[0], np.integer):
+        return np.array(items)
+    # NumPy makes floats of integers beyond int64 beside smaller ones, and wraps its own.
+    items = list(map(int, items))
+    for dtype in (np.int64, np.uint64):
+        try:
+            return np.array(items, dtype=dtype)
+        except OverflowError:
+            continue
+    raise ValueError(f"{name} must fit int64, or uint64, got integers beyond or of both ranges")
 
 
 def kind_of_values(values: NDArray[Any], precision: float | None, name: str) -> ValueKind:

@@ -7,7 +7,7 @@ import functools
 import itertools
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -56,6 +56,21 @@ def table_estimates(words: list[list[int]], table: list[list[int]], key: int, *,
 
 
 # -- RACE -----------------------------------------------------------------------------------------
+
+
+def misra_gries(counts: Sequence[dict[int, int]], n_places: int) -> dict[int, int]:
+    """The summary of several summaries: their sum, less the largest count that has no place.
+
+    Agarwal et al. 2012: what is taken off any key, in all of a tree of such sums, is at most
+    ``(total - what is left) / (n_places + 1)``.
+    """
+    total: dict[int, int] = {}
+    for part in counts:
+        for key, count in part.items():
+            total[key] = total.get(key, 0) + count
+    largest = sorted(total.values(), reverse=True)
+    cut = largest[n_places] if len(largest) > n_places else 0
+    return {key: count - cut for key, count in total.items() if count > cut}
 
 
 def race_counts(codes: list[list[int]], weights: list[int], n_hashes: int, n_buckets: int) -> list[list[int]]:

@@ -445,7 +445,7 @@ def _join_lists(batches: Sequence[tuple]) -> tuple:
 
 
 _KEY_TYPES: dict[str, st.SearchStrategy[Any]] = {
-    "int": st.integers(-3, 3) | st.integers(-(2**63), 2**63 - 1),
+    "int": st.integers(-3, 3) | st.integers(-(2**63), 2**64 - 1) | st.just(2**64 - 1),
     "str": st.text(max_size=2) | st.sampled_from(["tea", "cake", "straße", "日本"]),
     "bytes": st.binary(max_size=2),
 }

@@ -361,7 +361,9 @@ def test_lines_are_what_json_says(lines):
 BAD_LINES = [
     (b"{", "not JSON"),
     (b'{"text": "a"} x', "not JSON"),
-    (b"[" * 100_000, "not JSON"),
+    (b"[" * 100_000, "nested too deeply"),
+    (b'{"a": ' * 100_000 + b"1" + b"}" * 100_000, "nested too deeply"),
+    (b'{"text": ' + b"7" * 5000 + b"}", "the field 'text' is int, not a string"),
     (b"[1]", "not a JSON object"),
     (b'"text"', "not a JSON object"),
     (b'{"other": 1}', "no field 'text'"),
@@ -370,6 +372,30 @@ BAD_LINES = [
     (b'{"text": "\xff"}', "not UTF-8"),
     (b'{"text": "\\ud800"}', "not Unicode: the text has half a surrogate pair"),
 ]
+
+
+def test_valid_json_that_python_does_not_take_at_once():
+    """Integers of more digits than Python converts, and byte order marks of files that were joined."""
+    long, mark = b"1" * 5000, b"\xef\xbb\xbf"
+    lines = [
+        mark + mark + b'{"text": "first"}',
+        b'{"n": -' + long + b', "text": "long"}',
+        mark + b' {"text": "joined"} ',
+        mark,
+        b'{"n": [' + long + b", 1.5e" + long + b'], "text": "nested"}',
+    ]
+    write("a.jsonl", b"\n".join(lines))
+    found, summary = read("a.jsonl")
+    assert [text for _, text in found] == [b"first", b"long", b"joined", b"nested"]
+    assert [line for (_, line), _ in found] == [1, 2, 3, 5] and summary.n_skipped == 0
+    # Where every line is so, the file still has the field.
+    write("b.jsonl", b"\n".join(lines[:2] * 60))
+    assert len(read("b.jsonl")[0]) == 120
+    write("c.jsonl", b"\n".join([mark + mark + b'{"n": ' + long + b"}"] * 3))
+    with pytest.raises(
+        DocumentError, match=r"c.jsonl has no field 'text' in its first records; they have 'n'"
+    ):
+        read("c.jsonl")
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.ndjson", "a.jsonl.gz"])
@@ -485,6 +511,46 @@ def test_parquet(kind):
         (("a.parquet", i + 1), text.encode()) for i, text in enumerate(texts) if text is not None
     ]
     assert summary.skipped == [("a.parquet:2", "null")]
+
+
+def test_a_column_whose_name_is_the_path_of_another():
+    """`a.b` beside a struct a that has a field b; and two columns of one name, which cannot be told apart."""
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    struct = pa.array([{"b": "x", "text": "no"}] * 3)
+    for order in (("a", "a.b", "text"), ("text", "a.b", "a")):
+        columns = {"a": struct, "a.b": pa.array(["one", None, "three"]), "text": pa.array(["t", "u", "v"])}
+        table = pa.table({name: columns[name] for name in order})
+        pq.write_table(table, "a.parquet")
+        found, summary = read("a.parquet", text_field="a.b")
+        assert found == [(("a.parquet", 1), b"one"), (("a.parquet", 3), b"three")]
+        assert summary.skipped == [("a.parquet:2", "null")]
+        assert [text for _, text in read("a.parquet")[0]] == [b"t", b"u", b"v"]
+    with pytest.raises(DocumentError, match=r"the column 'a' of a.parquet holds struct"):
+        DocumentSource("a.parquet", text_field="a")
+    pq.write_table(pa.table([pa.array(["x"]), pa.array(["y"])], names=["text", "text"]), "b.parquet")
+    with pytest.raises(DocumentError, match=r"b.parquet has 2 columns 'text'"):
+        DocumentSource("b.parquet")
+
+
+@pytest.mark.parametrize("kind", ["string_view", "binary_view"])
+def test_parquet_of_views(kind):
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"text": pa.array(["cake", "tea", None], getattr(pa, kind)())}), "a.parquet")
+    found, summary = read("a.parquet")
+    assert [text for _, text in found] == [b"cake", b"tea"]
+    assert summary.skipped == [("a.parquet:3", "null")]
+
+
+def test_parquet_of_polars():
+    pl = pytest.importorskip("polars")
+    texts = ["tea", "", "naïve", "tea"]
+    for dtype in (pl.String, pl.Categorical, pl.Enum(sorted(set(texts)))):
+        pl.DataFrame({"text": pl.Series(texts, dtype=dtype)}).write_parquet("a.parquet")
+        assert [text.decode() for _, text in read("a.parquet")[0]] == texts
 
 
 def test_parquet_rows_of_very_different_length():

@@ -22,6 +22,14 @@ def reference(keys: list[bytes], seed: int = 0) -> list[int]:
     return [xxhash.xxh3_64_intdigest(key, seed) for key in keys]
 
 
+def is_text(value: bytes) -> bool:
+    """UTF-8 without control characters but white space."""
+    try:
+        return not any(c == "\x7f" or (c < " " and c not in "\t\n\v\f\r") for c in value.decode())
+    except UnicodeDecodeError:
+        return False
+
+
 def as_bytes(value: int) -> bytes:
     return (value % 2**64).to_bytes(8, "little")
 
@@ -90,8 +98,17 @@ def test_bytes(strings: list[bytes], seed: int) -> None:
     assert hash_keys(strings, seed).tolist() == reference(strings, seed)
     stripped = [s.rstrip(b"\0") for s in strings]  # what an S array stores
     array = np.array(strings, dtype="S") if strings else np.empty(0, dtype="S5")
-    assert hash_keys(array, seed).tolist() == reference(stripped, seed)
-    assert hash_keys(array[::-1], seed).tolist() == reference(stripped[::-1], seed)
+    width = array.dtype.itemsize
+    if all(map(is_text, stripped)) or all(len(s) == width for s in stripped):
+        assert hash_keys(array, seed).tolist() == reference(stripped, seed)
+        assert hash_keys(array[::-1], seed).tolist() == reference(stripped[::-1], seed)
+    else:
+        with pytest.raises(ValueError, match="keys must be text where they are a NumPy S array"):
+            hash_keys(array, seed)
+    assert hash_keys(array.tolist(), seed).tolist() == reference(stripped, seed)
+    padded = [s.ljust(width, b"\0") for s in strings]
+    for whole in (array.view(f"V{width}"), array[::-1].view(f"V{width}")[::-1]) if width else ():
+        assert hash_keys(whole, seed).tolist() == reference(padded, seed)
     data, offsets = as_byte_buffer(array)
     assert hash_buffer(data, offsets, seed).tolist() == reference(stripped, seed)
 
@@ -131,8 +148,13 @@ def test_arrow_strings(kind: str) -> None:
     data, offsets = as_byte_buffer(chunked)
     assert hash_buffer(data, offsets).tolist() == expected + expected[1:3]
     assert hash_keys(pa.chunked_array([], type=array.type)).tolist() == []
-    if "view" not in kind:
-        assert hash_keys(array.dictionary_encode()).tolist() == expected
+    indices = pa.array([3, 0, 0, 4], pa.int8())
+    dictionary = pa.DictionaryArray.from_arrays(indices, array)
+    assert hash_keys(dictionary).tolist() == [expected[i] for i in (3, 0, 0, 4)]
+    assert hash_keys(dictionary[1:3]).tolist() == [expected[0]] * 2
+    runs = pa.RunEndEncodedArray.from_arrays(pa.array([2, 3, 9, 10, 12]), array)
+    repeated = [expected[i] for i in (0, 0, 1, 2, 2, 2, 2, 2, 2, 3, 4, 4)]
+    assert hash_keys(runs).tolist() == repeated and hash_keys(runs[1:11]).tolist() == repeated[1:11]
 
 
 def test_arrow_is_not_copied() -> None:
@@ -178,9 +200,20 @@ def test_arrow_refusals() -> None:
         hash_keys(pa.chunked_array([["a", "b"], ["c", None]]))
     with pytest.raises(ValueError, match="nulls"):
         hash_keys(pa.array([1, None]))
-    for array in (pa.array([1.5]), pa.array([True]), pa.array([["a"]]), pa.table({"a": ["b"]})):
-        with pytest.raises(TypeError, match="keys must be an Arrow array"):
+    for array in (pa.array([1.5]), pa.array([True]), pa.array([["a"]])):
+        with pytest.raises(
+            TypeError, match="keys must be an Arrow array of integers, strings or bytes, got one"
+        ):
             hash_keys(array)
+    with pytest.raises(
+        TypeError, match="keys must be one column, got an Arrow Table: pass one of its columns"
+    ):
+        hash_keys(pa.table({"a": ["b"]}))
+    # Neither count nor place of nulls is told by the dictionary: values of it may be null too.
+    for indices, values in (([0, 1, 0], ["a", None]), ([0, None, 0], ["a", "b"])):
+        array = pa.DictionaryArray.from_arrays(pa.array(indices), pa.array(values))
+        with pytest.raises(ValueError, match="keys must have no nulls, got 1, the first at 3"):
+            hash_keys(pa.chunked_array([array[:1], array[2:], array]))
 
 
 @pytest.mark.parametrize(
@@ -252,9 +285,10 @@ def test_independent_of_threads(n_threads: int, threads: None) -> None:
     offsets = np.concatenate([[0], np.cumsum(rng.integers(0, 30, 300_000))])
     data = rng.integers(0, 256, int(offsets[-1]), dtype=np.uint8)
     mergesketch.set_num_threads(1)
-    expected = [hash_keys(values), hash_buffer(data, offsets), hash_keys(values.view("S8"))]
+    fields = values.astype("S")  # decimal digits, of several lengths
+    expected = [hash_keys(values), hash_buffer(data, offsets), hash_keys(fields)]
     mergesketch.set_num_threads(n_threads)
-    got = [hash_keys(values), hash_buffer(data, offsets), hash_keys(values.view("S8"))]
+    got = [hash_keys(values), hash_buffer(data, offsets), hash_keys(fields)]
     for ours, theirs in zip(got, expected, strict=True):
         assert np.array_equal(ours, theirs)
     rows = [0, 1, 299_999, 150_000]

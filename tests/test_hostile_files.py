@@ -193,15 +193,18 @@ def test_hostile_states_of_heavy_hitters(tmp_path: Path) -> None:
 
     refused(set_to("candidate_lengths", 0, 9), "lengths must be at most 8")
     refused(set_to("candidate_lengths", 7, 65535), "lengths must be at most 8")
-    refused(set_to("candidate_kinds", 0, 0), "used records must come first")
-    refused(set_to("candidate_kinds", 0, 77), "kinds must be at most 4")
-    refused(set_to("candidate_kinds", 0, 1), "an integer key must have 8 bytes")
+    refused(set_to("candidate_counts", 0, 0), "used records must come first")
+    refused(set_to("candidate_counts", 0, -1), "used records must come first")
+    refused(set_to("candidate_counts", 0, 2**62), "candidate_counts must be at most total in all")
+    refused(set_to("key_forms", 0, 77), "key_forms must be those of integers, or of strings and bytes")
+    refused(set_to("key_forms", 0, 1 | 4), "key_forms must be those of integers, or of strings and bytes")
+    refused(set_to("key_forms", 0, 1), "an integer key must have 8 bytes")
     refused(set_to("candidate_keys", (0, 0), 0xFF), "can't decode|hashes of candidate_keys")
     refused(set_to("candidate_hashes", 0, 1), "must be the hashes of candidate_keys")
     refused(set_to("total", 0, -5), "total must be at least 0")
 
     def swap(arrays: dict[str, np.ndarray]) -> None:
-        for name in ("candidate_hashes", "candidate_kinds", "candidate_lengths", "candidate_keys"):
+        for name in ("candidate_hashes", "candidate_counts", "candidate_lengths", "candidate_keys"):
             arrays[name][:2] = arrays[name][1::-1].copy()
 
     refused(swap, "must rise")

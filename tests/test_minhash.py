@@ -451,3 +451,13 @@ def test_signatures_of_other_settings_are_refused_where_their_family_is_told(oth
     np.testing.assert_array_equal(banded.codes(ours, family=here), banded.hash(sets))
     with pytest.raises(TypeError, match="family must be a MinHash, got str"):
         here.estimate_jaccard(ours, ours, family="permutations")
+
+
+def test_lists_of_tokens_beyond_int64() -> None:
+    """NumPy would make floats of them, and refuse those."""
+    rows = [[1, 2**63], [-1, 2**64 - 1], [2**63, 5, -(2**63)]]
+    tokens, offsets = np.array([t % 2**64 for row in rows for t in row], np.uint64), np.array([0, 2, 4, 7])
+    np.testing.assert_array_equal(MinHash(8).hash(rows), MinHash(8).hash((tokens, offsets)))
+    for beyond in (2**64, -(2**63) - 1):
+        with pytest.raises(TypeError, match=r"sets\[0\] must be a 1-D array of integers"):
+            MinHash(8).hash([[1, beyond]])

@@ -102,3 +102,36 @@ def test_what_no_size_reaches_is_refused() -> None:
         MinHashSketch.for_error(1e-4)
     with pytest.raises(ValueError, match=r"^relative_error must be reached by 1073741824 bits, got 1e-06"):
         BloomSignatures.for_error(9, 1e-6, 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("error", lambda x: MinHashSketch.for_error(x)),
+        ("relative_error", lambda x: BloomSignatures.for_error(9, x, 5)),
+        ("error_rate", lambda x: BloomFilter.for_error(9, x)),
+        ("relative_error", lambda x: CountMinSketch.for_error(x)),
+        ("relative_error", lambda x: CountSketch.for_error(x)),
+        ("frequency", lambda x: HeavyHitters.for_error(x)),
+        ("relative_error", lambda x: HeavyHitters.for_error(0.1, x)),
+        ("relative_error", lambda x: Race.for_error(FAMILY, x)),
+        ("relative_error", lambda x: Race.for_error(FAMILY, 0.5, density=x)),
+        ("relative_error", lambda x: RepresenterSketch.for_error(FAMILY, x, n_outputs=2)),
+    ],
+)
+def test_messages_name_what_was_given_and_not_what_follows_from_it(name: str, call: Any) -> None:
+    for tiny in (1e-16, 1e-160, 1e-300, 5e-324):
+        with pytest.raises(ValueError, match=rf"^{name} must be [^;]*, got .*"):
+            call(tiny)
+
+
+def test_other_arguments_are_named_too() -> None:
+    for n_keys in (2**41, 10**30):
+        with pytest.raises(ValueError, match=r"^n_keys must be an integer from 1 to 1099511627776, got"):
+            BloomFilter.for_error(n_keys)
+    with pytest.raises(ValueError, match=r"^n_keys 1,099,511,627,776 at error_rate 0.001 asks for"):
+        BloomFilter.for_error(2**40, 0.001)
+    # Errors so large that any sketch does.
+    assert Race.for_error(FAMILY, 1e200).family.n_hashes == Race.n_groups(0.95)
+    # More rows where the fewest counters in all would be more than a row can have.
+    assert CountSketch.for_error(3e-4, 1 - 1e-9).n_buckets <= 2**28

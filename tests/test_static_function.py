@@ -17,7 +17,7 @@ import xxhash
 from forged_files import header_of, with_header
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mergesketch import RibbonFilter, StaticFunction, StaticTable, set_num_threads
+from mergesketch import RibbonFilter, StaticFunction, StaticFunctionBuilder, StaticTable, set_num_threads
 from mergesketch.errors import SketchFormatError
 
 # -- every combination against a dict -------------------------------------------------------------
@@ -512,3 +512,39 @@ def test_truncated_and_foreign_files(name):
             cls.from_bytes(data[:length])
     with pytest.raises(SketchFormatError, match="expected a CountMinSketch, got a"):
         mergesketch.CountMinSketch.from_bytes(data)
+
+
+def test_values_are_looked_at_before_numpy_makes_one_type_of_them() -> None:
+    for mixed in ([1, "a"], [2**53 + 1, 0.5], [True, 2], [1, None], [b"a", "a"], [np.float64(1), 1]):
+        for values in (mixed, np.array(mixed, dtype=object), mixed[::-1]):
+            with pytest.raises(TypeError, match=r"^values must be all int, all bool, .* got .*, "):
+                StaticFunction([1, 2], values)
+            with pytest.raises(TypeError, match=r"^rows must be all int"):
+                StaticTable([1, 2], [values, values])
+            with pytest.raises(TypeError, match=r"^values must be all int"):
+                StaticFunctionBuilder().update([1, 2], values)
+    with pytest.raises(TypeError, match=r"^rows must be all int"):
+        StaticTable([1, 2], [np.array([1, 2]), np.array([0.5, 1.0])])
+    with pytest.raises(TypeError, match=r"^missing must be all int"):
+        StaticTable([1], [[1, 2]], key_check_bits=8).lookup([1], missing=[True, 2])
+    for values, dtype in (
+        ([2**63, 1], np.uint64),
+        ([np.uint64(2**63), 5], np.uint64),
+        ([np.int8(1), np.int8(-1)], np.int8),
+        ([np.float32(0.5)] * 2, np.float32),
+        ([np.True_, False], np.bool_),
+    ):
+        plain = np.array(values, dtype=object)
+        for container in (values, plain, tuple(values)):
+            found = StaticFunction([1, 2], container).lookup([1, 2])
+            assert found.dtype == dtype and found.tolist() == plain.astype(dtype).tolist()
+
+
+def test_values_that_are_equal_and_not_the_same_are_two_values() -> None:
+    with pytest.raises(ValueError, match=r"got 'a' with 0.0 \(at 0\) and -0.0 \(at 1\)"):
+        StaticFunction(["a", "a"], [0.0, -0.0])
+    with pytest.raises(ValueError, match=r"got 7 with \[0.0, 1.0\] \(at 1\) and \[-0.0, 1.0\] \(at 2\)"):
+        StaticTable([1, 7, 7], [[0.0, 1.0], [0.0, 1.0], [-0.0, 1.0]])
+    # NaN is no two values where its bits are the same, and steps of a precision have but one zero.
+    assert np.isnan(StaticFunction(["a", "a"], [np.nan, np.nan])["a"])
+    assert StaticFunction(["a", "a"], [0.0, -0.0], precision=0.1)["a"] == 0.0

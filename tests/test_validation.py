@@ -11,10 +11,12 @@ from mergesketch import (
     BloomFilter,
     BloomPooling,
     BloomSignatures,
+    CountMinSketch,
     DensitySketch,
     LSHIndex,
     MinHashSketch,
     Race,
+    RaceWindow,
     StaticFunction,
     StaticFunctionBuilder,
     suggest,
@@ -198,3 +200,27 @@ def test_arrays_of_which_nothing_is_masked_pass() -> None:
     whole = np.ma.array([1, 2, 3])
     refuse_masked(whole, "whole")
     assert hash_keys(whole).tolist() == hash_keys([1, 2, 3]).tolist()
+
+
+def _angles() -> SignedRandomProjection:
+    return SignedRandomProjection(2, n_hashes=3, power=2, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("counts", lambda x: CountMinSketch(1, 9).update([5, 6], x)),
+        ("weights", lambda x: Race(_angles()).update(np.eye(2), x)),
+        ("sets", lambda x: MinHashSketch(5, 4).update([5, 6], x)),
+        ("ids", lambda x: LSHIndex(_angles()).add(np.eye(2), ids=x)),
+        ("edges", lambda x: BloomSignatures(9, 64).update([x])),
+        (r"sets\[0\]", lambda x: MinHash(4).hash([x])),
+        ("pane", lambda x: RaceWindow(_angles(), 4).update(np.eye(2), pane=x)),
+    ],
+)
+def test_booleans_among_integers_are_refused(name: str, call: Any) -> None:
+    """NumPy makes [1, 2] of [True, 2], where it would keep booleans apart as an array."""
+    call([1, 2])
+    for mixed in ([True, 2], [2, False], [np.True_, 1]):
+        with pytest.raises(TypeError, match=rf"^{name} must be integers, got bool among them"):
+            call(mixed)

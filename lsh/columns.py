@@ -1,0 +1,158 @@
+"""Columns of others' tables: Arrow arrays, and what pandas, polars and others export as such."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+__all__ = [
+    "arrow_chunks",
+    "decoded",
+    "describe",
+    "is_arrow",
+    "is_missing_pyarrow",
+    "is_table",
+    "open_column",
+    "open_table",
+]
+
+
+def is_arrow(values: Any) -> bool:
+    """Whether `values` is an Arrow array or speaks Arrow's PyCapsule interface (polars, nanoarrow, ...)."""
+    return hasattr(values, "__arrow_c_array__") or hasattr(values, "__arrow_c_stream__")
+
+
+def is_table(values: Any) -> bool:
+    """Whether `values` are a table of named columns, as pandas, polars and Arrow have them."""
+    return hasattr(values, "columns") and (is_arrow(values) or hasattr(values, "__dataframe__"))
+
+
+def open_table(values: Any, name: str) -> Any:
+    """`values`, or a table of numbers and booleans as one array.
+
+    NumPy makes an array of objects of columns of several types, which does not tell what is wrong with which.
+    """
+    if not (is_table(values) and hasattr(values, "__array__")):
+        return values
+    array = np.asarray(values)
+    if array.dtype.kind in "fiub":
+        return array
+    columns = []
+    for label in getattr(values, "column_names", values.columns):
+        column = values[label]
+        if getattr(column, "ndim", 1) != 1:
+            raise ValueError(f"{name} must have columns of different names, got several columns {label!r}")
+        kind = getattr(column, "dtype", getattr(column, "type", None))
+        array, is_null = np.asarray(column), np.zeros(0, np.bool_)
+        # NaN of NumPy's own columns is a number as any other; what has no value is not.
+        if not isinstance(kind, np.dtype):
+            is_null = np.asarray(column.isna() if hasattr(column, "isna") else column.is_null(), np.bool_)
+        if is_null.any():
+            raise ValueError(
+                f"{name} must have no nulls, got {int(is_null.sum())} in column {label!r}, the first in row "
+                f"{int(is_null.argmax())}; drop or fill them first"
+            )
+        if array.dtype.kind not in "fiub":
+            raise TypeError(
+                f"{name} must hold real numbers in every column, got dtype {kind} in column {label!r}"
+            )
+        columns.append(array)
+    return np.column_stack(columns)
+
+
+def open_column(values: Any, name: str) -> Any:
+    """`values`, or a NumPy array of the same where they are a column that Arrow cannot tell rightly.
+
+    A column of Python objects is one: Arrow would have to guess a type for it, and polars exports addresses.
+    So is every column that can become a NumPy array while pyarrow is not installed.
+    """
+    if not is_arrow(values):
+        return values
+    if is_table(values):
+        raise TypeError(f"{name} must be one column, got {describe(values)}: pass one of its columns")
+    is_object = str(getattr(values, "dtype", "")).lower() == "object"
+    if not is_object and not (hasattr(values, "__array__") and is_missing_pyarrow()):
+        return values
+    missing = getattr(values, "isna", getattr(values, "is_null", None))
+    if missing is not None:
+        _refuse_nulls(np.asarray(missing(), dtype=np.bool_), name)
+    return np.asarray(values)
+
+
+def is_missing_pyarrow() -> bool:
+    """Whether pyarrow cannot be imported."""
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError:
+        return True
+    return False
+
+
+def describe(values: Any) -> str:
+    """What `values` are, in the words of those who pass them."""
+    library, kind = type(values).__module__.partition(".")[0], type(values).__name__
+    if library == "pyarrow":
+        return "an Arrow array" if kind.endswith("Array") else f"an Arrow {kind}"
+    if library in ("pandas", "polars"):
+        return f"a {library} {kind}"
+    return f"{'an' if kind[:1] in 'AEIOUaeiou' else 'a'} {kind}"
+
+
+def arrow_chunks(column: Any, name: str) -> list[Any]:
+    """The pyarrow arrays that `column` is made of, without nulls.
+
+    They are of plain types: dictionaries and runs are decoded, extension types are their storage, and views
+    and binary values of one size are large strings and large binary.
+    """
+    try:
+        import pyarrow as pa
+    except ImportError:
+        raise TypeError(
+            f"{name} is {describe(column)}, which needs pyarrow to read: "
+            "install mergesketch[arrow], or pass a list or a NumPy array"
+        ) from None
+    array = column
+    if not isinstance(array, (pa.Array, pa.ChunkedArray)):
+        try:
+            array = pa.array(array) if hasattr(array, "__arrow_c_array__") else pa.chunked_array(array)
+        except (TypeError, ValueError, OverflowError, pa.ArrowException) as error:
+            raise TypeError(
+                f"{name} must be {describe(column)} that Arrow can read, got one that it cannot: {error}"
+            ) from None
+    if pa.types.is_struct(array.type):
+        raise TypeError(f"{name} must be {describe(column)} of one column, got one of {array.type}")
+    chunks = [decoded(chunk) for chunk in (array.chunks if isinstance(array, pa.ChunkedArray) else [array])]
+    if any(chunk.null_count for chunk in chunks):
+        _refuse_nulls(np.concatenate([c.is_null().to_numpy(zero_copy_only=False) for c in chunks]), name)
+    # A column of Arrow's type null without a row has neither nulls nor values of any type.
+    return [chunk for chunk in chunks if not pa.types.is_null(chunk.type)]
+
+
+def _refuse_nulls(is_null: Any, name: str) -> None:
+    if is_null.any():
+        raise ValueError(
+            f"{name} must have no nulls, got {int(is_null.sum())}, the first at {int(is_null.argmax())}; "
+            "drop them or fill them first"
+        )
+
+
+def decoded(chunk: Any) -> Any:
+    """A pyarrow array with the same values and nulls, of a type that needs no decoding."""
+    import pyarrow as pa
+
+    kind = chunk.type
+    if isinstance(chunk, pa.ExtensionArray):
+        return decoded(chunk.storage)
+    if pa.types.is_dictionary(kind):
+        # Not dictionary_decode, which knows no views, nor nulls among the dictionary's values.
+        return decoded(chunk.dictionary).take(chunk.indices)
+    if pa.types.is_run_end_encoded(kind):
+        ends = chunk.run_ends.to_numpy()
+        rows = np.arange(chunk.offset, chunk.offset + len(chunk))
+        return decoded(chunk.values).take(pa.array(np.searchsorted(ends, rows, side="right")))
+    if pa.types.is_string_view(kind):
+        return chunk.cast(pa.large_string())
+    if pa.types.is_binary_view(kind) or pa.types.is_fixed_size_binary(kind):
+        return chunk.cast(pa.large_binary())
+    return chunk

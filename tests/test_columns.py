@@ -1,0 +1,275 @@
+"""Keys, texts and values in columns of pandas, polars and Arrow: as the plain list's, and what is refused."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from mergesketch import BloomFilter, HeavyHitters, MinHashSketch, RibbonFilter, StaticFunction, StaticTable
+from mergesketch.distributed import deduplicate
+from mergesketch.lsh import SignedRandomProjection, hash_keys, shingle
+
+TEXTS = ["tea", "", "naïve text of more than sixteen bytes", "tea", "日本"]
+RAW = [text.encode() for text in TEXTS]
+SIGNED = [-1, 5, -(2**63), 5, 2**63 - 1]
+LARGE = [2**63, 2**64 - 1, 5, 0, 5]
+#: Binary keys of one length, with NUL bytes at the end and within.
+FIXED = [b"ab\0c", b"abcd", b"\0\0\0\0", b"abc\0", b"\xff\xfe\0\0"]
+
+
+@pytest.fixture
+def without_pyarrow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "pyarrow"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    yield
+
+
+def pandas_columns() -> dict[str, tuple[Any, list[Any]]]:
+    pd = pytest.importorskip("pandas")
+    columns: dict[str, tuple[Any, list[Any]]] = {
+        dtype: (pd.Series(TEXTS, dtype=dtype), TEXTS)
+        for dtype in ("object", "str", "string[python]", "string[pyarrow]", "category")
+    }
+    columns["bytes"] = (pd.Series(RAW, dtype=object), RAW)
+    for dtype in ("int64", "Int64", "object"):
+        columns[f"signed {dtype}"] = (pd.Series(SIGNED, dtype=dtype), SIGNED)
+    for dtype in ("uint64", "UInt64", "object"):
+        columns[f"large {dtype}"] = (pd.Series(LARGE, dtype=dtype), LARGE)
+    columns["both ends"] = (pd.Series([-1, 2**64 - 1], dtype=object), [-1, 2**64 - 1])
+    columns["category of int"] = (pd.Series(SIGNED, dtype="category"), SIGNED)
+    columns["index"] = (pd.Index(TEXTS), TEXTS)
+    columns["rows not in order"] = (
+        pd.Series(TEXTS, index=[3, 1, 0, 2, 9])[[0, 9, 3]],
+        [TEXTS[i] for i in (2, 4, 0)],
+    )
+    return columns
+
+
+def polars_columns() -> dict[str, tuple[Any, list[Any]]]:
+    pl = pytest.importorskip("polars")
+    categories = pl.Series(TEXTS, dtype=pl.Categorical)
+    return {
+        "String": (pl.Series(TEXTS), TEXTS),
+        "Categorical": (categories, TEXTS),
+        "Categorical, two chunks": (
+            pl.concat([categories, categories[:2]], rechunk=False),
+            TEXTS + TEXTS[:2],
+        ),
+        "Enum": (pl.Series(TEXTS, dtype=pl.Enum(sorted(set(TEXTS)))), TEXTS),
+        "Object": (pl.Series(TEXTS, dtype=pl.Object), TEXTS),
+        "Binary": (pl.Series(RAW), RAW),
+        "UInt64": (pl.Series(LARGE, dtype=pl.UInt64), LARGE),
+        "Int64": (pl.Series(SIGNED, dtype=pl.Int64)[1:4], SIGNED[1:4]),
+    }
+
+
+def arrow_columns() -> dict[str, tuple[Any, list[Any]]]:
+    pa = pytest.importorskip("pyarrow")
+    columns: dict[str, tuple[Any, list[Any]]] = {}
+    kinds = {
+        **dict.fromkeys(("string", "large_string", "string_view"), TEXTS),
+        **dict.fromkeys(("binary", "large_binary", "binary_view"), RAW),
+    }
+    arrays = {name: pa.array(values, getattr(pa, name)()) for name, values in kinds.items()}
+    arrays["fixed_size_binary"], kinds["fixed_size_binary"] = pa.array(FIXED, pa.binary(4)), FIXED
+    arrays["uuid"], kinds["uuid"] = pa.array([b"x" * 15 + b"\0"] * 3, pa.uuid()), [b"x" * 15 + b"\0"] * 3
+    for name, array in arrays.items():
+        values = kinds[name]
+        columns[name] = (array, values)
+        columns[f"{name}, sliced"] = (array[1:], values[1:])
+        # An empty chunk between others once ended in an IndexError.
+        columns[f"{name}, chunked"] = (pa.chunked_array([array[:2], array[2:2], array[2:]]), values)
+        if name != "uuid":
+            indices = pa.array([2, 0, 0, 1], pa.int8())
+            dictionary = pa.DictionaryArray.from_arrays(indices, array)
+            columns[f"dictionary of {name}"] = (dictionary, [values[i] for i in (2, 0, 0, 1)])
+            columns[f"dictionary of {name}, sliced"] = (dictionary[1:3], [values[0]] * 2)
+    columns["dictionary of int64"] = (pa.array(SIGNED).dictionary_encode(), SIGNED)
+    columns["no rows of no type"] = (pa.nulls(0), [])
+    return columns
+
+
+def numpy_columns() -> dict[str, tuple[Any, list[Any]]]:
+    columns: dict[str, tuple[Any, list[Any]]] = {
+        "S": (np.array(RAW), RAW),
+        "S, all of one length": (np.array([b"\xff\0\1", b"abc"]), [b"\xff\0\1", b"abc"]),
+        "object": (np.array(TEXTS, dtype=object), TEXTS),
+        "StringDType": (np.array(TEXTS, dtype=np.dtypes.StringDType()), TEXTS),
+        "V": (np.array(FIXED, dtype="V4"), FIXED),
+        "V, every other": (np.array(FIXED, dtype="V4")[::2], FIXED[::2]),
+    }
+    for order in "<>":
+        columns[f"{order}U"] = (np.array(TEXTS, dtype=f"{order}U40"), TEXTS)
+        columns[f"{order}i8"] = (np.array(SIGNED, dtype=f"{order}i8"), SIGNED)
+        columns[f"{order}u8"] = (np.array(LARGE, dtype=f"{order}u8"), LARGE)
+    return columns
+
+
+def same_as_the_list(column: Any, plain: list[Any]) -> None:
+    np.testing.assert_array_equal(hash_keys(column, 3), hash_keys(plain, 3), strict=True)
+    assert BloomFilter(50, 0.001).update(column) == BloomFilter(50, 0.001).update(plain)
+    assert BloomFilter(50, 0.001).update(plain).contains(column).all()
+    assert MinHashSketch(1, 16).update(column) == MinHashSketch(1, 16).update(plain)
+    assert HeavyHitters(0.01).update(column).top() == HeavyHitters(0.01).update(plain).top()
+    numbers = np.zeros(len(plain), dtype=np.int64)
+    assert StaticFunction(column, numbers).to_bytes() == StaticFunction(plain, numbers).to_bytes()
+    assert RibbonFilter(column).to_bytes() == RibbonFilter(plain).to_bytes()
+    if plain and isinstance(plain[0], (str, bytes)):
+        for ours, theirs in zip(shingle(column, size=1), shingle(plain, size=1), strict=True):
+            np.testing.assert_array_equal(ours, theirs, strict=True)
+
+
+@pytest.mark.parametrize("library", [pandas_columns, polars_columns, arrow_columns, numpy_columns])
+def test_columns_are_as_their_list(library: Callable[[], dict[str, tuple[Any, list[Any]]]]) -> None:
+    for column, plain in library().values():
+        same_as_the_list(column, plain)
+
+
+def test_columns_of_values() -> None:
+    for library in (pandas_columns, polars_columns, arrow_columns):
+        for name, (column, plain) in library().items():
+            if name != "both ends" and plain:
+                found = StaticFunction(range(len(plain)), column).lookup(range(len(plain)))
+                assert found.tolist() == plain, name
+
+
+def test_documents_in_columns() -> None:
+    pd, pl = pytest.importorskip("pandas"), pytest.importorskip("polars")
+    texts = [
+        "one two three four five six",
+        "one two three four five six",
+        "seven eight nine ten eleven twelve",
+    ]
+    for column in (
+        pd.Series(texts, dtype="category"),
+        pl.Series(texts, dtype=pl.Categorical),
+        pd.Series(texts),
+    ):
+        assert deduplicate(column, threshold=0.5).members.tolist() == [0, 1]
+
+
+def test_columns_of_pandas_need_no_pyarrow(without_pyarrow: None) -> None:
+    pd = pytest.importorskip("pandas")
+    for column, plain in pandas_columns_without_pyarrow(pd).values():
+        same_as_the_list(column, plain)
+    for dtype in ("object", "str", "string[python]", "category"):
+        with pytest.raises(ValueError, match="keys must have no nulls, got 2, the first at 1; drop them"):
+            hash_keys(pd.Series(["a", None, "b", None], dtype=dtype))
+    with pytest.raises(ValueError, match="keys must have no nulls, got 1, the first at 1"):
+        hash_keys(pd.Series([1, None], dtype="Int64"))
+    for wrong, told in (
+        (pd.Series([True, False]), "bool"),
+        (pd.Series([1.5]), "float64"),
+        (pd.Series(pd.to_datetime(["2020-01-01"])), "datetime64"),
+    ):
+        with pytest.raises(
+            TypeError, match=f"a pandas Series of integers, strings or bytes, got one of {told}"
+        ):
+            hash_keys(wrong)
+
+
+def pandas_columns_without_pyarrow(pd: Any) -> dict[str, tuple[Any, list[Any]]]:
+    columns = {
+        dtype: (pd.Series(TEXTS, dtype=dtype), TEXTS)
+        for dtype in ("object", "str", "string[python]", "category")
+    }
+    columns["Int64"] = (pd.Series(SIGNED, dtype="Int64"), SIGNED)
+    columns["UInt64"] = (pd.Series(LARGE, dtype="UInt64"), LARGE)
+    columns["object of int"] = (pd.Series(LARGE, dtype=object), LARGE)
+    return columns
+
+
+def test_what_is_no_column_of_keys_is_told_by_its_own_name() -> None:
+    pd, pl, pa = (pytest.importorskip(name) for name in ("pandas", "polars", "pyarrow"))
+    for column, library, kind in (
+        (pd.Series([True]), "a pandas Series", "bool"),
+        (pd.Series([1.5]), "a pandas Series", "double"),
+        (pd.Series(pd.to_datetime(["2020-01-01"])), "a pandas Series", "timestamp"),
+        (pl.Series([True]), "a polars Series", "bool"),
+        (pl.Series(["2020-01-01"]).str.to_date(), "a polars Series", "date32"),
+        (pl.Series([["a"]]), "a polars Series", "large_list"),
+        (pa.array([1.5]), "an Arrow array", "double"),
+        (pa.chunked_array([[True]]), "an Arrow array", "bool"),
+    ):
+        for ask, wanted in (
+            (hash_keys, "keys must be {} of integers, strings"),
+            (shingle, "documents must be {} of"),
+        ):
+            with pytest.raises(TypeError, match=wanted.format(library) + f".* got one of {kind}"):
+                ask(column)
+    with pytest.raises(
+        TypeError, match=r"values must be a polars Series of integers, booleans, .* got one of date32"
+    ):
+        StaticFunction([1], pl.Series(["2020-01-01"]).str.to_date())
+    for table in (pd.DataFrame({"a": [1]}), pl.DataFrame({"a": [1]}), pa.table({"a": [1]})):
+        with pytest.raises(TypeError, match=r"keys must be one column, got a.*: pass one of its columns"):
+            hash_keys(table)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["object", "str", "string[python]", "string[pyarrow]", "category", "Int64", "boolean"]
+)
+def test_nulls_of_pandas(dtype: str) -> None:
+    pd = pytest.importorskip("pandas")
+    values: list[Any] = {"Int64": [1, None, 2, None], "boolean": [True, None, False, None]}.get(
+        dtype, ["a", None, "b", None]
+    )
+    with pytest.raises(
+        ValueError, match="keys must have no nulls, got 2, the first at 1; drop them or fill them"
+    ):
+        hash_keys(pd.Series(values, dtype=dtype))
+
+
+def test_digests_in_an_array_are_never_cut_in_silence() -> None:
+    """NumPy's S arrays lose NUL bytes at the end: a filter would deny digests that it was given."""
+    digests = np.random.default_rng(0).integers(0, 256, (20_000, 16), dtype=np.uint8)
+    plain, fields = [row.tobytes() for row in digests], digests.view("S16")[:, 0]
+    assert sum(digest[-1] == 0 for digest in plain) > 50
+    with pytest.raises(
+        ValueError, match=r'keys must be text .*S array.*pass keys.view\("V16"\) if each has 16'
+    ):
+        BloomFilter(20_000, 0.01).update(fields)
+    assert BloomFilter(20_000, 0.01).update(fields.view("V16")).contains(plain).all()
+    assert BloomFilter(20_000, 0.01).update(fields.tolist()) == BloomFilter(20_000, 0.01).update(
+        [digest.rstrip(b"\0") for digest in plain]
+    )
+    for text in (["tea", "schwarzer Kaffee", "日本"], ["a\tb", "c\n"], ["", ""]):
+        array = np.array([word.encode() for word in text])
+        np.testing.assert_array_equal(hash_keys(array), hash_keys(text))
+    for binary in ([b"\0a", b"abc"], [b"a\x01", b"abc"], [b"\xc3", b"abc"], [b"abc", b"a\x7f"]):
+        with pytest.raises(ValueError, match="keys must be text"):
+            hash_keys(np.array(binary))
+
+
+def test_tables_of_rows() -> None:
+    """Numbers and booleans of any column; what is neither is told by the column's name."""
+    pd, pl, pa = (pytest.importorskip(name) for name in ("pandas", "polars", "pyarrow"))
+    family = SignedRandomProjection(2, n_hashes=8, power=2, seed=1)
+    plain = np.array([[0.5, 1.0], [-2.0, 0.0]])
+    flags = pd.array([True, False], dtype="boolean")
+    for second in ([True, False], flags, pd.array([1, 0], dtype="Int64"), np.array([1, 0], np.int8)):
+        frame = pd.DataFrame({"a": [0.5, -2.0], "b": second})
+        np.testing.assert_array_equal(family.hash(frame), family.hash(plain))
+    for frame in (
+        pl.DataFrame({"a": [0.5, -2.0], "b": [True, False]}),
+        pa.table({"a": [0.5, -2.0], "b": [True, False]}),
+    ):
+        np.testing.assert_array_equal(family.hash(frame), family.hash(plain))
+    for second, error, told in (
+        (pd.array([True, None], dtype="boolean"), ValueError, "X must have no nulls, got 1 in column 'b'"),
+        (pd.array([None, 2], dtype="Int64"), ValueError, "got 1 in column 'b', the first in row 0"),
+        (["x", "y"], TypeError, "real numbers in every column, got dtype str in column 'b'"),
+        (pd.to_datetime(["2020-01-01"] * 2), TypeError, "got dtype datetime64.* in column 'b'"),
+        (pd.Series([1, "a"], dtype=object), TypeError, "got dtype object in column 'b'"),
+    ):
+        with pytest.raises(error, match=told):
+            family.hash(pd.DataFrame({"a": [0.5, -2.0], "b": second, "c": [True, False]}))
+    for frame in (pl.DataFrame({"a": [0.5], "b": ["x"]}), pa.table({"a": [0.5], "b": ["x"]})):
+        with pytest.raises(TypeError, match=r"X must hold real numbers in every column, got dtype .* 'b'"):
+            family.hash(frame)
+    with pytest.raises(TypeError, match="rows must be an array or lists, got a pandas DataFrame: pass"):
+        StaticTable([1], pd.DataFrame({"a": [1], "b": [0.5]}))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..errors import IncompatibleSketchError
 from ..lsh.backend import backend_named, device_of
-from ..lsh.family import differing_field
+from ..lsh.family import differing_field, register
 from ..lsh.lazy import lazy
 from ..lsh.validation import check_array
 from .stored import Stored
@@ -92,7 +92,7 @@ class MergeableSketch(Stored):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        MergeableSketch._registry.setdefault(cls.__name__, cls)
+        register(MergeableSketch._registry, cls)
 
     # -- what a sketch declares -------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lsh.family import Configured
+from ..lsh.family import Configured, register
 
 __all__ = ["Spec", "Stored", "stored_classes"]
 
@@ -36,7 +36,7 @@ class Stored(Configured, ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        Stored._stored.setdefault(cls.__name__, cls)
+        register(Stored._stored, cls)
 
     @abstractmethod
     def _specs(self) -> Mapping[str, Spec]:

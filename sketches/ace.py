@@ -15,12 +15,14 @@ from ..lsh.lazy import lazy
 from ..lsh.random import random_uint64
 from ..lsh.validation import check_int, check_real, renamed
 from .base import MergeableSketch, StateSpec
-from .code_counters import kernel_sums, mean_counts, scatter
+from .code_counters import kernel_sums, mean_counts, scatter, without_chance
 from .hashed_rows import check_family, count_rows, hash_block, row_blocks
 
 __all__ = ["AceDetector"]
 
 _CODES_BLOCK = 1 << 16
+#: What sums of many floats may be off by, of themselves.
+_ROUNDING = 1e-12
 
 
 class AceDetector(MergeableSketch):
@@ -33,7 +35,7 @@ class AceDetector(MergeableSketch):
         rows with ``power`` 10 to 15 and 50 hashes are what the paper uses.
     contamination : float, optional
         Share of the rows that is called anomalous, in (0, 0.5]: the threshold is that quantile of the
-        scores of the rows seen.
+        scores of the rows seen. The sample must be able to tell it: ``1 / (sample_size + 1)`` is the least.
     alpha : float, default 3.0
         Without `contamination`: the threshold is the mean of the scores of the rows seen less `alpha`
         standard deviations.
@@ -53,9 +55,16 @@ class AceDetector(MergeableSketch):
     all counters over ``R n**2``, exactly. For their spread and their quantiles, which drift as counters
     grow, the codes of a sample of rows are kept and scored anew whenever the threshold is asked for. The
     sample holds the distinct rows of codes of least hash, each with how often it came, so it depends
-    neither on order nor on batches, ranks and merges; a share p of n rows is known within about
-    ``sqrt(p (1 - p) / sample_size)``. The paper keeps running moments instead, of scores as they were
+    neither on order nor on batches, ranks and merges. The share of rows that are called anomalous differs
+    from the p asked for by about ``sqrt(p (1 - p) / m)``, with m = (sum of w)**2 / sum of w**2 the effective
+    size of a sample of rows that came w times each (Kish 1965, "Survey sampling"): `sample_size` if no row
+    comes twice, less where some come often. The paper keeps running moments instead, of scores as they were
     when each row came, which early rows bias and merges cannot reproduce.
+
+    With `contamination` c the threshold lies at place c (N + 1) of the N scores of the sample in rising
+    order, each as often as its row came, and between places on the line that joins them: so a share c of
+    new rows like those seen has lower scores, on average (Weibull 1939; Hyndman and Fan 1996, definition 6).
+    Of the rows seen no more than the share c has, and none where equal scores leave no choice.
 
     Methods are named as scikit-learn's outlier detectors name them; `update` is `partial_fit`.
 
@@ -63,6 +72,7 @@ class AceDetector(MergeableSketch):
     ----------
     - Luo, Shrivastava. Arrays of (locality-sensitive) count estimators (ACE): anomaly detection on the
       edge. WWW 2018.
+    - Hyndman, Fan. Sample quantiles in statistical packages. The American Statistician 50(4), 1996.
 
     Examples
     --------
@@ -99,6 +109,11 @@ class AceDetector(MergeableSketch):
         )
         self.alpha = check_real("alpha", alpha, 0.0, math.inf)
         self.sample_size = check_int("sample_size", sample_size, 2, 1 << 24)
+        if self.contamination is not None and _place(self.contamination, self.sample_size) < 1.0:
+            raise ValueError(
+                f"sample_size must be at least {_least_sample(self.contamination)} to tell a contamination "
+                f"of {self.contamination:g}, got {self.sample_size}"
+            )
         self.seed = check_int("seed", seed, 0, 2**64 - 1)
 
     def _layout(self) -> dict[str, StateSpec]:
@@ -262,21 +277,38 @@ class AceDetector(MergeableSketch):
 
     @property
     def threshold(self) -> float:
-        """The score below which a row is called anomalous."""
+        """The score below which a row is called anomalous.
+
+        Raises
+        ------
+        ValueError
+            If no row was seen, or so few that one of them is more than the share `contamination`.
+        """
         self._check_seen()
         held, xp = _count_held(self._arrays), self._kernels.xp
-        weights = self._arrays["sample_weights"][:held].astype(np.float64)
-        n, chance = self.n_updates, self.family.chance_collision
+        weights = self._arrays["sample_weights"][:held]
         counted = mean_counts(self._arrays["counts"], self._arrays["sample_codes"][:held])
-        scores = (counted / n - chance) / (1.0 - chance)
+        # As `score_samples` computes them, to the last bit: a row at the threshold is not below it.
+        scores = without_chance(self.family, counted, self.n_updates) / self.n_updates
         if self.contamination is None:
             mean = (scores * weights).sum() / weights.sum()
             spread = math.sqrt(float(((scores - mean) ** 2 * weights).sum() / weights.sum()))
-            return self.mean_score - self.alpha * spread
-        # The least score that so large a share of the rows, by weight, does not fall below.
+            # Less the rounding of means: without a spread all scores are equal to them, and none is below.
+            return self.mean_score - self.alpha * spread - _ROUNDING * abs(self.mean_score)
+        n = int(weights.sum())
+        place = _place(self.contamination, n)
+        if place < 1.0:
+            raise ValueError(
+                f"AceDetector has seen {n} rows, and a contamination of {self.contamination:g} takes at "
+                f"least {_least_sample(self.contamination)}"
+            )
         order = xp.argsort(scores, kind="stable")
-        shares = xp.cumsum(weights[order]) / weights.sum()
-        return float(scores[order[min(int((shares <= self.contamination).sum()), held - 1)]])
+        ends = xp.cumsum(weights[order])
+        below, above = (
+            float(scores[order[int((ends < at).sum())]]) for at in (math.floor(place), math.ceil(place))
+        )
+        # Equal neighbours give themselves, to the last bit.
+        return below + (place - math.floor(place)) * (above - below)
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
         """Scores less the threshold: negative ones are anomalous.
@@ -293,7 +325,7 @@ class AceDetector(MergeableSketch):
         Raises
         ------
         TypeError, ValueError
-            If the detector has seen no row, or the family refuses the rows.
+            If the detector has seen no row, or too few for `contamination`, or the family refuses the rows.
         """
         return self.score_samples(X) - self.threshold
 
@@ -312,7 +344,7 @@ class AceDetector(MergeableSketch):
         Raises
         ------
         TypeError, ValueError
-            If the detector has seen no row, or the family refuses the rows.
+            If the detector has seen no row, or too few for `contamination`, or the family refuses the rows.
         """
         return self._kernels.xp.where(self.decision_function(X) < 0, -1, 1)
 
@@ -335,6 +367,19 @@ class AceDetector(MergeableSketch):
             raise ValueError("sample_keys must rise")
         if codes.size and int(codes.max()) >= self.family.n_buckets:
             raise ValueError(f"sample_codes must be below {self.family.n_buckets}, got {codes.max()}")
+
+
+def _place(share: float, n: int) -> float:
+    """Where in the order of n scores a share of new ones lies below, but no more than that of these."""
+    return min(share * (n + 1), math.floor(share * n * (1.0 + _ROUNDING)) + 1.0)
+
+
+def _least_sample(share: float) -> int:
+    """The fewest scores of which one lies at a share from below."""
+    n = max(1, math.ceil(1.0 / share) - 2)
+    while _place(share, n) < 1.0:
+        n += 1
+    return n
 
 
 def _count_held(arrays: Mapping[str, NDArray[Any]]) -> int:

@@ -26,6 +26,7 @@ __all__ = [
     "mean_counts",
     "scatter",
     "standard_errors",
+    "without_chance",
 ]
 
 #: Codes that are worth a thread of their own.
@@ -153,14 +154,21 @@ def kernel_sums(
         for start, stop in row_blocks(n, repetitions, device_of(Q)):
             codes = hash_block(family, family.hash_query, Q, start, stop)
             _estimate(counts, codes, groups, sums[start:stop], std[start:stop])
-    chance = family.chance_collision
     if return_std:
         least, most = counter_range(counts)
-        std = standard_errors(family, std, xp.maximum(most - sums, sums - least)) / (1.0 - chance)
-    sums = (sums - total * chance) / (1.0 - chance)
+        std = standard_errors(family, std, xp.maximum(most - sums, sums - least))
+        std /= 1.0 - family.chance_collision
+    sums = without_chance(family, sums, total)
     if single:
         sums, std = sums[:, 0], std[:, 0]
     return (sums, std) if return_std else sums
+
+
+def without_chance(family: HashFamily, means: NDArray[np.float64], total: Any) -> NDArray[np.float64]:
+    """Kernel sums from mean counters of rows of that total weight: less what lies there by chance."""
+    chance = family.chance_collision
+    sums: NDArray[np.float64] = (means - total * chance) / (1.0 - chance)
+    return sums
 
 
 def counter_range(counts: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

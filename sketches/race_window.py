@@ -171,7 +171,7 @@ class RaceWindow(MergeableSketch):
             As for `Race`.
         pane : int or array of n int, optional
             The number of the rows' pane, or of each row's, from 0 to 2**62; by default the newest, or 0
-            in a new sketch. A newer one than the newest advances the window.
+            in a new sketch. A newer one than the newest advances the window, with or without rows.
 
         Returns
         -------
@@ -193,8 +193,8 @@ class RaceWindow(MergeableSketch):
             checked, magnitude = check_weights("weights", weights, n)
         if not checked.size:
             checked = xp.ones(n, checked.dtype)
-        panes = self._check_panes(pane, n)
-        newest = max(self.newest, int(panes.max()) if n else -1)
+        panes, latest = self._check_panes(pane, n)
+        newest = max(self.newest, latest)
         # Counted apart first, so that nothing has changed, nor the window advanced, if a later row is
         # refused. Late rows are hashed as well: bad ones are refused whenever they come.
         parts: dict[int, NDArray[Any]] = {}
@@ -208,7 +208,7 @@ class RaceWindow(MergeableSketch):
                 scatter(part, codes[of_pane], checked[start:stop][of_pane])
         for name in self._integer_sums():
             self._reserve(name, n if name == "n_updates" else magnitude)
-        if n:
+        if newest >= 0:
             self.advance(newest)
         for place, part in parts.items():
             for counts in self._counts_of(place):
@@ -227,10 +227,11 @@ class RaceWindow(MergeableSketch):
             self._arrays["counts"].shape[1:], np.float64 if self.dtype == "float" else np.int64
         )
 
-    def _check_panes(self, pane: Any, n: int) -> NDArray[np.int64]:
+    def _check_panes(self, pane: Any, n: int) -> tuple[NDArray[np.int64], int]:
+        """The pane of each row, and the latest: also of no rows, if it is given as one number; else -1."""
         if pane is None or (device_of(pane) == "cpu" and check_array("pane", pane).ndim == 0):
             number = max(self.newest, 0) if pane is None else check_int("pane", pane, 0, 1 << 62)
-            return self._kernels.xp.full(n, number, np.int64)
+            return self._kernels.xp.full(n, number, np.int64), -1 if pane is None and n == 0 else number
         panes = self._bring("pane", pane)
         if panes.shape != (n,):
             raise ValueError(f"pane must be an integer or of shape ({n},), got shape {panes.shape}")
@@ -239,7 +240,7 @@ class RaceWindow(MergeableSketch):
         refuse_flags("pane", pane)
         if n and (int(panes.min()) < 0 or int(panes.max()) > 1 << 62):
             raise ValueError(f"pane must lie from 0 to 2**62, got {panes.min()} to {panes.max()}")
-        return panes.astype(np.int64)
+        return panes.astype(np.int64), int(panes.max()) if n else -1
 
     def _counts_of(self, place: int) -> list[NDArray[Any]]:
         """The counters that rows of a pane are added to: the pane's and, where they are kept, the sums."""

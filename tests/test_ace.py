@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import AceDetector, Race
-from mergesketch.lsh import SignedRandomProjection
+from mergesketch.lsh import PStable, SignedRandomProjection
 from registry import ToyFamily
 
 
@@ -67,7 +67,7 @@ def test_thresholds_are_those_of_all_rows_while_the_sample_holds_them() -> None:
     quantile = AceDetector(family, contamination=0.05, sample_size=1 << 14).update(X)
     called = quantile.predict(X) == -1
     assert called.mean() <= 0.05
-    assert (scores <= quantile.threshold).mean() > 0.05
+    assert (scores <= scores[~called].min()).mean() > 0.05
     spread = AceDetector(family, alpha=2.0, sample_size=1 << 14).update(X)
     assert spread.threshold == pytest.approx(scores.mean() - 2.0 * scores.std(), rel=1e-9)
     np.testing.assert_array_equal(spread.predict(X) == -1, scores < spread.threshold)
@@ -93,6 +93,64 @@ def test_it_finds_planted_anomalies_better_than_chance() -> None:
     assert (detector.decision_function(odd) < 0).all()
 
 
+@pytest.mark.parametrize(
+    "how", [{"contamination": 0.1}, {"contamination": 0.4}, {"alpha": 2.0}, {"alpha": 1e-9}]
+)
+@pytest.mark.parametrize("n_buckets", [7, 256])
+def test_rows_of_equal_scores_are_not_below_each_other(how: dict[str, float], n_buckets: int) -> None:
+    for seed in range(8):
+        family = PStable(2, 50, width=2.8, power=2, n_buckets=n_buckets, seed=seed)
+        for n in (33, 50, 77):
+            X = np.repeat([[0.0, 0.0], [100.0, 0.0]], n, axis=0)
+            detector = AceDetector(family, **how).update(X)
+            assert len(set(detector.score_samples(X))) == 1
+            assert (detector.predict(X) == 1).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(30, 400), st.sampled_from([0.05, 0.07, 0.1, 0.25, 0.3, 0.5]), st.integers(0, 2**32))
+def test_no_more_than_the_share_asked_of_the_rows_seen(n: int, share: float, seed: int) -> None:
+    """By expanding repeated rows: no more than the share lies below, and with one more row more would."""
+    X = rows(seed, n)
+    detector = AceDetector(ToyFamily(5, 9, seed=seed), contamination=share).update(X)
+    scores = np.sort(detector.score_samples(X))
+    called = (detector.predict(X) == -1).sum()
+    assert called <= share * n * (1 + 1e-12)
+    assert called == (scores < detector.threshold).sum()
+    place = min(share * (n + 1), np.floor(share * n * (1 + 1e-12)) + 1)
+    assert detector.threshold == pytest.approx(np.interp(place, np.arange(1, n + 1), scores), rel=1e-12)
+
+
+def test_that_share_of_new_rows_is_called_anomalous() -> None:
+    """Of new rows; shares of a few per mille used to be called by the second least score of the sample."""
+    share, n_seeds, called = 0.002, 60, []
+    for seed in range(n_seeds):
+        rng = np.random.default_rng(seed)
+        family = SignedRandomProjection(3, 40, power=3, seed=seed)
+        X, new = rng.standard_normal((2, 4000, 3)) + 1.0
+        detector = AceDetector(family, contamination=share, sample_size=600, seed=seed).update(X)
+        called.append((detector.predict(new) == -1).mean())
+    assert abs(np.mean(called) - share) < 6 * np.std(called) / np.sqrt(n_seeds)
+
+
+def test_repeated_rows_make_the_sample_smaller_as_its_notes_say() -> None:
+    """Of 2,000 different rows 60 come 33 times, which is half of all; the sample holds 200 different ones."""
+    share, off, told = 0.3, [], []
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        X = rng.standard_normal((2000, 2))
+        weights = np.ones(len(X), int)
+        weights[rng.choice(len(X), 60, replace=False)] = 33
+        family = PStable(2, 40, width=3.0, n_buckets=64, seed=seed)
+        detector = AceDetector(family, contamination=share, sample_size=200, seed=seed)
+        detector.update(np.repeat(X, weights, axis=0))
+        held = detector.state["sample_weights"].array
+        off.append(weights[detector.predict(X) == -1].sum() / weights.sum() - share)
+        told.append(share * (1 - share) * (held**2).sum() / held.sum() ** 2)
+    assert 0.7 < np.sqrt(np.mean(np.square(off)) / np.mean(told)) < 1.2
+    assert np.sqrt(np.mean(told)) > 2 * np.sqrt(share * (1 - share) / 200)
+
+
 def test_a_late_refusal_changes_nothing() -> None:
     detector = AceDetector(ToyFamily(5, 600)).update(rows(7, 100))
     before = detector.copy()
@@ -112,6 +170,16 @@ def test_bad_arguments() -> None:
         AceDetector(family, alpha=0.0)
     with pytest.raises(ValueError, match="sample_size must be an integer from 2"):
         AceDetector(family, sample_size=1)
+    for share, size in ((1e-5, 99_999), (0.001, 999), (0.07, 14)):
+        with pytest.raises(
+            ValueError, match=f"sample_size must be at least {size} to tell a contamination of"
+        ):
+            AceDetector(family, contamination=share, sample_size=size - 1)
+        AceDetector(family, contamination=share, sample_size=size)
+    few = AceDetector(family, contamination=0.1).update(rows(0, 8))
+    with pytest.raises(ValueError, match=r"has seen 8 rows, and a contamination of 0\.1 takes at least 9"):
+        few.predict(rows(0, 3))
+    assert few.update(rows(1, 1)).predict(rows(0, 3)).shape == (3,)
     detector = AceDetector(family)
     for ask in (detector.score_samples, detector.predict, detector.decision_function):
         with pytest.raises(ValueError, match="AceDetector has seen no row; call partial_fit first"):

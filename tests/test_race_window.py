@@ -16,7 +16,7 @@ def rows(rng: np.random.Generator, n: int) -> np.ndarray:
 
 def slow_window(batches: list[tuple], n_panes: int, family: ToyFamily, dtype: str) -> Race:
     """A Race over the rows whose pane is among the last ones of all that have begun."""
-    newest = max((int(np.max(panes)) for X, _, panes in batches if len(X)), default=-1)
+    newest = max((int(np.max(panes)) for X, _, panes in batches if np.size(panes)), default=-1)
     race = Race(family, dtype=dtype)
     for X, weights, panes in batches:
         kept = np.broadcast_to(panes, len(X)) > newest - n_panes
@@ -76,6 +76,24 @@ def test_time_may_pass_without_rows() -> None:
     assert window.update(X, pane=10**18 - 3).total == 10
     with pytest.raises(ValueError, match="density needs a sketch of total weight above 0, got 0"):
         window.advance(10**18 + 3).density(X)
+
+
+def test_a_batch_without_rows_advances_as_any_other() -> None:
+    rng = np.random.default_rng(6)
+    X, empty = rows(rng, 10), np.empty((0, 5), int)
+    for pane in (3, np.int64(3)):
+        window = RaceWindow(ToyFamily(5, 40), 3).update(X)
+        assert window.update(empty, pane=pane) == RaceWindow(ToyFamily(5, 40), 3).update(X).advance(3)
+        assert (window.newest, window.total, window.n_updates) == (3, 0, 10)
+    # No pane was named, so none has begun.
+    for none in (None, np.empty(0, int)):
+        assert RaceWindow(ToyFamily(5, 40), 3).update(empty, pane=none).newest == -1
+        assert window.update(empty, pane=none).newest == 3
+    assert window.update(empty, pane=1).newest == 3
+    before = window.copy()
+    with pytest.raises(ValueError, match="X must have 5 columns"):
+        window.update(np.empty((0, 4), int), pane=9)
+    assert window == before
 
 
 def test_a_refused_row_neither_counts_nor_advances() -> None:

@@ -387,9 +387,9 @@ class BloomSignatures(MergeableSketch):
 
         Notes
         -----
-        ``numpy.maximum(common_neighbors(u, v), 0)`` ranks pairs better, as `link_features` does: it gives
-        exactly 0 where no bit is common, and a smaller mean square error where most pairs share nobody. Its
-        sums and means are too large: `docs/bloom_signatures.md` says by how much.
+        ``numpy.maximum(common_neighbors(u, v), 0)``, which `link_features` holds, is exactly 0 where no bit
+        is common and has a smaller mean square error where most pairs share nobody. Its sums and means are
+        too large: `docs/bloom_signatures.md` says by how much.
         """
         return self._overlaps(self._counts(u, v))[2]
 

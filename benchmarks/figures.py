@@ -392,6 +392,7 @@ FIGURES: dict[str, Callable[[], str]] = {
     "static_file_bytes": lambda: cell(two_bits()["file B"]),
     "static_over_bytes": lambda: cell(two_bits()["file B"] - round(two_bits()["entropy B"])),
     "static_single_us": lambda: short(two_bits()["single us"]),
+    "static_lookup_ns": lambda: span(r["lookup ns, 1 thread"] for r in drawn() if "columns" not in r["job"]),
     "static_load_ms": lambda: span((r["load ms"] for r in drawn()), 1),
     "static_heap_kb": lambda: short(two_bits()["heap over file %"] * two_bits()["file B"] / 1e5, 1),
     "static_peak_kb": lambda: short(two_bits()["peak heap over file %"] * two_bits()["file B"] / 1e5, 1),

@@ -20,7 +20,7 @@ from mergesketch import BloomPooling
 from scipy import sparse
 
 ERRORS = {"false_positive_rate": 0.01, "false_negative_rate": 0.01}
-SIZES = {96: 1600, 384: 400, 10_000: 16}
+SIZES = {96: 400, 384: 160, 10_000: 5}
 PREVALENCES = (0.005, 0.01, 0.02, 0.05)
 BUDGETS = (0.1, 0.15, 0.2, 0.3, 0.4)
 FALSE_ALARMS = 0.005
@@ -58,7 +58,10 @@ def random_design(pooling: BloomPooling, kind: str, rng: np.random.Generator) ->
     if kind == "Bernoulli":
         rows, columns = np.nonzero(rng.random((tests, n)) < k / tests)
     else:
-        rows = np.concatenate([rng.choice(tests, k, replace=False) for _ in range(n)])
+        chosen = np.sort(rng.integers(0, tests, (n, k)), axis=1)
+        while (twice := (np.diff(chosen, axis=1) == 0).any(axis=1)).any():
+            chosen[twice] = np.sort(rng.integers(0, tests, (int(twice.sum()), k)), axis=1)
+        rows = chosen.ravel()
         columns = np.repeat(np.arange(n), k)
     pooling.__dict__["design"] = sparse.csr_array(
         (np.ones(rows.size, dtype=np.bool_), (rows, columns)), shape=(tests, n)

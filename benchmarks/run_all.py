@@ -11,6 +11,7 @@ OVER_RANKS = {"merge_over_ranks.py", "distributed_index.py"}
 #: Not measurements of their own, or ones that take many minutes and gigabytes, or a GPU: run those by hand.
 LEFT_OUT = {
     "run_all.py",
+    "figures.py",
     "measure.py",
     "summary.py",
     "tables.py",

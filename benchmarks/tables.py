@@ -1,4 +1,7 @@
-"""Turn results/*.json into the tables of the documentation, between their markers."""
+"""Turn results/*.json into the tables and figures of the documentation, between their markers.
+
+python benchmarks/tables.py           # after new results, or a new marker in a page; see `figures.py`
+"""
 
 import json
 import re
@@ -6,17 +9,24 @@ import subprocess
 import sys
 from pathlib import Path
 
+from figures import FIGURES, TABLES
 from measure import RESULTS, cell
 from summary import summary
 
-DOCS = Path(__file__).parents[1] / "docs"
-PAGES = [DOCS / "benchmarks.md", DOCS / "choose.md", DOCS / "scale.md"]
-MODEL = Path(__file__).parents[1] / "examples" / "scale_on_paper.py"
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    ROOT / "README.md",
+    *sorted(page for page in (ROOT / "docs").rglob("*.md") if "_build" not in page.parts),
+]
+MODEL = ROOT / "examples" / "scale_on_paper.py"
 MARKER = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", flags=re.DOTALL)
+FIGURE = re.compile(r"(<!-- figure: (\w+) -->)[^<]*(<!-- end -->)")
 
 
 def table(name: str) -> str:
     """The rows of one result file as Markdown, and the machine; or what else the name stands for."""
+    if name in TABLES:
+        return TABLES[name]()
     if name == MODEL.stem:
         made = subprocess.run([sys.executable, str(MODEL)], check=True, capture_output=True, text=True)
         return f"\n```text\n{made.stdout}```\n"
@@ -42,10 +52,17 @@ def table(name: str) -> str:
     return "\n".join(lines)
 
 
+def filled(text: str) -> str:
+    """A page with what stands between its markers made anew."""
+    text = MARKER.sub(lambda m: f"{m[1]}{table(m[2])}{m[3]}", text)
+    return FIGURE.sub(lambda m: f"{m[1]}{FIGURES[m[2]]()}{m[3]}", text)
+
+
 def main() -> None:
     for page in PAGES:
         text = page.read_text()
-        page.write_text(MARKER.sub(lambda m: f"{m[1]}{table(m[2])}{m[3]}", text))
+        if (made := filled(text)) != text:
+            page.write_text(made)
 
 
 if __name__ == "__main__":

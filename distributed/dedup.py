@@ -219,7 +219,8 @@ def deduplicate(
     Notes
     -----
     Every document is shingled and MinHashed by the rank that reads it. Documents with the same shingles,
-    told by a 64-bit key of them, are joined first and go on as one. Then, band by band, the ranks
+    told by a 64-bit key of them, are joined first and go on as one (unlike ones too, with probability
+    ``n**2 / 2**65`` among n documents). Then, band by band, the ranks
     exchange a 64-bit key of each document's values in the band; equal keys make a candidate pair (in
     buckets of over 64 documents each is paired with the first and the 16 that follow it). A pair of
     similarity s becomes a candidate with probability ``1 - (1 - s**rows)**bands`` (Broder 1997; Leskovec,

@@ -31,11 +31,12 @@ class Decoded(NamedTuple):
     Attributes
     ----------
     posterior : ndarray of shape (n_samples,), float64
-        Probability that the sample is positive; 0 or 1 from the decoders that only say yes or no.
+        Probability that the sample is positive; 0 or 1 from the decoders that only say yes or no. Belief
+        propagation approximates it, and is too sure where tests are few: see `BloomPooling.decode`.
     infected : ndarray of shape (n_samples,), bool
         The samples that are called positive: a posterior of 1/2 or more.
     converged : bool
-        Whether belief propagation came to rest; True for the other decoders.
+        Whether belief propagation came to rest, which does not make it exact; True for the other decoders.
     n_iterations : int
         Its rounds; 0 for the other decoders.
     """
@@ -207,7 +208,9 @@ class BloomPooling:
         outcomes : array of shape (n_tests,), bool
         method : str
             - "belief_propagation": posterior probabilities, by loopy belief propagation with damping 1/2.
-              Exact where the pools form a tree; takes priors and error rates into account.
+              Exact where the pools form a tree; takes priors and error rates into account. Loops make it
+              count evidence twice: near the fewest tests that will do posteriors above .9 say more than
+              is true, also where it converged; `docs/group_testing.md` has the measurement.
             - "comp": all that are in no negative pool. Without test errors it misses nobody.
             - "dd": of these, those that some positive pool has no other of. Without test errors it
               accuses nobody wrongly.

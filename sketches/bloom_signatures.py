@@ -128,9 +128,10 @@ class BloomSignatures(MergeableSketch):
 
         Notes
         -----
-        Linear counting of d nodes in m bits has a variance of about ``m (e**t - t - 1)``, t = d / m [1]_. By
-        Chebyshev's inequality the m with ``m (e**t - t - 1) = (1 - confidence) (relative_error d)**2`` is
-        enough. It is so for smaller neighbourhoods too, for ``(e**t - t - 1) / t**2`` rises with t.
+        Linear counting of d nodes in m bits has a variance of about ``m (e**t - t - 1)``, t = d / m, and is
+        ``(e**t - t - 1) / 2`` too large on average [1]_. By Markov's inequality the m whose mean square error
+        is ``(1 - confidence) (relative_error d)**2`` is enough. It is so for smaller neighbourhoods too, for
+        ``(e**t - t - 1) / t**2`` rises with t.
 
         References
         ----------
@@ -150,11 +151,11 @@ class BloomSignatures(MergeableSketch):
         low, high = 0, _MAX_BITS // 64
         while low < high:
             middle = (low + high) // 2
-            if middle and _counting_variance(degree, 64 * middle) <= allowed:
+            if middle and _counting_error(degree, 64 * middle) <= allowed:
                 high = middle
             else:
                 low = middle + 1
-        if _counting_variance(degree, 64 * low) > allowed:
+        if _counting_error(degree, 64 * low) > allowed:
             raise ValueError(
                 f"relative_error must be reached by {_MAX_BITS} bits, got {relative_error:g} at confidence "
                 f"{confidence:g}"
@@ -394,9 +395,9 @@ class BloomSignatures(MergeableSketch):
 
         Notes
         -----
-        ``numpy.maximum(common_neighbors(u, v), 0)`` ranks pairs better, as `link_features` does: it gives
-        exactly 0 where no bit is common, and a smaller mean square error where most pairs share nobody. Its
-        sums and means are too large: `docs/bloom_signatures.md` says by how much.
+        ``numpy.maximum(common_neighbors(u, v), 0)``, which `link_features` holds, is exactly 0 where no bit
+        is common and has a smaller mean square error where most pairs share nobody. Its sums and means are
+        too large: `docs/bloom_signatures.md` says by how much.
         """
         return self._overlaps(self._counts(u, v))[2]
 
@@ -580,11 +581,14 @@ class BloomSignatures(MergeableSketch):
         return features
 
 
-def _counting_variance(n: int, n_bits: int) -> float:
-    """Of linear counting of n keys in so many bits; infinity where all bits would be set."""
+def _counting_error(n: int, n_bits: int) -> float:
+    """Mean square error of linear counting of n keys in so many bits; infinity where all would be set."""
     t = n / n_bits
+    if t >= 300.0:
+        return math.inf
     # By the series where the differences would lose all digits.
-    return n_bits * (t * t / 2.0 + t**3 / 6.0 if t < 1e-4 else math.expm1(t) - t) if t < 700.0 else math.inf
+    bias = (t * t / 2.0 + t**3 / 6.0 if t < 1e-4 else math.expm1(t) - t) / 2.0
+    return 2.0 * n_bits * bias + bias**2
 
 
 def _ratio(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:

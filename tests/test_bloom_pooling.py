@@ -182,6 +182,22 @@ def test_beliefs_separate_as_well_as_published_prototypes(n, tests, size, expect
     assert area >= expected - 6 * error
 
 
+def test_sure_posteriors_are_as_true_as_they_say_where_tests_are_enough():
+    """30 tests for 100 samples at 2 %: sums over rounds within 6 standard errors. Fewer: see the page."""
+    rng, beyond = np.random.default_rng(3), []
+    for seed in range(200):
+        pooling = BloomPooling(
+            384, 115, prevalence=0.02, seed=seed, false_positive_rate=0.01, false_negative_rate=0.01
+        )
+        truth = rng.random(384) < 0.02
+        posterior = pooling.decode(pooling.outcomes(truth, seed=seed)).posterior
+        sure = posterior >= 0.9
+        beyond.append([sure.sum(), (posterior[sure] - truth[sure]).sum()])
+    called, wrong = np.array(beyond).T
+    assert called.sum() > 0.9 * 0.02 * 384 * 200
+    assert abs(wrong.sum()) < 6 * math.sqrt(np.square(wrong).sum())
+
+
 def test_ten_thousand_samples():
     rng = np.random.default_rng(2)
     pooling = BloomPooling(10_000, 1500, prevalence=0.01, false_positive_rate=0.01, false_negative_rate=0.01)

@@ -134,4 +134,5 @@ def test_the_first_table_of_the_benchmarks_is_that_of_the_results(monkeypatch: p
     assert summary.summary() in (DOCS / "benchmarks.md").read_text()
     ratio = summary.row("dedup", what="ours, 1 thread")["ratio"]
     for page in (DOCS / "index.md", DOCS.parent / "README.md"):
-        assert f"{ratio:.0f} times as fast as datasketch on one thread" in page.read_text()
+        shown = re.sub("<!--.*?-->", "", page.read_text())
+        assert f"{ratio:.0f} times as fast as datasketch on one thread" in shown

@@ -1,4 +1,4 @@
-"""Draw docs/images/bloom_signatures.svg from benchmarks/results/link_prediction.json."""
+"""Draw docs/images/bloom_signatures.svg from benchmarks/results/overlaps.json."""
 
 import json
 
@@ -9,7 +9,7 @@ COLORS = {"Bloom": "C0", "MinHash + HLL": "C1", "MinHash, exact sizes": "C2"}
 
 
 def main():
-    rows = json.loads((ROOT / "benchmarks/results/link_prediction.json").read_text())["rows"]
+    rows = json.loads((ROOT / "benchmarks/results/overlaps.json").read_text())["rows"]
     figure, axes = plt.subplots(1, 3, figsize=(WIDTH, 3.3))
     for axis, hops in zip(axes, (1, 2), strict=False):
         here = [row for row in rows if row.get("hops") == hops]

@@ -22,9 +22,9 @@ def main():
         for axis, prevalence in zip(line, shown, strict=True):
             here = [row for row in rows if row["n"] == n and row["prevalence"] == prevalence]
             for design, (color, style) in DESIGNS.items():
-                points = [(r["tests / n"], r["missed"]) for r in here if r["design"] == design]
+                points = [(r["tests / n"], r["missed"]) for r in here if r.get("design") == design]
                 axis.plot(*zip(*points, strict=True), style, color=color, label=design, markersize=4)
-            dorfman = next(row for row in here if row["design"] == "Dorfman")
+            dorfman = next(row for row in here if row.get("design") == "Dorfman")
             axis.plot(
                 dorfman["tests / n"],
                 dorfman["missed"],

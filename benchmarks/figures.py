@@ -1,0 +1,422 @@
+"""What the pages quote from results/*.json: `FIGURES` inside sentences and `TABLES` of a page's own.
+
+`tables.py` puts them into the pages: ``<!-- figure: NAME -->28<!-- end -->`` in a line holds a figure, and
+``<!-- results: NAME -->`` to ``<!-- end -->`` on lines of their own hold a table of this file, or the whole
+result file of that name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from measure import cell
+from mergesketch import BloomFilter
+from mergesketch.sketches.bloom_theory import cardinality_error
+from summary import row, rows
+
+Row = dict[str, Any]
+
+
+def table(columns: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
+    """A table as Markdown."""
+    written = [f"| {' | '.join(columns)} |", "|" + " --- |" * len(columns)]
+    written += [f"| {' | '.join(cell(value) for value in line)} |" for line in lines]
+    return "\n".join(["", *written, "", ""])
+
+
+def span(values: Iterable[float], digits: int = 2) -> str:
+    """The least and the greatest, as "1.2 to 3.4"."""
+    found = sorted(values)
+    low, high = short(found[0], digits), short(found[-1], digits)
+    return low if low == high else f"{low} to {high}"
+
+
+def short(value: float, digits: int = 2) -> str:
+    """A value to so many significant digits, never in powers of ten."""
+    if value == 0:
+        return "0"
+    rounded = float(f"{value:.{digits}g}")
+    places = max(0, digits - 1 - math.floor(math.log10(abs(rounded))))
+    return f"{rounded:,.{places}f}"
+
+
+def percent(value: float, digits: int = 2) -> str:
+    return f"{short(100 * value, digits)} %"
+
+
+# -- Bloom filters ----------------------------------------------------------------------------------
+
+
+def bloom_filter_sizes() -> str:
+    """Computed, not measured: bits a key at a million keys."""
+    lines = []
+    rates = {"10 %": 0.1, "1 %": 0.01, "0.1 %": 1e-3, "0.01 %": 1e-4, "1e-6": 1e-6, "1e-9": 1e-9}
+    for name, rate in rates.items():
+        made = BloomFilter(1_000_000, rate)
+        plain = -math.log2(rate) / math.log(2)
+        lines.append((name, short(plain, 3), short(512 * made.n_blocks / 1e6, 3), made.n_hashes))
+    return table(("error", "plain filter, bits a key", "this one", "hashes"), lines)
+
+
+def bloom_filter_rates() -> str:
+    return table(
+        ("keys", "stated", "expected", "measured", "bits a key"),
+        (
+            (
+                r["keys"],
+                percent(r["stated"]),
+                percent(r["expected"], 4),
+                f"{percent(r['measured'], 4)[:-2]} ± {percent(r['standard error'], 1)}",
+                short(r["bits a key"], 4),
+            )
+            for r in rows("bloom_filter")
+            if "stated" in r
+        ),
+    )
+
+
+def bloom_filter_speed() -> str:
+    lines = []
+    for keys in (1_000_000, 10_000_000, 50_000_000):
+        for what in ("add", "test"):
+            one, four = (row("bloom_filter", keys=keys, what=what, threads=threads) for threads in (1, 4))
+            theirs = one.get("rbloom (M/s)")
+            ratios = [f"{short(r['ratio'])}x" if theirs else "" for r in (one, four)]
+            lines.append(
+                (
+                    keys,
+                    what,
+                    short(theirs) if theirs else "",
+                    short(one["ours (M/s)"], 3),
+                    ratios[0],
+                    short(four["ours (M/s)"], 3),
+                    ratios[1],
+                )
+            )
+    return table(("keys", "", "rbloom", "1 thread", "", "4 threads", ""), lines)
+
+
+def bloom_filter_objects() -> str:
+    return table(
+        ("keys are", "ours", "rbloom", "ratio"),
+        (
+            (r["keys are"], short(r["ours (M/s)"]), short(r["rbloom (M/s)"]), f"{short(r['ratio'])}x")
+            for r in rows("bloom_filter")
+            if "keys are" in r
+        ),
+    )
+
+
+def own_cardinality_error(keys: int) -> str:
+    made = BloomFilter(keys, 0.01)
+    return f"{cardinality_error(keys, made.n_blocks, made.n_hashes):.0f}"
+
+
+# -- Bloom signatures -------------------------------------------------------------------------------
+
+
+def overlap_errors() -> str:
+    names = ("Bloom", "Bloom, cut at 0", "MinHash + HLL", "MinHash, exact sizes")
+    biases = ("Bloom, bias", "Bloom, cut at 0, bias")
+    return table(
+        ("hops", "bytes a node", "shared on average", *(f"error, {name}" for name in names), *biases),
+        (
+            (
+                r["hops"],
+                r["bits a node"] // 8,
+                short(r["mean shared"]),
+                *(short(r[name]) for name in names),
+                *(f"{r[name]:+.3f}" for name in biases),
+            )
+            for r in rows("overlaps")
+            if "hops" in r
+        ),
+    )
+
+
+def overlap_weights() -> str:
+    columns = ("mean Adamic-Adar", "error by signatures", "error of a constant times exact counts")
+    return table(
+        ("graph", "nodes", "bits", "nodes a bit", *columns),
+        (
+            (
+                r["graph"],
+                r["nodes"],
+                r["bits"],
+                short(r["nodes a bit"]),
+                *(short(r[name]) for name in columns),
+            )
+            for r in rows("overlaps")
+            if "graph" in r
+        ),
+    )
+
+
+def link_scores() -> str:
+    return table(
+        ("features", "area under the ROC", "Hits@50"),
+        (
+            (r["features"], f"{r['AUC']:.3f}", f"{r['Hits@50']:.3f}")
+            for r in rows("link_prediction")
+            if "features" in r
+        ),
+    )
+
+
+def link_speeds() -> str:
+    return table(
+        ("edges", "threads", "edges added/s", "common neighbours/s", "all features/s", "beside SciPy"),
+        (
+            (
+                r["edges"],
+                r["threads"],
+                *(f"{short(r[c] / 1e6)} million" for c in ("build edges/s", "common/s", "all features/s")),
+                f"{short(r['ratio'])}x",
+            )
+            for r in rows("link_prediction")
+            if "edges" in r
+        ),
+    )
+
+
+# -- group testing ----------------------------------------------------------------------------------
+
+
+def pooled(n: int, prevalence: float, budget: float, design: str = "Bloom") -> Row:
+    return row("group_testing", n=n, prevalence=prevalence, design=design, **{"tests / n": budget})
+
+
+def missed(n: int, prevalence: float, budget: float, designs: Iterable[str]) -> list[str]:
+    return [with_error(pooled(n, prevalence, budget, design)) for design in designs]
+
+
+def with_error(r: Row) -> str:
+    return f"{100 * r['missed']:.1f} ± {100 * r['standard error']:.1f}"
+
+
+def group_testing_missed() -> str:
+    designs = ("Bloom", "constant column", "Bernoulli", "Bloom, scomp")
+    wanted = ((0.01, 0.15), (0.01, 0.2), (0.02, 0.2), (0.02, 0.3), (0.05, 0.4))
+    return table(
+        ("samples", "positive", "tests for 100", *designs),
+        (
+            (
+                n,
+                f"{prevalence:.0%}",
+                round(100 * budget),
+                *missed(n, prevalence, budget, designs),
+            )
+            for n in (96, 384, 10_000)
+            for prevalence, budget in wanted
+        ),
+    )
+
+
+def group_testing_dorfman() -> str:
+    lines = []
+    for prevalence in (0.005, 0.01, 0.02, 0.05):
+        r = row("group_testing", n=10_000, prevalence=prevalence, design="Dorfman")
+        same = pooled(10_000, prevalence, round(r["tests / n"], 3))
+        small = pooled(384, prevalence, round(r["tests / n"], 3))
+        lines.append(
+            (
+                percent(prevalence, 1),
+                short(100 * r["tests / n"], 3),
+                short(100 * r["missed"]),
+                with_error(same),
+                with_error(small),
+            )
+        )
+    pools = "one round of Bloom pools in as many"
+    columns = ("positive", "tests for 100", "missed %", f"{pools}, 10,000 samples", "384 samples")
+    return table(columns, lines)
+
+
+def group_testing_calibration() -> str:
+    return table(
+        ("samples", "positive", "tests for 100", "posteriors", "of them", "they say", "true"),
+        (
+            (
+                r["n"],
+                f"{r['prevalence']:.0%}",
+                round(100 * r["tests / n"]),
+                f"{r['posteriors from']:g} to {r['to']:g}",
+                r["samples"],
+                f"{r['said']:.3f}",
+                f"{r['true']:.3f} ± {r['error of true']:.3f}",
+            )
+            for r in rows("group_testing")
+            if "said" in r and r["posteriors from"] >= 0.9
+        ),
+    )
+
+
+# -- counting, static functions ---------------------------------------------------------------------
+
+
+def counting_costs() -> str:
+    notes = {
+        "CountMinSketch": "5 x 27,183 counters: 0.01 % of N",
+        "CountSketch": "the same table",
+        "HeavyHitters": "frequency 0.001",
+    }
+    lines = []
+    for name, settings in notes.items():
+        r = row("choose", structure=name)
+        asked = r.get("ns to ask")
+        lines.append(
+            (f"`{name}`", settings, r["bytes"], short(r["ns to take in"]), short(asked) if asked else "")
+        )
+    return table(("", "settings", "bytes", "ns to take in", "ns to ask"), lines)
+
+
+def static_functions_drawn() -> str:
+    return table(
+        (
+            "values",
+            "keys",
+            "entropy, bytes",
+            "file, bytes",
+            "over the entropy",
+            "build, million keys/s, 1 and 4 threads",
+            "look-up, ns a key, 1 and 4 threads",
+            "dict, ns",
+        ),
+        (
+            (
+                r["job"],
+                r["keys"],
+                round(r["entropy B"]),
+                r["file B"],
+                f"{short(r['over the entropy %'])} %",
+                both_threads(r, "build, million keys/s"),
+                both_threads(r, "lookup ns"),
+                round(r["dict ns"]),
+            )
+            for r in drawn()
+        ),
+    )
+
+
+def static_functions_real() -> str:
+    columns = {
+        "static function": "ours B",
+        "with 16 check bits": "ours, 16 check bits B",
+        "gzip -9, keys and values": "gzip of keys and values B",
+        "zstd -19": "zstd of keys and values B",
+        "sorted arrays": "sorted arrays B",
+        "runs": "runs B",
+        "marisa-trie": "marisa-trie B",
+        "dict": "dict B",
+    }
+    return table(
+        ("table", "keys", "entropy", *columns),
+        (
+            (r["job"], r["keys"], round(r["entropy B"]), *(r.get(c, "") for c in columns.values()))
+            for r in real()
+        ),
+    )
+
+
+def both_threads(r: Row, what: str) -> str:
+    return f"{short(r[f'{what}, 1 thread'])}, {short(r[f'{what}, 4 threads'])}"
+
+
+def drawn() -> list[Row]:
+    return [r for r in rows("static_functions") if "file B" in r]
+
+
+def real() -> list[Row]:
+    return [r for r in rows("static_functions") if "ours B" in r]
+
+
+def million(job: str) -> Row:
+    return row("static_functions", job=job, keys=1_000_000)
+
+
+def two_bits() -> Row:
+    return million("geometric, H=2")
+
+
+def hashed(what: str) -> float:
+    """Nanoseconds a key."""
+    return 1e3 / float(row("hashing", what=what)["ours"])
+
+
+def density(bits: str, threads: int) -> float:
+    return float(row("race", job=f"density n=60,000, d=784, {bits}", threads=threads)["ours q/s"])
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "bloom_filter_sizes": bloom_filter_sizes,
+    "bloom_filter_rates": bloom_filter_rates,
+    "bloom_filter_speed": bloom_filter_speed,
+    "bloom_filter_objects": bloom_filter_objects,
+    "overlap_errors": overlap_errors,
+    "overlap_weights": overlap_weights,
+    "link_scores": link_scores,
+    "link_speeds": link_speeds,
+    "group_testing_missed": group_testing_missed,
+    "group_testing_dorfman": group_testing_dorfman,
+    "group_testing_calibration": group_testing_calibration,
+    "counting_costs": counting_costs,
+    "static_functions_drawn": static_functions_drawn,
+    "static_functions_real": static_functions_real,
+}
+
+FIGURES: dict[str, Callable[[], str]] = {
+    "dedup_speed": lambda: short(row("dedup", what="ours, 1 thread")["ratio"]),
+    "bloom_cardinality_error_1e4": lambda: own_cardinality_error(10_000),
+    "bloom_cardinality_error_1e6": lambda: own_cardinality_error(1_000_000),
+    "bloom_single_us": lambda: short(
+        1 / row("bloom_filter", **{"keys are": "one str at a time"})["ours (M/s)"]
+    ),
+    "bloom_single_peer_us": lambda: short(
+        1 / row("bloom_filter", **{"keys are": "one str at a time"})["rbloom (M/s)"], 1
+    ),
+    "group_testing_seconds": lambda: span(
+        (r["seconds"] for r in rows("group_testing") if r["n"] == 10_000 and r.get("design") == "Bloom"), 1
+    ),
+    "minhash_stream_ns": lambda: short(
+        row("scaling", structure="MinHashSketch, 1,024 bins", rows=100_000_000)["ns a row"]
+    ),
+    "hash_strings_ns": lambda: span(
+        (hashed(f"buffer, {length} bytes") for length in ("1-16", "3-20", "20-60")), 1
+    ),
+    "hash_list_ns": lambda: short(hashed("list of str")),
+    "static_dict_bytes": lambda: span((r["dict B"] / r["keys"] for r in real()), 2),
+    "static_half_bit_kb": lambda: short(million("geometric, H=0.5")["file B"] / 1e3),
+    "static_entropy_bytes": lambda: cell(round(two_bits()["entropy B"])),
+    "static_file_bytes": lambda: cell(two_bits()["file B"]),
+    "static_over_bytes": lambda: cell(two_bits()["file B"] - round(two_bits()["entropy B"])),
+    "static_single_us": lambda: short(two_bits()["single us"]),
+    "static_lookup_ns": lambda: span(r["lookup ns, 1 thread"] for r in drawn() if "columns" not in r["job"]),
+    "static_load_ms": lambda: span((r["load ms"] for r in drawn()), 1),
+    "static_heap_kb": lambda: short(two_bits()["heap over file %"] * two_bits()["file B"] / 1e5, 1),
+    "static_peak_kb": lambda: short(two_bits()["peak heap over file %"] * two_bits()["file B"] / 1e5, 1),
+    "static_build_us": lambda: span(
+        (1 / r["build, million keys/s, 1 thread"] for r in drawn() if "columns" not in r["job"]), 1
+    ),
+    "static_least_entropy_bits": lambda: short(min(8 * r["entropy B"] / r["keys"] for r in real()), 1),
+    "static_least_entropy_over": lambda: percent(max(r["ours B"] / r["entropy B"] - 1 for r in real())),
+    "ribbon_over": lambda: span(
+        (r["over log2(1/rate) %"] for r in rows("static_functions") if "error rate" in r), 1
+    ),
+    "race_under_bound": lambda: span(
+        r["bound"] / r["std"] for r in rows("characterise") if r["sketch"] == "Race"
+    ),
+    "race_700_over_100": lambda: short(density("100 x 8 bits", 1) / density("700 x 16 bits", 1)),
+    "merge_small_ms": lambda: short(
+        1e3
+        * (
+            row("merge_over_ranks", MiB=0.0625)["merge_s"] - row("merge_over_ranks", MiB=0.0625)["in_place_s"]
+        ),
+        1,
+    ),
+    "static_heap_over": lambda: percent(two_bits()["heap over file %"] / 100, 1),
+    "static_heap_over_ten": lambda: percent(
+        row("static_functions", job="geometric, H=2", keys=10_000_000)["heap over file %"] / 100, 1
+    ),
+}

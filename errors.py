@@ -9,8 +9,19 @@ __all__ = [
 ]
 
 
+def readable(text: str) -> str:
+    """A name as one line of any terminal: what is not printable, and not UTF-8, as escapes."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+    )
+
+
 class MergesketchError(Exception):
     """Base of every exception that is mergesketch's own."""
+
+    def __str__(self) -> str:
+        # Messages quote files, which may hold what a terminal takes for commands.
+        return readable(super().__str__())
 
 
 class IncompatibleSketchError(MergesketchError, ValueError):

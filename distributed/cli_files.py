@@ -39,7 +39,7 @@ def inspect_file(path: str) -> dict[str, Any]:
         return storage.inspect(path)
     except MergesketchError as error:
         message = str(error)
-        raise type(error)(message if path in message else f"{path}: {message}") from error
+        raise type(error)(message if readable(path) in message else f"{path}: {message}") from error
     except OSError as error:
         raise OSError(f"cannot read {path}: {error.strerror or error}") from error
 
@@ -47,9 +47,9 @@ def inspect_file(path: str) -> dict[str, Any]:
 def _print_found(path: str, found: dict[str, Any]) -> None:
     print(readable(path))
     updates = "" if found["n_updates"] is None else f", {found['n_updates']:,} updates"
-    print(f"  {found['class']}{updates}, {si_bytes(found['bytes'])}")
+    print(f"  {readable(found['class'])}{updates}, {si_bytes(found['bytes'])}")
     for name, value in found["config"].items():
-        print(f"  {name} = {readable(json.dumps(value))}")
+        print(f"  {readable(name)} = {readable(json.dumps(value))}")
     for name, array in found["arrays"].items():
         print(f"  array {readable(name)}: {array}")
     state = "its checksum matches" if found["intact"] else "DAMAGED: its checksum does not match"

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterable
 from typing import Any
 
+from ..errors import readable
 from ..sketches.storage import atomic_write
 
 __all__ = ["check_output", "readable", "write_lines"]
@@ -48,10 +49,3 @@ def write_lines(path: str, records: Iterable[Any]) -> None:
             file.writelines(json.dumps(record) + "\n" for record in records)
     except OSError as error:
         raise OSError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def readable(text: str) -> str:
-    """A name as one line of any terminal: what is not printable, and not UTF-8, as escapes."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
-    )

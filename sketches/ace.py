@@ -363,6 +363,11 @@ class AceDetector(MergeableSketch):
         held = _count_held(arrays)
         if int(weights.min()) < 0 or bool((weights[:held] == 0).any()):
             raise ValueError("sample_weights must be positive, and 0 from the first empty place on")
+        n, counted = int(arrays["n_updates"][0]), sum(weights[:held].tolist())
+        if counted > n:
+            raise ValueError(f"sample_weights must not count more rows than n_updates, {n}, got {counted}")
+        if held == 0 and n:
+            raise ValueError("sample_weights must hold some of the rows that were seen, got none")
         if bool((keys[1:held] <= keys[: max(held - 1, 0)]).any()):
             raise ValueError("sample_keys must rise")
         if codes.size and int(codes.max()) >= self.family.n_buckets:

@@ -18,6 +18,8 @@ __all__ = ["find_modes"]
 
 #: Steps grow and shrink by so much that they keep their length where one in five goes up.
 _GROW, _SHRINK = 1.5, 1.5**-0.25
+#: Of all points of an ascent together: half a gibibyte. A file may tell of rows of any width.
+_MOST_COORDINATES = 1 << 26
 
 
 def find_modes(
@@ -51,6 +53,11 @@ def find_modes(
             raise TypeError(
                 f"modes by low and high needs a family of rows of known width, got "
                 f"{type(release.family).__name__}; pass candidates"
+            )
+        if n_starts * features > _MOST_COORDINATES:
+            raise ValueError(
+                f"n_starts must be at most {_MOST_COORDINATES // features} for rows of {features} features, "
+                f"got {n_starts}"
             )
         points, sums = _ascend(release, *check_bounds(low, high, features), n_starts, n_steps, seed)
     return _apart(release, points, sums, k, separation)

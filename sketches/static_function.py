@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 from numpy.typing import NDArray
@@ -83,6 +84,11 @@ class StaticFunction(StaticValues):
                  mask=[False,  True],
            fill_value=999999)
     """
+
+    def _set_own_config(self, config: Mapping[str, Any]) -> None:
+        super()._set_own_config(config)
+        if len(self._told) != 1:
+            raise ValueError(f"columns must be one, got {len(self._told)}")
 
     def __new__(
         cls,

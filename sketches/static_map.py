@@ -35,6 +35,8 @@ _SEEDS = 4
 class StaticValues(StaticStructure):
     """What `StaticFunction` and `StaticTable` share: columns of values, each with its code."""
 
+    _internal = True
+
     key_check_bits: int
     _kind: ValueKind
     _told: list[Mapping[str, Any]]

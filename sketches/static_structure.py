@@ -74,6 +74,8 @@ class StaticStructure(Stored):
     A subclass names its ribbons (`_ribbons`, width and longest word of each) and its own configuration.
     """
 
+    _internal = True
+
     seed: int
     n_keys: int
     n_shards: int

@@ -229,7 +229,7 @@ def _check_drawn(sketch: Stored) -> None:
         whose = getattr(sketch, "family", sketch)
         numbers = {name: getattr(whose, name) for name in whose._parameters if name != "seed"}
         named = ", ".join(f"{name}={number}" for name, number in numbers.items() if type(number) is int)
-        raise ValueError(
+        raise SketchFormatError(
             f"a {type(whose).__name__} of {named} takes {told:,} random parameters, more than the {most:,} "
             f"that a file may ask for; if you trust it, set {_MOST_DRAWN_SET}={told}"
         )
@@ -249,7 +249,6 @@ def _empty_sketch(header: _Header, expected: type[S]) -> S:
             raise ValueError(f"expected an object, got {type(config).__name__}")
         sketch = cls._from_config(config)
         specs = sketch._specs()
-        _check_drawn(sketch)
     except Exception as error:
         # Whatever a constructor makes of a stranger's values, it is the file that is wrong.
         raise SketchFormatError(f"the configuration of this {name} is not valid: {error}") from error
@@ -260,6 +259,7 @@ def _empty_sketch(header: _Header, expected: type[S]) -> S:
         spec = specs[key]
         if not spec.accepts(shape, dtype):
             raise SketchFormatError(f"expected {key} as {spec}, got {dtype.name}{list(shape)}")
+    _check_drawn(sketch)
     return sketch
 
 

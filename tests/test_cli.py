@@ -15,6 +15,7 @@ from pathlib import Path
 import mergesketch
 import numpy as np
 import pytest
+from forged_files import header_of, with_header
 from mergesketch import CountMinSketch
 from mergesketch.distributed import cli_dedup
 from mergesketch.distributed.__main__ import main
@@ -579,6 +580,39 @@ def test_merge_refuses(fails, sketches):
     message = "cannot write 0.sketch: it is one of the files to read"
     assert fails("merge", "0.sketch", "1.sketch", "-o", "0.sketch") == message
     assert not Path("x").exists()
+
+
+def forge(path, **metadata):
+    """A sketch file of right checksums with other metadata, and an array of another name."""
+    sketch = CountMinSketch(n_rows=3, n_buckets=500, seed=1)
+    header = header_of(sketch.to_bytes())
+    header["__metadata__"].update(metadata)
+    header["x\x1b[2Jy\u202e"] = header.pop("counts")
+    Path(path).write_bytes(with_header(sketch.to_bytes(), header))
+
+
+def test_a_file_cannot_forge_its_report(run, fails, sketches):
+    """What a terminal takes for commands is printed as escapes, in reports and in messages."""
+    wild = "\x1b]0;gone\x07\r\n  its checksum matches\u2028"
+    forge("wild", **{"class": wild, "config": json.dumps({"a\x1b[1A": wild})})
+    code, out, err = run("inspect", "wild")
+    assert (code, err) == (0, "")
+    assert len(out.splitlines()) == 7
+    assert all(line.isprintable() for line in out.splitlines())
+    assert all(
+        text in out for text in ("\\x1b]0;gone\\x07\\r\\n", "a\\x1b[1A = ", "array x\\x1b[2Jy\\u202e: ")
+    )
+    _, out, _ = run("inspect", "--json", "wild")
+    assert out.strip().isprintable()
+    for message in (fails("merge", "0.sketch", "wild", "-o", "x"), fails("merge", "wild", "-o", "x")):
+        assert message.isprintable() and "gone" in message
+
+
+@pytest.mark.parametrize("config", ["[1]", "3", "null", '"n_rows"', "{", "1e999", '{"a": 1e999}'])
+def test_a_configuration_that_is_no_object(fails, sketches, config):
+    forge("odd", config=config)
+    for message in (fails("inspect", "odd"), fails("merge", "0.sketch", "odd", "-o", "x")):
+        assert message.startswith("odd: its configuration")
 
 
 def test_merge_onto_a_full_disk(fails, sketches, monkeypatch):

@@ -352,6 +352,8 @@ def test_a_damaged_list_is_refused(tmp_path: Path) -> None:
         {"parts": "part-"},
         {"parts": ["../part-00000.sketch"]},
         {"parts": [3]},
+        {"parts": good["parts"] * 2},
+        {"parts": [""] * 1_000_000},
     ):
         path.write_text(json.dumps({**good, **change}))
         with pytest.raises(SketchFormatError):

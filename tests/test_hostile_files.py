@@ -14,9 +14,18 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from forged_files import SKETCHES, assert_refused, forged, header_of, with_header
-from mergesketch import LSHIndex, private_classifier
+from mergesketch import (
+    AceDetector,
+    CountMinSketch,
+    LSHIndex,
+    PrivateRace,
+    Race,
+    StaticFunction,
+    private_classifier,
+)
 from mergesketch.errors import SketchFormatError
-from mergesketch.lsh import SignedRandomProjection
+from mergesketch.lsh import InnerProduct, SignedRandomProjection, WinnerTakeAll
+from registry import ToyFamily
 
 # -- hostile headers ------------------------------------------------------------------------------
 
@@ -252,3 +261,115 @@ for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
         sys.exit(f"{path} was not refused")
 """
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=60)
+
+
+# -- using what loads -----------------------------------------------------------------------------
+
+
+def test_what_loads_is_used_within_the_means_of_its_file() -> None:
+    """Numbers and arrays of every class forged; what loads all the same has every method called."""
+    script = Path(__file__).with_name("forged_uses.py")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, timeout=500)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def with_family(sketch: Any, **changes: Any) -> bytes:
+    def change(header: dict[str, Any]) -> None:
+        config = json.loads(header["__metadata__"]["config"])
+        config["family"].update(changes)
+        header["__metadata__"]["config"] = json.dumps(config)
+
+    return forged(sketch, change)
+
+
+def test_numbers_that_no_array_tells_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    products = LSHIndex(InnerProduct(4, 2, max_norm=9.0, power=2, seed=1), capacity=2)
+    winners = LSHIndex(WinnerTakeAll(4, 1, group_size=2, n_buckets=8), capacity=2)
+    assert_refused(
+        with_family(products, n_features=2**36),
+        tmp_path / "a",
+        r"InnerProduct of n_features=68719476736, n_hashes=2, power=2.* takes .* random parameters",
+    )
+    assert_refused(
+        with_family(winners, power=2**20),
+        tmp_path / "a",
+        "power must be an integer from 1 to 1024, got 1048576",
+    )
+    # Whoever trusts a file says so.
+    data = with_family(products, n_features=2**27)
+    assert_refused(data, tmp_path / "a", "set MERGESKETCH_MAX_DRAWN=536870920$")
+    monkeypatch.setenv("MERGESKETCH_MAX_DRAWN", "536870920")
+    assert LSHIndex.from_bytes(data).family.n_features == 2**27
+
+
+@pytest.mark.parametrize("features", [2**27, 2**40, 2**62])
+def test_modes_in_a_box_of_countless_features(features: int) -> None:
+    release = Race(SignedRandomProjection(4, 2, projection="sparse", seed=1)).release(1.0)
+    loaded = PrivateRace.from_bytes(with_family(release, n_features=features))
+    with pytest.raises(ValueError, match=f"n_starts must be at most 0 for rows of {features}"):
+        loaded.modes(low=0.0, high=1.0)
+
+
+def test_numbers_beyond_all_floats_are_no_configuration(tmp_path: Path) -> None:
+    """What was written as 1e999 would be infinity, which could not be saved again."""
+
+    def change(header: dict[str, Any]) -> None:
+        header["__metadata__"]["config"] = header["__metadata__"]["config"].replace("0.25", "1e999")
+
+    assert_refused(forged(SKETCHES["HeavyHitters"], change), tmp_path / "a", "1e999 is beyond all floats")
+
+
+def test_classes_that_are_but_the_base_of_others(tmp_path: Path) -> None:
+    for name in ("StaticValues", "StaticStructure", "Stored", "MergeableSketch"):
+
+        def change(header: dict[str, Any], name: str = name) -> None:
+            header["__metadata__"]["class"] = name
+
+        data = forged(StaticFunction([1, 2], [3, 4]), change)
+        with pytest.raises(SketchFormatError, match="expected a sketch class of this version"):
+            StaticFunction.from_bytes(data)
+        (tmp_path / "a").write_bytes(data)
+        with pytest.raises(SketchFormatError, match="expected a sketch class of this version"):
+            mergesketch.load(tmp_path / "a")
+
+
+@pytest.mark.parametrize("keys", [[1, 2], []])
+def test_a_static_function_has_one_column(keys: list[int]) -> None:
+    function = StaticFunction(keys, np.full(len(keys), 3.0))
+
+    def columns(n: int) -> Callable[[dict[str, Any]], None]:
+        def change(header: dict[str, Any]) -> None:
+            config = json.loads(header["__metadata__"]["config"])
+            config["columns"] *= n
+            header["__metadata__"]["config"] = json.dumps(config)
+
+        return change
+
+    for n in (0, 2):
+        with pytest.raises(SketchFormatError, match=f"columns must be one, got {n}"):
+            StaticFunction.from_bytes(forged(function, columns(n)))
+
+
+def test_samples_of_more_rows_than_were_seen() -> None:
+    """Two such detectors merged would count beyond 63 bits, and could not be loaded again."""
+    detector = AceDetector(ToyFamily(4, 3, seed=1), sample_size=8).update(np.zeros((5, 4), int))
+    for weights in ([2**62], [6], [2**63 - 1, 2**63 - 1, 2**63 - 1]):
+        twin = detector.copy()
+        twin._arrays["sample_weights"][: len(weights)] = weights
+        twin._arrays["sample_keys"][: len(weights)] = range(len(weights))
+        with pytest.raises(SketchFormatError, match="sample_weights must not count more rows than n_updates"):
+            AceDetector.from_bytes(twin.to_bytes())
+    twin = detector.copy()
+    twin._arrays["sample_weights"][:] = 0
+    with pytest.raises(SketchFormatError, match="sample_weights must hold some of the rows"):
+        AceDetector.from_bytes(twin.to_bytes())
+
+
+def test_messages_quote_a_file_in_escapes() -> None:
+    def change(header: dict[str, Any]) -> None:
+        config = json.loads(header["__metadata__"]["config"])
+        header["__metadata__"]["config"] = json.dumps({**config, "\x1b[2J": 1})
+
+    with pytest.raises(SketchFormatError) as caught:
+        CountMinSketch.from_bytes(forged(SKETCHES["CountMinSketch"], change))
+    assert "\\x1b[2J" in str(caught.value) and str(caught.value).isprintable()

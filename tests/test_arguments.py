@@ -102,9 +102,6 @@ def unaligned(array: np.ndarray) -> np.ndarray:
 
 def layouts(array: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """The same numbers of the same type, laid out otherwise."""
-    fixed = array.copy()
-    fixed.flags.writeable = False
-    yield "read-only", fixed
     for axis in range(array.ndim):
         every_other = (slice(None),) * axis + (slice(None, None, 2),)
         yield f"every other along {axis}", np.repeat(array, 2, axis)[every_other]
@@ -125,6 +122,12 @@ def test_any_layout_gives_the_same_and_stays_as_it_is(case: Case) -> None:
         for array in parts(argument):
             array[...] = array.dtype.type(0)
     same(result, expected, "plain")
+    # All at once: kernels are compiled anew for arrays that cannot be written to, as a table's often are.
+    fixed = plain(case)
+    for argument in fixed.values():
+        for array in parts(argument):
+            array.flags.writeable = False
+    same(call(case, fixed), expected, "read-only")
     for name, place, array in forms(case):
         for form, other in layouts(array):
             same(call(case, given(case, name, place, other)), expected, f"{name}: {form}")

@@ -17,7 +17,7 @@ import mergesketch.lsh
 import numpy as np
 import pytest
 import scipy.sparse
-from argument_cases import CASES, Case
+from argument_cases import CASES, OFFSETS, ON_SETS, TOKENS, Case
 
 INTEGERS = [np.dtype(kind + size) for kind in "iu" for size in "1248"]
 FLOATS = [np.dtype(name) for name in ("f2", "f4", "f8", "g")]
@@ -294,6 +294,28 @@ def test_sparse_rows_in_any_form_give_the_same_and_stay_as_they_are(case: Case) 
             arguments = plain(case)
             arguments[name] = matrix
             same(call(case, arguments), expected, f"{name}: {form}", case.tolerance)
+
+
+@pytest.mark.parametrize("kind", ON_SETS)
+def test_sets_in_lists_of_any_arrays(kind: str) -> None:
+    family = ON_SETS[kind]
+    sets = [TOKENS[a:b] for a, b in pairwise(OFFSETS)]
+    expected = family.hash((TOKENS, OFFSETS))
+    forms = [dict(layouts(tokens)) for tokens in sets]
+    for form in forms[0]:
+        given = [form_of[form] for form_of in forms]
+        before = [tokens.copy() for tokens in given]
+        np.testing.assert_array_equal(family.hash(given), expected, err_msg=form)
+        np.testing.assert_array_equal(family.kernel(given, given), family.kernel(sets, sets), err_msg=form)
+        for tokens, copied in zip(given, before, strict=True):
+            np.testing.assert_array_equal(tokens, copied)
+    for dtype in (*INTEGERS, object):
+        given = [tokens.astype(dtype) for tokens in sets]
+        if dtype is object:
+            with pytest.raises(TypeError, match=r"^X\[0\] must be a 1-D array of integers, got dtype object"):
+                family.hash(given)
+        else:
+            np.testing.assert_array_equal(family.hash(given), expected)
 
 
 def documented(function: Any) -> dict[str, str]:

@@ -244,6 +244,24 @@ def test_rows_may_repeat_be_none_or_a_great_many(case: Case) -> None:
             same(one, np.broadcast_to(other[1], (20_000, *other.shape[1:])), "broadcast")
 
 
+#: Calls that take a batch in; of sets in pairs there is no such form.
+BATCHES = [
+    case
+    for case in CASES
+    if re.search(r"\.(update|add|partial_fit)\b", case.name)
+    and not any(isinstance(value, tuple) for value in case.arguments.values())
+]
+
+
+@pytest.mark.parametrize("case", BATCHES, ids=lambda case: case.name)
+def test_batches_of_one_row_at_every_place_are_those_of_its_copies(case: Case) -> None:
+    one = {
+        name: np.broadcast_to(value[2], (3000, *value.shape[1:])) for name, value in case.arguments.items()
+    }
+    copies = {name: value.copy() for name, value in one.items()}
+    same(call(case, one), case.call(**copies), "broadcast")
+
+
 def sparse_forms(argument: Any) -> Iterator[tuple[str, Any]]:
     """A matrix, or sets as the columns of one, in every form that SciPy has; the parts are the caller's."""
     if isinstance(argument, tuple):

@@ -139,9 +139,9 @@ def _read(path: str, at_least: int) -> Any:
         raise OSError(f"cannot read {path}: {error.strerror or error}") from error
     except MergesketchError:
         raise
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (TypeError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         # NumPy answers foreign bytes with advice to unpickle them, which is not ours to pass on.
-        kinds = {".npy": "a NumPy matrix of numbers", ".npz": "a SciPy sparse matrix"}
+        kinds = {".npy": "a NumPy matrix of numbers", ".npz": "a SciPy sparse matrix of numbers"}
         kind = kinds.get(path.lower()[-4:])
         raise ValueError(f"cannot read {path}: {f'it is not {kind}' if kind else error}") from error
     if matrix.ndim != 2 or matrix.dtype.kind not in "fiub":

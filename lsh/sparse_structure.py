@@ -76,7 +76,7 @@ def _integers(part: Any, name: str) -> NDArray[Any]:
             f"{array.shape}"
         )
     dtype = array.dtype if array.dtype in (np.dtype(np.int32), np.dtype(np.int64)) else np.dtype(np.int64)
-    return backend_of(array).xp.ascontiguousarray(array, dtype=dtype)  # type: ignore[no-any-return]
+    return backend_of(array).xp.ascontiguousarray(array, dtype=dtype)
 
 
 def _check_compressed(

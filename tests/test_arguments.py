@@ -17,7 +17,7 @@ import mergesketch.lsh
 import numpy as np
 import pytest
 import scipy.sparse
-from argument_cases import CASES, Case
+from argument_cases import CASES, OFFSETS, ON_SETS, TOKENS, Case
 
 INTEGERS = [np.dtype(kind + size) for kind in "iu" for size in "1248"]
 FLOATS = [np.dtype(name) for name in ("f2", "f4", "f8", "g")]
@@ -102,9 +102,6 @@ def unaligned(array: np.ndarray) -> np.ndarray:
 
 def layouts(array: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """The same numbers of the same type, laid out otherwise."""
-    fixed = array.copy()
-    fixed.flags.writeable = False
-    yield "read-only", fixed
     for axis in range(array.ndim):
         every_other = (slice(None),) * axis + (slice(None, None, 2),)
         yield f"every other along {axis}", np.repeat(array, 2, axis)[every_other]
@@ -125,6 +122,12 @@ def test_any_layout_gives_the_same_and_stays_as_it_is(case: Case) -> None:
         for array in parts(argument):
             array[...] = array.dtype.type(0)
     same(result, expected, "plain")
+    # All at once: kernels are compiled anew for arrays that cannot be written to, as a table's often are.
+    fixed = plain(case)
+    for argument in fixed.values():
+        for array in parts(argument):
+            array.flags.writeable = False
+    same(call(case, fixed), expected, "read-only")
     for name, place, array in forms(case):
         for form, other in layouts(array):
             same(call(case, given(case, name, place, other)), expected, f"{name}: {form}")
@@ -241,6 +244,24 @@ def test_rows_may_repeat_be_none_or_a_great_many(case: Case) -> None:
             same(one, np.broadcast_to(other[1], (20_000, *other.shape[1:])), "broadcast")
 
 
+#: Calls that take a batch in; of sets in pairs there is no such form.
+BATCHES = [
+    case
+    for case in CASES
+    if re.search(r"\.(update|add|partial_fit)\b", case.name)
+    and not any(isinstance(value, tuple) for value in case.arguments.values())
+]
+
+
+@pytest.mark.parametrize("case", BATCHES, ids=lambda case: case.name)
+def test_batches_of_one_row_at_every_place_are_those_of_its_copies(case: Case) -> None:
+    one = {
+        name: np.broadcast_to(value[2], (3000, *value.shape[1:])) for name, value in case.arguments.items()
+    }
+    copies = {name: value.copy() for name, value in one.items()}
+    same(call(case, one), case.call(**copies), "broadcast")
+
+
 def sparse_forms(argument: Any) -> Iterator[tuple[str, Any]]:
     """A matrix, or sets as the columns of one, in every form that SciPy has; the parts are the caller's."""
     if isinstance(argument, tuple):
@@ -291,6 +312,28 @@ def test_sparse_rows_in_any_form_give_the_same_and_stay_as_they_are(case: Case) 
             arguments = plain(case)
             arguments[name] = matrix
             same(call(case, arguments), expected, f"{name}: {form}", case.tolerance)
+
+
+@pytest.mark.parametrize("kind", ON_SETS)
+def test_sets_in_lists_of_any_arrays(kind: str) -> None:
+    family = ON_SETS[kind]
+    sets = [TOKENS[a:b] for a, b in pairwise(OFFSETS)]
+    expected = family.hash((TOKENS, OFFSETS))
+    forms = [dict(layouts(tokens)) for tokens in sets]
+    for form in forms[0]:
+        given = [form_of[form] for form_of in forms]
+        before = [tokens.copy() for tokens in given]
+        np.testing.assert_array_equal(family.hash(given), expected, err_msg=form)
+        np.testing.assert_array_equal(family.kernel(given, given), family.kernel(sets, sets), err_msg=form)
+        for tokens, copied in zip(given, before, strict=True):
+            np.testing.assert_array_equal(tokens, copied)
+    for dtype in (*INTEGERS, object):
+        given = [tokens.astype(dtype) for tokens in sets]
+        if dtype is object:
+            with pytest.raises(TypeError, match=r"^X\[0\] must be a 1-D array of integers, got dtype object"):
+                family.hash(given)
+        else:
+            np.testing.assert_array_equal(family.hash(given), expected)
 
 
 def documented(function: Any) -> dict[str, str]:

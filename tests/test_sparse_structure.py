@@ -189,3 +189,27 @@ def test_offsets_of_strings_and_sets_that_lie() -> None:
 def test_every_format_is_taken_where_it_tells_the_truth() -> None:
     for form in {form for form, *_ in LIES}:
         np.testing.assert_array_equal(ANGLES.hash(plain().asformat(form)), ANGLES.hash(plain()))
+
+
+def test_files_of_matrices_that_lie_are_refused(tmp_path: Any) -> None:
+    from mergesketch.distributed.rows import _read
+
+    path, refused = str(tmp_path / "rows.npz"), 0
+
+    def write(matrix: Any) -> None:
+        parts = {"indices": matrix.indices, "indptr": matrix.indptr, "data": matrix.data}
+        np.savez(path, format=b"csr", shape=matrix.shape, **parts)
+
+    for form, part, change in LIES:
+        # SciPy turns indices that are no integers into such.
+        if form == "csr" and (matrix := lying(form, part, change)).indices.dtype.kind == "i":
+            write(matrix)
+            with pytest.raises(ValueError, match=r"cannot read .*: it is not a SciPy sparse matrix"):
+                _read(path, 0)
+            refused += 1
+    assert refused > 8
+    write(plain() * 1j)
+    with pytest.raises(ValueError, match=r"cannot read .*: it is not a SciPy sparse matrix of numbers"):
+        _read(path, 0)
+    write(plain())
+    np.testing.assert_array_equal(_read(path, 0).toarray(), plain().toarray())

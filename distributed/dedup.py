@@ -186,7 +186,7 @@ def deduplicate(
 
     Parameters
     ----------
-    documents : list of str or bytes, Arrow string array, or DocumentSource
+    documents : list of str or bytes, column of strings (pandas, polars, Arrow), or DocumentSource
         This rank's share of the documents. Those of a list have their running numbers over all ranks as
         ids. A source is anything whose ``batches()`` gives batches of ids, UTF-8 bytes and offsets; it
         is streamed, and with ``verify="exact"`` read a second time.

@@ -197,7 +197,8 @@ def read_keys(keys: Any, name: str = "keys") -> Keys:
         return Keys("", words=np.empty(0, dtype=np.uint64))
     form = kind_of(keys, name).__name__
     if form == "int":
-        return _integer_keys(_integers(keys, name), is_signed=min(keys) < 0)
+        array = _integers(keys, name)
+        return _integer_keys(array, is_signed=array.dtype.kind == "i" or min(keys) < 0)
     return Keys(form, _buffers=tuple(byte_buffers(list(keys), name)))
 
 

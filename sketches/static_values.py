@@ -162,7 +162,10 @@ def to_array(values: Any, name: str) -> NDArray[Any]:
         shape = check_array(name, values).shape
         items = list(_items(values))
     else:
-        return check_array(name, values)
+        array = check_array(name, values)
+        # StringDType has no byte order to ask for.
+        native = array.dtype.newbyteorder("=") if array.dtype.kind in "iufU" else array.dtype
+        return array.astype(native, copy=False)
     if not items:
         return check_array(name, values)
     kind = _kind_of_items(items, name)

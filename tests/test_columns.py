@@ -130,9 +130,9 @@ def test_columns_are_as_their_list(library: Callable[[], dict[str, tuple[Any, li
 
 
 def test_columns_of_values() -> None:
-    for library in (pandas_columns, polars_columns, arrow_columns):
+    for library in (pandas_columns, polars_columns, arrow_columns, numpy_columns):
         for name, (column, plain) in library().items():
-            if name != "both ends" and plain:
+            if name != "both ends" and name[0] != "V" and plain:
                 found = StaticFunction(range(len(plain)), column).lookup(range(len(plain)))
                 assert found.tolist() == plain, name
 

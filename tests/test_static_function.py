@@ -548,3 +548,15 @@ def test_values_that_are_equal_and_not_the_same_are_two_values() -> None:
     # NaN is no two values where its bits are the same, and steps of a precision have but one zero.
     assert np.isnan(StaticFunction(["a", "a"], [np.nan, np.nan])["a"])
     assert StaticFunction(["a", "a"], [0.0, -0.0], precision=0.1)["a"] == 0.0
+
+
+@pytest.mark.parametrize("dtype", ["i2", "i8", "u4", "f4", "f8", "U5"])
+def test_values_of_both_byte_orders(dtype: str) -> None:
+    plain = np.array([1, 256, 3]).astype(dtype)
+    keys = [1, 2, 3]
+    for order in "<>":
+        values = plain.astype(plain.dtype.newbyteorder(order))
+        function = StaticFunction(keys, values)
+        assert function.to_bytes() == StaticFunction(keys, plain).to_bytes()
+        np.testing.assert_array_equal(StaticFunction.from_bytes(function.to_bytes()).lookup(keys), plain)
+        assert StaticFunctionBuilder().update(keys, values).build() == function

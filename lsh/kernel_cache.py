@@ -15,9 +15,9 @@ from numba.core.dispatcher import Dispatcher
 __all__: list[str] = []
 
 _WARNING = (
-    "nothing can be written to {folder}, nor to the cache folder of this user: mergesketch works, but compiles "
-    "its kernels anew in every process, which takes seconds at the first use of each. Set the environment "
-    "variable NUMBA_CACHE_DIR to a folder that can be written, and they are kept there"
+    "nothing can be written to {folder}, nor to the cache folder of this user: mergesketch works, but "
+    "compiles its kernels anew in every process, which takes seconds at the first use of each. Set the "
+    "environment variable NUMBA_CACHE_DIR to a folder that can be written, and they are kept there"
 )
 
 
@@ -43,7 +43,7 @@ try:
 except RuntimeError as _error:
     if not _is_for_want_of_a_folder(_error):
         raise
-    Dispatcher.enable_caching = _go_without
+    Dispatcher.enable_caching = _go_without  # type: ignore[method-assign, assignment]
     # Ranks would all say the same.
     if os.environ.get("PMI_RANK", os.environ.get("OMPI_COMM_WORLD_RANK", "0")) == "0":
         warnings.warn(

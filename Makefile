@@ -7,7 +7,7 @@ STDLIB = $$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('stdlib
 # The Pythons that a release is tried on, those of them that are there.
 PYTHONS ?= python3.11 python3.12 python3.13
 
-.PHONY: run test lint benchmarks pictures docs dist check-dist clean
+.PHONY: run test processors lint benchmarks pictures docs dist check-dist clean
 
 run: .venv/run.stamp
 	$(BIN)/mpiexec -n $(RANKS) $(BIN)/mergesketch dedup "$(STDLIB)" --include '*.py' \
@@ -18,6 +18,10 @@ run: .venv/run.stamp
 
 test: .venv/test.stamp
 	$(BIN)/pytest
+
+# Whether results have the same bits on a plainer processor; compiles every kernel for it, which takes minutes.
+processors: .venv/test.stamp
+	$(BIN)/python tests/same_bits.py
 
 lint: .venv/test.stamp
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """Locality-sensitive hash families and the hash functions that everything stands on."""
 
+from . import kernel_cache as _kernel_cache  # noqa: F401 - before all that compiles kernels
 from .bbit_minhash import BBitMinHash
 from .bit_sampling import BitSampling
 from .cross_polytope import CrossPolytope

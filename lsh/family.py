@@ -193,7 +193,8 @@ class HashFamily(Configured, ABC):
         -------
         ndarray of shape (n, n_hashes, n_probes), uint32
             The likeliest first: ``probe(Q, n)[:, :, 0]`` are the codes of ``hash_query(Q)``. Buckets of one
-            hash are distinct before they are reduced to `n_buckets`.
+            hash are distinct before they are reduced to `n_buckets`. Which of two that are nearly as likely
+            comes first may depend on whether the processor fuses multiplications and additions.
 
         Raises
         ------

@@ -45,7 +45,7 @@ class WinnerTakeAll(HashFamily):
     group_size : int, default 8
         Features of a group, K: from 2 to 65,536.
     power : int, default 1
-        Winners concatenated to one hash.
+        Winners concatenated to one hash; at most 1,024.
     n_buckets : int, optional
         Codes lie in [0, n_buckets). By default ``group_size ** power``, where that is at most 2**32: the
         code is the winners' places in their groups, as digits. Otherwise (and by default, where it is

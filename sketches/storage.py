@@ -11,7 +11,8 @@ holds
 ``header_xxh3``      XXH3-64 of everything above and of the arrays' names, dtypes and shapes
 
 Reading executes nothing and allocates no more than the file is long: a configuration that asks for
-other arrays than the file has is refused before anything is allocated.
+other arrays than the file has, or for more random parameters than any file may, is refused before anything
+is allocated.
 
 Files are written here and not by the safetensors library, for the same sketch must give the same
 bytes (the library writes metadata in random order) and take no copy of its arrays to write.

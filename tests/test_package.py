@@ -45,6 +45,38 @@ def test_import_is_light():
     assert done.stdout.split() == []
 
 
+NOWHERE = """
+import tempfile
+
+def refuse(*args, **kwargs):  # what Numba tries a folder by
+    raise PermissionError(13, "Permission denied")
+
+tempfile.TemporaryFile = refuse
+import mergesketch
+
+print(mergesketch.CountMinSketch(3, 50).update([1, 2, 2]).query([2])[0])
+"""
+
+
+def test_where_nothing_can_be_written(monkeypatch):
+    """Kernels are compiled anew, and one warning says so; without such need there is none."""
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    done = run_python(NOWHERE)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "2\n"
+    assert done.stderr.count("Warning") == 1, done.stderr
+    assert "nothing can be written to" in done.stderr and "NUMBA_CACHE_DIR" in done.stderr
+    monkeypatch.setenv("PMI_RANK", "1")  # one warning over all ranks
+    assert run_python(NOWHERE.split("print")[0]).stderr == ""
+
+
+def test_a_folder_for_compiled_kernels_can_be_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "kernels"))
+    done = run_python("import mergesketch; mergesketch.CountMinSketch(3, 50).update([1])")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list((tmp_path / "kernels").rglob("*.nbi"))
+
+
 def test_lower_rooms_do_not_import_upper_ones():
     done = run_python(
         "import sys, mergesketch\nprint(*[m for m in sys.modules if m.startswith('mergesketch.distributed')])"

@@ -26,6 +26,8 @@ class _Description(NamedTuple):
     dtypes: dict[str, str]
     #: Of each integer sum, a bound of its counters' magnitude.
     bounds: dict[str, int]
+    #: What `_check_parts` of the class looks at.
+    part: tuple[int, ...]
     #: Whether the arrays are a copy of what lies on a GPU.
     staged: bool
 
@@ -51,7 +53,8 @@ def merge_over_ranks(sketch: S, comm: Any = None, *, cuda_aware: bool | None = N
     Raises
     ------
     IncompatibleSketchError
-        On every rank, naming the first field that differs. Nothing is changed.
+        On every rank, naming the first field that differs, or the ids that two ranks gave to different rows
+        of an `LSHIndex`. Nothing is changed.
     OverflowError
         On every rank, if a 64-bit counter could wrap. Nothing is changed.
     DistributedError
@@ -107,6 +110,7 @@ def merge_over_ranks(sketch: S, comm: Any = None, *, cuda_aware: bool | None = N
 
 def _merge(sketch: MergeableSketch, every: list[_Description], comm: Communicator) -> None:
     check_configurations([(other.cls, other.config) for other in every])
+    sketch._check_parts([other.part for other in every])
     bounds = _sum_bounds(sketch, every, comm)
     dtypes = _common_dtypes(sketch, every, bounds)
     own = _own_reductions(sketch)
@@ -134,6 +138,7 @@ def _describe(sketch: MergeableSketch, staged: bool) -> _Description:
         sketch.config(),
         {name: array.dtype.name for name, array in sketch._arrays.items()},
         {name: sketch._bound(name) for name in sketch._integer_sums()},
+        sketch._part(),
         staged,
     )
 

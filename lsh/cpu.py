@@ -43,15 +43,10 @@ from .minhash_kernels import concatenate_codes, count_equal, minhash_permutation
 from .minhash_stream_kernels import compare_bins, densify_signatures, throw_tokens
 from .noise_kernels import discrete_laplace
 from .order_kernels import rank_agreements
-from .packing import absorb_steps, fix_signs, fix_steps, mix_codes, pack_signs, quantize, reduce_words
-from .probing_kernels import least_changes, likeliest_sets, probe_signs, probe_steps
+from .packing import mix_codes
+from .probing_kernels import probe_signs, probe_steps
 from .products import (
     count_falls,
-    csr_products,
-    exact_dots_csr,
-    exact_dots_dense,
-    scale_rows_csr,
-    scale_rows_dense,
 )
 from .projection_kernels import project_signs_csr, project_signs_dense, project_steps_csr, project_steps_dense
 from .query_kernels import bound_found, frequent_ids, merge_top, query_buckets
@@ -78,7 +73,6 @@ from .winner_kernels import winners_csr, winners_dense
 from .xxh3 import hash_fixed, hash_slices, hash_u64
 
 __all__ = [
-    "absorb_steps",
     "add_sign_products",
     "address_of",
     "band_keys",
@@ -112,18 +106,13 @@ __all__ = [
     "cross_polytope_codes_dense",
     "cross_polytope_probes_csr",
     "cross_polytope_probes_dense",
-    "csr_products",
     "densify_signatures",
     "discrete_laplace",
     "document_keys",
-    "exact_dots_csr",
-    "exact_dots_dense",
     "extend_rows_csr",
     "extend_rows_dense",
     "fill_node_bits",
     "find_frequent",
-    "fix_signs",
-    "fix_steps",
     "frequent_ids",
     "gather_groups",
     "gather_mean",
@@ -141,8 +130,6 @@ __all__ = [
     "hashed_products",
     "hashed_signs",
     "insert_ids",
-    "least_changes",
-    "likeliest_sets",
     "look_up",
     "map_blocks",
     "merge_buckets",
@@ -158,7 +145,6 @@ __all__ = [
     "orthonormalise",
     "overlap_weights",
     "pack_fields",
-    "pack_signs",
     "parse_svmlight",
     "pass_signatures",
     "probe_signs",
@@ -167,19 +153,15 @@ __all__ = [
     "project_signs_dense",
     "project_steps_csr",
     "project_steps_dense",
-    "quantize",
     "query_buckets",
     "rank_agreements",
     "rank_bits",
     "rank_sets",
     "rank_vectors",
     "rank_weights",
-    "reduce_words",
     "relative_norms_csr",
     "relative_norms_dense",
     "sample_bits",
-    "scale_rows_csr",
-    "scale_rows_dense",
     "scatter_add",
     "scatter_add_outputs",
     "set_neighbour_bits",

@@ -11,14 +11,34 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from inspect import isabstract
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .validation import check_int, check_probabilities, renamed
 
-__all__ = ["Configured", "HashFamily", "differing_field", "family_from_config"]
+__all__ = ["Configured", "HashFamily", "differing_field", "family_from_config", "register"]
+
+C = TypeVar("C", bound=type)
+
+
+def register(registry: dict[str, C], cls: C) -> None:
+    """Enter a class under its name, by which configurations and files tell it.
+
+    Raises
+    ------
+    TypeError
+        If another class has that name. The same class again, as of a notebook's cell that is run twice or of
+        a module that is reloaded, takes the place of its former self.
+    """
+    former = registry.get(cls.__name__, cls)
+    if (former.__module__, former.__qualname__) != (cls.__module__, cls.__qualname__):
+        raise TypeError(
+            f"{cls.__module__}.{cls.__qualname__} needs another name: files and configurations tell classes "
+            f"by their names, and {former.__module__}.{former.__qualname__} has that one"
+        )
+    registry[cls.__name__] = cls
 
 
 class Configured:
@@ -102,7 +122,7 @@ class HashFamily(Configured, ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        HashFamily._registry.setdefault(cls.__name__, cls)
+        register(HashFamily._registry, cls)
 
     @abstractmethod
     def hash(self, X: Any) -> NDArray[np.uint32]:

@@ -239,7 +239,6 @@ def frequent_ids(slots, codes, counters, start, stop, offsets, out, sizes):  # t
     size = _table_size(most)
     # Made when they are first needed.
     keys, places = np.zeros(0, slots.dtype), np.zeros(0, np.int32)
-    # An id added twice may count more often than there are tables: it is frequent enough as it is.
     at = np.empty(n_tables + 1, np.int64)
     n_next = _look_ahead(slots, flat, codes, start, next_bases) if start < stop else 0
     for i in range(start, stop):
@@ -255,7 +254,9 @@ def frequent_ids(slots, codes, counters, start, stop, offsets, out, sizes):  # t
             n = _count_hashed(flat, capacity, bases, n_here, keys, places, found, often, ends)
         at[:] = 0
         for a in range(n):
-            at[min(often[a], n_tables)] += 1
+            # An id added twice may count more often than there are tables, and is then as frequent as can be.
+            often[a] = min(often[a], n_tables)
+            at[often[a]] += 1
         room = offsets[i - start + 1] - offsets[i - start]
         if room == 0:
             n = 0
@@ -272,9 +273,8 @@ def frequent_ids(slots, codes, counters, start, stop, offsets, out, sizes):  # t
         often_enough = least + 1 if crowded else least
         for a in range(n):
             if often[a] >= often_enough:
-                count = min(often[a], n_tables)
-                out[at[count]] = found[a]
-                at[count] += 1
+                out[at[often[a]]] = found[a]
+                at[often[a]] += 1
         if not crowded:
             continue
         # Of the bucket in which the room ends, the lowest ids.
@@ -282,7 +282,7 @@ def frequent_ids(slots, codes, counters, start, stop, offsets, out, sizes):  # t
         for bucket in range(n_here):
             n_tied = 0
             while a < ends[bucket]:
-                if min(often[a], n_tables) == least:
+                if often[a] == least:
                     tied[n_tied] = found[a]
                     n_tied += 1
                 a += 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..errors import IncompatibleSketchError
 from ..lsh.backend import backend_named, device_of
-from ..lsh.family import differing_field
+from ..lsh.family import differing_field, register
 from ..lsh.lazy import lazy
 from ..lsh.validation import check_array
 from .stored import Stored
@@ -92,7 +92,7 @@ class MergeableSketch(Stored):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        MergeableSketch._registry.setdefault(cls.__name__, cls)
+        register(MergeableSketch._registry, cls)
 
     # -- what a sketch declares -------------------------------------------------------------------
 
@@ -305,6 +305,14 @@ class MergeableSketch(Stored):
         if difference is not None:
             raise IncompatibleSketchError(f"{type(self).__name__} sketches differ in {difference}")
 
+    def _part(self) -> tuple[int, ...]:
+        """The numbers by which `_check_parts` tells whether parts may be merged."""
+        return ()
+
+    @classmethod
+    def _check_parts(cls, parts: Sequence[tuple[int, ...]]) -> None:
+        """Raise IncompatibleSketchError if these, as `_part` gives them, cannot be parts of one whole."""
+
     def merge(self, *others: Self) -> Self:
         """Take in other sketches of the same configuration, in place.
 
@@ -320,12 +328,14 @@ class MergeableSketch(Stored):
         Raises
         ------
         IncompatibleSketchError
-            Naming the first field that differs; nothing is changed.
+            Naming the first field that differs, or what the parts may not have in common, as the rows' ids
+            of an `LSHIndex`; nothing is changed.
         OverflowError
             If a 64-bit counter could wrap; nothing is changed.
         """
         for other in others:
             self._check_compatible(other)
+        self._check_parts([part._part() for part in (self, *others)])
         others = tuple(other.copy() if other is self else self._beside(other) for other in others)
         for name in self._integer_sums():
             self._reserve(name, sum(other._bound(name) for other in others))

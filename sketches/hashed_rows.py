@@ -12,7 +12,7 @@ from ..lsh.backend import as_array, device_of
 from ..lsh.family import HashFamily
 from ..lsh.validation import check_array, check_sets
 
-__all__ = ["check_family", "count_rows", "cut_rows", "hash_block", "row_blocks"]
+__all__ = ["check_codes", "check_family", "count_rows", "cut_rows", "hash_block", "row_blocks"]
 
 #: Codes that are worked on at a time: as many rows as keep them in the processor's caches.
 _BLOCK_CODES = 1 << 20
@@ -82,11 +82,25 @@ def hash_block(
     family: HashFamily, function: Callable[[Any], NDArray[np.uint32]], X: Any, start: int, stop: int
 ) -> NDArray[np.uint32]:
     """Codes of the rows [start, stop) by `function`, the family's `hash` or `hash_query`."""
-    codes = function(cut_rows(X, start, stop))
+    return check_codes(family, function(cut_rows(X, start, stop)), stop - start)
+
+
+def check_codes(family: HashFamily, codes: NDArray[np.uint32], n: int) -> NDArray[np.uint32]:
+    """`codes` as n rows of a family must have, for kernels take them for places in tables unseen.
+
+    A user's family may have given them.
+    """
     # A pair of two dense rows may be taken for sets, or the other way round.
-    if codes.shape != (stop - start, family.n_hashes):
+    if codes.shape != (n, family.n_hashes):
         raise ValueError(
-            f"expected rows for {type(family).__name__}, got {stop - start} that it takes for "
+            f"expected rows for {type(family).__name__}, got {n} that it takes for "
             f"{codes.shape[0]}; pass dense rows as an array"
+        )
+    if codes.dtype != np.uint32:
+        raise TypeError(f"{type(family).__name__} must hash to codes of dtype uint32, got {codes.dtype}")
+    if codes.size and int(codes.max()) >= family.n_buckets:
+        raise ValueError(
+            f"{type(family).__name__} must hash to codes below its n_buckets = {family.n_buckets}, "
+            f"got {codes.max()}"
         )
     return codes

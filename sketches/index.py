@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..errors import IncompatibleSketchError
 from ..lsh.backend import as_array, backend_of, device_of
 from ..lsh.family import HashFamily
 from ..lsh.lazy import lazy
 from ..lsh.random import random_uint64
 from ..lsh.validation import check_array, check_flag, check_int, check_numbers
 from .base import MergeableSketch, StateSpec
+from .hashed_rows import check_codes
 from .ranking import ranker
 
 __all__ = ["LSHIndex", "Nearest", "Neighbours"]
@@ -23,6 +25,8 @@ __all__ = ["LSHIndex", "Nearest", "Neighbours"]
 _QUERIES, _BLOCK, _CANDIDATES = 16, 256, 1 << 26
 #: Ids counted with a counter each, where the largest id is not known and at most.
 _FEW_IDS, _MANY_IDS = 1 << 16, 1 << 22
+#: Above all ids.
+_NO_ID = 2**63 - 1
 
 
 class Neighbours(NamedTuple):
@@ -84,6 +88,10 @@ class LSHIndex(MergeableSketch):
     row, queries L B reads. Ids are meant to be different from each other: an id that is added twice counts
     twice.
 
+    Rows without ids are numbered from 0. An index remembers which ids it has numbered so, and merging refuses
+    another one that holds such an id too: parts are built with ``add(X, first_id=...)`` or with ids. Ids
+    that were given are taken at their word.
+
     References
     ----------
     - Wang, Shrivastava, Wang, Ryu. Randomized algorithms accelerated over CPU-GPU for ultra-high
@@ -96,7 +104,7 @@ class LSHIndex(MergeableSketch):
     >>> family = SignedRandomProjection(n_features=16, n_hashes=40, power=9, seed=1)
     >>> X = np.random.default_rng(0).standard_normal((1000, 16))
     >>> monday = mergesketch.LSHIndex(family, capacity=128).add(X[:500])
-    >>> tuesday = mergesketch.LSHIndex(family, capacity=128).add(X[500:], ids=range(500, 1000))
+    >>> tuesday = mergesketch.LSHIndex(family, capacity=128).add(X[500:], first_id=500)
     >>> ids, counts = (monday | tuesday).query(X[700:702], k=3)
     >>> ids[:, 0], counts[:, 0]
     (array([700, 701]), array([40, 40], dtype=int32))
@@ -104,6 +112,8 @@ class LSHIndex(MergeableSketch):
 
     _parameters = ("family", "capacity", "wide_ids", "seed")
     _gpu = True
+    # Parts that were given their ids make the same whole as rows that were numbered.
+    _not_compared = frozenset({"default_ids", "smallest_given_id"})
 
     def __init__(
         self, family: HashFamily, *, capacity: int = 64, wide_ids: bool = False, seed: int = 0
@@ -121,6 +131,10 @@ class LSHIndex(MergeableSketch):
         return {
             "slots": StateSpec((tables, buckets, self.capacity), dtype, "reservoir"),
             "seen": StateSpec((tables, buckets), "int32", "sum", widens_to="int64"),
+            # What the numbering of rows needs: ids [0, default_ids) were given to rows by default.
+            "largest_id": StateSpec((1,), "int64", "max", fill=-1),
+            "default_ids": StateSpec((1,), "int64", "max"),
+            "smallest_given_id": StateSpec((1,), "int64", "min", fill=_NO_ID),
         }
 
     @lazy
@@ -136,7 +150,7 @@ class LSHIndex(MergeableSketch):
 
     # -- updates ----------------------------------------------------------------------------------
 
-    def add(self, X: Any, ids: ArrayLike | None = None) -> Self:
+    def add(self, X: Any, ids: ArrayLike | None = None, *, first_id: int | None = None) -> Self:
         """Add rows.
 
         Parameters
@@ -144,8 +158,11 @@ class LSHIndex(MergeableSketch):
         X : n rows
             As ``family.hash`` takes them.
         ids : array_like of n integers, optional
-            By default they run on from the number of rows added so far; give them where indexes that
-            are built apart will be merged.
+            By default rows are numbered: from `first_id` on, or else from the largest id held plus one, which
+            is 0 in an empty index.
+        first_id : int, optional
+            Id of the first row, the others following. Give it, or `ids`, where indexes that are built apart
+            will be merged: rows of both would be number 0 otherwise, and `merge` refuses that.
 
         Returns
         -------
@@ -154,21 +171,42 @@ class LSHIndex(MergeableSketch):
         Raises
         ------
         TypeError, ValueError
-            If the family refuses the rows, or ids are no integers, not n, negative or too large.
+            If the family refuses the rows; ids are no integers, not n, negative or too large; or both `ids`
+            and `first_id` are given.
         OverflowError
             If a 64-bit counter could wrap. Nothing is changed when an exception is raised.
+
+        Examples
+        --------
+        >>> import numpy as np, mergesketch
+        >>> from mergesketch.lsh import PStable
+        >>> X = np.arange(5.0)[:, None]
+        >>> empty = mergesketch.LSHIndex(PStable(1, 10, width=2.0, n_buckets=64, seed=1))
+        >>> parts = empty.copy().add(X[:3]) | empty.copy().add(X[3:], first_id=3)
+        >>> parts == empty.copy().add(X)
+        True
         """
         self._settle("X", X)
+        if first_id is not None:
+            if ids is not None:
+                raise ValueError("ids and first_id cannot both be given")
+            first_id = check_int("first_id", first_id, 0, self._largest_allowed_id)
         codes = self.family.hash(X)
-        return self._add_codes(codes, self._check_ids(ids, len(codes)))
+        if ids is not None:
+            return self._add_codes(codes, self._check_ids(ids, len(codes)))
+        # Ids that run on from given ones, or from a given first one, are as good as given.
+        by_default = first_id is None and int(self._arrays["smallest_given_id"][0]) == _NO_ID
+        first = int(self._arrays["largest_id"][0]) + 1 if first_id is None else first_id
+        return self._add_codes(codes, self._number(first, len(codes)), by_default=by_default)
 
-    def update(self, X: Any, ids: ArrayLike | None = None) -> Self:
+    def update(self, X: Any, ids: ArrayLike | None = None, *, first_id: int | None = None) -> Self:
         """The same as `add`.
 
         Parameters
         ----------
         X : n rows
         ids : array_like of n integers, optional
+        first_id : int, optional
             As for `add`.
 
         Returns
@@ -180,33 +218,50 @@ class LSHIndex(MergeableSketch):
         TypeError, ValueError, OverflowError
             As `add` does.
         """
-        return self.add(X, ids)
+        return self.add(X, ids, first_id=first_id)
 
-    def _check_ids(self, ids: ArrayLike | None, n: int) -> NDArray[Any]:
-        largest = 2**63 - 2 if self.wide_ids else 2**32 - 2
-        dtype = np.dtype(np.uint64 if self.wide_ids else np.uint32)
-        if ids is None:
-            if self.n_updates + n - 1 > largest:
-                raise ValueError(f"ids must be at most {largest}, got {self.n_updates + n - 1}")
-            return self._kernels.xp.arange(self.n_updates, self.n_updates + n, dtype=dtype)
+    @property
+    def _largest_allowed_id(self) -> int:
+        return 2**63 - 2 if self.wide_ids else 2**32 - 2
+
+    @property
+    def _id_dtype(self) -> np.dtype[Any]:
+        return np.dtype(np.uint64 if self.wide_ids else np.uint32)
+
+    def _number(self, first: int, n: int) -> NDArray[Any]:
+        if n and first + n - 1 > self._largest_allowed_id:
+            raise ValueError(f"ids must be at most {self._largest_allowed_id}, got {first + n - 1}")
+        return self._kernels.xp.arange(first, first + n, dtype=self._id_dtype)
+
+    def _check_ids(self, ids: ArrayLike, n: int) -> NDArray[Any]:
         array = self._bring("ids", ids)
         if array.size and array.dtype.kind not in "iu":
             raise TypeError(f"ids must be integers, got dtype {array.dtype}")
         if array.shape != (n,):
             raise ValueError(f"ids must have shape ({n},), one for each row, got {array.shape}")
+        largest = self._largest_allowed_id
         if n and (int(array.min()) < 0 or int(array.max()) > largest):
             raise ValueError(f"ids must lie from 0 to {largest}, got {array.min()} to {array.max()}")
-        return array.astype(dtype)
+        return array.astype(self._id_dtype)
 
-    def _add_codes(self, codes: NDArray[np.uint32], ids: NDArray[Any]) -> Self:
+    def _add_codes(self, codes: NDArray[np.uint32], ids: NDArray[Any], *, by_default: bool = False) -> Self:
+        codes = check_codes(self.family, codes, len(ids))
         self._reserve("seen", len(codes))
         self._reserve("n_updates", len(codes))
-        slots, seen, kernel = self._arrays["slots"], self._arrays["seen"], self._kernels.insert_ids
+        arrays, kernel = self._arrays, self._kernels.insert_ids
+        least, largest = (int(ids.min()), int(ids.max())) if len(ids) else (_NO_ID, -1)
         # A thread owns whole tables, so that no two fill one bucket.
         self._kernels.map_blocks(
-            lambda a, b: kernel(slots, seen, codes, ids, self._keys, a, b), len(slots), 1
+            lambda a, b: kernel(arrays["slots"], arrays["seen"], codes, ids, self._keys, a, b),
+            len(arrays["slots"]),
+            1,
         )
-        self._arrays["n_updates"] += len(codes)
+        arrays["largest_id"][0] = max(int(arrays["largest_id"][0]), largest)
+        if by_default:
+            arrays["default_ids"][0] += len(ids)
+        else:
+            arrays["smallest_given_id"][0] = min(int(arrays["smallest_given_id"][0]), least)
+        arrays["n_updates"] += len(codes)
         self.__dict__["_disordered"] = True
         return self
 
@@ -392,7 +447,8 @@ class LSHIndex(MergeableSketch):
         Parameters
         ----------
         counts : array_like of int
-            As `query` returns them, from 0 to the number of tables.
+            As `query` returns them, at least 0. Only an id that was added more than once is counted more
+            often than there are tables: that is taken as a collision in every table.
 
         Returns
         -------
@@ -401,12 +457,13 @@ class LSHIndex(MergeableSketch):
         Raises
         ------
         TypeError, ValueError
-            If counts are no numbers or out of range.
+            If counts are no numbers or below 0.
         """
         chance = self.family.chance_collision
-        share = check_numbers("counts", counts) / self.family.n_hashes
-        if not bool(((share >= 0) & (share <= 1)).all()):
-            raise ValueError(f"counts must lie in [0, {self.family.n_hashes}], the tables, got {counts!r}")
+        checked = check_numbers("counts", counts)
+        if not bool((checked >= 0).all()):
+            raise ValueError(f"counts must be at least 0, got {counts!r}")
+        share = backend_of(checked).xp.minimum(checked / self.family.n_hashes, 1.0)
         return (share - chance) / (1.0 - chance)
 
     def distance_estimate(self, counts: ArrayLike) -> NDArray[np.float64]:
@@ -425,7 +482,7 @@ class LSHIndex(MergeableSketch):
         Raises
         ------
         TypeError, ValueError
-            If counts are no numbers or out of range.
+            If counts are no numbers or below 0.
 
         Notes
         -----
@@ -435,7 +492,8 @@ class LSHIndex(MergeableSketch):
         """
         kernel = self.kernel_estimate(counts)
         if device_of(kernel) == "gpu":
-            return backend_of(kernel).constant(self._distances)[as_array(counts).astype(np.int64)]
+            counts = as_array(counts).clip(0, self.family.n_hashes).astype(np.int64)
+            return backend_of(kernel).constant(self._distances)[counts]
         # Fewer collisions than chance alone would make are none.
         return self.family.distance(np.clip(kernel, 0.0, 1.0))
 
@@ -455,6 +513,31 @@ class LSHIndex(MergeableSketch):
         self._over_tables(self._kernels.merge_buckets, ours["slots"], theirs["slots"])
         self.__dict__["_disordered"] = True
 
+    def _part(self) -> tuple[int, ...]:
+        if "_arrays" not in self.__dict__:
+            return 0, _NO_ID
+        return int(self._arrays["default_ids"][0]), int(self._arrays["smallest_given_id"][0])
+
+    @classmethod
+    def _check_parts(cls, parts: Sequence[tuple[int, ...]]) -> None:
+        # One part may have numbered its rows from 0, and then the others hold no such ids.
+        numbered = [(n, i) for i, (n, _) in enumerate(parts) if n]
+        if not numbered:
+            return
+        n, i = max(numbered)
+        if len(numbered) > 1:
+            other = "others have done so too"
+        else:
+            least = min((first for j, (_, first) in enumerate(parts) if j != i), default=_NO_ID)
+            if least >= n:
+                return
+            other = f"id {least} was given to a row of another one"
+        raise IncompatibleSketchError(
+            f"{cls.__name__} parts must have different ids, but one has numbered its rows from 0 to {n - 1} "
+            f"by default, and {other}; build the parts with add(X, first_id=...), the number of rows before "
+            "them, or with ids"
+        )
+
     def _canonicalise(self) -> None:
         if self.__dict__.pop("_disordered", False):
             slots = self._arrays["slots"]
@@ -464,6 +547,14 @@ class LSHIndex(MergeableSketch):
         seen = arrays["seen"]
         if seen.size and int(seen.min()) < 0:
             raise ValueError(f"seen must be at least 0, got {seen.min()}")
+        largest, numbered = int(arrays["largest_id"][0]), int(arrays["default_ids"][0])
+        given = int(arrays["smallest_given_id"][0])
+        if not -1 <= largest <= self._largest_allowed_id:
+            raise ValueError(f"largest_id must lie from -1 to {self._largest_allowed_id}, got {largest}")
+        if not 0 <= numbered <= largest + 1:
+            raise ValueError(f"default_ids must lie from 0 to {largest + 1}, got {numbered}")
+        if not (0 <= given <= largest or given == _NO_ID):
+            raise ValueError(f"smallest_given_id must lie from 0 to {largest}, got {given}")
 
     def empty_like(self) -> Self:
         new = super().empty_like()

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lsh.family import Configured
+from ..lsh.family import Configured, register
 
 __all__ = ["Spec", "Stored", "stored_classes"]
 
@@ -29,10 +29,12 @@ class Stored(Configured, ABC):
 
     _stored: ClassVar[dict[str, type[Stored]]] = {}
     _arrays: dict[str, NDArray[Any]]
+    #: Arrays that equal objects may differ in.
+    _not_compared: ClassVar[frozenset[str]] = frozenset()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        Stored._stored.setdefault(cls.__name__, cls)
+        register(Stored._stored, cls)
 
     @abstractmethod
     def _specs(self) -> Mapping[str, Spec]:
@@ -64,7 +66,11 @@ class Stored(Configured, ABC):
         ours, theirs = self._on_cpu(), other._on_cpu()
         ours._canonicalise()
         theirs._canonicalise()
-        return all(np.array_equal(a, theirs._arrays[name]) for name, a in ours._arrays.items())
+        return all(
+            np.array_equal(array, theirs._arrays[name])
+            for name, array in ours._arrays.items()
+            if name not in self._not_compared
+        )
 
     __hash__ = None  # type: ignore[assignment]
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
+import operator
+import pickle
 from typing import Any
 
 import mergesketch
@@ -14,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from mergesketch import LSHIndex
+from mergesketch.errors import IncompatibleSketchError
 from mergesketch.lsh import HashFamily, MinHash, PStable, SignedRandomProjection, cpu
 from mergesketch.lsh.random import random_uint64
 from registry import ToyFamily
@@ -55,7 +59,7 @@ def test_the_life_of_an_index(tmp_path: Any) -> None:
     rng = np.random.default_rng(0)
     monday, tuesday = (rng.standard_normal((n, 24)).astype(np.float32) for n in (900, 600))
     index = LSHIndex(SignedRandomProjection(n_features=24, n_hashes=60, power=8, seed=4))
-    week = index.empty_like().add(monday) | index.empty_like().add(tuesday, ids=np.arange(900, 1500))
+    week = index.empty_like().add(monday) | index.empty_like().add(tuesday, first_id=900)
     assert week.n_updates == 1500
     assert week.overflow == 0.0
     rows = np.vstack([monday, tuesday])
@@ -145,7 +149,7 @@ def test_threads_change_nothing() -> None:
     try:
         for threads in (1, 4):
             mergesketch.set_num_threads(threads)
-            index = LSHIndex(ToyFamily(6, 13, 50), capacity=20).add(X[:9_000]).add(X[9_000:])
+            index = LSHIndex(ToyFamily(6, 13, 50), capacity=20).add(X[:9_000], first_id=0).add(X[9_000:])
             results.append((index, index.query(Q, 12), (index | index).query(Q, 12)))
     finally:
         mergesketch.set_num_threads(before)
@@ -297,7 +301,7 @@ def test_every_id_has_the_same_chance_to_be_kept(merged: bool) -> None:
 def test_overflow_is_the_share_not_kept() -> None:
     index = LSHIndex(ToyFamily(1, 2, 4), capacity=3)
     assert index.overflow == 0.0
-    index.add([[0]] * 5 + [[1]] * 3 + [[2]])
+    index.add([[0]] * 5 + [[1]] * 3 + [[2]], first_id=0)
     assert index.overflow == pytest.approx(2 / 9)
     assert (index | index).overflow == pytest.approx((7 + 3) / 18)
 
@@ -324,14 +328,74 @@ def test_files_keep_answers_and_take_more_rows(tmp_path: Any, wide: bool, mmap: 
 def test_memory_is_what_the_configuration_says() -> None:
     for wide in (False, True):
         index = LSHIndex(ToyFamily(5, 8), capacity=9, wide_ids=wide).add(np.zeros((100, 5), int))
-        # Slots and counts, and the number of updates.
-        assert index.nbytes == 8 * 4 * (9 * (8 if wide else 4) + 4) + 8
+        # Slots and counts; the number of updates, and three numbers that tell about ids.
+        assert index.nbytes == 8 * 4 * (9 * (8 if wide else 4) + 4) + 4 * 8
 
 
 def test_default_ids_run_on() -> None:
     index = LSHIndex(ToyFamily(1, 1)).add([[0], [1]]).add([[2]]).add([[3]], ids=[50]).add([[0]])
-    assert index.query([[0], [1], [2], [3]], k=2).ids.tolist() == [[0, 4], [1, -1], [2, -1], [50, -1]]
+    assert index.query([[0], [1], [2], [3]], k=2).ids.tolist() == [[0, 51], [1, -1], [2, -1], [50, -1]]
     assert index.add(np.zeros((0, 1), int), ids=[]).n_updates == 5
+
+
+# -- ids ------------------------------------------------------------------------------------------
+
+
+def test_parts_numbered_on_are_the_whole() -> None:
+    X = np.random.default_rng(2).integers(0, 4, (90, 5))
+    empty = LSHIndex(ToyFamily(5, 8), capacity=9)
+    whole = empty.copy().add(X)
+    # A part may go on numbering after its first batch, and parts merge in any order.
+    parts = [
+        empty.copy().add(X[:30]).add(X[30:40]),
+        empty.copy().add(X[40:50], first_id=40).add(X[50:80]),
+        empty.copy().add(X[80:], range(80, 90)),
+    ]
+    for order in itertools.permutations(parts):
+        assert functools.reduce(operator.or_, order) == whole
+        assert order[0].copy().merge(*order[1:]) == whole
+    assert parts[2] | parts[0] | empty == empty | parts[0] | parts[2]
+    # Ids go on after the largest of all parts.
+    more = (parts[0] | parts[2]).add(X[:1])
+    assert 90 in more.query(X[:1], k=99).ids
+
+
+def test_rows_that_were_numbered_alike_do_not_merge() -> None:
+    X = np.random.default_rng(2).integers(0, 4, (90, 5))
+    empty = LSHIndex(ToyFamily(5, 8), capacity=9)
+    first = empty.copy().add(X[:50])
+    here, there = empty.copy().add(X[50:], first_id=49), empty.copy().add(X[50:], first_id=50)
+    for parts, told in [
+        ((first, empty.copy().add(X[50:])), "others have done so too"),
+        ((first, there, first.copy()), "others have done so too"),
+        ((first, here), "id 49 was given to a row of another one"),
+        ((here, first), "id 49 was given to a row of another one"),
+        ((there, first, empty.copy().add(X[:2], [7, 99])), "id 7 was given"),
+        ((first | there, here), "id 49 was given"),
+        ((first, LSHIndex.from_bytes(here.to_bytes())), "id 49 was given"),
+        ((first, pickle.loads(pickle.dumps(here))), "id 49 was given"),
+    ]:
+        before = [part.copy() for part in parts]
+        with pytest.raises(
+            IncompatibleSketchError, match=rf"numbered its rows from 0 to 49 .*{told}.*first_id"
+        ):
+            parts[0].merge(*parts[1:])
+        assert list(parts) == before
+    with pytest.raises(IncompatibleSketchError, match="others have done so too"):
+        first.merge(first)
+    # Ids that were given are taken at their word: given twice, they count twice.
+    twice = here | here
+    assert twice.n_updates == 2 * here.n_updates
+    # Nor do batches without rows take an id.
+    assert empty.copy().add(X[:0]) | first == first == first | empty.copy().add(X[:0], [])
+
+
+def test_an_id_in_more_rows_than_tables_is_the_same_in_all() -> None:
+    index = LSHIndex(ToyFamily(2, 3), capacity=9).add([[1, 1]] * 4, [5, 5, 5, 6])
+    counts = index.query([[1, 1]], k=2).counts
+    assert counts.tolist() == [[9, 3]]
+    assert index.kernel_estimate(counts).tolist() == [[1.0, 1.0]]
+    assert index.distance_estimate(counts).tolist() == [[0.0, 0.0]]
 
 
 # -- bad input ------------------------------------------------------------------------------------
@@ -379,11 +443,22 @@ def test_ids_are_refused_and_nothing_is_changed(
     assert index == before
 
 
+def test_first_ids_are_refused() -> None:
+    index = LSHIndex(ToyFamily(2, 3))
+    for first_id, error in [(-1, ValueError), (0.0, TypeError), ("0", TypeError), (2**32 - 1, ValueError)]:
+        with pytest.raises(error, match="first_id must"):
+            index.add([[0, 0]], first_id=first_id)
+    with pytest.raises(ValueError, match="ids and first_id cannot both be given"):
+        index.add([[0, 0]], [1], first_id=1)
+    with pytest.raises(ValueError, match="ids must be at most 4294967294, got 4294967295"):
+        index.add([[0, 0]] * 2, first_id=2**32 - 2)
+    assert index == index.empty_like()
+
+
 def test_running_ids_that_pass_the_largest_are_refused() -> None:
     index = LSHIndex(ToyFamily(2, 1))
-    index._arrays["n_updates"][...] = 2**32 - 2
-    index.add([[0, 0]])
-    assert index.query([[0, 0]], k=1).ids.tolist() == [[2**32 - 2]]
+    index.add([[0, 0]], first_id=2**32 - 3).add([[0, 0]])
+    assert index.query([[0, 0]], k=2).ids.tolist() == [[2**32 - 3, 2**32 - 2]]
     with pytest.raises(ValueError, match="ids must be at most 4294967294, got 4294967295"):
         index.add([[0, 0]])
 

@@ -1,5 +1,6 @@
 """What a user gets who installs the package: its contents, its imports, its types."""
 
+import ast
 import inspect
 import re
 import shutil
@@ -12,6 +13,10 @@ from pathlib import Path
 
 import mergesketch
 import pytest
+from mergesketch import Race
+from mergesketch.lsh import HashFamily
+from mergesketch.sketches.base import sketch_classes
+from mergesketch.sketches.stored import Stored, stored_classes
 
 ROOT = Path(__file__).parents[1]
 
@@ -200,3 +205,32 @@ def test_every_class_to_be_built_has_parameters_an_example_and_names_its_papers_
             missing.append(f"{name}: References for {papers}")
     assert missing == []
     assert seen > 30
+
+
+@pytest.mark.parametrize("module", ["lsh/cpu.py", "gpu/kernels.py"])
+def test_every_kernel_that_a_backend_lists_is_asked_for(module: str) -> None:
+    """By attribute; two families put the name together."""
+    listed = ast.literal_eval(re.search(r"__all__ = (\[.*?\])", (ROOT / module).read_text(), re.S)[1])
+    asked = set()
+    for path in (path for room in ("lsh", "sketches", "distributed") for path in (ROOT / room).rglob("*.py")):
+        if path != ROOT / module:
+            nodes = ast.walk(ast.parse(path.read_text()))
+            asked |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    made_up = re.compile("minhash_(permutations|.*_permutation|.*_similarity)|cross_polytope_.*_(dense|csr)")
+    assert [name for name in listed if name not in asked and not made_up.fullmatch(name)] == []
+
+
+def test_two_classes_of_one_name_are_refused() -> None:
+    """A file tells its class by name, and the second would be read as the first."""
+    names = [("Race", Race), ("RibbonFilter", Stored), ("MinHash", HashFamily)]
+    for name, base in names:
+        before = dict(HashFamily._registry), sketch_classes(), stored_classes()
+        with pytest.raises(TypeError, match=rf"needs another name: .*mergesketch\..*\.{name} has that one"):
+            type(name, (base,), {"__module__": "theirs"})
+        assert before == (HashFamily._registry, sketch_classes(), stored_classes())
+    # The cell of a notebook may be run again, and then the new class counts.
+    for _ in range(2):
+        again = type("OfANotebook", (HashFamily,), {"__module__": "__main__"})
+        assert HashFamily._registry.pop("OfANotebook") is again
+        HashFamily._registry["OfANotebook"] = again
+    del HashFamily._registry["OfANotebook"]

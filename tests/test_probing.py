@@ -13,7 +13,7 @@ import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from mergesketch.lsh import MinHash, PStable, SignedRandomProjection, cpu
+from mergesketch.lsh import MinHash, PStable, SignedRandomProjection, cpu, probing_kernels
 from scipy.special import ndtr
 
 FAMILIES = {
@@ -105,7 +105,7 @@ def test_sets_with_groups_of_any_size(groups: list[int], n_sets: int, data: st.D
     every = naive.least_sets(scores, groups)
     order, totals = np.empty(n_sets, np.int64), np.empty(2 * n_sets)
     prefixes, lasts, heap = (np.empty(2 * n_sets, np.int64) for _ in range(3))
-    found = cpu.likeliest_sets(
+    found = probing_kernels.likeliest_sets(
         np.array(scores), np.array(groups, np.int64), n, n_sets, order, totals, prefixes, lasts, heap
     )
     assert found == min(n_sets, len(every))
@@ -125,7 +125,7 @@ def test_sets_with_groups_of_any_size(groups: list[int], n_sets: int, data: st.D
 def test_least_changes_are_a_stable_sort(scores: list[int], keep: int) -> None:
     keep = min(keep, len(scores))
     changes, kept = np.empty(len(scores), np.int64), np.empty(len(scores))
-    assert cpu.least_changes(np.array(scores, float), len(scores), keep, changes, kept) == keep
+    assert probing_kernels.least_changes(np.array(scores, float), len(scores), keep, changes, kept) == keep
     expected = np.argsort(np.array(scores), kind="stable")[:keep]
     np.testing.assert_array_equal(changes[:keep], expected)
     np.testing.assert_array_equal(kept[:keep], np.array(scores, float)[expected])

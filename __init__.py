@@ -4,8 +4,19 @@ Every sketch is importable from here, every hash family from `mergesketch.lsh`; 
 machines is in `mergesketch.distributed`.
 """
 
+import os
+import sys
 from importlib import import_module
 from typing import Any
+
+if (
+    os.path.basename((sys.argv or [""])[0]) == "mergesketch"
+    or "mergesketch.distributed" in sys.orig_argv[1:3]
+):
+    # The command, whose imports take a second: an interrupt meanwhile ends it without a traceback a rank.
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from . import errors, lsh
 from .lsh.threads import get_num_threads, set_num_threads

@@ -91,7 +91,7 @@ def matching_pairs(
     comm: Communicator,
     *,
     only_first: bool = False,
-) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+) -> tuple[NDArray[np.uint64], NDArray[np.uint64], int]:
     """Documents with equal keys, paired on the rank that owns the key.
 
     Parameters
@@ -106,6 +106,8 @@ def matching_pairs(
     ids, places : ndarray of shape (m, 2), uint64
         Each pair's ids, the smaller first, and places. A collective call; which rank holds a pair
         depends on the number of ranks, the pairs of all ranks together do not.
+    n_left_out : int
+        Pairs of documents with equal keys that are not among them, on this rank.
     """
     owners = comm.local(owner_of, keys, comm.size)
     keys, ids, places = comm.exchange((keys, ids, places), owners)
@@ -114,7 +116,7 @@ def matching_pairs(
 
 def _pair_equal(
     keys: NDArray[np.uint64], ids: NDArray[np.uint64], places: NDArray[np.uint64], only_first: bool
-) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+) -> tuple[NDArray[np.uint64], NDArray[np.uint64], int]:
     order = np.argsort(keys)
     keys = keys[order]
     shared = np.zeros(keys.size, dtype=bool)
@@ -131,5 +133,11 @@ def _pair_equal(
     left, right = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
     if n:
         pairs(keys, limit, near, left, right)
+    sizes = np.diff(np.flatnonzero(np.diff(keys, prepend=~keys[:1], append=~keys[-1:])))
+    n_left_out = int((sizes * (sizes - 1) // 2).sum()) - n
     left, right = order[left], order[right]
-    return np.stack([ids[left], ids[right]], axis=1), np.stack([places[left], places[right]], axis=1)
+    return (
+        np.stack([ids[left], ids[right]], axis=1),
+        np.stack([places[left], places[right]], axis=1),
+        n_left_out,
+    )

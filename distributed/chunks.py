@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import DocumentError
 from .jsonl import check_field
-from .listing import InputFile
+from .listing import InputFile, check_listed, open_listed
 from .parquet import row_groups
 
 __all__ = ["MAX_CHUNKS", "RECORD_BITS", "UNREADABLE", "ChunkPlan", "assign", "plan_chunks"]
@@ -85,6 +85,7 @@ def plan_chunks(files: Sequence[InputFile], text_field: str, chunk_bytes: int) -
 def _chunks_of(file: InputFile, field: str, chunk_bytes: int) -> Iterator[tuple[int, int, int, int]]:
     if file.kind == "parquet":
         first = 0
+        check_listed(file.path)
         for i, group in enumerate(row_groups(file.path, field)):
             yield i, i + 1, first, group.size + OPENING
             first += group.n_rows
@@ -101,7 +102,7 @@ def _chunks_of(file: InputFile, field: str, chunk_bytes: int) -> Iterator[tuple[
 
 def _check_field(file: InputFile, field: str) -> None:
     try:
-        with gzip.open(file.path) if file.compressed else open(file.path, "rb", buffering=0) as opened:
+        with open_listed(file.path) as stored, gzip.open(stored) if file.compressed else stored as opened:
             check_field(file.path, opened.read, field)
     except DocumentError:
         raise

@@ -67,7 +67,7 @@ def dedup(options: Namespace, comm: Communicator) -> int:
         stages = {"listing": listed - started, **result.seconds}
         if options.output is not None:
             stages["writing"] = ended - written
-        _print_summary(options, summary, result, stages, ended - started, peaks)
+        _print_summary(options, source, summary, result, stages, ended - started, peaks)
     return 0
 
 
@@ -114,6 +114,7 @@ def _common_folder(files: list[str]) -> str:
 
 def _print_summary(
     options: Namespace,
+    source: DocumentSource,
     summary: ReadSummary,
     result: Deduplication,
     stages: dict[str, float],
@@ -127,6 +128,19 @@ def _print_summary(
     print(f"duplicates       {result.n_duplicates:,} documents beside the first of their group")
     if result.n_empty:
         print(f"empty            {result.n_empty:,} documents without a word, in no group")
+    if result.n_left_out:
+        print(
+            f"left out         {result.n_left_out:,} comparisons in crowded buckets, "
+            "where near-duplicates may be missed"
+        )
+    if source.json_lines_as_text:
+        n = len(source.json_lines_as_text)
+        print(
+            f"JSON lines       {n:,} {'file' if n == 1 else 'files'} named .json taken as one document each; "
+            "name them .jsonl for one document a line"
+        )
+        for name in source.json_lines_as_text[:N_SHOWN]:
+            print(f"    {readable(name)}")
     print(f"skipped          {summary.n_skipped:,}")
     for name, reason in summary.skipped[:N_SHOWN]:
         print(f"    {readable(name)}: {readable(reason)}")

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import math
 import os
+import pickle
 import sys
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -19,7 +21,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import __version__
 from ..errors import DistributedError
+from .leaving import install, wait_for_ranks
 
 T = TypeVar("T")
 
@@ -32,6 +36,8 @@ ROUND_BYTES = 64 << 20
 PIECE_BYTES = 2 << 20
 #: Of our point-to-point messages, to tell them from the application's.
 _TAG = 29_147
+#: Compared whenever ranks agree: those of different versions need not understand each other.
+_VERSION = zlib.crc32(__version__.encode())
 #: Where a launcher tells a rank, and how many there are.
 _LAUNCHERS = (
     ("PMI_RANK", "PMI_SIZE"),
@@ -89,6 +95,7 @@ def communicator(comm: Any = None) -> Communicator:
             raise TypeError(
                 f"comm must be an mpi4py intracommunicator that this rank is in, got {type(comm).__name__}"
             )
+        install()
         return Communicator(comm)
     if not launched_by_mpi():
         return Communicator(None)
@@ -101,6 +108,7 @@ def communicator(comm: Any = None) -> Communicator:
         raise DistributedError(
             f"several ranks were started, but MPI cannot be used ({error}): pip install 'mergesketch[mpi]'"
         ) from error
+    install()
     return Communicator(MPI.COMM_WORLD)
 
 
@@ -130,7 +138,7 @@ class Communicator:
     def barrier(self) -> None:
         """Wait for every rank."""
         if self.size > 1:
-            self.mpi.Barrier()
+            wait_for_ranks(self.mpi, self.mpi.Ibarrier())
 
     def bcast(self, value: Any, root: int = 0) -> Any:
         """The root's value, on every rank.
@@ -145,7 +153,14 @@ class Communicator:
         -------
         The root's value, on every rank.
         """
-        return value if self.size == 1 else self.mpi.bcast(value, root)
+        if self.size == 1:
+            return value
+        data = _pickled(value) if self.rank == root else None
+        size = np.array([0 if data is None else data.size])
+        wait_for_ranks(self.mpi, self.mpi.Ibcast(size, root))
+        data = np.empty(size[0], np.uint8) if data is None else data
+        self.mpi.Bcast(data, root)
+        return value if self.rank == root else pickle.loads(data)
 
     def gather(self, value: Any, root: int = 0) -> list[Any] | None:
         """Every rank's value in the order of ranks, on the root; None elsewhere.
@@ -160,7 +175,17 @@ class Communicator:
         -------
         list on the root, None elsewhere
         """
-        return [value] if self.size == 1 else self.mpi.gather(value, root)
+        if self.size == 1:
+            return [value]
+        data, is_root = _pickled(value), self.rank == root
+        sizes = np.empty(self.size, np.int64) if is_root else None
+        wait_for_ranks(self.mpi, self.mpi.Igather(np.array([data.size]), sizes, root))
+        if sizes is None:
+            self.mpi.Gatherv(data, None, root)
+            return None
+        every = np.empty(sizes.sum(), np.uint8)
+        self.mpi.Gatherv(data, [every, (sizes, _starts(sizes))], root)
+        return _unpickled(every, sizes)
 
     def allgather(self, value: Any) -> list[Any]:
         """Every rank's value in the order of ranks, on every rank.
@@ -174,7 +199,13 @@ class Communicator:
         -------
         list
         """
-        return [value] if self.size == 1 else self.mpi.allgather(value)
+        if self.size == 1:
+            return [value]
+        data, sizes = _pickled(value), np.empty(self.size, np.int64)
+        wait_for_ranks(self.mpi, self.mpi.Iallgather(np.array([data.size]), sizes))
+        every = np.empty(sizes.sum(), np.uint8)
+        self.mpi.Allgatherv(data, [every, (sizes, _starts(sizes))])
+        return _unpickled(every, sizes)
 
     def sum(self, value: int) -> int:
         """The sum over ranks.
@@ -233,8 +264,8 @@ class Communicator:
         Raises
         ------
         DistributedError
-            On every rank, with the message of the first rank that failed. With one rank the
-            exception itself goes through.
+            On every rank, with the message of the first rank that failed, or if ranks run different
+            versions of mergesketch. With one rank the exception itself goes through.
         """
         error: Exception | None = None
         try:
@@ -244,9 +275,15 @@ class Communicator:
                 raise
             error = raised
         if self.size > 1:
-            message = None if error is None else f"{type(error).__name__}: {error}"
-            failures = [(r, m) for r, m in enumerate(self.allgather(message)) if m is not None]
-            if failures:
+            from mpi4py import MPI
+
+            most = np.array([error is not None, _VERSION, -_VERSION])
+            wait_for_ranks(self.mpi, self.mpi.Iallreduce(MPI.IN_PLACE, most, MPI.MAX))
+            if most[1] != -most[2]:
+                self.check_same("the version of mergesketch", __version__)
+            if most[0]:
+                message = None if error is None else f"{type(error).__name__}: {error}"
+                failures = [(r, m) for r, m in enumerate(self.allgather(message)) if m is not None]
                 rank, first = failures[0]
                 raise DistributedError(f"rank {rank} failed: {first}") from error
 
@@ -504,6 +541,15 @@ class Communicator:
             [_bytes(out), (incoming * n_bytes, _starts(incoming) * n_bytes)],
         )
         self.bytes_sent += (rows.shape[0] - int(counts[self.rank])) * n_bytes
+
+
+def _pickled(value: Any) -> NDArray[np.uint8]:
+    return np.frombuffer(pickle.dumps(value, pickle.HIGHEST_PROTOCOL), dtype=np.uint8)
+
+
+def _unpickled(data: NDArray[np.uint8], sizes: NDArray[np.int64]) -> list[Any]:
+    starts = _starts(sizes)
+    return [pickle.loads(data[a : a + n]) for a, n in zip(starts.tolist(), sizes.tolist(), strict=True)]
 
 
 def _row_bytes(rows: NDArray[Any]) -> int:

@@ -49,6 +49,10 @@ class Deduplication:
         Group i is ``members[offsets[i]:offsets[i + 1]]``. On rank 0.
     n_documents, n_groups, n_duplicates : int
         Over all ranks. Duplicates are the members of groups beside the first of each.
+    n_left_out : int
+        Pairs, over all ranks, that share a band and were not compared for it, because more than 64
+        documents share it. A pair counts in each such band; another band may have had it compared, so
+        this is the most that can have been missed for it.
     n_empty, n_invalid : int
         Documents without a word, and ones that are not UTF-8, over all ranks; they are in no group.
     empty, invalid : ndarray of uint64
@@ -84,6 +88,7 @@ class Deduplication:
     copies: NDArray[np.uint64]
     bands: int
     rows: int
+    n_left_out: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     peak_memory: int = 0
 
@@ -222,7 +227,8 @@ def deduplicate(
     told by a 64-bit key of them, are joined first and go on as one (unlike ones too, with probability
     ``n**2 / 2**65`` among n documents). Then, band by band, the ranks
     exchange a 64-bit key of each document's values in the band; equal keys make a candidate pair (in
-    buckets of over 64 documents each is paired with the first and the 16 that follow it). A pair of
+    buckets of over 64 documents each is paired with the first and the 16 that follow it, so that pairs are
+    left out: `Deduplication.n_left_out` counts them). But for these a pair of
     similarity s becomes a candidate with probability ``1 - (1 - s**rows)**bands`` (Broder 1997; Leskovec,
     Rajaraman and Ullman, "Mining of Massive Datasets", section 3.4), with (bands, rows) from
     `band_parameters`. Candidates are checked by the rank of the document of smaller id, and groups are
@@ -268,7 +274,8 @@ def deduplicate(
     ids, places = store.ids(), places_of(comm.rank, len(store))
     copies, first = _join_copies(store, ids, places, comm)
     stages.end("copies")
-    left, left_places, right, right_places = _candidates(store, ids, places, first, bands, rows, seed, comm)
+    candidates, n_left_out = _candidates(store, ids, places, first, bands, rows, seed, comm)
+    left, left_places, right, right_places = candidates
     stages.end("banding")
     _, local = split_places(left_places)
     similarity = np.full(len(left), np.nan)
@@ -300,6 +307,7 @@ def deduplicate(
         copies=copies,
         bands=bands,
         rows=rows,
+        n_left_out=comm.sum(n_left_out),
         seconds=stages.seconds,
         peak_memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     )
@@ -350,7 +358,7 @@ def _join_copies(
     128, whatever the threshold.
     """
     keys = comm.local(store.take_keys)
-    copies, copy_places = matching_pairs(keys, ids, places, comm, only_first=True)
+    copies, copy_places, _ = matching_pairs(keys, ids, places, comm, only_first=True)
     ranks, rows = split_places(copy_places[:, 1])
     (copied,) = comm.exchange((rows,), ranks)
     first = np.ones(len(store), dtype=bool)
@@ -367,20 +375,23 @@ def _candidates(
     rows: int,
     seed: int,
     comm: Communicator,
-) -> tuple[NDArray[np.uint64], ...]:
+) -> tuple[tuple[NDArray[np.uint64], ...], int]:
     """Pairs that share a band, each once, on the rank of the document of smaller id.
 
-    Returns ids and places of the left and of the right documents, in the order of ids.
+    Returns ids and places of the left and of the right documents, in the order of ids; and how many pairs
+    were left out, on this rank.
     """
     ids, places = ids[first], places[first]
     found: tuple[NDArray[np.uint64], ...] = (_NO_IDS, _NO_IDS, _NO_IDS, _NO_IDS)
+    n_left_out = 0
     for band in range(bands):
         keys = comm.local(store.band_keys, band * rows, (band + 1) * rows, seed, first)
-        pair_ids, pair_places = matching_pairs(keys, ids, places, comm)
+        pair_ids, pair_places, n = matching_pairs(keys, ids, places, comm)
+        n_left_out += n
         home, _ = split_places(pair_places[:, 0])
         came = comm.exchange((pair_ids[:, 0], pair_places[:, 0], pair_ids[:, 1], pair_places[:, 1]), home)
         found = comm.local(_join_pairs, found, came)
-    return found
+    return found, n_left_out
 
 
 def _join_pairs(

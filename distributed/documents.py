@@ -31,7 +31,7 @@ from ..lsh.validation import check_int
 from .batches import DocumentBatch
 from .chunks import RECORD_BITS, ChunkPlan, assign, plan_chunks
 from .comm import communicator
-from .listing import list_files
+from .listing import json_lines_by_other_names, list_files
 from .reading import ReadingPass
 from .skipped import N_NAMED, Skip
 
@@ -88,6 +88,14 @@ class DocumentSource:
         Bytes of text in a batch; a longer single document makes its own.
     progress : bool
         Show a progress bar of rank 0's share on stderr, if that is a terminal.
+
+    Attributes
+    ----------
+    files : list of str
+        The paths of all files, in the order of the ids of their documents.
+    json_lines_as_text : list of str
+        Files named ``.json`` that begin as JSON lines do (of the first 100 so named): each is read as one
+        document, for what a file holds is told by its name.
 
     Raises
     ------
@@ -146,6 +154,8 @@ class DocumentSource:
         include, exclude = list(include), list(exclude)
         settings = (self.paths, text_field, self.strict, include, exclude, self.chunk_bytes)
         self._comm.check_same("the documents to read", settings)
+        #: Files named ``.json`` that hold JSON lines, and are read as one document each.
+        self.json_lines_as_text: list[str] = []
         self._plan, self._refused = self._list_files(include, exclude)
         owner = assign(self._plan.cost, self._comm.size)
         self._mine: NDArray[np.int64] = np.flatnonzero(owner == self._comm.rank)
@@ -178,7 +188,9 @@ class DocumentSource:
                     name, reason = listing.refused[0]
                     raise DocumentError(f"{name}: {reason} (strict)")
                 outcome = plan_chunks(listing.files, self.text_field, self.chunk_bytes), listing.refused
+                self.json_lines_as_text = json_lines_by_other_names(listing.files)
         outcome = self._comm.bcast(outcome)
+        self.json_lines_as_text = self._comm.bcast(self.json_lines_as_text)
         assert outcome is not None
         return outcome
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ..errors import SketchFormatError
 from ..sketches.index import LSHIndex
-from ..sketches.storage import atomic_write, never_wait
+from ..sketches.storage import atomic_write
 from .comm import Communicator
+from .listing import open_listed
 
 __all__ = ["load", "save"]
 
@@ -44,11 +46,15 @@ def save(local: LSHIndex, n_rows: int, folder: str, comm: Communicator) -> None:
                 with atomic_write(path / LIST) as temporary:
                     temporary.write_text(json.dumps(listed, indent=1) + "\n")
     except BaseException:
-        (path / parts[comm.rank]).unlink(missing_ok=True)
+        # An error in clearing up, of a file system that became read-only, would hide this one.
+        with suppress(OSError):
+            (path / parts[comm.rank]).unlink()
         raise
     if comm.rank == 0:
-        for old in set(path.glob("part-*.sketch")) - {path / part for part in parts}:
-            old.unlink(missing_ok=True)
+        # The index is saved; what cannot be removed is in nobody's way.
+        with suppress(OSError):
+            for old in set(path.glob("part-*.sketch")) - {path / part for part in parts}:
+                old.unlink(missing_ok=True)
 
 
 def load(folder: str, comm: Communicator) -> tuple[LSHIndex, int]:
@@ -74,7 +80,7 @@ def load(folder: str, comm: Communicator) -> tuple[LSHIndex, int]:
 
 
 def _read_list(path: str) -> tuple[int, list[str]]:
-    with open(path, "rb", opener=never_wait) as file:
+    with open_listed(path) as file:
         text = file.read(_LONGEST_LIST)
     try:
         listed: Any = json.loads(text)

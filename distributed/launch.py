@@ -27,6 +27,7 @@ from typing import Any
 
 from ..errors import DistributedError, MergesketchError
 from .comm import Communicator, communicator, launched_by_mpi, launched_rank
+from .leaving import AbandonedError, abort, is_told_here
 
 __all__ = ["run_main"]
 
@@ -34,8 +35,6 @@ __all__ = ["run_main"]
 _EXPECTED = (MergesketchError, OSError, ValueError, OverflowError, MemoryError)
 #: Seconds that an interrupted rank leaves the others to clear their temporary files away.
 GRACE = 0.5
-#: Seconds that mpiexec has to pass on what was told; it drops the rest when it ends the ranks.
-FORWARDING = 0.2
 
 
 def run_main(function: Callable[[Communicator], int | None], *, name: str = "mergesketch") -> int:
@@ -81,6 +80,8 @@ def run_main(function: Callable[[Communicator], int | None], *, name: str = "mer
         code = function(comm) or 0
         sys.stdout.flush()
         return code
+    except AbandonedError as error:
+        return _fail(name, comm, error, 2)
     except DistributedError as error:
         if comm.rank == 0 and launched_rank() == 0:
             # The rank where it began holds the error itself, without "rank 0 failed".
@@ -97,14 +98,20 @@ def run_main(function: Callable[[Communicator], int | None], *, name: str = "mer
             time.sleep(GRACE)
         return _end(error.code if isinstance(error, _Stopped) else 130)
     except _EXPECTED as error:
-        _tell(name, comm, error)
-        return _end(2)
+        return _fail(name, comm, error, 2)
     except Exception as error:
-        traceback.print_exc()
-        _tell(name, comm, error)
-        return _end(1)
+        return _fail(name, comm, error, 1)
     finally:
         signals.restore()
+
+
+def _fail(name: str, comm: Communicator, error: Exception, code: int) -> int:
+    """Tell an error that others may not know of, with a traceback if it is a fault of the program."""
+    if is_told_here(error):
+        if code == 1:
+            traceback.print_exc()
+        _tell(name, comm, error)
+    return _end(code)
 
 
 def _tell(name: str, comm: Communicator, error: BaseException, *, everywhere: bool = False) -> None:
@@ -115,12 +122,7 @@ def _tell(name: str, comm: Communicator, error: BaseException, *, everywhere: bo
 
 def _end(code: int) -> int:
     """The exit code, after ending the other ranks, which may wait for this one."""
-    mpi = sys.modules.get("mpi4py.MPI")
-    if mpi is not None and mpi.Is_initialized() and not mpi.Is_finalized() and mpi.COMM_WORLD.size > 1:
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        time.sleep(FORWARDING)
-        mpi.COMM_WORLD.Abort(code)
+    abort(code)
     return code
 
 

@@ -13,16 +13,22 @@ A path that is named itself is taken whatever its name is.
 
 from __future__ import annotations
 
+import errno
+import gzip
+import io
+import json
 import os
 import re
 import stat
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from fnmatch import translate
 from typing import NamedTuple
 
 from ..errors import DocumentError
+from ..sketches.storage import never_wait
 
-__all__ = ["InputFile", "Listing", "list_files"]
+__all__ = ["InputFile", "Listing", "check_listed", "json_lines_by_other_names", "list_files", "open_listed"]
 
 
 class InputFile(NamedTuple):
@@ -98,6 +104,44 @@ def list_files(paths: Sequence[str], include: Sequence[str] = (), exclude: Seque
         else:
             raise DocumentError(f"cannot read {path}: it is neither a file nor a folder")
     return Listing(files, refused)
+
+
+def open_listed(path: str) -> io.FileIO:
+    """Open a file that was listed, to read; OSError if it has become something else.
+
+    A pipe would be waited for, perhaps forever.
+    """
+    file = io.FileIO(path, opener=never_wait)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "not a regular file")
+    return file
+
+
+def json_lines_by_other_names(files: Sequence[InputFile]) -> list[str]:
+    """Those files named ``.json`` whose first two lines are JSON objects; of the first 100 so named.
+
+    They are read as one document each, as their names have it, which is hardly meant.
+    """
+    named = [file for file in files if file.path.lower().removesuffix(".gz").endswith(".json")]
+    return [file.path for file in named[:100] if _begins_with_json_lines(file)]
+
+
+def _begins_with_json_lines(file: InputFile) -> bool:
+    try:
+        with open_listed(file.path) as stored, gzip.open(stored) if file.compressed else stored as opened:
+            lines = opened.read(1 << 16).split(b"\n")[:-1]
+        return len(lines) > 1 and all(isinstance(json.loads(line), dict) for line in lines[:2])
+    except (OSError, EOFError, zlib.error, ValueError, RecursionError):
+        return False
+
+
+def check_listed(path: str) -> None:
+    """Raise DocumentError unless a file that was listed can still be opened and is a file."""
+    try:
+        open_listed(path).close()
+    except OSError as error:
+        raise DocumentError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _nothing_in(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from .batches import BatchBuilder, DocumentBatch
 from .chunks import RECORD_BITS, UNREADABLE, ChunkPlan
 from .jsonl import MAX_DOCUMENT, UTF8_MARK, line_blocks, parse_block
+from .listing import check_listed, open_listed
 from .parquet import read_row_group
 from .skipped import Skip, SkipList
 
@@ -114,17 +115,13 @@ class ReadingPass:
         """Read a small file straight into the batch; there is room for one byte more than its size."""
         room = builder.room(size + 1)
         try:
-            # Not to wait, should the file have become a pipe since it was listed.
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-            try:
-                n = os.readv(descriptor, [room])
+            with open_listed(path) as file:
+                n = os.readv(file.fileno(), [room])
                 while 0 < n <= size:
-                    more = os.readv(descriptor, [room[n:]])
+                    more = os.readv(file.fileno(), [room[n:]])
                     n += more
                     if not more:
                         break
-            finally:
-                os.close(descriptor)
         except OSError as error:
             self._skip_file(document, path, error)
             return
@@ -141,7 +138,7 @@ class ReadingPass:
         parts: list[bytes] = []
         size = 0
         try:
-            with gzip.open(path) as file:
+            with open_listed(path) as stored, gzip.open(stored) as file:
                 while part := file.read(1 << 20):
                     parts.append(part)
                     size += len(part)
@@ -160,7 +157,7 @@ class ReadingPass:
     ) -> Iterator[DocumentBatch]:
         record = first
         try:
-            with gzip.open(path) if compressed else open(path, "rb", buffering=0) as file:
+            with open_listed(path) as stored, gzip.open(stored) if compressed else stored as file:
                 if start and not compressed:
                     file.seek(start - 1)
                 blocks = line_blocks(file.read, start, None if compressed else stop)
@@ -187,6 +184,7 @@ class ReadingPass:
         self, builder: BatchBuilder, first: int, path: str, group: int
     ) -> Iterator[DocumentBatch]:
         row = first
+        check_listed(path)
         for column in read_row_group(path, group, self._text_field):
             lengths = np.diff(column.offsets)
             rows = np.arange(len(lengths))

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import secrets
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from os import PathLike
 from pathlib import Path
 
 __all__ = ["atomic_write"]
+
+_PREFIX, _SUFFIX = ".mergesketch-", ".tmp"
+#: Seconds after which a temporary file of another machine is taken for one that a killed process has left.
+_LEFT_BEHIND = 86_400.0
+#: The least share of the time that is not spent looking for such files.
+_IDLE = 20.0
+#: When to look next into a folder: looking takes long where there are many files.
+_next_look: dict[Path, float] = {}
 
 
 def _fsync_folder(folder: Path) -> None:
@@ -27,20 +38,83 @@ def _fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+@cache
+def _machine() -> str:
+    """What tells the kernel that the locks of files hold under, since it was started."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().replace("-", "")[:8]
+    except OSError:
+        return "0" * 8
+
+
+def _lock(descriptor: int) -> bool:
+    """Whether the file is ours alone now, until it is closed; a process that is killed closes it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _create(folder: Path, mode: int) -> tuple[Path, int]:
+    """A new temporary file, locked where the file system has locks, and its descriptor."""
+    while True:
+        path = folder / f"{_PREFIX}{_machine()}-{secrets.token_hex(8)}{_SUFFIX}"
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode)
+        _lock(descriptor)
+        # Until it was locked another process may have taken it for one that was left behind.
+        if os.fstat(descriptor).st_nlink:
+            return path, descriptor
+        os.close(descriptor)
+
+
+def _remove_left_behind(folder: Path) -> None:
+    """Remove the temporary files of processes that were killed; a living one holds a lock on its own."""
+    start = time.monotonic()
+    if start < _next_look.get(folder, start):
+        return
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(_PREFIX) and entry.name.endswith(_SUFFIX):
+                with suppress(OSError):
+                    _remove_unless_used(entry)
+    end = time.monotonic()
+    if len(_next_look) > 100:
+        _next_look.clear()
+    _next_look[folder] = end + _IDLE * (end - start)
+
+
+def _remove_unless_used(entry: os.DirEntry[str]) -> None:
+    is_ours = entry.name.startswith(_PREFIX + _machine() + "-")
+    if not (is_ours or time.time() - entry.stat(follow_symlinks=False).st_mtime > _LEFT_BEHIND):
+        return
+    descriptor = os.open(entry.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        if _lock(descriptor):
+            os.unlink(entry.path)
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def atomic_write(path: str | PathLike[str]) -> Iterator[Path]:
     """A temporary path beside `path` that replaces it when the block ends well, and vanishes if not.
 
-    The file keeps its permissions if it existed, and has those of any new file if not. Through a
-    symbolic link the file that it points to is replaced, not the link. A pipe or a device is refused:
-    a rename would put a file in its place.
+    The file keeps its permissions if it existed, also while it is written, and has those of any new file if
+    not. Through a symbolic link the file that it points to is replaced, not the link. A pipe or a device is
+    refused: a rename would put a file in its place. Of a process that is killed the temporary file stays,
+    until the next one is written into the folder.
     """
     target = Path(os.path.realpath(path))
     if target.exists() and not (target.is_file() or target.is_dir()):  # a folder refuses the rename
         raise FileExistsError(errno.EEXIST, "it exists and is not a file", os.fspath(path))
-    temporary = target.parent / f".mergesketch-{secrets.token_hex(8)}.tmp"
-    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666))
+    _remove_left_behind(target.parent)
+    replaced = target.is_file()
+    temporary, descriptor = _create(target.parent, 0o600 if replaced else 0o666)
     try:
+        if replaced:
+            # Nobody reads what is written who could not read what it replaces.
+            os.fchmod(descriptor, target.stat().st_mode & 0o777 | 0o600)
         yield temporary
         if target.exists():
             temporary.chmod(target.stat().st_mode & 0o7777)
@@ -49,4 +123,7 @@ def atomic_write(path: str | PathLike[str]) -> Iterator[Path]:
         temporary.replace(target)
         _fsync_folder(target.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        # An error in it, on a file system that has become read-only for one, would hide the first.
+        with suppress(OSError):
+            temporary.unlink()
+        os.close(descriptor)

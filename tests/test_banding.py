@@ -90,7 +90,7 @@ def test_matching_pairs(data: st.DataObject) -> None:
     n = data.draw(st.integers(0, 60))
     keys = data.draw(st.lists(st.integers(0, 9), min_size=n, max_size=n))
     ids = data.draw(st.permutations(range(100, 100 + n)))
-    pairs, places = matching_pairs(
+    pairs, places, n_left_out = matching_pairs(
         np.array(keys, dtype=np.uint64) << np.uint64(60),
         np.array(ids, dtype=np.uint64),
         np.array(ids, dtype=np.uint64) * np.uint64(7),
@@ -104,16 +104,22 @@ def test_matching_pairs(data: st.DataObject) -> None:
     }
     assert sorted(map(tuple, pairs.tolist())) == sorted(expected)
     np.testing.assert_array_equal(places, pairs * 7)
+    assert n_left_out == 0
 
 
 def test_large_buckets_cost_in_proportion() -> None:
     n = 5000
     ids = np.random.default_rng(0).permutation(n).astype(np.uint64)
-    pairs, _ = matching_pairs(np.zeros(n, dtype=np.uint64), ids, ids, ALONE)
+    # Two buckets: a crowded one, and one in which all are compared.
+    keys = np.append(np.zeros(n, dtype=np.uint64), np.full(50, 7, dtype=np.uint64))
+    every = np.append(ids, np.arange(n, n + 50, dtype=np.uint64))
+    pairs, _, n_left_out = matching_pairs(keys, every, every, ALONE)
+    assert n_left_out == n * (n - 1) // 2 + 50 * 49 // 2 - len(pairs) > 0
+    pairs = pairs[pairs[:, 0] < n]
     assert n - 1 <= len(pairs) <= (banding.NEAR + 1) * n
     # Each document is paired with the first, so that they are connected whatever else is compared.
     assert set(pairs[pairs[:, 0] == 0][:, 1].tolist()) == set(range(1, n))
-    first, _ = matching_pairs(np.zeros(n, dtype=np.uint64), ids, ids, ALONE, only_first=True)
+    first, _, _ = matching_pairs(np.zeros(n, dtype=np.uint64), ids, ids, ALONE, only_first=True)
     assert sorted(map(tuple, first.tolist())) == [(0, i) for i in range(1, n)]
 
 

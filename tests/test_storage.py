@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import stat
 import subprocess
 import sys
+import time
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -286,8 +288,28 @@ with storage.atomic_write(sys.argv[1]) as temporary:
         assert writer.stdout.readline() == b"half\n"
         writer.send_signal(signal.SIGKILL)
     assert mergesketch.load(path) == old
-    # What a killed process leaves cannot be helped; its name says whose it is.
-    assert all(name == "a.sketch" or name.startswith(".mergesketch-") for name in leftovers(tmp_path))
+    assert [name for name in leftovers(tmp_path) if not name.startswith(".mergesketch-")] == ["a.sketch"]
+    assert len(leftovers(tmp_path)) == 2
+    # The next save clears up what the killed process has left, and not what others still write.
+    others = [f".mergesketch-00000000-{i}.tmp" for i in range(2)]
+    for name, age in zip(others, (0, 7 * 86_400), strict=True):
+        (tmp_path / name).write_bytes(b"of another machine")
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    with storage.atomic_write(tmp_path / "b.sketch") as written:
+        written.write_bytes(b"half")
+        old.save(path)
+        assert leftovers(tmp_path) == sorted(["a.sketch", others[0], written.name])
+    assert leftovers(tmp_path) == [others[0], "a.sketch", "b.sketch"]
+
+
+def test_an_error_is_not_hidden_by_clearing_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(OSError, match="No space left"), storage.atomic_write(tmp_path / "a.sketch"):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_readers_see_whole_files_while_a_writer_replaces_them(tmp_path: Path) -> None:
@@ -313,6 +335,13 @@ def test_permissions_links_and_bad_places(tmp_path: Path) -> None:
     path.chmod(0o600)
     sketch.save(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    for mode in (0o600, 0o640, 0o444):
+        path.chmod(mode)
+        with storage.atomic_write(path) as temporary:
+            assert stat.S_IMODE(temporary.stat().st_mode) == mode | 0o600, "read by more while it is written"
+            temporary.write_bytes(path.read_bytes())
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+    path.chmod(0o600)
     link = tmp_path / "link"
     link.symlink_to(path)
     SKETCHES["CountMinSketch"].save(link)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .angles import angles_of_rows
 from .backend import backend_of, device_of
-from .cross_polytope_table import LARGEST_LOG2_DIMENSION, collision_of_angle
+from .cross_polytope_table import LARGEST_LOG2_DIMENSION, collision_of_angle, collision_of_rotation
 from .family import HashFamily
 from .lazy import lazy
 from .projection import check_rows, sparse_of
@@ -71,9 +72,14 @@ class CrossPolytope(HashFamily):
         2 m * integral over u, v > 0 of phi(u, v) P(|U| <= u, |V| <= v)**(m - 1)
 
     with phi the density of two normal numbers of correlation cos(angle): integrated beforehand for 257
-    angles and every m, and interpolated between them (`collision_probability`). Pseudo-random rotations
-    of 256 deviate from it by less than 0.002, for rows of one or two non-zeros too, and larger ones by
-    less: a rotation keeps the angle that Gaussian ones keep on average.
+    angles and every m, and interpolated between them. Orthogonal rotations of s coordinates keep the angle
+    that Gaussian ones keep on average only, so p for k elementary hashes of one rotation becomes, with l the
+    logarithm of the integral,
+
+        exp(k l - sin(angle)**2 / (2 s) (k**2 l'**2 + k l''))
+
+    to first order in 1 / s (`collision_probability`). Pseudo-random rotations of 256 deviate from that by
+    less than 0.002, for rows of one or two non-zeros too, and larger ones by less.
 
     Rows of more than 8,192 features, or `dimension` if that is more, are scattered to so many coordinates
     before each rotation: features are added up, with random signs, at hashed places (Weinberger et al. 2009,
@@ -95,7 +101,7 @@ class CrossPolytope(HashFamily):
     >>> from mergesketch.lsh import CrossPolytope
     >>> family = CrossPolytope(n_features=128, n_hashes=2000, dimension=64, seed=1)
     >>> family.collision_probability([0.0, 0.5, 1.0, np.pi / 2]).round(3)
-    array([1.   , 0.421, 0.115, 0.008])
+    array([1.   , 0.42 , 0.114, 0.007])
     >>> rng = np.random.default_rng(0)
     >>> x, noise = rng.standard_normal((2, 1, 128))
     >>> y = x + 0.5 * noise
@@ -261,7 +267,7 @@ class CrossPolytope(HashFamily):
     # -- theory -----------------------------------------------------------------------------------
 
     def collision_probability(self, distance: ArrayLike) -> NDArray[np.float64]:
-        """Probability that one hash collides at an angle, for Gaussian rotations.
+        """Probability that one hash collides at an angle: of all hashes on average.
 
         Parameters
         ----------
@@ -277,8 +283,28 @@ class CrossPolytope(HashFamily):
         TypeError, ValueError
             If a distance is no number or out of range.
         """
-        angle = check_distances(distance, math.pi)
-        return np.asarray(collision_of_angle(angle, self.dimension.bit_length() - 1) ** self.power)
+        angle, axes = check_distances(distance, math.pi), self.dimension.bit_length() - 1
+        if self.n_features > self._size:
+            # Scattering changes angles as Gaussian rotations do: by as much as orthogonal ones do not.
+            return np.asarray(collision_of_angle(angle, axes) ** self.power)
+        total = np.zeros_like(angle)
+        for parts, share in self._splits.items():
+            total += share * math.prod(collision_of_rotation(angle, axes, self._size, part) for part in parts)
+        return np.minimum(total, 1.0)
+
+    @lazy
+    def _splits(self) -> dict[tuple[int, ...], float]:
+        """Shares of hashes by how their elementary hashes share rotations.
+
+        A hash of (2, 1) has two of one rotation and one of the next.
+        """
+        each, splits = self._size // self.dimension, Counter[tuple[int, ...]]()
+        # After `each` hashes a rotation begins with a hash again.
+        for h in range(min(self.n_hashes, each)):
+            rotations = Counter(((h * self.power + np.arange(self.power)) // each).tolist())
+            alike = (self.n_hashes - h - 1) // each + 1
+            splits[tuple(sorted(rotations.values(), reverse=True))] += alike
+        return {parts: count / self.n_hashes for parts, count in splits.items()}
 
     def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:
         """Collision probability of every pair of rows, by `collision_probability` of their angle.

@@ -392,7 +392,14 @@ class MinHash(HashFamily):
         return backend_of(array).xp.ascontiguousarray(array)
 
     def collision_probability(self, distance: ArrayLike) -> NDArray[np.float64]:
-        """``(1 - distance) ** power``, with distance = 1 - Jaccard similarity.
+        """``(1 - distance) ** power``, with distance = 1 - Jaccard similarity J.
+
+        Exact for ``power=1``, and under "permutations". Values of one signature under the other schemes are
+        not independent, and `power` of them agree a little less often or more often: under "fast-similarity"
+        less, by about ``power (power - 1) / 2 (1 - J) / J (1 - v) / m`` of the probability, with v the
+        variance relative to permutations (see the class). With power 8, m = 128 and sets of 100 tokens in
+        all that is 2.7 % for J = 0.8 and 7.5 % for J = 0.6. Under "one-permutation" it is 2.4 % and 6 % more
+        with 20 tokens, and 1 % less with 200.
 
         Parameters
         ----------
@@ -421,7 +428,8 @@ class MinHash(HashFamily):
         Returns
         -------
         ndarray of shape (len(X), len(Y)), float64
-            Two empty sets have similarity 1, an empty one and another 0.
+            Two empty sets have similarity 1, an empty one and another 0. How far collisions are from it where
+            `power` is above 1: see `collision_probability`.
 
         Raises
         ------

@@ -118,7 +118,8 @@ class MinHashSketch(MergeableSketch):
         -----
         The standard error is at most ``0.5 / sqrt(f)``, and f is `n_hashes` for pairs of sets of many more
         tokens than bins. So by Chebyshev's inequality ``n_hashes = 1 / (4 (1 - confidence) error**2)`` is
-        enough. Smaller sets fill fewer bins.
+        enough. Smaller sets fill fewer bins, but those hold more of their u tokens: a sample of f out of u,
+        whose standard error is at most ``0.5 sqrt(1 / f - 1 / u)``, and that is less still.
 
         Examples
         --------

@@ -135,10 +135,16 @@ class Race(MergeableSketch):
         Notes
         -----
         By the theorem above the median of the means of g = ceil(8 log(1/delta)) groups errs by at most
-        ``2 sqrt(g / R) * sum sqrt(k)``. By Cauchy-Schwarz sum sqrt(k) <= N sqrt(density), so the
-        relative error is at most ``2 sqrt(g / (R density))``; hence
-        ``R = 4 g / (relative_error**2 density)``. The theorem is pessimistic: errors of a tenth of the
-        bound are usual, and `query` returns its own standard error.
+        ``2 sqrt(g / R) * sum sqrt(k') / (1 - chance)``, with k' = k + (1 - k) chance the probability that
+        two rows share a counter, by `chance` or not. By Cauchy-Schwarz sum sqrt(k') <= N sqrt(density'),
+        with density' = density + (1 - density) chance; hence, with D the family's `design_effect`,
+
+            R = 4 g D density' / (relative_error (1 - chance) density)**2
+
+        which is ``4 g / (relative_error**2 density)`` where chance collisions are rare. A family with few
+        buckets, more than 1 / density of which it takes to make them so, needs many times as many hashes.
+        The theorem is pessimistic: errors of a tenth of the bound are usual, and `query` returns its own
+        standard error.
 
         Examples
         --------
@@ -146,18 +152,21 @@ class Race(MergeableSketch):
         >>> from mergesketch.lsh import MinHash
         >>> race = Race.for_error(MinHash(n_buckets=256), relative_error=0.5, density=0.1)
         >>> race.family.n_hashes, Race.n_groups(0.95)
-        (3840, 24)
+        (4008, 24)
         """
         if not isinstance(family, HashFamily):
             raise TypeError(f"family must be a HashFamily, got {type(family).__name__}")
         relative_error = check_real("relative_error", relative_error, 0.0, math.inf)
         density = check_real("density", density, 0.0, 1.0)
         groups = cls.n_groups(confidence)
-        smallest = relative_error * relative_error * density  # 0 where there is no such number
-        n_hashes = groups * (4.0 / smallest if smallest else math.inf)
+        chance = family.chance_collision
+        met = density + (1.0 - density) * chance
+        allowed = (relative_error * (1.0 - chance) * density) ** 2  # 0 where there is no such number
+        needed = 4.0 * family.design_effect * met / allowed if allowed else math.inf
+        n_hashes = groups * needed
         arguments = {name: getattr(family, name) for name in family._parameters}
         try:
-            n_hashes = groups * max(1, math.ceil(4.0 / smallest))
+            n_hashes = groups * max(1, math.ceil(needed))
             larger = type(family)(**{**arguments, "n_hashes": n_hashes})
         except (ValueError, ArithmeticError):
             raise ValueError(

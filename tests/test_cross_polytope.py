@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mergesketch import LSHIndex
 from mergesketch.lsh import CrossPolytope
 from mergesketch.lsh._make_cross_polytope_table import collision_probabilities
-from mergesketch.lsh.cross_polytope_table import collision_of_angle
+from mergesketch.lsh.cross_polytope_table import collision_of_angle, collision_of_rotation
 
 
 def rotated(family: CrossPolytope, X: np.ndarray) -> np.ndarray:
@@ -108,6 +108,55 @@ def test_the_table_is_the_integral() -> None:
         assert float(collision_of_angle(np.array(math.pi / 2), log2_dimension)) == pytest.approx(
             0.5 ** (log2_dimension + 1)
         )
+
+
+@pytest.mark.parametrize("log2_dimension", [1, 4, 8])
+@pytest.mark.parametrize("together", [1, 2, 4])
+def test_orthogonal_rotations_on_average_over_angles_are_gaussian_ones(
+    log2_dimension: int, together: int
+) -> None:
+    """Of Gaussian coordinates, lengths and the part of one vector along the other are independent."""
+    rng, size, n = np.random.default_rng(0), 256, 400_000
+    along, length, across = rng.standard_normal(n), *np.sqrt(rng.chisquare([[size], [size - 1]], (2, n)))
+    for angle in (0.3, 1.0, math.pi / 2):
+        seen = np.arctan2(math.sin(angle) * across, math.cos(angle) * length + math.sin(angle) * along)
+        rotated = collision_of_rotation(seen, log2_dimension, size, together)
+        gaussian = float(collision_of_angle(np.array(angle), log2_dimension)) ** together
+        # Terms of the second order are left out: of the square of the first one's share.
+        first = 1.0 - float(collision_of_rotation(np.array(angle), log2_dimension, size, together)) / gaussian
+        assert abs(rotated.mean() / gaussian - 1.0) < first**2 + 6 * rotated.std() / gaussian / math.sqrt(n)
+
+
+@pytest.mark.parametrize("structured", [False, True])
+@pytest.mark.parametrize(("dimension", "power"), [(256, 1), (16, 2)])
+def test_right_angles_collide_less_under_orthogonal_rotations(
+    dimension: int, power: int, structured: bool
+) -> None:
+    """0.0017 for 256 axes of 256 coordinates, where Gaussian rotations have 0.0020."""
+    rates, rng, n, n_seeds = [], np.random.default_rng(5), 200, 100
+    for seed in range(n_seeds):
+        if structured:
+            chosen = np.array([rng.choice(256, 2, replace=False) for _ in range(n)])
+            X, Y = np.eye(256)[chosen[:, 0]], np.eye(256)[chosen[:, 1]]
+        else:
+            X, Y = rng.standard_normal((2, n, 256))
+            Y -= (X * Y).sum(axis=1, keepdims=True) / (X * X).sum(axis=1, keepdims=True) * X
+        family = CrossPolytope(256, 64, dimension=dimension, power=power, seed=seed)
+        rates.append((family.hash(X) == family.hash(Y)).mean())
+    error = np.std(rates) / math.sqrt(n_seeds)
+    expected = float(family.collision_probability(math.pi / 2))
+    gaussian = (0.5 / dimension) ** power
+    assert abs(np.mean(rates) - expected) < 4 * error
+    assert abs(np.mean(rates) - gaussian) > 4 * error
+    assert np.abs(family.kernel(X[:1], Y[:1]) - expected) < 1e-6
+
+
+def test_hashes_that_straddle_rotations() -> None:
+    family = CrossPolytope(256, 5, dimension=64, power=3)  # four to a rotation
+    assert family._splits == {(3,): 0.6, (2, 1): 0.4}
+    angle = np.array([0.4, 1.2])
+    one, two, three = (collision_of_rotation(angle, 6, 256, k) for k in (1, 2, 3))
+    np.testing.assert_allclose(family.collision_probability(angle), 0.6 * three + 0.4 * two * one)
 
 
 def test_sharper_than_signs_of_projections() -> None:

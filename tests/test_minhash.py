@@ -461,3 +461,32 @@ def test_lists_of_tokens_beyond_int64() -> None:
     for beyond in (2**64, -(2**63) - 1):
         with pytest.raises(TypeError, match=r"sets\[0\] must be a 1-D array of integers"):
             MinHash(8).hash([[1, beyond]])
+
+
+@pytest.mark.parametrize(
+    ("scheme", "n_tokens", "similarity", "stated"),
+    [
+        ("permutations", 100, 0.6, 0.0),
+        ("fast-similarity", 100, 0.8, -0.027),
+        ("fast-similarity", 100, 0.6, -0.075),
+        ("one-permutation", 20, 0.8, 0.024),
+        ("one-permutation", 20, 0.6, 0.06),
+    ],
+)
+def test_eight_values_together_collide_as_often_as_is_stated(
+    scheme: str, n_tokens: int, similarity: float, stated: float
+) -> None:
+    common = round(similarity * n_tokens)
+    left = (n_tokens + common) // 2
+    tokens = np.random.default_rng(0).integers(0, 2**62, (60, n_tokens))
+    X = list(tokens[:, :left])
+    Y = [np.concatenate([row[:common], row[left:]]) for row in tokens]
+    n_seeds, rates = 500, []
+    for seed in range(n_seeds):
+        family = MinHash(16, power=8, scheme=scheme, seed=seed)
+        rates.append((family.hash(X) == family.hash(Y)).mean() / similarity**8)
+    assert float(MinHash(16, power=8).collision_probability(1 - similarity)) == pytest.approx(similarity**8)
+    error = np.std(rates) / np.sqrt(n_seeds)
+    assert abs(np.mean(rates) - 1.0 - stated) < 4 * error
+    if stated:
+        assert abs(np.mean(rates) - 1.0) > 3 * error

@@ -369,3 +369,15 @@ def test_bad_arguments_of_signed_projections(arguments: dict, message: str) -> N
 def test_bad_arguments_of_p_stable(arguments: dict, message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         PStable(**{"n_features": 3, "n_hashes": 2, **arguments})
+
+
+def test_bits_of_one_hadamard_block_agree_less_often_together_as_is_stated() -> None:
+    rng, n_seeds, rates = np.random.default_rng(1), 150, []
+    for seed in range(n_seeds):
+        X, Y = rng.standard_normal((2, 400, 256))
+        Y -= (X * Y).sum(axis=1, keepdims=True) / (X * X).sum(axis=1, keepdims=True) * X
+        family = SignedRandomProjection(256, 32, power=8, projection="hadamard", seed=seed)
+        rates.append((family.hash(X) == family.hash(Y)).mean() * 2**8)
+    error = np.std(rates) / np.sqrt(n_seeds)
+    assert abs(np.mean(rates) - (1.0 - 8 * 7 / 512 * (2 / np.pi) ** 2)) < 4 * error
+    assert np.mean(rates) < 1.0 - 3 * error

@@ -16,7 +16,7 @@ from mergesketch import (
     Race,
     RepresenterSketch,
 )
-from mergesketch.lsh import SignedRandomProjection
+from mergesketch.lsh import MinHash, SignedRandomProjection
 
 FAMILY = SignedRandomProjection(4, n_hashes=2, power=2, seed=3)
 
@@ -68,6 +68,47 @@ def test_a_filter_is_sized_as_by_its_constructor() -> None:
     assert small == BloomFilter(1000, 0.02, seed=4)
     assert small.expected_error_rate(1000) <= 0.02
     assert BloomFilter(n_blocks=small.n_blocks - 1, n_hashes=small.n_hashes).expected_error_rate(1000) > 0.02
+
+
+@pytest.mark.parametrize("n_buckets", [2, 5])
+def test_kernel_densities_err_by_no_more_than_allowed_with_few_buckets(n_buckets: int) -> None:
+    """Of two heaps of equal rows, whose errors are the largest that the theorem allows."""
+    relative_error, confidence, density, n_seeds = 0.9, 0.9, 0.02, 20
+    X, weights = [np.array([1, 2]), np.array([7])], np.array([2, 98])
+    beyond = []
+    for seed in range(n_seeds):
+        family = MinHash(1, n_buckets=n_buckets, scheme="permutations", seed=seed)
+        race = Race.for_error(family, relative_error, confidence, density).update(X, weights)
+        found = race.density(X[:1], groups=Race.n_groups(confidence))[0]
+        beyond.append(abs(found - density) > relative_error * density)
+    # Without chance collisions in the size 31 % of the errors would lie beyond the bound with 2 buckets.
+    assert np.mean(beyond) <= 1 - confidence
+
+
+@pytest.mark.parametrize("error", [0.9, 0.45, 0.2])
+@pytest.mark.parametrize("confidence", [0.5, 0.8])
+def test_tables_of_few_counters_err_by_no_more_than_allowed(error: float, confidence: float) -> None:
+    n_seeds = 200
+    for counts in ([1, 100], [1] + [10] * 10, (1000 // np.arange(40, 0, -1)).tolist()):
+        keys, sizes = (
+            np.arange(len(counts)),
+            {CountMinSketch: np.sum(counts), CountSketch: np.hypot.reduce(counts)},
+        )
+        for cls, size in sizes.items():
+            found = [
+                cls.for_error(error, confidence, seed=s).update(keys, counts).query(keys[:1])[0]
+                for s in range(n_seeds)
+            ]
+            beyond = np.abs(np.array(found) - counts[0]) > error * size
+            assert beyond.mean() < 1 - confidence + 6 * np.sqrt(confidence * (1 - confidence) / n_seeds)
+    for own, shared in ((0, 1), (1, 1), (10, 10)):  # one more token on the right
+        beyond = []
+        for seed in range(n_seeds):
+            sketch = MinHashSketch.for_error(error, confidence, n_sets=2, seed=seed)
+            tokens = np.random.default_rng(seed).integers(0, 2**62, 2 * own + 1 + shared)
+            sketch.update(tokens[: own + shared], sets=0).update(tokens[own:], sets=1)
+            beyond.append(abs(sketch.jaccard(0, 1)[0] - shared / tokens.size) > error)
+        assert np.mean(beyond) < 1 - confidence + 6 * np.sqrt(confidence * (1 - confidence) / n_seeds)
 
 
 def test_subclasses_and_modes_of_a_race_are_sized_too() -> None:

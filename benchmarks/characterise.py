@@ -112,7 +112,7 @@ def density() -> Iterator[Point]:
     for W in (64, 256, 1024, 4096):
 
         def errors(seed: int, W: int = W) -> tuple[Any, int]:
-            made = ms.DensitySketch(2, h, n_repetitions=8, n_buckets=W, max_bins=4096, seed=seed).update(X)
+            made = ms.DensitySketch(2, h, n_repetitions=8, n_buckets=W, max_bins=64, seed=seed).update(X)
             return made.density(Q) / exact - 1, made.nbytes
 
         yield Point(W, errors)

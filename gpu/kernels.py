@@ -24,7 +24,7 @@ from .cross_polytope import (
     cross_polytope_probes_dense,
 )
 from .extension import extend_rows_csr, extend_rows_dense, relative_norms_csr, relative_norms_dense
-from .grid import grid_cells, grid_keys
+from .grid import find_keys, grid_cells, grid_keys
 from .hadamard import hadamard_products_csr, hadamard_products_dense, hadamard_signs_csr, hadamard_signs_dense
 from .hashing import hash_fixed, hash_slices, hash_u64
 from .index import (
@@ -104,6 +104,7 @@ __all__ = [
     "extend_rows_dense",
     "fill_node_bits",
     "find_frequent",
+    "find_keys",
     "frequent_ids",
     "gather_groups",
     "gather_mean",

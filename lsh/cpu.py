@@ -52,7 +52,7 @@ from .projection_kernels import project_signs_csr, project_signs_dense, project_
 from .query_kernels import bound_found, frequent_ids, merge_top, query_buckets
 from .rank_kernels import rank_vectors
 from .rank_set_kernels import order_sets, rank_bits, rank_sets, rank_weights
-from .sampling_kernels import code_keys
+from .sampling_kernels import code_keys, find_keys
 from .scatter import gather_groups, gather_mean, gather_ratio, scatter_add, scatter_add_outputs
 from .signature_kernels import (
     count_signature_bits,
@@ -113,6 +113,7 @@ __all__ = [
     "extend_rows_dense",
     "fill_node_bits",
     "find_frequent",
+    "find_keys",
     "frequent_ids",
     "gather_groups",
     "gather_mean",

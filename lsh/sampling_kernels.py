@@ -1,4 +1,4 @@
-"""Keys of rows of codes, by which a sample of rows is drawn that depends on the rows alone."""
+"""Samples that depend on what is sampled alone: keys of rows of codes, and the search among keys."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numba import njit
 
 from .minhash_kernels import mix64
 
-__all__ = ["code_keys"]
+__all__ = ["code_keys", "find_keys"]
 
 
 @njit(cache=True, nogil=True)
@@ -33,3 +33,45 @@ def code_keys(codes, key, start, stop, out):  # type: ignore[no-untyped-def]
             a = mix64(a ^ np.uint64(codes[i, j]))
         # One after the other, for the words must not be exchangeable.
         out[i] = mix64(mix64(mix64(a ^ np.uint64(5)) ^ b) ^ mix64(mix64(c ^ np.uint64(6)) ^ d))
+
+
+@njit(cache=True, nogil=True)
+def find_keys(keys, rising, start, stop, places):  # type: ignore[no-untyped-def]
+    """``places[i]`` = where ``keys[i]`` is in `rising`, -1 if it is not there, for i in [start, stop).
+
+    Parameters
+    ----------
+    keys : ndarray of shape (n,), uint64
+    rising : ndarray of shape (m,), uint64
+        Different keys in rising order. Where they are hashes, a key's place is guessed from its value, and
+        a few guesses are enough; whatever they are, what is left is searched by halves.
+    places : ndarray of shape (n,), int64
+    """
+    m = rising.size
+    density = m / (float(rising[m - 1]) + 1.0) if m else 0.0
+    for i in range(start, stop):
+        key = keys[i]
+        places[i] = -1
+        if m == 0 or key > rising[m - 1]:
+            continue
+        low, high = 0, m - 1  # the first key that is not smaller is at one of these
+        guess = min(int(float(key) * density), m - 1)
+        for _ in range(4):
+            if low == high:
+                break
+            there = rising[guess]
+            if there < key:
+                low = guess + 1
+                guess = low + int(float(key - there) * density)
+            else:
+                high = guess
+                guess = high - int(float(there - key) * density) - 1
+            guess = min(max(guess, low), high)
+        while low < high:
+            middle = (low + high) // 2
+            if rising[middle] < key:
+                low = middle + 1
+            else:
+                high = middle
+        if rising[low] == key:
+            places[i] = low

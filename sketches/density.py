@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
@@ -23,6 +24,15 @@ from ..lsh.validation import (
     check_weights,
 )
 from .base import StateSpec
+from .cell_sample import (
+    SAMPLE,
+    add_cells,
+    count_held,
+    count_held_cells,
+    estimate_n_cells,
+    find_keys,
+    sample_layout,
+)
 from .grid_width import choose_widths
 from .key_table import KeyTable
 
@@ -33,6 +43,12 @@ _BLOCK = {"cpu": 1 << 19, "gpu": 1 << 26}
 #: Cells farther from 0 than this are refused: shifted and rounded they are still 32-bit integers.
 _FARTHEST = 2.0**30
 _BINS = ("bin_keys", "bin_repetitions", "bin_cells")
+#: Cells without rows that the table is asked for, to know its errors.
+_N_EMPTY = 1 << 13
+#: Times the table's root mean square error, above which an estimate tells that a cell has rows.
+_TOLD = 4.0
+#: The largest error of an integral that is passed over in silence.
+_INTEGRAL_ERROR = 0.05
 
 
 class DensitySketch(KeyTable):
@@ -50,7 +66,7 @@ class DensitySketch(KeyTable):
     n_rows, n_buckets : int
         Of the Count-Sketch table that counts the cells of all grids.
     max_bins : int
-        H below: cells that are kept by name, to draw samples from.
+        H below: cells that are kept by name, H of the heaviest and H of all.
     rotate : bool, default False
         Rotate each grid at random too, which makes the kernel all but round. It needs one width for all
         features, and d times the time.
@@ -76,19 +92,27 @@ class DensitySketch(KeyTable):
         k(q - x) = prod over j of max(0, 1 - |q_j - x_j| / width_j) / width_j
 
     With B = 1 / volume its variance is at most ``B density / R`` from the shifts (a cell's density is
-    between 0 and B), and what the table errs by: an estimated count errs by c sqrt(F2 / n_buckets) or more
-    only if half the rows of the table do, each with probability 1/c**2 (see `CountSketch`), where
-    F2 is the sum of all squared counts, at most R N**2.
+    between 0 and B).
 
-    Kept by name are all cells whose estimated count exceeds ``R N / H``, of which there are at most H;
-    samples are drawn from those above ``2 R N / H``, so from *all* cells as long as R N < H / 2. A cell of
-    a larger share of the whole has it in one of any two parts, so it is kept in that part and found by the
-    merge: the cells to draw from do not depend on order, batches, or merges, save where the table errs by
-    half the threshold (for the lightest cells: at all). `coverage` tells what share of all rows they have.
-    Two sketches compare equal if their tables are equal and they draw from the same cells.
+    **Cells by name.** A sample of H cells, those whose keys hash to the least values, is kept with exact
+    counts; it depends on no order. While fewer than H cells have rows in all, it holds every one of them:
+    then densities are those of the counted cells and the table is not asked. Beyond, it errs: by
+    c sqrt(F2 / n_buckets) or more only if half the rows of the table do, each with probability 1/c**2 (see
+    `CountSketch`), where F2 is the sum of all squared counts, at most R N**2. These errors have mean 0,
+    also in cells without rows, so densities come out below 0 as often as above where no row is near; they
+    are not cut off, for what is left would integrate to more than 1. `table_error` and `integral_error`
+    tell how large they are.
+
+    **Samples.** Cells whose estimated count exceeds ``R N / H``, of which there are at most H, are kept by
+    name too. Synthetic rows are drawn by their counts from the cells of more than ``2 R N / H`` (or 4 times
+    the table's error, if that is more), and for the other cells from those of them in the sample of all:
+    no part of the data is left out. A heavy cell has as large a share in one of any two parts, so it is
+    kept in that part and found by the merge: what is drawn from does not depend on order, batches, or
+    merges, save where the table errs by half the threshold. Two sketches compare equal if their tables and
+    samples are equal and they have the same heavy cells.
 
     A row takes R d additions and R n_rows counters; memory is
-    ``4 n_rows n_buckets + H (4 d + 12)`` bytes, more if counters pass 2**31.
+    ``4 n_rows n_buckets + 8 H (d + 4)`` bytes, more if counters pass 2**31.
 
     References
     ----------
@@ -198,6 +222,7 @@ class DensitySketch(KeyTable):
             # The number of the grid from 1 on; 0 for a place that is free.
             "bin_repetitions": StateSpec((n,), "int32", "bins"),
             "bin_cells": StateSpec((n, self.n_features), "int32", "bins"),
+            **sample_layout(n, self.n_features),
         }
 
     @lazy
@@ -272,9 +297,12 @@ class DensitySketch(KeyTable):
             part = checked[start:stop]
             cells, keys = self._hash(X, start, stop)
             repeated = xp.repeat(part, self.n_repetitions) if part.size else part
+            numbers = (xp.arange(keys.size) % self.n_repetitions + 1).astype(np.int32)
+            sample = add_cells(kernels, self._arrays, keys, numbers, cells, repeated)
             self._add(kernels.count_sketch_add, keys, repeated)
             self._record_batch(stop - start, part)
             self._note(cells, keys)
+            self._arrays.update(sample)
         return self
 
     def _check_rows(self, X: Any, name: str) -> NDArray[np.float64]:
@@ -331,13 +359,9 @@ class DensitySketch(KeyTable):
         """Keep those cells of a batch that are heavy enough."""
         xp = self._kernels.xp
         places = xp.flatnonzero(self._estimate(keys) > self._threshold(1))
+        places = places[find_keys(self._kernels, self._used(self._arrays)[0], keys[places]) < 0]
         _, first = xp.unique(keys[places], return_index=True)
         places = places[first]
-        # Both sorted: a search is cheaper than np.isin's sort.
-        known = self._used(self._arrays)[0]
-        if known.size:
-            at = xp.minimum(xp.searchsorted(known, keys[places]), known.size - 1)
-            places = places[known[at] != keys[places]]
         repetitions = (places % self.n_repetitions + 1).astype(np.int32)
         self._keep(keys[places], repetitions, cells[places])
 
@@ -367,25 +391,81 @@ class DensitySketch(KeyTable):
     def _reduce_custom(
         self, reduction: str, ours: dict[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]
     ) -> None:
-        # The table is merged before: cells are kept by the merged counts.
-        self._keep(*self._used(theirs))
+        if reduction == "bins":
+            # The table is merged before: cells are kept by the merged counts.
+            self._keep(*self._used(theirs))
+            return
+        held = count_held(theirs)
+        joined = add_cells(self._kernels, ours, *(theirs[name][:held] for name in SAMPLE))
+        for name, array in joined.items():
+            ours[name][...] = array
 
     def _heavy(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
-        """Grids, cells and counts of what samples are drawn from, in the order of their keys."""
-        keys, repetitions, cells = self._used(self._arrays)
-        counts = self._estimate(keys)
+        """Grids, cells and counts of the heavy cells, in the order of their keys."""
+        keys, repetitions, cells = (
+            (self._arrays[name][: count_held(self._arrays)] for name in SAMPLE[:3])
+            if self._all_named()
+            else self._used(self._arrays)
+        )
+        counts = self._count(keys)
         heavy = counts > self._threshold(2)
-        return repetitions[heavy] - 1, cells[heavy], counts[heavy]
+        return repetitions[heavy] - np.int32(1), cells[heavy], counts[heavy]
 
     def _heavy_keys(self) -> NDArray[np.uint64]:
         keys = self._used(self._arrays)[0]
         return keys[self._estimate(keys) > self._threshold(2)]
 
+    # -- what is known of cells -------------------------------------------------------------------
+
+    def _all_named(self) -> bool:
+        """Whether the sample holds every cell that has a row, so that the table is not needed."""
+        return not self._arrays["sample_counts"][-1]
+
+    def _count(self, keys: NDArray[np.uint64]) -> NDArray[np.float64]:
+        """The counts of cells: exact if all are known by name, and from the table if not."""
+        if self._all_named():
+            return count_held_cells(self._kernels, self._arrays, keys)
+        return self._estimate(keys)
+
+    def _table_noise(self) -> float:
+        """The root mean square of what the table says of cells without rows; 0 if it is not needed."""
+        if self._all_named():
+            return 0.0
+        found = self._estimate(hash_keys(self._kernels.xp.arange(_N_EMPTY, dtype=np.uint64), self.seed))
+        # One more, for where none of these is hit others may be.
+        return math.sqrt((float((found**2).sum()) + 1.0) / _N_EMPTY)
+
+    def _drawn_from(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
+        """Grids, cells and weights of what samples are drawn from.
+
+        All cells by their counts if all are known by name. If not, the cells that the table tells from
+        its noise by their estimates, and the others by those of them in the sample of all cells.
+        """
+        held = count_held(self._arrays)
+        keys, grids, cells, counts = (self._arrays[name][:held] for name in SAMPLE)
+        weights, grids = counts.astype(np.float64), grids - np.int32(1)
+        if self._all_named():
+            return grids, cells, weights
+        xp = self._kernels.xp
+        told = max(float(self._threshold(2)), _TOLD * self._table_noise())
+        light = self._estimate(keys) <= told
+        names, repetitions, boxes = self._used(self._arrays)
+        estimates = self._estimate(names)
+        heavy = estimates > told
+        rest = max(0.0, float(self.total * self.n_repetitions) - float(estimates[heavy].sum()))
+        weights = weights[light]
+        if weights.size:
+            weights *= rest / float(weights.sum())
+        return (
+            xp.concatenate([repetitions[heavy] - np.int32(1), grids[light]]),
+            xp.concatenate([boxes[heavy], cells[light]]),
+            xp.concatenate([estimates[heavy], weights]),
+        )
+
     # -- answers ----------------------------------------------------------------------------------
 
     def _mean_counts(self, X: Any) -> NDArray[np.float64]:
-        if self.total == 0:
-            raise ValueError("density needs a sketch of total weight above 0, got 0")
+        self._check_seen("density")
         X = self._check_rows(X, "X")
         kernels = self._kernels
         xp = kernels.xp
@@ -395,8 +475,12 @@ class DensitySketch(KeyTable):
         for start, stop in self._blocks(near.size):
             rows = near[start:stop]
             _, keys = self._hash(xp.ascontiguousarray(X[rows]), 0, rows.size)
-            out[rows] = self._estimate(keys).reshape(-1, self.n_repetitions).mean(axis=1)
-        return xp.maximum(out, 0.0)
+            out[rows] = self._count(keys).reshape(-1, self.n_repetitions).mean(axis=1)
+        return out
+
+    def _check_seen(self, name: str) -> None:
+        if self.total == 0:
+            raise ValueError(f"{name} needs a sketch of total weight above 0, got 0")
 
     @property
     def log_volume(self) -> float:
@@ -404,7 +488,7 @@ class DensitySketch(KeyTable):
         return float(np.log(self._widths).sum())
 
     def log_density(self, X: Any) -> NDArray[np.float64]:
-        """Logarithm of the estimated density.
+        """Return the logarithm of `density`, which does not overflow in tiny cells.
 
         Parameters
         ----------
@@ -417,15 +501,23 @@ class DensitySketch(KeyTable):
 
         Raises
         ------
-        ValueError
-            If nothing was taken in.
+        TypeError, ValueError
+            As `density` does.
+
+        Warns
+        -----
+        UserWarning
+            If the table errs by more than half of what a row's own cells hold on the average: the message
+            names the sizes that it takes.
         """
+        counts = self._mean_counts(X)
+        self._warn_of_noise()
         with np.errstate(divide="ignore"):
-            logarithms: NDArray[np.float64] = self._kernels.xp.log(self._mean_counts(X))
+            logarithms: NDArray[np.float64] = self._kernels.xp.log(self._kernels.xp.maximum(counts, 0.0))
         return logarithms - (math.log(self.total) + self.log_volume)
 
     def density(self, X: Any) -> NDArray[np.float64]:
-        """Estimated density: ``exp(log_density(X))``, which overflows to infinity in tiny cells.
+        """Return estimated densities, without bias: below 0 where the table errs by more than they are.
 
         Parameters
         ----------
@@ -434,29 +526,105 @@ class DensitySketch(KeyTable):
         Returns
         -------
         ndarray of shape (n,), float64
+            Infinite where it overflows, in tiny cells: see `log_density`.
 
         Raises
         ------
         TypeError, ValueError
-            As `log_density` does.
+            If `X` is no matrix of finite numbers of the right width, or nothing was taken in.
+
+        Warns
+        -----
+        UserWarning
+            As `log_density` does, and if `integral_error` is above 0.05: then an integral over the whole box
+            of the rows, empty as most of it may be, need not come near 1.
         """
+        counts, xp = self._mean_counts(X), self._kernels.xp
+        if not self._warn_of_noise() and (error := self.integral_error) > _INTEGRAL_ERROR:
+            self._warn(
+                f"the integral of the density over the box of the rows errs by {error:.2g}",
+                (error / _INTEGRAL_ERROR) ** 2,
+                3,
+            )
+        with np.errstate(divide="ignore", over="ignore"):
+            size = xp.exp(xp.log(xp.abs(counts)) - (math.log(self.total) + self.log_volume))
+        return xp.where(counts < 0, -size, size)
+
+    def _warn_of_noise(self) -> bool:
+        """Say so if single densities are all but noise."""
+        noise, held = self._table_noise() / math.sqrt(self.n_repetitions), self._arrays["sample_counts"]
+        # A row's cell has the count c with a probability in proportion to c.
+        typical = float((held.astype(np.float64) ** 2).sum()) / float(held.sum())
+        told = noise <= 0.5 * typical
+        if not told:
+            self._warn(
+                f"the table errs by {noise:.2g} rows a cell, where rows lie in cells of {typical:.2g}",
+                (2.0 * noise / typical) ** 2,
+                4,
+            )
+        return not told
+
+    def _warn(self, what: str, times: float, level: int) -> None:
+        """Say what the size of the table does not allow; `times` its buckets would."""
+        warnings.warn(
+            f"{what}: about {self.n_cells} cells have rows; max_bins={math.ceil(1.1 * self.n_cells)} keeps "
+            f"all by name, without error, or n_buckets={math.ceil(self.n_buckets * times)} is enough for "
+            f"the table, or wider cells; got max_bins={self.max_bins}, n_buckets={self.n_buckets}",
+            stacklevel=level,
+        )
+
+    @property
+    def n_cells(self) -> int:
+        """Different cells that have rows, of all grids: exact up to `max_bins`, estimated beyond."""
+        return estimate_n_cells(self._arrays)
+
+    @property
+    def table_error(self) -> float:
+        """Standard error that the table adds to a `density`; 0 while `n_cells` is below `max_bins`.
+
+        It is the same at all points, and independent from one to another that lie in different cells.
+        """
+        self._check_seen("table_error")
+        noise = self._table_noise() / math.sqrt(self.n_repetitions)
         with np.errstate(over="ignore"):
-            return self._kernels.xp.exp(self.log_density(X))
+            return float(noise * np.exp(-(math.log(self.total) + self.log_volume))) if noise else 0.0
+
+    @property
+    def integral_error(self) -> float:
+        """Standard error, from the table, of the integral of `density` over the box that holds the rows.
+
+        Each of the V cells of that box adds the error of its count, so the error is
+        ``table_error volume sqrt(V)``: far more than that of a single density where most of the box is
+        empty. 0 while `n_cells` is below `max_bins`. The box is that of the cells which are kept by name.
+        """
+        self._check_seen("integral_error")
+        noise = self._table_noise()
+        if not noise:
+            return 0.0
+        held, xp = count_held(self._arrays), self._kernels.xp
+        cells = self._arrays["sample_cells"][:held]
+        sides = (cells.max(axis=0) - cells.min(axis=0)).astype(np.float64) + 1.0
+        # One box for all grids: unless they are rotated, their cells differ by one at most.
+        n_cells = float(xp.exp(xp.minimum(xp.log(sides).sum(), 600.0)))
+        return noise * math.sqrt(n_cells / self.n_repetitions) / self.total
 
     @property
     def n_bins(self) -> int:
-        """Cells that samples are drawn from, of all grids."""
+        """Heavy cells, of all grids: those of more than ``2 R N / max_bins`` rows, by the table."""
         return self._heavy()[0].size
 
     @property
     def coverage(self) -> float:
-        """Estimated share of the rows that lie in cells which samples are drawn from; NaN without rows."""
+        """Estimated share of the rows that lie in the heavy cells; NaN without rows.
+
+        Of the other rows samples are drawn from the sample of cells: see the notes.
+        """
         if self.total == 0:
             return math.nan
         return float(min(1.0, self._heavy()[2].sum() / (self.total * self.n_repetitions)))
 
     def sample(self, n: int, *, random_state: Any = None) -> NDArray[np.float64]:
-        """Synthetic rows.
+        """Draw synthetic rows.
 
         Parameters
         ----------
@@ -468,24 +636,21 @@ class DensitySketch(KeyTable):
         Returns
         -------
         ndarray of shape (n, n_features), float64
-            Each uniform in a cell, drawn in proportion to its count: rows of the estimated density, but for
-            cells too light to be kept by name (see `coverage`).
+            Each uniform in a cell, drawn in proportion to its count: exactly so while `n_cells` is below
+            `max_bins`; beyond, light cells are represented by the sample of cells, and what is
+            drawn errs as a random sample of so many cells does.
 
         Raises
         ------
-        ValueError
-            If no cell is heavy enough.
+        TypeError, ValueError
+            If `n` is no such number, or nothing was taken in.
         """
         n = check_int("n", n, 0, 1 << 48)
         kernels = self._kernels
         xp, constant = kernels.xp, kernels.constant
         generator = check_generator("random_state", random_state)
-        repetitions, cells, counts = self._heavy()
-        if not counts.size:
-            raise ValueError(
-                f"sample needs a cell of more than 2 n_repetitions / max_bins of all rows, got none among "
-                f"{self.total} rows; use wider cells or more max_bins"
-            )
+        self._check_seen("sample")
+        repetitions, cells, counts = self._drawn_from()
         if self.device == "cpu":
             drawn = generator.choice(counts.size, size=n, p=counts / counts.sum())
             inside = generator.random((n, self.n_features))
@@ -515,29 +680,39 @@ class DensitySketch(KeyTable):
         if self.config() != other.config():
             return False
         ours, theirs = self._on_cpu(), other._on_cpu()
-        sums = ("counts", "total", "n_updates")
-        if not all(np.array_equal(ours._arrays[name], theirs._arrays[name]) for name in sums):
+        exact = ("counts", "total", "n_updates", *SAMPLE)
+        if not all(np.array_equal(ours._arrays[name], theirs._arrays[name]) for name in exact):
             return False
-        # Keys tell grids and cells, and tables of equal counters their counts.
-        return np.array_equal(ours._heavy_keys(), theirs._heavy_keys())
+        # Keys tell grids and cells, and tables of equal counters their counts. With all cells in the sample
+        # nothing asks for the heavy ones.
+        return ours._all_named() or np.array_equal(ours._heavy_keys(), theirs._heavy_keys())
 
     __hash__ = None  # type: ignore[assignment]
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         if arrays["total"][0] < 0:
             raise ValueError(f"total must be at least 0, got {arrays['total'][0]}")
-        keys, repetitions, cells = self._used(arrays)
+        self._check_cells("bin", *self._used(arrays))
+        held, counts = count_held(arrays), arrays["sample_counts"]
+        most = self.n_repetitions * int(arrays["total"][0])
+        if bool((counts < 0).any()) or bool((counts[:held] == 0).any()) or bool((counts > most).any()):
+            raise ValueError(f"sample_counts must be from 1 to {most}, then 0")
+        if held and float(counts.astype(np.float64).sum()) > most * (1.0 + 1e-9):
+            raise ValueError(f"sample_counts must have a sum of at most {most}")
+        self._check_cells("sample", *(arrays[name][:held] for name in SAMPLE[:3]))
+
+    def _check_cells(self, name: str, keys: Any, repetitions: Any, cells: Any) -> None:
         if bool((repetitions <= 0).any()) or bool((repetitions > self.n_repetitions).any()):
-            raise ValueError(f"bin_repetitions must be from 1 to {self.n_repetitions}, then 0")
+            raise ValueError(f"{name}_repetitions must be from 1 to {self.n_repetitions}, then 0")
         expected = np.empty(keys.size, dtype=np.uint64)
         grids = repetitions - np.int32(1)
         backend_of(keys).grid_keys(
             np.ascontiguousarray(cells), self._grid_words, grids, 0, keys.size, expected
         )
         if not np.array_equal(keys, expected):
-            raise ValueError("bin_keys must be the keys of bin_cells")
+            raise ValueError(f"{name}_keys must be the keys of {name}_cells")
         if bool((keys[1:] <= keys[:-1]).any()):
-            raise ValueError("bin_keys must rise")
+            raise ValueError(f"{name}_keys must rise")
 
 
 def _lexsort(xp: Any, *columns: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -21,6 +22,10 @@ from .base import MergeableSketch, StateSpec
 __all__ = ["StormSketch"]
 
 _MAX_SIGNS = 32
+#: Bounds that a row may be long and still be split, into the square of it.
+_LONGEST = 2.0**20
+#: Share of the rows that may be clipped in silence.
+_MOST_CLIPPED = 0.2
 #: Codes that are worked on at a time.
 _BLOCK_CODES = {"cpu": 1 << 20, "gpu": 1 << 26}
 
@@ -36,9 +41,10 @@ class StormSketch(MergeableSketch):
         Frames B of orthonormal directions.
     max_norm : float, default 1.0
         Public bound of the rows' Euclidean norms.
-    oversize : {"clip", "raise"}
-        What to do with rows beyond the bound: shorten them to it and count them in `n_clipped`, or refuse
-        the batch.
+    oversize : {"clip", "split", "raise"}
+        What to do with rows beyond the bound: shorten them to it and count them in `n_clipped`, which
+        shrinks the moments; count a row of s bounds as ``ceil(s**2)`` parts of equal direction within
+        the bound, whose second moments add up to its own; or refuse the batch.
     seed : int, default 0
         In [0, 2**64).
 
@@ -46,6 +52,8 @@ class StormSketch(MergeableSketch):
     ----------
     n_clipped : int
         Rows shortened so far.
+    n_parts : int
+        Rows as they were counted: with "split" a long one as several.
 
     Notes
     -----
@@ -61,6 +69,11 @@ class StormSketch(MergeableSketch):
     an unbiased estimate of the mean of z z', without error in the rows: only the directions are random.
     Directions of one frame share hashes, and their errors partly cancel: at equal bytes the error is a
     third to a half of that of independent pairs of directions.
+
+    Rows that were clipped are what they became: where long rows are those of large targets, as with skewed
+    ones, what is fitted to the moments is too low. "split" has no such bias, at any bound; the error of the
+    directions is then in proportion to the parts a row, and a single row moves a counter by as many as it
+    has parts, so what is to be released with noise has to clip.
 
     A frame has min(D, 32) directions, q, and ``q (q - 1) / 2`` counters. Its memory is ``2 B q (q - 1)``
     bytes, and twice that once a counter could pass 2**31. A row costs ``B q`` products of D terms and
@@ -101,7 +114,7 @@ class StormSketch(MergeableSketch):
         self.n_features = check_int("n_features", n_features, 1, 1 << 20)
         self.n_frames = check_int("n_frames", n_frames, 1, 1 << 24)
         self.max_norm = check_real("max_norm", max_norm, 0.0, math.inf)
-        self.oversize: str = check_choice("oversize", oversize, ("clip", "raise"))
+        self.oversize: str = check_choice("oversize", oversize, ("clip", "split", "raise"))
         self.seed = check_int("seed", seed, 0, 2**64 - 1)
 
     @property
@@ -114,12 +127,18 @@ class StormSketch(MergeableSketch):
         return {
             "products": StateSpec((self.n_frames, pairs), "int32", "sum", widens_to="int64"),
             "n_clipped": StateSpec((1,), "int64", "sum"),
+            "n_parts": StateSpec((1,), "int64", "sum"),
         }
 
     @property
     def n_clipped(self) -> int:
         """Rows that were longer than the bound and have been shortened."""
         return int(self._arrays["n_clipped"][0])
+
+    @property
+    def n_parts(self) -> int:
+        """Rows as they were counted: a long one as several where such are split."""
+        return int(self._arrays["n_parts"][0])
 
     # -- directions -------------------------------------------------------------------------------
 
@@ -183,15 +202,45 @@ class StormSketch(MergeableSketch):
                 f"X must have rows of norm at most max_norm = {self.max_norm:g}, got norm "
                 f"{float(lengths[row]) * self.max_norm:g} in row {row}"
             )
+        parts = self._count_parts(kernels, lengths)
+        n_parts = rows.n if parts is None else int(parts.sum())
         for name in self._integer_sums():
-            self._reserve(name, rows.n)
+            self._reserve(name, n_parts)
         block = max(64, _BLOCK_CODES[self.device] // self.n_frames // 64 * 64)
         for start in range(0, rows.n, block):
             stop = min(start + block, rows.n)
-            self._count(kernels, self._signs(kernels, rows, start, stop))
-        self._arrays["n_clipped"] += int(beyond.sum())
+            if parts is None or bool((parts[start:stop] == 1).all()):
+                self._count(kernels, self._signs(kernels, rows, start, stop))
+            else:
+                short = _divided(rows, kernels.xp.sqrt(parts), start, stop)
+                self._count_split(kernels, self._signs(kernels, short, 0, stop - start), parts[start:stop])
+        self._arrays["n_clipped"] += int(beyond.sum()) if self.oversize == "clip" else 0
+        self._arrays["n_parts"] += n_parts
         self._arrays["n_updates"] += rows.n
         return self
+
+    def _count_parts(self, kernels: Any, lengths: NDArray[np.float64]) -> NDArray[np.int64] | None:
+        """Parts of each row; None for one each."""
+        if self.oversize != "split" or not bool((lengths > 1.0 + 1e-6).any()):
+            return None
+        if not bool((lengths <= _LONGEST).all()):
+            row = int(kernels.xp.flatnonzero(~(lengths <= _LONGEST))[0])
+            raise ValueError(
+                f"X must have rows of norm at most {_LONGEST:g} max_norm = {_LONGEST * self.max_norm:g}, got "
+                f"norm {float(lengths[row]) * self.max_norm:g} in row {row}; pass a larger max_norm"
+            )
+        parts: NDArray[np.int64] = -kernels.xp.floor(-((lengths / (1.0 + 1e-6)) ** 2)).astype(np.int64)
+        return kernels.xp.maximum(parts, 1)
+
+    def _count_split(self, kernels: Any, codes: NDArray[np.uint32], parts: NDArray[np.int64]) -> None:
+        """Count each row as often as it has parts: by the bits of that number, each with its rows."""
+        products, xp = self._arrays["products"], kernels.xp
+        for bit in range(int(parts.max()).bit_length()):
+            some = xp.flatnonzero(parts >> bit & 1)
+            if some.size:
+                once = xp.zeros_like(products)
+                self._count(kernels, codes[some], once)
+                products += once << bit
 
     def _signs(self, kernels: Any, rows: Rows, start: int, stop: int) -> NDArray[np.uint32]:
         """Bits of the rows [start, stop): shape (stop - start, n_frames)."""
@@ -213,8 +262,8 @@ class StormSketch(MergeableSketch):
         kernels.map_blocks(run, stop - start, max(64, -(-(stop - start) // (4 * get_num_threads()))))
         return out
 
-    def _count(self, kernels: Any, codes: NDArray[np.uint32]) -> None:
-        products = self._arrays["products"]
+    def _count(self, kernels: Any, codes: NDArray[np.uint32], into: NDArray[Any] | None = None) -> None:
+        products = self._arrays["products"] if into is None else into
         kernels.map_blocks(
             lambda a, b: kernels.add_sign_products(codes, self.n_signs, a, b, products),
             self.n_frames,
@@ -224,7 +273,7 @@ class StormSketch(MergeableSketch):
     # -- read-out ---------------------------------------------------------------------------------
 
     def second_moments(self, *, return_std: bool = False) -> Any:
-        """Estimated mean of ``z z'`` over the rows, clipped ones as they were clipped.
+        """Estimate the mean of ``z z'`` over the rows, clipped ones as they were clipped.
 
         Parameters
         ----------
@@ -242,22 +291,34 @@ class StormSketch(MergeableSketch):
         ------
         ValueError
             If no row has been taken in, or as many were taken out again.
+
+        Warns
+        -----
+        UserWarning
+            If more than a fifth of the rows were clipped.
         """
-        n = self.n_updates
-        if n <= 0:
-            raise ValueError(f"second moments need rows, got a sketch of {n}")
+        n, n_parts = self.n_updates, self.n_parts
+        if min(n, n_parts) <= 0:
+            raise ValueError(f"second moments need rows, got a sketch of {min(n, n_parts)}")
+        if self.n_clipped > _MOST_CLIPPED * n:
+            warnings.warn(
+                f"{self.n_clipped} of {n} rows were longer than max_norm={self.max_norm:g} and have been "
+                "shortened, and these are the moments of what they became; pass a larger max_norm or "
+                'oversize="split"',
+                stacklevel=2,
+            )
         q, D, d = self.n_signs, self.n_features + 1, self.n_features
         kernels = self._kernels
         xp, frames = kernels.xp, kernels.constant(self._frames)
         first, second = (kernels.constant(indices) for indices in self._pairs)
-        means = self._arrays["products"] / n
+        means = self._arrays["products"] / n_parts
         signs = xp.zeros((self.n_frames, q, q))
         signs[:, first, second] = signs[:, second, first] = means
         # The mean over ordered pairs of m_ab a b', of each frame.
         each = xp.matmul(frames.transpose(0, 2, 1), xp.matmul(signs, frames)) / (q * (q - 1))
         alpha = 2.0 / (math.pi * D)
         each = (each * ((D - 1) / alpha) + xp.eye(D)) / D
-        each = each[:, :d, :d] * self.max_norm**2
+        each = each[:, :d, :d] * (self.max_norm**2 * (n_parts / n))
         moments = each.mean(axis=0)
         if not return_std:
             return moments
@@ -265,3 +326,16 @@ class StormSketch(MergeableSketch):
         if self.n_frames > 1:
             spread = each.std(axis=0, ddof=1) / math.sqrt(self.n_frames)
         return moments, spread
+
+
+def _divided(rows: Rows, divisors: NDArray[np.float64], start: int, stop: int) -> Rows:
+    """The rows [start, stop), each divided by a number of its own."""
+    if rows.dense is not None:
+        return Rows(stop - start, rows.dense[start:stop] / divisors[start:stop, None], None)
+    assert rows.csr is not None
+    indptr, indices, data = rows.csr
+    left, right = int(indptr[start]), int(indptr[stop])
+    xp = backend_of(data).xp
+    own = indptr[start : stop + 1] - left
+    row_of = xp.searchsorted(own, xp.arange(right - left), side="right") - 1
+    return Rows(stop - start, None, (own, indices[left:right], data[left:right] / divisors[start + row_of]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from numbers import Integral
 from typing import Any, Self
 
@@ -18,9 +19,13 @@ from .storm import StormSketch
 
 __all__ = ["StormClassifier", "StormRegressor"]
 
-#: Of the norms of the first batch's rows: longer ones are clipped. A tight bound spreads rows over the
-#: sphere, which lowers the error of the directions by more than clipping a tenth of them costs.
-_QUANTILE = 0.9
+#: Of the norms of the first batch's rows: longer ones are counted as several. A tight bound spreads rows over
+#: the sphere, which lowers the error of the directions, and costs time only.
+_QUANTILE = 0.25
+#: Rows that the scaling may be learnt from, where more are to follow: it knows deviations within a quarter.
+_LEAST_ROWS = 10
+#: Deviations of the scaling that columns may lie from its centre, root mean square, in silence.
+_FAR = 10.0
 
 
 class _StormLinear(BaseEstimator):
@@ -39,18 +44,22 @@ class _StormLinear(BaseEstimator):
         self.scaling = scaling
         self.random_state = random_state
 
-    def _begin(self, X: NDArray[np.float64], targets: NDArray[np.float64]) -> None:
-        """Choose the scaling and the size of the sketch; nothing has been learnt yet."""
+    def _begin(self, X: NDArray[np.float64], targets: NDArray[np.float64], *, more: bool) -> None:
+        """Choose the scaling and the size of the sketch; nothing has been learnt yet.
+
+        `more` tells whether other batches may follow, for which the scaling is chosen too.
+        """
         n_bytes = check_int("n_bytes", self.n_bytes, 1)
         state = self.random_state
         seed = int(state) if isinstance(state, Integral) else int(check_random_state(state).randint(2**31))
         if self.scaling is None:
-            scaling = {
-                "center": X.mean(axis=0),
-                "scale": _spread(X),
-                "target_center": targets.mean(axis=0),
-                "target_scale": _spread(targets),
-            }
+            if more and len(X) < _LEAST_ROWS:
+                raise ValueError(
+                    f"X must have at least {_LEAST_ROWS} rows in the first batch, for centres, scales and a "
+                    f"bound of all rows to come are learnt from it, got {len(X)}; or pass scaling: public "
+                    f"ones, or the scaling_ of a {type(self).__name__} fitted to a sample of rows"
+                )
+            scaling = {"center": X.mean(axis=0), "scale": _spread(X), **self._scale_targets(targets)}
             norms = np.linalg.norm(self._rows(X, targets, scaling), axis=1)
             scaling["max_norm"] = float(np.quantile(norms, _QUANTILE))
         else:
@@ -59,7 +68,11 @@ class _StormLinear(BaseEstimator):
         frame = StormSketch(n_features, 1).state["products"].array.nbytes
         self.scaling_ = scaling
         self.sketch_ = StormSketch(
-            n_features, max(2, n_bytes // frame), max_norm=scaling["max_norm"], seed=seed
+            n_features,
+            max(2, n_bytes // frame),
+            max_norm=scaling["max_norm"],
+            oversize="split",
+            seed=seed,
         )
 
     @staticmethod
@@ -72,6 +85,9 @@ class _StormLinear(BaseEstimator):
             ]
         )
 
+    def _scale_targets(self, targets: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        return {"target_center": targets.mean(axis=0), "target_scale": _spread(targets)}
+
     def _learn(self, X: NDArray[np.float64], targets: NDArray[np.float64]) -> None:
         self.sketch_.update(self._rows(X, targets, self.scaling_))
         self._solve()
@@ -79,7 +95,28 @@ class _StormLinear(BaseEstimator):
     def _moments(self) -> tuple[NDArray[np.float64], float]:
         """Estimated second moments of scaled rows, and their standard error: one number, that of an entry."""
         moments, error = self.sketch_.second_moments(return_std=True)
-        return moments, float(np.sqrt(np.mean(error**2)))
+        noise = float(np.sqrt(np.mean(error**2)))
+        squares = np.diag(moments)
+        d, worst = self.n_features_in_, int(np.argmax(squares))
+        if squares[worst] > _FAR**2:
+            which = f"column {worst} of X" if worst < d else "the target"
+            warnings.warn(
+                f"{which} lies {squares[worst] ** 0.5:.3g} deviations from the centre of the scaling, root "
+                "mean square: the first batch was unlike the rows after it, or the scaling given does not "
+                "fit, and columns of less spread are lost in noise. Pass as scaling the scaling_ of an "
+                "estimator fitted to a random sample of rows",
+                stacklevel=6,
+            )
+        # The largest eigenvalue of a symmetric matrix of such errors, beside the mean one of the features.
+        ratio = 2.0 * noise * len(moments) ** 0.5 / max(float(squares[:d].mean()), noise, 1e-300)
+        if ratio > 1.0:
+            warnings.warn(
+                f"the counters err by {ratio:.2g} times what the features vary: what is learnt is mostly "
+                f"noise. n_bytes={int(self.n_bytes * (2.0 * ratio) ** 2)} brings that to a half, got "
+                f"n_bytes={self.n_bytes}",
+                stacklevel=6,
+            )
+        return moments, noise
 
     def _solve(self) -> None:
         """Set the coefficients and intercepts, in the units of the data, from the sketch."""
@@ -129,7 +166,7 @@ class StormRegressor(RegressorMixin, _StormLinear):
     scaling : dict, optional
         Public centres and scales of features and target and the norm bound of scaled rows: the ``scaling_``
         of another estimator, or keys "center", "scale", "target_center", "target_scale", "max_norm". By
-        default taken from the first batch (which a private release must not do).
+        default taken from the first batch (which a private release must not do), for all that follow.
     random_state : int, RandomState or None, default 0
         Of the sketch's directions. Estimators merge if theirs are the same integer.
 
@@ -195,10 +232,13 @@ class StormRegressor(RegressorMixin, _StormLinear):
             As scikit-learn's estimators do.
         """
         self.__dict__.pop("sketch_", None)
-        return self.partial_fit(X, y)
+        return self._take_in(X, y, more=False)
 
     def partial_fit(self, X: Any, y: Any) -> Self:
         """Learn from another batch of rows and targets.
+
+        Without `scaling` the first batch also chooses the centres, scales and the bound that all rows to come
+        are counted by: it should be a random sample of them.
 
         Parameters
         ----------
@@ -212,13 +252,22 @@ class StormRegressor(RegressorMixin, _StormLinear):
         Raises
         ------
         TypeError, ValueError
-            As scikit-learn's estimators do.
+            As scikit-learn's estimators do, and if the first batch has fewer than 10 rows and no `scaling`
+            was given.
+
+        Warns
+        -----
+        UserWarning
+            If rows lie far from what the scaling expects, or the counters err by more than features vary.
         """
+        return self._take_in(X, y, more=True)
+
+    def _take_in(self, X: Any, y: Any, *, more: bool) -> Self:
         first = not hasattr(self, "sketch_")
         X, y = validate_data(self, X, y, reset=first, dtype=np.float64, y_numeric=True)
         targets = np.asarray(y, np.float64)[:, None]
         if first:
-            self._begin(X, targets)
+            self._begin(X, targets, more=more)
         self._learn(X, targets)
         return self
 
@@ -301,9 +350,19 @@ class StormClassifier(ClassifierMixin, _StormLinear):
         back[d + 1 :, d] = scaling["target_center"]
         moments = back @ moments @ back.T
         whole = max(moments[d, d], noise)
-        # A class of which nothing has been seen has a share of about 0, and a mean that must not explode.
-        shares = np.maximum(moments[d, d + 1 :] / whole, 1e-9)
-        means = moments[:d, d + 1 :] / whole / np.maximum(shares, 4.0 * noise / whole)
+        # Shares are known up to the error of their scaled columns. A class of which nothing has been seen has
+        # a share of about 0, and a mean that must not explode.
+        told = 4.0 * noise * (scaling["target_scale"] + scaling["target_center"]) / whole
+        shares = moments[d, d + 1 :] / whole
+        lost = self.classes_[shares < told]
+        if lost.size:
+            warnings.warn(
+                f"classes {lost.tolist()} have had so few rows that the counters do not tell them from none: "
+                f"they are hardly ever predicted. More n_bytes would tell them, got n_bytes={self.n_bytes}",
+                stacklevel=5,
+            )
+        means = moments[:d, d + 1 :] / whole / np.maximum(shares, told)
+        shares = np.maximum(shares, 1e-9)
         within = moments[:d, :d] / whole - (means * shares) @ means.T
         directions = _ridge_inverse(within, noise / whole) @ means
         offsets = np.log(shares) - 0.5 * np.einsum("dk,dk->k", means, directions)
@@ -329,10 +388,13 @@ class StormClassifier(ClassifierMixin, _StormLinear):
             As scikit-learn's estimators do.
         """
         self.__dict__.pop("sketch_", None)
-        return self.partial_fit(X, y, classes=None if y is None else np.unique(np.asarray(y)))
+        return self._take_in(X, y, None if y is None else np.unique(np.asarray(y)), more=False)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
         """Learn from another batch; all `classes` must be told with the first one.
+
+        Without `scaling` the first batch also chooses the centres, scales and the bound that all rows to come
+        are counted by: it should be a random sample of them, with rows of every class.
 
         Parameters
         ----------
@@ -349,8 +411,18 @@ class StormClassifier(ClassifierMixin, _StormLinear):
         Raises
         ------
         TypeError, ValueError
-            As scikit-learn's estimators do.
+            As scikit-learn's estimators do, and if the first batch has fewer than 10 rows and no `scaling`
+            was given.
+
+        Warns
+        -----
+        UserWarning
+            As `StormRegressor.partial_fit`, and for classes that do not occur in the first batch, or so
+            rarely so far that the counters do not tell them from none.
         """
+        return self._take_in(X, y, classes, more=True)
+
+    def _take_in(self, X: Any, y: Any, classes: Any, *, more: bool) -> Self:
         first = not hasattr(self, "sketch_")
         X, y = validate_data(self, X, y, reset=first, dtype=np.float64)
         check_classification_targets(y)
@@ -367,10 +439,27 @@ class StormClassifier(ClassifierMixin, _StormLinear):
             raise ValueError(f"y must hold labels of classes {known}, got {unknown.tolist()[0]!r}")
         targets = (y[:, None] == known).astype(np.float64)
         if first:
+            self._begin(X, targets, more=more)
             self.classes_ = known
-            self._begin(X, targets)
+            missing = known[~targets.any(axis=0)]
+            if missing.size and self.scaling is None:
+                warnings.warn(
+                    f"classes {missing.tolist()} do not occur in the first batch, which chooses the scaling: "
+                    "they may be found late or not at all. Pass as scaling the scaling_ of an estimator "
+                    "fitted to rows of all classes",
+                    stacklevel=3,
+                )
         self._learn(X, targets)
         return self
+
+    def _scale_targets(self, targets: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        n, k = targets.shape
+        shares = (targets.sum(axis=0) + 1.0) / (n + k)
+        # A class without rows may be rare, or come later: between that and an equal share.
+        absent = ~targets.any(axis=0)
+        shares[absent] = np.sqrt(shares[absent] / k)
+        shares[~absent] *= (1.0 - shares[absent].sum()) / shares[~absent].sum()
+        return {"target_center": shares, "target_scale": np.sqrt(shares * (1.0 - shares))}
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
         """Values of the classes, shape (n, n_classes); for two, what the second has over the first, (n,).

@@ -571,6 +571,9 @@ def _vector_batches(sketch: Any) -> st.SearchStrategy[tuple]:
     return rows.flatmap(lambda X: st.tuples(st.just(X / 4), _counts(len(X), 0)))
 
 
+_OVERSIZE = ("clip", "split")
+
+
 def _density_entry(rotate: bool, max_bins: int) -> Entry:
     """Tables so large that they do not err; with few bins kept, so that light ones are dropped."""
     return Entry(
@@ -884,13 +887,13 @@ ENTRIES: dict[str, Entry] = {
     "StormSketch": Entry(
         StormSketch,
         st.tuples(st.integers(1, 70), st.sampled_from([1.0, 3.0]), _SEEDS).map(
-            lambda t: StormSketch(12, t[0], max_norm=t[1], seed=t[2])
+            lambda t: StormSketch(12, t[0], max_norm=t[1], oversize=_OVERSIZE[t[2] % 2], seed=t[2])
         ),
         lambda sketch: _real_batches(sketch).map(lambda batch: batch[:1]),
         _join_arrays,
         lambda rng, sketch: (_dense(rng, 30_000),),
         [([[np.nan] * 12],), ([[0.0] * 11],), ([0.0] * 12,), ([["a"] * 12],)],
-        counters=("products", "n_clipped", "n_updates"),
+        counters=("products", "n_clipped", "n_parts", "n_updates"),
     ),
     "Race of sets": Entry(
         Race,

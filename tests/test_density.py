@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import operator
+import re
+import warnings
 from typing import Any
 
 import numpy as np
@@ -12,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import DensitySketch
 from mergesketch.errors import SketchFormatError
+from mergesketch.lsh import cpu
 from mergesketch.sketches.grid_width import cross_validation
 from naive import grid_counts, triangular_density
-from sklearn.datasets import load_breast_cancer, load_digits, make_moons
+from sklearn.datasets import load_breast_cancer, load_digits, load_wine, make_moons
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
@@ -42,15 +45,17 @@ def naive_grids(sketch: DensitySketch, X: np.ndarray, weights: np.ndarray) -> li
     n=st.integers(1, 60),
     rotate=st.booleans(),
     width=st.sampled_from([0.3, 1.0, 7.0]),
+    max_bins=st.sampled_from([1, 1 << 16]),
     seed=st.integers(0, 2**32),
 )
 def test_densities_are_those_of_counted_cells(
-    n_features: int, n: int, rotate: bool, width: float, seed: int
+    n_features: int, n: int, rotate: bool, width: float, max_bins: int, seed: int
 ) -> None:
+    """By the table, where one cell is kept by name only; and by name."""
     rng = np.random.default_rng(seed)
     X, weights = rng.normal(size=(n, n_features)) * 3, rng.integers(0, 4, n)
     weights[0] = 1
-    sketch = exact(n_features, width, 5, rotate=rotate, seed=seed).update(X, weights)
+    sketch = exact(n_features, width, 5, rotate=rotate, seed=seed, max_bins=max_bins).update(X, weights)
     grids = naive_grids(sketch, X, weights)
     Q = np.concatenate([X, rng.normal(size=(5, n_features))])
     frames = list(sketch._rotations) or [np.eye(n_features)] * 5
@@ -122,14 +127,15 @@ def test_densities_in_rotated_frames_integrate_to_one_and_know_no_axis() -> None
     assert (np.abs(sketch.density(ring) - expected) < 6 * np.sqrt(expected / 4000)).all()
 
 
+@pytest.mark.filterwarnings("ignore:the table errs")
 def test_a_small_table_errs_within_the_bound_of_the_count_sketch() -> None:
     rng = np.random.default_rng(1)
     X = rng.normal(size=(5000, 2))
-    one = {"n_repetitions": 1, "seed": 3}
+    one = {"n_repetitions": 1, "seed": 3, "max_bins": 1}
     small = DensitySketch(2, 0.3, n_rows=5, n_buckets=512, **one).update(X)
     counts = naive_grids(small, X, np.ones(5000, int))[0]
     norm = np.sqrt(sum(c**2 for c in counts.values()))
-    large = exact(2, 0.3, 1, seed=3).update(X)
+    large = exact(2, 0.3, 1, seed=3, max_bins=1).update(X)
     errors = np.abs(small.density(X) - large.density(X)) * 5000 * 0.09
     # Of five rows three would have to err by more than 4 norm / sqrt(512): 10 (1/16)**3 of cells at most.
     assert (errors > 4 * norm / np.sqrt(512)).mean() < 10 / 16**3
@@ -180,6 +186,168 @@ def test_sampling_is_reproducible_and_independent_of_merging_order() -> None:
         (a | b).sample(50, random_state=generator), first.sample(50, random_state=3)
     )
     assert a.sample(0).shape == (0, 2)
+
+
+# -- no part of the data is left out, and no noise is taken for rows --------------------------------
+
+
+@settings(max_examples=30, deadline=None)
+@given(max_bins=st.integers(1, 60), n_parts=st.integers(1, 4), seed=st.integers(0, 2**32))
+def test_the_sample_has_the_cells_of_least_keys_with_their_exact_counts(
+    max_bins: int, n_parts: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    X, weights = rng.normal(size=(90, 2)) * rng.choice([0.2, 3.0], (90, 1)), rng.integers(0, 3, 90)
+    # A table so small that it knows nothing: the sample does not ask it.
+    empty = DensitySketch(2, 1.0, n_repetitions=3, n_rows=1, n_buckets=2, max_bins=max_bins, seed=seed)
+    built = [
+        empty.empty_like().update(X[part], weights[part])
+        for part in np.array_split(rng.permutation(90), n_parts)
+    ]
+    merged = functools.reduce(operator.or_, built)
+    counted = [
+        (r + 1, cell, count)
+        for r, counts in enumerate(naive_grids(empty, X, weights))
+        for cell, count in counts.items()
+        if count
+    ]
+    keys = np.empty(len(counted), np.uint64)
+    cells = np.array([cell for _, cell, _ in counted], np.int32).reshape(-1, 2)
+    grids = np.array([r - 1 for r, _, _ in counted], np.int32)
+    cpu.grid_keys(cells, empty._grid_words, grids, 0, len(counted), keys)
+    expected = [(int(keys[i]), *counted[i]) for i in np.argsort(keys)[:max_bins]]
+    state = {
+        name: merged.state[f"sample_{name}"].array for name in ("keys", "repetitions", "cells", "counts")
+    }
+    found = [
+        (int(key), int(r), tuple(cell.tolist()), int(count))
+        for key, r, cell, count in zip(*state.values(), strict=True)
+        if count
+    ]
+    assert found == expected
+    if len(counted) < max_bins:
+        assert merged.n_cells == len(counted)
+        assert merged.table_error == merged.integral_error == 0.0
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rising=st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 60), unique=True, max_size=80),
+    others=st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 60), max_size=20),
+)
+def test_keys_are_found_wherever_they_lie(rising: list[int], others: list[int]) -> None:
+    rising.sort()
+    asked = np.array(rising + others, np.uint64)
+    places = np.full(asked.size, 7)
+    cpu.find_keys(asked, np.array(rising, np.uint64), 0, asked.size, places)
+    known = {key: place for place, key in enumerate(rising)}
+    assert places.tolist() == [known.get(int(key), -1) for key in asked]
+
+
+def test_a_full_sample_tells_how_many_cells_there_are() -> None:
+    X = np.random.default_rng(3).normal(size=(4000, 3))
+    for seed in range(5):
+        whole = DensitySketch(3, 0.4, seed=seed).update(X)
+        part = DensitySketch(3, 0.4, max_bins=900, seed=seed).update(X)
+        # The relative standard error of the estimate by the k least keys is 1 / sqrt(k - 2).
+        assert abs(part.n_cells / whole.n_cells - 1) < 6 / np.sqrt(898)
+
+
+def skewed(n: int) -> np.ndarray:
+    return np.exp(np.random.default_rng(0).standard_normal((n, 3)))
+
+
+def structured_sets() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {
+        "skewed": skewed(1500),
+        "heavy tails": rng.standard_t(2.5, (1500, 3)),
+        "grid": rng.integers(0, 8, (1500, 3)) / 7.0,
+        "few entries": (rng.random((1500, 4)) < 0.2) * rng.exponential(size=(1500, 4)),
+        "repeated rows": rng.normal(size=(9, 3))[rng.choice(9, 1500, p=np.arange(1, 10) / 45)],
+        "wine": load_wine().data[:, [0, 6, 9, 12]],
+        "breast cancer": load_breast_cancer().data[:, [0, 1, 3, 12]],
+    }
+
+
+@pytest.mark.parametrize("name", structured_sets())
+def test_densities_integrate_to_one_and_samples_keep_the_spread(name: str) -> None:
+    X = structured_sets()[name]
+    for sizes in ({}, {"n_buckets": 1024, "max_bins": 1024}):
+        some = X[np.random.default_rng(3).choice(len(X), min(len(X), 250), replace=False)]
+        sketch = DensitySketch.for_sample(some, n_expected=len(X), seed=1, **sizes).update(X)
+        widths = np.asarray(sketch.width)
+        # Uniform within a width of a random row, where the kernels are: unbiased for their integral if each
+        # point's weight is one over the density that it was drawn with.
+        rng = np.random.default_rng(2)
+        Q = X[rng.integers(0, len(X), 2000)] + rng.uniform(-1.0, 1.0, (2000, X.shape[1])) * widths
+        drawn = np.array([(np.abs(X - q) < widths).all(axis=1).mean() for q in Q])
+        drawn /= (2.0 * widths).prod()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ratios = sketch.density(Q) / drawn
+        # The grids of one sketch are the same for all points: their cells' counts add to 1, exactly.
+        tolerance = 0.05 if sketch.table_error == 0 else 0.05 + 6 * sketch.integral_error
+        assert abs(ratios.mean() - 1.0) < tolerance + 6 * ratios.std() / np.sqrt(len(Q))
+        S = sketch.sample(20_000, random_state=0)
+        # Each coordinate is a row's and an error of variance width**2 / 6, on the average of grids.
+        expected = np.sqrt(X.var(axis=0) + widths**2 / 6)
+        fourth = ((X - X.mean(axis=0)) ** 4).mean(axis=0) / X.var(axis=0) ** 2
+        n_cells = min(20_000, sketch.n_cells, sketch.max_bins)
+        assert (np.abs(S.std(axis=0) / expected - 1.0) < 0.05 + 3 * np.sqrt(fourth / n_cells)).all(), name
+
+
+def test_cells_without_rows_are_not_taken_for_rows() -> None:
+    """The table's errors have mean 0 where nothing is: cut off below 0, their mean was half their spread."""
+    X = np.random.default_rng(1).normal(size=(3000, 3))
+    far = np.random.default_rng(2).uniform(20, 400, (20_000, 3))
+    for n_buckets in (256, 4096):
+        sketch = DensitySketch(3, 0.5, n_buckets=n_buckets, max_bins=256, seed=4).update(X)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            density, finite = sketch.density(far), sketch.log_density(far)
+        noise = sketch.table_error
+        assert abs(density.mean()) < 6 * noise / np.sqrt(len(far))
+        assert 0.9 < density.std() / noise < 1.1
+        np.testing.assert_array_equal(finite == -np.inf, density <= 0)
+
+
+def test_the_error_of_the_integral_is_what_it_is() -> None:
+    X = np.random.default_rng(5).normal(size=(2000, 2))
+    errors, told = [], []
+    for seed in range(40):
+        sketch = DensitySketch(2, 0.25, n_buckets=128, max_bins=512, seed=seed).update(X)
+        cells = sketch.state["sample_cells"].array
+        low, high = cells.min(axis=0), cells.max(axis=0)
+        total = 0.0
+        for r in range(sketch.n_repetitions):
+            sides = [np.arange(a, b + 1, dtype=np.int32) for a, b in zip(low, high, strict=True)]
+            box = np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1).reshape(-1, 2)
+            keys = np.empty(len(box), np.uint64)
+            cpu.grid_keys(box, sketch._grid_words, np.full(len(box), r, np.int32), 0, len(box), keys)
+            total += sketch._estimate(keys).sum()
+        errors.append(total / (sketch.n_repetitions * 2000) - 1.0)
+        told.append(sketch.integral_error)
+    # The spread of 40 errors is known within 6 / sqrt(80) of it.
+    assert abs(np.sqrt(np.mean(np.square(errors))) / np.mean(told) - 1.0) < 6 / np.sqrt(80)
+    assert abs(np.mean(errors)) < 6 * np.mean(told) / np.sqrt(40)
+
+
+def test_a_table_that_tells_nothing_says_so_with_the_size_it_needs() -> None:
+    X = np.random.default_rng(0).normal(size=(5000, 6))
+    sketch = DensitySketch(6, 0.5, n_buckets=256, max_bins=256, seed=1).update(X)
+    with pytest.warns(UserWarning, match="max_bins=[0-9]+ keeps all by name"):
+        sketch.density(X[:5])
+    with pytest.warns(UserWarning, match="max_bins=[0-9]+ keeps all by name") as seen:
+        sketch.log_density(X[:5])
+    text = str(seen[0].message)
+    needed = {name: int(re.search(f"{name}=([0-9]+)", text)[1]) for name in ("max_bins", "n_buckets")}
+    for name, size in needed.items():
+        sizes = {"n_buckets": 256, "max_bins": 256, name: size}
+        enough = DensitySketch(6, 0.5, seed=1, **sizes).update(X)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            enough.log_density(X[:5])
 
 
 # -- synthetic data -------------------------------------------------------------------------------
@@ -278,7 +446,7 @@ def test_bad_input_is_named() -> None:
     for method in (sketch.density, sketch.log_density):
         with pytest.raises(ValueError, match="density needs a sketch of total weight above 0"):
             method([[0.0, 0.0]])
-    with pytest.raises(ValueError, match="sample needs a cell of more than"):
+    with pytest.raises(ValueError, match="sample needs a sketch of total weight above 0"):
         sketch.sample(3)
     assert np.isnan(sketch.coverage)
     sketch.update([[0.0, 0.0]])
@@ -304,6 +472,16 @@ def test_bad_input_is_named() -> None:
         ("bin_cells", lambda a: a + np.int32(1), "bin_keys must be the keys"),
         ("bin_keys", lambda a: a + np.uint64(1), "bin_keys must be the keys"),
         ("total", lambda a: -a, "total must be"),
+        (
+            "sample_repetitions",
+            lambda a: np.where(a > 0, 9, 0).astype(np.int32),
+            "sample_repetitions must be",
+        ),
+        ("sample_cells", lambda a: a + np.int32(1), "sample_keys must be the keys"),
+        ("sample_keys", lambda a: a + np.uint64(1), "sample_keys must be the keys"),
+        ("sample_counts", lambda a: a[::-1].copy(), "sample_counts must be from 1"),
+        ("sample_counts", lambda a: -a, "sample_counts must be from 1"),
+        ("sample_counts", lambda a: np.where(a > 0, 27, 0), "sample_counts must have a sum"),
     ],
 )
 def test_forged_states_are_refused(name: str, forge: Any, message: str) -> None:

@@ -271,6 +271,16 @@ def cells_to_hash(rng: np.random.Generator) -> Iterator[Case]:
         yield cells, words(rng, 5), given, 3, 60, on_device(np.zeros(60, np.uint64))
 
 
+@case("find_keys")
+def keys_to_find(rng: np.random.Generator) -> Iterator[Case]:
+    for n in (0, 1, 2, 900):
+        for rising in (np.unique(words(rng, n)), np.arange(n, dtype=np.uint64) ** 3):
+            asked = np.concatenate([words(rng, 40), rng.choice(rising, 60) if n else rising])
+            asked = np.concatenate([asked, rising[:1], rising[-1:], np.array([0, 2**64 - 1], np.uint64)])
+            places = on_device(np.zeros(asked.size, np.int64))
+            yield on_device(asked), on_device(rising), 3, asked.size, places
+
+
 # -- bits -------------------------------------------------------------------------------------------
 
 

@@ -21,7 +21,8 @@ cupy = fake_cupy.install()
 
 from mergesketch.gpu import launch  # noqa: E402 - once there is a CuPy
 
-pytestmark = pytest.mark.gpu
+# Tables of densities are made too small here, so that devices have errors to agree on.
+pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore:the (table|integral)")]
 
 Arrays = tuple[Any, ...]
 
@@ -123,9 +124,14 @@ ENTRIES = {
         lambda: mergesketch.AceDetector(angles()), rows, (lambda s, b: s.decision_function(b[0]),)
     ),
     "StormSketch": Entry(
-        lambda: mergesketch.StormSketch(12, 9, max_norm=3.0, seed=2),
+        lambda: mergesketch.StormSketch(12, 9, max_norm=4.2, seed=2),
         rows,
         (lambda s, b: s.update(b[0][:0]).second_moments(), lambda s, b: s.second_moments(return_std=True)[1]),
+    ),
+    "StormSketch that splits long rows": Entry(
+        lambda: mergesketch.StormSketch(12, 9, max_norm=0.7, oversize="split", seed=2),
+        rows,
+        (lambda s, b: s.update(b[0][:0]).second_moments(),),
     ),
     "NadarayaWatsonSketch": Entry(
         lambda: mergesketch.NadarayaWatsonSketch(angles()),
@@ -157,6 +163,11 @@ ENTRIES = {
         lambda: mergesketch.DensitySketch(12, 2.0, n_repetitions=3, n_buckets=500, max_bins=40, seed=4),
         lambda rng, n: (0.5 * rng.standard_normal((n, 12)), rng.integers(0, 3, n)),
         (lambda s, b: s.density(b[0]), lambda s, b: s.log_density(b[0])),
+    ),
+    "DensitySketch, all cells by name": Entry(
+        lambda: mergesketch.DensitySketch(12, 2.0, n_repetitions=3, n_buckets=50, max_bins=15_000, seed=4),
+        lambda rng, n: (0.5 * rng.standard_normal((n, 12)), rng.integers(0, 3, n)),
+        (lambda s, b: s.density(b[0]),),
     ),
     "DensitySketch of rotated grids": Entry(
         lambda: mergesketch.DensitySketch(2, 0.5, rotate=True, n_buckets=500, max_bins=20),

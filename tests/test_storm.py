@@ -41,6 +41,7 @@ def test_frames_are_orthonormal() -> None:
         )
 
 
+@pytest.mark.filterwarnings("ignore:.*have been shortened")
 @pytest.mark.parametrize(("d", "max_norm"), [(3, 1.0), (6, 2.5), (45, 1.5)])
 def test_moments_are_unbiased_and_err_as_their_standard_error_says(d: int, max_norm: float) -> None:
     Z = rows(2, 500, d)
@@ -58,6 +59,65 @@ def test_moments_are_unbiased_and_err_as_their_standard_error_says(d: int, max_n
     # Six standard errors of Student's t with 29 degrees of freedom, for the d (d + 1) / 2 entries.
     assert (np.abs(np.mean(estimates, axis=0) - exact) < 7.5 * spread).all()
     assert 0.85 < np.sqrt(np.mean(np.square(scores))) < 1.2
+
+
+def structured(seed: int, n: int) -> dict[str, np.ndarray]:
+    """Rows of five columns as data has them: one-hot, few entries, a grid, repeated, skewed, heavy tails."""
+    rng = np.random.default_rng(seed)
+    return {
+        "one-hot": np.eye(5)[rng.integers(0, 5, n)] * 2,
+        "few entries": (rng.random((n, 5)) < 0.2) * rng.exponential(size=(n, 5)),
+        "grid": rng.integers(0, 4, (n, 5)) / 2.0,
+        "repeated": rng.normal(size=(3, 5))[rng.choice(3, n, p=[0.9, 0.08, 0.02])],
+        "skewed": np.exp(rng.standard_normal((n, 5))),
+        "heavy tails": rng.standard_t(2.5, (n, 5)),
+    }
+
+
+@pytest.mark.parametrize("name", structured(0, 1))
+def test_split_rows_keep_their_moments(name: str) -> None:
+    """However long rows are beside the bound: clipped ones' moments were a fraction of these."""
+    Z = structured(0, 300)[name]
+    exact = Z.T @ Z / len(Z)
+    for max_norm in (0.3, 1.5):
+        estimates, scores = [], []
+        for seed in range(30):
+            sketch = StormSketch(5, 60, max_norm=max_norm, oversize="split", seed=seed).update(Z)
+            moments, std = sketch.second_moments(return_std=True)
+            estimates.append(moments)
+            scores.append((moments - exact) / std)
+        spread = np.std(estimates, axis=0, ddof=1) / math.sqrt(30)
+        assert (np.abs(np.mean(estimates, axis=0) - exact) < 7.5 * spread).all()
+        assert 0.8 < np.sqrt(np.mean(np.square(scores))) < 1.25
+        squares = np.maximum(1.0, (Z**2).sum(axis=1) / max_norm**2)
+        assert sketch.n_clipped == 0
+        assert sketch.n_updates == 300
+        assert squares.sum() * (1 - 1e-5) <= sketch.n_parts < squares.sum() + 300
+
+
+def test_a_split_row_is_as_many_parts_of_equal_direction() -> None:
+    rng = np.random.default_rng(1)
+    Z = rng.standard_normal((70, 4)) * rng.choice([0.1, 1.0, 30.0], (70, 1))
+    parts = np.maximum(1, np.ceil((Z**2).sum(axis=1) / 4.0 * (1 - 2e-6))).astype(int)
+    whole = StormSketch(4, 9, max_norm=2.0, oversize="split").update(Z)
+    apart = StormSketch(4, 9, max_norm=2.0, oversize="raise").update(
+        np.repeat(Z / np.sqrt(parts)[:, None], parts, axis=0)
+    )
+    np.testing.assert_array_equal(whole.state["products"].array, apart.state["products"].array)
+    assert whole.n_parts == apart.n_parts == parts.sum()
+    assert StormSketch(4, 9, max_norm=2.0, oversize="split").update(scipy.sparse.csr_array(Z)) == whole
+    halves = StormSketch(4, 9, max_norm=2.0, oversize="split").update(Z[:33].astype(np.float32))
+    assert halves.n_parts <= whole.n_parts
+    assert whole.copy().subtract(whole).n_parts == 0
+    with pytest.raises(ValueError, match=r"X must have rows of norm at most 1.04858e\+06 max_norm"):
+        whole.update([[3e6, 0, 0, 0]])
+
+
+def test_many_clipped_rows_are_told() -> None:
+    Z = rows(5, 200, 3)
+    sketch = StormSketch(3, 20, max_norm=0.1).update(Z)
+    with pytest.warns(UserWarning, match=r'rows were longer than max_norm=0.1 .*oversize="split"'):
+        sketch.second_moments()
 
 
 def test_frames_err_less_than_independent_pairs_of_as_many_counters() -> None:
@@ -94,7 +154,7 @@ def test_bad_input() -> None:
             StormSketch(*arguments)
     with pytest.raises(ValueError, match="max_norm must be a number in"):
         StormSketch(3, 3, max_norm=0.0)
-    with pytest.raises(ValueError, match="oversize must be one of 'clip', 'raise'"):
+    with pytest.raises(ValueError, match="oversize must be one of 'clip', 'split', 'raise'"):
         StormSketch(3, 3, oversize="drop")
     with pytest.raises(ValueError, match="second moments need rows, got a sketch of 0"):
         StormSketch(3, 3).second_moments()

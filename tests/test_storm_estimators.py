@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import mergesketch
@@ -105,6 +107,113 @@ def test_classes_are_told_apart_as_linear_discriminants_do(load) -> None:
     assert ours > exact - 6 * np.sqrt(0.05 * 0.95 / len(test))
 
 
+@pytest.mark.parametrize("kind", ["exponential noise", "log-normal targets", "one-hot", "heavy tails"])
+def test_skewed_targets_are_not_shrunk(kind: str) -> None:
+    """Long rows count in full: shortened to a bound, those of large targets pulled the whole model down."""
+    rng = np.random.default_rng(7)
+    X = rng.standard_normal((4000, 4))
+    mean = X @ [0.3, 0.2, 0.0, -0.1]
+    if kind == "exponential noise":
+        y = mean + rng.exponential(size=4000)
+    elif kind == "log-normal targets":
+        y = np.exp(mean + rng.standard_normal(4000))
+    elif kind == "one-hot":
+        X = np.eye(4)[rng.choice(4, 4000, p=[0.6, 0.3, 0.08, 0.02])]
+        y = X @ [1.0, 2.0, 4.0, 30.0] + rng.exponential(size=4000)
+    else:
+        y = mean + rng.standard_t(2.5, 4000)
+    exact = LinearRegression().fit(X, y).predict(X)
+    means, slopes = [], []
+    for seed in range(20):
+        found = StormRegressor(random_state=seed).fit(X, y).predict(X)
+        means.append(found.mean() - exact.mean())
+        slopes.append(np.polyfit(exact, found, 1)[0])
+    # Without bias over the directions; the ridge of one standard error shrinks slopes by that share.
+    assert abs(np.mean(means)) < 6 * np.std(means) / np.sqrt(20)
+    assert abs(np.mean(slopes) - 1) < 6 * np.std(slopes) / np.sqrt(20) + 0.05
+
+
+def test_choices_of_a_first_batch_that_is_too_small_are_refused() -> None:
+    X, y = made(5, 500)
+    for model, more in ((StormRegressor(), {}), (StormClassifier(), {"classes": [False, True]})):
+        labels = y > 7 if more else y
+        with pytest.raises(
+            ValueError, match=r"X must have at least 10 rows in the first batch.*pass scaling"
+        ):
+            model.partial_fit(X[:1], labels[:1], **more)
+        assert not hasattr(model, "sketch_") and not hasattr(model, "classes_")
+        with pytest.raises(ValueError, match="got 9;"):
+            model.partial_fit(X[:9], labels[:9], **more)
+        # What to pass instead works row by row, and gives the very model of all at once.
+        given = type(model)(scaling=type(model)().fit(X[::5], labels[::5]).scaling_)
+        for i in range(0, 500, 7):
+            given.partial_fit(X[i : i + 7], labels[i : i + 7], **more)
+        whole = type(model)(scaling=given.scaling_).fit(X, labels)
+        assert given.sketch_ == whole.sketch_
+        assert given.score(X, labels) == whole.score(X, labels) > 0.85
+
+
+def test_a_scaling_that_does_not_fit_is_told() -> None:
+    X, y = made(6, 600)
+    model = StormRegressor(n_bytes=1 << 18).partial_fit(X[:50], y[:50])
+    with pytest.warns(
+        UserWarning, match=r"column 3 of X lies .* deviations from the centre .*Pass as scaling"
+    ):
+        model.partial_fit(X[50:] + 500 * X.std(axis=0) * (np.arange(6) == 3), y[50:])
+    model = StormRegressor(n_bytes=1 << 18).partial_fit(X[:50], y[:50])
+    with pytest.warns(UserWarning, match="the target lies .* deviations from the centre"):
+        model.partial_fit(X[50:], 100 * y[50:])
+
+
+def test_counters_too_few_to_tell_anything_say_so() -> None:
+    X = np.random.default_rng(8).standard_normal((400, 60))
+    y = X[:, 0]
+    with pytest.warns(
+        UserWarning, match="the counters err by .* n_bytes=[0-9]+ brings that to a half"
+    ) as told:
+        StormRegressor(n_bytes=8192).fit(X, y)
+    enough = int(re.search("n_bytes=([0-9]+)", str(told[0].message))[1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert StormRegressor(n_bytes=enough).fit(X, y).score(X, y) > 0.5
+
+
+@pytest.mark.parametrize("share", [0.02, 0.005])
+def test_rare_classes_are_found(share: float) -> None:
+    rng = np.random.default_rng(9)
+    y = (rng.random(8000) < share).astype(int)
+    y[:50] = np.arange(50) % 25 == 0
+    X = rng.standard_normal((8000, 4)) + 4 * y[:, None]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        whole = StormClassifier(n_bytes=1 << 18).fit(X, y)
+        batches = StormClassifier(n_bytes=1 << 18)
+        for part in np.array_split(np.arange(8000), 20):
+            batches.partial_fit(X[part], y[part], classes=[0, 1])
+    for model in (whole, batches):
+        # The classes are eight deviations apart: a discriminant errs in some 1 of 1,000 rows at such shares.
+        assert (model.predict(X[y == 1]) == 1).mean() > 0.9
+        assert (model.predict(X[y == 0]) == 0).mean() > 0.99
+
+
+def test_classes_that_the_first_batch_lacks_are_told_and_found_later() -> None:
+    rng = np.random.default_rng(10)
+    y = np.sort(rng.integers(0, 3, 3000))
+    X = rng.standard_normal((3000, 3)) + 4 * np.eye(3)[y]
+    model = StormClassifier(n_bytes=1 << 18)
+    with pytest.warns(UserWarning, match=r"classes \[1, 2\] do not occur in the first batch"):
+        model.partial_fit(X[:500], y[:500], classes=[0, 1, 2])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.partial_fit(X[500:], y[500:])
+    assert model.score(X, y) > 0.9
+    # One row in 5,000 is told from none by nothing of this size.
+    few = np.where(np.arange(3000) == 2999, 1, 0)
+    with pytest.warns(UserWarning, match=r"classes \[1\] have had so few rows"):
+        StormClassifier(n_bytes=4096).fit(X, few)
+
+
+@pytest.mark.filterwarnings("ignore:classes")
 def test_labels_that_were_never_seen() -> None:
     X = np.random.default_rng(3).standard_normal((20, 2))
     model = StormClassifier()

@@ -204,7 +204,7 @@ def group_testing_missed() -> str:
         (
             (
                 n,
-                f"{prevalence:.0%}",
+                percent(prevalence, 1),
                 round(100 * budget),
                 *missed(n, prevalence, budget, designs),
             )
@@ -240,7 +240,7 @@ def group_testing_calibration() -> str:
         (
             (
                 r["n"],
-                f"{r['prevalence']:.0%}",
+                percent(r["prevalence"], 1),
                 round(100 * r["tests / n"]),
                 f"{r['posteriors from']:g} to {r['to']:g}",
                 r["samples"],
@@ -248,7 +248,7 @@ def group_testing_calibration() -> str:
                 f"{r['true']:.3f} ± {r['error of true']:.3f}",
             )
             for r in rows("group_testing")
-            if "said" in r and r["posteriors from"] >= 0.9
+            if "said" in r and r["posteriors from"] >= 0.9 and r["samples"] >= 20
         ),
     )
 
@@ -375,9 +375,6 @@ FIGURES: dict[str, Callable[[], str]] = {
     ),
     "bloom_single_peer_us": lambda: short(
         1 / row("bloom_filter", **{"keys are": "one str at a time"})["rbloom (M/s)"], 1
-    ),
-    "group_testing_seconds": lambda: span(
-        (r["seconds"] for r in rows("group_testing") if r["n"] == 10_000 and r.get("design") == "Bloom"), 1
     ),
     "minhash_stream_ns": lambda: short(
         row("scaling", structure="MinHashSketch, 1,024 bins", rows=100_000_000)["ns a row"]

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import IncompatibleSketchError
 from .backend import as_array, backend_of, device_of
-from .family import differing_field
+from .family import check_same_family
 from .minhash import MinHash
 from .validation import check_array, check_choice, check_int, check_sets
 
@@ -160,12 +159,7 @@ class BBitMinHash(MinHash):
         IncompatibleSketchError
             If `family` makes other codes: names the first setting that differs.
         """
-        if family is not None:
-            if not isinstance(family, BBitMinHash):
-                raise TypeError(f"family must be a BBitMinHash, got {type(family).__name__}")
-            difference = differing_field(self.config(), family.config())
-            if difference is not None:
-                raise IncompatibleSketchError(f"packed codes differ in {difference}")
+        check_same_family("packed codes", self, family)
         left, right = self._check_packed(A, "A"), self._check_packed(B, "B")
         if left.shape != right.shape:
             raise ValueError(f"B must have the shape of A, {left.shape}, got {right.shape}")

@@ -16,9 +16,10 @@ from typing import Any, ClassVar, Self, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..errors import IncompatibleSketchError
 from .validation import check_int, check_probabilities, renamed
 
-__all__ = ["Configured", "HashFamily", "differing_field", "family_from_config", "register"]
+__all__ = ["Configured", "HashFamily", "check_same_family", "differing_field", "family_from_config", "register"]
 
 C = TypeVar("C", bound=type)
 
@@ -95,6 +96,17 @@ def differing_field(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str |
         elif a != b:
             return f"{name}: {a!r} here, {b!r} there"
     return None
+
+
+def check_same_family(what: str, ours: HashFamily, theirs: HashFamily | None) -> None:
+    """IncompatibleSketchError if `theirs` is told and is another family than `ours`; `what` differs then."""
+    if theirs is None:
+        return
+    if not isinstance(theirs, HashFamily):
+        raise TypeError(f"family must be a hash family, got {type(theirs).__name__}")
+    difference = differing_field(ours.config(), theirs.config())
+    if difference is not None:
+        raise IncompatibleSketchError(f"{what} differ in {difference}")
 
 
 class HashFamily(Configured, ABC):

@@ -32,7 +32,7 @@ class Decoded(NamedTuple):
     ----------
     posterior : ndarray of shape (n_samples,), float64
         Probability that the sample is positive; 0 or 1 from the decoders that only say yes or no. Belief
-        propagation approximates it, and is too sure where tests are few: see `BloomPooling.decode`.
+        propagation approximates it, and is too sure in small designs: see `BloomPooling.decode`.
     infected : ndarray of shape (n_samples,), bool
         The samples that are called positive: a posterior of 1/2 or more.
     converged : bool
@@ -209,8 +209,8 @@ class BloomPooling:
         method : str
             - "belief_propagation": posterior probabilities, by loopy belief propagation with damping 1/2.
               Exact where the pools form a tree; takes priors and error rates into account. Loops make it
-              count evidence twice: near the fewest tests that will do posteriors above .9 say more than
-              is true, also where it converged; `docs/group_testing.md` has the measurement.
+              count evidence twice: in designs of some hundred samples posteriors from .9 to .99 say more
+              than is true, also where it converged; `docs/group_testing.md` has the measurement.
             - "comp": all that are in no negative pool. Without test errors it misses nobody.
             - "dd": of these, those that some positive pool has no other of. Without test errors it
               accuses nobody wrongly.

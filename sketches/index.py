@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import IncompatibleSketchError
 from ..lsh.backend import as_array, backend_of, device_of
-from ..lsh.family import HashFamily
+from ..lsh.family import HashFamily, check_same_family
 from ..lsh.lazy import lazy
 from ..lsh.random import random_uint64
 from ..lsh.validation import check_array, check_flag, check_int, check_numbers, refuse_flags
@@ -294,15 +294,20 @@ class LSHIndex(MergeableSketch):
         k = check_int("k", k, 1, 1 << 31)
         return self.query_codes(self._probe(Q, n_probes), k)
 
-    def query_codes(self, codes: NDArray[np.uint32], k: int) -> Neighbours:
+    def query_codes(
+        self, codes: NDArray[np.uint32], k: int, *, family: HashFamily | None = None
+    ) -> Neighbours:
         """`query` for queries that are hashed already.
 
         Parameters
         ----------
         codes : uint32 array of shape (n, L) or (n, L, P)
-            Codes of ``family.hash_query`` or of ``family.probe``.
+            Codes of ``family.hash_query`` or of ``family.probe``. An array does not tell who made it: codes
+            of another family find rows at random.
         k : int
             At least 1.
+        family : HashFamily, optional
+            The family that made the codes, if they come from elsewhere: it is checked to equal the index's.
 
         Returns
         -------
@@ -312,7 +317,10 @@ class LSHIndex(MergeableSketch):
         ------
         TypeError, ValueError
             If codes are of another dtype or shape or out of range, or `k` is no positive integer.
+        IncompatibleSketchError
+            If `family` differs from the index's: names the first setting that does.
         """
+        check_same_family("codes", self.family, family)
         k = check_int("k", k, 1, 1 << 31)
         codes = self._check_codes(codes)
         # No query finds more ids than its buckets hold: a larger k only pads.

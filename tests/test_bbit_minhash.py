@@ -218,5 +218,9 @@ def test_packed_codes_of_other_settings_are_refused_where_their_family_is_told(
         here.estimate_packed(ours, theirs, family=there)
     assert here.estimate_packed(ours, ours, family=BBitMinHash(**settings_)).tolist() == [1.0]
     plain: Any = MinHash(64, seed=1)
-    with pytest.raises(TypeError, match="family must be a BBitMinHash, got MinHash"):
+    with pytest.raises(
+        IncompatibleSketchError, match="differ in family: 'BBitMinHash' here, 'MinHash' there"
+    ):
         here.estimate_packed(ours, ours, family=plain)
+    with pytest.raises(TypeError, match="family must be a hash family, got dict"):
+        here.estimate_packed(ours, ours, family=plain.config())

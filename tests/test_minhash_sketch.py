@@ -97,9 +97,14 @@ def test_containment_of_subsets_is_right_on_average() -> None:
     assert 0.3 < np.mean(np.array(found) > 1) < 0.7
 
 
+WANTED: dict[str, Any] = {
+    "n_hashes": 16, "power": 4, "n_buckets": 4096, "scheme": "one-permutation", "seed": 7,
+}  # fmt: skip
+
+
 def test_signatures_of_another_family_are_refused() -> None:
     sketch = MinHashSketch(2, 64, seed=7).update(np.arange(300), sets=0).update(np.arange(300), sets=1)
-    family = MinHash(16, power=4, scheme="one-permutation", seed=7)
+    family = MinHash(**WANTED)
     family.codes(sketch.signatures(), family=sketch.family)
     assert family.estimate_jaccard(
         sketch.signatures(), family.signatures([np.arange(300)] * 2), family=sketch.family
@@ -111,6 +116,13 @@ def test_signatures_of_another_family_are_refused() -> None:
     ):
         with pytest.raises(IncompatibleSketchError, match=f"signatures differ in {difference}"):
             other.codes(sketch.signatures(), family=sketch.family)
+    index = LSHIndex(family, capacity=4).add([np.arange(300)])
+    codes = family.codes(sketch.signatures(), family=sketch.family)
+    assert index.query_codes(codes, 1, family=MinHash(**WANTED)).ids.tolist() == [[0], [0]]
+    with pytest.raises(IncompatibleSketchError, match="codes differ in seed: 7 here, 8 there"):
+        index.query_codes(codes, 1, family=MinHash(**{**WANTED, "seed": 8}))
+    with pytest.raises(IncompatibleSketchError, match="codes differ in n_hashes: 16 here, 64 there"):
+        index.query_codes(codes, 1, family=sketch.family)
     with pytest.raises(TypeError, match="family must be a MinHash, got int"):
         family.codes(sketch.signatures(), family=7)  # type: ignore[arg-type]
 

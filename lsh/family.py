@@ -19,7 +19,14 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import IncompatibleSketchError
 from .validation import check_int, check_probabilities, renamed
 
-__all__ = ["Configured", "HashFamily", "check_same_family", "differing_field", "family_from_config", "register"]
+__all__ = [
+    "Configured",
+    "HashFamily",
+    "check_same_family",
+    "differing_field",
+    "family_from_config",
+    "register",
+]
 
 C = TypeVar("C", bound=type)
 

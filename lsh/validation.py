@@ -355,6 +355,14 @@ def check_sets(
         tokens, offsets = check_array(f"{name} tokens", X[0]), check_array(f"{name} offsets", X[1])
         if device_of(tokens) != device_of(offsets):
             raise TypeError(f"{name} must be tokens and offsets of one device, got one of each")
+        if tokens.ndim != 1 or (tokens.size and tokens.dtype.kind not in "iu"):
+            raise TypeError(
+                f"{name} must hold a 1-D array of integer tokens, got dtype {tokens.dtype} and shape "
+                f"{tokens.shape}"
+            )
+        if offsets.dtype.kind not in "iu":
+            raise TypeError(f"{name} must have integer offsets, got dtype {offsets.dtype}")
+        check_offsets(offsets, tokens.size, f"{name} offsets")
     elif isinstance(X, (list, tuple)):
         if any(device_of(row) == "gpu" for row in X):
             raise TypeError(f"{name} must be a pair (tokens, offsets) on a GPU, got a {type(X).__name__}")
@@ -375,16 +383,8 @@ def check_sets(
             f"{name} must be a SciPy sparse matrix, a pair (tokens, offsets) or a list of integer "
             f"arrays, got {type(X).__name__}"
         )
-    if tokens.ndim != 1 or (tokens.size and tokens.dtype.kind not in "iu"):
-        raise TypeError(
-            f"{name} must hold a 1-D array of integer tokens, got dtype {tokens.dtype} and shape "
-            f"{tokens.shape}"
-        )
-    if offsets.dtype.kind not in "iu":
-        raise TypeError(f"{name} must have integer offsets, got dtype {offsets.dtype}")
     xp = backend_of(tokens).xp
     offsets = xp.ascontiguousarray(offsets, dtype=np.int64)
-    check_offsets(offsets, tokens.size, f"{name} offsets")
     if not (keep_int32 and tokens.dtype == np.int32):
         tokens = tokens.astype(np.uint64, copy=False)
     return xp.ascontiguousarray(tokens), offsets

@@ -52,7 +52,7 @@ ANGLES = SignedRandomProjection(4, n_hashes=2, power=2)
         ("X", lambda: Race(ANGLES).update(ROWS)),
         ("weights", lambda: Race(ANGLES).update(np.ones((3, 4)), weights=NUMBERS)),
         ("distance", lambda: ANGLES.collision_probability(ROWS)),
-        (r"sets\[1\]", lambda: MinHash(4).hash([np.array([1]), NUMBERS])),
+        (r"X\[1\]", lambda: MinHash(4).hash([np.array([1]), NUMBERS])),
         ("keys", lambda: hash_keys(NUMBERS)),
         ("keys", lambda: BloomFilter(100).update(NUMBERS)),
         ("keys", lambda: StaticFunction(NUMBERS, [1, 2, 3])),

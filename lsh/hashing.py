@@ -58,7 +58,7 @@ def hash_keys(keys: Any, seed: int = 0) -> NDArray[np.uint64]:
         - on a GPU, a 1-D array of integers, or such a pair of CuPy arrays.
 
         A column is a pandas Series or Index, a polars Series, an Arrow array or whatever exports one;
-        dictionaries, views and chunks are read as their values. pandas needs no pyarrow, all others do.
+        dictionaries, views and chunks are read as their values. pandas and polars need no pyarrow for it.
         Arrow arrays of strings and ``S`` arrays are hashed where they lie.
     seed : int
         In [0, 2**64).

@@ -23,6 +23,7 @@ from .key_records import (
     check_records,
     form_of,
     longest_key,
+    merge_records,
     pack_keys,
     unpack_key,
 )
@@ -295,28 +296,14 @@ class HeavyHitters(KeyTable):
         used = int((arrays["candidate_counts"] != 0).sum())
         return [arrays[name][:used] for name in _CANDIDATES]
 
-    def _keep(self, *parts: list[NDArray[Any]]) -> None:
-        """Make candidates of the records of two parts: a summary of Misra and Gries of their sum."""
-        xp = self._kernels.xp
-        joined = [xp.concatenate(pair) for pair in zip(*parts, strict=True)]
-        order = xp.argsort(joined[0], kind="stable")
-        hashes, counts = joined[0][order], joined[1][order]
-        is_last = xp.ones(hashes.size, np.bool_)
-        is_last[:-1] = hashes[1:] != hashes[:-1]
-        sums = xp.cumsum(counts)[is_last]
-        sums[1:] = sums[1:] - sums[:-1].copy()
-        order = order[is_last]
-        frequent = self._estimate(joined[0][order]) > self._threshold(0.5)
-        order, sums = order[frequent], sums[frequent]
-        if order.size > self.n_candidates:
-            sums = sums - xp.sort(sums)[-self.n_candidates - 1]
-            order, sums = order[sums > 0], sums[sums > 0]
-        joined[1] = xp.zeros_like(joined[1])
-        joined[1][order] = sums
-        for name, values in zip(_CANDIDATES, joined, strict=True):
+    def _keep(self, one: list[NDArray[Any]], other: list[NDArray[Any]]) -> None:
+        """Make candidates of the records of two parts, as far as they are frequent and there are places."""
+        least = self._threshold(0.5)
+        kept = merge_records(one, other, self.n_candidates, lambda hashes: self._estimate(hashes) > least)
+        for name, values in zip(_CANDIDATES, kept, strict=True):
             array = self._arrays[name]
-            array[: order.size] = values[order]
-            array[order.size :] = 0
+            array[: len(values)] = values
+            array[len(values) :] = 0
 
     def merge(self, *others: Self) -> Self:
         """Take in other sketches of the same configuration, in place; see `MergeableSketch.merge`.

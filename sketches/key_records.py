@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +20,7 @@ __all__ = [
     "check_records",
     "form_of",
     "longest_key",
+    "merge_records",
     "pack_keys",
     "unpack_key",
 ]
@@ -72,6 +76,33 @@ def pack_keys(
         lengths[rows], contents[rows] = sizes.astype(np.uint16), some
         places = places - (offsets.size - 1)
     return lengths, contents
+
+
+def merge_records(
+    one: list[NDArray[Any]],
+    other: list[NDArray[Any]],
+    n_places: int,
+    is_frequent: Callable[[NDArray[np.uint64]], NDArray[np.bool_]],
+) -> list[NDArray[Any]]:
+    """The Misra-Gries summary of two parts, each ``[hashes, counts, lengths, contents]``, by rising hashes.
+
+    Counts of one key add up, and keys that are not frequent are dropped. If more than `n_places` are left,
+    the largest count that has no place is taken off all, and those that are not above 0 then are dropped.
+    """
+    xp = backend_of(one[0]).xp
+    hashes, counts, *records = (xp.concatenate(pair) for pair in zip(one, other, strict=True))
+    order = xp.argsort(hashes, kind="stable")
+    hashes = hashes[order]
+    is_last = xp.ones(hashes.size, np.bool_)
+    is_last[:-1] = hashes[1:] != hashes[:-1]
+    sums = xp.cumsum(counts[order])[is_last]
+    sums[1:] = sums[1:] - sums[:-1].copy()
+    order, hashes = order[is_last], hashes[is_last]
+    kept = xp.flatnonzero(is_frequent(hashes))
+    if kept.size > n_places:
+        sums = sums - xp.sort(sums[kept])[-n_places - 1]
+        kept = kept[sums[kept] > 0]
+    return [hashes[kept], sums[kept], *(array[order[kept]] for array in records)]
 
 
 def unpack_key(forms: int, length: int, content: NDArray[np.uint8]) -> int | str | bytes:

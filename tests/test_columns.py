@@ -172,6 +172,16 @@ def test_columns_of_pandas_need_no_pyarrow(without_pyarrow: None) -> None:
             hash_keys(wrong)
 
 
+def test_columns_of_polars_need_no_pyarrow(without_pyarrow: None) -> None:
+    pl = pytest.importorskip("polars")
+    for column, plain in polars_columns().values():
+        same_as_the_list(column, plain)
+    with pytest.raises(ValueError, match="keys must have no nulls, got 1, the first at 1"):
+        hash_keys(pl.Series([1, None]))
+    with pytest.raises(TypeError, match="a polars Series of integers, strings or bytes, got one of bool"):
+        hash_keys(pl.Series([True]))
+
+
 def pandas_columns_without_pyarrow(pd: Any) -> dict[str, tuple[Any, list[Any]]]:
     columns = {
         dtype: (pd.Series(TEXTS, dtype=dtype), TEXTS)

@@ -53,8 +53,12 @@ _BUILD_EXAMPLES = f"""\
 examples:
   mergesketch index build vectors.npy -o vectors.index --tables 32 --power 8
   mpiexec -n 4 mergesketch index build rows.svm -o rows.index
+  mergesketch index build later.npy -o later.index --tables 32 --power 8 --first-id 20000
+  mergesketch merge vectors.index later.index -o all.index
 
-{_ROWS_HELP}"""
+{_ROWS_HELP}Indexes of parts merge if their rows have different numbers and their settings are equal: give
+--buckets, which depends on the number of rows otherwise.
+"""
 
 _QUERY_EXAMPLES = f"""\
 example:
@@ -72,7 +76,7 @@ exit code is 2 if a file is damaged or no sketch.
 
 _MERGE_HELP = """\
 Merge sketch files into one. They must hold sketches of one class and configuration; the result is the
-sketch of all their data.
+sketch of all their data. Indexes must have numbered their rows differently: see `index build --first-id`.
 """
 
 _MERGE_EXAMPLES = """\
@@ -234,6 +238,13 @@ def _add_index(commands: Any, threads: argparse.ArgumentParser) -> None:
         default=64,
         metavar="N",
         help="rows that a bucket keeps (default: 64)",
+    )
+    build.add_argument(
+        "--first-id",
+        type=_whole(0, 2**63 - 2),
+        metavar="N",
+        help="number of the file's first row (default: 0); give it to parts that will be merged: the rows in "
+        "the parts before",
     )
     build.add_argument("--seed", type=_SEED, default=0, metavar="N", help="seed of the hashes (default: 0)")
     query = actions.add_parser(

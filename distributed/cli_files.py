@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 from ..errors import IncompatibleSketchError, MergesketchError
 from ..lsh.family import differing_field
-from ..sketches import MergeableSketch, storage
+from ..sketches import LSHIndex, MergeableSketch, storage
 from .comm import Communicator
 from .output import check_output, readable
 from .tree import merge_to_root
@@ -68,6 +69,7 @@ def merge(options: Namespace, comm: Communicator) -> int:
         if comm.rank == 0:
             check_output(options.output, paths)
             _check_alike(paths)
+            _check_ids(paths)
     # A power of two of files a rank: then every rank's share is a subtree.
     share = 1 << (-(-len(paths) // comm.size) - 1).bit_length()
     sketch: MergeableSketch | None = None
@@ -96,6 +98,28 @@ def _check_alike(paths: Sequence[str]) -> None:
             difference = differing_field(first["config"], found["config"])
         if difference is not None:
             raise IncompatibleSketchError(f"{paths[0]} and {path} differ in {difference}")
+
+
+def _check_ids(paths: Sequence[str]) -> None:
+    """Refuse indexes that have numbered different rows alike."""
+    parts = []
+    for path in paths:
+        sketch = MergeableSketch.load(path, mmap=True)
+        if not isinstance(sketch, LSHIndex):
+            return
+        parts.append(sketch._part())
+    try:
+        LSHIndex._check_parts(parts)
+    except IncompatibleSketchError:
+        for (one, part), (other, its) in combinations(zip(paths, parts, strict=True), 2):
+            try:
+                LSHIndex._check_parts([part, its])
+            except IncompatibleSketchError as error:
+                raise IncompatibleSketchError(
+                    f"rows of {one} and {other} have the same numbers: build the later one with `mergesketch "
+                    "index build --first-id N`, N being the number of rows before it"
+                ) from error
+        raise
 
 
 def _merge_tree(paths: Sequence[str]) -> MergeableSketch | None:

@@ -38,18 +38,23 @@ def build(options: Namespace, comm: Communicator) -> int:
     rows = open_rows(options.path, comm)
     opened = time.perf_counter()
     with comm.agree():
-        wide = rows.n_total > 2**32 - 1
+        start = options.first_id or 0
+        wide = start + rows.n_total > 2**32 - 1
+        if start + rows.n_total > 2**63 - 1:
+            raise ValueError(f"--first-id {start} is too large for the {rows.n_total} rows of {options.path}")
         index = LSHIndex(_family(options, rows), capacity=options.capacity, wide_ids=wide, seed=options.seed)
         with progress_bar("indexing", rows.n_rows, comm.rank == 0, "rows") as advance:
             for first, block in rows.blocks():
                 with _named(options.path, first, block):
-                    index.add(block, ids=np.arange(first, first + block.shape[0]))
+                    index.add(block, first_id=start + first)
                 advance(block.shape[0])
     indexed = time.perf_counter()
     merged = merge_to_root(index, comm)
     with comm.agree():
         if comm.rank == 0:
-            assert merged is not None
+            assert isinstance(merged, LSHIndex)
+            if options.first_id is None:
+                merged._number_by_default()
             try:
                 merged.save(options.output)
             except OSError as error:

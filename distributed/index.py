@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import DistributedError
-from ..lsh.backend import backend_of, to_host
+from ..lsh.backend import to_host
 from ..lsh.family import HashFamily
 from ..lsh.validation import check_choice, check_int
 from ..sketches.index import LSHIndex, Neighbours
@@ -129,7 +129,7 @@ class DistributedIndex:
 
     # -- updates ----------------------------------------------------------------------------------
 
-    def add(self, X: Any, ids: ArrayLike | None = None) -> Self:
+    def add(self, X: Any, ids: ArrayLike | None = None, *, first_id: int | None = None) -> Self:
         """Add rows, each rank its own.
 
         Parameters
@@ -137,8 +137,12 @@ class DistributedIndex:
         X : n rows or None
             As ``family.hash`` takes them. None for no rows; ranks may have unequal numbers.
         ids : array_like of n integers, optional
-            Different over all ranks. By default they run on from `n_rows`, those of rank 0 first: ranks
-            that add consecutive parts of a table give its rows their places in it. On all ranks or none.
+            Different over all ranks. By default rows are numbered, those of rank 0 first: from `first_id`
+            on, or else from the largest id on any rank plus one. So ranks that add consecutive parts of a
+            table give its rows their places in it. On all ranks or none.
+        first_id : int, optional
+            Id of the first row of rank 0, the same on every rank. Give it, or `ids`, where indexes that are
+            built apart will be merged.
 
         Returns
         -------
@@ -153,20 +157,32 @@ class DistributedIndex:
         index, comm = self.local, self.comm
         with comm.agree():
             codes = self._hash(X, index.family.hash)
+            if first_id is not None:
+                if ids is not None:
+                    raise ValueError("ids and first_id cannot both be given")
+                first_id = check_int("first_id", first_id, 0, index._largest_allowed_id)
             given = None if ids is None else index._check_ids(ids, len(codes))
             index._reserve("seen", len(codes))
             index._reserve("n_updates", len(codes))
-        shares = comm.allgather((len(codes), given is not None))
-        self._check_given(shares)
-        n_new = sum(n for n, _ in shares)
-        first = self.n_rows + sum(n for n, _ in shares[: comm.rank])
+        comm.check_same("first_id", first_id)
+        largest = int(index._arrays["largest_id"][0])
+        shares = comm.allgather((len(codes), given is not None, largest))
+        self._check_given([(n, is_given) for n, is_given, _ in shares])
+        n_new = sum(n for n, _, _ in shares)
+        start = max(largest for _, _, largest in shares) + 1 if first_id is None else first_id
+        first = start + sum(n for n, _, _ in shares[: comm.rank])
+        # Rows of one rank alone can be numbered from 0: merging refuses others that are so too.
+        by_default = given is None and first == 0 and first_id is None
         with comm.agree():
             if given is None:
                 # Every rank refuses if the last id of all is too large.
-                index._check_ids([self.n_rows + n_new - 1] if n_new else [], min(n_new, 1))
-                given = index._check_ids(backend_of(codes).xp.arange(first, first + len(codes)), len(codes))
+                if start + n_new - 1 > index._largest_allowed_id:
+                    raise ValueError(
+                        f"ids must be at most {index._largest_allowed_id}, got {start + n_new - 1}"
+                    )
+                given = index._number(first, len(codes))
         with comm.agree():
-            index._add_codes(codes, given)
+            index._add_codes(codes, given, by_default=by_default)
         self.n_rows += n_new
         return self
 

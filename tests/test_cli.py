@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from forged_files import header_of, with_header
 from mergesketch import CountMinSketch
-from mergesketch.distributed import cli_dedup
+from mergesketch.distributed import cli_dedup, deduplicate
 from mergesketch.distributed.__main__ import main
 from mergesketch.distributed.cli import parser
 from mergesketch.distributed.output import readable
@@ -159,6 +159,23 @@ def test_dedup_options(run, corpus, verify):
     arguments = ["--verify", verify, "--seed", 5, "--hashes", 256, "--unit", "character", "--shingle-size", 8]
     code, *_ = run("dedup", "in", "-o", "groups.jsonl", "--threshold", 0.6, "--threads", 2, *arguments)
     assert code == 0 and read_groups("groups.jsonl") == corpus
+
+
+def test_what_weakens_the_answer_is_told(run):
+    template = [f"word{i}" for i in range(300)]
+    lines = "".join(json.dumps({"text": " ".join([*template, f"end{i}"])}) + "\n" for i in range(80))
+    write("in/a.jsonl", lines)
+    write("in/b.json", lines)
+    code, out, _ = run("dedup", "in")
+    assert code == 0
+    n_left_out = deduplicate([json.loads(line)["text"] for line in lines.splitlines()]).n_left_out
+    assert f"left out         {n_left_out:,} comparisons in crowded buckets" in out
+    assert "JSON lines       1 file named .json taken as one document each; name" in out
+    assert ".jsonl for one document a line\n    in/b.json\n" in out
+    write("in/a.jsonl", lines.splitlines()[0])
+    os.remove("in/b.json")
+    _, out, _ = run("dedup", "in")
+    assert "left out" not in out and "JSON lines" not in out
 
 
 def test_equal_documents_only(run):

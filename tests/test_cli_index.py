@@ -114,6 +114,39 @@ def test_any_number_of_ranks_gives_the_same(capsys):
             assert Path(f"{n}.jsonl").read_bytes() == Path("1.jsonl").read_bytes()
 
 
+@needs_mpi
+def test_parts_merge_if_their_rows_are_numbered_on(capsys):
+    X = np.load("x.npy")
+    np.save("a.npy", X[:300])
+    np.save("b.npy", X[300:])
+    settings = [*SETTINGS, "--buckets", "64"]
+    for name, path, first in [
+        ("x", "x.npy", []),
+        ("a", "a.npy", []),
+        ("b", "b.npy", ["--first-id", "300"]),
+        ("again", "b.npy", []),
+        ("near", "b.npy", ["--first-id", "299"]),
+    ]:
+        code, _, err = run(capsys, "index", "build", path, "-o", f"{name}.index", *settings, *first)
+        assert (code, err) == (0, "")
+    command = [sys.executable, "-m", "mergesketch.distributed", "index", "build", "b.npy", *settings]
+    command = [MPIEXEC, "-n", "2", *command, "--first-id", "300", "-o", "b2.index"]
+    assert subprocess.run(command, capture_output=True, timeout=100, check=False).returncode == 0
+    assert Path("b2.index").read_bytes() == Path("b.index").read_bytes()
+    for parts in (["a.index", "b.index"], ["b.index", "a.index"]):
+        assert run(capsys, "merge", *parts, "-o", "all.index")[0] == 0
+        merged = mergesketch.load("all.index")
+        assert merged == mergesketch.load("x.index")
+        assert merged.query(X[450:452], 1).ids[:, 0].tolist() == [450, 451]
+    for other in ("again", "near", "a"):
+        code, out, err = run(capsys, "merge", "b.index", "a.index", f"{other}.index", "-o", "y")
+        assert (code, out) == (2, "")
+        assert f"rows of a.index and {other}.index have the same numbers: build the later one with" in err
+        assert err.count("\n") == 1 and not Path("y").exists()
+    code, _, err = run(capsys, "index", "build", "a.npy", "-o", "y", "--first-id", str(2**63 - 300))
+    assert code == 2 and "--first-id 9223372036854775508 is too large for the 300 rows of a.npy" in err
+
+
 def test_bad_input(capsys):
     run(capsys, "index", "build", "x.npy", "-o", "x.index", *SETTINGS)
     content = bytearray(Path("x.index").read_bytes())

@@ -152,6 +152,13 @@ if size > 1:
                 raise OSError("disk full")
         with pytest.raises(DistributedError, match="rank 1 failed: OSError: disk full"):
             comm.exchange([key], np.ones(100, dtype=np.int64), receive)
+
+    # Ranks of different versions are told apart where they first agree.
+    if rank == 1:
+        module.__version__, module._VERSION = "0.0.1", module._VERSION + 1
+    with pytest.raises(DistributedError, match="ranks must agree on the version of mergesketch: .*'0.0.1'"):
+        with comm.agree():
+            pass
 print("done")
 """
 

@@ -265,6 +265,26 @@ if comm.size > 1:
 """
 
 
+def test_comparisons_left_out_are_counted() -> None:
+    """In every band, of the pairs of a bucket, those that the naive twin does not compare."""
+    rng = np.random.default_rng(3)
+    texts = []
+    for size in (90, 60, 5):
+        template = [f"w{x}" for x in rng.integers(0, 5000, 200)]
+        texts += [" ".join([*template, f"end{i}"]) for i in range(size)]
+    result = deduplicate(texts, verify="none")
+    shingles = shingle(texts)
+    family = MinHash(128, seed=0, expected_set_size=500)
+    values = family.signatures((shingles.tokens, shingles.offsets))
+    expected = 0
+    for band in range(result.bands):
+        columns = values[:, band * result.rows : (band + 1) * result.rows]
+        _, keys, sizes = np.unique(columns, axis=0, return_inverse=True, return_counts=True)
+        made = naive.bucket_pairs(sorted(keys.reshape(-1).tolist()), 64, 16)
+        expected += int((sizes * (sizes - 1) // 2).sum()) - len(made)
+    assert result.n_left_out == expected > 0
+
+
 @needs_mpi
 def test_any_number_of_ranks_finds_the_same() -> None:
     folders = [str(folder) for folder in FOLDERS]

@@ -140,7 +140,7 @@ def test_answers_over_ranks(n_ranks: int) -> None:
 FAILURES = """
 import numpy as np
 import pytest
-from mergesketch.distributed import DistributedIndex, communicator
+from mergesketch.distributed import DistributedIndex, communicator, merge_over_ranks
 from mergesketch.errors import DistributedError, IncompatibleSketchError
 from registry import ToyFamily
 
@@ -164,6 +164,8 @@ for odd in range(size):
     refuses(lambda: index.query(bad), f"rank {odd} failed: ValueError: Q must lie in")
     refuses(lambda: index.add(X, ids=np.arange(30 - is_odd)), f"rank {odd} failed: ValueError: ids must have")
     refuses(lambda: index.add(X, ids=None if is_odd else np.arange(30)), "ids must be given on all ranks or")
+    refuses(lambda: index.add(X, first_id=90 + is_odd), "ranks must agree on first_id: rank 0 has")
+    refuses(lambda: index.add(X, np.arange(30), first_id=90 if is_odd else None), "first_id cannot both be")
     refuses(lambda: index.query(X, 3 + is_odd), "ranks must agree on k and aggregation: rank 0 has")
     refuses(lambda: index.query(X, 0 if is_odd else 3), f"rank {odd} failed: ValueError: k must be")
     way = "sketch" if is_odd else "exact"
@@ -182,13 +184,26 @@ for odd in range(size):
     index.local.__dict__.pop("query_codes", None)
 
 full = DistributedIndex(family)
-full.n_rows = 2**32 - 1 - 30 * size + 1
-with pytest.raises(DistributedError, match="rank 0 failed: ValueError: ids must lie from 0 to 4294967294"):
-    full.add(X)
+last = 2**32 - 1 - 30 * size
+with pytest.raises(DistributedError, match="rank 0 failed: ValueError: ids must be at most 4294967294, got"):
+    full.add(X, first_id=last + 1)
 assert comm.sum(full.local.n_updates) == 0
-full.n_rows -= 1
-full.add(X)
+full.add(X, first_id=last)
 assert comm.sum(full.local.n_updates) == 30 * size
+
+# Numbers run on from the largest id of all ranks, wherever it came from.
+numbered = DistributedIndex(family, capacity=50).add(X[:5], ids=np.arange(5) + 1000 * rank)
+for first, given in ((1000 * (size - 1) + 5, None), (9000, 9000), (9000 + 5 * size, None)):
+    numbered.add(X[5:10], first_id=given)
+    ids = set(numbered.local.query(X[5:10], 200).ids.ravel().tolist())
+    assert set(range(first + 5 * rank, first + 5 * rank + 5)) <= ids
+# Rows that were numbered by default merge over ranks, and not with others that were.
+whole = merge_over_ranks(index.local.copy())
+assert whole.n_updates == 30 * size and int(whole._arrays["largest_id"][0]) == 30 * size - 1
+with pytest.raises(IncompatibleSketchError, match="parts must have different ids"):
+    whole.merge(merge_over_ranks(DistributedIndex(family, capacity=50).add(X).local.copy()))
+later = DistributedIndex(family, capacity=50).add(X, first_id=30 * size)
+assert whole.merge(merge_over_ranks(later.local.copy())).n_updates == 60 * size
 print("done")
 """
 

@@ -253,6 +253,40 @@ def test_files_that_change_after_they_were_listed():
     assert summary.skipped[:2] == [("d/a", "No such file or directory"), ("d/c", "grew while it was read")]
 
 
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.txt.gz", "a.txt", "a.parquet"])
+def test_a_listed_file_that_becomes_a_pipe_is_not_waited_for(name):
+    write("b.txt", "b")
+    if name.endswith(".parquet"):
+        write_parquet(name, {"text": ["one"]})
+    else:
+        write_lines(name, [{"text": "one"}])
+    source = DocumentSource([name, "b.txt"])
+    os.remove(name)
+    os.mkfifo(name)  # nobody writes into it
+    if name.endswith(".parquet"):
+        with pytest.raises(DocumentError, match=r"cannot read a\.parquet: not a regular file"):
+            documents(source)
+        with pytest.raises(DocumentError, match=r"cannot read a\.parquet: it is neither a file nor a folder"):
+            DocumentSource([name])
+        return
+    assert list(documents(source).values()) == [b"b"]
+    assert source.finish().skipped == [(name, "not a regular file")]
+
+
+def test_json_lines_by_another_name_are_told():
+    lines = [{"text": "one"}, {"text": "two"}]
+    write_lines("d/lines.json", lines)
+    write_lines("d/lines.JSON.gz".lower(), lines)
+    write_lines("d/lines.jsonl", lines)
+    write("d/one.json", json.dumps({"text": "one", "next": {"text": "two"}}, indent=1))
+    write("d/short.json", "{}\n")
+    write("d/numbers.json", "1\n2\n")
+    write("d/noise.json.gz", b"noise")
+    write_lines("d/lines.txt", lines)
+    source = DocumentSource("d")
+    assert source.json_lines_as_text == ["d/lines.json", "d/lines.json.gz"]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_files_without_permission():
     write("d/a", "x")

@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 
 from measure import RESULTS, cell
+from race_tables import densities, ratios
 from summary import summary
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = [DOCS / "benchmarks.md", DOCS / "choose.md", DOCS / "scale.md"]
+PAGES = [DOCS / "benchmarks.md", DOCS / "choose.md", DOCS / "race.md", DOCS / "scale.md"]
 MODEL = Path(__file__).parents[1] / "examples" / "scale_on_paper.py"
+RACE = {"race_ratios": ratios, "race_densities": densities}
 MARKER = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", flags=re.DOTALL)
 
 
@@ -22,6 +24,8 @@ def table(name: str) -> str:
         return f"\n```text\n{made.stdout}```\n"
     if name == "summary":
         return f"\n{summary()}"
+    if name in RACE:
+        return RACE[name]()
     result = json.loads((RESULTS / f"{name}.json").read_text())
     rows, machine = result["rows"], result["machine"]
     lines: list[str] = []

@@ -14,6 +14,7 @@ from typing import Any
 from measure import cell
 from mergesketch import BloomFilter
 from mergesketch.sketches.bloom_theory import cardinality_error
+from race_tables import densities, ratios
 from summary import row, rows
 
 Row = dict[str, Any]
@@ -350,6 +351,8 @@ def density(bits: str, threads: int) -> float:
 
 
 TABLES: dict[str, Callable[[], str]] = {
+    "race_ratios": ratios,
+    "race_densities": densities,
     "bloom_filter_sizes": bloom_filter_sizes,
     "bloom_filter_rates": bloom_filter_rates,
     "bloom_filter_speed": bloom_filter_speed,

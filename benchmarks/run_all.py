@@ -15,6 +15,7 @@ LEFT_OUT = {
     "measure.py",
     "summary.py",
     "tables.py",
+    "race_tables.py",
     "dedup_memory.py",
     "static_tables_data.py",
     "gpu.py",

@@ -150,7 +150,8 @@ class BBitMinHash(MinHash):
         Returns
         -------
         ndarray of shape (n,), float64
-            Jaccard similarity to the power `power`; unbiased, and so below 0 at times.
+            Jaccard similarity to the power `power`; unbiased, as far as `collision_probability` is exact, and
+            so below 0 at times.
 
         Raises
         ------

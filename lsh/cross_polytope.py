@@ -74,7 +74,7 @@ class CrossPolytope(HashFamily):
     with phi the density of two normal numbers of correlation cos(angle): integrated beforehand for 257
     angles and every m, and interpolated between them. Orthogonal rotations of s coordinates keep the angle
     that Gaussian ones keep on average only, so p for k elementary hashes of one rotation becomes, with l the
-    logarithm of the integral,
+    logarithm of the integral::
 
         exp(k l - sin(angle)**2 / (2 s) (k**2 l'**2 + k l''))
 

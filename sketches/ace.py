@@ -56,10 +56,10 @@ class AceDetector(MergeableSketch):
     grow, the codes of a sample of rows are kept and scored anew whenever the threshold is asked for. The
     sample holds the distinct rows of codes of least hash, each with how often it came, so it depends
     neither on order nor on batches, ranks and merges. The share of rows that are called anomalous differs
-    from the p asked for by about ``sqrt(p (1 - p) / m)``, with m = (sum of w)**2 / sum of w**2 the effective
-    size of a sample of rows that came w times each (Kish 1965, "Survey sampling"): `sample_size` if no row
-    comes twice, less where some come often. The paper keeps running moments instead, of scores as they were
-    when each row came, which early rows bias and merges cannot reproduce.
+    from the p asked for by about ``sqrt(p (1 - p) / m)``, m being `sample_size` if no row comes twice, and
+    less where some come often: ``(sum of w)**2 / sum of w**2``, the effective size of a sample of rows that
+    came w times each (Kish 1965, "Survey sampling"). The paper keeps running moments instead, of scores as
+    they were when each row came, which early rows bias and merges cannot reproduce.
 
     With `contamination` c the threshold lies at place c (N + 1) of the N scores of the sample in rising
     order, each as often as its row came, and between places on the line that joins them: so a share c of

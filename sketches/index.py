@@ -457,7 +457,8 @@ class LSHIndex(MergeableSketch):
     def kernel_estimate(self, counts: ArrayLike) -> NDArray[np.float64]:
         """The family's kernel that collision counts imply, chance collisions taken off.
 
-        Its standard error is at most ``0.5 / sqrt(L)``. Overflowing buckets make it too low.
+        Its standard error is at most ``0.5 sqrt(D / L)``, D the family's `design_effect`: 1 but where tables
+        copy what others hashed. Overflowing buckets make it too low.
 
         Parameters
         ----------

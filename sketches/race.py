@@ -137,7 +137,7 @@ class Race(MergeableSketch):
         By the theorem above the median of the means of g = ceil(8 log(1/delta)) groups errs by at most
         ``2 sqrt(g / R) * sum sqrt(k') / (1 - chance)``, with k' = k + (1 - k) chance the probability that
         two rows share a counter, by `chance` or not. By Cauchy-Schwarz sum sqrt(k') <= N sqrt(density'),
-        with density' = density + (1 - density) chance; hence, with D the family's `design_effect`,
+        with density' = density + (1 - density) chance; hence, with D the family's `design_effect`::
 
             R = 4 g D density' / (relative_error (1 - chance) density)**2
 
@@ -314,7 +314,7 @@ class Race(MergeableSketch):
 
         Notes
         -----
-        With s the standard deviation over the R repetitions, the squared standard error is
+        With s the standard deviation over the R repetitions, the squared standard error is::
 
             D s**2 / R + (1.53 D reach / R)**2
 

@@ -15,6 +15,7 @@ from ..lsh.random import random_uint64
 from ..lsh.threads import get_num_threads, run_tasks
 from ..lsh.validation import check_array, check_flag, check_int, check_real
 from .base import MergeableSketch, StateSpec
+from .guard import uninterrupted
 
 __all__ = ["BloomSignatures"]
 
@@ -197,8 +198,9 @@ class BloomSignatures(MergeableSketch):
         def add(first: int, last: int) -> None:
             kernels.set_neighbour_bits(sources, targets, not self.directed, key, signatures, first, last)
 
-        self._by_nodes(add, sources.size)
-        self._arrays["n_updates"] += sources.size
+        with uninterrupted():
+            self._by_nodes(add, sources.size)
+            self._arrays["n_updates"] += sources.size
         return self
 
     def propagate(self, edges: Any) -> Self:

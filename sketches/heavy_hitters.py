@@ -14,6 +14,7 @@ from ..lsh.hashing import hash_keys
 from ..lsh.validation import check_int, check_real, check_weights
 from .base import MergeableSketch, StateSpec
 from .counting import count_min_error
+from .guard import uninterrupted
 from .key_records import check_records, key_list, longest_key, pack_keys, unpack_key
 from .key_table import KEYS_BLOCK, KeyTable
 
@@ -207,9 +208,17 @@ class HeavyHitters(KeyTable):
             raise ValueError(
                 f"keys must have at most max_key_bytes={self.max_key_bytes} bytes, got one of {longest}"
             )
-        self._take_in(hashes, weights, magnitude, self._kernels.count_min_add)
-        places = self._frequent_places(hashes)
-        self._keep(hashes[places], *pack_keys(keys, places, self.max_key_bytes))
+        kernel, xp = self._kernels.count_min_add, self._kernels.xp
+        undo = -weights if weights.size else xp.full(hashes.size, -1, np.int64)
+        with uninterrupted():
+            self._take_in(hashes, weights, magnitude, kernel)
+            try:
+                places = self._frequent_places(hashes)
+                self._keep(hashes[places], *pack_keys(keys, places, self.max_key_bytes))
+            except BaseException:
+                self._take_in(hashes, undo, 0, kernel)
+                self._arrays["n_updates"] -= 2 * hashes.size
+                raise
         return self
 
     def _frequent_places(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
@@ -255,9 +264,10 @@ class HeavyHitters(KeyTable):
             falling = ~estimates.astype(np.uint64)
             largest = xp.lexsort(xp.stack([joined[0][order], falling]))[: self.n_candidates]
             order = order[xp.sort(largest)]
-        for name, values in zip(_CANDIDATES, joined, strict=True):
+        kept = [values[order] for values in joined]
+        for name, values in zip(_CANDIDATES, kept, strict=True):
             array = self._arrays[name]
-            array[: order.size] = values[order]
+            array[: order.size] = values
             array[order.size :] = 0
 
     def _reduce_custom(

@@ -223,9 +223,13 @@ class Race(MergeableSketch):
             for name in self._integer_sums():
                 self._reserve(name, n if name == "n_updates" else magnitude)
 
-        add_rows(self.family, X, n, checked, reserve, lambda: self._arrays["counts"])
-        self._arrays["total"] += sum_rows(checked) if checked.size else n
-        self._arrays["n_updates"] += n
+        total = sum_rows(checked) if checked.size else n
+
+        def finish() -> None:
+            self._arrays["total"] += total
+            self._arrays["n_updates"] += n
+
+        add_rows(self.family, X, n, checked, reserve, lambda: self._arrays["counts"], finish)
         return self
 
     def _check_weights(self, weights: Any, n: int) -> tuple[NDArray[Any], int]:

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from ..lsh.backend import device_of, sum_rows
 from ..lsh.family import HashFamily
-from ..lsh.lazy import lazy
 from ..lsh.validation import check_array, check_choice, check_int, check_real_weights, check_weights
 from .base import MergeableSketch, StateSpec
 from .code_counters import kernel_densities, kernel_sums, scatter
+from .guard import uninterrupted
 from .hashed_rows import check_family, count_rows, hash_block, row_blocks
 from .race import Race
 
@@ -192,16 +192,19 @@ class RaceWindow(MergeableSketch):
                 part = parts.setdefault(number % self.n_panes, self._zeros())
                 of_pane = held == number
                 scatter(part, codes[of_pane], checked[start:stop][of_pane])
-        for name in self._integer_sums():
-            self._reserve(name, n if name == "n_updates" else magnitude)
-        if n:
-            self.advance(newest)
-        for place, part in parts.items():
-            for counts in self._counts_of(place):
-                counts += part
-        for number in xp.unique(panes[panes > newest - self.n_panes]).tolist():
-            self._arrays["totals"][number % self.n_panes] += sum_rows(checked[panes == number])
-        self._arrays["n_updates"] += n
+        in_window = xp.unique(panes[panes > newest - self.n_panes]).tolist()
+        totals = {number % self.n_panes: sum_rows(checked[panes == number]) for number in in_window}
+        with uninterrupted():
+            for name in self._integer_sums():
+                self._reserve(name, n if name == "n_updates" else magnitude)
+            if n:
+                self.advance(newest)
+            for place, part in parts.items():
+                for counts in self._counts_of(place):
+                    counts += part
+            for place, total in totals.items():
+                self._arrays["totals"][place] += total
+            self._arrays["n_updates"] += n
         return self
 
     def _zeros(self) -> NDArray[Any]:
@@ -232,9 +235,17 @@ class RaceWindow(MergeableSketch):
 
     # -- queries ----------------------------------------------------------------------------------
 
-    @lazy
+    @property
     def _sum(self) -> NDArray[Any]:
-        """The counters of all panes together."""
+        """The counters of all panes together, kept until they change otherwise than by adding to both."""
+        kept = self.__dict__.get("_sum")
+        if kept is None:
+            # Made while no update adds to the panes, which it would miss.
+            with self._lock:
+                kept = self.__dict__["_sum"] = self._sum_of_panes()
+        return kept
+
+    def _sum_of_panes(self) -> NDArray[Any]:
         counts = self._arrays["counts"]
         if self.dtype == "int" and self._bound("counts") * self.n_panes > np.iinfo(np.int64).max:
             raise OverflowError("the panes of a RaceWindow together count beyond 63 bits")

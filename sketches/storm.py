@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from typing import Any, Self
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..lsh.random import normal
 from ..lsh.threads import get_num_threads, map_blocks
 from ..lsh.validation import check_choice, check_int, check_real
 from .base import MergeableSketch, StateSpec
+from .guard import check_interrupt, uninterrupted
 
 __all__ = ["StormSketch"]
 
@@ -179,14 +181,19 @@ class StormSketch(MergeableSketch):
                 f"X must have rows of norm at most max_norm = {self.max_norm:g}, got norm "
                 f"{float(lengths[row]) * self.max_norm:g} in row {row}"
             )
-        for name in self._integer_sums():
-            self._reserve(name, rows.n)
+        n_clipped = int(beyond.sum())
         block = max(64, _BLOCK_CODES[self.device] // self.n_frames // 64 * 64)
-        for start in range(0, rows.n, block):
-            stop = min(start + block, rows.n)
-            self._count(kernels, self._signs(kernels, rows, start, stop))
-        self._arrays["n_clipped"] += int(beyond.sum())
-        self._arrays["n_updates"] += rows.n
+        with uninterrupted():
+            for name in self._integer_sums():
+                self._reserve(name, rows.n)
+            with self._restored_on_failure() if rows.n > block else nullcontext():
+                for start in range(0, rows.n, block):
+                    stop = min(start + block, rows.n)
+                    signs = self._signs(kernels, rows, start, stop)
+                    check_interrupt()
+                    self._count(kernels, signs)
+            self._arrays["n_clipped"] += n_clipped
+            self._arrays["n_updates"] += rows.n
         return self
 
     def _signs(self, kernels: Any, rows: Rows, start: int, stop: int) -> NDArray[np.uint32]:

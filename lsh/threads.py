@@ -56,6 +56,8 @@ def _after_fork_in_child() -> None:
     global _state
     parents, _state = _state, _State()
     _state.num_threads = parents.num_threads
+    # Forked by a worker of the parent's pool, the child's only thread is none of its own.
+    _local.__dict__.clear()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

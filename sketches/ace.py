@@ -16,6 +16,7 @@ from ..lsh.random import random_uint64
 from ..lsh.validation import check_int, check_real, renamed
 from .base import MergeableSketch, StateSpec
 from .code_counters import kernel_sums, mean_counts, scatter, without_chance
+from .guard import uninterrupted
 from .hashed_rows import check_family, count_rows, hash_block, row_blocks
 
 __all__ = ["AceDetector"]
@@ -164,14 +165,15 @@ class AceDetector(MergeableSketch):
             taken = self._sampled(taken, codes)
             if counts.size:
                 scatter(counts, codes, one)
-        self._reserve("counts", n)
-        self._reserve("n_updates", n)
-        if counts.size:
-            self._arrays["counts"] += counts
-        else:
-            scatter(self._arrays["counts"], codes, one)
-        self._arrays.update(taken)
-        self._arrays["n_updates"] += n
+        with uninterrupted():
+            self._reserve("counts", n)
+            self._reserve("n_updates", n)
+            if counts.size:
+                self._arrays["counts"] += counts
+            else:
+                scatter(self._arrays["counts"], codes, one)
+            self._arrays.update(taken)
+            self._arrays["n_updates"] += n
         return self
 
     def partial_fit(self, X: Any, y: None = None) -> Self:

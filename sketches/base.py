@@ -7,9 +7,11 @@ serialization, pickling and memory accounting are written here, once.
 
 from __future__ import annotations
 
+import functools
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -21,9 +23,13 @@ from ..lsh.backend import backend_named, device_of
 from ..lsh.family import differing_field, register
 from ..lsh.lazy import lazy
 from ..lsh.validation import check_array
+from .guard import locked, uninterrupted
 from .stored import Stored
 
 __all__ = ["REDUCTIONS", "MergeableSketch", "StateArray", "StateSpec", "sketch_classes"]
+
+#: More is not asked for: a system may promise it all the same.
+_MOST_BYTES = 1 << 44
 
 #: In-place combination of two arrays for each named reduction. A reduction outside this table is a
 #: sketch's own and goes through `MergeableSketch._reduce_custom`.
@@ -80,19 +86,61 @@ class StateArray:
     reduction: str
 
 
+def _changing(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def change(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with self._lock:
+            if "_arrays" in self.__dict__:
+                return method(self, *args, **kwargs)
+            # Without data: what is refused leaves neither empty arrays nor a device.
+            before = self.__dict__.copy()
+            self.__dict__["_first_argument"] = None
+            try:
+                return method(self, *args, **kwargs)
+            except BaseException:
+                for name in ("_arrays", "_bounds", "_device"):
+                    self.__dict__.pop(name, None)
+                    if name in before:
+                        self.__dict__[name] = before[name]
+                raise
+            finally:
+                self.__dict__.pop("_first_argument", None)
+
+    return change
+
+
 class MergeableSketch(Stored):
     """Base of every sketch: built in one pass, and merged exactly.
 
     Two sketches merge if and only if their classes and configurations are equal. For integer states
     merging is bit for bit what one sketch over all the data would hold, in any order and grouping;
     for float states it is so up to rounding.
+
+    Notes
+    -----
+    Threads may share a sketch: what changes it, saves, copies or compares it takes turns, which costs an
+    update a few microseconds. Queries do not wait; one that runs beside an update may find some of its rows.
+
+    A batch is in or it is not. If memory runs out while it is read or hashed, nothing is changed. Ctrl-C, and
+    whatever else the handlers of SIGINT, SIGTERM and SIGALRM raise, is raised before the batch begins to
+    go in, or when it is in; what exceptions others throw into a thread from outside is not held back. What no
+    program can promise is the rest of a batch when the system kills it, or has no memory even for the
+    kernels' small buffers.
+
+    After a fork the child's copy is its own. Where another thread was changing the sketch just then, the
+    child refuses it by RuntimeError.
     """
 
     _registry: ClassVar[dict[str, type[MergeableSketch]]] = {}
+    #: Methods that change the state: one at a time on one object, and what they refuse leaves no trace.
+    _changing: ClassVar[tuple[str, ...]] = ("update", "add", "advance")
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         register(MergeableSketch._registry, cls)
+        for name in cls._changing:
+            if name in cls.__dict__:
+                setattr(cls, name, _changing(cls.__dict__[name]))
 
     # -- what a sketch declares -------------------------------------------------------------------
 
@@ -138,13 +186,23 @@ class MergeableSketch(Stored):
     def _arrays(self) -> dict[str, NDArray[Any]]:
         # Allocated at first use, so that a loader can check a stranger's file before any memory is
         # taken. Zeros come from the system untouched.
-        xp = backend_named(self.device).xp
-        arrays = {
-            name: xp.zeros(spec.shape, spec.dtype)
-            if spec.fill == 0
-            else xp.full(spec.shape, spec.fill, spec.dtype)
-            for name, spec in self._specs().items()
-        }
+        xp, specs = backend_named(self.device).xp, self._specs()
+        try:
+            if sum(spec.nbytes for spec in specs.values()) > _MOST_BYTES:
+                raise MemoryError(f"more than {_MOST_BYTES >> 40} TiB are not asked for")
+            arrays = {
+                name: xp.zeros(spec.shape, spec.dtype)
+                if spec.fill == 0
+                else xp.full(spec.shape, spec.fill, spec.dtype)
+                for name, spec in specs.items()
+            }
+        except MemoryError as error:
+            name, spec = max(specs.items(), key=lambda item: item[1].nbytes)
+            product = " x ".join(map(str, (*spec.shape, np.dtype(spec.dtype).itemsize)))
+            raise MemoryError(
+                f"{type(self).__name__} needs {self.nbytes:,} bytes, for {name} alone {product}; "
+                f"{self._remedy} ({error})"
+            ) from error
         return {**arrays, "n_updates": np.zeros(1, np.int64)}
 
     @lazy
@@ -155,9 +213,10 @@ class MergeableSketch(Stored):
     @property
     def state(self) -> Mapping[str, StateArray]:
         """The named arrays and their reductions. Views, not copies: do not write to them."""
-        self._canonicalise()
         specs = self._specs()
-        return {name: StateArray(a, specs[name].reduction) for name, a in self._arrays.items()}
+        with self._lock:
+            self._canonicalise()
+            return {name: StateArray(a, specs[name].reduction) for name, a in self._arrays.items()}
 
     # -- devices ----------------------------------------------------------------------------------
 
@@ -165,6 +224,9 @@ class MergeableSketch(Stored):
     def device(self) -> str:
         """Where the state lies: "cpu" or "gpu"."""
         return str(self.__dict__.get("_device", "cpu"))
+
+    #: What makes the state smaller.
+    _remedy: ClassVar[str] = "choose a smaller configuration"
 
     #: Whether there are CUDA kernels for all that the class does with arrays.
     _gpu: ClassVar[bool] = False
@@ -210,18 +272,19 @@ class MergeableSketch(Stored):
         if not isinstance(device, str):
             raise TypeError(f'device must be "cpu" or "gpu", got {device!r}')
         self._check_device(device)
-        self._canonicalise()
         xp = backend_named(device).xp
         new = self.empty_like()
         new.__dict__["_device"] = device
         arrays = {}
-        for name, array in self._arrays.items():
-            if name != "n_updates" and device != self.device:
-                arrays[name] = xp.asarray(array) if device == "gpu" else array.get()  # type: ignore[attr-defined]
-            else:
-                arrays[name] = array.copy()
-        new._adopt(arrays)
-        new._bounds.update(self._bounds)
+        with self._lock:
+            self._canonicalise()
+            for name, array in self._arrays.items():
+                if name != "n_updates" and device != self.device:
+                    arrays[name] = xp.asarray(array) if device == "gpu" else array.get()  # type: ignore[attr-defined]
+                else:
+                    arrays[name] = array.copy()
+            new._adopt(arrays)
+            new._bounds.update(self._bounds)
         return new
 
     def _beside(self, other: Self) -> Self:
@@ -230,16 +293,22 @@ class MergeableSketch(Stored):
 
     def _settle(self, name: str, X: Any) -> None:
         """Go to where the first data lie; refuse later data, named `name`, of the other device."""
-        if X is None or device_of(X) == self.device:
+        if X is None:
             return
-        if "_arrays" in self.__dict__:
+        device, first = device_of(X), self.__dict__.get("_first_argument")
+        if device != self.device and (first or "_arrays" in self.__dict__):
             here, there = ("on the GPU", "in main memory")[:: 1 if self.device == "gpu" else -1]
+            if "_arrays" not in self.__dict__:
+                raise TypeError(f"{name} lies {there}, but {first} {here}: copy one to where the other is")
             raise TypeError(
                 f"{name} lies {there}, but the {type(self).__name__} {here}: copy the rows there, or move "
-                f'the sketch with .to("{device_of(X)}")'
+                f'the sketch with .to("{device}")'
             )
-        self._check_device(device_of(X))
-        self.__dict__["_device"] = device_of(X)
+        if "_arrays" not in self.__dict__:
+            self._check_device(device)
+            self.__dict__["_device"] = device
+            if "_first_argument" in self.__dict__:
+                self.__dict__["_first_argument"] = first or name
 
     def _bring(self, name: str, values: Any) -> Any:
         """`values` as an array where the sketch is: lists are brought there, arrays must be there."""
@@ -335,14 +404,33 @@ class MergeableSketch(Stored):
         """
         for other in others:
             self._check_compatible(other)
-        self._check_parts([part._part() for part in (self, *others)])
-        others = tuple(other.copy() if other is self else self._beside(other) for other in others)
-        for name in self._integer_sums():
-            self._reserve(name, sum(other._bound(name) for other in others))
-        for other in others:
-            other._canonicalise()
-            self._reduce_arrays(other._arrays)
+        with locked(self, *others):
+            self._check_parts([part._part() for part in (self, *others)])
+            others = tuple(other.copy() if other is self else self._beside(other) for other in others)
+            for other in others:
+                other._canonicalise()
+            with uninterrupted():
+                for name in self._integer_sums():
+                    self._reserve(name, sum(other._bound(name) for other in others))
+                with self._restored_on_failure() if self._has_own_reduction() else nullcontext():
+                    for other in others:
+                        self._reduce_arrays(other._arrays)
         return self
+
+    def _has_own_reduction(self) -> bool:
+        """Whether a reduction of the sketch's own may fail, for want of memory, when others are done."""
+        return any(spec.reduction not in REDUCTIONS for spec in self._specs().values())
+
+    @contextmanager
+    def _restored_on_failure(self) -> Iterator[None]:
+        """Put the state back if the block fails; it costs a copy of the state."""
+        arrays, bounds = {name: array.copy() for name, array in self._arrays.items()}, dict(self._bounds)
+        try:
+            yield
+        except BaseException:
+            self._adopt(arrays)
+            self._bounds.update(bounds)
+            raise
 
     def _reduce_arrays(self, theirs: Mapping[str, NDArray[Any]]) -> None:
         custom: dict[str, list[str]] = {}
@@ -385,14 +473,16 @@ class MergeableSketch(Stored):
         if others:
             raise TypeError(f"{type(self).__name__} cannot subtract: its state merges by {', '.join(others)}")
         self._check_compatible(other)
-        other = self._beside(other)
-        for name in self._integer_sums():
-            self._reserve(name, other._bound(name))
-        theirs = dict(other._arrays)
-        for name, ours in self._arrays.items():
-            # What is noted of the data beside the sums, a largest weight say, holds on.
-            combine = REDUCTIONS[specs[name].reduction] if name in self._not_compared else np.subtract
-            combine(ours, theirs[name], out=ours)
+        with locked(self, other):
+            other = self._beside(other)
+            with uninterrupted():
+                for name in self._integer_sums():
+                    self._reserve(name, other._bound(name))
+                theirs = dict(other._arrays)
+                for name, ours in self._arrays.items():
+                    # What is noted of the data beside the sums, a largest weight say, holds on.
+                    combine = REDUCTIONS[specs[name].reduction] if name in self._not_compared else np.subtract
+                    combine(ours, theirs[name], out=ours)
         return self
 
     # -- copies and comparison --------------------------------------------------------------------
@@ -405,7 +495,7 @@ class MergeableSketch(Stored):
         A sketch of the same class.
         """
         new = object.__new__(type(self))
-        own = {"_arrays", "_bounds", "_device"}
+        own = {"_arrays", "_bounds", "_device", "_guard", "_first_argument"}
         new.__dict__.update({k: v for k, v in self.__dict__.items() if k not in own})
         return new
 
@@ -420,15 +510,17 @@ class MergeableSketch(Stored):
         new.__dict__["_device"] = self.device
         if "_arrays" not in self.__dict__:
             return new  # still free to go where its first rows lie
-        new._adopt({name: a.copy() for name, a in self._arrays.items()})
-        new._bounds.update(self._bounds)
+        with self._lock:
+            new._adopt({name: a.copy() for name, a in self._arrays.items()})
+            new._bounds.update(self._bounds)
         return new
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Engines send an empty sketch with every task: then the configuration is all that travels.
         if "_arrays" not in self.__dict__:
             return type(self)._from_config, (self.config(),)
-        return super().__reduce__()
+        # Of a copy, for a pickler takes one array after the other, while the sketch may go on.
+        return Stored.__reduce__(self.copy())
 
     def _adopt(self, arrays: dict[str, NDArray[Any]]) -> Self:
         self.__dict__["_arrays"] = arrays

@@ -24,6 +24,7 @@ from .bloom_theory import (
     size_for,
     warn_of_saturation,
 )
+from .guard import uninterrupted
 
 __all__ = ["BloomFilter"]
 
@@ -190,6 +191,11 @@ class BloomFilter(MergeableSketch):
             If the keys are of no known or of mixed type. Nothing is changed then.
         """
         values, hashed = self._read(keys)
+        with uninterrupted():
+            self._set_bits(values, hashed)
+        return self
+
+    def _set_bits(self, values: NDArray[np.uint64], hashed: bool) -> None:
         self._reserve("n_updates", values.size)
         words, kernels, seed = self._words, self._kernels, np.uint64(self.seed)
         n_threads = get_num_threads() if values.size >= 2 * _KEYS_BLOCK else 1
@@ -209,7 +215,6 @@ class BloomFilter(MergeableSketch):
 
             run_tasks(add, n_tasks)
         self._arrays["n_updates"] += values.size
-        return self
 
     def contains(self, keys: Any) -> NDArray[np.bool_]:
         """Whether each key may be among those added: never False for one that is.
@@ -297,12 +302,15 @@ class BloomFilter(MergeableSketch):
         wanted = max(self.n_blocks // _GROUP, 8 * get_num_threads())
         shift = (self.n_blocks // min(wanted, _MAX_GROUPS)).bit_length()
         n_groups = ((self.n_blocks - 1) >> shift) + 1
+        # All memory first: a batch must not fail when others are in.
         hashes = np.empty(min(values.size, self._n_ordered()), dtype=np.uint64)
+        all_ends = np.empty((get_num_threads(), n_groups + 1), dtype=np.int64)
         for start in range(0, values.size, hashes.size):
             batch = values[start : start + hashes.size]
             n_parts = max(1, min(get_num_threads(), batch.size // _KEYS_BLOCK))
             bounds = [batch.size * p // n_parts for p in range(n_parts + 1)]
-            ends = np.zeros((n_parts, n_groups + 1), dtype=np.int64)
+            ends = all_ends[:n_parts]
+            ends[...] = 0
 
             def group(p: int, batch: Any = batch, bounds: Any = bounds, ends: Any = ends) -> None:
                 sizes = np.uint64(self.n_blocks), np.uint64(shift)

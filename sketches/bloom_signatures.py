@@ -17,6 +17,7 @@ from ..lsh.threads import get_num_threads, run_tasks
 from ..lsh.validation import check_array, check_flag, check_int, check_real, refuse_flags
 from .base import MergeableSketch, StateSpec
 from .bloom_theory import warn_of_saturation
+from .guard import uninterrupted
 
 __all__ = ["BloomSignatures"]
 
@@ -200,8 +201,9 @@ class BloomSignatures(MergeableSketch):
         def add(first: int, last: int) -> None:
             kernels.set_neighbour_bits(sources, targets, not self.directed, key, signatures, first, last)
 
-        self._by_nodes(add, sources.size)
-        self._arrays["n_updates"] += sources.size
+        with uninterrupted():
+            self._by_nodes(add, sources.size)
+            self._arrays["n_updates"] += sources.size
         return self
 
     def propagate(self, edges: Any) -> Self:

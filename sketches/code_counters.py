@@ -16,6 +16,7 @@ from ..lsh.backend import backend_of, device_of
 from ..lsh.family import HashFamily
 from ..lsh.threads import get_num_threads, map_blocks
 from ..lsh.validation import check_int
+from .guard import check_interrupt, uninterrupted
 from .hashed_rows import count_rows, hash_block, row_blocks
 
 __all__ = [
@@ -45,42 +46,48 @@ def add_rows(
     weights: NDArray[Any],
     reserve: Callable[[], None],
     counters: Callable[[], NDArray[Any]],
+    finish: Callable[[], None],
 ) -> None:
     """Hash n rows and add their weights to counters of shape (R, W) or (R, W, outputs): all or nothing.
 
     `weights` are empty for 1 each. `reserve` is called once the first rows are known to be good, and may
-    replace the array that `counters` returns.
+    replace the array that `counters` returns; `finish`, which must not fail, once all rows are added.
     """
     shape = counters().shape
     if device_of(X) == "cpu" and counters().dtype.kind == "i" and _is_worth_apart(n, shape):
         added = _count_apart(family, X, n, weights, shape)
-        reserve()
-        counters()[...] += added.astype(counters().dtype)
+        with uninterrupted():
+            reserve()
+            counters()[...] += added.astype(counters().dtype)
+            finish()
         return
     # Hashed block by block, so a row that the family refuses may come after rows that were added. The
     # first block is refused before anything is reserved; later ones are undone: integers by taking the
     # rows out again, which adding to real counters would not undo exactly.
     before: NDArray[Any] | None = None
     done = 0
-    try:
-        for start, stop in row_blocks(n, family.n_hashes, device_of(X)):
-            codes = hash_block(family, family.hash, X, start, stop)
-            if start == 0:
-                reserve()
-                if stop < n and counters().dtype.kind == "f":
-                    before = counters().copy()
-            scatter(counters(), codes, weights[start:stop])
-            done = stop
-    except BaseException:
-        if before is not None:
-            counters()[...] = before
-        elif done:
-            for start, stop in row_blocks(done, family.n_hashes, device_of(X)):
+    with uninterrupted():
+        try:
+            for start, stop in row_blocks(n, family.n_hashes, device_of(X)):
                 codes = hash_block(family, family.hash, X, start, stop)
-                xp = backend_of(codes).xp
-                taken = weights[start:stop] if weights.size else xp.ones(stop - start, np.int64)
-                scatter(counters(), codes, -taken)
-        raise
+                check_interrupt()
+                if start == 0:
+                    reserve()
+                    if stop < n and counters().dtype.kind == "f":
+                        before = counters().copy()
+                scatter(counters(), codes, weights[start:stop])
+                done = stop
+        except BaseException:
+            if before is not None:
+                counters()[...] = before
+            elif done:
+                for start, stop in row_blocks(done, family.n_hashes, device_of(X)):
+                    codes = hash_block(family, family.hash, X, start, stop)
+                    xp = backend_of(codes).xp
+                    taken = weights[start:stop] if weights.size else xp.ones(stop - start, np.int64)
+                    scatter(counters(), codes, -taken)
+            raise
+        finish()
 
 
 def _is_worth_apart(n: int, shape: tuple[int, ...]) -> bool:

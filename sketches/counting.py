@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import betaincinv
 
 from ..lsh.validation import check_flag, check_real, check_weights
+from .guard import uninterrupted
 from .key_table import MAX_BUCKETS, KeyTable, buckets_for
 
 __all__ = ["CountMinSketch", "CountSketch"]
@@ -149,9 +150,11 @@ class CountMinSketch(KeyTable):
         weights, magnitude = check_weights("counts", counts, hashes.size, minimum=0)
         kernels = self._kernels
         if self.conservative:
-            self._reserve_batch(hashes.size, magnitude)
-            kernels.count_min_add_conservative(self._arrays["counts"], self._words, hashes, weights)
-            self._record_batch(hashes.size, weights)
+            words = self._words
+            with uninterrupted():
+                self._reserve_batch(hashes.size, magnitude)
+                kernels.count_min_add_conservative(self._arrays["counts"], words, hashes, weights)
+                self._record_batch(hashes.size, weights)
         else:
             self._take_in(hashes, weights, magnitude, kernels.count_min_add)
         return self

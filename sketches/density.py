@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from typing import Any, Self
 
 import numpy as np
@@ -34,6 +35,7 @@ from .cell_sample import (
     sample_layout,
 )
 from .grid_width import choose_widths
+from .guard import check_interrupt, uninterrupted
 from .key_table import KeyTable
 
 __all__ = ["DensitySketch"]
@@ -289,20 +291,31 @@ class DensitySketch(KeyTable):
                 f"X must lie within {self._farthest:g} widths of 0, got {float(far[j]):g} in column {j}; "
                 "use wider cells or centre the data"
             )
+        self._settle("weights", weights)
         checked, magnitude = check_weights("weights", weights, len(X), minimum=0)
-        self._reserve("counts", magnitude * self.n_repetitions)
-        self._reserve("total", magnitude)
-        self._reserve("n_updates", len(X))
-        for start, stop in self._blocks(len(X)):
-            part = checked[start:stop]
-            cells, keys = self._hash(X, start, stop)
-            repeated = xp.repeat(part, self.n_repetitions) if part.size else part
-            numbers = (xp.arange(keys.size) % self.n_repetitions + 1).astype(np.int32)
-            sample = add_cells(kernels, self._arrays, keys, numbers, cells, repeated)
-            self._add(kernels.count_sketch_add, keys, repeated)
-            self._record_batch(stop - start, part)
-            self._note(cells, keys)
-            self._arrays.update(sample)
+        with uninterrupted():
+            self._reserve("counts", magnitude * self.n_repetitions)
+            self._reserve("total", magnitude)
+            self._reserve("n_updates", len(X))
+            with self._restored_on_failure() if len(X) > self._block_size else nullcontext():
+                for start, stop in self._blocks(len(X)):
+                    part = checked[start:stop]
+                    cells, keys = self._hash(X, start, stop)
+                    check_interrupt()
+                    repeated = xp.repeat(part, self.n_repetitions) if part.size else part
+                    undo = -repeated if part.size else xp.full(keys.size, -1, np.int64)
+                    numbers = (xp.arange(keys.size) % self.n_repetitions + 1).astype(np.int32)
+                    sample = add_cells(kernels, self._arrays, keys, numbers, cells, repeated)
+                    self._add(kernels.count_sketch_add, keys, repeated)
+                    self._record_batch(stop - start, part)
+                    try:
+                        self._note(cells, keys)
+                    except BaseException:
+                        # Of a single block there is no copy to go back to.
+                        self._add(kernels.count_sketch_add, keys, undo)
+                        self._record_batch(start - stop, -part)
+                        raise
+                    self._arrays.update(sample)
         return self
 
     def _check_rows(self, X: Any, name: str) -> NDArray[np.float64]:
@@ -313,8 +326,12 @@ class DensitySketch(KeyTable):
     def _farthest(self) -> float:
         return _FARTHEST / (math.sqrt(self.n_features) if self.rotate else 1.0)
 
+    @property
+    def _block_size(self) -> int:
+        return max(1, _BLOCK[self.device] // (self.n_repetitions * self.n_features))
+
     def _blocks(self, n: int) -> Iterator[tuple[int, int]]:
-        block = max(1, _BLOCK[self.device] // (self.n_repetitions * self.n_features))
+        block = self._block_size
         return ((start, min(n, start + block)) for start in range(0, n, block))
 
     def _hash(
@@ -383,9 +400,10 @@ class DensitySketch(KeyTable):
         if order.size > self.max_bins:
             largest = _lexsort(xp, joined[0][order], -estimates)[: self.max_bins]
             order = order[xp.sort(largest)]
-        for name, values in zip(_BINS, joined, strict=True):
+        kept = [values[order] for values in joined]
+        for name, values in zip(_BINS, kept, strict=True):
             array = self._arrays[name]
-            array[: order.size] = values[order]
+            array[: order.size] = values
             array[order.size :] = 0
 
     def _reduce_custom(

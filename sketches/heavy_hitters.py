@@ -16,6 +16,7 @@ from ..lsh.threads import get_num_threads
 from ..lsh.validation import check_int, check_real, check_weights
 from .base import MergeableSketch, StateSpec
 from .counting import count_min_error
+from .guard import uninterrupted
 from .key_records import (
     BYTES,
     INTEGERS,
@@ -229,9 +230,20 @@ class HeavyHitters(KeyTable):
             raise ValueError(
                 f"keys must have at most max_key_bytes={self.max_key_bytes} bytes, got one of {longest}"
             )
-        self._take_in(hashes, weights, magnitude, self._kernels.count_min_add)
-        self._arrays["key_forms"] |= np.uint8(form_of(read))
-        self._note(read, hashes, weights)
+        kernel, xp = self._kernels.count_min_add, self._kernels.xp
+        undo = -weights if weights.size else xp.full(hashes.size, -1, np.int64)
+        with uninterrupted():
+            self._take_in(hashes, weights, magnitude, kernel)
+            forms = self._arrays["key_forms"]
+            before = forms.copy()
+            try:
+                forms |= np.uint8(form_of(read))
+                self._note(read, hashes, weights)
+            except BaseException:
+                forms[...] = before
+                self._take_in(hashes, undo, 0, kernel)
+                self._arrays["n_updates"] -= 2 * hashes.size
+                raise
         return self
 
     def _read(self, keys: Any) -> Keys:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,10 +15,13 @@ from ..lsh.lazy import lazy
 from ..lsh.random import random_uint64
 from ..lsh.validation import check_array, check_flag, check_int, check_numbers, refuse_flags
 from .base import MergeableSketch, StateSpec
+from .guard import uninterrupted
 from .hashed_rows import check_codes
 from .ranking import ranker
 
 __all__ = ["LSHIndex", "Nearest", "Neighbours"]
+
+R = TypeVar("R")
 
 #: Queries that are worth a thread of their own, and of which candidates are held at once; on a GPU so many
 #: candidates.
@@ -84,7 +87,8 @@ class LSHIndex(MergeableSketch):
     probability, ``kernel + (1 - kernel) chance_collision``; `kernel_estimate` inverts that.
 
     Memory is ``L W (4 B + 4)`` bytes (``8 B`` with `wide_ids`), taken by the system as buckets fill; an
-    update takes ``4 L`` bytes a row for the time being. Updates cost L hashes and L random accesses a
+    update takes ``4 L`` bytes a row for the time being. `MinHash` and others have 2**32 buckets
+    unless they are given `n_buckets`: too many for a table. Updates cost L hashes and L random accesses a
     row, queries L B reads. Ids are meant to be different from each other: an id that is added twice counts
     twice.
 
@@ -112,6 +116,7 @@ class LSHIndex(MergeableSketch):
 
     _parameters = ("family", "capacity", "wide_ids", "seed")
     _gpu = True
+    _remedy = "pass n_buckets to the family, or a smaller capacity"
     # Parts that were given their ids make the same whole as rows that were numbered.
     _not_compared = frozenset({"default_ids", "smallest_given_id"})
 
@@ -253,24 +258,32 @@ class LSHIndex(MergeableSketch):
 
     def _add_codes(self, codes: NDArray[np.uint32], ids: NDArray[Any], *, by_default: bool = False) -> Self:
         codes = check_codes(self.family, codes, len(ids))
-        self._reserve("seen", len(codes))
-        self._reserve("n_updates", len(codes))
-        arrays, kernel = self._arrays, self._kernels.insert_ids
         least, largest = (int(ids.min()), int(ids.max())) if len(ids) else (_NO_ID, -1)
-        # A thread owns whole tables, so that no two fill one bucket.
-        self._kernels.map_blocks(
-            lambda a, b: kernel(arrays["slots"], arrays["seen"], codes, ids, self._keys, a, b),
-            len(arrays["slots"]),
-            1,
-        )
-        arrays["largest_id"][0] = max(int(arrays["largest_id"][0]), largest)
-        if by_default:
-            arrays["default_ids"][0] += len(ids)
-        else:
-            arrays["smallest_given_id"][0] = min(int(arrays["smallest_given_id"][0]), least)
-        arrays["n_updates"] += len(codes)
-        self.__dict__["_disordered"] = True
+        with self._lock, uninterrupted():
+            self._reserve("seen", len(codes))
+            self._reserve("n_updates", len(codes))
+            arrays, keys, kernel = self._arrays, self._keys, self._kernels.insert_ids
+            self.__dict__["_disordered"] = True
+            # A thread owns whole tables, so that no two fill one bucket.
+            self._kernels.map_blocks(
+                lambda a, b: kernel(arrays["slots"], arrays["seen"], codes, ids, keys, a, b),
+                len(arrays["slots"]),
+                1,
+            )
+            arrays["largest_id"][0] = max(int(arrays["largest_id"][0]), largest)
+            if by_default:
+                arrays["default_ids"][0] += len(ids)
+            else:
+                arrays["smallest_given_id"][0] = min(int(arrays["smallest_given_id"][0]), least)
+            arrays["n_updates"] += len(codes)
         return self
+
+    def _count_ids_as_default(self) -> None:
+        """Take all ids held for numbered by default, as those of ranks that number their rows in turn."""
+        with self._lock:
+            arrays = self._arrays
+            arrays["default_ids"][0] = int(arrays["largest_id"][0]) + 1
+            arrays["smallest_given_id"][0] = _NO_ID
 
     # -- queries ----------------------------------------------------------------------------------
 
@@ -337,7 +350,7 @@ class LSHIndex(MergeableSketch):
         def run(a: int, b: int) -> None:
             kernel(slots, codes, held, self._counters(codes, b - a), a, b, near, shares)
 
-        kernels.map_blocks(run, len(codes), _QUERIES)
+        self._steadily(lambda: kernels.map_blocks(run, len(codes), _QUERIES))
         if held == k:
             return Neighbours(near, shares)
         ids, counts = xp.full((len(codes), k), -1, np.int64), xp.zeros((len(codes), k), np.int32)
@@ -410,7 +423,8 @@ class LSHIndex(MergeableSketch):
                     return refused
             return -1
 
-        refused = [number for number in kernels.map_blocks(run, len(codes), _QUERIES) if number >= 0]
+        found = self._steadily(lambda: kernels.map_blocks(run, len(codes), _QUERIES))
+        refused = [number for number in found if number >= 0]
         if refused and refused[0] >= n_rows:
             raise ValueError(f"rows must have a row for each id found, got {n_rows} rows and id {refused[0]}")
         if refused:
@@ -508,8 +522,9 @@ class LSHIndex(MergeableSketch):
         """
         kernel = self.kernel_estimate(counts)
         if device_of(kernel) == "gpu":
-            counts = as_array(counts).clip(0, self.family.n_hashes).astype(np.int64)
-            return backend_of(kernel).constant(self._distances)[counts]
+            backend = backend_of(kernel)
+            counts = backend.xp.minimum(as_array(counts), self.family.n_hashes).astype(np.int64)
+            return backend.constant(self._distances)[counts]
         # Fewer collisions than chance alone would make are none.
         return self.family.distance(np.clip(kernel, 0.0, 1.0))
 
@@ -554,10 +569,32 @@ class LSHIndex(MergeableSketch):
             "them, or with ids"
         )
 
+    def _has_own_reduction(self) -> bool:
+        # It takes no memory.
+        return False
+
     def _canonicalise(self) -> None:
-        if self.__dict__.pop("_disordered", False):
-            slots = self._arrays["slots"]
-            self._over_tables(self._kernels.order_buckets, slots)
+        with self._lock, uninterrupted():
+            if self.__dict__.get("_disordered", False):
+                self.__dict__["_n_orderings"] = self._n_orderings + 1
+                self._over_tables(self._kernels.order_buckets, self._arrays["slots"])
+                self.__dict__["_n_orderings"] = self._n_orderings + 1
+                self.__dict__["_disordered"] = False
+
+    @property
+    def _n_orderings(self) -> int:
+        """Odd while buckets are brought into order, in place."""
+        return int(self.__dict__.get("_n_orderings", 0))
+
+    def _steadily(self, read: Callable[[], R]) -> R:
+        """What `read` gives, once it gave it without a bucket being brought into order meanwhile."""
+        while True:
+            before = self._n_orderings
+            result = read()
+            if before % 2 == 0 and before == self._n_orderings:
+                return result
+            with self._lock:
+                pass
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         seen = arrays["seen"]
@@ -575,6 +612,7 @@ class LSHIndex(MergeableSketch):
     def empty_like(self) -> Self:
         new = super().empty_like()
         new.__dict__.pop("_disordered", None)
+        new.__dict__.pop("_n_orderings", None)
         return new
 
     def _adopt(self, arrays: dict[str, NDArray[Any]]) -> Self:

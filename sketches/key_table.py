@@ -14,6 +14,7 @@ from ..lsh.lazy import lazy
 from ..lsh.random import random_uint64
 from ..lsh.validation import check_int
 from .base import MergeableSketch, StateSpec
+from .guard import uninterrupted
 
 __all__ = ["KEYS_BLOCK", "MAX_BUCKETS", "KeyTable", "buckets_for"]
 
@@ -64,12 +65,15 @@ class KeyTable(MergeableSketch):
         self, hashes: NDArray[np.uint64], weights: NDArray[np.int64], magnitude: int, kernel: Any
     ) -> None:
         """Add a checked batch to the table by `kernel`, which fills a range of rows."""
-        self._reserve_batch(hashes.size, magnitude)
-        table, words = self._arrays["counts"], self._words
-        # A thread owns whole rows, so that no two add into one counter.
-        block = 1 if hashes.size > KEYS_BLOCK else self.n_rows
-        self._kernels.map_blocks(lambda a, b: kernel(table, words, hashes, weights, a, b), self.n_rows, block)
-        self._record_batch(hashes.size, weights)
+        with uninterrupted():
+            self._reserve_batch(hashes.size, magnitude)
+            table, words = self._arrays["counts"], self._words
+            # A thread owns whole rows, so that no two add into one counter.
+            block = 1 if hashes.size > KEYS_BLOCK else self.n_rows
+            self._kernels.map_blocks(
+                lambda a, b: kernel(table, words, hashes, weights, a, b), self.n_rows, block
+            )
+            self._record_batch(hashes.size, weights)
 
     def _reserve_batch(self, n: int, magnitude: int) -> None:
         self._reserve("counts", magnitude)

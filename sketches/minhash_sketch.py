@@ -15,6 +15,7 @@ from ..lsh.minhash import MinHash
 from ..lsh.threads import get_num_threads, map_blocks
 from ..lsh.validation import check_array, check_int, check_real, refuse_flags
 from .base import MergeableSketch, StateSpec
+from .guard import uninterrupted
 
 __all__ = ["MinHashSketch"]
 
@@ -171,8 +172,9 @@ class MinHashSketch(MergeableSketch):
         numbers = self._check_sets(sets, n, device_of(checked))
         self._settle("tokens", checked)
         self._reserve("n_updates", n)
-        self._throw(checked, numbers)
-        self._arrays["n_updates"] += n
+        with uninterrupted():
+            self._throw(checked, numbers)
+            self._arrays["n_updates"] += n
         return self
 
     @staticmethod

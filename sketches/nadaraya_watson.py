@@ -16,6 +16,7 @@ from ..lsh.family import HashFamily
 from ..lsh.validation import check_array, check_choice, check_flag, check_int, check_real, check_real_weights
 from .base import MergeableSketch, StateSpec
 from .code_counters import add_rows, counter_range, standard_errors
+from .guard import uninterrupted
 from .hashed_rows import check_family, count_rows, hash_block, row_blocks
 
 __all__ = ["NadarayaWatsonSketch"]
@@ -171,24 +172,36 @@ class NadarayaWatsonSketch(MergeableSketch):
         columns[missing] = 0.0
         period = self._scale_by_age(columns, self._check_time(time, n))
         fresh = xp.zeros_like(self._arrays["sums"]) if period is not None else None
+        totals, n_missing = sum_rows(columns), int(missing.sum())
 
         def reserve() -> None:
             for name in self._integer_sums():
                 self._reserve(name, n)
 
+        def finish() -> None:
+            self._arrays["n_omitted"] += n_missing
+            self._arrays["n_updates"] += n
+
+        def finish_sums() -> None:
+            self._arrays["totals"] += totals
+            finish()
+
+        def finish_decaying() -> None:
+            parts = {"sums": fresh, "totals": totals, "period": xp.full(1, period)}
+            with self._restored_on_failure():
+                self._reduce_custom("decaying sum", self._arrays, parts)
+            finish()
+
         if n and bool(missing.all()):
             for start, stop in row_blocks(n, self.family.n_hashes, self.device):
                 hash_block(self.family, self.family.hash, X, start, stop)
-            reserve()
+            with uninterrupted():
+                reserve()
+                finish()
         elif fresh is None:
-            add_rows(self.family, X, n, columns, reserve, lambda: self._arrays["sums"])
-            self._arrays["totals"] += sum_rows(columns)
+            add_rows(self.family, X, n, columns, reserve, lambda: self._arrays["sums"], finish_sums)
         else:
-            add_rows(self.family, X, n, columns, reserve, lambda: fresh)
-            parts = {"sums": fresh, "totals": sum_rows(columns), "period": xp.full(1, period)}
-            self._reduce_custom("decaying sum", self._arrays, parts)
-        self._arrays["n_omitted"] += int(missing.sum())
-        self._arrays["n_updates"] += n
+            add_rows(self.family, X, n, columns, reserve, lambda: fresh, finish_decaying)
         return self
 
     def _check_targets(self, y: Any, n: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

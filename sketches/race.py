@@ -256,12 +256,17 @@ class Race(MergeableSketch):
             for name in self._integer_sums():
                 self._reserve(name, n if name == "n_updates" else magnitude)
 
-        add_rows(self.family, X, n, checked, reserve, lambda: self._arrays["counts"])
-        self._arrays["total"] += sum_rows(checked) if checked.size else n
-        self._arrays["n_updates"] += n
-        if self.dtype == "int":
-            kept = self._arrays["largest_weight"]
-            np.maximum(kept, largest_weight(checked, n), out=kept)
+        total = sum_rows(checked) if checked.size else n
+        heaviest = largest_weight(checked, n) if self.dtype == "int" else None
+
+        def finish() -> None:
+            self._arrays["total"] += total
+            self._arrays["n_updates"] += n
+            if heaviest is not None:
+                kept = self._arrays["largest_weight"]
+                np.maximum(kept, heaviest, out=kept)
+
+        add_rows(self.family, X, n, checked, reserve, lambda: self._arrays["counts"], finish)
         return self
 
     def _check_weights(self, weights: Any, n: int) -> tuple[NDArray[Any], int]:

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from ..lsh.backend import device_of, sum_rows
 from ..lsh.family import HashFamily
-from ..lsh.lazy import lazy
 from ..lsh.validation import (
     check_array,
     check_choice,
@@ -21,6 +20,7 @@ from ..lsh.validation import (
 )
 from .base import MergeableSketch, StateSpec
 from .code_counters import kernel_densities, kernel_sums, scatter
+from .guard import uninterrupted
 from .hashed_rows import check_family, count_rows, hash_block, row_blocks
 from .race import UNKNOWN_WEIGHT, Race, largest_weight
 
@@ -206,20 +206,30 @@ class RaceWindow(MergeableSketch):
                 part = parts.setdefault(number % self.n_panes, self._zeros())
                 of_pane = held == number
                 scatter(part, codes[of_pane], checked[start:stop][of_pane])
-        for name in self._integer_sums():
-            self._reserve(name, n if name == "n_updates" else magnitude)
-        if newest >= 0:
-            self.advance(newest)
-        for place, part in parts.items():
-            for counts in self._counts_of(place):
-                counts += part
-        for number in xp.unique(panes[panes > newest - self.n_panes]).tolist():
-            of_pane, place = checked[panes == number], number % self.n_panes
-            self._arrays["totals"][place] += sum_rows(of_pane)
-            if self.dtype == "int":
+        in_window = {
+            number % self.n_panes: checked[panes == number]
+            for number in xp.unique(panes[panes > newest - self.n_panes]).tolist()
+        }
+        totals = {place: sum_rows(weights) for place, weights in in_window.items()}
+        heaviest = {
+            place: largest_weight(weights, len(weights))
+            for place, weights in in_window.items()
+            if self.dtype == "int"
+        }
+        with uninterrupted():
+            for name in self._integer_sums():
+                self._reserve(name, n if name == "n_updates" else magnitude)
+            if newest >= 0:
+                self.advance(newest)
+            for place, part in parts.items():
+                for counts in self._counts_of(place):
+                    counts += part
+            for place, total in totals.items():
+                self._arrays["totals"][place] += total
+            for place, heavy in heaviest.items():
                 kept = self._arrays["largest_weights"][place : place + 1]
-                np.maximum(kept, largest_weight(of_pane, len(of_pane)), out=kept)
-        self._arrays["n_updates"] += n
+                np.maximum(kept, heavy, out=kept)
+            self._arrays["n_updates"] += n
         return self
 
     def _zeros(self) -> NDArray[Any]:
@@ -252,9 +262,17 @@ class RaceWindow(MergeableSketch):
 
     # -- queries ----------------------------------------------------------------------------------
 
-    @lazy
+    @property
     def _sum(self) -> NDArray[Any]:
-        """The counters of all panes together."""
+        """The counters of all panes together, kept until they change otherwise than by adding to both."""
+        kept = self.__dict__.get("_sum")
+        if kept is None:
+            # Made while no update adds to the panes, which it would miss.
+            with self._lock:
+                kept = self.__dict__["_sum"] = self._sum_of_panes()
+        return kept
+
+    def _sum_of_panes(self) -> NDArray[Any]:
         counts = self._arrays["counts"]
         if self.dtype == "int" and self._bound("counts") * self.n_panes > np.iinfo(np.int64).max:
             raise OverflowError("the panes of a RaceWindow together count beyond 63 bits")

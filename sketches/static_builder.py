@@ -20,6 +20,7 @@ from ..lsh.progress import progress_bar
 from ..lsh.threads import get_num_threads
 from ..lsh.unhash import unhash_u64
 from ..lsh.validation import check_int, check_real
+from .guard import Guarded, check_interrupt, locked, uninterrupted
 from .ribbon import Solved
 from .static_build import Clash, Records, number_of_shards
 from .static_column import Column
@@ -38,7 +39,7 @@ Translate = Callable[[NDArray[np.uint64]], NDArray[np.uint64]]
 _MASK = (1 << 64) - 1
 
 
-class StaticFunctionBuilder:
+class StaticFunctionBuilder(Guarded):
     """Gathers keys and values batch by batch, and makes a `StaticFunction` of them.
 
     The result is, byte for byte, what ``StaticFunction(all keys, all values)`` gives, in whatever batches and
@@ -50,7 +51,8 @@ class StaticFunctionBuilder:
         As for `StaticFunction`.
     spill : path of a folder, optional
         Where to keep the records, in a folder of their own that is removed by `close`, at the end of a
-        ``with`` block or when the builder is collected. Without it they are kept in memory.
+        ``with`` block or when the builder is collected. Without it they are kept in memory. A process that
+        is forked has no part in that folder: there the builder can only be closed, and is as new then.
 
     Attributes
     ----------
@@ -133,6 +135,8 @@ class StaticFunctionBuilder:
             If they are not, or of another kind than before. Nothing is changed then.
         OSError
             If the spill folder cannot be written to. Nothing is changed then either.
+        RuntimeError
+            If this process was forked from the one whose spill folder it is.
 
         Examples
         --------
@@ -153,10 +157,11 @@ class StaticFunctionBuilder:
             words = dictionary.words(array, "values")
         else:
             words = kinds.values.to_words(array)
-        agreed = self._agree([kinds], [dictionary])
-        with self._store.all_or_nothing():
-            self._store.append(hashes, words)
-        agreed()
+        with self._lock, uninterrupted():
+            agreed = self._agree([kinds], [dictionary])
+            with self._store.all_or_nothing():
+                self._store.append(hashes, words)
+                agreed()
         return self
 
     def extend(self, batches: Iterable[tuple[Any, Any]], progress: bool = True) -> Self:
@@ -221,11 +226,13 @@ class StaticFunctionBuilder:
             difference = differing_field(self.config(), other.config())
             if difference is not None:
                 raise IncompatibleSketchError(f"StaticFunctionBuilders differ in {difference}")
-        agreed = self._agree([other._kinds for other in others], [other._dictionary for other in others])
-        with self._store.all_or_nothing():
-            for other in others:
-                self._store.absorb(other._store)
-        agreed()
+        with locked(self, *others), uninterrupted():
+            agreed = self._agree([other._kinds for other in others], [other._dictionary for other in others])
+            with self._store.all_or_nothing():
+                for other in others:
+                    check_interrupt()
+                    self._store.absorb(other._store)
+                agreed()
         return self
 
     def __or__(self, other: StaticFunctionBuilder) -> StaticFunctionBuilder:

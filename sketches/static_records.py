@@ -52,6 +52,7 @@ class RecordStore:
         self._written: list[tuple[int, NDArray[np.int64]]] = []
         self._folder: Path | None = None
         self._remove: Callable[[], object] | None = None
+        self._owner = os.getpid()
 
     # -- gathering ------------------------------------------------------------------------------------
 
@@ -61,6 +62,7 @@ class RecordStore:
         self._batch_ends.append(self.n_records)
 
     def _append(self, hashes: NDArray[np.uint64], words: NDArray[np.uint64]) -> None:
+        self._check_owner()
         self._pending.append((hashes, words))
         self._n_pending += hashes.size
         self.n_records += hashes.size
@@ -130,11 +132,25 @@ class RecordStore:
 
     def folder(self) -> Path:
         """This store's own folder in `spill`, which none but this user can enter."""
+        self._check_owner()
         if self._folder is None:
             assert self.spill is not None
             self._folder = Path(tempfile.mkdtemp(prefix="mergesketch-", dir=self.spill))
             self._remove = weakref.finalize(self, _remove, self._folder, os.getpid())
         return self._folder
+
+    def _check_owner(self) -> None:
+        """Refuse files that a process has in common with the one it was forked from.
+
+        Both would write at the ends that they know of, each over the other's records.
+        """
+        if self._folder is None:
+            self._owner = os.getpid()
+        elif self._owner != os.getpid():
+            raise RuntimeError(
+                f"records in {self._folder} belong to process {self._owner}, which has forked this one, and "
+                "only that one goes on with them; make a builder in each process and merge them"
+            )
 
     def _path(self, part: int) -> Path:
         return self.folder() / f"records-{part:02d}"

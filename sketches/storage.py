@@ -130,15 +130,18 @@ def _pieces(sketch: Stored) -> list[bytes | memoryview]:
 
 def to_bytes(sketch: Stored) -> bytes:
     """See `Stored.to_bytes`."""
-    return b"".join(_pieces(sketch))
+    with sketch._lock:
+        return b"".join(_pieces(sketch))
 
 
 def save(sketch: Stored, path: str | PathLike[str]) -> None:
     """See `Stored.save`."""
-    pieces = _pieces(sketch)
-    with atomic_write(path) as temporary, temporary.open("wb") as file:
-        for piece in pieces:
-            file.write(piece)
+    # The pieces are the arrays' own memory.
+    with sketch._lock:
+        pieces = _pieces(sketch)
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
+            for piece in pieces:
+                file.write(piece)
 
 
 # -- reading --------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..lsh.family import Configured, register
+from .guard import Guarded, locked
 
 __all__ = ["Spec", "Stored", "stored_classes"]
 
@@ -24,7 +25,7 @@ class Spec(Protocol):
     def __str__(self) -> str: ...
 
 
-class Stored(Configured, ABC):
+class Stored(Guarded, Configured, ABC):
     """Base of every sketch and static structure: told by its configuration and its arrays."""
 
     _stored: ClassVar[dict[str, type[Stored]]] = {}
@@ -69,20 +70,22 @@ class Stored(Configured, ABC):
             return NotImplemented
         if type(self) is not type(other) or self.config() != other.config():
             return False
-        ours, theirs = self._on_cpu(), other._on_cpu()
-        ours._canonicalise()
-        theirs._canonicalise()
-        return all(
-            np.array_equal(array, theirs._arrays[name])
-            for name, array in ours._arrays.items()
-            if name not in self._not_compared
-        )
+        with locked(self, other):
+            ours, theirs = self._on_cpu(), other._on_cpu()
+            ours._canonicalise()
+            theirs._canonicalise()
+            return all(
+                np.array_equal(array, theirs._arrays[name])
+                for name, array in ours._arrays.items()
+                if name not in self._not_compared
+            )
 
     __hash__ = None  # type: ignore[assignment]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        here = self._on_cpu()
-        here._canonicalise()
+        with self._lock:
+            here = self._on_cpu()
+            here._canonicalise()
         return _rebuild, (type(self), self.config(), dict(here._arrays))
 
     # -- storage ----------------------------------------------------------------------------------

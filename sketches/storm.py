@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from contextlib import nullcontext
 from typing import Any, Self
 
 import numpy as np
@@ -18,6 +19,7 @@ from ..lsh.random import normal
 from ..lsh.threads import get_num_threads, map_blocks
 from ..lsh.validation import check_choice, check_int, check_real
 from .base import MergeableSketch, StateSpec
+from .guard import check_interrupt, uninterrupted
 
 __all__ = ["StormSketch"]
 
@@ -204,19 +206,26 @@ class StormSketch(MergeableSketch):
             )
         parts = self._count_parts(kernels, lengths)
         n_parts = rows.n if parts is None else int(parts.sum())
-        for name in self._integer_sums():
-            self._reserve(name, n_parts)
+        n_clipped = int(beyond.sum()) if self.oversize == "clip" else 0
         block = max(64, _BLOCK_CODES[self.device] // self.n_frames // 64 * 64)
-        for start in range(0, rows.n, block):
-            stop = min(start + block, rows.n)
-            if parts is None or bool((parts[start:stop] == 1).all()):
-                self._count(kernels, self._signs(kernels, rows, start, stop))
-            else:
-                short = _divided(rows, kernels.xp.sqrt(parts), start, stop)
-                self._count_split(kernels, self._signs(kernels, short, 0, stop - start), parts[start:stop])
-        self._arrays["n_clipped"] += int(beyond.sum()) if self.oversize == "clip" else 0
-        self._arrays["n_parts"] += n_parts
-        self._arrays["n_updates"] += rows.n
+        with uninterrupted():
+            for name in self._integer_sums():
+                self._reserve(name, n_parts)
+            with self._restored_on_failure() if rows.n > block else nullcontext():
+                for start in range(0, rows.n, block):
+                    stop = min(start + block, rows.n)
+                    if parts is None or bool((parts[start:stop] == 1).all()):
+                        signs = self._signs(kernels, rows, start, stop)
+                        check_interrupt()
+                        self._count(kernels, signs)
+                    else:
+                        short = _divided(rows, kernels.xp.sqrt(parts), start, stop)
+                        signs = self._signs(kernels, short, 0, stop - start)
+                        check_interrupt()
+                        self._count_split(kernels, signs, parts[start:stop])
+            self._arrays["n_clipped"] += n_clipped
+            self._arrays["n_parts"] += n_parts
+            self._arrays["n_updates"] += rows.n
         return self
 
     def _count_parts(self, kernels: Any, lengths: NDArray[np.float64]) -> NDArray[np.int64] | None:

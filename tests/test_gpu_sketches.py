@@ -299,6 +299,35 @@ def test_other_devices_rows_are_refused(entry: Entry, batches: list[Arrays]) -> 
         assert sketch.to_bytes() == before
 
 
+def test_a_refused_first_batch_leaves_nothing_there(entry: Entry, batches: list[Arrays]) -> None:
+    sketch = entry.make()
+    refused = [(cupy.zeros((2, 2, 2, 2)), *to_gpu(batches[0])[1:])]
+    if len(batches[0]) > 1:
+        refused.append((*to_gpu(batches[0])[:-1], cupy.zeros((2, 2, 2, 2))))
+    for batch in refused:
+        with pytest.raises((TypeError, ValueError)):
+            sketch.update(*batch)
+        assert sketch.device == "cpu" and "_arrays" not in sketch.__dict__
+    assert sketch.update(*batches[0]) == entry.make().update(*to_gpu(batches[0]))
+    # Nor does it move one that was told where to be.
+    there = entry.make().to("gpu")
+    with pytest.raises((TypeError, ValueError)):
+        there.update(*refused[0])
+    assert there.device == "gpu"
+
+
+def test_arguments_on_two_devices_are_refused(entry: Entry, batches: list[Arrays]) -> None:
+    here, there = batches[0], to_gpu(batches[0])
+    for i in range(len(here) if len(here) > 1 else 0):
+        for one, other in ((here, there), (there, here)):
+            mixed = (*one[:i], other[i], *one[i + 1 :])
+            for sketch in (entry.make(), entry.make().update(*one)):
+                before = sketch.copy()
+                with pytest.raises(TypeError, match=r"lies (on the|in main)|must lie where"):
+                    sketch.update(*mixed)
+                assert sketch == before and sketch.device == before.device
+
+
 @pytest.mark.skipif(not getattr(cupy, "IS_STAND_IN", False), reason="counts the stand-in's copies")
 def test_copies_nothing_but_numbers(entry: Entry) -> None:
     # An array of any answer, or of any column of the batch, takes more than the bound.

@@ -332,6 +332,17 @@ def test_memory_is_what_the_configuration_says() -> None:
         assert index.nbytes == 8 * 4 * (9 * (8 if wide else 4) + 4) + 4 * 8
 
 
+def test_too_many_buckets_are_refused_before_memory_is_taken() -> None:
+    index = LSHIndex(MinHash(64))
+    told = r"needs 71,468,255,805,472 bytes, for slots alone 64 x 4294967296 x 64 x 4; pass n_buckets"
+    with pytest.raises(MemoryError, match=told):
+        index.add([[1, 2]])
+    assert index.nbytes == 64 * 2**32 * (4 * 64 + 4) + 32
+    assert "_arrays" not in index.__dict__
+    with pytest.raises(MemoryError, match="choose a smaller configuration"):
+        mergesketch.MinHashSketch(2**30, 2**20).update([1], [0])
+
+
 def test_default_ids_run_on() -> None:
     index = LSHIndex(ToyFamily(1, 1)).add([[0], [1]]).add([[2]]).add([[3]], ids=[50]).add([[0]])
     assert index.query([[0], [1], [2], [3]], k=2).ids.tolist() == [[0, 51], [1, -1], [2, -1], [50, -1]]

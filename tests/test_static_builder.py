@@ -4,6 +4,8 @@ import errno
 import gc
 import math
 import os
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -388,3 +390,44 @@ def test_threads_do_not_matter(tmp_path: Path) -> None:
     finally:
         mergesketch.set_num_threads(threads)
     assert files == {StaticFunction(keys, values).to_bytes()}
+
+
+FORKED = """
+import os, sys
+import numpy as np
+from mergesketch import StaticFunctionBuilder
+
+# Records that fill the files, so that parent and child would write into them.
+n = 1 << 18
+keys = np.arange(4 * n)
+with StaticFunctionBuilder(spill=sys.argv[1]) as builder:
+    builder.update(keys[:n], keys[:n] % 5)
+    child = os.fork()
+    if child == 0:
+        for use in (lambda: builder.update(keys[n : 2 * n], keys[n : 2 * n] % 3), builder.build,
+                    lambda: StaticFunctionBuilder().merge(builder)):
+            try:
+                use()
+            except RuntimeError as error:
+                assert "make a builder in each process and merge them" in str(error)
+            else:
+                os._exit(1)
+        assert builder.n_records == n
+        builder.close()  # as new, with files of its own
+        with builder.update(keys[3 * n :], keys[3 * n :] % 3) as anew:
+            right = (anew.build(progress=False).lookup(keys[3 * n :]) == keys[3 * n :] % 3).all()
+        os._exit(0 if right else 2)
+    builder.update(keys[2 * n : 3 * n], keys[2 * n : 3 * n] % 7)
+    assert os.waitpid(child, 0)[1] == 0
+    function = builder.build(progress=False)
+    assert (function.lookup(keys[:n]) == keys[:n] % 5).all()
+    assert (function.lookup(keys[2 * n : 3 * n]) == keys[2 * n : 3 * n] % 7).all()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_files_belong_to_one_process(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FORKED, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == []

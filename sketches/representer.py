@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -18,6 +19,8 @@ from .race import Race
 __all__ = ["RepresenterSketch"]
 
 _MAX_ITERATIONS = 300
+#: Share of the outputs, as a norm, that may be left when they end.
+_LEFT_OVER = 0.3
 
 
 class RepresenterSketch(Race):
@@ -35,10 +38,10 @@ class RepresenterSketch(Race):
     Notes
     -----
     A kernel expansion ``f(q) = sum over j of a_j k(x_j, q)`` is a weighted kernel sum, so a RACE with the
-    coefficients as weights estimates it: R hashes and ``R n_outputs`` additions a query, whatever the number
-    of rows that it was fitted with, and ``4 R W n_outputs`` bytes (Liu, Coleman and Shrivastava 2021,
-    "Efficient inference via universal LSH kernel", the Representer sketch). `fit` finds the coefficients
-    that make it give a model's outputs.
+    coefficients as weights estimates it, without bias if they do not depend on the hashes: R hashes and
+    ``R n_outputs`` additions a query, whatever the number of rows that it was fitted with, and
+    ``4 R W n_outputs`` bytes (Liu, Coleman and Shrivastava 2021, "Efficient inference via universal LSH
+    kernel", the Representer sketch). `fit` finds the coefficients that make it give a model's outputs.
 
     Sketches of functions add: merging sums the functions, as weights of boosted or federated models add.
 
@@ -85,7 +88,7 @@ class RepresenterSketch(Race):
         precision: str = "float32",
         seed: int = 0,
     ) -> Self:
-        """A sketch whose function is near a model's outputs.
+        """Fit a sketch whose function is near a model's outputs.
 
         Parameters
         ----------
@@ -100,8 +103,10 @@ class RepresenterSketch(Race):
             Above 0: what is added to the kernel's diagonal, the kernel of a row with itself being 1.
         kernel : {"sketched", "exact"}
             "exact" solves for the coefficients with the family's exact kernel, as the paper does, and the
-            sketch then errs around that solution. "sketched" solves with the collisions of the very hashes
-            that the sketch has, so that its own error is fitted away: more accurate by far at equal size.
+            sketch then errs around that solution, as ``query(..., return_std=True)`` tells. "sketched" solves
+            with the collisions of the very hashes that the sketch has, so that its own error is fitted away:
+            more accurate by far where many rows share a bucket, a little less so where few do. Its
+            coefficients depend on the hashes, and the standard error says nothing of them.
         precision : {"float32", "float64"}
         seed : int, default 0
             Of the anchors.
@@ -115,6 +120,11 @@ class RepresenterSketch(Race):
         TypeError, ValueError
             If outputs are not finite numbers or not n, the family refuses the rows, or an argument is out
             of its range.
+
+        Warns
+        -----
+        UserWarning
+            If more than three tenths of the outputs is left when the steps of "sketched" end.
 
         Notes
         -----
@@ -155,9 +165,10 @@ class RepresenterSketch(Race):
     # -- the function -----------------------------------------------------------------------------
 
     def decision_function(self, X: Any, *, groups: int | None = None) -> NDArray[np.float64]:
-        """The function's values, shape (n, n_outputs); `groups` as for `Race.query`.
+        """Return the function's values.
 
-        The mean over repetitions, which `fit` fits; with `groups` the median of means, as in the paper.
+        They are means over repetitions, which `fit` fits; with `groups` medians of means, as in the paper.
+        Medians are biased where counters are skewed, as they are for few heavy coefficients.
 
         Parameters
         ----------
@@ -179,7 +190,7 @@ class RepresenterSketch(Race):
             return self.query(X, groups=groups)
 
     def predict(self, X: Any) -> NDArray[np.int64]:
-        """The output of largest value for each row: the class, where outputs are classes' scores.
+        """Return the output of largest value for each row: the class, where outputs are classes' scores.
 
         Parameters
         ----------
@@ -241,6 +252,16 @@ def _solve_sketched(
         return np.asarray(kernel + ridge * a)
 
     system = LinearOperator((n, n), matvec=times, dtype=np.float64)
-    return np.column_stack(
-        [minres(system, column, rtol=1e-6, maxiter=_MAX_ITERATIONS)[0] for column in outputs.T]
-    )
+    found, worst = [], 0.0
+    for column in outputs.T:
+        a = minres(system, column, rtol=1e-6, maxiter=_MAX_ITERATIONS)[0]
+        size = float(np.linalg.norm(column))
+        worst = max(worst, float(np.linalg.norm(times(a) - column)) / size if size else 0.0)
+        found.append(a)
+    if worst > _LEFT_OVER:
+        warnings.warn(
+            f"fit leaves {worst:.2g} of the outputs after {_MAX_ITERATIONS} steps: the ridge is too small "
+            f"for rows so alike with outputs so different; pass a larger one, got ridge={ridge:g}",
+            stacklevel=3,
+        )
+    return np.column_stack(found)

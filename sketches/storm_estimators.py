@@ -181,7 +181,8 @@ class StormRegressor(RegressorMixin, _StormLinear):
     Notes
     -----
     Least squares needs the second moments of features and target alone, and `StormSketch` estimates those
-    without bias; they are solved for with a ridge of their own standard error. See docs/storm.md.
+    without bias, for rows beyond the bound are split and not clipped. They are solved for with a ridge of
+    their own standard error, which shrinks coefficients by about that share: docs/storm.md says how much.
 
     References
     ----------
@@ -357,8 +358,8 @@ class StormClassifier(ClassifierMixin, _StormLinear):
         lost = self.classes_[shares < told]
         if lost.size:
             warnings.warn(
-                f"classes {lost.tolist()} have had so few rows that the counters do not tell them from none: "
-                f"they are hardly ever predicted. More n_bytes would tell them, got n_bytes={self.n_bytes}",
+                f"classes {lost.tolist()} have shares of the rows that the counters do not tell from 0: they "
+                f"may be missed. More n_bytes would tell them, got n_bytes={self.n_bytes}",
                 stacklevel=5,
             )
         means = moments[:d, d + 1 :] / whole / np.maximum(shares, told)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -61,6 +63,45 @@ def test_fitting_the_sketched_kernel_errs_less_at_equal_size() -> None:
             found.append(float(np.abs(sketch.decision_function(Q) - model(Q)).mean()))
     assert max(errors["sketched"]) < min(errors["exact"])
     assert max(errors["sketched"]) < 0.3
+
+
+def structured(n: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {
+        "one-hot": np.eye(8)[rng.integers(0, 8, n)],
+        "few entries": (rng.random((n, 8)) < 0.25) * rng.exponential(size=(n, 8)),
+        "grid": rng.integers(0, 3, (n, 8)) / 2.0,
+        "repeated": rng.normal(size=(4, 8))[rng.choice(4, n, p=[0.7, 0.2, 0.08, 0.02])],
+        "skewed": np.exp(rng.standard_normal((n, 8))),
+    }
+
+
+@pytest.mark.parametrize("name", structured(1))
+def test_expansions_of_structured_rows_are_estimated_without_bias(name: str) -> None:
+    X = structured(120)[name]
+    a = np.random.default_rng(1).standard_normal((120, 2))
+    Q = X[:10]
+    found = np.array(
+        [
+            RepresenterSketch(family, 2, precision="float64").update(X, a).decision_function(Q)
+            for family in (PStable(8, 40, width=3.0, power=2, n_buckets=32, seed=s) for s in range(60))
+        ]
+    )
+    expected = PStable(8, 40, width=3.0, power=2, n_buckets=32).kernel(Q, X) @ a
+    error = found.std(axis=0, ddof=1) / np.sqrt(60)
+    # Six standard errors of Student's t with 59 degrees of freedom; rows that are equal do not err.
+    assert (np.abs(found.mean(axis=0) - expected) < 6.9 * error + 1e-9).all()
+
+
+def test_a_fit_that_does_not_end_says_so() -> None:
+    X = np.repeat(rows(10, 400), 2, axis=0)
+    outputs = np.random.default_rng(11).standard_normal(800)  # equal rows, unequal outputs
+    family = PStable(4, 30, n_buckets=64)
+    with pytest.warns(UserWarning, match="fit leaves 0.[0-9]+ of the outputs .* got ridge=1e-09"):
+        RepresenterSketch.fit(outputs, X, family=family, ridge=1e-9)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        RepresenterSketch.fit(outputs, X, family=family, ridge=0.1)
 
 
 def test_functions_of_parts_add() -> None:

@@ -209,7 +209,7 @@ def test_classes_that_the_first_batch_lacks_are_told_and_found_later() -> None:
     assert model.score(X, y) > 0.9
     # One row in 5,000 is told from none by nothing of this size.
     few = np.where(np.arange(3000) == 2999, 1, 0)
-    with pytest.warns(UserWarning, match=r"classes \[1\] have had so few rows"):
+    with pytest.warns(UserWarning, match=r"classes \[1\] have shares of the rows that"):
         StormClassifier(n_bytes=4096).fit(X, few)
 
 

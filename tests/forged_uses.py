@@ -154,25 +154,27 @@ def forgeries(sketch: Stored, *, arrays: bool = True) -> Iterator[tuple[str, byt
 # -- using ----------------------------------------------------------------------------------------
 
 
-def _rows_for(sketch: Any) -> Any:
+def _rows_for(sketch: Any, n: int) -> Any:
     family = getattr(sketch, "family", sketch)
     if isinstance(family, lsh.MinHash):
-        return _SETS[:2]
+        return _SETS[:n]
     if isinstance(family, lsh.WeightedMinHash):
-        return sp.csr_array(np.abs(_ROWS[:2]))
+        return sp.csr_array(np.abs(_ROWS[:n]))
     width = getattr(family, "n_features", None) or getattr(family, "n_bits", None) or 4
     if width <= 1 << 14:
-        return np.ones((2, width), bool) if isinstance(family, lsh.BitSampling) else np.ones((2, width)) / 9
-    return sp.csr_array((np.ones(2, np.float32), ([0, 1], [0, 5])), shape=(2, width))
+        rows = np.resize(_ROWS, (n, width))
+        return rows > 0 if isinstance(family, lsh.BitSampling) else rows
+    return sp.csr_array((np.ones(n, np.float32), (np.arange(n), np.arange(n))), shape=(n, width))
 
 
 def uses(sketch: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Every public method and property of an object, to be called with little."""
-    rows = _rows_for(sketch)
+    rows = _rows_for(sketch, 2)
     given = {
         "X": rows, "Q": rows, "keys": ["key 1", "x"], "n_keys": 10, "other": sketch, "u": [0, 1], "v": [1, 0],
-        "pairs": [[0, 1]], "edges": [[0, 1]], "n": 3, "counts": [1], "k": 2, "rows": rows, "left": [0],
-        "right": [0], "tokens": [1, 2], "y": [0.5, 0.5], "epsilon": 1.0, "args": (), "pane": 5, "kwargs": {},
+        "pairs": [[0, 1]], "edges": [[0, 1]], "n": 3, "counts": [1], "k": 2, "left": [0],
+        "rows": _rows_for(sketch, 30), "right": [0], "tokens": [1, 2], "y": [0.5, 0.5], "epsilon": 1.0,
+        "args": (), "pane": 5, "kwargs": {},
         "codes": np.zeros((1, getattr(getattr(sketch, "family", None), "n_hashes", 1)), np.uint32),
     }  # fmt: skip
     skipped = {"load", "save", "to", "config"}

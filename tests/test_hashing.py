@@ -293,3 +293,17 @@ def test_independent_of_threads(n_threads: int, threads: None) -> None:
         assert np.array_equal(ours, theirs)
     rows = [0, 1, 299_999, 150_000]
     assert [int(expected[0][i]) for i in rows] == reference([as_bytes(int(values[i])) for i in rows])
+
+
+def test_numbers_that_are_drawn_in_blocks_are_those_of_one_stream() -> None:
+    """Saved sketches depend on them: one word of Philox each, in order, whatever the blocks."""
+    from mergesketch.lsh.random import normal, random_uint64, uniform
+    from scipy.special import ndtri
+
+    for size in (0, 1, 1000, (1 << 18) - 1, 1 << 18, (1 << 19) + 3):
+        words = random_uint64(5, "blocks", size)
+        expected = (2.0 * (words >> np.uint64(12)).astype(np.float64) + 1.0) * 2.0**-53
+        np.testing.assert_array_equal(uniform(5, "blocks", size), expected)
+        drawn = normal(5, "blocks", size)
+        assert drawn.dtype == np.float32
+        np.testing.assert_array_equal(drawn, ndtri(expected).astype(np.float32))

@@ -60,7 +60,7 @@ def _family_results() -> Iterator[tuple[str, Callable[[], Any]]]:
     }
     for name, (family, X) in families.items():
         yield f"codes of {name}", lambda family=family, X=X: family.hash(X)
-        yield f"probes of {name}", lambda family=family, X=X: family.probe(X, 8)
+        yield f"probes of {name}", lambda family=family, X=X: family.probe(X, 20)
         yield f"kernel of {name}", lambda family=family, X=X: family.kernel(X[:50], X[50:99])
         yield (
             f"sums of {name}",

@@ -33,7 +33,10 @@ class SketchFormatError(MergesketchError, ValueError):
 
 
 class DistributedError(MergesketchError, RuntimeError):
-    """A rank failed, or ranks called with different arguments; every rank raises it."""
+    """A rank failed, or ranks called with different arguments; every rank raises it.
+
+    That a rank has left the program is told to some of those that wait for it.
+    """
 
 
 class DocumentError(MergesketchError, ValueError):

@@ -171,7 +171,7 @@ def _add_dedup(commands: Any, threads: argparse.ArgumentParser) -> None:
     )
     dedup.add_argument(
         "--hashes",
-        type=_whole(1, 2**20),
+        type=_whole(1, 2**16),
         default=128,
         metavar="N",
         help="hashes of a signature (default: 128)",
@@ -257,7 +257,9 @@ def _add_index(commands: Any, threads: argparse.ArgumentParser) -> None:
     )
     query.add_argument("index", type=_path, metavar="INDEX", help="what `index build` has written")
     query.add_argument("path", type=_path, metavar="QUERIES", help=".npy, sparse .npz or svmlight file")
-    query.add_argument("-k", type=_whole(1), default=10, metavar="N", help="neighbours of each (default: 10)")
+    query.add_argument(
+        "-k", type=_whole(1, 2**31), default=10, metavar="N", help="neighbours of each (default: 10)"
+    )
     query.add_argument(
         "--output", "-o", type=_path, metavar="FILE", help="write JSON lines here (default: standard output)"
     )

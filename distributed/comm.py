@@ -160,7 +160,7 @@ class Communicator:
         wait_for_ranks(self.mpi, self.mpi.Ibcast(size, root))
         data = np.empty(size[0], np.uint8) if data is None else data
         self.mpi.Bcast(data, root)
-        return value if self.rank == root else pickle.loads(data)
+        return value if self.rank == root else pickle.loads(data.data)
 
     def gather(self, value: Any, root: int = 0) -> list[Any] | None:
         """Every rank's value in the order of ranks, on the root; None elsewhere.
@@ -549,7 +549,7 @@ def _pickled(value: Any) -> NDArray[np.uint8]:
 
 def _unpickled(data: NDArray[np.uint8], sizes: NDArray[np.int64]) -> list[Any]:
     starts = _starts(sizes)
-    return [pickle.loads(data[a : a + n]) for a, n in zip(starts.tolist(), sizes.tolist(), strict=True)]
+    return [pickle.loads(data[a : a + n].data) for a, n in zip(starts.tolist(), sizes.tolist(), strict=True)]
 
 
 def _row_bytes(rows: NDArray[Any]) -> int:

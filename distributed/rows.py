@@ -148,4 +148,6 @@ def _read(path: str, at_least: int) -> Any:
         raise ValueError(
             f"{path} must hold a matrix of numbers, got dtype {matrix.dtype} and shape {matrix.shape}"
         )
+    if matrix.shape[1] == 0:
+        raise ValueError(f"{path} must hold rows of at least one number, got shape {matrix.shape}")
     return matrix

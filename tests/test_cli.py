@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from forged_files import header_of, with_header
 from mergesketch import CountMinSketch
-from mergesketch.distributed import cli_dedup, deduplicate
+from mergesketch.distributed import band_parameters, cli_dedup, deduplicate
 from mergesketch.distributed.__main__ import main
 from mergesketch.distributed.cli import parser
 from mergesketch.distributed.output import readable
@@ -189,7 +189,7 @@ def test_equal_documents_only(run):
 @pytest.mark.parametrize(
     ("option", "largest", "library"),
     [
-        ("--hashes", 2**20, lambda n: MinHash(n_hashes=n)),
+        ("--hashes", 2**16, lambda n: band_parameters(1.0, n) if n > 2**16 else MinHash(n_hashes=n)),
         ("--shingle-size", 2**31 - 1, lambda n: shingle(["a b"], size=n)),
         ("--seed", 2**64 - 1, lambda n: MinHash(n_hashes=1, seed=n)),
     ],

@@ -156,6 +156,7 @@ def test_bad_input(capsys):
     mergesketch.CountMinSketch(n_rows=2, n_buckets=10).save("other.sketch")
     np.save("objects.npy", np.array([{}], dtype=object))
     np.save("line.npy", np.zeros(5))
+    np.save("thin.npy", np.zeros((3, 0)))
     Path("bad.svm").write_text("1 3:1\n1 x:1\n")
     for name in ("bad.npy", "bad.npz", "bad.index"):
         Path(name).write_bytes(b"x" * 100)
@@ -174,6 +175,10 @@ def test_bad_input(capsys):
         (["build", "bad.svm", "-o", "y"], "bad.svm:2: "),
         (["build", "missing.svm", "-o", "y"], "cannot read missing.svm: No such file or directory"),
         (["build", "line.npy", "-o", "y"], "got dtype float64 and shape (5,)"),
+        (
+            ["build", "thin.npy", "-o", "y"],
+            "thin.npy must hold rows of at least one number, got shape (3, 0)",
+        ),
         (["build", "x.npy", "-o", "y", "--family", "minhash"], "--family minhash is for sparse rows"),
         (["build", "x.npy", "-o", "x.npy"], "it is one of the files to read"),
         (["build", "x.npy", "-o", "nowhere/y"], "there is no folder"),

@@ -351,6 +351,23 @@ def test_one_process_raises_the_errors_themselves() -> None:
     assert not issubclass(DistributedError, ValueError)
 
 
+def test_clearing_up_hides_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that becomes read-only refuses the part, and then to remove what there is of it."""
+    index = DistributedIndex(ToyFamily(n_features=6, n_hashes=7)).add([[1] * 6])
+    index.save(tmp_path)
+    with monkeypatch.context() as patch:
+
+        def refuse(*args: object, **options: object) -> None:
+            raise OSError(30, "Read-only file system", str(args[0]))
+
+        patch.setattr(Path, "unlink", refuse)
+        index.save(tmp_path)  # what is left of the index before is in nobody's way
+        patch.setattr(LSHIndex, "save", lambda self, path: refuse("the part"))
+        with pytest.raises(OSError, match="Read-only file system: 'the part'"):
+            index.save(tmp_path)
+    assert DistributedIndex.load(tmp_path).n_rows == 1
+
+
 def test_a_damaged_list_is_refused(tmp_path: Path) -> None:
     index = DistributedIndex(ToyFamily(n_features=6, n_hashes=7)).add([[1] * 6])
     index.save(tmp_path)

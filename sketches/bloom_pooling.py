@@ -23,6 +23,9 @@ _DAMPING = 0.5
 _TOLERANCE = 1e-6
 _MAX_ITERATIONS = 500
 _MAX_SAMPLES = 1 << 31
+#: Pools of a sample, at most, by default; and in designs of fewer tests, where more share two samples.
+_MOST_POOLS, _FEWER_POOLS = 6, 5
+_SMALL = 1000
 
 
 class Decoded(NamedTuple):
@@ -63,8 +66,8 @@ class BloomPooling:
         Probability that a sample is positive, before any test; in (0, 1).
     pools_per_sample : int, optional
         k. By default four fifths of what makes a pool positive with probability 1/2, where a test says
-        most, but 2 to 6 and at most a third of the tests, as far as the caps allow: found best by simulation
-        with 1 % errors, more pools add loops and little else.
+        most, but 2 to 6 (5 for fewer than 1,000 tests) and at most a third of the tests, as far as the caps
+        allow: found best by simulation with 1 % errors, more pools add loops and little else.
     max_pool_size, max_pools_per_sample : int, optional
         What the laboratory can do.
     false_positive_rate : float
@@ -150,7 +153,8 @@ class BloomPooling:
     def _best_pools_per_sample(self) -> int:
         size = math.log(0.5) / float(np.log1p(-self.prevalence).mean())
         k = round(0.8 * size * self.n_tests / self.n_samples)
-        return max(1, min(max(k, 2), 6, self.n_tests // 3))
+        most = _FEWER_POOLS if self.n_tests < _SMALL else _MOST_POOLS
+        return max(1, min(max(k, 2), most, self.n_tests // 3))
 
     # -- the design -----------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from ..lsh.backend import backend_named, device_of
 from ..lsh.family import differing_field, register
 from ..lsh.lazy import lazy
 from ..lsh.validation import check_array
-from .guard import locked, uninterrupted
+from .guard import changing, locked, uninterrupted
 from .stored import Stored
 
 __all__ = ["REDUCTIONS", "MergeableSketch", "StateArray", "StateSpec", "sketch_classes"]
@@ -89,7 +89,7 @@ class StateArray:
 def _changing(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def change(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with self._lock:
+        with self._lock, changing(self):
             if "_arrays" in self.__dict__:
                 return method(self, *args, **kwargs)
             # Without data: what is refused leaves neither empty arrays nor a device.
@@ -404,7 +404,7 @@ class MergeableSketch(Stored):
         """
         for other in others:
             self._check_compatible(other)
-        with locked(self, *others):
+        with locked(self, *others), changing(self):
             self._check_parts([part._part() for part in (self, *others)])
             others = tuple(other.copy() if other is self else self._beside(other) for other in others)
             for other in others:
@@ -473,7 +473,7 @@ class MergeableSketch(Stored):
         if others:
             raise TypeError(f"{type(self).__name__} cannot subtract: its state merges by {', '.join(others)}")
         self._check_compatible(other)
-        with locked(self, other):
+        with locked(self, other), changing(self):
             other = self._beside(other)
             with uninterrupted():
                 for name in self._integer_sums():
@@ -495,7 +495,7 @@ class MergeableSketch(Stored):
         A sketch of the same class.
         """
         new = object.__new__(type(self))
-        own = {"_arrays", "_bounds", "_device", "_guard", "_first_argument"}
+        own = {"_arrays", "_bounds", "_device", "_guard", "_first_argument", "_changed_by"}
         new.__dict__.update({k: v for k, v in self.__dict__.items() if k not in own})
         return new
 

@@ -9,11 +9,12 @@ import threading
 # What `signal` wraps for the sake of its enumerations, at ten times the cost.
 from _signal import getsignal  # type: ignore[import-not-found, unused-ignore]
 from _signal import signal as set_handler
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import Any, Self
 
-__all__ = ["Guarded", "check_interrupt", "locked", "uninterrupted"]
+__all__ = ["Guarded", "changing", "check_interrupt", "locked", "uninterrupted"]
 
 #: Signals whose handlers raise what they please between any two steps of the main thread: Ctrl-C, what a
 #: system's or a batch system's end of a job comes by, and timers.
@@ -90,14 +91,29 @@ class Guarded:
         guard = self.__dict__.get("_guard") or self.__dict__.setdefault("_guard", _new_lock())
         process, lock = guard
         if process != os.getpid():
-            # Another thread of the parent may have held it when this process was forked, and is not here.
-            if not lock.acquire(blocking=False):
+            # Whichever thread of the parent held it when this process was forked is not here.
+            me = threading.get_ident()
+            if self.__dict__.get("_changed_by", me) != me:
                 raise RuntimeError(
                     f"the {type(self).__name__} was being changed by another thread when this process was "
                     "forked, and may hold half of that"
                 )
             self.__dict__["_guard"] = _, lock = _new_lock()
         return lock
+
+
+@contextmanager
+def changing(changed: Guarded) -> Iterator[None]:
+    """Say, while the lock is held, that the state changes: a process forked meanwhile has half of that."""
+    before = changed.__dict__.get("_changed_by")
+    changed.__dict__["_changed_by"] = threading.get_ident()
+    try:
+        yield
+    finally:
+        if before is None:
+            changed.__dict__.pop("_changed_by", None)
+        else:
+            changed.__dict__["_changed_by"] = before
 
 
 def _new_lock() -> tuple[int, Any]:

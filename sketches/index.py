@@ -15,7 +15,7 @@ from ..lsh.lazy import lazy
 from ..lsh.random import random_uint64
 from ..lsh.validation import check_array, check_flag, check_int, check_numbers, refuse_flags
 from .base import MergeableSketch, StateSpec
-from .guard import uninterrupted
+from .guard import changing, uninterrupted
 from .hashed_rows import check_codes
 from .ranking import ranker
 
@@ -259,7 +259,7 @@ class LSHIndex(MergeableSketch):
     def _add_codes(self, codes: NDArray[np.uint32], ids: NDArray[Any], *, by_default: bool = False) -> Self:
         codes = check_codes(self.family, codes, len(ids))
         least, largest = (int(ids.min()), int(ids.max())) if len(ids) else (_NO_ID, -1)
-        with self._lock, uninterrupted():
+        with self._lock, changing(self), uninterrupted():
             self._reserve("seen", len(codes))
             self._reserve("n_updates", len(codes))
             arrays, keys, kernel = self._arrays, self._keys, self._kernels.insert_ids
@@ -574,12 +574,18 @@ class LSHIndex(MergeableSketch):
         return False
 
     def _canonicalise(self) -> None:
-        with self._lock, uninterrupted():
+        with self._lock:
             if self.__dict__.get("_disordered", False):
-                self.__dict__["_n_orderings"] = self._n_orderings + 1
-                self._over_tables(self._kernels.order_buckets, self._arrays["slots"])
-                self.__dict__["_n_orderings"] = self._n_orderings + 1
-                self.__dict__["_disordered"] = False
+                with changing(self), uninterrupted():
+                    self._order_buckets()
+
+    def _order_buckets(self) -> None:
+        self.__dict__["_n_orderings"] = self._n_orderings + 1
+        try:
+            self._over_tables(self._kernels.order_buckets, self._arrays["slots"])
+            self.__dict__["_disordered"] = False
+        finally:
+            self.__dict__["_n_orderings"] = self._n_orderings + 1
 
     @property
     def _n_orderings(self) -> int:

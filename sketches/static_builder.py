@@ -20,7 +20,7 @@ from ..lsh.progress import progress_bar
 from ..lsh.threads import get_num_threads
 from ..lsh.unhash import unhash_u64
 from ..lsh.validation import check_int, check_real
-from .guard import Guarded, check_interrupt, locked, uninterrupted
+from .guard import Guarded, changing, check_interrupt, locked, uninterrupted
 from .ribbon import Solved
 from .static_build import Clash, Records, number_of_shards
 from .static_column import Column
@@ -157,7 +157,7 @@ class StaticFunctionBuilder(Guarded):
             words = dictionary.words(array, "values")
         else:
             words = kinds.values.to_words(array)
-        with self._lock, uninterrupted():
+        with self._lock, changing(self), uninterrupted():
             agreed = self._agree([kinds], [dictionary])
             with self._store.all_or_nothing():
                 self._store.append(hashes, words)
@@ -226,7 +226,7 @@ class StaticFunctionBuilder(Guarded):
             difference = differing_field(self.config(), other.config())
             if difference is not None:
                 raise IncompatibleSketchError(f"StaticFunctionBuilders differ in {difference}")
-        with locked(self, *others), uninterrupted():
+        with locked(self, *others), changing(self), uninterrupted():
             agreed = self._agree([other._kinds for other in others], [other._dictionary for other in others])
             with self._store.all_or_nothing():
                 for other in others:

@@ -401,6 +401,18 @@ def test_rows_that_were_numbered_alike_do_not_merge() -> None:
     assert empty.copy().add(X[:0]) | first == first == first | empty.copy().add(X[:0], [])
 
 
+def test_ranks_that_number_rows_in_turn_say_so() -> None:
+    X = np.random.default_rng(2).integers(0, 4, (90, 5))
+    empty = LSHIndex(ToyFamily(5, 8), capacity=9)
+    ranks = empty.copy().add(X[:40], first_id=0) | empty.copy().add(X[40:], first_id=40)
+    assert (ranks | ranks).n_updates == 180
+    ranks._count_ids_as_default()
+    assert ranks == empty.copy().add(X)
+    with pytest.raises(IncompatibleSketchError, match="numbered its rows from 0 to 89"):
+        ranks.merge(empty.copy().add(X[:1], first_id=89))
+    assert ranks.merge(empty.copy().add(X[:1], first_id=90)).n_updates == 91
+
+
 def test_an_id_in_more_rows_than_tables_is_the_same_in_all() -> None:
     index = LSHIndex(ToyFamily(2, 3), capacity=9).add([[1, 1]] * 4, [5, 5, 5, 6])
     counts = index.query([[1, 1]], k=2).counts

@@ -119,7 +119,8 @@ def test_the_same_data_over_ranks_gives_the_same_state(n_ranks: int, examples: t
 REFUSE = """
 import numpy as np
 import pytest
-from mergesketch import CountMinSketch, CountSketch
+from mergesketch import CountMinSketch, CountSketch, LSHIndex
+from registry import ToyFamily
 from mergesketch.errors import DistributedError, IncompatibleSketchError
 from mergesketch.distributed import communicator, merge_over_ranks
 from toy_sketches import Everything, Largest
@@ -144,6 +145,13 @@ for odd in range(size):
     stranger = "sketch" if rank == odd else CountMinSketch(4, 99)
     match = f"rank {odd} failed: TypeError: sketch must be a MergeableSketch, got str"
     refuses(stranger, DistributedError, match)
+
+# Ranks that have numbered their rows alike; numbered on, they make the index of all rows.
+index = LSHIndex(ToyFamily(2, 3), capacity=50)
+rows = np.arange(10 * size * 2).reshape(-1, 2) % 4
+ours = rows[10 * rank : 10 * rank + 10]
+refuses(index.copy().add(ours), IncompatibleSketchError, "from 0 to 9 by .*others have done so")
+assert merge_over_ranks(index.copy().add(ours, first_id=10 * rank)) == index.copy().add(rows)
 
 # Counters that widened on one rank widen everywhere.
 sketch = CountMinSketch(2, 1)

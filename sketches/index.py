@@ -238,12 +238,6 @@ class LSHIndex(MergeableSketch):
             raise ValueError(f"ids must be at most {self._largest_allowed_id}, got {first + n - 1}")
         return self._kernels.xp.arange(first, first + n, dtype=self._id_dtype)
 
-    def _number_by_default(self) -> None:
-        """Take the rows, which have the ids from 0 on without a gap, for numbered by default."""
-        assert int(self._arrays["largest_id"][0]) + 1 == self.n_updates
-        self._arrays["default_ids"][0] = self.n_updates
-        self._arrays["smallest_given_id"][0] = _NO_ID
-
     def _check_ids(self, ids: ArrayLike, n: int) -> NDArray[Any]:
         array = self._bring("ids", ids)
         if array.size and array.dtype.kind not in "iu":

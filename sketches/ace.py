@@ -35,11 +35,12 @@ class AceDetector(MergeableSketch):
         Any family; rows are normal where its kernel density is high. Signed random projections of centred
         rows with ``power`` 10 to 15 and 50 hashes are what the paper uses.
     contamination : float, optional
-        Share of the rows that is called anomalous, in (0, 0.5]: the threshold is that quantile of the
-        scores of the rows seen. The sample must be able to tell it: ``1 / (sample_size + 1)`` is the least.
+        Share of new rows that is called anomalous, in (0, 0.5]: the threshold is that quantile of the
+        scores of the rows seen, less their own count. The sample must be able to tell it:
+        ``1 / (sample_size + 1)`` is the least.
     alpha : float, default 3.0
         Without `contamination`: the threshold is the mean of the scores of the rows seen less `alpha`
-        standard deviations.
+        standard deviations, and their own count.
     sample_size : int, default 1024
         Rows that are kept, by their codes, to know the distribution of scores from.
     seed : int, default 0
@@ -56,16 +57,21 @@ class AceDetector(MergeableSketch):
     all counters over ``R n**2``, exactly. For their spread and their quantiles, which drift as counters
     grow, the codes of a sample of rows are kept and scored anew whenever the threshold is asked for. The
     sample holds the distinct rows of codes of least hash, each with how often it came, so it depends
-    neither on order nor on batches, ranks and merges. The share of rows that are called anomalous differs
+    neither on order nor on batches, ranks and merges. The share of new rows that are called anomalous differs
     from the p asked for by about ``sqrt(p (1 - p) / m)``, m being `sample_size` if no row comes twice, and
     less where some come often: ``(sum of w)**2 / sum of w**2``, the effective size of a sample of rows that
     came w times each (Kish 1965, "Survey sampling"). The paper keeps running moments instead, of scores as
     they were when each row came, which early rows bias and merges cannot reproduce.
 
-    With `contamination` c the threshold lies at place c (N + 1) of the N scores of the sample in rising
-    order, each as often as its row came, and between places on the line that joins them: so a share c of
-    new rows like those seen has lower scores, on average (Weibull 1939; Hyndman and Fan 1996, definition 6).
-    Of the rows seen no more than the share c has, and none where equal scores leave no choice.
+    New rows are what a threshold is for, and they are not among the rows seen, each of which counts itself. So
+    both thresholds are lowered by that count, 1 / n: otherwise rows that resemble nobody would each be their
+    own neighbour, and all new ones would be called anomalous.
+
+    With `contamination` c the threshold is the score at place c (N + 1) of the N of the sample in rising
+    order, each as often as its row came, and between places on the line that joins them, so lowered: a share
+    c of new rows like those seen has lower scores, on average (Weibull 1939; Hyndman and Fan 1996, definition
+    6), and less where equal scores leave no choice. Rows that were taken in still count themselves when they
+    are asked about, and fewer of them are below; never more than the share c while the sample holds them all.
 
     Methods are named as scikit-learn's outlier detectors name them; `update` is `partial_fit`.
 
@@ -290,13 +296,11 @@ class AceDetector(MergeableSketch):
         held, xp = _count_held(self._arrays), self._kernels.xp
         weights = self._arrays["sample_weights"][:held]
         counted = mean_counts(self._arrays["counts"], self._arrays["sample_codes"][:held])
-        # As `score_samples` computes them, to the last bit: a row at the threshold is not below it.
         scores = without_chance(self.family, counted, self.n_updates) / self.n_updates
         if self.contamination is None:
             mean = (scores * weights).sum() / weights.sum()
             spread = math.sqrt(float(((scores - mean) ** 2 * weights).sum() / weights.sum()))
-            # Less the rounding of means: without a spread all scores are equal to them, and none is below.
-            return self.mean_score - self.alpha * spread - _ROUNDING * abs(self.mean_score)
+            return self._without_itself(self.mean_score - self.alpha * spread)
         n = int(weights.sum())
         place = _place(self.contamination, n)
         if place < 1.0:
@@ -309,8 +313,17 @@ class AceDetector(MergeableSketch):
         below, above = (
             float(scores[order[int((ends < at).sum())]]) for at in (math.floor(place), math.ceil(place))
         )
-        # Equal neighbours give themselves, to the last bit.
-        return below + (place - math.floor(place)) * (above - below)
+        return self._without_itself(below + (place - math.floor(place)) * (above - below))
+
+    def _without_itself(self, score: float) -> float:
+        """Return what is left of a seen row's score without itself, and without what rounding may have added.
+
+        New rows are not among those seen. Of rows that resemble nobody each would be its own one neighbour,
+        and every new row below them all.
+        """
+        chance = self.family.chance_collision
+        score -= 1.0 / (1.0 - chance) / self.n_updates
+        return score - _ROUNDING * (abs(score) + 2.0 * chance / (1.0 - chance))
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
         """Scores less the threshold: negative ones are anomalous.

@@ -63,9 +63,9 @@ class AceDetector(MergeableSketch):
     came w times each (Kish 1965, "Survey sampling"). The paper keeps running moments instead, of scores as
     they were when each row came, which early rows bias and merges cannot reproduce.
 
-    New rows are what a threshold is for, and they are not among the rows seen, each of which counts itself. So
-    both thresholds are lowered by that count, 1 / n: otherwise rows that resemble nobody would each be their
-    own neighbour, and all new ones would be called anomalous.
+    New rows are what a threshold is for, and they are not among the rows seen, each of which counts itself.
+    So both thresholds are lowered by that count, 1 / n: otherwise rows that resemble nobody would each be
+    their own neighbour, and all new ones would be called anomalous.
 
     With `contamination` c the threshold is the score at place c (N + 1) of the N of the sample in rising
     order, each as often as its row came, and between places on the line that joins them, so lowered: a share

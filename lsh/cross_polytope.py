@@ -79,7 +79,10 @@ class CrossPolytope(HashFamily):
         exp(k l - sin(angle)**2 / (2 s) (k**2 l'**2 + k l''))
 
     to first order in 1 / s (`collision_probability`). Pseudo-random rotations of 256 deviate from that by
-    less than 0.002, for rows of one or two non-zeros too, and larger ones by less.
+    less than 0.002, for rows of one or two non-zeros too, and larger ones by less. But rotated rows of a few
+    equal entries have few values, and for some hashes two coordinates share the largest: there rounding
+    chooses between them. So such a row and a multiple of it, unless by a power of two, do not collide with
+    a probability up to 0.025 in rotations of 256, and less in larger ones.
 
     Rows of more than 8,192 features, or `dimension` if that is more, are scattered to so many coordinates
     before each rotation: features are added up, with random signs, at hashed places (Weinberger et al. 2009,

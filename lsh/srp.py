@@ -27,7 +27,7 @@ PROJECTIONS = ("gaussian", "hadamard", "sparse")
 _MAX_VALUES = 1 << 24
 _QUANTILES = 4096
 #: Of a Hadamard block: in smaller ones products take so few values that rows of one or two non-zeros
-#: collide with wrong probabilities (by 0.13 in blocks of 4, 0.001 in blocks of 128).
+#: collide with wrong probabilities (by 0.13 in blocks of 4, 0.001 in blocks of 128, ties aside: see Notes).
 _LEAST_SIZE = 256
 #: Coordinates to transform that are worth a thread of their own.
 _COORDINATES_BLOCK = 1 << 20
@@ -79,7 +79,10 @@ class SignedRandomProjection(ProjectionFamily):
       not independent: with k bits of a hash in one block, which is all of them where there are few hashes
       and at most one where there are m, it collides less often, by about
       ``k (k - 1) / (2 m) (sin(theta) / (pi - theta))**2`` of the probability, which is 4 % for 8 bits of a
-      block of 256 at a right angle.
+      block of 256 at a right angle. Products of a few equal entries take few values, 0 for one: there
+      rounding chooses the sign. So a bit of such a row and that of a multiple of it, unless by a power of
+      two, differ with probability up to 0.008 in blocks of 256, and those of opposite rows agree with up to
+      twice that; for larger blocks it falls as 1 / sqrt(m). Rows of unlike entries have no such ties.
     - "sparse": the entries of w are hashed from the numbers of feature and vector and never stored, so
       any number of features will do, of sparse or dense rows (very sparse random projections: Li, Hastie
       and Church 2006). Entries are normal quantiles (4,096 of them) and not signs: with entries of -1 and 1

@@ -188,6 +188,22 @@ def test_rotations_of_256_collide_nearly_as_gaussian_ones(dimension: int) -> Non
     assert (np.abs(np.mean(rates, axis=0) - p) < 6 * spread + 0.002).all()
 
 
+@pytest.mark.parametrize("dimension", [2, 64, 256])
+def test_rows_with_ties_collide_with_their_multiples_within_what_the_notes_say(dimension: int) -> None:
+    X, n_seeds, rates = np.zeros((4, 100)), 20, []
+    for row, n in zip(X, (1, 2, 4, 8), strict=True):
+        row[:n] = 1.0
+    other = np.random.default_rng(1).standard_normal((1, 100))
+    for seed in range(n_seeds):
+        family = CrossPolytope(100, 2000, dimension=dimension, seed=seed)
+        assert (family.hash(X) == family.hash(0.5 * X)).all()
+        assert (family.hash(other) != family.hash(3.3 * other)).mean() < 2e-3
+        rates.append((family.hash(X) != family.hash(3.3 * X)).mean(axis=1))
+    spread = np.std(rates, axis=0, ddof=1) / math.sqrt(n_seeds)
+    assert (np.mean(rates, axis=0) < 0.025 + 6 * spread).all()
+    assert (spread < 2e-3).all()
+
+
 def test_several_probes_find_more_neighbours() -> None:
     rng = np.random.default_rng(0)
     X = rng.standard_normal((2000, 64))

@@ -195,6 +195,29 @@ def test_hadamard_rows_of_few_entries_collide_as_theory_says(d: int) -> None:
     assert (np.abs(shares.mean(axis=0) - family.collision_probability(angles)) < error).all()
 
 
+def test_hadamard_rows_with_ties_collide_within_what_the_notes_say() -> None:
+    """Products of equal entries are 0 at times: a multiple of such a row need not have its bits."""
+    n_seeds, entries = 40, np.array([1, 2, 3, 4, 8])
+    for d in (8, 200):
+        X = np.zeros((5, d))
+        for row, n in zip(X, entries, strict=True):
+            row[:n] = 1.0
+        other = np.random.default_rng(1).standard_normal((1, d))
+        shares = []
+        for seed in range(n_seeds):
+            family = SignedRandomProjection(d, 4096, projection="hadamard", seed=seed)
+            codes = family.hash(X)
+            shares.append([(codes == family.hash(scale * X)).mean(axis=1) for scale in (4.0, 3.3, -1.0)])
+            assert (family.hash(other) != family.hash(3.3 * other)).mean() < 1e-3
+            assert (family.hash(other) == family.hash(-other)).mean() < 1e-3
+        same, multiple, opposite = np.mean(shares, axis=0)
+        error = 6 * np.std(shares, axis=0)[1:].max() / math.sqrt(n_seeds)
+        assert (same == 1.0).all()
+        assert (1.0 - multiple < 0.008 + error).all()
+        assert (opposite < 0.016 + error).all()
+        assert error < 0.006
+
+
 @pytest.mark.parametrize("p", [1, 2])
 def test_p_stable_probability_is_its_integral(p: int) -> None:
     """Datar et al. 2004, section 3.2: the integral of f(t / c) / c (1 - t / width), f of |stable|."""

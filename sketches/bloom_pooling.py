@@ -184,8 +184,8 @@ class BloomPooling:
         Parameters
         ----------
         infected : array of shape (n_samples,), bool
-        seed : int
-            Of the errors.
+        seed : int, default 0
+            Of the errors: under one seed the same tests err, so simulations take another for each draw.
 
         Returns
         -------

@@ -399,8 +399,8 @@ class MinHash(HashFamily):
         less, by about ``power (power - 1) / 2 (1 - J) / J (1 - v) / m`` of the probability, with v the
         variance relative to permutations (see the class). With power 8, m = 128 and sets of 100 tokens in
         all that is 2.7 % for J = 0.8 and 7.5 % for J = 0.6. Under "one-permutation" it is 2.4 % and 6 % more
-        with 20 tokens, and 1 % less with 200. That is for m far above `power`: of a signature of few values, all
-        in one code, sets of as few tokens hardly ever share it under "fast-similarity".
+        with 20 tokens, and 1 % less with 200. That is for m far above `power`: a code of all of a signature's
+        few values is hardly ever shared by sets of as few tokens under "fast-similarity".
 
         Parameters
         ----------

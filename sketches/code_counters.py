@@ -207,23 +207,23 @@ def _estimate(
     """Mean, or median of means, of the counters of each row of codes, and its standard error."""
     kernels, repetitions = backend_of(codes), codes.shape[1]
     block = max(1, _CODES_BLOCK // repetitions)
+    kernels.map_blocks(lambda a, b: kernels.gather_mean(counts, codes, a, b, sums, std), len(codes), block)
+    std /= math.sqrt(repetitions)
     if groups is None:
-        kernels.map_blocks(
-            lambda a, b: kernels.gather_mean(counts, codes, a, b, sums, std), len(codes), block
-        )
-        std /= math.sqrt(repetitions)
         return
     edges = np.append(np.arange(groups) * repetitions // groups, repetitions)
     means = kernels.xp.empty((len(codes), groups, counts.shape[2]))
     kernels.map_blocks(
         lambda a, b: kernels.gather_groups(counts, codes, edges, a, b, means), len(codes), block
     )
-    sums[...] = kernels.xp.median(means, axis=1)
-    std[...] = np.nan
-    if groups > 1:
-        # The median of skewed numbers is biased, by what it differs from their mean.
-        spread = means.std(axis=1, ddof=1) * math.sqrt(math.pi / 2.0 / groups)
-        std[...] = kernels.xp.hypot(spread, means.mean(axis=1) - sums)
+    medians = kernels.xp.median(means, axis=1)
+    if groups == 1:
+        std[...] = np.nan
+    else:
+        # From all repetitions, for few groups know their own spread badly. The median of skewed numbers is
+        # biased, by what it differs from their mean.
+        std[...] = kernels.xp.hypot(math.sqrt(math.pi / 2.0) * std, sums - medians)
+    sums[...] = medians
 
 
 def mean_counts(counts: NDArray[Any], codes: NDArray[np.uint32]) -> NDArray[np.float64]:

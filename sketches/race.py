@@ -330,9 +330,9 @@ class Race(MergeableSketch):
         It would have moved a counter by `reach` at most: the distance from the estimate to the least or the
         largest counter of a repetition, on average over repetitions. One pass over the counters finds them.
 
-        With `groups`, s**2 / R is pi / 2 times the variance of the group means over their number, as for the
-        median of normal numbers, and the squared difference of the means' mean and median: counters are
-        skewed where few buckets hold many rows, and their median is too low by about that. Of a query whose
+        With `groups`, s**2 / R is taken pi / 2 times, as for the median of many normal numbers (of few it is
+        less), and the squared difference of the estimate and the mean is added: counters are skewed where few
+        buckets hold many rows, and their median is too low by about that. Of a query whose
         counter is 100 in one repetition of 20 and 5 in all others, with R = 200, the median of 8 groups is
         5 % lower on average than the kernel sum, of 24 groups 42 %.
         """

@@ -85,6 +85,16 @@ def test_intervals_hold_the_kernel_sum_by_the_median_of_means(rows: str, groups:
     assert np.mean(held) >= 0.9
 
 
+@pytest.mark.parametrize("groups", [2, 3, 5])
+def test_intervals_hold_by_the_median_of_few_groups(groups: int) -> None:
+    X, held = np.random.default_rng(3).integers(0, 6, (200, 3)).astype(float), []
+    for seed in range(60):
+        family = PStable(3, 200, p=1, width=5.0, n_buckets=4, seed=seed)
+        sums, std = Race(family).update(X).query(X[:20], groups=groups, return_std=True)
+        held.append(np.abs(sums - family.kernel(X[:20], X).sum(axis=1)) <= 1.96 * std)
+    assert np.mean(held) >= 0.93
+
+
 @pytest.mark.parametrize("rows", MAKERS)
 @pytest.mark.parametrize("name", ["gaussian", "euclidean", "weighted", "bits", "winners", "one permutation"])
 def test_intervals_hold_the_kernel_weighted_mean(name: str, rows: str) -> None:

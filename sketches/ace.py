@@ -17,7 +17,7 @@ from ..lsh.validation import check_int, check_real, renamed
 from .base import MergeableSketch, StateSpec
 from .code_counters import kernel_sums, mean_counts, scatter, without_chance
 from .guard import uninterrupted
-from .hashed_rows import check_family, count_rows, hash_block, row_blocks
+from .hashed_rows import check_symmetric_family, count_rows, hash_block, row_blocks
 
 __all__ = ["AceDetector"]
 
@@ -32,8 +32,9 @@ class AceDetector(MergeableSketch):
     Parameters
     ----------
     family : HashFamily
-        Any family; rows are normal where its kernel density is high. Signed random projections of centred
-        rows with ``power`` 10 to 15 and 50 hashes are what the paper uses.
+        Any family that hashes rows and queries alike, all but `InnerProduct`; rows are normal where its
+        kernel density is high. Signed random projections of centred rows with ``power`` 10 to 15 and 50
+        hashes are what the paper uses.
     contamination : float, optional
         Share of new rows that is called anomalous, in (0, 0.5]: the threshold is that quantile of the
         scores of the rows seen, less their own count. The sample must be able to tell it:
@@ -108,7 +109,7 @@ class AceDetector(MergeableSketch):
         sample_size: int = 1024,
         seed: int = 0,
     ) -> None:
-        self.family = check_family(family)
+        self.family = check_symmetric_family(family)
         self.contamination = (
             None
             if contamination is None

@@ -13,7 +13,15 @@ from ..lsh.family import HashFamily
 from ..lsh.sparse_structure import check_sparse
 from ..lsh.validation import check_array, check_sets
 
-__all__ = ["check_codes", "check_family", "count_rows", "cut_rows", "hash_block", "row_blocks"]
+__all__ = [
+    "check_codes",
+    "check_family",
+    "check_symmetric_family",
+    "count_rows",
+    "cut_rows",
+    "hash_block",
+    "row_blocks",
+]
 
 #: Codes that are worked on at a time: as many rows as keep them in the processor's caches.
 _BLOCK_CODES = 1 << 20
@@ -31,6 +39,14 @@ def check_family(family: Any) -> HashFamily:
             f"family must have at most {_MAX_BUCKETS} buckets, for each has a counter, got "
             f"{family.n_buckets}; pass n_buckets to the family"
         )
+    return family
+
+
+def check_symmetric_family(family: Any) -> HashFamily:
+    """`check_family`, and that queries are hashed as rows are: what looks rows up by their codes needs it."""
+    family = check_family(family)
+    if type(family).hash_query is not HashFamily.hash_query:
+        raise ValueError(f"family must hash rows and queries alike, which {type(family).__name__} does not")
     return family
 
 

@@ -17,7 +17,7 @@ from ..lsh.pstable import PStable
 from ..lsh.srp import SignedRandomProjection
 from ..lsh.validation import check_array, check_dense, check_finite, check_flag, check_int, check_real
 from .bounds import check_bounds, count_beyond, scale_rows, told_shortly
-from .hashed_rows import hash_block, row_blocks
+from .hashed_rows import check_symmetric_family, hash_block, row_blocks
 from .private import PrivateRace
 from .race import Race
 
@@ -77,7 +77,7 @@ class PrivateClassifier(_PrivateTask):
     Parameters
     ----------
     family : HashFamily
-        Of dense rows, scaled to [-1, 1].
+        Of dense rows, scaled to [-1, 1]; one that hashes queries as it hashes rows.
     low, high : float or sequence of float
         Public bounds of the features.
     classes : sequence of str or int
@@ -118,7 +118,7 @@ class PrivateClassifier(_PrivateTask):
 
     def __init__(self, family: HashFamily, *, low: Any, high: Any, classes: Sequence[Any]) -> None:
         self.classes = _check_classes(classes)
-        super().__init__(family, n_outputs=len(self.classes), low=low, high=high)
+        super().__init__(check_symmetric_family(family), n_outputs=len(self.classes), low=low, high=high)
 
     @lazy
     def _classes_array(self) -> NDArray[Any]:
@@ -298,7 +298,8 @@ def private_classifier(
     low, high : float or array of shape (features,)
         Bounds of the features. Must be public, and not the data's own least and largest values.
     family : HashFamily, optional
-        Over rows scaled to [-1, 1] by the bounds. By default `SignedRandomProjection` of ``power=4`` (16
+        Over rows scaled to [-1, 1] by the bounds, and none that hashes queries otherwise, as `InnerProduct`
+        does. By default `SignedRandomProjection` of ``power=4`` (16
         counters a class) and ``16 sqrt(epsilon)`` hashes, from 4 to 64.
     clip : bool, default True
         Move values beyond the bounds to them. Otherwise rows with such values are refused, by an error that

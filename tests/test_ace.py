@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import AceDetector, Race
-from mergesketch.lsh import PStable, SignedRandomProjection
+from mergesketch.lsh import InnerProduct, PStable, SignedRandomProjection
 from registry import ToyFamily
 
 
@@ -207,6 +207,10 @@ def test_bad_arguments() -> None:
     with pytest.raises(ValueError, match=r"has seen 8 rows, and a contamination of 0\.1 takes at least 9"):
         few.predict(rows(0, 3))
     assert few.update(rows(1, 1)).predict(rows(0, 3)).shape == (3,)
+    with pytest.raises(
+        ValueError, match="family must hash rows and queries alike, which InnerProduct does not"
+    ):
+        AceDetector(InnerProduct(5, 10, max_norm=6.0))
     detector = AceDetector(family)
     for ask in (detector.score_samples, detector.predict, detector.decision_function):
         with pytest.raises(ValueError, match="AceDetector has seen no row; call partial_fit first"):

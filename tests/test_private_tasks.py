@@ -13,7 +13,7 @@ from audit import proves_more_than
 from mergesketch import PrivateClassifier, PrivateRace, PrivateRegressor, Race
 from mergesketch import private_classifier as classify
 from mergesketch import private_regressor as regress
-from mergesketch.lsh import MinHash, PStable, SignedRandomProjection
+from mergesketch.lsh import InnerProduct, MinHash, PStable, SignedRandomProjection
 from mergesketch.lsh.noise import laplace_variance
 from registry import ToyFamily
 
@@ -307,6 +307,11 @@ GOOD = {"epsilon": 1.0, "classes": [0, 1, 2], "low": -4.0, "high": 7.0}
         ({"family": PStable(3, 4)}, ValueError, "X must have 3 columns, got 4"),
         ({"family": MinHash(n_hashes=4, n_buckets=8)}, TypeError, "family must be of dense rows"),
         ({"family": "srp"}, TypeError, "family must be a HashFamily"),
+        (
+            {"family": InnerProduct(4, 4, max_norm=2.0)},
+            ValueError,
+            "family must hash rows and queries alike, which InnerProduct does not",
+        ),
     ],
 )  # fmt: skip
 def test_bad_arguments_of_the_classifier(change: dict, error: type, message: str) -> None:

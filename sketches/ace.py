@@ -22,6 +22,8 @@ from .hashed_rows import check_symmetric_family, count_rows, hash_block, row_blo
 __all__ = ["AceDetector"]
 
 _CODES_BLOCK = 1 << 16
+#: Rows that a sample may hold.
+_LARGEST_SAMPLE = 1 << 24
 #: What sums of many floats may be off by, of themselves.
 _ROUNDING = 1e-12
 
@@ -116,7 +118,12 @@ class AceDetector(MergeableSketch):
             else check_real("contamination", contamination, 0.0, math.nextafter(0.5, 1.0))
         )
         self.alpha = check_real("alpha", alpha, 0.0, math.inf)
-        self.sample_size = check_int("sample_size", sample_size, 2, 1 << 24)
+        self.sample_size = check_int("sample_size", sample_size, 2, _LARGEST_SAMPLE)
+        if self.contamination is not None and _place(self.contamination, _LARGEST_SAMPLE) < 1.0:
+            raise ValueError(
+                f"contamination must be at least {1.0 / (_LARGEST_SAMPLE + 1):.2g}, which the largest sample "
+                f"tells, got {self.contamination:g}"
+            )
         if self.contamination is not None and _place(self.contamination, self.sample_size) < 1.0:
             raise ValueError(
                 f"sample_size must be at least {_least_sample(self.contamination)} to tell a contamination "

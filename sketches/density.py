@@ -715,8 +715,12 @@ class DensitySketch(KeyTable):
         most = self.n_repetitions * int(arrays["total"][0])
         if bool((counts < 0).any()) or bool((counts[:held] == 0).any()) or bool((counts > most).any()):
             raise ValueError(f"sample_counts must be from 1 to {most}, then 0")
-        if held and float(counts.astype(np.float64).sum()) > most * (1.0 + 1e-9):
-            raise ValueError(f"sample_counts must have a sum of at most {most}")
+        counted = sum(counts[:held].tolist())
+        if counted > most or (held < counts.size and counted < most):
+            # While there are places, every cell that has rows is held.
+            raise ValueError(
+                f"sample_counts must have a sum of {most}, or less if no place is empty, got {counted}"
+            )
         self._check_cells("sample", *(arrays[name][:held] for name in SAMPLE[:3]))
 
     def _check_cells(self, name: str, keys: Any, repetitions: Any, cells: Any) -> None:

@@ -161,7 +161,8 @@ class Race(MergeableSketch):
         groups = cls.n_groups(confidence)
         chance = family.chance_collision
         met = density + (1.0 - density) * chance
-        allowed = (relative_error * (1.0 - chance) * density) ** 2  # 0 where there is no such number
+        error = relative_error * (1.0 - chance) * density
+        allowed = error * error  # by a product, for powers of floats raise: 0 or infinity at the ends
         needed = 4.0 * family.design_effect * met / allowed if allowed else math.inf
         n_hashes = groups * needed
         arguments = {name: getattr(family, name) for name in family._parameters}

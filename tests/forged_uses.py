@@ -68,7 +68,7 @@ def stored_examples() -> dict[str, Stored]:
         "PrivateRegressor": ms.private_regressor(
             _ROWS, _ROWS[:, 0], epsilon=1.0, low=-3.0, high=3.0, target_low=-3.0, target_high=3.0
         ),
-        "AceDetector": ms.AceDetector(families["srp"][0], contamination=0.1, sample_size=8).update(_ROWS),
+        "AceDetector": ms.AceDetector(families["srp"][0], contamination=0.1, sample_size=9).update(_ROWS),
         "RaceWindow": ms.RaceWindow(families["srp"][0], 3).update(_ROWS, pane=1),
         "NadarayaWatsonSketch": ms.NadarayaWatsonSketch(families["pstable"][0]).update(_ROWS, _ROWS[:, 0]),
         "NadarayaWatsonSketch, decaying": ms.NadarayaWatsonSketch(

@@ -214,7 +214,7 @@ def _angles() -> SignedRandomProjection:
         ("sets", lambda x: MinHashSketch(5, 4).update([5, 6], x)),
         ("ids", lambda x: LSHIndex(_angles()).add(np.eye(2), ids=x)),
         ("edges", lambda x: BloomSignatures(9, 64).update([x])),
-        (r"sets\[0\]", lambda x: MinHash(4).hash([x])),
+        (r"X\[0\]", lambda x: MinHash(4).hash([x])),
         ("pane", lambda x: RaceWindow(_angles(), 4).update(np.eye(2), pane=x)),
     ],
 )

@@ -13,10 +13,21 @@ from .backend import as_array, backend_of, device_of
 from .columns import arrow_chunks, describe, is_arrow, open_column
 from .threads import map_blocks
 
-__all__ = ["Buffer", "as_byte_buffer", "byte_buffers", "check_buffer", "is_buffer", "is_fixed_binary"]
+__all__ = [
+    "NO_INTEGERS",
+    "Buffer",
+    "as_byte_buffer",
+    "byte_buffers",
+    "check_buffer",
+    "is_buffer",
+    "is_fixed_binary",
+]
 
 #: ``(data, offsets)``: string i is ``data[offsets[i]:offsets[i + 1]]``; uint8 and int64.
 Buffer = tuple[NDArray[np.uint8], NDArray[np.int64]]
+
+#: Types that are no integers, though int and np.integer are among their bases.
+NO_INTEGERS = (bool, np.timedelta64)
 
 _EMPTY = np.empty(0, dtype=np.uint8)
 #: Offsets that are worth a thread of their own.
@@ -197,7 +208,7 @@ def kind_of(items: Sequence[Any], name: str) -> type:
     for kind in (str, bytes):
         if all(issubclass(t, kind) for t in types):
             return kind
-    if all(issubclass(t, (int, np.integer)) and t is not bool for t in types):
+    if all(issubclass(t, (int, np.integer)) and not issubclass(t, NO_INTEGERS) for t in types):
         return int
     found = ", ".join(sorted(t.__name__ for t in types))
     raise TypeError(f"{name} must be all str, all bytes or all int, got {found}")

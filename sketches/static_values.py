@@ -215,6 +215,7 @@ _KINDS: tuple[tuple[str, tuple[type, ...]], ...] = (
     ("str", (str,)),
     ("bytes", (bytes,)),
     ("bool", (bool, np.bool_)),  # before int, of which bool is a subclass
+    ("", (np.timedelta64,)),  # and np.timedelta64 one of np.integer
     ("int", (int, np.integer)),
     ("float", (float, np.floating)),
 )

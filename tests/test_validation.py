@@ -26,6 +26,7 @@ from mergesketch.lsh.validation import (
     check_choice,
     check_flag,
     check_generator,
+    check_int,
     check_real,
     refuse_masked,
     renamed,
@@ -120,6 +121,25 @@ def test_numbers_beyond_all_floats_lie_in_no_interval() -> None:
             check_real("p", huge, 0.0, np.inf)
 
 
+@pytest.mark.parametrize("span", [np.timedelta64(5), np.timedelta64(5, "s"), np.timedelta64("NaT")])
+def test_spans_of_time_are_no_numbers(span: Any) -> None:
+    """By its bases NumPy's timedelta64 is an integer, and a real number."""
+    for call in (check_int, check_real):
+        with pytest.raises(TypeError, match=r"^n must be .*, got np.timedelta64"):
+            call("n", span, 0, 10)
+    for values in ([span, span], [1, span], np.array([span, 1], dtype=object)):
+        with pytest.raises(TypeError, match=r"^values must be .*timedelta64"):
+            StaticFunction([1, 2], values)
+    for call in (
+        lambda: span in BloomFilter(10),
+        lambda: MinHash(4).hash([[2**64 - 1, span]]),
+        lambda: MinHash(4).hash([[1, span]]),
+        lambda: LSHIndex(_angles()).add(np.eye(2), ids=[1, span]),
+    ):
+        with pytest.raises(TypeError, match=r"^(keys|X\[0\]|ids) must be .*, got .*(timedelta64|object)"):
+            call()
+
+
 def test_what_is_truthy_is_no_flag() -> None:
     assert check_flag("p", np.True_) is True
     for wrong in (1, 0, "no", None, [True]):
@@ -142,6 +162,7 @@ def test_only_the_argument_at_the_start_is_renamed() -> None:
     for said, heard in (
         ("X must", "Q must"),
         ("X.data is", "Q.data is"),
+        ("X.row must be as X.data, got X", "Q.row must be as Q.data, got X"),
         ("Xs must", "Xs must"),
         ("a X", "a X"),
     ):
@@ -214,7 +235,7 @@ def _angles() -> SignedRandomProjection:
         ("sets", lambda x: MinHashSketch(5, 4).update([5, 6], x)),
         ("ids", lambda x: LSHIndex(_angles()).add(np.eye(2), ids=x)),
         ("edges", lambda x: BloomSignatures(9, 64).update([x])),
-        (r"sets\[0\]", lambda x: MinHash(4).hash([x])),
+        (r"X\[0\]", lambda x: MinHash(4).hash([x])),
         ("pane", lambda x: RaceWindow(_angles(), 4).update(np.eye(2), pane=x)),
     ],
 )

@@ -15,6 +15,7 @@ __all__ = [
     "is_table",
     "open_column",
     "open_table",
+    "refuse_masked",
 ]
 
 
@@ -135,6 +136,16 @@ def _refuse_nulls(is_null: Any, name: str) -> None:
             f"{name} must have no nulls, got {int(is_null.sum())}, the first at {int(is_null.argmax())}; "
             "drop them or fill them first"
         )
+
+
+def refuse_masked(values: Any, name: str) -> None:
+    """Refuse masked values, which NumPy's functions would take for what lies under the mask."""
+    if isinstance(values, (list, tuple)):
+        if any(issubclass(t, np.ma.MaskedArray) for t in set(map(type, values))):
+            for row in values:
+                refuse_masked(row, name)
+    elif isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise ValueError(f"{name} must not be masked, got {int(np.ma.count_masked(values))} masked values")
 
 
 def decoded(chunk: Any) -> Any:

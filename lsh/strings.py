@@ -10,7 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from .backend import as_array, backend_of, device_of
-from .columns import arrow_chunks, describe, is_arrow, open_column
+from .columns import arrow_chunks, describe, is_arrow, open_column, refuse_masked
 from .threads import map_blocks
 
 __all__ = [
@@ -87,6 +87,7 @@ def check_buffer(data: Any, offsets: Any, name: str) -> Buffer:
 
     Offsets need not begin at 0 or end at the last byte, as those of a slice do not.
     """
+    refuse_masked((data, offsets), name)
     if isinstance(data, (bytes, bytearray, memoryview)):
         data = np.frombuffer(data, dtype=np.uint8)
     if device_of(data) == "gpu" or device_of(offsets) == "gpu":
@@ -273,6 +274,7 @@ def byte_buffers(strings: Any, name: str = "strings", errors: str = "strict") ->
     if is_arrow(strings):
         return [arrow_strings(chunk, name, strings) for chunk in arrow_chunks(strings, name)]
     if isinstance(strings, np.ndarray):
+        refuse_masked(strings, name)
         return [_read_only(_array_buffer(strings, name, errors))]
     if is_buffer(strings):
         return [check_buffer(strings[0], strings[1], name)]

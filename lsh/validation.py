@@ -14,7 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from .backend import as_array, backend_of, device_of, refuse_gpu, to_host
-from .columns import open_table
+from .columns import open_table, refuse_masked
 from .sparse_structure import check_offsets, csr_parts
 from .strings import NO_INTEGERS
 from .threads import map_blocks
@@ -35,7 +35,6 @@ __all__ = [
     "check_sets",
     "check_weights",
     "refuse_flags",
-    "refuse_masked",
     "renamed",
 ]
 
@@ -123,12 +122,6 @@ def check_numbers(name: str, value: Any) -> NDArray[np.float64]:
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
     # In C order: NumPy's functions round otherwise where numbers do not lie side by side.
     return backend_of(array).xp.asarray(array, dtype=np.float64, order="C")
-
-
-def refuse_masked(array: Any, name: str) -> None:
-    """Refuse masked values, which NumPy's functions would take for what lies under the mask."""
-    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
-        raise ValueError(f"{name} must not be masked, got {int(np.ma.count_masked(array))} masked values")
 
 
 def refuse_flags(name: str, value: Any) -> None:

@@ -744,9 +744,10 @@ def _lexsort(xp: Any, *columns: Any) -> Any:
 
 def _check_width(width: Any, n_features: int) -> float | list[float]:
     refuse_gpu("a width", width)
-    shape = check_array("width", width).shape
+    given = check_array("width", width)
+    shape = given.shape
     if shape == ():
         return check_real("width", width, 0.0, math.inf)
     if shape != (n_features,):
         raise ValueError(f"width must be a number or of shape ({n_features},), got shape {shape}")
-    return [check_real(f"width[{j}]", w, 0.0, math.inf) for j, w in enumerate(width)]
+    return [check_real(f"width[{j}]", w, 0.0, math.inf) for j, w in enumerate(given)]

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lsh.columns import arrow_chunks, describe, is_arrow, is_table, open_column
+from ..lsh.columns import arrow_chunks, describe, is_arrow, is_table, open_column, refuse_masked
 from ..lsh.hashing import hash_buffer
 from ..lsh.static_kernels import first_unequal
 from ..lsh.strings import as_byte_buffer, kind_of
-from ..lsh.validation import check_array, check_real, refuse_masked
+from ..lsh.validation import check_array, check_real
 
 __all__ = ["Dictionary", "ValueKind", "kind_of_values", "to_array"]
 

@@ -19,16 +19,17 @@ from mergesketch import (
     RaceWindow,
     StaticFunction,
     StaticFunctionBuilder,
+    StaticTable,
     suggest,
 )
-from mergesketch.lsh import MinHash, PStable, SignedRandomProjection, hash_keys
+from mergesketch.lsh import MinHash, PStable, SignedRandomProjection, hash_keys, shingle
+from mergesketch.lsh.columns import refuse_masked
 from mergesketch.lsh.validation import (
     check_choice,
     check_flag,
     check_generator,
     check_int,
     check_real,
-    refuse_masked,
     renamed,
 )
 
@@ -49,6 +50,7 @@ ANGLES = SignedRandomProjection(4, n_hashes=2, power=2)
     ("name", "call"),
     [
         ("X", lambda: ANGLES.hash(ROWS)),
+        ("X", lambda: ANGLES.hash(list(ROWS))),
         ("X", lambda: PStable(4, n_hashes=2, width=1.0).hash(ROWS)),
         ("X", lambda: Race(ANGLES).update(ROWS)),
         ("weights", lambda: Race(ANGLES).update(np.ones((3, 4)), weights=NUMBERS)),
@@ -56,6 +58,10 @@ ANGLES = SignedRandomProjection(4, n_hashes=2, power=2)
         (r"X\[1\]", lambda: MinHash(4).hash([np.array([1]), NUMBERS])),
         ("keys", lambda: hash_keys(NUMBERS)),
         ("keys", lambda: BloomFilter(100).update(NUMBERS)),
+        ("keys", lambda: hash_keys((NUMBERS.astype(np.uint8), np.array([0, 3])))),
+        ("documents", lambda: shingle((b"abc", NUMBERS))),
+        ("documents", lambda: shingle(NUMBERS.astype("S"))),
+        ("rows", lambda: StaticTable([1, 2, 3], list(ROWS))),
         ("keys", lambda: StaticFunction(NUMBERS, [1, 2, 3])),
         ("values", lambda: StaticFunction([1, 2, 3], NUMBERS)),
     ],

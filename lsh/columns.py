@@ -157,13 +157,22 @@ def decoded(chunk: Any) -> Any:
         return decoded(chunk.storage)
     if pa.types.is_dictionary(kind):
         # Not dictionary_decode, which knows no views, nor nulls among the dictionary's values.
-        return decoded(chunk.dictionary).take(chunk.indices)
+        return _widened(decoded(chunk.dictionary)).take(chunk.indices)
     if pa.types.is_run_end_encoded(kind):
         ends = chunk.run_ends.to_numpy()
         rows = np.arange(chunk.offset, chunk.offset + len(chunk))
-        return decoded(chunk.values).take(pa.array(np.searchsorted(ends, rows, side="right")))
+        return _widened(decoded(chunk.values)).take(pa.array(np.searchsorted(ends, rows, side="right")))
     if pa.types.is_string_view(kind):
         return chunk.cast(pa.large_string())
     if pa.types.is_binary_view(kind) or pa.types.is_fixed_size_binary(kind):
         return chunk.cast(pa.large_binary())
     return chunk
+
+
+def _widened(values: Any) -> Any:
+    """Strings and bytes with offsets of 64 bits: repeated ones may pass 2 GiB, which Arrow refuses to take."""
+    import pyarrow as pa
+
+    if pa.types.is_string(values.type):
+        return values.cast(pa.large_string())
+    return values.cast(pa.large_binary()) if pa.types.is_binary(values.type) else values

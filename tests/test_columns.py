@@ -11,6 +11,7 @@ import pytest
 from mergesketch import BloomFilter, HeavyHitters, MinHashSketch, RibbonFilter, StaticFunction, StaticTable
 from mergesketch.distributed import deduplicate
 from mergesketch.lsh import SignedRandomProjection, hash_keys, shingle
+from mergesketch.lsh.columns import decoded
 
 TEXTS = ["tea", "", "naïve text of more than sixteen bytes", "tea", "日本"]
 RAW = [text.encode() for text in TEXTS]
@@ -283,3 +284,14 @@ def test_tables_of_rows() -> None:
             family.hash(frame)
     with pytest.raises(TypeError, match="rows must be an array or lists, got a pandas DataFrame: pass"):
         StaticTable([1], pd.DataFrame({"a": [1], "b": [0.5]}))
+
+
+def test_repeated_texts_may_pass_two_gigabytes() -> None:
+    """Arrow refuses to take them from values with offsets of 32 bits."""
+    pa = pytest.importorskip("pyarrow")
+    for text, large in ((pa.string(), pa.large_string()), (pa.binary(), pa.large_binary())):
+        values = pa.array(["ab", "c"], text)
+        repeated = pa.DictionaryArray.from_arrays(pa.array([1, 0, 1]), values)
+        runs = pa.RunEndEncodedArray.from_arrays(pa.array([2, 3]), values)
+        for column, plain in ((repeated, ["c", "ab", "c"]), (runs, ["ab", "ab", "c"])):
+            assert decoded(column).equals(pa.array(plain, large))

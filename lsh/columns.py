@@ -103,8 +103,8 @@ def describe(values: Any) -> str:
 def arrow_chunks(column: Any, name: str) -> list[Any]:
     """The pyarrow arrays that `column` is made of, without nulls.
 
-    They are of plain types: dictionaries and runs are decoded, extension types are their storage, and views
-    and binary values of one size are large strings and large binary.
+    They are of plain types: dictionaries and runs are decoded, extension types of texts are their storage,
+    and views and binary values of one size are large strings and large binary.
     """
     try:
         import pyarrow as pa
@@ -154,7 +154,10 @@ def decoded(chunk: Any) -> Any:
 
     kind = chunk.type
     if isinstance(chunk, pa.ExtensionArray):
-        return decoded(chunk.storage)
+        # Texts under another name are texts, but what is stored as numbers are dates, or flags, or prices.
+        storage = _widened(decoded(chunk.storage))
+        is_text = pa.types.is_large_string(storage.type) or pa.types.is_large_binary(storage.type)
+        return storage if is_text else chunk
     if pa.types.is_dictionary(kind):
         # Not dictionary_decode, which knows no views, nor nulls among the dictionary's values.
         return _widened(decoded(chunk.dictionary)).take(chunk.indices)
@@ -170,7 +173,7 @@ def decoded(chunk: Any) -> Any:
 
 
 def _widened(values: Any) -> Any:
-    """Strings and bytes with offsets of 64 bits: repeated ones may pass 2 GiB, which Arrow refuses to take."""
+    """Texts with offsets of 64 bits: what repeats them may pass 2 GiB, which Arrow refuses otherwise."""
     import pyarrow as pa
 
     if pa.types.is_string(values.type):

@@ -205,6 +205,8 @@ def test_what_is_no_column_of_keys_is_told_by_its_own_name() -> None:
         (pl.Series([["a"]]), "a polars Series", "large_list"),
         (pa.array([1.5]), "an Arrow array", "double"),
         (pa.chunked_array([[True]]), "an Arrow array", "bool"),
+        # Stored as integers.
+        (pd.Series(pd.period_range("2020", periods=2, freq="M")), "a pandas Series", "extension<pandas"),
     ):
         for ask, wanted in (
             (hash_keys, "keys must be {} of integers, strings"),
@@ -295,3 +297,11 @@ def test_repeated_texts_may_pass_two_gigabytes() -> None:
         runs = pa.RunEndEncodedArray.from_arrays(pa.array([2, 3]), values)
         for column, plain in ((repeated, ["c", "ab", "c"]), (runs, ["ab", "ab", "c"])):
             assert decoded(column).equals(pa.array(plain, large))
+
+
+def test_texts_of_extension_types_are_texts() -> None:
+    pa = pytest.importorskip("pyarrow")
+    if not hasattr(pa, "uuid"):
+        pytest.skip("needs pyarrow with extension types")
+    same_as_the_list(pa.array([b"0" * 16, b"1" * 16], pa.uuid()), [b"0" * 16, b"1" * 16])
+    same_as_the_list(pa.ExtensionArray.from_storage(pa.json_(), pa.array(["{}", "1"])), ["{}", "1"])

@@ -123,7 +123,13 @@ def arrow_chunks(column: Any, name: str) -> list[Any]:
             ) from None
     if pa.types.is_struct(array.type):
         raise TypeError(f"{name} must be {describe(column)} of one column, got one of {array.type}")
-    chunks = [decoded(chunk) for chunk in (array.chunks if isinstance(array, pa.ChunkedArray) else [array])]
+    chunks = array.chunks if isinstance(array, pa.ChunkedArray) else [array]
+    try:
+        chunks = [decoded(chunk) for chunk in chunks]
+    except (pa.ArrowInvalid, pa.ArrowIndexError) as error:
+        raise ValueError(
+            f"{name} must be {describe(column)} whose parts fit one another, got one that does not: {error}"
+        ) from None
     if any(chunk.null_count for chunk in chunks):
         _refuse_nulls(np.concatenate([c.is_null().to_numpy(zero_copy_only=False) for c in chunks]), name)
     # A column of Arrow's type null without a row has neither nulls nor values of any type.
@@ -149,7 +155,10 @@ def refuse_masked(values: Any, name: str) -> None:
 
 
 def decoded(chunk: Any) -> Any:
-    """A pyarrow array with the same values and nulls, of a type that needs no decoding."""
+    """A pyarrow array with the same values and nulls, of a type that needs no decoding.
+
+    pyarrow.ArrowInvalid or ArrowIndexError if it has parts that contradict each other.
+    """
     import pyarrow as pa
 
     kind = chunk.type
@@ -166,7 +175,10 @@ def decoded(chunk: Any) -> Any:
         rows = np.arange(chunk.offset, chunk.offset + len(chunk))
         return _widened(decoded(chunk.values)).take(pa.array(np.searchsorted(ends, rows, side="right")))
     if pa.types.is_string_view(kind):
+        _check_offsets(chunk)
         return chunk.cast(pa.large_string())
+    if pa.types.is_binary_view(kind):
+        _check_offsets(chunk)
     if pa.types.is_binary_view(kind) or pa.types.is_fixed_size_binary(kind):
         return chunk.cast(pa.large_binary())
     return chunk
@@ -176,6 +188,21 @@ def _widened(values: Any) -> Any:
     """Texts with offsets of 64 bits: what repeats them may pass 2 GiB, which Arrow refuses otherwise."""
     import pyarrow as pa
 
+    _check_offsets(values)
     if pa.types.is_string(values.type):
         return values.cast(pa.large_string())
     return values.cast(pa.large_binary()) if pa.types.is_binary(values.type) else values
+
+
+def _check_offsets(values: Any) -> None:
+    """Look at the offsets of texts before Arrow reads where they say: buffers may have been written to."""
+    import pyarrow as pa
+
+    as_bytes = {
+        pa.string(): pa.binary(),
+        pa.large_string(): pa.large_binary(),
+        pa.string_view(): pa.binary_view(),
+    }
+    if values.type in as_bytes:  # whether they are UTF-8 is for others to say
+        values = values.view(as_bytes[values.type])
+    values.validate(full=True)

@@ -459,7 +459,7 @@ def test_lists_of_tokens_beyond_int64() -> None:
     tokens, offsets = np.array([t % 2**64 for row in rows for t in row], np.uint64), np.array([0, 2, 4, 7])
     np.testing.assert_array_equal(MinHash(8).hash(rows), MinHash(8).hash((tokens, offsets)))
     for beyond in (2**64, -(2**63) - 1):
-        with pytest.raises(TypeError, match=r"sets\[0\] must be a 1-D array of integers"):
+        with pytest.raises(TypeError, match=r"X\[0\] must be a 1-D array of integers"):
             MinHash(8).hash([[1, beyond]])
 
 

@@ -31,7 +31,7 @@ def angles_of_rows(X: Any, Y: Any, n_features: int | None) -> NDArray[np.float64
 
 def unit_rows(X: Any, n_features: int | None, name: str = "X") -> Any:
     """Rows of length 1 in float64, sparse if they came so."""
-    refuse_gpu(X, "kernel")
+    refuse_gpu("kernel", X)
     rows = check_rows(X, n_features, name)
     if rows.dense is not None:
         dense = rows.dense.astype(np.float64)

@@ -13,6 +13,7 @@ __all__ = [
     "as_array",
     "backend_named",
     "backend_of",
+    "check_one_device",
     "device_of",
     "read_only",
     "refuse_gpu",
@@ -90,10 +91,20 @@ def as_array(X: Any) -> Any:
     return array.astype(array.dtype.newbyteorder("="))
 
 
-def refuse_gpu(X: Any, what: str) -> None:
-    """NotImplementedError where rows on a GPU come to what has no kernels there."""
-    if device_of(X) == "gpu":
+def refuse_gpu(what: str, *arrays: Any) -> None:
+    """NotImplementedError where an array on a GPU comes to what has no kernels there."""
+    if any(device_of(array) == "gpu" for array in arrays):
         raise NotImplementedError(f"{what} has no GPU kernels; pass arrays in main memory: array.get()")
+
+
+def check_one_device(name: str, array: Any, other_name: str, other: Any) -> None:
+    """TypeError unless two arguments lie on one device."""
+    here, there = device_of(array), device_of(other)
+    if here != there:
+        told = {"gpu": "on the GPU", "cpu": "in main memory"}
+        raise TypeError(
+            f"{other_name} lies {told[there]}, but {name} {told[here]}: copy one to where the other is"
+        )
 
 
 def add_at(array: Any, places: Any, values: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .backend import as_array, backend_of, device_of
+from .backend import as_array, backend_of, check_one_device, device_of
 from .family import check_same_family
 from .minhash import MinHash
 from .validation import check_array, check_choice, check_int, check_sets
@@ -161,6 +161,7 @@ class BBitMinHash(MinHash):
             If `family` makes other codes: names the first setting that differs.
         """
         check_same_family("packed codes", self, family)
+        check_one_device("A", A, "B", B)
         left, right = self._check_packed(A, "A"), self._check_packed(B, "B")
         if left.shape != right.shape:
             raise ValueError(f"B must have the shape of A, {left.shape}, got {right.shape}")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .backend import backend_of, device_of
+from .backend import backend_of, device_of, refuse_gpu
 from .family import HashFamily
 from .lazy import lazy
 from .random import random_uint64
@@ -337,6 +337,7 @@ class BitSampling(HashFamily):
         TypeError, ValueError
             If `X` or `Y` has another dtype or width.
         """
+        refuse_gpu("kernel", X, Y)
         kernels, A, B = backend_of(X), self._words(X, "X"), self._words(Y, "Y")
         distances = np.empty((len(A), len(B)), np.int64)
         block = max(1, _BITS_BLOCK // max(1, B.size))

@@ -15,6 +15,7 @@ __all__ = [
     "is_table",
     "open_column",
     "open_table",
+    "refuse_masked",
 ]
 
 
@@ -102,8 +103,8 @@ def describe(values: Any) -> str:
 def arrow_chunks(column: Any, name: str) -> list[Any]:
     """The pyarrow arrays that `column` is made of, without nulls.
 
-    They are of plain types: dictionaries and runs are decoded, extension types are their storage, and views
-    and binary values of one size are large strings and large binary.
+    They are of plain types: dictionaries and runs are decoded, extension types of texts are their storage,
+    and views and binary values of one size are large strings and large binary.
     """
     try:
         import pyarrow as pa
@@ -122,7 +123,13 @@ def arrow_chunks(column: Any, name: str) -> list[Any]:
             ) from None
     if pa.types.is_struct(array.type):
         raise TypeError(f"{name} must be {describe(column)} of one column, got one of {array.type}")
-    chunks = [decoded(chunk) for chunk in (array.chunks if isinstance(array, pa.ChunkedArray) else [array])]
+    chunks = array.chunks if isinstance(array, pa.ChunkedArray) else [array]
+    try:
+        chunks = [decoded(chunk) for chunk in chunks]
+    except (pa.ArrowInvalid, pa.ArrowIndexError) as error:
+        raise ValueError(
+            f"{name} must be {describe(column)} whose parts fit one another, got one that does not: {error}"
+        ) from None
     if any(chunk.null_count for chunk in chunks):
         _refuse_nulls(np.concatenate([c.is_null().to_numpy(zero_copy_only=False) for c in chunks]), name)
     # A column of Arrow's type null without a row has neither nulls nor values of any type.
@@ -137,22 +144,65 @@ def _refuse_nulls(is_null: Any, name: str) -> None:
         )
 
 
+def refuse_masked(values: Any, name: str) -> None:
+    """Refuse masked values, which NumPy's functions would take for what lies under the mask."""
+    if isinstance(values, (list, tuple)):
+        if any(issubclass(t, np.ma.MaskedArray) for t in set(map(type, values))):
+            for row in values:
+                refuse_masked(row, name)
+    elif isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise ValueError(f"{name} must not be masked, got {int(np.ma.count_masked(values))} masked values")
+
+
 def decoded(chunk: Any) -> Any:
-    """A pyarrow array with the same values and nulls, of a type that needs no decoding."""
+    """A pyarrow array with the same values and nulls, of a type that needs no decoding.
+
+    pyarrow.ArrowInvalid or ArrowIndexError if it has parts that contradict each other.
+    """
     import pyarrow as pa
 
     kind = chunk.type
     if isinstance(chunk, pa.ExtensionArray):
-        return decoded(chunk.storage)
+        # Texts under another name are texts, but what is stored as numbers are dates, or flags, or prices.
+        storage = _widened(decoded(chunk.storage))
+        is_text = pa.types.is_large_string(storage.type) or pa.types.is_large_binary(storage.type)
+        return storage if is_text else chunk
     if pa.types.is_dictionary(kind):
         # Not dictionary_decode, which knows no views, nor nulls among the dictionary's values.
-        return decoded(chunk.dictionary).take(chunk.indices)
+        return _widened(decoded(chunk.dictionary)).take(chunk.indices)
     if pa.types.is_run_end_encoded(kind):
         ends = chunk.run_ends.to_numpy()
         rows = np.arange(chunk.offset, chunk.offset + len(chunk))
-        return decoded(chunk.values).take(pa.array(np.searchsorted(ends, rows, side="right")))
+        return _widened(decoded(chunk.values)).take(pa.array(np.searchsorted(ends, rows, side="right")))
     if pa.types.is_string_view(kind):
+        _check_offsets(chunk)
         return chunk.cast(pa.large_string())
+    if pa.types.is_binary_view(kind):
+        _check_offsets(chunk)
     if pa.types.is_binary_view(kind) or pa.types.is_fixed_size_binary(kind):
         return chunk.cast(pa.large_binary())
     return chunk
+
+
+def _widened(values: Any) -> Any:
+    """Texts with offsets of 64 bits: what repeats them may pass 2 GiB, which Arrow refuses otherwise."""
+    import pyarrow as pa
+
+    _check_offsets(values)
+    if pa.types.is_string(values.type):
+        return values.cast(pa.large_string())
+    return values.cast(pa.large_binary()) if pa.types.is_binary(values.type) else values
+
+
+def _check_offsets(values: Any) -> None:
+    """Look at the offsets of texts before Arrow reads where they say: buffers may have been written to."""
+    import pyarrow as pa
+
+    as_bytes = {
+        pa.string(): pa.binary(),
+        pa.large_string(): pa.large_binary(),
+        pa.string_view(): pa.binary_view(),
+    }
+    if values.type in as_bytes:  # whether they are UTF-8 is for others to say
+        values = values.view(as_bytes[values.type])
+    values.validate(full=True)

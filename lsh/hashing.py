@@ -11,7 +11,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from .backend import as_array, backend_of, device_of, to_host
-from .columns import arrow_chunks, describe, is_arrow, open_column
+from .columns import arrow_chunks, describe, is_arrow, open_column, refuse_masked
 from .strings import (
     Buffer,
     arrow_strings,
@@ -24,7 +24,7 @@ from .strings import (
 )
 from .text_kernels import _decode
 from .threads import map_blocks
-from .validation import check_int, refuse_masked
+from .validation import check_int
 
 __all__ = ["Keys", "as_byte_buffer", "hash_buffer", "hash_keys", "read_keys"]
 

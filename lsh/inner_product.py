@@ -11,7 +11,7 @@ import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 
 from .angles import unit_rows
-from .backend import backend_of
+from .backend import backend_of, refuse_gpu
 from .extended_rows import UNBOUNDED, Extension, extended_blocks, relative_norms
 from .family import HashFamily
 from .projection import Rows
@@ -319,6 +319,7 @@ class InnerProduct(HashFamily):
         TypeError, ValueError
             If an inner product is no number or larger than the bounds allow.
         """
+        refuse_gpu("collision_probability", distance)
         values = check_numbers("distance", distance)
         cosine = values / self.max_norm / self._query_bound
         if not bool(np.all(np.abs(cosine) <= 1.0 + 2.0 * _SLACK)):

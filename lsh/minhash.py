@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import IncompatibleSketchError
-from .backend import backend_of, device_of
+from .backend import backend_of, check_one_device, device_of, refuse_gpu
 from .family import HashFamily, differing_field
 from .random import random_uint64
 from .validation import check_array, check_choice, check_distances, check_int, check_sets, renamed
@@ -361,6 +361,7 @@ class MinHash(HashFamily):
         mergesketch.errors.IncompatibleSketchError: signatures differ in seed: 1 here, 2 there
         """
         self._check_same_signatures(family)
+        check_one_device("A", A, "B", B)
         left, right = self._check_signatures(A, "A"), self._check_signatures(B, "B")
         if left.shape != right.shape:
             raise ValueError(f"B must have the shape of A, {left.shape}, got {right.shape}")
@@ -437,6 +438,7 @@ class MinHash(HashFamily):
         TypeError, ValueError
             If `X` or `Y` is none of the above.
         """
+        refuse_gpu("kernel", X, Y)
         (x, x_offsets), (y, y_offsets) = check_sets(X, "X"), check_sets(Y, "Y")
         vocabulary, columns = np.unique(np.concatenate([x, y]), return_inverse=True)
         left = _indicators(columns[: x.size], x_offsets, vocabulary.size)

@@ -206,7 +206,7 @@ class PStable(ProjectionFamily):
         """
         from scipy.spatial.distance import cdist
 
-        refuse_gpu(X, "kernel")
+        refuse_gpu("kernel", X, Y)
         left, right = (
             check_dense(
                 check_sparse(rows, name).toarray() if hasattr(rows, "tocsr") else rows, self.n_features, name

@@ -39,6 +39,9 @@ def csr_parts(X: Any, name: str) -> tuple[Any, NDArray[np.int64], int]:
         raise TypeError(f"{name} must be a SciPy sparse matrix, got {type(X).__name__}")
     if X.ndim != 2:
         raise ValueError(f"{name} must be a matrix of shape (n, features), got a {X.ndim}-D sparse array")
+    for part in ("data", "indices", "indptr", "row", "col", "offsets"):
+        if isinstance(getattr(X, part, None), (list, tuple)):
+            raise TypeError(f"{name}.{part} must be an array, got {type(getattr(X, part)).__name__}")
     if X.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers, got dtype {X.dtype}")
     check = _CHECKS.get(getattr(X, "format", "csr"))
@@ -162,6 +165,9 @@ def _check_lil(X: Any, name: str) -> None:
     columns, values = list(map(len, X.rows)), list(map(len, X.data))
     if len(columns) != X.shape[0] or columns != values:
         raise ValueError(f"{name}.rows and {name}.data must have {X.shape[0]} lists of equal lengths each")
+    places = np.array([place for row in X.rows for place in row])
+    if places.size and (places.dtype.kind not in "iu" or places.min() < 0 or places.max() >= X.shape[1]):
+        raise ValueError(f"{name}.rows must hold columns in [0, {X.shape[1]}), got others")
 
 
 def _check_dok(X: Any, name: str) -> None:

@@ -10,13 +10,24 @@ from numba import njit
 from numpy.typing import NDArray
 
 from .backend import as_array, backend_of, device_of
-from .columns import arrow_chunks, describe, is_arrow, open_column
+from .columns import arrow_chunks, describe, is_arrow, open_column, refuse_masked
 from .threads import map_blocks
 
-__all__ = ["Buffer", "as_byte_buffer", "byte_buffers", "check_buffer", "is_buffer", "is_fixed_binary"]
+__all__ = [
+    "NO_INTEGERS",
+    "Buffer",
+    "as_byte_buffer",
+    "byte_buffers",
+    "check_buffer",
+    "is_buffer",
+    "is_fixed_binary",
+]
 
 #: ``(data, offsets)``: string i is ``data[offsets[i]:offsets[i + 1]]``; uint8 and int64.
 Buffer = tuple[NDArray[np.uint8], NDArray[np.int64]]
+
+#: Types that are no integers, though int and np.integer are among their bases.
+NO_INTEGERS = (bool, np.timedelta64)
 
 _EMPTY = np.empty(0, dtype=np.uint8)
 #: Offsets that are worth a thread of their own.
@@ -76,6 +87,7 @@ def check_buffer(data: Any, offsets: Any, name: str) -> Buffer:
 
     Offsets need not begin at 0 or end at the last byte, as those of a slice do not.
     """
+    refuse_masked((data, offsets), name)
     if isinstance(data, (bytes, bytearray, memoryview)):
         data = np.frombuffer(data, dtype=np.uint8)
     if device_of(data) == "gpu" or device_of(offsets) == "gpu":
@@ -197,7 +209,7 @@ def kind_of(items: Sequence[Any], name: str) -> type:
     for kind in (str, bytes):
         if all(issubclass(t, kind) for t in types):
             return kind
-    if all(issubclass(t, (int, np.integer)) and t is not bool for t in types):
+    if all(issubclass(t, (int, np.integer)) and not issubclass(t, NO_INTEGERS) for t in types):
         return int
     found = ", ".join(sorted(t.__name__ for t in types))
     raise TypeError(f"{name} must be all str, all bytes or all int, got {found}")
@@ -262,6 +274,7 @@ def byte_buffers(strings: Any, name: str = "strings", errors: str = "strict") ->
     if is_arrow(strings):
         return [arrow_strings(chunk, name, strings) for chunk in arrow_chunks(strings, name)]
     if isinstance(strings, np.ndarray):
+        refuse_masked(strings, name)
         return [_read_only(_array_buffer(strings, name, errors))]
     if is_buffer(strings):
         return [check_buffer(strings[0], strings[1], name)]

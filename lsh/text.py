@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .backend import backend_of
+from .backend import backend_of, refuse_gpu
 from .strings import as_byte_buffer
 from .threads import get_num_threads, run_tasks
 from .unicode_table import unicode_table
@@ -91,6 +91,7 @@ def shingle(documents: Any, *, unit: str = "word", size: int = 5, seed: int = 0)
     >>> bool((shingles.tokens[:2] == shingles.tokens[2:]).all())
     True
     """
+    refuse_gpu("shingle", documents)
     check_choice("unit", unit, ("word", "character"))
     size = check_int("size", size, 1, (1 << 31) - 1)
     seed = check_int("seed", seed, 0, (1 << 64) - 1)

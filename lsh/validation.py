@@ -13,9 +13,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from .backend import as_array, backend_of, device_of, to_host
-from .columns import open_table
+from .backend import as_array, backend_of, device_of, refuse_gpu, to_host
+from .columns import open_table, refuse_masked
 from .sparse_structure import check_offsets, csr_parts
+from .strings import NO_INTEGERS
 from .threads import map_blocks
 
 __all__ = [
@@ -34,7 +35,6 @@ __all__ = [
     "check_sets",
     "check_weights",
     "refuse_flags",
-    "refuse_masked",
     "renamed",
 ]
 
@@ -44,7 +44,7 @@ def check_int(name: str, value: Any, minimum: int, maximum: int | None = None) -
     wanted = f"an integer of at least {minimum}"
     if maximum is not None:
         wanted = f"an integer from {minimum} to {maximum}"
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+    if isinstance(value, NO_INTEGERS) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be {wanted}, got {value!r}")
     result = int(value)
     if result < minimum or (maximum is not None and result > maximum):
@@ -55,7 +55,7 @@ def check_int(name: str, value: Any, minimum: int, maximum: int | None = None) -
 def check_real(name: str, value: Any, low: float, high: float, *, closed: bool = False) -> float:
     """`value` as a float in the open (or, with `closed`, closed) interval from low to high."""
     wanted = f"a number in {'[' if closed else '('}{low:g}, {high:g}{']' if closed else ')'}"
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+    if isinstance(value, NO_INTEGERS) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be {wanted}, got {value!r}")
     try:
         result = float(value)
@@ -86,7 +86,7 @@ def check_generator(name: str, value: Any) -> np.random.Generator:
     """A generator from None, an integer of at least 0 or a generator, which comes back as it is."""
     if value is None or isinstance(value, np.random.Generator):
         return np.random.default_rng(value)
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+    if isinstance(value, NO_INTEGERS) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be an integer, a numpy.random.Generator or None, got {value!r}")
     return np.random.default_rng(check_int(name, value, 0))
 
@@ -100,7 +100,9 @@ def renamed(inner: str, outer: str) -> Iterator[None]:
         text = str(error)
         if type(error) not in (TypeError, ValueError) or not re.match(rf"{inner}\b", text):
             raise
-        raise type(error)(outer + text[len(inner) :]) from error.__cause__
+        # Its parts may be named once more: "X.row must have the shape of X.data".
+        rest = re.sub(rf"\b{inner}\.", f"{outer}.", text[len(inner) :])
+        raise type(error)(outer + rest) from error.__cause__
 
 
 def check_array(name: str, value: Any) -> Any:
@@ -120,12 +122,6 @@ def check_numbers(name: str, value: Any) -> NDArray[np.float64]:
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
     # In C order: NumPy's functions round otherwise where numbers do not lie side by side.
     return backend_of(array).xp.asarray(array, dtype=np.float64, order="C")
-
-
-def refuse_masked(array: Any, name: str) -> None:
-    """Refuse masked values, which NumPy's functions would take for what lies under the mask."""
-    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
-        raise ValueError(f"{name} must not be masked, got {int(np.ma.count_masked(array))} masked values")
 
 
 def refuse_flags(name: str, value: Any) -> None:
@@ -201,6 +197,7 @@ def _check_weights_shape(name: str, weights: Any, n: int, n_outputs: int | None)
 
 def check_distances(distance: Any, largest: float) -> NDArray[np.float64]:
     """`distance` as float64 values, each from 0 to `largest`; infinity only where that is the largest."""
+    refuse_gpu("collision_probability", distance)
     values = check_numbers("distance", distance)
     if not bool(np.all((values >= 0) & (values <= largest))):
         raise ValueError(f"distance must lie in [0, {largest:g}], got {values.min()} to {values.max()}")
@@ -209,6 +206,7 @@ def check_distances(distance: Any, largest: float) -> NDArray[np.float64]:
 
 def check_probabilities(probability: Any, name: str = "probability") -> NDArray[np.float64]:
     """`probability` as float64 values, each from 0 to 1."""
+    refuse_gpu("distance", probability)
     values = check_numbers(name, probability)
     if not bool(np.all((values >= 0) & (values <= 1))):
         raise ValueError(f"{name} must lie in [0, 1], got {values.min()} to {values.max()}")
@@ -322,7 +320,8 @@ def _token_row(name: str, row: Any) -> NDArray[Any]:
     """One set as an array; lists with integers beyond int64, of which NumPy makes floats, modulo 2**64."""
     array = check_array(name, row)
     if isinstance(row, (list, tuple)) and array.dtype.kind in "fO":
-        is_integer = all(isinstance(token, (int, np.integer)) for token in row)
+        types = set(map(type, row))
+        is_integer = all(issubclass(t, (int, np.integer)) and not issubclass(t, NO_INTEGERS) for t in types)
         if is_integer and all(-(1 << 63) <= int(token) < 1 << 64 for token in row):
             return np.array([int(token) % (1 << 64) for token in row], dtype=np.uint64)
     return array

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NoReturn
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .backend import as_array, backend_of, device_of, to_host
+from .backend import as_array, backend_of, check_one_device, device_of, to_host
 from .family import HashFamily
 from .lazy import lazy
 from .projection import sparse_of
@@ -200,6 +200,7 @@ class WeightedMinHash(HashFamily):
         TypeError, ValueError
             If `X` or `Y` holds no real numbers, negative ones, NaN or infinity.
         """
+        check_one_device("X", X, "Y", Y)
         # Kernels are compiled for one kind of array.
         x, y = (
             (indptr.copy(), indices.astype(np.int64), data.astype(np.float64))

@@ -402,7 +402,7 @@ def _log_choose(n: Any, k: Any) -> NDArray[np.float64]:
 
 def _ranks(X: Any, n_features: int, name: str) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Rows as ``(indptr, indices, ranks)`` of their entries that are no zeros, ranks from 1."""
-    refuse_gpu(X, "kernel")
+    refuse_gpu("kernel", X)
     rows = check_rows(X, n_features, name)
     indptr, indices, data = rows.sparse()
     stored = data != 0

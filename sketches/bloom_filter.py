@@ -12,6 +12,7 @@ from xxhash import xxh3_64_intdigest
 from ..lsh.backend import to_host
 from ..lsh.bloom_kernels import BLOCK_BITS, BLOCK_WORDS
 from ..lsh.hashing import hash_keys, read_keys
+from ..lsh.strings import NO_INTEGERS
 from ..lsh.threads import get_num_threads, map_blocks, run_tasks
 from ..lsh.validation import check_int, check_real, renamed
 from .base import MergeableSketch, StateSpec
@@ -258,7 +259,7 @@ class BloomFilter(MergeableSketch):
 
     def __contains__(self, key: Any) -> bool:
         """Whether one key may be among those added: as `contains`, in 2 to 3 microseconds."""
-        if isinstance(key, np.integer):
+        if isinstance(key, np.integer) and not isinstance(key, NO_INTEGERS):
             key = int(key)
         elif type(key) is str and key.isascii():
             key = key.encode()

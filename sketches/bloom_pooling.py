@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from ..lsh.backend import refuse_gpu
 from ..lsh.lazy import lazy
 from ..lsh.pooling_kernels import propagate_beliefs
 from ..lsh.random import uniform
@@ -325,6 +326,7 @@ class BloomPooling:
         TypeError, ValueError
             If `posterior` is not so many numbers in [0, 1], or another argument no positive integer.
         """
+        refuse_gpu("BloomPooling", posterior)
         chance = check_numbers("posterior", posterior)
         if chance.shape != (self.n_samples,) or not ((chance >= 0.0) & (chance <= 1.0)).all():
             raise ValueError(
@@ -355,6 +357,7 @@ class BloomPooling:
 
 
 def _check_prevalence(prevalence: Any, n: int) -> NDArray[np.float64]:
+    refuse_gpu("BloomPooling", prevalence)
     chance = check_numbers("prevalence", prevalence)
     if chance.shape not in ((), (n,)):
         raise ValueError(f"prevalence must be a number or an array of shape ({n},), got shape {chance.shape}")
@@ -371,6 +374,7 @@ def _check_rate(name: str, rate: Any) -> float:
 
 
 def _check_flags(name: str, flags: Any, n: int) -> NDArray[np.bool_]:
+    refuse_gpu("BloomPooling", flags)
     array = check_array(name, flags)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must be {n} booleans, got dtype {array.dtype}")

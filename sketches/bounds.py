@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..lsh.backend import refuse_gpu
 from ..lsh.validation import check_array
 
 __all__ = ["check_bounds", "count_beyond", "scale_rows", "told_shortly"]
@@ -16,6 +17,7 @@ def check_bounds(low: Any, high: Any, n_features: int) -> tuple[NDArray[np.float
     """`low` and `high` as one finite number a feature each, low below high everywhere."""
     given = {}
     for name, bound in (("low", low), ("high", high)):
+        refuse_gpu(f"a bound {name}", bound)
         wanted = f"{name} must be a number or {n_features} numbers, one a feature"
         array = check_array(name, bound)
         if array.dtype.kind not in "fiu":

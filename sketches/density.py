@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lsh.backend import backend_of
+from ..lsh.backend import backend_of, refuse_gpu
 from ..lsh.hashing import hash_keys
 from ..lsh.lazy import lazy
 from ..lsh.random import normal, random_uint64, uniform
@@ -211,6 +211,7 @@ class DensitySketch(KeyTable):
         >>> np.round(mergesketch.DensitySketch.for_sample(X, n_expected=100_000).width, 1)
         array([ 0.4, 41.6])
         """
+        refuse_gpu("for_sample", X)
         sample = check_dense(X)
         rotate = parameters.get("rotate", False)
         n = len(sample) if n_expected is None else check_int("n_expected", n_expected, 1, 1 << 62)
@@ -746,9 +747,11 @@ def _lexsort(xp: Any, *columns: Any) -> Any:
 
 
 def _check_width(width: Any, n_features: int) -> float | list[float]:
-    shape = check_array("width", width).shape
+    refuse_gpu("a width", width)
+    given = check_array("width", width)
+    shape = given.shape
     if shape == ():
         return check_real("width", width, 0.0, math.inf)
     if shape != (n_features,):
         raise ValueError(f"width must be a number or of shape ({n_features},), got shape {shape}")
-    return [check_real(f"width[{j}]", w, 0.0, math.inf) for j, w in enumerate(width)]
+    return [check_real(f"width[{j}]", w, 0.0, math.inf) for j, w in enumerate(given)]

@@ -301,7 +301,9 @@ class HeavyHitters(KeyTable):
 
     def _threshold(self, share: float) -> int:
         """An estimate is kept (share 0.5) or reported (share 1) if it exceeds this."""
-        return math.floor(share * self.frequency * self.total)
+        # In integers: floats beyond 2**53 may round up, past a key that is just above the frequency.
+        numerator, denominator = (share * self.frequency).as_integer_ratio()
+        return numerator * self.total // denominator
 
     @staticmethod
     def _used(arrays: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..lsh.backend import refuse_gpu
 from ..lsh.random import normal, uniform
 from ..lsh.validation import check_dense, check_int, check_real
 from .bounds import check_bounds
@@ -46,6 +47,7 @@ def find_modes(
         raise ValueError("modes needs either candidates, or low and high: public points or a public box")
     features = getattr(release.family, "n_features", None)
     if candidates is not None:
+        refuse_gpu("modes", candidates)
         points = check_dense(candidates, features, "candidates")
         sums = release.query(points)
     else:

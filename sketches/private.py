@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from ..lsh.backend import refuse_gpu
 from ..lsh.family import HashFamily
 from ..lsh.noise import EPSILON_UNIT, discrete_laplace, laplace_variance, round_epsilon
 from ..lsh.validation import check_flag, check_int, check_real
@@ -234,6 +235,7 @@ class PrivateRace(MergeableSketch):
 
     def _rows(self, Q: Any) -> Any:
         """Rows in the form that the family hashes."""
+        refuse_gpu(type(self).__name__, Q)
         return Q
 
     def density(self, Q: Any, *, groups: int | None = None, return_std: bool = False) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+from ..lsh.backend import refuse_gpu
 from ..lsh.family import HashFamily
 from ..lsh.lazy import lazy
 from ..lsh.pstable import PStable
@@ -47,6 +48,7 @@ class _PrivateTask(PrivateRace):
         """What the task predicts for rows."""
 
     def _rows(self, Q: Any) -> NDArray[np.float64]:
+        refuse_gpu(type(self).__name__, Q)
         X = check_dense(Q, self.n_features)
         return scale_rows(X, *self._box)
 
@@ -339,6 +341,7 @@ def private_classifier(
     >>> bool((model.predict(X) == y).mean() > 0.9), model.epsilon
     (True, 1.0)
     """
+    refuse_gpu("a private model", X, y)
     X = check_dense(X)
     if family is None:
         family = SignedRandomProjection(X.shape[1], _default_hashes(epsilon), power=4, seed=seed)
@@ -404,6 +407,7 @@ def private_regressor(
     >>> bool(np.sqrt(np.mean((model.predict(X) - y) ** 2)) < 0.5 * y.std())
     True
     """
+    refuse_gpu("a private model", X, y)
     X = check_dense(X)
     if family is None:
         features = max(1, X.shape[1])

@@ -79,6 +79,7 @@ class RaceWindow(MergeableSketch):
     """
 
     _parameters = ("family", "n_panes", "dtype")
+    _not_compared = frozenset(["largest_weights"])  # as of a Race
     _gpu = True
 
     def __init__(self, family: HashFamily, n_panes: int, *, dtype: str = "int") -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 
+from ..lsh.backend import refuse_gpu
 from ..lsh.family import HashFamily
 from ..lsh.validation import check_array, check_choice, check_int, check_real, renamed
 from .base import StateSpec
@@ -132,6 +133,7 @@ class RepresenterSketch(Race):
         minimal residuals, each step O(n R n_outputs) and in that memory. "exact": O(n_anchors**3) and 8
         n_anchors**2 bytes.
         """
+        refuse_gpu("fitting a RepresenterSketch", X, model_outputs)
         X, n = count_rows(X, "X")
         outputs = check_array("model_outputs", model_outputs)
         if outputs.dtype.kind not in "fiub":

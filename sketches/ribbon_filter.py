@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..lsh.backend import refuse_gpu
 from ..lsh.hashing import read_keys
 from ..lsh.validation import check_int, check_real
 from .ribbon import Shard, Solved
@@ -77,6 +78,7 @@ class RibbonFilter(StaticStructure):
         """Build the filter."""
         error_rate = check_real("error_rate", error_rate, 0.0, 1.0)
         seed = check_int("seed", seed, 0, (1 << 64) - 1)
+        refuse_gpu("building a RibbonFilter", keys)
         read = read_keys(keys)
         hashes = read.hashes(seed)
         loads = np.zeros(hashes.size, dtype=np.uint64)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import IncompatibleSketchError
+from ..lsh.backend import refuse_gpu
 from ..lsh.family import differing_field
 from ..lsh.progress import progress_bar
 from ..lsh.threads import get_num_threads
@@ -145,6 +146,7 @@ class StaticFunctionBuilder(Guarded):
         >>> builder.update(["c"], [3]).build().lookup(["c", "a"]).tolist()
         [3, 1]
         """
+        refuse_gpu("building a StaticFunction", keys, values)
         array = to_array(values, "values")
         if array.ndim != 1:
             raise ValueError(f"values must be one-dimensional, got shape {array.shape}")

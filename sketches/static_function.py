@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
+from ..lsh.backend import refuse_gpu
 from .static_map import StaticValues
 from .static_values import to_array
 
@@ -101,6 +102,7 @@ class StaticFunction(StaticValues):
         progress: bool = True,
     ) -> Self:
         """Build the function."""
+        refuse_gpu("building a StaticFunction", keys, values)
         array = to_array(values, "values")
         if array.ndim != 1:
             raise ValueError(f"values must be one-dimensional, got shape {array.shape}")

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..lsh.backend import refuse_gpu
 from ..lsh.hashing import Keys, read_keys
 from ..lsh.lazy import lazy
 from ..lsh.progress import progress_bar
@@ -289,6 +290,8 @@ class StaticValues(StaticStructure):
         if missing is not None and not self.key_check_bits:
             raise ValueError("missing needs key_check_bits, which were 0 at construction")
         if missing is not None:
+            if self.device == "cpu":
+                refuse_gpu("a look-up in main memory", missing)
             missing = self._kind.check_filling("missing", missing, len(self._columns))
         hashes = self._hashes(keys)
         xp = self._kernels.xp

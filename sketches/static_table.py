@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
+from ..lsh.backend import refuse_gpu
 from ..lsh.validation import check_choice, renamed
 from .static_map import MAX_COLUMNS, StaticValues
 from .static_values import to_array
@@ -68,6 +69,7 @@ class StaticTable(StaticValues):
         progress: bool = True,
     ) -> Self:
         """Build the table."""
+        refuse_gpu("building a StaticTable", keys, rows)
         values = to_array(rows, "rows")
         if values.ndim != 2:
             raise ValueError(f"rows must have shape (n, columns), got {values.shape}")

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lsh.columns import arrow_chunks, describe, is_arrow, is_table, open_column
+from ..lsh.columns import arrow_chunks, describe, is_arrow, is_table, open_column, refuse_masked
 from ..lsh.hashing import hash_buffer
 from ..lsh.static_kernels import first_unequal
-from ..lsh.strings import as_byte_buffer, kind_of
-from ..lsh.validation import check_array, check_real, refuse_masked
+from ..lsh.strings import arrow_strings, as_byte_buffer, kind_of
+from ..lsh.validation import check_array, check_real
 
 __all__ = ["Dictionary", "ValueKind", "kind_of_values", "to_array"]
 
@@ -194,6 +194,8 @@ def _arrow_values(values: Any, name: str) -> NDArray[Any]:
             f"{name} must be {describe(values)} of integers, booleans, floats, strings or bytes, got one of "
             f"{column.type}"
         )
+    for chunk in chunks:
+        arrow_strings(chunk, name, values)  # refuses offsets that lie outside of the bytes
     array = np.empty(len(column), dtype=object)
     array[:] = column.to_pylist()
     return array
@@ -215,6 +217,7 @@ _KINDS: tuple[tuple[str, tuple[type, ...]], ...] = (
     ("str", (str,)),
     ("bytes", (bytes,)),
     ("bool", (bool, np.bool_)),  # before int, of which bool is a subclass
+    ("", (np.timedelta64,)),  # and np.timedelta64 one of np.integer
     ("int", (int, np.integer)),
     ("float", (float, np.floating)),
 )

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammainc
 
+from ..lsh.backend import refuse_gpu
 from ..lsh.family import HashFamily
 from ..lsh.validation import check_array, check_choice, check_int, check_real
 from .crowding import (
@@ -262,6 +263,7 @@ def suggest(
         raise ValueError(
             f"far or sample must be given, and not both; got {'neither' if far is None else 'both'}"
         )
+    refuse_gpu("suggest", far, sample)
     if sample is not None:
         sample, width = some_rows(metric, sample)
         n_features = n_features if width is None else width

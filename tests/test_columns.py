@@ -11,6 +11,7 @@ import pytest
 from mergesketch import BloomFilter, HeavyHitters, MinHashSketch, RibbonFilter, StaticFunction, StaticTable
 from mergesketch.distributed import deduplicate
 from mergesketch.lsh import SignedRandomProjection, hash_keys, shingle
+from mergesketch.lsh.columns import decoded
 
 TEXTS = ["tea", "", "naïve text of more than sixteen bytes", "tea", "日本"]
 RAW = [text.encode() for text in TEXTS]
@@ -204,6 +205,8 @@ def test_what_is_no_column_of_keys_is_told_by_its_own_name() -> None:
         (pl.Series([["a"]]), "a polars Series", "large_list"),
         (pa.array([1.5]), "an Arrow array", "double"),
         (pa.chunked_array([[True]]), "an Arrow array", "bool"),
+        # Stored as integers.
+        (pd.Series(pd.period_range("2020", periods=2, freq="M")), "a pandas Series", "extension<pandas"),
     ):
         for ask, wanted in (
             (hash_keys, "keys must be {} of integers, strings"),
@@ -283,3 +286,75 @@ def test_tables_of_rows() -> None:
             family.hash(frame)
     with pytest.raises(TypeError, match="rows must be an array or lists, got a pandas DataFrame: pass"):
         StaticTable([1], pd.DataFrame({"a": [1], "b": [0.5]}))
+
+
+def test_repeated_texts_may_pass_two_gigabytes() -> None:
+    """Arrow refuses to take them from values with offsets of 32 bits."""
+    pa = pytest.importorskip("pyarrow")
+    for text, large in ((pa.string(), pa.large_string()), (pa.binary(), pa.large_binary())):
+        values = pa.array(["ab", "c"], text)
+        repeated = pa.DictionaryArray.from_arrays(pa.array([1, 0, 1]), values)
+        runs = pa.RunEndEncodedArray.from_arrays(pa.array([2, 3]), values)
+        for column, plain in ((repeated, ["c", "ab", "c"]), (runs, ["ab", "ab", "c"])):
+            assert decoded(column).equals(pa.array(plain, large))
+
+
+def test_texts_of_extension_types_are_texts() -> None:
+    pa = pytest.importorskip("pyarrow")
+    if not hasattr(pa, "uuid"):
+        pytest.skip("needs pyarrow with extension types")
+    same_as_the_list(pa.array([b"0" * 16, b"1" * 16], pa.uuid()), [b"0" * 16, b"1" * 16])
+    same_as_the_list(pa.ExtensionArray.from_storage(pa.json_(), pa.array(["{}", "1"])), ["{}", "1"])
+
+
+def lying_arrow_arrays() -> Iterator[tuple[str, Any]]:
+    """Arrays of parts that fitted when they were put together."""
+    pa = pytest.importorskip("pyarrow")
+    for kind, places in (("beyond", (1, 2**30)), ("falling", (1, -5))):
+        for text in (pa.string(), pa.binary()):
+            for wrap in ("dictionary", "runs"):
+                offsets = np.array([0, 1, 2], np.int32)
+                values = pa.Array.from_buffers(text, 2, [None, pa.py_buffer(offsets), pa.py_buffer(b"ab")])
+                if wrap == "dictionary":
+                    column = pa.DictionaryArray.from_arrays(pa.array([0, 1, 0]), values)
+                else:
+                    column = pa.RunEndEncodedArray.from_arrays(pa.array([2, 3]), values)
+                offsets[places[0]] = places[1]
+                yield f"{wrap} of {text}, {kind}", column
+    places = np.array([0, 1, 0], np.int32)
+    indices = pa.Array.from_buffers(pa.int32(), 3, [None, pa.py_buffer(places)])
+    column = pa.DictionaryArray.from_arrays(indices, pa.array(["a", "b"]))
+    places[1] = 2**30
+    yield "indices", column
+    # A view is its length, its first bytes, a buffer's number and a place in there.
+    for text in (pa.string_view(), pa.binary_view()):
+        views = np.array([[20, 0, 0, 0]] * 2, np.int32)
+        column = pa.Array.from_buffers(text, 2, [None, pa.py_buffer(views), pa.py_buffer(bytes(64))])
+        views[1, 2:] = 999_999, 2**30
+        yield str(text), column
+
+
+def test_arrow_arrays_that_lie_are_refused_by_name() -> None:
+    for _, column in lying_arrow_arrays():
+        for name, call in (
+            ("keys", lambda column=column: hash_keys(column)),
+            ("documents", lambda column=column: shingle(column)),
+            ("values", lambda column=column: StaticFunction(range(len(column)), column)),
+        ):
+            with pytest.raises(ValueError, match=f"^{name} must be an Arrow array whose parts fit"):
+                call()
+
+
+def test_offsets_of_arrow_arrays_that_lie_are_refused_by_name() -> None:
+    pa = pytest.importorskip("pyarrow")
+    for text, width in ((pa.string(), np.int32), (pa.large_string(), np.int64), (pa.binary(), np.int32)):
+        offsets = np.array([0, 1, 2], width)
+        column = pa.Array.from_buffers(text, 2, [None, pa.py_buffer(offsets), pa.py_buffer(b"ab")])
+        offsets[2] = 2**30
+        for name, call in (
+            ("keys", lambda column=column: hash_keys(column)),
+            ("documents", lambda column=column: shingle(column)),
+            ("values", lambda column=column: StaticFunction([1, 2], column)),
+        ):
+            with pytest.raises(ValueError, match=f"^{name} must have offsets that do not fall"):
+                call()

@@ -226,6 +226,10 @@ def test_arrow_refusals() -> None:
         ([1, True], TypeError, "got bool, int"),
         ([np.True_], TypeError, "got bool"),
         ([1.0], TypeError, "got float"),
+        # One of NumPy's integers by its bases.
+        ([np.timedelta64(5, "ns")], TypeError, "all bytes or all int, got timedelta64"),
+        ([1, np.timedelta64("NaT")], TypeError, "got int, timedelta64"),
+        (np.array([np.timedelta64(5)], dtype=object), TypeError, "got timedelta64"),
         ([[1, 2]], TypeError, "got list"),
         ([2**64], ValueError, f"from -2\\*\\*63 to 2\\*\\*64 - 1, got {2**64}"),
         ([1, -(2**63) - 1], ValueError, f"got {-(2**63) - 1}"),

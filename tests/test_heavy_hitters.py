@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import operator
 from collections import Counter
+from fractions import Fraction
 from typing import Any
 
 import mergesketch
@@ -384,6 +386,22 @@ def test_bad_arguments() -> None:
         HeavyHitters(0.1).top(-1)
     with pytest.raises(TypeError, match="cannot subtract"):
         HeavyHitters(0.1).subtract(HeavyHitters(0.1))
+
+
+def test_keys_just_above_the_frequency_are_reported_whatever_the_total() -> None:
+    """A product of floats beyond 2**53 may be rounded up, past the count of such a key."""
+    rng = np.random.default_rng(0)
+    rounded_up = 0
+    for _ in range(60):
+        frequency, total = rng.uniform(0.01, 0.5), int(rng.integers(2**60, 2**62))
+        count = math.floor(Fraction(frequency) * total) + 1
+        rounded_up += math.floor(frequency * total) >= count
+        # The last counts alone bring the key above.
+        sketch = HeavyHitters(frequency).update([1], counts=[count - 1])
+        sketch.update([2, 1], counts=[total - count, 1])
+        assert dict(sketch.top())[1] == count and sketch.total == total
+        assert 1 not in dict(HeavyHitters(frequency).update([1, 2], [count - 1, total - count + 1]).top())
+    assert rounded_up > 10
 
 
 def test_for_error_sizes_the_table() -> None:

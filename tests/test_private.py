@@ -309,7 +309,7 @@ def test_files_from_before_weights_were_kept(whole, tmp_path) -> None:
     (tmp_path / "old").write_bytes(with_header(old, header))
     for mmap in (False, True):
         loaded = mergesketch.load(tmp_path / "old", mmap=mmap)
-        assert type(loaded) is type(whole)
+        assert type(loaded) is type(whole) and loaded == whole
         for race in (loaded, loaded | whole, loaded.copy()):
             race = race.race() if isinstance(race, RaceWindow) else race
             with pytest.raises(ValueError, match="which this Race does not know"):

@@ -39,6 +39,18 @@ def shorter(part: Any) -> Any:
     return part[:1].copy()
 
 
+def in_every_row(change: Callable[[int], Any]) -> Callable[[Any], Any]:
+    """Of the lists of a LIL matrix."""
+
+    def changed(part: Any) -> Any:
+        rows = part.copy()
+        for i, row in enumerate(part):
+            rows[i] = list(map(change, row))
+        return rows
+
+    return changed
+
+
 LIES: list[tuple[str, str, Callable[[Any], Any]]] = [
     *((form, "data", shorter) for form in ("csr", "csc", "bsr", "coo")),
     *((form, "indices", shorter) for form in ("csr", "csc", "bsr")),
@@ -58,8 +70,13 @@ LIES: list[tuple[str, str, Callable[[Any], Any]]] = [
     ("dia", "offsets", lambda part: part * 0),
     ("lil", "rows", put([])),  # type: ignore[arg-type]
     ("lil", "data", put([1.0] * 100_000)),  # type: ignore[arg-type]
+    *(("lil", "rows", in_every_row(change)) for change in (str, (1 << 40).__add__, (-N).__add__)),
     ("dok", "_dict", lambda part: {**part, (2**30, 2): 1.0}),
 ]
+
+
+#: Which SciPy itself does not look at either.
+LISTS = [(form, part, list) for form in ("csr", "csc", "bsr") for part in ("data", "indices", "indptr")]
 
 
 def lying(form: str, part: str, change: Callable[[Any], Any]) -> Any:
@@ -104,7 +121,7 @@ DOORS: dict[str, tuple[str, Callable[[Any], Any]]] = {
 def test_every_way_in_refuses_every_lie_by_name(door: str) -> None:
     name, call = DOORS[door]
     call(plain())
-    for lie in LIES:
+    for lie in LIES + LISTS:
         with pytest.raises((TypeError, ValueError), match=rf"^{name}\b"):
             call(lying(*lie))
 

@@ -19,15 +19,17 @@ from mergesketch import (
     RaceWindow,
     StaticFunction,
     StaticFunctionBuilder,
+    StaticTable,
     suggest,
 )
-from mergesketch.lsh import MinHash, PStable, SignedRandomProjection, hash_keys
+from mergesketch.lsh import MinHash, PStable, SignedRandomProjection, hash_keys, shingle
+from mergesketch.lsh.columns import refuse_masked
 from mergesketch.lsh.validation import (
     check_choice,
     check_flag,
     check_generator,
+    check_int,
     check_real,
-    refuse_masked,
     renamed,
 )
 
@@ -48,6 +50,7 @@ ANGLES = SignedRandomProjection(4, n_hashes=2, power=2)
     ("name", "call"),
     [
         ("X", lambda: ANGLES.hash(ROWS)),
+        ("X", lambda: ANGLES.hash(list(ROWS))),
         ("X", lambda: PStable(4, n_hashes=2, width=1.0).hash(ROWS)),
         ("X", lambda: Race(ANGLES).update(ROWS)),
         ("weights", lambda: Race(ANGLES).update(np.ones((3, 4)), weights=NUMBERS)),
@@ -55,6 +58,10 @@ ANGLES = SignedRandomProjection(4, n_hashes=2, power=2)
         (r"X\[1\]", lambda: MinHash(4).hash([np.array([1]), NUMBERS])),
         ("keys", lambda: hash_keys(NUMBERS)),
         ("keys", lambda: BloomFilter(100).update(NUMBERS)),
+        ("keys", lambda: hash_keys((NUMBERS.astype(np.uint8), np.array([0, 3])))),
+        ("documents", lambda: shingle((b"abc", NUMBERS))),
+        ("documents", lambda: shingle(NUMBERS.astype("S"))),
+        ("rows", lambda: StaticTable([1, 2, 3], list(ROWS))),
         ("keys", lambda: StaticFunction(NUMBERS, [1, 2, 3])),
         ("values", lambda: StaticFunction([1, 2, 3], NUMBERS)),
     ],
@@ -120,6 +127,25 @@ def test_numbers_beyond_all_floats_lie_in_no_interval() -> None:
             check_real("p", huge, 0.0, np.inf)
 
 
+@pytest.mark.parametrize("span", [np.timedelta64(5), np.timedelta64(5, "s"), np.timedelta64("NaT")])
+def test_spans_of_time_are_no_numbers(span: Any) -> None:
+    """By its bases NumPy's timedelta64 is an integer, and a real number."""
+    for call in (check_int, check_real):
+        with pytest.raises(TypeError, match=r"^n must be .*, got np.timedelta64"):
+            call("n", span, 0, 10)
+    for values in ([span, span], [1, span], np.array([span, 1], dtype=object)):
+        with pytest.raises(TypeError, match=r"^values must be .*timedelta64"):
+            StaticFunction([1, 2], values)
+    for call in (
+        lambda: span in BloomFilter(10),
+        lambda: MinHash(4).hash([[2**64 - 1, span]]),
+        lambda: MinHash(4).hash([[1, span]]),
+        lambda: LSHIndex(_angles()).add(np.eye(2), ids=[1, span]),
+    ):
+        with pytest.raises(TypeError, match=r"^(keys|X\[0\]|ids) must be .*, got .*(timedelta64|object)"):
+            call()
+
+
 def test_what_is_truthy_is_no_flag() -> None:
     assert check_flag("p", np.True_) is True
     for wrong in (1, 0, "no", None, [True]):
@@ -142,6 +168,7 @@ def test_only_the_argument_at_the_start_is_renamed() -> None:
     for said, heard in (
         ("X must", "Q must"),
         ("X.data is", "Q.data is"),
+        ("X.row must be as X.data, got X", "Q.row must be as Q.data, got X"),
         ("Xs must", "Xs must"),
         ("a X", "a X"),
     ):

@@ -258,7 +258,11 @@ def _empty_sketch(header: _Header, expected: type[S]) -> S:
         raise SketchFormatError(f"the configuration of this {name} is not valid: {error}") from error
     absent = {key for key in specs if key not in header.arrays and sketch._absent_array(key) is not None}
     if set(specs) - absent != set(header.arrays):
-        raise SketchFormatError(f"expected the arrays {sorted(specs)}, got {sorted(header.arrays)}")
+        raise SketchFormatError(
+            f"expected the arrays {sorted(specs)}, got {sorted(header.arrays)}: this is no {name} as this "
+            "version of mergesketch keeps it; if another version wrote the file, open it with that one, or "
+            "build it anew"
+        )
     for key, (dtype, shape, _) in header.arrays.items():
         spec = specs[key]
         if not spec.accepts(shape, dtype):

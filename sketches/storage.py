@@ -383,7 +383,7 @@ def load(path: str | PathLike[str], *, mmap: bool = False, expected: type[Stored
     ...     mergesketch.load(os.path.join(folder, "counts.sketch")) == sketch
     True
     """
-    with _name_file(path), open(path, "rb", opener=never_wait) as file:
+    with _name_file(path), open(os.fspath(path), "rb", opener=never_wait) as file:
         header = _file_header(file)
         sketch = _empty_sketch(header, expected or Stored)
         if mmap:
@@ -428,7 +428,7 @@ def inspect(path: str | PathLike[str]) -> dict[str, Any]:
     ...     mergesketch.inspect(path)["n_updates"]
     3
     """
-    with _name_file(path), open(path, "rb", opener=never_wait) as file:
+    with _name_file(path), open(os.fspath(path), "rb", opener=never_wait) as file:
         header = _file_header(file)
         size = os.fstat(file.fileno()).st_size
         fetch = _map_arrays(file)

@@ -97,33 +97,51 @@ def _remove_unless_used(entry: os.DirEntry[str]) -> None:
 
 
 @contextmanager
+def _named(path: str) -> Iterator[None]:
+    """Errors name the file that was asked for, not the temporary one, or none where a disk is full."""
+    try:
+        yield
+    except OSError as error:
+        name = error.filename
+        if error.errno is None or (
+            isinstance(name, (str, bytes)) and not os.path.basename(os.fsdecode(name)).startswith(_PREFIX)
+        ):
+            raise
+        raise OSError(error.errno, error.strerror, path) from error
+
+
+@contextmanager
 def atomic_write(path: str | PathLike[str]) -> Iterator[Path]:
     """A temporary path beside `path` that replaces it when the block ends well, and vanishes if not.
 
     The file keeps its permissions if it existed, also while it is written, and has those of any new file if
-    not. Through a symbolic link the file that it points to is replaced, not the link. A pipe or a device is
-    refused: a rename would put a file in its place. Of a process that is killed the temporary file stays,
-    until the next one is written into the folder.
+    not. Through a symbolic link the file that it points to is replaced, not the link. A folder, a pipe or a
+    device is refused: a rename would put a file in its place. Of a process that is killed the temporary file
+    stays, until the next one is written into the folder.
     """
-    target = Path(os.path.realpath(path))
-    if target.exists() and not (target.is_file() or target.is_dir()):  # a folder refuses the rename
-        raise FileExistsError(errno.EEXIST, "it exists and is not a file", os.fspath(path))
+    name = os.fsdecode(path)
+    target = Path(os.path.realpath(name))
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
+    replaced = target.exists()
+    if replaced and not target.is_file():
+        raise FileExistsError(errno.EEXIST, "it exists and is not a file", name)
     _remove_left_behind(target.parent)
-    replaced = target.is_file()
-    temporary, descriptor = _create(target.parent, 0o600 if replaced else 0o666)
-    try:
-        if replaced:
-            # Nobody reads what is written who could not read what it replaces.
-            os.fchmod(descriptor, target.stat().st_mode & 0o777 | 0o600)
-        yield temporary
-        if target.exists():
-            temporary.chmod(target.stat().st_mode & 0o7777)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(target)
-        _fsync_folder(target.parent)
-    finally:
-        # An error in it, on a file system that has become read-only for one, would hide the first.
-        with suppress(OSError):
-            temporary.unlink()
-        os.close(descriptor)
+    with _named(name):
+        temporary, descriptor = _create(target.parent, 0o600 if replaced else 0o666)
+        try:
+            if replaced:
+                # Nobody reads what is written who could not read what it replaces.
+                os.fchmod(descriptor, target.stat().st_mode & 0o777 | 0o600)
+            yield temporary
+            if target.exists():
+                temporary.chmod(target.stat().st_mode & 0o7777)
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(target)
+            _fsync_folder(target.parent)
+        finally:
+            # An error in it, on a file system that has become read-only for one, would hide the first.
+            with suppress(OSError):
+                temporary.unlink()
+            os.close(descriptor)

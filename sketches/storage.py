@@ -258,7 +258,11 @@ def _empty_sketch(header: _Header, expected: type[S]) -> S:
         raise SketchFormatError(f"the configuration of this {name} is not valid: {error}") from error
     absent = {key for key in specs if key not in header.arrays and sketch._absent_array(key) is not None}
     if set(specs) - absent != set(header.arrays):
-        raise SketchFormatError(f"expected the arrays {sorted(specs)}, got {sorted(header.arrays)}")
+        raise SketchFormatError(
+            f"expected the arrays {sorted(specs)}, got {sorted(header.arrays)}: this is no {name} as this "
+            "version of mergesketch keeps it; if another version wrote the file, open it with that one, or "
+            "build it anew"
+        )
     for key, (dtype, shape, _) in header.arrays.items():
         spec = specs[key]
         if not spec.accepts(shape, dtype):
@@ -379,7 +383,7 @@ def load(path: str | PathLike[str], *, mmap: bool = False, expected: type[Stored
     ...     mergesketch.load(os.path.join(folder, "counts.sketch")) == sketch
     True
     """
-    with _name_file(path), open(path, "rb", opener=never_wait) as file:
+    with _name_file(path), open(os.fspath(path), "rb", opener=never_wait) as file:
         header = _file_header(file)
         sketch = _empty_sketch(header, expected or Stored)
         if mmap:
@@ -424,7 +428,7 @@ def inspect(path: str | PathLike[str]) -> dict[str, Any]:
     ...     mergesketch.inspect(path)["n_updates"]
     3
     """
-    with _name_file(path), open(path, "rb", opener=never_wait) as file:
+    with _name_file(path), open(os.fspath(path), "rb", opener=never_wait) as file:
         header = _file_header(file)
         size = os.fstat(file.fileno()).st_size
         fetch = _map_arrays(file)

@@ -547,6 +547,16 @@ def test_parquet(kind):
     assert summary.skipped == [("a.parquet:2", "null")]
 
 
+def test_a_parquet_file_of_nulls_alone():
+    """Its column has no type of text where the writer was told none; the files beside it are read."""
+    pa = pytest.importorskip("pyarrow")
+    write_parquet("a.parquet", {"text": pa.nulls(2)})
+    write_parquet("b.parquet", {"text": ["one"]})
+    found, summary = read(["a.parquet", "b.parquet"])
+    assert found == [(("b.parquet", 1), b"one")]
+    assert summary.skipped == [("a.parquet:1", "null"), ("a.parquet:2", "null")]
+
+
 def test_a_column_whose_name_is_the_path_of_another():
     """`a.b` beside a struct a that has a field b; and two columns of one name, which cannot be told apart."""
     pa = pytest.importorskip("pyarrow")

@@ -183,7 +183,7 @@ def test_missing_and_extra_arrays(tmp_path: Path) -> None:
     for changed in ({**arrays, "more": np.zeros(3, np.int64)}, {"counts": arrays["counts"]}, {}):
         data = safetensors.numpy.save(changed, metadata=metadata)
         data = with_header(data, header_of(data))
-        assert_refused(data, tmp_path / "a", "expected the arrays")
+        assert_refused(data, tmp_path / "a", "expected the arrays .*if another version wrote the file")
 
 
 def test_hostile_states_of_heavy_hitters(tmp_path: Path) -> None:

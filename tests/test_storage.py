@@ -247,6 +247,45 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     assert mergesketch.load(path) == new
 
 
+def test_errors_of_saving_name_the_file_that_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the temporary file, which the caller does not know, nor none, as a full disk has it."""
+    sketch = SKETCHES["CountMinSketch"]
+    for path, error in (
+        (tmp_path / "absent" / "a", FileNotFoundError),
+        (tmp_path, IsADirectoryError),
+        (tmp_path / ("x" * 256), OSError),
+    ):
+        with pytest.raises(error) as raised:
+            sketch.save(path)
+        assert raised.value.filename == str(path) and raised.value.filename2 is None
+        assert leftovers(tmp_path) == []
+
+    def full(*args: Any, **kwargs: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match=r"No space left on device: '.*/a'$"):
+            sketch.save(tmp_path / "a")
+    # Of another file that the block reads, the error stays as it is.
+    with pytest.raises(FileNotFoundError, match="other"), storage.atomic_write(tmp_path / "a"):
+        (tmp_path / "other").read_bytes()
+
+
+def test_paths_are_names_of_files_and_no_descriptors(tmp_path: Path) -> None:
+    sketch = SKETCHES["CountMinSketch"]
+    name = os.fsencode(tmp_path / "a")
+    sketch.save(name)
+    assert mergesketch.load(name) == sketch
+    with open(tmp_path / "a", "rb") as file:
+        for call in (mergesketch.load, mergesketch.inspect, sketch.save):
+            with pytest.raises(TypeError, match="not int"):
+                call(file.fileno())
+        assert file.read(8)  # nobody has closed it
+
+
 def test_a_full_disk_is_an_os_error(tmp_path: Path) -> None:
     """The system itself refuses the bytes: a limit on the size of files stands for a full disk."""
     SKETCHES["CountMinSketch"].save(tmp_path / "a.sketch")
@@ -260,7 +299,7 @@ try:
     sketch.save(sys.argv[1])
 except OSError as error:
     print(type(error).__name__, error)
-    sys.exit(7)
+    sys.exit(7 if error.filename == sys.argv[1] else 8)
 """
     command = [sys.executable, "-c", code, str(tmp_path / "a.sketch")]
     ran = subprocess.run(command, capture_output=True, check=False)

@@ -24,6 +24,7 @@ __all__ = ["AceDetector"]
 _CODES_BLOCK = 1 << 16
 #: What sums of many floats may be off by, of themselves.
 _ROUNDING = 1e-12
+_LARGEST_SAMPLE = 1 << 24
 
 
 class AceDetector(MergeableSketch):
@@ -36,7 +37,8 @@ class AceDetector(MergeableSketch):
         rows with ``power`` 10 to 15 and 50 hashes are what the paper uses.
     contamination : float, optional
         Share of the rows that is called anomalous, in (0, 0.5]: the threshold is that quantile of the
-        scores of the rows seen. The sample must be able to tell it: ``1 / (sample_size + 1)`` is the least.
+        scores of the rows seen. The sample must be able to tell it: ``1 / (sample_size + 1)`` is the least,
+        and 6e-8 for the largest sample, of 2**24.
     alpha : float, default 3.0
         Without `contamination`: the threshold is the mean of the scores of the rows seen less `alpha`
         standard deviations.
@@ -106,10 +108,12 @@ class AceDetector(MergeableSketch):
         self.contamination = (
             None
             if contamination is None
-            else check_real("contamination", contamination, 0.0, math.nextafter(0.5, 1.0))
+            else check_real(
+                "contamination", contamination, 1.0 / (_LARGEST_SAMPLE + 2), math.nextafter(0.5, 1.0)
+            )
         )
         self.alpha = check_real("alpha", alpha, 0.0, math.inf)
-        self.sample_size = check_int("sample_size", sample_size, 2, 1 << 24)
+        self.sample_size = check_int("sample_size", sample_size, 2, _LARGEST_SAMPLE)
         if self.contamination is not None and _place(self.contamination, self.sample_size) < 1.0:
             raise ValueError(
                 f"sample_size must be at least {_least_sample(self.contamination)} to tell a contamination "

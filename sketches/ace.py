@@ -22,10 +22,10 @@ from .hashed_rows import check_symmetric_family, count_rows, hash_block, row_blo
 __all__ = ["AceDetector"]
 
 _CODES_BLOCK = 1 << 16
-#: Rows that a sample may hold.
-_LARGEST_SAMPLE = 1 << 24
 #: What sums of many floats may be off by, of themselves.
 _ROUNDING = 1e-12
+#: Rows that a sample may hold.
+_LARGEST_SAMPLE = 1 << 24
 
 
 class AceDetector(MergeableSketch):
@@ -40,7 +40,7 @@ class AceDetector(MergeableSketch):
     contamination : float, optional
         Share of new rows that is called anomalous, in (0, 0.5]: the threshold is that quantile of the
         scores of the rows seen, less their own count. The sample must be able to tell it:
-        ``1 / (sample_size + 1)`` is the least.
+        ``1 / (sample_size + 1)`` is the least, and 6e-8 for the largest sample, of 2**24.
     alpha : float, default 3.0
         Without `contamination`: the threshold is the mean of the scores of the rows seen less `alpha`
         standard deviations, and their own count.
@@ -115,15 +115,12 @@ class AceDetector(MergeableSketch):
         self.contamination = (
             None
             if contamination is None
-            else check_real("contamination", contamination, 0.0, math.nextafter(0.5, 1.0))
+            else check_real(
+                "contamination", contamination, 1.0 / (_LARGEST_SAMPLE + 2), math.nextafter(0.5, 1.0)
+            )
         )
         self.alpha = check_real("alpha", alpha, 0.0, math.inf)
         self.sample_size = check_int("sample_size", sample_size, 2, _LARGEST_SAMPLE)
-        if self.contamination is not None and _place(self.contamination, _LARGEST_SAMPLE) < 1.0:
-            raise ValueError(
-                f"contamination must be at least {1.0 / (_LARGEST_SAMPLE + 1):.2g}, which the largest sample "
-                f"tells, got {self.contamination:g}"
-            )
         if self.contamination is not None and _place(self.contamination, self.sample_size) < 1.0:
             raise ValueError(
                 f"sample_size must be at least {_least_sample(self.contamination)} to tell a contamination "

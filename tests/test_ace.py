@@ -190,7 +190,8 @@ def test_a_late_refusal_changes_nothing() -> None:
 
 def test_bad_arguments() -> None:
     family = ToyFamily(5, 10)
-    for bad in (0.0, 0.6):
+    # Those below 6e-8 no sample tells, and how large one would have to be is nothing to count up to.
+    for bad in (0.0, 0.6, 5e-324, 1e-300, 1e-17, 1 / (2**24 + 2)):
         with pytest.raises(ValueError, match="contamination must be a number in"):
             AceDetector(family, contamination=bad)
     with pytest.raises(ValueError, match="alpha must be a number in"):
@@ -203,6 +204,8 @@ def test_bad_arguments() -> None:
         ):
             AceDetector(family, contamination=share, sample_size=size - 1)
         AceDetector(family, contamination=share, sample_size=size)
+    with pytest.raises(ValueError, match=f"sample_size must be at least {2**24} to tell"):
+        AceDetector(family, contamination=1 / (2**24 + 1))
     few = AceDetector(family, contamination=0.1).update(rows(0, 8))
     with pytest.raises(ValueError, match=r"has seen 8 rows, and a contamination of 0\.1 takes at least 9"):
         few.predict(rows(0, 3))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import os
 import pickle
+import stat
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -49,11 +50,26 @@ _LAUNCHERS = (
 
 def launched_by_mpi() -> bool:
     """Whether an MPI launcher started this process, or mpi4py is in use already."""
-    return any(rank in os.environ for rank, _ in _LAUNCHERS) or "mpi4py.MPI" in sys.modules
+    told = any(rank in os.environ for rank, _ in _LAUNCHERS) and not _started_by_a_rank()
+    return told or "mpi4py.MPI" in sys.modules
+
+
+def _started_by_a_rank() -> bool:
+    """Whether this process has a rank's environment, but not its connection with MPICH's launcher."""
+    launcher = os.environ.get("PMI_FD", "")
+    if not launcher.isdecimal():
+        return False
+    try:
+        mode = os.fstat(int(launcher)).st_mode
+    except (OSError, OverflowError):
+        return True
+    return not (stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode))
 
 
 def launched_rank() -> int:
     """The rank that a launcher gave this process, known before MPI starts; 0 without one."""
+    if not launched_by_mpi():
+        return 0
     values = [os.environ[rank] for rank, _ in _LAUNCHERS if rank in os.environ]
     return int(values[0]) if values and values[0].isdecimal() else 0
 

@@ -352,3 +352,20 @@ def test_run_main_handles_signals_and_puts_the_handlers_back(capsys: pytest.Capt
         assert run_main(main) == code
         assert capsys.readouterr().err == "mergesketch: interrupted\n"
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+@needs_mpi
+def test_processes_that_a_rank_starts_are_alone():
+    """They have its environment, but not its connection with the launcher: MPI would end them."""
+    code = """
+        import subprocess
+        from mergesketch.distributed import communicator
+        comm = communicator()
+        if comm.rank == 1:
+            child = "from mergesketch.distributed import communicator; print(communicator().size)"
+            print(subprocess.check_output([sys.executable, "-c", child], text=True))
+        comm.barrier()
+    """
+    ran = run_ranks(2, code)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout == ["", "1\n\n"]

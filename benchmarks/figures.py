@@ -1,4 +1,4 @@
-"""What the pages quote from results/*.json: `FIGURES` inside sentences and `TABLES` of a page's own.
+"""Read what the pages quote from results/*.json: `FIGURES` inside sentences and `TABLES` of a page's own.
 
 `tables.py` puts them into the pages: ``<!-- figure: NAME -->28<!-- end -->`` in a line holds a figure, and
 ``<!-- results: NAME -->`` to ``<!-- end -->`` on lines of their own hold a table of this file, or the whole

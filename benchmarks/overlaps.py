@@ -1,4 +1,4 @@
-"""How Bloom signatures err on what two neighbourhoods share, beside MinHash with HyperLogLog at equal bytes.
+"""Measure how Bloom signatures err on shared neighbours, beside MinHash with HyperLogLog at equal bytes.
 
 1. Cora: bias and root mean square error of common neighbours within one and two hops, on the test pairs of
    five splits (85/5/10, as many random pairs without an edge), means over splits and seeds; also of the

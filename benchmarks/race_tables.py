@@ -16,7 +16,7 @@ def _rows(name: str) -> list[dict[str, Any]]:
 
 
 def ratios() -> str:
-    """How many times as much a sample errs, least and most over all sizes; generated clusters too."""
+    """Compare a sample's error with that of a race: the least and largest ratio over all sizes."""
     rows = _rows("race_errors")
     for row in _rows("race"):
         if row["job"].startswith("error against memory"):

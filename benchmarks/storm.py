@@ -108,7 +108,7 @@ def regression() -> list[dict[str, Any]]:
 
 
 def clipping() -> list[dict[str, Any]]:
-    """What clipping a tenth of the rows does to least squares, without any sketch."""
+    """Measure what clipping a tenth of the rows does to least squares, without any sketch."""
     rows = []
     for name, (X, y) in regression_sets().items():
         Z = np.column_stack([(X - X.mean(axis=0)) / X.std(axis=0), np.ones(len(X)), (y - y.mean()) / y.std()])

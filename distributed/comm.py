@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 import os
 import pickle
-import stat
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from ..errors import DistributedError
-from .leaving import install, wait_for_ranks
+from .leaving import has_launcher_connection, install, wait_for_ranks
 
 T = TypeVar("T")
 
@@ -50,20 +49,8 @@ _LAUNCHERS = (
 
 def launched_by_mpi() -> bool:
     """Whether an MPI launcher started this process, or mpi4py is in use already."""
-    told = any(rank in os.environ for rank, _ in _LAUNCHERS) and not _started_by_a_rank()
+    told = any(rank in os.environ for rank, _ in _LAUNCHERS) and has_launcher_connection() is not False
     return told or "mpi4py.MPI" in sys.modules
-
-
-def _started_by_a_rank() -> bool:
-    """Whether this process has a rank's environment, but not its connection with MPICH's launcher."""
-    launcher = os.environ.get("PMI_FD", "")
-    if not launcher.isdecimal():
-        return False
-    try:
-        mode = os.fstat(int(launcher)).st_mode
-    except (OSError, OverflowError):
-        return True
-    return not (stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode))
 
 
 def launched_rank() -> int:

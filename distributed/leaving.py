@@ -1,4 +1,4 @@
-"""What becomes of the other ranks when one fails or leaves: installed where ranks work together.
+"""End the other ranks when one fails or leaves: installed where ranks work together.
 
 MPI has no answer to a rank that ends while others wait for it: they wait forever, and it waits for them in
 ``MPI_Finalize``. Two things are done about it, of which a program that ends well notices nothing.
@@ -54,7 +54,7 @@ class AbandonedError(DistributedError):
 
 
 class _State:
-    """Of this process: set up once, and not taken for its own by a fork."""
+    """The state of this process: set up once, and not taken over by a fork."""
 
     pid = 0
     #: Our collective calls on all ranks that this one has entered.
@@ -155,7 +155,7 @@ def _can_publish(world: Any) -> bool:
 
 
 def is_told_here(error: BaseException) -> bool:
-    """Whether this rank tells its error; if others fail together with it, one of them may.
+    """Decide whether this rank tells its error; if others fail together with it, one of them may.
 
     That is the least rank of those where the error arose, and not the echo of another rank's.
     """
@@ -192,7 +192,7 @@ def abort(code: int) -> None:
 
 
 def _fail(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """As ``sys.excepthook``: tell the error that nobody has caught, and end all ranks."""
+    """Tell, as ``sys.excepthook``, the error that nobody has caught, and end all ranks."""
     # An interpreter that goes on, and programs that have their errors told by this hook, go on as ever.
     is_end = getattr(sys, "last_value", None) is error and not (
         hasattr(sys, "ps1") or sys.flags.interactive or sys.flags.inspect
@@ -241,15 +241,24 @@ def _start_to_end(error: BaseException) -> None:
 
 
 def _waits_for_start() -> bool:
-    """Whether MPICH's launcher started this very process, with others, and MPI has not begun here."""
+    """Tell whether MPICH's launcher started this very process, with others, and MPI has not begun here."""
     mpi = sys.modules.get("mpi4py.MPI")
     if mpi is not None and (mpi.Is_initialized() or mpi.Is_finalized()):
         return False
-    launcher, size = os.environ.get("PMI_FD", ""), os.environ.get("PMI_SIZE", "")
-    if not (launcher.isdecimal() and size.isdecimal() and int(size) > 1):
-        return False
+    size = os.environ.get("PMI_SIZE", "")
+    return size.isdecimal() and int(size) > 1 and has_launcher_connection() is True
+
+
+def has_launcher_connection() -> bool | None:
+    """Tell whether MPICH's launcher holds a connection with this process; None if it is no rank's.
+
+    Processes that a rank has started inherit its environment, but not its connection.
+    """
+    launcher = os.environ.get("PMI_FD", "")
+    if not launcher.isdecimal():
+        return None
     try:
-        # Processes that a rank has started know its environment, but do not have its connection.
-        return stat.S_ISSOCK(os.fstat(int(launcher)).st_mode)
-    except OSError:
+        mode = os.fstat(int(launcher)).st_mode
+    except (OSError, OverflowError):
         return False
+    return stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode)

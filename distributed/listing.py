@@ -119,7 +119,7 @@ def open_listed(path: str) -> io.FileIO:
 
 
 def json_lines_by_other_names(files: Sequence[InputFile]) -> list[str]:
-    """Those files named ``.json`` whose first two lines are JSON objects; of the first 100 so named.
+    """Return those of the first 100 files named ``.json`` whose first two lines are JSON objects.
 
     They are read as one document each, as their names have it, which is hardly meant.
     """

@@ -21,7 +21,7 @@ def any_nonfinite(array: Any) -> bool:
 
 
 def count_falls(indptr: Any, indices: Any, n_columns: int, start: int, stop: int) -> int:
-    """How often, in the rows [start, stop) of a CSR matrix, an index is not above the one before.
+    """Count, in the rows [start, stop) of a CSR matrix, the indices that are not above the one before.
 
     -1 if an offset falls or lies outside `indices`, or an index outside [0, n_columns).
     """

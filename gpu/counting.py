@@ -93,7 +93,7 @@ def find_frequent(
     start: int,
     stop: int,
 ) -> int:
-    """Where in [start, stop) keys of a count above `least` are, to ``found[start:]``; how many there are.
+    """Write to ``found[start:]`` the places in [start, stop) of keys counted above `least`; return how many.
 
     Their weights go to ``sums[start:]``, 1 where `weights` is empty.
     """

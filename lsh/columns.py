@@ -20,12 +20,12 @@ __all__ = [
 
 
 def is_arrow(values: Any) -> bool:
-    """Whether `values` is an Arrow array or speaks Arrow's PyCapsule interface (polars, nanoarrow, ...)."""
+    """Tell whether `values` is an Arrow array or has Arrow's PyCapsule interface (polars, nanoarrow)."""
     return hasattr(values, "__arrow_c_array__") or hasattr(values, "__arrow_c_stream__")
 
 
 def is_table(values: Any) -> bool:
-    """Whether `values` are a table of named columns, as pandas, polars and Arrow have them."""
+    """Tell whether `values` are a table of named columns, as pandas, polars and Arrow have them."""
     return hasattr(values, "columns") and (is_arrow(values) or hasattr(values, "__dataframe__"))
 
 
@@ -82,7 +82,7 @@ def open_column(values: Any, name: str) -> Any:
 
 
 def is_missing_pyarrow() -> bool:
-    """Whether pyarrow cannot be imported."""
+    """Tell whether pyarrow cannot be imported."""
     try:
         import pyarrow  # noqa: F401
     except ImportError:
@@ -91,7 +91,7 @@ def is_missing_pyarrow() -> bool:
 
 
 def describe(values: Any) -> str:
-    """What `values` are, in the words of those who pass them."""
+    """Describe `values` in the words of those who pass them."""
     library, kind = type(values).__module__.partition(".")[0], type(values).__name__
     if library == "pyarrow":
         return "an Arrow array" if kind.endswith("Array") else f"an Arrow {kind}"

@@ -121,7 +121,7 @@ def count_sketch_query(counts, words, keys, out, start, stop):  # type: ignore[n
 
 @njit(cache=True, nogil=True)
 def find_frequent(counts, words, keys, weights, threshold, found, sums, start, stop):  # type: ignore[no-untyped-def]
-    """What came in [start, stop) of keys whose Count-Min estimate exceeds `threshold`.
+    """Find the keys in [start, stop) whose Count-Min estimate exceeds `threshold`, and their weights.
 
     ``found[start:]`` gets the index of such a key, ``sums[start:]`` the weight of some of its repetitions
     (their number where `weights` is empty); returns how many. A key may be among them several times, and

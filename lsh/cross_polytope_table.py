@@ -1,4 +1,4 @@
-"""How often cross-polytope hashes collide: the table that ``_make_cross_polytope_table.py`` wrote.
+"""Collision probabilities of cross-polytope hashes: the table that ``_make_cross_polytope_table.py`` wrote.
 
 The table is of Gaussian rotations. Orthogonal ones of s coordinates keep angles, and Gaussian ones do not
 quite: of two vectors at angle t, all s coordinates together lie at an angle of mean t and variance

@@ -131,7 +131,7 @@ class Keys:
 
     @property
     def has_negative(self) -> bool:
-        """Whether an integer is below 0."""
+        """Tell whether an integer is below 0."""
         if self.words is None or not self.is_signed or self.words.size == 0:
             return False
         return bool(self.words.view(np.int64).min() < 0)
@@ -248,7 +248,7 @@ def _as_keys(keys: Any, name: str, given: Any) -> Any:
 
 @njit(cache=True, nogil=True)
 def _is_plain(part, width):  # type: ignore[no-untyped-def]
-    """Whether fields are printable ASCII followed by NUL bytes; in loops over bytes that vectorise."""
+    """Tell whether fields are printable ASCII followed by NUL bytes; in loops over bytes that vectorise."""
     odd, rises = np.uint8(0), 0
     for j in range(part.size):
         odd |= np.uint8((part[j] - np.uint8(32) > np.uint8(94)) & (part[j] != 0))

@@ -173,7 +173,7 @@ def error_bounds(norms, longest, n, errors):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def count_falls(indptr, indices, n_columns, start, stop):  # type: ignore[no-untyped-def]
-    """How often, in the rows [start, stop) of a CSR matrix, an index is not above the one before.
+    """Count, in the rows [start, stop) of a CSR matrix, the indices that are not above the one before.
 
     -1 where the parts contradict each other: if an offset falls or lies outside `indices`, or an index
     outside [0, n_columns). Nothing is read then that is not there.

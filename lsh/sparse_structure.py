@@ -17,7 +17,7 @@ _ROWS_BLOCK = 1 << 16
 
 
 def check_sparse(X: Any, name: str) -> Any:
-    """`X` as a CSR matrix of real numbers whose parts fit one another: itself, if it is one.
+    """Return `X` as a CSR matrix of real numbers whose parts fit one another: itself, if it is one.
 
     SciPy and CuPy see to that in part, and only where a matrix is made: its parts can be replaced and
     written to, and slices and conversions read and write wherever these say. Entries may still be
@@ -34,7 +34,7 @@ def check_sparse(X: Any, name: str) -> Any:
 
 
 def csr_parts(X: Any, name: str) -> tuple[Any, NDArray[np.int64], int]:
-    """What `check_sparse` gives, its offsets as int64, and how often its indices do not rise in a row."""
+    """Return the matrix of `check_sparse`, its int64 offsets, and the number of indices that do not rise."""
     if not hasattr(X, "tocsr"):
         raise TypeError(f"{name} must be a SciPy sparse matrix, got {type(X).__name__}")
     if X.ndim != 2:

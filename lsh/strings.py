@@ -264,7 +264,7 @@ def _array_buffer(array: NDArray[Any], name: str, errors: str) -> Buffer:
 
 
 def is_fixed_binary(array: NDArray[Any]) -> bool:
-    """Whether an array's items are bytes of one length: dtype V without fields, which keeps NUL bytes."""
+    """Tell whether items are bytes of one length: dtype V without fields, which keeps NUL bytes."""
     return array.dtype.kind == "V" and array.dtype.names is None and array.dtype.subdtype is None
 
 

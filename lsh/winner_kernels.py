@@ -71,7 +71,7 @@ def _donor(bin_, winners, full, n_full, attempts, walk_key, rank_key):  # type: 
 
 @njit(cache=True, nogil=True, inline="always")
 def _turn(walk_key, bin_, donor, base):  # type: ignore[no-untyped-def]
-    """What a bin adds to places that it copies from a donor: at random in [0, base), the same for all rows.
+    """Draw what a bin adds to places that it copies from a donor: in [0, base), the same for all rows.
 
     Without it all bins that copy one donor would have one place, and rows of few entries, whose bins copy the
     same few, would collide in all of them or in none.

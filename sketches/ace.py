@@ -395,7 +395,7 @@ class AceDetector(MergeableSketch):
 
 
 def _place(share: float, n: int) -> float:
-    """Where in the order of n scores a share of new ones lies below, but no more than that of these."""
+    """Return the place in n ordered scores below which a share of new ones lies, and no more of these."""
     return min(share * (n + 1), math.floor(share * n * (1.0 + _ROUNDING)) + 1.0)
 
 

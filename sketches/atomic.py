@@ -40,7 +40,7 @@ def _fsync_folder(folder: Path) -> None:
 
 @cache
 def _machine() -> str:
-    """What tells the kernel that the locks of files hold under, since it was started."""
+    """Return what identifies the running kernel, under which the locks of files hold."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().replace("-", "")[:8]
     except OSError:
@@ -48,7 +48,7 @@ def _machine() -> str:
 
 
 def _lock(descriptor: int) -> bool:
-    """Whether the file is ours alone now, until it is closed; a process that is killed closes it."""
+    """Tell whether the file is ours alone now, until it is closed; a process that is killed closes it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -418,7 +418,7 @@ class MergeableSketch(Stored):
         return self
 
     def _has_own_reduction(self) -> bool:
-        """Whether a reduction of the sketch's own may fail, for want of memory, when others are done."""
+        """Tell whether a reduction of the sketch's own may fail, for want of memory, when others are done."""
         return any(spec.reduction not in REDUCTIONS for spec in self._specs().values())
 
     @contextmanager

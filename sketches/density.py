@@ -437,7 +437,7 @@ class DensitySketch(KeyTable):
     # -- what is known of cells -------------------------------------------------------------------
 
     def _all_named(self) -> bool:
-        """Whether the sample holds every cell that has a row, so that the table is not needed."""
+        """Tell whether the sample holds every cell that has a row, so that the table is not needed."""
         return not self._arrays["sample_counts"][-1]
 
     def _count(self, keys: NDArray[np.uint64]) -> NDArray[np.float64]:

@@ -284,7 +284,7 @@ class HeavyHitters(KeyTable):
     def _find_frequent(
         self, hashes: NDArray[np.uint64], weights: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where frequent keys stand in a batch, and how much of them came; the same key may come twice."""
+        """Find frequent keys in a batch: their places and counts; the same key may be found twice."""
         kernel, xp = self._kernels.find_frequent, self._kernels.xp
         found, sums = xp.empty(hashes.size, np.int64), xp.empty(hashes.size, np.int64)
         table, words, least = self._arrays["counts"], self._words, self._threshold(0.5)

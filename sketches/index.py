@@ -587,7 +587,7 @@ class LSHIndex(MergeableSketch):
         return int(self.__dict__.get("_n_orderings", 0))
 
     def _steadily(self, read: Callable[[], R]) -> R:
-        """What `read` gives, once it gave it without a bucket being brought into order meanwhile."""
+        """Return what `read` gives, called again if a bucket was brought into order meanwhile."""
         while True:
             before = self._n_orderings
             result = read()

@@ -202,7 +202,7 @@ def _arrow_values(values: Any, name: str) -> NDArray[Any]:
 
 
 def _items(values: Any) -> Iterator[Any]:
-    """What lists, tuples and arrays within one another hold, in order."""
+    """Return the items that lists, tuples and arrays within one another hold, in order."""
     if not any(issubclass(t, (list, tuple, np.ndarray)) for t in set(map(type, values))):
         yield from values
         return

@@ -51,7 +51,7 @@ class Stored(Guarded, Configured, ABC):
         """
 
     def _absent_array(self, name: str) -> NDArray[Any] | None:
-        """What stands for an array that files of earlier versions do not have; None if all have it."""
+        """Return what stands for an array that files of earlier versions lack; None if all have it."""
         return None
 
     def _canonicalise(self) -> None:

@@ -1,4 +1,4 @@
-"""Whether states, saved bytes and results have the same bits whatever the processor.
+"""Compare the bits of states, saved bytes and results between processors.
 
 ``python tests/same_bits.py`` computes them on this processor, as it is and as the plainest one of its kind
 (Numba's ``generic``: kernels compiled anew, into a folder of their own, which takes minutes), prints what

@@ -1,5 +1,6 @@
 """What holds for all tests."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,10 @@ from hypothesis import settings
 # Tests do not depend on time: an example may take as long as kernels take to compile.
 settings.register_profile("mergesketch", deadline=None)
 settings.load_profile("mergesketch")
+
+# Background jobs of a shell ignore Ctrl-C, and what they start does so too; tests of interrupts need it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
 

@@ -153,6 +153,7 @@ def test_choices_of_a_first_batch_that_is_too_small_are_refused() -> None:
         assert given.score(X, labels) == whole.score(X, labels) > 0.85
 
 
+@pytest.mark.filterwarnings("ignore:the counters err")
 def test_a_scaling_that_does_not_fit_is_told() -> None:
     X, y = made(6, 600)
     model = StormRegressor(n_bytes=1 << 18).partial_fit(X[:50], y[:50])
@@ -196,6 +197,7 @@ def test_rare_classes_are_found(share: float) -> None:
         assert (model.predict(X[y == 0]) == 0).mean() > 0.99
 
 
+@pytest.mark.filterwarnings("ignore:classes .* have shares")
 def test_classes_that_the_first_batch_lacks_are_told_and_found_later() -> None:
     rng = np.random.default_rng(10)
     y = np.sort(rng.integers(0, 3, 3000))

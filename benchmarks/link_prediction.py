@@ -1,4 +1,4 @@
-"""Links foretold by Bloom signatures beside exact counts and beside MinHash with HyperLogLog at equal bytes.
+"""Predict links by Bloom signatures, beside exact counts and beside MinHash with HyperLogLog at equal bytes.
 
 1. Links: area under the ROC and Hits@50 on the test pairs of the Cora graph, its edges split 85/5/10, and as
    many random pairs without an edge, means over five splits and seeds, of a gradient boosting classifier
@@ -239,7 +239,7 @@ def main() -> None:
         data = np.load(CORA)
         edges, n = data["edges"].astype(np.int64), int(data["n_nodes"])
         rows += link_rows(edges, n)
-        show("Cora: links foretold", rows)
+        show("Cora: links predicted", rows)
     speeds = speed_rows()
     show("Pairs a second", speeds)
     write(path, [*rows, *speeds])

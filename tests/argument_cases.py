@@ -166,9 +166,15 @@ def sketch_cases() -> Iterator[Case]:
     yield Case("Race.update: sets", lambda X: Race(SETS).update(X), sets, None, ("X",))
     yield Case("Race.update: bits", lambda X: Race(BitSampling(40, 8, power=4)).update(X), {"X": BITS})
     two = np.stack([COUNTS, -COUNTS], axis=1)
-    outputs = lambda X, weights: race(n_outputs=2).update(X, weights)  # noqa: E731
+
+    def outputs(X, weights):
+        return race(n_outputs=2).update(X, weights)
+
     yield Case("Race.update: outputs", outputs, {**X, "weights": two}, None, ("X",))
-    real = lambda X, weights: race(dtype="float").update(X, weights)  # noqa: E731
+
+    def real(X, weights):
+        return race(dtype="float").update(X, weights)
+
     yield Case("Race.update: real", real, {**X, "weights": COUNTS / 4}, None, ("X",))
     full = race().update(ROWS)
     yield Case("Race.query", full.query, ones, "Q", ("Q",))
@@ -185,7 +191,10 @@ def sketch_cases() -> Iterator[Case]:
     yield Case("RaceWindow.query", seen.query, ones, "Q", ("Q",))
     yield Case("RaceWindow.density", seen.density, ones, "Q", ("Q",))
     times = {**X, "y": COUNTS / 4, "weights": COUNTS / 2, "time": np.sort(COUNTS)}
-    smoother = lambda **given: NadarayaWatsonSketch(ANGLES, half_life=2.0).update(**given)  # noqa: E731
+
+    def smoother(**given):
+        return NadarayaWatsonSketch(ANGLES, half_life=2.0).update(**given)
+
     yield Case("NadarayaWatsonSketch.update", smoother, times, None, ("X",))
     yield Case("NadarayaWatsonSketch.kernel_sum", smoother(**times).kernel_sum, ones, "Q", ("Q",))
     yield Case("NadarayaWatsonSketch.predict", smoother(**times).predict, ones, "Q", ("Q",))
@@ -197,21 +206,36 @@ def sketch_cases() -> Iterator[Case]:
     yield Case("RepresenterSketch.fit", fit, {"model_outputs": COUNTS / 4, **X}, None, ("X",))
     yield Case("RepresenterSketch.decision_function", representer.decision_function, X, "X", ("X",))
     yield Case("RepresenterSketch.predict", representer.predict, X, "X", ("X",))
-    density = lambda X, weights: DensitySketch(D, 4.0).update(X, weights)  # noqa: E731
+
+    def density(X, weights):
+        return DensitySketch(D, 4.0).update(X, weights)
+
     yield Case("DensitySketch.update", density, {**X, "weights": COUNTS})
     widths = np.repeat([2.0, 4.0], D // 2)
-    wide = lambda width: DensitySketch(D, width).update(ROWS)  # noqa: E731
+
+    def wide(width):
+        return DensitySketch(D, width).update(ROWS)
+
     yield Case("DensitySketch", wide, {"width": widths})
-    sample = lambda X: DensitySketch.for_sample(X, n_repetitions=2).config()  # noqa: E731
+
+    def sample(X):
+        return DensitySketch.for_sample(X, n_repetitions=2).config()
+
     few = np.repeat(ROWS[:, :3], 4, axis=0) + RNG.integers(0, 3, (4 * N, 3))
     yield Case("DensitySketch.for_sample", sample, {"X": few})
     for method in ("density", "log_density"):
         yield Case(f"DensitySketch.{method}", getattr(density(ROWS, COUNTS), method), X, "X")
-    storm = lambda X: StormSketch(D, 8, max_norm=40.0).update(X)  # noqa: E731
+
+    def storm(X):
+        return StormSketch(D, 8, max_norm=40.0).update(X)
+
     yield Case("StormSketch.update", storm, X, None, ("X",))
     index = LSHIndex(DISTANCES).add(ROWS)
     for method in ("add", "update"):
-        add = lambda X, ids, m=method: getattr(LSHIndex(ANGLES), m)(X, ids)  # noqa: E731
+
+        def add(X, ids, m=method):
+            return getattr(LSHIndex(ANGLES), m)(X, ids)
+
         yield Case(f"LSHIndex.{method}", add, {**X, "ids": KEYS}, None, ("X",))
     yield Case("LSHIndex.query", lambda Q: index.query(Q, 3), ones, "Q", ("Q",))
     yield Case(
@@ -222,13 +246,19 @@ def sketch_cases() -> Iterator[Case]:
     for kind, (family, rows) in ON_ROWS.items():
         if family.metric not in ("rank",):
             made = LSHIndex(family).add(rows)
-            search = lambda Q, rows, made=made: made.search(Q, rows, 2)  # noqa: E731
+
+            def search(Q, rows, made=made):
+                return made.search(Q, rows, 2)
+
             weighted = family.metric == "weighted_jaccard"
             sparse = ("Q", "rows") if weighted else () if kind == "bits" else ("Q",)
             yield Case(f"LSHIndex.search: {kind}", search, {"Q": rows, "rows": rows}, "Q", sparse)
     pair = (TOKENS, OFFSETS)
     of_sets = LSHIndex(SETS).add(pair)
-    search = lambda Q, rows: of_sets.search(Q, rows, 2)  # noqa: E731
+
+    def search(Q, rows):
+        return of_sets.search(Q, rows, 2)
+
     yield Case("LSHIndex.search: sets", search, {"Q": pair, "rows": pair}, "Q", ("Q", "rows"))
 
 
@@ -240,18 +270,27 @@ def key_cases() -> Iterator[Case]:
         (CountSketch, lambda: CountSketch(3, 16)),
         (HeavyHitters, lambda: HeavyHitters(0.2)),
     ):
-        add = lambda keys, counts, make=make: make().update(keys, counts)  # noqa: E731
+
+        def add(keys, counts, make=make):
+            return make().update(keys, counts)
+
         yield Case(f"{cls.__name__}.update", add, counts)
         full = make().update(KEYS, COUNTS)
         for method in ("query", "lower_bound", "upper_bound"):
             yield Case(f"{cls.__name__}.{method}", getattr(full, method), keys, "keys")
     yield Case("BloomFilter.update", lambda keys: BloomFilter(100).update(keys), keys)
     yield Case("BloomFilter.contains", BloomFilter(100).update(KEYS[:4]).contains, keys, "keys")
-    ribbon = lambda keys: RibbonFilter(keys, progress=False)  # noqa: E731
+
+    def ribbon(keys):
+        return RibbonFilter(keys, progress=False)
+
     yield Case("RibbonFilter", lambda keys: ribbon(keys).to_bytes(), keys)
     yield Case("RibbonFilter.contains", ribbon(KEYS[:4]).contains, keys, "keys")
     minima = MinHashSketch(3, 16).update(KEYS, COUNTS % 3)
-    tokens = lambda tokens, sets: MinHashSketch(3, 16).update(tokens, sets)  # noqa: E731
+
+    def tokens(tokens, sets):
+        return MinHashSketch(3, 16).update(tokens, sets)
+
     yield Case("MinHashSketch.update", tokens, {"tokens": KEYS, "sets": COUNTS % 3})
     for method in ("jaccard", "containment", "intersection", "union"):
         both = {"left": COUNTS % 3, "right": KEYS % 3}
@@ -276,7 +315,10 @@ def static_cases() -> Iterator[Case]:
         ("byte strings", np.array(TEXTS).astype("S")),
     ):
         yield Case(f"StaticFunction: {kind}", looked_up(StaticFunction), {"keys": KEYS, "values": values})
-        saved = lambda keys, values: StaticFunction(keys, values, progress=False).to_bytes()  # noqa: E731
+
+        def saved(keys, values):
+            return StaticFunction(keys, values, progress=False).to_bytes()
+
         yield Case(f"StaticFunction: {kind}, saved", saved, {"keys": KEYS, "values": values}, any_dtype=False)
 
         def built(keys: Any, values: Any) -> Any:
@@ -285,7 +327,10 @@ def static_cases() -> Iterator[Case]:
 
         yield Case(f"StaticFunctionBuilder.update: {kind}", built, {"keys": KEYS, "values": values})
         yield Case(f"StaticFunctionBuilder.extend: {kind}", built, {"keys": KEYS, "values": values})
-    stepped = lambda keys, values: StaticFunction(keys, values, precision=0.5, progress=False)  # noqa: E731
+
+    def stepped(keys, values):
+        return StaticFunction(keys, values, precision=0.5, progress=False)
+
     yield Case(
         "StaticFunction: steps",
         lambda keys, values: stepped(keys, values).lookup(KEYS),
@@ -359,7 +404,10 @@ def private_cases() -> Iterator[Case]:
     release = Race(DISTANCES).update(ROWS).release(1e6)
     yield Case("PrivateRace.query", release.query, {"Q": ROWS}, "Q", ("Q",))
     yield Case("PrivateRace.density", release.density, {"Q": ROWS}, "Q", ("Q",))
-    modes = lambda **given: release.modes(2, n_starts=4, n_steps=3, **given)  # noqa: E731
+
+    def modes(**given):
+        return release.modes(2, n_starts=4, n_steps=3, **given)
+
     yield Case("PrivateRace.modes: candidates", modes, {"candidates": ROWS})
     yield Case("PrivateRace.modes: box", modes, {"low": low, "high": high})
     many = np.repeat(ROWS, 12, axis=0) + RNG.integers(0, 9, (108, D))

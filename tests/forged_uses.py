@@ -100,7 +100,7 @@ def stored_examples() -> dict[str, Stored]:
 
 
 def _numbers(config: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where a configuration holds numbers or lists."""
+    """Find where a configuration holds numbers or lists."""
     items = config.items() if isinstance(config, dict) else enumerate(config)
     for name, value in items:
         if isinstance(value, (dict, list)):

@@ -82,5 +82,5 @@ def as_sets(X: Rows) -> list[NDArray[np.int64]]:
 
 
 def as_bits(X: Rows) -> NDArray[np.bool_]:
-    """Which entries are above a half of the row's largest."""
+    """Mark the entries above a half of the row's largest."""
     return np.greater(2.0 * X, X.max(axis=1, keepdims=True))

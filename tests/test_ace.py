@@ -130,7 +130,7 @@ def test_no_more_than_the_share_asked_of_the_rows_seen(n: int, share: float, see
 
 
 def test_that_share_of_new_rows_is_called_anomalous() -> None:
-    """Of new rows; shares of a few per mille used to be called by the second least score of the sample."""
+    """Check shares of new rows; those of a few per mille need a place between two scores of the sample."""
     share, n_seeds, called = 0.002, 60, []
     for seed in range(n_seeds):
         rng = np.random.default_rng(seed)
@@ -161,7 +161,7 @@ def test_that_share_of_new_rows_where_rows_resemble_few_others(width: float, n_b
 
 
 def test_repeated_rows_make_the_sample_smaller_as_its_notes_say() -> None:
-    """Of 2,000 different rows 60 come 33 times, which is half of all; the sample holds 200 different ones."""
+    """Repeat 60 of 2,000 different rows 33 times, half of all; the sample holds 200 different ones."""
     share, off, told = 0.3, [], []
     for seed in range(100):
         rng = np.random.default_rng(seed)

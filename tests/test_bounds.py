@@ -28,7 +28,7 @@ GUARD = 2**32 - 1
 def frequent(
     buckets: list[list[list[int]]], codes: list[list[list[int]]], room: list[int], direct: bool
 ) -> list[list[int]]:
-    """What `frequent_ids` finds, into an array with guards before, between and behind the rooms."""
+    """Run `frequent_ids` into an array with guards before, between and behind the rooms."""
     capacity = max(1, max(len(bucket) for table in buckets for bucket in table))
     slots = np.zeros((len(buckets), len(buckets[0]), capacity), np.uint32)
     for t, table in enumerate(buckets):

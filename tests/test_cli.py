@@ -610,7 +610,7 @@ def forge(path, **metadata):
 
 
 def test_a_file_cannot_forge_its_report(run, fails, sketches):
-    """What a terminal takes for commands is printed as escapes, in reports and in messages."""
+    """Print what a terminal takes for commands as escapes, in reports and in messages."""
     wild = "\x1b]0;gone\x07\r\n  its checksum matches\u2028"
     forge("wild", **{"class": wild, "config": json.dumps({"a\x1b[1A": wild})})
     code, out, err = run("inspect", "wild")

@@ -115,7 +115,7 @@ def test_the_table_is_the_integral() -> None:
 def test_orthogonal_rotations_on_average_over_angles_are_gaussian_ones(
     log2_dimension: int, together: int
 ) -> None:
-    """Of Gaussian coordinates, lengths and the part of one vector along the other are independent."""
+    """Lengths of Gaussian vectors are independent of the part of one vector along the other."""
     rng, size, n = np.random.default_rng(0), 256, 400_000
     along, length, across = rng.standard_normal(n), *np.sqrt(rng.chisquare([[size], [size - 1]], (2, n)))
     for angle in (0.3, 1.0, math.pi / 2):

@@ -701,7 +701,7 @@ class ThreadRank:
         return values
 
     def Test(self):
-        """What the non-blocking calls below return is done at once."""
+        """Say that what the non-blocking calls below return is done."""
         return True
 
     def Ibarrier(self):

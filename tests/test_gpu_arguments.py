@@ -34,7 +34,7 @@ def in_main_memory(result: Any) -> Any:
 
 
 def choices(case: Case) -> Iterator[list[str]]:
-    """What is moved: all arguments, and each alone."""
+    """List what is moved: all arguments, and each alone."""
     yield list(case.arguments)
     if len(case.arguments) > 1:
         yield from ([name] for name in case.arguments)

@@ -311,7 +311,7 @@ def test_modes_in_a_box_of_countless_features(features: int) -> None:
 
 
 def test_numbers_beyond_all_floats_are_no_configuration(tmp_path: Path) -> None:
-    """What was written as 1e999 would be infinity, which could not be saved again."""
+    """Infinity, written as 1e999, could not be saved again."""
 
     def change(header: dict[str, Any]) -> None:
         header["__metadata__"]["config"] = header["__metadata__"]["config"].replace("0.25", "1e999")

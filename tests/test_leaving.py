@@ -81,7 +81,7 @@ def test_a_rank_that_leaves_run_main_ends_all_with_one_message() -> None:
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[BaseException]]:
-    """What the hook before ours is told, and a rank that would be one of several."""
+    """Record what the hook before ours is told, on a rank that would be one of several."""
     told: list[BaseException] = []
     monkeypatch.setattr(leaving._State, "excepthook", lambda kind, error, trace: told.append(error))
     monkeypatch.setattr(leaving, "_start_to_end", lambda error: pytest.fail("the ranks were ended"))

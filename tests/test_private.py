@@ -51,7 +51,7 @@ def test_noise_is_discrete_laplace(sensitivity: int, epsilon: float) -> None:
 
 
 def law_of(scale: float) -> tuple[float, float, float]:
-    """Of noise of a scale: the probability of 0, and mean and variance of the magnitude."""
+    """Return, for noise of a scale, the probability of 0, and mean and variance of the magnitude."""
     q = math.exp(-1.0 / scale)
     mean = 2 * q / (1 - q * q)
     return (1 - q) / (1 + q), mean, 2 * q / (1 - q) ** 2 - mean**2

@@ -72,7 +72,7 @@ def test_a_filter_is_sized_as_by_its_constructor() -> None:
 
 @pytest.mark.parametrize("n_buckets", [2, 5])
 def test_kernel_densities_err_by_no_more_than_allowed_with_few_buckets(n_buckets: int) -> None:
-    """Of two heaps of equal rows, whose errors are the largest that the theorem allows."""
+    """Two heaps of equal rows have the largest errors that the theorem allows."""
     relative_error, confidence, density, n_seeds = 0.9, 0.9, 0.02, 20
     X, weights = [np.array([1, 2]), np.array([7])], np.array([2, 98])
     beyond = []

@@ -40,7 +40,7 @@ def shorter(part: Any) -> Any:
 
 
 def in_every_row(change: Callable[[int], Any]) -> Callable[[Any], Any]:
-    """Of the lists of a LIL matrix."""
+    """Change the lists of a LIL matrix."""
 
     def changed(part: Any) -> Any:
         rows = part.copy()

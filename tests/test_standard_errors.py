@@ -162,7 +162,7 @@ def test_winners_that_are_copied_do_not_collide_together() -> None:
 
 
 def test_the_design_effect_of_copied_bins() -> None:
-    """Of sets {a} and {a, b} that share a bin with probability 1 / m, all values agree then, or none."""
+    """Sets {a} and {a, b} share a bin with probability 1 / m; all values agree then, or none."""
     n_seeds, m = 3000, 16
     pairs = [([1], [1, 2]), ([1, 2], [1, 3]), ([1, 2, 3], [1, 2, 4]), ([1], [1, 2, 3, 4])]
     left, right = ([np.array(pair[side]) for pair in pairs] for side in (0, 1))

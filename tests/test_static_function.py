@@ -380,7 +380,7 @@ def test_filter_of_nothing_has_nothing():
 
 @given(st.integers(1, 3000), st.integers(1, 64), st.integers(0, 2))
 def test_filter_tells_the_rate_that_hashes_of_64_bits_can_hold(n, bits, beside):
-    """Of 2**64 hashes n are those of keys and pass, of the others one in 2**bits: in exact fractions."""
+    """The n hashes of keys pass, and one in 2**bits of the other 2**64 - n: in exact fractions."""
 
     def rate(bits):
         return (n + Fraction(2**64 - n, 2**bits)) / 2**64

@@ -19,7 +19,8 @@ if (
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from . import errors, lsh
-from .lsh.threads import get_num_threads, set_num_threads
+from .lsh.support.public import publish
+from .lsh.support.threads import get_num_threads, set_num_threads
 from .sketches import (
     AceDetector,
     BloomFilter,
@@ -60,8 +61,8 @@ __version__ = "0.1.0"
 
 #: Estimators, which need scikit-learn: imported when first asked for.
 _LAZY = {
-    "StormClassifier": ".sketches.storm_estimators",
-    "StormRegressor": ".sketches.storm_estimators",
+    "StormClassifier": ".sketches.regression.storm_estimators",
+    "StormRegressor": ".sketches.regression.storm_estimators",
 }
 
 
@@ -122,3 +123,5 @@ __all__ = [
     "set_num_threads",
     "suggest",
 ]
+
+publish("mergesketch", __all__, globals())

@@ -15,7 +15,7 @@ import mergesketch
 import numpy as np
 from measure import RESULTS, show, write
 from mergesketch.distributed import communicator, deduplicate, memory_per_rank
-from mergesketch.distributed.batches import DocumentBatch
+from mergesketch.distributed.documents.batches import DocumentBatch
 
 WORDS, WORD_BYTES, BATCH = 40, 6, 60_000
 LETTERS = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz012345", dtype=np.uint8)

@@ -13,7 +13,7 @@ from typing import Any
 
 from measure import cell
 from mergesketch import BloomFilter
-from mergesketch.sketches.bloom_theory import cardinality_error
+from mergesketch.sketches.sets.bloom_theory import cardinality_error
 from race_tables import densities, ratios
 from summary import row, rows
 

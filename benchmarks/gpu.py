@@ -27,7 +27,7 @@ from mergesketch.lsh import (
     WinnerTakeAll,
     hash_keys,
 )
-from mergesketch.lsh.backend import backend_of
+from mergesketch.lsh.support.backend import backend_of
 
 SECTOR = 32
 

@@ -19,7 +19,7 @@ import numpy as np
 import xxhash
 from measure import parse, seconds, show, write
 from mergesketch.lsh import hash_keys, shingle
-from mergesketch.lsh.hashing import hash_buffer
+from mergesketch.lsh.hashing.keys import hash_buffer
 
 PEER_KEYS = 1_000_000
 WORD = re.compile(r"\w+")

@@ -29,7 +29,7 @@ import opendp.prelude as dp
 from measure import RESULTS, show, write
 from mergesketch import private_classifier, private_regressor
 from mergesketch.lsh import HashFamily, PStable
-from mergesketch.lsh.noise import discrete_laplace, round_epsilon
+from mergesketch.sketches.race.noise import discrete_laplace, round_epsilon
 from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split

@@ -17,7 +17,7 @@ import scipy.sparse
 from measure import best_of, parse, show, write
 from mergesketch import Race
 from mergesketch.lsh import HashFamily, PStable, SignedRandomProjection
-from mergesketch.lsh.threads import map_blocks
+from mergesketch.lsh.support.threads import map_blocks
 from threadpoolctl import threadpool_limits
 
 THREADS = (1, 4)

@@ -1,14 +1,15 @@
 """Sketches over many MPI ranks; everything here also runs on one rank without MPI."""
 
-from .banding import band_parameters
-from .comm import Communicator, communicator, launched_by_mpi
-from .dedup import Deduplication, deduplicate, memory_per_rank
-from .documents import DocumentSource
+from ..lsh.support.public import publish
+from .dedup.banding import band_parameters
+from .dedup.deduplicate import Deduplication, deduplicate, memory_per_rank
+from .documents.source import DocumentSource
 from .engines import dask_sketch, spark_sketch
-from .index import DistributedIndex
-from .launch import run_main
-from .leaving import install
-from .merge import merge_over_ranks
+from .index.distributed_index import DistributedIndex
+from .ranks.comm import Communicator, communicator, launched_by_mpi
+from .ranks.launch import run_main
+from .ranks.leaving import install
+from .ranks.merge import merge_over_ranks
 from .static_function import build_static_function
 from .svmlight import SvmlightRows, iter_svmlight, parse_svmlight, read_svmlight
 
@@ -31,6 +32,8 @@ __all__ = [
     "run_main",
     "spark_sketch",
 ]
+
+publish("mergesketch.distributed", __all__, globals())
 
 if launched_by_mpi():
     # Before MPI starts, for a rank that fails until then leaves the others in the start of it.

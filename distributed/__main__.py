@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from .cli import run_command
-from .launch import run_main
+from .cli.command import run_command
+from .ranks.launch import run_main
 
 __all__ = ["main"]
 

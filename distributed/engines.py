@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..lsh.validation import check_int
-from ..sketches.base import MergeableSketch
+from ..lsh.support.checks import check_int
+from ..sketches.core.base import MergeableSketch
 
 __all__ = ["dask_sketch", "spark_sketch"]
 

@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lsh.progress import progress_bar
-from ..sketches.codebook import Codebook
-from ..sketches.static_build import Records, number_of_shards
-from ..sketches.static_builder import StaticFunctionBuilder, Translate, count_part, solve_parts, translation
-from ..sketches.static_column import Column
-from ..sketches.static_function import StaticFunction
-from ..sketches.static_records import OrderedRecords
-from ..sketches.static_structure import Flat, flatten
-from ..sketches.static_values import Dictionary
-from ..sketches.value_counts import Counted, ValueCounts, add_counts, merge_counted
-from .comm import Communicator, communicator
-from .merge import check_configurations
+from ..lsh.support.progress import progress_bar
+from ..sketches.coding.codebook import Codebook
+from ..sketches.coding.value_counts import Counted, ValueCounts, add_counts, merge_counted
+from ..sketches.static.builder import StaticFunctionBuilder, Translate, count_part, solve_parts, translation
+from ..sketches.static.column import Column
+from ..sketches.static.function import StaticFunction
+from ..sketches.static.records import OrderedRecords
+from ..sketches.static.shards import Records, number_of_shards
+from ..sketches.static.structure import Flat, flatten
+from ..sketches.static.values import Dictionary
+from .ranks.comm import Communicator, communicator
+from .ranks.merge import check_configurations
 
 __all__ = ["build_static_function"]
 

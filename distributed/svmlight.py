@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DocumentError
-from ..lsh.backend import backend_of
-from ..lsh.svmlight_kernels import ERRORS
-from ..lsh.threads import get_num_threads, run_tasks
-from ..lsh.validation import check_int
+from ..lsh.support.backend import backend_of
+from ..lsh.support.checks import check_int
+from ..lsh.support.threads import get_num_threads, run_tasks
+from .kernels import svmlight
+from .kernels.svmlight import ERRORS
 
 __all__ = ["SvmlightRows", "iter_svmlight", "parse_svmlight", "read_svmlight"]
 
@@ -59,13 +60,13 @@ def _token(data: NDArray[np.uint8], start: int) -> bytes:
 
 
 def _parse(data: NDArray[np.uint8]) -> SvmlightRows:
-    kernels = backend_of(data)
-    n_lines, n_entries = kernels.count_svmlight(data)
+    backend = backend_of(data)
+    n_lines, n_entries = backend.kernels(svmlight).count_svmlight(data)
     labels, offsets = np.empty(n_lines + 1), np.zeros(n_lines + 2, dtype=np.int64)
     indices, values = np.empty(n_entries, dtype=np.int64), np.empty(n_entries, dtype=np.float32)
     hard = np.empty((1024, 2), dtype=np.int64)
     while True:
-        rows, entries, n_hard, error, where = kernels.parse_svmlight(
+        rows, entries, n_hard, error, where = backend.kernels(svmlight).parse_svmlight(
             data, labels, offsets, indices, values, hard
         )
         if error:

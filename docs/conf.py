@@ -12,7 +12,7 @@ os.environ.setdefault("NUMBA_DISABLE_PERFORMANCE_WARNINGS", "1")
 
 import mergesketch
 from docutils import nodes
-from mergesketch.distributed.cli import parser
+from mergesketch.distributed.cli.command import parser
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import make_refnode
 

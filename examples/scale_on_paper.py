@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from mergesketch import CountMinSketch, HeavyHitters, LSHIndex, MinHashSketch, Race
 from mergesketch.distributed import band_parameters, memory_per_rank
-from mergesketch.distributed.aggregate import tree_rounds
+from mergesketch.distributed.index.aggregate import tree_rounds
 from mergesketch.lsh import MinHash, SignedRandomProjection
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"

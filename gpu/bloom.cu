@@ -1,4 +1,4 @@
-// The blocked Bloom filter: the twins of lsh/bloom_kernels.py.
+// The blocked Bloom filter: the twins of sketches/kernels/bloom.py.
 //
 // Floors on an H100 (3.0 TB/s): a key reads 8 bytes, and its block of 64 bytes at a random place: two sectors of
 // 32 bytes, 24 ps a key from memory, and from the second-level cache (50 MB) about a third of that. Adding

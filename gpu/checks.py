@@ -9,14 +9,24 @@ import numpy as np
 
 from .launch import check_array, launch
 
-__all__ = ["any_nonfinite", "count_falls"]
+__all__ = ["any_nonfinite_32", "any_nonfinite_64", "count_falls"]
 
 
-def any_nonfinite(array: Any) -> bool:
-    """Whether a float32 or float64 array in C order has a NaN or infinity."""
-    check_array("array", array, np.float32, np.float64)
+def any_nonfinite_32(bits: Any, start: int, stop: int) -> bool:
+    """Tell whether any of the float32 numbers [start, stop), given as uint32, is NaN or infinite."""
+    return _any_nonfinite("any_nonfinite_float32", bits, np.uint32, start, stop)
+
+
+def any_nonfinite_64(bits: Any, start: int, stop: int) -> bool:
+    """Tell whether any of the float64 numbers [start, stop), given as uint64, is NaN or infinite."""
+    return _any_nonfinite("any_nonfinite_float64", bits, np.uint64, start, stop)
+
+
+def _any_nonfinite(kernel: str, bits: Any, dtype: Any, start: int, stop: int) -> bool:
+    check_array("bits", bits, dtype, shape=(None,))
     found = cupy.zeros(1, np.uint32)
-    launch("checks", f"any_nonfinite_{array.dtype.name}", array.size, array, array.size, found)
+    part = bits[start:stop].view(np.float32 if dtype == np.uint32 else np.float64)
+    launch("checks", kernel, part.size, part, part.size, found)
     return bool(found[0])
 
 

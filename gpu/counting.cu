@@ -1,4 +1,4 @@
-// Tables that count keys, Count-Min and Count-Sketch: the twins of lsh/counting_kernels.py.
+// Tables that count keys, Count-Min and Count-Sketch: the twins of sketches/kernels/counting.py.
 //
 // Floors on an H100 (3.0 TB/s): additions read 8 bytes of hash (and 8 of weight) a key and make n_rows atomic
 // additions to a table in the second-level cache, which takes about 1 a clock for each of its slices; queries

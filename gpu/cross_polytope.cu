@@ -1,4 +1,4 @@
-// Cross-polytope hashes: the twins of lsh/cross_polytope_kernels.py and lsh/cross_polytope_probing.py.
+// Cross-polytope hashes: the twins of lsh/kernels/cross_polytope_codes.py and lsh/kernels/cross_polytope_probing.py.
 //
 // A block takes a row, rotates it as hadamard.cu does, and finds the largest coordinate of each hash: a thread
 // those of up to 32 coordinates, a warp those of more. Floors as there; finding reads shared memory once more.

@@ -1,4 +1,4 @@
-// Cells of shifted and rotated grids, and their keys: the twins of lsh/grid_kernels.py.
+// Cells of shifted and rotated grids, and their keys: the twins of sketches/kernels/grid.py.
 //
 // A thread takes a row and a grid, and adds up in the order of the features as the CPU does. Floors on an H100
 // (3.0 TB/s): 8 d bytes of a row are read, once a grid from the caches; 4 d bytes a grid are written, and read

@@ -1,15 +1,14 @@
-"""Launchers of ``grid.cu``, and the search for the keys of cells."""
+"""Launchers of ``grid.cu``."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import cupy
 import numpy as np
 
 from .launch import check_array, constant, launch
 
-__all__ = ["find_keys", "grid_cells", "grid_keys"]
+__all__ = ["grid_cells", "grid_keys"]
 
 
 def grid_cells(X: Any, rotations: Any, shifts: Any, widths: Any, start: int, stop: int, cells: Any) -> None:
@@ -30,15 +29,3 @@ def grid_keys(cells: Any, words: Any, repetitions: Any, start: int, stop: int, k
         check_array("repetitions", repetitions, np.int32, shape=keys.shape)
     how = (constant(words), words.size, constant(repetitions), np.bool_(given), start, stop, keys)
     launch("grid", "grid_keys", stop - start, cells, cells.shape[1], *how)
-
-
-def find_keys(keys: Any, rising: Any, start: int, stop: int, places: Any) -> None:
-    """``places[i]`` = where ``keys[i]`` is in `rising`, -1 if it is not there, for i in [start, stop)."""
-    check_array("keys", keys, np.uint64, shape=(None,))
-    check_array("places", places, np.int64, shape=keys.shape)
-    asked = keys[start:stop]
-    if not rising.size:
-        places[start:stop] = -1
-        return
-    at = cupy.minimum(cupy.searchsorted(rising, asked), rising.size - 1)
-    places[start:stop] = cupy.where(rising[at] == asked, at, -1)

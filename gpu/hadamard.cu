@@ -1,4 +1,4 @@
-// Signs of pseudo-random rotations by Walsh-Hadamard transforms: the twins of lsh/hadamard.py.
+// Signs of pseudo-random rotations by Walsh-Hadamard transforms: the twins of lsh/kernels/hadamard.py.
 //
 // A block takes a row. Floors on an H100 (3.0 TB/s): a row is read once, 4 d bytes; a transform of 1,024
 // coordinates moves 3 * 4 * 4 KiB through shared memory and its shuffles 3 * 5 * 4 KiB by the same way, of which the

@@ -1,4 +1,4 @@
-// Buckets of bounded size, and the ids that stand in most of a query's: the twins of lsh/index_kernels.py and
+// Buckets of bounded size, and the ids that stand in most of a query's: the twins of sketches/kernels/index_buckets.py and
 // query_kernels.py.
 //
 // A bucket keeps the ids of least priority, whatever the order in which they come. Here they come at once: an id

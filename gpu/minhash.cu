@@ -1,4 +1,4 @@
-// MinHash of sets in CSR: the twins of lsh/minhash_kernels.py, minhash_bins.py and minhash_stream_kernels.py.
+// MinHash of sets in CSR: the twins of lsh/kernels/minhash_permutations.py, minhash_bins.py and minhash_stream_kernels.py.
 //
 // A warp takes a set: lanes finalise 32 tokens at a time and pass them round by shuffles. Permutations: a lane
 // holds 4 hash functions; a token and hash function cost a multiplication, an exclusive or, an addition and a

@@ -1,4 +1,4 @@
-// Multi-probe codes of signs and of steps: the twins of probe_signs and probe_steps in lsh/probing_kernels.py.
+// Multi-probe codes of signs and of steps: the twins of probe_signs and probe_steps in lsh/kernels/probing.py.
 //
 // A thread takes a row's hash and makes its sets of changes as the CPU does, from a heap in memory of its own, most
 // of it in the first-level cache. Floors on an H100: 4 or 16 bytes a value are read, 4 written a probe; what takes the

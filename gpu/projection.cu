@@ -1,4 +1,4 @@
-// From rows to codes by random projections: the twins of lsh/projection_kernels.py and of mix_codes.
+// From rows to codes by random projections: the twins of lsh/kernels/projection_codes.py and of mix_codes.
 //
 // Codes equal the CPU's bit for bit. Both are defined by the float64 product that is added up in 32 running
 // sums, feature j in sum j mod 32; float32 products only decide where their error bound leaves no doubt. A

@@ -1,4 +1,4 @@
-// The nearest rows of some candidates of each query: the twins of lsh/rank_kernels.py and lsh/rank_set_kernels.py.
+// The nearest rows of some candidates of each query: the twins of sketches/kernels/rank_vectors.py and sketches/kernels/rank_sets.py.
 //
 // A block takes a query: a warp (for weights a thread) compares it with a candidate's row, then the block sorts the
 // distances, ties by id. Distances are in float64 and added up in the CPU's order, 32 running sums, for vectors. The

@@ -7,8 +7,8 @@ from typing import Any
 import cupy
 import numpy as np
 
-from ..lsh.rank_kernels import ANGLE
-from ..lsh.rank_set_kernels import UNORDERED
+from ..sketches.kernels.rank_sets import UNORDERED
+from ..sketches.kernels.rank_vectors import ANGLE
 from .launch import SHARED, check_array, launch
 
 __all__ = ["order_sets", "rank_bits", "rank_sets", "rank_vectors", "rank_weights"]

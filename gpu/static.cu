@@ -1,4 +1,4 @@
-// Look-ups in static functions: the twins of lsh/static_kernels.py, code_kernels.py and elias_fano.py.
+// Look-ups in static functions: the twins of sketches/kernels/static.py, code_kernels.py and elias_fano.py.
 //
 // A thread takes a key through all ribbons of a column; threads of a warp part where filters, bumped keys and
 // long words do. Floors on an H100 (3.0 TB/s): a key reads 8 bytes and writes 8, and from the second-level

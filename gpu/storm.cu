@@ -1,4 +1,4 @@
-// Products of the signs of a frame's projections: the twin of lsh/storm_kernels.py.
+// Products of the signs of a frame's projections: the twin of sketches/kernels/storm.py.
 //
 // A warp takes a frame and CHUNK rows. Signs of 32 rows become words by ballots, one word a lane; lane i counts the
 // pairs (i, i + s) for every s, the other word coming by a shuffle: 32 rows cost 32 ballots and 31 times a

@@ -1,4 +1,4 @@
-// XXH3-64 of bytes at any address, the twin of lsh/xxh3.py; constants are those of its specification.
+// XXH3-64 of bytes at any address, the twin of lsh/kernels/xxh3.py; constants are those of its specification.
 #pragma once
 #include "common.cuh"
 

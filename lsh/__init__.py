@@ -1,18 +1,19 @@
 """Locality-sensitive hash families and the hash functions that everything stands on."""
 
-from . import kernel_cache as _kernel_cache  # noqa: F401 - before all that compiles kernels
-from .bbit_minhash import BBitMinHash
-from .bit_sampling import BitSampling
-from .cross_polytope import CrossPolytope
+from .families.bbit_minhash import BBitMinHash
+from .families.bit_sampling import BitSampling
+from .families.cross_polytope import CrossPolytope
+from .families.inner_product import InnerProduct
+from .families.minhash import MinHash
+from .families.pstable import PStable
+from .families.srp import SignedRandomProjection
+from .families.weighted_minhash import WeightedMinHash
+from .families.winner_take_all import WinnerTakeAll
 from .family import HashFamily, family_from_config
-from .hashing import hash_keys
-from .inner_product import InnerProduct
-from .minhash import MinHash
-from .pstable import PStable
-from .srp import SignedRandomProjection
-from .text import Shingles, shingle
-from .weighted_minhash import WeightedMinHash
-from .winner_take_all import WinnerTakeAll
+from .hashing.keys import hash_keys
+from .hashing.text import Shingles, shingle
+from .kernels import cache as _kernel_cache  # noqa: F401 - before all that compiles kernels
+from .support.public import publish
 
 __all__ = [
     "BBitMinHash",
@@ -30,3 +31,5 @@ __all__ = [
     "hash_keys",
     "shingle",
 ]
+
+publish("mergesketch.lsh", __all__, globals())

@@ -11,98 +11,17 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from inspect import isabstract
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import IncompatibleSketchError
-from .validation import check_int, check_probabilities, renamed
+from .inputs.arrays import check_probabilities
+from .support.checks import check_int, renamed
+from .support.configured import Configured, differing_field, register
 
-__all__ = [
-    "Configured",
-    "HashFamily",
-    "check_same_family",
-    "differing_field",
-    "family_from_config",
-    "register",
-]
-
-C = TypeVar("C", bound=type)
-
-
-def register(registry: dict[str, C], cls: C) -> None:
-    """Enter a class under its name, by which configurations and files tell it.
-
-    Raises
-    ------
-    TypeError
-        If another class has that name. The same class again, as of a notebook's cell that is run twice or of
-        a module that is reloaded, takes the place of its former self.
-    """
-    former = registry.get(cls.__name__, cls)
-    if (former.__module__, former.__qualname__) != (cls.__module__, cls.__qualname__):
-        raise TypeError(
-            f"{cls.__module__}.{cls.__qualname__} needs another name: files and configurations tell classes "
-            f"by their names, and {former.__module__}.{former.__qualname__} has that one"
-        )
-    registry[cls.__name__] = cls
-
-
-class Configured:
-    """An object that is told by its constructor's arguments, all of them JSON-able or families.
-
-    A subclass names them in `_parameters` and keeps each as an attribute of that name.
-    """
-
-    _parameters: ClassVar[tuple[str, ...]] = ()
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments as JSON-able values; two objects merge only if these agree.
-
-        Returns
-        -------
-        dict
-        """
-        values = {name: getattr(self, name) for name in self._parameters}
-        return {
-            name: value.config() if isinstance(value, Configured) else value for name, value in values.items()
-        }
-
-    @property
-    def _n_drawn(self) -> int:
-        """About how many random parameters there are to draw, or to compute, before it can be used.
-
-        Known from the configuration alone: a loader asks, for a few bytes may tell of any number of them.
-        """
-        values = (getattr(self, name) for name in self._parameters)
-        return sum(value._n_drawn for value in values if isinstance(value, Configured))
-
-    @classmethod
-    def _from_config(cls, config: Mapping[str, Any]) -> Self:
-        return cls(
-            **{
-                name: family_from_config(value) if isinstance(value, Mapping) else value
-                for name, value in config.items()
-            }
-        )
-
-    def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._parameters)
-        return f"{type(self).__name__}({shown})"
-
-
-def differing_field(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str | None:
-    """The first field in which two configurations differ, as ``"name: x here, y there"``."""
-    for name in [*ours, *(key for key in theirs if key not in ours)]:
-        a, b = ours.get(name), theirs.get(name)
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            inner = differing_field(a, b)
-            if inner is not None:
-                return f"{name}.{inner}"
-        elif a != b:
-            return f"{name}: {a!r} here, {b!r} there"
-    return None
+__all__ = ["HashFamily", "check_same_family", "family_from_config"]
 
 
 def check_same_family(what: str, ours: HashFamily, theirs: HashFamily | None) -> None:
@@ -140,7 +59,7 @@ class HashFamily(Configured, ABC):
     Notes
     -----
     A subclass draws its random parameters lazily, at the first call that needs them, with
-    `mergesketch.lsh.random`; so a configuration that came from a file allocates nothing.
+    `mergesketch.lsh.support.random`; so a configuration that came from a file allocates nothing.
     """
 
     n_hashes: int
@@ -327,7 +246,7 @@ class HashFamily(Configured, ABC):
         return hash(repr(self.config()))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return family_from_config, (self.config(),)
+        return type(self)._from_config, (super().config(),)
 
 
 def family_from_config(config: Mapping[str, Any]) -> HashFamily:
@@ -362,3 +281,6 @@ def family_from_config(config: Mapping[str, Any]) -> HashFamily:
         known = ", ".join(sorted(concrete))
         raise ValueError(f"family must be one of {known}, got {name!r}")
     return cls._from_config(arguments)
+
+
+Configured._readers["family"] = family_from_config

@@ -1,28 +1,29 @@
 """The sketches, their common interface and their storage."""
 
-from .ace import AceDetector
-from .base import MergeableSketch, StateArray
-from .bloom_filter import BloomFilter
-from .bloom_pooling import BloomPooling, Decoded
-from .bloom_signatures import BloomSignatures
-from .counting import CountMinSketch, CountSketch
-from .density import DensitySketch
-from .heavy_hitters import HeavyHitters
-from .index import LSHIndex, Nearest, Neighbours
-from .minhash_sketch import MinHashSketch
-from .nadaraya_watson import NadarayaWatsonSketch
-from .private import PrivateRace
-from .private_tasks import PrivateClassifier, PrivateRegressor, private_classifier, private_regressor
-from .race import Race
-from .race_window import RaceWindow
-from .representer import RepresenterSketch
-from .ribbon_filter import RibbonFilter
-from .static_builder import StaticFunctionBuilder
-from .static_function import StaticFunction
-from .static_table import StaticTable
-from .storage import inspect, load
-from .storm import StormSketch
-from .suggestion import Suggestion, suggest
+from .core.base import MergeableSketch, StateArray
+from .core.file_format import inspect
+from .core.stored import load
+from .counts.counting import CountMinSketch, CountSketch
+from .counts.heavy_hitters import HeavyHitters
+from .density.density import DensitySketch
+from .neighbours.index import LSHIndex, Nearest, Neighbours
+from .neighbours.suggestion import Suggestion, suggest
+from .race.ace import AceDetector
+from .race.nadaraya_watson import NadarayaWatsonSketch
+from .race.private_race import PrivateRace
+from .race.private_tasks import PrivateClassifier, PrivateRegressor, private_classifier, private_regressor
+from .race.race import Race
+from .race.race_window import RaceWindow
+from .race.representer import RepresenterSketch
+from .regression.storm import StormSketch
+from .sets.bloom_filter import BloomFilter
+from .sets.bloom_pooling import BloomPooling, Decoded
+from .sets.bloom_signatures import BloomSignatures
+from .sets.minhash_sketch import MinHashSketch
+from .static.builder import StaticFunctionBuilder
+from .static.function import StaticFunction
+from .static.ribbon_filter import RibbonFilter
+from .static.table import StaticTable
 
 __all__ = [
     "AceDetector",

@@ -21,7 +21,7 @@ import scipy.sparse as sp
 from forged_files import header_of, with_header
 from mergesketch import lsh
 from mergesketch.errors import SketchFormatError
-from mergesketch.sketches.stored import Stored
+from mergesketch.sketches.core.stored import Stored
 
 __all__ = ["forgeries", "main", "stored_examples", "uses"]
 

@@ -7,17 +7,52 @@ families, numbers) goes as it is.
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Callable, Iterator
-from typing import Any
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import fake_cupy
 import numpy as np
 
 cupy = fake_cupy.install()
 
-from mergesketch.gpu import kernels as gpu  # noqa: E402 - once there is a CuPy
-from mergesketch.lsh import cpu  # noqa: E402
-from mergesketch.sketches.codebook import Codebook  # noqa: E402
+import mergesketch.gpu  # noqa: E402 - once there is a CuPy
+from mergesketch.sketches.coding.codebook import Codebook  # noqa: E402
+from mergesketch.sketches.kernels import index, static  # noqa: E402
+
+
+class Twin(NamedTuple):
+    """A Numba kernel and the launcher of the CUDA kernel of its name."""
+
+    cpu: Callable[..., Any]
+    gpu: Callable[..., Any]
+
+
+#: Modules of `mergesketch.gpu` that are no kernel module's twin: what launches, and what several share.
+NO_TWINS = {"launch", "rotation"}
+
+
+def twin_modules() -> Iterator[tuple[ModuleType, ModuleType]]:
+    """Find each module of Numba kernels that has a twin, and the twin."""
+    for info in pkgutil.iter_modules(mergesketch.gpu.__path__):
+        found = [
+            f"mergesketch.{room}.kernels.{info.name}"
+            for room in ("lsh", "sketches", "distributed")
+            if find_spec(f"mergesketch.{room}.kernels.{info.name}") is not None
+        ]
+        assert len(found) == (info.name not in NO_TWINS), f"gpu/{info.name}.py is the twin of {found}"
+        for name in found:
+            yield import_module(name), import_module(f"mergesketch.gpu.{info.name}")
+
+
+TWINS = {
+    name: Twin(getattr(ours, name), getattr(theirs, name))
+    for ours, theirs in twin_modules()
+    for name in theirs.__all__
+}
 
 
 class OnDevice:
@@ -53,8 +88,8 @@ def check(name: str, arguments: Case) -> None:
     ours, theirs = [], []
     for argument in arguments:
         if isinstance(argument, Decoding):
-            ours.append(argument.book.decoder(cpu.address_of))
-            theirs.append(argument.book.decoder(gpu.address_of))
+            ours.append(argument.book.decoder(static.address_of))
+            theirs.append(argument.book.decoder(TWINS["address_of"].gpu))
             continue
         if isinstance(argument, tuple):
             ours.append(tuple(part.array.copy() if isinstance(part, OnDevice) else part for part in argument))
@@ -65,11 +100,11 @@ def check(name: str, arguments: Case) -> None:
         wrapped = isinstance(argument, OnDevice)
         ours.append(argument.array.copy() if wrapped else argument)
         theirs.append(cupy.asarray(argument.array) if wrapped else argument)
-    expected, found = getattr(cpu, name)(*ours), getattr(gpu, name)(*theirs)
+    expected, found = TWINS[name].cpu(*ours), TWINS[name].gpu(*theirs)
     if name in UNORDERED:
         slots, keys = theirs[0].get(), ours[4 if name == "insert_ids" else 2]
-        cpu.order_buckets(slots, keys, 0, len(slots))
-        cpu.order_buckets(ours[0], keys, 0, len(slots))
+        index.order_buckets(slots, keys, 0, len(slots))
+        index.order_buckets(ours[0], keys, 0, len(slots))
         theirs[0] = cupy.asarray(slots)
     assert (expected is None) == (found is None)
     if expected is not None:

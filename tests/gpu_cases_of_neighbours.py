@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 from gpu_cases import Arrays, Case, case, on_device, words
-from mergesketch.lsh import cpu
-from mergesketch.lsh.rank_kernels import CITYBLOCK, EUCLIDEAN, INNER_PRODUCT
+from mergesketch.sketches.kernels import index
+from mergesketch.sketches.kernels.rank_vectors import CITYBLOCK, EUCLIDEAN, INNER_PRODUCT
 
 # -- buckets ----------------------------------------------------------------------------------------
 
@@ -20,8 +20,8 @@ def buckets(rng: np.random.Generator, shape: tuple[int, int, int], dtype: Any, n
     slots, seen, keys = np.zeros(shape, dtype), np.zeros(shape[:2], np.int32), words(rng, shape[0])
     codes = rng.integers(0, shape[1], (n, shape[0]), dtype=np.uint32)
     ids = rng.choice(10 * n + 1, n, replace=False).astype(dtype)
-    cpu.insert_ids(slots, seen, codes, ids, keys, 0, shape[0])
-    cpu.order_buckets(slots, keys, 0, shape[0])
+    index.insert_ids(slots, seen, codes, ids, keys, 0, shape[0])
+    index.order_buckets(slots, keys, 0, shape[0])
     return slots, seen, keys
 
 
@@ -45,7 +45,7 @@ def buckets_to_merge(rng: np.random.Generator) -> Iterator[Case]:
         for dtype in SLOTS:
             slots, _, keys = buckets(rng, (L, W, B), dtype, n)
             others = np.where(slots, slots + dtype(100_000), dtype(0))
-            cpu.order_buckets(others, keys, 0, L)
+            index.order_buckets(others, keys, 0, L)
             yield on_device(slots), on_device(others), keys, 0, L
 
 

@@ -45,8 +45,8 @@ from mergesketch.lsh import (
     WeightedMinHash,
     WinnerTakeAll,
 )
-from mergesketch.lsh.random import random_uint64
-from mergesketch.lsh.validation import check_dense, check_distances
+from mergesketch.lsh.inputs.arrays import check_dense, check_distances
+from mergesketch.lsh.support.random import random_uint64
 from scipy.optimize import brentq
 
 

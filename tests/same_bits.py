@@ -21,7 +21,7 @@ import mergesketch as ms
 import numpy as np
 from forged_uses import REFUSALS, stored_examples, uses
 from mergesketch import lsh
-from mergesketch.sketches.stored import Stored
+from mergesketch.sketches.core.stored import Stored
 
 #: Drawn afresh at every call.
 _RANDOM = ("release", "sample")

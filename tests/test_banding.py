@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mergesketch.distributed import Communicator, band_parameters, banding
-from mergesketch.distributed.banding import candidate_probability, matching_pairs, owner_of
-from mergesketch.distributed.components import connected_components
-from mergesketch.lsh.cpu import bucket_pairs, sorted_overlap
+from mergesketch.distributed import Communicator, band_parameters
+from mergesketch.distributed.dedup import banding
+from mergesketch.distributed.dedup.banding import candidate_probability, matching_pairs, owner_of
+from mergesketch.distributed.dedup.components import connected_components
+from mergesketch.distributed.kernels.banding import bucket_pairs, sorted_overlap
 from ranks import needs_mpi, run_ranks
 from scipy.integrate import quad
 
@@ -176,7 +177,7 @@ COMPONENTS = """
 import naive
 import numpy as np
 from mergesketch.distributed import communicator
-from mergesketch.distributed.components import connected_components
+from mergesketch.distributed.dedup.components import connected_components
 
 comm = communicator()
 rng = np.random.default_rng(2)

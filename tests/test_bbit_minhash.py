@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mergesketch import LSHIndex, Race
 from mergesketch.errors import IncompatibleSketchError
 from mergesketch.lsh import BBitMinHash, MinHash
-from mergesketch.lsh.bbit_kernels import count_equal_fields, pack_fields
+from mergesketch.lsh.kernels.bbit_minhash import count_equal_fields, pack_fields
 
 BITS = [1, 2, 4, 8, 16]
 

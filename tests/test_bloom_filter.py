@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import BloomFilter
 from mergesketch.errors import IncompatibleSketchError
-from mergesketch.lsh import cpu
-from mergesketch.lsh.hashing import hash_keys
-from mergesketch.sketches import bloom_filter, bloom_theory
+from mergesketch.lsh.hashing.keys import hash_keys
+from mergesketch.sketches.kernels import bloom
+from mergesketch.sketches.sets import bloom_filter, bloom_theory
 
 SIZES = st.tuples(st.integers(1, 40) | st.just(2**20 + 7), st.integers(1, 63), st.integers(0, 2**64 - 1))
 
@@ -147,7 +147,7 @@ def test_keys_of_every_kind() -> None:
 @pytest.mark.parametrize("n_hashes", [1, 2, 7, 30])
 def test_a_blocks_error_is_the_exact_one(n_hashes: int, monkeypatch: Any) -> None:
     errors = np.empty(5)
-    cpu.bloom_errors(n_hashes, errors)
+    bloom.bloom_errors(n_hashes, errors)
     exact = [float(naive.bloom_error(n, n_hashes, 512)) for n in range(5)]
     np.testing.assert_allclose(errors, exact, rtol=1e-12)
 

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mergesketch import LSHIndex, NadarayaWatsonSketch, Race
 from mergesketch.lsh import SignedRandomProjection
-from mergesketch.lsh.query_kernels import frequent_ids
+from mergesketch.sketches.kernels.index_query import frequent_ids
 from registry import ToyFamily
 
 GUARD = 2**32 - 1

@@ -18,10 +18,11 @@ import numpy as np
 import pytest
 from forged_files import header_of, with_header
 from mergesketch import CountMinSketch
-from mergesketch.distributed import band_parameters, cli_dedup, deduplicate
+from mergesketch.distributed import band_parameters, deduplicate
 from mergesketch.distributed.__main__ import main
-from mergesketch.distributed.cli import parser
-from mergesketch.distributed.output import readable
+from mergesketch.distributed.cli import dedup as cli_dedup
+from mergesketch.distributed.cli.command import parser
+from mergesketch.distributed.cli.output import readable
 from mergesketch.lsh import MinHash, shingle
 
 MPIEXEC = Path(sysconfig.get_path("scripts")) / "mpiexec"
@@ -384,7 +385,7 @@ def test_signals(number):
 #: The command, with a source that stops in the middle of its reading.
 WAITING = """
 import sys, time
-from mergesketch.distributed.documents import DocumentSource
+from mergesketch.distributed.documents.source import DocumentSource
 from mergesketch.distributed.__main__ import main
 
 def batches(self):
@@ -535,7 +536,7 @@ def test_a_killed_rank_ends_the_others(corpus):
 
 KILLED = """
 import os, signal, sys
-from mergesketch.distributed.documents import DocumentSource
+from mergesketch.distributed.documents.source import DocumentSource
 from mergesketch.distributed.__main__ import main
 
 batches = DocumentSource.batches

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from mergesketch.lsh.prefix_code import code_lengths
-from mergesketch.sketches.codebook import Codebook, decode, encode_value, raw_value
+from mergesketch.sketches.coding.codebook import Codebook
+from mergesketch.sketches.coding.prefix_code import code_lengths
+from mergesketch.sketches.kernels.codes import decode, encode_value, raw_value
 from naive import canonical_words
 from numba import njit
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from mergesketch.lsh.permutation_kernels import cover_column
-from mergesketch.sketches.column_permutation import permute_columns
+from mergesketch.sketches.kernels.permutation import cover_column
+from mergesketch.sketches.static.column_permutation import permute_columns
 
 ROWS = arrays.arrays(
     np.uint64,

@@ -11,7 +11,7 @@ import pytest
 from mergesketch import BloomFilter, HeavyHitters, MinHashSketch, RibbonFilter, StaticFunction, StaticTable
 from mergesketch.distributed import deduplicate
 from mergesketch.lsh import SignedRandomProjection, hash_keys, shingle
-from mergesketch.lsh.columns import decoded
+from mergesketch.lsh.inputs.columns import decoded
 
 TEXTS = ["tea", "", "naïve text of more than sixteen bytes", "tea", "日本"]
 RAW = [text.encode() for text in TEXTS]

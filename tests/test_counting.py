@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import CountMinSketch, CountSketch
-from mergesketch.lsh.hashing import hash_keys
+from mergesketch.lsh.hashing.keys import hash_keys
 
 KEYS = st.lists(st.integers(-5, 30), max_size=25)
 SIZES = st.tuples(st.integers(1, 5), st.integers(1, 40), st.integers(0, 2**64 - 1))

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import LSHIndex
 from mergesketch.lsh import CrossPolytope
-from mergesketch.lsh._make_cross_polytope_table import collision_probabilities
-from mergesketch.lsh.cross_polytope_table import collision_of_angle, collision_of_rotation
+from mergesketch.lsh.tables.cross_polytope import collision_of_angle, collision_of_rotation
+from mergesketch.lsh.tables.make_cross_polytope import collision_probabilities
 
 
 def rotated(family: CrossPolytope, X: np.ndarray) -> np.ndarray:

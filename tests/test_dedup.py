@@ -11,16 +11,11 @@ import mergesketch
 import naive
 import numpy as np
 import pytest
-from mergesketch.distributed import (
-    Deduplication,
-    DocumentSource,
-    deduplicate,
-    exact,
-    memory_per_rank,
-)
-from mergesketch.distributed.banding import candidate_probability
-from mergesketch.distributed.batches import DocumentBatch
-from mergesketch.distributed.signatures import SignatureStore
+from mergesketch.distributed import Deduplication, DocumentSource, deduplicate, memory_per_rank
+from mergesketch.distributed.dedup import exact
+from mergesketch.distributed.dedup.banding import candidate_probability
+from mergesketch.distributed.dedup.signatures import SignatureStore
+from mergesketch.distributed.documents.batches import DocumentBatch
 from mergesketch.lsh import MinHash, shingle
 from ranks import needs_mpi, run_ranks
 

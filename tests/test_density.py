@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import DensitySketch
 from mergesketch.errors import SketchFormatError
-from mergesketch.lsh import cpu
-from mergesketch.sketches.grid_width import cross_validation
+from mergesketch.sketches.density.grid_width import cross_validation
+from mergesketch.sketches.kernels import code_counters
+from mergesketch.sketches.kernels import grid as grid_kernels
 from naive import grid_counts, triangular_density
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine, make_moons
 from sklearn.decomposition import PCA
@@ -214,7 +215,7 @@ def test_the_sample_has_the_cells_of_least_keys_with_their_exact_counts(
     keys = np.empty(len(counted), np.uint64)
     cells = np.array([cell for _, cell, _ in counted], np.int32).reshape(-1, 2)
     grids = np.array([r - 1 for r, _, _ in counted], np.int32)
-    cpu.grid_keys(cells, empty._grid_words, grids, 0, len(counted), keys)
+    grid_kernels.grid_keys(cells, empty._grid_words, grids, 0, len(counted), keys)
     expected = [(int(keys[i]), *counted[i]) for i in np.argsort(keys)[:max_bins]]
     state = {
         name: merged.state[f"sample_{name}"].array for name in ("keys", "repetitions", "cells", "counts")
@@ -239,7 +240,7 @@ def test_keys_are_found_wherever_they_lie(rising: list[int], others: list[int]) 
     rising.sort()
     asked = np.array(rising + others, np.uint64)
     places = np.full(asked.size, 7)
-    cpu.find_keys(asked, np.array(rising, np.uint64), 0, asked.size, places)
+    code_counters.find_keys(asked, np.array(rising, np.uint64), 0, asked.size, places)
     known = {key: place for place, key in enumerate(rising)}
     assert places.tolist() == [known.get(int(key), -1) for key in asked]
 
@@ -324,7 +325,7 @@ def test_the_error_of_the_integral_is_what_it_is() -> None:
             sides = [np.arange(a, b + 1, dtype=np.int32) for a, b in zip(low, high, strict=True)]
             box = np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1).reshape(-1, 2)
             keys = np.empty(len(box), np.uint64)
-            cpu.grid_keys(box, sketch._grid_words, np.full(len(box), r, np.int32), 0, len(box), keys)
+            grid_kernels.grid_keys(box, sketch._grid_words, np.full(len(box), r, np.int32), 0, len(box), keys)
             total += sketch._estimate(keys).sum()
         errors.append(total / (sketch.n_repetitions * 2000) - 1.0)
         told.append(sketch.integral_error)

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from mergesketch import LSHIndex
 from mergesketch.distributed import DistributedIndex
-from mergesketch.distributed.aggregate import tree_rounds
+from mergesketch.distributed.index.aggregate import tree_rounds
+from mergesketch.distributed.kernels import top_cells
 from mergesketch.errors import DistributedError, SketchFormatError
-from mergesketch.lsh import SignedRandomProjection, cpu
-from mergesketch.lsh.minhash_kernels import mix64
+from mergesketch.lsh import SignedRandomProjection
+from mergesketch.lsh.kernels.words import mix64
 from naive import top_by_collisions, vote
 from ranks import needs_mpi, run_ranks
 from registry import ToyFamily
@@ -440,7 +441,7 @@ def test_votes_in_cells_equal_the_slow_way() -> None:
         slots, seen, codes = fill(seed)
         shape = (n_queries, rows, width)
         cells, votes = np.zeros(shape, np.uint32), np.zeros(shape, np.int32)
-        cpu.cells_of_buckets(slots, seen, codes, keys, cells, votes, 0, n_queries)
+        top_cells.cells_of_buckets(slots, seen, codes, keys, cells, votes, 0, n_queries)
         pairs.append((cells, votes))
         slow: dict = {}
         for i in range(n_queries):
@@ -452,16 +453,16 @@ def test_votes_in_cells_equal_the_slow_way() -> None:
         assert_cells(cells, votes, slow)
     (cells, votes), (other_cells, other_votes) = pairs
     reverse = [array.copy() for array in (*pairs[1], *pairs[0])]
-    cpu.merge_cells(cells, votes, other_cells, other_votes, 0, n_queries)
+    top_cells.merge_cells(cells, votes, other_cells, other_votes, 0, n_queries)
     slow, other = slow_pairs
     for where, (slot, count) in other.items():
         vote(slow, where, slot, count)
     assert_cells(cells, votes, slow)
-    cpu.merge_cells(*reverse, 0, n_queries)
+    top_cells.merge_cells(*reverse, 0, n_queries)
     np.testing.assert_array_equal(reverse[1], votes)
     np.testing.assert_array_equal(reverse[0][votes > 0], cells[votes > 0])
     ids, counts = np.empty((n_queries, k), np.int64), np.empty((n_queries, k), np.int32)
-    cpu.top_of_cells(cells, votes, keys, 0, n_queries, ids, counts)
+    top_cells.top_of_cells(cells, votes, keys, 0, n_queries, ids, counts)
     for i in range(n_queries):
         best: dict[int, int] = {}
         for (query, _, _), (slot, count) in slow.items():

@@ -9,18 +9,18 @@ import sys
 import threading
 from pathlib import Path
 
-import mergesketch.distributed.batches as batches_module
-import mergesketch.distributed.jsonl as jsonl_module
-import mergesketch.lsh.progress as progress_module
+import mergesketch.distributed.documents.batches as batches_module
+import mergesketch.distributed.documents.jsonl as jsonl_module
+import mergesketch.lsh.support.progress as progress_module
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch.distributed import Communicator
-from mergesketch.distributed.chunks import assign
-from mergesketch.distributed.documents import DocumentSource
-from mergesketch.distributed.jsonl import line_blocks, parse_block
-from mergesketch.distributed.listing import list_files
+from mergesketch.distributed.documents.chunks import assign
+from mergesketch.distributed.documents.jsonl import line_blocks, parse_block
+from mergesketch.distributed.documents.listing import list_files
+from mergesketch.distributed.documents.source import DocumentSource
 from mergesketch.errors import DistributedError, DocumentError
 
 
@@ -297,7 +297,7 @@ def test_files_without_permission():
 
 
 def test_documents_that_are_too_long(monkeypatch):
-    monkeypatch.setattr("mergesketch.distributed.reading.MAX_DOCUMENT", 1000)
+    monkeypatch.setattr("mergesketch.distributed.documents.reading.MAX_DOCUMENT", 1000)
     monkeypatch.setattr(jsonl_module, "MAX_DOCUMENT", 1000)
     monkeypatch.setattr(jsonl_module, "BLOCK", 64)
     write("d/a", "x" * 1001)

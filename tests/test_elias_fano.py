@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from mergesketch.lsh.elias_fano import check, encode, layout, take
+from mergesketch.sketches.coding.elias_fano import check, encode, layout, take
 from naive import elias_fano_values
 
 wide = st.integers(0, 2**64 - 1)

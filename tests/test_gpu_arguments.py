@@ -12,7 +12,7 @@ import pytest
 cupy = fake_cupy.install()
 
 from argument_cases import CASES, Case  # noqa: E402 - once there is a CuPy
-from mergesketch.sketches.base import MergeableSketch  # noqa: E402
+from mergesketch.sketches.core.base import MergeableSketch  # noqa: E402
 from test_arguments import plain, same  # noqa: E402
 
 # Tables of densities are made too small here, so that devices have errors to agree on.

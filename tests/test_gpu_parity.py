@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from inspect import signature
 from typing import Any
 
 import fake_cupy
@@ -13,13 +14,16 @@ from hypothesis import strategies as st
 
 cupy = fake_cupy.install()
 
-from gpu_cases import CASES, Case, Decoding, OnDevice, case, check, on_device, words  # noqa: E402
+from gpu_cases import CASES, TWINS, Case, Decoding, OnDevice, case, check, on_device, words  # noqa: E402
 from gpu_cases_of_neighbours import BUCKETS, SLOTS, buckets  # noqa: E402 - and registers its cases
 from gpu_cases_of_rows import csr_rows, dense_rows  # noqa: E402 - and registers its cases
 from mergesketch import RibbonFilter, StaticTable  # noqa: E402
-from mergesketch.gpu import index as index_launchers  # noqa: E402 - once there is a CuPy
-from mergesketch.gpu import kernels as gpu  # noqa: E402
-from mergesketch.lsh import MinHash, SignedRandomProjection, cpu  # noqa: E402
+from mergesketch.gpu import checks, xxh3  # noqa: E402 - once there is a CuPy
+from mergesketch.gpu import index as index_launchers  # noqa: E402
+from mergesketch.lsh import MinHash, SignedRandomProjection  # noqa: E402
+from mergesketch.lsh.kernels import text  # noqa: E402
+from mergesketch.lsh.support.backend import GPU  # noqa: E402
+from mergesketch.sketches.kernels import index as index_kernels  # noqa: E402
 
 pytestmark = pytest.mark.gpu
 
@@ -457,8 +461,17 @@ OTHERS = {"address_of", "any_nonfinite", "constant", "find_frequent", "frequent_
 
 
 def test_every_kernel_has_a_case() -> None:
-    assert set(CASES) == set(gpu.__all__) - OTHERS
-    assert set(CASES) <= set(cpu.__all__)
+    assert set(CASES) == set(TWINS) - OTHERS
+
+
+def test_twins_take_the_same_arguments() -> None:
+    unlike = {
+        name: (found, expected)
+        for name, twin in TWINS.items()
+        if (found := list(signature(twin.gpu).parameters))
+        != (expected := list(signature(getattr(twin.cpu, "py_func", twin.cpu)).parameters))
+    }
+    assert unlike == {}
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
@@ -510,10 +523,12 @@ def test_frequent_ids_are_the_same_in_any_order(seed: int) -> None:
                 codes = rng.integers(0, W, (9, L, P), dtype=np.uint32)
                 offsets = np.concatenate([[0], np.cumsum(rng.integers(0, L * P * B + 1, 8))])
                 ours = np.zeros(offsets[-1], dtype), np.zeros(8, np.int64)
-                cpu.frequent_ids(slots, codes, np.zeros(0, np.int32), 1, 9, offsets, *ours)
+                index_kernels.frequent_ids(slots, codes, np.zeros(0, np.int32), 1, 9, offsets, *ours)
                 theirs = cupy.zeros(int(offsets[-1]), dtype), cupy.zeros(8, np.int64)
                 there = cupy.asarray(slots), cupy.asarray(codes)
-                gpu.frequent_ids(*there, np.zeros(0, np.int32), 1, 9, cupy.asarray(offsets), *theirs)
+                index_launchers.frequent_ids(
+                    *there, np.zeros(0, np.int32), 1, 9, cupy.asarray(offsets), *theirs
+                )
                 found, sizes = theirs[0].get(), theirs[1].get()
                 np.testing.assert_array_equal(sizes, ours[1])
                 for start, size in zip(offsets, sizes, strict=False):
@@ -525,10 +540,13 @@ def test_frequent_ids_are_the_same_in_any_order(seed: int) -> None:
 def test_finds_what_is_not_finite(dtype: Any) -> None:
     values = np.full(1000, np.finfo(dtype).max, dtype)
     values[::2] *= -1
-    assert not gpu.any_nonfinite(cupy.asarray(values))
+    bits = values.view(f"uint{8 * values.itemsize}")
+    kernel = getattr(checks, f"any_nonfinite_{8 * values.itemsize}")
+    assert not kernel(cupy.asarray(bits), 0, 1000)
     for bad in (np.nan, np.inf, -np.inf):
         values[777] = bad
-        assert gpu.any_nonfinite(cupy.asarray(values))
+        assert kernel(cupy.asarray(bits), 0, 1000) and kernel(cupy.asarray(bits), 777, 778)
+        assert not kernel(cupy.asarray(bits), 0, 777) and not kernel(cupy.asarray(bits), 778, 1000)
 
 
 def test_long_buckets_are_sorted_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -540,12 +558,12 @@ def test_long_buckets_are_sorted_some_at_a_time(monkeypatch: pytest.MonkeyPatch)
 def test_refuses_what_it_cannot_read() -> None:
     keys, out = cupy.zeros(4, np.uint64), cupy.zeros(4, np.uint64)
     with pytest.raises(TypeError, match="values must be a CuPy array"):
-        gpu.hash_u64(np.zeros(4, np.uint64), 0, out, 0, 4)
+        xxh3.hash_u64(np.zeros(4, np.uint64), 0, out, 0, 4)
     with pytest.raises(TypeError, match="values must have dtype uint64, got int64"):
-        gpu.hash_u64(cupy.zeros(4, np.int64), 0, out, 0, 4)
+        xxh3.hash_u64(cupy.zeros(4, np.int64), 0, out, 0, 4)
     with pytest.raises(ValueError, match=r"out must have shape \(4,\), got \(3,\)"):
-        gpu.hash_u64(keys, 0, out[:3], 0, 4)
+        xxh3.hash_u64(keys, 0, out[:3], 0, 4)
     with pytest.raises(ValueError, match="values must be in C order"):
-        gpu.hash_u64(cupy.zeros(8, np.uint64)[::2], 0, out, 0, 4)
-    with pytest.raises(NotImplementedError, match="no GPU kernel shingle_documents yet"):
-        gpu.shingle_documents()
+        xxh3.hash_u64(cupy.zeros(8, np.uint64)[::2], 0, out, 0, 4)
+    with pytest.raises(NotImplementedError, match=r"no GPU kernel text\.shingle_documents yet"):
+        GPU.kernels(text).shingle_documents()

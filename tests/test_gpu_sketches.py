@@ -12,9 +12,9 @@ import mergesketch
 import numpy as np
 import pytest
 from mergesketch.lsh import MinHash, PStable, SignedRandomProjection
-from mergesketch.lsh.backend import sum_rows
-from mergesketch.sketches import hashed_rows
-from mergesketch.sketches.base import sketch_classes
+from mergesketch.lsh.support.backend import sum_rows
+from mergesketch.sketches.core import hashed_rows
+from mergesketch.sketches.core.base import sketch_classes
 from scipy import sparse
 
 cupy = fake_cupy.install()

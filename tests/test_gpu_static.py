@@ -107,7 +107,7 @@ def test_copies_nothing() -> None:
 
 
 def test_batches_go_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    from mergesketch.sketches import static_map
+    from mergesketch.sketches.static import map as static_map
 
     monkeypatch.setitem(static_map.BLOCK, "gpu", 64)
     there = mergesketch.StaticFunction(KEYS, values_of("int64"), progress=False).to("gpu")

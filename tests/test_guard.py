@@ -20,8 +20,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from mergesketch import DensitySketch, HeavyHitters, LSHIndex, Race
-from mergesketch.sketches import density, guard, hashed_rows, storm
-from mergesketch.sketches.guard import check_interrupt, uninterrupted
+from mergesketch.sketches.core import guard, hashed_rows
+from mergesketch.sketches.core.guard import check_interrupt, uninterrupted
+from mergesketch.sketches.density import density
+from mergesketch.sketches.regression import storm
 from registry import ENTRIES, ToyFamily, take
 
 #: Where states are changed: what reads and hashes rows, elsewhere, takes most of the lines.

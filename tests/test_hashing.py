@@ -11,7 +11,7 @@ import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch.lsh import hash_keys
-from mergesketch.lsh.hashing import as_byte_buffer, hash_buffer
+from mergesketch.lsh.hashing.keys import as_byte_buffer, hash_buffer
 
 texts = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=40), max_size=20)
 byte_strings = st.lists(st.binary(max_size=40), max_size=20)
@@ -301,7 +301,7 @@ def test_independent_of_threads(n_threads: int, threads: None) -> None:
 
 def test_numbers_that_are_drawn_in_blocks_are_those_of_one_stream() -> None:
     """Saved sketches depend on them: one word of Philox each, in order, whatever the blocks."""
-    from mergesketch.lsh.random import normal, random_uint64, uniform
+    from mergesketch.lsh.support.random import normal, random_uint64, uniform
     from scipy.special import ndtri
 
     for size in (0, 1, 1000, (1 << 18) - 1, 1 << 18, (1 << 19) + 3):

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse
-from mergesketch.lsh import InnerProduct, cpu
+from mergesketch.lsh import InnerProduct
+from mergesketch.lsh.kernels import inner_product
 
 PROJECTIONS = ("gaussian", "hadamard", "sparse")
 every_projection = pytest.mark.parametrize("projection", PROJECTIONS)
@@ -32,12 +33,12 @@ def test_norms_do_not_depend_on_how_rows_come(d: int) -> None:
     X[4] *= np.float32(1e-22)
     bound = 0.37
     norms = np.empty((4, 60))
-    cpu.relative_norms_dense(X, bound, 0, 60, norms[0])
-    cpu.relative_norms_dense(X.astype(np.float64), bound, 0, 60, norms[1])
+    inner_product.relative_norms_dense(X, bound, 0, 60, norms[0])
+    inner_product.relative_norms_dense(X.astype(np.float64), bound, 0, 60, norms[1])
     for out, values in ((norms[2], X), (norms[3], X.astype(np.float64))):
         matrix = scipy.sparse.csr_array(values)
         indptr = matrix.indptr.astype(np.int64)
-        cpu.relative_norms_csr(indptr, matrix.indices, matrix.data, bound, 0, 60, out)
+        inner_product.relative_norms_csr(indptr, matrix.indices, matrix.data, bound, 0, 60, out)
     assert (norms == norms[0]).all()
     exact = [math.sqrt(math.fsum(x * x for x in row)) / bound for row in X.astype(np.float64).tolist()]
     np.testing.assert_allclose(norms[0], exact, rtol=1e-14)
@@ -53,7 +54,7 @@ def test_norms_neither_over_nor_underflow() -> None:
         (5e-300, [np.inf, 1.0, 1e300, 0.0, tiny / 5e-300]),
         (tiny, [np.inf, 5e-300 / tiny, np.inf, 0.0, 1.0]),
     ):
-        cpu.relative_norms_dense(X, bound, 0, 5, norms)
+        inner_product.relative_norms_dense(X, bound, 0, 5, norms)
         np.testing.assert_allclose(norms, expected, rtol=1e-12, atol=1e-154)
 
 

@@ -1,7 +1,7 @@
 """The laws of mergeable sketches, for every public sketch class.
 
 A sketch's state must be a function of its data alone: not of batches, order, merges, threads or where
-it was stored in between. See docs and `mergesketch.sketches.base`.
+it was stored in between. See docs and `mergesketch.sketches.core.base`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from mergesketch import MergeableSketch, PrivateRace
 from mergesketch.errors import IncompatibleSketchError
-from mergesketch.sketches.base import sketch_classes
+from mergesketch.sketches.core.base import sketch_classes
 from registry import ENTRIES, Entry, take
 
 every_sketch = pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES.keys())

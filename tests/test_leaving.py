@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mergesketch.distributed import leaving
+from mergesketch.distributed.ranks import leaving
 from ranks import Ran, needs_mpi, run_ranks
 
 #: As programs over ranks are written in the tutorial and the guides.

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch.errors import IncompatibleSketchError
 from mergesketch.lsh import MinHash, family_from_config
-from mergesketch.lsh.minhash import choose_scheme
+from mergesketch.lsh.families.minhash import choose_scheme
+from mergesketch.lsh.kernels import minhash
 
 EMPTY = 0xFFFFFFFF
 SCHEMES = ["permutations", "one-permutation", "fast-similarity"]
@@ -222,7 +223,6 @@ def test_one_token_has_its_own_signature(scheme):
 
 def test_value_of_the_empty_set_is_never_reached():
     """A token whose affine value is 2**32 - 1 in a hash function is lowered by one there."""
-    from mergesketch.lsh import cpu
 
     n = 4096  # every hash function x -> x + (y ^ b) with b such that this token's value is 2**32 - 1
     token = np.array([12345], np.uint64)
@@ -230,9 +230,9 @@ def test_value_of_the_empty_set_is_never_reached():
     b = np.full(n, (2**32 - 1 - h % 2**32) % 2**32 ^ h >> 32, np.uint32)
     out = np.empty((1, n), np.uint32)
     a, offsets = np.ones(n, np.uint32), np.array([0, 1])
-    cpu.minhash_permutations(token, offsets, np.uint64(0), a, b, out)
+    minhash.minhash_permutations(token, offsets, np.uint64(0), a, b, out)
     assert (out == EMPTY - 1).all()
-    cpu.minhash_fast_similarity(token, offsets, np.uint64(0), np.ones(2, np.uint64), a, b, out)
+    minhash.minhash_fast_similarity(token, offsets, np.uint64(0), np.ones(2, np.uint64), a, b, out)
     assert out.max() == EMPTY - 1
 
 

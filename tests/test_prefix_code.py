@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from mergesketch.lsh.prefix_code import canonical_codes, code_lengths
+from mergesketch.sketches.coding.prefix_code import canonical_codes, code_lengths
 from naive import canonical_words, least_code_cost
 
 

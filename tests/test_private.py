@@ -18,8 +18,14 @@ from forged_files import header_of, with_header
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import PrivateRace, Race, RaceWindow
-from mergesketch.lsh import SignedRandomProjection, noise_kernels
-from mergesketch.lsh.noise import EPSILON_UNIT, discrete_laplace, laplace_variance, round_epsilon
+from mergesketch.lsh import SignedRandomProjection
+from mergesketch.sketches.kernels import noise as noise_kernels
+from mergesketch.sketches.race.noise import (
+    EPSILON_UNIT,
+    discrete_laplace,
+    laplace_variance,
+    round_epsilon,
+)
 from registry import ToyFamily
 
 
@@ -65,7 +71,7 @@ def test_every_number_of_a_release_has_the_law(
     """The last one too, whatever random words are asked for at a time: no draw is begun anew."""
     if buffer is not None:
         for name, size in zip(("_WORDS_A_NUMBER", "_SPARE_WORDS"), buffer, strict=True):
-            monkeypatch.setattr(f"mergesketch.lsh.noise.{name}", size)
+            monkeypatch.setattr(f"mergesketch.sketches.race.noise.{name}", size)
     n = 6000
     noise = np.stack([discrete_laplace((3, 4), 2, round_epsilon(epsilon)) for _ in range(n)]).reshape(n, -1)
     zero, mean, variance = law_of(2 / epsilon)
@@ -103,7 +109,7 @@ def test_noise_of_a_single_counter_is_not_cut(monkeypatch: pytest.MonkeyPatch) -
     def urandom(n: int) -> bytes:
         return np.array(list(itertools.islice(stream, n // 8)), np.uint64).tobytes()
 
-    monkeypatch.setattr("mergesketch.lsh.noise.os", SimpleNamespace(urandom=urandom))
+    monkeypatch.setattr("mergesketch.sketches.race.noise.os", SimpleNamespace(urandom=urandom))
     assert discrete_laplace((1,), 7, 1 << 24).tolist() == [350]
 
 

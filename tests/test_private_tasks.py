@@ -14,7 +14,7 @@ from mergesketch import PrivateClassifier, PrivateRace, PrivateRegressor, Race
 from mergesketch import private_classifier as classify
 from mergesketch import private_regressor as regress
 from mergesketch.lsh import InnerProduct, MinHash, PStable, SignedRandomProjection
-from mergesketch.lsh.noise import laplace_variance
+from mergesketch.sketches.race.noise import laplace_variance
 from registry import ToyFamily
 
 TOY = ToyFamily(3, 7, n_buckets=4, seed=1)

@@ -13,7 +13,9 @@ import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from mergesketch.lsh import MinHash, PStable, SignedRandomProjection, cpu, probing_kernels
+from mergesketch.lsh import MinHash, PStable, SignedRandomProjection
+from mergesketch.lsh.kernels import probing
+from mergesketch.lsh.kernels import probing as probing_kernels
 from scipy.special import ndtr
 
 FAMILIES = {
@@ -48,7 +50,7 @@ def test_bits_flip_in_the_order_of_their_squared_products(products: np.ndarray, 
     n, power, n_hashes = products.shape
     n_probes = data.draw(st.integers(1, 2**power))
     out = np.empty((n, n_hashes, n_probes), dtype=np.uint32)
-    cpu.probe_signs(products.reshape(n, -1), n_hashes, power, no_keys(), np.uint64(0), out)
+    probing.probe_signs(products.reshape(n, -1), n_hashes, power, no_keys(), np.uint64(0), out)
     for i in range(n):
         for h in range(n_hashes):
             every = naive.probed_bits(products[i, :, h].astype(float).tolist())
@@ -79,7 +81,7 @@ def test_steps_move_in_the_order_of_squared_distances(
     steps = np.floor(values)
     out = np.empty((1, n_hashes, n_probes), dtype=np.uint32)
     flat = (1, power * n_hashes)
-    cpu.probe_steps(
+    probing.probe_steps(
         steps.astype(np.int64).reshape(flat), (values - steps).reshape(flat), keys, np.uint64(2**32), out
     )
     for h in range(n_hashes):

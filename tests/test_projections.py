@@ -12,9 +12,10 @@ import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from mergesketch.lsh import PStable, SignedRandomProjection, cpu
-from mergesketch.lsh.multiply import PANEL, longest_sum, make_panels, multiply_panels
-from mergesketch.lsh.products import error_bounds
+from mergesketch.lsh import PStable, SignedRandomProjection
+from mergesketch.lsh.kernels.multiply import PANEL, longest_sum, make_panels, multiply_panels
+from mergesketch.lsh.kernels.products import error_bounds
+from mergesketch.sketches.kernels import code_counters
 from scipy.integrate import quad
 
 FAMILIES = {
@@ -93,7 +94,7 @@ def test_hadamard_codes_of_every_size(d: int, n_hashes: int, power: int) -> None
 @given(X=matrices, seed=st.integers(0, 5))
 def test_sparse_codes_are_the_signs_of_hashed_entries(X: np.ndarray, seed: int) -> None:
     family = SignedRandomProjection(None, 6, power=4, projection="sparse", seed=seed)
-    from mergesketch.lsh.random import random_uint64
+    from mergesketch.lsh.support.random import random_uint64
 
     key = int(random_uint64(seed, "srp hashed entries", 1)[0])
     products = naive.hashed_products(key, family._quantiles.tolist(), X.tolist(), 24)
@@ -319,13 +320,13 @@ def test_counters(n: int, shape: tuple[int, int], weighted: bool, data: st.DataO
     codes = rng.integers(0, n_buckets, (n, n_hashes)).astype(np.uint32)
     weights = rng.integers(-5, 6, n if weighted else 0)
     counts = np.zeros(shape, dtype=np.int32)
-    cpu.scatter_add(counts, codes, weights, start, stop)
+    code_counters.scatter_add(counts, codes, weights, start, stop)
     each = weights.tolist() if weighted else [1] * n
     expected = np.array(naive.race_counts(codes.tolist(), each, n_hashes, n_buckets))
     expected[:start] = expected[stop:] = 0
     np.testing.assert_array_equal(counts, expected)
     edges, out = np.arange(n_hashes + 1), np.full((*codes.shape, 1), -1.0)
-    cpu.gather_groups(counts[..., None], codes, edges, n // 3, n, out)
+    code_counters.gather_groups(counts[..., None], codes, edges, n // 3, n, out)
     assert (out[: n // 3] == -1).all()
     np.testing.assert_array_equal(out[n // 3 :, :, 0], expected[np.arange(n_hashes), codes[n // 3 :]])
 

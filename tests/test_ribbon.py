@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mergesketch.lsh.ribbon_kernels import BUCKET, insert_all, window_of
-from mergesketch.sketches.ribbon import Shard, lay_out, solve
+from mergesketch.sketches.kernels.ribbon import BUCKET, insert_all, window_of
+from mergesketch.sketches.static.ribbon import Shard, lay_out, solve
 
 
 def shard(n: int, seed: int) -> Shard:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import LSHIndex
 from mergesketch.lsh import CrossPolytope, HashFamily, MinHash, PStable, SignedRandomProjection
-from mergesketch.lsh.random import random_uint64
+from mergesketch.lsh.support.random import random_uint64
 from registry import ToyFamily
 from test_index import kept
 

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mergesketch import BloomSignatures, LSHIndex, Race, suggest
 from mergesketch.lsh import MinHash, PStable, SignedRandomProjection, WeightedMinHash
-from mergesketch.lsh.products import count_falls
-from mergesketch.lsh.sparse_structure import check_sparse
+from mergesketch.lsh.inputs.sparse_structure import check_sparse
+from mergesketch.lsh.kernels.checks import count_falls
 
 N = 60
 
@@ -209,7 +209,7 @@ def test_every_format_is_taken_where_it_tells_the_truth() -> None:
 
 
 def test_files_of_matrices_that_lie_are_refused(tmp_path: Any) -> None:
-    from mergesketch.distributed.rows import _read
+    from mergesketch.distributed.cli.rows import _read
 
     path, refused = str(tmp_path / "rows.npz"), 0
 

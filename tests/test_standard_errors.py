@@ -21,7 +21,7 @@ from mergesketch.lsh import (
     WeightedMinHash,
     WinnerTakeAll,
 )
-from mergesketch.sketches import code_counters
+from mergesketch.sketches.race import code_counters
 from structured_rows import MAKERS, as_bits, as_sets
 
 D, N, N_QUERIES, N_SEEDS = 128, 120, 10, 20

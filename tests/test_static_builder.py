@@ -20,11 +20,12 @@ from hypothesis import strategies as st
 from mergesketch import StaticFunction, StaticFunctionBuilder
 from mergesketch.errors import IncompatibleSketchError
 from mergesketch.lsh import hash_keys
-from mergesketch.lsh.unhash import unhash_u64
-from mergesketch.sketches import static_records, value_counts
-from mergesketch.sketches.codebook import Codebook
-from mergesketch.sketches.codebook_choice import Others
-from mergesketch.sketches.static_values import Dictionary
+from mergesketch.lsh.hashing.unhash import unhash_u64
+from mergesketch.sketches.coding import value_counts
+from mergesketch.sketches.coding.codebook import Codebook
+from mergesketch.sketches.coding.codebook_choice import Others
+from mergesketch.sketches.static import records as static_records
+from mergesketch.sketches.static.values import Dictionary
 
 VALUES: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
     "small": lambda rng, n: rng.integers(-3, 4, n),

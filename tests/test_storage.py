@@ -21,7 +21,7 @@ import safetensors.numpy
 from forged_files import SKETCHES, assert_refused, forged, header_of
 from mergesketch import CountMinSketch, CountSketch, MergeableSketch, Race
 from mergesketch.errors import SketchFormatError
-from mergesketch.sketches import storage
+from mergesketch.sketches.core import atomic
 
 every_sketch = pytest.mark.parametrize("sketch", SKETCHES.values(), ids=SKETCHES.keys())
 
@@ -238,7 +238,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
                 new.save(path)
         assert leftovers(tmp_path) == ["a.sketch"]
         assert mergesketch.load(path) == old
-    with pytest.raises(KeyboardInterrupt), storage.atomic_write(path) as temporary:
+    with pytest.raises(KeyboardInterrupt), atomic.atomic_write(path) as temporary:
         temporary.write_bytes(b"half")
         raise KeyboardInterrupt
     assert leftovers(tmp_path) == ["a.sketch"]
@@ -270,7 +270,7 @@ def test_errors_of_saving_name_the_file_that_was_asked_for(
         with pytest.raises(OSError, match=r"No space left on device: '.*/a'$"):
             sketch.save(tmp_path / "a")
     # Of another file that the block reads, the error stays as it is.
-    with pytest.raises(FileNotFoundError, match="other"), storage.atomic_write(tmp_path / "a"):
+    with pytest.raises(FileNotFoundError, match="other"), atomic.atomic_write(tmp_path / "a"):
         (tmp_path / "other").read_bytes()
 
 
@@ -315,9 +315,9 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
     code = """
 import sys, time
 import mergesketch
-from mergesketch.sketches import storage
+from mergesketch.sketches.core import atomic
 sketch = mergesketch.CountMinSketch(4, 100_000).update(["a"])
-with storage.atomic_write(sys.argv[1]) as temporary:
+with atomic.atomic_write(sys.argv[1]) as temporary:
     temporary.write_bytes(sketch.to_bytes()[:1000])
     print("half", flush=True)
     time.sleep(60)
@@ -334,7 +334,7 @@ with storage.atomic_write(sys.argv[1]) as temporary:
     for name, age in zip(others, (0, 7 * 86_400), strict=True):
         (tmp_path / name).write_bytes(b"of another machine")
         os.utime(tmp_path / name, (time.time() - age,) * 2)
-    with storage.atomic_write(tmp_path / "b.sketch") as written:
+    with atomic.atomic_write(tmp_path / "b.sketch") as written:
         written.write_bytes(b"half")
         old.save(path)
         assert leftovers(tmp_path) == sorted(["a.sketch", others[0], written.name])
@@ -347,7 +347,7 @@ def test_an_error_is_not_hidden_by_clearing_up(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(os, "unlink", refuse)
     monkeypatch.setattr(Path, "unlink", refuse)
-    with pytest.raises(OSError, match="No space left"), storage.atomic_write(tmp_path / "a.sketch"):
+    with pytest.raises(OSError, match="No space left"), atomic.atomic_write(tmp_path / "a.sketch"):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
@@ -376,7 +376,7 @@ def test_permissions_links_and_bad_places(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     for mode in (0o600, 0o640, 0o444):
         path.chmod(mode)
-        with storage.atomic_write(path) as temporary:
+        with atomic.atomic_write(path) as temporary:
             assert stat.S_IMODE(temporary.stat().st_mode) == mode | 0o600, "read by more while it is written"
             temporary.write_bytes(path.read_bytes())
         assert stat.S_IMODE(path.stat().st_mode) == mode

@@ -14,8 +14,8 @@ import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import Suggestion, suggest
-from mergesketch.sketches.crowding import METRICS, shared, some_rows
-from mergesketch.sketches.suggestion import expected_held, expected_lost, least_capacity
+from mergesketch.sketches.neighbours.crowding import METRICS, shared, some_rows
+from mergesketch.sketches.neighbours.suggestion import expected_held, expected_lost, least_capacity
 from scipy.stats import poisson
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "mnist_t10k.npz"

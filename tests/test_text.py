@@ -18,10 +18,10 @@ import xxhash
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from mergesketch.lsh import Shingles, shingle
-from mergesketch.lsh import text as text_module
-from mergesketch.lsh import text_kernels as kernels
-from mergesketch.lsh._make_unicode_table import ASSIGNED, DELTA_SHIFT, MARK, SINGLE, WORD
-from mergesketch.lsh.unicode_table import unicode_table
+from mergesketch.lsh.hashing import text as text_module
+from mergesketch.lsh.kernels import text as kernels
+from mergesketch.lsh.tables.make_unicode import ASSIGNED, DELTA_SHIFT, MARK, SINGLE, WORD
+from mergesketch.lsh.tables.unicode import unicode_table
 
 # Characters that a shingler gets wrong: case pairs of unequal UTF-8 length, final sigma, sharp s, marks,
 # scripts without spaces, astral letters and digits, joiners, separators of two and three bytes, NUL.

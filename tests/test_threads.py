@@ -15,8 +15,8 @@ import mergesketch
 import numpy as np
 import pytest
 from mergesketch import CountMinSketch, CountSketch, Race
-from mergesketch.lsh import threads
-from mergesketch.lsh.threads import map_blocks, run_tasks
+from mergesketch.lsh.support import threads
+from mergesketch.lsh.support.threads import map_blocks, run_tasks
 from registry import ToyFamily
 
 KEYS = np.random.default_rng(0).integers(0, 1000, 200_000)
@@ -262,7 +262,7 @@ def test_an_interrupt_waits_for_running_tasks() -> None:
     code = """
 import os, signal, threading, time
 import mergesketch
-from mergesketch.lsh.threads import run_tasks
+from mergesketch.lsh.support.threads import run_tasks
 mergesketch.set_num_threads(2)
 running = []
 

@@ -23,8 +23,8 @@ from mergesketch import (
     suggest,
 )
 from mergesketch.lsh import MinHash, PStable, SignedRandomProjection, hash_keys, shingle
-from mergesketch.lsh.columns import refuse_masked
-from mergesketch.lsh.validation import (
+from mergesketch.lsh.inputs.columns import refuse_masked
+from mergesketch.lsh.support.checks import (
     check_choice,
     check_flag,
     check_generator,

@@ -10,8 +10,9 @@ import pytest
 import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mergesketch.lsh import WeightedMinHash, weighted_minhash
-from mergesketch.lsh.weighted_kernels import log_weight
+from mergesketch.lsh import WeightedMinHash
+from mergesketch.lsh.families import weighted_minhash
+from mergesketch.lsh.kernels.weighted_minhash import log_weight
 
 WEIGHTS = st.floats(1e-3, 1e3) | st.sampled_from([1.0, 2.0, 1e-300, 5e-324, 1e300, 1.7976931348623157e308])
 ROWS = st.lists(st.dictionaries(st.integers(0, 2**40), WEIGHTS, max_size=6), min_size=1, max_size=4)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from mergesketch.lsh import WinnerTakeAll
-from mergesketch.lsh.order_agreement import agreement_at
+from mergesketch.lsh.families.order_agreement import agreement_at
 from scipy.stats import kendalltau
 
 quickly = settings(max_examples=60, deadline=None)

@@ -5,7 +5,7 @@ import pytest
 import xxhash
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from mergesketch.lsh.xxh3 import hash_fixed, hash_slices, hash_u64
+from mergesketch.lsh.kernels.xxh3 import hash_fixed, hash_slices, hash_u64
 
 SEEDS = [0, 1, 0x9E3779B97F4A7C15, 2**63, 2**64 - 1]
 seeds = st.integers(0, 2**64 - 1) | st.sampled_from(SEEDS)

@@ -7,8 +7,8 @@ from typing import Any, Self
 
 import numpy as np
 from mergesketch import MergeableSketch
-from mergesketch.lsh.validation import check_int
-from mergesketch.sketches.base import StateSpec
+from mergesketch.lsh.support.checks import check_int
+from mergesketch.sketches.core.base import StateSpec
 
 __all__ = ["Everything", "Largest"]
 

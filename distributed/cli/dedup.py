@@ -1,0 +1,154 @@
+"""``mergesketch dedup``: near-duplicate groups of documents."""
+
+from __future__ import annotations
+
+import os
+import time
+from argparse import Namespace
+from collections.abc import Iterator
+from typing import Any
+
+from ...errors import DocumentError
+from ..dedup.deduplicate import Deduplication, deduplicate
+from ..documents.source import DocumentSource, ReadSummary
+from ..ranks.comm import Communicator
+from .output import check_output, readable, write_lines
+from .usage import peak_memory, si_bytes
+
+__all__ = ["dedup"]
+
+#: Members of a group that are printed, and skipped documents that are named.
+N_SHOWN = 8
+
+
+def dedup(options: Namespace, comm: Communicator) -> int:
+    """Run the command; the same on every rank."""
+    started = time.perf_counter()
+    if options.output is not None:
+        with comm.agree():
+            if comm.rank == 0:
+                check_output(options.output, ())
+    source = DocumentSource(
+        options.paths,
+        text_field=options.text_field,
+        strict=options.strict,
+        comm=comm,
+        include=options.include,
+        exclude=options.exclude,
+        progress=True,
+    )
+    if options.output is not None:
+        with comm.agree():
+            if comm.rank == 0:
+                check_output(options.output, source.files)
+    listed = time.perf_counter()
+    result = deduplicate(
+        source,
+        threshold=options.threshold,
+        unit=options.unit,
+        size=options.shingle_size,
+        n_hashes=options.hashes,
+        verify=options.verify,
+        seed=options.seed,
+        comm=comm,
+    )
+    summary = source.finish()
+    with comm.agree():
+        _check_any(summary)
+    written = time.perf_counter()
+    with comm.agree():
+        if comm.rank == 0 and options.output is not None:
+            write_lines(options.output, _records(source, result))
+    ended = time.perf_counter()
+    peaks = comm.gather(peak_memory())
+    if comm.rank == 0:
+        assert peaks is not None
+        _print_groups(source, result, options.top)
+        stages = {"listing": listed - started, **result.seconds}
+        if options.output is not None:
+            stages["writing"] = ended - written
+        _print_summary(options, source, summary, result, stages, ended - started, peaks)
+    return 0
+
+
+def _check_any(summary: ReadSummary) -> None:
+    if summary.n_documents == 0:
+        told = "".join(f"; {name}: {reason}" for name, reason in summary.skipped[:1])
+        raise DocumentError(f"no document could be read ({summary.n_skipped} skipped{told})")
+
+
+def _records(source: DocumentSource, result: Deduplication) -> Iterator[dict[str, Any]]:
+    """The lines of the output: groups by their first document, documents in the order of input."""
+    for i in range(result.n_groups):
+        names = source.name_of(result.members[result.offsets[i] : result.offsets[i + 1]])
+        documents = [{"path": path, "line": line} for path, line in names]
+        yield {"group": i, "size": len(documents), "documents": documents}
+
+
+def _print_groups(source: DocumentSource, result: Deduplication, top: int) -> None:
+    sizes = result.offsets[1:] - result.offsets[:-1]
+    # Largest first; equal ones in the order of the output.
+    largest = sorted(range(result.n_groups), key=lambda i: (-int(sizes[i]), i))[:top]
+    if not largest:
+        return
+    below = _common_folder(source.files)
+    print(f"Largest of {result.n_groups:,} groups{f' (in {readable(below)})' if below else ''}:")
+    for i in largest:
+        begin = int(result.offsets[i])
+        names = source.name_of(result.members[begin : begin + min(N_SHOWN, int(sizes[i]))])
+        print(f"  group {i}: {int(sizes[i]):,} documents")
+        for path, line in names:
+            print(f"    {readable(path[len(below) :])}{'' if line is None else f':{line}'}")
+        if int(sizes[i]) > N_SHOWN:
+            print(f"    ... and {int(sizes[i]) - N_SHOWN:,} more")
+    print()
+
+
+def _common_folder(files: list[str]) -> str:
+    """The folder that all files lie in, with its slash: not worth printing again and again."""
+    folder = os.path.dirname(files[0])
+    while folder and not all(path.startswith(os.path.join(folder, "")) for path in files):
+        folder = os.path.dirname(folder) if folder != "/" else ""
+    return os.path.join(folder, "") if folder else ""
+
+
+def _print_summary(
+    options: Namespace,
+    source: DocumentSource,
+    summary: ReadSummary,
+    result: Deduplication,
+    stages: dict[str, float],
+    seconds: float,
+    peaks: list[int],
+) -> None:
+    print(f"documents        {summary.n_documents:,}, {si_bytes(summary.bytes_read)} read")
+    print(
+        f"groups           {result.n_groups:,}, linked by pairs of similarity {options.threshold:g} or more"
+    )
+    print(f"duplicates       {result.n_duplicates:,} documents beside the first of their group")
+    if result.n_empty:
+        print(f"empty            {result.n_empty:,} documents without a word, in no group")
+    if result.n_left_out:
+        print(
+            f"left out         {result.n_left_out:,} comparisons in crowded buckets, "
+            "where near-duplicates may be missed"
+        )
+    if source.json_lines_as_text:
+        n = len(source.json_lines_as_text)
+        print(
+            f"JSON lines       {n:,} {'file' if n == 1 else 'files'} named .json taken as one document each; "
+            "name them .jsonl for one document a line"
+        )
+        for name in source.json_lines_as_text[:N_SHOWN]:
+            print(f"    {readable(name)}")
+    print(f"skipped          {summary.n_skipped:,}")
+    for name, reason in summary.skipped[:N_SHOWN]:
+        print(f"    {readable(name)}: {readable(reason)}")
+    if summary.n_skipped > N_SHOWN:
+        print(f"    ... and {summary.n_skipped - N_SHOWN:,} more")
+    told = ", ".join(f"{name} {taken:.2f}" for name, taken in stages.items())
+    print(f"seconds          {seconds:.2f} ({told})")
+    ranks = f"{len(peaks)} rank{'s' if len(peaks) > 1 else ''}"
+    print(f"peak memory      {', '.join(si_bytes(peak) for peak in peaks)} ({ranks})")
+    if options.output is not None:
+        print(f"written          {readable(options.output)}")

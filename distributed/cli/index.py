@@ -1,0 +1,177 @@
+"""``mergesketch index build`` and ``index query``: neighbours among the rows of a file."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...lsh import HashFamily, MinHash, PStable, SignedRandomProjection
+from ...lsh.support.progress import progress_bar
+from ...sketches import LSHIndex, load
+from ..ranks.comm import Communicator
+from ..ranks.tree import merge_to_root
+from .files import inspect_file
+from .output import check_output, readable, write_lines
+from .rows import Rows, open_rows
+from .usage import peak_memory, si_bytes
+
+__all__ = ["build", "query"]
+
+#: Buckets of a table, unless they are given.
+MIN_BUCKETS, MAX_BUCKETS = 1 << 10, 1 << 16
+
+
+def build(options: Namespace, comm: Communicator) -> int:
+    """Index the rows of a file; each rank its share, merged into the index of all rows."""
+    started = time.perf_counter()
+    with comm.agree():
+        if comm.rank == 0:
+            check_output(options.output, [options.path])
+    rows = open_rows(options.path, comm)
+    opened = time.perf_counter()
+    with comm.agree():
+        start = options.first_id or 0
+        wide = start + rows.n_total > 2**32 - 1
+        if start + rows.n_total > 2**63 - 1:
+            raise ValueError(f"--first-id {start} is too large for the {rows.n_total} rows of {options.path}")
+        index = LSHIndex(_family(options, rows), capacity=options.capacity, wide_ids=wide, seed=options.seed)
+        with progress_bar("indexing", rows.n_rows, comm.rank == 0, "rows") as advance:
+            for first, block in rows.blocks():
+                with _named(options.path, first, block):
+                    index.add(block, first_id=start + first)
+                advance(block.shape[0])
+    indexed = time.perf_counter()
+    merged = merge_to_root(index, comm)
+    with comm.agree():
+        if comm.rank == 0:
+            assert isinstance(merged, LSHIndex)
+            if options.first_id is None:
+                merged._count_ids_as_default()
+            try:
+                merged.save(options.output)
+            except OSError as error:
+                raise OSError(f"cannot write {options.output}: {error.strerror or error}") from error
+    ended = time.perf_counter()
+    peaks = comm.gather(peak_memory())
+    if comm.rank == 0:
+        assert isinstance(merged, LSHIndex) and peaks is not None
+        print(f"rows             {rows.n_total:,} of {rows.n_features:,} features")
+        print(f"family           {merged.family!r}")
+        print(f"index            {si_bytes(merged.nbytes)} in {readable(options.output)}")
+        if merged.overflow:
+            print(f"overflow         {merged.overflow:.1%} of entries not kept; try more --capacity")
+        print(
+            f"seconds          {ended - started:.2f} (opening {opened - started:.2f}, "
+            f"indexing {indexed - opened:.2f}, merging and writing {ended - indexed:.2f})"
+        )
+        print(f"peak memory      {', '.join(si_bytes(peak) for peak in peaks)}")
+    return 0
+
+
+@contextmanager
+def _named(path: str, first: int, block: Any) -> Iterator[None]:
+    """Say of which file and rows they are that are refused: the library counts from the block's first."""
+    try:
+        yield
+    except ValueError as error:
+        last = first + block.shape[0] - 1
+        raise ValueError(f"{path}, among rows {first} to {last}: {error}") from error
+
+
+def _family(options: Namespace, rows: Rows) -> HashFamily:
+    """The family asked for, or the one that suits the rows."""
+    name = options.family or ("minhash" if rows.is_sparse else "srp")
+    power = options.power or (4 if name == "minhash" else 8)
+    if name == "minhash" and not rows.is_sparse:
+        raise ValueError(f"--family minhash is for sparse rows, and those of {options.path} are dense")
+    if options.width is not None and name != "pstable":
+        raise ValueError(f"--width is for --family pstable, got --family {name}")
+    try:
+        return _make_family(options, rows, name, power)
+    except ValueError as error:
+        asked = f"--family {name} --tables {options.tables} --power {power}"
+        raise ValueError(f"{asked} is not possible: {error}") from error
+
+
+def _make_family(options: Namespace, rows: Rows, name: str, power: int) -> HashFamily:
+    settings: dict[str, Any] = {"n_hashes": options.tables, "power": power, "seed": options.seed}
+    if options.buckets is not None:
+        settings["n_buckets"] = options.buckets
+    elif name != "srp" or power > MAX_BUCKETS.bit_length() - 1:
+        # About one bucket a row, which keeps chance collisions rare, but no more memory than is sensible.
+        settings["n_buckets"] = min(MAX_BUCKETS, max(MIN_BUCKETS, 1 << (rows.n_total - 1).bit_length()))
+    if name == "minhash":
+        return MinHash(**settings)
+    settings["n_features"] = rows.n_features
+    if name == "pstable":
+        return PStable(**settings, width=1.0 if options.width is None else options.width)
+    projection = "sparse" if rows.is_sparse else "gaussian"
+    return SignedRandomProjection(**settings, projection=projection)
+
+
+def query(options: Namespace, comm: Communicator) -> int:
+    """Find neighbours; each rank asks for its share of the queries, and rank 0 writes the answers."""
+    with comm.agree():
+        if comm.rank == 0:
+            if options.output is not None:
+                check_output(options.output, [options.index, options.path])
+            # Ranks map the file, which checks only its beginning; the whole is checked once, here.
+            if not inspect_file(options.index)["intact"]:
+                raise ValueError(f"{options.index}: its checksum does not match: the file is damaged")
+    with comm.agree():
+        index = load(options.index, mmap=True)
+        if not isinstance(index, LSHIndex):
+            raise ValueError(f"{options.index} holds a {type(index).__name__}, not an index")
+    n_features = getattr(index.family, "n_features", None)
+    rows = open_rows(options.path, comm, at_least=n_features or 0)
+    with comm.agree():
+        if isinstance(index.family, MinHash) and not rows.is_sparse:
+            raise ValueError(f"{options.index} is of sparse rows, and those of {options.path} are dense")
+        # Families of unbounded features, sets among them, take rows of any width.
+        if n_features is not None and rows.n_features != n_features:
+            raise ValueError(
+                f"the rows of {options.path} have {rows.n_features} features, the index {n_features}"
+            )
+    numbers, ids, counts = [], [], []
+    with comm.agree():
+        for first, block in rows.blocks():
+            with _named(options.path, first, block):
+                found, shared = index.query(block, options.k)
+            numbers.append(np.arange(first, first + block.shape[0]))
+            ids.append(found)
+            counts.append(shared)
+    columns = [_stack(numbers, ()), _stack(ids, (options.k,)), _stack(counts, (options.k,))]
+    columns = list(comm.exchange(columns, np.zeros(len(columns[0]), dtype=np.int64)))
+    with comm.agree():
+        if comm.rank == 0:
+            answers = _answers(*columns)
+            if options.output is not None:
+                write_lines(options.output, answers)
+            else:
+                sys.stdout.writelines(json.dumps(answer) + "\n" for answer in answers)
+    return 0
+
+
+def _stack(blocks: list[NDArray[Any]], shape: tuple[int, ...]) -> NDArray[np.int64]:
+    return np.concatenate([np.empty((0, *shape), dtype=np.int64), *blocks]).astype(np.int64)
+
+
+def _answers(
+    numbers: NDArray[np.int64], ids: NDArray[np.int64], counts: NDArray[np.int64]
+) -> Iterator[dict[str, Any]]:
+    """The lines of the output, in the order of queries; a row without k neighbours has fewer."""
+    for i in np.argsort(numbers, kind="stable").tolist():
+        found = ids[i] >= 0
+        yield {
+            "query": int(numbers[i]),
+            "rows": ids[i][found].tolist(),
+            "counts": counts[i][found].tolist(),
+        }

@@ -1,0 +1,144 @@
+"""Banding: which pairs of documents are worth comparing, found by exchanging band keys."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...lsh.support.backend import backend_of
+from ...lsh.support.checks import check_int, check_real
+from ..kernels import banding
+from ..ranks.comm import Communicator
+
+__all__ = ["band_parameters", "candidate_probability", "matching_pairs", "owner_of"]
+
+#: A bucket of up to this many documents gives all pairs; in a larger one each document is compared with
+#: the first and with the `NEAR` that follow it, so that the work grows with the documents alone.
+BUCKET_LIMIT = 64
+NEAR = 16
+_POINTS = 1000
+
+
+def candidate_probability(similarity: NDArray[np.float64], bands: int, rows: int) -> NDArray[np.float64]:
+    """Probability that two documents share at least one band: ``1 - (1 - similarity**rows)**bands``."""
+    return 1.0 - (1.0 - similarity**rows) ** bands
+
+
+@lru_cache(maxsize=64)
+def band_parameters(
+    threshold: float, n_hashes: int, *, false_negative_weight: float = 0.5
+) -> tuple[int, int]:
+    """Bands and rows that best tell pairs above a similarity from pairs below it.
+
+    Parameters
+    ----------
+    threshold : float
+        In [0, 1].
+    n_hashes : int
+        ``bands * rows`` is at most this.
+    false_negative_weight : float
+        In [0, 1]: what a missed pair costs; a needless comparison costs one minus it.
+
+    Returns
+    -------
+    (bands, rows)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type or lies outside its range.
+
+    Notes
+    -----
+    Minimises, over all (bands, rows), the weighted sum of the integral of the candidate probability
+    below the threshold (false positives) and of its complement above it (false negatives), as
+    datasketch does (Zhu, Nargesian, Pu and Miller 2016, "LSH Ensemble", section 5).
+
+    Examples
+    --------
+    >>> from mergesketch.distributed import band_parameters
+    >>> band_parameters(0.7, 128)
+    (14, 9)
+    """
+    threshold = check_real("threshold", threshold, 0.0, 1.0, closed=True)
+    n_hashes = check_int("n_hashes", n_hashes, 1, 1 << 16)
+    weight = check_real("false_negative_weight", false_negative_weight, 0.0, 1.0, closed=True)
+    # Midpoints: the integrands are smooth, so a thousand points are exact to six digits.
+    steps = (np.arange(_POINTS) + 0.5) / _POINTS
+    below, above = steps * threshold, threshold + steps * (1.0 - threshold)
+    best, least = (1, 1), np.inf
+    for rows in range(1, n_hashes + 1):
+        for bands in range(1, n_hashes // rows + 1):
+            positives = candidate_probability(below, bands, rows).mean() * threshold
+            negatives = (1.0 - candidate_probability(above, bands, rows)).mean() * (1.0 - threshold)
+            cost = (1.0 - weight) * positives + weight * negatives
+            if cost < least:
+                best, least = (bands, rows), cost
+    return best
+
+
+def owner_of(words: NDArray[np.uint64], size: int) -> NDArray[np.int64]:
+    """The rank that owns each 64-bit word, spread evenly whatever pattern the words have."""
+    mixed = words * np.uint64(0x9E3779B97F4A7C15)
+    return ((mixed >> np.uint64(32)) * np.uint64(size) >> np.uint64(32)).astype(np.int64)
+
+
+def matching_pairs(
+    keys: NDArray[np.uint64],
+    ids: NDArray[np.uint64],
+    places: NDArray[np.uint64],
+    comm: Communicator,
+    *,
+    only_first: bool = False,
+) -> tuple[NDArray[np.uint64], NDArray[np.uint64], int]:
+    """Documents with equal keys, paired on the rank that owns the key.
+
+    Parameters
+    ----------
+    keys, ids, places : ndarray of shape (n,), uint64
+        This rank's documents: a key, the id, and where its signature is kept.
+    only_first : bool
+        Pair each document of a bucket with the first of it, and with no other.
+
+    Returns
+    -------
+    ids, places : ndarray of shape (m, 2), uint64
+        Each pair's ids, the smaller first, and places. A collective call; which rank holds a pair
+        depends on the number of ranks, the pairs of all ranks together do not.
+    n_left_out : int
+        Pairs of documents with equal keys that are not among them, on this rank.
+    """
+    owners = comm.local(owner_of, keys, comm.size)
+    keys, ids, places = comm.exchange((keys, ids, places), owners)
+    return comm.local(_pair_equal, keys, ids, places, only_first)
+
+
+def _pair_equal(
+    keys: NDArray[np.uint64], ids: NDArray[np.uint64], places: NDArray[np.uint64], only_first: bool
+) -> tuple[NDArray[np.uint64], NDArray[np.uint64], int]:
+    order = np.argsort(keys)
+    keys = keys[order]
+    shared = np.zeros(keys.size, dtype=bool)
+    np.equal(keys[1:], keys[:-1], out=shared[1:])
+    shared[:-1] |= shared[1:]
+    # Only documents that share a key are put in order of ids: the pairs of a large bucket depend on it.
+    keys, order = keys[shared], order[shared]
+    inner = np.lexsort((ids[order], keys))
+    keys, order = keys[inner], order[inner]
+    pairs = backend_of(keys).kernels(banding).bucket_pairs
+    limit, near = (0, 0) if only_first else (BUCKET_LIMIT, NEAR)
+    nothing = np.empty(0, dtype=np.int64)
+    n = pairs(keys, limit, near, nothing, nothing)
+    left, right = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
+    if n:
+        pairs(keys, limit, near, left, right)
+    sizes = np.diff(np.flatnonzero(np.diff(keys, prepend=~keys[:1], append=~keys[-1:])))
+    n_left_out = int((sizes * (sizes - 1) // 2).sum()) - n
+    left, right = order[left], order[right]
+    return (
+        np.stack([ids[left], ids[right]], axis=1),
+        np.stack([places[left], places[right]], axis=1),
+        n_left_out,
+    )

@@ -1,0 +1,94 @@
+"""Connected components of a graph whose edges are spread over ranks."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..ranks.comm import Communicator
+from .banding import owner_of
+
+__all__ = ["connected_components"]
+
+_Edges = tuple[NDArray[np.uint64], NDArray[np.uint64]]
+
+
+def _unique_edges(nodes: NDArray[np.uint64], others: NDArray[np.uint64]) -> _Edges:
+    order = np.lexsort((others, nodes))
+    nodes, others = nodes[order], others[order]
+    fresh = np.ones(nodes.size, dtype=bool)
+    fresh[1:] = (nodes[1:] != nodes[:-1]) | (others[1:] != others[:-1])
+    return nodes[fresh], others[fresh]
+
+
+def _least_neighbours(nodes: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """For each edge of a list in order, the least of its node and the node's neighbours."""
+    if nodes.size == 0:
+        return nodes
+    first = np.ones(nodes.size, dtype=bool)
+    first[1:] = nodes[1:] != nodes[:-1]
+    return np.minimum(nodes, others[np.flatnonzero(first)[np.cumsum(first) - 1]])
+
+
+def connected_components(
+    left: NDArray[np.uint64], right: NDArray[np.uint64], comm: Communicator
+) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """The component of every node that has an edge.
+
+    Parameters
+    ----------
+    left, right : ndarray of shape (m,), uint64
+        This rank's edges.
+    comm : Communicator
+
+    Returns
+    -------
+    nodes, roots : ndarray of shape (k,), uint64
+        Nodes that this rank answers for, each with the least node of its component; the least nodes
+        themselves are left out. A collective call; all ranks' answers together do not depend on the
+        number of ranks.
+
+    Notes
+    -----
+    Alternates large-star and small-star (Kiveris, Lattanzi, Mirrokni, Rastogi and Vassilvitskii 2014,
+    "Connected components in MapReduce and beyond"): each joins the neighbours of a node to the least of
+    them, the first the larger neighbours, the second the smaller ones. Ends when every component is a
+    star, after O(log^2 n) rounds, each moving every edge once or twice.
+    """
+    large, small = _send_to_owners(comm.local(_without_loops, left, right), comm)
+    while True:
+        nodes, others = _send_to_owners(comm.local(_both_ways, large, small), comm)
+        nodes, others = _send_to_owners(comm.local(_large_star, nodes, others), comm)
+        nodes, others = _send_to_owners(comm.local(_small_star, nodes, others), comm)
+        settled = np.array_equal(nodes, large) and np.array_equal(others, small)
+        large, small = nodes, others
+        if all(comm.allgather(settled)):
+            return large, small
+
+
+def _send_to_owners(edges: _Edges, comm: Communicator) -> _Edges:
+    owners = comm.local(owner_of, edges[0], comm.size)
+    nodes, others = comm.exchange(edges, owners)
+    return comm.local(_unique_edges, nodes, others)
+
+
+def _without_loops(left: NDArray[np.uint64], right: NDArray[np.uint64]) -> _Edges:
+    different = left != right
+    return np.maximum(left, right)[different], np.minimum(left, right)[different]
+
+
+def _both_ways(large: NDArray[np.uint64], small: NDArray[np.uint64]) -> _Edges:
+    return np.concatenate([large, small]), np.concatenate([small, large])
+
+
+def _large_star(nodes: NDArray[np.uint64], others: NDArray[np.uint64]) -> _Edges:
+    """Every node, which sees all its neighbours, joins the larger ones to the least."""
+    larger = others > nodes
+    return others[larger], _least_neighbours(nodes, others)[larger]
+
+
+def _small_star(nodes: NDArray[np.uint64], others: NDArray[np.uint64]) -> _Edges:
+    """Every node joins itself and its smaller neighbours to the least of them."""
+    least = _least_neighbours(nodes, others)
+    inner = others != least
+    return np.concatenate([nodes, others[inner]]), np.concatenate([least, least[inner]])

@@ -1,0 +1,131 @@
+"""Parquet: a column of texts, by row groups. Needs pyarrow, which is imported when a file asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import DocumentError
+from ...lsh.inputs.columns import decoded
+
+__all__ = ["RowGroup", "TextColumn", "read_row_group", "row_groups"]
+
+#: Bytes of text that are decoded at a time, as far as the column's average tells.
+PIECE = 4 << 20
+
+
+class RowGroup(NamedTuple):
+    """Rows of a group, and the bytes of its column of texts on disk and in memory."""
+
+    n_rows: int
+    stored: int
+    size: int
+
+
+class TextColumn(NamedTuple):
+    """Consecutive texts of a column; `null` marks rows without one (of no length)."""
+
+    data: NDArray[np.uint8]
+    offsets: NDArray[np.int64]
+    null: NDArray[np.bool_] | None
+
+
+def row_groups(path: str, field: str) -> list[RowGroup]:
+    """The row groups of a file that has texts in the column `field`.
+
+    Raises
+    ------
+    DocumentError
+        If the file is damaged, or has no such column, or one of another type than text.
+    """
+    with _opened(path) as file:
+        _check_column(path, file.schema_arrow, field)
+        leaf = _leaf(file, field)
+        return [_row_group(file.metadata.row_group(i), leaf) for i in range(file.metadata.num_row_groups)]
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[Any]:
+    """The file; whatever pyarrow finds wrong with it in the block becomes a DocumentError."""
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise DocumentError(
+            f"reading the Parquet file {path} needs pyarrow: pip install 'mergesketch[arrow]'"
+        ) from error
+    try:
+        with pq.ParquetFile(path) as file:
+            yield file
+    except (pa.ArrowException, OSError) as error:
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise DocumentError(f"cannot read the Parquet file {path}: {lines[0]}") from error
+
+
+def _check_column(path: str, schema: Any, field: str) -> None:
+    import pyarrow.types as types
+
+    places = schema.get_all_field_indices(field)
+    if not places:
+        shown = ", ".join(repr(name) for name in schema.names[:20])
+        raise DocumentError(f"{path} has no column {field!r}; it has {shown}")
+    if len(places) > 1:
+        raise DocumentError(f"{path} has {len(places)} columns {field!r}")
+    kind = schema.field(places[0]).type
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    # A column of nulls alone has no other type where the writer was told none, as pandas is not.
+    names = ("string", "large_string", "string_view", "binary", "large_binary", "binary_view", "null")
+    if not any(getattr(types, f"is_{name}")(kind) for name in names):
+        raise DocumentError(f"the column {field!r} of {path} holds {kind}, not text")
+
+
+def _leaf(file: Any, field: str) -> int:
+    """The number of the column among all that are stored, those of structs too.
+
+    A column `a.b` has the path of the field b of a struct a, but not its name.
+    """
+    stored = [file.schema.column(i) for i in range(len(file.schema))]
+    return next(i for i, column in enumerate(stored) if column.name == column.path == field)
+
+
+def _row_group(metadata: Any, leaf: int) -> RowGroup:
+    column = metadata.column(leaf)
+    return RowGroup(metadata.num_rows, column.total_compressed_size, column.total_uncompressed_size)
+
+
+def read_row_group(path: str, group: int, field: str) -> Iterator[TextColumn]:
+    """The texts of one row group, a few megabytes at a time.
+
+    Raises
+    ------
+    DocumentError
+        If the file is damaged.
+    """
+    with _opened(path) as file:
+        import pyarrow as pa
+
+        size = _row_group(file.metadata.row_group(group), _leaf(file, field))
+        rows = max(1, PIECE * size.n_rows // max(1, size.size))
+        for batch in file.iter_batches(
+            batch_size=rows, row_groups=[group], columns=[field], use_threads=False
+        ):
+            # Of a column `a.b`, the field b of a struct a comes along.
+            column = batch.column(batch.schema.get_field_index(field))
+            yield _texts(decoded(column).cast(pa.large_binary()))
+
+
+def _texts(column: Any) -> TextColumn:
+    """Views of an Arrow array of large binaries; its nulls hold nothing."""
+    null = None
+    if column.null_count:
+        null = column.is_null().to_numpy(zero_copy_only=False)
+        column = column.fill_null(b"")
+    _, offsets_buffer, data_buffer = column.buffers()
+    n = len(column)
+    offsets = np.frombuffer(offsets_buffer, dtype=np.int64)[column.offset : column.offset + n + 1]
+    data = np.zeros(0, np.uint8) if data_buffer is None else np.frombuffer(data_buffer, dtype=np.uint8)
+    return TextColumn(data[offsets[0] : offsets[-1]], offsets - offsets[0], null)

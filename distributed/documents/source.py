@@ -1,0 +1,339 @@
+"""Documents from files: each rank streams its share, and every document has one id for all ranks.
+
+What counts as a document
+-------------------------
+- a text file, whole (a mark of UTF-8 at its beginning is not part of it);
+- a line of a ``.jsonl`` or ``.ndjson`` file: the string under `text_field`; blank lines are none;
+- a row of a ``.parquet`` file: the text in the column `text_field` (needs pyarrow);
+- the same inside ``.gz``, for text and JSON lines.
+
+What is skipped, counted and named
+----------------------------------
+Files that cannot be read or are no regular files, text that is not UTF-8, lines without a string
+under the field, rows that are null, and any one document longer than 1 GiB. With ``strict=True`` each
+of these is an error. A path that does not exist, a folder without files, a field that the first
+records of a file lack, and a damaged Parquet file are always errors.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from os import PathLike
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ...errors import DocumentError
+from ...lsh.support.checks import check_int
+from ...lsh.support.progress import progress_bar
+from ..ranks.comm import communicator
+from .batches import DocumentBatch
+from .chunks import RECORD_BITS, ChunkPlan, assign, plan_chunks
+from .listing import json_lines_by_other_names, list_files
+from .reading import ReadingPass
+from .skipped import N_NAMED, Skip
+
+__all__ = ["DocumentSource", "ReadSummary"]
+
+_RECORD_MASK = (1 << RECORD_BITS) - 1
+NOT_UTF8 = "not UTF-8"
+
+
+class ReadSummary(NamedTuple):
+    """What was read, over all ranks.
+
+    Attributes
+    ----------
+    n_documents : int
+    n_skipped : int
+    skipped : list of (str, str)
+        Name and reason of the first ones skipped, in the order of documents; at most 100.
+    bytes_read : int
+        Bytes of the files (of the column of texts, in Parquet files), compressed ones as stored.
+    """
+
+    n_documents: int
+    n_skipped: int
+    skipped: list[tuple[str, str]]
+    bytes_read: int
+
+
+class DocumentSource:
+    """A stream of documents from files, shared out over ranks.
+
+    The files are listed by rank 0 and cut into chunks (a text file, a range of bytes of JSON lines, a
+    row group), whose list does not depend on the number of ranks; every chunk is read by one rank. The
+    id of a document is its chunk's place in that list times 2**36 plus its place in the chunk, so it
+    is the same for any number of ranks, and ids grow in the order of paths, files and lines.
+
+    Parameters
+    ----------
+    paths : path or sequence of paths
+        Files and folders. Folders are walked to the bottom in the order of names; names that begin
+        with a dot and links to folders are left out, and a file that is reached twice counts once.
+    text_field : str
+        The field of JSON lines, or the column of Parquet files, that holds the text.
+    strict : bool
+        Whether a document that cannot be read is an error, rather than skipped and named.
+    comm : mpi4py communicator, Communicator or None
+        See `communicator`.
+    include, exclude : sequences of str
+        Shell patterns that choose among the files found in folders, compared with their names, or,
+        with a slash in them, with their paths below the folder given. `exclude` also drops folders.
+    chunk_bytes : int
+        Length of the ranges that uncompressed JSON lines are cut into. Part of the ids.
+    batch_bytes : int
+        Bytes of text in a batch; a longer single document makes its own.
+    progress : bool
+        Show a progress bar of rank 0's share on stderr, if that is a terminal.
+
+    Attributes
+    ----------
+    files : list of str
+        The paths of all files, in the order of the ids of their documents.
+    json_lines_as_text : list of str
+        Files named ``.json`` that begin as JSON lines do (of the first 100 so named): each is read as one
+        document, for what a file holds is told by its name.
+
+    Raises
+    ------
+    DocumentError
+        If a path does not exist, a folder holds no file of documents, the first records of a file lack
+        the field, a Parquet file is damaged, or pyarrow is missing.
+    DistributedError
+        On every rank, in place of that error when there are several ranks; or if ranks pass different
+        arguments.
+
+    Notes
+    -----
+    A rank holds about two batches and a few blocks of 1 MiB at a time, besides the list of files.
+    Chunks go to ranks by size, the largest first, each to the rank with the least so far.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> for name, text in [("a.txt", "one"), ("b.txt", "two"), ("c.jsonl", '{"text": "three"}')]:
+    ...     _ = Path(name).write_text(text)
+    >>> source = DocumentSource(["a.txt", "b.txt", "c.jsonl"])
+    >>> for batch in source.batches():
+    ...     print(bytes(batch.data), batch.offsets)
+    b'onetwothree' [ 0  3  6 11]
+    >>> source.finish().n_documents
+    3
+    >>> source.name_of(batch.ids)
+    [('a.txt', None), ('b.txt', None), ('c.jsonl', 1)]
+    """
+
+    def __init__(
+        self,
+        paths: str | PathLike[str] | Sequence[str | PathLike[str]],
+        *,
+        text_field: str = "text",
+        strict: bool = False,
+        comm: Any = None,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        chunk_bytes: int = 16 << 20,
+        batch_bytes: int = 16 << 20,
+        progress: bool = False,
+    ) -> None:
+        given = [paths] if isinstance(paths, (str, PathLike)) else list(paths)
+        if not given or not all(isinstance(path, (str, PathLike)) for path in given):
+            raise ValueError(f"paths must be one or more paths, got {paths!r}")
+        self.paths = [os.fsdecode(path) for path in given]
+        if not isinstance(text_field, str):
+            raise TypeError(f"text_field must be a string, got {text_field!r}")
+        self.text_field = text_field
+        self.strict = bool(strict)
+        self.chunk_bytes = check_int("chunk_bytes", chunk_bytes, 1)
+        self.batch_bytes = check_int("batch_bytes", batch_bytes, 1)
+        self._progress = progress
+        self._comm = communicator(comm)
+        include, exclude = list(include), list(exclude)
+        settings = (self.paths, text_field, self.strict, include, exclude, self.chunk_bytes)
+        self._comm.check_same("the documents to read", settings)
+        #: Files named ``.json`` that hold JSON lines, and are read as one document each.
+        self.json_lines_as_text: list[str] = []
+        self._plan, self._refused = self._list_files(include, exclude)
+        owner = assign(self._plan.cost, self._comm.size)
+        self._mine: NDArray[np.int64] = np.flatnonzero(owner == self._comm.rank)
+        self._first_record = self._plan.first_record
+        self._pass = self._new_pass()
+        #: What the first complete pass found.
+        self._found: tuple[int, int] | None = None
+
+    def _new_pass(self) -> ReadingPass:
+        refuse = self._refuse if self.strict else None
+        new = ReadingPass(self._plan, self._mine, self.text_field, self.batch_bytes, refuse)
+        if self._comm.rank == 0:
+            for name, reason in self._refused:
+                new.skip(Skip(-1, name, reason))
+        return new
+
+    def _refuse(self, skip: Skip) -> None:
+        name = skip.name or self._local_name(skip.document)
+        raise DocumentError(f"{name}: {skip.reason} (strict)")
+
+    def _list_files(
+        self, include: Sequence[str], exclude: Sequence[str]
+    ) -> tuple[ChunkPlan, list[tuple[str, str]]]:
+        """Rank 0 looks and tells the others, who may have another view of a network's files."""
+        outcome: tuple[ChunkPlan, list[tuple[str, str]]] | None = None
+        with self._comm.agree():
+            if self._comm.rank == 0:
+                listing = list_files(self.paths, include, exclude)
+                if self.strict and listing.refused:
+                    name, reason = listing.refused[0]
+                    raise DocumentError(f"{name}: {reason} (strict)")
+                outcome = plan_chunks(listing.files, self.text_field, self.chunk_bytes), listing.refused
+                self.json_lines_as_text = json_lines_by_other_names(listing.files)
+        outcome = self._comm.bcast(outcome)
+        self.json_lines_as_text = self._comm.bcast(self.json_lines_as_text)
+        assert outcome is not None
+        return outcome
+
+    @property
+    def files(self) -> list[str]:
+        """The paths of all files, in the order of the ids of their documents."""
+        return [file.path for file in self._plan.files]
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    def batches(self) -> Iterator[DocumentBatch]:
+        """This rank's documents, a batch of bounded size at a time, in the order of ids.
+
+        Not a collective call: ranks go at their own pace and may have different numbers of batches.
+        Called again after a complete pass it gives the same batches, and counts and reports nothing
+        twice.
+
+        Yields
+        ------
+        DocumentBatch
+
+        Raises
+        ------
+        DocumentError
+            On this rank alone: a Parquet file is damaged, a later pass no longer finds the documents of
+            the first or, with `strict`, a document cannot be read.
+        """
+        if self._found is None:
+            self._pass = self._new_pass()
+            yield from self._read("reading")
+            self._found = self._pass.found()
+            return
+        first, self._pass = self._pass, self._new_pass()
+        try:
+            yield from self._read("reading again")
+            if self._pass.found() != self._found:
+                raise DocumentError("the files have changed since they were first read")
+        finally:
+            self._pass = first
+
+    def _read(self, what: str) -> Iterator[DocumentBatch]:
+        total = int(self._plan.cost[self._mine].sum())
+        shown = self._progress and self._comm.rank == 0
+        with progress_bar(what, total, shown) as advance:
+            yield from self._pass.batches(advance)
+
+    @property
+    def n_documents(self) -> int:
+        """Documents that this rank has given out so far, less those taken back."""
+        return self._pass.n_documents
+
+    @property
+    def n_skipped(self) -> int:
+        """What this rank has skipped so far."""
+        return self._pass.skips.n
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes that this rank has read so far."""
+        return self._pass.bytes_read
+
+    # -- what could not be read -------------------------------------------------------------------
+
+    def report_skipped(self, ids: ArrayLike, reason: str = NOT_UTF8) -> None:
+        """Take documents of this rank back out of the count: they turned out not to be usable.
+
+        Parameters
+        ----------
+        ids : array_like of uint64
+            Documents that `batches` has given out.
+        reason : str
+
+        Raises
+        ------
+        DocumentError
+            With `strict`.
+        """
+        for document in np.asarray(ids, dtype=np.uint64).tolist():
+            self._pass.take_back(document, reason)
+
+    def finish(self) -> ReadSummary:
+        """What all ranks have read. A collective call, once every rank is through with `batches`.
+
+        After it `name_of` knows the line numbers of every document.
+
+        Returns
+        -------
+        ReadSummary
+        """
+        n_lines = self._pass.n_lines.copy()
+        self._comm.allreduce(n_lines, "sum")
+        self._first_record = _first_records(self._plan, n_lines)
+        every = [skip for part in self._comm.allgather(self._pass.skips.first()) for skip in part]
+        every.sort(key=lambda skip: (skip.document, skip.name or "", skip.reason))
+        return ReadSummary(
+            n_documents=self._comm.sum(self.n_documents),
+            n_skipped=self._comm.sum(self.n_skipped),
+            skipped=[(skip.name or self._local_name(skip.document), skip.reason) for skip in every[:N_NAMED]],
+            bytes_read=self._comm.sum(self.bytes_read),
+        )
+
+    # -- names ------------------------------------------------------------------------------------
+
+    def name_of(self, ids: ArrayLike) -> list[tuple[str, int | None]]:
+        """The path of each document, and its line or row in it, counted from 1.
+
+        Parameters
+        ----------
+        ids : array_like of uint64, shape (n,)
+            Documents of any rank, once `finish` was called.
+
+        Returns
+        -------
+        list of (str, int or None)
+            None for a document that is a whole file.
+        """
+        ids = np.asarray(ids, dtype=np.uint64)
+        chunks = (ids >> np.uint64(RECORD_BITS)).astype(np.int64)
+        if len(chunks) and int(chunks.max()) >= len(self._plan):
+            raise ValueError("ids must be ids of this source's documents")
+        records = (ids & np.uint64(_RECORD_MASK)).astype(np.int64) + self._first_record[chunks] + 1
+        files = self._plan.files
+        return [
+            (files[i].path, None if files[i].kind == "text" else record)
+            for i, record in zip(self._plan.file[chunks].tolist(), records.tolist(), strict=True)
+        ]
+
+    def _local_name(self, document: int) -> str:
+        """A name for messages; the line is told where it is known."""
+        chunk = document >> RECORD_BITS
+        ((path, record),) = self.name_of([document])
+        if record is None:
+            return path
+        if self._first_record[chunk] < 0:
+            start, stop = int(self._plan.start[chunk]), int(self._plan.stop[chunk])
+            return f"{path}, a line between bytes {start} and {stop}"
+        return f"{path}:{record}"
+
+
+def _first_records(plan: ChunkPlan, n_lines: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The line that each chunk's first one is, from the number of lines in all chunks."""
+    before = np.cumsum(n_lines) - n_lines
+    starts = np.flatnonzero(np.diff(plan.file, prepend=-1))
+    lengths = np.diff(starts, append=len(plan))
+    counted = before - np.repeat(before[starts], lengths)
+    return np.where(plan.first_record < 0, counted, plan.first_record)

@@ -1,0 +1,1 @@
+"""The LSH index over ranks."""

@@ -1,0 +1,104 @@
+"""A distributed index in a folder: the ranks' indexes as files of the common format, and a list of them.
+
+``index.json`` holds the format and its version, the number of rows, and the names of the parts in the
+order of the ranks that wrote them. Every save names its parts anew, so that those of the index before
+stay whole until the list is replaced.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ...errors import SketchFormatError
+from ...sketches.core.atomic import atomic_write
+from ...sketches.neighbours.index import LSHIndex
+from ..documents.listing import open_listed
+from ..ranks.comm import Communicator
+
+__all__ = ["load", "save"]
+
+LIST = "index.json"
+_FORMAT, _VERSION = "mergesketch-index", "1"
+#: Bytes of the list; those of a hundred thousand ranks are 5 million.
+_LONGEST_LIST = 1 << 23
+
+
+def save(local: LSHIndex, n_rows: int, folder: str, comm: Communicator) -> None:
+    """See `DistributedIndex.save`."""
+    comm.check_same("the folder to save into", folder)
+    path = Path(folder)
+    with comm.agree():
+        if comm.rank == 0:
+            path.mkdir(parents=True, exist_ok=True)
+    token = comm.bcast(secrets.token_hex(8))
+    parts = [f"part-{rank:05d}-{token}.sketch" for rank in range(comm.size)]
+    try:
+        with comm.agree():
+            local.save(path / parts[comm.rank])
+        with comm.agree():
+            if comm.rank == 0:
+                listed = {"format": _FORMAT, "format_version": _VERSION, "n_rows": n_rows, "parts": parts}
+                with atomic_write(path / LIST) as temporary:
+                    temporary.write_text(json.dumps(listed, indent=1) + "\n")
+    except BaseException:
+        # An error in clearing up, of a file system that became read-only, would hide this one.
+        with suppress(OSError):
+            (path / parts[comm.rank]).unlink()
+        raise
+    if comm.rank == 0:
+        # The index is saved; what cannot be removed is in nobody's way.
+        with suppress(OSError):
+            for old in set(path.glob("part-*.sketch")) - {path / part for part in parts}:
+                old.unlink(missing_ok=True)
+
+
+def load(folder: str, comm: Communicator) -> tuple[LSHIndex, int]:
+    """This rank's part of the index in `folder`, and the number of rows on all ranks."""
+    comm.check_same("the folder to load", folder)
+    listed: tuple[int, list[str]] | None = None
+    with comm.agree():
+        if comm.rank == 0:
+            listed = _read_list(os.path.join(folder, LIST))
+    n_rows, parts = comm.bcast(listed)
+    with comm.agree():
+        first, last = (-(-rank * len(parts) // comm.size) for rank in (comm.rank, comm.rank + 1))
+        # A rank without a part takes the configuration of one.
+        index = LSHIndex.load(os.path.join(folder, parts[min(first, len(parts) - 1)]), mmap=first == last)
+        if first == last:
+            index = index.empty_like()
+        for part in parts[first + 1 : last]:
+            index.merge(LSHIndex.load(os.path.join(folder, part)))
+    n_found = comm.sum(index.n_updates)
+    if n_found != n_rows:
+        raise SketchFormatError(f"{folder}: expected parts of {n_rows} rows, got {n_found}")
+    return index, n_rows
+
+
+def _read_list(path: str) -> tuple[int, list[str]]:
+    with open_listed(path) as file:
+        text = file.read(_LONGEST_LIST)
+    try:
+        listed: Any = json.loads(text)
+        if listed["format"] != _FORMAT:
+            raise ValueError(f"format {listed['format']!r}")
+        if listed["format_version"] != _VERSION:
+            raise ValueError(f"format version {listed['format_version']!r}")
+        n_rows, parts = listed["n_rows"], listed["parts"]
+        if type(n_rows) is not int or n_rows < 0 or not isinstance(parts, list) or not parts:
+            raise ValueError("no number of rows or no parts")
+        for part in parts:
+            # A name that leads out of the folder is not one that was written here.
+            if not isinstance(part, str) or os.path.basename(part) != part or not part.startswith("part-"):
+                raise ValueError(f"the part {part!r}")
+        if len(set(parts)) < len(parts):
+            raise ValueError("a part that is listed twice")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise SketchFormatError(
+            f"{path}: expected the list of a distributed index of version {_VERSION}: {error}"
+        ) from error
+    return n_rows, parts

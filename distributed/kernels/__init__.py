@@ -1,0 +1,1 @@
+"""Numba kernels of what runs over ranks."""

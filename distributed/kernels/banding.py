@@ -1,0 +1,76 @@
+"""Banding of MinHash signatures: keys of bands and documents, pairs within buckets, overlap of sets."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from ...lsh.kernels.words import mix64
+
+__all__ = ["band_keys", "bucket_pairs", "document_keys", "sorted_overlap"]
+
+
+@njit(cache=True, nogil=True)
+def band_keys(signatures, first, last, key, start, stop, out):  # type: ignore[no-untyped-def]
+    """64-bit keys of columns [first, last) of the rows [start, stop): equal columns, equal keys."""
+    for i in range(start, stop):
+        word = key
+        for k in range(first, last):
+            word = mix64(word ^ np.uint64(signatures[i, k]))
+        out[i] = word
+
+
+@njit(cache=True, nogil=True)
+def document_keys(tokens, offsets, key, start, stop, out):  # type: ignore[no-untyped-def]
+    """64-bit keys of the rows [start, stop): equal tokens as often, in any order, equal keys."""
+    for i in range(start, stop):
+        word = np.uint64(0)
+        for k in range(offsets[i], offsets[i + 1]):
+            word += mix64(tokens[k] ^ key)
+        out[i] = mix64(word ^ key)
+
+
+@njit(cache=True, nogil=True)
+def bucket_pairs(keys, limit, near, left, right):  # type: ignore[no-untyped-def]
+    """Pairs of places whose keys are equal, for keys in order; returns how many there are.
+
+    A bucket of up to `limit` places gives all its pairs; a larger one joins each place to the first and
+    to the `near` places that follow it. Called with empty `left` and `right` it only counts.
+    """
+    fill = left.size > 0
+    n = np.int64(0)
+    start = 0
+    while start < keys.size:
+        stop = start + 1
+        while stop < keys.size and keys[stop] == keys[start]:
+            stop += 1
+        reach = stop - start if stop - start <= limit else near
+        for i in range(start, stop):
+            for j in range(i + 1, min(stop, i + 1 + reach)):
+                if fill:
+                    left[n] = i
+                    right[n] = j
+                n += 1
+            if i > start + reach:
+                if fill:
+                    left[n] = start
+                    right[n] = i
+                n += 1
+        start = stop
+    return n
+
+
+@njit(cache=True, nogil=True)
+def sorted_overlap(a, a_offsets, a_rows, b, b_offsets, b_rows, start, stop, out):  # type: ignore[no-untyped-def]
+    """Jaccard similarity of set ``a_rows[i]`` of a and ``b_rows[i]`` of b, each rising and distinct."""
+    for i in range(start, stop):
+        p, p_end = a_offsets[a_rows[i]], a_offsets[a_rows[i] + 1]
+        q, q_end = b_offsets[b_rows[i]], b_offsets[b_rows[i] + 1]
+        union = (p_end - p) + (q_end - q)
+        common = 0
+        while p < p_end and q < q_end:
+            x, y = a[p], b[q]
+            common += x == y
+            p += x <= y
+            q += y <= x
+        out[i] = common / (union - common) if union else 1.0

@@ -1,0 +1,105 @@
+"""The most frequent ids of a query in cells of bounded number, as SLASH aggregates them over ranks.
+
+Each query has a few rows of cells. An id falls into one cell of every row, and the ids of a cell vote:
+the cell holds one of them and a counter, which an equal id raises and another one lowers, taking the cell
+over when it falls below zero (Boyer and Moore's majority vote; Topkapi: Mandal, Jiang, Shrivastava and
+Sarkar 2018). Cells merge the same way. A counter is a lower bound of its id's count; which ids are held
+depends on the order of the votes. Ids are kept plus one, as slots of buckets are; 0 is an empty cell.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from ...lsh.kernels.words import mix64
+from ...sketches.kernels.heaps import is_less_frequent, sift_least_frequent
+
+__all__ = ["cells_of_buckets", "merge_cells", "top_of_cells"]
+
+
+@njit(cache=True, nogil=True)
+def cells_of_buckets(slots, seen, codes, keys, cells, votes, start, stop):  # type: ignore[no-untyped-def]
+    """Count the ids in the buckets of the queries [start, stop) into their empty cells.
+
+    `cells` and `votes` have shape (queries, rows, width), the width being a power of two.
+    """
+    capacity = slots.shape[2]
+    mask = np.uint64(cells.shape[2] - 1)
+    for i in range(start, stop):
+        for t in range(slots.shape[0]):
+            bucket = slots[t, codes[i, t]]
+            for j in range(min(seen[t, codes[i, t]], capacity)):
+                slot = bucket[j]
+                if slot == 0:
+                    break
+                for r in range(cells.shape[1]):
+                    place = np.int64(mix64(np.uint64(slot) ^ keys[r]) & mask)
+                    if cells[i, r, place] == slot:
+                        votes[i, r, place] += 1
+                    elif votes[i, r, place] == 0:
+                        cells[i, r, place], votes[i, r, place] = slot, 1
+                    else:
+                        votes[i, r, place] -= 1
+
+
+@njit(cache=True, nogil=True)
+def merge_cells(cells, votes, other_cells, other_votes, start, stop):  # type: ignore[no-untyped-def]
+    """Merge cells into the first: equal ids add, of different ones the larger survives less the other."""
+    for i in range(start, stop):
+        for r in range(cells.shape[1]):
+            for c in range(cells.shape[2]):
+                ours, theirs = votes[i, r, c], other_votes[i, r, c]
+                if cells[i, r, c] == other_cells[i, r, c]:
+                    votes[i, r, c] = ours + theirs
+                elif ours > theirs or (ours == theirs and cells[i, r, c] <= other_cells[i, r, c]):
+                    votes[i, r, c] = ours - theirs
+                else:
+                    cells[i, r, c] = other_cells[i, r, c]
+                    votes[i, r, c] = theirs - ours
+
+
+@njit(cache=True, nogil=True)
+def top_of_cells(cells, votes, keys, start, stop, out_ids, out_counts):  # type: ignore[no-untyped-def]
+    """The ids of most votes, of the rows' largest for each, in the form that `query_buckets` gives."""
+    n_rows, width = cells.shape[1], cells.shape[2]
+    k = out_ids.shape[1]
+    mask = np.uint64(width - 1)
+    best = np.empty(k, cells.dtype)
+    best_counts = np.empty(k, np.int32)
+    for i in range(start, stop):
+        held = 0
+        for r in range(n_rows):
+            for c in range(width):
+                slot = cells[i, r, c]
+                count = votes[i, r, c]
+                if count == 0:
+                    continue
+                # An id is taken in the first row that holds it, with the most votes of any row.
+                first = True
+                for other in range(n_rows):
+                    place = np.int64(mix64(np.uint64(slot) ^ keys[other]) & mask)
+                    if cells[i, other, place] == slot and votes[i, other, place] > 0:
+                        first &= other >= r
+                        count = max(count, votes[i, other, place])
+                if not first:
+                    continue
+                if held < k:
+                    best[held], best_counts[held] = slot, count
+                    held += 1
+                    if held == k:
+                        for root in range(k // 2 - 1, -1, -1):
+                            sift_least_frequent(best, best_counts, root, k)
+                elif is_less_frequent(best_counts[0], best[0], count, slot):
+                    best[0], best_counts[0] = slot, count
+                    sift_least_frequent(best, best_counts, 0, k)
+        if held < k:
+            for root in range(held // 2 - 1, -1, -1):
+                sift_least_frequent(best, best_counts, root, held)
+        for last in range(held - 1, -1, -1):
+            out_ids[i, last] = np.int64(best[0]) - 1
+            out_counts[i, last] = best_counts[0]
+            best[0], best_counts[0] = best[last], best_counts[last]
+            sift_least_frequent(best, best_counts, 0, last)
+        out_ids[i, held:] = -1
+        out_counts[i, held:] = 0

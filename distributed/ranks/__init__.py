@@ -1,0 +1,1 @@
+"""Ranks: how they talk, merge, start and end."""

@@ -1,0 +1,28 @@
+"""Launchers of ``bbit_minhash.cu``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .launch import check_array, launch
+
+__all__ = ["count_equal_fields", "pack_fields"]
+
+
+def pack_fields(codes: Any, bits: int, start: int, stop: int, out: Any) -> None:
+    """Pack the codes of the rows [start, stop), below 2**bits: field v begins at a row's bit ``v * bits``."""
+    check_array("codes", codes, np.uint32, shape=(None, None))
+    check_array("out", out, np.uint64, shape=(len(codes), None))
+    (n_fields, W), n = (codes.shape[1], out.shape[1]), stop - start
+    launch("bbit_minhash", "pack_fields", n * W, codes[start:stop], n_fields, bits, n, W, out[start:stop])
+
+
+def count_equal_fields(A: Any, B: Any, bits: int, n_fields: int, start: int, stop: int, out: Any) -> None:
+    """``out[i]`` = how many of the n_fields fields of row i of A and of B are equal."""
+    check_array("A", A, np.uint64, shape=(None, None))
+    check_array("B", B, np.uint64, shape=A.shape)
+    check_array("out", out, np.int64, shape=(len(A),))
+    how = (A, B, bits, n_fields, start, stop, A.shape[1], out)
+    launch("bbit_minhash", "count_equal_fields", 32 * (stop - start), *how)

@@ -1,0 +1,131 @@
+"""Launchers of ``code_counters.cu``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cupy
+import numpy as np
+
+from .launch import SHARED, check_array, constant, launch
+
+__all__ = [
+    "code_keys",
+    "find_keys",
+    "gather_groups",
+    "gather_mean",
+    "gather_ratio",
+    "scatter_add",
+    "scatter_add_outputs",
+]
+
+#: Repetitions whose counters a block holds in shared memory, where a chunk of rows has many a counter.
+_TILE, _ROWS_A_COUNTER, _CHUNK = 8, 16, 8192
+_MOST_BLOCKS = 4096
+_COUNTERS = (np.int32, np.int64, np.float32, np.float64)
+
+
+def _check(counts: Any, codes: Any) -> None:
+    check_array("counts", counts, *_COUNTERS)
+    check_array("codes", codes, np.uint32, shape=(None, counts.shape[0]))
+
+
+def scatter_add(counts: Any, codes: Any, weights: Any, row_start: int, row_stop: int) -> None:
+    """``counts[r, codes[i, r]] += weights[i]``, for the rows [row_start, row_stop) of the table."""
+    _scatter(counts[..., None], codes, weights, row_start, row_stop)
+
+
+def scatter_add_outputs(counts: Any, codes: Any, weights: Any, row_start: int, row_stop: int) -> None:
+    """``counts[r, codes[i, r], k] += weights[i, k]``."""
+    _scatter(counts, codes, weights, row_start, row_stop)
+
+
+def _scatter(counts: Any, codes: Any, weights: Any, row_start: int, row_stop: int) -> None:
+    _check(counts, codes)
+    R, W, K = counts.shape
+    n, real = codes.shape[0], counts.dtype.kind == "f"
+    weighted = weights.size > 0
+    if weighted:
+        if real and weights.dtype.kind == "i":  # on the way back from an update that failed
+            weights = weights.astype(np.float64)
+        check_array("weights", weights, np.float64 if real else np.int64)
+    else:
+        weights = cupy.empty(0, np.float64 if real else np.int64)
+    how = (counts, codes, weights, n, R, W, K, row_start, row_stop, int(weighted))
+    group = W * K * counts.dtype.itemsize
+    tile = min(_TILE, SHARED // group, row_stop - row_start)
+    if not real and tile > 0 and n >= _ROWS_A_COUNTER * W:
+        chunk = max(_CHUNK, _ROWS_A_COUNTER * W)
+        jobs = -(-(row_stop - row_start) // tile) * -(-n // chunk)
+        name = f"scatter_tiles_{counts.dtype.name}"
+        launch(
+            "code_counters", name, n, *how, tile, chunk, blocks=min(jobs, _MOST_BLOCKS), shared=tile * group
+        )
+        return
+    # Real counters belong to a warp for each row of the table, integer ones to whoever adds.
+    work = (row_stop - row_start) * (32 if real else n)
+    launch("code_counters", f"scatter_add_{counts.dtype.name}", work if n else 0, *how)
+
+
+def code_keys(codes: Any, key: Any, start: int, stop: int, out: Any) -> None:
+    """``out[i]`` = a 64-bit hash of the codes of row i, for i in [start, stop)."""
+    check_array("codes", codes, np.uint32, shape=(None, None))
+    check_array("out", out, np.uint64, shape=(codes.shape[0],))
+    launch(
+        "code_counters", "code_keys", stop - start, codes, codes.shape[1], np.uint64(key), start, stop, out
+    )
+
+
+def gather_mean(counts: Any, codes: Any, start: int, stop: int, means: Any, stds: Any) -> None:
+    """Mean and standard deviation over r of ``counts[r, codes[i, r], k]``, for i in [start, stop)."""
+    _check(counts, codes)
+    R, W, K = counts.shape
+    for name, array in (("means", means), ("stds", stds)):
+        check_array(name, array, np.float64, shape=(codes.shape[0], K))
+    work = (stop - start) * K
+    name = f"gather_mean_{counts.dtype.name}"
+    launch("code_counters", name, work, counts, codes, R, W, K, start, stop, means, stds)
+
+
+def gather_groups(counts: Any, codes: Any, edges: Any, start: int, stop: int, out: Any) -> None:
+    """``out[i, g, k]``: the mean of ``counts[r, codes[i, r], k]`` over r in [edges[g], edges[g + 1])."""
+    _check(counts, codes)
+    R, W, K = counts.shape
+    groups = edges.size - 1
+    check_array("out", out, np.float64, shape=(codes.shape[0], groups, K))
+    edges = constant(edges)
+    name, work = f"gather_groups_{counts.dtype.name}", (stop - start) * groups * K
+    launch("code_counters", name, work, counts, codes, edges, R, W, K, groups, start, stop, out)
+
+
+def gather_ratio(
+    counts: Any, codes: Any, totals: Any, chance: float, start: int, stop: int, *out: Any
+) -> None:
+    """Ratios of the means of counters 1 to K to that of counter 0, and what they err by.
+
+    `out` is mass, mass_std, ratio and ratio_std.
+    """
+    _check(counts, codes)
+    R, W, outputs = counts.shape
+    K, n = outputs - 1, codes.shape[0]
+    check_array("counts", counts, np.float64)
+    check_array("totals", totals, np.float64, shape=(outputs,))
+    for name, array, shape in zip(
+        ("mass", "mass_std", "ratio", "ratio_std"), out, ((n,), (n,), (n, K), (n, K)), strict=True
+    ):
+        check_array(name, array, np.float64, shape=shape)
+    means = cupy.empty((n, outputs))
+    how = (float(chance), R, W, K, start, stop, means, *out)
+    launch("code_counters", "gather_ratio", stop - start, counts, codes, totals, *how)
+
+
+def find_keys(keys: Any, rising: Any, start: int, stop: int, places: Any) -> None:
+    """``places[i]`` = where ``keys[i]`` is in `rising`, -1 if it is not there, for i in [start, stop)."""
+    check_array("keys", keys, np.uint64, shape=(None,))
+    check_array("places", places, np.int64, shape=keys.shape)
+    asked = keys[start:stop]
+    if not rising.size:
+        places[start:stop] = -1
+        return
+    at = cupy.minimum(cupy.searchsorted(rising, asked), rising.size - 1)
+    places[start:stop] = cupy.where(rising[at] == asked, at, -1)

@@ -1,0 +1,1 @@
+"""The hash families, one file each, and what several of them share."""

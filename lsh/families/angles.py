@@ -1,0 +1,68 @@
+"""Angles between rows, exactly: what the families of angles are compared with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+
+from ..inputs.rows import check_rows
+from ..support.backend import refuse_gpu
+
+__all__ = ["angles_of_rows", "unit_rows"]
+
+
+def angles_of_rows(X: Any, Y: Any, n_features: int | None) -> NDArray[np.float64]:
+    """Angles of every pair of rows, dense or sparse, in radians: shape (len(X), len(Y)).
+
+    A row of zeros is at pi / 2 to every other row, and at 0 to another row of zeros.
+    """
+    left, right = unit_rows(X, n_features), unit_rows(Y, n_features, "Y")
+    if hasattr(left, "indices") and hasattr(right, "indices"):
+        left, right = _used_columns(left, right)
+    cosine = left @ right.T
+    cosine = np.asarray(cosine.toarray() if hasattr(cosine, "toarray") else cosine, dtype=np.float64)
+    angle = np.arccos(np.clip(cosine, -1.0, 1.0))
+    angle[np.ix_(_zero_rows(left), _zero_rows(right))] = 0.0
+    return angle
+
+
+def unit_rows(X: Any, n_features: int | None, name: str = "X") -> Any:
+    """Rows of length 1 in float64, sparse if they came so."""
+    refuse_gpu("kernel", X)
+    rows = check_rows(X, n_features, name)
+    if rows.dense is not None:
+        dense = rows.dense.astype(np.float64)
+        scaled = dense / np.maximum(np.abs(dense).max(axis=1, initial=0.0, keepdims=True), 1e-300)
+        return scaled / np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), 1e-300)
+    assert rows.csr is not None
+    indptr, indices, data = rows.csr
+    # Not by products of matrices, which take memory for every column.
+    row = np.repeat(np.arange(rows.n), np.diff(indptr))
+    largest = np.zeros(rows.n)
+    np.maximum.at(largest, row, np.abs(data))
+    scaled = data / np.maximum(largest, 1e-300)[row]
+    lengths = np.sqrt(np.bincount(row, scaled * scaled, rows.n))
+    entries = scaled / np.maximum(lengths, 1e-300)[row]
+    return scipy.sparse.csr_array((entries, indices, indptr), shape=(rows.n, X.shape[1]))
+
+
+def _used_columns(left: Any, right: Any) -> tuple[Any, Any]:
+    """Sparse rows without the columns that are empty in both: a product takes memory for every column."""
+    indices = np.concatenate([left.indices, right.indices])
+    columns, places = np.unique(indices, return_inverse=True)
+    parts = places[: left.indices.size], places[left.indices.size :]
+    left, right = (
+        scipy.sparse.csr_array((m.data, part, m.indptr), shape=(m.shape[0], columns.size))
+        for m, part in zip((left, right), parts, strict=True)
+    )
+    return left, right
+
+
+def _zero_rows(unit: Any) -> NDArray[np.intp]:
+    if hasattr(unit, "indptr"):
+        row = np.repeat(np.arange(unit.shape[0]), np.diff(unit.indptr))
+        return np.flatnonzero(np.bincount(row, unit.data != 0, unit.shape[0]) == 0)
+    return np.flatnonzero(~unit.any(axis=1))

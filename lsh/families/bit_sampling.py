@@ -1,0 +1,362 @@
+"""Bit sampling: the locality-sensitive family of bit vectors under Hamming distance."""
+
+from __future__ import annotations
+
+from itertools import combinations, islice
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..family import HashFamily
+from ..inputs.arrays import check_array, check_distances
+from ..kernels import bit_sampling
+from ..support.backend import backend_of, device_of, refuse_gpu
+from ..support.checks import check_int
+from ..support.lazy import lazy
+from ..support.random import random_uint64
+from ..support.threads import map_blocks
+
+__all__ = ["BitSampling"]
+
+_MAX_VALUES = 1 << 24
+#: Bits of one hash: they lie in at most as many bytes, of which 64 rows stay in the second-level cache.
+_MAX_POWER = 1 << 12
+#: Sampled bits that are worth a thread of their own.
+_BITS_BLOCK = 1 << 20
+#: 32-bit words held at once while they are mixed to codes.
+_WORDS_BLOCK = {"cpu": 1 << 16, "gpu": 1 << 27}
+
+
+class _Chunk(NamedTuple):
+    """Hashes [first, last), which sample bits of the bytes `columns`; see `sample_bits`."""
+
+    first: int
+    last: int
+    columns: NDArray[np.int64]
+    places: NDArray[np.int64]
+    masks: NDArray[np.uint8]
+
+
+def packed_rows(rows: NDArray[Any]) -> NDArray[np.uint8]:
+    """Rows of booleans packed, in the order of `numpy.packbits`; packed ones as they are, in C order."""
+    xp = backend_of(rows).xp
+    if rows.dtype != np.bool_:
+        return xp.ascontiguousarray(rows)
+    if xp is np:
+        return np.packbits(rows, axis=1)
+    # CuPy packs flat arrays only.
+    n, n_bits = rows.shape
+    whole = xp.zeros((n, -(-n_bits // 8) * 8), np.bool_)
+    whole[:, :n_bits] = rows
+    return xp.packbits(whole.reshape(-1)).reshape(n, -1)
+
+
+class BitSampling(HashFamily):
+    """Hash functions of bit vectors that collide the more, the fewer bits differ.
+
+    Parameters
+    ----------
+    n_bits : int
+        Bits of a row, at most 2**31.
+    n_hashes : int
+        ``n_hashes * power`` is at most 2**24.
+    power : int, default 1
+        Sampled bits concatenated to one hash, at most 4096.
+    n_buckets : int, optional
+        Codes lie in [0, n_buckets). By default ``2**power``: the code is its bits; from power 33 on
+        2**32. Otherwise codes are mixed and reduced to `n_buckets`.
+    seed : int, default 0
+        In [0, 2**64).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type or lies outside its range.
+
+    Notes
+    -----
+    An elementary hash is one bit of the row, at a random place. Two rows of d bits that differ in h of
+    them share it with probability 1 - h / d, and all `power` bits of a hash with (1 - h / d) ** power
+    (Indyk and Motwani 1998, section 4.2): bits are sampled with replacement, independently within a hash
+    and between hashes, so that this is exact.
+
+    Rows come packed, as uint8 of shape (n, ceil(n_bits / 8)) in the order of `numpy.packbits`: bit i is
+    ``0x80 >> i % 8`` of byte ``i // 8``. The bits that pad the last byte are never looked at. Boolean
+    rows of shape (n, n_bits) have the same codes; they are packed first, a block at a time. Where n_bits is
+    a multiple of 8, any other order of the bits in a byte serves as well, for it only renumbers them.
+    Words of more bytes can be viewed as bytes, ``words.view(np.uint8)``.
+
+    Time: O(n_hashes power) a row, some 7 bits a nanosecond on one core. Bytes: 9 for each sampled bit.
+
+    References
+    ----------
+    - Indyk, Motwani. Approximate nearest neighbors: towards removing the curse of dimensionality. STOC
+      1998.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mergesketch.lsh import BitSampling
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.random((1, 64)) < 0.5
+    >>> y = x ^ (np.arange(64) < 16)
+    >>> family = BitSampling(n_bits=64, n_hashes=4000, power=2, seed=1)
+    >>> family.kernel(x, y)
+    array([[0.5625]])
+    >>> X, Y = np.packbits(x, axis=1), np.packbits(y, axis=1)
+    >>> bool(abs((family.hash(X) == family.hash(Y)).mean() - 0.5625) < 0.05)
+    True
+    """
+
+    _parameters = ("n_bits", "n_hashes", "power", "n_buckets", "seed")
+    metric = "hamming"
+
+    def __init__(
+        self,
+        n_bits: int,
+        n_hashes: int,
+        *,
+        power: int = 1,
+        n_buckets: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.n_bits = check_int("n_bits", n_bits, 1, 2**31)
+        self.n_hashes = check_int("n_hashes", n_hashes, 1)
+        self.power = check_int("power", power, 1, _MAX_POWER)
+        if self.n_hashes * self.power > _MAX_VALUES:
+            raise ValueError(
+                f"n_hashes * power must be at most {_MAX_VALUES}, got {self.n_hashes * self.power}"
+            )
+        if n_buckets is None:
+            self.n_buckets = 1 << min(self.power, 32)
+        else:
+            self.n_buckets = check_int("n_buckets", n_buckets, 2, 2**32)
+        self.seed = check_int("seed", seed, 0, 2**64 - 1)
+        self.chance_collision = 0.0 if self._code_is_bits else 1.0 / self.n_buckets
+
+    @property
+    def _code_is_bits(self) -> bool:
+        return self.n_buckets == 1 << self.power
+
+    @property
+    def _n_words(self) -> int:
+        """Words of 32 bits that hold the bits of a hash."""
+        return -(-self.power // 32)
+
+    # -- random parameters ------------------------------------------------------------------------
+
+    @lazy
+    def _bits(self) -> NDArray[np.int64]:
+        """The sampled bits, shape (n_hashes, power)."""
+        words = random_uint64(self.seed, "bit sampling places", self.n_hashes * self.power)
+        bits = ((words >> np.uint64(32)) * np.uint64(self.n_bits)) >> np.uint64(32)
+        return bits.astype(np.int64).reshape(self.n_hashes, self.power)
+
+    @lazy
+    def _keys(self) -> NDArray[np.uint64]:
+        return random_uint64(self.seed, "bit sampling codes", self.n_hashes)
+
+    @lazy
+    def _chunks(self) -> list[_Chunk]:
+        """The hashes, in ranges whose bits lie in at most `_MAX_POWER` bytes."""
+        step = max(1, _MAX_POWER // self.power)
+        if -(-self.n_bits // 8) <= _MAX_POWER:
+            step = self.n_hashes
+        chunks = []
+        for first in range(0, self.n_hashes, step):
+            bits = self._bits[first : first + step]
+            columns, places = np.unique(bits >> 3, return_inverse=True)
+            masks = (0x80 >> (bits & 7)).astype(np.uint8)
+            chunks.append(_Chunk(first, first + len(bits), columns, places.reshape(bits.shape), masks))
+        return chunks
+
+    # -- codes ------------------------------------------------------------------------------------
+
+    def hash(self, X: Any) -> NDArray[np.uint32]:
+        """Codes of the rows of `X`.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, ceil(n_bits / 8)), uint8, or (n, n_bits), bool
+            Packed or single bits; see the class.
+
+        Returns
+        -------
+        ndarray of shape (n, n_hashes), uint32
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `X` has another dtype or width.
+        """
+        flips = self._flips_kept.get(1)
+        if flips is None:
+            flips = self._flips_kept[1] = np.zeros((self.n_hashes, 1, self._n_words), np.uint32)
+        return self._codes(X, flips)[:, :, 0]
+
+    def probe(self, Q: Any, n_probes: int) -> NDArray[np.uint32]:
+        """Codes of the `n_probes` buckets of each table that a neighbour of a query likeliest lies in.
+
+        Parameters
+        ----------
+        Q : array_like of shape (n, ceil(n_bits / 8)), uint8, or (n, n_bits), bool
+            Queries; see the class.
+        n_probes : int
+            At least 1, and at most the number of buckets that rows can have in every table: 2 to the
+            number of distinct bits that it samples.
+
+        Returns
+        -------
+        ndarray of shape (n, n_hashes, n_probes), uint32
+            First the code of `hash_query`. Then codes with one sampled bit flipped, then with two, and so
+            on: a row at a small distance has each of equally many flips with the same probability, the
+            fewer the likelier. Among equally many, flips go by the order in which the table samples its
+            bits (of two, first and second, first and third, ...). A bit sampled twice flips in both places.
+            Codes of a table differ before they are reduced to `n_buckets`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `Q` or `n_probes` is none of the above.
+        """
+        n_probes = check_int("n_probes", n_probes, 1, 1 << 31)
+        flips = self._flips_kept.get(n_probes)
+        if flips is None:
+            flips = self._flips_kept[n_probes] = self._flips(n_probes)
+        return self._codes(Q, flips, "Q")
+
+    @lazy
+    def _flips_kept(self) -> dict[int, NDArray[np.uint32]]:
+        """Flips by the number of probes: they take longer to make than a query to hash."""
+        return {}
+
+    def _flips(self, n_probes: int) -> NDArray[np.uint32]:
+        """What the words of a hash are XORed with for each probe, shape (n_hashes, n_probes, words)."""
+        flips = np.zeros((self.n_hashes, n_probes, self._n_words), np.uint32)
+        for h, bits in enumerate(self._bits):
+            distinct, where = np.unique(bits, return_inverse=True)
+            n = distinct.size
+            if n_probes > 1 << n:
+                raise ValueError(
+                    f"n_probes must be at most {1 << n}, for table {h} samples {n} distinct bits, "
+                    f"got {n_probes}"
+                )
+            order = np.argsort(np.unique(where, return_index=True)[1])
+            single = np.zeros((n, self._n_words), np.uint32)
+            rank = np.empty(n, np.int64)
+            rank[order] = np.arange(n)
+            for k, i in enumerate(rank[where]):
+                single[i, k // 32] |= np.uint32(1 << k % 32)
+            sets = (chosen for size in range(n + 1) for chosen in combinations(range(n), size))
+            for t, chosen in enumerate(islice(sets, n_probes)):
+                flips[h, t] = np.bitwise_xor.reduce(single[list(chosen)], axis=0)
+        return flips
+
+    def _codes(self, X: Any, flips: NDArray[np.uint32], name: str = "X") -> NDArray[np.uint32]:
+        rows, chunks, keys = self._check_rows(X, name), self._chunks, self._keys
+        backend = backend_of(rows)
+        xp = backend.xp
+        n_probes, n_words = flips.shape[1], self._n_words
+        out = xp.empty((len(rows), self.n_hashes, n_probes), np.uint32)
+        n_buckets = np.uint64(0 if self._code_is_bits else self.n_buckets)
+        plain = self._code_is_bits and n_probes == 1
+        step = max(64, _WORDS_BLOCK[device_of(rows)] // (self.n_hashes * n_words) & -64)
+
+        def run(start: int, stop: int) -> None:
+            for left in range(start, stop, step):
+                right = min(left + step, stop)
+                packed = packed_rows(rows[left:right])
+                target = (
+                    out[left:right, :, 0]
+                    if plain
+                    else xp.empty((right - left, self.n_hashes * n_words), np.uint32)
+                )
+                for chunk in chunks:
+                    backend.kernels(bit_sampling).sample_bits(
+                        packed, chunk.columns, chunk.places, chunk.masks, 0, right - left, chunk.first, target
+                    )
+                if not plain:
+                    words = target.reshape(right - left, self.n_hashes, n_words)
+                    backend.kernels(bit_sampling).mix_words(words, flips, keys, n_buckets, out[left:right])
+
+        backend.map_blocks(run, len(rows), max(64, _BITS_BLOCK // (self.n_hashes * self.power * n_probes)))
+        return out
+
+    def _check_rows(self, X: Any, name: str) -> NDArray[Any]:
+        """Packed or boolean rows, as they came."""
+        if hasattr(X, "tocsr"):
+            raise TypeError(f"{name} must be packed or boolean rows, got a sparse matrix")
+        array = check_array(name, X)
+        if array.dtype not in (np.dtype(np.uint8), np.dtype(np.bool_)):
+            raise TypeError(
+                f"{name} must be packed bits of dtype uint8 (numpy.packbits) or booleans, "
+                f"got dtype {array.dtype}"
+            )
+        width = self.n_bits if array.dtype == np.bool_ else -(-self.n_bits // 8)
+        if array.ndim != 2 or array.shape[1] != width:
+            raise ValueError(
+                f"{name} must have shape (n, {width}), {self.n_bits} bits in dtype {array.dtype}, "
+                f"got {array.shape}"
+            )
+        return array
+
+    # -- theory -----------------------------------------------------------------------------------
+
+    def collision_probability(self, distance: ArrayLike) -> NDArray[np.float64]:
+        """``(1 - distance / n_bits) ** power``.
+
+        Parameters
+        ----------
+        distance : array_like of float
+            Hamming distance: bits that differ, in [0, n_bits].
+
+        Returns
+        -------
+        ndarray of the shape of `distance`, float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a distance is no number or lies outside [0, n_bits].
+        """
+        return np.asarray((1.0 - check_distances(distance, self.n_bits) / self.n_bits) ** self.power)
+
+    def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:
+        """Exact collision probability of every pair of rows, from their Hamming distance.
+
+        Parameters
+        ----------
+        X, Y : array_like of shape (n, ceil(n_bits / 8)), uint8, or (n, n_bits), bool
+            Packed or single bits; see the class.
+
+        Returns
+        -------
+        ndarray of shape (len(X), len(Y)), float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `X` or `Y` has another dtype or width.
+        """
+        refuse_gpu("kernel", X, Y)
+        backend, A, B = backend_of(X), self._words(X, "X"), self._words(Y, "Y")
+        distances = np.empty((len(A), len(B)), np.int64)
+        block = max(1, _BITS_BLOCK // max(1, B.size))
+        map_blocks(
+            lambda start, stop: backend.kernels(bit_sampling).hamming_distances(A, B, start, stop, distances),
+            len(A),
+            block,
+        )
+        return np.asarray(self.collision_probability(distances))
+
+    def _words(self, X: Any, name: str) -> NDArray[np.uint64]:
+        """Rows as 64-bit words, with zeros for padding."""
+        packed = packed_rows(self._check_rows(X, name))
+        words = np.zeros((len(packed), -(-self.n_bits // 64)), np.uint64)
+        if packed.size:
+            as_bytes = words.view(np.uint8)
+            as_bytes[:, : packed.shape[1]] = packed
+            if self.n_bits % 8:
+                as_bytes[:, packed.shape[1] - 1] &= np.uint8(0xFF00 >> self.n_bits % 8 & 0xFF)
+        return words

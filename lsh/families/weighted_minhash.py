@@ -1,0 +1,277 @@
+"""Weighted MinHash: the locality-sensitive family of weighted sets under weighted Jaccard similarity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, NoReturn
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..family import HashFamily
+from ..inputs.arrays import check_dense, check_distances
+from ..inputs.rows import check_csr, sparse_of
+from ..kernels import minhash, weighted_minhash
+from ..support.backend import as_array, backend_of, check_one_device, device_of, to_host
+from ..support.checks import check_int
+from ..support.lazy import lazy
+from ..support.random import random_uint64
+
+__all__ = ["WeightedMinHash"]
+
+#: Weights, times hashes, that are worth a thread of their own.
+_PAIRS_BLOCK = 1 << 17
+#: Rows, and their weights, that are worked on together: random numbers are drawn once for a feature of them.
+_BLOCK_ROWS = 4096
+_BLOCK_ENTRIES = 1 << 19
+#: Values held at once while they are mixed to codes: 8 MiB, on a GPU 256.
+_BLOCK_VALUES = {"cpu": 1 << 21, "gpu": 1 << 26}
+
+
+class WeightedMinHash(HashFamily):
+    """Hash functions of rows of weights that collide with their weighted Jaccard similarity.
+
+    Parameters
+    ----------
+    n_hashes : int, default 128
+        ``n_hashes * power`` is at most 2**20.
+    power : int, default 1
+        Elementary hashes concatenated to one.
+    n_buckets : int, default 2**32
+        Codes lie in [0, n_buckets), from 2 to 2**32.
+    seed : int, default 0
+        In [0, 2**64).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type or lies outside its range.
+
+    Notes
+    -----
+    Rows are weights of features, at least 0: counts of words, abundances, a histogram. Two rows share an
+    elementary hash with probability
+
+        J(x, y) = sum of min(x_f, y_f) / sum of max(x_f, y_f)
+
+    over the features f, and a code with that to the power; for weights of 0 and 1 it is the Jaccard
+    similarity of sets. Lengths matter: J(x, 2 x) is 1/2.
+
+    Consistent weighted sampling (Ioffe 2010, "Improved consistent sampling, weighted minhash and L1
+    sketching", section 3): with r, c ~ Gamma(2, 1) and b uniform for each feature and hash, a feature of
+    weight w has the step ``t = floor(ln w / r + b)`` and the value ``ln c - r (t - b) - r``; the feature of
+    least value and its step are the hash. Both are mixed to 32 bits, so unlike hashes meet once in 2**32.
+
+    r, c and b are hashed from the feature's number and never stored: any number of features will do, and
+    rows of any width. Logarithms are this library's own, so codes are the same on every machine.
+
+    Time, with m = ``n_hashes * power``: about 1 ns for each weight and elementary hash, and 3.4 ns for each
+    feature and elementary hash, once in 4096 rows (or half a million weights); so rows that share features
+    are up to four times as fast as others. Bytes: 8 m for the parameters and, beside the codes, up to
+    50 MB a thread while it runs, more for rows of more than half a million weights.
+
+    References
+    ----------
+    - Ioffe. Improved consistent sampling, weighted minhash and L1 sketching. ICDM 2010.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mergesketch.lsh import WeightedMinHash
+    >>> family = WeightedMinHash(n_hashes=4000, seed=1)
+    >>> x, y = np.array([[2.0, 1.0, 0.0]]), np.array([[1.0, 1.0, 1.0]])
+    >>> family.kernel(x, y)
+    array([[0.5]])
+    >>> bool(abs((family.hash(x) == family.hash(y)).mean() - 0.5) < 0.05)
+    True
+    """
+
+    metric: ClassVar[str] = "weighted_jaccard"
+    _parameters = ("n_hashes", "power", "n_buckets", "seed")
+
+    def __init__(self, n_hashes: int = 128, *, power: int = 1, n_buckets: int = 2**32, seed: int = 0) -> None:
+        self.n_hashes = check_int("n_hashes", n_hashes, 1, 2**20)
+        self.power = check_int("power", power, 1, 2**20)
+        if self.n_values > 2**20:
+            raise ValueError(f"n_hashes * power must be at most {2**20}, got {self.n_hashes} * {self.power}")
+        self.n_buckets = check_int("n_buckets", n_buckets, 2, 2**32)
+        self.seed = check_int("seed", seed, 0, 2**64 - 1)
+        self.chance_collision = 0.0 if self._code_is_value else 1.0 / self.n_buckets
+
+    @property
+    def n_values(self) -> int:
+        """Elementary hashes: ``n_hashes * power``."""
+        return self.n_hashes * self.power
+
+    @property
+    def _code_is_value(self) -> bool:
+        return self.power == 1 and self.n_buckets == 2**32
+
+    @lazy
+    def _key(self) -> np.uint64:
+        return random_uint64(self.seed, "weighted minhash features", 1)[0]
+
+    @lazy
+    def _keys(self) -> NDArray[np.uint64]:
+        return random_uint64(self.seed, "weighted minhash values", self.n_values)
+
+    @lazy
+    def _code_keys(self) -> NDArray[np.uint64]:
+        return random_uint64(self.seed, "weighted minhash codes", self.n_hashes)
+
+    def hash(self, X: Any) -> NDArray[np.uint32]:
+        """Codes of the rows of `X`.
+
+        Parameters
+        ----------
+        X : SciPy sparse matrix or array_like of shape (n, features)
+            Weights of at least 0; zeros are absent. Widths of rows need not agree between calls.
+
+        Returns
+        -------
+        ndarray of shape (n, n_hashes), uint32
+            Rows without weights share a code that other rows have by chance only.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `X` holds no real numbers, NaN, infinity or negative weights.
+        """
+        offsets, entries, n_entries = _check_rows(X, "X")
+        device, backend, n = device_of(offsets), backend_of(offsets), offsets.size - 1
+        out = backend.xp.empty((n, self.n_hashes), np.uint32)
+        key, keys, code_keys, n_buckets = self._key, self._keys, self._code_keys, np.uint64(self.n_buckets)
+
+        n_rows = _BLOCK_ROWS if device == "cpu" else n
+        if not self._code_is_value:
+            n_rows = min(n_rows, max(1, _BLOCK_VALUES[device] // self.n_values))
+
+        def run(start: int, stop: int) -> None:
+            first = start
+            while first < stop:
+                last = min(first + n_rows, stop)
+                if device == "cpu":
+                    end = int(np.searchsorted(offsets, offsets[first] + _BLOCK_ENTRIES, side="right")) - 1
+                    last = min(max(end, first + 1), last)
+                if self._code_is_value:
+                    backend.kernels(weighted_minhash).weighted_minhash(
+                        *entries(first, last), key, keys, out[first:last]
+                    )
+                else:
+                    values = backend.xp.empty((last - first, self.n_values), np.uint32)
+                    backend.kernels(weighted_minhash).weighted_minhash(
+                        *entries(first, last), key, keys, values
+                    )
+                    backend.kernels(minhash).concatenate_codes(values, code_keys, n_buckets, out[first:last])
+                first = last
+
+        pairs_a_row = 1 + n_entries * self.n_values // max(1, n)
+        backend.map_blocks(run, n, max(1, _PAIRS_BLOCK // pairs_a_row))
+        return out
+
+    def collision_probability(self, distance: ArrayLike) -> NDArray[np.float64]:
+        """``(1 - distance) ** power``, with distance = 1 - weighted Jaccard similarity.
+
+        Parameters
+        ----------
+        distance : array_like of float
+            In [0, 1].
+
+        Returns
+        -------
+        ndarray of the shape of `distance`, float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a distance is no number or out of range.
+        """
+        return np.asarray((1.0 - check_distances(distance, 1.0)) ** self.power)
+
+    def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:
+        """Exact weighted Jaccard similarity ** power of every pair of rows.
+
+        Parameters
+        ----------
+        X, Y : SciPy sparse matrix or array_like
+            Weights, as `hash` takes them.
+
+        Returns
+        -------
+        ndarray of shape (len(X), len(Y)), float64
+            Two rows without weights have similarity 1, such a row and another 0.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `X` or `Y` holds no real numbers, negative ones, NaN or infinity.
+        """
+        check_one_device("X", X, "Y", Y)
+        # Kernels are compiled for one kind of array.
+        x, y = (
+            (indptr.copy(), indices.astype(np.int64), data.astype(np.float64))
+            for indptr, indices, data in (_check_weights(X, "X"), _check_weights(Y, "Y"))
+        )
+        backend = backend_of(x[2])
+        out = backend.xp.empty((x[0].size - 1, y[0].size - 1))
+        kernel = backend.kernels(weighted_minhash).overlap_weights
+        backend.map_blocks(lambda a, b: kernel(*x, *y, a, b, out), len(out), 16)
+        return as_array(out**self.power)
+
+
+def _check_rows(
+    X: Any, name: str
+) -> tuple[NDArray[np.int64], Callable[[int, int], tuple[NDArray[Any], ...]], int]:
+    """Where the entries of rows begin, what gives those of some rows, of one dtype, and how many there are.
+
+    On a GPU offsets of some rows are those of all: where one begins only the device knows.
+    """
+    if hasattr(X, "tocsr"):
+        indptr, indices, data = _check_weights(X, name)
+        if device_of(data) == "gpu":
+            all_indices, all_data = indices.astype(np.uint64), data.astype(np.float64)
+            return indptr, lambda start, stop: (indptr[start : stop + 1], all_indices, all_data), data.size
+
+        def stored(start: int, stop: int) -> tuple[NDArray[Any], ...]:
+            part = slice(indptr[start], indptr[stop])
+            offsets = indptr[start : stop + 1] - indptr[start]
+            return offsets, indices[part].astype(np.uint64), data[part].astype(np.float64)
+
+        return indptr, stored, data.size
+    array = check_dense(X, name=name)
+    _check_signs(name, array)
+    xp = backend_of(array).xp
+    offsets = xp.zeros(len(array) + 1, np.int64)
+    offsets[1:] = xp.cumsum(xp.count_nonzero(array, axis=1))
+
+    def found(start: int, stop: int) -> tuple[NDArray[Any], ...]:
+        part = array[start:stop]
+        places = xp.nonzero(part)
+        own = offsets[start : stop + 1] - offsets[start]
+        return own, places[1].astype(np.uint64), part[places].astype(np.float64)
+
+    return offsets, found, int(offsets[-1])
+
+
+def _check_weights(X: Any, name: str) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[Any]]:
+    """Rows of weights as sparse arrays of rising indices; negative weights are refused."""
+    if not hasattr(X, "tocsr"):
+        dense = check_dense(X, name=name)
+        _check_signs(name, dense)
+        return sparse_of(dense)
+    indptr, indices, data = check_csr(X, name=name)
+    if data.size and float(data.min()) < 0:
+        at = int(backend_of(data).xp.flatnonzero(data < 0)[0])
+        row = int(np.searchsorted(to_host(indptr), at, side="right")) - 1
+        _refuse(name, data[at], row)
+    return indptr, indices, data
+
+
+def _check_signs(name: str, array: NDArray[Any]) -> None:
+    if array.size and float(array.min()) < 0:
+        row, column = (int(place[0]) for place in backend_of(array).xp.nonzero(array < 0))
+        _refuse(name, array[row, column], row)
+
+
+def _refuse(name: str, weight: Any, row: int) -> NoReturn:
+    raise ValueError(f"{name} must hold weights of at least 0, got {float(weight)} in row {row}")

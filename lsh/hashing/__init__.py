@@ -1,0 +1,1 @@
+"""Keys and texts to 64-bit hashes."""

@@ -1,0 +1,1 @@
+"""What callers hand in: arrays, rows, sets, weights, strings and columns, checked once."""

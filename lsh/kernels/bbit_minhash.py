@@ -1,0 +1,45 @@
+"""Kernels of b-bit codes: packed into 64-bit words, and compared word by word."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from .words import popcount
+
+__all__ = ["count_equal_fields", "pack_fields"]
+
+
+@njit(cache=True, nogil=True)
+def pack_fields(codes, bits, start, stop, out):  # type: ignore[no-untyped-def]
+    """Pack the codes of the rows [start, stop), below 2**bits: field v begins at bit ``v * bits`` of a row.
+
+    `bits` divides 64; places beyond the last field are 0.
+    """
+    each = 64 // bits
+    for i in range(start, stop):
+        for w in range(out.shape[1]):
+            word = np.uint64(0)
+            for k in range(min(each, codes.shape[1] - w * each)):
+                word |= np.uint64(codes[i, w * each + k]) << np.uint64(k * bits)
+            out[i, w] = word
+
+
+@njit(cache=True, nogil=True)
+def count_equal_fields(A, B, bits, n_fields, start, stop, out):  # type: ignore[no-untyped-def]
+    """``out[i]`` = how many of the n_fields fields of row i of A and of B are equal.
+
+    A field of an XOR is not 0 if its highest bit is set, or if adding the other places' largest number to
+    those places carries into it. No carry leaves a field, so all fields of a word are tested at once.
+    """
+    highest = np.uint64(0)
+    for k in range(64 // bits):
+        highest |= np.uint64(1) << np.uint64(k * bits + bits - 1)
+    others = ~highest
+    for i in range(start, stop):
+        left, right = A[i], B[i]
+        unlike = np.uint64(0)
+        for w in range(left.size):
+            word = left[w] ^ right[w]
+            unlike += popcount((((word & others) + others) | word) & highest)
+        out[i] = n_fields - np.int64(unlike)

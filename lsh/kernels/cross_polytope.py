@@ -1,0 +1,11 @@
+"""The kernels of cross-polytope hashes, whose twin is one module: codes and probes."""
+
+from .cross_polytope_codes import cross_polytope_codes_csr, cross_polytope_codes_dense
+from .cross_polytope_probing import cross_polytope_probes_csr, cross_polytope_probes_dense
+
+__all__ = [
+    "cross_polytope_codes_csr",
+    "cross_polytope_codes_dense",
+    "cross_polytope_probes_csr",
+    "cross_polytope_probes_dense",
+]

@@ -1,0 +1,17 @@
+"""The kernels of MinHash, whose twin is one module: every scheme's, and what they share."""
+
+from .minhash_bins import minhash_fast_similarity, minhash_one_permutation
+from .minhash_counts import concatenate_codes, count_equal
+from .minhash_permutations import minhash_permutations
+from .minhash_stream import compare_bins, densify_signatures, throw_tokens
+
+__all__ = [
+    "compare_bins",
+    "concatenate_codes",
+    "count_equal",
+    "densify_signatures",
+    "minhash_fast_similarity",
+    "minhash_one_permutation",
+    "minhash_permutations",
+    "throw_tokens",
+]

@@ -1,0 +1,232 @@
+"""Kernels of MinHash that throw tokens into bins: one permutation and Fast Similarity Sketching.
+
+Both throw every token of a set into one of m bins, and keep in each bin the least value. A throw of
+the finalised token h has the bin ``(h * multiplier mod 2**64) >> 32`` reduced to m by multiply-shift,
+so m need not be a power of two, and a value made of the low half of h. What is done about bins that
+stay empty is where the schemes differ.
+
+Fast Similarity Sketching throws again, in rounds. A value of round r is r ones, a zero, and the leading
+bits of the low half of h: earlier rounds win, values of two rounds never tie, and within round r two
+tokens tie with probability 2**(r-31). From round 1 on the half is complemented, so that a token which
+lost its bin of round 0, likely by a large value, is likely to win one now: more of a set's tokens
+get a bin, and the error falls. Each bin still orders all tokens at random and independently of the set,
+which is all that P[equal] = Jaccard needs. After the last round a bin that is empty takes the least of
+all tokens under a hash function of its own (the affine ones of the permutations), marked by as many
+ones as there were rounds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+from .minhash_permutations import CHUNK, EMPTY, affine_minimum, finalise
+from .words import lowest_bit, mix64
+
+__all__ = ["minhash_fast_similarity", "minhash_one_permutation"]
+
+
+def _empty_mask_code(typingctx, values, start):  # type: ignore[no-untyped-def]
+    """64 bits that tell which of ``values[start:start + 64]`` are EMPTY: one comparison a register."""
+    signature = types.uint64(values, types.int64)
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        lanes = ir.VectorType(ir.IntType(32), 64)
+        place = builder.bitcast(builder.gep(array.data, [arguments[1]]), lanes.as_pointer())
+        empty = ir.Constant(lanes, [0xFFFFFFFF] * 64)
+        mask = builder.icmp_unsigned("==", builder.load(place, align=4), empty)
+        return builder.bitcast(mask, ir.IntType(64))
+
+    return signature, generate
+
+
+_empty_mask: Any = intrinsic(_empty_mask_code)
+
+
+@njit(cache=True, nogil=True)
+def _throw(words, n_words, multiplier, flip, shift, prefix, signature, bins, values):  # type: ignore[no-untyped-def]
+    """Lower each word's bin to the word's low half ^ flip, shifted right and marked by `prefix`.
+
+    `bins` and `values` are work space for CHUNK words: what can be computed in registers is, before the
+    bins are lowered one after another.
+    """
+    m = np.uint64(signature.size)
+    for i in range(n_words):
+        bins[i] = np.uint32((((words[i] * multiplier) >> np.uint64(32)) * m) >> np.uint64(32))
+        values[i] = np.uint32(((np.uint32(words[i]) ^ flip) >> shift) | prefix)
+    for i in range(n_words):
+        bin_ = bins[i]
+        signature[bin_] = min(signature[bin_], values[i])
+
+
+@njit(cache=True, nogil=True)
+def count_empty(signature):  # type: ignore[no-untyped-def]
+    empty = np.uint32(0)
+    for k in range(signature.size):
+        empty = np.uint32(empty + np.uint32(signature[k] == EMPTY))  # or Numba would count in 64 bits
+    return empty
+
+
+@njit(cache=True, nogil=True)
+def _rank(key, bin_, draw):  # type: ignore[no-untyped-def]
+    return mix64(key ^ (np.uint64(bin_) << np.uint64(32)) ^ np.uint64(draw))
+
+
+@njit(cache=True, nogil=True)
+def densify(signature, native, full, attempts, walk_key, rank_key):  # type: ignore[no-untyped-def]
+    """Let every empty bin copy a full one; `native` and `full` are work space of the same length."""
+    m = np.uint64(signature.size)
+    native[:] = signature
+    n_full = 0
+    for k in range(signature.size):
+        full[n_full] = k
+        n_full += native[k] != EMPTY
+    for k in range(signature.size):
+        if native[k] != EMPTY:
+            continue
+        value = EMPTY
+        for attempt in range(attempts):
+            value = native[((_rank(walk_key, k, attempt) >> np.uint64(32)) * m) >> np.uint64(32)]
+            if value != EMPTY:
+                break
+        if value == EMPTY:
+            least = np.uint64(0xFFFFFFFFFFFFFFFF)
+            for i in range(n_full):
+                rank = _rank(rank_key, k, full[i])
+                if rank < least:
+                    least, value = rank, native[full[i]]
+        signature[k] = value
+
+
+@njit(cache=True, nogil=True)
+def minhash_one_permutation(tokens, offsets, key, multiplier, walk_key, rank_key, out):  # type: ignore[no-untyped-def]
+    """Signatures of sets by one permutation, optimally densified, into ``out``.
+
+    An empty bin copies the first bin, of those drawn by a hash of (bin, attempt), that is full. After
+    about sqrt(m) attempts it takes the full bin of least hash of (bin, full bin) instead. Both go
+    through the bins in a random order that is the empty bin's own, so either way the donor is uniform
+    and the same for two sets where it should be; but a walk that few full bins could end costs m / f
+    attempts, a search f, and together they cost an empty bin no more than about sqrt(m).
+    """
+    m = out.shape[1]
+    words = np.empty(CHUNK, np.uint64)
+    bins, thrown = np.empty(CHUNK, np.uint32), np.empty(CHUNK, np.uint32)
+    native, full = np.empty(m, np.uint32), np.empty(m, np.uint32)
+    attempts = 1 + np.int64(np.sqrt(m))
+    for row in range(offsets.size - 1):
+        signature = out[row]
+        signature[:] = EMPTY
+        if offsets[row] == offsets[row + 1]:
+            continue
+        for left in range(offsets[row], offsets[row + 1], CHUNK):
+            right = min(left + CHUNK, offsets[row + 1])
+            n_words = finalise(tokens, left, right, key, words)
+            _throw(
+                words, n_words, multiplier, np.uint32(0), np.uint32(1), np.uint32(0), signature, bins, thrown
+            )
+        if count_empty(signature):
+            densify(signature, native, full, attempts, walk_key, rank_key)
+
+
+@njit(cache=True, nogil=True)
+def _empty_slots(values, m, a, b, slots, a_of, b_of):  # type: ignore[no-untyped-def]
+    """Which of the first m bins are empty, with their parameters; returns their number."""
+    n_empty = 0
+    for block in range(0, m, 64):
+        mask = _empty_mask(values, block)
+        while mask:
+            k = block + lowest_bit(mask)
+            slots[n_empty], a_of[n_empty], b_of[n_empty] = k, a[k], b[k]
+            n_empty += 1
+            mask &= mask - np.uint64(1)
+    return n_empty
+
+
+@njit(cache=True, nogil=True)
+def _least_of_all(tokens, left, right, key, words, n_words, a, b, least):  # type: ignore[no-untyped-def]
+    """``least[k]`` = the least value of hash function k over all of the tokens [left, right)."""
+    least[:] = EMPTY
+    if right - left <= CHUNK:  # the words still hold the whole set
+        affine_minimum(words, n_words, a, b, least)
+        return
+    for begin in range(left, right, CHUNK):
+        n_words = finalise(tokens, begin, min(begin + CHUNK, right), key, words)
+        affine_minimum(words, n_words, a, b, least)
+
+
+@njit(cache=True, nogil=True)
+def minhash_fast_similarity(tokens, offsets, key, multipliers, a, b, out):  # type: ignore[no-untyped-def]
+    """Signatures of sets by rounds of throws, into ``out``.
+
+    The parameters a and b of the bins' own hash functions are read only where a bin stays empty.
+    """
+    m = out.shape[1]
+    rounds = np.uint32(multipliers.size)
+    prefixes, flips = np.empty(rounds + 1, np.uint32), np.empty(rounds + 1, np.uint32)
+    for r in range(rounds + 1):
+        prefixes[r] = ~(EMPTY >> np.uint32(r))
+        flips[r] = EMPTY if r else np.uint32(0)
+    words = np.empty(CHUNK, np.uint64)
+    bins, thrown = np.empty(CHUNK, np.uint32), np.empty(CHUNK, np.uint32)
+    padded = (m + 63) & -64
+    values = np.zeros(padded, np.uint32)
+    slots = np.empty(padded, np.int64)
+    a_of, b_of, least = np.zeros(padded, np.uint32), np.zeros(padded, np.uint32), np.empty(padded, np.uint32)
+    signature = values[:m]
+    for row in range(offsets.size - 1):
+        signature[:] = EMPTY
+        left, right = offsets[row], offsets[row + 1]
+        n_words, n_empty = 0, np.uint32(m)
+        for begin in range(left, right, CHUNK):
+            n_words = finalise(tokens, begin, min(begin + CHUNK, right), key, words)
+            _throw(
+                words,
+                n_words,
+                multipliers[0],
+                np.uint32(0),
+                np.uint32(1),
+                np.uint32(0),
+                signature,
+                bins,
+                thrown,
+            )
+        n_empty = count_empty(signature)
+        for r in range(1, rounds):
+            if n_empty == 0:
+                break
+            for begin in range(left, right, CHUNK):
+                if right - left > CHUNK:
+                    n_words = finalise(tokens, begin, min(begin + CHUNK, right), key, words)
+                _throw(
+                    words,
+                    n_words,
+                    multipliers[r],
+                    EMPTY,
+                    np.uint32(r + 1),
+                    prefixes[r],
+                    signature,
+                    bins,
+                    thrown,
+                )
+            n_empty = count_empty(signature)
+        if left == right or n_empty == 0:
+            out[row] = signature
+        elif 2 * n_empty > m:  # short sets: all bins in their order cost less than gathering most
+            _least_of_all(tokens, left, right, key, words, n_words, a, b, least[:m])
+            for k in range(m):
+                value = min(np.uint32((least[k] >> rounds) | prefixes[rounds]), np.uint32(0xFFFFFFFE))
+                out[row, k] = value if signature[k] == EMPTY else signature[k]
+        else:
+            n = _empty_slots(values, m, a, b, slots, a_of, b_of)
+            lanes = (n + 15) & -16
+            _least_of_all(tokens, left, right, key, words, n_words, a_of[:lanes], b_of[:lanes], least[:lanes])
+            for i in range(n):
+                signature[slots[i]] = min(
+                    np.uint32((least[i] >> rounds) | prefixes[rounds]), np.uint32(0xFFFFFFFE)
+                )
+            out[row] = signature

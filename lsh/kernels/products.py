@@ -1,0 +1,170 @@
+"""Products of rows and vectors: a fast float32 one with an error bound, and the exact one that decides.
+
+The exact product is the float64 one, added up in one fixed order that zeros do not change, so that it
+depends on nothing but row and vector: not on the batch, on threads, on float32 or float64, dense or sparse
+input, or on the BLAS at hand.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from .multiply import PANEL
+
+__all__ = [
+    "csr_products",
+    "error_bounds",
+    "exact_dots_csr",
+    "exact_dots_dense",
+    "scale_rows_csr",
+    "scale_rows_dense",
+]
+
+#: Accumulators of an exact product: feature j goes to accumulator j mod LANES. Four AVX-512 registers of
+#: float64, for additions take four cycles.
+LANES = 32
+
+
+@njit(cache=True, nogil=True)
+def power_of_two(largest):  # type: ignore[no-untyped-def]
+    """The power of two that brings `largest` into [1/2, 1), as far as float64 has it; 1 for 0."""
+    if largest == 0.0:
+        return 1.0
+    exponent = -math.frexp(largest)[1]
+    return math.ldexp(1.0, min(max(exponent, -1022), 1022))
+
+
+@njit(cache=True, nogil=True)
+def scale_rows_dense(X, start, stop, scaled, scales, norms):  # type: ignore[no-untyped-def]
+    """Rows times a power of two each, as float32, so that no product over- or underflows; and norms.
+
+    ``scaled[i] = X[start + i] * scales[i]``, of Euclidean norm ``norms[i]``.
+    """
+    # Eight running values, for the compiler may not reorder the operations of one.
+    lanes = np.empty(8, np.float64)
+    size = X.shape[1]
+    whole = size - size % 8
+    for i in range(stop - start):
+        row, target = X[start + i], scaled[i]
+        lanes[:] = 0.0
+        for j in range(0, whole, 8):
+            for lane in range(8):
+                lanes[lane] = max(lanes[lane], abs(np.float64(row[j + lane])))
+        largest = 0.0
+        for j in range(whole, size):
+            largest = max(largest, abs(np.float64(row[j])))
+        for lane in range(8):
+            largest = max(largest, lanes[lane])
+        scale = power_of_two(largest)
+        lanes[:] = 0.0
+        for j in range(0, whole, 8):
+            for lane in range(8):
+                value = np.float64(row[j + lane]) * scale
+                target[j + lane] = value
+                lanes[lane] += value * value
+        total = 0.0
+        for j in range(whole, size):
+            value = np.float64(row[j]) * scale
+            target[j] = value
+            total += value * value
+        for lane in range(8):
+            total += lanes[lane]
+        scales[i] = scale
+        norms[i] = math.sqrt(total)
+
+
+@njit(cache=True, nogil=True)
+def scale_rows_csr(indptr, data, start, stop, scaled, scales, norms):  # type: ignore[no-untyped-def]
+    """`scale_rows_dense` for the entries of sparse rows, which come one after another in `scaled`."""
+    first = indptr[start]
+    for i in range(stop - start):
+        largest = 0.0
+        for j in range(indptr[start + i], indptr[start + i + 1]):
+            largest = max(largest, abs(np.float64(data[j])))
+        scale = power_of_two(largest)
+        total = 0.0
+        for j in range(indptr[start + i], indptr[start + i + 1]):
+            value = np.float64(data[j]) * scale
+            scaled[j - first] = value
+            total += value * value
+        scales[i] = scale
+        norms[i] = math.sqrt(total)
+
+
+@njit(cache=True, nogil=True)
+def csr_products(indptr, indices, scaled, panels, first, last, start, stop, values):  # type: ignore[no-untyped-def]
+    """``values[i, v]``: row start + i times vector v of the panels [first, last), in float32."""
+    begin = indptr[start]
+    # Row after row through one panel, which stays in cache if it can.
+    for panel in range(first, last):
+        to = (panel - first) * PANEL
+        for i in range(stop - start):
+            out = values[i, to : to + PANEL]
+            out[:] = 0
+            for j in range(indptr[start + i], indptr[start + i + 1]):
+                x = scaled[j - begin]
+                column = panels[panel, indices[j]]
+                for v in range(PANEL):
+                    out[v] += x * column[v]
+
+
+@njit(cache=True, nogil=True)
+def add_up(sums):  # type: ignore[no-untyped-def]
+    """The sum of the accumulators, by halves."""
+    half = LANES // 2
+    while half:
+        for lane in range(half):
+            sums[lane] += sums[lane + half]
+        half //= 2
+    return sums[0]
+
+
+@njit(cache=True, nogil=True)
+def exact_dots_dense(X, start, scales, vectors, rows, places, n, dots):  # type: ignore[no-untyped-def]
+    """``dots[a]``: scaled row ``start + rows[a]`` times ``vectors[places[a]]``, a < n, in the defining order.
+
+    Feature j goes to accumulator j mod 32, in the order of j; a feature of 0 changes nothing, so sparse
+    rows give the very same number.
+    """
+    sums = np.empty(LANES, np.float64)
+    size = X.shape[1]
+    whole = size - size % LANES
+    for a in range(n):
+        row, vector, scale = X[start + rows[a]], vectors[places[a]], scales[rows[a]]
+        sums[:] = 0.0
+        for j in range(0, whole, LANES):
+            for lane in range(LANES):
+                sums[lane] += (np.float64(row[j + lane]) * scale) * np.float64(vector[j + lane])
+        for j in range(whole, size):
+            sums[j - whole] += (np.float64(row[j]) * scale) * np.float64(vector[j])
+        dots[a] = add_up(sums)
+
+
+@njit(cache=True, nogil=True)
+def exact_dots_csr(indptr, indices, data, start, scales, vectors, rows, places, n, dots):  # type: ignore[no-untyped-def]
+    """`exact_dots_dense` for sparse rows whose indices rise."""
+    sums = np.empty(LANES, np.float64)
+    for a in range(n):
+        vector, scale = vectors[places[a]], scales[rows[a]]
+        sums[:] = 0.0
+        for j in range(indptr[start + rows[a]], indptr[start + rows[a] + 1]):
+            feature = indices[j]
+            sums[feature % LANES] += (np.float64(data[j]) * scale) * np.float64(vector[feature])
+        dots[a] = add_up(sums)
+
+
+@njit(cache=True, nogil=True)
+def error_bounds(norms, longest, n, errors):  # type: ignore[no-untyped-def]
+    """What a float32 product can be in error by, over the norm of its vector, for each of n rows.
+
+    A product of m terms, in any order, errs by at most m u / (1 - m u) times the product of the norms,
+    u = 2**-24 (Higham 2002, section 3.1). Eight more u for rounding the row, norms and bounds themselves,
+    and for the error of the float64 product. 0 for rows of zeros, which are exact.
+    """
+    unit = (longest + 8) * 2.0**-24
+    factor = unit / (1.0 - unit) if unit < 0.5 else np.inf
+    for i in range(n):
+        errors[i] = factor * norms[i] if norms[i] > 0.0 else 0.0

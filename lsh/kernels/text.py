@@ -1,0 +1,318 @@
+"""From UTF-8 bytes to shingle hashes, one document after another, with bounded scratch memory.
+
+A document is read in pieces of `_PIECE` bytes. Each piece is normalised into a scratch buffer (words
+lower-cased and joined by single spaces, where each word starts noted), the shingles that are complete
+are hashed as slices of that buffer, and what later shingles still need moves to its front. So scratch
+is a few pieces, or a few times the longest shingle, whatever the size of the document.
+
+The floor for ASCII is reading and writing a byte without a branch (about 1 ns, the chain through `used`
+and `words`), and hashing a slice of about 30 bytes a word (5 to 7 ns): 31.5 MB of Python source with 3.4
+million shingles in 0.05 s. It takes 0.06 s.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+from .xxh3 import load_u64, xxh3_64
+
+__all__ = ["EMPTY", "NOT_UTF8", "OK", "shingle_documents"]
+
+OK, EMPTY, NOT_UTF8 = 0, 1, 2
+
+_PIECE = 1 << 15
+_SLACK = 64
+_SPACE = np.uint8(32)
+
+# What came last: a separator (or nothing yet), a character of a word, a character that is a word alone.
+_SEPARATOR, _IN_WORD, _AFTER_SINGLE = 0, 1, 2
+# Flags of a record of the Unicode table; see _make_unicode_table.
+_WORD, _MARK, _SINGLE, _DELTA_SHIFT = 1, 2, 4, 4
+_BLOCK_BITS = 7
+
+
+def _ascii_table() -> np.ndarray:
+    """ASCII bytes to what is written for them: lower case for word characters, a space for others."""
+    table = np.full(256, 32, dtype=np.uint8)
+    for byte in range(128):
+        if chr(byte).isalnum() or chr(byte) == "_":
+            table[byte] = ord(chr(byte).lower())
+    return table
+
+
+_ASCII = _ascii_table()
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _is_tail(byte):  # type: ignore[no-untyped-def]
+    return (byte & 0xC0) == 0x80
+
+
+@njit(cache=True, nogil=True)
+def decode_utf8(data, at, stop):  # type: ignore[no-untyped-def]
+    """The code point at `at` and its bytes; (0, 0) if they are not well-formed UTF-8 (Unicode, table 3-7)."""
+    lead = np.int64(data[at])
+    if lead < 0x80:
+        return lead, 1
+    if lead < 0xC2 or lead > 0xF4:
+        return 0, 0
+    if at + 1 >= stop or not _is_tail(data[at + 1]):
+        return 0, 0
+    code = np.int64(data[at + 1] & 0x3F)
+    if lead < 0xE0:
+        return (lead & 0x1F) << 6 | code, 2
+    if at + 2 >= stop or not _is_tail(data[at + 2]):
+        return 0, 0
+    code = code << 6 | np.int64(data[at + 2] & 0x3F)
+    if lead < 0xF0:
+        code |= (lead & 0x0F) << 12
+        if code < 0x800 or 0xD800 <= code <= 0xDFFF:  # overlong, or half of a surrogate pair
+            return 0, 0
+        return code, 3
+    if at + 3 >= stop or not _is_tail(data[at + 3]):
+        return 0, 0
+    code = (lead & 0x07) << 18 | code << 6 | np.int64(data[at + 3] & 0x3F)
+    if code < 0x10000 or code > 0x10FFFF:
+        return 0, 0
+    return code, 4
+
+
+@njit(cache=True, nogil=True)
+def _encode(code, text, at):  # type: ignore[no-untyped-def]
+    """Write a code point as UTF-8 and return where the next byte goes."""
+    if code < 0x80:
+        text[at] = code
+        return at + 1
+    if code < 0x800:
+        text[at] = 0xC0 | code >> 6
+        text[at + 1] = 0x80 | code & 0x3F
+        return at + 2
+    if code < 0x10000:
+        text[at] = 0xE0 | code >> 12
+        text[at + 1] = 0x80 | code >> 6 & 0x3F
+        text[at + 2] = 0x80 | code & 0x3F
+        return at + 3
+    text[at] = 0xF0 | code >> 18
+    text[at + 1] = 0x80 | code >> 12 & 0x3F
+    text[at + 2] = 0x80 | code >> 6 & 0x3F
+    text[at + 3] = 0x80 | code & 0x3F
+    return at + 4
+
+
+def _leading_ascii(typing_context, word):  # type: ignore[no-untyped-def]
+    """How many of the eight bytes of `word`, from the lowest, come before the first above 127."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        high = builder.and_(args[0], ir.Constant(ir.IntType(64), 0x8080808080808080))
+        zeros = builder.cttz(high, ir.Constant(ir.IntType(1), 0))
+        return builder.lshr(zeros, ir.Constant(ir.IntType(64), 3))
+
+    return types.int64(types.uint64), codegen
+
+
+_leading_ascii_bytes: Any = intrinsic(_leading_ascii)
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _put_ascii(byte, text, used, starts, words, after_separator):  # type: ignore[no-untyped-def]
+    lower = _ASCII[byte]
+    separator = np.int64(lower == _SPACE)
+    text[used] = lower
+    starts[words] = used
+    words += after_separator & (separator ^ 1)
+    used += (after_separator & separator) ^ 1
+    return used, words, separator
+
+
+@njit(cache=True, nogil=True)
+def _normalise(data, at, piece_stop, stop, table, text, used, starts, words, last):  # type: ignore[no-untyped-def]
+    """Normalise data[at:piece_stop] to the end of `text`.
+
+    A separator is written as soon as a word ends, so after one `text` ends with a space.
+    Returns where it stopped (-1 if the bytes are not UTF-8), and the new used, words and last. A
+    character that begins in the piece is read to its end, which may lie beyond.
+    """
+    stage1, stage2, records = table
+    while at < piece_stop:
+        if at + 8 <= stop:
+            plain = min(_leading_ascii_bytes(load_u64(data, at)), piece_stop - at)
+        else:
+            plain = np.int64(data[at] < 0x80)
+        if plain > 0:
+            if last == _AFTER_SINGLE:
+                text[used] = _SPACE
+                used += 1
+                last = _SEPARATOR
+            # No branch depends on the text: every byte is written, and kept by moving `used`.
+            after_separator = np.int64(last == _SEPARATOR)
+            if plain == 8:
+                for i in range(8):
+                    used, words, after_separator = _put_ascii(
+                        data[at + i], text, used, starts, words, after_separator
+                    )
+            else:
+                for i in range(plain):
+                    used, words, after_separator = _put_ascii(
+                        data[at + i], text, used, starts, words, after_separator
+                    )
+            last = _IN_WORD - after_separator
+            at += plain
+            if plain == 8 or at >= piece_stop or data[at] < 0x80:
+                continue
+        code, size = decode_utf8(data, at, stop)
+        if size == 0:
+            return -1, used, words, last
+        at += size
+        block = np.int64(stage1[code >> _BLOCK_BITS])
+        entry = records[stage2[block << _BLOCK_BITS | code & ((1 << _BLOCK_BITS) - 1)]]
+        if entry & _WORD == 0:
+            if last != _SEPARATOR:
+                text[used] = _SPACE
+                used += 1
+                last = _SEPARATOR
+            continue
+        single = entry & _SINGLE != 0
+        joins = (last == _IN_WORD and not single) or (last == _AFTER_SINGLE and entry & _MARK != 0)
+        if not joins:
+            if last != _SEPARATOR:
+                text[used] = _SPACE
+                used += 1
+            starts[words] = used
+            words += 1
+            last = _AFTER_SINGLE if single else _IN_WORD
+        used = _encode(code + (entry >> _DELTA_SHIFT), text, used)
+    return at, used, words, last
+
+
+@njit(cache=True, nogil=True)
+def _hash_words(text, starts, words, end, size, final, seed, tokens, n_tokens):  # type: ignore[no-untyped-def]
+    """Hash the shingles of `size` words of text[:end] whose ends are known; returns how many."""
+    complete = words - size + (1 if final else 0)
+    if complete <= 0:
+        return 0
+    inner = min(complete, words - size)  # those that end before another word
+    for i in range(inner):
+        tokens[n_tokens + i] = xxh3_64(text, starts[i], starts[i + size] - 1 - starts[i], seed)
+    if complete > inner:
+        tokens[n_tokens + inner] = xxh3_64(text, starts[inner], end - starts[inner], seed)
+    return complete
+
+
+@njit(cache=True, nogil=True)
+def _all_ascii(text, end):  # type: ignore[no-untyped-def]
+    seen = np.uint8(0)
+    for i in range(end):
+        seen |= text[i]
+    return seen < 0x80
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _next_character(text, at, end):  # type: ignore[no-untyped-def]
+    at += 1
+    while at < end and _is_tail(text[at]):
+        at += 1
+    return at
+
+
+@njit(cache=True, nogil=True)
+def _hash_characters(text, end, size, seed, tokens, n_tokens):  # type: ignore[no-untyped-def]
+    """Hash the shingles of `size` code points in text[:end].
+
+    Returns how many, and where the next one starts.
+    """
+    if _all_ascii(text, end):
+        count = max(0, end - size + 1)
+        for i in range(count):
+            tokens[n_tokens + i] = xxh3_64(text, i, size, seed)
+        return count, count
+    stop = np.int64(0)
+    for _ in range(size):
+        if stop >= end:
+            return 0, 0
+        stop = _next_character(text, stop, end)
+    start = np.int64(0)
+    count = 0
+    while True:
+        tokens[n_tokens + count] = xxh3_64(text, start, stop - start, seed)
+        count += 1
+        start = _next_character(text, start, end)
+        if stop >= end:
+            return count, start
+        stop = _next_character(text, stop, end)
+
+
+@njit(cache=True, nogil=True)
+def _grown(array, least):  # type: ignore[no-untyped-def]
+    """`array` itself if it holds `least` items, or a copy with room for twice as many."""
+    if array.size >= least:
+        return array
+    larger = np.empty(max(2 * array.size, least), dtype=array.dtype)
+    larger[: array.size] = array
+    return larger
+
+
+@njit(cache=True, nogil=True)
+def shingle_documents(data, offsets, characters, size, seed, table, tokens, status, counts, start, stop):  # type: ignore[no-untyped-def]
+    """Write the shingle hashes of documents [start, stop) to `tokens`, in order, while they fit.
+
+    Fills status[i] and counts[i] of each document done. Returns how many tokens were written, and the
+    first document that was not begun, because it might have had more tokens than there was room for.
+    """
+    text = np.empty(2 * _PIECE + _SLACK, dtype=np.uint8)
+    starts = np.empty(_PIECE // 2 + _SLACK, dtype=np.int64)
+    n_tokens = np.int64(0)
+    for document in range(start, stop):
+        at, end = offsets[document], offsets[document + 1]
+        first_token = n_tokens
+        if n_tokens + (end - at if characters else (end - at + 1) // 2) > tokens.size:
+            return n_tokens, document
+        # Not literals, for which Numba would compile the functions below once more.
+        used, words, last = np.int64(0), np.int64(0), np.int64(_SEPARATOR)
+        any_word = False
+        text_end = np.int64(0)
+        while at < end:
+            # At least as much as is kept, so that moving what is kept costs no more than reading.
+            piece = min(max(_PIECE, used), end - at)
+            # A character may follow a space, and lower-casing makes two bytes three: never over double.
+            text = _grown(text, used + 2 * piece + _SLACK)
+            starts = _grown(starts, words + piece // 2 + _SLACK)
+            at, used, words, last = _normalise(
+                data, at, at + piece, end, table, text, used, starts, words, last
+            )
+            if at < 0:
+                break
+            any_word |= words > 0
+            text_end = used - 1 if used > 0 and last == _SEPARATOR else used
+            if characters:
+                done, keep = _hash_characters(text, text_end, size, seed, tokens, n_tokens)
+                words = np.int64(0)
+            else:
+                final = at >= end
+                done = _hash_words(text, starts, words, text_end, size, final, seed, tokens, n_tokens)
+                keep = starts[done] if 0 < done < words else 0
+                if at < end and done > 0:
+                    words -= done
+                    for i in range(words):
+                        starts[i] = starts[done + i] - keep
+            n_tokens += done
+            if at < end and keep > 0:
+                used -= keep
+                for i in range(used):
+                    text[i] = text[keep + i]
+        if at < 0:
+            n_tokens = first_token
+            status[document] = NOT_UTF8
+        elif not any_word:
+            status[document] = EMPTY
+        else:
+            if n_tokens == first_token:
+                tokens[n_tokens] = xxh3_64(text, np.int64(0), text_end, seed)
+                n_tokens += 1
+            status[document] = OK
+        counts[document] = n_tokens - first_token
+    return n_tokens, stop

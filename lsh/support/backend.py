@@ -1,0 +1,244 @@
+"""Which kernels serve an array: the backend is chosen by where the data lives."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .threads import map_blocks
+
+__all__ = [
+    "CPU",
+    "GPU",
+    "Backend",
+    "add_at",
+    "as_array",
+    "backend_named",
+    "backend_of",
+    "check_one_device",
+    "device_of",
+    "read_only",
+    "refuse_gpu",
+    "sum_rows",
+    "to_host",
+]
+
+T = TypeVar("T")
+
+#: Numbers of CUDA's devices, and of memory that they share with the CPU, in the DLPack standard.
+_CUDA = (2, 13)
+
+
+class Backend(ABC):
+    """Where arrays lie, and the kernels that serve them there; there are two, `CPU` and `GPU`.
+
+    Attributes
+    ----------
+    device : str
+        "cpu" or "gpu".
+    """
+
+    device: str
+
+    @property
+    @abstractmethod
+    def xp(self) -> Any:
+        """NumPy, or CuPy."""
+
+    @abstractmethod
+    def kernels(self, module: ModuleType) -> Any:
+        """Return the twin of a module of Numba kernels: functions of the same names, arguments and results.
+
+        Parameters
+        ----------
+        module : module
+            Of a ``kernels/`` folder. It is its own twin for arrays in main memory; for arrays on a GPU the
+            twin is the module of its last name in `mergesketch.gpu`.
+        """
+
+    @abstractmethod
+    def map_blocks(self, function: Callable[[int, int], T], n: int, block: int) -> list[T]:
+        """Call ``function(start, stop)`` on ranges of n rows: over threads, or once on a GPU."""
+
+    @abstractmethod
+    def constant(self, array: Any) -> Any:
+        """Return parameters that are drawn on the CPU, as an array that the kernels can read."""
+
+
+class _Cpu(Backend):
+    device = "cpu"
+    xp = np
+
+    def kernels(self, module: ModuleType) -> Any:
+        return module
+
+    def map_blocks(self, function: Callable[[int, int], T], n: int, block: int) -> list[T]:
+        return map_blocks(function, n, block)
+
+    def constant(self, array: Any) -> Any:
+        return array
+
+
+class _Gpu(Backend):
+    device = "gpu"
+
+    @property
+    def xp(self) -> Any:
+        import cupy
+
+        return cupy
+
+    def kernels(self, module: ModuleType) -> Any:
+        return _gpu_twin(module.__name__.rpartition(".")[2])
+
+    def map_blocks(self, function: Callable[[int, int], T], n: int, block: int) -> list[T]:
+        # A launch covers all rows, and other threads would leave the caller's stream.
+        return [function(0, n)] if n > 0 else []
+
+    def constant(self, array: Any) -> Any:
+        from ...gpu.launch import constant
+
+        return constant(array)
+
+
+class _GpuTwin:
+    """The GPU twin of a module of kernels, which may lack some of them, or all."""
+
+    def __init__(self, stem: str) -> None:
+        self._stem = stem
+        self._module: ModuleType | None = None
+        if find_spec(f"mergesketch.gpu.{stem}") is not None:
+            self._module = import_module(f"mergesketch.gpu.{stem}")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        if self._module is None or not hasattr(self._module, name):
+            raise NotImplementedError(
+                f"there is no GPU kernel {self._stem}.{name} yet; pass arrays in main memory, array.get(), "
+                'and move the sketch with .to("cpu")'
+            )
+        kernel = self.__dict__[name] = getattr(self._module, name)
+        return kernel
+
+
+_gpu_twin = cache(_GpuTwin)
+
+CPU: Backend = _Cpu()
+GPU: Backend = _Gpu()
+
+
+def device_of(array: Any) -> str:
+    """ "gpu" for CuPy arrays and sparse matrices, pairs of them, and whatever else lies on a CUDA device."""
+    if isinstance(array, tuple) and array:
+        return device_of(array[0])
+    if _is_cupy(array):
+        return "gpu"
+    if not isinstance(array, np.ndarray) and hasattr(array, "__dlpack_device__"):
+        return "gpu" if int(array.__dlpack_device__()[0]) in _CUDA else "cpu"
+    return "cpu"
+
+
+def _is_cupy(array: Any) -> bool:
+    return type(array).__module__.partition(".")[0] in ("cupy", "cupyx")
+
+
+def backend_named(device: str) -> Backend:
+    """Return the backend of a device, "cpu" or "gpu".
+
+    Raises
+    ------
+    ValueError
+        If `device` is neither.
+    ImportError, RuntimeError
+        For "gpu" if CuPy is not installed, or finds no GPU.
+    """
+    if device == "cpu":
+        return CPU
+    if device != "gpu":
+        raise ValueError(f'device must be "cpu" or "gpu", got {device!r}')
+    try:
+        import cupy
+    except ImportError as error:
+        raise ImportError("CuPy is needed for the GPU: pip install mergesketch[gpu]") from error
+    if not cupy.cuda.is_available():
+        raise RuntimeError("CuPy finds no GPU: cupy.cuda.is_available() is False")
+    return GPU
+
+
+def backend_of(array: Any) -> Backend:
+    """Return the backend of `array`: `GPU` for CuPy arrays, `CPU` for all others."""
+    return backend_named(device_of(array))
+
+
+def as_array(X: Any) -> Any:
+    """`X` as an array where it lives: CuPy arrays as they are, all else by ``numpy.asarray``.
+
+    Copied only where its numbers do not lie as kernels, and views of their bits, take them to: in the
+    other byte order, or at odd addresses. Arrays of other libraries that lie on a GPU (PyTorch's, JAX's)
+    become CuPy arrays of the same memory.
+    """
+    if device_of(X) == "gpu":
+        return X if _is_cupy(X) else backend_named("gpu").xp.from_dlpack(X)
+    array = np.asarray(X)
+    if array.dtype.isnative and array.flags.aligned:
+        return array
+    return array.astype(array.dtype.newbyteorder("="))
+
+
+def refuse_gpu(what: str, *arrays: Any) -> None:
+    """NotImplementedError where an array on a GPU comes to what has no kernels there."""
+    if any(device_of(array) == "gpu" for array in arrays):
+        raise NotImplementedError(f"{what} has no GPU kernels; pass arrays in main memory: array.get()")
+
+
+def check_one_device(name: str, array: Any, other_name: str, other: Any) -> None:
+    """TypeError unless two arguments lie on one device."""
+    here, there = device_of(array), device_of(other)
+    if here != there:
+        told = {"gpu": "on the GPU", "cpu": "in main memory"}
+        raise TypeError(
+            f"{other_name} lies {told[there]}, but {name} {told[here]}: copy one to where the other is"
+        )
+
+
+def add_at(array: Any, places: Any, values: Any) -> None:
+    """``numpy.add.at``, of which CuPy's knows no int64: both wrap as uint64 does."""
+    if array.dtype == np.int64:
+        array, values = array.view(np.uint64), values.view(np.uint64)
+    backend_of(array).xp.add.at(array, places, values)
+
+
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """A view that cannot be written to: kernels are compiled for one kind of array, mapped or not."""
+    if device_of(array) == "gpu":
+        return array
+    view = array.view(np.ndarray)
+    view.flags.writeable = False
+    return view
+
+
+def sum_rows(values: Any) -> Any:
+    """``values.sum(axis=0)``, real numbers in one order on every device: by halves, one onto the other."""
+    if values.dtype.kind != "f" or len(values) == 0:
+        return values.sum(axis=0)
+    half = -(-len(values) // 2)
+    sums = values[:half].copy()
+    sums[: len(values) - half] += values[half:]
+    while half > 1:
+        n, half = half, -(-half // 2)
+        sums[: n - half] += sums[half:n]
+    return sums[0]
+
+
+def to_host(array: Any) -> NDArray[Any]:
+    """`array` in main memory, copied if it lies on a GPU."""
+    return np.asarray(array.get() if device_of(array) == "gpu" else array)

@@ -1,0 +1,1 @@
+"""Values in few bits: prefix codes, Elias-Fano sequences, codebooks."""

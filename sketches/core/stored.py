@@ -1,0 +1,327 @@
+"""What can be saved: a configuration and named arrays, in one file format for all."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from os import PathLike
+from typing import Any, ClassVar, Protocol, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import SketchFormatError
+from ...lsh.support.configured import Configured, register
+from .atomic import atomic_write
+from .file_format import (
+    Fetch,
+    Header,
+    data_checksum,
+    fetch_from_buffer,
+    fetch_from_file,
+    header_of_buffer,
+    header_of_file,
+    map_arrays,
+    name_file,
+    never_wait,
+    parse_json,
+    pieces_of_file,
+)
+from .guard import Guarded, locked
+
+__all__ = ["Spec", "Stored", "load", "stored_classes"]
+
+#: Random parameters, drawn from the seed and not stored, that a file may ask for: a gibibyte in float32.
+_MOST_DRAWN, _MOST_DRAWN_SET = 1 << 28, "MERGESKETCH_MAX_DRAWN"
+
+
+class Spec(Protocol):
+    """What is known of an array before it is read."""
+
+    def accepts(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+        """Whether an array of this shape and dtype could be this one."""
+
+    def __str__(self) -> str: ...
+
+
+class Stored(Guarded, Configured, ABC):
+    """Base of every sketch and static structure: told by its configuration and its arrays."""
+
+    _stored: ClassVar[dict[str, type[Stored]]] = {}
+    _arrays: dict[str, NDArray[Any]]
+    #: Whether the class is but the base of others; of the class itself, its heirs are not.
+    _internal: ClassVar[bool] = False
+    #: Arrays that equal objects may differ in.
+    _not_compared: ClassVar[frozenset[str]] = frozenset()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        register(Stored._stored, cls)
+
+    @abstractmethod
+    def _specs(self) -> Mapping[str, Spec]:
+        """The arrays that there are, by name."""
+
+    def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Raise ValueError if `arrays` (right in shape and dtype) cannot be a state of this object.
+
+        A loader calls it before the arrays are taken over: whatever a kernel uses as an index or a
+        length must be checked here, for a stranger's file may hold anything.
+        """
+
+    def _absent_array(self, name: str) -> NDArray[Any] | None:
+        """Return what stands for an array that files of earlier versions lack; None if all have it."""
+        return None
+
+    def _canonicalise(self) -> None:
+        """Bring the state into the one form that equal contents share; most classes have but one."""
+
+    def _adopt(self, arrays: dict[str, NDArray[Any]]) -> Self:
+        self.__dict__["_arrays"] = arrays
+        return self
+
+    def _on_cpu(self) -> Self:
+        """The object, or a copy in main memory if its arrays lie elsewhere."""
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Stored):
+            return NotImplemented
+        if type(self) is not type(other) or self.config() != other.config():
+            return False
+        with locked(self, other):
+            ours, theirs = self._on_cpu(), other._on_cpu()
+            ours._canonicalise()
+            theirs._canonicalise()
+            return all(
+                np.array_equal(array, theirs._arrays[name])
+                for name, array in ours._arrays.items()
+                if name not in self._not_compared
+            )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        with self._lock:
+            here = self._on_cpu()
+            here._canonicalise()
+        return type(self)._rebuilt, (self.config(), dict(here._arrays))
+
+    @classmethod
+    def _rebuilt(cls, config: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Self:
+        """Return the object of a configuration and a state; pickles hold no other name than this one."""
+        return cls._from_config(config)._adopt(arrays)
+
+    # -- storage ----------------------------------------------------------------------------------
+
+    def to_bytes(self) -> bytes:
+        """The object as bytes of the common file format; the inverse of `from_bytes`.
+
+        Returns
+        -------
+        bytes
+        """
+        with self._lock:
+            return b"".join(self._pieces())
+
+    def _pieces(self) -> list[bytes | memoryview]:
+        """Return the bytes of the object's file in order, the arrays' own memory among them."""
+        here = self._on_cpu()
+        here._canonicalise()
+        return pieces_of_file(type(self).__name__, self.config(), here._arrays)
+
+    @classmethod
+    def from_bytes(cls, buffer: bytes | bytearray | memoryview) -> Self:
+        """The object that `to_bytes` wrote.
+
+        Parameters
+        ----------
+        buffer : bytes-like
+
+        Returns
+        -------
+        An object of the class.
+
+        Raises
+        ------
+        SketchFormatError
+            If the bytes are truncated, damaged, of another version or class. Nothing in them is
+            executed, and no memory is taken beyond their own size.
+        """
+        try:
+            view = memoryview(buffer).cast("B")
+        except TypeError as error:
+            raise TypeError(
+                f"buffer must be contiguous and bytes-like, got {type(buffer).__name__}"
+            ) from error
+        header = header_of_buffer(view)
+        return _fill(_without_arrays(header, cls), header, fetch_from_buffer(view), verify=True)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the sketch to a file, atomically: readers see the old file or the whole new one.
+
+        Parameters
+        ----------
+        path : path
+
+        Raises
+        ------
+        OSError
+            If it cannot be written; the old file stays.
+        """
+        # The pieces are the arrays' own memory.
+        with self._lock:
+            pieces = self._pieces()
+            with atomic_write(path) as temporary, temporary.open("wb") as file:
+                for piece in pieces:
+                    file.write(piece)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], *, mmap: bool = False) -> Self:
+        """Read a sketch of this class from a file.
+
+        Parameters
+        ----------
+        path : path
+        mmap : bool
+            Map the file instead of reading it: opens at once whatever the size, pages are read when
+            touched and shared between processes. Updates go to private copies of pages, never to the
+            file. The checksum of the arrays is then not verified (that of the configuration is).
+
+        Returns
+        -------
+        A sketch of the class.
+
+        Raises
+        ------
+        SketchFormatError
+            If the file is truncated, damaged, of another version or class.
+        OSError
+            If it cannot be read.
+        """
+        sketch = load(path, mmap=mmap, expected=cls)
+        assert isinstance(sketch, cls)
+        return sketch
+
+
+def stored_classes() -> dict[str, type[Stored]]:
+    """Every concrete class that can be saved, by name; those that are but the base of others are none."""
+    return {
+        name: cls
+        for name, cls in Stored._stored.items()
+        if not getattr(cls, "__abstractmethods__", None) and not cls.__dict__.get("_internal", False)
+    }
+
+
+def _check_drawn(sketch: Stored) -> None:
+    """Refuse a configuration of more random parameters than a file may ask for."""
+    told, most = sketch._n_drawn, int(os.environ.get(_MOST_DRAWN_SET, _MOST_DRAWN))
+    if told > most:
+        whose = getattr(sketch, "family", sketch)
+        numbers = {name: getattr(whose, name) for name in whose._parameters if name != "seed"}
+        named = ", ".join(f"{name}={number}" for name, number in numbers.items() if type(number) is int)
+        raise SketchFormatError(
+            f"a {type(whose).__name__} of {named} takes {told:,} random parameters, more than the {most:,} "
+            f"that a file may ask for; if you trust it, set {_MOST_DRAWN_SET}={told}"
+        )
+
+
+def _without_arrays(header: Header, expected: type[S]) -> S:
+    """The sketch that `header` tells of, still without arrays; they fit it if nothing is raised."""
+    name = header.metadata.get("class", "")
+    cls = stored_classes().get(name)
+    if cls is None:
+        raise SketchFormatError(f"expected a sketch class of this version, got {name!r}")
+    if not issubclass(cls, expected):
+        raise SketchFormatError(f"expected a {expected.__name__}, got a {name}")
+    try:
+        config = parse_json(header.metadata.get("config", ""))
+        if not isinstance(config, dict):
+            raise ValueError(f"expected an object, got {type(config).__name__}")
+        sketch = cls._from_config(config)
+        specs = sketch._specs()
+    except Exception as error:
+        # Whatever a constructor makes of a stranger's values, it is the file that is wrong.
+        raise SketchFormatError(f"the configuration of this {name} is not valid: {error}") from error
+    absent = {key for key in specs if key not in header.arrays and sketch._absent_array(key) is not None}
+    if set(specs) - absent != set(header.arrays):
+        raise SketchFormatError(
+            f"expected the arrays {sorted(specs)}, got {sorted(header.arrays)}: this is no {name} as this "
+            "version of mergesketch keeps it; if another version wrote the file, open it with that one, or "
+            "build it anew"
+        )
+    for key, (dtype, shape, _) in header.arrays.items():
+        spec = specs[key]
+        if not spec.accepts(shape, dtype):
+            raise SketchFormatError(f"expected {key} as {spec}, got {dtype.name}{list(shape)}")
+    _check_drawn(sketch)
+    return sketch
+
+
+def _fill(
+    sketch: S,
+    header: Header,
+    fetch: Fetch,
+    verify: bool,
+) -> S:
+    """Give `sketch` its arrays, checked; `fetch` has one from (dtype, shape, place in the file)."""
+    arrays = {name: fetch(*entry) for name, entry in header.arrays.items()}
+    if verify and header.metadata.get("data_xxh3") != data_checksum(arrays):
+        raise SketchFormatError("the arrays' checksum does not match: the file is damaged")
+    native = {
+        name: np.require(a.astype(a.dtype.newbyteorder("="), copy=False), requirements="A")
+        for name, a in arrays.items()
+    }
+    for name in sketch._specs():
+        if name not in native:
+            stands_for = sketch._absent_array(name)
+            assert stands_for is not None
+            native[name] = stands_for
+    try:
+        sketch._check_state(native)
+    except ValueError as error:
+        raise SketchFormatError(f"the arrays are no state of a {type(sketch).__name__}: {error}") from error
+    sketch._adopt(native)
+    return sketch
+
+
+def load(path: str | PathLike[str], *, mmap: bool = False, expected: type[Stored] | None = None) -> Stored:
+    """Open any saved sketch, whatever its class.
+
+    Parameters
+    ----------
+    path : path
+    mmap : bool
+        Map the file instead of reading it; see `MergeableSketch.load`.
+    expected : sketch class, optional
+        Refuse other classes.
+
+    Returns
+    -------
+    The sketch, or static structure, of whatever class it is.
+
+    Raises
+    ------
+    SketchFormatError
+        If the file is not a whole, undamaged sketch of a known version and class.
+    OSError
+        If it cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile, os, mergesketch
+    >>> sketch = mergesketch.CountMinSketch(n_rows=4, n_buckets=256).update([1, 2, 2])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     sketch.save(os.path.join(folder, "counts.sketch"))
+    ...     mergesketch.load(os.path.join(folder, "counts.sketch")) == sketch
+    True
+    """
+    with name_file(path), open(os.fspath(path), "rb", opener=never_wait) as file:
+        header = header_of_file(file)
+        sketch = _without_arrays(header, expected or Stored)
+        fetch = map_arrays(file) if mmap else fetch_from_file(file)
+        return _fill(sketch, header, fetch, verify=not mmap)
+
+
+S = TypeVar("S", bound=Stored)

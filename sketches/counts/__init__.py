@@ -1,0 +1,1 @@
+"""How often did a key come, and which keys come most often?"""

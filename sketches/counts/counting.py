@@ -1,0 +1,505 @@
+"""Counting keys in little memory: Count-Min and Count-Sketch.
+
+Both keep a table of counters, ``n_rows`` x ``n_buckets``. A key has one bucket in every row; other keys
+that share it add noise. Count-Min's noise is never negative, so it takes the least of a key's
+counters; Count-Sketch gives every key a random sign, so its noise cancels and it takes the median.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import betaincinv
+
+from ...lsh.inputs.weights import check_weights
+from ...lsh.support.checks import check_flag, check_real
+from ..core.guard import uninterrupted
+from ..kernels import counting
+from .key_table import MAX_BUCKETS, KeyTable, buckets_for
+
+__all__ = ["CountMinSketch", "CountSketch"]
+
+
+def count_min_error(n_rows: int, n_buckets: int, confidence: float) -> float:
+    """The share of the total by which an estimate errs at most, with probability `confidence`.
+
+    A row errs by c/n_buckets of the total or more with probability at most 1/c (Markov), all rows do
+    with probability c**-n_rows.
+    """
+    return (1.0 - confidence) ** (-1.0 / n_rows) / n_buckets
+
+
+class CountMinSketch(KeyTable):
+    """Counts of keys that are never too low, and too high by a small share of all counts.
+
+    Parameters
+    ----------
+    n_rows : int
+        Rows of the table; each makes a bad estimate less likely.
+    n_buckets : int
+        Counters in a row, at most 2**28; more make the error smaller.
+    conservative : bool
+        Conservative update (Estan and Varghese 2002): raise a key's counters only as far as its new
+        estimate asks. Estimates stay upper bounds and come closer to the truth, at a price. What
+        the table holds then depends on the order of the keys, so the merge of two parts is not the
+        table that one pass over both would give: it is never lower than the truth and never higher
+        than the table without conservative update. Updates run on one thread, and `subtract` is
+        refused.
+    seed : int
+        In [0, 2**64). Only sketches of one seed merge.
+
+    Attributes
+    ----------
+    total : int
+        The sum of all counts taken in, N below.
+
+    Notes
+    -----
+    An estimate is at least the true count, and exceeds it by e N / n_buckets or more with probability
+    at most exp(-n_rows) (Cormode and Muthukrishnan 2005, theorem 1). `for_error` sizes the table by it.
+
+    Time is O(n_rows) a key for updates and queries, memory 4 n_rows n_buckets bytes, or twice that once
+    a counter could pass 2**31.
+
+    Keys are anything that `mergesketch.lsh.hash_keys` takes: integer arrays, Arrow or NumPy string
+    arrays, lists of integers, str or bytes. Two keys of one 64-bit hash count as one.
+
+    References
+    ----------
+    - Cormode, Muthukrishnan. An improved data stream summary: the count-min sketch and its applications.
+      Journal of Algorithms 55(1), 2005.
+    - Estan, Varghese. New directions in traffic measurement and accounting. SIGCOMM 2002.
+
+    Examples
+    --------
+    >>> import mergesketch
+    >>> monday = mergesketch.CountMinSketch(n_rows=4, n_buckets=1000).update(["tea", "cake", "tea"])
+    >>> tuesday = monday.empty_like().update(["tea"], counts=[10])
+    >>> (monday | tuesday).query(["tea", "cake", "milk"])
+    array([12,  1,  0])
+    """
+
+    _gpu = True
+    _parameters = ("n_rows", "n_buckets", "conservative", "seed")
+
+    def __init__(self, n_rows: int, n_buckets: int, *, conservative: bool = False, seed: int = 0) -> None:
+        super().__init__(n_rows, n_buckets, seed)
+        self.conservative = check_flag("conservative", conservative)
+
+    @classmethod
+    def for_error(
+        cls, relative_error: float, confidence: float = 0.99, *, conservative: bool = False, seed: int = 0
+    ) -> Self:
+        """The sketch whose estimates exceed the truth by under ``relative_error * total``.
+
+        Parameters
+        ----------
+        relative_error : float
+            In (0, 1): share of the total of all counts, not of the key's own.
+        confidence : float, default 0.99
+            In (0, 1): probability with which that holds, for any one key.
+        conservative : bool, default False
+        seed : int, default 0
+            As the class takes them.
+
+        Returns
+        -------
+        CountMinSketch
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has the wrong type or lies outside its range.
+
+        Examples
+        --------
+        >>> import mergesketch
+        >>> mergesketch.CountMinSketch.for_error(0.001, confidence=0.99)
+        <CountMinSketch(n_rows=5, n_buckets=2719, conservative=False, seed=0): 0 updates, 54,396 bytes>
+        """
+        relative_error = check_real("relative_error", relative_error, 0.0, 1.0)
+        confidence = check_real("confidence", confidence, 0.0, 1.0)
+        n_rows = max(1, math.ceil(-math.log1p(-confidence)))
+        n_buckets = buckets_for(relative_error, math.e / relative_error)
+        return cls(n_rows, n_buckets, conservative=conservative, seed=seed)
+
+    def update(self, keys: Any, counts: Any = None) -> Self:
+        """Count a batch of keys.
+
+        Parameters
+        ----------
+        keys : array or list of n keys
+            May repeat.
+        counts : array of n integers, optional
+            How often each key occurred, 0 or more; 1 by default.
+
+        Returns
+        -------
+        The sketch itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the keys are of no known or of mixed type, or the counts negative or of another length.
+        OverflowError
+            If a 64-bit counter could wrap. Nothing is changed when an exception is raised.
+        """
+        hashes = self._hashes(keys)
+        self._settle("counts", counts)
+        weights, magnitude = check_weights("counts", counts, hashes.size, minimum=0)
+        backend = self._backend
+        if self.conservative:
+            words = self._words
+            with uninterrupted():
+                self._reserve_batch(hashes.size, magnitude)
+                backend.kernels(counting).count_min_add_conservative(
+                    self._arrays["counts"], words, hashes, weights
+                )
+                self._record_batch(hashes.size, weights)
+        else:
+            self._take_in(hashes, weights, magnitude, backend.kernels(counting).count_min_add)
+        return self
+
+    def query(self, keys: Any) -> NDArray[np.int64]:
+        """Estimated count of each key: never below the truth.
+
+        Parameters
+        ----------
+        keys : array or list of n keys
+            Of any type that `mergesketch.lsh.hash_keys` takes.
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the keys are of no known or of mixed type.
+        """
+        hashes = self._hashes(keys)
+        return self._ask(hashes, self._backend.kernels(counting).count_min_query, np.int64)
+
+    def upper_bound(self, keys: Any) -> NDArray[np.int64]:
+        """Upper bound of each key's count; certain, and equal to the estimate.
+
+        Parameters
+        ----------
+        keys : array or list of n keys
+            Of any type that `mergesketch.lsh.hash_keys` takes.
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `query` does.
+        """
+        return self.query(keys)
+
+    def lower_bound(self, keys: Any, confidence: float = 0.99) -> NDArray[np.int64]:
+        """Lower bound of each key's count, which holds with probability `confidence` for any one key.
+
+        It lies ``(1 - confidence)**(-1 / n_rows) / n_buckets * total`` below the estimate.
+
+        Parameters
+        ----------
+        keys : array or list of n keys
+            Of any type that `mergesketch.lsh.hash_keys` takes.
+        confidence : float, default 0.99
+            In (0, 1).
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `query` does, or if `confidence` lies outside its range.
+        """
+        confidence = check_real("confidence", confidence, 0.0, 1.0)
+        error = math.floor(count_min_error(self.n_rows, self.n_buckets, confidence) * self.total)
+        return self._backend.xp.maximum(self.query(keys) - error, 0)
+
+    def inner_product(self, other: Self) -> float:
+        """Estimate of the sum over keys of ``count here * count there``; never below the truth.
+
+        It exceeds the truth by e / n_buckets times the product of both totals or more with probability
+        at most exp(-n_rows) (Cormode and Muthukrishnan 2005, theorem 3). Both sketches must have the
+        same configuration.
+
+        Parameters
+        ----------
+        other : CountMinSketch
+            Of the same configuration. Unchanged.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        IncompatibleSketchError
+            Naming the first field in which the configurations differ.
+        """
+        return float(self._row_products(other).min())
+
+    def subtract(self, other: Self) -> Self:
+        """Take out a part that was merged in before; see `MergeableSketch.subtract`.
+
+        Parameters
+        ----------
+        other : CountMinSketch
+            Of the same configuration. Unchanged.
+
+        Returns
+        -------
+        The sketch itself.
+
+        Raises
+        ------
+        TypeError
+            With conservative update, whose counters are no sums over keys.
+        ValueError
+            If `other` counted what this sketch did not; nothing is changed.
+        """
+        if self.conservative:
+            raise TypeError("CountMinSketch cannot subtract with conservative=True: counters are not sums")
+        self._check_compatible(other)
+        other = self._beside(other)
+        if bool((self._arrays["counts"] < other._arrays["counts"]).any()):
+            raise ValueError("other must be a part of this sketch, got counters that are larger than its own")
+        return super().subtract(other)
+
+    def _check_state(self, arrays: Any) -> None:
+        if arrays["total"][0] < 0:
+            raise ValueError(f"total must be at least 0, got {arrays['total'][0]}")
+
+
+class CountSketch(KeyTable):
+    """Counts of keys without bias, to within a small share of the counts' Euclidean norm.
+
+    Parameters
+    ----------
+    n_rows : int
+        Rows of the table; each makes a bad estimate less likely. Odd numbers serve best.
+    n_buckets : int
+        Counters in a row, at most 2**28; more make the error smaller.
+    seed : int
+        In [0, 2**64). Only sketches of one seed merge.
+
+    Attributes
+    ----------
+    total : int
+        The sum of all counts taken in.
+
+    Notes
+    -----
+    Counts may be negative, so that what was counted can be taken out again. The table is linear: it is
+    the sum of its keys' contributions, in any order.
+
+    A row's estimate is unbiased with variance at most F2 / n_buckets, F2 the sum of all squared counts;
+    the median of rows errs by c sqrt(F2 / n_buckets) or more only if half the rows do, each with
+    probability at most 1/c**2 (Charikar, Chen and Farach-Colton 2002, lemmas 1 to 4). `for_error` and
+    the bounds use the exact binomial tail of that.
+
+    On skewed counts sqrt(F2) is far below the total, which makes this sketch better than Count-Min for
+    all but the rarest keys. Time is O(n_rows) a key; memory 4 n_rows n_buckets bytes, or twice that
+    once a counter could pass 2**31.
+
+    References
+    ----------
+    - Charikar, Chen, Farach-Colton. Finding frequent items in data streams. ICALP 2002.
+
+    Examples
+    --------
+    >>> import mergesketch
+    >>> sketch = mergesketch.CountSketch(n_rows=5, n_buckets=1000).update([7, 7, 8])
+    >>> sketch.update([8], counts=[-1]).query([7, 8])
+    array([2., 0.])
+    """
+
+    _gpu = True
+    _parameters = ("n_rows", "n_buckets", "seed")
+
+    def __init__(self, n_rows: int, n_buckets: int, *, seed: int = 0) -> None:
+        super().__init__(n_rows, n_buckets, seed)
+
+    @classmethod
+    def for_error(cls, relative_error: float, confidence: float = 0.99, *, seed: int = 0) -> Self:
+        """The smallest sketch whose estimates err by under ``relative_error * sqrt(F2)``.
+
+        Parameters
+        ----------
+        relative_error : float
+            In (0, 1): share of the Euclidean norm of all counts.
+        confidence : float, default 0.99
+            In (0, 1): probability with which that holds, for any one key.
+        seed : int, default 0
+            As the class takes it.
+
+        Returns
+        -------
+        CountSketch
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has the wrong type or lies outside its range.
+
+        Examples
+        --------
+        >>> import mergesketch
+        >>> mergesketch.CountSketch.for_error(0.01, confidence=0.99)
+        <CountSketch(n_rows=5, n_buckets=94662, seed=0): 0 updates, 1,893,256 bytes>
+        """
+        relative_error = check_real("relative_error", relative_error, 0.0, 1.0)
+        confidence = check_real("confidence", confidence, 0.0, 1.0)
+        factors = ((n_rows, _norm_factor(n_rows, confidence) / relative_error) for n_rows in range(1, 128, 2))
+        sizes = [(n_rows, factor * factor) for n_rows, factor in factors]
+        fitting = [size for size in sizes if size[1] <= MAX_BUCKETS] or sizes
+        n_rows, wanted = min(fitting, key=lambda size: size[0] * np.ceil(size[1]))
+        n_buckets = buckets_for(relative_error, wanted)
+        return cls(n_rows, n_buckets, seed=seed)
+
+    def update(self, keys: Any, counts: Any = None) -> Self:
+        """Count a batch of keys.
+
+        Parameters
+        ----------
+        keys : array or list of n keys
+            May repeat. Of any type that `mergesketch.lsh.hash_keys` takes.
+        counts : array of n integers, optional
+            How often each key occurred; 1 by default. Negative ones take out what was counted.
+
+        Returns
+        -------
+        The sketch itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the keys are of no known or of mixed type, or the counts of another length.
+        OverflowError
+            If a 64-bit counter could wrap. Nothing is changed when an exception is raised.
+        """
+        hashes = self._hashes(keys)
+        self._settle("counts", counts)
+        weights, magnitude = check_weights("counts", counts, hashes.size)
+        self._take_in(hashes, weights, magnitude, self._backend.kernels(counting).count_sketch_add)
+        return self
+
+    def query(self, keys: Any) -> NDArray[np.float64]:
+        """Estimated count of each key; unbiased for odd `n_rows` up to the median's skew.
+
+        Parameters
+        ----------
+        keys : array or list of n keys
+            Of any type that `mergesketch.lsh.hash_keys` takes.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the keys are of no known or of mixed type.
+        """
+        hashes = self._hashes(keys)
+        return self._ask(hashes, self._backend.kernels(counting).count_sketch_query, np.float64)
+
+    def norm(self) -> float:
+        """Estimate of sqrt(F2), the Euclidean norm of all counts (Alon, Matias and Szegedy 1996).
+
+        Returns
+        -------
+        float
+        """
+        return math.sqrt(self.inner_product(self))
+
+    def inner_product(self, other: Self) -> float:
+        """Estimate of the sum over keys of ``count here * count there``.
+
+        The median over rows of unbiased estimates whose standard deviation is at most
+        ``sqrt(2 / n_buckets)`` times the product of both norms. Both sketches must have the same
+        configuration.
+
+        Parameters
+        ----------
+        other : CountSketch
+            Of the same configuration. Unchanged.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        IncompatibleSketchError
+            Naming the first field in which the configurations differ.
+        """
+        return float(np.median(self._row_products(other)))
+
+    def lower_bound(self, keys: Any, confidence: float = 0.99) -> NDArray[np.float64]:
+        """Lower end of the interval that holds a key's count with probability `confidence`.
+
+        Parameters
+        ----------
+        keys : array or list of n keys
+            Of any type that `mergesketch.lsh.hash_keys` takes.
+        confidence : float, default 0.99
+            In (0, 1).
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `query` does, or if `confidence` lies outside its range.
+        """
+        return self.query(keys) - self._error(confidence)
+
+    def upper_bound(self, keys: Any, confidence: float = 0.99) -> NDArray[np.float64]:
+        """Upper end of the interval that holds a key's count with probability `confidence`.
+
+        Parameters
+        ----------
+        keys : array or list of n keys
+            Of any type that `mergesketch.lsh.hash_keys` takes.
+        confidence : float, default 0.99
+            In (0, 1).
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `query` does, or if `confidence` lies outside its range.
+        """
+        return self.query(keys) + self._error(confidence)
+
+    def _error(self, confidence: float) -> float:
+        confidence = check_real("confidence", confidence, 0.0, 1.0)
+        return self._error_share(confidence) * self.norm()
+
+    def _error_share(self, confidence: float) -> float:
+        return _norm_factor(self.n_rows, confidence) / math.sqrt(self.n_buckets)
+
+
+def _norm_factor(n_rows: int, confidence: float) -> float:
+    """c such that at least half of `n_rows` independent events of probability 1/c**2 come about with
+    probability 1 - confidence at most."""
+    half = (n_rows + 1) // 2
+    # P(Binomial(n, p) >= m) is the regularised incomplete beta function I_p(m, n - m + 1).
+    return float(1.0 / math.sqrt(betaincinv(half, n_rows - half + 1, 1.0 - confidence)))

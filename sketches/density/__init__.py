@@ -1,0 +1,1 @@
+"""Densities from counts in grids, and synthetic rows."""

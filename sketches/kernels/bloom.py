@@ -1,0 +1,237 @@
+"""Kernels of the blocked Bloom filter: every key has its bits in one block of 512, a cache line.
+
+A key's 64-bit hash h picks the block ``h * n_blocks >> 64`` by its high bits, so blocks go up with
+hashes. Its bits are the 9-bit fields, from the top, of the words w_1, w_2, ..., seven of each:
+
+    w_1 = mix(h),  w_(j+1) = mix(w_j),  mix(x) = y ^ (y >> 32), y = x * 0x9E3779B97F4A7C15 mod 2**64.
+
+Field f is the bit ``f % 64`` of word ``f // 64`` of the block. Fields may repeat.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+from ...lsh.kernels.prefetch import prefetch, prefetch_read
+from ...lsh.kernels.words import popcount
+from ...lsh.kernels.xxh3 import xxh3_64_u64
+
+__all__ = [
+    "BLOCK_BITS",
+    "BLOCK_WORDS",
+    "bloom_add",
+    "bloom_add_groups",
+    "bloom_contains",
+    "bloom_contains_groups",
+    "bloom_errors",
+    "bloom_fills",
+    "bloom_group",
+    "bloom_regroup",
+]
+
+#: Bits of a block, and its 64-bit words.
+BLOCK_BITS, BLOCK_WORDS = 512, 8
+#: Fields of 9 bits in a word.
+_FIELDS = 7
+#: Keys hashed together, while the blocks of the next ones are on their way.
+_TILE = 1024
+_AHEAD = 24
+
+_EVERY = np.uint64(0xFFFFFFFFFFFFFFFF)
+_ODD = np.uint64(0x9E3779B97F4A7C15)
+_U0, _U1, _U9, _U32, _U55, _U61, _U63 = (np.uint64(n) for n in (0, 1, 9, 32, 55, 61, 63))
+
+
+def _high_code(typing_context, a, b):  # type: ignore[no-untyped-def]
+    """High half of the 128-bit product of two uint64."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        wide = ir.IntType(128)
+        product = builder.mul(*(builder.zext(argument, wide) for argument in arguments))
+        return builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), ir.IntType(64))
+
+    return types.uint64(types.uint64, types.uint64), generate
+
+
+_multiply_high: Any = intrinsic(_high_code)
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _mix(x):  # type: ignore[no-untyped-def]
+    x *= _ODD
+    return x ^ (x >> _U32)
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _place(n_blocks, keys, seed, hashed, low, width, first, n, mixed, bases):  # type: ignore[no-untyped-def]
+    """w_1 of those of n keys whose hash is in [low, low + width], and where their blocks start; how many."""
+    if hashed:
+        for i in range(n):
+            mixed[i] = keys[first + i]
+    else:
+        for i in range(n):
+            mixed[i] = xxh3_64_u64(keys[first + i], seed)
+    if width != _EVERY:
+        kept = np.int64(0)
+        for i in range(n):
+            h = mixed[i]
+            mixed[kept] = h
+            kept += np.int64(h - low <= width)
+        n = kept
+    for i in range(n):
+        bases[i] = np.int64(_multiply_high(mixed[i], n_blocks)) * BLOCK_WORDS
+    for i in range(n):
+        mixed[i] = _mix(mixed[i])
+    return n
+
+
+# No array is passed to a function within the loop over keys, for that would count its references up and
+# down, in one place for all threads: it is why the bits' loops are written out.
+@njit(cache=True, nogil=True, forceinline=True)
+def _add(words, n_hashes, keys, seed, hashed, low, width, start, stop, mixed, bases):  # type: ignore[no-untyped-def]
+    n_blocks = np.uint64(words.size // BLOCK_WORDS)
+    for first in range(start, stop, _TILE):
+        n = min(_TILE, stop - first)
+        n = _place(n_blocks, keys, seed, hashed, low, width, first, n, mixed, bases)
+        for i in range(n):
+            prefetch(words, bases[i + _AHEAD])
+            base, w, left = bases[i], mixed[i], n_hashes
+            while left > _FIELDS:
+                fields = w
+                for _ in range(_FIELDS):
+                    words[base + np.int64(fields >> _U61)] |= _U1 << ((fields >> _U55) & _U63)
+                    fields <<= _U9
+                w = _mix(w)
+                left -= _FIELDS
+            for _ in range(left):
+                words[base + np.int64(w >> _U61)] |= _U1 << ((w >> _U55) & _U63)
+                w <<= _U9
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _contains(words, n_hashes, keys, seed, hashed, out, start, stop, mixed, bases):  # type: ignore[no-untyped-def]
+    n_blocks = np.uint64(words.size // BLOCK_WORDS)
+    for first in range(start, stop, _TILE):
+        n = min(_TILE, stop - first)
+        _place(n_blocks, keys, seed, hashed, _U0, _EVERY, first, n, mixed, bases)
+        for i in range(n):
+            prefetch_read(words, bases[i + _AHEAD])
+            base, w, left, found = bases[i], mixed[i], n_hashes, _U1
+            # No branch on what is found: it would be guessed wrong at many a key that is not there.
+            while left > _FIELDS:
+                fields = w
+                for _ in range(_FIELDS):
+                    found &= words[base + np.int64(fields >> _U61)] >> ((fields >> _U55) & _U63)
+                    fields <<= _U9
+                w = _mix(w)
+                left -= _FIELDS
+            for _ in range(left):
+                found &= words[base + np.int64(w >> _U61)] >> ((w >> _U55) & _U63)
+                w <<= _U9
+            out[first + i] = found != _U0
+
+
+@njit(cache=True, nogil=True)
+def bloom_add(words, n_hashes, keys, seed, hashed, low, width):  # type: ignore[no-untyped-def]
+    """Set the bits of those keys whose hash is in [low, low + width].
+
+    words : uint64 (8 n_blocks,), the blocks.
+    keys : uint64, hashes or, unless `hashed`, integers to hash with `seed`.
+    """
+    mixed, bases = np.empty(_TILE, np.uint64), np.zeros(_TILE + _AHEAD, np.int64)
+    _add(words, n_hashes, keys, seed, hashed, low, width, 0, keys.size, mixed, bases)
+
+
+@njit(cache=True, nogil=True)
+def bloom_contains(words, n_hashes, keys, seed, hashed, out, start, stop):  # type: ignore[no-untyped-def]
+    """``out[i]`` = whether all bits of key i are set, for i in [start, stop)."""
+    mixed, bases = np.empty(_TILE, np.uint64), np.zeros(_TILE + _AHEAD, np.int64)
+    _contains(words, n_hashes, keys, seed, hashed, out, start, stop, mixed, bases)
+
+
+@njit(cache=True, nogil=True)
+def bloom_group(n_blocks, shift, keys, seed, hashed, ordered, ends, start, stop):  # type: ignore[no-untyped-def]
+    """Hashes of the keys [start, stop) to ``ordered[start:stop]``, grouped by ``block >> shift``.
+
+    ends : int64 (groups + 1,), zeros; becomes where each group begins, and where the last one ends.
+    """
+    for i in range(start, stop):
+        h = keys[i] if hashed else xxh3_64_u64(keys[i], seed)
+        ends[(_multiply_high(h, n_blocks) >> shift) + _U1] += 1
+    ends[0] = start
+    for g in range(1, ends.size):
+        ends[g] += ends[g - 1]
+    cursors = ends[:-1].copy()
+    for i in range(start, stop):
+        h = keys[i] if hashed else xxh3_64_u64(keys[i], seed)
+        group = _multiply_high(h, n_blocks) >> shift
+        ordered[cursors[group]] = h
+        cursors[group] += 1
+
+
+@njit(cache=True, nogil=True)
+def bloom_add_groups(words, n_hashes, ordered, ends, first_group, last_group):  # type: ignore[no-untyped-def]
+    """Set the bits of the grouped hashes of groups [first_group, last_group), whose blocks no others have.
+
+    ends : int64 (parts, groups + 1), of each part that `bloom_group` grouped.
+    """
+    mixed, bases = np.empty(_TILE, np.uint64), np.zeros(_TILE + _AHEAD, np.int64)
+    for g in range(first_group, last_group):
+        for p in range(ends.shape[0]):
+            part = ends[p, g], ends[p, g + 1]
+            _add(words, n_hashes, ordered, _U0, True, _U0, _EVERY, *part, mixed, bases)
+
+
+@njit(cache=True, nogil=True)
+def bloom_contains_groups(words, n_hashes, ordered, ends, found, first_group, last_group):  # type: ignore[no-untyped-def]
+    """``found[i]`` = whether all bits of grouped hash i are set, for groups [first_group, last_group)."""
+    mixed, bases = np.empty(_TILE, np.uint64), np.zeros(_TILE + _AHEAD, np.int64)
+    for g in range(first_group, last_group):
+        for p in range(ends.shape[0]):
+            _contains(words, n_hashes, ordered, _U0, True, found, ends[p, g], ends[p, g + 1], mixed, bases)
+
+
+@njit(cache=True, nogil=True)
+def bloom_regroup(n_blocks, shift, keys, seed, hashed, ends, found, out, start, stop):  # type: ignore[no-untyped-def]
+    """What was found for grouped hashes to ``out[start:stop]``, in the order of the keys."""
+    cursors = ends[:-1].copy()
+    for i in range(start, stop):
+        h = keys[i] if hashed else xxh3_64_u64(keys[i], seed)
+        group = _multiply_high(h, n_blocks) >> shift
+        out[i] = found[cursors[group]]
+        cursors[group] += 1
+
+
+@njit(cache=True, nogil=True)
+def bloom_fills(words, others, fills, start, stop):  # type: ignore[no-untyped-def]
+    """``fills[b]`` += how many of the blocks [start, stop) have b bits set in `words` or `others`."""
+    for block in range(start, stop):
+        n = _U0
+        for i in range(BLOCK_WORDS * block, BLOCK_WORDS * (block + 1)):
+            n += popcount(words[i] | others[i])
+        fills[n] += 1
+
+
+@njit(cache=True, nogil=True)
+def bloom_errors(n_hashes, errors):  # type: ignore[no-untyped-def]
+    """``errors[n]`` = chance that a block of n keys passes a key that is not among them, exactly.
+
+    Steps the distribution of a block's set bits one bit of a key at a time.
+    """
+    chances, following = np.zeros(BLOCK_BITS + 1), np.zeros(BLOCK_BITS + 1)
+    passes = (np.arange(BLOCK_BITS + 1) / BLOCK_BITS) ** n_hashes
+    chances[0] = 1.0
+    for n in range(errors.size):
+        errors[n] = np.sum(chances * passes)
+        for _ in range(n_hashes):
+            following[0] = 0.0
+            for b in range(1, BLOCK_BITS + 1):
+                following[b] = (chances[b] * b + chances[b - 1] * (BLOCK_BITS + 1 - b)) * (1.0 / BLOCK_BITS)
+            # What has no weight any more would slow down as a subnormal number.
+            for b in range(BLOCK_BITS + 1):
+                chances[b] = following[b] if following[b] > 1e-200 else 0.0

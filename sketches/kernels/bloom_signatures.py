@@ -1,0 +1,93 @@
+"""Kernels of Bloom signatures: bits of neighbours, signatures passed along edges, counts of pairs.
+
+A signature is a row of words. Threads own ranges of nodes: each reads all edges and writes its own rows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from ...lsh.kernels.words import mix64, popcount
+
+__all__ = [
+    "count_signature_bits",
+    "fill_node_bits",
+    "pass_signatures",
+    "set_neighbour_bits",
+    "weigh_signatures",
+]
+
+_ONE = np.uint64(1)
+
+
+@njit(cache=True, nogil=True)
+def node_bit(node, key, n_bits):  # type: ignore[no-untyped-def]
+    """The bit of a node in everybody's signature."""
+    return np.int64(((mix64(np.uint64(node) ^ key) >> np.uint64(32)) * n_bits) >> np.uint64(32))
+
+
+@njit(cache=True, nogil=True)
+def fill_node_bits(key, n_bits, start, stop, bits):  # type: ignore[no-untyped-def]
+    for node in range(start, stop):
+        bits[node] = node_bit(node, key, n_bits)
+
+
+@njit(cache=True, nogil=True)
+def set_neighbour_bits(sources, targets, both, key, signatures, first, last):  # type: ignore[no-untyped-def]
+    """Set each edge's target in its source's row, and with `both` the other way, for rows [first, last)."""
+    n_bits = np.uint64(64 * signatures.shape[1])
+    for e in range(sources.size):
+        u, v = np.int64(sources[e]), np.int64(targets[e])
+        if u == v:
+            continue
+        if first <= u < last:
+            bit = node_bit(v, key, n_bits)
+            signatures[u, bit >> 6] |= _ONE << np.uint64(bit & 63)
+        if both and first <= v < last:
+            bit = node_bit(u, key, n_bits)
+            signatures[v, bit >> 6] |= _ONE << np.uint64(bit & 63)
+
+
+@njit(cache=True, nogil=True)
+def pass_signatures(sources, targets, both, signatures, out, first, last):  # type: ignore[no-untyped-def]
+    """``out[u] |= signatures[v]`` for each edge (u, v), and with `both` the other way, rows [first, last)."""
+    for e in range(sources.size):
+        u, v = np.int64(sources[e]), np.int64(targets[e])
+        if first <= u < last:
+            for w in range(signatures.shape[1]):
+                out[u, w] |= signatures[v, w]
+        if both and first <= v < last:
+            for w in range(signatures.shape[1]):
+                out[v, w] |= signatures[u, w]
+
+
+@njit(cache=True, nogil=True)
+def count_signature_bits(signatures, others, u, v, start, stop, counts):  # type: ignore[no-untyped-def]
+    """``counts[i]``: bits of ``signatures[u[i]]``, ``others[v[i]]``, and both, for pairs [start, stop)."""
+    for i in range(start, stop):
+        left, right = signatures[np.uint64(u[i])], others[np.uint64(v[i])]
+        a, b, c = np.uint64(0), np.uint64(0), np.uint64(0)
+        for w in range(left.size):
+            a += popcount(left[w])
+            b += popcount(right[w])
+            c += popcount(left[w] & right[w])
+        counts[i, 0] = a
+        counts[i, 1] = b
+        counts[i, 2] = c
+
+
+@njit(cache=True, nogil=True)
+def weigh_signatures(signatures, u, v, weights, start, stop, sums):  # type: ignore[no-untyped-def]
+    """``sums[i]``: the sums of the rows of `weights` (one a bit) that both signatures of a pair have set."""
+    for i in range(start, stop):
+        for k in range(weights.shape[1]):
+            sums[i, k] = 0.0
+        left, right = signatures[np.uint64(u[i])], signatures[np.uint64(v[i])]
+        for w in range(left.size):
+            common = left[w] & right[w]
+            while common != np.uint64(0):
+                bit = 64 * w + np.int64(popcount((common & (~common + _ONE)) - _ONE))
+                for k in range(weights.shape[1]):
+                    sums[i, k] += weights[bit, k]
+                common &= common - _ONE

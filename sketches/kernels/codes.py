@@ -1,0 +1,137 @@
+"""Words of a canonical prefix code to values and back, from packed parts in place.
+
+Values are ``base + step * q``. The q of the values whose words have one length form a class, an
+Elias-Fano sequence of ``q - index`` (they ascend strictly, so it does not decrease). Words ascend by
+(length, value); the escape's word is the last of its length. A window holds a word's bits from its bit 63
+downwards and whatever follows; all comparisons are of its `longest` highest bits.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from .elias_fano import load_word, select
+
+__all__ = ["CLASS_FIELDS", "Decoder", "Encoder", "decode", "encode_values", "raw_value"]
+
+_U = np.uint64
+_ZERO, _ONE = _U(0), _U(1)
+
+#: Numbers on a class of long words: the word after its last, the first, the shift from a word of the longest
+#: length, `select`'s four; 64 bytes, a cache line.
+CLASS_FIELDS = 8
+
+
+class Decoder(NamedTuple):
+    """What `decode` reads: numbers and the addresses of arrays that its codebook keeps alive.
+
+    All words are compared as if they had the longest length.
+    """
+
+    shift: np.uint64  # of a window, to its longest-word bits
+    escape_first: np.uint64
+    escape_span: np.uint64  # 0: no escape
+    table_end: np.uint64  # first word that is too long for the table
+    table_shift: np.uint64
+    table: np.uint64  # address of the values by the first bits
+    classes: np.uint64  # address of (classes of words too long for the table, CLASS_FIELDS)
+    words: np.uint64  # address
+    base: np.uint64
+    step: np.uint64
+    raw_base: np.uint64
+    raw_bits: np.uint64
+
+
+class Encoder(NamedTuple):
+    """What `encode_value` reads: coded values in ascending order, and where to look for one."""
+
+    values: NDArray[np.uint64]
+    codes: NDArray[np.uint32]
+    lengths: NDArray[np.uint8]
+    directory: NDArray[np.uint32]  # first value of each range of 2**directory_shift
+    directory_shift: np.uint64
+    escape_code: np.uint64
+    escape_length: np.uint64
+    has_escape: np.uint64
+    step: np.uint64
+    raw_base: np.uint64
+    raw_largest: np.uint64
+
+
+@njit(cache=True, nogil=True)
+def _decode_long(dec, word):  # type: ignore[no-untyped-def]
+    """The value of a word that is too long for the table."""
+    at = _ZERO
+    while word >= load_word(dec.classes, at):
+        at += _U(CLASS_FIELDS)
+    i = (word - load_word(dec.classes, at + _U(1))) >> load_word(dec.classes, at + _U(2))
+    q = i + select(
+        dec.words,
+        load_word(dec.classes, at + _U(3)),
+        load_word(dec.classes, at + _U(4)),
+        load_word(dec.classes, at + _U(5)),
+        load_word(dec.classes, at + _U(6)),
+        i,
+    )
+    return dec.base + dec.step * q
+
+
+@njit(cache=True, nogil=True)
+def decode(dec, window):  # type: ignore[no-untyped-def]
+    """``(value, is_escape)`` of the word at the window's front; total: every window has an answer.
+
+    After an escape the value is to be had from the raw bits by `raw_value`.
+    """
+    word = window >> dec.shift
+    if word - dec.escape_first < dec.escape_span:
+        return dec.raw_base, True
+    if word < dec.table_end:
+        return load_word(dec.table, word >> dec.table_shift), False
+    return _decode_long(dec, word), False
+
+
+@njit(cache=True, nogil=True)
+def raw_value(dec, raw):  # type: ignore[no-untyped-def]
+    """The value of an escaped key, from its `raw_bits` raw bits."""
+    return dec.raw_base + dec.step * raw
+
+
+@njit(cache=True, nogil=True)
+def encode_value(enc, value):  # type: ignore[no-untyped-def]
+    """``(code, length, is_escape, raw)``; length 255 if the value has neither word nor raw form."""
+    n = _U(enc.values.size)
+    if n > _ZERO and value >= enc.values[0] and value <= enc.values[n - _ONE]:
+        slot = (value - enc.values[0]) >> enc.directory_shift
+        low, high = _U(enc.directory[slot]), _U(enc.directory[slot + _ONE])
+        while low < high:
+            middle = (low + high) >> _ONE
+            if enc.values[middle] < value:
+                low = middle + _ONE
+            else:
+                high = middle
+        if low < n and enc.values[low] == value:
+            return _U(enc.codes[low]), _U(enc.lengths[low]), False, _ZERO
+    if enc.has_escape > _ZERO and value >= enc.raw_base:
+        raw = (value - enc.raw_base) // enc.step
+        if raw <= enc.raw_largest and raw * enc.step == value - enc.raw_base:
+            return enc.escape_code, enc.escape_length, True, raw
+    return _ZERO, _U(255), False, _ZERO
+
+
+@njit(cache=True, nogil=True)
+def encode_values(enc, values, codes, lengths, escaped, raw):  # type: ignore[no-untyped-def]
+    """Encode all values; the index of the first that cannot be, or their number."""
+    for k in range(values.size):
+        code, length, is_escape, bits = encode_value(enc, values[k])
+        if length == _U(255):
+            return k
+        codes[k] = code
+        lengths[k] = length
+        if is_escape:
+            escaped[k] = True
+            raw[k] = bits
+    return values.size

@@ -1,0 +1,139 @@
+"""Buckets of bounded size that keep the ids of least priority.
+
+A bucket is a row of slots, filled from the left. A slot holds an id plus one, 0 when empty. A bucket that
+is full is a binary max-heap by priority: the id that would be dropped next stands first, so an id that is
+not to be kept is refused after one comparison. A row in falling order of priority is such a heap, and is
+the form that equal buckets share.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from ...lsh.kernels.prefetch import prefetch
+from ...lsh.kernels.words import mix64
+
+__all__ = ["insert_ids", "merge_buckets", "order_buckets"]
+
+#: Rows of a block, whose codes stay in the second-level cache.
+_BLOCK = 4096
+#: Rows by which counts, and by which slots, are asked for ahead of time.
+_SEEN_AHEAD, _SLOT_AHEAD = 32, 16
+
+
+# Helpers are inlined, and take a table's slots and where a bucket starts in them: arrays that are passed
+# to functions, or views of each bucket, would count references up and down, in one place for all threads.
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _sift_down(slots, base, root, size, key):  # type: ignore[no-untyped-def]
+    """Restore the heap of the bucket at `base` below `root`."""
+    moved = slots[base + root]
+    priority = mix64(np.uint64(moved) ^ key)
+    while True:
+        child = 2 * root + 1
+        if child >= size:
+            break
+        above = mix64(np.uint64(slots[base + child]) ^ key)
+        if child + 1 < size:
+            other = mix64(np.uint64(slots[base + child + 1]) ^ key)
+            if other > above:
+                child, above = child + 1, other
+        if above <= priority:
+            break
+        slots[base + root] = slots[base + child]
+        root = child
+    slots[base + root] = moved
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _insert(slots, base, filled, capacity, slot, key):  # type: ignore[no-untyped-def]
+    """Put one id into the bucket at `base`, of `filled` ids, if its priority is among the least."""
+    if filled < capacity:
+        slots[base + filled] = slot
+        if filled + 1 == capacity:
+            for root in range(capacity // 2 - 1, -1, -1):
+                _sift_down(slots, base, root, capacity, key)
+    elif mix64(np.uint64(slot) ^ key) < mix64(np.uint64(slots[base]) ^ key):
+        slots[base] = slot
+        _sift_down(slots, base, 0, capacity, key)
+
+
+@njit(cache=True, nogil=True)
+def insert_ids(slots, seen, codes, ids, keys, start, stop):  # type: ignore[no-untyped-def]
+    """Put row i, of id ``ids[i]``, into bucket ``codes[i, t]`` of every table t in [start, stop).
+
+    Notes
+    -----
+    Two places far apart are touched per insertion: the count of ids a bucket has seen and, known only
+    from that, the slot to fill. Both are asked for some rows ahead, so that their ways to memory
+    overlap. Rows are taken in blocks whose codes stay in the cache while one table after the other
+    copies its column of them.
+    """
+    capacity = slots.shape[2]
+    n = codes.shape[0]
+    column = np.zeros(_BLOCK + _SEEN_AHEAD, np.int64)
+    for first in range(0, n, _BLOCK):
+        size = min(_BLOCK, n - first)
+        for t in range(start, stop):
+            table, counts, key = slots[t].reshape(-1), seen[t], keys[t]
+            for i in range(size):
+                column[i] = codes[first + i, t]
+            # What follows the block is asked for in vain, but must be a bucket.
+            column[size : size + _SEEN_AHEAD] = 0
+            for i in range(min(size, _SEEN_AHEAD)):
+                prefetch(counts, column[i])
+            for i in range(size):
+                prefetch(counts, column[i + _SEEN_AHEAD])
+                ahead = column[i + _SLOT_AHEAD]
+                filled = counts[ahead]
+                prefetch(table, ahead * capacity + (filled if filled < capacity else 0))
+                code = column[i]
+                filled = counts[code]
+                counts[code] = filled + 1
+                if filled < capacity - 1:
+                    table[code * capacity + filled] = ids[first + i] + 1
+                else:
+                    _insert(table, code * capacity, min(filled, capacity), capacity, ids[first + i] + 1, key)
+
+
+@njit(cache=True, nogil=True)
+def merge_buckets(slots, others, keys, start, stop):  # type: ignore[no-untyped-def]
+    """Put the ids of the buckets of `others` into those of `slots`, for tables in [start, stop)."""
+    capacity = slots.shape[2]
+    for t in range(start, stop):
+        table, other, key = slots[t].reshape(-1), others[t].reshape(-1), keys[t]
+        for base in range(0, table.size, capacity):
+            if other[base] == 0:
+                continue
+            filled = 0
+            while filled < capacity and table[base + filled] != 0:
+                filled += 1
+            for j in range(base, base + capacity):
+                if other[j] == 0:
+                    break
+                _insert(table, base, filled, capacity, other[j], key)
+                filled = min(filled + 1, capacity)
+
+
+@njit(cache=True, nogil=True)
+def order_buckets(slots, keys, start, stop):  # type: ignore[no-untyped-def]
+    """Bring every bucket of the tables [start, stop) into falling order of priority."""
+    capacity = slots.shape[2]
+    priorities = np.empty(capacity, np.uint64)
+    kept = np.empty(capacity, slots.dtype)
+    for t in range(start, stop):
+        table, key = slots[t].reshape(-1), keys[t]
+        for base in range(0, table.size, capacity):
+            filled = 0
+            ordered = True
+            while filled < capacity and table[base + filled] != 0:
+                kept[filled] = table[base + filled]
+                priorities[filled] = mix64(np.uint64(kept[filled]) ^ key)
+                ordered &= filled == 0 or priorities[filled - 1] >= priorities[filled]
+                filled += 1
+            if not ordered:
+                order = np.argsort(priorities[:filled])
+                for j in range(filled):
+                    table[base + j] = kept[order[filled - 1 - j]]

@@ -1,0 +1,295 @@
+"""Counting how often ids stand in the buckets of a query, and keeping the most frequent."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from ...lsh.kernels.prefetch import prefetch
+from .heaps import is_less_frequent, sift_least_frequent
+
+__all__ = ["bound_found", "frequent_ids", "merge_top", "query_buckets"]
+
+#: Bytes of a bucket that are asked for ahead of time, and of a cache line.
+_AHEAD, _LINE = 256, 64
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _look_ahead(slots, flat, codes, i, bases):  # type: ignore[no-untyped-def]
+    """Write where the distinct buckets of query i start to `bases`, and ask for them; how many they are."""
+    n_tables, n_buckets, capacity = slots.shape
+    lines = _LINE // slots.itemsize
+    reach = min(capacity, _AHEAD // slots.itemsize)
+    n = 0
+    # The likeliest buckets of all tables come first, then the next ones.
+    for p in range(codes.shape[2]):
+        for t in range(n_tables):
+            code = codes[i, t, p]
+            # Codes are reduced to few buckets, so two probes may look into one.
+            again = False
+            for q in range(p):
+                again |= codes[i, t, q] == code
+            if not again:
+                base = (t * n_buckets + np.int64(code)) * capacity
+                for j in range(base, base + reach, lines):
+                    prefetch(flat, j)
+                bases[n] = base
+                n += 1
+    return n
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _count_direct(flat, capacity, bases, n_bases, counters, found, often, ends):  # type: ignore[no-untyped-def]
+    """Count with one counter for each id; -1 if there is an id without one.
+
+    Ids go to `found` in the order of the buckets, those new in bucket a before ``ends[a]``.
+    """
+    n, size = 0, np.uint64(counters.size)
+    beyond = False
+    for a in range(n_bases):
+        # Unsigned, for an index that could be negative would be looked at.
+        for j in range(np.uint64(bases[a]), np.uint64(bases[a] + capacity)):
+            slot = flat[j]
+            if slot == 0:
+                break
+            if slot >= size:
+                beyond = True
+                break
+            count = counters[slot]
+            found[np.uint64(n)] = slot
+            n += count == 0
+            counters[slot] = count + 1
+        ends[a] = n
+    for a in range(n):
+        often[a] = counters[found[a]]
+        counters[found[a]] = 0
+    return -1 if beyond else n
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _count_hashed(flat, capacity, bases, n_bases, keys, places, found, often, ends):  # type: ignore[no-untyped-def]
+    """Count in an open-addressing table of at least twice as many places as there are ids to find."""
+    mask = keys.size - 1
+    n = 0
+    for a in range(n_bases):
+        for j in range(bases[a], bases[a] + capacity):
+            slot = flat[j]
+            if slot == 0:
+                break
+            mixed = (np.uint64(slot) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)
+            place = np.int64(mixed) & mask
+            while keys[place] != slot and keys[place] != 0:
+                place = (place + 1) & mask
+            if keys[place] == 0:
+                keys[place] = slot
+                found[n], often[n], places[place] = slot, 0, n
+                n += 1
+            often[places[place]] += 1
+        ends[a] = n
+    for a in range(n):
+        # Whole runs are emptied, so an entry's place need not be kept.
+        mixed = (np.uint64(found[a]) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)
+        place = np.int64(mixed) & mask
+        while keys[place] != 0:
+            keys[place] = 0
+            place = (place + 1) & mask
+    return n
+
+
+@njit(cache=True, nogil=True)
+def _table_size(most):  # type: ignore[no-untyped-def]
+    size = 16
+    while size < 2 * most:
+        size *= 2
+    return size
+
+
+@njit(cache=True, nogil=True)
+def query_buckets(slots, codes, k, counters, start, stop, out_ids, out_counts):  # type: ignore[no-untyped-def]
+    """The k ids that stand in most of a query's buckets, for the queries [start, stop).
+
+    The most frequent first, equal ones by rising id; -1 and 0 where there are fewer than k.
+
+    Notes
+    -----
+    `counters` holds zeros, one for each of the smallest ids; a query that finds larger ones takes an
+    open-addressing table. The best k are kept in a heap: O(ids found + k log k log(ids found)). Buckets
+    are asked for one query ahead.
+    """
+    capacity, flat = slots.shape[2], slots.reshape(-1)
+    n_bases = codes.shape[1] * codes.shape[2]
+    most = n_bases * capacity
+    bases, next_bases = np.empty(n_bases, np.int64), np.empty(n_bases, np.int64)
+    ends = np.empty(n_bases, np.int64)
+    # One more, for an id that was found before is written and then forgotten.
+    found, often = np.empty(most + 1, slots.dtype), np.empty(most + 1, np.int32)
+    size = _table_size(most)
+    # Made when they are first needed.
+    keys, places = np.zeros(0, slots.dtype), np.zeros(0, np.int32)
+    best, best_counts = np.empty(k, slots.dtype), np.empty(k, np.int32)
+    n_next = _look_ahead(slots, flat, codes, start, next_bases) if start < stop else 0
+    for i in range(start, stop):
+        bases, next_bases, n_here = next_bases, bases, n_next
+        if i + 1 < stop:
+            n_next = _look_ahead(slots, flat, codes, i + 1, next_bases)
+        n = -1
+        if counters.size:
+            n = _count_direct(flat, capacity, bases, n_here, counters, found, often, ends)
+        if n < 0:
+            if keys.size == 0:
+                keys, places = np.zeros(size, slots.dtype), np.empty(size, np.int32)
+            n = _count_hashed(flat, capacity, bases, n_here, keys, places, found, often, ends)
+        held = 0
+        for a in range(n):
+            slot, count = found[a], often[a]
+            if held < k:
+                best[held], best_counts[held] = slot, count
+                held += 1
+                if held == k:
+                    for root in range(k // 2 - 1, -1, -1):
+                        sift_least_frequent(best, best_counts, root, k)
+            elif is_less_frequent(best_counts[0], best[0], count, slot):
+                best[0], best_counts[0] = slot, count
+                sift_least_frequent(best, best_counts, 0, k)
+        if held < k:
+            for root in range(held // 2 - 1, -1, -1):
+                sift_least_frequent(best, best_counts, root, held)
+        for last in range(held - 1, -1, -1):
+            out_ids[i, last] = np.int64(best[0]) - 1
+            out_counts[i, last] = best_counts[0]
+            best[0], best_counts[0] = best[last], best_counts[last]
+            sift_least_frequent(best, best_counts, 0, last)
+        for j in range(held, k):
+            out_ids[i, j] = -1
+            out_counts[i, j] = 0
+
+
+@njit(cache=True, nogil=True)
+def bound_found(seen, capacity, codes, start, stop, out):  # type: ignore[no-untyped-def]
+    """``out[i - start]``: ids in the buckets of query i, each as often as it stands there."""
+    for i in range(start, stop):
+        total = np.int64(0)
+        for t in range(codes.shape[1]):
+            for p in range(codes.shape[2]):
+                total += min(np.int64(seen[t, codes[i, t, p]]), capacity)
+        out[i - start] = total
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _smallest(values, n, m):  # type: ignore[no-untyped-def]
+    """Bring the m smallest of `n` different values to the front (Hoare's selection)."""
+    left, right = 0, n - 1
+    while left < right:
+        pivot = values[(left + right) // 2]
+        a, b = left, right
+        while a <= b:
+            while values[a] < pivot:
+                a += 1
+            while values[b] > pivot:
+                b -= 1
+            if a <= b:
+                values[a], values[b] = values[b], values[a]
+                a += 1
+                b -= 1
+        if m - 1 <= b:
+            right = b
+        elif m - 1 >= a:
+            left = a
+        else:
+            break
+
+
+@njit(cache=True, nogil=True)
+def frequent_ids(slots, codes, counters, start, stop, offsets, out, sizes):  # type: ignore[no-untyped-def]
+    """The ids that stand in most buckets of each query of [start, stop), as many as there is room for.
+
+    Query i's go to ``out[offsets[i - start]:]``, ``sizes[i - start]`` of them, as many as fit before
+    ``offsets[i - start + 1]``: more frequent ones first; of equally frequent ones those of likelier buckets
+    (of first probes, then of second ones, each in the order of tables), of the last bucket the lowest.
+    Equally frequent ones come in any order. `counters` as in `query_buckets`.
+    """
+    n_tables, capacity, flat = slots.shape[0], slots.shape[2], slots.reshape(-1)
+    n_bases = codes.shape[1] * codes.shape[2]
+    most = n_bases * capacity
+    bases, next_bases = np.empty(n_bases, np.int64), np.empty(n_bases, np.int64)
+    ends = np.empty(n_bases, np.int64)
+    found, often = np.empty(most + 1, slots.dtype), np.empty(most + 1, np.int32)
+    tied = np.empty(most, slots.dtype)
+    size = _table_size(most)
+    # Made when they are first needed.
+    keys, places = np.zeros(0, slots.dtype), np.zeros(0, np.int32)
+    at = np.empty(n_tables + 1, np.int64)
+    n_next = _look_ahead(slots, flat, codes, start, next_bases) if start < stop else 0
+    for i in range(start, stop):
+        bases, next_bases, n_here = next_bases, bases, n_next
+        if i + 1 < stop:
+            n_next = _look_ahead(slots, flat, codes, i + 1, next_bases)
+        n = -1
+        if counters.size:
+            n = _count_direct(flat, capacity, bases, n_here, counters, found, often, ends)
+        if n < 0:
+            if keys.size == 0:
+                keys, places = np.zeros(size, slots.dtype), np.empty(size, np.int32)
+            n = _count_hashed(flat, capacity, bases, n_here, keys, places, found, often, ends)
+        at[:] = 0
+        for a in range(n):
+            # An id added twice may count more often than there are tables, and is then as frequent as can be.
+            often[a] = min(often[a], n_tables)
+            at[often[a]] += 1
+        room = offsets[i - start + 1] - offsets[i - start]
+        if room == 0:
+            n = 0
+        sizes[i - start] = min(np.int64(n), room)
+        # From how many ids have a count to where the first of them goes, down to the least that is kept.
+        total, least, crowded = np.int64(0), 1, False
+        for count in range(n_tables, 0, -1):
+            here = at[count]
+            at[count] = offsets[i - start] + total
+            if total + here >= room:
+                least, crowded = count, total + here > room
+                break
+            total += here
+        often_enough = least + 1 if crowded else least
+        for a in range(n):
+            if often[a] >= often_enough:
+                out[at[often[a]]] = found[a]
+                at[often[a]] += 1
+        if not crowded:
+            continue
+        # Of the bucket in which the room ends, the lowest ids.
+        to, a = at[least], 0
+        for bucket in range(n_here):
+            n_tied = 0
+            while a < ends[bucket]:
+                if often[a] == least:
+                    tied[n_tied] = found[a]
+                    n_tied += 1
+                a += 1
+            left = offsets[i - start + 1] - to
+            if n_tied > left:
+                _smallest(tied, n_tied, left)
+                n_tied = left
+            for b in range(n_tied):
+                out[to + b] = tied[b]
+            to += n_tied
+            if n_tied == left:
+                break
+
+
+@njit(cache=True, nogil=True)
+def merge_top(ids, counts, other_ids, other_counts, start, stop):  # type: ignore[no-untyped-def]
+    """Merge lists as `query_buckets` gives them, of different ids, into the first: the k best of both."""
+    k = ids.shape[1]
+    merged, merged_counts = np.empty(k, ids.dtype), np.empty(k, counts.dtype)
+    for i in range(start, stop):
+        a = b = 0
+        for j in range(k):
+            left, right = counts[i, a], other_counts[i, b]
+            if left > right or (left == right and np.uint64(ids[i, a]) <= np.uint64(other_ids[i, b])):
+                merged[j], merged_counts[j] = ids[i, a], left
+                a += 1
+            else:
+                merged[j], merged_counts[j] = other_ids[i, b], right
+                b += 1
+        ids[i] = merged
+        counts[i] = merged_counts

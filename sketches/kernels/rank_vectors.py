@@ -1,0 +1,224 @@
+"""The nearest of some candidates, by the distances of vectors.
+
+Distances are computed in the precision of the rows, terms added up in any order that is fast, only to tell
+which candidates cannot be among the nearest: a bound of the error leaves no doubt. The others' are computed
+in float64 and in one fixed order, and these rank them. So results depend on rows and query alone.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit, types
+from numba.extending import intrinsic
+
+from ...lsh.kernels.prefetch import prefetch
+from .heaps import keep_nearest, sort_nearest
+
+__all__ = ["ANGLE", "CITYBLOCK", "EUCLIDEAN", "INNER_PRODUCT", "rank_vectors"]
+
+ANGLE, EUCLIDEAN, CITYBLOCK, INNER_PRODUCT = range(4)
+_LANES = 32
+#: Candidates by which rows are asked for ahead of time, and bytes of each; the rest follows in order.
+_ROWS_AHEAD, _BYTES_AHEAD, _LINE = 16, 1024, 64
+#: Squared lengths within which no product of float32 numbers over- or underflows.
+_SHORT, _LONG = 1e-25, 1e25
+
+
+def _add_product_code(typingctx, total, x, y):  # type: ignore[no-untyped-def]
+    """``total + x * y`` for floats of one type, in whatever order of additions is fast."""
+    signature = total(total, x, y)
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        product = builder.fmul(arguments[1], arguments[2], flags=("contract",))
+        return builder.fadd(arguments[0], product, flags=("reassoc", "contract"))
+
+    return (signature, generate) if isinstance(total, types.Float) else None
+
+
+def _add_size_code(typingctx, total, x):  # type: ignore[no-untyped-def]
+    """``total + abs(x)`` for floats of one type, in whatever order of additions is fast."""
+    signature = total(total, x)
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        name = "llvm.fabs.f32" if signature.return_type == types.float32 else "llvm.fabs.f64"
+        function = builder.module.declare_intrinsic("llvm.fabs", [arguments[1].type])
+        assert function.name == name
+        return builder.fadd(arguments[0], builder.call(function, [arguments[1]]), flags=("reassoc",))
+
+    return (signature, generate) if isinstance(total, types.Float) else None
+
+
+_add_product: Any = intrinsic(_add_product_code)
+_add_size: Any = intrinsic(_add_size_code)
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _length(x, scale, lanes):  # type: ignore[no-untyped-def]
+    """The norm of ``scale * x``: feature j goes to accumulator j mod 32."""
+    whole = x.size - x.size % _LANES
+    lanes[:] = 0.0
+    for j in range(0, whole, _LANES):
+        for lane in range(_LANES):
+            lanes[lane] += (x[j + lane] * scale) * (x[j + lane] * scale)
+    for j in range(whole, x.size):
+        lanes[j - whole] += (x[j] * scale) * (x[j] * scale)
+    return math.sqrt(lanes.sum())
+
+
+@njit(cache=True, nogil=True)
+def _haversine(q, x, lanes):  # type: ignore[no-untyped-def]
+    """``sin(angle / 2) ** 2``, a quarter of the squared distance of unit vectors: sharp for small angles."""
+    scale, length = 1.0, _length(x, 1.0, lanes)
+    if not 1e-125 < length < 1e125:
+        largest = np.abs(x).max()
+        if largest == 0.0:
+            return 0.5
+        if not math.isfinite(largest):
+            return math.nan
+        # By a power of two, which rounds nothing.
+        scale = math.ldexp(1.0, min(-math.frexp(largest)[1], 1022))
+        length = _length(x, scale, lanes)
+    for j in range(x.size):
+        x[j] = x[j] * scale / length - q[j]
+    return 0.25 * _length(x, 1.0, lanes) ** 2
+
+
+@njit(cache=True, nogil=True)
+def _distance(metric, q, x, lanes):  # type: ignore[no-untyped-def]
+    """The distance in float64: feature j goes to accumulator j mod 32."""
+    whole = x.size - x.size % _LANES
+    if metric == INNER_PRODUCT:
+        lanes[:] = 0.0
+        for j in range(0, whole, _LANES):
+            for lane in range(_LANES):
+                lanes[lane] -= x[j + lane] * q[j + lane]
+        for j in range(whole, x.size):
+            lanes[j - whole] -= x[j] * q[j]
+        return lanes.sum()
+    # Rows are scratch, so steps may take their place.
+    for j in range(x.size):
+        x[j] -= q[j]
+    if metric == EUCLIDEAN:
+        length = _length(x, 1.0, lanes)
+        if 1e-125 < length < 1e125:
+            return length
+        largest = np.abs(x).max() if x.size else 0.0
+        if largest == 0.0 or not math.isfinite(largest):
+            return length
+        scale = math.ldexp(1.0, min(-math.frexp(largest)[1], 1022))
+        return _length(x, scale, lanes) / scale
+    lanes[:] = 0.0
+    for j in range(0, whole, _LANES):
+        for lane in range(_LANES):
+            lanes[lane] += abs(x[j + lane])
+    for j in range(whole, x.size):
+        lanes[j - whole] += abs(x[j])
+    return lanes.sum()
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _limit(metric, farthest, slack, length, error):  # type: ignore[no-untyped-def]
+    """What the fast product or distance of a row that is no farther than `farthest` cannot pass."""
+    if metric == ANGLE:
+        return 1.0 - 2.0 * farthest - 4.0 * error
+    if metric == EUCLIDEAN:
+        return (farthest + slack) ** 2 * (1.0 + 2.0 * error) + 1e-30
+    if metric == CITYBLOCK:
+        return (farthest + slack) * (1.0 + 2.0 * error) + 1e-30
+    return -farthest / length if length > 0.0 else -math.inf
+
+
+@njit(cache=True, nogil=True)
+def rank_vectors(  # type: ignore[no-untyped-def]
+    metric, Q, fast_Q, slack, lengths, rows, candidates, offsets, sizes, k, first, ids, distances
+):
+    """The k nearest of the candidates of each query, for queries ``first + i``.
+
+    Parameters
+    ----------
+    Q : float64; of unit length where angles are asked for
+    fast_Q : Q in the rows' precision; of unit length for angles and inner products
+    slack : how far `fast_Q` lies from `Q`, for distances
+    lengths : of the queries, for inner products
+    candidates : ids plus one; query ``first + i`` has ``candidates[offsets[i]:][:sizes[i]]``
+
+    Returns
+    -------
+    int
+        -1, or the id of a candidate that has no row or not a finite one.
+    """
+    n_rows = rows.shape[0]
+    # Unsigned, for an index that could be negative would be looked at and keep loops from SIMD.
+    width, zero = np.uint64(rows.shape[1]), np.uint64(0)
+    flat = rows.reshape(-1)
+    lines = _LINE // rows.itemsize
+    reach = min(rows.shape[1], _BYTES_AHEAD // rows.itemsize)
+    out_ids, out = ids.reshape(-1), distances.reshape(-1)
+    lanes, x = np.empty(_LANES, np.float64), np.empty(rows.shape[1], np.float64)
+    # Higham 2002, section 3.1: the error of a sum of m terms in any order, relative to their sizes.
+    unit = (rows.shape[1] + 16) * (2.0**-24 if rows.itemsize == 4 else 2.0**-53)
+    error = unit / (1.0 - unit) if unit < 0.05 else math.inf
+    for i in range(sizes.size):
+        q, fast = Q[first + i], fast_Q[first + i]
+        begin, end = offsets[i], offsets[i] + sizes[i]
+        place = (first + i) * k
+        held = 0
+        limit = 0.0
+        for c in range(begin, min(begin + _ROWS_AHEAD, end)):
+            base = (np.int64(candidates[c]) - 1) * rows.shape[1]
+            for j in range(base, base + reach, lines):
+                prefetch(flat, j)
+        for c in range(begin, end):
+            if c + _ROWS_AHEAD < end:
+                base = (np.int64(candidates[c + _ROWS_AHEAD]) - 1) * rows.shape[1]
+                for j in range(base, base + reach, lines):
+                    prefetch(flat, j)
+            number = np.int64(candidates[c]) - 1
+            if np.uint64(number) >= np.uint64(n_rows):  # of a forged file it may be negative
+                return max(number, np.int64(n_rows))
+            here = np.uint64(number) * width
+            if held == k and error < 1.0:
+                total, square = rows.dtype.type(0), rows.dtype.type(0)
+                if metric == EUCLIDEAN:
+                    for j in range(zero, width):
+                        step = flat[here + j] - fast[j]
+                        total = _add_product(total, step, step)
+                    if limit < total < math.inf:
+                        continue
+                elif metric == CITYBLOCK:
+                    for j in range(zero, width):
+                        total = _add_size(total, flat[here + j] - fast[j])
+                    if limit < total < math.inf:
+                        continue
+                else:
+                    for j in range(zero, width):
+                        value = flat[here + j]
+                        total = _add_product(total, value, fast[j])
+                        square = _add_product(square, value, value)
+                    if _SHORT < square < _LONG:
+                        norm = math.sqrt(np.float64(square))
+                        if metric == ANGLE:
+                            if total < limit * norm:
+                                continue
+                        elif total < limit - 4.0 * error * norm:
+                            continue
+            for j in range(zero, width):
+                x[j] = flat[here + j]
+            if metric != ANGLE:
+                distance = _distance(metric, q, x, lanes)
+            else:
+                # A vector of zeros is at a right angle to all others.
+                distance = _haversine(q, x, lanes) if lengths[first + i] > 0.0 else 0.5
+            if not math.isfinite(distance):
+                return number
+            held = keep_nearest(out_ids, out, place, held, k, number, distance)
+            if held == k:
+                limit = _limit(metric, out[place], slack[first + i], lengths[first + i], error)
+        sort_nearest(out_ids, out, place, held, k)
+        if metric == ANGLE:
+            for j in range(place, place + held):
+                out[j] = 2.0 * math.asin(min(1.0, math.sqrt(out[j])))
+    return -1

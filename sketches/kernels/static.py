@@ -1,0 +1,216 @@
+"""Kernels that read static functions: blocks of keys through the ribbons of one column.
+
+A block's keys lie as a structure of arrays; where a filter settles keys, the others move together, so that
+every step works on whole registers of keys.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from ...lsh.kernels.words import mix64
+from .codes import decode, raw_value
+from .elias_fano import address_of
+from .ribbon import fixed_values, locate, shard_of, variable_bits, window_of
+
+__all__ = ["address_of", "check_keys", "fill_fingerprints", "first_unequal", "look_up", "passes_filter"]
+
+#: Keys that are looked up together: their arrays stay in the first-level cache.
+LANES = 512
+_U = np.uint64
+_PURPOSE = _U(0xD6E8FEB86659FD93)
+
+
+@njit(cache=True, nogil=True)
+def fingerprint(key, purpose, bits):  # type: ignore[no-untyped-def]
+    """`bits` bits of a key (1 to 64), others for each purpose, independent of its place and window."""
+    return mix64(key ^ (_U(purpose + 1) * _PURPOSE)) >> _U(64 - bits)
+
+
+@njit(cache=True, nogil=True)
+def fill_fingerprints(keys, purpose, bits, out):  # type: ignore[no-untyped-def]
+    for i in range(keys.size):
+        out[i] = fingerprint(keys[i], purpose, bits)
+
+
+@njit(cache=True, nogil=True)
+def _fill_block(keys, start, n, n_shards, block, shards, index):  # type: ignore[no-untyped-def]
+    """Keys [start, start + n) into the rows of `block`: keys, places, windows (low, high)."""
+    for k in range(n):
+        key = keys[start + k]
+        block[0, k] = key
+        shards[k], block[1, k] = shard_of(key, n_shards)
+        block[2, k], block[3, k] = window_of(key)
+        index[k] = start + k
+
+
+@njit(cache=True, nogil=True)
+def _move(block, shards, index, k, to):  # type: ignore[no-untyped-def]
+    block[0, to] = block[0, k]
+    block[1, to] = block[1, k]
+    block[2, to] = block[2, k]
+    block[3, to] = block[3, k]
+    shards[to] = shards[k]
+    index[to] = index[k]
+
+
+@njit(cache=True, nogil=True)
+def check_keys(keys, n_shards, plan, ribbon, thresholds, solution, purpose, bits, out):  # type: ignore[no-untyped-def]
+    """``out[i]``: whether key i has its fingerprint in a fixed ribbon of `bits` columns."""
+    block = np.empty((4, LANES), dtype=np.uint64)
+    values = np.empty(LANES, dtype=np.uint64)
+    shards = np.empty(LANES, dtype=np.int64)
+    index = np.empty(LANES, dtype=np.int64)
+    words = np.empty(LANES, dtype=np.int64)
+    starts = np.empty(LANES, dtype=np.int64)
+    bumped = np.empty(LANES, dtype=np.int64)
+    for start in range(0, keys.size, LANES):
+        n = min(LANES, keys.size - start)
+        _fill_block(keys, start, n, n_shards, block, shards, index)
+        locate(plan, ribbon, thresholds, shards, block[1], n, words, starts, bumped)
+        fixed_values(solution, bits, words, starts, n, block[2], block[3], values)
+        for k in range(n):
+            out[start + k] = values[k] == fingerprint(block[0, k], purpose, bits)
+
+
+@njit(cache=True, nogil=True)
+def passes_filter(keys, places, plan, thresholds, solution, purpose, bits, out):  # type: ignore[no-untyped-def]
+    """`check_keys` for keys of one shard, whose plan is the only one, at known places."""
+    block = np.empty((4, LANES), dtype=np.uint64)
+    values = np.empty(LANES, dtype=np.uint64)
+    shards = np.zeros(LANES, dtype=np.int64)
+    words = np.empty(LANES, dtype=np.int64)
+    starts = np.empty(LANES, dtype=np.int64)
+    bumped = np.empty(LANES, dtype=np.int64)
+    for start in range(0, keys.size, LANES):
+        n = min(LANES, keys.size - start)
+        for k in range(n):
+            block[0, k] = keys[start + k]
+            block[1, k] = places[start + k]
+            block[2, k], block[3, k] = window_of(keys[start + k])
+        locate(plan, 0, thresholds, shards, block[1], n, words, starts, bumped)
+        fixed_values(solution, bits, words, starts, n, block[2], block[3], values)
+        for k in range(n):
+            out[start + k] = values[k] == fingerprint(block[0, k], purpose, bits)
+
+
+@njit(cache=True, nogil=True)
+def look_up(  # type: ignore[no-untyped-def]
+    keys, n_shards, plan, first_ribbon, thresholds, solution,
+    filter_bits, filter_values, prefix_bits, table_bits, code_bits, decoder, out,
+):  # fmt: skip
+    """The values of all keys in one column.
+
+    The column's ribbons follow each other from `first_ribbon` on: one for each filter, one of the first
+    `prefix_bits` of the codes (if any), one of their other bits, at most `code_bits` in all (if any), one of
+    raw bits (if the decoder has any). A key that filter f refuses has the value ``filter_values[f]``; of
+    those it passes, bit f of the code says whether they have it after all. The decoder's word follows.
+    """
+    n_filters = filter_bits.size
+    prefix_ribbon = first_ribbon + n_filters
+    code_ribbon = prefix_ribbon + (prefix_bits > 0)
+    raw_ribbon = code_ribbon + (n_filters + code_bits > prefix_bits)
+    raw_bits = np.int64(decoder.raw_bits)
+    block = np.empty((4, LANES), dtype=np.uint64)
+    room = np.empty((3, LANES), dtype=np.uint64)
+    windows = np.empty(LANES, dtype=np.uint64)
+    shards = np.empty(LANES, dtype=np.int64)
+    index = np.empty(LANES, dtype=np.int64)
+    words = np.empty(LANES, dtype=np.int64)
+    starts = np.empty(LANES, dtype=np.int64)
+    bumped = np.empty(LANES, dtype=np.int64)
+    escaped = np.empty(LANES, dtype=np.int64)
+    for start in range(0, keys.size, LANES):
+        n = min(LANES, keys.size - start)
+        n_escaped = 0
+        _fill_block(keys, start, n, n_shards, block, shards, index)
+        for f in range(n_filters):
+            value, bits = filter_values[f], filter_bits[f]
+            locate(plan, first_ribbon + f, thresholds, shards, block[1], n, words, starts, bumped)
+            fixed_values(solution, bits, words, starts, n, block[2], block[3], windows)
+            kept = 0
+            for k in range(n):
+                if windows[k] == fingerprint(block[0, k], f, bits):
+                    _move(block, shards, index, k, kept)
+                    kept += 1
+                else:
+                    out[index[k]] = value
+            n = kept
+            locate(plan, code_ribbon, thresholds, shards, block[1], n, words, starts, bumped)
+            for k in range(n):
+                windows[k] = _U(0)
+            variable_bits(solution, words, starts, n, block[2], block[3], f, 1, 0, room, windows)
+            kept = 0
+            for k in range(n):
+                if windows[k] != _U(0):
+                    _move(block, shards, index, k, kept)
+                    kept += 1
+                else:
+                    out[index[k]] = value
+            n = kept
+
+        # The words' bits, first one highest: those that the decoder's table wants, and then for the few
+        # longer words the others.
+        if prefix_bits > 0:
+            locate(plan, prefix_ribbon, thresholds, shards, block[1], n, words, starts, bumped)
+            fixed_values(solution, prefix_bits, words, starts, n, block[2], block[3], windows)
+            for k in range(n):
+                windows[k] <<= _U(64 - prefix_bits)
+        else:
+            for k in range(n):
+                windows[k] = _U(0)
+        done = max(prefix_bits, min(code_bits, table_bits))
+        if code_bits > prefix_bits:
+            locate(plan, code_ribbon, thresholds, shards, block[1], n, words, starts, bumped)
+            variable_bits(
+                solution, words, starts, n, block[2], block[3],
+                n_filters, done - prefix_bits, prefix_bits, room, windows,
+            )  # fmt: skip
+        kept = 0
+        for k in range(n):
+            if windows[k] >> decoder.shift >= decoder.table_end and code_bits > done:
+                _move(block, shards, index, k, kept)
+                words[kept], starts[kept], windows[kept] = words[k], starts[k], windows[k]
+                kept += 1
+                continue
+            value, is_escape = decode(decoder, windows[k])
+            out[index[k]] = value
+            if is_escape:
+                escaped[n_escaped] = index[k]
+                n_escaped += 1
+        if kept > 0:
+            variable_bits(
+                solution, words, starts, kept, block[2], block[3],
+                n_filters + done - prefix_bits, code_bits - done, done, room, windows,
+            )  # fmt: skip
+            for k in range(kept):
+                value, is_escape = decode(decoder, windows[k])
+                out[index[k]] = value
+                if is_escape:
+                    escaped[n_escaped] = index[k]
+                    n_escaped += 1
+        if n_escaped > 0 and raw_bits > 0:
+            for k in range(n_escaped):
+                key = keys[escaped[k]]
+                block[0, k] = key
+                shards[k], block[1, k] = shard_of(key, n_shards)
+                block[2, k], block[3, k] = window_of(key)
+            locate(plan, raw_ribbon, thresholds, shards, block[1], n_escaped, words, starts, bumped)
+            fixed_values(solution, raw_bits, words, starts, n_escaped, block[2], block[3], windows)
+            for k in range(n_escaped):
+                out[escaped[k]] = raw_value(decoder, windows[k])
+
+
+@njit(cache=True, nogil=True)
+def first_unequal(data, offsets, others):  # type: ignore[no-untyped-def]
+    """The first i whose bytes ``data[offsets[i]:offsets[i + 1]]`` are not those of ``others[i]``, or -1."""
+    for i in range(others.size):
+        left, right = offsets[i], offsets[others[i]]
+        length = offsets[i + 1] - left
+        if offsets[others[i] + 1] - right != length:
+            return i
+        for j in range(length):
+            if data[left + j] != data[right + j]:
+                return i
+    return -1

@@ -1,0 +1,277 @@
+"""What an index's tables look like for a metric: how often near rows meet, how full buckets get."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
+
+from ...lsh.families.minhash import MinHash
+from ...lsh.families.pstable import PStable
+from ...lsh.families.srp import SignedRandomProjection
+from ...lsh.family import HashFamily
+from ...lsh.inputs.arrays import check_dense
+from ...lsh.inputs.sets import check_sets
+from ...lsh.inputs.sparse_structure import check_sparse
+from ...lsh.kernels.probing_odds import probed_odds
+from ...lsh.support.random import uniform
+
+__all__ = [
+    "METRICS",
+    "MOST_POWER",
+    "Crowd",
+    "Metric",
+    "crowd_at",
+    "crowd_of",
+    "near_powers",
+    "shared",
+    "some_rows",
+    "typical_distance",
+]
+
+MOST_POWER = 32
+#: Rows of the sample that are hashed, to so many tables; fewer for wide rows, to bound the parameters.
+_SAMPLE_ROWS, _SAMPLE_TABLES, _SAMPLE_VALUES = 2048, 32, 1 << 24
+_WIDE, _WIDE_ROWS = 1 << 15, 512
+#: By whether the code is its bits: the sample's codes are elementary ones.
+_SAMPLE_BUCKETS = {True: 2, False: 2**32}
+_LEAST_TRIPLES, _FEWEST_ROWS = 300, 16
+#: Distances, and states of a hash function, that means are taken over.
+_FAR, _STATES = 256, 1024
+#: States of a query that the success of probing is averaged over: at most, at least, and buckets in all.
+_PROBED_STATES, _FEWEST_STATES, _PROBED_BUCKETS = 1024, 128, 1 << 14
+
+
+class Metric(NamedTuple):
+    """What `suggest` knows of a metric."""
+
+    #: make(n_features, n_hashes, power, width, n_buckets, **options)
+    make: Callable[..., HashFamily]
+    largest: float
+    #: Widths to try, in multiples of `near`; (0,) where there is none.
+    widths: tuple[float, ...]
+    #: Nanoseconds of an elementary hash: a constant, and for each feature.
+    ns_value: tuple[float, float]
+    #: given(width, far): probability that a row at `far` of another meets it, shape (states, far), in so
+    #: many equally likely states of the hash function as that other row sees it; their mean is the
+    #: collision probability. Rows differ in many features, and are independent of each other.
+    given: Callable[[float, NDArray[np.float64]], NDArray[np.float64]]
+    #: probed(width, near, states): for independent states of a value, shape (states, powers): the
+    #: probability that the value of a row at `near` is the same, and, for each change that probing tries,
+    #: what it is ordered by and its odds against no change, shape (states, powers, changes). None for
+    #: families without multi-probe querying.
+    probed: Callable[[float, float, NDArray[np.float64]], tuple[Any, Any, Any]] | None = None
+    #: Whether 2**power buckets are the codes themselves, with no chance collisions.
+    code_is_bits: bool = False
+
+
+def _angle(n_features: Any, n_hashes: int, power: int, width: Any, n_buckets: int, **more: Any) -> HashFamily:
+    return SignedRandomProjection(n_features, n_hashes, power=power, n_buckets=n_buckets, **more)
+
+
+def _steps(p: int) -> Callable[..., HashFamily]:
+    def make(
+        n_features: Any, n_hashes: int, power: int, width: float, n_buckets: int, **more: Any
+    ) -> PStable:
+        return PStable(n_features, n_hashes, p=p, width=width, power=power, n_buckets=n_buckets, **more)
+
+    return make
+
+
+def _sets(n_features: Any, n_hashes: int, power: int, width: Any, n_buckets: int, **more: Any) -> HashFamily:
+    size = {"expected_set_size": n_features, **more}
+    return MinHash(n_hashes, power=power, n_buckets=n_buckets, **size)
+
+
+def _states(n: int) -> NDArray[np.float64]:
+    """Quantiles, in a column."""
+    return ((np.arange(n) + 0.5) / n)[:, None]
+
+
+def _given_margin(width: float, far: NDArray[np.float64]) -> Any:
+    # A row's product with the vector is |z|; that of a row at an angle is |z| cos + N(0, 1) sin.
+    with np.errstate(divide="ignore"):
+        return ndtr(ndtri(0.5 + _states(_STATES) / 2) / np.tan(far))
+
+
+def _given_place(p: int) -> Callable[[float, NDArray[np.float64]], Any]:
+    def given(width: float, far: NDArray[np.float64]) -> Any:
+        # A row lies at a uniform place of its step, another a normal one away: for p = 2 of scale `far`;
+        # for p = 1 of scale far / |z|, z normal and the vector's own (its few largest entries decide it).
+        side = math.isqrt(_STATES)
+        z = np.repeat(ndtri(0.5 + _states(side) / 2), side, axis=0) if p == 1 else 1.0
+        place = np.tile(_states(side), (side, 1)) if p == 1 else _states(_STATES)
+        with np.errstate(divide="ignore"):
+            steps = z * width / far
+        return ndtr((1 - place) * steps) - ndtr(-place * steps)
+
+    return given
+
+
+def _given_least(width: float, far: NDArray[np.float64]) -> Any:
+    # The least of n hashed tokens is an exponential x / n. A set of as many meets it if it has that token
+    # (a share s of them are common) and no lesser among its others, (1 - s) n.
+    common = 2 * (1 - far) / (2 - far)
+    return common * np.exp(np.log1p(-_states(_STATES)) * (1 - common))
+
+
+def _probed_signs(width: float, near: float, states: NDArray[np.float64]) -> tuple[Any, Any, Any]:
+    z = ndtri(0.5 + states / 2)
+    flip = np.minimum(ndtr(-z / np.tan(near)), 1 - 1e-12)
+    return 1 - flip, (z * z)[..., None], (flip / (1 - flip))[..., None]
+
+
+def _probed_steps(p: int) -> Callable[[float, float, NDArray[np.float64]], tuple[Any, Any, Any]]:
+    def below(x: NDArray[np.float64]) -> Any:
+        return ndtr(x) if p == 2 else 0.5 + np.arctan(x) / math.pi
+
+    def probed(width: float, near: float, states: NDArray[np.float64]) -> tuple[Any, Any, Any]:
+        borders = [below((edge - states) * width / near) for edge in (-1, 0, 1, 2)]
+        down, stay, up = (right - left for left, right in pairwise(borders))
+        odds = np.stack([down, up], axis=2) / np.maximum(stay, 1e-300)[..., None]
+        return stay, np.stack([states**2, (1 - states) ** 2], axis=2), odds
+
+    return probed
+
+
+_WIDTHS = tuple(2.0 ** (j / 2) for j in range(-2, 11))
+METRICS = {
+    "angle": Metric(_angle, math.pi, (0.0,), (0.5, 0.01), _given_margin, _probed_signs, code_is_bits=True),
+    "euclidean": Metric(_steps(2), math.inf, _WIDTHS, (0.5, 0.015), _given_place(2), _probed_steps(2)),
+    "cityblock": Metric(_steps(1), math.inf, _WIDTHS, (0.5, 0.015), _given_place(1), _probed_steps(1)),
+    "jaccard": Metric(_sets, 1.0, (0.0,), (0.5, 0.05), _given_least),
+}
+
+
+class Crowd(NamedTuple):
+    """How full the bucket of a row is, for each power and width: a log-normal share of all rows."""
+
+    #: Mean share, shape (powers, widths).
+    mass: NDArray[np.float64]
+    #: Variance of its logarithm.
+    spread: NDArray[np.float64]
+
+
+def near_powers(
+    about: Metric, widths: NDArray[np.float64], near: float, n_probes: int
+) -> NDArray[np.float64]:
+    """Probability that a row at `near` lies in a probed bucket, shape (powers, widths)."""
+    families = [about.make(1, 1, 1, width, 2) for width in widths.tolist()]
+    one = np.array([float(family.collision_probability(near)) for family in families])
+    powers = np.arange(1, MOST_POWER + 1)
+    own: NDArray[np.float64] = one ** powers[:, None].astype(np.float64)
+    if n_probes == 1 or near == 0.0:
+        return own
+    assert about.probed is not None
+    n_states = min(_PROBED_STATES, max(_FEWEST_STATES, _PROBED_BUCKETS // n_probes))
+    states = uniform(0, "states of probed values", n_states * MOST_POWER).reshape(-1, MOST_POWER)
+    gain, odds_sum = np.ones_like(own), np.empty(n_states)
+    for j, width in enumerate(widths.tolist()):
+        stay, scores, odds = about.probed(width, near, states)
+        for i, power in enumerate(powers.tolist()):
+            probed_odds(scores, odds, power, n_probes, odds_sum)
+            # As a ratio to the known probability of the query's own bucket, which takes off most noise.
+            weights = stay[:, :power].prod(axis=1)
+            gain[i, j] = (weights * odds_sum).sum() / max(float(weights.sum()), 1e-300)
+    return np.asarray(np.minimum(own * gain, 1.0))
+
+
+def crowd_at(about: Metric, widths: NDArray[np.float64], far: NDArray[np.float64]) -> Crowd:
+    """Of rows at the distances `far` of each other, and beyond that independent."""
+    far = np.sort(far)
+    if far.size > _FAR:
+        far = far[np.linspace(0, far.size - 1, _FAR).astype(np.int64)]
+    powers = range(1, MOST_POWER + 1)
+    mass = np.empty((MOST_POWER, widths.size))
+    spread = np.zeros_like(mass)
+    for j, width in enumerate(widths.tolist()):
+        one = about.make(1, 1, 1, width, 2).collision_probability(far)
+        given = about.given(width, far)
+        # Two rows at far[a] and far[b] meet a row under one hash function.
+        both, meet = given.T @ given / _STATES, given.mean(axis=0)
+        for i, power in enumerate(powers):
+            mass[i, j] = (one**power).mean()
+            mean = float((meet**power).mean())
+            if mean > 1e-100:  # else nothing is there to vary
+                spread[i, j] = math.log(max(1.0, float((both**power).mean()) / mean**2))
+    return Crowd(mass, spread)
+
+
+def crowd_of(about: Metric, widths: NDArray[np.float64], sample: Any) -> Crowd:
+    """Measured: rows of the sample that share a row's bucket, in tables over the sample alone."""
+    n_features = 1 if about.make is _sets else int(sample.shape[1])
+    n_tables = min(_SAMPLE_TABLES, max(1, _SAMPLE_VALUES // (MOST_POWER * n_features)))
+    mass = np.empty((MOST_POWER, widths.size))
+    spread = np.empty_like(mass)
+    for j, width in enumerate(widths.tolist()):
+        family = about.make(n_features, n_tables * MOST_POWER, 1, width, _SAMPLE_BUCKETS[about.code_is_bits])
+        mass[:, j], spread[:, j] = shared(family.hash(sample), n_tables)
+    return Crowd(mass, spread)
+
+
+def typical_distance(metric: str, rows: Any) -> float:
+    """Median distance of sampled rows that follow each other, for p-stable families; else 1."""
+    if metric not in ("euclidean", "cityblock"):
+        return 1.0
+    steps = np.abs(rows[1:] - rows[:-1])
+    lengths = (steps * steps).sum(axis=1) if metric == "euclidean" else steps.sum(axis=1)
+    median = float(np.median(np.asarray(lengths)))
+    return math.sqrt(median) if metric == "euclidean" else median
+
+
+def shared(codes: NDArray[np.uint32], n_tables: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean share of rows in a row's bucket and its log-variance, for 1, 2, ... concatenated codes.
+
+    Pairs and triples of rows that share a bucket estimate the share's first two moments without bias,
+    however few rows a bucket has.
+    """
+    n = len(codes)
+    elementary = codes.reshape(n, n_tables, -1).astype(np.uint64).transpose(2, 1, 0)
+    words = np.zeros((n_tables, n), dtype=np.uint64)
+    pairs, triples = np.empty(len(elementary)), np.empty(len(elementary))
+    for i, code in enumerate(elementary):
+        words = (words ^ (code + np.uint64(1))) * np.uint64(0x9E3779B97F4A7C15)
+        words ^= words >> np.uint64(29)
+        ordered = np.sort(words, axis=1)
+        first = np.ones(ordered.shape, dtype=bool)
+        first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+        counts = np.diff(np.append(np.flatnonzero(first), ordered.size)).astype(np.float64)
+        pairs[i] = (counts * (counts - 1)).sum()
+        triples[i] = (counts * (counts - 1) * (counts - 2)).sum()
+    n_pairs, n_triples = n_tables * n * (n - 1.0), n_tables * n * (n - 1.0) * (n - 2.0)
+    # No fewer than the three that a sample without any does not rule out.
+    mass = np.maximum(pairs, 3.0) / n_pairs
+    powers = np.arange(1, len(elementary) + 1)
+    spread = np.log(np.maximum(triples, 1.0) / n_triples / mass**2)
+    # The share is a product of one factor a power, so its log-variance grows with it; which tells what
+    # it is where the sample has too few triples to see it.
+    seen = max(1, int((triples >= _LEAST_TRIPLES).sum()))
+    spread[seen:] = spread[seen - 1] * powers[seen:] / seen
+    return mass, np.maximum(spread, 0.0)
+
+
+def some_rows(metric: str, sample: Any) -> tuple[Any, int | None]:
+    """Rows evenly spread over the sample, and the width of the sample's rows, None for sets."""
+    if metric == "jaccard":
+        tokens, offsets = check_sets(sample, "sample")
+        return [tokens[offsets[i] : offsets[i + 1]] for i in _spread(offsets.size - 1, _SAMPLE_ROWS)], None
+    if not hasattr(sample, "tocsr"):
+        dense = check_dense(sample, name="sample")
+        return dense[_spread(len(dense), _SAMPLE_ROWS)], dense.shape[1]
+    n, width = sample.shape
+    rows = check_sparse(sample, "sample")[_spread(n, _SAMPLE_ROWS if width <= _WIDE else _WIDE_ROWS)]
+    if width > _WIDE:
+        # Columns that no row uses take vectors and tell nothing.
+        rows = rows[:, np.unique(np.append(rows.indices, 0))]
+    return rows, int(width)
+
+
+def _spread(n: int, most: int) -> NDArray[np.int64]:
+    if n < _FEWEST_ROWS:
+        raise ValueError(f"sample must have at least {_FEWEST_ROWS} rows, got {n}")
+    return np.unique(np.linspace(0, n - 1, min(most, n)).astype(np.int64))

@@ -1,0 +1,60 @@
+"""Public bounds of rows: what private sketches scale by, for the data's own would have to be paid for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...lsh.inputs.arrays import check_array
+from ...lsh.support.backend import refuse_gpu
+
+__all__ = ["check_bounds", "count_beyond", "scale_rows", "told_shortly"]
+
+
+def check_bounds(low: Any, high: Any, n_features: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """`low` and `high` as one finite number a feature each, low below high everywhere."""
+    given = {}
+    for name, bound in (("low", low), ("high", high)):
+        refuse_gpu(f"a bound {name}", bound)
+        wanted = f"{name} must be a number or {n_features} numbers, one a feature"
+        array = check_array(name, bound)
+        if array.dtype.kind not in "fiu":
+            raise TypeError(f"{wanted}, got {bound!r}")
+        if array.shape not in ((), (n_features,)):
+            raise ValueError(f"{wanted}, got shape {array.shape}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} must be finite, got {bound!r}")
+        given[name] = array.astype(np.float64)
+    # Not for every feature where bounds are numbers: a stranger's file may tell of any number of them.
+    with np.errstate(over="ignore"):
+        wrong = np.atleast_1d(~((given["low"] < given["high"]) & np.isfinite(given["high"] - given["low"])))
+    low, high = (np.broadcast_to(bound, n_features) for bound in given.values())
+    if wrong.any():
+        feature = int(wrong.argmax())
+        raise ValueError(
+            f"low must be below high, by a finite range, got {low[feature]:g} and {high[feature]:g} in "
+            f"feature {feature}"
+        )
+    return low, high
+
+
+def told_shortly(bound: NDArray[np.float64]) -> float | tuple[float, ...]:
+    """A checked bound as one number where features share it, so that equal ones compare as equal."""
+    if bound.strides == (0,) or bool((bound == bound[0]).all()):
+        return float(bound[0])
+    return tuple(bound.tolist())
+
+
+def scale_rows(X: NDArray[Any], low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows clipped to the box from low to high, moved and scaled to [-1, 1] in each feature."""
+    half = (high - low) / 2.0
+    scaled = (np.clip(X, low, high) - low) / half - 1.0
+    return np.ascontiguousarray(scaled)
+
+
+def count_beyond(X: NDArray[Any], low: Any, high: Any) -> int:
+    """Rows (or numbers) that clipping changes."""
+    beyond = (low > X) | (high < X)
+    return int((beyond.any(axis=1) if X.ndim == 2 else beyond).sum())

@@ -1,0 +1,407 @@
+"""Nadaraya-Watson regression from counters: the kernel-weighted mean of what was seen near a query."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Literal, Self, overload
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from ...lsh.family import HashFamily
+from ...lsh.inputs.arrays import check_array
+from ...lsh.inputs.weights import check_real_weights
+from ...lsh.support.backend import backend_of, sum_rows
+from ...lsh.support.checks import check_choice, check_flag, check_int, check_real
+from ..core.base import MergeableSketch, StateSpec
+from ..core.guard import uninterrupted
+from ..core.hashed_rows import check_family, count_rows, hash_block, row_blocks
+from ..kernels import code_counters
+from .code_counters import add_rows, counter_range, standard_errors
+
+__all__ = ["NadarayaWatsonSketch"]
+
+_CODES_BLOCK = 1 << 16
+#: Counters that are looked at together.
+_COUNTERS_BLOCK = 1 << 20
+#: Terms of the series of exp, of which the next is below 2**-60 for numbers up to log(2).
+_TERMS = 17
+#: The period of a decaying sketch that has seen no row yet.
+_NEVER = -(1 << 62)
+
+
+class NadarayaWatsonSketch(MergeableSketch):
+    """Kernel regression in one pass: predictions are kernel-weighted means of targets seen so far.
+
+    Parameters
+    ----------
+    family : HashFamily
+        Any family; its `kernel` k weighs the targets, its `n_hashes` R is the number of repetitions.
+    n_outputs : int, optional
+        Targets are of shape (n, n_outputs), and of shape (n,) if not given.
+    half_life : float, optional
+        Let older rows count less: one seen this much time before another counts half as much. Time is
+        given to `update` in the same unit. By default all rows count alike.
+    nan_policy : {"raise", "omit"}
+        What to do with rows that have a NaN among their targets: refuse the batch, or leave those rows
+        out and count them in `n_omitted`.
+
+    Attributes
+    ----------
+    n_omitted : int
+        Rows left out so far.
+
+    Notes
+    -----
+    Two RACEs on the same hashes, one of them weighted by the targets:
+
+        estimate(q) = sum over x of y(x) k(x, q) / sum over x of k(x, q)
+
+    each sum estimated as `Race` estimates it, chance collisions taken off (Nadaraya 1964; Watson 1964;
+    Coleman and Shrivastava 2020 for the sums). The counters of a bucket lie beside each other, so one
+    random read serves numerator, denominator and all outputs.
+
+    The standard error of a prediction is, to first order, that of ``numerator - prediction * denominator``
+    over the denominator. It is told as `Race.query` tells its own, from the spread over repetitions with an
+    allowance for what none of them showed: a bucket as full as the fullest, with the least or the largest
+    mean of targets that any bucket has. Where the denominator itself is not above 0 with the confidence
+    asked for, nothing like the query has been seen, and there is no prediction but the `fill`.
+
+    With `half_life`, weights are ``2**(time / half_life)``, relative to the newest period of one half-life:
+    when a later one begins, all counters are multiplied by a power of two, which rounds nothing (forward
+    decay: Cormode, Shkapenyuk, Srivastava and Xu 2009). So parts of a stream still merge, whatever the
+    order of their rows.
+
+    A row costs R hashes and ``R (1 + n_outputs)`` additions, a query as many reads, twice; memory is
+    ``8 R W (1 + n_outputs)`` bytes.
+
+    References
+    ----------
+    - Nadaraya. On estimating regression. Theory of Probability and Its Applications 9(1), 1964.
+    - Watson. Smooth regression analysis. Sankhya A 26, 1964.
+    - Coleman, Shrivastava. Sub-linear RACE sketches for approximate kernel density estimation on
+      streaming data. WWW 2020.
+    - Cormode, Shkapenyuk, Srivastava, Xu. Forward decay: a practical time decay model for streaming
+      systems. ICDE 2009.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import mergesketch
+    >>> from mergesketch.lsh import PStable
+    >>> X = np.linspace(0.0, 6.0, 2000)[:, None]
+    >>> family = PStable(n_features=1, n_hashes=300, power=4, n_buckets=1024, seed=1)
+    >>> left = mergesketch.NadarayaWatsonSketch(family).update(X[:1000], np.sin(X[:1000, 0]))
+    >>> right = mergesketch.NadarayaWatsonSketch(family).update(X[1000:], np.sin(X[1000:, 0]))
+    >>> (left | right).predict([[1.5], [3.0], [4.5]]).round(1) + 0.0
+    array([ 0.9,  0.1, -0.9])
+    >>> (left | right).predict([[100.0]])
+    array([nan])
+    """
+
+    _gpu = True
+    _parameters = ("family", "n_outputs", "half_life", "nan_policy")
+
+    def __init__(
+        self,
+        family: HashFamily,
+        *,
+        n_outputs: int | None = None,
+        half_life: float | None = None,
+        nan_policy: str = "raise",
+    ) -> None:
+        self.family = check_family(family)
+        self.n_outputs = None if n_outputs is None else check_int("n_outputs", n_outputs, 1, 1 << 20)
+        self.half_life = None if half_life is None else check_real("half_life", half_life, 0.0, math.inf)
+        self.nan_policy: str = check_choice("nan_policy", nan_policy, ("raise", "omit"))
+
+    def _layout(self) -> dict[str, StateSpec]:
+        outputs = 1 + (self.n_outputs or 1)
+        shape = (self.family.n_hashes, self.family.n_buckets, outputs)
+        reduction = "sum" if self.half_life is None else "decaying sum"
+        layout = {
+            "sums": StateSpec(shape, "float64", reduction),
+            "totals": StateSpec((outputs,), "float64", reduction),
+            "n_omitted": StateSpec((1,), "int64", "sum"),
+        }
+        if self.half_life is not None:
+            layout["period"] = StateSpec((1,), "int64", reduction, fill=_NEVER)
+        return layout
+
+    @property
+    def n_omitted(self) -> int:
+        """Rows left out for a NaN among their targets."""
+        return int(self._arrays["n_omitted"][0])
+
+    # -- updates ----------------------------------------------------------------------------------
+
+    def update(self, X: Any, y: Any, weights: Any = None, time: Any = None) -> Self:
+        """Take in a batch of rows and their targets.
+
+        Parameters
+        ----------
+        X : n rows
+            As ``family.hash`` takes them.
+        y : array of shape (n,) or (n, n_outputs)
+            Real numbers.
+        weights : array of n numbers, optional
+            1 by default. Negative ones take rows out again.
+        time : float or array of n floats
+            When the rows were seen; required with `half_life`, refused without.
+
+        Returns
+        -------
+        The sketch itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the family refuses the rows, targets, weights or times have another shape or type, are
+            infinite, or NaN where that is not to be omitted. Nothing is changed then.
+        """
+        X, n = count_rows(X, "X")
+        for name, array in (("X", X), ("y", y), ("weights", weights), ("time", time)):
+            if array is not None and not isinstance(array, (int, float)):
+                self._settle(name, array)
+        xp = self._backend.xp
+        targets, missing = self._check_targets(y, n)
+        weights = xp.ones(n) if weights is None else check_real_weights("weights", weights, n)
+        columns = xp.concatenate([weights[:, None], weights[:, None] * targets], axis=1)
+        if not bool((xp.abs(columns) <= 2.0**512).all()):
+            raise ValueError("y times weights must be at most 2**512 in magnitude")
+        columns[missing] = 0.0
+        period = self._scale_by_age(columns, self._check_time(time, n))
+        fresh = xp.zeros_like(self._arrays["sums"]) if period is not None else None
+        totals, n_missing = sum_rows(columns), int(missing.sum())
+
+        def reserve() -> None:
+            for name in self._integer_sums():
+                self._reserve(name, n)
+
+        def finish() -> None:
+            self._arrays["n_omitted"] += n_missing
+            self._arrays["n_updates"] += n
+
+        def finish_sums() -> None:
+            self._arrays["totals"] += totals
+            finish()
+
+        def finish_decaying() -> None:
+            parts = {"sums": fresh, "totals": totals, "period": xp.full(1, period)}
+            with self._restored_on_failure():
+                self._reduce_custom("decaying sum", self._arrays, parts)
+            finish()
+
+        if n and bool(missing.all()):
+            for start, stop in row_blocks(n, self.family.n_hashes, self.device):
+                hash_block(self.family, self.family.hash, X, start, stop)
+            with uninterrupted():
+                reserve()
+                finish()
+        elif fresh is None:
+            add_rows(self.family, X, n, columns, reserve, lambda: self._arrays["sums"], finish_sums)
+        else:
+            add_rows(self.family, X, n, columns, reserve, lambda: fresh, finish_decaying)
+        return self
+
+    def _check_targets(self, y: Any, n: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        array, xp = check_array("y", y), self._backend.xp
+        if array.size and array.dtype.kind not in "fiub":
+            raise TypeError(f"y must hold real numbers, got dtype {array.dtype}")
+        missing = xp.zeros(n, np.bool_)
+        if array.dtype.kind == "f" and array.ndim and len(array) == n:
+            holes = xp.isnan(array)
+            if self.nan_policy == "omit":
+                missing = holes.reshape(n, -1).any(axis=1) if n else missing
+                array = xp.where(holes, 0.0, array)
+            elif bool(holes.any()):
+                raise ValueError('y must not be NaN, got NaN; nan_policy="omit" leaves such rows out')
+        checked = check_real_weights("y", array, n, self.n_outputs)
+        return checked.reshape(n, self.n_outputs or 1), missing
+
+    def _check_time(self, time: Any, n: int) -> NDArray[np.float64] | None:
+        if self.half_life is None:
+            if time is not None:
+                raise ValueError("time must be given only with half_life, got a sketch without")
+            return None
+        if time is None:
+            raise ValueError("time must be given, for this sketch has a half_life, got None")
+        xp = self._backend.xp
+        times = check_array("time", time)
+        if times.size and times.dtype.kind not in "fiu":
+            raise TypeError(f"time must hold real numbers, got dtype {times.dtype}")
+        if times.shape not in ((), (n,)):
+            raise ValueError(f"time must be a number or of shape ({n},), got shape {times.shape}")
+        periods = xp.broadcast_to(times.astype(np.float64), (n,)) / self.half_life
+        if not bool((xp.abs(periods) <= 2.0**52).all()):
+            raise ValueError("time must be finite and within 2**52 half-lives of 0")
+        return periods
+
+    @staticmethod
+    def _scale_by_age(columns: NDArray[np.float64], periods: NDArray[np.float64] | None) -> int | None:
+        """Multiply weights by what they count in the newest period of the batch, which is returned."""
+        if periods is None:
+            return None
+        xp = backend_of(periods).xp
+        whole = xp.floor(periods)
+        newest = int(whole.max()) if whole.size else _NEVER
+        ages = xp.maximum(whole - newest, -5000.0).astype(np.int32)
+        columns *= xp.ldexp(_exp2(periods - whole), ages)[:, None]
+        return newest
+
+    def _reduce_custom(
+        self, reduction: str, ours: dict[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]
+    ) -> None:
+        mine, other = int(ours["period"][0]), int(theirs["period"][0])
+        newest = max(mine, other)
+        for name in ("sums", "totals"):
+            if mine < newest and mine != _NEVER:
+                np.ldexp(ours[name], max(mine - newest, -5000), out=ours[name])
+            if other != _NEVER:
+                ours[name] += (
+                    np.ldexp(theirs[name], max(other - newest, -5000)) if other < newest else theirs[name]
+                )
+        ours["period"][0] = newest
+
+    # -- predictions ------------------------------------------------------------------------------
+
+    @overload
+    def predict(
+        self, Q: Any, *, confidence: float = ..., fill: float = ..., return_std: Literal[False] = False
+    ) -> NDArray[np.float64]: ...
+    @overload
+    def predict(
+        self, Q: Any, *, confidence: float = ..., fill: float = ..., return_std: Literal[True]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+    def predict(
+        self, Q: Any, *, confidence: float = 0.975, fill: float = math.nan, return_std: bool = False
+    ) -> Any:
+        """Kernel-weighted means of the targets.
+
+        Parameters
+        ----------
+        Q : n rows
+            As ``family.hash_query`` takes them.
+        confidence : float, default 0.975
+            In [0.5, 1): a prediction is made where the kernel sum at the query is above 0 with this
+            confidence, by its normal approximation (0.975: above 1.96 standard errors).
+        fill : float, default NaN
+            What is returned elsewhere: a prior of your own, such as the mean of all targets.
+        return_std : bool
+            Also return the standard errors, NaN where `fill` is returned.
+
+        Returns
+        -------
+        predictions : ndarray of shape (n,) or (n, n_outputs), float64
+        std : ndarray of the same shape
+            Only with `return_std`. It tells the error of estimating the kernel-weighted mean, not the
+            spread of the targets around it.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the family refuses the rows, or an argument lies outside its range.
+        """
+        confidence = check_real("confidence", confidence, math.nextafter(0.5, 0.0), 1.0)
+        z = max(0.0, float(ndtri(confidence)))
+        if isinstance(fill, bool) or not isinstance(fill, (int, float, np.number)):
+            raise TypeError(f"fill must be a number, got {fill!r}")
+        return_std = check_flag("return_std", return_std)
+        mass, mass_std, ratio, ratio_std = self._ratios(Q)
+        known = (mass > 0) & ~(mass <= z * mass_std)
+        ratio[~known], ratio_std[~known] = fill, math.nan
+        if self.n_outputs is None:
+            ratio, ratio_std = ratio[:, 0], ratio_std[:, 0]
+        return (ratio, ratio_std) if return_std else ratio
+
+    def kernel_sum(self, Q: Any, *, return_std: bool = False) -> Any:
+        """Estimated kernel sums, the denominators: how much was seen near each query.
+
+        Parameters
+        ----------
+        Q : n rows
+        return_std : bool
+
+        Returns
+        -------
+        ndarray of shape (n,), float64, or two of them
+            With `half_life`, rows count as they do in the newest period.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the family refuses the rows.
+        """
+        return_std = check_flag("return_std", return_std)
+        mass, mass_std, _, _ = self._ratios(Q)
+        return (mass, mass_std) if return_std else mass
+
+    def _ratios(self, Q: Any) -> tuple[NDArray[np.float64], ...]:
+        Q, n = count_rows(Q, "Q")
+        outputs = self.n_outputs or 1
+        self._settle("Q", Q)
+        backend = self._backend
+        empty = backend.xp.empty
+        mass, mass_std = empty(n), empty(n)
+        ratio, ratio_std = empty((n, outputs)), empty((n, outputs))
+        sums, totals, chance = self._arrays["sums"], self._arrays["totals"], self.family.chance_collision
+        block = max(1, _CODES_BLOCK // self.family.n_hashes)
+        for start, stop in row_blocks(n, self.family.n_hashes, self.device):
+            codes = hash_block(self.family, self.family.hash_query, Q, start, stop)
+            gather, rows = backend.kernels(code_counters).gather_ratio, slice(start, stop)
+            out = (mass[rows], mass_std[rows], ratio[rows], ratio_std[rows])
+            ask = partial(_ask, gather, (sums, codes, totals, chance), out)
+            backend.map_blocks(ask, len(codes), block)
+        least, most = counter_range(sums[:, :, :1])
+        counted = mass * (1.0 - chance) + chance * totals[0]
+        reach = backend.xp.maximum(most - counted, counted - least) / (1.0 - chance)
+        mass_std = standard_errors(self.family, mass_std, reach)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            reach = self._ratio_reach(ratio) / backend.xp.abs(mass[:, None]) / (1.0 - chance)
+        return mass, mass_std, ratio, standard_errors(self.family, ratio_std, reach)
+
+    def _ratio_reach(self, ratio: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The most that a bucket could add to numerators less `ratio` times the denominator.
+
+        That is the weight of the fullest bucket, times how far the means of the targets in buckets lie from
+        the ratio.
+        """
+        sums, xp = self._arrays["sums"], self._backend.xp
+        heaviest = 0.0
+        least, most = xp.full(ratio.shape[1], math.inf), xp.full(ratio.shape[1], -math.inf)
+        block = max(1, _COUNTERS_BLOCK // (sums.shape[1] * sums.shape[2]))
+        for start in range(0, len(sums), block):
+            weights, targets = sums[start : start + block, :, :1], sums[start : start + block, :, 1:]
+            heaviest += float(xp.abs(weights).max(axis=1).sum()) / len(sums)
+            used = weights != 0.0
+            means = targets / xp.where(used, weights, 1.0)
+            least = xp.minimum(least, xp.where(used, means, math.inf).min(axis=(0, 1)))
+            most = xp.maximum(most, xp.where(used, means, -math.inf).max(axis=(0, 1)))
+        return xp.maximum(heaviest * xp.maximum(most - ratio, ratio - least), 0.0)
+
+    # -- state ------------------------------------------------------------------------------------
+
+    def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        if self.half_life is not None and not _NEVER <= int(arrays["period"][0]) <= 1 << 53:
+            raise ValueError(f"period must lie within 2**53, got {arrays['period'][0]}")
+
+
+def _exp2(fraction: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``2**fraction`` for fractions in [0, 1), to two units in the last place, and the same on every device.
+
+    NumPy's differs from one processor to the next, and CUDA's from both: a sketch is to be equal wherever it
+    was built. Additions and multiplications are rounded alike everywhere.
+    """
+    x = fraction * math.log(2.0)
+    power = x * (1.0 / math.factorial(_TERMS))
+    for n in range(_TERMS - 1, 0, -1):
+        power += 1.0 / math.factorial(n)
+        power *= x
+    return power + 1.0
+
+
+def _ask(gather: Any, given: tuple[Any, ...], out: tuple[Any, ...], start: int, stop: int) -> None:
+    gather(*given, start, stop, *out)

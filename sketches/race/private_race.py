@@ -1,0 +1,359 @@
+"""Private releases of RACE: noisy counters that tell next to nothing of any one record."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...lsh.family import HashFamily
+from ...lsh.support.backend import refuse_gpu
+from ...lsh.support.checks import check_flag, check_int, check_real
+from ..core.base import MergeableSketch, StateSpec
+from ..core.hashed_rows import check_family
+from .code_counters import kernel_densities, kernel_sums
+from .modes import find_modes
+from .noise import EPSILON_UNIT, discrete_laplace, laplace_variance, round_epsilon
+
+if TYPE_CHECKING:
+    from .race import Race
+
+__all__ = ["PrivateRace"]
+
+#: The largest weight where it is not known, or beyond all others: above any that can be paid for.
+UNKNOWN_WEIGHT = np.iinfo(np.int64).max
+
+
+class PrivateRace(MergeableSketch):
+    """What `Race.release` gives: a RACE whose counters carry noise, and no exact one.
+
+    Parameters
+    ----------
+    family : HashFamily
+        That of the sketch released.
+    n_outputs : int, optional
+        As for `Race`.
+
+    Attributes
+    ----------
+    epsilon : float
+        The budget spent on a record that is in every part merged: the sum of the parts'.
+    epsilon_if_disjoint : float
+        The budget spent on a record that is in one of the parts merged only: the largest of the parts'.
+    total : float or ndarray of shape (n_outputs,)
+        Estimated sum of the weights: the mean of the noisy row sums, for the exact one is private.
+
+    Notes
+    -----
+    The release is epsilon-differentially private for adding or removing one record: a record moves one
+    counter of each of the R repetitions by at most ``record_weight``, so the L1 sensitivity of the
+    counters is ``R record_weight``, and each gets independent discrete Laplace noise, k with probability
+    proportional to ``exp(-|k| epsilon / (R record_weight))`` (Dwork, McSherry, Nissim and Smith 2006;
+    Ghosh, Roughgarden and Sundararajan 2012; for RACE, Coleman and Shrivastava 2021, "A one-pass
+    distributed and private sketch for kernel sums", whose noise this is with integers for reals). Noise is
+    sampled exactly, from the operating system's randomness: two releases of one sketch differ.
+
+    Everything computed from a release is post-processing and costs nothing more. That holds for what a
+    release is made of alone: scale or clip rows by bounds that are public, not taken from the data, and
+    choose the family's seed and parameters without looking at it. The number of rows is private as well:
+    `n_updates` counts the releases merged.
+
+    Noise adds ``variance = 2 q / (1 - q)**2``, ``q = exp(-epsilon / (R record_weight))``, to each counter,
+    about ``2 (R / epsilon)**2``; the mean over repetitions then has noise of standard deviation about
+    ``sqrt(2 R) / epsilon`` rows. So fewer repetitions mean less noise, and more of the sketch's own error:
+    a few dozen are usual.
+
+    References
+    ----------
+    - Dwork, McSherry, Nissim, Smith. Calibrating noise to sensitivity in private data analysis. TCC 2006.
+    - Ghosh, Roughgarden, Sundararajan. Universally utility-maximizing privacy mechanisms. SIAM Journal on
+      Computing 41(6), 2012.
+    - Coleman, Shrivastava. A one-pass distributed and private sketch for kernel sums with applications to
+      machine learning at scale. CCS 2021.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import mergesketch
+    >>> from mergesketch.lsh import SignedRandomProjection
+    >>> X = np.random.default_rng(0).standard_normal((20_000, 4)) + 2.0
+    >>> family = SignedRandomProjection(n_features=4, n_hashes=20, power=3, seed=1)
+    >>> private = mergesketch.Race(family).update(X).release(epsilon=1.0)
+    >>> private.epsilon
+    1.0
+    >>> bool(abs(private.total - 20_000) < 500)
+    True
+    """
+
+    _parameters: ClassVar[tuple[str, ...]] = ("family", "n_outputs")
+
+    def __init__(self, family: HashFamily, *, n_outputs: int | None = None) -> None:
+        self.family = check_family(family)
+        self.n_outputs = None if n_outputs is None else check_int("n_outputs", n_outputs, 1, 1 << 20)
+
+    def _layout(self) -> dict[str, StateSpec]:
+        outputs = () if self.n_outputs is None else (self.n_outputs,)
+        return {
+            "counts": StateSpec((self.family.n_hashes, self.family.n_buckets, *outputs), "int64", "sum"),
+            # Budgets in units of EPSILON_UNIT, so that they add exactly.
+            "spent": StateSpec((1,), "int64", "sum"),
+            "spent_if_disjoint": StateSpec((1,), "int64", "max"),
+            "variance": StateSpec((1,), "float64", "sum"),
+        }
+
+    @classmethod
+    def of(
+        cls, race: Race, epsilon: float, record_weight: int = 1, *, check_weights: bool = True
+    ) -> PrivateRace:
+        """`Race.release`, which see.
+
+        Parameters
+        ----------
+        race : Race
+            With integer counters. Unchanged.
+        epsilon : float
+        record_weight : int, default 1
+        check_weights : bool, default True
+            As for `Race.release`.
+
+        Returns
+        -------
+        PrivateRace
+
+        Raises
+        ------
+        TypeError, ValueError, OverflowError
+            If `race` is none, another argument out of its range, or a row heavier than `record_weight`.
+        """
+        if not (isinstance(race, MergeableSketch) and hasattr(race, "release")):
+            raise TypeError(f"race must be a Race, got {type(race).__name__}")
+        if check_flag("check_weights", check_weights) and race.dtype == "int":
+            _check_record_weight(race, check_int("record_weight", record_weight, 1, 1 << 31))
+        return PrivateRace(race.family, n_outputs=race.n_outputs)._take_release(race, epsilon, record_weight)
+
+    def _take_release(self, race: Race, epsilon: float, record_weight: int) -> Self:
+        """Hold the noisy counters of `race`, which has the family and the outputs of this release."""
+        if race.dtype != "int":
+            raise ValueError('release needs integer counters, for exact noise; got a Race with dtype="float"')
+        units = round_epsilon(check_real("epsilon", epsilon, 0.0, math.inf))
+        weight = check_int("record_weight", record_weight, 1, 1 << 31)
+        sensitivity = race.family.n_hashes * weight
+        counts = race.state["counts"].array
+        noisy = discrete_laplace(counts.shape, sensitivity, units)
+        if race._bound("counts") > 1 << 62 or (noisy.size and int(np.abs(noisy).max()) > 1 << 62):
+            raise OverflowError("counters and noise together go beyond 63 bits")
+        noisy += counts
+        variance = laplace_variance(sensitivity, units * EPSILON_UNIT)
+        arrays = {
+            "counts": noisy,
+            "spent": np.array([units]),
+            "spent_if_disjoint": np.array([units]),
+            "variance": np.array([variance]),
+            "n_updates": np.array([1]),
+        }
+        return self._adopt(arrays)
+
+    def __repr__(self) -> str:
+        # Of what was counted nothing is shown but the budget: updates are the releases merged.
+        disjoint = f" ({self.epsilon_if_disjoint:.6g} if disjoint)" if self.n_updates > 1 else ""
+        noise = f"noise of {self.noise_std:.4g} a counter"
+        return f"{super().__repr__()[:-1]}, epsilon {self.epsilon:.6g}{disjoint}, {noise}>"
+
+    def update(self, X: Any, *args: Any, **kwargs: Any) -> Self:
+        """Refused: a release takes no rows. Update the `Race` and release it again, at its own cost.
+
+        Parameters
+        ----------
+        X, *args, **kwargs
+            Whatever they are.
+
+        Returns
+        -------
+        Nothing, for it raises.
+
+        Raises
+        ------
+        TypeError
+            Always: a release takes in no rows.
+        """
+        raise TypeError("PrivateRace takes no rows: update a Race and release that")
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """The noisy counters, shape (R, W) or (R, W, n_outputs). A view: do not write to it."""
+        return self._arrays["counts"]
+
+    @property
+    def epsilon(self) -> float:
+        """Budget spent on a record that is in all parts merged."""
+        return float(self._arrays["spent"][0]) * EPSILON_UNIT
+
+    @property
+    def epsilon_if_disjoint(self) -> float:
+        """Budget spent on a record that is in one of the parts merged only."""
+        return float(self._arrays["spent_if_disjoint"][0]) * EPSILON_UNIT
+
+    @property
+    def noise_std(self) -> float:
+        """Standard deviation of the noise of one counter."""
+        return math.sqrt(float(self._arrays["variance"][0]))
+
+    @property
+    def total(self) -> Any:
+        """Estimated sum of the weights, with noise of standard deviation ``noise_std sqrt(W / R)``."""
+        total = self._arrays["counts"].sum(axis=1, dtype=np.float64).mean(axis=0)
+        return float(total) if self.n_outputs is None else total
+
+    @overload
+    def query(
+        self, Q: Any, *, groups: int | None = None, return_std: Literal[False] = False
+    ) -> NDArray[np.float64]: ...
+    @overload
+    def query(
+        self, Q: Any, *, groups: int | None = None, return_std: Literal[True]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+    def query(self, Q: Any, *, groups: int | None = None, return_std: bool = False) -> Any:
+        """Estimated kernel sums, as `Race.query`; the standard error covers the noise as well.
+
+        Parameters
+        ----------
+        Q : n rows
+            As ``family.hash_query`` takes them.
+        groups : int, optional
+            Take the median of the means of so many groups of repetitions.
+        return_std : bool
+            Also return the standard errors.
+
+        Returns
+        -------
+        ndarray of shape (n,) or (n, n_outputs), float64, or two of them
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `Race.query` does.
+        """
+        return kernel_sums(self.family, self.counts, self.total, self._rows(Q), groups, return_std)
+
+    def _rows(self, Q: Any) -> Any:
+        """Rows in the form that the family hashes."""
+        refuse_gpu(type(self).__name__, Q)
+        return Q
+
+    def density(self, Q: Any, *, groups: int | None = None, return_std: bool = False) -> Any:
+        """Estimated kernel densities, as `Race.density`.
+
+        Parameters
+        ----------
+        Q : n rows
+            As ``family.hash_query`` takes them.
+        groups : int, optional
+            Take the median of the means of so many groups of repetitions.
+        return_std : bool
+            Also return the standard errors.
+
+        Returns
+        -------
+        ndarray of shape (n,) or (n, n_outputs), float64, or two of them
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `Race.density` does.
+        """
+        sums = kernel_sums(self.family, self.counts, self.total, self._rows(Q), groups, return_std)
+        return kernel_densities(sums, self.total)
+
+    def modes(
+        self,
+        k: int = 1,
+        *,
+        candidates: Any = None,
+        low: Any = None,
+        high: Any = None,
+        separation: float = 0.5,
+        n_starts: int = 256,
+        n_steps: int = 40,
+        seed: int = 0,
+    ) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """Points of high density that lie apart: post-processing, at no further cost in privacy.
+
+        Parameters
+        ----------
+        k : int
+            The most modes to return.
+        candidates : array of shape (n, features), optional
+            Public points to choose among, never rows of the data: modes are some of these.
+        low, high : float or array of shape (features,), optional
+            Instead: search the box of these public bounds by ascent from random points of it.
+        separation : float, default 0.5
+            In (0, 1]: no two modes have a kernel above it.
+        n_starts, n_steps, seed : int
+            Of the ascent: random points, steps of each, and where their randomness starts from.
+
+        Returns
+        -------
+        modes : ndarray of shape (at most k, features)
+            In falling order of density. Points whose estimate is not above 0 are left out.
+        sums : ndarray of shape (at most k,), float64
+            The estimated kernel sums there. The largest of many noisy estimates is too large: by up to
+            about ``sqrt(2 ln n)`` standard errors for n points.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the release has several outputs, or an argument has the wrong type or lies outside its range.
+
+        Notes
+        -----
+        An estimated density is constant on the cells that hashes cut space into, so it has no gradient:
+        the ascent tries random steps, which shrink where none goes up (Schwefel's (1, 1) evolution
+        strategy, the one-fifth rule). Cost: ``n_starts n_steps`` queries.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from mergesketch import Race
+        >>> from mergesketch.lsh import PStable
+        >>> rng = np.random.default_rng(0)
+        >>> X = rng.normal([[1.0, -2.0]], 0.3, (5000, 2))
+        >>> release = Race(PStable(2, 40, width=1.0, n_buckets=256)).update(X).release(1.0)
+        >>> modes, sums = release.modes(low=-4.0, high=4.0)
+        >>> bool(np.linalg.norm(modes[0] - [1.0, -2.0]) < 0.5)
+        True
+        """
+        return find_modes(
+            self,
+            k,
+            candidates=candidates,
+            low=low,
+            high=high,
+            separation=separation,
+            n_starts=n_starts,
+            n_steps=n_steps,
+            seed=seed,
+        )
+
+    def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        if int(arrays["spent"][0]) < 0 or int(arrays["spent_if_disjoint"][0]) < 0:
+            raise ValueError("budgets must be at least 0")
+        if not float(arrays["variance"][0]) >= 0:
+            raise ValueError(f"variance must be at least 0, got {arrays['variance'][0]}")
+
+
+def _check_record_weight(race: Race, record_weight: int) -> None:
+    """Refuse a record weight below that of a row that the sketch has seen."""
+    heaviest = int(race.state["largest_weight"].array[0])
+    if heaviest == UNKNOWN_WEIGHT:
+        raise ValueError(
+            "release needs the largest weight of a row, which this Race does not know (an older version "
+            "saved it) or cannot count; pass check_weights=False if no row is heavier than record_weight"
+        )
+    if heaviest > record_weight:
+        raise ValueError(
+            f"record_weight must be at least the largest weight of a row, {heaviest} (which is private), got "
+            f"{record_weight}; clip weights to a public bound before they are taken in"
+        )

@@ -1,0 +1,1 @@
+"""Regression from counters: STORM and its estimators."""

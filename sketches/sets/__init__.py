@@ -1,0 +1,1 @@
+"""Is a key in a set, and how alike are sets?"""

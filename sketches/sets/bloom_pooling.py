@@ -1,0 +1,384 @@
+"""Group testing by Bloom pools: which of many samples are positive, from tests of few pools."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from ...lsh.inputs.arrays import check_array, check_numbers
+from ...lsh.support.backend import refuse_gpu
+from ...lsh.support.checks import check_choice, check_int, check_real
+from ...lsh.support.lazy import lazy
+from ...lsh.support.random import uniform
+from ..kernels.bloom_pooling import propagate_beliefs
+
+__all__ = ["BloomPooling", "Decoded"]
+
+#: Messages stay within e**+-50: as good as certain, and their sums stay finite.
+_BOUND = 50.0
+_DAMPING = 0.5
+_TOLERANCE = 1e-6
+_MAX_ITERATIONS = 500
+_MAX_SAMPLES = 1 << 31
+#: Pools of a sample, at most, by default; and in designs of fewer tests, where more share two samples.
+_MOST_POOLS, _FEWER_POOLS = 6, 5
+_SMALL = 1000
+
+
+class Decoded(NamedTuple):
+    """What the outcomes say of each sample.
+
+    Attributes
+    ----------
+    posterior : ndarray of shape (n_samples,), float64
+        Probability that the sample is positive; 0 or 1 from the decoders that only say yes or no. Belief
+        propagation approximates it, and is too sure in small designs: see `BloomPooling.decode`.
+    infected : ndarray of shape (n_samples,), bool
+        The samples that are called positive: a posterior of 1/2 or more.
+    converged : bool
+        Whether belief propagation came to rest, which does not make it exact; True for the other decoders.
+    n_iterations : int
+        Its rounds; 0 for the other decoders.
+    """
+
+    posterior: NDArray[np.float64]
+    infected: NDArray[np.bool_]
+    converged: bool
+    n_iterations: int
+
+
+class BloomPooling:
+    """A design of pools for group testing, and decoders of its outcomes.
+
+    Samples are dealt into pools as keys into the partitions of a Bloom filter: there are k partitions of the
+    tests, and in each a random permutation of the samples is dealt out round-robin, so that every sample is
+    in k pools and the pools of a partition differ by one sample at most.
+
+    Parameters
+    ----------
+    n_samples : int
+    n_tests : int
+        Pools in all.
+    prevalence : float or array of shape (n_samples,)
+        Probability that a sample is positive, before any test; in (0, 1).
+    pools_per_sample : int, optional
+        k. By default four fifths of what makes a pool positive with probability 1/2, where a test says
+        most, but 2 to 6 (5 for fewer than 1,000 tests) and at most a third of the tests, as far as the caps
+        allow: found best by simulation with 1 % errors, more pools add loops and little else.
+    max_pool_size, max_pools_per_sample : int, optional
+        What the laboratory can do.
+    false_positive_rate : float
+        Of pools without a positive sample, those that are read as positive; in [0, 1).
+    false_negative_rate : float
+        Of pools with positive samples, those that are read as negative; in [0, 1).
+        The two sum to less than 1.
+    seed : int
+        Of the permutations.
+
+    Attributes
+    ----------
+    pools_per_sample : int
+    pools : list of ndarray
+        The samples of each pool, ascending.
+    design : scipy.sparse.csr_array of shape (n_tests, n_samples), bool
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, or the caps leave no design: pools of `max_pool_size` must hold every
+        sample once.
+
+    Notes
+    -----
+    The design takes ``4 k n_samples`` bytes. A round of belief propagation takes about 40 ns for each of its
+    ``k n_samples`` edges.
+
+    Examples
+    --------
+    >>> import numpy as np, mergesketch
+    >>> pooling = mergesketch.BloomPooling(n_samples=96, n_tests=24, prevalence=0.02, max_pool_size=12)
+    >>> pooling.pools_per_sample, max(len(pool) for pool in pooling.pools)
+    (3, 12)
+    >>> truth = np.zeros(96, dtype=bool)
+    >>> truth[[7, 70]] = True
+    >>> outcomes = pooling.outcomes(truth)
+    >>> np.flatnonzero(pooling.decode(outcomes).infected).tolist()
+    [7, 70]
+    """
+
+    def __init__(
+        self,
+        n_samples: int,
+        n_tests: int,
+        *,
+        prevalence: Any = 0.01,
+        pools_per_sample: int | None = None,
+        max_pool_size: int | None = None,
+        max_pools_per_sample: int | None = None,
+        false_positive_rate: float = 0.0,
+        false_negative_rate: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        self.n_samples = check_int("n_samples", n_samples, 1, _MAX_SAMPLES)
+        self.n_tests = check_int("n_tests", n_tests, 1, _MAX_SAMPLES)
+        self.prevalence = _check_prevalence(prevalence, self.n_samples)
+        self.false_positive_rate = _check_rate("false_positive_rate", false_positive_rate)
+        self.false_negative_rate = _check_rate("false_negative_rate", false_negative_rate)
+        if self.false_positive_rate + self.false_negative_rate >= 1.0:
+            raise ValueError(
+                "false_positive_rate and false_negative_rate must sum to less than 1, or a test says "
+                f"nothing, got {self.false_positive_rate} and {self.false_negative_rate}"
+            )
+        self.seed = check_int("seed", seed, 0, (1 << 64) - 1)
+        most = self.n_tests
+        if max_pools_per_sample is not None:
+            most = min(most, check_int("max_pools_per_sample", max_pools_per_sample, 1))
+        if max_pool_size is not None:
+            needed = -(-self.n_samples // check_int("max_pool_size", max_pool_size, 1))
+            if needed > self.n_tests:
+                raise ValueError(
+                    f"max_pool_size must be at least {-(-self.n_samples // self.n_tests)} for "
+                    f"{self.n_tests} tests of {self.n_samples} samples, got {max_pool_size}"
+                )
+            most = min(most, self.n_tests // needed)
+        self.max_pool_size = max_pool_size
+        if pools_per_sample is None:
+            self.pools_per_sample = min(most, self._best_pools_per_sample())
+        else:
+            self.pools_per_sample = check_int("pools_per_sample", pools_per_sample, 1, most)
+
+    def _best_pools_per_sample(self) -> int:
+        size = math.log(0.5) / float(np.log1p(-self.prevalence).mean())
+        k = round(0.8 * size * self.n_tests / self.n_samples)
+        most = _FEWER_POOLS if self.n_tests < _SMALL else _MOST_POOLS
+        return max(1, min(max(k, 2), most, self.n_tests // 3))
+
+    # -- the design -----------------------------------------------------------------------------------
+
+    @lazy
+    def design(self) -> sparse.csr_array:
+        """Which samples are in which pool."""
+        k = self.pools_per_sample
+        edges = np.arange(k + 1) * self.n_tests // k
+        pools, samples = [], []
+        for number, (first, last) in enumerate(pairwise(edges.tolist())):
+            pools.append(first + np.arange(self.n_samples) % (last - first))
+            samples.append(np.argsort(uniform(self.seed, f"pools {number}", self.n_samples), kind="stable"))
+        pool, sample = np.concatenate(pools), np.concatenate(samples)
+        order = np.lexsort((sample, pool))
+        indptr = np.concatenate([[0], np.cumsum(np.bincount(pool, minlength=self.n_tests))])
+        values = np.ones(pool.size, dtype=np.bool_)
+        return sparse.csr_array((values, sample[order], indptr), shape=(self.n_tests, self.n_samples))
+
+    @property
+    def pools(self) -> list[NDArray[np.int64]]:
+        """The samples of each pool, ascending."""
+        return [part.astype(np.int64) for part in np.split(self.design.indices, self.design.indptr[1:-1])]
+
+    def outcomes(self, infected: Any, seed: int = 0) -> NDArray[np.bool_]:
+        """What the tests would say if these samples were positive, errors drawn at random.
+
+        Parameters
+        ----------
+        infected : array of shape (n_samples,), bool
+        seed : int, default 0
+            Of the errors: under one seed the same tests err, so simulations take another for each draw.
+
+        Returns
+        -------
+        ndarray of shape (n_tests,), bool
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `infected` is not so many booleans, or `seed` out of range.
+        """
+        truth = _check_flags("infected", infected, self.n_samples)
+        positive = (self.design.astype(np.int64) @ truth.astype(np.int64)) > 0
+        chance = uniform(check_int("seed", seed, 0, (1 << 64) - 1), "outcomes", self.n_tests)
+        flipped = chance < np.where(positive, self.false_negative_rate, self.false_positive_rate)
+        return positive ^ flipped
+
+    # -- decoding -------------------------------------------------------------------------------------
+
+    def decode(self, outcomes: Any, method: str = "belief_propagation") -> Decoded:
+        """Which samples are positive, by the outcomes of all tests.
+
+        Parameters
+        ----------
+        outcomes : array of shape (n_tests,), bool
+        method : str
+            - "belief_propagation": posterior probabilities, by loopy belief propagation with damping 1/2.
+              Exact where the pools form a tree; takes priors and error rates into account. Loops make it
+              count evidence twice: in designs of some hundred samples posteriors from .9 to .99 say more
+              than is true, also where it converged; `docs/group_testing.md` has the measurement.
+            - "comp": all that are in no negative pool. Without test errors it misses nobody.
+            - "dd": of these, those that some positive pool has no other of. Without test errors it
+              accuses nobody wrongly.
+            - "scomp": dd's, and then the sample of most unexplained positive pools, until all are explained.
+
+        Returns
+        -------
+        Decoded
+
+        Raises
+        ------
+        ValueError
+            If without test errors (both rates 0) a positive pool has nobody who is not in a negative one.
+
+        References
+        ----------
+        Aldridge, Johnson, Scarlett. Group Testing: An Information Theory Perspective. Foundations and
+        Trends in Communications and Information Theory, 2019 (COMP, DD, SCOMP and belief propagation).
+        """
+        check_choice("method", method, ("belief_propagation", "comp", "dd", "scomp"))
+        read = _check_flags("outcomes", outcomes, self.n_tests)
+        candidates = self._candidates(read)
+        if self.false_positive_rate == 0.0 and self.false_negative_rate == 0.0:
+            # Nobody explains such a pool.
+            empty = read & ((self.design.astype(np.int64) @ candidates.astype(np.int64)) == 0)
+            if empty.any():
+                raise ValueError(
+                    "outcomes must not contradict each other where tests make no errors: all samples of pool "
+                    f"{int(np.flatnonzero(empty)[0])}, which is positive, are in negative pools"
+                )
+        if method == "belief_propagation":
+            return self._propagate(read)
+        found = {"comp": lambda: candidates, "dd": lambda: self._definite(read, candidates)}.get(
+            method, lambda: self._cover(read, candidates)
+        )()
+        return Decoded(found.astype(np.float64), found, True, 0)
+
+    def _candidates(self, read: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Samples that are in no negative pool."""
+        return (self.design.T.astype(np.int64) @ (~read).astype(np.int64)) == 0
+
+    def _definite(self, read: NDArray[np.bool_], candidates: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Candidates that are alone in some positive pool."""
+        alone = read & ((self.design.astype(np.int64) @ candidates.astype(np.int64)) == 1)
+        return candidates & ((self.design.T.astype(np.int64) @ alone.astype(np.int64)) > 0)
+
+    def _cover(self, read: NDArray[np.bool_], candidates: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Definite ones, and the candidate of most unexplained positive pools again and again."""
+        design = self.design.astype(np.int64)
+        found = self._definite(read, candidates)
+        while True:
+            unexplained = read & ((design @ found.astype(np.int64)) == 0)
+            gain = np.where(candidates & ~found, design.T @ unexplained.astype(np.int64), 0)
+            best = int(np.argmax(gain))
+            if gain[best] == 0:
+                return found
+            found[best] = True
+
+    def _propagate(self, read: NDArray[np.bool_]) -> Decoded:
+        design = self.design
+        sensitivity, specificity = 1.0 - self.false_negative_rate, 1.0 - self.false_positive_rate
+        informed = math.log(sensitivity + specificity - 1.0)
+        missed = math.log(1.0 - sensitivity) if sensitivity < 1.0 else -math.inf
+        prior = np.log1p(-self.prevalence) - np.log(self.prevalence)
+        beta, total = np.zeros(design.indices.size), np.zeros(self.n_samples)
+        rounds = propagate_beliefs(
+            design.indptr.astype(np.int64),
+            design.indices.astype(np.int64),
+            read,
+            prior,
+            informed - math.log(sensitivity),
+            informed - missed,
+            _BOUND,
+            _DAMPING,
+            _TOLERANCE,
+            _MAX_ITERATIONS,
+            beta,
+            total,
+        )
+        posterior = 1.0 / (1.0 + np.exp(np.clip(total + prior, -700.0, 700.0)))
+        return Decoded(posterior, posterior >= 0.5, rounds > 0, abs(int(rounds)))
+
+    # -- the second round -----------------------------------------------------------------------------
+
+    def suggest_pools(
+        self, posterior: Any, n_tests: int, max_pool_size: int | None = None
+    ) -> list[NDArray[np.int64]]:
+        """Pools for a second round, of the samples that the first left most in doubt.
+
+        Parameters
+        ----------
+        posterior : array of shape (n_samples,), float
+            As `decode` gave it.
+        n_tests : int
+            Pools wanted, at most.
+        max_pool_size : int, optional
+            By default the design's.
+
+        Returns
+        -------
+        list of ndarray
+            The samples of each pool. Samples are taken by falling uncertainty; one that is as likely positive
+            as not is tested alone, and others are put together until their pool is positive with probability
+            1/2, where its outcome says most. Fewer pools if nothing is in doubt any more.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `posterior` is not so many numbers in [0, 1], or another argument no positive integer.
+        """
+        refuse_gpu("BloomPooling", posterior)
+        chance = check_numbers("posterior", posterior)
+        if chance.shape != (self.n_samples,) or not ((chance >= 0.0) & (chance <= 1.0)).all():
+            raise ValueError(
+                f"posterior must be {self.n_samples} numbers in [0, 1], got shape {chance.shape}"
+            )
+        n_tests = check_int("n_tests", n_tests, 1)
+        size = max_pool_size if max_pool_size is not None else self.max_pool_size
+        size = self.n_samples if size is None else check_int("max_pool_size", size, 1)
+        doubt = np.minimum(chance, 1.0 - chance)
+        order = np.argsort(-doubt, kind="stable")
+        pools: list[list[int]] = []
+        negative = 0.0  # probability that the last pool is negative
+        for i in order[doubt[order] > 1e-6].tolist():
+            if not pools or negative * (1.0 - chance[i]) < 0.45 or len(pools[-1]) >= size:
+                if len(pools) == n_tests:
+                    break
+                pools.append([])
+                negative = 1.0
+            pools[-1].append(i)
+            negative *= 1.0 - chance[i]
+        return [np.sort(np.array(pool, dtype=np.int64)) for pool in pools]
+
+    def __repr__(self) -> str:
+        return (
+            f"<BloomPooling: {self.n_samples:,} samples in {self.n_tests:,} pools, "
+            f"{self.pools_per_sample} for each sample>"
+        )
+
+
+def _check_prevalence(prevalence: Any, n: int) -> NDArray[np.float64]:
+    refuse_gpu("BloomPooling", prevalence)
+    chance = check_numbers("prevalence", prevalence)
+    if chance.shape not in ((), (n,)):
+        raise ValueError(f"prevalence must be a number or an array of shape ({n},), got shape {chance.shape}")
+    if not ((chance > 0.0) & (chance < 1.0)).all():
+        raise ValueError(f"prevalence must lie in (0, 1), got {prevalence!r}")
+    return np.broadcast_to(chance, (n,)).copy()
+
+
+def _check_rate(name: str, rate: Any) -> float:
+    value = check_real(name, rate, 0.0, 1.0, closed=True)
+    if value == 1.0:
+        raise ValueError(f"{name} must be less than 1, got {rate!r}")
+    return value
+
+
+def _check_flags(name: str, flags: Any, n: int) -> NDArray[np.bool_]:
+    refuse_gpu("BloomPooling", flags)
+    array = check_array(name, flags)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must be {n} booleans, got dtype {array.dtype}")
+    if array.shape != (n,) or not (array.dtype == np.bool_ or np.isin(array, (0, 1)).all()):
+        raise ValueError(f"{name} must be {n} booleans, got shape {array.shape} of {array.dtype}")
+    return array.astype(np.bool_)

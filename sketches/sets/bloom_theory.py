@@ -1,0 +1,132 @@
+"""The error of a blocked Bloom filter, its size for a wanted error, and what its set bits tell.
+
+Exact for random hashes, under which every key's block and the bits it has there are independent and
+uniform; bits of a key may coincide.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import warnings
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaln, xlog1py
+
+from ...lsh.hashing.keys import HASH_COLLISION
+from ..kernels import bloom
+from ..kernels.bloom import BLOCK_BITS
+
+__all__ = [
+    "MAX_BLOCKS",
+    "MAX_HASHES",
+    "cardinality_error",
+    "cardinality_of_zeros",
+    "error_rate",
+    "size_for",
+    "warn_of_saturation",
+]
+
+#: 256 GiB.
+MAX_BLOCKS = 1 << 32
+MAX_HASHES = 63
+#: Bits set at random after which a block is full but for a chance of 1e-13: 512 exp(-t / 512) = 1e-13.
+_FULL = 18_500
+
+
+@lru_cache(maxsize=MAX_HASHES)
+def _block_errors(n_hashes: int) -> NDArray[np.float64]:
+    """Chance that a block of n keys passes a key that is not among them; n = 0, 1, ... until it is full."""
+    errors = np.empty(_FULL // n_hashes + 2)
+    bloom.bloom_errors(n_hashes, errors)
+    errors.flags.writeable = False
+    return errors
+
+
+def error_rate(n_keys: int, n_blocks: int, n_hashes: int) -> float:
+    """Expected share of absent keys that pass a filter of `n_keys` distinct keys.
+
+    A block's keys are Binomial(n_keys, 1 / n_blocks); what they make pass is averaged over that. Added are
+    absent keys whose 64-bit hash is that of another key.
+    """
+    errors = _block_errors(n_hashes)
+    mean = n_keys / n_blocks
+    spread = 12.0 * math.sqrt(mean) + 40.0
+    low, high = max(0, math.floor(mean - spread)), min(n_keys, math.ceil(mean + spread))
+    if low >= errors.size:
+        return 1.0
+    load = np.arange(low, high + 1, dtype=np.float64)
+    ways = gammaln(n_keys + 1.0) - gammaln(load + 1.0) - gammaln(n_keys - load + 1.0)
+    chances = np.exp(ways - load * math.log(n_blocks) + xlog1py(n_keys - load, -1.0 / n_blocks))
+    # Normalised, for the logarithms of large factorials cost digits.
+    passed = np.dot(chances, errors[np.minimum(load, errors.size - 1).astype(np.int64)])
+    return min(1.0, float(passed / chances.sum()) + n_keys * HASH_COLLISION)
+
+
+def size_for(capacity: int, wanted: float) -> tuple[int, int]:
+    """The fewest blocks whose error at `capacity` keys is at most `wanted`, and the fewest hashes then."""
+    plain = -math.log2(wanted)  # the bits a key that a filter without blocks has at best
+    sizes = []
+    for n_hashes in range(max(1, math.floor(plain / 2)), min(MAX_HASHES, math.ceil(plain) + 1) + 1):
+        sizes.append((_fewest_blocks(capacity, wanted, n_hashes), n_hashes))
+    return min(sizes)
+
+
+def _fewest_blocks(capacity: int, wanted: float, n_hashes: int) -> int:
+    enough = max(1, capacity * n_hashes // BLOCK_BITS)
+    while error_rate(capacity, enough, n_hashes) > wanted:
+        enough *= 2
+    low = 0
+    while enough - low > 1:
+        middle = (low + enough) // 2
+        if error_rate(capacity, middle, n_hashes) > wanted:
+            low = middle
+        else:
+            enough = middle
+    return enough
+
+
+def _share_hit(n_bits: int, n_hashes: int) -> float:
+    """Chance that a key in a block sets at least one of `n_bits` given bits of it."""
+    return -math.expm1(n_hashes * math.log1p(-n_bits / BLOCK_BITS))
+
+
+def cardinality_of_zeros(zeros: int, n_blocks: int, n_hashes: int) -> float:
+    """Distinct keys after which as many bits as `zeros` are expected to be unset; 0 is taken for 1.
+
+    A key leaves a bit unset with chance 1 - a / n_blocks, a = 1 - (1 - 1/512)**n_hashes, wherever its
+    block is, so the expected share after n keys is that to the n-th power.
+    """
+    if zeros == BLOCK_BITS * n_blocks:
+        return 0.0
+    hit = _share_hit(1, n_hashes) / n_blocks
+    return math.log(max(1, zeros) / (BLOCK_BITS * n_blocks)) / math.log1p(-hit)
+
+
+def cardinality_error(n_keys: float, n_blocks: int, n_hashes: int) -> float:
+    """Standard error of `cardinality_of_zeros` at `n_keys` distinct keys, to first order.
+
+    Both of two bits stay unset with chance 1 - b / n_blocks a key if they share a block, where
+    b = 1 - (1 - 2/512)**n_hashes, and 1 - 2 a / n_blocks if not.
+    """
+    a, b = _share_hit(1, n_hashes), _share_hit(2, n_hashes)
+    alone = n_keys * math.log1p(-a / n_blocks)
+    together = n_keys * math.log1p(-b / n_blocks)
+    # Of the share of unset bits, relative to its expectation: both squared expectations are taken out
+    # of the logarithms, for their difference is tiny.
+    variance = math.expm1(-alone) / (BLOCK_BITS * n_blocks)
+    variance += (BLOCK_BITS - 1) / (BLOCK_BITS * n_blocks) * math.expm1(together - 2.0 * alone)
+    if n_blocks > 1:
+        apart = n_keys * math.log1p(-2.0 * a / n_blocks)
+        variance += (1.0 - 1.0 / n_blocks) * math.expm1(apart - 2.0 * alone)
+    return math.sqrt(max(0.0, variance)) / -math.log1p(-a / n_blocks)
+
+
+def warn_of_saturation(what: str, so: str) -> None:
+    """Warn, where the public method was called, of estimates from rows without an unset bit."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__package__") == __package__:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(f"{what}: all bits are set, so {so}", RuntimeWarning, stacklevel=level - 1)

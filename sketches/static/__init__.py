@@ -1,0 +1,1 @@
+"""Immutable maps: static functions, tables and filters."""

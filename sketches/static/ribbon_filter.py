@@ -1,0 +1,149 @@
+"""Ribbon filters: approximate membership of a fixed set, within a few per cent of the least memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...lsh.hashing.keys import read_keys
+from ...lsh.support.backend import refuse_gpu
+from ...lsh.support.checks import check_int, check_real
+from .column import solve_filter
+from .ribbon import Shard, Solved
+from .shards import number_of_shards, order_records, solve_shards
+from .structure import StaticStructure, pass_rate
+
+__all__ = ["RibbonFilter"]
+
+_MAX_BITS = 64
+#: A rate that exceeds the wanted one by less than this share of it does not cost another bit a key.
+_SLACK = 1e-6
+
+
+class RibbonFilter(StaticStructure):
+    """Whether a key is in a fixed set, with no false negatives: log2(1 / error_rate) bits a key and 1 % more.
+
+    Parameters
+    ----------
+    keys : array or list of keys
+        Integers or strings, as for `mergesketch.lsh.hash_keys`; repeated ones count once.
+    error_rate : float
+        Of keys that are not in the set, the fraction that is said to be, at most; in (0, 1). The fewest bits
+        that keep it are taken, so that the true rate is between it and half of it.
+    seed : int
+    progress : bool
+        Whether construction may show a bar: on a terminal, after a second.
+
+    Attributes
+    ----------
+    n_keys, n_bits, nbytes : int
+        Distinct keys, bits kept of each, and bytes of the arrays.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type or lies outside its range, or `error_rate` is below what hashes of
+        64 bits can keep: about ``(n_keys + 1) / 2**64``.
+
+    Notes
+    -----
+    An absent key passes with chance ``2**-n_bits``, and for certain if its 64-bit hash is that of one of the
+    n keys: ``n_keys / 2**64`` of all absent keys. `error_rate` counts both.
+
+    A `BloomFilter` of the same error rate takes 1.44 times as much or more, but takes new keys and merges: a
+    ribbon filter is the solution of a linear system [1]_, built once of all keys. Construction costs about
+    200 ns a key on one thread and 40 bytes a key of memory, a query 6 to 10 ns a key.
+
+    References
+    ----------
+    .. [1] Dillinger, Huebschle-Schneider, Sanders, Walzer. Fast Succinct Retrieval and Approximate Membership
+       using Ribbon. SEA 2022.
+
+    Examples
+    --------
+    >>> import mergesketch
+    >>> seen = mergesketch.RibbonFilter(["a", "b", "c"], error_rate=1e-6)
+    >>> seen.contains(["a", "x"]).tolist()
+    [True, False]
+    >>> "b" in seen
+    True
+    """
+
+    n_bits: int
+
+    def __new__(cls, keys: Any, error_rate: float = 0.01, *, seed: int = 0, progress: bool = True) -> Self:
+        """Build the filter."""
+        error_rate = check_real("error_rate", error_rate, 0.0, 1.0)
+        seed = check_int("seed", seed, 0, (1 << 64) - 1)
+        refuse_gpu("building a RibbonFilter", keys)
+        read = read_keys(keys)
+        hashes = read.hashes(seed)
+        loads = np.zeros(hashes.size, dtype=np.uint64)
+        distinct = order_records(hashes, loads, lambda a, b: a == b).hashes
+        new = object.__new__(cls)
+        new._set_keys(seed, distinct.size, number_of_shards(distinct.size), read.kind)
+        new.n_bits = _fewest_bits(distinct.size, error_rate)
+
+        def solve_shard(shard: Shard, start: int, stop: int) -> list[Solved]:
+            return [solve_filter(shard, 0, new.n_bits)]
+
+        new._assemble(solve_shards(distinct, new.n_shards, solve_shard, progress))
+        return new
+
+    @property
+    def error_rate(self) -> float:
+        """Fraction of other keys that are said to be in the set; 0 if the set is empty."""
+        return pass_rate(self.n_keys, self.n_bits)
+
+    def contains(self, keys: Any) -> NDArray[np.bool_]:
+        """Whether each of a batch of keys is in the set.
+
+        Parameters
+        ----------
+        keys : array or list of n keys
+
+        Returns
+        -------
+        ndarray of shape (n,), bool
+            True for every key of the set, and for others with probability `error_rate`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the keys are of no known or of mixed type.
+        """
+        hashes = self._hashes(keys)
+        if self.n_keys == 0:
+            return self._backend.xp.zeros(hashes.size, dtype=np.bool_)
+        return self._has_fingerprint(hashes, 0, 0, self.n_bits)
+
+    def __contains__(self, key: Any) -> bool:
+        return bool(self.contains([key])[0])
+
+    def _ribbons(self) -> list[tuple[int, int]]:
+        return [(self.n_bits, 1)]
+
+    def _own_config(self) -> dict[str, Any]:
+        return {"n_bits": self.n_bits}
+
+    def _set_own_config(self, config: Mapping[str, Any]) -> None:
+        self.n_bits = check_int("n_bits", config["n_bits"], 1, _MAX_BITS)
+
+    def __repr__(self) -> str:
+        return (
+            f"<RibbonFilter: {self.n_keys:,} keys, error rate {self.error_rate:.2g}, {self.nbytes:,} bytes>"
+        )
+
+
+def _fewest_bits(n_keys: int, wanted: float) -> int:
+    """The fewest bits of each of `n_keys` keys that keep the wanted rate; ValueError if none do."""
+    for n_bits in range(1, _MAX_BITS + 1):
+        if pass_rate(n_keys, n_bits) <= wanted * (1.0 + _SLACK):
+            return n_bits
+    raise ValueError(
+        f"error_rate must be at least {pass_rate(n_keys, _MAX_BITS):.3g} for {n_keys:,} keys of 64-bit "
+        f"hashes, got {wanted!r}"
+    )

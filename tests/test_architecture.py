@@ -1,0 +1,199 @@
+"""The rooms of the package: what each may import, and that no import goes round in a circle."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import mergesketch
+import pytest
+
+ROOT = Path(mergesketch.__file__).parent
+TOPS = ("lsh", "sketches", "distributed", "gpu")
+KERNELS = ("lsh/kernels", "sketches/kernels", "distributed/kernels")
+TOPICS = ("counts", "race", "density", "regression", "sets", "neighbours", "static", "coding")
+LSH = ("lsh/support", "lsh/inputs", "lsh/hashing", "lsh/tables", "lsh/families", "lsh/kernels", "lsh/family")
+RANKS = ("distributed/ranks", "distributed/kernels")
+WORK = ("distributed/dedup", "distributed/index", "distributed/documents", "distributed/svmlight")
+
+#: What the modules of each room may import at their top, beside their own room and `errors`.
+MAY_IMPORT: dict[str, tuple[str, ...]] = {
+    "lsh/kernels": (),
+    "sketches/kernels": ("lsh/kernels",),
+    "distributed/kernels": ("sketches/kernels", "lsh/kernels"),
+    "lsh/support": (),
+    "lsh/tables": (),
+    "lsh/inputs": ("lsh/support", "lsh/kernels"),
+    "lsh/hashing": ("lsh/inputs", "lsh/support", "lsh/kernels", "lsh/tables"),
+    "lsh/family": ("lsh/inputs", "lsh/support", "lsh/kernels", "lsh/tables"),
+    "lsh/families": ("lsh/family", "lsh/inputs", "lsh/support", "lsh/kernels", "lsh/tables"),
+    "sketches/core": (*LSH, "sketches/kernels"),
+    **{f"sketches/{topic}": (*LSH, "sketches/core", "sketches/kernels") for topic in TOPICS},
+    "distributed/ranks": (*LSH, "sketches", "distributed/kernels", ""),
+    "distributed/documents": (*LSH, "sketches", *RANKS),
+    "distributed/dedup": (*LSH, "sketches", *RANKS, "distributed/documents"),
+    "distributed/index": (*LSH, "sketches", *RANKS, "distributed/documents"),
+    "distributed/cli": (*LSH, "lsh", "sketches", *RANKS, *WORK),
+    "gpu": KERNELS,
+}
+#: Imports that are made when they are needed.
+LATE = {("lsh/support", "gpu/launch"), ("distributed/cli", "")}
+#: Topics that build on another one.
+MAY_IMPORT["sketches/static"] += ("sketches/coding",)
+MAY_IMPORT["sketches/density"] += ("sketches/counts",)
+
+
+class Import(NamedTuple):
+    """One import of a module of the package, or of something in it, by a module of the package."""
+
+    importer: str
+    module: str
+    names: tuple[str, ...]
+    at_top: bool
+
+
+def module_names() -> dict[str, Path]:
+    paths = [path for top in TOPS for path in sorted((ROOT / top).rglob("*.py"))]
+    found = {str(path.relative_to(ROOT).with_suffix("")).removesuffix("/__init__"): path for path in paths}
+    assert len(found) > 200, "the package's files are not found"
+    return found
+
+
+MODULES = module_names()
+
+
+def only_for_types(tree: ast.Module) -> set[ast.AST]:
+    """Nodes below ``if TYPE_CHECKING``, which no program runs."""
+    return {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for part in node.body
+        for inner in ast.walk(part)
+    }
+
+
+def imports() -> Iterator[Import]:
+    for name, path in MODULES.items():
+        tree = ast.parse(path.read_text())
+        folder = [*Path(name).parts] if path.name == "__init__.py" else [*Path(name).parent.parts]
+        skipped = only_for_types(tree)
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.ImportFrom) or not node.level or node in skipped:
+                continue
+            base = "/".join([*folder[: len(folder) - node.level + 1], *(node.module or "").split(".")])
+            base = base.strip("/")
+            inner = {alias.name for alias in node.names if f"{base}/{alias.name}".strip("/") in MODULES}
+            for alias in inner:
+                yield Import(name, f"{base}/{alias}".strip("/"), (), node in tree.body)
+            others = tuple(alias.name for alias in node.names if alias.name not in inner)
+            if others:
+                yield Import(name, base, others, node in tree.body)
+
+
+IMPORTS = list(imports())
+
+
+def room_of(module: str) -> str:
+    """The longest entry of the table that `module` lies in."""
+    rooms = [room for room in MAY_IMPORT if module == room or module.startswith(room + "/")]
+    return max(rooms, key=len, default=module)
+
+
+def test_every_import_keeps_to_the_table() -> None:
+    assert len(IMPORTS) > 700
+    wrong = []
+    for found in IMPORTS:
+        room = room_of(found.importer)
+        if room not in MAY_IMPORT or found.importer.count("/") == 0:
+            continue  # the public faces, and the modules of `distributed` itself, which may import all
+        target = found.module
+        allowed = (room, "errors", *MAY_IMPORT[room])
+        if not found.at_top and (room, target) in LATE:
+            continue
+        if not any(target == to or target.startswith(to + "/") for to in allowed if to or not target):
+            wrong.append(f"{found.importer} imports {target or 'the root'}")
+    assert sorted(set(wrong)) == []
+
+
+def test_numba_is_imported_below_kernels_only() -> None:
+    outside = [
+        name
+        for name, path in MODULES.items()
+        if not name.startswith(KERNELS)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if (isinstance(node, ast.ImportFrom) and (node.module or "").startswith(("numba", "llvmlite")))
+        or (
+            isinstance(node, ast.Import) and any(a.name.startswith(("numba", "llvmlite")) for a in node.names)
+        )
+    ]
+    assert outside == []
+
+
+def test_no_import_goes_round_in_a_circle() -> None:
+    edges: dict[str, set[str]] = {}
+    for found in IMPORTS:
+        if found.module in MODULES and found.importer.count("/"):
+            edges.setdefault(found.importer, set()).add(found.module)
+    done: set[str] = set()
+
+    def visit(module: str, above: tuple[str, ...]) -> None:
+        assert module not in above, " -> ".join([*above[above.index(module) :], module])
+        if module not in done:
+            for other in edges.get(module, ()):
+                visit(other, (*above, module))
+            done.add(module)
+
+    for module in list(edges):
+        visit(module, ())
+
+
+def test_no_private_name_is_imported_from_another_file() -> None:
+    assert [
+        f"{found.importer} imports {name} from {found.module}"
+        for found in IMPORTS
+        for name in found.names
+        if name.startswith("_") and not name.startswith("__")
+    ] == []
+
+
+def test_importing_the_package_does_not_import_what_runs_over_ranks() -> None:
+    code = (
+        "import sys, mergesketch\nprint(*[m for m in sys.modules if m.startswith('mergesketch.distributed')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stdout.split() == []
+
+
+def public_functions(path: Path) -> list[str]:
+    tree = ast.parse(path.read_text())
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return list(ast.literal_eval(node.value))
+    return []
+
+
+@pytest.mark.parametrize("folder", [*KERNELS, "gpu"])
+def test_every_kernel_is_used(folder: str) -> None:
+    """By attribute or by name, in another file than its own; two families put the name together."""
+    used: dict[str, set[str]] = {}
+    for name, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute):
+                used.setdefault(node.attr, set()).add(name)
+            elif isinstance(node, ast.Name):
+                used.setdefault(node.id, set()).add(name)
+    made_up = ("minhash_", "cross_polytope_")
+    unused = [
+        f"{name}.{function}"
+        for name, path in MODULES.items()
+        if name.startswith(folder + "/")
+        for function in public_functions(path)
+        if not function.isupper()
+        if not used.get(function, set()) - {name} and not function.startswith(made_up)
+    ]
+    assert unused == []

@@ -1,7 +1,8 @@
 """The sketches, their common interface and their storage."""
 
-from .core.base import MergeableSketch, StateArray
+from .core.base import MergeableSketch
 from .core.file_format import inspect
+from .core.state import StateArray
 from .core.stored import load
 from .counts.counting import CountMinSketch, CountSketch
 from .counts.heavy_hitters import HeavyHitters

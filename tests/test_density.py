@@ -489,6 +489,6 @@ def test_forged_states_are_refused(name: str, forge: Any, message: str) -> None:
     X = np.random.default_rng(0).normal(size=(9, 2))
     sketch = DensitySketch(2, 0.5, n_repetitions=3, max_bins=100).update(X)
     twin = sketch.copy()
-    twin._adopt({**twin._arrays, name: forge(twin._arrays[name])})
+    twin._set_arrays({**twin._arrays, name: forge(twin._arrays[name])})
     with pytest.raises(SketchFormatError, match=message):
         DensitySketch.from_bytes(twin.to_bytes())

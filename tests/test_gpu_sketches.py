@@ -307,7 +307,7 @@ def test_a_refused_first_batch_leaves_nothing_there(entry: Entry, batches: list[
     for batch in refused:
         with pytest.raises((TypeError, ValueError)):
             sketch.update(*batch)
-        assert sketch.device == "cpu" and "_arrays" not in sketch.__dict__
+        assert sketch.device == "cpu" and not sketch._state.is_allocated
     assert sketch.update(*batches[0]) == entry.make().update(*to_gpu(batches[0]))
     # Nor does it move one that was told where to be.
     there = entry.make().to("gpu")

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from mergesketch import MergeableSketch
 from mergesketch.lsh.support.checks import check_int
-from mergesketch.sketches.core.base import StateSpec
+from mergesketch.sketches.core.state import StateSpec
 
 __all__ = ["Everything", "Largest"]
 
@@ -41,9 +41,9 @@ class Everything(MergeableSketch):
     def update(self, X: Any) -> Self:
         keys = np.asarray(X, dtype=np.int64)
         cells = keys % self.width
-        self._reserve("sum", len(keys))
-        self._reserve("narrow", len(keys) and 1)
-        self._reserve("n_updates", len(keys))
+        self._state.reserve("sum", len(keys))
+        self._state.reserve("narrow", len(keys) and 1)
+        self._state.reserve("n_updates", len(keys))
         a = self._arrays
         np.add.at(a["sum"], cells, 1)
         a["narrow"] += np.int8(len(keys) > 0)

@@ -54,7 +54,7 @@ def build(options: Namespace, comm: Communicator) -> int:
         if comm.rank == 0:
             assert isinstance(merged, LSHIndex)
             if options.first_id is None:
-                merged._count_ids_as_default()
+                merged.count_ids_as_default()
             try:
                 merged.save(options.output)
             except OSError as error:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ...lsh.support.backend import backend_of, to_host
+from ...lsh.support.backend import backend_named, backend_of, to_host
 from ...lsh.support.random import random_uint64
 from ...lsh.support.threads import map_blocks
 from ...sketches.kernels import index as index_kernels
@@ -51,7 +51,7 @@ class TopLists:
 
     def find(self, codes: NDArray[np.uint32]) -> tuple[NDArray[Any], ...]:
         """This rank's candidates, in main memory wherever the index is."""
-        ids, counts = self._index.query_codes(self._index._backend.xp.asarray(codes), self._k)
+        ids, counts = self._index.query_codes(backend_named(self._index.device).xp.asarray(codes), self._k)
         ids += 1
         return to_host(ids.astype(self._dtype)), to_host(counts.astype(self._count_dtype))
 
@@ -87,7 +87,7 @@ class TopCells:
         """This rank's cells."""
         shape = (len(codes), self.ROWS, self._width)
         cells, votes = np.zeros(shape, self._dtype), np.zeros(shape, np.int32)
-        slots, seen = self._index._arrays["slots"], self._index._arrays["seen"]
+        slots, seen = self._index.buckets()
         kernel = backend_of(codes).kernels(top_cells).cells_of_buckets
         map_blocks(
             lambda a, b: kernel(slots, seen, codes, self._keys, cells, votes, a, b), len(codes), _QUERIES

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 __all__ = ["lazy"]
 
@@ -34,3 +34,11 @@ class lazy(Generic[T]):
             return self
         # No data descriptor: the entry in the instance's dictionary is found first from now on.
         return instance.__dict__.setdefault(self._name, self._function(instance))
+
+    if TYPE_CHECKING:
+        # An assignment replaces the value.
+        def __set__(self, instance: object, value: T) -> None: ...
+
+    def is_known(self, instance: object) -> bool:
+        """Tell whether the value has been computed already."""
+        return self._name in vars(instance)

@@ -14,6 +14,8 @@ from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import Any, Self
 
+from ...lsh.support.lazy import lazy
+
 __all__ = ["Guarded", "changing", "check_interrupt", "locked", "uninterrupted"]
 
 #: Signals whose handlers raise what they please between any two steps of the main thread: Ctrl-C, what a
@@ -82,46 +84,55 @@ def check_interrupt() -> None:
         _deliver()
 
 
+class Guard:
+    """The lock of an object, the process that made it, and the thread that is changing the object."""
+
+    __slots__ = ("changed_by", "lock", "process")
+
+    def __init__(self) -> None:
+        self.process, self.lock = os.getpid(), threading.RLock()
+        self.changed_by: int | None = None
+
+    def lock_of_process(self, name: str) -> threading.RLock:
+        """Return the lock; RuntimeError in a process that was forked while another thread changed `name`."""
+        if self.process != os.getpid():
+            # The thread of the parent that held the lock when this process was forked is not here.
+            if self.changed_by not in (None, threading.get_ident()):
+                raise RuntimeError(
+                    f"the {name} was being changed by another thread when this process was "
+                    "forked, and may hold half of that"
+                )
+            self.lock, self.process = threading.RLock(), os.getpid()
+        return self.lock
+
+
 class Guarded:
     """An object with a lock of its own, which copies, pickles and forked processes do not share."""
 
+    @lazy
+    def _guard(self) -> Guard:
+        return Guard()
+
     @property
-    def _lock(self) -> Any:
-        """Held while the state changes, and while it is read as a whole."""
-        guard = self.__dict__.get("_guard") or self.__dict__.setdefault("_guard", _new_lock())
-        process, lock = guard
-        if process != os.getpid():
-            # Whichever thread of the parent held it when this process was forked is not here.
-            me = threading.get_ident()
-            if self.__dict__.get("_changed_by", me) != me:
-                raise RuntimeError(
-                    f"the {type(self).__name__} was being changed by another thread when this process was "
-                    "forked, and may hold half of that"
-                )
-            self.__dict__["_guard"] = _, lock = _new_lock()
-        return lock
+    def _lock(self) -> threading.RLock:
+        """The lock that is held while the state changes, and while it is read as a whole."""
+        return self._guard.lock_of_process(type(self).__name__)
 
 
 @contextmanager
 def changing(changed: Guarded) -> Iterator[None]:
-    """Say, while the lock is held, that the state changes: a process forked meanwhile has half of that."""
-    before = changed.__dict__.get("_changed_by")
-    changed.__dict__["_changed_by"] = threading.get_ident()
+    """Note, while the lock is held, that this thread changes the object, for processes forked meanwhile."""
+    guard = changed._guard
+    before = guard.changed_by
+    guard.changed_by = threading.get_ident()
     try:
         yield
     finally:
-        if before is None:
-            changed.__dict__.pop("_changed_by", None)
-        else:
-            changed.__dict__["_changed_by"] = before
-
-
-def _new_lock() -> tuple[int, Any]:
-    return os.getpid(), threading.RLock()
+        guard.changed_by = before
 
 
 def locked(*objects: Guarded) -> ExitStack:
-    """Hold the locks of several objects: taken in one order, so that no two threads wait for each other."""
+    """Hold the locks of several objects, taken in one order, so that no two threads wait for each other."""
     stack = ExitStack()
     for other in sorted({id(o): o for o in objects}.values(), key=id):
         stack.enter_context(other._lock)

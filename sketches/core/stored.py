@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Mapping
 from os import PathLike
-from typing import Any, ClassVar, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import SketchFormatError
+from ...lsh.support.backend import Backend, backend_named
 from ...lsh.support.configured import Configured, register
 from .atomic import atomic_write
 from .file_format import (
@@ -29,28 +30,19 @@ from .file_format import (
     pieces_of_file,
 )
 from .guard import Guarded, locked
+from .state import Arrays, State
 
-__all__ = ["Spec", "Stored", "load", "stored_classes"]
+__all__ = ["Stored", "load", "stored_classes"]
 
 #: Random parameters, drawn from the seed and not stored, that a file may ask for: a gibibyte in float32.
 _MOST_DRAWN, _MOST_DRAWN_SET = 1 << 28, "MERGESKETCH_MAX_DRAWN"
 
 
-class Spec(Protocol):
-    """What is known of an array before it is read."""
-
-    def accepts(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
-        """Whether an array of this shape and dtype could be this one."""
-
-    def __str__(self) -> str: ...
-
-
 class Stored(Guarded, Configured, ABC):
-    """Base of every sketch and static structure: told by its configuration and its arrays."""
+    """Base of every sketch and static structure: an object that its configuration and its arrays describe."""
 
     _stored: ClassVar[dict[str, type[Stored]]] = {}
-    _arrays: dict[str, NDArray[Any]]
-    #: Whether the class is but the base of others; of the class itself, its heirs are not.
+    #: True for a class that is only the base of others; subclasses do not inherit it.
     _internal: ClassVar[bool] = False
     #: Arrays that equal objects may differ in.
     _not_compared: ClassVar[frozenset[str]] = frozenset()
@@ -59,9 +51,32 @@ class Stored(Guarded, Configured, ABC):
         super().__init_subclass__(**kwargs)
         register(Stored._stored, cls)
 
-    @abstractmethod
-    def _specs(self) -> Mapping[str, Spec]:
-        """The arrays that there are, by name."""
+    # -- state ------------------------------------------------------------------------------------
+
+    #: The state, which a subclass makes from the configuration at first use, without arrays.
+    _state: State[Any]
+
+    @property
+    def _arrays(self) -> Arrays:
+        """The arrays of the state by name."""
+        return self._state.arrays
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays; those of a sketch follow from the configuration until counters widen."""
+        return self._state.nbytes
+
+    def _set_arrays(self, arrays: Arrays, device: str | None = None) -> Self:
+        """Take over arrays that lie on `device`, by default the object's; drop caches of the former ones."""
+        self._state = self._state.with_arrays(arrays, device)
+        return self
+
+    def _without_arrays(self) -> Self:
+        """Return an object of the same configuration, and with what is drawn from it, but without arrays."""
+        new = type(self).__new__(type(self))
+        own = {name: value for name, value in vars(self).items() if name not in ("_state", "_guard")}
+        vars(new).update(own)
+        return new
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Raise ValueError if `arrays` (right in shape and dtype) cannot be a state of this object.
@@ -77,13 +92,38 @@ class Stored(Guarded, Configured, ABC):
     def _canonicalise(self) -> None:
         """Bring the state into the one form that equal contents share; most classes have but one."""
 
-    def _adopt(self, arrays: dict[str, NDArray[Any]]) -> Self:
-        self.__dict__["_arrays"] = arrays
-        return self
+    # -- devices ----------------------------------------------------------------------------------
+
+    @property
+    def device(self) -> str:
+        """The device that the arrays lie on: "cpu" or "gpu"."""
+        return self._state.device
+
+    @property
+    def _backend(self) -> Backend:
+        """The backend whose kernels serve the arrays where they lie."""
+        return self._state.backend
+
+    def _check_device(self, device: str) -> None:
+        """Raise NotImplementedError if the object has no kernels for a device."""
+
+    def _moved(self, device: str) -> Self:
+        """Return an equal object on a device, which shares no memory with this one."""
+        if not isinstance(device, str):
+            raise TypeError(f'device must be "cpu" or "gpu", got {device!r}')
+        self._check_device(device)
+        backend_named(device)
+        new = self._without_arrays()
+        with self._lock:
+            self._canonicalise()
+            new._state = self._state.copy(device)
+        return new
 
     def _on_cpu(self) -> Self:
-        """The object, or a copy in main memory if its arrays lie elsewhere."""
-        return self
+        """Return the object, or a copy in main memory if its arrays lie elsewhere."""
+        return self if self.device == "cpu" else self._moved("cpu")
+
+    # -- comparison and pickles -------------------------------------------------------------------
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Stored):
@@ -111,7 +151,7 @@ class Stored(Guarded, Configured, ABC):
     @classmethod
     def _rebuilt(cls, config: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Self:
         """Return the object of a configuration and a state; pickles hold no other name than this one."""
-        return cls._from_config(config)._adopt(arrays)
+        return cls._from_config(config)._set_arrays(arrays)
 
     # -- storage ----------------------------------------------------------------------------------
 
@@ -240,7 +280,7 @@ def _without_arrays(header: Header, expected: type[S]) -> S:
         if not isinstance(config, dict):
             raise ValueError(f"expected an object, got {type(config).__name__}")
         sketch = cls._from_config(config)
-        specs = sketch._specs()
+        specs = sketch._state.specs
     except Exception as error:
         # Whatever a constructor makes of a stranger's values, it is the file that is wrong.
         raise SketchFormatError(f"the configuration of this {name} is not valid: {error}") from error
@@ -273,7 +313,7 @@ def _fill(
         name: np.require(a.astype(a.dtype.newbyteorder("="), copy=False), requirements="A")
         for name, a in arrays.items()
     }
-    for name in sketch._specs():
+    for name in sketch._state.specs:
         if name not in native:
             stands_for = sketch._absent_array(name)
             assert stands_for is not None
@@ -282,7 +322,7 @@ def _fill(
         sketch._check_state(native)
     except ValueError as error:
         raise SketchFormatError(f"the arrays are no state of a {type(sketch).__name__}: {error}") from error
-    sketch._adopt(native)
+    sketch._set_arrays(native)
     return sketch
 
 

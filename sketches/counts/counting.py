@@ -148,7 +148,7 @@ class CountMinSketch(KeyTable):
             If a 64-bit counter could wrap. Nothing is changed when an exception is raised.
         """
         hashes = self._hashes(keys)
-        self._settle("counts", counts)
+        self._claim_device("counts", counts)
         weights, magnitude = check_weights("counts", counts, hashes.size, minimum=0)
         backend = self._backend
         if self.conservative:
@@ -272,7 +272,7 @@ class CountMinSketch(KeyTable):
         if self.conservative:
             raise TypeError("CountMinSketch cannot subtract with conservative=True: counters are not sums")
         self._check_compatible(other)
-        other = self._beside(other)
+        other = self._on_our_device(other)
         if bool((self._arrays["counts"] < other._arrays["counts"]).any()):
             raise ValueError("other must be a part of this sketch, got counters that are larger than its own")
         return super().subtract(other)
@@ -390,7 +390,7 @@ class CountSketch(KeyTable):
             If a 64-bit counter could wrap. Nothing is changed when an exception is raised.
         """
         hashes = self._hashes(keys)
-        self._settle("counts", counts)
+        self._claim_device("counts", counts)
         weights, magnitude = check_weights("counts", counts, hashes.size)
         self._take_in(hashes, weights, magnitude, self._backend.kernels(counting).count_sketch_add)
         return self

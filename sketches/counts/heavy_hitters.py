@@ -15,8 +15,9 @@ from ...lsh.inputs.weights import check_weights
 from ...lsh.support.backend import add_at, to_host
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.threads import get_num_threads
-from ..core.base import MergeableSketch, StateSpec
+from ..core.base import MergeableSketch
 from ..core.guard import uninterrupted
+from ..core.state import StateSpec
 from ..kernels import counting
 from .counting import count_min_error
 from .key_records import (
@@ -225,7 +226,7 @@ class HeavyHitters(KeyTable):
         """
         read = self._read(keys)
         hashes = read.hashes(self.seed)
-        self._settle("counts", counts)
+        self._claim_device("counts", counts)
         weights, magnitude = check_weights("counts", counts, hashes.size, minimum=0)
         longest = longest_key(read)
         if longest > self.max_key_bytes:
@@ -250,7 +251,7 @@ class HeavyHitters(KeyTable):
 
     def _read(self, keys: Any) -> Keys:
         """A batch of keys; TypeError if they are of the other kind than those before."""
-        self._settle("keys", keys)
+        self._claim_device("keys", keys)
         read = read_keys(keys)
         before, here = self._kind, _kind_of_forms(form_of(read))
         if before and here and before != here:
@@ -263,7 +264,7 @@ class HeavyHitters(KeyTable):
     @property
     def _kind(self) -> int:
         """`INTEGERS`, ``STRINGS | BYTES``, or 0 as long as there was no key."""
-        return _kind_of_forms(int(self._arrays["key_forms"][0])) if "_arrays" in self.__dict__ else 0
+        return _kind_of_forms(int(self._arrays["key_forms"][0])) if self._state.is_allocated else 0
 
     def _note(self, keys: Keys, hashes: NDArray[np.uint64], weights: NDArray[np.int64]) -> None:
         """Keep the names of a batch's frequent keys, and count what came of them."""
@@ -455,7 +456,7 @@ class HeavyHitters(KeyTable):
             return NotImplemented
         if not isinstance(other, HeavyHitters) or self.config() != other.config():
             return False
-        sums, theirs = ("counts", "total", "n_updates"), self._beside(other)._arrays
+        sums, theirs = ("counts", "total", "n_updates"), self._on_our_device(other)._arrays
         if not all(bool((self._arrays[name] == theirs[name]).all()) for name in sums):
             return False
         return self.top() == other.top()

@@ -13,8 +13,9 @@ from ...lsh.hashing.keys import hash_keys
 from ...lsh.support.checks import check_int
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import random_uint64
-from ..core.base import MergeableSketch, StateSpec
+from ..core.base import MergeableSketch
 from ..core.guard import uninterrupted
+from ..core.state import StateSpec
 
 __all__ = ["KEYS_BLOCK", "MAX_BUCKETS", "KeyTable", "buckets_for"]
 
@@ -58,7 +59,7 @@ class KeyTable(MergeableSketch):
         return random_uint64(self.seed, "KeyTable rows", 3 * self.n_rows).reshape(self.n_rows, 3)
 
     def _hashes(self, keys: Any) -> NDArray[np.uint64]:
-        self._settle("keys", keys)
+        self._claim_device("keys", keys)
         return hash_keys(keys, self.seed)
 
     def _take_in(
@@ -76,9 +77,9 @@ class KeyTable(MergeableSketch):
             self._record_batch(hashes.size, weights)
 
     def _reserve_batch(self, n: int, magnitude: int) -> None:
-        self._reserve("counts", magnitude)
-        self._reserve("total", magnitude)
-        self._reserve("n_updates", n)
+        self._state.reserve("counts", magnitude)
+        self._state.reserve("total", magnitude)
+        self._state.reserve("n_updates", n)
 
     def _record_batch(self, n: int, weights: NDArray[np.int64]) -> None:
         self._arrays["total"] += int(weights.sum()) if weights.size else n
@@ -94,5 +95,5 @@ class KeyTable(MergeableSketch):
 
     def _row_products(self, other: Self) -> NDArray[np.float64]:
         self._check_compatible(other)
-        pairs = zip(self._arrays["counts"], self._beside(other)._arrays["counts"], strict=True)
+        pairs = zip(self._arrays["counts"], self._on_our_device(other)._arrays["counts"], strict=True)
         return np.array([float(a.astype(np.float64).dot(b.astype(np.float64))) for a, b in pairs])

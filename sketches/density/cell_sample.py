@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...lsh.support.backend import add_at
-from ..core.base import StateSpec
+from ..core.state import StateSpec
 from ..counts.key_table import KEYS_BLOCK
 from ..kernels import code_counters
 

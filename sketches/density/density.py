@@ -18,8 +18,8 @@ from ...lsh.support.backend import backend_of, refuse_gpu
 from ...lsh.support.checks import check_flag, check_generator, check_int, check_real
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import normal, random_uint64, uniform
-from ..core.base import StateSpec
 from ..core.guard import check_interrupt, uninterrupted
+from ..core.state import StateSpec
 from ..counts.key_table import KeyTable
 from ..kernels import counting, grid
 from .cell_sample import (
@@ -287,13 +287,13 @@ class DensitySketch(KeyTable):
                 f"X must lie within {self._farthest:g} widths of 0, got {float(far[j]):g} in column {j}; "
                 "use wider cells or centre the data"
             )
-        self._settle("weights", weights)
+        self._claim_device("weights", weights)
         checked, magnitude = check_weights("weights", weights, len(X), minimum=0)
         with uninterrupted():
-            self._reserve("counts", magnitude * self.n_repetitions)
-            self._reserve("total", magnitude)
-            self._reserve("n_updates", len(X))
-            with self._restored_on_failure() if len(X) > self._block_size else nullcontext():
+            self._state.reserve("counts", magnitude * self.n_repetitions)
+            self._state.reserve("total", magnitude)
+            self._state.reserve("n_updates", len(X))
+            with self._state.restored_on_failure() if len(X) > self._block_size else nullcontext():
                 for start, stop in self._blocks(len(X)):
                     part = checked[start:stop]
                     cells, keys = self._hash(X, start, stop)
@@ -315,7 +315,7 @@ class DensitySketch(KeyTable):
         return self
 
     def _check_rows(self, X: Any, name: str) -> NDArray[np.float64]:
-        self._settle(name, X)
+        self._claim_device(name, X)
         return check_dense(X, self.n_features, name).astype(np.float64, copy=False)
 
     @property

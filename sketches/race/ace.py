@@ -14,9 +14,10 @@ from ...lsh.support.backend import add_at
 from ...lsh.support.checks import check_int, check_real, renamed
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import random_uint64
-from ..core.base import MergeableSketch, StateSpec
+from ..core.base import MergeableSketch
 from ..core.guard import uninterrupted
 from ..core.hashed_rows import check_symmetric_family, count_rows, hash_block, row_blocks
+from ..core.state import StateSpec
 from ..kernels import code_counters
 from .code_counters import kernel_sums, mean_counts, scatter, without_chance
 
@@ -162,7 +163,7 @@ class AceDetector(MergeableSketch):
         TypeError, ValueError, OverflowError
             If the family refuses the rows or a counter could wrap; nothing is changed then.
         """
-        self._settle("X", X)
+        self._claim_device("X", X)
         X, n = count_rows(X, "X")
         xp = self._backend.xp
         blocks = list(row_blocks(n, self.family.n_hashes, self.device))
@@ -178,8 +179,8 @@ class AceDetector(MergeableSketch):
             if counts.size:
                 scatter(counts, codes, one)
         with uninterrupted():
-            self._reserve("counts", n)
-            self._reserve("n_updates", n)
+            self._state.reserve("counts", n)
+            self._state.reserve("n_updates", n)
             if counts.size:
                 self._arrays["counts"] += counts
             else:
@@ -268,7 +269,7 @@ class AceDetector(MergeableSketch):
             If the detector has seen no row.
         """
         self._check_seen()
-        self._settle("X", X)
+        self._claim_device("X", X)
         with renamed("Q", "X"):
             sums = kernel_sums(self.family, self._arrays["counts"], self.n_updates, X, None, False)
         scores: NDArray[np.float64] = sums / self.n_updates

@@ -16,9 +16,10 @@ from ...lsh.inputs.arrays import check_array
 from ...lsh.inputs.weights import check_real_weights
 from ...lsh.support.backend import backend_of, sum_rows
 from ...lsh.support.checks import check_choice, check_flag, check_int, check_real
-from ..core.base import MergeableSketch, StateSpec
+from ..core.base import MergeableSketch
 from ..core.guard import uninterrupted
 from ..core.hashed_rows import check_family, count_rows, hash_block, row_blocks
+from ..core.state import StateSpec
 from ..kernels import code_counters
 from .code_counters import add_rows, counter_range, standard_errors
 
@@ -165,7 +166,7 @@ class NadarayaWatsonSketch(MergeableSketch):
         X, n = count_rows(X, "X")
         for name, array in (("X", X), ("y", y), ("weights", weights), ("time", time)):
             if array is not None and not isinstance(array, (int, float)):
-                self._settle(name, array)
+                self._claim_device(name, array)
         xp = self._backend.xp
         targets, missing = self._check_targets(y, n)
         weights = xp.ones(n) if weights is None else check_real_weights("weights", weights, n)
@@ -178,8 +179,8 @@ class NadarayaWatsonSketch(MergeableSketch):
         totals, n_missing = sum_rows(columns), int(missing.sum())
 
         def reserve() -> None:
-            for name in self._integer_sums():
-                self._reserve(name, n)
+            for name in self._state.counters:
+                self._state.reserve(name, n)
 
         def finish() -> None:
             self._arrays["n_omitted"] += n_missing
@@ -191,7 +192,7 @@ class NadarayaWatsonSketch(MergeableSketch):
 
         def finish_decaying() -> None:
             parts = {"sums": fresh, "totals": totals, "period": xp.full(1, period)}
-            with self._restored_on_failure():
+            with self._state.restored_on_failure():
                 self._reduce_custom("decaying sum", self._arrays, parts)
             finish()
 
@@ -342,7 +343,7 @@ class NadarayaWatsonSketch(MergeableSketch):
     def _ratios(self, Q: Any) -> tuple[NDArray[np.float64], ...]:
         Q, n = count_rows(Q, "Q")
         outputs = self.n_outputs or 1
-        self._settle("Q", Q)
+        self._claim_device("Q", Q)
         backend = self._backend
         empty = backend.xp.empty
         mass, mass_std = empty(n), empty(n)

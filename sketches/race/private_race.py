@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from ...lsh.family import HashFamily
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_flag, check_int, check_real
-from ..core.base import MergeableSketch, StateSpec
+from ..core.base import MergeableSketch
 from ..core.hashed_rows import check_family
+from ..core.state import StateSpec
 from .code_counters import kernel_densities, kernel_sums
 from .modes import find_modes
 from .noise import EPSILON_UNIT, discrete_laplace, laplace_variance, round_epsilon
@@ -143,7 +144,7 @@ class PrivateRace(MergeableSketch):
         sensitivity = race.family.n_hashes * weight
         counts = race.state["counts"].array
         noisy = discrete_laplace(counts.shape, sensitivity, units)
-        if race._bound("counts") > 1 << 62 or (noisy.size and int(np.abs(noisy).max()) > 1 << 62):
+        if race.state.bound("counts") > 1 << 62 or (noisy.size and int(np.abs(noisy).max()) > 1 << 62):
             raise OverflowError("counters and noise together go beyond 63 bits")
         noisy += counts
         variance = laplace_variance(sensitivity, units * EPSILON_UNIT)
@@ -154,7 +155,7 @@ class PrivateRace(MergeableSketch):
             "variance": np.array([variance]),
             "n_updates": np.array([1]),
         }
-        return self._adopt(arrays)
+        return self._set_arrays(arrays)
 
     def __repr__(self) -> str:
         # Of what was counted nothing is shown but the budget: updates are the releases merged.

@@ -13,8 +13,9 @@ from ...lsh.family import HashFamily
 from ...lsh.inputs.weights import check_real_weights, check_weights
 from ...lsh.support.backend import backend_of, sum_rows
 from ...lsh.support.checks import check_choice, check_int, check_real
-from ..core.base import MergeableSketch, StateSpec
+from ..core.base import MergeableSketch
 from ..core.hashed_rows import check_family, count_rows
+from ..core.state import StateSpec
 from .code_counters import add_rows, kernel_densities, kernel_sums
 from .private_race import UNKNOWN_WEIGHT, PrivateRace
 
@@ -245,13 +246,13 @@ class Race(MergeableSketch):
             If a 64-bit counter could wrap. Nothing is changed when an exception is raised.
         """
         X, n = count_rows(X, "X")
-        self._settle("X", X)
-        self._settle("weights", weights)
+        self._claim_device("X", X)
+        self._claim_device("weights", weights)
         checked, magnitude = self._check_weights(weights, n)
 
         def reserve() -> None:
-            for name in self._integer_sums():
-                self._reserve(name, n if name == "n_updates" else magnitude)
+            for name in self._state.counters:
+                self._state.reserve(name, n if name == "n_updates" else magnitude)
 
         total = sum_rows(checked) if checked.size else n
         heaviest = largest_weight(checked, n) if self.dtype == "int" else None
@@ -333,7 +334,7 @@ class Race(MergeableSketch):
         counter is 100 in one repetition of 20 and 5 in all others, with R = 200, the median of 8 groups is
         5 % lower on average than the kernel sum, of 24 groups 42 %.
         """
-        self._settle("Q", Q)
+        self._claim_device("Q", Q)
         return kernel_sums(self.family, self._arrays["counts"], self.total, Q, groups, return_std)
 
     @overload
@@ -368,7 +369,7 @@ class Race(MergeableSketch):
             If the family refuses the rows, `groups` is out of range, or the total weight is not above 0, as
             in a sketch without rows.
         """
-        self._settle("Q", Q)
+        self._claim_device("Q", Q)
         sums = kernel_sums(self.family, self._arrays["counts"], self.total, Q, groups, return_std)
         return kernel_densities(sums, self.total)
 

@@ -13,9 +13,10 @@ from ...lsh.inputs.arrays import check_array, refuse_flags
 from ...lsh.inputs.weights import check_real_weights, check_weights
 from ...lsh.support.backend import device_of, sum_rows
 from ...lsh.support.checks import check_choice, check_int
-from ..core.base import MergeableSketch, StateSpec
+from ..core.base import MergeableSketch
 from ..core.guard import uninterrupted
 from ..core.hashed_rows import check_family, count_rows, hash_block, row_blocks
+from ..core.state import StateSpec
 from .code_counters import kernel_densities, kernel_sums, scatter
 from .private_race import UNKNOWN_WEIGHT
 from .race import Race, largest_weight
@@ -90,8 +91,8 @@ class RaceWindow(MergeableSketch):
             counters = StateSpec(shape, "float64", "panes"), StateSpec(shape[:1], "float64", "panes")
         else:
             counters = (
-                StateSpec(shape, "int32", "panes", widens_to="int64"),
-                StateSpec(shape[:1], "int64", "panes"),
+                StateSpec(shape, "int32", "panes", widens_to="int64", counts=True),
+                StateSpec(shape[:1], "int64", "panes", counts=True),
             )
         return {
             "counts": counters[0],
@@ -103,9 +104,6 @@ class RaceWindow(MergeableSketch):
 
     def _absent_array(self, name: str) -> NDArray[Any] | None:
         return np.full(self.n_panes, UNKNOWN_WEIGHT) if name == "largest_weights" else None
-
-    def _integer_sums(self) -> list[str]:
-        return [*super()._integer_sums(), *(["counts", "totals"] if self.dtype == "int" else [])]
 
     @property
     def newest(self) -> int:
@@ -139,11 +137,11 @@ class RaceWindow(MergeableSketch):
         pane = check_int("pane", pane, 0, 1 << 62)
         leaving = self._backend.xp.asarray(self._places_left(self.newest, pane))
         if leaving.size:
-            if "_sum" in self.__dict__:
-                if self.dtype == "int":
-                    self._sum[...] -= self._arrays["counts"][leaving].sum(axis=0)
-                else:
-                    self.__dict__.pop("_sum")
+            kept = self._state.caches.get("sum")
+            if kept is not None and self.dtype == "int":
+                kept -= self._arrays["counts"][leaving].sum(axis=0)
+            else:
+                self._state.caches.pop("sum", None)
             self._arrays["counts"][leaving] = 0
             self._arrays["totals"][leaving] = 0
             if self.dtype == "int":
@@ -179,8 +177,8 @@ class RaceWindow(MergeableSketch):
         TypeError, ValueError, OverflowError
             As for `Race`, and for panes that are no integers or out of range; nothing is changed then.
         """
-        self._settle("X", X)
-        self._settle("weights", weights)
+        self._claim_device("X", X)
+        self._claim_device("weights", weights)
         X, n = count_rows(X, "X")
         xp = self._backend.xp
         checked: NDArray[Any]
@@ -214,8 +212,8 @@ class RaceWindow(MergeableSketch):
             if self.dtype == "int"
         }
         with uninterrupted():
-            for name in self._integer_sums():
-                self._reserve(name, n if name == "n_updates" else magnitude)
+            for name in self._state.counters:
+                self._state.reserve(name, n if name == "n_updates" else magnitude)
             if newest >= 0:
                 self.advance(newest)
             for place, part in parts.items():
@@ -239,7 +237,7 @@ class RaceWindow(MergeableSketch):
         if pane is None or (device_of(pane) == "cpu" and check_array("pane", pane).ndim == 0):
             number = max(self.newest, 0) if pane is None else check_int("pane", pane, 0, 1 << 62)
             return self._backend.xp.full(n, number, np.int64), -1 if pane is None and n == 0 else number
-        panes = self._bring("pane", pane)
+        panes = self._as_our_array("pane", pane)
         if panes.shape != (n,):
             raise ValueError(f"pane must be an integer or of shape ({n},), got shape {panes.shape}")
         if n and panes.dtype.kind not in "iu":
@@ -253,25 +251,25 @@ class RaceWindow(MergeableSketch):
         """The counters that rows of a pane are added to: the pane's and, where they are kept, the sums."""
         if self.dtype == "float":
             # Sums of real counters are made anew, so that they do not depend on the way they came about.
-            self.__dict__.pop("_sum", None)
-        kept = [self._sum] if "_sum" in self.__dict__ else []
-        return [self._arrays["counts"][place], *kept]
+            self._state.caches.pop("sum", None)
+        kept = self._state.caches.get("sum")
+        return [self._arrays["counts"][place], *([] if kept is None else [kept])]
 
     # -- queries ----------------------------------------------------------------------------------
 
     @property
     def _sum(self) -> NDArray[Any]:
         """The counters of all panes together, kept until they change otherwise than by adding to both."""
-        kept = self.__dict__.get("_sum")
+        kept: NDArray[Any] | None = self._state.caches.get("sum")
         if kept is None:
             # Made while no update adds to the panes, which it would miss.
             with self._lock:
-                kept = self.__dict__["_sum"] = self._sum_of_panes()
+                kept = self._state.cached("sum", self._sum_of_panes)
         return kept
 
     def _sum_of_panes(self) -> NDArray[Any]:
         counts = self._arrays["counts"]
-        if self.dtype == "int" and self._bound("counts") * self.n_panes > np.iinfo(np.int64).max:
+        if self.dtype == "int" and self._state.bound("counts") * self.n_panes > np.iinfo(np.int64).max:
             raise OverflowError("the panes of a RaceWindow together count beyond 63 bits")
         return counts.sum(axis=0, dtype=np.float64 if self.dtype == "float" else np.int64)
 
@@ -285,12 +283,11 @@ class RaceWindow(MergeableSketch):
         """
         race = Race(self.family, dtype=self.dtype)
         total = self._backend.xp.asarray(np.array([self.total], race._layout()["total"].dtype))
-        race.__dict__["_device"] = self.device
         # A Race counts the rows that it has seen; how many of them the window still holds is not known.
         arrays = {"counts": self._sum.copy(), "total": total, "n_updates": self._arrays["n_updates"].copy()}
         if self.dtype == "int":
             arrays["largest_weight"] = self._arrays["largest_weights"].max(keepdims=True)
-        return race._adopt(arrays)
+        return race._set_arrays(arrays, self.device)
 
     @overload
     def query(
@@ -321,7 +318,7 @@ class RaceWindow(MergeableSketch):
         TypeError, ValueError
             As `Race.query` does.
         """
-        self._settle("Q", Q)
+        self._claim_device("Q", Q)
         return kernel_sums(self.family, self._sum, self.total, Q, groups, return_std)
 
     def density(self, Q: Any, *, groups: int | None = None, return_std: bool = False) -> Any:
@@ -345,7 +342,7 @@ class RaceWindow(MergeableSketch):
         TypeError, ValueError
             As `Race.density` does.
         """
-        self._settle("Q", Q)
+        self._claim_device("Q", Q)
         sums = kernel_sums(self.family, self._sum, self.total, Q, groups, return_std)
         return kernel_densities(sums, self.total)
 
@@ -355,7 +352,7 @@ class RaceWindow(MergeableSketch):
         self, reduction: str, ours: dict[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]
     ) -> None:
         newest = int(theirs["newest"][0])
-        self.__dict__.pop("_sum", None)
+        self._state.caches.pop("sum", None)
         if newest >= 0:
             self.advance(newest)
         left = self._places_left(newest, self.newest)
@@ -372,12 +369,3 @@ class RaceWindow(MergeableSketch):
             raise ValueError(f"newest must lie from -1 to 2**62, got {newest}")
         if "largest_weights" in arrays and int(arrays["largest_weights"].min()) < 0:
             raise ValueError(f"largest_weights must be at least 0, got {arrays['largest_weights'].min()}")
-
-    def empty_like(self) -> Self:
-        new = super().empty_like()
-        new.__dict__.pop("_sum", None)
-        return new
-
-    def _adopt(self, arrays: dict[str, NDArray[Any]]) -> Self:
-        self.__dict__.pop("_sum", None)
-        return super()._adopt(arrays)

@@ -14,8 +14,8 @@ from ...lsh.family import HashFamily
 from ...lsh.inputs.arrays import check_array
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_choice, check_int, check_real, renamed
-from ..core.base import StateSpec
 from ..core.hashed_rows import count_rows, cut_rows
+from ..core.state import StateSpec
 from .race import Race
 
 __all__ = ["RepresenterSketch"]

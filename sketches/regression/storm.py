@@ -19,8 +19,9 @@ from ...lsh.support.checks import check_choice, check_int, check_real
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import normal
 from ...lsh.support.threads import get_num_threads, map_blocks
-from ..core.base import MergeableSketch, StateSpec
+from ..core.base import MergeableSketch
 from ..core.guard import check_interrupt, uninterrupted
+from ..core.state import StateSpec
 from ..kernels import storm
 
 __all__ = ["StormSketch"]
@@ -195,7 +196,7 @@ class StormSketch(MergeableSketch):
         OverflowError
             If a 64-bit counter could wrap.
         """
-        self._settle("X", X)
+        self._claim_device("X", X)
         rows, backend = check_rows(X, self.n_features), self._backend
         lengths = relative_norms(backend, rows, self.max_norm)
         # As for InnerProduct, what rounding adds to a norm is no excess.
@@ -211,9 +212,9 @@ class StormSketch(MergeableSketch):
         n_clipped = int(beyond.sum()) if self.oversize == "clip" else 0
         block = max(64, _BLOCK_CODES[self.device] // self.n_frames // 64 * 64)
         with uninterrupted():
-            for name in self._integer_sums():
-                self._reserve(name, n_parts)
-            with self._restored_on_failure() if rows.n > block else nullcontext():
+            for name in self._state.counters:
+                self._state.reserve(name, n_parts)
+            with self._state.restored_on_failure() if rows.n > block else nullcontext():
                 for start in range(0, rows.n, block):
                     stop = min(start + block, rows.n)
                     if parts is None or bool((parts[start:stop] == 1).all()):

@@ -13,8 +13,9 @@ from ...lsh.hashing.keys import HASH_COLLISION, hash_keys, read_keys
 from ...lsh.support.backend import to_host
 from ...lsh.support.checks import NO_INTEGERS, check_int, check_real, renamed
 from ...lsh.support.threads import get_num_threads, map_blocks, run_tasks
-from ..core.base import MergeableSketch, StateSpec
+from ..core.base import MergeableSketch
 from ..core.guard import uninterrupted
+from ..core.state import StateSpec
 from ..kernels import bloom
 from ..kernels.bloom import BLOCK_BITS, BLOCK_WORDS
 from .bloom_theory import (
@@ -196,7 +197,7 @@ class BloomFilter(MergeableSketch):
         return self
 
     def _set_bits(self, values: NDArray[np.uint64], hashed: bool) -> None:
-        self._reserve("n_updates", values.size)
+        self._state.reserve("n_updates", values.size)
         words, backend, seed = self._words, self._backend, np.uint64(self.seed)
         n_threads = get_num_threads() if values.size >= 2 * _KEYS_BLOCK else 1
         if self.device == "gpu":
@@ -284,7 +285,7 @@ class BloomFilter(MergeableSketch):
 
     def _read(self, keys: Any) -> tuple[NDArray[np.uint64], bool]:
         """Keys as 64-bit integers that the kernels hash as they go, or as hashes."""
-        self._settle("keys", keys)
+        self._claim_device("keys", keys)
         read = read_keys(keys)
         return (read.hashes(self.seed), True) if read.words is None else (read.words, False)
 
@@ -475,12 +476,12 @@ class BloomFilter(MergeableSketch):
             Naming the first field in which the configurations differ.
         """
         self._check_compatible(other)
-        return self.empty_like()._adopt(
-            {
-                "blocks": self._arrays["blocks"] & other._arrays["blocks"],
-                "n_updates": np.minimum(self._arrays["n_updates"], other._arrays["n_updates"]),
-            }
-        )
+        ours, theirs = self._arrays, self._on_our_device(other)._arrays
+        both = {
+            "blocks": ours["blocks"] & theirs["blocks"],
+            "n_updates": np.minimum(ours["n_updates"], theirs["n_updates"]),
+        }
+        return self.empty_like()._set_arrays(both, self.device)
 
     def __and__(self, other: Self) -> Self:
         if not isinstance(other, BloomFilter):
@@ -499,7 +500,7 @@ class BloomFilter(MergeableSketch):
 
     def _fills(self, other: Self) -> NDArray[np.int64]:
         """How many blocks have 0, 1, ..., 512 bits set in either filter."""
-        ours, theirs, backend = self._words, self._beside(other)._words, self._backend
+        ours, theirs, backend = self._words, self._on_our_device(other)._words, self._backend
 
         def count(start: int, stop: int) -> NDArray[np.int64]:
             fills = backend.xp.zeros(BLOCK_BITS + 1, dtype=np.int64)

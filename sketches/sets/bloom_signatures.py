@@ -16,8 +16,9 @@ from ...lsh.support.checks import check_flag, check_int, check_real
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import random_uint64
 from ...lsh.support.threads import get_num_threads, run_tasks
-from ..core.base import MergeableSketch, StateSpec
+from ..core.base import MergeableSketch
 from ..core.guard import uninterrupted
+from ..core.state import StateSpec
 from ..kernels import bloom_signatures
 from .bloom_theory import warn_of_saturation
 
@@ -196,7 +197,7 @@ class BloomSignatures(MergeableSketch):
         if self.n_hops != 1:
             raise ValueError(f"n_hops must be 1 to add edges, got {self.n_hops}: propagate makes wider ones")
         sources, targets = self._edges(edges)
-        self._reserve("n_updates", sources.size)
+        self._state.reserve("n_updates", sources.size)
         signatures = self._arrays["signatures"]
         backend, key = self._backend, self._key
 
@@ -240,8 +241,8 @@ class BloomSignatures(MergeableSketch):
         wider = type(self)(
             self.n_nodes, self.n_bits, directed=self.directed, n_hops=self.n_hops + 1, seed=self.seed
         )
-        wider.__dict__["_device"] = self.device
-        wider._reserve("n_updates", sources.size)
+        wider._state.device = self.device
+        wider._state.reserve("n_updates", sources.size)
         signatures, out = self._arrays["signatures"], wider._arrays["signatures"]
         out[...] = signatures
         backend = self._backend
@@ -264,7 +265,7 @@ class BloomSignatures(MergeableSketch):
 
     def _edges(self, edges: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Sources and targets of edges, checked."""
-        self._settle("edges", edges)
+        self._claim_device("edges", edges)
         if sparse.issparse(edges):
             matrix: Any = edges
             if matrix.shape != (self.n_nodes, self.n_nodes):
@@ -287,7 +288,7 @@ class BloomSignatures(MergeableSketch):
 
     def _nodes(self, name: str, nodes: Any) -> NDArray[np.int64]:
         """Nodes as int64; refused if one is not in the graph."""
-        self._settle(name, nodes)
+        self._claim_device(name, nodes)
         array, xp = check_array(name, nodes), self._backend.xp
         if array.size == 0:
             none: NDArray[np.int64] = xp.empty(0, dtype=np.int64)
@@ -556,7 +557,7 @@ class BloomSignatures(MergeableSketch):
         TypeError, ValueError
             If pairs are no pairs of nodes of the graph, or `wider` is not what `propagate` made of these.
         """
-        self._settle("pairs", pairs)
+        self._claim_device("pairs", pairs)
         array, xp = check_array("pairs", pairs), self._backend.xp
         if array.ndim != 2 or array.shape[1] != 2:
             raise ValueError(f"pairs must have shape (n, 2), got {array.shape}")
@@ -568,7 +569,7 @@ class BloomSignatures(MergeableSketch):
         ):
             raise ValueError("wider must be what propagate made of these signatures")
         if wider is not None:
-            wider = self._beside(wider)
+            wider = self._on_our_device(wider)
         u, v = xp.minimum(u, v), xp.maximum(u, v)
         counts = self._counts(u, v)
         size_u, size_v, shared = self._overlaps(counts)

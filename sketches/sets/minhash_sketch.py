@@ -16,8 +16,9 @@ from ...lsh.support.backend import backend_named, backend_of, device_of
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.lazy import lazy
 from ...lsh.support.threads import get_num_threads, map_blocks
-from ..core.base import MergeableSketch, StateSpec
+from ..core.base import MergeableSketch
 from ..core.guard import uninterrupted
+from ..core.state import StateSpec
 
 __all__ = ["MinHashSketch"]
 
@@ -172,8 +173,8 @@ class MinHashSketch(MergeableSketch):
         checked = self._check_tokens(tokens)
         n = checked.size
         numbers = self._check_sets(sets, n, device_of(checked))
-        self._settle("tokens", checked)
-        self._reserve("n_updates", n)
+        self._claim_device("tokens", checked)
+        self._state.reserve("n_updates", n)
         with uninterrupted():
             self._throw(checked, numbers)
             self._arrays["n_updates"] += n
@@ -352,7 +353,7 @@ class MinHashSketch(MergeableSketch):
         backend = self._backend
         pairs = []
         for name, given in (("left", left), ("right", right)):
-            array = self._bring(name, given)
+            array = self._as_our_array(name, given)
             pairs.append(_check_numbers(name, array.reshape(-1) if array.ndim == 0 else array, self.n_sets))
         if pairs[0].shape != pairs[1].shape or pairs[0].ndim != 1:
             raise ValueError(

@@ -312,7 +312,7 @@ class StaticFunctionBuilder(Guarded):
 
     def _start(self, n_keys: int, n_shards: int, kind: ValueKind) -> StaticFunction:
         """A function without its columns."""
-        function = object.__new__(StaticFunction)
+        function = StaticFunction.__new__(StaticFunction)
         function.key_check_bits, function._kind = self.key_check_bits, kind
         function._set_keys(self.seed, n_keys, n_shards, self._kinds.keys)
         return function

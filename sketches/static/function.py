@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -91,8 +91,8 @@ class StaticFunction(StaticValues):
         if len(self._told) != 1:
             raise ValueError(f"columns must be one, got {len(self._told)}")
 
-    def __new__(
-        cls,
+    def __init__(
+        self,
         keys: Any,
         values: Any,
         *,
@@ -100,13 +100,13 @@ class StaticFunction(StaticValues):
         key_check_bits: int = 0,
         precision: float | None = None,
         progress: bool = True,
-    ) -> Self:
+    ) -> None:
         """Build the function."""
         refuse_gpu("building a StaticFunction", keys, values)
         array = to_array(values, "values")
         if array.ndim != 1:
             raise ValueError(f"values must be one-dimensional, got shape {array.shape}")
-        return cls._build(
+        self._build(
             keys,
             array[:, None],
             seed=seed,

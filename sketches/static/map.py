@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import pairwise
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +74,7 @@ class StaticValues(StaticStructure):
         return specs
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        self.__dict__["_columns"] = self._read_columns(arrays)
+        self._columns = self._read_columns(arrays)
         super()._check_state(arrays)
         if self._kind.is_text:
             ends, size = arrays["entry_ends"], arrays["entries"].size
@@ -109,9 +109,8 @@ class StaticValues(StaticStructure):
 
     # -- building -------------------------------------------------------------------------------------
 
-    @classmethod
     def _build(
-        cls,
+        self,
         keys: Any,
         values: NDArray[Any],
         *,
@@ -121,8 +120,8 @@ class StaticValues(StaticStructure):
         progress: bool,
         shared: bool = False,
         permute: str = "none",
-    ) -> Self:
-        """From keys and an (n, columns) array of values; checks both and the options."""
+    ) -> None:
+        """Solve for keys and an (n, columns) array of values; checks both and the options."""
         read = as_keys(keys, values.shape[0])
         seed = check_int("seed", seed, 0, _MASK)
         key_check_bits = check_int("key_check_bits", key_check_bits, 0, 64)
@@ -139,20 +138,18 @@ class StaticValues(StaticStructure):
         if permute != "none":
             words = permute_columns(words, permute)
         columns = [np.ascontiguousarray(column) for column in words.T]
-        new = object.__new__(cls)
-        new.key_check_bits, new._kind = key_check_bits, kind
+        self.key_check_bits, self._kind = key_check_bits, kind
         for attempt in range(_SEEDS):
             hashes = read.hashes((seed + attempt) & _MASK)
             try:
-                new._solve((seed + attempt) & _MASK, read.kind, hashes, columns, shared, progress)
+                self._solve((seed + attempt) & _MASK, read.kind, hashes, columns, shared, progress)
                 break
             except Clash as clash:
                 _refuse_conflict(read, values, columns, np.flatnonzero(hashes == np.uint64(clash.hash)))
         else:
             raise RuntimeError(f"distinct keys collided under {_SEEDS} seeds")
         if dictionary is not None:
-            new._set_entries(entries)
-        return new
+            self._set_entries(entries)
 
     def _solve(
         self,
@@ -199,7 +196,7 @@ class StaticValues(StaticStructure):
         numbers = [next(i for i, b in enumerate(books) if b is column.codebook) for column in columns]
         self._n_codebooks = len(books)
         self._told = [column.config(i) for column, i in zip(columns, numbers, strict=True)]
-        self.__dict__["_columns"] = columns
+        self._columns = columns
         encoders = [book.encoder() for book in books]
 
         def solve_part(
@@ -337,8 +334,11 @@ class StaticValues(StaticStructure):
 
         backend.map_blocks(fill, hashes.size, block)
 
-    @lazy
+    @property
     def _calls(self) -> list[tuple[int, tuple[Any, ...]]]:
+        return self._state.cached("calls", self._make_calls)
+
+    def _make_calls(self) -> list[tuple[int, tuple[Any, ...]]]:
         """First ribbon and the kernel's arguments for each column."""
         calls = []
         ribbon = int(self.key_check_bits > 0)

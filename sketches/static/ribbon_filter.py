@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +74,7 @@ class RibbonFilter(StaticStructure):
 
     n_bits: int
 
-    def __new__(cls, keys: Any, error_rate: float = 0.01, *, seed: int = 0, progress: bool = True) -> Self:
+    def __init__(self, keys: Any, error_rate: float = 0.01, *, seed: int = 0, progress: bool = True) -> None:
         """Build the filter."""
         error_rate = check_real("error_rate", error_rate, 0.0, 1.0)
         seed = check_int("seed", seed, 0, (1 << 64) - 1)
@@ -83,15 +83,13 @@ class RibbonFilter(StaticStructure):
         hashes = read.hashes(seed)
         loads = np.zeros(hashes.size, dtype=np.uint64)
         distinct = order_records(hashes, loads, lambda a, b: a == b).hashes
-        new = object.__new__(cls)
-        new._set_keys(seed, distinct.size, number_of_shards(distinct.size), read.kind)
-        new.n_bits = _fewest_bits(distinct.size, error_rate)
+        self._set_keys(seed, distinct.size, number_of_shards(distinct.size), read.kind)
+        self.n_bits = _fewest_bits(distinct.size, error_rate)
 
         def solve_shard(shard: Shard, start: int, stop: int) -> list[Solved]:
-            return [solve_filter(shard, 0, new.n_bits)]
+            return [solve_filter(shard, 0, self.n_bits)]
 
-        new._assemble(solve_shards(distinct, new.n_shards, solve_shard, progress))
-        return new
+        self._assemble(solve_shards(distinct, self.n_shards, solve_shard, progress))
 
     @property
     def error_rate(self) -> float:

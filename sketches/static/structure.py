@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...lsh.hashing.keys import HASH_COLLISION, read_keys
-from ...lsh.support.backend import backend_named, device_of, to_host
+from ...lsh.support.backend import device_of
 from ...lsh.support.lazy import lazy
+from ..core.state import State
 from ..core.stored import Stored
 from ..kernels import static
 from .ribbon import SIZES, Solved, lay_out, pack_thresholds, padding
@@ -20,8 +21,6 @@ __all__ = ["ArraySpec", "Flat", "StaticStructure", "flatten", "pass_rate"]
 
 #: Keys that one thread looks up at a time; and what one launch does, for its temporary words take memory.
 BLOCK = {"cpu": 1 << 14, "gpu": 1 << 24}
-#: The arrays that look-ups read; all others stay in main memory.
-_READ = ("thresholds", "solution")
 _MAX_SHARDS = 1 << 31
 
 
@@ -40,6 +39,8 @@ class ArraySpec:
 
     dtype: str
     n_dimensions: int = 1
+    #: True for arrays that look-ups read; the others stay in main memory.
+    on_device: bool = False
 
     def __str__(self) -> str:
         return f"{self.dtype} of {self.n_dimensions} dimensions"
@@ -111,7 +112,7 @@ class StaticStructure(Stored):
 
     @classmethod
     def _from_config(cls, config: Mapping[str, Any]) -> Self:
-        new = object.__new__(cls)
+        new = cls.__new__(cls)
         new._set_keys(config["seed"], config["n_keys"], config["n_shards"], config["key_kind"])
         new._set_own_config(config)
         return new
@@ -126,11 +127,15 @@ class StaticStructure(Stored):
             raise ValueError(f"key_kind must be 'int', 'bytes' or '', got {kind!r}")
         self.seed, self.n_keys, self.n_shards, self.key_kind = seed, n_keys, n_shards, kind
 
+    @lazy
+    def _state(self) -> State[ArraySpec]:
+        return State(type(self).__name__, self._specs())
+
     def _specs(self) -> Mapping[str, ArraySpec]:
         return {
             "sizes": ArraySpec("uint32", 3),
-            "thresholds": ArraySpec("uint8"),
-            "solution": ArraySpec("uint64"),
+            "thresholds": ArraySpec("uint8", on_device=True),
+            "solution": ArraySpec("uint64", on_device=True),
         }
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -158,7 +163,7 @@ class StaticStructure(Stored):
         sizes = np.concatenate([part.sizes for part in parts]).transpose(1, 0, 2)
         thresholds = np.concatenate([part.thresholds for part in parts])
         words = [array for part in parts for array in part.words]
-        self._adopt(
+        self._set_arrays(
             {
                 "sizes": np.ascontiguousarray(sizes),
                 "thresholds": pack_thresholds(thresholds),
@@ -167,15 +172,6 @@ class StaticStructure(Stored):
         )
 
     # -- devices --------------------------------------------------------------------------------------
-
-    @property
-    def device(self) -> str:
-        """Where look-ups run and their keys must lie: "cpu" or "gpu"."""
-        return str(self.__dict__.get("_device", "cpu"))
-
-    @property
-    def _backend(self) -> Any:
-        return backend_named(self.device)
 
     def to(self, device: str) -> Self:
         """The same structure on a device: look-ups take arrays of keys there, and return arrays there.
@@ -191,34 +187,14 @@ class StaticStructure(Stored):
 
         Raises
         ------
-        ValueError
+        TypeError, ValueError
             If `device` is neither.
         NotImplementedError
             For "gpu" if the values are strings or bytes.
         ImportError, RuntimeError
             For "gpu" if CuPy is not installed, or finds no GPU.
         """
-        xp = backend_named(device).xp
-        if device == self.device:
-            return self
-        self._check_device(device)
-        new = type(self)._from_config(self.config())
-        arrays = dict(self._arrays)
-        for name in _READ:
-            arrays[name] = xp.asarray(arrays[name]) if device == "gpu" else to_host(arrays[name])
-        new.__dict__["_device"] = device
-        return new._adopt(arrays)
-
-    def _check_device(self, device: str) -> None:
-        """NotImplementedError if there is something that kernels on the device cannot read."""
-
-    def _on_cpu(self) -> Self:
-        return self.to("cpu")
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the arrays: of the file, but for its header of one or two kilobytes."""
-        return sum(array.nbytes for array in self._arrays.values())
+        return self if device == self.device else self._moved(device)
 
     def __len__(self) -> int:
         return self.n_keys

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -56,8 +56,8 @@ class StaticTable(StaticValues):
            [1, 2, 3]])
     """
 
-    def __new__(
-        cls,
+    def __init__(
+        self,
         keys: Any,
         rows: Any,
         *,
@@ -67,7 +67,7 @@ class StaticTable(StaticValues):
         codebook: str = "separate",
         permute: str = "none",
         progress: bool = True,
-    ) -> Self:
+    ) -> None:
         """Build the table."""
         refuse_gpu("building a StaticTable", keys, rows)
         values = to_array(rows, "rows")
@@ -76,7 +76,7 @@ class StaticTable(StaticValues):
         if values.shape[1] > MAX_COLUMNS:
             raise ValueError(f"rows must have at most {MAX_COLUMNS} columns, got {values.shape[1]}")
         with renamed("values", "rows"):
-            return cls._build(
+            self._build(
                 keys,
                 values,
                 seed=seed,

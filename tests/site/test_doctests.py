@@ -12,8 +12,8 @@ from pathlib import Path
 import cuda_host
 import fake_cupy
 import pytest
+from paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 PAGES = [
     ROOT / "README.md",
     *sorted(page for page in (ROOT / "docs").rglob("*.md") if "_build" not in page.parts),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import cuda_host
 import numpy as np
 import pytest
+from paths import environment
 
 pytestmark = pytest.mark.skipif(cuda_host.compiler() is None, reason="needs g++")
 
@@ -58,12 +58,13 @@ def test_atomics_lose_nothing() -> None:
 
 def test_lanes_that_part_at_a_barrier_end_the_program() -> None:
     code = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "import numpy as np, cuda_host\n"
         f"module = cuda_host.HostModule({SOURCE!r})\n"
         "module.launch('part', (1,), (32,), (np.zeros(32, np.int32),))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env=environment()
+    )
     assert done.returncode != 0
     assert "lanes of a warp came to different barriers" in done.stderr
 

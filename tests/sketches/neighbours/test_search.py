@@ -15,7 +15,6 @@ from mergesketch import LSHIndex
 from mergesketch.lsh import CrossPolytope, HashFamily, MinHash, PStable, SignedRandomProjection
 from mergesketch.lsh.support.random import random_uint64
 from registry import ToyFamily
-from test_index import kept
 
 
 class Coded(ToyFamily):
@@ -110,7 +109,7 @@ def test_search_equals_the_slow_one(
     rows, Q = make(rng, n, width), make(rng, 3, width)
     index = LSHIndex(Coded(n_hashes, 4, metric, width), capacity=capacity, seed=seed)
     index.add(rows)
-    expected = kept(index, index.family.hash(rows), list(range(n)))
+    expected = naive.kept_by(index, index.family.hash(rows), list(range(n)))
     slow = distance(Q, rows) if n else np.zeros((3, 0))
     ids, distances = index.search(Q, rows, k, n_candidates=n_candidates, n_probes=n_probes)
     assert ids.dtype == np.int64

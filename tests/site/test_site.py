@@ -14,8 +14,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from paths import ROOT
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = ROOT / "docs"
 PACKAGES = ("sphinx", "furo", "myst_parser", "numpydoc")
 
 needs_sphinx = pytest.mark.skipif(

@@ -25,6 +25,7 @@ from mergesketch import (
 )
 from mergesketch.errors import SketchFormatError
 from mergesketch.lsh import InnerProduct, SignedRandomProjection, WinnerTakeAll
+from paths import TESTS, environment
 from registry import ToyFamily
 
 # -- hostile headers ------------------------------------------------------------------------------
@@ -268,8 +269,10 @@ for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
 
 def test_what_loads_is_used_within_the_means_of_its_file() -> None:
     """Numbers and arrays of every class forged; what loads all the same has every method called."""
-    script = Path(__file__).with_name("forged_uses.py")
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, timeout=500)
+    command = [sys.executable, TESTS / "helpers" / "forged_uses.py"]
+    done = subprocess.run(
+        command, env=environment(), capture_output=True, text=True, check=False, timeout=500
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 

@@ -24,6 +24,7 @@ from mergesketch.sketches.core import guard, hashed_rows
 from mergesketch.sketches.core.guard import check_interrupt, uninterrupted
 from mergesketch.sketches.density import density
 from mergesketch.sketches.regression import storm
+from paths import environment
 from registry import ENTRIES, ToyFamily, take
 
 #: Where states are changed: what reads and hashes rows, elsewhere, takes most of the lines.
@@ -336,9 +337,8 @@ with sketch._lock:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_process_has_locks_of_its_own() -> None:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parent)])}
     command = [sys.executable, "-c", FORKED]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment())
     assert done.returncode == 0, done.stderr
 
 

@@ -16,8 +16,7 @@ from mergesketch import Race
 from mergesketch.lsh import HashFamily
 from mergesketch.sketches.core.base import sketch_classes
 from mergesketch.sketches.core.stored import Stored, stored_classes
-
-ROOT = Path(__file__).parents[1]
+from paths import ROOT
 
 
 def run_python(code: str, *arguments: str, **options):

@@ -19,22 +19,15 @@ from hypothesis.extra import numpy as hnp
 from mergesketch import LSHIndex
 from mergesketch.errors import IncompatibleSketchError
 from mergesketch.lsh import HashFamily, MinHash, PStable, SignedRandomProjection
-from mergesketch.lsh.support.random import random_uint64
 from mergesketch.sketches.kernels import index as index_kernels
 from registry import ToyFamily
 
 ROWS = hnp.arrays(np.int64, st.tuples(st.integers(0, 14), st.just(3)), elements=st.integers(0, 2))
 
 
-def kept(index: LSHIndex, codes: np.ndarray, ids: list[int]) -> naive.Buckets:
-    """What the index must keep of rows of these codes."""
-    keys = random_uint64(index.seed, "LSHIndex priorities", index.family.n_hashes).tolist()
-    return naive.index_kept(naive.index_buckets(codes.tolist(), ids), keys, index.capacity)
-
-
 def assert_holds(index: LSHIndex, codes: np.ndarray, ids: list[int]) -> naive.Buckets:
     """The state is, bit for bit, what the slow index keeps."""
-    expected = kept(index, codes, ids)
+    expected = naive.kept_by(index, codes, ids)
     slots, seen = index.state["slots"].array, index.state["seen"].array
     want_slots, want_seen = np.zeros_like(slots), np.zeros_like(seen)
     for (table, code), numbers in expected.items():

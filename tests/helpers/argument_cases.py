@@ -102,6 +102,13 @@ class Case:
     #: How far off results may be: the angle of equal rows is exact to the root of the rounding only.
     tolerance: float = 1e-12
 
+    def plain(self) -> dict[str, Any]:
+        """Copy the plain arguments."""
+        return {
+            name: tuple(map(np.copy, value)) if isinstance(value, tuple) else value.copy()
+            for name, value in self.arguments.items()
+        }
+
     @property
     def target(self) -> Any:
         """The function that is called, to be found by name."""
@@ -110,6 +117,19 @@ class Case:
         for part in rest:
             found = getattr(found, part)
         return found
+
+
+def same(found: Any, expected: Any, form: str, tolerance: float = 1e-12) -> None:
+    if isinstance(expected, (tuple, list)):
+        assert len(found) == len(expected), form
+        for one, other in zip(found, expected, strict=True):
+            same(one, other, form, tolerance)
+    elif isinstance(expected, np.ndarray) and expected.dtype.kind == "f":
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=tolerance, err_msg=form)
+    elif isinstance(expected, np.ndarray):
+        np.testing.assert_array_equal(found, expected, err_msg=form)
+    else:
+        assert found == expected, form
 
 
 def family_cases() -> Iterator[Case]:

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from paths import ROOT
 from threadpoolctl import threadpool_limits
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = ROOT / "examples"
 
 
 def load(name: str):

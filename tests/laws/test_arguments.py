@@ -17,7 +17,7 @@ import mergesketch.lsh
 import numpy as np
 import pytest
 import scipy.sparse
-from argument_cases import CASES, OFFSETS, ON_SETS, TOKENS, Case
+from argument_cases import CASES, OFFSETS, ON_SETS, TOKENS, Case, same
 
 INTEGERS = [np.dtype(kind + size) for kind in "iu" for size in "1248"]
 FLOATS = [np.dtype(name) for name in ("f2", "f4", "f8", "g")]
@@ -40,14 +40,6 @@ def parts(argument: Any) -> tuple[Any, ...]:
     return (argument,)
 
 
-def plain(case: Case) -> dict[str, Any]:
-    """Copies of the plain arguments."""
-    return {
-        name: tuple(map(np.copy, value)) if isinstance(value, tuple) else value.copy()
-        for name, value in case.arguments.items()
-    }
-
-
 def forms(case: Case) -> Iterator[tuple[str, int | None, np.ndarray]]:
     """Every plain array of a case: the argument, its place in a pair, and the array."""
     for name, value in case.arguments.items():
@@ -59,7 +51,7 @@ def forms(case: Case) -> Iterator[tuple[str, int | None, np.ndarray]]:
 
 def given(case: Case, name: str, place: int | None, array: Any) -> dict[str, Any]:
     """The plain arguments but for one array."""
-    arguments = plain(case)
+    arguments = case.plain()
     if place is None:
         arguments[name] = array
     else:
@@ -78,19 +70,6 @@ def call(case: Case, arguments: dict[str, Any]) -> Any:
         assert array.dtype == dtype and array.flags.writeable == writeable
         np.testing.assert_array_equal(array, copied, err_msg="an argument was changed")
     return result
-
-
-def same(found: Any, expected: Any, form: str, tolerance: float = 1e-12) -> None:
-    if isinstance(expected, (tuple, list)):
-        assert len(found) == len(expected), form
-        for one, other in zip(found, expected, strict=True):
-            same(one, other, form, tolerance)
-    elif isinstance(expected, np.ndarray) and expected.dtype.kind == "f":
-        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=tolerance, err_msg=form)
-    elif isinstance(expected, np.ndarray):
-        np.testing.assert_array_equal(found, expected, err_msg=form)
-    else:
-        assert found == expected, form
 
 
 def unaligned(array: np.ndarray) -> np.ndarray:
@@ -114,8 +93,8 @@ def layouts(array: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_any_layout_gives_the_same_and_stays_as_it_is(case: Case) -> None:
-    expected = case.call(**plain(case))
-    own = plain(case)
+    expected = case.call(**case.plain())
+    own = case.plain()
     result = call(case, own)
     # What was made must not change with the caller's arrays.
     for argument in own.values():
@@ -123,7 +102,7 @@ def test_any_layout_gives_the_same_and_stays_as_it_is(case: Case) -> None:
             array[...] = array.dtype.type(0)
     same(result, expected, "plain")
     # All at once: kernels are compiled anew for arrays that cannot be written to, as a table's often are.
-    fixed = plain(case)
+    fixed = case.plain()
     for argument in fixed.values():
         for array in parts(argument):
             array.flags.writeable = False
@@ -144,7 +123,7 @@ def outcome(case: Case, arguments: dict[str, Any], name: str) -> Any:
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.any_dtype], ids=lambda case: case.name)
 def test_any_dtype_in_either_byte_order_gives_the_same_or_is_refused_by_name(case: Case) -> None:
-    expected = case.call(**plain(case))
+    expected = case.call(**case.plain())
     for name, place, array in forms(case):
         kinds = INTEGERS if array.dtype.kind in "iu" else INTEGERS + FLOATS
         for dtype in kinds if array.dtype.kind in "iuf" else []:
@@ -198,7 +177,7 @@ TAKE_COLUMNS = {"keys", "values"}
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_columns_of_tables_give_the_same_or_are_refused_by_name(case: Case) -> None:
-    expected = case.call(**plain(case))
+    expected = case.call(**case.plain())
     for name, place, array in forms(case):
         if array.ndim > 2 or array.dtype.kind == "S" or (array.ndim == 2 and array.dtype.kind != "f"):
             continue
@@ -226,17 +205,17 @@ def take(argument: Any, rows: np.ndarray) -> Any:
 @pytest.mark.parametrize("case", [case for case in CASES if case.rows], ids=lambda case: case.name)
 def test_rows_may_repeat_be_none_or_a_great_many(case: Case) -> None:
     assert case.rows is not None
-    expected = case.call(**plain(case))
+    expected = case.call(**case.plain())
     results = expected if type(expected) in (tuple, list) or hasattr(expected, "_fields") else (expected,)
     for rows in (np.array([1, 1, 0, 4, 1]), np.zeros(0, np.int64)):
-        arguments = plain(case)
+        arguments = case.plain()
         arguments[case.rows] = take(arguments[case.rows], rows)
         found = call(case, arguments)
         for one, other in zip(found if len(results) > 1 else (found,), results, strict=True):
             same(one, other[rows], f"rows {rows}")
     plain_rows = case.arguments[case.rows]
     if not isinstance(plain_rows, tuple):
-        arguments = plain(case)
+        arguments = case.plain()
         # A great many that take no memory: one row, at every place.
         arguments[case.rows] = np.broadcast_to(plain_rows[1], (20_000, *plain_rows.shape[1:]))
         found = case.call(**arguments)
@@ -306,10 +285,10 @@ def sparse_forms(argument: Any) -> Iterator[tuple[str, Any]]:
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.sparse], ids=lambda case: case.name)
 def test_sparse_rows_in_any_form_give_the_same_and_stay_as_they_are(case: Case) -> None:
-    expected = case.call(**plain(case))
+    expected = case.call(**case.plain())
     for name in case.sparse:
         for form, matrix in sparse_forms(case.arguments[name]):
-            arguments = plain(case)
+            arguments = case.plain()
             arguments[name] = matrix
             same(call(case, arguments), expected, f"{name}: {form}", case.tolerance)
 

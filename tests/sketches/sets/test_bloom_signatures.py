@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from pathlib import Path
 
 import mergesketch
 import naive
@@ -13,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import BloomSignatures
+from paths import SHARED
 from scipy import sparse
 
-CORA = Path(__file__).parents[2] / "shared/data/cora.npz"
+CORA = SHARED / "cora.npz"
 
 
 @st.composite

@@ -11,9 +11,8 @@ import pytest
 
 cupy = fake_cupy.install()
 
-from argument_cases import CASES, Case  # noqa: E402 - once there is a CuPy
+from argument_cases import CASES, Case, same  # noqa: E402 - once there is a CuPy
 from mergesketch.sketches.core.base import MergeableSketch  # noqa: E402
-from test_arguments import plain, same  # noqa: E402
 
 # Tables of densities are made too small here, so that devices have errors to agree on.
 pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore:the (table|integral)")]
@@ -42,9 +41,9 @@ def choices(case: Case) -> Iterator[list[str]]:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_arrays_on_a_gpu_give_the_same_or_are_refused(case: Case) -> None:
-    expected = case.call(**plain(case))
+    expected = case.call(**case.plain())
     for moved in choices(case):
-        arguments = plain(case)
+        arguments = case.plain()
         arguments.update({name: on_gpu(arguments[name]) for name in moved})
         try:
             found = case.call(**arguments)

@@ -24,6 +24,7 @@ from mergesketch.distributed.cli import dedup as cli_dedup
 from mergesketch.distributed.cli.command import parser
 from mergesketch.distributed.cli.output import readable
 from mergesketch.lsh import MinHash, shingle
+from paths import ROOT
 
 MPIEXEC = Path(sysconfig.get_path("scripts")) / "mpiexec"
 needs_mpi = pytest.mark.skipif(not MPIEXEC.exists(), reason="needs MPI: pip install 'mergesketch[mpi]'")
@@ -674,7 +675,7 @@ def test_the_command_is_installed_under_its_name():
     """The entry point of pyproject.toml exists; make run calls it."""
     import tomllib
 
-    with (Path(__file__).parents[1] / "pyproject.toml").open("rb") as file:
+    with (ROOT / "pyproject.toml").open("rb") as file:
         target = tomllib.load(file)["project"]["scripts"]["mergesketch"]
     assert target == f"{main.__module__}:{main.__name__}"
     assert parser().prog == "mergesketch"

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from paths import environment
 
 __all__ = ["Ran", "mpiexec", "needs_mpi", "ranks_environment", "run_ranks", "running_ranks"]
 
@@ -57,12 +58,7 @@ class Ran:
 
 def ranks_environment() -> dict[str, str]:
     """The environment of ranks: one thread each, and the tests' own modules can be imported."""
-    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
-    return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-        "MERGESKETCH_NUM_THREADS": "1",
-    }
+    return environment(MERGESKETCH_NUM_THREADS="1")
 
 
 @contextmanager

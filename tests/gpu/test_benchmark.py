@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from pathlib import Path
 from typing import Any
 
 import fake_cupy
 import pytest
+from paths import ROOT
 
 cupy = fake_cupy.install()
 
 pytestmark = pytest.mark.gpu
 
-FOLDER = Path(__file__).parents[1] / "benchmarks"
+FOLDER = ROOT / "benchmarks"
 
 
 @pytest.fixture

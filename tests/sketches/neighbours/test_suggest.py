@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import mergesketch
@@ -16,9 +15,10 @@ from hypothesis import strategies as st
 from mergesketch import Suggestion, suggest
 from mergesketch.sketches.neighbours.crowding import METRICS, shared, some_rows
 from mergesketch.sketches.neighbours.suggestion import expected_held, expected_lost, least_capacity
+from paths import SHARED
 from scipy.stats import poisson
 
-DATA = Path(__file__).parents[2] / "shared" / "data" / "mnist_t10k.npz"
+DATA = SHARED / "mnist_t10k.npz"
 #: Many features, for then rows around a query are independent of each other.
 N_ROWS, WIDTH, SEEDS = 2_000, 200, 120
 

@@ -1,8 +1,8 @@
 """Compare the bits of states, saved bytes and results between processors.
 
-``python tests/same_bits.py`` computes them on this processor, as it is and as the plainest one of its kind
+``make processors`` runs it. It computes them on this processor, as it is and as the plainest one of its kind
 (Numba's ``generic``: kernels compiled anew, into a folder of their own, which takes minutes), prints what
-differs, and ends with 1 if anything does that should not. ``make processors`` runs it.
+differs, and ends with 1 if anything does that should not.
 """
 
 from __future__ import annotations

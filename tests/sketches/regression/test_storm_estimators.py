@@ -6,19 +6,19 @@ import re
 import subprocess
 import sys
 import warnings
-from pathlib import Path
 
 import mergesketch
 import numpy as np
 import pytest
 from mergesketch import StormClassifier, StormRegressor
 from mergesketch.errors import IncompatibleSketchError
+from paths import SHARED
 from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LinearRegression
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-AIRFOIL = Path(__file__).parents[2] / "shared" / "data" / "airfoil.tsv"
+AIRFOIL = SHARED / "airfoil.tsv"
 
 
 @parametrize_with_checks([StormRegressor(), StormClassifier()])

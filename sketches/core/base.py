@@ -196,7 +196,7 @@ class MergeableSketch(Stored):
         if state.decided_by is not None:
             state.decided_by = name
 
-    def _as_our_array(self, name: str, values: Any) -> Any:
+    def _as_our_array(self, name: str, values: Any) -> NDArray[Any]:
         """Return `values` as an array where the sketch is: lists are brought there, arrays must be there."""
         array = check_array(name, values)
         if device_of(array) != self.device:

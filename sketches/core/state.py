@@ -11,7 +11,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ...lsh.support.backend import Backend, backend_named, to_host
+from ...lsh.support.backend import Backend, backend_named, device_of, to_host
 from ...lsh.support.lazy import lazy
 
 __all__ = ["REDUCTIONS", "Arrays", "SketchState", "Spec", "State", "StateArray", "StateSpec"]
@@ -105,10 +105,8 @@ class StateSpec:
         """Return the array of a new sketch; zeros come from the system untouched."""
         xp = backend_named(device if self.on_device else "cpu").xp
         if self.fill == 0:
-            zeros: NDArray[Any] = xp.zeros(self.shape, self.dtype)
-            return zeros
-        filled: NDArray[Any] = xp.full(self.shape, self.fill, self.dtype)
-        return filled
+            return xp.zeros(self.shape, self.dtype)
+        return xp.full(self.shape, self.fill, self.dtype)
 
 
 @dataclass(frozen=True)
@@ -174,10 +172,10 @@ class State(Generic[S]):
 
 
 def _copy(array: NDArray[Any], device: str) -> NDArray[Any]:
-    xp = backend_named(device).xp
-    if isinstance(array, xp.ndarray):
+    """Return a copy of an array on a device."""
+    if device_of(array) == device:
         return array.copy()
-    copy: NDArray[Any] = to_host(array) if device == "cpu" else xp.asarray(array)
+    copy: NDArray[Any] = to_host(array) if device == "cpu" else backend_named(device).xp.asarray(array)
     return copy
 
 

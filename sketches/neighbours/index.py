@@ -369,7 +369,7 @@ class LSHIndex(IndexTables):
         return self._backend.xp.ascontiguousarray(codes).reshape(len(codes), tables, probes)
 
     def _most_found(self, codes: NDArray[np.uint32]) -> int:
-        return codes.shape[1] * codes.shape[2] * self.capacity
+        return int(codes.shape[1] * codes.shape[2] * self.capacity)
 
     def _counters(self, codes: NDArray[np.uint32], n_queries: int) -> NDArray[Any]:
         """A zero for each of the smallest ids, or none if that is not worth it, or on a GPU."""
@@ -437,7 +437,8 @@ class LSHIndex(IndexTables):
         if device_of(kernel) == "gpu":
             backend = backend_of(kernel)
             counts = backend.xp.minimum(as_array(counts), self.family.n_hashes).astype(np.int64)
-            return backend.constant(self._distances)[counts]
+            distances: NDArray[np.float64] = backend.constant(self._distances)[counts]
+            return distances
         # Fewer collisions than chance alone would make are none.
         return self.family.distance(np.clip(kernel, 0.0, 1.0))
 

@@ -100,7 +100,8 @@ class IndexTables(MergeableSketch):
         """Return n ids from `first` on; ValueError if they do not fit into slots."""
         if n and first + n - 1 > self.largest_allowed_id:
             raise ValueError(f"ids must be at most {self.largest_allowed_id}, got {first + n - 1}")
-        return self._backend.xp.arange(first, first + n, dtype=self._id_dtype)
+        numbers: NDArray[Any] = self._backend.xp.arange(first, first + n, dtype=self._id_dtype)
+        return numbers
 
     def check_ids(self, ids: ArrayLike, n: int) -> NDArray[Any]:
         """Return the ids given for n rows as slots hold them; TypeError or ValueError if they do not fit."""

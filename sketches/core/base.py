@@ -7,10 +7,9 @@ serialization, pickling and memory accounting are written here, once.
 
 from __future__ import annotations
 
-import functools
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -19,34 +18,13 @@ from numpy.typing import NDArray
 from ...errors import IncompatibleSketchError
 from ...lsh.inputs.arrays import check_array
 from ...lsh.support.backend import device_of
-from ...lsh.support.configured import differing_field, register
+from ...lsh.support.configured import differing_field
 from ...lsh.support.lazy import lazy
 from .guard import changing, locked, uninterrupted
 from .state import REDUCTIONS, SketchState, StateSpec
-from .stored import Stored
+from .stored import Stored, stored_classes
 
 __all__ = ["MergeableSketch", "sketch_classes"]
-
-
-def _changing(method: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(method)
-    def change(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with self._lock, changing(self):
-            before = self._state
-            if before.is_allocated:
-                return method(self, *args, **kwargs)
-            # Without data: a refused batch leaves neither empty arrays nor a device.
-            self._state = before.with_arrays(None)
-            self._state.decided_by = ""
-            try:
-                return method(self, *args, **kwargs)
-            except BaseException:
-                self._state = before
-                raise
-            finally:
-                self._state.decided_by = None
-
-    return change
 
 
 class MergeableSketch(Stored):
@@ -71,17 +49,6 @@ class MergeableSketch(Stored):
     child refuses it by RuntimeError.
     """
 
-    _registry: ClassVar[dict[str, type[MergeableSketch]]] = {}
-    #: Methods that change the state: one at a time on one object, and what they refuse leaves no trace.
-    _changing: ClassVar[tuple[str, ...]] = ("update", "add", "advance")
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        register(MergeableSketch._registry, cls)
-        for name in cls._changing:
-            if name in cls.__dict__:
-                setattr(cls, name, _changing(cls.__dict__[name]))
-
     # -- what a sketch declares -------------------------------------------------------------------
 
     @abstractmethod
@@ -90,7 +57,7 @@ class MergeableSketch(Stored):
 
     @abstractmethod
     def update(self, X: Any, *args: Any, **kwargs: Any) -> Self:
-        """Take in a batch of rows or keys; returns the sketch itself.
+        """Take in a batch of rows or keys; a subclass passes it on to `_take_in`.
 
         Parameters
         ----------
@@ -107,6 +74,27 @@ class MergeableSketch(Stored):
         TypeError, ValueError
             If they are not what the class takes; nothing is changed then.
         """
+
+    def _read(self, *args: Any, **kwargs: Any) -> Any:
+        """Check the arguments of an update and return them as a batch, for `_amounts` and `_add`.
+
+        Nothing is changed yet. TypeError or ValueError for what the class does not take.
+        """
+        raise NotImplementedError
+
+    def _amounts(self, batch: Any) -> dict[str, int]:
+        """Return by how much each counter, by the name of its array, may grow as a batch goes in.
+
+        The amount of "n_updates" is the number of the batch's rows or keys.
+        """
+        raise NotImplementedError
+
+    def _add(self, batch: Any) -> None:
+        """Add a batch to the arrays, which have room for it now.
+
+        If it fails, it leaves the values of the arrays as they were. Signals are held back meanwhile.
+        """
+        raise NotImplementedError
 
     def _reduce_custom(
         self, reduction: str, ours: dict[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]
@@ -176,7 +164,7 @@ class MergeableSketch(Stored):
 
     def _claim_device(self, name: str, array: Any) -> None:
         """Take the device of the first data; refuse later data, named `name`, of the other device."""
-        if array is None:
+        if array is None or isinstance(array, (int, float)):
             return
         device, state = device_of(array), self._state
         if state.is_allocated or state.decided_by:
@@ -209,6 +197,50 @@ class MergeableSketch(Stored):
     def n_updates(self) -> int:
         """Rows or keys taken in so far, over all merged parts (less those subtracted)."""
         return int(self._arrays["n_updates"][0]) if self._state.is_allocated else 0
+
+    # -- updates ----------------------------------------------------------------------------------
+
+    def _take_in(self, arguments: Mapping[str, Any], *others: Any) -> Self:
+        """Update the sketch: the arguments of a batch are read, room is reserved, and the batch is added.
+
+        A batch that is refused at any of these steps leaves nothing behind.
+
+        Parameters
+        ----------
+        arguments : mapping of str to argument
+            The arguments that must lie on one device, the sketch's, in the order that `_read` takes them.
+        *others
+            Further arguments for `_read`, which puts them where the others are.
+        """
+        with self._lock, changing(self), self._without_trace():
+            for name, argument in arguments.items():
+                self._claim_device(name, argument)
+            self._put(self._read(*arguments.values(), *others))
+        return self
+
+    def _put(self, batch: Any) -> None:
+        """Reserve room for a batch that has been read, and add it."""
+        amounts, state = self._amounts(batch), self._state
+        with uninterrupted(), state.reserved(amounts):
+            self._add(batch)
+            state.arrays["n_updates"] += amounts["n_updates"]
+
+    @contextmanager
+    def _without_trace(self) -> Iterator[None]:
+        """Leave neither empty arrays nor a device in a sketch without data if the block fails."""
+        before = self._state
+        if before.is_allocated:
+            yield
+            return
+        try:
+            self._state = before.with_arrays(None)
+            self._state.decided_by = ""
+            yield
+        except BaseException:
+            self._state = before
+            raise
+        finally:
+            self._state.decided_by = None
 
     # -- merging ----------------------------------------------------------------------------------
 
@@ -384,9 +416,5 @@ class MergeableSketch(Stored):
 
 
 def sketch_classes() -> dict[str, type[MergeableSketch]]:
-    """Every concrete sketch class of the library by name; the laws are tested over all of them."""
-    return {
-        name: cls
-        for name, cls in MergeableSketch._registry.items()
-        if not getattr(cls, "__abstractmethods__", None)
-    }
+    """Return every concrete sketch class by name; the laws are tested over all of them."""
+    return {name: cls for name, cls in stored_classes().items() if issubclass(cls, MergeableSketch)}

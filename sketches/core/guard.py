@@ -9,8 +9,7 @@ import threading
 # What `signal` wraps for the sake of its enumerations, at ten times the cost.
 from _signal import getsignal  # type: ignore[import-not-found, unused-ignore]
 from _signal import signal as set_handler
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from types import FrameType
 from typing import Any, Self
 
@@ -119,16 +118,20 @@ class Guarded:
         return self._guard.lock_of_process(type(self).__name__)
 
 
-@contextmanager
-def changing(changed: Guarded) -> Iterator[None]:
+class changing:
     """Note, while the lock is held, that this thread changes the object, for processes forked meanwhile."""
-    guard = changed._guard
-    before = guard.changed_by
-    guard.changed_by = threading.get_ident()
-    try:
-        yield
-    finally:
-        guard.changed_by = before
+
+    __slots__ = ("_before", "_guard")
+
+    def __init__(self, changed: Guarded) -> None:
+        self._guard = changed._guard
+        self._before = self._guard.changed_by
+
+    def __enter__(self) -> None:
+        self._guard.changed_by = threading.get_ident()
+
+    def __exit__(self, *error: object) -> None:
+        self._guard.changed_by = self._before
 
 
 def locked(*objects: Guarded) -> ExitStack:

@@ -14,25 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv
 
-from ...lsh.inputs.weights import check_weights
 from ...lsh.support.checks import check_flag, check_real
-from ..core.guard import uninterrupted
 from ..kernels import counting
-from .key_table import MAX_BUCKETS, KeyTable, buckets_for
+from .key_table import MAX_BUCKETS, CountMinTable, CountSketchTable, KeyBatch, buckets_for
 
 __all__ = ["CountMinSketch", "CountSketch"]
 
 
-def count_min_error(n_rows: int, n_buckets: int, confidence: float) -> float:
-    """The share of the total by which an estimate errs at most, with probability `confidence`.
-
-    A row errs by c/n_buckets of the total or more with probability at most 1/c (Markov), all rows do
-    with probability c**-n_rows.
-    """
-    return float((1.0 - confidence) ** (-1.0 / n_rows) / n_buckets)
-
-
-class CountMinSketch(KeyTable):
+class CountMinSketch(CountMinTable):
     """Counts of keys that are never too low, and too high by a small share of all counts.
 
     Parameters
@@ -82,7 +71,6 @@ class CountMinSketch(KeyTable):
     array([12,  1,  0])
     """
 
-    _gpu = True
     _parameters = ("n_rows", "n_buckets", "conservative", "seed")
 
     def __init__(self, n_rows: int, n_buckets: int, *, conservative: bool = False, seed: int = 0) -> None:
@@ -147,85 +135,15 @@ class CountMinSketch(KeyTable):
         OverflowError
             If a 64-bit counter could wrap. Nothing is changed when an exception is raised.
         """
-        hashes = self._hashes(keys)
-        self._claim_device("counts", counts)
-        weights, magnitude = check_weights("counts", counts, hashes.size, minimum=0)
-        backend = self._backend
-        if self.conservative:
-            words = self._words
-            with uninterrupted():
-                self._reserve_batch(hashes.size, magnitude)
-                backend.kernels(counting).count_min_add_conservative(
-                    self._arrays["counts"], words, hashes, weights
-                )
-                self._record_batch(hashes.size, weights)
-        else:
-            self._take_in(hashes, weights, magnitude, backend.kernels(counting).count_min_add)
-        return self
+        return self._take_in({"keys": keys, "counts": counts})
 
-    def query(self, keys: Any) -> NDArray[np.int64]:
-        """Estimated count of each key: never below the truth.
-
-        Parameters
-        ----------
-        keys : array or list of n keys
-            Of any type that `mergesketch.lsh.hash_keys` takes.
-
-        Returns
-        -------
-        ndarray of shape (n,), int64
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the keys are of no known or of mixed type.
-        """
-        hashes = self._hashes(keys)
-        return self._ask(hashes, self._backend.kernels(counting).count_min_query, np.int64)
-
-    def upper_bound(self, keys: Any) -> NDArray[np.int64]:
-        """Upper bound of each key's count; certain, and equal to the estimate.
-
-        Parameters
-        ----------
-        keys : array or list of n keys
-            Of any type that `mergesketch.lsh.hash_keys` takes.
-
-        Returns
-        -------
-        ndarray of shape (n,), int64
-
-        Raises
-        ------
-        TypeError, ValueError
-            As `query` does.
-        """
-        return self.query(keys)
-
-    def lower_bound(self, keys: Any, confidence: float = 0.99) -> NDArray[np.int64]:
-        """Lower bound of each key's count, which holds with probability `confidence` for any one key.
-
-        It lies ``(1 - confidence)**(-1 / n_rows) / n_buckets * total`` below the estimate.
-
-        Parameters
-        ----------
-        keys : array or list of n keys
-            Of any type that `mergesketch.lsh.hash_keys` takes.
-        confidence : float, default 0.99
-            In (0, 1).
-
-        Returns
-        -------
-        ndarray of shape (n,), int64
-
-        Raises
-        ------
-        TypeError, ValueError
-            As `query` does, or if `confidence` lies outside its range.
-        """
-        confidence = check_real("confidence", confidence, 0.0, 1.0)
-        error = math.floor(count_min_error(self.n_rows, self.n_buckets, confidence) * self.total)
-        return self._backend.xp.maximum(self.query(keys) - error, 0)
+    def _add(self, batch: KeyBatch) -> None:
+        if not self.conservative:
+            super()._add(batch)
+            return
+        kernel = self._backend.kernels(counting).count_min_add_conservative
+        kernel(self._arrays["counts"], self._words, batch.hashes, batch.weights)
+        self._add_to_total(batch.hashes.size, batch.weights)
 
     def inner_product(self, other: Self) -> float:
         """Estimate of the sum over keys of ``count here * count there``; never below the truth.
@@ -272,17 +190,13 @@ class CountMinSketch(KeyTable):
         if self.conservative:
             raise TypeError("CountMinSketch cannot subtract with conservative=True: counters are not sums")
         self._check_compatible(other)
-        other = self._on_our_device(other)
-        if bool((self._arrays["counts"] < other._arrays["counts"]).any()):
+        theirs = self._on_our_device(other)._arrays
+        if bool((self._arrays["counts"] < theirs["counts"]).any()):
             raise ValueError("other must be a part of this sketch, got counters that are larger than its own")
         return super().subtract(other)
 
-    def _check_state(self, arrays: Any) -> None:
-        if arrays["total"][0] < 0:
-            raise ValueError(f"total must be at least 0, got {arrays['total'][0]}")
 
-
-class CountSketch(KeyTable):
+class CountSketch(CountSketchTable):
     """Counts of keys without bias, to within a small share of the counts' Euclidean norm.
 
     Parameters
@@ -325,7 +239,6 @@ class CountSketch(KeyTable):
     array([2., 0.])
     """
 
-    _gpu = True
     _parameters = ("n_rows", "n_buckets", "seed")
 
     def __init__(self, n_rows: int, n_buckets: int, *, seed: int = 0) -> None:
@@ -368,33 +281,6 @@ class CountSketch(KeyTable):
         n_buckets = buckets_for(relative_error, wanted)
         return cls(n_rows, n_buckets, seed=seed)
 
-    def update(self, keys: Any, counts: Any = None) -> Self:
-        """Count a batch of keys.
-
-        Parameters
-        ----------
-        keys : array or list of n keys
-            May repeat. Of any type that `mergesketch.lsh.hash_keys` takes.
-        counts : array of n integers, optional
-            How often each key occurred; 1 by default. Negative ones take out what was counted.
-
-        Returns
-        -------
-        The sketch itself.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the keys are of no known or of mixed type, or the counts of another length.
-        OverflowError
-            If a 64-bit counter could wrap. Nothing is changed when an exception is raised.
-        """
-        hashes = self._hashes(keys)
-        self._claim_device("counts", counts)
-        weights, magnitude = check_weights("counts", counts, hashes.size)
-        self._take_in(hashes, weights, magnitude, self._backend.kernels(counting).count_sketch_add)
-        return self
-
     def query(self, keys: Any) -> NDArray[np.float64]:
         """Estimated count of each key; unbiased for odd `n_rows` up to the median's skew.
 
@@ -412,8 +298,7 @@ class CountSketch(KeyTable):
         TypeError, ValueError
             If the keys are of no known or of mixed type.
         """
-        hashes = self._hashes(keys)
-        return self._ask(hashes, self._backend.kernels(counting).count_sketch_query, np.float64)
+        return self._estimate(self._hashes(keys))
 
     def norm(self) -> float:
         """Estimate of sqrt(F2), the Euclidean norm of all counts (Alon, Matias and Szegedy 1996).

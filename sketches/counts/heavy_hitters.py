@@ -11,15 +11,13 @@ from numpy.typing import NDArray
 
 from ...errors import IncompatibleSketchError
 from ...lsh.hashing.keys import Keys, hash_keys, read_keys
-from ...lsh.inputs.weights import check_weights
 from ...lsh.support.backend import add_at, to_host
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.threads import get_num_threads
 from ..core.base import MergeableSketch
-from ..core.guard import uninterrupted
+from ..core.records import Records
 from ..core.state import StateSpec
 from ..kernels import counting
-from .counting import count_min_error
 from .key_records import (
     BYTES,
     INTEGERS,
@@ -31,15 +29,18 @@ from .key_records import (
     pack_keys,
     unpack_key,
 )
-from .key_table import KEYS_BLOCK, KeyTable, buckets_for
+from .key_table import KEYS_BLOCK, CountMinTable, KeyBatch, buckets_for
 
 __all__ = ["HeavyHitters"]
 
-_CANDIDATES = ("candidate_hashes", "candidate_counts", "candidate_lengths", "candidate_keys")
+#: The table of the names that are kept, by rising hashes.
+_CANDIDATES = Records(
+    ("candidate_hashes", "candidate_counts", "candidate_lengths", "candidate_keys"), "candidate_counts"
+)
 _KINDS = {INTEGERS: "integers", STRINGS | BYTES: "strings or bytes"}
 
 
-class HeavyHitters(KeyTable):
+class HeavyHitters(CountMinTable):
     """All keys that make up more than a given share of a stream.
 
     Parameters
@@ -116,7 +117,6 @@ class HeavyHitters(KeyTable):
     """
 
     _parameters = ("frequency", "n_rows", "n_buckets", "max_key_bytes", "seed")
-    _gpu = True
 
     def __init__(
         self,
@@ -224,42 +224,44 @@ class HeavyHitters(KeyTable):
         OverflowError
             If a 64-bit counter could wrap. Nothing is changed when an exception is raised.
         """
-        read = self._read(keys)
-        hashes = read.hashes(self.seed)
-        self._claim_device("counts", counts)
-        weights, magnitude = check_weights("counts", counts, hashes.size, minimum=0)
-        longest = longest_key(read)
+        return self._take_in({"keys": keys, "counts": counts})
+
+    def _read(self, keys: Any, counts: Any) -> KeyBatch:
+        batch: KeyBatch = super()._read(keys, counts)
+        self._check_kind(batch.keys)
+        longest = longest_key(batch.keys)
         if longest > self.max_key_bytes:
             raise ValueError(
                 f"keys must have at most max_key_bytes={self.max_key_bytes} bytes, got one of {longest}"
             )
-        kernel, xp = self._backend.kernels(counting).count_min_add, self._backend.xp
-        undo = -weights if weights.size else xp.full(hashes.size, -1, np.int64)
-        with uninterrupted():
-            self._take_in(hashes, weights, magnitude, kernel)
-            forms = self._arrays["key_forms"]
-            before = forms.copy()
-            try:
-                forms |= np.uint8(form_of(read))
-                self._note(read, hashes, weights)
-            except BaseException:
-                forms[...] = before
-                self._take_in(hashes, undo, 0, kernel)
-                self._arrays["n_updates"] -= 2 * hashes.size
-                raise
-        return self
+        return batch
 
-    def _read(self, keys: Any) -> Keys:
-        """A batch of keys; TypeError if they are of the other kind than those before."""
-        self._claim_device("keys", keys)
-        read = read_keys(keys)
-        before, here = self._kind, _kind_of_forms(form_of(read))
+    def _add(self, batch: KeyBatch) -> None:
+        keys, hashes, weights, _ = batch
+        undo = -weights if weights.size else self._backend.xp.full(hashes.size, -1, np.int64)
+        forms, total = self._arrays["key_forms"], self._arrays["total"]
+        before = forms.copy(), total.copy()
+        self._add_to_table(hashes, weights)
+        try:
+            self._add_to_total(hashes.size, weights)
+            forms |= np.uint8(form_of(keys))
+            self._note(keys, hashes, weights)
+        except BaseException:
+            forms[...], total[...] = before
+            self._add_to_table(hashes, undo)
+            raise
+
+    def _check_kind(self, keys: Keys) -> None:
+        """Raise TypeError for keys of another kind than those before."""
+        before, here = self._kind, _kind_of_forms(form_of(keys))
         if before and here and before != here:
             raise TypeError(f"keys must be {_KINDS[before]} as before, got {_KINDS[here]}")
-        return read
 
     def _hashes(self, keys: Any) -> NDArray[np.uint64]:
-        return self._read(keys).hashes(self.seed)
+        self._claim_device("keys", keys)
+        read = read_keys(keys)
+        self._check_kind(read)
+        return read.hashes(self.seed)
 
     @property
     def _kind(self) -> int:
@@ -273,7 +275,7 @@ class HeavyHitters(KeyTable):
         found, first, inverse = xp.unique(hashes[places], return_index=True, return_inverse=True)
         came = xp.zeros(found.size, np.int64)
         add_at(came, inverse, sums)
-        known, counts, *names = self._used(self._arrays)
+        known, counts, *names = _CANDIDATES.used(self._arrays)
         counts = counts.copy()
         is_new = came > 0
         if known.size:
@@ -308,19 +310,11 @@ class HeavyHitters(KeyTable):
         numerator, denominator = (share * self.frequency).as_integer_ratio()
         return numerator * self.total // denominator
 
-    @staticmethod
-    def _used(arrays: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        used = int((arrays["candidate_counts"] != 0).sum())
-        return [arrays[name][:used] for name in _CANDIDATES]
-
     def _keep(self, one: list[NDArray[Any]], other: list[NDArray[Any]]) -> None:
         """Make candidates of the records of two parts, as far as they are frequent and there are places."""
         least = self._threshold(0.5)
         kept = merge_records(one, other, self.n_candidates, lambda hashes: self._estimate(hashes) > least)
-        for name, values in zip(_CANDIDATES, kept, strict=True):
-            array = self._arrays[name]
-            array[: len(values)] = values
-            array[len(values) :] = 0
+        _CANDIDATES.put(self._arrays, kept)
 
     def merge(self, *others: Self) -> Self:
         """Take in other sketches of the same configuration, in place; see `MergeableSketch.merge`.
@@ -355,12 +349,9 @@ class HeavyHitters(KeyTable):
         # The sums are merged before: names are kept by the merged counts.
         forms = int(self._arrays["key_forms"][0])
         _check_kinds(forms & INTEGERS, _kind_of_forms(forms & (STRINGS | BYTES)))
-        self._keep(self._used(self._arrays), self._used(theirs))
+        self._keep(_CANDIDATES.used(self._arrays), _CANDIDATES.used(theirs))
 
     # -- answers ----------------------------------------------------------------------------------
-
-    def _estimate(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
-        return self._ask(hashes, self._backend.kernels(counting).count_min_query, np.int64)
 
     def top(self, k: int | None = None) -> list[tuple[int | str | bytes, int]]:
         """The frequent keys and their estimated counts, the most frequent first.
@@ -382,74 +373,13 @@ class HeavyHitters(KeyTable):
             If `k` is no positive integer.
         """
         k = self.n_candidates if k is None else check_int("k", k, 0)
-        used = self._used(self._arrays)
+        used = _CANDIDATES.used(self._arrays)
         estimates = to_host(self._estimate(used[0]))
         lengths, contents = map(to_host, used[2:])
         forms = int(self._arrays["key_forms"][0])
         order = np.argsort(-estimates, kind="stable")
         order = order[estimates[order] > self._threshold(1.0)][:k]
         return [(unpack_key(forms, int(lengths[i]), contents[i]), int(estimates[i])) for i in order.tolist()]
-
-    def query(self, keys: Any) -> NDArray[np.int64]:
-        """Estimated count of any key, frequent or not: never below the truth.
-
-        Parameters
-        ----------
-        keys : array or list of n keys
-            Of any type that `mergesketch.lsh.hash_keys` takes.
-
-        Returns
-        -------
-        ndarray of shape (n,), int64
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the keys are of no known or of mixed type.
-        """
-        return self._estimate(self._hashes(keys))
-
-    def upper_bound(self, keys: Any) -> NDArray[np.int64]:
-        """Upper bound of each key's count; certain, and equal to the estimate.
-
-        Parameters
-        ----------
-        keys : array or list of n keys
-            Of any type that `mergesketch.lsh.hash_keys` takes.
-
-        Returns
-        -------
-        ndarray of shape (n,), int64
-
-        Raises
-        ------
-        TypeError, ValueError
-            As `query` does.
-        """
-        return self.query(keys)
-
-    def lower_bound(self, keys: Any, confidence: float = 0.99) -> NDArray[np.int64]:
-        """Lower bound of each key's count, which holds with probability `confidence` for any one key.
-
-        Parameters
-        ----------
-        keys : array or list of n keys
-            Of any type that `mergesketch.lsh.hash_keys` takes.
-        confidence : float, default 0.99
-            In (0, 1).
-
-        Returns
-        -------
-        ndarray of shape (n,), int64
-
-        Raises
-        ------
-        TypeError, ValueError
-            As `query` does, or if `confidence` lies outside its range.
-        """
-        confidence = check_real("confidence", confidence, 0.0, 1.0)
-        error = math.floor(count_min_error(self.n_rows, self.n_buckets, confidence) * self.total)
-        return self._backend.xp.maximum(self.query(keys) - error, 0)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, MergeableSketch):
@@ -464,9 +394,8 @@ class HeavyHitters(KeyTable):
     __hash__ = None  # type: ignore[assignment]
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        if arrays["total"][0] < 0:
-            raise ValueError(f"total must be at least 0, got {arrays['total'][0]}")
-        hashes, counts, lengths, contents = (to_host(arrays[name]) for name in _CANDIDATES)
+        super()._check_state(arrays)
+        hashes, counts, lengths, contents = (to_host(arrays[name]) for name in _CANDIDATES.names)
         if counts.size and not counts.astype(np.float64).sum() <= 1.000001 * float(arrays["total"][0]):
             raise ValueError("candidate_counts must be at most total in all")
         raw = check_records(int(arrays["key_forms"][0]), counts, lengths, contents)

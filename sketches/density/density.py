@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,19 +18,12 @@ from ...lsh.support.backend import backend_of, refuse_gpu
 from ...lsh.support.checks import check_flag, check_generator, check_int, check_real
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import normal, random_uint64, uniform
-from ..core.guard import check_interrupt, uninterrupted
+from ..core.guard import check_interrupt
+from ..core.records import Records, add_to_sample, find_keys
 from ..core.state import StateSpec
-from ..counts.key_table import KeyTable
-from ..kernels import counting, grid
-from .cell_sample import (
-    SAMPLE,
-    add_cells,
-    count_held,
-    count_held_cells,
-    estimate_n_cells,
-    find_keys,
-    sample_layout,
-)
+from ..counts.key_table import CountSketchTable, KeyTable, check_total
+from ..kernels import grid
+from .cell_sample import SAMPLE, estimate_n_cells, sample_layout, sampled_counts
 from .grid_width import choose_widths
 
 __all__ = ["DensitySketch"]
@@ -39,7 +32,8 @@ __all__ = ["DensitySketch"]
 _BLOCK = {"cpu": 1 << 19, "gpu": 1 << 26}
 #: Cells farther from 0 than this are refused: shifted and rounded they are still 32-bit integers.
 _FARTHEST = 2.0**30
-_BINS = ("bin_keys", "bin_repetitions", "bin_cells")
+#: The table of the heavy cells, by rising keys.
+_BINS = Records(("bin_keys", "bin_repetitions", "bin_cells"), "bin_repetitions")
 #: Cells without rows that the table is asked for, to know its errors.
 _N_EMPTY = 1 << 13
 #: Times the table's root mean square error, above which an estimate tells that a cell has rows.
@@ -48,7 +42,16 @@ _TOLD = 4.0
 _INTEGRAL_ERROR = 0.05
 
 
-class DensitySketch(KeyTable):
+class _Batch(NamedTuple):
+    """Checked rows and how often each counts."""
+
+    rows: NDArray[np.float64]
+    #: Empty if each row counts once.
+    weights: NDArray[np.int64]
+    magnitude: int
+
+
+class DensitySketch(CountSketchTable):
     """Density of real vectors and synthetic vectors like them, from counters alone.
 
     Parameters
@@ -129,7 +132,6 @@ class DensitySketch(KeyTable):
     array([1., 1.])
     """
 
-    _gpu = True
     _parameters = (
         "n_features",
         "width",
@@ -277,42 +279,57 @@ class DensitySketch(KeyTable):
         OverflowError
             If a 64-bit counter could wrap. Nothing is changed when an exception is raised.
         """
-        X = self._check_rows(X, "X")
+        return self._take_in({"X": X, "weights": weights})
+
+    def _read(self, X: Any, weights: Any) -> _Batch:
+        rows = self._check_rows(X, "X")
         backend = self._backend
         xp = backend.xp
-        far = xp.abs(X).max(axis=0) / backend.constant(self._widths) if len(X) else xp.zeros(1)
+        far = xp.abs(rows).max(axis=0) / backend.constant(self._widths) if len(rows) else xp.zeros(1)
         if not bool((far <= self._farthest).all()):
             j = int(far.argmax())
             raise ValueError(
                 f"X must lie within {self._farthest:g} widths of 0, got {float(far[j]):g} in column {j}; "
                 "use wider cells or centre the data"
             )
-        self._claim_device("weights", weights)
-        checked, magnitude = check_weights("weights", weights, len(X), minimum=0)
-        with uninterrupted():
-            self._state.reserve("counts", magnitude * self.n_repetitions)
-            self._state.reserve("total", magnitude)
-            self._state.reserve("n_updates", len(X))
-            with self._state.restored_on_failure() if len(X) > self._block_size else nullcontext():
-                for start, stop in self._blocks(len(X)):
-                    part = checked[start:stop]
-                    cells, keys = self._hash(X, start, stop)
-                    check_interrupt()
-                    repeated = xp.repeat(part, self.n_repetitions) if part.size else part
-                    undo = -repeated if part.size else xp.full(keys.size, -1, np.int64)
-                    numbers = (xp.arange(keys.size) % self.n_repetitions + 1).astype(np.int32)
-                    sample = add_cells(backend, self._arrays, keys, numbers, cells, repeated)
-                    self._add(backend.kernels(counting).count_sketch_add, keys, repeated)
-                    self._record_batch(stop - start, part)
-                    try:
-                        self._note(cells, keys)
-                    except BaseException:
-                        # Of a single block there is no copy to go back to.
-                        self._add(backend.kernels(counting).count_sketch_add, keys, undo)
-                        self._record_batch(start - stop, -part)
-                        raise
-                    self._arrays.update(sample)
-        return self
+        return _Batch(rows, *check_weights("weights", weights, len(rows), minimum=0))
+
+    def _amounts(self, batch: _Batch) -> dict[str, int]:
+        magnitude = batch.magnitude
+        return {
+            "counts": magnitude * self.n_repetitions,
+            "total": magnitude,
+            "n_updates": len(batch.rows),
+        }
+
+    def _add(self, batch: _Batch) -> None:
+        n = len(batch.rows)
+        with self._state.restored_on_failure() if n > self._block_size else nullcontext():
+            for start, stop in self._blocks(n):
+                cells, keys = self._hash(batch.rows, start, stop)
+                check_interrupt()
+                self._add_cells(cells, keys, batch.weights[start:stop])
+
+    def _add_cells(
+        self, cells: NDArray[np.int32], keys: NDArray[np.uint64], weights: NDArray[np.int64]
+    ) -> None:
+        """Add the cells of some rows to the table, the sample and the heavy cells, all or none of them."""
+        xp, r = self._backend.xp, self.n_repetitions
+        repeated = xp.repeat(weights, r) if weights.size else weights
+        undo = -repeated if weights.size else xp.full(keys.size, -1, np.int64)
+        numbers = (xp.arange(keys.size) % r + 1).astype(np.int32)
+        sample = add_to_sample(self._backend, SAMPLE, self._arrays, (keys, numbers, cells), repeated)
+        total = self._arrays["total"]
+        before = total.copy()
+        self._add_to_table(keys, repeated)
+        try:
+            self._add_to_total(keys.size // r, weights)
+            self._note(cells, keys)
+        except BaseException:
+            total[...] = before
+            self._add_to_table(keys, undo)
+            raise
+        self._arrays.update(sample)
 
     def _check_rows(self, X: Any, name: str) -> NDArray[np.float64]:
         self._claim_device(name, X)
@@ -348,31 +365,16 @@ class DensitySketch(KeyTable):
         backend.map_blocks(run, n, max(1, (1 << 16) // (r * self.n_features)))
         return flat, keys
 
-    def _add(self, kernel: Any, keys: NDArray[np.uint64], weights: NDArray[np.int64]) -> None:
-        table, words = self._arrays["counts"], self._words
-        # A thread owns whole rows of the table, so that no two add into one counter.
-        block = 1 if self.device == "cpu" else self.n_rows
-        self._backend.map_blocks(lambda a, b: kernel(table, words, keys, weights, a, b), self.n_rows, block)
-
     # -- the cells kept by name -------------------------------------------------------------------
 
     def _threshold(self, times: int) -> int:
         return times * self.n_repetitions * self.total // self.max_bins
 
-    @staticmethod
-    def _used(arrays: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        used = int((arrays["bin_repetitions"] != 0).sum())
-        return [arrays[name][:used] for name in _BINS]
-
-    def _estimate(self, keys: NDArray[np.uint64]) -> NDArray[np.float64]:
-        keys = self._backend.xp.ascontiguousarray(keys)
-        return self._ask(keys, self._backend.kernels(counting).count_sketch_query, np.float64)
-
     def _note(self, cells: NDArray[np.int32], keys: NDArray[np.uint64]) -> None:
         """Keep those cells of a batch that are heavy enough."""
         xp = self._backend.xp
         places = xp.flatnonzero(self._estimate(keys) > self._threshold(1))
-        places = places[find_keys(self._backend, self._used(self._arrays)[0], keys[places]) < 0]
+        places = places[find_keys(self._backend, _BINS.used(self._arrays)[0], keys[places]) < 0]
         _, first = xp.unique(keys[places], return_index=True)
         places = places[first]
         repetitions = (places % self.n_repetitions + 1).astype(np.int32)
@@ -381,7 +383,7 @@ class DensitySketch(KeyTable):
     def _keep(self, *records: NDArray[Any]) -> None:
         """Add cells to those kept, drop the ones that are too light now, order by key."""
         xp = self._backend.xp
-        joined = [xp.concatenate(pair) for pair in zip(self._used(self._arrays), records, strict=True)]
+        joined = [xp.concatenate(pair) for pair in zip(_BINS.used(self._arrays), records, strict=True)]
         # Of two cells with one key, which never is, the lexicographically smaller one stays.
         columns = [joined[2][:, j] for j in range(self.n_features - 1, -1, -1)]
         order = xp.argsort(joined[0], kind="stable")
@@ -396,37 +398,29 @@ class DensitySketch(KeyTable):
         if order.size > self.max_bins:
             largest = _lexsort(xp, joined[0][order], -estimates)[: self.max_bins]
             order = order[xp.sort(largest)]
-        kept = [values[order] for values in joined]
-        for name, values in zip(_BINS, kept, strict=True):
-            array = self._arrays[name]
-            array[: order.size] = values
-            array[order.size :] = 0
+        _BINS.put(self._arrays, [values[order] for values in joined])
 
     def _reduce_custom(
         self, reduction: str, ours: dict[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]
     ) -> None:
         if reduction == "bins":
             # The table is merged before: cells are kept by the merged counts.
-            self._keep(*self._used(theirs))
+            self._keep(*_BINS.used(theirs))
             return
-        held = count_held(theirs)
-        joined = add_cells(self._backend, ours, *(theirs[name][:held] for name in SAMPLE))
-        for name, array in joined.items():
+        *columns, counts = SAMPLE.used(theirs)
+        for name, array in add_to_sample(self._backend, SAMPLE, ours, columns, counts).items():
             ours[name][...] = array
 
     def _heavy(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
         """Grids, cells and counts of the heavy cells, in the order of their keys."""
-        keys, repetitions, cells = (
-            (self._arrays[name][: count_held(self._arrays)] for name in SAMPLE[:3])
-            if self._all_named()
-            else self._used(self._arrays)
-        )
+        table = SAMPLE if self._all_named() else _BINS
+        keys, repetitions, cells, *_ = table.used(self._arrays)
         counts = self._count(keys)
         heavy = counts > self._threshold(2)
         return repetitions[heavy] - np.int32(1), cells[heavy], counts[heavy]
 
     def _heavy_keys(self) -> NDArray[np.uint64]:
-        keys = self._used(self._arrays)[0]
+        keys = _BINS.used(self._arrays)[0]
         return keys[self._estimate(keys) > self._threshold(2)]
 
     # -- what is known of cells -------------------------------------------------------------------
@@ -438,7 +432,7 @@ class DensitySketch(KeyTable):
     def _count(self, keys: NDArray[np.uint64]) -> NDArray[np.float64]:
         """The counts of cells: exact if all are known by name, and from the table if not."""
         if self._all_named():
-            return count_held_cells(self._backend, self._arrays, keys)
+            return sampled_counts(self._backend, self._arrays, keys)
         return self._estimate(keys)
 
     def _table_noise(self) -> float:
@@ -455,15 +449,14 @@ class DensitySketch(KeyTable):
         All cells by their counts if all are known by name. If not, the cells that the table tells from
         its noise by their estimates, and the others by those of them in the sample of all cells.
         """
-        held = count_held(self._arrays)
-        keys, grids, cells, counts = (self._arrays[name][:held] for name in SAMPLE)
+        keys, grids, cells, counts = SAMPLE.used(self._arrays)
         weights, grids = counts.astype(np.float64), grids - np.int32(1)
         if self._all_named():
             return grids, cells, weights
         xp = self._backend.xp
         told = max(float(self._threshold(2)), _TOLD * self._table_noise())
         light = self._estimate(keys) <= told
-        names, repetitions, boxes = self._used(self._arrays)
+        names, repetitions, boxes = _BINS.used(self._arrays)
         estimates = self._estimate(names)
         heavy = estimates > told
         rest = max(0.0, float(self.total * self.n_repetitions) - float(estimates[heavy].sum()))
@@ -615,8 +608,7 @@ class DensitySketch(KeyTable):
         noise = self._table_noise()
         if not noise:
             return 0.0
-        held, xp = count_held(self._arrays), self._backend.xp
-        cells = self._arrays["sample_cells"][:held]
+        xp, cells = self._backend.xp, SAMPLE.used(self._arrays)[2]
         sides = (cells.max(axis=0) - cells.min(axis=0)).astype(np.float64) + 1.0
         # One box for all grids: unless they are rotated, their cells differ by one at most.
         n_cells = float(xp.exp(xp.minimum(xp.log(sides).sum(), 600.0)))
@@ -694,7 +686,7 @@ class DensitySketch(KeyTable):
         if self.config() != other.config():
             return False
         ours, theirs = self._on_cpu(), other._on_cpu()
-        exact = ("counts", "total", "n_updates", *SAMPLE)
+        exact = ("counts", "total", "n_updates", *SAMPLE.names)
         if not all(np.array_equal(ours._arrays[name], theirs._arrays[name]) for name in exact):
             return False
         # Keys tell grids and cells, and tables of equal counters their counts. With all cells in the sample
@@ -704,10 +696,9 @@ class DensitySketch(KeyTable):
     __hash__ = None  # type: ignore[assignment]
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        if arrays["total"][0] < 0:
-            raise ValueError(f"total must be at least 0, got {arrays['total'][0]}")
-        self._check_cells("bin", *self._used(arrays))
-        held, counts = count_held(arrays), arrays["sample_counts"]
+        check_total(arrays)
+        self._check_cells("bin", *_BINS.used(arrays))
+        held, counts = SAMPLE.n_used(arrays), arrays["sample_counts"]
         most = self.n_repetitions * int(arrays["total"][0])
         if bool((counts < 0).any()) or bool((counts[:held] == 0).any()) or bool((counts > most).any()):
             raise ValueError(f"sample_counts must be from 1 to {most}, then 0")
@@ -717,7 +708,7 @@ class DensitySketch(KeyTable):
             raise ValueError(
                 f"sample_counts must have a sum of {most}, or less if no place is empty, got {counted}"
             )
-        self._check_cells("sample", *(arrays[name][:held] for name in SAMPLE[:3]))
+        self._check_cells("sample", *SAMPLE.used(arrays)[:3])
 
     def _check_cells(self, name: str, keys: Any, repetitions: Any, cells: Any) -> None:
         if bool((repetitions <= 0).any()) or bool((repetitions > self.n_repetitions).any()):

@@ -14,7 +14,7 @@ from ...lsh.support.checks import check_flag, check_int
 from ...lsh.support.lazy import lazy
 from ..kernels import index
 from .ranking import ranker
-from .tables import IndexTables
+from .tables import IndexBatch, IndexTables
 
 __all__ = ["LSHIndex", "Nearest", "Neighbours"]
 
@@ -165,17 +165,19 @@ class LSHIndex(IndexTables):
         >>> parts == empty.copy().add(X)
         True
         """
-        self._claim_device("X", X)
+        return self._take_in({"X": X}, ids, first_id)
+
+    def _read(self, X: Any, ids: ArrayLike | None, first_id: int | None) -> IndexBatch:
         if first_id is not None:
             if ids is not None:
                 raise ValueError("ids and first_id cannot both be given")
             first_id = check_int("first_id", first_id, 0, self.largest_allowed_id)
         codes = self.family.hash(X)
         if ids is not None:
-            return self.add_codes(codes, self.check_ids(ids, len(codes)))
+            return IndexBatch(codes, self.check_ids(ids, len(codes)))
         by_default = first_id is None and self._numbers_by_default
         first = self.largest_id + 1 if first_id is None else first_id
-        return self.add_codes(codes, self.number_rows(first, len(codes)), by_default=by_default)
+        return IndexBatch(codes, self.number_rows(first, len(codes)), by_default)
 
     def update(self, X: Any, ids: ArrayLike | None = None, *, first_id: int | None = None) -> Self:
         """The same as `add`.

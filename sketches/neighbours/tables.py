@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,12 +19,20 @@ from ..core.hashed_rows import check_codes
 from ..core.state import StateSpec
 from ..kernels import index
 
-__all__ = ["IndexTables"]
+__all__ = ["IndexBatch", "IndexTables"]
 
 R = TypeVar("R")
 
 #: A number above all ids.
 _NO_ID = 2**63 - 1
+
+
+class IndexBatch(NamedTuple):
+    """Rows by their codes and ids; `by_default` is true if the index has chosen the ids itself."""
+
+    codes: NDArray[np.uint32]
+    ids: NDArray[Any]
+    by_default: bool = False
 
 
 class IndexTables(MergeableSketch):
@@ -139,25 +147,30 @@ class IndexTables(MergeableSketch):
 
         `by_default` tells that the index has chosen the ids itself.
         """
-        codes = check_codes(self.family, codes, len(ids))
-        least, largest = (int(ids.min()), int(ids.max())) if len(ids) else (_NO_ID, -1)
-        with self._lock, changing(self), uninterrupted():
-            self.reserve_rows(len(codes))
-            arrays, keys, kernel = self._arrays, self._keys, self._backend.kernels(index).insert_ids
-            self._state.caches["is_ordered"] = False
-            # A thread owns whole tables, so that no two fill one bucket.
-            self._backend.map_blocks(
-                lambda a, b: kernel(arrays["slots"], arrays["seen"], codes, ids, keys, a, b),
-                len(arrays["slots"]),
-                1,
-            )
-            arrays["largest_id"][0] = max(self.largest_id, largest)
-            if by_default:
-                arrays["default_ids"][0] += len(ids)
-            else:
-                arrays["smallest_given_id"][0] = min(int(arrays["smallest_given_id"][0]), least)
-            arrays["n_updates"] += len(codes)
+        with self._lock, changing(self), self._without_trace():
+            self._put(IndexBatch(codes, ids, by_default))
         return self
+
+    def _amounts(self, batch: IndexBatch) -> dict[str, int]:
+        return {"seen": len(batch.codes), "n_updates": len(batch.codes)}
+
+    def _add(self, batch: IndexBatch) -> None:
+        ids = batch.ids
+        codes = check_codes(self.family, batch.codes, len(ids))
+        least, largest = (int(ids.min()), int(ids.max())) if len(ids) else (_NO_ID, -1)
+        arrays, keys, kernel = self._arrays, self._keys, self._backend.kernels(index).insert_ids
+        self._state.caches["is_ordered"] = False
+        # A thread owns whole tables, so that no two fill one bucket.
+        self._backend.map_blocks(
+            lambda a, b: kernel(arrays["slots"], arrays["seen"], codes, ids, keys, a, b),
+            len(arrays["slots"]),
+            1,
+        )
+        arrays["largest_id"][0] = max(self.largest_id, largest)
+        if batch.by_default:
+            arrays["default_ids"][0] += len(ids)
+        else:
+            arrays["smallest_given_id"][0] = min(int(arrays["smallest_given_id"][0]), least)
 
     # -- the order within buckets -----------------------------------------------------------------
 

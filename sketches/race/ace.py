@@ -4,30 +4,44 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...lsh.family import HashFamily
-from ...lsh.support.backend import add_at
 from ...lsh.support.checks import check_int, check_real, renamed
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import random_uint64
 from ..core.base import MergeableSketch
-from ..core.guard import uninterrupted
 from ..core.hashed_rows import check_symmetric_family, count_rows, hash_block, row_blocks
-from ..core.state import StateSpec
+from ..core.records import Records, add_to_sample
+from ..core.state import Arrays, StateSpec
 from ..kernels import code_counters
-from .code_counters import kernel_sums, mean_counts, scatter, without_chance
+from .code_counters import CODES_BLOCK, scatter
+from .kernel_sums import kernel_sums, mean_counts, without_chance
 
 __all__ = ["AceDetector"]
 
-_CODES_BLOCK = 1 << 16
+#: The table of the sampled rows, by rising keys.
+_SAMPLE = Records(("sample_keys", "sample_codes", "sample_weights"), "sample_weights")
+#: The weights of rows that count once each.
+_ONE_EACH = np.empty(0, np.int64)
 #: What sums of many floats may be off by, of themselves.
 _ROUNDING = 1e-12
 #: Rows that a sample may hold.
 _LARGEST_SAMPLE = 1 << 24
+
+
+class _Batch(NamedTuple):
+    """Rows that are hashed, and what they make of the sample."""
+
+    n: int
+    #: The codes of all rows, if they are not counted yet.
+    codes: NDArray[np.uint32]
+    #: What the rows add to the counters, if they are.
+    counts: NDArray[np.int64] | None
+    sample: Arrays
 
 
 class AceDetector(MergeableSketch):
@@ -163,31 +177,32 @@ class AceDetector(MergeableSketch):
         TypeError, ValueError, OverflowError
             If the family refuses the rows or a counter could wrap; nothing is changed then.
         """
-        self._claim_device("X", X)
+        return self._take_in({"X": X})
+
+    def _read(self, X: Any) -> _Batch:
         X, n = count_rows(X, "X")
-        xp = self._backend.xp
+        xp, shape = self._backend.xp, self._state.specs["counts"].shape
         blocks = list(row_blocks(n, self.family.n_hashes, self.device))
-        one, counts = xp.empty(0, np.int64), xp.zeros(0, np.int64)
-        taken = {name: self._arrays[name] for name in ("sample_keys", "sample_weights", "sample_codes")}
-        if len(blocks) > 1:
-            # Counted apart, so that nothing has changed if a later row is refused.
-            counts = xp.zeros(self._arrays["counts"].shape, np.int64)
+        sample = {name: self._arrays[name] for name in _SAMPLE.names}
+        # Counted apart if there are several blocks, so that nothing has changed if a later row is refused.
+        counts = xp.zeros(shape, np.int64) if len(blocks) > 1 else None
         codes = xp.empty((0, self.family.n_hashes), np.uint32)
         for start, stop in blocks:
             codes = hash_block(self.family, self.family.hash, X, start, stop)
-            taken = self._sampled(taken, codes)
-            if counts.size:
-                scatter(counts, codes, one)
-        with uninterrupted():
-            self._state.reserve("counts", n)
-            self._state.reserve("n_updates", n)
-            if counts.size:
-                self._arrays["counts"] += counts
-            else:
-                scatter(self._arrays["counts"], codes, one)
-            self._arrays.update(taken)
-            self._arrays["n_updates"] += n
-        return self
+            sample.update(self._sampled(sample, codes))
+            if counts is not None:
+                scatter(counts, codes, _ONE_EACH)
+        return _Batch(n, codes, counts, sample)
+
+    def _amounts(self, batch: _Batch) -> dict[str, int]:
+        return {"counts": batch.n, "n_updates": batch.n}
+
+    def _add(self, batch: _Batch) -> None:
+        if batch.counts is not None:
+            self._arrays["counts"] += batch.counts
+        else:
+            scatter(self._arrays["counts"], batch.codes, _ONE_EACH)
+        self._arrays.update(batch.sample)
 
     def partial_fit(self, X: Any, y: None = None) -> Self:
         """The same as `update`; `y` is ignored.
@@ -209,45 +224,13 @@ class AceDetector(MergeableSketch):
         """
         return self.update(X)
 
-    def _sampled(
-        self, sample: Mapping[str, NDArray[Any]], codes: NDArray[np.uint32]
-    ) -> dict[str, NDArray[Any]]:
-        """The sample with those of new rows of codes that belong to it."""
+    def _sampled(self, sample: Mapping[str, NDArray[Any]], codes: NDArray[np.uint32]) -> Arrays:
+        """Return the arrays of the sample that change as rows of these codes are taken in."""
         backend = self._backend
         keys, kernel = backend.xp.empty(len(codes), np.uint64), backend.kernels(code_counters).code_keys
-        block = max(1, _CODES_BLOCK // codes.shape[1])
+        block = max(1, CODES_BLOCK // codes.shape[1])
         backend.map_blocks(lambda a, b: kernel(codes, self._key, a, b, keys), len(codes), block)
-        if sample["sample_weights"][-1]:
-            chosen = backend.xp.flatnonzero(keys <= sample["sample_keys"][-1])
-            keys, codes = keys[chosen], codes[chosen]
-        return self._joined(sample, keys, backend.xp.ones(len(keys), np.int64), codes)
-
-    def _joined(
-        self,
-        sample: Mapping[str, NDArray[Any]],
-        keys: NDArray[np.uint64],
-        weights: NDArray[np.int64],
-        codes: NDArray[np.uint32],
-    ) -> dict[str, NDArray[Any]]:
-        """The rows of least key of a sample and others, equal ones together."""
-        if not len(keys):
-            return dict(sample)
-        xp, held = self._backend.xp, _count_held(sample)
-        keys = xp.concatenate([sample["sample_keys"][:held], keys])
-        weights = xp.concatenate([sample["sample_weights"][:held], weights])
-        distinct, first, which = xp.unique(keys, return_index=True, return_inverse=True)
-        size = min(len(distinct), self.sample_size)
-        totals = xp.zeros(len(distinct), np.int64)
-        add_at(totals, which, weights)
-        out = {
-            name: xp.zeros_like(sample[name]) for name in ("sample_keys", "sample_weights", "sample_codes")
-        }
-        out["sample_keys"][:size] = distinct[:size]
-        out["sample_weights"][:size] = totals[:size]
-        old = first[:size] < held
-        out["sample_codes"][:size][old] = sample["sample_codes"][first[:size][old]]
-        out["sample_codes"][:size][~old] = codes[first[:size][~old] - held]
-        return out
+        return add_to_sample(backend, _SAMPLE, sample, (keys, codes), _ONE_EACH)
 
     # -- scores -----------------------------------------------------------------------------------
 
@@ -300,9 +283,9 @@ class AceDetector(MergeableSketch):
             If no row was seen, or so few that one of them is more than the share `contamination`.
         """
         self._check_seen()
-        held, xp = _count_held(self._arrays), self._backend.xp
-        weights = self._arrays["sample_weights"][:held]
-        counted = mean_counts(self._arrays["counts"], self._arrays["sample_codes"][:held])
+        xp = self._backend.xp
+        _, codes, weights = _SAMPLE.used(self._arrays)
+        counted = mean_counts(self._arrays["counts"], codes)
         scores = without_chance(self.family, counted, self.n_updates) / self.n_updates
         if self.contamination is None:
             mean = (scores * weights).sum() / weights.sum()
@@ -375,14 +358,13 @@ class AceDetector(MergeableSketch):
     def _reduce_custom(
         self, reduction: str, ours: dict[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]
     ) -> None:
-        held = _count_held(theirs)
-        parts = (theirs[name][:held] for name in ("sample_keys", "sample_weights", "sample_codes"))
-        for name, joined in self._joined(ours, *parts).items():
-            ours[name][...] = joined
+        *columns, weights = _SAMPLE.used(theirs)
+        for name, array in add_to_sample(self._backend, _SAMPLE, ours, columns, weights).items():
+            ours[name][...] = array
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         weights, keys, codes = (arrays[f"sample_{name}"] for name in ("weights", "keys", "codes"))
-        held = _count_held(arrays)
+        held = _SAMPLE.n_used(arrays)
         if int(weights.min()) < 0 or bool((weights[:held] == 0).any()):
             raise ValueError("sample_weights must be positive, and 0 from the first empty place on")
         n, counted = int(arrays["n_updates"][0]), sum(weights[:held].tolist())
@@ -407,8 +389,3 @@ def _least_sample(share: float) -> int:
     while _place(share, n) < 1.0:
         n += 1
     return n
-
-
-def _count_held(arrays: Mapping[str, NDArray[Any]]) -> int:
-    """Places of the sample that are taken."""
-    return int((arrays["sample_weights"] != 0).sum())

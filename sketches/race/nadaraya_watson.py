@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Literal, Self, overload
+from typing import Any, Literal, NamedTuple, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,21 +17,37 @@ from ...lsh.inputs.weights import check_real_weights
 from ...lsh.support.backend import backend_of, sum_rows
 from ...lsh.support.checks import check_choice, check_flag, check_int, check_real
 from ..core.base import MergeableSketch
-from ..core.guard import uninterrupted
 from ..core.hashed_rows import check_family, count_rows, hash_block, row_blocks
-from ..core.state import StateSpec
+from ..core.state import Arrays, StateSpec
 from ..kernels import code_counters
-from .code_counters import add_rows, counter_range, standard_errors
+from .code_counters import CODES_BLOCK, add_rows
+from .kernel_sums import counter_range, standard_errors
 
 __all__ = ["NadarayaWatsonSketch"]
 
-_CODES_BLOCK = 1 << 16
 #: Counters that are looked at together.
 _COUNTERS_BLOCK = 1 << 20
 #: Terms of the series of exp, of which the next is below 2**-60 for numbers up to log(2).
 _TERMS = 17
 #: The period of a decaying sketch that has seen no row yet.
 _NEVER = -(1 << 62)
+
+
+class _Batch(NamedTuple):
+    """Rows, and the columns that they add to their counters: a weight and weighted targets."""
+
+    X: Any
+    n: int
+    columns: NDArray[np.float64]
+    totals: NDArray[np.float64]
+    n_missing: int
+    #: The arrays of a decaying sketch of these rows alone.
+    decaying: Arrays | None = None
+
+    @property
+    def is_missing(self) -> bool:
+        """True if all of the rows are left out."""
+        return 0 < self.n == self.n_missing
 
 
 class NadarayaWatsonSketch(MergeableSketch):
@@ -163,10 +179,10 @@ class NadarayaWatsonSketch(MergeableSketch):
             If the family refuses the rows, targets, weights or times have another shape or type, are
             infinite, or NaN where that is not to be omitted. Nothing is changed then.
         """
+        return self._take_in({"X": X, "y": y, "weights": weights, "time": time})
+
+    def _read(self, X: Any, y: Any, weights: Any, time: Any) -> _Batch:
         X, n = count_rows(X, "X")
-        for name, array in (("X", X), ("y", y), ("weights", weights), ("time", time)):
-            if array is not None and not isinstance(array, (int, float)):
-                self._claim_device(name, array)
         xp = self._backend.xp
         targets, missing = self._check_targets(y, n)
         weights = xp.ones(n) if weights is None else check_real_weights("weights", weights, n)
@@ -175,38 +191,30 @@ class NadarayaWatsonSketch(MergeableSketch):
             raise ValueError("y times weights must be at most 2**512 in magnitude")
         columns[missing] = 0.0
         period = self._scale_by_age(columns, self._check_time(time, n))
-        fresh = xp.zeros_like(self._arrays["sums"]) if period is not None else None
-        totals, n_missing = sum_rows(columns), int(missing.sum())
-
-        def reserve() -> None:
-            for name in self._state.counters:
-                self._state.reserve(name, n)
-
-        def finish() -> None:
-            self._arrays["n_omitted"] += n_missing
-            self._arrays["n_updates"] += n
-
-        def finish_sums() -> None:
-            self._arrays["totals"] += totals
-            finish()
-
-        def finish_decaying() -> None:
-            parts = {"sums": fresh, "totals": totals, "period": xp.full(1, period)}
-            with self._state.restored_on_failure():
-                self._reduce_custom("decaying sum", self._arrays, parts)
-            finish()
-
-        if n and bool(missing.all()):
+        batch = _Batch(X, n, columns, sum_rows(columns), int(missing.sum()))
+        if batch.is_missing:
+            # There is nothing to add, but rows that the family refuses are refused.
             for start, stop in row_blocks(n, self.family.n_hashes, self.device):
                 hash_block(self.family, self.family.hash, X, start, stop)
-            with uninterrupted():
-                reserve()
-                finish()
-        elif fresh is None:
-            add_rows(self.family, X, n, columns, reserve, lambda: self._arrays["sums"], finish_sums)
-        else:
-            add_rows(self.family, X, n, columns, reserve, lambda: fresh, finish_decaying)
-        return self
+        elif period is not None:
+            sums = xp.zeros_like(self._arrays["sums"])
+            add_rows(self.family, X, n, columns, sums)
+            decaying = {"sums": sums, "totals": batch.totals, "period": xp.full(1, period)}
+            return batch._replace(decaying=decaying)
+        return batch
+
+    def _amounts(self, batch: _Batch) -> dict[str, int]:
+        return dict.fromkeys(self._state.counters, batch.n)
+
+    def _add(self, batch: _Batch) -> None:
+        arrays = self._arrays
+        if batch.decaying is not None:
+            with self._state.restored_on_failure():
+                self._reduce_custom("decaying sum", arrays, batch.decaying)
+        elif not batch.is_missing:
+            add_rows(self.family, batch.X, batch.n, batch.columns, arrays["sums"])
+            arrays["totals"] += batch.totals
+        arrays["n_omitted"] += batch.n_missing
 
     def _check_targets(self, y: Any, n: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         array, xp = check_array("y", y), self._backend.xp
@@ -349,7 +357,7 @@ class NadarayaWatsonSketch(MergeableSketch):
         mass, mass_std = empty(n), empty(n)
         ratio, ratio_std = empty((n, outputs)), empty((n, outputs))
         sums, totals, chance = self._arrays["sums"], self._arrays["totals"], self.family.chance_collision
-        block = max(1, _CODES_BLOCK // self.family.n_hashes)
+        block = max(1, CODES_BLOCK // self.family.n_hashes)
         for start, stop in row_blocks(n, self.family.n_hashes, self.device):
             codes = hash_block(self.family, self.family.hash_query, Q, start, stop)
             gather, rows = backend.kernels(code_counters).gather_ratio, slice(start, stop)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from ...lsh.support.checks import check_flag, check_int, check_real
 from ..core.base import MergeableSketch
 from ..core.hashed_rows import check_family
 from ..core.state import StateSpec
-from .code_counters import kernel_densities, kernel_sums
+from .kernel_sums import KernelQueries
 from .modes import find_modes
 from .noise import EPSILON_UNIT, discrete_laplace, laplace_variance, round_epsilon
 
@@ -28,7 +28,7 @@ __all__ = ["PrivateRace"]
 UNKNOWN_WEIGHT = np.iinfo(np.int64).max
 
 
-class PrivateRace(MergeableSketch):
+class PrivateRace(KernelQueries, MergeableSketch):
     """What `Race.release` gives: a RACE whose counters carry noise, and no exact one.
 
     Parameters
@@ -208,65 +208,12 @@ class PrivateRace(MergeableSketch):
         total = self._arrays["counts"].sum(axis=1, dtype=np.float64).mean(axis=0)
         return float(total) if self.n_outputs is None else total
 
-    @overload
-    def query(
-        self, Q: Any, *, groups: int | None = None, return_std: Literal[False] = False
-    ) -> NDArray[np.float64]: ...
-    @overload
-    def query(
-        self, Q: Any, *, groups: int | None = None, return_std: Literal[True]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
-    def query(self, Q: Any, *, groups: int | None = None, return_std: bool = False) -> Any:
-        """Estimated kernel sums, as `Race.query`; the standard error covers the noise as well.
+    def _kernel_counters(self) -> NDArray[np.int64]:
+        return self.counts
 
-        Parameters
-        ----------
-        Q : n rows
-            As ``family.hash_query`` takes them.
-        groups : int, optional
-            Take the median of the means of so many groups of repetitions.
-        return_std : bool
-            Also return the standard errors.
-
-        Returns
-        -------
-        ndarray of shape (n,) or (n, n_outputs), float64, or two of them
-
-        Raises
-        ------
-        TypeError, ValueError
-            As `Race.query` does.
-        """
-        return kernel_sums(self.family, self.counts, self.total, self._rows(Q), groups, return_std)
-
-    def _rows(self, Q: Any) -> Any:
-        """Rows in the form that the family hashes."""
+    def _query_rows(self, Q: Any) -> Any:
         refuse_gpu(type(self).__name__, Q)
         return Q
-
-    def density(self, Q: Any, *, groups: int | None = None, return_std: bool = False) -> Any:
-        """Estimated kernel densities, as `Race.density`.
-
-        Parameters
-        ----------
-        Q : n rows
-            As ``family.hash_query`` takes them.
-        groups : int, optional
-            Take the median of the means of so many groups of repetitions.
-        return_std : bool
-            Also return the standard errors.
-
-        Returns
-        -------
-        ndarray of shape (n,) or (n, n_outputs), float64, or two of them
-
-        Raises
-        ------
-        TypeError, ValueError
-            As `Race.density` does.
-        """
-        sums = kernel_sums(self.family, self.counts, self.total, self._rows(Q), groups, return_std)
-        return kernel_densities(sums, self.total)
 
     def modes(
         self,

@@ -48,7 +48,7 @@ class _PrivateTask(PrivateRace):
     def predict(self, X: Any) -> NDArray[Any]:
         """What the task predicts for rows."""
 
-    def _rows(self, Q: Any) -> NDArray[np.float64]:
+    def _query_rows(self, Q: Any) -> NDArray[np.float64]:
         refuse_gpu(type(self).__name__, Q)
         X = check_dense(Q, self.n_features)
         return scale_rows(X, *self._box)
@@ -150,7 +150,7 @@ class PrivateClassifier(_PrivateTask):
         TypeError, ValueError
             If `X` is no matrix of finite numbers of that width.
         """
-        scaled, (shares, prior) = self._rows(X), self._logs()
+        scaled, (shares, prior) = self._query_rows(X), self._logs()
         scores = np.empty((len(scaled), len(self.classes)))
         repetitions = np.arange(self.family.n_hashes)
         for start, stop in row_blocks(len(scaled), self.family.n_hashes * len(self.classes)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, Self, overload
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +16,29 @@ from ...lsh.support.checks import check_choice, check_int, check_real
 from ..core.base import MergeableSketch
 from ..core.hashed_rows import check_family, count_rows
 from ..core.state import StateSpec
-from .code_counters import add_rows, kernel_densities, kernel_sums
+from .code_counters import add_rows, count_apart
+from .kernel_sums import KernelQueries
 from .private_race import UNKNOWN_WEIGHT, PrivateRace
 
 __all__ = ["UNKNOWN_WEIGHT", "Race", "largest_weight"]
 
 
-class Race(MergeableSketch):
+class _Batch(NamedTuple):
+    """Rows and their weights."""
+
+    X: Any
+    n: int
+    #: Empty if each row counts once.
+    weights: NDArray[Any]
+    #: The sum of the magnitudes of integer weights.
+    magnitude: int
+    total: Any
+    heaviest: int = 0
+    #: What the rows add to the counters, if threads have counted them already.
+    apart: NDArray[np.int64] | None = None
+
+
+class Race(KernelQueries, MergeableSketch):
     """Sums of a hash family's kernel over all rows taken in, without keeping the rows.
 
     Parameters
@@ -245,27 +261,31 @@ class Race(MergeableSketch):
         OverflowError
             If a 64-bit counter could wrap. Nothing is changed when an exception is raised.
         """
+        return self._take_in({"X": X, "weights": weights})
+
+    def _read(self, X: Any, weights: Any) -> _Batch:
         X, n = count_rows(X, "X")
-        self._claim_device("X", X)
-        self._claim_device("weights", weights)
         checked, magnitude = self._check_weights(weights, n)
-
-        def reserve() -> None:
-            for name in self._state.counters:
-                self._state.reserve(name, n if name == "n_updates" else magnitude)
-
         total = sum_rows(checked) if checked.size else n
-        heaviest = largest_weight(checked, n) if self.dtype == "int" else None
+        if self.dtype == "float":
+            return _Batch(X, n, checked, magnitude, total)
+        apart = count_apart(self.family, X, n, checked, self._state.specs["counts"].shape)
+        return _Batch(X, n, checked, magnitude, total, largest_weight(checked, n), apart)
 
-        def finish() -> None:
-            self._arrays["total"] += total
-            self._arrays["n_updates"] += n
-            if heaviest is not None:
-                kept = self._arrays["largest_weight"]
-                np.maximum(kept, heaviest, out=kept)
+    def _amounts(self, batch: _Batch) -> dict[str, int]:
+        amounts = dict.fromkeys(self._state.counters, batch.magnitude)
+        amounts["n_updates"] = batch.n
+        return amounts
 
-        add_rows(self.family, X, n, checked, reserve, lambda: self._arrays["counts"], finish)
-        return self
+    def _add(self, batch: _Batch) -> None:
+        arrays = self._arrays
+        if batch.apart is not None:
+            arrays["counts"][...] += batch.apart.astype(arrays["counts"].dtype)
+        else:
+            add_rows(self.family, batch.X, batch.n, batch.weights, arrays["counts"])
+        arrays["total"] += batch.total
+        if "largest_weight" in arrays:
+            np.maximum(arrays["largest_weight"], batch.heaviest, out=arrays["largest_weight"])
 
     def _check_weights(self, weights: Any, n: int) -> tuple[NDArray[Any], int]:
         """Weights for the kernels, empty for 1 each, and the sum of the magnitudes of integer ones."""
@@ -277,106 +297,12 @@ class Race(MergeableSketch):
 
     # -- queries ----------------------------------------------------------------------------------
 
-    @overload
-    def query(
-        self, Q: Any, *, groups: int | None = None, return_std: Literal[False] = False
-    ) -> NDArray[np.float64]: ...
-    @overload
-    def query(
-        self, Q: Any, *, groups: int | None = None, return_std: Literal[True]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
-    def query(
-        self, Q: Any, *, groups: int | None = None, return_std: bool = False
-    ) -> NDArray[np.float64] | tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Estimated kernel sums.
+    def _kernel_counters(self) -> NDArray[Any]:
+        return self._arrays["counts"]
 
-        Parameters
-        ----------
-        Q : n rows
-            As ``family.hash_query`` takes them.
-        groups : int, optional
-            Estimate by the median of the means of so many groups of repetitions; by the mean of all if
-            not given. The mean is unbiased and the more accurate one on average; the median has the stronger
-            bound, and is too low where counters are skewed: see Notes.
-        return_std : bool
-            Also return the estimated standard error of each estimate.
-
-        Returns
-        -------
-        sums : ndarray of shape (n,) or (n, n_outputs), float64
-            May be slightly negative where the true sum is near 0.
-        std : ndarray of the same shape
-            Only with `return_std`; 1.96 of them on either side hold the kernel sum with about 95 %
-            confidence, or with more: see Notes. NaN where there is only one repetition, or group, to judge
-            from.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the family refuses the rows, or `groups` is out of range.
-
-        Notes
-        -----
-        With s the standard deviation over the R repetitions, the squared standard error is::
-
-            D s**2 / R + (1.53 D reach / R)**2
-
-        D is the family's `design_effect`, 1 for hashes that are independent given the rows. The second
-        term stands for what no repetition showed, and is all there is where they do not differ: an event
-        of probability 3 / R goes unseen in R repetitions with probability 1/20 (the rule of three; Hanley
-        and Lippman-Hand 1983, "If nothing goes wrong, is everything all right?"), and 3 is 1.96 times 1.53.
-        It would have moved a counter by `reach` at most: the distance from the estimate to the least or the
-        largest counter of a repetition, on average over repetitions. One pass over the counters finds them.
-
-        With `groups`, s**2 / R is taken pi / 2 times, as for the median of many normal numbers (of few it is
-        less), and the squared difference of the estimate and the mean is added: counters are skewed where few
-        buckets hold many rows, and their median is too low by about that. Of a query whose
-        counter is 100 in one repetition of 20 and 5 in all others, with R = 200, the median of 8 groups is
-        5 % lower on average than the kernel sum, of 24 groups 42 %.
-        """
+    def _query_rows(self, Q: Any) -> Any:
         self._claim_device("Q", Q)
-        counts, total = self._arrays["counts"], self.total
-        sums: NDArray[np.float64] | tuple[NDArray[np.float64], NDArray[np.float64]]
-        sums = kernel_sums(self.family, counts, total, Q, groups, return_std)
-        return sums
-
-    @overload
-    def density(
-        self, Q: Any, *, groups: int | None = None, return_std: Literal[False] = False
-    ) -> NDArray[np.float64]: ...
-    @overload
-    def density(
-        self, Q: Any, *, groups: int | None = None, return_std: Literal[True]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
-    def density(
-        self, Q: Any, *, groups: int | None = None, return_std: bool = False
-    ) -> NDArray[np.float64] | tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Estimated kernel densities: kernel sums over the total weight; arguments as for `query`.
-
-        Parameters
-        ----------
-        Q : n rows
-            As ``family.hash_query`` takes them.
-        groups : int, optional
-            Take the median of the means of so many groups of repetitions.
-        return_std : bool
-            Also return the standard errors.
-
-        Returns
-        -------
-        ndarray of shape (n,) or (n, n_outputs), float64, or two of them
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the family refuses the rows, `groups` is out of range, or the total weight is not above 0, as
-            in a sketch without rows.
-        """
-        self._claim_device("Q", Q)
-        sums = kernel_sums(self.family, self._arrays["counts"], self.total, Q, groups, return_std)
-        densities: NDArray[np.float64] | tuple[NDArray[np.float64], NDArray[np.float64]]
-        densities = kernel_densities(sums, self.total)
-        return densities
+        return Q
 
     def release(self, epsilon: float, *, record_weight: int = 1, check_weights: bool = True) -> PrivateRace:
         """A differentially private copy: noisy counters, and nothing exact.

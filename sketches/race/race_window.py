@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self, overload
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,17 +14,36 @@ from ...lsh.inputs.weights import check_real_weights, check_weights
 from ...lsh.support.backend import device_of, sum_rows
 from ...lsh.support.checks import check_choice, check_int
 from ..core.base import MergeableSketch
-from ..core.guard import uninterrupted
+from ..core.guard import changing
 from ..core.hashed_rows import check_family, count_rows, hash_block, row_blocks
 from ..core.state import StateSpec
-from .code_counters import kernel_densities, kernel_sums, scatter
+from .code_counters import scatter
+from .kernel_sums import KernelQueries
 from .private_race import UNKNOWN_WEIGHT
 from .race import Race, largest_weight
 
 __all__ = ["RaceWindow"]
 
 
-class RaceWindow(MergeableSketch):
+class _Part(NamedTuple):
+    """What a batch adds to one pane."""
+
+    counts: NDArray[Any]
+    total: Any
+    heaviest: int
+
+
+class _Batch(NamedTuple):
+    """Rows that are hashed and counted apart, so that nothing has changed if one of them is refused."""
+
+    n: int
+    magnitude: int
+    newest: int
+    #: By the places of the panes in the ring.
+    parts: dict[int, _Part]
+
+
+class RaceWindow(KernelQueries, MergeableSketch):
     """Kernel sums over the rows of the last panes: hours, days, or any numbered stretches of a stream.
 
     Parameters
@@ -135,6 +154,11 @@ class RaceWindow(MergeableSketch):
             If `pane` is no integer or out of range.
         """
         pane = check_int("pane", pane, 0, 1 << 62)
+        with self._lock, changing(self), self._without_trace():
+            self._advance(pane)
+        return self
+
+    def _advance(self, pane: int) -> None:
         leaving = self._backend.xp.asarray(self._places_left(self.newest, pane))
         if leaving.size:
             kept = self._state.caches.get("sum")
@@ -147,7 +171,6 @@ class RaceWindow(MergeableSketch):
             if self.dtype == "int":
                 self._arrays["largest_weights"][leaving] = 0
         self._arrays["newest"][0] = max(self.newest, pane)
-        return self
 
     def _places_left(self, newest: int, later: int) -> NDArray[np.int64]:
         """Places of the panes that a window leaves as `later` becomes its newest pane."""
@@ -177,55 +200,58 @@ class RaceWindow(MergeableSketch):
         TypeError, ValueError, OverflowError
             As for `Race`, and for panes that are no integers or out of range; nothing is changed then.
         """
-        self._claim_device("X", X)
-        self._claim_device("weights", weights)
+        return self._take_in({"X": X, "weights": weights}, pane)
+
+    def _read(self, X: Any, weights: Any, pane: Any) -> _Batch:
         X, n = count_rows(X, "X")
-        xp = self._backend.xp
         checked: NDArray[Any]
         if self.dtype == "float":
             checked, magnitude = check_real_weights("weights", weights, n), 0
         else:
             checked, magnitude = check_weights("weights", weights, n)
+        xp = self._backend.xp
         if not checked.size:
             checked = xp.ones(n, checked.dtype)
         panes, latest = self._check_panes(pane, n)
         newest = max(self.newest, latest)
-        # Counted apart first, so that nothing has changed, nor the window advanced, if a later row is
-        # refused. Late rows are hashed as well: bad ones are refused whenever they come.
-        parts: dict[int, NDArray[Any]] = {}
+        oldest = newest - self.n_panes + 1
+        # Late rows are hashed as well, for bad ones are refused whenever they come.
+        counts: dict[int, NDArray[Any]] = {}
         for start, stop in row_blocks(n, self.family.n_hashes, self.device):
             codes = hash_block(self.family, self.family.hash, X, start, stop)
             held = panes[start:stop]
-            kept = xp.unique(held[held > newest - self.n_panes])
-            for number in kept.tolist():
-                part = parts.setdefault(number % self.n_panes, self._zeros())
+            for number in xp.unique(held[held >= oldest]).tolist():
                 of_pane = held == number
-                scatter(part, codes[of_pane], checked[start:stop][of_pane])
+                into = counts.setdefault(number % self.n_panes, self._zeros())
+                scatter(into, codes[of_pane], checked[start:stop][of_pane])
         in_window = {
             number % self.n_panes: checked[panes == number]
-            for number in xp.unique(panes[panes > newest - self.n_panes]).tolist()
+            for number in xp.unique(panes[panes >= oldest]).tolist()
         }
-        totals = {place: sum_rows(weights) for place, weights in in_window.items()}
-        heaviest = {
-            place: largest_weight(weights, len(weights))
-            for place, weights in in_window.items()
-            if self.dtype == "int"
+        parts = {
+            place: _Part(
+                counts[place],
+                sum_rows(part),
+                largest_weight(part, len(part)) if self.dtype == "int" else 0,
+            )
+            for place, part in in_window.items()
         }
-        with uninterrupted():
-            for name in self._state.counters:
-                self._state.reserve(name, n if name == "n_updates" else magnitude)
-            if newest >= 0:
-                self.advance(newest)
-            for place, part in parts.items():
-                for counts in self._counts_of(place):
-                    counts += part
-            for place, total in totals.items():
-                self._arrays["totals"][place] += total
-            for place, heavy in heaviest.items():
-                kept = self._arrays["largest_weights"][place : place + 1]
-                np.maximum(kept, heavy, out=kept)
-            self._arrays["n_updates"] += n
-        return self
+        return _Batch(n, magnitude, newest, parts)
+
+    def _amounts(self, batch: _Batch) -> dict[str, int]:
+        return {**dict.fromkeys(self._state.counters, batch.magnitude), "n_updates": batch.n}
+
+    def _add(self, batch: _Batch) -> None:
+        if batch.newest >= 0:
+            self._advance(batch.newest)
+        arrays = self._arrays
+        for place, part in batch.parts.items():
+            for counts in self._counts_of(place):
+                counts += part.counts
+            arrays["totals"][place] += part.total
+            if self.dtype == "int":
+                kept = arrays["largest_weights"][place : place + 1]
+                np.maximum(kept, part.heaviest, out=kept)
 
     def _zeros(self) -> NDArray[Any]:
         return self._backend.xp.zeros(
@@ -290,62 +316,12 @@ class RaceWindow(MergeableSketch):
             arrays["largest_weight"] = self._arrays["largest_weights"].max(keepdims=True)
         return race._set_arrays(arrays, self.device)
 
-    @overload
-    def query(
-        self, Q: Any, *, groups: int | None = None, return_std: Literal[False] = False
-    ) -> NDArray[np.float64]: ...
-    @overload
-    def query(
-        self, Q: Any, *, groups: int | None = None, return_std: Literal[True]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
-    def query(self, Q: Any, *, groups: int | None = None, return_std: bool = False) -> Any:
-        """Estimated kernel sums over the rows in the window; as `Race.query`.
+    def _kernel_counters(self) -> NDArray[Any]:
+        return self._sum
 
-        Parameters
-        ----------
-        Q : n rows
-            As ``family.hash_query`` takes them.
-        groups : int, optional
-            Take the median of the means of so many groups of repetitions.
-        return_std : bool
-            Also return the standard errors.
-
-        Returns
-        -------
-        ndarray of shape (n,) or (n, n_outputs), float64, or two of them
-
-        Raises
-        ------
-        TypeError, ValueError
-            As `Race.query` does.
-        """
+    def _query_rows(self, Q: Any) -> Any:
         self._claim_device("Q", Q)
-        return kernel_sums(self.family, self._sum, self.total, Q, groups, return_std)
-
-    def density(self, Q: Any, *, groups: int | None = None, return_std: bool = False) -> Any:
-        """Estimated kernel densities: kernel sums over the total weight; as `Race.density`.
-
-        Parameters
-        ----------
-        Q : n rows
-            As ``family.hash_query`` takes them.
-        groups : int, optional
-            Take the median of the means of so many groups of repetitions.
-        return_std : bool
-            Also return the standard errors.
-
-        Returns
-        -------
-        ndarray of shape (n,) or (n, n_outputs), float64, or two of them
-
-        Raises
-        ------
-        TypeError, ValueError
-            As `Race.density` does.
-        """
-        self._claim_device("Q", Q)
-        sums = kernel_sums(self.family, self._sum, self.total, Q, groups, return_std)
-        return kernel_densities(sums, self.total)
+        return Q
 
     # -- state ------------------------------------------------------------------------------------
 
@@ -355,7 +331,7 @@ class RaceWindow(MergeableSketch):
         newest = int(theirs["newest"][0])
         self._state.caches.pop("sum", None)
         if newest >= 0:
-            self.advance(newest)
+            self._advance(newest)
         left = self._places_left(newest, self.newest)
         kept = self._backend.xp.asarray(np.setdiff1d(np.arange(self.n_panes), left))
         self._arrays["counts"][kept] += theirs["counts"][kept]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from contextlib import nullcontext
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from ...lsh.support.lazy import lazy
 from ...lsh.support.random import normal
 from ...lsh.support.threads import get_num_threads, map_blocks
 from ..core.base import MergeableSketch
-from ..core.guard import check_interrupt, uninterrupted
+from ..core.guard import check_interrupt
 from ..core.state import StateSpec
 from ..kernels import storm
 
@@ -33,6 +33,15 @@ _LONGEST = 2.0**20
 _MOST_CLIPPED = 0.2
 #: Codes that are worked on at a time.
 _BLOCK_CODES = {"cpu": 1 << 20, "gpu": 1 << 26}
+
+
+class _Batch(NamedTuple):
+    """Rows, and the parts that each is counted as: None for one each."""
+
+    rows: Rows
+    parts: NDArray[np.int64] | None
+    n_parts: int
+    n_clipped: int
 
 
 class StormSketch(MergeableSketch):
@@ -196,7 +205,9 @@ class StormSketch(MergeableSketch):
         OverflowError
             If a 64-bit counter could wrap.
         """
-        self._claim_device("X", X)
+        return self._take_in({"X": X})
+
+    def _read(self, X: Any) -> _Batch:
         rows, backend = check_rows(X, self.n_features), self._backend
         lengths = relative_norms(backend, rows, self.max_norm)
         # As for InnerProduct, what rounding adds to a norm is no excess.
@@ -210,26 +221,28 @@ class StormSketch(MergeableSketch):
         parts = self._count_parts(backend, lengths)
         n_parts = rows.n if parts is None else int(parts.sum())
         n_clipped = int(beyond.sum()) if self.oversize == "clip" else 0
+        return _Batch(rows, parts, n_parts, n_clipped)
+
+    def _amounts(self, batch: _Batch) -> dict[str, int]:
+        return {**dict.fromkeys(self._state.counters, batch.n_parts), "n_updates": batch.rows.n}
+
+    def _add(self, batch: _Batch) -> None:
+        rows, parts, backend = batch.rows, batch.parts, self._backend
         block = max(64, _BLOCK_CODES[self.device] // self.n_frames // 64 * 64)
-        with uninterrupted():
-            for name in self._state.counters:
-                self._state.reserve(name, n_parts)
-            with self._state.restored_on_failure() if rows.n > block else nullcontext():
-                for start in range(0, rows.n, block):
-                    stop = min(start + block, rows.n)
-                    if parts is None or bool((parts[start:stop] == 1).all()):
-                        signs = self._signs(backend, rows, start, stop)
-                        check_interrupt()
-                        self._count(backend, signs)
-                    else:
-                        short = _divided(rows, backend.xp.sqrt(parts), start, stop)
-                        signs = self._signs(backend, short, 0, stop - start)
-                        check_interrupt()
-                        self._count_split(backend, signs, parts[start:stop])
-            self._arrays["n_clipped"] += n_clipped
-            self._arrays["n_parts"] += n_parts
-            self._arrays["n_updates"] += rows.n
-        return self
+        with self._state.restored_on_failure() if rows.n > block else nullcontext():
+            for start in range(0, rows.n, block):
+                stop = min(start + block, rows.n)
+                if parts is None or bool((parts[start:stop] == 1).all()):
+                    signs = self._signs(backend, rows, start, stop)
+                    check_interrupt()
+                    self._count(backend, signs)
+                else:
+                    short = _divided(rows, backend.xp.sqrt(parts), start, stop)
+                    signs = self._signs(backend, short, 0, stop - start)
+                    check_interrupt()
+                    self._count_split(backend, signs, parts[start:stop])
+        self._arrays["n_clipped"] += batch.n_clipped
+        self._arrays["n_parts"] += batch.n_parts
 
     def _count_parts(self, backend: Backend, lengths: NDArray[np.float64]) -> NDArray[np.int64] | None:
         """Parts of each row; None for one each."""

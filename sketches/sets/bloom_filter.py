@@ -14,7 +14,6 @@ from ...lsh.support.backend import to_host
 from ...lsh.support.checks import NO_INTEGERS, check_int, check_real, renamed
 from ...lsh.support.threads import get_num_threads, map_blocks, run_tasks
 from ..core.base import MergeableSketch
-from ..core.guard import uninterrupted
 from ..core.state import StateSpec
 from ..kernels import bloom
 from ..kernels.bloom import BLOCK_BITS, BLOCK_WORDS
@@ -42,6 +41,13 @@ _GROUP = 1 << 11
 _MAX_GROUPS = 512
 #: Keys that are put in order together, at most: their hashes take 64 MiB.
 _MAX_ORDERED = 1 << 23
+
+
+class _Values(NamedTuple):
+    """Keys as 64-bit integers that the kernels hash, or as hashes."""
+
+    values: NDArray[np.uint64]
+    hashed: bool
 
 
 class _Ordered(NamedTuple):
@@ -191,13 +197,13 @@ class BloomFilter(MergeableSketch):
         TypeError, ValueError
             If the keys are of no known or of mixed type. Nothing is changed then.
         """
-        values, hashed = self._read(keys)
-        with uninterrupted():
-            self._set_bits(values, hashed)
-        return self
+        return self._take_in({"keys": keys})
 
-    def _set_bits(self, values: NDArray[np.uint64], hashed: bool) -> None:
-        self._state.reserve("n_updates", values.size)
+    def _amounts(self, keys: _Values) -> dict[str, int]:
+        return {"n_updates": keys.values.size}
+
+    def _add(self, keys: _Values) -> None:
+        values, hashed = keys
         words, backend, seed = self._words, self._backend, np.uint64(self.seed)
         n_threads = get_num_threads() if values.size >= 2 * _KEYS_BLOCK else 1
         if self.device == "gpu":
@@ -217,7 +223,6 @@ class BloomFilter(MergeableSketch):
                 backend.kernels(bloom).bloom_add(words, self.n_hashes, values, seed, hashed, low, width)
 
             run_tasks(add, n_tasks)
-        self._arrays["n_updates"] += values.size
 
     def contains(self, keys: Any) -> NDArray[np.bool_]:
         """Whether each key may be among those added: never False for one that is.
@@ -236,6 +241,7 @@ class BloomFilter(MergeableSketch):
         TypeError, ValueError
             If the keys are of no known or of mixed type.
         """
+        self._claim_device("keys", keys)
         values, hashed = self._read(keys)
         words, backend, seed = self._words, self._backend, np.uint64(self.seed)
         out: NDArray[np.bool_] = backend.xp.empty(values.size, dtype=np.bool_)
@@ -283,11 +289,11 @@ class BloomFilter(MergeableSketch):
         )
         return bool(out[0])
 
-    def _read(self, keys: Any) -> tuple[NDArray[np.uint64], bool]:
-        """Keys as 64-bit integers that the kernels hash as they go, or as hashes."""
-        self._claim_device("keys", keys)
+    def _read(self, keys: Any) -> _Values:
         read = read_keys(keys)
-        return (read.hashes(self.seed), True) if read.words is None else (read.words, False)
+        if read.words is None:
+            return _Values(read.hashes(self.seed), True)
+        return _Values(read.words, False)
 
     @property
     def _words(self) -> NDArray[np.uint64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,6 @@ from ...lsh.support.lazy import lazy
 from ...lsh.support.random import random_uint64
 from ...lsh.support.threads import get_num_threads, run_tasks
 from ..core.base import MergeableSketch
-from ..core.guard import uninterrupted
 from ..core.state import StateSpec
 from ..kernels import bloom_signatures
 from .bloom_theory import warn_of_saturation
@@ -32,6 +31,13 @@ _MAX_NODES = 1 << 40
 _MAX_BITS = 1 << 30
 #: Degrees below count as this in a logarithm: a common neighbour has two.
 _LEAST_DEGREE = 2.0
+
+
+class _Edges(NamedTuple):
+    """The nodes at both ends of edges."""
+
+    sources: NDArray[np.int64]
+    targets: NDArray[np.int64]
 
 
 class BloomSignatures(MergeableSketch):
@@ -196,20 +202,15 @@ class BloomSignatures(MergeableSketch):
         """
         if self.n_hops != 1:
             raise ValueError(f"n_hops must be 1 to add edges, got {self.n_hops}: propagate makes wider ones")
-        sources, targets = self._edges(edges)
-        self._state.reserve("n_updates", sources.size)
-        signatures = self._arrays["signatures"]
-        backend, key = self._backend, self._key
+        return self._take_in({"edges": edges})
 
-        def add(first: int, last: int) -> None:
-            backend.kernels(bloom_signatures).set_neighbour_bits(
-                sources, targets, not self.directed, key, signatures, first, last
-            )
+    def _amounts(self, batch: _Edges) -> dict[str, int]:
+        return {"n_updates": batch.sources.size}
 
-        with uninterrupted():
-            self._by_nodes(add, sources.size)
-            self._arrays["n_updates"] += sources.size
-        return self
+    def _add(self, batch: _Edges) -> None:
+        kernel = self._backend.kernels(bloom_signatures).set_neighbour_bits
+        signatures, key, both_ways = self._arrays["signatures"], self._key, not self.directed
+        self._by_nodes(lambda a, b: kernel(*batch, both_ways, key, signatures, a, b), batch.sources.size)
 
     def propagate(self, edges: Any) -> Self:
         """Signatures of one hop more: each node's own, and those of its neighbours.
@@ -237,24 +238,19 @@ class BloomSignatures(MergeableSketch):
         >>> near.propagate(path).cardinality([0]).round(1).tolist()  # 0 itself, 1 and 2
         [3.0]
         """
-        sources, targets = self._edges(edges)
+        edges = self._read(edges)
+        n_edges = edges.sources.size
         wider = type(self)(
             self.n_nodes, self.n_bits, directed=self.directed, n_hops=self.n_hops + 1, seed=self.seed
         )
-        wider._state.device = self.device
-        wider._state.reserve("n_updates", sources.size)
-        signatures, out = self._arrays["signatures"], wider._arrays["signatures"]
-        out[...] = signatures
-        backend = self._backend
-
-        def spread(first: int, last: int) -> None:
-            backend.kernels(bloom_signatures).pass_signatures(
-                sources, targets, not self.directed, signatures, out, first, last
-            )
-
-        self._by_nodes(spread, sources.size * max(1, self.n_bits // 512))
-        wider._arrays["n_updates"] += sources.size
-        return wider
+        kernel, both_ways = self._backend.kernels(bloom_signatures).pass_signatures, not self.directed
+        signatures = self._arrays["signatures"]
+        out = signatures.copy()
+        self._by_nodes(
+            lambda a, b: kernel(*edges, both_ways, signatures, out, a, b),
+            n_edges * max(1, self.n_bits // 512),
+        )
+        return wider._set_arrays({"signatures": out, "n_updates": np.array([n_edges])}, self.device)
 
     def _by_nodes(self, work: Any, amount: int) -> None:
         """``work(first, last)`` over ranges of nodes: every task reads all edges."""
@@ -263,8 +259,8 @@ class BloomSignatures(MergeableSketch):
         bounds = [self.n_nodes * i // tasks for i in range(tasks + 1)]
         run_tasks(lambda i: work(bounds[i], bounds[i + 1]), tasks)
 
-    def _edges(self, edges: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Sources and targets of edges, checked."""
+    def _read(self, edges: Any) -> _Edges:
+        """Return edges as their sources and targets, checked."""
         self._claim_device("edges", edges)
         if sparse.issparse(edges):
             matrix: Any = edges
@@ -282,9 +278,9 @@ class BloomSignatures(MergeableSketch):
             if array.ndim != 2 or array.shape[1] != 2:
                 raise ValueError(f"edges must have shape (n, 2), got {array.shape}")
             sources, targets = array[:, 0], array[:, 1]
-        nodes = self._nodes("edges", sources), self._nodes("edges", targets)
+        read = _Edges(self._nodes("edges", sources), self._nodes("edges", targets))
         refuse_flags("edges", edges)
-        return nodes
+        return read
 
     def _nodes(self, name: str, nodes: Any) -> NDArray[np.int64]:
         """Nodes as int64; refused if one is not in the graph."""

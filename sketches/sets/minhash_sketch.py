@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,12 +12,11 @@ from ...lsh.families.minhash import MinHash
 from ...lsh.hashing.keys import read_keys
 from ...lsh.inputs.arrays import check_array, refuse_flags
 from ...lsh.kernels import minhash
-from ...lsh.support.backend import backend_named, backend_of, device_of
+from ...lsh.support.backend import backend_of, device_of
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.lazy import lazy
 from ...lsh.support.threads import get_num_threads, map_blocks
 from ..core.base import MergeableSketch
-from ..core.guard import uninterrupted
 from ..core.state import StateSpec
 
 __all__ = ["MinHashSketch"]
@@ -28,6 +27,13 @@ _TOKENS_BLOCK = 1 << 16
 #: Values of a table so small that every thread may fill one of its own.
 _OWN_TABLE = 1 << 20
 _VALUES_BLOCK = 1 << 16
+
+
+class _Batch(NamedTuple):
+    """Tokens and the set of each, an empty array if all belong to set 0."""
+
+    tokens: NDArray[np.uint64]
+    sets: NDArray[np.int64]
 
 
 class MinHashSketch(MergeableSketch):
@@ -170,24 +176,19 @@ class MinHashSketch(MergeableSketch):
             If tokens are neither integers nor strings nor bytes, or set numbers are no integers, not n, or
             out of range. Nothing is changed then.
         """
-        checked = self._check_tokens(tokens)
-        n = checked.size
-        numbers = self._check_sets(sets, n, device_of(checked))
-        self._claim_device("tokens", checked)
-        self._state.reserve("n_updates", n)
-        with uninterrupted():
-            self._throw(checked, numbers)
-            self._arrays["n_updates"] += n
-        return self
+        return self._take_in({"tokens": tokens}, sets)
 
-    @staticmethod
-    def _check_tokens(tokens: Any) -> NDArray[np.uint64]:
+    def _read(self, tokens: Any, sets: Any) -> _Batch:
         read = read_keys(tokens, "tokens")
-        return read.hashes(0) if read.words is None else read.words
+        words = read.hashes(0) if read.words is None else read.words
+        return _Batch(words, self._check_sets(sets, words.size))
 
-    def _check_sets(self, sets: Any, n: int, device: str) -> NDArray[np.int64]:
-        """The set of each token; an empty array if all belong to set 0."""
-        xp = backend_named(device).xp
+    def _amounts(self, batch: _Batch) -> dict[str, int]:
+        return {"n_updates": batch.tokens.size}
+
+    def _check_sets(self, sets: Any, n: int) -> NDArray[np.int64]:
+        """Return the set of each token, or an empty array if all belong to set 0."""
+        xp = self._backend.xp
         if sets is None:
             if self.n_sets > 1:
                 raise ValueError(f"sets must be given, for there are {self.n_sets} sets, got None")
@@ -196,15 +197,15 @@ class MinHashSketch(MergeableSketch):
         if device_of(numbers) == "cpu" and numbers.ndim == 0:
             number = check_int("sets", sets, 0, self.n_sets - 1)
             return xp.empty(0, np.int64) if number == 0 else xp.full(n, number, np.int64)
-        if device_of(numbers) != device:
-            raise TypeError("sets must lie where the tokens do, got one in main memory and one on a GPU")
+        numbers = self._as_our_array("sets", sets)
         if numbers.shape != (n,):
             raise ValueError(f"sets must be an integer or of shape ({n},), got shape {numbers.shape}")
         numbers = _check_numbers("sets", numbers, self.n_sets)
         refuse_flags("sets", sets)
         return numbers
 
-    def _throw(self, tokens: NDArray[np.uint64], numbers: NDArray[np.int64]) -> None:
+    def _add(self, batch: _Batch) -> None:
+        tokens, numbers = batch
         minima, drawn = self._arrays["minima"], self.family._random()
         how = (drawn["keys"][0], drawn["multipliers"][0])
         kernel, n = self._backend.kernels(minhash).throw_tokens, tokens.size

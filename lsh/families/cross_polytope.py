@@ -14,6 +14,7 @@ from ..family import HashFamily
 from ..inputs.arrays import check_distances
 from ..inputs.rows import VectorRows, read_rows
 from ..kernels import cross_polytope
+from ..support.backend import Backend
 from ..support.checks import check_int
 from ..support.lazy import lazy
 from ..support.random import random_uint64
@@ -246,7 +247,7 @@ class CrossPolytope(HashFamily):
 
     def _over_rows(
         self, rows: VectorRows, what: str
-    ) -> tuple[Any, int, Callable[[int, int, NDArray[np.uint32]], None]]:
+    ) -> tuple[Backend, int, Callable[[int, int, NDArray[np.uint32]], None]]:
         """The kernels for rows, how many there are, and what gives codes or probes of some of them."""
         backend, arrays = rows.backend, rows.arrays
         kernels = backend.kernels(cross_polytope)

@@ -14,6 +14,7 @@ from ..inputs.arrays import check_distances
 from ..inputs.rows import VectorRows
 from ..kernels import hadamard, probing
 from ..kernels import projection as projection_kernels
+from ..support.backend import Backend
 from ..support.checks import check_choice, check_int
 from ..support.lazy import lazy
 from ..support.random import normal, random_uint64
@@ -169,13 +170,13 @@ class SignedRandomProjection(ProjectionFamily):
 
     @lazy
     def _entries_key(self) -> np.uint64:
-        return random_uint64(self.seed, "srp hashed entries", 1)[0]
+        return np.uint64(random_uint64(self.seed, "srp hashed entries", 1)[0])
 
     @lazy
     def _quantiles(self) -> NDArray[np.float32]:
         """Midpoint quantiles of the normal distribution, scaled to unit variance."""
-        middle = ndtri((np.arange(_QUANTILES) + 0.5) / _QUANTILES)
-        return (middle / middle.std()).astype(np.float32)
+        middle: NDArray[np.float64] = ndtri((np.arange(_QUANTILES) + 0.5) / _QUANTILES)
+        return np.asarray(middle / middle.std(), np.float32)
 
     # -- codes ------------------------------------------------------------------------------------
 
@@ -215,7 +216,7 @@ class SignedRandomProjection(ProjectionFamily):
 
         return run
 
-    def _reduce(self, backend: Any, codes: NDArray[np.uint32]) -> None:
+    def _reduce(self, backend: Backend, codes: NDArray[np.uint32]) -> None:
         if not self._code_is_bits:
             backend.kernels(projection_kernels).mix_codes(codes, self._keys, np.uint64(self.n_buckets))
 
@@ -271,13 +272,13 @@ class SignedRandomProjection(ProjectionFamily):
 
         return backend, n, probe
 
-    def _gaussian_products(self, rows: VectorRows) -> tuple[Any, int, Products]:
+    def _gaussian_products(self, rows: VectorRows) -> tuple[Backend, int, Products]:
         how = (self._vectors, self._panels, self._vector_norms)
         kernels, arrays = rows.backend.kernels(projection_kernels), rows.arrays
         kernel = kernels.sign_margins_dense if rows.form == "dense" else kernels.sign_margins_csr
         return rows.backend, rows.n, lambda start, stop: kernel(*arrays, *how, start, stop)
 
-    def _hadamard_products(self, rows: VectorRows) -> tuple[Any, int, Products]:
+    def _hadamard_products(self, rows: VectorRows) -> tuple[Backend, int, Products]:
         masks, backend, arrays = self._masks, rows.backend, rows.arrays
         kernels = backend.kernels(hadamard)
         kernel = kernels.hadamard_products_dense if rows.form == "dense" else kernels.hadamard_products_csr
@@ -289,7 +290,7 @@ class SignedRandomProjection(ProjectionFamily):
 
         return backend, rows.n, products
 
-    def _sparse_products(self, rows: VectorRows) -> tuple[Any, int, Products]:
+    def _sparse_products(self, rows: VectorRows) -> tuple[Backend, int, Products]:
         csr, how = rows.csr(), (self._entries_key, self._quantiles)
         backend = rows.backend
 

@@ -21,7 +21,7 @@ from ..lsh.support.backend import backend_of
 from ..lsh.support.checks import check_int
 from ..lsh.support.threads import get_num_threads, run_tasks
 from .kernels import svmlight
-from .kernels.svmlight import BAD_LABEL, BAD_VALUE, ERRORS
+from .kernels.svmlight import BAD_LABEL, BAD_VALUE, ERRORS, NO_ERROR
 
 __all__ = ["SvmlightRows", "as_csr", "iter_svmlight", "join_rows", "parse_svmlight", "read_svmlight"]
 
@@ -72,7 +72,7 @@ def _parse(data: NDArray[np.uint8]) -> SvmlightRows:
         rows, entries, n_hard, error, where = backend.kernels(svmlight).parse_svmlight(
             data, labels, offsets, indices, values, hard
         )
-        if error:
+        if error != NO_ERROR:
             raise _BadLine(ERRORS[error], where, _token(data, where))
         if n_hard <= len(hard):
             break

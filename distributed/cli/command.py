@@ -47,7 +47,8 @@ examples:
   mergesketch index build later.npy -o later.index --tables 32 --power 8 --first-id 20000
   mergesketch merge vectors.index later.index -o all.index
 
-{_ROWS_HELP}Indexes of parts can be merged if the numbers of their rows differ and their settings are equal. Give
+{_ROWS_HELP}
+Indexes of parts can be merged if the numbers of their rows differ and their settings are equal. Give
 --buckets for this, because its default depends on the number of rows.
 """
 
@@ -237,7 +238,8 @@ def _add_index(commands: Any) -> None:
         "in the parts before",
     )
     build.seed_and_threads()
-    query = _Command(actions, "query", "find the indexed rows that are nearest to those of a file", _QUERY_HELP, _QUERY_EXAMPLES)
+    summary = "find the indexed rows that are nearest to those of a file"
+    query = _Command(actions, "query", summary, _QUERY_HELP, _QUERY_EXAMPLES)
     query.path("index", "INDEX", "file that `index build` has written")
     query.path("path", "QUERIES", ".npy, sparse .npz or svmlight file")
     query.integer("-k", 1, 2**31, "neighbours of each row", 10)

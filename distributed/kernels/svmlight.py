@@ -192,7 +192,8 @@ def parse_svmlight(data, labels, offsets, indices, values, hard):
             value, at, state = _number(data, at)
             if state == _NONE:
                 return rows, entries, n_hard, BAD_VALUE, start
-            # If both bounds round to the same float32, so does the number; that fails once in many millions.
+            # The number lies between two bounds. In rare cases, one in many millions, they round to different
+            # values of float32, and then the number is hard.
             if state == _HARD or (
                 state == _NEAR and np.float32(value * _BELOW) != np.float32(value * _ABOVE)
             ):

@@ -25,6 +25,7 @@ from ...lsh.support.backend import read_only
 from ...lsh.support.checks import check_int
 from ...lsh.support.lazy import lazy
 from ..kernels.codes import CLASS_FIELDS, Decoder, Encoder, encode_values
+from ..kernels.elias_fano import address_of
 from . import elias_fano
 from .codebook_choice import FIELDS, Others, choose
 from .prefix_code import LARGEST_LIMIT, check_counts, first_codes
@@ -73,6 +74,7 @@ class Codebook:
     >>> book = Codebook.build(np.array([3, 5, 70], dtype=np.uint64), np.array([200, 100, 100]))
     >>> [f"{code:0{length}b}" for code, length in zip(*book.encode(np.array([3, 5, 70]))[:2])]
     ['0', '10', '11']
+    >>> from mergesketch.sketches.kernels.codes import decode
     >>> value, is_escape = decode(book.decoder(), np.uint64(0b11 << 62))
     >>> int(value), bool(is_escape)
     (70, False)
@@ -226,9 +228,7 @@ class Codebook:
 
     # -- decoding -------------------------------------------------------------------------------------
 
-    def decoder(
-        self, address_of: Callable[[NDArray[np.uint64]], np.uint64] = elias_fano.address_of
-    ) -> Decoder:
+    def decoder(self, address_of: Callable[[NDArray[np.uint64]], np.uint64] = address_of) -> Decoder:
         """What `decode` reads: numbers and addresses, good as long as this codebook lives.
 
         `address_of` says where an array lies for those who read it.

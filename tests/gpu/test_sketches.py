@@ -1,0 +1,550 @@
+"""Sketches of CuPy arrays: the state that the CPU makes, wherever the rows lie and however they come."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import fake_cupy
+import mergesketch
+import numpy as np
+import pytest
+from mergesketch.lsh import MinHash, PStable, SignedRandomProjection
+from mergesketch.lsh.support.backend import sum_rows
+from mergesketch.sketches.core import hashed_rows
+from mergesketch.sketches.core.base import sketch_classes
+from scipy import sparse
+
+cupy = fake_cupy.install()
+
+from mergesketch.gpu import launch  # noqa: E402 - once there is a CuPy
+
+# Tables of densities are made too small here, so that devices have errors to agree on.
+pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore:the (table|integral)")]
+
+Arrays = tuple[Any, ...]
+
+
+@dataclass
+class Entry:
+    """A class that runs on GPUs: an empty sketch, batches for `update`, and calls that answer with arrays."""
+
+    make: Callable[[], Any]
+    batch: Callable[[np.random.Generator, int], Arrays]
+    asks: tuple[Callable[[Any, Arrays], Any], ...]
+
+
+def rows(rng: np.random.Generator, n: int) -> Arrays:
+    return (rng.standard_normal((n, 12)).astype(np.float32),)
+
+
+def weighted_rows(rng: np.random.Generator, n: int) -> Arrays:
+    return *rows(rng, n), rng.integers(-5, 6, n)
+
+
+def real_weighted_rows(rng: np.random.Generator, n: int) -> Arrays:
+    return *rows(rng, n), rng.standard_normal(n)
+
+
+def keys(rng: np.random.Generator, n: int) -> Arrays:
+    return rng.zipf(1.5, n), rng.integers(0, 9, n)
+
+
+def token_sets(rng: np.random.Generator, n: int) -> Arrays:
+    """Sets in one argument, a pair of tokens and offsets, and a weight each."""
+    offsets = np.concatenate([[0], np.cumsum(rng.integers(0, 40, n))])
+    return (rng.integers(0, 500, offsets[-1]), offsets), rng.integers(-5, 6, n)
+
+
+def angles() -> SignedRandomProjection:
+    return SignedRandomProjection(12, n_hashes=20, power=3, seed=1)
+
+
+ENTRIES = {
+    "Race": Entry(
+        lambda: mergesketch.Race(angles()),
+        weighted_rows,
+        (lambda s, b: s.query(b[0]), lambda s, b: s.query(b[0], groups=4)),
+    ),
+    "Race, real weights": Entry(
+        lambda: mergesketch.Race(PStable(12, n_hashes=20, power=2, width=2.0, n_buckets=64), dtype="float"),
+        real_weighted_rows,
+        (lambda s, b: s.query(b[0]),),
+    ),
+    "Race of Hadamard signs": Entry(
+        lambda: mergesketch.Race(
+            SignedRandomProjection(12, n_hashes=20, power=3, projection="hadamard", n_buckets=64)
+        ),
+        weighted_rows,
+        (lambda s, b: s.query(b[0]),),
+    ),
+    "Race of sets": Entry(
+        lambda: mergesketch.Race(MinHash(20, power=2, n_buckets=64, seed=1)),
+        token_sets,
+        (lambda s, b: s.query(b[0]),),
+    ),
+    "Race of long sets": Entry(
+        lambda: mergesketch.Race(MinHash(20, scheme="one-permutation", n_buckets=64, seed=1)),
+        token_sets,
+        (lambda s, b: s.query(b[0]),),
+    ),
+    "MinHashSketch": Entry(
+        lambda: mergesketch.MinHashSketch(7, 40, seed=3),
+        lambda rng, n: (rng.integers(0, 500, n), rng.integers(0, 7, n)),
+        (
+            lambda s, b: s.jaccard(b[1][::7], b[1][::7][::-1]),
+            lambda s, b: s.containment(b[1][::7], b[1][::7][::-1]),
+            lambda s, b: s.intersection([0, 1], 2 * [3]),
+            lambda s, b: s.cardinality(),
+            lambda s, b: s.signatures(),
+        ),
+    ),
+    "RaceWindow": Entry(
+        lambda: mergesketch.RaceWindow(angles(), n_panes=4),
+        lambda rng, n: (*weighted_rows(rng, n), rng.integers(0, 7, n)),
+        (lambda s, b: s.query(b[0]), lambda s, b: s.race().query(b[0], groups=4)),
+    ),
+    "RaceWindow, real weights": Entry(
+        lambda: mergesketch.RaceWindow(angles(), n_panes=3, dtype="float"),
+        real_weighted_rows,
+        (lambda s, b: s.query(b[0]),),
+    ),
+    "AceDetector": Entry(
+        lambda: mergesketch.AceDetector(angles(), contamination=0.2, sample_size=30),
+        rows,
+        (
+            lambda s, b: s.score_samples(b[0]),
+            lambda s, b: s.predict(b[0]),
+            lambda s, b: s.decision_function(b[0]) + s.mean_score,
+        ),
+    ),
+    "AceDetector, by spread": Entry(
+        lambda: mergesketch.AceDetector(angles()), rows, (lambda s, b: s.decision_function(b[0]),)
+    ),
+    "StormSketch": Entry(
+        lambda: mergesketch.StormSketch(12, 9, max_norm=4.2, seed=2),
+        rows,
+        (lambda s, b: s.update(b[0][:0]).second_moments(), lambda s, b: s.second_moments(return_std=True)[1]),
+    ),
+    "StormSketch that splits long rows": Entry(
+        lambda: mergesketch.StormSketch(12, 9, max_norm=0.7, oversize="split", seed=2),
+        rows,
+        (lambda s, b: s.update(b[0][:0]).second_moments(),),
+    ),
+    "NadarayaWatsonSketch": Entry(
+        lambda: mergesketch.NadarayaWatsonSketch(angles()),
+        real_weighted_rows,
+        (lambda s, b: s.predict(b[0]), lambda s, b: s.kernel_sum(b[0])),
+    ),
+    "NadarayaWatsonSketch that decays": Entry(
+        lambda: mergesketch.NadarayaWatsonSketch(angles(), n_outputs=2, half_life=3.0),
+        lambda rng, n: (*rows(rng, n), rng.standard_normal((n, 2)), rng.random(n), 10 * rng.random(n)),
+        (lambda s, b: s.predict(b[0]),),
+    ),
+    "LSHIndex": Entry(
+        lambda: mergesketch.LSHIndex(SignedRandomProjection(12, n_hashes=6, power=4, seed=5), capacity=4),
+        lambda rng, n: (*rows(rng, n), rng.choice(10**6, n, replace=False)),
+        (
+            lambda s, b: s.query(b[0], k=3).ids,
+            lambda s, b: s.query(b[0], k=3).counts,
+            lambda s, b: s.query(b[0][:2], k=200).ids,
+            lambda s, b: s.kernel_estimate(s.query(b[0], k=3).counts),
+            lambda s, b: s.distance_estimate(s.query(b[0], k=3).counts),
+        ),
+    ),
+    "LSHIndex of sets, with wide ids": Entry(
+        lambda: mergesketch.LSHIndex(MinHash(5, n_buckets=9, seed=5), capacity=40, wide_ids=True),
+        lambda rng, n: (token_sets(rng, n)[0], rng.choice(2**40, n, replace=False)),
+        (lambda s, b: s.query(b[0], k=3).ids,),
+    ),
+    "DensitySketch": Entry(
+        lambda: mergesketch.DensitySketch(12, 2.0, n_repetitions=3, n_buckets=500, max_bins=40, seed=4),
+        lambda rng, n: (0.5 * rng.standard_normal((n, 12)), rng.integers(0, 3, n)),
+        (lambda s, b: s.density(b[0]), lambda s, b: s.log_density(b[0])),
+    ),
+    "DensitySketch, all cells by name": Entry(
+        lambda: mergesketch.DensitySketch(12, 2.0, n_repetitions=3, n_buckets=50, max_bins=15_000, seed=4),
+        lambda rng, n: (0.5 * rng.standard_normal((n, 12)), rng.integers(0, 3, n)),
+        (lambda s, b: s.density(b[0]),),
+    ),
+    "DensitySketch of rotated grids": Entry(
+        lambda: mergesketch.DensitySketch(2, 0.5, rotate=True, n_buckets=500, max_bins=20),
+        lambda rng, n: (rng.standard_normal((n, 2)).astype(np.float32),),
+        (lambda s, b: s.density(b[0]),),
+    ),
+    "RepresenterSketch": Entry(
+        lambda: mergesketch.RepresenterSketch(angles(), 2),
+        lambda rng, n: (*rows(rng, n), rng.standard_normal((n, 2))),
+        (lambda s, b: s.query(b[0]), lambda s, b: s.predict(b[0])),
+    ),
+    "HeavyHitters": Entry(
+        lambda: mergesketch.HeavyHitters(0.05, seed=2),
+        keys,
+        (lambda s, b: s.query(b[0]), lambda s, b: s.lower_bound(b[0])),
+    ),
+    "HeavyHitters, few names": Entry(
+        lambda: mergesketch.HeavyHitters(0.9, n_rows=1, n_buckets=3, max_key_bytes=8, seed=2),
+        lambda rng, n: (rng.integers(0, 9, n).astype(np.uint64) << np.uint64(61),),
+        (lambda s, b: s.upper_bound(b[0]),),
+    ),
+    "BloomFilter": Entry(
+        lambda: mergesketch.BloomFilter(300, 0.01),
+        lambda rng, n: keys(rng, n)[:1],
+        (lambda s, b: s.contains(b[0]),),
+    ),
+    "BloomSignatures": Entry(
+        lambda: mergesketch.BloomSignatures(50, 128, seed=2),
+        lambda rng, n: (rng.integers(0, 50, (n, 2)),),
+        (
+            lambda s, b: s.common_neighbors(b[0][:, 0], b[0][:, 1]),
+            lambda s, b: s.jaccard(b[0][:, 0], b[0][:, 1]),
+            lambda s, b: s.adamic_adar(b[0][:, 0], b[0][:, 1]),
+            lambda s, b: s.cardinality(),
+            lambda s, b: s.link_features(b[0], s.propagate(b[0])),
+        ),
+    ),
+    "CountMinSketch": Entry(
+        lambda: mergesketch.CountMinSketch(4, 100, seed=3),
+        keys,
+        (lambda s, b: s.query(b[0]), lambda s, b: s.lower_bound(b[0])),
+    ),
+    "CountSketch": Entry(
+        lambda: mergesketch.CountSketch(5, 100, seed=3),
+        keys,
+        (lambda s, b: s.query(b[0]), lambda s, b: s.upper_bound(b[0])),
+    ),
+}
+
+
+def to_gpu(arrays: Arrays) -> Arrays:
+    return tuple(to_gpu(a) if isinstance(a, tuple) else cupy.asarray(a) for a in arrays)
+
+
+@pytest.fixture(params=sorted(ENTRIES))
+def entry(request: pytest.FixtureRequest) -> Entry:
+    return ENTRIES[request.param]
+
+
+@pytest.fixture
+def batches(entry: Entry) -> list[Arrays]:
+    rng = np.random.default_rng(8)
+    return [entry.batch(rng, n) for n in (150, 1, 0, 90)]
+
+
+def test_state_and_answers_are_the_cpus(entry: Entry, batches: list[Arrays]) -> None:
+    here, there = entry.make(), entry.make()
+    for batch in batches:
+        here.update(*batch)
+        assert there.update(*to_gpu(batch)) is there
+    assert (here.device, there.device) == ("cpu", "gpu")
+    assert there == here
+    assert there.n_updates == here.n_updates
+    assert there.to_bytes() == here.to_bytes()
+    for ask in entry.asks:
+        expected, found = ask(here, batches[0]), ask(there, to_gpu(batches[0]))
+        assert isinstance(found, cupy.ndarray)
+        assert found.dtype == expected.dtype
+        np.testing.assert_allclose(found.get(), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_halves_on_both_devices_merge(entry: Entry, batches: list[Arrays]) -> None:
+    whole, here, there = entry.make(), entry.make(), entry.make()
+    for batch in batches:
+        whole.update(*batch)
+    for i, batch in enumerate(batches):
+        if i % 2:
+            here.update(*batch)
+        else:
+            there.update(*to_gpu(batch))
+    exact = batches[0][-1].dtype != np.float64
+    for merged, device in ((here | there, "cpu"), (there | here, "gpu"), (there.copy().merge(here), "gpu")):
+        assert merged.device == device
+        if exact:
+            assert merged == whole
+        else:
+            for name, array in merged.to("cpu")._arrays.items():
+                error = 1e-5 if array.dtype == np.float32 else 1e-9
+                np.testing.assert_allclose(array, whole._arrays[name], rtol=error, atol=error)
+    assert (here.device, there.device) == ("cpu", "gpu")
+
+
+def test_moves_and_comes_back(entry: Entry, batches: list[Arrays]) -> None:
+    here = entry.make().update(*batches[0])
+    there = here.to("gpu")
+    assert there.device == "gpu" and here.device == "cpu" and there == here
+    assert there.to("cpu").to_bytes() == here.to_bytes()
+    again = there.to("gpu")
+    again.update(*to_gpu(batches[3]))
+    assert again != there and there == here, "copies share memory"
+    for copied in (pickle.loads(pickle.dumps(there)), type(here).from_bytes(there.to_bytes())):
+        assert copied.device == "cpu" and copied == here
+    assert there.copy().device == "gpu" and there.copy() == here
+    assert there.empty_like().n_updates == 0
+    # An empty sketch goes where its first rows lie, or where it is told to.
+    assert entry.make().to("gpu").update(*to_gpu(batches[0])) == here
+    with pytest.raises(ValueError, match='device must be "cpu" or "gpu"'):
+        here.to("tpu")
+
+
+def test_other_devices_rows_are_refused(entry: Entry, batches: list[Arrays]) -> None:
+    here, there = entry.make().update(*batches[0]), entry.make().update(*to_gpu(batches[0]))
+    before = here.to_bytes()
+    for sketch, batch in ((here, to_gpu(batches[0])), (there, batches[0])):
+        with pytest.raises(TypeError, match=r"lies .*, but the .*: copy the rows there, or move the sketch"):
+            sketch.update(*batch)
+        with pytest.raises(TypeError, match=r"lies .*, but the .*: copy the rows there, or move the sketch"):
+            entry.asks[0](sketch, batch)
+        assert sketch.to_bytes() == before
+
+
+def test_a_refused_first_batch_leaves_nothing_there(entry: Entry, batches: list[Arrays]) -> None:
+    sketch = entry.make()
+    refused = [(cupy.zeros((2, 2, 2, 2)), *to_gpu(batches[0])[1:])]
+    if len(batches[0]) > 1:
+        refused.append((*to_gpu(batches[0])[:-1], cupy.zeros((2, 2, 2, 2))))
+    for batch in refused:
+        with pytest.raises((TypeError, ValueError)):
+            sketch.update(*batch)
+        assert sketch.device == "cpu" and "_arrays" not in sketch.__dict__
+    assert sketch.update(*batches[0]) == entry.make().update(*to_gpu(batches[0]))
+    # Nor does it move one that was told where to be.
+    there = entry.make().to("gpu")
+    with pytest.raises((TypeError, ValueError)):
+        there.update(*refused[0])
+    assert there.device == "gpu"
+
+
+def test_arguments_on_two_devices_are_refused(entry: Entry, batches: list[Arrays]) -> None:
+    here, there = batches[0], to_gpu(batches[0])
+    for i in range(len(here) if len(here) > 1 else 0):
+        for one, other in ((here, there), (there, here)):
+            mixed = (*one[:i], other[i], *one[i + 1 :])
+            for sketch in (entry.make(), entry.make().update(*one)):
+                before = sketch.copy()
+                with pytest.raises(TypeError, match=r"lies (on the|in main)|must lie where"):
+                    sketch.update(*mixed)
+                assert sketch == before and sketch.device == before.device
+
+
+@pytest.mark.skipif(not getattr(cupy, "IS_STAND_IN", False), reason="counts the stand-in's copies")
+def test_copies_nothing_but_numbers(entry: Entry) -> None:
+    # An array of any answer, or of any column of the batch, takes more than the bound.
+    n = 400 if entry.make().config().get("family") else 2000
+    batch = to_gpu(entry.batch(np.random.default_rng(1), n))
+    sketch = entry.make().update(*batch)
+    for ask in entry.asks:
+        ask(sketch, batch)
+    cupy.copies.to_host = cupy.copies.to_device = 0
+    sketch.update(*batch)
+    for ask in entry.asks:
+        ask(sketch, batch)
+    assert cupy.copies.to_host < 1500
+    assert cupy.copies.to_device < 1500
+
+
+def test_every_class_is_here_or_says_that_it_has_no_kernels() -> None:
+    on_cpu = {"PrivateClassifier", "PrivateRace", "PrivateRegressor"}
+    library = {n: c for n, c in sketch_classes().items() if c.__module__.partition(".")[0] == "mergesketch"}
+    assert {name for name, cls in library.items() if not cls._gpu} == on_cpu
+    assert {type(entry.make()).__name__ for entry in ENTRIES.values()} == set(library) - on_cpu
+
+
+@pytest.mark.parametrize("weights", [None, "given"])
+def test_a_bad_row_of_a_later_block_changes_nothing(
+    weights: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hashed_rows, "_GPU_CODES", 1)  # as few rows in a block as there may be, 256
+    rng = np.random.default_rng(2)
+    X = rng.standard_normal((600, 12)).astype(np.float32)
+    given = None if weights is None else cupy.asarray(rng.integers(-5, 6, 600))
+    for dtype in ("int", "float"):
+        sketch = mergesketch.Race(angles(), dtype=dtype).update(cupy.asarray(X), given)
+        before = sketch.to_bytes()
+        assert (
+            mergesketch.Race(angles(), dtype=dtype).update(X, given if given is None else given.get())
+            == sketch
+        )
+        bad = X.copy()
+        bad[599, 3] = np.nan
+        with pytest.raises(ValueError, match="X must be finite, got nan"):
+            sketch.update(cupy.asarray(bad), given)
+        assert sketch.to_bytes() == before
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 7, 1000])
+def test_sums_are_the_same_on_every_device(n: int) -> None:
+    values = np.random.default_rng(n).standard_normal((n, 3)) * 10.0 ** np.arange(3)
+    for rows in (values, values[:, 0].copy(), values.astype(np.int64)):
+        given, expected = rows.copy(), sum_rows(rows)
+        np.testing.assert_array_equal(rows, given)
+        np.testing.assert_allclose(expected, rows.sum(axis=0), rtol=1e-12, atol=1e-9)
+        np.testing.assert_array_equal(sum_rows(cupy.asarray(rows)).get(), expected)
+
+
+def test_streams_have_copies_of_their_own() -> None:
+    parameters = np.arange(5.0)
+    copies = []
+    for stream in (cupy.cuda.Stream(non_blocking=True), cupy.cuda.Stream(non_blocking=True)):
+        with stream:
+            first, again = launch.constant(parameters), launch.constant(parameters)
+            assert first is again
+            copies.append((stream, first))
+    (_, one), (_, other) = copies
+    assert one is not other
+    np.testing.assert_array_equal(one.get(), other.get())
+
+
+def test_bad_rows_change_nothing() -> None:
+    sketch = mergesketch.Race(angles()).update(cupy.ones((3, 12), np.float32))
+    before = sketch.to_bytes()
+    for X, error in (
+        (cupy.full((2, 12), np.nan, np.float32), "X must be finite, got nan at index"),
+        (cupy.ones((2, 11), np.float32), "X must have 12 columns, got 11"),
+        (cupy.ones(12, np.float32), "X must be a matrix"),
+    ):
+        with pytest.raises(ValueError, match=error):
+            sketch.update(X)
+        assert sketch.to_bytes() == before
+    with pytest.raises(TypeError, match=r"keys on a GPU must be a 1-D array of integers.* got dtype float32"):
+        mergesketch.CountMinSketch(2, 8).update(cupy.ones(3, np.float32))
+
+
+def test_arrays_of_other_libraries_come_by_dlpack() -> None:
+    class Tensor:
+        """What PyTorch and JAX have: a place, and a way to hand their memory over."""
+
+        def __init__(self, array: Any) -> None:
+            self.array = array
+            self.shape, self.ndim = array.shape, array.ndim
+
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return 2, 0
+
+        def __dlpack__(self, **_: Any) -> Any:
+            return (
+                self.array._array.__dlpack__() if hasattr(self.array, "_array") else self.array.__dlpack__()
+            )
+
+    X = np.random.default_rng(0).standard_normal((50, 12)).astype(np.float32)
+    expected = mergesketch.Race(angles()).update(X)
+    found = mergesketch.Race(angles()).update(Tensor(cupy.asarray(X)))
+    assert found.device == "gpu" and found == expected
+
+
+def test_sparse_rows() -> None:
+    from cupyx.scipy.sparse import csr_matrix
+
+    rng = np.random.default_rng(4)
+    dense = np.where(rng.random((60, 12)) < 0.3, rng.standard_normal((60, 12)), 0.0)
+    # Duplicate and unsorted entries, and zeros that are stored.
+    tangled = sparse.csr_matrix(
+        (np.array([1.0, 2.0, 0.0, 4.0]), np.array([5, 1, 5, 5]), np.array([0, 3, 4])), shape=(2, 12)
+    )
+    for matrix in (sparse.csr_matrix(dense), tangled):
+        for make in (
+            lambda: mergesketch.Race(angles()),
+            lambda: mergesketch.Race(PStable(12, n_hashes=20, width=2.0, n_buckets=64)),
+            lambda: mergesketch.Race(MinHash(20, n_buckets=64)),
+        ):
+            expected = make().update(matrix)
+            found = make().update(csr_matrix(matrix))
+            assert found.device == "gpu" and found == expected
+            there = csr_matrix(matrix[:2])
+            np.testing.assert_allclose(found.query(there).get(), expected.query(matrix[:2]), atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.float32])
+def test_sets_leave_out_zeros_that_are_stored(dtype: Any) -> None:
+    from cupyx.scipy.sparse import csr_matrix
+
+    data = np.random.default_rng(5).integers(0, 2, 40).astype(dtype)
+    indptr = np.array([0, 0, 10, 40, 40])
+    matrix = sparse.csr_matrix((data, np.tile(np.arange(10), 4), indptr), shape=(4, 12))
+    family = MinHash(20, seed=1)
+    np.testing.assert_array_equal(family.hash(csr_matrix(matrix)).get(), family.hash(matrix))
+
+
+def test_a_sparse_matrix_that_lies_is_refused_by_name() -> None:
+    from cupyx.scipy.sparse import csr_matrix
+
+    matrix = sparse.csr_matrix(np.ones((4, 12), np.float32))
+    for part, lie, message in (
+        ("data", matrix.data[:1], r"X.data must have shape \(48,\)"),
+        ("indptr", np.array([0, 12, 10, 40, 48]), "X.indptr must not fall"),
+        ("indptr", np.array([0, 12, 2**30, 40, 48]), r"X.indptr must not fall and lie in \[0, 48\]"),
+        ("indices", np.where(np.arange(48) == 30, 12, matrix.indices), r"X.indices must lie in \[0, 12\)"),
+    ):
+        there = csr_matrix(matrix)
+        setattr(there, part, cupy.asarray(lie.astype(getattr(matrix, part).dtype)))
+        for call in (angles().hash, MinHash(20).hash, mergesketch.Race(angles()).update):
+            with pytest.raises(ValueError, match=f"^{message}"):
+                call(there)
+    roomy = csr_matrix(matrix)
+    roomy.data = cupy.asarray(np.append(matrix.data, np.nan).astype(np.float32))
+    roomy.indices = cupy.asarray(np.append(matrix.indices, 99).astype(np.int32))
+    np.testing.assert_array_equal(angles().hash(roomy).get(), angles().hash(matrix))
+
+
+def test_sparse_rows_of_the_host_stay_there() -> None:
+    X = sparse.csr_array(np.eye(12, dtype=np.float32))
+    assert mergesketch.Race(angles()).update(X).device == "cpu"
+
+
+@pytest.mark.parametrize("rotate", [False, True])
+def test_samples_are_uniform_in_cells_drawn_by_their_counts(rotate: bool) -> None:
+    X = 1.5 * np.random.default_rng(0).standard_normal((400, 2))
+    here = mergesketch.DensitySketch(2, 1.0, n_repetitions=1, rotate=rotate, seed=8).update(X)
+    there = here.to("gpu")
+    n = 20_000
+    drawn = there.sample(n, random_state=1)
+    assert isinstance(drawn, cupy.ndarray) and drawn.shape == (n, 2)
+    np.testing.assert_array_equal(drawn.get(), there.sample(n, random_state=1).get())
+    assert (drawn.get() != there.sample(n, random_state=2).get()).all()
+    assert there.sample(0).shape == (0, 2)
+    frame = here._rotations[0] if rotate else np.eye(2)
+
+    def cells(rows: np.ndarray) -> tuple[dict[bytes, int], np.ndarray]:
+        places = rows @ frame.T + here._shifts[0]
+        found, counts = np.unique(np.floor(places), axis=0, return_counts=True)
+        return {cell.tobytes(): int(count) for cell, count in zip(found, counts, strict=True)}, places % 1.0
+
+    (wanted, _), (got, inside) = cells(X), cells(drawn.get())
+    assert set(got) <= set(wanted)
+    for cell, count in wanted.items():
+        p = count / 400
+        assert abs(got.get(cell, 0) - n * p) < 6 * np.sqrt(n * p * (1 - p))
+    assert (np.abs(inside.mean(axis=0) - 0.5) < 6 * np.sqrt(1 / 12 / n)).all()
+    assert (np.abs(inside.var(axis=0) - 1 / 12) < 6 * np.sqrt(1 / 180 / n)).all()
+
+
+def test_what_runs_on_the_cpu_says_so() -> None:
+    X = cupy.ones((3, 12), np.float32)
+    for call in (lambda: mergesketch.Race(angles()).update(X).release(1.0),):
+        with pytest.raises(NotImplementedError, match=r'CPU.*\.to\("cpu"\)'):
+            call()
+
+
+def test_heavy_hitters_come_back_by_name() -> None:
+    rng = np.random.default_rng(0)
+    for dtype in (np.int64, np.uint64, np.int16, np.uint8):
+        stream = rng.integers(0, 2**63, 20, dtype=np.uint64).astype(dtype)[rng.zipf(1.5, 3000) % 20]
+        here, there = (mergesketch.HeavyHitters(0.02, seed=1) for _ in "ab")
+        for part in np.split(stream, 3):
+            here.update(part)
+            there.update(cupy.asarray(part))
+        assert there.device == "gpu" and there == here and here == there
+        assert there.top() == here.top() and len(there.top()) > 3
+        assert (there | here).top() == (here | here).top()
+        assert there.to("cpu").to_bytes() == here.to_bytes()
+        with pytest.raises(TypeError, match="keys lies in main memory, but the HeavyHitters on the GPU"):
+            there.update(["a"])
+        with pytest.raises(ValueError, match="counts must be at least 0, got -1"):
+            there.update(cupy.asarray(stream[:1]), cupy.asarray(np.array([-1])))
+
+
+def test_classes_without_kernels_say_so() -> None:
+    sketch = mergesketch.CountMinSketch(3, 50, conservative=True)
+    with pytest.raises(NotImplementedError, match="count_min_add_conservative"):
+        sketch.update(cupy.arange(5))

@@ -14,7 +14,7 @@ from ...lsh.support.checks import check_int, check_real, renamed
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import random_uint64
 from ..core.base import MergeableSketch
-from ..core.hashed_rows import check_symmetric_family, count_rows, hash_block, row_blocks
+from ..core.hashed_rows import check_symmetric_family, hash_block, row_blocks
 from ..core.records import Records, add_to_sample
 from ..core.state import Arrays, StateSpec
 from ..kernels import code_counters
@@ -180,19 +180,19 @@ class AceDetector(MergeableSketch):
         return self._take_in({"X": X})
 
     def _read(self, X: Any) -> _Batch:
-        X, n = count_rows(X, "X")
+        rows = self.family.read_rows(X)
         xp, shape = self._backend.xp, self._state.specs["counts"].shape
-        blocks = list(row_blocks(n, self.family.n_hashes, self.device))
+        blocks = list(row_blocks(rows.n, self.family.n_hashes, self.device))
         sample = {name: self._arrays[name] for name in _SAMPLE.names}
         # Counted apart if there are several blocks, so that nothing has changed if a later row is refused.
         counts = xp.zeros(shape, np.int64) if len(blocks) > 1 else None
         codes = xp.empty((0, self.family.n_hashes), np.uint32)
         for start, stop in blocks:
-            codes = hash_block(self.family, self.family.hash, X, start, stop)
+            codes = hash_block(self.family, self.family.hash, rows, start, stop)
             sample.update(self._sampled(sample, codes))
             if counts is not None:
                 scatter(counts, codes, _ONE_EACH)
-        return _Batch(n, codes, counts, sample)
+        return _Batch(rows.n, codes, counts, sample)
 
     def _amounts(self, batch: _Batch) -> dict[str, int]:
         return {"counts": batch.n, "n_updates": batch.n}

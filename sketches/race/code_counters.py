@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...lsh.family import HashFamily
-from ...lsh.support.backend import Backend, backend_of, device_of
+from ...lsh.inputs.rows import Rows
+from ...lsh.support.backend import Backend, backend_of
 from ...lsh.support.threads import get_num_threads, map_blocks
 from ..core.guard import check_interrupt
 from ..core.hashed_rows import hash_block, row_blocks
@@ -25,19 +26,19 @@ GROUP_CODES = 1 << 18
 _APART_COUNTERS = 1 << 17
 
 
-def add_rows(family: HashFamily, X: Any, n: int, weights: NDArray[Any], counters: NDArray[Any]) -> None:
-    """Hash n rows and add their weights to counters of shape (R, W) or (R, W, outputs): all or nothing.
+def add_rows(family: HashFamily, rows: Rows, weights: NDArray[Any], counters: NDArray[Any]) -> None:
+    """Hash rows and add their weights to counters of shape (R, W) or (R, W, outputs): all or nothing.
 
     `weights` are empty for 1 each.
     """
     # Hashed block by block, so that a block may fail after rows were added. Then the rows are taken out again
     # from integer counters; real counters, where that would not be exact, are copied before.
-    device, before, done = device_of(X), None, 0
+    device, before, done = rows.backend.device, None, 0
     try:
-        for start, stop in row_blocks(n, family.n_hashes, device):
-            codes = hash_block(family, family.hash, X, start, stop)
+        for start, stop in row_blocks(rows.n, family.n_hashes, device):
+            codes = hash_block(family, family.hash, rows, start, stop)
             check_interrupt()
-            if start == 0 and stop < n and counters.dtype.kind == "f":
+            if start == 0 and stop < rows.n and counters.dtype.kind == "f":
                 before = counters.copy()
             scatter(counters, codes, weights[start:stop])
             done = stop
@@ -46,7 +47,7 @@ def add_rows(family: HashFamily, X: Any, n: int, weights: NDArray[Any], counters
             counters[...] = before
         elif done:
             for start, stop in row_blocks(done, family.n_hashes, device):
-                codes = hash_block(family, family.hash, X, start, stop)
+                codes = hash_block(family, family.hash, rows, start, stop)
                 xp = backend_of(codes).xp
                 taken = weights[start:stop] if weights.size else xp.ones(stop - start, np.int64)
                 scatter(counters, codes, -taken)
@@ -54,15 +55,16 @@ def add_rows(family: HashFamily, X: Any, n: int, weights: NDArray[Any], counters
 
 
 def count_apart(
-    family: HashFamily, X: Any, n: int, weights: NDArray[Any], shape: tuple[int, ...]
+    family: HashFamily, rows: Rows, weights: NDArray[Any], shape: tuple[int, ...]
 ) -> NDArray[np.int64] | None:
-    """Return what n rows add to integer counters of that shape; None where adding block by block is faster.
+    """Return what rows add to integer counters of that shape; None where adding block by block is faster.
 
     Threads hash and count rows of their own, each into a table of its own, so that codes go from cache to
     cache of one core. Sums of integers are the same in any order.
     """
     n_threads, block = get_num_threads(), max(1, GROUP_CODES // shape[0])
-    if n_threads == 1 or n < n_threads * block or math.prod(shape) > _APART_COUNTERS or device_of(X) == "gpu":
+    is_small = rows.n < n_threads * block or math.prod(shape) > _APART_COUNTERS
+    if n_threads == 1 or is_small or rows.backend.device == "gpu":
         return None
     kernel = _scatter_kernel(backend_of(weights), len(shape))
 
@@ -70,14 +72,14 @@ def count_apart(
         own = np.zeros(shape, np.int64)
         for left in range(start, stop, block):
             right = min(left + block, stop)
-            codes = hash_block(family, family.hash, X, left, right)
+            codes = hash_block(family, family.hash, rows, left, right)
             kernel(own, codes, weights[left:right], 0, shape[0])
         return own
 
     # One row first: it draws the family's random parameters, which every thread would draw otherwise.
-    hash_block(family, family.hash, X, 0, min(n, 1))
+    hash_block(family, family.hash, rows, 0, min(rows.n, 1))
     total = np.zeros(shape, np.int64)
-    for part in map_blocks(count, n, block):
+    for part in map_blocks(count, rows.n, block):
         total += part
     return total
 

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...lsh.family import HashFamily
-from ...lsh.support.backend import backend_of, device_of
+from ...lsh.support.backend import backend_of
 from ...lsh.support.checks import check_int
 from ...lsh.support.threads import map_blocks
-from ..core.hashed_rows import count_rows, hash_block, row_blocks
+from ..core.hashed_rows import hash_block, row_blocks
 from ..kernels import code_counters
 from .code_counters import CODES_BLOCK, GROUP_CODES
 
@@ -152,7 +152,8 @@ def kernel_sums(
     repetitions = family.n_hashes
     if groups is not None:
         groups = check_int("groups", groups, 1, repetitions)
-    Q, n = count_rows(Q, "Q")
+    rows = family.read_rows(Q, "Q")
+    n, device = rows.n, rows.backend.device
     single = counts.ndim == 2
     counts = counts.reshape(*counts.shape[:2], -1)
     xp = backend_of(counts).xp
@@ -162,17 +163,17 @@ def kernel_sums(
     def ask(start: int, stop: int) -> None:
         for left in range(start, stop, block):
             right = min(left + block, stop)
-            codes = hash_block(family, family.hash_query, Q, left, right)
+            codes = hash_block(family, family.hash_query, rows, left, right)
             fill_means(counts, codes, groups, sums[left:right], std[left:right])
 
-    if device_of(Q) == "cpu" and n * repetitions >= 2 * CODES_BLOCK:
+    if device == "cpu" and n * repetitions >= 2 * CODES_BLOCK:
         # A thread hashes and looks up its own rows, so that codes go from cache to cache of one core. One row
         # first: it draws the family's random parameters, which every thread would otherwise.
         ask(0, 1)
         map_blocks(lambda start, stop: ask(start + 1, stop + 1), n - 1, max(1, CODES_BLOCK // repetitions))
     else:
-        for start, stop in row_blocks(n, repetitions, device_of(Q)):
-            codes = hash_block(family, family.hash_query, Q, start, stop)
+        for start, stop in row_blocks(n, repetitions, device):
+            codes = hash_block(family, family.hash_query, rows, start, stop)
             fill_means(counts, codes, groups, sums[start:stop], std[start:stop])
     if return_std:
         least, most = counter_range(counts)

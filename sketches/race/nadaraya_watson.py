@@ -13,11 +13,12 @@ from scipy.special import ndtri
 
 from ...lsh.family import HashFamily
 from ...lsh.inputs.arrays import check_array
+from ...lsh.inputs.rows import Rows
 from ...lsh.inputs.weights import check_real_weights
 from ...lsh.support.backend import backend_of, sum_rows
 from ...lsh.support.checks import check_choice, check_flag, check_int, check_real
 from ..core.base import MergeableSketch
-from ..core.hashed_rows import check_family, count_rows, hash_block, row_blocks
+from ..core.hashed_rows import check_family, hash_block, row_blocks
 from ..core.state import Arrays, StateSpec
 from ..kernels import code_counters
 from .code_counters import CODES_BLOCK, add_rows
@@ -36,8 +37,7 @@ _NEVER = -(1 << 62)
 class _Batch(NamedTuple):
     """Rows, and the columns that they add to their counters: a weight and weighted targets."""
 
-    X: Any
-    n: int
+    rows: Rows
     columns: NDArray[np.float64]
     totals: NDArray[np.float64]
     n_missing: int
@@ -47,7 +47,7 @@ class _Batch(NamedTuple):
     @property
     def is_missing(self) -> bool:
         """True if all of the rows are left out."""
-        return 0 < self.n == self.n_missing
+        return 0 < self.rows.n == self.n_missing
 
 
 class NadarayaWatsonSketch(MergeableSketch):
@@ -182,7 +182,8 @@ class NadarayaWatsonSketch(MergeableSketch):
         return self._take_in({"X": X, "y": y, "weights": weights, "time": time})
 
     def _read(self, X: Any, y: Any, weights: Any, time: Any) -> _Batch:
-        X, n = count_rows(X, "X")
+        rows = self.family.read_rows(X)
+        n = rows.n
         xp = self._backend.xp
         targets, missing = self._check_targets(y, n)
         weights = xp.ones(n) if weights is None else check_real_weights("weights", weights, n)
@@ -191,20 +192,20 @@ class NadarayaWatsonSketch(MergeableSketch):
             raise ValueError("y times weights must be at most 2**512 in magnitude")
         columns[missing] = 0.0
         period = self._scale_by_age(columns, self._check_time(time, n))
-        batch = _Batch(X, n, columns, sum_rows(columns), int(missing.sum()))
+        batch = _Batch(rows, columns, sum_rows(columns), int(missing.sum()))
         if batch.is_missing:
             # There is nothing to add, but rows that the family refuses are refused.
             for start, stop in row_blocks(n, self.family.n_hashes, self.device):
-                hash_block(self.family, self.family.hash, X, start, stop)
+                hash_block(self.family, self.family.hash, rows, start, stop)
         elif period is not None:
             sums = xp.zeros_like(self._arrays["sums"])
-            add_rows(self.family, X, n, columns, sums)
+            add_rows(self.family, rows, columns, sums)
             decaying = {"sums": sums, "totals": batch.totals, "period": xp.full(1, period)}
             return batch._replace(decaying=decaying)
         return batch
 
     def _amounts(self, batch: _Batch) -> dict[str, int]:
-        return dict.fromkeys(self._state.counters, batch.n)
+        return dict.fromkeys(self._state.counters, batch.rows.n)
 
     def _add(self, batch: _Batch) -> None:
         arrays = self._arrays
@@ -212,7 +213,7 @@ class NadarayaWatsonSketch(MergeableSketch):
             with self._state.restored_on_failure():
                 self._reduce_custom("decaying sum", arrays, batch.decaying)
         elif not batch.is_missing:
-            add_rows(self.family, batch.X, batch.n, batch.columns, arrays["sums"])
+            add_rows(self.family, batch.rows, batch.columns, arrays["sums"])
             arrays["totals"] += batch.totals
         arrays["n_omitted"] += batch.n_missing
 
@@ -349,7 +350,8 @@ class NadarayaWatsonSketch(MergeableSketch):
         return (mass, mass_std) if return_std else mass
 
     def _ratios(self, Q: Any) -> tuple[NDArray[np.float64], ...]:
-        Q, n = count_rows(Q, "Q")
+        queries = self.family.read_rows(Q, "Q")
+        n = queries.n
         outputs = self.n_outputs or 1
         self._claim_device("Q", Q)
         backend = self._backend
@@ -359,7 +361,7 @@ class NadarayaWatsonSketch(MergeableSketch):
         sums, totals, chance = self._arrays["sums"], self._arrays["totals"], self.family.chance_collision
         block = max(1, CODES_BLOCK // self.family.n_hashes)
         for start, stop in row_blocks(n, self.family.n_hashes, self.device):
-            codes = hash_block(self.family, self.family.hash_query, Q, start, stop)
+            codes = hash_block(self.family, self.family.hash_query, queries, start, stop)
             gather, rows = backend.kernels(code_counters).gather_ratio, slice(start, stop)
             out = (mass[rows], mass_std[rows], ratio[rows], ratio_std[rows])
             ask = partial(_ask, gather, (sums, codes, totals, chance), out)

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...lsh.family import HashFamily
+from ...lsh.inputs.rows import Rows
 from ...lsh.inputs.weights import check_real_weights, check_weights
 from ...lsh.support.backend import backend_of, sum_rows
 from ...lsh.support.checks import check_choice, check_int, check_real
 from ..core.base import MergeableSketch
-from ..core.hashed_rows import check_family, count_rows
+from ..core.hashed_rows import check_family
 from ..core.state import StateSpec
 from .code_counters import add_rows, count_apart
 from .kernel_sums import KernelQueries
@@ -26,8 +27,7 @@ __all__ = ["UNKNOWN_WEIGHT", "Race", "largest_weight"]
 class _Batch(NamedTuple):
     """Rows and their weights."""
 
-    X: Any
-    n: int
+    rows: Rows
     #: Empty if each row counts once.
     weights: NDArray[Any]
     #: The sum of the magnitudes of integer weights.
@@ -264,17 +264,18 @@ class Race(KernelQueries, MergeableSketch):
         return self._take_in({"X": X, "weights": weights})
 
     def _read(self, X: Any, weights: Any) -> _Batch:
-        X, n = count_rows(X, "X")
+        rows = self.family.read_rows(X)
+        n = rows.n
         checked, magnitude = self._check_weights(weights, n)
         total = sum_rows(checked) if checked.size else n
         if self.dtype == "float":
-            return _Batch(X, n, checked, magnitude, total)
-        apart = count_apart(self.family, X, n, checked, self._state.specs["counts"].shape)
-        return _Batch(X, n, checked, magnitude, total, largest_weight(checked, n), apart)
+            return _Batch(rows, checked, magnitude, total)
+        apart = count_apart(self.family, rows, checked, self._state.specs["counts"].shape)
+        return _Batch(rows, checked, magnitude, total, largest_weight(checked, n), apart)
 
     def _amounts(self, batch: _Batch) -> dict[str, int]:
         amounts = dict.fromkeys(self._state.counters, batch.magnitude)
-        amounts["n_updates"] = batch.n
+        amounts["n_updates"] = batch.rows.n
         return amounts
 
     def _add(self, batch: _Batch) -> None:
@@ -282,7 +283,7 @@ class Race(KernelQueries, MergeableSketch):
         if batch.apart is not None:
             arrays["counts"][...] += batch.apart.astype(arrays["counts"].dtype)
         else:
-            add_rows(self.family, batch.X, batch.n, batch.weights, arrays["counts"])
+            add_rows(self.family, batch.rows, batch.weights, arrays["counts"])
         arrays["total"] += batch.total
         if "largest_weight" in arrays:
             np.maximum(arrays["largest_weight"], batch.heaviest, out=arrays["largest_weight"])

@@ -15,7 +15,7 @@ from ...lsh.support.backend import device_of, sum_rows
 from ...lsh.support.checks import check_choice, check_int
 from ..core.base import MergeableSketch
 from ..core.guard import changing
-from ..core.hashed_rows import check_family, count_rows, hash_block, row_blocks
+from ..core.hashed_rows import check_family, hash_block, row_blocks
 from ..core.state import StateSpec
 from .code_counters import scatter
 from .kernel_sums import KernelQueries
@@ -203,7 +203,8 @@ class RaceWindow(KernelQueries, MergeableSketch):
         return self._take_in({"X": X, "weights": weights}, pane)
 
     def _read(self, X: Any, weights: Any, pane: Any) -> _Batch:
-        X, n = count_rows(X, "X")
+        rows = self.family.read_rows(X)
+        n = rows.n
         checked: NDArray[Any]
         if self.dtype == "float":
             checked, magnitude = check_real_weights("weights", weights, n), 0
@@ -218,7 +219,7 @@ class RaceWindow(KernelQueries, MergeableSketch):
         # Late rows are hashed as well, for bad ones are refused whenever they come.
         counts: dict[int, NDArray[Any]] = {}
         for start, stop in row_blocks(n, self.family.n_hashes, self.device):
-            codes = hash_block(self.family, self.family.hash, X, start, stop)
+            codes = hash_block(self.family, self.family.hash, rows, start, stop)
             held = panes[start:stop]
             for number in xp.unique(held[held >= oldest]).tolist():
                 of_pane = held == number

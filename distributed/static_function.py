@@ -83,13 +83,13 @@ def build_static_function(
             raise TypeError(f"builder must be a StaticFunctionBuilder, got {type(builder).__name__}")
     if comm.size == 1:
         return builder.build(progress)
-    every = comm.allgather((type(builder).__qualname__, builder.config(), builder._kinds))
+    every = comm.allgather((type(builder).__qualname__, builder.config(), builder.kinds))
     check_configurations([(cls, config) for cls, config, _ in every])
     with comm.agree():
         joined = StaticFunctionBuilder(**builder.config(), spill=builder.spill)
     with joined:
         with comm.agree():
-            joined._agree([kinds for _, _, kinds in every], [])()
+            joined.agree([kinds for _, _, kinds in every], [])()
         translate, entries = _share_dictionary(builder, joined, comm)
         _exchange_records(builder, joined, comm)
         return _build(joined, translate, entries, comm, progress and comm.rank == 0)
@@ -105,28 +105,28 @@ def _build(
     """From records of this rank's range of hashes."""
     with ExitStack() as stack:
         with comm.agree():
-            folder = stack.enter_context(joined._scratch())
-            ordered = joined._ordered(translate, folder, progress, came_here=False)
+            folder = stack.enter_context(joined.scratch_folder())
+            ordered = joined.order_records(translate, folder, progress, came_here=False)
         n_keys = comm.sum(ordered.n_keys)
         n_shards = number_of_shards(n_keys)
         column = _choose_column(ordered, folder, n_shards, comm)
         more = _complete_shards(ordered, n_shards, comm)
         with comm.agree():
-            kind = joined._kinds.result
+            kind = joined.kinds.result
             if entries is not None:
                 kind = kind.fitted(entries)
-            function = joined._start(n_keys, n_shards, kind)
-            solve = function._begin([column])
+            function = joined.start_function(n_keys, n_shards, kind)
+            solve = function.begin_solving([column])
             with progress_bar("Solving on rank 0", ordered.n_keys, progress, " keys") as advance:
                 shards = _own_shards(comm.rank, comm.size, n_shards)
                 solved = solve_parts(ordered, solve, n_shards, shards, more, advance)
-            part = flatten(solved, len(function._ribbons()))
+            part = flatten(solved, len(function.ribbons()))
         parts = _gather_ribbons(part, comm)
         with comm.agree():
             if parts is not None:
-                function._finish(parts)
+                function.finish(parts)
                 if entries is not None:
-                    function._set_entries(entries)
+                    function.set_entries(entries)
     return function if comm.rank == 0 else None
 
 
@@ -153,7 +153,7 @@ def _exchange_records(
     builder: StaticFunctionBuilder, joined: StaticFunctionBuilder, comm: Communicator
 ) -> None:
     """Send every record to the rank of its hash."""
-    blocks = builder._store.blocks()
+    blocks = builder.store.blocks()
     none = np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.uint64)
     while True:
         with comm.agree():
@@ -161,7 +161,7 @@ def _exchange_records(
         if not comm.sum(block is not None):
             break
         hashes, words = block or none
-        comm.exchange((hashes, words), _owners(hashes, comm.size), joined._store.append)
+        comm.exchange((hashes, words), _owners(hashes, comm.size), joined.store.append)
 
 
 def _complete_shards(ordered: OrderedRecords, n_shards: int, comm: Communicator) -> Records:
@@ -182,11 +182,11 @@ def _share_dictionary(
     builder: StaticFunctionBuilder, joined: StaticFunctionBuilder, comm: Communicator
 ) -> tuple[Translate | None, list[bytes] | None]:
     """What makes words of hashes of text, on every rank; and on rank 0 the entries of all."""
-    kind = joined._kinds.result
+    kind = joined.kinds.result
     if not kind.is_text:
         return None, None
     with comm.agree():
-        ours = builder._dictionary
+        ours = builder.dictionary
         exported = ours.export()
     columns = [_gather(array, comm) for array in exported]
     with comm.agree():
@@ -195,7 +195,7 @@ def _share_dictionary(
             for hashes, lengths, data in zip(*columns, strict=True):
                 merged.merge(Dictionary.of(hashes, lengths, data))
         by_hash, ranks, entries = merged.ranks()
-        joined._dictionary = merged if comm.rank == 0 else ours
+        joined.dictionary = merged if comm.rank == 0 else ours
     n = comm.bcast(by_hash.size)
     with comm.agree():
         if comm.rank:

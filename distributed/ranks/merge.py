@@ -103,8 +103,11 @@ def merge_over_ranks(sketch: S, comm: Any = None, *, cuda_aware: bool | None = N
     if any(other.staged for other in every):
         with comm.agree():
             merged = here.to(sketch.device) if staged else sketch
-        sketch.state.arrays.update(merged.state.arrays)
-        sketch.state.bounds.update(merged.state.bounds)
+        if merged is not sketch:
+            state = sketch.state
+            state.arrays.update(merged.state.arrays)
+            state.bounds.update(merged.state.bounds)
+            state.caches.clear()
     return sketch
 
 
@@ -126,6 +129,7 @@ def _merge(sketch: MergeableSketch, every: list[_Description], comm: Communicato
             comm.allreduce(state.arrays[name], spec.reduction)
     if own:
         _reduce_own(sketch, room, comm)
+    state.caches.clear()
 
 
 def _describe(sketch: MergeableSketch, staged: bool) -> _Description:
@@ -213,7 +217,6 @@ def _reduce_own(sketch: MergeableSketch, room: Mapping[str, NDArray[Any]], comm:
         if failed is not None:
             raise failed
         # What is broadcast must be right as it is: another rank does not know how it came about.
-        caches = sketch.state.caches
+        arrays = sketch.state.arrays
     for name in room:
         comm.broadcast(arrays[name])
-    caches.clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
-__all__ = ["Configured", "differing_field", "register"]
+__all__ = ["Configured", "arguments_of", "differing_field", "n_drawn", "register"]
 
 
 C = TypeVar("C", bound=type)
@@ -49,19 +49,15 @@ class Configured:
         -------
         dict
         """
-        values = {name: getattr(self, name) for name in self._parameters}
         return {
-            name: value.config() if isinstance(value, Configured) else value for name, value in values.items()
+            name: value.config() if isinstance(value, Configured) else value
+            for name, value in arguments_of(self).items()
         }
 
     @property
     def _n_drawn(self) -> int:
-        """About how many random parameters there are to draw, or to compute, before it can be used.
-
-        Known from the configuration alone: a loader asks, for a few bytes may tell of any number of them.
-        """
-        values = (getattr(self, name) for name in self._parameters)
-        return sum(value._n_drawn for value in values if isinstance(value, Configured))
+        """About how many random parameters the object draws; see `n_drawn`."""
+        return sum(n_drawn(value) for value in arguments_of(self).values() if isinstance(value, Configured))
 
     @classmethod
     def _from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -83,8 +79,21 @@ class Configured:
         )
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._parameters)
+        shown = ", ".join(f"{name}={value!r}" for name, value in arguments_of(self).items())
         return f"{type(self).__name__}({shown})"
+
+
+def arguments_of(configured: Configured) -> dict[str, Any]:
+    """Return the constructor's arguments of an object by name, nested objects among them."""
+    return {name: getattr(configured, name) for name in configured._parameters}
+
+
+def n_drawn(configured: Configured) -> int:
+    """Return about how many random parameters an object draws or computes before it can be used.
+
+    The configuration alone determines the number: a loader asks, for a few bytes may demand any number.
+    """
+    return configured._n_drawn
 
 
 def differing_field(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str | None:

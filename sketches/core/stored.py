@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ...errors import SketchFormatError
 from ...lsh.support.backend import Backend, backend_named
-from ...lsh.support.configured import Configured, register
+from ...lsh.support.configured import Configured, arguments_of, n_drawn, register
 from .atomic import atomic_write
 from .file_format import (
     Fetch,
@@ -256,14 +256,14 @@ def stored_classes() -> dict[str, type[Stored]]:
 
 def _check_drawn(sketch: Stored) -> None:
     """Refuse a configuration of more random parameters than a file may ask for."""
-    told, most = sketch._n_drawn, int(os.environ.get(_MOST_DRAWN_SET, _MOST_DRAWN))
-    if told > most:
+    drawn, most = n_drawn(sketch), int(os.environ.get(_MOST_DRAWN_SET, _MOST_DRAWN))
+    if drawn > most:
         whose = getattr(sketch, "family", sketch)
-        numbers = {name: getattr(whose, name) for name in whose._parameters if name != "seed"}
-        named = ", ".join(f"{name}={number}" for name, number in numbers.items() if type(number) is int)
+        numbers = {n: value for n, value in arguments_of(whose).items() if n != "seed" and type(value) is int}
+        named = ", ".join(f"{name}={number}" for name, number in numbers.items())
         raise SketchFormatError(
-            f"a {type(whose).__name__} of {named} takes {told:,} random parameters, more than the {most:,} "
-            f"that a file may ask for; if you trust it, set {_MOST_DRAWN_SET}={told}"
+            f"a {type(whose).__name__} of {named} takes {drawn:,} random parameters, more than the {most:,} "
+            f"that a file may ask for; if you trust it, set {_MOST_DRAWN_SET}={drawn}"
         )
 
 

@@ -14,6 +14,7 @@ from ...lsh.inputs.rows import Rows
 from ...lsh.inputs.weights import check_real_weights, check_weights
 from ...lsh.support.backend import backend_of, sum_rows
 from ...lsh.support.checks import check_choice, check_int, check_real
+from ...lsh.support.configured import arguments_of
 from ..core.base import MergeableSketch
 from ..core.hashed_rows import check_family
 from ..core.state import StateSpec
@@ -178,10 +179,9 @@ class Race(KernelQueries, MergeableSketch):
         allowed = error * error  # by a product, for powers of floats raise: 0 or infinity at the ends
         needed = 4.0 * family.design_effect * met / allowed if allowed else math.inf
         n_hashes = groups * needed
-        arguments = {name: getattr(family, name) for name in family._parameters}
         try:
             n_hashes = groups * max(1, math.ceil(needed))
-            larger = type(family)(**{**arguments, "n_hashes": n_hashes})
+            larger = type(family)(**{**arguments_of(family), "n_hashes": n_hashes})
         except (ValueError, ArithmeticError):
             raise ValueError(
                 f"relative_error must be reached by as many hashes as {type(family).__name__} can have, got "

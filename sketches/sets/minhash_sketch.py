@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...lsh.families.minhash import MinHash
+from ...lsh.families.minhash import MinHash, one_permutation_parameters
 from ...lsh.hashing.keys import read_keys
 from ...lsh.inputs.arrays import check_array, refuse_flags
 from ...lsh.kernels import minhash
@@ -206,16 +206,15 @@ class MinHashSketch(MergeableSketch):
 
     def _add(self, batch: _Batch) -> None:
         tokens, numbers = batch
-        minima, drawn = self._arrays["minima"], self.family._random()
-        how = (drawn["keys"][0], drawn["multipliers"][0])
+        minima, parameters = self._arrays["minima"], one_permutation_parameters(self.family)[:2]
         kernel, n = self._backend.kernels(minhash).throw_tokens, tokens.size
         if self.device == "gpu" or get_num_threads() == 1 or n < 2 * _TOKENS_BLOCK:
-            kernel(tokens, numbers, *how, 0, self.n_sets, 0, n, minima)
+            kernel(tokens, numbers, *parameters, 0, self.n_sets, 0, n, minima)
         elif minima.size <= _OWN_TABLE:
 
             def fill(start: int, stop: int) -> NDArray[np.uint32]:
                 own = np.full(minima.shape, _EMPTY, np.uint32)
-                kernel(tokens, numbers, *how, 0, self.n_sets, start, stop, own)
+                kernel(tokens, numbers, *parameters, 0, self.n_sets, start, stop, own)
                 return own
 
             for own in map_blocks(fill, n, max(_TOKENS_BLOCK, -(-n // get_num_threads()))):
@@ -224,7 +223,7 @@ class MinHashSketch(MergeableSketch):
             # A thread owns a range of sets, so that no two write to one bin; each reads all tokens.
             block = -(-self.n_sets // get_num_threads())
             map_blocks(
-                lambda a, b: kernel(tokens, numbers, *how, a, b, 0, n, minima[a:b]), self.n_sets, block
+                lambda a, b: kernel(tokens, numbers, *parameters, a, b, 0, n, minima[a:b]), self.n_sets, block
             )
 
     # -- signatures -------------------------------------------------------------------------------
@@ -240,11 +239,11 @@ class MinHashSketch(MergeableSketch):
             `family` of this seed, scheme "one-permutation" and ``n_hashes * power`` as many values; others
             are refused.
         """
-        minima, (_, walk_key, rank_key) = self._arrays["minima"], self.family._random()["keys"]
+        minima, (_, _, *keys) = self._arrays["minima"], one_permutation_parameters(self.family)
         backend = self._backend
         out, kernel = backend.xp.empty_like(minima), backend.kernels(minhash).densify_signatures
         block = max(1, _VALUES_BLOCK // self.n_hashes)
-        backend.map_blocks(lambda a, b: kernel(minima, walk_key, rank_key, a, b, out), self.n_sets, block)
+        backend.map_blocks(lambda a, b: kernel(minima, *keys, a, b, out), self.n_sets, block)
         return out
 
     # -- estimates --------------------------------------------------------------------------------

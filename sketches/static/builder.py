@@ -103,19 +103,19 @@ class StaticFunctionBuilder(Guarded):
         if spill is not None and not os.path.isdir(spill):
             raise NotADirectoryError(f"spill must be a folder that exists, got {os.fspath(spill)!r}")
         self.spill = None if spill is None else Path(spill).absolute()
-        self._store = RecordStore(self.spill)
+        self.store = RecordStore(self.spill)
         self._forget()
 
     def _forget(self) -> None:
-        self._kinds = Kinds()
-        self._dictionary = Dictionary()
+        self.kinds = Kinds()
+        self.dictionary = Dictionary()
 
     # -- gathering ------------------------------------------------------------------------------------
 
     @property
     def n_records(self) -> int:
         """Keys that came."""
-        return self._store.n_records
+        return self.store.n_records
 
     def update(self, keys: Any, values: Any) -> Self:
         """Take in a batch.
@@ -160,9 +160,9 @@ class StaticFunctionBuilder(Guarded):
         else:
             words = kinds.values.to_words(array)
         with self._lock, changing(self), uninterrupted():
-            agreed = self._agree([kinds], [dictionary])
-            with self._store.all_or_nothing():
-                self._store.append(hashes, words)
+            agreed = self.agree([kinds], [dictionary])
+            with self.store.all_or_nothing():
+                self.store.append(hashes, words)
                 agreed()
         return self
 
@@ -229,11 +229,11 @@ class StaticFunctionBuilder(Guarded):
             if difference is not None:
                 raise IncompatibleSketchError(f"StaticFunctionBuilders differ in {difference}")
         with locked(self, *others), changing(self), uninterrupted():
-            agreed = self._agree([other._kinds for other in others], [other._dictionary for other in others])
-            with self._store.all_or_nothing():
+            agreed = self.agree([other.kinds for other in others], [other.dictionary for other in others])
+            with self.store.all_or_nothing():
                 for other in others:
                     check_interrupt()
-                    self._store.absorb(other._store)
+                    self.store.absorb(other.store)
                 agreed()
         return self
 
@@ -252,18 +252,29 @@ class StaticFunctionBuilder(Guarded):
         """
         return {"seed": self.seed, "key_check_bits": self.key_check_bits, "precision": self.precision}
 
-    def _agree(self, others: Iterable[Kinds], dictionaries: Iterable[Dictionary]) -> Callable[[], None]:
-        """Check that kinds and dictionaries agree; what then takes them over, and cannot fail."""
-        kinds, more = self._kinds, Dictionary()
+    def agree(self, others: Iterable[Kinds], dictionaries: Iterable[Dictionary]) -> Callable[[], None]:
+        """Check that kinds and dictionaries agree with the builder's, for other parts of the package.
+
+        Parameters
+        ----------
+        others : iterable of Kinds
+        dictionaries : iterable of Dictionary
+
+        Returns
+        -------
+        callable
+            Takes them over; it cannot fail.
+        """
+        kinds, more = self.kinds, Dictionary()
         for other in others:
             kinds = kinds.joined(other)
         for dictionary in dictionaries:
-            self._dictionary.check(dictionary)
+            self.dictionary.check(dictionary)
             more.merge(dictionary)
 
         def take_over() -> None:
-            self._kinds = kinds
-            self._dictionary.merge(more)
+            self.kinds = kinds
+            self.dictionary.merge(more)
 
         return take_over
 
@@ -289,58 +300,83 @@ class StaticFunctionBuilder(Guarded):
         OSError
             If the spill folder cannot be written to.
         """
-        with self._scratch() as folder:
-            kind, ranks, entries = self._kinds.result, None, None
+        with self.scratch_folder() as folder:
+            kind, ranks, entries = self.kinds.result, None, None
             if kind.is_text:
-                by_hash, numbers, entries = self._dictionary.ranks()
+                by_hash, numbers, entries = self.dictionary.ranks()
                 kind = kind.fitted(entries)
                 ranks = translation(by_hash, numbers)
-            ordered = self._ordered(ranks, folder, progress)
+            ordered = self.order_records(ranks, folder, progress)
             counts = ValueCounts(folder)
-            with self._store.naming_folder():
+            with self.store.naming_folder():
                 for part in range(ordered.n_parts):
                     counts.add(*count_part(ordered, part))
             n_shards = number_of_shards(ordered.n_keys)
-            function = self._start(ordered.n_keys, n_shards, kind)
-            solve = function._begin([Column.build(counts.total(), n_shards)])
+            function = self.start_function(ordered.n_keys, n_shards, kind)
+            solve = function.begin_solving([Column.build(counts.total(), n_shards)])
             with progress_bar("Solving", ordered.n_keys, progress, " keys") as advance:
                 solved = solve_parts(ordered, solve, n_shards, range(n_shards), None, advance)
-            function._finish([flatten(solved, len(function._ribbons()))])
+            function.finish([flatten(solved, len(function.ribbons()))])
             if entries is not None:
-                function._set_entries(entries)
+                function.set_entries(entries)
             return function
 
-    def _start(self, n_keys: int, n_shards: int, kind: ValueKind) -> StaticFunction:
-        """A function without its columns."""
+    def start_function(self, n_keys: int, n_shards: int, kind: ValueKind) -> StaticFunction:
+        """Return a function without its columns, for other parts of the package.
+
+        Parameters
+        ----------
+        n_keys, n_shards : int
+        kind : ValueKind
+
+        Returns
+        -------
+        StaticFunction
+        """
         function = StaticFunction.__new__(StaticFunction)
         function.key_check_bits, function._kind = self.key_check_bits, kind
-        function._set_keys(self.seed, n_keys, n_shards, self._kinds.keys)
+        function._set_keys(self.seed, n_keys, n_shards, self.kinds.keys)
         return function
 
-    def _ordered(
+    def order_records(
         self,
         translate: Translate | None,
         folder: Path | None,
         progress: bool,
         came_here: bool = True,
     ) -> OrderedRecords:
-        """The records in order; unless they `came_here` in batches, an error does not say in which."""
+        """Return the records in order, for other parts of the package.
+
+        Parameters
+        ----------
+        translate : callable or None
+            Makes words of hashes of text.
+        folder : Path or None
+            Where what is written goes, as `scratch_folder` gives it.
+        progress : bool
+        came_here : bool, default True
+            Whether the records came in batches of this builder, which an error then names.
+
+        Returns
+        -------
+        OrderedRecords
+        """
         try:
             with progress_bar("Ordering", self.n_records, progress, " keys") as advance:
-                return OrderedRecords(self._store, translate, folder, advance)
+                return OrderedRecords(self.store, translate, folder, advance)
         except Clash as clash:
             self._refuse(clash.hash, came_here)
 
     def _refuse(self, hash_: int, came_here: bool) -> NoReturn:
         """Say of which key two records have different values."""
-        places = self._store.places(hash_)
+        places = self.store.places(hash_)
         one, where = places[0]
         other, there = next(place for place in places if place[0] != one)
         where, there = (f" ({p})" if came_here else "" for p in (where, there))
         values = f"with {self._shown(one)}{where} and {self._shown(other)}{there}"
-        if self._kinds.keys == "int":
+        if self.kinds.keys == "int":
             key = unhash_u64(hash_, self.seed)
-            key -= (1 << 64) * (self._kinds.signed and key >= 1 << 63)
+            key -= (1 << 64) * (self.kinds.signed and key >= 1 << 63)
             raise ValueError(f"keys must have one value each, got {key} {values}") from None
         raise ValueError(
             f"keys must have one value each, got one whose hash is {hash_:#018x} {values}; if these are two "
@@ -348,20 +384,26 @@ class StaticFunctionBuilder(Guarded):
         ) from None
 
     def _shown(self, word: int) -> str:
-        kind = self._kinds.result
+        kind = self.kinds.result
         if kind.is_text:
-            entry = self._dictionary.entry(word)
+            entry = self.dictionary.entry(word)
             return repr(entry.decode() if kind.kind == "str" else entry)
         return repr(kind.from_words(np.array([word], dtype=np.uint64), None)[0].item())
 
     @contextmanager
-    def _scratch(self) -> Iterator[Path | None]:
-        """A folder for what building writes, beside the records."""
+    def scratch_folder(self) -> Iterator[Path | None]:
+        """Make a folder for what building writes, beside the records, while a block lasts.
+
+        Returns
+        -------
+        context manager
+            Gives the folder, or None for a builder that keeps its records in memory.
+        """
         if self.spill is None:
             yield None
             return
-        with self._store.naming_folder():
-            folder = Path(tempfile.mkdtemp(prefix="build-", dir=self._store.folder()))
+        with self.store.naming_folder():
+            folder = Path(tempfile.mkdtemp(prefix="build-", dir=self.store.folder()))
         try:
             yield folder
         finally:
@@ -371,7 +413,7 @@ class StaticFunctionBuilder(Guarded):
 
     def close(self) -> None:
         """Forget everything and remove what is in the spill folder."""
-        self._store.close()
+        self.store.close()
         self._forget()
 
     def __enter__(self) -> Self:

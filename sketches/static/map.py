@@ -103,7 +103,7 @@ class StaticValues(StaticStructure):
     def _columns(self) -> list[Column]:
         return self._read_columns(self._arrays)
 
-    def _ribbons(self) -> list[tuple[int, int]]:
+    def ribbons(self) -> list[tuple[int, int]]:
         check = [(self.key_check_bits, 1)] if self.key_check_bits else []
         return check + [ribbon for column in self._columns for ribbon in column.ribbons()]
 
@@ -149,7 +149,7 @@ class StaticValues(StaticStructure):
         else:
             raise RuntimeError(f"distinct keys collided under {_SEEDS} seeds")
         if dictionary is not None:
-            self._set_entries(entries)
+            self.set_entries(entries)
 
     def _solve(
         self,
@@ -185,12 +185,12 @@ class StaticValues(StaticStructure):
 
     def _fill(self, hashes: NDArray[np.uint64], words: Words, columns: list[Column], progress: bool) -> None:
         """Solve all shards with given codes."""
-        solve_part = self._begin(columns)
+        solve_part = self.begin_solving(columns)
         with progress_bar("Solving", hashes.size, progress, " keys") as advance:
             solved = solve_part(hashes, words, range(self.n_shards), advance)
-        self._finish([flatten(solved, len(self._ribbons()))])
+        self.finish([flatten(solved, len(self.ribbons()))])
 
-    def _begin(self, columns: list[Column]) -> SolvePart:
+    def begin_solving(self, columns: list[Column]) -> SolvePart:
         """Take over the codes; what then solves some shards."""
         books = _codebooks(columns)
         numbers = [next(i for i, b in enumerate(books) if b is column.codebook) for column in columns]
@@ -214,14 +214,14 @@ class StaticValues(StaticStructure):
 
         return solve_part
 
-    def _finish(self, parts: list[Flat]) -> None:
+    def finish(self, parts: list[Flat]) -> None:
         """Take over the ribbons of all shards."""
         self._join(parts)
         for i, book in enumerate(_codebooks(self._columns)):
             for name, array in book.arrays().items():
                 self._arrays[f"codebook{i}_{name}"] = array
 
-    def _set_entries(self, entries: list[bytes]) -> None:
+    def set_entries(self, entries: list[bytes]) -> None:
         """Take over the dictionary, in order."""
         lengths = [len(entry) for entry in entries]
         self._arrays["entries"] = np.frombuffer(b"".join(entries), dtype=np.uint8).copy()

@@ -121,7 +121,7 @@ class RibbonFilter(StaticStructure):
     def __contains__(self, key: Any) -> bool:
         return bool(self.contains([key])[0])
 
-    def _ribbons(self) -> list[tuple[int, int]]:
+    def ribbons(self) -> list[tuple[int, int]]:
         return [(self.n_bits, 1)]
 
     def _own_config(self) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def flatten(solved: list[list[Solved]], n_ribbons: int) -> Flat:
 class StaticStructure(Stored):
     """Immutable base: hashed keys in `n_shards` shards, each solved by itself; see `sketches.ribbon`.
 
-    A subclass names its ribbons (`_ribbons`, width and longest word of each) and its own configuration.
+    A subclass names its ribbons (`ribbons`, width and longest word of each) and its own configuration.
     """
 
     _internal = True
@@ -82,7 +82,7 @@ class StaticStructure(Stored):
     n_shards: int
     key_kind: str
 
-    def _ribbons(self) -> list[tuple[int, int]]:
+    def ribbons(self) -> list[tuple[int, int]]:
         """Width and longest word of every ribbon, in the order they are stored."""
         raise NotImplementedError
 
@@ -139,7 +139,7 @@ class StaticStructure(Stored):
         }
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        ribbons = self._ribbons()
+        ribbons = self.ribbons()
         expected = (len(ribbons), self.n_shards, SIZES)
         if arrays["sizes"].shape != expected:
             raise ValueError(f"sizes must have shape {expected}, got {arrays['sizes'].shape}")
@@ -155,11 +155,11 @@ class StaticStructure(Stored):
 
     def _assemble(self, solved: list[list[Solved]]) -> None:
         """Take over the ribbons of all shards, in their order."""
-        self._join([flatten(solved, len(self._ribbons()))])
+        self._join([flatten(solved, len(self.ribbons()))])
 
     def _join(self, parts: list[Flat]) -> None:
         """Take over the ribbons of all shards, some in each part, in their order."""
-        ribbons = self._ribbons()
+        ribbons = self.ribbons()
         sizes = np.concatenate([part.sizes for part in parts]).transpose(1, 0, 2)
         thresholds = np.concatenate([part.thresholds for part in parts])
         words = [array for part in parts for array in part.words]
@@ -209,7 +209,7 @@ class StaticStructure(Stored):
 
     @lazy
     def _plan(self) -> NDArray[np.uint32]:
-        return lay_out(self._arrays["sizes"], self._ribbons())[0]
+        return lay_out(self._arrays["sizes"], self.ribbons())[0]
 
     def _hashes(self, keys: Any) -> NDArray[np.uint64]:
         """Hashes of a batch; TypeError if the keys are of another kind than at construction, or elsewhere."""

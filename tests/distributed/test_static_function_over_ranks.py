@@ -113,8 +113,8 @@ def fail(*arguments, **named):
 good = StaticFunctionBuilder().update(np.arange(100), np.array(["a", "b"])[np.arange(100) % 2])
 for failing in (0, last):
     for module, name in (
-        (static_builder.StaticFunctionBuilder, "_start"),
-        (static_builder.StaticFunctionBuilder, "_ordered"),
+        (static_builder.StaticFunctionBuilder, "start_function"),
+        (static_builder.StaticFunctionBuilder, "order_records"),
         (static_function.Dictionary, "export"),
         (static_function, "count_part"),
         (static_function, "solve_parts"),

@@ -88,7 +88,7 @@ def test_any_batches_and_merges_give_the_file(
         else:
             builders[0] = one | builders[0]
     if values_of == "small" and n:
-        expected = StaticFunction(keys, values.astype(builders[0]._kinds.result.dtype), **options).to_bytes()
+        expected = StaticFunction(keys, values.astype(builders[0].kinds.result.dtype), **options).to_bytes()
     for _ in range(2):
         assert builders[0].build(progress=False).to_bytes() == expected
     assert builders[0].n_records == rows.size
@@ -248,7 +248,7 @@ def test_widths_of_floats_and_text_and_bytes_are_kept_apart() -> None:
 
 def test_texts_with_one_hash_are_refused_before_anything_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     builder = StaticFunctionBuilder().update([1], ["a"])
-    word = next(iter(builder._dictionary._entries))
+    word = next(iter(builder.dictionary._entries))
 
     def forged(self: Dictionary, values: Any, name: str) -> np.ndarray:
         self._entries[word] = b"other"
@@ -314,7 +314,7 @@ def test_links_in_place_of_files_are_not_followed(tmp_path: Path, small_blocks: 
     spill.mkdir()
     target.write_bytes(b"mine")
     builder = StaticFunctionBuilder(spill=spill)
-    folder = builder._store.folder()
+    folder = builder.store.folder()
     for part in range(static_records.PARTS):
         (folder / f"records-{part:02d}").symlink_to(target)
     with pytest.raises(OSError, match="spill folder"):

@@ -21,7 +21,7 @@ test: .venv/test.stamp
 
 # Whether results have the same bits on a plainer processor; compiles every kernel for it, which takes minutes.
 processors: .venv/test.stamp
-	$(BIN)/python tests/same_bits.py
+	PYTHONPATH=tests $(BIN)/python tests/helpers/same_bits.py
 
 lint: .venv/test.stamp
 	$(BIN)/ruff check .

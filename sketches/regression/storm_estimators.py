@@ -29,7 +29,7 @@ _LEAST_ROWS = 10
 _FAR = 10.0
 
 
-class _StormLinear(BaseEstimator):
+class _StormLinear(BaseEstimator):  # type: ignore[misc]
     """What regression and classification share: a sketch of rows, a constant and targets, all scaled."""
 
     sketch_: StormSketch
@@ -157,7 +157,7 @@ class _StormLinear(BaseEstimator):
         return self
 
 
-class StormRegressor(RegressorMixin, _StormLinear):
+class StormRegressor(RegressorMixin, _StormLinear):  # type: ignore[misc]
     """Linear regression in one pass, from integer counters that merge and subtract.
 
     Parameters
@@ -305,7 +305,7 @@ class StormRegressor(RegressorMixin, _StormLinear):
         return self._values(X)[:, 0]
 
 
-class StormClassifier(ClassifierMixin, _StormLinear):
+class StormClassifier(ClassifierMixin, _StormLinear):  # type: ignore[misc]
     """Linear classification in one pass, from integer counters that merge and subtract.
 
     Parameters

@@ -487,7 +487,8 @@ class BloomSignatures(MergeableSketch):
             lambda start, stop: kernel(signatures, u, v, weights, start, stop, sums), u.size, _PAIRS
         )
         shared, both = self._overlaps(counts)[2], counts[:, 2].astype(np.float64)[:, None]
-        return shared[:, None] * backend.xp.where(both > 0, _ratio(sums, both), mean)
+        weighted: NDArray[np.float64] = shared[:, None] * backend.xp.where(both > 0, _ratio(sums, both), mean)
+        return weighted
 
     def _bit_weights(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean of 1 / log(degree) and 1 / degree over the nodes that have each bit, and over all nodes.

@@ -24,8 +24,6 @@ release = version = mergesketch.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]
 exclude_patterns = ["_build", "_templates"]
 templates_path = ["_templates"]
-# The tables of contents end with a pattern, so that a new page need not be listed.
-suppress_warnings = ["toc.empty_glob"]
 
 # Pages are read on the repository's page too: plain Markdown, and links between files.
 myst_heading_anchors = 4

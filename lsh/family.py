@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import IncompatibleSketchError
-from .inputs.arrays import check_probabilities
+from .inputs.arrays import check_distances, check_probabilities
 from .inputs.raw_rows import read_raw_rows
 from .inputs.rows import Rows
+from .metric import METRICS
 from .support.checks import check_int, renamed
 from .support.configured import Configured, differing_field, register
 
@@ -240,10 +241,15 @@ class HashFamily(Configured, ABC):
     @property
     def _largest_distance(self) -> float:
         """The end of the range of `collision_probability`."""
-        if self.metric == "hamming":  # of bits or of features, whichever a row consists of
-            return float(getattr(self, "n_bits", getattr(self, "n_features", math.inf)))
-        ends = {"angle": math.pi, "jaccard": 1.0, "weighted_jaccard": 1.0, "rank": 2.0}
-        return ends.get(self.metric, math.inf)
+        metric = METRICS.get(self.metric)
+        largest = metric.largest if metric else math.inf
+        if self.metric == "hamming":  # rows consist of bits, or of features
+            largest = float(getattr(self, "n_bits", getattr(self, "n_features", largest)))
+        return largest
+
+    def _check_distances(self, distance: ArrayLike) -> NDArray[np.float64]:
+        """Return distances as float64; ValueError if one lies outside the range of the metric."""
+        return check_distances(distance, self._largest_distance)
 
     @abstractmethod
     def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:

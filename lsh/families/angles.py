@@ -34,10 +34,10 @@ def unit_rows(X: Any, n_features: int | None, name: str = "X") -> Any:
     rows = read_rows(X, n_features, name)
     refuse_gpu("kernel", rows.arrays[-1])
     if rows.form == "dense":
-        dense = rows.arrays[0].astype(np.float64)
+        dense = rows.dense.astype(np.float64)
         scaled = dense / np.maximum(np.abs(dense).max(axis=1, initial=0.0, keepdims=True), 1e-300)
         return scaled / np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), 1e-300)
-    indptr, indices, data = rows.csr()
+    indptr, indices, data = rows.csr
     # Not by products of matrices, which take memory for every column.
     row = np.repeat(np.arange(rows.n), np.diff(indptr))
     largest = np.zeros(rows.n)

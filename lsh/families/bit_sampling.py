@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..family import HashFamily
-from ..inputs.arrays import check_array, check_distances
+from ..inputs.arrays import Matrix, check_array
 from ..inputs.rows import DenseRows
 from ..kernels import bit_sampling
 from ..support.backend import Backend, backend_of, refuse_gpu
@@ -256,7 +256,7 @@ class BitSampling(HashFamily):
         return flips
 
     def _codes(self, rows: DenseRows, flips: NDArray[np.uint32]) -> NDArray[np.uint32]:
-        backend, matrix, chunks, keys = rows.backend, rows.matrix, self._chunks, self._keys
+        backend, matrix, chunks, keys = rows.backend, rows.values, self._chunks, self._keys
         xp = backend.xp
         n_probes, n_words = flips.shape[1], self._n_words
         out = xp.empty((rows.n, self.n_hashes, n_probes), np.uint32)
@@ -301,7 +301,7 @@ class BitSampling(HashFamily):
                 f"{name} must have shape (n, {width}), {self.n_bits} bits in dtype {array.dtype}, "
                 f"got {array.shape}"
             )
-        return DenseRows(array, array.dtype, backend_of(array))
+        return DenseRows(Matrix(array, array.dtype, backend_of(array)))
 
     # -- theory -----------------------------------------------------------------------------------
 
@@ -322,7 +322,7 @@ class BitSampling(HashFamily):
         TypeError, ValueError
             If a distance is no number or lies outside [0, n_bits].
         """
-        return np.asarray((1.0 - check_distances(distance, self.n_bits) / self.n_bits) ** self.power)
+        return np.asarray((1.0 - self._check_distances(distance) / self.n_bits) ** self.power)
 
     def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:
         """Exact collision probability of every pair of rows, from their Hamming distance.
@@ -355,7 +355,7 @@ class BitSampling(HashFamily):
     def _words(self, X: Any, name: str) -> NDArray[np.uint64]:
         """Rows as 64-bit words, with zeros for padding."""
         rows = self.read_rows(X, name)
-        packed = packed_rows(rows.matrix, rows.backend)
+        packed = packed_rows(rows.values, rows.backend)
         words = np.zeros((len(packed), -(-self.n_bits // 64)), np.uint64)
         if packed.size:
             as_bytes = words.view(np.uint8)

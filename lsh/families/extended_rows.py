@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..inputs.arrays import Matrix
 from ..inputs.rows import DenseRows, SparseRows, VectorRows
 from ..kernels import inner_product
 
@@ -69,7 +70,7 @@ def _dense_blocks(
         right = min(left + size, stop)
         part = block[: right - left]
         backend.kernels(inner_product).extend_rows_dense(X, bound, column, left, right, part, norms)
-        yield left, right, DenseRows(part, part.dtype, backend)
+        yield left, right, DenseRows(Matrix(part, part.dtype, backend))
 
 
 def _sparse_ranges(rows: VectorRows, start: int, stop: int) -> Iterator[tuple[int, int]]:
@@ -97,7 +98,7 @@ def _extend_sparse(
     bound, column, width = extension
     if rows.form == "dense":
         rows, left, right, norms = rows.cut(left, right), 0, n, norms[left:right]
-    indptr, indices, data = rows.csr()
+    indptr, indices, data = rows.csr
     size = int(indptr[right] - indptr[left]) + n
     dtype = indices.dtype if column <= np.iinfo(indices.dtype).max else np.int64
     xp = backend.xp
@@ -107,4 +108,4 @@ def _extend_sparse(
     backend.kernels(inner_product).extend_rows_csr(
         indptr, indices, data, bound, column, left, right, extended, norms
     )
-    return SparseRows(*extended, width, extended[2].dtype, backend)
+    return SparseRows(extended, width, backend)

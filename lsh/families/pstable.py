@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
-from ..inputs.arrays import check_dense, check_distances
 from ..inputs.rows import VectorRows
-from ..inputs.sparse_structure import check_sparse
 from ..kernels import probing, projection
 from ..support.backend import refuse_gpu
 from ..support.checks import check_choice, check_int, check_real
 from ..support.lazy import lazy
 from ..support.random import normal, random_uint64, uniform
-from .projection import Prober, ProjectionFamily
+from .projection import ProjectionFamily, RandomVectors, RowsToCodes, prepare_vectors
 
 __all__ = ["PStable"]
 
@@ -113,12 +111,15 @@ class PStable(ProjectionFamily):
     def _n_drawn(self) -> int:
         return self.n_values * self.n_features
 
-    def _draw_vectors(self) -> NDArray[np.float32]:
+    @lazy
+    def _vectors(self) -> RandomVectors:
         shape = (self.n_values, self.n_features)
         if self.p == 2:
-            return normal(self.seed, "p-stable normal vectors", math.prod(shape)).reshape(shape)
-        angles = uniform(self.seed, "p-stable Cauchy vectors", math.prod(shape)) - 0.5
-        return np.tan(np.pi * angles).astype(np.float32).reshape(shape)
+            matrix = normal(self.seed, "p-stable normal vectors", math.prod(shape))
+        else:
+            angles = uniform(self.seed, "p-stable Cauchy vectors", math.prod(shape)) - 0.5
+            matrix = np.tan(np.pi * angles).astype(np.float32)
+        return prepare_vectors(matrix.reshape(shape))
 
     @lazy
     def _offsets(self) -> NDArray[np.float64]:
@@ -128,29 +129,26 @@ class PStable(ProjectionFamily):
     def _keys(self) -> NDArray[np.uint64]:
         return random_uint64(self.seed, "p-stable codes", self.n_hashes)
 
-    def _project(self, rows: VectorRows, out: NDArray[np.uint32]) -> Callable[[int, int], None]:
-        vectors = (self._vectors, self._panels, self._vector_norms)
-        how = (*vectors, self._offsets, self.width, self._keys, np.uint64(self.n_buckets))
-        kernels, arrays = rows.backend.kernels(projection), rows.arrays
+    def _coder(self, rows: VectorRows) -> RowsToCodes:
+        kernels = rows.backend.kernels(projection)
         kernel = kernels.project_steps_dense if rows.form == "dense" else kernels.project_steps_csr
-        return lambda start, stop: kernel(*arrays, *how, start, stop, out)
+        codes = (self._keys, np.uint64(self.n_buckets))
+        return partial(kernel, *rows.arrays, *self._vectors, self._offsets, self.width, *codes)
 
     @property
     def _changes(self) -> tuple[int, str]:
         return 3, "steps"
 
-    def _prober(self, rows: VectorRows) -> Prober:
-        backend, arrays = rows.backend, rows.arrays
-        kernels = backend.kernels(projection)
-        margins = kernels.step_margins_dense if rows.form == "dense" else kernels.step_margins_csr
-        how = (self._vectors, self._panels, self._vector_norms, self._offsets, self.width)
-        mixing = (self._keys, np.uint64(self.n_buckets))
+    def _prober(self, rows: VectorRows) -> RowsToCodes:
+        kernels, probe_steps = rows.backend.kernels(projection), rows.backend.kernels(probing).probe_steps
+        kernel = kernels.step_margins_dense if rows.form == "dense" else kernels.step_margins_csr
+        margins = partial(kernel, *rows.arrays, *self._vectors, self._offsets, self.width)
+        codes = (self._keys, np.uint64(self.n_buckets))
 
-        def probe(start: int, stop: int, out: NDArray[np.uint32]) -> None:
-            steps, above = margins(*arrays, *how, start, stop)
-            backend.kernels(probing).probe_steps(steps, above, *mixing, out)
+        def write_probes(start: int, stop: int, out: NDArray[np.uint32]) -> None:
+            probe_steps(*margins(start, stop), *codes, out)
 
-        return backend, rows.n, probe
+        return write_probes
 
     def collision_probability(self, distance: ArrayLike) -> NDArray[np.float64]:
         """Probability that one hash collides at a distance, before the reduction to buckets.
@@ -169,7 +167,7 @@ class PStable(ProjectionFamily):
         TypeError, ValueError
             If a distance is no number or out of range.
         """
-        distance = check_distances(distance, math.inf)
+        distance = self._check_distances(distance)
         with np.errstate(divide="ignore", over="ignore"):
             s = self.width / distance
         far = s < 1e-4  # where the closed forms cancel; their series begins so
@@ -205,12 +203,7 @@ class PStable(ProjectionFamily):
         from scipy.spatial.distance import cdist
 
         refuse_gpu("kernel", X, Y)
-        left, right = (
-            check_dense(
-                check_sparse(rows, name).toarray() if hasattr(rows, "tocsr") else rows, self.n_features, name
-            )
-            for rows, name in ((X, "X"), (Y, "Y"))
-        )
+        left, right = self.read_rows(X).dense, self.read_rows(Y, "Y").dense
         return self.collision_probability(
             cdist(left, right, "euclidean") if self.p == 2 else cdist(left, right, "cityblock")
         )

@@ -3,42 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri
 
-from ..inputs.arrays import check_distances
 from ..inputs.rows import VectorRows
-from ..kernels import hadamard, probing
-from ..kernels import projection as projection_kernels
-from ..support.backend import Backend
+from ..kernels import probing, projection
 from ..support.checks import check_choice, check_int
 from ..support.lazy import lazy
-from ..support.random import normal, random_uint64
-from ..support.threads import get_num_threads
+from ..support.random import random_uint64
 from .angles import angles_of_rows
-from .projection import Prober, ProjectionFamily
+from .projection import ProjectionFamily, RowsToCodes
+from .sign_projections import PROJECTIONS
 
 __all__ = ["SignedRandomProjection"]
 
-#: Gives the products of the rows [start, stop), whose signs are the bits.
-Products = Callable[[int, int], NDArray[np.float32]]
-
-PROJECTIONS = ("gaussian", "hadamard", "sparse")
 _MAX_VALUES = 1 << 24
-_QUANTILES = 4096
-#: Of a Hadamard block: in smaller ones products take so few values that rows of one or two non-zeros
-#: collide with wrong probabilities (by 0.13 in blocks of 4, 0.001 in blocks of 128, ties aside: see Notes).
-_LEAST_SIZE = 256
-#: Coordinates to transform that are worth a thread of their own.
-_COORDINATES_BLOCK = 1 << 20
-#: Hashed entries that are worth a thread of their own.
-_ENTRIES_BLOCK = 1 << 16
-#: Rows of a range, if there are as many for each thread: entries of features that they share are hashed once.
-_SHARING_ROWS = 32
 
 
 class SignedRandomProjection(ProjectionFamily):
@@ -135,171 +116,52 @@ class SignedRandomProjection(ProjectionFamily):
         self.n_buckets = 1 << self.power if n_buckets is None else check_int("n_buckets", n_buckets, 2, 2**32)
         self.seed = check_int("seed", seed, 0, 2**64 - 1)
         self.chance_collision = 0.0 if self._code_is_bits else 1.0 / self.n_buckets
+        make = PROJECTIONS[self.projection]
+        self._sign_projection = make(self.n_features, self.n_hashes, self.power, self.seed)
 
     @property
     def _code_is_bits(self) -> bool:
         return self.n_buckets == 1 << self.power
 
-    # -- random parameters ------------------------------------------------------------------------
-
     @property
     def _n_drawn(self) -> int:
-        if self.projection == "sparse":
-            return self.n_values
-        return (
-            self.n_values * self.n_features
-            if self.projection == "gaussian"
-            else max(self.n_values, self.n_features)
-        )
-
-    def _draw_vectors(self) -> NDArray[np.float32]:
-        shape = (self.n_values, self.n_features)
-        return normal(self.seed, "srp gaussian vectors", math.prod(shape)).reshape(shape)
+        return self._sign_projection.n_drawn
 
     @lazy
     def _keys(self) -> NDArray[np.uint64]:
         return random_uint64(self.seed, "srp codes", self.n_hashes)
 
-    @lazy
-    def _masks(self) -> NDArray[np.uint16]:
-        """Random signs of the Hadamard rounds, shape (blocks, 3 size / 16): a set bit flips a sign."""
-        size = max(_LEAST_SIZE, 1 << (self.n_features - 1).bit_length())
-        blocks = -(-self.n_values // size)
-        words = random_uint64(self.seed, "srp hadamard signs", blocks * 3 * size // 64)
-        return words.astype("<u8").view("<u2").astype(np.uint16).reshape(blocks, 3 * size // 16)
+    def _range_size(self, rows: VectorRows) -> int:
+        return self._sign_projection.range_size(rows)
 
-    @lazy
-    def _entries_key(self) -> np.uint64:
-        return np.uint64(random_uint64(self.seed, "srp hashed entries", 1)[0])
+    def _coder(self, rows: VectorRows) -> RowsToCodes:
+        write_signs = self._sign_projection.signs(rows)
+        if self._code_is_bits:
+            return write_signs
+        mix_codes, keys = rows.backend.kernels(projection).mix_codes, self._keys
 
-    @lazy
-    def _quantiles(self) -> NDArray[np.float32]:
-        """Midpoint quantiles of the normal distribution, scaled to unit variance."""
-        middle: NDArray[np.float64] = ndtri((np.arange(_QUANTILES) + 0.5) / _QUANTILES)
-        return np.asarray(middle / middle.std(), np.float32)
+        def write_codes(start: int, stop: int, out: NDArray[np.uint32]) -> None:
+            write_signs(start, stop, out)
+            mix_codes(out[start:stop], keys, np.uint64(self.n_buckets))
 
-    # -- codes ------------------------------------------------------------------------------------
-
-    read_rows = ProjectionFamily.read_rows
-
-    def hash(self, X: Any) -> NDArray[np.uint32]:
-        """Codes of the rows of `X`.
-
-        Parameters
-        ----------
-        X : array_like or SciPy sparse matrix of shape (n, n_features)
-            Finite numbers; float32 and float64 are used as they are.
-
-        Returns
-        -------
-        ndarray of shape (n, n_hashes), uint32
-
-        Raises
-        ------
-        TypeError, ValueError
-            If `X` holds no real numbers, NaN or infinity, or has another width.
-        """
-        if self.projection == "gaussian":
-            return super().hash(X)
-        if self.projection == "hadamard":
-            return self._hash_hadamard(X)
-        return self._hash_sparse(X)
-
-    def _project(self, rows: VectorRows, out: NDArray[np.uint32]) -> Callable[[int, int], None]:
-        how = (self._vectors, self._panels, self._vector_norms, self.n_hashes)
-        kernels, arrays = rows.backend.kernels(projection_kernels), rows.arrays
-        kernel = kernels.project_signs_dense if rows.form == "dense" else kernels.project_signs_csr
-
-        def run(start: int, stop: int) -> None:
-            kernel(*arrays, *how, start, stop, out)
-            self._reduce(rows.backend, out[start:stop])
-
-        return run
-
-    def _reduce(self, backend: Backend, codes: NDArray[np.uint32]) -> None:
-        if not self._code_is_bits:
-            backend.kernels(projection_kernels).mix_codes(codes, self._keys, np.uint64(self.n_buckets))
-
-    def _hash_hadamard(self, X: Any) -> NDArray[np.uint32]:
-        rows = self.read_rows(X)
-        backend = rows.backend
-        out = backend.xp.empty((rows.n, self.n_hashes), dtype=np.uint32)
-        how = (self._masks, self.n_hashes, self.power)
-        kernels, arrays = backend.kernels(hadamard), rows.arrays
-        kernel = kernels.hadamard_signs_dense if rows.form == "dense" else kernels.hadamard_signs_csr
-
-        def run(start: int, stop: int) -> None:
-            kernel(*arrays, *how, start, stop, out)
-            self._reduce(backend, out[start:stop])
-
-        backend.map_blocks(run, rows.n, max(1, _COORDINATES_BLOCK // (16 * self._masks.size)))
-        return out
-
-    def _hash_sparse(self, X: Any) -> NDArray[np.uint32]:
-        rows = self.read_rows(X)
-        indptr, indices, data = rows.csr()
-        backend, n = rows.backend, rows.n
-        out = backend.xp.empty((n, self.n_hashes), dtype=np.uint32)
-        how = (self._entries_key, self._quantiles, self.n_hashes, self.power)
-
-        def run(start: int, stop: int) -> None:
-            backend.kernels(projection_kernels).hashed_signs(indptr, indices, data, *how, start, stop, out)
-            self._reduce(backend, out[start:stop])
-
-        entries_a_row = 1 + data.size * self.n_values // max(1, n)
-        together = min(_SHARING_ROWS, -(-n // get_num_threads()))
-        backend.map_blocks(run, n, max(together, _ENTRIES_BLOCK // entries_a_row))
-        return out
-
-    # -- multi-probe querying -----------------------------------------------------------------------
+        return write_codes
 
     @property
     def _changes(self) -> tuple[int, str]:
         return 2, "bits"
 
-    def _prober(self, rows: VectorRows) -> Prober:
-        make = {
-            "gaussian": self._gaussian_products,
-            "hadamard": self._hadamard_products,
-            "sparse": self._sparse_products,
-        }[self.projection]
-        backend, n, products = make(rows)
+    def _prober(self, rows: VectorRows) -> RowsToCodes:
+        products, probe_signs = (
+            self._sign_projection.products(rows),
+            rows.backend.kernels(probing).probe_signs,
+        )
         keys = self._keys[:0] if self._code_is_bits else self._keys
-        how = (self.n_hashes, self.power, keys, np.uint64(self.n_buckets))
+        arguments = (self.n_hashes, self.power, keys, np.uint64(self.n_buckets))
 
-        def probe(start: int, stop: int, out: NDArray[np.uint32]) -> None:
-            backend.kernels(probing).probe_signs(products(start, stop), *how, out)
+        def write_probes(start: int, stop: int, out: NDArray[np.uint32]) -> None:
+            probe_signs(products(start, stop), *arguments, out)
 
-        return backend, n, probe
-
-    def _gaussian_products(self, rows: VectorRows) -> tuple[Backend, int, Products]:
-        how = (self._vectors, self._panels, self._vector_norms)
-        kernels, arrays = rows.backend.kernels(projection_kernels), rows.arrays
-        kernel = kernels.sign_margins_dense if rows.form == "dense" else kernels.sign_margins_csr
-        return rows.backend, rows.n, lambda start, stop: kernel(*arrays, *how, start, stop)
-
-    def _hadamard_products(self, rows: VectorRows) -> tuple[Backend, int, Products]:
-        masks, backend, arrays = self._masks, rows.backend, rows.arrays
-        kernels = backend.kernels(hadamard)
-        kernel = kernels.hadamard_products_dense if rows.form == "dense" else kernels.hadamard_products_csr
-
-        def products(start: int, stop: int) -> NDArray[np.float32]:
-            values = backend.xp.empty((stop - start, self.n_values), dtype=np.float32)
-            kernel(*arrays, masks, start, stop, values)
-            return values
-
-        return backend, rows.n, products
-
-    def _sparse_products(self, rows: VectorRows) -> tuple[Backend, int, Products]:
-        csr, how = rows.csr(), (self._entries_key, self._quantiles)
-        backend = rows.backend
-
-        def products(start: int, stop: int) -> NDArray[np.float32]:
-            values = backend.xp.empty((stop - start, self.n_values), dtype=np.float32)
-            backend.kernels(projection_kernels).hashed_products(*csr, *how, start, stop, values)
-            return values
-
-        return backend, rows.n, products
+        return write_probes
 
     # -- theory -----------------------------------------------------------------------------------
 
@@ -320,7 +182,7 @@ class SignedRandomProjection(ProjectionFamily):
         TypeError, ValueError
             If a distance is no number or out of range.
         """
-        return np.asarray((1.0 - check_distances(distance, math.pi) / math.pi) ** self.power)
+        return np.asarray((1.0 - self._check_distances(distance) / math.pi) ** self.power)
 
     def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:
         """Exact collision probability of every pair of rows: ``(1 - angle / pi) ** power``.

@@ -8,15 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..family import HashFamily
-from ..inputs.arrays import check_distances
-from ..inputs.rows import DenseRows, VectorRows, read_rows
+from ..inputs.rows import VectorRows, read_rows
 from ..kernels import minhash, weighted_minhash
 from ..support.backend import as_array, backend_of, check_one_device, to_host
 from ..support.checks import check_int
 from ..support.lazy import lazy
 from ..support.random import random_uint64
 
-__all__ = ["WeightedMinHash"]
+__all__ = ["WeightedMinHash", "read_weights"]
 
 #: Weights, times hashes, that are worth a thread of their own.
 _PAIRS_BLOCK = 1 << 17
@@ -119,11 +118,7 @@ class WeightedMinHash(HashFamily):
         return random_uint64(self.seed, "weighted minhash codes", self.n_hashes)
 
     def read_rows(self, X: Any, name: str = "X") -> VectorRows:
-        if isinstance(X, VectorRows):
-            return X
-        rows = read_rows(X, name=name)
-        _refuse_negative(rows, name)
-        return rows
+        return read_weights(X, name)
 
     def hash(self, X: Any) -> NDArray[np.uint32]:
         """Codes of the rows of `X`.
@@ -189,7 +184,7 @@ class WeightedMinHash(HashFamily):
         TypeError, ValueError
             If a distance is no number or out of range.
         """
-        return np.asarray((1.0 - check_distances(distance, 1.0)) ** self.power)
+        return np.asarray((1.0 - self._check_distances(distance)) ** self.power)
 
     def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:
         """Exact weighted Jaccard similarity ** power of every pair of rows.
@@ -213,7 +208,7 @@ class WeightedMinHash(HashFamily):
         # Kernels are compiled for one kind of array.
         x, y = (
             (indptr.copy(), indices.astype(np.int64), data.astype(np.float64))
-            for indptr, indices, data in (self.read_rows(X).csr(), self.read_rows(Y, "Y").csr())
+            for indptr, indices, data in (self.read_rows(X).csr, self.read_rows(Y, "Y").csr)
         )
         backend = backend_of(x[2])
         out = backend.xp.empty((x[0].size - 1, y[0].size - 1))
@@ -222,28 +217,32 @@ class WeightedMinHash(HashFamily):
         return as_array(out**self.power)
 
 
+def read_weights(X: Any, name: str = "X") -> VectorRows:
+    """Read rows of weights of at least 0, of any width; rows that have been read are returned as they are."""
+    if isinstance(X, VectorRows):
+        return X
+    rows = read_rows(X, name=name)
+    weights = rows.values
+    if weights.size == 0 or float(weights.min()) >= 0:
+        return rows
+    place = [int(places[0]) for places in rows.backend.xp.nonzero(weights < 0)]
+    row, weight = place[0], weights[tuple(place)]
+    if rows.form == "csr":
+        row = int(np.searchsorted(to_host(rows.csr[0]), row, side="right")) - 1
+    raise ValueError(f"{name} must hold weights of at least 0, got {float(weight)} in row {row}")
+
+
 def _offsets(rows: VectorRows) -> NDArray[np.int64]:
     """Return where the entries of each row begin, and their number."""
     if rows.form == "csr":
         return rows.arrays[0]
     xp = rows.backend.xp
     offsets: NDArray[np.int64] = xp.zeros(rows.n + 1, np.int64)
-    offsets[1:] = xp.cumsum(xp.count_nonzero(rows.arrays[0], axis=1))
+    offsets[1:] = xp.cumsum(xp.count_nonzero(rows.dense, axis=1))
     return offsets
 
 
 def _entries(rows: VectorRows) -> tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.float64]]:
     """Return offsets, features and weights of the entries of rows, in the dtypes that the kernel takes."""
-    indptr, indices, data = rows.csr()
+    indptr, indices, data = rows.csr
     return indptr, indices.astype(np.uint64), data.astype(np.float64)
-
-
-def _refuse_negative(rows: VectorRows, name: str) -> None:
-    weights = rows.matrix if isinstance(rows, DenseRows) else rows.arrays[-1]
-    if weights.size == 0 or not float(weights.min()) < 0:
-        return
-    place = [int(places[0]) for places in rows.backend.xp.nonzero(weights < 0)]
-    row, weight = place[0], weights[tuple(place)]
-    if rows.form == "csr":
-        row = int(np.searchsorted(to_host(rows.arrays[0]), row, side="right")) - 1
-    raise ValueError(f"{name} must hold weights of at least 0, got {float(weight)} in row {row}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +13,15 @@ from ..support.backend import Backend, as_array, backend_of, refuse_gpu
 from .columns import open_table, refuse_masked
 
 __all__ = [
+    "Matrix",
     "check_array",
     "check_dense",
     "check_distances",
     "check_finite",
-    "check_matrix",
     "check_numbers",
     "check_probabilities",
     "float_dtype",
+    "read_matrix",
     "refuse_flags",
 ]
 
@@ -78,10 +79,39 @@ def check_probabilities(probability: Any, name: str = "probability") -> NDArray[
     return values
 
 
-def check_matrix(X: Any, n_features: int | None = None, name: str = "X") -> NDArray[Any]:
-    """Return `X` as a matrix of real numbers of shape (n, n_features), in the dtype and order that it has.
+class Matrix(NamedTuple):
+    """A matrix of real numbers as the caller gave it, of any dtype and memory order."""
 
-    Whether the numbers are finite is not checked.
+    array: NDArray[Any]
+    #: float32 or float64, which kernels take the numbers in.
+    dtype: np.dtype[Any]
+    backend: Backend
+
+    def converted(self) -> NDArray[Any]:
+        """Return the numbers in C order and of `dtype`: the caller's array where it is that already."""
+        array: NDArray[Any] = self.backend.xp.ascontiguousarray(self.array, dtype=self.dtype)
+        return array
+
+
+def read_matrix(X: Any, n_features: int | None = None, name: str = "X") -> Matrix:
+    """Read a matrix of finite numbers of shape (n, n_features); nothing is copied.
+
+    Parameters
+    ----------
+    X : array_like
+    n_features : int, optional
+        Width that the matrix must have.
+    name : str
+        Name of the argument in messages.
+
+    Returns
+    -------
+    Matrix
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `X` holds no real numbers, NaN or infinity, has another width or is no matrix.
     """
     if hasattr(X, "tocsr"):
         raise TypeError(f"{name} must be a dense array, got a sparse one; pass {name}.toarray()")
@@ -94,8 +124,9 @@ def check_matrix(X: Any, n_features: int | None = None, name: str = "X") -> NDAr
         )
     if n_features is not None and array.shape[1] != n_features:
         raise ValueError(f"{name} must have {n_features} columns, got {array.shape[1]}")
-    matrix: NDArray[Any] = array
-    return matrix
+    backend = backend_of(array)
+    check_finite(name, array, backend)
+    return Matrix(array, float_dtype(array.dtype), backend)
 
 
 def float_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -134,8 +165,4 @@ def check_dense(X: Any, n_features: int | None = None, name: str = "X") -> NDArr
     float32 and float64 are kept; other real dtypes (integers, booleans, float16) become float32 when
     that is exact for their range, and float64 otherwise. Nothing is copied that need not be.
     """
-    matrix = check_matrix(X, n_features, name)
-    backend = backend_of(matrix)
-    check_finite(name, matrix, backend)
-    converted: NDArray[Any] = backend.xp.ascontiguousarray(matrix, dtype=float_dtype(matrix.dtype))
-    return converted
+    return read_matrix(X, n_features, name).converted()

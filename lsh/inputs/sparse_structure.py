@@ -61,17 +61,15 @@ def csr_parts(X: Any, name: str) -> CsrParts:
     check = _CHECKS.get(getattr(X, "format", "csr"))
     if check is not None:
         check(X, name)
-    matrix, backend = X.tocsr(), backend_of(X)
-    given = (matrix.data, matrix.indices, matrix.indptr)
-    data, indices, indptr = as_array(given[0]), _integers(given[1], name), _integers(given[2], name)
-    wide = indptr.astype(np.int64, copy=False)
-    falls = _check_compressed(name, backend, wide, indices, data.shape, *X.shape)
-    stored = int(wide[-1])
-    if stored < data.size:  # room that was left behind the last entry
-        data, indices = data[:stored], indices[:stored]
-    if any(a is not b for a, b in zip(given, (data, indices, indptr), strict=True)):
-        matrix = type(matrix)((data, indices, indptr), shape=X.shape)
-    return CsrParts(matrix, wide, falls, backend)
+    matrix = X.tocsr()
+    given, data = (matrix.data, matrix.indices, matrix.indptr), as_array(matrix.data)
+    parts = _check_compressed(name, matrix.indptr, matrix.indices, data.shape, *X.shape)
+    indices, n_stored = parts.indices, int(parts.indptr[-1])
+    if n_stored < data.size:  # room that was left behind the last entry
+        data, indices = data[:n_stored], indices[:n_stored]
+    if any(a is not b for a, b in zip(given, (data, indices, parts.indptr), strict=True)):
+        matrix = type(matrix)((data, indices, parts.indptr), shape=X.shape)
+    return CsrParts(matrix, parts.wide_indptr, parts.n_falls, parts.backend)
 
 
 def check_offsets(offsets: NDArray[np.int64], n_values: int, name: str) -> None:
@@ -96,28 +94,34 @@ def _integers(part: Any, name: str) -> NDArray[Any]:
     return backend_of(array).xp.ascontiguousarray(array, dtype=dtype)
 
 
+class _Compressed(NamedTuple):
+    """Offsets and indices of compressed rows that fit one another, as int32 or int64 in C order."""
+
+    indptr: NDArray[Any]
+    wide_indptr: NDArray[np.int64]
+    indices: NDArray[Any]
+    n_falls: int
+    backend: Backend
+
+
 def _check_compressed(
-    name: str,
-    backend: Backend,
-    indptr: NDArray[np.int64],
-    indices: NDArray[Any],
-    stored: tuple[int, ...],
-    n: int,
-    n_columns: int,
-) -> int:
-    """Falls of the indices of `n` compressed rows; ValueError if they contradict offsets, values or width."""
+    name: str, indptr: Any, indices: Any, stored: tuple[int, ...], n: int, n_columns: int
+) -> _Compressed:
+    """Read `n` compressed rows; ValueError if they contradict the shape of what is stored, or the width."""
+    indptr, indices = _integers(indptr, name), _integers(indices, name)
+    wide, backend = indptr.astype(np.int64, copy=False), backend_of(indices)
     if stored != indices.shape:
         raise ValueError(f"{name}.data must have shape {indices.shape}, as its indices, got shape {stored}")
-    if indptr.size != n + 1 or int(indptr[0]) != 0:
+    if wide.size != n + 1 or int(wide[0]) != 0:
         raise ValueError(
-            f"{name}.indptr must have {n + 1} entries, the first 0, got {indptr.size}"
-            + (f", the first {int(indptr[0])}" if indptr.size else "")
+            f"{name}.indptr must have {n + 1} entries, the first 0, got {wide.size}"
+            + (f", the first {int(wide[0])}" if wide.size else "")
         )
-    kernel = partial(backend.kernels(checks).count_falls, read_only(indptr), read_only(indices), n_columns)
+    kernel = partial(backend.kernels(checks).count_falls, read_only(wide), read_only(indices), n_columns)
     falls = backend.map_blocks(kernel, n, _ROWS_BLOCK)
     if min(falls, default=0) < 0:
-        _refuse_contradiction(name, backend.xp, indptr, indices, n_columns)
-    return sum(falls)
+        _refuse_contradiction(name, backend.xp, wide, indices, n_columns)
+    return _Compressed(indptr, wide, indices, sum(falls), backend)
 
 
 def _refuse_contradiction(
@@ -140,18 +144,15 @@ def _refuse_contradiction(
 
 
 def _check_csc(X: Any, name: str) -> None:
-    indptr = _integers(X.indptr, name).astype(np.int64, copy=False)
-    indices, stored = _integers(X.indices, name), as_array(X.data).shape
-    _check_compressed(name, backend_of(X), indptr, indices, stored, *X.shape[::-1])
+    _check_compressed(name, X.indptr, X.indices, as_array(X.data).shape, *X.shape[::-1])
 
 
 def _check_bsr(X: Any, name: str) -> None:
-    indptr, indices = _integers(X.indptr, name).astype(np.int64, copy=False), _integers(X.indices, name)
     blocks = as_array(X.data).shape
     if len(blocks) != 3 or 0 in blocks[1:] or X.shape[0] % blocks[1] or X.shape[1] % blocks[2]:
         raise ValueError(f"{name}.data must hold blocks that tile {X.shape}, got shape {blocks}")
     n, n_columns = X.shape[0] // blocks[1], X.shape[1] // blocks[2]
-    _check_compressed(name, backend_of(X), indptr, indices, blocks[:1], n, n_columns)
+    _check_compressed(name, X.indptr, X.indices, blocks[:1], n, n_columns)
 
 
 def check_coo(X: Any, name: str) -> None:

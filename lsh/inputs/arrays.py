@@ -1,4 +1,4 @@
-"""Checks of arguments; every message names the argument, what was expected and what came."""
+"""Checks of arrays. Every message names the argument, what was expected and what was given."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _NUMBERS = {"cpu": 1 << 20, "gpu": 1 << 26}
 
 
 def check_array(name: str, value: Any) -> NDArray[Any]:
-    """`value` as an array where it lives; no masked values, nor rows of unlike lengths."""
+    """Return `value` as an array where it lies. Masked values, and rows of unequal lengths, are refused."""
     refuse_masked(value, name)
     value = open_table(value, name)
     try:
@@ -40,17 +40,17 @@ def check_array(name: str, value: Any) -> NDArray[Any]:
 
 
 def check_numbers(name: str, value: Any) -> NDArray[np.float64]:
-    """Real numbers of any shape as float64 in C order, NaN and infinity among them."""
+    """Return real numbers of any shape as float64 in C order. NaN and infinity are allowed."""
     array = check_array(name, value)
     if array.size and array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
-    # In C order: NumPy's functions round otherwise where numbers do not lie side by side.
+    # C order matters: NumPy's functions round differently where numbers do not lie side by side.
     numbers: NDArray[np.float64] = backend_of(array).xp.asarray(array, dtype=np.float64, order="C")
     return numbers
 
 
 def refuse_flags(name: str, value: Any) -> None:
-    """Refuse booleans in lists of integers, for which NumPy takes them."""
+    """Refuse booleans in lists of integers; NumPy would convert them to 0 and 1."""
     if not isinstance(value, (list, tuple)):
         return
     types = set(map(type, value))
@@ -62,7 +62,7 @@ def refuse_flags(name: str, value: Any) -> None:
 
 
 def check_distances(distance: Any, largest: float) -> NDArray[np.float64]:
-    """`distance` as float64 values, each from 0 to `largest`; infinity only where that is the largest."""
+    """Return distances as float64; ValueError unless each lies from 0 to `largest`, which may be infinite."""
     refuse_gpu("collision_probability", distance)
     values = check_numbers("distance", distance)
     if not bool(np.all((values >= 0) & (values <= largest))):
@@ -71,7 +71,7 @@ def check_distances(distance: Any, largest: float) -> NDArray[np.float64]:
 
 
 def check_probabilities(probability: Any, name: str = "probability") -> NDArray[np.float64]:
-    """`probability` as float64 values, each from 0 to 1."""
+    """Return probabilities as float64; ValueError unless each lies from 0 to 1."""
     refuse_gpu("distance", probability)
     values = check_numbers(name, probability)
     if not bool(np.all((values >= 0) & (values <= 1))):
@@ -162,7 +162,7 @@ def check_finite(name: str, array: NDArray[Any], backend: Backend) -> None:
 def check_dense(X: Any, n_features: int | None = None, name: str = "X") -> NDArray[Any]:
     """Return `X` as a finite, C-contiguous float32 or float64 matrix of shape (n, n_features).
 
-    float32 and float64 are kept; other real dtypes (integers, booleans, float16) become float32 when
-    that is exact for their range, and float64 otherwise. Nothing is copied that need not be.
+    float32 and float64 are kept. Other real dtypes (integers, booleans, float16) become float32 where that is
+    exact for their range, and float64 otherwise. A matrix that needs no conversion is not copied.
     """
     return read_matrix(X, n_features, name).converted()

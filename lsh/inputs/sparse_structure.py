@@ -1,4 +1,4 @@
-"""Sparse matrices whose parts fit one another: looked at before anything reads one part by another."""
+"""Checks that the parts of a sparse matrix fit one another, made before one part is read by another."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ..support.backend import Backend, as_array, backend_of, read_only, to_host
 
 __all__ = ["CsrParts", "check_coo", "check_offsets", "check_sparse", "csr_parts"]
 
-#: Rows that are worth a thread of their own.
+#: Number of rows that are worth a thread of their own.
 _ROWS_BLOCK = 1 << 16
 
 
 def check_sparse(X: Any, name: str) -> Any:
-    """Return `X` as a CSR matrix of real numbers whose parts fit one another: itself, if it is one.
+    """Return `X` as a CSR matrix of real numbers whose parts fit one another; one that fits is not copied.
 
-    SciPy and CuPy see to that in part, and only where a matrix is made: its parts can be replaced and
-    written to, and slices and conversions read and write wherever these say. Entries may still be
+    SciPy and CuPy check this in part, and only when a matrix is made. Its parts can be replaced and written
+    to afterwards, and slices and conversions then read and write outside the arrays. Entries may still be
     unsorted, repeated or 0.
 
     Time: one pass over the indices of CSR, 0.1 to 0.5 ns each.
@@ -83,7 +83,7 @@ def check_offsets(offsets: NDArray[np.int64], n_values: int, name: str) -> None:
 
 
 def _integers(part: Any, name: str) -> NDArray[Any]:
-    """Offsets or indices as int32 or int64 in C order."""
+    """Return offsets or indices as int32 or int64 in C order."""
     array = as_array(part)
     if array.dtype.kind not in "iu" or array.ndim != 1:
         raise TypeError(
@@ -107,7 +107,7 @@ class _Compressed(NamedTuple):
 def _check_compressed(
     name: str, indptr: Any, indices: Any, stored: tuple[int, ...], n: int, n_columns: int
 ) -> _Compressed:
-    """Read `n` compressed rows; ValueError if they contradict the shape of what is stored, or the width."""
+    """Read `n` compressed rows; ValueError if they contradict the stored values' shape or the width."""
     indptr, indices = _integers(indptr, name), _integers(indices, name)
     wide, backend = indptr.astype(np.int64, copy=False), backend_of(indices)
     if stored != indices.shape:
@@ -140,7 +140,7 @@ def _refuse_contradiction(
     )
 
 
-# -- formats that are converted: SciPy's conversions trust them as blindly --------------------------------
+# -- formats that are converted: SciPy's conversions do not check them ------------------------------------
 
 
 def _check_csc(X: Any, name: str) -> None:
@@ -156,7 +156,7 @@ def _check_bsr(X: Any, name: str) -> None:
 
 
 def check_coo(X: Any, name: str) -> None:
-    """Refuse a COO matrix whose places and values are not as many, or lie outside it."""
+    """Refuse a COO matrix whose places lie outside it, or differ from its values in number."""
     data = as_array(X.data)
     for part, given, limit in (("row", X.row, X.shape[0]), ("col", X.col, X.shape[1])):
         places = _integers(given, name)

@@ -1,4 +1,4 @@
-"""Rows that get one coordinate more, block by block: see `inner_product_kernels`."""
+"""Rows with one more coordinate, made block by block; see `lsh.kernels.inner_product`."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from ..kernels import inner_product
 
 __all__ = ["UNBOUNDED", "Extension", "extended_blocks", "relative_norms"]
 
-#: Width of rows of hashed projections, which have no last column: the new ones are the last of all.
+#: Width that stands for rows of hashed projections, which have any width. New columns are the last of all.
 UNBOUNDED = 2**63 - 1
-#: Rows and numbers of a dense block: as many rows as the projections' kernels take at a time.
+#: Number of rows of a dense block, which is that of the projections' kernels, and its number of numbers.
 _ROWS, _DENSE_NUMBERS = 192, {"cpu": 1 << 20, "gpu": 1 << 26}
-#: Numbers of a sparse block.
+#: Number of numbers of a sparse block.
 _NUMBERS = 1 << 18
-#: Numbers whose squares are worth a thread of their own.
+#: Number of numbers whose squares are worth a thread of their own.
 _NUMBERS_BLOCK = 1 << 20
 
 
 class Extension(NamedTuple):
-    """What rows get: in `column` of `width`, what they lack to the length `bound`, 0 for none."""
+    """A coordinate in `column` of `width` that brings rows to the length `bound`; with bound 0 it is 0."""
 
     bound: float
     column: int
@@ -64,7 +64,7 @@ def _dense_blocks(
     size = min(stop - start, max(1, _DENSE_NUMBERS[backend.device] // width))
     if backend.device == "cpu":
         size = min(_ROWS, size)
-    # One array for all blocks: the system takes longer to hand out a new one than to fill it.
+    # All blocks share one array: allocating a new one takes longer than filling it.
     block = backend.xp.empty((size, width))
     for left in range(start, stop, size):
         right = min(left + size, stop)
@@ -76,7 +76,7 @@ def _dense_blocks(
 def _sparse_ranges(rows: VectorRows, start: int, stop: int) -> Iterator[tuple[int, int]]:
     """Yield ranges of rows that have `_NUMBERS` numbers at most, or are one row."""
     if rows.backend.device == "gpu":
-        # As many numbers more as there are: twice the memory, where asking row by row would wait each time.
+        # One block takes twice the memory. Smaller ones would wait for the device at each row.
         yield start, stop
         return
     while start < stop:

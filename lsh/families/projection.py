@@ -86,7 +86,7 @@ class ProjectionFamily(HashFamily):
         return rows_of_a_range(rows.n, self.n_values)
 
     def hash(self, X: Any) -> NDArray[np.uint32]:
-        """Codes of the rows of `X`.
+        """Return the codes of rows.
 
         Parameters
         ----------
@@ -124,7 +124,7 @@ class ProjectionFamily(HashFamily):
         """
 
     def probe(self, Q: Any, n_probes: int) -> NDArray[np.uint32]:
-        """Codes of the `n_probes` buckets of each hash that are likeliest to hold a query's neighbours.
+        """Return the codes of the `n_probes` buckets of each hash that are likeliest to contain neighbours.
 
         Parameters
         ----------
@@ -136,8 +136,8 @@ class ProjectionFamily(HashFamily):
         Returns
         -------
         ndarray of shape (n, n_hashes, n_probes), uint32
-            The likeliest first: ``probe(Q, n)[:, :, 0]`` are the codes of ``hash_query(Q)``. Buckets of one
-            hash are distinct before they are reduced to `n_buckets`.
+            The likeliest bucket comes first: ``probe(Q, n)[:, :, 0]`` are the codes of ``hash_query(Q)``.
+            Buckets of one hash are distinct before they are reduced to `n_buckets`.
 
         Raises
         ------
@@ -146,15 +146,16 @@ class ProjectionFamily(HashFamily):
 
         Notes
         -----
-        Query-directed probing of Lv, Josephson, Wang, Charikar and Li 2007, section 4.3: buckets come in
-        the order of the summed squares of what the query lacks to reach them. That is the distance of a
-        product to the border of its cell for steps of `PStable`, and its distance to 0, by which a bit
-        would flip, for signs. A neighbour's products differ from the query's by normal noise, whose
-        log-density falls with the square, so this is the order of their likelihoods to first order (of
-        p-stable families for p = 2; for p = 1 it is a rule of thumb).
+        This is the query-directed probing of Lv, Josephson, Wang, Charikar and Li 2007, section 4.3. Buckets
+        are ordered by the sum of squared distances from the query's products to the borders that have to be
+        crossed: for steps of `PStable` the borders of the cell, for signs 0, where a bit flips. A neighbour's
+        products differ from the query's by normal noise, whose log-density falls with the square, so this is
+        the order of likelihoods to first order (for p-stable families with p = 2; with p = 1 it is a rule of
+        thumb).
 
-        O(n_probes log(n_probes) + power) for each row and hash, beside the projection. The order is by
-        float32 products, and so another where scores are that close: on another processor, or a GPU.
+        Time: O(n_probes log(n_probes) + power) for each row and hash, beside the projection. The order
+        follows from float32 products, so buckets with almost equal scores may change places on another
+        processor or a GPU.
         """
         kinds, name = self._changes
         n_probes = check_int("n_probes", n_probes, 1)

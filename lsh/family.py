@@ -28,7 +28,7 @@ __all__ = ["HashFamily", "check_same_family", "family_from_config"]
 
 
 def check_same_family(what: str, ours: HashFamily, theirs: HashFamily | None) -> None:
-    """Raise IncompatibleSketchError if `theirs` is given and differs from `ours`; messages begin with `what`."""
+    """Raise IncompatibleSketchError if `theirs` is given and differs from `ours`; messages name `what`."""
     if theirs is None:
         return
     if not isinstance(theirs, HashFamily):
@@ -187,7 +187,7 @@ class HashFamily(Configured, ABC):
 
     @abstractmethod
     def collision_probability(self, distance: ArrayLike) -> NDArray[np.float64]:
-        """Return the probability that a hash collides at a distance, after concatenation and before rehashing.
+        """Return the probability that a hash collides at a distance, concatenated but not rehashed.
 
         Parameters
         ----------

@@ -17,7 +17,7 @@ def agreement_at(angles: NDArray[np.float64], group_size: int) -> NDArray[np.flo
     (X - Y) / sqrt(2 - 2 rho) by the trapezoidal rule. The rule converges geometrically, because the integrand
     is equally smooth in these for every rho.
     """
-    from scipy.special import ndtr, owens_t  # imported here, because few users need them
+    from scipy.special import ndtr, owens_t
 
     # Nodes lie half a step off 0, where the formula of F is singular. The maximum of many numbers is large.
     step = 0.1 if group_size < 256 else 0.05

@@ -1,4 +1,4 @@
-"""p-stable projections: the locality-sensitive families of Euclidean and of absolute distance."""
+"""p-stable projections: locality-sensitive families of the Euclidean and the city block distance."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr
 
 from ..inputs.rows import VectorRows
 from ..kernels import probing, projection
@@ -24,17 +24,18 @@ _MAX_VALUES = 1 << 24
 
 
 class PStable(ProjectionFamily):
-    """Hash functions of vectors that collide the more, the nearer two vectors lie.
+    """Hash functions of vectors that collide more often the nearer two vectors are.
 
     Parameters
     ----------
     n_features, n_hashes : int
     p : {2, 1}
-        2 for Euclidean distance, 1 for the sum of absolute differences.
+        2 for the Euclidean distance, 1 for the sum of absolute differences.
     width : float, default 1.0
-        Of the steps, in units of distance: distances well below it collide mostly, well above seldom.
+        Width of the steps, in units of distance. Rows at a distance well below it mostly collide; rows at a
+        distance well above it rarely do.
     power : int, default 1
-        Steps concatenated to one hash, at most 64.
+        Number of steps concatenated to one hash, at most 64.
     n_buckets : int, default 65536
         Codes lie in [0, n_buckets), from 2 to 2**32.
     seed : int, default 0
@@ -47,19 +48,21 @@ class PStable(ProjectionFamily):
 
     Notes
     -----
-    An elementary hash is ``floor((w . x + b) / width)`` with b uniform in [0, width) and the entries of w
-    normal for p = 2, Cauchy for p = 1. At distance c two vectors share it with probability, s = width / c
-    (Datar, Immorlica, Indyk and Mirrokni 2004, section 3.2),
+    An elementary hash is ``floor((w . x + b) / width)``, where b is uniform in [0, width), and the entries of
+    w are normal for p = 2 and Cauchy for p = 1. With s = width / c, two vectors at distance c share it with
+    probability (Datar, Immorlica, Indyk and Mirrokni 2004, section 3.2)
 
         p = 2:  1 - 2 Phi(-s) - 2 / (sqrt(2 pi) s) (1 - exp(-s**2 / 2))
         p = 1:  2 atan(s) / pi - ln(1 + s**2) / (pi s)
 
-    and all `power` of them with that to the power. The steps are mixed to one 64-bit word and reduced to
-    `n_buckets`, so unlike ones still collide with probability ``chance_collision = 1 / n_buckets``.
+    and all `power` of them with that probability to the power. The steps are mixed to one 64-bit word and
+    reduced to `n_buckets`, so unequal steps still collide with probability
+    ``chance_collision = 1 / n_buckets``.
 
-    A step is that of the float64 product, added up in a fixed order: float32 products only decide where
-    their error bound leaves no doubt. Steps beyond 2**62 are one, and those below -2**62. Vectors take
-    ``8 n_hashes power n_features`` bytes, drawn at first use; time of the matrix product.
+    A step is that of the float64 product, added up in a fixed order. A float32 product decides the step only
+    where its error bound excludes others. All steps above 2**62 count as one step, and all below -2**62 as
+    another. Vectors take ``8 n_hashes power n_features`` bytes and are drawn at first use. The time is that
+    of the matrix product.
 
     References
     ----------
@@ -151,7 +154,7 @@ class PStable(ProjectionFamily):
         return write_probes
 
     def collision_probability(self, distance: ArrayLike) -> NDArray[np.float64]:
-        """Probability that one hash collides at a distance, before the reduction to buckets.
+        """Return the probability that a hash collides at a distance, before the reduction to buckets.
 
         Parameters
         ----------
@@ -165,17 +168,19 @@ class PStable(ProjectionFamily):
         Raises
         ------
         TypeError, ValueError
-            If a distance is no number or out of range.
+            If a distance is not a number or is out of range.
         """
         distance = self._check_distances(distance)
         with np.errstate(divide="ignore", over="ignore"):
             s = self.width / distance
-        far = s < 1e-4  # where the closed forms cancel; their series begins so
-        near_0 = s > 1e100  # where squares overflow, and the probability is 1 long since
+        far = s < 1e-4  # the closed forms cancel here; the first term of their series is accurate
+        near_0 = s > 1e100  # squares overflow here, and the probability is 1
         safe = np.where(far | near_0, 1.0, s)
         if self.p == 2:
             near = (
-                1.0 - 2.0 * ndtr(-safe) + 2.0 / (math.sqrt(2.0 * math.pi) * safe) * np.expm1(-(safe**2) / 2.0)
+                1.0
+                - 2.0 * scipy.special.ndtr(-safe)
+                + 2.0 / (math.sqrt(2.0 * math.pi) * safe) * np.expm1(-(safe**2) / 2.0)
             )
             series = s / math.sqrt(2.0 * math.pi)
         else:
@@ -185,7 +190,7 @@ class PStable(ProjectionFamily):
         return np.asarray(elementary**self.power)
 
     def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:
-        """Exact collision probability of every pair of rows, before the reduction to buckets.
+        """Return the exact collision probability of every pair of rows, before the reduction to buckets.
 
         Parameters
         ----------

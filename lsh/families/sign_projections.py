@@ -8,8 +8,8 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from ..inputs.rows import VectorRows
 from ..kernels import hadamard, projection
@@ -144,7 +144,7 @@ class Hashed(SignProjection):
     @lazy
     def quantiles(self) -> NDArray[np.float32]:
         """Midpoint quantiles of the normal distribution, scaled to unit variance."""
-        middle = ndtri((np.arange(_QUANTILES) + 0.5) / _QUANTILES)
+        middle = scipy.special.ndtri((np.arange(_QUANTILES) + 0.5) / _QUANTILES)
         scaled: NDArray[np.float32] = (middle / middle.std()).astype(np.float32)
         return scaled
 

@@ -1,4 +1,4 @@
-"""Signed random projections: the locality-sensitive family of angles."""
+"""Signed random projections: a locality-sensitive family of angles."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _MAX_VALUES = 1 << 24
 
 
 class SignedRandomProjection(ProjectionFamily):
-    """Hash functions of vectors that collide the more, the smaller the angle between two vectors.
+    """Hash functions of vectors that collide more often the smaller the angle between two vectors is.
 
     Parameters
     ----------
     n_features : int or None
-        Width of the rows; None, for any width, only with ``projection="sparse"``.
+        Width of the rows. None allows any width, and needs ``projection="sparse"``.
     n_hashes : int
     power : int, default 1
-        Sign bits concatenated to one hash, at most 32.
+        Number of sign bits concatenated to one hash, at most 32.
     projection : {"gaussian", "hadamard", "sparse"}
-        How rows are projected; see Notes.
+        The way in which rows are projected; see Notes.
     n_buckets : int, optional
         Codes lie in [0, n_buckets). By default ``2**power``: the code is its bits. Otherwise codes are
         mixed and reduced to `n_buckets`.
@@ -47,32 +47,33 @@ class SignedRandomProjection(ProjectionFamily):
 
     Notes
     -----
-    An elementary hash is the sign of ``w . x`` with w a random vector (a product of 0 counts as
-    positive). Two vectors at angle theta share it with probability 1 - theta / pi (Charikar 2002,
-    section 3), and all `power` bits with that to the power. Lengths do not matter; a vector of zeros has
-    no angle, and the code whose bits are all set.
+    An elementary hash is the sign of ``w . x``, where w is a random vector; a product of 0 counts as
+    positive. Two vectors at angle theta share it with probability 1 - theta / pi (Charikar 2002, section 3),
+    and all `power` bits with that probability to the power. The lengths of vectors have no effect. A vector
+    of zeros has no angle; all bits of its code are set.
 
-    - "gaussian": w has independent normal entries, drawn at first use; vectors and a copy of them in the
-      order of multiplication, in panels of 64, take ``8 n_hashes power n_features`` bytes. Time of the
-      matrix product. The bit is the sign of the float64 product, added up in a fixed order: float32
-      products only decide where their error bound leaves no doubt. So codes are the same for float32 and
-      float64, dense and sparse rows, and on any processor.
-    - "hadamard": signs of H D3 H D2 H D1 x in blocks of the next power of two m, at least 256, H the
-      Walsh-Hadamard matrix and D random signs (Andoni et al. 2015, section 3; Yu et al. 2016).
-      O(m log m) for m bits in place of O(m n_features), and 3 stored bits for each: faster than
-      "gaussian" from some hundred features on. Rows are rounded to float32 first. The bits of a block are
-      not independent: with k bits of a hash in one block, which is all of them where there are few hashes
-      and at most one where there are m, it collides less often, by about
-      ``k (k - 1) / (2 m) (sin(theta) / (pi - theta))**2`` of the probability, which is 4 % for 8 bits of a
-      block of 256 at a right angle. Products of a few equal entries take few values, 0 for one: there
-      rounding chooses the sign. So a bit of such a row and that of a multiple of it, unless by a power of
-      two, differ with probability up to 0.008 in blocks of 256, and those of opposite rows agree with up to
-      twice that; for larger blocks it falls as 1 / sqrt(m). Rows of unlike entries have no such ties.
-    - "sparse": the entries of w are hashed from the numbers of feature and vector and never stored, so
-      any number of features will do, of sparse or dense rows (very sparse random projections: Li, Hastie
-      and Church 2006). Entries are normal quantiles (4,096 of them) and not signs: with entries of -1 and 1
-      rows of few non-zeros would collide with the wrong probabilities. O(non-zeros n_hashes power),
-      a fourth of the time where rows share their features. Rows are rounded to float32 first.
+    - "gaussian": w has independent normal entries, drawn at first use. The vectors, and a copy in the order
+      of multiplication, in panels of 64, take ``8 n_hashes power n_features`` bytes. The time is that of the
+      matrix product. A bit is the sign of the float64 product, added up in a fixed order. A float32 product
+      decides the sign only where its error bound excludes the other one. So codes are the same for float32
+      and float64, for dense and sparse rows, and on every processor.
+    - "hadamard": signs of H D3 H D2 H D1 x in blocks of the next power of two m, at least 256, where H is the
+      Walsh-Hadamard matrix and D are random signs (Andoni et al. 2015, section 3; Yu et al. 2016). The time
+      for m bits is O(m log m) instead of O(m n_features), and each bit needs 3 stored bits. It is faster than
+      "gaussian" from some hundred features on. Rows are rounded to float32 first. The bits of a block are not
+      independent. With k bits of a hash in one block (all of them where there are few hashes, and at most one
+      where there are m), the hash collides less often, by about
+      ``k (k - 1) / (2 m) (sin(theta) / (pi - theta))**2`` of the probability. That is 4 % for 8 bits of a
+      block of 256 at a right angle. Products of a few equal entries take few values, among them 0, and there
+      rounding chooses the sign. So a bit of such a row and the bit of a multiple of it (other than by a power
+      of two) differ with probability up to 0.008 in blocks of 256, and bits of opposite rows agree with up to
+      twice that probability. In larger blocks it falls as 1 / sqrt(m). Rows of unequal entries have no such
+      ties.
+    - "sparse": the entries of w are hashed from the numbers of feature and vector and never stored, so rows,
+      sparse or dense, may have any number of features (very sparse random projections: Li, Hastie and Church
+      2006). Entries are 4,096 normal quantiles and not signs: with entries of -1 and 1, rows of few non-zeros
+      would collide with wrong probabilities. The time is O(non-zeros n_hashes power), and a quarter of that
+      where rows share their features. Rows are rounded to float32 first.
 
     References
     ----------
@@ -107,7 +108,7 @@ class SignedRandomProjection(ProjectionFamily):
         self.projection: str = check_choice("projection", projection, PROJECTIONS)
         if n_features is None and projection != "sparse":
             raise ValueError('n_features must be given unless projection="sparse", got None')
-        # Any width is None to sparse projections, whose codes do not depend on it.
+        # Sparse projections have None for any width, and their codes do not depend on the width.
         self.n_features = None if n_features is None else check_int("n_features", n_features, 1)  # type: ignore[assignment]
         self.n_hashes = check_int("n_hashes", n_hashes, 1)
         self.power = check_int("power", power, 1, 32)
@@ -166,7 +167,7 @@ class SignedRandomProjection(ProjectionFamily):
     # -- theory -----------------------------------------------------------------------------------
 
     def collision_probability(self, distance: ArrayLike) -> NDArray[np.float64]:
-        """``(1 - distance / pi) ** power``, with the distance an angle in radians.
+        """Return ``(1 - distance / pi) ** power``, where the distance is an angle in radians.
 
         Parameters
         ----------
@@ -180,12 +181,12 @@ class SignedRandomProjection(ProjectionFamily):
         Raises
         ------
         TypeError, ValueError
-            If a distance is no number or out of range.
+            If a distance is not a number or is out of range.
         """
         return np.asarray((1.0 - self._check_distances(distance) / math.pi) ** self.power)
 
     def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:
-        """Exact collision probability of every pair of rows: ``(1 - angle / pi) ** power``.
+        """Return the exact collision probability of every pair of rows: ``(1 - angle / pi) ** power``.
 
         Parameters
         ----------
@@ -194,8 +195,8 @@ class SignedRandomProjection(ProjectionFamily):
         Returns
         -------
         ndarray of shape (n, m), float64
-            A row of zeros has the collision probability that its code has: it is at angle pi / 2 to every
-            other row, and at 0 to another row of zeros.
+            A row of zeros counts as at angle pi / 2 to every other row, and at 0 to another row of zeros; its
+            code has that collision probability.
 
         Raises
         ------

@@ -218,7 +218,7 @@ class SignedRandomProjection(ProjectionFamily):
 
     def _reduce(self, backend: Backend, codes: NDArray[np.uint32]) -> None:
         if not self._code_is_bits:
-            backend.kernels(projection_kernels).mix_codes(codes, self._keys, np.uint64(self.n_buckets))
+            backend.kernels(projection_kernels).mix_codes(self._keys, np.uint64(self.n_buckets), codes)
 
     def _hash_hadamard(self, X: Any) -> NDArray[np.uint32]:
         rows = check_rows(X, self.n_features)

@@ -97,8 +97,8 @@ def _of_vectors(metric: int, Q: Any, rows: Any) -> Ranker:
             slack = error.sum(axis=1) if metric == CITYBLOCK else np.linalg.norm(error, axis=1)
     kernel = backend.kernels(rank_kernels).rank_vectors
 
-    def rank(*candidates: Any) -> int:
-        found: int = kernel(metric, exact, fast, slack, lengths, array, *candidates)
+    def rank(candidates: Any, offsets: Any, sizes: Any, *rest: Any) -> int:
+        found: int = kernel(exact, fast, slack, lengths, array, candidates, offsets, sizes, metric, *rest)
         return found
 
     return Ranker(len(array), rank)
@@ -121,8 +121,8 @@ def _of_bits(family: Any, Q: Any, rows: Any) -> Ranker:
     last_mask = np.uint8(0xFF00 >> (family.n_bits - 1) % 8 + 1 & 0xFF)
     kernel = backend_of(array).kernels(rank_kernels).rank_bits
 
-    def rank(*candidates: Any) -> int:
-        found: int = kernel(queries, array, last_mask, *candidates)
+    def rank(candidates: Any, offsets: Any, sizes: Any, *rest: Any) -> int:
+        found: int = kernel(queries, array, candidates, offsets, sizes, last_mask, *rest)
         return found
 
     return Ranker(len(array), rank)
@@ -134,7 +134,7 @@ def _ordered(
     """A copy of sets whose tokens rise, where they begin, and where they end."""
     backend, tokens, ends = backend_of(tokens), tokens.copy(), offsets[1:].copy()
     order = backend.kernels(rank_kernels).order_sets
-    backend.map_blocks(lambda a, b: order(tokens, offsets[:-1], ends, a, b), ends.size, 1024)
+    backend.map_blocks(lambda a, b: order(offsets[:-1], a, b, tokens, ends), ends.size, 1024)
     return read_only(tokens), offsets[:-1], ends
 
 

@@ -82,7 +82,7 @@ class StormSketch(MergeableSketch):
     A frame has min(D, 32) directions, q, and ``q (q - 1) / 2`` counters. Its memory is ``2 B q (q - 1)``
     bytes, and twice that once a counter could pass 2**31. A row costs ``B q`` products of D terms and
     ``B q**2 / 128`` operations for the counters. The exact moments take ``4 d**2`` bytes only: see
-    docs/storm.md for when to keep those instead.
+    docs/structures/storm.md for when to keep those instead.
 
     Linear: what was merged in can be subtracted again.
 

@@ -183,7 +183,8 @@ class StormRegressor(RegressorMixin, _StormLinear):  # type: ignore[misc]
     -----
     Least squares needs the second moments of features and target alone, and `StormSketch` estimates those
     without bias, for rows beyond the bound are split and not clipped. They are solved for with a ridge of
-    their own standard error, which shrinks coefficients by about that share: docs/storm.md says how much.
+    their own standard error, which shrinks coefficients by about that share:
+    docs/structures/storm.md says how much.
 
     References
     ----------

@@ -216,7 +216,7 @@ class BloomPooling:
             - "belief_propagation": posterior probabilities, by loopy belief propagation with damping 1/2.
               Exact where the pools form a tree; takes priors and error rates into account. Loops make it
               count evidence twice: in designs of some hundred samples posteriors from .9 to .99 say more
-              than is true, also where it converged; `docs/group_testing.md` has the measurement.
+              than is true, also where it converged; `docs/structures/bloom_pooling.md` has the measurement.
             - "comp": all that are in no negative pool. Without test errors it misses nobody.
             - "dd": of these, those that some positive pool has no other of. Without test errors it
               accuses nobody wrongly.

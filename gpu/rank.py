@@ -132,10 +132,10 @@ def rank_sets(
     distances: Any,
 ) -> int:
     """The sets of largest Jaccard similarity; set i is ``rows[begins[i]:ends[i]]``."""
-    for name, tokens, first, last in (("Q", Q, Q_begins, Q_ends), ("rows", rows, begins, ends)):
+    for name, tokens, starts, stops in (("Q", Q, Q_begins, Q_ends), ("rows", rows, begins, ends)):
         check_array(name, tokens, np.uint64, shape=(None,))
-        check_array(f"{name} begins", first, np.int64, shape=(None,))
-        check_array(f"{name} ends", last, np.int64, shape=first.shape)
+        check_array(f"{name} begins", starts, np.int64, shape=(None,))
+        check_array(f"{name} ends", stops, np.int64, shape=starts.shape)
     how, found = (
         (Q, Q_begins, Q_ends, rows, begins, ends),
         (candidates, offsets, sizes, k, first, ids, distances),

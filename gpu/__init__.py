@@ -1,6 +1,6 @@
-"""CUDA kernels (`*.cu`, `*.cuh`) and the CuPy launchers that have the names and arguments of the Numba kernels.
+"""CUDA kernels (`*.cu`, `*.cuh`), and CuPy launchers with the names and arguments of the Numba kernels.
 
-``gpu/x.py`` is the twin of the module ``kernels/x.py`` of `mergesketch.lsh` or `mergesketch.sketches`;
-`mergesketch.lsh.support.backend` finds it by that name. Nothing here is imported before a CuPy array arrives or a
-sketch moves to the GPU.
+``gpu/x.py`` is the twin of ``kernels/x.py`` of `mergesketch.lsh` or `mergesketch.sketches`, and
+`mergesketch.lsh.support.backend` finds it by that name. Nothing here is imported before a CuPy array arrives
+or a sketch moves to the GPU.
 """

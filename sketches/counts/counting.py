@@ -11,8 +11,8 @@ import math
 from typing import Any, Self
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import betaincinv
 
 from ...lsh.support.checks import check_flag, check_real
 from ..kernels import counting
@@ -142,7 +142,7 @@ class CountMinSketch(CountMinTable):
             super()._add(batch)
             return
         kernel = self._backend.kernels(counting).count_min_add_conservative
-        kernel(self._arrays["counts"], self._words, batch.hashes, batch.weights)
+        kernel(batch.hashes, batch.weights, self._words, self._arrays["counts"])
         self._add_to_total(batch.hashes.size, batch.weights)
 
     def inner_product(self, other: Self) -> float:
@@ -387,4 +387,4 @@ def _norm_factor(n_rows: int, confidence: float) -> float:
     probability 1 - confidence at most."""
     half = (n_rows + 1) // 2
     # P(Binomial(n, p) >= m) is the regularised incomplete beta function I_p(m, n - m + 1).
-    return float(1.0 / math.sqrt(betaincinv(half, n_rows - half + 1, 1.0 - confidence)))
+    return float(1.0 / math.sqrt(scipy.special.betaincinv(half, n_rows - half + 1, 1.0 - confidence)))

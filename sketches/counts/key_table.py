@@ -136,7 +136,7 @@ class KeyTable(MergeableSketch):
         """Add keys to all rows of the table; a thread owns whole rows, so that no two add to one counter."""
         table, words, kernel = self._arrays["counts"], self._words, self._add_kernel
         block = 1 if hashes.size > KEYS_BLOCK else self.n_rows
-        self._backend.map_blocks(lambda a, b: kernel(table, words, hashes, weights, a, b), self.n_rows, block)
+        self._backend.map_blocks(lambda a, b: kernel(hashes, weights, words, a, b, table), self.n_rows, block)
 
     def _add_to_total(self, n: int, weights: NDArray[np.int64]) -> None:
         self._arrays["total"] += int(weights.sum()) if weights.size else n
@@ -153,7 +153,7 @@ class KeyTable(MergeableSketch):
         out = self._backend.xp.empty(hashes.size, dtype)
         table, words = self._arrays["counts"], self._words
         self._backend.map_blocks(
-            lambda a, b: kernel(table, words, hashes, out, a, b), hashes.size, KEYS_BLOCK
+            lambda a, b: kernel(table, hashes, words, a, b, out), hashes.size, KEYS_BLOCK
         )
         return out
 

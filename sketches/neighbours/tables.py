@@ -162,7 +162,7 @@ class IndexTables(MergeableSketch):
         self._state.caches["is_ordered"] = False
         # A thread owns whole tables, so that no two fill one bucket.
         self._backend.map_blocks(
-            lambda a, b: kernel(arrays["slots"], arrays["seen"], codes, ids, keys, a, b),
+            lambda a, b: kernel(codes, ids, keys, a, b, arrays["slots"], arrays["seen"]),
             len(arrays["slots"]),
             1,
         )
@@ -174,8 +174,10 @@ class IndexTables(MergeableSketch):
 
     # -- the order within buckets -----------------------------------------------------------------
 
-    def _over_tables(self, kernel: Any, *arrays: NDArray[Any]) -> None:
-        self._backend.map_blocks(lambda a, b: kernel(*arrays, self._keys, a, b), self.family.n_hashes, 1)
+    def _over_tables(self, kernel: Any, slots: NDArray[Any], *others: NDArray[Any]) -> None:
+        self._backend.map_blocks(
+            lambda a, b: kernel(*others, self._keys, a, b, slots), self.family.n_hashes, 1
+        )
 
     def _canonicalise(self) -> None:
         with self._lock:

@@ -6,8 +6,8 @@ import math
 from typing import Any, NamedTuple, Self
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import sparse
 
 from ...lsh.inputs.arrays import check_array, refuse_flags
 from ...lsh.inputs.sparse_structure import check_coo, check_sparse
@@ -210,7 +210,7 @@ class BloomSignatures(MergeableSketch):
     def _add(self, batch: _Edges) -> None:
         kernel = self._backend.kernels(bloom_signatures).set_neighbour_bits
         signatures, key, both_ways = self._arrays["signatures"], self._key, not self.directed
-        self._by_nodes(lambda a, b: kernel(*batch, both_ways, key, signatures, a, b), batch.sources.size)
+        self._by_nodes(lambda a, b: kernel(*batch, both_ways, key, a, b, signatures), batch.sources.size)
 
     def propagate(self, edges: Any) -> Self:
         """Signatures of one hop more: each node's own, and those of its neighbours.
@@ -247,7 +247,7 @@ class BloomSignatures(MergeableSketch):
         signatures = self._arrays["signatures"]
         out = signatures.copy()
         self._by_nodes(
-            lambda a, b: kernel(*edges, both_ways, signatures, out, a, b),
+            lambda a, b: kernel(*edges, signatures, both_ways, a, b, out),
             n_edges * max(1, self.n_bits // 512),
         )
         return wider._set_arrays({"signatures": out, "n_updates": np.array([n_edges])}, self.device)
@@ -262,7 +262,7 @@ class BloomSignatures(MergeableSketch):
     def _read(self, edges: Any) -> _Edges:
         """Return edges as their sources and targets, checked."""
         self._claim_device("edges", edges)
-        if sparse.issparse(edges):
+        if hasattr(edges, "tocoo") and scipy.sparse.issparse(edges):
             matrix: Any = edges
             if matrix.shape != (self.n_nodes, self.n_nodes):
                 raise ValueError(f"edges must have shape {(self.n_nodes, self.n_nodes)}, got {matrix.shape}")

@@ -36,24 +36,24 @@ class MergeableSketch(Stored):
 
     Notes
     -----
-    Threads may share a sketch: what changes it, saves, copies or compares it takes turns, which costs an
-    update a few microseconds. Queries do not wait; one that runs beside an update may find some of its rows.
+    Threads may share a sketch. Methods that change, save, copy or compare it run one after the other, which
+    costs an update a few microseconds. Queries do not wait; a query may find some of the rows of an update
+    that runs at the same time.
 
-    A batch is in or it is not. If memory runs out while it is read or hashed, nothing is changed. Ctrl-C, and
-    whatever else the handlers of SIGINT, SIGTERM and SIGALRM raise, is raised before the batch begins to
-    go in, or when it is in; what exceptions others throw into a thread from outside is not held back. What no
-    program can promise is the rest of a batch when the system kills it, or has no memory even for the
-    kernels' small buffers.
+    A batch is taken in as a whole or not at all. If memory runs out while it is read or hashed, nothing
+    changes. Exceptions of the handlers of SIGINT (Ctrl-C), SIGTERM and SIGALRM are raised before the batch is
+    added or afterwards. There are three exceptions: another thread may raise an exception in this one, the
+    system may kill the process, and the system may lack the memory for the kernels' small buffers.
 
-    After a fork the child's copy is its own. Where another thread was changing the sketch just then, the
-    child refuses it by RuntimeError.
+    After a fork the child has a copy of its own. If another thread was changing the sketch during the fork,
+    the child refuses to use it, by RuntimeError.
     """
 
     # -- what a sketch declares -------------------------------------------------------------------
 
     @abstractmethod
     def _layout(self) -> dict[str, StateSpec]:
-        """The arrays of the state (`n_updates` aside), from the configuration alone."""
+        """Return the specifications of the state's arrays, without `n_updates`, from the configuration."""
 
     @abstractmethod
     def update(self, X: Any, *args: Any, **kwargs: Any) -> Self:
@@ -63,7 +63,7 @@ class MergeableSketch(Stored):
         ----------
         X : n rows or keys
         *args, **kwargs
-            What belongs to them, as the class says: weights, counts, targets, ...
+            Weights, counts, targets or other values of the rows, as the class says.
 
         Returns
         -------
@@ -72,18 +72,18 @@ class MergeableSketch(Stored):
         Raises
         ------
         TypeError, ValueError
-            If they are not what the class takes; nothing is changed then.
+            If the class does not take them. Nothing changes then.
         """
 
     def _read(self, *args: Any, **kwargs: Any) -> Any:
         """Check the arguments of an update and return them as a batch, for `_amounts` and `_add`.
 
-        Nothing is changed yet. TypeError or ValueError for what the class does not take.
+        Nothing changes yet. Arguments that the class does not take raise TypeError or ValueError.
         """
         raise NotImplementedError
 
     def _amounts(self, batch: Any) -> dict[str, int]:
-        """Return by how much each counter, by the name of its array, may grow as a batch goes in.
+        """Return, for each array of counters, the most that a batch adds to one of its counters.
 
         The amount of "n_updates" is the number of the batch's rows or keys.
         """
@@ -92,7 +92,7 @@ class MergeableSketch(Stored):
     def _add(self, batch: Any) -> None:
         """Add a batch to the arrays, which have room for it now.
 
-        If it fails, it leaves the values of the arrays as they were. Signals are held back meanwhile.
+        If this fails, it leaves the values of the arrays as they were. Signals are delayed meanwhile.
         """
         raise NotImplementedError
 
@@ -101,7 +101,7 @@ class MergeableSketch(Stored):
     ) -> None:
         """Merge the arrays that share a reduction of the sketch's own into `ours`, in place.
 
-        Called once the arrays of the named reductions are merged, so `self._arrays` holds their result.
+        The arrays of the named reductions are merged before, so that `self._arrays` has their result.
         """
         raise TypeError(f"{type(self).__name__} declares no reduction named {reduction!r}")
 
@@ -121,7 +121,7 @@ class MergeableSketch(Stored):
 
     # -- devices ----------------------------------------------------------------------------------
 
-    #: Whether there are CUDA kernels for all that the class does with arrays.
+    #: True if there are CUDA kernels for all that the class does with arrays.
     _gpu: ClassVar[bool] = False
 
     def _check_device(self, device: str) -> None:
@@ -131,7 +131,7 @@ class MergeableSketch(Stored):
             )
 
     def to(self, device: str) -> Self:
-        """A copy of the sketch whose state lies on a device: its updates and queries take arrays there.
+        """Return a copy of the sketch on a device; its updates and queries take arrays there.
 
         Parameters
         ----------
@@ -153,8 +153,8 @@ class MergeableSketch(Stored):
 
         Notes
         -----
-        A sketch without data needs no moving: it goes to where its first rows lie. Sketches of the two
-        devices merge: what is merged in is copied to where the other one is.
+        A sketch without data need not be moved: it goes to the device of its first rows. Sketches on
+        different devices merge: the one that is merged in is copied to the device of the other.
         """
         return self._moved(device)
 
@@ -279,7 +279,7 @@ class MergeableSketch(Stored):
         Parameters
         ----------
         *others : same class and configuration
-            Unchanged. The sketch itself may be among them, and then counts twice.
+            They are not changed. The sketch itself may be among them, and then counts twice.
 
         Returns
         -------
@@ -288,10 +288,10 @@ class MergeableSketch(Stored):
         Raises
         ------
         IncompatibleSketchError
-            Naming the first field that differs, or what the parts may not have in common, as the rows' ids
-            of an `LSHIndex`; nothing is changed.
+            If configurations differ, naming the first field that does, or if the parts have in common what
+            they must not, such as the rows' ids of an `LSHIndex`. Nothing changes then.
         OverflowError
-            If a 64-bit counter could wrap; nothing is changed.
+            If a 64-bit counter could wrap. Nothing changes then.
         """
         for other in others:
             self._check_compatible(other)
@@ -307,7 +307,7 @@ class MergeableSketch(Stored):
         return self
 
     def _has_own_reduction(self) -> bool:
-        """Tell whether a reduction of the sketch's own may fail, for want of memory, when others are done."""
+        """Tell whether a reduction of the sketch's own may fail, for lack of memory, after others ran."""
         return any(spec.reduction not in REDUCTIONS for spec in self._state.specs.values())
 
     def reduce_arrays(self, theirs: Mapping[str, NDArray[Any]]) -> None:
@@ -337,12 +337,12 @@ class MergeableSketch(Stored):
         return self.copy().merge(other)
 
     def subtract(self, other: Self) -> Self:
-        """Take another sketch's data out again, in place; for sketches whose states all add.
+        """Take another sketch's data out again, in place; for sketches whose arrays are all sums.
 
         Parameters
         ----------
         other : same class and configuration
-            Usually a part that was merged in before. Unchanged.
+            Usually a part that was merged in before. It is not changed.
 
         Returns
         -------
@@ -351,9 +351,9 @@ class MergeableSketch(Stored):
         Raises
         ------
         TypeError
-            If a state of this class is not a sum.
+            If an array of this class is not a sum.
         IncompatibleSketchError, OverflowError
-            As `merge` does; nothing is changed.
+            As `merge` does. Nothing changes then.
         """
         specs = self._state.specs
         others = sorted({s.reduction for n, s in specs.items() if n not in self._not_compared} - {"sum"})
@@ -366,7 +366,7 @@ class MergeableSketch(Stored):
             arrays = dict(theirs.arrays)
             with uninterrupted(), state.reserved(amounts):
                 for name, ours in state.arrays.items():
-                    # What is noted of the data beside the sums, a largest weight say, holds on.
+                    # Arrays beside the sums, a largest weight for example, still hold for what is left.
                     combine = REDUCTIONS[specs[name].reduction] if name in self._not_compared else np.subtract
                     combine(ours, arrays[name], out=ours)
         return self
@@ -374,7 +374,7 @@ class MergeableSketch(Stored):
     # -- copies and comparison --------------------------------------------------------------------
 
     def empty_like(self) -> Self:
-        """A new sketch of the same configuration without data: the identity of merging.
+        """Return a new sketch of the same configuration without data: the identity of merging.
 
         Returns
         -------
@@ -385,7 +385,7 @@ class MergeableSketch(Stored):
         return new
 
     def copy(self) -> Self:
-        """A new sketch of the same configuration and state, sharing no state memory.
+        """Return a new sketch of the same configuration and state, which shares no state memory.
 
         Returns
         -------
@@ -393,16 +393,16 @@ class MergeableSketch(Stored):
         """
         new = self._without_arrays()
         with self._lock:
-            # Without data it is still free to go where its first rows lie.
+            # A sketch without data still goes to the device of its first rows.
             state = self._state
             new._state = state.copy() if state.is_allocated else state.with_arrays(None)
         return new
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Engines send an empty sketch with every task: then the configuration is all that travels.
+        # Engines send an empty sketch with every task. Only its configuration is sent.
         if not self._state.is_allocated:
             return type(self)._from_config, (self.config(),)
-        # Of a copy, for a pickler takes one array after the other, while the sketch may go on.
+        # A copy is pickled: a pickler takes one array after the other, and updates may come in between.
         return Stored.__reduce__(self.copy())
 
     def __copy__(self) -> Self:

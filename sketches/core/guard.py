@@ -1,4 +1,4 @@
-"""Changes of an object that no other thread sees half done, and that no interrupt leaves half done."""
+"""Changes of an object that no other thread sees unfinished, and that no signal leaves unfinished."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 
-# What `signal` wraps for the sake of its enumerations, at ten times the cost.
+# The functions of `signal` wrap these, to return enumerations, and take ten times as long.
 from _signal import getsignal  # type: ignore[import-not-found, unused-ignore]
 from _signal import signal as set_handler
 from contextlib import ExitStack
@@ -17,11 +17,11 @@ from ...lsh.support.lazy import lazy
 
 __all__ = ["Guarded", "changing", "check_interrupt", "locked", "uninterrupted"]
 
-#: Signals whose handlers raise what they please between any two steps of the main thread: Ctrl-C, what a
-#: system's or a batch system's end of a job comes by, and timers.
+#: Signals whose handlers may raise an exception between any two steps of the main thread: Ctrl-C, the signal
+#: by which systems and batch systems end a job, and timers.
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGALRM", "SIGTERM", "SIGINT") if hasattr(signal, name))
 
-#: What came meanwhile, and whom it is for; of the main thread alone.
+#: Signals of the main thread that wait to be handled, and their handlers.
 _held_back: list[tuple[int, FrameType | None]] = []
 _handlers: dict[int, Any] = {}
 
@@ -31,9 +31,10 @@ def _hold_back(number: int, frame: FrameType | None) -> None:
 
 
 class uninterrupted:
-    """Hold back what the handlers of signals would raise until the block has ended.
+    """Delay the handlers of signals until a block has ended.
 
-    Handlers run in the main thread alone, so that in others there is nothing to do. Blocks may nest.
+    Handlers run in the main thread only, so that a block in another thread has nothing to do. Blocks may
+    nest.
     """
 
     __slots__ = ("_replaced",)
@@ -60,7 +61,7 @@ class uninterrupted:
 
 
 def _restore(handlers: list[tuple[int, Any]], i: int) -> None:
-    # A handler that is in place again may raise before the next one is.
+    # A handler that is restored may raise at once, before the next one is restored.
     if i < len(handlers):
         try:
             set_handler(*handlers[i])
@@ -78,7 +79,7 @@ def _deliver() -> None:
 
 
 def check_interrupt() -> None:
-    """Give way to signals that are held back: where a long change can still be undone."""
+    """Run delayed handlers now; for places in a long change where the change can still be undone."""
     if _held_back and threading.current_thread() is threading.main_thread():
         _deliver()
 
@@ -114,12 +115,12 @@ class Guarded:
 
     @property
     def _lock(self) -> threading.RLock:
-        """The lock that is held while the state changes, and while it is read as a whole."""
+        """The lock that a thread takes to change the state, or to read all of it."""
         return self._guard.lock_of_process(type(self).__name__)
 
 
 class changing:
-    """Note, while the lock is held, that this thread changes the object, for processes forked meanwhile."""
+    """Mark an object, whose lock the thread has, as changing, for processes that are forked meanwhile."""
 
     __slots__ = ("_before", "_guard")
 
@@ -135,7 +136,7 @@ class changing:
 
 
 def locked(*objects: Guarded) -> ExitStack:
-    """Hold the locks of several objects, taken in one order, so that no two threads wait for each other."""
+    """Take the locks of several objects, in one order, so that no two threads wait for each other."""
     stack = ExitStack()
     for other in sorted({id(o): o for o in objects}.values(), key=id):
         stack.enter_context(other._lock)

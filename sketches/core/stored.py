@@ -1,4 +1,4 @@
-"""What can be saved: a configuration and named arrays, in one file format for all."""
+"""The base of objects that can be saved: a configuration and named arrays, in one file format."""
 
 from __future__ import annotations
 
@@ -81,16 +81,16 @@ class Stored(Guarded, Configured, ABC):
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Raise ValueError if `arrays` (right in shape and dtype) cannot be a state of this object.
 
-        A loader calls it before the arrays are taken over: whatever a kernel uses as an index or a
-        length must be checked here, for a stranger's file may hold anything.
+        A loader calls it before the object takes over the arrays. Every number that a kernel uses as an index
+        or a length must be checked here, for a file from elsewhere may contain any number.
         """
 
     def _absent_array(self, name: str) -> NDArray[Any] | None:
-        """Return what stands for an array that files of earlier versions lack; None if all have it."""
+        """Return a substitute for an array that files of earlier versions lack; None if all have it."""
         return None
 
     def _canonicalise(self) -> None:
-        """Bring the state into the one form that equal contents share; most classes have but one."""
+        """Bring the state into the form that equal contents share; most classes have only one form."""
 
     # -- devices ----------------------------------------------------------------------------------
 
@@ -150,13 +150,13 @@ class Stored(Guarded, Configured, ABC):
 
     @classmethod
     def _rebuilt(cls, config: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Self:
-        """Return the object of a configuration and a state; pickles hold no other name than this one."""
+        """Return the object of a configuration and a state; pickles refer to this name only."""
         return cls._from_config(config)._set_arrays(arrays)
 
     # -- storage ----------------------------------------------------------------------------------
 
     def to_bytes(self) -> bytes:
-        """The object as bytes of the common file format; the inverse of `from_bytes`.
+        """Return the object as bytes of the common file format; the inverse of `from_bytes`.
 
         Returns
         -------
@@ -173,7 +173,7 @@ class Stored(Guarded, Configured, ABC):
 
     @classmethod
     def from_bytes(cls, buffer: bytes | bytearray | memoryview) -> Self:
-        """The object that `to_bytes` wrote.
+        """Return the object that `to_bytes` wrote.
 
         Parameters
         ----------
@@ -186,8 +186,8 @@ class Stored(Guarded, Configured, ABC):
         Raises
         ------
         SketchFormatError
-            If the bytes are truncated, damaged, of another version or class. Nothing in them is
-            executed, and no memory is taken beyond their own size.
+            If the bytes are truncated, damaged, or of another version or class. Nothing in them is
+            executed, and no more memory is taken than their own size.
         """
         try:
             view = memoryview(buffer).cast("B")
@@ -208,7 +208,7 @@ class Stored(Guarded, Configured, ABC):
         Raises
         ------
         OSError
-            If it cannot be written; the old file stays.
+            If the file cannot be written. The old file stays.
         """
         # The pieces are the arrays' own memory.
         with self._lock:
@@ -225,9 +225,9 @@ class Stored(Guarded, Configured, ABC):
         ----------
         path : path
         mmap : bool
-            Map the file instead of reading it: opens at once whatever the size, pages are read when
-            touched and shared between processes. Updates go to private copies of pages, never to the
-            file. The checksum of the arrays is then not verified (that of the configuration is).
+            Map the file instead of reading it. It opens at once, whatever its size; pages are read when they
+            are used, and processes share them. Updates go to private copies of pages, never to the file. The
+            checksum of the arrays is not verified then, but that of the configuration is.
 
         Returns
         -------
@@ -236,7 +236,7 @@ class Stored(Guarded, Configured, ABC):
         Raises
         ------
         SketchFormatError
-            If the file is truncated, damaged, of another version or class.
+            If the file is truncated, damaged, or of another version or class.
         OSError
             If it cannot be read.
         """
@@ -246,11 +246,11 @@ class Stored(Guarded, Configured, ABC):
 
 
 def stored_classes() -> dict[str, type[Stored]]:
-    """Every concrete class that can be saved, by name; those that are but the base of others are none."""
+    """Return every class that can be saved, by name, without those that are only the base of others."""
     return {
         name: cls
         for name, cls in Stored._stored.items()
-        if not getattr(cls, "__abstractmethods__", None) and not cls.__dict__.get("_internal", False)
+        if not getattr(cls, "__abstractmethods__", None) and not vars(cls).get("_internal", False)
     }
 
 
@@ -268,7 +268,7 @@ def _check_drawn(sketch: Stored) -> None:
 
 
 def _without_arrays(header: Header, expected: type[S]) -> S:
-    """The sketch that `header` tells of, still without arrays; they fit it if nothing is raised."""
+    """Return the object that a header describes, without arrays; SketchFormatError if they do not fit it."""
     name = header.metadata.get("class", "")
     cls = stored_classes().get(name)
     if cls is None:
@@ -282,7 +282,7 @@ def _without_arrays(header: Header, expected: type[S]) -> S:
         sketch = cls._from_config(config)
         specs = sketch._state.specs
     except Exception as error:
-        # Whatever a constructor makes of a stranger's values, it is the file that is wrong.
+        # A constructor may raise any error for the values of a damaged file.
         raise SketchFormatError(f"the configuration of this {name} is not valid: {error}") from error
     absent = {key for key in specs if key not in header.arrays and sketch._absent_array(key) is not None}
     if set(specs) - absent != set(header.arrays):
@@ -299,13 +299,8 @@ def _without_arrays(header: Header, expected: type[S]) -> S:
     return sketch
 
 
-def _fill(
-    sketch: S,
-    header: Header,
-    fetch: Fetch,
-    verify: bool,
-) -> S:
-    """Give `sketch` its arrays, checked; `fetch` has one from (dtype, shape, place in the file)."""
+def _fill(sketch: S, header: Header, fetch: Fetch, verify: bool) -> S:
+    """Fetch the arrays of a sketch and check them; `verify` tells whether to compare the checksum."""
     arrays = {name: fetch(*entry) for name, entry in header.arrays.items()}
     if verify and header.metadata.get("data_xxh3") != data_checksum(arrays):
         raise SketchFormatError("the arrays' checksum does not match: the file is damaged")
@@ -315,9 +310,9 @@ def _fill(
     }
     for name in sketch._state.specs:
         if name not in native:
-            stands_for = sketch._absent_array(name)
-            assert stands_for is not None
-            native[name] = stands_for
+            substitute = sketch._absent_array(name)
+            assert substitute is not None
+            native[name] = substitute
     try:
         sketch._check_state(native)
     except ValueError as error:
@@ -327,7 +322,7 @@ def _fill(
 
 
 def load(path: str | PathLike[str], *, mmap: bool = False, expected: type[Stored] | None = None) -> Stored:
-    """Open any saved sketch, whatever its class.
+    """Open a saved sketch of any class.
 
     Parameters
     ----------
@@ -339,7 +334,7 @@ def load(path: str | PathLike[str], *, mmap: bool = False, expected: type[Stored
 
     Returns
     -------
-    The sketch, or static structure, of whatever class it is.
+    The sketch or static structure.
 
     Raises
     ------

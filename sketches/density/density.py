@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any, NamedTuple, Self
 
@@ -14,31 +14,18 @@ from numpy.typing import NDArray
 from ...lsh.hashing.keys import hash_keys
 from ...lsh.inputs.arrays import check_array, check_dense
 from ...lsh.inputs.weights import check_weights
-from ...lsh.support.backend import backend_of, refuse_gpu
+from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_flag, check_generator, check_int, check_real
-from ...lsh.support.lazy import lazy
-from ...lsh.support.random import normal, random_uint64, uniform
 from ..core.guard import check_interrupt
-from ..core.records import Records, add_to_sample, find_keys
-from ..core.state import StateSpec
-from ..counts.key_table import CountSketchTable, KeyTable, check_total
-from ..kernels import grid
-from .cell_sample import SAMPLE, estimate_n_cells, sample_layout, sampled_counts
+from .cell_counts import CellCounts
+from .cell_sample import SAMPLE
 from .grid_width import choose_widths
 
 __all__ = ["DensitySketch"]
 
 #: Numbers of cells that are worked on at a time.
 _BLOCK = {"cpu": 1 << 19, "gpu": 1 << 26}
-#: Cells farther from 0 than this are refused: shifted and rounded they are still 32-bit integers.
-_FARTHEST = 2.0**30
-#: The table of the heavy cells, by rising keys.
-_BINS = Records(("bin_keys", "bin_repetitions", "bin_cells"), "bin_repetitions")
-#: Cells without rows that the table is asked for, to know its errors.
-_N_EMPTY = 1 << 13
-#: Times the table's root mean square error, above which an estimate tells that a cell has rows.
-_TOLD = 4.0
-#: The largest error of an integral that is passed over in silence.
+#: The largest error of an integral of which no warning is given.
 _INTEGRAL_ERROR = 0.05
 
 
@@ -51,7 +38,7 @@ class _Batch(NamedTuple):
     magnitude: int
 
 
-class DensitySketch(CountSketchTable):
+class DensitySketch(CellCounts):
     """Density of real vectors and synthetic vectors like them, from counters alone.
 
     Parameters
@@ -214,47 +201,6 @@ class DensitySketch(CountSketchTable):
         n = len(sample) if n_expected is None else check_int("n_expected", n_expected, 1, 1 << 62)
         return cls(sample.shape[1], choose_widths(sample, n, one=bool(rotate)), **parameters)
 
-    def _layout(self) -> dict[str, StateSpec]:
-        n = self.max_bins
-        return {
-            **super()._layout(),
-            "bin_keys": StateSpec((n,), "uint64", "bins"),
-            # The number of the grid from 1 on; 0 for a place that is free.
-            "bin_repetitions": StateSpec((n,), "int32", "bins"),
-            "bin_cells": StateSpec((n, self.n_features), "int32", "bins"),
-            **sample_layout(n, self.n_features),
-        }
-
-    @lazy
-    def _widths(self) -> NDArray[np.float64]:
-        return np.broadcast_to(np.asarray(self.width, dtype=np.float64), (self.n_features,)).copy()
-
-    @property
-    def _n_drawn(self) -> int:
-        return self.n_repetitions * self.n_features * (self.n_features if self.rotate else 1)
-
-    @lazy
-    def _shifts(self) -> NDArray[np.float64]:
-        shape = (self.n_repetitions, self.n_features)
-        return uniform(self.seed, "DensitySketch shifts", math.prod(shape)).reshape(shape)
-
-    @lazy
-    def _rotations(self) -> NDArray[np.float64]:
-        d = self.n_features
-        if not self.rotate:
-            return np.empty((0, d, d))
-        numbers = normal(self.seed, "DensitySketch rotations", self.n_repetitions * d * d)
-        # The signs of R's diagonal make the orthogonal matrix uniformly distributed (Mezzadri 2007). LAPACKs
-        # may differ in their last bits, and so may cells by machines: rounding leaves no bit to differ
-        # on, and a map this near to orthogonal keeps volumes to 1e-6.
-        q, r = np.linalg.qr(numbers.astype(np.float64).reshape(-1, d, d))
-        signed = q * np.sign(np.diagonal(r, axis1=1, axis2=2))[:, None, :]
-        return np.ascontiguousarray(np.round(signed * 2.0**24) / 2.0**24)
-
-    @lazy
-    def _grid_words(self) -> NDArray[np.uint64]:
-        return random_uint64(self.seed, "DensitySketch grids", self.n_repetitions)
-
     # -- updates ----------------------------------------------------------------------------------
 
     def update(self, X: Any, weights: Any = None) -> Self:
@@ -282,16 +228,8 @@ class DensitySketch(CountSketchTable):
         return self._take_in({"X": X, "weights": weights})
 
     def _read(self, X: Any, weights: Any) -> _Batch:
-        rows = self._check_rows(X, "X")
-        backend = self._backend
-        xp = backend.xp
-        far = xp.abs(rows).max(axis=0) / backend.constant(self._widths) if len(rows) else xp.zeros(1)
-        if not bool((far <= self._farthest).all()):
-            j = int(far.argmax())
-            raise ValueError(
-                f"X must lie within {self._farthest:g} widths of 0, got {float(far[j]):g} in column {j}; "
-                "use wider cells or centre the data"
-            )
+        rows = self._check_rows(X)
+        self._grids.check_reach(self._backend, rows)
         return _Batch(rows, *check_weights("weights", weights, len(rows), minimum=0))
 
     def _amounts(self, batch: _Batch) -> dict[str, int]:
@@ -306,183 +244,36 @@ class DensitySketch(CountSketchTable):
         n = len(batch.rows)
         with self._state.restored_on_failure() if n > self._block_size else nullcontext():
             for start, stop in self._blocks(n):
-                cells, keys = self._hash(batch.rows, start, stop)
+                cells, keys = self._grids.find_cells(self._backend, batch.rows[start:stop])
                 check_interrupt()
                 self._add_cells(cells, keys, batch.weights[start:stop])
 
-    def _add_cells(
-        self, cells: NDArray[np.int32], keys: NDArray[np.uint64], weights: NDArray[np.int64]
-    ) -> None:
-        """Add the cells of some rows to the table, the sample and the heavy cells, all or none of them."""
-        xp, r = self._backend.xp, self.n_repetitions
-        repeated = xp.repeat(weights, r) if weights.size else weights
-        undo = -repeated if weights.size else xp.full(keys.size, -1, np.int64)
-        numbers = (xp.arange(keys.size) % r + 1).astype(np.int32)
-        sample = add_to_sample(self._backend, SAMPLE, self._arrays, (keys, numbers, cells), repeated)
-        total = self._arrays["total"]
-        before = total.copy()
-        self._add_to_table(keys, repeated)
-        try:
-            self._add_to_total(keys.size // r, weights)
-            self._note(cells, keys)
-        except BaseException:
-            total[...] = before
-            self._add_to_table(keys, undo)
-            raise
-        self._arrays.update(sample)
-
-    def _check_rows(self, X: Any, name: str) -> NDArray[np.float64]:
-        self._claim_device(name, X)
-        return check_dense(X, self.n_features, name).astype(np.float64, copy=False)
-
-    @property
-    def _farthest(self) -> float:
-        return _FARTHEST / (math.sqrt(self.n_features) if self.rotate else 1.0)
+    def _check_rows(self, X: Any) -> NDArray[np.float64]:
+        return check_dense(X, self.n_features).astype(np.float64, copy=False)
 
     @property
     def _block_size(self) -> int:
+        """The number of rows that are worked on at a time."""
         return max(1, _BLOCK[self.device] // (self.n_repetitions * self.n_features))
 
     def _blocks(self, n: int) -> Iterator[tuple[int, int]]:
         block = self._block_size
         return ((start, min(n, start + block)) for start in range(0, n, block))
 
-    def _hash(
-        self, X: NDArray[np.float64], start: int, stop: int
-    ) -> tuple[NDArray[np.int32], NDArray[np.uint64]]:
-        """Cells of the rows [start, stop) in each grid, a row's grids one after the other, and their keys."""
-        backend, rows, n = self._backend, X[start:stop], stop - start
-        cells = backend.xp.empty((n, self.n_repetitions, self.n_features), dtype=np.int32)
-        keys = backend.xp.empty(n * self.n_repetitions, dtype=np.uint64)
-        flat, own = cells.reshape(-1, self.n_features), np.empty(0, dtype=np.int32)
-        frames = (self._rotations, self._shifts, self._widths)
-        r, words = self.n_repetitions, self._grid_words
-
-        def run(a: int, b: int) -> None:
-            backend.kernels(grid).grid_cells(rows, *frames, a, b, cells)
-            backend.kernels(grid).grid_keys(flat, words, own, a * r, b * r, keys)
-
-        backend.map_blocks(run, n, max(1, (1 << 16) // (r * self.n_features)))
-        return flat, keys
-
-    # -- the cells kept by name -------------------------------------------------------------------
-
-    def _threshold(self, times: int) -> int:
-        return times * self.n_repetitions * self.total // self.max_bins
-
-    def _note(self, cells: NDArray[np.int32], keys: NDArray[np.uint64]) -> None:
-        """Keep those cells of a batch that are heavy enough."""
-        xp = self._backend.xp
-        places = xp.flatnonzero(self._estimate(keys) > self._threshold(1))
-        places = places[find_keys(self._backend, _BINS.used(self._arrays)[0], keys[places]) < 0]
-        _, first = xp.unique(keys[places], return_index=True)
-        places = places[first]
-        repetitions = (places % self.n_repetitions + 1).astype(np.int32)
-        self._keep(keys[places], repetitions, cells[places])
-
-    def _keep(self, *records: NDArray[Any]) -> None:
-        """Add cells to those kept, drop the ones that are too light now, order by key."""
-        xp = self._backend.xp
-        joined = [xp.concatenate(pair) for pair in zip(_BINS.used(self._arrays), records, strict=True)]
-        # Of two cells with one key, which never is, the lexicographically smaller one stays.
-        columns = [joined[2][:, j] for j in range(self.n_features - 1, -1, -1)]
-        order = xp.argsort(joined[0], kind="stable")
-        keys = joined[0][order]
-        if bool((keys[1:] == keys[:-1]).any()):
-            order = _lexsort(xp, *columns, joined[1], joined[0])
-            keys = joined[0][order]
-            order = order[xp.append(xp.ones(1, bool), keys[1:] != keys[:-1])]
-        estimates = self._estimate(joined[0][order])
-        heavy = estimates > self._threshold(1)
-        order, estimates = order[heavy], estimates[heavy]
-        if order.size > self.max_bins:
-            largest = _lexsort(xp, joined[0][order], -estimates)[: self.max_bins]
-            order = order[xp.sort(largest)]
-        _BINS.put(self._arrays, [values[order] for values in joined])
-
-    def _reduce_custom(
-        self, reduction: str, ours: dict[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]
-    ) -> None:
-        if reduction == "bins":
-            # The table is merged before: cells are kept by the merged counts.
-            self._keep(*_BINS.used(theirs))
-            return
-        *columns, counts = SAMPLE.used(theirs)
-        for name, array in add_to_sample(self._backend, SAMPLE, ours, columns, counts).items():
-            ours[name][...] = array
-
-    def _heavy(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
-        """Grids, cells and counts of the heavy cells, in the order of their keys."""
-        table = SAMPLE if self._all_named() else _BINS
-        keys, repetitions, cells, *_ = table.used(self._arrays)
-        counts = self._count(keys)
-        heavy = counts > self._threshold(2)
-        return repetitions[heavy] - np.int32(1), cells[heavy], counts[heavy]
-
-    def _heavy_keys(self) -> NDArray[np.uint64]:
-        keys = _BINS.used(self._arrays)[0]
-        return keys[self._estimate(keys) > self._threshold(2)]
-
-    # -- what is known of cells -------------------------------------------------------------------
-
-    def _all_named(self) -> bool:
-        """Tell whether the sample holds every cell that has a row, so that the table is not needed."""
-        return not self._arrays["sample_counts"][-1]
-
-    def _count(self, keys: NDArray[np.uint64]) -> NDArray[np.float64]:
-        """The counts of cells: exact if all are known by name, and from the table if not."""
-        if self._all_named():
-            return sampled_counts(self._backend, self._arrays, keys)
-        return self._estimate(keys)
-
-    def _table_noise(self) -> float:
-        """The root mean square of what the table says of cells without rows; 0 if it is not needed."""
-        if self._all_named():
-            return 0.0
-        found = self._estimate(hash_keys(self._backend.xp.arange(_N_EMPTY, dtype=np.uint64), self.seed))
-        # One more, for where none of these is hit others may be.
-        return math.sqrt((float((found**2).sum()) + 1.0) / _N_EMPTY)
-
-    def _drawn_from(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
-        """Grids, cells and weights of what samples are drawn from.
-
-        All cells by their counts if all are known by name. If not, the cells that the table tells from
-        its noise by their estimates, and the others by those of them in the sample of all cells.
-        """
-        keys, grids, cells, counts = SAMPLE.used(self._arrays)
-        weights, grids = counts.astype(np.float64), grids - np.int32(1)
-        if self._all_named():
-            return grids, cells, weights
-        xp = self._backend.xp
-        told = max(float(self._threshold(2)), _TOLD * self._table_noise())
-        light = self._estimate(keys) <= told
-        names, repetitions, boxes = _BINS.used(self._arrays)
-        estimates = self._estimate(names)
-        heavy = estimates > told
-        rest = max(0.0, float(self.total * self.n_repetitions) - float(estimates[heavy].sum()))
-        weights = weights[light]
-        if weights.size:
-            weights *= rest / float(weights.sum())
-        return (
-            xp.concatenate([repetitions[heavy] - np.int32(1), grids[light]]),
-            xp.concatenate([boxes[heavy], cells[light]]),
-            xp.concatenate([estimates[heavy], weights]),
-        )
-
     # -- answers ----------------------------------------------------------------------------------
 
     def _mean_counts(self, X: Any) -> NDArray[np.float64]:
+        """Return the count of each row's cell, on average over the grids."""
         self._check_seen("density")
-        X = self._check_rows(X, "X")
-        backend = self._backend
-        xp = backend.xp
-        out = xp.zeros(len(X))
-        # Where no row can be, the density is 0.
-        near = xp.flatnonzero((xp.abs(X) / backend.constant(self._widths) <= self._farthest).all(axis=1))
+        self._claim_device("X", X)
+        rows, backend, grids = self._check_rows(X), self._backend, self._grids
+        out = backend.xp.zeros(len(rows))
+        # The density is 0 too far from 0, where no row can be.
+        near = grids.rows_within_reach(backend, rows)
         for start, stop in self._blocks(near.size):
-            rows = near[start:stop]
-            _, keys = self._hash(xp.ascontiguousarray(X[rows]), 0, rows.size)
-            out[rows] = self._count(keys).reshape(-1, self.n_repetitions).mean(axis=1)
+            places = near[start:stop]
+            _, keys = grids.find_cells(backend, backend.xp.ascontiguousarray(rows[places]))
+            out[places] = self._count(keys).reshape(-1, self.n_repetitions).mean(axis=1)
         return out
 
     def _check_seen(self, name: str) -> None:
@@ -492,7 +283,7 @@ class DensitySketch(CountSketchTable):
     @property
     def log_volume(self) -> float:
         """Logarithm of the volume of a cell."""
-        return float(np.log(self._widths).sum())
+        return float(np.log(self._grids.widths).sum())
 
     def log_density(self, X: Any) -> NDArray[np.float64]:
         """Return the logarithm of `density`, which does not overflow in tiny cells.
@@ -581,11 +372,6 @@ class DensitySketch(CountSketchTable):
         )
 
     @property
-    def n_cells(self) -> int:
-        """Different cells that have rows, of all grids: exact up to `max_bins`, estimated beyond."""
-        return estimate_n_cells(self._arrays)
-
-    @property
     def table_error(self) -> float:
         """Standard error that the table adds to a `density`; 0 while `n_cells` is below `max_bins`.
 
@@ -652,11 +438,10 @@ class DensitySketch(CountSketchTable):
             If `n` is no such number, or nothing was taken in.
         """
         n = check_int("n", n, 0, 1 << 48)
-        backend = self._backend
-        xp, constant = backend.xp, backend.constant
+        xp = self._backend.xp
         generator = check_generator("random_state", random_state)
         self._check_seen("sample")
-        repetitions, cells, counts = self._drawn_from()
+        grids, cells, counts = self._weighted_cells()
         if self.device == "cpu":
             drawn = generator.choice(counts.size, size=n, p=counts / counts.sum())
             inside = generator.random((n, self.n_features))
@@ -668,68 +453,7 @@ class DensitySketch(CountSketchTable):
             drawn = xp.searchsorted(xp.cumsum(counts) / counts.sum(), uniform[:n], side="right")
             drawn = xp.minimum(drawn, counts.size - 1)
             inside = uniform[n:].reshape(n, self.n_features)
-        grids = repetitions[drawn]
-        places = cells[drawn] + inside - constant(self._shifts)[grids]
-        points: NDArray[np.float64] = places * constant(self._widths)
-        if self.rotate:
-            rotations = constant(self._rotations)
-            for r in range(self.n_repetitions):
-                here = grids == r
-                points[here] = points[here] @ rotations[r]
-        return points
-
-    # -- state ------------------------------------------------------------------------------------
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, DensitySketch):
-            return False if isinstance(other, KeyTable) else NotImplemented
-        if self.config() != other.config():
-            return False
-        ours, theirs = self._on_cpu(), other._on_cpu()
-        exact = ("counts", "total", "n_updates", *SAMPLE.names)
-        if not all(np.array_equal(ours._arrays[name], theirs._arrays[name]) for name in exact):
-            return False
-        # Keys tell grids and cells, and tables of equal counters their counts. With all cells in the sample
-        # nothing asks for the heavy ones.
-        return ours._all_named() or np.array_equal(ours._heavy_keys(), theirs._heavy_keys())
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        check_total(arrays)
-        self._check_cells("bin", *_BINS.used(arrays))
-        held, counts = SAMPLE.n_used(arrays), arrays["sample_counts"]
-        most = self.n_repetitions * int(arrays["total"][0])
-        if bool((counts < 0).any()) or bool((counts[:held] == 0).any()) or bool((counts > most).any()):
-            raise ValueError(f"sample_counts must be from 1 to {most}, then 0")
-        counted = sum(counts[:held].tolist())
-        if counted > most or (held < counts.size and counted < most):
-            # While there are places, every cell that has rows is held.
-            raise ValueError(
-                f"sample_counts must have a sum of {most}, or less if no place is empty, got {counted}"
-            )
-        self._check_cells("sample", *SAMPLE.used(arrays)[:3])
-
-    def _check_cells(self, name: str, keys: Any, repetitions: Any, cells: Any) -> None:
-        if bool((repetitions <= 0).any()) or bool((repetitions > self.n_repetitions).any()):
-            raise ValueError(f"{name}_repetitions must be from 1 to {self.n_repetitions}, then 0")
-        expected = np.empty(keys.size, dtype=np.uint64)
-        grids = repetitions - np.int32(1)
-        backend_of(keys).kernels(grid).grid_keys(
-            np.ascontiguousarray(cells), self._grid_words, grids, 0, keys.size, expected
-        )
-        if not np.array_equal(keys, expected):
-            raise ValueError(f"{name}_keys must be the keys of {name}_cells")
-        if bool((keys[1:] <= keys[:-1]).any()):
-            raise ValueError(f"{name}_keys must rise")
-
-
-def _lexsort(xp: Any, *columns: Any) -> Any:
-    """As NumPy's, of which CuPy's takes columns of one dtype only: the last column counts most."""
-    order = xp.argsort(columns[0], kind="stable")
-    for column in columns[1:]:
-        order = order[xp.argsort(column[order], kind="stable")]
-    return order
+        return self._grids.points(self._backend, grids[drawn], cells[drawn] + inside)
 
 
 def _check_width(width: Any, n_features: int) -> float | list[float]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.family import HashFamily, check_same_family
-from ...lsh.inputs.arrays import check_array, check_numbers
-from ...lsh.support.backend import as_array, backend_of, device_of
+from ...lsh.inputs.arrays import check_array
 from ...lsh.support.checks import check_flag, check_int
-from ...lsh.support.lazy import lazy
 from ..kernels import index
-from .ranking import ranker
+from .collision_estimates import CollisionEstimates
+from .ranking import ALL_RANKED, ranker
 from .tables import IndexBatch, IndexTables
 
 __all__ = ["LSHIndex", "Nearest", "Neighbours"]
@@ -44,7 +45,7 @@ class Nearest(NamedTuple):
     distances: NDArray[np.float64]
 
 
-class LSHIndex(IndexTables):
+class LSHIndex(CollisionEstimates, IndexTables):
     """Tables of buckets that find the rows most like a query by counting shared buckets.
 
     Parameters
@@ -321,29 +322,11 @@ class LSHIndex(IndexTables):
         codes = self._check_codes(self._probe(Q, n_probes))
         self._claim_device("rows", rows)
         metric, n_rows, rank = ranker(self.family, Q, rows)
-        slots, seen, backend = self._arrays["slots"], self._arrays["seen"], self._backend
-        xp, held = backend.xp, self._most_found(codes)
-        ids, distances = xp.empty((len(codes), k), np.int64), xp.empty((len(codes), k), np.float64)
-        block = _BLOCK if self.device == "cpu" else max(1, _CANDIDATES // held)
-
-        def run(start: int, stop: int) -> int:
-            counters = self._counters(codes, stop - start)
-            for a in range(start, stop, block):
-                b = min(a + block, stop)
-                room = xp.full(b - a, held if most is None else min(most, held), np.int64)
-                if most is None:
-                    backend.kernels(index).bound_found(seen, codes, self.capacity, a, b, room)
-                offsets = xp.zeros(b - a + 1, np.int64)
-                offsets[1:] = xp.cumsum(room)
-                candidates = xp.empty(int(offsets[-1]), slots.dtype)
-                backend.kernels(index).frequent_ids(slots, codes, offsets, counters, a, b, candidates, room)
-                refused = rank(candidates, offsets, room, k, a, ids, distances)
-                if refused >= 0:
-                    return refused
-            return -1
-
-        found = self._steadily(lambda: backend.map_blocks(run, len(codes), _QUERIES))
-        refused = [number for number in found if number >= 0]
+        backend, n = self._backend, len(codes)
+        ids, distances = backend.xp.empty((n, k), np.int64), backend.xp.empty((n, k), np.float64)
+        search = partial(self._rank_queries, codes, most, k, rank, ids, distances)
+        found = self._steadily(lambda: backend.map_blocks(search, n, _QUERIES))
+        refused = [row for row in found if row != ALL_RANKED]
         if refused and refused[0] >= n_rows:
             raise ValueError(f"rows must have a row for each id found, got {n_rows} rows and id {refused[0]}")
         if refused:
@@ -352,6 +335,35 @@ class LSHIndex(IndexTables):
             # Ranked by their negatives.
             distances *= -1.0
         return Nearest(ids, distances)
+
+    def _rank_queries(
+        self,
+        codes: NDArray[np.uint32],
+        most: int | None,
+        k: int,
+        rank: Callable[..., int],
+        ids: NDArray[np.int64],
+        distances: NDArray[np.float64],
+        start: int,
+        stop: int,
+    ) -> int:
+        """Find and rank the candidates of the queries [start, stop); return the first row refused, if any."""
+        kernels, xp, (slots, seen) = self._backend.kernels(index), self._backend.xp, self.buckets()
+        held, counters = self._most_found(codes), self._counters(codes, stop - start)
+        block = _BLOCK if self.device == "cpu" else max(1, _CANDIDATES // held)
+        for a in range(start, stop, block):
+            b = min(a + block, stop)
+            room = xp.full(b - a, held if most is None else min(most, held), np.int64)
+            if most is None:
+                kernels.bound_found(seen, codes, self.capacity, a, b, room)
+            offsets = xp.zeros(b - a + 1, np.int64)
+            offsets[1:] = xp.cumsum(room)
+            candidates = xp.empty(int(offsets[-1]), slots.dtype)
+            kernels.frequent_ids(slots, codes, offsets, counters, a, b, candidates, room)
+            refused = rank(candidates, offsets, room, k, a, ids, distances)
+            if refused != ALL_RANKED:
+                return refused
+        return ALL_RANKED
 
     def _probe(self, Q: Any, n_probes: int) -> NDArray[np.uint32]:
         if check_int("n_probes", n_probes, 1, 1 << 31) == 1:
@@ -385,69 +397,3 @@ class LSHIndex(IndexTables):
         if size > _MANY_IDS or size > found * n_queries:
             size = 0
         return np.zeros(size, np.uint16 if found < 1 << 16 else np.int32)
-
-    def kernel_estimate(self, counts: ArrayLike) -> NDArray[np.float64]:
-        """The family's kernel that collision counts imply, chance collisions taken off.
-
-        Its standard error is at most ``0.5 sqrt(D / L)``, D the family's `design_effect`: 1 but where tables
-        copy what others hashed. Overflowing buckets make it too low.
-
-        Parameters
-        ----------
-        counts : array_like of int
-            As `query` returns them, at least 0. Only an id that was added more than once is counted more
-            often than there are tables: that is taken as a collision in every table.
-
-        Returns
-        -------
-        ndarray of the shape of `counts`, float64
-
-        Raises
-        ------
-        TypeError, ValueError
-            If counts are no numbers or below 0.
-        """
-        chance = self.family.chance_collision
-        checked = check_numbers("counts", counts)
-        if not bool((checked >= 0).all()):
-            raise ValueError(f"counts must be at least 0, got {counts!r}")
-        share = backend_of(checked).xp.minimum(checked / self.family.n_hashes, 1.0)
-        return (share - chance) / (1.0 - chance)
-
-    def distance_estimate(self, counts: ArrayLike) -> NDArray[np.float64]:
-        """The distance, of the family's `metric`, that collision counts imply.
-
-        Parameters
-        ----------
-        counts : array_like of int
-            As `query` returns them; one of all tables is distance 0.
-
-        Returns
-        -------
-        ndarray of the shape of `counts`, float64
-            For `InnerProduct` the inner product, for `SignedRandomProjection` the angle, and so on.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If counts are no numbers or below 0.
-
-        Notes
-        -----
-        A count errs by ``sqrt(p (1 - p) / L)`` of the tables at collision probability p, and the distance
-        by that over the slope of `collision_probability` there. Estimates of the largest counts are too
-        near, for those rows were picked out for their counts.
-        """
-        kernel = self.kernel_estimate(counts)
-        if device_of(kernel) == "gpu":
-            backend = backend_of(kernel)
-            counts = backend.xp.minimum(as_array(counts), self.family.n_hashes).astype(np.int64)
-            distances: NDArray[np.float64] = backend.constant(self._distances)[counts]
-            return distances
-        # Fewer collisions than chance alone would make are none.
-        return self.family.distance(np.clip(kernel, 0.0, 1.0))
-
-    @lazy
-    def _distances(self) -> NDArray[np.float64]:
-        """The distance of every count, for GPUs: families find distances by bisection, on the CPU."""
-        return self.distance_estimate(np.arange(self.family.n_hashes + 1))

@@ -93,7 +93,7 @@ def scatter(counts: NDArray[Any], codes: NDArray[np.uint32], weights: NDArray[An
     """Add the weights of hashed rows, empty for 1 each, to the counters that their codes point to."""
     backend = backend_of(codes)
     kernel = _scatter_kernel(backend, counts.ndim)
-    # A thread owns whole repetitions, so that no two add into one counter; as many as there are for
-    # it, since each range of repetitions reads its part of every row of codes.
+    # A thread owns whole repetitions, so that no two threads add to one counter. Ranges of repetitions are
+    # large, since each of them reads its part of every row of codes.
     block = max(-(-codes.shape[1] // get_num_threads()), CODES_BLOCK // max(1, codes.shape[0]))
     backend.map_blocks(lambda a, b: kernel(codes, weights, a, b, counts), codes.shape[1], block)

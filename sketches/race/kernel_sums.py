@@ -66,9 +66,9 @@ class KernelQueries:
         Q : n rows
             As ``family.hash_query`` takes them.
         groups : int, optional
-            Estimate by the median of the means of so many groups of repetitions; by the mean of all if
-            not given. The mean is unbiased and the more accurate one on average; the median has the stronger
-            bound, and is too low where counters are skewed: see Notes.
+            The number of groups of repetitions. If it is given, the estimate is the median of the groups'
+            means; if not, it is the mean of all repetitions. The mean is unbiased and more accurate on
+            average. The median has the stronger bound, and is too low if counters are skewed: see Notes.
         return_std : bool
             Also return the estimated standard error of each estimate.
 
@@ -77,9 +77,9 @@ class KernelQueries:
         sums : ndarray of shape (n,) or (n, n_outputs), float64
             May be slightly negative where the true sum is near 0.
         std : ndarray of the same shape
-            Only with `return_std`; 1.96 of them on either side hold the kernel sum with about 95 %
-            confidence, or with more: see Notes. NaN where there is only one repetition, or group, to judge
-            from.
+            Only with `return_std`. The interval of 1.96 standard errors on either side contains the kernel
+            sum with a confidence of about 95 %, or more: see Notes. NaN if there is only one repetition, or
+            one group. For a `PrivateRace` the standard error covers the noise as well.
 
         Raises
         ------
@@ -92,18 +92,20 @@ class KernelQueries:
 
             D s**2 / R + (1.53 D reach / R)**2
 
-        D is the family's `design_effect`, 1 for hashes that are independent given the rows. The second
-        term stands for what no repetition showed, and is all there is where they do not differ: an event
-        of probability 3 / R goes unseen in R repetitions with probability 1/20 (the rule of three; Hanley
-        and Lippman-Hand 1983, "If nothing goes wrong, is everything all right?"), and 3 is 1.96 times 1.53.
-        It would have moved a counter by `reach` at most: the distance from the estimate to the least or the
-        largest counter of a repetition, on average over repetitions. One pass over the counters finds them.
+        D is the family's `design_effect`, 1 for hashes that are independent given the rows. The second term
+        stands for events that no repetition showed; it is the only term if repetitions do not differ. An
+        event of probability 3 / R goes unseen in R repetitions with probability 1/20 (the rule of three;
+        Hanley and Lippman-Hand 1983, "If nothing goes wrong, is everything all right?"), and 3 is 1.96 times
+        1.53. The event would have moved a counter by `reach` at most: the distance from the estimate to the
+        least or the largest counter of a repetition, on average over repetitions. One pass over the counters
+        finds them.
 
-        With `groups`, s**2 / R is taken pi / 2 times, as for the median of many normal numbers (of few it is
-        less), and the squared difference of the estimate and the mean is added: counters are skewed where few
-        buckets hold many rows, and their median is too low by about that. Of a query whose
-        counter is 100 in one repetition of 20 and 5 in all others, with R = 200, the median of 8 groups is
-        5 % lower on average than the kernel sum, of 24 groups 42 %.
+        With `groups`, s**2 / R is multiplied by pi / 2, the factor for the median of many normal numbers (it
+        is less for few), and the squared difference of the estimate and the mean is added. Counters are
+        skewed if few buckets hold many rows, and then the median is too low by about that difference. For
+        example, if a query's counter is 100 in one repetition of 20 and 5 in all others, with R = 200, then
+        the median of 8 groups is 5 % lower on average than the kernel sum, and the median of 24 groups is 42
+        % lower.
         """
         rows = self._query_rows(Q)
         return kernel_sums(self.family, self._kernel_counters(), self.total, rows, groups, return_std)
@@ -117,14 +119,14 @@ class KernelQueries:
         self, Q: Any, *, groups: int | None = None, return_std: Literal[True]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
     def density(self, Q: Any, *, groups: int | None = None, return_std: bool = False) -> Any:
-        """Estimated kernel densities: kernel sums over the total weight; arguments as for `query`.
+        """Return estimated kernel densities: kernel sums over the total weight.
 
         Parameters
         ----------
         Q : n rows
             As ``family.hash_query`` takes them.
         groups : int, optional
-            Take the median of the means of so many groups of repetitions.
+            As for `query`.
         return_std : bool
             Also return the standard errors.
 
@@ -148,7 +150,7 @@ class KernelQueries:
 def kernel_sums(
     family: HashFamily, counts: NDArray[Any], total: Any, Q: Any, groups: int | None, return_std: bool
 ) -> Any:
-    """What `Race.query` returns, from counters of shape (R, W) or (R, W, outputs)."""
+    """Return the kernel sums of queries from counters of shape (R, W) or (R, W, outputs), as `Race.query`."""
     repetitions = family.n_hashes
     if groups is not None:
         groups = check_int("groups", groups, 1, repetitions)
@@ -167,8 +169,8 @@ def kernel_sums(
             fill_means(counts, codes, groups, sums[left:right], std[left:right])
 
     if device == "cpu" and n * repetitions >= 2 * CODES_BLOCK:
-        # A thread hashes and looks up its own rows, so that codes go from cache to cache of one core. One row
-        # first: it draws the family's random parameters, which every thread would otherwise.
+        # A thread hashes and looks up its own rows, so that codes stay in the caches of one core. One row
+        # comes first: it draws the family's random parameters, which every thread would draw otherwise.
         ask(0, 1)
         map_blocks(lambda start, stop: ask(start + 1, stop + 1), n - 1, max(1, CODES_BLOCK // repetitions))
     else:
@@ -186,25 +188,33 @@ def kernel_sums(
 
 
 def without_chance(family: HashFamily, means: NDArray[np.float64], total: Any) -> NDArray[np.float64]:
-    """Kernel sums from mean counters of rows of that total weight: less what lies there by chance."""
+    """Return kernel sums: mean counters of rows of that total weight, without the chance collisions."""
     chance = family.chance_collision
     sums: NDArray[np.float64] = (means - total * chance) / (1.0 - chance)
     return sums
 
 
 def counter_range(counts: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The least and the largest counter of a repetition, on average, of counters (R, W, outputs)."""
+    """Return the least and the largest counter of a repetition, on average over R, of shape (outputs,)."""
     least, most = counts.min(axis=1), counts.max(axis=1)
     return least.mean(axis=0, dtype=np.float64), most.mean(axis=0, dtype=np.float64)
 
 
 def standard_errors(family: HashFamily, spread: NDArray[np.float64], reach: NDArray[Any]) -> Any:
-    """Standard errors of means over repetitions, from those that their spread tells.
+    """Return the standard errors of means over repetitions.
 
-    A spread knows nothing of what no repetition showed: buckets that a query would have shared with other
-    rows had one more repetition been drawn. Their probability is at most 3 / R, and the mean would have been
-    off by as much of `reach`, the most that a counter can differ from the mean. Where repetitions depend on
-    each other, there are fewer of them by the family's design effect.
+    Parameters
+    ----------
+    spread : ndarray
+        Standard errors by the standard deviation over repetitions.
+    reach : ndarray
+        The most that a counter can differ from the mean.
+
+    Notes
+    -----
+    The spread misses events that no repetition showed: buckets that a query would have shared with other rows
+    in one more repetition. Their probability is at most 3 / R, and they would move the mean by that share of
+    `reach`. If repetitions depend on each other, the family's design effect stands for the loss.
     """
     effect = family.design_effect
     xp = backend_of(spread).xp
@@ -218,7 +228,7 @@ def fill_means(
     sums: NDArray[np.float64],
     std: NDArray[np.float64],
 ) -> None:
-    """Mean, or median of means, of the counters of each row of codes, and its standard error."""
+    """Write the mean, or median of means, of the counters of each row of codes, and its standard error."""
     backend, repetitions = backend_of(codes), codes.shape[1]
     block = max(1, CODES_BLOCK // repetitions)
     backend.map_blocks(
@@ -240,14 +250,14 @@ def fill_means(
     if groups == 1:
         std[...] = np.nan
     else:
-        # From all repetitions, for few groups know their own spread badly. The median of skewed numbers is
-        # biased, by what it differs from their mean.
+        # The spread is that of all repetitions, for that of few groups is inexact. The median of skewed
+        # numbers is biased by its difference from their mean.
         std[...] = backend.xp.hypot(math.sqrt(math.pi / 2.0) * std, sums - medians)
     sums[...] = medians
 
 
 def mean_counts(counts: NDArray[Any], codes: NDArray[np.uint32]) -> NDArray[np.float64]:
-    """The mean over repetitions of the counters that each row of codes points to."""
+    """Return the mean over repetitions of the counters that each row of codes points to."""
     xp = backend_of(codes).xp
     sums, std = xp.empty((len(codes), 1)), xp.empty((len(codes), 1))
     fill_means(counts[..., None], codes, None, sums, std)

@@ -1,8 +1,8 @@
 """Counting keys in little memory: Count-Min and Count-Sketch.
 
-Both keep a table of counters, ``n_rows`` x ``n_buckets``. A key has one bucket in every row; other keys
-that share it add noise. Count-Min's noise is never negative, so it takes the least of a key's
-counters; Count-Sketch gives every key a random sign, so its noise cancels and it takes the median.
+Both keep a table of counters, ``n_rows`` x ``n_buckets``. A key has one bucket in every row; other keys in
+the same bucket add noise. The noise of Count-Min is never negative, so the estimate is the least of a key's
+counters. Count-Sketch gives every key a random sign, so that noise cancels, and the estimate is the median.
 """
 
 from __future__ import annotations
@@ -27,16 +27,15 @@ class CountMinSketch(CountMinTable):
     Parameters
     ----------
     n_rows : int
-        Rows of the table; each makes a bad estimate less likely.
+        Number of rows of the table. More rows make a bad estimate less likely.
     n_buckets : int
-        Counters in a row, at most 2**28; more make the error smaller.
+        Number of counters in a row, at most 2**28. More counters make the error smaller.
     conservative : bool
-        Conservative update (Estan and Varghese 2002): raise a key's counters only as far as its new
-        estimate asks. Estimates stay upper bounds and come closer to the truth, at a price. What
-        the table holds then depends on the order of the keys, so the merge of two parts is not the
-        table that one pass over both would give: it is never lower than the truth and never higher
-        than the table without conservative update. Updates run on one thread, and `subtract` is
-        refused.
+        True for conservative update (Estan and Varghese 2002): a key's counters are raised only as far as its
+        new estimate. Estimates stay upper bounds and are closer to the truth, but the table then depends on
+        the order of the keys. So a merge of two parts differs from the table of one pass over both: it is
+        never lower than the truth, and never higher than the table without conservative update. Updates run
+        on one thread, and `subtract` is refused.
     seed : int
         In [0, 2**64). Only sketches of one seed merge.
 
@@ -48,13 +47,13 @@ class CountMinSketch(CountMinTable):
     Notes
     -----
     An estimate is at least the true count, and exceeds it by e N / n_buckets or more with probability
-    at most exp(-n_rows) (Cormode and Muthukrishnan 2005, theorem 1). `for_error` sizes the table by it.
+    at most exp(-n_rows) (Cormode and Muthukrishnan 2005, theorem 1). `for_error` chooses sizes by this bound.
 
-    Time is O(n_rows) a key for updates and queries, memory 4 n_rows n_buckets bytes, or twice that once
-    a counter could pass 2**31.
+    Time is O(n_rows) for each key of an update or query. Memory is 4 n_rows n_buckets bytes, and twice that
+    after a counter could pass 2**31.
 
-    Keys are anything that `mergesketch.lsh.hash_keys` takes: integer arrays, Arrow or NumPy string
-    arrays, lists of integers, str or bytes. Two keys of one 64-bit hash count as one.
+    Keys are of any type that `mergesketch.lsh.hash_keys` takes: integer arrays, Arrow or NumPy string arrays,
+    lists of integers, str or bytes. Two keys with the same 64-bit hash count as one.
 
     References
     ----------
@@ -81,17 +80,17 @@ class CountMinSketch(CountMinTable):
     def for_error(
         cls, relative_error: float, confidence: float = 0.99, *, conservative: bool = False, seed: int = 0
     ) -> Self:
-        """The sketch whose estimates exceed the truth by under ``relative_error * total``.
+        """Return the sketch whose estimates exceed the truth by less than ``relative_error * total``.
 
         Parameters
         ----------
         relative_error : float
-            In (0, 1): share of the total of all counts, not of the key's own.
+            In (0, 1): a share of the total of all counts, not of the key's own count.
         confidence : float, default 0.99
-            In (0, 1): probability with which that holds, for any one key.
+            In (0, 1): the probability with which that holds for each key by itself.
         conservative : bool, default False
         seed : int, default 0
-            As the class takes them.
+            As for the class.
 
         Returns
         -------
@@ -122,7 +121,7 @@ class CountMinSketch(CountMinTable):
         keys : array or list of n keys
             May repeat.
         counts : array of n integers, optional
-            How often each key occurred, 0 or more; 1 by default.
+            The number of occurrences of each key, 0 or more; 1 by default.
 
         Returns
         -------
@@ -133,7 +132,7 @@ class CountMinSketch(CountMinTable):
         TypeError, ValueError
             If the keys are of no known or of mixed type, or the counts negative or of another length.
         OverflowError
-            If a 64-bit counter could wrap. Nothing is changed when an exception is raised.
+            If a 64-bit counter could wrap. Nothing changes if an exception is raised.
         """
         return self._take_in({"keys": keys, "counts": counts})
 
@@ -146,7 +145,7 @@ class CountMinSketch(CountMinTable):
         self._add_to_total(batch.hashes.size, batch.weights)
 
     def inner_product(self, other: Self) -> float:
-        """Estimate of the sum over keys of ``count here * count there``; never below the truth.
+        """Estimate the sum over keys of ``count here * count there``; the result is never below the truth.
 
         It exceeds the truth by e / n_buckets times the product of both totals or more with probability
         at most exp(-n_rows) (Cormode and Muthukrishnan 2005, theorem 3). Both sketches must have the
@@ -155,7 +154,7 @@ class CountMinSketch(CountMinTable):
         Parameters
         ----------
         other : CountMinSketch
-            Of the same configuration. Unchanged.
+            A sketch of the same configuration. It is not changed.
 
         Returns
         -------
@@ -174,7 +173,7 @@ class CountMinSketch(CountMinTable):
         Parameters
         ----------
         other : CountMinSketch
-            Of the same configuration. Unchanged.
+            A sketch of the same configuration. It is not changed.
 
         Returns
         -------
@@ -183,9 +182,9 @@ class CountMinSketch(CountMinTable):
         Raises
         ------
         TypeError
-            With conservative update, whose counters are no sums over keys.
+            With conservative update, for its counters are no sums over keys.
         ValueError
-            If `other` counted what this sketch did not; nothing is changed.
+            If `other` has counted keys that this sketch has not. Nothing changes then.
         """
         if self.conservative:
             raise TypeError("CountMinSketch cannot subtract with conservative=True: counters are not sums")
@@ -202,9 +201,9 @@ class CountSketch(CountSketchTable):
     Parameters
     ----------
     n_rows : int
-        Rows of the table; each makes a bad estimate less likely. Odd numbers serve best.
+        Number of rows of the table. More rows make a bad estimate less likely. Odd numbers are best.
     n_buckets : int
-        Counters in a row, at most 2**28; more make the error smaller.
+        Number of counters in a row, at most 2**28. More counters make the error smaller.
     seed : int
         In [0, 2**64). Only sketches of one seed merge.
 
@@ -215,17 +214,17 @@ class CountSketch(CountSketchTable):
 
     Notes
     -----
-    Counts may be negative, so that what was counted can be taken out again. The table is linear: it is
-    the sum of its keys' contributions, in any order.
+    Counts may be negative, so that keys can be taken out again. The table is linear: it is the sum of its
+    keys' contributions, in any order.
 
-    A row's estimate is unbiased with variance at most F2 / n_buckets, F2 the sum of all squared counts;
-    the median of rows errs by c sqrt(F2 / n_buckets) or more only if half the rows do, each with
-    probability at most 1/c**2 (Charikar, Chen and Farach-Colton 2002, lemmas 1 to 4). `for_error` and
-    the bounds use the exact binomial tail of that.
+    A row's estimate is unbiased with variance at most F2 / n_buckets, where F2 is the sum of all squared
+    counts. The median of the rows errs by c sqrt(F2 / n_buckets) or more only if half of the rows do, each
+    with probability at most 1/c**2 (Charikar, Chen and Farach-Colton 2002, lemmas 1 to 4). `for_error` and
+    the bounds use the exact binomial tail of that event.
 
-    On skewed counts sqrt(F2) is far below the total, which makes this sketch better than Count-Min for
-    all but the rarest keys. Time is O(n_rows) a key; memory 4 n_rows n_buckets bytes, or twice that
-    once a counter could pass 2**31.
+    If counts are skewed, sqrt(F2) is far below the total. Then this sketch is better than Count-Min, except
+    for the rarest keys. Time is O(n_rows) for each key. Memory is 4 n_rows n_buckets bytes, and twice that
+    after a counter could pass 2**31.
 
     References
     ----------
@@ -246,16 +245,16 @@ class CountSketch(CountSketchTable):
 
     @classmethod
     def for_error(cls, relative_error: float, confidence: float = 0.99, *, seed: int = 0) -> Self:
-        """The smallest sketch whose estimates err by under ``relative_error * sqrt(F2)``.
+        """Return the smallest sketch whose estimates err by less than ``relative_error * sqrt(F2)``.
 
         Parameters
         ----------
         relative_error : float
-            In (0, 1): share of the Euclidean norm of all counts.
+            In (0, 1): a share of the Euclidean norm of all counts.
         confidence : float, default 0.99
-            In (0, 1): probability with which that holds, for any one key.
+            In (0, 1): the probability with which that holds for each key by itself.
         seed : int, default 0
-            As the class takes it.
+            As for the class.
 
         Returns
         -------
@@ -282,7 +281,7 @@ class CountSketch(CountSketchTable):
         return cls(n_rows, n_buckets, seed=seed)
 
     def query(self, keys: Any) -> NDArray[np.float64]:
-        """Estimated count of each key; unbiased for odd `n_rows` up to the median's skew.
+        """Return the estimated count of each key, unbiased for odd `n_rows` up to the skew of medians.
 
         Parameters
         ----------
@@ -301,7 +300,7 @@ class CountSketch(CountSketchTable):
         return self._estimate(self._hashes(keys))
 
     def norm(self) -> float:
-        """Estimate of sqrt(F2), the Euclidean norm of all counts (Alon, Matias and Szegedy 1996).
+        """Estimate sqrt(F2), the Euclidean norm of all counts (Alon, Matias and Szegedy 1996).
 
         Returns
         -------
@@ -310,16 +309,15 @@ class CountSketch(CountSketchTable):
         return math.sqrt(self.inner_product(self))
 
     def inner_product(self, other: Self) -> float:
-        """Estimate of the sum over keys of ``count here * count there``.
+        """Estimate the sum over keys of ``count here * count there``.
 
-        The median over rows of unbiased estimates whose standard deviation is at most
-        ``sqrt(2 / n_buckets)`` times the product of both norms. Both sketches must have the same
-        configuration.
+        The result is the median over rows of unbiased estimates, whose standard deviation is at most ``sqrt(2
+        / n_buckets)`` times the product of both norms. Both sketches must have the same configuration.
 
         Parameters
         ----------
         other : CountSketch
-            Of the same configuration. Unchanged.
+            A sketch of the same configuration. It is not changed.
 
         Returns
         -------
@@ -333,7 +331,7 @@ class CountSketch(CountSketchTable):
         return float(np.median(self._row_products(other)))
 
     def lower_bound(self, keys: Any, confidence: float = 0.99) -> NDArray[np.float64]:
-        """Lower end of the interval that holds a key's count with probability `confidence`.
+        """Return the lower end of the interval that contains a key's count with probability `confidence`.
 
         Parameters
         ----------
@@ -354,7 +352,7 @@ class CountSketch(CountSketchTable):
         return self.query(keys) - self._error(confidence)
 
     def upper_bound(self, keys: Any, confidence: float = 0.99) -> NDArray[np.float64]:
-        """Upper end of the interval that holds a key's count with probability `confidence`.
+        """Return the upper end of the interval that contains a key's count with probability `confidence`.
 
         Parameters
         ----------
@@ -383,8 +381,10 @@ class CountSketch(CountSketchTable):
 
 
 def _norm_factor(n_rows: int, confidence: float) -> float:
-    """c such that at least half of `n_rows` independent events of probability 1/c**2 come about with
-    probability 1 - confidence at most."""
+    """Return the factor c of the error bound: half of the rows err by c or more with 1 - confidence at most.
+
+    The rows err independently, each with probability 1/c**2.
+    """
     half = (n_rows + 1) // 2
     # P(Binomial(n, p) >= m) is the regularised incomplete beta function I_p(m, n - m + 1).
     return float(1.0 / math.sqrt(scipy.special.betaincinv(half, n_rows - half + 1, 1.0 - confidence)))

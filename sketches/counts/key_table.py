@@ -1,4 +1,4 @@
-"""The table of counters that the sketches which count keys have in common, and its two ways of estimating."""
+"""The table of counters of the sketches that count keys, and its two ways to estimate counts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = [
 
 N = TypeVar("N", bound=np.generic)
 
-#: Keys that are worth a thread of their own.
+#: Number of keys that are worth a thread of their own.
 KEYS_BLOCK = 1 << 14
 MAX_BUCKETS = 1 << 28
 _MAX_SEED = 2**64 - 1
@@ -98,9 +98,9 @@ class KeyTable(MergeableSketch):
         Parameters
         ----------
         keys : array or list of n keys
-            May repeat. Of any type that `mergesketch.lsh.hash_keys` takes.
+            Keys of any type that `mergesketch.lsh.hash_keys` takes. They may repeat.
         counts : array of n integers, optional
-            How often each key occurred; 1 by default. Negative ones take out what was counted.
+            The number of occurrences of each key; 1 by default. Negative counts take keys out again.
 
         Returns
         -------
@@ -111,7 +111,7 @@ class KeyTable(MergeableSketch):
         TypeError, ValueError
             If the keys are of no known or of mixed type, or the counts of another length.
         OverflowError
-            If a 64-bit counter could wrap. Nothing is changed when an exception is raised.
+            If a 64-bit counter could wrap. Nothing changes if an exception is raised.
         """
         return self._take_in({"keys": keys, "counts": counts})
 

@@ -39,24 +39,24 @@ class _Batch(NamedTuple):
 
 
 class DensitySketch(CellCounts):
-    """Density of real vectors and synthetic vectors like them, from counters alone.
+    """Densities of real vectors, and synthetic vectors like them, from counters.
 
     Parameters
     ----------
     n_features : int
         d below.
     width : float or array of n_features floats
-        Of the cells, for all features or for each; a public choice, not learnt from the data that is
-        taken in. `for_sample` finds it from a sample.
+        Width of the cells, for all features or for each. It is a parameter, and not learnt from the rows that
+        are taken in. `for_sample` finds it from a sample.
     n_repetitions : int, default 8
-        Grids R, each shifted at random. Densities are averaged over them.
+        Number of grids R, each shifted at random. Densities are averaged over them.
     n_rows, n_buckets : int
-        Of the Count-Sketch table that counts the cells of all grids.
+        Size of the Count-Sketch table that counts the cells of all grids.
     max_bins : int
-        H below: cells that are kept by name, H of the heaviest and H of all.
+        H below: the number of cells that are kept by name, H of the heaviest and H of all.
     rotate : bool, default False
-        Rotate each grid at random too, which makes the kernel all but round. It needs one width for all
-        features, and d times the time.
+        True to rotate each grid at random too, which makes the kernel nearly round. This needs one width for
+        all features, and d times the time.
     seed : int, default 0
         In [0, 2**64). Only sketches of one seed merge.
 
@@ -67,39 +67,38 @@ class DensitySketch(CellCounts):
 
     Notes
     -----
-    A bin is a cell of a grid, the vector of codes ``floor(x_j / width_j + shift_j)``; its density is
-    count / (N volume), averaged over grids (Desai, Coleman and Shrivastava 2021, "Density sketches for
-    sampling and estimation"). General p-stable hashes cut space into polytopes, whose volumes must be
-    estimated and in which points are drawn by hit-and-run walks; cells of grids are boxes, also in a
-    rotated frame, and both are exact.
+    A bin is a cell of a grid, the vector of codes ``floor(x_j / width_j + shift_j)``. Its density is count /
+    (N volume), averaged over grids (Desai, Coleman and Shrivastava 2021, "Density sketches for sampling and
+    estimation"). The cells of general p-stable hashes are polytopes; their volumes must be estimated, and
+    points in them are drawn by hit-and-run walks. The cells of grids are boxes, also in a rotated frame, so
+    that volumes and points are exact.
 
     Over random shifts the estimate is unbiased for the kernel density of the rows x under the product of
     triangular kernels
 
         k(q - x) = prod over j of max(0, 1 - |q_j - x_j| / width_j) / width_j
 
-    With B = 1 / volume its variance is at most ``B density / R`` from the shifts (a cell's density is
-    between 0 and B).
+    With B = 1 / volume its variance over the shifts is at most ``B density / R`` (a cell's density is between
+    0 and B).
 
-    **Cells by name.** A sample of H cells, those whose keys hash to the least values, is kept with exact
-    counts; it depends on no order. While fewer than H cells have rows in all, it holds every one of them:
-    then densities are those of the counted cells and the table is not asked. Beyond, it errs: by
-    c sqrt(F2 / n_buckets) or more only if half the rows of the table do, each with probability 1/c**2 (see
-    `CountSketch`), where F2 is the sum of all squared counts, at most R N**2. These errors have mean 0,
-    also in cells without rows, so densities come out below 0 as often as above where no row is near; they
-    are not cut off, for what is left would integrate to more than 1. `table_error` and `integral_error`
-    tell how large they are.
+    **Cells by name.** A sample of H cells, those whose keys have the least hashes, is kept with exact counts.
+    It does not depend on any order. While fewer than H cells have rows, the sample contains all of them, and
+    densities are computed from its counts. Afterwards they are computed from the table. The table errs by c
+    sqrt(F2 / n_buckets) or more only if half of its rows do, each with probability 1/c**2 (see
+    `CountSketch`), where F2 is the sum of all squared counts, at most R N**2. These errors have mean 0, also
+    in cells without rows. So where no row is near, half of the densities are below 0. They are not set to 0,
+    for then densities would integrate to more than 1. `table_error` and `integral_error` estimate the errors.
 
-    **Samples.** Cells whose estimated count exceeds ``R N / H``, of which there are at most H, are kept by
-    name too. Synthetic rows are drawn by their counts from the cells of more than ``2 R N / H`` (or 4 times
-    the table's error, if that is more), and for the other cells from those of them in the sample of all:
-    no part of the data is left out. A heavy cell has as large a share in one of any two parts, so it is
-    kept in that part and found by the merge: what is drawn from does not depend on order, batches, or
-    merges, save where the table errs by half the threshold. Two sketches compare equal if their tables and
-    samples are equal and they have the same heavy cells.
+    **Samples.** Cells whose estimated count exceeds ``R N / H`` are kept by name too; there are at most H of
+    them. Synthetic rows are drawn in proportion to counts from the cells with more than ``2 R N / H`` (or 4
+    times the table's error, if that is more). For all other cells they are drawn from the lighter cells of
+    the sample, so that no part of the data is left out. If the data is split into two parts, a heavy cell has
+    as large a share in one of them, so it is kept there and found by the merge. So the cells that rows are
+    drawn from do not depend on order, batches or merges, unless the table errs by half the threshold. Two
+    sketches compare equal if their tables and samples are equal and they have the same heavy cells.
 
-    A row takes R d additions and R n_rows counters; memory is
-    ``4 n_rows n_buckets + 8 H (d + 4)`` bytes, more if counters pass 2**31.
+    A row takes R d additions and R n_rows counters. Memory is ``4 n_rows n_buckets + 8 H (d + 4)`` bytes, and
+    more if counters pass 2**31.
 
     References
     ----------
@@ -159,17 +158,17 @@ class DensitySketch(CellCounts):
 
     @classmethod
     def for_sample(cls, X: Any, *, n_expected: int | None = None, **parameters: Any) -> Self:
-        """A sketch, still empty, whose widths suit rows like those of a sample.
+        """Return an empty sketch whose widths suit rows like those of a sample.
 
         Parameters
         ----------
         X : array_like of shape (n, n_features)
-            At least 8 rows, of which up to 1,000 are used. They are not taken in.
+            At least 8 rows. Up to 1,000 rows are used, and none is taken in.
         n_expected : int, optional
-            Rows that the sketch will take in; as many as the sample has by default. More rows allow
-            narrower cells.
+            Number of rows that the sketch will take in, by default the number of rows in the sample. More
+            rows allow narrower cells.
         **parameters
-            As the class takes them, all but `n_features` and `width`.
+            The other parameters of the class.
 
         Returns
         -------
@@ -178,14 +177,14 @@ class DensitySketch(CellCounts):
         Raises
         ------
         TypeError, ValueError
-            If `X` is no matrix of finite numbers, has too few rows or a column without spread.
+            If `X` is no matrix of finite numbers, has too few rows, or a column without spread.
 
         Notes
         -----
-        Widths are in proportion to the features' standard deviations; the factor is the one with the least
-        estimated integrated squared error of the triangular kernel density (least-squares
-        cross-validation: Rudemo 1982, Bowman 1984), among fractions of the one that is best for
-        normal data (Scott 1992), and scaled to `n_expected` by the rate ``n**(-1 / (d + 4))``.
+        Widths are in proportion to the features' standard deviations. The factor is a fraction of the factor
+        that is best for normal data (Scott 1992): the fraction with the least estimated integrated squared
+        error of the triangular kernel density (least-squares cross-validation: Rudemo 1982, Bowman 1984). It
+        is scaled to `n_expected` by the rate ``n**(-1 / (d + 4))``.
 
         Examples
         --------
@@ -209,9 +208,9 @@ class DensitySketch(CellCounts):
         Parameters
         ----------
         X : array_like of shape (n, n_features)
-            Finite, and within 2**30 widths of 0 (with `rotate`, over sqrt(n_features)).
+            Finite numbers within 2**30 widths of 0 (with `rotate` divided by sqrt(n_features)).
         weights : array of n integers, optional
-            How often each row counts, 0 or more; 1 by default.
+            The number of times that each row counts, 0 or more; 1 by default.
 
         Returns
         -------
@@ -220,10 +219,10 @@ class DensitySketch(CellCounts):
         Raises
         ------
         TypeError, ValueError
-            If the rows are no matrix of such numbers, or the weights negative, no integers or of another
+            If the rows are no matrix of such numbers, or the weights are negative, no integers, or of another
             length.
         OverflowError
-            If a 64-bit counter could wrap. Nothing is changed when an exception is raised.
+            If a 64-bit counter could wrap. Nothing changes if an exception is raised.
         """
         return self._take_in({"X": X, "weights": weights})
 
@@ -295,7 +294,7 @@ class DensitySketch(CellCounts):
         Returns
         -------
         ndarray of shape (n,), float64
-            -inf where the estimate is not above 0.
+            The logarithm is -inf where the estimate is not above 0.
 
         Raises
         ------
@@ -305,8 +304,8 @@ class DensitySketch(CellCounts):
         Warns
         -----
         UserWarning
-            If the table errs by more than half of what a row's own cells hold on the average: the message
-            names the sizes that it takes.
+            If the table errs by more than half of the mean count of a row's cells. The message names the
+            sizes that are needed.
         """
         counts = self._mean_counts(X)
         self._warn_of_noise()
@@ -315,7 +314,7 @@ class DensitySketch(CellCounts):
         return logarithms - (math.log(self.total) + self.log_volume)
 
     def density(self, X: Any) -> NDArray[np.float64]:
-        """Return estimated densities, without bias: below 0 where the table errs by more than they are.
+        """Return estimated densities without bias, which are below 0 where the table's error exceeds them.
 
         Parameters
         ----------
@@ -324,18 +323,18 @@ class DensitySketch(CellCounts):
         Returns
         -------
         ndarray of shape (n,), float64
-            Infinite where it overflows, in tiny cells: see `log_density`.
+            Densities in tiny cells may overflow to infinity: see `log_density`.
 
         Raises
         ------
         TypeError, ValueError
-            If `X` is no matrix of finite numbers of the right width, or nothing was taken in.
+            If `X` is no matrix of finite numbers of the right width, or the sketch is empty.
 
         Warns
         -----
         UserWarning
-            As `log_density` does, and if `integral_error` is above 0.05: then an integral over the whole box
-            of the rows, empty as most of it may be, need not come near 1.
+            As `log_density` does, and if `integral_error` is above 0.05. Then the integral over the box of
+            the rows, most of which may be empty, need not be close to 1.
         """
         counts, xp = self._mean_counts(X), self._backend.xp
         if not self._warn_of_noise() and (error := self.integral_error) > _INTEGRAL_ERROR:
@@ -349,21 +348,21 @@ class DensitySketch(CellCounts):
         return xp.where(counts < 0, -size, size)
 
     def _warn_of_noise(self) -> bool:
-        """Say so if single densities are all but noise."""
+        """Warn if single densities are mostly noise, and tell whether they are."""
         noise, held = self._table_noise() / math.sqrt(self.n_repetitions), self._arrays["sample_counts"]
         # A row's cell has the count c with a probability in proportion to c.
         typical = float((held.astype(np.float64) ** 2).sum()) / float(held.sum())
-        told = noise <= 0.5 * typical
-        if not told:
+        is_noise = noise > 0.5 * typical
+        if is_noise:
             self._warn(
                 f"the table errs by {noise:.2g} rows a cell, where rows lie in cells of {typical:.2g}",
                 (2.0 * noise / typical) ** 2,
                 4,
             )
-        return not told
+        return is_noise
 
     def _warn(self, what: str, times: float, level: int) -> None:
-        """Say what the size of the table does not allow; `times` its buckets would."""
+        """Warn of what the size of the table does not allow, while `times` its buckets would."""
         warnings.warn(
             f"{what}: about {self.n_cells} cells have rows; max_bins={math.ceil(1.1 * self.n_cells)} keeps "
             f"all by name, without error, or n_buckets={math.ceil(self.n_buckets * times)} is enough for "
@@ -375,7 +374,7 @@ class DensitySketch(CellCounts):
     def table_error(self) -> float:
         """Standard error that the table adds to a `density`; 0 while `n_cells` is below `max_bins`.
 
-        It is the same at all points, and independent from one to another that lie in different cells.
+        It is the same at all points, and the errors at points in different cells are independent.
         """
         self._check_seen("table_error")
         noise = self._table_noise() / math.sqrt(self.n_repetitions)
@@ -384,11 +383,11 @@ class DensitySketch(CellCounts):
 
     @property
     def integral_error(self) -> float:
-        """Standard error, from the table, of the integral of `density` over the box that holds the rows.
+        """Standard error, from the table, of the integral of `density` over the box that contains the rows.
 
-        Each of the V cells of that box adds the error of its count, so the error is
-        ``table_error volume sqrt(V)``: far more than that of a single density where most of the box is
-        empty. 0 while `n_cells` is below `max_bins`. The box is that of the cells which are kept by name.
+        Each of the V cells of that box adds the error of its count, so the error is ``table_error volume
+        sqrt(V)``. This is far more than the error of a single density if most of the box is empty. It is 0
+        while `n_cells` is below `max_bins`. The box is that of the sampled cells.
         """
         self._check_seen("integral_error")
         noise = self._table_noise()
@@ -396,20 +395,20 @@ class DensitySketch(CellCounts):
             return 0.0
         xp, cells = self._backend.xp, SAMPLE.used(self._arrays)[2]
         sides = (cells.max(axis=0) - cells.min(axis=0)).astype(np.float64) + 1.0
-        # One box for all grids: unless they are rotated, their cells differ by one at most.
+        # One box serves for all grids: unless they are rotated, their cells differ by one at most.
         n_cells = float(xp.exp(xp.minimum(xp.log(sides).sum(), 600.0)))
         return noise * math.sqrt(n_cells / self.n_repetitions) / self.total
 
     @property
     def n_bins(self) -> int:
-        """Heavy cells, of all grids: those of more than ``2 R N / max_bins`` rows, by the table."""
+        """Number of heavy cells in all grids, with more than ``2 R N / max_bins`` rows by the table."""
         return self._heavy()[0].size
 
     @property
     def coverage(self) -> float:
-        """Estimated share of the rows that lie in the heavy cells; NaN without rows.
+        """Estimated share of the rows that lie in heavy cells; NaN without rows.
 
-        Of the other rows samples are drawn from the sample of cells: see the notes.
+        For the other rows, synthetic rows are drawn from the sample of cells: see the notes.
         """
         if self.total == 0:
             return math.nan
@@ -422,20 +421,20 @@ class DensitySketch(CellCounts):
         ----------
         n : int
         random_state : int, numpy.random.Generator or None
-            For `numpy.random.default_rng`. On a GPU the same seed gives other rows, of the same
+            The argument of `numpy.random.default_rng`. On a GPU the same seed gives other rows of the same
             distribution.
 
         Returns
         -------
         ndarray of shape (n, n_features), float64
-            Each uniform in a cell, drawn in proportion to its count: exactly so while `n_cells` is below
-            `max_bins`; beyond, light cells are represented by the sample of cells, and what is
-            drawn errs as a random sample of so many cells does.
+            Each row is uniform in a cell, which is drawn in proportion to its count. While `n_cells` is below
+            `max_bins` this is exact. Beyond, the sample of cells represents the light cells, and the result
+            has the error of a random sample of that size.
 
         Raises
         ------
         TypeError, ValueError
-            If `n` is no such number, or nothing was taken in.
+            If `n` is out of range, or the sketch is empty.
         """
         n = check_int("n", n, 0, 1 << 48)
         xp = self._backend.xp
@@ -446,7 +445,7 @@ class DensitySketch(CellCounts):
             drawn = generator.choice(counts.size, size=n, p=counts / counts.sum())
             inside = generator.random((n, self.n_features))
         else:
-            # Random numbers are made where they are needed: hashes of their places.
+            # On a GPU the random numbers are hashes of their places, made there.
             seed = int(generator.integers(2**64, dtype=np.uint64))
             words = hash_keys(xp.arange(n * (1 + self.n_features), dtype=np.uint64), seed) >> np.uint64(11)
             uniform = words.astype(np.float64) * 2.0**-53

@@ -1,4 +1,4 @@
-"""ACE: anomaly detection by how few of the rows seen so far collide with a row."""
+"""ACE: anomaly detection by the number of rows that collide with a row."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ __all__ = ["AceDetector"]
 _SAMPLE = Records(("sample_keys", "sample_codes", "sample_weights"), "sample_weights")
 #: The weights of rows that count once each.
 _ONE_EACH = np.empty(0, np.int64)
-#: What sums of many floats may be off by, of themselves.
+#: Relative rounding error of sums of many floats.
 _ROUNDING = 1e-12
-#: Rows that a sample may hold.
+#: The most rows of a sample.
 _LARGEST_SAMPLE = 1 << 24
 
 
@@ -45,54 +45,55 @@ class _Batch(NamedTuple):
 
 
 class AceDetector(MergeableSketch):
-    """Anomaly detection in one pass and fixed memory, with a threshold that keeps up with the stream.
+    """Anomaly detection in one pass and fixed memory, with a threshold that follows the stream.
 
     Parameters
     ----------
     family : HashFamily
-        Any family that hashes rows and queries alike, all but `InnerProduct`; rows are normal where its
-        kernel density is high. Signed random projections of centred rows with ``power`` 10 to 15 and 50
-        hashes are what the paper uses.
+        Any family that hashes rows and queries in the same way, so all families except `InnerProduct`. Rows
+        are normal where the density by its kernel is high. The paper uses signed random projections of
+        centred rows, with ``power`` 10 to 15 and 50 hashes.
     contamination : float, optional
-        Share of new rows that is called anomalous, in (0, 0.5]: the threshold is that quantile of the
-        scores of the rows seen, less their own count. The sample must be able to tell it:
-        ``1 / (sample_size + 1)`` is the least, and 6e-8 for the largest sample, of 2**24.
+        Share of new rows that is called anomalous, in (0, 0.5]. The threshold is that quantile of the scores
+        of the rows seen, without the count of each row itself. The share is at least ``1 / (sample_size +
+        1)``, which is 6e-8 for the largest sample, of 2**24 rows.
     alpha : float, default 3.0
-        Without `contamination`: the threshold is the mean of the scores of the rows seen less `alpha`
-        standard deviations, and their own count.
+        Without `contamination` the threshold is the mean of the scores of the rows seen, less `alpha`
+        standard deviations, and without the count of each row itself.
     sample_size : int, default 1024
-        Rows that are kept, by their codes, to know the distribution of scores from.
+        Number of rows whose codes are kept, as a sample from which the distribution of scores is known.
     seed : int, default 0
-        Of the sample, in [0, 2**64).
+        Seed of the sample, in [0, 2**64).
 
     Notes
     -----
-    The score of a row is the mean over the R repetitions of the number of rows that share its bucket,
-    chance collisions taken off, over the number n of rows: a kernel density (Luo and Shrivastava 2018,
-    "Arrays of (locality-sensitive) count estimators (ACE)"). Rows take ``4 R`` bytes for the time of their
-    batch, counters ``4 R W``.
+    The score of a row is a kernel density: the mean over the R repetitions of the number of rows that share
+    its bucket, without chance collisions, over the number n of rows (Luo and Shrivastava 2018, "Arrays of
+    (locality-sensitive) count estimators (ACE)"). Counters take ``4 R W`` bytes, and a row takes ``4 R``
+    bytes during its update.
 
-    **Threshold.** The mean of the scores of the rows seen needs no row: it is the sum of the squares of
-    all counters over ``R n**2``, exactly. For their spread and their quantiles, which drift as counters
-    grow, the codes of a sample of rows are kept and scored anew whenever the threshold is asked for. The
-    sample holds the distinct rows of codes of least hash, each with how often it came, so it depends
-    neither on order nor on batches, ranks and merges. The share of new rows that are called anomalous differs
-    from the p asked for by about ``sqrt(p (1 - p) / m)``, m being `sample_size` if no row comes twice, and
-    less where some come often: ``(sum of w)**2 / sum of w**2``, the effective size of a sample of rows that
-    came w times each (Kish 1965, "Survey sampling"). The paper keeps running moments instead, of scores as
-    they were when each row came, which early rows bias and merges cannot reproduce.
+    **Threshold.** The mean of the scores of the rows seen is exactly the sum of the squares of all counters
+    over ``R n**2``. Their spread and quantiles change as counters grow. So the codes of a sample of rows are
+    kept, and their scores are computed again whenever the threshold is asked for. The sample holds the
+    distinct rows whose codes have the least hashes, each with its number of occurrences, so it does not
+    depend on order, batches, ranks or merges. The share of new rows that are called anomalous differs from
+    the requested p by about ``sqrt(p (1 - p) / m)``. Here m is `sample_size` if no row occurs twice, and
+    otherwise ``(sum of w)**2 / sum of w**2``, the effective size of a sample of rows that occur w times each
+    (Kish 1965, "Survey sampling"). The paper keeps running moments instead, of the scores that rows had on
+    arrival; early rows bias them, and merges cannot reproduce them.
 
-    New rows are what a threshold is for, and they are not among the rows seen, each of which counts itself.
-    So both thresholds are lowered by that count, 1 / n: otherwise rows that resemble nobody would each be
-    their own neighbour, and all new ones would be called anomalous.
+    The threshold is for new rows. They are not among the rows seen, each of which counts itself. So both
+    thresholds are lowered by that count, 1 / n. Otherwise rows that resemble no other row would each be their
+    own neighbour, and all new rows would be called anomalous.
 
-    With `contamination` c the threshold is the score at place c (N + 1) of the N of the sample in rising
-    order, each as often as its row came, and between places on the line that joins them, so lowered: a share
-    c of new rows like those seen has lower scores, on average (Weibull 1939; Hyndman and Fan 1996, definition
-    6), and less where equal scores leave no choice. Rows that were taken in still count themselves when they
-    are asked about, and fewer of them are below; never more than the share c while the sample holds them all.
+    With `contamination` c the threshold is the score at place c (N + 1) of the N scores of the sample in
+    rising order, each repeated as often as its row occurred, with linear interpolation between places; then
+    it is lowered as described. On average a share c of new rows like those seen have lower scores (Weibull
+    1939; Hyndman and Fan 1996, definition 6), and fewer if scores are equal. Rows that were taken in still
+    count themselves when they are scored, so that fewer of them are below the threshold; while the sample
+    holds all of them, at most the share c.
 
-    Methods are named as scikit-learn's outlier detectors name them; `update` is `partial_fit`.
+    Methods have the names of scikit-learn's outlier detectors; `update` is `partial_fit`.
 
     References
     ----------
@@ -148,7 +149,7 @@ class AceDetector(MergeableSketch):
         tables, buckets = self.family.n_hashes, self.family.n_buckets
         return {
             "counts": StateSpec((tables, buckets), "int32", "sum", widens_to="int64"),
-            # Places are filled from the left, in rising order of keys; a weight of 0 is an empty one.
+            # Places are filled from the left, in rising order of keys. Free places have a weight of 0.
             "sample_keys": StateSpec((self.sample_size,), "uint64", "sample"),
             "sample_weights": StateSpec((self.sample_size,), "int64", "sample"),
             "sample_codes": StateSpec((self.sample_size, tables), "uint32", "sample"),
@@ -175,7 +176,7 @@ class AceDetector(MergeableSketch):
         Raises
         ------
         TypeError, ValueError, OverflowError
-            If the family refuses the rows or a counter could wrap; nothing is changed then.
+            If the family refuses the rows, or a counter could wrap. Nothing changes then.
         """
         return self._take_in({"X": X})
 
@@ -184,7 +185,7 @@ class AceDetector(MergeableSketch):
         xp, shape = self._backend.xp, self._state.specs["counts"].shape
         blocks = list(row_blocks(rows.n, self.family.n_hashes, self.device))
         sample = {name: self._arrays[name] for name in _SAMPLE.names}
-        # Counted apart if there are several blocks, so that nothing has changed if a later row is refused.
+        # Several blocks are counted apart, so that nothing has changed if a later row is refused.
         counts = xp.zeros(shape, np.int64) if len(blocks) > 1 else None
         codes = xp.empty((0, self.family.n_hashes), np.uint32)
         for start, stop in blocks:
@@ -205,7 +206,7 @@ class AceDetector(MergeableSketch):
         self._arrays.update(batch.sample)
 
     def partial_fit(self, X: Any, y: None = None) -> Self:
-        """The same as `update`; `y` is ignored.
+        """Take in a batch of rows, as `update` does; `y` is ignored.
 
         Parameters
         ----------
@@ -235,7 +236,7 @@ class AceDetector(MergeableSketch):
     # -- scores -----------------------------------------------------------------------------------
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
-        """Kernel densities of rows: low ones are anomalous.
+        """Return the kernel densities of rows; anomalous rows have low ones.
 
         Parameters
         ----------
@@ -268,7 +269,7 @@ class AceDetector(MergeableSketch):
         self._check_seen()
         counts, n, chance = self._arrays["counts"], self.n_updates, self.family.chance_collision
         wide = counts.astype(np.float64, copy=False)
-        # Row by row, for long sums of squares lose digits; at once where each would have to be waited for.
+        # Row by row, for long sums of squares lose digits; on a GPU at once, for each row would be a wait.
         parts = wide if self.device == "cpu" else wide.reshape(1, -1)
         squares = sum(float(row.dot(row)) for row in parts)
         return float((squares / counts.shape[0] / n / n - chance) / (1.0 - chance))
@@ -280,7 +281,7 @@ class AceDetector(MergeableSketch):
         Raises
         ------
         ValueError
-            If no row was seen, or so few that one of them is more than the share `contamination`.
+            If no row was seen, or one row is more than the share `contamination` of the rows seen.
         """
         self._check_seen()
         xp = self._backend.xp
@@ -306,17 +307,17 @@ class AceDetector(MergeableSketch):
         return self._without_itself(below + (place - math.floor(place)) * (above - below))
 
     def _without_itself(self, score: float) -> float:
-        """Return what is left of a seen row's score without itself, and without what rounding may have added.
+        """Return the score of a seen row without its own count, and without possible rounding errors.
 
-        New rows are not among those seen. Of rows that resemble nobody each would be its own one neighbour,
-        and every new row below them all.
+        New rows are not among those seen. Rows that resemble no other row would each be their own neighbour,
+        and every new row would have a lower score than all of them.
         """
         chance = self.family.chance_collision
         score -= 1.0 / (1.0 - chance) / self.n_updates
         return score - _ROUNDING * (abs(score) + 2.0 * chance / (1.0 - chance))
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """Scores less the threshold: negative ones are anomalous.
+        """Return scores less the threshold; anomalous rows have negative ones.
 
         Parameters
         ----------
@@ -335,7 +336,7 @@ class AceDetector(MergeableSketch):
         return self.score_samples(X) - self.threshold
 
     def predict(self, X: Any) -> NDArray[np.int64]:
-        """-1 for anomalous rows, 1 for others.
+        """Return -1 for anomalous rows and 1 for others.
 
         Parameters
         ----------
@@ -379,12 +380,12 @@ class AceDetector(MergeableSketch):
 
 
 def _place(share: float, n: int) -> float:
-    """Return the place in n ordered scores below which a share of new ones lies, and no more of these."""
+    """Return the place in n ordered scores below which a share of new scores lies, but no more of the n."""
     return min(share * (n + 1), math.floor(share * n * (1.0 + _ROUNDING)) + 1.0)
 
 
 def _least_sample(share: float) -> int:
-    """The fewest scores of which one lies at a share from below."""
+    """Return the least number of scores for which `_place` of a share is at least 1."""
     n = max(1, math.ceil(1.0 / share) - 2)
     while _place(share, n) < 1.0:
         n += 1

@@ -45,14 +45,15 @@ class Race(KernelQueries, MergeableSketch):
     Parameters
     ----------
     family : HashFamily
-        Any family of `mergesketch.lsh`; its `n_hashes` R is the number of repetitions, its `n_buckets`
-        W the number of counters of each, its `kernel` k the function that is summed.
+        Any family of `mergesketch.lsh`. Its `n_hashes` R is the number of repetitions, its `n_buckets` W the
+        number of counters of each repetition, and its `kernel` k the function that is summed.
     dtype : {"int", "float"}
-        Of weights and counters: "int" for integer weights in counters of 32 bits that widen to 64 and are
-        exact, "float" for real weights in float64 counters, which merges agree on up to rounding.
+        Kind of the weights and counters: "int" for integer weights in counters of 32 bits, which are exact
+        and widen to 64 bits; "float" for real weights in float64 counters, which are equal after merges up to
+        rounding.
     n_outputs : int, optional
-        Kernel sums under so many weightings at once, for one hashing of each row: `weights` is then of
-        shape (n, n_outputs), and so are the results of queries.
+        Number of weights of a row. Each gives a kernel sum of its own, while a row is hashed once. `weights`
+        then has shape (n, n_outputs), and so have the results of queries.
 
     Attributes
     ----------
@@ -67,9 +68,9 @@ class Race(KernelQueries, MergeableSketch):
         (c_r - N chance) / (1 - chance)
 
     is an unbiased estimate of the kernel sum over x of ``weight(x) k(x, q)``, where `chance` is the
-    probability that the family's rehashing sends two unlike codes to one counter. The estimate is the
-    mean over r, which is as unbiased as the family's `kernel` is exact, or the median of the means of groups
-    of repetitions, which is lower where counters are skewed (`query` says by how much).
+    probability that the family's rehashing sends two different codes to one counter. The estimate is the mean
+    over r, which is unbiased if the family's `kernel` is exact, or the median of the means of groups of
+    repetitions, which is lower if counters are skewed (see `query`).
 
     For weights of 1 the variance of c_r is at most (sum over x of sqrt(k(x, q)))**2, k with chance
     collisions counted in, so the mean's standard deviation is at most that sum over sqrt(R). With
@@ -80,10 +81,11 @@ class Race(KernelQueries, MergeableSketch):
     (Coleman and Shrivastava 2020, "Sub-linear RACE sketches for approximate kernel density estimation
     on streaming data", theorems 1 and 2).
 
-    A row costs its R hashes and R additions for each output; a query R hashes and 2 R reads, whatever N.
-    Memory is 4 R W bytes an output, or twice that for real counters and once a counter could pass 2**31.
+    A row costs R hashes, and R additions for each output. A query costs R hashes and 2 R reads for any N.
+    Memory is 4 R W bytes for each output, and twice that for real counters, or after a counter could pass
+    2**31.
 
-    Weights may be negative: what was taken in can be taken out again, by its weight or by `subtract`.
+    Weights may be negative, so that rows can be taken out again, by their negative weights or by `subtract`.
 
     References
     ----------
@@ -121,25 +123,26 @@ class Race(KernelQueries, MergeableSketch):
         density: float = 0.01,
         **parameters: Any,
     ) -> Self:
-        """A sketch whose densities err by under ``relative_error`` of themselves where they are high enough.
+        """Return a sketch whose densities, if they are high enough, have a relative error of at most a bound.
 
         Parameters
         ----------
         family : HashFamily
-            Tells the kernel and the seed; a copy of it with as many hashes as needed is used.
+            The family of the kernel and the seed. The sketch has a copy of it with the hashes that are
+            needed.
         relative_error : float
             Above 0.
         confidence : float
-            Probability 1 - delta with which the bound holds, for any one query.
+            Probability 1 - delta with which the bound holds, for each query by itself.
         density : float
-            In (0, 1): the bound holds for queries of at least this kernel density (kernel sum / N).
+            In (0, 1). The bound holds for queries of at least this kernel density (kernel sum / N).
         **parameters
-            As the class takes them, all but `family`.
+            The other parameters of the class.
 
         Returns
         -------
         Race
-            To be queried with ``groups=Race.n_groups(confidence)``.
+            The bound holds for queries with ``groups=Race.n_groups(confidence)``.
 
         Raises
         ------
@@ -149,16 +152,15 @@ class Race(KernelQueries, MergeableSketch):
         Notes
         -----
         By the theorem above the median of the means of g = ceil(8 log(1/delta)) groups errs by at most
-        ``2 sqrt(g / R) * sum sqrt(k') / (1 - chance)``, with k' = k + (1 - k) chance the probability that
-        two rows share a counter, by `chance` or not. By Cauchy-Schwarz sum sqrt(k') <= N sqrt(density'),
-        with density' = density + (1 - density) chance; hence, with D the family's `design_effect`::
+        ``2 sqrt(g / R) * sum sqrt(k') / (1 - chance)``. Here k' = k + (1 - k) chance is the probability that
+        two rows share a counter, with chance collisions. By Cauchy-Schwarz sum sqrt(k') <= N sqrt(density'),
+        with density' = density + (1 - density) chance. Therefore, with D the family's `design_effect`::
 
             R = 4 g D density' / (relative_error (1 - chance) density)**2
 
-        which is ``4 g / (relative_error**2 density)`` where chance collisions are rare. A family with few
-        buckets, more than 1 / density of which it takes to make them so, needs many times as many hashes.
-        The theorem is pessimistic: errors of a tenth of the bound are usual, and `query` returns its own
-        standard error.
+        which is ``4 g / (relative_error**2 density)`` if chance collisions are rare. They are rare if there
+        are many more than 1 / density buckets; a family with fewer needs many times more hashes. The theorem
+        is pessimistic: errors of a tenth of the bound are usual, and `query` returns its own standard error.
 
         Examples
         --------
@@ -191,12 +193,12 @@ class Race(KernelQueries, MergeableSketch):
 
     @staticmethod
     def n_groups(confidence: float) -> int:
-        """Groups whose median of means has the theorem's error bound with probability `confidence`.
+        """Return the number of groups whose median of means has the theorem's bound with some probability.
 
         Parameters
         ----------
         confidence : float
-            In (0, 1).
+            The probability, in (0, 1).
 
         Returns
         -------
@@ -220,7 +222,7 @@ class Race(KernelQueries, MergeableSketch):
         return {
             "counts": StateSpec(shape, "int32", "sum", widens_to="int64"),
             "total": StateSpec(totals, "int64", "sum"),
-            # A release must pay for it: noise hides a record as heavy as the heaviest row.
+            # The noise of a release must hide a record as heavy as the heaviest row.
             "largest_weight": StateSpec((1,), "int64", "max"),
         }
 
@@ -247,8 +249,8 @@ class Race(KernelQueries, MergeableSketch):
         X : n rows
             As ``family.hash`` takes them: dense of shape (n, features), sparse, or sets.
         weights : array of n numbers, optional
-            1 by default; negative ones take rows out again. Integers unless ``dtype="float"``; of shape
-            (n, n_outputs), and required, where there are several outputs.
+            1 by default. Negative weights take rows out again. They are integers unless ``dtype="float"``.
+            With `n_outputs` they are required, and of shape (n, n_outputs).
 
         Returns
         -------
@@ -259,7 +261,7 @@ class Race(KernelQueries, MergeableSketch):
         TypeError, ValueError
             If the family refuses the rows, or the weights are of another type or number, NaN or infinite.
         OverflowError
-            If a 64-bit counter could wrap. Nothing is changed when an exception is raised.
+            If a 64-bit counter could wrap. Nothing changes if an exception is raised.
         """
         return self._take_in({"X": X, "weights": weights})
 
@@ -289,7 +291,7 @@ class Race(KernelQueries, MergeableSketch):
             np.maximum(arrays["largest_weight"], batch.heaviest, out=arrays["largest_weight"])
 
     def _check_weights(self, weights: Any, n: int) -> tuple[NDArray[Any], int]:
-        """Weights for the kernels, empty for 1 each, and the sum of the magnitudes of integer ones."""
+        """Return weights for the kernels, empty for 1 each, and the sum of magnitudes of integer weights."""
         if weights is None and self.n_outputs is not None:
             raise ValueError(f"weights must have shape ({n}, {self.n_outputs}), got None")
         if self.dtype == "float":
@@ -306,49 +308,50 @@ class Race(KernelQueries, MergeableSketch):
         return Q
 
     def release(self, epsilon: float, *, record_weight: int = 1, check_weights: bool = True) -> PrivateRace:
-        """A differentially private copy: noisy counters, and nothing exact.
+        """Return a differentially private copy: noisy counters, and nothing exact.
 
         Parameters
         ----------
         epsilon : float
-            The budget, above 0; rounded down to a multiple of 2**-24.
+            The budget, above 0. It is rounded down to a multiple of 2**-24.
         record_weight : int, default 1
-            The most that one record (a person, say, with all its rows) has added in magnitude of weights,
-            over all outputs together. A public bound that you vouch for: the sketch cannot tell which rows
-            were whose. Weights of a single row it knows, and refuses to release a heavier one than that.
+            The largest sum of magnitudes of weights, over all outputs, that one record has added; a record
+            is, for example, a person with all its rows. It is a public bound that you guarantee: the sketch
+            does not know which rows belong to a record. It knows the largest weight of a row, and refuses a
+            release if that is larger.
         check_weights : bool, default True
-            False releases whatever the weights of rows were: where the rows of a record took each other
-            out again, say, or where they are not known, as in files from before they were kept.
+            False to release the sketch for any weights of rows. This is needed if rows of a record took each
+            other out again, or if weights are not known, as in files of versions that did not keep them.
 
         Returns
         -------
         PrivateRace
-            Epsilon-differentially private under adding or removing a record; see there. Sketches without
-            rows are released like any other: to refuse them would tell that they are empty.
+            It is epsilon-differentially private under adding or removing a record. A sketch without rows is
+            released like any other, for a refusal would show that it is empty.
 
         Raises
         ------
         TypeError, ValueError
-            If an argument is out of its range, or the counters are real, or a row taken in (or subtracted,
-            or merged in) weighs more than `record_weight`, over all outputs together.
+            If an argument is out of its range, or the counters are real, or a row that was taken in,
+            subtracted or merged in weighs more than `record_weight` over all outputs.
         OverflowError
             If a counter and its noise may go beyond 63 bits.
 
         Notes
         -----
-        Exceptions are for the owner of the data, and part of no guarantee. The refusal of a weight tells
-        that there is a row as heavy as that, and which weight it has: whoever sees it, or sees that a
-        release did not come about, learns this of the data. So `record_weight` is to be chosen from what is
-        publicly known of weights, and rows are to be clipped to it before they are taken in; to raise it to
-        what the message asks for is to let the data choose, and the noise then tells the weight.
+        Exceptions are for the owner of the data, and no guarantee covers them. The refusal of a weight shows
+        that there is a row of this weight, to everyone who sees the message or the lack of a release. So
+        choose `record_weight` from what is publicly known about weights, and clip rows to it before they are
+        taken in. If you raise it to the number in the message, the data has chosen it, and the noise shows
+        the weight.
         """
         if self.device == "gpu":
             raise NotImplementedError('noise is drawn on the CPU: move the sketch with .to("cpu")')
-        return PrivateRace.of(self, epsilon, record_weight, check_weights=check_weights)
+        return PrivateRace.from_race(self, epsilon, record_weight, check_weights=check_weights)
 
 
 def largest_weight(weights: NDArray[Any], n: int) -> int:
-    """The largest weight of n rows, in magnitude and over all outputs; `weights` are empty for 1 each."""
+    """Return the largest magnitude of a row's weights, over all outputs; `weights` are empty for 1 each."""
     if not weights.size:
         return int(n > 0)
     xp = backend_of(weights).xp

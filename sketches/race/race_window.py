@@ -1,4 +1,4 @@
-"""RACE over a sliding window: a ring of panes whose oldest is forgotten as a new one begins."""
+"""RACE over a sliding window: a ring of panes, of which the oldest is dropped when a new one begins."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ class RaceWindow(KernelQueries, MergeableSketch):
     family : HashFamily
         As for `Race`.
     n_panes : int
-        Panes that the window spans.
+        Number of panes in the window.
     dtype : {"int", "float"}
-        Of weights and counters, as for `Race`.
+        Kind of the weights and counters, as for `Race`.
 
     Attributes
     ----------
@@ -64,15 +64,15 @@ class RaceWindow(KernelQueries, MergeableSketch):
 
     Notes
     -----
-    Each pane is a RACE of its own, and the window the sum of the panes from ``newest - n_panes + 1`` to
-    `newest`; when a newer pane begins, the oldest is cleared. Rows of a pane that the window has left are
-    counted by `n_updates` and otherwise forgotten, whether they come late or were there before: the state
-    depends on the rows and their panes alone, not on the order they come in, so windows over parts of a
-    stream merge exactly, and one that lags behind gives up what the other has forgotten.
+    Each pane is a RACE of its own, and the window is the sum of the panes from ``newest - n_panes + 1`` to
+    `newest`. When a newer pane begins, the oldest is cleared. Rows of a pane that the window has left are
+    counted by `n_updates` and otherwise dropped, whether they arrive late or were there before. The state
+    depends only on the rows and their panes, not on the order of arrival. So windows over parts of a stream
+    merge exactly: of two windows, the one that is behind drops the panes that the other has dropped.
 
-    Updates cost what they cost a `Race` and R W additions a batch, so batches should not be small. Queries
-    are those of one `Race`, the sum of the panes, which is kept up beside them; memory is that of
-    ``n_panes + 2`` of them (with counters of 64 bits the last two).
+    An update costs as much as for a `Race`, and R W additions for each batch, so batches should not be small.
+    A query costs as much as for a `Race`, the sum of the panes, which is kept up to date. Memory is that of
+    ``n_panes + 2`` sketches (the last two with counters of 64 bits).
 
     References
     ----------
@@ -95,7 +95,7 @@ class RaceWindow(KernelQueries, MergeableSketch):
     """
 
     _parameters = ("family", "n_panes", "dtype")
-    _not_compared = frozenset(["largest_weights"])  # as of a Race
+    _not_compared = frozenset(["largest_weights"])  # as for a Race
     _gpu = True
 
     def __init__(self, family: HashFamily, n_panes: int, *, dtype: str = "int") -> None:
@@ -104,7 +104,7 @@ class RaceWindow(KernelQueries, MergeableSketch):
         self.dtype: str = check_choice("dtype", dtype, ("int", "float"))
 
     def _layout(self) -> dict[str, StateSpec]:
-        # A pane has its place in the ring by its number, so the newest number tells what each place holds.
+        # The number of a pane determines its place in the ring, so the newest number identifies all panes.
         shape = (self.n_panes, self.family.n_hashes, self.family.n_buckets)
         if self.dtype == "float":
             counters = StateSpec(shape, "float64", "panes"), StateSpec(shape[:1], "float64", "panes")
@@ -117,7 +117,7 @@ class RaceWindow(KernelQueries, MergeableSketch):
             "counts": counters[0],
             "totals": counters[1],
             "newest": StateSpec((1,), "int64", "panes", fill=-1),
-            # Of each pane: what a release of the window must pay for.
+            # The largest weight of each pane, which the noise of a release must hide.
             **({"largest_weights": StateSpec(shape[:1], "int64", "panes")} if self.dtype == "int" else {}),
         }
 
@@ -137,12 +137,12 @@ class RaceWindow(KernelQueries, MergeableSketch):
     # -- updates ----------------------------------------------------------------------------------
 
     def advance(self, pane: int) -> Self:
-        """Begin pane number `pane`, forgetting the panes that the window then leaves.
+        """Begin a pane, and drop the panes that the window then leaves.
 
         Parameters
         ----------
         pane : int
-            From 0 to 2**62. Nothing happens if it is not newer than the newest.
+            The number of the pane, from 0 to 2**62. Nothing happens if it is not newer than the newest.
 
         Returns
         -------
@@ -173,7 +173,7 @@ class RaceWindow(KernelQueries, MergeableSketch):
         self._arrays["newest"][0] = max(self.newest, pane)
 
     def _places_left(self, newest: int, later: int) -> NDArray[np.int64]:
-        """Places of the panes that a window leaves as `later` becomes its newest pane."""
+        """Return the places of the panes that a window leaves when `later` becomes its newest pane."""
         if newest < 0:
             return np.empty(0, np.int64)
         return np.arange(newest + 1, min(later, newest + self.n_panes) + 1) % self.n_panes
@@ -198,7 +198,7 @@ class RaceWindow(KernelQueries, MergeableSketch):
         Raises
         ------
         TypeError, ValueError, OverflowError
-            As for `Race`, and for panes that are no integers or out of range; nothing is changed then.
+            As for `Race`, and if panes are no integers or out of range. Nothing changes then.
         """
         return self._take_in({"X": X, "weights": weights}, pane)
 
@@ -216,7 +216,7 @@ class RaceWindow(KernelQueries, MergeableSketch):
         panes, latest = self._check_panes(pane, n)
         newest = max(self.newest, latest)
         oldest = newest - self.n_panes + 1
-        # Late rows are hashed as well, for bad ones are refused whenever they come.
+        # Late rows are hashed as well, so that invalid ones are refused.
         counts: dict[int, NDArray[Any]] = {}
         for start, stop in row_blocks(n, self.family.n_hashes, self.device):
             codes = hash_block(self.family, self.family.hash, rows, start, stop)
@@ -260,7 +260,7 @@ class RaceWindow(KernelQueries, MergeableSketch):
         )
 
     def _check_panes(self, pane: Any, n: int) -> tuple[NDArray[np.int64], int]:
-        """The pane of each row, and the latest: also of no rows, if it is given as one number; else -1."""
+        """Return the pane of each row, and the latest pane, -1 if neither rows nor a number are given."""
         if pane is None or (device_of(pane) == "cpu" and check_array("pane", pane).ndim == 0):
             number = max(self.newest, 0) if pane is None else check_int("pane", pane, 0, 1 << 62)
             return self._backend.xp.full(n, number, np.int64), -1 if pane is None and n == 0 else number
@@ -275,9 +275,9 @@ class RaceWindow(KernelQueries, MergeableSketch):
         return panes.astype(np.int64), int(panes.max()) if n else -1
 
     def _counts_of(self, place: int) -> list[NDArray[Any]]:
-        """The counters that rows of a pane are added to: the pane's and, where they are kept, the sums."""
+        """Return the counters that rows of a pane are added to: the pane's, and the sum if it is kept."""
         if self.dtype == "float":
-            # Sums of real counters are made anew, so that they do not depend on the way they came about.
+            # Sums of real counters are computed anew, so that they do not depend on the order of updates.
             self._state.caches.pop("sum", None)
         kept = self._state.caches.get("sum")
         return [self._arrays["counts"][place], *([] if kept is None else [kept])]
@@ -286,10 +286,10 @@ class RaceWindow(KernelQueries, MergeableSketch):
 
     @property
     def _sum(self) -> NDArray[Any]:
-        """The counters of all panes together, kept until they change otherwise than by adding to both."""
+        """The sum of all panes' counters; it is kept, and updates that can add to it do so."""
         kept: NDArray[Any] | None = self._state.caches.get("sum")
         if kept is None:
-            # Made while no update adds to the panes, which it would miss.
+            # The lock keeps updates from adding to the panes meanwhile.
             with self._lock:
                 kept = self._state.cached("sum", self._sum_of_panes)
         return kept
@@ -302,16 +302,15 @@ class RaceWindow(KernelQueries, MergeableSketch):
         return total
 
     def race(self) -> Race:
-        """The rows of the window as a `Race` of its own, which later updates do not change.
+        """Return the rows of the window as a `Race`, which later updates do not change.
 
         Returns
         -------
         Race
-            Of the rows in the window.
         """
         race = Race(self.family, dtype=self.dtype)
         total = self._backend.xp.asarray(np.array([self.total], race._layout()["total"].dtype))
-        # A Race counts the rows that it has seen; how many of them the window still holds is not known.
+        # A Race counts its rows. The number of rows in the window is not known, so all rows are counted.
         arrays = {"counts": self._sum.copy(), "total": total, "n_updates": self._arrays["n_updates"].copy()}
         if self.dtype == "int":
             arrays["largest_weight"] = self._arrays["largest_weights"].max(keepdims=True)

@@ -23,28 +23,28 @@ class StormRegressor(RegressorMixin, StormLinear):  # type: ignore[misc]
     Parameters
     ----------
     n_bytes : int, default 65536
-        Of the sketch's counters; settings follow from it.
+        Bytes of the sketch's counters. The settings of the sketch follow from it.
     scaling : dict, optional
-        Public centres and scales of features and target and the norm bound of scaled rows: the ``scaling_``
-        of another estimator, or keys "center", "scale", "target_center", "target_scale", "max_norm". By
-        default taken from the first batch (which a private release must not do), for all that follow.
+        Public centres and scales of features and target, and the bound of the norms of scaled rows: the
+        ``scaling_`` of another estimator, or a dict with the keys "center", "scale", "target_center",
+        "target_scale" and "max_norm". By default the first batch determines it for all later batches. A
+        private release must not do so.
     random_state : int, RandomState or None, default 0
-        Of the sketch's directions. Estimators merge if theirs are the same integer.
+        Seed of the sketch's directions. Estimators merge if they have the same integer.
 
     Attributes
     ----------
     sketch_ : StormSketch
     scaling_ : dict
     coef_, intercept_ : ndarray and float
-        Of the linear model, in the units of the data.
+        Coefficients and intercept of the linear model, in the units of the data.
     n_features_in_ : int
 
     Notes
     -----
-    Least squares needs the second moments of features and target alone, and `StormSketch` estimates those
-    without bias, for rows beyond the bound are split and not clipped. They are solved for with a ridge of
-    their own standard error, which shrinks coefficients by about that share:
-    docs/structures/storm.md says how much.
+    Least squares needs only the second moments of features and target. `StormSketch` estimates them without
+    bias, because rows beyond the bound are split and not clipped. The solver adds a ridge of their standard
+    error, which shrinks the coefficients by about that share: docs/structures/storm.md gives figures.
 
     References
     ----------
@@ -64,8 +64,8 @@ class StormRegressor(RegressorMixin, StormLinear):  # type: ignore[misc]
     """
 
     def _solve(self) -> None:
-        # A ridge of the moments' own standard error: below it nobody knows them. Directions whose variance
-        # is not told from 0 get no more weight than that.
+        # The ridge is the standard error of the moments, below which they are unknown. It also bounds the
+        # weight of directions whose variance may be 0.
         moments, noise = self._moments()
         d = self.n_features_in_ + 1
         theta = ridge_inverse(moments[:d, :d], noise) @ moments[:d, d:]
@@ -78,7 +78,7 @@ class StormRegressor(RegressorMixin, StormLinear):  # type: ignore[misc]
         )
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Learn from rows `X` and targets `y`, forgetting what was learnt before.
+        """Learn from rows `X` and targets `y`, and forget what was learnt before.
 
         Parameters
         ----------
@@ -100,8 +100,8 @@ class StormRegressor(RegressorMixin, StormLinear):  # type: ignore[misc]
     def partial_fit(self, X: Any, y: Any) -> Self:
         """Learn from another batch of rows and targets.
 
-        Without `scaling` the first batch also chooses the centres, scales and the bound that all rows to come
-        are counted by: it should be a random sample of them.
+        Without `scaling` the first batch also determines the centres, the scales and the bound for all later
+        rows, so it should be a random sample of them.
 
         Parameters
         ----------
@@ -115,13 +115,14 @@ class StormRegressor(RegressorMixin, StormLinear):  # type: ignore[misc]
         Raises
         ------
         TypeError, ValueError
-            As scikit-learn's estimators do, and if the first batch has fewer than 10 rows and no `scaling`
-            was given.
+            As scikit-learn's estimators do, and if the first batch has fewer than 10 rows and no `scaling` is
+            given.
 
         Warns
         -----
         UserWarning
-            If rows lie far from what the scaling expects, or the counters err by more than features vary.
+            If rows lie far from the centres of the scaling, or the error of the counters exceeds the variance
+            of the features.
         """
         return self._take_in(X, y, more=True)
 
@@ -147,7 +148,7 @@ class StormRegressor(RegressorMixin, StormLinear):  # type: ignore[misc]
         return float(self._intercepts[0])
 
     def predict(self, X: Any) -> NDArray[np.float64]:
-        """Predicted targets, shape (n,).
+        """Return predicted targets.
 
         Parameters
         ----------
@@ -171,7 +172,7 @@ class StormClassifier(ClassifierMixin, StormLinear):  # type: ignore[misc]
     Parameters
     ----------
     n_bytes, scaling, random_state
-        As for `StormRegressor`; targets are classes as columns of 0 and 1.
+        As for `StormRegressor`. The targets are columns of 0 and 1, one for each class.
 
     Attributes
     ----------
@@ -181,9 +182,9 @@ class StormClassifier(ClassifierMixin, StormLinear):  # type: ignore[misc]
 
     Notes
     -----
-    Linear discriminant analysis. The second moments of features, a constant and the columns of classes hold
-    all that it needs: the classes' shares and means, and the covariance within them. All are estimated from
-    one `StormSketch`; the covariance gets a ridge of its standard error.
+    The classifier is linear discriminant analysis. The second moments of features, a constant and the columns
+    of classes determine the classes' shares and means, and the covariance within classes. All are estimated
+    from one `StormSketch`. The covariance gets a ridge of its standard error.
 
     References
     ----------
@@ -206,25 +207,25 @@ class StormClassifier(ClassifierMixin, StormLinear):  # type: ignore[misc]
     def _solve(self) -> None:
         moments, noise = self._moments()
         d = self.n_features_in_
-        # Columns of classes as they were, 0 and 1, from those that were centred and scaled.
+        # Undo the centring and scaling of the columns of classes, so that they are 0 and 1 again.
         scaling = self.scaling_
         back = np.eye(len(moments))
         back[d + 1 :, d + 1 :] = np.diag(scaling["target_scale"])
         back[d + 1 :, d] = scaling["target_center"]
         moments = back @ moments @ back.T
         whole = max(moments[d, d], noise)
-        # Shares are known up to the error of their scaled columns. A class of which nothing has been seen has
-        # a share of about 0, and a mean that must not explode.
-        told = 4.0 * noise * (scaling["target_scale"] + scaling["target_center"]) / whole
+        # Shares are known up to the error of their scaled columns. A class without rows has a share of about
+        # 0, and its mean must stay bounded.
+        least = 4.0 * noise * (scaling["target_scale"] + scaling["target_center"]) / whole
         shares = moments[d, d + 1 :] / whole
-        lost = self.classes_[shares < told]
+        lost = self.classes_[shares < least]
         if lost.size:
             warnings.warn(
                 f"classes {lost.tolist()} have shares of the rows that the counters do not tell from 0: they "
                 f"may be missed. More n_bytes would tell them, got n_bytes={self.n_bytes}",
                 stacklevel=5,
             )
-        means = moments[:d, d + 1 :] / whole / np.maximum(shares, told)
+        means = moments[:d, d + 1 :] / whole / np.maximum(shares, least)
         shares = np.maximum(shares, 1e-9)
         within = moments[:d, :d] / whole - (means * shares) @ means.T
         directions = ridge_inverse(within, noise / whole) @ means
@@ -233,7 +234,7 @@ class StormClassifier(ClassifierMixin, StormLinear):  # type: ignore[misc]
         self._intercepts = offsets - scaling["center"] @ self._coefficients
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Learn from rows `X` and labels `y`, forgetting what was learnt before.
+        """Learn from rows `X` and labels `y`, and forget what was learnt before.
 
         Parameters
         ----------
@@ -254,10 +255,10 @@ class StormClassifier(ClassifierMixin, StormLinear):  # type: ignore[misc]
         return self._take_in(X, y, None if y is None else np.unique(np.asarray(y)), more=False)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
-        """Learn from another batch; all `classes` must be told with the first one.
+        """Learn from another batch; the first call needs all `classes`.
 
-        Without `scaling` the first batch also chooses the centres, scales and the bound that all rows to come
-        are counted by: it should be a random sample of them, with rows of every class.
+        Without `scaling` the first batch also determines the centres, the scales and the bound for all later
+        rows, so it should be a random sample of them, with rows of every class.
 
         Parameters
         ----------
@@ -265,7 +266,7 @@ class StormClassifier(ClassifierMixin, StormLinear):  # type: ignore[misc]
         y : array_like of shape (n,)
             Classes.
         classes : array_like, optional
-            All that there will be; needed at the first call.
+            All classes of all batches. The first call needs them.
 
         Returns
         -------
@@ -274,14 +275,14 @@ class StormClassifier(ClassifierMixin, StormLinear):  # type: ignore[misc]
         Raises
         ------
         TypeError, ValueError
-            As scikit-learn's estimators do, and if the first batch has fewer than 10 rows and no `scaling`
-            was given.
+            As scikit-learn's estimators do, and if the first batch has fewer than 10 rows and no `scaling` is
+            given.
 
         Warns
         -----
         UserWarning
-            As `StormRegressor.partial_fit`, and for classes that do not occur in the first batch, or so
-            rarely so far that the counters do not tell them from none.
+            As `StormRegressor.partial_fit`, and for classes that do not occur in the first batch, or whose
+            share may be 0 by the counters.
         """
         return self._take_in(X, y, classes, more=True)
 
@@ -318,14 +319,14 @@ class StormClassifier(ClassifierMixin, StormLinear):  # type: ignore[misc]
     def _scale_targets(self, targets: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         n, k = targets.shape
         shares = (targets.sum(axis=0) + 1.0) / (n + k)
-        # A class without rows may be rare, or come later: between that and an equal share.
+        # A class without rows may be rare or come later; its share is set between 0 and an equal share.
         absent = ~targets.any(axis=0)
         shares[absent] = np.sqrt(shares[absent] / k)
         shares[~absent] *= (1.0 - shares[absent].sum()) / shares[~absent].sum()
         return {"target_center": shares, "target_scale": np.sqrt(shares * (1.0 - shares))}
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """Values of the classes, shape (n, n_classes); for two, what the second has over the first, (n,).
+        """Return the values of the classes; for two classes, the second value less the first.
 
         Parameters
         ----------
@@ -344,7 +345,7 @@ class StormClassifier(ClassifierMixin, StormLinear):  # type: ignore[misc]
         return values[:, 1] - values[:, 0] if len(self.classes_) == 2 else values
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """The likeliest class of each row.
+        """Return the likeliest class of each row.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""What linear regression and classification from a STORM sketch have in common."""
+"""The base of linear regression and classification from a STORM sketch."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from .storm import StormSketch
 
 __all__ = ["StormLinear", "ridge_inverse"]
 
-#: Of the norms of the first batch's rows: longer ones are counted as several. A tight bound spreads rows over
-#: the sphere, which lowers the error of the directions, and costs time only.
+#: The quantile of the first batch's norms that is the bound. Longer rows are counted as several. A tight
+#: bound spreads rows over the sphere, which lowers the error of the directions and costs only time.
 _QUANTILE = 0.25
-#: Rows that the scaling may be learnt from, where more are to follow: it knows deviations within a quarter.
+#: The least number of rows for a scaling if more batches may follow: it gives deviations within a quarter.
 _LEAST_ROWS = 10
-#: Deviations of the scaling that columns may lie from its centre, root mean square, in silence.
+#: The root mean square distance of a column from its centre, in deviations, that gives no warning.
 _FAR = 10.0
 
 
 class StormLinear(BaseEstimator):  # type: ignore[misc]
-    """What regression and classification share: a sketch of rows, a constant and targets, all scaled."""
+    """An estimator with a sketch of scaled rows, a constant and scaled targets."""
 
     sketch_: StormSketch
     scaling_: dict[str, Any]
@@ -46,7 +46,7 @@ class StormLinear(BaseEstimator):  # type: ignore[misc]
     def _begin(self, X: NDArray[np.float64], targets: NDArray[np.float64], *, more: bool) -> None:
         """Choose the scaling and the size of the sketch; nothing has been learnt yet.
 
-        `more` tells whether other batches may follow, for which the scaling is chosen too.
+        `more` is true if other batches may follow, which the scaling must suit too.
         """
         n_bytes = check_int("n_bytes", self.n_bytes, 1)
         state = self.random_state
@@ -92,7 +92,7 @@ class StormLinear(BaseEstimator):  # type: ignore[misc]
         self._solve()
 
     def _moments(self) -> tuple[NDArray[np.float64], float]:
-        """Estimated second moments of scaled rows, and their standard error: one number, that of an entry."""
+        """Return the estimated second moments of scaled rows, and the standard error of an entry."""
         moments, error = self.sketch_.second_moments(return_std=True)
         noise = float(np.sqrt(np.mean(error**2)))
         squares = np.diag(moments)
@@ -106,7 +106,8 @@ class StormLinear(BaseEstimator):  # type: ignore[misc]
                 "estimator fitted to a random sample of rows",
                 stacklevel=6,
             )
-        # The largest eigenvalue of a symmetric matrix of such errors, beside the mean one of the features.
+        # The largest eigenvalue of a symmetric matrix of such errors, over the mean eigenvalue of the
+        # features.
         ratio = 2.0 * noise * len(moments) ** 0.5 / max(float(squares[:d].mean()), noise, 1e-300)
         if ratio > 1.0:
             warnings.warn(
@@ -127,12 +128,12 @@ class StormLinear(BaseEstimator):  # type: ignore[misc]
         return np.asarray(X @ self._coefficients + self._intercepts)
 
     def merge(self, other: Self) -> Self:
-        """Take in what another estimator has learnt, in place.
+        """Merge another estimator into this one, in place.
 
         Parameters
         ----------
         other : fitted estimator of the same class, `n_bytes`, `random_state` and scaling
-            For parts that are fitted apart pass one's ``scaling_`` as `scaling` to the others.
+            To fit parts apart, pass the ``scaling_`` of one estimator as `scaling` to the others.
 
         Returns
         -------
@@ -141,7 +142,7 @@ class StormLinear(BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         IncompatibleSketchError
-            If sketches, scalings or classes differ; nothing is changed.
+            If sketches, scalings or classes differ. Nothing changes then.
         """
         check_is_fitted(self, "sketch_")
         check_is_fitted(other, "sketch_")
@@ -161,7 +162,7 @@ class StormLinear(BaseEstimator):  # type: ignore[misc]
 
 
 def ridge_inverse(matrix: NDArray[np.float64], noise: float) -> NDArray[np.float64]:
-    """The inverse of a matrix whose entries are known up to `noise`: a ridge, and no eigenvalue below it."""
+    """Return the inverse of a matrix whose eigenvalues are raised by `noise`, to at least `noise`."""
     values, vectors = np.linalg.eigh(matrix)
     return np.asarray((vectors / np.maximum(values + noise, noise)) @ vectors.T)
 

@@ -1,4 +1,4 @@
-"""The signatures of neighbourhoods: how edges set their bits, and what the bits of two of them count."""
+"""Signatures of neighbourhoods: edges set their bits, and the bits of two of them are counted."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from .bloom_theory import warn_of_saturation
 
 __all__ = ["PAIRS_BLOCK", "Edges", "Neighbourhoods"]
 
-#: Edges that are worth a second thread, which reads them all again.
+#: Number of edges that are worth a second thread. Every thread reads all edges.
 _EDGES = 1 << 16
 _MAX_READERS = 8
-#: Pairs of nodes that are worth a thread of their own.
+#: Number of pairs of nodes that are worth a thread of their own.
 PAIRS_BLOCK = 1 << 12
 
 
@@ -64,7 +64,7 @@ class Neighbourhoods(MergeableSketch):
         self._by_nodes(lambda a, b: kernel(*batch, both_ways, key, a, b, signatures), batch.sources.size)
 
     def _by_nodes(self, work: Any, amount: int) -> None:
-        """``work(first, last)`` over ranges of nodes: every task reads all edges."""
+        """Call ``work(first, last)`` on ranges of nodes; every task reads all edges."""
         threads = get_num_threads() if self.device == "cpu" and amount >= _EDGES else 1
         tasks = min(threads, _MAX_READERS, self.n_nodes)
         bounds = [self.n_nodes * i // tasks for i in range(tasks + 1)]
@@ -77,7 +77,7 @@ class Neighbourhoods(MergeableSketch):
             matrix: Any = edges
             if matrix.shape != (self.n_nodes, self.n_nodes):
                 raise ValueError(f"edges must have shape {(self.n_nodes, self.n_nodes)}, got {matrix.shape}")
-            if matrix.format == "coo":  # whose repeated entries a conversion would add up
+            if matrix.format == "coo":  # a conversion would add up repeated entries
                 check_coo(matrix, "edges")
             else:
                 matrix = check_sparse(matrix, "edges").tocoo()
@@ -94,7 +94,7 @@ class Neighbourhoods(MergeableSketch):
         return read
 
     def _nodes(self, name: str, nodes: Any) -> NDArray[np.int64]:
-        """Nodes as int64; refused if one is not in the graph."""
+        """Return nodes as int64; TypeError or ValueError unless all are in the graph."""
         self._claim_device(name, nodes)
         array, xp = check_array(name, nodes), self._backend.xp
         if array.size == 0:
@@ -121,12 +121,12 @@ class Neighbourhoods(MergeableSketch):
 
     @lazy
     def _size_table(self) -> NDArray[np.float64]:
-        """The estimated size of a set whose signature has so many bits set; a full one counts as one less."""
+        """The estimated size of a set for each number of set bits; a full one counts as one bit less."""
         ones = np.minimum(np.arange(self.n_bits + 1), self.n_bits - 1)
         return -self.n_bits * np.log1p(-ones / self.n_bits)
 
     def _counts(self, u: Any, v: Any, other: Self | None = None) -> NDArray[np.int64]:
-        """Bits of u's signature, of v's (in `other`), and of both, for each pair."""
+        """Return, for each pair, the set bits of u's signature, of v's signature in `other`, and of both."""
         u, v = self._nodes("u", u), self._nodes("v", v)
         if u.size != v.size:
             raise ValueError(f"u and v must be as many, got {u.size} and {v.size}")
@@ -141,7 +141,7 @@ class Neighbourhoods(MergeableSketch):
         return counts
 
     def _overlaps(self, counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], ...]:
-        """Sizes of both sets, and of what they share: at most the smaller set, and below 0 at times."""
+        """Return the sizes of both sets and of their intersection, which may be below 0."""
         left, right, both = counts.T
         either = left + right - both
         self._check_room(either, "pairs")

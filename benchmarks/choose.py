@@ -1,7 +1,7 @@
-"""What each structure costs: bytes, and nanoseconds an item to take in and to ask, on one thread.
+"""Measure the cost of each structure on one thread: bytes, and nanoseconds for adding and querying an item.
 
-The figures of docs/choose.md. Rows are 20 standard normal features in float32, keys random 64-bit integers,
-sets 100 random tokens; batches are of 100,000 items, median of five.
+docs/choose.md shows the figures. Rows have 20 standard normal features in float32, keys are random 64-bit
+integers, and sets have 100 random tokens. Batches have 100,000 items; a figure is the median of five.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ N, FEATURES, TOKENS = 100_000, 20, 100
 
 
 def structures(rng):
-    """Of each structure: its settings, what makes an empty one, what it takes in and what it is asked."""
+    """Return, for each structure, its settings, a maker of an empty one, the items to add and the queries."""
     X = rng.standard_normal((N, FEATURES)).astype(np.float32)
     y = X[:, 0].astype(np.float64)
     keys = rng.integers(0, 2**63, N)
@@ -85,7 +85,7 @@ def structures(rng):
 
 
 def static(rng):
-    """The immutable ones, which are built from all keys at once."""
+    """Measure the immutable structures, which are built from all keys at once."""
     keys = rng.integers(0, 2**63, 10 * N)
     values = rng.geometric(0.5, 10 * N)
     result = []

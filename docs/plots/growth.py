@@ -19,7 +19,7 @@ def main():
     )
     axes.loglog(
         documents,
-        [1e3 * row["foretold MB a rank"] / row["documents"] for row in made],
+        [1e3 * row["predicted MB a rank"] / row["documents"] for row in made],
         "--",
         color=GREY,
         label="kB foretold",

@@ -1,4 +1,4 @@
-"""Memory and time of `deduplicate` on a generated stream of short documents, beside what is foretold.
+"""Memory and time of `deduplicate` on a generated stream of short documents, beside what is predicted.
 
 Run under ``mpiexec -n 4``, with the numbers of documents as arguments (by default 10**5 and 10**6; 10**7
 takes a few minutes and 10 GB over four ranks). Documents have 40 words; one in twenty is another one with a
@@ -79,9 +79,9 @@ def main() -> None:
                 "seconds": took,
                 "microseconds a document": 1e6 * took / n,
                 "groups": result.n_groups,
-                "foretold MB a rank": told / 1e6,
+                "predicted MB a rank": told / 1e6,
                 "measured MB, largest rank": measured / 1e6,
-                "measured / foretold": measured / told,
+                "measured / predicted": measured / told,
             }
         )
         if comm.rank == 0:

@@ -266,11 +266,11 @@ def counting_costs() -> str:
     lines = []
     for name, settings in notes.items():
         r = row("choose", structure=name)
-        asked = r.get("ns to ask")
+        asked = r.get("ns a query")
         lines.append(
-            (f"`{name}`", settings, r["bytes"], short(r["ns to take in"]), short(asked) if asked else "")
+            (f"`{name}`", settings, r["bytes"], short(r["ns an update"]), short(asked) if asked else "")
         )
-    return table(("", "settings", "bytes", "ns to take in", "ns to ask"), lines)
+    return table(("", "settings", "bytes", "ns an update", "ns a query"), lines)
 
 
 def static_functions_drawn() -> str:

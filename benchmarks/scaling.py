@@ -101,7 +101,7 @@ def grow(name: str) -> list[dict[str, Any]]:
                 "structure": name,
                 "rows": n,
                 "ns a row": 1e9 * took / n,
-                "foretold MB": structure.nbytes / 1e6,
+                "predicted MB": structure.nbytes / 1e6,
                 "measured MB": (resident() - before) / 1e6 if structure.nbytes > TELLING else "",
             }
         )
@@ -160,7 +160,7 @@ def weak_scaling() -> list[dict[str, Any]]:
                 "efficiency of indexing": alone[0] / indexed,
                 "Race.update and merge, rows/s": p * 10 * BATCH / updated,
                 "efficiency of Race": alone[1] / updated,
-                "foretold MB a rank": told / 1e6,
+                "predicted MB a rank": told / 1e6,
                 "measured MB, largest rank": grown / 1e6,
             }
         )

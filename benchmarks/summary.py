@@ -72,8 +72,8 @@ def texts() -> Iterator[Job]:
         yield Job(
             f"memory of a rank, {documents:,} documents",
             f"{cell(found['measured MB, largest rank'])} MB",
-            f"{cell(found['foretold MB a rank'])} MB, as foretold",
-            found["measured / foretold"],
+            f"{cell(found['predicted MB a rank'])} MB, predicted",
+            found["measured / predicted"],
             bound,
             at_most=True,
         )
@@ -230,8 +230,8 @@ def growth() -> Iterator[Job]:
     yield Job(
         "memory of a rank with an index",
         f"{cell(found['measured MB, largest rank'])} MB",
-        f"{cell(found['foretold MB a rank'])} MB, as foretold",
-        found["measured MB, largest rank"] / found["foretold MB a rank"],
+        f"{cell(found['predicted MB a rank'])} MB, predicted",
+        found["measured MB, largest rank"] / found["predicted MB a rank"],
         1.1,
         at_most=True,
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from ...errors import IncompatibleSketchError
@@ -465,8 +466,6 @@ class MinHash(HashFamily):
 
 def _indicators(columns: NDArray[Any], offsets: NDArray[np.int64], n_columns: int) -> Any:
     """Sets as rows of zeros and ones, in a SciPy sparse array."""
-    import scipy.sparse  # here, for few need it and it takes long to import
-
     # A copy of the offsets, which are the caller's: adding up entries moves them in place.
     matrix = scipy.sparse.csr_array(
         (np.ones(columns.size, np.int64), columns, offsets.copy()), shape=(offsets.size - 1, n_columns)

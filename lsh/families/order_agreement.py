@@ -17,7 +17,7 @@ def agreement_at(angles: NDArray[np.float64], group_size: int) -> NDArray[np.flo
     (X - Y) / sqrt(2 - 2 rho) by the trapezoidal rule, which converges geometrically: the integrand
     is as smooth in these whatever rho is.
     """
-    from scipy.special import ndtr, owens_t  # here, for few need them
+    from scipy.special import ndtr, owens_t
 
     # Half a step off 0, where the formula of F would need care. The maximum of many lies far out.
     step = 0.1 if group_size < 256 else 0.05

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr
 
 from ..inputs.arrays import check_dense, check_distances
 from ..inputs.rows import VectorRows
@@ -177,7 +177,9 @@ class PStable(ProjectionFamily):
         safe = np.where(far | near_0, 1.0, s)
         if self.p == 2:
             near = (
-                1.0 - 2.0 * ndtr(-safe) + 2.0 / (math.sqrt(2.0 * math.pi) * safe) * np.expm1(-(safe**2) / 2.0)
+                1.0
+                - 2.0 * scipy.special.ndtr(-safe)
+                + 2.0 / (math.sqrt(2.0 * math.pi) * safe) * np.expm1(-(safe**2) / 2.0)
             )
             series = s / math.sqrt(2.0 * math.pi)
         else:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri
 
 from ..inputs.arrays import check_distances
 from ..inputs.rows import VectorRows
@@ -175,7 +175,7 @@ class SignedRandomProjection(ProjectionFamily):
     @lazy
     def _quantiles(self) -> NDArray[np.float32]:
         """Midpoint quantiles of the normal distribution, scaled to unit variance."""
-        middle: NDArray[np.float64] = ndtri((np.arange(_QUANTILES) + 0.5) / _QUANTILES)
+        middle: NDArray[np.float64] = scipy.special.ndtri((np.arange(_QUANTILES) + 0.5) / _QUANTILES)
         return np.asarray(middle / middle.std(), np.float32)
 
     # -- codes ------------------------------------------------------------------------------------

@@ -404,7 +404,7 @@ class WinnerTakeAll(HashFamily):
 
 def _log_choose(n: Any, k: Any) -> NDArray[np.float64]:
     """Logarithms of binomial coefficients; minus infinity where there is no such choice."""
-    from scipy.special import gammaln  # here, so that `import mergesketch` stays quick
+    from scipy.special import gammaln
 
     possible = (k >= 0) & (k <= n)
     n, k = np.where(possible, n, 0), np.where(possible, k, 0)

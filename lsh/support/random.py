@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import scipy
 import xxhash
 from numpy.typing import NDArray
 
@@ -63,9 +64,7 @@ def normal(seed: int, purpose: str, size: int) -> NDArray[np.float32]:
     Inversion is computed in float64 and rounded to float32, so that libraries whose last bits differ
     still agree.
     """
-    from scipy.special import ndtri
-
     out = np.empty(size, np.float32)
     for start, numbers in _uniform_blocks(seed, purpose, size):
-        out[start : start + numbers.size] = ndtri(numbers)
+        out[start : start + numbers.size] = scipy.special.ndtri(numbers)
     return out

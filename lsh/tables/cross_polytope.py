@@ -28,7 +28,7 @@ LARGEST_LOG2_DIMENSION = 16
 @cache
 def _interpolator(log2_dimension: int, size: int, together: int) -> tuple[PchipInterpolator, float, float]:
     """Logarithms of probabilities by angle, and the last angle before pi and its logarithm."""
-    from scipy.interpolate import CubicSpline, PchipInterpolator  # here, so that importing stays quick
+    from scipy.interpolate import CubicSpline, PchipInterpolator
 
     with np.load(Path(__file__).with_name("cross_polytope.npz"), allow_pickle=False) as arrays:
         row = arrays["probabilities"][list(arrays["log2_dimensions"]).index(log2_dimension)][:-1]

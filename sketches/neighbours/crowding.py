@@ -8,8 +8,8 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
 
 from ...lsh.families.minhash import MinHash
 from ...lsh.families.pstable import PStable
@@ -96,7 +96,7 @@ def _states(n: int) -> NDArray[np.float64]:
 def _given_margin(width: float, far: NDArray[np.float64]) -> Any:
     # A row's product with the vector is |z|; that of a row at an angle is |z| cos + N(0, 1) sin.
     with np.errstate(divide="ignore"):
-        return ndtr(ndtri(0.5 + _states(_STATES) / 2) / np.tan(far))
+        return scipy.special.ndtr(scipy.special.ndtri(0.5 + _states(_STATES) / 2) / np.tan(far))
 
 
 def _given_place(p: int) -> Callable[[float, NDArray[np.float64]], Any]:
@@ -104,11 +104,11 @@ def _given_place(p: int) -> Callable[[float, NDArray[np.float64]], Any]:
         # A row lies at a uniform place of its step, another a normal one away: for p = 2 of scale `far`;
         # for p = 1 of scale far / |z|, z normal and the vector's own (its few largest entries decide it).
         side = math.isqrt(_STATES)
-        z = np.repeat(ndtri(0.5 + _states(side) / 2), side, axis=0) if p == 1 else 1.0
+        z = np.repeat(scipy.special.ndtri(0.5 + _states(side) / 2), side, axis=0) if p == 1 else 1.0
         place = np.tile(_states(side), (side, 1)) if p == 1 else _states(_STATES)
         with np.errstate(divide="ignore"):
             steps = z * width / far
-        return ndtr((1 - place) * steps) - ndtr(-place * steps)
+        return scipy.special.ndtr((1 - place) * steps) - scipy.special.ndtr(-place * steps)
 
     return given
 
@@ -121,14 +121,14 @@ def _given_least(width: float, far: NDArray[np.float64]) -> Any:
 
 
 def _probed_signs(width: float, near: float, states: NDArray[np.float64]) -> tuple[Any, Any, Any]:
-    z = ndtri(0.5 + states / 2)
-    flip = np.minimum(ndtr(-z / np.tan(near)), 1 - 1e-12)
+    z = scipy.special.ndtri(0.5 + states / 2)
+    flip = np.minimum(scipy.special.ndtr(-z / np.tan(near)), 1 - 1e-12)
     return 1 - flip, (z * z)[..., None], (flip / (1 - flip))[..., None]
 
 
 def _probed_steps(p: int) -> Callable[[float, float, NDArray[np.float64]], tuple[Any, Any, Any]]:
     def below(x: NDArray[np.float64]) -> Any:
-        return ndtr(x) if p == 2 else 0.5 + np.arctan(x) / math.pi
+        return scipy.special.ndtr(x) if p == 2 else 0.5 + np.arctan(x) / math.pi
 
     def probed(width: float, near: float, states: NDArray[np.float64]) -> tuple[Any, Any, Any]:
         borders = [below((edge - states) * width / near) for edge in (-1, 0, 1, 2)]

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import gammainc
 
 from ...lsh.family import HashFamily
 from ...lsh.inputs.arrays import check_array
@@ -304,12 +303,16 @@ def _check_far(far: Any, largest: float) -> NDArray[np.float64]:
 
 def expected_lost(load: NDArray[np.float64], capacity: NDArray[Any]) -> NDArray[np.float64]:
     """E max(0, M + 1 - B) / (M + 1), M Poisson of mean `load`."""
+    from scipy.special import gammainc
+
     load = np.maximum(load, 1e-12)
     return np.asarray(gammainc(capacity, load) - capacity / load * gammainc(capacity + 1, load))
 
 
 def expected_held(load: NDArray[np.float64], capacity: NDArray[Any]) -> NDArray[np.float64]:
     """E min(M, B), M Poisson of mean `load`."""
+    from scipy.special import gammainc
+
     load = np.maximum(load, 1e-12)
     few = 1.0 - gammainc(capacity - 1, load)
     return np.asarray(load * few + capacity * gammainc(capacity, load))

@@ -1,4 +1,4 @@
-"""What each structure costs: bytes, and nanoseconds an item to take in and to ask, on one thread.
+"""Measure the cost of each structure on one thread: bytes, and nanoseconds an update and a query.
 
 The figures of docs/choose.md. Rows are 20 standard normal features in float32, keys random 64-bit integers,
 sets 100 random tokens; batches are of 100,000 items, median of five.
@@ -85,7 +85,7 @@ def structures(rng):
 
 
 def static(rng):
-    """The immutable ones, which are built from all keys at once."""
+    """Measure the immutable structures, which are built from all keys at once."""
     keys = rng.integers(0, 2**63, 10 * N)
     values = rng.geometric(0.5, 10 * N)
     result = []

@@ -1,4 +1,4 @@
-"""Memory and time of `deduplicate` on a generated stream of short documents, beside what is predicted.
+"""Measure memory and time of `deduplicate` on generated short documents, beside the prediction.
 
 Run under ``mpiexec -n 4``, with the numbers of documents as arguments (by default 10**5 and 10**6; 10**7
 takes a few minutes and 10 GB over four ranks). Documents have 40 words; one in twenty is another one with a

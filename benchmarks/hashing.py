@@ -73,7 +73,7 @@ def words_encoded(words: list[str]) -> list[bytes]:
 
 
 def regex_shingles(text: str, unit: str, size: int) -> list[int]:
-    """What people write by hand: a regular expression, a join and a hash a shingle."""
+    """Shingle as people do by hand: by a regular expression, a join and a hash a shingle."""
     words = WORD.findall(text.lower())
     if unit == "word":
         parts = [" ".join(words[i : i + size]) for i in range(max(1, len(words) - size + 1))]

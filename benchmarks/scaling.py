@@ -47,7 +47,7 @@ def vectors(i: int) -> np.ndarray:
 
 
 def sets(i: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sets of 47 tokens, in SLASH's manner."""
+    """Make sets of 47 tokens, as SLASH does."""
     tokens = np.random.default_rng(i).integers(0, 2**32, BATCH * TOKENS, dtype=np.uint32)
     return tokens, np.arange(BATCH + 1) * TOKENS
 
@@ -87,7 +87,7 @@ def take_in(structure: Any, batches: Iterator[Any]) -> float:
 
 
 def grow(name: str) -> list[dict[str, Any]]:
-    """A row of results for each number of rows."""
+    """Return a row of results for each number of rows."""
     ms.set_num_threads(1)
     make, batch = STRUCTURES[name]
     take_in(make(), map(batch, range(2)))  # compiles, and draws the family's parameters

@@ -55,7 +55,7 @@ def unit(rows):
 
 
 def nearest(rows, queries):
-    """The exact nearest rows of each query."""
+    """Return the exact nearest rows of each query."""
     return np.argpartition(-(queries @ rows.T), K, axis=1)[:, :K]
 
 

@@ -10,15 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..lsh.support.progress import progress_bar
-from ..sketches.coding.codebook import Codebook
-from ..sketches.coding.value_counts import Counted, ValueCounts, add_counts, merge_counted
-from ..sketches.static.builder import StaticFunctionBuilder, Translate, count_part, solve_parts, translation
+from ..sketches.coding.codebook import ARRAYS, Codebook
+from ..sketches.coding.value_counts import Counted, ValueCounts, add_counts, count_words, merge_counted
+from ..sketches.static.blueprint import Blueprint
+from ..sketches.static.builder import StaticFunctionBuilder
 from ..sketches.static.column import Column
+from ..sketches.static.dictionary import Dictionary, Ranks
 from ..sketches.static.function import StaticFunction
+from ..sketches.static.gathered import Gathered
 from ..sketches.static.records import OrderedRecords
-from ..sketches.static.shards import Records, number_of_shards
-from ..sketches.static.structure import Flat, flatten
-from ..sketches.static.values import Dictionary
+from ..sketches.static.ribbon import Solved, joined
+from ..sketches.static.shards import Records, number_of_shards, solve_shards
 from .ranks.comm import Communicator, communicator
 from .ranks.merge import check_configurations
 
@@ -83,51 +85,47 @@ def build_static_function(
             raise TypeError(f"builder must be a StaticFunctionBuilder, got {type(builder).__name__}")
     if comm.size == 1:
         return builder.build(progress)
-    every = comm.allgather((type(builder).__qualname__, builder.config(), builder._kinds))
+    every = comm.allgather((type(builder).__qualname__, builder.config(), builder.gathered.kinds))
     check_configurations([(cls, config) for cls, config, _ in every])
     with comm.agree():
-        joined = StaticFunctionBuilder(**builder.config(), spill=builder.spill)
-    with joined:
-        with comm.agree():
-            joined._agree([kinds for _, _, kinds in every], [])()
-        translate, entries = _share_dictionary(builder, joined, comm)
-        _exchange_records(builder, joined, comm)
-        return _build(joined, translate, entries, comm, progress and comm.rank == 0)
+        ours = Gathered(builder.seed, builder.spill)
+        for _, _, kinds in every:
+            ours.kinds = ours.kinds.joined(kinds)
+    try:
+        ranks = _share_dictionary(builder.gathered, ours, comm)
+        _exchange_records(builder.gathered, ours, comm)
+        return _build(ours, ranks, builder.key_check_bits, comm, progress and comm.rank == 0)
+    finally:
+        ours.close()
 
 
 def _build(
-    joined: StaticFunctionBuilder,
-    translate: Translate | None,
-    entries: list[bytes] | None,
-    comm: Communicator,
-    progress: bool,
+    ours: Gathered, ranks: Ranks | None, key_check_bits: int, comm: Communicator, progress: bool
 ) -> StaticFunction | None:
-    """From records of this rank's range of hashes."""
+    """Build the function from the records of each rank's range of hashes."""
     with ExitStack() as stack:
         with comm.agree():
-            folder = stack.enter_context(joined._scratch())
-            ordered = joined._ordered(translate, folder, progress, came_here=False)
+            folder = stack.enter_context(ours.store.scratch_folder())
+            ordered = ours.order(ranks, folder, progress, names_batches=False)
         n_keys = comm.sum(ordered.n_keys)
         n_shards = number_of_shards(n_keys)
         column = _choose_column(ordered, folder, n_shards, comm)
-        more = _complete_shards(ordered, n_shards, comm)
+        _complete_shards(ordered, n_shards, comm)
         with comm.agree():
-            kind = joined._kinds.result
-            if entries is not None:
-                kind = kind.fitted(entries)
-            function = joined._start(n_keys, n_shards, kind)
-            solve = function._begin([column])
+            kinds, entries = ours.kinds, ranks.entries if ranks else None
+            blueprint = Blueprint(
+                ours.seed, n_keys, kinds.keys, key_check_bits, kinds.result, entries, [column]
+            )
+            solved = []
             with progress_bar("Solving on rank 0", ordered.n_keys, progress, " keys") as advance:
-                shards = _own_shards(comm.rank, comm.size, n_shards)
-                solved = solve_parts(ordered, solve, n_shards, shards, more, advance)
-            part = flatten(solved, len(function._ribbons()))
-        parts = _gather_ribbons(part, comm)
+                for shards, records in ordered.groups(_own_shards(comm.rank, comm.size, n_shards), n_shards):
+                    solved += solve_shards(records, shards, n_shards, blueprint.solve, advance)
+            part = joined(solved)
+        arrays = [_gather(array, comm) for array in part]
         with comm.agree():
-            if parts is not None:
-                function._finish(parts)
-                if entries is not None:
-                    function._set_entries(entries)
-    return function if comm.rank == 0 else None
+            if comm.rank == 0:
+                return blueprint.assemble(StaticFunction, [Solved(*a) for a in zip(*arrays, strict=True)])
+    return None
 
 
 # -- who has what ---------------------------------------------------------------------------------
@@ -149,60 +147,51 @@ def _own_shards(rank: int, size: int, n_shards: int) -> range:
     return range(*(-(-_first_hash(r, size) // width) for r in (rank, rank + 1)))
 
 
-def _exchange_records(
-    builder: StaticFunctionBuilder, joined: StaticFunctionBuilder, comm: Communicator
-) -> None:
+def _exchange_records(given: Gathered, ours: Gathered, comm: Communicator) -> None:
     """Send every record to the rank of its hash."""
-    blocks = builder._store.blocks()
-    none = np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.uint64)
+    blocks = given.store.blocks()
     while True:
         with comm.agree():
             block = next(blocks, None)
         if not comm.sum(block is not None):
             break
-        hashes, words = block or none
-        comm.exchange((hashes, words), _owners(hashes, comm.size), joined._store.append)
+        hashes, words = block or Records.empty()
+        comm.exchange((hashes, words), _owners(hashes, comm.size), ours.store.append)
 
 
-def _complete_shards(ordered: OrderedRecords, n_shards: int, comm: Communicator) -> Records:
-    """Pass on what belongs to a shard that began in a range before; what comes is returned."""
+def _complete_shards(ordered: OrderedRecords, n_shards: int, comm: Communicator) -> None:
+    """Send the records of a shard that begins in the range of another rank to that rank."""
     with comm.agree():
         width = (1 << 64) // n_shards
         start, stop = (_first_hash(r, comm.size) for r in (comm.rank, comm.rank + 1))
         first = min(-(-start // width) * width, stop)
         leaving = ordered.between(start, first)
         begins = np.full(leaving.hashes.size, start // width * width, dtype=np.uint64)
-    return Records(*comm.exchange(tuple(leaving), _owners(begins, comm.size)))
+    received = comm.exchange(tuple(leaving), _owners(begins, comm.size))
+    with comm.agree():
+        ordered.add_beyond(Records(*received))
 
 
 # -- values ---------------------------------------------------------------------------------------
 
 
-def _share_dictionary(
-    builder: StaticFunctionBuilder, joined: StaticFunctionBuilder, comm: Communicator
-) -> tuple[Translate | None, list[bytes] | None]:
-    """What makes words of hashes of text, on every rank; and on rank 0 the entries of all."""
-    kind = joined._kinds.result
-    if not kind.is_text:
-        return None, None
+def _share_dictionary(given: Gathered, ours: Gathered, comm: Communicator) -> Ranks | None:
+    """Number the texts of all ranks, if values are texts; rank 0 also gets the texts themselves."""
+    if not ours.kinds.result.is_text:
+        return None
     with comm.agree():
-        ours = builder._dictionary
-        exported = ours.export()
+        exported = given.dictionary.export()
     columns = [_gather(array, comm) for array in exported]
+    ranks = None
     with comm.agree():
-        merged = Dictionary()
+        ours.dictionary = given.dictionary
         if comm.rank == 0:
-            for hashes, lengths, data in zip(*columns, strict=True):
-                merged.merge(Dictionary.of(hashes, lengths, data))
-        by_hash, ranks, entries = merged.ranks()
-        joined._dictionary = merged if comm.rank == 0 else ours
-    n = comm.bcast(by_hash.size)
-    with comm.agree():
-        if comm.rank:
-            by_hash, ranks = np.empty(n, dtype=np.uint64), np.empty(n, dtype=np.uint64)
-    comm.broadcast(by_hash)
-    comm.broadcast(ranks)
-    return translation(by_hash, ranks), entries if comm.rank == 0 else None
+            ours.dictionary = Dictionary()
+            for parts in zip(*columns, strict=True):
+                ours.dictionary.merge(Dictionary.of(*parts))
+            ranks = ours.dictionary.ranks()
+    hashes, numbers = _broadcast([ranks.hashes, ranks.ranks] if ranks else [], comm)
+    return ranks or Ranks(hashes, numbers, [])
 
 
 def _choose_column(ordered: OrderedRecords, folder: Path | None, n_shards: int, comm: Communicator) -> Column:
@@ -210,31 +199,25 @@ def _choose_column(ordered: OrderedRecords, folder: Path | None, n_shards: int, 
     ours = ValueCounts(folder)
     for part in range(max(comm.allgather(ordered.n_parts))):
         with comm.agree():
-            values, counts = count_part(ordered, part)
+            values, counts = count_words(ordered.load(part).values)
             owners = _owners(values * _SPREAD, comm.size)
         comm.exchange((values, counts), owners, lambda *some: ours.add(*add_counts([some])))
     with comm.agree():
         counted = ours.total()
     others = comm.gather(counted.others)
     columns = [_gather(array, comm) for array in (counted.values, counted.counts)]
-    column, told, sizes = None, None, None
+    column = None
     with comm.agree():
         if others is not None:
             every = [Counted(*parts) for parts in zip(*columns, others, strict=True)]
             column = Column.build(merge_counted(every), n_shards)
-            arrays = column.codebook.arrays()
-            told, sizes = column.config(0), {name: (a.dtype.str, a.size) for name, a in arrays.items()}
-    told, sizes = comm.bcast((told, sizes))
+    config = comm.bcast(column and column.config(0))
+    arrays = _broadcast(list(column.codebook.arrays().values()) if column else [], comm)
     with comm.agree():
-        if column is None:
-            arrays = {name: np.empty(size, dtype=dtype) for name, (dtype, size) in sizes.items()}
-    for array in arrays.values():
-        comm.broadcast(array)
-    with comm.agree():
-        return column or Column.from_config(told, [Codebook.from_arrays(arrays)])
+        return column or Column.from_config(config, [Codebook(dict(zip(ARRAYS, arrays, strict=True)))])
 
 
-# -- to rank 0 ------------------------------------------------------------------------------------
+# -- arrays ------------------------------------------------------------------------------------
 
 
 def _gather(array: NDArray[Any], comm: Communicator) -> list[NDArray[Any]]:
@@ -249,17 +232,11 @@ def _gather(array: NDArray[Any], comm: Communicator) -> list[NDArray[Any]]:
     return out
 
 
-def _gather_ribbons(part: Flat, comm: Communicator) -> list[Flat] | None:
-    """Every rank's ribbons on rank 0, None elsewhere."""
+def _broadcast(arrays: list[NDArray[Any]], comm: Communicator) -> list[NDArray[Any]]:
+    """Return the 1-D arrays of rank 0 on every rank; the others pass none."""
+    kinds = comm.bcast([(array.dtype.str, array.size) for array in arrays])
     with comm.agree():
-        words = np.concatenate([np.empty(0, dtype=np.uint64), *part.words])
-    sizes, thresholds, solutions = (
-        _gather(array, comm) for array in (part.sizes.reshape(-1), part.thresholds, words)
-    )
-    shapes = comm.gather(part.sizes.shape)
-    if shapes is None:
-        return None
-    return [
-        Flat(size.reshape(shape), threshold, [solution])
-        for size, shape, threshold, solution in zip(sizes, shapes, thresholds, solutions, strict=True)
-    ]
+        arrays = arrays or [np.empty(size, dtype=dtype) for dtype, size in kinds]
+    for array in arrays:
+        comm.broadcast(array)
+    return arrays

@@ -82,7 +82,7 @@ def test_values_come_back(table: dict[int, int], limit: int | None, escapes: boo
     book = Codebook.build(values, counts, limit=limit, raw_bits_allowed=escapes)
     assert book.n_keys == counts.sum() and book.max_length <= limit
     assert book.n_symbols <= values.size and (escapes or book.n_symbols == values.size)
-    again = Codebook.from_arrays({name: array.copy() for name, array in book.arrays().items()})
+    again = Codebook({name: array.copy() for name, array in book.arrays().items()})
     for each in (book, again, pickle.loads(pickle.dumps(book))):
         round_trip(each, values, np.random.default_rng(0))
     # One by one as well.
@@ -204,7 +204,7 @@ def test_the_same_for_the_same_counts_and_read_without_a_copy() -> None:
     for name, array in Codebook.build(values, counts.astype(np.int32)).arrays().items():
         np.testing.assert_array_equal(array, book.arrays()[name])
     stored = {name: np.frombuffer(array.tobytes(), array.dtype) for name, array in book.arrays().items()}
-    again = Codebook.from_arrays(stored)
+    again = Codebook(stored)
     for name, array in again.arrays().items():
         assert np.shares_memory(array, stored[name])
         assert not array.flags.writeable
@@ -238,7 +238,7 @@ BOOKS = [
 def survives(arrays: dict[str, np.ndarray]) -> None:
     """Assert that these are refused, or that every window finds a value that the arrays hold."""
     try:
-        book = Codebook.from_arrays(arrays)
+        book = Codebook(arrays)
     except ValueError:
         return
     rng = np.random.default_rng(1)
@@ -301,7 +301,7 @@ def test_what_is_wrong_is_said(change: Any, wanted: str) -> None:
     arrays = {name: array.copy() for name, array in BOOKS[3].items()}
     change(arrays)
     with pytest.raises(ValueError, match=wanted):
-        Codebook.from_arrays(arrays)
+        Codebook(arrays)
 
 
 def test_bad_arguments() -> None:

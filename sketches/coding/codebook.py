@@ -29,7 +29,10 @@ from . import elias_fano
 from .codebook_choice import FIELDS, Others, choose
 from .prefix_code import LARGEST_LIMIT, check_counts, first_codes
 
-__all__ = ["Codebook", "Encoded"]
+__all__ = ["ARRAYS", "Codebook", "Encoded"]
+
+#: The arrays of a codebook, in their order, and their dtypes.
+ARRAYS = {"header": "uint64", "class_sizes": "uint32", "classes": "uint64"}
 
 _U = np.uint64
 #: The table's index has at most so many bits, its bytes are at most so much of the payload's ...
@@ -130,26 +133,12 @@ class Codebook:
             raise ValueError("others need an escape, and values beside them")
         return cls(choose(values, counts, limit, escapes=raw_bits_allowed, others=others))
 
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Codebook:
-        """The codebook whose `arrays` these are; they are not copied.
-
-        Reads about two bits a value; the decoding table is made when `decoder` is first called.
-
-        Raises
-        ------
-        ValueError
-            With what is wrong. What is accepted decodes every window of bits without leaving an array's
-            bounds.
-        """
-        return cls(arrays)
-
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays to store, read-only: uint64 `header` and `classes`, uint32 `class_sizes`."""
         return {"header": self._header, "class_sizes": self._sizes, "classes": self._words}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Codebook.from_arrays, (self.arrays(),)
+        return Codebook, (self.arrays(),)
 
     # -- encoding -------------------------------------------------------------------------------------
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,19 +35,16 @@ class Counted(NamedTuple):
     others: Others | None = None
 
 
-def count_words(words: Callable[[int, int], NDArray[np.uint64]], n: int) -> Counts:
-    """Distinct values among ``words(start, stop)`` over range(n), ascending, and their counts."""
-    n_parts = -(-n // _BLOCK)
-    bounds = [n * i // max(n_parts, 1) for i in range(n_parts + 1)]
+def count_words(words: NDArray[np.uint64]) -> Counts:
+    """Return the distinct words in ascending order, and their counts."""
+    n_parts = -(-words.size // _BLOCK)
+    bounds = [words.size * i // max(n_parts, 1) for i in range(n_parts + 1)]
+    blocks = [words[start:stop] for start, stop in pairwise(bounds)]
     found: Counts = (np.empty(0, np.uint64), np.empty(0, np.int64))
-    group = 4 * get_num_threads()
-    for first in range(0, n_parts, group):
-        last = min(first + group, n_parts)
-        counted = run_tasks(
-            lambda i, first=first: _count(words(bounds[first + i], bounds[first + i + 1])),  # type: ignore[misc]
-            last - first,
-        )
-        found = add_counts([found, *counted])
+    at_once = 4 * get_num_threads()
+    for first in range(0, n_parts, at_once):
+        some = blocks[first : first + at_once]
+        found = add_counts([found, *run_tasks(lambda i, some=some: _count(some[i]), len(some))])  # type: ignore[misc]
     return found
 
 

@@ -3,39 +3,27 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...errors import IncompatibleSketchError
-from ...lsh.hashing.unhash import unhash_u64
-from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.configured import differing_field
 from ...lsh.support.progress import progress_bar
-from ...lsh.support.threads import get_num_threads
 from ..coding.value_counts import ValueCounts, count_words
-from ..core.guard import Guarded, changing, check_interrupt, locked, uninterrupted
+from ..core.guard import Guarded, changing, locked, uninterrupted
+from .batch import read_batch
+from .blueprint import Blueprint
 from .column import Column
 from .function import StaticFunction
-from .kinds import Kinds
-from .map import SolvePart, as_keys
-from .records import OrderedRecords, RecordStore
-from .ribbon import Solved
-from .shards import Clash, Records, number_of_shards
-from .structure import flatten
-from .values import Dictionary, ValueKind, to_array
+from .gathered import Gathered
+from .shards import number_of_shards, solve_shards
 
-__all__ = ["StaticFunctionBuilder", "Translate", "count_part", "solve_parts", "translation"]
-
-Translate = Callable[[NDArray[np.uint64]], NDArray[np.uint64]]
+__all__ = ["StaticFunctionBuilder"]
 
 _MASK = (1 << 64) - 1
 
@@ -103,19 +91,14 @@ class StaticFunctionBuilder(Guarded):
         if spill is not None and not os.path.isdir(spill):
             raise NotADirectoryError(f"spill must be a folder that exists, got {os.fspath(spill)!r}")
         self.spill = None if spill is None else Path(spill).absolute()
-        self._store = RecordStore(self.spill)
-        self._forget()
-
-    def _forget(self) -> None:
-        self._kinds = Kinds()
-        self._dictionary = Dictionary()
+        self.gathered = Gathered(self.seed, self.spill)
 
     # -- gathering ------------------------------------------------------------------------------------
 
     @property
     def n_records(self) -> int:
         """Keys that came."""
-        return self._store.n_records
+        return self.gathered.store.n_records
 
     def update(self, keys: Any, values: Any) -> Self:
         """Take in a batch.
@@ -146,24 +129,9 @@ class StaticFunctionBuilder(Guarded):
         >>> builder.update(["c"], [3]).build().lookup(["c", "a"]).tolist()
         [3, 1]
         """
-        refuse_gpu("building a StaticFunction", keys, values)
-        array = to_array(values, "values")
-        if array.ndim != 1:
-            raise ValueError(f"values must be one-dimensional, got shape {array.shape}")
-        read = as_keys(keys, array.size)
-        hashes = read.hashes(self.seed)
-        kinds, dictionary = Kinds.of(read, array, self.precision), Dictionary()
-        if kinds.values is None:
-            words = np.empty(0, dtype=np.uint64)
-        elif kinds.values.is_text:
-            words = dictionary.words(array, "values")
-        else:
-            words = kinds.values.to_words(array)
+        batch = read_batch(keys, values, precision=self.precision)
         with self._lock, changing(self), uninterrupted():
-            agreed = self._agree([kinds], [dictionary])
-            with self._store.all_or_nothing():
-                self._store.append(hashes, words)
-                agreed()
+            self.gathered.add(batch)
         return self
 
     def extend(self, batches: Iterable[tuple[Any, Any]], progress: bool = True) -> Self:
@@ -229,12 +197,7 @@ class StaticFunctionBuilder(Guarded):
             if difference is not None:
                 raise IncompatibleSketchError(f"StaticFunctionBuilders differ in {difference}")
         with locked(self, *others), changing(self), uninterrupted():
-            agreed = self._agree([other._kinds for other in others], [other._dictionary for other in others])
-            with self._store.all_or_nothing():
-                for other in others:
-                    check_interrupt()
-                    self._store.absorb(other._store)
-                agreed()
+            self.gathered.merge([other.gathered for other in others])
         return self
 
     def __or__(self, other: StaticFunctionBuilder) -> StaticFunctionBuilder:
@@ -251,21 +214,6 @@ class StaticFunctionBuilder(Guarded):
         dict
         """
         return {"seed": self.seed, "key_check_bits": self.key_check_bits, "precision": self.precision}
-
-    def _agree(self, others: Iterable[Kinds], dictionaries: Iterable[Dictionary]) -> Callable[[], None]:
-        """Check that kinds and dictionaries agree; what then takes them over, and cannot fail."""
-        kinds, more = self._kinds, Dictionary()
-        for other in others:
-            kinds = kinds.joined(other)
-        for dictionary in dictionaries:
-            self._dictionary.check(dictionary)
-            more.merge(dictionary)
-
-        def take_over() -> None:
-            self._kinds = kinds
-            self._dictionary.merge(more)
-
-        return take_over
 
     # -- building -------------------------------------------------------------------------------------
 
@@ -289,90 +237,36 @@ class StaticFunctionBuilder(Guarded):
         OSError
             If the spill folder cannot be written to.
         """
-        with self._scratch() as folder:
-            kind, ranks, entries = self._kinds.result, None, None
-            if kind.is_text:
-                by_hash, numbers, entries = self._dictionary.ranks()
-                kind = kind.fitted(entries)
-                ranks = translation(by_hash, numbers)
-            ordered = self._ordered(ranks, folder, progress)
+        gathered, store = self.gathered, self.gathered.store
+        kind = gathered.kinds.result
+        ranks = gathered.dictionary.ranks() if kind.is_text else None
+        with store.scratch_folder() as folder:
+            ordered = gathered.order(ranks, folder, progress)
             counts = ValueCounts(folder)
-            with self._store.naming_folder():
+            with store.naming_folder():
                 for part in range(ordered.n_parts):
-                    counts.add(*count_part(ordered, part))
-            n_shards = number_of_shards(ordered.n_keys)
-            function = self._start(ordered.n_keys, n_shards, kind)
-            solve = function._begin([Column.build(counts.total(), n_shards)])
+                    counts.add(*count_words(ordered.load(part).values))
+            column = Column.build(counts.total(), number_of_shards(ordered.n_keys))
+            blueprint = Blueprint(
+                self.seed,
+                ordered.n_keys,
+                gathered.kinds.keys,
+                self.key_check_bits,
+                kind,
+                ranks.entries if ranks else None,
+                [column],
+            )
+            solved, n_shards = [], blueprint.n_shards
             with progress_bar("Solving", ordered.n_keys, progress, " keys") as advance:
-                solved = solve_parts(ordered, solve, n_shards, range(n_shards), None, advance)
-            function._finish([flatten(solved, len(function._ribbons()))])
-            if entries is not None:
-                function._set_entries(entries)
-            return function
-
-    def _start(self, n_keys: int, n_shards: int, kind: ValueKind) -> StaticFunction:
-        """A function without its columns."""
-        function = object.__new__(StaticFunction)
-        function.key_check_bits, function._kind = self.key_check_bits, kind
-        function._set_keys(self.seed, n_keys, n_shards, self._kinds.keys)
-        return function
-
-    def _ordered(
-        self,
-        translate: Translate | None,
-        folder: Path | None,
-        progress: bool,
-        came_here: bool = True,
-    ) -> OrderedRecords:
-        """The records in order; unless they `came_here` in batches, an error does not say in which."""
-        try:
-            with progress_bar("Ordering", self.n_records, progress, " keys") as advance:
-                return OrderedRecords(self._store, translate, folder, advance)
-        except Clash as clash:
-            self._refuse(clash.hash, came_here)
-
-    def _refuse(self, hash_: int, came_here: bool) -> NoReturn:
-        """Say of which key two records have different values."""
-        places = self._store.places(hash_)
-        one, where = places[0]
-        other, there = next(place for place in places if place[0] != one)
-        where, there = (f" ({p})" if came_here else "" for p in (where, there))
-        values = f"with {self._shown(one)}{where} and {self._shown(other)}{there}"
-        if self._kinds.keys == "int":
-            key = unhash_u64(hash_, self.seed)
-            key -= (1 << 64) * (self._kinds.signed and key >= 1 << 63)
-            raise ValueError(f"keys must have one value each, got {key} {values}") from None
-        raise ValueError(
-            f"keys must have one value each, got one whose hash is {hash_:#018x} {values}; if these are two "
-            f"keys, then their hashes are the same under seed {self.seed}: choose another seed"
-        ) from None
-
-    def _shown(self, word: int) -> str:
-        kind = self._kinds.result
-        if kind.is_text:
-            entry = self._dictionary.entry(word)
-            return repr(entry.decode() if kind.kind == "str" else entry)
-        return repr(kind.from_words(np.array([word], dtype=np.uint64), None)[0].item())
-
-    @contextmanager
-    def _scratch(self) -> Iterator[Path | None]:
-        """A folder for what building writes, beside the records."""
-        if self.spill is None:
-            yield None
-            return
-        with self._store.naming_folder():
-            folder = Path(tempfile.mkdtemp(prefix="build-", dir=self._store.folder()))
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+                for shards, records in ordered.groups(range(n_shards), n_shards):
+                    solved += solve_shards(records, shards, n_shards, blueprint.solve, advance)
+            return blueprint.assemble(StaticFunction, solved)
 
     # -- the end --------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Forget everything and remove what is in the spill folder."""
-        self._store.close()
-        self._forget()
+        self.gathered.close()
 
     def __enter__(self) -> Self:
         return self
@@ -383,48 +277,3 @@ class StaticFunctionBuilder(Guarded):
     def __repr__(self) -> str:
         where = "memory" if self.spill is None else str(self.spill)
         return f"<StaticFunctionBuilder: {self.n_records:,} records in {where}>"
-
-
-def translation(by_hash: NDArray[np.uint64], ranks: NDArray[np.uint64]) -> Translate:
-    """What makes words of the hashes of text: their ranks."""
-    return lambda hashes: ranks[np.searchsorted(by_hash, hashes)]
-
-
-def count_part(ordered: OrderedRecords, part: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """The values of a part, ascending, and their counts; none if there is no such part."""
-    words = ordered.load(part).loads if part < ordered.n_parts else np.empty(0, dtype=np.uint64)
-    return count_words(lambda start, stop: words[start:stop], words.size)
-
-
-def solve_parts(
-    ordered: OrderedRecords,
-    solve: SolvePart,
-    n_shards: int,
-    shards: range,
-    more: Records | None,
-    advance: Callable[[int], object],
-) -> list[list[Solved]]:
-    """Solve some shards, of which the parts and `more` have all keys; about one a thread at a time."""
-    n_groups = 1
-    while n_groups < ordered.n_parts and 2 * n_groups * get_num_threads() <= n_shards:
-        n_groups *= 2
-    solved: list[list[Solved]] = []
-    for group in range(n_groups):
-        some = range(
-            max(shards.start, group * n_shards // n_groups),
-            min(shards.stop, (group + 1) * n_shards // n_groups),
-        )
-        if not some:
-            continue
-        start, stop = (shard * ((1 << 64) // n_shards) for shard in (some.start, some.stop))
-        records = ordered.between(start, stop)
-        if more is not None and more.hashes.size:
-            inside = more.hashes >= np.uint64(start)
-            if not stop >> 64:
-                inside &= more.hashes < np.uint64(stop)
-            hashes = np.concatenate([records.hashes, more.hashes[inside]])
-            order = np.argsort(hashes)
-            records = Records(hashes[order], np.concatenate([records.loads, more.loads[inside]])[order])
-        words = records.loads
-        solved += solve(records.hashes, lambda _, a, b, words=words: words[a:b], some, advance)  # type: ignore[misc]
-    return solved

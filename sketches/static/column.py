@@ -24,7 +24,7 @@ from ..kernels.codes import Encoder
 from ..kernels.static import fill_fingerprints, passes_filter
 from .ribbon import Shard, Solved, lay_out, pack_thresholds, padding, solve
 
-__all__ = ["CHECK_PURPOSE", "MAX_FILTERS", "Column", "check_told", "solve_filter"]
+__all__ = ["CHECK_PURPOSE", "MAX_FILTERS", "Column", "check_column_config", "ribbons_of", "solve_filter"]
 
 #: The key check's fingerprints differ from all filters'.
 CHECK_PURPOSE = 1 << 20
@@ -145,7 +145,7 @@ class Column(NamedTuple):
         return cls(tuple((bits, value) for bits, value in filters), prefix, book)
 
 
-def check_told(config: Any) -> None:
+def check_column_config(config: Any) -> None:
     """Raise ValueError for what is no `Column.config`, as far as it can be told without the codebooks."""
     if not isinstance(config, dict) or set(config) != {"codebook", "filters", "prefix_bits"}:
         raise ValueError(f"a column must have codebook, filters and prefix_bits, got {config!r}")
@@ -161,6 +161,12 @@ def check_told(config: Any) -> None:
         check_int("value", pair[1], 0, (1 << 64) - 1)
 
 
+def ribbons_of(key_check_bits: int, columns: list[Column]) -> list[tuple[int, int]]:
+    """Return the width and the longest word of each ribbon: the key check first, then the columns."""
+    check = [(key_check_bits, 1)] if key_check_bits else []
+    return check + [ribbon for column in columns for ribbon in column.ribbons()]
+
+
 def solve_filter(shard: Shard, purpose: int, bits: int) -> Solved:
     """The fixed ribbon in which the keys of `shard` have their fingerprints."""
     words = np.empty(shard.keys.size, dtype=np.uint64)
@@ -170,7 +176,7 @@ def solve_filter(shard: Shard, purpose: int, bits: int) -> Solved:
 
 def _passes(ribbon: Solved, shard: Shard, purpose: int, bits: int) -> NDArray[np.bool_]:
     """Which keys of `shard` a filter of the same shard passes."""
-    plan, _, _ = lay_out(np.array([[ribbon.sizes]], dtype=np.uint32), [(bits, 1)])
+    plan, _, _ = lay_out(ribbon.sizes.reshape(1, 1, -1), [(bits, 1)])
     solution = np.concatenate([ribbon.words, np.zeros(padding([(bits, 1)]), dtype=np.uint64)])
     out = np.empty(shard.keys.size, dtype=np.bool_)
     thresholds = pack_thresholds(ribbon.thresholds)

@@ -7,14 +7,14 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from ...lsh.support.backend import refuse_gpu
-from .map import StaticValues
-from .values import to_array
+from .batch import read_batch
+from .blueprint import build_map
+from .map import StaticMap
 
 __all__ = ["StaticFunction"]
 
 
-class StaticFunction(StaticValues):
+class StaticFunction(StaticMap):
     """An immutable map from keys to values that stores no keys: about the entropy of the values.
 
     Parameters
@@ -88,8 +88,8 @@ class StaticFunction(StaticValues):
 
     def _set_own_config(self, config: Mapping[str, Any]) -> None:
         super()._set_own_config(config)
-        if len(self._told) != 1:
-            raise ValueError(f"columns must be one, got {len(self._told)}")
+        if len(self._column_configs) != 1:
+            raise ValueError(f"columns must be one, got {len(self._column_configs)}")
 
     def __new__(
         cls,
@@ -102,18 +102,8 @@ class StaticFunction(StaticValues):
         progress: bool = True,
     ) -> Self:
         """Build the function."""
-        refuse_gpu("building a StaticFunction", keys, values)
-        array = to_array(values, "values")
-        if array.ndim != 1:
-            raise ValueError(f"values must be one-dimensional, got shape {array.shape}")
-        return cls._build(
-            keys,
-            array[:, None],
-            seed=seed,
-            key_check_bits=key_check_bits,
-            precision=precision,
-            progress=progress,
-        )
+        batch = read_batch(keys, values, precision=precision)
+        return build_map(cls, batch, seed, key_check_bits, progress)
 
     def lookup(self, keys: Any, missing: Any = None) -> NDArray[Any]:
         """The values of a batch of keys.

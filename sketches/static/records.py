@@ -16,7 +16,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ...lsh.support.threads import get_num_threads
 from ..kernels.key_order import count_shards, scatter_shards
+from .dictionary import Ranks
 from .shards import Records, order_records
 
 __all__ = ["PARTS", "OrderedRecords", "RecordStore"]
@@ -121,6 +123,19 @@ class RecordStore:
         self._written.append((self.n_records, self._sizes))
 
     @contextmanager
+    def scratch_folder(self) -> Iterator[Path | None]:
+        """Make a folder beside the records, and remove it after the block; None for records in memory."""
+        if self.spill is None:
+            yield None
+            return
+        with self.naming_folder():
+            folder = Path(tempfile.mkdtemp(prefix="build-", dir=self.folder()))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    @contextmanager
     def naming_folder(self) -> Iterator[None]:
         """An OSError inside says that it was about the spill folder."""
         try:
@@ -219,7 +234,16 @@ class RecordStore:
 
 
 class OrderedRecords:
-    """Distinct records in the order of their hashes, by parts; in the files of a folder if one is given.
+    """Distinct records in the order of their hashes, by parts: in memory, or in the files of a folder.
+
+    Parameters
+    ----------
+    store : RecordStore
+    ranks : Ranks, optional
+        The ranks of texts, which replace the hashes of texts.
+    folder : path, optional
+    advance : callable
+        Is told the number of records of each part that is ordered.
 
     Attributes
     ----------
@@ -230,7 +254,7 @@ class OrderedRecords:
     def __init__(
         self,
         store: RecordStore,
-        translate: Callable[[NDArray[np.uint64]], NDArray[np.uint64]] | None,
+        ranks: Ranks | None,
         folder: Path | None,
         advance: Callable[[int], object],
     ) -> None:
@@ -238,11 +262,12 @@ class OrderedRecords:
         self.sizes: list[int] = []
         self._folder = folder
         self._kept: list[Records] = []
+        self._beyond = Records.empty()
         for part in range(store.n_parts):
             hashes, words = store.part(part)
-            records = order_records(hashes, words, lambda a, b: a == b)
-            if translate is not None:
-                records = records._replace(loads=translate(records.loads))
+            records = order_records(hashes, words)
+            if ranks is not None:
+                records = records._replace(values=ranks.find(records.values))
             self.sizes.append(records.hashes.size)
             advance(hashes.size)
             if folder is None:
@@ -250,32 +275,43 @@ class OrderedRecords:
                 continue
             with store.naming_folder(), (folder / f"ordered-{part:02d}").open("xb") as file:
                 file.write(records.hashes.data)
-                file.write(records.loads.data)
+                file.write(records.values.data)
 
     @property
     def n_keys(self) -> int:
-        """Distinct hashes."""
+        """Distinct hashes of the store."""
         return sum(self.sizes)
 
     def load(self, part: int) -> Records:
-        """A part."""
+        """Return a part; no records if there is no such part."""
+        if part >= self.n_parts:
+            return Records.empty()
         if self._folder is None:
             return self._kept[part]
         path, size = self._folder / f"ordered-{part:02d}", self.sizes[part]
         return Records(*np.fromfile(path, dtype=np.uint64, count=2 * size).reshape(2, size))
 
+    def add_beyond(self, records: Records) -> None:
+        """Add distinct records, in any order, whose hashes are larger than all others."""
+        order = np.argsort(records.hashes)
+        self._beyond = Records(records.hashes[order], records.values[order])
+
     def between(self, start: int, stop: int) -> Records:
-        """Records whose hashes are in [start, stop)."""
+        """Return the records whose hashes lie in [start, stop)."""
         width = (1 << 64) // self.n_parts
-        found = []
-        for part in range(start // width, -(-stop // width)):
-            hashes, loads = self.load(part)
-            first = int(np.searchsorted(hashes, np.uint64(start)))
-            last = hashes.size if stop >> 64 else int(np.searchsorted(hashes, np.uint64(stop)))
-            found.append((hashes[first:last], loads[first:last]))
-        if not found:
-            return Records(np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.uint64))
-        return Records(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
+        parts = [self.load(part) for part in range(start // width, -(-stop // width))]
+        return Records.joined([part.between(start, stop) for part in [*parts, self._beyond]])
+
+    def groups(self, shards: range, n_shards: int) -> Iterator[tuple[range, Records]]:
+        """Yield shards and their records; about one shard a thread at a time, if there are several parts."""
+        n_groups = 1
+        while n_groups < self.n_parts and 2 * n_groups * get_num_threads() <= n_shards:
+            n_groups *= 2
+        width, size = (1 << 64) // n_shards, n_shards // n_groups
+        for first in range(0, n_shards, size):
+            some = range(max(shards.start, first), min(shards.stop, first + size))
+            if some:
+                yield some, self.between(some.start * width, some.stop * width)
 
 
 def _open_own(path: str, flags: int) -> int:

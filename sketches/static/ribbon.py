@@ -6,7 +6,7 @@ the first bits of the codes, the rest of the codes, raw values). See `lsh.ribbon
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,17 @@ from ..kernels.ribbon import (
     ribbon_windows,
 )
 
-__all__ = ["SIZES", "Shard", "Solved", "lay_out", "pack_thresholds", "padding", "solve"]
+__all__ = [
+    "SIZES",
+    "Shard",
+    "Solved",
+    "joined",
+    "lay_out",
+    "pack_thresholds",
+    "padding",
+    "solve",
+    "stored_arrays",
+]
 
 #: Equations a slot of the first two parts: the more, the fuller they get, and the more keys are bumped.
 _LOAD = 1.08
@@ -58,9 +68,18 @@ class Shard(NamedTuple):
 
 
 class Solved(NamedTuple):
-    """One ribbon of one shard: its sizes, a threshold for every bucket, and its words."""
+    """One ribbon of one shard, or several in their order.
 
-    sizes: tuple[int, int, int]
+    Attributes
+    ----------
+    sizes : ndarray of uint32
+        `SIZES` numbers a ribbon.
+    thresholds : ndarray of uint8
+        One for every bucket.
+    words : ndarray of uint64
+    """
+
+    sizes: NDArray[np.uint32]
     thresholds: NDArray[np.uint8]
     words: NDArray[np.uint64]
 
@@ -128,7 +147,9 @@ def solve(
         words, lengths = words[which], lengths[which]
     n_slots, last = _solve_rest(shard, words, lengths, mask, width, max_length)
     return Solved(
-        (sizes[0], sizes[1], n_slots), np.concatenate(thresholds), np.concatenate([*solutions, last])
+        np.array([*sizes, n_slots], dtype=np.uint32),
+        np.concatenate(thresholds),
+        np.concatenate([*solutions, last]),
     )
 
 
@@ -150,6 +171,35 @@ def _solve_rest(
             return n_slots, rows.solve(width)
         n_slots += n_slots // 16 + 16
     raise AssertionError("distinct keys whose windows stay dependent in 64 ribbons of growing size")
+
+
+def joined(ribbons: list[Solved]) -> Solved:
+    """Return ribbons as one, in their order."""
+    none = Solved(np.empty(0, np.uint32), np.empty(0, np.uint8), np.empty(0, np.uint64))
+    return Solved(*(np.concatenate(arrays) for arrays in zip(none, *ribbons, strict=True)))
+
+
+def stored_arrays(
+    solved: list[Solved], n_shards: int, ribbons: list[tuple[int, int]]
+) -> dict[str, NDArray[Any]]:
+    """Return the arrays that a structure stores.
+
+    Parameters
+    ----------
+    solved : list of Solved
+        All ribbons of the first shard, then those of the second, and so on.
+    n_shards : int
+    ribbons : list of (width, longest word)
+        The ribbons of each shard.
+    """
+    end = Solved(np.empty(0, np.uint32), np.empty(0, np.uint8), np.zeros(padding(ribbons), np.uint64))
+    sizes, thresholds, solution = joined([*solved, end])
+    sizes = sizes.reshape(n_shards, len(ribbons), SIZES).transpose(1, 0, 2)
+    return {
+        "sizes": np.ascontiguousarray(sizes),
+        "thresholds": pack_thresholds(thresholds),
+        "solution": solution,
+    }
 
 
 def pack_thresholds(thresholds: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -11,14 +11,17 @@ from numpy.typing import NDArray
 from ...lsh.hashing.keys import read_keys
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_int, check_real
+from ...lsh.support.progress import progress_bar
 from .column import solve_filter
-from .ribbon import Shard, Solved
+from .ribbon import Shard, Solved, stored_arrays
 from .shards import number_of_shards, order_records, solve_shards
 from .structure import StaticStructure, pass_rate
 
 __all__ = ["RibbonFilter"]
 
 _MAX_BITS = 64
+#: The purpose of the fingerprints; a ribbon filter has only one.
+_PURPOSE = 0
 #: A rate that exceeds the wanted one by less than this share of it does not cost another bit a key.
 _SLACK = 1e-6
 
@@ -81,17 +84,23 @@ class RibbonFilter(StaticStructure):
         refuse_gpu("building a RibbonFilter", keys)
         read = read_keys(keys)
         hashes = read.hashes(seed)
-        loads = np.zeros(hashes.size, dtype=np.uint64)
-        distinct = order_records(hashes, loads, lambda a, b: a == b).hashes
-        new = object.__new__(cls)
-        new._set_keys(seed, distinct.size, number_of_shards(distinct.size), read.kind)
-        new.n_bits = _fewest_bits(distinct.size, error_rate)
+        records = order_records(hashes, np.zeros(hashes.size, dtype=np.uint64))
+        n_keys = records.hashes.size
+        n_shards, n_bits = number_of_shards(n_keys), _fewest_bits(n_keys, error_rate)
 
-        def solve_shard(shard: Shard, start: int, stop: int) -> list[Solved]:
-            return [solve_filter(shard, 0, new.n_bits)]
+        def solve(shard: Shard, values: NDArray[np.uint64]) -> list[Solved]:
+            return [solve_filter(shard, _PURPOSE, n_bits)]
 
-        new._assemble(solve_shards(distinct, new.n_shards, solve_shard, progress))
-        return new
+        with progress_bar("Solving", n_keys, progress, " keys") as advance:
+            solved = solve_shards(records, range(n_shards), n_shards, solve, advance)
+        config = {
+            "seed": seed,
+            "n_keys": n_keys,
+            "n_shards": n_shards,
+            "key_kind": read.kind,
+            "n_bits": n_bits,
+        }
+        return cls._rebuilt(config, stored_arrays(solved, n_shards, [(n_bits, 1)]))
 
     @property
     def error_rate(self) -> float:
@@ -115,13 +124,7 @@ class RibbonFilter(StaticStructure):
         TypeError, ValueError
             If the keys are of no known or of mixed type.
         """
-        hashes = self._hashes(keys)
-        if self.n_keys == 0:
-            return self._backend.xp.zeros(hashes.size, dtype=np.bool_)
-        return self._has_fingerprint(hashes, 0, 0, self.n_bits)
-
-    def __contains__(self, key: Any) -> bool:
-        return bool(self.contains([key])[0])
+        return self._has_fingerprint(self._hashes(keys), 0, _PURPOSE, self.n_bits)
 
     def _ribbons(self) -> list[tuple[int, int]]:
         return [(self.n_bits, 1)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,9 @@ from ...lsh.support.backend import backend_named, device_of, to_host
 from ...lsh.support.lazy import lazy
 from ..core.stored import Stored
 from ..kernels import static
-from .ribbon import SIZES, Solved, lay_out, pack_thresholds, padding
+from .ribbon import SIZES, lay_out, padding
 
-__all__ = ["ArraySpec", "Flat", "StaticStructure", "flatten", "pass_rate"]
+__all__ = ["ArraySpec", "StaticStructure", "pass_rate"]
 
 #: Keys that one thread looks up at a time; and what one launch does, for its temporary words take memory.
 BLOCK = {"cpu": 1 << 14, "gpu": 1 << 24}
@@ -47,25 +47,6 @@ class ArraySpec:
     def accepts(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
         """Whether an array of this shape and dtype could be this one."""
         return len(shape) == self.n_dimensions and dtype.newbyteorder("=") == np.dtype(self.dtype)
-
-
-class Flat(NamedTuple):
-    """The ribbons of consecutive shards: sizes of shape (shards, ribbons, 3); words still in pieces."""
-
-    sizes: NDArray[np.uint32]
-    thresholds: NDArray[np.uint8]
-    words: list[NDArray[np.uint64]]
-
-
-def flatten(solved: list[list[Solved]], n_ribbons: int) -> Flat:
-    """Ribbons by shards as `Flat`."""
-    sizes = np.array([[ribbon.sizes for ribbon in shard] for shard in solved], dtype=np.uint32)
-    thresholds = [ribbon.thresholds for shard in solved for ribbon in shard]
-    return Flat(
-        sizes.reshape(len(solved), n_ribbons, SIZES),
-        np.concatenate([np.empty(0, np.uint8), *thresholds]),
-        [ribbon.words for shard in solved for ribbon in shard],
-    )
 
 
 class StaticStructure(Stored):
@@ -147,24 +128,6 @@ class StaticStructure(Stored):
             raise ValueError(
                 f"thresholds must have {n_buckets // 4 + 1} bytes, got {arrays['thresholds'].size}"
             )
-
-    def _assemble(self, solved: list[list[Solved]]) -> None:
-        """Take over the ribbons of all shards, in their order."""
-        self._join([flatten(solved, len(self._ribbons()))])
-
-    def _join(self, parts: list[Flat]) -> None:
-        """Take over the ribbons of all shards, some in each part, in their order."""
-        ribbons = self._ribbons()
-        sizes = np.concatenate([part.sizes for part in parts]).transpose(1, 0, 2)
-        thresholds = np.concatenate([part.thresholds for part in parts])
-        words = [array for part in parts for array in part.words]
-        self._adopt(
-            {
-                "sizes": np.ascontiguousarray(sizes),
-                "thresholds": pack_thresholds(thresholds),
-                "solution": np.concatenate([*words, np.zeros(padding(ribbons), dtype=np.uint64)]),
-            }
-        )
 
     # -- devices --------------------------------------------------------------------------------------
 
@@ -249,19 +212,37 @@ class StaticStructure(Stored):
             raise TypeError(f"keys must be {names[self.key_kind]} as at construction, got {names[read.kind]}")
         return read.hashes(self.seed)
 
+    def contains(self, keys: Any) -> NDArray[np.bool_]:
+        """Whether each of a batch of keys was there at construction."""
+        raise NotImplementedError
+
+    def __contains__(self, key: Any) -> bool:
+        """Whether one key was there; as `contains`."""
+        return bool(self.contains([key])[0])
+
     def _has_fingerprint(
         self, hashes: NDArray[np.uint64], ribbon: int, purpose: int, bits: int
     ) -> NDArray[np.bool_]:
-        """Whether each key has its fingerprint in a fixed ribbon."""
-        backend, plan = self._backend, self._plan
+        """Tell of each key whether a fixed ribbon has its fingerprint."""
+        backend = self._backend
+        if self.n_keys == 0:
+            return backend.xp.zeros(hashes.size, dtype=np.bool_)
         out = backend.xp.empty(hashes.size, dtype=np.bool_)
+        kernels, n_shards, plan = backend.kernels(static), np.uint64(self.n_shards), self._plan
         thresholds, solution = self._arrays["thresholds"], self._arrays["solution"]
 
         def check(start: int, stop: int) -> None:
-            backend.kernels(static).check_keys(
-                hashes[start:stop], np.uint64(self.n_shards), plan, ribbon,
-                thresholds, solution, purpose, bits, out[start:stop],
-            )  # fmt: skip
+            kernels.check_keys(
+                hashes[start:stop],
+                n_shards,
+                plan,
+                ribbon,
+                thresholds,
+                solution,
+                purpose,
+                bits,
+                out[start:stop],
+            )
 
         backend.map_blocks(check, hashes.size, BLOCK[self.device])
         return out

@@ -6,15 +6,14 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from ...lsh.support.backend import refuse_gpu
-from ...lsh.support.checks import check_choice, renamed
-from .map import MAX_COLUMNS, StaticValues
-from .values import to_array
+from .batch import read_batch
+from .blueprint import build_map
+from .map import MAX_COLUMNS, StaticMap
 
 __all__ = ["StaticTable"]
 
 
-class StaticTable(StaticValues):
+class StaticTable(StaticMap):
     """An immutable map from keys to rows of values: a `StaticFunction` for each column, one hash for all.
 
     Parameters
@@ -69,28 +68,15 @@ class StaticTable(StaticValues):
         progress: bool = True,
     ) -> Self:
         """Build the table."""
-        refuse_gpu("building a StaticTable", keys, rows)
-        values = to_array(rows, "rows")
-        if values.ndim != 2:
-            raise ValueError(f"rows must have shape (n, columns), got {values.shape}")
-        if values.shape[1] > MAX_COLUMNS:
-            raise ValueError(f"rows must have at most {MAX_COLUMNS} columns, got {values.shape[1]}")
-        with renamed("values", "rows"):
-            return cls._build(
-                keys,
-                values,
-                seed=seed,
-                key_check_bits=key_check_bits,
-                precision=precision,
-                progress=progress,
-                shared=check_choice("codebook", codebook, ("separate", "shared")) == "shared",
-                permute=check_choice("permute", permute, ("none", "entropy", "global")),
-            )
+        batch = read_batch(keys, rows, "rows", 2, precision)
+        if batch.words.shape[1] > MAX_COLUMNS:
+            raise ValueError(f"rows must have at most {MAX_COLUMNS} columns, got {batch.words.shape[1]}")
+        return build_map(cls, batch, seed, key_check_bits, progress, codebook, permute)
 
     @property
     def n_columns(self) -> int:
         """Values of a row."""
-        return len(self._told)
+        return len(self._column_configs)
 
     def lookup(self, keys: Any, missing: Any = None) -> NDArray[Any]:
         """The rows of a batch of keys.

@@ -12,6 +12,8 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+from mergesketch import LSHIndex
+from mergesketch.lsh.support.random import random_uint64
 
 # -- counting keys --------------------------------------------------------------------------------
 
@@ -368,6 +370,12 @@ def index_kept(buckets: Buckets, keys: list[int], capacity: int) -> Buckets:
         (table, code): sorted(ids, key=lambda i: _mix13((i + 1) ^ keys[table]))[:capacity][::-1]
         for (table, code), ids in buckets.items()
     }
+
+
+def kept_by(index: LSHIndex, codes: np.ndarray, ids: list[int]) -> Buckets:
+    """Return what `index` must keep of rows of these codes."""
+    keys = random_uint64(index.seed, "LSHIndex priorities", index.family.n_hashes).tolist()
+    return index_kept(index_buckets(codes.tolist(), ids), keys, index.capacity)
 
 
 def index_query(kept: Buckets, codes: list[int], k: int) -> tuple[list[int], list[int]]:

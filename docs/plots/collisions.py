@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from picture import ROOT, WIDTH, legend, save
 
 sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 from registry import FAMILIES
 
 #: Families of other seeds, hash functions of each, pairs of rows for each.

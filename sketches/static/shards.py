@@ -51,7 +51,7 @@ class Records(NamedTuple):
 
 def number_of_shards(n_keys: int) -> int:
     """Return the power of two that gives shards of 90,000 to 190,000 keys, or 1 for fewer keys."""
-    return 1 << max(0, round(np.log2(max(n_keys, 1) / _SHARD_KEYS)))
+    return 1 << max(0, round(float(np.log2(max(n_keys, 1) / _SHARD_KEYS))))
 
 
 def order_records(hashes: NDArray[np.uint64], values: NDArray[np.uint64]) -> Records:

@@ -1,0 +1,20 @@
+"""Folders that tests read, and the environment of processes that import the tests' own modules."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+__all__ = ["ROOT", "SHARED", "TESTS", "environment"]
+
+#: The folder of pyproject.toml: the sources, or a copy that has no package but tests, docs and benchmarks.
+ROOT = Path(__file__).parents[2]
+TESTS = ROOT / "tests"
+#: Data sets beside the sources; tests that need one are skipped where it is absent.
+SHARED = ROOT.parent / "shared" / "data"
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """Return this process's environment for one that imports modules of tests/ and of tests/helpers/."""
+    paths = [str(TESTS / "helpers"), str(TESTS), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), **changes}

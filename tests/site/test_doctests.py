@@ -1,0 +1,117 @@
+"""Every example runs: those in docstrings, and every Python block of the README and of docs/."""
+
+import doctest
+import importlib
+import pkgutil
+import re
+import shutil
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import cuda_host
+import fake_cupy
+import pytest
+from paths import ROOT
+
+PAGES = [
+    ROOT / "README.md",
+    *sorted(page for page in (ROOT / "docs").rglob("*.md") if "_build" not in page.parts),
+]
+ROOMS = ["lsh", "sketches", "distributed", "gpu"]
+
+
+def available(name: str) -> bool:
+    """Whether a package, one of its modules, Java, or a GPU (or what stands in for it) is there."""
+    if name == "gpu":
+        if cuda_host.compiler() is not None:
+            fake_cupy.install()
+        return "cupy" in sys.modules
+    if name == "java":
+        return shutil.which("java") is not None
+    try:
+        return importlib.import_module(name) is not None if "." in name else find_spec(name) is not None
+    except ImportError:
+        return False
+
+
+def modules() -> list[str]:
+    names = ["mergesketch", "mergesketch.errors"]
+    # What stands in for CuPy has to be there before the first of the modules that import it.
+    for room in ROOMS if available("gpu") else ROOMS[:-1]:
+        package = importlib.import_module(f"mergesketch.{room}")
+        names.append(package.__name__)
+        for info in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+            names.append(info.name)
+    return [name for name in names if not name.endswith("__main__")]
+
+
+class Finder(doctest.DocTestFinder):
+    """Finds public classes, which are shown under another module's name, in the module that defines them."""
+
+    def _from_module(self, module, object):
+        if isinstance(object, type):
+            return vars(object).get("_defined_in", object.__module__) == module.__name__
+        return super()._from_module(module, object)
+
+
+def doctests(name: str) -> list[doctest.DocTest]:
+    found = Finder(exclude_empty=True).find(importlib.import_module(name))
+    return [test for test in found if test.examples]
+
+
+@pytest.mark.parametrize("name", modules())
+def test_docstrings(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    for test in doctests(name):
+        runner.run(test)
+    assert runner.summarize().failed == 0
+
+
+def test_no_docstring_is_left_out():
+    """As many examples as there were when the floor was set, or more."""
+    found = {
+        (test.name.rpartition(".")[2], test.docstring): test for name in modules() for test in doctests(name)
+    }
+    assert len(found) >= 80 and sum(len(test.examples) for test in found.values()) >= 396
+
+
+def blocks(page: Path) -> list[str]:
+    """The Python blocks, but for those under ``<!-- needs: package, package -->`` of which one is absent."""
+    found = re.findall(
+        r"^(?:<!-- needs: ([\w., ]+) -->\n)?```python\n(.*?)^```",
+        page.read_text(),
+        flags=re.DOTALL | re.MULTILINE,
+    )
+    return [block for needs, block in found if all(map(available, re.findall(r"[\w.]+", needs)))]
+
+
+def test_blocks_are_left_out_only_where_a_package_is_absent(tmp_path):
+    page = tmp_path / "page.md"
+    fence = "```python\n{}\n```\n"
+    needs = "<!-- needs: {} -->\n"
+    page.write_text(
+        fence.format("a")
+        + needs.format("numpy, no_such_package")
+        + fence.format("b")
+        + needs.format("numpy, numpy.linalg")
+        + fence.format("c")
+        + needs.format("numpy.no_such_module")
+        + fence.format("d")
+    )
+    assert blocks(page) == ["a\n", "c\n"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_pages(page, tmp_path, monkeypatch):
+    """The blocks of a page run in order, in one namespace, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    namespace: dict = {"__name__": "page"}
+    for number, block in enumerate(blocks(page)):
+        if ">>>" in block:
+            test = doctest.DocTestParser().get_doctest(block, namespace, f"{page.name}[{number}]", None, 0)
+            assert doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(test).failed == 0
+            namespace.update(test.globs)
+        else:
+            exec(compile(block, f"{page.name}[{number}]", "exec"), namespace)

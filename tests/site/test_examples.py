@@ -1,0 +1,261 @@
+"""The examples run, and say what their pages say of them."""
+
+from __future__ import annotations
+
+import importlib.util
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from paths import ROOT
+from threadpoolctl import threadpool_limits
+
+EXAMPLES = ROOT / "examples"
+
+
+def load(name: str):
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_adaptive_sampling_learns_redundant_rows_in_fewer_steps() -> None:
+    """At equal steps, so that the result does not depend on the machine's speed."""
+    example = load("adaptive_sampling")
+    X, y = example.digits()
+    assert X.shape == (10_000, 64)
+    ticks = iter(range(10**9))
+
+    def steps() -> float:
+        # Two looks at the clock a round: each round takes one "second".
+        return next(ticks)
+
+    losses = {}
+    for sketched in (False, True):
+        # Products of small matrices on many threads wait for each other on a busy machine.
+        with threadpool_limits(1):
+            history = example.train(X, y, sketched=sketched, seconds=15, clock=steps)
+        assert [step for _, step, _ in history] == [example.ROUND * (i + 1) for i in range(15)]
+        losses[sketched] = history[-1][2]
+        assert np.isfinite(losses[sketched])
+        assert losses[sketched] < 0.5 * history[0][2]
+    assert losses[True] < 0.8 * losses[False]
+
+
+def test_signatures_halve_the_wrong_orders_of_a_graph_network() -> None:
+    pytest.importorskip("torch", reason="the example needs PyTorch")
+    example = load("link_prediction_pytorch")
+    edges, X = example.nearby(n_nodes=1000)
+    assert example.area(np.array([0.5, 0.5, 0.2, 0.9]), np.array([True, False, False, True])) == 0.875
+    alone, both = (example.run(edges, X, signatures=s, epochs=60) for s in (False, True))
+    assert 0.5 < alone < 1
+    assert 1 - both < 0.5 * (1 - alone)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["adaptive_sampling", "--data", "missing.npz"], "argument --data: [Errno 2] No such file"),
+        (["scale_on_paper", "--cores", "0"], "argument --cores: must be above 0, got 0"),
+        (["scale_on_paper", "--latency-us", "nan"], "argument --latency-us: must be above 0, got nan"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments, message, tmp_path) -> None:
+    command = [sys.executable, str(EXAMPLES / f"{arguments[0]}.py"), *arguments[1:]]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "message"),
+    [
+        ("link_prediction_pytorch", "torch", "this example needs PyTorch: pip install torch"),
+        ("adaptive_sampling", "sklearn.datasets", "the digits need scikit-learn"),
+    ],
+)
+def test_a_missing_package_is_named(name, package, message, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr(sys, "argv", [name])
+    with pytest.raises(SystemExit, match=message):
+        load(name).main()
+
+
+def lines_of(text: bytes) -> list[bytes]:
+    """The keys: a log's lines may be long."""
+    return [line[:1024] for line in text.splitlines()]
+
+
+def holds(checkpoint: Path, lines: list[bytes]) -> bool:
+    """Whether the sketches of a checkpoint are those of these lines, each counted once."""
+    monitor = load("monitor_stream")
+    found, whole = monitor.Monitor.load(checkpoint), monitor.Monitor()
+    return found.frequent == whole.frequent.update(lines) and found.seen == whole.seen.update(lines)
+
+
+def test_a_killed_monitor_goes_on_where_it_stood(tmp_path) -> None:
+    """A file grows, is rotated and killed with signal 9 again and again: every line is counted once."""
+    log, checkpoint = tmp_path / "access.log", tmp_path / "access.sketch"
+    rng = np.random.default_rng(8)
+    command = [sys.executable, str(EXAMPLES / "monitor_stream.py"), str(log), "--checkpoint", str(checkpoint)]
+    written = b""
+    for round_ in range(6):
+        text = b"".join(b"/page/%d/\xff%s\n" % (page, b"x" * 90) for page in rng.geometric(0.05, size=20_000))
+        with log.open("ab") as file:
+            file.write(text + b"/cut of")
+        with subprocess.Popen([*command, "--every", "0.05"], stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()  # one checkpoint at least was written
+            process.kill()
+        with log.open("ab") as file:
+            file.write(b"f\n")
+        written += text + b"/cut off\n"
+        if round_ in (1, 4):
+            log.rename(tmp_path / f"access.log.{round_}")
+    load("monitor_stream").main([str(log), "--checkpoint", str(checkpoint), "--once"])
+    assert holds(checkpoint, lines_of(written))
+
+
+def test_a_monitor_follows_a_file_that_is_replaced_or_cut(tmp_path) -> None:
+    monitor = load("monitor_stream")
+    log = tmp_path / "log"
+    log.write_bytes(b"a\nb\nc")
+    chunks = monitor.follow(log, None)
+    assert next(chunks)[0] == b"a\nb\n"
+    assert next(chunks) is None
+    log.rename(tmp_path / "log.1")
+    assert next(chunks) is None, "there is no new file yet"
+    with (tmp_path / "log.1").open("ab") as file:
+        file.write(b"\nlate\nno end")
+    log.write_bytes(b"new\n")
+    assert [next(chunks)[0] for _ in range(3)] == [b"c\nlate\n", b"no end", b"new\n"]
+    log.write_bytes(b"cut\n"[:3])
+    assert next(chunks) is None
+    log.write_bytes(b"cut\nand longer than before\n")
+    assert next(chunks)[0] == b"cut\nand longer than before\n"
+    chunks.close()
+
+
+def test_a_monitor_that_starts_after_a_file_was_cut_or_exchanged(tmp_path, capsys) -> None:
+    monitor = load("monitor_stream")
+    log, checkpoint = tmp_path / "log", tmp_path / "c"
+    arguments = [str(log), "--checkpoint", str(checkpoint), "--once"]
+    log.write_bytes(b"a\nb\nc\n")
+    monitor.main(arguments)
+    assert capsys.readouterr().err == ""
+    log.write_bytes(b"d\n")
+    monitor.main(arguments)
+    assert "was cut: read from its start" in capsys.readouterr().err
+    assert holds(checkpoint, [b"a", b"b", b"c", b"d"])
+
+
+def test_a_monitor_reads_lines_longer_than_its_buffer(tmp_path, monkeypatch) -> None:
+    """A part of a line is not the end of the file."""
+    monitor = load("monitor_stream")
+    log, checkpoint = tmp_path / "log", tmp_path / "c"
+    text = b"x" * (3 * monitor.CHUNK) + b"\na\n" + b"y" * monitor.CHUNK + b"\n"
+    log.write_bytes(text)
+    arguments = [str(log), "--checkpoint", str(checkpoint), "--once"]
+    monitor.main(arguments)
+    assert holds(checkpoint, lines_of(text))
+    monkeypatch.setattr(monitor, "LONGEST", monitor.CHUNK)
+    checkpoint.unlink()
+    with pytest.raises(SystemExit):
+        monitor.main(arguments)
+
+
+class Pause:
+    """Long enough for the monitor to look at the socket in vain."""
+
+    @staticmethod
+    def wait(_: float) -> None:
+        time.sleep(0.5)
+
+
+def serving(*steps):
+    """The port of a server that sends bytes, or waits for events, one after the other, and hangs up."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with server, server.accept()[0] as connection:
+            for step in steps:
+                if isinstance(step, bytes):
+                    connection.sendall(step)
+                else:
+                    step.wait(60)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    return server.getsockname()[1], thread
+
+
+def test_a_monitor_reads_a_socket_to_its_end(tmp_path) -> None:
+    """A pause within a line is not the end, and the last line needs none."""
+    monitor = load("monitor_stream")
+    port, thread = serving(b"a\nb", Pause, b"c\na\nlast")
+    monitor.main([f"tcp://127.0.0.1:{port}", "--checkpoint", str(tmp_path / "c"), "--once"])
+    thread.join()
+    assert holds(tmp_path / "c", [b"a", b"bc", b"a", b"last"])
+
+
+def test_a_silent_socket_does_not_put_off_the_checkpoint(tmp_path) -> None:
+    """What came is saved when its time has come, though nothing follows; then the monitor is killed."""
+    killed = threading.Event()
+    port, thread = serving(b"a\nb\na\n", killed)
+    command = [sys.executable, str(EXAMPLES / "monitor_stream.py"), f"tcp://127.0.0.1:{port}"]
+    command += ["--checkpoint", str(tmp_path / "c"), "--every", "0.3"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        ready, _, _ = select.select([process.stdout], [], [], 60)
+        assert ready
+        process.kill()
+    killed.set()
+    thread.join()
+    assert holds(tmp_path / "c", [b"a", b"b", b"a"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_monitor_that_is_asked_to_end_saves_what_it_has(tmp_path, number) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"a\n")
+    command = [sys.executable, str(EXAMPLES / "monitor_stream.py"), str(log), "--every", "0"]
+    command += ["--checkpoint", str(tmp_path / "c")]
+    # A shell's background jobs ignore interrupts, and so would this one.
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.readline()
+        process.send_signal(number)
+        assert (process.wait(60), process.stderr.read()) == (0, b"")
+    assert holds(tmp_path / "c", [b"a"])
+
+
+def test_a_monitor_names_what_is_wrong(tmp_path, monkeypatch, capsys) -> None:
+    monitor = load("monitor_stream")
+    monkeypatch.chdir(tmp_path)
+    Path("log").write_bytes(b"a\n")
+    Path("foreign").write_bytes(b"\x00\xff" * 50)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        unused = server.getsockname()[1]
+    for arguments, message in [
+        (["missing", "--checkpoint", "c"], "No such file or directory: 'missing'"),
+        (["log", "--checkpoint", "foreign"], "foreign is no checkpoint of this program"),
+        (["log", "--checkpoint", "nowhere/c"], "No such file or directory: 'nowhere/c.new'"),
+        (["tcp://localhost", "--checkpoint", "c"], "source must be a file or tcp://host:port"),
+        ([f"tcp://127.0.0.1:{unused}", "--checkpoint", "c"], "refused"),
+        (["log", "--checkpoint", "c", "--every", "nan"], "argument --every: must be at least 0, got nan"),
+    ]:
+        with pytest.raises(SystemExit) as end:
+            monitor.main([*arguments, "--once"])
+        assert end.value.code in (1, 2) and message in capsys.readouterr().err

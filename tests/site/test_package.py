@@ -1,0 +1,246 @@
+"""What a user gets who installs the package: its contents, its imports, its types."""
+
+import inspect
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from dataclasses import is_dataclass
+from pathlib import Path
+
+import mergesketch
+import pytest
+from mergesketch import Race
+from mergesketch.lsh import HashFamily
+from mergesketch.sketches.core.base import sketch_classes
+from mergesketch.sketches.core.stored import Stored, stored_classes
+from paths import ROOT
+
+
+def run_python(code: str, *arguments: str, **options):
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120, **options
+    )
+
+
+def test_import_is_light():
+    """Importing the library brings in neither MPI nor CuPy nor what only some calls need."""
+    heavy = [
+        "mpi4py",
+        "cupy",
+        "sklearn",
+        "pyarrow",
+        "scipy.stats",
+        "scipy.interpolate",
+        "scipy.sparse.linalg",
+    ]
+    done = run_python(
+        f"import sys, mergesketch\nprint(*[m for m in {heavy!r} if m in sys.modules])",
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
+
+
+NOWHERE = """
+import tempfile
+
+def refuse(*args, **kwargs):  # what Numba tries a folder by
+    raise PermissionError(13, "Permission denied")
+
+tempfile.TemporaryFile = refuse
+import mergesketch
+
+print(mergesketch.CountMinSketch(3, 50).update([1, 2, 2]).query([2])[0])
+"""
+
+
+def test_where_nothing_can_be_written(monkeypatch):
+    """Kernels are compiled anew, and one warning says so; without such need there is none."""
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    done = run_python(NOWHERE)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "2\n"
+    assert done.stderr.count("Warning") == 1, done.stderr
+    assert "nothing can be written to" in done.stderr and "NUMBA_CACHE_DIR" in done.stderr
+    monkeypatch.setenv("PMI_RANK", "1")  # one warning over all ranks
+    assert run_python(NOWHERE.split("print")[0]).stderr == ""
+
+
+def test_a_folder_for_compiled_kernels_can_be_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "kernels"))
+    done = run_python("import mergesketch; mergesketch.CountMinSketch(3, 50).update([1])")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list((tmp_path / "kernels").rglob("*.nbi"))
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    if not (ROOT / "sketches").is_dir():
+        pytest.skip("needs the sources")
+    folder = tmp_path_factory.mktemp("wheel")
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+def test_wheel_holds_the_package_and_nothing_else(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    assert all(n.startswith(("mergesketch/", "mergesketch-")) for n in names)
+    assert "mergesketch/py.typed" in names
+    shipped = {
+        f"mergesketch/{path.relative_to(ROOT)}"
+        for room in ("sketches", "lsh", "distributed", "gpu")
+        for path in (ROOT / room).rglob("*")
+        if path.suffix in (".py", ".npz", ".cu", ".cuh")
+    }
+    assert len(shipped) > 250
+    assert names - {name for name in names if name.startswith("mergesketch-")} == shipped | {
+        f"mergesketch/{name}" for name in ("__init__.py", "errors.py", "py.typed")
+    }
+    assert not [n for n in names if n.startswith(("mergesketch/tests", "mergesketch/benchmarks"))]
+
+
+def test_wheel_works_where_it_is_installed(wheel, tmp_path):
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    done = run_python(
+        "import mergesketch, numpy as np\n"
+        "from mergesketch.lsh import shingle\n"
+        "print(mergesketch.__file__)\n"
+        "print(len(shingle(['Ärger über Öl und die Folgen']).tokens))",
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path / "site"), "PATH": "", "HOME": str(tmp_path)},
+    )
+    assert done.returncode == 0, done.stderr
+    file, n_tokens = done.stdout.split()
+    assert Path(file).is_relative_to(tmp_path)
+    assert int(n_tokens) == 2
+
+
+def test_tests_run_in_a_folder_of_any_name(tmp_path):
+    """The name of an unpacked archive is no identifier; its root must not be taken for a package of tests."""
+    root = tmp_path / "mergesketch-0.1.0"
+    (root / "tests").mkdir(parents=True)
+    for name in ("pyproject.toml", "tests/conftest.py"):
+        shutil.copy(ROOT / name, root / name)
+    (root / "__init__.py").write_text("from . import no_such_module\n")
+    (root / "tests" / "test_nothing.py").write_text("def test_nothing():\n    pass\n")
+    done = subprocess.run(
+        [Path(sys.executable).with_name("pytest"), "-q"], cwd=root, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_the_version_is_the_same_wherever_it_is_told():
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        assert tomllib.load(file)["project"]["version"] == mergesketch.__version__
+    cited = re.search(r"^version: (.*)$", (ROOT / "CITATION.cff").read_text(), flags=re.MULTILINE)
+    assert cited is not None and cited[1] == mergesketch.__version__
+
+
+def test_public_names_exist_and_are_documented():
+    import mergesketch.distributed
+    import mergesketch.lsh
+
+    for module in (mergesketch, mergesketch.lsh, mergesketch.distributed, mergesketch.errors):
+        for name in module.__all__:
+            value = getattr(module, name)
+            if name != "__version__":
+                assert value.__doc__, f"{module.__name__}.{name} has no docstring"
+
+
+def public_objects():
+    """Every public class and function by its full name."""
+    import mergesketch.distributed
+    import mergesketch.lsh
+
+    for module in (mergesketch, mergesketch.lsh, mergesketch.distributed):
+        for name in [*module.__all__, *getattr(module, "_LAZY", ())]:
+            value = getattr(module, name)
+            if inspect.isclass(value) or inspect.isfunction(value):
+                yield f"{module.__name__}.{name}", value
+
+
+def public_methods(cls):
+    """Those that the class itself defines."""
+    for name, value in vars(cls).items():
+        function = getattr(value, "__func__", value)
+        if not name.startswith("_") and inspect.isfunction(function):
+            yield name, function
+
+
+def documented(docs, *sections: str) -> set[str]:
+    return {name.strip().lstrip("*") for s in sections for entry in docs[s] for name in entry.name.split(",")}
+
+
+def arguments(function) -> set[str]:
+    return set(inspect.signature(function).parameters) - {"self", "cls"}
+
+
+def test_every_public_function_says_what_it_takes_gives_back_and_raises() -> None:
+    parse = pytest.importorskip("numpydoc.docscrape").NumpyDocString
+    missing = []
+    for name, value in public_objects():
+        members = public_methods(value) if inspect.isclass(value) else [("", value)]
+        for method, function in members:
+            if not function.__doc__ and inspect.isclass(value):
+                assert any(hasattr(base, method) for base in value.__mro__[1:]), f"{name}.{method}"
+                continue  # documented where it is first defined
+            docs, where = parse(inspect.getdoc(function)), f"{name}.{method}".rstrip(".")
+            gives = str(inspect.signature(function).return_annotation) not in ("None", "Iterator[None]")
+            if absent := arguments(function) - documented(docs, "Parameters"):
+                missing.append(f"{where}: Parameters {sorted(absent)}")
+            if gives and not docs["Returns"] and not docs["Yields"]:
+                missing.append(f"{where}: Returns")
+            if not inspect.isclass(value) and not docs["Examples"]:
+                missing.append(f"{where}: Examples")
+    assert missing == []
+
+
+def test_every_class_to_be_built_has_parameters_an_example_and_names_its_papers_in_full() -> None:
+    parse = pytest.importorskip("numpydoc.docscrape").NumpyDocString
+    missing, seen = [], 0
+    for name, cls in public_objects():
+        # What others return, and what is derived from, is shown there.
+        if not inspect.isclass(cls) or inspect.isabstract(cls) or issubclass(cls, tuple) or is_dataclass(cls):
+            continue
+        docs = parse(inspect.getdoc(cls))
+        if name == "mergesketch.distributed.Communicator":
+            continue  # made by `communicator`, which has the example
+        seen += 1
+        if absent := arguments(cls) - documented(docs, "Parameters"):
+            missing.append(f"{name}: Parameters {sorted(absent)}")
+        if not docs["Examples"]:
+            missing.append(f"{name}: Examples")
+        papers = re.findall(
+            r"[A-Z][a-z]+,? (?:19|20)\d\d\b", " ".join(docs["Notes"] + docs["Extended Summary"])
+        )
+        if papers and not docs["References"]:
+            missing.append(f"{name}: References for {papers}")
+    assert missing == []
+    assert seen > 30
+
+
+def test_two_classes_of_one_name_are_refused() -> None:
+    """A file tells its class by name, and the second would be read as the first."""
+    names = [("Race", Race), ("RibbonFilter", Stored), ("MinHash", HashFamily)]
+    for name, base in names:
+        before = dict(HashFamily._registry), sketch_classes(), stored_classes()
+        with pytest.raises(TypeError, match=rf"needs another name: .*mergesketch\..*\.{name} has that one"):
+            type(name, (base,), {"__module__": "theirs"})
+        assert before == (HashFamily._registry, sketch_classes(), stored_classes())
+    # The cell of a notebook may be run again, and then the new class counts.
+    for _ in range(2):
+        again = type("OfANotebook", (HashFamily,), {"__module__": "__main__"})
+        assert HashFamily._registry.pop("OfANotebook") is again
+        HashFamily._registry["OfANotebook"] = again
+    del HashFamily._registry["OfANotebook"]

@@ -1,0 +1,140 @@
+"""The site builds without a warning, names everything public, and no link in it leads nowhere."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shutil
+import subprocess
+import sys
+from functools import cache
+from html.parser import HTMLParser
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from paths import ROOT
+
+DOCS = ROOT / "docs"
+PACKAGES = ("sphinx", "furo", "myst_parser", "numpydoc")
+
+needs_sphinx = pytest.mark.skipif(
+    any(find_spec(package) is None for package in PACKAGES), reason="needs the packages of the extra docs"
+)
+
+
+class Page(HTMLParser):
+    """What a page links to, and the places in it that can be linked to."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.anchors: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        for name, value in attributes:
+            if value is not None and name in ("href", "src"):
+                self.links.append(value)
+            elif value is not None and name in ("id", "name"):
+                self.anchors.add(value)
+
+
+def dead_links(site: Path) -> list[str]:
+    """Links between the pages, pictures and styles of `site` whose target or anchor is not there."""
+
+    @cache
+    def page(path: Path) -> Page:
+        return Page(path.read_text(encoding="utf-8"))
+
+    dead = []
+    for path in sorted(site.rglob("*.html")):
+        for link in page(path).links:
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            anchor = unquote(parts.fragment)
+            if not target.is_file() or (
+                anchor and target.suffix == ".html" and anchor not in page(target).anchors
+            ):
+                dead.append(f"{path.relative_to(site)}: {link}")
+    return dead
+
+
+def test_dead_links_are_seen(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text(
+        '<p id="here"><a href="#here">1</a> <a href="b.html#there">2</a> <a href="c.html">3</a>'
+        '<img src="no.svg"><a href="#gone">4</a><a href="https://example.org/x">5</a>'
+    )
+    (tmp_path / "b.html").write_text('<h1 id="here">')
+    assert dead_links(tmp_path) == [
+        "a.html: b.html#there",
+        "a.html: c.html",
+        "a.html: no.svg",
+        "a.html: #gone",
+    ]
+
+
+@needs_sphinx
+def test_the_site_builds_and_its_links_lead_somewhere(tmp_path: Path) -> None:
+    # A copy, for the pages of the reference are generated among the sources.
+    shutil.copytree(DOCS, tmp_path / "docs", ignore=shutil.ignore_patterns("_build", "generated"))
+    for page in ("CHANGELOG.md", "CONTRIBUTING.md"):
+        shutil.copy(DOCS.parent / page, tmp_path)
+    done = subprocess.run(
+        [sys.executable, *["-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "docs", "html"]],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    assert dead_links(tmp_path / "html") == []
+
+
+@pytest.mark.parametrize(
+    "module", ["mergesketch", "mergesketch.lsh", "mergesketch.distributed", "mergesketch.errors"]
+)
+def test_the_reference_names_everything_public(module: str) -> None:
+    text = "\n".join(page.read_text() for page in (DOCS / "api").glob("*.rst"))
+    named = set(re.findall(r"^   (\w+)$", text, flags=re.MULTILINE))
+    public = {name for name in importlib.import_module(module).__all__ if not name.startswith("_")}
+    assert public - {"lsh"} <= named
+
+
+def test_every_page_is_in_the_table_of_contents() -> None:
+    text = (DOCS / "index.md").read_text()
+    for page in [page for page in DOCS.rglob("*.md") if "_build" not in page.parts]:
+        name = str(page.relative_to(DOCS).with_suffix(""))
+        assert name == "index" or re.search(rf"^{re.escape(name)}$", text, flags=re.MULTILINE), name
+
+
+def test_every_picture_is_made_by_a_script_and_shown() -> None:
+    text = "\n".join(page.read_text() for page in DOCS.rglob("*.md"))
+    scripts = {path.stem for path in (DOCS / "plots").glob("*.py")} - {"picture"}
+    pictures = {
+        path.relative_to(DOCS / "images").with_suffix("").as_posix()
+        for path in (DOCS / "images").rglob("*.svg")
+    }
+    assert {name.split("/")[0] for name in pictures} == scripts
+    for name in pictures:
+        assert f"images/{name}.svg)" in text, name
+
+
+def test_pictures_suit_light_and_dark_pages() -> None:
+    for path in (DOCS / "images").rglob("*.svg"):
+        text = path.read_text()
+        assert not re.search(r"fill: (#ffffff|white)|stroke: #000000", text), path.name
+        assert float(re.search(r'<svg [^>]*width="([\d.]+)pt"', text)[1]) <= 560, path.name
+
+
+def test_the_first_table_of_the_benchmarks_is_that_of_the_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(DOCS.parent / "benchmarks"))
+    summary = importlib.import_module("summary")
+    assert summary.summary() in (DOCS / "benchmarks.md").read_text()
+    ratio = summary.row("dedup", what="ours, 1 thread")["ratio"]
+    for page in (DOCS / "index.md", DOCS.parent / "README.md"):
+        shown = re.sub("<!--.*?-->", "", page.read_text())
+        assert f"{ratio:.0f} times as fast as datasketch on one thread" in shown

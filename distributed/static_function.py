@@ -9,18 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lsh.support.progress import progress_bar
 from ..sketches.coding.codebook import ARRAYS, Codebook
 from ..sketches.coding.value_counts import Counted, ValueCounts, add_counts, count_words, merge_counted
 from ..sketches.static.blueprint import Blueprint
 from ..sketches.static.builder import StaticFunctionBuilder
 from ..sketches.static.column import Column
-from ..sketches.static.dictionary import Dictionary, Ranks
+from ..sketches.static.dictionary import Dictionary, Numbering
 from ..sketches.static.function import StaticFunction
 from ..sketches.static.gathered import Gathered
 from ..sketches.static.records import OrderedRecords
 from ..sketches.static.ribbon import Solved, joined
-from ..sketches.static.shards import Records, number_of_shards, solve_shards
+from ..sketches.static.shards import Records, number_of_shards
 from .ranks.comm import Communicator, communicator
 from .ranks.merge import check_configurations
 
@@ -34,42 +33,44 @@ _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 def build_static_function(
     builder: StaticFunctionBuilder, comm: Any = None, *, progress: bool = True
 ) -> StaticFunction | None:
-    """The static function of what the builders of all ranks have gathered.
+    """Build the static function of all that the builders of all ranks have gathered.
 
     Parameters
     ----------
     builder : StaticFunctionBuilder
-        This rank's; of one configuration on every rank, save for where it spills. It stays as it is.
+        The builder of this rank, which does not change. All ranks need the same configuration, but may have
+        different spill folders.
     comm : mpi4py communicator or Communicator, optional
-        All ranks if MPI started this process. Without MPI, or on one rank, this is ``builder.build()``.
+        By default all ranks, if MPI started this process. Without MPI, or on one rank, the function returns
+        ``builder.build()``.
     progress : bool
-        Whether rank 0 may show a bar: on a terminal, after a second.
+        True to show a progress bar on rank 0, on a terminal and after a second.
 
     Returns
     -------
     StaticFunction on rank 0, None on the others
-        Byte for byte that of one builder with all keys and values, whatever the number of ranks.
+        Has the bytes of the function of one builder with all keys and values, for any number of ranks.
 
     Raises
     ------
     IncompatibleSketchError
         On every rank, naming the first field that differs.
     DistributedError
-        On every rank, if one of them fails: with two values for a key, say, whichever ranks they came from;
-        or values of different kinds on two ranks.
+        On every rank, if one of them fails. Examples are a key with two values, on one rank or on two, and
+        values of different kinds.
 
     Notes
     -----
-    A rank of p gets the records of 1/p of all hashes, in rounds of bounded size, 16 bytes a record, and
-    keeps them where its builder keeps its own: in memory or in its spill folder. Values are counted by
-    ranges of hashes too, and each count goes to one rank; rank 0 gets the (at most 4 million) most frequent
-    and sends all the code. A shard that lies on two ranges is solved by the rank where it begins. Rank 0
-    receives all that is solved: it needs memory for twice the result, and for the entries of all ranks where
-    values are text.
+    Each of p ranks receives the records of 1/p of all hashes, in rounds of bounded size, 16 bytes a record.
+    It stores them where its builder stores its own: in memory or in the spill folder. Each rank counts the
+    values of its records, and each count goes to one rank. Rank 0 receives the counts of the most frequent
+    values (at most 4 million) and sends the code to all ranks. A shard that lies in the ranges of several
+    ranks is solved by the rank where it begins. Rank 0 receives all ribbons: it needs memory for twice the
+    result, and for the texts of all ranks if the values are texts.
 
     Examples
     --------
-    Under ``mpiexec -n 4 python build.py`` this maps every rank's keys:
+    Under ``mpiexec -n 4 python build.py`` this maps the keys of all ranks:
 
     >>> import mergesketch
     >>> from mergesketch.distributed import build_static_function, communicator
@@ -92,35 +93,32 @@ def build_static_function(
         for _, _, kinds in every:
             ours.kinds = ours.kinds.joined(kinds)
     try:
-        ranks = _share_dictionary(builder.gathered, ours, comm)
+        numbering = _share_dictionary(builder.gathered, ours, comm)
         _exchange_records(builder.gathered, ours, comm)
-        return _build(ours, ranks, builder.key_check_bits, comm, progress and comm.rank == 0)
+        return _build(ours, numbering, builder.key_check_bits, comm, progress and comm.rank == 0)
     finally:
         ours.close()
 
 
 def _build(
-    ours: Gathered, ranks: Ranks | None, key_check_bits: int, comm: Communicator, progress: bool
+    ours: Gathered, numbering: Numbering | None, key_check_bits: int, comm: Communicator, progress: bool
 ) -> StaticFunction | None:
     """Build the function from the records of each rank's range of hashes."""
     with ExitStack() as stack:
         with comm.agree():
             folder = stack.enter_context(ours.store.scratch_folder())
-            ordered = ours.order(ranks, folder, progress, names_batches=False)
+            ordered = ours.order(numbering, folder, progress, names_batches=False)
         n_keys = comm.sum(ordered.n_keys)
         n_shards = number_of_shards(n_keys)
         column = _choose_column(ordered, folder, n_shards, comm)
         _complete_shards(ordered, n_shards, comm)
         with comm.agree():
-            kinds, entries = ours.kinds, ranks.entries if ranks else None
+            kinds, entries = ours.kinds, numbering.entries if numbering else None
             blueprint = Blueprint(
                 ours.seed, n_keys, kinds.keys, key_check_bits, kinds.result, entries, [column]
             )
-            solved = []
-            with progress_bar("Solving on rank 0", ordered.n_keys, progress, " keys") as advance:
-                for shards, records in ordered.groups(_own_shards(comm.rank, comm.size, n_shards), n_shards):
-                    solved += solve_shards(records, shards, n_shards, blueprint.solve, advance)
-            part = joined(solved)
+            groups = ordered.groups(_own_shards(comm.rank, comm.size, n_shards), n_shards)
+            part = joined(blueprint.solve_groups(groups, ordered.n_keys, progress, "Solving on rank 0"))
         arrays = [_gather(array, comm) for array in part]
         with comm.agree():
             if comm.rank == 0:
@@ -132,17 +130,17 @@ def _build(
 
 
 def _owners(hashes: NDArray[np.uint64], size: int) -> NDArray[np.int64]:
-    """The rank of each hash: equal ranges, in order."""
+    """Return the rank of each hash. The ranks have equal ranges of hashes, in their order."""
     return ((hashes >> _HALF) * np.uint64(size) >> _HALF).astype(np.int64)
 
 
 def _first_hash(rank: int, size: int) -> int:
-    """Where a rank's range begins."""
+    """Return the first hash of a rank's range."""
     return -(-(rank << 32) // size) << 32
 
 
 def _own_shards(rank: int, size: int, n_shards: int) -> range:
-    """The shards that begin in a rank's range."""
+    """Return the shards that begin in a rank's range."""
     width = (1 << 64) // n_shards
     return range(*(-(-_first_hash(r, size) // width) for r in (rank, rank + 1)))
 
@@ -155,7 +153,7 @@ def _exchange_records(given: Gathered, ours: Gathered, comm: Communicator) -> No
             block = next(blocks, None)
         if not comm.sum(block is not None):
             break
-        hashes, words = block or Records.empty()
+        hashes, words = block or Records.joined([])
         comm.exchange((hashes, words), _owners(hashes, comm.size), ours.store.append)
 
 
@@ -175,27 +173,27 @@ def _complete_shards(ordered: OrderedRecords, n_shards: int, comm: Communicator)
 # -- values ---------------------------------------------------------------------------------------
 
 
-def _share_dictionary(given: Gathered, ours: Gathered, comm: Communicator) -> Ranks | None:
+def _share_dictionary(given: Gathered, ours: Gathered, comm: Communicator) -> Numbering | None:
     """Number the texts of all ranks, if values are texts; rank 0 also gets the texts themselves."""
     if not ours.kinds.result.is_text:
         return None
     with comm.agree():
         exported = given.dictionary.export()
     columns = [_gather(array, comm) for array in exported]
-    ranks = None
+    numbering = None
     with comm.agree():
         ours.dictionary = given.dictionary
         if comm.rank == 0:
             ours.dictionary = Dictionary()
             for parts in zip(*columns, strict=True):
                 ours.dictionary.merge(Dictionary.of(*parts))
-            ranks = ours.dictionary.ranks()
-    hashes, numbers = _broadcast([ranks.hashes, ranks.ranks] if ranks else [], comm)
-    return ranks or Ranks(hashes, numbers, [])
+            numbering = ours.dictionary.number()
+    hashes, numbers = _broadcast([numbering.hashes, numbering.numbers] if numbering else [], comm)
+    return numbering or Numbering(hashes, numbers, [])
 
 
 def _choose_column(ordered: OrderedRecords, folder: Path | None, n_shards: int, comm: Communicator) -> Column:
-    """The code of the values of all ranks, made by rank 0."""
+    """Choose, on rank 0, the code for the values of all ranks."""
     ours = ValueCounts(folder)
     for part in range(max(comm.allgather(ordered.n_parts))):
         with comm.agree():
@@ -221,7 +219,7 @@ def _choose_column(ordered: OrderedRecords, folder: Path | None, n_shards: int, 
 
 
 def _gather(array: NDArray[Any], comm: Communicator) -> list[NDArray[Any]]:
-    """Every rank's 1-D array on rank 0; on the others nothing."""
+    """Return the 1-D arrays of all ranks on rank 0, and no arrays on the others."""
     sizes = comm.gather(array.size)
     with comm.agree():
         out = [] if sizes is None else [array, *(np.empty(size, dtype=array.dtype) for size in sizes[1:])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TypeVar
 
 import numpy as np
@@ -69,6 +70,16 @@ class Blueprint:
             solved += column.solve(shard, words, self._encoders[number])
         return solved
 
+    def solve_groups(
+        self, groups: Iterable[tuple[range, Records]], n_keys: int, progress: bool, label: str = "Solving"
+    ) -> list[Solved]:
+        """Return the ribbons of consecutive shards, from groups of shards and their records."""
+        solved: list[Solved] = []
+        with progress_bar(label, n_keys, progress, " keys") as advance:
+            for shards, records in groups:
+                solved += solve_shards(records, shards, self.n_shards, self.solve, advance)
+        return solved
+
     def assemble(self, cls: type[M], solved: list[Solved]) -> M:
         """Return the map, from the ribbons of all shards in their order."""
         arrays = stored_arrays(solved, self.n_shards, ribbons_of(self.key_check_bits, self.columns))
@@ -107,16 +118,14 @@ def build_map(
     check_choice("permute", permute, ("none", "entropy", "global"))
     words, entries = batch.words, None
     if batch.kind.is_text:
-        ranks = batch.dictionary.ranks()
-        words, entries = ranks.find(words), ranks.entries
+        numbering = batch.dictionary.number()
+        words, entries = numbering.find(words), numbering.entries
     words = permute_columns(words, permute)
     seed, records = _order(batch, words, seed)
     n_keys = records.hashes.size
     columns = _choose_columns(records.values, n_keys, is_shared)
     blueprint = Blueprint(seed, n_keys, batch.keys.kind, key_check_bits, batch.kind, entries, columns)
-    shards = range(blueprint.n_shards)
-    with progress_bar("Solving", n_keys, progress, " keys") as advance:
-        solved = solve_shards(records, shards, len(shards), blueprint.solve, advance)
+    solved = blueprint.solve_groups([(range(blueprint.n_shards), records)], n_keys, progress)
     return blueprint.assemble(cls, solved)
 
 

@@ -1,4 +1,4 @@
-"""Building static functions from batches, in memory or through files; builders merge."""
+"""Building static functions from batches, in memory or through files, with builders that merge."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .blueprint import Blueprint
 from .column import Column
 from .function import StaticFunction
 from .gathered import Gathered
-from .shards import number_of_shards, solve_shards
+from .shards import number_of_shards
 
 __all__ = ["StaticFunctionBuilder"]
 
@@ -29,37 +29,38 @@ _MASK = (1 << 64) - 1
 
 
 class StaticFunctionBuilder(Guarded):
-    """Gathers keys and values batch by batch, and makes a `StaticFunction` of them.
+    """Gathers keys and values batch by batch, and builds a `StaticFunction` from them.
 
-    The result is, byte for byte, what ``StaticFunction(all keys, all values)`` gives, in whatever batches and
-    order they came, through whatever merges.
+    The result has the bytes of ``StaticFunction(all keys, all values)``, for any batches, order and merges.
 
     Parameters
     ----------
     seed, key_check_bits, precision
         As for `StaticFunction`.
     spill : path of a folder, optional
-        Where to keep the records, in a folder of their own that is removed by `close`, at the end of a
-        ``with`` block or when the builder is collected. Without it they are kept in memory. A process that
-        is forked has no part in that folder: there the builder can only be closed, and is as new then.
+        The builder stores its records in a new folder in this folder. `close`, the end of a ``with`` block,
+        or the end of the builder's life removes it. Without `spill` the records stay in memory. A forked
+        process cannot use the folder of its parent: there the builder can only be closed, and is empty
+        afterwards.
 
     Attributes
     ----------
     n_records : int
-        Keys that came, those that came twice counted twice.
+        Number of gathered keys, repeated keys included.
 
     Notes
     -----
-    A record takes 16 bytes, in memory or on disk; `build` needs as many again, in the same place, while it
-    lasts. Strings and bytes as values are kept in memory once each. With `spill`, building needs memory for
-    twice the result, a shard (20 MB) for every thread and 1/64 of the records, whatever their number.
+    A record takes 16 bytes, in memory or on disk. `build` needs the same space again, in the same place,
+    while it runs. Each distinct string or byte string among the values stays in memory once. With `spill`,
+    building needs memory for twice the result, for a shard (20 MB) on every thread, and for 1/64 of the
+    records.
 
-    The keys themselves are not kept. So if one comes with two values, `build` can name it only if it is an
-    integer; else it says its hash and in which batches it came.
+    The builder does not store the keys. If a key has two values, `build` can name it only if it is an
+    integer; otherwise the message has the hash of the key and the batches in which it occurs.
 
-    Two different strings have the same 64-bit hash in one of a million sets of six million. Unlike
-    `StaticFunction`, which has the keys, a builder cannot tell them from one key: it raises if their values
-    differ, and another seed helps.
+    Two different strings have the same 64-bit hash in one of a million sets of six million. A builder cannot
+    distinguish them, unlike `StaticFunction`, which has the keys: it raises if their values differ. Another
+    seed helps.
 
     Examples
     --------
@@ -91,23 +92,24 @@ class StaticFunctionBuilder(Guarded):
         if spill is not None and not os.path.isdir(spill):
             raise NotADirectoryError(f"spill must be a folder that exists, got {os.fspath(spill)!r}")
         self.spill = None if spill is None else Path(spill).absolute()
+        #: `mergesketch.distributed` exchanges this between numbering.
         self.gathered = Gathered(self.seed, self.spill)
 
     # -- gathering ------------------------------------------------------------------------------------
 
     @property
     def n_records(self) -> int:
-        """Keys that came."""
+        """Number of gathered keys."""
         return self.gathered.store.n_records
 
     def update(self, keys: Any, values: Any) -> Self:
-        """Take in a batch.
+        """Add a batch.
 
         Parameters
         ----------
         keys, values : arrays or lists of n keys and values
-            As for `StaticFunction`. Integers as values may differ in width from batch to batch, but not in
-            whether they are signed; other kinds have to stay the same.
+            As for `StaticFunction`. Integers as values may have another width in another batch, but they must
+            all be signed or all be unsigned. Other values must have the same dtype in all batches.
 
         Returns
         -------
@@ -116,11 +118,12 @@ class StaticFunctionBuilder(Guarded):
         Raises
         ------
         TypeError, ValueError
-            If they are not, or of another kind than before. Nothing is changed then.
+            If keys or values are not accepted, or differ in kind from those of earlier batches. The builder
+            does not change then.
         OSError
-            If the spill folder cannot be written to. Nothing is changed then either.
+            If the spill folder cannot be written to. The builder does not change then.
         RuntimeError
-            If this process was forked from the one whose spill folder it is.
+            If this process was forked from the process that made the spill folder.
 
         Examples
         --------
@@ -130,18 +133,19 @@ class StaticFunctionBuilder(Guarded):
         [3, 1]
         """
         batch = read_batch(keys, values, precision=self.precision)
+        hashes = batch.keys.hashes(self.seed)
         with self._lock, changing(self), uninterrupted():
-            self.gathered.add(batch)
+            self.gathered.add(batch, hashes)
         return self
 
     def extend(self, batches: Iterable[tuple[Any, Any]], progress: bool = True) -> Self:
-        """Take in all batches of an iterator of keys and values.
+        """Add all batches of an iterator of keys and values.
 
         Parameters
         ----------
         batches : iterable of (keys, values)
         progress : bool
-            Whether a bar may be shown: on a terminal, after a second.
+            True to show a progress bar, on a terminal and after a second.
 
         Returns
         -------
@@ -150,7 +154,7 @@ class StaticFunctionBuilder(Guarded):
         Raises
         ------
         TypeError, ValueError, OSError
-            As `update`; the batches before the one that is refused stay.
+            As `update`. The batches before the refused batch stay.
         """
         if not isinstance(batches, Iterable) or isinstance(batches, (str, bytes)):
             raise TypeError(f"batches must be an iterable of (keys, values), got {type(batches).__name__}")
@@ -165,12 +169,12 @@ class StaticFunctionBuilder(Guarded):
         return self
 
     def merge(self, *others: StaticFunctionBuilder) -> Self:
-        """Take in all that other builders have; they keep it.
+        """Add all that other builders have gathered.
 
         Parameters
         ----------
         *others : StaticFunctionBuilder
-            Unchanged.
+            The other builders do not change.
 
         Returns
         -------
@@ -179,7 +183,7 @@ class StaticFunctionBuilder(Guarded):
         Raises
         ------
         IncompatibleSketchError
-            If a seed, key_check_bits or precision differs. Nothing is changed then.
+            If seed, key_check_bits or precision differ. The builder does not change then.
         TypeError, ValueError, OSError
             As `update`.
 
@@ -201,13 +205,13 @@ class StaticFunctionBuilder(Guarded):
         return self
 
     def __or__(self, other: StaticFunctionBuilder) -> StaticFunctionBuilder:
-        """A new builder of what both have, with the spill folder of the first."""
+        """Return a new builder with all that both have gathered, and the spill folder of the first."""
         if not isinstance(other, StaticFunctionBuilder):
             return NotImplemented
         return StaticFunctionBuilder(**self.config(), spill=self.spill).merge(self, other)
 
     def config(self) -> dict[str, Any]:
-        """What builders that merge have in common.
+        """Return the parameters that must be equal to merge builders.
 
         Returns
         -------
@@ -218,12 +222,12 @@ class StaticFunctionBuilder(Guarded):
     # -- building -------------------------------------------------------------------------------------
 
     def build(self, progress: bool = True) -> StaticFunction:
-        """The function of all keys and values; the builder stays as it is, and can take in more.
+        """Build the function of all keys and values. The builder does not change and accepts more batches.
 
         Parameters
         ----------
         progress : bool
-            Whether a bar may be shown: on a terminal, after a second.
+            True to show a progress bar, on a terminal and after a second.
 
         Returns
         -------
@@ -232,16 +236,16 @@ class StaticFunctionBuilder(Guarded):
         Raises
         ------
         ValueError
-            If a key came with two values: names an integer key, for another its hash; and both values and
-            their batches.
+            If a key has two values. The message has an integer key, or the hash of another key, both values,
+            and their batches.
         OSError
             If the spill folder cannot be written to.
         """
         gathered, store = self.gathered, self.gathered.store
         kind = gathered.kinds.result
-        ranks = gathered.dictionary.ranks() if kind.is_text else None
+        numbering = gathered.dictionary.number() if kind.is_text else None
         with store.scratch_folder() as folder:
-            ordered = gathered.order(ranks, folder, progress)
+            ordered = gathered.order(numbering, folder, progress)
             counts = ValueCounts(folder)
             with store.naming_folder():
                 for part in range(ordered.n_parts):
@@ -253,19 +257,17 @@ class StaticFunctionBuilder(Guarded):
                 gathered.kinds.keys,
                 self.key_check_bits,
                 kind,
-                ranks.entries if ranks else None,
+                numbering.entries if numbering else None,
                 [column],
             )
-            solved, n_shards = [], blueprint.n_shards
-            with progress_bar("Solving", ordered.n_keys, progress, " keys") as advance:
-                for shards, records in ordered.groups(range(n_shards), n_shards):
-                    solved += solve_shards(records, shards, n_shards, blueprint.solve, advance)
+            groups = ordered.groups(range(blueprint.n_shards), blueprint.n_shards)
+            solved = blueprint.solve_groups(groups, ordered.n_keys, progress)
             return blueprint.assemble(StaticFunction, solved)
 
     # -- the end --------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Forget everything and remove what is in the spill folder."""
+        """Remove the files of the records, and forget everything."""
         self.gathered.close()
 
     def __enter__(self) -> Self:

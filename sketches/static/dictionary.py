@@ -1,4 +1,4 @@
-"""The distinct texts of a map: named by hashes while they are gathered, and by ranks in the end."""
+"""The distinct texts of a map: named by hashes while they are gathered, and by numbers in the end."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from ...lsh.inputs.strings import as_byte_buffer
 from ..kernels.static import first_unequal
 from .value_kind import ValueKind
 
-__all__ = ["Dictionary", "Ranks", "check_entries", "pack_entries", "unpack_entries"]
+__all__ = ["Dictionary", "Numbering", "check_entries", "pack_entries", "unpack_entries"]
 
 
-class Ranks(NamedTuple):
-    """The place of each text among all texts in order.
+class Numbering(NamedTuple):
+    """The number of each text among all texts in order.
 
     Attributes
     ----------
     hashes : ndarray of shape (n,), uint64
         Ascending.
-    ranks : ndarray of shape (n,), uint64
-        The rank of the text with each hash.
+    numbers : ndarray of shape (n,), uint64
+        The number of the text with each hash.
     entries : list of bytes
         The texts in order.
     """
 
     hashes: NDArray[np.uint64]
-    ranks: NDArray[np.uint64]
+    numbers: NDArray[np.uint64]
     entries: list[bytes]
 
     def find(self, hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
-        """Return the ranks of texts by their hashes."""
-        return self.ranks[np.searchsorted(self.hashes, hashes)]
+        """Return the numbers of texts by their hashes."""
+        return self.numbers[np.searchsorted(self.hashes, hashes)]
 
 
 class Dictionary:
     """Distinct strings or byte strings by their hashes.
 
-    `words` adds a batch and returns its hashes; `ranks` then numbers all texts in their order, so that the
+    `words` adds a batch and returns its hashes. `number` then numbers all texts in their order, so that the
     numbers do not depend on the order of the batches.
     """
 
@@ -100,12 +100,12 @@ class Dictionary:
     def _refuse(name: str, one: bytes, other: bytes) -> NoReturn:
         raise ValueError(f"{name} {one!r} and {other!r} have the same 64-bit hash")
 
-    def ranks(self) -> Ranks:
+    def number(self) -> Numbering:
         """Number all texts in their order."""
         pairs = sorted((entry, word) for word, entry in self._entries.items())
         hashes = np.array([word for _, word in pairs], dtype=np.uint64)
         order = np.argsort(hashes)
-        return Ranks(hashes[order], order.astype(np.uint64), [entry for entry, _ in pairs])
+        return Numbering(hashes[order], order.astype(np.uint64), [entry for entry, _ in pairs])
 
 
 def pack_entries(entries: list[bytes]) -> dict[str, NDArray[Any]]:

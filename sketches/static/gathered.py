@@ -1,4 +1,4 @@
-"""Keys and values of many batches: what a builder has gathered, and how it is put in order."""
+"""Keys and values of many batches, as a builder gathers them and puts them in order."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...lsh.hashing.unhash import unhash_u64
 from ...lsh.support.progress import progress_bar
 from ..core.guard import check_interrupt
 from .batch import Batch, Kinds
-from .dictionary import Dictionary, Ranks
+from .dictionary import Dictionary, Numbering
 from .records import OrderedRecords, RecordStore
 from .shards import Clash
 
@@ -29,7 +30,7 @@ class Gathered:
     kinds : Kinds
     dictionary : Dictionary
     store : RecordStore
-        The hash of every key, and the word of its value: of texts, the hash.
+        The hash of every key and the word of its value; the word of a text is its hash.
     """
 
     def __init__(self, seed: int, spill: Path | None) -> None:
@@ -38,15 +39,15 @@ class Gathered:
         self.kinds, self.dictionary = Kinds(), Dictionary()
 
     def close(self) -> None:
-        """Forget everything and remove the files."""
+        """Remove the files of the records, and forget everything."""
         self.store.close()
+        self.store = RecordStore(self.store.spill)
         self.kinds, self.dictionary = Kinds(), Dictionary()
 
-    def add(self, batch: Batch) -> None:
-        """Add a batch, or nothing of it if that fails."""
+    def add(self, batch: Batch, hashes: NDArray[np.uint64]) -> None:
+        """Add a batch and the hashes of its keys, or nothing of it if that fails."""
         kinds = self.kinds.joined(Kinds.of(batch))
         self.dictionary.check(batch.dictionary)
-        hashes = batch.keys.hashes(self.seed)
         with self.store.all_or_nothing():
             self.store.append(hashes, batch.words)
             self.dictionary.merge(batch.dictionary)
@@ -67,19 +68,19 @@ class Gathered:
             self.kinds = kinds
 
     def order(
-        self, ranks: Ranks | None, folder: Path | None, progress: bool, names_batches: bool = True
+        self, numbering: Numbering | None, folder: Path | None, progress: bool, names_batches: bool = True
     ) -> OrderedRecords:
         """Put the records in the order of their hashes.
 
         Parameters
         ----------
-        ranks : Ranks, optional
-            The ranks of all texts, if the values are texts.
+        numbering : Numbering, optional
+            The numbers of all texts, if the values are texts.
         folder : path, optional
-            Where the ordered records are kept, if not in memory.
+            The folder for the ordered records, if they do not stay in memory.
         progress : bool
         names_batches : bool
-            True if an error says which batches gave a key two values.
+            True to name the batches in the message of an error.
 
         Raises
         ------
@@ -88,7 +89,7 @@ class Gathered:
         """
         try:
             with progress_bar("Ordering", self.store.n_records, progress, " keys") as advance:
-                return OrderedRecords(self.store, ranks, folder, advance)
+                return OrderedRecords(self.store, numbering, folder, advance)
         except Clash as clash:
             self._refuse(clash.hash, names_batches)
 

@@ -15,6 +15,7 @@ from ..coding.codebook import ARRAYS, Codebook
 from ..kernels import static
 from .column import CHECK_PURPOSE, Column, check_column_config, ribbons_of
 from .dictionary import check_entries, unpack_entries
+from .ribbon import Ribbon
 from .structure import BLOCK, ArraySpec, StaticStructure
 from .value_kind import ValueKind
 from .values import read_missing
@@ -79,7 +80,7 @@ class StaticMap(StaticStructure):
     def _columns(self) -> list[Column]:
         return self._read_columns(self._arrays)
 
-    def _ribbons(self) -> list[tuple[int, int]]:
+    def _ribbons(self) -> list[Ribbon]:
         return ribbons_of(self.key_check_bits, self._columns)
 
     def _check_device(self, device: str) -> None:

@@ -28,22 +28,19 @@ class Clash(Exception):
 
 
 class Records(NamedTuple):
-    """Distinct hashes in ascending order, and the words of each: of shape (n,) or (n, columns)."""
+    """The hashes of keys, and the words of their values: of shape (n,) or (n, columns)."""
 
     hashes: NDArray[np.uint64]
     values: NDArray[np.uint64]
 
     @classmethod
-    def empty(cls) -> Records:
-        return cls(np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.uint64))
-
-    @classmethod
     def joined(cls, parts: list[Records]) -> Records:
-        """Return consecutive records as one."""
-        return cls(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+        """Return the records of several parts in their order, with one word each."""
+        none = np.empty(0, dtype=np.uint64)
+        return cls(*(np.concatenate(arrays) for arrays in zip((none, none), *parts, strict=True)))
 
     def between(self, start: int, stop: int) -> Records:
-        """Return the records whose hashes lie in [start, stop); `stop` may be 2**64."""
+        """Return the records with hashes in [start, stop), from ascending hashes; `stop` may be 2**64."""
         first = int(np.searchsorted(self.hashes, np.uint64(start)))
         last = self.hashes.size if stop >> 64 else int(np.searchsorted(self.hashes, np.uint64(stop)))
         return Records(self.hashes[first:last], self.values[first:last])
@@ -55,7 +52,7 @@ def number_of_shards(n_keys: int) -> int:
 
 
 def order_records(hashes: NDArray[np.uint64], values: NDArray[np.uint64]) -> Records:
-    """Sort records by their hashes, and keep one record of each hash.
+    """Sort records by their hashes, in ascending order, and keep one record of each hash.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ from ...lsh.support.backend import Backend, backend_named, device_of, to_host
 from ...lsh.support.lazy import lazy
 from ..core.stored import Stored
 from ..kernels import static
-from .ribbon import SIZES, lay_out, padding
+from .ribbon import SIZES, Ribbon, lay_out, padding
 
 __all__ = ["ArraySpec", "StaticStructure", "pass_rate"]
 
@@ -62,7 +62,7 @@ class StaticStructure(Stored):
     n_shards: int
     key_kind: str
 
-    def _ribbons(self) -> list[tuple[int, int]]:
+    def _ribbons(self) -> list[Ribbon]:
         """Width and longest word of every ribbon, in the order they are stored."""
         raise NotImplementedError
 

@@ -25,13 +25,13 @@ class StaticTable(StaticMap):
     seed, key_check_bits, precision, progress
         As for `StaticFunction`.
     codebook : {"separate", "shared"}
-        Whether each column has a prefix code of its own, or all share one: less to keep where many columns
-        have the same values.
+        "separate" gives each column a prefix code of its own. "shared" gives one code to all columns, which
+        takes less space if many columns have the same values.
     permute : {"none", "entropy", "global"}
-        For rows that are multisets: the order in a row may change, so that columns get predictable.
-        "global" puts a row's values in the order of their frequency in the table; "entropy" gives a
-        frequent value the same column wherever it can, column after column. The caller's array is not
-        changed.
+        For rows that are multisets: change the order of the values in a row, so that columns become
+        predictable. "global" sorts the values of a row by their frequency in the table; "entropy" puts a
+        frequent value into the same column of all rows where possible, column after column. The caller's
+        array does not change.
 
     Attributes
     ----------
@@ -40,11 +40,11 @@ class StaticTable(StaticMap):
     Raises
     ------
     ValueError
-        If a key comes with two different rows: the message names it.
+        If a key has two different rows: the message names it.
 
     Notes
     -----
-    A look-up costs 10 to 25 ns a key and column. Everything else is as for `StaticFunction`.
+    A look-up takes 10 to 25 ns a key and column. Everything else is as for `StaticFunction`.
 
     Examples
     --------
@@ -75,27 +75,28 @@ class StaticTable(StaticMap):
 
     @property
     def n_columns(self) -> int:
-        """Values of a row."""
+        """Number of values in a row."""
         return len(self._column_configs)
 
     def lookup(self, keys: Any, missing: Any = None) -> NDArray[Any]:
-        """The rows of a batch of keys.
+        """Return the rows of a batch of keys.
 
         Parameters
         ----------
         keys : array or list of n keys
         missing : value or row, optional
-            With key_check_bits: what keys get that were not there.
+            With key_check_bits: the value, or the row, for absent keys.
 
         Returns
         -------
         ndarray of shape (n, columns)
-            With key_check_bits and without `missing` a masked array, in which absent keys' rows are masked.
+            With key_check_bits and without `missing`, a masked array in which the rows of absent keys are
+            masked.
 
         Raises
         ------
         TypeError, ValueError
-            If the keys are of another kind than those at construction, or `missing` than the values.
+            If the keys have another kind than at construction, or `missing` has another kind than the values.
 
         Examples
         --------
@@ -107,7 +108,7 @@ class StaticTable(StaticMap):
         return self._look_up(keys, missing)
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
-        """The row of one key; with key_check_bits KeyError for one that is absent."""
+        """Return the row of one key; raise KeyError if the check bits find it absent."""
         return self._get(key)
 
     def __repr__(self) -> str:

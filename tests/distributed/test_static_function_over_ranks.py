@@ -116,7 +116,7 @@ for failing in (0, last):
         (static_function.Gathered, "order"),
         (static_function.Dictionary, "export"),
         (static_function, "count_words"),
-        (static_function, "solve_shards"),
+        (static_function.Blueprint, "solve_groups"),
         (static_function.ValueCounts, "total"),
         (static_function.OrderedRecords, "between"),
     ):

@@ -88,7 +88,8 @@ def test_any_batches_and_merges_give_the_file(
         else:
             builders[0] = one | builders[0]
     if values_of == "small" and n:
-        expected = StaticFunction(keys, values.astype(builders[0].gathered.kinds.result.dtype), **options).to_bytes()
+        widest = values.astype(builders[0].gathered.kinds.result.dtype)
+        expected = StaticFunction(keys, widest, **options).to_bytes()
     for _ in range(2):
         assert builders[0].build(progress=False).to_bytes() == expected
     assert builders[0].n_records == rows.size
@@ -149,10 +150,10 @@ def test_counting_in_parts_keeps_the_most_frequent(table: dict[int, int], limit:
 def test_codebooks_reach_others() -> None:
     values, counts = np.array([10, 20, 30], dtype=np.uint64), np.array([500, 90, 5])
     book = Codebook.build(values, counts, others=Others(40, 4, 64, 20))
-    assert book.has_escape and book.n_keys == 635
+    assert book.header.has_escape and book.header.n_keys == 635
     coded = book.encode(np.array([10, 20, 4, 24, 44, 64, 30]))
     # In steps of 2, the greatest that reaches all: 30 of them.
-    assert book.raw_bits == 5
+    assert book.header.raw_bits == 5
     assert coded.escaped[2:6].all() and not coded.escaped[:2].any()
     with pytest.raises(ValueError, match="others need an escape"):
         Codebook.build(values, counts, others=Others(1, 4, 4, 0), raw_bits_allowed=False)

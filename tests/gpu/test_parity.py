@@ -455,7 +455,7 @@ def keys_with_fingerprints(rng: np.random.Generator) -> Iterator[Case]:
 
 
 #: What is no kernel with a twin, or one whose results are as near as float32 is, or in any order.
-OTHERS = {"address_of", "any_nonfinite", "constant", "find_frequent", "frequent_ids", "map_blocks", "xp"} | {
+OTHERS = {"address_of", "any_nonfinite_32", "any_nonfinite_64", "find_frequent", "frequent_ids"} | {
     f"{what}_margins_{rows}" for what in ("sign", "step") for rows in ("dense", "csr")
 }
 

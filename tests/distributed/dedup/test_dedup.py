@@ -182,7 +182,8 @@ import sysconfig
 from itertools import pairwise
 from pathlib import Path
 import numpy as np
-from mergesketch.distributed import DocumentSource, communicator, deduplicate, exact
+from mergesketch.distributed import DocumentSource, communicator, deduplicate
+from mergesketch.distributed.dedup import exact
 from mergesketch.errors import DistributedError
 
 comm = communicator()

@@ -17,7 +17,8 @@ from ranks import Ran, needs_mpi, run_ranks, running_ranks
 COLLECTIVES = """
 import numpy as np
 import pytest
-from mergesketch.distributed import Communicator, comm as module, communicator
+from mergesketch.distributed import Communicator, communicator
+from mergesketch.distributed.ranks import comm as module
 from mergesketch.errors import DistributedError
 
 comm = communicator()

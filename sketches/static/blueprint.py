@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from .value_kind import ValueKind
 __all__ = ["Blueprint", "build_map"]
 
 M = TypeVar("M", bound=StaticMap)
+ConfigAndArrays = tuple[dict[str, Any], dict[str, NDArray[Any]]]
 
 _MASK = (1 << 64) - 1
 #: Seeds that are tried. The hashes of distinct keys collide in one of a billion maps of 10 million strings.
@@ -82,6 +83,10 @@ class Blueprint:
 
     def assemble(self, cls: type[M], solved: list[Solved]) -> M:
         """Return the map, from the ribbons of all shards in their order."""
+        return cls._rebuilt(*self.config_and_arrays(solved))
+
+    def config_and_arrays(self, solved: list[Solved]) -> ConfigAndArrays:
+        """Return what the map is made of, from the ribbons of all shards in their order."""
         arrays = stored_arrays(solved, self.n_shards, ribbons_of(self.key_check_bits, self.columns))
         for number, book in enumerate(self._codebooks):
             arrays |= {f"codebook{number}_{name}": array for name, array in book.arrays().items()}
@@ -99,19 +104,18 @@ class Blueprint:
             "n_codebooks": len(self._codebooks),
             "columns": [column.config(n) for column, n in zip(self.columns, self._numbers, strict=True)],
         }
-        return cls._rebuilt(config, arrays)
+        return config, arrays
 
 
 def build_map(
-    cls: type[M],
     batch: Batch,
     seed: int,
     key_check_bits: int,
     progress: bool,
     codebook: str = "separate",
     permute: str = "none",
-) -> M:
-    """Build the map of a batch; the arguments are those of `StaticTable`."""
+) -> ConfigAndArrays:
+    """Return what the map of a batch is made of; the arguments are those of `StaticTable`."""
     seed = check_int("seed", seed, 0, _MASK)
     key_check_bits = check_int("key_check_bits", key_check_bits, 0, 64)
     is_shared = check_choice("codebook", codebook, ("separate", "shared")) == "shared"
@@ -126,7 +130,7 @@ def build_map(
     columns = _choose_columns(records.values, n_keys, is_shared)
     blueprint = Blueprint(seed, n_keys, batch.keys.kind, key_check_bits, batch.kind, entries, columns)
     solved = blueprint.solve_groups([(range(blueprint.n_shards), records)], n_keys, progress)
-    return blueprint.assemble(cls, solved)
+    return blueprint.config_and_arrays(solved)
 
 
 def _order(batch: Batch, words: NDArray[np.uint64], seed: int) -> tuple[int, Records]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -85,13 +85,13 @@ class StaticFunction(StaticMap):
            fill_value=999999)
     """
 
-    def _set_own_config(self, config: Mapping[str, Any]) -> None:
-        super()._set_own_config(config)
+    def _set_config(self, config: Mapping[str, Any]) -> None:
+        super()._set_config(config)
         if len(self._column_configs) != 1:
             raise ValueError(f"columns must have one entry, got {len(self._column_configs)}")
 
-    def __new__(
-        cls,
+    def __init__(
+        self,
         keys: Any,
         values: Any,
         *,
@@ -99,10 +99,9 @@ class StaticFunction(StaticMap):
         key_check_bits: int = 0,
         precision: float | None = None,
         progress: bool = True,
-    ) -> Self:
-        """Build the function."""
+    ) -> None:
         batch = read_batch(keys, values, precision=precision)
-        return build_map(cls, batch, seed, key_check_bits, progress)
+        self._set(*build_map(batch, seed, key_check_bits, progress))
 
     def lookup(self, keys: Any, missing: Any = None) -> NDArray[Any]:
         """Return the values of a batch of keys.

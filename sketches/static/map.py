@@ -1,4 +1,4 @@
-"""What static functions and tables share: columns of values, each with its own code, and the look-up."""
+"""Base of static functions and tables: columns of values, each with its own code, and the look-up."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .values import read_missing
 
 __all__ = ["MAX_COLUMNS", "StaticMap"]
 
-#: Columns of a table.
+#: Largest number of columns of a table.
 MAX_COLUMNS = 1 << 14
 
 
@@ -30,6 +30,7 @@ class StaticMap(StaticStructure):
     """Base of `StaticFunction` and `StaticTable`: one or several columns of values."""
 
     _internal = True
+    _parameters = (*StaticStructure._parameters, "key_check_bits")
 
     key_check_bits: int
     _kind: ValueKind
@@ -38,15 +39,16 @@ class StaticMap(StaticStructure):
 
     # -- storage --------------------------------------------------------------------------------------
 
-    def _own_config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, Any]:
         return {
-            "key_check_bits": self.key_check_bits,
+            **super().config(),
             "values": self._kind.config(),
             "n_codebooks": self._n_codebooks,
             "columns": self._column_configs,
         }
 
-    def _set_own_config(self, config: Mapping[str, Any]) -> None:
+    def _set_config(self, config: Mapping[str, Any]) -> None:
+        super()._set_config(config)
         self.key_check_bits = check_int("key_check_bits", config["key_check_bits"], 0, 64)
         self._kind = ValueKind.from_config(config["values"])
         self._n_codebooks = check_int("n_codebooks", config["n_codebooks"], 0, MAX_COLUMNS)
@@ -92,7 +94,7 @@ class StaticMap(StaticStructure):
     # -- reading --------------------------------------------------------------------------------------
 
     def contains(self, keys: Any) -> NDArray[np.bool_]:
-        """Whether each key was there at construction, by its check bits.
+        """Test for each key of a batch if it was present at construction, by its check bits.
 
         Parameters
         ----------
@@ -102,8 +104,8 @@ class StaticMap(StaticStructure):
         Returns
         -------
         ndarray of shape (n,), bool
-            True for every key that was there; for others with probability ``2**-key_check_bits``, and
-            ``n_keys / 2**64`` more, for that is how often their 64-bit hash is that of some key.
+            True for every key that was present; for others with probability ``2**-key_check_bits``, and for
+            ``n_keys / 2**64`` more whose 64-bit hash equals that of a key.
 
         Raises
         ------
@@ -117,11 +119,12 @@ class StaticMap(StaticStructure):
     def _passes_check(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
         return self._has_fingerprint(hashes, 0, CHECK_PURPOSE, self.key_check_bits)
 
-    #: Without keys there is nothing to go through; else Python would ask for 0, 1, 2, ...
+    #: The keys are not stored, so that a map is not iterable. Without this line Python would look up 0, 1, 2,
+    #: ...
     __iter__ = None
 
     def _look_up(self, keys: Any, missing: Any) -> NDArray[Any]:
-        """Return values of shape (n, columns), with absent keys marked if there are check bits."""
+        """Return values of shape (n, columns); with check bits, absent keys are masked or get `missing`."""
         if missing is not None:
             if not self.key_check_bits:
                 raise ValueError("missing needs key_check_bits, which were 0 at construction")
@@ -149,7 +152,7 @@ class StaticMap(StaticStructure):
         return values
 
     def _get(self, key: Any) -> NDArray[Any]:
-        """Return the row of one key; KeyError if its check bits say that it is absent."""
+        """Return the row of one key; raise KeyError if the check bits find it absent."""
         row = self._look_up([key], None)[0]
         if np.ma.is_masked(row):
             raise KeyError(key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,10 +75,11 @@ class RibbonFilter(StaticStructure):
     True
     """
 
+    _parameters = (*StaticStructure._parameters, "n_bits")
+
     n_bits: int
 
-    def __new__(cls, keys: Any, error_rate: float = 0.01, *, seed: int = 0, progress: bool = True) -> Self:
-        """Build the filter."""
+    def __init__(self, keys: Any, error_rate: float = 0.01, *, seed: int = 0, progress: bool = True) -> None:
         error_rate = check_real("error_rate", error_rate, 0.0, 1.0)
         seed = check_int("seed", seed, 0, (1 << 64) - 1)
         refuse_gpu("building a RibbonFilter", keys)
@@ -100,7 +101,7 @@ class RibbonFilter(StaticStructure):
             "key_kind": read.kind,
             "n_bits": n_bits,
         }
-        return cls._rebuilt(config, stored_arrays(solved, n_shards, [Ribbon(n_bits)]))
+        self._set(config, stored_arrays(solved, n_shards, [Ribbon(n_bits)]))
 
     @property
     def error_rate(self) -> float:
@@ -129,10 +130,8 @@ class RibbonFilter(StaticStructure):
     def _ribbons(self) -> list[Ribbon]:
         return [Ribbon(self.n_bits)]
 
-    def _own_config(self) -> dict[str, Any]:
-        return {"n_bits": self.n_bits}
-
-    def _set_own_config(self, config: Mapping[str, Any]) -> None:
+    def _set_config(self, config: Mapping[str, Any]) -> None:
+        super()._set_config(config)
         self.n_bits = check_int("n_bits", config["n_bits"], 1, _MAX_BITS)
 
     def __repr__(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -55,8 +55,8 @@ class StaticTable(StaticMap):
            [1, 2, 3]])
     """
 
-    def __new__(
-        cls,
+    def __init__(
+        self,
         keys: Any,
         rows: Any,
         *,
@@ -66,12 +66,11 @@ class StaticTable(StaticMap):
         codebook: str = "separate",
         permute: str = "none",
         progress: bool = True,
-    ) -> Self:
-        """Build the table."""
+    ) -> None:
         batch = read_batch(keys, rows, "rows", 2, precision)
         if batch.words.shape[1] > MAX_COLUMNS:
             raise ValueError(f"rows must have at most {MAX_COLUMNS} columns, got {batch.words.shape[1]}")
-        return build_map(cls, batch, seed, key_check_bits, progress, codebook, permute)
+        self._set(*build_map(batch, seed, key_check_bits, progress, codebook, permute))
 
     @property
     def n_columns(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,18 +14,11 @@ from ...lsh.inputs.strings import arrow_strings
 from ...lsh.support.checks import check_real
 from .value_kind import ValueKind
 
-__all__ = ["Values", "read_missing", "read_values"]
+__all__ = ["read_missing", "read_values"]
 
 
-class Values(NamedTuple):
-    """Values as an array of numbers, of NumPy's strings or of Python's, and their kind."""
-
-    kind: ValueKind
-    array: NDArray[Any]
-
-
-def read_values(values: Any, name: str, precision: float | None = None) -> Values:
-    """Read values of any container.
+def read_values(values: Any, name: str, precision: float | None = None) -> tuple[ValueKind, NDArray[Any]]:
+    """Return the kind of values in any container, and the values as an array of numbers or of texts.
 
     Parameters
     ----------
@@ -44,8 +37,8 @@ def read_values(values: Any, name: str, precision: float | None = None) -> Value
     """
     array = _read_array(values, name)
     if array.size == 0:
-        return Values(_kind_of_empty(array), array)
-    return Values(_kind_of_array(array, precision, name), array)
+        return _kind_of_empty(array), array
+    return _kind_of_array(array, precision, name), array
 
 
 def read_missing(missing: Any, kind: ValueKind, n_columns: int) -> NDArray[Any]:

@@ -7,25 +7,23 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import scipy.sparse
+import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from ..family import HashFamily
-from ..inputs.arrays import check_dense, check_numbers, check_probabilities
-from ..inputs.rows import Rows, check_csr
-from ..support.backend import backend_of, refuse_gpu
+from ..inputs.arrays import check_numbers, check_probabilities
+from ..inputs.rows import VectorRows, read_rows
+from ..support.backend import refuse_gpu
 from ..support.checks import check_choice, check_int, check_real
-from ..support.threads import get_num_threads
 from .angles import unit_rows
 from .extended_rows import UNBOUNDED, Extension, extended_blocks, relative_norms
+from .projection import rows_of_a_range
 from .srp import SignedRandomProjection
 
 __all__ = ["InnerProduct"]
 
 #: What a norm may exceed its bound by, of the bound: it may have been computed in float32.
 _SLACK = 1e-6
-#: Products, and rows, that are worth a thread of their own.
-_VALUES_BLOCK, _ROWS = 1 << 17, 192
 #: The bound of data and of queries, and the column that each has for itself, from the end.
 _SIDES = {"X": ("max_norm", -2), "Q": ("query_norm", -1)}
 
@@ -158,6 +156,12 @@ class InnerProduct(HashFamily):
 
     # -- codes ------------------------------------------------------------------------------------
 
+    def read_rows(self, X: Any, name: str = "X") -> VectorRows:
+        rows = read_rows(X, self.n_features, name)
+        if rows.form == "csr" and rows.width > UNBOUNDED - 2:
+            raise ValueError(f"{name} must have at most 2**63 - 3 columns, got {rows.width}")
+        return rows
+
     def hash(self, X: Any) -> NDArray[np.uint32]:
         """Codes of data rows.
 
@@ -176,7 +180,7 @@ class InnerProduct(HashFamily):
             If `X` holds no real numbers, NaN or infinity, has another width, or, unless
             ``oversize="clip"``, a row longer than `max_norm`.
         """
-        return self._encode(X, "X", self._srp.hash)
+        return self._encode(self.read_rows(X), "X", self._srp.hash)
 
     def hash_query(self, Q: Any) -> NDArray[np.uint32]:
         """Codes of queries.
@@ -194,7 +198,7 @@ class InnerProduct(HashFamily):
         TypeError, ValueError
             As for `hash`; queries may have any length unless there is a `query_norm`.
         """
-        return self._encode(Q, "Q", self._srp.hash)
+        return self._encode(self.read_rows(Q, "Q"), "Q", self._srp.hash)
 
     def probe(self, Q: Any, n_probes: int) -> NDArray[np.uint32]:
         """Codes of the buckets where the rows of largest inner product are likeliest, likeliest first.
@@ -222,7 +226,7 @@ class InnerProduct(HashFamily):
 
         # The projection refuses what it cannot probe, also for queries that there are none of.
         probe(scipy.sparse.csr_array((0, self._width)))
-        return self._encode(Q, "Q", probe, n_probes)
+        return self._encode(self.read_rows(Q, "Q"), "Q", probe, n_probes)
 
     def oversized(self, X: Any) -> NDArray[np.bool_]:
         """Which data rows are longer than `max_norm`: those that are refused or clipped.
@@ -241,8 +245,7 @@ class InnerProduct(HashFamily):
         TypeError, ValueError
             If `X` holds no real numbers, NaN or infinity, or has another width.
         """
-        rows = self._check(X, "X")
-        return relative_norms(backend_of(rows.place), rows, self.max_norm) > 1.0 + _SLACK
+        return relative_norms(self.read_rows(X), self.max_norm) > 1.0 + _SLACK
 
     def _refuse(self, norms: NDArray[np.float64], name: str, bound_name: str) -> None:
         """Refuse rows of such norms, over their bound, unless they are to be clipped."""
@@ -257,21 +260,11 @@ class InnerProduct(HashFamily):
     def _width(self) -> int:
         return UNBOUNDED if self._srp.n_features is None else self._srp.n_features
 
-    def _check(self, X: Any, name: str) -> Rows:
-        if not hasattr(X, "tocsr"):
-            dense = check_dense(X, self.n_features, name)
-            return Rows(len(dense), dense, None)
-        csr = check_csr(X, self.n_features, name)
-        if X.shape[1] > UNBOUNDED - 2:
-            raise ValueError(f"{name} must have at most 2**63 - 3 columns, got {X.shape[1]}")
-        return Rows(csr[0].size - 1, None, csr)
-
     def _encode(
-        self, X: Any, name: str, function: Callable[[Any], NDArray[np.uint32]], *shape: int
+        self, rows: VectorRows, name: str, function: Callable[[Any], NDArray[np.uint32]], *shape: int
     ) -> NDArray[np.uint32]:
         """What `function` makes of the extended rows, shape (n, n_hashes, *shape); data if named X."""
-        rows = self._check(X, name)
-        backend = backend_of(rows.place)
+        backend = rows.backend
         bound_name, column = _SIDES[name]
         extension = Extension(getattr(self, bound_name) or 0.0, self._width + column, self._width)
         norms = backend.xp.zeros(rows.n)
@@ -279,15 +272,12 @@ class InnerProduct(HashFamily):
         longest = 1.0 + _SLACK if self.oversize == "raise" else math.inf
 
         def run(start: int, stop: int) -> None:
-            for left, right, part in extended_blocks(backend, rows, extension, start, stop, norms):
+            for left, right, part in extended_blocks(rows, extension, start, stop, norms):
                 if norms[left:right].max() > longest:
                     return
                 out[left:right] = function(part)
 
-        # As in `ProjectionFamily`: more than one range for each thread only if each holds a block.
-        threads = get_num_threads()
-        ranges = threads * min(4, max(1, rows.n // (_ROWS * threads)))
-        backend.map_blocks(run, rows.n, max(rows.n // ranges, _VALUES_BLOCK // self._srp.n_values))
+        backend.map_blocks(run, rows.n, rows_of_a_range(rows.n, self._srp.n_values))
         # Every range stops at its first block of a row too long, so the first of all is among these.
         self._refuse(norms, name, bound_name)
         return out
@@ -378,11 +368,11 @@ class InnerProduct(HashFamily):
 
     def _on_sphere(self, X: Any, name: str, bound_name: str) -> Any:
         """Rows over their bound, or of length 1, without the coordinate that they get."""
-        rows, bound = self._check(X, name), getattr(self, bound_name)
-        unit = unit_rows(X, self.n_features, name)
+        rows, bound = self.read_rows(X, name), getattr(self, bound_name)
+        unit = unit_rows(rows, self.n_features, name)
         if bound is None:
             return unit
-        norms = relative_norms(backend_of(rows.place), rows, bound)
+        norms = relative_norms(rows, bound)
         self._refuse(norms, name, bound_name)
         norms = np.minimum(norms, 1.0)
-        return scipy.sparse.diags_array(norms) @ unit if rows.csr is not None else unit * norms[:, None]
+        return scipy.sparse.diags_array(norms) @ unit if rows.form == "csr" else unit * norms[:, None]

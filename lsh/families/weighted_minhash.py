@@ -1,42 +1,40 @@
-"""Weighted MinHash: the locality-sensitive family of weighted sets under weighted Jaccard similarity."""
+"""Weighted MinHash: a locality-sensitive family of weighted sets under the weighted Jaccard similarity."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..family import HashFamily
-from ..inputs.arrays import check_dense, check_distances
-from ..inputs.rows import check_csr, sparse_of
+from ..inputs.rows import VectorRows, read_rows
 from ..kernels import minhash, weighted_minhash
-from ..support.backend import as_array, backend_of, check_one_device, device_of, to_host
+from ..support.backend import as_array, backend_of, check_one_device, to_host
 from ..support.checks import check_int
 from ..support.lazy import lazy
 from ..support.random import random_uint64
 
-__all__ = ["WeightedMinHash"]
+__all__ = ["WeightedMinHash", "read_weights"]
 
-#: Weights, times hashes, that are worth a thread of their own.
+#: Number of weights, times hashes, that are worth a thread of their own.
 _PAIRS_BLOCK = 1 << 17
-#: Rows, and their weights, that are worked on together: random numbers are drawn once for a feature of them.
+#: Number of rows, and of their weights, in a block, in which random numbers are drawn once for each feature.
 _BLOCK_ROWS = 4096
 _BLOCK_ENTRIES = 1 << 19
-#: Values held at once while they are mixed to codes: 8 MiB, on a GPU 256.
+#: Number of values in memory at a time while they are mixed to codes: 8 MiB, on a GPU 256 MiB.
 _BLOCK_VALUES = {"cpu": 1 << 21, "gpu": 1 << 26}
 
 
 class WeightedMinHash(HashFamily):
-    """Hash functions of rows of weights that collide with their weighted Jaccard similarity.
+    """Hash functions of rows of weights; their collision probability is the weighted Jaccard similarity.
 
     Parameters
     ----------
     n_hashes : int, default 128
         ``n_hashes * power`` is at most 2**20.
     power : int, default 1
-        Elementary hashes concatenated to one.
+        Number of elementary hashes concatenated to one.
     n_buckets : int, default 2**32
         Codes lie in [0, n_buckets), from 2 to 2**32.
     seed : int, default 0
@@ -49,26 +47,27 @@ class WeightedMinHash(HashFamily):
 
     Notes
     -----
-    Rows are weights of features, at least 0: counts of words, abundances, a histogram. Two rows share an
-    elementary hash with probability
+    Rows are weights of features, at least 0, such as counts of words, abundances or a histogram. Two rows
+    share an elementary hash with probability
 
         J(x, y) = sum of min(x_f, y_f) / sum of max(x_f, y_f)
 
-    over the features f, and a code with that to the power; for weights of 0 and 1 it is the Jaccard
-    similarity of sets. Lengths matter: J(x, 2 x) is 1/2.
+    over the features f, and a code with that probability to the power. For weights of 0 and 1 it is the
+    Jaccard similarity of sets. Lengths matter: J(x, 2 x) is 1/2.
 
-    Consistent weighted sampling (Ioffe 2010, "Improved consistent sampling, weighted minhash and L1
-    sketching", section 3): with r, c ~ Gamma(2, 1) and b uniform for each feature and hash, a feature of
-    weight w has the step ``t = floor(ln w / r + b)`` and the value ``ln c - r (t - b) - r``; the feature of
-    least value and its step are the hash. Both are mixed to 32 bits, so unlike hashes meet once in 2**32.
+    The method is consistent weighted sampling (Ioffe 2010, "Improved consistent sampling, weighted minhash
+    and L1 sketching", section 3). With r, c ~ Gamma(2, 1) and b uniform for each feature and hash, a feature
+    of weight w has the step ``t = floor(ln w / r + b)`` and the value ``ln c - r (t - b) - r``. The feature
+    of least value and its step are the hash. Both are mixed to 32 bits, so unequal hashes collide with
+    probability 2**-32.
 
-    r, c and b are hashed from the feature's number and never stored: any number of features will do, and
-    rows of any width. Logarithms are this library's own, so codes are the same on every machine.
+    r, c and b are hashed from the feature's number and never stored, so rows may have any width and any
+    number of features. The library computes logarithms itself, so codes are the same on every machine.
 
     Time, with m = ``n_hashes * power``: about 1 ns for each weight and elementary hash, and 3.4 ns for each
-    feature and elementary hash, once in 4096 rows (or half a million weights); so rows that share features
-    are up to four times as fast as others. Bytes: 8 m for the parameters and, beside the codes, up to
-    50 MB a thread while it runs, more for rows of more than half a million weights.
+    feature and elementary hash, once in 4096 rows (or half a million weights). So rows that share features
+    are up to four times as fast as others. Bytes: 8 m for the parameters and, beside the codes, up to 50 MB
+    for each thread while it runs, or more for rows of more than half a million weights.
 
     References
     ----------
@@ -100,7 +99,7 @@ class WeightedMinHash(HashFamily):
 
     @property
     def n_values(self) -> int:
-        """Elementary hashes: ``n_hashes * power``."""
+        """Number of elementary hashes: ``n_hashes * power``."""
         return self.n_hashes * self.power
 
     @property
@@ -119,58 +118,58 @@ class WeightedMinHash(HashFamily):
     def _code_keys(self) -> NDArray[np.uint64]:
         return random_uint64(self.seed, "weighted minhash codes", self.n_hashes)
 
+    def read_rows(self, X: Any, name: str = "X") -> VectorRows:
+        return read_weights(X, name)
+
     def hash(self, X: Any) -> NDArray[np.uint32]:
-        """Codes of the rows of `X`.
+        """Return the codes of rows.
 
         Parameters
         ----------
         X : SciPy sparse matrix or array_like of shape (n, features)
-            Weights of at least 0; zeros are absent. Widths of rows need not agree between calls.
+            Weights of at least 0; features of weight 0 are absent. The width may differ between calls.
 
         Returns
         -------
         ndarray of shape (n, n_hashes), uint32
-            Rows without weights share a code that other rows have by chance only.
+            Rows without weights share a code that other rows have only by chance.
 
         Raises
         ------
         TypeError, ValueError
             If `X` holds no real numbers, NaN, infinity or negative weights.
         """
-        offsets, entries, n_entries = _check_rows(X, "X")
-        device, backend, n = device_of(offsets), backend_of(offsets), offsets.size - 1
+        rows = self.read_rows(X)
+        backend, n, offsets = rows.backend, rows.n, _offsets(rows)
         out = backend.xp.empty((n, self.n_hashes), np.uint32)
         key, keys, code_keys, n_buckets = self._key, self._keys, self._code_keys, np.uint64(self.n_buckets)
 
-        n_rows = _BLOCK_ROWS if device == "cpu" else n
+        n_rows = _BLOCK_ROWS if backend.device == "cpu" else n
         if not self._code_is_value:
-            n_rows = min(n_rows, max(1, _BLOCK_VALUES[device] // self.n_values))
+            n_rows = min(n_rows, max(1, _BLOCK_VALUES[backend.device] // self.n_values))
 
         def run(start: int, stop: int) -> None:
             first = start
             while first < stop:
                 last = min(first + n_rows, stop)
-                if device == "cpu":
+                if backend.device == "cpu":
                     end = int(np.searchsorted(offsets, offsets[first] + _BLOCK_ENTRIES, side="right")) - 1
                     last = min(max(end, first + 1), last)
+                entries = _entries(rows.cut(first, last))
                 if self._code_is_value:
-                    backend.kernels(weighted_minhash).weighted_minhash(
-                        *entries(first, last), key, keys, out[first:last]
-                    )
+                    backend.kernels(weighted_minhash).weighted_minhash(*entries, key, keys, out[first:last])
                 else:
                     values = backend.xp.empty((last - first, self.n_values), np.uint32)
-                    backend.kernels(weighted_minhash).weighted_minhash(
-                        *entries(first, last), key, keys, values
-                    )
+                    backend.kernels(weighted_minhash).weighted_minhash(*entries, key, keys, values)
                     backend.kernels(minhash).concatenate_codes(values, code_keys, n_buckets, out[first:last])
                 first = last
 
-        pairs_a_row = 1 + n_entries * self.n_values // max(1, n)
+        pairs_a_row = 1 + int(offsets[-1]) * self.n_values // max(1, n)
         backend.map_blocks(run, n, max(1, _PAIRS_BLOCK // pairs_a_row))
         return out
 
     def collision_probability(self, distance: ArrayLike) -> NDArray[np.float64]:
-        """``(1 - distance) ** power``, with distance = 1 - weighted Jaccard similarity.
+        """Return ``(1 - distance) ** power``, where the distance is 1 - weighted Jaccard similarity.
 
         Parameters
         ----------
@@ -184,22 +183,22 @@ class WeightedMinHash(HashFamily):
         Raises
         ------
         TypeError, ValueError
-            If a distance is no number or out of range.
+            If a distance is not a number or is out of range.
         """
-        return np.asarray((1.0 - check_distances(distance, 1.0)) ** self.power)
+        return np.asarray((1.0 - self._check_distances(distance)) ** self.power)
 
     def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:
-        """Exact weighted Jaccard similarity ** power of every pair of rows.
+        """Return the exact weighted Jaccard similarity ** power of every pair of rows.
 
         Parameters
         ----------
         X, Y : SciPy sparse matrix or array_like
-            Weights, as `hash` takes them.
+            Weights in the forms that `hash` takes.
 
         Returns
         -------
         ndarray of shape (len(X), len(Y)), float64
-            Two rows without weights have similarity 1, such a row and another 0.
+            Two rows without weights have similarity 1; such a row and any other row have 0.
 
         Raises
         ------
@@ -207,10 +206,10 @@ class WeightedMinHash(HashFamily):
             If `X` or `Y` holds no real numbers, negative ones, NaN or infinity.
         """
         check_one_device("X", X, "Y", Y)
-        # Kernels are compiled for one kind of array.
+        # Conversions give all callers the same types of arrays, so that the kernel is compiled once.
         x, y = (
             (indptr.copy(), indices.astype(np.int64), data.astype(np.float64))
-            for indptr, indices, data in (_check_weights(X, "X"), _check_weights(Y, "Y"))
+            for indptr, indices, data in (self.read_rows(X).csr, self.read_rows(Y, "Y").csr)
         )
         backend = backend_of(x[2])
         out = backend.xp.empty((x[0].size - 1, y[0].size - 1))
@@ -219,59 +218,32 @@ class WeightedMinHash(HashFamily):
         return as_array(out**self.power)
 
 
-def _check_rows(
-    X: Any, name: str
-) -> tuple[NDArray[np.int64], Callable[[int, int], tuple[NDArray[Any], ...]], int]:
-    """Where the entries of rows begin, what gives those of some rows, of one dtype, and how many there are.
-
-    On a GPU offsets of some rows are those of all: where one begins only the device knows.
-    """
-    if hasattr(X, "tocsr"):
-        indptr, indices, data = _check_weights(X, name)
-        if device_of(data) == "gpu":
-            all_indices, all_data = indices.astype(np.uint64), data.astype(np.float64)
-            return indptr, lambda start, stop: (indptr[start : stop + 1], all_indices, all_data), data.size
-
-        def stored(start: int, stop: int) -> tuple[NDArray[Any], ...]:
-            part = slice(indptr[start], indptr[stop])
-            offsets = indptr[start : stop + 1] - indptr[start]
-            return offsets, indices[part].astype(np.uint64), data[part].astype(np.float64)
-
-        return indptr, stored, data.size
-    array = check_dense(X, name=name)
-    _check_signs(name, array)
-    xp = backend_of(array).xp
-    offsets = xp.zeros(len(array) + 1, np.int64)
-    offsets[1:] = xp.cumsum(xp.count_nonzero(array, axis=1))
-
-    def found(start: int, stop: int) -> tuple[NDArray[Any], ...]:
-        part = array[start:stop]
-        places = xp.nonzero(part)
-        own = offsets[start : stop + 1] - offsets[start]
-        return own, places[1].astype(np.uint64), part[places].astype(np.float64)
-
-    return offsets, found, int(offsets[-1])
-
-
-def _check_weights(X: Any, name: str) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[Any]]:
-    """Rows of weights as sparse arrays of rising indices; negative weights are refused."""
-    if not hasattr(X, "tocsr"):
-        dense = check_dense(X, name=name)
-        _check_signs(name, dense)
-        return sparse_of(dense)
-    indptr, indices, data = check_csr(X, name=name)
-    if data.size and float(data.min()) < 0:
-        at = int(backend_of(data).xp.flatnonzero(data < 0)[0])
-        row = int(np.searchsorted(to_host(indptr), at, side="right")) - 1
-        _refuse(name, data[at], row)
-    return indptr, indices, data
-
-
-def _check_signs(name: str, array: NDArray[Any]) -> None:
-    if array.size and float(array.min()) < 0:
-        row, column = (int(place[0]) for place in backend_of(array).xp.nonzero(array < 0))
-        _refuse(name, array[row, column], row)
-
-
-def _refuse(name: str, weight: Any, row: int) -> NoReturn:
+def read_weights(X: Any, name: str = "X") -> VectorRows:
+    """Read rows of weights of at least 0, of any width; rows that have been read are returned as they are."""
+    if isinstance(X, VectorRows):
+        return X
+    rows = read_rows(X, name=name)
+    weights = rows.values
+    if weights.size == 0 or float(weights.min()) >= 0:
+        return rows
+    place = [int(places[0]) for places in rows.backend.xp.nonzero(weights < 0)]
+    row, weight = place[0], weights[tuple(place)]
+    if rows.form == "csr":
+        row = int(np.searchsorted(to_host(rows.csr[0]), row, side="right")) - 1
     raise ValueError(f"{name} must hold weights of at least 0, got {float(weight)} in row {row}")
+
+
+def _offsets(rows: VectorRows) -> NDArray[np.int64]:
+    """Return where the entries of each row begin, and their number."""
+    if rows.form == "csr":
+        return rows.arrays[0]
+    xp = rows.backend.xp
+    offsets: NDArray[np.int64] = xp.zeros(rows.n + 1, np.int64)
+    offsets[1:] = xp.cumsum(xp.count_nonzero(rows.dense, axis=1))
+    return offsets
+
+
+def _entries(rows: VectorRows) -> tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.float64]]:
+    """Return offsets, features and weights of the entries of rows, in the dtypes that the kernel takes."""
+    indptr, indices, data = rows.csr
+    return indptr, indices.astype(np.uint64), data.astype(np.float64)

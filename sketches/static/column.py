@@ -187,7 +187,7 @@ def _passes(ribbon: Solved, shard: Shard, purpose: int, bits: int) -> NDArray[np
     plan, _, _ = lay_out(arrays["sizes"], shape)
     out = np.empty(shard.keys.size, dtype=np.bool_)
     passes_filter(
-        shard.keys, shard.places, plan, arrays["thresholds"], arrays["solution"], purpose, bits, out
+        shard.keys, shard.places, arrays["thresholds"], arrays["solution"], plan, purpose, bits, out
     )
     return out
 

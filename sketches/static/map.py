@@ -169,7 +169,7 @@ class StaticMap(StaticStructure):
             words = room[: last - first]
             for column, (ribbon, arguments) in enumerate(self._look_up_arguments):
                 kernels.look_up(
-                    hashes[first:last], n_shards, self._plan, ribbon, thresholds, solution, *arguments, words
+                    hashes[first:last], thresholds, solution, n_shards, self._plan, ribbon, *arguments, words
                 )
                 out[first:last, column] = self._kind.from_words(words, self._entries)
 

@@ -96,7 +96,7 @@ def _sort_part(
     """Sort the records of a part in place; return the mask of those to keep, or None to keep all."""
     bits = max(1, int(keys.size).bit_length() - 1)
     starts = np.zeros((1 << bits) + 1, dtype=np.int64)
-    sort_shard(keys, words, n_parts, bits, starts, np.empty_like(keys), np.empty_like(words))
+    sort_shard(n_parts, bits, keys, words, starts, np.empty_like(keys), np.empty_like(words))
     is_repeated = keys[1:] == keys[:-1]
     if not is_repeated.any():
         return None

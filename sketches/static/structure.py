@@ -224,19 +224,19 @@ class StaticStructure(Stored):
         out = backend.xp.empty(hashes.size, dtype=np.bool_)
         kernels, n_shards, plan = backend.kernels(static), np.uint64(self.n_shards), self._plan
         thresholds, solution = self._arrays["thresholds"], self._arrays["solution"]
-
-        def check(start: int, stop: int) -> None:
-            kernels.check_keys(
+        backend.map_blocks(
+            lambda start, stop: kernels.check_keys(
                 hashes[start:stop],
+                thresholds,
+                solution,
                 n_shards,
                 plan,
                 ribbon,
-                thresholds,
-                solution,
                 purpose,
                 bits,
                 out[start:stop],
-            )
-
-        backend.map_blocks(check, hashes.size, BLOCK[self.device])
+            ),
+            hashes.size,
+            BLOCK[self.device],
+        )
         return out

@@ -12,7 +12,7 @@ __all__ = ["band_keys", "bucket_pairs", "document_keys", "sorted_overlap"]
 
 @njit(cache=True, nogil=True)
 def band_keys(signatures, first, last, key, start, stop, out):
-    """Compute 64-bit keys of columns [first, last) of the rows [start, stop); they are equal for equal rows."""
+    """Compute 64-bit keys of columns [first, last) of rows [start, stop), which are equal for equal columns."""
     for i in range(start, stop):
         word = key
         for k in range(first, last):

@@ -1,4 +1,4 @@
-"""Measure the cost of each structure on one thread: bytes, and nanoseconds for adding and querying an item.
+"""Measure the cost of each structure on one thread: bytes, and nanoseconds an update and a query.
 
 docs/choose.md shows the figures. Rows have 20 standard normal features in float32, keys are random 64-bit
 integers, and sets have 100 random tokens. Batches have 100,000 items; a figure is the median of five.
@@ -102,8 +102,8 @@ def static(rng):
                 if name == "StaticFunction"
                 else "10^6 keys, 1 %",
                 "bytes": built.nbytes,
-                "ns to take in": 1e9 * seconds(build) / len(keys),
-                "ns to ask": 1e9 * seconds(lambda ask=ask: ask(keys)) / len(keys),
+                "ns an update": 1e9 * seconds(build) / len(keys),
+                "ns a query": 1e9 * seconds(lambda ask=ask: ask(keys)) / len(keys),
             }
         )
     return result
@@ -122,11 +122,11 @@ def main() -> None:
         items = N // 10 if isinstance(taken[0], tuple) else N
 
         row = {"structure": name, "settings": settings, "bytes": sketch.nbytes}
-        row["ns to take in"] = 1e9 * seconds(lambda take=take, taken=taken: take(*taken)) / items
+        row["ns an update"] = 1e9 * seconds(lambda take=take, taken=taken: take(*taken)) / items
         if method:
             ask = getattr(sketch, method)
             arguments = (asked, 10) if name == "LSHIndex" else (asked,)
-            row["ns to ask"] = 1e9 * seconds(lambda ask=ask, a=arguments: ask(*a)) / items
+            row["ns a query"] = 1e9 * seconds(lambda ask=ask, a=arguments: ask(*a)) / items
         rows.append(row)
     rows += static(rng)
     ms.set_num_threads(before)

@@ -1,4 +1,4 @@
-"""Measure memory and time of `deduplicate` on a generated stream of short documents.
+"""Measure memory and time of `deduplicate` on generated short documents, beside the prediction.
 
 Run it under ``mpiexec -n 4``, with numbers of documents as arguments (by default 10**5 and 10**6; 10**7
 takes a few minutes and 10 GB over four ranks). Documents have 40 words. One in twenty is the document before
@@ -79,9 +79,9 @@ def main() -> None:
                 "seconds": took,
                 "microseconds a document": 1e6 * took / n,
                 "groups": result.n_groups,
-                "predicted MB a rank": predicted / 1e6,
+                "predicted MB a rank": told / 1e6,
                 "measured MB, largest rank": measured / 1e6,
-                "measured / predicted": measured / predicted,
+                "measured / predicted": measured / told,
             }
         )
         if comm.rank == 0:

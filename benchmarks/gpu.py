@@ -46,12 +46,12 @@ class Job(NamedTuple):
 
 
 def on(make: Callable[..., Any], ask: Callable[..., Any]) -> Callable[[tuple[Any, ...], str], Any]:
-    """A query of arrays and of an object that is built before, which is not timed."""
+    """Make a job that queries an object, which is made before and not timed."""
     return lambda arrays, device: partial(ask, make(arrays, device), *arrays)
 
 
 def update(sketch: Callable[[], Any]) -> Callable[[tuple[Any, ...], str], Any]:
-    """Update a new sketch with one batch after the other."""
+    """Make a job that updates a new sketch several times."""
     return on(lambda arrays, device: sketch().to(device), lambda s, X: s.update(X))
 
 

@@ -53,7 +53,7 @@ def dorfman(truth: np.ndarray, size: int, rng: np.random.Generator) -> tuple[flo
 
 
 def random_design(pooling: BloomPooling, kind: str, rng: np.random.Generator) -> BloomPooling:
-    """Return the same samples and tests in a random design with the same number of places."""
+    """Put the same samples and tests into a random design with equally many places."""
     n, tests, k = pooling.n_samples, pooling.n_tests, pooling.pools_per_sample
     if kind == "Bernoulli":
         rows, columns = np.nonzero(rng.random((tests, n)) < k / tests)

@@ -146,7 +146,7 @@ def from_strings(threads):
 
 
 def pairs(n, size, similarity):
-    """Return n pairs of sets of random tokens with one Jaccard similarity, and its exact value."""
+    """Make n pairs of sets of random tokens with one Jaccard similarity, and return it exactly."""
     common = round(2 * size * similarity / (1 + similarity))
     width = 2 * size - common
     tokens = np.random.default_rng(size + common).integers(0, 2**64, (n, width), dtype=np.uint64)

@@ -22,7 +22,7 @@ POWER, N_QUERIES, N_SEEDS = 8, 200, 5
 
 
 def real_rows() -> Iterator[tuple[str, np.ndarray]]:
-    """Yield names and rows of data sets."""
+    """Return sets of rows by name."""
     if MNIST.exists():
         images = np.load(MNIST)["images"].astype(np.float32)
         yield "MNIST, raw", images

@@ -47,7 +47,7 @@ def vectors(i: int) -> np.ndarray:
 
 
 def sets(i: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return sets of 47 tokens, as SLASH has them."""
+    """Make sets of 47 tokens, as SLASH does."""
     tokens = np.random.default_rng(i).integers(0, 2**32, BATCH * TOKENS, dtype=np.uint32)
     return tokens, np.arange(BATCH + 1) * TOKENS
 
@@ -160,7 +160,7 @@ def weak_scaling() -> list[dict[str, Any]]:
                 "efficiency of indexing": alone[0] / indexed,
                 "Race.update and merge, rows/s": p * 10 * BATCH / updated,
                 "efficiency of Race": alone[1] / updated,
-                "predicted MB a rank": predicted / 1e6,
+                "predicted MB a rank": told / 1e6,
                 "measured MB, largest rank": grown / 1e6,
             }
         )

@@ -118,7 +118,7 @@ def zipf(n: int, n_symbols: int, entropy: float, seed: int = 0) -> NDArray[np.ui
 
 
 def code_points() -> Table:
-    """Return the general category ("Lu", "Zs", ...) of every code point of Unicode, as one of 30 numbers."""
+    """Return the general category ("Lu", "Zs", ...) of every code point, as numbers of the 30 names."""
     names = np.array([unicodedata.category(chr(point)) for point in range(0x110000)], dtype="S2")
     keys = np.arange(0x110000, dtype=np.uint64)
     return Table(
@@ -242,7 +242,7 @@ def _count_kmers(name: str, bases: NDArray[np.uint8], k: int) -> Table:
 
 
 def _sequence(n: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Return a random genome of n bases, two fifths of which are families of diverged copies and tandems."""
+    """Make a genome of n random bases, with diverged copies over two fifths of it, and tandems."""
     bases = rng.integers(0, 4, n, dtype=np.uint8)
     covered = 0
     while covered < 0.4 * n:
@@ -265,7 +265,7 @@ def _sequence(n: int, rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def reads(k: int = 21, n_bases: int = 600_000, coverage: int = 20, seed: int = 0) -> Table:
-    """Return counts of k-mers in reads of a generated genome with repeats: 100 bases with 0.2 % errors."""
+    """Count k-mers in reads of 100 bases with 0.2 % errors, of a generated genome with repeats."""
     rng = np.random.default_rng([seed, 3])
     sequence = _sequence(n_bases, rng)
     starts = rng.integers(0, n_bases - 100, n_bases * coverage // 100)
@@ -276,7 +276,7 @@ def reads(k: int = 21, n_bases: int = 600_000, coverage: int = 20, seed: int = 0
 
 
 def genome(k: int) -> Table | None:
-    """Return counts of k-mers of the genome of E. coli, or None if the file is absent."""
+    """Count k-mers of the genome of E. coli; return None if the file is absent."""
     found = next((f / ECOLI for f in Path(__file__).resolve().parents if (f / ECOLI).exists()), None)
     if found is None:
         return None

@@ -33,12 +33,12 @@ def rows(file: str) -> list[dict[str, Any]]:
 
 
 def row(file: str, **wanted: Any) -> dict[str, Any]:
-    """Return the first row of a file with these entries, given by name: `what`, `job` and others."""
+    """Return the first row of a file with these entries, which are given by their names."""
     return next(r for r in rows(file) if all(r.get(k) == v for k, v in wanted.items()))
 
 
 def times(name: str, ours: float, peer: float, unit: str, who: str, target: float) -> Job:
-    """Return the job of a rate that should be `target` times the peer's."""
+    """Return the row of a rate that should be `target` times the peer's."""
     return Job(
         name, f"{cell(ours)} {unit}", f"{cell(peer)} {unit}, {who}".replace(" ,", ","), ours / peer, target
     )
@@ -53,7 +53,7 @@ def most(name: str, value: float, unit: str, target: float) -> Job:
 
 
 def fastest(data: str, start: str, threads: int, recall: float) -> float:
-    """Return the most queries a second of methods with this start of the name, at this recall@10 or more."""
+    """Return the most queries a second of methods whose name starts so, at this recall@10 or more."""
     found = [r for r in rows("search") if r.get("set") == data and r["threads"] == threads]
     return max(r["queries/s"] for r in found if r["method"].startswith(start) and r["recall@10"] >= recall)
 
@@ -72,7 +72,7 @@ def texts() -> Iterator[Job]:
         yield Job(
             f"memory of a rank, {documents:,} documents",
             f"{cell(found['measured MB, largest rank'])} MB",
-            f"{cell(found['predicted MB a rank'])} MB, as predicted",
+            f"{cell(found['predicted MB a rank'])} MB, predicted",
             found["measured / predicted"],
             bound,
             at_most=True,
@@ -230,7 +230,7 @@ def growth() -> Iterator[Job]:
     yield Job(
         "memory of a rank with an index",
         f"{cell(found['measured MB, largest rank'])} MB",
-        f"{cell(found['predicted MB a rank'])} MB, as predicted",
+        f"{cell(found['predicted MB a rank'])} MB, predicted",
         found["measured MB, largest rank"] / found["predicted MB a rank"],
         1.1,
         at_most=True,

@@ -22,7 +22,7 @@ def main():
         [1e3 * row["predicted MB a rank"] / row["documents"] for row in made],
         "--",
         color=GREY,
-        label="kB foretold",
+        label="kB predicted",
     )
     axes.set_ylim(0.1, 10)
     plain_log(axes.yaxis)

@@ -12,7 +12,7 @@ __all__ = ["band_keys", "bucket_pairs", "document_keys", "sorted_overlap"]
 
 @njit(cache=True, nogil=True)
 def band_keys(signatures, first, last, key, start, stop, out):
-    """Compute 64-bit keys of columns [first, last) of rows [start, stop), which are equal for equal columns."""
+    """Compute 64-bit keys of columns [first, last) of rows [start, stop); equal columns have equal keys."""
     for i in range(start, stop):
         word = key
         for k in range(first, last):

@@ -1,20 +1,7 @@
-"""One file format for all sketches: safetensors, with what rebuilds and checks the sketch as metadata.
+"""Read and write the file format of all sketches: safetensors, with metadata that rebuilds and checks them.
 
-The arrays lie little-endian and aligned in the file, so that they can be memory-mapped. The metadata
-holds
-
-``format``           ``"mergesketch"``
-``format_version``   ``"1"``
-``class``            the name of the sketch class
-``config``           the configuration as JSON
-``data_xxh3``        XXH3-64 (hexadecimal) of the arrays' bytes, in the order of their names
-``header_xxh3``      XXH3-64 of everything above and of the arrays' names, dtypes and shapes
-
-Reading executes nothing and allocates no more than the length of the file. A configuration is refused before
-any allocation if it demands other arrays than the file has, or more random parameters than a file may demand.
-
-Files are written here and not by the safetensors library. The library writes metadata in random order, while
-the same sketch must give the same bytes; and the library copies the arrays that it writes.
+`docs/api/file_format.md` describes the format and what a reader promises, and
+`docs/developers/decisions/safetensors.md` explains why the safetensors library is not used.
 """
 
 from __future__ import annotations
@@ -86,9 +73,9 @@ def data_checksum(arrays: Mapping[str, NDArray[Any]]) -> str:
 def _header_checksum(
     metadata: Mapping[str, str], shapes: Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]]
 ) -> str:
-    signed = {key: value for key, value in metadata.items() if key != "header_xxh3"}
+    told = {key: value for key, value in metadata.items() if key != "header_xxh3"}
     listed = {name: [dtype.name, list(shape)] for name, (dtype, shape) in shapes.items()}
-    return xxhash.xxh3_64_hexdigest(json.dumps([signed, listed], sort_keys=True).encode())
+    return xxhash.xxh3_64_hexdigest(json.dumps([told, listed], sort_keys=True).encode())
 
 
 # -- writing --------------------------------------------------------------------------------------
@@ -143,7 +130,7 @@ def _finite(text: str) -> float:
 
 
 def parse_json(text: str) -> Any:
-    """Return the value of a JSON text; ValueError for other texts, and for NaN and infinity."""
+    """JSON proper, without NaN and infinity in any spelling; ValueError for all that is not."""
     try:
         return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except RecursionError as error:
@@ -168,7 +155,7 @@ def _header_length(first: bytes | memoryview, size: int) -> int:
 
 
 def _parse_header(text: bytes, size: int) -> Header:
-    """Return the header of a file of `size` bytes; its arrays must fill the rest of the file exactly."""
+    """The header of a file of `size` bytes, whose arrays must tile what follows it exactly."""
     try:
         header = parse_json(text.decode())
         metadata = header.pop("__metadata__")
@@ -253,7 +240,7 @@ def name_file(path: str | PathLike[str]) -> Iterator[None]:
 
 
 def never_wait(path: str, flags: int) -> int:
-    """Open a file without waiting, even if it is a pipe that no process writes to."""
+    """Opens a file at once also if it is a pipe that nobody writes to."""
     return os.open(path, flags | os.O_NONBLOCK)
 
 
@@ -279,7 +266,7 @@ def map_arrays(file: Any) -> Fetch:
 
 
 def inspect(path: str | PathLike[str]) -> dict[str, Any]:
-    """Return what a saved sketch is, without building it: class, configuration, arrays, size, checksum.
+    """What a saved sketch is, without building it: class, configuration, arrays, size, checksum.
 
     Parameters
     ----------

@@ -10,13 +10,13 @@ import threading
 from decimal import Decimal, localcontext
 
 import mergesketch
-import naive
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch.distributed import iter_svmlight, parse_svmlight, read_svmlight, svmlight
 from mergesketch.errors import DocumentError
+from naive import svmlight as naive
 
 numbers = st.one_of(
     st.floats(allow_nan=False, width=32).map(repr),

@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import naive
 import numpy as np
 import pytest
 from hypothesis import given
@@ -20,6 +19,7 @@ from hypothesis import strategies as st
 from mergesketch import LSHIndex, NadarayaWatsonSketch, Race
 from mergesketch.lsh import SignedRandomProjection
 from mergesketch.sketches.kernels.index_query import frequent_ids
+from naive import index as naive
 from registry import ToyFamily
 
 GUARD = 2**32 - 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import naive
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,6 +13,8 @@ from mergesketch.distributed.dedup import banding
 from mergesketch.distributed.dedup.banding import candidate_probability, matching_pairs, owner_of
 from mergesketch.distributed.dedup.components import connected_components
 from mergesketch.distributed.kernels.banding import bucket_pairs, sorted_overlap
+from naive import dedup as naive
+from naive.minhash import jaccard
 from ranks import needs_mpi, run_ranks
 from scipy.integrate import quad
 
@@ -147,7 +148,7 @@ def test_sorted_overlap_is_jaccard(a: list[set[int]], b: list[set[int]]) -> None
     left, right = (np.array(side, dtype=np.int64) for side in zip(*rows, strict=True))
     out = np.empty(len(rows))
     sorted_overlap(packed[0], packed[1], left, packed[2], packed[3], right, 0, len(rows), out)
-    assert out.tolist() == [naive.jaccard(a[i], b[j]) for i, j in rows]
+    assert out.tolist() == [jaccard(a[i], b[j]) for i, j in rows]
 
 
 def components(edges: list[tuple[int, int]]) -> dict[int, int]:
@@ -174,7 +175,7 @@ def test_components_of_long_paths_and_stars() -> None:
 
 
 COMPONENTS = """
-import naive
+from naive import dedup as naive
 import numpy as np
 from mergesketch.distributed import communicator
 from mergesketch.distributed.dedup.components import connected_components

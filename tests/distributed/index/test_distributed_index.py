@@ -14,7 +14,7 @@ from mergesketch.distributed.kernels import top_cells
 from mergesketch.errors import DistributedError, SketchFormatError
 from mergesketch.lsh import SignedRandomProjection
 from mergesketch.lsh.kernels.words import mix64
-from naive import top_by_collisions, vote
+from naive.distributed_index import top_by_collisions, vote
 from ranks import needs_mpi, run_ranks
 from registry import ToyFamily
 
@@ -23,7 +23,7 @@ import numpy as np
 from mergesketch import LSHIndex
 from mergesketch.distributed import DistributedIndex, communicator, index as module, merge_over_ranks
 from mergesketch.lsh import MinHash, SignedRandomProjection
-from naive import top_by_collisions
+from naive.distributed_index import top_by_collisions
 from registry import ToyFamily
 
 comm = communicator()

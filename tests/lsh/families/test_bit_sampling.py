@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import mergesketch
-import naive
 import numpy as np
 import pytest
 import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch.lsh import BitSampling
+from naive import bit_sampling as naive
 
 quickly = settings(max_examples=40, deadline=None)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import naive
 import numpy as np
 import pytest
 import scipy.sparse
@@ -14,6 +13,8 @@ from mergesketch import LSHIndex
 from mergesketch.lsh import CrossPolytope
 from mergesketch.lsh.tables.cross_polytope import collision_of_angle, collision_of_rotation
 from mergesketch.lsh.tables.make_cross_polytope import collision_probabilities
+from naive import cross_polytope as naive
+from naive.projection import rounded_hadamard_products
 
 
 def rotated(family: CrossPolytope, X: np.ndarray) -> np.ndarray:
@@ -22,7 +23,7 @@ def rotated(family: CrossPolytope, X: np.ndarray) -> np.ndarray:
     for row in X.astype(np.float64):
         largest = np.abs(row).max(initial=0.0)
         scale = 2.0 ** -math.frexp(largest)[1] if largest else 1.0
-        rows.append(naive.rounded_hadamard_products(family._masks, (row * scale).astype(np.float32)))
+        rows.append(rounded_hadamard_products(family._masks, (row * scale).astype(np.float32)))
     return np.array(rows)
 
 
@@ -243,7 +244,7 @@ def test_wide_rows_are_scattered_first() -> None:
         values: list[int] = []
         for turn, key in enumerate(family._scatter_keys.tolist()):
             source = naive.scattered(row, key, 8192)
-            products = naive.rounded_hadamard_products(family._masks[turn : turn + 1], source)
+            products = rounded_hadamard_products(family._masks[turn : turn + 1], source)
             values += naive.cross_polytope_values(products[None], 8, 1024)[0]
         assert [values[2 * h] * 2048 + values[2 * h + 1] for h in range(8)] == codes[i].tolist()
     assert (family.hash(scipy.sparse.csr_array((1, 20_000))) == 0).all()

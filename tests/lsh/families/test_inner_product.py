@@ -7,7 +7,6 @@ import tracemalloc
 from typing import Any
 
 import mergesketch
-import naive
 import numpy as np
 import pytest
 import scipy.sparse
@@ -16,6 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from mergesketch import LSHIndex, Race
 from mergesketch.lsh import InnerProduct, SignedRandomProjection
+from naive import inner_product as naive
+from naive.projection import sign_codes
 
 PROJECTIONS = ("gaussian", "hadamard", "sparse")
 every_projection = pytest.mark.parametrize("projection", PROJECTIONS)
@@ -52,7 +53,7 @@ def test_codes_are_the_signs_of_exact_products_of_extended_rows(
     vectors = family._srp._vectors.tolist()
     for query, bound, hashed in ((False, max_norm, family.hash(X)), (True, query_norm, family.hash_query(X))):
         extended = [naive.on_sphere(row, bound, query=query) for row in X.tolist()]
-        assert hashed.tolist() == naive.sign_codes(vectors, extended, n_hashes, power)
+        assert hashed.tolist() == sign_codes(vectors, extended, n_hashes, power)
 
 
 @every_projection

@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import mergesketch
-import naive
 import numpy as np
 import pytest
 import scipy.sparse
@@ -16,6 +15,8 @@ from mergesketch.errors import IncompatibleSketchError
 from mergesketch.lsh import MinHash, family_from_config
 from mergesketch.lsh.families.minhash import choose_scheme
 from mergesketch.lsh.kernels import minhash
+from naive import minhash as naive
+from naive.words import concatenate, mix13
 
 EMPTY = 0xFFFFFFFF
 SCHEMES = ["permutations", "one-permutation", "fast-similarity"]
@@ -96,9 +97,7 @@ def test_codes_are_the_naive_ones(sets, n_hashes, power, n_buckets, seed):
     if power == 1 and n_buckets == 2**32:
         expected = [[values[0] for values in signature] for signature in signatures]
     else:
-        expected = [
-            [naive.concatenate(v, k, n_buckets) for v, k in zip(s, keys, strict=True)] for s in signatures
-        ]
+        expected = [[concatenate(v, k, n_buckets) for v, k in zip(s, keys, strict=True)] for s in signatures]
     codes = family.hash(rows(sets))
     assert codes.dtype == np.uint32
     assert codes.shape == (len(sets), n_hashes)
@@ -226,7 +225,7 @@ def test_value_of_the_empty_set_is_never_reached():
 
     n = 4096  # every hash function x -> x + (y ^ b) with b such that this token's value is 2**32 - 1
     token = np.array([12345], np.uint64)
-    h = naive._mix13(12345)
+    h = mix13(12345)
     b = np.full(n, (2**32 - 1 - h % 2**32) % 2**32 ^ h >> 32, np.uint32)
     out = np.empty((1, n), np.uint32)
     a, offsets = np.ones(n, np.uint32), np.array([0, 1])

@@ -6,7 +6,6 @@ import itertools
 import math
 
 import mergesketch
-import naive
 import numpy as np
 import pytest
 import scipy.sparse
@@ -16,6 +15,7 @@ from hypothesis.extra import numpy as hnp
 from mergesketch.lsh import MinHash, PStable, SignedRandomProjection
 from mergesketch.lsh.kernels import probing
 from mergesketch.lsh.kernels import probing as probing_kernels
+from naive import probing as naive
 from scipy.special import ndtr
 
 FAMILIES = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import naive
 import numpy as np
 import pytest
 import scipy.sparse
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 from mergesketch.lsh import WeightedMinHash
 from mergesketch.lsh.families import weighted_minhash
 from mergesketch.lsh.kernels.weighted_minhash import log_weight
+from naive import weighted_minhash as naive
 
 WEIGHTS = st.floats(1e-3, 1e3) | st.sampled_from([1.0, 2.0, 1e-300, 5e-324, 1e300, 1.7976931348623157e308])
 ROWS = st.lists(st.dictionaries(st.integers(0, 2**40), WEIGHTS, max_size=6), min_size=1, max_size=4)

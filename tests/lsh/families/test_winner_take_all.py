@@ -7,7 +7,6 @@ import math
 from typing import Any
 
 import mergesketch
-import naive
 import numpy as np
 import pytest
 import scipy.sparse
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from mergesketch.lsh import WinnerTakeAll
 from mergesketch.lsh.families.order_agreement import agreement_at
+from naive import winner_take_all as naive
 from scipy.stats import kendalltau
 
 quickly = settings(max_examples=60, deadline=None)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import mergesketch
-import naive
 import numpy as np
 import pytest
 import xxhash
@@ -22,6 +21,7 @@ from mergesketch.lsh.hashing import text as text_module
 from mergesketch.lsh.kernels import text as kernels
 from mergesketch.lsh.tables.make_unicode import ASSIGNED, DELTA_SHIFT, MARK, SINGLE, WORD
 from mergesketch.lsh.tables.unicode import unicode_table
+from naive import text as naive
 
 # Characters that a shingler gets wrong: case pairs of unequal UTF-8 length, final sigma, sharp s, marks,
 # scripts without spaces, astral letters and digits, joiners, separators of two and three bytes, NUL.

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mergesketch.sketches.coding.codebook import Codebook
 from mergesketch.sketches.coding.prefix_code import code_lengths
 from mergesketch.sketches.kernels.codes import decode, encode_value, raw_value
-from naive import canonical_words
+from naive.prefix_code import canonical_words
 from numba import njit
 
 

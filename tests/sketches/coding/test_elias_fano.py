@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from mergesketch.sketches.coding.elias_fano import check, encode, layout, take
-from naive import elias_fano_values
+from naive.elias_fano import elias_fano_values
 
 wide = st.integers(0, 2**64 - 1)
 sequences = (

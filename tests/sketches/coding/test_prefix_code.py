@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from mergesketch.sketches.coding.prefix_code import canonical_codes, code_lengths
-from naive import canonical_words, least_code_cost
+from naive.prefix_code import canonical_words, least_code_cost
 
 
 def fibonacci(n: int) -> list[int]:

@@ -6,13 +6,13 @@ import statistics
 from typing import Any
 
 import mergesketch
-import naive
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import CountMinSketch, CountSketch
 from mergesketch.lsh.hashing.keys import hash_keys
+from naive import counting as naive
 
 KEYS = st.lists(st.integers(-5, 30), max_size=25)
 SIZES = st.tuples(st.integers(1, 5), st.integers(1, 40), st.integers(0, 2**64 - 1))

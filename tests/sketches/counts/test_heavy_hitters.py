@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import CountMinSketch, HeavyHitters
 from mergesketch.errors import IncompatibleSketchError
-from naive import misra_gries
+from naive.heavy_hitters import misra_gries
 
 
 def zipf_stream(seed: int, n: int = 60_000) -> np.ndarray:

@@ -17,7 +17,7 @@ from mergesketch.errors import SketchFormatError
 from mergesketch.sketches.density.grid_width import cross_validation
 from mergesketch.sketches.kernels import code_counters
 from mergesketch.sketches.kernels import grid as grid_kernels
-from naive import grid_counts, triangular_density
+from naive.density import grid_counts, triangular_density
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine, make_moons
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression

@@ -9,7 +9,6 @@ import pickle
 from typing import Any
 
 import mergesketch
-import naive
 import numpy as np
 import pytest
 import scipy.stats
@@ -20,6 +19,7 @@ from mergesketch import LSHIndex
 from mergesketch.errors import IncompatibleSketchError
 from mergesketch.lsh import HashFamily, MinHash, PStable, SignedRandomProjection
 from mergesketch.sketches.kernels import index as index_kernels
+from naive import index as naive
 from registry import ToyFamily
 
 ROWS = hnp.arrays(np.int64, st.tuples(st.integers(0, 14), st.just(3)), elements=st.integers(0, 2))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import mergesketch
-import naive
 import numpy as np
 import pytest
 import scipy.sparse
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from mergesketch import LSHIndex
 from mergesketch.lsh import CrossPolytope, HashFamily, MinHash, PStable, SignedRandomProjection
 from mergesketch.lsh.support.random import random_uint64
+from naive import index as naive
 from registry import ToyFamily
 
 

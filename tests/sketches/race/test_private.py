@@ -8,7 +8,6 @@ import pickle
 from types import SimpleNamespace
 
 import mergesketch
-import naive
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -26,6 +25,7 @@ from mergesketch.sketches.race.noise import (
     laplace_variance,
     round_epsilon,
 )
+from naive import private_race as naive
 from registry import ToyFamily
 
 

@@ -6,7 +6,6 @@ import math
 import pickle
 
 import mergesketch
-import naive
 import numpy as np
 import pytest
 from audit import proves_more_than
@@ -15,6 +14,7 @@ from mergesketch import private_classifier as classify
 from mergesketch import private_regressor as regress
 from mergesketch.lsh import InnerProduct, MinHash, PStable, SignedRandomProjection
 from mergesketch.sketches.race.noise import laplace_variance
+from naive import private_tasks as naive
 from registry import ToyFamily
 
 TOY = ToyFamily(3, 7, n_buckets=4, seed=1)

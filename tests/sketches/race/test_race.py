@@ -6,7 +6,6 @@ import itertools
 from typing import Any
 
 import mergesketch
-import naive
 import numpy as np
 import pytest
 import scipy.sparse
@@ -16,6 +15,7 @@ from hypothesis.extra import numpy as hnp
 from mergesketch import Race
 from mergesketch.lsh import HashFamily, MinHash, PStable, SignedRandomProjection
 from mergesketch.lsh.inputs.sets import check_sets
+from naive import race as naive
 from registry import ToyFamily
 
 ROWS = hnp.arrays(np.int64, st.tuples(st.integers(0, 12), st.just(5)), elements=st.integers(0, 3))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 
-import naive
 import numpy as np
 import pytest
 import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import StormSketch
+from naive import storm as naive
 
 
 def rows(seed: int, n: int, d: int) -> np.ndarray:

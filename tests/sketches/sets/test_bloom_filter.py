@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import mergesketch
-import naive
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,6 +15,7 @@ from mergesketch.errors import IncompatibleSketchError
 from mergesketch.lsh.hashing.keys import hash_keys
 from mergesketch.sketches.kernels import bloom
 from mergesketch.sketches.sets import bloom_filter, bloom_theory
+from naive import bloom_filter as naive
 
 SIZES = st.tuples(st.integers(1, 40) | st.just(2**20 + 7), st.integers(1, 63), st.integers(0, 2**64 - 1))
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
-import naive
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from mergesketch import BloomPooling
+from naive import bloom_pooling as naive
 from scipy import sparse
 
 

@@ -6,12 +6,12 @@ import math
 import warnings
 
 import mergesketch
-import naive
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import BloomSignatures
+from naive import bloom_signatures as naive
 from paths import SHARED
 from scipy import sparse
 

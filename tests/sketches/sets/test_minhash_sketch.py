@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import mergesketch
-import naive
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 from mergesketch import LSHIndex, MinHashSketch
 from mergesketch.errors import IncompatibleSketchError
 from mergesketch.lsh import MinHash, hash_keys
+from naive import minhash_sketch as naive
 
 
 @settings(max_examples=40, deadline=None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import naive
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from mergesketch.sketches.kernels.permutation import cover_column
 from mergesketch.sketches.static.column_permutation import permute_columns
+from naive import column_permutation as naive
 
 ROWS = arrays.arrays(
     np.uint64,

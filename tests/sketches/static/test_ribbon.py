@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import naive
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch.sketches.kernels.ribbon import BUCKET, insert_all, window_of
 from mergesketch.sketches.static.ribbon import Shard, lay_out, solve
+from naive import ribbon as naive
 
 
 def shard(n: int, seed: int) -> Shard:

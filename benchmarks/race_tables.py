@@ -1,4 +1,4 @@
-"""The tables of docs/race.md from the results of race.py and race_errors.py; see figures.py."""
+"""The tables of docs/structures/race.md from the results of race.py and race_errors.py; see figures.py."""
 
 from __future__ import annotations
 

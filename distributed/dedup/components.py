@@ -27,7 +27,8 @@ def _least_neighbours(nodes: NDArray[np.uint64], others: NDArray[np.uint64]) -> 
         return nodes
     first = np.ones(nodes.size, dtype=bool)
     first[1:] = nodes[1:] != nodes[:-1]
-    return np.minimum(nodes, others[np.flatnonzero(first)[np.cumsum(first) - 1]])
+    least: NDArray[np.uint64] = others[np.flatnonzero(first)[np.cumsum(first) - 1]]
+    return np.minimum(nodes, least)
 
 
 def connected_components(

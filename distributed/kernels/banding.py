@@ -11,7 +11,7 @@ __all__ = ["band_keys", "bucket_pairs", "document_keys", "sorted_overlap"]
 
 
 @njit(cache=True, nogil=True)
-def band_keys(signatures, first, last, key, start, stop, out):  # type: ignore[no-untyped-def]
+def band_keys(signatures, first, last, key, start, stop, out):
     """64-bit keys of columns [first, last) of the rows [start, stop): equal columns, equal keys."""
     for i in range(start, stop):
         word = key
@@ -21,7 +21,7 @@ def band_keys(signatures, first, last, key, start, stop, out):  # type: ignore[n
 
 
 @njit(cache=True, nogil=True)
-def document_keys(tokens, offsets, key, start, stop, out):  # type: ignore[no-untyped-def]
+def document_keys(tokens, offsets, key, start, stop, out):
     """64-bit keys of the rows [start, stop): equal tokens as often, in any order, equal keys."""
     for i in range(start, stop):
         word = np.uint64(0)
@@ -31,7 +31,7 @@ def document_keys(tokens, offsets, key, start, stop, out):  # type: ignore[no-un
 
 
 @njit(cache=True, nogil=True)
-def bucket_pairs(keys, limit, near, left, right):  # type: ignore[no-untyped-def]
+def bucket_pairs(keys, limit, near, left, right):
     """Pairs of places whose keys are equal, for keys in order; returns how many there are.
 
     A bucket of up to `limit` places gives all its pairs; a larger one joins each place to the first and
@@ -61,7 +61,7 @@ def bucket_pairs(keys, limit, near, left, right):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True, nogil=True)
-def sorted_overlap(a, a_offsets, a_rows, b, b_offsets, b_rows, start, stop, out):  # type: ignore[no-untyped-def]
+def sorted_overlap(a, a_offsets, a_rows, b, b_offsets, b_rows, start, stop, out):
     """Jaccard similarity of set ``a_rows[i]`` of a and ``b_rows[i]`` of b, each rising and distinct."""
     for i in range(start, stop):
         p, p_end = a_offsets[a_rows[i]], a_offsets[a_rows[i] + 1]

@@ -23,7 +23,7 @@ _EXACT, _HARD, _NONE, _NEAR = 0, 1, 2, 3
 
 
 @njit(cache=True, nogil=True)
-def count_svmlight(data):  # type: ignore[no-untyped-def]
+def count_svmlight(data):
     """Newlines and colons of a text: bounds of its rows and entries."""
     newlines = colons = 0
     for i in range(data.size):
@@ -33,12 +33,12 @@ def count_svmlight(data):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _ends_token(byte):  # type: ignore[no-untyped-def]
+def _ends_token(byte):
     return byte in (_SPACE, _NEWLINE, _RETURN, _TAB, _HASH)
 
 
 @njit(cache=True, nogil=True)
-def _number(data, at):  # type: ignore[no-untyped-def]
+def _number(data, at):
     """A decimal number at `at`: (value, where it ends, how good the value is).
 
     Notes
@@ -110,7 +110,7 @@ def _number(data, at):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def parse_svmlight(data, labels, offsets, indices, values, hard):  # type: ignore[no-untyped-def]
+def parse_svmlight(data, labels, offsets, indices, values, hard):
     """Rows of a whole number of lines.
 
     Parameters

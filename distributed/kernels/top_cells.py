@@ -19,7 +19,7 @@ __all__ = ["cells_of_buckets", "merge_cells", "top_of_cells"]
 
 
 @njit(cache=True, nogil=True)
-def cells_of_buckets(slots, seen, codes, keys, cells, votes, start, stop):  # type: ignore[no-untyped-def]
+def cells_of_buckets(slots, seen, codes, keys, cells, votes, start, stop):
     """Count the ids in the buckets of the queries [start, stop) into their empty cells.
 
     `cells` and `votes` have shape (queries, rows, width), the width being a power of two.
@@ -44,7 +44,7 @@ def cells_of_buckets(slots, seen, codes, keys, cells, votes, start, stop):  # ty
 
 
 @njit(cache=True, nogil=True)
-def merge_cells(cells, votes, other_cells, other_votes, start, stop):  # type: ignore[no-untyped-def]
+def merge_cells(cells, votes, other_cells, other_votes, start, stop):
     """Merge cells into the first: equal ids add, of different ones the larger survives less the other."""
     for i in range(start, stop):
         for r in range(cells.shape[1]):
@@ -60,7 +60,7 @@ def merge_cells(cells, votes, other_cells, other_votes, start, stop):  # type: i
 
 
 @njit(cache=True, nogil=True)
-def top_of_cells(cells, votes, keys, start, stop, out_ids, out_counts):  # type: ignore[no-untyped-def]
+def top_of_cells(cells, votes, keys, start, stop, out_ids, out_counts):
     """The ids of most votes, of the rows' largest for each, in the form that `query_buckets` gives."""
     n_rows, width = cells.shape[1], cells.shape[2]
     k = out_ids.shape[1]

@@ -24,7 +24,7 @@ def angles_of_rows(X: Any, Y: Any, n_features: int | None) -> NDArray[np.float64
         left, right = _used_columns(left, right)
     cosine = left @ right.T
     cosine = np.asarray(cosine.toarray() if hasattr(cosine, "toarray") else cosine, dtype=np.float64)
-    angle = np.arccos(np.clip(cosine, -1.0, 1.0))
+    angle: NDArray[np.float64] = np.arccos(np.clip(cosine, -1.0, 1.0))
     angle[np.ix_(_zero_rows(left), _zero_rows(right))] = 0.0
     return angle
 

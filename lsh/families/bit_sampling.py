@@ -49,7 +49,8 @@ def packed_rows(rows: NDArray[Any]) -> NDArray[np.uint8]:
     n, n_bits = rows.shape
     whole = xp.zeros((n, -(-n_bits // 8) * 8), np.bool_)
     whole[:, :n_bits] = rows
-    return xp.packbits(whole.reshape(-1)).reshape(n, -1)
+    packed: NDArray[np.uint8] = xp.packbits(whole.reshape(-1)).reshape(n, -1)
+    return packed
 
 
 class BitSampling(HashFamily):

@@ -14,7 +14,7 @@ from ..family import HashFamily
 from ..inputs.arrays import check_distances
 from ..inputs.rows import check_rows, sparse_of
 from ..kernels import cross_polytope
-from ..support.backend import backend_of, device_of
+from ..support.backend import Backend, backend_of, device_of
 from ..support.checks import check_int
 from ..support.lazy import lazy
 from ..support.random import random_uint64
@@ -244,7 +244,7 @@ class CrossPolytope(HashFamily):
 
     def _over_rows(
         self, X: Any, name: str, what: str
-    ) -> tuple[Any, int, Callable[[int, int, NDArray[np.uint32]], None]]:
+    ) -> tuple[Backend, int, Callable[[int, int, NDArray[np.uint32]], None]]:
         """The kernels for rows, how many there are, and what gives codes or probes of some of them."""
         rows = check_rows(X, self.n_features, name)
         backend = backend_of(rows.place)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..inputs.rows import Rows, sparse_of
 from ..kernels import inner_product
-from ..support.backend import device_of
+from ..support.backend import Backend, device_of
 
 __all__ = ["UNBOUNDED", "Extension", "extended_blocks", "relative_norms"]
 
@@ -32,7 +32,7 @@ class Extension(NamedTuple):
     width: int
 
 
-def relative_norms(backend: Any, rows: Rows, bound: float) -> NDArray[np.float64]:
+def relative_norms(backend: Backend, rows: Rows, bound: float) -> NDArray[np.float64]:
     """Euclidean norms of the rows over the bound."""
     norms = backend.xp.empty(rows.n)
     if rows.dense is not None:
@@ -56,7 +56,7 @@ def relative_norms(backend: Any, rows: Rows, bound: float) -> NDArray[np.float64
 
 
 def extended_blocks(
-    backend: Any, rows: Rows, extension: Extension, start: int, stop: int, norms: NDArray[np.float64]
+    backend: Backend, rows: Rows, extension: Extension, start: int, stop: int, norms: NDArray[np.float64]
 ) -> Iterator[tuple[int, int, Rows]]:
     """The rows [start, stop) extended, as ``(left, right, rows left to right)``; and their relative norms.
 
@@ -70,7 +70,7 @@ def extended_blocks(
 
 
 def _dense_blocks(
-    backend: Any, X: NDArray[Any], extension: Extension, start: int, stop: int, norms: NDArray[np.float64]
+    backend: Backend, X: NDArray[Any], extension: Extension, start: int, stop: int, norms: NDArray[np.float64]
 ) -> Iterator[tuple[int, int, Rows]]:
     bound, column, width = extension
     size = min(stop - start, max(1, _DENSE_NUMBERS[device_of(X)] // width))
@@ -104,7 +104,7 @@ def _sparse_ranges(rows: Rows, start: int, stop: int) -> Iterator[tuple[int, int
 
 
 def _extend_sparse(
-    backend: Any, rows: Rows, extension: Extension, left: int, right: int, norms: NDArray[np.float64]
+    backend: Backend, rows: Rows, extension: Extension, left: int, right: int, norms: NDArray[np.float64]
 ) -> Rows:
     """The rows [left, right), sparse."""
     csr, n = rows.csr, right - left

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..family import HashFamily
 from ..inputs.rows import Rows, check_rows
 from ..kernels.multiply import make_panels
-from ..support.backend import backend_of, device_of
+from ..support.backend import Backend, backend_of, device_of
 from ..support.checks import check_int
 from ..support.lazy import lazy
 from ..support.threads import get_num_threads
@@ -30,7 +30,7 @@ _PROBED_ROWS, _PRODUCTS = 24, 1 << 26
 
 
 #: See `ProjectionFamily._prober`.
-Prober = tuple[Any, int, Callable[[int, int, NDArray[np.uint32]], None]]
+Prober = tuple[Backend, int, Callable[[int, int, NDArray[np.uint32]], None]]
 
 
 class ProjectionFamily(HashFamily):
@@ -56,13 +56,16 @@ class ProjectionFamily(HashFamily):
 
     @lazy
     def _vector_norms(self) -> NDArray[np.float64]:
-        return np.sqrt(np.einsum("pd,pd->p", self._vectors, self._vectors, dtype=np.float64))
+        norms: NDArray[np.float64] = np.sqrt(
+            np.einsum("pd,pd->p", self._vectors, self._vectors, dtype=np.float64)
+        )
+        return norms
 
     @abstractmethod
     def _draw_vectors(self) -> NDArray[np.float32]: ...
 
     @abstractmethod
-    def _project(self, backend: Any, rows: Rows, out: NDArray[np.uint32]) -> Callable[[int, int], None]:
+    def _project(self, backend: Backend, rows: Rows, out: NDArray[np.uint32]) -> Callable[[int, int], None]:
         """What writes the codes of the rows [start, stop) to `out`; random parameters are drawn here."""
 
     def hash(self, X: Any) -> NDArray[np.uint32]:

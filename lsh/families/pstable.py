@@ -14,7 +14,7 @@ from ..inputs.arrays import check_dense, check_distances
 from ..inputs.rows import Rows, check_rows
 from ..inputs.sparse_structure import check_sparse
 from ..kernels import probing, projection
-from ..support.backend import backend_of, refuse_gpu
+from ..support.backend import Backend, backend_of, refuse_gpu
 from ..support.checks import check_choice, check_int, check_real
 from ..support.lazy import lazy
 from ..support.random import normal, random_uint64, uniform
@@ -128,7 +128,7 @@ class PStable(ProjectionFamily):
     def _keys(self) -> NDArray[np.uint64]:
         return random_uint64(self.seed, "p-stable codes", self.n_hashes)
 
-    def _project(self, backend: Any, rows: Rows, out: NDArray[np.uint32]) -> Callable[[int, int], None]:
+    def _project(self, backend: Backend, rows: Rows, out: NDArray[np.uint32]) -> Callable[[int, int], None]:
         vectors = (self._vectors, self._panels, self._vector_norms)
         how = (*vectors, self._offsets, self.width, self._keys, np.uint64(self.n_buckets))
         if rows.dense is not None:

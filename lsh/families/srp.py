@@ -14,7 +14,7 @@ from ..inputs.arrays import check_distances
 from ..inputs.rows import Rows, check_rows
 from ..kernels import hadamard, probing
 from ..kernels import projection as projection_kernels
-from ..support.backend import backend_of
+from ..support.backend import Backend, backend_of
 from ..support.checks import check_choice, check_int
 from ..support.lazy import lazy
 from ..support.random import normal, random_uint64
@@ -170,13 +170,13 @@ class SignedRandomProjection(ProjectionFamily):
 
     @lazy
     def _entries_key(self) -> np.uint64:
-        return random_uint64(self.seed, "srp hashed entries", 1)[0]
+        return np.uint64(random_uint64(self.seed, "srp hashed entries", 1)[0])
 
     @lazy
     def _quantiles(self) -> NDArray[np.float32]:
         """Midpoint quantiles of the normal distribution, scaled to unit variance."""
-        middle = ndtri((np.arange(_QUANTILES) + 0.5) / _QUANTILES)
-        return (middle / middle.std()).astype(np.float32)
+        middle: NDArray[np.float64] = ndtri((np.arange(_QUANTILES) + 0.5) / _QUANTILES)
+        return np.asarray(middle / middle.std(), np.float32)
 
     # -- codes ------------------------------------------------------------------------------------
 
@@ -203,7 +203,7 @@ class SignedRandomProjection(ProjectionFamily):
             return self._hash_hadamard(X)
         return self._hash_sparse(X)
 
-    def _project(self, backend: Any, rows: Rows, out: NDArray[np.uint32]) -> Callable[[int, int], None]:
+    def _project(self, backend: Backend, rows: Rows, out: NDArray[np.uint32]) -> Callable[[int, int], None]:
         how = (self._vectors, self._panels, self._vector_norms, self.n_hashes)
         dense, csr = rows.dense, rows.csr
 
@@ -216,7 +216,7 @@ class SignedRandomProjection(ProjectionFamily):
 
         return run
 
-    def _reduce(self, backend: Any, codes: NDArray[np.uint32]) -> None:
+    def _reduce(self, backend: Backend, codes: NDArray[np.uint32]) -> None:
         if not self._code_is_bits:
             backend.kernels(projection_kernels).mix_codes(codes, self._keys, np.uint64(self.n_buckets))
 

@@ -109,7 +109,7 @@ class WeightedMinHash(HashFamily):
 
     @lazy
     def _key(self) -> np.uint64:
-        return random_uint64(self.seed, "weighted minhash features", 1)[0]
+        return np.uint64(random_uint64(self.seed, "weighted minhash features", 1)[0])
 
     @lazy
     def _keys(self) -> NDArray[np.uint64]:

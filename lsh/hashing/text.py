@@ -107,9 +107,10 @@ def shingle(documents: Any, *, unit: str = "word", size: int = 5, seed: int = 0)
     characters = unit == "character"
 
     def kernel(out: NDArray[np.uint64], start: int, stop: int) -> tuple[int, int]:
-        return backend.kernels(text).shingle_documents(
+        done: tuple[int, int] = backend.kernels(text).shingle_documents(
             data, offsets, characters, size, np.uint64(seed), table, out, status, counts, start, stop
         )
+        return done
 
     tokens = _tokens_of_all(kernel, offsets, characters)
     token_offsets = np.zeros(n + 1, dtype=np.int64)
@@ -184,7 +185,7 @@ def _most_tokens(offsets: NDArray[np.int64], characters: bool) -> NDArray[np.int
     A word takes a byte and a separator, or three bytes where it needs no separator; the spaces between
     words stand for separators or are made up for by the bytes of the characters beside them.
     """
-    most = offsets - offsets[0]
+    most: NDArray[np.int64] = offsets - offsets[0]
     return most if characters else (most + np.arange(offsets.size) + 1) // 2
 
 

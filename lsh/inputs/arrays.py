@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 
-def check_array(name: str, value: Any) -> Any:
+def check_array(name: str, value: Any) -> NDArray[Any]:
     """`value` as an array where it lives; no masked values, nor rows of unlike lengths."""
     refuse_masked(value, name)
     value = open_table(value, name)
@@ -37,7 +37,8 @@ def check_numbers(name: str, value: Any) -> NDArray[np.float64]:
     if array.size and array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
     # In C order: NumPy's functions round otherwise where numbers do not lie side by side.
-    return backend_of(array).xp.asarray(array, dtype=np.float64, order="C")
+    numbers: NDArray[np.float64] = backend_of(array).xp.asarray(array, dtype=np.float64, order="C")
+    return numbers
 
 
 def refuse_flags(name: str, value: Any) -> None:

@@ -151,7 +151,9 @@ def refuse_masked(values: Any, name: str) -> None:
             for row in values:
                 refuse_masked(row, name)
     elif isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
-        raise ValueError(f"{name} must not be masked, got {int(np.ma.count_masked(values))} masked values")
+        raise ValueError(
+            f"{name} must not be masked, got {int(np.ma.getmaskarray(values).sum())} masked values"
+        )
 
 
 def decoded(chunk: Any) -> Any:

@@ -11,7 +11,7 @@ __all__ = ["count_equal_fields", "pack_fields"]
 
 
 @njit(cache=True, nogil=True)
-def pack_fields(codes, bits, start, stop, out):  # type: ignore[no-untyped-def]
+def pack_fields(codes, bits, start, stop, out):
     """Pack the codes of the rows [start, stop), below 2**bits: field v begins at bit ``v * bits`` of a row.
 
     `bits` divides 64; places beyond the last field are 0.
@@ -26,7 +26,7 @@ def pack_fields(codes, bits, start, stop, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def count_equal_fields(A, B, bits, n_fields, start, stop, out):  # type: ignore[no-untyped-def]
+def count_equal_fields(A, B, bits, n_fields, start, stop, out):
     """``out[i]`` = how many of the n_fields fields of row i of A and of B are equal.
 
     A field of an XOR is not 0 if its highest bit is set, or if adding the other places' largest number to

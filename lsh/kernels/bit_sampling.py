@@ -20,7 +20,7 @@ _TILE = 16
 
 
 @njit(cache=True, nogil=True)
-def _gather_bytes(X, columns, left, right, block):  # type: ignore[no-untyped-def]
+def _gather_bytes(X, columns, left, right, block):
     """``block[u, i]`` = byte ``columns[u]`` of row ``left + i``."""
     for i in range(right - left):
         row = X[left + i]
@@ -29,7 +29,7 @@ def _gather_bytes(X, columns, left, right, block):  # type: ignore[no-untyped-de
 
 
 @njit(cache=True, nogil=True)
-def _gather_word(block, places, masks, first, last, octet, word):  # type: ignore[no-untyped-def]
+def _gather_word(block, places, masks, first, last, octet, word):
     """Bits [first, last), at most 32 of them, of 64 rows to `word`: the first is the lowest."""
     word[:] = 0
     for begin in range(first, last, 8):
@@ -44,7 +44,7 @@ def _gather_word(block, places, masks, first, last, octet, word):  # type: ignor
 
 
 @njit(cache=True, nogil=True)
-def sample_bits(X, columns, places, masks, start, stop, first, out):  # type: ignore[no-untyped-def]
+def sample_bits(X, columns, places, masks, start, stop, first, out):
     """Sampled bits of the rows [start, stop): the k-th of hash h to bit k of ``out[:, (first + h) * W:]``.
 
     X : uint8 (n, bytes), packed rows.
@@ -73,7 +73,7 @@ def sample_bits(X, columns, places, masks, start, stop, first, out):  # type: ig
 
 
 @njit(cache=True, nogil=True)
-def mix_words(words, flips, keys, n_buckets, out):  # type: ignore[no-untyped-def]
+def mix_words(words, flips, keys, n_buckets, out):
     """Codes of words, after each of some flips of bits.
 
     words : uint32 (n, n_hashes, W).
@@ -96,7 +96,7 @@ def mix_words(words, flips, keys, n_buckets, out):  # type: ignore[no-untyped-de
 
 
 @njit(cache=True, nogil=True)
-def hamming_distances(A, B, start, stop, out):  # type: ignore[no-untyped-def]
+def hamming_distances(A, B, start, stop, out):
     """``out[i, j]`` = bits in which row i of A, from `start` to `stop`, differs from row j of B.
 
     A, B : uint64 (n, words).

@@ -9,7 +9,7 @@ __all__ = ["any_nonfinite_32", "any_nonfinite_64", "count_falls"]
 
 
 @njit(cache=True, nogil=True)
-def any_nonfinite_32(bits, start, stop):  # type: ignore[no-untyped-def]
+def any_nonfinite_32(bits, start, stop):
     # On bit patterns and a slice: neither float comparisons nor indices from `start` on vectorise.
     largest = np.uint32(0)
     part = bits[start:stop]
@@ -19,7 +19,7 @@ def any_nonfinite_32(bits, start, stop):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def any_nonfinite_64(bits, start, stop):  # type: ignore[no-untyped-def]
+def any_nonfinite_64(bits, start, stop):
     largest = np.uint64(0)
     part = bits[start:stop]
     for i in range(part.size):
@@ -28,7 +28,7 @@ def any_nonfinite_64(bits, start, stop):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def count_falls(indptr, indices, n_columns, start, stop):  # type: ignore[no-untyped-def]
+def count_falls(indptr, indices, n_columns, start, stop):
     """Count, in the rows [start, stop) of a CSR matrix, the indices that are not above the one before.
 
     -1 where the parts contradict each other: if an offset falls or lies outside `indices`, or an index

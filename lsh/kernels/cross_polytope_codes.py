@@ -21,7 +21,7 @@ _MAGNITUDE = np.uint32(MAGNITUDE)
 
 
 @njit(cache=True, nogil=True)
-def nearest_axis(words, first, dimension):  # type: ignore[no-untyped-def]
+def nearest_axis(words, first, dimension):
     """Of one hash's coordinates the largest in magnitude, the first of equal ones: twice its place, plus
     one if it is negative. `words` are the bits of the coordinates.
     """
@@ -36,7 +36,7 @@ def nearest_axis(words, first, dimension):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def scatter(indices, entries, key, source):  # type: ignore[no-untyped-def]
+def scatter(indices, entries, key, source):
     """Add each entry, with a random sign, to a coordinate of `source` that its feature and the key choose."""
     source[:] = 0
     # The places are the upper bits; size is at least 2, so the shift is below 64.
@@ -55,7 +55,7 @@ def scatter(indices, entries, key, source):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def scale_entries(data, entries):  # type: ignore[no-untyped-def]
+def scale_entries(data, entries):
     """Entries of a row times the power of two that brings them into [-1, 1], as float32."""
     largest = 0.0
     for j in range(data.size):
@@ -67,7 +67,7 @@ def scale_entries(data, entries):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def place_entries(indices, entries, scatter_keys, source):  # type: ignore[no-untyped-def]
+def place_entries(indices, entries, scatter_keys, source):
     """Make a sparse row the only one in `source`, unless it is to be scattered there."""
     if scatter_keys.size == 0:
         for j in range(indices.size):
@@ -75,14 +75,14 @@ def place_entries(indices, entries, scatter_keys, source):  # type: ignore[no-un
 
 
 @njit(cache=True, nogil=True)
-def clear_entries(indices, scatter_keys, source):  # type: ignore[no-untyped-def]
+def clear_entries(indices, scatter_keys, source):
     if scatter_keys.size == 0:
         for j in range(indices.size):
             source[indices[j]] = 0
 
 
 @njit(cache=True, nogil=True)
-def longest_row(indptr, start, stop):  # type: ignore[no-untyped-def]
+def longest_row(indptr, start, stop):
     longest = 0
     for i in range(start, stop):
         longest = max(longest, indptr[i + 1] - indptr[i])
@@ -90,20 +90,20 @@ def longest_row(indptr, start, stop):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def absorb(word, value, base, mixed):  # type: ignore[no-untyped-def]
+def absorb(word, value, base, mixed):
     """Take one more value into a hash's word: mixed in, or as its next digit."""
     value = np.uint64(value)
     return mix64(word ^ value) if mixed else word * base + value
 
 
 @njit(cache=True, nogil=True)
-def code_of(word, n_buckets, mixed):  # type: ignore[no-untyped-def]
+def code_of(word, n_buckets, mixed):
     """The code that a hash's word of all values makes."""
     return np.uint32(((word >> np.uint64(32)) * n_buckets) >> np.uint64(32)) if mixed else np.uint32(word)
 
 
 @njit(cache=True, nogil=True)
-def _row_codes(  # type: ignore[no-untyped-def]
+def _row_codes(
     source, indices, entries, scatter_keys, masks, block, words, values, dimension, power, keys, n_buckets,
     codes, codes_at,
 ):  # fmt: skip
@@ -130,7 +130,7 @@ def _row_codes(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def cross_polytope_codes_dense(X, masks, dimension, power, keys, n_buckets, start, stop, out):  # type: ignore[no-untyped-def]
+def cross_polytope_codes_dense(X, masks, dimension, power, keys, n_buckets, start, stop, out):
     """Codes of the rows [start, stop).
 
     Parameters
@@ -161,7 +161,7 @@ def cross_polytope_codes_dense(X, masks, dimension, power, keys, n_buckets, star
 
 
 @njit(cache=True, nogil=True)
-def cross_polytope_codes_csr(  # type: ignore[no-untyped-def]
+def cross_polytope_codes_csr(
     indptr, indices, data, scatter_keys, masks, dimension, power, keys, n_buckets, start, stop, out
 ):
     """`cross_polytope_codes_dense` for sparse rows, which are never made dense but one at a time.

@@ -36,7 +36,7 @@ _COUNTED = 64
 
 
 @njit(cache=True, nogil=True)
-def _bound_of_largest(words, first, dimension, keep, lanes):  # type: ignore[no-untyped-def]
+def _bound_of_largest(words, first, dimension, keep, lanes):
     """A magnitude that at least `keep` coordinates have, up to 16, and not many more of them.
 
     At least `keep` of 16 lanes have a coordinate as large as the keep-th of the lanes' largest ones.
@@ -56,7 +56,7 @@ def _bound_of_largest(words, first, dimension, keep, lanes):  # type: ignore[no-
 
 
 @njit(cache=True, nogil=True)
-def _rank_large(words, first, dimension, bound, ranks):  # type: ignore[no-untyped-def]
+def _rank_large(words, first, dimension, bound, ranks):
     """Write a rank for each coordinate of at least that magnitude; returns how many there are.
 
     The larger, and of equal ones the earlier, the higher it is. No two are equal.
@@ -70,12 +70,12 @@ def _rank_large(words, first, dimension, bound, ranks):  # type: ignore[no-untyp
 
 
 @njit(cache=True, nogil=True)
-def _place_of(rank):  # type: ignore[no-untyped-def]
+def _place_of(rank):
     return np.int64(np.uint64(0xFFFFFFFF) - (rank & np.uint64(0xFFFFFFFF)))
 
 
 @njit(cache=True, nogil=True)
-def _order_few(ranks, found, axes, axes_at):  # type: ignore[no-untyped-def]
+def _order_few(ranks, found, axes, axes_at):
     """Write coordinates from ``axes[axes_at]`` on, the highest rank first, by counting the higher ones."""
     for a in range(found):
         before = 0
@@ -85,7 +85,7 @@ def _order_few(ranks, found, axes, axes_at):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _order_many(ranks, found, keep, axes, axes_at):  # type: ignore[no-untyped-def]
+def _order_many(ranks, found, keep, axes, axes_at):
     """`_order_few` by sorting, of the `keep` highest ranks."""
     ranks[:found].sort()
     for r in range(keep):
@@ -93,7 +93,7 @@ def _order_many(ranks, found, keep, axes, axes_at):  # type: ignore[no-untyped-d
 
 
 @njit(cache=True, nogil=True)
-def cheapest_sums(  # type: ignore[no-untyped-def]
+def cheapest_sums(
     left, left_at, n_left, right, n_right, keep, sums_at, places, steps, steps_at, heads, cursors
 ):
     """The `keep` least sums of one number of each of two rising lists, as many as there are.
@@ -119,7 +119,7 @@ def cheapest_sums(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _row_probes(  # type: ignore[no-untyped-def]
+def _row_probes(
     source, indices, entries, scatter_keys, masks, block, words, room, dimension, power, keys,
     n_buckets, codes, codes_at, n_hashes, n_probes,
 ):  # fmt: skip
@@ -172,7 +172,7 @@ def _row_probes(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _room(dimension, power, n_probes):  # type: ignore[no-untyped-def]
+def _room(dimension, power, n_probes):
     """What `_row_probes` works in."""
     most = max(_COUNTED, min(dimension, n_probes))
     return (
@@ -190,7 +190,7 @@ def _room(dimension, power, n_probes):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def cross_polytope_probes_dense(X, masks, dimension, power, keys, n_buckets, start, stop, out):  # type: ignore[no-untyped-def]
+def cross_polytope_probes_dense(X, masks, dimension, power, keys, n_buckets, start, stop, out):
     """Codes of the likeliest cells of the rows [start, stop), ``out[i, h, probe]``; the first its own."""
     size = masks.shape[1] // 3 * WIDTH
     source, block = np.zeros(size, np.float32), np.empty(size, np.float32)
@@ -209,7 +209,7 @@ def cross_polytope_probes_dense(X, masks, dimension, power, keys, n_buckets, sta
 
 
 @njit(cache=True, nogil=True)
-def cross_polytope_probes_csr(  # type: ignore[no-untyped-def]
+def cross_polytope_probes_csr(
     indptr, indices, data, scatter_keys, masks, dimension, power, keys, n_buckets, start, stop, out
 ):
     """`cross_polytope_probes_dense` for sparse rows, taken as by `cross_polytope_codes_csr`."""

@@ -35,7 +35,7 @@ def _everywhere(value: int) -> Any:
 
 
 @intrinsic
-def rotate_group(typing_context, source, masks, masks_at, block):  # type: ignore[no-untyped-def]
+def rotate_group(typing_context, source, masks, masks_at, block):
     """``block = H D3 H D2 H D1 source`` of GROUP coordinates, which stay in registers for all three rounds.
 
     Adds in the order of `hadamard._rotate`. The signs are bits from ``masks[masks_at]`` on, GROUP a round.
@@ -65,7 +65,7 @@ def rotate_group(typing_context, source, masks, masks_at, block):  # type: ignor
 
 
 @intrinsic
-def largest_place(typing_context, words, first, count):  # type: ignore[no-untyped-def]
+def largest_place(typing_context, words, first, count):
     """Which of `count` coordinates from `first` on is the largest in magnitude, the first of equal ones.
 
     `words` are the bits of float32: those without the sign are ordered as the magnitudes are. `count` is

@@ -36,7 +36,7 @@ _CHUNK = 4096
 
 
 @njit(cache=True, nogil=True)
-def _levels(block, left, right, span, top):  # type: ignore[no-untyped-def]
+def _levels(block, left, right, span, top):
     """The levels from `span` to below `top` of the coordinates [left, right)."""
     while span < top:
         radix = min(RADIX, top // span)
@@ -57,7 +57,7 @@ def _levels(block, left, right, span, top):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def rotate(source, masks, block):  # type: ignore[no-untyped-def]
+def rotate(source, masks, block):
     """``block = H D3 H D2 H D1 source``, the signs of the three rounds being the bits of `masks`.
 
     Levels come in the order of their spans, so sums are rounded the same however many are done at a time.
@@ -75,7 +75,7 @@ def rotate(source, masks, block):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def scale_dense(row, lanes, source):  # type: ignore[no-untyped-def]
+def scale_dense(row, lanes, source):
     """Write a row times the power of two that brings it into [-1, 1] to `source`, as float32."""
     # Sixteen running values, for the compiler may not reorder the operations of one.
     whole = row.size - row.size % WIDTH
@@ -94,7 +94,7 @@ def scale_dense(row, lanes, source):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _scatter(indices, data, source):  # type: ignore[no-untyped-def]
+def _scatter(indices, data, source):
     """`scale_dense` for a sparse row: `source` is 0 elsewhere, and again after `_clear`."""
     largest = 0.0
     for j in range(data.size):
@@ -105,13 +105,13 @@ def _scatter(indices, data, source):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _clear(indices, source):  # type: ignore[no-untyped-def]
+def _clear(indices, source):
     for j in range(indices.size):
         source[indices[j]] = 0
 
 
 @njit(cache=True, nogil=True)
-def _row_signs(source, masks, block, bits, n_hashes, power, codes, codes_at):  # type: ignore[no-untyped-def]
+def _row_signs(source, masks, block, bits, n_hashes, power, codes, codes_at):
     """Write the codes of one row to ``codes[codes_at : codes_at + n_hashes]``."""
     size, n_values = block.size, n_hashes * power
     for b in range(masks.shape[0]):
@@ -134,7 +134,7 @@ def _row_signs(source, masks, block, bits, n_hashes, power, codes, codes_at):  #
 
 
 @njit(cache=True, nogil=True)
-def hadamard_signs_dense(X, masks, n_hashes, power, start, stop, out):  # type: ignore[no-untyped-def]
+def hadamard_signs_dense(X, masks, n_hashes, power, start, stop, out):
     """Codes of rows: bit k of code h is the sign of coordinate ``k * n_hashes + h`` of the rotations.
 
     Parameters
@@ -159,7 +159,7 @@ def hadamard_signs_dense(X, masks, n_hashes, power, start, stop, out):  # type: 
 
 
 @njit(cache=True, nogil=True)
-def hadamard_signs_csr(indptr, indices, data, masks, n_hashes, power, start, stop, out):  # type: ignore[no-untyped-def]
+def hadamard_signs_csr(indptr, indices, data, masks, n_hashes, power, start, stop, out):
     """`hadamard_signs_dense` for sparse rows, which are never made dense but one at a time."""
     size = masks.shape[1] // 3 * WIDTH
     source, block = np.zeros(size, np.float32), np.empty(size, np.float32)
@@ -173,7 +173,7 @@ def hadamard_signs_csr(indptr, indices, data, masks, n_hashes, power, start, sto
 
 
 @njit(cache=True, nogil=True)
-def _row_products(source, masks, block, out):  # type: ignore[no-untyped-def]
+def _row_products(source, masks, block, out):
     size = block.size
     for b in range(masks.shape[0]):
         rotate(source, masks[b], block)
@@ -182,7 +182,7 @@ def _row_products(source, masks, block, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def hadamard_products_dense(X, masks, start, stop, out):  # type: ignore[no-untyped-def]
+def hadamard_products_dense(X, masks, start, stop, out):
     """The coordinates whose signs are the bits, of the rows [start, stop): shape (stop - start, n_values)."""
     size = masks.shape[1] // 3 * WIDTH
     source, block = np.zeros(size, np.float32), np.empty(size, np.float32)
@@ -193,7 +193,7 @@ def hadamard_products_dense(X, masks, start, stop, out):  # type: ignore[no-unty
 
 
 @njit(cache=True, nogil=True)
-def hadamard_products_csr(indptr, indices, data, masks, start, stop, out):  # type: ignore[no-untyped-def]
+def hadamard_products_csr(indptr, indices, data, masks, start, stop, out):
     """`hadamard_products_dense` for sparse rows."""
     size = masks.shape[1] // 3 * WIDTH
     source, block = np.zeros(size, np.float32), np.empty(size, np.float32)

@@ -87,7 +87,7 @@ def across_registers(builder: Any, values: list[Any]) -> list[Any]:
 
 
 @intrinsic
-def low_levels(typing_context, source, source_at, masks, masks_at, target, target_at):  # type: ignore[no-untyped-def]
+def low_levels(typing_context, source, source_at, masks, masks_at, target, target_at):
     """The levels of span below ``RADIX * WIDTH`` of as many coordinates, after their signs were flipped.
 
     Coordinate 16 i + j from ``source[source_at]`` changes sign if bit j of ``masks[masks_at + i]`` is set.
@@ -113,7 +113,7 @@ def low_levels(typing_context, source, source_at, masks, masks_at, target, targe
 
 
 def _radix_levels(radix: int) -> Any:
-    def levels(typing_context, block, at, span):  # type: ignore[no-untyped-def]
+    def levels(typing_context, block, at, span):
         signature = types.void(block, types.intp, types.intp)
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -140,7 +140,7 @@ radix_2, radix_4, radix_8, radix_16 = (_radix_levels(radix) for radix in (2, 4, 
 
 
 @intrinsic
-def sign_bits(typing_context, block, at, bits, bits_at):  # type: ignore[no-untyped-def]
+def sign_bits(typing_context, block, at, bits, bits_at):
     """Bit j of ``bits[bits_at]``, a word of 16, tells whether ``block[at + j]`` is at least 0."""
     signature = types.void(block, types.intp, bits, types.intp)
 
@@ -155,7 +155,7 @@ def sign_bits(typing_context, block, at, bits, bits_at):  # type: ignore[no-unty
 
 
 @intrinsic
-def gather_bits(typing_context, bits, first, stride, power, codes, codes_at):  # type: ignore[no-untyped-def]
+def gather_bits(typing_context, bits, first, stride, power, codes, codes_at):
     """16 codes from ``codes[codes_at]``: bit k of the j-th is bit ``first + k * stride + j`` of `bits`.
 
     Reads up to two bytes beyond the last of those bits.

@@ -17,7 +17,7 @@ __all__ = ["extend_rows_csr", "extend_rows_dense", "relative_norms_csr", "relati
 
 
 @njit(cache=True, nogil=True)
-def _sum_of_squares_dense(row, scale, sums):  # type: ignore[no-untyped-def]
+def _sum_of_squares_dense(row, scale, sums):
     sums[:] = 0.0
     # Lanes by a loop of no fixed length: one of fixed length would be unrolled before it is vectorised.
     for j in range(0, row.size, LANES):
@@ -29,7 +29,7 @@ def _sum_of_squares_dense(row, scale, sums):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _sum_of_squares_csr(indices, data, scale, sums):  # type: ignore[no-untyped-def]
+def _sum_of_squares_csr(indices, data, scale, sums):
     sums[:] = 0.0
     for j in range(indices.size):
         value = np.float64(data[j]) * scale
@@ -38,7 +38,7 @@ def _sum_of_squares_csr(indices, data, scale, sums):  # type: ignore[no-untyped-
 
 
 @njit(cache=True, nogil=True)
-def _own_scale(values):  # type: ignore[no-untyped-def]
+def _own_scale(values):
     largest = 0.0
     for j in range(values.size):
         largest = max(largest, abs(np.float64(values[j])))
@@ -46,7 +46,7 @@ def _own_scale(values):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _relative_norm_dense(row, bound, sums):  # type: ignore[no-untyped-def]
+def _relative_norm_dense(row, bound, sums):
     """Euclidean norm over `bound`; infinite only where float64 does not hold that."""
     scale = power_of_two(bound)
     total = _sum_of_squares_dense(row, scale, sums)
@@ -57,7 +57,7 @@ def _relative_norm_dense(row, bound, sums):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _relative_norm_csr(indices, data, bound, sums):  # type: ignore[no-untyped-def]
+def _relative_norm_csr(indices, data, bound, sums):
     scale = power_of_two(bound)
     total = _sum_of_squares_csr(indices, data, scale, sums)
     if total < np.inf:
@@ -67,7 +67,7 @@ def _relative_norm_csr(indices, data, bound, sums):  # type: ignore[no-untyped-d
 
 
 @njit(cache=True, nogil=True)
-def relative_norms_dense(X, bound, start, stop, norms):  # type: ignore[no-untyped-def]
+def relative_norms_dense(X, bound, start, stop, norms):
     """``norms[i]``: the Euclidean norm of row i over `bound`, for the rows [start, stop)."""
     sums = np.empty(LANES, np.float64)
     for i in range(start, stop):
@@ -75,7 +75,7 @@ def relative_norms_dense(X, bound, start, stop, norms):  # type: ignore[no-untyp
 
 
 @njit(cache=True, nogil=True)
-def relative_norms_csr(indptr, indices, data, bound, start, stop, norms):  # type: ignore[no-untyped-def]
+def relative_norms_csr(indptr, indices, data, bound, start, stop, norms):
     """`relative_norms_dense` for sparse rows whose indices rise."""
     sums = np.empty(LANES, np.float64)
     for i in range(start, stop):
@@ -84,13 +84,13 @@ def relative_norms_csr(indptr, indices, data, bound, start, stop, norms):  # typ
 
 
 @njit(cache=True, nogil=True)
-def _missing(norm, bound):  # type: ignore[no-untyped-def]
+def _missing(norm, bound):
     """What brings a row to the length `bound`, given its norm over the bound; 0 for longer ones."""
     return bound * math.sqrt((1.0 - norm) * (1.0 + norm)) if norm < 1.0 else 0.0
 
 
 @njit(cache=True, nogil=True)
-def extend_rows_dense(X, bound, column, start, stop, out, norms):  # type: ignore[no-untyped-def]
+def extend_rows_dense(X, bound, column, start, stop, out, norms):
     """The rows [start, stop), with ``sqrt(bound**2 - |x|**2)`` in a column of their own.
 
     Parameters
@@ -117,7 +117,7 @@ def extend_rows_dense(X, bound, column, start, stop, out, norms):  # type: ignor
 
 
 @njit(cache=True, nogil=True)
-def extend_rows_csr(indptr, indices, data, bound, column, start, stop, out, norms):  # type: ignore[no-untyped-def]
+def extend_rows_csr(indptr, indices, data, bound, column, start, stop, out, norms):
     """`extend_rows_dense` for sparse rows whose indices rise; one entry more a row, the last.
 
     Parameters

@@ -30,11 +30,11 @@ from .words import lowest_bit, mix64
 __all__ = ["minhash_fast_similarity", "minhash_one_permutation"]
 
 
-def _empty_mask_code(typingctx, values, start):  # type: ignore[no-untyped-def]
+def _empty_mask_code(typingctx, values, start):
     """64 bits that tell which of ``values[start:start + 64]`` are EMPTY: one comparison a register."""
     signature = types.uint64(values, types.int64)
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):
         array = context.make_array(signature.args[0])(context, builder, arguments[0])
         lanes = ir.VectorType(ir.IntType(32), 64)
         place = builder.bitcast(builder.gep(array.data, [arguments[1]]), lanes.as_pointer())
@@ -49,7 +49,7 @@ _empty_mask: Any = intrinsic(_empty_mask_code)
 
 
 @njit(cache=True, nogil=True)
-def _throw(words, n_words, multiplier, flip, shift, prefix, signature, bins, values):  # type: ignore[no-untyped-def]
+def _throw(words, n_words, multiplier, flip, shift, prefix, signature, bins, values):
     """Lower each word's bin to the word's low half ^ flip, shifted right and marked by `prefix`.
 
     `bins` and `values` are work space for CHUNK words: what can be computed in registers is, before the
@@ -65,7 +65,7 @@ def _throw(words, n_words, multiplier, flip, shift, prefix, signature, bins, val
 
 
 @njit(cache=True, nogil=True)
-def count_empty(signature):  # type: ignore[no-untyped-def]
+def count_empty(signature):
     empty = np.uint32(0)
     for k in range(signature.size):
         empty = np.uint32(empty + np.uint32(signature[k] == EMPTY))  # or Numba would count in 64 bits
@@ -73,12 +73,12 @@ def count_empty(signature):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _rank(key, bin_, draw):  # type: ignore[no-untyped-def]
+def _rank(key, bin_, draw):
     return mix64(key ^ (np.uint64(bin_) << np.uint64(32)) ^ np.uint64(draw))
 
 
 @njit(cache=True, nogil=True)
-def densify(signature, native, full, attempts, walk_key, rank_key):  # type: ignore[no-untyped-def]
+def densify(signature, native, full, attempts, walk_key, rank_key):
     """Let every empty bin copy a full one; `native` and `full` are work space of the same length."""
     m = np.uint64(signature.size)
     native[:] = signature
@@ -104,7 +104,7 @@ def densify(signature, native, full, attempts, walk_key, rank_key):  # type: ign
 
 
 @njit(cache=True, nogil=True)
-def minhash_one_permutation(tokens, offsets, key, multiplier, walk_key, rank_key, out):  # type: ignore[no-untyped-def]
+def minhash_one_permutation(tokens, offsets, key, multiplier, walk_key, rank_key, out):
     """Signatures of sets by one permutation, optimally densified, into ``out``.
 
     An empty bin copies the first bin, of those drawn by a hash of (bin, attempt), that is full. After
@@ -134,7 +134,7 @@ def minhash_one_permutation(tokens, offsets, key, multiplier, walk_key, rank_key
 
 
 @njit(cache=True, nogil=True)
-def _empty_slots(values, m, a, b, slots, a_of, b_of):  # type: ignore[no-untyped-def]
+def _empty_slots(values, m, a, b, slots, a_of, b_of):
     """Which of the first m bins are empty, with their parameters; returns their number."""
     n_empty = 0
     for block in range(0, m, 64):
@@ -148,7 +148,7 @@ def _empty_slots(values, m, a, b, slots, a_of, b_of):  # type: ignore[no-untyped
 
 
 @njit(cache=True, nogil=True)
-def _least_of_all(tokens, left, right, key, words, n_words, a, b, least):  # type: ignore[no-untyped-def]
+def _least_of_all(tokens, left, right, key, words, n_words, a, b, least):
     """``least[k]`` = the least value of hash function k over all of the tokens [left, right)."""
     least[:] = EMPTY
     if right - left <= CHUNK:  # the words still hold the whole set
@@ -160,7 +160,7 @@ def _least_of_all(tokens, left, right, key, words, n_words, a, b, least):  # typ
 
 
 @njit(cache=True, nogil=True)
-def minhash_fast_similarity(tokens, offsets, key, multipliers, a, b, out):  # type: ignore[no-untyped-def]
+def minhash_fast_similarity(tokens, offsets, key, multipliers, a, b, out):
     """Signatures of sets by rounds of throws, into ``out``.
 
     The parameters a and b of the bins' own hash functions are read only where a bin stays empty.

@@ -11,7 +11,7 @@ __all__ = ["concatenate_codes", "count_equal"]
 
 
 @njit(cache=True, nogil=True)
-def concatenate_codes(signatures, keys, n_buckets, out):  # type: ignore[no-untyped-def]
+def concatenate_codes(signatures, keys, n_buckets, out):
     """One code in [0, n_buckets) of every ``power`` consecutive values, mixed with the code's own key."""
     power = signatures.shape[1] // keys.size
     for row in range(signatures.shape[0]):
@@ -23,7 +23,7 @@ def concatenate_codes(signatures, keys, n_buckets, out):  # type: ignore[no-unty
 
 
 @njit(cache=True, nogil=True)
-def count_equal(A, B, start, stop, out):  # type: ignore[no-untyped-def]
+def count_equal(A, B, start, stop, out):
     """``out[i]`` = number of columns in which row i of A and of B agree."""
     for row in range(start, stop):
         left, right = A[row], B[row]

@@ -31,11 +31,11 @@ LANES = 16
 CHUNK = 4096
 
 
-def _affine_code(typingctx, a, x, y, b):  # type: ignore[no-untyped-def]
+def _affine_code(typingctx, a, x, y, b):
     """``a * x + (y ^ b)`` in 32 bits; Numba would widen the product to 64, which halves the lanes."""
     signature = types.uint32(types.uint32, types.uint32, types.uint32, types.uint32)
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):
         a, x, y, b = arguments
         return builder.add(builder.mul(a, x), builder.xor(y, b))
 
@@ -45,19 +45,19 @@ def _affine_code(typingctx, a, x, y, b):  # type: ignore[no-untyped-def]
 _affine: Any = intrinsic(_affine_code)
 
 
-def _affine_minimum_code(typingctx, words, n_words, a, b, least, first):  # type: ignore[no-untyped-def]
+def _affine_minimum_code(typingctx, words, n_words, a, b, least, first):
     """`affine_minimum` for LANES hash functions from `first` on, which stay in registers for all words."""
     signature = types.void(words, types.intp, a, b, least, types.intp)
     vector = ir.VectorType(ir.IntType(32), LANES)
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        def data(place):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):
+        def data(place):
             return context.make_array(signature.args[place])(context, builder, arguments[place]).data
 
-        def register(place):  # type: ignore[no-untyped-def]
+        def register(place):
             return builder.bitcast(builder.gep(data(place), [arguments[5]]), vector.as_pointer())
 
-        def everywhere(word):  # type: ignore[no-untyped-def]
+        def everywhere(word):
             undefined = ir.Constant(vector, ir.Undefined)
             one = builder.insert_element(undefined, word, ir.IntType(32)(0))
             return builder.shuffle_vector(one, undefined, ir.Constant(vector, [0] * LANES))
@@ -84,7 +84,7 @@ _affine_minimum_lanes: Any = intrinsic(_affine_minimum_code)
 
 
 @njit(cache=True, nogil=True)
-def finalise(tokens, start, stop, key, words):  # type: ignore[no-untyped-def]
+def finalise(tokens, start, stop, key, words):
     """``words[i] = mix64(tokens[start + i] ^ key)``; returns their number, padded to a multiple of 4.
 
     The padding repeats the last word, which changes no minimum.
@@ -100,7 +100,7 @@ def finalise(tokens, start, stop, key, words):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def affine_minimum(words, n_words, a, b, least):  # type: ignore[no-untyped-def]
+def affine_minimum(words, n_words, a, b, least):
     """Lower ``least[k]`` to the least value of hash function k over `n_words` words."""
     whole = least.size - least.size % LANES
     for k in range(0, whole, LANES):
@@ -112,7 +112,7 @@ def affine_minimum(words, n_words, a, b, least):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def minhash_permutations(tokens, offsets, key, a, b, out):  # type: ignore[no-untyped-def]
+def minhash_permutations(tokens, offsets, key, a, b, out):
     """Signatures of sets under independent hash functions, into ``out``."""
     words = np.empty(CHUNK, np.uint64)
     for row in range(offsets.size - 1):

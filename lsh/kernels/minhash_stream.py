@@ -17,7 +17,7 @@ _CHUNK = 256
 
 
 @njit(cache=True, nogil=True)
-def throw_tokens(tokens, sets, key, multiplier, first_set, last_set, start, stop, minima):  # type: ignore[no-untyped-def]
+def throw_tokens(tokens, sets, key, multiplier, first_set, last_set, start, stop, minima):
     """Lower the bin of each token [start, stop) of the sets [first_set, last_set) to its value.
 
     Parameters
@@ -53,7 +53,7 @@ def throw_tokens(tokens, sets, key, multiplier, first_set, last_set, start, stop
 
 
 @njit(cache=True, nogil=True)
-def densify_signatures(minima, walk_key, rank_key, start, stop, out):  # type: ignore[no-untyped-def]
+def densify_signatures(minima, walk_key, rank_key, start, stop, out):
     """``out[i]`` = row i of `minima` with its empty bins filled as `minhash_one_permutation` fills them."""
     m = minima.shape[1]
     native, full = np.empty(m, np.uint32), np.empty(m, np.uint32)
@@ -67,7 +67,7 @@ def densify_signatures(minima, walk_key, rank_key, start, stop, out):  # type: i
 
 
 @njit(cache=True, nogil=True)
-def compare_bins(minima, left, right, start, stop, full, equal, total):  # type: ignore[no-untyped-def]
+def compare_bins(minima, left, right, start, stop, full, equal, total):
     """Compare the bins of the sets ``left[p]`` and ``right[p]``, for the pairs p in [start, stop).
 
     ``full[p]`` bins are full in one of the two or both, and ``equal[p]`` of them hold the same value.

@@ -48,7 +48,7 @@ _WIDTH = LANES * REGISTERS
 
 
 @intrinsic
-def _multiply_registers(typing_context, x, x_at, x_stride, w, w_at, depth, out, out_at, out_stride, add):  # type: ignore[no-untyped-def]
+def _multiply_registers(typing_context, x, x_at, x_stride, w, w_at, depth, out, out_at, out_stride, add):
     """ROWS rows from ``x[x_at]`` times _WIDTH vectors of a panel from ``w[w_at]``, over `depth` features.
 
     Sums over k of ``x[x_at + i x_stride + k] w[w_at + PANEL k + v]`` are stored in, or with `add` added
@@ -148,13 +148,13 @@ def make_panels(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 @njit(cache=True, nogil=True)
-def longest_sum(n_features):  # type: ignore[no-untyped-def]
+def longest_sum(n_features):
     """Additions that a product of `multiply_panels` is the outcome of, at most."""
     return min(n_features, PART) + (n_features + PART - 1) // PART
 
 
 @njit(cache=True, nogil=True)
-def multiply_panels(X, panels, first, last, n, values):  # type: ignore[no-untyped-def]
+def multiply_panels(X, panels, first, last, n, values):
     """``values[i, v]``: row i < n of X times vector v of the panels [first, last).
 
     Parameters

@@ -36,7 +36,7 @@ SLACK = 2.0**-18
 
 
 @intrinsic
-def _set_signs(typing_context, values, values_at, limit, bit, codes, codes_at):  # type: ignore[no-untyped-def]
+def _set_signs(typing_context, values, values_at, limit, bit, codes, codes_at):
     """Set `bit` in LANES codes whose values are at least 0; a mask of the values below `limit` in magnitude.
 
     In the compiler's intermediate code, for it does not know that values and codes lie apart.
@@ -72,7 +72,7 @@ def _set_signs(typing_context, values, values_at, limit, bit, codes, codes_at): 
 
 
 @njit(cache=True, nogil=True)
-def _pack_plane(values, values_at, size, limit, bit, codes, codes_at, row, first, rows, places, listed):  # type: ignore[no-untyped-def]
+def _pack_plane(values, values_at, size, limit, bit, codes, codes_at, row, first, rows, places, listed):
     """Pack `size` values of one row and bit, listing those in doubt; returns how many are listed now."""
     done = 0
     while done < size:
@@ -98,7 +98,7 @@ def _pack_plane(values, values_at, size, limit, bit, codes, codes_at, row, first
 
 
 @njit(cache=True, nogil=True)
-def pack_signs(values, width, errors, largest_norm, n, first, n_hashes, out, rows, places):  # type: ignore[no-untyped-def]
+def pack_signs(values, width, errors, largest_norm, n, first, n_hashes, out, rows, places):
     """Set bits of the codes of the first n rows by the first `width` products of a tile.
 
     Bit k of code h is set unless the product at place ``k * n_hashes + h`` is below 0; the tile's first is
@@ -128,7 +128,7 @@ def pack_signs(values, width, errors, largest_norm, n, first, n_hashes, out, row
 
 
 @njit(cache=True, nogil=True)
-def fix_signs(out, rows, places, n, dots, n_hashes):  # type: ignore[no-untyped-def]
+def fix_signs(out, rows, places, n, dots, n_hashes):
     """Set the bits that `pack_signs` listed by the sign of the exact products."""
     for a in range(n):
         bit = np.uint32(1) << np.uint32(places[a] // n_hashes)
@@ -140,7 +140,7 @@ def fix_signs(out, rows, places, n, dots, n_hashes):  # type: ignore[no-untyped-
 
 
 @njit(cache=True, nogil=True)
-def quantize(values, errors, vector_norms, scales, offsets, width, n, first, steps, rows, places):  # type: ignore[no-untyped-def]
+def quantize(values, errors, vector_norms, scales, offsets, width, n, first, steps, rows, places):
     """``steps[i, p] = floor((product + offsets[p]) / width)`` of the first n rows of a tile of products.
 
     The product is ``values[i, p] / scales[i]``, in error by at most ``errors[i] * vector_norms[p]`` before
@@ -174,7 +174,7 @@ def quantize(values, errors, vector_norms, scales, offsets, width, n, first, ste
 
 
 @njit(cache=True, nogil=True)
-def fix_steps(steps, rows, places, n, dots, scales, offsets, width, first):  # type: ignore[no-untyped-def]
+def fix_steps(steps, rows, places, n, dots, scales, offsets, width, first):
     """Set the steps that `quantize` listed by the exact products; the tile's first is at place `first`."""
     for a in range(n):
         quotient = (dots[a] / scales[rows[a]] + offsets[places[a]]) / width
@@ -184,7 +184,7 @@ def fix_steps(steps, rows, places, n, dots, scales, offsets, width, first):  # t
 
 
 @njit(cache=True, nogil=True)
-def absorb_steps(steps, width, n, first, words):  # type: ignore[no-untyped-def]
+def absorb_steps(steps, width, n, first, words):
     """``words[i, h] = mix64(words[i, h] ^ step)`` for the first `width` steps of a tile of n rows.
 
     The step at place ``k * n_hashes + h`` belongs to hash h; the tile's first is at place `first`.
@@ -202,7 +202,7 @@ def absorb_steps(steps, width, n, first, words):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def reduce_words(words, n_buckets, n, out):  # type: ignore[no-untyped-def]
+def reduce_words(words, n_buckets, n, out):
     """n rows of words to [0, n_buckets): the high half times n_buckets, shifted down by 32 bits."""
     for i in range(n):
         for h in range(words.shape[1]):
@@ -210,7 +210,7 @@ def reduce_words(words, n_buckets, n, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def mix_codes(codes, keys, n_buckets):  # type: ignore[no-untyped-def]
+def mix_codes(codes, keys, n_buckets):
     """Replace every code by ``mix64(keys[h] ^ code)``, reduced to n_buckets as in `reduce_words`."""
     for i in range(codes.shape[0]):
         for h in range(keys.size):

@@ -13,10 +13,10 @@ __all__ = ["prefetch", "prefetch_read"]
 
 
 def _prefetch(write: bool) -> Any:
-    def prefetch(typingctx, array, index):  # type: ignore[no-untyped-def]
+    def prefetch(typingctx, array, index):
         signature = types.void(array, types.int64)
 
-        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        def generate(context, builder, signature, arguments):
             data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
             address = builder.gep(data, [arguments[1]])
             pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)

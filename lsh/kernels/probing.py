@@ -18,7 +18,7 @@ __all__ = ["least_changes", "likeliest_sets", "probe_signs", "probe_steps"]
 
 
 @njit(cache=True, nogil=True)
-def least_changes(scores, n, keep, changes, sorted_scores):  # type: ignore[no-untyped-def]
+def least_changes(scores, n, keep, changes, sorted_scores):
     """The `keep` least of the first n scores, sorted: which they are, and their scores. Stable.
 
     For n_sets sets no more than n_sets - 1 changes are needed: each alone is a set of no higher score
@@ -41,7 +41,7 @@ def least_changes(scores, n, keep, changes, sorted_scores):  # type: ignore[no-u
 
 
 @njit(cache=True, nogil=True)
-def _next_change(place, n, prefix, prefixes, lasts, groups):  # type: ignore[no-untyped-def]
+def _next_change(place, n, prefix, prefixes, lasts, groups):
     """The first change after `place` whose group no change in the set `prefix` has; n if there is none."""
     for candidate in range(place + 1, n):
         node, free = prefix, True
@@ -54,7 +54,7 @@ def _next_change(place, n, prefix, prefixes, lasts, groups):  # type: ignore[no-
 
 
 @njit(cache=True, nogil=True)
-def _push(heap, size, node, totals):  # type: ignore[no-untyped-def]
+def _push(heap, size, node, totals):
     at = size
     while at > 0:
         up = (at - 1) // 2
@@ -66,7 +66,7 @@ def _push(heap, size, node, totals):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _pop(heap, size, totals):  # type: ignore[no-untyped-def]
+def _pop(heap, size, totals):
     """Take the least of `size` nodes off the heap."""
     least, node = heap[0], heap[size - 1]
     at, size = 0, size - 1
@@ -85,7 +85,7 @@ def _pop(heap, size, totals):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def likeliest_sets(scores, groups, n, n_sets, order, totals, prefixes, lasts, heap):  # type: ignore[no-untyped-def]
+def likeliest_sets(scores, groups, n, n_sets, order, totals, prefixes, lasts, heap):
     """The n_sets sets of least score of n changes, at most one change of each group; the empty set first.
 
     Parameters
@@ -131,7 +131,7 @@ def likeliest_sets(scores, groups, n, n_sets, order, totals, prefixes, lasts, he
 
 
 @njit(cache=True, nogil=True)
-def probe_signs(products, n_hashes, power, keys, n_buckets, out):  # type: ignore[no-untyped-def]
+def probe_signs(products, n_hashes, power, keys, n_buckets, out):
     """Codes of the likeliest buckets of sign bits: bits flip in the order of their squared products.
 
     Parameters
@@ -169,7 +169,7 @@ def probe_signs(products, n_hashes, power, keys, n_buckets, out):  # type: ignor
 
 
 @njit(cache=True, nogil=True)
-def probe_steps(steps, above, keys, n_buckets, out):  # type: ignore[no-untyped-def]
+def probe_steps(steps, above, keys, n_buckets, out):
     """Codes of the likeliest cells: steps change by one in the order of squared distances to the border.
 
     Parameters

@@ -11,7 +11,7 @@ __all__ = ["probed_odds"]
 
 
 @njit(cache=True, nogil=True)
-def probed_odds(scores, odds, power, n_probes, out):  # type: ignore[no-untyped-def]
+def probed_odds(scores, odds, power, n_probes, out):
     """Sum over the probed buckets of the odds that a neighbour is there and not in the query's own.
 
     Parameters

@@ -29,7 +29,7 @@ LANES = 32
 
 
 @njit(cache=True, nogil=True)
-def power_of_two(largest):  # type: ignore[no-untyped-def]
+def power_of_two(largest):
     """The power of two that brings `largest` into [1/2, 1), as far as float64 has it; 1 for 0."""
     if largest == 0.0:
         return 1.0
@@ -38,7 +38,7 @@ def power_of_two(largest):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def scale_rows_dense(X, start, stop, scaled, scales, norms):  # type: ignore[no-untyped-def]
+def scale_rows_dense(X, start, stop, scaled, scales, norms):
     """Rows times a power of two each, as float32, so that no product over- or underflows; and norms.
 
     ``scaled[i] = X[start + i] * scales[i]``, of Euclidean norm ``norms[i]``.
@@ -77,7 +77,7 @@ def scale_rows_dense(X, start, stop, scaled, scales, norms):  # type: ignore[no-
 
 
 @njit(cache=True, nogil=True)
-def scale_rows_csr(indptr, data, start, stop, scaled, scales, norms):  # type: ignore[no-untyped-def]
+def scale_rows_csr(indptr, data, start, stop, scaled, scales, norms):
     """`scale_rows_dense` for the entries of sparse rows, which come one after another in `scaled`."""
     first = indptr[start]
     for i in range(stop - start):
@@ -95,7 +95,7 @@ def scale_rows_csr(indptr, data, start, stop, scaled, scales, norms):  # type: i
 
 
 @njit(cache=True, nogil=True)
-def csr_products(indptr, indices, scaled, panels, first, last, start, stop, values):  # type: ignore[no-untyped-def]
+def csr_products(indptr, indices, scaled, panels, first, last, start, stop, values):
     """``values[i, v]``: row start + i times vector v of the panels [first, last), in float32."""
     begin = indptr[start]
     # Row after row through one panel, which stays in cache if it can.
@@ -112,7 +112,7 @@ def csr_products(indptr, indices, scaled, panels, first, last, start, stop, valu
 
 
 @njit(cache=True, nogil=True)
-def add_up(sums):  # type: ignore[no-untyped-def]
+def add_up(sums):
     """The sum of the accumulators, by halves."""
     half = LANES // 2
     while half:
@@ -123,7 +123,7 @@ def add_up(sums):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def exact_dots_dense(X, start, scales, vectors, rows, places, n, dots):  # type: ignore[no-untyped-def]
+def exact_dots_dense(X, start, scales, vectors, rows, places, n, dots):
     """``dots[a]``: scaled row ``start + rows[a]`` times ``vectors[places[a]]``, a < n, in the defining order.
 
     Feature j goes to accumulator j mod 32, in the order of j; a feature of 0 changes nothing, so sparse
@@ -144,7 +144,7 @@ def exact_dots_dense(X, start, scales, vectors, rows, places, n, dots):  # type:
 
 
 @njit(cache=True, nogil=True)
-def exact_dots_csr(indptr, indices, data, start, scales, vectors, rows, places, n, dots):  # type: ignore[no-untyped-def]
+def exact_dots_csr(indptr, indices, data, start, scales, vectors, rows, places, n, dots):
     """`exact_dots_dense` for sparse rows whose indices rise."""
     sums = np.empty(LANES, np.float64)
     for a in range(n):
@@ -157,7 +157,7 @@ def exact_dots_csr(indptr, indices, data, start, scales, vectors, rows, places, 
 
 
 @njit(cache=True, nogil=True)
-def error_bounds(norms, longest, n, errors):  # type: ignore[no-untyped-def]
+def error_bounds(norms, longest, n, errors):
     """What a float32 product can be in error by, over the norm of its vector, for each of n rows.
 
     A product of m terms, in any order, errs by at most m u / (1 - m u) times the product of the norms,

@@ -28,7 +28,7 @@ TILE = 6
 
 
 @njit(cache=True, nogil=True)
-def _block_rows(n):  # type: ignore[no-untyped-def]
+def _block_rows(n):
     """Rows of each block of n rows: even ones of at most BLOCK, a multiple of ROWS."""
     blocks = max(1, (n + BLOCK - 1) // BLOCK)
     even = (n + blocks - 1) // blocks
@@ -36,7 +36,7 @@ def _block_rows(n):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _longest_row(indptr, start, stop):  # type: ignore[no-untyped-def]
+def _longest_row(indptr, start, stop):
     longest = 0
     for i in range(start, stop):
         longest = max(longest, indptr[i + 1] - indptr[i])
@@ -44,7 +44,7 @@ def _longest_row(indptr, start, stop):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def project_signs_dense(X, vectors, panels, vector_norms, n_hashes, start, stop, out):  # type: ignore[no-untyped-def]
+def project_signs_dense(X, vectors, panels, vector_norms, n_hashes, start, stop, out):
     """Codes of the rows [start, stop): bit k of code h tells whether product ``k n_hashes + h`` is >= 0.
 
     Parameters
@@ -80,7 +80,7 @@ def project_signs_dense(X, vectors, panels, vector_norms, n_hashes, start, stop,
 
 
 @njit(cache=True, nogil=True)
-def project_signs_csr(indptr, indices, data, vectors, panels, vector_norms, n_hashes, start, stop, out):  # type: ignore[no-untyped-def]
+def project_signs_csr(indptr, indices, data, vectors, panels, vector_norms, n_hashes, start, stop, out):
     """`project_signs_dense` for sparse rows whose indices rise."""
     m = _block_rows(stop - start)
     n_values, largest_norm = vectors.shape[0], vector_norms.max()
@@ -106,7 +106,7 @@ def project_signs_csr(indptr, indices, data, vectors, panels, vector_norms, n_ha
 
 
 @njit(cache=True, nogil=True)
-def project_steps_dense(X, vectors, panels, vector_norms, offsets, width, keys, n_buckets, start, stop, out):  # type: ignore[no-untyped-def]
+def project_steps_dense(X, vectors, panels, vector_norms, offsets, width, keys, n_buckets, start, stop, out):
     """Codes of the rows [start, stop): the steps ``floor((product + offset) / width)``, mixed into buckets.
 
     Step k of hash h is that of product ``k n_hashes + h``; ``word = mix64(word ^ step)`` over k, from
@@ -149,7 +149,7 @@ def project_steps_dense(X, vectors, panels, vector_norms, offsets, width, keys, 
 
 
 @njit(cache=True, nogil=True)
-def project_steps_csr(  # type: ignore[no-untyped-def]
+def project_steps_csr(
     indptr, indices, data, vectors, panels, vector_norms, offsets, width, keys, n_buckets, start, stop, out
 ):
     """`project_steps_dense` for sparse rows whose indices rise."""

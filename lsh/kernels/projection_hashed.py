@@ -22,7 +22,7 @@ _PRODUCTS = 1 << 20
 
 
 @njit(cache=True, nogil=True)
-def _add_entries(feature, key, x, first, words, quantiles, sums):  # type: ignore[no-untyped-def]
+def _add_entries(feature, key, x, first, words, quantiles, sums):
     """``sums[e * G + g] += x`` times the entry of a feature and the e-th vector of word first + g, g < G."""
     feature = mix64(feature ^ key)
     for g in range(words.size):
@@ -35,7 +35,7 @@ def _add_entries(feature, key, x, first, words, quantiles, sums):  # type: ignor
 
 
 @njit(cache=True, nogil=True)
-def _products(indptr, indices, data, begin, key, quantiles, start, stop, out):  # type: ignore[no-untyped-def]
+def _products(indptr, indices, data, begin, key, quantiles, start, stop, out):
     """`hashed_products` of entries that are scaled already, of the rows from ``indptr``'s `begin` on.
 
     Notes
@@ -88,14 +88,14 @@ def _products(indptr, indices, data, begin, key, quantiles, start, stop, out):  
 
 
 @njit(cache=True, nogil=True)
-def _scaled(indptr, data, start, stop):  # type: ignore[no-untyped-def]
+def _scaled(indptr, data, start, stop):
     entries = np.empty(indptr[stop] - indptr[start], np.float32)
     scale_rows_csr(indptr, data, start, stop, entries, np.empty(stop - start), np.empty(stop - start))
     return entries
 
 
 @njit(cache=True, nogil=True)
-def hashed_products(indptr, indices, data, key, quantiles, start, stop, out):  # type: ignore[no-untyped-def]
+def hashed_products(indptr, indices, data, key, quantiles, start, stop, out):
     """``out[i, v]``: the product of sparse row start + i, whose indices rise, and the hashed vector v.
 
     The entry of feature f and vector v = e G + g (G words a feature) is the quantile that the e-th 12
@@ -112,7 +112,7 @@ def hashed_products(indptr, indices, data, key, quantiles, start, stop, out):  #
 
 
 @njit(cache=True, nogil=True)
-def hashed_signs(indptr, indices, data, key, quantiles, n_hashes, power, start, stop, out):  # type: ignore[no-untyped-def]
+def hashed_signs(indptr, indices, data, key, quantiles, n_hashes, power, start, stop, out):
     """Codes of the sparse rows [start, stop): bit k of code h is the sign of product ``k n_hashes + h``."""
     begin, entries = indptr[start], _scaled(indptr, data, start, stop)
     block = max(1, min(stop - start, _PRODUCTS // (n_hashes * power)))

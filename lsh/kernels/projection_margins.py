@@ -25,7 +25,7 @@ _LEAST = np.float32(np.finfo(np.float32).tiny)
 
 
 @intrinsic
-def _multiply_add(typing_context, x, y, total):  # type: ignore[no-untyped-def]
+def _multiply_add(typing_context, x, y, total):
     """``x * y + total``, rounded as in `multiply_panels`."""
     signature = types.float32(types.float32, types.float32, types.float32)
 
@@ -39,7 +39,7 @@ def _multiply_add(typing_context, x, y, total):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _dense_products(X, panels, start, stop, scales, norms, errors):  # type: ignore[no-untyped-def]
+def _dense_products(X, panels, start, stop, scales, norms, errors):
     n = stop - start
     m = (n + ROWS - 1) // ROWS * ROWS
     scaled = np.zeros((m, X.shape[1]), np.float32)
@@ -51,7 +51,7 @@ def _dense_products(X, panels, start, stop, scales, norms, errors):  # type: ign
 
 
 @njit(cache=True, nogil=True)
-def _csr_products(indptr, indices, data, panels, start, stop, scales, norms, errors):  # type: ignore[no-untyped-def]
+def _csr_products(indptr, indices, data, panels, start, stop, scales, norms, errors):
     n, begin = stop - start, indptr[start]
     scaled = np.empty(indptr[stop] - begin, np.float32)
     values = np.zeros((n, panels.shape[0] * PANEL), np.float32)
@@ -76,7 +76,7 @@ def _csr_products(indptr, indices, data, panels, start, stop, scales, norms, err
 
 
 @njit(cache=True, nogil=True)
-def _list_doubted(values, n_values, errors, largest_norm, n, rows, places):  # type: ignore[no-untyped-def]
+def _list_doubted(values, n_values, errors, largest_norm, n, rows, places):
     """List the products whose sign their error bound leaves in doubt, as `pack_signs` does."""
     listed = 0
     for i in range(n):
@@ -90,7 +90,7 @@ def _list_doubted(values, n_values, errors, largest_norm, n, rows, places):  # t
 
 
 @njit(cache=True, nogil=True)
-def _fix_products(values, rows, places, n, dots):  # type: ignore[no-untyped-def]
+def _fix_products(values, rows, places, n, dots):
     """Give the listed products the sign of the exact ones, and no more than that."""
     for a in range(n):
         magnitude = abs(values[rows[a], places[a]])
@@ -98,7 +98,7 @@ def _fix_products(values, rows, places, n, dots):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True, nogil=True)
-def sign_margins_dense(X, vectors, panels, vector_norms, start, stop):  # type: ignore[no-untyped-def]
+def sign_margins_dense(X, vectors, panels, vector_norms, start, stop):
     """Products of the rows [start, stop) in float32, each with the sign that decides its bit.
 
     Parameters are those of `project_signs_dense`; the result has shape (stop - start or more, n_values or
@@ -116,7 +116,7 @@ def sign_margins_dense(X, vectors, panels, vector_norms, start, stop):  # type: 
 
 
 @njit(cache=True, nogil=True)
-def sign_margins_csr(indptr, indices, data, vectors, panels, vector_norms, start, stop):  # type: ignore[no-untyped-def]
+def sign_margins_csr(indptr, indices, data, vectors, panels, vector_norms, start, stop):
     """`sign_margins_dense` for sparse rows whose indices rise."""
     n, n_values = stop - start, vectors.shape[0]
     scales, norms, errors = np.empty(n), np.empty(n), np.empty(n)
@@ -130,7 +130,7 @@ def sign_margins_csr(indptr, indices, data, vectors, panels, vector_norms, start
 
 
 @njit(cache=True, nogil=True)
-def _above(values, scales, offsets, width, steps):  # type: ignore[no-untyped-def]
+def _above(values, scales, offsets, width, steps):
     """How far above its cell's lower border each value lies, in cells; the middle where none can tell."""
     above = np.empty(steps.shape)
     shifts = offsets / width
@@ -143,7 +143,7 @@ def _above(values, scales, offsets, width, steps):  # type: ignore[no-untyped-de
 
 
 @njit(cache=True, nogil=True)
-def step_margins_dense(X, vectors, panels, vector_norms, offsets, width, start, stop):  # type: ignore[no-untyped-def]
+def step_margins_dense(X, vectors, panels, vector_norms, offsets, width, start, stop):
     """``(steps, above)`` of the rows [start, stop): the codes' steps, and how far above each value lies.
 
     Parameters are those of `project_steps_dense`; both results have shape (stop - start, n_values), int64
@@ -162,7 +162,7 @@ def step_margins_dense(X, vectors, panels, vector_norms, offsets, width, start, 
 
 
 @njit(cache=True, nogil=True)
-def step_margins_csr(indptr, indices, data, vectors, panels, vector_norms, offsets, width, start, stop):  # type: ignore[no-untyped-def]
+def step_margins_csr(indptr, indices, data, vectors, panels, vector_norms, offsets, width, start, stop):
     """`step_margins_dense` for sparse rows whose indices rise."""
     n, n_values = stop - start, vectors.shape[0]
     scales, norms, errors = np.empty(n), np.empty(n), np.empty(n)

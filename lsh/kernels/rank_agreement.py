@@ -9,7 +9,7 @@ __all__ = ["rank_agreements"]
 
 
 @njit(cache=True, nogil=True)
-def _add(tree, place):  # type: ignore[no-untyped-def]
+def _add(tree, place):
     """Count one more at a place of a Fenwick tree."""
     place += 1
     while place < tree.size:
@@ -18,7 +18,7 @@ def _add(tree, place):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _below(tree, place):  # type: ignore[no-untyped-def]
+def _below(tree, place):
     """How many were counted at smaller places."""
     total = 0
     while place > 0:
@@ -28,7 +28,7 @@ def _below(tree, place):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _align(x_indices, x_ranks, y_indices, y_ranks, pairs):  # type: ignore[no-untyped-def]
+def _align(x_indices, x_ranks, y_indices, y_ranks, pairs):
     """Ranks in x and y of the features that either has, 0 where it is absent; returns their number."""
     a, b, n = 0, 0, 0
     while a < x_indices.size or b < y_indices.size:
@@ -46,7 +46,7 @@ def _align(x_indices, x_ranks, y_indices, y_ranks, pairs):  # type: ignore[no-un
 
 
 @njit(cache=True, nogil=True)
-def _agreement(pairs, n, absent, shares, starts, order, tree):  # type: ignore[no-untyped-def]
+def _agreement(pairs, n, absent, shares, starts, order, tree):
     """Probability that a random group, in random order, has its winner at one feature in both rows.
 
     A feature wins if the others are not above it in either row, and those tied with it in one come later.
@@ -86,7 +86,7 @@ def _agreement(pairs, n, absent, shares, starts, order, tree):  # type: ignore[n
 
 
 @njit(cache=True, nogil=True)
-def rank_agreements(x, y, shares, few, start, stop, agreements, unions):  # type: ignore[no-untyped-def]
+def rank_agreements(x, y, shares, few, start, stop, agreements, unions):
     """Agreement of each pair of a row of x, from `start` to `stop`, and a row of y.
 
     x, y : (indptr, indices, ranks), int64; the ranks of a row's entries, from 1, equal for equal ones.

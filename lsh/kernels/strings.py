@@ -11,7 +11,7 @@ __all__ = ["byte_offsets", "first_bad_offset", "first_binary", "never_falls", "s
 
 
 @njit(cache=True, nogil=True)
-def byte_offsets(data, lengths, offsets):  # type: ignore[no-untyped-def]
+def byte_offsets(data, lengths, offsets):
     """Offsets in UTF-8 bytes of consecutive strings whose lengths are given in code points."""
     at = 0
     for i in range(lengths.size):
@@ -24,7 +24,7 @@ def byte_offsets(data, lengths, offsets):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def never_falls(offsets):  # type: ignore[no-untyped-def]
+def never_falls(offsets):
     """Whether no offset is below the one before it."""
     falls = 0
     for i in range(offsets.size - 1):
@@ -33,7 +33,7 @@ def never_falls(offsets):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def first_bad_offset(offsets, n_bytes):  # type: ignore[no-untyped-def]
+def first_bad_offset(offsets, n_bytes):
     """The first i for which offsets[i] is out of bounds or above offsets[i + 1], or -1."""
     before = np.int64(0)
     for i in range(offsets.size):
@@ -44,7 +44,7 @@ def first_bad_offset(offsets, n_bytes):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def strip_fields(data, width, out, offsets):  # type: ignore[no-untyped-def]
+def strip_fields(data, width, out, offsets):
     """Fields of `width` bytes, less their trailing NUL bytes, one after another."""
     at = 0
     for i in range(offsets.size - 1):
@@ -59,7 +59,7 @@ def strip_fields(data, width, out, offsets):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _is_plain(part, width):  # type: ignore[no-untyped-def]
+def _is_plain(part, width):
     """Tell whether fields are printable ASCII followed by NUL bytes; in loops over bytes that vectorise."""
     odd, rises = np.uint8(0), 0
     for j in range(part.size):
@@ -75,7 +75,7 @@ def _is_plain(part, width):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def first_binary(data, width, start, stop):  # type: ignore[no-untyped-def]
+def first_binary(data, width, start, stop):
     """The first field in [start, stop) that is no text, or -1.
 
     Text is UTF-8 without control characters but white space, followed by NUL bytes.

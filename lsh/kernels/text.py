@@ -49,12 +49,12 @@ _ASCII = _ascii_table()
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _is_tail(byte):  # type: ignore[no-untyped-def]
+def _is_tail(byte):
     return (byte & 0xC0) == 0x80
 
 
 @njit(cache=True, nogil=True)
-def decode_utf8(data, at, stop):  # type: ignore[no-untyped-def]
+def decode_utf8(data, at, stop):
     """The code point at `at` and its bytes; (0, 0) if they are not well-formed UTF-8 (Unicode, table 3-7)."""
     lead = np.int64(data[at])
     if lead < 0x80:
@@ -83,7 +83,7 @@ def decode_utf8(data, at, stop):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _encode(code, text, at):  # type: ignore[no-untyped-def]
+def _encode(code, text, at):
     """Write a code point as UTF-8 and return where the next byte goes."""
     if code < 0x80:
         text[at] = code
@@ -104,10 +104,10 @@ def _encode(code, text, at):  # type: ignore[no-untyped-def]
     return at + 4
 
 
-def _leading_ascii(typing_context, word):  # type: ignore[no-untyped-def]
+def _leading_ascii(typing_context, word):
     """How many of the eight bytes of `word`, from the lowest, come before the first above 127."""
 
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, args):
         high = builder.and_(args[0], ir.Constant(ir.IntType(64), 0x8080808080808080))
         zeros = builder.cttz(high, ir.Constant(ir.IntType(1), 0))
         return builder.lshr(zeros, ir.Constant(ir.IntType(64), 3))
@@ -119,7 +119,7 @@ _leading_ascii_bytes: Any = intrinsic(_leading_ascii)
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _put_ascii(byte, text, used, starts, words, after_separator):  # type: ignore[no-untyped-def]
+def _put_ascii(byte, text, used, starts, words, after_separator):
     lower = _ASCII[byte]
     separator = np.int64(lower == _SPACE)
     text[used] = lower
@@ -130,7 +130,7 @@ def _put_ascii(byte, text, used, starts, words, after_separator):  # type: ignor
 
 
 @njit(cache=True, nogil=True)
-def _normalise(data, at, piece_stop, stop, table, text, used, starts, words, last):  # type: ignore[no-untyped-def]
+def _normalise(data, at, piece_stop, stop, table, text, used, starts, words, last):
     """Normalise data[at:piece_stop] to the end of `text`.
 
     A separator is written as soon as a word ends, so after one `text` ends with a space.
@@ -190,7 +190,7 @@ def _normalise(data, at, piece_stop, stop, table, text, used, starts, words, las
 
 
 @njit(cache=True, nogil=True)
-def _hash_words(text, starts, words, end, size, final, seed, tokens, n_tokens):  # type: ignore[no-untyped-def]
+def _hash_words(text, starts, words, end, size, final, seed, tokens, n_tokens):
     """Hash the shingles of `size` words of text[:end] whose ends are known; returns how many."""
     complete = words - size + (1 if final else 0)
     if complete <= 0:
@@ -204,7 +204,7 @@ def _hash_words(text, starts, words, end, size, final, seed, tokens, n_tokens): 
 
 
 @njit(cache=True, nogil=True)
-def _all_ascii(text, end):  # type: ignore[no-untyped-def]
+def _all_ascii(text, end):
     seen = np.uint8(0)
     for i in range(end):
         seen |= text[i]
@@ -212,7 +212,7 @@ def _all_ascii(text, end):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _next_character(text, at, end):  # type: ignore[no-untyped-def]
+def _next_character(text, at, end):
     at += 1
     while at < end and _is_tail(text[at]):
         at += 1
@@ -220,7 +220,7 @@ def _next_character(text, at, end):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _hash_characters(text, end, size, seed, tokens, n_tokens):  # type: ignore[no-untyped-def]
+def _hash_characters(text, end, size, seed, tokens, n_tokens):
     """Hash the shingles of `size` code points in text[:end].
 
     Returns how many, and where the next one starts.
@@ -247,7 +247,7 @@ def _hash_characters(text, end, size, seed, tokens, n_tokens):  # type: ignore[n
 
 
 @njit(cache=True, nogil=True)
-def _grown(array, least):  # type: ignore[no-untyped-def]
+def _grown(array, least):
     """`array` itself if it holds `least` items, or a copy with room for twice as many."""
     if array.size >= least:
         return array
@@ -257,7 +257,7 @@ def _grown(array, least):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def shingle_documents(data, offsets, characters, size, seed, table, tokens, status, counts, start, stop):  # type: ignore[no-untyped-def]
+def shingle_documents(data, offsets, characters, size, seed, table, tokens, status, counts, start, stop):
     """Write the shingle hashes of documents [start, stop) to `tokens`, in order, while they fit.
 
     Fills status[i] and counts[i] of each document done. Returns how many tokens were written, and the

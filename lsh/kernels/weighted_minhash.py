@@ -28,7 +28,7 @@ TILE = 32
 
 
 @intrinsic
-def _bits(typing_context, value):  # type: ignore[no-untyped-def]
+def _bits(typing_context, value):
     """The bits of a float64."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
@@ -38,7 +38,7 @@ def _bits(typing_context, value):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def _from_bits(typing_context, bits):  # type: ignore[no-untyped-def]
+def _from_bits(typing_context, bits):
     """The float64 of some bits."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
@@ -48,7 +48,7 @@ def _from_bits(typing_context, bits):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always", error_model="numpy")
-def log_normal_number(x):  # type: ignore[no-untyped-def]
+def log_normal_number(x):
     """The natural logarithm of a positive float64 that is not subnormal, to about 2 units in the last place.
 
     ``x = m 2**e`` with m in [sqrt(1/2), sqrt(2)), and ``log m = 2 atanh(s)``, s = (m - 1) / (m + 1), by its
@@ -74,7 +74,7 @@ def log_normal_number(x):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def log_weight(w):  # type: ignore[no-untyped-def]
+def log_weight(w):
     """The logarithm of any positive float64."""
     if w < 2.0**-1000:
         return log_normal_number(w * 2.0**200) - 200.0 * _LN2
@@ -82,7 +82,7 @@ def log_weight(w):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always", error_model="numpy")
-def _exponentials(word):  # type: ignore[no-untyped-def]
+def _exponentials(word):
     """The sum of two exponential numbers, Gamma(2, 1), from the upper 48 bits of a random word.
 
     Uniform numbers are odd multiples of 2**-25: their product is exact, and below 1.
@@ -93,7 +93,7 @@ def _exponentials(word):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _draw(feature, keys, first, width, drawn):  # type: ignore[no-untyped-def]
+def _draw(feature, keys, first, width, drawn):
     """The random numbers of one feature for hashes [first, first + width), four runs of TILE numbers.
 
     These are r, 1 / r, beta and ``ln c + r beta - r``, what is least at the weight 1.
@@ -112,7 +112,7 @@ def _draw(feature, keys, first, width, drawn):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _lower(log_w, feature, drawn, width, least, features):  # type: ignore[no-untyped-def]
+def _lower(log_w, feature, drawn, width, least, features):
     """Lower the least values (and their steps, TILE places on) to those of a feature of that weight."""
     for v in range(width):
         t = np.floor(log_w * drawn[TILE + v] + drawn[2 * TILE + v])
@@ -126,7 +126,7 @@ def _lower(log_w, feature, drawn, width, least, features):  # type: ignore[no-un
 
 
 @njit(cache=True, nogil=True)
-def _finish(least, features, keys, first, width, out):  # type: ignore[no-untyped-def]
+def _finish(least, features, keys, first, width, out):
     """Values of a row."""
     for v in range(width):
         word = mix64(features[v] + np.uint64(np.int64(least[TILE + v])) * _STEP)
@@ -135,7 +135,7 @@ def _finish(least, features, keys, first, width, out):  # type: ignore[no-untype
 
 
 @njit(cache=True, nogil=True)
-def _number_features(indices, weights, key, numbers, features):  # type: ignore[no-untyped-def]
+def _number_features(indices, weights, key, numbers, features):
     """``numbers[j]``, the number of entry j's feature, or -1 for a weight of 0; returns how many there are.
 
     features : what these are mixed to, by number, in the order that they first come in.
@@ -160,7 +160,7 @@ def _number_features(indices, weights, key, numbers, features):  # type: ignore[
 
 
 @njit(cache=True, nogil=True)
-def _order_by_feature(offsets, weights, numbers, n_features, ends, rows, logs):  # type: ignore[no-untyped-def]
+def _order_by_feature(offsets, weights, numbers, n_features, ends, rows, logs):
     """Rows and logarithms of the weights of feature f, at ``[ends[f - 1], ends[f])``."""
     ends[: n_features + 1] = 0
     for j in range(numbers.size):
@@ -177,7 +177,7 @@ def _order_by_feature(offsets, weights, numbers, n_features, ends, rows, logs): 
 
 
 @njit(cache=True, nogil=True)
-def weighted_minhash(offsets, indices, weights, key, keys, out):  # type: ignore[no-untyped-def]
+def weighted_minhash(offsets, indices, weights, key, keys, out):
     """Values of sparse rows whose weights are at least 0: for each hash those of the feature of least a.
 
     offsets, indices, weights : int64 (n + 1,), uint64 and float64; the first offset is 0.
@@ -215,7 +215,7 @@ def weighted_minhash(offsets, indices, weights, key, keys, out):  # type: ignore
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def overlap_weights(x_indptr, x_indices, x_data, y_indptr, y_indices, y_data, start, stop, out):  # type: ignore[no-untyped-def]
+def overlap_weights(x_indptr, x_indices, x_data, y_indptr, y_indices, y_data, start, stop, out):
     """``out[i, j]`` = the sum of the lesser over that of the greater weights of two rows; 1 if all are 0."""
     for i in range(start, stop):
         for j in range(y_indptr.size - 1):

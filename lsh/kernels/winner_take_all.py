@@ -27,7 +27,7 @@ _TILE = 16
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _reduce(word, n_buckets):  # type: ignore[no-untyped-def]
+def _reduce(word, n_buckets):
     """The high half of a word to [0, n_buckets); the word itself with n_buckets = 0."""
     if n_buckets == 0:
         return np.uint32(word)
@@ -35,7 +35,7 @@ def _reduce(word, n_buckets):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _absorb(word, label, base, n_buckets):  # type: ignore[no-untyped-def]
+def _absorb(word, label, base, n_buckets):
     """Append a label to the word of a code: as a digit, or mixed in."""
     if n_buckets == 0:
         return word * base + label
@@ -43,13 +43,13 @@ def _absorb(word, label, base, n_buckets):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _rank(key, bin_, other):  # type: ignore[no-untyped-def]
+def _rank(key, bin_, other):
     """A random number of (bin, attempt or other bin)."""
     return mix64(key ^ (np.uint64(bin_) << np.uint64(32)) ^ np.uint64(other))
 
 
 @njit(cache=True, nogil=True)
-def _donor(bin_, winners, full, n_full, attempts, walk_key, rank_key):  # type: ignore[no-untyped-def]
+def _donor(bin_, winners, full, n_full, attempts, walk_key, rank_key):
     """The bin that an empty one copies: the first full one in a random order that is its own.
 
     That order is a walk of some attempts, and where it fails the order of ``rank``: so a walk which few
@@ -70,7 +70,7 @@ def _donor(bin_, winners, full, n_full, attempts, walk_key, rank_key):  # type: 
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _turn(walk_key, bin_, donor, base):  # type: ignore[no-untyped-def]
+def _turn(walk_key, bin_, donor, base):
     """Draw what a bin adds to places that it copies from a donor: in [0, base), the same for all rows.
 
     Without it all bins that copy one donor would have one place, and rows of few entries, whose bins copy the
@@ -82,7 +82,7 @@ def _turn(walk_key, bin_, donor, base):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _row_codes(features, values, n, bins, spots, own, settings, keys, work, out):  # type: ignore[no-untyped-def]
+def _row_codes(features, values, n, bins, spots, own, settings, keys, work, out):
     """Codes of one row with n > 0 entries that are no zeros.
 
     work : arrays for the bins, `winners` all -1 and `best` all minus infinity here and on return, and for the
@@ -127,7 +127,7 @@ def _row_codes(features, values, n, bins, spots, own, settings, keys, work, out)
 
 
 @njit(cache=True, nogil=True)
-def _absent_codes(n_features, settings, keys, out):  # type: ignore[no-untyped-def]
+def _absent_codes(n_features, settings, keys, out):
     """Codes of a row of zeros: of places 0, or of a winner that is no feature."""
     power, base, n_buckets = settings[0], settings[1], settings[2]
     label = np.uint64(0) if n_buckets == 0 else np.uint64(n_features)
@@ -139,7 +139,7 @@ def _absent_codes(n_features, settings, keys, out):  # type: ignore[no-untyped-d
 
 
 @njit(cache=True, nogil=True)
-def _work(n_bins, n_hashes, values):  # type: ignore[no-untyped-def]
+def _work(n_bins, n_hashes, values):
     winners, best = np.full(n_bins, -1, np.int32), np.full(n_bins, -np.inf, values.dtype)
     # One more for the bin that is put behind the last and then not counted.
     spots_held, full = np.empty(n_bins, np.int32), np.empty(n_bins + 1, np.int32)
@@ -147,7 +147,7 @@ def _work(n_bins, n_hashes, values):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def winners_csr(indptr, indices, data, layout, settings, keys, start, stop, out):  # type: ignore[no-untyped-def]
+def winners_csr(indptr, indices, data, layout, settings, keys, start, stop, out):
     """Codes of the sparse rows [start, stop) to the same rows of `out`.
 
     layout : (bins, spots, own, n_bins); the bin of each feature and its place there, int32 (permutations,
@@ -175,7 +175,7 @@ def winners_csr(indptr, indices, data, layout, settings, keys, start, stop, out)
 
 
 @njit(cache=True, nogil=True)
-def _transpose(X, columns, left, right, block):  # type: ignore[no-untyped-def]
+def _transpose(X, columns, left, right, block):
     """``block[u, i]`` = X[left + i, columns[u]], with minus infinity for zeros."""
     absent = X.dtype.type(-np.inf)
     for first in range(0, columns.size, 16):  # few enough lines of the block for the first-level cache
@@ -193,7 +193,7 @@ def _transpose(X, columns, left, right, block):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _lane_winners(block, group, labels, best, label):  # type: ignore[no-untyped-def]
+def _lane_winners(block, group, labels, best, label):
     """Label of the first of the largest values of a group, for 64 rows; NOBODY in a group of zeros."""
     best[:] = -np.inf
     label[:] = NOBODY
@@ -206,7 +206,7 @@ def _lane_winners(block, group, labels, best, label):  # type: ignore[no-untyped
 
 
 @njit(cache=True, nogil=True)
-def _block_codes(block, places, labels, base, n_buckets, keys, empty, codes):  # type: ignore[no-untyped-def]
+def _block_codes(block, places, labels, base, n_buckets, keys, empty, codes):
     """Codes of 64 rows under some hashes; `empty` becomes NOBODY for rows with a group of zeros."""
     best, label = np.empty(LANES, block.dtype), np.empty(LANES, np.uint32)
     words, tile = np.empty(LANES, np.uint64), np.empty((_TILE, LANES), np.uint32)
@@ -230,7 +230,7 @@ def _block_codes(block, places, labels, base, n_buckets, keys, empty, codes):  #
 
 
 @njit(cache=True, nogil=True)
-def winners_dense(X, groups, layout, settings, keys, start, stop, out):  # type: ignore[no-untyped-def]
+def winners_dense(X, groups, layout, settings, keys, start, stop, out):
     """Codes of the dense rows [start, stop) to the same rows of `out`; see `winners_csr`.
 
     groups : (hashes, columns, offsets, places, labels). The bins of the hashes from ``hashes[c]`` to

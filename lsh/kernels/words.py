@@ -13,7 +13,7 @@ __all__ = ["lowest_bit", "mix64", "popcount"]
 
 
 @intrinsic
-def _popcount(typing_context, word):  # type: ignore[no-untyped-def]
+def _popcount(typing_context, word):
     """Bits that are set in a word, as uint64."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -23,7 +23,7 @@ def _popcount(typing_context, word):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def _lowest_bit(typing_context, word):  # type: ignore[no-untyped-def]
+def _lowest_bit(typing_context, word):
     """Index of the lowest bit that is set, as int64; of 0 anything."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -38,7 +38,7 @@ lowest_bit: Any = _lowest_bit
 
 
 @njit(cache=True, nogil=True, inline="always")
-def mix64(z):  # type: ignore[no-untyped-def]
+def mix64(z):
     """Stafford's mix 13, the finaliser of SplitMix64: a bijection of 64-bit words."""
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -58,8 +58,8 @@ _LAST_KEY = 121
 def _load(bits: int) -> Any:
     """An unaligned load of `bits` bits at a byte offset of a uint8 array, widened to uint64."""
 
-    def load(typing_context, data, index):  # type: ignore[no-untyped-def]
-        def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def load(typing_context, data, index):
+        def codegen(context, builder, signature, args):
             array = context.make_array(signature.args[0])(context, builder, args[0])
             at = builder.bitcast(builder.gep(array.data, [args[1]]), ir.IntType(bits).as_pointer())
             word = builder.load(at, align=1)
@@ -70,10 +70,10 @@ def _load(bits: int) -> Any:
     return load
 
 
-def _fold(typing_context, a, b):  # type: ignore[no-untyped-def]
+def _fold(typing_context, a, b):
     """Low half xor high half of the 128-bit product of two uint64."""
 
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, args):
         wide, word = ir.IntType(128), ir.IntType(64)
         product = builder.mul(builder.zext(args[0], wide), builder.zext(args[1], wide))
         high = builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), word)
@@ -82,8 +82,8 @@ def _fold(typing_context, a, b):  # type: ignore[no-untyped-def]
     return types.uint64(types.uint64, types.uint64), codegen
 
 
-def _swap(typing_context, value):  # type: ignore[no-untyped-def]
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+def _swap(typing_context, value):
+    def codegen(context, builder, signature, args):
         return builder.bswap(args[0])
 
     return types.uint64(types.uint64), codegen
@@ -96,19 +96,19 @@ _swap_bytes: Any = intrinsic(_swap)
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _rotate(x, n):  # type: ignore[no-untyped-def]
+def _rotate(x, n):
     return (x << n) | (x >> (np.uint64(64) - n))
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _avalanche(h):  # type: ignore[no-untyped-def]
+def _avalanche(h):
     h ^= h >> np.uint64(37)
     h *= _MX_1
     return h ^ (h >> np.uint64(32))
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _avalanche_short(h):  # type: ignore[no-untyped-def]
+def _avalanche_short(h):
     h ^= h >> np.uint64(33)
     h *= _P64_2
     h ^= h >> np.uint64(29)
@@ -117,7 +117,7 @@ def _avalanche_short(h):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _hash_4_to_8(swapped, length, seed):  # type: ignore[no-untyped-def]
+def _hash_4_to_8(swapped, length, seed):
     # swapped: the first four bytes in the high half, the last four in the low half.
     seed ^= _swap_bytes(seed & _LOW32)
     h = swapped ^ (FLIP_8 - seed)
@@ -129,20 +129,20 @@ def _hash_4_to_8(swapped, length, seed):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def xxh3_64_u64(value, seed):  # type: ignore[no-untyped-def]
+def xxh3_64_u64(value, seed):
     """XXH3-64 of the eight little-endian bytes of `value` (uint64)."""
     return _hash_4_to_8(_rotate(value, np.uint64(32)), np.uint64(8), seed)
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _mix(data, at, low_key, high_key, seed):  # type: ignore[no-untyped-def]
+def _mix(data, at, low_key, high_key, seed):
     low = load_u64(data, at) ^ (low_key + seed)
     high = load_u64(data, at + 8) ^ (high_key - seed)
     return fold_multiply(low, high)
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _hash_17_to_128(data, start, length, seed):  # type: ignore[no-untyped-def]
+def _hash_17_to_128(data, start, length, seed):
     end = start + length
     h = np.uint64(length) * _P64_1
     if length > 32:
@@ -156,7 +156,7 @@ def _hash_17_to_128(data, start, length, seed):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _hash_129_to_240(data, start, length, seed):  # type: ignore[no-untyped-def]
+def _hash_129_to_240(data, start, length, seed):
     h = np.uint64(length) * _P64_1
     for i in range(8):
         low, high = load_u64(_SECRET, 16 * i), load_u64(_SECRET, 16 * i + 8)
@@ -170,7 +170,7 @@ def _hash_129_to_240(data, start, length, seed):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _secret_word(offset, seed):  # type: ignore[no-untyped-def]
+def _secret_word(offset, seed):
     # The secret that a seed derives adds it to the even words and subtracts it from the odd ones.
     # A word at an odd offset is put together from two, so the derived secret is never stored.
     j = offset >> 3
@@ -183,12 +183,12 @@ def _secret_word(offset, seed):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _product(word):  # type: ignore[no-untyped-def]
+def _product(word):
     return (word & _LOW32) * (word >> np.uint64(32))
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _accumulate(data, at, key, seed, a):  # type: ignore[no-untyped-def]
+def _accumulate(data, at, key, seed, a):
     # One stripe of 64 bytes: lane i gets its own product and its neighbour's plain word.
     w0 = load_u64(data, at)
     w1 = load_u64(data, at + 8)
@@ -211,12 +211,12 @@ def _accumulate(data, at, key, seed, a):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _scramble_lane(a, offset, seed):  # type: ignore[no-untyped-def]
+def _scramble_lane(a, offset, seed):
     return (a ^ (a >> np.uint64(47)) ^ _secret_word(offset, seed)) * _P32_1
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _scramble(key, seed, a):  # type: ignore[no-untyped-def]
+def _scramble(key, seed, a):
     return (
         _scramble_lane(a[0], key, seed),
         _scramble_lane(a[1], key + 8, seed),
@@ -230,7 +230,7 @@ def _scramble(key, seed, a):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _hash_long(data, start, length, seed):  # type: ignore[no-untyped-def]
+def _hash_long(data, start, length, seed):
     a = (_P32_3, _P64_1, _P64_2, _P64_3, _P64_4, _P32_2, _P64_5, _P32_1)
     last = (length - 1) // _STRIPE  # the stripes before the last, which ends with the data
     for stripe in range(last):
@@ -248,7 +248,7 @@ def _hash_long(data, start, length, seed):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _hash_0_to_3(data, start, length, seed):  # type: ignore[no-untyped-def]
+def _hash_0_to_3(data, start, length, seed):
     if length == 0:
         return _avalanche_short(seed ^ _FLIP_0)
     first, middle = np.uint64(data[start]), np.uint64(data[start + (length >> 1)])
@@ -258,7 +258,7 @@ def _hash_0_to_3(data, start, length, seed):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def xxh3_64(data, start, length, seed):  # type: ignore[no-untyped-def]
+def xxh3_64(data, start, length, seed):
     """XXH3-64 of ``data[start:start + length]`` (uint8, C order); the range is not checked."""
     if length > 16:
         if length <= 128:
@@ -277,21 +277,21 @@ def xxh3_64(data, start, length, seed):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def hash_u64(values, seed, out, start, stop):  # type: ignore[no-untyped-def]
+def hash_u64(values, seed, out, start, stop):
     """out[i] = XXH3-64 of the little-endian bytes of the uint64 values[i]."""
     for i in range(start, stop):
         out[i] = xxh3_64_u64(values[i], seed)
 
 
 @njit(cache=True, nogil=True)
-def hash_slices(data, offsets, seed, out, start, stop):  # type: ignore[no-untyped-def]
+def hash_slices(data, offsets, seed, out, start, stop):
     """out[i] = XXH3-64 of data[offsets[i]:offsets[i + 1]]."""
     for i in range(start, stop):
         out[i] = xxh3_64(data, offsets[i], offsets[i + 1] - offsets[i], seed)
 
 
 @njit(cache=True, nogil=True)
-def hash_fixed(data, width, seed, out, start, stop):  # type: ignore[no-untyped-def]
+def hash_fixed(data, width, seed, out, start, stop):
     """out[i] = XXH3-64 of the i-th field of `width` bytes, less its trailing NUL bytes."""
     for i in range(start, stop):
         length = width

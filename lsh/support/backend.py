@@ -8,12 +8,13 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .threads import map_blocks
+from .types import ArrayModule
 
 __all__ = [
     "CPU",
@@ -50,7 +51,7 @@ class Backend(ABC):
 
     @property
     @abstractmethod
-    def xp(self) -> Any:
+    def xp(self) -> ArrayModule:
         """NumPy, or CuPy."""
 
     @abstractmethod
@@ -75,7 +76,7 @@ class Backend(ABC):
 
 class _Cpu(Backend):
     device = "cpu"
-    xp = np
+    xp = cast(ArrayModule, np)
 
     def kernels(self, module: ModuleType) -> Any:
         return module
@@ -91,10 +92,10 @@ class _Gpu(Backend):
     device = "gpu"
 
     @property
-    def xp(self) -> Any:
+    def xp(self) -> ArrayModule:
         import cupy
 
-        return cupy
+        return cast(ArrayModule, cupy)
 
     def kernels(self, module: ModuleType) -> Any:
         return _gpu_twin(module.__name__.rpartition(".")[2])
@@ -179,7 +180,7 @@ def backend_of(array: Any) -> Backend:
     return backend_named(device_of(array))
 
 
-def as_array(X: Any) -> Any:
+def as_array(X: Any) -> NDArray[Any]:
     """`X` as an array where it lives: CuPy arrays as they are, all else by ``numpy.asarray``.
 
     Copied only where its numbers do not lie as kernels, and views of their bits, take them to: in the
@@ -187,7 +188,8 @@ def as_array(X: Any) -> Any:
     become CuPy arrays of the same memory.
     """
     if device_of(X) == "gpu":
-        return X if _is_cupy(X) else backend_named("gpu").xp.from_dlpack(X)
+        X = X if _is_cupy(X) else backend_named("gpu").xp.from_dlpack(X)
+        return cast(NDArray[Any], X)
     array = np.asarray(X)
     if array.dtype.isnative and array.flags.aligned:
         return array

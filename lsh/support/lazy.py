@@ -33,4 +33,5 @@ class lazy(Generic[T]):
         if instance is None:
             return self
         # No data descriptor: the entry in the instance's dictionary is found first from now on.
-        return instance.__dict__.setdefault(self._name, self._function(instance))
+        value: T = instance.__dict__.setdefault(self._name, self._function(instance))
+        return value

@@ -26,7 +26,9 @@ LOG2_DIMENSIONS = np.arange(1, 17)
 def upper_orthant(h: NDArray[Any], k: NDArray[Any], r: float) -> NDArray[np.float64]:
     """P(U > h, V > k) for h, k > 0 and correlation r, from Owen's T function."""
     s = np.sqrt((1.0 - r) * (1.0 + r))
-    return 0.5 * (ndtr(-h) + ndtr(-k)) - owens_t(h, (k - r * h) / (h * s)) - owens_t(k, (h - r * k) / (k * s))
+    single = 0.5 * (ndtr(-h) + ndtr(-k))
+    both: NDArray[np.float64] = single - owens_t(h, (k - r * h) / (h * s)) - owens_t(k, (h - r * k) / (k * s))
+    return both
 
 
 def collision_probabilities(angle: float, nodes: int = 240) -> NDArray[np.float64]:

@@ -25,6 +25,7 @@ from ...lsh.support.backend import read_only
 from ...lsh.support.checks import check_int
 from ...lsh.support.lazy import lazy
 from ..kernels.codes import CLASS_FIELDS, Decoder, Encoder, encode_values
+from ..kernels.elias_fano import address_of
 from . import elias_fano
 from .codebook_choice import FIELDS, Others, choose
 from .prefix_code import LARGEST_LIMIT, check_counts, first_codes
@@ -226,9 +227,7 @@ class Codebook:
 
     # -- decoding -------------------------------------------------------------------------------------
 
-    def decoder(
-        self, address_of: Callable[[NDArray[np.uint64]], np.uint64] = elias_fano.address_of
-    ) -> Decoder:
+    def decoder(self, address_of: Callable[[NDArray[np.uint64]], np.uint64] = address_of) -> Decoder:
         """What `decode` reads: numbers and addresses, good as long as this codebook lives.
 
         `address_of` says where an array lies for those who read it.

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ...errors import IncompatibleSketchError
 from ...lsh.inputs.arrays import check_array
-from ...lsh.support.backend import backend_named, device_of
+from ...lsh.support.backend import Backend, backend_named, device_of
 from ...lsh.support.configured import differing_field, register
 from ...lsh.support.lazy import lazy
 from .guard import changing, locked, uninterrupted
@@ -190,7 +190,7 @@ class MergeableSketch(Stored):
         try:
             if sum(spec.nbytes for spec in specs.values()) > _MOST_BYTES:
                 raise MemoryError(f"more than {_MOST_BYTES >> 40} TiB are not asked for")
-            arrays = {
+            arrays: dict[str, NDArray[Any]] = {
                 name: xp.zeros(spec.shape, spec.dtype)
                 if spec.fill == 0
                 else xp.full(spec.shape, spec.fill, spec.dtype)
@@ -232,7 +232,7 @@ class MergeableSketch(Stored):
     _gpu: ClassVar[bool] = False
 
     @property
-    def _backend(self) -> Any:
+    def _backend(self) -> Backend:
         """The kernels that serve the state where it lies; `xp` among them is NumPy or CuPy."""
         return backend_named(self.device)
 

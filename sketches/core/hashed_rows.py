@@ -45,10 +45,10 @@ def check_family(family: Any) -> HashFamily:
 
 def check_symmetric_family(family: Any) -> HashFamily:
     """`check_family`, and that queries are hashed as rows are: what looks rows up by their codes needs it."""
-    family = check_family(family)
-    if type(family).hash_query is not HashFamily.hash_query:
+    checked = check_family(family)
+    if type(checked).hash_query is not HashFamily.hash_query:
         raise ValueError(f"family must hash rows and queries alike, which {type(family).__name__} does not")
-    return family
+    return checked
 
 
 def _is_pair(X: Any) -> bool:

@@ -29,7 +29,7 @@ def count_min_error(n_rows: int, n_buckets: int, confidence: float) -> float:
     A row errs by c/n_buckets of the total or more with probability at most 1/c (Markov), all rows do
     with probability c**-n_rows.
     """
-    return (1.0 - confidence) ** (-1.0 / n_rows) / n_buckets
+    return float((1.0 - confidence) ** (-1.0 / n_rows) / n_buckets)
 
 
 class CountMinSketch(KeyTable):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...lsh.support.backend import add_at
+from ...lsh.support.backend import Backend, add_at
 from ..core.base import StateSpec
 from ..counts.key_table import KEYS_BLOCK
 from ..kernels import code_counters
@@ -44,7 +44,7 @@ def count_held(sample: Mapping[str, NDArray[Any]]) -> int:
 
 
 def add_cells(
-    backend: Any,
+    backend: Backend,
     sample: Mapping[str, NDArray[Any]],
     keys: NDArray[np.uint64],
     repetitions: NDArray[np.int32],
@@ -99,7 +99,7 @@ def add_cells(
     return out
 
 
-def find_keys(backend: Any, rising: NDArray[np.uint64], keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+def find_keys(backend: Backend, rising: NDArray[np.uint64], keys: NDArray[np.uint64]) -> NDArray[np.int64]:
     """Return where `keys` are among `rising` ones, -1 for those that are not there."""
     places: NDArray[np.int64] = backend.xp.empty(keys.size, np.int64)
     backend.map_blocks(
@@ -111,7 +111,7 @@ def find_keys(backend: Any, rising: NDArray[np.uint64], keys: NDArray[np.uint64]
 
 
 def count_held_cells(
-    backend: Any, sample: Mapping[str, NDArray[Any]], keys: NDArray[np.uint64]
+    backend: Backend, sample: Mapping[str, NDArray[Any]], keys: NDArray[np.uint64]
 ) -> NDArray[np.float64]:
     """Return the counts, shape (n,), that a sample has for the cells of `keys`, 0 for others."""
     held, xp = count_held(sample), backend.xp

@@ -47,10 +47,10 @@ _ODD = np.uint64(0x9E3779B97F4A7C15)
 _U0, _U1, _U9, _U32, _U55, _U61, _U63 = (np.uint64(n) for n in (0, 1, 9, 32, 55, 61, 63))
 
 
-def _high_code(typing_context, a, b):  # type: ignore[no-untyped-def]
+def _high_code(typing_context, a, b):
     """High half of the 128-bit product of two uint64."""
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):
         wide = ir.IntType(128)
         product = builder.mul(*(builder.zext(argument, wide) for argument in arguments))
         return builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), ir.IntType(64))
@@ -62,13 +62,13 @@ _multiply_high: Any = intrinsic(_high_code)
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _mix(x):  # type: ignore[no-untyped-def]
+def _mix(x):
     x *= _ODD
     return x ^ (x >> _U32)
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _place(n_blocks, keys, seed, hashed, low, width, first, n, mixed, bases):  # type: ignore[no-untyped-def]
+def _place(n_blocks, keys, seed, hashed, low, width, first, n, mixed, bases):
     """w_1 of those of n keys whose hash is in [low, low + width], and where their blocks start; how many."""
     if hashed:
         for i in range(n):
@@ -93,7 +93,7 @@ def _place(n_blocks, keys, seed, hashed, low, width, first, n, mixed, bases):  #
 # No array is passed to a function within the loop over keys, for that would count its references up and
 # down, in one place for all threads: it is why the bits' loops are written out.
 @njit(cache=True, nogil=True, forceinline=True)
-def _add(words, n_hashes, keys, seed, hashed, low, width, start, stop, mixed, bases):  # type: ignore[no-untyped-def]
+def _add(words, n_hashes, keys, seed, hashed, low, width, start, stop, mixed, bases):
     n_blocks = np.uint64(words.size // BLOCK_WORDS)
     for first in range(start, stop, _TILE):
         n = min(_TILE, stop - first)
@@ -114,7 +114,7 @@ def _add(words, n_hashes, keys, seed, hashed, low, width, start, stop, mixed, ba
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _contains(words, n_hashes, keys, seed, hashed, out, start, stop, mixed, bases):  # type: ignore[no-untyped-def]
+def _contains(words, n_hashes, keys, seed, hashed, out, start, stop, mixed, bases):
     n_blocks = np.uint64(words.size // BLOCK_WORDS)
     for first in range(start, stop, _TILE):
         n = min(_TILE, stop - first)
@@ -137,7 +137,7 @@ def _contains(words, n_hashes, keys, seed, hashed, out, start, stop, mixed, base
 
 
 @njit(cache=True, nogil=True)
-def bloom_add(words, n_hashes, keys, seed, hashed, low, width):  # type: ignore[no-untyped-def]
+def bloom_add(words, n_hashes, keys, seed, hashed, low, width):
     """Set the bits of those keys whose hash is in [low, low + width].
 
     words : uint64 (8 n_blocks,), the blocks.
@@ -148,14 +148,14 @@ def bloom_add(words, n_hashes, keys, seed, hashed, low, width):  # type: ignore[
 
 
 @njit(cache=True, nogil=True)
-def bloom_contains(words, n_hashes, keys, seed, hashed, out, start, stop):  # type: ignore[no-untyped-def]
+def bloom_contains(words, n_hashes, keys, seed, hashed, out, start, stop):
     """``out[i]`` = whether all bits of key i are set, for i in [start, stop)."""
     mixed, bases = np.empty(_TILE, np.uint64), np.zeros(_TILE + _AHEAD, np.int64)
     _contains(words, n_hashes, keys, seed, hashed, out, start, stop, mixed, bases)
 
 
 @njit(cache=True, nogil=True)
-def bloom_group(n_blocks, shift, keys, seed, hashed, ordered, ends, start, stop):  # type: ignore[no-untyped-def]
+def bloom_group(n_blocks, shift, keys, seed, hashed, ordered, ends, start, stop):
     """Hashes of the keys [start, stop) to ``ordered[start:stop]``, grouped by ``block >> shift``.
 
     ends : int64 (groups + 1,), zeros; becomes where each group begins, and where the last one ends.
@@ -175,7 +175,7 @@ def bloom_group(n_blocks, shift, keys, seed, hashed, ordered, ends, start, stop)
 
 
 @njit(cache=True, nogil=True)
-def bloom_add_groups(words, n_hashes, ordered, ends, first_group, last_group):  # type: ignore[no-untyped-def]
+def bloom_add_groups(words, n_hashes, ordered, ends, first_group, last_group):
     """Set the bits of the grouped hashes of groups [first_group, last_group), whose blocks no others have.
 
     ends : int64 (parts, groups + 1), of each part that `bloom_group` grouped.
@@ -188,7 +188,7 @@ def bloom_add_groups(words, n_hashes, ordered, ends, first_group, last_group):  
 
 
 @njit(cache=True, nogil=True)
-def bloom_contains_groups(words, n_hashes, ordered, ends, found, first_group, last_group):  # type: ignore[no-untyped-def]
+def bloom_contains_groups(words, n_hashes, ordered, ends, found, first_group, last_group):
     """``found[i]`` = whether all bits of grouped hash i are set, for groups [first_group, last_group)."""
     mixed, bases = np.empty(_TILE, np.uint64), np.zeros(_TILE + _AHEAD, np.int64)
     for g in range(first_group, last_group):
@@ -197,7 +197,7 @@ def bloom_contains_groups(words, n_hashes, ordered, ends, found, first_group, la
 
 
 @njit(cache=True, nogil=True)
-def bloom_regroup(n_blocks, shift, keys, seed, hashed, ends, found, out, start, stop):  # type: ignore[no-untyped-def]
+def bloom_regroup(n_blocks, shift, keys, seed, hashed, ends, found, out, start, stop):
     """What was found for grouped hashes to ``out[start:stop]``, in the order of the keys."""
     cursors = ends[:-1].copy()
     for i in range(start, stop):
@@ -208,7 +208,7 @@ def bloom_regroup(n_blocks, shift, keys, seed, hashed, ends, found, out, start, 
 
 
 @njit(cache=True, nogil=True)
-def bloom_fills(words, others, fills, start, stop):  # type: ignore[no-untyped-def]
+def bloom_fills(words, others, fills, start, stop):
     """``fills[b]`` += how many of the blocks [start, stop) have b bits set in `words` or `others`."""
     for block in range(start, stop):
         n = _U0
@@ -218,7 +218,7 @@ def bloom_fills(words, others, fills, start, stop):  # type: ignore[no-untyped-d
 
 
 @njit(cache=True, nogil=True)
-def bloom_errors(n_hashes, errors):  # type: ignore[no-untyped-def]
+def bloom_errors(n_hashes, errors):
     """``errors[n]`` = chance that a block of n keys passes a key that is not among them, exactly.
 
     Steps the distribution of a block's set bits one bit of a key at a time.

@@ -16,12 +16,12 @@ __all__ = ["propagate_beliefs"]
 
 
 @njit(cache=True, nogil=True)
-def _log_sigmoid(x):  # type: ignore[no-untyped-def]
+def _log_sigmoid(x):
     return -math.log1p(math.exp(-x)) if x > 0.0 else x - math.log1p(math.exp(x))
 
 
 @njit(cache=True, nogil=True)
-def propagate_beliefs(  # type: ignore[no-untyped-def]
+def propagate_beliefs(
     indptr, samples, outcomes, prior, evidence_positive, evidence_negative,
     bound, damping, tolerance, max_iterations, beta, total,
 ):  # fmt: skip

@@ -22,19 +22,19 @@ _ONE = np.uint64(1)
 
 
 @njit(cache=True, nogil=True)
-def node_bit(node, key, n_bits):  # type: ignore[no-untyped-def]
+def node_bit(node, key, n_bits):
     """The bit of a node in everybody's signature."""
     return np.int64(((mix64(np.uint64(node) ^ key) >> np.uint64(32)) * n_bits) >> np.uint64(32))
 
 
 @njit(cache=True, nogil=True)
-def fill_node_bits(key, n_bits, start, stop, bits):  # type: ignore[no-untyped-def]
+def fill_node_bits(key, n_bits, start, stop, bits):
     for node in range(start, stop):
         bits[node] = node_bit(node, key, n_bits)
 
 
 @njit(cache=True, nogil=True)
-def set_neighbour_bits(sources, targets, both, key, signatures, first, last):  # type: ignore[no-untyped-def]
+def set_neighbour_bits(sources, targets, both, key, signatures, first, last):
     """Set each edge's target in its source's row, and with `both` the other way, for rows [first, last)."""
     n_bits = np.uint64(64 * signatures.shape[1])
     for e in range(sources.size):
@@ -50,7 +50,7 @@ def set_neighbour_bits(sources, targets, both, key, signatures, first, last):  #
 
 
 @njit(cache=True, nogil=True)
-def pass_signatures(sources, targets, both, signatures, out, first, last):  # type: ignore[no-untyped-def]
+def pass_signatures(sources, targets, both, signatures, out, first, last):
     """``out[u] |= signatures[v]`` for each edge (u, v), and with `both` the other way, rows [first, last)."""
     for e in range(sources.size):
         u, v = np.int64(sources[e]), np.int64(targets[e])
@@ -63,7 +63,7 @@ def pass_signatures(sources, targets, both, signatures, out, first, last):  # ty
 
 
 @njit(cache=True, nogil=True)
-def count_signature_bits(signatures, others, u, v, start, stop, counts):  # type: ignore[no-untyped-def]
+def count_signature_bits(signatures, others, u, v, start, stop, counts):
     """``counts[i]``: bits of ``signatures[u[i]]``, ``others[v[i]]``, and both, for pairs [start, stop)."""
     for i in range(start, stop):
         left, right = signatures[np.uint64(u[i])], others[np.uint64(v[i])]
@@ -78,7 +78,7 @@ def count_signature_bits(signatures, others, u, v, start, stop, counts):  # type
 
 
 @njit(cache=True, nogil=True)
-def weigh_signatures(signatures, u, v, weights, start, stop, sums):  # type: ignore[no-untyped-def]
+def weigh_signatures(signatures, u, v, weights, start, stop, sums):
     """``sums[i]``: the sums of the rows of `weights` (one a bit) that both signatures of a pair have set."""
     for i in range(start, stop):
         for k in range(weights.shape[1]):

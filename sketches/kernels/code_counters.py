@@ -32,7 +32,7 @@ COLUMNS = 4
 
 
 @njit(cache=True, nogil=True)
-def scatter_add(counts, codes, weights, row_start, row_stop):  # type: ignore[no-untyped-def]
+def scatter_add(counts, codes, weights, row_start, row_stop):
     """``counts[r, codes[i, r]] += weights[i]`` for every i, and r in [row_start, row_stop).
 
     Parameters
@@ -73,7 +73,7 @@ def scatter_add(counts, codes, weights, row_start, row_stop):  # type: ignore[no
 
 
 @njit(cache=True, nogil=True)
-def scatter_add_outputs(counts, codes, weights, row_start, row_stop):  # type: ignore[no-untyped-def]
+def scatter_add_outputs(counts, codes, weights, row_start, row_stop):
     """``counts[r, codes[i, r], k] += weights[i, k]`` for every i and k, and r in [row_start, row_stop)."""
     n_outputs = counts.shape[2]
     for left in range(0, codes.shape[0], BLOCK):
@@ -86,7 +86,7 @@ def scatter_add_outputs(counts, codes, weights, row_start, row_stop):  # type: i
 
 
 @njit(cache=True, nogil=True)
-def gather_mean(counts, codes, start, stop, means, stds):  # type: ignore[no-untyped-def]
+def gather_mean(counts, codes, start, stop, means, stds):
     """Mean and standard deviation over r of ``counts[r, codes[i, r], k]``, for i in [start, stop).
 
     Parameters
@@ -123,7 +123,7 @@ def gather_mean(counts, codes, start, stop, means, stds):  # type: ignore[no-unt
 
 
 @njit(cache=True, nogil=True)
-def gather_groups(counts, codes, edges, start, stop, out):  # type: ignore[no-untyped-def]
+def gather_groups(counts, codes, edges, start, stop, out):
     """``out[i, g, k]``: the mean of ``counts[r, codes[i, r], k]`` over r in [edges[g], edges[g + 1])."""
     n_outputs = counts.shape[2]
     for i in range(start, stop):
@@ -139,7 +139,7 @@ def gather_groups(counts, codes, edges, start, stop, out):  # type: ignore[no-un
 
 
 @njit(cache=True, nogil=True)
-def gather_ratio(counts, codes, totals, chance, start, stop, mass, mass_std, ratio, ratio_std):  # type: ignore[no-untyped-def]
+def gather_ratio(counts, codes, totals, chance, start, stop, mass, mass_std, ratio, ratio_std):
     """Ratios of the means of counters 1 to K to that of counter 0, and what they err by.
 
     Parameters
@@ -187,7 +187,7 @@ def gather_ratio(counts, codes, totals, chance, start, stop, mass, mass_std, rat
 
 
 @njit(cache=True, nogil=True)
-def code_keys(codes, key, start, stop, out):  # type: ignore[no-untyped-def]
+def code_keys(codes, key, start, stop, out):
     """``out[i]`` = a 64-bit hash of the codes of row i, for i in [start, stop).
 
     Four chains of `mix64`, each over every fourth code, so that the mixing of one does not wait for that
@@ -212,7 +212,7 @@ def code_keys(codes, key, start, stop, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def find_keys(keys, rising, start, stop, places):  # type: ignore[no-untyped-def]
+def find_keys(keys, rising, start, stop, places):
     """``places[i]`` = where ``keys[i]`` is in `rising`, -1 if it is not there, for i in [start, stop).
 
     Parameters

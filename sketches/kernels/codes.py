@@ -63,7 +63,7 @@ class Encoder(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def _decode_long(dec, word):  # type: ignore[no-untyped-def]
+def _decode_long(dec, word):
     """The value of a word that is too long for the table."""
     at = _ZERO
     while word >= load_word(dec.classes, at):
@@ -81,7 +81,7 @@ def _decode_long(dec, word):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def decode(dec, window):  # type: ignore[no-untyped-def]
+def decode(dec, window):
     """``(value, is_escape)`` of the word at the window's front; total: every window has an answer.
 
     After an escape the value is to be had from the raw bits by `raw_value`.
@@ -95,13 +95,13 @@ def decode(dec, window):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def raw_value(dec, raw):  # type: ignore[no-untyped-def]
+def raw_value(dec, raw):
     """The value of an escaped key, from its `raw_bits` raw bits."""
     return dec.raw_base + dec.step * raw
 
 
 @njit(cache=True, nogil=True)
-def encode_value(enc, value):  # type: ignore[no-untyped-def]
+def encode_value(enc, value):
     """``(code, length, is_escape, raw)``; length 255 if the value has neither word nor raw form."""
     n = _U(enc.values.size)
     if n > _ZERO and value >= enc.values[0] and value <= enc.values[n - _ONE]:
@@ -123,7 +123,7 @@ def encode_value(enc, value):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def encode_values(enc, values, codes, lengths, escaped, raw):  # type: ignore[no-untyped-def]
+def encode_values(enc, values, codes, lengths, escaped, raw):
     """Encode all values; the index of the first that cannot be, or their number."""
     for k in range(values.size):
         code, length, is_escape, bits = encode_value(enc, values[k])

@@ -32,12 +32,12 @@ _CACHE = 1 << 12
 
 
 @njit(cache=True, nogil=True)
-def _hash32(key, a, b, c):  # type: ignore[no-untyped-def]
+def _hash32(key, a, b, c):
     return ((a + (key & _LOW)) * (b + (key >> _SHIFT)) + c) >> _SHIFT
 
 
 @njit(cache=True, nogil=True)
-def _least(counts, words, n_buckets, key):  # type: ignore[no-untyped-def]
+def _least(counts, words, n_buckets, key):
     least = np.int64(0x7FFFFFFFFFFFFFFF)
     for r in range(counts.shape[0]):
         bucket = (_hash32(key, words[r, 0], words[r, 1], words[r, 2]) * n_buckets) >> _SHIFT
@@ -46,7 +46,7 @@ def _least(counts, words, n_buckets, key):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def count_min_add(counts, words, keys, weights, row_start, row_stop):  # type: ignore[no-untyped-def]
+def count_min_add(counts, words, keys, weights, row_start, row_stop):
     """Add each key's weight (1 where `weights` is empty) to its bucket of rows [row_start, row_stop)."""
     n_buckets = np.uint64(counts.shape[1])
     for r in range(row_start, row_stop):
@@ -61,7 +61,7 @@ def count_min_add(counts, words, keys, weights, row_start, row_stop):  # type: i
 
 
 @njit(cache=True, nogil=True)
-def count_min_add_conservative(counts, words, keys, weights):  # type: ignore[no-untyped-def]
+def count_min_add_conservative(counts, words, keys, weights):
     """Raise each key's buckets only as far as its new estimate asks, one key after the other."""
     n_buckets = np.uint64(counts.shape[1])
     n_rows = counts.shape[0]
@@ -78,7 +78,7 @@ def count_min_add_conservative(counts, words, keys, weights):  # type: ignore[no
 
 
 @njit(cache=True, nogil=True)
-def count_min_query(counts, words, keys, out, start, stop):  # type: ignore[no-untyped-def]
+def count_min_query(counts, words, keys, out, start, stop):
     """``out[i]`` = the least counter of key i, for i in [start, stop)."""
     n_buckets = np.uint64(counts.shape[1])
     for i in range(start, stop):
@@ -86,7 +86,7 @@ def count_min_query(counts, words, keys, out, start, stop):  # type: ignore[no-u
 
 
 @njit(cache=True, nogil=True)
-def count_sketch_add(counts, words, keys, weights, row_start, row_stop):  # type: ignore[no-untyped-def]
+def count_sketch_add(counts, words, keys, weights, row_start, row_stop):
     """Add each key's weight times its sign to its bucket of rows [row_start, row_stop)."""
     n_buckets = np.uint64(counts.shape[1])
     for r in range(row_start, row_stop):
@@ -99,7 +99,7 @@ def count_sketch_add(counts, words, keys, weights, row_start, row_stop):  # type
 
 
 @njit(cache=True, nogil=True)
-def count_sketch_query(counts, words, keys, out, start, stop):  # type: ignore[no-untyped-def]
+def count_sketch_query(counts, words, keys, out, start, stop):
     """``out[i]`` = the median over rows of key i's signed counters, for i in [start, stop)."""
     n_buckets = np.uint64(counts.shape[1])
     n_rows = counts.shape[0]
@@ -120,7 +120,7 @@ def count_sketch_query(counts, words, keys, out, start, stop):  # type: ignore[n
 
 
 @njit(cache=True, nogil=True)
-def find_frequent(counts, words, keys, weights, threshold, found, sums, start, stop):  # type: ignore[no-untyped-def]
+def find_frequent(counts, words, keys, weights, threshold, found, sums, start, stop):
     """Find the keys in [start, stop) whose Count-Min estimate exceeds `threshold`, and their weights.
 
     ``found[start:]`` gets the index of such a key, ``sums[start:]`` the weight of some of its repetitions

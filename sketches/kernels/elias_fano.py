@@ -39,14 +39,14 @@ _ONE, _SIX, _SIXTY_THREE, _ALL = _U(1), _U(6), _U(63), _U(2**64 - 1)
 _EACH_BYTE, _EACH_HIGH_BIT = _U(0x0101010101010101), _U(0x8080808080808080)
 
 
-def _load_code(typingctx, address, index):  # type: ignore[no-untyped-def]
+def _load_code(typingctx, address, index):
     """The `index`-th word from an address.
 
     An array among a tuple's fields would be counted as in use, and as no longer, at every call: 50 ns on
     one thread, and more where threads share the counter.
     """
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):
         word = ir.IntType(64)
         start = builder.inttoptr(arguments[0], word.as_pointer())
         return builder.load(builder.gep(start, [arguments[1]]), align=8)
@@ -58,7 +58,7 @@ load_word: Any = intrinsic(_load_code)
 
 
 @njit(cache=True, nogil=True)
-def _select_bit(word, rank):  # type: ignore[no-untyped-def]
+def _select_bit(word, rank):
     """Place of the bit that `rank` others lie below; without branches, which could not be predicted."""
     # In each byte, the number of bits in it and those below it.
     sums = word - ((word >> _ONE) & _U(0x5555555555555555))
@@ -83,7 +83,7 @@ def _select_bit(word, rank):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def select(words, low_at, low_bits, high_at, samples_at, i):  # type: ignore[no-untyped-def]
+def select(words, low_at, low_bits, high_at, samples_at, i):
     """The i-th value of the sequence at the address `words`; all arguments are uint64.
 
     `low_at`, `high_at` and `samples_at` say at which word from there its parts begin.
@@ -117,7 +117,7 @@ def select(words, low_at, low_bits, high_at, samples_at, i):  # type: ignore[no-
 
 
 @njit(cache=True, nogil=True)
-def elias_fano_encode(values, low_bits, high_at, samples_at, words):  # type: ignore[no-untyped-def]
+def elias_fano_encode(values, low_bits, high_at, samples_at, words):
     """Write `values` into zeroed words; the index of the first that is less than the one before, or n."""
     mask = (_ONE << low_bits) - _ONE
     before = _U(0)
@@ -141,13 +141,13 @@ def elias_fano_encode(values, low_bits, high_at, samples_at, words):  # type: ig
 
 
 @njit(cache=True, nogil=True)
-def elias_fano_take(address, low_bits, high_at, samples_at, indices, out):  # type: ignore[no-untyped-def]
+def elias_fano_take(address, low_bits, high_at, samples_at, indices, out):
     for k in range(indices.size):
         out[k] = select(address, _U(0), low_bits, high_at, samples_at, _U(indices[k]))
 
 
 @njit(cache=True, nogil=True)
-def elias_fano_check(words, address, n, largest, low_bits, high_at, samples_at):  # type: ignore[no-untyped-def]
+def elias_fano_check(words, address, n, largest, low_bits, high_at, samples_at):
     """0, or which promise of the words is broken: 1 number of bits, 2 their range, 3 samples, 4 size."""
     found = _U(0)
     for k in range(high_at, samples_at):

@@ -13,7 +13,7 @@ __all__ = ["grid_cells", "grid_keys"]
 
 
 @njit(cache=True, nogil=True)
-def grid_cells(X, rotations, shifts, widths, start, stop, cells):  # type: ignore[no-untyped-def]
+def grid_cells(X, rotations, shifts, widths, start, stop, cells):
     """``cells[i, r, j] = floor(y_j / widths[j] + shifts[r, j])`` for i in [start, stop), y = X[i] in frame r.
 
     Parameters
@@ -45,7 +45,7 @@ def grid_cells(X, rotations, shifts, widths, start, stop, cells):  # type: ignor
 
 
 @njit(cache=True, nogil=True)
-def grid_keys(cells, words, repetitions, start, stop, keys):  # type: ignore[no-untyped-def]
+def grid_keys(cells, words, repetitions, start, stop, keys):
     """``keys[i]``: the key of cell ``cells[i]`` of grid ``repetitions[i]``, for i in [start, stop).
 
     Parameters

@@ -9,12 +9,12 @@ __all__ = ["is_less_frequent", "keep_nearest", "sift_least_frequent", "sort_near
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _farther(distance, number, other_distance, other):  # type: ignore[no-untyped-def]
+def _farther(distance, number, other_distance, other):
     return distance > other_distance or (distance == other_distance and number > other)
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _sift_farthest(ids, distances, first, root, size):  # type: ignore[no-untyped-def]
+def _sift_farthest(ids, distances, first, root, size):
     """Restore a heap whose root is its farthest entry, kept in ``ids[first:]``."""
     number, distance = ids[first + root], distances[first + root]
     while True:
@@ -33,7 +33,7 @@ def _sift_farthest(ids, distances, first, root, size):  # type: ignore[no-untype
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def keep_nearest(ids, distances, first, held, k, number, distance):  # type: ignore[no-untyped-def]
+def keep_nearest(ids, distances, first, held, k, number, distance):
     """Take a candidate into the heap of the k nearest if it is one of them; returns how many are held."""
     if held < k:
         child = held
@@ -53,7 +53,7 @@ def keep_nearest(ids, distances, first, held, k, number, distance):  # type: ign
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def sort_nearest(ids, distances, first, held, k):  # type: ignore[no-untyped-def]
+def sort_nearest(ids, distances, first, held, k):
     """Sort the heap, nearest first; -1 and infinity where there are fewer than k."""
     for last in range(held - 1, 0, -1):
         number, distance = ids[first + last], distances[first + last]
@@ -65,12 +65,12 @@ def sort_nearest(ids, distances, first, held, k):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def is_less_frequent(count, slot, other_count, other_slot):  # type: ignore[no-untyped-def]
+def is_less_frequent(count, slot, other_count, other_slot):
     return count < other_count or (count == other_count and slot > other_slot)
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def sift_least_frequent(slots, counts, root, size):  # type: ignore[no-untyped-def]
+def sift_least_frequent(slots, counts, root, size):
     """Restore a heap whose root is its worst entry: least count, largest id."""
     slot, count = slots[root], counts[root]
     while True:

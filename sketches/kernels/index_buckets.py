@@ -27,7 +27,7 @@ _SEEN_AHEAD, _SLOT_AHEAD = 32, 16
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _sift_down(slots, base, root, size, key):  # type: ignore[no-untyped-def]
+def _sift_down(slots, base, root, size, key):
     """Restore the heap of the bucket at `base` below `root`."""
     moved = slots[base + root]
     priority = mix64(np.uint64(moved) ^ key)
@@ -48,7 +48,7 @@ def _sift_down(slots, base, root, size, key):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _insert(slots, base, filled, capacity, slot, key):  # type: ignore[no-untyped-def]
+def _insert(slots, base, filled, capacity, slot, key):
     """Put one id into the bucket at `base`, of `filled` ids, if its priority is among the least."""
     if filled < capacity:
         slots[base + filled] = slot
@@ -61,7 +61,7 @@ def _insert(slots, base, filled, capacity, slot, key):  # type: ignore[no-untype
 
 
 @njit(cache=True, nogil=True)
-def insert_ids(slots, seen, codes, ids, keys, start, stop):  # type: ignore[no-untyped-def]
+def insert_ids(slots, seen, codes, ids, keys, start, stop):
     """Put row i, of id ``ids[i]``, into bucket ``codes[i, t]`` of every table t in [start, stop).
 
     Notes
@@ -99,7 +99,7 @@ def insert_ids(slots, seen, codes, ids, keys, start, stop):  # type: ignore[no-u
 
 
 @njit(cache=True, nogil=True)
-def merge_buckets(slots, others, keys, start, stop):  # type: ignore[no-untyped-def]
+def merge_buckets(slots, others, keys, start, stop):
     """Put the ids of the buckets of `others` into those of `slots`, for tables in [start, stop)."""
     capacity = slots.shape[2]
     for t in range(start, stop):
@@ -118,7 +118,7 @@ def merge_buckets(slots, others, keys, start, stop):  # type: ignore[no-untyped-
 
 
 @njit(cache=True, nogil=True)
-def order_buckets(slots, keys, start, stop):  # type: ignore[no-untyped-def]
+def order_buckets(slots, keys, start, stop):
     """Bring every bucket of the tables [start, stop) into falling order of priority."""
     capacity = slots.shape[2]
     priorities = np.empty(capacity, np.uint64)

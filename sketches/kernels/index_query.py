@@ -15,7 +15,7 @@ _AHEAD, _LINE = 256, 64
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _look_ahead(slots, flat, codes, i, bases):  # type: ignore[no-untyped-def]
+def _look_ahead(slots, flat, codes, i, bases):
     """Write where the distinct buckets of query i start to `bases`, and ask for them; how many they are."""
     n_tables, n_buckets, capacity = slots.shape
     lines = _LINE // slots.itemsize
@@ -39,7 +39,7 @@ def _look_ahead(slots, flat, codes, i, bases):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _count_direct(flat, capacity, bases, n_bases, counters, found, often, ends):  # type: ignore[no-untyped-def]
+def _count_direct(flat, capacity, bases, n_bases, counters, found, often, ends):
     """Count with one counter for each id; -1 if there is an id without one.
 
     Ids go to `found` in the order of the buckets, those new in bucket a before ``ends[a]``.
@@ -67,7 +67,7 @@ def _count_direct(flat, capacity, bases, n_bases, counters, found, often, ends):
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _count_hashed(flat, capacity, bases, n_bases, keys, places, found, often, ends):  # type: ignore[no-untyped-def]
+def _count_hashed(flat, capacity, bases, n_bases, keys, places, found, often, ends):
     """Count in an open-addressing table of at least twice as many places as there are ids to find."""
     mask = keys.size - 1
     n = 0
@@ -97,7 +97,7 @@ def _count_hashed(flat, capacity, bases, n_bases, keys, places, found, often, en
 
 
 @njit(cache=True, nogil=True)
-def _table_size(most):  # type: ignore[no-untyped-def]
+def _table_size(most):
     size = 16
     while size < 2 * most:
         size *= 2
@@ -105,7 +105,7 @@ def _table_size(most):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def query_buckets(slots, codes, k, counters, start, stop, out_ids, out_counts):  # type: ignore[no-untyped-def]
+def query_buckets(slots, codes, k, counters, start, stop, out_ids, out_counts):
     """The k ids that stand in most of a query's buckets, for the queries [start, stop).
 
     The most frequent first, equal ones by rising id; -1 and 0 where there are fewer than k.
@@ -165,7 +165,7 @@ def query_buckets(slots, codes, k, counters, start, stop, out_ids, out_counts): 
 
 
 @njit(cache=True, nogil=True)
-def bound_found(seen, capacity, codes, start, stop, out):  # type: ignore[no-untyped-def]
+def bound_found(seen, capacity, codes, start, stop, out):
     """``out[i - start]``: ids in the buckets of query i, each as often as it stands there."""
     for i in range(start, stop):
         total = np.int64(0)
@@ -176,7 +176,7 @@ def bound_found(seen, capacity, codes, start, stop, out):  # type: ignore[no-unt
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _smallest(values, n, m):  # type: ignore[no-untyped-def]
+def _smallest(values, n, m):
     """Bring the m smallest of `n` different values to the front (Hoare's selection)."""
     left, right = 0, n - 1
     while left < right:
@@ -200,7 +200,7 @@ def _smallest(values, n, m):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def frequent_ids(slots, codes, counters, start, stop, offsets, out, sizes):  # type: ignore[no-untyped-def]
+def frequent_ids(slots, codes, counters, start, stop, offsets, out, sizes):
     """The ids that stand in most buckets of each query of [start, stop), as many as there is room for.
 
     Query i's go to ``out[offsets[i - start]:]``, ``sizes[i - start]`` of them, as many as fit before
@@ -277,7 +277,7 @@ def frequent_ids(slots, codes, counters, start, stop, offsets, out, sizes):  # t
 
 
 @njit(cache=True, nogil=True)
-def merge_top(ids, counts, other_ids, other_counts, start, stop):  # type: ignore[no-untyped-def]
+def merge_top(ids, counts, other_ids, other_counts, start, stop):
     """Merge lists as `query_buckets` gives them, of different ids, into the first: the k best of both."""
     k = ids.shape[1]
     merged, merged_counts = np.empty(k, ids.dtype), np.empty(k, counts.dtype)

@@ -15,7 +15,7 @@ __all__ = ["count_shards", "scatter_shards", "sort_shard"]
 
 
 @njit(cache=True, nogil=True)
-def count_shards(keys, start, stop, counts):  # type: ignore[no-untyped-def]
+def count_shards(keys, start, stop, counts):
     """``counts[s] +=`` keys [start, stop) in shard s of counts.size."""
     n_shards = np.uint64(counts.size)
     for i in range(start, stop):
@@ -23,7 +23,7 @@ def count_shards(keys, start, stop, counts):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def scatter_shards(keys, loads, start, stop, places, out_keys, out_loads):  # type: ignore[no-untyped-def]
+def scatter_shards(keys, loads, start, stop, places, out_keys, out_loads):
     """Move keys [start, stop) and their loads to ``places[shard]``, which move on."""
     n_shards = np.uint64(places.size)
     for i in range(start, stop):
@@ -35,7 +35,7 @@ def scatter_shards(keys, loads, start, stop, places, out_keys, out_loads):  # ty
 
 
 @njit(cache=True, nogil=True)
-def sort_shard(keys, loads, n_shards, bits, starts, room_keys, room_loads):  # type: ignore[no-untyped-def]
+def sort_shard(keys, loads, n_shards, bits, starts, room_keys, room_loads):
     """Sort the keys of one shard, and their loads with them; equal keys keep their order.
 
     `starts` has 2**bits + 1 zeros; `room_keys` and `room_loads` are as long as the keys.

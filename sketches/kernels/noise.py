@@ -18,7 +18,7 @@ _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _uniform(words, at, n):  # type: ignore[no-untyped-def]
+def _uniform(words, at, n):
     """A number in [0, n), every one equally likely, and the place of the next word; -1 if words run out."""
     n = np.uint64(n)
     # Words from the last, incomplete multiple of n on are passed over.
@@ -32,7 +32,7 @@ def _uniform(words, at, n):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _exp_coin(words, at, a, b):  # type: ignore[no-untyped-def]
+def _exp_coin(words, at, a, b):
     """True with probability ``exp(-a / b)``, 0 <= a <= b (von Neumann; Canonne et al., algorithm 1)."""
     k = np.int64(1)
     while True:
@@ -43,7 +43,7 @@ def _exp_coin(words, at, a, b):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def discrete_laplace(words, numerator, denominator, out, start, stop):  # type: ignore[no-untyped-def]
+def discrete_laplace(words, numerator, denominator, out, start, stop):
     """Fill ``out[start:stop]`` with noise: k is as likely as ``exp(-|k| denominator / numerator)``.
 
     Parameters

@@ -12,7 +12,7 @@ __all__ = ["cover_column", "order_rows", "swap_columns"]
 
 
 @njit(cache=True, nogil=True)
-def order_rows(rows, counts, start, stop):  # type: ignore[no-untyped-def]
+def order_rows(rows, counts, start, stop):
     """Put each row [start, stop) into falling order of its symbols' counts, ties by symbol; in place."""
     n_columns = rows.shape[1]
     for i in range(start, stop):
@@ -30,7 +30,7 @@ def order_rows(rows, counts, start, stop):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _appears_before(row, first, place):  # type: ignore[no-untyped-def]
+def _appears_before(row, first, place):
     found = False
     for a in range(first, place):
         found |= row[a] == row[place]
@@ -38,7 +38,7 @@ def _appears_before(row, first, place):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def cover_column(rows, column, n_symbols):  # type: ignore[no-untyped-def]
+def cover_column(rows, column, n_symbols):
     """Move one symbol of every row to `column`, from there or behind it, in place, so that few symbols serve.
 
     Again and again the symbol that most of the rows not yet served have (ties: the lowest) serves them all.
@@ -89,7 +89,7 @@ def cover_column(rows, column, n_symbols):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _gain(count, steps):  # type: ignore[no-untyped-def]
+def _gain(count, steps):
     """What one more adds to count * log2(count)."""
     if count < steps.size:
         return steps[count]
@@ -97,7 +97,7 @@ def _gain(count, steps):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def swap_columns(rows, counts, steps):  # type: ignore[no-untyped-def]
+def swap_columns(rows, counts, steps):
     """Swap two symbols of a row wherever the sum of the columns' entropies falls; how many swaps.
 
     ``counts[j, s]``: how often column j has symbol s, kept up to date. The sum of n log2 n over all counts

@@ -13,7 +13,7 @@ _U = np.uint64
 
 
 @njit(cache=True, nogil=True)
-def huffman(weights):  # type: ignore[no-untyped-def]
+def huffman(weights):
     """Turn ascending weights into the lengths of Huffman's code, in place (two at least)."""
     n = weights.size
     # Weights of packages, made in ascending order, then the index of the package that each is put into.
@@ -48,7 +48,7 @@ def huffman(weights):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def package_merge(weights, limit, lengths):  # type: ignore[no-untyped-def]
+def package_merge(weights, limit, lengths):
     """Lengths of the optimal code within `limit` for ascending weights; needs 2 <= n <= 2**limit.
 
     A list a level: the weights, merged with the pairs of the level below. The 2n - 2 least of the top
@@ -92,7 +92,7 @@ def package_merge(weights, limit, lengths):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def common_divisor(values):  # type: ignore[no-untyped-def]
+def common_divisor(values):
     step = _U(0)
     for i in range(1, values.size):
         a, b = values[i] - values[i - 1], step

@@ -16,11 +16,11 @@ __all__ = ["UNORDERED", "order_sets", "rank_bits", "rank_sets", "rank_weights"]
 UNORDERED = -2
 
 
-def _count_ones_code(typingctx, word):  # type: ignore[no-untyped-def]
+def _count_ones_code(typingctx, word):
     """The bits of an unsigned integer that are set."""
     signature = word(word)
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):
         return builder.ctpop(arguments[0])
 
     return (signature, generate) if isinstance(word, types.Integer) else None
@@ -33,7 +33,7 @@ _count_ones: Any = intrinsic(_count_ones_code)
 
 
 @njit(cache=True, nogil=True)
-def rank_bits(Q, rows, last_mask, candidates, offsets, sizes, k, first, ids, distances):  # type: ignore[no-untyped-def]
+def rank_bits(Q, rows, last_mask, candidates, offsets, sizes, k, first, ids, distances):
     """Bits that differ; of the last byte, those of `last_mask`."""
     n_rows = rows.shape[0]
     whole = np.uint64(rows.shape[1] - 1)
@@ -55,7 +55,7 @@ def rank_bits(Q, rows, last_mask, candidates, offsets, sizes, k, first, ids, dis
 
 
 @njit(cache=True, nogil=True)
-def order_sets(tokens, begins, ends, start, stop):  # type: ignore[no-untyped-def]
+def order_sets(tokens, begins, ends, start, stop):
     """Sort the tokens of the sets [start, stop) and drop repeated ones, in place: `ends` move down."""
     for i in range(start, stop):
         row = tokens[begins[i] : ends[i]]
@@ -69,7 +69,7 @@ def order_sets(tokens, begins, ends, start, stop):  # type: ignore[no-untyped-de
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _rises(tokens, begin, end):  # type: ignore[no-untyped-def]
+def _rises(tokens, begin, end):
     falls = 0
     for j in range(np.uint64(begin + 1), np.uint64(max(end, begin + 1))):
         falls += tokens[j] <= tokens[j - np.uint64(1)]
@@ -77,7 +77,7 @@ def _rises(tokens, begin, end):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def rank_sets(Q, Q_begins, Q_ends, rows, begins, ends, candidates, offsets, sizes, k, first, ids, distances):  # type: ignore[no-untyped-def]
+def rank_sets(Q, Q_begins, Q_ends, rows, begins, ends, candidates, offsets, sizes, k, first, ids, distances):
     """1 minus the Jaccard similarity; two empty sets are alike.
 
     Set i is ``rows[begins[i]:ends[i]]``. Tokens of queries must rise.
@@ -108,7 +108,7 @@ def rank_sets(Q, Q_begins, Q_ends, rows, begins, ends, candidates, offsets, size
 
 
 @njit(cache=True, nogil=True)
-def rank_weights(Q, Q_csr, rows, rows_csr, candidates, offsets, sizes, k, first, ids, distances):  # type: ignore[no-untyped-def]
+def rank_weights(Q, Q_csr, rows, rows_csr, candidates, offsets, sizes, k, first, ids, distances):
     """1 minus the sum of the lesser weights over that of the greater; two empty rows are alike.
 
     `Q` and `rows` are offsets, `Q_csr` and `rows_csr` features, which rise, and weights.

@@ -27,22 +27,22 @@ _ROWS_AHEAD, _BYTES_AHEAD, _LINE = 16, 1024, 64
 _SHORT, _LONG = 1e-25, 1e25
 
 
-def _add_product_code(typingctx, total, x, y):  # type: ignore[no-untyped-def]
+def _add_product_code(typingctx, total, x, y):
     """``total + x * y`` for floats of one type, in whatever order of additions is fast."""
     signature = total(total, x, y)
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):
         product = builder.fmul(arguments[1], arguments[2], flags=("contract",))
         return builder.fadd(arguments[0], product, flags=("reassoc", "contract"))
 
     return (signature, generate) if isinstance(total, types.Float) else None
 
 
-def _add_size_code(typingctx, total, x):  # type: ignore[no-untyped-def]
+def _add_size_code(typingctx, total, x):
     """``total + abs(x)`` for floats of one type, in whatever order of additions is fast."""
     signature = total(total, x)
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):
         name = "llvm.fabs.f32" if signature.return_type == types.float32 else "llvm.fabs.f64"
         function = builder.module.declare_intrinsic("llvm.fabs", [arguments[1].type])
         assert function.name == name
@@ -56,7 +56,7 @@ _add_size: Any = intrinsic(_add_size_code)
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _length(x, scale, lanes):  # type: ignore[no-untyped-def]
+def _length(x, scale, lanes):
     """The norm of ``scale * x``: feature j goes to accumulator j mod 32."""
     whole = x.size - x.size % _LANES
     lanes[:] = 0.0
@@ -69,7 +69,7 @@ def _length(x, scale, lanes):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _haversine(q, x, lanes):  # type: ignore[no-untyped-def]
+def _haversine(q, x, lanes):
     """``sin(angle / 2) ** 2``, a quarter of the squared distance of unit vectors: sharp for small angles."""
     scale, length = 1.0, _length(x, 1.0, lanes)
     if not 1e-125 < length < 1e125:
@@ -87,7 +87,7 @@ def _haversine(q, x, lanes):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _distance(metric, q, x, lanes):  # type: ignore[no-untyped-def]
+def _distance(metric, q, x, lanes):
     """The distance in float64: feature j goes to accumulator j mod 32."""
     whole = x.size - x.size % _LANES
     if metric == INNER_PRODUCT:
@@ -120,7 +120,7 @@ def _distance(metric, q, x, lanes):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _limit(metric, farthest, slack, length, error):  # type: ignore[no-untyped-def]
+def _limit(metric, farthest, slack, length, error):
     """What the fast product or distance of a row that is no farther than `farthest` cannot pass."""
     if metric == ANGLE:
         return 1.0 - 2.0 * farthest - 4.0 * error
@@ -132,7 +132,7 @@ def _limit(metric, farthest, slack, length, error):  # type: ignore[no-untyped-d
 
 
 @njit(cache=True, nogil=True)
-def rank_vectors(  # type: ignore[no-untyped-def]
+def rank_vectors(
     metric, Q, fast_Q, slack, lengths, rows, candidates, offsets, sizes, k, first, ids, distances
 ):
     """The k nearest of the candidates of each query, for queries ``first + i``.

@@ -64,24 +64,24 @@ _HIGH_KEY = np.uint64(0xC2B2AE3D27D4EB4F)
 _NEXT_KEY = np.uint64(0x165667B19E3779F9)
 
 
-def _parities_code(typingctx, solution, first, width, shift, low, high):  # type: ignore[no-untyped-def]
+def _parities_code(typingctx, solution, first, width, shift, low, high):
     """COLUMNS bits of a key: the parities of its window with as many columns, which lie side by side."""
     signature = types.uint64(solution, types.int64, types.int64, types.uint64, types.uint64, types.uint64)
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):
         array = context.make_array(signature.args[0])(context, builder, arguments[0])
         _, first, width, shift, low, high = arguments
         word = ir.IntType(64)
         lanes = ir.VectorType(word, COLUMNS)
         zeros = ir.Constant(ir.VectorType(ir.IntType(32), COLUMNS), [0] * COLUMNS)
 
-        def spread(value):  # type: ignore[no-untyped-def]
+        def spread(value):
             single = builder.insert_element(
                 ir.Constant(lanes, ir.Undefined), value, ir.Constant(ir.IntType(32), 0)
             )
             return builder.shuffle_vector(single, ir.Constant(lanes, ir.Undefined), zeros)
 
-        def block(number):  # type: ignore[no-untyped-def]
+        def block(number):
             place = builder.add(first, builder.mul(width, ir.Constant(word, number)))
             return builder.load(
                 builder.bitcast(builder.gep(array.data, [place]), lanes.as_pointer()), align=8
@@ -107,13 +107,13 @@ _parities: Any = intrinsic(_parities_code)
 
 
 @njit(cache=True, nogil=True)
-def start_of(place, n_slots):  # type: ignore[no-untyped-def]
+def start_of(place, n_slots):
     """A fraction of 2**64 to [0, n_slots), which is below 2**32: the products of 32-bit words vectorise."""
     return np.int64(((place >> _HALF) * np.uint64(n_slots)) >> _HALF)
 
 
 @njit(cache=True, nogil=True)
-def shard_of(key, n_shards):  # type: ignore[no-untyped-def]
+def shard_of(key, n_shards):
     """The key's shard, and its place there as a fraction of 2**64: the two words of key * n_shards."""
     low = (key & _LOW) * n_shards
     high = (key >> _HALF) * n_shards + (low >> _HALF)
@@ -121,19 +121,19 @@ def shard_of(key, n_shards):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def window_of(key):  # type: ignore[no-untyped-def]
+def window_of(key):
     """The 128 coefficients of a key, the lowest of them 1."""
     return mix64(key ^ _LOW_KEY) | _ONE, mix64(key + _HIGH_KEY)
 
 
 @njit(cache=True, nogil=True)
-def next_place(place):  # type: ignore[no-untyped-def]
+def next_place(place):
     """Where a bumped key goes, as a fraction of 2**64: anew each time, for bumped keys lie close together."""
     return mix64(place ^ _NEXT_KEY)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _insert(low_rows, high_rows, sides, slot, low, high, side):  # type: ignore[no-untyped-def]
+def _insert(low_rows, high_rows, sides, slot, low, high, side):
     """Slot that the row got, -1 if it contradicts the others, -2 if it follows from them."""
     while True:
         if low_rows[slot] == _NONE:
@@ -159,21 +159,19 @@ def _insert(low_rows, high_rows, sides, slot, low, high, side):  # type: ignore[
 
 
 @njit(cache=True, nogil=True)
-def next_places(places):  # type: ignore[no-untyped-def]
+def next_places(places):
     for i in range(places.size):
         places[i] = next_place(places[i])
 
 
 @njit(cache=True, nogil=True)
-def ribbon_windows(keys, lows, highs):  # type: ignore[no-untyped-def]
+def ribbon_windows(keys, lows, highs):
     for i in range(keys.size):
         lows[i], highs[i] = window_of(keys[i])
 
 
 @njit(cache=True, nogil=True)
-def _insert_key(  # type: ignore[no-untyped-def]
-    low_rows, high_rows, sides, start, low, high, word, length, mask, undo, n_undo
-):
+def _insert_key(low_rows, high_rows, sides, start, low, high, word, length, mask, undo, n_undo):
     """Insert the `length` rows of a key; the number of slots noted in `undo`, or -1 - it at a failure."""
     for j in range(length):
         side = (word >> np.uint64(length - 1 - j)) & mask
@@ -187,7 +185,7 @@ def _insert_key(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def insert_bumping(  # type: ignore[no-untyped-def]
+def insert_bumping(
     places, lows, highs, words, lengths, mask, n_buckets, low_rows, high_rows, sides, thresholds, bumped
 ):
     """Insert keys in the order of their places into `n_buckets` buckets, and list those bumped.
@@ -246,7 +244,7 @@ def insert_bumping(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def insert_all(places, lows, highs, words, lengths, mask, n_slots, low_rows, high_rows, sides):  # type: ignore[no-untyped-def]
+def insert_all(places, lows, highs, words, lengths, mask, n_slots, low_rows, high_rows, sides):
     """Insert all keys, none bumped; False as soon as one does not fit."""
     undo = np.empty(64, dtype=np.int64)
     for i in range(places.size):
@@ -261,7 +259,7 @@ def insert_all(places, lows, highs, words, lengths, mask, n_slots, low_rows, hig
 
 
 @njit(cache=True, nogil=True)
-def back_substitute(low_rows, high_rows, sides, width, solution):  # type: ignore[no-untyped-def]
+def back_substitute(low_rows, high_rows, sides, width, solution):
     """Solve `width` columns into `solution`: word ``block * width + column`` holds 64 slots of a column.
 
     The number of rows is a multiple of 64. A slot without a row gets zeros.
@@ -284,7 +282,7 @@ def back_substitute(low_rows, high_rows, sides, width, solution):  # type: ignor
 
 
 @njit(cache=True, nogil=True)
-def _stays(thresholds, first_bucket, start):  # type: ignore[no-untyped-def]
+def _stays(thresholds, first_bucket, start):
     """Whether a start lies above its bucket's threshold (two bits of `thresholds`)."""
     bucket = first_bucket + (start >> _BUCKET_BITS)
     threshold = (np.int64(thresholds[_U(bucket >> 2)]) >> (2 * (bucket & 3))) & 3
@@ -292,7 +290,7 @@ def _stays(thresholds, first_bucket, start):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def locate(plan, ribbon, thresholds, shards, places, n_rows, words, starts, bumped):  # type: ignore[no-untyped-def]
+def locate(plan, ribbon, thresholds, shards, places, n_rows, words, starts, bumped):
     """``words[k], starts[k]``: the word and slot where the window of the k-th key starts.
 
     `plan` is that of `sketches.ribbon.lay_out`; `bumped` is room for n_rows numbers. Bumped keys are
@@ -324,7 +322,7 @@ def locate(plan, ribbon, thresholds, shards, places, n_rows, words, starts, bump
 
 
 @njit(cache=True, nogil=True)
-def fixed_values(solution, width, words, starts, n_rows, lows, highs, out):  # type: ignore[no-untyped-def]
+def fixed_values(solution, width, words, starts, n_rows, lows, highs, out):
     """``out[k]``: the `width` bits of the k-th key in a fixed ribbon, the first column lowest."""
     used = ~_NONE >> np.uint64(64 - width)
     for k in range(n_rows):
@@ -338,9 +336,7 @@ def fixed_values(solution, width, words, starts, n_rows, lows, highs, out):  # t
 
 
 @njit(cache=True, nogil=True)
-def variable_bits(  # type: ignore[no-untyped-def]
-    solution, words, starts, n_rows, lows, highs, first_slot, n_bits, first_bit, room, out
-):
+def variable_bits(solution, words, starts, n_rows, lows, highs, first_slot, n_bits, first_bit, room, out):
     """Put the bits of slots [first_slot, first_slot + n_bits) of each key's word into ``out[k]``.
 
     The first goes to bit 63 - first_bit, the next below it; `out` has zeros there, n_bits is at most 64,

@@ -23,19 +23,19 @@ _PURPOSE = _U(0xD6E8FEB86659FD93)
 
 
 @njit(cache=True, nogil=True)
-def fingerprint(key, purpose, bits):  # type: ignore[no-untyped-def]
+def fingerprint(key, purpose, bits):
     """`bits` bits of a key (1 to 64), others for each purpose, independent of its place and window."""
     return mix64(key ^ (_U(purpose + 1) * _PURPOSE)) >> _U(64 - bits)
 
 
 @njit(cache=True, nogil=True)
-def fill_fingerprints(keys, purpose, bits, out):  # type: ignore[no-untyped-def]
+def fill_fingerprints(keys, purpose, bits, out):
     for i in range(keys.size):
         out[i] = fingerprint(keys[i], purpose, bits)
 
 
 @njit(cache=True, nogil=True)
-def _fill_block(keys, start, n, n_shards, block, shards, index):  # type: ignore[no-untyped-def]
+def _fill_block(keys, start, n, n_shards, block, shards, index):
     """Keys [start, start + n) into the rows of `block`: keys, places, windows (low, high)."""
     for k in range(n):
         key = keys[start + k]
@@ -46,7 +46,7 @@ def _fill_block(keys, start, n, n_shards, block, shards, index):  # type: ignore
 
 
 @njit(cache=True, nogil=True)
-def _move(block, shards, index, k, to):  # type: ignore[no-untyped-def]
+def _move(block, shards, index, k, to):
     block[0, to] = block[0, k]
     block[1, to] = block[1, k]
     block[2, to] = block[2, k]
@@ -56,7 +56,7 @@ def _move(block, shards, index, k, to):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def check_keys(keys, n_shards, plan, ribbon, thresholds, solution, purpose, bits, out):  # type: ignore[no-untyped-def]
+def check_keys(keys, n_shards, plan, ribbon, thresholds, solution, purpose, bits, out):
     """``out[i]``: whether key i has its fingerprint in a fixed ribbon of `bits` columns."""
     block = np.empty((4, LANES), dtype=np.uint64)
     values = np.empty(LANES, dtype=np.uint64)
@@ -75,7 +75,7 @@ def check_keys(keys, n_shards, plan, ribbon, thresholds, solution, purpose, bits
 
 
 @njit(cache=True, nogil=True)
-def passes_filter(keys, places, plan, thresholds, solution, purpose, bits, out):  # type: ignore[no-untyped-def]
+def passes_filter(keys, places, plan, thresholds, solution, purpose, bits, out):
     """`check_keys` for keys of one shard, whose plan is the only one, at known places."""
     block = np.empty((4, LANES), dtype=np.uint64)
     values = np.empty(LANES, dtype=np.uint64)
@@ -96,7 +96,7 @@ def passes_filter(keys, places, plan, thresholds, solution, purpose, bits, out):
 
 
 @njit(cache=True, nogil=True)
-def look_up(  # type: ignore[no-untyped-def]
+def look_up(
     keys, n_shards, plan, first_ribbon, thresholds, solution,
     filter_bits, filter_values, prefix_bits, table_bits, code_bits, decoder, out,
 ):  # fmt: skip
@@ -203,7 +203,7 @@ def look_up(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def first_unequal(data, offsets, others):  # type: ignore[no-untyped-def]
+def first_unequal(data, offsets, others):
     """The first i whose bytes ``data[offsets[i]:offsets[i + 1]]`` are not those of ``others[i]``, or -1."""
     for i in range(others.size):
         left, right = offsets[i], offsets[others[i]]

@@ -13,7 +13,7 @@ __all__ = ["add_sign_products", "orthonormalise"]
 
 
 @njit(cache=True, nogil=True)
-def orthonormalise(frames, start, stop):  # type: ignore[no-untyped-def]
+def orthonormalise(frames, start, stop):
     """Make the rows of ``frames[b]``, b in [start, stop), orthonormal, one after another.
 
     Gram and Schmidt's method, twice, in one fixed order of additions: the same on every machine, which
@@ -38,7 +38,7 @@ def orthonormalise(frames, start, stop):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def add_sign_products(codes, n_signs, start, stop, counts):  # type: ignore[no-untyped-def]
+def add_sign_products(codes, n_signs, start, stop, counts):
     """``counts[b, p] += `` the sum over rows of sign i times sign j, p the number of the pair i < j.
 
     Parameters

@@ -238,7 +238,8 @@ class LSHIndex(MergeableSketch):
     def _number(self, first: int, n: int) -> NDArray[Any]:
         if n and first + n - 1 > self._largest_allowed_id:
             raise ValueError(f"ids must be at most {self._largest_allowed_id}, got {first + n - 1}")
-        return self._backend.xp.arange(first, first + n, dtype=self._id_dtype)
+        numbers: NDArray[Any] = self._backend.xp.arange(first, first + n, dtype=self._id_dtype)
+        return numbers
 
     def _check_ids(self, ids: ArrayLike, n: int) -> NDArray[Any]:
         array = self._bring("ids", ids)
@@ -250,7 +251,8 @@ class LSHIndex(MergeableSketch):
         largest = self._largest_allowed_id
         if n and (int(array.min()) < 0 or int(array.max()) > largest):
             raise ValueError(f"ids must lie from 0 to {largest}, got {array.min()} to {array.max()}")
-        return array.astype(self._id_dtype)
+        checked: NDArray[Any] = array.astype(self._id_dtype)
+        return checked
 
     def _add_codes(self, codes: NDArray[np.uint32], ids: NDArray[Any], *, by_default: bool = False) -> Self:
         codes = check_codes(self.family, codes, len(ids))
@@ -452,7 +454,7 @@ class LSHIndex(MergeableSketch):
         return self._backend.xp.ascontiguousarray(codes).reshape(len(codes), tables, probes)
 
     def _most_found(self, codes: NDArray[np.uint32]) -> int:
-        return codes.shape[1] * codes.shape[2] * self.capacity
+        return int(codes.shape[1] * codes.shape[2] * self.capacity)
 
     def _counters(self, codes: NDArray[np.uint32], n_queries: int) -> NDArray[Any]:
         """A zero for each of the smallest ids, or none if that is not worth it, or on a GPU."""
@@ -520,7 +522,8 @@ class LSHIndex(MergeableSketch):
         if device_of(kernel) == "gpu":
             backend = backend_of(kernel)
             counts = backend.xp.minimum(as_array(counts), self.family.n_hashes).astype(np.int64)
-            return backend.constant(self._distances)[counts]
+            distances: NDArray[np.float64] = backend.constant(self._distances)[counts]
+            return distances
         # Fewer collisions than chance alone would make are none.
         return self.family.distance(np.clip(kernel, 0.0, 1.0))
 

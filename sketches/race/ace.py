@@ -141,7 +141,7 @@ class AceDetector(MergeableSketch):
 
     @lazy
     def _key(self) -> np.uint64:
-        return random_uint64(self.seed, "AceDetector sample", 1)[0]
+        return np.uint64(random_uint64(self.seed, "AceDetector sample", 1)[0])
 
     # -- updates ----------------------------------------------------------------------------------
 
@@ -166,7 +166,7 @@ class AceDetector(MergeableSketch):
         X, n = count_rows(X, "X")
         xp = self._backend.xp
         blocks = list(row_blocks(n, self.family.n_hashes, self.device))
-        one, counts = xp.empty(0, np.int64), xp.zeros(0, np.int32)
+        one, counts = xp.empty(0, np.int64), xp.zeros(0, np.int64)
         taken = {name: self._arrays[name] for name in ("sample_keys", "sample_weights", "sample_codes")}
         if len(blocks) > 1:
             # Counted apart, so that nothing has changed if a later row is refused.
@@ -287,7 +287,7 @@ class AceDetector(MergeableSketch):
         # Row by row, for long sums of squares lose digits; at once where each would have to be waited for.
         parts = wide if self.device == "cpu" else wide.reshape(1, -1)
         squares = sum(float(row.dot(row)) for row in parts)
-        return (squares / counts.shape[0] / n / n - chance) / (1.0 - chance)
+        return float((squares / counts.shape[0] / n / n - chance) / (1.0 - chance))
 
     @property
     def threshold(self) -> float:

@@ -235,7 +235,7 @@ class NadarayaWatsonSketch(MergeableSketch):
             raise TypeError(f"time must hold real numbers, got dtype {times.dtype}")
         if times.shape not in ((), (n,)):
             raise ValueError(f"time must be a number or of shape ({n},), got shape {times.shape}")
-        periods = xp.broadcast_to(times.astype(np.float64), (n,)) / self.half_life
+        periods: NDArray[np.float64] = xp.broadcast_to(times.astype(np.float64), (n,)) / self.half_life
         if not bool((xp.abs(periods) <= 2.0**52).all()):
             raise ValueError("time must be finite and within 2**52 half-lives of 0")
         return periods

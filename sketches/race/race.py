@@ -334,7 +334,10 @@ class Race(MergeableSketch):
         5 % lower on average than the kernel sum, of 24 groups 42 %.
         """
         self._settle("Q", Q)
-        return kernel_sums(self.family, self._arrays["counts"], self.total, Q, groups, return_std)
+        counts, total = self._arrays["counts"], self.total
+        sums: NDArray[np.float64] | tuple[NDArray[np.float64], NDArray[np.float64]]
+        sums = kernel_sums(self.family, counts, total, Q, groups, return_std)
+        return sums
 
     @overload
     def density(
@@ -370,7 +373,9 @@ class Race(MergeableSketch):
         """
         self._settle("Q", Q)
         sums = kernel_sums(self.family, self._arrays["counts"], self.total, Q, groups, return_std)
-        return kernel_densities(sums, self.total)
+        densities: NDArray[np.float64] | tuple[NDArray[np.float64], NDArray[np.float64]]
+        densities = kernel_densities(sums, self.total)
+        return densities
 
     def release(self, epsilon: float, *, record_weight: int = 1, check_weights: bool = True) -> PrivateRace:
         """A differentially private copy: noisy counters, and nothing exact.

@@ -273,7 +273,8 @@ class RaceWindow(MergeableSketch):
         counts = self._arrays["counts"]
         if self.dtype == "int" and self._bound("counts") * self.n_panes > np.iinfo(np.int64).max:
             raise OverflowError("the panes of a RaceWindow together count beyond 63 bits")
-        return counts.sum(axis=0, dtype=np.float64 if self.dtype == "float" else np.int64)
+        total: NDArray[Any] = counts.sum(axis=0, dtype=np.float64 if self.dtype == "float" else np.int64)
+        return total
 
     def race(self) -> Race:
         """The rows of the window as a `Race` of its own, which later updates do not change.

@@ -14,7 +14,7 @@ from ...lsh.families.extended_rows import Extension, extended_blocks, relative_n
 from ...lsh.inputs.rows import Rows, check_rows
 from ...lsh.kernels import projection
 from ...lsh.kernels.multiply import make_panels
-from ...lsh.support.backend import backend_of
+from ...lsh.support.backend import Backend, backend_of
 from ...lsh.support.checks import check_choice, check_int, check_real
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import normal
@@ -82,7 +82,7 @@ class StormSketch(MergeableSketch):
     A frame has min(D, 32) directions, q, and ``q (q - 1) / 2`` counters. Its memory is ``2 B q (q - 1)``
     bytes, and twice that once a counter could pass 2**31. A row costs ``B q`` products of D terms and
     ``B q**2 / 128`` operations for the counters. The exact moments take ``4 d**2`` bytes only: see
-    docs/storm.md for when to keep those instead.
+    docs/structures/storm.md for when to keep those instead.
 
     Linear: what was merged in can be subtracted again.
 
@@ -230,7 +230,7 @@ class StormSketch(MergeableSketch):
             self._arrays["n_updates"] += rows.n
         return self
 
-    def _count_parts(self, backend: Any, lengths: NDArray[np.float64]) -> NDArray[np.int64] | None:
+    def _count_parts(self, backend: Backend, lengths: NDArray[np.float64]) -> NDArray[np.int64] | None:
         """Parts of each row; None for one each."""
         if self.oversize != "split" or not bool((lengths > 1.0 + 1e-6).any()):
             return None
@@ -243,7 +243,7 @@ class StormSketch(MergeableSketch):
         parts: NDArray[np.int64] = -backend.xp.floor(-((lengths / (1.0 + 1e-6)) ** 2)).astype(np.int64)
         return backend.xp.maximum(parts, 1)
 
-    def _count_split(self, backend: Any, codes: NDArray[np.uint32], parts: NDArray[np.int64]) -> None:
+    def _count_split(self, backend: Backend, codes: NDArray[np.uint32], parts: NDArray[np.int64]) -> None:
         """Count each row as often as it has parts: by the bits of that number, each with its rows."""
         products, xp = self._arrays["products"], backend.xp
         for bit in range(int(parts.max()).bit_length()):
@@ -253,7 +253,7 @@ class StormSketch(MergeableSketch):
                 self._count(backend, codes[some], once)
                 products += once << bit
 
-    def _signs(self, backend: Any, rows: Rows, start: int, stop: int) -> NDArray[np.uint32]:
+    def _signs(self, backend: Backend, rows: Rows, start: int, stop: int) -> NDArray[np.uint32]:
         """Bits of the rows [start, stop): shape (stop - start, n_frames)."""
         extension = Extension(self.max_norm, self.n_features, self.n_features + 1)
         out = backend.xp.empty((stop - start, self.n_frames), np.uint32)
@@ -275,7 +275,7 @@ class StormSketch(MergeableSketch):
         backend.map_blocks(run, stop - start, max(64, -(-(stop - start) // (4 * get_num_threads()))))
         return out
 
-    def _count(self, backend: Any, codes: NDArray[np.uint32], into: NDArray[Any] | None = None) -> None:
+    def _count(self, backend: Backend, codes: NDArray[np.uint32], into: NDArray[Any] | None = None) -> None:
         products = self._arrays["products"] if into is None else into
         backend.map_blocks(
             lambda a, b: backend.kernels(storm).add_sign_products(codes, self.n_signs, a, b, products),

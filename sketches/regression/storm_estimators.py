@@ -29,7 +29,7 @@ _LEAST_ROWS = 10
 _FAR = 10.0
 
 
-class _StormLinear(BaseEstimator):
+class _StormLinear(BaseEstimator):  # type: ignore[misc]
     """What regression and classification share: a sketch of rows, a constant and targets, all scaled."""
 
     sketch_: StormSketch
@@ -157,7 +157,7 @@ class _StormLinear(BaseEstimator):
         return self
 
 
-class StormRegressor(RegressorMixin, _StormLinear):
+class StormRegressor(RegressorMixin, _StormLinear):  # type: ignore[misc]
     """Linear regression in one pass, from integer counters that merge and subtract.
 
     Parameters
@@ -183,7 +183,8 @@ class StormRegressor(RegressorMixin, _StormLinear):
     -----
     Least squares needs the second moments of features and target alone, and `StormSketch` estimates those
     without bias, for rows beyond the bound are split and not clipped. They are solved for with a ridge of
-    their own standard error, which shrinks coefficients by about that share: docs/storm.md says how much.
+    their own standard error, which shrinks coefficients by about that share:
+    docs/structures/storm.md says how much.
 
     References
     ----------
@@ -304,7 +305,7 @@ class StormRegressor(RegressorMixin, _StormLinear):
         return self._values(X)[:, 0]
 
 
-class StormClassifier(ClassifierMixin, _StormLinear):
+class StormClassifier(ClassifierMixin, _StormLinear):  # type: ignore[misc]
     """Linear classification in one pass, from integer counters that merge and subtract.
 
     Parameters

@@ -506,7 +506,8 @@ class BloomFilter(MergeableSketch):
             backend.kernels(bloom).bloom_fills(ours, theirs, fills, start, stop)
             return to_host(fills)
 
-        return np.sum(backend.map_blocks(count, self.n_blocks, _COUNTED_BLOCK), axis=0)
+        fills: NDArray[np.int64] = np.sum(backend.map_blocks(count, self.n_blocks, _COUNTED_BLOCK), axis=0)
+        return fills
 
 
 def _unset(fills: NDArray[np.int64]) -> int:

@@ -216,7 +216,7 @@ class BloomPooling:
             - "belief_propagation": posterior probabilities, by loopy belief propagation with damping 1/2.
               Exact where the pools form a tree; takes priors and error rates into account. Loops make it
               count evidence twice: in designs of some hundred samples posteriors from .9 to .99 say more
-              than is true, also where it converged; `docs/group_testing.md` has the measurement.
+              than is true, also where it converged; `docs/structures/bloom_pooling.md` has the measurement.
             - "comp": all that are in no negative pool. Without test errors it misses nobody.
             - "dd": of these, those that some positive pool has no other of. Without test errors it
               accuses nobody wrongly.
@@ -256,12 +256,14 @@ class BloomPooling:
 
     def _candidates(self, read: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Samples that are in no negative pool."""
-        return (self.design.T.astype(np.int64) @ (~read).astype(np.int64)) == 0
+        candidates: NDArray[np.bool_] = (self.design.T.astype(np.int64) @ (~read).astype(np.int64)) == 0
+        return candidates
 
     def _definite(self, read: NDArray[np.bool_], candidates: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Candidates that are alone in some positive pool."""
         alone = read & ((self.design.astype(np.int64) @ candidates.astype(np.int64)) == 1)
-        return candidates & ((self.design.T.astype(np.int64) @ alone.astype(np.int64)) > 0)
+        proofs: NDArray[np.int64] = self.design.T.astype(np.int64) @ alone.astype(np.int64)
+        return candidates & (proofs > 0)
 
     def _cover(self, read: NDArray[np.bool_], candidates: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Definite ones, and the candidate of most unexplained positive pools again and again."""

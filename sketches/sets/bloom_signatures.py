@@ -405,7 +405,7 @@ class BloomSignatures(MergeableSketch):
         -----
         ``numpy.maximum(common_neighbors(u, v), 0)``, which `link_features` holds, is exactly 0 where no bit
         is common and has a smaller mean square error where most pairs share nobody. Its sums and means are
-        too large: `docs/bloom_signatures.md` says by how much.
+        too large: `docs/structures/bloom_signatures.md` says by how much.
         """
         return self._overlaps(self._counts(u, v))[2]
 
@@ -452,8 +452,8 @@ class BloomSignatures(MergeableSketch):
         there are none. The weight of a bit is the mean over all nodes that have it, each with its squared
         degree: a node is a common neighbour in proportion to that. The more nodes share a bit, the more the
         weights come to one mean: from some ten nodes a bit on, one constant times the exact number of common
-        neighbours errs less than this (`docs/bloom_signatures.md`). Each call first reads all signatures for
-        the degrees, so ask for many pairs at once.
+        neighbours errs less than this (`docs/structures/bloom_signatures.md`). Each call first reads all
+        signatures for the degrees, so ask for many pairs at once.
         """
         return self._weighted(u, v)[:, 0]
 
@@ -487,7 +487,8 @@ class BloomSignatures(MergeableSketch):
             lambda start, stop: kernel(signatures, u, v, weights, start, stop, sums), u.size, _PAIRS
         )
         shared, both = self._overlaps(counts)[2], counts[:, 2].astype(np.float64)[:, None]
-        return shared[:, None] * backend.xp.where(both > 0, _ratio(sums, both), mean)
+        weighted: NDArray[np.float64] = shared[:, None] * backend.xp.where(both > 0, _ratio(sums, both), mean)
+        return weighted
 
     def _bit_weights(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean of 1 / log(degree) and 1 / degree over the nodes that have each bit, and over all nodes.

@@ -307,7 +307,8 @@ class MinHashSketch(MergeableSketch):
             As `jaccard` does.
         """
         full, equal, total = self._compare(left, right)
-        return self._count(full, total) * (equal / self._backend.xp.maximum(full, 1))
+        share: NDArray[np.float64] = equal / self._backend.xp.maximum(full, 1)
+        return self._count(full, total) * share
 
     def containment(self, left: ArrayLike, right: ArrayLike) -> NDArray[np.float64]:
         """Estimated share of each left set's tokens that its right set holds; NaN if the left one is empty.

@@ -48,7 +48,7 @@ class Records(NamedTuple):
 
 def number_of_shards(n_keys: int) -> int:
     """A power of two: shards of 90,000 to 190,000 keys."""
-    return 1 << max(0, round(np.log2(max(n_keys, 1) / _SHARD_KEYS)))
+    return 1 << max(0, round(float(np.log2(max(n_keys, 1) / _SHARD_KEYS))))
 
 
 def order_records(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...lsh.hashing.keys import HASH_COLLISION, read_keys
-from ...lsh.support.backend import backend_named, device_of, to_host
+from ...lsh.support.backend import Backend, backend_named, device_of, to_host
 from ...lsh.support.lazy import lazy
 from ..core.stored import Stored
 from ..kernels import static
@@ -174,7 +174,7 @@ class StaticStructure(Stored):
         return str(self.__dict__.get("_device", "cpu"))
 
     @property
-    def _backend(self) -> Any:
+    def _backend(self) -> Backend:
         return backend_named(self.device)
 
     def to(self, device: str) -> Self:

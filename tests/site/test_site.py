@@ -81,7 +81,8 @@ def test_dead_links_are_seen(tmp_path: Path) -> None:
 def test_the_site_builds_and_its_links_lead_somewhere(tmp_path: Path) -> None:
     # A copy, for the pages of the reference are generated among the sources.
     shutil.copytree(DOCS, tmp_path / "docs", ignore=shutil.ignore_patterns("_build", "generated"))
-    shutil.copy(DOCS.parent / "CHANGELOG.md", tmp_path)
+    for page in ("CHANGELOG.md", "CONTRIBUTING.md"):
+        shutil.copy(DOCS.parent / page, tmp_path)
     done = subprocess.run(
         [sys.executable, *["-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "docs", "html"]],
         cwd=tmp_path,
@@ -105,7 +106,7 @@ def test_the_reference_names_everything_public(module: str) -> None:
 
 def test_every_page_is_in_the_table_of_contents() -> None:
     text = (DOCS / "index.md").read_text()
-    for page in [*DOCS.glob("*.md"), *(DOCS / "guides").glob("*.md")]:
+    for page in [page for page in DOCS.rglob("*.md") if "_build" not in page.parts]:
         name = str(page.relative_to(DOCS).with_suffix(""))
         assert name == "index" or re.search(rf"^{re.escape(name)}$", text, flags=re.MULTILINE), name
 

@@ -15,13 +15,13 @@ from numba import njit
 
 
 @njit
-def decode_windows(decoder, windows, values, escapes):  # type: ignore[no-untyped-def]
+def decode_windows(decoder, windows, values, escapes):
     for i in range(windows.size):
         values[i], escapes[i] = decode(decoder, windows[i])
 
 
 @njit
-def decode_raw(decoder, raw, values):  # type: ignore[no-untyped-def]
+def decode_raw(decoder, raw, values):
     for i in range(raw.size):
         values[i] = raw_value(decoder, raw[i])
 

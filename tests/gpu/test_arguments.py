@@ -11,8 +11,9 @@ import pytest
 
 cupy = fake_cupy.install()
 
-from argument_cases import CASES, Case, same  # noqa: E402 - once there is a CuPy
+from argument_cases import Case, same  # noqa: E402 - once there is a CuPy
 from mergesketch.sketches.core.base import MergeableSketch  # noqa: E402
+from registry import argument_cases  # noqa: E402
 
 # Tables of densities are made too small here, so that devices have errors to agree on.
 pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore:the (table|integral)")]
@@ -39,7 +40,7 @@ def choices(case: Case) -> Iterator[list[str]]:
         yield from ([name] for name in case.arguments)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", argument_cases(), ids=lambda case: case.name)
 def test_arrays_on_a_gpu_give_the_same_or_are_refused(case: Case) -> None:
     expected = case.call(**case.plain())
     for moved in choices(case):

@@ -13,23 +13,21 @@ import mergesketch
 import numpy as np
 import pytest
 import xxhash
+from later import LaterItems
 from mergesketch import CountMinSketch, HeavyHitters, MergeableSketch, Race
 from mergesketch.errors import SketchFormatError
-from registry import ToyFamily
+from toy_family import ToyFamily
 
-
-def make_sketches() -> dict[str, MergeableSketch]:
-    rng = np.random.default_rng(0)
-    return {
-        "CountMinSketch": CountMinSketch(3, 50, seed=5).update(rng.integers(0, 99, 300)),
-        "HeavyHitters": HeavyHitters(0.25, n_buckets=8, max_key_bytes=8).update(
-            ["tea", "cake", "tea", "日本"]
-        ),
-        "Race": Race(ToyFamily(4, 6, seed=1)).update(rng.integers(0, 4, (30, 4))),
+RNG = np.random.default_rng(0)
+KEYS, ROWS = RNG.integers(0, 99, 300), RNG.integers(0, 4, (30, 4))
+WORDS = ["tea", "cake", "tea", "日本"]
+SKETCHES: LaterItems[MergeableSketch] = LaterItems(
+    {
+        "CountMinSketch": lambda: CountMinSketch(3, 50, seed=5).update(KEYS),
+        "HeavyHitters": lambda: HeavyHitters(0.25, n_buckets=8, max_key_bytes=8).update(WORDS),
+        "Race": lambda: Race(ToyFamily(4, 6, seed=1)).update(ROWS),
     }
-
-
-SKETCHES = make_sketches()
+)
 
 
 def header_of(data: bytes) -> dict[str, Any]:

@@ -19,9 +19,10 @@ from typing import Any
 
 import mergesketch as ms
 import numpy as np
-from forged_uses import REFUSALS, stored_examples, uses
+from forged_uses import REFUSALS, uses
 from mergesketch import lsh
 from mergesketch.sketches.core.stored import Stored
+from registry import stored_examples
 
 #: Drawn afresh at every call.
 _RANDOM = ("release", "sample")

@@ -17,8 +17,10 @@ import mergesketch.lsh
 import numpy as np
 import pytest
 import scipy.sparse
-from argument_cases import CASES, OFFSETS, ON_SETS, TOKENS, Case, same
+from argument_cases import OFFSETS, TOKENS, Case, same
+from registry import SET_FAMILIES, argument_cases
 
+CASES = argument_cases()
 INTEGERS = [np.dtype(kind + size) for kind in "iu" for size in "1248"]
 FLOATS = [np.dtype(name) for name in ("f2", "f4", "f8", "g")]
 
@@ -293,9 +295,9 @@ def test_sparse_rows_in_any_form_give_the_same_and_stay_as_they_are(case: Case) 
             same(call(case, arguments), expected, f"{name}: {form}", case.tolerance)
 
 
-@pytest.mark.parametrize("kind", ON_SETS)
+@pytest.mark.parametrize("kind", SET_FAMILIES)
 def test_sets_in_lists_of_any_arrays(kind: str) -> None:
-    family = ON_SETS[kind]
+    family = SET_FAMILIES[kind]
     sets = [TOKENS[a:b] for a, b in pairwise(OFFSETS)]
     expected = family.hash((TOKENS, OFFSETS))
     forms = [dict(layouts(tokens)) for tokens in sets]

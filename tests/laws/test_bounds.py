@@ -20,7 +20,7 @@ from mergesketch import LSHIndex, NadarayaWatsonSketch, Race
 from mergesketch.lsh import SignedRandomProjection
 from mergesketch.sketches.kernels.index_query import frequent_ids
 from naive import index as naive
-from registry import ToyFamily
+from toy_family import ToyFamily
 
 GUARD = 2**32 - 1
 

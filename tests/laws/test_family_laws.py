@@ -20,9 +20,10 @@ import mergesketch
 import numpy as np
 import pytest
 import scipy.sparse
+from entries import Family
 from mergesketch import lsh
 from mergesketch.lsh import HashFamily, family_from_config
-from registry import FAMILIES, Family
+from registry import FAMILIES
 
 every_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES.keys())
 METRICS = {

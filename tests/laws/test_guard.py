@@ -17,6 +17,7 @@ from typing import Any
 import mergesketch
 import numpy as np
 import pytest
+from entries import take
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from mergesketch import DensitySketch, HeavyHitters, LSHIndex, Race
@@ -25,7 +26,8 @@ from mergesketch.sketches.core.guard import check_interrupt, uninterrupted
 from mergesketch.sketches.density import density
 from mergesketch.sketches.regression import storm
 from paths import environment
-from registry import ENTRIES, ToyFamily, take
+from registry import ENTRIES
+from toy_family import ToyFamily
 
 #: Where states are changed: what reads and hashes rows, elsewhere, takes most of the lines.
 PACKAGE = str(Path(mergesketch.__file__).parent / "sketches")
@@ -297,7 +299,7 @@ FORKED = """
 import os, threading, time
 import numpy as np
 from mergesketch import Race
-from registry import ToyFamily
+from toy_family import ToyFamily
 
 class Slow(ToyFamily):
     def hash(self, X):

@@ -25,8 +25,10 @@ from mergesketch import (
 )
 from mergesketch.errors import SketchFormatError
 from mergesketch.lsh import InnerProduct, SignedRandomProjection, WinnerTakeAll
+from mergesketch.sketches.core.stored import stored_classes
 from paths import TESTS, environment
-from registry import ToyFamily
+from registry import stored_examples
+from toy_family import ToyFamily
 
 # -- hostile headers ------------------------------------------------------------------------------
 
@@ -274,6 +276,11 @@ def test_what_loads_is_used_within_the_means_of_its_file() -> None:
         command, env=environment(), capture_output=True, text=True, check=False, timeout=500
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_every_stored_class_is_forged() -> None:
+    ours = {name for name, cls in stored_classes().items() if cls.__module__.startswith("mergesketch.")}
+    assert {type(sketch).__name__ for sketch in stored_examples().values()} == ours
 
 
 def with_family(sketch: Any, **changes: Any) -> bytes:

@@ -17,12 +17,13 @@ from typing import Any
 import mergesketch
 import numpy as np
 import pytest
+from entries import Entry, take
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from mergesketch import MergeableSketch, PrivateRace
 from mergesketch.errors import IncompatibleSketchError
 from mergesketch.sketches.core.base import sketch_classes
-from registry import ENTRIES, Entry, take
+from registry import ENTRIES
 
 every_sketch = pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES.keys())
 quickly = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])

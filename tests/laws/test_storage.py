@@ -23,7 +23,12 @@ from mergesketch import CountMinSketch, CountSketch, MergeableSketch, Race
 from mergesketch.errors import SketchFormatError
 from mergesketch.sketches.core import atomic
 
-every_sketch = pytest.mark.parametrize("sketch", SKETCHES.values(), ids=SKETCHES.keys())
+every_sketch = pytest.mark.parametrize("sketch", SKETCHES, indirect=True)
+
+
+@pytest.fixture
+def sketch(request: pytest.FixtureRequest) -> MergeableSketch:
+    return SKETCHES[request.param]
 
 
 # -- the format -----------------------------------------------------------------------------------

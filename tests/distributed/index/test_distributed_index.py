@@ -16,7 +16,7 @@ from mergesketch.lsh import SignedRandomProjection
 from mergesketch.lsh.kernels.words import mix64
 from naive.distributed_index import top_by_collisions, vote
 from ranks import needs_mpi, run_ranks
-from registry import ToyFamily
+from toy_family import ToyFamily
 
 ANSWERS = """
 import numpy as np
@@ -24,7 +24,7 @@ from mergesketch import LSHIndex
 from mergesketch.distributed import DistributedIndex, communicator, index as module, merge_over_ranks
 from mergesketch.lsh import MinHash, SignedRandomProjection
 from naive.distributed_index import top_by_collisions
-from registry import ToyFamily
+from toy_family import ToyFamily
 
 comm = communicator()
 rank, size = comm.rank, comm.size
@@ -143,7 +143,7 @@ import numpy as np
 import pytest
 from mergesketch.distributed import DistributedIndex, communicator, merge_over_ranks
 from mergesketch.errors import DistributedError, IncompatibleSketchError
-from registry import ToyFamily
+from toy_family import ToyFamily
 
 comm = communicator()
 rank, size = comm.rank, comm.size
@@ -224,7 +224,7 @@ from mpi4py import MPI
 from mergesketch import LSHIndex
 from mergesketch.distributed import DistributedIndex, communicator
 from mergesketch.errors import DistributedError
-from registry import ToyFamily
+from toy_family import ToyFamily
 
 world = communicator()
 folder = Path(sys.argv[1])

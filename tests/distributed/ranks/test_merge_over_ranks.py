@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from entries import Entry
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from mergesketch import CountMinSketch
 from mergesketch.distributed import merge_over_ranks
 from ranks import needs_mpi, run_ranks
-from registry import ENTRIES, Entry
+from registry import ENTRIES
 
 MERGE = """
 import pickle
@@ -24,7 +25,8 @@ import numpy as np
 import mergesketch
 from mergesketch import MergeableSketch
 from mergesketch.distributed import communicator, merge_over_ranks
-from registry import ENTRIES, take
+from entries import take
+from registry import ENTRIES
 from toy_sketches import Everything, Largest
 
 comm = communicator()
@@ -120,7 +122,7 @@ REFUSE = """
 import numpy as np
 import pytest
 from mergesketch import CountMinSketch, CountSketch, LSHIndex
-from registry import ToyFamily
+from toy_family import ToyFamily
 from mergesketch.errors import DistributedError, IncompatibleSketchError
 from mergesketch.distributed import communicator, merge_over_ranks
 from toy_sketches import Everything, Largest

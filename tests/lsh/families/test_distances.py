@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from entries import Family
 from mergesketch import LSHIndex
 from mergesketch.lsh import MinHash, PStable, SignedRandomProjection
-from registry import FAMILIES, Family, ToyFamily
+from registry import FAMILIES
+from toy_family import ToyFamily
 
 every_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES.keys())
 

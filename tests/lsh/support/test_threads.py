@@ -17,7 +17,7 @@ import pytest
 from mergesketch import CountMinSketch, CountSketch, Race
 from mergesketch.lsh.support import threads
 from mergesketch.lsh.support.threads import map_blocks, run_tasks
-from registry import ToyFamily
+from toy_family import ToyFamily
 
 KEYS = np.random.default_rng(0).integers(0, 1000, 200_000)
 

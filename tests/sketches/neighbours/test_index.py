@@ -20,7 +20,7 @@ from mergesketch.errors import IncompatibleSketchError
 from mergesketch.lsh import HashFamily, MinHash, PStable, SignedRandomProjection
 from mergesketch.sketches.kernels import index as index_kernels
 from naive import index as naive
-from registry import ToyFamily
+from toy_family import ToyFamily
 
 ROWS = hnp.arrays(np.int64, st.tuples(st.integers(0, 14), st.just(3)), elements=st.integers(0, 2))
 

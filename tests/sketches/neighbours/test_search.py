@@ -14,7 +14,7 @@ from mergesketch import LSHIndex
 from mergesketch.lsh import CrossPolytope, HashFamily, MinHash, PStable, SignedRandomProjection
 from mergesketch.lsh.support.random import random_uint64
 from naive import index as naive
-from registry import ToyFamily
+from toy_family import ToyFamily
 
 
 class Coded(ToyFamily):

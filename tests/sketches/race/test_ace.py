@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import AceDetector, Race
 from mergesketch.lsh import InnerProduct, PStable, SignedRandomProjection
-from registry import ToyFamily
+from toy_family import ToyFamily
 
 
 def rows(seed: int, n: int, n_features: int = 5) -> np.ndarray:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import NadarayaWatsonSketch, Race
 from mergesketch.lsh import PStable, SignedRandomProjection
-from registry import ToyFamily
+from toy_family import ToyFamily
 
 
 def slow_ratio(family: ToyFamily, X: np.ndarray, columns: np.ndarray, Q: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from mergesketch import private_regressor as regress
 from mergesketch.lsh import InnerProduct, MinHash, PStable, SignedRandomProjection
 from mergesketch.sketches.race.noise import laplace_variance
 from naive import private_tasks as naive
-from registry import ToyFamily
+from toy_family import ToyFamily
 
 TOY = ToyFamily(3, 7, n_buckets=4, seed=1)
 

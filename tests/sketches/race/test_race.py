@@ -16,7 +16,7 @@ from mergesketch import Race
 from mergesketch.lsh import HashFamily, MinHash, PStable, SignedRandomProjection
 from mergesketch.lsh.inputs.sets import check_sets
 from naive import race as naive
-from registry import ToyFamily
+from toy_family import ToyFamily
 
 ROWS = hnp.arrays(np.int64, st.tuples(st.integers(0, 12), st.just(5)), elements=st.integers(0, 3))
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import Race, RaceWindow
-from registry import ToyFamily
+from toy_family import ToyFamily
 
 
 def rows(rng: np.random.Generator, n: int) -> np.ndarray:

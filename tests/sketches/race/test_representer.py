@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse
 from mergesketch import Race, RepresenterSketch
 from mergesketch.lsh import InnerProduct, MinHash, PStable, SignedRandomProjection
-from registry import ToyFamily
+from toy_family import ToyFamily
 
 
 def model(X: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ import xxhash
 from forged_files import header_of, with_header
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from later import LaterItems
 from mergesketch import RibbonFilter, StaticFunction, StaticFunctionBuilder, StaticTable, set_num_threads
 from mergesketch.errors import SketchFormatError
 
@@ -408,20 +409,23 @@ def test_filter_refuses_rates_that_no_hash_can_hold(wanted):
 # -- hostile files --------------------------------------------------------------------------------
 
 
-def made() -> dict[str, StaticFunction | StaticTable | RibbonFilter]:
-    rng = np.random.default_rng(6)
-    keys = np.arange(6000)
-    return {
-        "codes": StaticFunction(keys, rng.geometric(0.2, 6000)),
-        "filters": StaticFunction(keys, ranks("cascade", 6000, rng), key_check_bits=4),
-        "raw": StaticFunction(keys, rng.integers(0, 2**40, 6000)),
-        "text": StaticFunction(keys, [f"v{r}" for r in rng.geometric(0.3, 6000)]),
-        "table": StaticTable(keys, rng.geometric(0.5, (6000, 3)), codebook="shared"),
-        "filter": RibbonFilter(keys),
+NUMBERS = np.arange(6000)
+MADE: LaterItems[StaticFunction | StaticTable | RibbonFilter] = LaterItems(
+    {
+        "codes": lambda: StaticFunction(NUMBERS, np.random.default_rng(6).geometric(0.2, 6000)),
+        "filters": lambda: StaticFunction(
+            NUMBERS, ranks("cascade", 6000, np.random.default_rng(7)), key_check_bits=4
+        ),
+        "raw": lambda: StaticFunction(NUMBERS, np.random.default_rng(8).integers(0, 2**40, 6000)),
+        "text": lambda: StaticFunction(
+            NUMBERS, [f"v{r}" for r in np.random.default_rng(9).geometric(0.3, 6000)]
+        ),
+        "table": lambda: StaticTable(
+            NUMBERS, np.random.default_rng(10).geometric(0.5, (6000, 3)), codebook="shared"
+        ),
+        "filter": lambda: RibbonFilter(NUMBERS),
     }
-
-
-MADE = made()
+)
 
 
 def resigned(data: bytes) -> bytes:

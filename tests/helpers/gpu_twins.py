@@ -119,3 +119,19 @@ def check(name: str, arguments: Case) -> None:
 
 def words(rng: np.random.Generator, *shape: int) -> np.ndarray:
     return rng.integers(0, 2**64, shape, dtype=np.uint64)
+
+
+def dense_rows(rng: np.random.Generator, n: int, d: int, dtype: str) -> np.ndarray:
+    X = rng.standard_normal((n, d)) * 10.0 ** rng.integers(-30, 30, (n, 1))
+    if n > 3:
+        X[0], X[1] = 0.0, X[2]
+        X[3, ::2] = 0.0
+    return X.astype(dtype)
+
+
+def csr_rows(rng: np.random.Generator, n: int, d: int, dtype: str, index: str) -> tuple[OnDevice, ...]:
+    X = dense_rows(rng, n, d, dtype)
+    X[rng.random(X.shape) < 0.7] = 0.0
+    rows, columns = np.nonzero(X)
+    indptr = np.searchsorted(rows, np.arange(n + 1)).astype(np.int64)
+    return on_device(indptr), on_device(columns.astype(index)), on_device(X[rows, columns])

@@ -11,6 +11,9 @@ OVER_RANKS = {"merge_over_ranks.py", "distributed_index.py"}
 #: Not measurements of their own, or ones that take many minutes and gigabytes, or a GPU: run those by hand.
 LEFT_OUT = {
     "run_all.py",
+    "cheap.py",
+    "compare.py",
+    "first_calls.py",
     "figures.py",
     "measure.py",
     "summary.py",

@@ -2,11 +2,13 @@
 
 from ..lsh.support.public import publish
 from .dedup.banding import band_parameters
-from .dedup.deduplicate import Deduplication, deduplicate, memory_per_rank
+from .dedup.deduplicate import deduplicate, memory_per_rank
+from .dedup.result import Deduplication
 from .documents.source import DocumentSource
 from .engines import dask_sketch, spark_sketch
 from .index.distributed_index import DistributedIndex
-from .ranks.comm import Communicator, communicator, launched_by_mpi
+from .ranks.comm import Communicator, communicator
+from .ranks.environment import launched_by_mpi
 from .ranks.launch import run_main
 from .ranks.leaving import install
 from .ranks.merge import merge_over_ranks

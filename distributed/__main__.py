@@ -1,24 +1,24 @@
-"""The command ``mergesketch``, also ``python -m mergesketch.distributed``, alone or under ``mpiexec``."""
+"""Run the command ``mergesketch``, which is also ``python -m mergesketch.distributed``."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 
-from .cli.command import run_command
+from .cli.run import run_command
 from .ranks.launch import run_main
 
 __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code; without `arguments` those of the process are taken.
+    """Run a command and return its exit code; None means the arguments of the process.
 
-    An error is one message on stderr, whatever the number of ranks, and no rank outlives another: see
+    An error prints one message on stderr, whatever the number of ranks, and ends all ranks. See
     `mergesketch.distributed.run_main` for the exit codes.
     """
     if arguments is None:
-        # A process of its own: no file's name is beyond what can be printed.
+        # This is a process of its own, so its streams may be set up to print any file name.
         for stream in (sys.stdout, sys.stderr):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     return run_main(lambda comm: run_command(arguments, comm))

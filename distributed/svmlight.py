@@ -1,4 +1,4 @@
-"""Sparse rows from svmlight (libsvm) text, read and parsed in parallel."""
+"""Read sparse rows from svmlight (libsvm) text, in parallel."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import os
 import re
 import zlib
 from collections.abc import Iterator
+from functools import partial
 from io import BufferedIOBase
 from os import PathLike
 from typing import NamedTuple
 
 import numpy as np
+import scipy.sparse
 from numpy.typing import NDArray
 
 from ..errors import DocumentError
@@ -19,38 +21,39 @@ from ..lsh.support.backend import backend_of
 from ..lsh.support.checks import check_int
 from ..lsh.support.threads import get_num_threads, run_tasks
 from .kernels import svmlight
-from .kernels.svmlight import ERRORS
+from .kernels.svmlight import BAD_LABEL, BAD_VALUE, ERRORS, NO_ERROR
 
-__all__ = ["SvmlightRows", "iter_svmlight", "parse_svmlight", "read_svmlight"]
+__all__ = ["SvmlightRows", "as_csr", "iter_svmlight", "join_rows", "parse_svmlight", "read_svmlight"]
 
 #: Bytes of text that a thread reads and parses at a time.
 _PIECE = 4 << 20
+#: Bytes that are read at a time to find the end of a piece's last line.
 _TAIL = 1 << 16
 
 
 class SvmlightRows(NamedTuple):
     """Sparse rows: row i has ``indices[offsets[i]:offsets[i + 1]]``; ``(indices, offsets)`` are sets."""
 
-    #: float64, shape (n,).
+    #: The label of each row: float64, shape (n,).
     labels: NDArray[np.float64]
-    #: int64, shape (n + 1,).
+    #: The start of each row, and the end of the last: int64, shape (n + 1,).
     offsets: NDArray[np.int64]
-    #: int64: the features' numbers as they stand in the text, mostly counted from 1.
+    #: The numbers of the features as in the text, which usually counts them from 1: int64.
     indices: NDArray[np.int64]
-    #: float32.
+    #: The values of the features: float32.
     values: NDArray[np.float32]
 
 
 class _BadLine(ValueError):
-    """Something is wrong with the line at a place in the text."""
+    """A line of the text that is not svmlight."""
 
     def __init__(self, what: str, where: int, token: bytes) -> None:
         super().__init__(what)
-        self.what, self.where, self.token = what, where, token[:80]
+        self.where, self.message = where, f"{what}, got {token[:80]!r}"
 
 
 def _token(data: NDArray[np.uint8], start: int) -> bytes:
-    """The whole token at `start`: a number may have hundreds of digits, and its exponent stands last."""
+    """Return the whole token at `start`: a number may have hundreds of digits before its exponent."""
     length = 32
     while True:
         token = re.split(rb"[ \t\r\n#]", data[start : start + length].tobytes(), maxsplit=1)[0]
@@ -69,7 +72,7 @@ def _parse(data: NDArray[np.uint8]) -> SvmlightRows:
         rows, entries, n_hard, error, where = backend.kernels(svmlight).parse_svmlight(
             data, labels, offsets, indices, values, hard
         )
-        if error:
+        if error != NO_ERROR:
             raise _BadLine(ERRORS[error], where, _token(data, where))
         if n_hard <= len(hard):
             break
@@ -79,16 +82,17 @@ def _parse(data: NDArray[np.uint8]) -> SvmlightRows:
         try:
             value = float(token)
         except ValueError:
-            raise _BadLine(ERRORS[1 if number < 0 else 4], where, token) from None
+            raise _BadLine(ERRORS[BAD_LABEL if number < 0 else BAD_VALUE], where, token) from None
         if number < 0:
             labels[-1 - number] = value
         else:
-            with np.errstate(over="ignore"):  # beyond float32's range is infinity
+            with np.errstate(over="ignore"):  # A value beyond the range of float32 becomes infinity.
                 values[number] = value
     return SvmlightRows(labels[:rows], offsets[: rows + 1], indices[:entries], values[:entries])
 
 
-def _join(parts: list[SvmlightRows]) -> SvmlightRows:
+def join_rows(parts: list[SvmlightRows]) -> SvmlightRows:
+    """Return the rows of all parts, in order."""
     if len(parts) == 1:
         return parts[0]
     starts = np.cumsum([0, *(len(part.indices) for part in parts)])
@@ -101,14 +105,20 @@ def _join(parts: list[SvmlightRows]) -> SvmlightRows:
     )
 
 
+def as_csr(rows: SvmlightRows, n_features: int) -> scipy.sparse.csr_array:
+    """Return rows as a SciPy CSR matrix, without their labels."""
+    shape = (len(rows.labels), n_features)
+    return scipy.sparse.csr_array((rows.values, rows.indices, rows.offsets), shape=shape)
+
+
 def parse_svmlight(text: bytes | bytearray | memoryview | NDArray[np.uint8]) -> SvmlightRows:
-    """Rows of svmlight text that is in memory.
+    """Return the rows of svmlight text that is in memory.
 
     Parameters
     ----------
     text : bytes-like
-        Lines ``label index:value ...``; ``#`` begins a comment, ``qid:`` entries and blank lines are passed
-        over, lines may end in ``\\r\\n``.
+        Lines ``label index:value ...``. ``#`` begins a comment. ``qid:`` entries and blank lines are
+        ignored. Lines may end in ``\\r\\n``.
 
     Returns
     -------
@@ -116,8 +126,10 @@ def parse_svmlight(text: bytes | bytearray | memoryview | NDArray[np.uint8]) -> 
 
     Raises
     ------
+    TypeError
+        If `text` is not contiguous bytes.
     ValueError
-        Naming the line and what is wrong with it.
+        If a line is not svmlight; the message names the line and the error.
 
     Examples
     --------
@@ -134,11 +146,12 @@ def parse_svmlight(text: bytes | bytearray | memoryview | NDArray[np.uint8]) -> 
         return _parse(data)
     except _BadLine as bad:
         line = 1 + int(np.count_nonzero(data[: bad.where] == ord("\n")))
-        raise ValueError(f"line {line}: {bad.what}, got {bad.token!r}") from None
+        raise ValueError(f"line {line}: {bad.message}") from None
 
 
 def _read_piece(descriptor: int, start: int, stop: int) -> NDArray[np.uint8]:
-    """The lines that begin in [start, stop): from after the newline before `start` to one at the end."""
+    """Return the lines that begin in [start, stop)."""
+    # The byte before `start` shows if a line begins at `start`.
     first = max(0, start - 1)
     buffer = bytearray(os.pread(descriptor, stop - first, first))
     while len(buffer) < stop - first:
@@ -164,7 +177,8 @@ def _read_piece(descriptor: int, start: int, stop: int) -> NDArray[np.uint8]:
     return np.frombuffer(buffer, dtype=np.uint8)
 
 
-def _line_of(path: str | PathLike[str], token_at: int) -> int:
+def _line_of(path: str, token_at: int) -> int:
+    """Return the number of the line with the byte at `token_at`."""
     with open(path, "rb") as file:
         lines, left = 1, token_at
         while left > 0 and (part := file.read(min(left, 1 << 20))):
@@ -176,17 +190,18 @@ def _line_of(path: str | PathLike[str], token_at: int) -> int:
 def iter_svmlight(
     path: str | PathLike[str], *, start: int = 0, stop: int | None = None, batch_bytes: int = 32 << 20
 ) -> Iterator[SvmlightRows]:
-    """Rows of a svmlight file, a batch at a time, never all held.
+    """Yield the rows of a svmlight file, a batch at a time, in bounded memory.
 
     Parameters
     ----------
     path : path
-        Text, or text compressed with gzip (``.gz``); also a pipe.
+        A file of text, a file of text that gzip has compressed (``.gz``), or a pipe.
     start, stop : int
-        The lines that begin in this range of bytes, all by default; ranges that cover a file give each
-        line once. Not for compressed files and pipes, which are read from the beginning to the end.
+        A range of bytes: the lines that begin in it are read, by default all lines. Ranges that cover a
+        file give each line once. Compressed files and pipes have no ranges, because they are read from the
+        beginning to the end.
     batch_bytes : int
-        Bytes of text that a batch is parsed from.
+        Bytes of text in a batch.
 
     Yields
     ------
@@ -195,16 +210,17 @@ def iter_svmlight(
     Raises
     ------
     DocumentError
-        Naming file and line of what is no svmlight.
+        If a line is not svmlight; the message names the file and the line.
     ValueError
-        If a range is negative, `batch_bytes` not positive, or a range is given for what has none.
+        If a range is negative, `batch_bytes` is not positive, or a range is given for a compressed file or
+        a pipe.
     OSError
         If the file cannot be read.
 
     Notes
     -----
-    Each thread reads and parses pieces of 4 MiB, so reading and parsing overlap. Memory is
-    ``batch_bytes`` of text and about as much again of rows.
+    Each thread reads and parses pieces of 4 MiB, so reading and parsing overlap. Memory is ``batch_bytes``
+    for the text, and about the same for the rows.
 
     Examples
     --------
@@ -222,7 +238,7 @@ def iter_svmlight(
     start = check_int("start", start, 0)
     stop = None if stop is None else check_int("stop", stop, 0)
     compressed = name.lower().endswith(".gz")
-    # A pipe has no size, and would seem to be empty.
+    # A pipe has no size, so it would seem to be empty.
     if compressed or not (os.path.isfile(name) or os.path.isdir(name)):
         with gzip.open(name) if compressed else open(name, "rb") as file:
             if start or stop is not None:
@@ -237,23 +253,23 @@ def iter_svmlight(
             right = min(left + batch_bytes, stop)
             piece = max(1, min(_PIECE, -(-(right - left) // (2 * get_num_threads()))))
             bounds = [*range(left, right, piece), right]
-
-            def task(i: int, bounds: list[int] = bounds) -> SvmlightRows:
-                data = _read_piece(descriptor, bounds[i], bounds[i + 1])
-                try:
-                    return _parse(data)
-                except _BadLine as bad:
-                    ahead = _skipped(descriptor, bounds[i])
-                    line = _line_of(name, ahead + bad.where)
-                    raise DocumentError(f"{name}:{line}: {bad.what}, got {bad.token!r}") from None
-
-            yield _join(run_tasks(task, len(bounds) - 1))
+            parse = partial(_parse_piece, descriptor, name, bounds)
+            yield join_rows(run_tasks(parse, len(bounds) - 1))
     finally:
         os.close(descriptor)
 
 
-def _skipped(descriptor: int, start: int) -> int:
-    """Where the first line that begins at or after `start` begins."""
+def _parse_piece(descriptor: int, name: str, bounds: list[int], i: int) -> SvmlightRows:
+    """Return the rows of the lines that begin between the bounds i and i + 1."""
+    try:
+        return _parse(_read_piece(descriptor, bounds[i], bounds[i + 1]))
+    except _BadLine as bad:
+        line = _line_of(name, _first_line_at(descriptor, bounds[i]) + bad.where)
+        raise DocumentError(f"{name}:{line}: {bad.message}") from None
+
+
+def _first_line_at(descriptor: int, start: int) -> int:
+    """Return the place at which the first line that begins at or after `start` begins."""
     at = start - 1
     while start > 0 and (part := os.pread(descriptor, _TAIL, at)):
         newline = part.find(b"\n")
@@ -285,16 +301,16 @@ def _parse_text(text: bytes, name: str, lines: int) -> SvmlightRows:
         return _parse(np.frombuffer(text, dtype=np.uint8))
     except _BadLine as bad:
         line = lines + 1 + text.count(b"\n", 0, bad.where)
-        raise DocumentError(f"{name}:{line}: {bad.what}, got {bad.token!r}") from None
+        raise DocumentError(f"{name}:{line}: {bad.message}") from None
 
 
 def read_svmlight(path: str | PathLike[str]) -> SvmlightRows:
-    """All rows of a svmlight file; see `iter_svmlight` for what it takes and raises.
+    """Return all rows of a svmlight file.
 
     Parameters
     ----------
     path : path
-        Read through gzip if it ends in ``.gz``.
+        A file of text, a file of text that gzip has compressed (``.gz``), or a pipe.
 
     Returns
     -------
@@ -302,8 +318,8 @@ def read_svmlight(path: str | PathLike[str]) -> SvmlightRows:
 
     Raises
     ------
-    ValueError, OSError
-        As `iter_svmlight` does.
+    DocumentError, ValueError, OSError
+        See `iter_svmlight`.
 
     Examples
     --------
@@ -316,4 +332,4 @@ def read_svmlight(path: str | PathLike[str]) -> SvmlightRows:
     ...     read_svmlight(path).labels
     array([ 1., -1.])
     """
-    return _join([*iter_svmlight(path)] or [_parse(np.empty(0, dtype=np.uint8))])
+    return join_rows(list(iter_svmlight(path)))

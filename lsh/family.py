@@ -18,6 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import IncompatibleSketchError
 from .inputs.arrays import check_probabilities
+from .inputs.raw_rows import read_raw_rows
+from .inputs.rows import Rows
 from .support.checks import check_int, renamed
 from .support.configured import Configured, differing_field, register
 
@@ -75,6 +77,40 @@ class HashFamily(Configured, ABC):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         register(HashFamily._registry, cls)
+        if "read_rows" not in vars(cls) and not {"hash", "hash_query", "probe"}.isdisjoint(vars(cls)):
+            # Such a method may not know the rows that a base class reads.
+            setattr(cls, "read_rows", HashFamily.read_rows)  # noqa: B010
+
+    def read_rows(self, X: Any, name: str = "X") -> Rows:
+        """Check rows once, so that `hash`, `hash_query` and `probe` take them, and cuts of them, as they are.
+
+        A sketch reads a whole batch before it changes anything, and then hashes it block by block.
+
+        Parameters
+        ----------
+        X : n rows
+            As `hash` or `hash_query` takes them. Rows that have been read are returned as they are.
+        name : str, default "X"
+            Name of the argument in messages.
+
+        Returns
+        -------
+        Rows
+            ``hash(rows.cut(start, stop))`` gives the codes of the rows [start, stop).
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the rows are not what the family takes.
+
+        Notes
+        -----
+        The default serves families that check rows in `hash`: it counts the rows, and its cuts are plain
+        slices of `X`. A family that overrides it can rely on its own `Rows` in `hash`, which begins with
+        ``rows = self.read_rows(X)``. A subclass that overrides `hash`, `hash_query` or `probe` alone gets
+        the default again.
+        """
+        return read_raw_rows(X, name)
 
     @abstractmethod
     def hash(self, X: Any) -> NDArray[np.uint32]:

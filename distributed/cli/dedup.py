@@ -1,4 +1,4 @@
-"""``mergesketch dedup``: near-duplicate groups of documents."""
+"""Run ``mergesketch dedup``: find the groups of near-duplicate documents."""
 
 from __future__ import annotations
 
@@ -8,26 +8,25 @@ from argparse import Namespace
 from collections.abc import Iterator
 from typing import Any
 
-from ...errors import DocumentError
-from ..dedup.deduplicate import Deduplication, deduplicate
+from ...errors import DocumentError, readable
+from ..dedup.deduplicate import deduplicate
+from ..dedup.result import Deduplication
 from ..documents.source import DocumentSource, ReadSummary
 from ..ranks.comm import Communicator
-from .output import check_output, readable, write_lines
-from .usage import peak_memory, si_bytes
+from ..ranks.memory import peak_memory
+from .messages import si_bytes
+from .output import check_output, write_lines
 
 __all__ = ["dedup"]
 
-#: Members of a group that are printed, and skipped documents that are named.
+#: The number of members of a group that are printed, and of skipped documents that are named.
 N_SHOWN = 8
 
 
 def dedup(options: Namespace, comm: Communicator) -> int:
-    """Run the command; the same on every rank."""
+    """Run the command on every rank, and return the exit code."""
     started = time.perf_counter()
-    if options.output is not None:
-        with comm.agree():
-            if comm.rank == 0:
-                check_output(options.output, ())
+    check_output(options.output, (), comm)
     source = DocumentSource(
         options.paths,
         text_field=options.text_field,
@@ -37,10 +36,7 @@ def dedup(options: Namespace, comm: Communicator) -> int:
         exclude=options.exclude,
         progress=True,
     )
-    if options.output is not None:
-        with comm.agree():
-            if comm.rank == 0:
-                check_output(options.output, source.files)
+    check_output(options.output, source.files, comm)
     listed = time.perf_counter()
     result = deduplicate(
         source,
@@ -73,12 +69,12 @@ def dedup(options: Namespace, comm: Communicator) -> int:
 
 def _check_any(summary: ReadSummary) -> None:
     if summary.n_documents == 0:
-        told = "".join(f"; {name}: {reason}" for name, reason in summary.skipped[:1])
-        raise DocumentError(f"no document could be read ({summary.n_skipped} skipped{told})")
+        first = "".join(f"; {name}: {reason}" for name, reason in summary.skipped[:1])
+        raise DocumentError(f"no document could be read ({summary.n_skipped} skipped{first})")
 
 
 def _records(source: DocumentSource, result: Deduplication) -> Iterator[dict[str, Any]]:
-    """The lines of the output: groups by their first document, documents in the order of input."""
+    """Yield the lines of the output: groups by their first document, documents in the order of input."""
     for i in range(result.n_groups):
         names = source.name_of(result.members[result.offsets[i] : result.offsets[i + 1]])
         documents = [{"path": path, "line": line} for path, line in names]
@@ -87,7 +83,7 @@ def _records(source: DocumentSource, result: Deduplication) -> Iterator[dict[str
 
 def _print_groups(source: DocumentSource, result: Deduplication, top: int) -> None:
     sizes = result.offsets[1:] - result.offsets[:-1]
-    # Largest first; equal ones in the order of the output.
+    # Groups of equal size keep the order of the output.
     largest = sorted(range(result.n_groups), key=lambda i: (-int(sizes[i]), i))[:top]
     if not largest:
         return
@@ -105,7 +101,7 @@ def _print_groups(source: DocumentSource, result: Deduplication, top: int) -> No
 
 
 def _common_folder(files: list[str]) -> str:
-    """The folder that all files lie in, with its slash: not worth printing again and again."""
+    """Return the folder that contains all files, with its slash, which need not be printed every time."""
     folder = os.path.dirname(files[0])
     while folder and not all(path.startswith(os.path.join(folder, "")) for path in files):
         folder = os.path.dirname(folder) if folder != "/" else ""
@@ -146,8 +142,8 @@ def _print_summary(
         print(f"    {readable(name)}: {readable(reason)}")
     if summary.n_skipped > N_SHOWN:
         print(f"    ... and {summary.n_skipped - N_SHOWN:,} more")
-    told = ", ".join(f"{name} {taken:.2f}" for name, taken in stages.items())
-    print(f"seconds          {seconds:.2f} ({told})")
+    by_stage = ", ".join(f"{name} {taken:.2f}" for name, taken in stages.items())
+    print(f"seconds          {seconds:.2f} ({by_stage})")
     ranks = f"{len(peaks)} rank{'s' if len(peaks) > 1 else ''}"
     print(f"peak memory      {', '.join(si_bytes(peak) for peak in peaks)} ({ranks})")
     if options.output is not None:

@@ -1,4 +1,4 @@
-"""``mergesketch inspect`` and ``mergesketch merge``: what sketch files hold, and many made one."""
+"""Run ``mergesketch inspect`` and ``mergesketch merge``: describe sketch files, and merge them into one."""
 
 from __future__ import annotations
 
@@ -8,20 +8,23 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
-from ...errors import IncompatibleSketchError, MergesketchError
+from ...errors import IncompatibleSketchError, MergesketchError, readable
 from ...lsh.support.configured import differing_field
 from ...sketches import LSHIndex, MergeableSketch
 from ...sketches import inspect as inspect_sketch
 from ..ranks.comm import Communicator
 from ..ranks.tree import merge_to_root
-from .output import check_output, readable
-from .usage import si_bytes
+from .messages import naming_file, si_bytes
+from .output import check_output
 
-__all__ = ["inspect", "inspect_file", "merge"]
+__all__ = ["inspect", "inspect_file", "merge", "save"]
+
+#: Exit codes of ``mergesketch inspect``.
+_INTACT, _DAMAGED = 0, 2
 
 
 def inspect(options: Namespace, comm: Communicator) -> int:
-    """Print what each file holds, without building its sketch."""
+    """Print the contents of each file, without building its sketch."""
     intact = True
     with comm.agree():
         if comm.rank == 0:
@@ -32,18 +35,23 @@ def inspect(options: Namespace, comm: Communicator) -> int:
                     print(json.dumps({"path": path, **found}))
                 else:
                     _print_found(path, found)
-    return 0 if intact else 2
+    return _INTACT if intact else _DAMAGED
 
 
 def inspect_file(path: str) -> dict[str, Any]:
-    """What `mergesketch.inspect` tells, with errors that name the file."""
+    """Return the result of `mergesketch.inspect`; errors name the file."""
     try:
-        return inspect_sketch(path)
+        with naming_file(path, "read"):
+            return inspect_sketch(path)
     except MergesketchError as error:
         message = str(error)
         raise type(error)(message if readable(path) in message else f"{path}: {message}") from error
-    except OSError as error:
-        raise OSError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def save(sketch: MergeableSketch, path: str) -> None:
+    """Save a sketch; errors name the file."""
+    with naming_file(path, "write"):
+        sketch.save(path)
 
 
 def _print_found(path: str, found: dict[str, Any]) -> None:
@@ -59,37 +67,31 @@ def _print_found(path: str, found: dict[str, Any]) -> None:
 
 
 def merge(options: Namespace, comm: Communicator) -> int:
-    """Merge the sketches of files, over ranks too.
+    """Merge the sketches of files into one file.
 
-    The files are the leaves of a binary tree whose shape depends on their number alone, so that even
-    sums of floats come out the same for any number of ranks. A rank merges a subtree, holding one
-    sketch a level; log2(ranks) messages do the rest.
+    The files are the leaves of a binary tree whose shape depends on the number of files alone. So even sums
+    of floats are the same for any number of ranks. A rank merges the files of a subtree, with one sketch a
+    level in memory; then the ranks' sketches are merged in log2(ranks) rounds.
     """
     paths: list[str] = options.paths
+    check_output(options.output, paths, comm)
     with comm.agree():
         if comm.rank == 0:
-            check_output(options.output, paths)
             _check_alike(paths)
             _check_ids(paths)
-    # A power of two of files a rank: then every rank's share is a subtree.
+    # Each rank gets a power of two of files, so that its share is a subtree.
     share = 1 << (-(-len(paths) // comm.size) - 1).bit_length()
-    sketch: MergeableSketch | None = None
-    with comm.agree():
-        sketch = _merge_tree(paths[comm.rank * share : (comm.rank + 1) * share])
+    sketch = comm.local(_merge_tree, paths[comm.rank * share : (comm.rank + 1) * share])
     sketch = merge_to_root(sketch, comm)
     with comm.agree():
-        if comm.rank == 0:
-            assert sketch is not None
-            try:
-                sketch.save(options.output)
-            except OSError as error:
-                raise OSError(f"cannot write {options.output}: {error.strerror or error}") from error
+        if sketch is not None:
+            save(sketch, options.output)
             print(f"{len(paths):,} files merged into {readable(options.output)}: {sketch!r}")
     return 0
 
 
 def _check_alike(paths: Sequence[str]) -> None:
-    """Refuse files of different class or configuration before any is loaded."""
+    """Refuse files of different classes or configurations before any sketch is loaded."""
     first = inspect_file(paths[0])
     for path in paths[1:]:
         found = inspect_file(path)
@@ -102,7 +104,7 @@ def _check_alike(paths: Sequence[str]) -> None:
 
 
 def _check_ids(paths: Sequence[str]) -> None:
-    """Refuse indexes that have numbered different rows alike."""
+    """Refuse indexes that gave the same ids to different rows."""
     parts = []
     for path in paths:
         sketch = MergeableSketch.load(path, mmap=True)

@@ -1,4 +1,4 @@
-"""``mergesketch index build`` and ``index query``: neighbours among the rows of a file."""
+"""Run ``mergesketch index build`` and ``index query``: find neighbours among the rows of a file."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import readable
 from ...lsh import HashFamily, MinHash, PStable, SignedRandomProjection
 from ...lsh.support.progress import progress_bar
 from ...sketches import LSHIndex, load
 from ..ranks.comm import Communicator
+from ..ranks.memory import peak_memory
 from ..ranks.tree import merge_to_root
-from .files import inspect_file
-from .output import check_output, readable, write_lines
-from .rows import Rows, open_rows
-from .usage import peak_memory, si_bytes
+from .files import inspect_file, save
+from .messages import si_bytes
+from .output import check_output, write_lines
+from .row_files import RowShare, open_rows
 
 __all__ = ["build", "query"]
 
-#: Buckets of a table, unless they are given.
+#: The least and the largest number of buckets of a table, unless the user gives it.
 MIN_BUCKETS, MAX_BUCKETS = 1 << 10, 1 << 16
 
 
 def build(options: Namespace, comm: Communicator) -> int:
-    """Index the rows of a file; each rank its share, merged into the index of all rows."""
+    """Index the rows of a file: each rank indexes its share, and the indexes are merged into one."""
     started = time.perf_counter()
-    with comm.agree():
-        if comm.rank == 0:
-            check_output(options.output, [options.path])
+    check_output(options.output, [options.path], comm)
     rows = open_rows(options.path, comm)
     opened = time.perf_counter()
     with comm.agree():
@@ -45,20 +45,17 @@ def build(options: Namespace, comm: Communicator) -> int:
         index = LSHIndex(_family(options, rows), capacity=options.capacity, wide_ids=wide, seed=options.seed)
         with progress_bar("indexing", rows.n_rows, comm.rank == 0, "rows") as advance:
             for first, block in rows.blocks():
-                with _named(options.path, first, block):
+                with _naming_rows(options.path, first, block):
                     index.add(block, first_id=start + first)
                 advance(block.shape[0])
     indexed = time.perf_counter()
     merged = merge_to_root(index, comm)
     with comm.agree():
-        if comm.rank == 0:
+        if merged is not None:
             assert isinstance(merged, LSHIndex)
             if options.first_id is None:
                 merged._count_ids_as_default()
-            try:
-                merged.save(options.output)
-            except OSError as error:
-                raise OSError(f"cannot write {options.output}: {error.strerror or error}") from error
+            save(merged, options.output)
     ended = time.perf_counter()
     peaks = comm.gather(peak_memory())
     if comm.rank == 0:
@@ -77,8 +74,8 @@ def build(options: Namespace, comm: Communicator) -> int:
 
 
 @contextmanager
-def _named(path: str, first: int, block: Any) -> Iterator[None]:
-    """Say of which file and rows they are that are refused: the library counts from the block's first."""
+def _naming_rows(path: str, first: int, block: Any) -> Iterator[None]:
+    """Name the file and the rows of a block in errors, because the library counts from the block's first."""
     try:
         yield
     except ValueError as error:
@@ -86,8 +83,8 @@ def _named(path: str, first: int, block: Any) -> Iterator[None]:
         raise ValueError(f"{path}, among rows {first} to {last}: {error}") from error
 
 
-def _family(options: Namespace, rows: Rows) -> HashFamily:
-    """The family asked for, or the one that suits the rows."""
+def _family(options: Namespace, rows: RowShare) -> HashFamily:
+    """Return the family that the user wants, or the one that suits the rows."""
     name = options.family or ("minhash" if rows.is_sparse else "srp")
     power = options.power or (4 if name == "minhash" else 8)
     if name == "minhash" and not rows.is_sparse:
@@ -101,12 +98,12 @@ def _family(options: Namespace, rows: Rows) -> HashFamily:
         raise ValueError(f"{asked} is not possible: {error}") from error
 
 
-def _make_family(options: Namespace, rows: Rows, name: str, power: int) -> HashFamily:
+def _make_family(options: Namespace, rows: RowShare, name: str, power: int) -> HashFamily:
     settings: dict[str, Any] = {"n_hashes": options.tables, "power": power, "seed": options.seed}
     if options.buckets is not None:
         settings["n_buckets"] = options.buckets
     elif name != "srp" or power > MAX_BUCKETS.bit_length() - 1:
-        # About one bucket a row, which keeps chance collisions rare, but no more memory than is sensible.
+        # About one bucket a row keeps chance collisions rare; the limit keeps memory small.
         settings["n_buckets"] = min(MAX_BUCKETS, max(MIN_BUCKETS, 1 << (rows.n_total - 1).bit_length()))
     if name == "minhash":
         return MinHash(**settings)
@@ -118,14 +115,12 @@ def _make_family(options: Namespace, rows: Rows, name: str, power: int) -> HashF
 
 
 def query(options: Namespace, comm: Communicator) -> int:
-    """Find neighbours; each rank asks for its share of the queries, and rank 0 writes the answers."""
+    """Find neighbours: each rank answers its share of the queries, and rank 0 writes the answers."""
+    check_output(options.output, [options.index, options.path], comm)
     with comm.agree():
-        if comm.rank == 0:
-            if options.output is not None:
-                check_output(options.output, [options.index, options.path])
-            # Ranks map the file, which checks only its beginning; the whole is checked once, here.
-            if not inspect_file(options.index)["intact"]:
-                raise ValueError(f"{options.index}: its checksum does not match: the file is damaged")
+        # Mapping the file checks only its beginning, so the whole file is checked once here.
+        if comm.rank == 0 and not inspect_file(options.index)["intact"]:
+            raise ValueError(f"{options.index}: its checksum does not match: the file is damaged")
     with comm.agree():
         index = load(options.index, mmap=True)
         if not isinstance(index, LSHIndex):
@@ -135,21 +130,19 @@ def query(options: Namespace, comm: Communicator) -> int:
     with comm.agree():
         if isinstance(index.family, MinHash) and not rows.is_sparse:
             raise ValueError(f"{options.index} is of sparse rows, and those of {options.path} are dense")
-        # Families of unbounded features, sets among them, take rows of any width.
+        # Families without a number of features, such as those of sets, take rows of any width.
         if n_features is not None and rows.n_features != n_features:
             raise ValueError(
                 f"the rows of {options.path} have {rows.n_features} features, the index {n_features}"
             )
-    numbers, ids, counts = [], [], []
     with comm.agree():
+        numbers = np.arange(rows.first, rows.first + rows.n_rows)
+        ids, counts = (np.empty((rows.n_rows, options.k), dtype=np.int64) for _ in range(2))
         for first, block in rows.blocks():
-            with _named(options.path, first, block):
-                found, shared = index.query(block, options.k)
-            numbers.append(np.arange(first, first + block.shape[0]))
-            ids.append(found)
-            counts.append(shared)
-    columns = [_stack(numbers, ()), _stack(ids, (options.k,)), _stack(counts, (options.k,))]
-    columns = list(comm.exchange(columns, np.zeros(len(columns[0]), dtype=np.int64)))
+            part = slice(first - rows.first, first - rows.first + block.shape[0])
+            with _naming_rows(options.path, first, block):
+                ids[part], counts[part] = index.query(block, options.k)
+    columns = comm.exchange((numbers, ids, counts), np.zeros(rows.n_rows, dtype=np.int64))
     with comm.agree():
         if comm.rank == 0:
             answers = _answers(*columns)
@@ -160,14 +153,10 @@ def query(options: Namespace, comm: Communicator) -> int:
     return 0
 
 
-def _stack(blocks: list[NDArray[Any]], shape: tuple[int, ...]) -> NDArray[np.int64]:
-    return np.concatenate([np.empty((0, *shape), dtype=np.int64), *blocks]).astype(np.int64)
-
-
 def _answers(
     numbers: NDArray[np.int64], ids: NDArray[np.int64], counts: NDArray[np.int64]
 ) -> Iterator[dict[str, Any]]:
-    """The lines of the output, in the order of queries; a row without k neighbours has fewer."""
+    """Yield the lines of the output, in the order of queries; a line may have fewer than k neighbours."""
     for i in np.argsort(numbers, kind="stable").tolist():
         found = ids[i] >= 0
         yield {

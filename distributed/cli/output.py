@@ -1,4 +1,4 @@
-"""Where results go: refused before the work starts if they cannot, and written whole or not at all."""
+"""Write results: check the output before the work starts, and never write half a file."""
 
 from __future__ import annotations
 
@@ -8,14 +8,24 @@ import stat
 from collections.abc import Iterable
 from typing import Any
 
-from ...errors import readable
 from ...sketches.core.atomic import atomic_write
+from ..ranks.comm import Communicator
+from .messages import naming_file
 
-__all__ = ["check_output", "readable", "write_lines"]
+__all__ = ["check_output", "write_lines"]
 
 
-def check_output(path: str, inputs: Iterable[str]) -> None:
-    """Raise ValueError or OSError unless `path` can be written and is none of the inputs."""
+def check_output(path: str | None, inputs: Iterable[str], comm: Communicator) -> None:
+    """Raise an error on every rank unless rank 0 can write `path` and it is none of the inputs.
+
+    None means no output, which is always possible.
+    """
+    with comm.agree():
+        if comm.rank == 0 and path is not None:
+            _check_output(path, inputs)
+
+
+def _check_output(path: str, inputs: Iterable[str]) -> None:
     folder = os.path.dirname(os.path.realpath(path))
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"cannot write {path}: there is no folder {folder}")
@@ -37,15 +47,16 @@ def check_output(path: str, inputs: Iterable[str]) -> None:
 
 
 def write_lines(path: str, records: Iterable[Any]) -> None:
-    """Write JSON lines, so that `path` holds all of them or what it held before.
+    """Write JSON lines, so that `path` has either all of them or its old contents.
 
     Raises
     ------
     OSError
-        Naming `path`, if the disk is full for one.
+        If the file cannot be written; the message names `path`.
     """
-    try:
-        with atomic_write(os.path.realpath(path)) as temporary, temporary.open("w", encoding="ascii") as file:
-            file.writelines(json.dumps(record) + "\n" for record in records)
-    except OSError as error:
-        raise OSError(f"cannot write {path}: {error.strerror or error}") from error
+    with (
+        naming_file(path, "write"),
+        atomic_write(os.path.realpath(path)) as temporary,
+        temporary.open("w", encoding="ascii") as file,
+    ):
+        file.writelines(json.dumps(record) + "\n" for record in records)

@@ -1,1 +1,1 @@
-"""Groups of near-duplicate documents over ranks."""
+"""Find groups of near-duplicate documents over ranks."""

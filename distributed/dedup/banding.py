@@ -1,4 +1,4 @@
-"""Banding: which pairs of documents are worth comparing, found by exchanging band keys."""
+"""Choose bands of signatures, and pair documents with equal keys by exchanging the keys between ranks."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from ..ranks.comm import Communicator
 
 __all__ = ["band_parameters", "candidate_probability", "matching_pairs", "owner_of"]
 
-#: A bucket of up to this many documents gives all pairs; in a larger one each document is compared with
-#: the first and with the `NEAR` that follow it, so that the work grows with the documents alone.
+#: The largest bucket of which all pairs of documents are compared. In a larger bucket each document is
+#: compared with the first one and with the `NEAR` documents that follow it, so that the work is linear in the
+#: number of documents.
 BUCKET_LIMIT = 64
 NEAR = 16
+#: Points of the numerical integration in `band_parameters`.
 _POINTS = 1000
 
 
 def candidate_probability(similarity: NDArray[np.float64], bands: int, rows: int) -> NDArray[np.float64]:
-    """Probability that two documents share at least one band: ``1 - (1 - similarity**rows)**bands``."""
+    """Return the probability ``1 - (1 - similarity**rows)**bands`` that two documents share a band."""
     return 1.0 - (1.0 - similarity**rows) ** bands
 
 
@@ -30,20 +32,21 @@ def candidate_probability(similarity: NDArray[np.float64], bands: int, rows: int
 def band_parameters(
     threshold: float, n_hashes: int, *, false_negative_weight: float = 0.5
 ) -> tuple[int, int]:
-    """Bands and rows that best tell pairs above a similarity from pairs below it.
+    """Return the bands and rows that best separate pairs above a similarity from pairs below it.
 
     Parameters
     ----------
     threshold : float
-        In [0, 1].
+        The similarity, in [0, 1].
     n_hashes : int
-        ``bands * rows`` is at most this.
+        The largest value of ``bands * rows``.
     false_negative_weight : float
-        In [0, 1]: what a missed pair costs; a needless comparison costs one minus it.
+        The cost of a missed pair, in [0, 1]. A needless comparison costs one minus this weight.
 
     Returns
     -------
-    (bands, rows)
+    (int, int)
+        The number of bands, and the number of signature values in each.
 
     Raises
     ------
@@ -52,9 +55,9 @@ def band_parameters(
 
     Notes
     -----
-    Minimises, over all (bands, rows), the weighted sum of the integral of the candidate probability
-    below the threshold (false positives) and of its complement above it (false negatives), as
-    datasketch does (Zhu, Nargesian, Pu and Miller 2016, "LSH Ensemble", section 5).
+    The result minimises, over all (bands, rows), the weighted sum of two integrals: of the candidate
+    probability below the threshold (false positives), and of its complement above it (false negatives).
+    datasketch does the same (Zhu, Nargesian, Pu and Miller 2016, "LSH Ensemble", section 5).
 
     Examples
     --------
@@ -65,7 +68,7 @@ def band_parameters(
     threshold = check_real("threshold", threshold, 0.0, 1.0, closed=True)
     n_hashes = check_int("n_hashes", n_hashes, 1, 1 << 16)
     weight = check_real("false_negative_weight", false_negative_weight, 0.0, 1.0, closed=True)
-    # Midpoints: the integrands are smooth, so a thousand points are exact to six digits.
+    # These are midpoints. The integrands are smooth, so a thousand points are exact to six digits.
     steps = (np.arange(_POINTS) + 0.5) / _POINTS
     below, above = steps * threshold, threshold + steps * (1.0 - threshold)
     best, least = (1, 1), np.inf
@@ -80,7 +83,7 @@ def band_parameters(
 
 
 def owner_of(words: NDArray[np.uint64], size: int) -> NDArray[np.int64]:
-    """The rank that owns each 64-bit word, spread evenly whatever pattern the words have."""
+    """Return the rank that owns each 64-bit word; ranks own equal shares whatever pattern the words have."""
     mixed = words * np.uint64(0x9E3779B97F4A7C15)
     return ((mixed >> np.uint64(32)) * np.uint64(size) >> np.uint64(32)).astype(np.int64)
 
@@ -93,22 +96,22 @@ def matching_pairs(
     *,
     only_first: bool = False,
 ) -> tuple[NDArray[np.uint64], NDArray[np.uint64], int]:
-    """Documents with equal keys, paired on the rank that owns the key.
+    """Pair documents with equal keys on the rank that owns the key; a collective call.
 
     Parameters
     ----------
     keys, ids, places : ndarray of shape (n,), uint64
-        This rank's documents: a key, the id, and where its signature is kept.
+        This rank's documents: a key, the id and the place of each.
     only_first : bool
-        Pair each document of a bucket with the first of it, and with no other.
+        If True, each document of a bucket is paired with the bucket's first document only.
 
     Returns
     -------
     ids, places : ndarray of shape (m, 2), uint64
-        Each pair's ids, the smaller first, and places. A collective call; which rank holds a pair
-        depends on the number of ranks, the pairs of all ranks together do not.
+        Each pair's ids, the smaller id first, and places. The rank that has a pair depends on the number of
+        ranks; the pairs of all ranks together do not.
     n_left_out : int
-        Pairs of documents with equal keys that are not among them, on this rank.
+        The number of pairs of documents with equal keys that were left out on this rank.
     """
     owners = comm.local(owner_of, keys, comm.size)
     keys, ids, places = comm.exchange((keys, ids, places), owners)
@@ -123,17 +126,17 @@ def _pair_equal(
     shared = np.zeros(keys.size, dtype=bool)
     np.equal(keys[1:], keys[:-1], out=shared[1:])
     shared[:-1] |= shared[1:]
-    # Only documents that share a key are put in order of ids: the pairs of a large bucket depend on it.
+    # Documents that share a key are sorted by id, because the pairs of a large bucket depend on their order.
     keys, order = keys[shared], order[shared]
     inner = np.lexsort((ids[order], keys))
     keys, order = keys[inner], order[inner]
-    pairs = backend_of(keys).kernels(banding).bucket_pairs
+    find_pairs = backend_of(keys).kernels(banding).bucket_pairs
     limit, near = (0, 0) if only_first else (BUCKET_LIMIT, NEAR)
     nothing = np.empty(0, dtype=np.int64)
-    n = pairs(keys, limit, near, nothing, nothing)
+    n = find_pairs(keys, limit, near, nothing, nothing)
     left, right = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
     if n:
-        pairs(keys, limit, near, left, right)
+        find_pairs(keys, limit, near, left, right)
     sizes = np.diff(np.flatnonzero(np.diff(keys, prepend=~keys[:1], append=~keys[-1:])))
     n_left_out = int((sizes * (sizes - 1) // 2).sum()) - n
     left, right = order[left], order[right]

@@ -1,4 +1,4 @@
-"""Connected components of a graph whose edges are spread over ranks."""
+"""Find the connected components of a graph whose edges are spread over ranks."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from ..ranks.comm import Communicator
 from .banding import owner_of
 
-__all__ = ["connected_components"]
+__all__ = ["connected_components", "gather_groups"]
 
+#: Pairs of nodes: the first nodes, and the second nodes.
 _Edges = tuple[NDArray[np.uint64], NDArray[np.uint64]]
 
 
@@ -22,7 +23,7 @@ def _unique_edges(nodes: NDArray[np.uint64], others: NDArray[np.uint64]) -> _Edg
 
 
 def _least_neighbours(nodes: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """For each edge of a list in order, the least of its node and the node's neighbours."""
+    """Return, for each edge of an ordered list, the least of its node and the node's neighbours."""
     if nodes.size == 0:
         return nodes
     first = np.ones(nodes.size, dtype=bool)
@@ -34,7 +35,7 @@ def _least_neighbours(nodes: NDArray[np.uint64], others: NDArray[np.uint64]) -> 
 def connected_components(
     left: NDArray[np.uint64], right: NDArray[np.uint64], comm: Communicator
 ) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """The component of every node that has an edge.
+    """Return the component of every node that has an edge; a collective call.
 
     Parameters
     ----------
@@ -45,25 +46,24 @@ def connected_components(
     Returns
     -------
     nodes, roots : ndarray of shape (k,), uint64
-        Nodes that this rank answers for, each with the least node of its component; the least nodes
-        themselves are left out. A collective call; all ranks' answers together do not depend on the
-        number of ranks.
+        The nodes that this rank owns, each with the least node of its component. The least nodes themselves
+        are left out. The answers of all ranks together do not depend on the number of ranks.
 
     Notes
     -----
-    Alternates large-star and small-star (Kiveris, Lattanzi, Mirrokni, Rastogi and Vassilvitskii 2014,
-    "Connected components in MapReduce and beyond"): each joins the neighbours of a node to the least of
-    them, the first the larger neighbours, the second the smaller ones. Ends when every component is a
-    star, after O(log^2 n) rounds, each moving every edge once or twice.
+    The algorithm alternates large-star and small-star steps (Kiveris, Lattanzi, Mirrokni, Rastogi and
+    Vassilvitskii 2014, "Connected components in MapReduce and beyond"). Both join the neighbours of a node
+    to the least of them: large-star the larger neighbours, small-star the smaller ones. The algorithm ends
+    when every component is a star, after O(log^2 n) rounds. Each round moves every edge once or twice.
     """
     large, small = _send_to_owners(comm.local(_without_loops, left, right), comm)
     while True:
         nodes, others = _send_to_owners(comm.local(_both_ways, large, small), comm)
         nodes, others = _send_to_owners(comm.local(_large_star, nodes, others), comm)
         nodes, others = _send_to_owners(comm.local(_small_star, nodes, others), comm)
-        settled = np.array_equal(nodes, large) and np.array_equal(others, small)
+        is_unchanged = np.array_equal(nodes, large) and np.array_equal(others, small)
         large, small = nodes, others
-        if all(comm.allgather(settled)):
+        if all(comm.allgather(is_unchanged)):
             return large, small
 
 
@@ -83,13 +83,35 @@ def _both_ways(large: NDArray[np.uint64], small: NDArray[np.uint64]) -> _Edges:
 
 
 def _large_star(nodes: NDArray[np.uint64], others: NDArray[np.uint64]) -> _Edges:
-    """Every node, which sees all its neighbours, joins the larger ones to the least."""
+    """Join, for every node, its larger neighbours to the least of all its neighbours."""
     larger = others > nodes
     return others[larger], _least_neighbours(nodes, others)[larger]
 
 
 def _small_star(nodes: NDArray[np.uint64], others: NDArray[np.uint64]) -> _Edges:
-    """Every node joins itself and its smaller neighbours to the least of them."""
+    """Join, for every node, the node and its smaller neighbours to the least of them."""
     least = _least_neighbours(nodes, others)
     inner = others != least
     return np.concatenate([nodes, others[inner]]), np.concatenate([least, least[inner]])
+
+
+def gather_groups(
+    nodes: NDArray[np.uint64], roots: NDArray[np.uint64], comm: Communicator
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Return the members of all components and the offsets of each on rank 0, in order; a collective call.
+
+    The other ranks return arrays without members.
+    """
+    nodes, roots = comm.exchange((nodes, roots), np.zeros(len(nodes), dtype=np.int64))
+    return comm.local(_order_groups, nodes, roots)
+
+
+def _order_groups(
+    nodes: NDArray[np.uint64], roots: NDArray[np.uint64]
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    heads = np.unique(roots)
+    members, heads_of = np.concatenate([heads, nodes]), np.concatenate([heads, roots])
+    order = np.lexsort((members, heads_of))
+    members, heads_of = members[order], heads_of[order]
+    starts = np.searchsorted(heads_of, heads)
+    return members, np.append(starts, len(members)).astype(np.int64)

@@ -1,1 +1,1 @@
-"""Documents from files, a share for each rank."""
+"""Read documents from files or from memory, and share them among the ranks."""

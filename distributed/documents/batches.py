@@ -1,10 +1,10 @@
-"""Batches of documents: many small ones side by side in one buffer of bounded size."""
+"""Batches of documents: many small documents side by side in one buffer of bounded size."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import accumulate
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +13,12 @@ __all__ = ["BatchBuilder", "DocumentBatch"]
 
 
 class DocumentBatch(NamedTuple):
-    """Documents as `shingle` takes them, with their ids.
+    """Documents in the form that `shingle` takes, with their ids.
 
     Attributes
     ----------
     ids : ndarray of uint64, shape (n,)
-        Ascending.
+        Ids in rising order.
     data : ndarray of uint8
         The texts one after another, in UTF-8 unless a document is damaged.
     offsets : ndarray of int64, shape (n + 1,)
@@ -29,17 +29,24 @@ class DocumentBatch(NamedTuple):
     data: NDArray[np.uint8]
     offsets: NDArray[np.int64]
 
+    def take(self, rows: NDArray[np.int64]) -> Self:
+        """Return the documents in some rows of the batch, of which there is at least one."""
+        starts, stops = self.offsets[rows], self.offsets[rows + 1]
+        parts = [self.data[a:b] for a, b in zip(starts.tolist(), stops.tolist(), strict=True)]
+        offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(stops - starts)])
+        return type(self)(self.ids[rows], np.concatenate(parts), offsets)
+
 
 class BatchBuilder:
-    """Fills one batch after another; each has its own memory, so a reader may keep it.
+    """Builds one batch after another. Each batch has its own memory, so a reader may keep it.
 
     Parameters
     ----------
     capacity : int
-        Bytes of text in a batch; a single longer document makes its own.
+        Bytes of text in a batch. A single longer document is a batch of its own.
     """
 
-    #: Documents in a batch at most, so that millions of empty ones are bounded too.
+    #: The most documents in a batch, which bounds batches of millions of empty documents too.
     MAX_DOCUMENTS = 1 << 20
 
     def __init__(self, capacity: int) -> None:
@@ -56,32 +63,32 @@ class BatchBuilder:
     def n_documents(self) -> int:
         return len(self._ids)
 
-    def fits(self, n_bytes: int) -> bool:
-        """Whether `n_bytes` more can be added to this batch, or it is empty and any number can."""
+    def reserve(self, n_bytes: int) -> bool:
+        """Return True if `n_bytes` more fit into the batch; an empty batch grows so that they do."""
         used = self._ends[-1]
         if not self._ids and used + n_bytes > len(self._data):
             self._start(n_bytes)
         return used + n_bytes <= len(self._data) and len(self._ids) < self.MAX_DOCUMENTS
 
     def room(self, n_bytes: int) -> memoryview:
-        """Where the next document's bytes may be written, when they fit."""
+        """Return the memory of the next document's bytes, which must fit."""
         used = self._ends[-1]
         return self._view[used : used + n_bytes]
 
     def add(self, document: int, n_bytes: int) -> None:
-        """Take the bytes written into `room` as a document."""
+        """Add the bytes that were written into `room` as a document."""
         self._ids.append(document)
         self._ends.append(self._ends[-1] + n_bytes)
 
     def add_many(self, documents: Iterable[int], lengths: Iterable[int], data: memoryview) -> None:
-        """Take documents that lie one after another in `data`, which fits."""
+        """Add documents that lie one after another in `data`, which must fit."""
         used = self._ends.pop()
         self._view[used : used + len(data)] = data
         self._ids.extend(documents)
         self._ends.extend(accumulate(lengths, initial=used))
 
     def take(self) -> DocumentBatch:
-        """The batch, which leaves an empty one behind."""
+        """Return the batch, and begin an empty one."""
         batch = DocumentBatch(
             np.array(self._ids, dtype=np.uint64),
             self._data[: self._ends[-1]],

@@ -1,14 +1,12 @@
-"""The pieces that documents are read in: a list that does not depend on the number of ranks.
+"""Cut files into chunks, in a list that does not depend on the number of ranks.
 
-A document's id is its chunk's place in this list and its place in the chunk, so that ids, and all that
-is decided by them, are the same however many ranks share the work.
+The id of a document is the place of its chunk in this list together with its place in the chunk. So ids, and
+everything that depends on them, are the same for any number of ranks.
 """
 
 from __future__ import annotations
 
-import gzip
 import heapq
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,20 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DocumentError
+from .files import UNREADABLE, InputFile, check_listed
 from .jsonl import check_field
-from .listing import InputFile, check_listed, open_listed
 from .parquet import row_groups
 
-__all__ = ["MAX_CHUNKS", "RECORD_BITS", "UNREADABLE", "ChunkPlan", "assign", "plan_chunks"]
+__all__ = ["MAX_CHUNKS", "RECORD_BITS", "UNKNOWN_RECORD", "ChunkPlan", "assign", "plan_chunks"]
 
-#: Bits of a document id that hold its place in the chunk; those above hold the chunk's.
+#: Bits of a document's id for its place in the chunk; the bits above are the chunk's place in the list.
 RECORD_BITS = 36
 MAX_CHUNKS = 1 << (64 - RECORD_BITS)
-#: What reading a plain or compressed file may raise.
-UNREADABLE = (OSError, EOFError, zlib.error)
-#: What opening a file costs, in bytes that could be read meanwhile.
+#: The first record of a chunk whose lines must be read before its place in the file is known.
+UNKNOWN_RECORD = -1
+#: The cost of opening a file, as the number of bytes that could be read in the same time.
 OPENING = 1 << 14
-#: Bytes that gzip makes of one, about, for text.
+#: Bytes of text that one byte of a gzip file usually holds.
 GZIP_RATIO = 4
 
 
@@ -41,13 +39,13 @@ class ChunkPlan:
     ----------
     files : list of InputFile
     file : ndarray of int64, shape (n_chunks,)
-        Place in `files`.
+        The place of each chunk's file in `files`.
     start, stop : ndarrays of int64
-        The bytes of the file; for Parquet the row group (and the next).
+        The range of bytes in the file; in a Parquet file the row group and the next one.
     first_record : ndarray of int64
-        Line or row of the file that the chunk's record 0 is; -1 where only reading can tell.
+        The line or row of the file at which the chunk begins, or `UNKNOWN_RECORD`.
     cost : ndarray of int64
-        What reading and hashing it costs, in bytes of text.
+        The cost of reading and hashing the chunk, in bytes of text.
     """
 
     files: list[InputFile]
@@ -64,8 +62,8 @@ class ChunkPlan:
 def plan_chunks(files: Sequence[InputFile], text_field: str, chunk_bytes: int) -> ChunkPlan:
     """Cut files into chunks.
 
-    A text file and a compressed file is one chunk, uncompressed JSON lines are cut into ranges of
-    `chunk_bytes`, Parquet into its row groups.
+    A text file or a compressed file is one chunk. Uncompressed JSON lines are cut into ranges of
+    `chunk_bytes`, and Parquet files into their row groups.
 
     Raises
     ------
@@ -83,35 +81,39 @@ def plan_chunks(files: Sequence[InputFile], text_field: str, chunk_bytes: int) -
 
 
 def _chunks_of(file: InputFile, field: str, chunk_bytes: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield (start, stop, first record, cost) of each chunk of a file."""
     if file.kind == "parquet":
         first = 0
         check_listed(file.path)
         for i, group in enumerate(row_groups(file.path, field)):
             yield i, i + 1, first, group.size + OPENING
             first += group.n_rows
-    elif file.kind == "text" or file.compressed:
-        if file.kind == "jsonl":
-            _check_field(file, field)
-        yield 0, file.size, 0, file.size * (GZIP_RATIO if file.compressed else 1) + OPENING
-    else:
+        return
+    if file.kind == "jsonl":
         _check_field(file, field)
-        for start in range(0, max(1, file.size), chunk_bytes):
-            stop = min(start + chunk_bytes, file.size)
-            yield start, stop, -1 if start else 0, stop - start + OPENING
+    if file.kind == "text" or file.compressed:
+        yield 0, file.size, 0, file.size * (GZIP_RATIO if file.compressed else 1) + OPENING
+        return
+    for start in range(0, max(1, file.size), chunk_bytes):
+        stop = min(start + chunk_bytes, file.size)
+        yield start, stop, UNKNOWN_RECORD if start else 0, stop - start + OPENING
 
 
 def _check_field(file: InputFile, field: str) -> None:
     try:
-        with open_listed(file.path) as stored, gzip.open(stored) if file.compressed else stored as opened:
+        with file.open() as opened:
             check_field(file.path, opened.read, field)
     except DocumentError:
         raise
     except UNREADABLE:
-        return  # It is reported where it is read.
+        return  # The error is reported when the file is read.
 
 
 def assign(cost: NDArray[np.int64], n_ranks: int) -> NDArray[np.int64]:
-    """The rank of each chunk: the dearest first, each to the rank with the least to do so far."""
+    """Return a rank for each chunk.
+
+    The most costly chunks are assigned first, each to the rank with the least cost so far.
+    """
     rank = np.zeros(len(cost), dtype=np.int64)
     if n_ranks == 1:
         return rank

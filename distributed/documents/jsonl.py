@@ -1,6 +1,6 @@
-"""JSON lines: which lines a byte range owns, and the text in each line.
+"""Read JSON lines: find the lines of a range of bytes, and the text in each line.
 
-A range owns the lines that begin in it, so any cutting of a file into ranges reads every line once.
+A line belongs to the range in which it begins. So every line is read once, however a file is cut into ranges.
 """
 
 from __future__ import annotations
@@ -11,33 +11,36 @@ from typing import NamedTuple
 
 from ...errors import DocumentError
 
-__all__ = ["MAX_DOCUMENT", "Lines", "check_field", "line_blocks", "parse_block"]
+__all__ = ["MAX_DOCUMENT", "TOO_LONG", "UTF8_MARK", "Lines", "check_field", "line_blocks", "parse_block"]
 
-#: Bytes of the largest document that is read; a longer one is skipped by name, for one file without
-#: an end of line (or one that gunzips without end) would otherwise take all memory.
+#: Bytes of the largest document that is read. A longer document is skipped and named. Otherwise one file
+#: without an end of line, or a small gzip file of endless text, would take all memory.
 MAX_DOCUMENT = 1 << 30
+#: The reason for skipping such a document.
+TOO_LONG = f"longer than {MAX_DOCUMENT} bytes"
 #: Bytes read at a time.
 BLOCK = 1 << 20
-#: Records at the beginning of a file that tell whether it has the field at all.
+#: The number of records at the beginning of a file of which one must have the field.
 N_FIRST = 100
+#: The byte order mark that may begin a file in UTF-8.
 UTF8_MARK = b"\xef\xbb\xbf"
-#: JSON's white space within a line, and the marks that files bring along when they are joined.
+#: JSON's white space within a line, and the byte order marks that remain when files are joined.
 _BEFORE_VALUE = " \t\r\ufeff"
-#: Integers are told from other values, and not read: Python refuses those of more than 4,300 digits.
+#: A decoder that recognises integers without reading them: Python refuses more than 4,300 digits.
 _DECODER = json.JSONDecoder(parse_int=lambda digits: 0)
 
 
 class Lines(NamedTuple):
-    """What a block of lines holds.
+    """The texts in a block of lines.
 
     Attributes
     ----------
     n_lines : int
     records : list of int
-        Line of each text, from 0 at the block's first.
+        The line of each text, counted from 0 at the block's first line.
     texts : list of bytes
     problems : list of (int, str)
-        Line and reason of each line without a text; blank lines are none.
+        The line and the reason for each line without a text. Blank lines are not listed.
     """
 
     n_lines: int
@@ -49,15 +52,15 @@ class Lines(NamedTuple):
 def line_blocks(
     read: Callable[[int], bytes], start: int = 0, stop: int | None = None
 ) -> Iterator[bytes | None]:
-    """Blocks of whole lines, without the last line's end: the lines that begin in [start, stop).
+    """Yield the lines that begin in [start, stop) as blocks of whole lines, without the last line's end.
 
     Parameters
     ----------
     read : callable
-        ``read(n)`` gives up to n further bytes, and none at the end; the first come from
-        ``max(0, start - 1)``, for the byte before `start` tells whether a line begins there.
+        A function: ``read(n)`` returns up to n further bytes, and none at the end. Its first byte is that at
+        ``max(0, start - 1)``, because the byte before `start` shows if a line begins at `start`.
     start, stop : int
-        Positions; None is the end of the file.
+        Positions in the file; None is its end.
 
     Yields
     ------
@@ -66,9 +69,10 @@ def line_blocks(
     """
     position = max(0, start - 1)
     before_first = start > 0
-    held: list[bytes] = []
-    n_held = 0
-    too_long = False
+    # `kept` is the beginning of a line whose end is not read yet.
+    kept: list[bytes] = []
+    n_kept = 0
+    is_too_long = False
     while block := read(BLOCK):
         begin, position = position, position + len(block)
         if before_first:
@@ -83,49 +87,49 @@ def line_blocks(
                 continue
         is_last = False
         if stop is not None and position >= stop:
-            # The last line is the one that holds the byte before `stop`.
+            # The byte before `stop` belongs to the last line.
             cut = block.find(b"\n", max(0, stop - 1 - begin))
             is_last = cut >= 0
         else:
             cut = block.rfind(b"\n")
         if cut < 0:
-            n_held += len(block)
-            too_long = too_long or n_held > MAX_DOCUMENT
-            held = [] if too_long else [*held, block]
+            n_kept += len(block)
+            is_too_long = is_too_long or n_kept > MAX_DOCUMENT
+            kept = [] if is_too_long else [*kept, block]
             continue
-        if too_long:
+        if is_too_long:
             yield None
             first = block.find(b"\n")
             if first < cut:
                 yield block[first + 1 : cut]
         else:
-            yield b"".join([*held, block[:cut]])
+            yield b"".join([*kept, block[:cut]])
         if is_last:
             return
-        held, n_held, too_long = [block[cut + 1 :]], len(block) - cut - 1, False
-    if too_long:
+        kept, n_kept, is_too_long = [block[cut + 1 :]], len(block) - cut - 1, False
+    if is_too_long:
         yield None
-    elif n_held:
-        yield b"".join(held)
+    elif n_kept:
+        yield b"".join(kept)
 
 
 def parse_block(block: bytes | None, field: str) -> Lines:
-    """The texts under `field` in a block of `line_blocks`, as UTF-8."""
+    """Return the texts under `field` in a block of `line_blocks`, as UTF-8."""
     if block is None:
-        return Lines(1, [], [], [(0, f"longer than {MAX_DOCUMENT} bytes")])
+        return Lines(1, [], [], [(0, TOO_LONG)])
     lines: Sequence[str | bytes] = _split(block)
     records, texts, problems = [], [], []
     decode = json.JSONDecoder().raw_decode
     for number, line in enumerate(lines):
         try:
-            # Half the time of json.loads, which looks for white space before and after.
+            # This takes half the time of json.loads, which looks for white space before and after.
             record, end = decode(line)  # type: ignore[arg-type]
             if end != len(line):
                 raise ValueError
             texts.append(record[field].encode())
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-            # Anything but an object alone, with a string under `field`; bytes come here as well.
-            text, problem = _look_closely(line, field)
+            # The line is not just an object with a string under `field`, or it is bytes.
+            text, problem = _parse_carefully(line, field)
             if problem:
                 problems.append((number, problem))
             if text is None:
@@ -136,15 +140,15 @@ def parse_block(block: bytes | None, field: str) -> Lines:
 
 
 def _split(block: bytes) -> Sequence[str | bytes]:
-    """The lines, decoded at once; as bytes if one of them is not UTF-8."""
+    """Return the lines, decoded at once; as bytes if one of them is not UTF-8."""
     try:
         return block.decode().split("\n")
     except UnicodeDecodeError:
         return block.split(b"\n")
 
 
-def _look_closely(line: str | bytes, field: str) -> tuple[bytes | None, str]:
-    """A line's text, or None and why it has none; no reason if it is blank."""
+def _parse_carefully(line: str | bytes, field: str) -> tuple[bytes | None, str]:
+    """Return a line's text, or None and the reason why it has none, which is empty for a blank line."""
     try:
         line = line if isinstance(line, str) else line.decode()
     except UnicodeDecodeError:
@@ -173,12 +177,7 @@ def _look_closely(line: str | bytes, field: str) -> tuple[bytes | None, str]:
 
 
 def check_field(path: str, read: Callable[[int], bytes], field: str) -> None:
-    """Refuse a file whose first records all lack the field, naming the fields that they have.
-
-    Raises
-    ------
-    DocumentError
-    """
+    """Raise DocumentError if the first records of a file all lack the field, and name their fields."""
     head = b""
     while head.count(b"\n") < N_FIRST and len(head) < BLOCK:
         more = read(BLOCK // 16)

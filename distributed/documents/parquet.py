@@ -1,4 +1,7 @@
-"""Parquet: a column of texts, by row groups. Needs pyarrow, which is imported when a file asks for it."""
+"""Read a column of texts from Parquet files, by row groups, with pyarrow.
+
+pyarrow is imported only when there is a Parquet file to read.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +17,19 @@ from ...lsh.inputs.columns import decoded
 
 __all__ = ["RowGroup", "TextColumn", "read_row_group", "row_groups"]
 
-#: Bytes of text that are decoded at a time, as far as the column's average tells.
+#: Bytes of text that are decoded at a time if every text has the column's average length.
 PIECE = 4 << 20
 
 
 class RowGroup(NamedTuple):
-    """Rows of a group, and the bytes of its column of texts on disk and in memory."""
+    """The number of rows of a group, and the bytes of its column of texts in memory."""
 
     n_rows: int
-    stored: int
     size: int
 
 
 class TextColumn(NamedTuple):
-    """Consecutive texts of a column; `null` marks rows without one (of no length)."""
+    """Consecutive texts of a column; `null` marks the rows without a text, whose length is 0."""
 
     data: NDArray[np.uint8]
     offsets: NDArray[np.int64]
@@ -35,12 +37,12 @@ class TextColumn(NamedTuple):
 
 
 def row_groups(path: str, field: str) -> list[RowGroup]:
-    """The row groups of a file that has texts in the column `field`.
+    """Return the row groups of a file that has texts in the column `field`.
 
     Raises
     ------
     DocumentError
-        If the file is damaged, or has no such column, or one of another type than text.
+        If the file is damaged, has no such column, or the column has another type than text.
     """
     with _opened(path) as file:
         _check_column(path, file.schema_arrow, field)
@@ -50,7 +52,7 @@ def row_groups(path: str, field: str) -> list[RowGroup]:
 
 @contextmanager
 def _opened(path: str) -> Iterator[Any]:
-    """The file; whatever pyarrow finds wrong with it in the block becomes a DocumentError."""
+    """Open a Parquet file; errors of pyarrow in the block become DocumentErrors."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -77,16 +79,16 @@ def _check_column(path: str, schema: Any, field: str) -> None:
         raise DocumentError(f"{path} has {len(places)} columns {field!r}")
     kind = schema.field(places[0]).type
     kind = kind.value_type if types.is_dictionary(kind) else kind
-    # A column of nulls alone has no other type where the writer was told none, as pandas is not.
+    # A column of nulls alone has the type null if nobody gave the writer a type, as with pandas.
     names = ("string", "large_string", "string_view", "binary", "large_binary", "binary_view", "null")
     if not any(getattr(types, f"is_{name}")(kind) for name in names):
         raise DocumentError(f"the column {field!r} of {path} holds {kind}, not text")
 
 
 def _leaf(file: Any, field: str) -> int:
-    """The number of the column among all that are stored, those of structs too.
+    """Return the number of the column among all stored columns, which include the fields of structs.
 
-    A column `a.b` has the path of the field b of a struct a, but not its name.
+    A column `a.b` and the field b of a struct a have the same path, but different names.
     """
     stored = [file.schema.column(i) for i in range(len(file.schema))]
     return next(i for i, column in enumerate(stored) if column.name == column.path == field)
@@ -94,11 +96,11 @@ def _leaf(file: Any, field: str) -> int:
 
 def _row_group(metadata: Any, leaf: int) -> RowGroup:
     column = metadata.column(leaf)
-    return RowGroup(metadata.num_rows, column.total_compressed_size, column.total_uncompressed_size)
+    return RowGroup(metadata.num_rows, column.total_uncompressed_size)
 
 
 def read_row_group(path: str, group: int, field: str) -> Iterator[TextColumn]:
-    """The texts of one row group, a few megabytes at a time.
+    """Yield the texts of one row group, a few megabytes at a time.
 
     Raises
     ------
@@ -113,13 +115,13 @@ def read_row_group(path: str, group: int, field: str) -> Iterator[TextColumn]:
         for batch in file.iter_batches(
             batch_size=rows, row_groups=[group], columns=[field], use_threads=False
         ):
-            # Of a column `a.b`, the field b of a struct a comes along.
+            # A batch of the column `a.b` also has the field b of a struct a.
             column = batch.column(batch.schema.get_field_index(field))
             yield _texts(decoded(column).cast(pa.large_binary()))
 
 
 def _texts(column: Any) -> TextColumn:
-    """Views of an Arrow array of large binaries; its nulls hold nothing."""
+    """Return views of an Arrow array of large binaries; its nulls become empty texts."""
     null = None
     if column.null_count:
         null = column.is_null().to_numpy(zero_copy_only=False)

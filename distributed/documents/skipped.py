@@ -1,13 +1,16 @@
-"""What could not be read: how much of it, and the names of the first."""
+"""Record the documents that could not be read: their number, and the names of the first ones."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
-__all__ = ["N_NAMED", "Skip", "SkipList"]
+__all__ = ["NO_DOCUMENT", "N_NAMED", "Skip", "SkipList", "first_skips"]
 
-#: Skipped documents that are named; all are counted.
+#: The number of skipped documents that are named. All of them are counted.
 N_NAMED = 100
+#: The id of a file that was refused before its documents got ids.
+NO_DOCUMENT = -1
 
 
 class Skip(NamedTuple):
@@ -16,9 +19,9 @@ class Skip(NamedTuple):
     Attributes
     ----------
     document : int
-        Its id; -1 for what never became a chunk.
+        Its id, or `NO_DOCUMENT`.
     name : str or None
-        The name, where it is not that of the document.
+        Its name if that is not the document's own.
     reason : str
     """
 
@@ -27,8 +30,13 @@ class Skip(NamedTuple):
     reason: str
 
 
+def first_skips(skips: Iterable[Skip]) -> list[Skip]:
+    """Return the first `N_NAMED` skips, ordered by id and then by name."""
+    return sorted(skips, key=lambda skip: (skip.document, skip.name or "", skip.reason))[:N_NAMED]
+
+
 class SkipList:
-    """Counts what is skipped and keeps the first `N_NAMED` by id, in whatever order they come."""
+    """Counts skips in any order, and keeps the first `N_NAMED` of them by id."""
 
     def __init__(self) -> None:
         self.n = 0
@@ -41,5 +49,5 @@ class SkipList:
             self._kept = self.first()
 
     def first(self) -> list[Skip]:
-        """The first skips by id, then by name."""
-        return sorted(self._kept, key=lambda skip: (skip.document, skip.name or "", skip.reason))[:N_NAMED]
+        """Return the first skips by id."""
+        return first_skips(self._kept)

@@ -1,24 +1,25 @@
-"""Documents from files: each rank streams its share, and every document has one id for all ranks.
+"""Read documents from files: each rank streams its share, and a document's id is the same for all ranks.
 
 What counts as a document
 -------------------------
-- a text file, whole (a mark of UTF-8 at its beginning is not part of it);
-- a line of a ``.jsonl`` or ``.ndjson`` file: the string under `text_field`; blank lines are none;
-- a row of a ``.parquet`` file: the text in the column `text_field` (needs pyarrow);
+- a text file as a whole (a byte order mark at its beginning is not part of it);
+- a line of a ``.jsonl`` or ``.ndjson`` file: the string under `text_field`. A blank line is no document;
+- a row of a ``.parquet`` file: the text in the column `text_field` (this needs pyarrow);
 - the same inside ``.gz``, for text and JSON lines.
 
 What is skipped, counted and named
 ----------------------------------
-Files that cannot be read or are no regular files, text that is not UTF-8, lines without a string
-under the field, rows that are null, and any one document longer than 1 GiB. With ``strict=True`` each
-of these is an error. A path that does not exist, a folder without files, a field that the first
-records of a file lack, and a damaged Parquet file are always errors.
+Files that cannot be read or are no regular files, text that is not UTF-8, lines without a string under the
+field, rows that are null, and any document longer than 1 GiB. With ``strict=True`` each of these is an
+error. A path that does not exist, a folder without files, a field that the first records of a file lack, and
+a damaged Parquet file are always errors.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from os import PathLike
 from typing import Any, NamedTuple
 
@@ -30,10 +31,10 @@ from ...lsh.support.checks import check_int
 from ...lsh.support.progress import progress_bar
 from ..ranks.comm import communicator
 from .batches import DocumentBatch
-from .chunks import RECORD_BITS, ChunkPlan, assign, plan_chunks
+from .chunks import RECORD_BITS, UNKNOWN_RECORD, ChunkPlan, assign, plan_chunks
 from .listing import json_lines_by_other_names, list_files
 from .reading import ReadingPass
-from .skipped import N_NAMED, Skip
+from .skipped import NO_DOCUMENT, Skip, first_skips
 
 __all__ = ["DocumentSource", "ReadSummary"]
 
@@ -42,16 +43,17 @@ NOT_UTF8 = "not UTF-8"
 
 
 class ReadSummary(NamedTuple):
-    """What was read, over all ranks.
+    """Totals over all ranks of what a source has read and skipped.
 
     Attributes
     ----------
     n_documents : int
     n_skipped : int
     skipped : list of (str, str)
-        Name and reason of the first ones skipped, in the order of documents; at most 100.
+        The name and the reason of each of the first skips, in the order of documents; at most 100.
     bytes_read : int
-        Bytes of the files (of the column of texts, in Parquet files), compressed ones as stored.
+        Bytes of the files. A compressed file counts as stored, and a Parquet file counts with the decoded
+        texts of its column.
     """
 
     n_documents: int
@@ -61,55 +63,55 @@ class ReadSummary(NamedTuple):
 
 
 class DocumentSource:
-    """A stream of documents from files, shared out over ranks.
+    """A stream of documents from files, shared among ranks.
 
-    The files are listed by rank 0 and cut into chunks (a text file, a range of bytes of JSON lines, a
-    row group), whose list does not depend on the number of ranks; every chunk is read by one rank. The
-    id of a document is its chunk's place in that list times 2**36 plus its place in the chunk, so it
-    is the same for any number of ranks, and ids grow in the order of paths, files and lines.
+    Rank 0 lists the files and cuts them into chunks: a text file, a range of bytes of JSON lines, or a row
+    group. The list of chunks does not depend on the number of ranks, and every chunk is read by one rank.
+    The id of a document is the place of its chunk in that list times 2**36, plus its place in the chunk. So
+    ids are the same for any number of ranks, and rise in the order of paths, files and lines.
 
     Parameters
     ----------
     paths : path or sequence of paths
-        Files and folders. Folders are walked to the bottom in the order of names; names that begin
-        with a dot and links to folders are left out, and a file that is reached twice counts once.
+        Files and folders. Folders are walked to the bottom in the order of names. Names that begin with a
+        dot and links to folders are left out. A file that is reached twice counts once.
     text_field : str
-        The field of JSON lines, or the column of Parquet files, that holds the text.
+        The field of JSON lines, or the column of Parquet files, that has the text.
     strict : bool
-        Whether a document that cannot be read is an error, rather than skipped and named.
+        If True, a document that cannot be read is an error; otherwise it is skipped and named.
     comm : mpi4py communicator, Communicator or None
         See `communicator`.
     include, exclude : sequences of str
-        Shell patterns that choose among the files found in folders, compared with their names, or,
-        with a slash in them, with their paths below the folder given. `exclude` also drops folders.
+        Shell patterns that choose among the files found in folders. They are compared with the names, or,
+        if they have a slash, with the paths below the folder given. `exclude` also leaves out folders.
     chunk_bytes : int
-        Length of the ranges that uncompressed JSON lines are cut into. Part of the ids.
+        Length of the ranges into which uncompressed JSON lines are cut. The ids depend on it.
     batch_bytes : int
-        Bytes of text in a batch; a longer single document makes its own.
+        Bytes of text in a batch. A single longer document is a batch of its own.
     progress : bool
-        Show a progress bar of rank 0's share on stderr, if that is a terminal.
+        If True, a progress bar of rank 0's share is shown on stderr, if that is a terminal.
 
     Attributes
     ----------
     files : list of str
         The paths of all files, in the order of the ids of their documents.
     json_lines_as_text : list of str
-        Files named ``.json`` that begin as JSON lines do (of the first 100 so named): each is read as one
-        document, for what a file holds is told by its name.
+        Files named ``.json`` whose beginning looks like JSON lines, among the first 100 files with this
+        name. Each of them is read as one document, because the name decides what a file contains.
 
     Raises
     ------
     DocumentError
-        If a path does not exist, a folder holds no file of documents, the first records of a file lack
-        the field, a Parquet file is damaged, or pyarrow is missing.
+        If a path does not exist, a folder has no file of documents, the first records of a file lack the
+        field, a Parquet file is damaged, or pyarrow is missing.
     DistributedError
         On every rank, in place of that error when there are several ranks; or if ranks pass different
         arguments.
 
     Notes
     -----
-    A rank holds about two batches and a few blocks of 1 MiB at a time, besides the list of files.
-    Chunks go to ranks by size, the largest first, each to the rank with the least so far.
+    A rank has about two batches and a few blocks of 1 MiB in memory at a time, besides the list of files.
+    Chunks are assigned to ranks by size, the largest first, each to the rank with the least so far.
 
     Examples
     --------
@@ -154,14 +156,12 @@ class DocumentSource:
         include, exclude = list(include), list(exclude)
         settings = (self.paths, text_field, self.strict, include, exclude, self.chunk_bytes)
         self._comm.check_same("the documents to read", settings)
-        #: Files named ``.json`` that hold JSON lines, and are read as one document each.
-        self.json_lines_as_text: list[str] = []
-        self._plan, self._refused = self._list_files(include, exclude)
+        self._plan, self._refused, self.json_lines_as_text = self._list_files(include, exclude)
         owner = assign(self._plan.cost, self._comm.size)
         self._mine: NDArray[np.int64] = np.flatnonzero(owner == self._comm.rank)
         self._first_record = self._plan.first_record
         self._pass = self._new_pass()
-        #: What the first complete pass found.
+        #: The numbers of documents and skips of the first complete pass.
         self._found: tuple[int, int] | None = None
 
     def _new_pass(self) -> ReadingPass:
@@ -169,7 +169,7 @@ class DocumentSource:
         new = ReadingPass(self._plan, self._mine, self.text_field, self.batch_bytes, refuse)
         if self._comm.rank == 0:
             for name, reason in self._refused:
-                new.skip(Skip(-1, name, reason))
+                new.skip(NO_DOCUMENT, name, reason)
         return new
 
     def _refuse(self, skip: Skip) -> None:
@@ -178,21 +178,23 @@ class DocumentSource:
 
     def _list_files(
         self, include: Sequence[str], exclude: Sequence[str]
-    ) -> tuple[ChunkPlan, list[tuple[str, str]]]:
-        """Rank 0 looks and tells the others, who may have another view of a network's files."""
-        outcome: tuple[ChunkPlan, list[tuple[str, str]]] | None = None
+    ) -> tuple[ChunkPlan, list[tuple[str, str]], list[str]]:
+        """Return the chunks, the refused files and the JSON lines named ``.json``, as rank 0 finds them.
+
+        Other ranks may see another state of a network's files.
+        """
+        found: tuple[ChunkPlan, list[tuple[str, str]], list[str]] | None = None
         with self._comm.agree():
             if self._comm.rank == 0:
                 listing = list_files(self.paths, include, exclude)
                 if self.strict and listing.refused:
                     name, reason = listing.refused[0]
                     raise DocumentError(f"{name}: {reason} (strict)")
-                outcome = plan_chunks(listing.files, self.text_field, self.chunk_bytes), listing.refused
-                self.json_lines_as_text = json_lines_by_other_names(listing.files)
-        outcome = self._comm.bcast(outcome)
-        self.json_lines_as_text = self._comm.bcast(self.json_lines_as_text)
-        assert outcome is not None
-        return outcome
+                plan = plan_chunks(listing.files, self.text_field, self.chunk_bytes)
+                found = plan, listing.refused, json_lines_by_other_names(listing.files)
+        found = self._comm.bcast(found)
+        assert found is not None
+        return found
 
     @property
     def files(self) -> list[str]:
@@ -202,11 +204,11 @@ class DocumentSource:
     # -- reading ----------------------------------------------------------------------------------
 
     def batches(self) -> Iterator[DocumentBatch]:
-        """This rank's documents, a batch of bounded size at a time, in the order of ids.
+        """Yield this rank's documents, a batch of bounded size at a time, in the order of ids.
 
-        Not a collective call: ranks go at their own pace and may have different numbers of batches.
-        Called again after a complete pass it gives the same batches, and counts and reports nothing
-        twice.
+        This is not a collective call: ranks work at their own pace and may have different numbers of
+        batches. After a complete pass, a further call yields the same batches, and nothing is counted or
+        reported twice.
 
         Yields
         ------
@@ -215,8 +217,8 @@ class DocumentSource:
         Raises
         ------
         DocumentError
-            On this rank alone: a Parquet file is damaged, a later pass no longer finds the documents of
-            the first or, with `strict`, a document cannot be read.
+            On this rank alone, if a Parquet file is damaged, a later pass does not find the documents of
+            the first one or, with `strict`, a document cannot be read.
         """
         if self._found is None:
             self._pass = self._new_pass()
@@ -239,28 +241,28 @@ class DocumentSource:
 
     @property
     def n_documents(self) -> int:
-        """Documents that this rank has given out so far, less those taken back."""
+        """Number of usable documents that this rank has given out so far."""
         return self._pass.n_documents
 
     @property
     def n_skipped(self) -> int:
-        """What this rank has skipped so far."""
+        """Number of documents that this rank has skipped so far."""
         return self._pass.skips.n
 
     @property
     def bytes_read(self) -> int:
-        """Bytes that this rank has read so far."""
+        """Number of bytes that this rank has read so far."""
         return self._pass.bytes_read
 
     # -- what could not be read -------------------------------------------------------------------
 
     def report_skipped(self, ids: ArrayLike, reason: str = NOT_UTF8) -> None:
-        """Take documents of this rank back out of the count: they turned out not to be usable.
+        """Count documents of this rank as skipped, because they turned out to be unusable.
 
         Parameters
         ----------
         ids : array_like of uint64
-            Documents that `batches` has given out.
+            Ids of documents that `batches` has given out.
         reason : str
 
         Raises
@@ -272,9 +274,9 @@ class DocumentSource:
             self._pass.take_back(document, reason)
 
     def finish(self) -> ReadSummary:
-        """What all ranks have read. A collective call, once every rank is through with `batches`.
+        """Return the totals of all ranks; a collective call, after every rank has finished `batches`.
 
-        After it `name_of` knows the line numbers of every document.
+        Afterwards `name_of` knows the line number of every document.
 
         Returns
         -------
@@ -283,29 +285,33 @@ class DocumentSource:
         n_lines = self._pass.n_lines.copy()
         self._comm.allreduce(n_lines, "sum")
         self._first_record = _first_records(self._plan, n_lines)
-        every = [skip for part in self._comm.allgather(self._pass.skips.first()) for skip in part]
-        every.sort(key=lambda skip: (skip.document, skip.name or "", skip.reason))
+        skips = first_skips(chain.from_iterable(self._comm.allgather(self._pass.skips.first())))
         return ReadSummary(
             n_documents=self._comm.sum(self.n_documents),
             n_skipped=self._comm.sum(self.n_skipped),
-            skipped=[(skip.name or self._local_name(skip.document), skip.reason) for skip in every[:N_NAMED]],
+            skipped=[(skip.name or self._local_name(skip.document), skip.reason) for skip in skips],
             bytes_read=self._comm.sum(self.bytes_read),
         )
 
     # -- names ------------------------------------------------------------------------------------
 
     def name_of(self, ids: ArrayLike) -> list[tuple[str, int | None]]:
-        """The path of each document, and its line or row in it, counted from 1.
+        """Return the path of each document, and its line or row in the file, counted from 1.
 
         Parameters
         ----------
         ids : array_like of uint64, shape (n,)
-            Documents of any rank, once `finish` was called.
+            Ids of documents of any rank, after `finish` was called.
 
         Returns
         -------
         list of (str, int or None)
-            None for a document that is a whole file.
+            The line is None for a document that is a whole file.
+
+        Raises
+        ------
+        ValueError
+            If an id is not one of this source's.
         """
         ids = np.asarray(ids, dtype=np.uint64)
         chunks = (ids >> np.uint64(RECORD_BITS)).astype(np.int64)
@@ -319,21 +325,21 @@ class DocumentSource:
         ]
 
     def _local_name(self, document: int) -> str:
-        """A name for messages; the line is told where it is known."""
+        """Return a name for messages, with the line if that is known."""
         chunk = document >> RECORD_BITS
         ((path, record),) = self.name_of([document])
         if record is None:
             return path
-        if self._first_record[chunk] < 0:
+        if self._first_record[chunk] == UNKNOWN_RECORD:
             start, stop = int(self._plan.start[chunk]), int(self._plan.stop[chunk])
             return f"{path}, a line between bytes {start} and {stop}"
         return f"{path}:{record}"
 
 
 def _first_records(plan: ChunkPlan, n_lines: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The line that each chunk's first one is, from the number of lines in all chunks."""
+    """Return the line of the file at which each chunk begins, given the number of lines in every chunk."""
     before = np.cumsum(n_lines) - n_lines
     starts = np.flatnonzero(np.diff(plan.file, prepend=-1))
     lengths = np.diff(starts, append=len(plan))
     counted = before - np.repeat(before[starts], lengths)
-    return np.where(plan.first_record < 0, counted, plan.first_record)
+    return np.where(plan.first_record == UNKNOWN_RECORD, counted, plan.first_record)

@@ -17,7 +17,7 @@ from typing import Any
 from ...errors import SketchFormatError
 from ...sketches.core.atomic import atomic_write
 from ...sketches.neighbours.index import LSHIndex
-from ..documents.listing import open_listed
+from ..documents.files import open_listed
 from ..ranks.comm import Communicator
 
 __all__ = ["load", "save"]

@@ -1,13 +1,15 @@
-"""Parsing of svmlight text: ``label index:value index:value ... # comment``, one row a line."""
+"""Parse svmlight text: ``label index:value index:value ... # comment``, one row a line."""
 
 from __future__ import annotations
 
 import numpy as np
 from numba import njit
 
-__all__ = ["count_svmlight", "parse_svmlight"]
+__all__ = ["BAD_LABEL", "BAD_VALUE", "ERRORS", "NO_ERROR", "count_svmlight", "parse_svmlight"]
 
-#: What can be wrong with a line; 0 is nothing.
+#: The errors of a line, as `parse_svmlight` returns them.
+NO_ERROR, BAD_LABEL, BAD_FEATURE, BAD_INDEX, BAD_VALUE = range(5)
+#: The message of each error.
 ERRORS = (
     "",
     "a label that is not a number",
@@ -17,14 +19,15 @@ ERRORS = (
 )
 _NEWLINE, _RETURN, _SPACE, _TAB, _COLON, _HASH = 10, 13, 32, 9, 58, 35
 _POWERS = 10.0 ** np.arange(23)
-#: A number that is not exact is this near, relative to it; two powers of ten at most go into one.
+#: Factors for a lower and an upper bound of a number that `_number` returns as _NEAR.
 _BELOW, _ABOVE = 1.0 - 2.0**-50, 1.0 + 2.0**-50
+#: The quality of a number that `_number` returns.
 _EXACT, _HARD, _NONE, _NEAR = 0, 1, 2, 3
 
 
 @njit(cache=True, nogil=True)
 def count_svmlight(data):
-    """Newlines and colons of a text: bounds of its rows and entries."""
+    """Return the numbers of newlines and colons of a text, which bound its rows and entries."""
     newlines = colons = 0
     for i in range(data.size):
         newlines += data[i] == _NEWLINE
@@ -39,14 +42,14 @@ def _ends_token(byte):
 
 @njit(cache=True, nogil=True)
 def _number(data, at):
-    """A decimal number at `at`: (value, where it ends, how good the value is).
+    """Read a decimal number at `at`; return (value, the place after it, the quality of the value).
 
     Notes
     -----
-    _EXACT by Clinger's fast path: a mantissa below 2**53 and a power of ten up to 22 are both floats, so
-    one correctly rounded operation gives the nearest float. _NEAR with up to 19 digits of more, and up to
-    two powers of ten: three roundings and the digits left out come to less than 2**-51 of the value.
-    _HARD is left to the caller, _NONE is no number.
+    _EXACT: Clinger's fast path. A mantissa below 2**53 and a power of ten up to 22 are both floats, so one
+    correctly rounded operation gives the nearest float. _NEAR: up to 19 digits of a longer mantissa, and up
+    to two powers of ten, give a value that differs by less than 2**-51 of it, from three roundings and the
+    digits left out. _HARD: the caller must read the number. _NONE: there is no number.
     """
     n = data.size
     negative = False
@@ -74,7 +77,7 @@ def _number(data, at):
             break
         at += 1
     if digits == 0:
-        # Perhaps inf or nan; to the end of the token, for Python to tell.
+        # The token may be inf or nan, which Python decides.
         while at < n and not _ends_token(data[at]):
             at += 1
         return 0.0, at, _HARD
@@ -111,21 +114,21 @@ def _number(data, at):
 
 @njit(cache=True, nogil=True)
 def parse_svmlight(data, labels, offsets, indices, values, hard):
-    """Rows of a whole number of lines.
+    """Parse the rows of whole lines.
 
     Parameters
     ----------
     data : ndarray of uint8
     labels, offsets, indices, values : arrays to fill
-        Long enough by `count_svmlight`; offsets[0] is 0.
+        Arrays that are long enough by `count_svmlight`; offsets[0] is 0.
     hard : ndarray of shape (m, 2), int64
-        Where numbers stand that need more than the fast path: the place in `data`, and which number it
-        is, ``-1 - row`` for a label.
+        The numbers that need more than the fast path: the place in `data`, and the entry, or ``-1 - row``
+        for a label.
 
     Returns
     -------
-    (rows, entries, hard numbers, error, where)
-        The number of hard ones may exceed m: then the text is to be parsed again with more room.
+    (rows, entries, hard numbers, error, place of the error)
+        If there are more than m hard numbers, the text must be parsed again with more room for them.
     """
     n = data.size
     rows = entries = n_hard = 0
@@ -145,7 +148,7 @@ def parse_svmlight(data, labels, offsets, indices, values, hard):
         start = at
         value, at, state = _number(data, at)
         if state == _NONE:
-            return rows, entries, n_hard, 1, start
+            return rows, entries, n_hard, BAD_LABEL, start
         if state != _EXACT:
             if n_hard < hard.shape[0]:
                 hard[n_hard, 0], hard[n_hard, 1] = start, -1 - rows
@@ -168,28 +171,29 @@ def parse_svmlight(data, labels, offsets, indices, values, hard):
                 and data[at + 2] == 100
                 and data[at + 3] == _COLON
             ):
-                # qid:number, which belongs to ranking and is no feature
+                # An entry qid:number belongs to ranking and is not a feature.
                 while at < n and not _ends_token(data[at]):
                     at += 1
                 continue
             index = np.int64(0)
             while at < n and 48 <= data[at] <= 57:
                 if index > (9223372036854775807 - np.int64(data[at] - 48)) // 10:
-                    return rows, entries, n_hard, 3, start
+                    return rows, entries, n_hard, BAD_INDEX, start
                 index = index * 10 + np.int64(data[at] - 48)
                 at += 1
             if at >= n or data[at] != _COLON:
-                return rows, entries, n_hard, 2, start
+                return rows, entries, n_hard, BAD_FEATURE, start
             if at == start:
-                return rows, entries, n_hard, 3, start
+                return rows, entries, n_hard, BAD_INDEX, start
             at += 1
             start = at
             if at >= n or _ends_token(data[at]):
-                return rows, entries, n_hard, 4, start
+                return rows, entries, n_hard, BAD_VALUE, start
             value, at, state = _number(data, at)
             if state == _NONE:
-                return rows, entries, n_hard, 4, start
-            # Whatever lies as near as that rounds to the same float32, but for one in many millions.
+                return rows, entries, n_hard, BAD_VALUE, start
+            # The number lies between two bounds. In rare cases, one in many millions, they round to different
+            # values of float32, and then the number is hard.
             if state == _HARD or (
                 state == _NEAR and np.float32(value * _BELOW) != np.float32(value * _ABOVE)
             ):
@@ -201,4 +205,4 @@ def parse_svmlight(data, labels, offsets, indices, values, hard):
             entries += 1
         rows += 1
         offsets[rows] = entries
-    return rows, entries, n_hard, 0, 0
+    return rows, entries, n_hard, NO_ERROR, 0

@@ -1,67 +1,66 @@
-"""How a program over many ranks ends: with one message and one exit code, and without a rank left over.
+"""Run a program over many ranks so that it ends with one message, one exit code and no rank left over.
 
-What MPICH's ``mpiexec`` (hydra) does, found by experiment with 5.0:
+Experiments with version 5.0 of MPICH's ``mpiexec`` (hydra) have shown:
 
-- Every rank returns from ``MPI_Finalize`` and exits: `mpiexec` prints nothing and returns the bitwise
-  or of their codes. So an error that all ranks know of ends this way.
-- A rank exits while others wait for it: ``MPI_Finalize`` of the one waits for the others, forever. So
-  an error that one rank alone knows of must abort.
-- ``MPI_Abort(code)``: all ranks are killed, `mpiexec` prints one line ("Abort(2) on node ...") and
-  returns the code.
-- A rank is killed by a signal: the others are killed within a fraction of a second, `mpiexec` prints
-  its BAD TERMINATION banner and returns the signal's number.
-- SIGINT and SIGTERM to `mpiexec` are passed on to every rank. A rank that is inside an MPI call sees
-  them only after it: Python runs no handler meanwhile.
+- If every rank returns from ``MPI_Finalize`` and exits, `mpiexec` prints nothing and returns the bitwise or
+  of their exit codes. An error that all ranks know of ends this way.
+- If a rank exits while others wait for it, its ``MPI_Finalize`` waits for them forever. So an error that one
+  rank alone knows of must abort.
+- ``MPI_Abort(code)`` kills all ranks. `mpiexec` prints one line ("Abort(2) on node ...") and returns the
+  code.
+- If a signal kills a rank, the others are killed within a fraction of a second. `mpiexec` prints its BAD
+  TERMINATION banner and returns the signal's number.
+- `mpiexec` passes SIGINT and SIGTERM on to every rank. A rank inside an MPI call handles them only after the
+  call, because Python runs no handler before.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any
 
 from ...errors import DistributedError, MergesketchError
-from .comm import Communicator, communicator, launched_by_mpi, launched_rank
-from .leaving import AbandonedError, abort, is_told_here
+from .comm import Communicator, communicator
+from .environment import launched_by_mpi, launched_rank
+from .leaving import AbandonedError, abort, reports_error_here
+from .signals import GRACE, SignalHandlers, Stopped
 
 __all__ = ["run_main"]
 
-#: What the user can set right; it needs no traceback.
+#: Errors that the user can correct; they need no traceback.
 _EXPECTED = (MergesketchError, OSError, ValueError, OverflowError, MemoryError)
-#: Seconds that an interrupted rank leaves the others to clear their temporary files away.
-GRACE = 0.5
+#: Exit codes after a fault of the program, after an error that the user can correct, and after Ctrl-C.
+_FAULT, _USER_ERROR, _INTERRUPTED = 1, 2, 130
 
 
 def run_main(function: Callable[[Communicator], int | None], *, name: str = "mergesketch") -> int:
-    """Run a program on every rank, or on one without MPI, and give the exit code for ``sys.exit``.
+    """Run a program on every rank, or on one rank without MPI, and return the exit code for ``sys.exit``.
 
     Parameters
     ----------
     function : callable
-        Called with the communicator of all ranks; returns the exit code, None for 0.
+        The program. It gets the communicator of all ranks and returns the exit code; None means 0.
     name : str
-        Put in front of messages.
+        The name of the program, which begins every message.
 
     Returns
     -------
     int
-        What `function` returned. 2 after an error that the user can set right (a `MergesketchError`,
-        ValueError, OSError, OverflowError or MemoryError), 1 after any other exception, 130 after SIGINT
-        and 143 after SIGTERM. These are also what ``mpiexec`` returns.
+        The value that `function` returned; 2 after an error that the user can correct (a
+        `MergesketchError`, ValueError, OSError, OverflowError or MemoryError); 1 after any other exception;
+        130 after SIGINT; 143 after SIGTERM. ``mpiexec`` returns the same codes.
 
     Notes
     -----
-    `DistributedError` is raised by all ranks together: rank 0 alone prints it, and all ranks return.
-    Any other exception may have come to one rank alone, for which the others would wait forever. That
-    rank prints its message, with a traceback if it is a fault of the program, and aborts all of them:
-    put what can fail into ``with comm.agree():``. Everything is printed to the standard error.
+    All ranks raise a `DistributedError` together: rank 0 alone prints it, and all ranks return. Any other
+    exception may have been raised on one rank alone, and the others would wait for that rank forever. So
+    that rank prints its message, with a traceback if the error is a fault of the program, and ends all
+    ranks. Put code that can fail into ``with comm.agree():``. All messages go to the standard error.
 
-    Signals are handled only when called from the main thread, and while `function` runs.
+    Signals are handled only when `run_main` is called from the main thread, and while `function` runs.
 
     Examples
     --------
@@ -73,7 +72,7 @@ def run_main(function: Callable[[Communicator], int | None], *, name: str = "mer
     0
     """
     comm = Communicator(None)
-    signals = _Signals()
+    signals = SignalHandlers()
     try:
         comm = communicator()
         signals.stop_from_now_on()
@@ -81,118 +80,45 @@ def run_main(function: Callable[[Communicator], int | None], *, name: str = "mer
         sys.stdout.flush()
         return code
     except AbandonedError as error:
-        return _fail(name, comm, error, 2)
+        return _fail(name, comm, error, _USER_ERROR)
     except DistributedError as error:
         if comm.rank == 0 and launched_rank() == 0:
-            # The rank where it began holds the error itself, without "rank 0 failed".
-            _tell(name, comm, error.__cause__ or error, everywhere=True)
-        return 2
+            # The rank where the error arose has the error itself, without "rank 0 failed".
+            _print_error(name, error.__cause__ or error)
+        return _USER_ERROR
     except BrokenPipeError:
-        # Whoever read our output has seen enough, as `head` has. Nothing more may be flushed there.
+        # The reader of the output has closed it, as `head` does. Nothing more may be flushed there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _end(1)
+        return _end(_FAULT)
     except KeyboardInterrupt as error:
         if comm.rank == 0:
             print(f"{name}: interrupted", file=sys.stderr, flush=True)
         if launched_by_mpi():
             time.sleep(GRACE)
-        return _end(error.code if isinstance(error, _Stopped) else 130)
+        return _end(error.code if isinstance(error, Stopped) else _INTERRUPTED)
     except _EXPECTED as error:
-        return _fail(name, comm, error, 2)
+        return _fail(name, comm, error, _USER_ERROR)
     except Exception as error:
-        return _fail(name, comm, error, 1)
+        return _fail(name, comm, error, _FAULT)
     finally:
         signals.restore()
 
 
 def _fail(name: str, comm: Communicator, error: Exception, code: int) -> int:
-    """Tell an error that others may not know of, with a traceback if it is a fault of the program."""
-    if is_told_here(error):
-        if code == 1:
+    """Print an error that other ranks may not know of, and end all ranks."""
+    if reports_error_here(error):
+        if code == _FAULT:
             traceback.print_exc()
-        _tell(name, comm, error)
+        _print_error(name, error, "" if comm.size == 1 else f"rank {comm.rank} failed: ")
     return _end(code)
 
 
-def _tell(name: str, comm: Communicator, error: BaseException, *, everywhere: bool = False) -> None:
+def _print_error(name: str, error: BaseException, where: str = "") -> None:
     text = str(error) or ("out of memory" if isinstance(error, MemoryError) else type(error).__name__)
-    where = "" if everywhere or comm.size == 1 else f"rank {comm.rank} failed: "
     print(f"{name}: error: {where}{text}", file=sys.stderr, flush=True)
 
 
 def _end(code: int) -> int:
-    """The exit code, after ending the other ranks, which may wait for this one."""
+    """Return the exit code, after ending the other ranks, which may wait for this one."""
     abort(code)
     return code
-
-
-# -- signals --------------------------------------------------------------------------------------
-
-_STOPPING = (signal.SIGINT, signal.SIGTERM)
-
-
-class _Stopped(KeyboardInterrupt):
-    """A signal that ends the program; raised where the program is, as Ctrl-C is."""
-
-    def __init__(self, signal_number: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(signal_number).name}")
-        self.code = 128 + signal_number
-
-
-class _Signals:
-    """SIGINT and SIGTERM while a program runs: `_Stopped` where it is, once MPI has started.
-
-    Until then they are only noted: a rank that left before ``MPI_Init`` would leave the others in it.
-
-    While a rank waits inside MPI no handler of Python's runs. But its low-level one writes the signal's
-    number to a pipe at once, which a thread reads; it ends the ranks if the main thread does not.
-    """
-
-    def __init__(self) -> None:
-        self._noted: int | None = None
-        self._thread: threading.Thread | None = None
-        self._before: dict[int, Any] = {}
-        if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in _STOPPING}
-
-    def _note(self, number: int, frame: Any) -> None:
-        self._noted = number
-
-    def _stop(self, number: int, frame: Any) -> None:
-        # A second signal must not interrupt the clearing up after the first.
-        for each in _STOPPING:
-            signal.signal(each, signal.SIG_IGN)
-        raise _Stopped(number)
-
-    def stop_from_now_on(self) -> None:
-        """Raise `_Stopped` at the next signal, or now after one that was noted."""
-        if not self._before:
-            return
-        if launched_by_mpi():
-            self._read, self._write = os.pipe()
-            os.set_blocking(self._write, False)
-            self._wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-            self._thread = threading.Thread(target=self._watch, name="mergesketch-signals", daemon=True)
-            self._thread.start()
-        for number in _STOPPING:
-            signal.signal(number, self._stop)
-        if self._noted is not None:
-            self._stop(self._noted, None)
-
-    def _watch(self) -> None:
-        while number := os.read(self._read, 1)[0]:
-            if number in _STOPPING:
-                # A main thread that is not inside MPI has unwound and ended the ranks by then.
-                time.sleep(4 * GRACE)
-                os._exit(_end(128 + number))
-
-    def restore(self) -> None:
-        """Put back the handlers that were there before."""
-        if self._thread is not None:
-            signal.set_wakeup_fd(self._wakeup)
-            os.write(self._write, b"\0")
-            self._thread.join()
-            os.close(self._read)
-            os.close(self._write)
-        for number, handler in self._before.items():
-            signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Merging the sketches of ranks on rank 0 along a binary tree."""
+"""Merge the sketches of all ranks on rank 0, up a binary tree."""
 
 from __future__ import annotations
 
@@ -11,40 +11,43 @@ __all__ = ["merge_to_root"]
 
 
 def merge_to_root(sketch: MergeableSketch | None, comm: Communicator) -> MergeableSketch | None:
-    """The sketches of all ranks merged, on rank 0; None elsewhere.
+    """Return the merged sketches of all ranks on rank 0, and None on the other ranks.
 
-    Rank r takes in rank r + 1, then r + 2, r + 4, ...: log2(size) rounds, in each of which a rank holds
-    one sketch more. A rank without a sketch passes None; those with one must be the first.
+    Rank r merges the sketches of ranks r + 1, r + 2, r + 4, ... into its own, in ceil(log2(size)) rounds. In
+    each round a rank has one further sketch in memory. A rank without a sketch passes None; the ranks with
+    one must be the first.
 
     Raises
     ------
     DistributedError
         On every rank, if two sketches do not merge.
     """
-    distance = 1
-    while distance < comm.size:
-        received = _pass_down(sketch, comm, distance)
-        with comm.agree():
-            if received is not None:
-                assert sketch is not None
+    failure: Exception | None = None
+    for other, receives in comm.tree_rounds():
+        if not receives:
+            _send_bytes(b"" if sketch is None else sketch.to_bytes(), comm, other)
+            continue
+        received = _receive_bytes(comm, other)
+        try:
+            if sketch is not None and len(received) and failure is None:
                 sketch.merge(type(sketch).from_bytes(received))
-        distance *= 2
+        except Exception as error:
+            # This rank must still send, because the ranks above wait for it.
+            failure = error
+    with comm.agree():
+        if failure is not None:
+            raise failure
     return sketch if comm.rank == 0 else None
 
 
-def _pass_down(sketch: MergeableSketch | None, comm: Communicator, distance: int) -> memoryview | None:
-    """Send to the rank `distance` below or receive from the one above, as this round has it."""
-    sends = comm.rank % (2 * distance) == distance
-    other = comm.rank - distance if sends else comm.rank + distance
-    if sends:
-        data = np.frombuffer(b"" if sketch is None else sketch.to_bytes(), dtype=np.uint8)
-        comm.send(np.array([len(data)]), other)
-        comm.send(data, other)
-        return None
-    if comm.rank % (2 * distance) or other >= comm.size:
-        return None
+def _send_bytes(data: bytes, comm: Communicator, destination: int) -> None:
+    comm.send(np.array([len(data)]), destination)
+    comm.send(np.frombuffer(data, dtype=np.uint8), destination)
+
+
+def _receive_bytes(comm: Communicator, source: int) -> memoryview:
     n_bytes = np.zeros(1, dtype=np.int64)
-    comm.receive(n_bytes, other)
-    buffer = np.empty(n_bytes[0], dtype=np.uint8)
-    comm.receive(buffer, other)
-    return buffer.data if len(buffer) else None
+    comm.receive(n_bytes, source)
+    data = np.empty(n_bytes[0], dtype=np.uint8)
+    comm.receive(data, source)
+    return data.data

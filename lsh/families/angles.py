@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-from ..inputs.rows import check_rows
+from ..inputs.rows import read_rows
 from ..support.backend import refuse_gpu
 
 __all__ = ["angles_of_rows", "unit_rows"]
@@ -30,15 +30,14 @@ def angles_of_rows(X: Any, Y: Any, n_features: int | None) -> NDArray[np.float64
 
 
 def unit_rows(X: Any, n_features: int | None, name: str = "X") -> Any:
-    """Rows of length 1 in float64, sparse if they came so."""
-    refuse_gpu("kernel", X)
-    rows = check_rows(X, n_features, name)
-    if rows.dense is not None:
-        dense = rows.dense.astype(np.float64)
+    """Return rows of length 1 in float64: a matrix, or a sparse array for sparse rows."""
+    rows = read_rows(X, n_features, name)
+    refuse_gpu("kernel", rows.arrays[-1])
+    if rows.form == "dense":
+        dense = rows.arrays[0].astype(np.float64)
         scaled = dense / np.maximum(np.abs(dense).max(axis=1, initial=0.0, keepdims=True), 1e-300)
         return scaled / np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), 1e-300)
-    assert rows.csr is not None
-    indptr, indices, data = rows.csr
+    indptr, indices, data = rows.csr()
     # Not by products of matrices, which take memory for every column.
     row = np.repeat(np.arange(rows.n), np.diff(indptr))
     largest = np.zeros(rows.n)
@@ -46,7 +45,7 @@ def unit_rows(X: Any, n_features: int | None, name: str = "X") -> Any:
     scaled = data / np.maximum(largest, 1e-300)[row]
     lengths = np.sqrt(np.bincount(row, scaled * scaled, rows.n))
     entries = scaled / np.maximum(lengths, 1e-300)[row]
-    return scipy.sparse.csr_array((entries, indices, indptr), shape=(rows.n, X.shape[1]))
+    return scipy.sparse.csr_array((entries, indices, indptr), shape=(rows.n, rows.width))
 
 
 def _used_columns(left: Any, right: Any) -> tuple[Any, Any]:

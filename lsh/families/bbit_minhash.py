@@ -9,9 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..family import check_same_family
 from ..inputs.arrays import check_array
-from ..inputs.sets import check_sets
 from ..kernels import bbit_minhash
-from ..support.backend import as_array, backend_of, check_one_device, device_of
+from ..support.backend import as_array, backend_of, check_one_device
 from ..support.checks import check_choice, check_int
 from .minhash import MinHash
 
@@ -119,11 +118,11 @@ class BBitMinHash(MinHash):
         TypeError, ValueError
             If `sets` is none of the above.
         """
-        tokens, offsets = check_sets(sets, "sets", keep_int32=True)
-        backend = backend_of(tokens)
-        out = backend.xp.empty((offsets.size - 1, self.n_words), np.uint64)
+        read = self.read_rows(sets, "sets")
+        backend, (tokens, offsets) = read.backend, read.arrays
+        out = backend.xp.empty((read.n, self.n_words), np.uint64)
         code = self._coder(backend, tokens, offsets)
-        rows = max(1, _BLOCK_CODES[device_of(tokens)] // self.n_hashes)
+        rows = max(1, _BLOCK_CODES[backend.device] // self.n_hashes)
 
         def pack(start: int, stop: int) -> None:
             # A few rows at a time: all codes would take up to 32 times what is returned.

@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..family import HashFamily
 from ..inputs.arrays import check_array, check_distances
+from ..inputs.rows import DenseRows
 from ..kernels import bit_sampling
-from ..support.backend import backend_of, device_of, refuse_gpu
+from ..support.backend import Backend, backend_of, refuse_gpu
 from ..support.checks import check_int
 from ..support.lazy import lazy
 from ..support.random import random_uint64
@@ -38,9 +39,9 @@ class _Chunk(NamedTuple):
     masks: NDArray[np.uint8]
 
 
-def packed_rows(rows: NDArray[Any]) -> NDArray[np.uint8]:
-    """Rows of booleans packed, in the order of `numpy.packbits`; packed ones as they are, in C order."""
-    xp = backend_of(rows).xp
+def packed_rows(rows: NDArray[Any], backend: Backend) -> NDArray[np.uint8]:
+    """Return rows of booleans packed, in the order of `numpy.packbits`, and packed ones in C order."""
+    xp = backend.xp
     if rows.dtype != np.bool_:
         return xp.ascontiguousarray(rows)
     if xp is np:
@@ -194,7 +195,7 @@ class BitSampling(HashFamily):
         flips = self._flips_kept.get(1)
         if flips is None:
             flips = self._flips_kept[1] = np.zeros((self.n_hashes, 1, self._n_words), np.uint32)
-        return self._codes(X, flips)[:, :, 0]
+        return self._codes(self.read_rows(X), flips)[:, :, 0]
 
     def probe(self, Q: Any, n_probes: int) -> NDArray[np.uint32]:
         """Codes of the `n_probes` buckets of each table that a neighbour of a query likeliest lies in.
@@ -225,7 +226,7 @@ class BitSampling(HashFamily):
         flips = self._flips_kept.get(n_probes)
         if flips is None:
             flips = self._flips_kept[n_probes] = self._flips(n_probes)
-        return self._codes(Q, flips, "Q")
+        return self._codes(self.read_rows(Q, "Q"), flips)
 
     @lazy
     def _flips_kept(self) -> dict[int, NDArray[np.uint32]]:
@@ -254,20 +255,19 @@ class BitSampling(HashFamily):
                 flips[h, t] = np.bitwise_xor.reduce(single[list(chosen)], axis=0)
         return flips
 
-    def _codes(self, X: Any, flips: NDArray[np.uint32], name: str = "X") -> NDArray[np.uint32]:
-        rows, chunks, keys = self._check_rows(X, name), self._chunks, self._keys
-        backend = backend_of(rows)
+    def _codes(self, rows: DenseRows, flips: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        backend, matrix, chunks, keys = rows.backend, rows.matrix, self._chunks, self._keys
         xp = backend.xp
         n_probes, n_words = flips.shape[1], self._n_words
-        out = xp.empty((len(rows), self.n_hashes, n_probes), np.uint32)
+        out = xp.empty((rows.n, self.n_hashes, n_probes), np.uint32)
         n_buckets = np.uint64(0 if self._code_is_bits else self.n_buckets)
         plain = self._code_is_bits and n_probes == 1
-        step = max(64, _WORDS_BLOCK[device_of(rows)] // (self.n_hashes * n_words) & -64)
+        step = max(64, _WORDS_BLOCK[backend.device] // (self.n_hashes * n_words) & -64)
 
         def run(start: int, stop: int) -> None:
             for left in range(start, stop, step):
                 right = min(left + step, stop)
-                packed = packed_rows(rows[left:right])
+                packed = packed_rows(matrix[left:right], backend)
                 target = (
                     out[left:right, :, 0]
                     if plain
@@ -281,11 +281,12 @@ class BitSampling(HashFamily):
                     words = target.reshape(right - left, self.n_hashes, n_words)
                     backend.kernels(bit_sampling).mix_words(words, flips, keys, n_buckets, out[left:right])
 
-        backend.map_blocks(run, len(rows), max(64, _BITS_BLOCK // (self.n_hashes * self.power * n_probes)))
+        backend.map_blocks(run, rows.n, max(64, _BITS_BLOCK // (self.n_hashes * self.power * n_probes)))
         return out
 
-    def _check_rows(self, X: Any, name: str) -> NDArray[Any]:
-        """Packed or boolean rows, as they came."""
+    def read_rows(self, X: Any, name: str = "X") -> DenseRows:
+        if isinstance(X, DenseRows):
+            return X
         if hasattr(X, "tocsr"):
             raise TypeError(f"{name} must be packed or boolean rows, got a sparse matrix")
         array = check_array(name, X)
@@ -300,7 +301,7 @@ class BitSampling(HashFamily):
                 f"{name} must have shape (n, {width}), {self.n_bits} bits in dtype {array.dtype}, "
                 f"got {array.shape}"
             )
-        return array
+        return DenseRows(array, array.dtype, backend_of(array))
 
     # -- theory -----------------------------------------------------------------------------------
 
@@ -341,11 +342,11 @@ class BitSampling(HashFamily):
             If `X` or `Y` has another dtype or width.
         """
         refuse_gpu("kernel", X, Y)
-        backend, A, B = backend_of(X), self._words(X, "X"), self._words(Y, "Y")
+        A, B = self._words(X, "X"), self._words(Y, "Y")
         distances = np.empty((len(A), len(B)), np.int64)
         block = max(1, _BITS_BLOCK // max(1, B.size))
         map_blocks(
-            lambda start, stop: backend.kernels(bit_sampling).hamming_distances(A, B, start, stop, distances),
+            lambda start, stop: bit_sampling.hamming_distances(A, B, start, stop, distances),
             len(A),
             block,
         )
@@ -353,7 +354,8 @@ class BitSampling(HashFamily):
 
     def _words(self, X: Any, name: str) -> NDArray[np.uint64]:
         """Rows as 64-bit words, with zeros for padding."""
-        packed = packed_rows(self._check_rows(X, name))
+        rows = self.read_rows(X, name)
+        packed = packed_rows(rows.matrix, rows.backend)
         words = np.zeros((len(packed), -(-self.n_bits // 64)), np.uint64)
         if packed.size:
             as_bytes = words.view(np.uint8)

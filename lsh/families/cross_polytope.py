@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..family import HashFamily
 from ..inputs.arrays import check_distances
-from ..inputs.rows import check_rows, sparse_of
+from ..inputs.rows import VectorRows, read_rows
 from ..kernels import cross_polytope
-from ..support.backend import Backend, backend_of, device_of
+from ..support.backend import Backend
 from ..support.checks import check_int
 from ..support.lazy import lazy
 from ..support.random import random_uint64
@@ -184,6 +184,9 @@ class CrossPolytope(HashFamily):
 
     # -- codes ------------------------------------------------------------------------------------
 
+    def read_rows(self, X: Any, name: str = "X") -> VectorRows:
+        return read_rows(X, self.n_features, name)
+
     def hash(self, X: Any) -> NDArray[np.uint32]:
         """Codes of the rows of `X`.
 
@@ -201,7 +204,7 @@ class CrossPolytope(HashFamily):
         TypeError, ValueError
             If `X` holds no real numbers, NaN or infinity, or has another width.
         """
-        backend, n, run = self._over_rows(X, "X", "codes")
+        backend, n, run = self._over_rows(self.read_rows(X), "codes")
         out = backend.xp.empty((n, self.n_hashes), dtype=np.uint32)
         block = max(1, _COORDINATES_BLOCK // (16 * self._masks.size))
         backend.map_blocks(lambda start, stop: run(start, stop, out), n, block)
@@ -236,37 +239,33 @@ class CrossPolytope(HashFamily):
         limit = self.dimension**self.power
         if n_probes > limit:
             raise ValueError(f"n_probes must be at most dimension**power = {limit}, got {n_probes}")
-        backend, n, run = self._over_rows(Q, "Q", "probes")
+        backend, n, run = self._over_rows(self.read_rows(Q, "Q"), "probes")
         out = backend.xp.empty((n, self.n_hashes, n_probes), dtype=np.uint32)
         block = max(1, _PROBES_BLOCK // (self.n_hashes * (n_probes + self.power * self.dimension // 16)))
         backend.map_blocks(lambda start, stop: run(start, stop, out), n, block)
         return out
 
     def _over_rows(
-        self, X: Any, name: str, what: str
+        self, rows: VectorRows, what: str
     ) -> tuple[Backend, int, Callable[[int, int, NDArray[np.uint32]], None]]:
         """The kernels for rows, how many there are, and what gives codes or probes of some of them."""
-        rows = check_rows(X, self.n_features, name)
-        backend = backend_of(rows.place)
+        backend, arrays = rows.backend, rows.arrays
         kernels = backend.kernels(cross_polytope)
         dense = getattr(kernels, f"cross_polytope_{what}_dense")
         sparse = getattr(kernels, f"cross_polytope_{what}_csr")
         how = (self._masks, self.dimension, self.power, self._keys, np.uint64(self.n_buckets))
         keys = self._scatter_keys
-        if rows.csr is not None:
-            csr = rows.csr
-            return backend, rows.n, lambda start, stop, out: sparse(*csr, keys, *how, start, stop, out)
-        matrix = rows.dense
-        assert matrix is not None
+        if rows.form == "csr":
+            return backend, rows.n, lambda start, stop, out: sparse(*arrays, keys, *how, start, stop, out)
         if keys.size == 0:
-            return backend, rows.n, lambda start, stop, out: dense(matrix, *how, start, stop, out)
-        together = _WIDE_ROWS if device_of(matrix) == "cpu" else max(1, _WIDE_NUMBERS // self.n_features)
+            return backend, rows.n, lambda start, stop, out: dense(*arrays, *how, start, stop, out)
+        together = _WIDE_ROWS if backend.device == "cpu" else max(1, _WIDE_NUMBERS // self.n_features)
 
         def run(start: int, stop: int, out: NDArray[np.uint32]) -> None:
             # Wide rows go the way of sparse ones, a few at a time.
             for left in range(start, stop, together):
                 right = min(left + together, stop)
-                sparse(*sparse_of(matrix[left:right]), keys, *how, 0, right - left, out[left:right])
+                sparse(*rows.cut(left, right).csr(), keys, *how, 0, right - left, out[left:right])
 
         return backend, rows.n, run
 

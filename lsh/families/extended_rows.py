@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..inputs.rows import Rows, sparse_of
+from ..inputs.rows import DenseRows, SparseRows, VectorRows
 from ..kernels import inner_product
-from ..support.backend import Backend, device_of
 
 __all__ = ["UNBOUNDED", "Extension", "extended_blocks", "relative_norms"]
 
@@ -32,49 +31,37 @@ class Extension(NamedTuple):
     width: int
 
 
-def relative_norms(backend: Backend, rows: Rows, bound: float) -> NDArray[np.float64]:
-    """Euclidean norms of the rows over the bound."""
-    norms = backend.xp.empty(rows.n)
-    if rows.dense is not None:
-        dense = rows.dense
-        block = max(1, _NUMBERS_BLOCK // max(1, dense.shape[1]))
-        backend.map_blocks(
-            lambda a, b: backend.kernels(inner_product).relative_norms_dense(dense, bound, a, b, norms),
-            rows.n,
-            block,
-        )
-    else:
-        assert rows.csr is not None
-        csr = rows.csr
-        block = max(1, _NUMBERS_BLOCK // (1 + csr[1].size // max(1, rows.n)))
-        backend.map_blocks(
-            lambda a, b: backend.kernels(inner_product).relative_norms_csr(*csr, bound, a, b, norms),
-            rows.n,
-            block,
-        )
+def relative_norms(rows: VectorRows, bound: float) -> NDArray[np.float64]:
+    """Return the Euclidean norms of the rows over the bound."""
+    backend, arrays = rows.backend, rows.arrays
+    norms, kernels = backend.xp.empty(rows.n), backend.kernels(inner_product)
+    kernel = kernels.relative_norms_dense if rows.form == "dense" else kernels.relative_norms_csr
+    block = max(1, _NUMBERS_BLOCK // (1 + arrays[-1].size // max(1, rows.n)))
+    backend.map_blocks(lambda a, b: kernel(*arrays, bound, a, b, norms), rows.n, block)
     return norms
 
 
 def extended_blocks(
-    backend: Backend, rows: Rows, extension: Extension, start: int, stop: int, norms: NDArray[np.float64]
-) -> Iterator[tuple[int, int, Rows]]:
-    """The rows [start, stop) extended, as ``(left, right, rows left to right)``; and their relative norms.
+    rows: VectorRows, extension: Extension, start: int, stop: int, norms: NDArray[np.float64]
+) -> Iterator[tuple[int, int, VectorRows]]:
+    """Yield the rows [start, stop) extended, as ``(left, right, rows left to right)``; set their `norms`.
 
-    A block is valid until the next one is asked for.
+    A block is valid until the next one is asked for. `norms` are relative to the bound.
     """
-    if rows.dense is not None and extension.width != UNBOUNDED:
-        yield from _dense_blocks(backend, rows.dense, extension, start, stop, norms)
+    if rows.form == "dense" and extension.width != UNBOUNDED:
+        yield from _dense_blocks(rows, extension, start, stop, norms)
         return
     for left, right in _sparse_ranges(rows, start, stop):
-        yield left, right, _extend_sparse(backend, rows, extension, left, right, norms)
+        yield left, right, _extend_sparse(rows, extension, left, right, norms)
 
 
 def _dense_blocks(
-    backend: Backend, X: NDArray[Any], extension: Extension, start: int, stop: int, norms: NDArray[np.float64]
-) -> Iterator[tuple[int, int, Rows]]:
+    rows: VectorRows, extension: Extension, start: int, stop: int, norms: NDArray[np.float64]
+) -> Iterator[tuple[int, int, VectorRows]]:
     bound, column, width = extension
-    size = min(stop - start, max(1, _DENSE_NUMBERS[device_of(X)] // width))
-    if device_of(X) == "cpu":
+    backend, (X,) = rows.backend, rows.arrays
+    size = min(stop - start, max(1, _DENSE_NUMBERS[backend.device] // width))
+    if backend.device == "cpu":
         size = min(_ROWS, size)
     # One array for all blocks: the system takes longer to hand out a new one than to fill it.
     block = backend.xp.empty((size, width))
@@ -82,21 +69,20 @@ def _dense_blocks(
         right = min(left + size, stop)
         part = block[: right - left]
         backend.kernels(inner_product).extend_rows_dense(X, bound, column, left, right, part, norms)
-        yield left, right, Rows(right - left, part, None)
+        yield left, right, DenseRows(part, part.dtype, backend)
 
 
-def _sparse_ranges(rows: Rows, start: int, stop: int) -> Iterator[tuple[int, int]]:
-    """Ranges of as many rows as have so many numbers, and at least one."""
-    if device_of(rows.place) == "gpu":
+def _sparse_ranges(rows: VectorRows, start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """Yield ranges of rows that have `_NUMBERS` numbers at most, or are one row."""
+    if rows.backend.device == "gpu":
         # As many numbers more as there are: twice the memory, where asking row by row would wait each time.
         yield start, stop
         return
     while start < stop:
-        if rows.csr is None:
-            assert rows.dense is not None
-            end = start + _NUMBERS // max(1, rows.dense.shape[1])
+        if rows.form == "dense":
+            end = start + _NUMBERS // max(1, rows.width)
         else:
-            indptr = rows.csr[0]
+            indptr = rows.arrays[0]
             end = int(np.searchsorted(indptr, indptr[start] + _NUMBERS, "right")) - 1
         end = min(max(end, start + 1), stop)
         yield start, end
@@ -104,23 +90,21 @@ def _sparse_ranges(rows: Rows, start: int, stop: int) -> Iterator[tuple[int, int
 
 
 def _extend_sparse(
-    backend: Backend, rows: Rows, extension: Extension, left: int, right: int, norms: NDArray[np.float64]
-) -> Rows:
-    """The rows [left, right), sparse."""
-    csr, n = rows.csr, right - left
-    bound, column, _ = extension
-    if csr is None:
-        assert rows.dense is not None
-        csr = sparse_of(rows.dense[left:right])
-        left, right, norms = 0, n, norms[left:right]
-    indptr, indices, data = csr
+    rows: VectorRows, extension: Extension, left: int, right: int, norms: NDArray[np.float64]
+) -> SparseRows:
+    """Return the rows [left, right) extended, as sparse rows."""
+    backend, n = rows.backend, right - left
+    bound, column, width = extension
+    if rows.form == "dense":
+        rows, left, right, norms = rows.cut(left, right), 0, n, norms[left:right]
+    indptr, indices, data = rows.csr()
     size = int(indptr[right] - indptr[left]) + n
     dtype = indices.dtype if column <= np.iinfo(indices.dtype).max else np.int64
     xp = backend.xp
-    if device_of(data) == "gpu":
+    if backend.device == "gpu":
         indices = indices.astype(dtype, copy=False)  # all rows are one block there
     extended = xp.empty(n + 1, np.int64), xp.empty(size, dtype), xp.empty(size)
     backend.kernels(inner_product).extend_rows_csr(
         indptr, indices, data, bound, column, left, right, extended, norms
     )
-    return Rows(n, None, extended)
+    return SparseRows(*extended, width, extended[2].dtype, backend)

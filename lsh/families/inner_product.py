@@ -11,9 +11,9 @@ import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 
 from ..family import HashFamily
-from ..inputs.arrays import check_dense, check_numbers, check_probabilities
-from ..inputs.rows import Rows, check_csr
-from ..support.backend import backend_of, refuse_gpu
+from ..inputs.arrays import check_numbers, check_probabilities
+from ..inputs.rows import VectorRows, read_rows
+from ..support.backend import refuse_gpu
 from ..support.checks import check_choice, check_int, check_real
 from ..support.threads import get_num_threads
 from .angles import unit_rows
@@ -158,6 +158,12 @@ class InnerProduct(HashFamily):
 
     # -- codes ------------------------------------------------------------------------------------
 
+    def read_rows(self, X: Any, name: str = "X") -> VectorRows:
+        rows = read_rows(X, self.n_features, name)
+        if rows.form == "csr" and rows.width > UNBOUNDED - 2:
+            raise ValueError(f"{name} must have at most 2**63 - 3 columns, got {rows.width}")
+        return rows
+
     def hash(self, X: Any) -> NDArray[np.uint32]:
         """Codes of data rows.
 
@@ -176,7 +182,7 @@ class InnerProduct(HashFamily):
             If `X` holds no real numbers, NaN or infinity, has another width, or, unless
             ``oversize="clip"``, a row longer than `max_norm`.
         """
-        return self._encode(X, "X", self._srp.hash)
+        return self._encode(self.read_rows(X), "X", self._srp.hash)
 
     def hash_query(self, Q: Any) -> NDArray[np.uint32]:
         """Codes of queries.
@@ -194,7 +200,7 @@ class InnerProduct(HashFamily):
         TypeError, ValueError
             As for `hash`; queries may have any length unless there is a `query_norm`.
         """
-        return self._encode(Q, "Q", self._srp.hash)
+        return self._encode(self.read_rows(Q, "Q"), "Q", self._srp.hash)
 
     def probe(self, Q: Any, n_probes: int) -> NDArray[np.uint32]:
         """Codes of the buckets where the rows of largest inner product are likeliest, likeliest first.
@@ -222,7 +228,7 @@ class InnerProduct(HashFamily):
 
         # The projection refuses what it cannot probe, also for queries that there are none of.
         probe(scipy.sparse.csr_array((0, self._width)))
-        return self._encode(Q, "Q", probe, n_probes)
+        return self._encode(self.read_rows(Q, "Q"), "Q", probe, n_probes)
 
     def oversized(self, X: Any) -> NDArray[np.bool_]:
         """Which data rows are longer than `max_norm`: those that are refused or clipped.
@@ -241,8 +247,7 @@ class InnerProduct(HashFamily):
         TypeError, ValueError
             If `X` holds no real numbers, NaN or infinity, or has another width.
         """
-        rows = self._check(X, "X")
-        return relative_norms(backend_of(rows.place), rows, self.max_norm) > 1.0 + _SLACK
+        return relative_norms(self.read_rows(X), self.max_norm) > 1.0 + _SLACK
 
     def _refuse(self, norms: NDArray[np.float64], name: str, bound_name: str) -> None:
         """Refuse rows of such norms, over their bound, unless they are to be clipped."""
@@ -257,21 +262,11 @@ class InnerProduct(HashFamily):
     def _width(self) -> int:
         return UNBOUNDED if self._srp.n_features is None else self._srp.n_features
 
-    def _check(self, X: Any, name: str) -> Rows:
-        if not hasattr(X, "tocsr"):
-            dense = check_dense(X, self.n_features, name)
-            return Rows(len(dense), dense, None)
-        csr = check_csr(X, self.n_features, name)
-        if X.shape[1] > UNBOUNDED - 2:
-            raise ValueError(f"{name} must have at most 2**63 - 3 columns, got {X.shape[1]}")
-        return Rows(csr[0].size - 1, None, csr)
-
     def _encode(
-        self, X: Any, name: str, function: Callable[[Any], NDArray[np.uint32]], *shape: int
+        self, rows: VectorRows, name: str, function: Callable[[Any], NDArray[np.uint32]], *shape: int
     ) -> NDArray[np.uint32]:
         """What `function` makes of the extended rows, shape (n, n_hashes, *shape); data if named X."""
-        rows = self._check(X, name)
-        backend = backend_of(rows.place)
+        backend = rows.backend
         bound_name, column = _SIDES[name]
         extension = Extension(getattr(self, bound_name) or 0.0, self._width + column, self._width)
         norms = backend.xp.zeros(rows.n)
@@ -279,7 +274,7 @@ class InnerProduct(HashFamily):
         longest = 1.0 + _SLACK if self.oversize == "raise" else math.inf
 
         def run(start: int, stop: int) -> None:
-            for left, right, part in extended_blocks(backend, rows, extension, start, stop, norms):
+            for left, right, part in extended_blocks(rows, extension, start, stop, norms):
                 if norms[left:right].max() > longest:
                     return
                 out[left:right] = function(part)
@@ -378,11 +373,11 @@ class InnerProduct(HashFamily):
 
     def _on_sphere(self, X: Any, name: str, bound_name: str) -> Any:
         """Rows over their bound, or of length 1, without the coordinate that they get."""
-        rows, bound = self._check(X, name), getattr(self, bound_name)
-        unit = unit_rows(X, self.n_features, name)
+        rows, bound = self.read_rows(X, name), getattr(self, bound_name)
+        unit = unit_rows(rows, self.n_features, name)
         if bound is None:
             return unit
-        norms = relative_norms(backend_of(rows.place), rows, bound)
+        norms = relative_norms(rows, bound)
         self._refuse(norms, name, bound_name)
         norms = np.minimum(norms, 1.0)
-        return scipy.sparse.diags_array(norms) @ unit if rows.csr is not None else unit * norms[:, None]
+        return scipy.sparse.diags_array(norms) @ unit if rows.form == "csr" else unit * norms[:, None]

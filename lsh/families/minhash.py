@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from ...errors import IncompatibleSketchError
 from ..family import HashFamily
 from ..inputs.arrays import check_array, check_distances
-from ..inputs.sets import check_sets
+from ..inputs.sets import SetRows, read_sets
 from ..kernels import minhash
 from ..support.backend import Backend, backend_of, check_one_device, device_of, refuse_gpu
-from ..support.checks import check_choice, check_int, renamed
+from ..support.checks import check_choice, check_int
 from ..support.configured import differing_field
 from ..support.random import random_uint64
 
@@ -193,6 +193,9 @@ class MinHash(HashFamily):
             }
         return self._parameters_drawn
 
+    def read_rows(self, X: Any, name: str = "X") -> SetRows:
+        return read_sets(X, name)
+
     def signatures(self, sets: Any) -> NDArray[np.uint32]:
         """Signatures of sets: ``n_hashes * power`` values each, before concatenation.
 
@@ -212,9 +215,11 @@ class MinHash(HashFamily):
         TypeError, ValueError
             If `sets` is none of the above.
         """
-        tokens, offsets = check_sets(sets, "sets", keep_int32=True)
-        backend = backend_of(tokens)
-        out = backend.xp.empty((offsets.size - 1, self.n_values), np.uint32)
+        return self._sign(self.read_rows(sets, "sets"))
+
+    def _sign(self, sets: SetRows) -> NDArray[np.uint32]:
+        backend, (tokens, offsets) = sets.backend, sets.arrays
+        out = backend.xp.empty((sets.n, self.n_values), np.uint32)
         sign, block = self._signer(backend, tokens, offsets), self._block(tokens, offsets)
         backend.map_blocks(lambda start, stop: sign(start, stop, out[start:stop]), len(out), block)
         return out
@@ -241,12 +246,11 @@ class MinHash(HashFamily):
         TypeError, ValueError
             If `X` is none of the above.
         """
+        sets = self.read_rows(X)
         if self._code_is_value:
-            with renamed("sets", "X"):
-                return self.signatures(X)
-        tokens, offsets = check_sets(X, keep_int32=True)
-        backend = backend_of(tokens)
-        out = backend.xp.empty((offsets.size - 1, self.n_hashes), np.uint32)
+            return self._sign(sets)
+        backend, (tokens, offsets) = sets.backend, sets.arrays
+        out = backend.xp.empty((sets.n, self.n_hashes), np.uint32)
         code, block = self._coder(backend, tokens, offsets), self._block(tokens, offsets)
         backend.map_blocks(lambda start, stop: code(start, stop, out[start:stop]), len(out), block)
         return out
@@ -449,7 +453,7 @@ class MinHash(HashFamily):
             If `X` or `Y` is none of the above.
         """
         refuse_gpu("kernel", X, Y)
-        (x, x_offsets), (y, y_offsets) = check_sets(X, "X"), check_sets(Y, "Y")
+        (x, x_offsets), (y, y_offsets) = self.read_rows(X).words(), self.read_rows(Y, "Y").words()
         vocabulary, columns = np.unique(np.concatenate([x, y]), return_inverse=True)
         left = _indicators(columns[: x.size], x_offsets, vocabulary.size)
         right = _indicators(columns[x.size :], y_offsets, vocabulary.size)

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..family import HashFamily
-from ..inputs.rows import Rows, check_rows
+from ..inputs.rows import VectorRows, read_rows
 from ..kernels.multiply import make_panels
-from ..support.backend import Backend, backend_of, device_of
+from ..support.backend import Backend, device_of
 from ..support.checks import check_int
 from ..support.lazy import lazy
 from ..support.threads import get_num_threads
@@ -65,8 +65,11 @@ class ProjectionFamily(HashFamily):
     def _draw_vectors(self) -> NDArray[np.float32]: ...
 
     @abstractmethod
-    def _project(self, backend: Backend, rows: Rows, out: NDArray[np.uint32]) -> Callable[[int, int], None]:
+    def _project(self, rows: VectorRows, out: NDArray[np.uint32]) -> Callable[[int, int], None]:
         """What writes the codes of the rows [start, stop) to `out`; random parameters are drawn here."""
+
+    def read_rows(self, X: Any, name: str = "X") -> VectorRows:
+        return read_rows(X, self.n_features, name)
 
     def hash(self, X: Any) -> NDArray[np.uint32]:
         """Codes of the rows of `X`.
@@ -85,16 +88,15 @@ class ProjectionFamily(HashFamily):
         TypeError, ValueError
             If `X` holds no real numbers, NaN or infinity, or has another width.
         """
-        rows = check_rows(X, self.n_features)
-        backend = backend_of(rows.place)
-        out = backend.xp.empty((rows.n, self.n_hashes), dtype=np.uint32)
+        rows = self.read_rows(X)
+        out = rows.backend.xp.empty((rows.n, self.n_hashes), dtype=np.uint32)
         if rows.n:
-            run = self._project(backend, rows, out)
+            run = self._project(rows, out)
             # As many ranges for each thread, and more than one only if each holds a block of rows: the
             # vectors are read from memory once a block.
             threads = get_num_threads()
             ranges = threads * min(4, max(1, rows.n // (_ROWS_BLOCK * threads)))
-            backend.map_blocks(run, rows.n, max(rows.n // ranges, _VALUES_BLOCK // self.n_values))
+            rows.backend.map_blocks(run, rows.n, max(rows.n // ranges, _VALUES_BLOCK // self.n_values))
         return out
 
     # -- multi-probe querying -----------------------------------------------------------------------
@@ -105,7 +107,7 @@ class ProjectionFamily(HashFamily):
         """How many ways there are to change a value, and what a value is called."""
 
     @abstractmethod
-    def _prober(self, Q: Any) -> Prober:
+    def _prober(self, rows: VectorRows) -> Prober:
         """The kernels for queries, how many there are, and what writes the probes of some, [start, stop)."""
 
     def probe(self, Q: Any, n_probes: int) -> NDArray[np.uint32]:
@@ -150,7 +152,7 @@ class ProjectionFamily(HashFamily):
             )
         if n_probes == 1:
             return self.hash_query(Q)[:, :, None]
-        backend, n, probe = self._prober(Q)
+        backend, n, probe = self._prober(self.read_rows(Q, "Q"))
         out = backend.xp.empty((n, self.n_hashes, n_probes), dtype=np.uint32)
         together = _PROBED_ROWS if device_of(out) == "cpu" else max(1, _PRODUCTS // self.n_values)
 

@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
 from ..inputs.arrays import check_dense, check_distances
-from ..inputs.rows import Rows, check_rows
+from ..inputs.rows import VectorRows
 from ..inputs.sparse_structure import check_sparse
 from ..kernels import probing, projection
-from ..support.backend import Backend, backend_of, refuse_gpu
+from ..support.backend import refuse_gpu
 from ..support.checks import check_choice, check_int, check_real
 from ..support.lazy import lazy
 from ..support.random import normal, random_uint64, uniform
@@ -128,33 +128,26 @@ class PStable(ProjectionFamily):
     def _keys(self) -> NDArray[np.uint64]:
         return random_uint64(self.seed, "p-stable codes", self.n_hashes)
 
-    def _project(self, backend: Backend, rows: Rows, out: NDArray[np.uint32]) -> Callable[[int, int], None]:
+    def _project(self, rows: VectorRows, out: NDArray[np.uint32]) -> Callable[[int, int], None]:
         vectors = (self._vectors, self._panels, self._vector_norms)
         how = (*vectors, self._offsets, self.width, self._keys, np.uint64(self.n_buckets))
-        if rows.dense is not None:
-            return lambda start, stop: backend.kernels(projection).project_steps_dense(
-                rows.dense, *how, start, stop, out
-            )
-        assert rows.csr is not None
-        csr = rows.csr
-        return lambda start, stop: backend.kernels(projection).project_steps_csr(*csr, *how, start, stop, out)
+        kernels, arrays = rows.backend.kernels(projection), rows.arrays
+        kernel = kernels.project_steps_dense if rows.form == "dense" else kernels.project_steps_csr
+        return lambda start, stop: kernel(*arrays, *how, start, stop, out)
 
     @property
     def _changes(self) -> tuple[int, str]:
         return 3, "steps"
 
-    def _prober(self, Q: Any) -> Prober:
-        rows = check_rows(Q, self.n_features, "Q")
-        backend = backend_of(rows.place)
+    def _prober(self, rows: VectorRows) -> Prober:
+        backend, arrays = rows.backend, rows.arrays
+        kernels = backend.kernels(projection)
+        margins = kernels.step_margins_dense if rows.form == "dense" else kernels.step_margins_csr
         how = (self._vectors, self._panels, self._vector_norms, self._offsets, self.width)
         mixing = (self._keys, np.uint64(self.n_buckets))
-        dense, csr = rows.dense, rows.csr
 
         def probe(start: int, stop: int, out: NDArray[np.uint32]) -> None:
-            if csr is None:
-                steps, above = backend.kernels(projection).step_margins_dense(dense, *how, start, stop)
-            else:
-                steps, above = backend.kernels(projection).step_margins_csr(*csr, *how, start, stop)
+            steps, above = margins(*arrays, *how, start, stop)
             backend.kernels(probing).probe_steps(steps, above, *mixing, out)
 
         return backend, rows.n, probe

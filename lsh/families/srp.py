@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
 from ..inputs.arrays import check_distances
-from ..inputs.rows import Rows, check_rows
+from ..inputs.rows import VectorRows
 from ..kernels import hadamard, probing
 from ..kernels import projection as projection_kernels
-from ..support.backend import Backend, backend_of
+from ..support.backend import Backend
 from ..support.checks import check_choice, check_int
 from ..support.lazy import lazy
 from ..support.random import normal, random_uint64
@@ -180,6 +180,8 @@ class SignedRandomProjection(ProjectionFamily):
 
     # -- codes ------------------------------------------------------------------------------------
 
+    read_rows = ProjectionFamily.read_rows
+
     def hash(self, X: Any) -> NDArray[np.uint32]:
         """Codes of the rows of `X`.
 
@@ -203,16 +205,14 @@ class SignedRandomProjection(ProjectionFamily):
             return self._hash_hadamard(X)
         return self._hash_sparse(X)
 
-    def _project(self, backend: Backend, rows: Rows, out: NDArray[np.uint32]) -> Callable[[int, int], None]:
+    def _project(self, rows: VectorRows, out: NDArray[np.uint32]) -> Callable[[int, int], None]:
         how = (self._vectors, self._panels, self._vector_norms, self.n_hashes)
-        dense, csr = rows.dense, rows.csr
+        kernels, arrays = rows.backend.kernels(projection_kernels), rows.arrays
+        kernel = kernels.project_signs_dense if rows.form == "dense" else kernels.project_signs_csr
 
         def run(start: int, stop: int) -> None:
-            if csr is None:
-                backend.kernels(projection_kernels).project_signs_dense(dense, *how, start, stop, out)
-            else:
-                backend.kernels(projection_kernels).project_signs_csr(*csr, *how, start, stop, out)
-            self._reduce(backend, out[start:stop])
+            kernel(*arrays, *how, start, stop, out)
+            self._reduce(rows.backend, out[start:stop])
 
         return run
 
@@ -221,25 +221,24 @@ class SignedRandomProjection(ProjectionFamily):
             backend.kernels(projection_kernels).mix_codes(codes, self._keys, np.uint64(self.n_buckets))
 
     def _hash_hadamard(self, X: Any) -> NDArray[np.uint32]:
-        rows = check_rows(X, self.n_features)
-        backend = backend_of(rows.place)
+        rows = self.read_rows(X)
+        backend = rows.backend
         out = backend.xp.empty((rows.n, self.n_hashes), dtype=np.uint32)
         how = (self._masks, self.n_hashes, self.power)
-        dense, csr = rows.dense, rows.csr
+        kernels, arrays = backend.kernels(hadamard), rows.arrays
+        kernel = kernels.hadamard_signs_dense if rows.form == "dense" else kernels.hadamard_signs_csr
 
         def run(start: int, stop: int) -> None:
-            if csr is None:
-                backend.kernels(hadamard).hadamard_signs_dense(dense, *how, start, stop, out)
-            else:
-                backend.kernels(hadamard).hadamard_signs_csr(*csr, *how, start, stop, out)
+            kernel(*arrays, *how, start, stop, out)
             self._reduce(backend, out[start:stop])
 
         backend.map_blocks(run, rows.n, max(1, _COORDINATES_BLOCK // (16 * self._masks.size)))
         return out
 
     def _hash_sparse(self, X: Any) -> NDArray[np.uint32]:
-        indptr, indices, data = check_rows(X, self.n_features).sparse()
-        backend, n = backend_of(data), indptr.size - 1
+        rows = self.read_rows(X)
+        indptr, indices, data = rows.csr()
+        backend, n = rows.backend, rows.n
         out = backend.xp.empty((n, self.n_hashes), dtype=np.uint32)
         how = (self._entries_key, self._quantiles, self.n_hashes, self.power)
 
@@ -258,13 +257,13 @@ class SignedRandomProjection(ProjectionFamily):
     def _changes(self) -> tuple[int, str]:
         return 2, "bits"
 
-    def _prober(self, Q: Any) -> Prober:
+    def _prober(self, rows: VectorRows) -> Prober:
         make = {
             "gaussian": self._gaussian_products,
             "hadamard": self._hadamard_products,
             "sparse": self._sparse_products,
         }[self.projection]
-        backend, n, products = make(Q)
+        backend, n, products = make(rows)
         keys = self._keys[:0] if self._code_is_bits else self._keys
         how = (self.n_hashes, self.power, keys, np.uint64(self.n_buckets))
 
@@ -273,49 +272,34 @@ class SignedRandomProjection(ProjectionFamily):
 
         return backend, n, probe
 
-    def _gaussian_products(self, Q: Any) -> tuple[Any, int, Products]:
-        rows, how = check_rows(Q, self.n_features, "Q"), (self._vectors, self._panels, self._vector_norms)
-        backend, dense, csr = backend_of(rows.place), rows.dense, rows.csr
-        if csr is not None:
-            return (
-                backend,
-                rows.n,
-                lambda start, stop: backend.kernels(projection_kernels).sign_margins_csr(
-                    *csr, *how, start, stop
-                ),
-            )
-        return (
-            backend,
-            rows.n,
-            lambda start, stop: backend.kernels(projection_kernels).sign_margins_dense(
-                dense, *how, start, stop
-            ),
-        )
+    def _gaussian_products(self, rows: VectorRows) -> tuple[Backend, int, Products]:
+        how = (self._vectors, self._panels, self._vector_norms)
+        kernels, arrays = rows.backend.kernels(projection_kernels), rows.arrays
+        kernel = kernels.sign_margins_dense if rows.form == "dense" else kernels.sign_margins_csr
+        return rows.backend, rows.n, lambda start, stop: kernel(*arrays, *how, start, stop)
 
-    def _hadamard_products(self, Q: Any) -> tuple[Any, int, Products]:
-        rows, masks = check_rows(Q, self.n_features, "Q"), self._masks
-        backend, dense, csr = backend_of(rows.place), rows.dense, rows.csr
+    def _hadamard_products(self, rows: VectorRows) -> tuple[Backend, int, Products]:
+        masks, backend, arrays = self._masks, rows.backend, rows.arrays
+        kernels = backend.kernels(hadamard)
+        kernel = kernels.hadamard_products_dense if rows.form == "dense" else kernels.hadamard_products_csr
 
         def products(start: int, stop: int) -> NDArray[np.float32]:
             values = backend.xp.empty((stop - start, self.n_values), dtype=np.float32)
-            if csr is None:
-                backend.kernels(hadamard).hadamard_products_dense(dense, masks, start, stop, values)
-            else:
-                backend.kernels(hadamard).hadamard_products_csr(*csr, masks, start, stop, values)
+            kernel(*arrays, masks, start, stop, values)
             return values
 
         return backend, rows.n, products
 
-    def _sparse_products(self, Q: Any) -> tuple[Any, int, Products]:
-        csr, how = check_rows(Q, self.n_features, "Q").sparse(), (self._entries_key, self._quantiles)
-        backend = backend_of(csr[2])
+    def _sparse_products(self, rows: VectorRows) -> tuple[Backend, int, Products]:
+        csr, how = rows.csr(), (self._entries_key, self._quantiles)
+        backend = rows.backend
 
         def products(start: int, stop: int) -> NDArray[np.float32]:
             values = backend.xp.empty((stop - start, self.n_values), dtype=np.float32)
             backend.kernels(projection_kernels).hashed_products(*csr, *how, start, stop, values)
             return values
 
-        return backend, csr[0].size - 1, products
+        return backend, rows.n, products
 
     # -- theory -----------------------------------------------------------------------------------
 

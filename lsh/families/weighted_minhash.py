@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..family import HashFamily
-from ..inputs.arrays import check_dense, check_distances
-from ..inputs.rows import check_csr, sparse_of
+from ..inputs.arrays import check_distances
+from ..inputs.rows import DenseRows, VectorRows, read_rows
 from ..kernels import minhash, weighted_minhash
-from ..support.backend import as_array, backend_of, check_one_device, device_of, to_host
+from ..support.backend import as_array, backend_of, check_one_device, to_host
 from ..support.checks import check_int
 from ..support.lazy import lazy
 from ..support.random import random_uint64
@@ -119,6 +118,13 @@ class WeightedMinHash(HashFamily):
     def _code_keys(self) -> NDArray[np.uint64]:
         return random_uint64(self.seed, "weighted minhash codes", self.n_hashes)
 
+    def read_rows(self, X: Any, name: str = "X") -> VectorRows:
+        if isinstance(X, VectorRows):
+            return X
+        rows = read_rows(X, name=name)
+        _refuse_negative(rows, name)
+        return rows
+
     def hash(self, X: Any) -> NDArray[np.uint32]:
         """Codes of the rows of `X`.
 
@@ -137,35 +143,32 @@ class WeightedMinHash(HashFamily):
         TypeError, ValueError
             If `X` holds no real numbers, NaN, infinity or negative weights.
         """
-        offsets, entries, n_entries = _check_rows(X, "X")
-        device, backend, n = device_of(offsets), backend_of(offsets), offsets.size - 1
+        rows = self.read_rows(X)
+        backend, n, offsets = rows.backend, rows.n, _offsets(rows)
         out = backend.xp.empty((n, self.n_hashes), np.uint32)
         key, keys, code_keys, n_buckets = self._key, self._keys, self._code_keys, np.uint64(self.n_buckets)
 
-        n_rows = _BLOCK_ROWS if device == "cpu" else n
+        n_rows = _BLOCK_ROWS if backend.device == "cpu" else n
         if not self._code_is_value:
-            n_rows = min(n_rows, max(1, _BLOCK_VALUES[device] // self.n_values))
+            n_rows = min(n_rows, max(1, _BLOCK_VALUES[backend.device] // self.n_values))
 
         def run(start: int, stop: int) -> None:
             first = start
             while first < stop:
                 last = min(first + n_rows, stop)
-                if device == "cpu":
+                if backend.device == "cpu":
                     end = int(np.searchsorted(offsets, offsets[first] + _BLOCK_ENTRIES, side="right")) - 1
                     last = min(max(end, first + 1), last)
+                entries = _entries(rows.cut(first, last))
                 if self._code_is_value:
-                    backend.kernels(weighted_minhash).weighted_minhash(
-                        *entries(first, last), key, keys, out[first:last]
-                    )
+                    backend.kernels(weighted_minhash).weighted_minhash(*entries, key, keys, out[first:last])
                 else:
                     values = backend.xp.empty((last - first, self.n_values), np.uint32)
-                    backend.kernels(weighted_minhash).weighted_minhash(
-                        *entries(first, last), key, keys, values
-                    )
+                    backend.kernels(weighted_minhash).weighted_minhash(*entries, key, keys, values)
                     backend.kernels(minhash).concatenate_codes(values, code_keys, n_buckets, out[first:last])
                 first = last
 
-        pairs_a_row = 1 + n_entries * self.n_values // max(1, n)
+        pairs_a_row = 1 + int(offsets[-1]) * self.n_values // max(1, n)
         backend.map_blocks(run, n, max(1, _PAIRS_BLOCK // pairs_a_row))
         return out
 
@@ -210,7 +213,7 @@ class WeightedMinHash(HashFamily):
         # Kernels are compiled for one kind of array.
         x, y = (
             (indptr.copy(), indices.astype(np.int64), data.astype(np.float64))
-            for indptr, indices, data in (_check_weights(X, "X"), _check_weights(Y, "Y"))
+            for indptr, indices, data in (self.read_rows(X).csr(), self.read_rows(Y, "Y").csr())
         )
         backend = backend_of(x[2])
         out = backend.xp.empty((x[0].size - 1, y[0].size - 1))
@@ -219,59 +222,28 @@ class WeightedMinHash(HashFamily):
         return as_array(out**self.power)
 
 
-def _check_rows(
-    X: Any, name: str
-) -> tuple[NDArray[np.int64], Callable[[int, int], tuple[NDArray[Any], ...]], int]:
-    """Where the entries of rows begin, what gives those of some rows, of one dtype, and how many there are.
-
-    On a GPU offsets of some rows are those of all: where one begins only the device knows.
-    """
-    if hasattr(X, "tocsr"):
-        indptr, indices, data = _check_weights(X, name)
-        if device_of(data) == "gpu":
-            all_indices, all_data = indices.astype(np.uint64), data.astype(np.float64)
-            return indptr, lambda start, stop: (indptr[start : stop + 1], all_indices, all_data), data.size
-
-        def stored(start: int, stop: int) -> tuple[NDArray[Any], ...]:
-            part = slice(indptr[start], indptr[stop])
-            offsets = indptr[start : stop + 1] - indptr[start]
-            return offsets, indices[part].astype(np.uint64), data[part].astype(np.float64)
-
-        return indptr, stored, data.size
-    array = check_dense(X, name=name)
-    _check_signs(name, array)
-    xp = backend_of(array).xp
-    offsets = xp.zeros(len(array) + 1, np.int64)
-    offsets[1:] = xp.cumsum(xp.count_nonzero(array, axis=1))
-
-    def found(start: int, stop: int) -> tuple[NDArray[Any], ...]:
-        part = array[start:stop]
-        places = xp.nonzero(part)
-        own = offsets[start : stop + 1] - offsets[start]
-        return own, places[1].astype(np.uint64), part[places].astype(np.float64)
-
-    return offsets, found, int(offsets[-1])
+def _offsets(rows: VectorRows) -> NDArray[np.int64]:
+    """Return where the entries of each row begin, and their number."""
+    if rows.form == "csr":
+        return rows.arrays[0]
+    xp = rows.backend.xp
+    offsets: NDArray[np.int64] = xp.zeros(rows.n + 1, np.int64)
+    offsets[1:] = xp.cumsum(xp.count_nonzero(rows.arrays[0], axis=1))
+    return offsets
 
 
-def _check_weights(X: Any, name: str) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[Any]]:
-    """Rows of weights as sparse arrays of rising indices; negative weights are refused."""
-    if not hasattr(X, "tocsr"):
-        dense = check_dense(X, name=name)
-        _check_signs(name, dense)
-        return sparse_of(dense)
-    indptr, indices, data = check_csr(X, name=name)
-    if data.size and float(data.min()) < 0:
-        at = int(backend_of(data).xp.flatnonzero(data < 0)[0])
-        row = int(np.searchsorted(to_host(indptr), at, side="right")) - 1
-        _refuse(name, data[at], row)
-    return indptr, indices, data
+def _entries(rows: VectorRows) -> tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.float64]]:
+    """Return offsets, features and weights of the entries of rows, in the dtypes that the kernel takes."""
+    indptr, indices, data = rows.csr()
+    return indptr, indices.astype(np.uint64), data.astype(np.float64)
 
 
-def _check_signs(name: str, array: NDArray[Any]) -> None:
-    if array.size and float(array.min()) < 0:
-        row, column = (int(place[0]) for place in backend_of(array).xp.nonzero(array < 0))
-        _refuse(name, array[row, column], row)
-
-
-def _refuse(name: str, weight: Any, row: int) -> NoReturn:
+def _refuse_negative(rows: VectorRows, name: str) -> None:
+    weights = rows.matrix if isinstance(rows, DenseRows) else rows.arrays[-1]
+    if weights.size == 0 or not float(weights.min()) < 0:
+        return
+    place = [int(places[0]) for places in rows.backend.xp.nonzero(weights < 0)]
+    row, weight = place[0], weights[tuple(place)]
+    if rows.form == "csr":
+        row = int(np.searchsorted(to_host(rows.arrays[0]), row, side="right")) - 1
     raise ValueError(f"{name} must hold weights of at least 0, got {float(weight)} in row {row}")

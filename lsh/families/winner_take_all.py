@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..family import HashFamily
 from ..inputs.arrays import check_distances
-from ..inputs.rows import check_rows
+from ..inputs.rows import VectorRows, read_rows
 from ..kernels import rank_agreement, winner_take_all
-from ..support.backend import backend_of, refuse_gpu
+from ..support.backend import refuse_gpu
 from ..support.checks import check_int
 from ..support.lazy import lazy
 from ..support.random import random_uint64
@@ -235,6 +235,9 @@ class WinnerTakeAll(HashFamily):
 
     # -- codes ------------------------------------------------------------------------------------
 
+    def read_rows(self, X: Any, name: str = "X") -> VectorRows:
+        return read_rows(X, self.n_features, name)
+
     def hash(self, X: Any) -> NDArray[np.uint32]:
         """Codes of the rows of `X`.
 
@@ -252,25 +255,26 @@ class WinnerTakeAll(HashFamily):
         TypeError, ValueError
             If `X` holds no real numbers, NaN or infinity, or has another width.
         """
-        rows = check_rows(X, self.n_features)
-        backend = backend_of(rows.place)
+        rows = self.read_rows(X)
+        backend = rows.backend
         out = backend.xp.empty((rows.n, self.n_hashes), np.uint32)
         if rows.n == 0:
             return out
         bins, spots, _ = self._layout
         layout, settings, keys = (bins, spots, self._n_own, self._n_bins), self._settings, self._keys
         values = self.n_hashes * self.power
-        if rows.csr is None:
+        if rows.form == "dense":
+            (dense,) = rows.arrays
             groups = self._dense_groups
             steps = values * self.group_size // 8 + groups[1].size
 
             def run(start: int, stop: int) -> None:
                 backend.kernels(winner_take_all).winners_dense(
-                    rows.dense, groups, layout, settings, keys, start, stop, out
+                    dense, groups, layout, settings, keys, start, stop, out
                 )
 
         else:
-            indptr, indices, data = rows.csr
+            indptr, indices, data = rows.arrays
             indices = indices.astype(np.int32, copy=False)
             steps = 20 * values + 2 * len(bins) * indices.size // rows.n
 
@@ -363,8 +367,8 @@ class WinnerTakeAll(HashFamily):
         TypeError, ValueError
             If `X` or `Y` holds no real numbers, NaN or infinity, or has another width.
         """
-        backend, d, K = backend_of(X), self.n_features, self.group_size
-        x, y = _ranks(X, d, "X"), _ranks(Y, d, "Y")
+        d, K = self.n_features, self.group_size
+        x, y = _ranks(self.read_rows(X)), _ranks(self.read_rows(Y, "Y"))
         n, m = x[0].size - 1, y[0].size - 1
         sizes = np.diff(x[0])[:, None], np.diff(y[0])[None, :]
         most = min(d, sum(int(size.max(initial=0)) for size in sizes))
@@ -375,7 +379,7 @@ class WinnerTakeAll(HashFamily):
         block = max(1, _STEPS_BLOCK // max(1, 30 * (x[1].size * m // max(1, n) + y[1].size)))
         few = self._few_shares
         map_blocks(
-            lambda start, stop: backend.kernels(rank_agreement).rank_agreements(
+            lambda start, stop: rank_agreement.rank_agreements(
                 x, y, shares, few, start, stop, agreements, unions
             ),
             n,
@@ -408,11 +412,10 @@ def _log_choose(n: Any, k: Any) -> NDArray[np.float64]:
     return np.where(possible, value, -np.inf)
 
 
-def _ranks(X: Any, n_features: int, name: str) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Rows as ``(indptr, indices, ranks)`` of their entries that are no zeros, ranks from 1."""
-    refuse_gpu("kernel", X)
-    rows = check_rows(X, n_features, name)
-    indptr, indices, data = rows.sparse()
+def _ranks(rows: VectorRows) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Return rows as ``(indptr, indices, ranks)`` of their entries that are no zeros, ranks from 1."""
+    indptr, indices, data = rows.csr()
+    refuse_gpu("kernel", data)
     stored = data != 0
     indptr = np.concatenate([[0], np.cumsum(stored)])[indptr]
     indices, data = indices[stored], data[stored]

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import checks
-from ..support.backend import as_array, backend_of, refuse_gpu
+from ..support.backend import Backend, as_array, backend_of, refuse_gpu
 from .columns import open_table, refuse_masked
 
 __all__ = [
     "check_array",
     "check_dense",
     "check_distances",
+    "check_finite",
+    "check_matrix",
     "check_numbers",
     "check_probabilities",
+    "float_dtype",
     "refuse_flags",
 ]
+
+#: Numbers that are converted at a time to be checked.
+_NUMBERS = {"cpu": 1 << 20, "gpu": 1 << 26}
 
 
 def check_array(name: str, value: Any) -> NDArray[Any]:
@@ -71,30 +78,10 @@ def check_probabilities(probability: Any, name: str = "probability") -> NDArray[
     return values
 
 
-def check_finite(name: str, array: NDArray[Any]) -> None:
-    """Refuse NaN and infinity in a C-contiguous float32 or float64 array."""
-    flat = array.reshape(-1)
-    backend = backend_of(array)
-    kernels = backend.kernels(checks)
-    if array.dtype == np.float32:
-        bits, kernel = flat.view(np.uint32), kernels.any_nonfinite_32
-    else:
-        bits, kernel = flat.view(np.uint64), kernels.any_nonfinite_64
-    if any(backend.map_blocks(lambda start, stop: kernel(bits, start, stop), bits.size, 1 << 20)):
-        _report_nonfinite(name, array.shape, flat, backend.xp)
+def check_matrix(X: Any, n_features: int | None = None, name: str = "X") -> NDArray[Any]:
+    """Return `X` as a matrix of real numbers of shape (n, n_features), in the dtype and order that it has.
 
-
-def _report_nonfinite(name: str, shape: tuple[int, ...], flat: Any, xp: Any) -> None:
-    first = int(xp.flatnonzero(~xp.isfinite(flat))[0])
-    place = tuple(int(i) for i in np.unravel_index(first, shape))
-    raise ValueError(f"{name} must be finite, got {float(flat[first])} at index {place}")
-
-
-def check_dense(X: Any, n_features: int | None = None, name: str = "X") -> NDArray[Any]:
-    """`X` as a finite, C-contiguous float32 or float64 matrix of shape (n, n_features).
-
-    float32 and float64 are kept; other real dtypes (integers, booleans, float16) become float32 when
-    that is exact for their range, and float64 otherwise. Nothing is copied that need not be.
+    Whether the numbers are finite is not checked.
     """
     if hasattr(X, "tocsr"):
         raise TypeError(f"{name} must be a dense array, got a sparse one; pass {name}.toarray()")
@@ -107,9 +94,48 @@ def check_dense(X: Any, n_features: int | None = None, name: str = "X") -> NDArr
         )
     if n_features is not None and array.shape[1] != n_features:
         raise ValueError(f"{name} must have {n_features} columns, got {array.shape[1]}")
-    if array.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
-        small = array.dtype.kind == "b" or array.dtype.itemsize <= 2
-        array = array.astype(np.float32 if small else np.float64)
-    array = backend_of(array).xp.ascontiguousarray(array)
-    check_finite(name, array)
-    return array
+    matrix: NDArray[Any] = array
+    return matrix
+
+
+def float_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return float32 for dtypes all of whose values it holds exactly, and float64 for others."""
+    if dtype in (np.dtype(np.float32), np.dtype(np.float64)):
+        return dtype
+    return np.dtype(np.float32 if dtype.kind == "b" or dtype.itemsize <= 2 else np.float64)
+
+
+def check_finite(name: str, array: NDArray[Any], backend: Backend) -> None:
+    """Refuse NaN and infinity in an array of real numbers.
+
+    Arrays of other dtypes than float32 and float64, or not in C order, are converted some rows at a time.
+    """
+    if array.dtype.kind != "f" or array.size == 0:
+        return
+    dtype, row_size = float_dtype(array.dtype), array.size // len(array)
+    is_ready = array.dtype == dtype and array.flags.c_contiguous
+    step = len(array) if is_ready else max(1, _NUMBERS[backend.device] // row_size)
+    kernels, xp = backend.kernels(checks), backend.xp
+    for start in range(0, len(array), step):
+        part = xp.ascontiguousarray(array[start : start + step], dtype=dtype).reshape(-1)
+        if dtype == np.float32:
+            bits, kernel = part.view(np.uint32), kernels.any_nonfinite_32
+        else:
+            bits, kernel = part.view(np.uint64), kernels.any_nonfinite_64
+        if any(backend.map_blocks(partial(kernel, bits), bits.size, 1 << 20)):
+            first = int(xp.flatnonzero(~xp.isfinite(part))[0])
+            place = tuple(int(i) for i in np.unravel_index(start * row_size + first, array.shape))
+            raise ValueError(f"{name} must be finite, got {float(part[first])} at index {place}")
+
+
+def check_dense(X: Any, n_features: int | None = None, name: str = "X") -> NDArray[Any]:
+    """Return `X` as a finite, C-contiguous float32 or float64 matrix of shape (n, n_features).
+
+    float32 and float64 are kept; other real dtypes (integers, booleans, float16) become float32 when
+    that is exact for their range, and float64 otherwise. Nothing is copied that need not be.
+    """
+    matrix = check_matrix(X, n_features, name)
+    backend = backend_of(matrix)
+    check_finite(name, matrix, backend)
+    converted: NDArray[Any] = backend.xp.ascontiguousarray(matrix, dtype=float_dtype(matrix.dtype))
+    return converted

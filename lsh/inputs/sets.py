@@ -2,100 +2,171 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..support.backend import backend_of, device_of
+from ..support.backend import CPU, Backend, backend_of, device_of
 from ..support.checks import NO_INTEGERS
+from ..support.lazy import lazy
 from .arrays import check_array, refuse_flags
+from .rows import Rows
 from .sparse_structure import check_offsets, csr_parts
 
-__all__ = ["check_sets"]
+__all__ = ["SetRows", "check_sets", "read_sets"]
 
 
-def _without_zeros(matrix: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Columns and offsets of a CSR matrix less the zeros that it stores."""
-    if device_of(matrix.data) == "cpu":
-        matrix = matrix.copy()
-        matrix.eliminate_zeros()
-        return matrix.indices, matrix.indptr
-    # CuPy drops zeros by a function of cuSPARSE, which does not take booleans.
-    kept, xp = matrix.data != 0, backend_of(matrix.data).xp
-    before = xp.zeros(kept.size + 1, np.int64)
-    before[1:] = xp.cumsum(kept)
-    return matrix.indices[kept], before[matrix.indptr]
+class SetRows(Rows):
+    """Sets of integer tokens.
 
-
-def _token_row(name: str, row: Any) -> NDArray[Any]:
-    """One set as an array; lists with integers beyond int64, of which NumPy makes floats, modulo 2**64."""
-    array = check_array(name, row)
-    if isinstance(row, (list, tuple)) and array.dtype.kind in "fO":
-        types = set(map(type, row))
-        is_integer = all(issubclass(t, (int, np.integer)) and not issubclass(t, NO_INTEGERS) for t in types)
-        if is_integer and all(-(1 << 63) <= int(token) < 1 << 64 for token in row):
-            return np.array([int(token) % (1 << 64) for token in row], dtype=np.uint64)
-    return array
-
-
-def check_sets(
-    X: Any, name: str = "X", *, keep_int32: bool = False
-) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Sets as ``(tokens, offsets)``: row i is ``tokens[offsets[i]:offsets[i + 1]]``.
-
-    Accepts a SciPy sparse matrix (the columns of its non-zero entries), a pair
-    ``(tokens, offsets)``, or a list of integer arrays. Tokens are any 64-bit integers; negative ones
-    are taken modulo 2**64. Order and repetition within a row do not matter to a set, so neither is
-    checked.
-
-    Tokens come back as uint64; with `keep_int32`, for kernels that widen tokens themselves, those of
-    int32 (the columns of most sparse matrices) stay as they are and are not copied.
+    ``arrays`` are ``(tokens, offsets)``: set i is ``tokens[offsets[i]:offsets[i + 1]]``. Tokens are int32,
+    which the columns of most sparse matrices are and which kernels widen, or uint64; offsets are int64.
     """
-    if hasattr(X, "tocsr"):
-        matrix, _, falls = csr_parts(X, name)
-        if falls and bool((matrix.data < 0).any()):  # entries of one place may add up to 0
-            matrix = matrix.copy()
-            matrix.sum_duplicates()
-        blocks = backend_of(matrix.data).map_blocks
-        if not all(blocks(lambda a, b: bool((matrix.data[a:b] != 0).all()), matrix.data.size, 1 << 20)):
-            tokens, offsets = _without_zeros(matrix)
-        else:
-            tokens, offsets = matrix.indices, matrix.indptr
-    elif isinstance(X, tuple) and len(X) == 2:
-        tokens, offsets = check_array(f"{name} tokens", X[0]), check_array(f"{name} offsets", X[1])
-        if device_of(tokens) != device_of(offsets):
-            raise TypeError(f"{name} must be tokens and offsets of one device, got one of each")
-        if tokens.ndim != 1 or (tokens.size and tokens.dtype.kind not in "iu"):
-            raise TypeError(
-                f"{name} must hold a 1-D array of integer tokens, got dtype {tokens.dtype} and shape "
-                f"{tokens.shape}"
-            )
-        if offsets.dtype.kind not in "iu":
-            raise TypeError(f"{name} must have integer offsets, got dtype {offsets.dtype}")
-        check_offsets(offsets, tokens.size, f"{name} offsets")
-    elif isinstance(X, (list, tuple)):
-        if any(device_of(row) == "gpu" for row in X):
-            raise TypeError(f"{name} must be a pair (tokens, offsets) on a GPU, got a {type(X).__name__}")
-        rows = [_token_row(f"{name}[{i}]", row) for i, row in enumerate(X)]
-        for i, row in enumerate(rows):
-            if row.ndim != 1 or (row.size and row.dtype.kind not in "iu"):
-                raise TypeError(
-                    f"{name}[{i}] must be a 1-D array of integers, got dtype {row.dtype} and shape "
-                    f"{row.shape}"
-                )
-            refuse_flags(f"{name}[{i}]", X[i])
-        offsets = np.zeros(len(rows) + 1, dtype=np.int64)
-        np.cumsum([row.size for row in rows], out=offsets[1:])
-        full = [row.astype(np.uint64, copy=False) for row in rows if row.size]
-        tokens = np.concatenate(full) if full else np.empty(0, dtype=np.uint64)
-    else:
-        raise TypeError(
-            f"{name} must be a SciPy sparse matrix, a pair (tokens, offsets) or a list of integer "
-            f"arrays, got {type(X).__name__}"
+
+    form = "sets"
+
+    @abstractmethod
+    def cut(self, start: int, stop: int) -> SetRows: ...
+
+    def words(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        """Return ``(tokens, offsets)`` with tokens of uint64."""
+        tokens, offsets = self.arrays
+        return tokens.astype(np.uint64, copy=False), offsets
+
+
+class _JoinedSets(SetRows):
+    """Sets whose tokens lie in one array, of any integer dtype."""
+
+    def __init__(self, tokens: NDArray[Any], offsets: NDArray[Any], backend: Backend) -> None:
+        self.tokens, self.offsets, self.backend = tokens, offsets, backend
+        self.n = offsets.size - 1
+
+    @lazy
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        xp, tokens = self.backend.xp, self.tokens
+        dtype = tokens.dtype if tokens.dtype == np.int32 else np.uint64
+        return (
+            xp.ascontiguousarray(tokens.astype(dtype, copy=False)),
+            xp.ascontiguousarray(self.offsets, dtype=np.int64),
         )
-    xp = backend_of(tokens).xp
-    offsets = xp.ascontiguousarray(offsets, dtype=np.int64)
-    if not (keep_int32 and tokens.dtype == np.int32):
-        tokens = tokens.astype(np.uint64, copy=False)
-    return xp.ascontiguousarray(tokens), offsets
+
+    def cut(self, start: int, stop: int) -> SetRows:
+        offsets = self.offsets[start : stop + 1]
+        tokens = self.tokens[int(offsets[0]) : int(offsets[-1])]
+        return _JoinedSets(tokens, offsets - offsets[0], self.backend)
+
+
+class _ListedSets(SetRows):
+    """Sets in an array each."""
+
+    def __init__(self, sets: Sequence[NDArray[Any]]) -> None:
+        self.sets, self.n, self.backend = sets, len(sets), CPU
+
+    @lazy
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        offsets = np.zeros(self.n + 1, dtype=np.int64)
+        np.cumsum([one.size for one in self.sets], out=offsets[1:])
+        full = [one.astype(np.uint64, copy=False) for one in self.sets if one.size]
+        return np.concatenate(full) if full else np.empty(0, dtype=np.uint64), offsets
+
+    def cut(self, start: int, stop: int) -> SetRows:
+        return _ListedSets(self.sets[start:stop])
+
+
+def read_sets(X: Any, name: str = "X") -> SetRows:
+    """Read sets of tokens.
+
+    Tokens are any 64-bit integers; negative ones are taken modulo 2**64. Order and repetition within a set
+    do not matter, so neither is checked.
+
+    Parameters
+    ----------
+    X : sparse matrix, pair ``(tokens, offsets)``, list of integer arrays, or SetRows
+        The tokens of a row of a SciPy or CuPy sparse matrix are the columns of its non-zero entries. Sets
+        that have been read are returned as they are.
+    name : str
+        Name of the argument in messages.
+
+    Returns
+    -------
+    SetRows
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `X` is none of the above, or its parts contradict each other.
+    """
+    if isinstance(X, SetRows):
+        return X
+    if hasattr(X, "tocsr"):
+        return _read_columns(X, name)
+    if isinstance(X, tuple) and len(X) == 2:
+        return _read_pair(X, name)
+    if isinstance(X, (list, tuple)):
+        return _read_list(X, name)
+    raise TypeError(
+        f"{name} must be a SciPy sparse matrix, a pair (tokens, offsets) or a list of integer "
+        f"arrays, got {type(X).__name__}"
+    )
+
+
+def check_sets(X: Any, name: str = "X") -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Return the sets that `read_sets` reads as ``(tokens, offsets)``, of uint64 and int64."""
+    return read_sets(X, name).words()
+
+
+def _read_columns(X: Any, name: str) -> SetRows:
+    """Read sets from the places of the entries of a sparse matrix that are not zero."""
+    matrix, _, n_falls, backend = csr_parts(X, name)
+    if n_falls and bool((matrix.data < 0).any()):  # entries of one place may add up to 0
+        matrix = matrix.copy()
+        matrix.sum_duplicates()
+    data, tokens, offsets = matrix.data, matrix.indices, matrix.indptr
+    if not all(backend.map_blocks(lambda a, b: bool((data[a:b] != 0).all()), data.size, 1 << 20)):
+        kept, xp = data != 0, backend.xp
+        before = xp.zeros(kept.size + 1, np.int64)
+        before[1:] = xp.cumsum(kept)
+        tokens, offsets = tokens[kept], before[offsets]
+    return _JoinedSets(tokens, offsets, backend)
+
+
+def _read_pair(pair: tuple[Any, Any], name: str) -> SetRows:
+    tokens, offsets = check_array(f"{name} tokens", pair[0]), check_array(f"{name} offsets", pair[1])
+    backend = backend_of(tokens)
+    if backend is not backend_of(offsets):
+        raise TypeError(f"{name} must be tokens and offsets of one device, got one of each")
+    if tokens.ndim != 1 or (tokens.size and tokens.dtype.kind not in "iu"):
+        raise TypeError(
+            f"{name} must hold a 1-D array of integer tokens, got dtype {tokens.dtype} and shape "
+            f"{tokens.shape}"
+        )
+    if offsets.dtype.kind not in "iu":
+        raise TypeError(f"{name} must have integer offsets, got dtype {offsets.dtype}")
+    check_offsets(offsets, tokens.size, f"{name} offsets")
+    return _JoinedSets(tokens, offsets, backend)
+
+
+def _read_list(sets: Sequence[Any], name: str) -> SetRows:
+    if any(device_of(one) == "gpu" for one in sets):
+        raise TypeError(f"{name} must be a pair (tokens, offsets) on a GPU, got a {type(sets).__name__}")
+    return _ListedSets([_read_set(f"{name}[{i}]", one) for i, one in enumerate(sets)])
+
+
+def _read_set(name: str, tokens: Any) -> NDArray[Any]:
+    """Return one set as an array. Lists with integers beyond int64 are taken modulo 2**64."""
+    array = check_array(name, tokens)
+    # NumPy makes real numbers of such lists.
+    if isinstance(tokens, (list, tuple)) and array.dtype.kind in "fO":
+        types = set(map(type, tokens))
+        is_integer = all(issubclass(t, (int, np.integer)) and not issubclass(t, NO_INTEGERS) for t in types)
+        if is_integer and all(-(1 << 63) <= int(token) < 1 << 64 for token in tokens):
+            return np.array([int(token) % (1 << 64) for token in tokens], dtype=np.uint64)
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        raise TypeError(
+            f"{name} must be a 1-D array of integers, got dtype {array.dtype} and shape {array.shape}"
+        )
+    refuse_flags(name, tokens)
+    return array

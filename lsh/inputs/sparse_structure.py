@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import checks
-from ..support.backend import as_array, backend_of, read_only, to_host
+from ..support.backend import Backend, as_array, backend_of, read_only, to_host
 
-__all__ = ["check_coo", "check_offsets", "check_sparse", "csr_parts"]
+__all__ = ["CsrParts", "check_coo", "check_offsets", "check_sparse", "csr_parts"]
 
 #: Rows that are worth a thread of their own.
 _ROWS_BLOCK = 1 << 16
@@ -31,11 +32,23 @@ def check_sparse(X: Any, name: str) -> Any:
     TypeError, ValueError
         If `X` is no sparse matrix of real numbers, or one of its parts contradicts another.
     """
-    return csr_parts(X, name)[0]
+    return csr_parts(X, name).matrix
 
 
-def csr_parts(X: Any, name: str) -> tuple[Any, NDArray[np.int64], int]:
-    """Return the matrix of `check_sparse`, its int64 offsets, and the number of indices that do not rise."""
+class CsrParts(NamedTuple):
+    """A CSR matrix whose parts fit one another."""
+
+    matrix: Any
+    #: Its offsets.
+    indptr: NDArray[np.int64]
+    #: Number of column indices that are not above the one before in their row.
+    n_falls: int
+    #: Where it lies.
+    backend: Backend
+
+
+def csr_parts(X: Any, name: str) -> CsrParts:
+    """Return the matrix of `check_sparse`, and what was found out about it."""
     if not hasattr(X, "tocsr"):
         raise TypeError(f"{name} must be a SciPy sparse matrix, got {type(X).__name__}")
     if X.ndim != 2:
@@ -48,17 +61,17 @@ def csr_parts(X: Any, name: str) -> tuple[Any, NDArray[np.int64], int]:
     check = _CHECKS.get(getattr(X, "format", "csr"))
     if check is not None:
         check(X, name)
-    matrix = X.tocsr()
+    matrix, backend = X.tocsr(), backend_of(X)
     given = (matrix.data, matrix.indices, matrix.indptr)
     data, indices, indptr = as_array(given[0]), _integers(given[1], name), _integers(given[2], name)
     wide = indptr.astype(np.int64, copy=False)
-    falls = _check_compressed(name, wide, indices, data.shape, *X.shape)
+    falls = _check_compressed(name, backend, wide, indices, data.shape, *X.shape)
     stored = int(wide[-1])
     if stored < data.size:  # room that was left behind the last entry
         data, indices = data[:stored], indices[:stored]
     if any(a is not b for a, b in zip(given, (data, indices, indptr), strict=True)):
         matrix = type(matrix)((data, indices, indptr), shape=X.shape)
-    return matrix, wide, falls
+    return CsrParts(matrix, wide, falls, backend)
 
 
 def check_offsets(offsets: NDArray[np.int64], n_values: int, name: str) -> None:
@@ -85,6 +98,7 @@ def _integers(part: Any, name: str) -> NDArray[Any]:
 
 def _check_compressed(
     name: str,
+    backend: Backend,
     indptr: NDArray[np.int64],
     indices: NDArray[Any],
     stored: tuple[int, ...],
@@ -99,17 +113,16 @@ def _check_compressed(
             f"{name}.indptr must have {n + 1} entries, the first 0, got {indptr.size}"
             + (f", the first {int(indptr[0])}" if indptr.size else "")
         )
-    backend, starts, columns = backend_of(indices), read_only(indptr), read_only(indices)
-    falls = backend.map_blocks(
-        lambda a, b: backend.kernels(checks).count_falls(starts, columns, n_columns, a, b), n, _ROWS_BLOCK
-    )
+    kernel = partial(backend.kernels(checks).count_falls, read_only(indptr), read_only(indices), n_columns)
+    falls = backend.map_blocks(kernel, n, _ROWS_BLOCK)
     if min(falls, default=0) < 0:
-        _tell_contradiction(name, indptr, indices, n_columns)
+        _refuse_contradiction(name, backend.xp, indptr, indices, n_columns)
     return sum(falls)
 
 
-def _tell_contradiction(name: str, indptr: NDArray[np.int64], indices: NDArray[Any], n_columns: int) -> None:
-    xp = backend_of(indices).xp
+def _refuse_contradiction(
+    name: str, xp: Any, indptr: NDArray[np.int64], indices: NDArray[Any], n_columns: int
+) -> NoReturn:
     bad = (indptr[1:] < indptr[:-1]) | (indptr[1:] > indices.size)
     if bool(bad.any()):
         row = int(xp.flatnonzero(bad)[0])
@@ -128,7 +141,8 @@ def _tell_contradiction(name: str, indptr: NDArray[np.int64], indices: NDArray[A
 
 def _check_csc(X: Any, name: str) -> None:
     indptr = _integers(X.indptr, name).astype(np.int64, copy=False)
-    _check_compressed(name, indptr, _integers(X.indices, name), as_array(X.data).shape, *X.shape[::-1])
+    indices, stored = _integers(X.indices, name), as_array(X.data).shape
+    _check_compressed(name, backend_of(X), indptr, indices, stored, *X.shape[::-1])
 
 
 def _check_bsr(X: Any, name: str) -> None:
@@ -136,7 +150,8 @@ def _check_bsr(X: Any, name: str) -> None:
     blocks = as_array(X.data).shape
     if len(blocks) != 3 or 0 in blocks[1:] or X.shape[0] % blocks[1] or X.shape[1] % blocks[2]:
         raise ValueError(f"{name}.data must hold blocks that tile {X.shape}, got shape {blocks}")
-    _check_compressed(name, indptr, indices, blocks[:1], X.shape[0] // blocks[1], X.shape[1] // blocks[2])
+    n, n_columns = X.shape[0] // blocks[1], X.shape[1] // blocks[2]
+    _check_compressed(name, backend_of(X), indptr, indices, blocks[:1], n, n_columns)
 
 
 def check_coo(X: Any, name: str) -> None:

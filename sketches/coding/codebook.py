@@ -74,6 +74,7 @@ class Codebook:
     >>> book = Codebook.build(np.array([3, 5, 70], dtype=np.uint64), np.array([200, 100, 100]))
     >>> [f"{code:0{length}b}" for code, length in zip(*book.encode(np.array([3, 5, 70]))[:2])]
     ['0', '10', '11']
+    >>> from mergesketch.sketches.kernels.codes import decode
     >>> value, is_escape = decode(book.decoder(), np.uint64(0b11 << 62))
     >>> int(value), bool(is_escape)
     (70, False)

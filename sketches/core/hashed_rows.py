@@ -9,17 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...lsh.family import HashFamily
-from ...lsh.inputs.arrays import check_array
-from ...lsh.inputs.sets import check_sets
-from ...lsh.inputs.sparse_structure import check_sparse
-from ...lsh.support.backend import as_array, device_of
+from ...lsh.inputs.rows import Rows
 
 __all__ = [
     "check_codes",
     "check_family",
     "check_symmetric_family",
-    "count_rows",
-    "cut_rows",
     "hash_block",
     "row_blocks",
 ]
@@ -51,44 +46,6 @@ def check_symmetric_family(family: Any) -> HashFamily:
     return checked
 
 
-def _is_pair(X: Any) -> bool:
-    if not isinstance(X, tuple) or len(X) != 2:
-        return False
-    return (X[1].ndim if device_of(X[1]) == "gpu" else np.ndim(X[1])) == 1
-
-
-def count_rows(X: Any, name: str) -> tuple[Any, int]:
-    """`X` in a form whose rows can be cut out, and how many it has; the family checks the rest."""
-    if device_of(X) == "gpu" and not hasattr(X, "tocsr") and not isinstance(X, tuple):
-        X = as_array(X)
-        return X, _count(X, name)
-    if hasattr(X, "tocsr"):
-        return check_sparse(X, name), X.shape[0]
-    if _is_pair(X):
-        tokens, offsets = check_sets(X, name)
-        return (tokens, offsets), offsets.size - 1
-    if hasattr(X, "__array__"):
-        X = check_array(name, X)
-        return X, _count(X, name)
-    if not isinstance(X, (list, tuple)):
-        raise TypeError(f"{name} must be rows: a matrix, dense or sparse, or sets; got {type(X).__name__}")
-    return X, len(X)
-
-
-def _count(X: Any, name: str) -> int:
-    if X.ndim == 0:
-        raise ValueError(f"{name} must be rows: a matrix, dense or sparse, or sets; got a single value")
-    return int(X.shape[0])
-
-
-def cut_rows(X: Any, start: int, stop: int) -> Any:
-    """The rows [start, stop) of what `count_rows` gave."""
-    if _is_pair(X):
-        offsets = X[1][start : stop + 1]
-        return X[0][offsets[0] : offsets[-1]], offsets - offsets[0]
-    return X[start:stop]
-
-
 def row_blocks(n: int, n_hashes: int, device: str = "cpu") -> Iterator[tuple[int, int]]:
     """Ranges of n rows whose codes stay in cache, or in little of a GPU; one empty range for none."""
     block = _GPU_CODES // n_hashes if device == "gpu" else min(8192, _BLOCK_CODES // n_hashes)
@@ -97,10 +54,10 @@ def row_blocks(n: int, n_hashes: int, device: str = "cpu") -> Iterator[tuple[int
 
 
 def hash_block(
-    family: HashFamily, function: Callable[[Any], NDArray[np.uint32]], X: Any, start: int, stop: int
+    family: HashFamily, function: Callable[[Any], NDArray[np.uint32]], rows: Rows, start: int, stop: int
 ) -> NDArray[np.uint32]:
-    """Codes of the rows [start, stop) by `function`, the family's `hash` or `hash_query`."""
-    return check_codes(family, function(cut_rows(X, start, stop)), stop - start)
+    """Return codes of the rows [start, stop) by `function`, the family's `hash` or `hash_query`."""
+    return check_codes(family, function(rows.cut(start, stop)), stop - start)
 
 
 def check_codes(family: HashFamily, codes: NDArray[np.uint32], n: int) -> NDArray[np.uint32]:

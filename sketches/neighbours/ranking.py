@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...lsh.families.bit_sampling import packed_rows
 from ...lsh.family import HashFamily
 from ...lsh.inputs.arrays import check_array, check_dense
-from ...lsh.inputs.rows import check_rows
+from ...lsh.inputs.rows import read_rows
 from ...lsh.inputs.sets import check_sets
 from ...lsh.inputs.sparse_structure import check_sparse
 from ...lsh.support.backend import backend_of, device_of, read_only
@@ -112,7 +112,7 @@ def _packed(X: Any, n_bits: int, name: str) -> NDArray[np.uint8]:
             f"{name} must be packed bits, uint8 of shape (n, {width}), or booleans of shape (n, {n_bits}), "
             f"got {array.dtype} of {array.shape}"
         )
-    return read_only(packed_rows(array))
+    return read_only(packed_rows(array, backend_of(array)))
 
 
 def _of_bits(family: Any, Q: Any, rows: Any) -> Ranker:
@@ -159,12 +159,11 @@ def _of_sets(Q: Any, rows: Any) -> Ranker:
 
 def _weights(X: Any, name: str) -> tuple[int, tuple[Any, tuple[NDArray[Any], NDArray[np.float64]]]]:
     """Columns of rows of weights, and their offsets, features and weights."""
-    checked = check_rows(X, None, name)
-    offsets, features, weights = checked.sparse()
+    checked = read_rows(X, name=name)
+    offsets, features, weights = checked.csr()
     if weights.size and float(weights.min()) < 0:
         raise ValueError(f"{name} must hold weights of at least 0, got {float(weights.min())}")
-    width = X.shape[1] if checked.dense is None else checked.dense.shape[1]
-    return width, (
+    return checked.width, (
         offsets,
         (
             read_only(features.astype(np.int64, copy=False)),

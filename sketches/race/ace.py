@@ -16,7 +16,7 @@ from ...lsh.support.lazy import lazy
 from ...lsh.support.random import random_uint64
 from ..core.base import MergeableSketch, StateSpec
 from ..core.guard import uninterrupted
-from ..core.hashed_rows import check_symmetric_family, count_rows, hash_block, row_blocks
+from ..core.hashed_rows import check_symmetric_family, hash_block, row_blocks
 from ..kernels import code_counters
 from .code_counters import kernel_sums, mean_counts, scatter, without_chance
 
@@ -162,8 +162,9 @@ class AceDetector(MergeableSketch):
         TypeError, ValueError, OverflowError
             If the family refuses the rows or a counter could wrap; nothing is changed then.
         """
+        rows = self.family.read_rows(X, "X")
+        n = rows.n
         self._settle("X", X)
-        X, n = count_rows(X, "X")
         xp = self._backend.xp
         blocks = list(row_blocks(n, self.family.n_hashes, self.device))
         one, counts = xp.empty(0, np.int64), xp.zeros(0, np.int64)
@@ -173,7 +174,7 @@ class AceDetector(MergeableSketch):
             counts = xp.zeros(self._arrays["counts"].shape, np.int64)
         codes = xp.empty((0, self.family.n_hashes), np.uint32)
         for start, stop in blocks:
-            codes = hash_block(self.family, self.family.hash, X, start, stop)
+            codes = hash_block(self.family, self.family.hash, rows, start, stop)
             taken = self._sampled(taken, codes)
             if counts.size:
                 scatter(counts, codes, one)

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...lsh.family import HashFamily
-from ...lsh.support.backend import backend_of, device_of
+from ...lsh.inputs.rows import Rows
+from ...lsh.support.backend import backend_of
 from ...lsh.support.checks import check_int
 from ...lsh.support.threads import get_num_threads, map_blocks
 from ..core.guard import check_interrupt, uninterrupted
-from ..core.hashed_rows import count_rows, hash_block, row_blocks
+from ..core.hashed_rows import hash_block, row_blocks
 from ..kernels import code_counters
 
 __all__ = [
@@ -42,21 +43,20 @@ _APART_CODES, _APART_COUNTERS = 1 << 18, 1 << 17
 
 def add_rows(
     family: HashFamily,
-    X: Any,
-    n: int,
+    rows: Rows,
     weights: NDArray[Any],
     reserve: Callable[[], None],
     counters: Callable[[], NDArray[Any]],
     finish: Callable[[], None],
 ) -> None:
-    """Hash n rows and add their weights to counters of shape (R, W) or (R, W, outputs): all or nothing.
+    """Hash rows and add their weights to counters of shape (R, W) or (R, W, outputs): all or nothing.
 
     `weights` are empty for 1 each. `reserve` is called once the first rows are known to be good, and may
     replace the array that `counters` returns; `finish`, which must not fail, once all rows are added.
     """
-    shape = counters().shape
-    if device_of(X) == "cpu" and counters().dtype.kind == "i" and _is_worth_apart(n, shape):
-        added = _count_apart(family, X, n, weights, shape)
+    n, device, shape = rows.n, rows.backend.device, counters().shape
+    if device == "cpu" and counters().dtype.kind == "i" and _is_worth_apart(n, shape):
+        added = _count_apart(family, rows, weights, shape)
         with uninterrupted():
             reserve()
             counters()[...] += added.astype(counters().dtype)
@@ -69,8 +69,8 @@ def add_rows(
     done = 0
     with uninterrupted():
         try:
-            for start, stop in row_blocks(n, family.n_hashes, device_of(X)):
-                codes = hash_block(family, family.hash, X, start, stop)
+            for start, stop in row_blocks(n, family.n_hashes, device):
+                codes = hash_block(family, family.hash, rows, start, stop)
                 check_interrupt()
                 if start == 0:
                     reserve()
@@ -82,8 +82,8 @@ def add_rows(
             if before is not None:
                 counters()[...] = before
             elif done:
-                for start, stop in row_blocks(done, family.n_hashes, device_of(X)):
-                    codes = hash_block(family, family.hash, X, start, stop)
+                for start, stop in row_blocks(done, family.n_hashes, device):
+                    codes = hash_block(family, family.hash, rows, start, stop)
                     xp = backend_of(codes).xp
                     taken = weights[start:stop] if weights.size else xp.ones(stop - start, np.int64)
                     scatter(counters(), codes, -taken)
@@ -98,9 +98,9 @@ def _is_worth_apart(n: int, shape: tuple[int, ...]) -> bool:
 
 
 def _count_apart(
-    family: HashFamily, X: Any, n: int, weights: NDArray[Any], shape: tuple[int, ...]
+    family: HashFamily, rows: Rows, weights: NDArray[Any], shape: tuple[int, ...]
 ) -> NDArray[np.int64]:
-    """What n rows add to integer counters of that shape; a thread hashes and counts some of the rows.
+    """Return what rows add to integer counters of that shape; a thread hashes and counts some of the rows.
 
     Sums of integers are the same in any order, and codes go from cache to cache of one core.
     """
@@ -116,14 +116,14 @@ def _count_apart(
         own = np.zeros(shape, np.int64)
         for left in range(start, stop, block):
             right = min(left + block, stop)
-            codes = hash_block(family, family.hash, X, left, right)
+            codes = hash_block(family, family.hash, rows, left, right)
             kernel(own, codes, weights[left:right], 0, shape[0])
         return own
 
     # One row first: it draws the family's random parameters, which every thread would otherwise.
-    hash_block(family, family.hash, X, 0, min(n, 1))
+    hash_block(family, family.hash, rows, 0, min(rows.n, 1))
     total = np.zeros(shape, np.int64)
-    for part in map_blocks(count, n, block):
+    for part in map_blocks(count, rows.n, block):
         total += part
     return total
 
@@ -148,7 +148,8 @@ def kernel_sums(
     repetitions = family.n_hashes
     if groups is not None:
         groups = check_int("groups", groups, 1, repetitions)
-    Q, n = count_rows(Q, "Q")
+    rows = family.read_rows(Q, "Q")
+    n, device = rows.n, rows.backend.device
     single = counts.ndim == 2
     counts = counts.reshape(*counts.shape[:2], -1)
     xp = backend_of(counts).xp
@@ -158,17 +159,17 @@ def kernel_sums(
     def ask(start: int, stop: int) -> None:
         for left in range(start, stop, block):
             right = min(left + block, stop)
-            codes = hash_block(family, family.hash_query, Q, left, right)
+            codes = hash_block(family, family.hash_query, rows, left, right)
             _estimate(counts, codes, groups, sums[left:right], std[left:right])
 
-    if device_of(Q) == "cpu" and n * repetitions >= 2 * _CODES_BLOCK:
+    if device == "cpu" and n * repetitions >= 2 * _CODES_BLOCK:
         # A thread hashes and looks up its own rows, so that codes go from cache to cache of one core. One row
         # first: it draws the family's random parameters, which every thread would otherwise.
         ask(0, 1)
         map_blocks(lambda start, stop: ask(start + 1, stop + 1), n - 1, max(1, _CODES_BLOCK // repetitions))
     else:
-        for start, stop in row_blocks(n, repetitions, device_of(Q)):
-            codes = hash_block(family, family.hash_query, Q, start, stop)
+        for start, stop in row_blocks(n, repetitions, device):
+            codes = hash_block(family, family.hash_query, rows, start, stop)
             _estimate(counts, codes, groups, sums[start:stop], std[start:stop])
     if return_std:
         least, most = counter_range(counts)

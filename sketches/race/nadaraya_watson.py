@@ -18,7 +18,7 @@ from ...lsh.support.backend import backend_of, sum_rows
 from ...lsh.support.checks import check_choice, check_flag, check_int, check_real
 from ..core.base import MergeableSketch, StateSpec
 from ..core.guard import uninterrupted
-from ..core.hashed_rows import check_family, count_rows, hash_block, row_blocks
+from ..core.hashed_rows import check_family, hash_block, row_blocks
 from ..kernels import code_counters
 from .code_counters import add_rows, counter_range, standard_errors
 
@@ -162,7 +162,8 @@ class NadarayaWatsonSketch(MergeableSketch):
             If the family refuses the rows, targets, weights or times have another shape or type, are
             infinite, or NaN where that is not to be omitted. Nothing is changed then.
         """
-        X, n = count_rows(X, "X")
+        rows = self.family.read_rows(X, "X")
+        n = rows.n
         for name, array in (("X", X), ("y", y), ("weights", weights), ("time", time)):
             if array is not None and not isinstance(array, (int, float)):
                 self._settle(name, array)
@@ -197,14 +198,14 @@ class NadarayaWatsonSketch(MergeableSketch):
 
         if n and bool(missing.all()):
             for start, stop in row_blocks(n, self.family.n_hashes, self.device):
-                hash_block(self.family, self.family.hash, X, start, stop)
+                hash_block(self.family, self.family.hash, rows, start, stop)
             with uninterrupted():
                 reserve()
                 finish()
         elif fresh is None:
-            add_rows(self.family, X, n, columns, reserve, lambda: self._arrays["sums"], finish_sums)
+            add_rows(self.family, rows, columns, reserve, lambda: self._arrays["sums"], finish_sums)
         else:
-            add_rows(self.family, X, n, columns, reserve, lambda: fresh, finish_decaying)
+            add_rows(self.family, rows, columns, reserve, lambda: fresh, finish_decaying)
         return self
 
     def _check_targets(self, y: Any, n: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -340,7 +341,8 @@ class NadarayaWatsonSketch(MergeableSketch):
         return (mass, mass_std) if return_std else mass
 
     def _ratios(self, Q: Any) -> tuple[NDArray[np.float64], ...]:
-        Q, n = count_rows(Q, "Q")
+        queries = self.family.read_rows(Q, "Q")
+        n = queries.n
         outputs = self.n_outputs or 1
         self._settle("Q", Q)
         backend = self._backend
@@ -350,7 +352,7 @@ class NadarayaWatsonSketch(MergeableSketch):
         sums, totals, chance = self._arrays["sums"], self._arrays["totals"], self.family.chance_collision
         block = max(1, _CODES_BLOCK // self.family.n_hashes)
         for start, stop in row_blocks(n, self.family.n_hashes, self.device):
-            codes = hash_block(self.family, self.family.hash_query, Q, start, stop)
+            codes = hash_block(self.family, self.family.hash_query, queries, start, stop)
             gather, rows = backend.kernels(code_counters).gather_ratio, slice(start, stop)
             out = (mass[rows], mass_std[rows], ratio[rows], ratio_std[rows])
             ask = partial(_ask, gather, (sums, codes, totals, chance), out)

@@ -15,7 +15,7 @@ from ...lsh.families.pstable import PStable
 from ...lsh.families.srp import SignedRandomProjection
 from ...lsh.family import HashFamily
 from ...lsh.inputs.arrays import check_array, check_dense, check_finite
-from ...lsh.support.backend import refuse_gpu
+from ...lsh.support.backend import CPU, refuse_gpu
 from ...lsh.support.checks import check_flag, check_int, check_real
 from ...lsh.support.lazy import lazy
 from ..core.hashed_rows import check_symmetric_family, hash_block, row_blocks
@@ -153,8 +153,9 @@ class PrivateClassifier(_PrivateTask):
         scaled, (shares, prior) = self._rows(X), self._logs()
         scores = np.empty((len(scaled), len(self.classes)))
         repetitions = np.arange(self.family.n_hashes)
-        for start, stop in row_blocks(len(scaled), self.family.n_hashes * len(self.classes)):
-            codes = hash_block(self.family, self.family.hash_query, scaled, start, stop)
+        rows = self.family.read_rows(scaled)
+        for start, stop in row_blocks(rows.n, self.family.n_hashes * len(self.classes)):
+            codes = hash_block(self.family, self.family.hash_query, rows, start, stop)
             scores[start:stop] = shares[repetitions, codes].sum(axis=1) + prior
         return scores
 
@@ -484,5 +485,5 @@ def _check_targets(y: Any, n: int) -> NDArray[np.float64]:
     if targets.shape != (n,):
         raise ValueError(f"y must have shape ({n},), one target a row, got {targets.shape}")
     targets = np.ascontiguousarray(targets, dtype=np.float64)
-    check_finite("y", targets)
+    check_finite("y", targets, CPU)
     return targets

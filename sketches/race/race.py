@@ -14,7 +14,7 @@ from ...lsh.inputs.weights import check_real_weights, check_weights
 from ...lsh.support.backend import backend_of, sum_rows
 from ...lsh.support.checks import check_choice, check_int, check_real
 from ..core.base import MergeableSketch, StateSpec
-from ..core.hashed_rows import check_family, count_rows
+from ..core.hashed_rows import check_family
 from .code_counters import add_rows, kernel_densities, kernel_sums
 from .private_race import UNKNOWN_WEIGHT, PrivateRace
 
@@ -244,7 +244,8 @@ class Race(MergeableSketch):
         OverflowError
             If a 64-bit counter could wrap. Nothing is changed when an exception is raised.
         """
-        X, n = count_rows(X, "X")
+        rows = self.family.read_rows(X, "X")
+        n = rows.n
         self._settle("X", X)
         self._settle("weights", weights)
         checked, magnitude = self._check_weights(weights, n)
@@ -263,7 +264,7 @@ class Race(MergeableSketch):
                 kept = self._arrays["largest_weight"]
                 np.maximum(kept, heaviest, out=kept)
 
-        add_rows(self.family, X, n, checked, reserve, lambda: self._arrays["counts"], finish)
+        add_rows(self.family, rows, checked, reserve, lambda: self._arrays["counts"], finish)
         return self
 
     def _check_weights(self, weights: Any, n: int) -> tuple[NDArray[Any], int]:

@@ -15,7 +15,7 @@ from ...lsh.support.backend import device_of, sum_rows
 from ...lsh.support.checks import check_choice, check_int
 from ..core.base import MergeableSketch, StateSpec
 from ..core.guard import uninterrupted
-from ..core.hashed_rows import check_family, count_rows, hash_block, row_blocks
+from ..core.hashed_rows import check_family, hash_block, row_blocks
 from .code_counters import kernel_densities, kernel_sums, scatter
 from .private_race import UNKNOWN_WEIGHT
 from .race import Race, largest_weight
@@ -179,9 +179,10 @@ class RaceWindow(MergeableSketch):
         TypeError, ValueError, OverflowError
             As for `Race`, and for panes that are no integers or out of range; nothing is changed then.
         """
+        rows = self.family.read_rows(X, "X")
+        n = rows.n
         self._settle("X", X)
         self._settle("weights", weights)
-        X, n = count_rows(X, "X")
         xp = self._backend.xp
         checked: NDArray[Any]
         if self.dtype == "float":
@@ -196,7 +197,7 @@ class RaceWindow(MergeableSketch):
         # refused. Late rows are hashed as well: bad ones are refused whenever they come.
         parts: dict[int, NDArray[Any]] = {}
         for start, stop in row_blocks(n, self.family.n_hashes, self.device):
-            codes = hash_block(self.family, self.family.hash, X, start, stop)
+            codes = hash_block(self.family, self.family.hash, rows, start, stop)
             held = panes[start:stop]
             kept = xp.unique(held[held > newest - self.n_panes])
             for number in kept.tolist():

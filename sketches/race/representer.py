@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.family import HashFamily
 from ...lsh.inputs.arrays import check_array
+from ...lsh.inputs.raw_rows import read_raw_rows
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_choice, check_int, check_real, renamed
 from ..core.base import StateSpec
-from ..core.hashed_rows import count_rows, cut_rows
 from .race import Race
 
 __all__ = ["RepresenterSketch"]
@@ -135,7 +135,8 @@ class RepresenterSketch(Race):
         n_anchors**2 bytes.
         """
         refuse_gpu("fitting a RepresenterSketch", X, model_outputs)
-        X, n = count_rows(X, "X")
+        rows = read_raw_rows(X, "X")
+        X, n = rows.cut(0, rows.n), rows.n
         outputs = check_array("model_outputs", model_outputs)
         if outputs.dtype.kind not in "fiub":
             raise TypeError(f"model_outputs must hold real numbers, got dtype {outputs.dtype}")
@@ -235,8 +236,8 @@ def _solve_sketched(
     from scipy.sparse.linalg import LinearOperator, minres  # here, so that `import mergesketch` stays quick
 
     n, repetitions, chance = len(outputs), family.n_hashes, family.chance_collision
-    codes = family.hash(cut_rows(X, 0, n))
-    if not np.array_equal(codes, family.hash_query(cut_rows(X, 0, n))):
+    codes = family.hash(X)
+    if not np.array_equal(codes, family.hash_query(X)):
         raise ValueError(
             'kernel="sketched" needs a family that hashes rows and queries alike, which '
             f'{type(family).__name__} does not; pass kernel="exact"'

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...lsh.families.extended_rows import Extension, extended_blocks, relative_norms
-from ...lsh.inputs.rows import Rows, check_rows
+from ...lsh.inputs.rows import DenseRows, SparseRows, VectorRows, read_rows
 from ...lsh.kernels import projection
 from ...lsh.kernels.multiply import make_panels
 from ...lsh.support.backend import Backend, backend_of
@@ -196,8 +196,8 @@ class StormSketch(MergeableSketch):
             If a 64-bit counter could wrap.
         """
         self._settle("X", X)
-        rows, backend = check_rows(X, self.n_features), self._backend
-        lengths = relative_norms(backend, rows, self.max_norm)
+        rows, backend = read_rows(X, self.n_features), self._backend
+        lengths = relative_norms(rows, self.max_norm)
         # As for InnerProduct, what rounding adds to a norm is no excess.
         beyond = lengths > 1.0 + 1e-6
         if self.oversize == "raise" and bool(beyond.any()):
@@ -253,24 +253,17 @@ class StormSketch(MergeableSketch):
                 self._count(backend, codes[some], once)
                 products += once << bit
 
-    def _signs(self, backend: Backend, rows: Rows, start: int, stop: int) -> NDArray[np.uint32]:
+    def _signs(self, backend: Backend, rows: VectorRows, start: int, stop: int) -> NDArray[np.uint32]:
         """Bits of the rows [start, stop): shape (stop - start, n_frames)."""
         extension = Extension(self.max_norm, self.n_features, self.n_features + 1)
         out = backend.xp.empty((stop - start, self.n_frames), np.uint32)
         how = (*self._vectors, self.n_frames)
-        norms = backend.xp.empty(rows.n)
+        norms, kernels = backend.xp.empty(rows.n), backend.kernels(projection)
 
         def run(first: int, last: int) -> None:
-            for left, right, part in extended_blocks(
-                backend, rows, extension, first + start, last + start, norms
-            ):
-                codes = out[left - start : right - start]
-                if part.dense is not None:
-                    backend.kernels(projection).project_signs_dense(part.dense, *how, 0, right - left, codes)
-                else:
-                    backend.kernels(projection).project_signs_csr(
-                        *part.sparse(), *how, 0, right - left, codes
-                    )
+            for left, right, part in extended_blocks(rows, extension, first + start, last + start, norms):
+                kernel = kernels.project_signs_dense if part.form == "dense" else kernels.project_signs_csr
+                kernel(*part.arrays, *how, 0, right - left, out[left - start : right - start])
 
         backend.map_blocks(run, stop - start, max(64, -(-(stop - start) // (4 * get_num_threads()))))
         return out
@@ -341,14 +334,14 @@ class StormSketch(MergeableSketch):
         return moments, spread
 
 
-def _divided(rows: Rows, divisors: NDArray[np.float64], start: int, stop: int) -> Rows:
-    """The rows [start, stop), each divided by a number of its own."""
-    if rows.dense is not None:
-        return Rows(stop - start, rows.dense[start:stop] / divisors[start:stop, None], None)
-    assert rows.csr is not None
-    indptr, indices, data = rows.csr
-    left, right = int(indptr[start]), int(indptr[stop])
-    xp = backend_of(data).xp
-    own = indptr[start : stop + 1] - left
-    row_of = xp.searchsorted(own, xp.arange(right - left), side="right") - 1
-    return Rows(stop - start, None, (own, indices[left:right], data[left:right] / divisors[start + row_of]))
+def _divided(rows: VectorRows, divisors: NDArray[np.float64], start: int, stop: int) -> VectorRows:
+    """Return the rows [start, stop), each divided by a number of its own."""
+    part = rows.cut(start, stop)
+    if part.form == "dense":
+        dense = part.arrays[0] / divisors[start:stop, None]
+        return DenseRows(dense, dense.dtype, part.backend)
+    indptr, indices, data = part.csr()
+    xp = part.backend.xp
+    row_of = xp.searchsorted(indptr, xp.arange(data.size), side="right") - 1
+    data = data / divisors[start + row_of]
+    return SparseRows(indptr, indices, data, part.width, data.dtype, part.backend)

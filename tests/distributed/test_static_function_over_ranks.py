@@ -12,8 +12,9 @@ import os, tempfile
 import numpy as np
 from mergesketch import StaticFunction, StaticFunctionBuilder
 from mergesketch.distributed import build_static_function, communicator
-from mergesketch.distributed import comm as comm_module
-from mergesketch.sketches import static_records, value_counts
+from mergesketch.distributed.ranks import exchange
+from mergesketch.sketches.coding import value_counts
+from mergesketch.sketches.static import records as static_records
 
 comm = communicator()
 assert comm.size == int(sys.argv[1])
@@ -51,7 +52,7 @@ check(np.arange(500), rng.standard_normal(500), precision=0.5, seed=9)
 # Two shards of which three ranks each have a part; four that some straddle.
 check(np.arange(250_000), rng.geometric(0.4, 250_000))
 # Exchanges of many rounds; values beyond what is counted.
-comm_module.ROUND_BYTES = 50_000
+exchange.ROUND_BYTES = 50_000
 static_records._PENDING = 3000
 value_counts._MERGED, value_counts._SAMPLE, value_counts.MOST_VALUES = 256, 16, 100
 check(np.arange(20_000), 4 * rng.geometric(0.003, 20_000))
@@ -63,7 +64,7 @@ MANY_DUPLICATES = """
 import numpy as np
 from mergesketch import StaticFunction, StaticFunctionBuilder
 from mergesketch.distributed import build_static_function, communicator
-from mergesketch.sketches import static_build
+from mergesketch.sketches.static import shards as static_build
 
 comm = communicator()
 static_build._SHARD_KEYS = 100
@@ -82,7 +83,7 @@ import pytest
 from mergesketch import StaticFunctionBuilder
 from mergesketch.distributed import build_static_function, communicator
 from mergesketch.errors import DistributedError, IncompatibleSketchError
-from mergesketch.sketches import static_builder
+from mergesketch.sketches.static import builder as static_builder
 from mergesketch.distributed import static_function
 
 comm = communicator()

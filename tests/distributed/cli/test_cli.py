@@ -22,7 +22,7 @@ from mergesketch.distributed import band_parameters, deduplicate
 from mergesketch.distributed.__main__ import main
 from mergesketch.distributed.cli import dedup as cli_dedup
 from mergesketch.distributed.cli.command import parser
-from mergesketch.distributed.cli.output import readable
+from mergesketch.errors import readable
 from mergesketch.lsh import MinHash, shingle
 from paths import ROOT
 

@@ -183,7 +183,8 @@ import sysconfig
 from itertools import pairwise
 from pathlib import Path
 import numpy as np
-from mergesketch.distributed import DocumentSource, communicator, deduplicate, exact
+from mergesketch.distributed import DocumentSource, communicator, deduplicate
+from mergesketch.distributed.dedup import exact
 from mergesketch.errors import DistributedError
 
 comm = communicator()
@@ -234,7 +235,7 @@ if comm.size > 1:
     assert fails(lambda: deduplicate(Breaks() if comm.rank else mine))
 
     # Work between two collective calls that fails on one rank alone.
-    import mergesketch.distributed as d
+    from mergesketch.distributed.dedup import banding, candidates, components, signatures
 
     def boom(*arguments, **keywords):
         raise MemoryError("no room")
@@ -243,14 +244,14 @@ if comm.size > 1:
     texts = [" ".join(f"w{x}" for x in row) for row in words]
     texts += [text + " more" for text in texts]
     for place, name, verify in (
-        (d.signatures.SignatureStore, "band_keys", "exact"),
-        (d.signatures.SignatureStore, "take", "signature"),
-        (d.banding, "backend_of", "exact"),
-        (d.exact, "_compare", "exact"),
-        (d.exact, "_read_sets", "exact"),
-        (d.components, "_large_star", "exact"),
-        (d.dedup, "_join_pairs", "exact"),
-        (d.dedup, "_order_groups", "exact"),
+        (signatures.SignatureStore, "band_keys", "exact"),
+        (signatures.SignatureStore, "take", "signature"),
+        (banding, "backend_of", "exact"),
+        (exact, "_compare", "exact"),
+        (exact, "_read_sets", "exact"),
+        (components, "_large_star", "exact"),
+        (candidates, "_join_pairs", "exact"),
+        (components, "_order_groups", "exact"),
     ):
         before = getattr(place, name)
         if comm.rank == 1:

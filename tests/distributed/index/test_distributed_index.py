@@ -21,7 +21,8 @@ from toy_family import ToyFamily
 ANSWERS = """
 import numpy as np
 from mergesketch import LSHIndex
-from mergesketch.distributed import DistributedIndex, communicator, index as module, merge_over_ranks
+from mergesketch.distributed import DistributedIndex, communicator, merge_over_ranks
+from mergesketch.distributed.index import distributed_index as module
 from mergesketch.lsh import MinHash, SignedRandomProjection
 from naive.distributed_index import top_by_collisions
 from toy_family import ToyFamily

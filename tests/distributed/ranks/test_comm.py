@@ -17,7 +17,8 @@ from ranks import Ran, needs_mpi, run_ranks, running_ranks
 COLLECTIVES = """
 import numpy as np
 import pytest
-from mergesketch.distributed import Communicator, comm as module, communicator
+from mergesketch.distributed import Communicator, communicator
+from mergesketch.distributed.ranks import buffers, exchange, objects
 from mergesketch.errors import DistributedError
 
 comm = communicator()
@@ -51,7 +52,7 @@ for failing in [{0}, {size - 1}, set(range(size))]:
 
 # -- reductions, of more than one piece and at its edges
 for piece in (64, 1 << 20):
-    module.PIECE_BYTES = piece
+    buffers.PIECE_BYTES = piece
     for n in (0, 1, 7, 8, 9, 64, 65, 1000):
         rng = np.random.default_rng(n)
         for dtype in ("int8", "uint16", "int32", "int64", "uint64", "float32", "float64", "bool"):
@@ -104,7 +105,7 @@ def rows_of(r, n, skew):
     return key, wide, np.array([b"k%d" % k for k in key], dtype="S12"), to
 
 for round_bytes in (1, 200, 64 << 20):
-    module.ROUND_BYTES = round_bytes
+    exchange.ROUND_BYTES = round_bytes
     for skew in (False, True):
         for lengths in ([300] * size, [40 * r for r in range(size)], [0] * size):
             parts = [rows_of(r, n, skew) for r, n in enumerate(lengths)]
@@ -133,7 +134,7 @@ for round_bytes in (1, 200, 64 << 20):
                     np.testing.assert_array_equal(np.concatenate([b[i] for b in batches]), column)
 
 if size > 1:
-    module.ROUND_BYTES = 200
+    exchange.ROUND_BYTES = 200
     key = np.arange(100)
     with pytest.raises(DistributedError, match=f"rank {size - 1} failed: ValueError: destination must lie"):
         comm.exchange([key], np.full(100, size if rank == size - 1 else 0))
@@ -155,7 +156,7 @@ if size > 1:
 
     # Ranks of different versions are told apart where they first agree.
     if rank == 1:
-        module.__version__, module._VERSION = "0.0.1", module._VERSION + 1
+        objects.__version__, objects._VERSION = "0.0.1", objects._VERSION + 1
     with pytest.raises(DistributedError, match="ranks must agree on the version of mergesketch: .*'0.0.1'"):
         with comm.agree():
             pass

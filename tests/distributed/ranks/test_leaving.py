@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from mergesketch.distributed.ranks import leaving
+from mergesketch.distributed.ranks.environment import others_wait_for_start
 from ranks import Ran, needs_mpi, run_ranks
 
 #: As programs over ranks are written in the tutorial and the guides.
@@ -108,7 +109,7 @@ def test_processes_that_a_rank_starts_are_no_ranks(monkeypatch: pytest.MonkeyPat
         for descriptor in ("", "x", "1000000", str(file.fileno())):
             monkeypatch.setenv("PMI_FD", descriptor)
             monkeypatch.setenv("PMI_SIZE", "2")
-            assert not leaving._waits_for_start()
+            assert not others_wait_for_start()
 
 
 @pytest.mark.parametrize(

@@ -209,7 +209,7 @@ def test_every_format_is_taken_where_it_tells_the_truth() -> None:
 
 
 def test_files_of_matrices_that_lie_are_refused(tmp_path: Any) -> None:
-    from mergesketch.distributed.cli.rows import _read
+    from mergesketch.distributed.cli.row_files import read_matrix
 
     path, refused = str(tmp_path / "rows.npz"), 0
 
@@ -222,11 +222,11 @@ def test_files_of_matrices_that_lie_are_refused(tmp_path: Any) -> None:
         if form == "csr" and (matrix := lying(form, part, change)).indices.dtype.kind == "i":
             write(matrix)
             with pytest.raises(ValueError, match=r"cannot read .*: it is not a SciPy sparse matrix"):
-                _read(path, 0)
+                read_matrix(path, 0)
             refused += 1
     assert refused > 8
     write(plain() * 1j)
     with pytest.raises(ValueError, match=r"cannot read .*: it is not a SciPy sparse matrix of numbers"):
-        _read(path, 0)
+        read_matrix(path, 0)
     write(plain())
-    np.testing.assert_array_equal(_read(path, 0).toarray(), plain().toarray())
+    np.testing.assert_array_equal(read_matrix(path, 0).toarray(), plain().toarray())

@@ -1,0 +1,85 @@
+"""Shingle and MinHash the documents that this rank reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...lsh.families.minhash import MinHash
+from ...lsh.hashing.text import Shingles, shingle
+from ...lsh.kernels.text import EMPTY, NOT_UTF8, OK
+from ...lsh.support.backend import backend_of
+from ...lsh.support.threads import map_blocks
+from ..documents.batches import DocumentBatch
+from ..kernels import banding
+from .signatures import SignatureStore
+
+__all__ = ["BatchSource", "Shingling", "SignedDocuments", "sign_documents"]
+
+#: Documents in one thread's task.
+_BLOCK = 256
+
+
+class BatchSource(Protocol):
+    """A source of documents, which gives the same batches every time."""
+
+    def batches(self) -> Iterable[DocumentBatch]: ...
+
+
+class Shingling(NamedTuple):
+    """The settings of `shingle`."""
+
+    unit: str
+    size: int
+    seed: int
+
+    def shingle(self, batch: DocumentBatch) -> Shingles:
+        """Return the shingles of a batch of documents."""
+        return shingle((batch.data, batch.offsets), **self._asdict())
+
+
+class SignedDocuments(NamedTuple):
+    """This rank's documents after the first reading.
+
+    Attributes
+    ----------
+    store : SignatureStore
+        The signatures of the documents that have shingles.
+    has_shingles : list of ndarray of bool
+        For every batch, True for the documents in the store.
+    empty, invalid : ndarray of uint64
+        Ids of the documents without a word, and of those that are not UTF-8.
+    """
+
+    store: SignatureStore
+    has_shingles: list[NDArray[np.bool_]]
+    empty: NDArray[np.uint64]
+    invalid: NDArray[np.uint64]
+
+
+def sign_documents(source: BatchSource, family: MinHash, shingling: Shingling) -> SignedDocuments:
+    """Return the signatures of this rank's documents."""
+    store = SignatureStore(family.n_values)
+    has_shingles: list[NDArray[np.bool_]] = []
+    empty, invalid = [np.empty(0, dtype=np.uint64)], [np.empty(0, dtype=np.uint64)]
+    for batch in source.batches():
+        shingles = shingling.shingle(batch)
+        kept = shingles.status == OK
+        # The other documents have no tokens, so the offsets without them are still consecutive.
+        offsets = np.append(shingles.offsets[:-1][kept], shingles.offsets[-1])
+        keys = _document_keys(shingles.tokens, offsets, shingling.seed)
+        store.append(batch.ids[kept], keys, family.signatures((shingles.tokens, offsets)))
+        has_shingles.append(kept)
+        empty.append(batch.ids[shingles.status == EMPTY])
+        invalid.append(batch.ids[shingles.status == NOT_UTF8])
+    return SignedDocuments(store, has_shingles, np.concatenate(empty), np.concatenate(invalid))
+
+
+def _document_keys(tokens: NDArray[np.uint64], offsets: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
+    kernel, key = backend_of(tokens).kernels(banding).document_keys, np.uint64(seed)
+    out = np.empty(len(offsets) - 1, dtype=np.uint64)
+    map_blocks(lambda start, stop: kernel(tokens, offsets, key, start, stop, out), len(out), _BLOCK)
+    return out

@@ -1,0 +1,40 @@
+"""Documents that a caller passes as strings in memory, as a source of batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ...lsh.inputs.strings import as_byte_buffer
+from ..ranks.comm import Communicator
+from .batches import DocumentBatch
+
+__all__ = ["DocumentsInMemory"]
+
+#: Documents in a batch.
+BATCH_DOCUMENTS = 1 << 16
+
+
+class DocumentsInMemory:
+    """This rank's share of the documents, numbered from the documents of the ranks before on.
+
+    Parameters
+    ----------
+    documents : list of str or bytes, column of strings, or NumPy array of strings
+    comm : Communicator
+    """
+
+    def __init__(self, documents: Any, comm: Communicator) -> None:
+        with comm.agree():
+            self._data, self._offsets = as_byte_buffer(documents, "documents", errors="surrogatepass")
+        self._n_documents = len(self._offsets) - 1
+        self._first_id = comm.exclusive_sum(self._n_documents)
+
+    def batches(self) -> Iterator[DocumentBatch]:
+        """Yield the documents in their order."""
+        for start in range(0, self._n_documents, BATCH_DOCUMENTS):
+            stop = min(self._n_documents, start + BATCH_DOCUMENTS)
+            ids = np.arange(self._first_id + start, self._first_id + stop, dtype=np.uint64)
+            yield DocumentBatch(ids, self._data, self._offsets[start : stop + 1])

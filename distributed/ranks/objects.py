@@ -1,0 +1,222 @@
+"""Exchange small Python objects between ranks, and agree on what has failed.
+
+No rank may wait for a rank that has failed. `ObjectCommunicator.agree` turns an exception on any rank into a
+`DistributedError` on every rank, at a point that all of them reach.
+"""
+
+from __future__ import annotations
+
+import pickle
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ... import __version__
+from ...errors import DistributedError
+from .buffers import starts_of
+from .leaving import wait_for_ranks
+
+T = TypeVar("T")
+
+__all__ = ["ObjectCommunicator"]
+
+#: Number of this version of the library. Ranks compare it whenever they agree, because ranks of different
+#: versions might not understand each other.
+_VERSION = zlib.crc32(__version__.encode())
+
+
+class ObjectCommunicator:
+    """Ranks that exchange small objects, which are pickled; one rank without MPI."""
+
+    def __init__(self, mpi: Any) -> None:
+        self.mpi = mpi
+        self.rank: int = 0 if mpi is None else mpi.Get_rank()
+        self.size: int = 1 if mpi is None else mpi.Get_size()
+        self.bytes_sent = 0
+
+    def barrier(self) -> None:
+        """Wait for every rank."""
+        if self.size > 1:
+            wait_for_ranks(self.mpi, self.mpi.Ibarrier())
+
+    def bcast(self, value: Any, root: int = 0) -> Any:
+        """Return the root's value on every rank.
+
+        Parameters
+        ----------
+        value : object
+            An object that can be pickled; it is read on rank `root` alone.
+        root : int, default 0
+
+        Returns
+        -------
+        object
+            The root's value.
+        """
+        if self.size == 1:
+            return value
+        data = _pickled(value) if self.rank == root else None
+        size = np.array([0 if data is None else data.size])
+        wait_for_ranks(self.mpi, self.mpi.Ibcast(size, root))
+        data = np.empty(size[0], np.uint8) if data is None else data
+        self.mpi.Bcast(data, root)
+        return value if self.rank == root else pickle.loads(data.data)
+
+    def gather(self, value: Any, root: int = 0) -> list[Any] | None:
+        """Return every rank's value on the root, in the order of ranks, and None on the other ranks.
+
+        Parameters
+        ----------
+        value : object
+            An object that can be pickled.
+        root : int, default 0
+
+        Returns
+        -------
+        list or None
+        """
+        if self.size == 1:
+            return [value]
+        data, is_root = _pickled(value), self.rank == root
+        sizes = np.empty(self.size, np.int64) if is_root else None
+        wait_for_ranks(self.mpi, self.mpi.Igather(np.array([data.size]), sizes, root))
+        if sizes is None:
+            self.mpi.Gatherv(data, None, root)
+            return None
+        every = np.empty(sizes.sum(), np.uint8)
+        self.mpi.Gatherv(data, [every, (sizes, starts_of(sizes))], root)
+        return _unpickled(every, sizes)
+
+    def allgather(self, value: Any) -> list[Any]:
+        """Return every rank's value on every rank, in the order of ranks.
+
+        Parameters
+        ----------
+        value : object
+            An object that can be pickled.
+
+        Returns
+        -------
+        list
+        """
+        if self.size == 1:
+            return [value]
+        data, sizes = _pickled(value), np.empty(self.size, np.int64)
+        wait_for_ranks(self.mpi, self.mpi.Iallgather(np.array([data.size]), sizes))
+        every = np.empty(sizes.sum(), np.uint8)
+        self.mpi.Allgatherv(data, [every, (sizes, starts_of(sizes))])
+        return _unpickled(every, sizes)
+
+    def sum(self, value: int) -> int:
+        """Return the sum of the ranks' values.
+
+        Parameters
+        ----------
+        value : int
+
+        Returns
+        -------
+        int
+        """
+        return sum(self.allgather(value))
+
+    def exclusive_sum(self, value: int) -> int:
+        """Return the sum of the values of the ranks before this one.
+
+        Parameters
+        ----------
+        value : int
+
+        Returns
+        -------
+        int
+        """
+        return sum(self.allgather(value)[: self.rank])
+
+    def check_same(self, what: str, value: Any) -> None:
+        """Raise DistributedError on every rank unless all ranks pass an equal value.
+
+        Parameters
+        ----------
+        what : str
+            The name of the value in the message.
+        value : object
+            An object that can be compared and pickled.
+
+        Raises
+        ------
+        DistributedError
+            On every rank, if the values differ.
+        """
+        values = self.allgather(value)
+        for rank, other in enumerate(values):
+            if other != values[0]:
+                raise DistributedError(
+                    f"ranks must agree on {what}: rank 0 has {values[0]!r}, rank {rank} has {other!r}"
+                )
+
+    @contextmanager
+    def agree(self) -> Iterator[None]:
+        """Run the block on every rank; if it fails on any rank, raise an error on every rank.
+
+        The block must make no collective call, because a rank that fails leaves it early.
+
+        Raises
+        ------
+        DistributedError
+            On every rank, with the message of the first rank that failed, or if ranks run different
+            versions of mergesketch. With one rank the exception itself is raised.
+        """
+        error: Exception | None = None
+        try:
+            yield
+        except Exception as raised:
+            if self.size == 1:
+                raise
+            error = raised
+        if self.size == 1:
+            return
+        from mpi4py import MPI
+
+        largest = np.array([error is not None, _VERSION, -_VERSION])
+        wait_for_ranks(self.mpi, self.mpi.Iallreduce(MPI.IN_PLACE, largest, MPI.MAX))
+        any_failed, newest, oldest = largest[0], largest[1], -largest[2]
+        if newest != oldest:
+            self.check_same("the version of mergesketch", __version__)
+        if any_failed:
+            message = None if error is None else f"{type(error).__name__}: {error}"
+            failures = [(r, m) for r, m in enumerate(self.allgather(message)) if m is not None]
+            rank, first = failures[0]
+            raise DistributedError(f"rank {rank} failed: {first}") from error
+
+    def local(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Return ``function(*arguments)``; if the call fails on any rank, raise an error on every rank.
+
+        Parameters
+        ----------
+        function : callable
+            A function that makes no collective call.
+        *arguments
+            Its arguments.
+
+        Returns
+        -------
+        object
+            The result of the call on this rank.
+        """
+        with self.agree():
+            return function(*arguments)
+
+
+def _pickled(value: Any) -> NDArray[np.uint8]:
+    return np.frombuffer(pickle.dumps(value, pickle.HIGHEST_PROTOCOL), dtype=np.uint8)
+
+
+def _unpickled(data: NDArray[np.uint8], sizes: NDArray[np.int64]) -> list[Any]:
+    """Return the values whose pickles, of the given sizes, lie one after another in `data`."""
+    starts = starts_of(sizes)
+    return [pickle.loads(data[a : a + n].data) for a, n in zip(starts.tolist(), sizes.tolist(), strict=True)]

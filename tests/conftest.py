@@ -1,13 +1,22 @@
-"""What holds for all tests."""
+"""Settings of Hypothesis, the cache of compiled kernels, and the ranks that snippets run on."""
 
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from kernel_cache import use_kernel_cache
+from ranks import Ranks
 
-# Tests do not depend on time: an example may take as long as kernels take to compile.
-settings.register_profile("mergesketch", deadline=None)
+# Before anything imports Numba, which reads its settings then.
+use_kernel_cache()
+
+# Tests do not depend on time: an example may take as long as kernels take to compile. And they do not depend
+# on chance: every run draws the same examples, except the nightly one, which draws others and prints how to
+# repeat a failure.
+settings.register_profile("mergesketch", deadline=None, derandomize=True)
+settings.register_profile("nightly", deadline=None, derandomize=False, print_blob=True)
 settings.load_profile("mergesketch")
 
 # Background jobs of a shell ignore Ctrl-C, and what they start does so too; tests of interrupts need it.
@@ -32,3 +41,10 @@ class RootIsAFolder:
 def pytest_configure(config: pytest.Config) -> None:
     # A hook of this file itself is not asked about the folder above.
     config.pluginmanager.register(RootIsAFolder())
+
+
+@pytest.fixture(scope="session")
+def ranks() -> Iterator[Ranks]:
+    """Give MPI ranks that run one snippet after the other."""
+    with Ranks() as started:
+        yield started

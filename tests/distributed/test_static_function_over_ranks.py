@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from mergesketch import StaticFunction, StaticFunctionBuilder
 from mergesketch.distributed import build_static_function
-from ranks import needs_mpi, run_ranks
+from ranks import Ranks, needs_mpi
 
 IDENTICAL = """
 import os, tempfile
@@ -159,23 +159,23 @@ def test_every_shard_has_one_rank(size: int, n_shards: int) -> None:
 
 @needs_mpi
 @pytest.mark.parametrize("n_ranks", [1, 2, 3, 4])
-def test_ranks_give_the_file_of_one_process(n_ranks: int) -> None:
-    ran = run_ranks(n_ranks, IDENTICAL, str(n_ranks))
+def test_ranks_give_the_file_of_one_process(ranks: Ranks, n_ranks: int) -> None:
+    ran = ranks.run(n_ranks, IDENTICAL, str(n_ranks))
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == ["done\n"] * n_ranks
 
 
 @needs_mpi
 @pytest.mark.parametrize("n_ranks", [3, 5])
-def test_shards_that_duplicates_make_straddle_ranks(n_ranks: int) -> None:
-    ran = run_ranks(n_ranks, MANY_DUPLICATES)
+def test_shards_that_duplicates_make_straddle_ranks(ranks: Ranks, n_ranks: int) -> None:
+    ran = ranks.run(n_ranks, MANY_DUPLICATES)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == ["done\n"] * n_ranks
 
 
 @needs_mpi
 @pytest.mark.parametrize("n_ranks", [2, 3])
-def test_a_failing_rank_stops_all(n_ranks: int) -> None:
-    ran = run_ranks(n_ranks, REFUSED)
+def test_a_failing_rank_stops_all(ranks: Ranks, n_ranks: int) -> None:
+    ran = ranks.run(n_ranks, REFUSED)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == ["done\n"] * n_ranks

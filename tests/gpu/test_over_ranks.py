@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import fake_cupy
 import pytest
-from ranks import needs_mpi, run_ranks
+from ranks import Ranks, needs_mpi
 
 cupy = fake_cupy.install()
 
 pytestmark = [pytest.mark.gpu, needs_mpi]
+
+
+@pytest.fixture(scope="module")
+def ranks() -> Iterator[Ranks]:
+    """Give ranks of their own, for the stand-in for CuPy stays in them."""
+    with Ranks() as started:
+        yield started
+
 
 MERGE = """
 import fake_cupy
@@ -84,17 +94,17 @@ print("done")
 
 
 @pytest.mark.parametrize("n_ranks", [1, 2, 3])
-def test_an_index_over_cpus_and_gpus(n_ranks: int) -> None:
-    ran = run_ranks(n_ranks, INDEX)
+def test_an_index_over_cpus_and_gpus(ranks: Ranks, n_ranks: int) -> None:
+    ran = ranks.run(n_ranks, INDEX)
     assert ran.returncode == 0, ran.stderr
     assert [out.strip() for out in ran.stdout] == ["done"] * n_ranks
 
 
 @pytest.mark.parametrize("n_ranks", [1, 2, 3])
 @pytest.mark.parametrize("cuda_aware", [None, False, True])
-def test_ranks_on_cpus_and_gpus_merge(n_ranks: int, cuda_aware: bool | None) -> None:
+def test_ranks_on_cpus_and_gpus_merge(ranks: Ranks, n_ranks: int, cuda_aware: bool | None) -> None:
     if cuda_aware and not getattr(cupy, "IS_STAND_IN", False):
         pytest.skip("whether MPI takes a GPU's memory is the library's to say")
-    ran = run_ranks(n_ranks, MERGE.replace("CUDA_AWARE", repr(cuda_aware)))
+    ran = ranks.run(n_ranks, MERGE.replace("CUDA_AWARE", repr(cuda_aware)))
     assert ran.returncode == 0, ran.stderr
     assert [out.strip() for out in ran.stdout] == ["done"] * n_ranks

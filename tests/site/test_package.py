@@ -129,7 +129,7 @@ def test_wheel_works_where_it_is_installed(wheel, tmp_path):
 def test_tests_run_in_a_folder_of_any_name(tmp_path):
     """The name of an unpacked archive is no identifier; its root must not be taken for a package of tests."""
     root = tmp_path / "mergesketch-0.1.0"
-    (root / "tests").mkdir(parents=True)
+    shutil.copytree(ROOT / "tests" / "helpers", root / "tests" / "helpers")
     for name in ("pyproject.toml", "tests/conftest.py"):
         shutil.copy(ROOT / name, root / name)
     (root / "__init__.py").write_text("from . import no_such_module\n")

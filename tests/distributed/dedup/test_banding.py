@@ -15,7 +15,7 @@ from mergesketch.distributed.dedup.components import connected_components
 from mergesketch.distributed.kernels.banding import bucket_pairs, sorted_overlap
 from naive import dedup as naive
 from naive.minhash import jaccard
-from ranks import needs_mpi, run_ranks
+from ranks import Ranks, needs_mpi
 from scipy.integrate import quad
 
 ALONE = Communicator(None)
@@ -201,7 +201,7 @@ print("checked")
 
 @needs_mpi
 @pytest.mark.parametrize("n_ranks", [1, 2, 3, 4])
-def test_components_over_ranks(n_ranks: int) -> None:
-    ran = run_ranks(n_ranks, COMPONENTS)
+def test_components_over_ranks(ranks: Ranks, n_ranks: int) -> None:
+    ran = ranks.run(n_ranks, COMPONENTS)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == ["checked\n"] * n_ranks

@@ -18,7 +18,7 @@ from mergesketch.distributed.documents.batches import DocumentBatch
 from mergesketch.lsh import MinHash, shingle
 from naive import dedup as naive
 from naive.minhash import jaccard
-from ranks import needs_mpi, run_ranks
+from ranks import Ranks, needs_mpi
 
 STDLIB = Path(sysconfig.get_path("stdlib"))
 FOLDERS = [STDLIB / name for name in ("encodings", "json", "email", "importlib", "xml", "wsgiref")]
@@ -283,11 +283,11 @@ def test_comparisons_left_out_are_counted() -> None:
 
 
 @needs_mpi
-def test_any_number_of_ranks_finds_the_same() -> None:
+def test_any_number_of_ranks_finds_the_same(ranks: Ranks) -> None:
     folders = [str(folder) for folder in FOLDERS]
     told = set()
     for n_ranks in (1, 2, 3, 4):
-        ran = run_ranks(n_ranks, RANKS, *folders)
+        ran = ranks.run(n_ranks, RANKS, *folders)
         assert ran.returncode == 0, ran.stderr
         lines = ran.stdout[0].splitlines()
         told.add(ran.stdout[0])

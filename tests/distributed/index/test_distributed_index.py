@@ -15,7 +15,7 @@ from mergesketch.errors import DistributedError, SketchFormatError
 from mergesketch.lsh import SignedRandomProjection
 from mergesketch.lsh.kernels.words import mix64
 from naive.distributed_index import top_by_collisions, vote
-from ranks import needs_mpi, run_ranks
+from ranks import Ranks, needs_mpi
 from toy_family import ToyFamily
 
 ANSWERS = """
@@ -133,8 +133,8 @@ print("done")
 
 @needs_mpi
 @pytest.mark.parametrize("n_ranks", [1, 2, 3, 4])
-def test_answers_over_ranks(n_ranks: int) -> None:
-    ran = run_ranks(n_ranks, ANSWERS, str(n_ranks))
+def test_answers_over_ranks(ranks: Ranks, n_ranks: int) -> None:
+    ran = ranks.run(n_ranks, ANSWERS, str(n_ranks))
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == ["done\n"] * n_ranks
 
@@ -211,8 +211,8 @@ print("done")
 
 
 @needs_mpi
-def test_a_failure_on_one_rank_is_raised_on_all() -> None:
-    ran = run_ranks(3, FAILURES)
+def test_a_failure_on_one_rank_is_raised_on_all(ranks: Ranks) -> None:
+    ran = ranks.run(3, FAILURES)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == ["done\n"] * 3
 
@@ -308,8 +308,8 @@ print("done")
 
 
 @needs_mpi
-def test_files_go_from_any_number_of_ranks_to_any_other(tmp_path: Path) -> None:
-    ran = run_ranks(4, STORAGE, str(tmp_path))
+def test_files_go_from_any_number_of_ranks_to_any_other(ranks: Ranks, tmp_path: Path) -> None:
+    ran = ranks.run(4, STORAGE, str(tmp_path))
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == ["done\n"] * 4
 

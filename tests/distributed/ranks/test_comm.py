@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from mergesketch.distributed import Communicator, communicator, run_main
 from mergesketch.errors import DistributedError
-from ranks import Ran, needs_mpi, run_ranks, running_ranks
+from ranks import Ran, Ranks, needs_mpi, run_apart, running_ranks
 
 COLLECTIVES = """
 import numpy as np
@@ -166,8 +166,8 @@ print("done")
 
 @needs_mpi
 @pytest.mark.parametrize("n_ranks", [1, 2, 3, 4])
-def test_collectives(n_ranks: int) -> None:
-    ran = run_ranks(n_ranks, COLLECTIVES, str(n_ranks))
+def test_collectives(ranks: Ranks, n_ranks: int) -> None:
+    ran = ranks.run(n_ranks, COLLECTIVES, str(n_ranks))
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == ["done\n"] * n_ranks
 
@@ -240,7 +240,7 @@ TIMEOUT = 60.0
 
 
 def run(mode: str) -> Ran:
-    return run_ranks(3, MAIN, mode, timeout=TIMEOUT)
+    return run_apart(3, MAIN, mode, timeout=TIMEOUT)
 
 
 @needs_mpi
@@ -367,6 +367,6 @@ def test_processes_that_a_rank_starts_are_alone():
             print(subprocess.check_output([sys.executable, "-c", child], text=True))
         comm.barrier()
     """
-    ran = run_ranks(2, code)
+    ran = run_apart(2, code)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout == ["", "1\n\n"]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from mergesketch.distributed.ranks import leaving
 from mergesketch.distributed.ranks.environment import others_wait_for_start
-from ranks import Ran, needs_mpi, run_ranks
+from ranks import Ran, needs_mpi, run_apart
 
 #: As programs over ranks are written in the tutorial and the guides.
 PROGRAM = """
@@ -47,7 +47,7 @@ print("not reached")
 
 def run(mode: str) -> Ran:
     # Ample for the imports on a busy machine; without an end it would be reached.
-    return run_ranks(2, PROGRAM, mode, timeout=60.0)
+    return run_apart(2, PROGRAM, mode, timeout=60.0)
 
 
 @needs_mpi

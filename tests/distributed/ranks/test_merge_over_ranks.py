@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from mergesketch import CountMinSketch
 from mergesketch.distributed import merge_over_ranks
-from ranks import needs_mpi, run_ranks
+from ranks import Ranks, needs_mpi
 from registry import ENTRIES
 
 MERGE = """
@@ -111,9 +111,11 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
 
 @needs_mpi
 @pytest.mark.parametrize("n_ranks", [1, 2, 3, 4])
-def test_the_same_data_over_ranks_gives_the_same_state(n_ranks: int, examples: tuple[Path, int]) -> None:
+def test_the_same_data_over_ranks_gives_the_same_state(
+    ranks: Ranks, n_ranks: int, examples: tuple[Path, int]
+) -> None:
     path, n_examples = examples
-    ran = run_ranks(n_ranks, MERGE, str(n_ranks), str(path))
+    ran = ranks.run(n_ranks, MERGE, str(n_ranks), str(path))
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == [f"{n_examples}\n"] * n_ranks
 
@@ -201,8 +203,8 @@ print("done")
 
 @needs_mpi
 @pytest.mark.parametrize("n_ranks", [2, 3])
-def test_what_cannot_be_merged_is_refused_on_every_rank(n_ranks: int) -> None:
-    ran = run_ranks(n_ranks, REFUSE)
+def test_what_cannot_be_merged_is_refused_on_every_rank(ranks: Ranks, n_ranks: int) -> None:
+    ran = ranks.run(n_ranks, REFUSE)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == ["done\n"] * n_ranks
 

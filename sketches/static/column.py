@@ -174,7 +174,7 @@ def _passes(ribbon: Solved, shard: Shard, purpose: int, bits: int) -> NDArray[np
     solution = np.concatenate([ribbon.words, np.zeros(padding([(bits, 1)]), dtype=np.uint64)])
     out = np.empty(shard.keys.size, dtype=np.bool_)
     thresholds = pack_thresholds(ribbon.thresholds)
-    passes_filter(shard.keys, shard.places, plan, thresholds, solution, purpose, bits, out)
+    passes_filter(shard.keys, shard.places, thresholds, solution, plan, purpose, bits, out)
     return out
 
 

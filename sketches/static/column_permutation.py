@@ -55,10 +55,10 @@ def permute_columns(values: NDArray[Any], method: str) -> NDArray[Any]:
     rows = given.copy()
     if method == "global":
         frequency = counts.astype(np.int64)
-        map_blocks(lambda start, stop: order_rows(rows, frequency, start, stop), n, _BLOCK)
+        map_blocks(lambda start, stop: order_rows(frequency, start, stop, rows), n, _BLOCK)
     else:
         for column in range(n_columns - 1):
-            cover_column(rows, column, symbols.size)
+            cover_column(column, symbols.size, rows)
         if _column_entropies(given) < _column_entropies(rows):
             rows = given
         if symbols.size * n_columns <= _MOST_COUNTS:
@@ -71,7 +71,7 @@ def _swap(rows: NDArray[np.int64], n_symbols: int) -> None:
     n = np.arange(_STEPS, dtype=np.float64)
     steps = (n + 1) * np.log2(n + 1) - n * np.log2(np.maximum(n, 1))
     for _ in range(_PASSES):
-        if swap_columns(rows, counts, steps) <= rows.shape[0] // 1000:
+        if swap_columns(steps, rows, counts) <= rows.shape[0] // 1000:
             break
 
 

@@ -331,7 +331,7 @@ class StaticValues(StaticStructure):
                 words = room[: last - first]
                 for j, (ribbon, arguments) in enumerate(calls):
                     backend.kernels(static).look_up(
-                        hashes[first:last], n_shards, plan, ribbon, thresholds, solution, *arguments, words
+                        hashes[first:last], thresholds, solution, n_shards, plan, ribbon, *arguments, words
                     )
                     out[first:last, j] = self._kind.from_words(words, entries)
 

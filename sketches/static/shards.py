@@ -87,7 +87,7 @@ def order_records(
         some, load = keys[starts[part] : starts[part + 1]], moved[starts[part] : starts[part + 1]]
         bits = max(1, int(some.size).bit_length() - 1)
         starts_of = np.zeros((1 << bits) + 1, dtype=np.int64)
-        sort_shard(some, load, n_parts, bits, starts_of, np.empty_like(some), np.empty_like(load))
+        sort_shard(n_parts, bits, some, load, starts_of, np.empty_like(some), np.empty_like(load))
         twice = some[1:] == some[:-1]
         if not twice.any():
             return None

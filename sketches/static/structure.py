@@ -259,8 +259,8 @@ class StaticStructure(Stored):
 
         def check(start: int, stop: int) -> None:
             backend.kernels(static).check_keys(
-                hashes[start:stop], np.uint64(self.n_shards), plan, ribbon,
-                thresholds, solution, purpose, bits, out[start:stop],
+                hashes[start:stop], thresholds, solution,
+                np.uint64(self.n_shards), plan, ribbon, purpose, bits, out[start:stop],
             )  # fmt: skip
 
         backend.map_blocks(check, hashes.size, BLOCK[self.device])

@@ -96,11 +96,11 @@ def test_frequent_ids_are_the_same_in_any_order(seed: int) -> None:
                 codes = rng.integers(0, W, (9, L, P), dtype=np.uint32)
                 offsets = np.concatenate([[0], np.cumsum(rng.integers(0, L * P * B + 1, 8))])
                 ours = np.zeros(offsets[-1], dtype), np.zeros(8, np.int64)
-                index_kernels.frequent_ids(slots, codes, np.zeros(0, np.int32), 1, 9, offsets, *ours)
+                index_kernels.frequent_ids(slots, codes, offsets, np.zeros(0, np.int32), 1, 9, *ours)
                 theirs = cupy.zeros(int(offsets[-1]), dtype), cupy.zeros(8, np.int64)
                 there = cupy.asarray(slots), cupy.asarray(codes)
                 index_launchers.frequent_ids(
-                    *there, np.zeros(0, np.int32), 1, 9, cupy.asarray(offsets), *theirs
+                    *there, cupy.asarray(offsets), np.zeros(0, np.int32), 1, 9, *theirs
                 )
                 found, sizes = theirs[0].get(), theirs[1].get()
                 np.testing.assert_array_equal(sizes, ours[1])
@@ -131,12 +131,12 @@ def test_long_buckets_are_sorted_some_at_a_time(monkeypatch: pytest.MonkeyPatch)
 def test_refuses_what_it_cannot_read() -> None:
     keys, out = cupy.zeros(4, np.uint64), cupy.zeros(4, np.uint64)
     with pytest.raises(TypeError, match="values must be a CuPy array"):
-        xxh3.hash_u64(np.zeros(4, np.uint64), 0, out, 0, 4)
+        xxh3.hash_u64(np.zeros(4, np.uint64), 0, 0, 4, out)
     with pytest.raises(TypeError, match="values must have dtype uint64, got int64"):
-        xxh3.hash_u64(cupy.zeros(4, np.int64), 0, out, 0, 4)
+        xxh3.hash_u64(cupy.zeros(4, np.int64), 0, 0, 4, out)
     with pytest.raises(ValueError, match=r"out must have shape \(4,\), got \(3,\)"):
-        xxh3.hash_u64(keys, 0, out[:3], 0, 4)
+        xxh3.hash_u64(keys, 0, 0, 4, out[:3])
     with pytest.raises(ValueError, match="values must be in C order"):
-        xxh3.hash_u64(cupy.zeros(8, np.uint64)[::2], 0, out, 0, 4)
+        xxh3.hash_u64(cupy.zeros(8, np.uint64)[::2], 0, 0, 4, out)
     with pytest.raises(NotImplementedError, match=r"no GPU kernel text\.shingle_documents yet"):
         GPU.kernels(text).shingle_documents()

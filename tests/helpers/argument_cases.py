@@ -94,7 +94,12 @@ def row_family_cases(kind: str, family: HashFamily, X: Any) -> Iterator[Case]:
     """Yield the calls of a family that hashes rows, and of an index that it makes."""
     name = type(family).__name__
     sparse: Any = (lambda *names: ()) if name == "BitSampling" else (lambda *names: names)
+
+    def hash_read(X: Any) -> Any:
+        return family.hash(family.read_rows(X))
+
     yield Case(f"{name}.hash: {kind}", family.hash, {"X": X}, "X", sparse("X"))
+    yield Case(f"{name}.read_rows: {kind}", hash_read, {"X": X}, "X", sparse("X"))
     yield Case(f"{name}.hash_query: {kind}", family.hash_query, {"Q": X}, "Q", sparse("Q"))
     pair = {"X": X, "Y": X[:5]}
     yield Case(f"{name}.kernel: {kind}", family.kernel, pair, "X", sparse("X", "Y"), tolerance=1e-7)
@@ -118,7 +123,12 @@ def row_family_cases(kind: str, family: HashFamily, X: Any) -> Iterator[Case]:
 def set_family_cases(kind: str, family: MinHash) -> Iterator[Case]:
     """Yield the calls of a family that hashes sets."""
     name, X = type(family).__name__, (TOKENS, OFFSETS)
+
+    def hash_read(X: Any) -> Any:
+        return family.hash(family.read_rows(X))
+
     yield Case(f"{name}.hash: {kind}", family.hash, {"X": X}, "X", ("X",))
+    yield Case(f"{name}.read_rows: {kind}", hash_read, {"X": X}, "X", ("X",))
     yield Case(f"{name}.signatures: {kind}", family.signatures, {"sets": X}, "sets", ("sets",))
     yield Case(f"{name}.hash_query: {kind}", family.hash_query, {"Q": X}, "Q", ("Q",))
     yield Case(f"{name}.probe: {kind}", lambda Q: family.probe(Q, 1), {"Q": X}, "Q", ("Q",))

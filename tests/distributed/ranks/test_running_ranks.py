@@ -1,4 +1,4 @@
-"""The ranks that the tests run snippets on: these do not see each other, and failures are told as they are."""
+"""The ranks that tests run snippets on: snippets do not see each other, and every failure is reported."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def bits_to_sample(rng: np.random.Generator) -> Iterator[Case]:
         places, masks = rng.integers(0, 3, shape), (1 << rng.integers(0, 8, shape)).astype(np.uint8)
         words_each = -(-power // 32)
         out = on_device(np.zeros((18, 10 * words_each), np.uint32))
-        yield X, columns, places, masks, 2, 20, 3, out
+        yield X, columns, places, masks, 3, 2, 20, out
 
 
 @case("mix_words")

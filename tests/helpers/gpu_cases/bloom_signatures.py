@@ -20,14 +20,14 @@ def nodes_to_hash(rng: np.random.Generator) -> Iterator[Case]:
 @case("set_neighbour_bits")
 def edges_to_set(rng: np.random.Generator) -> Iterator[Case]:
     for both in (False, True):
-        yield *edges(rng, 300, 40), both, np.uint64(7), on_device(np.zeros((40, 3), np.uint64)), 5, 40
+        yield *edges(rng, 300, 40), both, np.uint64(7), 5, 40, on_device(np.zeros((40, 3), np.uint64))
 
 
 @case("pass_signatures")
 def edges_to_pass(rng: np.random.Generator) -> Iterator[Case]:
     for both in (False, True):
         signatures = words(rng, 40, 3) & words(rng, 40, 3) & words(rng, 40, 3)
-        yield *edges(rng, 90, 40), both, on_device(signatures), on_device(signatures), 0, 37
+        yield *edges(rng, 90, 40), on_device(signatures), both, 0, 37, on_device(signatures)
 
 
 @case("count_signature_bits")

@@ -30,10 +30,10 @@ def codes_to_count(rng: np.random.Generator) -> Iterator[Case]:
             codes = rng.integers(0, 6, (n, 11), dtype=np.uint32)
             for n_weights in (0, n):
                 weights = weights_for(counts, rng, n_weights)
-                yield on_device(counts), on_device(codes), on_device(weights), 2, 11
+                yield on_device(codes), on_device(weights), 2, 11, on_device(counts)
     # More chunks of rows than one.
     codes = rng.integers(0, 2, (10_000, 3), dtype=np.uint32)
-    yield on_device(np.zeros((3, 2), np.int32)), on_device(codes), on_device(np.empty(0, np.int64)), 0, 3
+    yield on_device(codes), on_device(np.empty(0, np.int64)), 0, 3, on_device(np.zeros((3, 2), np.int32))
 
 
 @case("scatter_add_outputs")
@@ -41,7 +41,7 @@ def codes_to_count_outputs(rng: np.random.Generator) -> Iterator[Case]:
     for counts in tables(rng, (5, 6, 3)):
         for n in (120, 30):
             codes = rng.integers(0, 6, (n, 5), dtype=np.uint32)
-            yield on_device(counts), on_device(codes), on_device(weights_for(counts, rng, (n, 3))), 0, 5
+            yield on_device(codes), on_device(weights_for(counts, rng, (n, 3))), 0, 5, on_device(counts)
 
 
 @case("gather_mean")

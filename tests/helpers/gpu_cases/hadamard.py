@@ -14,7 +14,7 @@ def hadamard_cases(rng: np.random.Generator, sparse: bool, signs: bool = True) -
     shapes = ((1, 1, 1), (300, 70, 9), (33, 40, 15)) if sparse else ((1, 1, 1), (300, 70, 9), (9000, 5, 3))
     for d, n_hashes, power in shapes:
         how = {"n_hashes": n_hashes, "power": power, "projection": "hadamard", "seed": d}
-        masks, n = SignedRandomProjection(d, **how)._masks, 7
+        masks, n = SignedRandomProjection(d, **how)._sign_projection.masks, 7
         for dtype in ("float32", "float64"):
             for index in ("int32", "int64") if sparse else ("",):
                 rows = (

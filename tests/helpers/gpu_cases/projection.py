@@ -11,7 +11,9 @@ from mergesketch.lsh import PStable, SignedRandomProjection
 
 
 def family_parts(family: Any) -> tuple[Any, Any, Any]:
-    return family._vectors, family._panels, family._vector_norms
+    if isinstance(family, SignedRandomProjection):
+        return family._sign_projection.vectors
+    return family._vectors
 
 
 def projection_cases(rng: np.random.Generator, sparse: bool, tail: Callable[[Any], Any]) -> Iterator[Case]:
@@ -55,13 +57,13 @@ CASES["project_steps_csr"] = lambda rng: projection_cases(rng, True, step_parts)
 def codes_to_mix(rng: np.random.Generator) -> Iterator[Case]:
     for n_buckets in (1, 1000, 2**32):
         codes = rng.integers(0, 2**32, (33, 5), dtype=np.uint32)
-        yield on_device(codes), words(rng, 5), np.uint64(n_buckets)
+        yield words(rng, 5), np.uint64(n_buckets), on_device(codes)
 
 
 def hashed_cases(rng: np.random.Generator, signs: bool) -> Iterator[Case]:
     for n_hashes, power in ((1, 1), (3, 4), (33, 2)):
         family = SignedRandomProjection(None, n_hashes=n_hashes, power=power, projection="sparse", seed=power)
-        how = family._entries_key, family._quantiles
+        how = family._sign_projection.key, family._sign_projection.quantiles
         for dtype in ("float32", "float64"):
             for index in ("int32", "int64"):
                 rows = csr_rows(rng, 9, 50, dtype, index)

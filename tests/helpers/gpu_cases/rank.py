@@ -38,7 +38,7 @@ def vectors_to_rank(rng: np.random.Generator) -> Iterator[Case]:
             slack, lengths = np.zeros(6), np.linalg.norm(Q, axis=1)
             found = candidates(rng, 50, dtype, 60 if d == 40 else 3)
             queries = on_device(Q), Q.astype(rows_type), slack, on_device(lengths)
-            yield metric, *queries, on_device(rows), *found
+            yield *queries, on_device(rows), *found[:3], metric, *found[3:]
 
 
 @case("rank_bits")
@@ -47,7 +47,7 @@ def bits_to_rank(rng: np.random.Generator) -> Iterator[Case]:
         Q, rows = (rng.integers(0, 256, (n, width), dtype=np.uint8) for n in (6, 40))
         for dtype in SLOTS:
             found = candidates(rng, 40, dtype, 5)
-            yield on_device(Q), on_device(rows), np.uint8(0xF0), *found
+            yield on_device(Q), on_device(rows), *found[:3], np.uint8(0xF0), *found[3:]
 
 
 def risen_sets(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -82,4 +82,4 @@ def sets_to_order(rng: np.random.Generator) -> Iterator[Case]:
     for n in (0, 1, 30):
         offsets = np.concatenate([[0], np.cumsum(rng.integers(0, 9, n))]).astype(np.int64)
         tokens = rng.integers(0, 6, offsets[-1]).astype(np.uint64)
-        yield on_device(tokens), on_device(offsets[:-1]), on_device(offsets[1:]), 0, n
+        yield on_device(offsets[:-1]), 0, n, on_device(tokens), on_device(offsets[1:])

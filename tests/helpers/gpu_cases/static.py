@@ -33,7 +33,7 @@ def keys_with_values(rng: np.random.Generator) -> Iterator[Case]:
             where = (np.uint64(made.n_shards), made._plan, ribbon)
             ribbons = on_device(arrays["thresholds"]), on_device(arrays["solution"])
             out = on_device(np.zeros(hashes.size, np.uint64))
-            yield on_device(hashes), *where, *ribbons, *arguments, Decoding(book), out
+            yield on_device(hashes), *ribbons, *where, *arguments, Decoding(book), out
 
 
 @case("check_keys")
@@ -44,4 +44,4 @@ def keys_with_fingerprints(rng: np.random.Generator) -> Iterator[Case]:
         hashes, arrays = made._hashes(np.concatenate([keys, words(rng, 500)])), made._arrays
         where = (np.uint64(made.n_shards), made._plan, 0)
         ribbons = on_device(arrays["thresholds"]), on_device(arrays["solution"])
-        yield on_device(hashes), *where, *ribbons, 0, bits, on_device(np.zeros(hashes.size, np.bool_))
+        yield on_device(hashes), *ribbons, *where, 0, bits, on_device(np.zeros(hashes.size, np.bool_))

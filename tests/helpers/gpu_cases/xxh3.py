@@ -12,7 +12,7 @@ from gpu_twins import Case, case, on_device, words
 def integers(rng: np.random.Generator) -> Iterator[Case]:
     for n in (0, 1, 700):
         out = np.zeros(n, np.uint64)
-        yield on_device(words(rng, n)), np.uint64(rng.integers(2**63)), on_device(out), n // 3, n
+        yield on_device(words(rng, n)), np.uint64(rng.integers(2**63)), n // 3, n, on_device(out)
 
 
 @case("hash_slices")
@@ -26,9 +26,9 @@ def slices(rng: np.random.Generator) -> Iterator[Case]:
             on_device(data),
             on_device(offsets),
             np.uint64(seed),
-            on_device(np.zeros(305, np.uint64)),
             1,
             305,
+            on_device(np.zeros(305, np.uint64)),
         )
 
 
@@ -36,4 +36,4 @@ def slices(rng: np.random.Generator) -> Iterator[Case]:
 def fields(rng: np.random.Generator) -> Iterator[Case]:
     for width in (1, 7, 40):
         data = rng.integers(0, 3, 100 * width, dtype=np.uint8)
-        yield on_device(data), width, np.uint64(3), on_device(np.zeros(100, np.uint64)), 0, 100
+        yield on_device(data), width, np.uint64(3), 0, 100, on_device(np.zeros(100, np.uint64))

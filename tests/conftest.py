@@ -1,4 +1,4 @@
-"""Settings of Hypothesis, the cache of compiled kernels, and the ranks that snippets run on."""
+"""Settings of Hypothesis, the cache of compiled kernels, and the ranks that run snippets."""
 
 import signal
 from collections.abc import Iterator
@@ -27,10 +27,10 @@ ROOT = Path(__file__).parents[1]
 
 
 class RootIsAFolder:
-    """The root is the package mergesketch; pytest takes it for a package of tests.
+    """Tell pytest that the root is no package of tests; it is the package mergesketch.
 
-    It would import that a second time under the folder's name, which fails where the name is no
-    identifier: ``mergesketch-0.1.0``, for one.
+    pytest would import it a second time under the folder's name. That fails where the name is no
+    identifier, as in ``mergesketch-0.1.0``.
     """
 
     @pytest.hookimpl
@@ -45,6 +45,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def ranks() -> Iterator[Ranks]:
-    """Give MPI ranks that run one snippet after the other."""
+    """Give MPI ranks that run one snippet after another."""
     with Ranks() as started:
         yield started

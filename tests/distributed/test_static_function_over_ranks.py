@@ -1,4 +1,4 @@
-"""Static functions built over MPI ranks: the file of one process, or one message on every rank."""
+"""Test static functions built over MPI ranks: the file of one process, or one message on every rank."""
 
 import mergesketch
 import numpy as np

@@ -1,4 +1,4 @@
-"""Arrays on a GPU to every public call: the result of main memory, or a refusal that says what to do."""
+"""Test arrays on a GPU in every public call: the result equals the CPU's, or a message says what to do."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def in_main_memory(result: Any) -> Any:
 
 
 def choices(case: Case) -> Iterator[list[str]]:
-    """List what is moved: all arguments, and each alone."""
+    """List the arguments to move: all together, and each alone."""
     yield list(case.arguments)
     if len(case.arguments) > 1:
         yield from ([name] for name in case.arguments)

@@ -1,4 +1,4 @@
-"""Every kernel compiles for the GPUs that we support, with the options that it is launched with."""
+"""Test that every kernel compiles for the supported GPUs, with the options of a launch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hash families of CuPy arrays: the codes that the CPU gives, or a word that there are no kernels."""
+"""Test hash families of CuPy arrays: they give the CPU's codes, or say that they have no kernels."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_rows(name: str, method: str) -> None:
 @pytest.mark.parametrize("name", [name for name in GPU_ROW_FAMILIES if "winner" not in name])
 @pytest.mark.parametrize("n_probes", [1, 2, 7])
 def test_probes(name: str, n_probes: int) -> None:
-    """The first probe is the query's own bucket; of normal numbers, scores differ by more than they err."""
+    """The first probe is the query's own bucket. Scores of normal numbers differ by more than they err."""
     probe = GPU_ROW_FAMILIES[name].probe
     n_probes = min(n_probes, 3 if name == "p-stable, L1" else 7)
     for rows in (ROWS, ROWS.astype(np.float64), ROWS[:0]):
@@ -84,7 +84,7 @@ def test_weights(power: int) -> None:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_margins(dtype: Any) -> None:
-    """Signs and steps are exact; sizes are those of float64 to the bound of float32 sums."""
+    """Signs and steps are exact. Sizes equal float64's within the bound of float32 sums."""
     rng = np.random.default_rng(5)
     X = (rng.standard_normal((30, 50)) * 10.0 ** rng.integers(-20, 20, (30, 1))).astype(dtype)
     X[0] = 0.0

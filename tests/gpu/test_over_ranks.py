@@ -1,4 +1,4 @@
-"""Sketches on GPUs over MPI ranks: through main memory, and as if MPI took a GPU's."""
+"""Test sketches on GPUs over MPI ranks: through main memory, and as if MPI accepted GPU memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.gpu, needs_mpi]
 
 @pytest.fixture(scope="module")
 def ranks() -> Iterator[Ranks]:
-    """Give ranks of their own, for the stand-in for CuPy stays in them."""
+    """Give this file its own ranks, because the stand-in for CuPy stays in them."""
     with Ranks() as started:
         yield started
 

@@ -1,4 +1,4 @@
-"""Every CUDA kernel against its Numba twin: on a GPU where there is one, else compiled for the host."""
+"""Test every CUDA kernel against its Numba twin, on a GPU or compiled for the host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`LSHIndex.search` on a GPU: the ids of the CPU for every metric, and its refusals."""
+"""Test `LSHIndex.search` on a GPU: it returns the CPU's ids for every metric, and refuses the same."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ FAMILIES = {
 
 
 def data(name: str, device: str) -> tuple[Any, Any]:
-    """Queries and rows of a metric."""
+    """Return queries and rows of a metric."""
     if name == "hamming":
         pair = QUERIES > 0, np.packbits(ROWS > 0, axis=1)
     elif name == "jaccard":

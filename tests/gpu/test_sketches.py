@@ -1,4 +1,4 @@
-"""Sketches of CuPy arrays: the state that the CPU makes, wherever the rows lie and however they come."""
+"""Test sketches of CuPy arrays: their states are the CPU's, wherever the rows lie."""
 
 from __future__ import annotations
 
@@ -223,7 +223,7 @@ def test_bad_rows_change_nothing() -> None:
 
 def test_arrays_of_other_libraries_come_by_dlpack() -> None:
     class Tensor:
-        """What PyTorch and JAX have: a place, and a way to hand their memory over."""
+        """Imitate arrays of PyTorch and JAX: they have a device, and hand over their memory."""
 
         def __init__(self, array: Any) -> None:
             self.array = array

@@ -1,4 +1,4 @@
-"""Cases of public calls that take arrays: a call, and plain arguments that the tests vary."""
+"""Cases of public calls that take arrays. The tests vary the plain arguments."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SETS = MinHash(8, n_buckets=16)
 
 @dataclass(frozen=True)
 class Case:
-    """A call and its plain arguments, arrays or pairs ``(tokens, offsets)``."""
+    """A call and its plain arguments: arrays, or pairs ``(tokens, offsets)``."""
 
     #: What of the public interface is called: its name in `mergesketch`, and what kind of it.
     name: str
@@ -69,7 +69,7 @@ class Case:
 
     @property
     def target(self) -> Any:
-        """The function that is called, to be found by name."""
+        """Find the function that is called, by its name."""
         first, *rest = self.name.partition(":")[0].split(".")
         found: Any = getattr(mergesketch if hasattr(mergesketch, first) else mergesketch.lsh, first)
         for part in rest:
@@ -164,7 +164,7 @@ def key_count_cases(name: str, make: Callable[[], Any]) -> Iterator[Case]:
 
 
 def built_and_looked_up(make: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a call that builds a static map and gives its values, before and after a trip through bytes."""
+    """Return a call that builds a static map and looks its keys up, before and after saving it."""
 
     def call(keys: Any, **values: Any) -> Any:
         function = make(keys, *values.values(), progress=False, key_check_bits=16)

@@ -1,4 +1,4 @@
-"""What the laws need to know of a family or a sketch class under test."""
+"""Describe families and sketch classes under test, as the laws need it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mergesketch.lsh import HashFamily
 
 @dataclass(frozen=True)
 class Family:
-    """A family under test."""
+    """A hash family under test."""
 
     make: Callable[..., HashFamily]  # make(n_hashes=, seed=)
     rows: Callable[[np.random.Generator, int], Any]  # data that it hashes
@@ -61,7 +61,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class GpuEntry:
-    """A class that runs on GPUs: an empty sketch, batches for `update`, and calls that answer with arrays."""
+    """A class that runs on GPUs: an empty sketch, batches for `update`, and calls that return arrays."""
 
     make: Callable[[], Any]
     batch: Callable[[np.random.Generator, int], tuple[Any, ...]]
@@ -69,7 +69,7 @@ class GpuEntry:
 
 
 def take(sketch: Any, *batch: Any) -> Any:
-    """Have a sketch take in a batch: by `update`, or by merging where it takes no rows."""
+    """Add a batch to a sketch: by `update`, or by merging where a sketch takes no rows."""
     if not isinstance(sketch, PrivateRace):
         return sketch.update(*batch)
     return sketch.merge(

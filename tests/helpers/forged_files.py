@@ -1,4 +1,4 @@
-"""Files of sketches to damage and to forge, for the tests of storage."""
+"""Files of sketches to damage and to forge."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def header_of(data: bytes) -> dict[str, Any]:
 
 
 def with_header(data: bytes, header: Any, *, sign: bool = True) -> bytes:
-    """`data` under another header; with `sign`, under one whose checksum is right, as a forger's would be."""
+    """Return `data` under another header; with `sign`, its checksum is right, as a forger's would be."""
     if sign:
         metadata = {k: v for k, v in header["__metadata__"].items() if k != "header_xxh3"}
         names = {
@@ -59,7 +59,7 @@ def forged(sketch: MergeableSketch, change: Callable[[dict[str, Any]], None]) ->
 
 
 def assert_refused(data: bytes, path: Path, match: str | None = None) -> None:
-    """Refused as bytes, as a file and as a mapped file, quickly and without taking memory."""
+    """Assert that a file is refused as bytes, as a file and memory-mapped, quickly and in little memory."""
     path.write_bytes(data)
     tracemalloc.start()
     started = time.perf_counter()

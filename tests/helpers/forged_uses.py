@@ -1,6 +1,6 @@
-"""Whatever a forged file loads as is used: every method of it, within little memory and time.
+"""Call every method of objects that load from forged files, within little memory and time.
 
-``python forged_uses.py`` prints a line for each use that fails by anything but a refusal.
+``python forged_uses.py`` prints a line for each call that fails with anything but a refusal.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _LARGE = (1 << 20, 1 << 31, 1 << 62)
 
 
 def _numbers(config: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Find where a configuration holds numbers or lists."""
+    """Yield the places of numbers and lists in a configuration."""
     items = config.items() if isinstance(config, dict) else enumerate(config)
     for name, value in items:
         if isinstance(value, (dict, list)):
@@ -57,7 +57,7 @@ def _with(config: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict[str
 
 
 def forgeries(sketch: Stored, *, arrays: bool = True) -> Iterator[tuple[str, bytes]]:
-    """Files like that of `sketch`, of right checksums, with one number (with `arrays`, or array) changed."""
+    """Yield files like that of `sketch` with right checksums, in which one number or array is changed."""
     data = sketch.to_bytes()
     metadata = header_of(data)["__metadata__"]
     config = json.loads(metadata["config"])
@@ -106,7 +106,7 @@ def _rows_for(sketch: Any, n: int) -> Any:
 
 
 def uses(sketch: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """Every public method and property of an object, to be called with little."""
+    """Yield every public method and property of an object, ready to be called with small arguments."""
     rows = _rows_for(sketch, 2)
     given = {
         "X": rows, "Q": rows, "keys": ["key 1", "x"], "n_keys": 10, "other": sketch, "u": [0, 1], "v": [1, 0],

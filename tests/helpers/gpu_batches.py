@@ -25,7 +25,7 @@ def gpu_keys(rng: np.random.Generator, n: int) -> tuple[Any, ...]:
 
 
 def gpu_sets(rng: np.random.Generator, n: int) -> tuple[Any, ...]:
-    """Sets in one argument, a pair of tokens and offsets, and a weight each."""
+    """Return sets as a pair of tokens and offsets, and a weight for each set."""
     offsets = np.concatenate([[0], np.cumsum(rng.integers(0, 40, n))])
     return (rng.integers(0, 500, offsets[-1]), offsets), rng.integers(-5, 6, n)
 

@@ -1,7 +1,7 @@
-"""Cases of CUDA kernels and their Numba twins: what they are made of, and how one is checked.
+"""CUDA kernels and their Numba twins: the parts of a case, and how a case is checked.
 
-A case gives the arguments of a kernel; what `on_device` wraps goes to the device and is compared afterwards,
-bit for bit, whether the kernel has written to it or should not have. Everything else (parameters of
+A case gives the arguments of a kernel. What `on_device` wraps goes to the device and is compared
+afterwards, bit for bit, whether the kernel should write to it or not. Everything else (parameters of
 families, numbers) goes as it is.
 """
 
@@ -25,7 +25,7 @@ from mergesketch.sketches.kernels import index, static  # noqa: E402
 
 
 class Twin(NamedTuple):
-    """A Numba kernel and the launcher of the CUDA kernel of its name."""
+    """A Numba kernel and the launcher of the CUDA kernel of the same name."""
 
     cpu: Callable[..., Any]
     gpu: Callable[..., Any]
@@ -36,7 +36,7 @@ NO_TWINS = {"launch", "rotation"}
 
 
 def twin_modules() -> Iterator[tuple[ModuleType, ModuleType]]:
-    """Find each module of Numba kernels that has a twin, and the twin."""
+    """Yield each module of Numba kernels that has a twin, and the twin."""
     for info in pkgutil.iter_modules(mergesketch.gpu.__path__):
         found = [
             f"mergesketch.{room}.kernels.{info.name}"
@@ -61,7 +61,7 @@ class OnDevice:
 
 
 class Decoding:
-    """A codebook's decoder, whose addresses are the device's own."""
+    """A codebook whose decoder is made on the device that runs the kernel."""
 
     def __init__(self, book: Codebook) -> None:
         self.book = book

@@ -1,9 +1,9 @@
-"""A folder of compiled kernels that lasts from one run of the tests to the next, also in another clone.
+"""Keep compiled kernels from one run of the tests to the next, also in another clone.
 
-Numba notices a kernel whose own file has changed, but not one that calls a changed kernel of another file.
-So the folder is named by a hash of all kernels: it holds no stale code, and changing any kernel starts an
-empty one. Numba looks for compiled code by the path of the source; a link for every folder of kernels lets
-clones share it.
+Numba notices a change of the file of a kernel, but not of a kernel in another file that it calls. So the
+folder of compiled kernels is named by a hash of all kernels. It has no stale code, and a change of any
+kernel starts an empty folder. Numba looks for compiled code by the path of the source; a link for every
+folder of kernels lets clones share it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def kernel_folders(package: Path) -> list[Path]:
 
 
 def digest_of(package: Path, environment: Mapping[str, str]) -> str:
-    """Hash everything that compiled kernels depend on, except the processor, which Numba tells apart."""
+    """Hash everything that compiled kernels depend on, except the processor, which Numba distinguishes."""
     digest = hashlib.sha256(sys.version.encode())
     for name in ("numba", "llvmlite", "numpy"):
         digest.update(f"{name} {importlib.metadata.version(name)}\n".encode())
@@ -45,7 +45,7 @@ def digest_of(package: Path, environment: Mapping[str, str]) -> str:
 
 
 def prepare(base: Path, package: Path, environment: Mapping[str, str]) -> Path:
-    """Return the folder for the kernels of `package`, made if need be, and remove old ones.
+    """Make and return the folder for the kernels of `package`, and remove old folders.
 
     Several processes may do so at once.
     """
@@ -70,9 +70,9 @@ def _remove_old(base: Path) -> None:
 
 
 def use_kernel_cache() -> None:
-    """Let Numba keep the kernels of the tests there, here and in all processes that the tests start.
+    """Make Numba keep kernels in that folder, in this process and in all that it starts.
 
-    Nothing changes where the user has named a folder, or where nothing can be written.
+    Nothing changes where the user has set NUMBA_CACHE_DIR, or where nothing can be written.
     """
     if "NUMBA_CACHE_DIR" in os.environ:
         return

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Later:
-    """Give the methods of an object that is made when one of them is first called."""
+    """Offer the methods of an object that is made when one of them is first called."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make

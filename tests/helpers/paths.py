@@ -1,4 +1,4 @@
-"""Folders that tests read, and the environment of processes that import the tests' own modules."""
+"""Folders that tests read, and the environment of processes that import the tests' modules."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ SHARED = ROOT.parent / "shared" / "data"
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """Return this process's environment for one that imports modules of tests/ and of tests/helpers/."""
+    """Return this process's environment, with tests/ and tests/helpers/ on the path of imports."""
     paths = [str(TESTS / "helpers"), str(TESTS), os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), **changes}

@@ -1,7 +1,7 @@
-"""A rank that runs the snippets which the tests send it, one after the other, each in a fresh namespace.
+"""Run the snippets that the tests send to this rank, one after another, each in a fresh namespace.
 
-``mpiexec -n N python rank_server.py SOCKET`` starts N of them. Each waits on its own connection, outside of
-MPI, so that idle ranks take no processor time. The end of the connection ends a rank.
+``mpiexec -n N python rank_server.py SOCKET`` starts N ranks. Each waits on its own connection, outside
+of MPI, so that idle ranks take no processor time. A rank ends when its connection ends.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import mergesketch.sketches
 
 
 def _load_package() -> None:
-    """Import every module that needs no GPU, so that no snippet is the first to see one."""
+    """Import every module that needs no GPU, so that no snippet is the first to import one."""
     for package in (mergesketch.lsh, mergesketch.sketches, mergesketch.distributed):
         for info in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
             if not info.name.endswith("__main__"):

@@ -1,7 +1,7 @@
-"""Runs snippets of Python over MPI ranks, for tests, with a time limit.
+"""Run snippets of Python over MPI ranks, with a time limit.
 
-`Ranks.run` sends a snippet to ranks that are started once and run many; `run_apart` gives it processes of its
-own, for tests of how programs end.
+`Ranks.run` sends a snippet to ranks that are started once and run many; `run_apart` starts processes for
+one snippet, for tests of how programs end.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ needs_mpi = pytest.mark.skipif(
 
 @dataclass(frozen=True)
 class Ran:
-    """How a run ended: its exit code, each rank's standard output, and all of the standard error."""
+    """The end of a run: its exit code, each rank's standard output, and all of the standard error."""
 
     returncode: int
     stdout: list[str]
@@ -67,7 +67,7 @@ class Ran:
 
 
 def _start(n_ranks: int, script: Path, *arguments: str, stderr: Any) -> subprocess.Popen[str]:
-    """Start a script on ranks of one thread each, which can import the tests' own modules."""
+    """Start a script on ranks of one thread each, which can import the tests' modules."""
     launcher = mpiexec()
     assert launcher is not None
     return subprocess.Popen(
@@ -149,7 +149,7 @@ class _Server:
         return Ran(max(status), list(stdout), "".join(stderr) + self._new_stderr(), seconds)
 
     def _give_up(self, results: dict[int, tuple[int, str, str]], timeout: float) -> None:
-        """Fail the test; but if a rank has failed, only give a result to those that have not answered."""
+        """Fail the test. If a rank has failed, only fill in a result for those that have not answered."""
         late = [number for number in range(self.n_ranks) if number not in results]
         if not any(status for status, _, _ in results.values()):
             for number in late:
@@ -163,7 +163,7 @@ class _Server:
         results.update(dict.fromkeys(late, (99, "", "")))
 
     def close(self, *, kill: bool = False) -> None:
-        """End the ranks: when their connections end they leave by themselves, unless they are busy."""
+        """End the ranks: without their connections they leave by themselves, unless they are busy."""
         for rank in self._ranks:
             rank.close()
         if not kill:
@@ -177,7 +177,7 @@ class _Server:
 
 
 class Ranks:
-    """Ranks of any number, started when first needed; a context manager, which ends them."""
+    """Ranks in any number, started when first needed. Leaving the context ends them."""
 
     def __init__(self) -> None:
         self._servers: dict[int, _Server] = {}
@@ -215,7 +215,7 @@ class Ranks:
 
 @contextmanager
 def running_ranks(n_ranks: int, code: str, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], Path]]:
-    """Give a started run and the folder of its ranks' outputs; what still runs at the end is killed."""
+    """Yield a started run and the folder of its ranks' outputs; kill it at the end if it still runs."""
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "snippet.py"
         script.write_text(_PRELUDE + textwrap.dedent(code))

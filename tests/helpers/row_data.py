@@ -28,7 +28,7 @@ def unit(X: np.ndarray) -> np.ndarray:
 
 
 def angle_pairs(rng: np.random.Generator, angle: float, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of any length at that angle."""
+    """Return pairs of rows of any length at that angle."""
     x = unit(rng.standard_normal((n, 12)))
     other = rng.standard_normal((n, 12))
     across = unit(other - (other * x).sum(axis=1, keepdims=True) * x)
@@ -37,7 +37,7 @@ def angle_pairs(rng: np.random.Generator, angle: float, n: int) -> tuple[np.ndar
 
 
 def set_pairs(rng: np.random.Generator, distance: float, n: int) -> tuple[Any, Any]:
-    """Sets at that Jaccard distance, the union of each pair having 24 tokens; as (tokens, offsets)."""
+    """Return pairs of sets at that Jaccard distance as (tokens, offsets); each union has 24 tokens."""
     common = round(24 * (1.0 - distance))
     assert abs(24 * (1.0 - distance) - common) < 1e-9
     left = (24 - common) // 3

@@ -1,8 +1,8 @@
 """Compare the bits of states, saved bytes and results between processors.
 
-``make processors`` runs it. It computes them on this processor, as it is and as the plainest one of its kind
-(Numba's ``generic``: kernels compiled anew, into a folder of their own, which takes minutes), prints what
-differs, and ends with 1 if anything does that should not.
+``make processors`` runs it. It computes them on this processor, and again with the plainest instructions
+of its kind (Numba's ``generic``; kernels are compiled anew into their own folder, which takes minutes).
+It prints what differs, and ends with 1 if anything does that should not.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _results() -> Iterator[tuple[str, Callable[[], Any]]]:
 
 
 def digests() -> dict[str, str]:
-    """A digest of every result, or the error that it ends with."""
+    """Return a digest of every result, or the error that it ends with."""
     told = {}
     for name, call in _results():
         try:

@@ -1,7 +1,7 @@
-"""Kernels that write where counts and codes say stay within their arrays, whatever these are.
+"""Test that kernels which write where counts and codes point to stay within their arrays.
 
-They are compiled with checks of every index, in a process of its own with a cache of its own, and asked for
-what the others do not ask: ids added many times, more counts than tables, capacities at their limits.
+They are compiled with checks of every index, in their own process with their own cache. The calls are
+unusual: ids added many times, more counts than tables, capacities at their limits.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ GUARD = 2**32 - 1
 def frequent(
     buckets: list[list[list[int]]], codes: list[list[list[int]]], room: list[int], direct: bool
 ) -> list[list[int]]:
-    """Run `frequent_ids` into an array with guards before, between and behind the rooms."""
+    """Run `frequent_ids` into an array with guards before, between and after the ranges of the queries."""
     capacity = max(1, max(len(bucket) for table in buckets for bucket in table))
     slots = np.zeros((len(buckets), len(buckets[0]), capacity), np.uint32)
     for t, table in enumerate(buckets):
@@ -97,7 +97,7 @@ def test_capacities_at_their_limits(capacity: int) -> None:
 
 
 class Liar(ToyFamily):
-    """A family of a user's that breaks its promise."""
+    """A family of a user that breaks its promise."""
 
     def hash(self, X: Any) -> np.ndarray:
         codes = np.zeros((len(X), self.n_hashes), np.uint32)

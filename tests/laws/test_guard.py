@@ -1,4 +1,4 @@
-"""A batch is in or it is not, whatever fails, when Ctrl-C comes, and whoever else updates, saves or asks."""
+"""Test that a batch is in or not in, after any failure, after Ctrl-C, and while others use the sketch."""
 
 from __future__ import annotations
 
@@ -69,14 +69,14 @@ FEW = settings(
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Batches of 600 rows are worked on in several blocks."""
+    """Make blocks small, so that batches of 600 rows have several."""
     monkeypatch.setattr(hashed_rows, "_BLOCK_CODES", 1)
     monkeypatch.setattr(storm, "_BLOCK_CODES", {"cpu": 1, "gpu": 1})
     monkeypatch.setattr(density, "_BLOCK", {"cpu": 600, "gpu": 600})
 
 
 def batches_of(entry: Any, sketch: Any, *sizes: int) -> list[tuple]:
-    """Parts of a large batch, one after the other."""
+    """Yield parts of a large batch, one after another."""
     batch = entry.large(np.random.default_rng(3), sketch)
     ends = np.cumsum(sizes).tolist()
     return [
@@ -86,7 +86,7 @@ def batches_of(entry: Any, sketch: Any, *sizes: int) -> list[tuple]:
 
 @contextmanager
 def out_of_memory(call: int) -> Iterator[list[int]]:
-    """NumPy's call of that number fails; gives how many there were."""
+    """Make NumPy's call of that number fail; yield a counter of the calls."""
     made = [0]
 
     def failing(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -106,7 +106,7 @@ def out_of_memory(call: int) -> Iterator[list[int]]:
 
 @contextmanager
 def ctrl_c(place: int) -> Iterator[list[int]]:
-    """An interrupt comes at the library's line of that number; gives how many lines there were."""
+    """Interrupt the library at the line of that number; yield a counter of the lines."""
     lines = [0]
 
     def trace(frame: Any, event: str, _: Any) -> Any:
@@ -127,7 +127,7 @@ def ctrl_c(place: int) -> Iterator[list[int]]:
 
 
 def changes_of(entry: Any, sketch: Any) -> list[tuple[Any, Callable[[Any], Any]]]:
-    """Sketches and what is done to them: a first batch, small and large further ones, a merge."""
+    """Yield sketches and changes of them: a first batch, small and large further ones, a merge."""
     n = 3 if issubclass(entry.cls, mergesketch.PrivateRace) else 600
     first, second, third = batches_of(entry, sketch, *((2, 1, 2) if n == 3 else (40, 30, n)))
     filled, other = take(sketch.copy(), *first), take(sketch.copy(), *third)

@@ -1,4 +1,4 @@
-"""Files made to harm: refused with SketchFormatError, quickly and without taking memory."""
+"""Test that files made to harm are refused with SketchFormatError, quickly and in little memory."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def test_missing_and_extra_arrays(tmp_path: Path) -> None:
 
 
 def test_hostile_states_of_heavy_hitters(tmp_path: Path) -> None:
-    """What kernels and decoders use as a length or an index is checked even where checksums are right."""
+    """Lengths and indices for kernels and decoders are checked even where checksums are right."""
     sketch = SKETCHES["HeavyHitters"]
 
     def refused(change: Callable[[dict[str, np.ndarray]], None], match: str) -> None:
@@ -224,7 +224,7 @@ def test_hostile_states_of_heavy_hitters(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_ids_beyond_63_bits_are_looked_up_nowhere(dtype: Any) -> None:
-    """An index cannot know how many rows a search will have: ids that no row can have are met there."""
+    """An index cannot know the number of rows of a search, so the search checks ids that no row can have."""
     family = SignedRandomProjection(4, n_hashes=3, power=2, seed=1)
     rows = np.random.default_rng(0).standard_normal((50, 4)).astype(dtype)
     index = LSHIndex(family, capacity=4, wide_ids=True).add(rows)
@@ -237,7 +237,7 @@ def test_ids_beyond_63_bits_are_looked_up_nowhere(dtype: Any) -> None:
 
 
 def test_refusals_under_a_memory_limit(tmp_path: Path) -> None:
-    """Hostile files are refused with little memory above what the interpreter has already."""
+    """Refusing hostile files takes little memory beyond that of the interpreter."""
     hostile = []
     for config in HOSTILE_CONFIGS.values():
 
@@ -270,7 +270,7 @@ for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
 
 
 def test_what_loads_is_used_within_the_means_of_its_file() -> None:
-    """Numbers and arrays of every class forged; what loads all the same has every method called."""
+    """Numbers and arrays of every class are forged; every method of the objects that load is called."""
     command = [sys.executable, TESTS / "helpers" / "forged_uses.py"]
     done = subprocess.run(
         command, env=environment(), capture_output=True, text=True, check=False, timeout=500
@@ -362,7 +362,7 @@ def test_a_static_function_has_one_column(keys: list[int]) -> None:
 
 
 def test_samples_of_more_rows_than_were_seen() -> None:
-    """Two such detectors merged would count beyond 63 bits, and could not be loaded again."""
+    """Two such detectors would together count beyond 63 bits, and could not be loaded again."""
     detector = AceDetector(ToyFamily(4, 3, seed=1), sample_size=8).update(np.zeros((5, 4), int))
     for weights in ([2**62], [6], [2**63 - 1, 2**63 - 1, 2**63 - 1]):
         twin = detector.copy()

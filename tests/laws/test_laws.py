@@ -1,7 +1,7 @@
-"""The laws of mergeable sketches, for every public sketch class.
+"""Test the laws of mergeable sketches, for every public sketch class.
 
-A sketch's state must be a function of its data alone: not of batches, order, merges, threads or where
-it was stored in between. See docs and `mergesketch.sketches.core.base`.
+A sketch's state must be a function of its data alone. Batches, order, merges, threads and storage must
+not change it. See the documentation and `mergesketch.sketches.core.base`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ quickly = settings(max_examples=20, deadline=None, suppress_health_check=[Health
 
 
 def draw_parts(data: st.DataObject, entry: Entry, n: int) -> tuple[Any, list[tuple]]:
-    """An empty sketch and `n` batches for it."""
+    """Draw an empty sketch and `n` batches for it."""
     empty = data.draw(entry.sketches)
     return empty, [data.draw(entry.batches(empty)) for _ in range(n)]
 
@@ -43,12 +43,12 @@ def built(empty: Any, *batches: tuple) -> Any:
 
 
 def snapshot(sketch: Any) -> dict[str, Any]:
-    """The state's values, whatever their dtype: a counter that had to widen still holds the same."""
+    """Return the values of a state in any dtype: a counter that was widened counts the same."""
     return {name: state.array.copy() for name, state in sketch.state.items()}
 
 
 def with_array(sketch: Any, name: str, array: np.ndarray) -> Any:
-    """A copy of `sketch` with another array in its state, as if it had been loaded so."""
+    """Return a copy of `sketch` with another array in its state, as if it had been loaded so."""
     twin = sketch.copy()
     return twin._adopt({**twin._arrays, name: array})
 
@@ -262,7 +262,7 @@ def test_results_do_not_depend_on_the_number_of_threads(entry: Entry, data: st.D
 
 
 def altered_values(config: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Configurations that differ from `config` in one field, named by its path."""
+    """Yield configurations that differ from `config` in one field, with the path of the field."""
     for name, value in config.items():
         if isinstance(value, Mapping):
             for path, inner in altered_values(value):
@@ -324,7 +324,7 @@ def test_bad_updates_change_nothing(entry: Entry, data: st.DataObject) -> None:
 
 
 def strange(good: Any) -> dict[str, Any]:
-    """What no argument of an update can be, from what it can be."""
+    """Return values that no argument of an update can have, made from one that it can have."""
     if isinstance(good, list):
         good = good[0] if good and isinstance(good[0], np.ndarray) else np.array(good)
     masked = np.ma.array(np.resize(good, good.shape if good.size else (1, *good.shape[1:])), mask=True)

@@ -1,4 +1,4 @@
-"""Sizes by the error that is allowed: each holds what its theorem promises, and no smaller one would."""
+"""Test sizes chosen by an allowed error: each meets its theorem, and no smaller one would."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FAMILY = SignedRandomProjection(4, n_hashes=2, power=2, seed=3)
 
 
 def test_minhash_similarities_err_by_no_more_than_allowed() -> None:
-    """By Chebyshev's inequality, which the share of pairs beyond the error must not pass."""
+    """The share of pairs beyond the error must not exceed the bound of Chebyshev's inequality."""
     error, confidence, n_pairs = 0.1, 0.8, 400
     shared, own = 3000, 1500  # similarity 1/2, of the largest variance, in sets of many more tokens than bins
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Files of sketches: what a stranger's bytes can do (nothing but SketchFormatError), and atomic writing."""
+"""Test files of sketches: a stranger's bytes cause nothing but SketchFormatError, and writing is atomic."""
 
 from __future__ import annotations
 
@@ -255,7 +255,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
 def test_errors_of_saving_name_the_file_that_was_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither the temporary file, which the caller does not know, nor none, as a full disk has it."""
+    """They do not name the temporary file, which the caller does not know; a full disk names no file."""
     sketch = SKETCHES["CountMinSketch"]
     for path, error in (
         (tmp_path / "absent" / "a", FileNotFoundError),
@@ -292,7 +292,7 @@ def test_paths_are_names_of_files_and_no_descriptors(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_an_os_error(tmp_path: Path) -> None:
-    """The system itself refuses the bytes: a limit on the size of files stands for a full disk."""
+    """A limit on the size of files stands for a full disk: the system itself refuses the bytes."""
     SKETCHES["CountMinSketch"].save(tmp_path / "a.sketch")
     code = """
 import resource, signal, sys

@@ -1,1 +1,1 @@
-"""Slow, obviously right references that the fast code is compared with, one module a structure."""
+"""Slow and plain references that the fast code is compared with, one module a structure."""

@@ -52,7 +52,7 @@ def minhash_fast_similarity(
 ) -> list[int]:
     """Return a signature: each bin keeps its first token by (round, value); the last round hits every bin.
 
-    With `bins` the values of those only.
+    If `bins` are given, only their values are returned.
     """
     words = [mix13(token % 2**64 ^ key) for token in tokens]
     m, rounds = len(a), len(multipliers)

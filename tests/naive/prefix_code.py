@@ -13,7 +13,7 @@ def least_code_cost(counts: list[int], limit: int) -> int:
 
     @functools.cache
     def rest(placed: int, free: int, depth: int) -> float:
-        """Least cost of the symbols from `placed` on, with `free` nodes at this depth."""
+        """Return the least cost of the symbols from `placed` on, with `free` nodes at this depth."""
         if placed == len(ordered):
             return 0
         if depth > limit or free == 0:

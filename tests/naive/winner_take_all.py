@@ -62,8 +62,8 @@ def winner_codes(
 def winner_agreement(x: list[float], y: list[float], group_size: int, *, by_place: bool) -> float:
     """Return the share of ordered groups with one winner in x and y, among those not empty in both.
 
-    A group counts by 1 over the groups that are not empty on average, of as many as features make, if it is
-    one of them.
+    A group that is not empty counts by 1 over the expected number of such groups, among the disjoint groups
+    that the features form.
     """
     agree = either = Fraction(0)
     d = len(x)

@@ -12,12 +12,12 @@ from stored_data import SMALL_ROWS
 
 
 def _packed(rng: np.random.Generator, n: int) -> np.ndarray:
-    """Rows of 20 bits; those that pad them are random too."""
+    """Return rows of 20 bits; the bits that pad them are random too."""
     return rng.integers(0, 256, (n, 3), dtype=np.uint8)
 
 
 def bit_pairs(rng: np.random.Generator, distance: float, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Packed rows of 20 bits, as many of them unlike as the distance says."""
+    """Return pairs of packed rows of 20 bits that differ in `distance` bits."""
     x = _packed(rng, n)
     unlike = rng.permuted(np.arange(20) < np.full((n, 1), distance), axis=1)
     return x, x ^ np.packbits(unlike, axis=1)

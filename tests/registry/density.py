@@ -18,7 +18,7 @@ from stored_data import SMALL_ROWS
 
 
 def _vector_batches(sketch: Any) -> st.SearchStrategy[tuple]:
-    """Rows on a coarse lattice, so that cells fill, and weights."""
+    """Return rows on a coarse lattice, so that cells fill, and weights."""
     rows = st.integers(0, 8).flatmap(
         lambda n: hnp.arrays(np.int64, (n, sketch.n_features), elements=st.integers(-9, 9))
     )
@@ -26,7 +26,7 @@ def _vector_batches(sketch: Any) -> st.SearchStrategy[tuple]:
 
 
 def _density_entry(rotate: bool, max_bins: int) -> Entry:
-    """Tables so large that they do not err; with few bins kept, so that light ones are dropped."""
+    """Return an entry whose tables are too large to err; with few bins, light cells are dropped."""
     return Entry(
         DensitySketch,
         st.tuples(st.integers(1, 3), st.sampled_from([0.5, 3.0]), st.integers(1, 4), SEEDS).map(

@@ -16,9 +16,9 @@ from stored_data import SMALL_ROWS
 def inner_product_pairs(
     rng: np.random.Generator, product: float, n: int, query_norm: float | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows no longer than 10 and queries of that inner product, lengths at random.
+    """Return rows no longer than 10 and queries with that inner product, of random lengths.
 
-    Queries are no longer than `query_norm`; with None, of any length, and the product is that with the
+    Queries are no longer than `query_norm`. With None they have any length, and the product is that with the
     query at length 1.
     """
     direction, other = unit(rng.standard_normal((n, 12))), rng.standard_normal((n, 12))

@@ -20,7 +20,7 @@ from toy_family import ToyFamily
 
 
 def _target_batches(sketch: Any) -> st.SearchStrategy[tuple]:
-    """Rows, targets (some NaN), weights and times, whole numbers of half-lives: all sums are exact."""
+    """Return rows, targets (some NaN), weights, and times in whole half-lives: all sums are exact."""
 
     def with_targets(batch: tuple) -> st.SearchStrategy[tuple]:
         n = len(batch[0])

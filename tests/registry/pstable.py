@@ -14,7 +14,7 @@ from stored_data import SMALL_ROWS
 
 
 def distance_pairs(p: int) -> Callable[[np.random.Generator, float, int], tuple[np.ndarray, np.ndarray]]:
-    """Rows at that distance in the norm `p`."""
+    """Return a function that makes pairs of rows at a distance in the norm `p`."""
 
     def pairs(rng: np.random.Generator, distance: float, n: int) -> tuple[np.ndarray, np.ndarray]:
         x, step = rng.standard_normal((2, n, 12))

@@ -1,4 +1,4 @@
-"""The family of the tests."""
+"""The hash family of the tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from toy_family import ToyFamily
 
 
 def hamming_pairs(rng: np.random.Generator, distance: float, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of 6 integers below 4, as many of them unlike as the distance says."""
+    """Return pairs of rows of 6 integers below 4 that differ in `distance` places."""
     x = rng.integers(0, 4, (n, 6))
     unlike = rng.permuted(np.arange(6) < np.full((n, 1), distance), axis=1)
     return x, (x + unlike * rng.integers(1, 4, (n, 6))) % 4

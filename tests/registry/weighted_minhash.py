@@ -18,9 +18,9 @@ def _positive(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def weighted_pairs(rng: np.random.Generator, distance: float, n: int) -> tuple[Any, Any]:
-    """Weights at that weighted Jaccard distance: a share of each column belongs to both rows of a pair.
+    """Return weights at that weighted Jaccard distance: both rows of a pair have a share of each column.
 
-    Each pair has 12 features of its own, for pairs with common features collide or not together.
+    Each pair has its own 12 features, because pairs with common features collide together.
     """
     weights = rng.exponential(size=(n, 12)) + 0.1
     # x holds what is common and a third of the rest, y what is common and two thirds.

@@ -26,7 +26,7 @@ _ORDERS = (
 
 
 def _winner_family(group_size: int, name: str, **arguments: Any) -> dict[str, Family]:
-    """Winner-take-all over rows in these orders, at the distances where theory has their probabilities."""
+    """Return the family over rows in these orders, at the distances where theory has their probabilities."""
 
     def make(n_hashes: int, seed: int) -> WinnerTakeAll:
         return WinnerTakeAll(12, n_hashes, group_size=group_size, seed=seed, **arguments)

@@ -1,4 +1,4 @@
-"""`benchmarks/compare.py` finds its cases, runs them in two versions and judges the ratios."""
+"""Test that `benchmarks/compare.py` finds its cases, runs them in two versions and judges the ratios."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_only_what_most_rounds_show_counts_as_worse(module: Any) -> None:
 
 def test_failures_of_the_new_version_alone_are_broken(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     class Worker:
-        """Stands in for a process: the old version lacks one case, the new one fails in two others."""
+        """Imitate a process: the old version lacks one case, and the new one fails in two others."""
 
         def __init__(self, version: str, only: str) -> None:
             self.version = version

@@ -1,4 +1,4 @@
-"""The site builds without a warning, names everything public, and no link in it leads nowhere."""
+"""Test that the site builds without a warning, names everything public, and has no dead link."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ needs_sphinx = pytest.mark.skipif(
 
 
 class Page(HTMLParser):
-    """What a page links to, and the places in it that can be linked to."""
+    """Collect the links of a page, and its anchors."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Page(HTMLParser):
 
 
 def dead_links(site: Path) -> list[str]:
-    """Links between the pages, pictures and styles of `site` whose target or anchor is not there."""
+    """Return links between the pages, pictures and styles of `site` whose target or anchor is absent."""
 
     @cache
     def page(path: Path) -> Page:

@@ -1,4 +1,4 @@
-"""Banding and connected components: against plain references, and theory."""
+"""Test banding and connected components against plain references and theory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ALONE = Communicator(None)
 @pytest.mark.parametrize("threshold", [0.2, 0.5, 0.7, 0.9])
 @pytest.mark.parametrize("weight", [0.1, 0.5, 0.98])
 def test_band_parameters_minimise_the_integral(threshold: float, weight: float) -> None:
-    """No other choice costs less, by adaptive quadrature."""
+    """No other choice costs less; the cost is found by adaptive quadrature."""
 
     def cost(bands: int, rows: int) -> float:
         shown = lambda s: 1 - (1 - s**rows) ** bands  # noqa: E731
@@ -88,7 +88,7 @@ def test_bucket_pairs(keys: list[int], limit: int, near: int) -> None:
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_matching_pairs(data: st.DataObject) -> None:
-    """All pairs of equal keys, the smaller id first, with the places of each; in any order of input."""
+    """All pairs of equal keys are found in any order of input, the smaller id first, with their places."""
     n = data.draw(st.integers(0, 60))
     keys = data.draw(st.lists(st.integers(0, 9), min_size=n, max_size=n))
     ids = data.draw(st.permutations(range(100, 100 + n)))
@@ -126,7 +126,7 @@ def test_large_buckets_cost_in_proportion() -> None:
 
 
 def test_owners_are_spread_evenly() -> None:
-    """Of ids in patterns such as files have; within 6 standard errors of the binomial."""
+    """Ids in patterns, as files have them, spread within 6 standard errors of the binomial."""
     for words in (np.arange(40_000), np.arange(40_000) << 36):
         for size in (2, 3, 7):
             counts = np.bincount(owner_of(words.astype(np.uint64), size), minlength=size)

@@ -1,4 +1,4 @@
-"""De-duplication: against brute force on real files, over ranks and threads, and on awkward input."""
+"""Test de-duplication against brute force on real files, over ranks and threads, and on awkward input."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def compared(result: Deduplication) -> set[tuple[int, int]]:
 
 
 def expanded(result: Deduplication) -> set[tuple[int, int]]:
-    """All similar pairs that the result tells of: copies stand for each other."""
+    """Return all similar pairs of a result; copies stand for each other."""
     copies: dict[int, set[int]] = {}
     for first, other in result.copies.tolist():
         copies.setdefault(first, {first}).add(other)
@@ -46,7 +46,7 @@ def expanded(result: Deduplication) -> set[tuple[int, int]]:
 
 
 class Batches:
-    """Documents in batches of a given size."""
+    """Give documents in batches of a given size."""
 
     def __init__(self, documents: list[bytes], size: int) -> None:
         self.documents, self.size = documents, size
@@ -75,7 +75,7 @@ def sets(files: list[bytes]) -> list[set[int]]:
 def test_pairs_of_real_files_against_brute_force(
     files: list[bytes], sets: list[set[int]], threshold: float
 ) -> None:
-    """Exactly verified pairs are all similar; those missed are as few as banding's theory allows."""
+    """Verified pairs are all similar, and no more are missed than the theory of banding allows."""
     result = deduplicate(files, threshold=threshold)
     true = naive.similar_pairs(sets, threshold)
     found = expanded(result)
@@ -94,7 +94,7 @@ def test_pairs_of_real_files_against_brute_force(
 
 
 def test_verification(files: list[bytes], sets: list[set[int]]) -> None:
-    """Estimates err as MinHash does; without verification every candidate stands."""
+    """Estimates err as MinHash does; without verification every candidate is accepted."""
     exact = deduplicate(files, verify="exact")
     estimated = deduplicate(files, verify="signature")
     for pair, similarity in zip(estimated.pairs.tolist(), estimated.similarity, strict=True):
@@ -109,7 +109,7 @@ def test_verification(files: list[bytes], sets: list[set[int]]) -> None:
 
 
 def edited(n_words: int, n_edits: int, n_pairs: int) -> list[str]:
-    """Random texts, each followed by itself with some words exchanged."""
+    """Return random texts, each followed by a copy with some words exchanged."""
     rng, texts = np.random.default_rng(0), []
     for i in range(n_pairs):
         words = [f"w{x}" for x in rng.integers(0, 10**9, n_words)]
@@ -127,7 +127,7 @@ def edited(n_words: int, n_edits: int, n_pairs: int) -> list[str]:
 def test_equal_signatures_do_not_make_copies(
     threshold: float, n_hashes: int, n_words: int, n_edits: int
 ) -> None:
-    """Texts too far apart often have equal signatures, and are joined none the less never."""
+    """Texts that differ too much may have equal signatures, but they are never joined."""
     texts = edited(n_words, n_edits, 200)
     shingles = shingle(texts)
     family = MinHash(n_hashes, expected_set_size=500)
@@ -263,7 +263,7 @@ if comm.size > 1:
 
 
 def test_comparisons_left_out_are_counted() -> None:
-    """In every band, of the pairs of a bucket, those that the naive twin does not compare."""
+    """The count is that of the pairs of a bucket, in every band, that the naive twin does not compare."""
     rng = np.random.default_rng(3)
     texts = []
     for size in (90, 60, 5):
@@ -300,7 +300,7 @@ def test_any_number_of_ranks_finds_the_same(ranks: Ranks) -> None:
 
 
 def test_many_copies_of_one_text() -> None:
-    """They meet once and not in every band, and cost no more than their number."""
+    """Copies meet once, not in every band, and cost time in proportion to their number."""
     rng = np.random.default_rng(0)
     words = [f"w{i}" for i in range(500)]
     texts = [" ".join(rng.choice(words, 60)) for _ in range(50)]

@@ -1,4 +1,4 @@
-"""The distributed index: answers, files and failures do not depend on the number of ranks."""
+"""Test the distributed index: the number of ranks does not change answers, files and failures."""
 
 from __future__ import annotations
 
@@ -354,7 +354,7 @@ def test_one_process_raises_the_errors_themselves() -> None:
 
 
 def test_clearing_up_hides_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file system that becomes read-only refuses the part, and then to remove what there is of it."""
+    """A file system that becomes read-only refuses a part of the file, and then its removal."""
     index = DistributedIndex(ToyFamily(n_features=6, n_hashes=7)).add([[1] * 6])
     index.save(tmp_path)
     with monkeypatch.context() as patch:

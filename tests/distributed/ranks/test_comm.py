@@ -1,4 +1,4 @@
-"""Collective operations over ranks, and how runs end when something goes wrong on one of them."""
+"""Test collective operations over ranks, and how runs end after an error on one of them."""
 
 from __future__ import annotations
 
@@ -259,7 +259,7 @@ def test_a_good_end() -> None:
     ],
 )
 def test_an_error_that_all_ranks_know_is_told_once(mode: str, message: str) -> None:
-    """One message, code 2, and nothing from mpiexec."""
+    """The run ends with one message and code 2; mpiexec prints nothing."""
     ran = run(mode)
     assert (ran.returncode, ran.stderr) == (2, message)
 
@@ -357,7 +357,7 @@ def test_run_main_handles_signals_and_puts_the_handlers_back(capsys: pytest.Capt
 
 @needs_mpi
 def test_processes_that_a_rank_starts_are_alone():
-    """They have its environment, but not its connection with the launcher: MPI would end them."""
+    """They inherit its environment, but not its connection with the launcher; MPI would end them."""
     code = """
         import subprocess
         from mergesketch.distributed import communicator

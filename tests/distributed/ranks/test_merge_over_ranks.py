@@ -1,4 +1,4 @@
-"""Law 4 over MPI: the same data over any number of ranks gives the same state; and what is refused."""
+"""Test law 4 over MPI: the same data over any number of ranks gives the same state; and refusals."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ print(len(examples))
 
 
 def draw_examples(entry: Entry, n: int) -> list[tuple[Any, list[tuple]]]:
-    """An empty sketch and five batches, `n` times; and once more with large batches."""
+    """Draw an empty sketch and five batches, `n` times, and one more example with large batches."""
     examples: list[tuple[Any, list[tuple]]] = []
 
     @settings(

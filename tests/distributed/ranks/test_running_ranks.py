@@ -1,4 +1,4 @@
-"""The ranks that tests run snippets on: snippets do not see each other, and every failure is reported."""
+"""Test the ranks that run snippets: a snippet sees nothing of earlier ones, and failures are reported."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ pytestmark = needs_mpi
 
 @pytest.fixture(scope="module")
 def ranks() -> Iterator[Ranks]:
-    """Give ranks of their own, for some of these tests kill them."""
+    """Give this file its own ranks, because some of its tests kill them."""
     with Ranks() as started:
         yield started
 

@@ -1,4 +1,4 @@
-"""Cases of CUDA kernels and their Numba twins: a module for each kernel module, found by its place here."""
+"""Cases of CUDA kernels and their Numba twins: one module for each kernel module, found by its place here."""
 
 from importlib import import_module
 from pathlib import Path

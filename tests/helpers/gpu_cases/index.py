@@ -13,7 +13,7 @@ SLOTS = (np.uint32, np.uint64)
 
 
 def buckets(rng: np.random.Generator, shape: tuple[int, int, int], dtype: Any, n: int) -> Arrays:
-    """Slots, counts of ids seen, and keys of a few tables that ids were put into."""
+    """Return slots, counts of ids seen, and keys of a few tables into which ids were inserted."""
     slots, seen, keys = np.zeros(shape, dtype), np.zeros(shape[:2], np.int32), words(rng, shape[0])
     codes = rng.integers(0, shape[1], (n, shape[0]), dtype=np.uint32)
     ids = rng.choice(10 * n + 1, n, replace=False).astype(dtype)

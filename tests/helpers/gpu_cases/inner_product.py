@@ -10,7 +10,7 @@ from gpu_twins import Case, case, csr_rows, dense_rows, on_device
 
 
 def row_cases(rng: np.random.Generator, sparse: bool) -> Iterator[tuple[Any, ...]]:
-    """Rows and a bound: rows shorter, longer, empty, and too long for a double's square."""
+    """Yield rows and a bound: shorter, longer, empty, and too long for a double's square."""
     for n, d, dtype in ((1, 1, "float64"), (20, 40, "float32"), (33, 33, "float64")):
         for bound in (0.7, 1e30, 1e-200):
             if not sparse:

@@ -10,7 +10,7 @@ from mergesketch.lsh import MinHash
 
 
 def csr_sets(rng: np.random.Generator) -> Iterator[tuple[OnDevice, OnDevice]]:
-    """Sets of no, few and many tokens, with repetitions, of both dtypes."""
+    """Yield sets of no, few and many tokens, with repetitions, in both dtypes."""
     for n in (0, 1, 23):
         offsets = np.concatenate([[0], np.cumsum(rng.choice([0, 1, 3, 31, 32, 33, 100, 700], n))])
         tokens = words(rng, int(offsets[-1]))
@@ -61,7 +61,7 @@ def signatures_to_compare(rng: np.random.Generator) -> Iterator[Case]:
 
 
 def bins(rng: np.random.Generator, n: int, m: int) -> np.ndarray:
-    """Rows of bins from none full to all."""
+    """Return rows of bins; in the first none are full, in the last all."""
     filled = rng.random((n, m)) < np.linspace(0.0, 1.0, n)[:, None]
     return np.where(filled, rng.integers(0, 2**31, (n, m)), 0xFFFFFFFF).astype(np.uint32)
 

@@ -13,7 +13,7 @@ from gpu_cases.index import SLOTS
 
 
 def candidates(rng: np.random.Generator, n_rows: int, dtype: Any, k: int) -> Case:
-    """Candidates of queries 1 to 4 of 6: none, one, some, all rows; and what becomes of them."""
+    """Return candidates of queries 1 to 4 of 6 (none, one, some, all rows), and arrays for the results."""
     sizes = np.array([0, 1, n_rows // 2, n_rows])
     offsets = np.concatenate([[0], np.cumsum(sizes + 1)])
     ids = np.zeros(offsets[-1], dtype)

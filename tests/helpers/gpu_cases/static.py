@@ -10,7 +10,7 @@ from mergesketch import RibbonFilter, StaticTable
 
 
 def static_columns(rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Values that make filters, prefixes, long words, escapes, and nothing to tell at all."""
+    """Yield values that need filters, prefixes, long words, escapes, or no bits at all."""
     n = 3000
     yield rng.geometric(0.5, n)
     yield np.where(rng.random(n) < 0.97, 7, rng.integers(0, 50, n))

@@ -1,4 +1,4 @@
-"""BBitMinHash: packed codes against plain ones, and the similarities that they give back."""
+"""Test BBitMinHash: packed codes against plain ones, and the similarities that they estimate."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_codes_are_those_of_minhash_with_as_many_buckets() -> None:
 
 @pytest.mark.parametrize("power", [1, 3])
 def test_packed_codes_are_the_codes_whatever_the_blocks_and_threads(power: int) -> None:
-    """More sets than are worked on together, and rows that do not fill their words."""
+    """There are more sets than fit a block, and rows that do not fill their words."""
     rng = np.random.default_rng(5)
     offsets = np.concatenate([[0], np.cumsum(rng.integers(0, 30, 3000))])
     sets = rng.integers(0, 500, int(offsets[-1])), offsets
@@ -112,7 +112,7 @@ def test_packing_holds_few_codes_at_once() -> None:
 @pytest.mark.parametrize("scheme", ["permutations", "fast-similarity", "one-permutation"])
 @pytest.mark.parametrize("bits", [1, 4])
 def test_errors_are_those_of_theory(bits: int, scheme: str) -> None:
-    """Sets much longer than signatures: under every scheme no more than that of independent hashes."""
+    """Sets are much longer than signatures; no scheme has larger errors than independent hashes."""
     n_seeds, m, union = 300, 192, 1200
     for common in (0, 120, 600, 1080):
         J, left = common / union, (union - common) // 2
@@ -135,7 +135,7 @@ def test_errors_are_those_of_theory(bits: int, scheme: str) -> None:
 @pytest.mark.parametrize("scheme", ["permutations", "fast-similarity", "one-permutation"])
 @pytest.mark.parametrize("bits", [1, 4, 8])
 def test_bits_are_uniform_for_long_sets_too(bits: int, scheme: str) -> None:
-    """Minima of many tokens are small numbers, which the bits must not show."""
+    """Minima of many tokens are small numbers, and the bits must not show it."""
     n, p = 40_000, 2.0**-bits
     codes = BBitMinHash(n, bits, scheme=scheme, seed=3).hash([np.arange(20 * n)])[0]
     counts = np.bincount(codes, minlength=1 << bits)

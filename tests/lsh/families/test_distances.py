@@ -1,4 +1,4 @@
-"""From probabilities and counts of collisions back to distances, for every family."""
+"""Test the way from probabilities and counts of collisions back to distances, for every family."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_distances_have_their_closed_forms() -> None:
 
 
 def test_distances_of_all_magnitudes() -> None:
-    """As far as the probabilities tell them apart: 1 and a distance of 1e-16 widths are not."""
+    """Probabilities must tell distances apart; those of 0 and 1e-16 widths are both 1."""
     for width in (1e-200, 1.0, 1e200):
         family = PStable(3, 1, width=width)
         for distance in (1e-9, 1e-3, 1.0, 1e3, 1e9):
@@ -67,7 +67,7 @@ def test_distances_of_all_magnitudes() -> None:
 
 
 class NeverBelowAQuarter(ToyFamily):
-    """A family whose hashes collide now and then at any distance."""
+    """A family whose hashes collide with probability 1/4 or more at any distance."""
 
     def collision_probability(self, distance: Any) -> np.ndarray:
         return 0.25 + 0.75 * super().collision_probability(distance)

@@ -1,4 +1,4 @@
-"""InnerProduct: codes against plain references, rows in any form, and search for large products."""
+"""Test InnerProduct: codes against plain references, rows in any form, and search for large products."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ every_projection = pytest.mark.parametrize("projection", PROJECTIONS)
 
 
 def rows(rng: np.random.Generator, n: int, d: int) -> np.ndarray:
-    """Dense rows of all lengths with zeros among them, and one row of nothing else."""
+    """Return dense rows of all lengths with zeros among them, and one row of zeros."""
     X = rng.standard_normal((n, d)) * (rng.random((n, d)) < 0.5) * rng.uniform(0.01, 1, (n, 1))
     X[n // 2] = 0.0
     return X.astype(np.float32)
@@ -114,7 +114,7 @@ def test_probability_is_that_of_the_inner_product_as_it_is_given() -> None:
 
 @every_projection
 def test_wide_rows_in_any_form_have_one_code(projection: str) -> None:
-    """Rows of more features than the sums have lanes; blocks of one row and of many."""
+    """Rows have more features than the sums have lanes; blocks have one row and many."""
     for n, d in ((700, 37), (5, 300)):
         X = rows(np.random.default_rng(d), n, d)
         family = InnerProduct(d, 24, max_norm=20.0, query_norm=30.0, power=2, projection=projection)
@@ -127,7 +127,7 @@ def test_wide_rows_in_any_form_have_one_code(projection: str) -> None:
 
 
 def test_unbounded_features() -> None:
-    """Ids of 2**40 hash directly; width does not matter, up to the last two columns there can be."""
+    """Ids up to 2**40 are hashed; the width changes nothing, up to the last two columns there can be."""
     indices, indptr = np.array([3, 2**40, 5, 2**40]), np.array([0, 2, 4])
     data = np.array([1.0, -2.0, 0.5, 1.0])
     family = InnerProduct(None, 50, max_norm=3.0, query_norm=4.0, power=2, projection="sparse", seed=1)
@@ -145,7 +145,7 @@ def test_unbounded_features() -> None:
 
 
 def test_rows_are_extended_block_by_block() -> None:
-    """The memory that hashing takes does not grow with the rows."""
+    """The memory of hashing does not grow with the number of rows."""
     X = np.ones((20_000, 500), dtype=np.float32)
     family = InnerProduct(500, 8, max_norm=30.0)
     for form in (X, scipy.sparse.csr_array(X)):
@@ -232,7 +232,7 @@ def test_race_sums_the_kernel_of_data_and_queries() -> None:
 
 
 def test_an_index_finds_large_inner_products() -> None:
-    """Handwritten digits, at lengths over a wide range: counts, and the products that they imply."""
+    """Handwritten digits get lengths over a wide range; counts and the products they imply are tested."""
     sklearn_datasets = pytest.importorskip("sklearn.datasets")
     rng = np.random.default_rng(8)
     digits = sklearn_datasets.load_digits().data

@@ -1,4 +1,4 @@
-"""Multi-probe codes: order and completeness against enumeration, success against theory, invariances."""
+"""Test multi-probe codes: order and completeness, success against theory, invariances."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_steps_move_in_the_order_of_squared_distances(
     data=st.data(),
 )
 def test_sets_with_groups_of_any_size(groups: list[int], n_sets: int, data: st.DataObject) -> None:
-    """Of each group one change at most; where there are fewer sets than asked for, all of them."""
+    """Each group has at most one change. If there are fewer sets than asked for, all of them are given."""
     n = len(groups)
     scores = sorted(data.draw(st.lists(st.floats(0, 10), min_size=n, max_size=n)))
     every = naive.least_sets(scores, groups)
@@ -146,7 +146,7 @@ def test_all_buckets_of_signs_and_steps() -> None:
 
 
 def check_ranks(found: np.ndarray) -> None:
-    """The likelier come first: by far the first, and then each range of ranks after the one before it."""
+    """Check that likelier probes come first: the first by far, then each range of ranks before the next."""
     share = found.mean(axis=(0, 1))
     ranges = [share[a:b].mean() for a, b in ((0, 1), (1, 3), (3, 6), (6, 12), (12, 24))]
     assert all(a > b for a, b in itertools.pairwise(ranges))
@@ -186,7 +186,7 @@ def test_neighbours_in_probed_buckets_of_signs(projection: str) -> None:
 
 
 def test_neighbours_in_probed_buckets_of_steps() -> None:
-    """Given where the query lies in its cells, a row at distance c moves by normal noise of deviation c."""
+    """Given the query's place in its cells, a row at distance c moves by normal noise of deviation c."""
     rng = np.random.default_rng(2)
     n, d, n_hashes, power, width, distance = 1500, 32, 40, 6, 4.0, 1.6
     family = PStable(d, n_hashes, width=width, power=power, n_buckets=2**32, seed=4)
@@ -262,7 +262,7 @@ def test_probes_depend_on_the_row_alone(make, d: int) -> None:
 
 
 def test_a_border_in_doubt_is_that_of_the_code() -> None:
-    """Rows orthogonal to vectors but for rounding: float32 products alone would give other signs."""
+    """Rows are orthogonal to vectors except for rounding; float32 products alone would have other signs."""
     family = SignedRandomProjection(40, 50, power=4, seed=2)
     rng = np.random.default_rng(9)
     rows = []

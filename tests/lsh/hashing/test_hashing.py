@@ -1,4 +1,4 @@
-"""hash_keys and as_byte_buffer: every kind of key, against the xxhash package; and what they refuse."""
+"""Test hash_keys and as_byte_buffer on every kind of key against the xxhash package, and refusals."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -23,7 +23,7 @@ def reference(keys: list[bytes], seed: int = 0) -> list[int]:
 
 
 def is_text(value: bytes) -> bool:
-    """UTF-8 without control characters but white space."""
+    """Check for UTF-8 without control characters except white space."""
     try:
         return not any(c == "\x7f" or (c < " " and c not in "\t\n\v\f\r") for c in value.decode())
     except UnicodeDecodeError:
@@ -42,7 +42,7 @@ def threads() -> Iterator[None]:
 
 
 def test_vectors() -> None:
-    """Pinned: saved sketches depend on these."""
+    """Saved sketches depend on these values."""
     strings = ["", "a", "café", "The quick brown fox jumps over the lazy dog"]
     assert hash_keys(strings).tolist() == [
         0x2D06800538D394C2,
@@ -172,7 +172,7 @@ def test_arrow_integers() -> None:
 
 
 def test_arrow_by_capsule() -> None:
-    """Anything that exports Arrow's PyCapsules, without its type being known."""
+    """Any object that exports Arrow's PyCapsules is taken, whatever its type."""
     pa = pytest.importorskip("pyarrow")
 
     class Foreign:
@@ -300,7 +300,7 @@ def test_independent_of_threads(n_threads: int, threads: None) -> None:
 
 
 def test_numbers_that_are_drawn_in_blocks_are_those_of_one_stream() -> None:
-    """Saved sketches depend on them: one word of Philox each, in order, whatever the blocks."""
+    """Saved sketches depend on them: each is one word of Philox, in order, whatever the blocks."""
     from mergesketch.lsh.support.random import normal, random_uint64, uniform
     from scipy.special import ndtri
 

@@ -1,4 +1,4 @@
-"""Sparse matrices that lie about themselves are refused by name, before SciPy or a kernel believes them."""
+"""Test that inconsistent sparse matrices are refused by name, before SciPy or a kernel uses them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ N = 60
 
 
 def plain() -> scipy.sparse.csr_array:
-    """60 rows and columns, all full and of small positive numbers."""
+    """Return a matrix of 60 rows and columns, all full of small positive numbers."""
     return scipy.sparse.csr_array(1.0 + np.arange(N * N).reshape(N, N) % 7)
 
 
 def put(value: int) -> Callable[[Any], Any]:
-    """A part with one wrong number in it."""
+    """Return a function that puts one wrong number into a part."""
 
     def change(part: Any) -> Any:
         part = part.copy()
@@ -40,7 +40,7 @@ def shorter(part: Any) -> Any:
 
 
 def in_every_row(change: Callable[[int], Any]) -> Callable[[Any], Any]:
-    """Change the lists of a LIL matrix."""
+    """Return a function that changes the lists of a LIL matrix."""
 
     def changed(part: Any) -> Any:
         rows = part.copy()

@@ -1,4 +1,4 @@
-"""Checks that all classes share."""
+"""Test the checks that all classes share."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_numbers_beyond_all_floats_lie_in_no_interval() -> None:
 
 @pytest.mark.parametrize("span", [np.timedelta64(5), np.timedelta64(5, "s"), np.timedelta64("NaT")])
 def test_spans_of_time_are_no_numbers(span: Any) -> None:
-    """By its bases NumPy's timedelta64 is an integer, and a real number."""
+    """By its base classes NumPy's timedelta64 is an integer, and a real number."""
     for call in (check_int, check_real):
         with pytest.raises(TypeError, match=r"^n must be .*, got np.timedelta64"):
             call("n", span, 0, 10)
@@ -248,7 +248,7 @@ def _angles() -> SignedRandomProjection:
     ],
 )
 def test_booleans_among_integers_are_refused(name: str, call: Any) -> None:
-    """NumPy makes [1, 2] of [True, 2], where it would keep booleans apart as an array."""
+    """NumPy makes [1, 2] of [True, 2], but keeps an array of booleans as such."""
     call([1, 2])
     for mixed in ([True, 2], [2, False], [np.True_, 1]):
         with pytest.raises(TypeError, match=rf"^{name} must be integers, got bool among them"):

@@ -1,4 +1,4 @@
-"""Codebooks: every value comes back, the choice of escapes pays, and no damage leads out of bounds."""
+"""Test codebooks: every value is decoded, escapes pay, and no damage leads out of bounds."""
 
 import functools
 import pickle
@@ -34,7 +34,7 @@ def decoded(book: Codebook, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def round_trip(book: Codebook, values: np.ndarray, rng: np.random.Generator) -> int:
-    """Assert that `values` come back whatever bits follow their words; the bits that they take."""
+    """Assert that `values` are decoded whatever bits follow their words; return the bits that they take."""
     codes, lengths, escaped, raw = book.encode(values)
     bits = lengths.astype(np.uint64)
     assert (lengths >= book.min_length).all() and (lengths <= max(book.max_length, 0)).all()
@@ -114,7 +114,7 @@ def test_every_window_is_the_word_it_begins_with(table: dict[int, int], seed: in
 
 
 def cost(book: Codebook, values: np.ndarray, counts: np.ndarray) -> float:
-    """Bytes of the codebook and of all words and raw bits, these with two percent on top."""
+    """Return the bytes of the codebook and of all words and raw bits, these with two percent on top."""
     _, lengths, escaped, _ = book.encode(values)
     return book.nbytes + 1.02 / 8 * float(counts @ (lengths + book.raw_bits * escaped.astype(np.int64)))
 
@@ -132,7 +132,7 @@ def test_escapes_take_no_more_than_none_and_than_all(table: dict[int, int]) -> N
 
 
 def zipf(n_symbols: int, entropy: float, n_keys: int, rng: np.random.Generator) -> np.ndarray:
-    """Draws from 1 .. n_symbols with probabilities in proportion to a power, of the entropy given."""
+    """Draw from 1 .. n_symbols with probabilities in proportion to a power, of the given entropy."""
     ranks = np.arange(1, n_symbols + 1)
     low, high = 0.0, 4.0
     for _ in range(60):
@@ -243,7 +243,7 @@ books = st.sampled_from(range(len(TABLES))).map(book)
 
 
 def survives(arrays: dict[str, np.ndarray]) -> None:
-    """Assert that these are refused, or that every window finds a value that the arrays hold."""
+    """Assert that these are refused, or that every window finds a value of the arrays."""
     try:
         book = Codebook.from_arrays(arrays)
     except ValueError:

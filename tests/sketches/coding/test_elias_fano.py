@@ -1,4 +1,4 @@
-"""Elias-Fano sequences against lists, and against words that are damaged."""
+"""Test Elias-Fano sequences against lists, and with damaged words."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""Optimal length-limited prefix codes against an exhaustive search, and canonical words."""
+"""Test optimal length-limited prefix codes against an exhaustive search, and canonical words."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def fibonacci(n: int) -> list[int]:
 
 
 def kraft(lengths: np.ndarray) -> int:
-    """The Kraft sum, times 2**32."""
+    """Return the Kraft sum, times 2**32."""
     return sum(2 ** (32 - length) for length in lengths.tolist())
 
 

@@ -1,4 +1,4 @@
-"""DensitySketch: cells and counts against naive ones, densities and samples against theory."""
+"""Test DensitySketch: cells and counts against naive ones, densities and samples against theory."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from sklearn.svm import SVC
 
 
 def exact(n_features: int, width: Any, n_repetitions: int, **parameters: Any) -> DensitySketch:
-    """A sketch whose table is too large to err."""
+    """Return a sketch whose table is too large to err."""
     return DensitySketch(n_features, width, n_repetitions=n_repetitions, n_buckets=1 << 18, **parameters)
 
 
@@ -52,7 +52,7 @@ def naive_grids(sketch: DensitySketch, X: np.ndarray, weights: np.ndarray) -> li
 def test_densities_are_those_of_counted_cells(
     n_features: int, n: int, rotate: bool, width: float, max_bins: int, seed: int
 ) -> None:
-    """By the table, where one cell is kept by name only; and by name."""
+    """Cells are counted by the table, where one is kept by name only, and by name."""
     rng = np.random.default_rng(seed)
     X, weights = rng.normal(size=(n, n_features)) * 3, rng.integers(0, 4, n)
     weights[0] = 1
@@ -299,7 +299,7 @@ def test_densities_integrate_to_one_and_samples_keep_the_spread(name: str) -> No
 
 
 def test_cells_without_rows_are_not_taken_for_rows() -> None:
-    """The table's errors have mean 0 where nothing is: cut off below 0, their mean was half their spread."""
+    """The table's errors have mean 0 where no row is; cut off below 0, their mean was half their spread."""
     X = np.random.default_rng(1).normal(size=(3000, 3))
     far = np.random.default_rng(2).uniform(20, 400, (20_000, 3))
     for n_buckets in (256, 4096):

@@ -1,4 +1,4 @@
-"""LSHIndex: buckets and answers against slow ones, what buckets keep, and neighbours that are there."""
+"""Test LSHIndex: buckets and answers against slow ones, what buckets keep, and true neighbours."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROWS = hnp.arrays(np.int64, st.tuples(st.integers(0, 14), st.just(3)), elements=
 
 
 def assert_holds(index: LSHIndex, codes: np.ndarray, ids: list[int]) -> naive.Buckets:
-    """The state is, bit for bit, what the slow index keeps."""
+    """Assert that the state is, bit for bit, what the slow index keeps; return that."""
     expected = naive.kept_by(index, codes, ids)
     slots, seen = index.state["slots"].array, index.state["seen"].array
     want_slots, want_seen = np.zeros_like(slots), np.zeros_like(seen)
@@ -210,13 +210,13 @@ def test_lists_of_parts_merge_into_those_of_the_whole() -> None:
 
 
 def _vectors(rng: np.random.Generator, n: int) -> np.ndarray:
-    """Points around a few centres."""
+    """Return points around a few centres."""
     centres = np.random.default_rng(0).standard_normal((40, 10))
     return (centres[rng.integers(0, 40, n)] + 0.3 * rng.standard_normal((n, 10))).astype(np.float32)
 
 
 def _sets(rng: np.random.Generator, n: int) -> list[np.ndarray]:
-    """Sets that share most tokens with one of a few sets."""
+    """Return sets that share most tokens with one of a few sets."""
     cores = np.random.default_rng(0).integers(0, 2**40, (40, 25))
     return [
         np.concatenate([core[rng.random(25) < 0.9], rng.integers(0, 2**40, 3)])
@@ -271,7 +271,7 @@ def test_kernel_estimates_invert_the_expected_count() -> None:
 
 @pytest.mark.parametrize("merged", [False, True])
 def test_every_id_has_the_same_chance_to_be_kept(merged: bool) -> None:
-    """All rows alike: each table is a fresh draw of 40 out of 400 ids."""
+    """All rows are equal: each table is a fresh draw of 40 out of 400 ids."""
     tables, n, capacity = 2_000, 400, 40
     index = LSHIndex(ToyFamily(1, tables, 1), capacity=capacity, seed=11)
     rows = np.zeros((n, 1), dtype=int)

@@ -1,4 +1,4 @@
-"""LSHIndex.search: exact re-ranking against a slow one for every metric, probes, and what is refused."""
+"""Test LSHIndex.search: exact re-ranking for every metric against a slow one, probes, and refusals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from toy_family import ToyFamily
 
 
 class Coded(ToyFamily):
-    """Hashes nothing: the first feature of a row tells its number, by which its codes are looked up."""
+    """A family that looks codes up: the first feature of a row is its number."""
 
     _parameters = ("n_hashes", "n_buckets", "metric", "n_bits")
 
@@ -55,7 +55,7 @@ def weighted(Q: Any, X: Any) -> np.ndarray:
 
 
 def whole(rng: np.random.Generator, n: int, width: int) -> np.ndarray:
-    """Small integers: their distances are exact and often equal, and a few rows are zeros."""
+    """Return small integers: their distances are exact and often equal, and a few rows are zeros."""
     return rng.integers(-3, 4, (n, width)) * (rng.random((n, 1)) < 0.9)
 
 
@@ -221,7 +221,7 @@ def test_threads_and_order_of_insertion_change_nothing() -> None:
 
 
 def test_large_ids_are_counted_as_small_ones() -> None:
-    """Ids beyond the counters, and few queries, are counted in a table of their own."""
+    """A separate table counts ids beyond the counters, and those of few queries."""
     rng = np.random.default_rng(6)
     X, Q = rng.integers(0, 4, (3_000, 5)), rng.integers(0, 4, (400, 5))
     small = LSHIndex(ToyFamily(5, 30), capacity=900).add(X)

@@ -1,4 +1,4 @@
-"""`suggest`: what it predicts against what indexes do, its constraints, bad arguments."""
+"""Test `suggest`: its predictions against real indexes, its constraints, bad arguments."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ N_ROWS, WIDTH, SEEDS = 2_000, 200, 120
 
 
 def at_distance(p: int) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
-    """A query, and rows at given distances of it in the norm `p`."""
+    """Return a function that makes a query and rows at given distances of it in the norm `p`."""
 
     def rows(rng: np.random.Generator, distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         steps = rng.standard_normal((distances.size, WIDTH))
@@ -49,7 +49,7 @@ def at_angle(rng: np.random.Generator, angles: np.ndarray) -> tuple[np.ndarray, 
 
 
 def at_jaccard(rng: np.random.Generator, distances: np.ndarray) -> tuple[Any, Any]:
-    """Sets of 60 tokens, so many of them the query's that c / (120 - c) is the similarity."""
+    """Return sets of 60 tokens that share c with the query, so that c / (120 - c) is the similarity."""
     query = rng.integers(0, 2**63, 60)
     common = np.round(120 * (1 - distances) / (2 - distances)).astype(np.int64)
     tokens = rng.integers(0, 2**63, (distances.size, 60))
@@ -71,7 +71,7 @@ SCENES = {
 @pytest.mark.parametrize("metric", SCENES)
 @pytest.mark.parametrize("memory", [None, 300_000])
 def test_recall_and_candidates_are_as_predicted(metric: str, memory: int | None) -> None:
-    """One row planted at exactly `near`, all others at exactly `far`; over seeds of data and family."""
+    """One row is planted at exactly `near`, all others at exactly `far`, over seeds of data and family."""
     rows_at, near, far = SCENES[metric]
     plan = suggest(metric, n_rows=N_ROWS, near=near, far=far, recall=0.8, memory=memory, n_features=WIDTH)
     assert plan.recall >= 0.8
@@ -95,7 +95,7 @@ def test_recall_and_candidates_are_as_predicted(metric: str, memory: int | None)
 @pytest.mark.parametrize("metric", ["angle", "euclidean", "cityblock"])
 @pytest.mark.parametrize("n_probes", [3, 20])
 def test_probed_buckets_hold_the_row_as_often_as_predicted(metric: str, n_probes: int) -> None:
-    """Per table, over seeds of data and family; the prediction is itself a mean over few states."""
+    """Rates are per table, over seeds; the prediction is itself a mean over few states."""
     rows_at, near, far = SCENES[metric]
     plan = suggest(metric, n_rows=10**5, near=near, far=far, n_probes=n_probes, n_features=WIDTH)
     alone = suggest(metric, n_rows=10**5, near=near, far=far, n_features=WIDTH)
@@ -113,7 +113,7 @@ def test_probed_buckets_hold_the_row_as_often_as_predicted(metric: str, n_probes
 
 
 def neighbours(metric: str, rng: np.random.Generator, X: np.ndarray, near: float) -> np.ndarray:
-    """A row at that distance of each row of X."""
+    """Return a row at that distance of each row of X."""
     step = rng.standard_normal(X.shape)
     if metric == "euclidean":
         return X + near * step / np.linalg.norm(step, axis=1, keepdims=True)
@@ -133,7 +133,7 @@ def clustered(rng: np.random.Generator) -> np.ndarray:
 def test_predictions_from_a_sample_hold_for_rows_that_crowd(
     data: str, metric: str, near: float | None
 ) -> None:
-    """Log-normal loads are a model, not a theorem: recall within 3 points, candidates within a fifth."""
+    """Log-normal loads are a model: recall is within 3 points, candidates are within a fifth."""
     rng = np.random.default_rng(1)
     if data == "digits":
         if not DATA.exists():
@@ -197,7 +197,7 @@ def test_collision_probability_is_the_mean_over_places_in_the_bucket(metric: str
 
 
 def test_shares_of_buckets_are_measured_without_bias() -> None:
-    """Buckets of known shares, of which a sample sees few rows each."""
+    """The shares of buckets are known, and a sample sees few rows of each."""
     rng = np.random.default_rng(2)
     shares = np.array([0.05] * 4 + [0.01] * 80)
     first, second = (shares**2).sum(), (shares**3).sum()
@@ -231,7 +231,7 @@ def planned(**keywords: Any) -> Suggestion | ValueError:
 @settings(max_examples=12, deadline=None)
 @given(keywords=arguments, megabytes=st.integers(1, 10_000))
 def test_more_memory_never_predicts_less(keywords: dict, megabytes: int) -> None:
-    """Neither is an impossible plan made of a possible one, nor a dearer one of a cheaper."""
+    """Nor does it make a possible plan impossible, or a cheaper plan dearer."""
     best = None
     for memory in (megabytes * 1_000_000, 8 * megabytes * 1_000_000, None):
         plan = planned(**keywords, memory=memory)

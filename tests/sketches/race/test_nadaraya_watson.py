@@ -1,4 +1,4 @@
-"""Nadaraya-Watson: estimates against exact kernel-weighted means, confidence, decay and bad input."""
+"""Test Nadaraya-Watson: estimates against exact kernel-weighted means, confidence, decay, bad input."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from toy_family import ToyFamily
 
 
 def slow_ratio(family: ToyFamily, X: np.ndarray, columns: np.ndarray, Q: np.ndarray) -> np.ndarray:
-    """Counters in dictionaries, one row at a time: ratios of the debiased means over repetitions."""
+    """Return ratios of debiased means over repetitions, from counters in dictionaries, row by row."""
     tables: list[dict] = [{} for _ in range(family.n_hashes)]
     for codes, row in zip(family.hash(X).tolist(), columns, strict=True):
         for table, code in zip(tables, codes, strict=True):
@@ -67,7 +67,7 @@ def test_errors_are_what_the_standard_error_says() -> None:
 
 
 def test_nothing_is_predicted_where_nothing_was_seen() -> None:
-    """Of queries without a neighbour, no more get a prediction than the confidence allows."""
+    """No more queries without a neighbour get a prediction than the confidence allows."""
     rng = np.random.default_rng(1)
     family = PStable(3, 200, width=1.0, n_buckets=16, seed=3)
     sketch = NadarayaWatsonSketch(family).update(rng.standard_normal((500, 3)), np.ones(500))

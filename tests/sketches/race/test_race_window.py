@@ -1,4 +1,4 @@
-"""RaceWindow: the same as one Race over the rows that the window still holds."""
+"""Test RaceWindow: it equals one Race over the rows that are still in the window."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def rows(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def slow_window(batches: list[tuple], n_panes: int, family: ToyFamily, dtype: str) -> Race:
-    """A Race over the rows whose pane is among the last ones of all that have begun."""
+    """Return a Race over the rows whose pane is among the last ones that have begun."""
     newest = max((int(np.max(panes)) for X, _, panes in batches if np.size(panes)), default=-1)
     race = Race(family, dtype=dtype)
     for X, weights, panes in batches:

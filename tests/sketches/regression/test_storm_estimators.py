@@ -1,4 +1,4 @@
-"""Estimators over STORM: scikit-learn's checks, accuracy on real data, merging and bad input."""
+"""Test estimators over STORM: scikit-learn's checks, accuracy on real data, merging and bad input."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def made(seed: int, n: int = 4000) -> tuple[np.ndarray, np.ndarray]:
 
 
 def errors(X: np.ndarray, y: np.ndarray, n_bytes: int, seed: int) -> tuple[float, float]:
-    """Test RMSE of ours and of least squares on all training rows."""
+    """Return the test RMSE of ours and of least squares on all training rows."""
     rows = np.random.default_rng(seed).permutation(len(X))
     train, test = rows[: len(X) * 4 // 5], rows[len(X) * 4 // 5 :]
     models = StormRegressor(n_bytes=n_bytes, random_state=seed), LinearRegression()
@@ -80,7 +80,7 @@ def test_parts_merge_into_the_whole() -> None:
 
 
 def test_a_drifting_stream_keeps_its_intercept() -> None:
-    """The first batch's centre is not that of the rest; the constant column makes up for it."""
+    """The first batch has another centre than the rest; the constant column corrects it."""
     X, y = made(2)
     order = np.argsort(X[:, 1])
     model = StormRegressor(n_bytes=1 << 18)
@@ -109,7 +109,7 @@ def test_classes_are_told_apart_as_linear_discriminants_do(load) -> None:
 
 @pytest.mark.parametrize("kind", ["exponential noise", "log-normal targets", "one-hot", "heavy tails"])
 def test_skewed_targets_are_not_shrunk(kind: str) -> None:
-    """Long rows count in full: shortened to a bound, those of large targets pulled the whole model down."""
+    """Long rows count in full; shortened ones of large targets once pulled the whole model down."""
     rng = np.random.default_rng(7)
     X = rng.standard_normal((4000, 4))
     mean = X @ [0.3, 0.2, 0.0, -0.1]

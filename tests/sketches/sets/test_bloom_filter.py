@@ -1,4 +1,4 @@
-"""Bloom filters: their bits against slow ones, their errors and estimates against theory."""
+"""Test Bloom filters: their bits against slow ones, their errors and estimates against theory."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_bits_equal_the_slow_ones(size: tuple[int, int, int], keys: list[int]) -
 
 @pytest.mark.parametrize("n_blocks", [1, 2, 3, 1000, bloom_filter._LARGE + 5])
 def test_threads_and_ordering_change_nothing(n_blocks: int, threads: Any, monkeypatch: Any) -> None:
-    """A thread's own blocks, keys ordered by block, and one key after the other: the same filter."""
+    """Blocks of a thread, keys ordered by block, and one key after another make the same filter."""
     keys = numbers(0, 150_001)
     keys[70_000:90_000] = 7
     asked = np.concatenate([keys[::3], numbers(1, 100_000)])
@@ -104,7 +104,7 @@ def test_threads_and_ordering_change_nothing(n_blocks: int, threads: Any, monkey
 
 
 def hash_like(keys: np.ndarray) -> np.ndarray:
-    """The same keys in a form that is hashed before it is added."""
+    """Return the same keys in a form that is hashed before it is added."""
     return np.frombuffer(keys.astype("<u8").tobytes(), dtype="S8") if (keys >> 56).all() else keys
 
 
@@ -210,7 +210,7 @@ def test_a_filter_is_the_smallest_that_keeps_the_rate(capacity: int, wanted: flo
     ],
 )
 def test_absent_keys_pass_as_often_as_stated(capacity: int, wanted: float, n_filters: int) -> None:
-    """To 6 standard errors: those of the answers, and of the rates that filters have around their mean."""
+    """Rates lie within 6 standard errors: of the answers, and of the filters' rates around their mean."""
     asked = numbers(10**6, 400_000)
     rates, passed = [], []
     for seed in range(n_filters):
@@ -235,7 +235,7 @@ def test_absent_keys_pass_as_often_as_stated(capacity: int, wanted: float, n_fil
 @pytest.mark.parametrize("n_keys", [200, 1000, 3000])
 @pytest.mark.parametrize("n_hashes", [2, 7, 8, 16, 29])
 def test_the_error_is_as_expected_at_any_fill(n_hashes: int, n_keys: int) -> None:
-    """Also where a key's bits come from several words."""
+    """It is so too where a key's bits come from several words."""
     rates = [
         BloomFilter(n_blocks=50, n_hashes=n_hashes, seed=seed).update(numbers(seed, n_keys)).error_rate()
         for seed in range(150)
@@ -245,7 +245,7 @@ def test_the_error_is_as_expected_at_any_fill(n_hashes: int, n_keys: int) -> Non
 
 
 def test_keys_that_are_alike_pass_no_more_often() -> None:
-    """Counting numbers, multiples of powers of two and short strings, added and asked for."""
+    """Counting numbers, multiples of powers of two and short strings are added and asked for."""
     n = 200_000
     for keys, asked in (
         (np.arange(n), np.arange(n, 3 * n)),
@@ -310,7 +310,7 @@ def test_overlaps_err_no_more_than_their_parts() -> None:
 
 
 def test_overlaps_are_right_on_average_where_nothing_is_shared() -> None:
-    """Counting numbers beside the next ones, some of them repeated; half of the estimates are below 0."""
+    """Counting numbers stand beside the next ones, some repeated; half of the estimates are below 0."""
     n, found, ratios = 400, [], []
     for seed in range(400):
         empty = BloomFilter(n_blocks=8, n_hashes=6, seed=seed)

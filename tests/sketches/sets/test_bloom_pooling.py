@@ -1,4 +1,4 @@
-"""Group testing: designs within their caps, decoders against enumeration and their guarantees."""
+"""Test group testing: designs within their caps, decoders against enumeration and their guarantees."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_decoders_of_clean_tests_keep_their_guarantees(options, data):
     st.lists(st.booleans(), min_size=6, max_size=6), st.integers(0, 99),
 )  # fmt: skip
 def test_beliefs_are_exact_where_pools_are_disjoint(n, n_tests, prevalence, fp, fn, read, seed):
-    """One pool a sample: no loops."""
+    """Each sample is in one pool, so there are no loops."""
     rng = np.random.default_rng(seed)
     prior = np.clip(prevalence * rng.uniform(0.2, 1.8, n), 0.001, 0.999)
     pooling = BloomPooling(
@@ -119,7 +119,7 @@ def test_beliefs_are_exact_where_pools_are_disjoint(n, n_tests, prevalence, fp, 
 
 
 def test_beliefs_are_exact_on_a_chain():
-    """Pools {0, 1}, {1, 2}, {2, 3}: loops are missing, messages travel over several pools."""
+    """Pools {0, 1}, {1, 2}, {2, 3} have no loops, and messages travel over several pools."""
     pooling = BloomPooling(
         4, 3, prevalence=[0.1, 0.2, 0.05, 0.3], false_positive_rate=0.02, false_negative_rate=0.1
     )
@@ -132,7 +132,7 @@ def test_beliefs_are_exact_on_a_chain():
 
 
 def test_beliefs_are_near_the_truth_in_designs_with_loops():
-    """Against enumeration of all 2**14 sets: the calls agree but where the posterior is near one half."""
+    """Enumeration of all 2**14 sets gives the same calls, except where the posterior is near one half."""
     rng = np.random.default_rng(1)
     errors = []
     for seed in range(12):
@@ -155,7 +155,7 @@ def test_beliefs_are_near_the_truth_in_designs_with_loops():
 
 
 def area_under_roc(truth, score) -> float:
-    """Probability that a positive sample scores above a negative one, ties half."""
+    """Return the probability that a positive sample scores above a negative one; ties count half."""
     positive, negative = score[truth], score[~truth]
     wins = (positive[:, None] > negative).mean() + 0.5 * (positive[:, None] == negative).mean()
     return float(wins)
@@ -163,7 +163,7 @@ def area_under_roc(truth, score) -> float:
 
 @pytest.mark.parametrize(("n", "tests", "size", "expected"), [(200, 60, 10, 0.9998), (96, 24, 12, 0.9983)])
 def test_beliefs_separate_as_well_as_published_prototypes(n, tests, size, expected):
-    """2 % prevalence, 0.1 % errors, 400 rounds; within 6 standard errors of the prototype's area."""
+    """2 % prevalence, 0.1 % errors, 400 rounds: within 6 standard errors of the prototype's area."""
     rng = np.random.default_rng(7)
     truths, scores, areas = [], [], []
     for seed in range(400):
@@ -183,7 +183,7 @@ def test_beliefs_separate_as_well_as_published_prototypes(n, tests, size, expect
 
 
 def test_sure_posteriors_are_as_true_as_they_say_where_tests_are_enough():
-    """30 tests for 100 samples at 2 %: sums over rounds within 6 standard errors. Fewer: see the page."""
+    """30 tests for 100 samples at 2 %: sums over rounds are within 6 standard errors. Fewer: see the page."""
     rng, beyond = np.random.default_rng(3), []
     for seed in range(200):
         pooling = BloomPooling(

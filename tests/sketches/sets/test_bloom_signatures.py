@@ -1,4 +1,4 @@
-"""Bloom signatures against exact neighbourhoods."""
+"""Test Bloom signatures against exact neighbourhoods."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def graphs(draw):
 
 
 def bits_of(signatures: BloomSignatures) -> list[set[int]]:
-    """The set bits of every row."""
+    """Return the set bits of every row."""
     rows = np.unpackbits(signatures.state["signatures"].array.view(np.uint8), axis=1, bitorder="little")
     return [set(np.flatnonzero(row).tolist()) for row in rows]
 
@@ -169,7 +169,7 @@ def test_full_signatures_stay_finite_and_say_so():
 
 
 def structured_graph() -> tuple[np.ndarray, int, np.ndarray]:
-    """A grid, twins, a clique, two hubs that share a third, and pairs of all kinds."""
+    """Return a grid, twins, a clique, two hubs that share a third, and pairs of all kinds."""
     side = np.arange(400).reshape(20, 20)
     edges = [np.stack([side[:, 1:].ravel(), side[:, :-1].ravel()], axis=1)]
     edges.append(np.stack([side[1:].ravel(), side[:-1].ravel()], axis=1))
@@ -252,7 +252,7 @@ def test_overlaps_on_a_citation_graph_are_as_good_as_linear_counting_can_be():
 
 @pytest.mark.skipif(not CORA.exists(), reason="the Cora graph is not here")
 def test_sums_over_a_citation_graph_are_right_on_average():
-    """64 bits, edges and strangers alike: within 6 standard errors over seeds, and 10 % too large if cut."""
+    """64 bits, edges and strangers: within 6 standard errors over seeds, and 10 % too large if cut."""
     data = np.load(CORA)
     edges, n = data["edges"], int(data["n_nodes"])
     pairs = np.concatenate([edges[::2], np.random.default_rng(0).integers(0, n, (len(edges) // 2, 2))])

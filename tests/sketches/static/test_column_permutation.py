@@ -1,4 +1,4 @@
-"""Rows that are multisets: reordered, never changed, and never to higher entropies."""
+"""Test rows that are multisets: they are reordered, never changed, and never to higher entropies."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_covering_takes_the_value_of_most_rows(rows):
 
 
 def test_hidden_columns_are_found():
-    """Rows of one value from each of eight groups, shuffled: the groups come back as columns."""
+    """Rows have one value from each of eight groups, shuffled; the groups are found as columns."""
     rng = np.random.default_rng(5)
     groups = rng.integers(0, 4, (5000, 8)) + 10 * np.arange(8)
     permuted = permute_columns(rng.permuted(groups, axis=1), "entropy")

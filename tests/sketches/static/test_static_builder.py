@@ -1,4 +1,4 @@
-"""Builders of static functions: their result is StaticFunction's, whatever batches, merges and files."""
+"""Test builders of static functions: any batches, merges and files give StaticFunction's result."""
 
 import errno
 import gc
@@ -43,7 +43,7 @@ VALUES: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files are appended to, and runs of counts cut, many times over."""
+    """Make blocks small, so that files are appended to, and runs of counts cut, many times."""
     monkeypatch.setattr(static_records, "_PENDING", 40)
     monkeypatch.setattr(value_counts, "_MERGED", 64)
     monkeypatch.setattr(value_counts, "_SAMPLE", 8)

@@ -1,4 +1,4 @@
-"""Static functions against a dict: never a wrong answer for a stored key, in no combination of options."""
+"""Test static functions against a dict: no combination of options gives a wrong answer for a stored key."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ VALUES = {
 
 
 def ranks(distribution: str, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Ranks of values: majorities above and below one half, several, none; all alike, all different."""
+    """Return ranks of values: majorities above and below one half, several, none; all equal, all unequal."""
     return {
         "majority": lambda: np.where(rng.random(n) < 0.9, 0, rng.integers(1, 9, n)),
         "minority": lambda: np.where(rng.random(n) < 0.4, 0, rng.integers(1, 99, n)),
@@ -103,7 +103,7 @@ def test_every_key_and_value_type(key_type, value_type):
 @pytest.mark.parametrize("permute", ["none", "entropy", "global"])
 @pytest.mark.parametrize("threads", [1, 4])
 def test_every_table(distribution, codebook, permute, threads, tmp_path):
-    """Filters below and above one half, codebooks, permutations, columns, storage, threads."""
+    """Filters below and above one half, codebooks, permutations, columns, storage and threads are tested."""
     rng = np.random.default_rng(11)
     before = mergesketch.get_num_threads()
     try:
@@ -211,7 +211,7 @@ def geometric(entropy: float, n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def zipf(n: int, rng: np.random.Generator) -> np.ndarray:
-    """40,000 symbols, 8 bits of entropy."""
+    """Return 40,000 symbols of 8 bits of entropy."""
     low, high = 0.5, 3.0
     for _ in range(60):
         power = (low + high) / 2
@@ -227,7 +227,7 @@ def zipf(n: int, rng: np.random.Generator) -> np.ndarray:
     ids=lambda argument: str(argument),
 )
 def test_a_million_keys_take_little_more_than_the_entropy(values, bound):
-    """Every byte of the file counted; and what a loaded one takes of memory is the file."""
+    """Every byte of the file is counted, and a loaded one takes the memory of its file."""
     rng = np.random.default_rng(4)
     n = 1_000_000
     drawn = zipf(n, rng) if values == "zipf" else geometric(values, n, rng)
@@ -381,7 +381,7 @@ def test_filter_of_nothing_has_nothing():
 
 @given(st.integers(1, 3000), st.integers(1, 64), st.integers(0, 2))
 def test_filter_tells_the_rate_that_hashes_of_64_bits_can_hold(n, bits, beside):
-    """The n hashes of keys pass, and one in 2**bits of the other 2**64 - n: in exact fractions."""
+    """The n hashes of keys pass, and one in 2**bits of the other 2**64 - n, in exact fractions."""
 
     def rate(bits):
         return (n + Fraction(2**64 - n, 2**bits)) / 2**64
@@ -429,7 +429,7 @@ MADE: LaterItems[StaticFunction | StaticTable | RibbonFilter] = LaterItems(
 
 
 def resigned(data: bytes) -> bytes:
-    """The same damaged bytes under checksums that are right."""
+    """Return the same damaged bytes under checksums that are right."""
     header = header_of(data)
     start = 8 + int.from_bytes(data[:8], "little")
     digest = xxhash.xxh3_64()
@@ -442,7 +442,7 @@ def resigned(data: bytes) -> bytes:
 
 @pytest.mark.parametrize("name", MADE)
 def test_flipped_bytes_never_crash_hang_or_take_memory(name, tmp_path):
-    """Where the checksums are made to fit, the validators and kernels see the damage."""
+    """Where the checksums fit, the validators and kernels see the damage."""
     data = MADE[name].to_bytes()
     start = 8 + int.from_bytes(data[:8], "little")
     cls = type(MADE[name])

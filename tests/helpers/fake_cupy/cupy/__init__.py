@@ -1,4 +1,4 @@
-"""See `fake_cupy`: the part of CuPy's interface that the library uses, over NumPy."""
+"""The part of CuPy's interface that the library uses, over NumPy; see `fake_cupy`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SCALARS = (int, float, bool, _np.generic)
 
 
 def _plain(value: Any) -> Any:
-    """The NumPy array in an argument; arrays of the host are refused as CuPy refuses them."""
+    """Return the NumPy array of an argument; refuse arrays of the host as CuPy does."""
     if isinstance(value, ndarray):
         return value._array
     if isinstance(value, _np.ndarray):
@@ -157,7 +157,7 @@ def _check_kind(name: str, kwargs: dict[str, Any]) -> None:
 
 
 def _summed(name: str, array: _np.ndarray, *args: Any, **kwargs: Any) -> Any:
-    """Of the numbers in another order: what is to be equal on all devices must not depend on it."""
+    """Sum numbers in another order than NumPy, because results must not depend on it."""
     axis = args[0] if args else kwargs.get("axis")
     if array.dtype.kind in "fc":
         array = _np.flip(array, axis)

@@ -23,7 +23,7 @@ KEYS = RNG.choice(100, N, replace=False)
 FLAGS = KEYS % 3 == 0
 TEXTS = [f"key {key}" for key in KEYS]
 OFFSETS = np.concatenate([[0], np.cumsum(RNG.integers(0, 6, N))])
-#: Tokens of N sets; the first two are equal.
+#: Tokens of N sets; the first token occurs twice.
 TOKENS = RNG.integers(0, 30, OFFSETS[-1])
 TOKENS[1] = TOKENS[0]
 EDGES = RNG.integers(0, N, (20, 2))
@@ -42,18 +42,18 @@ SETS = MinHash(8, n_buckets=16)
 class Case:
     """A call and its plain arguments: arrays, or pairs ``(tokens, offsets)``."""
 
-    #: What of the public interface is called: its name in `mergesketch`, and what kind of it.
+    #: The name in `mergesketch` of the function or method that is called, and a kind after a colon.
     name: str
     call: Callable[..., Any]
-    #: The arguments by name; or a function that makes them, where kernels are needed to do so.
+    #: The arguments by name, or a function that makes them if that needs kernels.
     given: dict[str, Any] | Callable[[], dict[str, Any]]
-    #: The argument with whose rows the rows of the result go.
+    #: The argument whose rows correspond to the rows of the result.
     rows: str | None = None
     #: The arguments that may be SciPy sparse matrices as well.
     sparse: tuple[str, ...] = ()
-    #: Whether other dtypes of the same numbers give the same result; they do not in what is saved.
+    #: True if other dtypes of the same numbers give the same result; in saved bytes they do not.
     any_dtype: bool = True
-    #: How far off results may be: the angle of equal rows is exact to the root of the rounding only.
+    #: The error that results may have: the angle of equal rows is exact to the root of the rounding only.
     tolerance: float = 1e-12
 
     @cached_property

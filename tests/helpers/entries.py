@@ -16,18 +16,20 @@ from mergesketch.lsh import HashFamily
 class Family:
     """A hash family under test."""
 
-    make: Callable[..., HashFamily]  # make(n_hashes=, seed=)
-    rows: Callable[[np.random.Generator, int], Any]  # data that it hashes
-    #: What `collision_probability` is tested at, in the units of the family's metric.
+    #: make(n_hashes=, seed=) returns the family.
+    make: Callable[..., HashFamily]
+    #: rows(rng, n) returns n rows that it hashes.
+    rows: Callable[[np.random.Generator, int], Any]
+    #: Distances at which `collision_probability` is tested, in the units of the family's metric.
     distances: Sequence[float] = ()
-    #: pairs(rng, distance, n): n independent pairs, rows to hash and queries, at exactly that distance;
-    #: collisions are of ``hash(rows)`` and ``hash_query(queries)``, the kernel is ``kernel(queries, rows)``.
+    #: pairs(rng, distance, n) returns n independent pairs of rows and queries at exactly that distance.
+    #: ``hash(rows)`` collides with ``hash_query(queries)``; the kernel is ``kernel(queries, rows)``.
     pairs: Callable[[np.random.Generator, float, int], tuple[Any, Any]] | None = None
-    #: How far off the documentation says that collision probabilities may be.
+    #: The error of collision probabilities that the documentation states.
     bias: float = 0.0
-    #: Why dense rows are not to be had as SciPy sparse ones too.
+    #: The reason why rows cannot be SciPy sparse matrices, if they cannot.
     no_csr: str = ""
-    #: Why a row cannot have a million features.
+    #: The reason why a row cannot have a million features, if it cannot.
     not_wide: str = ""
 
     @property
@@ -42,17 +44,17 @@ class Entry:
     cls: type[MergeableSketch]
     #: Empty sketches.
     sketches: st.SearchStrategy[MergeableSketch]
-    #: Arguments of `update`, for a given sketch; also empty batches.
+    #: Arguments of `update` for a given sketch; some batches are empty.
     batches: Callable[[Any], st.SearchStrategy[tuple]]
-    #: The arguments that are several batches in one.
+    #: A function that joins the arguments of several batches.
     join: Callable[[Sequence[tuple]], tuple]
-    #: One large batch, so that it is worth spreading over threads.
+    #: A batch so large that it is spread over threads.
     large: Callable[[np.random.Generator, Any], tuple]
     #: Arguments that `update` must refuse.
     bad: Sequence[tuple]
     linear: bool = True
-    #: Why update(A ++ B) is not merge(update(A), update(B)) bit for bit; and then the law that holds
-    #: instead: check(whole, merged, batches) asserts it.
+    #: The reason why update(A ++ B) is not merge(update(A), update(B)) bit for bit, if it is not.
+    #: Then check(whole, merged, batches) asserts the law that holds instead.
     merge_is_inexact: str | None = None
     weaker_law: Callable[[Any, Any, Sequence[tuple]], None] | None = None
     #: Names of states that a further update must refuse at the edge of int64.

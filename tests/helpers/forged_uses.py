@@ -27,9 +27,9 @@ from stored_data import SMALL_ROWS, SMALL_SETS
 
 __all__ = ["forgeries", "main", "uses"]
 
-#: Above what the interpreter has, and for one file with all of its uses.
+#: Bytes beyond those of the interpreter, and seconds for one file with all of its uses.
 MEMORY, SECONDS = 2 << 30, 10.0
-#: What a use may end with: a refusal that says why.
+#: Errors that a use may end with: refusals that say why.
 REFUSALS = (TypeError, ValueError, OverflowError, NotImplementedError)
 _LARGE = (1 << 20, 1 << 31, 1 << 62)
 

@@ -31,7 +31,7 @@ class Twin(NamedTuple):
     gpu: Callable[..., Any]
 
 
-#: Modules of `mergesketch.gpu` that are no kernel module's twin: what launches, and what several share.
+#: Modules of `mergesketch.gpu` that are no twin: one launches kernels, and one is shared by several.
 NO_TWINS = {"launch", "rotation"}
 
 
@@ -70,7 +70,7 @@ class Decoding:
 on_device = OnDevice
 Arrays = tuple[np.ndarray, ...]
 Case = tuple[Any, ...]
-#: What leaves ids in any order within a bucket: compared in the one order that equal ones share.
+#: Kernels that leave ids in any order within a bucket; buckets are sorted before they are compared.
 UNORDERED = {"insert_ids", "merge_buckets"}
 CASES: dict[str, Callable[[np.random.Generator], Iterator[Case]]] = {}
 

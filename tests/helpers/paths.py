@@ -7,7 +7,7 @@ from pathlib import Path
 
 __all__ = ["ROOT", "SHARED", "TESTS", "environment"]
 
-#: The folder of pyproject.toml: the sources, or a copy that has no package but tests, docs and benchmarks.
+#: The folder of pyproject.toml: the sources, or a copy of the tests, docs and benchmarks without the package.
 ROOT = Path(__file__).parents[2]
 TESTS = ROOT / "tests"
 #: Data sets beside the sources; tests that need one are skipped where it is absent.

@@ -27,8 +27,8 @@ from paths import TESTS, environment
 
 __all__ = ["Ran", "Ranks", "mpiexec", "needs_mpi", "run_apart", "running_ranks"]
 
-#: Before a snippet that has processes of its own: each rank prints to a file of its own, for mpiexec mixes
-#: the ranks' lines, and an assertion that fails on one rank ends the others.
+#: The beginning of a snippet that has its own processes: each rank prints to its own file, because mpiexec
+#: mixes the ranks' lines, and an assertion that fails on one rank ends the others.
 _PRELUDE = """\
 import os, sys
 sys.stdout = open(f"{sys.argv.pop()}/stdout-{os.environ['PMI_RANK']}", "w", buffering=1)
@@ -38,7 +38,7 @@ def abort(*error):
         sys.modules["mpi4py.MPI"].COMM_WORLD.Abort(99)
 sys.excepthook = abort
 """
-#: Ranks that are kept for further snippets, of all servers together: those of 1, 2, 3 and 4 ranks.
+#: Number of ranks that are kept for further snippets: those of servers with 1, 2, 3 and 4 ranks.
 _MOST_RANKS = 10
 #: Seconds in which ranks import the package on a busy machine, and in which they end.
 _START_SECONDS, _END_SECONDS = 120.0, 10.0
@@ -91,7 +91,7 @@ class _Server:
         self.n_ranks = n_ranks
         self._folder = tempfile.TemporaryDirectory()
         folder = Path(self._folder.name)
-        #: Where the ranks write, and a second handle, which has a position of its own to read from.
+        #: The ranks write through one handle; the tests read through another, which has its own position.
         stderr = (folder / "stderr").open("a")
         self._stderr = (folder / "stderr").open()
         #: Connections and process ids of the ranks.

@@ -24,10 +24,10 @@ from mergesketch import lsh
 from mergesketch.sketches.core.stored import Stored
 from registry import stored_examples
 
-#: Drawn afresh at every call.
+#: Methods whose results are random.
 _RANDOM = ("release", "sample")
-#: Margins, in float32, order the buckets that are probed. They are added up by fused multiplications where a
-#: processor has them, and the plainest has not: there near ties may fall out otherwise.
+#: Margins in float32 order the buckets that are probed. Processors with fused multiplications round them
+#: otherwise than the plainest one, so near ties may be ordered otherwise there.
 _NEAR_TIES = ("probes of srp", "probes of pstable", "probes of cauchy", "probes of inner product")
 _X = np.random.default_rng(1).standard_normal((400, 20))
 

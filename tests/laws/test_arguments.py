@@ -24,11 +24,11 @@ CASES = argument_cases()
 INTEGERS = [np.dtype(kind + size) for kind in "iu" for size in "1248"]
 FLOATS = [np.dtype(name) for name in ("f2", "f4", "f8", "g")]
 
-#: Arguments that the cases leave out, and why.
+#: Arguments that the cases leave out, with the reasons.
 LEFT_OUT = {
     "StaticFunctionBuilder.extend batches": "pairs of keys and values, which are there",
 }
-#: What a docstring says of an argument that takes arrays.
+#: Words in docstrings of arguments that take arrays.
 TAKES_ARRAYS = re.compile(r"array|rows|keys|tokens|sets|documents|matrix")
 
 
@@ -173,7 +173,7 @@ def columns(array: np.ndarray) -> Iterator[tuple[str, Any]]:
     yield "categories", pd.Series(array).astype("category")
 
 
-#: Of keys, and of values of static functions, any form of a column is taken.
+#: Arguments that take every form of a column.
 TAKE_COLUMNS = {"keys", "values"}
 
 
@@ -225,7 +225,7 @@ def test_rows_may_repeat_be_none_or_a_great_many(case: Case) -> None:
             same(one, np.broadcast_to(other[1], (20_000, *other.shape[1:])), "broadcast")
 
 
-#: Calls that take a batch in; of sets in pairs there is no such form.
+#: Calls that add a batch; sets in pairs cannot repeat without memory.
 BATCHES = [
     case
     for case in CASES

@@ -35,7 +35,7 @@ METRICS = {
     "rank",
     "inner_product",
 }
-#: Families of other seeds, hash functions of each and pairs of rows that the rates are measured on.
+#: Numbers of seeds, hash functions for each seed, and pairs of rows, by which rates are measured.
 SEEDS, HASHES, PAIRS = 100, 48, 40
 
 

@@ -29,9 +29,9 @@ from paths import environment
 from registry import ENTRIES
 from toy_family import ToyFamily
 
-#: Where states are changed: what reads and hashes rows, elsewhere, takes most of the lines.
+#: The folder whose code changes states; most lines are run elsewhere, where rows are read and hashed.
 PACKAGE = str(Path(mergesketch.__file__).parent / "sketches")
-#: What memory is taken by in NumPy's name.
+#: NumPy's functions that allocate memory.
 TAKES_MEMORY = [
     "append",
     "arange",

@@ -13,7 +13,7 @@ from row_data import dense_rows
 from scipy.optimize import brentq
 from stored_data import SMALL_ROWS
 
-#: Orders of 12 features, from the same to the reverse of 0, 1, ..., 11.
+#: Orders of 12 features, from 0, 1, ..., 11 to its reverse.
 _ORDERS = (
     (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11),
     (1, 0, 2, 3, 5, 4, 6, 7, 8, 9, 11, 10),

@@ -29,7 +29,7 @@ LSH = (
 RANKS = ("distributed/ranks", "distributed/kernels")
 WORK = ("distributed/dedup", "distributed/index", "distributed/documents", "distributed/svmlight")
 
-#: What the modules of each room may import at their top, beside their own room and `errors`.
+#: Rooms that the modules of each room may import at their top, beside their own room and `errors`.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "lsh/kernels": (),
     "sketches/kernels": ("lsh/kernels",),

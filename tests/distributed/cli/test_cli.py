@@ -383,7 +383,7 @@ def test_signals(number):
     assert os.listdir() == ["waits.py"]
 
 
-#: The command, with a source that stops in the middle of its reading.
+#: The command, with a source that stops while it is read.
 WAITING = """
 import sys, time
 from mergesketch.distributed.documents.source import DocumentSource

@@ -235,7 +235,7 @@ def main(comm):
 
 sys.exit(run_main(main))
 """
-#: Ample for three processes to import everything on a busy machine; a hang is far longer.
+#: Seconds in which three processes import everything even on a busy machine; a hang takes far longer.
 TIMEOUT = 60.0
 
 

@@ -14,7 +14,7 @@ from mergesketch.distributed.ranks import leaving
 from mergesketch.distributed.ranks.environment import others_wait_for_start
 from ranks import Ran, needs_mpi, run_apart
 
-#: As programs over ranks are written in the tutorial and the guides.
+#: A program over ranks like those of the tutorial and the guides.
 PROGRAM = """
 sys.excepthook = sys.__excepthook__  # the tests' own would end the ranks
 import numpy as np

@@ -75,7 +75,7 @@ LIES: list[tuple[str, str, Callable[[Any], Any]]] = [
 ]
 
 
-#: Which SciPy itself does not look at either.
+#: Parts that SciPy does not check either.
 LISTS = [(form, part, list) for form in ("csr", "csc", "bsr") for part in ("data", "indices", "indptr")]
 
 
@@ -94,7 +94,7 @@ ANGLES = SignedRandomProjection(N, 2, power=2)
 DISTANCES = PStable(N, 2, width=1.0, n_buckets=8)
 SETS = MinHash(2, n_buckets=8)
 POINTS = np.ones((3, N))
-#: Every way in, with the name of the argument.
+#: Every call that takes a sparse matrix, with the name of the argument.
 DOORS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "projection": ("X", ANGLES.hash),
     "projection without a width": ("X", SignedRandomProjection(None, 2, projection="sparse").hash),

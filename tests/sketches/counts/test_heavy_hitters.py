@@ -114,7 +114,7 @@ def test_a_string_and_its_bytes_are_one_key() -> None:
     assert (a | b).top() == (b | a).top() == [("tea", 5)]
 
 
-#: Keys of one kind in several forms, and those that come back whatever the order.
+#: Keys of one kind in several forms, and the form that is returned whatever the order.
 FORMS = {
     "text": (
         [["tea", "é"], [b"tea", b"\xff"], np.array(["tea"]), np.array([b"x"])],

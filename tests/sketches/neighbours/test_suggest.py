@@ -19,7 +19,7 @@ from paths import SHARED
 from scipy.stats import poisson
 
 DATA = SHARED / "mnist_t10k.npz"
-#: Many features, for then rows around a query are independent of each other.
+#: There are many features, because then rows around a query are independent of each other.
 N_ROWS, WIDTH, SEEDS = 2_000, 200, 120
 
 

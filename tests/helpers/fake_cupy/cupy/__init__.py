@@ -146,7 +146,7 @@ for _name in ("dtype", "shape", "ndim", "size", "nbytes", "itemsize", "strides")
     setattr(ndarray, _name, property(lambda self, name=_name: getattr(self._array, name)))
 
 
-#: Sums, whose order is the device's own; and functions that CUDA rounds in a way of its own.
+#: Sums, whose order depends on the device, and functions that CUDA rounds otherwise.
 _SUMS = ("sum", "mean", "std")
 _ROUNDED = ("arcsin", "exp", "exp2", "hypot", "log")
 

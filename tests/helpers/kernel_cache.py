@@ -63,8 +63,11 @@ def prepare(base: Path, package: Path, environment: Mapping[str, str]) -> Path:
 
 
 def _remove_old(base: Path) -> None:
-    ages = sorted((time.time() - path.stat().st_mtime, path) for path in base.iterdir())
-    for age, path in ages[KEPT:]:
+    ages = []
+    for path in base.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # removed by another process
+            ages.append((time.time() - path.stat().st_mtime, path))
+    for age, path in sorted(ages)[KEPT:]:
         if age > SAFE_SECONDS:
             shutil.rmtree(path, ignore_errors=True)
 
@@ -81,5 +84,5 @@ def use_kernel_cache() -> None:
         return
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     with contextlib.suppress(OSError):
-        cache = prepare(home / "mergesketch-tests", Path(found.origin).resolve().parent, os.environ)
+        cache = prepare(home / "mergesketch-tests", Path(os.path.abspath(found.origin)).parent, os.environ)
         os.environ["NUMBA_CACHE_DIR"] = str(cache)

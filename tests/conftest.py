@@ -9,17 +9,17 @@ from hypothesis import settings
 from kernel_cache import use_kernel_cache
 from ranks import Ranks
 
-# Before anything imports Numba, which reads its settings then.
+# Numba reads its settings when it is imported, so this comes first.
 use_kernel_cache()
 
-# Tests do not depend on time: an example may take as long as kernels take to compile. And they do not depend
-# on chance: every run draws the same examples, except the nightly one, which draws others and prints how to
-# repeat a failure.
+# Tests do not depend on time: an example may include the compilation of kernels. They do not depend
+# on chance either: every run draws the same examples, except the nightly one, which draws others and
+# prints how to repeat a failure.
 settings.register_profile("mergesketch", deadline=None, derandomize=True)
 settings.register_profile("nightly", deadline=None, derandomize=False, print_blob=True)
 settings.load_profile("mergesketch")
 
-# Background jobs of a shell ignore Ctrl-C, and what they start does so too; tests of interrupts need it.
+# Background jobs of a shell and their children ignore Ctrl-C, which tests of interrupts need.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -39,7 +39,7 @@ class RootIsAFolder:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # A hook of this file itself is not asked about the folder above.
+    # pytest does not call hooks of this file for the folder above, but it calls those of plugins.
     config.pluginmanager.register(RootIsAFolder())
 
 

@@ -76,7 +76,7 @@ class TestDask:
         import cloudpickle
 
         empty = CountMinSketch(n_rows=8, n_buckets=1_000_000, seed=1)
-        assert empty == empty.empty_like()  # has made its arrays
+        assert empty == empty.empty_like()  # allocates its arrays
         lazy = dask_sketch(empty, self.da.from_array(KEYS, chunks=5000))
         assert len(cloudpickle.dumps(lazy)) < empty.nbytes / 10
         assert lazy.compute() == empty.empty_like().update(KEYS)
@@ -124,7 +124,7 @@ def spark():
     builder = sql.SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
     try:
         session = builder.config("spark.driver.host", "127.0.0.1").getOrCreate()
-    except Exception as error:  # no Java, or too old a one
+    except Exception as error:  # there is no Java, or an old one
         pytest.skip(f"Spark does not start: {error}")
     session.sparkContext.setLogLevel("OFF")
     yield session

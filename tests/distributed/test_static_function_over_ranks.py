@@ -24,7 +24,7 @@ def check(keys, values, **options):
     expected = StaticFunction(keys, values, **options).to_bytes()
     n = len(keys)
     rows = rng.permutation(np.concatenate([np.arange(n), rng.integers(0, n, n // 4)]))
-    # Uneven: the last rank has nothing at all of its own, when there are several.
+    # Parts are uneven: if there are several ranks, the last one has nothing.
     cuts = np.sort(rng.integers(0, rows.size + 1, max(0, comm.size - 2)))
     parts = [*np.split(rows, cuts), rows[:0]] if comm.size > 1 else [rows]
     with tempfile.TemporaryDirectory() as folder:
@@ -49,7 +49,7 @@ check(np.arange(20), np.arange(20) % 3)
 check(text(1000), rng.integers(0, 50, 1000), key_check_bits=7)
 check(np.arange(1000), np.array([f"v{i}" for i in rng.integers(0, 90, 1000)], dtype=object))
 check(np.arange(500), rng.standard_normal(500), precision=0.5, seed=9)
-# Two shards of which three ranks each have a part; four that some straddle.
+# Three ranks have a part of each of two shards; some of four shards straddle ranks.
 check(np.arange(250_000), rng.geometric(0.4, 250_000))
 # Exchanges of many rounds; values beyond what is counted.
 exchange.ROUND_BYTES = 50_000

@@ -15,7 +15,7 @@ from argument_cases import Case, same  # noqa: E402 - once there is a CuPy
 from mergesketch.sketches.core.base import MergeableSketch  # noqa: E402
 from registry import argument_cases  # noqa: E402
 
-# Tables of densities are made too small here, so that devices have errors to agree on.
+# Tables of densities are too small here, so that devices have errors to agree on.
 pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore:the (table|integral)")]
 
 

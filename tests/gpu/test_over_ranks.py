@@ -51,7 +51,7 @@ for empty, batch in cases:
     assert merged is ours and merged.device == device == ("gpu" if comm.rank else "cpu")
     assert merged == whole, (merged, whole)
     assert merged.n_updates == whole.n_updates
-    # It goes on where it is.
+    # It stays on its device and can be updated.
     merged.update(*(place(a) for a in batch))
     assert merged.n_updates == 2 * whole.n_updates
 print("done")

@@ -52,7 +52,7 @@ def data(name: str, device: str) -> tuple[Any, Any]:
     elif name == "jaccard":
         rng = np.random.default_rng(1)
         offsets = np.concatenate([[0], np.cumsum(rng.integers(0, 12, 200))])
-        tokens = rng.integers(0, 15, offsets[-1])  # out of order, and twice at times
+        tokens = rng.integers(0, 15, offsets[-1])  # unsorted, and some occur twice
         cut = offsets[35], offsets[65]
         pairs = (tokens[cut[0] : cut[1]], offsets[35:66] - cut[0]), (tokens, offsets)
         return tuple(tuple(map(cupy.asarray, p)) if device == "gpu" else p for p in pairs)

@@ -22,7 +22,7 @@ cupy = fake_cupy.install()
 
 from mergesketch.gpu import launch  # noqa: E402 - once there is a CuPy
 
-# Tables of densities are made too small here, so that devices have errors to agree on.
+# Tables of densities are too small here, so that devices have errors to agree on.
 pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore:the (table|integral)")]
 
 Arrays = tuple[Any, ...]
@@ -92,7 +92,7 @@ def test_moves_and_comes_back(entry: GpuEntry, batches: list[Arrays]) -> None:
         assert copied.device == "cpu" and copied == here
     assert there.copy().device == "gpu" and there.copy() == here
     assert there.empty_like().n_updates == 0
-    # An empty sketch goes where its first rows lie, or where it is told to.
+    # An empty sketch moves to the device of its first rows, or to one that is named.
     assert entry.make().to("gpu").update(*to_gpu(batches[0])) == here
     with pytest.raises(ValueError, match='device must be "cpu" or "gpu"'):
         here.to("tpu")
@@ -119,7 +119,7 @@ def test_a_refused_first_batch_leaves_nothing_there(entry: GpuEntry, batches: li
             sketch.update(*batch)
         assert sketch.device == "cpu" and "_arrays" not in sketch.__dict__
     assert sketch.update(*batches[0]) == entry.make().update(*to_gpu(batches[0]))
-    # Nor does it move one that was told where to be.
+    # A refused batch does not move a sketch whose device was named.
     there = entry.make().to("gpu")
     with pytest.raises((TypeError, ValueError)):
         there.update(*refused[0])
@@ -165,7 +165,7 @@ def test_every_class_is_here_or_says_that_it_has_no_kernels() -> None:
 def test_a_bad_row_of_a_later_block_changes_nothing(
     weights: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hashed_rows, "_GPU_CODES", 1)  # as few rows in a block as there may be, 256
+    monkeypatch.setattr(hashed_rows, "_GPU_CODES", 1)  # the fewest rows that a block can have, 256
     rng = np.random.default_rng(2)
     X = rng.standard_normal((600, 12)).astype(np.float32)
     given = None if weights is None else cupy.asarray(rng.integers(-5, 6, 600))

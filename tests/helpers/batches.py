@@ -77,14 +77,14 @@ def weighted_batches(
 
 
 def real_batches(sketch: Any) -> st.SearchStrategy[tuple]:
-    # Rows from a seed: codes of the few floats that Hypothesis likes would be all alike.
+    # Rows come from a seed, because the few floats that Hypothesis prefers would all have one code.
     seeds = st.tuples(st.integers(0, 8), st.integers(0, 2**32))
     rows = seeds.map(lambda s: np.random.default_rng(s[1]).standard_normal((s[0], 12)).astype(np.float32))
     return rows.flatmap(lambda X: st.tuples(st.just(X), counts(len(X), -5)))
 
 
 def release_batches(sketch: Any) -> st.SearchStrategy[tuple]:
-    # Noisy counters and budgets of several releases: what noise they hold does not matter to the laws.
+    # Noisy counters and budgets of several releases; the laws hold for any noise.
     shape = sketch._layout()["counts"].shape
     return st.integers(0, 3).flatmap(
         lambda n: st.tuples(

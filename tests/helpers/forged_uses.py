@@ -117,7 +117,7 @@ def uses(sketch: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
     }  # fmt: skip
     skipped = {"load", "save", "to", "config"}
     if sp.issparse(rows) and rows.shape[1] > 1 << 24:
-        skipped.add("search")  # compares dense rows, and these are the caller's own
+        skipped.add("search")  # compares dense rows of the caller's size
     for name in dir(type(sketch)):
         if name.startswith("_") or name in skipped:
             continue
@@ -185,7 +185,7 @@ def main() -> None:
     examples = stored_examples()
     warnings.simplefilter("ignore")
     np.seterr(all="ignore")
-    for sketch in examples.values():  # kernels compiled and threads started, outside of the limit
+    for sketch in examples.values():  # compiles kernels and starts threads before the limit is set
         for _, call in uses(sketch):
             with contextlib.suppress(REFUSALS):
                 call()

@@ -98,12 +98,12 @@ def test_any_layout_gives_the_same_and_stays_as_it_is(case: Case) -> None:
     expected = case.call(**case.plain())
     own = case.plain()
     result = call(case, own)
-    # What was made must not change with the caller's arrays.
+    # The result must not change when the caller's arrays do.
     for argument in own.values():
         for array in parts(argument):
             array[...] = array.dtype.type(0)
     same(result, expected, "plain")
-    # All at once: kernels are compiled anew for arrays that cannot be written to, as a table's often are.
+    # All are read-only at once, because kernels are compiled anew for arrays that cannot be written to.
     fixed = case.plain()
     for argument in fixed.values():
         for array in parts(argument):
@@ -218,7 +218,7 @@ def test_rows_may_repeat_be_none_or_a_great_many(case: Case) -> None:
     plain_rows = case.arguments[case.rows]
     if not isinstance(plain_rows, tuple):
         arguments = case.plain()
-        # A great many that take no memory: one row, at every place.
+        # Very many rows that take no memory: one row, at every place.
         arguments[case.rows] = np.broadcast_to(plain_rows[1], (20_000, *plain_rows.shape[1:]))
         found = case.call(**arguments)
         for one, other in zip(found if len(results) > 1 else (found,), results, strict=True):
@@ -260,7 +260,7 @@ def sparse_forms(argument: Any) -> Iterator[tuple[str, Any]]:
     shape = matrix.shape
     yield "CSR", matrix
     yield "CSR matrix", scipy.sparse.csr_matrix(matrix)
-    for form in ("csc", "coo", "bsr"):  # the others' parts are no arrays, or are not kept
+    for form in ("csc", "coo", "bsr"):  # the parts of other forms are no arrays, or are not kept
         yield form, matrix.asformat(form)
     wide = scipy.sparse.csr_array(matrix)
     wide.indices, wide.indptr = indices.astype(np.int64), indptr.astype(np.int64)

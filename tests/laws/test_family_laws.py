@@ -130,11 +130,11 @@ def test_pairs_collide_as_often_as_theory_says(family: Family) -> None:
         expected = expected_rate(family.make(n_hashes=HASHES, seed=0), distance)
         shares = measured(family, distance, index)
         binomial = expected * (1.0 - expected) / PAIRS
-        # The spread over seeds, or that of independent trials where there is too little to see it.
+        # The spread over seeds, or that of independent trials where too few collisions show it.
         spread = math.sqrt(max(shares.mean(axis=1).var(ddof=1), binomial / HASHES) / SEEDS)
         rate = shares.mean()
         assert abs(rate - expected) <= 6 * spread + family.bias, (distance, rate, expected)
-        # Each hash function of its own: not only their mean.
+        # Each hash function is tested, not only their mean.
         each = np.sqrt(np.maximum(shares.var(axis=0, ddof=1), binomial) / SEEDS)
         # A rare collision is not normal: allow it one of SEEDS * PAIRS more.
         slack = 6 * each + family.bias + 1.0 / (SEEDS * PAIRS)
@@ -225,7 +225,7 @@ def sparse_forms(X: np.ndarray) -> Iterator[tuple[str, Any]]:
     for array in (indptr, indices, data):
         array.flags.writeable = False
     yield "read-only", scipy.sparse.csr_array((data, indices, indptr), shape=X.shape)
-    # Every entry twice, adding up to itself, and each row backwards.
+    # Every entry is split into two that add up to it, and each row is written backwards.
     halves = (data / 2, data / 2) if data.dtype.kind == "f" else (data, np.zeros_like(data))
     order = np.concatenate([np.arange(b - 1, a - 1, -1) for a, b in pairwise(indptr)])
     messy = np.stack(halves, axis=1)[order].reshape(-1), np.repeat(indices[order], 2), 2 * indptr

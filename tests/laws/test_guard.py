@@ -149,7 +149,7 @@ def test_without_memory_nothing_is_changed(name: str) -> None:
     @given(entry.sketches)
     def check(sketch: Any) -> None:
         for before, change in changes_of(entry, sketch):
-            change(before.copy())  # compiles, and draws what is drawn once
+            change(before.copy())  # compiles, and draws random parameters
             tried = before.copy()
             with out_of_memory(0) as made:
                 change(tried)
@@ -158,7 +158,7 @@ def test_without_memory_nothing_is_changed(name: str) -> None:
                 tried = before.copy()
                 with out_of_memory(call), pytest.raises(MemoryError, match="injected"):
                     change(tried)
-                assert tried == before.copy()  # to compare takes memory for a sketch that has none yet
+                assert tried == before.copy()  # comparing allocates the arrays of a sketch that has none yet
                 assert tried.n_updates == before.n_updates
 
     check()
@@ -185,7 +185,7 @@ def test_an_interrupted_batch_is_in_or_it_is_not(name: str) -> None:
                     change(tried)
                 assert tried in (before.copy(), after)
                 assert signal.getsignal(signal.SIGINT) is handler
-                # Nor is it locked, or in a state that others are refused for.
+                # The sketch is not locked, and not in a state in which calls are refused.
                 assert take(tried.empty_like(), *batches_of(entry, sketch, 1)[0]).merge(tried) is not None
 
     check()
@@ -200,7 +200,7 @@ def test_handlers_of_signals_wait_for_the_end() -> None:
                 signal.raise_signal(signal.SIGINT)
                 signal.raise_signal(signal.SIGTERM)
             assert heard == []
-            # One that does not raise does not stop what could be undone.
+            # A handler that does not raise does not stop a change that could be undone.
             with pytest.raises(KeyboardInterrupt):
                 check_interrupt()
             assert heard == ["term"]
@@ -270,7 +270,7 @@ def test_threads_and_one_sketch_that_began_empty(make: Any, batch: Any) -> None:
     for rows in batches:
         whole.update(*rows)
     assert one.n_updates == whole.n_updates
-    if isinstance(one, LSHIndex):  # which rows get which ids depends on who came first
+    if isinstance(one, LSHIndex):  # the order of the threads decides which rows get which ids
         ids = one.query(np.argwhere(np.ones((9, 9), int)), k=3000).ids
         assert one.state["largest_id"].array[0] == one.n_updates - 1 >= ids.max()
         return
@@ -325,7 +325,7 @@ sketch, rows = Race(Slow(1, 3)), np.zeros((9, 1))
 thread = threading.Thread(target=sketch.update, args=(rows,))
 thread.start()
 started.wait()
-# Nobody will ever finish that in the child: it is refused, and does not wait for ever.
+# No thread will finish that in the child, so it is refused, and does not wait for ever.
 in_child(lambda: sketch.update(rows), refused)
 in_child(lambda: sketch.to_bytes(), refused)
 thread.join()

@@ -109,7 +109,7 @@ def test_hostile_header_lengths(tmp_path: Path) -> None:
     data = SKETCHES["CountMinSketch"].to_bytes()
     for length in (0, 1, 2**20 + 1, 2**31, 2**32, 2**63, 2**64 - 1, len(data) - 8, len(data) - 7):
         assert_refused(length.to_bytes(8, "little") + data[8:], tmp_path / "a")
-    # A header that is all there, but larger than any sketch needs, is not even parsed.
+    # A complete header that is larger than any sketch needs is not even parsed.
     huge = (1 << 21).to_bytes(8, "little") + b"[" * (1 << 21)
     assert_refused(huge, tmp_path / "a", "header claims")
 
@@ -306,7 +306,7 @@ def test_numbers_that_no_array_tells_are_named(tmp_path: Path, monkeypatch: pyte
         tmp_path / "a",
         "power must be an integer from 1 to 1024, got 1048576",
     )
-    # Whoever trusts a file says so.
+    # A user who trusts the file can raise the limit.
     data = with_family(products, n_features=2**27)
     assert_refused(data, tmp_path / "a", "set MERGESKETCH_MAX_DRAWN=536870920$")
     monkeypatch.setenv("MERGESKETCH_MAX_DRAWN", "536870920")

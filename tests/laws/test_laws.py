@@ -355,7 +355,7 @@ def test_strange_arguments_are_refused_by_name(entry: Entry, data: st.DataObject
     state = sketch.to_bytes()
     names = list(inspect.signature(sketch.update).parameters)
     for i, name in enumerate(names[: len(batch)]):
-        # Of other rows, it may be the weights that are too many.
+        # With other rows, the message may name the weights, whose number is then wrong.
         named = "|".join(names) if i == 0 else name
         for kind, value in strange(batch[i]).items():
             with pytest.raises((TypeError, ValueError), match=rf"^({named})\b") as caught:

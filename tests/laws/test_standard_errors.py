@@ -129,7 +129,7 @@ def test_repetitions_that_agree_do_not_know_everything() -> None:
     assert np.mean(agreed) > 0.5
     assert np.mean(held) >= 0.9
     assert not np.any(Race(family).query(Q, return_std=True))
-    # Targets that are all alike leave no doubt; those that are not do, even if the query met equal ones only.
+    # Equal targets leave no doubt. Others do, even if the query collided with equal ones only.
     sketch = NadarayaWatsonSketch(family).update(X[:5], np.full(5, 7.0))
     predicted, std = sketch.predict(X[:1], return_std=True)
     np.testing.assert_allclose([predicted[0], std[0]], [7.0, 0.0], atol=1e-12)

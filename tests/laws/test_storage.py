@@ -121,7 +121,7 @@ def test_every_damaged_header_byte_is_found(sketch: MergeableSketch) -> None:
             twin = MergeableSketch.from_bytes(damaged)
         except SketchFormatError:
             continue
-        # JSON has more than one way to write the same: then nothing may be lost.
+        # JSON can write the same in several ways; then nothing may be lost.
         assert twin == sketch
         assert header_of(bytes(damaged)) == header_of(data)
 
@@ -274,7 +274,7 @@ def test_errors_of_saving_name_the_file_that_was_asked_for(
         patch.setattr(os, "fsync", full)
         with pytest.raises(OSError, match=r"No space left on device: '.*/a'$"):
             sketch.save(tmp_path / "a")
-    # Of another file that the block reads, the error stays as it is.
+    # An error of another file that the block reads is not changed.
     with pytest.raises(FileNotFoundError, match="other"), atomic.atomic_write(tmp_path / "a"):
         (tmp_path / "other").read_bytes()
 
@@ -334,7 +334,7 @@ with atomic.atomic_write(sys.argv[1]) as temporary:
     assert mergesketch.load(path) == old
     assert [name for name in leftovers(tmp_path) if not name.startswith(".mergesketch-")] == ["a.sketch"]
     assert len(leftovers(tmp_path)) == 2
-    # The next save clears up what the killed process has left, and not what others still write.
+    # The next save removes the files of the killed process, but not those that others still write.
     others = [f".mergesketch-00000000-{i}.tmp" for i in range(2)]
     for name, age in zip(others, (0, 7 * 86_400), strict=True):
         (tmp_path / name).write_bytes(b"of another machine")

@@ -18,7 +18,7 @@ def weighted_minhash(key: int, keys: list[int], row: dict[int, float]) -> list[i
             feature = mix13(number ^ key)
             one = mix13(feature ^ hash_key)
             two = mix13(((feature ^ hash_key) + step) & mask)
-            # Of each word 24 bits, 24 bits and 16 bits.
+            # 24 bits, 24 bits and 16 bits of each word.
             r, c = (
                 -math.log(((x >> 40) + 0.5) / 2**24 * (((x >> 16 & 0xFFFFFF) + 0.5) / 2**24))
                 for x in (one, two)

@@ -18,7 +18,7 @@ from toy_family import ToyFamily
 ENTRIES: dict[str, Entry] = {
     "AceDetector": Entry(
         AceDetector,
-        # Samples so small that they overflow.
+        # Samples are so small that they overflow.
         st.tuples(st.integers(1, 5), st.integers(1, 4), st.integers(2, 6), SEEDS).map(
             lambda t: AceDetector(ToyFamily(t[0], t[1], seed=t[3] >> 1), sample_size=t[2], seed=t[3])
         ),

@@ -16,7 +16,7 @@ FAMILIES: dict[str, Family] = {
         dense_rows,
         ANGLES,
         angle_pairs,
-        # Of rotations of 256; see test_cross_polytope.py.
+        # The bias of rotations of 256; see test_cross_polytope.py.
         bias=1e-3,
     ),
     "CrossPolytope, rehashed": Family(

@@ -17,8 +17,8 @@ from stored_data import SMALL_WORDS
 ENTRIES: dict[str, Entry] = {
     "HeavyHitters": Entry(
         HeavyHitters,
-        # Tables so large that no key's estimate errs in these tests: then the laws hold bit for bit for
-        # all that `==` compares. What holds whatever the table is tested in test_heavy_hitters.py.
+        # Tables are so large that no key's estimate errs here. Then the laws hold bit for bit for
+        # all that `==` compares; test_heavy_hitters.py tests what holds for any table.
         st.tuples(st.sampled_from([0.05, 0.2, 0.5]), SEEDS).map(
             lambda t: HeavyHitters(t[0], n_rows=4, n_buckets=4096, max_key_bytes=16, seed=t[1])
         ),

@@ -19,7 +19,7 @@ from toy_family import ToyFamily
 
 
 def _index_batches(sketch: Any) -> st.SearchStrategy[tuple]:
-    # Ids from a small range, so that some come twice: those count twice.
+    # Ids are from a small range, so that some occur twice; those count twice.
     def with_ids(batch: tuple) -> st.SearchStrategy[tuple]:
         n = len(batch[0])
         return st.tuples(st.just(batch[0]), hnp.arrays(np.int64, n, elements=st.integers(0, 50)))
@@ -30,7 +30,7 @@ def _index_batches(sketch: Any) -> st.SearchStrategy[tuple]:
 ENTRIES: dict[str, Entry] = {
     "LSHIndex": Entry(
         LSHIndex,
-        # Buckets of few slots, so that they overflow.
+        # Buckets have few slots, so that they overflow.
         st.tuples(st.integers(1, 5), st.integers(1, 4), st.integers(1, 5), st.booleans(), SEEDS).map(
             lambda t: LSHIndex(ToyFamily(t[0], t[1]), capacity=t[2], wide_ids=t[3], seed=t[4])
         ),

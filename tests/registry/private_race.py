@@ -36,7 +36,7 @@ ENTRIES: dict[str, Entry] = {
 
 
 def argument_cases() -> Iterator[Case]:
-    # So large an epsilon that there is no noise.
+    # Epsilon is so large that there is no noise.
     release = Later(lambda: Race(DISTANCES).update(ROWS).release(1e6))
     yield Case("PrivateRace.query", release.query, {"Q": ROWS}, "Q", ("Q",))
     yield Case("PrivateRace.density", release.density, {"Q": ROWS}, "Q", ("Q",))

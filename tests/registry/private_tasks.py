@@ -49,7 +49,7 @@ ENTRIES: dict[str, Entry] = {
 
 
 def argument_cases() -> Iterator[Case]:
-    # So large an epsilon that there is no noise.
+    # Epsilon is so large that there is no noise.
     low, high = np.full(D, -8.0), np.full(D, 8.0)
     given = {"X": ROWS, "low": low, "high": high}
 

@@ -25,7 +25,7 @@ ENTRIES: dict[str, Entry] = {
         ),
         lambda sketch: weighted_batches(sketch, lambda n: eighths((n, 3))),
         join_arrays,
-        # So small that float32 adds them exactly, whatever their order.
+        # They are so small that float32 adds them exactly in any order.
         lambda rng, sketch: (
             rng.integers(0, sketch.family.n_buckets, (60_000, sketch.family.n_features)),
             rng.integers(-3, 4, (60_000, 3)) / 8,

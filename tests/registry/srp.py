@@ -19,7 +19,7 @@ FAMILIES: dict[str, Family] = {
             dense_rows,
             ANGLES,
             angle_pairs,
-            # Of blocks of 256; see the class and test_projections.py.
+            # The bias of blocks of 256; see the class and test_projections.py.
             bias=1e-3 if projection == "hadamard" else 0.0,
         )
         for projection in ("gaussian", "hadamard", "sparse")

@@ -23,7 +23,7 @@ def weighted_pairs(rng: np.random.Generator, distance: float, n: int) -> tuple[A
     Each pair has its own 12 features, because pairs with common features collide together.
     """
     weights = rng.exponential(size=(n, 12)) + 0.1
-    # x holds what is common and a third of the rest, y what is common and two thirds.
+    # x has the common part and a third of the rest, y has the common part and two thirds.
     common = weights * (1.0 - distance)
     mine = np.arange(12) < 4
     rest = weights.sum(axis=1, keepdims=True) * distance

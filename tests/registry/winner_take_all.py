@@ -36,7 +36,7 @@ def _winner_family(group_size: int, name: str, **arguments: Any) -> dict[str, Fa
     for order in _ORDERS:
         below = [sum(order[j] < order[i] for j in range(i)) for i in range(12)]
         agree = sum(math.comb(b, group_size - 1) for b in below) / math.comb(12, group_size)
-        # In the angle, for the slope of a probability in the distance is not bounded.
+        # The root is found in the angle, because the slope in the distance is not bounded.
         angle = (
             brentq(
                 lambda t, agree=agree: float(theory.collision_probability(1 - math.sin(t))) - agree,

@@ -120,7 +120,7 @@ def test_every_import_keeps_to_the_table() -> None:
     for found in IMPORTS:
         room = room_of(found.importer)
         if room not in MAY_IMPORT or found.importer.count("/") == 0:
-            continue  # the public faces, and the modules of `distributed` itself, which may import all
+            continue  # public packages, and the modules of `distributed` itself, may import all
         target = found.module
         allowed = (room, "errors", *MAY_IMPORT[room])
         if not found.at_top and (room, target) in LATE:

@@ -116,7 +116,7 @@ def test_every_public_class_has_a_cheap_benchmark() -> None:
     import mergesketch
     from mergesketch import lsh
 
-    # What others derive from, or return, is timed through them.
+    # Base classes and results are timed through the classes that use them.
     others = {"MergeableSketch", "HashFamily", "StateArray", "Decoded", "Nearest", "Neighbours", "Suggestion"}
     others |= {"Shingles", "PrivateRace", "PrivateClassifier", "PrivateRegressor"}
     source = (BENCHMARKS / "cheap.py").read_text()

@@ -37,7 +37,7 @@ def available(name: str) -> bool:
 
 def modules() -> list[str]:
     names = ["mergesketch", "mergesketch.errors"]
-    # What stands in for CuPy has to be there before the first of the modules that import it.
+    # The stand-in for CuPy must exist before the first module that imports CuPy.
     for room in ROOMS if available("gpu") else ROOMS[:-1]:
         package = importlib.import_module(f"mergesketch.{room}")
         names.append(package.__name__)

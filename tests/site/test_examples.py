@@ -35,7 +35,7 @@ def test_adaptive_sampling_learns_redundant_rows_in_fewer_steps() -> None:
     ticks = iter(range(10**9))
 
     def steps() -> float:
-        # Two looks at the clock a round: each round takes one "second".
+        # The clock is read twice a round, so each round takes one "second".
         return next(ticks)
 
     losses = {}
@@ -112,7 +112,7 @@ def test_a_killed_monitor_goes_on_where_it_stood(tmp_path) -> None:
             file.write(text + b"/cut of")
         with subprocess.Popen([*command, "--every", "0.05"], stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
-            process.stdout.readline()  # one checkpoint at least was written
+            process.stdout.readline()  # at least one checkpoint was written
             process.kill()
         with log.open("ab") as file:
             file.write(b"f\n")

@@ -46,7 +46,7 @@ def test_import_is_light():
 NOWHERE = """
 import tempfile
 
-def refuse(*args, **kwargs):  # what Numba tries a folder by
+def refuse(*args, **kwargs):  # Numba tries a folder by this function
     raise PermissionError(13, "Permission denied")
 
 tempfile.TemporaryFile = refuse
@@ -210,7 +210,7 @@ def test_every_class_to_be_built_has_parameters_an_example_and_names_its_papers_
     parse = pytest.importorskip("numpydoc.docscrape").NumpyDocString
     missing, seen = [], 0
     for name, cls in public_objects():
-        # What others return, and what is derived from, is shown there.
+        # Base classes, and classes of results, are shown where they are used.
         if not inspect.isclass(cls) or inspect.isabstract(cls) or issubclass(cls, tuple) or is_dataclass(cls):
             continue
         docs = parse(inspect.getdoc(cls))
@@ -238,7 +238,7 @@ def test_two_classes_of_one_name_are_refused() -> None:
         with pytest.raises(TypeError, match=rf"needs another name: .*mergesketch\..*\.{name} has that one"):
             type(name, (base,), {"__module__": "theirs"})
         assert before == (HashFamily._registry, sketch_classes(), stored_classes())
-    # The cell of a notebook may be run again, and then the new class counts.
+    # The cell of a notebook may be run again; then the new class replaces the old one.
     for _ in range(2):
         again = type("OfANotebook", (HashFamily,), {"__module__": "__main__"})
         assert HashFamily._registry.pop("OfANotebook") is again

@@ -79,7 +79,7 @@ def test_dead_links_are_seen(tmp_path: Path) -> None:
 
 @needs_sphinx
 def test_the_site_builds_and_its_links_lead_somewhere(tmp_path: Path) -> None:
-    # A copy, for the pages of the reference are generated among the sources.
+    # The sources are copied, because the pages of the reference are generated among them.
     shutil.copytree(DOCS, tmp_path / "docs", ignore=shutil.ignore_patterns("_build", "generated"))
     for page in ("CHANGELOG.md", "CONTRIBUTING.md"):
         shutil.copy(DOCS.parent / page, tmp_path)

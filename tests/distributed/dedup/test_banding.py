@@ -119,7 +119,7 @@ def test_large_buckets_cost_in_proportion() -> None:
     assert n_left_out == n * (n - 1) // 2 + 50 * 49 // 2 - len(pairs) > 0
     pairs = pairs[pairs[:, 0] < n]
     assert n - 1 <= len(pairs) <= (banding.NEAR + 1) * n
-    # Each document is paired with the first, so that they are connected whatever else is compared.
+    # Each document is paired with the first, so all are connected.
     assert set(pairs[pairs[:, 0] == 0][:, 1].tolist()) == set(range(1, n))
     first, _, _ = matching_pairs(np.zeros(n, dtype=np.uint64), ids, ids, ALONE, only_first=True)
     assert sorted(map(tuple, first.tolist())) == [(0, i) for i in range(1, n)]

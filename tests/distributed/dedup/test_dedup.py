@@ -197,7 +197,7 @@ for verify in ("exact", "signature", "none"):
         return sorted(line for part in comm.allgather(alike) for line in part)
     pairs = told(result)
     if verify == "exact":
-        # In rounds so short that ranks have different numbers of them.
+        # Rounds are so short that ranks have different numbers of them.
         usual, exact.ROUND_SHINGLES = exact.ROUND_SHINGLES, 3000
         assert told(deduplicate(source, verify=verify)) == pairs
         exact.ROUND_SHINGLES = usual
@@ -360,7 +360,7 @@ def test_a_source_that_changes_between_readings_is_noticed() -> None:
             yield from super().batches()
             self.documents = self.documents[:1]
 
-    # Alike but not equal, so that they must be read again.
+    # They are similar but not equal, so that they must be read again.
     base = "one two three four five six seven eight nine ten eleven twelve"
     with pytest.raises((RuntimeError, ValueError), match="second time"):
         deduplicate(Changes([base.encode(), f"{base} more".encode()], 10), threshold=0.5)

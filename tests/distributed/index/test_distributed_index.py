@@ -107,7 +107,7 @@ for row in range(n_queries):
     for found, count in zip(ids[row].tolist(), counts[row].tolist()):
         assert (found, count) == (-1, 0) or 0 < count <= truth[found]
 
-# Full buckets: more ranks keep no less, and merged they are what one index holds.
+# Buckets are full: more ranks keep no fewer ids, and merged they equal one index.
 small = LSHIndex(CASES[0][0], capacity=5, seed=3).add(CASES[0][1])
 parts = DistributedIndex(CASES[0][0], capacity=5, seed=3).add(np.array_split(CASES[0][1], size)[rank])
 assert small.overflow > 0.5
@@ -193,7 +193,7 @@ assert comm.sum(full.local.n_updates) == 0
 full.add(X, first_id=last)
 assert comm.sum(full.local.n_updates) == 30 * size
 
-# Numbers run on from the largest id of all ranks, wherever it came from.
+# Numbering continues from the largest id of all ranks, on whichever rank it is.
 numbered = DistributedIndex(family, capacity=50).add(X[:5], ids=np.arange(5) + 1000 * rank)
 for first, given in ((1000 * (size - 1) + 5, None), (9000, 9000), (9000 + 5 * size, None)):
     numbered.add(X[5:10], first_id=given)
@@ -261,7 +261,7 @@ for n_saved in (1, 2, 3, 4):
             got = index.query(Q, 12)
             np.testing.assert_array_equal(got.ids, expected.ids)
             np.testing.assert_array_equal(got.counts, expected.counts)
-            # It goes on where it was.
+            # The loaded index continues to number rows.
             index.add(X[:2] if comm.rank == 0 else None)
             both = index.query(X[:1], 300)
             assert {0, 300} <= set(both.ids[0].tolist()) and index.n_rows == 302
@@ -363,7 +363,7 @@ def test_clearing_up_hides_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             raise OSError(30, "Read-only file system", str(args[0]))
 
         patch.setattr(Path, "unlink", refuse)
-        index.save(tmp_path)  # what is left of the index before is in nobody's way
+        index.save(tmp_path)  # what is left of the earlier index does no harm
         patch.setattr(LSHIndex, "save", lambda self, path: refuse("the part"))
         with pytest.raises(OSError, match="Read-only file system: 'the part'"):
             index.save(tmp_path)
@@ -491,5 +491,5 @@ def test_recall_of_the_sketch_is_that_of_counting_where_neighbours_stand_out() -
     exact = index.query(centres, 10)
     votes = index.query(centres, 10, aggregation="sketch")
     shared = [len(set(a.tolist()) & set(b.tolist())) for a, b in zip(exact.ids, votes.ids, strict=True)]
-    # Cells far outnumber candidates, so that only ties between equal counts are decided otherwise.
+    # There are far more cells than candidates, so only ties between equal counts differ.
     assert np.mean(shared) >= 9.5

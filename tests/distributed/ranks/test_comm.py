@@ -154,7 +154,7 @@ if size > 1:
         with pytest.raises(DistributedError, match="rank 1 failed: OSError: disk full"):
             comm.exchange([key], np.ones(100, dtype=np.int64), receive)
 
-    # Ranks of different versions are told apart where they first agree.
+    # Different versions on ranks are noticed at the first agreement.
     if rank == 1:
         objects.__version__, objects._VERSION = "0.0.1", objects._VERSION + 1
     with pytest.raises(DistributedError, match="ranks must agree on the version of mergesketch: .*'0.0.1'"):
@@ -226,7 +226,7 @@ def main(comm):
     if mode == "code":
         return 5 if comm.rank == 1 else 3
     if mode in ("sleep", "stuck"):
-        # Some ranks sleep, others wait inside MPI; or all wait there, as after a fault in an algorithm.
+        # Some ranks sleep and others wait inside MPI, or all wait there, as after a fault in an algorithm.
         if comm.rank == 0:
             comm.mpi.recv(source=1) if mode == "stuck" else time.sleep(60)
     if mode == "killed" and comm.rank == 1:

@@ -16,7 +16,7 @@ from ranks import Ran, needs_mpi, run_apart
 
 #: A program over ranks like those of the tutorial and the guides.
 PROGRAM = """
-sys.excepthook = sys.__excepthook__  # the tests' own would end the ranks
+sys.excepthook = sys.__excepthook__  # the hook of the tests would end the ranks
 import numpy as np
 from mergesketch import CountMinSketch
 from mergesketch.distributed import communicator, merge_over_ranks, run_main
@@ -46,7 +46,7 @@ print("not reached")
 
 
 def run(mode: str) -> Ran:
-    # Ample for the imports on a busy machine; without an end it would be reached.
+    # The limit is ample for the imports on a busy machine; a program that hangs reaches it.
     return run_apart(2, PROGRAM, mode, timeout=60.0)
 
 

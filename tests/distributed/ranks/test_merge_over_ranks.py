@@ -46,7 +46,7 @@ def check(empty, batches, join, law=None):
         law(whole, merged, batches)
     assert merged.n_updates == whole.n_updates
     assert len(set(comm.allgather(merged.to_bytes()))) == 1, "ranks differ"
-    # A merged sketch goes on, and its bounds are right: it can be merged again.
+    # A merged sketch can be used, and merged again, because its bounds are right.
     merge_over_ranks(merged)
     assert merged.n_updates == comm.size * whole.n_updates
 
@@ -96,7 +96,7 @@ def draw_examples(entry: Entry, n: int) -> list[tuple[Any, list[tuple]]]:
 
     draw()
     if entry.weaker_law is not None:
-        return examples  # Checked key by key, in time that is quadratic.
+        return examples  # The weaker law is checked key by key, in quadratic time.
     empty, rng = examples[-1][0], np.random.default_rng(0)
     return [*examples, (empty, [entry.large(rng, empty) for _ in range(3)])]
 
@@ -150,7 +150,7 @@ for odd in range(size):
     match = f"rank {odd} failed: TypeError: sketch must be a MergeableSketch, got str"
     refuses(stranger, DistributedError, match)
 
-# Ranks that have numbered their rows alike; numbered on, they make the index of all rows.
+# Ranks that all number their rows from 0 are refused; numbered consecutively, they make one index.
 index = LSHIndex(ToyFamily(2, 3), capacity=50)
 rows = np.arange(10 * size * 2).reshape(-1, 2) % 4
 ours = rows[10 * rank : 10 * rank + 10]
@@ -170,14 +170,14 @@ sketch = CountMinSketch(2, 1).update([7], [2**31 - 1])
 assert sketch.state["counts"].array.dtype == np.int32
 merge_over_ranks(sketch)
 assert sketch.query([7]).tolist() == [size * (2**31 - 1)]
-# But not when only a loose bound asks for it: what was subtracted again does not count.
+# They do not widen because of a loose bound alone: subtracted weights do not count.
 sketch = CountSketch(1, 1)
 for _ in range(3):
     sketch.update([7], [2**30 - 1]).update([7], [1 - 2**30])
 merge_over_ranks(sketch)
 assert sketch.state["counts"].array.dtype == np.int32
 
-# What does not fit 64 bits is refused by all, before anything changes.
+# All ranks refuse sums that do not fit 64 bits, before anything changes.
 sketch = CountMinSketch(2, 1).update([7], [2**62])
 refuses(sketch, OverflowError, "CountMinSketch.(counts|total) cannot count beyond 9223372036854775807")
 narrow = Everything(width=2)

@@ -132,6 +132,6 @@ def _library(code: str) -> ctypes.CDLL:
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
                 raise RuntimeError(f"kernels do not compile for the host:\n{done.stderr}")
-            # Under a name of its own first, for another process may compile the same.
+            # It gets a temporary name first, because another process may compile the same source.
             os.replace(f"{work}/k.so", target)
     return ctypes.CDLL(str(target))

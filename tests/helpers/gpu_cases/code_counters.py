@@ -25,13 +25,13 @@ def weights_for(counts: np.ndarray, rng: np.random.Generator, shape: Any) -> np.
 @case("scatter_add")
 def codes_to_count(rng: np.random.Generator) -> Iterator[Case]:
     for counts in tables(rng, (11, 6)):
-        # So many rows that tiles of the table are counted apart, and so few that they are not.
+        # With many rows, tiles of the table are counted separately; with few, they are not.
         for n in (150, 40):
             codes = rng.integers(0, 6, (n, 11), dtype=np.uint32)
             for n_weights in (0, n):
                 weights = weights_for(counts, rng, n_weights)
                 yield on_device(codes), on_device(weights), 2, 11, on_device(counts)
-    # More chunks of rows than one.
+    # There are several chunks of rows.
     codes = rng.integers(0, 2, (10_000, 3), dtype=np.uint32)
     yield on_device(codes), on_device(np.empty(0, np.int64)), 0, 3, on_device(np.zeros((3, 2), np.int32))
 

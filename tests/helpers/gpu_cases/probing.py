@@ -12,7 +12,7 @@ from gpu_twins import Case, case, on_device, words
 def signs_to_probe(rng: np.random.Generator) -> Iterator[Case]:
     for power, n_probes in ((1, 2), (3, 8), (12, 2), (12, 100)):
         for n_buckets in (0, 1000):
-            # Small numbers, so that scores are equal at times; and two columns too many.
+            # Small numbers make some scores equal; and there are two columns too many.
             products = rng.integers(-3, 4, (9, 5 * power + 2)).astype(np.float32)
             keys = words(rng, 5)[: 5 if n_buckets else 0]
             out = np.zeros((9, 5, n_probes), np.uint32)

@@ -10,7 +10,7 @@ from mergesketch.lsh import WinnerTakeAll
 
 
 def winner_cases(rng: np.random.Generator, sparse: bool) -> Iterator[Case]:
-    # Few and many bins, of which most are empty; the last does not fit shared memory.
+    # There are few bins, and many mostly empty ones; the last do not fit shared memory.
     for d, n_hashes, group_size, power in ((2, 3, 2, 1), (100, 30, 8, 3), (9000, 7, 3, 1)):
         for n_buckets in (None, 1000):
             family = WinnerTakeAll(

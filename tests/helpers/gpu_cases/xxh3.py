@@ -17,7 +17,7 @@ def integers(rng: np.random.Generator) -> Iterator[Case]:
 
 @case("hash_slices")
 def slices(rng: np.random.Generator) -> Iterator[Case]:
-    # Every way of hashing has its own lengths: 0, 1 to 3, 4 to 8, 9 to 16, 17 to 128, 129 to 240, more.
+    # Each range of lengths is hashed in another way: 0, 1 to 3, 4 to 8, 9 to 16, 17 to 128, 129 to 240, more.
     lengths = np.concatenate([np.arange(300), [1023, 1024, 1025, 2049, 5000]])
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     data = rng.integers(0, 256, offsets[-1], dtype=np.uint8)

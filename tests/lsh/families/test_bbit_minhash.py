@@ -56,7 +56,7 @@ def test_similarities_come_back(bits: int, scheme: str) -> None:
             estimates.append(family.estimate_packed(packed[:1], packed[1:])[0])
         P = J + (1 - J) / 2**bits
         error = math.sqrt(P * (1 - P) / n_hashes) / (1 - 2.0**-bits)
-        # Densified values depend on each other: at this size by less than four times the variance.
+        # Densified values depend on each other; at this size the variance is less than four times as large.
         slack = 2.0 if scheme == "one-permutation" else 1.0
         assert abs(np.mean(estimates) - J) <= 6 * slack * error / math.sqrt(seeds) + 1e-12
 
@@ -105,7 +105,7 @@ def test_packing_holds_few_codes_at_once() -> None:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    # All codes would be 32 times the size; a thread holds half a megabyte, and there are some offsets.
+    # All codes would have 32 times the size; a thread uses half a megabyte, and there are some offsets.
     assert peak < size + 4_000_000 < 32 * size / 2
 
 

@@ -101,10 +101,10 @@ def test_the_table_is_the_integral() -> None:
         for log2_dimension in (1, 2, 5, 7, 10, 16):
             ours = float(collision_of_angle(np.array(angle), log2_dimension))
             assert abs(ours - exact[log2_dimension - 1]) < 2e-5 * exact[log2_dimension - 1] + 2e-6
-    # Of two coordinates it has a closed form: two signs of projections, turned by 45 degrees.
+    # For two coordinates it has a closed form: two signs of projections, turned by 45 degrees.
     angles = np.linspace(0.0, math.pi, 10_000)
     np.testing.assert_allclose(collision_of_angle(angles, 1), (1 - angles / math.pi) ** 2, atol=2e-6)
-    # Unrelated rows have each of the 2 m values alike.
+    # Unrelated rows have each of the 2 m values with the same probability.
     for log2_dimension in range(1, 17):
         assert float(collision_of_angle(np.array(math.pi / 2), log2_dimension)) == pytest.approx(
             0.5 ** (log2_dimension + 1)
@@ -123,7 +123,7 @@ def test_orthogonal_rotations_on_average_over_angles_are_gaussian_ones(
         seen = np.arctan2(math.sin(angle) * across, math.cos(angle) * length + math.sin(angle) * along)
         rotated = collision_of_rotation(seen, log2_dimension, size, together)
         gaussian = float(collision_of_angle(np.array(angle), log2_dimension)) ** together
-        # Terms of the second order are left out: of the square of the first one's share.
+        # Terms of second order are left out; they are the square of the first one's share.
         first = 1.0 - float(collision_of_rotation(np.array(angle), log2_dimension, size, together)) / gaussian
         assert abs(rotated.mean() / gaussian - 1.0) < first**2 + 6 * rotated.std() / gaussian / math.sqrt(n)
 

@@ -23,7 +23,7 @@ def test_distances_invert_probabilities(family: Family) -> None:
     distances = made.distance(probabilities)
     assert distances.dtype == np.float64
     np.testing.assert_allclose(made.collision_probability(distances), probabilities, atol=1e-9)
-    # Where the probability falls steeply enough to tell distances apart.
+    # Here the probability falls steeply enough to distinguish distances.
     inside = (probabilities > 1e-6) & (probabilities < 1 - 1e-6)
     np.testing.assert_allclose(distances[inside], np.array(family.distances)[inside], rtol=1e-5, atol=1e-6)
 
@@ -110,5 +110,5 @@ def test_an_index_tells_distances_from_counts() -> None:
     assert ((found >= low) & (found <= high)).all()
     assert found[0] == 0.0
     assert (high - low)[1] < 0.1
-    # Fewer than chance makes is as far as can be, and nothing is nearer than everything.
+    # Fewer collisions than by chance mean the largest distance; all collisions mean the smallest.
     assert index.distance_estimate([0, L]).tolist() == [math.pi, 0.0]

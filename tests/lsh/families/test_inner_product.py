@@ -156,7 +156,7 @@ def test_rows_are_extended_block_by_block() -> None:
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-        # Per thread a block of 192 rows, and another half of it within the projection.
+        # Each thread has a block of 192 rows, and half as much again within the projection.
         assert peak < 10e6 + mergesketch.get_num_threads() * 192 * 502 * 24
 
 
@@ -249,14 +249,14 @@ def test_an_index_finds_large_inner_products() -> None:
     # The largest products are the most probable collisions.
     best = np.argsort(-products, axis=1)[:, :k]
     np.testing.assert_array_equal(best, np.argsort(-kernel, axis=1)[:, :k])
-    # Hoeffding: but for a chance of 1e-9 every count is within this of its expectation, over L.
+    # By Hoeffding's inequality every count over L is this near its expectation, except with chance 1e-9.
     error = math.sqrt(math.log(2 * kernel.size / 1e-9) / (2 * L))
     found = np.take_along_axis(kernel, ids, axis=1)
     tenth = np.take_along_axis(kernel, best, axis=1)[:, -1:]
     assert (np.abs(index.kernel_estimate(counts) - found) < error).all()
     assert (found > tenth - 2 * error).all()
-    # Counts of the same kernel but drawn apart, each from its binomial, would find as many, or fewer: rows
-    # that are like each other have hash functions in common, which err alike.
+    # Independent binomial counts of the same kernel would find no more: rows that
+    # are similar share hash functions, which err alike.
     drawn = np.argsort(-rng.binomial(L, kernel), axis=1, kind="stable")[:, :k]
 
     def recalls(some: np.ndarray) -> np.ndarray:
@@ -265,7 +265,7 @@ def test_an_index_finds_large_inner_products() -> None:
     spread = 6 * math.hypot(recalls(ids).std(), recalls(drawn).std()) / math.sqrt(len(Q))
     assert recalls(ids).mean() > recalls(drawn).mean() - spread
     assert recalls(drawn).mean() > 0.5
-    # Products in the users' units, from the counts alone: their errors over the slope of the probability.
+    # Products in the users' units follow from the counts: their errors over the slope of the probability.
     lengths = np.linalg.norm(Q, axis=1, keepdims=True)
     estimates = index.distance_estimate(counts) * lengths
     truth = np.take_along_axis(products, ids, axis=1)

@@ -123,7 +123,7 @@ def test_rows_beyond_the_bound_are_shortened_to_it(projection: str) -> None:
     np.testing.assert_array_equal(family.hash(X), family.hash(shortened))
     np.testing.assert_array_equal(family.hash_query(X), family.hash_query(shortened))
     np.testing.assert_allclose(family.kernel(X, X), family.kernel(shortened, shortened), atol=1e-7)
-    # So long that its square, or its norm over the bound, is no float64.
+    # The row is so long that its square, or its norm over the bound, overflows.
     huge = InnerProduct(10, 80, max_norm=1e-200, oversize="clip", projection=projection, seed=1)
     long = np.ldexp(X[:3], 900)
     assert huge.oversized(long).all()

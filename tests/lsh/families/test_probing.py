@@ -41,7 +41,7 @@ def no_keys() -> np.ndarray:
     products=hnp.arrays(
         np.float32,
         st.tuples(st.integers(1, 3), st.integers(1, 7), st.integers(1, 3)),
-        # Small integers make ties, and 0 a bit that is set and as easily not.
+        # Small integers make ties, and 0 makes a bit that is set although nothing decides it.
         elements=st.integers(-3, 3).map(float) | st.floats(-100, 100, width=32),
     ),
     data=st.data(),
@@ -168,17 +168,17 @@ def test_neighbours_in_probed_buckets_of_signs(projection: str) -> None:
     probes = family.probe(Q, 48)
     found = probes == family.hash(neighbours)[:, :, None]
     check_ranks(found)
-    if projection != "gaussian":  # whose vectors alone are at hand
+    if projection != "gaussian":  # only its vectors are available
         return
     products = (Q @ family._sign_projection.vectors.matrix.T).reshape(n, power, n_hashes)
     flip = ndtr(-np.abs(products) / math.tan(angle))
     flipped = (probes ^ probes[:, :, :1])[:, :, None, :] >> np.arange(power, dtype=np.uint32)[:, None] & 1
     chance = flip.transpose(0, 2, 1)[..., None]
     probability = np.where(flipped == 1, chance, 1 - chance).prod(axis=2)
-    # Neighbours are drawn anew for every query, so queries are independent, and tables of one nearly so.
+    # Every query has its own neighbours, so queries are independent; tables of one query nearly are.
     error = np.sqrt((probability * (1 - probability)).sum(axis=(0, 1))) / (n * n_hashes)
     assert (np.abs(found.mean(axis=(0, 1)) - probability.mean(axis=(0, 1))) < 6 * error + 1e-4).all()
-    # Of what the 48 likeliest buckets by the true probabilities would find, nearly all is found.
+    # Nearly all is found that the 48 likeliest buckets by the true probabilities would find.
     masks = np.arange(2**power)[:, None] >> np.arange(power) & 1
     some = chance[:40, :5, None, :, 0]
     best = np.sort(np.where(masks == 1, some, 1 - some).prod(axis=3), axis=2)[:, :, -48:].sum()
@@ -226,7 +226,7 @@ def test_the_first_probe_is_the_code(make) -> None:
         assert probes.dtype == np.uint32
         assert probes.max() < family.n_buckets
         np.testing.assert_array_equal(probes[:, :, 0], codes)
-    # Fewer probes are the first of more.
+    # Asking for fewer probes gives the first ones of a longer list.
     np.testing.assert_array_equal(family.probe(Q, 40)[:, :, :8], family.probe(Q, 8))
 
 
@@ -272,7 +272,7 @@ def test_a_border_in_doubt_is_that_of_the_code() -> None:
     Q = np.array(rows)
     probes = family.probe(Q, 2)
     np.testing.assert_array_equal(probes[:, :, 0], family.hash(Q))
-    # The bit that hardly was decided is the first to flip.
+    # The bit with the smallest margin is the first to flip.
     for place in range(200):
         k, h = divmod(place, 50)
         assert probes[place, h, 0] ^ probes[place, h, 1] == 1 << k

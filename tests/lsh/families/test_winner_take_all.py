@@ -292,7 +292,7 @@ def test_donors_are_independent_of_each_other() -> None:
     )
     expected = WinnerTakeAll(d, 1, group_size=K, n_buckets=2**32).kernel(x, y)[0, 0]
     assert abs(shares.mean() - expected) < 6 * shares.std(ddof=1) / 20 + 0.003
-    # As of independent hashes; 400 rates tell their variance to 7 %.
+    # The variance is that of independent hashes; 400 rates measure it to 7 %.
     assert shares.var(ddof=1) < 1.45 * expected * (1 - expected) / n_hashes
 
 
@@ -309,7 +309,7 @@ def test_two_agree_by_the_arcsine() -> None:
 def test_three_agree_by_the_orthants() -> None:
     """The largest of three is one pair: four differences of normal numbers are positive (David 1953)."""
     rho = np.array([-0.7, 0.0, 0.4, 0.8])
-    # Those of X correlate by 1/2, as do those of Y; across they do by rho and rho / 2.
+    # Differences of X correlate by 1/2, as do those of Y; between X and Y by rho and rho / 2.
     a, b = np.arcsin(rho), np.arcsin(rho / 2)
     orthant = 1 / 9 + (a + b) / (4 * np.pi) + (a**2 - b**2) / (4 * np.pi**2)
     np.testing.assert_allclose(
@@ -333,7 +333,7 @@ def test_the_copula_is_what_such_data_show(K: int, rho: float) -> None:
     x = rng.standard_normal((4000, 32))
     y = rho * x + math.sqrt(1 - rho * rho) * rng.standard_normal((4000, 32))
     family = WinnerTakeAll(32, 2, group_size=K, seed=9)
-    # Pairs are independent; two bins of one permutation are too, for they have no feature in common.
+    # Pairs are independent. So are two bins of one permutation, which have no feature in common.
     rate = (family.hash(np.exp(x)) == family.hash(y**3)).mean()
     expected = float(family.collision_probability(1 - rho))
     assert abs(rate - expected) < 6 * math.sqrt(expected * (1 - expected) / 8000)

@@ -96,7 +96,7 @@ def test_lists_of_str(strings: list[str], seed: int) -> None:
 @settings(max_examples=200, deadline=None)
 def test_bytes(strings: list[bytes], seed: int) -> None:
     assert hash_keys(strings, seed).tolist() == reference(strings, seed)
-    stripped = [s.rstrip(b"\0") for s in strings]  # what an S array stores
+    stripped = [s.rstrip(b"\0") for s in strings]  # an S array stores these
     array = np.array(strings, dtype="S") if strings else np.empty(0, dtype="S5")
     width = array.dtype.itemsize
     if all(map(is_text, stripped)) or all(len(s) == width for s in stripped):
@@ -209,7 +209,7 @@ def test_arrow_refusals() -> None:
         TypeError, match="keys must be one column, got an Arrow Table: pass one of its columns"
     ):
         hash_keys(pa.table({"a": ["b"]}))
-    # Neither count nor place of nulls is told by the dictionary: values of it may be null too.
+    # The dictionary's own values may be null too, so the nulls of the indices are not all of them.
     for indices, values in (([0, 1, 0], ["a", None]), ([0, None, 0], ["a", "b"])):
         array = pa.DictionaryArray.from_arrays(pa.array(indices), pa.array(values))
         with pytest.raises(ValueError, match="keys must have no nulls, got 1, the first at 3"):
@@ -226,7 +226,7 @@ def test_arrow_refusals() -> None:
         ([1, True], TypeError, "got bool, int"),
         ([np.True_], TypeError, "got bool"),
         ([1.0], TypeError, "got float"),
-        # One of NumPy's integers by its bases.
+        # By its base classes it is one of NumPy's integers.
         ([np.timedelta64(5, "ns")], TypeError, "all bytes or all int, got timedelta64"),
         ([1, np.timedelta64("NaT")], TypeError, "got int, timedelta64"),
         (np.array([np.timedelta64(5)], dtype=object), TypeError, "got timedelta64"),

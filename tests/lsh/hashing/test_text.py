@@ -42,7 +42,7 @@ documents = st.lists(st.text(characters, max_size=60), max_size=6)
 units = st.sampled_from(["word", "character"])
 seeds = st.sampled_from([0, 1, 2**64 - 1])
 
-# Pieces of UTF-8 and of what is not: leads, tails, overlongs, surrogates, code points beyond the last.
+# Pieces of valid and invalid UTF-8: leads, tails, overlongs, surrogates, code points beyond the last.
 FRAGMENTS = """
 61 20 00 706c61696e20617363696920746578742e c3a9 e6bca2 f09d929c 80 bf c0 c0af c1 c2 df e0 e080af e09fbf
 e0a080 eda080 ed9f edbfbf ed9fbf ee8080 efbfbf e6bc f08080af f08fbfbf f0908080 f09d92 f4 f48fbfbf f4908080
@@ -203,7 +203,7 @@ def test_table_against_unicodedata() -> None:
         if entry & WORD:
             lower = naive.lower_one_to_one(character)
             assert code + (entry >> DELTA_SHIFT) == ord(lower), hex(code)
-            # What the kernel's scratch relies on, counting the space that may come before.
+            # The kernel's scratch relies on this; a space before the word counts.
             assert len(lower.encode()) + 1 <= 2 * len(character.encode()), hex(code)
     assert compared > 280_000
 

@@ -326,7 +326,7 @@ def lying_arrow_arrays() -> Iterator[tuple[str, Any]]:
     column = pa.DictionaryArray.from_arrays(indices, pa.array(["a", "b"]))
     places[1] = 2**30
     yield "indices", column
-    # A view is its length, its first bytes, a buffer's number and a place in there.
+    # A view has the length, the first bytes, the number of a buffer and a place in that buffer.
     for text in (pa.string_view(), pa.binary_view()):
         views = np.array([[20, 0, 0, 0]] * 2, np.int32)
         column = pa.Array.from_buffers(text, 2, [None, pa.py_buffer(views), pa.py_buffer(bytes(64))])

@@ -218,7 +218,7 @@ def test_files_of_matrices_that_lie_are_refused(tmp_path: Any) -> None:
         np.savez(path, format=b"csr", shape=matrix.shape, **parts)
 
     for form, part, change in LIES:
-        # SciPy turns indices that are no integers into such.
+        # SciPy converts indices that are no integers.
         if form == "csr" and (matrix := lying(form, part, change)).indices.dtype.kind == "i":
             write(matrix)
             with pytest.raises(ValueError, match=r"cannot read .*: it is not a SciPy sparse matrix"):

@@ -39,7 +39,7 @@ def round_trip(book: Codebook, values: np.ndarray, rng: np.random.Generator) -> 
     bits = lengths.astype(np.uint64)
     assert (lengths >= book.min_length).all() and (lengths <= max(book.max_length, 0)).all()
     junk = rng.integers(0, 2**64, values.size, dtype=np.uint64)
-    # A shift by 64 is undefined, so in two.
+    # A shift by 64 is undefined, so it is done in two steps.
     half = (np.uint64(64) - bits) // np.uint64(2)
     windows = ((codes << half) << (np.uint64(64) - bits - half)) | (junk >> bits)
     out, escapes = decoded(book, windows)
@@ -86,7 +86,7 @@ def test_values_come_back(table: dict[int, int], limit: int | None, escapes: boo
     again = Codebook({name: array.copy() for name, array in book.arrays().items()})
     for each in (book, again, pickle.loads(pickle.dumps(book))):
         round_trip(each, values, np.random.default_rng(0))
-    # One by one as well.
+    # The values are also encoded one by one.
     encoder = book.encoder()
     batch = book.encode(values)
     for i, value in enumerate(values[:5]):

@@ -71,7 +71,7 @@ def test_damaged_words_are_refused_or_stay_in_bounds(values: list[int], data: st
         assert "damaged" in str(error)
         assert not sound
     else:
-        # What the kernel finds is what a reader that cannot leave the words finds.
+        # The kernel finds what a reader finds that cannot leave the words.
         assert sound
         assert take(words, n, largest, np.arange(n)).tolist() == naive
 

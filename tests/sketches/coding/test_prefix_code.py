@@ -44,7 +44,7 @@ def test_fibonacci_counts_keep_within_the_limit(limit: int) -> None:
     lengths = code_lengths(counts, limit)
     assert lengths.max() == limit
     assert kraft(lengths) == 2**32
-    # The rarer the longer.
+    # Rarer symbols have longer words.
     assert (np.diff(lengths.astype(int)) <= 0).all()
 
 

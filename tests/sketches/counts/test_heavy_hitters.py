@@ -303,7 +303,7 @@ def test_results_do_not_depend_on_order_batches_or_merges() -> None:
         merged = functools.reduce(operator.or_, parts)
         assert merged == whole
         assert merged.top() == whole.top()
-    # Sorted by frequency, each way, too: the worst orders for summaries that forget.
+    # Sorted by rising and falling frequency too, the worst orders for summaries that forget.
     counts = Counter(keys.tolist())
     rising = np.array(sorted(keys.tolist(), key=lambda key: (counts[key], key)))
     for order in (rising, rising[::-1]):
@@ -350,7 +350,7 @@ def test_more_candidates_than_room() -> None:
             other = other | other.empty_like().update(part)
         for found in (sketch, other):
             assert {key for key, _ in found.top()} >= {7, 8}
-    # Of keys that are as many no one is frequent, and none takes a place.
+    # With so many keys none is frequent, and none takes a place.
     even = HeavyHitters(0.01, n_rows=1, n_buckets=3, max_key_bytes=8, seed=1).update(np.arange(1000))
     assert even.top() == []
 

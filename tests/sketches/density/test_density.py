@@ -117,7 +117,7 @@ def test_densities_in_rotated_frames_integrate_to_one_and_know_no_axis() -> None
     sketch = exact(2, 1.0, 4000, rotate=True, seed=2).update(X)
     side = np.linspace(-1.6, 1.6, 65)
     grid = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
-    # Nothing lies farther than a diagonal; the trapezoid rule of so fine a grid errs by far less.
+    # No point lies farther away than a diagonal; the trapezoid rule on this grid errs by far less.
     assert sketch.density(grid).sum() * (side[1] - side[0]) ** 2 == pytest.approx(1.0, abs=0.02)
     # The kernel at distance 1, averaged over directions; along the axes of one grid it would be 0, and
     # 0.086 between them.
@@ -199,7 +199,7 @@ def test_the_sample_has_the_cells_of_least_keys_with_their_exact_counts(
 ) -> None:
     rng = np.random.default_rng(seed)
     X, weights = rng.normal(size=(90, 2)) * rng.choice([0.2, 3.0], (90, 1)), rng.integers(0, 3, 90)
-    # A table so small that it knows nothing: the sample does not ask it.
+    # The table is too small to be of use, but the sample does not use it.
     empty = DensitySketch(2, 1.0, n_repetitions=3, n_rows=1, n_buckets=2, max_bins=max_bins, seed=seed)
     built = [
         empty.empty_like().update(X[part], weights[part])
@@ -402,7 +402,7 @@ def test_widths_follow_the_data() -> None:
     narrower = np.array(DensitySketch.for_sample(X, n_expected=600 * 64).width)
     np.testing.assert_allclose(narrower, width / 2)  # 64**(1 / 6)
     assert isinstance(DensitySketch.for_sample(X, rotate=True).width, float)
-    # Two narrow heaps far apart: the spread of all says nothing of what each needs.
+    # Two narrow heaps lie far apart, so the spread of all rows does not suit either.
     heaps = X * 0.05 + np.repeat([[-3.0, 0.0], [3.0, 0.0]], 300, axis=0)
     assert DensitySketch.for_sample(heaps).width[0] < 0.5 * width[0] * heaps[:, 0].std()
 

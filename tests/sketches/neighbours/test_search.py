@@ -146,7 +146,7 @@ FAMILIES: list[tuple[HashFamily, Any]] = [
 def test_all_that_is_found_is_ranked_exactly(family: HashFamily, distance: Any, dtype: Any) -> None:
     rng = np.random.default_rng(1)
     rows, Q = rng.standard_normal((800, 40)).astype(dtype), rng.standard_normal((50, 40))
-    # Near copies, which float32 products could not tell apart.
+    # The rows are near copies, which float32 products could not distinguish.
     rows[:50] = (Q + 1e-4 * rng.standard_normal((50, 40))).astype(dtype)
     rows[50:100] = (Q + 2e-4 * rng.standard_normal((50, 40))).astype(dtype)
     index = LSHIndex(family, capacity=800).add(rows)

@@ -87,7 +87,7 @@ def test_recall_and_candidates_are_as_predicted(metric: str, memory: int | None)
         found[seed] = (ids[0] == 0).any()
         met[seed] = counts[0][ids[0] > 0].sum()
     assert abs(found.mean() - plan.recall) < 6 * math.sqrt(plan.recall * (1 - plan.recall) / SEEDS)
-    # One of n_rows is no other row.
+    # One of the n_rows rows is the query itself.
     allowed = 6 * met.std(ddof=1) / math.sqrt(SEEDS) + 2 * plan.candidates / N_ROWS
     assert abs(met.mean() - plan.candidates) < allowed
 
@@ -157,7 +157,7 @@ def test_predictions_from_a_sample_hold_for_rows_that_crowd(
     assert abs(np.mean(found) - plan.recall) < 0.03
     assert abs(np.mean(met) / plan.candidates - 1) < 0.2
     assert np.mean(overflow) < 0.03
-    # Without the sample, what is typical of all pairs says little of the rows that crowd.
+    # Without the sample, typical pairs say little about rows that crowd.
     typical = {"angle": math.pi / 2 if data == "clusters" else 1.1, "euclidean": 2 * near}[metric]
     blind = suggest(metric, n_rows=len(X), near=near, far=typical, recall=0.9, n_features=X.shape[1])
     assert blind.candidates != plan.candidates
@@ -192,7 +192,7 @@ def test_collision_probability_is_the_mean_over_places_in_the_bucket(metric: str
     far = np.array([0.0, 0.1, 0.5, 0.9, 1.0] if metric == "jaccard" else [0.1, 0.3, 1.0, 2.0, 3.0])
     given = model.given(1.5, far)
     expected = model.make(1, 1, 1, 1.5, 2).collision_probability(far)
-    # Of a mean over few states.
+    # The prediction is a mean over few states.
     np.testing.assert_allclose(given.mean(axis=0), expected, atol=2e-3)
 
 

@@ -153,7 +153,7 @@ def test_that_share_of_new_rows_where_rows_resemble_few_others(width: float, n_b
         called.append((detector.predict(new) == -1).mean())
         assert (detector.predict(X) == -1).mean() <= share
         spread.append((AceDetector(family, seed=seed).update(X).predict(new) == -1).mean())
-    # Of equal scores none is below another: where few rows meet any, fewer than the share are.
+    # No score is below an equal one, so where few rows collide, fewer rows than the share are below.
     assert np.mean(called) < share + 6 * np.sqrt(2 * share * (1 - share) / 400 / n_seeds)
     if n_buckets == 64 or width == 8.0:
         assert np.mean(called) > share - 6 * np.sqrt(2 * share * (1 - share) / 400 / n_seeds)
@@ -190,7 +190,7 @@ def test_a_late_refusal_changes_nothing() -> None:
 
 def test_bad_arguments() -> None:
     family = ToyFamily(5, 10)
-    # Those below 6e-8 no sample tells, and how large one would have to be is nothing to count up to.
+    # No sample can measure a share below 6e-8; the sample size would be too large to count.
     for bad in (0.0, 0.6, 5e-324, 1e-300, 1e-17, 1 / (2**24 + 2)):
         with pytest.raises(ValueError, match="contamination must be a number in"):
             AceDetector(family, contamination=bad)

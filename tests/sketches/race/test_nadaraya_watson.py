@@ -75,7 +75,7 @@ def test_nothing_is_predicted_where_nothing_was_seen() -> None:
     for confidence, fill in ((0.9, -7.0), (0.99, np.nan)):
         predicted, std = sketch.predict(far, confidence=confidence, fill=fill, return_std=True)
         made = ~np.isnan(std)
-        # Queries share tables, so their number is not binomial; twice the share is beyond what is allowed.
+        # Queries share tables, so their number is not binomial; twice the share is the limit.
         assert made.mean() < 2 * (1 - confidence)
         np.testing.assert_array_equal(predicted[~made], fill)
     near = sketch.predict(rng.standard_normal((50, 3)))
@@ -89,7 +89,7 @@ def test_old_rows_count_less() -> None:
     sketch = NadarayaWatsonSketch(family, half_life=10.0)
     sketch.update(X, [0.0], time=0.0).update(X, [1.0], time=10.0)
     assert sketch.predict(X)[0] == pytest.approx(2 / 3)
-    # Times so far apart that the old rows vanish, and what comes late of them.
+    # Times are so far apart that old rows vanish, and old rows that arrive late too.
     sketch.update(X, [5.0], time=1e9).update(X, [99.0], time=3.0)
     assert sketch.predict(X)[0] == 5.0
     assert sketch.kernel_sum(X)[0] == 1.0

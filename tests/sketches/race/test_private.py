@@ -189,7 +189,7 @@ def test_no_exact_counter_is_left() -> None:
     n = 123_457
     family = ToyFamily(5, 3, n_buckets=4)
     race = Race(family).update(np.zeros((n, 5), int))
-    # So much noise that a noisy counter equals the exact one once in 10^7 runs.
+    # The noise is so large that a noisy counter equals the exact one once in 10^7 runs.
     release = race.release(2.0**-20)
     assert race.total == n
     assert release.n_updates == 1
@@ -291,7 +291,7 @@ def test_what_no_row_weighs_need_not_be_paid_for() -> None:
     ):
         assert race.release(1.0).epsilon == 1.0
     window = RaceWindow(ToyFamily(5, 6), 3).update(rows(1, 2), [1, 5], pane=0).update(rows(1, 1), pane=3)
-    window.update(rows(2, 1), [9], pane=0)  # too late to be taken in
+    window.update(rows(2, 1), [9], pane=0)  # too late for the window
     assert window.race().release(1.0).epsilon == 1.0
 
 
@@ -327,7 +327,7 @@ def test_files_from_before_weights_were_kept(make, tmp_path) -> None:
                 race.release(1.0)
             assert race.release(1.0, check_weights=False).epsilon == 1.0
         np.testing.assert_array_equal(loaded.query(rows(3, 4)), whole.query(rows(3, 4)))
-    # A window forgets what it does not know with the pane that holds it.
+    # Unknown weights leave the window together with their pane.
     if isinstance(whole, RaceWindow):
         assert loaded.update(rows(0, 1), pane=5).race().release(1.0).epsilon == 1.0
 

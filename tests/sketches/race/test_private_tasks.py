@@ -141,7 +141,7 @@ def test_regressor_is_nadaraya_watson_where_noise_is_small() -> None:
     Q = rng.uniform(-1, 1, (40, 2))
     kernel = family.kernel(Q, X)
     weights, mass = kernel @ y, kernel.sum(axis=1)
-    # A ratio of kernel sums of 400 repetitions, each counter of standard deviation below its mean.
+    # The estimate is a ratio of sums of 400 repetitions; each counter's deviation is below its mean.
     spread = np.sqrt((kernel * (y - (weights / mass)[:, None]) ** 2).sum(axis=1) * mass) / mass
     assert (np.abs(model.predict(Q) - weights / mass) < 6 * spread / math.sqrt(400) + 0.01).all()
 
@@ -156,7 +156,7 @@ def test_regressor_predicts_the_mean_where_there_are_no_rows() -> None:
     total = model.total.sum()
     assert (model.predict(np.array([[0.0, 0.0], [1.0, 0.0]])) <= 10.0).all()
     mean = 10 * model.total[1] / total
-    # The mass there is noise alone, which moves the share by at most 1/8 of its own size, in sixes.
+    # Only noise is there; six of its deviations move the share by at most 1/8.
     assert np.abs(model.predict(np.array([[0.0, 0.0], [1.0, 0.0]])) - mean).max() < 10 * 6 / 8
 
 

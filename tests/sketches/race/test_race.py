@@ -41,7 +41,7 @@ class RehashedToyFamily(ToyFamily):
 
     def hash(self, X: Any) -> np.ndarray:
         picked = ToyFamily(self.n_features, self.n_hashes, 4, self.seed).hash(X)
-        # For each repetition a random function of the four values, so two unlike ones meet half the time.
+        # Each repetition has a random function of the four values; two unlike values collide half the time.
         bits = np.random.default_rng(self.seed).integers(0, 2, (self.n_hashes, 4), dtype=np.uint32)
         return bits[np.arange(self.n_hashes), picked]
 

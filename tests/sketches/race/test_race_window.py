@@ -42,7 +42,7 @@ def test_a_window_is_a_race_over_its_rows(steps: list, n_panes: int, dtype: str,
         batches.append(batch)
         window.update(*batch)
         expected = slow_window(batches, n_panes, family, dtype)
-        # Asked after every batch, so that the sums are also tested as they are kept up.
+        # The window is queried after every batch, so that sums are tested while they are updated.
         np.testing.assert_array_equal(window.query(Q), expected.query(Q))
         np.testing.assert_array_equal(window.race().state["counts"].array, expected.state["counts"].array)
         assert window.total == expected.total == window.race().total

@@ -128,7 +128,7 @@ def test_skewed_targets_are_not_shrunk(kind: str) -> None:
         found = StormRegressor(random_state=seed).fit(X, y).predict(X)
         means.append(found.mean() - exact.mean())
         slopes.append(np.polyfit(exact, found, 1)[0])
-    # Without bias over the directions; the ridge of one standard error shrinks slopes by that share.
+    # There is no bias over the directions; the ridge of one standard error shrinks slopes by that share.
     assert abs(np.mean(means)) < 6 * np.std(means) / np.sqrt(20)
     assert abs(np.mean(slopes) - 1) < 6 * np.std(slopes) / np.sqrt(20) + 0.05
 
@@ -144,7 +144,7 @@ def test_choices_of_a_first_batch_that_is_too_small_are_refused() -> None:
         assert not hasattr(model, "sketch_") and not hasattr(model, "classes_")
         with pytest.raises(ValueError, match="got 9;"):
             model.partial_fit(X[:9], labels[:9], **more)
-        # What to pass instead works row by row, and gives the very model of all at once.
+        # The arguments that the message names work row by row, and give the same model as all rows at once.
         given = type(model)(scaling=type(model)().fit(X[::5], labels[::5]).scaling_)
         for i in range(0, 500, 7):
             given.partial_fit(X[i : i + 7], labels[i : i + 7], **more)
@@ -209,7 +209,7 @@ def test_classes_that_the_first_batch_lacks_are_told_and_found_later() -> None:
         warnings.simplefilter("ignore")
         model.partial_fit(X[500:], y[500:])
     assert model.score(X, y) > 0.9
-    # One row in 5,000 is told from none by nothing of this size.
+    # No sketch of this size can distinguish one row in 5,000 from none.
     few = np.where(np.arange(3000) == 2999, 1, 0)
     with pytest.warns(UserWarning, match=r"classes \[1\] have shares of the rows that"):
         StormClassifier(n_bytes=4096).fit(X, few)

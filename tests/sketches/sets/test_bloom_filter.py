@@ -184,7 +184,7 @@ def test_a_filter_is_the_smallest_that_keeps_the_rate(capacity: int, wanted: flo
     sized = BloomFilter(capacity, wanted)
     assert sized.expected_error_rate(capacity) <= wanted
     if capacity >= 10_000:
-        # The stated rate is met from below, and closely: a filter has whole blocks.
+        # The rate is slightly below the stated one, because a filter has whole blocks.
         assert sized.expected_error_rate(capacity) > 0.97 * wanted
     if capacity == 1000:
         assert sized.expected_error_rate(capacity) > 0.85 * wanted
@@ -278,7 +278,7 @@ def test_cardinality_errs_as_stated(n_blocks: int, n_hashes: int, n_keys: int) -
     assert abs(estimates.mean() - n_keys - bias) < 6 * error / math.sqrt(n_filters) + 0.5 * bias
     assert abs(estimates.std() / error - 1) < 6 / math.sqrt(2 * n_filters)
     m, t = 512 * n_blocks, n_hashes * n_keys / (512 * n_blocks)
-    # What the documentation states; in a single block loads do not differ.
+    # The documentation states this; in a single block loads do not differ.
     stated = m * (math.exp(t) - t - 1) / n_hashes**2 + (m * t**2 / 1024 if n_blocks > 1 else 0.0)
     assert math.sqrt(stated) == pytest.approx(error, rel=0.02)
 
@@ -325,7 +325,7 @@ def test_overlaps_are_right_on_average_where_nothing_is_shared() -> None:
     assert abs(np.mean(found) - (bias[0] + bias[1] - bias[2])) < 6 * error
     assert 0.3 < np.mean(np.array(found) < 0) < 0.7
     assert abs(np.mean(ratios) * 2 * n - np.mean(found)) < 6 * error
-    # What cutting at 0 would make of it.
+    # The mean if estimates were cut at 0.
     assert np.maximum(found, 0).mean() > 6 * error
 
 

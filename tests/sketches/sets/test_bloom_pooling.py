@@ -76,8 +76,8 @@ def test_decoders_of_clean_tests_keep_their_guarantees(options, data):
     pools = pooling.pools
     assert set(np.flatnonzero(found["comp"])) == naive.comp(pools, outcomes, n)
     assert set(np.flatnonzero(found["dd"])) == naive.definite(pools, outcomes, n)
-    assert (found["comp"] >= truth).all()  # nobody is missed
-    assert (found["dd"] <= truth).all()  # nobody is accused wrongly
+    assert (found["comp"] >= truth).all()  # no positive sample is missed
+    assert (found["dd"] <= truth).all()  # no negative sample is called positive
     assert (found["dd"] <= found["scomp"]).all() and (found["scomp"] <= found["comp"]).all()
     # scomp's set explains all outcomes.
     assert pooling.outcomes(found["scomp"]).tolist() == outcomes.tolist()
@@ -113,7 +113,7 @@ def test_beliefs_are_exact_where_pools_are_disjoint(n, n_tests, prevalence, fp, 
         return
     decoded = pooling.decode(outcomes)
     assert decoded.converged
-    # An empty pool says nothing of the samples, whatever its outcome.
+    # The outcome of an empty pool says nothing about the samples.
     exact = naive.pool_posterior([pools[t] for t in full], outcomes[full], prior, fp, fn)
     np.testing.assert_allclose(decoded.posterior, exact, atol=1e-5)
 
@@ -261,7 +261,7 @@ def test_bad_outcomes_are_refused_by_name():
         pooling.outcomes([True] * 3)
     with pytest.raises(ValueError, match="posterior must be 20 numbers"):
         pooling.suggest_pools(np.full(20, 1.5), 3)
-    # All pools of the first partition negative, one of the second positive: nobody is left to blame.
+    # All pools of the first partition are negative, one of the second is positive: no sample explains it.
     for method in ("comp", "dd", "scomp", "belief_propagation"):
         with pytest.raises(ValueError, match=r"outcomes must not contradict .* pool 4"):
             pooling.decode([False] * 4 + [True] + [False] * 3, method)

@@ -53,7 +53,7 @@ def test_parts_of_a_graph_merge(graph, directed, cut):
     here, there = empty.copy().update(edges[:cut]), empty.copy().update(edges[cut:])
     assert here | there == whole
     assert whole.propagate(edges[:cut]) | whole.propagate(edges[cut:]) == whole.propagate(edges)
-    # The other direction, twice, and loops add nothing to an undirected graph.
+    # The other direction, repeated edges and loops add nothing to an undirected graph.
     if not directed:
         again = [(v, u) for u, v in edges] + [(u, u) for u in range(n)] + list(edges)
         np.testing.assert_array_equal(
@@ -199,10 +199,10 @@ def test_overlaps_are_right_on_average_over_seeds(n_bits):
     found = np.array(
         [BloomSignatures(n, n_bits, seed=s).update(edges).common_neighbors(*pairs.T) for s in range(300)]
     )
-    # Pairs whose bits never collided did not vary: they are exact up to the curve of linear counting.
+    # Pairs whose bits never collided do not vary; they are exact up to the curve of linear counting.
     error = found.std(axis=0) / math.sqrt(len(found))
     assert (np.abs(found.mean(axis=0) - exact - added) < 6 * error + 0.1 * np.abs(added) + 0.5 / n_bits).all()
-    # Cut at 0 they are too large, on average over pairs that share nobody.
+    # Cut at 0, estimates are too large on average over pairs that share no neighbour.
     nobody = exact == 0
     mean, spread = found[:, nobody].mean(axis=1), np.maximum(found[:, nobody], 0.0).mean(axis=1)
     assert spread.mean() - mean.mean() > 6 * spread.std() / math.sqrt(len(found))

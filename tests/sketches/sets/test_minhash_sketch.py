@@ -92,7 +92,7 @@ def test_containment_of_subsets_is_right_on_average() -> None:
     for seed in range(400):
         sketch = MinHashSketch(2, 64, seed=seed).update(np.arange(3000), sets=0)
         found.append(sketch.update(np.repeat(np.arange(2000), 2), sets=1).containment([1], [0])[0])
-    # Of a ratio whose parts err by 1 / sqrt(64) relatively, the mean errs by about that squared.
+    # The parts of the ratio err by 1 / sqrt(64) relatively, so its mean errs by about that squared.
     assert abs(np.mean(found) - 1) < 6 * np.std(found) / math.sqrt(len(found)) + 1 / 64
     assert 0.3 < np.mean(np.array(found) > 1) < 0.7
 

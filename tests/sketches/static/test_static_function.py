@@ -550,7 +550,7 @@ def test_values_that_are_equal_and_not_the_same_are_two_values() -> None:
         StaticFunction(["a", "a"], [0.0, -0.0])
     with pytest.raises(ValueError, match=r"got 7 with \[0.0, 1.0\] \(at 1\) and \[-0.0, 1.0\] \(at 2\)"):
         StaticTable([1, 7, 7], [[0.0, 1.0], [0.0, 1.0], [-0.0, 1.0]])
-    # NaN is no two values where its bits are the same, and steps of a precision have but one zero.
+    # NaNs of the same bits are one value, and steps of a precision have a single zero.
     assert np.isnan(StaticFunction(["a", "a"], [np.nan, np.nan])["a"])
     assert StaticFunction(["a", "a"], [0.0, -0.0], precision=0.1)["a"] == 0.0
 

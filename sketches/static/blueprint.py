@@ -1,4 +1,4 @@
-"""How a static map is built: count the values, choose codes, solve the shards, lay out their ribbons."""
+"""The building of a static map: order keys, count values, choose codes, solve shards, lay out ribbons."""
 
 from __future__ import annotations
 

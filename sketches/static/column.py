@@ -39,7 +39,7 @@ _FEWEST_PREFIX_BITS = 2
 
 
 class Column(NamedTuple):
-    """How the values of a column are written.
+    """The code of a column: its filters, and the prefix code of all other values.
 
     Attributes
     ----------

@@ -68,8 +68,8 @@ def code_lengths(counts: NDArray[np.integer[Any]], limit: int = 24) -> NDArray[n
 
     Notes
     -----
-    Time O(D log D) for the sort, and O(D) for Huffman's code or O(D limit) for package-merge. Memory beside that
-    of the sort: 8 bytes a symbol for Huffman's code, 32 + limit / 4 for package-merge.
+    Time O(D log D) for the sort, and O(D) for Huffman's code or O(D limit) for package-merge. Memory beside
+    that of the sort: 8 bytes a symbol for Huffman's code, 32 + limit / 4 for package-merge.
 
     Examples
     --------

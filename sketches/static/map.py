@@ -155,19 +155,16 @@ class StaticMap(StaticStructure):
 
     def _read_values(self, hashes: NDArray[np.uint64], out: NDArray[Any]) -> None:
         """Write the values of all keys, a block of keys at a time."""
-        backend, block, n_shards = self._backend, BLOCK[self.device], np.uint64(self.n_shards)
-        thresholds, solution = self._arrays["thresholds"], self._arrays["solution"]
-        plan, entries, columns = self._plan, self._entries, self._look_up_arguments
+        backend, block = self._backend, BLOCK[self.device]
+        look_up, columns, entries = backend.kernels(static).look_up, self._look_up_arguments, self._entries
 
         def read(start: int, stop: int) -> None:
             room = backend.xp.empty(min(stop - start, block), dtype=np.uint64)
             for first in range(start, stop, block):
                 last = min(stop, first + block)
                 words = room[: last - first]
-                for column, (ribbon, arguments) in enumerate(columns):
-                    backend.kernels(static).look_up(
-                        hashes[first:last], thresholds, solution, n_shards, plan, ribbon, *arguments, words
-                    )
+                for column, arguments in enumerate(columns):
+                    look_up(hashes[first:last], *arguments, words)
                     out[first:last, column] = self._kind.from_words(words, entries)
 
         backend.map_blocks(read, hashes.size, block)
@@ -180,13 +177,14 @@ class StaticMap(StaticStructure):
         return unpack_entries(self._arrays["entries"], self._arrays["entry_ends"], self._kind)
 
     @lazy
-    def _look_up_arguments(self) -> list[tuple[int, tuple[Any, ...]]]:
-        """The first ribbon of each column, and the column's arguments of the kernel."""
+    def _look_up_arguments(self) -> list[tuple[Any, ...]]:
+        """The arguments of the kernel `look_up` for each column."""
         found = []
         ribbon = int(self.key_check_bits > 0)
         for column in self._columns:
             book = column.codebook
             arguments = (
+                *self._ribbon_arguments(ribbon),
                 np.array([bits for bits, _ in column.filters], dtype=np.int64),
                 np.array([value for _, value in column.filters], dtype=np.uint64),
                 column.prefix_bits,
@@ -194,6 +192,6 @@ class StaticMap(StaticStructure):
                 book.max_length,
                 book.decoder(self._backend.kernels(static).address_of),
             )
-            found.append((ribbon, arguments))
+            found.append(arguments)
             ribbon += len(column.ribbons())
         return found

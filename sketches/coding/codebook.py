@@ -367,7 +367,7 @@ class _Class(NamedTuple):
     n : int
         Number of values.
     largest : int
-        Of the Elias-Fano sequence.
+        Upper bound of the Elias-Fano sequence.
     start, stop : int
         The part of `classes` that the sequence takes.
     """

@@ -204,7 +204,7 @@ class MinHashSketch(MergeableSketch):
         return numbers
 
     def _throw(self, tokens: NDArray[np.uint64], numbers: NDArray[np.int64]) -> None:
-        minima, drawn = self._arrays["minima"], self.family._random()
+        minima, drawn = self._arrays["minima"], self.family.random_parameters
         how = (drawn["keys"][0], drawn["multipliers"][0])
         kernel, n = self._backend.kernels(minhash).throw_tokens, tokens.size
         if self.device == "gpu" or get_num_threads() == 1 or n < 2 * _TOKENS_BLOCK:
@@ -238,7 +238,7 @@ class MinHashSketch(MergeableSketch):
             `family` of this seed, scheme "one-permutation" and ``n_hashes * power`` as many values; others
             are refused.
         """
-        minima, (_, walk_key, rank_key) = self._arrays["minima"], self.family._random()["keys"]
+        minima, (_, walk_key, rank_key) = self._arrays["minima"], self.family.random_parameters["keys"]
         backend = self._backend
         out, kernel = backend.xp.empty_like(minima), backend.kernels(minhash).densify_signatures
         block = max(1, _VALUES_BLOCK // self.n_hashes)

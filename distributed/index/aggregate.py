@@ -58,7 +58,7 @@ class TopLists:
     def merge(self, ours: Sequence[NDArray[Any]], theirs: Sequence[NDArray[Any]]) -> None:
         """Merge another rank's candidates into ours."""
         kernel = backend_of(ours[0]).kernels(index_kernels).merge_top
-        map_blocks(lambda a, b: kernel(*ours, *theirs, a, b), len(ours[0]), _QUERIES)
+        map_blocks(lambda a, b: kernel(*theirs, a, b, *ours), len(ours[0]), _QUERIES)
 
     def answer(self, found: Sequence[NDArray[Any]]) -> Neighbours:
         """What the user gets."""
@@ -90,14 +90,14 @@ class TopCells:
         slots, seen = self._index._arrays["slots"], self._index._arrays["seen"]
         kernel = backend_of(codes).kernels(top_cells).cells_of_buckets
         map_blocks(
-            lambda a, b: kernel(slots, seen, codes, self._keys, cells, votes, a, b), len(codes), _QUERIES
+            lambda a, b: kernel(slots, seen, codes, self._keys, a, b, cells, votes), len(codes), _QUERIES
         )
         return cells, votes
 
     def merge(self, ours: Sequence[NDArray[Any]], theirs: Sequence[NDArray[Any]]) -> None:
         """Merge another rank's cells into ours."""
         kernel = backend_of(ours[0]).kernels(top_cells).merge_cells
-        map_blocks(lambda a, b: kernel(*ours, *theirs, a, b), len(ours[0]), _QUERIES)
+        map_blocks(lambda a, b: kernel(*theirs, a, b, *ours), len(ours[0]), _QUERIES)
 
     def answer(self, found: Sequence[NDArray[Any]]) -> Neighbours:
         """What the user gets."""

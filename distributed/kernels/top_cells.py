@@ -19,7 +19,7 @@ __all__ = ["cells_of_buckets", "merge_cells", "top_of_cells"]
 
 
 @njit(cache=True, nogil=True)
-def cells_of_buckets(slots, seen, codes, keys, cells, votes, start, stop):
+def cells_of_buckets(slots, seen, codes, keys, start, stop, cells, votes):
     """Count the ids in the buckets of the queries [start, stop) into their empty cells.
 
     `cells` and `votes` have shape (queries, rows, width), the width being a power of two.
@@ -44,7 +44,7 @@ def cells_of_buckets(slots, seen, codes, keys, cells, votes, start, stop):
 
 
 @njit(cache=True, nogil=True)
-def merge_cells(cells, votes, other_cells, other_votes, start, stop):
+def merge_cells(other_cells, other_votes, start, stop, cells, votes):
     """Merge cells into the first: equal ids add, of different ones the larger survives less the other."""
     for i in range(start, stop):
         for r in range(cells.shape[1]):

@@ -276,7 +276,7 @@ class BitSampling(HashFamily):
                 )
                 for chunk in chunks:
                     backend.kernels(bit_sampling).sample_bits(
-                        packed, chunk.columns, chunk.places, chunk.masks, 0, right - left, chunk.first, target
+                        packed, chunk.columns, chunk.places, chunk.masks, chunk.first, 0, right - left, target
                     )
                 if not plain:
                     words = target.reshape(right - left, self.n_hashes, n_words)

@@ -144,7 +144,7 @@ class SignedRandomProjection(ProjectionFamily):
 
         def write_codes(start: int, stop: int, out: NDArray[np.uint32]) -> None:
             write_signs(start, stop, out)
-            mix_codes(out[start:stop], keys, np.uint64(self.n_buckets))
+            mix_codes(keys, np.uint64(self.n_buckets), out[start:stop])
 
         return write_codes
 

@@ -322,13 +322,13 @@ def _hash_slices(
     if device_of(data) == "cpu":
         # The time depends on bytes as well as on keys, so blocks of long strings are smaller.
         block = max(1, min(block, out.size * _BLOCK_BYTES // max(1, int(offsets[-1] - offsets[0]))))
-    backend.map_blocks(lambda a, b: kernel(data, offsets, np.uint64(seed), out, a, b), out.size, block)
+    backend.map_blocks(lambda a, b: kernel(data, offsets, np.uint64(seed), a, b, out), out.size, block)
 
 
 def _hash_integers(words: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
     backend = backend_of(words)
     out, kernel = backend.xp.empty(words.size, dtype=np.uint64), backend.kernels(xxh3).hash_u64
-    backend.map_blocks(lambda a, b: kernel(words, np.uint64(seed), out, a, b), words.size, _BLOCK)
+    backend.map_blocks(lambda a, b: kernel(words, np.uint64(seed), a, b, out), words.size, _BLOCK)
     return out
 
 
@@ -339,7 +339,7 @@ def _hash_fields(keys: NDArray[Any], seed: int) -> NDArray[np.uint64]:
     data = _field_bytes(keys) if keys.size and width else np.empty(0, dtype=np.uint8)
     kernel = backend_of(data).kernels(xxh3).hash_fixed
     block = max(1, min(_BLOCK, _BLOCK_BYTES // max(1, width)))
-    map_blocks(lambda a, b: kernel(data, width, np.uint64(seed), out, a, b), keys.size, block)
+    map_blocks(lambda a, b: kernel(data, width, np.uint64(seed), a, b, out), keys.size, block)
     return out
 
 

@@ -109,7 +109,7 @@ def shingle(documents: Any, *, unit: str = "word", size: int = 5, seed: int = 0)
 
     def kernel(out: NDArray[np.uint64], start: int, stop: int) -> tuple[int, int]:
         done: tuple[int, int] = backend.kernels(text).shingle_documents(
-            data, offsets, characters, size, np.uint64(seed), table, out, status, counts, start, stop
+            data, offsets, characters, size, np.uint64(seed), table, start, stop, out, status, counts
         )
         return done
 

@@ -63,7 +63,7 @@ def densify_signatures(minima, walk_key, rank_key, start, stop, out):
         signature[:] = minima[i]
         empty = count_empty(signature)
         if 0 < empty < m:
-            densify(signature, native, full, attempts, walk_key, rank_key)
+            densify(attempts, walk_key, rank_key, signature, native, full)
 
 
 @njit(cache=True, nogil=True)

@@ -154,7 +154,7 @@ def longest_sum(n_features):
 
 
 @njit(cache=True, nogil=True)
-def multiply_panels(X, panels, first, last, n, values):
+def multiply_panels(X, panels, n, first, last, values):
     """``values[i, v]``: row i < n of X times vector v of the panels [first, last).
 
     Parameters

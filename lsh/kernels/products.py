@@ -123,7 +123,7 @@ def add_up(sums):
 
 
 @njit(cache=True, nogil=True)
-def exact_dots_dense(X, start, scales, vectors, rows, places, n, dots):
+def exact_dots_dense(X, scales, vectors, rows, places, start, n, dots):
     """``dots[a]``: scaled row ``start + rows[a]`` times ``vectors[places[a]]``, a < n, in the defining order.
 
     Feature j goes to accumulator j mod 32, in the order of j; a feature of 0 changes nothing, so sparse
@@ -144,7 +144,7 @@ def exact_dots_dense(X, start, scales, vectors, rows, places, n, dots):
 
 
 @njit(cache=True, nogil=True)
-def exact_dots_csr(indptr, indices, data, start, scales, vectors, rows, places, n, dots):
+def exact_dots_csr(indptr, indices, data, scales, vectors, rows, places, start, n, dots):
     """`exact_dots_dense` for sparse rows whose indices rise."""
     sums = np.empty(LANES, np.float64)
     for a in range(n):

@@ -257,7 +257,7 @@ def _grown(array, least):
 
 
 @njit(cache=True, nogil=True)
-def shingle_documents(data, offsets, characters, size, seed, table, tokens, status, counts, start, stop):
+def shingle_documents(data, offsets, characters, size, seed, table, start, stop, tokens, status, counts):
     """Write the shingle hashes of documents [start, stop) to `tokens`, in order, while they fit.
 
     Fills status[i] and counts[i] of each document done. Returns how many tokens were written, and the

@@ -277,21 +277,21 @@ def xxh3_64(data, start, length, seed):
 
 
 @njit(cache=True, nogil=True)
-def hash_u64(values, seed, out, start, stop):
+def hash_u64(values, seed, start, stop, out):
     """out[i] = XXH3-64 of the little-endian bytes of the uint64 values[i]."""
     for i in range(start, stop):
         out[i] = xxh3_64_u64(values[i], seed)
 
 
 @njit(cache=True, nogil=True)
-def hash_slices(data, offsets, seed, out, start, stop):
+def hash_slices(data, offsets, seed, start, stop, out):
     """out[i] = XXH3-64 of data[offsets[i]:offsets[i + 1]]."""
     for i in range(start, stop):
         out[i] = xxh3_64(data, offsets[i], offsets[i + 1] - offsets[i], seed)
 
 
 @njit(cache=True, nogil=True)
-def hash_fixed(data, width, seed, out, start, stop):
+def hash_fixed(data, width, seed, start, stop, out):
     """out[i] = XXH3-64 of the i-th field of `width` bytes, less its trailing NUL bytes."""
     for i in range(start, stop):
         length = width

@@ -264,7 +264,7 @@ class LSHIndex(MergeableSketch):
             self.__dict__["_disordered"] = True
             # A thread owns whole tables, so that no two fill one bucket.
             self._backend.map_blocks(
-                lambda a, b: kernel(arrays["slots"], arrays["seen"], codes, ids, keys, a, b),
+                lambda a, b: kernel(codes, ids, keys, a, b, arrays["slots"], arrays["seen"]),
                 len(arrays["slots"]),
                 1,
             )
@@ -415,11 +415,11 @@ class LSHIndex(MergeableSketch):
                 b = min(a + block, stop)
                 room = xp.full(b - a, held if most is None else min(most, held), np.int64)
                 if most is None:
-                    backend.kernels(index).bound_found(seen, self.capacity, codes, a, b, room)
+                    backend.kernels(index).bound_found(seen, codes, self.capacity, a, b, room)
                 offsets = xp.zeros(b - a + 1, np.int64)
                 offsets[1:] = xp.cumsum(room)
                 candidates = xp.empty(int(offsets[-1]), slots.dtype)
-                backend.kernels(index).frequent_ids(slots, codes, counters, a, b, offsets, candidates, room)
+                backend.kernels(index).frequent_ids(slots, codes, offsets, counters, a, b, candidates, room)
                 refused = rank(candidates, offsets, room, k, a, ids, distances)
                 if refused >= 0:
                     return refused
@@ -537,8 +537,10 @@ class LSHIndex(MergeableSketch):
 
     # -- state ------------------------------------------------------------------------------------
 
-    def _over_tables(self, kernel: Any, *arrays: NDArray[Any]) -> None:
-        self._backend.map_blocks(lambda a, b: kernel(*arrays, self._keys, a, b), self.family.n_hashes, 1)
+    def _over_tables(self, kernel: Any, slots: NDArray[Any], *others: NDArray[Any]) -> None:
+        self._backend.map_blocks(
+            lambda a, b: kernel(*others, self._keys, a, b, slots), self.family.n_hashes, 1
+        )
 
     def _reduce_custom(
         self, reduction: str, ours: dict[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]

@@ -103,7 +103,12 @@ def _rank_vectors(family: HashFamily, Q: Any, rows: Any) -> _Ranking:
             error = np.abs(queries - fast)
             slack = error.sum(axis=1) if number == CITYBLOCK else np.linalg.norm(error, axis=1)
     kernel = backend.kernels(rank_kernels).rank_vectors
-    return len(array), partial(kernel, number, exact, fast, slack, lengths, array)
+
+    def rank(candidates: Any, offsets: Any, sizes: Any, *rest: Any) -> int:
+        found: int = kernel(exact, fast, slack, lengths, array, candidates, offsets, sizes, number, *rest)
+        return found
+
+    return len(array), rank
 
 
 def _packed(X: Any, n_bits: int, name: str) -> NDArray[np.uint8]:
@@ -122,7 +127,12 @@ def _rank_bits(family: Any, Q: Any, rows: Any) -> _Ranking:
     # Bits that pad the last byte do not count.
     last_mask = np.uint8(0xFF00 >> (family.n_bits - 1) % 8 + 1 & 0xFF)
     kernel = backend_of(array).kernels(rank_kernels).rank_bits
-    return len(array), partial(kernel, queries, array, last_mask)
+
+    def rank(candidates: Any, offsets: Any, sizes: Any, *rest: Any) -> int:
+        found: int = kernel(queries, array, candidates, offsets, sizes, last_mask, *rest)
+        return found
+
+    return len(array), rank
 
 
 def _ordered(sets: SetRows) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64]]:
@@ -130,7 +140,7 @@ def _ordered(sets: SetRows) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np
     tokens, offsets = sets.words()
     tokens, ends = tokens.copy(), offsets[1:].copy()
     order = sets.backend.kernels(rank_kernels).order_sets
-    sets.backend.map_blocks(lambda a, b: order(tokens, offsets[:-1], ends, a, b), ends.size, 1024)
+    sets.backend.map_blocks(lambda a, b: order(offsets[:-1], a, b, tokens, ends), ends.size, 1024)
     return read_only(tokens), offsets[:-1], ends
 
 

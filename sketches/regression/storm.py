@@ -157,7 +157,7 @@ class StormSketch(MergeableSketch):
         shape = (self.n_frames, self.n_signs, self.n_features + 1)
         frames = normal(self.seed, "storm frames", math.prod(shape)).astype(np.float64).reshape(shape)
         kernel = backend_of(frames).kernels(storm).orthonormalise
-        map_blocks(lambda a, b: kernel(frames, a, b), self.n_frames, max(1, (1 << 16) // frames[0].size))
+        map_blocks(lambda a, b: kernel(a, b, frames), self.n_frames, max(1, (1 << 16) // frames[0].size))
         return frames
 
     @lazy

@@ -94,7 +94,7 @@ CASES["hadamard_signs_csr"] = lambda rng: hadamard_cases(rng, True)
 def codes_to_mix(rng: np.random.Generator) -> Iterator[Case]:
     for n_buckets in (1, 1000, 2**32):
         codes = rng.integers(0, 2**32, (33, 5), dtype=np.uint32)
-        yield on_device(codes), words(rng, 5), np.uint64(n_buckets)
+        yield words(rng, 5), np.uint64(n_buckets), on_device(codes)
 
 
 # -- bit vectors ------------------------------------------------------------------------------------
@@ -108,7 +108,7 @@ def bits_to_sample(rng: np.random.Generator) -> Iterator[Case]:
         places, masks = rng.integers(0, 3, shape), (1 << rng.integers(0, 8, shape)).astype(np.uint8)
         words_each = -(-power // 32)
         out = on_device(np.zeros((18, 10 * words_each), np.uint32))
-        yield X, columns, places, masks, 2, 20, 3, out
+        yield X, columns, places, masks, 3, 2, 20, out
 
 
 @case("mix_words")

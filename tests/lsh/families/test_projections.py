@@ -141,7 +141,7 @@ def test_products_err_within_their_bound(d: int, n_vectors: int) -> None:
         W = (rng.standard_normal((n_vectors, d)) + shift).astype(np.float32)
         panels = make_panels(W)
         values = np.empty((18, PANEL * len(panels)), dtype=np.float32)
-        multiply_panels(X, panels, 0, len(panels), 13, values)
+        multiply_panels(X, panels, 13, 0, len(panels), values)
         norms, bounds = np.linalg.norm(X[:13].astype(np.float64), axis=1), np.empty(13)
         error_bounds(norms, longest_sum(d), 13, bounds)
         exact = X[:13].astype(np.float64) @ W.T.astype(np.float64)
@@ -326,7 +326,7 @@ def test_counters(n: int, shape: tuple[int, int], weighted: bool, data: st.DataO
     codes = rng.integers(0, n_buckets, (n, n_hashes)).astype(np.uint32)
     weights = rng.integers(-5, 6, n if weighted else 0)
     counts = np.zeros(shape, dtype=np.int32)
-    code_counters.scatter_add(counts, codes, weights, start, stop)
+    code_counters.scatter_add(codes, weights, start, stop, counts)
     each = weights.tolist() if weighted else [1] * n
     expected = np.array(naive.race_counts(codes.tolist(), each, n_hashes, n_buckets))
     expected[:start] = expected[stop:] = 0

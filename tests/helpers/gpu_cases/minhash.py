@@ -24,7 +24,7 @@ SIGNATURE_WIDTHS = (1, 31, 64, 150)
 
 def minhash_cases(rng: np.random.Generator, scheme: str) -> Iterator[Case]:
     for m in SIGNATURE_WIDTHS:
-        drawn = MinHash(m, scheme=scheme, seed=m)._random()
+        drawn = MinHash(m, scheme=scheme, seed=m).random_parameters
         key, walk_key, rank_key = drawn["keys"]
         how = {
             "permutations": (drawn["a"], drawn["b"]),

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch.errors import IncompatibleSketchError
 from mergesketch.lsh import MinHash, family_from_config
-from mergesketch.lsh.families.minhash import choose_scheme
+from mergesketch.lsh.families.minhash_schemes import choose_scheme
 from mergesketch.lsh.kernels import minhash
 from naive import minhash as naive
 from naive.words import concatenate, mix13
@@ -34,7 +34,7 @@ def flat(matrix):
 
 
 def naive_signature(family, tokens):
-    drawn = {name: values.tolist() for name, values in family._random().items()}
+    drawn = {name: values.tolist() for name, values in family.random_parameters.items()}
     key, walk_key, rank_key = drawn["keys"]
     if family.scheme == "permutations":
         return naive.minhash_permutations(tokens, key, drawn["a"], drawn["b"])
@@ -74,7 +74,7 @@ def test_bins_of_long_sets_that_stay_empty_are_the_naive_ones(size, n_hashes):
     unfilled = np.flatnonzero(signature >= 0b111 << 29)
     assert len(unfilled) > 200
     bins = [*unfilled[:10].tolist(), *range(10), n_hashes - 1]
-    drawn = {name: values.tolist() for name, values in family._random().items()}
+    drawn = {name: values.tolist() for name, values in family.random_parameters.items()}
     expected = naive.minhash_fast_similarity(
         tokens.tolist(), drawn["keys"][0], drawn["multipliers"], drawn["a"], drawn["b"], bins
     )
@@ -92,7 +92,7 @@ def test_bins_of_long_sets_that_stay_empty_are_the_naive_ones(size, n_hashes):
 def test_codes_are_the_naive_ones(sets, n_hashes, power, n_buckets, seed):
     family = MinHash(n_hashes, power=power, n_buckets=n_buckets, seed=seed)
     signatures = family.signatures(rows(sets)).reshape(-1, n_hashes, power).tolist()
-    keys = family._random()["codes"].tolist()
+    keys = family.random_parameters["codes"].tolist()
     expected = signatures
     if power == 1 and n_buckets == 2**32:
         expected = [[values[0] for values in signature] for signature in signatures]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ...lsh.kernels.compiled import kernel
 from ...lsh.kernels.words import mix64
 
 __all__ = ["band_keys", "bucket_pairs", "document_keys", "sorted_overlap"]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def band_keys(signatures, first, last, key, start, stop, out):
     """64-bit keys of columns [first, last) of the rows [start, stop): equal columns, equal keys."""
     for i in range(start, stop):
@@ -20,7 +20,7 @@ def band_keys(signatures, first, last, key, start, stop, out):
         out[i] = word
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def document_keys(tokens, offsets, key, start, stop, out):
     """64-bit keys of the rows [start, stop): equal tokens as often, in any order, equal keys."""
     for i in range(start, stop):
@@ -30,7 +30,7 @@ def document_keys(tokens, offsets, key, start, stop, out):
         out[i] = mix64(word ^ key)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bucket_pairs(keys, limit, near, left, right):
     """Pairs of places whose keys are equal, for keys in order; returns how many there are.
 
@@ -60,7 +60,7 @@ def bucket_pairs(keys, limit, near, left, right):
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def sorted_overlap(a, a_offsets, a_rows, b, b_offsets, b_rows, start, stop, out):
     """Jaccard similarity of set ``a_rows[i]`` of a and ``b_rows[i]`` of b, each rising and distinct."""
     for i in range(start, stop):

@@ -10,15 +10,15 @@ depends on the order of the votes. Ids are kept plus one, as slots of buckets ar
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ...lsh.kernels.compiled import kernel
 from ...lsh.kernels.words import mix64
 from ...sketches.kernels.heaps import is_less_frequent, sift_least_frequent
 
 __all__ = ["cells_of_buckets", "merge_cells", "top_of_cells"]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def cells_of_buckets(slots, seen, codes, keys, cells, votes, start, stop):
     """Count the ids in the buckets of the queries [start, stop) into their empty cells.
 
@@ -43,7 +43,7 @@ def cells_of_buckets(slots, seen, codes, keys, cells, votes, start, stop):
                         votes[i, r, place] -= 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def merge_cells(cells, votes, other_cells, other_votes, start, stop):
     """Merge cells into the first: equal ids add, of different ones the larger survives less the other."""
     for i in range(start, stop):
@@ -59,7 +59,7 @@ def merge_cells(cells, votes, other_cells, other_votes, start, stop):
                     votes[i, r, c] = theirs - ours
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def top_of_cells(cells, votes, keys, start, stop, out_ids, out_counts):
     """The ids of most votes, of the rows' largest for each, in the form that `query_buckets` gives."""
     n_rows, width = cells.shape[1], cells.shape[2]

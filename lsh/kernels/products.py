@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from .compiled import kernel
 from .multiply import PANEL
 
 __all__ = [
@@ -28,7 +28,7 @@ __all__ = [
 LANES = 32
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def power_of_two(largest):
     """The power of two that brings `largest` into [1/2, 1), as far as float64 has it; 1 for 0."""
     if largest == 0.0:
@@ -37,7 +37,7 @@ def power_of_two(largest):
     return math.ldexp(1.0, min(max(exponent, -1022), 1022))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def scale_rows_dense(X, start, stop, scaled, scales, norms):
     """Rows times a power of two each, as float32, so that no product over- or underflows; and norms.
 
@@ -76,7 +76,7 @@ def scale_rows_dense(X, start, stop, scaled, scales, norms):
         norms[i] = math.sqrt(total)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def scale_rows_csr(indptr, data, start, stop, scaled, scales, norms):
     """`scale_rows_dense` for the entries of sparse rows, which come one after another in `scaled`."""
     first = indptr[start]
@@ -94,7 +94,7 @@ def scale_rows_csr(indptr, data, start, stop, scaled, scales, norms):
         norms[i] = math.sqrt(total)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def csr_products(indptr, indices, scaled, panels, first, last, start, stop, values):
     """``values[i, v]``: row start + i times vector v of the panels [first, last), in float32."""
     begin = indptr[start]
@@ -111,7 +111,7 @@ def csr_products(indptr, indices, scaled, panels, first, last, start, stop, valu
                     out[v] += x * column[v]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def add_up(sums):
     """The sum of the accumulators, by halves."""
     half = LANES // 2
@@ -122,7 +122,7 @@ def add_up(sums):
     return sums[0]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def exact_dots_dense(X, start, scales, vectors, rows, places, n, dots):
     """``dots[a]``: scaled row ``start + rows[a]`` times ``vectors[places[a]]``, a < n, in the defining order.
 
@@ -143,7 +143,7 @@ def exact_dots_dense(X, start, scales, vectors, rows, places, n, dots):
         dots[a] = add_up(sums)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def exact_dots_csr(indptr, indices, data, start, scales, vectors, rows, places, n, dots):
     """`exact_dots_dense` for sparse rows whose indices rise."""
     sums = np.empty(LANES, np.float64)
@@ -156,7 +156,7 @@ def exact_dots_csr(indptr, indices, data, start, scales, vectors, rows, places, 
         dots[a] = add_up(sums)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def error_bounds(norms, longest, n, errors):
     """What a float32 product can be in error by, over the norm of its vector, for each of n rows.
 

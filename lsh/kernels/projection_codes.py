@@ -7,8 +7,8 @@ Each takes a range of rows, and a row's code depends on that row alone.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from .compiled import helper, kernel
 from .multiply import PANEL, ROWS, longest_sum, multiply_panels
 from .packing import absorb_steps, fix_signs, fix_steps, pack_signs, quantize, reduce_words
 from .products import (
@@ -27,7 +27,7 @@ BLOCK = 32 * ROWS
 TILE = 6
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _block_rows(n):
     """Rows of each block of n rows: even ones of at most BLOCK, a multiple of ROWS."""
     blocks = max(1, (n + BLOCK - 1) // BLOCK)
@@ -35,7 +35,7 @@ def _block_rows(n):
     return max(1, (even + ROWS - 1) // ROWS) * ROWS
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _longest_row(indptr, start, stop):
     longest = 0
     for i in range(start, stop):
@@ -43,7 +43,7 @@ def _longest_row(indptr, start, stop):
     return longest
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def project_signs_dense(X, vectors, panels, vector_norms, n_hashes, start, stop, out):
     """Codes of the rows [start, stop): bit k of code h tells whether product ``k n_hashes + h`` is >= 0.
 
@@ -79,7 +79,7 @@ def project_signs_dense(X, vectors, panels, vector_norms, n_hashes, start, stop,
             fix_signs(codes, rows, places, doubted, dots, n_hashes)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def project_signs_csr(indptr, indices, data, vectors, panels, vector_norms, n_hashes, start, stop, out):
     """`project_signs_dense` for sparse rows whose indices rise."""
     m = _block_rows(stop - start)
@@ -105,7 +105,7 @@ def project_signs_csr(indptr, indices, data, vectors, panels, vector_norms, n_ha
             fix_signs(codes, rows, places, doubted, dots, n_hashes)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def project_steps_dense(X, vectors, panels, vector_norms, offsets, width, keys, n_buckets, start, stop, out):
     """Codes of the rows [start, stop): the steps ``floor((product + offset) / width)``, mixed into buckets.
 
@@ -148,7 +148,7 @@ def project_steps_dense(X, vectors, panels, vector_norms, offsets, width, keys, 
         reduce_words(words, n_buckets, n, out[left : left + n])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def project_steps_csr(
     indptr, indices, data, vectors, panels, vector_norms, offsets, width, keys, n_buckets, start, stop, out
 ):

@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
+from .compiled import helper, kernel
 from .xxh3 import load_u64, xxh3_64
 
 __all__ = ["EMPTY", "NOT_UTF8", "OK", "shingle_documents"]
@@ -48,12 +49,12 @@ def _ascii_table() -> np.ndarray:
 _ASCII = _ascii_table()
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _is_tail(byte):
     return (byte & 0xC0) == 0x80
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def decode_utf8(data, at, stop):
     """The code point at `at` and its bytes; (0, 0) if they are not well-formed UTF-8 (Unicode, table 3-7)."""
     lead = np.int64(data[at])
@@ -82,7 +83,7 @@ def decode_utf8(data, at, stop):
     return code, 4
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _encode(code, text, at):
     """Write a code point as UTF-8 and return where the next byte goes."""
     if code < 0x80:
@@ -118,7 +119,7 @@ def _leading_ascii(typing_context, word):
 _leading_ascii_bytes: Any = intrinsic(_leading_ascii)
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _put_ascii(byte, text, used, starts, words, after_separator):
     lower = _ASCII[byte]
     separator = np.int64(lower == _SPACE)
@@ -129,7 +130,7 @@ def _put_ascii(byte, text, used, starts, words, after_separator):
     return used, words, separator
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _normalise(data, at, piece_stop, stop, table, text, used, starts, words, last):
     """Normalise data[at:piece_stop] to the end of `text`.
 
@@ -189,7 +190,7 @@ def _normalise(data, at, piece_stop, stop, table, text, used, starts, words, las
     return at, used, words, last
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _hash_words(text, starts, words, end, size, final, seed, tokens, n_tokens):
     """Hash the shingles of `size` words of text[:end] whose ends are known; returns how many."""
     complete = words - size + (1 if final else 0)
@@ -203,7 +204,7 @@ def _hash_words(text, starts, words, end, size, final, seed, tokens, n_tokens):
     return complete
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _all_ascii(text, end):
     seen = np.uint8(0)
     for i in range(end):
@@ -211,7 +212,7 @@ def _all_ascii(text, end):
     return seen < 0x80
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _next_character(text, at, end):
     at += 1
     while at < end and _is_tail(text[at]):
@@ -219,7 +220,7 @@ def _next_character(text, at, end):
     return at
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _hash_characters(text, end, size, seed, tokens, n_tokens):
     """Hash the shingles of `size` code points in text[:end].
 
@@ -246,7 +247,7 @@ def _hash_characters(text, end, size, seed, tokens, n_tokens):
         stop = _next_character(text, stop, end)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _grown(array, least):
     """`array` itself if it holds `least` items, or a copy with room for twice as many."""
     if array.size >= least:
@@ -256,7 +257,7 @@ def _grown(array, least):
     return larger
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def shingle_documents(data, offsets, characters, size, seed, table, tokens, status, counts, start, stop):
     """Write the shingle hashes of documents [start, stop) to `tokens`, in order, while they fit.
 

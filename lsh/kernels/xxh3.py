@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+
+from .compiled import helper, kernel
 
 # The default secret of the XXH3 specification: 192 bytes that keep the mixing from seeing zeros.
 _SECRET_BYTES = bytes.fromhex(
@@ -95,19 +97,19 @@ fold_multiply: Any = intrinsic(_fold)
 _swap_bytes: Any = intrinsic(_swap)
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _rotate(x, n):
     return (x << n) | (x >> (np.uint64(64) - n))
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _avalanche(h):
     h ^= h >> np.uint64(37)
     h *= _MX_1
     return h ^ (h >> np.uint64(32))
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _avalanche_short(h):
     h ^= h >> np.uint64(33)
     h *= _P64_2
@@ -116,7 +118,7 @@ def _avalanche_short(h):
     return h ^ (h >> np.uint64(32))
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _hash_4_to_8(swapped, length, seed):
     # swapped: the first four bytes in the high half, the last four in the low half.
     seed ^= _swap_bytes(seed & _LOW32)
@@ -128,20 +130,20 @@ def _hash_4_to_8(swapped, length, seed):
     return h ^ (h >> np.uint64(28))
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def xxh3_64_u64(value, seed):
     """XXH3-64 of the eight little-endian bytes of `value` (uint64)."""
     return _hash_4_to_8(_rotate(value, np.uint64(32)), np.uint64(8), seed)
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _mix(data, at, low_key, high_key, seed):
     low = load_u64(data, at) ^ (low_key + seed)
     high = load_u64(data, at + 8) ^ (high_key - seed)
     return fold_multiply(low, high)
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _hash_17_to_128(data, start, length, seed):
     end = start + length
     h = np.uint64(length) * _P64_1
@@ -155,7 +157,7 @@ def _hash_17_to_128(data, start, length, seed):
     return _avalanche(h)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _hash_129_to_240(data, start, length, seed):
     h = np.uint64(length) * _P64_1
     for i in range(8):
@@ -169,7 +171,7 @@ def _hash_129_to_240(data, start, length, seed):
     return _avalanche(h)
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _secret_word(offset, seed):
     # The secret that a seed derives adds it to the even words and subtracts it from the odd ones.
     # A word at an odd offset is put together from two, so the derived secret is never stored.
@@ -182,12 +184,12 @@ def _secret_word(offset, seed):
     return (even >> shift) | (odd << (np.uint64(64) - shift))
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _product(word):
     return (word & _LOW32) * (word >> np.uint64(32))
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _accumulate(data, at, key, seed, a):
     # One stripe of 64 bytes: lane i gets its own product and its neighbour's plain word.
     w0 = load_u64(data, at)
@@ -210,12 +212,12 @@ def _accumulate(data, at, key, seed, a):
     )
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _scramble_lane(a, offset, seed):
     return (a ^ (a >> np.uint64(47)) ^ _secret_word(offset, seed)) * _P32_1
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _scramble(key, seed, a):
     return (
         _scramble_lane(a[0], key, seed),
@@ -229,7 +231,7 @@ def _scramble(key, seed, a):
     )
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _hash_long(data, start, length, seed):
     a = (_P32_3, _P64_1, _P64_2, _P64_3, _P64_4, _P32_2, _P64_5, _P32_1)
     last = (length - 1) // _STRIPE  # the stripes before the last, which ends with the data
@@ -247,7 +249,7 @@ def _hash_long(data, start, length, seed):
     return _avalanche(h)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _hash_0_to_3(data, start, length, seed):
     if length == 0:
         return _avalanche_short(seed ^ _FLIP_0)
@@ -257,7 +259,7 @@ def _hash_0_to_3(data, start, length, seed):
     return _avalanche_short(word ^ (_FLIP_3 + seed))
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def xxh3_64(data, start, length, seed):
     """XXH3-64 of ``data[start:start + length]`` (uint8, C order); the range is not checked."""
     if length > 16:
@@ -276,21 +278,21 @@ def xxh3_64(data, start, length, seed):
     return _hash_0_to_3(data, start, length, seed)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def hash_u64(values, seed, out, start, stop):
     """out[i] = XXH3-64 of the little-endian bytes of the uint64 values[i]."""
     for i in range(start, stop):
         out[i] = xxh3_64_u64(values[i], seed)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def hash_slices(data, offsets, seed, out, start, stop):
     """out[i] = XXH3-64 of data[offsets[i]:offsets[i + 1]]."""
     for i in range(start, stop):
         out[i] = xxh3_64(data, offsets[i], offsets[i + 1] - offsets[i], seed)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def hash_fixed(data, width, seed, out, start, stop):
     """out[i] = XXH3-64 of the i-th field of `width` bytes, less its trailing NUL bytes."""
     for i in range(start, stop):

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
+from ...lsh.kernels.compiled import helper, kernel
 from ...lsh.kernels.prefetch import prefetch, prefetch_read
 from ...lsh.kernels.words import popcount
 from ...lsh.kernels.xxh3 import xxh3_64_u64
@@ -61,13 +62,13 @@ def _high_code(typing_context, a, b):
 _multiply_high: Any = intrinsic(_high_code)
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _mix(x):
     x *= _ODD
     return x ^ (x >> _U32)
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _place(n_blocks, keys, seed, hashed, low, width, first, n, mixed, bases):
     """w_1 of those of n keys whose hash is in [low, low + width], and where their blocks start; how many."""
     if hashed:
@@ -92,7 +93,7 @@ def _place(n_blocks, keys, seed, hashed, low, width, first, n, mixed, bases):
 
 # No array is passed to a function within the loop over keys, for that would count its references up and
 # down, in one place for all threads: it is why the bits' loops are written out.
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _add(words, n_hashes, keys, seed, hashed, low, width, start, stop, mixed, bases):
     n_blocks = np.uint64(words.size // BLOCK_WORDS)
     for first in range(start, stop, _TILE):
@@ -113,7 +114,7 @@ def _add(words, n_hashes, keys, seed, hashed, low, width, start, stop, mixed, ba
                 w <<= _U9
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _contains(words, n_hashes, keys, seed, hashed, out, start, stop, mixed, bases):
     n_blocks = np.uint64(words.size // BLOCK_WORDS)
     for first in range(start, stop, _TILE):
@@ -136,7 +137,7 @@ def _contains(words, n_hashes, keys, seed, hashed, out, start, stop, mixed, base
             out[first + i] = found != _U0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bloom_add(words, n_hashes, keys, seed, hashed, low, width):
     """Set the bits of those keys whose hash is in [low, low + width].
 
@@ -147,14 +148,14 @@ def bloom_add(words, n_hashes, keys, seed, hashed, low, width):
     _add(words, n_hashes, keys, seed, hashed, low, width, 0, keys.size, mixed, bases)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bloom_contains(words, n_hashes, keys, seed, hashed, out, start, stop):
     """``out[i]`` = whether all bits of key i are set, for i in [start, stop)."""
     mixed, bases = np.empty(_TILE, np.uint64), np.zeros(_TILE + _AHEAD, np.int64)
     _contains(words, n_hashes, keys, seed, hashed, out, start, stop, mixed, bases)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bloom_group(n_blocks, shift, keys, seed, hashed, ordered, ends, start, stop):
     """Hashes of the keys [start, stop) to ``ordered[start:stop]``, grouped by ``block >> shift``.
 
@@ -174,7 +175,7 @@ def bloom_group(n_blocks, shift, keys, seed, hashed, ordered, ends, start, stop)
         cursors[group] += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bloom_add_groups(words, n_hashes, ordered, ends, first_group, last_group):
     """Set the bits of the grouped hashes of groups [first_group, last_group), whose blocks no others have.
 
@@ -187,7 +188,7 @@ def bloom_add_groups(words, n_hashes, ordered, ends, first_group, last_group):
             _add(words, n_hashes, ordered, _U0, True, _U0, _EVERY, *part, mixed, bases)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bloom_contains_groups(words, n_hashes, ordered, ends, found, first_group, last_group):
     """``found[i]`` = whether all bits of grouped hash i are set, for groups [first_group, last_group)."""
     mixed, bases = np.empty(_TILE, np.uint64), np.zeros(_TILE + _AHEAD, np.int64)
@@ -196,7 +197,7 @@ def bloom_contains_groups(words, n_hashes, ordered, ends, found, first_group, la
             _contains(words, n_hashes, ordered, _U0, True, found, ends[p, g], ends[p, g + 1], mixed, bases)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bloom_regroup(n_blocks, shift, keys, seed, hashed, ends, found, out, start, stop):
     """What was found for grouped hashes to ``out[start:stop]``, in the order of the keys."""
     cursors = ends[:-1].copy()
@@ -207,7 +208,7 @@ def bloom_regroup(n_blocks, shift, keys, seed, hashed, ends, found, out, start, 
         cursors[group] += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bloom_fills(words, others, fills, start, stop):
     """``fills[b]`` += how many of the blocks [start, stop) have b bits set in `words` or `others`."""
     for block in range(start, stop):
@@ -217,7 +218,7 @@ def bloom_fills(words, others, fills, start, stop):
         fills[n] += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bloom_errors(n_hashes, errors):
     """``errors[n]`` = chance that a block of n keys passes a key that is not among them, exactly.
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ...lsh.kernels.compiled import helper, kernel
 from ...lsh.kernels.prefetch import prefetch
 from .heaps import is_less_frequent, sift_least_frequent
 
@@ -14,7 +14,7 @@ __all__ = ["bound_found", "frequent_ids", "merge_top", "query_buckets"]
 _AHEAD, _LINE = 256, 64
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _look_ahead(slots, flat, codes, i, bases):
     """Write where the distinct buckets of query i start to `bases`, and ask for them; how many they are."""
     n_tables, n_buckets, capacity = slots.shape
@@ -38,7 +38,7 @@ def _look_ahead(slots, flat, codes, i, bases):
     return n
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _count_direct(flat, capacity, bases, n_bases, counters, found, often, ends):
     """Count with one counter for each id; -1 if there is an id without one.
 
@@ -66,7 +66,7 @@ def _count_direct(flat, capacity, bases, n_bases, counters, found, often, ends):
     return -1 if beyond else n
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _count_hashed(flat, capacity, bases, n_bases, keys, places, found, often, ends):
     """Count in an open-addressing table of at least twice as many places as there are ids to find."""
     mask = keys.size - 1
@@ -96,7 +96,7 @@ def _count_hashed(flat, capacity, bases, n_bases, keys, places, found, often, en
     return n
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _table_size(most):
     size = 16
     while size < 2 * most:
@@ -104,7 +104,7 @@ def _table_size(most):
     return size
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def query_buckets(slots, codes, k, counters, start, stop, out_ids, out_counts):
     """The k ids that stand in most of a query's buckets, for the queries [start, stop).
 
@@ -164,7 +164,7 @@ def query_buckets(slots, codes, k, counters, start, stop, out_ids, out_counts):
             out_counts[i, j] = 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bound_found(seen, capacity, codes, start, stop, out):
     """``out[i - start]``: ids in the buckets of query i, each as often as it stands there."""
     for i in range(start, stop):
@@ -175,7 +175,7 @@ def bound_found(seen, capacity, codes, start, stop, out):
         out[i - start] = total
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _smallest(values, n, m):
     """Bring the m smallest of `n` different values to the front (Hoare's selection)."""
     left, right = 0, n - 1
@@ -199,7 +199,7 @@ def _smallest(values, n, m):
             break
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def frequent_ids(slots, codes, counters, start, stop, offsets, out, sizes):
     """The ids that stand in most buckets of each query of [start, stop), as many as there is room for.
 
@@ -276,7 +276,7 @@ def frequent_ids(slots, codes, counters, start, stop, offsets, out, sizes):
                 break
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def merge_top(ids, counts, other_ids, other_counts, start, stop):
     """Merge lists as `query_buckets` gives them, of different ids, into the first: the k best of both."""
     k = ids.shape[1]

@@ -11,9 +11,10 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
+from ...lsh.kernels.compiled import helper, kernel
 from ...lsh.kernels.prefetch import prefetch
 from .heaps import keep_nearest, sort_nearest
 
@@ -55,7 +56,7 @@ _add_product: Any = intrinsic(_add_product_code)
 _add_size: Any = intrinsic(_add_size_code)
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _length(x, scale, lanes):
     """The norm of ``scale * x``: feature j goes to accumulator j mod 32."""
     whole = x.size - x.size % _LANES
@@ -68,7 +69,7 @@ def _length(x, scale, lanes):
     return math.sqrt(lanes.sum())
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _haversine(q, x, lanes):
     """``sin(angle / 2) ** 2``, a quarter of the squared distance of unit vectors: sharp for small angles."""
     scale, length = 1.0, _length(x, 1.0, lanes)
@@ -86,7 +87,7 @@ def _haversine(q, x, lanes):
     return 0.25 * _length(x, 1.0, lanes) ** 2
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _distance(metric, q, x, lanes):
     """The distance in float64: feature j goes to accumulator j mod 32."""
     whole = x.size - x.size % _LANES
@@ -119,7 +120,7 @@ def _distance(metric, q, x, lanes):
     return lanes.sum()
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _limit(metric, farthest, slack, length, error):
     """What the fast product or distance of a row that is no farther than `farthest` cannot pass."""
     if metric == ANGLE:
@@ -131,7 +132,7 @@ def _limit(metric, farthest, slack, length, error):
     return -farthest / length if length > 0.0 else -math.inf
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def rank_vectors(
     metric, Q, fast_Q, slack, lengths, rows, candidates, offsets, sizes, k, first, ids, distances
 ):

@@ -20,7 +20,7 @@ __all__ = ["cross_polytope_codes_csr", "cross_polytope_codes_dense"]
 _MAGNITUDE = np.uint32(MAGNITUDE)
 
 
-@kernel
+@helper
 def nearest_axis(words, first, dimension):
     """Of one hash's coordinates the largest in magnitude, the first of equal ones: twice its place, plus
     one if it is negative. `words` are the bits of the coordinates.
@@ -54,7 +54,7 @@ def scatter(indices, entries, key, source):
             source[place] += entries[j]
 
 
-@kernel
+@helper
 def scale_entries(data, entries):
     """Entries of a row times the power of two that brings them into [-1, 1], as float32."""
     largest = 0.0
@@ -66,7 +66,7 @@ def scale_entries(data, entries):
     return entries[: data.size]
 
 
-@kernel
+@helper
 def place_entries(indices, entries, scatter_keys, source):
     """Make a sparse row the only one in `source`, unless it is to be scattered there."""
     if scatter_keys.size == 0:
@@ -74,14 +74,14 @@ def place_entries(indices, entries, scatter_keys, source):
             source[indices[j]] = entries[j]
 
 
-@kernel
+@helper
 def clear_entries(indices, scatter_keys, source):
     if scatter_keys.size == 0:
         for j in range(indices.size):
             source[indices[j]] = 0
 
 
-@kernel
+@helper
 def longest_row(indptr, start, stop):
     longest = 0
     for i in range(start, stop):
@@ -96,7 +96,7 @@ def absorb(word, value, base, mixed):
     return mix64(word ^ value) if mixed else word * base + value
 
 
-@kernel
+@helper
 def code_of(word, n_buckets, mixed):
     """The code that a hash's word of all values makes."""
     return np.uint32(((word >> np.uint64(32)) * n_buckets) >> np.uint64(32)) if mixed else np.uint32(word)

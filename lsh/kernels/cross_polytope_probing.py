@@ -92,7 +92,7 @@ def _order_many(ranks, found, keep, axes, axes_at):
         axes[axes_at + r] = _place_of(ranks[found - 1 - r])
 
 
-@kernel
+@helper
 def cheapest_sums(
     left, left_at, n_left, right, n_right, keep, sums_at, places, steps, steps_at, heads, cursors
 ):

@@ -74,7 +74,7 @@ def rotate(source, masks, block):
         at += size // WIDTH
 
 
-@kernel
+@helper
 def scale_dense(row, lanes, source):
     """Write a row times the power of two that brings it into [-1, 1] to `source`, as float32."""
     # Sixteen running values, for the compiler may not reorder the operations of one.
@@ -178,7 +178,8 @@ def _row_products(source, masks, block, out):
     for b in range(masks.shape[0]):
         rotate(source, masks[b], block)
         width = min(size, out.size - b * size)
-        out[b * size : b * size + width] = block[:width]
+        for i in range(width):
+            out[b * size + i] = block[i]
 
 
 @kernel

@@ -133,8 +133,9 @@ def extend_rows_csr(indptr, indices, data, bound, column, start, stop, out, norm
         a, b, k = indptr[i], indptr[i + 1], i - start
         norms[i] = _relative_norm_csr(indices[a:b], data[a:b], bound, sums) if bound > 0.0 else 0.0
         first, last = new_indptr[k], new_indptr[k] + b - a
-        new_indices[first:last] = indices[a:b]
-        new_data[first:last] = data[a:b]
+        for j in range(b - a):
+            new_indices[first + j] = indices[a + j]
+            new_data[first + j] = data[a + j]
         new_indices[last] = column
         new_data[last] = _missing(norms[i], bound)
         new_indptr[k + 1] = last + 1

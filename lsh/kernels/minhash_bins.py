@@ -65,7 +65,7 @@ def _throw(words, n_words, multiplier, flip, shift, prefix, signature, bins, val
         signature[bin_] = min(signature[bin_], values[i])
 
 
-@kernel
+@helper
 def count_empty(signature):
     empty = np.uint32(0)
     for k in range(signature.size):
@@ -78,13 +78,13 @@ def _rank(key, bin_, draw):
     return mix64(key ^ (np.uint64(bin_) << np.uint64(32)) ^ np.uint64(draw))
 
 
-@kernel
+@helper
 def densify(signature, native, full, attempts, walk_key, rank_key):
     """Let every empty bin copy a full one; `native` and `full` are work space of the same length."""
     m = np.uint64(signature.size)
-    native[:] = signature
     n_full = 0
     for k in range(signature.size):
+        native[k] = signature[k]
         full[n_full] = k
         n_full += native[k] != EMPTY
     for k in range(signature.size):
@@ -216,7 +216,8 @@ def minhash_fast_similarity(tokens, offsets, key, multipliers, a, b, out):
                 )
             n_empty = count_empty(signature)
         if left == right or n_empty == 0:
-            out[row] = signature
+            for k in range(m):
+                out[row, k] = signature[k]
         elif 2 * n_empty > m:  # short sets: all bins in their order cost less than gathering most
             _least_of_all(tokens, left, right, key, words, n_words, a, b, least[:m])
             for k in range(m):
@@ -230,4 +231,5 @@ def minhash_fast_similarity(tokens, offsets, key, multipliers, a, b, out):
                 signature[slots[i]] = min(
                     np.uint32((least[i] >> rounds) | prefixes[rounds]), np.uint32(0xFFFFFFFE)
                 )
-            out[row] = signature
+            for k in range(m):
+                out[row, k] = signature[k]

@@ -19,7 +19,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .compiled import kernel
+from .compiled import helper, kernel
 from .words import mix64
 
 __all__ = ["minhash_permutations"]
@@ -84,7 +84,7 @@ def _affine_minimum_code(typingctx, words, n_words, a, b, least, first):
 _affine_minimum_lanes: Any = intrinsic(_affine_minimum_code)
 
 
-@kernel
+@helper
 def finalise(tokens, start, stop, key, words):
     """``words[i] = mix64(tokens[start + i] ^ key)``; returns their number, padded to a multiple of 4.
 
@@ -100,7 +100,7 @@ def finalise(tokens, start, stop, key, words):
     return n
 
 
-@kernel
+@helper
 def affine_minimum(words, n_words, a, b, least):
     """Lower ``least[k]`` to the least value of hash function k over `n_words` words."""
     whole = least.size - least.size % LANES

@@ -60,7 +60,8 @@ def densify_signatures(minima, walk_key, rank_key, start, stop, out):
     attempts = 1 + np.int64(np.sqrt(m))
     for i in range(start, stop):
         signature = out[i]
-        signature[:] = minima[i]
+        for k in range(m):
+            signature[k] = minima[i, k]
         empty = count_empty(signature)
         if 0 < empty < m:
             densify(signature, native, full, attempts, walk_key, rank_key)

@@ -98,7 +98,7 @@ def _pack_plane(values, values_at, size, limit, bit, codes, codes_at, row, first
     return listed
 
 
-@kernel
+@helper
 def pack_signs(values, width, errors, largest_norm, n, first, n_hashes, out, rows, places):
     """Set bits of the codes of the first n rows by the first `width` products of a tile.
 
@@ -128,7 +128,7 @@ def pack_signs(values, width, errors, largest_norm, n, first, n_hashes, out, row
     return listed
 
 
-@kernel
+@helper
 def fix_signs(out, rows, places, n, dots, n_hashes):
     """Set the bits that `pack_signs` listed by the sign of the exact products."""
     for a in range(n):
@@ -140,7 +140,7 @@ def fix_signs(out, rows, places, n, dots, n_hashes):
             out[rows[a], h] &= ~bit
 
 
-@kernel
+@helper
 def quantize(values, errors, vector_norms, scales, offsets, width, n, first, steps, rows, places):
     """``steps[i, p] = floor((product + offsets[p]) / width)`` of the first n rows of a tile of products.
 
@@ -174,7 +174,7 @@ def quantize(values, errors, vector_norms, scales, offsets, width, n, first, ste
     return listed
 
 
-@kernel
+@helper
 def fix_steps(steps, rows, places, n, dots, scales, offsets, width, first):
     """Set the steps that `quantize` listed by the exact products; the tile's first is at place `first`."""
     for a in range(n):
@@ -184,7 +184,7 @@ def fix_steps(steps, rows, places, n, dots, scales, offsets, width, first):
         steps[rows[a], places[a] - first] = np.int64(step)
 
 
-@kernel
+@helper
 def absorb_steps(steps, width, n, first, words):
     """``words[i, h] = mix64(words[i, h] ^ step)`` for the first `width` steps of a tile of n rows.
 
@@ -202,7 +202,7 @@ def absorb_steps(steps, width, n, first, words):
             left = right
 
 
-@kernel
+@helper
 def reduce_words(words, n_buckets, n, out):
     """n rows of words to [0, n_buckets): the high half times n_buckets, shifted down by 32 bits."""
     for i in range(n):

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from .compiled import kernel
+from .compiled import helper, kernel
 from .multiply import PANEL
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "error_bounds",
     "exact_dots_csr",
     "exact_dots_dense",
+    "largest_of",
     "scale_rows_csr",
     "scale_rows_dense",
 ]
@@ -28,7 +29,16 @@ __all__ = [
 LANES = 32
 
 
-@kernel
+@helper
+def largest_of(values):
+    """The largest of finite numbers that are at least 0; 0 without any."""
+    largest = 0.0
+    for i in range(values.size):
+        largest = max(largest, values[i])
+    return largest
+
+
+@helper
 def power_of_two(largest):
     """The power of two that brings `largest` into [1/2, 1), as far as float64 has it; 1 for 0."""
     if largest == 0.0:
@@ -37,7 +47,7 @@ def power_of_two(largest):
     return math.ldexp(1.0, min(max(exponent, -1022), 1022))
 
 
-@kernel
+@helper
 def scale_rows_dense(X, start, stop, scaled, scales, norms):
     """Rows times a power of two each, as float32, so that no product over- or underflows; and norms.
 
@@ -76,7 +86,7 @@ def scale_rows_dense(X, start, stop, scaled, scales, norms):
         norms[i] = math.sqrt(total)
 
 
-@kernel
+@helper
 def scale_rows_csr(indptr, data, start, stop, scaled, scales, norms):
     """`scale_rows_dense` for the entries of sparse rows, which come one after another in `scaled`."""
     first = indptr[start]
@@ -94,7 +104,7 @@ def scale_rows_csr(indptr, data, start, stop, scaled, scales, norms):
         norms[i] = math.sqrt(total)
 
 
-@kernel
+@helper
 def csr_products(indptr, indices, scaled, panels, first, last, start, stop, values):
     """``values[i, v]``: row start + i times vector v of the panels [first, last), in float32."""
     begin = indptr[start]
@@ -111,7 +121,7 @@ def csr_products(indptr, indices, scaled, panels, first, last, start, stop, valu
                     out[v] += x * column[v]
 
 
-@kernel
+@helper
 def add_up(sums):
     """The sum of the accumulators, by halves."""
     half = LANES // 2
@@ -122,7 +132,7 @@ def add_up(sums):
     return sums[0]
 
 
-@kernel
+@helper
 def exact_dots_dense(X, start, scales, vectors, rows, places, n, dots):
     """``dots[a]``: scaled row ``start + rows[a]`` times ``vectors[places[a]]``, a < n, in the defining order.
 
@@ -143,7 +153,7 @@ def exact_dots_dense(X, start, scales, vectors, rows, places, n, dots):
         dots[a] = add_up(sums)
 
 
-@kernel
+@helper
 def exact_dots_csr(indptr, indices, data, start, scales, vectors, rows, places, n, dots):
     """`exact_dots_dense` for sparse rows whose indices rise."""
     sums = np.empty(LANES, np.float64)

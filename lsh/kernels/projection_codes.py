@@ -16,6 +16,7 @@ from .products import (
     error_bounds,
     exact_dots_csr,
     exact_dots_dense,
+    largest_of,
     scale_rows_csr,
     scale_rows_dense,
 )
@@ -57,7 +58,7 @@ def project_signs_dense(X, vectors, panels, vector_norms, n_hashes, start, stop,
     out : ndarray of shape (n, n_hashes), uint32
     """
     m = _block_rows(stop - start)
-    n_values, largest_norm = vectors.shape[0], vector_norms.max()
+    n_values, largest_norm = vectors.shape[0], largest_of(vector_norms)
     scaled = np.zeros((m, X.shape[1]), np.float32)
     values = np.empty((m, TILE * PANEL), np.float32)
     scales, norms, errors = np.empty(m), np.empty(m), np.empty(m)
@@ -83,7 +84,7 @@ def project_signs_dense(X, vectors, panels, vector_norms, n_hashes, start, stop,
 def project_signs_csr(indptr, indices, data, vectors, panels, vector_norms, n_hashes, start, stop, out):
     """`project_signs_dense` for sparse rows whose indices rise."""
     m = _block_rows(stop - start)
-    n_values, largest_norm = vectors.shape[0], vector_norms.max()
+    n_values, largest_norm = vectors.shape[0], largest_of(vector_norms)
     values = np.empty((m, TILE * PANEL), np.float32)
     scales, norms, errors = np.empty(m), np.empty(m), np.empty(m)
     rows, places = np.empty(values.size, np.int32), np.empty(values.size, np.int32)
@@ -134,7 +135,9 @@ def project_steps_dense(X, vectors, panels, vector_norms, offsets, width, keys, 
         n = min(m, stop - left)
         scale_rows_dense(X, left, left + n, scaled, scales, norms)
         error_bounds(norms, longest_sum(X.shape[1]), n, errors)
-        words[:] = keys
+        for i in range(n):
+            for h in range(keys.size):
+                words[i, h] = keys[h]
         for first in range(0, panels.shape[0], TILE):
             last = min(first + TILE, panels.shape[0])
             multiply_panels(scaled, panels, first, last, n, values)
@@ -166,7 +169,9 @@ def project_steps_csr(
         scaled = np.empty(indptr[left + n] - indptr[left], np.float32)
         scale_rows_csr(indptr, data, left, left + n, scaled, scales, norms)
         error_bounds(norms, _longest_row(indptr, left, left + n), n, errors)
-        words[:] = keys
+        for i in range(n):
+            for h in range(keys.size):
+                words[i, h] = keys[h]
         for first in range(0, panels.shape[0], TILE):
             last = min(first + TILE, panels.shape[0])
             csr_products(indptr, indices, scaled, panels, first, last, left, left + n, values)

@@ -18,7 +18,14 @@ from numba.extending import intrinsic
 from .compiled import helper, kernel
 from .multiply import PANEL, PART, ROWS, longest_sum, multiply_panels
 from .packing import fix_steps, quantize
-from .products import error_bounds, exact_dots_csr, exact_dots_dense, scale_rows_csr, scale_rows_dense
+from .products import (
+    error_bounds,
+    exact_dots_csr,
+    exact_dots_dense,
+    largest_of,
+    scale_rows_csr,
+    scale_rows_dense,
+)
 
 __all__ = ["sign_margins_csr", "sign_margins_dense", "step_margins_csr", "step_margins_dense"]
 
@@ -109,7 +116,7 @@ def sign_margins_dense(X, vectors, panels, vector_norms, start, stop):
     scales, norms, errors = np.empty(n), np.empty(n), np.empty(n)
     values = _dense_products(X, panels, start, stop, scales, norms, errors)
     rows, places = np.empty(n * n_values, np.int32), np.empty(n * n_values, np.int32)
-    doubted = _list_doubted(values, n_values, errors, vector_norms.max(), n, rows, places)
+    doubted = _list_doubted(values, n_values, errors, largest_of(vector_norms), n, rows, places)
     dots = np.empty(doubted)
     exact_dots_dense(X, start, scales, vectors, rows, places, doubted, dots)
     _fix_products(values, rows, places, doubted, dots)
@@ -123,7 +130,7 @@ def sign_margins_csr(indptr, indices, data, vectors, panels, vector_norms, start
     scales, norms, errors = np.empty(n), np.empty(n), np.empty(n)
     values = _csr_products(indptr, indices, data, panels, start, stop, scales, norms, errors)
     rows, places = np.empty(n * n_values, np.int32), np.empty(n * n_values, np.int32)
-    doubted = _list_doubted(values, n_values, errors, vector_norms.max(), n, rows, places)
+    doubted = _list_doubted(values, n_values, errors, largest_of(vector_norms), n, rows, places)
     dots = np.empty(doubted)
     exact_dots_csr(indptr, indices, data, start, scales, vectors, rows, places, doubted, dots)
     _fix_products(values, rows, places, doubted, dots)

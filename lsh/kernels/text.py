@@ -20,7 +20,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from .compiled import helper, kernel
-from .xxh3 import load_u64, xxh3_64
+from .xxh3 import address_of, load_u64, xxh3_64, xxh3_64_rarely
 
 __all__ = ["EMPTY", "NOT_UTF8", "OK", "shingle_documents"]
 
@@ -54,7 +54,7 @@ def _is_tail(byte):
     return (byte & 0xC0) == 0x80
 
 
-@kernel
+@helper
 def decode_utf8(data, at, stop):
     """The code point at `at` and its bytes; (0, 0) if they are not well-formed UTF-8 (Unicode, table 3-7)."""
     lead = np.int64(data[at])
@@ -139,9 +139,10 @@ def _normalise(data, at, piece_stop, stop, table, text, used, starts, words, las
     character that begins in the piece is read to its end, which may lie beyond.
     """
     stage1, stage2, records = table
+    first = address_of(data)
     while at < piece_stop:
         if at + 8 <= stop:
-            plain = min(_leading_ascii_bytes(load_u64(data, at)), piece_stop - at)
+            plain = min(_leading_ascii_bytes(load_u64(first + at)), piece_stop - at)
         else:
             plain = np.int64(data[at] < 0x80)
         if plain > 0:
@@ -196,11 +197,10 @@ def _hash_words(text, starts, words, end, size, final, seed, tokens, n_tokens):
     complete = words - size + (1 if final else 0)
     if complete <= 0:
         return 0
-    inner = min(complete, words - size)  # those that end before another word
-    for i in range(inner):
-        tokens[n_tokens + i] = xxh3_64(text, starts[i], starts[i + size] - 1 - starts[i], seed)
-    if complete > inner:
-        tokens[n_tokens + inner] = xxh3_64(text, starts[inner], end - starts[inner], seed)
+    starts[words] = end + 1  # as if another word followed
+    first = address_of(text)
+    for i in range(complete):
+        tokens[n_tokens + i] = xxh3_64(first + starts[i], starts[i + size] - 1 - starts[i], seed)
     return complete
 
 
@@ -226,10 +226,11 @@ def _hash_characters(text, end, size, seed, tokens, n_tokens):
 
     Returns how many, and where the next one starts.
     """
+    first = address_of(text)
     if _all_ascii(text, end):
         count = max(0, end - size + 1)
         for i in range(count):
-            tokens[n_tokens + i] = xxh3_64(text, i, size, seed)
+            tokens[n_tokens + i] = xxh3_64(first + i, size, seed)
         return count, count
     stop = np.int64(0)
     for _ in range(size):
@@ -239,7 +240,7 @@ def _hash_characters(text, end, size, seed, tokens, n_tokens):
     start = np.int64(0)
     count = 0
     while True:
-        tokens[n_tokens + count] = xxh3_64(text, start, stop - start, seed)
+        tokens[n_tokens + count] = xxh3_64_rarely(first + start, stop - start, seed)
         count += 1
         start = _next_character(text, start, end)
         if stop >= end:
@@ -253,7 +254,8 @@ def _grown(array, least):
     if array.size >= least:
         return array
     larger = np.empty(max(2 * array.size, least), dtype=array.dtype)
-    larger[: array.size] = array
+    for i in range(array.size):
+        larger[i] = array[i]
     return larger
 
 
@@ -312,7 +314,7 @@ def shingle_documents(data, offsets, characters, size, seed, table, tokens, stat
             status[document] = EMPTY
         else:
             if n_tokens == first_token:
-                tokens[n_tokens] = xxh3_64(text, np.int64(0), text_end, seed)
+                tokens[n_tokens] = xxh3_64_rarely(address_of(text), text_end, seed)
                 n_tokens += 1
             status[document] = OK
         counts[document] = n_tokens - first_token

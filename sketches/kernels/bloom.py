@@ -10,6 +10,7 @@ Field f is the bit ``f % 64`` of word ``f // 64`` of the block. Fields may repea
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,7 @@ def _mix(x):
     return x ^ (x >> _U32)
 
 
-@helper(forceinline=True)
+@helper
 def _place(n_blocks, keys, seed, hashed, low, width, first, n, mixed, bases):
     """w_1 of those of n keys whose hash is in [low, low + width], and where their blocks start; how many."""
     if hashed:
@@ -93,7 +94,7 @@ def _place(n_blocks, keys, seed, hashed, low, width, first, n, mixed, bases):
 
 # No array is passed to a function within the loop over keys, for that would count its references up and
 # down, in one place for all threads: it is why the bits' loops are written out.
-@helper(forceinline=True)
+@helper
 def _add(words, n_hashes, keys, seed, hashed, low, width, start, stop, mixed, bases):
     n_blocks = np.uint64(words.size // BLOCK_WORDS)
     for first in range(start, stop, _TILE):
@@ -114,7 +115,7 @@ def _add(words, n_hashes, keys, seed, hashed, low, width, start, stop, mixed, ba
                 w <<= _U9
 
 
-@helper(forceinline=True)
+@helper
 def _contains(words, n_hashes, keys, seed, hashed, out, start, stop, mixed, bases):
     n_blocks = np.uint64(words.size // BLOCK_WORDS)
     for first in range(start, stop, _TILE):
@@ -224,11 +225,16 @@ def bloom_errors(n_hashes, errors):
 
     Steps the distribution of a block's set bits one bit of a key at a time.
     """
-    chances, following = np.zeros(BLOCK_BITS + 1), np.zeros(BLOCK_BITS + 1)
-    passes = (np.arange(BLOCK_BITS + 1) / BLOCK_BITS) ** n_hashes
+    chances, following = np.empty(BLOCK_BITS + 1, np.float64), np.empty(BLOCK_BITS + 1, np.float64)
+    passes = np.empty(BLOCK_BITS + 1, np.float64)
+    for b in range(BLOCK_BITS + 1):
+        chances[b] = 0.0
+        passes[b] = math.pow(b / BLOCK_BITS, n_hashes)
     chances[0] = 1.0
     for n in range(errors.size):
-        errors[n] = np.sum(chances * passes)
+        errors[n] = 0.0
+        for b in range(BLOCK_BITS + 1):
+            errors[n] += chances[b] * passes[b]
         for _ in range(n_hashes):
             following[0] = 0.0
             for b in range(1, BLOCK_BITS + 1):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...lsh.kernels.compiled import kernel
+from ...lsh.kernels.compiled import helper, kernel
 from ...lsh.kernels.words import mix64, popcount
 
 __all__ = [
@@ -21,7 +21,7 @@ __all__ = [
 _ONE = np.uint64(1)
 
 
-@kernel
+@helper
 def node_bit(node, key, n_bits):
     """The bit of a node in everybody's signature."""
     return np.int64(((mix64(np.uint64(node) ^ key) >> np.uint64(32)) * n_bits) >> np.uint64(32))

@@ -139,21 +139,16 @@ def query_buckets(slots, codes, k, counters, start, stop, out_ids, out_counts):
             if keys.size == 0:
                 keys, places = np.zeros(size, slots.dtype), np.empty(size, np.int32)
             n = _count_hashed(flat, capacity, bases, n_here, keys, places, found, often, ends)
-        held = 0
-        for a in range(n):
+        held = min(n, k)
+        for a in range(held):
+            best[a], best_counts[a] = found[a], often[a]
+        for root in range(held // 2 - 1, -1, -1):
+            sift_least_frequent(best, best_counts, root, held)
+        for a in range(held, n):
             slot, count = found[a], often[a]
-            if held < k:
-                best[held], best_counts[held] = slot, count
-                held += 1
-                if held == k:
-                    for root in range(k // 2 - 1, -1, -1):
-                        sift_least_frequent(best, best_counts, root, k)
-            elif is_less_frequent(best_counts[0], best[0], count, slot):
+            if is_less_frequent(best_counts[0], best[0], count, slot):
                 best[0], best_counts[0] = slot, count
-                sift_least_frequent(best, best_counts, 0, k)
-        if held < k:
-            for root in range(held // 2 - 1, -1, -1):
-                sift_least_frequent(best, best_counts, root, held)
+                sift_least_frequent(best, best_counts, 0, held)
         for last in range(held - 1, -1, -1):
             out_ids[i, last] = np.int64(best[0]) - 1
             out_counts[i, last] = best_counts[0]
@@ -291,5 +286,5 @@ def merge_top(ids, counts, other_ids, other_counts, start, stop):
             else:
                 merged[j], merged_counts[j] = other_ids[i, b], right
                 b += 1
-        ids[i] = merged
-        counts[i] = merged_counts
+        for j in range(k):
+            ids[i, j], counts[i, j] = merged[j], merged_counts[j]

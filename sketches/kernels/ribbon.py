@@ -107,13 +107,13 @@ def _parities_code(typingctx, solution, first, width, shift, low, high):
 _parities: Any = intrinsic(_parities_code)
 
 
-@kernel
+@helper
 def start_of(place, n_slots):
     """A fraction of 2**64 to [0, n_slots), which is below 2**32: the products of 32-bit words vectorise."""
     return np.int64(((place >> _HALF) * np.uint64(n_slots)) >> _HALF)
 
 
-@kernel
+@helper
 def shard_of(key, n_shards):
     """The key's shard, and its place there as a fraction of 2**64: the two words of key * n_shards."""
     low = (key & _LOW) * n_shards
@@ -127,7 +127,7 @@ def window_of(key):
     return mix64(key ^ _LOW_KEY) | _ONE, mix64(key + _HIGH_KEY)
 
 
-@kernel
+@helper
 def next_place(place):
     """Where a bumped key goes, as a fraction of 2**64: anew each time, for bumped keys lie close together."""
     return mix64(place ^ _NEXT_KEY)
@@ -290,7 +290,7 @@ def _stays(thresholds, first_bucket, start):
     return (start & (BUCKET - 1)) >= (_PACKED_THRESHOLDS >> (16 * threshold)) & 0xFFFF
 
 
-@kernel
+@helper
 def locate(plan, ribbon, thresholds, shards, places, n_rows, words, starts, bumped):
     """``words[k], starts[k]``: the word and slot where the window of the k-th key starts.
 
@@ -322,7 +322,7 @@ def locate(plan, ribbon, thresholds, shards, places, n_rows, words, starts, bump
         starts[k] = start
 
 
-@kernel
+@helper
 def fixed_values(solution, width, words, starts, n_rows, lows, highs, out):
     """``out[k]``: the `width` bits of the k-th key in a fixed ribbon, the first column lowest."""
     used = ~_NONE >> np.uint64(64 - width)
@@ -336,7 +336,7 @@ def fixed_values(solution, width, words, starts, n_rows, lows, highs, out):
         out[k] = value & used
 
 
-@kernel
+@helper
 def variable_bits(solution, words, starts, n_rows, lows, highs, first_slot, n_bits, first_bit, room, out):
     """Put the bits of slots [first_slot, first_slot + n_bits) of each key's word into ``out[k]``.
 

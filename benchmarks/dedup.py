@@ -39,7 +39,7 @@ def ours() -> tuple[float, set[tuple[str, str]], int]:
 
 
 def expand(result, source) -> set[tuple[str, str]]:
-    """The pairs of names: copies stand for each other."""
+    """Return the pairs of names; copies stand for each other."""
     copies: dict[int, set[int]] = {}
     for first, other in result.copies.tolist():
         copies.setdefault(first, {first}).add(other)
@@ -52,7 +52,7 @@ def expand(result, source) -> set[tuple[str, str]]:
 
 
 def peers(files: list[str]) -> tuple[dict[str, float], set[tuple[str, str]], dict[str, set[str]]]:
-    """datasketch's seconds by stage, its pairs, and the sets of 5-grams."""
+    """Return the seconds of each stage of datasketch, its pairs, and the sets of 5-grams."""
     seconds = {}
     start = time.perf_counter()
     sets = {}

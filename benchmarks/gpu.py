@@ -46,12 +46,12 @@ class Job(NamedTuple):
 
 
 def on(make: Callable[..., Any], ask: Callable[..., Any]) -> Callable[[tuple[Any, ...], str], Any]:
-    """What is asked of arrays, and of something made before that is not timed."""
+    """Make a job that queries an object, which is made before and not timed."""
     return lambda arrays, device: partial(ask, make(arrays, device), *arrays)
 
 
 def update(sketch: Callable[[], Any]) -> Callable[[tuple[Any, ...], str], Any]:
-    """Updates of a new sketch, one after the other."""
+    """Make a job that updates a new sketch several times."""
     return on(lambda arrays, device: sketch().to(device), lambda s, X: s.update(X))
 
 
@@ -200,7 +200,7 @@ def timed(cupy: Any, function: Callable[[], Any], repeats: int = 7) -> float:
 
 
 def measure(cupy: Any, scale: float, least: int = 256) -> list[dict[str, Any]]:
-    """A row for each job."""
+    """Return a row for each job."""
     measured = bandwidth(cupy, max(1 << 16, int(scale * (1 << 31))))
     rows = []
     for job in jobs(scale, least):

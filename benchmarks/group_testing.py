@@ -28,7 +28,7 @@ SURE = (0.5, 0.9, 0.99, 1.0)
 
 
 def dorfman_cost(prevalence: float) -> tuple[float, int]:
-    """Tests a sample of the best pool size, at these error rates, and that size."""
+    """Return the tests a sample of the best pool size, at these error rates, and that size."""
     sizes = np.arange(2, 101)
     clean = (1 - prevalence) ** sizes
     positive = clean * ERRORS["false_positive_rate"] + (1 - clean) * (1 - ERRORS["false_negative_rate"])
@@ -52,7 +52,7 @@ def dorfman(truth: np.ndarray, size: int, rng: np.random.Generator) -> tuple[flo
 
 
 def random_design(pooling: BloomPooling, kind: str, rng: np.random.Generator) -> BloomPooling:
-    """The same samples and tests in a random design of as many places."""
+    """Put the same samples and tests into a random design with equally many places."""
     n, tests, k = pooling.n_samples, pooling.n_tests, pooling.pools_per_sample
     if kind == "Bernoulli":
         rows, columns = np.nonzero(rng.random((tests, n)) < k / tests)

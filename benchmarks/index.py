@@ -31,7 +31,7 @@ def clock(function):
 
 
 def rows_of_features(seed):
-    """A batch of rows of 47 features each."""
+    """Make a batch of rows of 47 features each."""
     tokens = np.random.default_rng(seed).integers(0, 1_000_000, BATCH * FEATURES).astype(np.int32)
     return tokens, np.arange(BATCH + 1) * FEATURES
 

@@ -34,7 +34,7 @@ def adjacency(edges: np.ndarray, n: int) -> sparse.csr_array:
 
 
 def wider(A: sparse.csr_array) -> sparse.csr_array:
-    """What `propagate` holds: everything within two hops."""
+    """Return everything within two hops, as `propagate` does."""
     loops = sparse.diags_array((A.sum(axis=1) > 0).astype(float))
     return ((A @ A + A + loops) > 0).astype(np.float64).tocsr()
 

@@ -91,14 +91,14 @@ def show(title: str, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def cell(value: Any) -> str:
-    """A value as a person reads it."""
+    """Return a value as a person reads it."""
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
 def parse(description: str, name: str, **flags: str) -> argparse.Namespace:
-    """The options that all benchmarks share: ``--json PATH`` (by default results/NAME.json); and `flags`."""
+    """Read the options that all benchmarks share, ``--json PATH`` (results/NAME.json), and `flags`."""
     parser = argparse.ArgumentParser(description=description)
     for flag, told in flags.items():
         parser.add_argument(f"--{flag}", action="store_true", help=told)

@@ -72,7 +72,7 @@ def compare(comm: Communicator, n_rows: int, width: int, dtype: str) -> dict[str
 def minima(
     ways: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]], comm: Communicator
 ) -> dict[str, float]:
-    """The least seconds of each way, taken in turns; the slowest rank counts."""
+    """Return the least seconds of each way, which take turns; the slowest rank counts."""
     times: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(REPEATS):
         for name, (prepare, way) in ways.items():

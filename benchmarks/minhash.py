@@ -65,7 +65,7 @@ def row(job, threads, ours, value, peer, peer_value, ratio):
 
 
 def speed(threads):
-    """Sets a second from token hashes, by size of set, scheme and number of hashes."""
+    """Measure sets a second from token hashes, by size of set, scheme and number of hashes."""
     from mergesketch.lsh import MinHash
 
     rows = []
@@ -146,7 +146,7 @@ def from_strings(threads):
 
 
 def pairs(n, size, similarity):
-    """n pairs of sets of random tokens with one Jaccard similarity, which comes back exactly."""
+    """Make n pairs of sets of random tokens with one Jaccard similarity, and return it exactly."""
     common = round(2 * size * similarity / (1 + similarity))
     width = 2 * size - common
     tokens = np.random.default_rng(size + common).integers(0, 2**64, (n, width), dtype=np.uint64)

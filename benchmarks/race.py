@@ -22,7 +22,7 @@ BLOCK = 2048
 
 
 def product(X: np.ndarray, directions: np.ndarray) -> None:
-    """The product alone, its output reused, so that no fresh memory is paid for."""
+    """Measure the product alone; its output is reused, so that no fresh memory is touched."""
     out = np.empty((BLOCK, directions.shape[1]), dtype=np.float32)
     for start in range(0, len(X), BLOCK):
         block = X[start : start + BLOCK]
@@ -132,7 +132,7 @@ def densities(n: int, d: int, settings: list[tuple[int, int]]) -> list[dict[str,
 
 
 def streams() -> list[dict[str, Any]]:
-    """Updates from Python beside DataSketches' density sketch, d=20; and what a window adds."""
+    """Measure updates from Python beside DataSketches' density sketch, d=20, and what a window adds."""
     rng = np.random.default_rng(1)
     X = rng.standard_normal((200_000, 20)).astype(np.float32)
     family = SignedRandomProjection(n_features=20, n_hashes=100, power=8, seed=1)

@@ -22,7 +22,7 @@ POWER, N_QUERIES, N_SEEDS = 8, 200, 5
 
 
 def real_rows() -> Iterator[tuple[str, np.ndarray]]:
-    """Sets of rows by name."""
+    """Return sets of rows by name."""
     if MNIST.exists():
         images = np.load(MNIST)["images"].astype(np.float32)
         yield "MNIST, raw", images
@@ -45,7 +45,7 @@ def real_rows() -> Iterator[tuple[str, np.ndarray]]:
 
 
 def errors(name: str, rows: np.ndarray) -> list[dict[str, Any]]:
-    """The two errors at growing memory."""
+    """Measure the two errors at growing memory."""
     rng = np.random.default_rng(0)
     rows = rows[np.argsort(rng.random(len(rows)))].astype(np.float32)
     rows = rows[np.linalg.norm(rows, axis=1) > 0]

@@ -185,7 +185,7 @@ def compressed(parts: dict[str, bytes]) -> dict[str, int]:
 
 
 def of_runs(table: Table) -> dict[str, Any]:
-    """Starts of runs of one value, where keys are neighbours: narrowest dtypes, searchsorted."""
+    """Measure starts of runs of one value, if keys are neighbours: narrowest dtypes, searchsorted."""
     keys, values = table.keys, table.values
     first = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
     starts, kept = keys[first].astype(np.min_scalar_type(int(keys[-1]))), values[first]
@@ -199,7 +199,7 @@ def _asked(table: Table) -> NDArray[np.int64]:
 
 
 def dictionary(items: list[Any], values: list[Any], asked: list[Any]) -> dict[str, Any]:
-    """A Python dict: its own bytes and those of the keys and values that it keeps alive."""
+    """Measure a Python dict: its own bytes and those of the keys and values that it keeps alive."""
     made = dict(zip(items, values, strict=True))
     shared = 257  # small integers are there anyhow
     size = sys.getsizeof(made) + sum(map(sys.getsizeof, made))
@@ -281,7 +281,7 @@ def measure_real(table: Table) -> dict[str, Any]:
 
 
 def real(large: bool) -> Iterator[Table]:
-    """The real tables, one at a time."""
+    """Yield the real tables, one at a time."""
     yield code_points()
     for name, make in (("pyarrow", ngrams), ("scikit-learn", patches)):
         try:

@@ -118,7 +118,7 @@ def zipf(n: int, n_symbols: int, entropy: float, seed: int = 0) -> NDArray[np.ui
 
 
 def code_points() -> Table:
-    """The general category ("Lu", "Zs", ...) of every code point of Unicode, as numbers of the 30 names."""
+    """Return the general category ("Lu", "Zs", ...) of every code point, as numbers of the 30 names."""
     names = np.array([unicodedata.category(chr(point)) for point in range(0x110000)], dtype="S2")
     keys = np.arange(0x110000, dtype=np.uint64)
     return Table(
@@ -149,7 +149,7 @@ def _source_words() -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.in
 
 
 def _cut(text: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> Any:
-    """The pieces ``text[start:end]`` as an Arrow array."""
+    """Return the pieces ``text[start:end]`` as an Arrow array."""
     import pyarrow as pa
 
     lengths = ends - starts
@@ -241,7 +241,7 @@ def _count_kmers(name: str, bases: NDArray[np.uint8], k: int) -> Table:
 
 
 def _sequence(n: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A genome of n bases: random, with families of diverged copies over two fifths of it, and tandems."""
+    """Make a genome of n random bases, with diverged copies over two fifths of it, and tandems."""
     bases = rng.integers(0, 4, n, dtype=np.uint8)
     covered = 0
     while covered < 0.4 * n:
@@ -264,7 +264,7 @@ def _sequence(n: int, rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def reads(k: int = 21, n_bases: int = 600_000, coverage: int = 20, seed: int = 0) -> Table:
-    """Counts of k-mers in reads of 100 bases with 0.2 % errors of a generated genome with repeats."""
+    """Count k-mers in reads of 100 bases with 0.2 % errors, of a generated genome with repeats."""
     rng = np.random.default_rng([seed, 3])
     sequence = _sequence(n_bases, rng)
     starts = rng.integers(0, n_bases - 100, n_bases * coverage // 100)
@@ -275,7 +275,7 @@ def reads(k: int = 21, n_bases: int = 600_000, coverage: int = 20, seed: int = 0
 
 
 def genome(k: int) -> Table | None:
-    """Counts of k-mers of the genome of E. coli; None where the file is absent."""
+    """Count k-mers of the genome of E. coli; return None if the file is absent."""
     found = next((f / ECOLI for f in Path(__file__).resolve().parents if (f / ECOLI).exists()), None)
     if found is None:
         return None

@@ -24,7 +24,7 @@ FIGURE = re.compile(r"(<!-- figure: (\w+) -->)[^<]*(<!-- end -->)")
 
 
 def table(name: str) -> str:
-    """The rows of one result file as Markdown, and the machine; or what else the name stands for."""
+    """Return the rows of one result file as Markdown with the machine, or another table of that name."""
     if name in TABLES:
         return TABLES[name]()
     if name == MODEL.stem:
@@ -53,7 +53,7 @@ def table(name: str) -> str:
 
 
 def filled(text: str) -> str:
-    """A page with what stands between its markers made anew."""
+    """Return the text of a page with everything between its markers made anew."""
     text = MARKER.sub(lambda m: f"{m[1]}{table(m[2])}{m[3]}", text)
     return FIGURE.sub(lambda m: f"{m[1]}{FIGURES[m[2]]()}{m[3]}", text)
 

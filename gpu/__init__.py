@@ -1,4 +1,6 @@
-"""CUDA kernels (`*.cu`, `*.cuh`) and their CuPy launchers, under the names of `mergesketch.lsh.cpu`.
+"""CUDA kernels (`*.cu`, `*.cuh`), and CuPy launchers with the names and arguments of the Numba kernels.
 
-Nothing here is imported before a CuPy array arrives or a sketch is moved to the GPU.
+``gpu/x.py`` is the twin of ``kernels/x.py`` of `mergesketch.lsh` or `mergesketch.sketches`, and
+`mergesketch.lsh.support.backend` finds it by that name. Nothing here is imported before a CuPy array arrives
+or a sketch moves to the GPU.
 """

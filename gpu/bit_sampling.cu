@@ -5,7 +5,7 @@
 #include "common.cuh"
 
 extern "C" __global__ void sample_bits(const u8* X, i64 width, const i64* columns, const i64* places, const u8* masks,
-                                       i64 n_hashes, i64 power, i64 start, i64 stop, i64 first, i64 out_width,
+                                       i64 n_hashes, i64 power, i64 first, i64 start, i64 stop, i64 out_width,
                                        u32* out) {
     i64 W = (power + 31) / 32;
     for (i64 t = thread_number(); t < (stop - start) * n_hashes * W; t += thread_count()) {

@@ -12,7 +12,7 @@ __all__ = ["mix_words", "sample_bits"]
 
 
 def sample_bits(
-    X: Any, columns: Any, places: Any, masks: Any, start: int, stop: int, first: int, out: Any
+    X: Any, columns: Any, places: Any, masks: Any, first: int, start: int, stop: int, out: Any
 ) -> None:
     """Sampled bits of the rows [start, stop): the k-th of hash h to bit k of ``out[:, (first + h) * W:]``."""
     check_array("X", X, np.uint8, shape=(None, None))
@@ -20,7 +20,7 @@ def sample_bits(
     n_hashes, power = places.shape
     where = (constant(columns), constant(places), constant(masks), n_hashes, power)
     work = (stop - start) * n_hashes * -(-power // 32)
-    how = (start, stop, first, out.shape[1], out)
+    how = (first, start, stop, out.shape[1], out)
     launch("bit_sampling", "sample_bits", work, X, X.shape[1], *where, *how)
 
 

@@ -17,8 +17,8 @@ __device__ __forceinline__ u64 hash_of(const u64* keys, i64 i, u64 seed, bool ha
     return hashed ? keys[i] : xxh3_64_u64(keys[i], seed);
 }
 
-extern "C" __global__ void bloom_add(u64* words, i64 n_blocks, i64 n_hashes, const u64* keys, i64 n, u64 seed,
-                                     bool hashed, u64 low, u64 width) {
+extern "C" __global__ void bloom_add(const u64* keys, i64 n, u64 seed, bool hashed, i64 n_blocks, i64 n_hashes,
+                                     u64 low, u64 width, u64* words) {
     for (i64 i = thread_number(); i < n; i += thread_count()) {
         u64 h = hash_of(keys, i, seed, hashed);
         if (h - low > width) continue;
@@ -37,8 +37,8 @@ extern "C" __global__ void bloom_add(u64* words, i64 n_blocks, i64 n_hashes, con
     }
 }
 
-extern "C" __global__ void bloom_contains(const u64* words, i64 n_blocks, i64 n_hashes, const u64* keys, u64 seed,
-                                          bool hashed, bool* out, i64 start, i64 stop) {
+extern "C" __global__ void bloom_contains(const u64* words, const u64* keys, u64 seed, bool hashed, i64 n_blocks,
+                                          i64 n_hashes, i64 start, i64 stop, bool* out) {
     for (i64 i = start + thread_number(); i < stop; i += thread_count()) {
         u64 h = hash_of(keys, i, seed, hashed);
         const u64* block = words + __umul64hi(h, (u64)n_blocks) * BLOCK_WORDS;
@@ -52,7 +52,7 @@ extern "C" __global__ void bloom_contains(const u64* words, i64 n_blocks, i64 n_
     }
 }
 
-extern "C" __global__ void bloom_fills(const u64* words, const u64* others, i64* fills, i64 start, i64 stop) {
+extern "C" __global__ void bloom_fills(const u64* words, const u64* others, i64 start, i64 stop, i64* fills) {
     for (i64 block = start + thread_number(); block < stop; block += thread_count()) {
         int n = 0;
         for (i64 i = BLOCK_WORDS * block; i < BLOCK_WORDS * (block + 1); ++i) n += __popcll(words[i] | others[i]);

@@ -18,28 +18,27 @@ def _check(words: Any, keys: Any) -> None:
     check_array("keys", keys, np.uint64, shape=(None,))
 
 
-def bloom_add(words: Any, n_hashes: int, keys: Any, seed: Any, hashed: bool, low: Any, width: Any) -> None:
+def bloom_add(keys: Any, seed: Any, hashed: bool, n_hashes: int, low: Any, width: Any, words: Any) -> None:
     """Set the bits of those keys whose hash is in [low, low + width]."""
     _check(words, keys)
-    how = (np.uint64(seed), np.bool_(hashed), np.uint64(low), np.uint64(width))
-    launch(
-        "bloom", "bloom_add", keys.size, words, words.size // _BLOCK_WORDS, n_hashes, keys, keys.size, *how
-    )
+    how = (np.uint64(seed), np.bool_(hashed), words.size // _BLOCK_WORDS, n_hashes)
+    interval = (np.uint64(low), np.uint64(width))
+    launch("bloom", "bloom_add", keys.size, keys, keys.size, *how, *interval, words)
 
 
 def bloom_contains(
-    words: Any, n_hashes: int, keys: Any, seed: Any, hashed: bool, out: Any, start: int, stop: int
+    words: Any, keys: Any, seed: Any, hashed: bool, n_hashes: int, start: int, stop: int, out: Any
 ) -> None:
     """``out[i]`` = whether all bits of key i are set, for i in [start, stop)."""
     _check(words, keys)
     check_array("out", out, np.bool_, shape=keys.shape)
-    how = (words.size // _BLOCK_WORDS, n_hashes, keys, np.uint64(seed), np.bool_(hashed))
-    launch("bloom", "bloom_contains", stop - start, words, *how, out, start, stop)
+    how = (np.uint64(seed), np.bool_(hashed), words.size // _BLOCK_WORDS, n_hashes)
+    launch("bloom", "bloom_contains", stop - start, words, keys, *how, start, stop, out)
 
 
-def bloom_fills(words: Any, others: Any, fills: Any, start: int, stop: int) -> None:
+def bloom_fills(words: Any, others: Any, start: int, stop: int, fills: Any) -> None:
     """``fills[b]`` += how many of the blocks [start, stop) have b bits set in `words` or `others`."""
     check_array("words", words, np.uint64, shape=(None,))
     check_array("others", others, np.uint64, shape=words.shape)
     check_array("fills", fills, np.int64, shape=(64 * _BLOCK_WORDS + 1,))
-    launch("bloom", "bloom_fills", stop - start, words, others, fills, start, stop)
+    launch("bloom", "bloom_fills", stop - start, words, others, start, stop, fills)

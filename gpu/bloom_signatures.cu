@@ -16,7 +16,7 @@ extern "C" __global__ void fill_node_bits(u64 key, u64 n_bits, i64 start, i64 st
 __device__ __forceinline__ void set_bit(u64* signature, i64 bit) { atomicOr(signature + (bit >> 6), 1ull << (bit & 63)); }
 
 extern "C" __global__ void set_neighbour_bits(const i64* sources, const i64* targets, i64 n, bool both, u64 key,
-                                              u64* signatures, i64 W, i64 first, i64 last) {
+                                              i64 W, i64 first, i64 last, u64* signatures) {
     u64 n_bits = 64 * (u64)W;
     for (i64 e = thread_number(); e < n; e += thread_count()) {
         i64 u = sources[e], v = targets[e];
@@ -26,8 +26,8 @@ extern "C" __global__ void set_neighbour_bits(const i64* sources, const i64* tar
     }
 }
 
-extern "C" __global__ void pass_signatures(const i64* sources, const i64* targets, i64 n, bool both,
-                                           const u64* signatures, u64* out, i64 W, i64 first, i64 last) {
+extern "C" __global__ void pass_signatures(const i64* sources, const i64* targets, const u64* signatures,
+                                           i64 n, bool both, i64 W, i64 first, i64 last, u64* out) {
     for (i64 t = thread_number(); t < n * W; t += thread_count()) {
         i64 e = t / W, w = t % W, u = sources[e], v = targets[e];
         if (first <= u && u < last) atomicOr(out + u * W + w, signatures[v * W + w]);

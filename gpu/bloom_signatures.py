@@ -39,23 +39,23 @@ def _check_edges(sources: Any, targets: Any, signatures: Any) -> None:
 
 
 def set_neighbour_bits(
-    sources: Any, targets: Any, both: bool, key: Any, signatures: Any, first: int, last: int
+    sources: Any, targets: Any, both: bool, key: Any, first: int, last: int, signatures: Any
 ) -> None:
     """Set each edge's target in its source's row, and with `both` the other way, for rows [first, last)."""
     _check_edges(sources, targets, signatures)
     n, W = sources.size, signatures.shape[1]
-    how = (sources, targets, n, np.bool_(both), np.uint64(key), signatures, W, first, last)
+    how = (sources, targets, n, np.bool_(both), np.uint64(key), W, first, last, signatures)
     launch("bloom_signatures", "set_neighbour_bits", n, *how)
 
 
 def pass_signatures(
-    sources: Any, targets: Any, both: bool, signatures: Any, out: Any, first: int, last: int
+    sources: Any, targets: Any, signatures: Any, both: bool, first: int, last: int, out: Any
 ) -> None:
     """``out[u] |= signatures[v]`` for each edge (u, v), and with `both` the other way, rows [first, last)."""
     _check_edges(sources, targets, signatures)
     check_array("out", out, np.uint64, shape=signatures.shape)
     n, W = sources.size, signatures.shape[1]
-    how = (sources, targets, n, np.bool_(both), signatures, out, W, first, last)
+    how = (sources, targets, signatures, n, np.bool_(both), W, first, last, out)
     launch("bloom_signatures", "pass_signatures", n * W, *how)
 
 

@@ -10,11 +10,11 @@
 #include "common.cuh"
 
 template <class Counter, class Weight>
-__device__ void scatter(Counter* counts, const u32* codes, const Weight* weights, i64 n, i64 R, i64 W, i64 K,
-                        i64 row_start, i64 row_stop, i64 weighted) {
-    i64 width = row_stop - row_start;
+__device__ void scatter(const u32* codes, const Weight* weights, i64 n, i64 R, i64 W, i64 K, i64 weighted,
+                        i64 start, i64 stop, Counter* counts) {
+    i64 width = stop - start;
     for (i64 t = thread_number(); t < n * width; t += thread_count()) {
-        i64 i = t / width, r = row_start + t % width;
+        i64 i = t / width, r = start + t % width;
         Counter* group = counts + (r * W + codes[i * R + r]) * K;
         for (i64 k = 0; k < K; ++k) add_to(group + k, weighted ? weights[i * K + k] : (Weight)1);
     }
@@ -24,12 +24,12 @@ __device__ void scatter(Counter* counts, const u32* codes, const Weight* weights
 // however many rows share it, wait for no other processor; then it adds its counters to the table's. A row's codes
 // of a tile are one sector of 32 bytes.
 template <class Counter, class Weight>
-__device__ void scatter_tiles(Counter* counts, const u32* codes, const Weight* weights, i64 n, i64 R, i64 W, i64 K,
-                              i64 row_start, i64 row_stop, i64 weighted, i64 tile, i64 chunk) {
+__device__ void scatter_tiles(const u32* codes, const Weight* weights, i64 n, i64 R, i64 W, i64 K, i64 weighted,
+                              i64 tile, i64 chunk, i64 start, i64 stop, Counter* counts) {
     DYNAMIC_SHARED(Counter, held);
-    i64 tiles = (row_stop - row_start + tile - 1) / tile, chunks = (n + chunk - 1) / chunk;
+    i64 tiles = (stop - start + tile - 1) / tile, chunks = (n + chunk - 1) / chunk;
     for (i64 job = blockIdx.x; job < tiles * chunks; job += gridDim.x) {
-        i64 first = row_start + job % tiles * tile, width = min(tile, row_stop - first), size = width * W * K;
+        i64 first = start + job % tiles * tile, width = min(tile, stop - first), size = width * W * K;
         i64 left = job / tiles * chunk, right = min(n, left + chunk);
         for (i64 j = threadIdx.x; j < size; j += blockDim.x) held[j] = 0;
         __syncthreads();
@@ -47,17 +47,15 @@ __device__ void scatter_tiles(Counter* counts, const u32* codes, const Weight* w
     }
 }
 
-#define SCATTER(suffix, Counter, Weight)                                                                      \
-    extern "C" __global__ void scatter_add_##suffix(Counter* counts, const u32* codes, const Weight* weights, \
-                                                    i64 n, i64 R, i64 W, i64 K, i64 row_start, i64 row_stop,  \
-                                                    i64 weighted) {                                          \
-        scatter(counts, codes, weights, n, R, W, K, row_start, row_stop, weighted);                          \
-    }                                                                                                         \
-    extern "C" __global__ void scatter_tiles_##suffix(Counter* counts, const u32* codes,                      \
-                                                      const Weight* weights, i64 n, i64 R, i64 W, i64 K,       \
-                                                      i64 row_start, i64 row_stop, i64 weighted, i64 tile,     \
-                                                      i64 chunk) {                                            \
-        scatter_tiles(counts, codes, weights, n, R, W, K, row_start, row_stop, weighted, tile, chunk);         \
+#define SCATTER(suffix, Counter, Weight)                                                                            \
+    extern "C" __global__ void scatter_add_##suffix(const u32* codes, const Weight* weights, i64 n, i64 R, i64 W,   \
+                                                    i64 K, i64 weighted, i64 start, i64 stop, Counter* counts) {    \
+        scatter(codes, weights, n, R, W, K, weighted, start, stop, counts);                                         \
+    }                                                                                                               \
+    extern "C" __global__ void scatter_tiles_##suffix(const u32* codes, const Weight* weights, i64 n, i64 R, i64 W, \
+                                                      i64 K, i64 weighted, i64 tile, i64 chunk, i64 start,          \
+                                                      i64 stop, Counter* counts) {                                  \
+        scatter_tiles(codes, weights, n, R, W, K, weighted, tile, chunk, start, stop, counts);                      \
     }
 SCATTER(int32, i32, i64)
 SCATTER(int64, i64, i64)
@@ -66,10 +64,10 @@ SCATTER(int64, i64, i64)
 // depend on the schedule and equals the CPU's bit for bit: a warp owns a row of the table. Its lanes read 32
 // codes at a time; of the lanes with the same code the first adds all of their weights, in order.
 template <class Counter>
-__device__ void scatter_in_order(Counter* counts, const u32* codes, const double* weights, i64 n, i64 R, i64 W, i64 K,
-                                 i64 row_start, i64 row_stop, i64 weighted) {
+__device__ void scatter_in_order(const u32* codes, const double* weights, i64 n, i64 R, i64 W, i64 K, i64 weighted,
+                                 i64 start, i64 stop, Counter* counts) {
     int lane = lane_number();
-    for (i64 r = row_start + warp_number(); r < row_stop; r += warp_count()) {
+    for (i64 r = start + warp_number(); r < stop; r += warp_count()) {
         for (i64 left = 0; left < n; left += 32) {
             i64 i = left + lane;
             u32 code = i < n ? codes[i * R + r] : 0xFFFFFFFFu;
@@ -93,13 +91,13 @@ __device__ void scatter_in_order(Counter* counts, const u32* codes, const double
     }
 }
 
-extern "C" __global__ void scatter_add_float32(float* counts, const u32* codes, const double* weights, i64 n, i64 R,
-                                               i64 W, i64 K, i64 row_start, i64 row_stop, i64 weighted) {
-    scatter_in_order(counts, codes, weights, n, R, W, K, row_start, row_stop, weighted);
+extern "C" __global__ void scatter_add_float32(const u32* codes, const double* weights, i64 n, i64 R, i64 W, i64 K,
+                                               i64 weighted, i64 start, i64 stop, float* counts) {
+    scatter_in_order(codes, weights, n, R, W, K, weighted, start, stop, counts);
 }
-extern "C" __global__ void scatter_add_float64(double* counts, const u32* codes, const double* weights, i64 n,
-                                               i64 R, i64 W, i64 K, i64 row_start, i64 row_stop, i64 weighted) {
-    scatter_in_order(counts, codes, weights, n, R, W, K, row_start, row_stop, weighted);
+extern "C" __global__ void scatter_add_float64(const u32* codes, const double* weights, i64 n, i64 R, i64 W, i64 K,
+                                               i64 weighted, i64 start, i64 stop, double* counts) {
+    scatter_in_order(codes, weights, n, R, W, K, weighted, start, stop, counts);
 }
 
 // A thread owns a query and output, and adds up in the order of the table's rows as the CPU does.

@@ -30,17 +30,17 @@ def _check(counts: Any, codes: Any) -> None:
     check_array("codes", codes, np.uint32, shape=(None, counts.shape[0]))
 
 
-def scatter_add(counts: Any, codes: Any, weights: Any, row_start: int, row_stop: int) -> None:
-    """``counts[r, codes[i, r]] += weights[i]``, for the rows [row_start, row_stop) of the table."""
-    _scatter(counts[..., None], codes, weights, row_start, row_stop)
+def scatter_add(codes: Any, weights: Any, start: int, stop: int, counts: Any) -> None:
+    """``counts[r, codes[i, r]] += weights[i]``, for the rows [start, stop) of the table."""
+    _scatter(codes, weights, start, stop, counts[..., None])
 
 
-def scatter_add_outputs(counts: Any, codes: Any, weights: Any, row_start: int, row_stop: int) -> None:
+def scatter_add_outputs(codes: Any, weights: Any, start: int, stop: int, counts: Any) -> None:
     """``counts[r, codes[i, r], k] += weights[i, k]``."""
-    _scatter(counts, codes, weights, row_start, row_stop)
+    _scatter(codes, weights, start, stop, counts)
 
 
-def _scatter(counts: Any, codes: Any, weights: Any, row_start: int, row_stop: int) -> None:
+def _scatter(codes: Any, weights: Any, start: int, stop: int, counts: Any) -> None:
     _check(counts, codes)
     R, W, K = counts.shape
     n, real = codes.shape[0], counts.dtype.kind == "f"
@@ -51,20 +51,20 @@ def _scatter(counts: Any, codes: Any, weights: Any, row_start: int, row_stop: in
         check_array("weights", weights, np.float64 if real else np.int64)
     else:
         weights = cupy.empty(0, np.float64 if real else np.int64)
-    how = (counts, codes, weights, n, R, W, K, row_start, row_stop, int(weighted))
+    read = (codes, weights, n, R, W, K, int(weighted))
+    rows = (start, stop, counts)
     group = W * K * counts.dtype.itemsize
-    tile = min(_TILE, SHARED // group, row_stop - row_start)
+    tile = min(_TILE, SHARED // group, stop - start)
     if not real and tile > 0 and n >= _ROWS_A_COUNTER * W:
         chunk = max(_CHUNK, _ROWS_A_COUNTER * W)
-        jobs = -(-(row_stop - row_start) // tile) * -(-n // chunk)
+        jobs = -(-(stop - start) // tile) * -(-n // chunk)
         name = f"scatter_tiles_{counts.dtype.name}"
-        launch(
-            "code_counters", name, n, *how, tile, chunk, blocks=min(jobs, _MOST_BLOCKS), shared=tile * group
-        )
+        blocks = min(jobs, _MOST_BLOCKS)
+        launch("code_counters", name, n, *read, tile, chunk, *rows, blocks=blocks, shared=tile * group)
         return
     # Real counters belong to a warp for each row of the table, integer ones to whoever adds.
-    work = (row_stop - row_start) * (32 if real else n)
-    launch("code_counters", f"scatter_add_{counts.dtype.name}", work if n else 0, *how)
+    work = (stop - start) * (32 if real else n)
+    launch("code_counters", f"scatter_add_{counts.dtype.name}", work if n else 0, *read, *rows)
 
 
 def code_keys(codes: Any, key: Any, start: int, stop: int, out: Any) -> None:
@@ -99,23 +99,29 @@ def gather_groups(counts: Any, codes: Any, edges: Any, start: int, stop: int, ou
 
 
 def gather_ratio(
-    counts: Any, codes: Any, totals: Any, chance: float, start: int, stop: int, *out: Any
+    counts: Any,
+    codes: Any,
+    totals: Any,
+    chance: float,
+    start: int,
+    stop: int,
+    mass: Any,
+    mass_std: Any,
+    ratio: Any,
+    ratio_std: Any,
 ) -> None:
-    """Ratios of the means of counters 1 to K to that of counter 0, and what they err by.
-
-    `out` is mass, mass_std, ratio and ratio_std.
-    """
+    """Ratios of the means of counters 1 to K to that of counter 0, and what they err by."""
     _check(counts, codes)
     R, W, outputs = counts.shape
     K, n = outputs - 1, codes.shape[0]
     check_array("counts", counts, np.float64)
     check_array("totals", totals, np.float64, shape=(outputs,))
-    for name, array, shape in zip(
-        ("mass", "mass_std", "ratio", "ratio_std"), out, ((n,), (n,), (n, K), (n, K)), strict=True
-    ):
-        check_array(name, array, np.float64, shape=shape)
+    for name, array in (("mass", mass), ("mass_std", mass_std)):
+        check_array(name, array, np.float64, shape=(n,))
+    for name, array in (("ratio", ratio), ("ratio_std", ratio_std)):
+        check_array(name, array, np.float64, shape=(n, K))
     means = cupy.empty((n, outputs))
-    how = (float(chance), R, W, K, start, stop, means, *out)
+    how = (float(chance), R, W, K, start, stop, means, mass, mass_std, ratio, ratio_std)
     launch("code_counters", "gather_ratio", stop - start, counts, codes, totals, *how)
 
 

@@ -13,12 +13,12 @@ __device__ __forceinline__ u64 hash32(u64 key, const u64* words) {
 }
 
 template <class Counter>
-__device__ void add_keys(Counter* counts, const u64* words, const u64* keys, const i64* weights, i64 n,
-                         u64 buckets, i64 row_start, i64 row_stop, i64 weighted, bool with_signs) {
+__device__ void add_keys(const u64* keys, const i64* weights, const u64* words, i64 n, u64 buckets, i64 weighted,
+                         bool with_signs, i64 start, i64 stop, Counter* counts) {
     for (i64 i = thread_number(); i < n; i += thread_count()) {
         u64 key = keys[i];
         i64 weight = weighted ? weights[i] : 1;
-        for (i64 r = row_start; r < row_stop; ++r) {
+        for (i64 r = start; r < stop; ++r) {
             u64 h = hash32(key, words + 3 * r);
             add_to(counts + r * (i64)buckets + (i64)(h * buckets >> 32), with_signs && !(h & 1) ? -weight : weight);
         }
@@ -59,8 +59,8 @@ __device__ i64 value_of_rank(const Counter* counts, const u64* words, u64 key, i
 }
 
 template <class Counter>
-__device__ void query_medians(const Counter* counts, const u64* words, const u64* keys, double* out, i64 rows,
-                              u64 buckets, i64 start, i64 stop) {
+__device__ void query_medians(const Counter* counts, const u64* keys, const u64* words, i64 rows, u64 buckets,
+                              i64 start, i64 stop, double* out) {
     for (i64 i = start + thread_number(); i < stop; i += thread_count()) {
         u64 key = keys[i];
         i64 low, high;
@@ -83,25 +83,25 @@ __device__ void query_medians(const Counter* counts, const u64* words, const u64
 }
 
 #define COUNTING(suffix, Counter)                                                                                \
-    extern "C" __global__ void count_min_add_##suffix(Counter* counts, const u64* words, const u64* keys,        \
-                                                      const i64* weights, i64 n, u64 buckets, i64 row_start,     \
-                                                      i64 row_stop, i64 weighted) {                              \
-        add_keys(counts, words, keys, weights, n, buckets, row_start, row_stop, weighted, false);                \
+    extern "C" __global__ void count_min_add_##suffix(const u64* keys, const i64* weights, const u64* words,     \
+                                                      i64 n, u64 buckets, i64 weighted, i64 start, i64 stop,     \
+                                                      Counter* counts) {                                         \
+        add_keys(keys, weights, words, n, buckets, weighted, false, start, stop, counts);                        \
     }                                                                                                            \
-    extern "C" __global__ void count_sketch_add_##suffix(Counter* counts, const u64* words, const u64* keys,     \
-                                                         const i64* weights, i64 n, u64 buckets, i64 row_start,  \
-                                                         i64 row_stop, i64 weighted) {                           \
-        add_keys(counts, words, keys, weights, n, buckets, row_start, row_stop, weighted, true);                 \
+    extern "C" __global__ void count_sketch_add_##suffix(const u64* keys, const i64* weights, const u64* words,  \
+                                                         i64 n, u64 buckets, i64 weighted, i64 start, i64 stop,  \
+                                                         Counter* counts) {                                      \
+        add_keys(keys, weights, words, n, buckets, weighted, true, start, stop, counts);                         \
     }                                                                                                            \
-    extern "C" __global__ void count_min_query_##suffix(const Counter* counts, const u64* words, const u64* keys, \
-                                                        i64* out, i64 rows, u64 buckets, i64 start, i64 stop) {  \
+    extern "C" __global__ void count_min_query_##suffix(const Counter* counts, const u64* keys, const u64* words, \
+                                                        i64 rows, u64 buckets, i64 start, i64 stop, i64* out) {  \
         for (i64 i = start + thread_number(); i < stop; i += thread_count())                                     \
             out[i] = least_counter(counts, words, keys[i], rows, buckets);                                       \
     }                                                                                                            \
-    extern "C" __global__ void count_sketch_query_##suffix(const Counter* counts, const u64* words,              \
-                                                           const u64* keys, double* out, i64 rows, u64 buckets,  \
-                                                           i64 start, i64 stop) {                                \
-        query_medians(counts, words, keys, out, rows, buckets, start, stop);                                     \
+    extern "C" __global__ void count_sketch_query_##suffix(const Counter* counts, const u64* keys,               \
+                                                           const u64* words, i64 rows, u64 buckets, i64 start,   \
+                                                           i64 stop, double* out) {                              \
+        query_medians(counts, keys, words, rows, buckets, start, stop, out);                                     \
     }
 COUNTING(int32, i32)
 COUNTING(int64, i64)

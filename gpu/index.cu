@@ -62,8 +62,8 @@ __device__ __forceinline__ i64 count_one(i32* place) { return atomicAdd(place, 1
 __device__ __forceinline__ i64 count_one(i64* place) { return (i64)atomicAdd((u64*)place, 1ull); }
 
 template <class Slot, class Count>
-__device__ void insert(Slot* slots, Count* seen, const u32* codes, const Slot* ids, const u64* keys, i64 n, i64 L,
-                       i64 W, i64 B, i64 start, i64 stop) {
+__device__ void insert(const u32* codes, const Slot* ids, const u64* keys, i64 n, i64 L, i64 W, i64 B, i64 start,
+                       i64 stop, Slot* slots, Count* seen) {
     i64 width = stop - start, work = n * width;
     for (i64 first = warp_number() * 32; first < work; first += warp_count() * 32) {
         i64 t = first + lane_number(), base = 0;
@@ -87,7 +87,7 @@ __device__ void insert(Slot* slots, Count* seen, const u32* codes, const Slot* i
 }
 
 template <class Slot>
-__device__ void merge(Slot* slots, const Slot* others, const u64* keys, i64 W, i64 B, i64 start, i64 stop) {
+__device__ void merge(const Slot* others, const u64* keys, i64 W, i64 B, i64 start, i64 stop, Slot* slots) {
     for (i64 bucket = start * W + warp_number(); bucket < stop * W; bucket += warp_count())
         for (i64 j = 0; j < B && others[bucket * B + j] != 0; ++j)
             put_by_warp(slots + bucket * B, B, others[bucket * B + j], keys[bucket / W]);
@@ -187,8 +187,8 @@ template <class Slot> struct Found {
 };
 
 template <class Slot>
-__device__ void query(const Slot* slots, const u32* codes, i64 L, i64 W, i64 B, i64 P, i64 size, bool in_shared,
-                      u8* memory, i64 room, i64 start, i64 stop, i64 k, i64* out_ids, i32* out_counts) {
+__device__ void query(const Slot* slots, const u32* codes, i64 k, i64 L, i64 W, i64 B, i64 P, i64 size,
+                      bool in_shared, u8* memory, i64 room, i64 start, i64 stop, i64* out_ids, i32* out_counts) {
     DYNAMIC_SHARED(unsigned char, shared);
     Found<Slot> found(in_shared ? shared : memory + blockIdx.x * room, size, false);
     for (i64 i = start + blockIdx.x; i < stop; i += gridDim.x) {
@@ -205,8 +205,8 @@ __device__ void query(const Slot* slots, const u32* codes, i64 L, i64 W, i64 B, 
 
 // The most frequent, as many as there is room for; query i's from offsets[i - start] on.
 template <class Slot>
-__device__ void frequent(const Slot* slots, const u32* codes, i64 L, i64 W, i64 B, i64 P, i64 size, bool in_shared,
-                         u8* memory, i64 room, i64 start, i64 stop, const i64* offsets, Slot* out, i64* sizes) {
+__device__ void frequent(const Slot* slots, const u32* codes, const i64* offsets, i64 L, i64 W, i64 B, i64 P, i64 size,
+                         bool in_shared, u8* memory, i64 room, i64 start, i64 stop, Slot* out, i64* sizes) {
     DYNAMIC_SHARED(unsigned char, shared);
     Found<Slot> found(in_shared ? shared : memory + blockIdx.x * room, size, true);
     for (i64 i = start + blockIdx.x; i < stop; i += gridDim.x) {
@@ -234,7 +234,7 @@ __device__ void frequent(const Slot* slots, const u32* codes, i64 L, i64 W, i64 
 }
 
 template <class Count>
-__device__ void bound(const Count* seen, i64 B, const u32* codes, i64 L, i64 W, i64 P, i64 start, i64 stop, i64* out) {
+__device__ void bound(const Count* seen, const u32* codes, i64 B, i64 L, i64 W, i64 P, i64 start, i64 stop, i64* out) {
     for (i64 i = start + thread_number(); i < stop; i += thread_count()) {
         i64 total = 0;
         for (i64 t = 0; t < L; ++t)
@@ -244,10 +244,10 @@ __device__ void bound(const Count* seen, i64 B, const u32* codes, i64 L, i64 W, 
 }
 
 #define INSERT(suffix, Slot, Count)                                                                               \
-    extern "C" __global__ void insert_ids_##suffix(Slot* slots, Count* seen, const u32* codes, const Slot* ids,   \
-                                                   const u64* keys, i64 n, i64 L, i64 W, i64 B, i64 start,        \
-                                                   i64 stop) {                                                    \
-        insert(slots, seen, codes, ids, keys, n, L, W, B, start, stop);                                           \
+    extern "C" __global__ void insert_ids_##suffix(const u32* codes, const Slot* ids, const u64* keys, i64 n,     \
+                                                   i64 L, i64 W, i64 B, i64 start, i64 stop, Slot* slots,         \
+                                                   Count* seen) {                                                 \
+        insert(codes, ids, keys, n, L, W, B, start, stop, slots, seen);                                           \
     }
 INSERT(uint32_int32, u32, i32)
 INSERT(uint32_int64, u32, i64)
@@ -255,9 +255,9 @@ INSERT(uint64_int32, u64, i32)
 INSERT(uint64_int64, u64, i64)
 
 #define BUCKETS(suffix, Slot)                                                                                     \
-    extern "C" __global__ void merge_buckets_##suffix(Slot* slots, const Slot* others, const u64* keys, i64 W,    \
-                                                      i64 B, i64 start, i64 stop) {                               \
-        merge(slots, others, keys, W, B, start, stop);                                                            \
+    extern "C" __global__ void merge_buckets_##suffix(const Slot* others, const u64* keys, i64 W, i64 B,          \
+                                                      i64 start, i64 stop, Slot* slots) {                         \
+        merge(others, keys, W, B, start, stop, slots);                                                            \
     }                                                                                                             \
     extern "C" __global__ void order_buckets_##suffix(const Slot* slots, u64 key, i64 W, i64 B, Slot* out) {      \
         order(slots, key, W, B, out);                                                                             \
@@ -266,25 +266,25 @@ INSERT(uint64_int64, u64, i64)
         for (i64 t = thread_number(); t < n; t += thread_count())                                                 \
             out[t] = slots[t] == 0 ? ~0ull : ~priority(slots[t], key);                                            \
     }                                                                                                             \
-    extern "C" __global__ void query_buckets_##suffix(const Slot* slots, const u32* codes, i64 L, i64 W, i64 B,   \
-                                                      i64 P, i64 size, bool in_shared, u8* memory, i64 room,      \
-                                                      i64 start, i64 stop, i64 k, i64* out_ids,                   \
+    extern "C" __global__ void query_buckets_##suffix(const Slot* slots, const u32* codes, i64 k, i64 L, i64 W,   \
+                                                      i64 B, i64 P, i64 size, bool in_shared, u8* memory,         \
+                                                      i64 room, i64 start, i64 stop, i64* out_ids,                \
                                                       i32* out_counts) {                                          \
-        query(slots, codes, L, W, B, P, size, in_shared, memory, room, start, stop, k, out_ids, out_counts);      \
+        query(slots, codes, k, L, W, B, P, size, in_shared, memory, room, start, stop, out_ids, out_counts);      \
     }                                                                                                             \
-    extern "C" __global__ void frequent_ids_##suffix(const Slot* slots, const u32* codes, i64 L, i64 W, i64 B,    \
-                                                     i64 P, i64 size, bool in_shared, u8* memory, i64 room,       \
-                                                     i64 start, i64 stop, const i64* offsets, Slot* out,          \
+    extern "C" __global__ void frequent_ids_##suffix(const Slot* slots, const u32* codes, const i64* offsets,     \
+                                                     i64 L, i64 W, i64 B, i64 P, i64 size, bool in_shared,        \
+                                                     u8* memory, i64 room, i64 start, i64 stop, Slot* out,        \
                                                      i64* sizes) {                                                \
-        frequent(slots, codes, L, W, B, P, size, in_shared, memory, room, start, stop, offsets, out, sizes);      \
+        frequent(slots, codes, offsets, L, W, B, P, size, in_shared, memory, room, start, stop, out, sizes);      \
     }
 BUCKETS(uint32, u32)
 BUCKETS(uint64, u64)
 
 #define BOUND(suffix, Count)                                                                                      \
-    extern "C" __global__ void bound_found_##suffix(const Count* seen, i64 B, const u32* codes, i64 L, i64 W,     \
+    extern "C" __global__ void bound_found_##suffix(const Count* seen, const u32* codes, i64 B, i64 L, i64 W,     \
                                                     i64 P, i64 start, i64 stop, i64* out) {                       \
-        bound(seen, B, codes, L, W, P, start, stop, out);                                                         \
+        bound(seen, codes, B, L, W, P, start, stop, out);                                                         \
     }
 BOUND(int32, i32)
 BOUND(int64, i64)

@@ -33,7 +33,7 @@ def _check(slots: Any) -> tuple[str, tuple[int, int, int]]:
     return slots.dtype.name, slots.shape
 
 
-def insert_ids(slots: Any, seen: Any, codes: Any, ids: Any, keys: Any, start: int, stop: int) -> None:
+def insert_ids(codes: Any, ids: Any, keys: Any, start: int, stop: int, slots: Any, seen: Any) -> None:
     """Put row i, of id ``ids[i]``, into bucket ``codes[i, t]`` of every table t in [start, stop).
 
     Which ids a bucket holds is the CPU's; their order in it is not, until `order_buckets`.
@@ -43,19 +43,19 @@ def insert_ids(slots: Any, seen: Any, codes: Any, ids: Any, keys: Any, start: in
     check_array("codes", codes, np.uint32, shape=(None, L))
     n = codes.shape[0]
     check_array("ids", ids, slots.dtype, shape=(n,))
-    how = (slots, seen, codes, ids, constant(keys), n, L, W, B, start, stop)
+    how = (codes, ids, constant(keys), n, L, W, B, start, stop, slots, seen)
     launch("index", f"insert_ids_{name}_{seen.dtype.name}", n * (stop - start), *how)
 
 
-def merge_buckets(slots: Any, others: Any, keys: Any, start: int, stop: int) -> None:
+def merge_buckets(others: Any, keys: Any, start: int, stop: int, slots: Any) -> None:
     """Put the ids of the buckets of `others` into those of `slots`, for tables in [start, stop)."""
     name, (_, W, B) = _check(slots)
     check_array("others", others, slots.dtype, shape=slots.shape)
-    how = (slots, others, constant(keys), W, B, start, stop)
+    how = (others, constant(keys), W, B, start, stop, slots)
     launch("index", f"merge_buckets_{name}", 32 * W * (stop - start), *how)
 
 
-def order_buckets(slots: Any, keys: Any, start: int, stop: int) -> None:
+def order_buckets(keys: Any, start: int, stop: int, slots: Any) -> None:
     """Bring every bucket of the tables [start, stop) into falling order of priority."""
     name, (_, W, B) = _check(slots)
     for table in range(start, stop):
@@ -85,11 +85,11 @@ def query_buckets(
     n = _check_codes(slots, codes)[0]
     check_array("out_ids", out_ids, np.int64, shape=(n, k))
     check_array("out_counts", out_counts, np.int32, shape=(n, k))
-    _by_blocks("query_buckets", 4, slots, codes, start, stop, k, out_ids, out_counts)
+    _by_blocks("query_buckets", 4, slots, codes, k, start, stop, out_ids, out_counts)
 
 
 def frequent_ids(
-    slots: Any, codes: Any, counters: Any, start: int, stop: int, offsets: Any, out: Any, sizes: Any
+    slots: Any, codes: Any, offsets: Any, counters: Any, start: int, stop: int, out: Any, sizes: Any
 ) -> None:
     """The ids that stand in most buckets of each query of [start, stop), as many as there is room for.
 
@@ -100,15 +100,15 @@ def frequent_ids(
     check_array("offsets", offsets, np.int64, shape=(stop - start + 1,))
     check_array("out", out, slots.dtype, shape=(None,))
     check_array("sizes", sizes, np.int64, shape=(stop - start,))
-    _by_blocks("frequent_ids", 8, slots, codes, start, stop, offsets, out, sizes)
+    _by_blocks("frequent_ids", 8, slots, codes, offsets, start, stop, out, sizes)
 
 
-def bound_found(seen: Any, capacity: int, codes: Any, start: int, stop: int, out: Any) -> None:
+def bound_found(seen: Any, codes: Any, capacity: int, start: int, stop: int, out: Any) -> None:
     """``out[i - start]``: ids in the buckets of query i, each as often as it stands there."""
     check_array("seen", seen, np.int32, np.int64, shape=(None, None))
     check_array("codes", codes, np.uint32, shape=(None, len(seen), None))
     check_array("out", out, np.int64, shape=(stop - start,))
-    how = (seen, capacity, codes, *seen.shape, codes.shape[2], start, stop, out)
+    how = (seen, codes, capacity, *seen.shape, codes.shape[2], start, stop, out)
     launch("index", f"bound_found_{seen.dtype.name}", stop - start, *how)
 
 
@@ -120,10 +120,11 @@ def _check_codes(slots: Any, codes: Any) -> tuple[int, int]:
 
 
 def _by_blocks(
-    kernel: str, of_a_place: int, slots: Any, codes: Any, start: int, stop: int, *args: Any
+    kernel: str, of_a_place: int, slots: Any, codes: Any, most: Any, start: int, stop: int, *out: Any
 ) -> None:
     """Launch a block for each query, with a table of twice the ids that it may find.
 
+    `most` is the number of ids that a query asks for, or the offsets of each query's room for them.
     `of_a_place` is the bytes that a place of the table has beside its slot.
     """
     name, (L, W, B) = _check(slots)
@@ -137,7 +138,7 @@ def _by_blocks(
         "index",
         f"{kernel}_{name}",
         stop - start,
-        *(slots, codes, L, W, B, P, size, np.bool_(in_shared), memory, room, start, stop, *args),
+        *(slots, codes, most, L, W, B, P, size, np.bool_(in_shared), memory, room, start, stop, *out),
         blocks=blocks,
         shared=room if in_shared else 0,
     )

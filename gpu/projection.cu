@@ -328,7 +328,7 @@ extern "C" __global__ void signs_of_products(const float* products, i64 n, i64 n
     }
 }
 
-extern "C" __global__ void mix_codes(u32* codes, const u64* keys, u64 n_buckets, i64 n, i64 n_hashes) {
+extern "C" __global__ void mix_codes(const u64* keys, u64 n_buckets, i64 n, i64 n_hashes, u32* codes) {
     for (i64 t = thread_number(); t < n * n_hashes; t += thread_count())
         codes[t] = reduce_word(mix64(keys[t % n_hashes] ^ codes[t]), n_buckets);
 }

@@ -33,11 +33,11 @@ _ENTRIES_A_WORD = 5
 _WARP = 32
 
 
-def mix_codes(codes: Any, keys: Any, n_buckets: Any) -> None:
+def mix_codes(keys: Any, n_buckets: Any, codes: Any) -> None:
     """Replace every code by ``mix64(keys[h] ^ code)``, reduced to n_buckets."""
     check_array("codes", codes, np.uint32, shape=(None, keys.size))
     n, n_hashes = codes.shape
-    launch("projection", "mix_codes", codes.size, codes, constant(keys), np.uint64(n_buckets), n, n_hashes)
+    launch("projection", "mix_codes", codes.size, constant(keys), np.uint64(n_buckets), n, n_hashes, codes)
 
 
 def _blocks(start: int, stop: int, values: int) -> Iterator[tuple[int, int]]:

@@ -226,8 +226,8 @@ __device__ void rank(const Distance& distance_of, i64 n_rows, const Slot* candid
 #define RANKED n_rows, candidates, offsets, sizes, n, k, first, size, in_shared, memory, refused, ids, distances
 
 #define VECTORS(suffix, Real, Slot)                                                                                  \
-    extern "C" __global__ void rank_vectors_##suffix(i64 metric, i64 d, const double* Q, const double* lengths,      \
-                                                     const Real* rows, CANDIDATES(Slot)) {                           \
+    extern "C" __global__ void rank_vectors_##suffix(const double* Q, const double* lengths, const Real* rows,       \
+                                                     i64 metric, i64 d, CANDIDATES(Slot)) {                          \
         rank(Vectors<Real>{metric, d, Q, lengths, rows}, RANKED);                                                    \
     }
 VECTORS(float32_uint32, float, u32)

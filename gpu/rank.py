@@ -64,48 +64,108 @@ def _rank(
 
 
 def rank_vectors(
-    metric: int, Q: Any, fast_Q: Any, slack: Any, lengths: Any, rows: Any, *candidates: Any
+    Q: Any,
+    fast_Q: Any,
+    slack: Any,
+    lengths: Any,
+    rows: Any,
+    candidates: Any,
+    offsets: Any,
+    sizes: Any,
+    metric: int,
+    k: int,
+    first: int,
+    ids: Any,
+    distances: Any,
 ) -> int:
     """The nearest vectors; `fast_Q` and `slack` are for the CPU, which passes over rows by them."""
     check_array("Q", Q, np.float64, shape=(None, None))
     check_array("rows", rows, np.float32, np.float64, shape=(None, Q.shape[1]))
     check_array("lengths", lengths, np.float64, shape=(len(Q),))
-    how = (metric, Q.shape[1], Q, lengths, rows)
-    refused = _rank(f"rank_vectors_{rows.dtype.name}", how, len(rows), *candidates)
+    how, found = (
+        (Q, lengths, rows, metric, Q.shape[1]),
+        (candidates, offsets, sizes, k, first, ids, distances),
+    )
+    refused = _rank(f"rank_vectors_{rows.dtype.name}", how, len(rows), *found)
     if metric == ANGLE:
-        *_, sizes, _, first, _, distances = candidates
         part = distances[first : first + sizes.size]
         angles = 2.0 * cupy.arcsin(cupy.minimum(1.0, cupy.sqrt(part)))
         part[...] = cupy.where(cupy.isfinite(part), angles, part)
     return refused
 
 
-def rank_bits(Q: Any, rows: Any, last_mask: Any, *candidates: Any) -> int:
+def rank_bits(
+    Q: Any,
+    rows: Any,
+    candidates: Any,
+    offsets: Any,
+    sizes: Any,
+    last_mask: Any,
+    k: int,
+    first: int,
+    ids: Any,
+    distances: Any,
+) -> int:
     """The rows of fewest bits that differ; of the last byte, those of `last_mask`."""
     check_array("Q", Q, np.uint8, shape=(None, None))
     check_array("rows", rows, np.uint8, shape=(None, Q.shape[1]))
-    return _rank("rank_bits", (Q, rows, Q.shape[1], np.uint32(last_mask)), len(rows), *candidates)
+    how, found = (
+        (Q, rows, Q.shape[1], np.uint32(last_mask)),
+        (candidates, offsets, sizes, k, first, ids, distances),
+    )
+    return _rank("rank_bits", how, len(rows), *found)
 
 
-def rank_sets(Q: Any, Q_begins: Any, Q_ends: Any, rows: Any, begins: Any, ends: Any, *candidates: Any) -> int:
+def rank_sets(
+    Q: Any,
+    Q_begins: Any,
+    Q_ends: Any,
+    rows: Any,
+    begins: Any,
+    ends: Any,
+    candidates: Any,
+    offsets: Any,
+    sizes: Any,
+    k: int,
+    first: int,
+    ids: Any,
+    distances: Any,
+) -> int:
     """The sets of largest Jaccard similarity; set i is ``rows[begins[i]:ends[i]]``."""
-    for name, tokens, first, last in (("Q", Q, Q_begins, Q_ends), ("rows", rows, begins, ends)):
+    for name, tokens, starts, stops in (("Q", Q, Q_begins, Q_ends), ("rows", rows, begins, ends)):
         check_array(name, tokens, np.uint64, shape=(None,))
-        check_array(f"{name} begins", first, np.int64, shape=(None,))
-        check_array(f"{name} ends", last, np.int64, shape=first.shape)
-    return _rank("rank_sets", (Q, Q_begins, Q_ends, rows, begins, ends), begins.size, *candidates)
+        check_array(f"{name} begins", starts, np.int64, shape=(None,))
+        check_array(f"{name} ends", stops, np.int64, shape=starts.shape)
+    how, found = (
+        (Q, Q_begins, Q_ends, rows, begins, ends),
+        (candidates, offsets, sizes, k, first, ids, distances),
+    )
+    return _rank("rank_sets", how, begins.size, *found)
 
 
-def rank_weights(Q: Any, Q_csr: Any, rows: Any, rows_csr: Any, *candidates: Any) -> int:
+def rank_weights(
+    Q: Any,
+    Q_csr: Any,
+    rows: Any,
+    rows_csr: Any,
+    candidates: Any,
+    offsets: Any,
+    sizes: Any,
+    k: int,
+    first: int,
+    ids: Any,
+    distances: Any,
+) -> int:
     """The rows of largest weighted Jaccard similarity."""
-    for name, offsets, (features, weights) in (("Q", Q, Q_csr), ("rows", rows, rows_csr)):
-        check_array(f"{name} offsets", offsets, np.int64, shape=(None,))
+    for name, starts, (features, weights) in (("Q", Q, Q_csr), ("rows", rows, rows_csr)):
+        check_array(f"{name} offsets", starts, np.int64, shape=(None,))
         check_array(f"{name} features", features, np.int64, shape=(None,))
         check_array(f"{name} weights", weights, np.float64, shape=features.shape)
-    return _rank("rank_weights", (Q, *Q_csr, rows, *rows_csr), rows.size - 1, *candidates)
+    how, found = (Q, *Q_csr, rows, *rows_csr), (candidates, offsets, sizes, k, first, ids, distances)
+    return _rank("rank_weights", how, rows.size - 1, *found)
 
 
-def order_sets(tokens: Any, begins: Any, ends: Any, start: int, stop: int) -> None:
+def order_sets(begins: Any, start: int, stop: int, tokens: Any, ends: Any) -> None:
     """Sort the tokens of all sets and drop repeated ones, in place: `ends` move down."""
     check_array("tokens", tokens, np.uint64, shape=(None,))
     check_array("begins", begins, np.int64, shape=(None,))

@@ -135,8 +135,8 @@ __device__ u64 decode(const Decoder& decoder, u64 window, bool* escape) {
     return decoder.base + decoder.step * (i + select(decoder.words, row[3], row[4], row[5], row[6], i));
 }
 
-extern "C" __global__ void check_keys(const u64* keys, i64 n, u64 n_shards, const u32* plan, i64 ribbon,
-                                      const u8* thresholds, const u64* solution, i64 purpose, i64 bits, bool* out) {
+extern "C" __global__ void check_keys(const u64* keys, i64 n, const u8* thresholds, const u64* solution,
+                                      u64 n_shards, const u32* plan, i64 ribbon, i64 purpose, i64 bits, bool* out) {
     for (i64 i = thread_number(); i < n; i += thread_count()) {
         u64 key = keys[i];
         Place at = locate(plan, ribbon, (i64)n_shards, thresholds, (i64)__umul64hi(key, n_shards), key * n_shards);
@@ -144,8 +144,8 @@ extern "C" __global__ void check_keys(const u64* keys, i64 n, u64 n_shards, cons
     }
 }
 
-extern "C" __global__ void look_up(const u64* keys, i64 n, u64 n_shards, const u32* plan, i64 first_ribbon,
-                                   const u8* thresholds, const u64* solution, const i64* filter_bits,
+extern "C" __global__ void look_up(const u64* keys, i64 n, const u8* thresholds, const u64* solution,
+                                   u64 n_shards, const u32* plan, i64 first_ribbon, const i64* filter_bits,
                                    const u64* filter_values, i64 n_filters, i64 prefix_bits, i64 table_bits,
                                    i64 code_bits, u64 shift, u64 escape_first, u64 escape_span, u64 table_end,
                                    u64 table_shift, u64 table, u64 classes, u64 words, u64 base, u64 step,

@@ -24,11 +24,11 @@ def _check(keys: Any, thresholds: Any, solution: Any) -> None:
 
 def check_keys(
     keys: Any,
+    thresholds: Any,
+    solution: Any,
     n_shards: Any,
     plan: Any,
     ribbon: int,
-    thresholds: Any,
-    solution: Any,
     purpose: int,
     bits: int,
     out: Any,
@@ -36,17 +36,17 @@ def check_keys(
     """``out[i]``: whether key i has its fingerprint in a fixed ribbon of `bits` columns."""
     _check(keys, thresholds, solution)
     check_array("out", out, np.bool_, shape=keys.shape)
-    where = (np.uint64(n_shards), constant(plan), ribbon, thresholds, solution)
+    where = (thresholds, solution, np.uint64(n_shards), constant(plan), ribbon)
     launch("static", "check_keys", keys.size, keys, keys.size, *where, purpose, bits, out)
 
 
 def look_up(
     keys: Any,
+    thresholds: Any,
+    solution: Any,
     n_shards: Any,
     plan: Any,
     first_ribbon: int,
-    thresholds: Any,
-    solution: Any,
     filter_bits: Any,
     filter_values: Any,
     prefix_bits: int,
@@ -58,7 +58,7 @@ def look_up(
     """The values of all keys in one column; `decoder` holds addresses of `address_of`."""
     _check(keys, thresholds, solution)
     check_array("out", out, np.uint64, shape=keys.shape)
-    where = (np.uint64(n_shards), constant(plan), first_ribbon, thresholds, solution)
+    where = (thresholds, solution, np.uint64(n_shards), constant(plan), first_ribbon)
     filters = (constant(filter_bits), constant(filter_values), filter_bits.size)
     code = (prefix_bits, table_bits, code_bits, *map(np.uint64, decoder))
     launch("static", "look_up", keys.size, keys, keys.size, *where, *filters, *code, out)

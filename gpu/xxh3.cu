@@ -5,17 +5,17 @@
 // shared through the first-level cache.
 #include "xxh3.cuh"
 
-extern "C" __global__ void hash_u64(const u64* values, u64 seed, u64* out, i64 start, i64 stop) {
+extern "C" __global__ void hash_u64(const u64* values, u64 seed, i64 start, i64 stop, u64* out) {
     for (i64 i = start + thread_number(); i < stop; i += thread_count()) out[i] = xxh3_64_u64(values[i], seed);
 }
 
-extern "C" __global__ void hash_slices(const u8* data, const i64* offsets, u64 seed, u64* out, i64 start,
-                                       i64 stop) {
+extern "C" __global__ void hash_slices(const u8* data, const i64* offsets, u64 seed, i64 start, i64 stop,
+                                       u64* out) {
     for (i64 i = start + thread_number(); i < stop; i += thread_count())
         out[i] = xxh3_64(data + offsets[i], offsets[i + 1] - offsets[i], seed);
 }
 
-extern "C" __global__ void hash_fixed(const u8* data, i64 width, u64 seed, u64* out, i64 start, i64 stop) {
+extern "C" __global__ void hash_fixed(const u8* data, i64 width, u64 seed, i64 start, i64 stop, u64* out) {
     for (i64 i = start + thread_number(); i < stop; i += thread_count()) {
         const u8* field = data + i * width;
         i64 length = width;

@@ -1,4 +1,4 @@
-"""Locality-sensitive hash families and the hash functions that everything stands on."""
+"""Locality-sensitive hash families, and the hash functions of keys and texts."""
 
 from .families.bbit_minhash import BBitMinHash
 from .families.bit_sampling import BitSampling

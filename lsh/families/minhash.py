@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...errors import IncompatibleSketchError
 from ..family import HashFamily
-from ..inputs.arrays import check_array, check_distances
+from ..inputs.arrays import check_array
 from ..inputs.sets import SetRows, read_sets
 from ..kernels import minhash
 from ..support.backend import Backend, backend_of, check_one_device, device_of, refuse_gpu
@@ -432,7 +432,7 @@ class MinHash(HashFamily):
         TypeError, ValueError
             If a distance is no number or lies outside [0, 1].
         """
-        return np.asarray((1.0 - check_distances(distance, 1.0)) ** self.power)
+        return np.asarray((1.0 - self._check_distances(distance)) ** self.power)
 
     def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:
         """Exact Jaccard similarity ** power of every pair of sets.

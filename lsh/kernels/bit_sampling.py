@@ -44,7 +44,7 @@ def _gather_word(block, places, masks, first, last, octet, word):
 
 
 @kernel
-def sample_bits(X, columns, places, masks, start, stop, first, out):
+def sample_bits(X, columns, places, masks, first, start, stop, out):
     """Sampled bits of the rows [start, stop): the k-th of hash h to bit k of ``out[:, (first + h) * W:]``.
 
     X : uint8 (n, bytes), packed rows.

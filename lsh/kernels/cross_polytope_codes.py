@@ -104,8 +104,8 @@ def code_of(word, n_buckets, mixed):
 
 @helper
 def _row_codes(
-    source, indices, entries, scatter_keys, masks, block, words, values, dimension, power, keys, n_buckets,
-    codes, codes_at,
+    source, indices, entries, scatter_keys, masks, dimension, power, keys, n_buckets,
+    block, words, values, codes, codes_at,
 ):  # fmt: skip
     """Codes of one row. Elementary hash ``h * power + k`` is the k-th of hash h."""
     mixed, base = keys.size > 0, np.uint64(2 * dimension)
@@ -155,8 +155,8 @@ def cross_polytope_codes_dense(X, masks, dimension, power, keys, n_buckets, star
     for i in range(start, stop):
         scale_dense(X[i], lanes, source)
         _row_codes(
-            source, no_indices, no_entries, no_keys, flips, block, words, values, dimension, power,
-            keys, n_buckets, codes, i * out.shape[1],
+            source, no_indices, no_entries, no_keys, flips, dimension, power, keys, n_buckets,
+            block, words, values, codes, i * out.shape[1],
         )  # fmt: skip
 
 
@@ -180,7 +180,7 @@ def cross_polytope_codes_csr(
         entries = scale_entries(data[indptr[i] : indptr[i + 1]], scaled)
         place_entries(features, entries, scatter_keys, source)
         _row_codes(
-            source, features, entries, scatter_keys, flips, block, words, values, dimension, power,
-            keys, n_buckets, codes, i * out.shape[1],
+            source, features, entries, scatter_keys, flips, dimension, power, keys, n_buckets,
+            block, words, values, codes, i * out.shape[1],
         )  # fmt: skip
         clear_entries(features, scatter_keys, source)

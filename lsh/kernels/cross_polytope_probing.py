@@ -120,8 +120,8 @@ def cheapest_sums(
 
 @helper
 def _row_probes(
-    source, indices, entries, scatter_keys, masks, block, words, room, dimension, power, keys,
-    n_buckets, codes, codes_at, n_hashes, n_probes,
+    source, indices, entries, scatter_keys, masks, dimension, power, keys, n_buckets,
+    n_hashes, n_probes, block, words, room, codes, codes_at,
 ):  # fmt: skip
     """Codes of the likeliest cells of one row, ``n_probes`` for each hash."""
     values, lanes, ranks, axes, costs, sums, places, steps, heads, cursors = room
@@ -203,8 +203,8 @@ def cross_polytope_probes_dense(X, masks, dimension, power, keys, n_buckets, sta
     for i in range(start, stop):
         scale_dense(X[i], lanes, source)
         _row_probes(
-            source, no_indices, no_entries, no_keys, flips, block, words, room, dimension, power, keys,
-            n_buckets, codes, i * n_hashes * n_probes, n_hashes, n_probes,
+            source, no_indices, no_entries, no_keys, flips, dimension, power, keys, n_buckets,
+            n_hashes, n_probes, block, words, room, codes, i * n_hashes * n_probes,
         )  # fmt: skip
 
 
@@ -224,7 +224,7 @@ def cross_polytope_probes_csr(
         entries = scale_entries(data[indptr[i] : indptr[i + 1]], scaled)
         place_entries(features, entries, scatter_keys, source)
         _row_probes(
-            source, features, entries, scatter_keys, flips, block, words, room, dimension, power, keys,
-            n_buckets, codes, i * n_hashes * n_probes, n_hashes, n_probes,
+            source, features, entries, scatter_keys, flips, dimension, power, keys, n_buckets,
+            n_hashes, n_probes, block, words, room, codes, i * n_hashes * n_probes,
         )  # fmt: skip
         clear_entries(features, scatter_keys, source)

@@ -111,7 +111,7 @@ def _clear(indices, source):
 
 
 @helper
-def _row_signs(source, masks, block, bits, n_hashes, power, codes, codes_at):
+def _row_signs(source, masks, n_hashes, power, block, bits, codes, codes_at):
     """Write the codes of one row to ``codes[codes_at : codes_at + n_hashes]``."""
     size, n_values = block.size, n_hashes * power
     for b in range(masks.shape[0]):
@@ -155,7 +155,7 @@ def hadamard_signs_dense(X, masks, n_hashes, power, start, stop, out):
     lanes, codes = np.empty(WIDTH, X.dtype), out.reshape(-1)
     for i in range(start, stop):
         scale_dense(X[i], lanes, source)
-        _row_signs(source, masks, block, bits, n_hashes, power, codes, i * n_hashes)
+        _row_signs(source, masks, n_hashes, power, block, bits, codes, i * n_hashes)
 
 
 @kernel
@@ -168,7 +168,7 @@ def hadamard_signs_csr(indptr, indices, data, masks, n_hashes, power, start, sto
     for i in range(start, stop):
         a, b = indptr[i], indptr[i + 1]
         _scatter(indices[a:b], data[a:b], source)
-        _row_signs(source, masks, block, bits, n_hashes, power, codes, i * n_hashes)
+        _row_signs(source, masks, n_hashes, power, block, bits, codes, i * n_hashes)
         _clear(indices[a:b], source)
 
 

@@ -79,7 +79,7 @@ def _rank(key, bin_, draw):
 
 
 @helper
-def densify(signature, native, full, attempts, walk_key, rank_key):
+def densify(attempts, walk_key, rank_key, signature, native, full):
     """Let every empty bin copy a full one; `native` and `full` are work space of the same length."""
     m = np.uint64(signature.size)
     n_full = 0
@@ -131,7 +131,7 @@ def minhash_one_permutation(tokens, offsets, key, multiplier, walk_key, rank_key
                 words, n_words, multiplier, np.uint32(0), np.uint32(1), np.uint32(0), signature, bins, thrown
             )
         if count_empty(signature):
-            densify(signature, native, full, attempts, walk_key, rank_key)
+            densify(attempts, walk_key, rank_key, signature, native, full)
 
 
 @helper

@@ -64,7 +64,7 @@ def densify_signatures(minima, walk_key, rank_key, start, stop, out):
             signature[k] = minima[i, k]
         empty = count_empty(signature)
         if 0 < empty < m:
-            densify(signature, native, full, attempts, walk_key, rank_key)
+            densify(attempts, walk_key, rank_key, signature, native, full)
 
 
 @kernel

@@ -73,7 +73,7 @@ def _set_signs(typing_context, values, values_at, limit, bit, codes, codes_at):
 
 
 @helper
-def _pack_plane(values, values_at, size, limit, bit, codes, codes_at, row, first, rows, places, listed):
+def _pack_plane(values, values_at, size, limit, bit, row, first, listed, codes, codes_at, rows, places):
     """Pack `size` values of one row and bit, listing those in doubt; returns how many are listed now."""
     done = 0
     while done < size:
@@ -99,7 +99,7 @@ def _pack_plane(values, values_at, size, limit, bit, codes, codes_at, row, first
 
 
 @helper
-def pack_signs(values, width, errors, largest_norm, n, first, n_hashes, out, rows, places):
+def pack_signs(values, errors, largest_norm, width, n_hashes, first, n, out, rows, places):
     """Set bits of the codes of the first n rows by the first `width` products of a tile.
 
     Bit k of code h is set unless the product at place ``k * n_hashes + h`` is below 0; the tile's first is
@@ -122,14 +122,14 @@ def pack_signs(values, width, errors, largest_norm, n, first, n_hashes, out, row
             from_value, to_code = i * values.shape[1] + left, i * n_hashes + h
             bit, place = np.uint32(1 << plane), first + left
             listed = _pack_plane(
-                flat_values, from_value, size, limit, bit, flat_codes, to_code, i, place, rows, places, listed
+                flat_values, from_value, size, limit, bit, i, place, listed, flat_codes, to_code, rows, places
             )
             left += size
     return listed
 
 
 @helper
-def fix_signs(out, rows, places, n, dots, n_hashes):
+def fix_signs(rows, places, dots, n_hashes, n, out):
     """Set the bits that `pack_signs` listed by the sign of the exact products."""
     for a in range(n):
         bit = np.uint32(1) << np.uint32(places[a] // n_hashes)
@@ -141,7 +141,7 @@ def fix_signs(out, rows, places, n, dots, n_hashes):
 
 
 @helper
-def quantize(values, errors, vector_norms, scales, offsets, width, n, first, steps, rows, places):
+def quantize(values, errors, vector_norms, scales, offsets, width, first, n, steps, rows, places):
     """``steps[i, p] = floor((product + offsets[p]) / width)`` of the first n rows of a tile of products.
 
     The product is ``values[i, p] / scales[i]``, in error by at most ``errors[i] * vector_norms[p]`` before
@@ -175,7 +175,7 @@ def quantize(values, errors, vector_norms, scales, offsets, width, n, first, ste
 
 
 @helper
-def fix_steps(steps, rows, places, n, dots, scales, offsets, width, first):
+def fix_steps(rows, places, dots, scales, offsets, width, first, n, steps):
     """Set the steps that `quantize` listed by the exact products; the tile's first is at place `first`."""
     for a in range(n):
         quotient = (dots[a] / scales[rows[a]] + offsets[places[a]]) / width
@@ -185,7 +185,7 @@ def fix_steps(steps, rows, places, n, dots, scales, offsets, width, first):
 
 
 @helper
-def absorb_steps(steps, width, n, first, words):
+def absorb_steps(steps, width, first, n, words):
     """``words[i, h] = mix64(words[i, h] ^ step)`` for the first `width` steps of a tile of n rows.
 
     The step at place ``k * n_hashes + h`` belongs to hash h; the tile's first is at place `first`.
@@ -211,7 +211,7 @@ def reduce_words(words, n_buckets, n, out):
 
 
 @kernel
-def mix_codes(codes, keys, n_buckets):
+def mix_codes(keys, n_buckets, codes):
     """Replace every code by ``mix64(keys[h] ^ code)``, reduced to n_buckets as in `reduce_words`."""
     for i in range(codes.shape[0]):
         for h in range(keys.size):

@@ -1,8 +1,7 @@
 """Products of rows and vectors: a fast float32 one with an error bound, and the exact one that decides.
 
-The exact product is the float64 one, added up in one fixed order that zeros do not change, so that it
-depends on nothing but row and vector: not on the batch, on threads, on float32 or float64, dense or sparse
-input, or on the BLAS at hand.
+The exact product is the float64 one, added up in one fixed order that zeros do not change, so that it depends
+on nothing but row and vector. `docs/developers/decisions/exact-products.md` has the reasons.
 """
 
 from __future__ import annotations
@@ -133,7 +132,7 @@ def add_up(sums):
 
 
 @helper
-def exact_dots_dense(X, start, scales, vectors, rows, places, n, dots):
+def exact_dots_dense(X, scales, vectors, rows, places, start, n, dots):
     """``dots[a]``: scaled row ``start + rows[a]`` times ``vectors[places[a]]``, a < n, in the defining order.
 
     Feature j goes to accumulator j mod 32, in the order of j; a feature of 0 changes nothing, so sparse
@@ -154,7 +153,7 @@ def exact_dots_dense(X, start, scales, vectors, rows, places, n, dots):
 
 
 @helper
-def exact_dots_csr(indptr, indices, data, start, scales, vectors, rows, places, n, dots):
+def exact_dots_csr(indptr, indices, data, scales, vectors, rows, places, start, n, dots):
     """`exact_dots_dense` for sparse rows whose indices rise."""
     sums = np.empty(LANES, np.float64)
     for a in range(n):

@@ -70,14 +70,14 @@ def project_signs_dense(X, vectors, panels, vector_norms, n_hashes, start, stop,
         error_bounds(norms, longest_sum(X.shape[1]), n, errors)
         for first in range(0, panels.shape[0], TILE):
             last = min(first + TILE, panels.shape[0])
-            multiply_panels(scaled, panels, first, last, n, values)
+            multiply_panels(scaled, panels, n, first, last, values)
             width = min(last * PANEL, n_values) - first * PANEL
             codes = out[left : left + n]
             doubted = pack_signs(
-                values, width, errors, largest_norm, n, first * PANEL, n_hashes, codes, rows, places
+                values, errors, largest_norm, width, n_hashes, first * PANEL, n, codes, rows, places
             )
-            exact_dots_dense(X, left, scales, vectors, rows, places, doubted, dots)
-            fix_signs(codes, rows, places, doubted, dots, n_hashes)
+            exact_dots_dense(X, scales, vectors, rows, places, left, doubted, dots)
+            fix_signs(rows, places, dots, n_hashes, doubted, codes)
 
 
 @kernel
@@ -100,10 +100,10 @@ def project_signs_csr(indptr, indices, data, vectors, panels, vector_norms, n_ha
             width = min(last * PANEL, n_values) - first * PANEL
             codes = out[left : left + n]
             doubted = pack_signs(
-                values, width, errors, largest_norm, n, first * PANEL, n_hashes, codes, rows, places
+                values, errors, largest_norm, width, n_hashes, first * PANEL, n, codes, rows, places
             )
-            exact_dots_csr(indptr, indices, data, left, scales, vectors, rows, places, doubted, dots)
-            fix_signs(codes, rows, places, doubted, dots, n_hashes)
+            exact_dots_csr(indptr, indices, data, scales, vectors, rows, places, left, doubted, dots)
+            fix_signs(rows, places, dots, n_hashes, doubted, codes)
 
 
 @kernel
@@ -140,14 +140,14 @@ def project_steps_dense(X, vectors, panels, vector_norms, offsets, width, keys, 
                 words[i, h] = keys[h]
         for first in range(0, panels.shape[0], TILE):
             last = min(first + TILE, panels.shape[0])
-            multiply_panels(scaled, panels, first, last, n, values)
+            multiply_panels(scaled, panels, n, first, last, values)
             a, b = first * PANEL, min(last * PANEL, n_values)
             doubted = quantize(
-                values, errors, vector_norms[a:b], scales, offsets[a:b], width, n, a, steps, rows, places
+                values, errors, vector_norms[a:b], scales, offsets[a:b], width, a, n, steps, rows, places
             )
-            exact_dots_dense(X, left, scales, vectors, rows, places, doubted, dots)
-            fix_steps(steps, rows, places, doubted, dots, scales, offsets, width, a)
-            absorb_steps(steps, b - a, n, a, words)
+            exact_dots_dense(X, scales, vectors, rows, places, left, doubted, dots)
+            fix_steps(rows, places, dots, scales, offsets, width, a, doubted, steps)
+            absorb_steps(steps, b - a, a, n, words)
         reduce_words(words, n_buckets, n, out[left : left + n])
 
 
@@ -177,9 +177,9 @@ def project_steps_csr(
             csr_products(indptr, indices, scaled, panels, first, last, left, left + n, values)
             a, b = first * PANEL, min(last * PANEL, n_values)
             doubted = quantize(
-                values, errors, vector_norms[a:b], scales, offsets[a:b], width, n, a, steps, rows, places
+                values, errors, vector_norms[a:b], scales, offsets[a:b], width, a, n, steps, rows, places
             )
-            exact_dots_csr(indptr, indices, data, left, scales, vectors, rows, places, doubted, dots)
-            fix_steps(steps, rows, places, doubted, dots, scales, offsets, width, a)
-            absorb_steps(steps, b - a, n, a, words)
+            exact_dots_csr(indptr, indices, data, scales, vectors, rows, places, left, doubted, dots)
+            fix_steps(rows, places, dots, scales, offsets, width, a, doubted, steps)
+            absorb_steps(steps, b - a, a, n, words)
         reduce_words(words, n_buckets, n, out[left : left + n])

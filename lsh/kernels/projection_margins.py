@@ -54,7 +54,7 @@ def _dense_products(X, panels, start, stop, scales, norms, errors):
     values = np.empty((m, panels.shape[0] * PANEL), np.float32)
     scale_rows_dense(X, start, stop, scaled, scales, norms)
     error_bounds(norms, longest_sum(X.shape[1]), n, errors)
-    multiply_panels(scaled, panels, 0, panels.shape[0], n, values)
+    multiply_panels(scaled, panels, n, 0, panels.shape[0], values)
     return values
 
 
@@ -84,7 +84,7 @@ def _csr_products(indptr, indices, data, panels, start, stop, scales, norms, err
 
 
 @helper
-def _list_doubted(values, n_values, errors, largest_norm, n, rows, places):
+def _list_doubted(values, errors, largest_norm, n_values, n, rows, places):
     """List the products whose sign their error bound leaves in doubt, as `pack_signs` does."""
     listed = 0
     for i in range(n):
@@ -98,7 +98,7 @@ def _list_doubted(values, n_values, errors, largest_norm, n, rows, places):
 
 
 @helper
-def _fix_products(values, rows, places, n, dots):
+def _fix_products(rows, places, dots, n, values):
     """Give the listed products the sign of the exact ones, and no more than that."""
     for a in range(n):
         magnitude = abs(values[rows[a], places[a]])
@@ -116,10 +116,10 @@ def sign_margins_dense(X, vectors, panels, vector_norms, start, stop):
     scales, norms, errors = np.empty(n), np.empty(n), np.empty(n)
     values = _dense_products(X, panels, start, stop, scales, norms, errors)
     rows, places = np.empty(n * n_values, np.int32), np.empty(n * n_values, np.int32)
-    doubted = _list_doubted(values, n_values, errors, largest_of(vector_norms), n, rows, places)
+    doubted = _list_doubted(values, errors, largest_of(vector_norms), n_values, n, rows, places)
     dots = np.empty(doubted)
-    exact_dots_dense(X, start, scales, vectors, rows, places, doubted, dots)
-    _fix_products(values, rows, places, doubted, dots)
+    exact_dots_dense(X, scales, vectors, rows, places, start, doubted, dots)
+    _fix_products(rows, places, dots, doubted, values)
     return values
 
 
@@ -130,10 +130,10 @@ def sign_margins_csr(indptr, indices, data, vectors, panels, vector_norms, start
     scales, norms, errors = np.empty(n), np.empty(n), np.empty(n)
     values = _csr_products(indptr, indices, data, panels, start, stop, scales, norms, errors)
     rows, places = np.empty(n * n_values, np.int32), np.empty(n * n_values, np.int32)
-    doubted = _list_doubted(values, n_values, errors, largest_of(vector_norms), n, rows, places)
+    doubted = _list_doubted(values, errors, largest_of(vector_norms), n_values, n, rows, places)
     dots = np.empty(doubted)
-    exact_dots_csr(indptr, indices, data, start, scales, vectors, rows, places, doubted, dots)
-    _fix_products(values, rows, places, doubted, dots)
+    exact_dots_csr(indptr, indices, data, scales, vectors, rows, places, start, doubted, dots)
+    _fix_products(rows, places, dots, doubted, values)
     return values
 
 
@@ -162,10 +162,10 @@ def step_margins_dense(X, vectors, panels, vector_norms, offsets, width, start, 
     values = _dense_products(X, panels, start, stop, scales, norms, errors)
     steps = np.empty((n, n_values), np.int64)
     rows, places = np.empty(steps.size, np.int32), np.empty(steps.size, np.int32)
-    doubted = quantize(values, errors, vector_norms, scales, offsets, width, n, 0, steps, rows, places)
+    doubted = quantize(values, errors, vector_norms, scales, offsets, width, 0, n, steps, rows, places)
     dots = np.empty(doubted)
-    exact_dots_dense(X, start, scales, vectors, rows, places, doubted, dots)
-    fix_steps(steps, rows, places, doubted, dots, scales, offsets, width, 0)
+    exact_dots_dense(X, scales, vectors, rows, places, start, doubted, dots)
+    fix_steps(rows, places, dots, scales, offsets, width, 0, doubted, steps)
     return steps, _above(values, scales, offsets, width, steps)
 
 
@@ -177,8 +177,8 @@ def step_margins_csr(indptr, indices, data, vectors, panels, vector_norms, offse
     values = _csr_products(indptr, indices, data, panels, start, stop, scales, norms, errors)
     steps = np.empty((n, n_values), np.int64)
     rows, places = np.empty(steps.size, np.int32), np.empty(steps.size, np.int32)
-    doubted = quantize(values, errors, vector_norms, scales, offsets, width, n, 0, steps, rows, places)
+    doubted = quantize(values, errors, vector_norms, scales, offsets, width, 0, n, steps, rows, places)
     dots = np.empty(doubted)
-    exact_dots_csr(indptr, indices, data, start, scales, vectors, rows, places, doubted, dots)
-    fix_steps(steps, rows, places, doubted, dots, scales, offsets, width, 0)
+    exact_dots_csr(indptr, indices, data, scales, vectors, rows, places, start, doubted, dots)
+    fix_steps(rows, places, dots, scales, offsets, width, 0, doubted, steps)
     return steps, _above(values, scales, offsets, width, steps)

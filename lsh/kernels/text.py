@@ -260,7 +260,7 @@ def _grown(array, least):
 
 
 @kernel
-def shingle_documents(data, offsets, characters, size, seed, table, tokens, status, counts, start, stop):
+def shingle_documents(data, offsets, characters, size, seed, table, start, stop, tokens, status, counts):
     """Write the shingle hashes of documents [start, stop) to `tokens`, in order, while they fit.
 
     Fills status[i] and counts[i] of each document done. Returns how many tokens were written, and the
@@ -274,10 +274,9 @@ def shingle_documents(data, offsets, characters, size, seed, table, tokens, stat
         first_token = n_tokens
         if n_tokens + (end - at if characters else (end - at + 1) // 2) > tokens.size:
             return n_tokens, document
-        # Not literals, for which Numba would compile the functions below once more.
-        used, words, last = np.int64(0), np.int64(0), np.int64(_SEPARATOR)
+        used, words, last = 0, 0, _SEPARATOR
         any_word = False
-        text_end = np.int64(0)
+        text_end = 0
         while at < end:
             # At least as much as is kept, so that moving what is kept costs no more than reading.
             piece = min(max(_PIECE, used), end - at)
@@ -293,7 +292,7 @@ def shingle_documents(data, offsets, characters, size, seed, table, tokens, stat
             text_end = used - 1 if used > 0 and last == _SEPARATOR else used
             if characters:
                 done, keep = _hash_characters(text, text_end, size, seed, tokens, n_tokens)
-                words = np.int64(0)
+                words = 0
             else:
                 final = at >= end
                 done = _hash_words(text, starts, words, text_end, size, final, seed, tokens, n_tokens)

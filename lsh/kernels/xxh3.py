@@ -263,8 +263,7 @@ def _hash_long(start, length, seed):
         a = _accumulate(start + _STRIPE * stripe, key, seed, a)
         if key == 8 * (_STRIPES_A_BLOCK - 1):
             a = _scramble(key + 8, seed, a)
-    # Not a literal, for which Numba would compile all of this once more.
-    a = _accumulate(start + length - _STRIPE, np.int64(_LAST_KEY), seed, a)
+    a = _accumulate(start + length - _STRIPE, _LAST_KEY, seed, a)
     h = np.uint64(length) * _P64_1
     for i in range(4):
         low = a[2 * i] ^ _secret_word(16 * i + 11, seed)
@@ -307,14 +306,14 @@ def xxh3_64_rarely(start, length, seed):
 
 
 @kernel
-def hash_u64(values, seed, out, start, stop):
+def hash_u64(values, seed, start, stop, out):
     """out[i] = XXH3-64 of the little-endian bytes of the uint64 values[i]."""
     for i in range(start, stop):
         out[i] = xxh3_64_u64(values[i], seed)
 
 
 @kernel
-def hash_slices(data, offsets, seed, out, start, stop):
+def hash_slices(data, offsets, seed, start, stop, out):
     """out[i] = XXH3-64 of data[offsets[i]:offsets[i + 1]]."""
     first = address_of(data)
     for i in range(start, stop):
@@ -322,7 +321,7 @@ def hash_slices(data, offsets, seed, out, start, stop):
 
 
 @kernel
-def hash_fixed(data, width, seed, out, start, stop):
+def hash_fixed(data, width, seed, start, stop, out):
     """out[i] = XXH3-64 of the i-th field of `width` bytes, less its trailing NUL bytes."""
     first = address_of(data)
     for i in range(start, stop):

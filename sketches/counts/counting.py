@@ -156,7 +156,7 @@ class CountMinSketch(KeyTable):
             with uninterrupted():
                 self._reserve_batch(hashes.size, magnitude)
                 backend.kernels(counting).count_min_add_conservative(
-                    self._arrays["counts"], words, hashes, weights
+                    hashes, weights, words, self._arrays["counts"]
                 )
                 self._record_batch(hashes.size, weights)
         else:

@@ -292,7 +292,7 @@ class HeavyHitters(KeyTable):
         table, words, least = self._arrays["counts"], self._words, self._threshold(0.5)
 
         def search(start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-            n = kernel(table, words, hashes, weights, least, found, sums, start, stop)
+            n = kernel(table, hashes, weights, words, least, start, stop, found, sums)
             return found[start : start + n], sums[start : start + n]
 
         block = max(KEYS_BLOCK, -(-hashes.size // get_num_threads()))

@@ -71,7 +71,7 @@ class KeyTable(MergeableSketch):
             # A thread owns whole rows, so that no two add into one counter.
             block = 1 if hashes.size > KEYS_BLOCK else self.n_rows
             self._backend.map_blocks(
-                lambda a, b: kernel(table, words, hashes, weights, a, b), self.n_rows, block
+                lambda a, b: kernel(hashes, weights, words, a, b, table), self.n_rows, block
             )
             self._record_batch(hashes.size, weights)
 
@@ -88,7 +88,7 @@ class KeyTable(MergeableSketch):
         out: NDArray[Any] = self._backend.xp.empty(hashes.size, dtype=dtype)
         table, words = self._arrays["counts"], self._words
         self._backend.map_blocks(
-            lambda a, b: kernel(table, words, hashes, out, a, b), hashes.size, KEYS_BLOCK
+            lambda a, b: kernel(table, hashes, words, a, b, out), hashes.size, KEYS_BLOCK
         )
         return out
 

@@ -352,7 +352,7 @@ class DensitySketch(KeyTable):
         table, words = self._arrays["counts"], self._words
         # A thread owns whole rows of the table, so that no two add into one counter.
         block = 1 if self.device == "cpu" else self.n_rows
-        self._backend.map_blocks(lambda a, b: kernel(table, words, keys, weights, a, b), self.n_rows, block)
+        self._backend.map_blocks(lambda a, b: kernel(keys, weights, words, a, b, table), self.n_rows, block)
 
     # -- the cells kept by name -------------------------------------------------------------------
 

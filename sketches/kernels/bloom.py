@@ -70,7 +70,7 @@ def _mix(x):
 
 
 @helper
-def _place(n_blocks, keys, seed, hashed, low, width, first, n, mixed, bases):
+def _place(keys, seed, hashed, n_blocks, low, width, first, n, mixed, bases):
     """w_1 of those of n keys whose hash is in [low, low + width], and where their blocks start; how many."""
     if hashed:
         for i in range(n):
@@ -95,11 +95,11 @@ def _place(n_blocks, keys, seed, hashed, low, width, first, n, mixed, bases):
 # No array is passed to a function within the loop over keys, for that would count its references up and
 # down, in one place for all threads: it is why the bits' loops are written out.
 @helper
-def _add(words, n_hashes, keys, seed, hashed, low, width, start, stop, mixed, bases):
+def _add(keys, seed, hashed, n_hashes, low, width, start, stop, words, mixed, bases):
     n_blocks = np.uint64(words.size // BLOCK_WORDS)
     for first in range(start, stop, _TILE):
         n = min(_TILE, stop - first)
-        n = _place(n_blocks, keys, seed, hashed, low, width, first, n, mixed, bases)
+        n = _place(keys, seed, hashed, n_blocks, low, width, first, n, mixed, bases)
         for i in range(n):
             prefetch(words, bases[i + _AHEAD])
             base, w, left = bases[i], mixed[i], n_hashes
@@ -116,11 +116,11 @@ def _add(words, n_hashes, keys, seed, hashed, low, width, start, stop, mixed, ba
 
 
 @helper
-def _contains(words, n_hashes, keys, seed, hashed, out, start, stop, mixed, bases):
+def _contains(words, keys, seed, hashed, n_hashes, start, stop, out, mixed, bases):
     n_blocks = np.uint64(words.size // BLOCK_WORDS)
     for first in range(start, stop, _TILE):
         n = min(_TILE, stop - first)
-        _place(n_blocks, keys, seed, hashed, _U0, _EVERY, first, n, mixed, bases)
+        _place(keys, seed, hashed, n_blocks, _U0, _EVERY, first, n, mixed, bases)
         for i in range(n):
             prefetch_read(words, bases[i + _AHEAD])
             base, w, left, found = bases[i], mixed[i], n_hashes, _U1
@@ -139,25 +139,25 @@ def _contains(words, n_hashes, keys, seed, hashed, out, start, stop, mixed, base
 
 
 @kernel
-def bloom_add(words, n_hashes, keys, seed, hashed, low, width):
+def bloom_add(keys, seed, hashed, n_hashes, low, width, words):
     """Set the bits of those keys whose hash is in [low, low + width].
 
     words : uint64 (8 n_blocks,), the blocks.
     keys : uint64, hashes or, unless `hashed`, integers to hash with `seed`.
     """
     mixed, bases = np.empty(_TILE, np.uint64), np.zeros(_TILE + _AHEAD, np.int64)
-    _add(words, n_hashes, keys, seed, hashed, low, width, 0, keys.size, mixed, bases)
+    _add(keys, seed, hashed, n_hashes, low, width, 0, keys.size, words, mixed, bases)
 
 
 @kernel
-def bloom_contains(words, n_hashes, keys, seed, hashed, out, start, stop):
+def bloom_contains(words, keys, seed, hashed, n_hashes, start, stop, out):
     """``out[i]`` = whether all bits of key i are set, for i in [start, stop)."""
     mixed, bases = np.empty(_TILE, np.uint64), np.zeros(_TILE + _AHEAD, np.int64)
-    _contains(words, n_hashes, keys, seed, hashed, out, start, stop, mixed, bases)
+    _contains(words, keys, seed, hashed, n_hashes, start, stop, out, mixed, bases)
 
 
 @kernel
-def bloom_group(n_blocks, shift, keys, seed, hashed, ordered, ends, start, stop):
+def bloom_group(keys, seed, hashed, n_blocks, shift, start, stop, ordered, ends):
     """Hashes of the keys [start, stop) to ``ordered[start:stop]``, grouped by ``block >> shift``.
 
     ends : int64 (groups + 1,), zeros; becomes where each group begins, and where the last one ends.
@@ -177,7 +177,7 @@ def bloom_group(n_blocks, shift, keys, seed, hashed, ordered, ends, start, stop)
 
 
 @kernel
-def bloom_add_groups(words, n_hashes, ordered, ends, first_group, last_group):
+def bloom_add_groups(ordered, ends, n_hashes, first_group, last_group, words):
     """Set the bits of the grouped hashes of groups [first_group, last_group), whose blocks no others have.
 
     ends : int64 (parts, groups + 1), of each part that `bloom_group` grouped.
@@ -186,20 +186,20 @@ def bloom_add_groups(words, n_hashes, ordered, ends, first_group, last_group):
     for g in range(first_group, last_group):
         for p in range(ends.shape[0]):
             part = ends[p, g], ends[p, g + 1]
-            _add(words, n_hashes, ordered, _U0, True, _U0, _EVERY, *part, mixed, bases)
+            _add(ordered, _U0, True, n_hashes, _U0, _EVERY, *part, words, mixed, bases)
 
 
 @kernel
-def bloom_contains_groups(words, n_hashes, ordered, ends, found, first_group, last_group):
+def bloom_contains_groups(words, ordered, ends, n_hashes, first_group, last_group, found):
     """``found[i]`` = whether all bits of grouped hash i are set, for groups [first_group, last_group)."""
     mixed, bases = np.empty(_TILE, np.uint64), np.zeros(_TILE + _AHEAD, np.int64)
     for g in range(first_group, last_group):
         for p in range(ends.shape[0]):
-            _contains(words, n_hashes, ordered, _U0, True, found, ends[p, g], ends[p, g + 1], mixed, bases)
+            _contains(words, ordered, _U0, True, n_hashes, ends[p, g], ends[p, g + 1], found, mixed, bases)
 
 
 @kernel
-def bloom_regroup(n_blocks, shift, keys, seed, hashed, ends, found, out, start, stop):
+def bloom_regroup(keys, ends, found, seed, hashed, n_blocks, shift, start, stop, out):
     """What was found for grouped hashes to ``out[start:stop]``, in the order of the keys."""
     cursors = ends[:-1].copy()
     for i in range(start, stop):
@@ -210,7 +210,7 @@ def bloom_regroup(n_blocks, shift, keys, seed, hashed, ends, found, out, start, 
 
 
 @kernel
-def bloom_fills(words, others, fills, start, stop):
+def bloom_fills(words, others, start, stop, fills):
     """``fills[b]`` += how many of the blocks [start, stop) have b bits set in `words` or `others`."""
     for block in range(start, stop):
         n = _U0

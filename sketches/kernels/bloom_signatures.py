@@ -34,7 +34,7 @@ def fill_node_bits(key, n_bits, start, stop, bits):
 
 
 @kernel
-def set_neighbour_bits(sources, targets, both, key, signatures, first, last):
+def set_neighbour_bits(sources, targets, both, key, first, last, signatures):
     """Set each edge's target in its source's row, and with `both` the other way, for rows [first, last)."""
     n_bits = np.uint64(64 * signatures.shape[1])
     for e in range(sources.size):
@@ -50,7 +50,7 @@ def set_neighbour_bits(sources, targets, both, key, signatures, first, last):
 
 
 @kernel
-def pass_signatures(sources, targets, both, signatures, out, first, last):
+def pass_signatures(sources, targets, signatures, both, first, last, out):
     """``out[u] |= signatures[v]`` for each edge (u, v), and with `both` the other way, rows [first, last)."""
     for e in range(sources.size):
         u, v = np.int64(sources[e]), np.int64(targets[e])

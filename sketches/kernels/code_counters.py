@@ -32,8 +32,8 @@ COLUMNS = 4
 
 
 @kernel
-def scatter_add(counts, codes, weights, row_start, row_stop):
-    """``counts[r, codes[i, r]] += weights[i]`` for every i, and r in [row_start, row_stop).
+def scatter_add(codes, weights, start, stop, counts):
+    """``counts[r, codes[i, r]] += weights[i]`` for every i, and r in [start, stop).
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def scatter_add(counts, codes, weights, row_start, row_stop):
         Below W.
     weights : ndarray of shape (n,) or (0,)
         Empty for weights of 1.
-    row_start, row_stop : int
+    start, stop : int
         The rows of `counts` that this call owns.
 
     Notes
@@ -51,34 +51,34 @@ def scatter_add(counts, codes, weights, row_start, row_stop):
     time in the first-level cache. A counter takes its additions in the order of the rows, so real
     counters do not depend on how the table's rows are shared out.
     """
-    whole = row_stop - (row_stop - row_start) % COLUMNS
+    whole = stop - (stop - start) % COLUMNS
     for left in range(0, codes.shape[0], BLOCK):
         right = min(left + BLOCK, codes.shape[0])
         if weights.size == 0:
-            for r in range(row_start, whole, COLUMNS):
+            for r in range(start, whole, COLUMNS):
                 for i in range(left, right):
                     for column in range(r, r + COLUMNS):
                         counts[column, codes[i, column]] += 1
-            for r in range(whole, row_stop):
+            for r in range(whole, stop):
                 for i in range(left, right):
                     counts[r, codes[i, r]] += 1
         else:
-            for r in range(row_start, whole, COLUMNS):
+            for r in range(start, whole, COLUMNS):
                 for i in range(left, right):
                     for column in range(r, r + COLUMNS):
                         counts[column, codes[i, column]] += weights[i]
-            for r in range(whole, row_stop):
+            for r in range(whole, stop):
                 for i in range(left, right):
                     counts[r, codes[i, r]] += weights[i]
 
 
 @kernel
-def scatter_add_outputs(counts, codes, weights, row_start, row_stop):
-    """``counts[r, codes[i, r], k] += weights[i, k]`` for every i and k, and r in [row_start, row_stop)."""
+def scatter_add_outputs(codes, weights, start, stop, counts):
+    """``counts[r, codes[i, r], k] += weights[i, k]`` for every i and k, and r in [start, stop)."""
     n_outputs = counts.shape[2]
     for left in range(0, codes.shape[0], BLOCK):
         right = min(left + BLOCK, codes.shape[0])
-        for r in range(row_start, row_stop):
+        for r in range(start, stop):
             for i in range(left, right):
                 code = codes[i, r]
                 for k in range(n_outputs):

@@ -47,10 +47,10 @@ def _least(counts, words, n_buckets, key):
 
 
 @kernel
-def count_min_add(counts, words, keys, weights, row_start, row_stop):
-    """Add each key's weight (1 where `weights` is empty) to its bucket of rows [row_start, row_stop)."""
+def count_min_add(keys, weights, words, start, stop, counts):
+    """Add each key's weight (1 where `weights` is empty) to its bucket of rows [start, stop)."""
     n_buckets = np.uint64(counts.shape[1])
-    for r in range(row_start, row_stop):
+    for r in range(start, stop):
         a, b, c = words[r, 0], words[r, 1], words[r, 2]
         row = counts[r]
         if weights.size == 0:
@@ -62,7 +62,7 @@ def count_min_add(counts, words, keys, weights, row_start, row_stop):
 
 
 @kernel
-def count_min_add_conservative(counts, words, keys, weights):
+def count_min_add_conservative(keys, weights, words, counts):
     """Raise each key's buckets only as far as its new estimate asks, one key after the other."""
     n_buckets = np.uint64(counts.shape[1])
     n_rows = counts.shape[0]
@@ -79,7 +79,7 @@ def count_min_add_conservative(counts, words, keys, weights):
 
 
 @kernel
-def count_min_query(counts, words, keys, out, start, stop):
+def count_min_query(counts, keys, words, start, stop, out):
     """``out[i]`` = the least counter of key i, for i in [start, stop)."""
     n_buckets = np.uint64(counts.shape[1])
     for i in range(start, stop):
@@ -87,10 +87,10 @@ def count_min_query(counts, words, keys, out, start, stop):
 
 
 @kernel
-def count_sketch_add(counts, words, keys, weights, row_start, row_stop):
-    """Add each key's weight times its sign to its bucket of rows [row_start, row_stop)."""
+def count_sketch_add(keys, weights, words, start, stop, counts):
+    """Add each key's weight times its sign to its bucket of rows [start, stop)."""
     n_buckets = np.uint64(counts.shape[1])
-    for r in range(row_start, row_stop):
+    for r in range(start, stop):
         a, b, c = words[r, 0], words[r, 1], words[r, 2]
         row = counts[r]
         for i in range(keys.size):
@@ -100,7 +100,7 @@ def count_sketch_add(counts, words, keys, weights, row_start, row_stop):
 
 
 @kernel
-def count_sketch_query(counts, words, keys, out, start, stop):
+def count_sketch_query(counts, keys, words, start, stop, out):
     """``out[i]`` = the median over rows of key i's signed counters, for i in [start, stop)."""
     n_buckets = np.uint64(counts.shape[1])
     n_rows = counts.shape[0]
@@ -121,7 +121,7 @@ def count_sketch_query(counts, words, keys, out, start, stop):
 
 
 @kernel
-def find_frequent(counts, words, keys, weights, threshold, found, sums, start, stop):
+def find_frequent(counts, keys, weights, words, threshold, start, stop, found, sums):
     """Find the keys in [start, stop) whose Count-Min estimate exceeds `threshold`, and their weights.
 
     ``found[start:]`` gets the index of such a key, ``sums[start:]`` the weight of some of its repetitions

@@ -61,7 +61,7 @@ def _insert(slots, base, filled, capacity, slot, key):
 
 
 @kernel
-def insert_ids(slots, seen, codes, ids, keys, start, stop):
+def insert_ids(codes, ids, keys, start, stop, slots, seen):
     """Put row i, of id ``ids[i]``, into bucket ``codes[i, t]`` of every table t in [start, stop).
 
     Notes
@@ -99,7 +99,7 @@ def insert_ids(slots, seen, codes, ids, keys, start, stop):
 
 
 @kernel
-def merge_buckets(slots, others, keys, start, stop):
+def merge_buckets(others, keys, start, stop, slots):
     """Put the ids of the buckets of `others` into those of `slots`, for tables in [start, stop)."""
     capacity = slots.shape[2]
     for t in range(start, stop):
@@ -118,7 +118,7 @@ def merge_buckets(slots, others, keys, start, stop):
 
 
 @kernel
-def order_buckets(slots, keys, start, stop):
+def order_buckets(keys, start, stop, slots):
     """Bring every bucket of the tables [start, stop) into falling order of priority."""
     capacity = slots.shape[2]
     priorities = np.empty(capacity, np.uint64)

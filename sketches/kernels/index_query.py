@@ -160,7 +160,7 @@ def query_buckets(slots, codes, k, counters, start, stop, out_ids, out_counts):
 
 
 @kernel
-def bound_found(seen, capacity, codes, start, stop, out):
+def bound_found(seen, codes, capacity, start, stop, out):
     """``out[i - start]``: ids in the buckets of query i, each as often as it stands there."""
     for i in range(start, stop):
         total = np.int64(0)
@@ -195,7 +195,7 @@ def _smallest(values, n, m):
 
 
 @kernel
-def frequent_ids(slots, codes, counters, start, stop, offsets, out, sizes):
+def frequent_ids(slots, codes, offsets, counters, start, stop, out, sizes):
     """The ids that stand in most buckets of each query of [start, stop), as many as there is room for.
 
     Query i's go to ``out[offsets[i - start]:]``, ``sizes[i - start]`` of them, as many as fit before
@@ -272,7 +272,7 @@ def frequent_ids(slots, codes, counters, start, stop, offsets, out, sizes):
 
 
 @kernel
-def merge_top(ids, counts, other_ids, other_counts, start, stop):
+def merge_top(other_ids, other_counts, start, stop, ids, counts):
     """Merge lists as `query_buckets` gives them, of different ids, into the first: the k best of both."""
     k = ids.shape[1]
     merged, merged_counts = np.empty(k, ids.dtype), np.empty(k, counts.dtype)

@@ -35,7 +35,7 @@ def scatter_shards(keys, loads, start, stop, places, out_keys, out_loads):
 
 
 @kernel
-def sort_shard(keys, loads, n_shards, bits, starts, room_keys, room_loads):
+def sort_shard(n_shards, bits, keys, loads, starts, room_keys, room_loads):
     """Sort the keys of one shard, and their loads with them; equal keys keep their order.
 
     `starts` has 2**bits + 1 zeros; `room_keys` and `room_loads` are as long as the keys.

@@ -44,7 +44,7 @@ def _exp_coin(words, at, a, b):
 
 
 @kernel
-def discrete_laplace(words, numerator, denominator, out, start, stop):
+def discrete_laplace(words, numerator, denominator, start, stop, out):
     """Fill ``out[start:stop]`` with noise: k is as likely as ``exp(-|k| denominator / numerator)``.
 
     Parameters

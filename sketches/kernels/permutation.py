@@ -13,7 +13,7 @@ __all__ = ["cover_column", "order_rows", "swap_columns"]
 
 
 @kernel
-def order_rows(rows, counts, start, stop):
+def order_rows(counts, start, stop, rows):
     """Put each row [start, stop) into falling order of its symbols' counts, ties by symbol; in place."""
     n_columns = rows.shape[1]
     for i in range(start, stop):
@@ -39,7 +39,7 @@ def _appears_before(row, first, place):
 
 
 @kernel
-def cover_column(rows, column, n_symbols):
+def cover_column(column, n_symbols, rows):
     """Move one symbol of every row to `column`, from there or behind it, in place, so that few symbols serve.
 
     Again and again the symbol that most of the rows not yet served have (ties: the lowest) serves them all.
@@ -98,7 +98,7 @@ def _gain(count, steps):
 
 
 @kernel
-def swap_columns(rows, counts, steps):
+def swap_columns(steps, rows, counts):
     """Swap two symbols of a row wherever the sum of the columns' entropies falls; how many swaps.
 
     ``counts[j, s]``: how often column j has symbol s, kept up to date. The sum of n log2 n over all counts

@@ -34,7 +34,7 @@ _count_ones: Any = intrinsic(_count_ones_code)
 
 
 @kernel
-def rank_bits(Q, rows, last_mask, candidates, offsets, sizes, k, first, ids, distances):
+def rank_bits(Q, rows, candidates, offsets, sizes, last_mask, k, first, ids, distances):
     """Bits that differ; of the last byte, those of `last_mask`."""
     n_rows = rows.shape[0]
     whole = np.uint64(rows.shape[1] - 1)
@@ -56,7 +56,7 @@ def rank_bits(Q, rows, last_mask, candidates, offsets, sizes, k, first, ids, dis
 
 
 @kernel
-def order_sets(tokens, begins, ends, start, stop):
+def order_sets(begins, start, stop, tokens, ends):
     """Sort the tokens of the sets [start, stop) and drop repeated ones, in place: `ends` move down."""
     for i in range(start, stop):
         row = tokens[begins[i] : ends[i]]

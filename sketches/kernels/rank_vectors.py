@@ -152,7 +152,7 @@ def _limit(metric, farthest, slack, length, error):
 
 @kernel
 def rank_vectors(
-    metric, Q, fast_Q, slack, lengths, rows, candidates, offsets, sizes, k, first, ids, distances
+    Q, fast_Q, slack, lengths, rows, candidates, offsets, sizes, metric, k, first, ids, distances
 ):
     """The k nearest of the candidates of each query, for queries ``first + i``.
 

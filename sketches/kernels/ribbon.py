@@ -134,7 +134,7 @@ def next_place(place):
 
 
 @helper(error_model="numpy")
-def _insert(low_rows, high_rows, sides, slot, low, high, side):
+def _insert(slot, low, high, side, low_rows, high_rows, sides):
     """Slot that the row got, -1 if it contradicts the others, -2 if it follows from them."""
     while True:
         if low_rows[slot] == _NONE:
@@ -172,11 +172,11 @@ def ribbon_windows(keys, lows, highs):
 
 
 @helper
-def _insert_key(low_rows, high_rows, sides, start, low, high, word, length, mask, undo, n_undo):
+def _insert_key(start, low, high, word, length, mask, n_undo, low_rows, high_rows, sides, undo):
     """Insert the `length` rows of a key; the number of slots noted in `undo`, or -1 - it at a failure."""
     for j in range(length):
         side = (word >> np.uint64(length - 1 - j)) & mask
-        slot = _insert(low_rows, high_rows, sides, start + j, low, high, side)
+        slot = _insert(start + j, low, high, side, low_rows, high_rows, sides)
         if slot == -1:
             return -1 - n_undo
         if slot >= 0:
@@ -221,8 +221,8 @@ def insert_bumping(
                     n_undo = -1 - n_undo
                     break
                 n_undo = _insert_key(
-                    low_rows, high_rows, sides, start, lows[i - 1], highs[i - 1],
-                    words[i - 1], length, mask, undo, n_undo,
+                    start, lows[i - 1], highs[i - 1], words[i - 1], length, mask, n_undo,
+                    low_rows, high_rows, sides, undo,
                 )  # fmt: skip
                 if n_undo < 0:
                     break
@@ -252,7 +252,7 @@ def insert_all(places, lows, highs, words, lengths, mask, n_slots, low_rows, hig
         start = start_of(places[i], n_slots)
         length = np.int64(lengths[i])
         done = _insert_key(
-            low_rows, high_rows, sides, start, lows[i], highs[i], words[i], length, mask, undo, 0
+            start, lows[i], highs[i], words[i], length, mask, 0, low_rows, high_rows, sides, undo
         )
         if done < 0:
             return False
@@ -291,7 +291,7 @@ def _stays(thresholds, first_bucket, start):
 
 
 @helper
-def locate(plan, ribbon, thresholds, shards, places, n_rows, words, starts, bumped):
+def locate(thresholds, shards, places, plan, ribbon, n_rows, words, starts, bumped):
     """``words[k], starts[k]``: the word and slot where the window of the k-th key starts.
 
     `plan` is that of `sketches.ribbon.lay_out`; `bumped` is room for n_rows numbers. Bumped keys are
@@ -323,7 +323,7 @@ def locate(plan, ribbon, thresholds, shards, places, n_rows, words, starts, bump
 
 
 @helper
-def fixed_values(solution, width, words, starts, n_rows, lows, highs, out):
+def fixed_values(solution, words, starts, lows, highs, width, n_rows, out):
     """``out[k]``: the `width` bits of the k-th key in a fixed ribbon, the first column lowest."""
     used = ~_NONE >> np.uint64(64 - width)
     for k in range(n_rows):
@@ -337,7 +337,7 @@ def fixed_values(solution, width, words, starts, n_rows, lows, highs, out):
 
 
 @helper
-def variable_bits(solution, words, starts, n_rows, lows, highs, first_slot, n_bits, first_bit, room, out):
+def variable_bits(solution, words, starts, lows, highs, first_slot, n_bits, first_bit, n_rows, room, out):
     """Put the bits of slots [first_slot, first_slot + n_bits) of each key's word into ``out[k]``.
 
     The first goes to bit 63 - first_bit, the next below it; `out` has zeros there, n_bits is at most 64,

@@ -56,7 +56,7 @@ def _move(block, shards, index, k, to):
 
 
 @kernel
-def check_keys(keys, n_shards, plan, ribbon, thresholds, solution, purpose, bits, out):
+def check_keys(keys, thresholds, solution, n_shards, plan, ribbon, purpose, bits, out):
     """``out[i]``: whether key i has its fingerprint in a fixed ribbon of `bits` columns."""
     block = np.empty((4, LANES), dtype=np.uint64)
     values = np.empty(LANES, dtype=np.uint64)
@@ -68,14 +68,14 @@ def check_keys(keys, n_shards, plan, ribbon, thresholds, solution, purpose, bits
     for start in range(0, keys.size, LANES):
         n = min(LANES, keys.size - start)
         _fill_block(keys, start, n, n_shards, block, shards, index)
-        locate(plan, ribbon, thresholds, shards, block[1], n, words, starts, bumped)
-        fixed_values(solution, bits, words, starts, n, block[2], block[3], values)
+        locate(thresholds, shards, block[1], plan, ribbon, n, words, starts, bumped)
+        fixed_values(solution, words, starts, block[2], block[3], bits, n, values)
         for k in range(n):
             out[start + k] = values[k] == fingerprint(block[0, k], purpose, bits)
 
 
 @kernel
-def passes_filter(keys, places, plan, thresholds, solution, purpose, bits, out):
+def passes_filter(keys, places, thresholds, solution, plan, purpose, bits, out):
     """`check_keys` for keys of one shard, whose plan is the only one, at known places."""
     block = np.empty((4, LANES), dtype=np.uint64)
     values = np.empty(LANES, dtype=np.uint64)
@@ -89,15 +89,15 @@ def passes_filter(keys, places, plan, thresholds, solution, purpose, bits, out):
             block[0, k] = keys[start + k]
             block[1, k] = places[start + k]
             block[2, k], block[3, k] = window_of(keys[start + k])
-        locate(plan, 0, thresholds, shards, block[1], n, words, starts, bumped)
-        fixed_values(solution, bits, words, starts, n, block[2], block[3], values)
+        locate(thresholds, shards, block[1], plan, 0, n, words, starts, bumped)
+        fixed_values(solution, words, starts, block[2], block[3], bits, n, values)
         for k in range(n):
             out[start + k] = values[k] == fingerprint(block[0, k], purpose, bits)
 
 
 @kernel
 def look_up(
-    keys, n_shards, plan, first_ribbon, thresholds, solution,
+    keys, thresholds, solution, n_shards, plan, first_ribbon,
     filter_bits, filter_values, prefix_bits, table_bits, code_bits, decoder, out,
 ):  # fmt: skip
     """The values of all keys in one column.
@@ -127,8 +127,8 @@ def look_up(
         _fill_block(keys, start, n, n_shards, block, shards, index)
         for f in range(n_filters):
             value, bits = filter_values[f], filter_bits[f]
-            locate(plan, first_ribbon + f, thresholds, shards, block[1], n, words, starts, bumped)
-            fixed_values(solution, bits, words, starts, n, block[2], block[3], windows)
+            locate(thresholds, shards, block[1], plan, first_ribbon + f, n, words, starts, bumped)
+            fixed_values(solution, words, starts, block[2], block[3], bits, n, windows)
             kept = 0
             for k in range(n):
                 if windows[k] == fingerprint(block[0, k], f, bits):
@@ -137,10 +137,10 @@ def look_up(
                 else:
                     out[index[k]] = value
             n = kept
-            locate(plan, code_ribbon, thresholds, shards, block[1], n, words, starts, bumped)
+            locate(thresholds, shards, block[1], plan, code_ribbon, n, words, starts, bumped)
             for k in range(n):
                 windows[k] = _U(0)
-            variable_bits(solution, words, starts, n, block[2], block[3], f, 1, 0, room, windows)
+            variable_bits(solution, words, starts, block[2], block[3], f, 1, 0, n, room, windows)
             kept = 0
             for k in range(n):
                 if windows[k] != _U(0):
@@ -153,8 +153,8 @@ def look_up(
         # The words' bits, first one highest: those that the decoder's table wants, and then for the few
         # longer words the others.
         if prefix_bits > 0:
-            locate(plan, prefix_ribbon, thresholds, shards, block[1], n, words, starts, bumped)
-            fixed_values(solution, prefix_bits, words, starts, n, block[2], block[3], windows)
+            locate(thresholds, shards, block[1], plan, prefix_ribbon, n, words, starts, bumped)
+            fixed_values(solution, words, starts, block[2], block[3], prefix_bits, n, windows)
             for k in range(n):
                 windows[k] <<= _U(64 - prefix_bits)
         else:
@@ -162,10 +162,10 @@ def look_up(
                 windows[k] = _U(0)
         done = max(prefix_bits, min(code_bits, table_bits))
         if code_bits > prefix_bits:
-            locate(plan, code_ribbon, thresholds, shards, block[1], n, words, starts, bumped)
+            locate(thresholds, shards, block[1], plan, code_ribbon, n, words, starts, bumped)
             variable_bits(
-                solution, words, starts, n, block[2], block[3],
-                n_filters, done - prefix_bits, prefix_bits, room, windows,
+                solution, words, starts, block[2], block[3],
+                n_filters, done - prefix_bits, prefix_bits, n, room, windows,
             )  # fmt: skip
         kept = 0
         for k in range(n):
@@ -181,8 +181,8 @@ def look_up(
                 n_escaped += 1
         if kept > 0:
             variable_bits(
-                solution, words, starts, kept, block[2], block[3],
-                n_filters + done - prefix_bits, code_bits - done, done, room, windows,
+                solution, words, starts, block[2], block[3],
+                n_filters + done - prefix_bits, code_bits - done, done, kept, room, windows,
             )  # fmt: skip
             for k in range(kept):
                 value, is_escape = decode(decoder, windows[k])
@@ -196,8 +196,8 @@ def look_up(
                 block[0, k] = key
                 shards[k], block[1, k] = shard_of(key, n_shards)
                 block[2, k], block[3, k] = window_of(key)
-            locate(plan, raw_ribbon, thresholds, shards, block[1], n_escaped, words, starts, bumped)
-            fixed_values(solution, raw_bits, words, starts, n_escaped, block[2], block[3], windows)
+            locate(thresholds, shards, block[1], plan, raw_ribbon, n_escaped, words, starts, bumped)
+            fixed_values(solution, words, starts, block[2], block[3], raw_bits, n_escaped, windows)
             for k in range(n_escaped):
                 out[escaped[k]] = raw_value(decoder, windows[k])
 

@@ -13,7 +13,7 @@ __all__ = ["add_sign_products", "orthonormalise"]
 
 
 @kernel
-def orthonormalise(frames, start, stop):
+def orthonormalise(start, stop, frames):
     """Make the rows of ``frames[b]``, b in [start, stop), orthonormal, one after another.
 
     Gram and Schmidt's method, twice, in one fixed order of additions: the same on every machine, which

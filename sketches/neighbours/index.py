@@ -264,7 +264,7 @@ class LSHIndex(MergeableSketch):
             self.__dict__["_disordered"] = True
             # A thread owns whole tables, so that no two fill one bucket.
             self._backend.map_blocks(
-                lambda a, b: kernel(arrays["slots"], arrays["seen"], codes, ids, keys, a, b),
+                lambda a, b: kernel(codes, ids, keys, a, b, arrays["slots"], arrays["seen"]),
                 len(arrays["slots"]),
                 1,
             )
@@ -309,6 +309,7 @@ class LSHIndex(MergeableSketch):
             If the family refuses the rows or so many probes, or `k` is no positive integer.
         """
         k = check_int("k", k, 1, 1 << 31)
+        self._settle("Q", Q)
         return self.query_codes(self._probe(Q, n_probes), k)
 
     def query_codes(
@@ -397,9 +398,12 @@ class LSHIndex(MergeableSketch):
         """
         k = check_int("k", k, 1, 1 << 31)
         most = None if n_candidates is None else check_int("n_candidates", n_candidates, 1)
+        queries = self.family.read_rows(Q, "Q")
+        self._settle("Q", Q)
+        Q = queries.cut(0, queries.n)
         codes = self._check_codes(self._probe(Q, n_probes))
         self._settle("rows", rows)
-        n_rows, rank = ranker(self.family, Q, rows)
+        metric, n_rows, rank = ranker(self.family, Q, rows)
         slots, seen, backend = self._arrays["slots"], self._arrays["seen"], self._backend
         xp, held = backend.xp, self._most_found(codes)
         ids, distances = xp.empty((len(codes), k), np.int64), xp.empty((len(codes), k), np.float64)
@@ -411,11 +415,11 @@ class LSHIndex(MergeableSketch):
                 b = min(a + block, stop)
                 room = xp.full(b - a, held if most is None else min(most, held), np.int64)
                 if most is None:
-                    backend.kernels(index).bound_found(seen, self.capacity, codes, a, b, room)
+                    backend.kernels(index).bound_found(seen, codes, self.capacity, a, b, room)
                 offsets = xp.zeros(b - a + 1, np.int64)
                 offsets[1:] = xp.cumsum(room)
                 candidates = xp.empty(int(offsets[-1]), slots.dtype)
-                backend.kernels(index).frequent_ids(slots, codes, counters, a, b, offsets, candidates, room)
+                backend.kernels(index).frequent_ids(slots, codes, offsets, counters, a, b, candidates, room)
                 refused = rank(candidates, offsets, room, k, a, ids, distances)
                 if refused >= 0:
                     return refused
@@ -427,13 +431,12 @@ class LSHIndex(MergeableSketch):
             raise ValueError(f"rows must have a row for each id found, got {n_rows} rows and id {refused[0]}")
         if refused:
             raise ValueError(f"rows must be finite, got NaN or infinity in row {refused[0]}")
-        if self.family.metric == "inner_product":
+        if metric.is_similarity:
             # Ranked by their negatives.
             distances *= -1.0
         return Nearest(ids, distances)
 
     def _probe(self, Q: Any, n_probes: int) -> NDArray[np.uint32]:
-        self._settle("Q", Q)
         if check_int("n_probes", n_probes, 1, 1 << 31) == 1:
             return self.family.hash_query(Q)
         return self.family.probe(Q, n_probes)
@@ -534,8 +537,10 @@ class LSHIndex(MergeableSketch):
 
     # -- state ------------------------------------------------------------------------------------
 
-    def _over_tables(self, kernel: Any, *arrays: NDArray[Any]) -> None:
-        self._backend.map_blocks(lambda a, b: kernel(*arrays, self._keys, a, b), self.family.n_hashes, 1)
+    def _over_tables(self, kernel: Any, slots: NDArray[Any], *others: NDArray[Any]) -> None:
+        self._backend.map_blocks(
+            lambda a, b: kernel(*others, self._keys, a, b, slots), self.family.n_hashes, 1
+        )
 
     def _reduce_custom(
         self, reduction: str, ours: dict[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]

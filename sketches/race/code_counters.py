@@ -117,7 +117,7 @@ def _count_apart(
         for left in range(start, stop, block):
             right = min(left + block, stop)
             codes = hash_block(family, family.hash, rows, left, right)
-            kernel(own, codes, weights[left:right], 0, shape[0])
+            kernel(codes, weights[left:right], 0, shape[0], own)
         return own
 
     # One row first: it draws the family's random parameters, which every thread would otherwise.
@@ -138,7 +138,7 @@ def scatter(counts: NDArray[Any], codes: NDArray[np.uint32], weights: NDArray[An
     # A thread owns whole repetitions, so that no two add into one counter; as many as there are for
     # it, since each range of repetitions reads its part of every row of codes.
     block = max(-(-codes.shape[1] // get_num_threads()), _CODES_BLOCK // max(1, codes.shape[0]))
-    backend.map_blocks(lambda a, b: kernel(counts, codes, weights, a, b), codes.shape[1], block)
+    backend.map_blocks(lambda a, b: kernel(codes, weights, a, b, counts), codes.shape[1], block)
 
 
 def kernel_sums(

@@ -69,7 +69,7 @@ def discrete_laplace(shape: tuple[int, ...], sensitivity: int, epsilon_units: in
         while start < stop:
             n_words = _WORDS_A_NUMBER * (stop - start) + _SPARE_WORDS
             words = np.append(words, np.frombuffer(os.urandom(8 * n_words), np.uint64))
-            start, first = kernel(words, numerator, denominator, flat, start, stop)
+            start, first = kernel(words, numerator, denominator, start, stop, flat)
             words = words[first:]
 
     map_blocks(fill, flat.size, _NUMBERS_BLOCK)

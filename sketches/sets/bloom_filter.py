@@ -201,11 +201,11 @@ class BloomFilter(MergeableSketch):
         n_threads = get_num_threads() if values.size >= 2 * _KEYS_BLOCK else 1
         if self.device == "gpu":
             backend.kernels(bloom).bloom_add(
-                words, self.n_hashes, values, seed, hashed, np.uint64(0), np.uint64(2**64 - 1)
+                values, seed, hashed, self.n_hashes, np.uint64(0), np.uint64(2**64 - 1), words
             )
         elif self._is_worth_ordering(values.size) or n_threads > _MAX_READERS:
             for batch in self._in_order(values, hashed):
-                self._over_groups(backend.kernels(bloom).bloom_add_groups, batch.hashes, batch.ends)
+                self._over_groups(backend.kernels(bloom).bloom_add_groups, (batch.hashes, batch.ends), words)
         else:
             # Every thread reads all keys and adds those of its own blocks: no two write to one block.
             n_tasks = min(n_threads, self.n_blocks)
@@ -213,7 +213,7 @@ class BloomFilter(MergeableSketch):
 
             def add(i: int) -> None:
                 low, width = np.uint64(lows[i]), np.uint64(lows[i + 1] - lows[i] - 1)
-                backend.kernels(bloom).bloom_add(words, self.n_hashes, values, seed, hashed, low, width)
+                backend.kernels(bloom).bloom_add(values, seed, hashed, self.n_hashes, low, width, words)
 
             run_tasks(add, n_tasks)
         self._arrays["n_updates"] += values.size
@@ -241,7 +241,7 @@ class BloomFilter(MergeableSketch):
         if self.device == "gpu" or not self._is_worth_ordering(values.size):
             backend.map_blocks(
                 lambda a, b: backend.kernels(bloom).bloom_contains(
-                    words, self.n_hashes, values, seed, hashed, out, a, b
+                    words, values, seed, hashed, self.n_hashes, a, b, out
                 ),
                 values.size,
                 _KEYS_BLOCK,
@@ -249,15 +249,14 @@ class BloomFilter(MergeableSketch):
             return out
         found = np.empty(min(values.size, self._n_ordered()), dtype=np.bool_)
         for batch in self._in_order(values, hashed):
-            self._over_groups(backend.kernels(bloom).bloom_contains_groups, batch.hashes, batch.ends, found)
+            grouped = (words, batch.hashes, batch.ends)
+            self._over_groups(backend.kernels(bloom).bloom_contains_groups, grouped, found)
             part, answers = values[batch.start : batch.stop], out[batch.start : batch.stop]
 
             def put_back(p: int, batch: _Ordered = batch, part: Any = part, answers: Any = answers) -> None:
                 bounds = batch.bounds[p], batch.bounds[p + 1]
-                sizes = np.uint64(self.n_blocks), batch.shift
-                backend.kernels(bloom).bloom_regroup(
-                    *sizes, part, seed, hashed, batch.ends[p], found, answers, *bounds
-                )
+                how = seed, hashed, np.uint64(self.n_blocks), batch.shift, *bounds
+                backend.kernels(bloom).bloom_regroup(part, batch.ends[p], found, *how, answers)
 
             run_tasks(put_back, len(batch.ends))
         return out
@@ -278,7 +277,7 @@ class BloomFilter(MergeableSketch):
         backend = self._backend
         values, out = backend.xp.asarray(np.array([hashed], np.uint64)), backend.xp.empty(1, np.bool_)
         backend.kernels(bloom).bloom_contains(
-            self._words, self.n_hashes, values, np.uint64(0), True, out, 0, 1
+            self._words, values, np.uint64(0), True, self.n_hashes, 0, 1, out
         )
         return bool(out[0])
 
@@ -322,15 +321,16 @@ class BloomFilter(MergeableSketch):
 
             def group(p: int, batch: Any = batch, bounds: Any = bounds, ends: Any = ends) -> None:
                 sizes = np.uint64(self.n_blocks), np.uint64(shift)
-                kernel(*sizes, batch, seed, hashed, hashes, ends[p], bounds[p], bounds[p + 1])
+                kernel(batch, seed, hashed, *sizes, bounds[p], bounds[p + 1], hashes, ends[p])
 
             run_tasks(group, n_parts)
             yield _Ordered(start, start + batch.size, np.uint64(shift), bounds, hashes, ends)
 
-    def _over_groups(self, kernel: Any, hashes: Any, ends: NDArray[np.int64], *rest: Any) -> None:
+    def _over_groups(self, kernel: Any, read: tuple[NDArray[Any], ...], out: NDArray[Any]) -> None:
+        """Run a kernel that reads some arrays, the last of which says where groups end, over all groups."""
         # All parts' keys of a group go to one thread, and no two groups share a block.
-        words = self._words
-        map_blocks(lambda a, b: kernel(words, self.n_hashes, hashes, ends, *rest, a, b), ends.shape[1] - 1, 1)
+        n_groups = read[-1].shape[1] - 1
+        map_blocks(lambda a, b: kernel(*read, self.n_hashes, a, b, out), n_groups, 1)
 
     # -- what the set bits tell -------------------------------------------------------------------
 
@@ -503,7 +503,7 @@ class BloomFilter(MergeableSketch):
 
         def count(start: int, stop: int) -> NDArray[np.int64]:
             fills = backend.xp.zeros(BLOCK_BITS + 1, dtype=np.int64)
-            backend.kernels(bloom).bloom_fills(ours, theirs, fills, start, stop)
+            backend.kernels(bloom).bloom_fills(ours, theirs, start, stop, fills)
             return to_host(fills)
 
         fills: NDArray[np.int64] = np.sum(backend.map_blocks(count, self.n_blocks, _COUNTED_BLOCK), axis=0)

@@ -202,7 +202,7 @@ class BloomSignatures(MergeableSketch):
 
         def add(first: int, last: int) -> None:
             backend.kernels(bloom_signatures).set_neighbour_bits(
-                sources, targets, not self.directed, key, signatures, first, last
+                sources, targets, not self.directed, key, first, last, signatures
             )
 
         with uninterrupted():
@@ -248,7 +248,7 @@ class BloomSignatures(MergeableSketch):
 
         def spread(first: int, last: int) -> None:
             backend.kernels(bloom_signatures).pass_signatures(
-                sources, targets, not self.directed, signatures, out, first, last
+                sources, targets, signatures, not self.directed, first, last, out
             )
 
         self._by_nodes(spread, sources.size * max(1, self.n_bits // 512))

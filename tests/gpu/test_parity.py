@@ -35,7 +35,7 @@ pytestmark = pytest.mark.gpu
 def integers(rng: np.random.Generator) -> Iterator[Case]:
     for n in (0, 1, 700):
         out = np.zeros(n, np.uint64)
-        yield on_device(words(rng, n)), np.uint64(rng.integers(2**63)), on_device(out), n // 3, n
+        yield on_device(words(rng, n)), np.uint64(rng.integers(2**63)), n // 3, n, on_device(out)
 
 
 @case("hash_slices")
@@ -49,9 +49,9 @@ def slices(rng: np.random.Generator) -> Iterator[Case]:
             on_device(data),
             on_device(offsets),
             np.uint64(seed),
-            on_device(np.zeros(305, np.uint64)),
             1,
             305,
+            on_device(np.zeros(305, np.uint64)),
         )
 
 
@@ -59,7 +59,7 @@ def slices(rng: np.random.Generator) -> Iterator[Case]:
 def fields(rng: np.random.Generator) -> Iterator[Case]:
     for width in (1, 7, 40):
         data = rng.integers(0, 3, 100 * width, dtype=np.uint8)
-        yield on_device(data), width, np.uint64(3), on_device(np.zeros(100, np.uint64)), 0, 100
+        yield on_device(data), width, np.uint64(3), 0, 100, on_device(np.zeros(100, np.uint64))
 
 
 # -- counters ---------------------------------------------------------------------------------------
@@ -86,10 +86,10 @@ def codes_to_count(rng: np.random.Generator) -> Iterator[Case]:
             codes = rng.integers(0, 6, (n, 11), dtype=np.uint32)
             for n_weights in (0, n):
                 weights = weights_for(counts, rng, n_weights)
-                yield on_device(counts), on_device(codes), on_device(weights), 2, 11
+                yield on_device(codes), on_device(weights), 2, 11, on_device(counts)
     # More chunks of rows than one.
     codes = rng.integers(0, 2, (10_000, 3), dtype=np.uint32)
-    yield on_device(np.zeros((3, 2), np.int32)), on_device(codes), on_device(np.empty(0, np.int64)), 0, 3
+    yield on_device(codes), on_device(np.empty(0, np.int64)), 0, 3, on_device(np.zeros((3, 2), np.int32))
 
 
 @case("scatter_add_outputs")
@@ -97,7 +97,7 @@ def codes_to_count_outputs(rng: np.random.Generator) -> Iterator[Case]:
     for counts in tables(rng, (5, 6, 3)):
         for n in (120, 30):
             codes = rng.integers(0, 6, (n, 5), dtype=np.uint32)
-            yield on_device(counts), on_device(codes), on_device(weights_for(counts, rng, (n, 3))), 0, 5
+            yield on_device(codes), on_device(weights_for(counts, rng, (n, 3))), 0, 5, on_device(counts)
 
 
 @case("gather_mean")
@@ -128,21 +128,21 @@ def keys_to_count(rng: np.random.Generator) -> Iterator[Case]:
     for dtype in (np.int32, np.int64):
         counts, keys = rng.integers(0, 100, (5, 13)).astype(dtype), words(rng, 200)
         for weights in (np.empty(0, np.int64), rng.integers(0, 9, 200)):
-            yield on_device(counts), words(rng, 5, 3), on_device(keys), on_device(weights), 0, 5
+            yield on_device(keys), on_device(weights), words(rng, 5, 3), 0, 5, on_device(counts)
 
 
 @case("count_min_query")
 def keys_to_read(rng: np.random.Generator) -> Iterator[Case]:
     for dtype in (np.int32, np.int64):
         counts, out = rng.integers(0, 100, (5, 13)).astype(dtype), np.zeros(200, np.int64)
-        yield on_device(counts), words(rng, 5, 3), on_device(words(rng, 200)), on_device(out), 10, 200
+        yield on_device(counts), on_device(words(rng, 200)), words(rng, 5, 3), 10, 200, on_device(out)
 
 
 @case("count_sketch_query")
 def signed_keys_to_read(rng: np.random.Generator) -> Iterator[Case]:
     for rows in (1, 4, 7, 70):
         counts, out = rng.integers(-100, 100, (rows, 13)), np.zeros(60)
-        yield on_device(counts), words(rng, rows, 3), on_device(words(rng, 60)), on_device(out), 0, 60
+        yield on_device(counts), on_device(words(rng, 60)), words(rng, rows, 3), 0, 60, on_device(out)
 
 
 @case("gather_ratio")
@@ -295,7 +295,7 @@ def keys_to_add(rng: np.random.Generator) -> Iterator[Case]:
             filled = on_device(words(rng, 80) & words(rng, 80))
             for low, width in ((0, 2**64 - 1), (2**62, 2**63)):
                 bounds = np.uint64(low), np.uint64(width)
-                yield filled, n_hashes, on_device(words(rng, 90)), np.uint64(5), hashed, *bounds
+                yield on_device(words(rng, 90)), np.uint64(5), hashed, n_hashes, *bounds, filled
 
 
 @case("bloom_contains")
@@ -304,12 +304,12 @@ def keys_to_test(rng: np.random.Generator) -> Iterator[Case]:
         for n_hashes in (1, 7, 15):
             filled, out = words(rng, 80) | words(rng, 80) | words(rng, 80), np.zeros(90, np.bool_)
             keys = on_device(words(rng, 90))
-            yield on_device(filled), n_hashes, keys, np.uint64(5), hashed, on_device(out), 4, 90
+            yield on_device(filled), keys, np.uint64(5), hashed, n_hashes, 4, 90, on_device(out)
 
 
 @case("bloom_fills")
 def blocks_to_count(rng: np.random.Generator) -> Iterator[Case]:
-    yield on_device(words(rng, 800)), on_device(words(rng, 800)), on_device(np.ones(513, np.int64)), 3, 100
+    yield on_device(words(rng, 800)), on_device(words(rng, 800)), 3, 100, on_device(np.ones(513, np.int64))
 
 
 def edges(rng: np.random.Generator, n: int, n_nodes: int) -> tuple[OnDevice, OnDevice]:
@@ -324,14 +324,14 @@ def nodes_to_hash(rng: np.random.Generator) -> Iterator[Case]:
 @case("set_neighbour_bits")
 def edges_to_set(rng: np.random.Generator) -> Iterator[Case]:
     for both in (False, True):
-        yield *edges(rng, 300, 40), both, np.uint64(7), on_device(np.zeros((40, 3), np.uint64)), 5, 40
+        yield *edges(rng, 300, 40), both, np.uint64(7), 5, 40, on_device(np.zeros((40, 3), np.uint64))
 
 
 @case("pass_signatures")
 def edges_to_pass(rng: np.random.Generator) -> Iterator[Case]:
     for both in (False, True):
         signatures = words(rng, 40, 3) & words(rng, 40, 3) & words(rng, 40, 3)
-        yield *edges(rng, 90, 40), both, on_device(signatures), on_device(signatures), 0, 37
+        yield *edges(rng, 90, 40), on_device(signatures), both, 0, 37, on_device(signatures)
 
 
 @case("count_signature_bits")
@@ -437,7 +437,7 @@ def keys_with_values(rng: np.random.Generator) -> Iterator[Case]:
             where = (np.uint64(made.n_shards), made._plan, ribbon)
             ribbons = on_device(arrays["thresholds"]), on_device(arrays["solution"])
             out = on_device(np.zeros(hashes.size, np.uint64))
-            yield on_device(hashes), *where, *ribbons, *arguments, Decoding(book), out
+            yield on_device(hashes), *ribbons, *where, *arguments, Decoding(book), out
 
 
 @case("check_keys")
@@ -448,7 +448,7 @@ def keys_with_fingerprints(rng: np.random.Generator) -> Iterator[Case]:
         hashes, arrays = made._hashes(np.concatenate([keys, words(rng, 500)])), made._arrays
         where = (np.uint64(made.n_shards), made._plan, 0)
         ribbons = on_device(arrays["thresholds"]), on_device(arrays["solution"])
-        yield on_device(hashes), *where, *ribbons, 0, bits, on_device(np.zeros(hashes.size, np.bool_))
+        yield on_device(hashes), *ribbons, *where, 0, bits, on_device(np.zeros(hashes.size, np.bool_))
 
 
 # -- the tests --------------------------------------------------------------------------------------
@@ -523,11 +523,11 @@ def test_frequent_ids_are_the_same_in_any_order(seed: int) -> None:
                 codes = rng.integers(0, W, (9, L, P), dtype=np.uint32)
                 offsets = np.concatenate([[0], np.cumsum(rng.integers(0, L * P * B + 1, 8))])
                 ours = np.zeros(offsets[-1], dtype), np.zeros(8, np.int64)
-                index_kernels.frequent_ids(slots, codes, np.zeros(0, np.int32), 1, 9, offsets, *ours)
+                index_kernels.frequent_ids(slots, codes, offsets, np.zeros(0, np.int32), 1, 9, *ours)
                 theirs = cupy.zeros(int(offsets[-1]), dtype), cupy.zeros(8, np.int64)
                 there = cupy.asarray(slots), cupy.asarray(codes)
                 index_launchers.frequent_ids(
-                    *there, np.zeros(0, np.int32), 1, 9, cupy.asarray(offsets), *theirs
+                    *there, cupy.asarray(offsets), np.zeros(0, np.int32), 1, 9, *theirs
                 )
                 found, sizes = theirs[0].get(), theirs[1].get()
                 np.testing.assert_array_equal(sizes, ours[1])
@@ -558,12 +558,12 @@ def test_long_buckets_are_sorted_some_at_a_time(monkeypatch: pytest.MonkeyPatch)
 def test_refuses_what_it_cannot_read() -> None:
     keys, out = cupy.zeros(4, np.uint64), cupy.zeros(4, np.uint64)
     with pytest.raises(TypeError, match="values must be a CuPy array"):
-        xxh3.hash_u64(np.zeros(4, np.uint64), 0, out, 0, 4)
+        xxh3.hash_u64(np.zeros(4, np.uint64), 0, 0, 4, out)
     with pytest.raises(TypeError, match="values must have dtype uint64, got int64"):
-        xxh3.hash_u64(cupy.zeros(4, np.int64), 0, out, 0, 4)
+        xxh3.hash_u64(cupy.zeros(4, np.int64), 0, 0, 4, out)
     with pytest.raises(ValueError, match=r"out must have shape \(4,\), got \(3,\)"):
-        xxh3.hash_u64(keys, 0, out[:3], 0, 4)
+        xxh3.hash_u64(keys, 0, 0, 4, out[:3])
     with pytest.raises(ValueError, match="values must be in C order"):
-        xxh3.hash_u64(cupy.zeros(8, np.uint64)[::2], 0, out, 0, 4)
+        xxh3.hash_u64(cupy.zeros(8, np.uint64)[::2], 0, 0, 4, out)
     with pytest.raises(NotImplementedError, match=r"no GPU kernel text\.shingle_documents yet"):
         GPU.kernels(text).shingle_documents()

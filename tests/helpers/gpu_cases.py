@@ -102,10 +102,11 @@ def check(name: str, arguments: Case) -> None:
         theirs.append(cupy.asarray(argument.array) if wrapped else argument)
     expected, found = TWINS[name].cpu(*ours), TWINS[name].gpu(*theirs)
     if name in UNORDERED:
-        slots, keys = theirs[0].get(), ours[4 if name == "insert_ids" else 2]
-        index.order_buckets(slots, keys, 0, len(slots))
-        index.order_buckets(ours[0], keys, 0, len(slots))
-        theirs[0] = cupy.asarray(slots)
+        place, keys = (-2, ours[2]) if name == "insert_ids" else (-1, ours[1])
+        slots = theirs[place].get()
+        index.order_buckets(keys, 0, len(slots), slots)
+        index.order_buckets(keys, 0, len(slots), ours[place])
+        theirs[place] = cupy.asarray(slots)
     assert (expected is None) == (found is None)
     if expected is not None:
         assert int(expected) == int(found)

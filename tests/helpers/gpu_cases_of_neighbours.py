@@ -20,8 +20,8 @@ def buckets(rng: np.random.Generator, shape: tuple[int, int, int], dtype: Any, n
     slots, seen, keys = np.zeros(shape, dtype), np.zeros(shape[:2], np.int32), words(rng, shape[0])
     codes = rng.integers(0, shape[1], (n, shape[0]), dtype=np.uint32)
     ids = rng.choice(10 * n + 1, n, replace=False).astype(dtype)
-    index.insert_ids(slots, seen, codes, ids, keys, 0, shape[0])
-    index.order_buckets(slots, keys, 0, shape[0])
+    index.insert_ids(codes, ids, keys, 0, shape[0], slots, seen)
+    index.order_buckets(keys, 0, shape[0], slots)
     return slots, seen, keys
 
 
@@ -36,7 +36,7 @@ def ids_to_insert(rng: np.random.Generator) -> Iterator[Case]:
             for counts in (seen, seen.astype(np.int64)):
                 codes = on_device(rng.integers(0, W, (50, L), dtype=np.uint32))
                 ids = on_device((rng.permutation(50) + 5000).astype(dtype))
-                yield on_device(slots), on_device(counts), codes, ids, keys, L // 2, L
+                yield codes, ids, keys, L // 2, L, on_device(slots), on_device(counts)
 
 
 @case("merge_buckets")
@@ -45,8 +45,8 @@ def buckets_to_merge(rng: np.random.Generator) -> Iterator[Case]:
         for dtype in SLOTS:
             slots, _, keys = buckets(rng, (L, W, B), dtype, n)
             others = np.where(slots, slots + dtype(100_000), dtype(0))
-            index.order_buckets(others, keys, 0, L)
-            yield on_device(slots), on_device(others), keys, 0, L
+            index.order_buckets(keys, 0, L, others)
+            yield on_device(others), keys, 0, L, on_device(slots)
 
 
 @case("order_buckets")
@@ -56,7 +56,7 @@ def buckets_to_order(rng: np.random.Generator) -> Iterator[Case]:
             slots, _, keys = buckets(rng, (L, W, B), dtype, n)
             for bucket in slots.reshape(-1, B):
                 rng.shuffle(bucket[: np.count_nonzero(bucket)])
-            yield on_device(slots), keys, 0, L
+            yield keys, 0, L, on_device(slots)
 
 
 @case("query_buckets")
@@ -75,7 +75,7 @@ def buckets_to_bound(rng: np.random.Generator) -> Iterator[Case]:
     for dtype in (np.int32, np.int64):
         seen = rng.integers(0, 10, (3, 7)).astype(dtype)
         codes = on_device(rng.integers(0, 7, (9, 3, 2), dtype=np.uint32))
-        yield on_device(seen), 4, codes, 2, 9, on_device(np.zeros(7, np.int64))
+        yield on_device(seen), codes, 4, 2, 9, on_device(np.zeros(7, np.int64))
 
 
 # -- the nearest ------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ def vectors_to_rank(rng: np.random.Generator) -> Iterator[Case]:
             slack, lengths = np.zeros(6), np.linalg.norm(Q, axis=1)
             found = candidates(rng, 50, dtype, 60 if d == 40 else 3)
             queries = on_device(Q), Q.astype(rows_type), slack, on_device(lengths)
-            yield metric, *queries, on_device(rows), *found
+            yield *queries, on_device(rows), *found[:3], metric, *found[3:]
 
 
 @case("rank_bits")
@@ -116,7 +116,7 @@ def bits_to_rank(rng: np.random.Generator) -> Iterator[Case]:
         Q, rows = (rng.integers(0, 256, (n, width), dtype=np.uint8) for n in (6, 40))
         for dtype in SLOTS:
             found = candidates(rng, 40, dtype, 5)
-            yield on_device(Q), on_device(rows), np.uint8(0xF0), *found
+            yield on_device(Q), on_device(rows), *found[:3], np.uint8(0xF0), *found[3:]
 
 
 def risen_sets(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -151,4 +151,4 @@ def sets_to_order(rng: np.random.Generator) -> Iterator[Case]:
     for n in (0, 1, 30):
         offsets = np.concatenate([[0], np.cumsum(rng.integers(0, 9, n))]).astype(np.int64)
         tokens = rng.integers(0, 6, offsets[-1]).astype(np.uint64)
-        yield on_device(tokens), on_device(offsets[:-1]), on_device(offsets[1:]), 0, n
+        yield on_device(offsets[:-1]), 0, n, on_device(tokens), on_device(offsets[1:])

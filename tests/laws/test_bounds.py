@@ -39,7 +39,7 @@ def frequent(
     offsets = 32 + np.concatenate([[0], np.cumsum(room)]).astype(np.int64)
     counters = np.zeros(1000 if direct else 0, np.uint16)
     codes = np.array(codes, np.uint32)
-    frequent_ids(slots, codes, counters, 0, len(codes), offsets, out, sizes)
+    frequent_ids(slots, codes, offsets, counters, 0, len(codes), out, sizes)
     assert not counters.any()
     found = []
     for i, size in enumerate(sizes.tolist()):

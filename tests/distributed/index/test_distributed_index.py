@@ -442,7 +442,7 @@ def test_votes_in_cells_equal_the_slow_way() -> None:
         slots, seen, codes = fill(seed)
         shape = (n_queries, rows, width)
         cells, votes = np.zeros(shape, np.uint32), np.zeros(shape, np.int32)
-        top_cells.cells_of_buckets(slots, seen, codes, keys, cells, votes, 0, n_queries)
+        top_cells.cells_of_buckets(slots, seen, codes, keys, 0, n_queries, cells, votes)
         pairs.append((cells, votes))
         slow: dict = {}
         for i in range(n_queries):
@@ -454,12 +454,12 @@ def test_votes_in_cells_equal_the_slow_way() -> None:
         assert_cells(cells, votes, slow)
     (cells, votes), (other_cells, other_votes) = pairs
     reverse = [array.copy() for array in (*pairs[1], *pairs[0])]
-    top_cells.merge_cells(cells, votes, other_cells, other_votes, 0, n_queries)
+    top_cells.merge_cells(other_cells, other_votes, 0, n_queries, cells, votes)
     slow, other = slow_pairs
     for where, (slot, count) in other.items():
         vote(slow, where, slot, count)
     assert_cells(cells, votes, slow)
-    top_cells.merge_cells(*reverse, 0, n_queries)
+    top_cells.merge_cells(*reverse[2:], 0, n_queries, *reverse[:2])
     np.testing.assert_array_equal(reverse[1], votes)
     np.testing.assert_array_equal(reverse[0][votes > 0], cells[votes > 0])
     ids, counts = np.empty((n_queries, k), np.int64), np.empty((n_queries, k), np.int32)

@@ -23,7 +23,7 @@ def hash_one(data: bytes, seed: int, shift: int = 0) -> int:
     out = np.zeros(1, dtype=np.uint64)
     offsets = np.array([shift, shift + len(data)], dtype=np.int64)
     offsets.flags.writeable = False
-    hash_slices(buffer, offsets, np.uint64(seed), out, 0, 1)
+    hash_slices(buffer, offsets, np.uint64(seed), 0, 1, out)
     return int(out[0])
 
 
@@ -47,7 +47,7 @@ def test_against_reference(data: bytes, seed: int, shift: int) -> None:
 @settings(max_examples=200, deadline=None)
 def test_integers(value: int, seed: int) -> None:
     out = np.zeros(1, dtype=np.uint64)
-    hash_u64(np.array([value], dtype=np.uint64), np.uint64(seed), out, 0, 1)
+    hash_u64(np.array([value], dtype=np.uint64), np.uint64(seed), 0, 1, out)
     assert int(out[0]) == xxhash.xxh3_64_intdigest(value.to_bytes(8, "little"), seed)
 
 
@@ -61,9 +61,9 @@ def test_vectors() -> None:
 def test_ranges_touch_only_their_rows() -> None:
     values = np.arange(10, dtype=np.uint64)
     out = np.zeros(10, dtype=np.uint64)
-    hash_u64(values, np.uint64(0), out, 3, 5)
+    hash_u64(values, np.uint64(0), 3, 5, out)
     assert np.flatnonzero(out).tolist() == [3, 4]
     fields = np.frombuffer(b"ab\0\0c\0\0\0\0\0\0\0", dtype=np.uint8)
     out = np.zeros(3, dtype=np.uint64)
-    hash_fixed(fields, 4, np.uint64(0), out, 1, 3)
+    hash_fixed(fields, 4, np.uint64(0), 1, 3, out)
     assert out.tolist() == [0, xxhash.xxh3_64_intdigest(b"c"), xxhash.xxh3_64_intdigest(b"")]

@@ -187,7 +187,7 @@ def test_lists_merge_as_the_slow_ones(data: st.DataObject, k: int, n: int) -> No
         return np.ascontiguousarray(both[..., 0]), both[..., 1].astype(np.int32)
 
     ours, theirs = arrays(sides[0]), arrays(sides[1])
-    index_kernels.merge_top(*ours, *theirs, 0, n)
+    index_kernels.merge_top(*theirs, 0, n, *ours)
     want_ids, want_counts = arrays(expected)
     np.testing.assert_array_equal(ours[0], want_ids)
     np.testing.assert_array_equal(ours[1], want_counts)
@@ -200,7 +200,7 @@ def test_lists_of_parts_merge_into_those_of_the_whole() -> None:
     parts = [index.empty_like().add(X[i::3], np.arange(i, 600, 3)) for i in range(3)]
     merged = parts[2].query(Q, 15)
     for part in parts[:2]:
-        index_kernels.merge_top(*merged, *part.query(Q, 15), 0, len(Q))
+        index_kernels.merge_top(*part.query(Q, 15), 0, len(Q), *merged)
     whole = index.add(X).query(Q, 15)
     np.testing.assert_array_equal(merged.ids, whole.ids)
     np.testing.assert_array_equal(merged.counts, whole.counts)

@@ -94,7 +94,7 @@ def test_a_draw_goes_on_where_its_words_ran_out(
     for size in itertools.chain(sizes, itertools.repeat(3)):
         held = np.append(held, words[at : at + size])
         at += size
-        done, first = noise_kernels.discrete_laplace(held, numerator, denominator, out, done, 4)
+        done, first = noise_kernels.discrete_laplace(held, numerator, denominator, done, 4, out)
         held = held[first:]
         if done == 4:
             break

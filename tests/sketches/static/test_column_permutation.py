@@ -42,7 +42,7 @@ def test_global_order_is_by_frequency(rows):
 def test_covering_takes_the_value_of_most_rows(rows):
     covered = rows.copy()
     for column in range(rows.shape[1]):
-        cover_column(covered, column, 6)
+        cover_column(column, 6, covered)
     assert covered.tolist() == naive.cover_columns(rows.tolist())
 
 

@@ -11,15 +11,15 @@ buckets; 0 is an empty cell.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ...lsh.kernels.compiled import kernel
 from ...lsh.kernels.words import mix64
 from ...sketches.kernels.heaps import is_less_frequent, sift_least_frequent
 
 __all__ = ["cells_of_buckets", "merge_cells", "top_of_cells"]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def cells_of_buckets(slots, seen, codes, keys, start, stop, cells, votes):
     """Count the ids in the buckets of the queries [start, stop) in their empty cells.
 
@@ -44,7 +44,7 @@ def cells_of_buckets(slots, seen, codes, keys, start, stop, cells, votes):
                         votes[i, r, place] -= 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def merge_cells(other_cells, other_votes, start, stop, cells, votes):
     """Merge other cells into `cells`; the votes of equal ids add up, and those of different ids subtract."""
     for i in range(start, stop):
@@ -60,7 +60,7 @@ def merge_cells(other_cells, other_votes, start, stop, cells, votes):
                     votes[i, r, c] = theirs - ours
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def top_of_cells(cells, votes, keys, start, stop, out_ids, out_counts):
     """Return the ids of most votes, with the largest votes of any row, as `query_buckets` returns ids."""
     n_rows, width = cells.shape[1], cells.shape[2]

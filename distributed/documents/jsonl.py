@@ -20,7 +20,7 @@ MAX_DOCUMENT = 1 << 30
 TOO_LONG = f"longer than {MAX_DOCUMENT} bytes"
 #: Bytes read at a time.
 BLOCK = 1 << 20
-#: The number of records at the beginning of a file of which one must have the field.
+#: The number of records at the beginning of a file. At least one of them must have the field.
 N_FIRST = 100
 #: The byte order mark that may begin a file in UTF-8.
 UTF8_MARK = b"\xef\xbb\xbf"

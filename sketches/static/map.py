@@ -175,14 +175,14 @@ class StaticMap(StaticStructure):
 
     @lazy
     def _entries(self) -> NDArray[Any] | None:
-        """The texts as a look-up returns them; None if the values are numbers."""
+        """Return the texts as a look-up returns them; None if the values are numbers."""
         if not self._kind.is_text:
             return None
         return unpack_entries(self._arrays["entries"], self._arrays["entry_ends"], self._kind)
 
     @lazy
     def _look_up_arguments(self) -> list[tuple[int, tuple[Any, ...]]]:
-        """The first ribbon of each column, and the column's arguments of the kernel."""
+        """Return the first ribbon of each column, and the column's arguments of the kernel."""
         found = []
         ribbon = int(self.key_check_bits > 0)
         for column in self._columns:

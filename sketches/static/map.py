@@ -66,7 +66,7 @@ class StaticMap(StaticStructure):
         return specs
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        self.__dict__["_columns"] = self._read_columns(arrays)
+        self._columns = self._read_columns(arrays)
         super()._check_state(arrays)
         if self._kind.is_text:
             check_entries(arrays["entries"], arrays["entry_ends"], self._kind)
@@ -180,9 +180,12 @@ class StaticMap(StaticStructure):
             return None
         return unpack_entries(self._arrays["entries"], self._arrays["entry_ends"], self._kind)
 
-    @lazy
+    @property
     def _look_up_arguments(self) -> list[tuple[int, tuple[Any, ...]]]:
-        """Return the first ribbon of each column, and the column's arguments of the kernel."""
+        """The first ribbon of each column, and the column's arguments of the kernel."""
+        return self._state.cached("look_up_arguments", self._make_look_up_arguments)
+
+    def _make_look_up_arguments(self) -> list[tuple[int, tuple[Any, ...]]]:
         found = []
         ribbon = int(self.key_check_bits > 0)
         for column in self._columns:

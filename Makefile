@@ -65,7 +65,8 @@ check-dist: dist
 	    $$python -m venv "$$room/venv"; \
 	    "$$room/venv/bin/pip" install --quiet --disable-pip-version-check \
 	        "$$(ls dist/*.whl)[mpi,arrow,sklearn,test]"; \
-	    cp -r tests docs benchmarks examples README.md CHANGELOG.md CONTRIBUTING.md CITATION.cff pyproject.toml "$$room"; \
+	    cp -r tests docs benchmarks examples README.md CHANGELOG.md CONTRIBUTING.md CITATION.cff pyproject.toml Makefile \
+	        .github .pre-commit-config.yaml .editorconfig .clang-format "$$room"; \
 	    (cd "$$room" && venv/bin/python --version && venv/bin/pytest -q); \
 	    rm -rf "$$room"; \
 	done

@@ -27,7 +27,7 @@ UTF8_MARK = b"\xef\xbb\xbf"
 #: JSON's white space within a line, and the byte order marks that remain when files are joined.
 _BEFORE_VALUE = " \t\r\ufeff"
 #: A decoder that recognises integers without reading them: Python refuses more than 4,300 digits.
-_DECODER = json.JSONDecoder(parse_int=lambda digits: 0)
+_DECODER = json.JSONDecoder(parse_int=lambda _: 0)
 
 
 class Lines(NamedTuple):

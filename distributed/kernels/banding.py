@@ -1,18 +1,18 @@
-"""Banding of MinHash signatures: keys of bands and documents, pairs within buckets, overlap of sets."""
+"""Compute keys of bands and documents, pairs of documents in buckets, and overlaps of sets of shingles."""
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ...lsh.kernels.compiled import kernel
 from ...lsh.kernels.words import mix64
 
 __all__ = ["band_keys", "bucket_pairs", "document_keys", "sorted_overlap"]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def band_keys(signatures, first, last, key, start, stop, out):
-    """64-bit keys of columns [first, last) of the rows [start, stop): equal columns, equal keys."""
+    """Compute 64-bit keys of columns [first, last) of rows [start, stop); equal columns have equal keys."""
     for i in range(start, stop):
         word = key
         for k in range(first, last):
@@ -20,9 +20,9 @@ def band_keys(signatures, first, last, key, start, stop, out):
         out[i] = word
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def document_keys(tokens, offsets, key, start, stop, out):
-    """64-bit keys of the rows [start, stop): equal tokens as often, in any order, equal keys."""
+    """Compute 64-bit keys of the rows [start, stop); the order of a row's tokens does not change its key."""
     for i in range(start, stop):
         word = np.uint64(0)
         for k in range(offsets[i], offsets[i + 1]):
@@ -30,12 +30,12 @@ def document_keys(tokens, offsets, key, start, stop, out):
         out[i] = mix64(word ^ key)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bucket_pairs(keys, limit, near, left, right):
-    """Pairs of places whose keys are equal, for keys in order; returns how many there are.
+    """Find pairs of places with equal keys, for keys in order, and return the number of pairs.
 
-    A bucket of up to `limit` places gives all its pairs; a larger one joins each place to the first and
-    to the `near` places that follow it. Called with empty `left` and `right` it only counts.
+    A bucket of up to `limit` places gives all its pairs. A larger bucket joins each place to the first place
+    and to the `near` places that follow it. With empty `left` and `right` the kernel only counts the pairs.
     """
     fill = left.size > 0
     n = np.int64(0)
@@ -60,9 +60,9 @@ def bucket_pairs(keys, limit, near, left, right):
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def sorted_overlap(a, a_offsets, a_rows, b, b_offsets, b_rows, start, stop, out):
-    """Jaccard similarity of set ``a_rows[i]`` of a and ``b_rows[i]`` of b, each rising and distinct."""
+    """Compute the Jaccard similarity of set ``a_rows[i]`` of a and ``b_rows[i]`` of b; sets rise strictly."""
     for i in range(start, stop):
         p, p_end = a_offsets[a_rows[i]], a_offsets[a_rows[i] + 1]
         q, q_end = b_offsets[b_rows[i]], b_offsets[b_rows[i] + 1]

@@ -1,28 +1,29 @@
-"""The most frequent ids of a query in cells of bounded number, as SLASH aggregates them over ranks.
+"""Keep the most frequent ids of a query in a bounded number of cells, as SLASH aggregates them over ranks.
 
-Each query has a few rows of cells. An id falls into one cell of every row, and the ids of a cell vote:
-the cell holds one of them and a counter, which an equal id raises and another one lowers, taking the cell
-over when it falls below zero (Boyer and Moore's majority vote; Topkapi: Mandal, Jiang, Shrivastava and
-Sarkar 2018). Cells merge the same way. A counter is a lower bound of its id's count; which ids are held
-depends on the order of the votes. Ids are kept plus one, as slots of buckets are; 0 is an empty cell.
+Each query has a few rows of cells. An id falls into one cell of every row, and the ids of a cell vote. The
+cell has one of them and a counter. An equal id raises the counter, and another id lowers it; when the
+counter would fall below zero, the other id takes the cell (Boyer and Moore's majority vote; Topkapi: Mandal,
+Jiang, Shrivastava and Sarkar 2018). Cells merge in the same way. A counter is a lower bound of its id's
+count. The ids in the cells depend on the order of the votes. Ids are stored plus one, as in the slots of
+buckets; 0 is an empty cell.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ...lsh.kernels.compiled import kernel
 from ...lsh.kernels.words import mix64
 from ...sketches.kernels.heaps import is_less_frequent, sift_least_frequent
 
 __all__ = ["cells_of_buckets", "merge_cells", "top_of_cells"]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def cells_of_buckets(slots, seen, codes, keys, start, stop, cells, votes):
-    """Count the ids in the buckets of the queries [start, stop) into their empty cells.
+    """Count the ids in the buckets of the queries [start, stop) in their empty cells.
 
-    `cells` and `votes` have shape (queries, rows, width), the width being a power of two.
+    `cells` and `votes` have shape (queries, rows, width); the width is a power of two.
     """
     capacity = slots.shape[2]
     mask = np.uint64(cells.shape[2] - 1)
@@ -43,9 +44,9 @@ def cells_of_buckets(slots, seen, codes, keys, start, stop, cells, votes):
                         votes[i, r, place] -= 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def merge_cells(other_cells, other_votes, start, stop, cells, votes):
-    """Merge cells into the first: equal ids add, of different ones the larger survives less the other."""
+    """Merge other cells into `cells`; the votes of equal ids add up, and those of different ids subtract."""
     for i in range(start, stop):
         for r in range(cells.shape[1]):
             for c in range(cells.shape[2]):
@@ -59,23 +60,23 @@ def merge_cells(other_cells, other_votes, start, stop, cells, votes):
                     votes[i, r, c] = theirs - ours
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def top_of_cells(cells, votes, keys, start, stop, out_ids, out_counts):
-    """The ids of most votes, of the rows' largest for each, in the form that `query_buckets` gives."""
+    """Return the ids of most votes, with the largest votes of any row, as `query_buckets` returns ids."""
     n_rows, width = cells.shape[1], cells.shape[2]
     k = out_ids.shape[1]
     mask = np.uint64(width - 1)
     best = np.empty(k, cells.dtype)
     best_counts = np.empty(k, np.int32)
     for i in range(start, stop):
-        held = 0
+        found = 0
         for r in range(n_rows):
             for c in range(width):
                 slot = cells[i, r, c]
                 count = votes[i, r, c]
                 if count == 0:
                     continue
-                # An id is taken in the first row that holds it, with the most votes of any row.
+                # An id is taken from the first row that has it, with the most votes of any row.
                 first = True
                 for other in range(n_rows):
                     place = np.int64(mix64(np.uint64(slot) ^ keys[other]) & mask)
@@ -84,22 +85,22 @@ def top_of_cells(cells, votes, keys, start, stop, out_ids, out_counts):
                         count = max(count, votes[i, other, place])
                 if not first:
                     continue
-                if held < k:
-                    best[held], best_counts[held] = slot, count
-                    held += 1
-                    if held == k:
+                if found < k:
+                    best[found], best_counts[found] = slot, count
+                    found += 1
+                    if found == k:
                         for root in range(k // 2 - 1, -1, -1):
                             sift_least_frequent(best, best_counts, root, k)
                 elif is_less_frequent(best_counts[0], best[0], count, slot):
                     best[0], best_counts[0] = slot, count
                     sift_least_frequent(best, best_counts, 0, k)
-        if held < k:
-            for root in range(held // 2 - 1, -1, -1):
-                sift_least_frequent(best, best_counts, root, held)
-        for last in range(held - 1, -1, -1):
+        if found < k:
+            for root in range(found // 2 - 1, -1, -1):
+                sift_least_frequent(best, best_counts, root, found)
+        for last in range(found - 1, -1, -1):
             out_ids[i, last] = np.int64(best[0]) - 1
             out_counts[i, last] = best_counts[0]
             best[0], best_counts[0] = best[last], best_counts[last]
             sift_least_frequent(best, best_counts, 0, last)
-        out_ids[i, held:] = -1
-        out_counts[i, held:] = 0
+        out_ids[i, found:] = -1
+        out_counts[i, found:] = 0

@@ -57,7 +57,7 @@ def helper(function: Function | None = None, **options: Any) -> Any:
     return _Helper.decorate(function, options | {"no_cpython_wrapper": True})
 
 
-class _Kernel(CPUDispatcher):  # type: ignore[misc]
+class _Kernel(CPUDispatcher):
     @classmethod
     def decorate(cls, function: Function | None, options: dict[str, Any]) -> Any:
         if function is None:
@@ -94,7 +94,7 @@ class _Helper(_Kernel):
         raise TypeError(f"{self.py_func.__qualname__} can be called by kernels only")
 
 
-class _KernelCache(FunctionCache):  # type: ignore[misc]
+class _KernelCache(FunctionCache):
     def __init__(self, function: Function) -> None:
         super().__init__(function)
         self._cache_file = IndexDataCacheFile(

@@ -411,7 +411,7 @@ def take(sketch: Any, *batch: Any) -> Any:
         return sketch.update(*batch)
     return sketch.merge(
         *(
-            sketch.empty_like()._adopt(
+            sketch.empty_like()._set_arrays(
                 {
                     "counts": counts,
                     "spent": np.array([spent]),

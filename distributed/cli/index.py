@@ -54,7 +54,7 @@ def build(options: Namespace, comm: Communicator) -> int:
         if merged is not None:
             assert isinstance(merged, LSHIndex)
             if options.first_id is None:
-                merged._count_ids_as_default()
+                merged.count_ids_as_default()
             save(merged, options.output)
     ended = time.perf_counter()
     peaks = comm.gather(peak_memory())

@@ -20,7 +20,7 @@ from ..support.checks import check_choice, check_int
 from ..support.configured import differing_field
 from ..support.random import random_uint64
 
-__all__ = ["MinHash"]
+__all__ = ["MinHash", "one_permutation_parameters"]
 
 SCHEMES = ("auto", "permutations", "one-permutation", "fast-similarity")
 #: Rounds of throws of "fast-similarity" before each empty bin takes a minimum of its own. More bring
@@ -473,3 +473,10 @@ def _indicators(columns: NDArray[Any], offsets: NDArray[np.int64], n_columns: in
     matrix.sum_duplicates()
     matrix.data[:] = 1
     return matrix
+
+
+def one_permutation_parameters(family: MinHash) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
+    """Return what one permutation hashing draws: key and multiplier of bins, keys of walks and ranks."""
+    drawn = family._random()
+    key, walk_key, rank_key = drawn["keys"]
+    return key, drawn["multipliers"][0], walk_key, rank_key

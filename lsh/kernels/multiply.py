@@ -1,9 +1,6 @@
 """Products of a block of rows and panels of vectors in float32, kept in registers while they are added up.
 
-BLAS would do, but three things are won by a kernel of our own: products go from cache into the kernel that
-packs them, small blocks run at full speed on every thread without a BLAS that starts its own, and the order
-of additions is known, so their error bound is short. On AVX-512 it also runs at twice the speed of OpenBLAS
-builds that use its AVX2 kernels there (`benchmarks/projection.py`).
+`docs/developers/decisions/own-product.md` explains why this is not left to a BLAS.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Products of rows and vectors: a fast float32 one with an error bound, and the exact one that decides.
 
-The exact product is the float64 one, added up in one fixed order that zeros do not change, so that it
-depends on nothing but row and vector: not on the batch, on threads, on float32 or float64, dense or sparse
-input, or on the BLAS at hand.
+The exact product is the float64 one, added up in one fixed order that zeros do not change, so that it depends
+on nothing but row and vector. `docs/developers/decisions/exact-products.md` has the reasons.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ class StaticMap(StaticStructure):
         return specs
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        self.__dict__["_columns"] = self._read_columns(arrays)
+        self._columns = self._read_columns(arrays)
         super()._check_state(arrays)
         if self._kind.is_text:
             check_entries(arrays["entries"], arrays["entry_ends"], self._kind)
@@ -176,9 +176,12 @@ class StaticMap(StaticStructure):
             return None
         return unpack_entries(self._arrays["entries"], self._arrays["entry_ends"], self._kind)
 
-    @lazy
+    @property
     def _look_up_arguments(self) -> list[tuple[Any, ...]]:
         """The arguments of the kernel `look_up` for each column."""
+        return self._state.cached("look_up_arguments", self._make_look_up_arguments)
+
+    def _make_look_up_arguments(self) -> list[tuple[Any, ...]]:
         found = []
         ribbon = int(self.key_check_bits > 0)
         for column in self._columns:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...lsh.hashing.keys import HASH_COLLISION, read_keys
-from ...lsh.support.backend import Backend, backend_named, device_of, to_host
+from ...lsh.support.backend import device_of
 from ...lsh.support.lazy import lazy
+from ..core.state import Arrays, State
 from ..core.stored import Stored
 from ..kernels import static
 from .ribbon import SIZES, Ribbon, lay_out, padding
@@ -20,8 +21,6 @@ __all__ = ["ArraySpec", "StaticStructure", "pass_rate"]
 
 #: Number of keys that a thread, or a launch on a GPU, looks up at a time; it bounds the temporary memory.
 BLOCK = {"cpu": 1 << 14, "gpu": 1 << 24}
-#: The arrays that look-ups read; all others stay in main memory.
-_READ = ("thresholds", "solution")
 _MAX_SHARDS = 1 << 31
 
 
@@ -40,6 +39,8 @@ class ArraySpec:
 
     dtype: str
     n_dimensions: int = 1
+    #: True for arrays that look-ups read; the others stay in main memory.
+    on_device: bool = False
 
     def __str__(self) -> str:
         return f"{self.dtype} of {self.n_dimensions} dimensions"
@@ -96,16 +97,20 @@ class StaticStructure(Stored):
             raise ValueError(f"key_kind must be 'int', 'bytes' or '', got {kind!r}")
         self.seed, self.n_keys, self.n_shards, self.key_kind = seed, n_keys, n_shards, kind
 
-    def _set(self, config: Mapping[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+    def _set(self, config: Mapping[str, Any], arrays: Arrays) -> None:
         """Become the structure of a configuration and its arrays."""
         self._set_config(config)
-        self._adopt(arrays)
+        self._set_arrays(arrays)
+
+    @lazy
+    def _state(self) -> State[ArraySpec]:
+        return State(type(self).__name__, self._specs())
 
     def _specs(self) -> Mapping[str, ArraySpec]:
         return {
             "sizes": ArraySpec("uint32", 3),
-            "thresholds": ArraySpec("uint8"),
-            "solution": ArraySpec("uint64"),
+            "thresholds": ArraySpec("uint8", on_device=True),
+            "solution": ArraySpec("uint64", on_device=True),
         }
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -125,15 +130,6 @@ class StaticStructure(Stored):
 
     # -- devices --------------------------------------------------------------------------------------
 
-    @property
-    def device(self) -> str:
-        """The device on which look-ups run, and on which their keys must lie: "cpu" or "gpu"."""
-        return str(self.__dict__.get("_device", "cpu"))
-
-    @property
-    def _backend(self) -> Backend:
-        return backend_named(self.device)
-
     def to(self, device: str) -> Self:
         """Return the structure on a device: look-ups take arrays of keys there, and return arrays there.
 
@@ -148,34 +144,14 @@ class StaticStructure(Stored):
 
         Raises
         ------
-        ValueError
-            If `device` is another name.
+        TypeError, ValueError
+            If `device` is no such name.
         NotImplementedError
             For "gpu" if the values are strings or bytes.
         ImportError, RuntimeError
             For "gpu" if CuPy is not installed, or finds no GPU.
         """
-        xp = backend_named(device).xp
-        if device == self.device:
-            return self
-        self._check_device(device)
-        new = type(self)._from_config(self.config())
-        arrays = dict(self._arrays)
-        for name in _READ:
-            arrays[name] = xp.asarray(arrays[name]) if device == "gpu" else to_host(arrays[name])
-        new.__dict__["_device"] = device
-        return new._adopt(arrays)
-
-    def _check_device(self, device: str) -> None:
-        """Raise NotImplementedError if kernels on the device cannot read the structure."""
-
-    def _on_cpu(self) -> Self:
-        return self.to("cpu")
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the arrays; the file has a header of one or two kilobytes more."""
-        return sum(array.nbytes for array in self._arrays.values())
+        return self if device == self.device else self._moved(device)
 
     def __len__(self) -> int:
         return self.n_keys

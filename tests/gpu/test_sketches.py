@@ -307,7 +307,7 @@ def test_a_refused_first_batch_leaves_nothing_there(entry: Entry, batches: list[
     for batch in refused:
         with pytest.raises((TypeError, ValueError)):
             sketch.update(*batch)
-        assert sketch.device == "cpu" and "_arrays" not in sketch.__dict__
+        assert sketch.device == "cpu" and not sketch._state.is_allocated
     assert sketch.update(*batches[0]) == entry.make().update(*to_gpu(batches[0]))
     # Nor does it move one that was told where to be.
     there = entry.make().to("gpu")
@@ -503,10 +503,10 @@ def test_samples_are_uniform_in_cells_drawn_by_their_counts(rotate: bool) -> Non
     np.testing.assert_array_equal(drawn.get(), there.sample(n, random_state=1).get())
     assert (drawn.get() != there.sample(n, random_state=2).get()).all()
     assert there.sample(0).shape == (0, 2)
-    frame = here._rotations[0] if rotate else np.eye(2)
+    frame = here._grids.rotations[0] if rotate else np.eye(2)
 
     def cells(rows: np.ndarray) -> tuple[dict[bytes, int], np.ndarray]:
-        places = rows @ frame.T + here._shifts[0]
+        places = rows @ frame.T + here._grids.shifts[0]
         found, counts = np.unique(np.floor(places), axis=0, return_counts=True)
         return {cell.tobytes(): int(count) for cell, count in zip(found, counts, strict=True)}, places % 1.0
 

@@ -49,7 +49,7 @@ def snapshot(sketch: Any) -> dict[str, Any]:
 def with_array(sketch: Any, name: str, array: np.ndarray) -> Any:
     """A copy of `sketch` with another array in its state, as if it had been loaded so."""
     twin = sketch.copy()
-    return twin._adopt({**twin._arrays, name: array})
+    return twin._set_arrays({**twin._arrays, name: array})
 
 
 def assert_unchanged(sketch: Any, before: dict[str, Any]) -> None:
@@ -369,7 +369,7 @@ def test_strange_arguments_are_refused_by_name(entry: Entry, data: st.DataObject
 def test_counters_widen_or_raise_and_never_wrap(entry: Entry, data: st.DataObject) -> None:
     empty, batches = draw_parts(data, entry, 2)
     sketch, other = (built(empty, batch) for batch in batches)
-    specs = sketch._specs()
+    specs = sketch.state.specs
     for name in entry.counters:
         spec = specs[name]
         for sign in (1, -1) if entry.linear else (1,):

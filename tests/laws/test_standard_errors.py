@@ -21,7 +21,7 @@ from mergesketch.lsh import (
     WeightedMinHash,
     WinnerTakeAll,
 )
-from mergesketch.sketches.race import code_counters
+from mergesketch.sketches.race import kernel_sums
 from structured_rows import MAKERS, as_bits, as_sets
 
 D, N, N_QUERIES, N_SEEDS = 128, 120, 10, 20
@@ -143,7 +143,7 @@ def test_the_median_of_means_is_too_low_by_what_its_notes_say() -> None:
     codes = (np.random.default_rng(0).random((4000, n_hashes)) < 0.05).astype(np.uint32)
     for groups, missing in ((8, 0.05), (24, 0.42)):
         sums, std = np.empty((4000, 1)), np.empty((4000, 1))
-        code_counters._estimate(counts, codes, groups, sums, std)
+        kernel_sums.fill_means(counts, codes, groups, sums, std)
         assert abs(sums.mean() / 9.75 - 1.0 + missing) < 0.02
 
 

@@ -171,6 +171,77 @@ def test_no_private_name_is_imported_from_another_file() -> None:
     ] == []
 
 
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+def private_members(tree: ast.Module) -> set[str]:
+    """Names of private methods and attributes that the classes of a module define."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            for part in node.body:
+                targets = part.targets if isinstance(part, ast.Assign) else [getattr(part, "target", None)]
+                found |= {target.id for target in targets if isinstance(target, ast.Name)}
+                found |= {part.name} if isinstance(part, ast.FunctionDef) else set()
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            found.add(node.attr)
+    return set(filter(is_private, found))
+
+
+def base_rooms(room: str) -> set[str]:
+    """The rooms of the same top folder whose classes those of a room derive from, directly or not."""
+    return {
+        room_of(found.module)
+        for found in IMPORTS
+        for name in found.names
+        if room_of(found.importer) == room
+        and name in BASES[found.importer]
+        and room_of(found.module).split("/")[0] == room.split("/")[0]
+    } - {room}
+
+
+TREES = {name: ast.parse(path.read_text()) for name, path in MODULES.items()}
+#: The names of the base classes of each module's classes.
+BASES = {
+    name: {
+        base.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        for base in node.bases
+        if isinstance(base, ast.Name)
+    }
+    for name, tree in TREES.items()
+}
+#: Methods of named tuples and functions of Python's modules, which are public in spite of their names.
+NOT_OURS = {"_replace", "_asdict", "_fields", "_make", "_exit", "_getframe"}
+
+
+def test_no_private_member_is_used_in_another_room() -> None:
+    """A room may use what its classes or their base classes define, of other objects than `self` too."""
+    rooms = {name: room_of(name) for name in MODULES}
+    own: dict[str, set[str]] = {room: set() for room in rooms.values()}
+    for name, tree in TREES.items():
+        own[rooms[name]] |= private_members(tree)
+    every = set().union(*own.values())
+    assert len(every) > 300, "the private members are not found"
+    wrong = []
+    for name, tree in TREES.items():
+        room = rooms[name]
+        allowed = own[room] | NOT_OURS
+        reached, further = {room}, base_rooms(room)
+        while further:
+            allowed |= set().union(*(own[base] for base in further))
+            reached |= further
+            further = set().union(*map(base_rooms, further)) - reached
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and is_private(node.attr) and node.attr not in allowed:
+                owner = ast.unparse(node.value)
+                if owner not in ("self", "cls", "super()", "type(self)"):
+                    wrong.append(f"{name}, line {node.lineno}: {owner}.{node.attr}")
+    assert wrong == []
+
+
 def test_importing_the_package_does_not_import_what_runs_over_ranks() -> None:
     code = (
         "import sys, mergesketch\nprint(*[m for m in sys.modules if m.startswith('mergesketch.distributed')])"

@@ -19,12 +19,14 @@ from ranks import needs_mpi, run_ranks
 from registry import ENTRIES, Entry
 
 MERGE = """
+import functools
+import operator
 import pickle
 import numpy as np
 import mergesketch
-from mergesketch import MergeableSketch
+from mergesketch import MergeableSketch, RaceWindow
 from mergesketch.distributed import communicator, merge_over_ranks
-from registry import ENTRIES, take
+from registry import ENTRIES, ToyFamily, take
 from toy_sketches import Everything, Largest
 
 comm = communicator()
@@ -66,6 +68,14 @@ for empty in (Everything(), Everything(width=1), Largest(), Largest(size=3)):
         assert len(set(comm.allgather(ours.to_bytes()))) == 1, "ranks differ"
     else:
         check(empty, keys, join)
+
+# What a rank has derived from its own arrays is derived anew from the merged ones.
+rows = np.arange(20).reshape(10, 2) % 3
+windows = [RaceWindow(ToyFamily(2, 3), n_panes=2) for _ in range(comm.size)]
+for number, window in enumerate(windows):
+    window.update(rows[number:], pane=number % 2).query(rows)
+whole = functools.reduce(operator.or_, windows).query(rows)
+np.testing.assert_array_equal(merge_over_ranks(windows[comm.rank]).query(rows), whole)
 
 with open(sys.argv[2], "rb") as file:
     examples = pickle.load(file)

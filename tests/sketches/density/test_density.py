@@ -33,8 +33,8 @@ def exact(n_features: int, width: Any, n_repetitions: int, **parameters: Any) ->
 
 
 def naive_grids(sketch: DensitySketch, X: np.ndarray, weights: np.ndarray) -> list[dict]:
-    frames = list(sketch._rotations) or [np.eye(sketch.n_features)] * sketch.n_repetitions
-    return grid_counts(X, weights, frames, sketch._shifts, sketch._widths)
+    frames = list(sketch._grids.rotations) or [np.eye(sketch.n_features)] * sketch.n_repetitions
+    return grid_counts(X, weights, frames, sketch._grids.shifts, sketch._grids.widths)
 
 
 # -- against naive counts -------------------------------------------------------------------------
@@ -59,9 +59,9 @@ def test_densities_are_those_of_counted_cells(
     sketch = exact(n_features, width, 5, rotate=rotate, seed=seed, max_bins=max_bins).update(X, weights)
     grids = naive_grids(sketch, X, weights)
     Q = np.concatenate([X, rng.normal(size=(5, n_features))])
-    frames = list(sketch._rotations) or [np.eye(n_features)] * 5
+    frames = list(sketch._grids.rotations) or [np.eye(n_features)] * 5
     expected = np.zeros(len(Q))
-    for frame, shift, counts in zip(frames, sketch._shifts, grids, strict=True):
+    for frame, shift, counts in zip(frames, sketch._grids.shifts, grids, strict=True):
         for i, q in enumerate(Q):
             expected[i] += counts.get(tuple(np.floor(frame @ q / width + shift).astype(int).tolist()), 0)
     expected /= 5 * weights.sum() * width**n_features
@@ -156,8 +156,8 @@ def test_samples_are_uniform_in_cells_drawn_by_their_counts(rotate: bool) -> Non
         p = count / 400
         assert abs(drawn.get(cell, 0) - 40_000 * p) < 6 * np.sqrt(40_000 * p * (1 - p))
     # Where in its cell a point lies: uniform, mean 1/2 and variance 1/12.
-    frame = sketch._rotations[0] if rotate else np.eye(2)
-    place = (S @ frame.T + sketch._shifts[0]) % 1.0
+    frame = sketch._grids.rotations[0] if rotate else np.eye(2)
+    place = (S @ frame.T + sketch._grids.shifts[0]) % 1.0
     assert (np.abs(place.mean(axis=0) - 0.5) < 6 * np.sqrt(1 / 12 / 40_000)).all()
     assert (np.abs(place.var(axis=0) - 1 / 12) < 6 * np.sqrt(1 / 180 / 40_000)).all()
 
@@ -215,7 +215,7 @@ def test_the_sample_has_the_cells_of_least_keys_with_their_exact_counts(
     keys = np.empty(len(counted), np.uint64)
     cells = np.array([cell for _, cell, _ in counted], np.int32).reshape(-1, 2)
     grids = np.array([r - 1 for r, _, _ in counted], np.int32)
-    grid_kernels.grid_keys(cells, empty._grid_words, grids, 0, len(counted), keys)
+    grid_kernels.grid_keys(cells, empty._grids.words, grids, 0, len(counted), keys)
     expected = [(int(keys[i]), *counted[i]) for i in np.argsort(keys)[:max_bins]]
     state = {
         name: merged.state[f"sample_{name}"].array for name in ("keys", "repetitions", "cells", "counts")
@@ -325,7 +325,8 @@ def test_the_error_of_the_integral_is_what_it_is() -> None:
             sides = [np.arange(a, b + 1, dtype=np.int32) for a, b in zip(low, high, strict=True)]
             box = np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1).reshape(-1, 2)
             keys = np.empty(len(box), np.uint64)
-            grid_kernels.grid_keys(box, sketch._grid_words, np.full(len(box), r, np.int32), 0, len(box), keys)
+            grids = np.full(len(box), r, np.int32)
+            grid_kernels.grid_keys(box, sketch._grids.words, grids, 0, len(box), keys)
             total += sketch._estimate(keys).sum()
         errors.append(total / (sketch.n_repetitions * 2000) - 1.0)
         told.append(sketch.integral_error)
@@ -489,6 +490,6 @@ def test_forged_states_are_refused(name: str, forge: Any, message: str) -> None:
     X = np.random.default_rng(0).normal(size=(9, 2))
     sketch = DensitySketch(2, 0.5, n_repetitions=3, max_bins=100).update(X)
     twin = sketch.copy()
-    twin._adopt({**twin._arrays, name: forge(twin._arrays[name])})
+    twin._set_arrays({**twin._arrays, name: forge(twin._arrays[name])})
     with pytest.raises(SketchFormatError, match=message):
         DensitySketch.from_bytes(twin.to_bytes())

@@ -332,7 +332,7 @@ def test_too_many_buckets_are_refused_before_memory_is_taken() -> None:
     with pytest.raises(MemoryError, match=told):
         index.add([[1, 2]])
     assert index.nbytes == 64 * 2**32 * (4 * 64 + 4) + 32
-    assert "_arrays" not in index.__dict__
+    assert not index._state.is_allocated
     with pytest.raises(MemoryError, match="choose a smaller configuration"):
         mergesketch.MinHashSketch(2**30, 2**20).update([1], [0])
 
@@ -400,7 +400,7 @@ def test_ranks_that_number_rows_in_turn_say_so() -> None:
     empty = LSHIndex(ToyFamily(5, 8), capacity=9)
     ranks = empty.copy().add(X[:40], first_id=0) | empty.copy().add(X[40:], first_id=40)
     assert (ranks | ranks).n_updates == 180
-    ranks._count_ids_as_default()
+    ranks.count_ids_as_default()
     assert ranks == empty.copy().add(X)
     with pytest.raises(IncompatibleSketchError, match="numbered its rows from 0 to 89"):
         ranks.merge(empty.copy().add(X[:1], first_id=89))

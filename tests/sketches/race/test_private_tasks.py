@@ -30,7 +30,7 @@ def exact(model: PrivateRace, race: Race) -> PrivateRace:
     """A copy of `model` with the counters of `race` for its own, and as good as no noise."""
     arrays = {name: state.array.copy() for name, state in model.state.items()}
     arrays["counts"], arrays["variance"] = race.state["counts"].array.astype(np.int64), np.zeros(1)
-    return model.empty_like()._adopt(arrays)
+    return model.empty_like()._set_arrays(arrays)
 
 
 # -- classification -------------------------------------------------------------------------------

@@ -256,7 +256,7 @@ def test_threads_that_count_apart_make_one_table(
         mergesketch.set_num_threads(1)
         empty = Race(family, n_outputs=n_outputs)
         expected = empty.copy().update(X, weights)
-        monkeypatch.setattr("mergesketch.sketches.race.code_counters._APART_CODES", 30 * 40)
+        monkeypatch.setattr("mergesketch.sketches.race.code_counters.GROUP_CODES", 30 * 40)
         mergesketch.set_num_threads(3)
         sketch = empty.copy().update(X, weights)
         assert sketch == expected and sketch.to_bytes() == expected.to_bytes()
@@ -290,8 +290,8 @@ def test_threads_that_ask_apart_answer_alike(
         mergesketch.set_num_threads(1)
         expected = race.query(Q, groups=groups, return_std=True)
         # Blocks of 5 rows, in ranges of at least 10.
-        monkeypatch.setattr("mergesketch.sketches.race.code_counters._APART_CODES", 5 * 5)
-        monkeypatch.setattr("mergesketch.sketches.race.code_counters._CODES_BLOCK", 5 * 10)
+        monkeypatch.setattr("mergesketch.sketches.race.kernel_sums.GROUP_CODES", 5 * 5)
+        monkeypatch.setattr("mergesketch.sketches.race.kernel_sums.CODES_BLOCK", 5 * 10)
         for n in (1, 3):
             mergesketch.set_num_threads(n)
             for got, wanted in zip(race.query(Q, groups=groups, return_std=True), expected, strict=True):

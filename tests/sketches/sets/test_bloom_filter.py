@@ -15,7 +15,7 @@ from mergesketch import BloomFilter
 from mergesketch.errors import IncompatibleSketchError
 from mergesketch.lsh.hashing.keys import hash_keys
 from mergesketch.sketches.kernels import bloom
-from mergesketch.sketches.sets import bloom_filter, bloom_theory
+from mergesketch.sketches.sets import bloom_filter, bloom_theory, key_groups
 
 SIZES = st.tuples(st.integers(1, 40) | st.just(2**20 + 7), st.integers(1, 63), st.integers(0, 2**64 - 1))
 
@@ -80,7 +80,7 @@ def test_bits_equal_the_slow_ones(size: tuple[int, int, int], keys: list[int]) -
     assert [key in found for key in asked[-3:]] == expected[-3:]
 
 
-@pytest.mark.parametrize("n_blocks", [1, 2, 3, 1000, bloom_filter._LARGE + 5])
+@pytest.mark.parametrize("n_blocks", [1, 2, 3, 1000, key_groups.LARGE + 5])
 def test_threads_and_ordering_change_nothing(n_blocks: int, threads: Any, monkeypatch: Any) -> None:
     """A thread's own blocks, keys ordered by block, and one key after the other: the same filter."""
     keys = numbers(0, 150_001)
@@ -95,8 +95,8 @@ def test_threads_and_ordering_change_nothing(n_blocks: int, threads: Any, monkey
     for n_threads, ordered, readers in ((4, False, 8), (3, False, 2), (1, True, 8), (4, True, 8)):
         threads(n_threads)
         monkeypatch.setattr(bloom_filter, "_MAX_READERS", readers)
-        monkeypatch.setattr(bloom_filter, "_MAX_ORDERED", 1 << 16)
-        monkeypatch.setattr(BloomFilter, "_is_worth_ordering", lambda self, n, ordered=ordered: ordered)
+        monkeypatch.setattr(key_groups, "_MAX_TOGETHER", 1 << 16)
+        monkeypatch.setattr(bloom_filter, "is_worth_grouping", lambda *_, ordered=ordered: ordered)
         assert plain.empty_like().update(keys) == plain
         assert plain.empty_like().update(hash_like(keys)) == plain
         np.testing.assert_array_equal(plain.contains(asked), truth)
@@ -109,11 +109,10 @@ def hash_like(keys: np.ndarray) -> np.ndarray:
 
 
 def test_large_batches_are_ordered(monkeypatch: Any) -> None:
-    large = BloomFilter(n_blocks=bloom_filter._LARGE, n_hashes=1)
-    assert not large._is_worth_ordering(large.n_blocks)
-    assert large._is_worth_ordering(2 * large.n_blocks)
-    assert not BloomFilter(n_blocks=large.n_blocks - 1, n_hashes=1)._is_worth_ordering(2**40)
-    assert BloomFilter(n_blocks=2**30, n_hashes=1)._is_worth_ordering(2**23)
+    assert not key_groups.is_worth_grouping(key_groups.LARGE, key_groups.LARGE)
+    assert key_groups.is_worth_grouping(key_groups.LARGE, 2 * key_groups.LARGE)
+    assert not key_groups.is_worth_grouping(key_groups.LARGE - 1, 2**40)
+    assert key_groups.is_worth_grouping(2**30, 2**23)
 
 
 def test_keys_of_every_kind() -> None:

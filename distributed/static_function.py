@@ -174,7 +174,7 @@ def _complete_shards(ordered: OrderedRecords, n_shards: int, comm: Communicator)
 
 
 def _share_dictionary(given: Gathered, ours: Gathered, comm: Communicator) -> Numbering | None:
-    """Number the texts of all ranks, if values are texts; rank 0 also gets the texts themselves."""
+    """Assign numbers to the texts of all ranks, if values are texts; rank 0 also gets the texts."""
     if not ours.kinds.result.is_text:
         return None
     with comm.agree():

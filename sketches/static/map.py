@@ -171,7 +171,7 @@ class StaticMap(StaticStructure):
 
     @lazy
     def _entries(self) -> NDArray[Any] | None:
-        """The texts as a look-up returns them; None if the values are numbers."""
+        """Return the texts as a look-up returns them; None if the values are numbers."""
         if not self._kind.is_text:
             return None
         return unpack_entries(self._arrays["entries"], self._arrays["entry_ends"], self._kind)

@@ -132,5 +132,6 @@ def _merge_tree(paths: Sequence[str]) -> MergeableSketch | None:
         return MergeableSketch.load(paths[0])
     half = 1 << (len(paths) - 1).bit_length() - 1
     left, right = _merge_tree(paths[:half]), _merge_tree(paths[half:])
-    assert left is not None and right is not None
+    assert left is not None
+    assert right is not None
     return left.merge(right)

@@ -11,15 +11,15 @@ buckets; 0 is an empty cell.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ...lsh.kernels.compiled import kernel
 from ...lsh.kernels.words import mix64
 from ...sketches.kernels.heaps import is_less_frequent, sift_least_frequent
 
 __all__ = ["cells_of_buckets", "merge_cells", "top_of_cells"]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def cells_of_buckets(slots, seen, codes, keys, start, stop, cells, votes):
     """Count the ids in the buckets of the queries [start, stop) in their empty cells.
 
@@ -44,7 +44,7 @@ def cells_of_buckets(slots, seen, codes, keys, start, stop, cells, votes):
                         votes[i, r, place] -= 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def merge_cells(other_cells, other_votes, start, stop, cells, votes):
     """Merge other cells into `cells`; the votes of equal ids add up, and those of different ids subtract."""
     for i in range(start, stop):
@@ -60,7 +60,7 @@ def merge_cells(other_cells, other_votes, start, stop, cells, votes):
                     votes[i, r, c] = theirs - ours
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def top_of_cells(cells, votes, keys, start, stop, out_ids, out_counts):
     """Return the ids of most votes, with the largest votes of any row, as `query_buckets` returns ids."""
     n_rows, width = cells.shape[1], cells.shape[2]
@@ -69,7 +69,7 @@ def top_of_cells(cells, votes, keys, start, stop, out_ids, out_counts):
     best = np.empty(k, cells.dtype)
     best_counts = np.empty(k, np.int32)
     for i in range(start, stop):
-        held = 0
+        found = 0
         for r in range(n_rows):
             for c in range(width):
                 slot = cells[i, r, c]
@@ -85,22 +85,22 @@ def top_of_cells(cells, votes, keys, start, stop, out_ids, out_counts):
                         count = max(count, votes[i, other, place])
                 if not first:
                     continue
-                if held < k:
-                    best[held], best_counts[held] = slot, count
-                    held += 1
-                    if held == k:
+                if found < k:
+                    best[found], best_counts[found] = slot, count
+                    found += 1
+                    if found == k:
                         for root in range(k // 2 - 1, -1, -1):
                             sift_least_frequent(best, best_counts, root, k)
                 elif is_less_frequent(best_counts[0], best[0], count, slot):
                     best[0], best_counts[0] = slot, count
                     sift_least_frequent(best, best_counts, 0, k)
-        if held < k:
-            for root in range(held // 2 - 1, -1, -1):
-                sift_least_frequent(best, best_counts, root, held)
-        for last in range(held - 1, -1, -1):
+        if found < k:
+            for root in range(found // 2 - 1, -1, -1):
+                sift_least_frequent(best, best_counts, root, found)
+        for last in range(found - 1, -1, -1):
             out_ids[i, last] = np.int64(best[0]) - 1
             out_counts[i, last] = best_counts[0]
             best[0], best_counts[0] = best[last], best_counts[last]
             sift_least_frequent(best, best_counts, 0, last)
-        out_ids[i, held:] = -1
-        out_counts[i, held:] = 0
+        out_ids[i, found:] = -1
+        out_counts[i, found:] = 0

@@ -159,7 +159,7 @@ def check_configurations(every: Sequence[tuple[str, Mapping[str, Any]]]) -> None
 
 
 def _sum_bounds(state: SketchState, every: list[_Description], comm: Communicator) -> dict[str, int]:
-    """A bound of each integer sum over all ranks, measured afresh if it would ask for wider counters."""
+    """Bound each integer sum over all ranks; measure it again if it would ask for wider counters."""
     sums = {name: sum(other.bounds[name] for other in every) for name in every[0].bounds}
     tight = [name for name, total in sums.items() if total > _largest(every, name)]
     if tight:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from .compiled import kernel
 
 __all__ = ["any_nonfinite_32", "any_nonfinite_64", "count_falls"]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def any_nonfinite_32(bits, start, stop):
     # On bit patterns and a slice: neither float comparisons nor indices from `start` on vectorise.
     largest = np.uint32(0)
@@ -18,7 +19,7 @@ def any_nonfinite_32(bits, start, stop):
     return largest >= np.uint32(0x7F800000)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def any_nonfinite_64(bits, start, stop):
     largest = np.uint64(0)
     part = bits[start:stop]
@@ -27,7 +28,7 @@ def any_nonfinite_64(bits, start, stop):
     return largest >= np.uint64(0x7FF0000000000000)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def count_falls(indptr, indices, n_columns, start, stop):
     """Count, in the rows [start, stop) of a CSR matrix, the indices that are not above the one before.
 

@@ -7,8 +7,8 @@ coordinates. Rotations are those of `hadamard`, a row at a time; the smallest st
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from .compiled import helper, kernel
 from .cross_polytope_registers import GROUP, MAGNITUDE, largest_place, rotate_group
 from .hadamard import rotate, scale_dense
 from .hadamard_registers import RADIX, WIDTH
@@ -20,7 +20,7 @@ __all__ = ["cross_polytope_codes_csr", "cross_polytope_codes_dense"]
 _MAGNITUDE = np.uint32(MAGNITUDE)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def nearest_axis(words, first, dimension):
     """Of one hash's coordinates the largest in magnitude, the first of equal ones: twice its place, plus
     one if it is negative. `words` are the bits of the coordinates.
@@ -35,7 +35,7 @@ def nearest_axis(words, first, dimension):
     return 2 * (best - first) + np.int64(words[best] >> np.uint32(31))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def scatter(indices, entries, key, source):
     """Add each entry, with a random sign, to a coordinate of `source` that its feature and the key choose."""
     source[:] = 0
@@ -54,7 +54,7 @@ def scatter(indices, entries, key, source):
             source[place] += entries[j]
 
 
-@njit(cache=True, nogil=True)
+@helper
 def scale_entries(data, entries):
     """Entries of a row times the power of two that brings them into [-1, 1], as float32."""
     largest = 0.0
@@ -66,7 +66,7 @@ def scale_entries(data, entries):
     return entries[: data.size]
 
 
-@njit(cache=True, nogil=True)
+@helper
 def place_entries(indices, entries, scatter_keys, source):
     """Make a sparse row the only one in `source`, unless it is to be scattered there."""
     if scatter_keys.size == 0:
@@ -74,14 +74,14 @@ def place_entries(indices, entries, scatter_keys, source):
             source[indices[j]] = entries[j]
 
 
-@njit(cache=True, nogil=True)
+@helper
 def clear_entries(indices, scatter_keys, source):
     if scatter_keys.size == 0:
         for j in range(indices.size):
             source[indices[j]] = 0
 
 
-@njit(cache=True, nogil=True)
+@helper
 def longest_row(indptr, start, stop):
     longest = 0
     for i in range(start, stop):
@@ -89,20 +89,20 @@ def longest_row(indptr, start, stop):
     return longest
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def absorb(word, value, base, mixed):
     """Take one more value into a hash's word: mixed in, or as its next digit."""
     value = np.uint64(value)
     return mix64(word ^ value) if mixed else word * base + value
 
 
-@njit(cache=True, nogil=True)
+@helper
 def code_of(word, n_buckets, mixed):
     """The code that a hash's word of all values makes."""
     return np.uint32(((word >> np.uint64(32)) * n_buckets) >> np.uint64(32)) if mixed else np.uint32(word)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _row_codes(
     source, indices, entries, scatter_keys, masks, dimension, power, keys, n_buckets,
     block, words, values, codes, codes_at,
@@ -129,7 +129,7 @@ def _row_codes(
         codes[codes_at + h] = code_of(word, n_buckets, mixed)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def cross_polytope_codes_dense(X, masks, dimension, power, keys, n_buckets, start, stop, out):
     """Codes of the rows [start, stop).
 
@@ -160,7 +160,7 @@ def cross_polytope_codes_dense(X, masks, dimension, power, keys, n_buckets, star
         )  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def cross_polytope_codes_csr(
     indptr, indices, data, scatter_keys, masks, dimension, power, keys, n_buckets, start, stop, out
 ):

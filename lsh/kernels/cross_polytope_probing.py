@@ -9,8 +9,8 @@ lists, one list after another.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from .compiled import helper, kernel
 from .cross_polytope_codes import (
     absorb,
     clear_entries,
@@ -35,7 +35,7 @@ _COUNTED = 64
 # which takes longer than what they do.
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _bound_of_largest(words, first, dimension, keep, lanes):
     """A magnitude that at least `keep` coordinates have, up to 16, and not many more of them.
 
@@ -55,7 +55,7 @@ def _bound_of_largest(words, first, dimension, keep, lanes):
     return bound
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _rank_large(words, first, dimension, bound, ranks):
     """Write a rank for each coordinate of at least that magnitude; returns how many there are.
 
@@ -69,12 +69,12 @@ def _rank_large(words, first, dimension, bound, ranks):
     return found
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _place_of(rank):
     return np.int64(np.uint64(0xFFFFFFFF) - (rank & np.uint64(0xFFFFFFFF)))
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _order_few(ranks, found, axes, axes_at):
     """Write coordinates from ``axes[axes_at]`` on, the highest rank first, by counting the higher ones."""
     for a in range(found):
@@ -84,7 +84,7 @@ def _order_few(ranks, found, axes, axes_at):
         axes[axes_at + before] = _place_of(ranks[a])
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _order_many(ranks, found, keep, axes, axes_at):
     """`_order_few` by sorting, of the `keep` highest ranks."""
     ranks[:found].sort()
@@ -92,7 +92,7 @@ def _order_many(ranks, found, keep, axes, axes_at):
         axes[axes_at + r] = _place_of(ranks[found - 1 - r])
 
 
-@njit(cache=True, nogil=True)
+@helper
 def cheapest_sums(
     left, left_at, n_left, right, n_right, keep, sums_at, places, steps, steps_at, heads, cursors
 ):
@@ -118,7 +118,7 @@ def cheapest_sums(
     return keep
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _row_probes(
     source, indices, entries, scatter_keys, masks, dimension, power, keys, n_buckets,
     n_hashes, n_probes, block, words, room, codes, codes_at,
@@ -171,7 +171,7 @@ def _row_probes(
             codes[codes_at + h * n_probes + r] = code_of(word, n_buckets, mixed)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _room(dimension, power, n_probes):
     """What `_row_probes` works in."""
     most = max(_COUNTED, min(dimension, n_probes))
@@ -189,7 +189,7 @@ def _room(dimension, power, n_probes):
     )
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def cross_polytope_probes_dense(X, masks, dimension, power, keys, n_buckets, start, stop, out):
     """Codes of the likeliest cells of the rows [start, stop), ``out[i, h, probe]``; the first its own."""
     size = masks.shape[1] // 3 * WIDTH
@@ -208,7 +208,7 @@ def cross_polytope_probes_dense(X, masks, dimension, power, keys, n_buckets, sta
         )  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def cross_polytope_probes_csr(
     indptr, indices, data, scatter_keys, masks, dimension, power, keys, n_buckets, start, stop, out
 ):

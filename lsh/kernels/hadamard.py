@@ -7,8 +7,8 @@ them, and never more than twice that of what is asked for.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from .compiled import helper, kernel
 from .hadamard_registers import (
     RADIX,
     WIDTH,
@@ -35,7 +35,7 @@ _GROUP = RADIX * WIDTH
 _CHUNK = 4096
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _levels(block, left, right, span, top):
     """The levels from `span` to below `top` of the coordinates [left, right)."""
     while span < top:
@@ -56,7 +56,7 @@ def _levels(block, left, right, span, top):
         span *= radix
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def rotate(source, masks, block):
     """``block = H D3 H D2 H D1 source``, the signs of the three rounds being the bits of `masks`.
 
@@ -74,7 +74,7 @@ def rotate(source, masks, block):
         at += size // WIDTH
 
 
-@njit(cache=True, nogil=True)
+@helper
 def scale_dense(row, lanes, source):
     """Write a row times the power of two that brings it into [-1, 1] to `source`, as float32."""
     # Sixteen running values, for the compiler may not reorder the operations of one.
@@ -93,7 +93,7 @@ def scale_dense(row, lanes, source):
         source[j] = np.float64(row[j]) * scale
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _scatter(indices, data, source):
     """`scale_dense` for a sparse row: `source` is 0 elsewhere, and again after `_clear`."""
     largest = 0.0
@@ -104,13 +104,13 @@ def _scatter(indices, data, source):
         source[indices[j]] = np.float64(data[j]) * scale
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _clear(indices, source):
     for j in range(indices.size):
         source[indices[j]] = 0
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _row_signs(source, masks, n_hashes, power, block, bits, codes, codes_at):
     """Write the codes of one row to ``codes[codes_at : codes_at + n_hashes]``."""
     size, n_values = block.size, n_hashes * power
@@ -133,7 +133,7 @@ def _row_signs(source, masks, n_hashes, power, block, bits, codes, codes_at):
         codes[codes_at + h] = code
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def hadamard_signs_dense(X, masks, n_hashes, power, start, stop, out):
     """Codes of rows: bit k of code h is the sign of coordinate ``k * n_hashes + h`` of the rotations.
 
@@ -158,7 +158,7 @@ def hadamard_signs_dense(X, masks, n_hashes, power, start, stop, out):
         _row_signs(source, masks, n_hashes, power, block, bits, codes, i * n_hashes)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def hadamard_signs_csr(indptr, indices, data, masks, n_hashes, power, start, stop, out):
     """`hadamard_signs_dense` for sparse rows, which are never made dense but one at a time."""
     size = masks.shape[1] // 3 * WIDTH
@@ -172,16 +172,17 @@ def hadamard_signs_csr(indptr, indices, data, masks, n_hashes, power, start, sto
         _clear(indices[a:b], source)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _row_products(source, masks, block, out):
     size = block.size
     for b in range(masks.shape[0]):
         rotate(source, masks[b], block)
         width = min(size, out.size - b * size)
-        out[b * size : b * size + width] = block[:width]
+        for i in range(width):
+            out[b * size + i] = block[i]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def hadamard_products_dense(X, masks, start, stop, out):
     """The coordinates whose signs are the bits, of the rows [start, stop): shape (stop - start, n_values)."""
     size = masks.shape[1] // 3 * WIDTH
@@ -192,7 +193,7 @@ def hadamard_products_dense(X, masks, start, stop, out):
         _row_products(source, masks, block, out[i - start])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def hadamard_products_csr(indptr, indices, data, masks, start, stop, out):
     """`hadamard_products_dense` for sparse rows."""
     size = masks.shape[1] // 3 * WIDTH

@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from .compiled import helper, kernel
 from .products import LANES, add_up, power_of_two
 
 __all__ = ["extend_rows_csr", "extend_rows_dense", "relative_norms_csr", "relative_norms_dense"]
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _sum_of_squares_dense(row, scale, sums):
     sums[:] = 0.0
     # Lanes by a loop of no fixed length: one of fixed length would be unrolled before it is vectorised.
@@ -28,7 +28,7 @@ def _sum_of_squares_dense(row, scale, sums):
     return add_up(sums)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _sum_of_squares_csr(indices, data, scale, sums):
     sums[:] = 0.0
     for j in range(indices.size):
@@ -37,7 +37,7 @@ def _sum_of_squares_csr(indices, data, scale, sums):
     return add_up(sums)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _own_scale(values):
     largest = 0.0
     for j in range(values.size):
@@ -45,7 +45,7 @@ def _own_scale(values):
     return power_of_two(largest)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _relative_norm_dense(row, bound, sums):
     """Euclidean norm over `bound`; infinite only where float64 does not hold that."""
     scale = power_of_two(bound)
@@ -56,7 +56,7 @@ def _relative_norm_dense(row, bound, sums):
     return math.sqrt(_sum_of_squares_dense(row, scale, sums)) / scale / bound
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _relative_norm_csr(indices, data, bound, sums):
     scale = power_of_two(bound)
     total = _sum_of_squares_csr(indices, data, scale, sums)
@@ -66,7 +66,7 @@ def _relative_norm_csr(indices, data, bound, sums):
     return math.sqrt(_sum_of_squares_csr(indices, data, scale, sums)) / scale / bound
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def relative_norms_dense(X, bound, start, stop, norms):
     """``norms[i]``: the Euclidean norm of row i over `bound`, for the rows [start, stop)."""
     sums = np.empty(LANES, np.float64)
@@ -74,7 +74,7 @@ def relative_norms_dense(X, bound, start, stop, norms):
         norms[i] = _relative_norm_dense(X[i], bound, sums)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def relative_norms_csr(indptr, indices, data, bound, start, stop, norms):
     """`relative_norms_dense` for sparse rows whose indices rise."""
     sums = np.empty(LANES, np.float64)
@@ -83,13 +83,13 @@ def relative_norms_csr(indptr, indices, data, bound, start, stop, norms):
         norms[i] = _relative_norm_csr(indices[a:b], data[a:b], bound, sums)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _missing(norm, bound):
     """What brings a row to the length `bound`, given its norm over the bound; 0 for longer ones."""
     return bound * math.sqrt((1.0 - norm) * (1.0 + norm)) if norm < 1.0 else 0.0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def extend_rows_dense(X, bound, column, start, stop, out, norms):
     """The rows [start, stop), with ``sqrt(bound**2 - |x|**2)`` in a column of their own.
 
@@ -116,7 +116,7 @@ def extend_rows_dense(X, bound, column, start, stop, out, norms):
         target[column] = _missing(norms[i], bound)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def extend_rows_csr(indptr, indices, data, bound, column, start, stop, out, norms):
     """`extend_rows_dense` for sparse rows whose indices rise; one entry more a row, the last.
 
@@ -133,8 +133,9 @@ def extend_rows_csr(indptr, indices, data, bound, column, start, stop, out, norm
         a, b, k = indptr[i], indptr[i + 1], i - start
         norms[i] = _relative_norm_csr(indices[a:b], data[a:b], bound, sums) if bound > 0.0 else 0.0
         first, last = new_indptr[k], new_indptr[k] + b - a
-        new_indices[first:last] = indices[a:b]
-        new_data[first:last] = data[a:b]
+        for j in range(b - a):
+            new_indices[first + j] = indices[a + j]
+            new_data[first + j] = data[a + j]
         new_indices[last] = column
         new_data[last] = _missing(norms[i], bound)
         new_indptr[k + 1] = last + 1

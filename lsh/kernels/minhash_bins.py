@@ -21,9 +21,10 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
+from .compiled import helper, kernel
 from .minhash_permutations import CHUNK, EMPTY, affine_minimum, finalise
 from .words import lowest_bit, mix64
 
@@ -48,7 +49,7 @@ def _empty_mask_code(typingctx, values, start):
 _empty_mask: Any = intrinsic(_empty_mask_code)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _throw(words, n_words, multiplier, flip, shift, prefix, signature, bins, values):
     """Lower each word's bin to the word's low half ^ flip, shifted right and marked by `prefix`.
 
@@ -64,7 +65,7 @@ def _throw(words, n_words, multiplier, flip, shift, prefix, signature, bins, val
         signature[bin_] = min(signature[bin_], values[i])
 
 
-@njit(cache=True, nogil=True)
+@helper
 def count_empty(signature):
     empty = np.uint32(0)
     for k in range(signature.size):
@@ -72,18 +73,18 @@ def count_empty(signature):
     return empty
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _rank(key, bin_, draw):
     return mix64(key ^ (np.uint64(bin_) << np.uint64(32)) ^ np.uint64(draw))
 
 
-@njit(cache=True, nogil=True)
+@helper
 def densify(attempts, walk_key, rank_key, signature, native, full):
     """Let every empty bin copy a full one; `native` and `full` are work space of the same length."""
     m = np.uint64(signature.size)
-    native[:] = signature
     n_full = 0
     for k in range(signature.size):
+        native[k] = signature[k]
         full[n_full] = k
         n_full += native[k] != EMPTY
     for k in range(signature.size):
@@ -103,7 +104,7 @@ def densify(attempts, walk_key, rank_key, signature, native, full):
         signature[k] = value
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def minhash_one_permutation(tokens, offsets, key, multiplier, walk_key, rank_key, out):
     """Signatures of sets by one permutation, optimally densified, into ``out``.
 
@@ -133,7 +134,7 @@ def minhash_one_permutation(tokens, offsets, key, multiplier, walk_key, rank_key
             densify(attempts, walk_key, rank_key, signature, native, full)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _empty_slots(values, m, a, b, slots, a_of, b_of):
     """Which of the first m bins are empty, with their parameters; returns their number."""
     n_empty = 0
@@ -147,7 +148,7 @@ def _empty_slots(values, m, a, b, slots, a_of, b_of):
     return n_empty
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _least_of_all(tokens, left, right, key, words, n_words, a, b, least):
     """``least[k]`` = the least value of hash function k over all of the tokens [left, right)."""
     least[:] = EMPTY
@@ -159,7 +160,7 @@ def _least_of_all(tokens, left, right, key, words, n_words, a, b, least):
         affine_minimum(words, n_words, a, b, least)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def minhash_fast_similarity(tokens, offsets, key, multipliers, a, b, out):
     """Signatures of sets by rounds of throws, into ``out``.
 
@@ -215,7 +216,8 @@ def minhash_fast_similarity(tokens, offsets, key, multipliers, a, b, out):
                 )
             n_empty = count_empty(signature)
         if left == right or n_empty == 0:
-            out[row] = signature
+            for k in range(m):
+                out[row, k] = signature[k]
         elif 2 * n_empty > m:  # short sets: all bins in their order cost less than gathering most
             _least_of_all(tokens, left, right, key, words, n_words, a, b, least[:m])
             for k in range(m):
@@ -229,4 +231,5 @@ def minhash_fast_similarity(tokens, offsets, key, multipliers, a, b, out):
                 signature[slots[i]] = min(
                     np.uint32((least[i] >> rounds) | prefixes[rounds]), np.uint32(0xFFFFFFFE)
                 )
-            out[row] = signature
+            for k in range(m):
+                out[row, k] = signature[k]

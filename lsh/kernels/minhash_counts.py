@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from .compiled import kernel
 from .words import mix64
 
 __all__ = ["concatenate_codes", "count_equal"]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def concatenate_codes(signatures, keys, n_buckets, out):
     """One code in [0, n_buckets) of every ``power`` consecutive values, mixed with the code's own key."""
     power = signatures.shape[1] // keys.size
@@ -22,7 +22,7 @@ def concatenate_codes(signatures, keys, n_buckets, out):
             out[row, j] = np.uint32(((z >> np.uint64(32)) * n_buckets) >> np.uint64(32))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def count_equal(A, B, start, stop, out):
     """``out[i]`` = number of columns in which row i of A and of B agree."""
     for row in range(start, stop):

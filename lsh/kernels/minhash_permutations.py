@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from .compiled import helper, kernel
 from .words import mix64
 
 __all__ = ["minhash_permutations"]
@@ -83,7 +84,7 @@ def _affine_minimum_code(typingctx, words, n_words, a, b, least, first):
 _affine_minimum_lanes: Any = intrinsic(_affine_minimum_code)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def finalise(tokens, start, stop, key, words):
     """``words[i] = mix64(tokens[start + i] ^ key)``; returns their number, padded to a multiple of 4.
 
@@ -99,7 +100,7 @@ def finalise(tokens, start, stop, key, words):
     return n
 
 
-@njit(cache=True, nogil=True)
+@helper
 def affine_minimum(words, n_words, a, b, least):
     """Lower ``least[k]`` to the least value of hash function k over `n_words` words."""
     whole = least.size - least.size % LANES
@@ -111,7 +112,7 @@ def affine_minimum(words, n_words, a, b, least):
             least[k] = min(least[k], _affine(a[k], x, y, b[k]))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def minhash_permutations(tokens, offsets, key, a, b, out):
     """Signatures of sets under independent hash functions, into ``out``."""
     words = np.empty(CHUNK, np.uint64)

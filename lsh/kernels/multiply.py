@@ -10,10 +10,12 @@ from typing import Any
 import llvmlite.binding
 import numpy as np
 from llvmlite import ir
-from numba import config, njit, types
+from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+from .compiled import kernel
 
 __all__ = ["PANEL", "ROWS", "longest_sum", "make_panels", "multiply_panels"]
 
@@ -144,13 +146,13 @@ def make_panels(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return panels
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def longest_sum(n_features):
     """Additions that a product of `multiply_panels` is the outcome of, at most."""
     return min(n_features, PART) + (n_features + PART - 1) // PART
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def multiply_panels(X, panels, n, first, last, values):
     """``values[i, v]``: row i < n of X times vector v of the panels [first, last).
 

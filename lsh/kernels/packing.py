@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
+from .compiled import helper, kernel
 from .words import mix64
 
 __all__ = [
@@ -71,7 +72,7 @@ def _set_signs(typing_context, values, values_at, limit, bit, codes, codes_at):
     return signature, generate
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _pack_plane(values, values_at, size, limit, bit, row, first, listed, codes, codes_at, rows, places):
     """Pack `size` values of one row and bit, listing those in doubt; returns how many are listed now."""
     done = 0
@@ -97,7 +98,7 @@ def _pack_plane(values, values_at, size, limit, bit, row, first, listed, codes, 
     return listed
 
 
-@njit(cache=True, nogil=True)
+@helper
 def pack_signs(values, errors, largest_norm, width, n_hashes, first, n, out, rows, places):
     """Set bits of the codes of the first n rows by the first `width` products of a tile.
 
@@ -127,7 +128,7 @@ def pack_signs(values, errors, largest_norm, width, n_hashes, first, n, out, row
     return listed
 
 
-@njit(cache=True, nogil=True)
+@helper
 def fix_signs(rows, places, dots, n_hashes, n, out):
     """Set the bits that `pack_signs` listed by the sign of the exact products."""
     for a in range(n):
@@ -139,7 +140,7 @@ def fix_signs(rows, places, dots, n_hashes, n, out):
             out[rows[a], h] &= ~bit
 
 
-@njit(cache=True, nogil=True)
+@helper
 def quantize(values, errors, vector_norms, scales, offsets, width, first, n, steps, rows, places):
     """``steps[i, p] = floor((product + offsets[p]) / width)`` of the first n rows of a tile of products.
 
@@ -173,7 +174,7 @@ def quantize(values, errors, vector_norms, scales, offsets, width, first, n, ste
     return listed
 
 
-@njit(cache=True, nogil=True)
+@helper
 def fix_steps(rows, places, dots, scales, offsets, width, first, n, steps):
     """Set the steps that `quantize` listed by the exact products; the tile's first is at place `first`."""
     for a in range(n):
@@ -183,7 +184,7 @@ def fix_steps(rows, places, dots, scales, offsets, width, first, n, steps):
         steps[rows[a], places[a] - first] = np.int64(step)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def absorb_steps(steps, width, first, n, words):
     """``words[i, h] = mix64(words[i, h] ^ step)`` for the first `width` steps of a tile of n rows.
 
@@ -201,7 +202,7 @@ def absorb_steps(steps, width, first, n, words):
             left = right
 
 
-@njit(cache=True, nogil=True)
+@helper
 def reduce_words(words, n_buckets, n, out):
     """n rows of words to [0, n_buckets): the high half times n_buckets, shifted down by 32 bits."""
     for i in range(n):
@@ -209,7 +210,7 @@ def reduce_words(words, n_buckets, n, out):
             out[i, h] = np.uint32(((words[i, h] >> np.uint64(32)) * n_buckets) >> np.uint64(32))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def mix_codes(keys, n_buckets, codes):
     """Replace every code by ``mix64(keys[h] ^ code)``, reduced to n_buckets as in `reduce_words`."""
     for i in range(codes.shape[0]):

@@ -10,14 +10,14 @@ the next to it ("expand"). Every set has one predecessor, and none has a higher 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from .compiled import helper, kernel
 from .words import mix64
 
 __all__ = ["least_changes", "likeliest_sets", "probe_signs", "probe_steps"]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def least_changes(scores, n, keep, changes, sorted_scores):
     """The `keep` least of the first n scores, sorted: which they are, and their scores. Stable.
 
@@ -40,7 +40,7 @@ def least_changes(scores, n, keep, changes, sorted_scores):
     return kept
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _next_change(place, n, prefix, prefixes, lasts, groups):
     """The first change after `place` whose group no change in the set `prefix` has; n if there is none."""
     for candidate in range(place + 1, n):
@@ -53,7 +53,7 @@ def _next_change(place, n, prefix, prefixes, lasts, groups):
     return n
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _push(heap, size, node, totals):
     at = size
     while at > 0:
@@ -65,7 +65,7 @@ def _push(heap, size, node, totals):
     heap[at] = node
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _pop(heap, size, totals):
     """Take the least of `size` nodes off the heap."""
     least, node = heap[0], heap[size - 1]
@@ -84,7 +84,7 @@ def _pop(heap, size, totals):
     return least
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def likeliest_sets(scores, groups, n, n_sets, order, totals, prefixes, lasts, heap):
     """The n_sets sets of least score of n changes, at most one change of each group; the empty set first.
 
@@ -130,7 +130,7 @@ def likeliest_sets(scores, groups, n, n_sets, order, totals, prefixes, lasts, he
     return found
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def probe_signs(products, n_hashes, power, keys, n_buckets, out):
     """Codes of the likeliest buckets of sign bits: bits flip in the order of their squared products.
 
@@ -168,7 +168,7 @@ def probe_signs(products, n_hashes, power, keys, n_buckets, out):
                 out[i, h, r] = probe
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def probe_steps(steps, above, keys, n_buckets, out):
     """Codes of the likeliest cells: steps change by one in the order of squared distances to the border.
 

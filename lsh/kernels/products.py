@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from .compiled import helper, kernel
 from .multiply import PANEL
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "error_bounds",
     "exact_dots_csr",
     "exact_dots_dense",
+    "largest_of",
     "scale_rows_csr",
     "scale_rows_dense",
 ]
@@ -27,7 +28,16 @@ __all__ = [
 LANES = 32
 
 
-@njit(cache=True, nogil=True)
+@helper
+def largest_of(values):
+    """The largest of finite numbers that are at least 0; 0 without any."""
+    largest = 0.0
+    for i in range(values.size):
+        largest = max(largest, values[i])
+    return largest
+
+
+@helper
 def power_of_two(largest):
     """The power of two that brings `largest` into [1/2, 1), as far as float64 has it; 1 for 0."""
     if largest == 0.0:
@@ -36,7 +46,7 @@ def power_of_two(largest):
     return math.ldexp(1.0, min(max(exponent, -1022), 1022))
 
 
-@njit(cache=True, nogil=True)
+@helper
 def scale_rows_dense(X, start, stop, scaled, scales, norms):
     """Rows times a power of two each, as float32, so that no product over- or underflows; and norms.
 
@@ -75,7 +85,7 @@ def scale_rows_dense(X, start, stop, scaled, scales, norms):
         norms[i] = math.sqrt(total)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def scale_rows_csr(indptr, data, start, stop, scaled, scales, norms):
     """`scale_rows_dense` for the entries of sparse rows, which come one after another in `scaled`."""
     first = indptr[start]
@@ -93,7 +103,7 @@ def scale_rows_csr(indptr, data, start, stop, scaled, scales, norms):
         norms[i] = math.sqrt(total)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def csr_products(indptr, indices, scaled, panels, first, last, start, stop, values):
     """``values[i, v]``: row start + i times vector v of the panels [first, last), in float32."""
     begin = indptr[start]
@@ -110,7 +120,7 @@ def csr_products(indptr, indices, scaled, panels, first, last, start, stop, valu
                     out[v] += x * column[v]
 
 
-@njit(cache=True, nogil=True)
+@helper
 def add_up(sums):
     """The sum of the accumulators, by halves."""
     half = LANES // 2
@@ -121,7 +131,7 @@ def add_up(sums):
     return sums[0]
 
 
-@njit(cache=True, nogil=True)
+@helper
 def exact_dots_dense(X, scales, vectors, rows, places, start, n, dots):
     """``dots[a]``: scaled row ``start + rows[a]`` times ``vectors[places[a]]``, a < n, in the defining order.
 
@@ -142,7 +152,7 @@ def exact_dots_dense(X, scales, vectors, rows, places, start, n, dots):
         dots[a] = add_up(sums)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def exact_dots_csr(indptr, indices, data, scales, vectors, rows, places, start, n, dots):
     """`exact_dots_dense` for sparse rows whose indices rise."""
     sums = np.empty(LANES, np.float64)
@@ -155,7 +165,7 @@ def exact_dots_csr(indptr, indices, data, scales, vectors, rows, places, start, 
         dots[a] = add_up(sums)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def error_bounds(norms, longest, n, errors):
     """What a float32 product can be in error by, over the norm of its vector, for each of n rows.
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from .compiled import helper, kernel
 from .products import scale_rows_csr
 from .words import mix64
 
@@ -21,7 +21,7 @@ _KEPT_WORDS = 1 << 16
 _PRODUCTS = 1 << 20
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _add_entries(feature, key, x, first, words, quantiles, sums):
     """``sums[e * G + g] += x`` times the entry of a feature and the e-th vector of word first + g, g < G."""
     feature = mix64(feature ^ key)
@@ -34,7 +34,7 @@ def _add_entries(feature, key, x, first, words, quantiles, sums):
             part[g] += x * quantiles[(words[g] >> shift) & np.uint64(4095)]
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _products(indptr, indices, data, begin, key, quantiles, start, stop, out):
     """`hashed_products` of entries that are scaled already, of the rows from ``indptr``'s `begin` on.
 
@@ -87,14 +87,14 @@ def _products(indptr, indices, data, begin, key, quantiles, start, stop, out):
                     out[i - start, to + g] = sums[e * width + g]
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _scaled(indptr, data, start, stop):
     entries = np.empty(indptr[stop] - indptr[start], np.float32)
     scale_rows_csr(indptr, data, start, stop, entries, np.empty(stop - start), np.empty(stop - start))
     return entries
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def hashed_products(indptr, indices, data, key, quantiles, start, stop, out):
     """``out[i, v]``: the product of sparse row start + i, whose indices rise, and the hashed vector v.
 
@@ -111,7 +111,7 @@ def hashed_products(indptr, indices, data, key, quantiles, start, stop, out):
     _products(indptr, indices, entries, indptr[start], key, quantiles, start, stop, out)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def hashed_signs(indptr, indices, data, key, quantiles, n_hashes, power, start, stop, out):
     """Codes of the sparse rows [start, stop): bit k of code h is the sign of product ``k n_hashes + h``."""
     begin, entries = indptr[start], _scaled(indptr, data, start, stop)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from .compiled import helper, kernel
 
 __all__ = ["rank_agreements"]
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _add(tree, place):
     """Count one more at a place of a Fenwick tree."""
     place += 1
@@ -17,7 +18,7 @@ def _add(tree, place):
         place += place & -place
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _below(tree, place):
     """How many were counted at smaller places."""
     total = 0
@@ -27,7 +28,7 @@ def _below(tree, place):
     return total
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _align(x_indices, x_ranks, y_indices, y_ranks, pairs):
     """Ranks in x and y of the features that either has, 0 where it is absent; returns their number."""
     a, b, n = 0, 0, 0
@@ -45,7 +46,7 @@ def _align(x_indices, x_ranks, y_indices, y_ranks, pairs):
     return n
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _agreement(pairs, n, absent, shares, starts, order, tree):
     """Probability that a random group, in random order, has its winner at one feature in both rows.
 
@@ -85,7 +86,7 @@ def _agreement(pairs, n, absent, shares, starts, order, tree):
     return total
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def rank_agreements(x, y, shares, few, start, stop, agreements, unions):
     """Agreement of each pair of a row of x, from `start` to `stop`, and a row of y.
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
+from .compiled import helper, kernel
 from .minhash_permutations import EMPTY
 from .words import mix64
 
@@ -47,7 +48,7 @@ def _from_bits(typing_context, bits):
     return types.float64(types.uint64), generate
 
 
-@njit(cache=True, nogil=True, inline="always", error_model="numpy")
+@helper(inline="always", error_model="numpy")
 def log_normal_number(x):
     """The natural logarithm of a positive float64 that is not subnormal, to about 2 units in the last place.
 
@@ -73,7 +74,7 @@ def log_normal_number(x):
     return e * _LN2 + (2.0 * s + 2.0 * s * (z * series))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def log_weight(w):
     """The logarithm of any positive float64."""
     if w < 2.0**-1000:
@@ -81,7 +82,7 @@ def log_weight(w):
     return log_normal_number(w)
 
 
-@njit(cache=True, nogil=True, inline="always", error_model="numpy")
+@helper(inline="always", error_model="numpy")
 def _exponentials(word):
     """The sum of two exponential numbers, Gamma(2, 1), from the upper 48 bits of a random word.
 
@@ -92,7 +93,7 @@ def _exponentials(word):
     return -log_normal_number(u * v * 2.0**-50)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@helper(error_model="numpy")
 def _draw(feature, keys, first, width, drawn):
     """The random numbers of one feature for hashes [first, first + width), four runs of TILE numbers.
 
@@ -111,7 +112,7 @@ def _draw(feature, keys, first, width, drawn):
         drawn[3 * TILE + v] = log_normal_number(c) + r * beta - r
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@helper(error_model="numpy")
 def _lower(log_w, feature, drawn, width, least, features):
     """Lower the least values (and their steps, TILE places on) to those of a feature of that weight."""
     for v in range(width):
@@ -125,7 +126,7 @@ def _lower(log_w, feature, drawn, width, least, features):
         features[v] = feature if lower else features[v]
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _finish(least, features, keys, first, width, out):
     """Values of a row."""
     for v in range(width):
@@ -134,7 +135,7 @@ def _finish(least, features, keys, first, width, out):
         out[first + v] = value if least[v] < np.inf else EMPTY
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _number_features(indices, weights, key, numbers, features):
     """``numbers[j]``, the number of entry j's feature, or -1 for a weight of 0; returns how many there are.
 
@@ -159,7 +160,7 @@ def _number_features(indices, weights, key, numbers, features):
     return n
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _order_by_feature(offsets, weights, numbers, n_features, ends, rows, logs):
     """Rows and logarithms of the weights of feature f, at ``[ends[f - 1], ends[f])``."""
     ends[: n_features + 1] = 0
@@ -176,7 +177,7 @@ def _order_by_feature(offsets, weights, numbers, n_features, ends, rows, logs):
                 ends[numbers[j]] += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def weighted_minhash(offsets, indices, weights, key, keys, out):
     """Values of sparse rows whose weights are at least 0: for each hash those of the feature of least a.
 
@@ -214,7 +215,7 @@ def weighted_minhash(offsets, indices, weights, key, keys, out):
             _finish(least[row], least_features[row], keys, first, width, out[row])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def overlap_weights(x_indptr, x_indices, x_data, y_indptr, y_indices, y_data, start, stop, out):
     """``out[i, j]`` = the sum of the lesser over that of the greater weights of two rows; 1 if all are 0."""
     for i in range(start, stop):

@@ -12,8 +12,8 @@ all bins of a permutation instead, in time proportional to the entries.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from .compiled import helper, kernel
 from .words import mix64
 
 __all__ = ["winners_csr", "winners_dense"]
@@ -26,7 +26,7 @@ NOBODY = np.uint32(0xFFFFFFFF)
 _TILE = 16
 
 
-@njit(cache=True, nogil=True, inline="always")
+@helper(inline="always")
 def _reduce(word, n_buckets):
     """The high half of a word to [0, n_buckets); the word itself with n_buckets = 0."""
     if n_buckets == 0:
@@ -34,7 +34,7 @@ def _reduce(word, n_buckets):
     return np.uint32(((word >> np.uint64(32)) * n_buckets) >> np.uint64(32))
 
 
-@njit(cache=True, nogil=True, inline="always")
+@helper(inline="always")
 def _absorb(word, label, base, n_buckets):
     """Append a label to the word of a code: as a digit, or mixed in."""
     if n_buckets == 0:
@@ -42,13 +42,13 @@ def _absorb(word, label, base, n_buckets):
     return mix64(word ^ label)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@helper(inline="always")
 def _rank(key, bin_, other):
     """A random number of (bin, attempt or other bin)."""
     return mix64(key ^ (np.uint64(bin_) << np.uint64(32)) ^ np.uint64(other))
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _donor(bin_, winners, full, n_full, attempts, walk_key, rank_key):
     """The bin that an empty one copies: the first full one in a random order that is its own.
 
@@ -69,7 +69,7 @@ def _donor(bin_, winners, full, n_full, attempts, walk_key, rank_key):
     return np.int64(least & low)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@helper(inline="always")
 def _turn(walk_key, bin_, donor, base):
     """Draw what a bin adds to places that it copies from a donor: in [0, base), the same for all rows.
 
@@ -81,7 +81,7 @@ def _turn(walk_key, bin_, donor, base):
     return ((word >> np.uint64(32)) * base) >> np.uint64(32)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _row_codes(features, values, n, bins, spots, own, settings, keys, work, out):
     """Codes of one row with n > 0 entries that are no zeros.
 
@@ -126,7 +126,7 @@ def _row_codes(features, values, n, bins, spots, own, settings, keys, work, out)
         out[h] = _reduce(words[h], n_buckets)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _absent_codes(n_features, settings, keys, out):
     """Codes of a row of zeros: of places 0, or of a winner that is no feature."""
     power, base, n_buckets = settings[0], settings[1], settings[2]
@@ -138,7 +138,7 @@ def _absent_codes(n_features, settings, keys, out):
         out[h] = _reduce(word, n_buckets)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _work(n_bins, n_hashes, values):
     winners, best = np.full(n_bins, -1, np.int32), np.full(n_bins, -np.inf, values.dtype)
     # One more for the bin that is put behind the last and then not counted.
@@ -146,7 +146,7 @@ def _work(n_bins, n_hashes, values):
     return winners, best, spots_held, full, np.empty(n_hashes, np.uint64)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def winners_csr(indptr, indices, data, layout, settings, keys, start, stop, out):
     """Codes of the sparse rows [start, stop) to the same rows of `out`.
 
@@ -174,7 +174,7 @@ def winners_csr(indptr, indices, data, layout, settings, keys, start, stop, out)
             _absent_codes(bins.shape[1], settings, keys, out[row])
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _transpose(X, columns, left, right, block):
     """``block[u, i]`` = X[left + i, columns[u]], with minus infinity for zeros."""
     absent = X.dtype.type(-np.inf)
@@ -192,7 +192,7 @@ def _transpose(X, columns, left, right, block):
                 target[3] = d[column] if d[column] != 0 else absent
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _lane_winners(block, group, labels, best, label):
     """Label of the first of the largest values of a group, for 64 rows; NOBODY in a group of zeros."""
     best[:] = -np.inf
@@ -205,7 +205,7 @@ def _lane_winners(block, group, labels, best, label):
             label[i] = mark if better else label[i]
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _block_codes(block, places, labels, base, n_buckets, keys, empty, codes):
     """Codes of 64 rows under some hashes; `empty` becomes NOBODY for rows with a group of zeros."""
     best, label = np.empty(LANES, block.dtype), np.empty(LANES, np.uint32)
@@ -229,7 +229,7 @@ def _block_codes(block, places, labels, base, n_buckets, keys, empty, codes):
                 row[j] = tile[j, i]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def winners_dense(X, groups, layout, settings, keys, start, stop, out):
     """Codes of the dense rows [start, stop) to the same rows of `out`; see `winners_csr`.
 

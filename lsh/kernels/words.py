@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+
+from .compiled import helper
 
 __all__ = ["lowest_bit", "mix64", "popcount"]
 
@@ -37,7 +39,7 @@ popcount: Any = _popcount
 lowest_bit: Any = _lowest_bit
 
 
-@njit(cache=True, nogil=True, inline="always")
+@helper(inline="always")
 def mix64(z):
     """Stafford's mix 13, the finaliser of SplitMix64: a bijection of 64-bit words."""
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

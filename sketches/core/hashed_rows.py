@@ -1,4 +1,4 @@
-"""Rows of any kind that are hashed block by block, for sketches that count codes."""
+"""Rows that are hashed block by block, and checks of families and their codes."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ __all__ = [
     "row_blocks",
 ]
 
-#: Number of codes that are worked on at a time, which fit into the processor's caches.
+#: Number of codes of a block, which keeps them in the processor's caches.
 _BLOCK_CODES = 1 << 20
-#: Number of codes that are worked on at a time on a GPU: half a gibibyte, and enough rows to fill it.
+#: Number of codes of a block on a GPU: half a gibibyte, and enough rows to fill any GPU.
 _GPU_CODES = 1 << 27
-#: The most buckets of a family, for a sketch has a counter for each.
+#: Largest number of buckets of a hash, each of which has a counter.
 _MAX_BUCKETS = 1 << 28
 
 
 def check_family(family: Any) -> HashFamily:
-    """Return a family after checking that it is one, with few enough buckets for a counter each."""
+    """Return `family`; refuse other objects, and families with too many buckets for counters."""
     if not isinstance(family, HashFamily):
         raise TypeError(f"family must be a HashFamily, got {type(family).__name__}")
     if family.n_buckets > _MAX_BUCKETS:
@@ -40,7 +40,7 @@ def check_family(family: Any) -> HashFamily:
 
 
 def check_symmetric_family(family: Any) -> HashFamily:
-    """Return a family after checking it as `check_family` does, and that it hashes queries as rows."""
+    """Return `family` after `check_family`; refuse families that hash queries differently from rows."""
     checked = check_family(family)
     if type(checked).hash_query is not HashFamily.hash_query:
         raise ValueError(f"family must hash rows and queries alike, which {type(family).__name__} does not")
@@ -48,7 +48,7 @@ def check_symmetric_family(family: Any) -> HashFamily:
 
 
 def row_blocks(n: int, n_hashes: int, device: str = "cpu") -> Iterator[tuple[int, int]]:
-    """Return ranges of n rows whose codes fit into the caches, or into a part of a GPU; (0, 0) for none."""
+    """Return ranges of n rows whose codes fit the caches, or a small part of a GPU; one range for no rows."""
     block = _GPU_CODES // n_hashes if device == "gpu" else min(8192, _BLOCK_CODES // n_hashes)
     block = max(256, block)
     return ((start, min(n, start + block)) for start in range(0, max(n, 1), block))
@@ -62,11 +62,11 @@ def hash_block(
 
 
 def check_codes(family: HashFamily, codes: NDArray[np.uint32], n: int) -> NDArray[np.uint32]:
-    """Return the codes of n rows after checking them: kernels use them as places in tables without a check.
+    """Return codes; refuse those that n rows of the family cannot have.
 
-    The family may be a user's.
+    Kernels use codes as places in tables without a check, and a user's family may return any.
     """
-    # The family may take a pair of two dense rows for sets, or sets for such a pair.
+    # Two dense rows in a tuple may be taken for sets, and sets for dense rows.
     if codes.shape != (n, family.n_hashes):
         raise ValueError(
             f"expected rows for {type(family).__name__}, got {n} that it takes for "

@@ -10,13 +10,15 @@ Field f is the bit ``f % 64`` of word ``f // 64`` of the block. Fields may repea
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
+from ...lsh.kernels.compiled import helper, kernel
 from ...lsh.kernels.prefetch import prefetch, prefetch_read
 from ...lsh.kernels.words import popcount
 from ...lsh.kernels.xxh3 import xxh3_64_u64
@@ -61,13 +63,13 @@ def _high_code(typing_context, a, b):
 _multiply_high: Any = intrinsic(_high_code)
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _mix(x):
     x *= _ODD
     return x ^ (x >> _U32)
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper
 def _place(keys, seed, hashed, n_blocks, low, width, first, n, mixed, bases):
     """w_1 of those of n keys whose hash is in [low, low + width], and where their blocks start; how many."""
     if hashed:
@@ -92,7 +94,7 @@ def _place(keys, seed, hashed, n_blocks, low, width, first, n, mixed, bases):
 
 # No array is passed to a function within the loop over keys, for that would count its references up and
 # down, in one place for all threads: it is why the bits' loops are written out.
-@njit(cache=True, nogil=True, forceinline=True)
+@helper
 def _add(keys, seed, hashed, n_hashes, low, width, start, stop, words, mixed, bases):
     n_blocks = np.uint64(words.size // BLOCK_WORDS)
     for first in range(start, stop, _TILE):
@@ -113,7 +115,7 @@ def _add(keys, seed, hashed, n_hashes, low, width, start, stop, words, mixed, ba
                 w <<= _U9
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper
 def _contains(words, keys, seed, hashed, n_hashes, start, stop, out, mixed, bases):
     n_blocks = np.uint64(words.size // BLOCK_WORDS)
     for first in range(start, stop, _TILE):
@@ -136,7 +138,7 @@ def _contains(words, keys, seed, hashed, n_hashes, start, stop, out, mixed, base
             out[first + i] = found != _U0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bloom_add(keys, seed, hashed, n_hashes, low, width, words):
     """Set the bits of those keys whose hash is in [low, low + width].
 
@@ -147,14 +149,14 @@ def bloom_add(keys, seed, hashed, n_hashes, low, width, words):
     _add(keys, seed, hashed, n_hashes, low, width, 0, keys.size, words, mixed, bases)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bloom_contains(words, keys, seed, hashed, n_hashes, start, stop, out):
     """``out[i]`` = whether all bits of key i are set, for i in [start, stop)."""
     mixed, bases = np.empty(_TILE, np.uint64), np.zeros(_TILE + _AHEAD, np.int64)
     _contains(words, keys, seed, hashed, n_hashes, start, stop, out, mixed, bases)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bloom_group(keys, seed, hashed, n_blocks, shift, start, stop, ordered, ends):
     """Hashes of the keys [start, stop) to ``ordered[start:stop]``, grouped by ``block >> shift``.
 
@@ -174,7 +176,7 @@ def bloom_group(keys, seed, hashed, n_blocks, shift, start, stop, ordered, ends)
         cursors[group] += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bloom_add_groups(ordered, ends, n_hashes, first_group, last_group, words):
     """Set the bits of the grouped hashes of groups [first_group, last_group), whose blocks no others have.
 
@@ -187,7 +189,7 @@ def bloom_add_groups(ordered, ends, n_hashes, first_group, last_group, words):
             _add(ordered, _U0, True, n_hashes, _U0, _EVERY, *part, words, mixed, bases)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bloom_contains_groups(words, ordered, ends, n_hashes, first_group, last_group, found):
     """``found[i]`` = whether all bits of grouped hash i are set, for groups [first_group, last_group)."""
     mixed, bases = np.empty(_TILE, np.uint64), np.zeros(_TILE + _AHEAD, np.int64)
@@ -196,7 +198,7 @@ def bloom_contains_groups(words, ordered, ends, n_hashes, first_group, last_grou
             _contains(words, ordered, _U0, True, n_hashes, ends[p, g], ends[p, g + 1], found, mixed, bases)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bloom_regroup(keys, ends, found, seed, hashed, n_blocks, shift, start, stop, out):
     """What was found for grouped hashes to ``out[start:stop]``, in the order of the keys."""
     cursors = ends[:-1].copy()
@@ -207,7 +209,7 @@ def bloom_regroup(keys, ends, found, seed, hashed, n_blocks, shift, start, stop,
         cursors[group] += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bloom_fills(words, others, start, stop, fills):
     """``fills[b]`` += how many of the blocks [start, stop) have b bits set in `words` or `others`."""
     for block in range(start, stop):
@@ -217,17 +219,22 @@ def bloom_fills(words, others, start, stop, fills):
         fills[n] += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bloom_errors(n_hashes, errors):
     """``errors[n]`` = chance that a block of n keys passes a key that is not among them, exactly.
 
     Steps the distribution of a block's set bits one bit of a key at a time.
     """
-    chances, following = np.zeros(BLOCK_BITS + 1), np.zeros(BLOCK_BITS + 1)
-    passes = (np.arange(BLOCK_BITS + 1) / BLOCK_BITS) ** n_hashes
+    chances, following = np.empty(BLOCK_BITS + 1, np.float64), np.empty(BLOCK_BITS + 1, np.float64)
+    passes = np.empty(BLOCK_BITS + 1, np.float64)
+    for b in range(BLOCK_BITS + 1):
+        chances[b] = 0.0
+        passes[b] = math.pow(b / BLOCK_BITS, n_hashes)
     chances[0] = 1.0
     for n in range(errors.size):
-        errors[n] = np.sum(chances * passes)
+        errors[n] = 0.0
+        for b in range(BLOCK_BITS + 1):
+            errors[n] += chances[b] * passes[b]
         for _ in range(n_hashes):
             following[0] = 0.0
             for b in range(1, BLOCK_BITS + 1):

@@ -6,8 +6,8 @@ A signature is a row of words. Threads own ranges of nodes: each reads all edges
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ...lsh.kernels.compiled import helper, kernel
 from ...lsh.kernels.words import mix64, popcount
 
 __all__ = [
@@ -21,19 +21,19 @@ __all__ = [
 _ONE = np.uint64(1)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def node_bit(node, key, n_bits):
     """The bit of a node in everybody's signature."""
     return np.int64(((mix64(np.uint64(node) ^ key) >> np.uint64(32)) * n_bits) >> np.uint64(32))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def fill_node_bits(key, n_bits, start, stop, bits):
     for node in range(start, stop):
         bits[node] = node_bit(node, key, n_bits)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def set_neighbour_bits(sources, targets, both, key, first, last, signatures):
     """Set each edge's target in its source's row, and with `both` the other way, for rows [first, last)."""
     n_bits = np.uint64(64 * signatures.shape[1])
@@ -49,7 +49,7 @@ def set_neighbour_bits(sources, targets, both, key, first, last, signatures):
             signatures[v, bit >> 6] |= _ONE << np.uint64(bit & 63)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def pass_signatures(sources, targets, signatures, both, first, last, out):
     """``out[u] |= signatures[v]`` for each edge (u, v), and with `both` the other way, rows [first, last)."""
     for e in range(sources.size):
@@ -62,7 +62,7 @@ def pass_signatures(sources, targets, signatures, both, first, last, out):
                 out[v, w] |= signatures[u, w]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def count_signature_bits(signatures, others, u, v, start, stop, counts):
     """``counts[i]``: bits of ``signatures[u[i]]``, ``others[v[i]]``, and both, for pairs [start, stop)."""
     for i in range(start, stop):
@@ -77,7 +77,7 @@ def count_signature_bits(signatures, others, u, v, start, stop, counts):
         counts[i, 2] = c
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def weigh_signatures(signatures, u, v, weights, start, stop, sums):
     """``sums[i]``: the sums of the rows of `weights` (one a bit) that both signatures of a pair have set."""
     for i in range(start, stop):

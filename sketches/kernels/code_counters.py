@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from ...lsh.kernels.compiled import kernel
 from ...lsh.kernels.words import mix64
 
 __all__ = [
@@ -31,7 +31,7 @@ BLOCK = 256
 COLUMNS = 4
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def scatter_add(codes, weights, start, stop, counts):
     """``counts[r, codes[i, r]] += weights[i]`` for every i, and r in [start, stop).
 
@@ -72,7 +72,7 @@ def scatter_add(codes, weights, start, stop, counts):
                     counts[r, codes[i, r]] += weights[i]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def scatter_add_outputs(codes, weights, start, stop, counts):
     """``counts[r, codes[i, r], k] += weights[i, k]`` for every i and k, and r in [start, stop)."""
     n_outputs = counts.shape[2]
@@ -85,7 +85,7 @@ def scatter_add_outputs(codes, weights, start, stop, counts):
                     counts[r, code, k] += weights[i, k]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def gather_mean(counts, codes, start, stop, means, stds):
     """Mean and standard deviation over r of ``counts[r, codes[i, r], k]``, for i in [start, stop).
 
@@ -122,7 +122,7 @@ def gather_mean(counts, codes, start, stop, means, stds):
             stds[i, k] = math.sqrt(stds[i, k] / (n_rows - 1)) if n_rows > 1 else np.nan
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def gather_groups(counts, codes, edges, start, stop, out):
     """``out[i, g, k]``: the mean of ``counts[r, codes[i, r], k]`` over r in [edges[g], edges[g + 1])."""
     n_outputs = counts.shape[2]
@@ -138,7 +138,7 @@ def gather_groups(counts, codes, edges, start, stop, out):
                 out[i, g, k] /= edges[g + 1] - edges[g]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def gather_ratio(counts, codes, totals, chance, start, stop, mass, mass_std, ratio, ratio_std):
     """Ratios of the means of counters 1 to K to that of counter 0, and what they err by.
 
@@ -186,7 +186,7 @@ def gather_ratio(counts, codes, totals, chance, start, stop, mass, mass_std, rat
             ratio_std[i, k] = error / abs(mass[i]) if mass[i] != 0.0 else np.nan
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def code_keys(codes, key, start, stop, out):
     """``out[i]`` = a 64-bit hash of the codes of row i, for i in [start, stop).
 
@@ -211,7 +211,7 @@ def code_keys(codes, key, start, stop, out):
         out[i] = mix64(mix64(mix64(a ^ np.uint64(5)) ^ b) ^ mix64(mix64(c ^ np.uint64(6)) ^ d))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def find_keys(keys, rising, start, stop, places):
     """``places[i]`` = where ``keys[i]`` is in `rising`, -1 if it is not there, for i in [start, stop).
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from ...lsh.kernels.compiled import helper, kernel
 from ...lsh.kernels.words import lowest_bit, popcount
 
 __all__ = [
@@ -57,7 +58,7 @@ def _load_code(typingctx, address, index):
 load_word: Any = intrinsic(_load_code)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _select_bit(word, rank):
     """Place of the bit that `rank` others lie below; without branches, which could not be predicted."""
     # In each byte, the number of bits in it and those below it.
@@ -82,7 +83,7 @@ def _select_bit(word, rank):
     return place + _U(rank >= (word & _ONE))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def select(words, low_at, low_bits, high_at, samples_at, i):
     """The i-th value of the sequence at the address `words`; all arguments are uint64.
 
@@ -116,7 +117,7 @@ def select(words, low_at, low_bits, high_at, samples_at, i):
     return (high << low_bits) | (low & ((_ONE << low_bits) - _ONE))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def elias_fano_encode(values, low_bits, high_at, samples_at, words):
     """Write `values` into zeroed words; the index of the first that is less than the one before, or n."""
     mask = (_ONE << low_bits) - _ONE
@@ -140,13 +141,13 @@ def elias_fano_encode(values, low_bits, high_at, samples_at, words):
     return values.size
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def elias_fano_take(address, low_bits, high_at, samples_at, indices, out):
     for k in range(indices.size):
         out[k] = select(address, _U(0), low_bits, high_at, samples_at, _U(indices[k]))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def elias_fano_check(words, address, n, largest, low_bits, high_at, samples_at):
     """0, or which promise of the words is broken: 1 number of bits, 2 their range, 3 samples, 4 size."""
     found = _U(0)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from ...lsh.kernels.compiled import helper
 
 __all__ = ["is_less_frequent", "keep_nearest", "sift_least_frequent", "sort_nearest"]
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _farther(distance, number, other_distance, other):
     return distance > other_distance or (distance == other_distance and number > other)
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _sift_farthest(ids, distances, first, root, size):
     """Restore a heap whose root is its farthest entry, kept in ``ids[first:]``."""
     number, distance = ids[first + root], distances[first + root]
@@ -32,7 +33,7 @@ def _sift_farthest(ids, distances, first, root, size):
     ids[first + root], distances[first + root] = number, distance
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def keep_nearest(ids, distances, first, held, k, number, distance):
     """Take a candidate into the heap of the k nearest if it is one of them; returns how many are held."""
     if held < k:
@@ -52,7 +53,7 @@ def keep_nearest(ids, distances, first, held, k, number, distance):
     return held
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def sort_nearest(ids, distances, first, held, k):
     """Sort the heap, nearest first; -1 and infinity where there are fewer than k."""
     for last in range(held - 1, 0, -1):
@@ -64,12 +65,12 @@ def sort_nearest(ids, distances, first, held, k):
         ids[first + j], distances[first + j] = -1, np.inf
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def is_less_frequent(count, slot, other_count, other_slot):
     return count < other_count or (count == other_count and slot > other_slot)
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def sift_least_frequent(slots, counts, root, size):
     """Restore a heap whose root is its worst entry: least count, largest id."""
     slot, count = slots[root], counts[root]

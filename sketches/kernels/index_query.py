@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ...lsh.kernels.compiled import helper, kernel
 from ...lsh.kernels.prefetch import prefetch
 from .heaps import is_less_frequent, sift_least_frequent
 
@@ -14,7 +14,7 @@ __all__ = ["bound_found", "frequent_ids", "merge_top", "query_buckets"]
 _AHEAD, _LINE = 256, 64
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _look_ahead(slots, flat, codes, i, bases):
     """Write where the distinct buckets of query i start to `bases`, and ask for them; how many they are."""
     n_tables, n_buckets, capacity = slots.shape
@@ -38,7 +38,7 @@ def _look_ahead(slots, flat, codes, i, bases):
     return n
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _count_direct(flat, capacity, bases, n_bases, counters, found, often, ends):
     """Count with one counter for each id; -1 if there is an id without one.
 
@@ -66,7 +66,7 @@ def _count_direct(flat, capacity, bases, n_bases, counters, found, often, ends):
     return -1 if beyond else n
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _count_hashed(flat, capacity, bases, n_bases, keys, places, found, often, ends):
     """Count in an open-addressing table of at least twice as many places as there are ids to find."""
     mask = keys.size - 1
@@ -96,7 +96,7 @@ def _count_hashed(flat, capacity, bases, n_bases, keys, places, found, often, en
     return n
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _table_size(most):
     size = 16
     while size < 2 * most:
@@ -104,7 +104,7 @@ def _table_size(most):
     return size
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def query_buckets(slots, codes, k, counters, start, stop, out_ids, out_counts):
     """The k ids that stand in most of a query's buckets, for the queries [start, stop).
 
@@ -139,21 +139,16 @@ def query_buckets(slots, codes, k, counters, start, stop, out_ids, out_counts):
             if keys.size == 0:
                 keys, places = np.zeros(size, slots.dtype), np.empty(size, np.int32)
             n = _count_hashed(flat, capacity, bases, n_here, keys, places, found, often, ends)
-        held = 0
-        for a in range(n):
+        held = min(n, k)
+        for a in range(held):
+            best[a], best_counts[a] = found[a], often[a]
+        for root in range(held // 2 - 1, -1, -1):
+            sift_least_frequent(best, best_counts, root, held)
+        for a in range(held, n):
             slot, count = found[a], often[a]
-            if held < k:
-                best[held], best_counts[held] = slot, count
-                held += 1
-                if held == k:
-                    for root in range(k // 2 - 1, -1, -1):
-                        sift_least_frequent(best, best_counts, root, k)
-            elif is_less_frequent(best_counts[0], best[0], count, slot):
+            if is_less_frequent(best_counts[0], best[0], count, slot):
                 best[0], best_counts[0] = slot, count
-                sift_least_frequent(best, best_counts, 0, k)
-        if held < k:
-            for root in range(held // 2 - 1, -1, -1):
-                sift_least_frequent(best, best_counts, root, held)
+                sift_least_frequent(best, best_counts, 0, held)
         for last in range(held - 1, -1, -1):
             out_ids[i, last] = np.int64(best[0]) - 1
             out_counts[i, last] = best_counts[0]
@@ -164,7 +159,7 @@ def query_buckets(slots, codes, k, counters, start, stop, out_ids, out_counts):
             out_counts[i, j] = 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bound_found(seen, codes, capacity, start, stop, out):
     """``out[i - start]``: ids in the buckets of query i, each as often as it stands there."""
     for i in range(start, stop):
@@ -175,7 +170,7 @@ def bound_found(seen, codes, capacity, start, stop, out):
         out[i - start] = total
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _smallest(values, n, m):
     """Bring the m smallest of `n` different values to the front (Hoare's selection)."""
     left, right = 0, n - 1
@@ -199,7 +194,7 @@ def _smallest(values, n, m):
             break
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def frequent_ids(slots, codes, offsets, counters, start, stop, out, sizes):
     """The ids that stand in most buckets of each query of [start, stop), as many as there is room for.
 
@@ -276,7 +271,7 @@ def frequent_ids(slots, codes, offsets, counters, start, stop, out, sizes):
                 break
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def merge_top(other_ids, other_counts, start, stop, ids, counts):
     """Merge lists as `query_buckets` gives them, of different ids, into the first: the k best of both."""
     k = ids.shape[1]
@@ -291,5 +286,5 @@ def merge_top(other_ids, other_counts, start, stop, ids, counts):
             else:
                 merged[j], merged_counts[j] = other_ids[i, b], right
                 b += 1
-        ids[i] = merged
-        counts[i] = merged_counts
+        for j in range(k):
+            ids[i, j], counts[i, j] = merged[j], merged_counts[j]

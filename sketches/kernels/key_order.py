@@ -7,14 +7,14 @@ buckets of about two keys and an insertion sort takes two passes, where a compar
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ...lsh.kernels.compiled import kernel
 from .ribbon import shard_of
 
 __all__ = ["count_shards", "scatter_shards", "sort_shard"]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def count_shards(keys, start, stop, counts):
     """``counts[s] +=`` keys [start, stop) in shard s of counts.size."""
     n_shards = np.uint64(counts.size)
@@ -22,7 +22,7 @@ def count_shards(keys, start, stop, counts):
         counts[shard_of(keys[i], n_shards)[0]] += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def scatter_shards(keys, loads, start, stop, places, out_keys, out_loads):
     """Move keys [start, stop) and their loads to ``places[shard]``, which move on."""
     n_shards = np.uint64(places.size)
@@ -34,7 +34,7 @@ def scatter_shards(keys, loads, start, stop, places, out_keys, out_loads):
         places[shard] = place + 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def sort_shard(n_shards, bits, keys, loads, starts, room_keys, room_loads):
     """Sort the keys of one shard, and their loads with them; equal keys keep their order.
 

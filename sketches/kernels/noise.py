@@ -7,7 +7,8 @@ numbers has holes that give away what was added to (Mironov 2012).
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from ...lsh.kernels.compiled import helper, kernel
 
 __all__ = ["LARGEST_SCALE", "discrete_laplace"]
 
@@ -17,7 +18,7 @@ LARGEST_SCALE = 1 << 56
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@helper(inline="always")
 def _uniform(words, at, n):
     """A number in [0, n), every one equally likely, and the place of the next word; -1 if words run out."""
     n = np.uint64(n)
@@ -31,7 +32,7 @@ def _uniform(words, at, n):
     return np.int64(0), -1
 
 
-@njit(cache=True, nogil=True, inline="always")
+@helper(inline="always")
 def _exp_coin(words, at, a, b):
     """True with probability ``exp(-a / b)``, 0 <= a <= b (von Neumann; Canonne et al., algorithm 1)."""
     k = np.int64(1)
@@ -42,7 +43,7 @@ def _exp_coin(words, at, a, b):
         k += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def discrete_laplace(words, numerator, denominator, start, stop, out):
     """Fill ``out[start:stop]`` with noise: k is as likely as ``exp(-|k| denominator / numerator)``.
 

@@ -6,12 +6,13 @@ import heapq
 import math
 
 import numpy as np
-from numba import njit
+
+from ...lsh.kernels.compiled import helper, kernel
 
 __all__ = ["cover_column", "order_rows", "swap_columns"]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def order_rows(counts, start, stop, rows):
     """Put each row [start, stop) into falling order of its symbols' counts, ties by symbol; in place."""
     n_columns = rows.shape[1]
@@ -29,7 +30,7 @@ def order_rows(counts, start, stop, rows):
             row[b] = symbol
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _appears_before(row, first, place):
     found = False
     for a in range(first, place):
@@ -37,7 +38,7 @@ def _appears_before(row, first, place):
     return found
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def cover_column(column, n_symbols, rows):
     """Move one symbol of every row to `column`, from there or behind it, in place, so that few symbols serve.
 
@@ -88,7 +89,7 @@ def cover_column(column, n_symbols, rows):
                     break
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _gain(count, steps):
     """What one more adds to count * log2(count)."""
     if count < steps.size:
@@ -96,7 +97,7 @@ def _gain(count, steps):
     return (count + 1.0) * math.log2(count + 1.0) - count * math.log2(count)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def swap_columns(steps, rows, counts):
     """Swap two symbols of a row wherever the sum of the columns' entropies falls; how many swaps.
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
+from ...lsh.kernels.compiled import helper, kernel
 from .heaps import keep_nearest, sort_nearest
 
 __all__ = ["UNORDERED", "order_sets", "rank_bits", "rank_sets", "rank_weights"]
@@ -32,7 +33,7 @@ _count_ones: Any = intrinsic(_count_ones_code)
 # `rank_kernels.rank_vectors`; they return -1, or the id of a candidate that has no row, or `UNORDERED`.
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def rank_bits(Q, rows, candidates, offsets, sizes, last_mask, k, first, ids, distances):
     """Bits that differ; of the last byte, those of `last_mask`."""
     n_rows = rows.shape[0]
@@ -54,7 +55,7 @@ def rank_bits(Q, rows, candidates, offsets, sizes, last_mask, k, first, ids, dis
     return -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def order_sets(begins, start, stop, tokens, ends):
     """Sort the tokens of the sets [start, stop) and drop repeated ones, in place: `ends` move down."""
     for i in range(start, stop):
@@ -68,7 +69,7 @@ def order_sets(begins, start, stop, tokens, ends):
         ends[i] = begins[i] + n
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _rises(tokens, begin, end):
     falls = 0
     for j in range(np.uint64(begin + 1), np.uint64(max(end, begin + 1))):
@@ -76,7 +77,7 @@ def _rises(tokens, begin, end):
     return falls == 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def rank_sets(Q, Q_begins, Q_ends, rows, begins, ends, candidates, offsets, sizes, k, first, ids, distances):
     """1 minus the Jaccard similarity; two empty sets are alike.
 
@@ -107,7 +108,7 @@ def rank_sets(Q, Q_begins, Q_ends, rows, begins, ends, candidates, offsets, size
     return -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def rank_weights(Q, Q_csr, rows, rows_csr, candidates, offsets, sizes, k, first, ids, distances):
     """1 minus the sum of the lesser weights over that of the greater; two empty rows are alike.
 

@@ -11,9 +11,10 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
+from ...lsh.kernels.compiled import helper, kernel
 from ...lsh.kernels.prefetch import prefetch
 from .heaps import keep_nearest, sort_nearest
 
@@ -55,7 +56,25 @@ _add_product: Any = intrinsic(_add_product_code)
 _add_size: Any = intrinsic(_add_size_code)
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper
+def _sum(lanes):
+    total = 0.0
+    for lane in range(_LANES):
+        total += lanes[lane]
+    return total
+
+
+@helper
+def _largest(x):
+    """The largest magnitude; NaN if there is one, and 0 without features."""
+    largest = 0.0
+    for j in range(x.size):
+        if abs(x[j]) > largest or math.isnan(x[j]):
+            largest = abs(x[j])
+    return largest
+
+
+@helper(forceinline=True)
 def _length(x, scale, lanes):
     """The norm of ``scale * x``: feature j goes to accumulator j mod 32."""
     whole = x.size - x.size % _LANES
@@ -65,15 +84,15 @@ def _length(x, scale, lanes):
             lanes[lane] += (x[j + lane] * scale) * (x[j + lane] * scale)
     for j in range(whole, x.size):
         lanes[j - whole] += (x[j] * scale) * (x[j] * scale)
-    return math.sqrt(lanes.sum())
+    return math.sqrt(_sum(lanes))
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _haversine(q, x, lanes):
     """``sin(angle / 2) ** 2``, a quarter of the squared distance of unit vectors: sharp for small angles."""
     scale, length = 1.0, _length(x, 1.0, lanes)
     if not 1e-125 < length < 1e125:
-        largest = np.abs(x).max()
+        largest = _largest(x)
         if largest == 0.0:
             return 0.5
         if not math.isfinite(largest):
@@ -86,7 +105,7 @@ def _haversine(q, x, lanes):
     return 0.25 * _length(x, 1.0, lanes) ** 2
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _distance(metric, q, x, lanes):
     """The distance in float64: feature j goes to accumulator j mod 32."""
     whole = x.size - x.size % _LANES
@@ -97,7 +116,7 @@ def _distance(metric, q, x, lanes):
                 lanes[lane] -= x[j + lane] * q[j + lane]
         for j in range(whole, x.size):
             lanes[j - whole] -= x[j] * q[j]
-        return lanes.sum()
+        return _sum(lanes)
     # Rows are scratch, so steps may take their place.
     for j in range(x.size):
         x[j] -= q[j]
@@ -105,7 +124,7 @@ def _distance(metric, q, x, lanes):
         length = _length(x, 1.0, lanes)
         if 1e-125 < length < 1e125:
             return length
-        largest = np.abs(x).max() if x.size else 0.0
+        largest = _largest(x)
         if largest == 0.0 or not math.isfinite(largest):
             return length
         scale = math.ldexp(1.0, min(-math.frexp(largest)[1], 1022))
@@ -116,10 +135,10 @@ def _distance(metric, q, x, lanes):
             lanes[lane] += abs(x[j + lane])
     for j in range(whole, x.size):
         lanes[j - whole] += abs(x[j])
-    return lanes.sum()
+    return _sum(lanes)
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _limit(metric, farthest, slack, length, error):
     """What the fast product or distance of a row that is no farther than `farthest` cannot pass."""
     if metric == ANGLE:
@@ -131,7 +150,7 @@ def _limit(metric, farthest, slack, length, error):
     return -farthest / length if length > 0.0 else -math.inf
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def rank_vectors(
     Q, fast_Q, slack, lengths, rows, candidates, offsets, sizes, metric, k, first, ids, distances
 ):

@@ -22,10 +22,11 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from ...lsh.kernels.compiled import helper, kernel
 from ...lsh.kernels.words import lowest_bit, mix64, popcount
 
 __all__ = [
@@ -106,13 +107,13 @@ def _parities_code(typingctx, solution, first, width, shift, low, high):
 _parities: Any = intrinsic(_parities_code)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def start_of(place, n_slots):
     """A fraction of 2**64 to [0, n_slots), which is below 2**32: the products of 32-bit words vectorise."""
     return np.int64(((place >> _HALF) * np.uint64(n_slots)) >> _HALF)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def shard_of(key, n_shards):
     """The key's shard, and its place there as a fraction of 2**64: the two words of key * n_shards."""
     low = (key & _LOW) * n_shards
@@ -120,19 +121,19 @@ def shard_of(key, n_shards):
     return np.int64(high >> _HALF), (high << _HALF) | (low & _LOW)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def window_of(key):
     """The 128 coefficients of a key, the lowest of them 1."""
     return mix64(key ^ _LOW_KEY) | _ONE, mix64(key + _HIGH_KEY)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def next_place(place):
     """Where a bumped key goes, as a fraction of 2**64: anew each time, for bumped keys lie close together."""
     return mix64(place ^ _NEXT_KEY)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@helper(error_model="numpy")
 def _insert(slot, low, high, side, low_rows, high_rows, sides):
     """Slot that the row got, -1 if it contradicts the others, -2 if it follows from them."""
     while True:
@@ -158,19 +159,19 @@ def _insert(slot, low, high, side, low_rows, high_rows, sides):
             high >>= np.uint64(step)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def next_places(places):
     for i in range(places.size):
         places[i] = next_place(places[i])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def ribbon_windows(keys, lows, highs):
     for i in range(keys.size):
         lows[i], highs[i] = window_of(keys[i])
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _insert_key(start, low, high, word, length, mask, n_undo, low_rows, high_rows, sides, undo):
     """Insert the `length` rows of a key; the number of slots noted in `undo`, or -1 - it at a failure."""
     for j in range(length):
@@ -184,7 +185,7 @@ def _insert_key(start, low, high, word, length, mask, n_undo, low_rows, high_row
     return n_undo
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def insert_bumping(
     places, lows, highs, words, lengths, mask, n_buckets, low_rows, high_rows, sides, thresholds, bumped
 ):
@@ -243,7 +244,7 @@ def insert_bumping(
     return n_bumped
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def insert_all(places, lows, highs, words, lengths, mask, n_slots, low_rows, high_rows, sides):
     """Insert all keys, none bumped; False as soon as one does not fit."""
     undo = np.empty(64, dtype=np.int64)
@@ -258,7 +259,7 @@ def insert_all(places, lows, highs, words, lengths, mask, n_slots, low_rows, hig
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def back_substitute(low_rows, high_rows, sides, width, solution):
     """Solve `width` columns into `solution`: word ``block * width + column`` holds 64 slots of a column.
 
@@ -281,7 +282,7 @@ def back_substitute(low_rows, high_rows, sides, width, solution):
             solution[block * width + column] = lows[column]
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _stays(thresholds, first_bucket, start):
     """Whether a start lies above its bucket's threshold (two bits of `thresholds`)."""
     bucket = first_bucket + (start >> _BUCKET_BITS)
@@ -289,7 +290,7 @@ def _stays(thresholds, first_bucket, start):
     return (start & (BUCKET - 1)) >= (_PACKED_THRESHOLDS >> (16 * threshold)) & 0xFFFF
 
 
-@njit(cache=True, nogil=True)
+@helper
 def locate(thresholds, shards, places, plan, ribbon, n_rows, words, starts, bumped):
     """``words[k], starts[k]``: the word and slot where the window of the k-th key starts.
 
@@ -321,7 +322,7 @@ def locate(thresholds, shards, places, plan, ribbon, n_rows, words, starts, bump
         starts[k] = start
 
 
-@njit(cache=True, nogil=True)
+@helper
 def fixed_values(solution, words, starts, lows, highs, width, n_rows, out):
     """``out[k]``: the `width` bits of the k-th key in a fixed ribbon, the first column lowest."""
     used = ~_NONE >> np.uint64(64 - width)
@@ -335,7 +336,7 @@ def fixed_values(solution, words, starts, lows, highs, width, n_rows, out):
         out[k] = value & used
 
 
-@njit(cache=True, nogil=True)
+@helper
 def variable_bits(solution, words, starts, lows, highs, first_slot, n_bits, first_bit, n_rows, room, out):
     """Put the bits of slots [first_slot, first_slot + n_bits) of each key's word into ``out[k]``.
 

@@ -7,8 +7,8 @@ every step works on whole registers of keys.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ...lsh.kernels.compiled import helper, kernel
 from ...lsh.kernels.words import mix64
 from .codes import decode, raw_value
 from .elias_fano import address_of
@@ -22,19 +22,19 @@ _U = np.uint64
 _PURPOSE = _U(0xD6E8FEB86659FD93)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def fingerprint(key, purpose, bits):
     """`bits` bits of a key (1 to 64), others for each purpose, independent of its place and window."""
     return mix64(key ^ (_U(purpose + 1) * _PURPOSE)) >> _U(64 - bits)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def fill_fingerprints(keys, purpose, bits, out):
     for i in range(keys.size):
         out[i] = fingerprint(keys[i], purpose, bits)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _fill_block(keys, start, n, n_shards, block, shards, index):
     """Keys [start, start + n) into the rows of `block`: keys, places, windows (low, high)."""
     for k in range(n):
@@ -45,7 +45,7 @@ def _fill_block(keys, start, n, n_shards, block, shards, index):
         index[k] = start + k
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _move(block, shards, index, k, to):
     block[0, to] = block[0, k]
     block[1, to] = block[1, k]
@@ -55,7 +55,7 @@ def _move(block, shards, index, k, to):
     index[to] = index[k]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def check_keys(keys, thresholds, solution, n_shards, plan, ribbon, purpose, bits, out):
     """``out[i]``: whether key i has its fingerprint in a fixed ribbon of `bits` columns."""
     block = np.empty((4, LANES), dtype=np.uint64)
@@ -74,7 +74,7 @@ def check_keys(keys, thresholds, solution, n_shards, plan, ribbon, purpose, bits
             out[start + k] = values[k] == fingerprint(block[0, k], purpose, bits)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def passes_filter(keys, places, thresholds, solution, plan, purpose, bits, out):
     """`check_keys` for keys of one shard, whose plan is the only one, at known places."""
     block = np.empty((4, LANES), dtype=np.uint64)
@@ -95,7 +95,7 @@ def passes_filter(keys, places, thresholds, solution, plan, purpose, bits, out):
             out[start + k] = values[k] == fingerprint(block[0, k], purpose, bits)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def look_up(
     keys, thresholds, solution, n_shards, plan, first_ribbon,
     filter_bits, filter_values, prefix_bits, table_bits, code_bits, decoder, out,
@@ -202,7 +202,7 @@ def look_up(
                 out[escaped[k]] = raw_value(decoder, windows[k])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def first_unequal(data, offsets, others):
     """The first i whose bytes ``data[offsets[i]:offsets[i + 1]]`` are not those of ``others[i]``, or -1."""
     for i in range(others.size):

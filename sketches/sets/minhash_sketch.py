@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...lsh.families.minhash import MinHash, one_permutation_parameters
+from ...lsh.families.minhash import MinHash
 from ...lsh.hashing.keys import read_keys
 from ...lsh.inputs.arrays import check_array, refuse_flags
 from ...lsh.kernels import minhash
@@ -208,7 +208,8 @@ class MinHashSketch(MergeableSketch):
 
     def _add(self, batch: _Batch) -> None:
         tokens, numbers = batch
-        minima, parameters = self._arrays["minima"], one_permutation_parameters(self.family)[:2]
+        minima, drawn = self._arrays["minima"], self.family.random_parameters
+        parameters = (drawn["keys"][0], drawn["multipliers"][0])
         kernel, n = self._backend.kernels(minhash).throw_tokens, tokens.size
         if self.device == "gpu" or get_num_threads() == 1 or n < 2 * _TOKENS_BLOCK:
             kernel(tokens, numbers, *parameters, 0, self.n_sets, 0, n, minima)
@@ -241,7 +242,7 @@ class MinHashSketch(MergeableSketch):
             of this seed, scheme "one-permutation", and ``n_hashes * power`` equal to the columns. Others are
             refused.
         """
-        minima, (_, _, *keys) = self._arrays["minima"], one_permutation_parameters(self.family)
+        minima, keys = self._arrays["minima"], self.family.random_parameters["keys"][1:]
         backend = self._backend
         out, kernel = backend.xp.empty_like(minima), backend.kernels(minhash).densify_signatures
         block = max(1, _VALUES_BLOCK // self.n_hashes)

@@ -168,6 +168,11 @@ class StaticStructure(Stored):
     def _plan(self) -> NDArray[np.uint32]:
         return lay_out(self._arrays["sizes"], self._ribbons())[0]
 
+    def _ribbon_arguments(self, ribbon: int) -> tuple[Any, ...]:
+        """Return the arguments with which kernels read a ribbon, or the ribbons from it on."""
+        arrays, n_shards = self._arrays, np.uint64(self.n_shards)
+        return arrays["thresholds"], arrays["solution"], n_shards, self._plan, ribbon
+
     def _hashes(self, keys: Any) -> NDArray[np.uint64]:
         """Return the hashes of keys; TypeError if their kind or device is not that of the structure."""
         if device_of(keys) != self.device:
@@ -198,20 +203,10 @@ class StaticStructure(Stored):
         if self.n_keys == 0:
             return backend.xp.zeros(hashes.size, dtype=np.bool_)
         out = backend.xp.empty(hashes.size, dtype=np.bool_)
-        kernels, n_shards, plan = backend.kernels(static), np.uint64(self.n_shards), self._plan
-        thresholds, solution = self._arrays["thresholds"], self._arrays["solution"]
+        arguments = (*self._ribbon_arguments(ribbon), purpose, bits)
+        check_keys = backend.kernels(static).check_keys
         backend.map_blocks(
-            lambda start, stop: kernels.check_keys(
-                hashes[start:stop],
-                thresholds,
-                solution,
-                n_shards,
-                plan,
-                ribbon,
-                purpose,
-                bits,
-                out[start:stop],
-            ),
+            lambda start, stop: check_keys(hashes[start:stop], *arguments, out[start:stop]),
             hashes.size,
             BLOCK[self.device],
         )

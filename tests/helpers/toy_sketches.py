@@ -1,4 +1,4 @@
-"""Sketches of each kind of state, whose merges can be checked by eye; also imported by MPI ranks."""
+"""Sketches of each kind of state, whose merges can be checked by eye; MPI ranks import them too."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WIDTH = 700_001
 
 
 class Everything(MergeableSketch):
-    """One array of each reduction; key k of weight w touches cell ``k % width`` of each."""
+    """A sketch with one array of each reduction; key k touches cell ``k % width`` of each."""
 
     _parameters = ("width", "seed")
 
@@ -61,7 +61,7 @@ class Everything(MergeableSketch):
 
 
 class Largest(MergeableSketch):
-    """The `size` largest distinct keys, by a reduction of its own over two arrays together."""
+    """The `size` largest distinct keys, by a custom reduction over two arrays together."""
 
     _parameters = ("size", "fails_on")
 

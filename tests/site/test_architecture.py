@@ -1,4 +1,4 @@
-"""The rooms of the package: what each may import, and that no import goes round in a circle."""
+"""Test the rooms of the package: what each may import, and that no import is circular."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LSH = (
 RANKS = ("distributed/ranks", "distributed/kernels")
 WORK = ("distributed/dedup", "distributed/index", "distributed/documents", "distributed/svmlight")
 
-#: What the modules of each room may import at their top, beside their own room and `errors`.
+#: Rooms that the modules of each room may import at their top, beside their own room and `errors`.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "lsh/kernels": (),
     "sketches/kernels": ("lsh/kernels",),
@@ -58,7 +58,7 @@ MAY_IMPORT["sketches/density"] += ("sketches/counts",)
 
 
 class Import(NamedTuple):
-    """One import of a module of the package, or of something in it, by a module of the package."""
+    """An import of a module of the package, or of something in it, by a module of the package."""
 
     importer: str
     module: str
@@ -77,7 +77,7 @@ MODULES = module_names()
 
 
 def only_for_types(tree: ast.Module) -> set[ast.AST]:
-    """Nodes below ``if TYPE_CHECKING``, which no program runs."""
+    """Return the nodes below ``if TYPE_CHECKING``, which no program runs."""
     return {
         inner
         for node in ast.walk(tree)
@@ -109,7 +109,7 @@ IMPORTS = list(imports())
 
 
 def room_of(module: str) -> str:
-    """The longest entry of the table that `module` lies in."""
+    """Return the longest entry of the table that contains `module`."""
     rooms = [room for room in MAY_IMPORT if module == room or module.startswith(room + "/")]
     return max(rooms, key=len, default=module)
 
@@ -120,7 +120,7 @@ def test_every_import_keeps_to_the_table() -> None:
     for found in IMPORTS:
         room = room_of(found.importer)
         if room not in MAY_IMPORT or found.importer.count("/") == 0:
-            continue  # the public faces, and the modules of `distributed` itself, which may import all
+            continue  # public packages, and the modules of `distributed` itself, may import all
         target = found.module
         allowed = (room, "errors", *MAY_IMPORT[room])
         if not found.at_top and (room, target) in LATE:
@@ -260,7 +260,7 @@ def public_functions(path: Path) -> list[str]:
 
 @pytest.mark.parametrize("folder", [*KERNELS, "gpu"])
 def test_every_kernel_is_used(folder: str) -> None:
-    """By attribute or by name, in another file than its own; two families put the name together."""
+    """Another file uses it by attribute or by name. Two families build the name at run time."""
     used: dict[str, set[str]] = {}
     for name, path in MODULES.items():
         for node in ast.walk(ast.parse(path.read_text())):

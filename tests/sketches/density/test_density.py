@@ -1,4 +1,4 @@
-"""DensitySketch: cells and counts against naive ones, densities and samples against theory."""
+"""Test DensitySketch: cells and counts against naive ones, densities and samples against theory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mergesketch.errors import SketchFormatError
 from mergesketch.sketches.density.grid_width import cross_validation
 from mergesketch.sketches.kernels import code_counters
 from mergesketch.sketches.kernels import grid as grid_kernels
-from naive import grid_counts, triangular_density
+from naive.density import grid_counts, triangular_density
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine, make_moons
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
@@ -28,7 +28,7 @@ from sklearn.svm import SVC
 
 
 def exact(n_features: int, width: Any, n_repetitions: int, **parameters: Any) -> DensitySketch:
-    """A sketch whose table is too large to err."""
+    """Return a sketch whose table is too large to err."""
     return DensitySketch(n_features, width, n_repetitions=n_repetitions, n_buckets=1 << 18, **parameters)
 
 
@@ -52,7 +52,7 @@ def naive_grids(sketch: DensitySketch, X: np.ndarray, weights: np.ndarray) -> li
 def test_densities_are_those_of_counted_cells(
     n_features: int, n: int, rotate: bool, width: float, max_bins: int, seed: int
 ) -> None:
-    """By the table, where one cell is kept by name only; and by name."""
+    """Cells are counted by the table, where one is kept by name only, and by name."""
     rng = np.random.default_rng(seed)
     X, weights = rng.normal(size=(n, n_features)) * 3, rng.integers(0, 4, n)
     weights[0] = 1
@@ -117,7 +117,7 @@ def test_densities_in_rotated_frames_integrate_to_one_and_know_no_axis() -> None
     sketch = exact(2, 1.0, 4000, rotate=True, seed=2).update(X)
     side = np.linspace(-1.6, 1.6, 65)
     grid = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
-    # Nothing lies farther than a diagonal; the trapezoid rule of so fine a grid errs by far less.
+    # No point lies farther away than a diagonal; the trapezoid rule on this grid errs by far less.
     assert sketch.density(grid).sum() * (side[1] - side[0]) ** 2 == pytest.approx(1.0, abs=0.02)
     # The kernel at distance 1, averaged over directions; along the axes of one grid it would be 0, and
     # 0.086 between them.
@@ -199,7 +199,7 @@ def test_the_sample_has_the_cells_of_least_keys_with_their_exact_counts(
 ) -> None:
     rng = np.random.default_rng(seed)
     X, weights = rng.normal(size=(90, 2)) * rng.choice([0.2, 3.0], (90, 1)), rng.integers(0, 3, 90)
-    # A table so small that it knows nothing: the sample does not ask it.
+    # The table is too small to be of use, but the sample does not use it.
     empty = DensitySketch(2, 1.0, n_repetitions=3, n_rows=1, n_buckets=2, max_bins=max_bins, seed=seed)
     built = [
         empty.empty_like().update(X[part], weights[part])
@@ -299,7 +299,7 @@ def test_densities_integrate_to_one_and_samples_keep_the_spread(name: str) -> No
 
 
 def test_cells_without_rows_are_not_taken_for_rows() -> None:
-    """The table's errors have mean 0 where nothing is: cut off below 0, their mean was half their spread."""
+    """The table's errors have mean 0 where no row is; cut off below 0, their mean was half their spread."""
     X = np.random.default_rng(1).normal(size=(3000, 3))
     far = np.random.default_rng(2).uniform(20, 400, (20_000, 3))
     for n_buckets in (256, 4096):
@@ -403,7 +403,7 @@ def test_widths_follow_the_data() -> None:
     narrower = np.array(DensitySketch.for_sample(X, n_expected=600 * 64).width)
     np.testing.assert_allclose(narrower, width / 2)  # 64**(1 / 6)
     assert isinstance(DensitySketch.for_sample(X, rotate=True).width, float)
-    # Two narrow heaps far apart: the spread of all says nothing of what each needs.
+    # Two narrow heaps lie far apart, so the spread of all rows does not suit either.
     heaps = X * 0.05 + np.repeat([[-3.0, 0.0], [3.0, 0.0]], 300, axis=0)
     assert DensitySketch.for_sample(heaps).width[0] < 0.5 * width[0] * heaps[:, 0].std()
 

@@ -140,4 +140,4 @@ def _warn() -> None:
     # Ranks would all say the same.
     if os.environ.get("PMI_RANK", os.environ.get("OMPI_COMM_WORLD_RANK", "0")) == "0":
         folder = os.path.dirname(os.path.abspath(__file__))
-        warnings.warn(_WARNING.format(folder=folder), RuntimeWarning, stacklevel=1)
+        warnings.warn(_WARNING.format(folder=folder), RuntimeWarning, stacklevel=2)

@@ -1,4 +1,4 @@
-"""Banding of MinHash signatures: keys of bands and documents, pairs within buckets, overlap of sets."""
+"""Kernels of MinHash banding: keys of bands and documents, pairs within buckets, overlap of sets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["band_keys", "bucket_pairs", "document_keys", "sorted_overlap"]
 
 @njit(cache=True, nogil=True)
 def band_keys(signatures, first, last, key, start, stop, out):
-    """64-bit keys of columns [first, last) of the rows [start, stop): equal columns, equal keys."""
+    """Write 64-bit keys of columns [first, last) of the rows [start, stop): equal columns have equal keys."""
     for i in range(start, stop):
         word = key
         for k in range(first, last):
@@ -22,7 +22,7 @@ def band_keys(signatures, first, last, key, start, stop, out):
 
 @njit(cache=True, nogil=True)
 def document_keys(tokens, offsets, key, start, stop, out):
-    """64-bit keys of the rows [start, stop): equal tokens as often, in any order, equal keys."""
+    """Write 64-bit keys of the rows [start, stop): equal multisets of tokens have equal keys."""
     for i in range(start, stop):
         word = np.uint64(0)
         for k in range(offsets[i], offsets[i + 1]):
@@ -32,10 +32,10 @@ def document_keys(tokens, offsets, key, start, stop, out):
 
 @njit(cache=True, nogil=True)
 def bucket_pairs(keys, limit, near, left, right):
-    """Pairs of places whose keys are equal, for keys in order; returns how many there are.
+    """List the pairs of places whose keys are equal, for sorted keys; return their number.
 
-    A bucket of up to `limit` places gives all its pairs; a larger one joins each place to the first and
-    to the `near` places that follow it. Called with empty `left` and `right` it only counts.
+    A bucket of up to `limit` places gives all its pairs; a larger one joins each place to the first and to
+    the `near` places after it. With empty `left` and `right` pairs are only counted.
     """
     fill = left.size > 0
     n = np.int64(0)
@@ -62,7 +62,7 @@ def bucket_pairs(keys, limit, near, left, right):
 
 @njit(cache=True, nogil=True)
 def sorted_overlap(a, a_offsets, a_rows, b, b_offsets, b_rows, start, stop, out):
-    """Jaccard similarity of set ``a_rows[i]`` of a and ``b_rows[i]`` of b, each rising and distinct."""
+    """Compute the Jaccard similarity of sets ``a_rows[i]`` of a and ``b_rows[i]`` of b, of rising tokens."""
     for i in range(start, stop):
         p, p_end = a_offsets[a_rows[i]], a_offsets[a_rows[i] + 1]
         q, q_end = b_offsets[b_rows[i]], b_offsets[b_rows[i] + 1]

@@ -1,10 +1,10 @@
-"""The most frequent ids of a query in cells of bounded number, as SLASH aggregates them over ranks.
+"""Kernels that find the most frequent ids of a query in few cells, as SLASH aggregates them over ranks.
 
-Each query has a few rows of cells. An id falls into one cell of every row, and the ids of a cell vote:
-the cell holds one of them and a counter, which an equal id raises and another one lowers, taking the cell
-over when it falls below zero (Boyer and Moore's majority vote; Topkapi: Mandal, Jiang, Shrivastava and
-Sarkar 2018). Cells merge the same way. A counter is a lower bound of its id's count; which ids are held
-depends on the order of the votes. Ids are kept plus one, as slots of buckets are; 0 is an empty cell.
+Each query has a few rows of cells. An id falls into one cell of every row, and the ids of a cell vote: the
+cell has one of them and a counter, which an equal id raises and another one lowers. An id that finds the
+counter at 0 takes the cell (Boyer and Moore's majority vote; Topkapi: Mandal, Jiang, Shrivastava and Sarkar
+2018). Cells merge the same way. A counter is a lower bound of its id's count; the order of the votes decides
+which ids stay. Cells hold ids plus one, as slots of buckets do; 0 is an empty cell.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import numpy as np
 from numba import njit
 
 from ...lsh.kernels.words import mix64
-from ...sketches.kernels.heaps import is_less_frequent, sift_least_frequent
+from ...sketches.kernels.heaps import keep_best
+from ...sketches.kernels.index_query import write_frequent
 
 __all__ = ["cells_of_buckets", "merge_cells", "top_of_cells"]
 
@@ -45,7 +46,7 @@ def cells_of_buckets(slots, seen, codes, keys, start, stop, cells, votes):
 
 @njit(cache=True, nogil=True)
 def merge_cells(other_cells, other_votes, start, stop, cells, votes):
-    """Merge cells into the first: equal ids add, of different ones the larger survives less the other."""
+    """Merge other cells into these: equal ids add up; of different ones the larger stays, less the other."""
     for i in range(start, stop):
         for r in range(cells.shape[1]):
             for c in range(cells.shape[2]):
@@ -61,12 +62,11 @@ def merge_cells(other_cells, other_votes, start, stop, cells, votes):
 
 @njit(cache=True, nogil=True)
 def top_of_cells(cells, votes, keys, start, stop, out_ids, out_counts):
-    """The ids of most votes, of the rows' largest for each, in the form that `query_buckets` gives."""
+    """Write the ids of most votes, as `query_buckets` writes them; an id has its most votes in any row."""
     n_rows, width = cells.shape[1], cells.shape[2]
     k = out_ids.shape[1]
     mask = np.uint64(width - 1)
-    best = np.empty(k, cells.dtype)
-    best_counts = np.empty(k, np.int32)
+    first, best, best_keys = np.int64(0), np.empty(k, cells.dtype), np.empty(k, np.int32)
     for i in range(start, stop):
         held = 0
         for r in range(n_rows):
@@ -75,31 +75,13 @@ def top_of_cells(cells, votes, keys, start, stop, out_ids, out_counts):
                 count = votes[i, r, c]
                 if count == 0:
                     continue
-                # An id is taken in the first row that holds it, with the most votes of any row.
-                first = True
+                # An id is taken in the first row that has it, with the most votes of any row.
+                is_new = True
                 for other in range(n_rows):
                     place = np.int64(mix64(np.uint64(slot) ^ keys[other]) & mask)
                     if cells[i, other, place] == slot and votes[i, other, place] > 0:
-                        first &= other >= r
+                        is_new &= other >= r
                         count = max(count, votes[i, other, place])
-                if not first:
-                    continue
-                if held < k:
-                    best[held], best_counts[held] = slot, count
-                    held += 1
-                    if held == k:
-                        for root in range(k // 2 - 1, -1, -1):
-                            sift_least_frequent(best, best_counts, root, k)
-                elif is_less_frequent(best_counts[0], best[0], count, slot):
-                    best[0], best_counts[0] = slot, count
-                    sift_least_frequent(best, best_counts, 0, k)
-        if held < k:
-            for root in range(held // 2 - 1, -1, -1):
-                sift_least_frequent(best, best_counts, root, held)
-        for last in range(held - 1, -1, -1):
-            out_ids[i, last] = np.int64(best[0]) - 1
-            out_counts[i, last] = best_counts[0]
-            best[0], best_counts[0] = best[last], best_counts[last]
-            sift_least_frequent(best, best_counts, 0, last)
-        out_ids[i, held:] = -1
-        out_counts[i, held:] = 0
+                if is_new:
+                    held = keep_best(slot, -count, k, first, held, best, best_keys)
+        write_frequent(best, best_keys, held, i, out_ids, out_counts)

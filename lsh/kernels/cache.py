@@ -1,6 +1,6 @@
-"""Compiled kernels are kept on disk; where nothing can be written, they are compiled in every process.
+"""Keep compiled kernels on disk; where nothing can be written, compile them in every process.
 
-Importing this module sees to it, so it comes before all that compiles kernels.
+Importing this module sets this up, so it is imported before all modules that compile kernels.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _is_for_want_of_a_folder(error: RuntimeError) -> bool:
 
 
 def _go_without(dispatcher: Any) -> None:
-    """Numba's own way to turn the cache on, but that a function without a place for it has none."""
+    """Enable caching as Numba does, but leave a function without a cache if there is no folder for it."""
     try:
         _enable_caching(dispatcher)
     except RuntimeError as error:
@@ -44,7 +44,7 @@ except RuntimeError as _error:
     if not _is_for_want_of_a_folder(_error):
         raise
     Dispatcher.enable_caching = _go_without  # type: ignore[method-assign, assignment]
-    # Ranks would all say the same.
+    # All ranks would give the same warning.
     if os.environ.get("PMI_RANK", os.environ.get("OMPI_COMM_WORLD_RANK", "0")) == "0":
         warnings.warn(
             _WARNING.format(folder=os.path.dirname(os.path.abspath(__file__))), RuntimeWarning, stacklevel=2

@@ -10,14 +10,12 @@ Field f is the bit ``f % 64`` of word ``f // 64`` of the block. Fields may repea
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
-from numba.extending import intrinsic
 
 from ...lsh.kernels.prefetch import prefetch, prefetch_read
+from ...lsh.kernels.registers import intrinsic
 from ...lsh.kernels.words import popcount
 from ...lsh.kernels.xxh3 import xxh3_64_u64
 
@@ -34,11 +32,11 @@ __all__ = [
     "bloom_regroup",
 ]
 
-#: Bits of a block, and its 64-bit words.
+#: Bits and 64-bit words of a block.
 BLOCK_BITS, BLOCK_WORDS = 512, 8
 #: Fields of 9 bits in a word.
 _FIELDS = 7
-#: Keys hashed together, while the blocks of the next ones are on their way.
+#: Keys that are hashed together, and keys by which blocks are prefetched.
 _TILE = 1024
 _AHEAD = 24
 
@@ -47,8 +45,9 @@ _ODD = np.uint64(0x9E3779B97F4A7C15)
 _U0, _U1, _U9, _U32, _U55, _U61, _U63 = (np.uint64(n) for n in (0, 1, 9, 32, 55, 61, 63))
 
 
-def _high_code(typing_context, a, b):
-    """High half of the 128-bit product of two uint64."""
+@intrinsic
+def _multiply_high(typing_context, a, b):
+    """Return the high half of the 128-bit product of two uint64."""
 
     def generate(context, builder, signature, arguments):
         wide = ir.IntType(128)
@@ -56,9 +55,6 @@ def _high_code(typing_context, a, b):
         return builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), ir.IntType(64))
 
     return types.uint64(types.uint64, types.uint64), generate
-
-
-_multiply_high: Any = intrinsic(_high_code)
 
 
 @njit(cache=True, nogil=True, forceinline=True)
@@ -69,7 +65,7 @@ def _mix(x):
 
 @njit(cache=True, nogil=True, forceinline=True)
 def _place(keys, seed, hashed, n_blocks, low, width, first, n, mixed, bases):
-    """w_1 of those of n keys whose hash is in [low, low + width], and where their blocks start; how many."""
+    """Compute w_1 and the block of those of n keys whose hash is in [low, low + width]; return how many."""
     if hashed:
         for i in range(n):
             mixed[i] = keys[first + i]
@@ -90,8 +86,8 @@ def _place(keys, seed, hashed, n_blocks, low, width, first, n, mixed, bases):
     return n
 
 
-# No array is passed to a function within the loop over keys, for that would count its references up and
-# down, in one place for all threads: it is why the bits' loops are written out.
+# The loops over bits are written out twice: an array that is passed to a function within the loop over keys
+# would have its references counted, in one place for all threads.
 @njit(cache=True, nogil=True, forceinline=True)
 def _add(keys, seed, hashed, n_hashes, low, width, start, stop, words, mixed, bases):
     n_blocks = np.uint64(words.size // BLOCK_WORDS)
@@ -122,7 +118,7 @@ def _contains(words, keys, seed, hashed, n_hashes, start, stop, out, mixed, base
         for i in range(n):
             prefetch_read(words, bases[i + _AHEAD])
             base, w, left, found = bases[i], mixed[i], n_hashes, _U1
-            # No branch on what is found: it would be guessed wrong at many a key that is not there.
+            # There is no branch on the bits found: it would be predicted wrongly for many absent keys.
             while left > _FIELDS:
                 fields = w
                 for _ in range(_FIELDS):
@@ -141,7 +137,7 @@ def bloom_add(keys, seed, hashed, n_hashes, low, width, words):
     """Set the bits of those keys whose hash is in [low, low + width].
 
     words : uint64 (8 n_blocks,), the blocks.
-    keys : uint64, hashes or, unless `hashed`, integers to hash with `seed`.
+    keys : uint64; hashes or, without `hashed`, integers to hash with `seed`.
     """
     mixed, bases = np.empty(_TILE, np.uint64), np.zeros(_TILE + _AHEAD, np.int64)
     _add(keys, seed, hashed, n_hashes, low, width, 0, keys.size, words, mixed, bases)
@@ -149,16 +145,16 @@ def bloom_add(keys, seed, hashed, n_hashes, low, width, words):
 
 @njit(cache=True, nogil=True)
 def bloom_contains(words, keys, seed, hashed, n_hashes, start, stop, out):
-    """``out[i]`` = whether all bits of key i are set, for i in [start, stop)."""
+    """Set ``out[i]`` to whether all bits of key i are set, for i in [start, stop)."""
     mixed, bases = np.empty(_TILE, np.uint64), np.zeros(_TILE + _AHEAD, np.int64)
     _contains(words, keys, seed, hashed, n_hashes, start, stop, out, mixed, bases)
 
 
 @njit(cache=True, nogil=True)
 def bloom_group(keys, seed, hashed, n_blocks, shift, start, stop, ordered, ends):
-    """Hashes of the keys [start, stop) to ``ordered[start:stop]``, grouped by ``block >> shift``.
+    """Write the hashes of the keys [start, stop) to ``ordered[start:stop]``, grouped by ``block >> shift``.
 
-    ends : int64 (groups + 1,), zeros; becomes where each group begins, and where the last one ends.
+    ends : int64 (groups + 1,), zeros at first; the result: where each group begins, and where the last ends.
     """
     for i in range(start, stop):
         h = keys[i] if hashed else xxh3_64_u64(keys[i], seed)
@@ -176,7 +172,7 @@ def bloom_group(keys, seed, hashed, n_blocks, shift, start, stop, ordered, ends)
 
 @njit(cache=True, nogil=True)
 def bloom_add_groups(ordered, ends, n_hashes, first_group, last_group, words):
-    """Set the bits of the grouped hashes of groups [first_group, last_group), whose blocks no others have.
+    """Set the bits of the hashes of groups [first_group, last_group), whose blocks no other group shares.
 
     ends : int64 (parts, groups + 1), of each part that `bloom_group` grouped.
     """
@@ -189,7 +185,7 @@ def bloom_add_groups(ordered, ends, n_hashes, first_group, last_group, words):
 
 @njit(cache=True, nogil=True)
 def bloom_contains_groups(words, ordered, ends, n_hashes, first_group, last_group, found):
-    """``found[i]`` = whether all bits of grouped hash i are set, for groups [first_group, last_group)."""
+    """Set ``found[i]`` to whether all bits of grouped hash i are set, for the given range of groups."""
     mixed, bases = np.empty(_TILE, np.uint64), np.zeros(_TILE + _AHEAD, np.int64)
     for g in range(first_group, last_group):
         for p in range(ends.shape[0]):
@@ -198,7 +194,7 @@ def bloom_contains_groups(words, ordered, ends, n_hashes, first_group, last_grou
 
 @njit(cache=True, nogil=True)
 def bloom_regroup(keys, ends, found, seed, hashed, n_blocks, shift, start, stop, out):
-    """What was found for grouped hashes to ``out[start:stop]``, in the order of the keys."""
+    """Write the answers for grouped hashes to ``out[start:stop]``, in the order of the keys."""
     cursors = ends[:-1].copy()
     for i in range(start, stop):
         h = keys[i] if hashed else xxh3_64_u64(keys[i], seed)
@@ -209,7 +205,7 @@ def bloom_regroup(keys, ends, found, seed, hashed, n_blocks, shift, start, stop,
 
 @njit(cache=True, nogil=True)
 def bloom_fills(words, others, start, stop, fills):
-    """``fills[b]`` += how many of the blocks [start, stop) have b bits set in `words` or `others`."""
+    """Add to ``fills[b]`` the number of blocks [start, stop) that have b bits set in `words` or `others`."""
     for block in range(start, stop):
         n = _U0
         for i in range(BLOCK_WORDS * block, BLOCK_WORDS * (block + 1)):
@@ -219,9 +215,9 @@ def bloom_fills(words, others, start, stop, fills):
 
 @njit(cache=True, nogil=True)
 def bloom_errors(n_hashes, errors):
-    """``errors[n]`` = chance that a block of n keys passes a key that is not among them, exactly.
+    """Set ``errors[n]`` to the exact chance that a block of n keys passes a key that is not one of them.
 
-    Steps the distribution of a block's set bits one bit of a key at a time.
+    The distribution of the number of set bits of a block is advanced by one bit of a key at a time.
     """
     chances, following = np.zeros(BLOCK_BITS + 1), np.zeros(BLOCK_BITS + 1)
     passes = (np.arange(BLOCK_BITS + 1) / BLOCK_BITS) ** n_hashes
@@ -232,6 +228,6 @@ def bloom_errors(n_hashes, errors):
             following[0] = 0.0
             for b in range(1, BLOCK_BITS + 1):
                 following[b] = (chances[b] * b + chances[b - 1] * (BLOCK_BITS + 1 - b)) * (1.0 / BLOCK_BITS)
-            # What has no weight any more would slow down as a subnormal number.
+            # Chances close to 0 are set to 0: subnormal numbers are slow.
             for b in range(BLOCK_BITS + 1):
                 chances[b] = following[b] if following[b] > 1e-200 else 0.0

@@ -1,23 +1,23 @@
-"""The nearest of some candidates, by distances of bits, of sets and of weighted sets."""
+"""Kernels that find the nearest of some candidates, by distances of bits, of sets and of weighted sets."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit, types
-from numba.extending import intrinsic
 
-from .heaps import keep_nearest, sort_nearest
+from ...lsh.kernels.registers import intrinsic
+from .heaps import keep_best, sort_nearest
+from .rank_vectors import RANKED
 
 __all__ = ["UNORDERED", "order_sets", "rank_bits", "rank_sets", "rank_weights"]
 
-#: What a kernel returns when a row's tokens do not rise.
+#: Result of a ranking of sets if the tokens of a row do not rise.
 UNORDERED = -2
 
 
-def _count_ones_code(typingctx, word):
-    """The bits of an unsigned integer that are set."""
+@intrinsic
+def _count_ones(typingctx, word):
+    """Count the bits of an unsigned integer that are set, in its own type."""
     signature = word(word)
 
     def generate(context, builder, signature, arguments):
@@ -26,15 +26,13 @@ def _count_ones_code(typingctx, word):
     return (signature, generate) if isinstance(word, types.Integer) else None
 
 
-_count_ones: Any = intrinsic(_count_ones_code)
-
-# All kernels: the k nearest of the candidates of each query, for queries ``first + i``, as
-# `rank_kernels.rank_vectors`; they return -1, or the id of a candidate that has no row, or `UNORDERED`.
+# All kernels find the k nearest of the candidates of each query, for queries ``first + i``, as
+# `rank_vectors` does. They return RANKED, or the id of a candidate that has no row, or UNORDERED.
 
 
 @njit(cache=True, nogil=True)
 def rank_bits(Q, rows, candidates, offsets, sizes, last_mask, k, first, ids, distances):
-    """Bits that differ; of the last byte, those of `last_mask`."""
+    """Rank by the number of bits that differ; of the last byte, those of `last_mask` count."""
     n_rows = rows.shape[0]
     whole = np.uint64(rows.shape[1] - 1)
     out_ids, out = ids.reshape(-1), distances.reshape(-1)
@@ -42,21 +40,21 @@ def rank_bits(Q, rows, candidates, offsets, sizes, last_mask, k, first, ids, dis
         place, held, q = (first + i) * k, 0, Q[first + i]
         for c in range(offsets[i], offsets[i] + sizes[i]):
             number = np.int64(candidates[c]) - 1
-            if np.uint64(number) >= np.uint64(n_rows):  # of a forged file it may be negative
+            if np.uint64(number) >= np.uint64(n_rows):  # a forged file may have negative ids
                 return max(number, np.int64(n_rows))
             row = rows[number]
             total = np.int64(0)
             for j in range(np.uint64(0), whole):
                 total += np.int64(_count_ones(np.uint8(row[j] ^ q[j])))
             total += np.int64(_count_ones(np.uint8((row[whole] ^ q[whole]) & last_mask)))
-            held = keep_nearest(out_ids, out, place, held, k, number, np.float64(total))
-        sort_nearest(out_ids, out, place, held, k)
-    return -1
+            held = keep_best(number, np.float64(total), k, place, held, out_ids, out)
+        sort_nearest(place, held, k, out_ids, out)
+    return RANKED
 
 
 @njit(cache=True, nogil=True)
 def order_sets(begins, start, stop, tokens, ends):
-    """Sort the tokens of the sets [start, stop) and drop repeated ones, in place: `ends` move down."""
+    """Sort the tokens of the sets [start, stop) and drop repeated ones, in place; their `ends` move down."""
     for i in range(start, stop):
         row = tokens[begins[i] : ends[i]]
         row.sort()
@@ -70,6 +68,7 @@ def order_sets(begins, start, stop, tokens, ends):
 
 @njit(cache=True, nogil=True, forceinline=True)
 def _rises(tokens, begin, end):
+    """Tell whether the tokens of a set rise strictly."""
     falls = 0
     for j in range(np.uint64(begin + 1), np.uint64(max(end, begin + 1))):
         falls += tokens[j] <= tokens[j - np.uint64(1)]
@@ -78,7 +77,7 @@ def _rises(tokens, begin, end):
 
 @njit(cache=True, nogil=True)
 def rank_sets(Q, Q_begins, Q_ends, rows, begins, ends, candidates, offsets, sizes, k, first, ids, distances):
-    """1 minus the Jaccard similarity; two empty sets are alike.
+    """Rank by 1 minus the Jaccard similarity; two empty sets are alike.
 
     Set i is ``rows[begins[i]:ends[i]]``. Tokens of queries must rise.
     """
@@ -89,7 +88,7 @@ def rank_sets(Q, Q_begins, Q_ends, rows, begins, ends, candidates, offsets, size
         q_begin, q_end = Q_begins[first + i], Q_ends[first + i]
         for c in range(offsets[i], offsets[i] + sizes[i]):
             number = np.int64(candidates[c]) - 1
-            if np.uint64(number) >= np.uint64(n_rows):  # of a forged file it may be negative
+            if np.uint64(number) >= np.uint64(n_rows):  # a forged file may have negative ids
                 return max(number, np.int64(n_rows))
             p, end, q = begins[number], ends[number], q_begin
             if not _rises(rows, p, end):
@@ -102,14 +101,14 @@ def rank_sets(Q, Q_begins, Q_ends, rows, begins, ends, candidates, offsets, size
                 p += x <= y
                 q += y <= x
             distance = 1.0 - common / (both - common) if both else 0.0
-            held = keep_nearest(out_ids, out, place, held, k, number, distance)
-        sort_nearest(out_ids, out, place, held, k)
-    return -1
+            held = keep_best(number, distance, k, place, held, out_ids, out)
+        sort_nearest(place, held, k, out_ids, out)
+    return RANKED
 
 
 @njit(cache=True, nogil=True)
 def rank_weights(Q, Q_csr, rows, rows_csr, candidates, offsets, sizes, k, first, ids, distances):
-    """1 minus the sum of the lesser weights over that of the greater; two empty rows are alike.
+    """Rank by 1 minus the sum of the lesser weights over that of the greater; two empty rows are alike.
 
     `Q` and `rows` are offsets, `Q_csr` and `rows_csr` features, which rise, and weights.
     """
@@ -122,7 +121,7 @@ def rank_weights(Q, Q_csr, rows, rows_csr, candidates, offsets, sizes, k, first,
         q_begin, q_end = Q[first + i], Q[first + i + 1]
         for c in range(offsets[i], offsets[i] + sizes[i]):
             number = np.int64(candidates[c]) - 1
-            if np.uint64(number) >= np.uint64(n_rows):  # of a forged file it may be negative
+            if np.uint64(number) >= np.uint64(n_rows):  # a forged file may have negative ids
                 return max(number, np.int64(n_rows))
             p, end, q = rows[number], rows[number + 1], q_begin
             lesser, greater = 0.0, 0.0
@@ -139,6 +138,6 @@ def rank_weights(Q, Q_csr, rows, rows_csr, candidates, offsets, sizes, k, first,
                     p += 1
                     q += 1
             distance = 1.0 - lesser / greater if greater > 0.0 else 0.0
-            held = keep_nearest(out_ids, out, place, held, k, number, distance)
-        sort_nearest(out_ids, out, place, held, k)
-    return -1
+            held = keep_best(number, distance, k, place, held, out_ids, out)
+        sort_nearest(place, held, k, out_ids, out)
+    return RANKED

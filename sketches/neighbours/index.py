@@ -19,6 +19,7 @@ from ..core.base import MergeableSketch, StateSpec
 from ..core.guard import changing, uninterrupted
 from ..core.hashed_rows import check_codes
 from ..kernels import index
+from ..kernels.rank_vectors import RANKED
 from .ranking import ranker
 
 __all__ = ["LSHIndex", "Nearest", "Neighbours"]
@@ -417,12 +418,12 @@ class LSHIndex(MergeableSketch):
                 candidates = xp.empty(int(offsets[-1]), slots.dtype)
                 backend.kernels(index).frequent_ids(slots, codes, offsets, counters, a, b, candidates, room)
                 refused = rank(candidates, offsets, room, k, a, ids, distances)
-                if refused >= 0:
+                if refused != RANKED:
                     return refused
-            return -1
+            return RANKED
 
         found = self._steadily(lambda: backend.map_blocks(run, len(codes), _QUERIES))
-        refused = [number for number in found if number >= 0]
+        refused = [number for number in found if number != RANKED]
         if refused and refused[0] >= n_rows:
             raise ValueError(f"rows must have a row for each id found, got {n_rows} rows and id {refused[0]}")
         if refused:

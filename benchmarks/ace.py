@@ -1,9 +1,10 @@
-"""AceDetector beside pyod's HBOS, isolation forest and LOF: how well and how fast anomalies are found.
+"""Compare AceDetector with pyod's HBOS, isolation forest and LOF: quality and speed of finding anomalies.
 
-Real data: scikit-learn's bundled sets with a class made rare, standardised; AUC of the scores of all rows,
-mean of ten draws of the rare rows and seeds. Stream: 10 million rows of 20 features in batches, one row in a
-thousand from elsewhere; ours takes all of them in one pass and is asked for 100,000 afterwards. The peers
-keep their rows in memory and are given fewer: as many as the column says.
+Real data: the data sets of scikit-learn, with one class made rare, and standardised. The figure is the AUC of
+the scores of all rows, the mean of ten draws of the rare rows and seeds. Stream: 10 million rows of 20
+features in batches, of which one in a thousand is an anomaly. Our detector reads all rows in one pass, and
+then scores 100,000 rows. The peers keep their rows in memory, so they get fewer rows; a column gives the
+number.
 """
 
 from __future__ import annotations
@@ -35,17 +36,17 @@ def peers() -> dict[str, Callable[[], Any]]:
 
 
 def steps(d: int, seed: int) -> PStable:
-    """Euclidean distance: rows of unit variance lie about sqrt(2 d) apart."""
+    """Return a family for Euclidean distance; the distance of rows of unit variance is about sqrt(2 d)."""
     return PStable(d, 100, width=2.0 * d**0.5, power=2, n_buckets=1024, seed=seed)
 
 
 def signs(d: int, seed: int) -> SignedRandomProjection:
-    """Angles, as in the paper."""
+    """Return a family for angles, as in the paper."""
     return SignedRandomProjection(d, 50, power=12, seed=seed)
 
 
 def real(seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Rows and which of them are anomalous."""
+    """Return rows, and True for each that is an anomaly."""
     rng = np.random.default_rng(seed)
     out = {}
     for name, load, rare, n in (
@@ -83,7 +84,7 @@ def on_real_data() -> list[dict[str, Any]]:
 
 
 def batch(number: int, n: int = BATCH) -> tuple[np.ndarray, np.ndarray]:
-    """One batch of the stream: five clusters, and a thousandth of the rows far from them."""
+    """Return a batch of the stream: five clusters, and one row in a thousand far from them."""
     centres = np.random.default_rng(0).standard_normal((5, FEATURES)) * 2.0
     rng = np.random.default_rng([1, number])
     X = centres[rng.integers(0, 5, n)] + rng.standard_normal((n, FEATURES))

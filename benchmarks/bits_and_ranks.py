@@ -1,7 +1,7 @@
-"""Hashing speed of BitSampling and WinnerTakeAll, on one thread and on all, beside NumPy's own operations.
+"""Measure the hashing speed of BitSampling and WinnerTakeAll on one thread and on all, and of NumPy.
 
-No other library has these families for rows of any kind, so the peer is what one would write in NumPy:
-``unpackbits``, indexing and sums of shifted bits; and ``X[:, groups].argmax(axis=2)``.
+No other library has these families for general rows. So the peer is the code that a user would write in
+NumPy: ``unpackbits``, indexing and sums of shifted bits; and ``X[:, groups].argmax(axis=2)``.
 
     python benchmarks/bits_and_ranks.py
 """
@@ -31,7 +31,7 @@ def numpy_bits(family: BitSampling, X: np.ndarray) -> np.ndarray:
 
 
 def numpy_winners(family: WinnerTakeAll, X: np.ndarray) -> np.ndarray:
-    """For rows without zeros and power 1."""
+    """Hash rows without zeros, with power 1, in NumPy."""
     groups = family._layout[2][:, 0]
     parts = [X[i : i + 200] for i in range(0, len(X), 200)]
     return np.concatenate([part[:, groups].argmax(axis=2) for part in parts])

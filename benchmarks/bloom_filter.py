@@ -1,11 +1,11 @@
-"""Bloom filters: adding and testing integer keys beside rbloom, and the share of absent keys that pass.
+"""Measure Bloom filters and rbloom: adding and testing integer keys, and the share of absent keys that pass.
 
-rbloom takes Python objects, so it is timed on lists of int that exist already, as a user of it would have
-them; both filters are for 1 % at the number of keys added. Tested are as many absent keys.
+rbloom takes Python objects, so it is timed on existing lists of int, which its user would have. Both filters
+are for an error rate of 1 % at the number of keys added. The same number of absent keys is tested.
 
 Bound: a key takes a hash (25 vector operations for 8 keys), a 64-bit product, and 4 to 5 operations for each
-of its 6 bits: about 24 cycles, which is the rate where the filter is in cache. Where it is not, a key is a
-cache miss, of which a core keeps few under way; keys in order of their blocks share them.
+of its 6 bits. That is about 24 cycles, the rate while the filter is in cache. For a larger filter a key is a
+cache miss. A core can have only a few misses under way; keys in the order of their blocks share them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def numbers(seed: int, n: int) -> np.ndarray:
 
 
 def rate(n: int, function: Callable[[], Any]) -> float:
-    """Million keys a second, at the least of the time's noise."""
+    """Return millions of keys a second, from the shortest of several times."""
     repeats = 9 if n <= 10**6 else 3
     return n / 1e6 / min(seconds(function, repeats=1, warmups=0) for _ in range(repeats))
 
@@ -47,7 +47,7 @@ def speed(n: int, peers: bool) -> list[dict[str, Any]]:
     for threads in (1, 4):
         mergesketch.set_num_threads(threads)
         ours = BloomFilter(n, ERROR).update(keys)
-        ours.contains(absent)  # warm
+        ours.contains(absent)  # This warms the caches.
         for what, function in (
             ("add", lambda f=ours: f.update(keys)),
             ("test", lambda f=ours: f.contains(absent)),
@@ -67,7 +67,7 @@ def speed(n: int, peers: bool) -> list[dict[str, Any]]:
 
 
 def kinds() -> list[dict[str, Any]]:
-    """One million keys that are not integers in an array; one thread."""
+    """Measure one million keys that are not integers in an array, on one thread."""
     mergesketch.set_num_threads(1)
     words = [f"key-{i}" for i in range(10**6)]
     rows = []
@@ -99,11 +99,11 @@ def kinds() -> list[dict[str, Any]]:
 
 
 def errors() -> list[dict[str, Any]]:
-    """Shares of absent keys that pass at capacity: stated, expected, measured, and rbloom's."""
+    """Return the shares of absent keys that pass at capacity: stated, expected, measured, and rbloom's."""
     rows = []
     mergesketch.set_num_threads(4)
     for n in (10**3, 10**4, 10**5, 10**6, 10**7, 10**8):
-        # Small filters differ by chance, so several are averaged.
+        # Small filters differ by chance, so the share is a mean over several.
         n_filters = max(1, 10**5 // n)
         passed, estimates = [], []
         for seed in range(n_filters):

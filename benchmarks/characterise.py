@@ -1,7 +1,8 @@
-"""How far each sketch errs at each size: quantiles over many of their own seeds, beside the theorem.
+"""Measure the errors of each sketch at each size, as quantiles over many seeds, beside the theorems.
 
-Writes results/characterise.json, which `docs/plots/characterise.py` draws. A curve is a sketch and a
-question, a point one size of it. A trial is one sketch; its errors are those of all its queries.
+The script writes results/characterise.json, which `docs/plots/characterise.py` draws. A curve is a sketch
+and a question; a point is one size of the sketch. A trial is one sketch with a seed; its errors are those of
+all its queries.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ QUANTILES = (0.02, 0.16, 0.5, 0.84, 0.98)
 
 
 class Point(NamedTuple):
-    """A size of a sketch: the errors of one trial as a function of its seed, and what theory says."""
+    """A size of a sketch: a function from a seed to the errors of one trial, and the theory's errors."""
 
     size: float
     errors: Callable[[int], tuple[Any, int]]
-    #: One standard error by theory; nan where there is only a bound.
+    #: One standard error by theory; nan if there is only a bound.
     expected: float = math.nan
     #: The bound of the theorem.
     bound: float = math.nan
@@ -35,7 +36,7 @@ CURVES: dict[tuple[str, str, str, str], Callable[[], Iterator[Point]]] = {}
 
 
 def curve(page: str, sketch: str, error: str, size: str) -> Callable[[Any], Any]:
-    """Register a curve: the page that shows it, the sketch, what errs, and what is varied."""
+    """Register a curve: the page that shows it, the sketch, the estimate, and the setting that varies."""
 
     def register(points: Any) -> Any:
         CURVES[page, sketch, error, size] = points
@@ -330,8 +331,10 @@ def static_function() -> Iterator[Point]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=200, help="sketches of each size (default 200)")
-    parser.add_argument("--only", help="curves whose sketch has this in its name")
+    parser.add_argument(
+        "--trials", type=int, default=200, help="number of sketches of each size (default: 200)"
+    )
+    parser.add_argument("--only", help="measure only the sketches with this in their names")
     arguments = parser.parse_args()
     rows = []
     for (page, sketch, error, size), points in CURVES.items():

@@ -1,7 +1,7 @@
-"""What each structure costs: bytes, and nanoseconds an item to take in and to ask, on one thread.
+"""Measure the cost of each structure on one thread: bytes, and nanoseconds an update and a query.
 
-The figures of docs/choose.md. Rows are 20 standard normal features in float32, keys random 64-bit integers,
-sets 100 random tokens; batches are of 100,000 items, median of five.
+docs/choose.md shows the figures. Rows have 20 standard normal features in float32, keys are random 64-bit
+integers, and sets have 100 random tokens. Batches have 100,000 items; a figure is the median of five.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ N, FEATURES, TOKENS = 100_000, 20, 100
 
 
 def structures(rng):
-    """Of each structure: its settings, what makes an empty one, what it takes in and what it is asked."""
+    """Return, for each structure, its settings, a maker of an empty one, the items to add and the queries."""
     X = rng.standard_normal((N, FEATURES)).astype(np.float32)
     y = X[:, 0].astype(np.float64)
     keys = rng.integers(0, 2**63, N)
@@ -85,7 +85,7 @@ def structures(rng):
 
 
 def static(rng):
-    """The immutable ones, which are built from all keys at once."""
+    """Measure the immutable structures, which are built from all keys at once."""
     keys = rng.integers(0, 2**63, 10 * N)
     values = rng.geometric(0.5, 10 * N)
     result = []
@@ -102,8 +102,8 @@ def static(rng):
                 if name == "StaticFunction"
                 else "10^6 keys, 1 %",
                 "bytes": built.nbytes,
-                "ns to take in": 1e9 * seconds(build) / len(keys),
-                "ns to ask": 1e9 * seconds(lambda ask=ask: ask(keys)) / len(keys),
+                "ns an update": 1e9 * seconds(build) / len(keys),
+                "ns a query": 1e9 * seconds(lambda ask=ask: ask(keys)) / len(keys),
             }
         )
     return result
@@ -122,11 +122,11 @@ def main() -> None:
         items = N // 10 if isinstance(taken[0], tuple) else N
 
         row = {"structure": name, "settings": settings, "bytes": sketch.nbytes}
-        row["ns to take in"] = 1e9 * seconds(lambda take=take, taken=taken: take(*taken)) / items
+        row["ns an update"] = 1e9 * seconds(lambda take=take, taken=taken: take(*taken)) / items
         if method:
             ask = getattr(sketch, method)
             arguments = (asked, 10) if name == "LSHIndex" else (asked,)
-            row["ns to ask"] = 1e9 * seconds(lambda ask=ask, a=arguments: ask(*a)) / items
+            row["ns a query"] = 1e9 * seconds(lambda ask=ask, a=arguments: ask(*a)) / items
         rows.append(row)
     rows += static(rng)
     ms.set_num_threads(before)

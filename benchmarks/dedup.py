@@ -1,9 +1,9 @@
-"""De-duplicating the standard library's own sources: ours beside datasketch with a regex shingler.
+"""Compare de-duplication of the standard library's sources with datasketch and a regex shingler.
 
-Word 5-grams, 128 hashes, threshold 0.7. Times include reading the files. Precision and recall are of
-pairs against the exact Jaccard similarity of the sets of 5-grams, by brute force over an inverted index.
-Ours runs in one process on one thread and on four, and on four ranks of one thread each; process starts
-and compilation are left out on both sides.
+Settings: word 5-grams, 128 hashes, threshold 0.7. Times include reading the files. Precision and recall are
+those of pairs, against the exact Jaccard similarity of the sets of 5-grams, from brute force over an inverted
+index. Ours runs in one process with one thread and with four, and on four ranks of one thread each. Starting
+processes and compiling are not timed on either side.
 """
 
 import re
@@ -26,7 +26,7 @@ CHOICE = {"include": ["*.py"], "exclude": ["site-packages"]}
 
 
 def ours() -> tuple[float, set[tuple[str, str]], int]:
-    """Best seconds of several runs, the pairs found, and how many documents."""
+    """Return the best seconds of several runs, the pairs found, and the number of documents."""
     comm, times = communicator(), []
     for _ in range(REPEATS):
         comm.barrier()
@@ -39,7 +39,7 @@ def ours() -> tuple[float, set[tuple[str, str]], int]:
 
 
 def expand(result, source) -> set[tuple[str, str]]:
-    """The pairs of names: copies stand for each other."""
+    """Return the pairs of names; copies stand for each other."""
     copies: dict[int, set[int]] = {}
     for first, other in result.copies.tolist():
         copies.setdefault(first, {first}).add(other)
@@ -52,7 +52,7 @@ def expand(result, source) -> set[tuple[str, str]]:
 
 
 def peers(files: list[str]) -> tuple[dict[str, float], set[tuple[str, str]], dict[str, set[str]]]:
-    """datasketch's seconds by stage, its pairs, and the sets of 5-grams."""
+    """Return the seconds of each stage of datasketch, its pairs, and the sets of 5-grams."""
     seconds = {}
     start = time.perf_counter()
     sets = {}
@@ -84,7 +84,7 @@ def peers(files: list[str]) -> tuple[dict[str, float], set[tuple[str, str]], dic
 
 
 def true_pairs(sets: dict[str, set[str]]) -> set[tuple[str, str]]:
-    """All pairs whose exact Jaccard similarity is at least the threshold."""
+    """Return all pairs whose exact Jaccard similarity is at least the threshold."""
     holders: dict[str, list[str]] = {}
     for path, grams in sets.items():
         for gram in grams:

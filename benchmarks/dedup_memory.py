@@ -1,9 +1,9 @@
-"""Memory and time of `deduplicate` on a generated stream of short documents, beside what is foretold.
+"""Measure memory and time of `deduplicate` on generated short documents, beside the prediction.
 
-Run under ``mpiexec -n 4``, with the numbers of documents as arguments (by default 10**5 and 10**6; 10**7
-takes a few minutes and 10 GB over four ranks). Documents have 40 words; one in twenty is another one with a
-word or two exchanged. They are made batch by batch and never held. Measured is the growth of the resident
-memory's peak over that of a small run before, which has loaded and compiled everything.
+Run it under ``mpiexec -n 4``, with numbers of documents as arguments (by default 10**5 and 10**6; 10**7
+takes a few minutes and 10 GB over four ranks). Documents have 40 words. One in twenty is the document before
+it with one word exchanged. They are generated batch by batch and never kept. The figure is the growth of the
+peak of the resident memory over that of a small run before, which has loaded and compiled everything.
 """
 
 import argparse
@@ -22,7 +22,7 @@ LETTERS = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz012345", dtype=np.uint8)
 
 
 class Generated:
-    """A rank's share of n documents; document i is the same for every number of ranks."""
+    """A rank's share of n documents. Document i is the same for every number of ranks."""
 
     def __init__(self, n: int, rank: int, size: int) -> None:
         self.first, self.last = n * rank // size, n * (rank + 1) // size
@@ -32,7 +32,7 @@ class Generated:
             yield self._batch(np.arange(start, min(start + BATCH, self.last)))
 
     def _batch(self, ids: np.ndarray) -> DocumentBatch:
-        # One in twenty is the document before it, with its word number 7 exchanged.
+        # One in twenty is the document before it, with word number 7 exchanged.
         source = np.where(ids % 20 == 19, ids - 1, ids).astype(np.uint64)
         words = _mix(source[:, None] * np.uint64(WORDS) + np.arange(WORDS, dtype=np.uint64))
         words[:, 7] = _mix(ids.astype(np.uint64) * np.uint64(WORDS) + np.uint64(7))
@@ -70,7 +70,7 @@ def main() -> None:
         took = max(comm.allgather(time.perf_counter() - start))
         measured = max(comm.allgather(peak() - before))
         batch_bytes = min(BATCH, -(-n // comm.size)) * WORDS * WORD_BYTES
-        told = memory_per_rank(n, comm.size, batch_bytes=batch_bytes)
+        predicted = memory_per_rank(n, comm.size, batch_bytes=batch_bytes)
         rows.append(
             {
                 "documents": n,
@@ -79,9 +79,9 @@ def main() -> None:
                 "seconds": took,
                 "microseconds a document": 1e6 * took / n,
                 "groups": result.n_groups,
-                "foretold MB a rank": told / 1e6,
+                "predicted MB a rank": told / 1e6,
                 "measured MB, largest rank": measured / 1e6,
-                "measured / foretold": measured / told,
+                "measured / predicted": measured / told,
             }
         )
         if comm.rank == 0:

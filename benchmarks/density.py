@@ -1,11 +1,12 @@
-"""Density sketches: error against memory, and classifiers trained on synthetic rows.
+"""Measure density sketches: error against memory, and classifiers trained on synthetic rows.
 
-Error: mean absolute error of log densities of 2,000 fresh rows of a mixture of normals in two dimensions,
-beside a kernel density estimate on a uniform sample of rows of as many bytes. Integrals: of the densities, by
-Monte Carlo over what lies within a width of the rows, and the standard deviations of synthetic rows over
-those of real ones, the worst of the features; at the default size and at 2,048 buckets and cells. Synthetic
-rows: for each class as many rows are drawn from a sketch as it has real ones; accuracy on real test rows of
-classifiers trained on them, over that of the same ones trained on real rows.
+Error: the mean absolute error of log densities of 2,000 new rows of a mixture of normals in two dimensions,
+compared with a kernel density estimate on a uniform sample of rows of the same number of bytes. Integrals:
+the integral of the densities, by Monte Carlo over the points within a width of the rows; and the standard
+deviations of synthetic rows over those of real rows, for the worst feature. Both are measured at the default
+size and at 2,048 buckets and cells. Synthetic rows: for each class, the number of rows drawn from a sketch is
+the number of its real rows. The figure is the accuracy on real test rows of classifiers trained on synthetic
+rows, over that of the same classifiers trained on real rows.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def integrals() -> list[dict[str, Any]]:
             around = rng.uniform(-1.0, 1.0, (4000, X.shape[1])) * widths
             Q = X[rng.integers(0, len(X), len(around))] + around
             drawn = np.array([(np.abs(X - q) < widths).all(axis=1).mean() for q in Q])
-            with warnings.catch_warnings(record=True) as told:
+            with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 ratios = sketch.density(Q) / drawn * (2.0 * widths).prod()
             spread = sketch.sample(20_000, random_state=0).std(axis=0) / X.std(axis=0)
@@ -105,8 +106,8 @@ def integrals() -> list[dict[str, Any]]:
                     "integral": float(ratios.mean()),
                     "its Monte Carlo error": float(ratios.std() / np.sqrt(len(ratios))),
                     "integral of densities cut off at 0": float(np.maximum(ratios, 0).mean()),
-                    "error told, over the box of the rows": sketch.integral_error,
-                    "warned": len(told) > 0,
+                    "stated error, over the box of the rows": sketch.integral_error,
+                    "warned": len(caught) > 0,
                     "deviation of samples over that of rows": float(spread[np.abs(spread - 1).argmax()]),
                 }
             )

@@ -1,8 +1,9 @@
-"""A distributed index at SLASH's settings, exact beside the paper's sketches: ``mpiexec -n 4 python ...``.
+"""Measure a distributed index at SLASH's settings, with exact aggregation and with the paper's sketches.
 
-Sets of 47 features, 4 hashes x 16 tables, 2**18 buckets, 256 ids a bucket, batches of 10,000 queries, the
-128 nearest. The rows are noisy copies of 140 centres, so that a query finds hundreds of ids a table.
-Recall is the share of answers whose true count, over all rows, is at least that of the true 128th.
+Run it by ``mpiexec -n 4 python ...``. Settings: sets of 47 features, 4 hashes x 16 tables, 2**18 buckets,
+256 ids a bucket, batches of 10,000 queries, and the 128 nearest rows. The rows are noisy copies of 140
+centres, so that a query finds hundreds of ids a table. Recall is the share of answers whose true count, over
+all rows, is at least that of the true 128th answer.
 """
 
 from __future__ import annotations
@@ -52,12 +53,12 @@ def main() -> None:
         )
     if comm.rank == 0:
         show(f"{N_QUERIES} queries for the {K} nearest, {comm.size} ranks", rows)
-        print(f"share of insertions that full buckets did not keep, rank 0: {index.local.overflow:.3f}")
+        print(f"share of insertions that full buckets have dropped, on rank 0: {index.local.overflow:.3f}")
         write(options.json, rows)
 
 
 def sets(seed: int, n: int) -> Sets:
-    """Noisy copies of the centres."""
+    """Return noisy copies of the centres."""
     rng = np.random.default_rng(seed)
     centres = np.random.default_rng(0).integers(0, 1 << 62, (N_CENTRES, N_FEATURES), dtype=np.uint64)
     tokens = centres[rng.integers(0, N_CENTRES, n)]
@@ -67,7 +68,7 @@ def sets(seed: int, n: int) -> Sets:
 
 
 def timed(function: Callable[[], Any], comm: Communicator) -> float:
-    """Seconds until the slowest rank is done."""
+    """Return the seconds until the slowest rank has finished."""
     comm.barrier()
     start = time.perf_counter()
     function()
@@ -75,7 +76,7 @@ def timed(function: Callable[[], Any], comm: Communicator) -> float:
 
 
 def true_counts(family: MinHash, X: Sets, Q: Sets, comm: Communicator) -> NDArray[np.int8]:
-    """In how many tables each row, of all ranks', collides with each of this rank's first queries."""
+    """Return the number of tables in which each row of all ranks collides with this rank's first queries."""
     codes = comm.allgather_rows(family.hash(X))
     asked = family.hash_query(Q)[:N_CHECKED]
     counts = np.zeros((len(asked), len(codes)), np.int8)
@@ -85,7 +86,7 @@ def true_counts(family: MinHash, X: Sets, Q: Sets, comm: Communicator) -> NDArra
 
 
 def recall(ids: NDArray[np.int64], truth: NDArray[np.int8], comm: Communicator) -> float:
-    """Over the checked queries of all ranks."""
+    """Return the recall over the checked queries of all ranks."""
     least = np.partition(truth, -K, axis=1)[:, -K]
     right = np.take_along_axis(truth, np.maximum(ids, 0), axis=1) >= np.maximum(least, 1)[:, None]
     return float(np.mean(comm.allgather(float((right & (ids >= 0)).mean()))))

@@ -1,7 +1,7 @@
-"""Read what the pages quote from results/*.json: `FIGURES` inside sentences and `TABLES` of a page's own.
+"""Read the figures that pages quote from results/*.json: `FIGURES` in sentences, `TABLES` of single pages.
 
-`tables.py` puts them into the pages: ``<!-- figure: NAME -->28<!-- end -->`` in a line holds a figure, and
-``<!-- results: NAME -->`` to ``<!-- end -->`` on lines of their own hold a table of this file, or the whole
+`tables.py` puts them into the pages. ``<!-- figure: NAME -->28<!-- end -->`` in a line is a figure.
+``<!-- results: NAME -->`` to ``<!-- end -->`` on lines of their own is a table of this file, or the whole
 result file of that name.
 """
 
@@ -21,21 +21,21 @@ Row = dict[str, Any]
 
 
 def table(columns: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
-    """A table as Markdown."""
+    """Return a table as Markdown."""
     written = [f"| {' | '.join(columns)} |", "|" + " --- |" * len(columns)]
     written += [f"| {' | '.join(cell(value) for value in line)} |" for line in lines]
     return "\n".join(["", *written, "", ""])
 
 
 def span(values: Iterable[float], digits: int = 2) -> str:
-    """The least and the greatest, as "1.2 to 3.4"."""
+    """Return the smallest and the largest value, as "1.2 to 3.4"."""
     found = sorted(values)
     low, high = short(found[0], digits), short(found[-1], digits)
     return low if low == high else f"{low} to {high}"
 
 
 def short(value: float, digits: int = 2) -> str:
-    """A value to so many significant digits, never in powers of ten."""
+    """Return a value with some significant digits, never in powers of ten."""
     if value == 0:
         return "0"
     rounded = float(f"{value:.{digits}g}")
@@ -51,7 +51,7 @@ def percent(value: float, digits: int = 2) -> str:
 
 
 def bloom_filter_sizes() -> str:
-    """Computed, not measured: bits a key at a million keys."""
+    """Compute the bits a key at a million keys; nothing is measured."""
     lines = []
     rates = {"10 %": 0.1, "1 %": 0.01, "0.1 %": 1e-3, "0.01 %": 1e-4, "1e-6": 1e-6, "1e-9": 1e-9}
     for name, rate in rates.items():
@@ -266,11 +266,11 @@ def counting_costs() -> str:
     lines = []
     for name, settings in notes.items():
         r = row("choose", structure=name)
-        asked = r.get("ns to ask")
+        asked = r.get("ns a query")
         lines.append(
-            (f"`{name}`", settings, r["bytes"], short(r["ns to take in"]), short(asked) if asked else "")
+            (f"`{name}`", settings, r["bytes"], short(r["ns an update"]), short(asked) if asked else "")
         )
-    return table(("", "settings", "bytes", "ns to take in", "ns to ask"), lines)
+    return table(("", "settings", "bytes", "ns an update", "ns a query"), lines)
 
 
 def static_functions_drawn() -> str:
@@ -342,7 +342,7 @@ def two_bits() -> Row:
 
 
 def hashed(what: str) -> float:
-    """Nanoseconds a key."""
+    """Return nanoseconds a key."""
     return 1e3 / float(row("hashing", what=what)["ours"])
 
 

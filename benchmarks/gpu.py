@@ -1,8 +1,8 @@
-"""Every GPU kernel's time, its share of the device's measured bandwidth, and its speed beside all CPU cores.
+"""Measure every GPU kernel: its time, its share of the bandwidth, and its speed against all CPU cores.
 
-Needs an NVIDIA GPU and CuPy; writes results/gpu.json with the device's name. Bytes are those that a kernel
-must move at least: what it reads and writes once, random accesses in whole sectors of 32 bytes. Where tables
-lie in the second-level cache the share may pass 100 %.
+This needs an NVIDIA GPU and CuPy, and writes results/gpu.json with the device's name. Bytes are the least
+that a kernel must move: its inputs and outputs once, and random accesses in whole sectors of 32 bytes. If
+tables lie in the second-level cache, the share may pass 100 %.
 """
 
 from __future__ import annotations
@@ -33,30 +33,30 @@ SECTOR = 32
 
 
 class Job(NamedTuple):
-    """Work on arrays of one device, how many items it takes, and the bytes that it must move."""
+    """Work on arrays of one device, its number of items, and the bytes that it must move."""
 
     name: str
-    #: What is measured, from arrays where it is to run.
+    #: The work, which takes arrays on the device where it runs.
     prepare: Callable[[tuple[Any, ...], str], Callable[[], Any]]
     arrays: tuple[np.ndarray, ...]
     items: int
     n_bytes: float
-    #: Items for the CPU, which may take fewer.
+    #: The number of items for the CPU, which may be smaller.
     cpu_items: int
 
 
 def on(make: Callable[..., Any], ask: Callable[..., Any]) -> Callable[[tuple[Any, ...], str], Any]:
-    """What is asked of arrays, and of something made before that is not timed."""
+    """Make a job that queries an object, which is made before and not timed."""
     return lambda arrays, device: partial(ask, make(arrays, device), *arrays)
 
 
 def update(sketch: Callable[[], Any]) -> Callable[[tuple[Any, ...], str], Any]:
-    """Updates of a new sketch, one after the other."""
+    """Make a job that updates a new sketch several times."""
     return on(lambda arrays, device: sketch().to(device), lambda s, X: s.update(X))
 
 
 def jobs(scale: float, least: int = 256) -> Iterator[Job]:
-    """All jobs, of `scale` times the items that fill a large GPU."""
+    """Return all jobs, with `scale` times the items that fill a large GPU."""
     rng = np.random.default_rng(0)
 
     def many(n: int) -> int:
@@ -80,7 +80,7 @@ def jobs(scale: float, least: int = 256) -> Iterator[Job]:
         ("Hadamard signs, 500 x 8", rotations, 0),
         ("p-stable, 500 x 2", steps, 1000),
     ):
-        # Rows are read and scaled, products of float32 written and read, codes written.
+        # The bytes are rows read and scaled, products of float32 written and read, and codes written.
         moved = n * (4 * d + 8 * d * (values > 0) + 8 * values + 4 * R)
         hashing = on(lambda *_, f=family: f, lambda f, X: f.hash(X))
         yield Job(f"hash rows of {d}: {label}", hashing, (X,), n, moved, few)
@@ -178,7 +178,7 @@ def jobs(scale: float, least: int = 256) -> Iterator[Job]:
 
 
 def bandwidth(cupy: Any, n_bytes: int) -> float:
-    """Bytes a second that a copy reads and writes."""
+    """Return the bytes a second that a copy reads and writes."""
     a = cupy.zeros(n_bytes // 8, np.float64)
     b = cupy.zeros(n_bytes // 8, np.float64)
 
@@ -189,7 +189,7 @@ def bandwidth(cupy: Any, n_bytes: int) -> float:
 
 
 def timed(cupy: Any, function: Callable[[], Any], repeats: int = 7) -> float:
-    """Median seconds of a call until the device has done its work, after two that are not counted."""
+    """Return the median seconds of a call until the device is done, after two calls that are not counted."""
     device = cupy.cuda.Device()
 
     def once() -> None:
@@ -200,7 +200,7 @@ def timed(cupy: Any, function: Callable[[], Any], repeats: int = 7) -> float:
 
 
 def measure(cupy: Any, scale: float, least: int = 256) -> list[dict[str, Any]]:
-    """A row for each job."""
+    """Return a row for each job."""
     measured = bandwidth(cupy, max(1 << 16, int(scale * (1 << 31))))
     rows = []
     for job in jobs(scale, least):
@@ -228,8 +228,10 @@ def measure(cupy: Any, scale: float, least: int = 256) -> list[dict[str, Any]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scale", type=float, default=1.0, help="items, as a share of the usual ones")
-    parser.add_argument("--json", type=Path, default=RESULTS / "gpu.json", help="where results go")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="number of items, as a share of the usual number"
+    )
+    parser.add_argument("--json", type=Path, default=RESULTS / "gpu.json", help="file of the results")
     arguments = parser.parse_args()
     try:
         import cupy

@@ -1,12 +1,13 @@
-"""Group testing: Bloom pools beside random designs and Dorfman's two rounds, over prevalence and tests.
+"""Compare Bloom pools for group testing with random designs and with Dorfman's two rounds.
 
-All at 1 % errors both ways. For every setting: the area under the ROC of the posteriors, and the positive
-samples that are missed where 0.5 % of the negative ones are called positive, over all rounds, with the
-standard error that the rounds' differences give. How sure the posteriors are beside how often they are right
-is measured in rounds that converged, near the fewest tests that will do and with more. A random design has
-as many places as the Bloom pools: each sample in k random pools ("constant column"), or in each pool with
-one probability ("Bernoulli"). Dorfman tests pools of the best size, and everybody in a positive
-one again: the tests that takes are one of the budgets of the others.
+All tests have error rates of 1 % both ways. Each setting has two figures over all rounds: the area under the
+ROC of the posteriors, and the share of positive samples that are missed if 0.5 % of the negative ones are
+called positive, with the standard error from the differences between rounds. The calibration of the
+posteriors (their mean against the share of positive samples) is measured in rounds that converged, near the
+fewest tests that suffice and with more tests. A random design has the same number of places as the Bloom
+pools: each sample is in k random pools ("constant column"), or in each pool with one probability
+("Bernoulli"). Dorfman tests pools of the best size, and then every sample in a positive pool. The number of
+tests that this takes is one of the budgets of the other designs.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ SIZES = {96: 400, 384: 160, 10_000: 5}
 PREVALENCES = (0.005, 0.01, 0.02, 0.05)
 BUDGETS = (0.1, 0.15, 0.2, 0.3, 0.4)
 FALSE_ALARMS = 0.005
-#: Bounds of the posteriors whose truth is counted together.
+#: Bounds of the ranges of posteriors that are counted together.
 SURE = (0.5, 0.9, 0.99, 1.0)
 
 
 def dorfman_cost(prevalence: float) -> tuple[float, int]:
-    """Tests a sample of the best pool size, at these error rates, and that size."""
+    """Return the tests a sample of the best pool size, at these error rates, and that size."""
     sizes = np.arange(2, 101)
     clean = (1 - prevalence) ** sizes
     positive = clean * ERRORS["false_positive_rate"] + (1 - clean) * (1 - ERRORS["false_negative_rate"])
@@ -37,7 +38,7 @@ def dorfman_cost(prevalence: float) -> tuple[float, int]:
 
 
 def dorfman(truth: np.ndarray, size: int, rng: np.random.Generator) -> tuple[float, float]:
-    """Missed positives and false alarms of two rounds with errors in both."""
+    """Return the missed positives and the false alarms of two rounds, with errors in both."""
 
     def read(positive: np.ndarray) -> np.ndarray:
         chance = rng.random(positive.size)
@@ -52,7 +53,7 @@ def dorfman(truth: np.ndarray, size: int, rng: np.random.Generator) -> tuple[flo
 
 
 def random_design(pooling: BloomPooling, kind: str, rng: np.random.Generator) -> BloomPooling:
-    """The same samples and tests in a random design of as many places."""
+    """Put the same samples and tests into a random design with equally many places."""
     n, tests, k = pooling.n_samples, pooling.n_tests, pooling.pools_per_sample
     if kind == "Bernoulli":
         rows, columns = np.nonzero(rng.random((tests, n)) < k / tests)
@@ -69,7 +70,7 @@ def random_design(pooling: BloomPooling, kind: str, rng: np.random.Generator) ->
 
 
 def scores(n: int, tests: int, prevalence: float, design: str, method: str, rounds: int) -> dict[str, float]:
-    """AUC, missed share at FALSE_ALARMS and its error, share of rounds that converged."""
+    """Return the AUC, the missed share at FALSE_ALARMS and its error, and the share of converged rounds."""
     rng = np.random.default_rng(1)
     positive, negative, converged = [], [], 0
     for seed in range(rounds):
@@ -85,7 +86,7 @@ def scores(n: int, tests: int, prevalence: float, design: str, method: str, roun
     below, upto = np.searchsorted(no, yes), np.searchsorted(no, yes, side="right")
     threshold = no[int((1 - FALSE_ALARMS) * no.size)]
     missed = float((yes <= threshold).mean())
-    # Rounds are independent, samples of a round are not: the error of a ratio of two sums over rounds.
+    # Rounds are independent, but samples of a round are not. So this is the error of a ratio of two sums.
     spread = [(round_ <= threshold).sum() - missed * round_.size for round_ in positive]
     return {
         "AUC": float((below + upto).mean() / 2 / no.size),
@@ -96,19 +97,19 @@ def scores(n: int, tests: int, prevalence: float, design: str, method: str, roun
 
 
 def calibration(n: int, tests: int, prevalence: float, rounds: int) -> list[dict[str, float]]:
-    """Posteriors of converged rounds in ranges: what they say on average, and how many are positive."""
+    """Return the mean posterior and the share of positive samples in ranges, over converged rounds."""
     rng = np.random.default_rng(3)
-    told, true, of_round = [], [], []
+    stated, true, of_round = [], [], []
     for seed in range(rounds):
         pooling = BloomPooling(n, tests, prevalence=prevalence, seed=seed, **ERRORS)
         truth = rng.random(n) < prevalence
         decoded = pooling.decode(pooling.outcomes(truth, seed=seed))
         if decoded.converged:
             sure = decoded.posterior >= SURE[0]
-            told.append(decoded.posterior[sure])
+            stated.append(decoded.posterior[sure])
             true.append(truth[sure])
             of_round.append(np.full(int(sure.sum()), seed))
-    posterior, positive, number = (np.concatenate(part) for part in (told, true, of_round))
+    posterior, positive, number = (np.concatenate(part) for part in (stated, true, of_round))
     rows = []
     for low, high in pairwise(SURE):
         inside = (posterior >= low) & ((posterior < high) | (high == 1.0))

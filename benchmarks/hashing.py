@@ -1,9 +1,9 @@
-"""Hashing of integers and strings, and shingling of the standard library's sources, on one thread.
+"""Measure hashing of integers and strings, and shingling of the standard library's sources, on one thread.
 
-Peers: the xxhash package called once a key from Python, and a regex shingler over it, which is what
-people write by hand. Floors: an integer is two multiplications; a short string about 20 instructions
-and a mispredicted branch on its length; shingling reads its bytes once (1.4 ns each, no branch on
-them) and hashes one slice of about 30 bytes a word (5 to 7 ns).
+The peers are the xxhash package, called once a key from Python, and a shingler of regular expressions on top
+of it, which is what people write by hand. Bounds: an integer takes two multiplications. A short string takes
+about 20 instructions and a mispredicted branch on its length. Shingling reads its bytes once (1.4 ns each,
+without a branch on them) and hashes one slice of about 30 bytes a word (5 to 7 ns).
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ def row(what: str, unit: str, ours: float, peer: float | None = None, peer_name:
 
 
 def strings(n: int, low: int, high: int) -> tuple[np.ndarray, np.ndarray]:
-    """`n` random strings of `low` to `high` bytes in a buffer."""
+    """Return `n` random strings of `low` to `high` bytes in a buffer."""
     rng = np.random.default_rng(0)
     offsets = np.concatenate([[0], np.cumsum(rng.integers(low, high + 1, n))])
     return rng.integers(0, 256, int(offsets[-1]), dtype=np.uint8), offsets
 
 
 def keys() -> list[dict[str, Any]]:
-    """Million keys a second."""
+    """Measure millions of keys a second."""
     rng = np.random.default_rng(0)
     integers = rng.integers(0, 2**64, 10_000_000, dtype=np.uint64)
     peer_bytes = [v.to_bytes(8, "little") for v in integers[:PEER_KEYS].tolist()]
@@ -73,7 +73,7 @@ def words_encoded(words: list[str]) -> list[bytes]:
 
 
 def regex_shingles(text: str, unit: str, size: int) -> list[int]:
-    """What people write by hand: a regular expression, a join and a hash a shingle."""
+    """Shingle as people do by hand: by a regular expression, a join and a hash a shingle."""
     words = WORD.findall(text.lower())
     if unit == "word":
         parts = [" ".join(words[i : i + size]) for i in range(max(1, len(words) - size + 1))]
@@ -84,7 +84,7 @@ def regex_shingles(text: str, unit: str, size: int) -> list[int]:
 
 
 def text() -> list[dict[str, Any]]:
-    """MB/s over the standard library's sources."""
+    """Measure MB/s over the standard library's sources."""
     root = Path(sysconfig.get_paths()["stdlib"])
     files = [path for path in sorted(root.rglob("*.py")) if "site-packages" not in path.parts]
     documents = [path.read_bytes() for path in files]
@@ -123,7 +123,7 @@ def text() -> list[dict[str, Any]]:
     return rows
 
 
-#: Text beyond ASCII, one language each of two- and three-byte letters.
+#: Text beyond ASCII, in a language with two-byte letters and in one with three-byte letters.
 SAMPLES = {
     "French": "Dès Noël, où un zéphyr haï me vêt de glaçons würmiens, je dîne d'exquis rôtis de bœuf. ",
     "Russian": "Съешь же ещё этих мягких французских булок, да выпей чаю. ",

@@ -1,9 +1,10 @@
-"""InnerProduct beside the signed random projections within it, and its index beside exact products.
+"""Compare InnerProduct with its inner signed random projections, and its index with exact products.
 
 Hashing: 784 features, on the same threads. Search: the ten rows of largest inner product among 20,000
-patches of scikit-learn's sample photographs, found by counts of collisions of `InnerProduct`, by those of
-`SignedRandomProjection`, which goes by angles, and by a matrix product over all rows. Many patches are all
-but alike, so beside recall there is the mean product of the ten best rows found over that of the ten best.
+patches of scikit-learn's sample photographs, found by the collisions of `InnerProduct`, by those of
+`SignedRandomProjection`, which depend on angles, and by a matrix product over all rows. Many patches are
+nearly equal. So a column beside recall gives the mean product of the ten best rows found over that of the
+true ten best.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def hashing() -> list[dict[str, Any]]:
 
 
 def patches(n: int) -> np.ndarray:
-    """Patches of 28 by 28 pixels of one channel, less the mean patch."""
+    """Return patches of 28 by 28 pixels of one channel, minus the mean patch."""
     from sklearn.datasets import load_sample_images
 
     rng = np.random.default_rng(1)

@@ -1,8 +1,8 @@
-"""Nadaraya-Watson sketches: test error against memory.
+"""Measure the test error of Nadaraya-Watson sketches against memory.
 
-Beside exact Nadaraya-Watson regression with the same kernel over all training rows, that over a uniform
-sample of rows of as many bytes, and ten nearest neighbours in such a sample. Errors are root mean squares
-over the standard deviation of the targets: 1 is what their mean gives.
+They are compared with exact Nadaraya-Watson regression with the same kernel over all training rows, with the
+same over a uniform sample of rows of equal bytes, and with ten nearest neighbours in such a sample. Errors
+are root mean squares over the standard deviation of the targets, so predicting their mean gives 1.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Measure how Bloom signatures err on shared neighbours, beside MinHash with HyperLogLog at equal bytes.
+"""Measure errors of Bloom signatures on shared neighbours, and of MinHash with HyperLogLog at equal bytes.
 
 1. Cora: bias and root mean square error of common neighbours within one and two hops, on the test pairs of
-   five splits (85/5/10, as many random pairs without an edge), means over splits and seeds; also of the
-   estimates cut off at 0.
+   five splits (85/5/10, and the same number of random pairs without an edge), means over splits and seeds.
+   Also the errors of the estimates cut off at 0.
 2. Crossover: the error of an overlap of a tenth, by the size of the neighbourhoods, at 256 bytes a node.
-3. Weights: Adamic-Adar by signatures beside one constant times the exact number of common neighbours, on
-   pairs that share somebody, by the number of nodes to a bit: Cora, and a graph of 19,717 nodes and 44,338
-   edges whose ends are drawn in proportion to rank**-0.6. The constant is the best there is for each graph.
+3. Weights: Adamic-Adar by signatures, and one constant times the exact number of common neighbours, on pairs
+   that share a neighbour, by the number of nodes a bit. The graphs are Cora and a graph of 19,717 nodes and
+   44,338 edges whose ends are drawn in proportion to rank**-0.6. The constant is the best one for each graph.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def count_rows(edges: np.ndarray, n: int) -> list[dict[str, Any]]:
                 if hops == 2:
                     signatures = signatures.propagate(train)
                 other = MinHashes(adjacency(train, n), n_bits // 8, seed, hops)
-                whole = MinHashes(adjacency(train, n), n_bits // 4, seed, hops)  # all bytes for MinHash
+                whole = MinHashes(adjacency(train, n), n_bits // 4, seed, hops)  # MinHash gets all bytes.
                 sizes_of = np.asarray(A.sum(axis=1)).ravel()
                 ours = signatures.common_neighbors(*pairs.T)
                 for name, found in (
@@ -59,7 +59,7 @@ def count_rows(edges: np.ndarray, n: int) -> list[dict[str, Any]]:
 
 
 def crossover_rows() -> list[dict[str, Any]]:
-    """Two sets of one size that share a tenth, 60 pairs of them; 256 bytes a set."""
+    """Measure 60 pairs of sets of one size that share a tenth, with 256 bytes a set."""
     rows, n_pairs, universe = [], 60, 200_000
     rng = np.random.default_rng(3)
     for size in (20, 100, 300, 1000, 2000, 5000, 10_000, 30_000):

@@ -1,17 +1,17 @@
-"""Private classification and regression beside diffprivlib and OpenDP, and the speed of exact noise.
+"""Compare private classification, regression and exact noise with diffprivlib and OpenDP.
 
-Utility: accuracy on held-out rows (regression: root mean squared error over the standard deviation of
-the targets, so 1 is the mean of all targets) at equal epsilon, bounds and rows; mean over runs, each with its
-own split, noise and family seed. Peers:
+Utility: accuracy on test rows (for regression, the root mean squared error over the standard deviation of
+the targets, so predicting their mean gives 1) at equal epsilon, bounds and rows. Figures are means over
+runs, each with its own split, noise and family seed. Peers:
 
-- diffprivlib's GaussianNB, its LogisticRegression (the better of two scalings: rows to [-1, 1] with a
-  norm bound of sqrt(d), and rows of unit length) and its LinearRegression;
-- OpenDP's integer Laplace noise on histograms of features in 4 bins each, by class: d counters a row,
-  so sensitivity d; predicted by naive Bayes with the smoothing of ours.
+- diffprivlib's GaussianNB, its LogisticRegression (the better of two scalings: rows to [-1, 1] with a norm
+  bound of sqrt(d), and rows of unit length) and its LinearRegression;
+- OpenDP's integer Laplace noise on histograms of features in 4 bins each, by class: a row has d counters, so
+  the sensitivity is d. Naive Bayes with our smoothing predicts from them.
 
-Ours with its default family, and with p-stable steps half as wide, which suit rows that lie in a corner
-of their bounds. "without privacy" is scikit-learn's LogisticRegression. diffprivlib 0.6.6 does not run
-with scikit-learn 1.7 or newer: install ``scikit-learn==1.6.1`` to have it measured.
+Ours runs with its default family, and with p-stable steps of half the width, which suit rows that lie in a
+corner of their bounds. "without privacy" is scikit-learn's LogisticRegression. diffprivlib 0.6.6 does not run
+with scikit-learn 1.7 or newer: install ``scikit-learn==1.6.1`` to measure it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from sklearn.model_selection import train_test_split
 
 try:
     import diffprivlib.models as peers
-except ImportError:  # too new a scikit-learn
+except ImportError:  # This scikit-learn is too new.
     peers = None
 
 dp.enable_features("contrib")
@@ -47,7 +47,7 @@ BINS = 4
 
 
 def breast_cancer() -> tuple[np.ndarray, np.ndarray, Any, Any]:
-    """Bounds are round numbers above the ranges that such measurements have: taken to be public."""
+    """Return the data and public bounds: round numbers above the ranges that such measurements have."""
     X, y = load_breast_cancer(return_X_y=True)
     high = 10.0 ** np.ceil(np.log10(X.max(axis=0)))
     high = np.where(X.max(axis=0) < high / 2, high / 2, high)
@@ -67,7 +67,7 @@ def opendp_counters(counts: np.ndarray, scale: float) -> np.ndarray:
 
 
 def histogram_bayes(X: np.ndarray, y: np.ndarray, Q: np.ndarray, classes: int, epsilon: float) -> np.ndarray:
-    """Predictions by naive Bayes over OpenDP's noisy histograms of single features, rows in [-1, 1]."""
+    """Predict by naive Bayes over OpenDP's noisy histograms of single features, for rows in [-1, 1]."""
     d = X.shape[1]
     bins, asked = (np.clip(((rows + 1) / 2 * BINS).astype(int), 0, BINS - 1) for rows in (X, Q))
     counts = np.zeros((d, BINS, classes), np.int64)
@@ -177,7 +177,7 @@ def regression(airfoil: Path | None) -> list[dict[str, Any]]:
                     linear = peers.LinearRegression(epsilon=epsilon, bounds_X=(-1, 1), bounds_y=(least, most))
                     A, B = (2 * (rows_ - low) / (high - low) - 1 for rows_ in (A, B))
                     found = linear.fit(A, a).predict(B)
-                    # Bounds are public, so the peer's may be clipped to them as ours are.
+                    # Bounds are public, so the peer's predictions may be clipped to them as ours are.
                     predicted["diffprivlib LinearRegression"] = np.clip(found, least, most)
                 for method, values in predicted.items():
                     error = np.sqrt(np.mean((values - b) ** 2)) / b.std()
@@ -197,7 +197,7 @@ def regression(airfoil: Path | None) -> list[dict[str, Any]]:
 
 
 def noise(counters: int = 100_000, sensitivity: int = 50) -> list[dict[str, Any]]:
-    """Nanoseconds a counter, the least of runs in turn; OpenDP also from a list it need not make."""
+    """Return nanoseconds a counter, the least of runs in turn; for OpenDP also from an existing list."""
     space = dp.vector_domain(dp.atom_domain(T="i64")), dp.l1_distance(T="i64")
     measurement, zeros = dp.m.make_laplace(*space, scale=float(sensitivity)), [0] * counters
     units = round_epsilon(1.0)
@@ -226,8 +226,8 @@ def noise(counters: int = 100_000, sensitivity: int = 50) -> list[dict[str, Any]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path, default=RESULTS / "private.json", help="where results go")
-    parser.add_argument("--airfoil", type=Path, help="UCI airfoil self-noise data, as TSV")
+    parser.add_argument("--json", type=Path, default=RESULTS / "private.json", help="file of the results")
+    parser.add_argument("--airfoil", type=Path, help="UCI airfoil self-noise data, as a TSV file")
     arguments = parser.parse_args()
     rows = {
         "noise": noise(),

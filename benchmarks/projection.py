@@ -1,9 +1,9 @@
-"""Projection families beside the bare matrix product of the same rows and directions.
+"""Compare projection families with the bare matrix product of the same rows and directions.
 
-The product is float32 by the BLAS of NumPy, its output reused and nothing done with it: the faster of one
-large product on BLAS's own threads and of blocks of rows on ours, each with BLAS on one thread. "hash" is
-all of a family's work from rows to codes; "update" adds counting the codes in a RACE sketch; "probes"
-are codes of several buckets of each table.
+The product is in float32 by NumPy's BLAS; its output is reused and not read. The faster of two products
+counts: one large product on BLAS's own threads, and blocks of rows on our threads, each with BLAS on one
+thread. "hash" is all work of a family from rows to codes. "update" also counts the codes in a RACE sketch.
+"probes" are the codes of several buckets of each table.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mergesketch.lsh.support.threads import map_blocks
 from threadpoolctl import threadpool_limits
 
 THREADS = (1, 4)
-#: Features, hashes, bits a hash, rows.
+#: Numbers of features, hashes, bits a hash, and rows.
 SHAPES = ((20, 200, 4, 65_536), (784, 500, 8, 4_096), (4096, 500, 8, 1_024))
 
 
@@ -61,7 +61,7 @@ def dense(d: int, n_hashes: int, power: int, n: int) -> list[dict[str, Any]]:
     directions = rng.standard_normal((d, n_hashes * power)).astype(np.float32)
     rows = []
     for name, family in families(d, n_hashes, power).items():
-        # Hashed entries cost a hash each: a few rows are enough to see it.
+        # Each hashed entry costs a hash, so a few rows are enough.
         part = X[: n // 64] if name == "sparse" else X
         race = Race(family) if n_hashes * family.n_buckets <= 1 << 25 else None
         for threads in THREADS:
@@ -120,7 +120,7 @@ def sparse(d: int, n_entries: int, n_hashes: int, power: int, n: int) -> list[di
 
 
 def probing(d: int, n_hashes: int, n: int) -> list[dict[str, Any]]:
-    """Probes of every table on one thread; a single one is the code alone."""
+    """Measure probes of every table on one thread; a single probe is the code alone."""
     mergesketch.set_num_threads(1)
     Q = np.random.default_rng(0).standard_normal((n, d)).astype(np.float32)
     made = {

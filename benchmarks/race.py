@@ -1,9 +1,9 @@
-"""RACE beside the bare matrix product that its hashes need, and beside exact kernel densities.
+"""Compare RACE with the bare matrix product that its hashes need, and with exact kernel densities.
 
-Updates: rows a second of `Race.update` against the product of the same rows and directions alone, in
-blocks, on the same threads. Queries: `Race.density` against exact densities of the same kernel by a matrix
-product over all rows, that product alone, and scikit-learn's KernelDensity where it is installed. Streams:
-updates of small rows beside DataSketches' density sketch, and of a window of 24 panes.
+Updates: rows a second of `Race.update`, and of the product of the same rows and directions alone, in blocks,
+on the same threads. Queries: `Race.density`, exact densities of the same kernel by a matrix product over all
+rows, that product alone, and scikit-learn's KernelDensity if it is installed. Streams: updates of small
+rows, compared with DataSketches' density sketch, and updates of a window of 24 panes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ BLOCK = 2048
 
 
 def product(X: np.ndarray, directions: np.ndarray) -> None:
-    """The product alone, its output reused, so that no fresh memory is paid for."""
+    """Measure the product alone; its output is reused, so that no fresh memory is touched."""
     out = np.empty((BLOCK, directions.shape[1]), dtype=np.float32)
     for start in range(0, len(X), BLOCK):
         block = X[start : start + BLOCK]
@@ -71,18 +71,18 @@ def unit(X: np.ndarray) -> np.ndarray:
 
 
 def exact_densities(Q: np.ndarray, X: np.ndarray, power: int) -> np.ndarray:
-    """Mean over rows of (1 - angle / pi) ** power, by one matrix product; X of unit length."""
+    """Return the mean over rows of (1 - angle / pi) ** power, by one matrix product; X has unit length."""
     kernel = np.clip(unit(Q) @ X.T, -1.0, 1.0)
     np.arccos(kernel, out=kernel)
     kernel *= -1.0 / np.pi
     kernel += 1.0
-    for _ in range(power.bit_length() - 1):  # powers of two
+    for _ in range(power.bit_length() - 1):  # The power is a power of two.
         np.square(kernel, out=kernel)
     return kernel.mean(axis=1)
 
 
 def densities(n: int, d: int, settings: list[tuple[int, int]]) -> list[dict[str, Any]]:
-    """Kernel densities at the error that so many repetitions give, beside exact ones."""
+    """Measure kernel densities at the error of a number of repetitions, and exact densities."""
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((50, d))
     X, Q = clusters(rng, centres, n), clusters(rng, centres, 4000)
@@ -132,7 +132,7 @@ def densities(n: int, d: int, settings: list[tuple[int, int]]) -> list[dict[str,
 
 
 def streams() -> list[dict[str, Any]]:
-    """Updates from Python beside DataSketches' density sketch, d=20; and what a window adds."""
+    """Measure updates from Python beside DataSketches' density sketch, d=20, and what a window adds."""
     rng = np.random.default_rng(1)
     X = rng.standard_normal((200_000, 20)).astype(np.float32)
     family = SignedRandomProjection(n_features=20, n_hashes=100, power=8, seed=1)
@@ -175,7 +175,7 @@ def streams() -> list[dict[str, Any]]:
 
 
 def errors_against_memory() -> list[dict[str, Any]]:
-    """Median relative error of densities beside that of a uniform sample of rows of as many bytes."""
+    """Measure the median relative error of densities, and that of a uniform sample of rows of equal bytes."""
     rows = []
     for d, power, n in ((784, 8, 60_000), (20, 8, 60_000)):
         rng = np.random.default_rng(0)

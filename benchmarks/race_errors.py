@@ -1,8 +1,8 @@
-"""Errors of RACE on real rows beside those of a uniform sample of rows of as many bytes.
+"""Measure errors of RACE on real rows, and those of a uniform sample of rows of equal bytes.
 
-Median relative error of kernel densities (signed random projections, power 8) at rows that were not taken
-in, over five seeds. MNIST is read from ../shared/data where it is; the other rows are scikit-learn's own. A
-sample keeps its rows in float32, and sizes end where it would hold half of all rows.
+The figure is the median relative error of kernel densities (signed random projections, power 8) at rows that
+were not added, over five seeds. MNIST is read from ../shared/data if it is there; the other rows are
+scikit-learn's own. A sample keeps its rows in float32. Sizes end where it would have half of all rows.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ POWER, N_QUERIES, N_SEEDS = 8, 200, 5
 
 
 def real_rows() -> Iterator[tuple[str, np.ndarray]]:
-    """Sets of rows by name."""
+    """Return sets of rows by name."""
     if MNIST.exists():
         images = np.load(MNIST)["images"].astype(np.float32)
         yield "MNIST, raw", images
         yield "MNIST, centred", images - images.mean(axis=0)
     else:
-        print(f"{MNIST} is not there")
+        print(f"{MNIST} does not exist")
     try:
         from sklearn import datasets
     except ImportError:
@@ -45,7 +45,7 @@ def real_rows() -> Iterator[tuple[str, np.ndarray]]:
 
 
 def errors(name: str, rows: np.ndarray) -> list[dict[str, Any]]:
-    """The two errors at growing memory."""
+    """Measure the two errors at growing memory."""
     rng = np.random.default_rng(0)
     rows = rows[np.argsort(rng.random(len(rows)))].astype(np.float32)
     rows = rows[np.linalg.norm(rows, axis=1) > 0]

@@ -1,4 +1,4 @@
-"""The tables of docs/structures/race.md from the results of race.py and race_errors.py; see figures.py."""
+"""Make the tables of docs/structures/race.md from results of race.py and race_errors.py; see figures.py."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _rows(name: str) -> list[dict[str, Any]]:
 
 
 def ratios() -> str:
-    """Compare a sample's error with that of a race: the least and largest ratio over all sizes."""
+    """Return the least and largest ratio of a sample's error to that of a race, over all sizes."""
     rows = _rows("race_errors")
     for row in _rows("race"):
         if row["job"].startswith("error against memory"):
@@ -36,7 +36,7 @@ def ratios() -> str:
 
 
 def densities() -> str:
-    """Densities answered a second, by a race and exactly."""
+    """Return the densities that a race, and exact computation, answer in a second."""
     lines = [
         "| | threads | densities/s | exact, by a matrix product | ratio | bytes | median error |",
         "| --- | --- | --- | --- | --- | --- | --- |",

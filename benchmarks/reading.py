@@ -1,7 +1,7 @@
-"""Reading documents into batches, beside what one would write by hand with the standard library.
+"""Measure reading documents into batches, and compare it with code by hand on the standard library.
 
-By hand: ``os.walk`` and ``read_bytes`` for text files, a loop of ``json.loads`` for JSON lines,
-``gzip.open`` around it, and pyarrow's ``to_pylist`` for Parquet, each document a bytes object.
+By hand means ``os.walk`` and ``read_bytes`` for text files, a loop of ``json.loads`` for JSON lines,
+``gzip.open`` around it, and pyarrow's ``to_pylist`` for Parquet. Each document is a bytes object.
 """
 
 import gzip
@@ -79,7 +79,7 @@ def main() -> None:
             import pyarrow as pa
             import pyarrow.parquet as pq
         except ImportError:
-            print("without pyarrow: Parquet is left out")
+            print("pyarrow is not installed: Parquet is left out")
         else:
             columns = Path(folder, "short.parquet")
             pq.write_table(pa.table({"text": texts}), columns)

@@ -1,8 +1,8 @@
-"""RepresenterSketch in place of a network and of a support vector machine on digits: accuracy, bytes, work.
+"""Compare RepresenterSketch with a network and a support vector machine on digits: accuracy, bytes and work.
 
-Sketches of growing size are fitted to the log-probabilities of a scikit-learn MLP (30 % of the rows held
-out), with the sketched kernel and with the exact one, as the paper fits them. Multiply-adds count the
-hashing of a query by Gaussian projections, n_features for each bit, and n_outputs for each repetition.
+Sketches of growing size are fitted to the log-probabilities of a scikit-learn MLP (30 % of the rows are test
+rows), with the sketched kernel and with the exact one, as in the paper. The number of multiply-adds includes
+the hashing of a query by Gaussian projections, n_features for each bit, and n_outputs for each repetition.
 """
 
 from __future__ import annotations

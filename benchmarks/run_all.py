@@ -6,9 +6,10 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 RANKS = 4
-#: Scripts that are collective: each rank does its share.
+#: Collective scripts: each rank does its share.
 OVER_RANKS = {"merge_over_ranks.py", "distributed_index.py"}
-#: Not measurements of their own, or ones that take many minutes and gigabytes, or a GPU: run those by hand.
+#: Scripts that measure nothing, and measurements that need many minutes and gigabytes, or a GPU. Run the
+#: latter by hand.
 LEFT_OUT = {
     "run_all.py",
     "cheap.py",

@@ -1,12 +1,12 @@
-"""How time and memory grow: with the rows, from 10**5 to 10**8, and with the ranks, each with its own rows.
+"""Measure how time and memory grow with the number of rows, from 10**5 to 10**8, and of ranks.
 
-Rows are made on the fly, batch by batch, and only updates are timed, on one thread. Memory is the growth of
-the process, where it tells, beside what the configuration foretells; each structure has a process of its
-own. A bucket of the index holds 64 ids, so from 10**7 rows on its buckets overflow.
+Rows are generated batch by batch, and only updates are timed, on one thread. Memory is the growth of the
+process, if it is large enough to show, and the size that the configuration predicts. Each structure has a
+process of its own. A bucket of the index has room for 64 ids, so its buckets overflow from 10**7 rows on.
 
-Weak scaling: so many rows a rank into tables of its own, on one thread a rank, for as many ranks as there are
-cores. Efficiency is the rows a second of a rank, over those of a single rank; the ranks take what they share,
-which is the memory's bandwidth and, in a virtual machine, the processor.
+Weak scaling: each rank adds the same number of rows to its own tables, on one thread, for numbers of ranks
+up to the number of cores. Efficiency is the rows a second of a rank over those of a single rank. It falls
+because of what the ranks share: the memory's bandwidth and, in a virtual machine, the processor.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from mergesketch.lsh import MinHash, SignedRandomProjection
 
 SIZES = (10**5, 10**6, 10**7, 10**8)
 BATCH, FEATURES, TOKENS = 100_000, 20, 47
-#: Of a rank, in weak scaling, and how often it is timed.
+#: The rows of a rank in weak scaling, and the number of timings.
 ROWS_PER_RANK, REPEATS = 1_000_000, 5
 PAGE = os.sysconf("SC_PAGE_SIZE")
-#: Bytes of a structure that tell in the memory of a process.
+#: The least bytes of a structure that show in the memory of a process.
 TELLING = 10**7
 
-#: Makes batch number i.
+#: A function that returns batch number i.
 Batches = Callable[[int], Any]
 
 
@@ -47,7 +47,7 @@ def vectors(i: int) -> np.ndarray:
 
 
 def sets(i: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sets of 47 tokens, in SLASH's manner."""
+    """Make sets of 47 tokens, as SLASH does."""
     tokens = np.random.default_rng(i).integers(0, 2**32, BATCH * TOKENS, dtype=np.uint32)
     return tokens, np.arange(BATCH + 1) * TOKENS
 
@@ -56,7 +56,7 @@ def slash_index() -> ms.LSHIndex:
     return ms.LSHIndex(MinHash(16, power=4, n_buckets=1 << 18, seed=1), capacity=64)
 
 
-#: What is made, and of which batches it takes in.
+#: For each structure, a function that makes one, and its batches.
 STRUCTURES: dict[str, tuple[Callable[[], Any], Batches]] = {
     "CountMinSketch, 5 x 27,183": (lambda: ms.CountMinSketch(5, 27_183, seed=1), keys),
     "HeavyHitters, 0.001": (lambda: ms.HeavyHitters(frequency=0.001, seed=1), keys),
@@ -71,12 +71,12 @@ STRUCTURES: dict[str, tuple[Callable[[], Any], Batches]] = {
 
 
 def resident() -> int:
-    """Bytes of this process in main memory."""
+    """Return the bytes of this process in main memory."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
 
 
 def take_in(structure: Any, batches: Iterator[Any]) -> float:
-    """Seconds of the updates alone."""
+    """Return the seconds of the updates alone."""
     put = structure.add if isinstance(structure, ms.LSHIndex) else structure.update
     seconds = 0.0
     for batch in batches:
@@ -87,10 +87,10 @@ def take_in(structure: Any, batches: Iterator[Any]) -> float:
 
 
 def grow(name: str) -> list[dict[str, Any]]:
-    """A row of results for each number of rows."""
+    """Return a row of results for each number of rows."""
     ms.set_num_threads(1)
     make, batch = STRUCTURES[name]
-    take_in(make(), map(batch, range(2)))  # compiles, and draws the family's parameters
+    take_in(make(), map(batch, range(2)))  # This compiles the kernels and draws the family's parameters.
     rows = []
     for n in SIZES:
         before = resident()
@@ -101,7 +101,7 @@ def grow(name: str) -> list[dict[str, Any]]:
                 "structure": name,
                 "rows": n,
                 "ns a row": 1e9 * took / n,
-                "foretold MB": structure.nbytes / 1e6,
+                "predicted MB": structure.nbytes / 1e6,
                 "measured MB": (resident() - before) / 1e6 if structure.nbytes > TELLING else "",
             }
         )
@@ -110,7 +110,7 @@ def grow(name: str) -> list[dict[str, Any]]:
 
 
 def index_on_this_rank() -> None:
-    """Least seconds in which this rank indexes its rows and merges a race; rank 0 prints the slowest's."""
+    """Time indexing this rank's rows and merging a race; rank 0 prints the slowest rank's least seconds."""
     ms.set_num_threads(1)
     comm = communicator()
     batches = [sets(1 + comm.rank * ROWS_PER_RANK // BATCH + i) for i in range(ROWS_PER_RANK // BATCH)]
@@ -119,7 +119,7 @@ def index_on_this_rank() -> None:
     times = []
     for _ in range(REPEATS):
         for array in index._arrays.values():
-            array[...] = 0  # memory that has been touched: its pages are the system's affair
+            array[...] = 0  # Touching the memory first leaves the system's work on its pages out.
         comm.barrier()
         times.append(max(comm.allgather(take_in(index, iter(batches)))))
     grown = max(comm.allgather(resident() - before))
@@ -151,7 +151,7 @@ def weak_scaling() -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     alone: list[float] = []
     for p in ranks:
-        indexed, updated, grown, told = over_ranks(p)
+        indexed, updated, grown, predicted = over_ranks(p)
         alone = alone or [indexed, updated]
         rows.append(
             {
@@ -160,7 +160,7 @@ def weak_scaling() -> list[dict[str, Any]]:
                 "efficiency of indexing": alone[0] / indexed,
                 "Race.update and merge, rows/s": p * 10 * BATCH / updated,
                 "efficiency of Race": alone[1] / updated,
-                "foretold MB a rank": told / 1e6,
+                "predicted MB a rank": told / 1e6,
                 "measured MB, largest rank": grown / 1e6,
             }
         )

@@ -1,15 +1,16 @@
-"""LSHIndex for dense vectors and sets: recall@10 against queries a second, beside FALCONN, faiss and HNSW.
+"""Compare LSHIndex with FALCONN, faiss and HNSW: recall@10 against queries a second.
 
-"clustered": 200,000 rows of 128 features around 2,000 centres, directions of normal vectors: a row is a
-random centre plus normal noise of total variance 1/4, scaled to length 1. "patches": 200,000 patches of
-28 x 28 pixels at random places of scikit-learn's two sample photographs in grey, their mean taken off and
-scaled to length 1. Queries are 2,000 (500) further rows of the same kind, truth is the exact 10 nearest
-by angle. "search" re-ranks exactly, "query" is counts alone. FALCONN is asked query by query, as it takes
-them, the others in one batch. Queries/s is the best of three runs, on as many threads as stated.
+"clustered": 200,000 rows of 128 features around 2,000 centres, which are directions of normal vectors. A row
+is a random centre plus normal noise of total variance 1/4, scaled to length 1. "patches": 200,000 patches of
+28 x 28 pixels at random places of scikit-learn's two sample photographs in grey, minus their mean and scaled
+to length 1. Queries are 2,000 (500) further rows of the same kind. The truth is the exact 10 nearest rows by
+angle. "search" ranks candidates exactly; "query" uses counts alone. FALCONN gets one query at a time, which
+is all that it takes; the others get one batch. Queries/s is the best of three runs, on the given number of
+threads.
 
-The last table asks for near-duplicates of sets; see benchmarks/index.py. Whatever peer is not installed is
-left out. FALCONN 1.3.1 has no wheel and does not build as it stands: give its setup.py the headers of
-pybind11 2.11 and ``-std=c++14``.
+The last table finds near-duplicates of sets; see benchmarks/index.py. A peer that is not installed is left
+out. FALCONN 1.3.1 has no wheel and does not build as it is: give its setup.py the headers of pybind11 2.11
+and ``-std=c++14``.
 """
 
 import importlib
@@ -55,7 +56,7 @@ def unit(rows):
 
 
 def nearest(rows, queries):
-    """The exact nearest rows of each query."""
+    """Return the exact nearest rows of each query."""
     return np.argpartition(-(queries @ rows.T), K, axis=1)[:, :K]
 
 
@@ -91,14 +92,14 @@ def row(name, method, settings, threads, build, took, n_queries, found, truth, s
 
 
 def families(width):
-    """Name, family, capacity, and the (probes, candidates) to search with, or probes to count with."""
+    """Return names, families, capacities, and the (probes, candidates) to search or probes to count with."""
     SRP, Cross, cross = lsh.SignedRandomProjection, lsh.CrossPolytope, {"power": 2, "dimension": 64}
     if width < 200:
         few = [(4, 100), (8, 200), (16, 200), (32, 400)]
         many = [(1, 200), (2, 200), (2, 400), (4, 400)]
         power, capacity = 14, 64
     else:
-        # Patches crowd into few buckets, which must hold more of them.
+        # Patches lie in few buckets, which need more room.
         few = [(4, 1_000), (16, 2_000), (16, 4_000), (32, 8_000)]
         power, capacity = 12, 2_048
     cross["n_buckets"] = 1 << power
@@ -112,7 +113,7 @@ def families(width):
 
 def ours(name, rows, queries, truth):
     results = []
-    # Enough queries that threads have some hundreds each.
+    # Each thread should have some hundreds of queries.
     asked = np.tile(queries, (2, 1))
     for label, family, capacity, searches, counts in families(rows.shape[1]):
         small = LSHIndex(family, capacity=capacity).add(rows[:10])
@@ -169,7 +170,7 @@ def by_falconn(name, rows, queries, truth):
     import falconn
 
     results = []
-    # Fifty tables of wide rows take FALCONN minutes to build.
+    # FALCONN takes minutes to build fifty tables of wide rows.
     many = [(50, (50, 100, 200))] if rows.shape[1] < 200 else []
     for tables, probes in [(10, (40, 80, 160, 320)), *many]:
         parameters = falconn.get_default_parameters(len(rows), rows.shape[1])
@@ -242,7 +243,7 @@ PEERS = {"falconn": by_falconn, "faiss": by_faiss, "hnswlib": by_hnswlib}
 
 
 def near_duplicates():
-    """Ours with re-ranking by Jaccard similarity, beside the peers, which return candidates unranked."""
+    """Measure ours, which ranks by Jaccard similarity, and the peers, which return unranked candidates."""
     tokens, offsets = of_sets.near_duplicates()
     half = of_sets.SETS // 2
     queries = tokens[offsets[half] :], offsets[half:] - offsets[half]
@@ -252,7 +253,7 @@ def near_duplicates():
     for threads in THREADS:
         mergesketch.set_num_threads(threads)
         took, index = best(lambda: LSHIndex(family, capacity=8).add((tokens, offsets)), 2)
-        # The nearest of a copy is itself, the next its original.
+        # The nearest set of a copy is the copy itself, and the next is its original.
         asked, found = best(lambda: index.search(queries, (tokens, offsets), 2))  # noqa: B023
         share = float((found.ids == np.arange(half)[:, None]).any(axis=1).mean())
         results.append(

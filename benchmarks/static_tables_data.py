@@ -1,7 +1,7 @@
-"""Tables for the benchmark of static functions: drawn to a given entropy, and real ones.
+"""Make tables for the benchmark of static functions: generated ones of a given entropy, and real ones.
 
-Every table comes with keys in their order, so that what compresses neighbours (gzip, zstd, runs, sorted
-arrays) has it as easy as it can be.
+Every table has its keys in order, which helps methods that compress neighbours (gzip, zstd, runs, sorted
+arrays).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = [
     "zipf",
 ]
 
-#: A genome that is not shipped (NCBI GCF_000005845.2): where it is absent its tables are left out.
+#: A genome that is not shipped (NCBI GCF_000005845.2). Its tables are left out if it is absent.
 ECOLI = Path("shared") / "data" / "ecoli_k12.fna.gz"
 LETTERS = np.frombuffer(b"ACGT", dtype=np.uint8)
 
@@ -43,11 +43,11 @@ class Table:
     name : str
     keys : uint64 array, or Arrow array of strings
     values : array of shape (n,) or (n, columns)
-        Of the narrowest unsigned dtype that holds them.
+        Values in the narrowest unsigned dtype.
     raw_keys : bytes
-        The keys as a compressor gets them: differences of neighbours, or lines of text.
+        The keys in the form for a compressor: differences of neighbours, or lines of text.
     text_keys : callable, optional
-        The keys as strings, where a trie is at home with them.
+        A function that returns the keys as strings, if they suit a trie.
     """
 
     name: str
@@ -62,12 +62,12 @@ class Table:
 
 
 def narrow(values: NDArray[Any]) -> NDArray[Any]:
-    """Values in the narrowest unsigned dtype."""
+    """Return values in the narrowest unsigned dtype."""
     return values.astype(np.min_scalar_type(int(values.max())))
 
 
 def entropy_bytes(values: NDArray[Any]) -> float:
-    """Empirical entropy of the columns' values, each column by itself, times their number, in bytes."""
+    """Return the empirical entropy of the values of each column times their number, summed, in bytes."""
     total = 0.0
     for column in values.reshape(len(values), -1).T:
         counts = np.unique(column, return_counts=True)[1]
@@ -79,7 +79,7 @@ def entropy_bytes(values: NDArray[Any]) -> float:
 
 
 def _bisect(function: Callable[[float], float], target: float, low: float, high: float) -> float:
-    """Where a falling function is `target`."""
+    """Return the argument at which a falling function is `target`."""
     for _ in range(80):
         middle = (low + high) / 2
         low, high = (middle, high) if function(middle) > target else (low, middle)
@@ -87,7 +87,7 @@ def _bisect(function: Callable[[float], float], target: float, low: float, high:
 
 
 def geometric(n: int, entropy: float, seed: int = 0) -> NDArray[np.uint32]:
-    """Geometric values 0, 1, ... of so many bits of entropy."""
+    """Return geometric values 0, 1, ... with the given entropy in bits."""
 
     def bits(p: float) -> float:
         return float(-p * np.log2(p) - (1 - p) * np.log2(1 - p)) / p
@@ -97,7 +97,7 @@ def geometric(n: int, entropy: float, seed: int = 0) -> NDArray[np.uint32]:
 
 
 def zipf(n: int, n_symbols: int, entropy: float, seed: int = 0) -> NDArray[np.uint32]:
-    """Values of which the k-th most frequent has probability ~ k**-s; numbered without regard to it."""
+    """Return randomly numbered values, the k-th most frequent of which has a probability ~ k**-s."""
     ranks = np.arange(1, n_symbols + 1, dtype=float)
 
     def weights(s: float) -> NDArray[np.float64]:
@@ -118,7 +118,7 @@ def zipf(n: int, n_symbols: int, entropy: float, seed: int = 0) -> NDArray[np.ui
 
 
 def code_points() -> Table:
-    """The general category ("Lu", "Zs", ...) of every code point of Unicode, as numbers of the 30 names."""
+    """Return the general category ("Lu", "Zs", ...) of every code point, as numbers of the 30 names."""
     names = np.array([unicodedata.category(chr(point)) for point in range(0x110000)], dtype="S2")
     keys = np.arange(0x110000, dtype=np.uint64)
     return Table(
@@ -133,7 +133,7 @@ def code_points() -> Table:
 
 
 def _source_words() -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
-    """All words of the standard library's sources, a space after each; their starts and ends."""
+    """Return the words of the standard library's sources, a space after each, and their starts and ends."""
     root = Path(sysconfig.get_paths()["stdlib"])
     files = sorted(path for path in root.rglob("*.py") if "site-packages" not in path.parts)
     text = np.frombuffer(b"\n".join(path.read_bytes() for path in files) + b"\n", dtype=np.uint8)
@@ -141,7 +141,7 @@ def _source_words() -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.in
     is_word[[c for c in range(128) if chr(c).isalnum() or chr(c) == "_"]] = True
     inside = is_word[text]
     kept = inside.copy()
-    kept[1:] |= inside[:-1]  # the byte that ends a word becomes its space
+    kept[1:] |= inside[:-1]  # The byte after a word becomes its space.
     text = np.where(inside, text, ord(" ")).astype(np.uint8)[kept]
     text = text[int(text[0] == ord(" ")) :]
     ends = np.flatnonzero(text == ord(" "))
@@ -149,7 +149,7 @@ def _source_words() -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.in
 
 
 def _cut(text: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> Any:
-    """The pieces ``text[start:end]`` as an Arrow array."""
+    """Return the pieces ``text[start:end]`` as an Arrow array."""
     import pyarrow as pa
 
     lengths = ends - starts
@@ -160,7 +160,7 @@ def _cut(text: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.in
 
 
 def ngrams(longest: int = 3) -> Table:
-    """How often every sequence of 1 to `longest` words stands in the standard library's sources."""
+    """Return the counts of all sequences of 1 to `longest` words in the standard library's sources."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -191,9 +191,10 @@ def ngrams(longest: int = 3) -> Table:
 
 
 def patches(side: int = 8, n_codes: int = 256) -> Table:
-    """Product-quantised patches of two photographs: a code for each of their rows of pixels.
+    """Return product-quantised patches of two photographs: a code for each of their rows of pixels.
 
-    Grey values, less the patch's mean; one k-means of `n_codes` centroids for each of the `side` rows.
+    The pixels are grey values minus the patch's mean. Each of the `side` rows has a k-means of `n_codes`
+    centroids.
     """
     from sklearn.cluster import MiniBatchKMeans
     from sklearn.datasets import load_sample_images
@@ -219,7 +220,7 @@ def patches(side: int = 8, n_codes: int = 256) -> Table:
 
 
 def _count_kmers(name: str, bases: NDArray[np.uint8], k: int) -> Table:
-    """How often each k-mer stands in the rows of `bases` (0 to 3), with its reverse complement."""
+    """Return the count of each k-mer, with its reverse complement, in the rows of `bases` (0 to 3)."""
     last = bases.shape[1] - k + 1
     forward = np.zeros((len(bases), last), dtype=np.uint64)
     backward = np.zeros_like(forward)
@@ -241,7 +242,7 @@ def _count_kmers(name: str, bases: NDArray[np.uint8], k: int) -> Table:
 
 
 def _sequence(n: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A genome of n bases: random, with families of diverged copies over two fifths of it, and tandems."""
+    """Make a genome of n random bases, with diverged copies over two fifths of it, and tandems."""
     bases = rng.integers(0, 4, n, dtype=np.uint8)
     covered = 0
     while covered < 0.4 * n:
@@ -264,7 +265,7 @@ def _sequence(n: int, rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def reads(k: int = 21, n_bases: int = 600_000, coverage: int = 20, seed: int = 0) -> Table:
-    """Counts of k-mers in reads of 100 bases with 0.2 % errors of a generated genome with repeats."""
+    """Count k-mers in reads of 100 bases with 0.2 % errors, of a generated genome with repeats."""
     rng = np.random.default_rng([seed, 3])
     sequence = _sequence(n_bases, rng)
     starts = rng.integers(0, n_bases - 100, n_bases * coverage // 100)
@@ -275,7 +276,7 @@ def reads(k: int = 21, n_bases: int = 600_000, coverage: int = 20, seed: int = 0
 
 
 def genome(k: int) -> Table | None:
-    """Counts of k-mers of the genome of E. coli; None where the file is absent."""
+    """Count k-mers of the genome of E. coli; return None if the file is absent."""
     found = next((f / ECOLI for f in Path(__file__).resolve().parents if (f / ECOLI).exists()), None)
     if found is None:
         return None

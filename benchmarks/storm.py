@@ -1,10 +1,10 @@
-"""STORM against memory: test errors at equal bytes beside what else fits into them.
+"""Measure STORM against memory: test errors at equal bytes, compared with other uses of the same bytes.
 
-Regression: test RMSE over that of least squares on all training rows, mean of ten splits (80 % to train).
-The peers get as many bytes: a uniform sample of rows (float32), count-sketch regression (Clarkson, Woodruff
-2013: rows added with random signs into fewer ones, float32), and the exact sums of products (float32), which
-take the bytes they take. Classification: test accuracy beside logistic regression on all rows, and on a
-sample of as many bytes.
+Regression: the test RMSE over that of least squares on all training rows, a mean over ten splits (80 % of the
+rows for training). The peers get the same bytes: a uniform sample of rows (float32), count-sketch regression
+(Clarkson and Woodruff 2013: rows added with random signs into fewer rows, float32), and the exact sums of
+products (float32), whose bytes are fixed. Classification: test accuracy, compared with logistic regression on
+all rows, and on a sample of the same bytes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ BYTES, SPLITS = (4096, 16_384, 65_536, 262_144), 10
 
 
 def housing(n: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
-    """Eight skewed, correlated features and a target with interactions, like the housing sets'."""
+    """Return eight skewed, correlated features and a target with interactions, as in sets of housing data."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((n, 8)) @ rng.standard_normal((8, 8)) / 3
     X[:, :3] = np.exp(X[:, :3] / 2)
@@ -36,7 +36,7 @@ def housing(n: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
 
 
 def skewed(n: int = 5000) -> tuple[np.ndarray, np.ndarray]:
-    """Five features, and a log-normal target: rows of large targets are the long ones."""
+    """Return five features and a log-normal target; rows with large targets are long vectors."""
     rng = np.random.default_rng(1)
     X = rng.standard_normal((n, 5))
     return X, np.exp(X @ [0.3, 0.2, 0.0, -0.1, 0.05] + rng.standard_normal(n))
@@ -60,7 +60,7 @@ def error(model: Any, X: np.ndarray, y: np.ndarray) -> float:
 
 
 def count_sketch(X: np.ndarray, y: np.ndarray, n_rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Each row, and a constant beside it, added with a random sign to one of n_rows."""
+    """Return n_rows rows of features and target: sums of rows with a constant feature and random signs."""
     rng = np.random.default_rng(seed)
     full = np.column_stack([np.ones(len(X)), X, y]) * rng.choice([-1.0, 1.0], len(X))[:, None]
     out = np.zeros((n_rows, full.shape[1]))
@@ -108,7 +108,7 @@ def regression() -> list[dict[str, Any]]:
 
 
 def clipping() -> list[dict[str, Any]]:
-    """Measure what clipping a tenth of the rows does to least squares, without any sketch."""
+    """Measure the effect on least squares of clipping a tenth of the rows, without any sketch."""
     rows = []
     for name, (X, y) in regression_sets().items():
         Z = np.column_stack([(X - X.mean(axis=0)) / X.std(axis=0), np.ones(len(X)), (y - y.mean()) / y.std()])
@@ -181,7 +181,7 @@ def speed() -> list[dict[str, Any]]:
 def main() -> None:
     arguments = parse(__doc__, "storm")
     before = mergesketch.get_num_threads()
-    # What is told of counters that are too few is what is measured here.
+    # The warnings are about too few counters, which this script measures.
     warnings.filterwarnings("ignore", module=__name__)
     try:
         regressed, clipped = regression(), clipping()

@@ -1,4 +1,4 @@
-"""The first table of docs/benchmarks.md: each job's ratio beside its target, read from results/*.json."""
+"""Make the first table of docs/benchmarks.md from results/*.json: each job's ratio and its target."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from measure import RESULTS, cell
 
 
 class Job(NamedTuple):
-    """What was to be reached, and what was: `value`, which is to be at least or at most `target`.
+    """A measured `value` and its `target`, which is the least or the most that it should be.
 
-    Without a `unit` the value is a ratio, ours to the peer's.
+    Without a `unit` the value is the ratio of ours to the peer's.
     """
 
     name: str
@@ -33,12 +33,12 @@ def rows(file: str) -> list[dict[str, Any]]:
 
 
 def row(file: str, **wanted: Any) -> dict[str, Any]:
-    """The first row of a file with these entries; `what`, `job` and such are given by their names."""
+    """Return the first row of a file with these entries, which are given by their names."""
     return next(r for r in rows(file) if all(r.get(k) == v for k, v in wanted.items()))
 
 
 def times(name: str, ours: float, peer: float, unit: str, who: str, target: float) -> Job:
-    """A rate that is to be `target` times the peer's."""
+    """Return the row of a rate that should be `target` times the peer's."""
     return Job(
         name, f"{cell(ours)} {unit}", f"{cell(peer)} {unit}, {who}".replace(" ,", ","), ours / peer, target
     )
@@ -53,7 +53,7 @@ def most(name: str, value: float, unit: str, target: float) -> Job:
 
 
 def fastest(data: str, start: str, threads: int, recall: float) -> float:
-    """The most queries a second of methods whose name starts so, at this recall@10 or more."""
+    """Return the most queries a second of methods whose name starts so, at this recall@10 or more."""
     found = [r for r in rows("search") if r.get("set") == data and r["threads"] == threads]
     return max(r["queries/s"] for r in found if r["method"].startswith(start) and r["recall@10"] >= recall)
 
@@ -72,8 +72,8 @@ def texts() -> Iterator[Job]:
         yield Job(
             f"memory of a rank, {documents:,} documents",
             f"{cell(found['measured MB, largest rank'])} MB",
-            f"{cell(found['foretold MB a rank'])} MB, as foretold",
-            found["measured / foretold"],
+            f"{cell(found['predicted MB a rank'])} MB, predicted",
+            found["measured / predicted"],
             bound,
             at_most=True,
         )
@@ -230,15 +230,15 @@ def growth() -> Iterator[Job]:
     yield Job(
         "memory of a rank with an index",
         f"{cell(found['measured MB, largest rank'])} MB",
-        f"{cell(found['foretold MB a rank'])} MB, as foretold",
-        found["measured MB, largest rank"] / found["foretold MB a rank"],
+        f"{cell(found['predicted MB a rank'])} MB, predicted",
+        found["measured MB, largest rank"] / found["predicted MB a rank"],
         1.1,
         at_most=True,
     )
 
 
 def machines(files: Iterable[str]) -> str:
-    """When and where these files were measured, and the versions of all packages."""
+    """Return the dates and machines of the measurements in these files, and the versions of all packages."""
     found = [json.loads((RESULTS / f"{file}.json").read_text())["machine"] for file in files]
     versions = {name: number for machine in found for name, number in machine["versions"].items()}
     versions["rbloom"] = row("bloom_filter")["rbloom version"]
@@ -249,7 +249,7 @@ def machines(files: Iterable[str]) -> str:
 
 
 def summary() -> str:
-    """The tables as Markdown, and the machine."""
+    """Return the tables as Markdown, and the machine."""
     parts = {
         "Text and sets": texts,
         "Neighbours": neighbours,

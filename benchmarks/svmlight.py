@@ -1,6 +1,6 @@
-"""svmlight text to rows: ours beside scikit-learn's parser, on generated files.
+"""Compare our parser of svmlight text with scikit-learn's, on generated files.
 
-The floor is the text's bytes from the page cache, and about a nanosecond a byte to parse them.
+The bound is reading the text from the page cache, and about a nanosecond a byte for parsing.
 """
 
 import tempfile
@@ -16,7 +16,7 @@ from sklearn.datasets import load_svmlight_file
 N_ROWS, N_FEATURES = 100_000, 47
 
 
-#: Values as binary features have them, as people write them, and as Python prints any float.
+#: Values of binary features, values as people write them, and values as Python prints any float.
 VALUES = {
     "1": lambda values: ["1"] * len(values),
     "5 digits": lambda values: [f"{value:.5f}" for value in values],
@@ -25,7 +25,7 @@ VALUES = {
 
 
 def generate(path: Path, write_values: Callable[[list[float]], list[str]]) -> int:
-    """Rows of rising feature numbers up to a million or two, as SLASH's data sets have them."""
+    """Return rows of rising feature numbers up to a million or two, as SLASH's data sets have them."""
     rng = np.random.default_rng(0)
     with path.open("w") as file:
         for i in range(N_ROWS):

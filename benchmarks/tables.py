@@ -1,6 +1,6 @@
 """Turn results/*.json into the tables and figures of the documentation, between their markers.
 
-python benchmarks/tables.py           # after new results, or a new marker in a page; see `figures.py`
+Run ``python benchmarks/tables.py`` after there are new results, or a new marker in a page; see `figures.py`.
 """
 
 import json
@@ -24,7 +24,7 @@ FIGURE = re.compile(r"(<!-- figure: (\w+) -->)[^<]*(<!-- end -->)")
 
 
 def table(name: str) -> str:
-    """The rows of one result file as Markdown, and the machine; or what else the name stands for."""
+    """Return the rows of one result file as Markdown with the machine, or another table of that name."""
     if name in TABLES:
         return TABLES[name]()
     if name == MODEL.stem:
@@ -37,7 +37,7 @@ def table(name: str) -> str:
     lines: list[str] = []
     columns: tuple[str, ...] = ()
     for row in rows:
-        # Rows that say other things make a table of their own; one that says less leaves a cell empty.
+        # Rows with other columns make a table of their own; a row with fewer columns has empty cells.
         if not columns or not row.keys() <= set(columns):
             columns = tuple(row)
             lines += ["", f"| {' | '.join(columns)} |", "|" + " --- |" * len(columns)]
@@ -53,7 +53,7 @@ def table(name: str) -> str:
 
 
 def filled(text: str) -> str:
-    """A page with what stands between its markers made anew."""
+    """Return the text of a page with everything between its markers made anew."""
     text = MARKER.sub(lambda m: f"{m[1]}{table(m[2])}{m[3]}", text)
     return FIGURE.sub(lambda m: f"{m[1]}{FIGURES[m[2]]()}{m[3]}", text)
 

@@ -1,8 +1,8 @@
-"""WeightedMinHash beside datasketch's, 128 hashes of rows of about 100 weights.
+"""Compare WeightedMinHash with datasketch's, for 128 hashes of rows of about 100 weights.
 
-Ours from a sparse matrix; datasketch from dense rows, the form that it takes, which are made beforehand. Our
-random numbers are drawn once for a feature of some thousand rows, so rows that share features are faster.
-Errors of both are those of rows and copies of them with weights changed, at similarities about 0.6.
+Ours reads a sparse matrix, and datasketch reads dense rows, which are prepared beforehand. Our random numbers
+are drawn once for a feature of some thousand rows, so rows that share features are faster. The errors of both
+are those of rows and of copies of them with changed weights, at similarities of about 0.6.
 
     python benchmarks/weighted_minhash.py
 """
@@ -27,7 +27,7 @@ ROWS, WEIGHTS, HASHES, THEIR_ROWS = 10_000, 100, 128, 60
 
 
 def rows_of(rng: np.random.Generator, n_features: int, zipf: bool) -> scipy.sparse.csr_array:
-    """Rows of WEIGHTS draws of features, weights of those drawn twice added up."""
+    """Return rows of WEIGHTS drawn features; the weights of a feature that is drawn twice are added."""
     chances = 1.0 / np.arange(1, n_features + 1) if zipf else np.ones(n_features)
     features = rng.choice(n_features, ROWS * WEIGHTS, p=chances / chances.sum())
     entries = rng.exponential(size=ROWS * WEIGHTS), (np.repeat(np.arange(ROWS), WEIGHTS), features)
@@ -35,7 +35,7 @@ def rows_of(rng: np.random.Generator, n_features: int, zipf: bool) -> scipy.spar
 
 
 def rms(codes: np.ndarray, exact: np.ndarray) -> float:
-    """Error of the share of equal codes of row i of the first half and row i of the second."""
+    """Return the error of the share of equal codes of row i of the first half and row i of the second."""
     left, right = codes.reshape(2, len(exact), HASHES, -1)
     return float(np.sqrt(np.mean(((left == right).all(axis=2).mean(axis=1) - exact) ** 2)))
 

@@ -1,4 +1,4 @@
-"""Sketches over many MPI ranks; everything here also runs on one rank without MPI."""
+"""Sketches over many MPI ranks; everything also runs on one rank without MPI."""
 
 from ..lsh.support.public import publish
 from .dedup.banding import band_parameters
@@ -38,5 +38,5 @@ __all__ = [
 publish("mergesketch.distributed", __all__, globals())
 
 if launched_by_mpi():
-    # Before MPI starts, for a rank that fails until then leaves the others in the start of it.
+    # This comes before MPI starts, because a rank that fails before leaves the others waiting in its start.
     install()

@@ -1,12 +1,13 @@
-"""Sketches on engines that are already running: tree reductions over Dask and Spark.
+"""Build sketches on an engine that is already running, by tree reductions over Dask and Spark.
 
-A partition is taken into a copy of an empty sketch where it lies, and the sketches are merged in a tree. Only
-sketches travel. Any other engine does as well: `MergeableSketch` pickles, and ``|`` merges.
+Each partition updates a copy of an empty sketch where the partition lies, and the sketches are merged in a
+tree. Only sketches travel. Any other engine works too, because sketches pickle, and ``|`` merges them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,10 +19,12 @@ __all__ = ["dask_sketch", "spark_sketch"]
 
 S = TypeVar("S", bound=MergeableSketch)
 Convert = Callable[[Any], Any]
+#: Items of an RDD in a batch.
+_BATCH_ITEMS = 10_000
 
 
 def _update(empty: S, part: Any, convert: Convert | None) -> S:
-    """The sketch of one partition; `convert` makes of it what `update` takes: one argument, or a tuple."""
+    """Return the sketch of one partition, which `convert` turns into one argument or a tuple of arguments."""
     batch = part if convert is None else convert(part)
     arguments = batch if isinstance(batch, tuple) else (batch,)
     sketch = empty.empty_like()
@@ -30,13 +33,13 @@ def _update(empty: S, part: Any, convert: Convert | None) -> S:
 
 
 def _merge(sketches: list[S]) -> S:
-    """The first of the sketches, which nobody else holds, with the others merged into it."""
+    """Return the merged sketches."""
     first, *others = sketches
     return first.copy().merge(*others)
 
 
 def _checked(empty: S) -> S:
-    """The empty sketch that is sent: without arrays, which a comparison makes, it is its configuration."""
+    """Return a copy of the empty sketch without arrays, so that only its configuration is sent."""
     if not isinstance(empty, MergeableSketch):
         raise TypeError(f"empty must be a MergeableSketch, got {type(empty).__name__}")
     if empty.n_updates:
@@ -47,35 +50,35 @@ def _checked(empty: S) -> S:
 
 
 def dask_sketch(empty: S, data: Any, convert: Convert | None = None, *, split_every: int = 8) -> Any:
-    """The sketch of a Dask collection, by a tree reduction.
+    """Return the sketch of a Dask collection, by a tree reduction.
 
     Parameters
     ----------
     empty : MergeableSketch
-        Without updates: its class and configuration are the result's.
+        A sketch without updates, with the class and configuration of the result.
     data : dask.array.Array, dask.dataframe, dask.bag.Bag, or list of dask.delayed.Delayed
         Rows in partitions. An array is cut between rows only.
     convert : callable, optional
-        Makes of a partition (NumPy array, pandas DataFrame or Series, list, or what was delayed) what
-        ``empty.update`` takes: one argument, or a tuple of them.
+        A function that turns a partition (a NumPy array, pandas DataFrame or Series, list, or the delayed
+        object) into the argument of ``empty.update``, or into a tuple of its arguments.
     split_every : int
-        Sketches that are merged at a time, at least 2.
+        The number of sketches that are merged at a time, at least 2.
 
     Returns
     -------
     dask.delayed.Delayed
-        Of the sketch; ``.compute()`` gives it. Equal to the one that is updated with all rows at once.
+        The sketch, which ``.compute()`` returns. It equals a sketch that is updated with all rows at once.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as said.
+        If an argument has the wrong type or value.
     ImportError
-        Without Dask: ``pip install mergesketch[dask]``.
+        If Dask is not installed: ``pip install mergesketch[dask]``.
 
     Notes
     -----
-    To a partition goes the configuration, from it comes a sketch of ``empty.nbytes``. The tree has
+    A partition receives the configuration and sends a sketch of ``empty.nbytes``. The tree has
     ``log(partitions) / log(split_every)`` levels.
 
     Examples
@@ -117,36 +120,36 @@ def _dask_parts(data: Any) -> list[Any]:
 
 
 def spark_sketch(empty: S, data: Any, convert: Convert | None = None, *, depth: int = 2) -> S:
-    """The sketch of a Spark DataFrame or RDD, by a tree reduction over its partitions.
+    """Return the sketch of a Spark DataFrame or RDD, by a tree reduction over its partitions.
 
     Parameters
     ----------
     empty : MergeableSketch
-        Without updates: its class and configuration are the result's.
+        A sketch without updates, with the class and configuration of the result.
     data : pyspark.sql.DataFrame or pyspark.RDD
         A DataFrame's partitions arrive as Arrow record batches, an RDD's as lists of up to 10,000 items.
     convert : callable, optional
-        Makes of a batch what ``empty.update`` takes: one argument, or a tuple of them. By default the only
-        column of a record batch as an Arrow array, several columns as the matrix of their numbers, and a list
-        as it is.
+        A function that turns a batch into the argument of ``empty.update``, or into a tuple of its
+        arguments. The default gives the only column of a record batch as an Arrow array, several columns as
+        the matrix of their numbers, and a list as it is.
     depth : int
-        Levels of the tree, at least 1.
+        The number of levels of the tree, at least 1.
 
     Returns
     -------
     MergeableSketch
-        On the driver.
+        The sketch, on the driver.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as said.
+        If an argument has the wrong type or value.
 
     Notes
     -----
-    mergesketch must be installed on the executors. Each sends ``empty.nbytes`` for a partition; they pass
-    through the Java machines of executors and driver, whose heaps (``spark.driver.memory``,
-    ``spark.executor.memory``) should have room for thirty of them.
+    mergesketch must be installed on the executors. An executor sends ``empty.nbytes`` for each partition.
+    The sketches pass through the Java machines of the executors and the driver, whose heaps
+    (``spark.driver.memory``, ``spark.executor.memory``) should have room for thirty of them.
 
     Examples
     --------
@@ -191,14 +194,8 @@ def spark_sketch(empty: S, data: Any, convert: Convert | None = None, *, depth: 
     return cls.from_bytes(parts.treeReduce(merge, depth=depth))
 
 
-def _batches(items: Iterator[Any], size: int = 10_000) -> Iterator[list[Any]]:
-    batch: list[Any] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
+def _batches(items: Iterator[Any]) -> Iterator[list[Any]]:
+    while batch := list(islice(items, _BATCH_ITEMS)):
         yield batch
 
 

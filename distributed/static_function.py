@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lsh.support.progress import progress_bar
-from ..sketches.coding.codebook import Codebook
-from ..sketches.coding.value_counts import Counted, ValueCounts, add_counts, merge_counted
-from ..sketches.static.builder import StaticFunctionBuilder, Translate, count_part, solve_parts, translation
+from ..sketches.coding.codebook import ARRAYS, Codebook
+from ..sketches.coding.value_counts import Counted, ValueCounts, add_counts, count_words, merge_counted
+from ..sketches.static.blueprint import Blueprint
+from ..sketches.static.builder import StaticFunctionBuilder
 from ..sketches.static.column import Column
+from ..sketches.static.dictionary import Dictionary, Numbering
 from ..sketches.static.function import StaticFunction
+from ..sketches.static.gathered import Gathered
 from ..sketches.static.records import OrderedRecords
+from ..sketches.static.ribbon import Solved, joined
 from ..sketches.static.shards import Records, number_of_shards
-from ..sketches.static.structure import Flat, flatten
-from ..sketches.static.values import Dictionary
 from .ranks.comm import Communicator, communicator
 from .ranks.merge import check_configurations
 
@@ -32,42 +33,44 @@ _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 def build_static_function(
     builder: StaticFunctionBuilder, comm: Any = None, *, progress: bool = True
 ) -> StaticFunction | None:
-    """The static function of what the builders of all ranks have gathered.
+    """Build the static function of all that the builders of all ranks have gathered.
 
     Parameters
     ----------
     builder : StaticFunctionBuilder
-        This rank's; of one configuration on every rank, save for where it spills. It stays as it is.
+        The builder of this rank, which does not change. All ranks need the same configuration, but may have
+        different spill folders.
     comm : mpi4py communicator or Communicator, optional
-        All ranks if MPI started this process. Without MPI, or on one rank, this is ``builder.build()``.
+        By default all ranks, if MPI started this process. Without MPI, or on one rank, the function returns
+        ``builder.build()``.
     progress : bool
-        Whether rank 0 may show a bar: on a terminal, after a second.
+        True to show a progress bar on rank 0, on a terminal and after a second.
 
     Returns
     -------
     StaticFunction on rank 0, None on the others
-        Byte for byte that of one builder with all keys and values, whatever the number of ranks.
+        Has the bytes of the function of one builder with all keys and values, for any number of ranks.
 
     Raises
     ------
     IncompatibleSketchError
         On every rank, naming the first field that differs.
     DistributedError
-        On every rank, if one of them fails: with two values for a key, say, whichever ranks they came from;
-        or values of different kinds on two ranks.
+        On every rank, if one of them fails. Examples are a key with two values, on one rank or on two, and
+        values of different kinds.
 
     Notes
     -----
-    A rank of p gets the records of 1/p of all hashes, in rounds of bounded size, 16 bytes a record, and
-    keeps them where its builder keeps its own: in memory or in its spill folder. Values are counted by
-    ranges of hashes too, and each count goes to one rank; rank 0 gets the (at most 4 million) most frequent
-    and sends all the code. A shard that lies on two ranges is solved by the rank where it begins. Rank 0
-    receives all that is solved: it needs memory for twice the result, and for the entries of all ranks where
-    values are text.
+    Each of p ranks receives the records of 1/p of all hashes, in rounds of bounded size, 16 bytes a record.
+    It stores them where its builder stores its own: in memory or in the spill folder. Each rank counts the
+    values of its records, and each count goes to one rank. Rank 0 receives the counts of the most frequent
+    values (at most 4 million) and sends the code to all ranks. A shard that lies in the ranges of several
+    ranks is solved by the rank where it begins. Rank 0 receives all ribbons: it needs memory for twice the
+    result, and for the texts of all ranks if the values are texts.
 
     Examples
     --------
-    Under ``mpiexec -n 4 python build.py`` this maps every rank's keys:
+    Under ``mpiexec -n 4 python build.py`` this maps the keys of all ranks:
 
     >>> import mergesketch
     >>> from mergesketch.distributed import build_static_function, communicator
@@ -83,162 +86,140 @@ def build_static_function(
             raise TypeError(f"builder must be a StaticFunctionBuilder, got {type(builder).__name__}")
     if comm.size == 1:
         return builder.build(progress)
-    every = comm.allgather((type(builder).__qualname__, builder.config(), builder._kinds))
+    every = comm.allgather((type(builder).__qualname__, builder.config(), builder.gathered.kinds))
     check_configurations([(cls, config) for cls, config, _ in every])
     with comm.agree():
-        joined = StaticFunctionBuilder(**builder.config(), spill=builder.spill)
-    with joined:
-        with comm.agree():
-            joined._agree([kinds for _, _, kinds in every], [])()
-        translate, entries = _share_dictionary(builder, joined, comm)
-        _exchange_records(builder, joined, comm)
-        return _build(joined, translate, entries, comm, progress and comm.rank == 0)
+        ours = Gathered(builder.seed, builder.spill)
+        for _, _, kinds in every:
+            ours.kinds = ours.kinds.joined(kinds)
+    try:
+        numbering = _share_dictionary(builder.gathered, ours, comm)
+        _exchange_records(builder.gathered, ours, comm)
+        return _build(ours, numbering, builder.key_check_bits, comm, progress and comm.rank == 0)
+    finally:
+        ours.close()
 
 
 def _build(
-    joined: StaticFunctionBuilder,
-    translate: Translate | None,
-    entries: list[bytes] | None,
-    comm: Communicator,
-    progress: bool,
+    ours: Gathered, numbering: Numbering | None, key_check_bits: int, comm: Communicator, progress: bool
 ) -> StaticFunction | None:
-    """From records of this rank's range of hashes."""
+    """Build the function from the records of each rank's range of hashes."""
     with ExitStack() as stack:
         with comm.agree():
-            folder = stack.enter_context(joined._scratch())
-            ordered = joined._ordered(translate, folder, progress, came_here=False)
+            folder = stack.enter_context(ours.store.scratch_folder())
+            ordered = ours.order(numbering, folder, progress, names_batches=False)
         n_keys = comm.sum(ordered.n_keys)
         n_shards = number_of_shards(n_keys)
         column = _choose_column(ordered, folder, n_shards, comm)
-        more = _complete_shards(ordered, n_shards, comm)
+        _complete_shards(ordered, n_shards, comm)
         with comm.agree():
-            kind = joined._kinds.result
-            if entries is not None:
-                kind = kind.fitted(entries)
-            function = joined._start(n_keys, n_shards, kind)
-            solve = function._begin([column])
-            with progress_bar("Solving on rank 0", ordered.n_keys, progress, " keys") as advance:
-                shards = _own_shards(comm.rank, comm.size, n_shards)
-                solved = solve_parts(ordered, solve, n_shards, shards, more, advance)
-            part = flatten(solved, len(function._ribbons()))
-        parts = _gather_ribbons(part, comm)
+            kinds, entries = ours.kinds, numbering.entries if numbering else None
+            blueprint = Blueprint(
+                ours.seed, n_keys, kinds.keys, key_check_bits, kinds.result, entries, [column]
+            )
+            groups = ordered.groups(_own_shards(comm.rank, comm.size, n_shards), n_shards)
+            part = joined(blueprint.solve_groups(groups, ordered.n_keys, progress, "Solving on rank 0"))
+        arrays = [_gather(array, comm) for array in part]
         with comm.agree():
-            if parts is not None:
-                function._finish(parts)
-                if entries is not None:
-                    function._set_entries(entries)
-    return function if comm.rank == 0 else None
+            if comm.rank == 0:
+                return blueprint.assemble(StaticFunction, [Solved(*a) for a in zip(*arrays, strict=True)])
+    return None
 
 
 # -- who has what ---------------------------------------------------------------------------------
 
 
 def _owners(hashes: NDArray[np.uint64], size: int) -> NDArray[np.int64]:
-    """The rank of each hash: equal ranges, in order."""
+    """Return the rank of each hash. The ranks have equal ranges of hashes, in their order."""
     return ((hashes >> _HALF) * np.uint64(size) >> _HALF).astype(np.int64)
 
 
 def _first_hash(rank: int, size: int) -> int:
-    """Where a rank's range begins."""
+    """Return the first hash of a rank's range."""
     return -(-(rank << 32) // size) << 32
 
 
 def _own_shards(rank: int, size: int, n_shards: int) -> range:
-    """The shards that begin in a rank's range."""
+    """Return the shards that begin in a rank's range."""
     width = (1 << 64) // n_shards
     return range(*(-(-_first_hash(r, size) // width) for r in (rank, rank + 1)))
 
 
-def _exchange_records(
-    builder: StaticFunctionBuilder, joined: StaticFunctionBuilder, comm: Communicator
-) -> None:
+def _exchange_records(given: Gathered, ours: Gathered, comm: Communicator) -> None:
     """Send every record to the rank of its hash."""
-    blocks = builder._store.blocks()
-    none = np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.uint64)
+    blocks = given.store.blocks()
     while True:
         with comm.agree():
             block = next(blocks, None)
         if not comm.sum(block is not None):
             break
-        hashes, words = block or none
-        comm.exchange((hashes, words), _owners(hashes, comm.size), joined._store.append)
+        hashes, words = block or Records.joined([])
+        comm.exchange((hashes, words), _owners(hashes, comm.size), ours.store.append)
 
 
-def _complete_shards(ordered: OrderedRecords, n_shards: int, comm: Communicator) -> Records:
-    """Pass on what belongs to a shard that began in a range before; what comes is returned."""
+def _complete_shards(ordered: OrderedRecords, n_shards: int, comm: Communicator) -> None:
+    """Send the records of a shard that begins in the range of another rank to that rank."""
     with comm.agree():
         width = (1 << 64) // n_shards
         start, stop = (_first_hash(r, comm.size) for r in (comm.rank, comm.rank + 1))
         first = min(-(-start // width) * width, stop)
         leaving = ordered.between(start, first)
         begins = np.full(leaving.hashes.size, start // width * width, dtype=np.uint64)
-    return Records(*comm.exchange(tuple(leaving), _owners(begins, comm.size)))
+    received = comm.exchange(tuple(leaving), _owners(begins, comm.size))
+    with comm.agree():
+        ordered.add_beyond(Records(*received))
 
 
 # -- values ---------------------------------------------------------------------------------------
 
 
-def _share_dictionary(
-    builder: StaticFunctionBuilder, joined: StaticFunctionBuilder, comm: Communicator
-) -> tuple[Translate | None, list[bytes] | None]:
-    """What makes words of hashes of text, on every rank; and on rank 0 the entries of all."""
-    kind = joined._kinds.result
-    if not kind.is_text:
-        return None, None
+def _share_dictionary(given: Gathered, ours: Gathered, comm: Communicator) -> Numbering | None:
+    """Number the texts of all ranks, if values are texts; rank 0 also gets the texts themselves."""
+    if not ours.kinds.result.is_text:
+        return None
     with comm.agree():
-        ours = builder._dictionary
-        exported = ours.export()
+        exported = given.dictionary.export()
     columns = [_gather(array, comm) for array in exported]
+    numbering = None
     with comm.agree():
-        merged = Dictionary()
+        ours.dictionary = given.dictionary
         if comm.rank == 0:
-            for hashes, lengths, data in zip(*columns, strict=True):
-                merged.merge(Dictionary.of(hashes, lengths, data))
-        by_hash, ranks, entries = merged.ranks()
-        joined._dictionary = merged if comm.rank == 0 else ours
-    n = comm.bcast(by_hash.size)
-    with comm.agree():
-        if comm.rank:
-            by_hash, ranks = np.empty(n, dtype=np.uint64), np.empty(n, dtype=np.uint64)
-    comm.broadcast(by_hash)
-    comm.broadcast(ranks)
-    return translation(by_hash, ranks), entries if comm.rank == 0 else None
+            ours.dictionary = Dictionary()
+            for parts in zip(*columns, strict=True):
+                ours.dictionary.merge(Dictionary.of(*parts))
+            numbering = ours.dictionary.number()
+    hashes, numbers = _broadcast([numbering.hashes, numbering.numbers] if numbering else [], comm)
+    return numbering or Numbering(hashes, numbers, [])
 
 
 def _choose_column(ordered: OrderedRecords, folder: Path | None, n_shards: int, comm: Communicator) -> Column:
-    """The code of the values of all ranks, made by rank 0."""
+    """Choose, on rank 0, the code for the values of all ranks."""
     ours = ValueCounts(folder)
     for part in range(max(comm.allgather(ordered.n_parts))):
         with comm.agree():
-            values, counts = count_part(ordered, part)
+            values, counts = count_words(ordered.load(part).values)
             owners = _owners(values * _SPREAD, comm.size)
         comm.exchange((values, counts), owners, lambda *some: ours.add(*add_counts([some])))
     with comm.agree():
         counted = ours.total()
     others = comm.gather(counted.others)
     columns = [_gather(array, comm) for array in (counted.values, counted.counts)]
-    column, told, sizes = None, None, None
+    column = None
     with comm.agree():
         if others is not None:
             every = [Counted(*parts) for parts in zip(*columns, others, strict=True)]
             column = Column.build(merge_counted(every), n_shards)
-            arrays = column.codebook.arrays()
-            told, sizes = column.config(0), {name: (a.dtype.str, a.size) for name, a in arrays.items()}
-    told, sizes = comm.bcast((told, sizes))
+    config = comm.bcast(column and column.config(0))
+    arrays = _broadcast(list(column.codebook.arrays().values()) if column else [], comm)
     with comm.agree():
-        if column is None:
-            arrays = {name: np.empty(size, dtype=dtype) for name, (dtype, size) in sizes.items()}
-    for array in arrays.values():
-        comm.broadcast(array)
-    with comm.agree():
-        return column or Column.from_config(told, [Codebook.from_arrays(arrays)])
+        return column or Column.from_config(config, [Codebook(dict(zip(ARRAYS, arrays, strict=True)))])
 
 
-# -- to rank 0 ------------------------------------------------------------------------------------
+# -- arrays ------------------------------------------------------------------------------------
 
 
 def _gather(array: NDArray[Any], comm: Communicator) -> list[NDArray[Any]]:
-    """Every rank's 1-D array on rank 0; on the others nothing."""
+    """Return the 1-D arrays of all ranks on rank 0, and no arrays on the others."""
     sizes = comm.gather(array.size)
     with comm.agree():
         out = [] if sizes is None else [array, *(np.empty(size, dtype=array.dtype) for size in sizes[1:])]
@@ -249,17 +230,11 @@ def _gather(array: NDArray[Any], comm: Communicator) -> list[NDArray[Any]]:
     return out
 
 
-def _gather_ribbons(part: Flat, comm: Communicator) -> list[Flat] | None:
-    """Every rank's ribbons on rank 0, None elsewhere."""
+def _broadcast(arrays: list[NDArray[Any]], comm: Communicator) -> list[NDArray[Any]]:
+    """Return the 1-D arrays of rank 0 on every rank; the others pass none."""
+    kinds = comm.bcast([(array.dtype.str, array.size) for array in arrays])
     with comm.agree():
-        words = np.concatenate([np.empty(0, dtype=np.uint64), *part.words])
-    sizes, thresholds, solutions = (
-        _gather(array, comm) for array in (part.sizes.reshape(-1), part.thresholds, words)
-    )
-    shapes = comm.gather(part.sizes.shape)
-    if shapes is None:
-        return None
-    return [
-        Flat(size.reshape(shape), threshold, [solution])
-        for size, shape, threshold, solution in zip(sizes, shapes, thresholds, solutions, strict=True)
-    ]
+        arrays = arrays or [np.empty(size, dtype=dtype) for dtype, size in kinds]
+    for array in arrays:
+        comm.broadcast(array)
+    return arrays

@@ -13,7 +13,7 @@ from os import PathLike
 from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse
+import scipy
 from numpy.typing import NDArray
 
 from ..errors import DocumentError

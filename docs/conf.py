@@ -1,4 +1,4 @@
-"""How the site is built: `make docs` (Sphinx, furo, MyST and numpydoc)."""
+"""Configure Sphinx, which `make docs` runs with furo, MyST and numpydoc."""
 
 import contextlib
 import io
@@ -49,12 +49,12 @@ highlight_language = "none"
 pygments_style = "friendly"
 pygments_dark_style = "monokai"
 
-#: Where a bare name in a docstring, such as `Race`, is looked for.
+#: The modules in which a bare name in a docstring, such as `Race`, is looked up.
 _PREFIXES = ("mergesketch", "mergesketch.lsh", "mergesketch.distributed", "mergesketch.errors")
 
 
 def _find_public_name(app, env, node, contnode):
-    """Docstrings name classes as their readers do: by their bare names."""
+    """Return a reference to a public object that a docstring names without its module."""
     if node.get("refdomain") != "py":
         return None
     objects = env.domaindata["py"]["objects"]
@@ -69,14 +69,14 @@ def _find_public_name(app, env, node, contnode):
 
 
 def _skip_foreign(app, what, name, member, skip, options):
-    """Members that scikit-learn's classes bring are described there, fields of tuples under Attributes."""
+    """Skip members that scikit-learn documents, and fields of tuples, which Attributes describes."""
     foreign = (getattr(member, "__module__", None) or "").startswith("sklearn")
     bare = (getattr(member, "__doc__", None) or "").startswith("Alias for field number")
     return True if foreign or bare else None
 
 
 def _show_public_bases(app, name, obj, options, bases):
-    """A base that has no page is replaced by the nearest of its own bases that has one."""
+    """Replace a base class without a page by the nearest of its own bases that has one."""
     public = {
         getattr(import_module(p), n) for p in _PREFIXES for n in getattr(import_module(p), "__all__", ())
     }
@@ -88,16 +88,17 @@ def _show_public_bases(app, name, obj, options, bases):
 
 
 def _escape_bars(app, what, name, obj, options, lines):
-    """Bars in docstrings are absolute values and sizes of sets, never substitutions."""
+    """Escape bars in docstrings: they are absolute values and sizes of sets, never substitutions."""
     text = "\n".join(lines)
-    literal = r"(``.*?``|`[^`]*`|^[ ]*(?:>>>|\.\.\.)[^\n]*)"  # and lines of examples
+    # Text in backquotes, and lines of examples, stay as they are.
+    literal = r"(``.*?``|`[^`]*`|^[ ]*(?:>>>|\.\.\.)[^\n]*)"
     parts = re.split(literal, text, flags=re.DOTALL | re.MULTILINE)
     parts[::2] = [re.sub(r"(?<!\\)\|", r"\\|", part) for part in parts[::2]]
     lines[:] = "".join(parts).split("\n")
 
 
 class CommandHelp(SphinxDirective):
-    """A section that shows what ``mergesketch COMMAND --help`` prints."""
+    """Make a section that shows what ``mergesketch COMMAND --help`` prints."""
 
     required_arguments = 1
     final_argument_whitespace = True

@@ -1,17 +1,17 @@
-"""Train on rows drawn by sketched loss, beside rows drawn uniformly.
+"""Train a network on rows that are drawn by their sketched loss, and on rows that are drawn uniformly.
 
-After a while a network's loss is high on few rows, and most steps are spent on rows that are learnt
-already. To know every row's loss would take a pass of all rows through the network. A
-`NadarayaWatsonSketch` that takes in the losses of each batch as it is trained on, older ones decaying,
-predicts the losses of all other rows from those of rows like them; rows are then drawn in proportion to
-them (selective training, as in Jiang et al. 2019). With --unbiased, rows drawn more often weigh less: the
-gradient is then that of uniform sampling on average, and what is gained is less noise (Katharopoulos and
-Fleuret 2018), which matters only where noise is what slows training down.
+After a while a network's loss is high on few rows, and most steps are spent on rows that it has learnt
+already. To know the loss of every row, all rows would have to pass through the network. A
+`NadarayaWatsonSketch` gets the losses of each batch during training, and older losses decay. It predicts the
+losses of all other rows from those of similar rows. Rows are then drawn in proportion to the predicted
+losses (selective training, as in Jiang et al. 2019). With --unbiased, rows that are drawn more frequently
+get a smaller weight. Then the mean gradient is that of uniform sampling, and the gain is less noise
+(Katharopoulos and Fleuret 2018), which helps only if noise is what slows training down.
 
     python examples/adaptive_sampling.py [--seconds 10] [--data mnist.npz] [--unbiased] [--plot loss.svg]
 
-Data: an .npz file with `images` and `labels`, or scikit-learn's digits, of which most are made copies
-with little noise: many rows that are learnt soon, and few that are hard.
+The data is an .npz file with `images` and `labels`. By default it is scikit-learn's digits with many copies
+of some of them, which have little noise: many rows that are learnt soon, and few rows that are hard.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ from mergesketch import NadarayaWatsonSketch
 from mergesketch.lsh import SignedRandomProjection
 
 BATCH, HIDDEN, RATE = 64, 512, 0.1
-#: Rows are drawn in proportion to the predicted loss to this power: kernel means draw all towards the mean.
+#: Rows are drawn in proportion to this power of the predicted loss, because kernel means are closer to the
+#: overall mean than the losses are.
 SHARPNESS = 2.0
-#: Batches between two looks at the sketch.
+#: Batches between two predictions of the sketch.
 ROUND = 200
 
 
 def digits(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """10,000 rows: a few digits many times over, each with a little noise, and all others once."""
+    """Return 10,000 rows: all digits once, and many copies of 100 of them, each with a little noise."""
     try:
         from sklearn.datasets import load_digits
     except ImportError:
@@ -66,7 +67,7 @@ class Network:
         return -self.forward(X)[1][np.arange(len(y)), y]
 
     def step(self, X: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """One step of gradient descent on weighted rows; their losses before it."""
+        """Make one step of gradient descent on weighted rows, and return their losses before it."""
         hidden, logs = self.forward(X)
         losses = -logs[np.arange(len(y)), y]
         error = np.exp(logs)
@@ -90,12 +91,15 @@ def train(
     seed: int = 0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[tuple[float, int, float]]:
-    """Train for some seconds: (seconds, steps, mean loss of all rows) as it went, measuring not counted."""
+    """Train for some seconds, and return (seconds, steps, mean loss of all rows) after each round.
+
+    The time for measuring the mean loss is not counted.
+    """
     rng = np.random.default_rng(seed)
     network = Network(X.shape[1], int(y.max()) + 1, seed)
     family = SignedRandomProjection(X.shape[1], 60, power=10, projection="hadamard", seed=seed)
     sketch = NadarayaWatsonSketch(family, half_life=2.0 * ROUND)
-    centred = X - X[:1000].mean(axis=0)  # angles tell rows apart only around a centre
+    centred = X - X[:1000].mean(axis=0)  # Angles separate rows only around a centre.
     chances = np.full(len(X), 1 / len(X))
     history, spent, step = [], 0.0, 0
     while spent < seconds:
@@ -104,7 +108,7 @@ def train(
             predicted = sketch.predict(centred, fill=np.nan)
             known = np.isfinite(predicted)
             predicted[~known] = predicted[known].mean() if known.any() else 1.0
-            # A fifth of all draws stays uniform, so that no row is forgotten.
+            # A fifth of all draws stays uniform, so that no row is never drawn.
             chances = np.maximum(predicted, 0) ** SHARPNESS
             chances = 0.2 / len(X) + 0.8 * chances / chances.sum()
         seen, losses = [], []
@@ -125,10 +129,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seconds", type=float, default=10.0, help="to train for, each way (default: 10)")
-    parser.add_argument("--data", type=Path, help=".npz with images and labels; by default made digits")
-    parser.add_argument("--unbiased", action="store_true", help="weigh rows by how seldom they are drawn")
-    parser.add_argument("--plot", type=Path, help="where to draw loss against time (needs matplotlib)")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=10.0,
+        help="seconds of training in each of the two ways (default: 10)",
+    )
+    parser.add_argument(
+        "--data", type=Path, help=".npz file with images and labels (default: digits of scikit-learn)"
+    )
+    parser.add_argument(
+        "--unbiased", action="store_true", help="weigh rows inversely to the chance of drawing them"
+    )
+    parser.add_argument("--plot", type=Path, help="draw loss against time into this file (needs matplotlib)")
     arguments = parser.parse_args()
     if arguments.data is None:
         X, y = digits()
@@ -142,7 +155,7 @@ def main() -> None:
         except (OSError, ValueError, KeyError) as error:
             parser.error(f"argument --data: {error}")
     histories = {}
-    train(X, y, sketched=True, seconds=0.1)  # compile first
+    train(X, y, sketched=True, seconds=0.1)  # This compiles the kernels first.
     for name, sketched in (("uniform", False), ("by sketched loss", True)):
         histories[name] = train(
             X, y, sketched=sketched, seconds=arguments.seconds, unbiased=arguments.unbiased

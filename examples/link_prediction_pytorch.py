@@ -1,15 +1,15 @@
-"""Foretell links with a graph network, with and without Bloom signatures beside it.
+"""Predict links with a graph network, with and without Bloom signatures.
 
-A graph network passes messages along edges, and from the vectors that two nodes end with it cannot tell
-how many neighbours they share. Signatures can: a second small network takes `link_features` of a pair, and
-its output is added to that of the first (Zhang et al., Learning scalable structural representations for
-link prediction with Bloom signatures, 2024).
+A graph network passes messages along edges. From the resulting vectors of two nodes it cannot tell the number
+of neighbours that they share, but signatures can. A second small network gets the `link_features` of a pair,
+and its output is added to that of the first network (Zhang et al., Learning scalable structural
+representations for link prediction with Bloom signatures, 2024).
 
     python examples/link_prediction_pytorch.py [--graph cora.npz] [--epochs 200] [--seed 0]
 
-Needs PyTorch. Graph: an .npz file with `edges` (n, 2), `n_nodes`, and if there are features of nodes the
-parts of a CSR matrix, `x_data`, `x_indices`, `x_indptr` and `x_shape`. Without one: points in the plane, of
-which near ones are linked.
+The example needs PyTorch. The graph is an .npz file with `edges` of shape (n, 2) and `n_nodes`. If its nodes
+have features, the file also has the parts of a CSR matrix: `x_data`, `x_indices`, `x_indptr` and `x_shape`.
+The default graph links points in the plane that are near to one another.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ HIDDEN = 64
 
 
 def nearby(n_nodes: int = 2000, degree: float = 8.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Edges between near points of the unit square, and features that say nothing of where they are."""
+    """Return edges between near points of the unit square, and features that do not depend on the points."""
     rng = np.random.default_rng(seed)
     points = rng.random((n_nodes, 2))
     edges = cKDTree(points).query_pairs((degree / (np.pi * n_nodes)) ** 0.5, output_type="ndarray")
@@ -40,7 +40,7 @@ def nearby(n_nodes: int = 2000, degree: float = 8.0, seed: int = 0) -> tuple[np.
 
 
 def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Edges and features of an .npz file; a node's own number in place of features if it has none."""
+    """Return the edges and features of an .npz file; by default a node's number is its only feature."""
     data = np.load(path)
     edges, n = data["edges"].astype(np.int64), int(data["n_nodes"])
     if "x_data" not in data:
@@ -51,7 +51,7 @@ def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def averaging(edges: np.ndarray, n: int) -> torch.Tensor:
-    """The matrix that makes of each node's vector a mean of it and its neighbours', degrees shared out."""
+    """Return the matrix that averages each node's vector with its neighbours', normalised by degrees."""
     ends = np.concatenate([edges, edges[:, ::-1], np.stack([np.arange(n)] * 2, axis=1)])
     A = sparse.csr_array((np.ones(len(ends), np.float32), tuple(ends.T)), shape=(n, n))
     root = sparse.diags_array(A.sum(axis=1) ** -0.5)
@@ -61,7 +61,7 @@ def averaging(edges: np.ndarray, n: int) -> torch.Tensor:
 
 
 class LinkModel(nn.Module):
-    """Two layers of messages, and one network on products of vectors; another one on signatures."""
+    """Two layers of messages, a network on products of vectors, and a second network on signatures."""
 
     def __init__(self, n_features: int, n_signature_features: int) -> None:
         super().__init__()
@@ -87,38 +87,38 @@ class LinkModel(nn.Module):
 
 
 def signature_features(edges: np.ndarray, n: int, pairs: np.ndarray, seed: int = 0) -> torch.Tensor:
-    """What signatures of one and two hops say of pairs; counts as logarithms."""
+    """Return features of pairs from signatures of one and two hops; counts are logarithms."""
     near = BloomSignatures(n, 2048, seed=seed).update(edges)
     return torch.from_numpy(np.log1p(near.link_features(pairs, near.propagate(edges))))
 
 
-def strangers(edges: np.ndarray, n: int, k: int, rng: np.random.Generator) -> np.ndarray:
-    """Pairs of nodes without an edge."""
+def unlinked_pairs(edges: np.ndarray, n: int, k: int, rng: np.random.Generator) -> np.ndarray:
+    """Return pairs of nodes without an edge."""
     known = set((edges.min(axis=1) * n + edges.max(axis=1)).tolist())
     drawn = np.sort(rng.integers(0, n, (4 * k + 100, 2)), axis=1)
-    strange = [u != v and u * n + v not in known for u, v in drawn.tolist()]
-    return drawn[strange][:k]
+    unlinked = [u != v and u * n + v not in known for u, v in drawn.tolist()]
+    return drawn[unlinked][:k]
 
 
 def area(scores: np.ndarray, links: np.ndarray) -> float:
-    """How often a link scores higher than a pair without one; ties count half."""
+    """Return the share of cases in which a link scores higher than an unlinked pair; ties count half."""
     yes, no = scores[links], np.sort(scores[~links])
     return float((np.searchsorted(no, yes, "left") + np.searchsorted(no, yes, "right")).mean() / 2 / no.size)
 
 
 def run(edges: np.ndarray, X: np.ndarray, *, signatures: bool, epochs: int, seed: int = 0) -> float:
-    """Train on 85 % of the edges; the area under the ROC on the 10 % that are held out, beside strangers."""
+    """Train on 85 % of the edges, and return the area under the ROC on 10 % others and unlinked pairs."""
     torch.manual_seed(seed)
     rng, n = np.random.default_rng(seed), len(X)
     edges = edges[rng.permutation(len(edges))]
     train, test = edges[: int(0.85 * len(edges))], edges[int(0.9 * len(edges)) :]
-    # What the model learns to foretell it must not see as messages or in signatures.
+    # The model must not get the links that it learns to predict, neither in messages nor in signatures.
     asked, seen = train[: len(train) // 5], train[len(train) // 5 :]
     model = LinkModel(X.shape[1], 13)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01, weight_decay=1e-4)
 
     def inputs(graph: np.ndarray, links: np.ndarray) -> tuple[tuple, torch.Tensor]:
-        pairs = np.concatenate([links, strangers(edges, n, len(links), rng)])
+        pairs = np.concatenate([links, unlinked_pairs(edges, n, len(links), rng)])
         features = signature_features(graph, n, pairs, seed) if signatures else None
         given = averaging(graph, n), torch.from_numpy(X), torch.from_numpy(pairs), features
         return given, torch.arange(len(pairs)) < len(links)
@@ -138,7 +138,9 @@ def run(edges: np.ndarray, X: np.ndarray, *, signatures: bool, epochs: int, seed
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--graph", type=Path, help=".npz file with edges and n_nodes")
+    parser.add_argument(
+        "--graph", type=Path, help=".npz file with edges and n_nodes (default: near points in the plane)"
+    )
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

@@ -3,16 +3,17 @@
     python examples/monitor_stream.py access.log --checkpoint access.sketch --every 5
     python examples/monitor_stream.py tcp://localhost:9999 --checkpoint feed.sketch
 
-Every line is a key, the first 1,024 bytes of it. The most frequent keys, and how many distinct ones there
-are, are printed at every checkpoint. A checkpoint is one file, replaced in one step: the two sketches, and
-for a file which it was and how far it was read. Whatever kills the program (``kill -9``, a power cut), the
-next start goes on from there: lines of a file are read again and counted once, of a socket what came since
-the last checkpoint is lost.
+Every line is a key, of which the first 1,024 bytes count. At every checkpoint the program prints the most
+frequent keys and the number of distinct keys. A checkpoint is one file, which is replaced in one step. It
+has the two sketches and, for a file, the identity of the file and the place up to which it was read. If the
+program is killed (by ``kill -9`` or a power cut), the next start continues from the checkpoint: lines of a
+file are read again and counted once; lines of a socket that arrived after the checkpoint are lost.
 
-A file may be renamed and begun anew, as ``logrotate`` does: the old one is read to its end first, also after
-a restart, if it is in the same folder still and was renamed once. A file that became shorter is read from
-its beginning, unless it grew past the old place while nobody watched. A last line without its end is waited
-for; it counts when the file is replaced, or the other side of the socket hangs up.
+A file may be renamed and begun anew, as ``logrotate`` does. The old file is then read to its end first. After
+a restart too, if it is still in the same folder and was renamed once. A file that has become shorter is read
+from its beginning, unless it has grown beyond the old place while the program did not run. A last line
+without an end is not counted until the file is replaced, or the other side of the socket closes the
+connection.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ from urllib.parse import urlsplit
 
 from mergesketch import BloomFilter, HeavyHitters
 
-#: Bytes that are read at a time; of a line that count; most of a line.
+#: Bytes that are read at a time, the bytes of a line that count, and the most bytes of a line.
 CHUNK, KEY, LONGEST = 1 << 20, 1 << 10, 1 << 26
 #: Seconds to wait where there is nothing new.
 PAUSE = 0.1
 
-#: Device and number of a file, and where in it: what is before has been counted.
+#: The device and the number of a file, and the place in it up to which lines are counted.
 Place = tuple[int, int, int]
 
 
@@ -48,14 +49,14 @@ class Monitor:
         self.place: Place | None = None
 
     def update(self, text: bytes, place: Place | None) -> None:
-        """Take in whole lines, which end at `place`."""
+        """Count whole lines, which end at `place`."""
         lines = [line[:KEY] for line in text.splitlines()]
         self.frequent.update(lines)
         self.seen.update(lines)
         self.place = place
 
     def save(self, path: Path) -> None:
-        """Replace the checkpoint: a reader sees the old one or the new one, never a part."""
+        """Replace the checkpoint, so that a reader sees either the old one or the new one."""
         parts = [self.frequent.to_bytes(), self.seen.to_bytes()]
         head = json.dumps({"place": self.place, "sizes": [len(part) for part in parts]}).encode()
         temporary = path.with_name(path.name + ".new")
@@ -67,7 +68,7 @@ class Monitor:
 
     @classmethod
     def load(cls, path: Path) -> Monitor:
-        """Go on where the checkpoint stands; from the start if there is none."""
+        """Return the monitor of a checkpoint, or a new one if there is no checkpoint."""
         monitor = cls()
         if path.exists():
             with path.open("rb") as file:
@@ -76,25 +77,25 @@ class Monitor:
                     first, second = head["sizes"]
                     monitor.place = None if head["place"] is None else tuple(head["place"])
                 except (ValueError, KeyError, TypeError) as error:
-                    raise ValueError(f"{path} is no checkpoint of this program") from error
+                    raise ValueError(f"{path} is not a checkpoint of this program") from error
                 monitor.frequent = HeavyHitters.from_bytes(file.read(first))
                 monitor.seen = BloomFilter.from_bytes(file.read(second))
         return monitor
 
     def report(self) -> str:
-        """One line for people."""
+        """Return one line of text about the keys so far."""
         named = ((key[:60].decode(errors="backslashreplace"), count) for key, count in self.frequent.top(3))
         top = ", ".join(f"{key} ({count:,})" for key, count in named)
         distinct = self.seen.cardinality()
         return f"{self.frequent.n_updates:,} lines, about {distinct:,.0f} distinct; most frequent: {top}"
 
 
-#: Whole lines and the place after them; None whenever there is nothing new.
+#: Whole lines and the place after them, or None when there is nothing new.
 Chunks = Iterator[tuple[bytes, Place | None] | None]
 
 
 def whole_lines(data: bytes) -> tuple[bytes, bytes]:
-    """The lines that have ended, and the beginning of the next."""
+    """Return the lines that have ended, and the beginning of the next line."""
     end = data.rfind(b"\n") + 1
     if len(data) - end > LONGEST:
         raise ValueError(f"a line is longer than {LONGEST:,} bytes: is this text?")
@@ -102,7 +103,7 @@ def whole_lines(data: bytes) -> tuple[bytes, bytes]:
 
 
 def find(path: Path, place: Place) -> Path | None:
-    """The file of the checkpoint, under its name or the one that it was given since."""
+    """Return the path of the checkpoint's file, which may have been renamed since, or None."""
     for candidate in (path, *path.parent.iterdir()):
         try:
             status = candidate.stat()
@@ -114,7 +115,7 @@ def find(path: Path, place: Place) -> Path | None:
 
 
 def follow(path: Path, place: Place | None) -> Chunks:
-    """A file as it grows, and the one that takes its name after it."""
+    """Yield the lines of a file as it grows, and then those of the file that replaces it."""
     found, start = path, 0
     if place is not None:
         if known := find(path, place):
@@ -137,13 +138,13 @@ def follow(path: Path, place: Place | None) -> Chunks:
                         yield lines, (*own, start)
                     continue
                 if replaced:
-                    break  # nothing came between the last look and the renaming
+                    break  # The old file did not grow after the renaming.
                 try:
                     now = path.stat()
                     replaced = (now.st_dev, now.st_ino) != own
                     cut = not replaced and now.st_size < start + len(rest)
                 except FileNotFoundError:
-                    pass  # renamed, and not yet begun anew
+                    pass  # The file was renamed, and there is no new one yet.
                 if not replaced and not cut:
                     yield None
             if rest and replaced:
@@ -152,9 +153,9 @@ def follow(path: Path, place: Place | None) -> Chunks:
 
 
 def receive(host: str, port: int) -> Chunks:
-    """What comes over a connection, until the other side hangs up."""
+    """Yield the lines that arrive over a connection, until the other side closes it."""
     with socket.create_connection((host, port)) as connection:
-        connection.settimeout(PAUSE)  # checkpoints are due also where nothing comes
+        connection.settimeout(PAUSE)  # Checkpoints are due even if nothing arrives.
         rest = b""
         while True:
             try:
@@ -174,9 +175,9 @@ def receive(host: str, port: int) -> Chunks:
 
 
 def watch(options: argparse.Namespace) -> None:
-    """Until the source ends, or a signal asks for an end."""
-    asked: list[int] = []
-    before = {number: signal.signal(number, lambda *_: asked.append(1)) for number in STOPPING}
+    """Count the lines of the source until it ends, or a signal stops the program."""
+    signals: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: signals.append(number)) for number in STOPPING}
     try:
         monitor = Monitor.load(options.checkpoint)
         address = urlsplit(options.source) if options.source.startswith("tcp://") else None
@@ -199,7 +200,7 @@ def watch(options: argparse.Namespace) -> None:
                 monitor.save(options.checkpoint)
                 print(monitor.report(), flush=True)
                 due, fresh = time.monotonic() + options.every, False
-            if asked:
+            if signals:
                 break
         monitor.save(options.checkpoint)
         print(monitor.report(), flush=True)
@@ -212,12 +213,12 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run until interrupted, or with --once until the source has nothing new."""
+    """Run until the program is interrupted, or with --once until the source has nothing new."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("source", help="a file, or tcp://host:port")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="file that keeps the sketches")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="file of the sketches")
     parser.add_argument("--every", type=float, default=5.0, help="seconds between checkpoints (default: 5)")
     parser.add_argument("--once", action="store_true", help="stop at the end of the file")
     options = parser.parse_args(arguments)

@@ -1,8 +1,8 @@
-"""Time and memory for 4.3 billion rows on 20 nodes and 10**11 documents on 1,000, worked out on paper.
+"""Calculate the time and memory for 4.3 billion rows on 20 nodes, and for 10**11 documents on 1,000 nodes.
 
-Costs of a row are those measured on four cores (benchmarks/results/*.json). Message sizes are those of the
-code; the traffic of a query's trees and of a shuffle is simulated, rank by rank. The network is a latency
-for each message and a bandwidth for each node.
+The costs of a row are those measured on four cores (benchmarks/results/*.json). The sizes of messages are
+those of the code. The traffic of a query's trees and of a shuffle is simulated, rank by rank. The model of
+the network has a latency for each message and a bandwidth for each node.
 
     python examples/scale_on_paper.py [--cores 32] [--gigabits 10] [--latency-us 50] [--disk 2]
 """
@@ -38,12 +38,12 @@ class Cluster(NamedTuple):
     disk: float
 
     def seconds(self, n_bytes: float, n_messages: float) -> float:
-        """Until a node has sent, or received, so much."""
+        """Return the seconds until a node has sent, or received, some bytes in some messages."""
         return n_bytes / self.bytes_per_second + n_messages * self.latency
 
 
 def measured(name: str, **wanted: Any) -> dict[str, Any]:
-    """The row of a result file in which all of `wanted` stand."""
+    """Return the row of a result file that has all `wanted` values."""
     rows = json.loads((RESULTS / f"{name}.json").read_text())["rows"]
     for row in rows:
         if all(row.get(key) == value for key, value in wanted.items()):
@@ -55,16 +55,19 @@ def measured(name: str, **wanted: Any) -> dict[str, Any]:
 
 
 def allreduce(cluster: Cluster, n_bytes: int) -> float:
-    """Seconds of merging one sketch a node: each sends 2 (p - 1) / p of it, in 2 log2(p) messages."""
+    """Return the seconds of merging one sketch a node.
+
+    Each node sends 2 (p - 1) / p of the sketch, in 2 log2(p) messages.
+    """
     p = cluster.nodes
     return cluster.seconds(2 * n_bytes * (p - 1) / p, 2 * math.ceil(math.log2(p)))
 
 
 def query_traffic(p: int, n_queries: int, code_bytes: int, list_bytes: int) -> tuple[list[int], int]:
-    """Bytes that the busiest rank sends in each round, and bytes that all send, for a batch of queries.
+    """Return the bytes that the busiest rank sends in each round, and the bytes that all ranks send.
 
-    The queries are spread over the ranks; their codes go to every rank, and the lists of candidates up the
-    trees that `DistributedIndex` uses.
+    A batch of queries is spread over the ranks. Their codes go to every rank, and the lists of candidates go
+    up the trees that `DistributedIndex` uses.
     """
     share = [n_queries * (r + 1) // p - n_queries * r // p for r in range(p)]
     rounds = [code_bytes * (n_queries - min(share))]
@@ -77,10 +80,10 @@ def query_traffic(p: int, n_queries: int, code_bytes: int, list_bytes: int) -> t
 
 
 def shuffle_traffic(p: int, n: int, in_groups: float, hot: int, seed: int = 0) -> tuple[int, float]:
-    """Records that the busiest of p ranks receives of n keys, and that over the mean.
+    """Return the records that the busiest of p ranks receives for n keys, and their ratio to the mean.
 
-    A share `in_groups` of the keys comes in pairs of equal ones, the others are all different, and one key
-    comes `hot` times, as that of a much copied text does. Equal keys go to one rank.
+    A share `in_groups` of the keys are pairs of equal keys. One key occurs `hot` times, as the key of a much
+    copied text does. All other keys are different. Equal keys go to one rank.
     """
     rng = np.random.default_rng(seed)
     pairs = int(n * in_groups) // 2
@@ -94,7 +97,7 @@ def shuffle_traffic(p: int, n: int, in_groups: float, hot: int, seed: int = 0) -
 
 
 def index_seconds(cluster: Cluster, rows: int = 4_300_000_000, n_bytes: float = 2.3e12) -> dict[str, float]:
-    """Seconds of each step of indexing rows of svmlight text."""
+    """Return the seconds of each step of indexing rows of svmlight text."""
     parse = measured("svmlight", values="1", threads=4)["ours MB/s"] * 1e6 / 4
     build = measured("index", **{"ids a bucket": 256, "threads": 4})["rows/s, touched"] / 4
     return {
@@ -105,7 +108,10 @@ def index_seconds(cluster: Cluster, rows: int = 4_300_000_000, n_bytes: float = 
 
 
 def index(cluster: Cluster, rows: int = 4_300_000_000, n_bytes: float = 2.3e12) -> list[tuple[str, ...]]:
-    """An LSH index at SLASH's settings: 16 tables of 4 hashes, 2**18 buckets, the 128 best."""
+    """Return the table of an LSH index with SLASH's settings.
+
+    There are 16 tables of 4 hashes and 2**18 buckets, and a query asks for the 128 best rows.
+    """
     share, steps = rows / cluster.nodes, index_seconds(cluster, rows, n_bytes)
     family = MinHash(16, power=4, n_buckets=2**18)
     full = measured("index", **{"ids a bucket": 256, "threads": 4})["ms a query, all buckets full"] * 4e-3
@@ -116,7 +122,7 @@ def index(cluster: Cluster, rows: int = 4_300_000_000, n_bytes: float = 2.3e12) 
             steps.items(), (read, read, f"{share / 1e6:,.0f} million rows"), strict=True
         )
     ]
-    table.append(("all of it, one after the other", "", clock(sum(steps.values()))))
+    table.append(("total of all steps", "", clock(sum(steps.values()))))
     for capacity in (256, 1024):
         one = LSHIndex(family, capacity=capacity, wide_ids=rows > 2**32 - 2)
         kept = min(1.0, capacity / (share / 2**18))
@@ -129,7 +135,7 @@ def index(cluster: Cluster, rows: int = 4_300_000_000, n_bytes: float = 2.3e12) 
         )
     queries, k = 10_000, 128
     rounds, total = query_traffic(cluster.nodes, queries, 4 * 16, k * (8 + 2))
-    # Every rank looks into its own buckets for all queries, here of 1,024 ids, four times those measured.
+    # Every rank reads its own buckets for all queries. They have 1,024 ids here, and 256 in the measurement.
     own = queries * 4 * full / cluster.cores
     sent = sum(cluster.seconds(n, 1) for n in rounds)
     table.append(("10,000 queries: look", "1,024 ids in each of 16 buckets", clock(own)))
@@ -151,12 +157,12 @@ SKETCHES = {
 
 
 def merging_seconds(cluster: Cluster) -> dict[str, float]:
-    """One all-reduce of sketches of all rows; parts are merged within a node first."""
+    """Return the seconds of one all-reduce of each sketch; the sketches of a node are merged before."""
     return {name: allreduce(cluster, sketch.nbytes) for name, sketch in SKETCHES.items()}
 
 
 def merging(cluster: Cluster) -> list[tuple[str, ...]]:
-    """Bytes and seconds of merging."""
+    """Return the table of bytes and seconds of merging."""
     return [
         (name, f"{SKETCHES[name].nbytes / 1e6:,.1f} MB", clock(seconds))
         for name, seconds in merging_seconds(cluster).items()
@@ -164,7 +170,7 @@ def merging(cluster: Cluster) -> list[tuple[str, ...]]:
 
 
 class Documents(NamedTuple):
-    """Texts of `size` bytes, of which a share `alike` is in candidate pairs."""
+    """Texts of `size` bytes; a share `alike` of them is in candidate pairs."""
 
     number: int = 10**11
     size: int = 3000
@@ -182,13 +188,16 @@ BANDS = band_parameters(0.7, 128, false_negative_weight=0.98)[0]
 
 
 def text_rates() -> tuple[float, float]:
-    """Bytes a second and core that are read, and made into shingles."""
+    """Return the bytes of text that one core reads, and that it shingles, in a second."""
     reading = 1e6 * measured("reading", what="JSON lines, 3 kB each")["ours MB/s"]
     return reading, 1e6 * measured("hashing", what="word 5-grams, buffer, 4 threads")["ours"] / 4
 
 
 def document_seconds(documents: Documents) -> float:
-    """Core-seconds of reading, signing and sorting one document: a short one's, and what is longer."""
+    """Return the core-seconds of reading, signing and sorting one document.
+
+    They are those of a short document, which were measured, and those of the further bytes.
+    """
     reading, shingling = text_rates()
     short = measured("dedup_memory", documents=10_000_000)["microseconds a document"] * 4e-6
     hashing = measured(
@@ -199,22 +208,22 @@ def document_seconds(documents: Documents) -> float:
 
 
 def shuffle_bytes(cluster: Cluster, documents: Documents) -> tuple[float, float, float]:
-    """Bytes that a node sends in a shuffle, those of the busiest rank, and the latter over the mean."""
+    """Return the bytes that a node sends in a shuffle, the busiest rank's, and the latter over the mean."""
     p = cluster.nodes * RANKS
     busiest, skew = shuffle_traffic(p, documents.number, documents.alike, hot=10**6)
     return max(busiest, documents.number / p) * RECORD * RANKS, busiest * RECORD, skew
 
 
 def deduplication_seconds(cluster: Cluster, documents: Documents = DOCUMENTS) -> dict[str, float]:
-    """Seconds of each step of de-duplication."""
+    """Return the seconds of each step of de-duplication."""
     reading, shingling = text_rates()
     share, p = documents.number / cluster.nodes, cluster.nodes * RANKS
     disk = share * documents.size / cluster.disk
-    # Several ranks share a node's network; the busiest rank is waited for, the bandwidth is the node's.
-    # Within a round, an exchange with every other rank.
+    # Several ranks share a node's network. All ranks wait for the busiest one, with the node's bandwidth. In
+    # each round a rank exchanges a message with every other rank.
     node_bytes, busiest, _ = shuffle_bytes(cluster, documents)
     exchange = cluster.seconds(node_bytes, math.ceil(busiest / ROUND) * (p - 1))
-    # All files are read and parsed again, for documents cannot be found in them otherwise.
+    # All files are read and parsed again, because documents cannot be found in them otherwise.
     again = share * documents.size * (1 / reading + documents.alike / shingling) / cluster.cores
     edges = share * documents.alike
     return {
@@ -228,7 +237,7 @@ def deduplication_seconds(cluster: Cluster, documents: Documents = DOCUMENTS) ->
 
 
 def deduplication(cluster: Cluster, documents: Documents = DOCUMENTS) -> list[tuple[str, ...]]:
-    """De-duplication of documents: seconds and bytes."""
+    """Return the table of seconds and bytes of de-duplication."""
     share, p = documents.number / cluster.nodes, cluster.nodes * RANKS
     node_bytes, _, skew = shuffle_bytes(cluster, documents)
     fetched = share * documents.alike * documents.words * 8
@@ -247,17 +256,17 @@ def deduplication(cluster: Cluster, documents: Documents = DOCUMENTS) -> list[tu
     table: list[tuple[str, ...]] = [
         (*name, clock(seconds)) for name, seconds in zip(names, steps.values(), strict=True)
     ]
-    table.append(("all of it, one after the other", "", clock(sum(steps.values()))))
+    table.append(("total of all steps", "", clock(sum(steps.values()))))
     signatures = memory_per_rank(documents.number, p) * RANKS
     table.append(
-        ("memory: signatures, a band", "foretold by memory_per_rank", f"{signatures / 1e9:,.0f} GB a node")
+        ("memory: signatures, a band", "predicted by memory_per_rank", f"{signatures / 1e9:,.0f} GB a node")
     )
     table.append(("memory: shingles to verify", "8 bytes a shingle", f"{fetched / 1e9:,.0f} GB a node"))
     return table
 
 
 def clock(seconds: float) -> str:
-    """Seconds for people."""
+    """Return a time in a unit that suits it."""
     if seconds < 1:
         return f"{1e3 * seconds:.1f} ms"
     return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:,.0f} min"
@@ -272,14 +281,14 @@ def show(title: str, rows: list[tuple[str, ...]]) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--cores", type=int, default=32, help="of a node (default: 32)")
+    parser.add_argument("--cores", type=int, default=32, help="cores of a node (default: 32)")
     parser.add_argument(
-        "--gigabits", type=float, default=10.0, help="a second, of a node's network (default: 10)"
+        "--gigabits", type=float, default=10.0, help="bandwidth of a node's network in Gb/s (default: 10)"
     )
-    parser.add_argument("--latency-us", type=float, default=50.0, help="of a message (default: 50)")
     parser.add_argument(
-        "--disk", type=float, default=2.0, help="gigabytes a second that a node reads (default: 2)"
+        "--latency-us", type=float, default=50.0, help="latency of a message in microseconds (default: 50)"
     )
+    parser.add_argument("--disk", type=float, default=2.0, help="speed of a node's disk in GB/s (default: 2)")
     options = parser.parse_args(arguments)
     for name, value in vars(options).items():
         if not value > 0:

@@ -1,4 +1,4 @@
-"""Locality-sensitive hash families and the hash functions that everything stands on."""
+"""Locality-sensitive hash families, and the hash functions of keys and texts."""
 
 from .families.bbit_minhash import BBitMinHash
 from .families.bit_sampling import BitSampling
@@ -12,7 +12,7 @@ from .families.winner_take_all import WinnerTakeAll
 from .family import HashFamily, family_from_config
 from .hashing.keys import hash_keys
 from .hashing.text import Shingles, shingle
-from .kernels import cache as _kernel_cache  # noqa: F401 - before all that compiles kernels
+from .kernels import cache as _kernel_cache  # noqa: F401 - before any kernel is compiled
 from .support.public import publish
 
 __all__ = [

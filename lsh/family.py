@@ -1,8 +1,8 @@
-"""What a hash family is, and the configuration mechanism that families and sketches share.
+"""The base class of hash families.
 
-A family of locality-sensitive hash functions turns rows into integer codes. Its codes collide with a
-probability that depends on how alike two rows are; that probability, as a function of two rows, is a
-kernel, and every sketch over the family estimates sums of that kernel.
+A family of locality-sensitive hash functions turns rows into integer codes. The codes of two rows are equal
+with a probability that depends on how similar the rows are. As a function of two rows that probability is a
+kernel, and every sketch over the family estimates sums of the kernel.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import IncompatibleSketchError
-from .inputs.arrays import check_probabilities
+from .inputs.arrays import check_distances, check_probabilities
 from .inputs.raw_rows import read_raw_rows
 from .inputs.rows import Rows
+from .metric import METRICS
 from .support.checks import check_int, renamed
 from .support.configured import Configured, differing_field, register
 
@@ -27,7 +28,7 @@ __all__ = ["HashFamily", "check_same_family", "family_from_config"]
 
 
 def check_same_family(what: str, ours: HashFamily, theirs: HashFamily | None) -> None:
-    """IncompatibleSketchError if `theirs` is told and is another family than `ours`; `what` differs then."""
+    """Raise IncompatibleSketchError if `theirs` is given and differs from `ours`; messages name `what`."""
     if theirs is None:
         return
     if not isinstance(theirs, HashFamily):
@@ -38,38 +39,38 @@ def check_same_family(what: str, ours: HashFamily, theirs: HashFamily | None) ->
 
 
 class HashFamily(Configured, ABC):
-    """`n_hashes` hash functions drawn from one locality-sensitive family.
+    """A set of `n_hashes` hash functions, drawn from one locality-sensitive family.
 
     Attributes
     ----------
     n_hashes : int
-        Columns of the codes: the rows of a sketch, the tables of an index.
+        Number of columns of the codes, which is the number of rows of a sketch, or tables of an index.
     n_buckets : int
-        Codes lie in [0, n_buckets), n_buckets <= 2**32.
+        Codes lie in [0, n_buckets). At most 2**32.
     seed : int
-        Same parameters and seed, same codes: on any machine, over any number of threads.
+        Equal parameters and seeds give equal codes, on any machine and with any number of threads.
     metric : str
-        What `collision_probability` takes: an "angle" in radians; a "euclidean" or "cityblock" distance;
-        a "jaccard" or "weighted_jaccard" distance, 1 minus the similarity; a "hamming" distance, the
-        number of places that differ; for "rank", 1 minus the similarity of orders; and for
-        "inner_product" the inner product itself.
+        The measure that `collision_probability` takes: an "angle" in radians; a "euclidean" or "cityblock"
+        distance; a "jaccard" or "weighted_jaccard" distance, which is 1 minus the similarity; a "hamming"
+        distance, which is the number of places that differ; for "rank", 1 minus the similarity of orders; and
+        for "inner_product" the inner product itself.
     design_effect : float
-        At least 1: the variance of a mean over the hashes is at most so many times that over as many
-        independent ones (Kish 1965, "Survey sampling"). It is 1 where hashes of given rows are independent,
-        or where what they share makes means vary less; standard errors of sketches allow for it.
+        An upper bound, at least 1, of the variance of a mean over the hashes, divided by the variance over
+        independent hashes (Kish 1965, "Survey sampling"). It is 1 where hashes of given rows are independent,
+        or where their dependence makes means vary less. Standard errors of sketches take it into account.
 
     Notes
     -----
-    A subclass draws its random parameters lazily, at the first call that needs them, with
-    `mergesketch.lsh.support.random`; so a configuration that came from a file allocates nothing.
+    A subclass draws its random parameters with `mergesketch.lsh.support.random`, at the first call that needs
+    them. So a configuration that is read from a file allocates no memory.
     """
 
     n_hashes: int
     n_buckets: int
     seed: int
     metric: ClassVar[str]
-    #: Probability that two rows that the family tells apart still share a bucket: 1/n_buckets after
-    #: rehashing into n_buckets, 0 where the code itself is the bucket.
+    #: Probability that two rows share a bucket although their elementary hashes differ: 1 / n_buckets after
+    #: rehashing into n_buckets, and 0 where the code itself is the bucket.
     chance_collision: float
     design_effect: float = 1.0
     _registry: ClassVar[dict[str, type[HashFamily]]] = {}
@@ -114,12 +115,12 @@ class HashFamily(Configured, ABC):
 
     @abstractmethod
     def hash(self, X: Any) -> NDArray[np.uint32]:
-        """Codes of the rows of `X`.
+        """Return the codes of rows.
 
         Parameters
         ----------
         X : n rows
-            Dense, sparse or sets, as the family says.
+            Dense or sparse rows, or sets: see the family.
 
         Returns
         -------
@@ -132,7 +133,7 @@ class HashFamily(Configured, ABC):
         """
 
     def hash_query(self, Q: Any) -> NDArray[np.uint32]:
-        """Codes of query rows: `hash`, unless the family treats queries unlike data.
+        """Return the codes of query rows: those of `hash`, unless the family treats queries differently.
 
         Parameters
         ----------
@@ -152,28 +153,29 @@ class HashFamily(Configured, ABC):
             return self.hash(Q)
 
     def probe(self, Q: Any, n_probes: int) -> NDArray[np.uint32]:
-        """Codes of the `n_probes` buckets of each hash that are likeliest to hold a query's neighbours.
+        """Return the codes of the `n_probes` buckets of each hash that are likeliest to contain neighbours.
 
-        Looking beside the query's own bucket finds the neighbours that just missed it, so fewer hashes
-        find as many (Lv, Josephson, Wang, Charikar and Li 2007).
+        The buckets beside the query's own contain neighbours that narrowly missed it. With several probes,
+        fewer hashes find the same number of neighbours (Lv, Josephson, Wang, Charikar and Li 2007).
 
         Parameters
         ----------
         Q : query rows, as `hash_query` takes them
         n_probes : int
-            At least 1, and at most what the family can tell apart.
+            At least 1, and at most the number of buckets that the family distinguishes.
 
         Returns
         -------
         ndarray of shape (n, n_hashes, n_probes), uint32
-            The likeliest first: ``probe(Q, n)[:, :, 0]`` are the codes of ``hash_query(Q)``. Buckets of one
-            hash are distinct before they are reduced to `n_buckets`. Which of two that are nearly as likely
-            comes first may depend on whether the processor fuses multiplications and additions.
+            The likeliest bucket comes first: ``probe(Q, n)[:, :, 0]`` are the codes of ``hash_query(Q)``.
+            Buckets of one hash are distinct before they are reduced to `n_buckets`. The order of two buckets
+            that are almost equally likely may depend on whether the processor fuses multiplications and
+            additions.
 
         Raises
         ------
         TypeError
-            With more than one probe, if the family knows of no order of neighbouring buckets.
+            With more than one probe, if the family does not order neighbouring buckets.
         ValueError
             If `n_probes` is out of range.
         """
@@ -185,7 +187,7 @@ class HashFamily(Configured, ABC):
 
     @abstractmethod
     def collision_probability(self, distance: ArrayLike) -> NDArray[np.float64]:
-        """Probability that one hash (after concatenation, before rehashing) collides at `distance`.
+        """Return the probability that a hash collides at a distance, concatenated but not rehashed.
 
         Parameters
         ----------
@@ -199,11 +201,11 @@ class HashFamily(Configured, ABC):
         Raises
         ------
         TypeError, ValueError
-            If a distance is no number or out of range.
+            If a distance is not a number or is out of range.
         """
 
     def distance(self, probability: ArrayLike) -> NDArray[np.float64]:
-        """The distance at which the collision probability is that: the inverse of `collision_probability`.
+        """Return the distance of a collision probability: the inverse of `collision_probability`.
 
         Parameters
         ----------
@@ -213,22 +215,22 @@ class HashFamily(Configured, ABC):
         Returns
         -------
         ndarray of the shape of `probability`, float64
-            In the units of the family's `metric`. The largest distance there is, which may be infinite,
-            for a probability below that of all distances.
+            In the units of the family's `metric`. A probability below that of all distances gives the
+            largest distance, which may be infinite.
 
         Raises
         ------
         TypeError, ValueError
-            If a probability is no number or lies outside [0, 1].
+            If a probability is not a number or lies outside [0, 1].
 
         Notes
         -----
-        By bisection, to the last bit: 64 values of `collision_probability` for each probability.
+        The distance is found by bisection, to the last bit, with 64 values of `collision_probability`.
         """
         wanted = check_probabilities(probability)
         values, place = np.unique(wanted, return_inverse=True)
-        # Distances are at least 0, and their bit patterns are in their order: bisecting these takes as
-        # few steps for tiny and huge distances as for others.
+        # Distances are at least 0, so their bit patterns have the same order. Bisecting these takes equally
+        # few steps for tiny, huge and other distances.
         low = np.zeros(values.size, dtype=np.int64)
         high = np.full(values.size, self._largest_distance).view(np.int64)
         while bool((low < high).any()):
@@ -239,17 +241,22 @@ class HashFamily(Configured, ABC):
 
     @property
     def _largest_distance(self) -> float:
-        """The end of the range of `collision_probability`."""
-        if self.metric == "hamming":  # of bits or of features, whichever a row consists of
-            return float(getattr(self, "n_bits", getattr(self, "n_features", math.inf)))
-        ends = {"angle": math.pi, "jaccard": 1.0, "weighted_jaccard": 1.0, "rank": 2.0}
-        return ends.get(self.metric, math.inf)
+        """The largest distance that `collision_probability` takes."""
+        metric = METRICS.get(self.metric)
+        largest = metric.largest if metric else math.inf
+        if self.metric == "hamming":  # rows consist of bits, or of features
+            largest = float(getattr(self, "n_bits", getattr(self, "n_features", largest)))
+        return largest
+
+    def _check_distances(self, distance: ArrayLike) -> NDArray[np.float64]:
+        """Return distances as float64; ValueError if one lies outside the range of the metric."""
+        return check_distances(distance, self._largest_distance)
 
     @abstractmethod
     def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:
-        """Pairwise collision probabilities, shape (len(X), len(Y)); the exact, slow reference.
+        """Return exact collision probabilities of all pairs of rows: the slow reference.
 
-        Of a family that treats queries unlike data, `X` are queries and `Y` are data.
+        For a family that treats queries differently, `X` are queries and `Y` are data.
 
         Parameters
         ----------
@@ -267,7 +274,7 @@ class HashFamily(Configured, ABC):
         """
 
     def config(self) -> dict[str, Any]:
-        """The constructor's arguments as JSON-able values, and the name of the family.
+        """Return the constructor's arguments as JSON-able values, and the name of the family.
 
         Returns
         -------
@@ -286,12 +293,12 @@ class HashFamily(Configured, ABC):
 
 
 def family_from_config(config: Mapping[str, Any]) -> HashFamily:
-    """The family that `config` tells of, the inverse of ``family.config()``.
+    """Return the family that a configuration describes: the inverse of ``family.config()``.
 
     Parameters
     ----------
     config : mapping
-        As ``family.config()`` gives it.
+        A result of ``family.config()``.
 
     Returns
     -------

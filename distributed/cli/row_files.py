@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.sparse
+import scipy
 
 from ...errors import MergesketchError
 from ...lsh.inputs.sparse_structure import check_sparse

@@ -11,6 +11,7 @@ from ...lsh.support.backend import backend_of
 from ...lsh.support.checks import check_int, check_real
 from ..kernels import banding
 from ..ranks.comm import Communicator
+from .places import Rows, Words
 
 __all__ = ["band_parameters", "candidate_probability", "matching_pairs", "owner_of"]
 
@@ -82,20 +83,15 @@ def band_parameters(
     return best
 
 
-def owner_of(words: NDArray[np.uint64], size: int) -> NDArray[np.int64]:
+def owner_of(words: Words, size: int) -> Rows:
     """Return the rank that owns each 64-bit word; ranks own equal shares whatever pattern the words have."""
     mixed = words * np.uint64(0x9E3779B97F4A7C15)
     return ((mixed >> np.uint64(32)) * np.uint64(size) >> np.uint64(32)).astype(np.int64)
 
 
 def matching_pairs(
-    keys: NDArray[np.uint64],
-    ids: NDArray[np.uint64],
-    places: NDArray[np.uint64],
-    comm: Communicator,
-    *,
-    only_first: bool = False,
-) -> tuple[NDArray[np.uint64], NDArray[np.uint64], int]:
+    keys: Words, ids: Words, places: Words, comm: Communicator, *, only_first: bool = False
+) -> tuple[Words, Words, int]:
     """Pair documents with equal keys on the rank that owns the key; a collective call.
 
     Parameters
@@ -118,9 +114,7 @@ def matching_pairs(
     return comm.local(_pair_equal, keys, ids, places, only_first)
 
 
-def _pair_equal(
-    keys: NDArray[np.uint64], ids: NDArray[np.uint64], places: NDArray[np.uint64], only_first: bool
-) -> tuple[NDArray[np.uint64], NDArray[np.uint64], int]:
+def _pair_equal(keys: Words, ids: Words, places: Words, only_first: bool) -> tuple[Words, Words, int]:
     order = np.argsort(keys)
     keys = keys[order]
     shared = np.zeros(keys.size, dtype=bool)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..ranks.comm import Communicator
 from .banding import matching_pairs
-from .places import places_of_rank, split_places
+from .components import distinct_pairs
+from .places import Rows, Words, places_of_rank, split_places
 from .signatures import SignatureStore
 
 __all__ = ["CandidatePairs", "candidate_pairs", "join_copies"]
@@ -26,13 +26,13 @@ class CandidatePairs(NamedTuple):
         Places; see `places_of_rank`.
     """
 
-    left: NDArray[np.uint64]
-    left_places: NDArray[np.uint64]
-    right: NDArray[np.uint64]
-    right_places: NDArray[np.uint64]
+    left: Words
+    left_places: Words
+    right: Words
+    right_places: Words
 
 
-def join_copies(store: SignatureStore, comm: Communicator) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+def join_copies(store: SignatureStore, comm: Communicator) -> tuple[Words, Rows]:
     """Return pairs of documents with the same shingles, and the rows that stand for all their copies.
 
     Without this step, a million copies of one text would meet in every band. Equal signatures do not prove
@@ -50,7 +50,7 @@ def join_copies(store: SignatureStore, comm: Communicator) -> tuple[NDArray[np.u
 
 
 def candidate_pairs(
-    store: SignatureStore, rows: NDArray[np.int64], bands: int, band_rows: int, seed: int, comm: Communicator
+    store: SignatureStore, rows: Rows, bands: int, band_rows: int, seed: int, comm: Communicator
 ) -> tuple[CandidatePairs, int]:
     """Return the pairs of documents that share a band, each pair once, in the order of ids.
 
@@ -88,8 +88,5 @@ def candidate_pairs(
 def _join_pairs(found: CandidatePairs, received: CandidatePairs) -> CandidatePairs:
     """Return both lists of pairs as one, each pair once, in order."""
     joined = CandidatePairs(*(np.concatenate(both) for both in zip(found, received, strict=True)))
-    order = np.lexsort((joined.right, joined.left))
-    left, right = joined.left[order], joined.right[order]
-    fresh = np.ones(len(order), dtype=bool)
-    fresh[1:] = (left[1:] != left[:-1]) | (right[1:] != right[:-1])
-    return CandidatePairs(*(column[order[fresh]] for column in joined))
+    rows = distinct_pairs(joined.left, joined.right)
+    return CandidatePairs(*(column[rows] for column in joined))

@@ -3,38 +3,42 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..ranks.comm import Communicator
 from .banding import owner_of
+from .places import Rows, Words
 
-__all__ = ["connected_components", "gather_groups"]
+__all__ = ["connected_components", "distinct_pairs", "gather_groups"]
 
 #: Pairs of nodes: the first nodes, and the second nodes.
-_Edges = tuple[NDArray[np.uint64], NDArray[np.uint64]]
+_Edges = tuple[Words, Words]
 
 
-def _unique_edges(nodes: NDArray[np.uint64], others: NDArray[np.uint64]) -> _Edges:
-    order = np.lexsort((others, nodes))
-    nodes, others = nodes[order], others[order]
-    fresh = np.ones(nodes.size, dtype=bool)
-    fresh[1:] = (nodes[1:] != nodes[:-1]) | (others[1:] != others[:-1])
-    return nodes[fresh], others[fresh]
+def distinct_pairs(left: Words, right: Words) -> Rows:
+    """Return the rows of all distinct pairs, in the order of left and then right."""
+    order = np.lexsort((right, left))
+    left, right = left[order], right[order]
+    fresh = np.ones(left.size, dtype=bool)
+    fresh[1:] = (left[1:] != left[:-1]) | (right[1:] != right[:-1])
+    return order[fresh]
 
 
-def _least_neighbours(nodes: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def _distinct_edges(nodes: Words, others: Words) -> _Edges:
+    rows = distinct_pairs(nodes, others)
+    return nodes[rows], others[rows]
+
+
+def _least_neighbours(nodes: Words, others: Words) -> Words:
     """Return, for each edge of an ordered list, the least of its node and the node's neighbours."""
     if nodes.size == 0:
         return nodes
     first = np.ones(nodes.size, dtype=bool)
     first[1:] = nodes[1:] != nodes[:-1]
-    least: NDArray[np.uint64] = others[np.flatnonzero(first)[np.cumsum(first) - 1]]
+    least: Words = others[np.flatnonzero(first)[np.cumsum(first) - 1]]
     return np.minimum(nodes, least)
 
 
-def connected_components(
-    left: NDArray[np.uint64], right: NDArray[np.uint64], comm: Communicator
-) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+def connected_components(left: Words, right: Words, comm: Communicator) -> tuple[Words, Words]:
     """Return the component of every node that has an edge; a collective call.
 
     Parameters
@@ -70,34 +74,32 @@ def connected_components(
 def _send_to_owners(edges: _Edges, comm: Communicator) -> _Edges:
     owners = comm.local(owner_of, edges[0], comm.size)
     nodes, others = comm.exchange(edges, owners)
-    return comm.local(_unique_edges, nodes, others)
+    return comm.local(_distinct_edges, nodes, others)
 
 
-def _without_loops(left: NDArray[np.uint64], right: NDArray[np.uint64]) -> _Edges:
+def _without_loops(left: Words, right: Words) -> _Edges:
     different = left != right
     return np.maximum(left, right)[different], np.minimum(left, right)[different]
 
 
-def _both_ways(large: NDArray[np.uint64], small: NDArray[np.uint64]) -> _Edges:
+def _both_ways(large: Words, small: Words) -> _Edges:
     return np.concatenate([large, small]), np.concatenate([small, large])
 
 
-def _large_star(nodes: NDArray[np.uint64], others: NDArray[np.uint64]) -> _Edges:
+def _large_star(nodes: Words, others: Words) -> _Edges:
     """Join, for every node, its larger neighbours to the least of all its neighbours."""
     larger = others > nodes
     return others[larger], _least_neighbours(nodes, others)[larger]
 
 
-def _small_star(nodes: NDArray[np.uint64], others: NDArray[np.uint64]) -> _Edges:
+def _small_star(nodes: Words, others: Words) -> _Edges:
     """Join, for every node, the node and its smaller neighbours to the least of them."""
     least = _least_neighbours(nodes, others)
     inner = others != least
     return np.concatenate([nodes, others[inner]]), np.concatenate([least, least[inner]])
 
 
-def gather_groups(
-    nodes: NDArray[np.uint64], roots: NDArray[np.uint64], comm: Communicator
-) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+def gather_groups(nodes: Words, roots: Words, comm: Communicator) -> tuple[Words, Rows]:
     """Return the members of all components and the offsets of each on rank 0, in order; a collective call.
 
     The other ranks return arrays without members.
@@ -106,9 +108,7 @@ def gather_groups(
     return comm.local(_order_groups, nodes, roots)
 
 
-def _order_groups(
-    nodes: NDArray[np.uint64], roots: NDArray[np.uint64]
-) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+def _order_groups(nodes: Words, roots: Words) -> tuple[Words, Rows]:
     heads = np.unique(roots)
     members, heads_of = np.concatenate([heads, nodes]), np.concatenate([heads, roots])
     order = np.lexsort((members, heads_of))

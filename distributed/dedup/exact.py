@@ -12,7 +12,7 @@ from ...lsh.support.backend import backend_of
 from ...lsh.support.threads import map_blocks
 from ..kernels import banding
 from ..ranks.comm import Communicator
-from .places import Request, split_places
+from .places import Request, Rows, Words, split_places
 from .signing import BatchSource, Shingling
 
 __all__ = ["exact_pairs"]
@@ -24,9 +24,7 @@ ROUND_SHINGLES = 1 << 20
 _BLOCK = 64
 
 
-def _distinct(
-    tokens: NDArray[np.uint64], offsets: NDArray[np.int64]
-) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+def _distinct(tokens: Words, offsets: Rows) -> tuple[Words, Rows]:
     """Return the distinct tokens of every row, in order, and their numbers; sorts `tokens` in place.
 
     No row is empty.
@@ -42,10 +40,10 @@ def _distinct(
 class _Sets:
     """The shingle sets of some of this rank's documents, by the row of the document."""
 
-    def __init__(self, rows: NDArray[np.int64]) -> None:
+    def __init__(self, rows: Rows) -> None:
         self._rows = rows
         self._n = 0
-        self._chunks: list[NDArray[np.uint64]] = []
+        self._chunks: list[Words] = []
         self._chunk_of = np.empty(len(rows), dtype=np.int64)
         self._starts = np.empty(len(rows), dtype=np.int64)
         self._sizes = np.empty(len(rows), dtype=np.int64)
@@ -53,7 +51,7 @@ class _Sets:
     def __len__(self) -> int:
         return self._n
 
-    def append(self, tokens: NDArray[np.uint64], offsets: NDArray[np.int64]) -> None:
+    def append(self, tokens: Words, offsets: Rows) -> None:
         """Add the sets of the next documents."""
         distinct, sizes = _distinct(tokens, offsets)
         part = slice(self._n, self._n + len(sizes))
@@ -63,11 +61,11 @@ class _Sets:
         self._chunks.append(distinct)
         self._n += len(sizes)
 
-    def sizes(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    def sizes(self, rows: Rows) -> Rows:
         """Return the sizes of the sets of the given documents."""
         return self._sizes[np.searchsorted(self._rows, rows)]
 
-    def take(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    def take(self, rows: Rows) -> tuple[Words, Rows]:
         """Return the tokens of the sets of the given documents, one set after another, and their sizes."""
         at = np.searchsorted(self._rows, rows)
         starts, sizes = self._starts[at], self._sizes[at]
@@ -77,10 +75,7 @@ class _Sets:
 
 
 def _read_sets(
-    source: BatchSource,
-    rows: NDArray[np.int64],
-    has_shingles: Sequence[NDArray[np.bool_]],
-    shingling: Shingling,
+    source: BatchSource, rows: Rows, has_shingles: Sequence[NDArray[np.bool_]], shingling: Shingling
 ) -> _Sets:
     """Shingle the documents in the given rows once more, and no other documents; the rows rise."""
     sets = _Sets(rows)
@@ -103,9 +98,7 @@ def _read_sets(
     return sets
 
 
-def _rounds(
-    owners: NDArray[np.int64], costs: NDArray[np.int64], size: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _rounds(owners: Rows, costs: Rows, size: int) -> tuple[Rows, Rows]:
     """Return the order in which pairs are compared, and the round of each pair in that order.
 
     A round fetches a share of `ROUND_SHINGLES` from each of `size` ranks. So no rank sends more than it
@@ -122,8 +115,8 @@ def _rounds(
 
 
 def exact_pairs(
-    rows: NDArray[np.int64],
-    others: NDArray[np.uint64],
+    rows: Rows,
+    others: Words,
     source: BatchSource,
     has_shingles: Sequence[NDArray[np.bool_]],
     shingling: Shingling,
@@ -174,12 +167,7 @@ def exact_pairs(
 
 
 def _compare(
-    a: NDArray[np.uint64],
-    a_sizes: NDArray[np.int64],
-    a_rows: NDArray[np.int64],
-    b: NDArray[np.uint64],
-    b_sizes: NDArray[np.int64],
-    b_rows: NDArray[np.int64],
+    a: Words, a_sizes: Rows, a_rows: Rows, b: Words, b_sizes: Rows, b_rows: Rows
 ) -> NDArray[np.float64]:
     """Return the Jaccard similarity of the sets ``a_rows[i]`` of a and ``b_rows[i]`` of b, for each i."""
     kernel = backend_of(a).kernels(banding).sorted_overlap

@@ -13,17 +13,22 @@ from numpy.typing import NDArray
 
 from ..ranks.comm import Communicator
 
-__all__ = ["Request", "places_of_rank", "split_places"]
+__all__ = ["Request", "Rows", "Words", "places_of_rank", "split_places"]
+
+#: Ids, keys, places or tokens.
+Words = NDArray[np.uint64]
+#: Rows, ranks, sizes or offsets.
+Rows = NDArray[np.int64]
 
 _RANK_BITS = np.uint64(24)
 
 
-def places_of_rank(rank: int, n_documents: int) -> NDArray[np.uint64]:
+def places_of_rank(rank: int, n_documents: int) -> Words:
     """Return the places of the documents of one rank, in the order of rows."""
     return (np.arange(n_documents, dtype=np.uint64) << _RANK_BITS) | np.uint64(rank)
 
 
-def split_places(places: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def split_places(places: Words) -> tuple[Rows, Rows]:
     """Return the ranks and the rows of places."""
     mask = (np.uint64(1) << _RANK_BITS) - np.uint64(1)
     return (places & mask).astype(np.int64), (places >> _RANK_BITS).astype(np.int64)
@@ -44,7 +49,7 @@ class Request:
         This rank's documents that other ranks, or this rank, ask for.
     """
 
-    def __init__(self, places: NDArray[np.uint64], comm: Communicator) -> None:
+    def __init__(self, places: Words, comm: Communicator) -> None:
         with comm.agree():
             ranks, rows = split_places(places)
             asking = np.full(len(places), comm.rank, dtype=np.int64)
@@ -52,7 +57,7 @@ class Request:
         self._comm = comm
         self._asking, self.rows, self._numbers = comm.exchange((asking, rows, numbers), ranks)
 
-    def answer(self, values: NDArray[Any], sizes: NDArray[np.int64] | None = None) -> NDArray[Any]:
+    def answer(self, values: NDArray[Any], sizes: Rows | None = None) -> NDArray[Any]:
         """Send each rank its answer, and return the answer to this rank; a collective call.
 
         Parameters

@@ -14,7 +14,7 @@ from ...lsh.support.backend import backend_of
 from ...lsh.support.threads import map_blocks
 from ..kernels import banding
 from ..ranks.comm import Communicator
-from .places import Request
+from .places import Request, Rows, Words
 
 __all__ = ["SignatureStore", "estimate_pairs"]
 
@@ -42,17 +42,15 @@ class SignatureStore:
 
     def __init__(self, n_hashes: int) -> None:
         self.n_hashes = n_hashes
-        self._ids: list[NDArray[np.uint64]] = []
-        self._keys: list[NDArray[np.uint64]] = []
+        self._ids: list[Words] = []
+        self._keys: list[Words] = []
         self._blocks: list[NDArray[np.uint32]] = []
         self._n = 0
 
     def __len__(self) -> int:
         return self._n
 
-    def append(
-        self, ids: NDArray[np.uint64], keys: NDArray[np.uint64], signatures: NDArray[np.uint32]
-    ) -> None:
+    def append(self, ids: Words, keys: Words, signatures: NDArray[np.uint32]) -> None:
         """Add documents: their ids, keys of their whole contents, and signatures."""
         done = 0
         while done < len(ids):
@@ -68,17 +66,17 @@ class SignatureStore:
             done += n
             self._n += n
 
-    def ids(self) -> NDArray[np.uint64]:
+    def ids(self) -> Words:
         """Return the ids of all documents, in the order of rows."""
         return np.concatenate([*self._ids, np.empty(0, dtype=np.uint64)])[: self._n]
 
-    def take_keys(self) -> NDArray[np.uint64]:
+    def take_keys(self) -> Words:
         """Return the keys of all documents, and forget them."""
         keys = np.concatenate([*self._keys, np.empty(0, dtype=np.uint64)])[: self._n]
         self._keys = []
         return keys
 
-    def band_keys(self, first: int, last: int, seed: int, rows: NDArray[np.int64]) -> NDArray[np.uint64]:
+    def band_keys(self, first: int, last: int, seed: int, rows: Rows) -> Words:
         """Return 64-bit keys of the columns [first, last) of the documents in `rows`."""
         out = np.empty(self._n, dtype=np.uint64)
         start = np.uint64(seed) ^ (np.uint64(first) << np.uint64(32))
@@ -92,7 +90,7 @@ class SignatureStore:
         map_blocks(key_blocks, len(self._blocks), 1)
         return out[rows]
 
-    def take(self, rows: NDArray[np.int64]) -> NDArray[np.uint32]:
+    def take(self, rows: Rows) -> NDArray[np.uint32]:
         """Return the signatures in the given rows."""
         out = np.empty((len(rows), self.n_hashes), dtype=np.uint32)
         block, row = np.divmod(rows, self.BLOCK)
@@ -103,11 +101,7 @@ class SignatureStore:
 
 
 def estimate_pairs(
-    rows: NDArray[np.int64],
-    others: NDArray[np.uint64],
-    store: SignatureStore,
-    family: MinHash,
-    comm: Communicator,
+    rows: Rows, others: Words, store: SignatureStore, family: MinHash, comm: Communicator
 ) -> NDArray[np.float32]:
     """Estimate the Jaccard similarity of each of this rank's documents and a document anywhere.
 

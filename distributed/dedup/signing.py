@@ -15,6 +15,7 @@ from ...lsh.support.backend import backend_of
 from ...lsh.support.threads import map_blocks
 from ..documents.batches import DocumentBatch
 from ..kernels import banding
+from .places import Rows, Words
 from .signatures import SignatureStore
 
 __all__ = ["BatchSource", "Shingling", "SignedDocuments", "sign_documents"]
@@ -56,8 +57,8 @@ class SignedDocuments(NamedTuple):
 
     store: SignatureStore
     has_shingles: list[NDArray[np.bool_]]
-    empty: NDArray[np.uint64]
-    invalid: NDArray[np.uint64]
+    empty: Words
+    invalid: Words
 
 
 def sign_documents(source: BatchSource, family: MinHash, shingling: Shingling) -> SignedDocuments:
@@ -78,7 +79,7 @@ def sign_documents(source: BatchSource, family: MinHash, shingling: Shingling) -
     return SignedDocuments(store, has_shingles, np.concatenate(empty), np.concatenate(invalid))
 
 
-def _document_keys(tokens: NDArray[np.uint64], offsets: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
+def _document_keys(tokens: Words, offsets: Rows, seed: int) -> Words:
     kernel, key = backend_of(tokens).kernels(banding).document_keys, np.uint64(seed)
     out = np.empty(len(offsets) - 1, dtype=np.uint64)
     map_blocks(lambda start, stop: kernel(tokens, offsets, key, start, stop, out), len(out), _BLOCK)

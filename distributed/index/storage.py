@@ -1,8 +1,8 @@
-"""A distributed index in a folder: the ranks' indexes as files of the common format, and a list of them.
+"""Store a distributed index in a folder: a sketch file for each rank, and a list of these parts.
 
-``index.json`` holds the format and its version, the number of rows, and the names of the parts in the
-order of the ranks that wrote them. Every save names its parts anew, so that those of the index before
-stay whole until the list is replaced.
+The list ``index.json`` has the format and its version, the number of rows, and the names of the parts in the
+order of the ranks that wrote them. Every save gives its parts new names, so that the parts of the old index
+stay complete until the list is replaced.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ __all__ = ["load", "save"]
 
 LIST = "index.json"
 _FORMAT, _VERSION = "mergesketch-index", "1"
-#: Bytes of the list; those of a hundred thousand ranks are 5 million.
+#: The most bytes of the list. A list of a hundred thousand ranks has 5 million.
 _LONGEST_LIST = 1 << 23
 
 
 def save(local: LSHIndex, n_rows: int, folder: str, comm: Communicator) -> None:
-    """See `DistributedIndex.save`."""
+    """Write the parts of all ranks and the list; see `DistributedIndex.save`."""
     comm.check_same("the folder to save into", folder)
     path = Path(folder)
     with comm.agree():
@@ -46,19 +46,19 @@ def save(local: LSHIndex, n_rows: int, folder: str, comm: Communicator) -> None:
                 with atomic_write(path / LIST) as temporary:
                     temporary.write_text(json.dumps(listed, indent=1) + "\n")
     except BaseException:
-        # An error in clearing up, of a file system that became read-only, would hide this one.
+        # An error while removing the part, as on a file system that became read-only, would hide this one.
         with suppress(OSError):
             (path / parts[comm.rank]).unlink()
         raise
     if comm.rank == 0:
-        # The index is saved; what cannot be removed is in nobody's way.
+        # The index is saved. Old parts that cannot be removed do no harm.
         with suppress(OSError):
             for old in set(path.glob("part-*.sketch")) - {path / part for part in parts}:
                 old.unlink(missing_ok=True)
 
 
 def load(folder: str, comm: Communicator) -> tuple[LSHIndex, int]:
-    """This rank's part of the index in `folder`, and the number of rows on all ranks."""
+    """Return this rank's part of the index in `folder`, and the number of rows on all ranks."""
     comm.check_same("the folder to load", folder)
     listed: tuple[int, list[str]] | None = None
     with comm.agree():
@@ -67,7 +67,7 @@ def load(folder: str, comm: Communicator) -> tuple[LSHIndex, int]:
     n_rows, parts = comm.bcast(listed)
     with comm.agree():
         first, last = (-(-rank * len(parts) // comm.size) for rank in (comm.rank, comm.rank + 1))
-        # A rank without a part takes the configuration of one.
+        # A rank without a part loads one for its configuration.
         index = LSHIndex.load(os.path.join(folder, parts[min(first, len(parts) - 1)]), mmap=first == last)
         if first == last:
             index = index.empty_like()
@@ -92,7 +92,7 @@ def _read_list(path: str) -> tuple[int, list[str]]:
         if type(n_rows) is not int or n_rows < 0 or not isinstance(parts, list) or not parts:
             raise ValueError("no number of rows or no parts")
         for part in parts:
-            # A name that leads out of the folder is not one that was written here.
+            # The name must not lead out of the folder.
             if not isinstance(part, str) or os.path.basename(part) != part or not part.startswith("part-"):
                 raise ValueError(f"the part {part!r}")
         if len(set(parts)) < len(parts):

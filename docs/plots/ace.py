@@ -1,4 +1,7 @@
-"""Draw docs/images/ace.svg from benchmarks/results/ace.json: python docs/plots/ace.py"""
+"""Draw docs/images/ace.svg from benchmarks/results/ace.json.
+
+Run it as ``python docs/plots/ace.py``.
+"""
 
 import json
 

@@ -1,4 +1,7 @@
-"""Draw docs/images/anomaly_map.svg, what an AceDetector calls anomalous: python docs/plots/anomaly_map.py"""
+"""Draw docs/images/anomaly_map.svg, what an AceDetector calls anomalous.
+
+Run it as ``python docs/plots/anomaly_map.py``.
+"""
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -1,4 +1,7 @@
-"""Draw docs/images/bands.svg, how likely a pair becomes a candidate: python docs/plots/bands.py"""
+"""Draw docs/images/bands.svg, how likely a pair becomes a candidate.
+
+Run it as ``python docs/plots/bands.py``.
+"""
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -1,4 +1,7 @@
-"""Draw docs/images/buckets.svg, what an index of some tables finds: python docs/plots/buckets.py"""
+"""Draw docs/images/buckets.svg, what an index of some tables finds.
+
+Run it as ``python docs/plots/buckets.py``.
+"""
 
 import matplotlib.pyplot as plt
 import numpy as np

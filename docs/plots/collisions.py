@@ -1,4 +1,4 @@
-"""Draws docs/images/collisions.svg: collision probabilities of hash families, theory beside measured.
+"""Draw docs/images/collisions.svg: collision probabilities of hash families, theory beside measured.
 
 Run as ``python docs/plots/collisions.py``; needs matplotlib (the `docs` extra) and the tests' folder,
 whose registry makes the families and pairs of rows at given distances: each of its entries is a panel.
@@ -59,7 +59,7 @@ GRIDS = {
 
 
 def panels() -> list[Panel]:
-    """A panel for each entry of the registry, but for the toy and for what only reduces codes further."""
+    """Return a panel for each family of the registry, except toys and families that only reduce codes."""
     return [
         Panel(name, np.asarray(GRIDS.get(name, family.distances), dtype=np.float64))
         for name, family in FAMILIES.items()

@@ -1,4 +1,7 @@
-"""Draw docs/images/density.svg, data, density and samples of a sketch: python docs/plots/density.py"""
+"""Draw docs/images/density.svg, data, density and samples of a sketch.
+
+Run it as ``python docs/plots/density.py``.
+"""
 
 import matplotlib.pyplot as plt
 import numpy as np

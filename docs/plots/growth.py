@@ -19,10 +19,10 @@ def main():
     )
     axes.loglog(
         documents,
-        [1e3 * row["foretold MB a rank"] / row["documents"] for row in made],
+        [1e3 * row["predicted MB a rank"] / row["documents"] for row in made],
         "--",
         color=GREY,
-        label="kB foretold",
+        label="kB predicted",
     )
     axes.set_ylim(0.1, 10)
     plain_log(axes.yaxis)

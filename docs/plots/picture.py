@@ -1,8 +1,7 @@
-"""How all pictures look: lines and letters that tell on white and on black, and no background of their own.
+"""Set the style of all pictures: lines and letters that are legible on white and on black.
 
-Pictures are as wide as a page's column, so that their letters come out in the size that is set here.
-
-The same results give the same file: a fixed salt for the names in it, and no date.
+Pictures have no background. They are as wide as the column of a page, so that letters have the size that is
+set here. The same results give the same file, because names in it have a fixed salt, and there is no date.
 """
 
 from pathlib import Path
@@ -16,11 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 ROOT = Path(__file__).parents[2]
-#: In inches: a column of the site, and what a phone shows without moving the picture sideways.
+#: Widths in inches: the column of a page, and the screen of a phone.
 WIDTH, NARROW = 7.7, 3.7
-#: As far from white as from the dark page: a contrast of 4.3 to both.
+#: A grey with a contrast of 4.3 to white pages and to dark ones.
 GREY = "#7a7a7a"
-#: C0 to C9, of middling lightness.
+#: The colours C0 to C9, of medium lightness.
 COLOURS = [
     "#3b82f6",
     "#f97316",
@@ -67,7 +66,7 @@ def plain_log(axis: Axis, subs: tuple[float, ...] = (1, 2, 5)) -> None:
 
 
 def legend(figure: Figure, ncols: int, place: str = "outside lower center") -> None:
-    """One legend for all panels, outside of them."""
+    """Draw one legend for all panels, outside of them."""
     handles: dict = {}
     for axes in figure.axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):

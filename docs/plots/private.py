@@ -1,4 +1,4 @@
-"""Draws docs/images/private.svg: what private models learn at each budget, ours beside peers.
+"""Draw docs/images/private.svg: what private models learn at each budget, ours beside peers.
 
 Run as ``python docs/plots/private.py``; needs matplotlib (the `docs` extra) and draws what
 ``benchmarks/private.py`` wrote to benchmarks/results/private.json.

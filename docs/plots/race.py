@@ -1,4 +1,7 @@
-"""Draw docs/images/race.svg from benchmarks/results/race.json: python docs/plots/race.py"""
+"""Draw docs/images/race.svg from benchmarks/results/race.json.
+
+Run it as ``python docs/plots/race.py``.
+"""
 
 import json
 

@@ -1,4 +1,7 @@
-"""Draw docs/images/regression.svg, kernel means from counters: python docs/plots/regression.py"""
+"""Draw docs/images/regression.svg, kernel means from counters.
+
+Run it as ``python docs/plots/regression.py``.
+"""
 
 import matplotlib.pyplot as plt
 import numpy as np

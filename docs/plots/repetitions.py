@@ -1,4 +1,7 @@
-"""Draw docs/images/repetitions.svg, a Race of some repetitions: python docs/plots/repetitions.py"""
+"""Draw docs/images/repetitions.svg, a Race of some repetitions.
+
+Run it as ``python docs/plots/repetitions.py``.
+"""
 
 import matplotlib.pyplot as plt
 import numpy as np

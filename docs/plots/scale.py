@@ -13,7 +13,7 @@ from scale_on_paper import Cluster, deduplication_seconds, merging_seconds
 
 
 def draw(axes: plt.Axes, seconds, nodes: np.ndarray, title: str) -> list[dict[str, float]]:
-    """A line for each part."""
+    """Draw a line for each part."""
     parts = [seconds(Cluster(int(n), 32, 10e9 / 8, 50e-6, 2e9)) for n in nodes]
     for name in parts[0]:
         axes.loglog(nodes, [part[name] for part in parts], linewidth=1.2, label=name)

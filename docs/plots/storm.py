@@ -1,4 +1,7 @@
-"""Draw docs/images/storm.svg from benchmarks/results/storm.json: python docs/plots/storm.py"""
+"""Draw docs/images/storm.svg from benchmarks/results/storm.json.
+
+Run it as ``python docs/plots/storm.py``.
+"""
 
 import json
 

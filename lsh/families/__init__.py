@@ -1,1 +1,1 @@
-"""The hash families, one file each, and what several of them share."""
+"""The hash families, one file each, and the modules that several of them share."""

@@ -1,11 +1,11 @@
-"""Angles between rows, exactly: what the families of angles are compared with."""
+"""Exact angles between rows, from which families of angles compute their kernels."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-import scipy.sparse
+import scipy
 from numpy.typing import NDArray
 
 from ..inputs.rows import read_rows
@@ -15,9 +15,9 @@ __all__ = ["angles_of_rows", "unit_rows"]
 
 
 def angles_of_rows(X: Any, Y: Any, n_features: int | None) -> NDArray[np.float64]:
-    """Angles of every pair of rows, dense or sparse, in radians: shape (len(X), len(Y)).
+    """Return the angles of all pairs of rows in radians, shape (len(X), len(Y)).
 
-    A row of zeros is at pi / 2 to every other row, and at 0 to another row of zeros.
+    The angle of a row of zeros is pi / 2 to every other row, and 0 to another row of zeros.
     """
     left, right = unit_rows(X, n_features), unit_rows(Y, n_features, "Y")
     if hasattr(left, "indices") and hasattr(right, "indices"):
@@ -34,11 +34,11 @@ def unit_rows(X: Any, n_features: int | None, name: str = "X") -> Any:
     rows = read_rows(X, n_features, name)
     refuse_gpu("kernel", rows.arrays[-1])
     if rows.form == "dense":
-        dense = rows.arrays[0].astype(np.float64)
+        dense = rows.dense.astype(np.float64)
         scaled = dense / np.maximum(np.abs(dense).max(axis=1, initial=0.0, keepdims=True), 1e-300)
         return scaled / np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), 1e-300)
-    indptr, indices, data = rows.csr()
-    # Not by products of matrices, which take memory for every column.
+    indptr, indices, data = rows.csr
+    # Products of matrices would take memory for every column.
     row = np.repeat(np.arange(rows.n), np.diff(indptr))
     largest = np.zeros(rows.n)
     np.maximum.at(largest, row, np.abs(data))
@@ -49,7 +49,7 @@ def unit_rows(X: Any, n_features: int | None, name: str = "X") -> Any:
 
 
 def _used_columns(left: Any, right: Any) -> tuple[Any, Any]:
-    """Sparse rows without the columns that are empty in both: a product takes memory for every column."""
+    """Return sparse rows without the columns that are empty in both, which would cost products memory."""
     indices = np.concatenate([left.indices, right.indices])
     columns, places = np.unique(indices, return_inverse=True)
     parts = places[: left.indices.size], places[left.indices.size :]
@@ -61,6 +61,7 @@ def _used_columns(left: Any, right: Any) -> tuple[Any, Any]:
 
 
 def _zero_rows(unit: Any) -> NDArray[np.intp]:
+    """Return the numbers of rows of zeros."""
     if hasattr(unit, "indptr"):
         row = np.repeat(np.arange(unit.shape[0]), np.diff(unit.indptr))
         return np.flatnonzero(np.bincount(row, unit.data != 0, unit.shape[0]) == 0)

@@ -1,4 +1,4 @@
-"""Bit sampling: the locality-sensitive family of bit vectors under Hamming distance."""
+"""Bit sampling: a locality-sensitive family of bit vectors under the Hamming distance."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..family import HashFamily
-from ..inputs.arrays import check_array, check_distances
+from ..inputs.arrays import Matrix, check_array
 from ..inputs.rows import DenseRows
 from ..kernels import bit_sampling
 from ..support.backend import Backend, backend_of, refuse_gpu
@@ -21,16 +21,16 @@ from ..support.threads import map_blocks
 __all__ = ["BitSampling"]
 
 _MAX_VALUES = 1 << 24
-#: Bits of one hash: they lie in at most as many bytes, of which 64 rows stay in the second-level cache.
+#: Largest number of bits of one hash, and so of the bytes that hold them: those of 64 rows stay in L2.
 _MAX_POWER = 1 << 12
-#: Sampled bits that are worth a thread of their own.
+#: Number of sampled bits that are worth a thread of their own.
 _BITS_BLOCK = 1 << 20
-#: 32-bit words held at once while they are mixed to codes.
+#: Number of 32-bit words in memory at a time while they are mixed to codes.
 _WORDS_BLOCK = {"cpu": 1 << 16, "gpu": 1 << 27}
 
 
 class _Chunk(NamedTuple):
-    """Hashes [first, last), which sample bits of the bytes `columns`; see `sample_bits`."""
+    """The hashes [first, last), which sample bits of the bytes `columns`; see `sample_bits`."""
 
     first: int
     last: int
@@ -55,19 +55,19 @@ def packed_rows(rows: NDArray[Any], backend: Backend) -> NDArray[np.uint8]:
 
 
 class BitSampling(HashFamily):
-    """Hash functions of bit vectors that collide the more, the fewer bits differ.
+    """Hash functions of bit vectors that collide more often the fewer bits differ.
 
     Parameters
     ----------
     n_bits : int
-        Bits of a row, at most 2**31.
+        Number of bits of a row, at most 2**31.
     n_hashes : int
         ``n_hashes * power`` is at most 2**24.
     power : int, default 1
-        Sampled bits concatenated to one hash, at most 4096.
+        Number of sampled bits concatenated to one hash, at most 4096.
     n_buckets : int, optional
-        Codes lie in [0, n_buckets). By default ``2**power``: the code is its bits; from power 33 on
-        2**32. Otherwise codes are mixed and reduced to `n_buckets`.
+        Codes lie in [0, n_buckets). By default ``2**power``, where the code consists of its bits; from power
+        33 on 2**32. Otherwise codes are mixed and reduced to `n_buckets`.
     seed : int, default 0
         In [0, 2**64).
 
@@ -80,16 +80,17 @@ class BitSampling(HashFamily):
     -----
     An elementary hash is one bit of the row, at a random place. Two rows of d bits that differ in h of
     them share it with probability 1 - h / d, and all `power` bits of a hash with (1 - h / d) ** power
-    (Indyk and Motwani 1998, section 4.2): bits are sampled with replacement, independently within a hash
-    and between hashes, so that this is exact.
+    (Indyk and Motwani 1998, section 4.2). This is exact, because bits are sampled with replacement,
+    independently within a hash and between hashes.
 
-    Rows come packed, as uint8 of shape (n, ceil(n_bits / 8)) in the order of `numpy.packbits`: bit i is
-    ``0x80 >> i % 8`` of byte ``i // 8``. The bits that pad the last byte are never looked at. Boolean
-    rows of shape (n, n_bits) have the same codes; they are packed first, a block at a time. Where n_bits is
-    a multiple of 8, any other order of the bits in a byte serves as well, for it only renumbers them.
-    Words of more bytes can be viewed as bytes, ``words.view(np.uint8)``.
+    Rows are packed, as uint8 of shape (n, ceil(n_bits / 8)) in the order of `numpy.packbits`: bit i is ``0x80
+    >> i % 8`` of byte ``i // 8``. The bits that pad the last byte are never read. Boolean rows of shape (n,
+    n_bits) have the same codes; they are packed first, a block at a time. Where n_bits is a multiple of 8,
+    the bits of a byte may have any other order, which only renumbers them. Words of more bytes can be viewed
+    as bytes, ``words.view(np.uint8)``.
 
-    Time: O(n_hashes power) a row, some 7 bits a nanosecond on one core. Bytes: 9 for each sampled bit.
+    Time: O(n_hashes power) for a row, about 7 bits in a nanosecond on one core. Bytes: 9 for each sampled
+    bit.
 
     References
     ----------
@@ -143,7 +144,7 @@ class BitSampling(HashFamily):
 
     @property
     def _n_words(self) -> int:
-        """Words of 32 bits that hold the bits of a hash."""
+        """Number of 32-bit words that hold the bits of a hash."""
         return -(-self.power // 32)
 
     # -- random parameters ------------------------------------------------------------------------
@@ -176,7 +177,7 @@ class BitSampling(HashFamily):
     # -- codes ------------------------------------------------------------------------------------
 
     def hash(self, X: Any) -> NDArray[np.uint32]:
-        """Codes of the rows of `X`.
+        """Return the codes of rows.
 
         Parameters
         ----------
@@ -198,7 +199,7 @@ class BitSampling(HashFamily):
         return self._codes(self.read_rows(X), flips)[:, :, 0]
 
     def probe(self, Q: Any, n_probes: int) -> NDArray[np.uint32]:
-        """Codes of the `n_probes` buckets of each table that a neighbour of a query likeliest lies in.
+        """Return the codes of the `n_probes` buckets of each hash that are likeliest to contain neighbours.
 
         Parameters
         ----------
@@ -206,16 +207,16 @@ class BitSampling(HashFamily):
             Queries; see the class.
         n_probes : int
             At least 1, and at most the number of buckets that rows can have in every table: 2 to the
-            number of distinct bits that it samples.
+            number of distinct bits that the table samples.
 
         Returns
         -------
         ndarray of shape (n, n_hashes, n_probes), uint32
-            First the code of `hash_query`. Then codes with one sampled bit flipped, then with two, and so
-            on: a row at a small distance has each of equally many flips with the same probability, the
-            fewer the likelier. Among equally many, flips go by the order in which the table samples its
-            bits (of two, first and second, first and third, ...). A bit sampled twice flips in both places.
-            Codes of a table differ before they are reduced to `n_buckets`.
+            The code of `hash_query` comes first. Codes with one sampled bit flipped follow, then those with
+            two, and so on: near rows differ in few bits more likely than in many, and all sets of equally
+            many bits are equally likely. Such sets come in the order in which the table samples its bits (of
+            two bits: first and second, first and third, ...). A bit that is sampled twice flips in both
+            places. Codes of a table differ before they are reduced to `n_buckets`.
 
         Raises
         ------
@@ -230,11 +231,11 @@ class BitSampling(HashFamily):
 
     @lazy
     def _flips_kept(self) -> dict[int, NDArray[np.uint32]]:
-        """Flips by the number of probes: they take longer to make than a query to hash."""
+        """Flips by the number of probes, which are kept: making them takes longer than hashing a query."""
         return {}
 
     def _flips(self, n_probes: int) -> NDArray[np.uint32]:
-        """What the words of a hash are XORed with for each probe, shape (n_hashes, n_probes, words)."""
+        """Return the words that those of a hash are XORed with, shape (n_hashes, n_probes, words)."""
         flips = np.zeros((self.n_hashes, n_probes, self._n_words), np.uint32)
         for h, bits in enumerate(self._bits):
             distinct, where = np.unique(bits, return_inverse=True)
@@ -256,7 +257,7 @@ class BitSampling(HashFamily):
         return flips
 
     def _codes(self, rows: DenseRows, flips: NDArray[np.uint32]) -> NDArray[np.uint32]:
-        backend, matrix, chunks, keys = rows.backend, rows.matrix, self._chunks, self._keys
+        backend, matrix, chunks, keys = rows.backend, rows.values, self._chunks, self._keys
         xp = backend.xp
         n_probes, n_words = flips.shape[1], self._n_words
         out = xp.empty((rows.n, self.n_hashes, n_probes), np.uint32)
@@ -301,17 +302,17 @@ class BitSampling(HashFamily):
                 f"{name} must have shape (n, {width}), {self.n_bits} bits in dtype {array.dtype}, "
                 f"got {array.shape}"
             )
-        return DenseRows(array, array.dtype, backend_of(array))
+        return DenseRows(Matrix(array, array.dtype, backend_of(array)))
 
     # -- theory -----------------------------------------------------------------------------------
 
     def collision_probability(self, distance: ArrayLike) -> NDArray[np.float64]:
-        """``(1 - distance / n_bits) ** power``.
+        """Return ``(1 - distance / n_bits) ** power``.
 
         Parameters
         ----------
         distance : array_like of float
-            Hamming distance: bits that differ, in [0, n_bits].
+            Hamming distances, which are numbers of bits that differ, in [0, n_bits].
 
         Returns
         -------
@@ -320,12 +321,12 @@ class BitSampling(HashFamily):
         Raises
         ------
         TypeError, ValueError
-            If a distance is no number or lies outside [0, n_bits].
+            If a distance is not a number or lies outside [0, n_bits].
         """
-        return np.asarray((1.0 - check_distances(distance, self.n_bits) / self.n_bits) ** self.power)
+        return np.asarray((1.0 - self._check_distances(distance) / self.n_bits) ** self.power)
 
     def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:
-        """Exact collision probability of every pair of rows, from their Hamming distance.
+        """Return the exact collision probability of every pair of rows, from their Hamming distance.
 
         Parameters
         ----------
@@ -353,9 +354,9 @@ class BitSampling(HashFamily):
         return np.asarray(self.collision_probability(distances))
 
     def _words(self, X: Any, name: str) -> NDArray[np.uint64]:
-        """Rows as 64-bit words, with zeros for padding."""
+        """Return rows as 64-bit words, with zeros for padding."""
         rows = self.read_rows(X, name)
-        packed = packed_rows(rows.matrix, rows.backend)
+        packed = packed_rows(rows.values, rows.backend)
         words = np.zeros((len(packed), -(-self.n_bits // 64)), np.uint64)
         if packed.size:
             as_bytes = words.view(np.uint8)

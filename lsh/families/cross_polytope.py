@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..family import HashFamily
-from ..inputs.arrays import check_distances
 from ..inputs.rows import VectorRows, read_rows
 from ..kernels import cross_polytope
-from ..support.backend import Backend
 from ..support.checks import check_int
 from ..support.lazy import lazy
 from ..support.random import random_uint64
@@ -204,10 +203,12 @@ class CrossPolytope(HashFamily):
         TypeError, ValueError
             If `X` holds no real numbers, NaN or infinity, or has another width.
         """
-        backend, n, run = self._over_rows(self.read_rows(X), "codes")
-        out = backend.xp.empty((n, self.n_hashes), dtype=np.uint32)
+        rows = self.read_rows(X)
+        kernels = rows.backend.kernels(cross_polytope)
+        out: NDArray[np.uint32] = rows.backend.xp.empty((rows.n, self.n_hashes), dtype=np.uint32)
+        write = self._writer(rows, kernels.cross_polytope_codes_dense, kernels.cross_polytope_codes_csr)
         block = max(1, _COORDINATES_BLOCK // (16 * self._masks.size))
-        backend.map_blocks(lambda start, stop: run(start, stop, out), n, block)
+        rows.backend.map_blocks(lambda a, b: write(a, b, out), rows.n, block)
         return out
 
     def probe(self, Q: Any, n_probes: int) -> NDArray[np.uint32]:
@@ -239,35 +240,35 @@ class CrossPolytope(HashFamily):
         limit = self.dimension**self.power
         if n_probes > limit:
             raise ValueError(f"n_probes must be at most dimension**power = {limit}, got {n_probes}")
-        backend, n, run = self._over_rows(self.read_rows(Q, "Q"), "probes")
-        out = backend.xp.empty((n, self.n_hashes, n_probes), dtype=np.uint32)
+        rows = self.read_rows(Q, "Q")
+        kernels = rows.backend.kernels(cross_polytope)
+        out: NDArray[np.uint32] = rows.backend.xp.empty((rows.n, self.n_hashes, n_probes), dtype=np.uint32)
+        write = self._writer(rows, kernels.cross_polytope_probes_dense, kernels.cross_polytope_probes_csr)
         block = max(1, _PROBES_BLOCK // (self.n_hashes * (n_probes + self.power * self.dimension // 16)))
-        backend.map_blocks(lambda start, stop: run(start, stop, out), n, block)
+        rows.backend.map_blocks(lambda a, b: write(a, b, out), rows.n, block)
         return out
 
-    def _over_rows(
-        self, rows: VectorRows, what: str
-    ) -> tuple[Backend, int, Callable[[int, int, NDArray[np.uint32]], None]]:
-        """The kernels for rows, how many there are, and what gives codes or probes of some of them."""
-        backend, arrays = rows.backend, rows.arrays
-        kernels = backend.kernels(cross_polytope)
-        dense = getattr(kernels, f"cross_polytope_{what}_dense")
-        sparse = getattr(kernels, f"cross_polytope_{what}_csr")
-        how = (self._masks, self.dimension, self.power, self._keys, np.uint64(self.n_buckets))
-        keys = self._scatter_keys
+    def _writer(
+        self, rows: VectorRows, dense: Callable[..., None], sparse: Callable[..., None]
+    ) -> Callable[[int, int, NDArray[np.uint32]], None]:
+        """Return what writes codes or probes of rows [start, stop) by a kernel for dense or sparse rows."""
+        arguments = (self._masks, self.dimension, self.power, self._keys, np.uint64(self.n_buckets))
+        scatter_keys = self._scatter_keys
         if rows.form == "csr":
-            return backend, rows.n, lambda start, stop, out: sparse(*arrays, keys, *how, start, stop, out)
-        if keys.size == 0:
-            return backend, rows.n, lambda start, stop, out: dense(*arrays, *how, start, stop, out)
-        together = _WIDE_ROWS if backend.device == "cpu" else max(1, _WIDE_NUMBERS // self.n_features)
+            return partial(sparse, *rows.arrays, scatter_keys, *arguments)
+        if scatter_keys.size == 0:
+            return partial(dense, *rows.arrays, *arguments)
+        device = rows.backend.device
+        together = _WIDE_ROWS if device == "cpu" else max(1, _WIDE_NUMBERS // self.n_features)
 
-        def run(start: int, stop: int, out: NDArray[np.uint32]) -> None:
+        def write(start: int, stop: int, out: NDArray[np.uint32]) -> None:
             # Wide rows go the way of sparse ones, a few at a time.
             for left in range(start, stop, together):
                 right = min(left + together, stop)
-                sparse(*rows.cut(left, right).csr(), keys, *how, 0, right - left, out[left:right])
+                csr = rows.cut(left, right).csr
+                sparse(*csr, scatter_keys, *arguments, 0, right - left, out[left:right])
 
-        return backend, rows.n, run
+        return write
 
     # -- theory -----------------------------------------------------------------------------------
 
@@ -288,7 +289,7 @@ class CrossPolytope(HashFamily):
         TypeError, ValueError
             If a distance is no number or out of range.
         """
-        angle, axes = check_distances(distance, math.pi), self.dimension.bit_length() - 1
+        angle, axes = self._check_distances(distance), self.dimension.bit_length() - 1
         if self.n_features > self._size:
             # Scattering changes angles as Gaussian rotations do: by as much as orthogonal ones do not.
             return np.asarray(collision_of_angle(angle, axes) ** self.power)

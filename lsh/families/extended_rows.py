@@ -1,4 +1,4 @@
-"""Rows that get one coordinate more, block by block: see `inner_product_kernels`."""
+"""Rows with one more coordinate, made block by block; see `lsh.kernels.inner_product`."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..inputs.arrays import Matrix
 from ..inputs.rows import DenseRows, SparseRows, VectorRows
 from ..kernels import inner_product
 
 __all__ = ["UNBOUNDED", "Extension", "extended_blocks", "relative_norms"]
 
-#: Width of rows of hashed projections, which have no last column: the new ones are the last of all.
+#: Width that stands for rows of hashed projections, which have any width. New columns are the last of all.
 UNBOUNDED = 2**63 - 1
-#: Rows and numbers of a dense block: as many rows as the projections' kernels take at a time.
+#: Number of rows of a dense block, which is that of the projections' kernels, and its number of numbers.
 _ROWS, _DENSE_NUMBERS = 192, {"cpu": 1 << 20, "gpu": 1 << 26}
-#: Numbers of a sparse block.
+#: Number of numbers of a sparse block.
 _NUMBERS = 1 << 18
-#: Numbers whose squares are worth a thread of their own.
+#: Number of numbers whose squares are worth a thread of their own.
 _NUMBERS_BLOCK = 1 << 20
 
 
 class Extension(NamedTuple):
-    """What rows get: in `column` of `width`, what they lack to the length `bound`, 0 for none."""
+    """A coordinate in `column` of `width` that brings rows to the length `bound`; with bound 0 it is 0."""
 
     bound: float
     column: int
@@ -63,19 +64,19 @@ def _dense_blocks(
     size = min(stop - start, max(1, _DENSE_NUMBERS[backend.device] // width))
     if backend.device == "cpu":
         size = min(_ROWS, size)
-    # One array for all blocks: the system takes longer to hand out a new one than to fill it.
+    # All blocks share one array: allocating a new one takes longer than filling it.
     block = backend.xp.empty((size, width))
     for left in range(start, stop, size):
         right = min(left + size, stop)
         part = block[: right - left]
         backend.kernels(inner_product).extend_rows_dense(X, bound, column, left, right, part, norms)
-        yield left, right, DenseRows(part, part.dtype, backend)
+        yield left, right, DenseRows(Matrix(part, part.dtype, backend))
 
 
 def _sparse_ranges(rows: VectorRows, start: int, stop: int) -> Iterator[tuple[int, int]]:
     """Yield ranges of rows that have `_NUMBERS` numbers at most, or are one row."""
     if rows.backend.device == "gpu":
-        # As many numbers more as there are: twice the memory, where asking row by row would wait each time.
+        # One block takes twice the memory. Smaller ones would wait for the device at each row.
         yield start, stop
         return
     while start < stop:
@@ -97,7 +98,7 @@ def _extend_sparse(
     bound, column, width = extension
     if rows.form == "dense":
         rows, left, right, norms = rows.cut(left, right), 0, n, norms[left:right]
-    indptr, indices, data = rows.csr()
+    indptr, indices, data = rows.csr
     size = int(indptr[right] - indptr[left]) + n
     dtype = indices.dtype if column <= np.iinfo(indices.dtype).max else np.int64
     xp = backend.xp
@@ -107,4 +108,4 @@ def _extend_sparse(
     backend.kernels(inner_product).extend_rows_csr(
         indptr, indices, data, bound, column, left, right, extended, norms
     )
-    return SparseRows(*extended, width, extended[2].dtype, backend)
+    return SparseRows(extended, width, backend)

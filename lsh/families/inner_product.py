@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import scipy.sparse
+import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from ..family import HashFamily
@@ -15,17 +15,15 @@ from ..inputs.arrays import check_numbers, check_probabilities
 from ..inputs.rows import VectorRows, read_rows
 from ..support.backend import refuse_gpu
 from ..support.checks import check_choice, check_int, check_real
-from ..support.threads import get_num_threads
 from .angles import unit_rows
 from .extended_rows import UNBOUNDED, Extension, extended_blocks, relative_norms
+from .projection import rows_of_a_range
 from .srp import SignedRandomProjection
 
 __all__ = ["InnerProduct"]
 
 #: What a norm may exceed its bound by, of the bound: it may have been computed in float32.
 _SLACK = 1e-6
-#: Products, and rows, that are worth a thread of their own.
-_VALUES_BLOCK, _ROWS = 1 << 17, 192
 #: The bound of data and of queries, and the column that each has for itself, from the end.
 _SIDES = {"X": ("max_norm", -2), "Q": ("query_norm", -1)}
 
@@ -279,10 +277,7 @@ class InnerProduct(HashFamily):
                     return
                 out[left:right] = function(part)
 
-        # As in `ProjectionFamily`: more than one range for each thread only if each holds a block.
-        threads = get_num_threads()
-        ranges = threads * min(4, max(1, rows.n // (_ROWS * threads)))
-        backend.map_blocks(run, rows.n, max(rows.n // ranges, _VALUES_BLOCK // self._srp.n_values))
+        backend.map_blocks(run, rows.n, rows_of_a_range(rows.n, self._srp.n_values))
         # Every range stops at its first block of a row too long, so the first of all is among these.
         self._refuse(norms, name, bound_name)
         return out

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from ...errors import IncompatibleSketchError
 from ..family import HashFamily
-from ..inputs.arrays import check_array, check_distances
+from ..inputs.arrays import check_array
 from ..inputs.sets import SetRows, read_sets
 from ..kernels import minhash
 from ..support.backend import Backend, backend_of, check_one_device, device_of, refuse_gpu
@@ -431,7 +432,7 @@ class MinHash(HashFamily):
         TypeError, ValueError
             If a distance is no number or lies outside [0, 1].
         """
-        return np.asarray((1.0 - check_distances(distance, 1.0)) ** self.power)
+        return np.asarray((1.0 - self._check_distances(distance)) ** self.power)
 
     def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:
         """Exact Jaccard similarity ** power of every pair of sets.
@@ -465,8 +466,6 @@ class MinHash(HashFamily):
 
 def _indicators(columns: NDArray[Any], offsets: NDArray[np.int64], n_columns: int) -> Any:
     """Sets as rows of zeros and ones, in a SciPy sparse array."""
-    import scipy.sparse  # here, for few need it and it takes long to import
-
     # A copy of the offsets, which are the caller's: adding up entries moves them in place.
     matrix = scipy.sparse.csr_array(
         (np.ones(columns.size, np.int64), columns, offsets.copy()), shape=(offsets.size - 1, n_columns)

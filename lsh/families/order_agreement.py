@@ -1,4 +1,4 @@
-"""How often the largest of K pairs of numbers is the same pair in both, under the normal copula."""
+"""The probability that the largest of K numbers is the same in both rows, under the normal copula."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ __all__ = ["agreement_series"]
 
 
 def agreement_at(angles: NDArray[np.float64], group_size: int) -> NDArray[np.float64]:
-    """P[argmax of X = argmax of Y] for K = `group_size` independent pairs (X, Y), at rho = sin(angle).
+    """Return P[argmax of X = argmax of Y] for K = `group_size` independent pairs (X, Y), at rho = sin(angle).
 
-    ``K E[F(X, Y) ** (K - 1)]``, F being the bivariate normal distribution function, here in terms of
+    It is ``K E[F(X, Y) ** (K - 1)]``, where F is the bivariate normal distribution function, computed with
     Owen's T. The expectation is taken over the independent normal numbers (X + Y) / sqrt(2 + 2 rho) and
-    (X - Y) / sqrt(2 - 2 rho) by the trapezoidal rule, which converges geometrically: the integrand
-    is as smooth in these whatever rho is.
+    (X - Y) / sqrt(2 - 2 rho) by the trapezoidal rule. The rule converges geometrically, because the integrand
+    is equally smooth in these for every rho.
     """
-    from scipy.special import ndtr, owens_t  # here, for few need them
+    from scipy.special import ndtr, owens_t
 
-    # Half a step off 0, where the formula of F would need care. The maximum of many lies far out.
+    # Nodes lie half a step off 0, where the formula of F is singular. The maximum of many numbers is large.
     step = 0.1 if group_size < 256 else 0.05
     nodes = step * (np.arange(-round(9 / step), round(9 / step)) + 0.5)
     along, across = nodes[:, None], nodes[None, nodes > 0]
@@ -29,7 +29,7 @@ def agreement_at(angles: NDArray[np.float64], group_size: int) -> NDArray[np.flo
         a, b = np.sqrt((1 + rho) / 2) * along, np.sqrt((1 - rho) / 2) * across
         x, y = a + b, a - b
         root = np.sqrt((1 - rho) * (1 + rho))
-        with np.errstate(divide="ignore"):  # zeros are positive ones, whose infinite ratios are right
+        with np.errstate(divide="ignore"):  # zeros are positive, so their infinite ratios are right
             slopes = (y / x - rho) / root, (x / y - rho) / root
         F = 0.5 * (ndtr(x) + ndtr(y)) - owens_t(x, slopes[0]) - owens_t(y, slopes[1])
         F -= 0.5 * ((x < 0) != (y < 0))
@@ -38,9 +38,9 @@ def agreement_at(angles: NDArray[np.float64], group_size: int) -> NDArray[np.flo
 
 
 def agreement_series(group_size: int) -> NDArray[np.float64]:
-    """Chebyshev coefficients of the agreement as a function of ``2 asin(rho) / pi``, which is analytic.
+    """Return Chebyshev coefficients of the agreement, an analytic function of ``2 asin(rho) / pi``.
 
-    For two it is ``1/2 + asin(rho) / pi``.
+    For two numbers it is ``1/2 + asin(rho) / pi``.
     """
     degree = 48 if group_size < 256 else 72
     points = chebpts1(degree + 1)

@@ -1,10 +1,10 @@
-"""Projections of rows onto random vectors in blocks: what the families of angles and distances share."""
+"""Families whose codes come from products of rows with random vectors: how they hash and probe."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,25 +12,52 @@ from numpy.typing import NDArray
 from ..family import HashFamily
 from ..inputs.rows import VectorRows, read_rows
 from ..kernels.multiply import make_panels
-from ..support.backend import Backend, device_of
 from ..support.checks import check_int
-from ..support.lazy import lazy
 from ..support.threads import get_num_threads
 
-__all__ = ["Prober", "ProjectionFamily"]
+__all__ = ["ProjectionFamily", "RandomVectors", "RowsToCodes", "prepare_vectors", "rows_of_a_range"]
 
-#: Products that are worth a thread of their own.
+#: Number of products that are worth a thread of their own.
 _VALUES_BLOCK = 1 << 17
-#: Rows that the kernels work on at a time.
+#: Number of rows that the kernels work on at a time.
 _ROWS_BLOCK = 192
-#: Probes, or products to find them by, that are worth a thread of their own.
+#: Number of probes, or of products to find them by, that are worth a thread of their own.
 _PROBES_BLOCK = 1 << 12
-#: Query rows that are probed at a time, all of whose products are kept; on a GPU so many products.
-_PROBED_ROWS, _PRODUCTS = 24, 1 << 26
+#: Number of query rows that are probed at a time in main memory. All of their products are kept.
+_PROBED_ROWS = 24
+#: Number of products that are kept at a time on a GPU.
+_PROBED_PRODUCTS = 1 << 26
+
+#: A function ``(start, stop, out)`` that writes the codes of the rows [start, stop).
+RowsToCodes = Callable[[int, int, NDArray[np.uint32]], None]
 
 
-#: See `ProjectionFamily._prober`.
-Prober = tuple[Backend, int, Callable[[int, int, NDArray[np.uint32]], None]]
+class RandomVectors(NamedTuple):
+    """Random vectors in the forms that the kernels of products read."""
+
+    #: The vectors, shape (n_values, n_features).
+    matrix: NDArray[np.float32]
+    #: The vectors in the order of multiplication; see `make_panels`.
+    panels: NDArray[np.float32]
+    #: Their Euclidean lengths.
+    norms: NDArray[np.float64]
+
+
+def prepare_vectors(matrix: NDArray[np.float32]) -> RandomVectors:
+    """Return vectors, the rows of a matrix, in the forms that the kernels read."""
+    norms = np.sqrt(np.einsum("pd,pd->p", matrix, matrix, dtype=np.float64))
+    return RandomVectors(matrix, make_panels(matrix), norms)
+
+
+def rows_of_a_range(n: int, n_values: int) -> int:
+    """Return how many of n rows a thread should multiply with `n_values` vectors before others take over.
+
+    The vectors are read from memory once for each block of rows, so a thread gets more than one range only
+    where each range holds a block.
+    """
+    threads = get_num_threads()
+    n_ranges = threads * min(4, max(1, n // (_ROWS_BLOCK * threads)))
+    return max(n // n_ranges, _VALUES_BLOCK // n_values)
 
 
 class ProjectionFamily(HashFamily):
@@ -44,35 +71,22 @@ class ProjectionFamily(HashFamily):
         """Products of a row: ``n_hashes * power``. Product ``k * n_hashes + h`` is the k-th of hash h."""
         return self.n_hashes * self.power
 
-    @lazy
-    def _vectors(self) -> NDArray[np.float32]:
-        """The random vectors, shape (n_values, n_features)."""
-        return self._draw_vectors()
-
-    @lazy
-    def _panels(self) -> NDArray[np.float32]:
-        """The vectors as the kernels multiply them."""
-        return make_panels(self._vectors)
-
-    @lazy
-    def _vector_norms(self) -> NDArray[np.float64]:
-        norms: NDArray[np.float64] = np.sqrt(
-            np.einsum("pd,pd->p", self._vectors, self._vectors, dtype=np.float64)
-        )
-        return norms
-
-    @abstractmethod
-    def _draw_vectors(self) -> NDArray[np.float32]: ...
-
-    @abstractmethod
-    def _project(self, rows: VectorRows, out: NDArray[np.uint32]) -> Callable[[int, int], None]:
-        """What writes the codes of the rows [start, stop) to `out`; random parameters are drawn here."""
-
     def read_rows(self, X: Any, name: str = "X") -> VectorRows:
         return read_rows(X, self.n_features, name)
 
+    @abstractmethod
+    def _coder(self, rows: VectorRows) -> RowsToCodes:
+        """Return what writes the codes of rows [start, stop) to ``out[start:stop]``.
+
+        Random parameters are drawn, and rows converted, in this call: threads share what it returns.
+        """
+
+    def _range_size(self, rows: VectorRows) -> int:
+        """Return the least number of rows that are worth a thread of their own."""
+        return rows_of_a_range(rows.n, self.n_values)
+
     def hash(self, X: Any) -> NDArray[np.uint32]:
-        """Codes of the rows of `X`.
+        """Return the codes of rows.
 
         Parameters
         ----------
@@ -89,14 +103,10 @@ class ProjectionFamily(HashFamily):
             If `X` holds no real numbers, NaN or infinity, or has another width.
         """
         rows = self.read_rows(X)
-        out = rows.backend.xp.empty((rows.n, self.n_hashes), dtype=np.uint32)
+        out: NDArray[np.uint32] = rows.backend.xp.empty((rows.n, self.n_hashes), dtype=np.uint32)
         if rows.n:
-            run = self._project(rows, out)
-            # As many ranges for each thread, and more than one only if each holds a block of rows: the
-            # vectors are read from memory once a block.
-            threads = get_num_threads()
-            ranges = threads * min(4, max(1, rows.n // (_ROWS_BLOCK * threads)))
-            rows.backend.map_blocks(run, rows.n, max(rows.n // ranges, _VALUES_BLOCK // self.n_values))
+            write = self._coder(rows)
+            rows.backend.map_blocks(lambda a, b: write(a, b, out), rows.n, self._range_size(rows))
         return out
 
     # -- multi-probe querying -----------------------------------------------------------------------
@@ -104,14 +114,17 @@ class ProjectionFamily(HashFamily):
     @property
     @abstractmethod
     def _changes(self) -> tuple[int, str]:
-        """How many ways there are to change a value, and what a value is called."""
+        """The number of ways to change a value, and the name of values in messages."""
 
     @abstractmethod
-    def _prober(self, rows: VectorRows) -> Prober:
-        """The kernels for queries, how many there are, and what writes the probes of some, [start, stop)."""
+    def _prober(self, rows: VectorRows) -> RowsToCodes:
+        """Return what writes the probes of query rows [start, stop) to ``out``, shape (stop - start, ...).
+
+        Random parameters are drawn, and rows converted, in this call: threads share what it returns.
+        """
 
     def probe(self, Q: Any, n_probes: int) -> NDArray[np.uint32]:
-        """Codes of the `n_probes` buckets of each hash that are likeliest to hold a query's neighbours.
+        """Return the codes of the `n_probes` buckets of each hash that are likeliest to contain neighbours.
 
         Parameters
         ----------
@@ -123,8 +136,8 @@ class ProjectionFamily(HashFamily):
         Returns
         -------
         ndarray of shape (n, n_hashes, n_probes), uint32
-            The likeliest first: ``probe(Q, n)[:, :, 0]`` are the codes of ``hash_query(Q)``. Buckets of one
-            hash are distinct before they are reduced to `n_buckets`.
+            The likeliest bucket comes first: ``probe(Q, n)[:, :, 0]`` are the codes of ``hash_query(Q)``.
+            Buckets of one hash are distinct before they are reduced to `n_buckets`.
 
         Raises
         ------
@@ -133,15 +146,16 @@ class ProjectionFamily(HashFamily):
 
         Notes
         -----
-        Query-directed probing of Lv, Josephson, Wang, Charikar and Li 2007, section 4.3: buckets come in
-        the order of the summed squares of what the query lacks to reach them. That is the distance of a
-        product to the border of its cell for steps of `PStable`, and its distance to 0, by which a bit
-        would flip, for signs. A neighbour's products differ from the query's by normal noise, whose
-        log-density falls with the square, so this is the order of their likelihoods to first order (of
-        p-stable families for p = 2; for p = 1 it is a rule of thumb).
+        This is the query-directed probing of Lv, Josephson, Wang, Charikar and Li 2007, section 4.3. Buckets
+        are ordered by the sum of squared distances from the query's products to the borders that have to be
+        crossed: for steps of `PStable` the borders of the cell, for signs 0, where a bit flips. A neighbour's
+        products differ from the query's by normal noise, whose log-density falls with the square, so this is
+        the order of likelihoods to first order (for p-stable families with p = 2; with p = 1 it is a rule of
+        thumb).
 
-        O(n_probes log(n_probes) + power) for each row and hash, beside the projection. The order is by
-        float32 products, and so another where scores are that close: on another processor, or a GPU.
+        Time: O(n_probes log(n_probes) + power) for each row and hash, beside the projection. The order
+        follows from float32 products, so buckets with almost equal scores may change places on another
+        processor or a GPU.
         """
         kinds, name = self._changes
         n_probes = check_int("n_probes", n_probes, 1)
@@ -150,16 +164,17 @@ class ProjectionFamily(HashFamily):
             raise ValueError(
                 f"n_probes must be at most {limit}, the ways to change {self.power} {name}, got {n_probes}"
             )
+        rows = self.read_rows(Q, "Q")
         if n_probes == 1:
-            return self.hash_query(Q)[:, :, None]
-        backend, n, probe = self._prober(self.read_rows(Q, "Q"))
-        out = backend.xp.empty((n, self.n_hashes, n_probes), dtype=np.uint32)
-        together = _PROBED_ROWS if device_of(out) == "cpu" else max(1, _PRODUCTS // self.n_values)
+            return self.hash_query(rows)[:, :, None]
+        backend, probe = rows.backend, self._prober(rows)
+        out: NDArray[np.uint32] = backend.xp.empty((rows.n, self.n_hashes, n_probes), dtype=np.uint32)
+        together = _PROBED_ROWS if backend.device == "cpu" else max(1, _PROBED_PRODUCTS // self.n_values)
 
         def run(start: int, stop: int) -> None:
             for left in range(start, stop, together):
                 right = min(left + together, stop)
                 probe(left, right, out[left:right])
 
-        backend.map_blocks(run, n, max(1, _PROBES_BLOCK // (self.n_hashes * (n_probes + self.power))))
+        backend.map_blocks(run, rows.n, max(1, _PROBES_BLOCK // (self.n_hashes * (n_probes + self.power))))
         return out

@@ -1,24 +1,22 @@
-"""p-stable projections: the locality-sensitive families of Euclidean and of absolute distance."""
+"""p-stable projections: locality-sensitive families of the Euclidean and the city block distance."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr
 
-from ..inputs.arrays import check_dense, check_distances
 from ..inputs.rows import VectorRows
-from ..inputs.sparse_structure import check_sparse
 from ..kernels import probing, projection
 from ..support.backend import refuse_gpu
 from ..support.checks import check_choice, check_int, check_real
 from ..support.lazy import lazy
 from ..support.random import normal, random_uint64, uniform
-from .projection import Prober, ProjectionFamily
+from .projection import ProjectionFamily, RandomVectors, RowsToCodes, prepare_vectors
 
 __all__ = ["PStable"]
 
@@ -26,17 +24,18 @@ _MAX_VALUES = 1 << 24
 
 
 class PStable(ProjectionFamily):
-    """Hash functions of vectors that collide the more, the nearer two vectors lie.
+    """Hash functions of vectors that collide more often the nearer two vectors are.
 
     Parameters
     ----------
     n_features, n_hashes : int
     p : {2, 1}
-        2 for Euclidean distance, 1 for the sum of absolute differences.
+        2 for the Euclidean distance, 1 for the sum of absolute differences.
     width : float, default 1.0
-        Of the steps, in units of distance: distances well below it collide mostly, well above seldom.
+        Width of the steps, in units of distance. Rows at a distance well below it mostly collide; rows at a
+        distance well above it rarely do.
     power : int, default 1
-        Steps concatenated to one hash, at most 64.
+        Number of steps concatenated to one hash, at most 64.
     n_buckets : int, default 65536
         Codes lie in [0, n_buckets), from 2 to 2**32.
     seed : int, default 0
@@ -49,19 +48,21 @@ class PStable(ProjectionFamily):
 
     Notes
     -----
-    An elementary hash is ``floor((w . x + b) / width)`` with b uniform in [0, width) and the entries of w
-    normal for p = 2, Cauchy for p = 1. At distance c two vectors share it with probability, s = width / c
-    (Datar, Immorlica, Indyk and Mirrokni 2004, section 3.2),
+    An elementary hash is ``floor((w . x + b) / width)``, where b is uniform in [0, width), and the entries of
+    w are normal for p = 2 and Cauchy for p = 1. With s = width / c, two vectors at distance c share it with
+    probability (Datar, Immorlica, Indyk and Mirrokni 2004, section 3.2)
 
         p = 2:  1 - 2 Phi(-s) - 2 / (sqrt(2 pi) s) (1 - exp(-s**2 / 2))
         p = 1:  2 atan(s) / pi - ln(1 + s**2) / (pi s)
 
-    and all `power` of them with that to the power. The steps are mixed to one 64-bit word and reduced to
-    `n_buckets`, so unlike ones still collide with probability ``chance_collision = 1 / n_buckets``.
+    and all `power` of them with that probability to the power. The steps are mixed to one 64-bit word and
+    reduced to `n_buckets`, so unequal steps still collide with probability
+    ``chance_collision = 1 / n_buckets``.
 
-    A step is that of the float64 product, added up in a fixed order: float32 products only decide where
-    their error bound leaves no doubt. Steps beyond 2**62 are one, and those below -2**62. Vectors take
-    ``8 n_hashes power n_features`` bytes, drawn at first use; time of the matrix product.
+    A step is that of the float64 product, added up in a fixed order. A float32 product decides the step only
+    where its error bound excludes others. All steps above 2**62 count as one step, and all below -2**62 as
+    another. Vectors take ``8 n_hashes power n_features`` bytes and are drawn at first use. The time is that
+    of the matrix product.
 
     References
     ----------
@@ -113,12 +114,15 @@ class PStable(ProjectionFamily):
     def _n_drawn(self) -> int:
         return self.n_values * self.n_features
 
-    def _draw_vectors(self) -> NDArray[np.float32]:
+    @lazy
+    def _vectors(self) -> RandomVectors:
         shape = (self.n_values, self.n_features)
         if self.p == 2:
-            return normal(self.seed, "p-stable normal vectors", math.prod(shape)).reshape(shape)
-        angles = uniform(self.seed, "p-stable Cauchy vectors", math.prod(shape)) - 0.5
-        return np.tan(np.pi * angles).astype(np.float32).reshape(shape)
+            matrix = normal(self.seed, "p-stable normal vectors", math.prod(shape))
+        else:
+            angles = uniform(self.seed, "p-stable Cauchy vectors", math.prod(shape)) - 0.5
+            matrix = np.tan(np.pi * angles).astype(np.float32)
+        return prepare_vectors(matrix.reshape(shape))
 
     @lazy
     def _offsets(self) -> NDArray[np.float64]:
@@ -128,32 +132,29 @@ class PStable(ProjectionFamily):
     def _keys(self) -> NDArray[np.uint64]:
         return random_uint64(self.seed, "p-stable codes", self.n_hashes)
 
-    def _project(self, rows: VectorRows, out: NDArray[np.uint32]) -> Callable[[int, int], None]:
-        vectors = (self._vectors, self._panels, self._vector_norms)
-        how = (*vectors, self._offsets, self.width, self._keys, np.uint64(self.n_buckets))
-        kernels, arrays = rows.backend.kernels(projection), rows.arrays
+    def _coder(self, rows: VectorRows) -> RowsToCodes:
+        kernels = rows.backend.kernels(projection)
         kernel = kernels.project_steps_dense if rows.form == "dense" else kernels.project_steps_csr
-        return lambda start, stop: kernel(*arrays, *how, start, stop, out)
+        codes = (self._keys, np.uint64(self.n_buckets))
+        return partial(kernel, *rows.arrays, *self._vectors, self._offsets, self.width, *codes)
 
     @property
     def _changes(self) -> tuple[int, str]:
         return 3, "steps"
 
-    def _prober(self, rows: VectorRows) -> Prober:
-        backend, arrays = rows.backend, rows.arrays
-        kernels = backend.kernels(projection)
-        margins = kernels.step_margins_dense if rows.form == "dense" else kernels.step_margins_csr
-        how = (self._vectors, self._panels, self._vector_norms, self._offsets, self.width)
-        mixing = (self._keys, np.uint64(self.n_buckets))
+    def _prober(self, rows: VectorRows) -> RowsToCodes:
+        kernels, probe_steps = rows.backend.kernels(projection), rows.backend.kernels(probing).probe_steps
+        kernel = kernels.step_margins_dense if rows.form == "dense" else kernels.step_margins_csr
+        margins = partial(kernel, *rows.arrays, *self._vectors, self._offsets, self.width)
+        codes = (self._keys, np.uint64(self.n_buckets))
 
-        def probe(start: int, stop: int, out: NDArray[np.uint32]) -> None:
-            steps, above = margins(*arrays, *how, start, stop)
-            backend.kernels(probing).probe_steps(steps, above, *mixing, out)
+        def write_probes(start: int, stop: int, out: NDArray[np.uint32]) -> None:
+            probe_steps(*margins(start, stop), *codes, out)
 
-        return backend, rows.n, probe
+        return write_probes
 
     def collision_probability(self, distance: ArrayLike) -> NDArray[np.float64]:
-        """Probability that one hash collides at a distance, before the reduction to buckets.
+        """Return the probability that a hash collides at a distance, before the reduction to buckets.
 
         Parameters
         ----------
@@ -167,17 +168,19 @@ class PStable(ProjectionFamily):
         Raises
         ------
         TypeError, ValueError
-            If a distance is no number or out of range.
+            If a distance is not a number or is out of range.
         """
-        distance = check_distances(distance, math.inf)
+        distance = self._check_distances(distance)
         with np.errstate(divide="ignore", over="ignore"):
             s = self.width / distance
-        far = s < 1e-4  # where the closed forms cancel; their series begins so
-        near_0 = s > 1e100  # where squares overflow, and the probability is 1 long since
+        far = s < 1e-4  # the closed forms cancel here; the first term of their series is accurate
+        near_0 = s > 1e100  # squares overflow here, and the probability is 1
         safe = np.where(far | near_0, 1.0, s)
         if self.p == 2:
             near = (
-                1.0 - 2.0 * ndtr(-safe) + 2.0 / (math.sqrt(2.0 * math.pi) * safe) * np.expm1(-(safe**2) / 2.0)
+                1.0
+                - 2.0 * scipy.special.ndtr(-safe)
+                + 2.0 / (math.sqrt(2.0 * math.pi) * safe) * np.expm1(-(safe**2) / 2.0)
             )
             series = s / math.sqrt(2.0 * math.pi)
         else:
@@ -187,7 +190,7 @@ class PStable(ProjectionFamily):
         return np.asarray(elementary**self.power)
 
     def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:
-        """Exact collision probability of every pair of rows, before the reduction to buckets.
+        """Return the exact collision probability of every pair of rows, before the reduction to buckets.
 
         Parameters
         ----------
@@ -205,12 +208,7 @@ class PStable(ProjectionFamily):
         from scipy.spatial.distance import cdist
 
         refuse_gpu("kernel", X, Y)
-        left, right = (
-            check_dense(
-                check_sparse(rows, name).toarray() if hasattr(rows, "tocsr") else rows, self.n_features, name
-            )
-            for rows, name in ((X, "X"), (Y, "Y"))
-        )
+        left, right = self.read_rows(X).dense, self.read_rows(Y, "Y").dense
         return self.collision_probability(
             cdist(left, right, "euclidean") if self.p == 2 else cdist(left, right, "cityblock")
         )

@@ -1,4 +1,4 @@
-"""Weighted MinHash: the locality-sensitive family of weighted sets under weighted Jaccard similarity."""
+"""Weighted MinHash: a locality-sensitive family of weighted sets under the weighted Jaccard similarity."""
 
 from __future__ import annotations
 
@@ -8,34 +8,33 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..family import HashFamily
-from ..inputs.arrays import check_distances
-from ..inputs.rows import DenseRows, VectorRows, read_rows
+from ..inputs.rows import VectorRows, read_rows
 from ..kernels import minhash, weighted_minhash
 from ..support.backend import as_array, backend_of, check_one_device, to_host
 from ..support.checks import check_int
 from ..support.lazy import lazy
 from ..support.random import random_uint64
 
-__all__ = ["WeightedMinHash"]
+__all__ = ["WeightedMinHash", "read_weights"]
 
-#: Weights, times hashes, that are worth a thread of their own.
+#: Number of weights, times hashes, that are worth a thread of their own.
 _PAIRS_BLOCK = 1 << 17
-#: Rows, and their weights, that are worked on together: random numbers are drawn once for a feature of them.
+#: Number of rows, and of their weights, in a block, in which random numbers are drawn once for each feature.
 _BLOCK_ROWS = 4096
 _BLOCK_ENTRIES = 1 << 19
-#: Values held at once while they are mixed to codes: 8 MiB, on a GPU 256.
+#: Number of values in memory at a time while they are mixed to codes: 8 MiB, on a GPU 256 MiB.
 _BLOCK_VALUES = {"cpu": 1 << 21, "gpu": 1 << 26}
 
 
 class WeightedMinHash(HashFamily):
-    """Hash functions of rows of weights that collide with their weighted Jaccard similarity.
+    """Hash functions of rows of weights; their collision probability is the weighted Jaccard similarity.
 
     Parameters
     ----------
     n_hashes : int, default 128
         ``n_hashes * power`` is at most 2**20.
     power : int, default 1
-        Elementary hashes concatenated to one.
+        Number of elementary hashes concatenated to one.
     n_buckets : int, default 2**32
         Codes lie in [0, n_buckets), from 2 to 2**32.
     seed : int, default 0
@@ -48,26 +47,27 @@ class WeightedMinHash(HashFamily):
 
     Notes
     -----
-    Rows are weights of features, at least 0: counts of words, abundances, a histogram. Two rows share an
-    elementary hash with probability
+    Rows are weights of features, at least 0, such as counts of words, abundances or a histogram. Two rows
+    share an elementary hash with probability
 
         J(x, y) = sum of min(x_f, y_f) / sum of max(x_f, y_f)
 
-    over the features f, and a code with that to the power; for weights of 0 and 1 it is the Jaccard
-    similarity of sets. Lengths matter: J(x, 2 x) is 1/2.
+    over the features f, and a code with that probability to the power. For weights of 0 and 1 it is the
+    Jaccard similarity of sets. Lengths matter: J(x, 2 x) is 1/2.
 
-    Consistent weighted sampling (Ioffe 2010, "Improved consistent sampling, weighted minhash and L1
-    sketching", section 3): with r, c ~ Gamma(2, 1) and b uniform for each feature and hash, a feature of
-    weight w has the step ``t = floor(ln w / r + b)`` and the value ``ln c - r (t - b) - r``; the feature of
-    least value and its step are the hash. Both are mixed to 32 bits, so unlike hashes meet once in 2**32.
+    The method is consistent weighted sampling (Ioffe 2010, "Improved consistent sampling, weighted minhash
+    and L1 sketching", section 3). With r, c ~ Gamma(2, 1) and b uniform for each feature and hash, a feature
+    of weight w has the step ``t = floor(ln w / r + b)`` and the value ``ln c - r (t - b) - r``. The feature
+    of least value and its step are the hash. Both are mixed to 32 bits, so unequal hashes collide with
+    probability 2**-32.
 
-    r, c and b are hashed from the feature's number and never stored: any number of features will do, and
-    rows of any width. Logarithms are this library's own, so codes are the same on every machine.
+    r, c and b are hashed from the feature's number and never stored, so rows may have any width and any
+    number of features. The library computes logarithms itself, so codes are the same on every machine.
 
     Time, with m = ``n_hashes * power``: about 1 ns for each weight and elementary hash, and 3.4 ns for each
-    feature and elementary hash, once in 4096 rows (or half a million weights); so rows that share features
-    are up to four times as fast as others. Bytes: 8 m for the parameters and, beside the codes, up to
-    50 MB a thread while it runs, more for rows of more than half a million weights.
+    feature and elementary hash, once in 4096 rows (or half a million weights). So rows that share features
+    are up to four times as fast as others. Bytes: 8 m for the parameters and, beside the codes, up to 50 MB
+    for each thread while it runs, or more for rows of more than half a million weights.
 
     References
     ----------
@@ -99,7 +99,7 @@ class WeightedMinHash(HashFamily):
 
     @property
     def n_values(self) -> int:
-        """Elementary hashes: ``n_hashes * power``."""
+        """Number of elementary hashes: ``n_hashes * power``."""
         return self.n_hashes * self.power
 
     @property
@@ -119,24 +119,20 @@ class WeightedMinHash(HashFamily):
         return random_uint64(self.seed, "weighted minhash codes", self.n_hashes)
 
     def read_rows(self, X: Any, name: str = "X") -> VectorRows:
-        if isinstance(X, VectorRows):
-            return X
-        rows = read_rows(X, name=name)
-        _refuse_negative(rows, name)
-        return rows
+        return read_weights(X, name)
 
     def hash(self, X: Any) -> NDArray[np.uint32]:
-        """Codes of the rows of `X`.
+        """Return the codes of rows.
 
         Parameters
         ----------
         X : SciPy sparse matrix or array_like of shape (n, features)
-            Weights of at least 0; zeros are absent. Widths of rows need not agree between calls.
+            Weights of at least 0; features of weight 0 are absent. The width may differ between calls.
 
         Returns
         -------
         ndarray of shape (n, n_hashes), uint32
-            Rows without weights share a code that other rows have by chance only.
+            Rows without weights share a code that other rows have only by chance.
 
         Raises
         ------
@@ -173,7 +169,7 @@ class WeightedMinHash(HashFamily):
         return out
 
     def collision_probability(self, distance: ArrayLike) -> NDArray[np.float64]:
-        """``(1 - distance) ** power``, with distance = 1 - weighted Jaccard similarity.
+        """Return ``(1 - distance) ** power``, where the distance is 1 - weighted Jaccard similarity.
 
         Parameters
         ----------
@@ -187,22 +183,22 @@ class WeightedMinHash(HashFamily):
         Raises
         ------
         TypeError, ValueError
-            If a distance is no number or out of range.
+            If a distance is not a number or is out of range.
         """
-        return np.asarray((1.0 - check_distances(distance, 1.0)) ** self.power)
+        return np.asarray((1.0 - self._check_distances(distance)) ** self.power)
 
     def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:
-        """Exact weighted Jaccard similarity ** power of every pair of rows.
+        """Return the exact weighted Jaccard similarity ** power of every pair of rows.
 
         Parameters
         ----------
         X, Y : SciPy sparse matrix or array_like
-            Weights, as `hash` takes them.
+            Weights in the forms that `hash` takes.
 
         Returns
         -------
         ndarray of shape (len(X), len(Y)), float64
-            Two rows without weights have similarity 1, such a row and another 0.
+            Two rows without weights have similarity 1; such a row and any other row have 0.
 
         Raises
         ------
@@ -210,10 +206,10 @@ class WeightedMinHash(HashFamily):
             If `X` or `Y` holds no real numbers, negative ones, NaN or infinity.
         """
         check_one_device("X", X, "Y", Y)
-        # Kernels are compiled for one kind of array.
+        # Conversions give all callers the same types of arrays, so that the kernel is compiled once.
         x, y = (
             (indptr.copy(), indices.astype(np.int64), data.astype(np.float64))
-            for indptr, indices, data in (self.read_rows(X).csr(), self.read_rows(Y, "Y").csr())
+            for indptr, indices, data in (self.read_rows(X).csr, self.read_rows(Y, "Y").csr)
         )
         backend = backend_of(x[2])
         out = backend.xp.empty((x[0].size - 1, y[0].size - 1))
@@ -222,28 +218,32 @@ class WeightedMinHash(HashFamily):
         return as_array(out**self.power)
 
 
+def read_weights(X: Any, name: str = "X") -> VectorRows:
+    """Read rows of weights of at least 0, of any width; rows that have been read are returned as they are."""
+    if isinstance(X, VectorRows):
+        return X
+    rows = read_rows(X, name=name)
+    weights = rows.values
+    if weights.size == 0 or float(weights.min()) >= 0:
+        return rows
+    place = [int(places[0]) for places in rows.backend.xp.nonzero(weights < 0)]
+    row, weight = place[0], weights[tuple(place)]
+    if rows.form == "csr":
+        row = int(np.searchsorted(to_host(rows.csr[0]), row, side="right")) - 1
+    raise ValueError(f"{name} must hold weights of at least 0, got {float(weight)} in row {row}")
+
+
 def _offsets(rows: VectorRows) -> NDArray[np.int64]:
     """Return where the entries of each row begin, and their number."""
     if rows.form == "csr":
         return rows.arrays[0]
     xp = rows.backend.xp
     offsets: NDArray[np.int64] = xp.zeros(rows.n + 1, np.int64)
-    offsets[1:] = xp.cumsum(xp.count_nonzero(rows.arrays[0], axis=1))
+    offsets[1:] = xp.cumsum(xp.count_nonzero(rows.dense, axis=1))
     return offsets
 
 
 def _entries(rows: VectorRows) -> tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.float64]]:
     """Return offsets, features and weights of the entries of rows, in the dtypes that the kernel takes."""
-    indptr, indices, data = rows.csr()
+    indptr, indices, data = rows.csr
     return indptr, indices.astype(np.uint64), data.astype(np.float64)
-
-
-def _refuse_negative(rows: VectorRows, name: str) -> None:
-    weights = rows.matrix if isinstance(rows, DenseRows) else rows.arrays[-1]
-    if weights.size == 0 or not float(weights.min()) < 0:
-        return
-    place = [int(places[0]) for places in rows.backend.xp.nonzero(weights < 0)]
-    row, weight = place[0], weights[tuple(place)]
-    if rows.form == "csr":
-        row = int(np.searchsorted(to_host(rows.arrays[0]), row, side="right")) - 1
-    raise ValueError(f"{name} must hold weights of at least 0, got {float(weight)} in row {row}")

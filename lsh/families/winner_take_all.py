@@ -11,7 +11,6 @@ from numpy.polynomial.chebyshev import chebval
 from numpy.typing import ArrayLike, NDArray
 
 from ..family import HashFamily
-from ..inputs.arrays import check_distances
 from ..inputs.rows import VectorRows, read_rows
 from ..kernels import rank_agreement, winner_take_all
 from ..support.backend import refuse_gpu
@@ -343,7 +342,7 @@ class WinnerTakeAll(HashFamily):
         TypeError, ValueError
             If a distance is no number or lies outside [0, 2].
         """
-        rho = 1.0 - check_distances(distance, 2.0)
+        rho = 1.0 - self._check_distances(distance)
         agreement = np.clip(chebval(2.0 / np.pi * np.arcsin(rho), self._series), 0.0, 1.0)
         return np.asarray(agreement**self.power)
 
@@ -404,7 +403,7 @@ class WinnerTakeAll(HashFamily):
 
 def _log_choose(n: Any, k: Any) -> NDArray[np.float64]:
     """Logarithms of binomial coefficients; minus infinity where there is no such choice."""
-    from scipy.special import gammaln  # here, so that `import mergesketch` stays quick
+    from scipy.special import gammaln
 
     possible = (k >= 0) & (k <= n)
     n, k = np.where(possible, n, 0), np.where(possible, k, 0)
@@ -414,7 +413,7 @@ def _log_choose(n: Any, k: Any) -> NDArray[np.float64]:
 
 def _ranks(rows: VectorRows) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Return rows as ``(indptr, indices, ranks)`` of their entries that are no zeros, ranks from 1."""
-    indptr, indices, data = rows.csr()
+    indptr, indices, data = rows.csr
     refuse_gpu("kernel", data)
     stored = data != 0
     indptr = np.concatenate([[0], np.cumsum(stored)])[indptr]

@@ -1,4 +1,4 @@
-"""Keys of every kind to 64-bit hashes: XXH3-64 of their bytes, the same on every machine and device."""
+"""64-bit hashes of keys of every type: XXH3-64 of their bytes, the same on every machine and device."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ..support.threads import map_blocks
 
 __all__ = ["HASH_COLLISION", "Keys", "as_byte_buffer", "hash_buffer", "hash_keys", "read_keys"]
 
-# Keys worth a thread's while: about 0.2 ms of hashing, against 0.1 ms to hand a block over.
+#: Number of keys that are worth a thread of their own: hashing takes 0.2 ms, handing a block over 0.1 ms.
 _BLOCK = 1 << 16
 _BLOCK_BYTES = 1 << 21
 
@@ -36,7 +36,7 @@ _MASK = (1 << 64) - 1
 
 
 def hash_keys(keys: Any, seed: int = 0) -> NDArray[np.uint64]:
-    """XXH3-64 of each key.
+    """Return the XXH3-64 of each key.
 
     Parameters
     ----------
@@ -44,22 +44,22 @@ def hash_keys(keys: Any, seed: int = 0) -> NDArray[np.uint64]:
         One of
 
         - integers, in a 1-D NumPy array or a column of any integer dtype or a list of int: hashed as the
-          8 little-endian bytes of their value modulo 2**64, so that 7 hashes alike in every dtype.
+          8 little-endian bytes of their value modulo 2**64, so that 7 has one hash in every dtype.
           A list may hold -2**63 to 2**64 - 1;
         - strings, as a list of str, a column of strings or categories, or a NumPy array of dtype ``U`` or
           ``T``: hashed as their UTF-8 bytes;
         - bytes, as a list of bytes, a column of bytes, or a NumPy array of dtype ``V``, whose items all have
           the same length: hashed as they are;
-        - text in a NumPy array of dtype ``S``: hashed less the NUL bytes at the end, which NumPy does not
-          store there. Binary keys of which one is shorter than the array's width are refused: NumPy does
-          not tell whether they ended with NUL bytes;
+        - text in a NumPy array of dtype ``S``: hashed without the NUL bytes at the end, which NumPy does not
+          store there. Binary keys are refused if one is shorter than the array's width, because NumPy does
+          not show whether it ended with NUL bytes;
         - a pair ``(data, offsets)``, the layout of an Arrow string array: key i is the bytes
           ``data[offsets[i]:offsets[i + 1]]``;
         - on a GPU, a 1-D array of integers, or such a pair of CuPy arrays.
 
-        A column is a pandas Series or Index, a polars Series, an Arrow array or whatever exports one;
-        dictionaries, views and chunks are read as their values. pandas and polars need no pyarrow for it.
-        Arrow arrays of strings and ``S`` arrays are hashed where they lie.
+        A column is a pandas Series or Index, a polars Series, an Arrow array or another object that exports
+        one. Dictionaries, views and chunks are read as their values. Columns of pandas and polars do not
+        need pyarrow. Arrow arrays of strings and ``S`` arrays are not copied.
     seed : int
         In [0, 2**64).
 
@@ -70,15 +70,15 @@ def hash_keys(keys: Any, seed: int = 0) -> NDArray[np.uint64]:
     Raises
     ------
     TypeError
-        If keys are of mixed types, or neither integers nor strings; booleans and floats are refused.
+        If keys are of mixed types, or neither integers nor strings. Booleans and floats are refused.
     ValueError
         If an integer is out of range, a string has a lone surrogate, a column has nulls, or an ``S`` array
-        holds binary keys that may be cut.
+        holds binary keys that may have lost NUL bytes.
 
     Notes
     -----
-    Time: about 2 ns for an integer and 5 to 10 ns for a short string on one thread; a list of Python
-    objects costs 50 to 90 ns a key for its conversion. Memory: the result, and for lists their bytes.
+    Time: about 2 ns for an integer and 5 to 10 ns for a short string on one thread. Converting a list of
+    Python objects takes 50 to 90 ns for each key. Memory: the result, and for lists their bytes.
 
     The hash is that of the xxHash library's XXH3_64bits_withSeed.
 
@@ -97,18 +97,18 @@ def hash_keys(keys: Any, seed: int = 0) -> NDArray[np.uint64]:
 
 @dataclass(frozen=True)
 class Keys:
-    """Keys of any container, read once.
+    """Keys that have been read from any container, and checked.
 
     Attributes
     ----------
     form : str
-        "int", "str" or "bytes"; "" for an empty list, which tells nothing.
+        "int", "str" or "bytes"; "" for an empty list, whose type is not known.
     words : ndarray of uint64, or None
-        Integers modulo 2**64, where they lie.
+        Integers modulo 2**64, on the device that they lie on.
     is_signed : bool
-        Whether the integers came in a form that can hold negative ones.
+        True if the integers were given in a form that can hold negative ones.
     fields : ndarray of dtype S, or None
-        What is hashed where it lies.
+        Keys of a NumPy array of dtype S, which are hashed without a copy.
     """
 
     form: str
@@ -126,28 +126,28 @@ class Keys:
 
     @property
     def kind(self) -> str:
-        """Whose hashes could be one another's: "int", or "bytes" for strings too; "" where nothing tells."""
+        """The kind of keys that share hashes: "int", "bytes" (strings too), or "" where it is not known."""
         return "bytes" if self.form == "str" else self.form
 
     @property
     def has_negative(self) -> bool:
-        """Tell whether an integer is below 0."""
+        """True if an integer is below 0."""
         if self.words is None or not self.is_signed or self.words.size == 0:
             return False
         return bool(self.words.view(np.int64).min() < 0)
 
     def buffers(self) -> tuple[Buffer, ...]:
-        """The bytes of strings, in consecutive parts."""
+        """Return the bytes of strings, in consecutive parts."""
         return self._buffers if self.fields is None else tuple(byte_buffers(self.fields))
 
     def hashes(self, seed: int) -> NDArray[np.uint64]:
-        """The XXH3-64 of each key; `seed` is taken unchecked."""
+        """Return the XXH3-64 of each key. `seed` is not checked."""
         if self.words is not None:
             return _hash_integers(self.words, seed)
         return _hash_buffers(self._buffers, seed) if self.fields is None else _hash_fields(self.fields, seed)
 
     def raw(self, place: int) -> int | bytes:
-        """One key: its integer modulo 2**64, or its bytes."""
+        """Return one key as an integer modulo 2**64, or as bytes."""
         if self.words is not None:
             return int(self.words[place])
         if self.fields is not None:
@@ -159,7 +159,7 @@ class Keys:
         raise IndexError("no such key")
 
     def item(self, place: int) -> int | str | bytes:
-        """One key in the form that it was given in."""
+        """Return one key in the form in which it was given."""
         raw = self.raw(place)
         if isinstance(raw, bytes):
             return raw.decode() if self.form == "str" else raw
@@ -167,7 +167,7 @@ class Keys:
 
 
 def read_keys(keys: Any, name: str = "keys") -> Keys:
-    """Keys of any container that `hash_keys` takes, named `name` in messages."""
+    """Read keys of any container that `hash_keys` takes; messages call them `name`."""
     if is_buffer(keys):
         return Keys("bytes", _buffers=(check_buffer(keys[0], keys[1], name),))
     if device_of(keys) == "gpu":
@@ -225,7 +225,7 @@ def _read_arrow(keys: Any, name: str) -> Keys:
 
 
 def _as_keys(keys: Any, name: str, given: Any) -> Any:
-    """A list, tuple, range or 1-D array of integers or strings, or of objects that are yet to be seen."""
+    """Return keys as a list, tuple, range or 1-D array of integers, strings, or objects not checked yet."""
     if not isinstance(keys, (np.ndarray, list, tuple, range)):
         if isinstance(keys, (str, bytes, bytearray)) or not hasattr(keys, "__array__"):
             raise TypeError(
@@ -247,7 +247,7 @@ def _as_keys(keys: Any, name: str, given: Any) -> Any:
 
 
 def _refuse_cut_fields(keys: NDArray[Any], name: str) -> None:
-    """Refuse binary keys in an ``S`` array, of which NumPy does not tell whether they end with NUL bytes."""
+    """Refuse binary keys in an ``S`` array: NumPy does not show whether they end with NUL bytes."""
     width = keys.dtype.itemsize
     if keys.size == 0 or width == 0:
         return
@@ -265,20 +265,20 @@ def _refuse_cut_fields(keys: NDArray[Any], name: str) -> None:
 
 
 def _field_bytes(keys: NDArray[Any]) -> NDArray[np.uint8]:
-    """The bytes of a NumPy ``S`` array, read-only as other kernels' data are, so that there is one kernel."""
+    """Return the bytes of a NumPy ``S`` array, read-only like the data of other kernels."""
     data: NDArray[np.uint8] = np.ascontiguousarray(keys).view(np.uint8)
     data.flags.writeable = False
     return data
 
 
 def hash_buffer(data: Any, offsets: Any, seed: int = 0) -> NDArray[np.uint64]:
-    """XXH3-64 of each slice ``data[offsets[i]:offsets[i + 1]]``.
+    """Return the XXH3-64 of each slice ``data[offsets[i]:offsets[i + 1]]``.
 
     Parameters
     ----------
     data : ndarray of uint8, or bytes
     offsets : ndarray of shape (n + 1,), integers
-        Not falling, within [0, len(data)]; the layout of an Arrow string array. Both may be CuPy arrays.
+        They do not fall and lie within [0, len(data)], as in an Arrow string array. Both may be CuPy arrays.
     seed : int
         In [0, 2**64).
 
@@ -320,7 +320,7 @@ def _hash_slices(
     kernel = backend.kernels(xxh3).hash_slices
     block = _BLOCK
     if device_of(data) == "cpu":
-        # Threads pay by the byte as well as by the key, so long strings are cut into smaller blocks.
+        # The time depends on bytes as well as on keys, so blocks of long strings are smaller.
         block = max(1, min(block, out.size * _BLOCK_BYTES // max(1, int(offsets[-1] - offsets[0]))))
     backend.map_blocks(lambda a, b: kernel(data, offsets, np.uint64(seed), a, b, out), out.size, block)
 
@@ -333,7 +333,7 @@ def _hash_integers(words: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
 
 
 def _hash_fields(keys: NDArray[Any], seed: int) -> NDArray[np.uint64]:
-    """A NumPy ``S`` array, read where it lies."""
+    """Return the hashes of a NumPy ``S`` array, which is not copied."""
     out = np.empty(keys.size, dtype=np.uint64)
     width = keys.dtype.itemsize
     data = _field_bytes(keys) if keys.size and width else np.empty(0, dtype=np.uint8)
@@ -344,7 +344,7 @@ def _hash_fields(keys: NDArray[Any], seed: int) -> NDArray[np.uint64]:
 
 
 def _integers(keys: Any, name: str) -> NDArray[Any]:
-    """A sequence of int as an array whose values modulo 2**64 are theirs."""
+    """Return a sequence of int as an array of the same values modulo 2**64."""
     for dtype in (np.int64, np.uint64):
         try:
             return np.array(keys, dtype=dtype)
@@ -357,5 +357,5 @@ def _integers(keys: Any, name: str) -> NDArray[Any]:
     return np.array([int(key) & _MASK for key in keys], dtype=np.uint64)
 
 
-#: Chance that two keys have one hash.
+#: Probability that two keys have the same hash.
 HASH_COLLISION = 2.0**-64

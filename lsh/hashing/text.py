@@ -1,4 +1,4 @@
-"""Documents to sets of shingle hashes, in one compiled pass over their UTF-8 bytes."""
+"""Shingle hashes of documents, computed in one compiled pass over their UTF-8 bytes."""
 
 from __future__ import annotations
 
@@ -18,29 +18,30 @@ from ..tables.unicode import unicode_table
 
 __all__ = ["Shingles", "shingle"]
 
-# Bytes of documents in one thread's task: small enough for threads to end together and for scratch to
-# be small, large enough (2 ms) that handing it over costs nothing.
+#: Number of bytes of documents in one task of a thread. It is small enough that threads end together and
+#: scratch memory stays small, and large enough (2 ms) that handing a task over costs little.
 _TASK_BYTES = 1 << 20
 _LEAST_TASK_BYTES = 1 << 18
-# What a document costs beside its bytes, in bytes, so that many empty ones count too.
+#: Cost of a document beside that of its bytes, in bytes, so that many empty documents count too.
 _DOCUMENT_BYTES = 64
-# Tokens that the result has room for at first, if there might be as many; grows from there.
+#: Number of tokens that the result has room for at first, if there may be that many. It grows as needed.
 _ROOM = 1 << 23
 
 
 class Shingles(NamedTuple):
-    """Sets of shingle hashes of n documents; what `shingle` returns."""
+    """Sets of shingle hashes of n documents, as `shingle` returns them."""
 
-    #: Hashes of all shingles, in the order of documents and of text; repeated where the text repeats.
+    #: Hashes of all shingles, in the order of documents and of their text. Repeated text repeats hashes.
     tokens: NDArray[np.uint64]
-    #: Document i has ``tokens[offsets[i]:offsets[i + 1]]``; int64, shape (n + 1,).
+    #: Offsets of shape (n + 1,), int64: document i has ``tokens[offsets[i]:offsets[i + 1]]``.
     offsets: NDArray[np.int64]
-    #: 0: shingled, 1: empty (has no word), 2: not UTF-8; uint8, shape (n,). Those of 1 and 2 have no tokens.
+    #: Statuses of shape (n,), uint8: 0 shingled, 1 empty (no word), 2 not UTF-8. With 1 and 2 there are no
+    #: tokens.
     status: NDArray[np.uint8]
 
 
 def shingle(documents: Any, *, unit: str = "word", size: int = 5, seed: int = 0) -> Shingles:
-    """Shingle hashes of documents: the sets whose Jaccard similarity says how alike two texts are.
+    """Return shingle hashes of documents: sets whose Jaccard similarity measures how similar two texts are.
 
     Parameters
     ----------
@@ -49,11 +50,11 @@ def shingle(documents: Any, *, unit: str = "word", size: int = 5, seed: int = 0)
         `hash_keys`. A pair ``(data, offsets)`` of a uint8 and an integer array has document i in the
         UTF-8 bytes ``data[offsets[i]:offsets[i + 1]]``. Arrow buffers and pairs are read where they lie.
     unit : {"word", "character"}
-        What a shingle is made of.
+        The unit that shingles consist of.
     size : int
-        Consecutive words or characters (code points) in a shingle, at least 1.
+        Number of consecutive words or characters (code points) in a shingle, at least 1.
     seed : int
-        Of the hash, in [0, 2**64).
+        Seed of the hash, in [0, 2**64).
 
     Returns
     -------
@@ -63,25 +64,25 @@ def shingle(documents: Any, *, unit: str = "word", size: int = 5, seed: int = 0)
     Raises
     ------
     TypeError, ValueError
-        If documents are not strings, of mixed types, null, or offsets do not fit the data; text that
-        is not UTF-8 raises nothing and has status 2, as has a str with lone surrogates.
+        If documents are not strings, are of mixed types or null, or offsets do not fit the data. Text that
+        is not UTF-8, and a str with lone surrogates, raises nothing and has status 2.
 
     Notes
     -----
     Text is normalised first. Words are runs of letters, numbers, marks and connector punctuation
-    (Unicode categories L, N, M and Pc: ``\\w`` of Unicode Technical Standard 18); everything else
-    separates them. Scripts written without spaces have one word a character: Han ideographs,
+    (Unicode categories L, N, M and Pc: ``\\w`` of Unicode Technical Standard 18); all other characters
+    separate words. In scripts that are written without spaces each character is a word: Han ideographs,
     Hiragana, and the letters of Thai, Lao, Khmer and Myanmar, each with the marks that follow it.
     Words are lower-cased one code point to one (no ``ß`` to ``ss``, no final sigma) and joined by
-    single spaces. A shingle is `size` consecutive words, or code points, of that; its hash is the
-    XXH3-64 of its UTF-8 bytes. A document with fewer hashes as a whole, to one token.
+    single spaces. A shingle is `size` consecutive words, or code points, of the result; its hash is the
+    XXH3-64 of its UTF-8 bytes. A document of fewer than `size` units gives one token, the hash of all of it.
 
-    Time: about 2 ns a byte of source code on one thread; the floor is 1 ns to classify a byte without
-    a branch on it, and 5 to 7 ns to hash a word's shingle. Documents are shared among threads by their
-    bytes; one document is one thread's. Memory: 8 bytes a token; for each thread 200 KB or eight times
-    the longest shingle; and with several threads the tokens of 4 MiB of text for each of them. As many
-    tokens as there might be are reserved (up to 4 bytes of address space a byte of text for words, 8
-    for characters), and what is not used is given back.
+    Time: about 2 ns for a byte of source code on one thread. The lower limit is 1 ns to classify a byte
+    without a branch, and 5 to 7 ns to hash the shingle of a word. Threads share documents by their bytes; one
+    document is the work of one thread. Memory: 8 bytes for each token; for each thread 200 KB, or eight times
+    the longest shingle; and with several threads the tokens of 4 MiB of text for each of them. Address space
+    is reserved for the largest possible number of tokens (up to 4 bytes for a byte of text with words, 8 with
+    characters), and the unused part is released.
 
     Examples
     --------
@@ -97,7 +98,7 @@ def shingle(documents: Any, *, unit: str = "word", size: int = 5, seed: int = 0)
     size = check_int("size", size, 1, (1 << 31) - 1)
     seed = check_int("seed", seed, 0, (1 << 64) - 1)
     backend = backend_of(documents)
-    # A lone surrogate of a str is passed on as the bytes that the UTF-8 check refuses.
+    # A lone surrogate in a str becomes bytes that the UTF-8 check refuses.
     data, offsets = as_byte_buffer(documents, "documents", errors="surrogatepass")
     n = offsets.size - 1
     status = np.empty(n, dtype=np.uint8)
@@ -122,12 +123,12 @@ Kernel = Callable[[NDArray[np.uint64], int, int], tuple[int, int]]
 
 
 def _tokens_of_all(kernel: Kernel, offsets: NDArray[np.int64], characters: bool) -> NDArray[np.uint64]:
-    """Tokens of all documents, in order, from ranges of documents that threads do side by side.
+    """Return the tokens of all documents, in order. Threads work on ranges of documents at the same time.
 
-    How many tokens a document has is known only when it is done. So a wave of ranges writes to scratch,
-    which the next wave uses again, and its tokens are then gathered; a range that is a wave by itself
-    writes to the result at once. Arrays have room for the most tokens that there might be: what is not
-    written to is address space, not memory.
+    The number of tokens of a document is known only when it has been shingled. So the ranges of a wave write
+    to scratch memory, which the next wave uses again, and their tokens are then copied to the result. A range
+    that is a wave by itself writes to the result directly. Arrays have room for the largest possible number
+    of tokens; the part that is not written to is address space, not memory.
     """
     most = _most_tokens(offsets, characters)
     output = np.empty(min(int(most[-1]), max(_ROOM, int(most[-1]) // 3)), dtype=np.uint64)
@@ -149,14 +150,14 @@ def _tokens_of_all(kernel: Kernel, offsets: NDArray[np.int64], characters: bool)
         output = _with_room(output, used, total)
         _gather(scratch, slots, written_by, output[used : used + total])
         used += total
-    output.resize(used, refcheck=False)  # gives the rest back without a copy
+    output.resize(used, refcheck=False)  # releases the unused part without a copy
     return output
 
 
 def _do_wave(
     kernel: Kernel, bounds: list[int], slots: NDArray[np.int64], scratch: NDArray[np.uint64]
 ) -> NDArray[np.int64]:
-    """Do range i of documents into slot i of the scratch; how many tokens each range has."""
+    """Shingle range i of documents into slot i of `scratch`; return the ranges' numbers of tokens."""
 
     def task(i: int) -> int:
         return kernel(scratch[slots[i] : slots[i + 1]], bounds[i], bounds[i + 1])[0]
@@ -170,7 +171,7 @@ def _gather(
     counts: NDArray[np.int64],
     out: NDArray[np.uint64],
 ) -> None:
-    """Copy the first counts[i] tokens of each slot to `out`, one after another."""
+    """Copy the first ``counts[i]`` tokens of each slot to `out`, one after another."""
     ends = np.cumsum(counts)
 
     def task(i: int) -> None:
@@ -180,17 +181,17 @@ def _gather(
 
 
 def _most_tokens(offsets: NDArray[np.int64], characters: bool) -> NDArray[np.int64]:
-    """The most tokens that the first i documents can have.
+    """Return the largest number of tokens that the first i documents can have, for each i.
 
-    A word takes a byte and a separator, or three bytes where it needs no separator; the spaces between
-    words stand for separators or are made up for by the bytes of the characters beside them.
+    A word takes a byte and a separator, or three bytes where it needs no separator. The spaces between
+    words replace separators, or are fewer than the bytes of the characters beside them.
     """
     most: NDArray[np.int64] = offsets - offsets[0]
     return most if characters else (most + np.arange(offsets.size) + 1) // 2
 
 
 def _with_room(array: NDArray[np.uint64], used: int, room: int) -> NDArray[np.uint64]:
-    """`array`, or a larger copy of its used part, with `room` for more."""
+    """Return `array`, or a larger copy of its used part, with room for `room` more tokens."""
     if array.size >= used + room:
         return array
     larger = np.empty(max(used + room, array.size + array.size // 2), dtype=np.uint64)
@@ -199,7 +200,7 @@ def _with_room(array: NDArray[np.uint64], used: int, room: int) -> NDArray[np.ui
 
 
 def _waves(offsets: NDArray[np.int64]) -> list[list[int]]:
-    """Documents cut into ranges of about equal cost, and these grouped into waves; bounds of each wave."""
+    """Return the bounds of ranges of documents, in waves; the ranges have about equal costs."""
     n = offsets.size - 1
     if n == 0:
         return []
@@ -214,7 +215,7 @@ def _waves(offsets: NDArray[np.int64]) -> list[list[int]]:
     waves: list[list[int]] = []
     joinable = False
     for start, stop in pairwise(np.unique(cuts).tolist()):
-        large = costs[stop] - costs[start] > 2 * _TASK_BYTES  # one huge document, most of it
+        large = costs[stop] - costs[start] > 2 * _TASK_BYTES  # it consists mostly of one huge document
         if joinable and not large:
             waves[-1].append(stop)
         else:

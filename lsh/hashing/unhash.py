@@ -1,4 +1,4 @@
-"""XXH3-64 of eight bytes, backwards: it is a bijection, so an integer key can be told from its hash."""
+"""The inverse of XXH3-64 of eight bytes. It is a bijection, so a hash gives the integer key back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _INVERSE = pow(int(MX_2), -1, 1 << 64)
 
 
 def unhash_u64(hash_: int, seed: int = 0) -> int:
-    """The integer in [0, 2**64) whose hash this is: the inverse of `hash_keys` for integers.
+    """Return the integer in [0, 2**64) that has this hash: the inverse of `hash_keys` for integers.
 
     Examples
     --------
@@ -21,7 +21,7 @@ def unhash_u64(hash_: int, seed: int = 0) -> int:
     """
     h = hash_ ^ (hash_ >> 28) ^ (hash_ >> 56)
     h = h * _INVERSE & _MASK
-    # The shifted number is below 2**29, so that adding 8 to it leaves the bits it came from alone.
+    # The shifted number is below 2**29, so adding 8 to it does not change the bits that it was taken from.
     h ^= (h >> 35) + 8
     h = h * _INVERSE & _MASK
     # h ^ rotate(h, 24) ^ rotate(h, 49) is a linear map whose 64th power is the identity.

@@ -1,9 +1,9 @@
-"""Checks of arguments; every message names the argument, what was expected and what came."""
+"""Checks of arrays. Every message names the argument, what was expected and what was given."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +13,15 @@ from ..support.backend import Backend, as_array, backend_of, refuse_gpu
 from .columns import open_table, refuse_masked
 
 __all__ = [
+    "Matrix",
     "check_array",
     "check_dense",
     "check_distances",
     "check_finite",
-    "check_matrix",
     "check_numbers",
     "check_probabilities",
     "float_dtype",
+    "read_matrix",
     "refuse_flags",
 ]
 
@@ -29,7 +30,7 @@ _NUMBERS = {"cpu": 1 << 20, "gpu": 1 << 26}
 
 
 def check_array(name: str, value: Any) -> NDArray[Any]:
-    """`value` as an array where it lives; no masked values, nor rows of unlike lengths."""
+    """Return `value` as an array where it lies. Masked values, and rows of unequal lengths, are refused."""
     refuse_masked(value, name)
     value = open_table(value, name)
     try:
@@ -39,17 +40,17 @@ def check_array(name: str, value: Any) -> NDArray[Any]:
 
 
 def check_numbers(name: str, value: Any) -> NDArray[np.float64]:
-    """Real numbers of any shape as float64 in C order, NaN and infinity among them."""
+    """Return real numbers of any shape as float64 in C order. NaN and infinity are allowed."""
     array = check_array(name, value)
     if array.size and array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
-    # In C order: NumPy's functions round otherwise where numbers do not lie side by side.
+    # C order matters: NumPy's functions round differently where numbers do not lie side by side.
     numbers: NDArray[np.float64] = backend_of(array).xp.asarray(array, dtype=np.float64, order="C")
     return numbers
 
 
 def refuse_flags(name: str, value: Any) -> None:
-    """Refuse booleans in lists of integers, for which NumPy takes them."""
+    """Refuse booleans in lists of integers; NumPy would convert them to 0 and 1."""
     if not isinstance(value, (list, tuple)):
         return
     types = set(map(type, value))
@@ -61,7 +62,7 @@ def refuse_flags(name: str, value: Any) -> None:
 
 
 def check_distances(distance: Any, largest: float) -> NDArray[np.float64]:
-    """`distance` as float64 values, each from 0 to `largest`; infinity only where that is the largest."""
+    """Return distances as float64; ValueError unless each lies from 0 to `largest`, which may be infinite."""
     refuse_gpu("collision_probability", distance)
     values = check_numbers("distance", distance)
     if not bool(np.all((values >= 0) & (values <= largest))):
@@ -70,7 +71,7 @@ def check_distances(distance: Any, largest: float) -> NDArray[np.float64]:
 
 
 def check_probabilities(probability: Any, name: str = "probability") -> NDArray[np.float64]:
-    """`probability` as float64 values, each from 0 to 1."""
+    """Return probabilities as float64; ValueError unless each lies from 0 to 1."""
     refuse_gpu("distance", probability)
     values = check_numbers(name, probability)
     if not bool(np.all((values >= 0) & (values <= 1))):
@@ -78,10 +79,39 @@ def check_probabilities(probability: Any, name: str = "probability") -> NDArray[
     return values
 
 
-def check_matrix(X: Any, n_features: int | None = None, name: str = "X") -> NDArray[Any]:
-    """Return `X` as a matrix of real numbers of shape (n, n_features), in the dtype and order that it has.
+class Matrix(NamedTuple):
+    """A matrix of real numbers as the caller gave it, of any dtype and memory order."""
 
-    Whether the numbers are finite is not checked.
+    array: NDArray[Any]
+    #: float32 or float64, which kernels take the numbers in.
+    dtype: np.dtype[Any]
+    backend: Backend
+
+    def converted(self) -> NDArray[Any]:
+        """Return the numbers in C order and of `dtype`: the caller's array where it is that already."""
+        array: NDArray[Any] = self.backend.xp.ascontiguousarray(self.array, dtype=self.dtype)
+        return array
+
+
+def read_matrix(X: Any, n_features: int | None = None, name: str = "X") -> Matrix:
+    """Read a matrix of finite numbers of shape (n, n_features); nothing is copied.
+
+    Parameters
+    ----------
+    X : array_like
+    n_features : int, optional
+        Width that the matrix must have.
+    name : str
+        Name of the argument in messages.
+
+    Returns
+    -------
+    Matrix
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `X` holds no real numbers, NaN or infinity, has another width or is no matrix.
     """
     if hasattr(X, "tocsr"):
         raise TypeError(f"{name} must be a dense array, got a sparse one; pass {name}.toarray()")
@@ -94,8 +124,9 @@ def check_matrix(X: Any, n_features: int | None = None, name: str = "X") -> NDAr
         )
     if n_features is not None and array.shape[1] != n_features:
         raise ValueError(f"{name} must have {n_features} columns, got {array.shape[1]}")
-    matrix: NDArray[Any] = array
-    return matrix
+    backend = backend_of(array)
+    check_finite(name, array, backend)
+    return Matrix(array, float_dtype(array.dtype), backend)
 
 
 def float_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -131,11 +162,7 @@ def check_finite(name: str, array: NDArray[Any], backend: Backend) -> None:
 def check_dense(X: Any, n_features: int | None = None, name: str = "X") -> NDArray[Any]:
     """Return `X` as a finite, C-contiguous float32 or float64 matrix of shape (n, n_features).
 
-    float32 and float64 are kept; other real dtypes (integers, booleans, float16) become float32 when
-    that is exact for their range, and float64 otherwise. Nothing is copied that need not be.
+    float32 and float64 are kept. Other real dtypes (integers, booleans, float16) become float32 where that is
+    exact for their range, and float64 otherwise. A matrix that needs no conversion is not copied.
     """
-    matrix = check_matrix(X, n_features, name)
-    backend = backend_of(matrix)
-    check_finite(name, matrix, backend)
-    converted: NDArray[Any] = backend.xp.ascontiguousarray(matrix, dtype=float_dtype(matrix.dtype))
-    return converted
+    return read_matrix(X, n_features, name).converted()

@@ -1,4 +1,4 @@
-"""Columns of others' tables: Arrow arrays, and what pandas, polars and others export as such."""
+"""Tables and columns of other libraries: Arrow, pandas, polars, and others that export Arrow arrays."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ def is_arrow(values: Any) -> bool:
 
 
 def is_table(values: Any) -> bool:
-    """Tell whether `values` are a table of named columns, as pandas, polars and Arrow have them."""
+    """Tell whether `values` are a table of named columns, such as those of pandas, polars and Arrow."""
     return hasattr(values, "columns") and (is_arrow(values) or hasattr(values, "__dataframe__"))
 
 
 def open_table(values: Any, name: str) -> Any:
-    """`values`, or a table of numbers and booleans as one array.
+    """Return a table of numbers and booleans as one array, and other `values` as they are.
 
-    NumPy makes an array of objects of columns of several types, which does not tell what is wrong with which.
+    NumPy makes an array of objects of columns of several types. Messages about it could not name the column
+    that is wrong, so each column is checked here.
     """
     if not (is_table(values) and hasattr(values, "__array__")):
         return values
@@ -46,7 +47,7 @@ def open_table(values: Any, name: str) -> Any:
             raise ValueError(f"{name} must have columns of different names, got several columns {label!r}")
         kind = getattr(column, "dtype", getattr(column, "type", None))
         array, is_null = np.asarray(column), np.zeros(0, np.bool_)
-        # NaN of NumPy's own columns is a number as any other; what has no value is not.
+        # NaN in a column of NumPy's own dtypes is a number; a missing value of other dtypes is a null.
         if not isinstance(kind, np.dtype):
             is_null = np.asarray(column.isna() if hasattr(column, "isna") else column.is_null(), np.bool_)
         if is_null.any():
@@ -63,10 +64,10 @@ def open_table(values: Any, name: str) -> Any:
 
 
 def open_column(values: Any, name: str) -> Any:
-    """`values`, or a NumPy array of the same where they are a column that Arrow cannot tell rightly.
+    """Return a column as a NumPy array where Arrow cannot read it, and other `values` as they are.
 
-    A column of Python objects is one: Arrow would have to guess a type for it, and polars exports addresses.
-    So is every column that can become a NumPy array while pyarrow is not installed.
+    Arrow cannot read a column of Python objects: it would have to guess a type, and polars exports addresses.
+    Without pyarrow, every column that can become a NumPy array becomes one.
     """
     if not is_arrow(values):
         return values
@@ -91,7 +92,7 @@ def is_missing_pyarrow() -> bool:
 
 
 def describe(values: Any) -> str:
-    """Describe `values` in the words of those who pass them."""
+    """Return the name that users give to what `values` are, for messages."""
     library, kind = type(values).__module__.partition(".")[0], type(values).__name__
     if library == "pyarrow":
         return "an Arrow array" if kind.endswith("Array") else f"an Arrow {kind}"
@@ -101,10 +102,10 @@ def describe(values: Any) -> str:
 
 
 def arrow_chunks(column: Any, name: str) -> list[Any]:
-    """The pyarrow arrays that `column` is made of, without nulls.
+    """Return the pyarrow arrays that `column` is made of; nulls are refused.
 
-    They are of plain types: dictionaries and runs are decoded, extension types of texts are their storage,
-    and views and binary values of one size are large strings and large binary.
+    The arrays have plain types: dictionaries and runs are decoded, extension types of texts are replaced by
+    their storage, and views and binary values of one size become large strings and large binary.
     """
     try:
         import pyarrow as pa
@@ -132,7 +133,7 @@ def arrow_chunks(column: Any, name: str) -> list[Any]:
         ) from None
     if any(chunk.null_count for chunk in chunks):
         _refuse_nulls(np.concatenate([c.is_null().to_numpy(zero_copy_only=False) for c in chunks]), name)
-    # A column of Arrow's type null without a row has neither nulls nor values of any type.
+    # A column of Arrow's type null that has no rows has neither nulls nor values.
     return [chunk for chunk in chunks if not pa.types.is_null(chunk.type)]
 
 
@@ -145,7 +146,7 @@ def _refuse_nulls(is_null: Any, name: str) -> None:
 
 
 def refuse_masked(values: Any, name: str) -> None:
-    """Refuse masked values, which NumPy's functions would take for what lies under the mask."""
+    """Refuse masked values: NumPy's functions would use the numbers under the mask."""
     if isinstance(values, (list, tuple)):
         if any(issubclass(t, np.ma.MaskedArray) for t in set(map(type, values))):
             for row in values:
@@ -157,20 +158,23 @@ def refuse_masked(values: Any, name: str) -> None:
 
 
 def decoded(chunk: Any) -> Any:
-    """A pyarrow array with the same values and nulls, of a type that needs no decoding.
+    """Return a pyarrow array with the same values and nulls, of a type that needs no decoding.
 
-    pyarrow.ArrowInvalid or ArrowIndexError if it has parts that contradict each other.
+    Raises
+    ------
+    pyarrow.ArrowInvalid, pyarrow.ArrowIndexError
+        If the array has parts that contradict each other.
     """
     import pyarrow as pa
 
     kind = chunk.type
     if isinstance(chunk, pa.ExtensionArray):
-        # Texts under another name are texts, but what is stored as numbers are dates, or flags, or prices.
+        # An extension type over texts holds texts. One over numbers may hold dates, flags or prices.
         storage = _widened(decoded(chunk.storage))
         is_text = pa.types.is_large_string(storage.type) or pa.types.is_large_binary(storage.type)
         return storage if is_text else chunk
     if pa.types.is_dictionary(kind):
-        # Not dictionary_decode, which knows no views, nor nulls among the dictionary's values.
+        # dictionary_decode would not accept views, or nulls among the values of the dictionary.
         return _widened(decoded(chunk.dictionary)).take(chunk.indices)
     if pa.types.is_run_end_encoded(kind):
         ends = chunk.run_ends.to_numpy()
@@ -187,7 +191,7 @@ def decoded(chunk: Any) -> Any:
 
 
 def _widened(values: Any) -> Any:
-    """Texts with offsets of 64 bits: what repeats them may pass 2 GiB, which Arrow refuses otherwise."""
+    """Return texts with 64-bit offsets: repeated rows may pass 2 GiB, which 32-bit offsets forbid."""
     import pyarrow as pa
 
     _check_offsets(values)
@@ -197,7 +201,7 @@ def _widened(values: Any) -> Any:
 
 
 def _check_offsets(values: Any) -> None:
-    """Look at the offsets of texts before Arrow reads where they say: buffers may have been written to."""
+    """Check the offsets of texts before Arrow reads by them: buffers may have been overwritten."""
     import pyarrow as pa
 
     as_bytes = {
@@ -205,6 +209,6 @@ def _check_offsets(values: Any) -> None:
         pa.large_string(): pa.large_binary(),
         pa.string_view(): pa.binary_view(),
     }
-    if values.type in as_bytes:  # whether they are UTF-8 is for others to say
+    if values.type in as_bytes:  # UTF-8 is checked elsewhere
         values = values.view(as_bytes[values.type])
     values.validate(full=True)

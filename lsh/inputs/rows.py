@@ -6,12 +6,12 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
-import scipy.sparse
+import scipy
 from numpy.typing import NDArray
 
-from ..support.backend import Backend, backend_of
+from ..support.backend import Backend
 from ..support.lazy import lazy
-from .arrays import check_finite, check_matrix, float_dtype
+from .arrays import Matrix, check_finite, float_dtype, read_matrix
 from .sparse_structure import csr_parts
 
 __all__ = ["CsrArrays", "DenseRows", "Rows", "SparseRows", "VectorRows", "read_rows"]
@@ -56,39 +56,52 @@ class VectorRows(Rows):
     ----------
     width : int
         Number of columns.
-    dtype : dtype
-        float32 or float64, which the values have in ``arrays``.
+    dense : ndarray of shape (n, width), float32 or float64
+        The rows as a matrix, made of sparse ones where needed.
+    values : ndarray
+        All numbers, or those that sparse rows store, in the caller's dtype.
+    csr : tuple of ndarray
+        The rows as ``(indptr, indices, data)``, made of dense ones where needed, and then without zeros.
     """
 
     width: int
-    dtype: np.dtype[Any]
+    values: NDArray[Any]
 
     @abstractmethod
     def cut(self, start: int, stop: int) -> VectorRows: ...
 
+    @property
     @abstractmethod
-    def csr(self) -> CsrArrays:
-        """Return the rows as ``(indptr, indices, data)``; those made of dense rows have no zeros."""
+    def dense(self) -> NDArray[Any]: ...
+
+    @property
+    @abstractmethod
+    def csr(self) -> CsrArrays: ...
 
 
 class DenseRows(VectorRows):
-    """Rows of a matrix, of any real dtype and memory order; ``arrays`` is the matrix in C order."""
+    """Rows of a matrix; ``arrays`` is the matrix in C order, of float32 or float64."""
 
     form = "dense"
 
-    def __init__(self, matrix: NDArray[Any], dtype: np.dtype[Any], backend: Backend) -> None:
-        self.matrix, self.dtype, self.backend = matrix, dtype, backend
-        self.n, self.width = matrix.shape
+    def __init__(self, matrix: Matrix) -> None:
+        self.matrix, self.values, self.backend = matrix, matrix.array, matrix.backend
+        self.n, self.width = self.values.shape
 
     @lazy
-    def arrays(self) -> tuple[NDArray[Any], ...]:
-        return (self.backend.xp.ascontiguousarray(self.matrix, dtype=self.dtype),)
+    def arrays(self) -> tuple[NDArray[Any]]:
+        return (self.matrix.converted(),)
 
     def cut(self, start: int, stop: int) -> DenseRows:
-        return DenseRows(self.matrix[start:stop], self.dtype, self.backend)
+        return DenseRows(self.matrix._replace(array=self.values[start:stop]))
 
+    @property
+    def dense(self) -> NDArray[Any]:
+        return self.arrays[0]
+
+    @lazy
     def csr(self) -> CsrArrays:
-        (dense,), xp = self.arrays, self.backend.xp
+        dense, xp = self.dense, self.backend.xp
         if xp is np:
             matrix = scipy.sparse.csr_array(dense)
             return matrix.indptr.astype(np.int64), matrix.indices, matrix.data
@@ -106,29 +119,29 @@ class SparseRows(VectorRows):
 
     form = "csr"
 
-    def __init__(
-        self,
-        indptr: NDArray[np.int64],
-        indices: NDArray[Any],
-        data: NDArray[Any],
-        width: int,
-        dtype: np.dtype[Any],
-        backend: Backend,
-    ) -> None:
-        self.indptr, self.indices, self.data = indptr, indices, data
-        self.width, self.dtype, self.backend = width, dtype, backend
-        self.n = indptr.size - 1
+    def __init__(self, parts: CsrArrays, width: int, backend: Backend) -> None:
+        self.parts, self.width, self.backend = parts, width, backend
+        self.n, self.values = parts[0].size - 1, parts[2]
 
     @lazy
     def arrays(self) -> CsrArrays:
-        return self.indptr, self.indices, self.backend.xp.ascontiguousarray(self.data, dtype=self.dtype)
+        indptr, indices, data = self.parts
+        return indptr, indices, self.backend.xp.ascontiguousarray(data, dtype=float_dtype(data.dtype))
 
     def cut(self, start: int, stop: int) -> SparseRows:
-        offsets = self.indptr[start : stop + 1]
+        indptr, indices, data = self.parts
+        offsets = indptr[start : stop + 1]
         part = slice(int(offsets[0]), int(offsets[-1]))
-        indices, data = self.indices[part], self.data[part]
-        return SparseRows(offsets - part.start, indices, data, self.width, self.dtype, self.backend)
+        return SparseRows((offsets - part.start, indices[part], data[part]), self.width, self.backend)
 
+    @lazy
+    def dense(self) -> NDArray[Any]:
+        (indptr, indices, data), xp = self.arrays, self.backend.xp
+        matrix: NDArray[Any] = xp.zeros((self.n, self.width), data.dtype)
+        matrix[xp.searchsorted(indptr, xp.arange(data.size), side="right") - 1, indices] = data
+        return matrix
+
+    @property
     def csr(self) -> CsrArrays:
         return self.arrays
 
@@ -161,10 +174,7 @@ def read_rows(X: Any, n_features: int | None = None, name: str = "X") -> VectorR
         return X
     if hasattr(X, "tocsr"):
         return _read_sparse(X, n_features, name)
-    matrix = check_matrix(X, n_features, name)
-    backend, dtype = backend_of(matrix), float_dtype(matrix.dtype)
-    check_finite(name, matrix, backend)
-    return DenseRows(matrix, dtype, backend)
+    return DenseRows(read_matrix(X, n_features, name))
 
 
 def _read_sparse(X: Any, n_features: int | None, name: str) -> SparseRows:
@@ -177,8 +187,5 @@ def _read_sparse(X: Any, n_features: int | None, name: str) -> SparseRows:
         matrix = matrix.copy()
         matrix.sum_duplicates()
         indptr = xp.ascontiguousarray(matrix.indptr, dtype=np.int64)
-    data = matrix.data
-    check_finite(f"{name}.data", data, backend)
-    return SparseRows(
-        indptr, xp.ascontiguousarray(matrix.indices), data, width, float_dtype(data.dtype), backend
-    )
+    check_finite(f"{name}.data", matrix.data, backend)
+    return SparseRows((indptr, xp.ascontiguousarray(matrix.indices), matrix.data), width, backend)

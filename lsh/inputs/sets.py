@@ -134,7 +134,8 @@ def _read_columns(X: Any, name: str) -> SetRows:
 
 
 def _read_pair(pair: tuple[Any, Any], name: str) -> SetRows:
-    tokens, offsets = check_array(f"{name} tokens", pair[0]), check_array(f"{name} offsets", pair[1])
+    parts = zip((f"{name} tokens", f"{name} offsets"), pair, strict=True)
+    tokens, offsets = (check_array(part, value) for part, value in parts)
     backend = backend_of(tokens)
     if backend is not backend_of(offsets):
         raise TypeError(f"{name} must be tokens and offsets of one device, got one of each")

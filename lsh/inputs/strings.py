@@ -1,4 +1,4 @@
-"""Strings of any kind as one buffer of bytes and the offsets of each string in it."""
+"""Strings of every container, read as one buffer of bytes and the offset of each string in it."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from .columns import arrow_chunks, describe, is_arrow, open_column, refuse_maske
 
 __all__ = ["Buffer", "as_byte_buffer", "byte_buffers", "check_buffer", "is_buffer", "is_fixed_binary"]
 
-#: ``(data, offsets)``: string i is ``data[offsets[i]:offsets[i + 1]]``; uint8 and int64.
+#: A pair ``(data, offsets)`` of uint8 and int64: string i is ``data[offsets[i]:offsets[i + 1]]``.
 Buffer = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
 _EMPTY = np.empty(0, dtype=np.uint8)
-#: Offsets that are worth a thread of their own.
+#: Number of offsets that are worth a thread of their own.
 _OFFSETS_BLOCK = 1 << 17
 
 
 def check_buffer(data: Any, offsets: Any, name: str) -> Buffer:
-    """A caller's ``(data, offsets)``, refused unless every string lies within `data`.
+    """Return a caller's ``(data, offsets)``; ValueError unless every string lies within `data`.
 
-    Offsets need not begin at 0 or end at the last byte, as those of a slice do not.
+    Offsets need not begin at 0 or end at the last byte: those of a slice do not.
     """
     refuse_masked((data, offsets), name)
     if isinstance(data, (bytes, bytearray, memoryview)):
@@ -49,10 +49,10 @@ def check_buffer(data: Any, offsets: Any, name: str) -> Buffer:
 
 
 def _widened(offsets: NDArray[Any]) -> tuple[NDArray[np.int64], bool]:
-    """Offsets as int64, and whether none falls; by all threads, for strings take them little longer."""
+    """Return offsets as int64, and whether none falls; all threads work on it."""
     is_narrow = offsets.dtype == np.int32
     given: NDArray[Any] = np.ascontiguousarray(offsets, dtype=np.int32 if is_narrow else np.int64).view()
-    given.flags.writeable = False  # as Arrow's are, so that there is one kernel for each width
+    given.flags.writeable = False  # as Arrow's are: one kernel is compiled for each width
     wide = np.empty(given.size, np.int64) if is_narrow else given
 
     def widen(start: int, stop: int) -> bool:
@@ -92,12 +92,12 @@ def _refuse_offset(name: str, n_bytes: int, place: int, offset: int) -> NoReturn
 
 
 def is_buffer(strings: Any) -> bool:
-    """Whether `strings` is a pair ``(data, offsets)``, and no tuple of two strings."""
+    """Tell whether `strings` is a pair ``(data, offsets)`` and not a tuple of two strings."""
     return isinstance(strings, tuple) and len(strings) == 2 and getattr(strings[1], "ndim", 0) == 1
 
 
 def _read_only(buffer: Buffer) -> Buffer:
-    """Views that cannot be written to, so that kernels are compiled once: for what Arrow and bytes give."""
+    """Return views that cannot be written to. Those of Arrow and bytes cannot, so one kernel serves all."""
     data, offsets = buffer[0].view(), buffer[1].view()
     data.flags.writeable = offsets.flags.writeable = False
     return data, offsets
@@ -110,7 +110,7 @@ def _describe(value: Any) -> str:
 
 
 def arrow_strings(chunk: Any, name: str, given: Any) -> Buffer:
-    """The buffers of one of the `arrow_chunks` of the column `given`, as they are."""
+    """Return the buffers of one of the `arrow_chunks` of the column `given`, without a copy."""
     import pyarrow as pa
 
     kind = chunk.type
@@ -129,7 +129,7 @@ def arrow_strings(chunk: Any, name: str, given: Any) -> Buffer:
 
 
 def join(buffers: Sequence[Buffer]) -> Buffer:
-    """Several buffers as one; a single one comes back as it is."""
+    """Return several buffers as one. A single one is returned as it is."""
     if len(buffers) == 1:
         return buffers[0]
     offsets, end = [np.zeros(1, dtype=np.int64)], 0
@@ -141,12 +141,12 @@ def join(buffers: Sequence[Buffer]) -> Buffer:
 
 
 def kind_of(items: Sequence[Any], name: str) -> type:
-    """The one type of the items of a list: str, bytes or int.
+    """Return the type of all items of a list: str, bytes or int.
 
     Raises
     ------
     TypeError
-        If the items are of several types or another one.
+        If the items are of several types, or of a type other than these.
     """
     types = set(map(type, items))
     for kind in (str, bytes):
@@ -159,7 +159,7 @@ def kind_of(items: Sequence[Any], name: str) -> type:
 
 
 def _list_buffer(items: Sequence[Any], name: str, errors: str) -> Buffer:
-    """A list of str or of bytes, joined and encoded once."""
+    """Return a list of str or of bytes as one buffer: strings are joined first and encoded once."""
     if not items:
         return _EMPTY, np.zeros(1, dtype=np.int64)
     kind = kind_of(items, name)
@@ -187,7 +187,7 @@ def _list_buffer(items: Sequence[Any], name: str, errors: str) -> Buffer:
 
 
 def _array_buffer(array: NDArray[Any], name: str, errors: str) -> Buffer:
-    """A 1-D NumPy array of strings: dtype S, U, T or object."""
+    """Return a 1-D NumPy array of strings, of dtype S, U, T, V or object, as one buffer."""
     if array.ndim != 1:
         raise ValueError(f"{name} must be 1-D, got shape {array.shape}")
     if array.dtype.kind in "UTO":
@@ -207,12 +207,12 @@ def _array_buffer(array: NDArray[Any], name: str, errors: str) -> Buffer:
 
 
 def is_fixed_binary(array: NDArray[Any]) -> bool:
-    """Tell whether items are bytes of one length: dtype V without fields, which keeps NUL bytes."""
+    """Tell whether the dtype is V without fields: bytes of one length, with the NUL bytes at their end."""
     return array.dtype.kind == "V" and array.dtype.names is None and array.dtype.subdtype is None
 
 
 def byte_buffers(strings: Any, name: str = "strings", errors: str = "strict") -> list[Buffer]:
-    """`strings` as one buffer, or one for each chunk of a chunked Arrow array, whose bytes are not copied."""
+    """Return strings as one buffer, or as one for each chunk of a chunked Arrow array, without a copy."""
     strings = open_column(strings, name)
     if is_arrow(strings):
         return [arrow_strings(chunk, name, strings) for chunk in arrow_chunks(strings, name)]
@@ -232,15 +232,15 @@ def byte_buffers(strings: Any, name: str = "strings", errors: str = "strict") ->
 
 
 def as_byte_buffer(strings: Any, name: str = "strings", errors: str = "strict") -> Buffer:
-    """Strings as one buffer of bytes and offsets.
+    """Return strings as one buffer of bytes and offsets.
 
     Parameters
     ----------
     strings : list of str or bytes, NumPy array of strings, column, or (data, offsets)
-        Text is encoded as UTF-8. Arrow buffers and pairs are not copied, but for chunked Arrow arrays
-        of several chunks. NumPy's ``S`` arrays do not store trailing NUL bytes; ``V`` arrays do.
+        Text is encoded as UTF-8. Arrow buffers and pairs are not copied, except where an Arrow array has
+        several chunks. NumPy's ``S`` arrays do not store trailing NUL bytes; ``V`` arrays do.
     name : str
-        What messages call the argument.
+        Name of the argument in messages.
     errors : str
         How lone surrogates in a str are encoded; ``"strict"`` refuses them.
 

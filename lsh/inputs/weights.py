@@ -16,10 +16,10 @@ __all__ = ["check_real_weights", "check_weights"]
 def check_weights(
     name: str, weights: Any, n: int, minimum: int | None = None, n_outputs: int | None = None
 ) -> tuple[NDArray[np.int64], int]:
-    """Integer weights of `n` rows as ``(weights, magnitude)``, the magnitude being the sum of ``|w|``.
+    """Return integer weights of `n` rows, and their magnitude, the sum of ``|w|``.
 
-    None means 1 for every row and comes back as an empty array, which is what the kernels take it
-    for. With `minimum`, smaller weights are refused. With `n_outputs` a row has so many weights, and the
+    None means 1 for every row and gives an empty array, which has that meaning for the kernels. With
+    `minimum`, smaller weights are refused. With `n_outputs`, each row has that number of weights, and the
     magnitude is that of the heaviest output.
     """
     if weights is None:
@@ -40,14 +40,14 @@ def check_weights(
     array = xp.ascontiguousarray(array, dtype=np.int64)
     if largest * n <= np.iinfo(np.int64).max:
         return array, int(xp.abs(array).sum(axis=0).max())
-    # Beyond 63 bits Python's own integers add up.
+    # Sums beyond 63 bits need Python's integers.
     return array, int(np.max(np.abs(to_host(array).astype(object)).sum(axis=0)))
 
 
 def check_real_weights(name: str, weights: Any, n: int, n_outputs: int | None = None) -> NDArray[np.float64]:
-    """Finite weights of `n` rows as float64; None means 1 for every row and comes back empty.
+    """Return finite weights of `n` rows as float64. None means 1 for every row and gives an empty array.
 
-    Magnitudes are at most 2**512: then no sum of 2**63 of them and of merged sketches overflows.
+    Magnitudes are at most 2**512, so that no sum of 2**63 of them, or of merged sketches, overflows.
     """
     if weights is None:
         return np.empty(0)

@@ -1,4 +1,4 @@
-"""Which kernels serve an array: the backend is chosen by where the data lives."""
+"""Backends: where arrays lie, in main memory or on a GPU, and the kernels that serve them there."""
 
 from __future__ import annotations
 
@@ -138,7 +138,10 @@ GPU: Backend = _Gpu()
 
 
 def device_of(array: Any) -> str:
-    """ "gpu" for CuPy arrays and sparse matrices, pairs of them, and whatever else lies on a CUDA device."""
+    """Return "gpu" for CuPy arrays, CuPy sparse matrices, pairs of them, and other arrays on a CUDA device.
+
+    All other values are on the "cpu".
+    """
     if isinstance(array, tuple) and array:
         return device_of(array[0])
     if _is_cupy(array):
@@ -181,11 +184,11 @@ def backend_of(array: Any) -> Backend:
 
 
 def as_array(X: Any) -> NDArray[Any]:
-    """`X` as an array where it lives: CuPy arrays as they are, all else by ``numpy.asarray``.
+    """Return `X` as an array where it lies: CuPy arrays as they are, other values by ``numpy.asarray``.
 
-    Copied only where its numbers do not lie as kernels, and views of their bits, take them to: in the
-    other byte order, or at odd addresses. Arrays of other libraries that lie on a GPU (PyTorch's, JAX's)
-    become CuPy arrays of the same memory.
+    Arrays in the other byte order, or at unaligned addresses, are copied, because kernels and views of bits
+    cannot read them. Arrays of other libraries that lie on a GPU (PyTorch's, JAX's) become CuPy arrays of the
+    same memory.
     """
     if device_of(X) == "gpu":
         X = X if _is_cupy(X) else backend_named("gpu").xp.from_dlpack(X)
@@ -197,30 +200,30 @@ def as_array(X: Any) -> NDArray[Any]:
 
 
 def refuse_gpu(what: str, *arrays: Any) -> None:
-    """NotImplementedError where an array on a GPU comes to what has no kernels there."""
+    """Raise NotImplementedError if an array lies on a GPU, where `what` has no kernels."""
     if any(device_of(array) == "gpu" for array in arrays):
         raise NotImplementedError(f"{what} has no GPU kernels; pass arrays in main memory: array.get()")
 
 
 def check_one_device(name: str, array: Any, other_name: str, other: Any) -> None:
-    """TypeError unless two arguments lie on one device."""
+    """Raise TypeError unless two arguments lie on one device."""
     here, there = device_of(array), device_of(other)
     if here != there:
-        told = {"gpu": "on the GPU", "cpu": "in main memory"}
+        place = {"gpu": "on the GPU", "cpu": "in main memory"}
         raise TypeError(
-            f"{other_name} lies {told[there]}, but {name} {told[here]}: copy one to where the other is"
+            f"{other_name} lies {place[there]}, but {name} {place[here]}: copy one to where the other is"
         )
 
 
 def add_at(array: Any, places: Any, values: Any) -> None:
-    """``numpy.add.at``, of which CuPy's knows no int64: both wrap as uint64 does."""
+    """Do ``numpy.add.at``. CuPy's has no int64, so int64 is added as uint64, which wraps in the same way."""
     if array.dtype == np.int64:
         array, values = array.view(np.uint64), values.view(np.uint64)
     backend_of(array).xp.add.at(array, places, values)
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """A view that cannot be written to: kernels are compiled for one kind of array, mapped or not."""
+    """Return a view that cannot be written to: one compiled kernel then serves mapped arrays and others."""
     if device_of(array) == "gpu":
         return array
     view = array.view(np.ndarray)
@@ -229,7 +232,7 @@ def read_only(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def sum_rows(values: Any) -> Any:
-    """``values.sum(axis=0)``, real numbers in one order on every device: by halves, one onto the other."""
+    """Return ``values.sum(axis=0)``, with real numbers added in one order on every device: half onto half."""
     if values.dtype.kind != "f" or len(values) == 0:
         return values.sum(axis=0)
     half = -(-len(values) // 2)
@@ -242,5 +245,5 @@ def sum_rows(values: Any) -> Any:
 
 
 def to_host(array: Any) -> NDArray[Any]:
-    """`array` in main memory, copied if it lies on a GPU."""
+    """Return `array` in main memory; one on a GPU is copied."""
     return np.asarray(array.get() if device_of(array) == "gpu" else array)

@@ -1,4 +1,4 @@
-"""Objects that are described by their constructor's arguments, and the registries of their classes."""
+"""Objects that their constructor's arguments describe, and the registries of their classes."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ C = TypeVar("C", bound=type)
 
 
 def register(registry: dict[str, C], cls: C) -> None:
-    """Enter a class under its name, by which configurations and files tell it.
+    """Enter a class under its name, which configurations and files refer to.
 
     Raises
     ------
     TypeError
-        If another class has that name. The same class again, as of a notebook's cell that is run twice or of
-        a module that is reloaded, takes the place of its former self.
+        If another class has that name. A class that is defined again, by a notebook's cell that is run twice
+        or a module that is reloaded, replaces its former definition.
     """
-    # Public classes are shown under another module's name afterwards.
+    # The module is kept because public classes are later shown under the name of another one.
     cls._defined_in = cls.__module__  # type: ignore[attr-defined]
     former = registry.get(cls.__name__, cls)
     defined_in = former.__dict__["_defined_in"]
@@ -33,17 +33,17 @@ def register(registry: dict[str, C], cls: C) -> None:
 
 
 class Configured:
-    """An object that is told by its constructor's arguments, all of them JSON-able or families.
+    """An object that its constructor's arguments describe, each of them JSON-able or another such object.
 
-    A subclass names them in `_parameters` and keeps each as an attribute of that name.
+    A subclass names the arguments in `_parameters` and keeps each as an attribute of that name.
     """
 
     _parameters: ClassVar[tuple[str, ...]] = ()
-    #: What reads a nested configuration, by the key that only configurations of its kind have.
+    #: Functions that read a nested configuration, by the key that only configurations of that kind have.
     _readers: ClassVar[dict[str, Callable[[Mapping[str, Any]], Configured]]] = {}
 
     def config(self) -> dict[str, Any]:
-        """The constructor's arguments as JSON-able values; two objects merge only if these agree.
+        """Return the constructor's arguments as JSON-able values. Two objects merge only if these are equal.
 
         Returns
         -------
@@ -56,9 +56,10 @@ class Configured:
 
     @property
     def _n_drawn(self) -> int:
-        """About how many random parameters there are to draw, or to compute, before it can be used.
+        """The approximate number of random parameters that must be drawn or computed before use.
 
-        Known from the configuration alone: a loader asks, for a few bytes may tell of any number of them.
+        It follows from the configuration alone. A loader checks it, because a configuration of a few bytes
+        can ask for any number of parameters.
         """
         values = (getattr(self, name) for name in self._parameters)
         return sum(value._n_drawn for value in values if isinstance(value, Configured))
@@ -88,7 +89,7 @@ class Configured:
 
 
 def differing_field(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str | None:
-    """The first field in which two configurations differ, as ``"name: x here, y there"``."""
+    """Return the first field in which two configurations differ, as ``"name: x here, y there"``, or None."""
     for name in [*ours, *(key for key in theirs if key not in ours)]:
         a, b = ours.get(name), theirs.get(name)
         if isinstance(a, Mapping) and isinstance(b, Mapping):

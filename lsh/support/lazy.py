@@ -1,4 +1,4 @@
-"""Attributes that are computed at first use and then kept."""
+"""Attributes that are computed at their first use and then kept."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ T = TypeVar("T")
 
 
 class lazy(Generic[T]):
-    """As `functools.cached_property`, without its lock.
+    """An attribute like `functools.cached_property`, but without a lock.
 
-    Python 3.11's has one lock for all instances. A fork while another thread holds it leaves it locked
-    in the child for good. Without it two threads may both compute the value, so it must be the same
-    each time; one of the two results is kept.
+    In Python 3.11 `functools.cached_property` has one lock for all instances. Where a process forks while
+    another thread has that lock, it stays locked in the child for ever. Without a lock two threads may both
+    compute the value, so every computation must give the same one; one of the two results is kept.
     """
 
     def __init__(self, function: Callable[[Any], T]) -> None:
@@ -32,6 +32,6 @@ class lazy(Generic[T]):
     def __get__(self, instance: object, owner: type) -> Self | T:
         if instance is None:
             return self
-        # No data descriptor: the entry in the instance's dictionary is found first from now on.
+        # This is no data descriptor, so later reads find the entry in the instance's dictionary first.
         value: T = instance.__dict__.setdefault(self._name, self._function(instance))
         return value

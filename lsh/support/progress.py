@@ -1,4 +1,4 @@
-"""Progress bars: on stderr if it is a terminal, and only for what takes over a second."""
+"""Progress bars, shown on stderr where it is a terminal, for work that takes more than a second."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 __all__ = ["progress_bar"]
 
 
-#: Seconds after which a bar appears.
+#: Time in seconds after which a bar appears.
 DELAY = 1.0
 
 
@@ -16,13 +16,13 @@ DELAY = 1.0
 def progress_bar(
     what: str, total: int | None, shown: bool, unit: str = "B"
 ) -> Iterator[Callable[[int], object]]:
-    """A function that moves a bar on, of `total` units if that is known; it does nothing unless `shown`."""
+    """Yield a function that advances a bar of `total` units; without `shown` it does nothing."""
     if not shown:
         yield lambda amount: None
         return
     from tqdm import tqdm
 
-    # `disable=None` asks tqdm to keep silent when stderr is no terminal.
+    # With `disable=None` tqdm writes nothing where stderr is not a terminal.
     with tqdm(
         total=total, desc=what, unit=unit, unit_scale=True, delay=DELAY, disable=None, leave=False
     ) as bar:

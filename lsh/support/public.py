@@ -1,4 +1,4 @@
-"""The module under whose name public classes are shown, pickled and found again."""
+"""The public module name of classes, which repr and pickle use."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ __all__ = ["publish"]
 def publish(module: str, names: Iterable[str], namespace: Mapping[str, Any]) -> None:
     """Set the ``__module__`` of public classes to the module that users import them from.
 
-    Pickles hold that name. So they outlive moves of the file that defines the class, which is kept as
-    ``_defined_in``.
+    Pickles store that name, so they stay readable when the file that defines a class moves. The name of the
+    defining module is kept as ``_defined_in``.
 
     Parameters
     ----------
     module : str
         The public module.
     names : iterable of str
-        Names in it; those of other things than classes are passed over.
+        Names in it. Names of objects other than classes are ignored.
     namespace : mapping
-        Its globals.
+        The globals of the module.
     """
     for name in names:
         value = namespace.get(name)

@@ -1,8 +1,8 @@
 """Random parameters that are the same on every rank, device, run and machine.
 
-Everything random in mergesketch is drawn from NumPy's counter-based Philox bit generator keyed by
-``(seed, purpose)``. Only its raw 64-bit output is used, because NumPy keeps that stream stable while
-the streams of its distributions may change between versions, and saved sketches depend on them.
+All random parameters are drawn from NumPy's counter-based Philox bit generator, keyed by ``(seed, purpose)``.
+Only its raw 64-bit output is used. NumPy guarantees that this stream does not change between versions, while
+the streams of its distributions may, and saved sketches depend on the parameters.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import scipy
 import xxhash
 from numpy.typing import NDArray
 
@@ -19,14 +20,14 @@ _BLOCK = 1 << 18
 
 
 def random_uint64(seed: int, purpose: str, size: int) -> NDArray[np.uint64]:
-    """The first ``size`` raw 64-bit words of the stream of ``(seed, purpose)``.
+    """Return the first `size` raw 64-bit words of the stream of ``(seed, purpose)``.
 
     Parameters
     ----------
     seed : int
         In [0, 2**64).
     purpose : str
-        Names the use, so that two parameters of one object never share a stream.
+        A name of the use. Parameters of one object have different purposes, and so different streams.
     size : int
 
     Returns
@@ -42,7 +43,7 @@ def _generator(seed: int, purpose: str) -> np.random.Philox:
 
 
 def uniform(seed: int, purpose: str, size: int) -> NDArray[np.float64]:
-    """Uniform numbers in the open interval (0, 1): odd multiples of 2**-53."""
+    """Return uniform numbers in the open interval (0, 1): odd multiples of 2**-53."""
     out = np.empty(size)
     for start, numbers in _uniform_blocks(seed, purpose, size):
         out[start : start + numbers.size] = numbers
@@ -50,7 +51,10 @@ def uniform(seed: int, purpose: str, size: int) -> NDArray[np.float64]:
 
 
 def _uniform_blocks(seed: int, purpose: str, size: int) -> Iterator[tuple[int, NDArray[np.float64]]]:
-    """The numbers of `uniform` and where they begin, a block at a time: each has temporaries."""
+    """Yield the numbers of `uniform` in blocks, with the place of each block's first number.
+
+    Blocks bound the memory for intermediate results.
+    """
     generator = _generator(seed, purpose)
     for start in range(0, size, _BLOCK):
         bits = generator.random_raw(min(_BLOCK, size - start)) >> np.uint64(12)
@@ -58,14 +62,12 @@ def _uniform_blocks(seed: int, purpose: str, size: int) -> Iterator[tuple[int, N
 
 
 def normal(seed: int, purpose: str, size: int) -> NDArray[np.float32]:
-    """Standard normal numbers by inversion of the distribution function.
+    """Return standard normal numbers, by inversion of the distribution function.
 
-    Inversion is computed in float64 and rounded to float32, so that libraries whose last bits differ
-    still agree.
+    They are computed in float64 and rounded to float32, so that mathematical libraries which differ in the
+    last bits give the same numbers.
     """
-    from scipy.special import ndtri
-
     out = np.empty(size, np.float32)
     for start, numbers in _uniform_blocks(seed, purpose, size):
-        out[start : start + numbers.size] = ndtri(numbers)
+        out[start : start + numbers.size] = scipy.special.ndtri(numbers)
     return out

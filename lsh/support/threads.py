@@ -1,8 +1,8 @@
-"""Threads: serial kernels that release the GIL, mapped over blocks of rows by one pool.
+"""Threads: one pool maps serial kernels, which release the GIL, over blocks of rows.
 
-Numba's own ``parallel=True`` is not used: its OpenMP layer kills a process that forks afterwards and
-its workqueue layer aborts when two Python threads call it. A pool of Python threads over ``nogil``
-kernels does neither, and compiles each kernel once.
+Numba's own ``parallel=True`` is not used. Its OpenMP layer kills a process that forks afterwards, and its
+workqueue layer aborts when two Python threads call it. A pool of Python threads over ``nogil`` kernels has
+neither problem, and each kernel is compiled once.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import TypeVar
 
 __all__ = ["get_num_threads", "map_blocks", "run_tasks", "set_num_threads"]
 
-#: More would not be threads that a system has.
+#: Largest number of threads that can be set.
 _MAX_THREADS = 1 << 16
 
 T = TypeVar("T")
 
 
 def _ranks_on_node() -> int:
-    """Ranks that an MPI launcher started on this node, read from its environment; 1 without one."""
+    """Return how many ranks an MPI launcher started on this node; 1 without a launcher."""
     for name in ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE", "SLURM_NTASKS_PER_NODE"):
         value = os.environ.get(name, "")
         if value.isdecimal() and int(value) > 0:
@@ -40,7 +40,7 @@ def _default_num_threads() -> int:
 
 
 class _State:
-    """The pool of this process; a forked child starts with a fresh one, for threads do not survive."""
+    """The pool of this process. A forked child starts a new one, because threads do not survive a fork."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -56,7 +56,7 @@ def _after_fork_in_child() -> None:
     global _state
     parents, _state = _state, _State()
     _state.num_threads = parents.num_threads
-    # Forked by a worker of the parent's pool, the child's only thread is none of its own.
+    # If a worker of the parent's pool forked, its mark must not stay on the child's only thread.
     _local.__dict__.clear()
 
 
@@ -64,10 +64,11 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def get_num_threads() -> int:
-    """Threads that a batch is spread over.
+    """Return the number of threads that work on a batch.
 
-    Unless `set_num_threads` was called: the environment variable ``MERGESKETCH_NUM_THREADS``, or the
-    cores that this process may use divided by the MPI ranks on its node.
+    It is the number that `set_num_threads` set, or else that of the environment variable
+    ``MERGESKETCH_NUM_THREADS``, or else the number of cores that this process may use, divided by the number
+    of MPI ranks on its node.
 
     Returns
     -------
@@ -85,7 +86,7 @@ def get_num_threads() -> int:
 
 
 def set_num_threads(n: int) -> None:
-    """Set the number of threads that a batch is spread over, in this process.
+    """Set the number of threads that work on a batch, in this process.
 
     Parameters
     ----------
@@ -95,7 +96,7 @@ def set_num_threads(n: int) -> None:
     Raises
     ------
     ValueError
-        If `n` is no such integer.
+        If `n` is not such an integer.
 
     Examples
     --------
@@ -125,10 +126,10 @@ def _pool() -> ThreadPoolExecutor:
 
 
 def run_tasks(function: Callable[[int], T], n_tasks: int) -> list[T]:
-    """Call ``function(0), ..., function(n_tasks - 1)`` on the pool; results in that order.
+    """Call ``function(0), ..., function(n_tasks - 1)`` on the pool and return the results in that order.
 
-    Runs inline with one task, one thread, or when called from a worker of the pool (which would
-    otherwise wait for itself). The first exception is raised after every task has ended.
+    The tasks run in the calling thread where there is one task or one thread, or where a worker of the pool
+    calls, which would otherwise wait for itself. The first exception is raised after every task has ended.
     """
     if n_tasks <= 1 or get_num_threads() == 1 or getattr(_local, "is_worker", False):
         return [function(i) for i in range(n_tasks)]
@@ -144,7 +145,7 @@ def run_tasks(function: Callable[[int], T], n_tasks: int) -> list[T]:
                     raise
         wait(futures, return_when=FIRST_EXCEPTION)
     finally:
-        # Also when interrupted: no task may still write into the caller's arrays once it returned.
+        # After an interrupt too, no task may write to the caller's arrays once this function has returned.
         for future in futures:
             future.cancel()
         wait(futures)
@@ -152,18 +153,18 @@ def run_tasks(function: Callable[[int], T], n_tasks: int) -> list[T]:
 
 
 def map_blocks(function: Callable[[int, int], T], n: int, block: int) -> list[T]:
-    """Call ``function(start, stop)`` over consecutive ranges that cover ``range(n)``.
+    """Call ``function(start, stop)`` for consecutive ranges that cover ``range(n)``.
 
     Parameters
     ----------
     function : callable
-        Does the rows in [start, stop); a kernel that releases the GIL.
+        Works on the rows [start, stop): a kernel that releases the GIL.
     n : int
-        Rows in all. With 0 nothing is called.
+        Number of rows. With 0 the function is not called.
     block : int
-        The least rows worth a thread's while. A batch of at most `block` rows runs inline; larger
-        ones are cut into up to four ranges a thread, each at least `block` rows long, so that an
-        uneven batch still keeps every thread busy.
+        The least number of rows that are worth a thread of their own. A batch of at most `block` rows runs in
+        the calling thread. A larger one is cut into up to four ranges for each thread, each of at least
+        `block` rows, so that all threads stay busy where some ranges take longer than others.
 
     Returns
     -------

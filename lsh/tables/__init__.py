@@ -1,1 +1,1 @@
-"""Tables that ship with the package, what reads them and what wrote them."""
+"""Tables that ship with the package, the modules that read them and the scripts that wrote them."""

@@ -1,11 +1,11 @@
-"""Collision probabilities of cross-polytope hashes: the table that ``_make_cross_polytope_table.py`` wrote.
+"""Collision probabilities of cross-polytope hashes, from the table that ``make_cross_polytope.py`` wrote.
 
-The table is of Gaussian rotations. Orthogonal ones of s coordinates keep angles, and Gaussian ones do not
-quite: of two vectors at angle t, all s coordinates together lie at an angle of mean t and variance
-sin(t)**2 / s, to first order (that of a sample correlation; Fisher 1915). Given the angle that came out,
-Gaussian coordinates are those of an orthogonal rotation, but for lengths, which no hash looks at. So a
-probability of Gaussian rotations is the average of that of orthogonal ones over angles nearby, and
-`collision_of_rotation` undoes the average.
+The table is computed for Gaussian rotations. Orthogonal rotations of s coordinates keep angles; Gaussian ones
+change them a little. Two vectors at angle t have, after a Gaussian rotation, an angle of mean t and variance
+sin(t)**2 / s, to first order (that of a sample correlation; Fisher 1915). Given that angle, Gaussian
+coordinates are those of an orthogonal rotation up to their lengths, which hashes do not depend on. So the
+probability for Gaussian rotations is the average of that for orthogonal ones over nearby angles, and
+`collision_of_rotation` inverts the average.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ LARGEST_LOG2_DIMENSION = 16
 
 @cache
 def _interpolator(log2_dimension: int, size: int, together: int) -> tuple[PchipInterpolator, float, float]:
-    """Logarithms of probabilities by angle, and the last angle before pi and its logarithm."""
-    from scipy.interpolate import CubicSpline, PchipInterpolator  # here, so that importing stays quick
+    """Return an interpolator of log-probabilities by angle, the last angle before pi, and the value there."""
+    from scipy.interpolate import CubicSpline, PchipInterpolator
 
     with np.load(Path(__file__).with_name("cross_polytope.npz"), allow_pickle=False) as arrays:
         row = arrays["probabilities"][list(arrays["log2_dimensions"]).index(log2_dimension)][:-1]
         angles = arrays["angles"][:-1]
-    # Logarithms fall smoothly over many orders of magnitude; what is below e**-700 is 0 all the same.
+    # Logarithms fall smoothly over many orders of magnitude. Probabilities below e**-700 count as 0.
     logarithms = together * np.maximum(np.log(np.maximum(row, 1e-304)), -700.0)
     if size:
         spline, variance = CubicSpline(angles, logarithms), np.sin(angles) ** 2 / size
@@ -44,12 +44,12 @@ def _interpolator(log2_dimension: int, size: int, together: int) -> tuple[PchipI
 
 
 def collision_of_angle(angle: NDArray[np.float64], log2_dimension: int) -> NDArray[np.float64]:
-    """Probability that an elementary hash of ``2**log2_dimension`` axes is that of a vector at `angle`.
+    """Return the probability that two vectors at `angle` share an elementary hash of a Gaussian rotation.
 
-    Under a Gaussian rotation. Angles are from 0 to pi. Values between those of the table are interpolated,
-    monotonically in the logarithm: off by less than 2e-6, and up to 3 radians by 2e-5 of themselves where
-    above 1e-9. From the table's last angle on they fall to 0 as ``(pi - angle)**m``: all coordinates have to
-    be that small.
+    The hash chooses from ``2**log2_dimension`` axes. Angles lie in [0, pi]. Values between those of the table
+    are interpolated monotonically in the logarithm: their error is less than 2e-6, and up to 3 radians less
+    than 2e-5 of values above 1e-9. From the table's last angle on they fall to 0 as ``(pi - angle)**m``,
+    because all coordinates have to be that small.
     """
     return _probability(angle, log2_dimension, 0, 1)
 
@@ -57,10 +57,10 @@ def collision_of_angle(angle: NDArray[np.float64], log2_dimension: int) -> NDArr
 def collision_of_rotation(
     angle: NDArray[np.float64], log2_dimension: int, size: int, together: int
 ) -> NDArray[np.float64]:
-    """Probability that `together` elementary hashes of one orthogonal rotation of `size` all collide.
+    """Return the probability that `together` elementary hashes of one orthogonal rotation all collide.
 
-    Correct to first order in 1 / size: at a right angle, 256 axes and a size of 256 it is 0.0017, where
-    Gaussian rotations have 0.0020.
+    The rotation has `size` coordinates, and the result is correct to first order in 1 / size. At a right
+    angle, with 256 axes and a size of 256, it is 0.0017, where Gaussian rotations have 0.0020.
     """
     return _probability(angle, log2_dimension, size, together)
 

@@ -1,10 +1,10 @@
-"""Writes cross_polytope.npz: how often cross-polytope hashes collide, by numerical integration.
+"""Write ``cross_polytope.npz``: collision probabilities of cross-polytope hashes, by numerical integration.
 
-Run by hand (``python -m mergesketch.lsh.tables.make_cross_polytope``); the library reads the table only.
+It is run by hand (``python -m mergesketch.lsh.tables.make_cross_polytope``); the library reads the table.
 
 Under a Gaussian rotation the coordinates of two vectors at angle t are m independent pairs (U, V) of
-standard normal numbers of correlation r = cos(t). The hashes are equal if one and the same pair is the
-largest in magnitude of both and has equal signs. For one of the m pairs and both signs, with
+standard normal numbers of correlation r = cos(t). The hashes are equal if the same pair is the largest in
+magnitude for both vectors and has equal signs. For one of the m pairs and both signs, with
 G(u, v) = P(|U| <= u, |V| <= v),
 
     p = 2 m * integral over u, v > 0 of density(u, v) G(u, v)**(m - 1)
@@ -24,7 +24,7 @@ LOG2_DIMENSIONS = np.arange(1, 17)
 
 
 def upper_orthant(h: NDArray[Any], k: NDArray[Any], r: float) -> NDArray[np.float64]:
-    """P(U > h, V > k) for h, k > 0 and correlation r, from Owen's T function."""
+    """Return P(U > h, V > k) for h, k > 0 and correlation r, from Owen's T function."""
     s = np.sqrt((1.0 - r) * (1.0 + r))
     single = 0.5 * (ndtr(-h) + ndtr(-k))
     both: NDArray[np.float64] = single - owens_t(h, (k - r * h) / (h * s)) - owens_t(k, (h - r * k) / (k * s))
@@ -32,7 +32,7 @@ def upper_orthant(h: NDArray[Any], k: NDArray[Any], r: float) -> NDArray[np.floa
 
 
 def collision_probabilities(angle: float, nodes: int = 240) -> NDArray[np.float64]:
-    """p for all dimensions, at one angle inside (0, pi)."""
+    """Return the collision probability p for all dimensions, at one angle inside (0, pi)."""
     r, s = np.cos(angle), np.sin(angle)
     points, weights = np.polynomial.legendre.leggauss(nodes)
     u = 5.0 * (points + 1.0)

@@ -1,10 +1,10 @@
-"""Write ``unicode.npz``: what `shingle` knows of each code point.
+"""Write ``unicode.npz``: the properties of each code point that `shingle` uses.
 
-Run by hand to move to another Unicode version, with a Python of that version::
+It is run by hand, with a Python of the wanted Unicode version::
 
     python -m mergesketch.lsh.tables.make_unicode
 
-Hashes of texts that use changed code points change with it, so that is a new version of the file format.
+Hashes of texts with changed code points change too, so another table needs a new version of the file format.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-# The meaning of the low bits of a record; the rest is what lower-casing adds to the code point.
+#: Flags in the low bits of a record. The other bits are the number that lower-casing adds to the code point.
 WORD, MARK, SINGLE, ASSIGNED = 1, 2, 4, 8
 DELTA_SHIFT = 4
 BLOCK_BITS = 7
 
-# Scripts written without spaces between words, by the names of their letters: the letters of the scripts
-# Han, Hiragana, Thai, Lao, Khmer and Myanmar in Unicode's Scripts.txt, which Python does not have.
+#: Beginnings of the names of letters of scripts that are written without spaces between words: those of Han,
+#: Hiragana, Thai, Lao, Khmer and Myanmar in Unicode's Scripts.txt, which Python does not have.
 _SINGLE_NAMES = (
     "CJK UNIFIED IDEOGRAPH-",
     "CJK COMPATIBILITY IDEOGRAPH-",
@@ -38,14 +38,14 @@ _SINGLE_NAMES = (
 
 
 def lower(code: int) -> int:
-    """The simple (one to one) lower case of a code point."""
+    """Return the simple (one to one) lower case of a code point."""
     text = chr(code).lower()
-    # U+0130 alone lower-cases to two code points in Python; UnicodeData.txt's simple mapping is "i".
+    # Only U+0130 has a lower case of two code points in Python; the simple mapping of UnicodeData.txt is "i".
     return ord(text) if len(text) == 1 else ord("i")
 
 
 def record(code: int) -> int:
-    """Flags and lower-casing of a code point, packed."""
+    """Return the flags and the lower-casing of a code point, packed."""
     character = chr(code)
     category = unicodedata.category(character)
     flags = 0 if category == "Cn" else ASSIGNED

@@ -1,4 +1,4 @@
-"""What `shingle` knows of each code point: the table that ``_make_unicode_table.py`` wrote."""
+"""The properties of code points that `shingle` uses, from the table that ``make_unicode.py`` wrote."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ __all__ = ["UnicodeTable", "unicode_table"]
 class UnicodeTable(NamedTuple):
     """Records of code points in two stages.
 
-    The record of code point c is ``records[stage2[stage1[c >> 7] << 7 | c & 127]]``: the flags of
-    ``_make_unicode_table`` in its low four bits, and above them what lower-casing adds to c.
+    The record of code point c is ``records[stage2[stage1[c >> 7] << 7 | c & 127]]``. Its low four bits are
+    the flags of ``make_unicode``; the bits above them are the number that lower-casing adds to c.
     """
 
     version: str
@@ -27,7 +27,7 @@ class UnicodeTable(NamedTuple):
 
 @cache
 def unicode_table() -> UnicodeTable:
-    """The table that is shipped, read at the first call."""
+    """Return the table of the package; it is read at the first call."""
     with np.load(Path(__file__).with_name("unicode.npz"), allow_pickle=False) as arrays:
         return UnicodeTable(
             arrays["version"].tobytes().decode(), arrays["stage1"], arrays["stage2"], arrays["records"]

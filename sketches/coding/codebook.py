@@ -1,16 +1,17 @@
-"""Prefix codes for the values of a static function, kept compressed and read in place.
+"""Prefix codes for the values of a static function, stored compressed and read in place.
 
-The code is Huffman's, limited in length. Rare values can be *escaped*: they share one word, which some
-raw bits follow; so that neither the codebook outgrows what it saves, nor incompressible values cost more
-than their own width. A codebook is three arrays:
+The code is Huffman's, limited in length. Rare values can be *escaped*: they share one word, which is followed
+by raw bits. Escapes keep the codebook smaller than what it saves, and keep incompressible values from taking
+more bits than their own width. A codebook is three arrays:
 
-- `header`: eight numbers (`FIELDS`);
-- `class_sizes`: how many words there are of each length, the escape's included;
-- `classes`: for each length the values of its words, ascending, as Elias-Fano sequences one after another:
-  about ``2 + log2(range of values / class size)`` bits a value. The code being canonical, this is all.
+- `header`: the eight numbers of a `Header`;
+- `class_sizes`: the number of words of each length, the escape's word included;
+- `classes`: for each length the values of its words in ascending order, as Elias-Fano sequences one after
+  another, of about ``2 + log2(range of values / class size)`` bits a value. The code is canonical: these
+  arrays determine its words.
 
-Decoding reads them in place, and a small table of the short words, made at first use. What was loaded has
-been checked so far that no window of bits can lead a decoder out of bounds.
+The decoder reads these arrays in place, and a small table of the short words, which is made at the first use.
+The constructor checks the arrays: no window of bits can lead a decoder out of their bounds.
 """
 
 from __future__ import annotations
@@ -27,20 +28,33 @@ from ...lsh.support.lazy import lazy
 from ..kernels.codes import CLASS_FIELDS, Decoder, Encoder, encode_values
 from ..kernels.elias_fano import address_of
 from . import elias_fano
-from .codebook_choice import FIELDS, Others, choose
+from .codebook_choice import Header, Others, choose
 from .prefix_code import LARGEST_LIMIT, check_counts, first_codes
 
-__all__ = ["Codebook", "Encoded"]
+__all__ = ["ARRAYS", "Codebook", "Encoded"]
+
+#: The arrays of a codebook, in their order, and their dtypes.
+ARRAYS = {"header": "uint64", "class_sizes": "uint32", "classes": "uint64"}
 
 _U = np.uint64
-#: The table's index has at most so many bits, its bytes are at most so much of the payload's ...
+#: The decoding table has at most 2**_TABLE_BITS entries, and at most this share of the bytes of all words.
 _TABLE_BITS, _TABLE_SHARE = 11, 0.01
-#: ... and it need not hold the longest words, as long as so few keys have them.
+#: The table may leave out long words that at most this share of the keys have.
 _LONG_SHARE = 0.02
 
 
 class Encoded(NamedTuple):
-    """Words of a batch of values: bits right-aligned, lengths, and where escaped, the raw bits."""
+    """The words of a batch of values.
+
+    Attributes
+    ----------
+    codes : ndarray of uint64
+        The bits of each word, right-aligned.
+    lengths : ndarray of uint8
+    escaped : ndarray of bool
+    raw : ndarray of uint64
+        The raw bits of escaped values, 0 for others.
+    """
 
     codes: NDArray[np.uint64]
     lengths: NDArray[np.uint8]
@@ -49,24 +63,30 @@ class Encoded(NamedTuple):
 
 
 class Codebook:
-    """An immutable prefix code of distinct uint64 values; made by `build` or `from_arrays`.
+    """An immutable prefix code of distinct uint64 values.
+
+    Parameters
+    ----------
+    arrays : mapping
+        The arrays that `arrays` returned, which are not copied. `build` chooses a new code.
 
     Attributes
     ----------
-    n_keys : int
-        The sum of the counts it was built for.
+    header : Header
     n_symbols : int
-        Values that have words of their own.
-    has_escape, escape_length : bool, int
-        Whether there is an escape, and its word's length.
-    raw_bits : int
-        Raw bits that follow an escape.
+        Number of values that have words of their own.
     min_length, max_length : int
-        Of any word, the escape's included.
+        The shortest and the longest length of a word, the escape's word included.
     table_bits : int
-        Bits of a window that index the decoding table.
+        Number of bits of a window that index the decoding table.
     nbytes : int
-        Of the arrays.
+        Bytes of the arrays.
+
+    Raises
+    ------
+    ValueError
+        If the arrays are not those of a codebook. Accepted arrays decode every window of bits without an
+        access out of bounds. The check reads about two bits a value.
 
     Examples
     --------
@@ -81,12 +101,13 @@ class Codebook:
     """
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        self._header = _array(arrays, "header", np.uint64)
-        self._sizes = _array(arrays, "class_sizes", np.uint32)
-        self._words = _array(arrays, "classes", np.uint64)
+        self._arrays = {name: _read_array(arrays, name) for name in ARRAYS}
+        header, sizes, self._words = self._arrays.values()
+        if header.shape != (len(Header._fields),):
+            raise ValueError(f"header must have {len(Header._fields)} numbers, got shape {header.shape}")
+        self.header = Header(*header.tolist())
+        self._sizes: list[int] = sizes.tolist()
         self._check()
-
-    # -- making ---------------------------------------------------------------------------------------
 
     @classmethod
     def build(
@@ -98,7 +119,7 @@ class Codebook:
         raw_bits_allowed: bool = True,
         others: Others | None = None,
     ) -> Codebook:
-        """The codebook for which words, raw bits and the codebook itself take the least in all.
+        """Choose the codebook for which words, raw bits and the codebook itself take the fewest bytes.
 
         Parameters
         ----------
@@ -107,7 +128,7 @@ class Codebook:
         limit : int, at most 32
             Longest word.
         raw_bits_allowed : bool
-            Whether rare values may be escaped.
+            True if rare values may be escaped.
         others : Others, optional
             Further values, which are all escaped.
 
@@ -132,67 +153,148 @@ class Codebook:
             raise ValueError("others need an escape, and values beside them")
         return cls(choose(values, counts, limit, escapes=raw_bits_allowed, others=others))
 
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Codebook:
-        """The codebook whose `arrays` these are; they are not copied.
+    def _check(self) -> None:
+        header, sizes = self.header, self._sizes
+        if not 1 <= len(sizes) <= LARGEST_LIMIT + 1:
+            raise ValueError(f"class_sizes must have 1 to {LARGEST_LIMIT + 1} numbers, got {len(sizes)}")
+        n_words = sum(sizes)
+        if n_words > elias_fano.LARGEST_N:
+            raise ValueError(f"class_sizes must sum to at most {elias_fano.LARGEST_N}, got {n_words}")
+        kraft = sum(size << (self.max_length - length) for length, size in enumerate(sizes))
+        if (n_words and kraft != 1 << self.max_length) or (sizes[-1] == 0 and self.max_length):
+            raise ValueError(f"class_sizes must be those of a complete code, got {sizes}")
+        if header.has_escape > 1:
+            raise ValueError(f"has_escape must be 0 or 1, got {header.has_escape}")
+        if header.has_escape:
+            if header.escape_length > self.max_length or sizes[header.escape_length] == 0:
+                raise ValueError(f"escape_length must be that of a word, got {header.escape_length}")
+        elif header.escape_length or header.raw_bits or header.raw_base:
+            raise ValueError("escape_length, raw_bits and raw_base must be 0 without an escape")
+        if header.raw_bits > 64:
+            raise ValueError(f"raw_bits must be at most 64, got {header.raw_bits}")
+        if not header.step or header.base + header.step * header.largest >= 2**64:
+            raise ValueError(f"step must be at least 1 and keep values below 2**64, got {header.step}")
+        largest_class = max(0, *sizes)
+        if largest_class - header.has_escape > header.largest + 1:
+            raise ValueError(
+                f"largest must leave room for {largest_class} values in a class, got {header.largest}"
+            )
+        stop = self._classes[-1].stop if self._classes else 0
+        if self._words.size != stop:
+            raise ValueError(f"classes must have {stop} words, got {self._words.size}")
+        for part in self._classes:
+            try:
+                elias_fano.check(self._words[part.start : part.stop], part.n, part.largest)
+            except ValueError as error:
+                raise ValueError(f"classes: words of length {part.length}: {error}") from None
 
-        Reads about two bits a value; the decoding table is made when `decoder` is first called.
-
-        Raises
-        ------
-        ValueError
-            With what is wrong. What is accepted decodes every window of bits without leaving an array's
-            bounds.
-        """
-        return cls(arrays)
+    # -- properties -----------------------------------------------------------------------------------
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """The arrays to store, read-only: uint64 `header` and `classes`, uint32 `class_sizes`."""
-        return {"header": self._header, "class_sizes": self._sizes, "classes": self._words}
+        """Return the arrays to store, read-only: uint64 `header` and `classes`, uint32 `class_sizes`."""
+        return dict(self._arrays)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Codebook.from_arrays, (self.arrays(),)
+        return Codebook, (self.arrays(),)
+
+    @property
+    def n_symbols(self) -> int:
+        return sum(self._sizes) - self.header.has_escape
+
+    @property
+    def min_length(self) -> int:
+        return next((length for length, size in enumerate(self._sizes) if size), 0)
+
+    @property
+    def max_length(self) -> int:
+        return len(self._sizes) - 1
+
+    @property
+    def nbytes(self) -> int:
+        return sum(array.nbytes for array in self._arrays.values())
+
+    @lazy
+    def table_bits(self) -> int:
+        """Return the number of bits that index the table.
+
+        It is the least for which few keys have longer words, unless the table would take too much memory. The
+        lengths imply the shares of the keys: 2**-length for each word.
+        """
+        shares = [size * 2.0**-length for length, size in enumerate(self._sizes)]
+        bits = sum(share * length for length, share in enumerate(shares)) * self.header.n_keys
+        allowed = 0
+        while allowed < min(_TABLE_BITS, self.max_length) and 8 << (allowed + 1) <= _TABLE_SHARE * bits / 8:
+            allowed += 1
+        enough = 0
+        while sum(shares[enough + 1 :]) > _LONG_SHARE:
+            enough += 1
+        return min(enough, allowed)
+
+    @lazy
+    def _classes(self) -> list[_Class]:
+        """The classes of values with words of their own, by the length of the words."""
+        parts, start = [], 0
+        for length, (size, first) in enumerate(zip(self._sizes, first_codes(self._sizes), strict=True)):
+            n = size - (self.header.has_escape and length == self.header.escape_length)
+            if n:
+                largest = self.header.largest - (n - 1)
+                stop = start + elias_fano.layout(n, largest).n_words
+                parts.append(_Class(length, first, n, largest, start, stop))
+                start = stop
+        return parts
+
+    def _class_values(self, part: _Class) -> NDArray[np.uint64]:
+        index = np.arange(part.n)
+        q = elias_fano.take(self._words[part.start : part.stop], part.n, part.largest, index)
+        return _U(self.header.base) + _U(self.header.step) * (q + index.astype(np.uint64))
+
+    def _escape_code(self) -> int:
+        if not self.header.has_escape:
+            return 0
+        length = self.header.escape_length
+        return first_codes(self._sizes)[length] + self._sizes[length] - 1
 
     # -- encoding -------------------------------------------------------------------------------------
 
     def encoder(self) -> Encoder:
-        """What `encode_value` and `encode` read; about 25 bytes a value, kept only by the caller."""
-        values, lengths, codes = self._coded()
+        """Return the tables for `encode`, of about 25 bytes a value. The codebook does not keep them."""
+        parts = self._classes
+        values = np.concatenate([np.zeros(0, np.uint64), *map(self._class_values, parts)])
+        lengths = np.concatenate([np.zeros(0, np.uint8), *(np.full(p.n, p.length, np.uint8) for p in parts)])
+        codes = np.concatenate(
+            [np.zeros(0, np.uint32), *(np.arange(p.first, p.first + p.n, dtype=np.uint32) for p in parts)]
+        )
         order = np.argsort(values, kind="stable")
-        values, lengths, codes = values[order], lengths[order], codes[order]
+        values = values[order]
         span = int(values[-1]) - int(values[0]) if values.size else 0
         shift = max(0, span.bit_length() - values.size.bit_length())
         starts = np.zeros((span >> shift) + 2, dtype=np.uint32)
         if values.size:
             slots = ((values - values[0]) >> _U(shift)).astype(np.int64)
             starts[1:] = np.cumsum(np.bincount(slots, minlength=starts.size - 1))
+        header = self.header
         return Encoder(
             values,
-            codes,
-            lengths,
+            codes[order],
+            lengths[order],
             starts,
-            _U(shift),
-            _U(self._escape_code()),
-            _U(self.escape_length),
-            _U(self.has_escape),
-            _U(self._field("step")),
-            _U(self._field("raw_base")),
-            _U(2**self.raw_bits - 1),
+            *map(_U, (shift, self._escape_code(), header.escape_length, header.has_escape)),
+            *map(_U, (header.step, header.raw_base, 2**header.raw_bits - 1)),
         )
 
     def encode(self, values: NDArray[np.integer[Any]], encoder: Encoder | None = None) -> Encoded:
-        """Words of values that the codebook was built for (or that its escape reaches).
+        """Return the words of values that the codebook was built for, or that its escape covers.
 
         Parameters
         ----------
         values : (n,) array of integers, at least 0
         encoder : Encoder, optional
-            As `encoder` gave it; to be passed where many batches are encoded, else it is made each time.
+            What `encoder` returned. Pass it to encode many batches; without it each call makes it anew.
 
         Raises
         ------
         ValueError
-            At a value that has neither word nor raw bits.
+            If a value has neither a word nor raw bits.
         """
         values = np.ascontiguousarray(values)
         n = values.size
@@ -205,67 +307,46 @@ class Codebook:
             np.zeros(n, dtype=np.bool_),
             np.zeros(n, dtype=np.uint64),
         )
-        at = encode_values(self.encoder() if encoder is None else encoder, values, *out)
-        if at < n:
-            raise ValueError(f"values must be among those of the codebook, got {values[at]} at {at}")
+        n_encoded = encode_values(encoder or self.encoder(), values, *out)
+        if n_encoded < n:
+            raise ValueError(
+                f"values must be among those of the codebook, got {values[n_encoded]} at {n_encoded}"
+            )
         return out
-
-    def _coded(self) -> tuple[NDArray[np.uint64], NDArray[np.uint8], NDArray[np.uint32]]:
-        """Values with words of their own, their lengths and their words, by (length, value)."""
-        values, lengths, codes = [], [], []
-        for part in self._classes:
-            values.append(self._class_values(part))
-            lengths.append(np.full(part.n, part.length, dtype=np.uint8))
-            codes.append((part.first + np.arange(part.n)).astype(np.uint32))
-        if not values:
-            return np.zeros(0, np.uint64), np.zeros(0, np.uint8), np.zeros(0, np.uint32)
-        return np.concatenate(values), np.concatenate(lengths), np.concatenate(codes)
-
-    def _class_values(self, part: _Class) -> NDArray[np.uint64]:
-        index = np.arange(part.n)
-        q = elias_fano.take(self._words[part.start : part.stop], part.n, part.largest, index)
-        return _U(self._field("base")) + _U(self._field("step")) * (q + index.astype(np.uint64))
 
     # -- decoding -------------------------------------------------------------------------------------
 
     def decoder(self, address_of: Callable[[NDArray[np.uint64]], np.uint64] = address_of) -> Decoder:
-        """What `decode` reads: numbers and addresses, good as long as this codebook lives.
+        """Return the numbers and addresses that `decode` reads, valid while this codebook exists.
 
-        `address_of` says where an array lies for those who read it.
+        `address_of` returns the address of an array on the device of the decoding kernel.
         """
-        longest, bits = max(self.max_length, 1), self.table_bits
-        n_short = [size << (longest - length) for length, size in enumerate(self._sizes.tolist())]
+        header, longest, bits = self.header, max(self.max_length, 1), self.table_bits
         escape_first, escape_span = 0, 0
-        if self.has_escape:
-            escape_first = self._escape_code() << (longest - self.escape_length)
-            escape_span = 1 << (longest - self.escape_length)
+        if header.has_escape:
+            escape_span = 1 << (longest - header.escape_length)
+            escape_first = self._escape_code() * escape_span
+        # A code without words needs no table: all windows find its only entry, 0.
+        table_end = 1 << longest
+        if any(self._sizes):
+            table_end = sum(size << (longest - n) for n, size in enumerate(self._sizes[: bits + 1]))
         table, classes = self._tables
         return Decoder(
-            _U(64 - longest),
-            _U(escape_first),
-            _U(escape_span),
-            # An empty code has no word; then all windows find the table's zero.
-            _U(sum(n_short[: bits + 1]) if self._sizes.any() else 1 << longest),
-            _U(longest - bits),
-            address_of(table),
-            address_of(classes),
-            address_of(self._words),
-            _U(self._field("base")),
-            _U(self._field("step")),
-            _U(self._field("raw_base")),
-            _U(self.raw_bits),
+            *map(_U, (64 - longest, escape_first, escape_span, table_end, longest - bits)),
+            *map(address_of, (table, classes, self._words)),
+            *map(_U, (header.base, header.step, header.raw_base, header.raw_bits)),
         )
 
     @lazy
     def _tables(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-        """Values by the first `table_bits` bits, and the numbers on the classes of longer words."""
+        """The values by the first `table_bits` bits of a window, and the classes of the longer words."""
         longest, bits = max(self.max_length, 1), self.table_bits
         table, classes = np.zeros(1 << bits, dtype=np.uint64), []
         for part in self._classes:
             if part.length <= bits:
                 width = 1 << (bits - part.length)
-                at = part.first * width
-                table[at : at + part.n * width] = np.repeat(self._class_values(part), width)
+                start = part.first * width
+                table[start : start + part.n * width] = np.repeat(self._class_values(part), width)
                 continue
             spare = longest - part.length
             plan = elias_fano.layout(part.n, part.largest)
@@ -274,134 +355,35 @@ class Codebook:
             classes.append(row + [0] * (CLASS_FIELDS - len(row)))
         return read_only(table), np.array(classes, dtype=np.uint64).reshape(-1, CLASS_FIELDS)
 
-    @lazy
-    def table_bits(self) -> int:
-        """Bits that index the table: as few as leave few keys out, if that is not too much memory.
-
-        By the shares that the lengths imply, 2**-length of the keys for each word.
-        """
-        shares = [size * 2.0**-length for length, size in enumerate(self._sizes.tolist())]
-        bits = sum(share * length for length, share in enumerate(shares)) * self.n_keys
-        allowed = 0
-        while allowed < min(_TABLE_BITS, self.max_length) and 8 << (allowed + 1) <= _TABLE_SHARE * bits / 8:
-            allowed += 1
-        enough = 0
-        while sum(shares[enough + 1 :]) > _LONG_SHARE:
-            enough += 1
-        return min(enough, allowed)
-
-    # -- what the arrays say --------------------------------------------------------------------------
-
-    def _field(self, name: str) -> int:
-        return int(self._header[FIELDS.index(name)])
-
-    @property
-    def n_keys(self) -> int:
-        return self._field("n_keys")
-
-    @property
-    def has_escape(self) -> bool:
-        return bool(self._field("has_escape"))
-
-    @property
-    def escape_length(self) -> int:
-        return self._field("escape_length")
-
-    @property
-    def raw_bits(self) -> int:
-        return self._field("raw_bits")
-
-    @property
-    def n_symbols(self) -> int:
-        return int(self._sizes.sum(dtype=np.int64)) - self.has_escape
-
-    @property
-    def min_length(self) -> int:
-        used = np.flatnonzero(self._sizes)
-        return int(used[0]) if used.size else 0
-
-    @property
-    def max_length(self) -> int:
-        return int(self._sizes.size) - 1
-
-    @property
-    def nbytes(self) -> int:
-        return self._header.nbytes + self._sizes.nbytes + self._words.nbytes
-
-    def _escape_code(self) -> int:
-        if not self.has_escape:
-            return 0
-        return first_codes(self._sizes)[self.escape_length] + int(self._sizes[self.escape_length]) - 1
-
-    @lazy
-    def _classes(self) -> list[_Class]:
-        """Classes of coded values, by length; cheap: a handful of numbers each."""
-        parts, start = [], 0
-        for length, (size, first) in enumerate(
-            zip(self._sizes.tolist(), first_codes(self._sizes), strict=True)
-        ):
-            n = size - (self.has_escape and length == self.escape_length)
-            if n:
-                largest = self._field("largest") - (n - 1)
-                stop = start + elias_fano.layout(n, largest).n_words
-                parts.append(_Class(length, first, n, largest, start, stop))
-                start = stop
-        return parts
-
-    def _check(self) -> None:
-        if self._header.shape != (len(FIELDS),):
-            raise ValueError(f"header must have {len(FIELDS)} numbers, got shape {self._header.shape}")
-        if not 1 <= self._sizes.size <= LARGEST_LIMIT + 1:
-            raise ValueError(
-                f"class_sizes must have 1 to {LARGEST_LIMIT + 1} numbers, got {self._sizes.size}"
-            )
-        sizes = self._sizes.tolist()
-        n_words = sum(sizes)
-        if n_words > elias_fano.LARGEST_N:
-            raise ValueError(f"class_sizes must sum to at most {elias_fano.LARGEST_N}, got {n_words}")
-        kraft = sum(size << (self.max_length - length) for length, size in enumerate(sizes))
-        if (n_words and kraft != 1 << self.max_length) or (sizes[-1] == 0 and self.max_length):
-            raise ValueError(f"class_sizes must be those of a complete code, got {sizes}")
-        if self._field("has_escape") > 1:
-            raise ValueError(f"has_escape must be 0 or 1, got {self._field('has_escape')}")
-        if self.has_escape:
-            if self.escape_length > self.max_length or sizes[self.escape_length] == 0:
-                raise ValueError(f"escape_length must be that of a word, got {self.escape_length}")
-        elif self.escape_length or self.raw_bits or self._field("raw_base"):
-            raise ValueError("escape_length, raw_bits and raw_base must be 0 without an escape")
-        if self.raw_bits > 64:
-            raise ValueError(f"raw_bits must be at most 64, got {self.raw_bits}")
-        step, largest = self._field("step"), self._field("largest")
-        if not step or self._field("base") + step * largest >= 2**64:
-            raise ValueError(f"step must be at least 1 and keep values below 2**64, got {step}")
-        largest_class = max([0, *sizes])
-        if largest_class - self.has_escape > largest + 1:
-            raise ValueError(f"largest must leave room for {largest_class} values in a class, got {largest}")
-        stop = self._classes[-1].stop if self._classes else 0
-        if self._words.size != stop:
-            raise ValueError(f"classes must have {stop} words, got {self._words.size}")
-        for part in self._classes:
-            try:
-                elias_fano.check(self._words[part.start : part.stop], part.n, part.largest)
-            except ValueError as error:
-                raise ValueError(f"classes: words of length {part.length}: {error}") from None
-
 
 class _Class(NamedTuple):
-    """The values whose words have one length."""
+    """The values whose words have one length.
+
+    Attributes
+    ----------
+    length : int
+    first : int
+        The first word.
+    n : int
+        Number of values.
+    largest : int
+        Of the Elias-Fano sequence.
+    start, stop : int
+        The part of `classes` that the sequence takes.
+    """
 
     length: int
-    first: int  # word
+    first: int
     n: int
-    largest: int  # of q - index
+    largest: int
     start: int
     stop: int
 
 
-def _array(arrays: Mapping[str, NDArray[Any]], name: str, dtype: type[np.generic]) -> NDArray[Any]:
+def _read_array(arrays: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any]:
     if name not in arrays:
         raise ValueError(f"arrays must hold {name!r}, got {sorted(arrays)}")
     array = arrays[name]
-    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1:
-        raise ValueError(f"{name} must be a one-dimensional array of {np.dtype(dtype)}, got {array!r}")
+    if not isinstance(array, np.ndarray) or array.dtype != ARRAYS[name] or array.ndim != 1:
+        raise ValueError(f"{name} must be a one-dimensional array of {ARRAYS[name]}, got {array!r}")
     return read_only(np.require(array, requirements=["C", "A"]))

@@ -1,4 +1,4 @@
-"""Which values get words of their own: the choice that takes the fewest bytes in all."""
+"""The choice of the values that get words of their own: the codebook and all words take the fewest bytes."""
 
 from __future__ import annotations
 
@@ -13,26 +13,55 @@ from ..kernels.prefix_code import common_divisor
 from . import elias_fano
 from .prefix_code import sorted_code_lengths
 
-__all__ = ["FIELDS", "Others", "choose", "common_step"]
+__all__ = ["Header", "Others", "choose", "common_step"]
 
-#: The numbers of a codebook's header.
-FIELDS = ("n_keys", "base", "step", "largest", "has_escape", "escape_length", "raw_base", "raw_bits")
-#: What the structure that holds the bits costs beside them.
+#: Bits that a ribbon takes for each bit of a word.
 _OVERHEAD = 1.02
 
 _U = np.uint64
 
 
+class Header(NamedTuple):
+    """The numbers of a codebook, in their order.
+
+    Values with words of their own are ``base + step * q`` with q from 0 to `largest`; escaped values are
+    ``raw_base + step * raw``.
+
+    Attributes
+    ----------
+    n_keys : int
+        The sum of the counts that the codebook was built for.
+    base, step, largest : int
+    has_escape : int
+        1 if there is an escape, else 0.
+    escape_length : int
+        The length of the escape's word.
+    raw_base : int
+    raw_bits : int
+        The number of raw bits that follow an escape.
+    """
+
+    n_keys: int
+    base: int
+    step: int
+    largest: int
+    has_escape: int
+    escape_length: int
+    raw_base: int
+    raw_bits: int
+
+
 class Others(NamedTuple):
-    """Values that were too many to be counted each, and so have to be escaped.
+    """Rare values beyond those that are counted one by one; a code has to escape them.
 
     Attributes
     ----------
     n : int
-        Keys that have them.
+        Number of keys that have these values.
     low, high : int
+        The lowest and the highest of the values.
     step : int
-        A common divisor of their distances, 0 for a single value.
+        A common divisor of the distances between the values; 0 for a single value.
     """
 
     n: int
@@ -41,7 +70,7 @@ class Others(NamedTuple):
     step: int
 
     def merged(self, other: Others) -> Others:
-        """Both together."""
+        """Return both together."""
         return Others(
             self.n + other.n,
             min(self.low, other.low),
@@ -58,10 +87,11 @@ def choose(
     escapes: bool,
     others: Others | None = None,
 ) -> dict[str, NDArray[Any]]:
-    """The arrays of the codebook for ascending values, with rare ones escaped where that takes less.
+    """Return the arrays of the smallest codebook for ascending values.
 
-    Numbers of escaped values are tried, an optimal code each, in the order of the least that they can take
-    by their entropy, until none can beat the best. Time O(D log D) for the sort and about O(D) for a code.
+    Several numbers of escaped values are tried, each with an optimal code, in the order of a lower bound of
+    their cost, which follows from the entropy. The search ends when no bound is below the best cost. Time
+    O(D log D) for the sort and about O(D) for a code.
     """
     if values.size == 0:
         assert others is None
@@ -96,16 +126,27 @@ def choose(
 
 
 class _Plan(NamedTuple):
-    """One choice of what to escape: the `n_escaped` values of the lowest counts."""
+    """One choice of the values to escape: the `n_escaped` values of the lowest counts, and the others.
+
+    Attributes
+    ----------
+    n_escaped : int
+    weight : int
+        The sum of the counts of all escaped values.
+    raw_base, raw_bits : int
+        As in the `Header`.
+    least_cost : float
+        A lower bound of all bytes.
+    """
 
     n_escaped: int
-    weight: int  # sum of their counts, and of the others'
+    weight: int
     raw_base: int
     raw_bits: int
     least_cost: float
 
     def lengths(self, ascending: NDArray[np.int64], limit: int) -> tuple[NDArray[np.uint8], int]:
-        """Lengths of the words of the others, in ascending order of their counts, and of the escape's."""
+        """Return the lengths of the words by ascending counts, and the length of the escape's word."""
         kept = ascending[self.n_escaped :]
         if not self.weight:
             return sorted_code_lengths(kept, limit), 0
@@ -122,12 +163,12 @@ def _plans(
     escapes: bool,
     others: Others | None,
 ) -> list[_Plan]:
-    """Escapes of none, of the values of counts up to 1, 2, 3, 7, 15 ..., and of all; values by counts."""
+    """Return the choices to escape no value, values of counts up to 1, 2, 3, 7, 15 ..., and all values."""
     low, high, weight = (others.low, others.high, others.n) if others else (2**64, 0, 0)
     total, n = int(ascending.sum()) + weight, ascending.size
     bounds = [0, 1, 2, *((1 << k) - 1 for k in range(2, int(ascending[-1]).bit_length()))] if escapes else [0]
     choices = sorted({*np.searchsorted(ascending, bounds, side="right").tolist(), *([n] if escapes else [])})
-    # The information in the keys between one choice and the next.
+    # The information in bits of the keys between one choice and the next.
     parts = []
     for start, stop in itertools.pairwise([*choices, n]):
         part = ascending[start:stop]
@@ -139,20 +180,20 @@ def _plans(
             low, high = min(low, int(values[more].min())), max(high, int(values[more].max()))
             weight += int(ascending[more].sum())
         if n - n_escaped + (weight > 0) > 2**limit or (weight and low == high and not others):
-            # Too many words; or a single value, which may as well have the word itself.
+            # There are too many words; or there is a single value, which may as well have a word of its own.
             continue
         raw_bits = max(1, ((high - low) // step).bit_length()) if weight else 0
         bits = sum(parts[i:]) + (weight * (np.log2(total / weight) + raw_bits) if weight else 0.0)
-        # Classes take a bit a value at least. A little less, for the sums are rounded.
+        # Classes take at least a bit a value. The bound is a little lower, because sums are rounded.
         least = (_OVERHEAD * bits + n - n_escaped) / 8 * (1 - 1e-9)
         plans.append(_Plan(n_escaped, weight, low if weight else 0, raw_bits, least))
     return plans
 
 
 def _packed_bytes(kept: NDArray[np.uint64], lengths: NDArray[np.uint8], escape_length: int, step: int) -> int:
-    """Bytes of the arrays of the codebook in which these values have words of these lengths."""
+    """Return the bytes of the codebook in which these values have words of these lengths."""
     longest = escape_length
-    total = 8 * len(FIELDS)
+    total = 8 * len(Header._fields)
     if kept.size:
         longest = max(longest, int(lengths.max()))
         largest = (int(kept.max()) - int(kept.min())) // step
@@ -169,7 +210,7 @@ def _arrays(
     step: int,
     escape: tuple[int, int, int] | None,
 ) -> dict[str, NDArray[Any]]:
-    """The arrays of the code of ascending values; `escape` is its length, base and raw bits."""
+    """Return the arrays of the code of ascending values; `escape` is its length, raw base and raw bits."""
     escape_length, raw_base, raw_bits = escape or (0, 0, 0)
     base = int(values[0]) if values.size else 0
     largest = (int(values[-1]) - base) // step if values.size else 0
@@ -181,7 +222,7 @@ def _arrays(
             parts.append(elias_fano.encode(q - np.arange(n, dtype=np.uint64), largest - (n - 1)))
     if escape:
         sizes[escape_length] += 1
-    header = [n_keys, base, step, largest, escape is not None, escape_length, raw_base, raw_bits]
+    header = Header(n_keys, base, step, largest, escape is not None, escape_length, raw_base, raw_bits)
     return {
         "header": np.array(header, dtype=np.uint64),
         "class_sizes": sizes.astype(np.uint32),
@@ -190,5 +231,5 @@ def _arrays(
 
 
 def common_step(values: NDArray[np.uint64]) -> int:
-    """Greatest common divisor of the distances of ascending values; 0 for fewer than two."""
+    """Return the greatest common divisor of the distances of ascending values; 0 for fewer than two."""
     return int(common_divisor(values))

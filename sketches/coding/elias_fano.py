@@ -1,9 +1,9 @@
-"""Sorted integers in about two bits each beside the logarithm of their mean distance, read in place.
+"""Elias-Fano sequences: sorted integers that are stored in few bits and read in place.
 
-Elias-Fano: of each of n values up to `largest`, the `low_bits` lowest bits lie side by side; the rest, the
-high parts, lie in unary: the i-th value sets bit ``high part + i``. Select samples, the places of every
-128th of these bits, lead to the i-th without a scan from the front. All is a function of (n, largest) but
-the words themselves, so nothing describes them::
+A value takes about two bits beside the logarithm of the mean distance. The `low_bits` lowest bits of each of
+n values up to `largest` are stored side by side. The high parts, the other bits, are stored in unary: the
+i-th value sets bit ``high part + i``. Select samples, the places of every 128th of these bits, lead to the
+i-th value without a scan from the front. The layout is a function of (n, largest) and is not stored::
 
     | low bits: n * low_bits | high parts: n + (largest >> low_bits) | samples: 32 bits per 128 values |
 
@@ -20,16 +20,27 @@ from numpy.typing import NDArray
 
 from ...lsh.support.backend import read_only
 from ...lsh.support.checks import check_int
-from ..kernels.elias_fano import SAMPLE, address_of, elias_fano_check, elias_fano_encode, elias_fano_take
+from ..kernels.elias_fano import (
+    OUT_OF_RANGE,
+    SAMPLE,
+    TOO_LARGE,
+    VALID,
+    WRONG_NUMBER,
+    WRONG_SAMPLE,
+    address_of,
+    elias_fano_check,
+    elias_fano_encode,
+    elias_fano_take,
+)
 
 __all__ = ["Layout", "check", "encode", "layout", "take"]
 
-#: More would not fit the 32 bits of a sample.
+#: The largest number of values: a sample has 32 bits.
 LARGEST_N = 2**30
 
 
 class Layout(NamedTuple):
-    """Where the parts of a sequence lie, counted in words from its first."""
+    """The number of low bits, and the places of the parts of a sequence in words from its first."""
 
     low_bits: int
     high_at: int
@@ -38,7 +49,7 @@ class Layout(NamedTuple):
 
 
 def layout(n: int, largest: int) -> Layout:
-    """The layout of n values of at most `largest`, with the number of low bits that takes the fewest bits."""
+    """Return the layout of n values up to `largest`, with the number of low bits of the shortest sequence."""
     n, largest = check_int("n", n, 0, LARGEST_N), check_int("largest", largest, 0, 2**64 - 1)
     if n == 0:
         return Layout(0, 0, 0, 0)
@@ -50,21 +61,21 @@ def layout(n: int, largest: int) -> Layout:
 
 
 _FAULTS = {
-    1: "the high parts do not hold one bit a value",
-    2: "a high part is over the largest allowed",
-    3: "a select sample is wrong",
-    4: "a value is over the largest allowed",
+    WRONG_NUMBER: "the high parts do not hold one bit a value",
+    OUT_OF_RANGE: "a high part is over the largest allowed",
+    WRONG_SAMPLE: "a select sample is wrong",
+    TOO_LARGE: "a value is over the largest allowed",
 }
 
 
 def encode(values: NDArray[np.uint64], largest: int | None = None) -> NDArray[np.uint64]:
-    """The words of a non-decreasing sequence; O(n).
+    """Return the words of a non-decreasing sequence, in time O(n).
 
     Parameters
     ----------
     values : (n,) uint64 array, non-decreasing
     largest : int, default the last value
-        At least every value; needed again to read the words.
+        An upper bound of the values, which is needed again to read the words.
 
     Returns
     -------
@@ -73,7 +84,7 @@ def encode(values: NDArray[np.uint64], largest: int | None = None) -> NDArray[np
     Raises
     ------
     ValueError
-        If the values decrease somewhere or one is over `largest`.
+        If the values decrease, or a value is over `largest`.
 
     Examples
     --------
@@ -91,7 +102,7 @@ def encode(values: NDArray[np.uint64], largest: int | None = None) -> NDArray[np
     if largest is not None and last > largest:
         raise ValueError(f"values must be at most largest={largest}, got {last}")
     words = np.zeros(plan.n_words, dtype=np.uint64)
-    # Against `last`: with it, no value of a non-decreasing sequence is written out of bounds.
+    # If no value exceeds the last one, none is written out of bounds, even if the sequence decreases.
     if values.size and int(values.max()) > last:
         at = int(np.flatnonzero(values[1:] < values[:-1])[0]) + 1
         raise ValueError(f"values must not decrease, but values[{at}] < values[{at - 1}]")
@@ -106,13 +117,13 @@ def encode(values: NDArray[np.uint64], largest: int | None = None) -> NDArray[np
 def check(words: NDArray[np.uint64], n: int, largest: int) -> None:
     """Refuse words in which a select would leave their bounds or find a value over `largest`.
 
-    Reads the high parts and the samples (about two bits a value), not the low bits; whether values whose
-    high parts are equal ascend is not looked at.
+    The check reads the high parts and the samples (about two bits a value), but not the low bits: values with
+    equal high parts may decrease.
 
     Raises
     ------
     ValueError
-        With what is wrong.
+        If a select could do so; the message says why.
     """
     plan = layout(n, largest)
     if words.dtype != np.uint64 or words.shape != (plan.n_words,):
@@ -127,14 +138,14 @@ def check(words: NDArray[np.uint64], n: int, largest: int) -> None:
     fault = elias_fano_check(
         words, address_of(words), np.uint64(n), np.uint64(largest), places[0], places[1], places[2]
     )
-    if fault:
+    if fault != VALID:
         raise ValueError(f"words are damaged: {_FAULTS[fault]}")
 
 
 def take(
     words: NDArray[np.uint64], n: int, largest: int, indices: NDArray[np.integer[Any]]
 ) -> NDArray[np.uint64]:
-    """The values at `indices` of words that `encode` made or `check` has passed; about 15 ns each."""
+    """Return the values at `indices` of words that `encode` made or `check` accepted; about 15 ns each."""
     plan = layout(n, largest)
     if words.dtype != np.uint64 or words.shape != (plan.n_words,) or not words.flags.c_contiguous:
         raise ValueError(f"words must be those of n={n} and largest={largest}, got {words!r}")

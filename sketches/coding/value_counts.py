@@ -1,8 +1,9 @@
-"""How often each value occurs, exactly, in bounded memory: of very many values only the most frequent."""
+"""Exact counts of values in bounded memory: beyond a number of values, of the most frequent values only."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,40 +13,39 @@ from numpy.typing import NDArray
 from ...lsh.support.threads import get_num_threads, run_tasks
 from .codebook_choice import Others, common_step
 
-__all__ = ["MOST_VALUES", "Counted", "ValueCounts", "count_words", "keep_most", "merge_counted"]
+__all__ = ["MOST_VALUES", "Counted", "ValueCounts", "add_counts", "count_words", "keep_most", "merge_counted"]
 
-#: Values that are counted each; further ones, the rarest, are escaped by every code.
+#: Largest number of values that are counted one by one. Every code escapes further values, the rarest.
 MOST_VALUES = 1 << 22
-#: Words that are counted at a time.
+#: Number of words that are counted at a time.
 _BLOCK = 1 << 17
-#: Values in so narrow a range are counted in a table.
+#: Values within a range of this length are counted in a table.
 _TABLE = 1 << 17
-#: Entries of all runs that are merged at a time, and how many of a run lie between two samples.
+#: Number of entries of all runs that are merged at a time, and number of entries of a run from sample to
+#: sample.
 _MERGED, _SAMPLE = 1 << 21, 1 << 13
 
+#: Distinct values in ascending order, and the count of each.
 Counts = tuple[NDArray[np.uint64], NDArray[np.int64]]
 
 
 class Counted(NamedTuple):
-    """Ascending values and their counts; and the others, which were too many and rarer."""
+    """Ascending values and their counts, and the others: rarer values beyond the number that is counted."""
 
     values: NDArray[np.uint64]
     counts: NDArray[np.int64]
     others: Others | None = None
 
 
-def count_words(words: Callable[[int, int], NDArray[np.uint64]], n: int) -> Counts:
-    """Distinct values among ``words(start, stop)`` over range(n), ascending, and their counts."""
-    n_parts = -(-n // _BLOCK)
-    bounds = [n * i // max(n_parts, 1) for i in range(n_parts + 1)]
+def count_words(words: NDArray[np.uint64]) -> Counts:
+    """Return the distinct words in ascending order, and their counts."""
+    n_parts = -(-words.size // _BLOCK)
+    bounds = [words.size * i // max(n_parts, 1) for i in range(n_parts + 1)]
+    blocks = [words[start:stop] for start, stop in pairwise(bounds)]
     found: Counts = (np.empty(0, np.uint64), np.empty(0, np.int64))
-    group = 4 * get_num_threads()
-    for first in range(0, n_parts, group):
-        last = min(first + group, n_parts)
-        counted = run_tasks(
-            lambda i, first=first: _count(words(bounds[first + i], bounds[first + i + 1])),  # type: ignore[misc]
-            last - first,
-        )
+    at_once = 4 * get_num_threads()
+    for first in range(0, n_parts, at_once):
+        counted = run_tasks(lambda i, first=first: _count(blocks[first + i]), min(at_once, n_parts - first))  # type: ignore[misc]
         found = add_counts([found, *counted])
     return found
 
@@ -61,7 +61,7 @@ def _count(words: NDArray[np.uint64]) -> Counts:
 
 
 def add_counts(parts: Sequence[Counts]) -> Counts:
-    """Counts of several parts in one."""
+    """Return the sum of several counts."""
     every = np.concatenate([values for values, _ in parts])
     values, inverse = np.unique(every, return_inverse=True)
     counts = np.zeros(values.size, dtype=np.int64)
@@ -70,9 +70,9 @@ def add_counts(parts: Sequence[Counts]) -> Counts:
 
 
 def keep_most(values: NDArray[np.uint64], counts: NDArray[np.int64], others: Others | None = None) -> Counted:
-    """The `MOST_VALUES` most frequent values, of equally frequent ones the lowest.
+    """Keep the `MOST_VALUES` most frequent values; among equally frequent values, the lowest.
 
-    An order of all values, so that what is kept of many does not depend on how they came together.
+    This is a total order, so that the kept values do not depend on the order in which parts are merged.
     """
     excess = values.size - MOST_VALUES
     if excess <= 0:
@@ -86,7 +86,7 @@ def keep_most(values: NDArray[np.uint64], counts: NDArray[np.int64], others: Oth
 
 
 def merge_counted(parts: Sequence[Counted]) -> Counted:
-    """Of parts that have no value in common."""
+    """Merge the counts of parts that have no value in common."""
     values = np.concatenate([part.values for part in parts])
     order = np.argsort(values)
     others = None
@@ -97,14 +97,14 @@ def merge_counted(parts: Sequence[Counted]) -> Counted:
 
 
 class ValueCounts:
-    """Counts of many parts, summed at the end; with a folder they are kept there until then."""
+    """Counts of many parts, which are summed at the end; until then they lie in memory or in a folder."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
         self._runs: list[Counts] = []
 
     def add(self, values: NDArray[np.uint64], counts: NDArray[np.int64]) -> None:
-        """Take in distinct ascending values and their counts."""
+        """Add distinct ascending values and their counts."""
         if values.size and self._folder is not None:
             path = self._folder / f"counts-{len(self._runs)}"
             with path.open("xb") as file:
@@ -115,7 +115,7 @@ class ValueCounts:
         self._runs.append((values, counts))
 
     def total(self) -> Counted:
-        """The sum, over ranges of values so narrow that they fit memory."""
+        """Return the sum; it is computed for one range of values after another, to fit in memory."""
         found = Counted(np.empty(0, np.uint64), np.empty(0, np.int64))
         for pieces in self._ranges():
             values, counts = add_counts(pieces)
@@ -125,6 +125,7 @@ class ValueCounts:
         return found
 
     def _ranges(self) -> Iterator[list[Counts]]:
+        """Yield the counts of all parts for consecutive ranges of values."""
         if not self._runs:
             return
         samples = np.sort(np.concatenate([values[::_SAMPLE] for values, _ in self._runs]))

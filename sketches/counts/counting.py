@@ -11,8 +11,8 @@ import math
 from typing import Any, Self
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import betaincinv
 
 from ...lsh.inputs.weights import check_weights
 from ...lsh.support.checks import check_flag, check_real
@@ -502,4 +502,4 @@ def _norm_factor(n_rows: int, confidence: float) -> float:
     probability 1 - confidence at most."""
     half = (n_rows + 1) // 2
     # P(Binomial(n, p) >= m) is the regularised incomplete beta function I_p(m, n - m + 1).
-    return float(1.0 / math.sqrt(betaincinv(half, n_rows - half + 1, 1.0 - confidence)))
+    return float(1.0 / math.sqrt(scipy.special.betaincinv(half, n_rows - half + 1, 1.0 - confidence)))

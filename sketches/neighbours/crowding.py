@@ -8,8 +8,8 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
 
 from ...lsh.families.minhash import MinHash
 from ...lsh.families.pstable import PStable
@@ -19,13 +19,14 @@ from ...lsh.inputs.arrays import check_dense
 from ...lsh.inputs.sets import check_sets
 from ...lsh.inputs.sparse_structure import check_sparse
 from ...lsh.kernels.probing_odds import probed_odds
+from ...lsh.metric import METRICS, Metric
 from ...lsh.support.random import uniform
 
 __all__ = [
-    "METRICS",
+    "MODELS",
     "MOST_POWER",
     "Crowd",
-    "Metric",
+    "TableModel",
     "crowd_at",
     "crowd_of",
     "near_powers",
@@ -47,27 +48,30 @@ _FAR, _STATES = 256, 1024
 _PROBED_STATES, _FEWEST_STATES, _PROBED_BUCKETS = 1024, 128, 1 << 14
 
 
-class Metric(NamedTuple):
-    """What `suggest` knows of a metric."""
+class TableModel(NamedTuple):
+    """What `suggest` knows of the tables of an index over rows of a metric."""
 
-    #: make(n_features, n_hashes, power, width, n_buckets, **options)
+    metric: Metric
+    #: ``make(n_features, n_hashes, power, width, n_buckets, **options)`` returns the family.
     make: Callable[..., HashFamily]
-    largest: float
     #: Widths to try, in multiples of `near`; (0,) where there is none.
     widths: tuple[float, ...]
-    #: Nanoseconds of an elementary hash: a constant, and for each feature.
+    #: Nanoseconds of an elementary hash: a constant, and a number for each feature.
     ns_value: tuple[float, float]
-    #: given(width, far): probability that a row at `far` of another meets it, shape (states, far), in so
-    #: many equally likely states of the hash function as that other row sees it; their mean is the
-    #: collision probability. Rows differ in many features, and are independent of each other.
+    #: ``given(width, far)`` is the probability that a row at `far` of another meets it, shape (states, far),
+    #: in equally likely states of the hash function as that other row sees it. Their mean is the collision
+    #: probability. Rows differ in many features, and are independent of each other.
     given: Callable[[float, NDArray[np.float64]], NDArray[np.float64]]
-    #: probed(width, near, states): for independent states of a value, shape (states, powers): the
+    #: ``probed(width, near, states)``, for independent states of a value, shape (states, powers), gives the
     #: probability that the value of a row at `near` is the same, and, for each change that probing tries,
     #: what it is ordered by and its odds against no change, shape (states, powers, changes). None for
     #: families without multi-probe querying.
     probed: Callable[[float, float, NDArray[np.float64]], tuple[Any, Any, Any]] | None = None
-    #: Whether 2**power buckets are the codes themselves, with no chance collisions.
+    #: True where 2**power buckets are the codes themselves, with no chance collisions.
     code_is_bits: bool = False
+    #: ``typical(steps)`` is the median length of differences between rows. None where widths are not
+    #: distances.
+    typical: Callable[[Any], float] | None = None
 
 
 def _angle(n_features: Any, n_hashes: int, power: int, width: Any, n_buckets: int, **more: Any) -> HashFamily:
@@ -96,7 +100,7 @@ def _states(n: int) -> NDArray[np.float64]:
 def _given_margin(width: float, far: NDArray[np.float64]) -> Any:
     # A row's product with the vector is |z|; that of a row at an angle is |z| cos + N(0, 1) sin.
     with np.errstate(divide="ignore"):
-        return ndtr(ndtri(0.5 + _states(_STATES) / 2) / np.tan(far))
+        return scipy.special.ndtr(scipy.special.ndtri(0.5 + _states(_STATES) / 2) / np.tan(far))
 
 
 def _given_place(p: int) -> Callable[[float, NDArray[np.float64]], Any]:
@@ -104,11 +108,11 @@ def _given_place(p: int) -> Callable[[float, NDArray[np.float64]], Any]:
         # A row lies at a uniform place of its step, another a normal one away: for p = 2 of scale `far`;
         # for p = 1 of scale far / |z|, z normal and the vector's own (its few largest entries decide it).
         side = math.isqrt(_STATES)
-        z = np.repeat(ndtri(0.5 + _states(side) / 2), side, axis=0) if p == 1 else 1.0
+        z = np.repeat(scipy.special.ndtri(0.5 + _states(side) / 2), side, axis=0) if p == 1 else 1.0
         place = np.tile(_states(side), (side, 1)) if p == 1 else _states(_STATES)
         with np.errstate(divide="ignore"):
             steps = z * width / far
-        return ndtr((1 - place) * steps) - ndtr(-place * steps)
+        return scipy.special.ndtr((1 - place) * steps) - scipy.special.ndtr(-place * steps)
 
     return given
 
@@ -121,14 +125,14 @@ def _given_least(width: float, far: NDArray[np.float64]) -> Any:
 
 
 def _probed_signs(width: float, near: float, states: NDArray[np.float64]) -> tuple[Any, Any, Any]:
-    z = ndtri(0.5 + states / 2)
-    flip = np.minimum(ndtr(-z / np.tan(near)), 1 - 1e-12)
+    z = scipy.special.ndtri(0.5 + states / 2)
+    flip = np.minimum(scipy.special.ndtr(-z / np.tan(near)), 1 - 1e-12)
     return 1 - flip, (z * z)[..., None], (flip / (1 - flip))[..., None]
 
 
 def _probed_steps(p: int) -> Callable[[float, float, NDArray[np.float64]], tuple[Any, Any, Any]]:
     def below(x: NDArray[np.float64]) -> Any:
-        return ndtr(x) if p == 2 else 0.5 + np.arctan(x) / math.pi
+        return scipy.special.ndtr(x) if p == 2 else 0.5 + np.arctan(x) / math.pi
 
     def probed(width: float, near: float, states: NDArray[np.float64]) -> tuple[Any, Any, Any]:
         borders = [below((edge - states) * width / near) for edge in (-1, 0, 1, 2)]
@@ -140,11 +144,29 @@ def _probed_steps(p: int) -> Callable[[float, float, NDArray[np.float64]], tuple
 
 
 _WIDTHS = tuple(2.0 ** (j / 2) for j in range(-2, 11))
-METRICS = {
-    "angle": Metric(_angle, math.pi, (0.0,), (0.5, 0.01), _given_margin, _probed_signs, code_is_bits=True),
-    "euclidean": Metric(_steps(2), math.inf, _WIDTHS, (0.5, 0.015), _given_place(2), _probed_steps(2)),
-    "cityblock": Metric(_steps(1), math.inf, _WIDTHS, (0.5, 0.015), _given_place(1), _probed_steps(1)),
-    "jaccard": Metric(_sets, 1.0, (0.0,), (0.5, 0.05), _given_least),
+
+
+def _median_euclidean(steps: Any) -> float:
+    return math.sqrt(float(np.median(np.asarray((steps * steps).sum(axis=1)))))
+
+
+def _median_cityblock(steps: Any) -> float:
+    return float(np.median(np.asarray(steps.sum(axis=1))))
+
+
+def _steps_model(name: str, p: int, typical: Callable[[Any], float]) -> TableModel:
+    cost, given, probed = (0.5, 0.015), _given_place(p), _probed_steps(p)
+    return TableModel(METRICS[name], _steps(p), _WIDTHS, cost, given, probed, typical=typical)
+
+
+#: The models by the names of their metrics.
+MODELS = {
+    "angle": TableModel(
+        METRICS["angle"], _angle, (0.0,), (0.5, 0.01), _given_margin, _probed_signs, code_is_bits=True
+    ),
+    "euclidean": _steps_model("euclidean", 2, _median_euclidean),
+    "cityblock": _steps_model("cityblock", 1, _median_cityblock),
+    "jaccard": TableModel(METRICS["jaccard"], _sets, (0.0,), (0.5, 0.05), _given_least),
 }
 
 
@@ -158,21 +180,21 @@ class Crowd(NamedTuple):
 
 
 def near_powers(
-    about: Metric, widths: NDArray[np.float64], near: float, n_probes: int
+    model: TableModel, widths: NDArray[np.float64], near: float, n_probes: int
 ) -> NDArray[np.float64]:
     """Probability that a row at `near` lies in a probed bucket, shape (powers, widths)."""
-    families = [about.make(1, 1, 1, width, 2) for width in widths.tolist()]
+    families = [model.make(1, 1, 1, width, 2) for width in widths.tolist()]
     one = np.array([float(family.collision_probability(near)) for family in families])
     powers = np.arange(1, MOST_POWER + 1)
     own: NDArray[np.float64] = one ** powers[:, None].astype(np.float64)
     if n_probes == 1 or near == 0.0:
         return own
-    assert about.probed is not None
+    assert model.probed is not None
     n_states = min(_PROBED_STATES, max(_FEWEST_STATES, _PROBED_BUCKETS // n_probes))
     states = uniform(0, "states of probed values", n_states * MOST_POWER).reshape(-1, MOST_POWER)
     gain, odds_sum = np.ones_like(own), np.empty(n_states)
     for j, width in enumerate(widths.tolist()):
-        stay, scores, odds = about.probed(width, near, states)
+        stay, scores, odds = model.probed(width, near, states)
         for i, power in enumerate(powers.tolist()):
             probed_odds(scores, odds, power, n_probes, odds_sum)
             # As a ratio to the known probability of the query's own bucket, which takes off most noise.
@@ -181,7 +203,7 @@ def near_powers(
     return np.asarray(np.minimum(own * gain, 1.0))
 
 
-def crowd_at(about: Metric, widths: NDArray[np.float64], far: NDArray[np.float64]) -> Crowd:
+def crowd_at(model: TableModel, widths: NDArray[np.float64], far: NDArray[np.float64]) -> Crowd:
     """Of rows at the distances `far` of each other, and beyond that independent."""
     far = np.sort(far)
     if far.size > _FAR:
@@ -190,8 +212,8 @@ def crowd_at(about: Metric, widths: NDArray[np.float64], far: NDArray[np.float64
     mass = np.empty((MOST_POWER, widths.size))
     spread = np.zeros_like(mass)
     for j, width in enumerate(widths.tolist()):
-        one = about.make(1, 1, 1, width, 2).collision_probability(far)
-        given = about.given(width, far)
+        one = model.make(1, 1, 1, width, 2).collision_probability(far)
+        given = model.given(width, far)
         # Two rows at far[a] and far[b] meet a row under one hash function.
         both, meet = given.T @ given / _STATES, given.mean(axis=0)
         for i, power in enumerate(powers):
@@ -202,26 +224,21 @@ def crowd_at(about: Metric, widths: NDArray[np.float64], far: NDArray[np.float64
     return Crowd(mass, spread)
 
 
-def crowd_of(about: Metric, widths: NDArray[np.float64], sample: Any) -> Crowd:
+def crowd_of(model: TableModel, widths: NDArray[np.float64], sample: Any) -> Crowd:
     """Measured: rows of the sample that share a row's bucket, in tables over the sample alone."""
-    n_features = 1 if about.make is _sets else int(sample.shape[1])
+    n_features = 1 if model.metric.compares == "sets" else int(sample.shape[1])
     n_tables = min(_SAMPLE_TABLES, max(1, _SAMPLE_VALUES // (MOST_POWER * n_features)))
     mass = np.empty((MOST_POWER, widths.size))
     spread = np.empty_like(mass)
     for j, width in enumerate(widths.tolist()):
-        family = about.make(n_features, n_tables * MOST_POWER, 1, width, _SAMPLE_BUCKETS[about.code_is_bits])
+        family = model.make(n_features, n_tables * MOST_POWER, 1, width, _SAMPLE_BUCKETS[model.code_is_bits])
         mass[:, j], spread[:, j] = shared(family.hash(sample), n_tables)
     return Crowd(mass, spread)
 
 
-def typical_distance(metric: str, rows: Any) -> float:
-    """Median distance of sampled rows that follow each other, for p-stable families; else 1."""
-    if metric not in ("euclidean", "cityblock"):
-        return 1.0
-    steps = np.abs(rows[1:] - rows[:-1])
-    lengths = (steps * steps).sum(axis=1) if metric == "euclidean" else steps.sum(axis=1)
-    median = float(np.median(np.asarray(lengths)))
-    return math.sqrt(median) if metric == "euclidean" else median
+def typical_distance(model: TableModel, rows: Any) -> float:
+    """Return the median distance of sampled rows that follow each other, for p-stable families; else 1."""
+    return 1.0 if model.typical is None else model.typical(np.abs(rows[1:] - rows[:-1]))
 
 
 def shared(codes: NDArray[np.uint32], n_tables: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -255,9 +272,9 @@ def shared(codes: NDArray[np.uint32], n_tables: int) -> tuple[NDArray[np.float64
     return mass, np.maximum(spread, 0.0)
 
 
-def some_rows(metric: str, sample: Any) -> tuple[Any, int | None]:
-    """Rows evenly spread over the sample, and the width of the sample's rows, None for sets."""
-    if metric == "jaccard":
+def some_rows(model: TableModel, sample: Any) -> tuple[Any, int | None]:
+    """Return rows evenly spread over the sample, and the width of the sample's rows, None for sets."""
+    if model.metric.compares == "sets":
         tokens, offsets = check_sets(sample, "sample")
         return [tokens[offsets[i] : offsets[i + 1]] for i in _spread(offsets.size - 1, _SAMPLE_ROWS)], None
     if not hasattr(sample, "tocsr"):

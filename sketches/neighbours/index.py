@@ -310,6 +310,7 @@ class LSHIndex(MergeableSketch):
             If the family refuses the rows or so many probes, or `k` is no positive integer.
         """
         k = check_int("k", k, 1, 1 << 31)
+        self._settle("Q", Q)
         return self.query_codes(self._probe(Q, n_probes), k)
 
     def query_codes(
@@ -398,9 +399,12 @@ class LSHIndex(MergeableSketch):
         """
         k = check_int("k", k, 1, 1 << 31)
         most = None if n_candidates is None else check_int("n_candidates", n_candidates, 1)
+        queries = self.family.read_rows(Q, "Q")
+        self._settle("Q", Q)
+        Q = queries.cut(0, queries.n)
         codes = self._check_codes(self._probe(Q, n_probes))
         self._settle("rows", rows)
-        n_rows, rank = ranker(self.family, Q, rows)
+        metric, n_rows, rank = ranker(self.family, Q, rows)
         slots, seen, backend = self._arrays["slots"], self._arrays["seen"], self._backend
         xp, held = backend.xp, self._most_found(codes)
         ids, distances = xp.empty((len(codes), k), np.int64), xp.empty((len(codes), k), np.float64)
@@ -428,13 +432,12 @@ class LSHIndex(MergeableSketch):
             raise ValueError(f"rows must have a row for each id found, got {n_rows} rows and id {refused[0]}")
         if refused:
             raise ValueError(f"rows must be finite, got NaN or infinity in row {refused[0]}")
-        if self.family.metric == "inner_product":
+        if metric.is_similarity:
             # Ranked by their negatives.
             distances *= -1.0
         return Nearest(ids, distances)
 
     def _probe(self, Q: Any, n_probes: int) -> NDArray[np.uint32]:
-        self._settle("Q", Q)
         if check_int("n_probes", n_probes, 1, 1 << 31) == 1:
             return self.family.hash_query(Q)
         return self.family.probe(Q, n_probes)

@@ -8,17 +8,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import gammainc
 
 from ...lsh.family import HashFamily
 from ...lsh.inputs.arrays import check_array
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_choice, check_int, check_real
 from .crowding import (
-    METRICS,
+    MODELS,
     MOST_POWER,
     Crowd,
-    Metric,
+    TableModel,
     crowd_at,
     crowd_of,
     near_powers,
@@ -99,12 +98,12 @@ class Suggestion:
             If the metric's family refuses them.
         """
         n_features = self.n_features if n_features is None else n_features
-        sets = self.metric == "jaccard"
-        if n_features is None and sets:
+        model = MODELS[self.metric]
+        if n_features is None and model.metric.compares == "sets":
             n_features = _DEFAULT_FEATURES
         elif n_features is None and options.get("projection") != "sparse":
             raise ValueError("n_features must be given, here or to suggest, got None")
-        return METRICS[self.metric].make(
+        return model.make(
             n_features, self.n_hashes, self.power, self.width, self.n_buckets, seed=seed, **options
         )
 
@@ -246,15 +245,14 @@ def suggest(
     >>> index.family.n_hashes == plan.n_hashes, index.capacity == plan.capacity
     (True, True)
     """
-    check_choice("metric", metric, METRICS)
-    about = METRICS[metric]
+    model = MODELS[check_choice("metric", metric, MODELS)]
     n_rows = check_int("n_rows", n_rows, 1, 1 << 62)
-    near = check_real("near", near, 0.0, about.largest, closed=True)
+    near = check_real("near", near, 0.0, model.metric.largest, closed=True)
     recall = check_real("recall", recall, 0.0, 1.0)
     if memory is not None:
         memory = check_int("memory", memory, 1, 1 << 62)
     n_probes = check_int("n_probes", n_probes, 1, 256)
-    if n_probes > 1 and about.probed is None:
+    if n_probes > 1 and model.probed is None:
         raise ValueError(
             f"n_probes must be 1 for {metric!r}, which has no multi-probe querying, got {n_probes}"
         )
@@ -266,25 +264,25 @@ def suggest(
         )
     refuse_gpu("suggest", far, sample)
     if sample is not None:
-        sample, width = some_rows(metric, sample)
+        sample, width = some_rows(model, sample)
         n_features = n_features if width is None else width
     if sample is None:
-        distances = _check_far(far, about.largest)
+        distances = _check_far(far, model.metric.largest)
         typical = float(np.median(distances))
         if typical <= near:
             raise ValueError(f"near must be less than far, typically {typical:g}, got {near:g}")
     else:
-        typical = typical_distance(metric, sample)
+        typical = typical_distance(model, sample)
     # Steps that are narrow beside all distances tell nothing apart, however near `near` is.
-    widths = np.array(about.widths) * (max(near, _NARROW * typical) or 1.0)
-    k_near = near_powers(about, widths, near, n_probes)
+    widths = np.array(model.widths) * (max(near, _NARROW * typical) or 1.0)
+    k_near = near_powers(model, widths, near, n_probes)
     if sample is None:
-        crowd = crowd_at(about, widths, distances)
+        crowd = crowd_at(model, widths, distances)
     else:
-        crowd = crowd_of(about, widths, sample)
+        crowd = crowd_of(model, widths, sample)
         if (crowd.mass[0] >= k_near[0]).all():
             raise ValueError(f"near must be nearer than most rows of sample are to each other, got {near:g}")
-    grid = _Grid(about, n_rows, widths, k_near, crowd, n_probes, n_features or _DEFAULT_FEATURES)
+    grid = _Grid(model, n_rows, widths, k_near, crowd, n_probes, n_features or _DEFAULT_FEATURES)
     return grid.best(metric, recall, memory, n_features)
 
 
@@ -304,12 +302,16 @@ def _check_far(far: Any, largest: float) -> NDArray[np.float64]:
 
 def expected_lost(load: NDArray[np.float64], capacity: NDArray[Any]) -> NDArray[np.float64]:
     """E max(0, M + 1 - B) / (M + 1), M Poisson of mean `load`."""
+    from scipy.special import gammainc
+
     load = np.maximum(load, 1e-12)
     return np.asarray(gammainc(capacity, load) - capacity / load * gammainc(capacity + 1, load))
 
 
 def expected_held(load: NDArray[np.float64], capacity: NDArray[Any]) -> NDArray[np.float64]:
     """E min(M, B), M Poisson of mean `load`."""
+    from scipy.special import gammainc
+
     load = np.maximum(load, 1e-12)
     few = 1.0 - gammainc(capacity - 1, load)
     return np.asarray(load * few + capacity * gammainc(capacity, load))
@@ -331,7 +333,7 @@ class _Grid:
 
     def __init__(
         self,
-        about: Metric,
+        model: TableModel,
         n_rows: int,
         widths: NDArray[np.float64],
         k_near: NDArray[np.float64],
@@ -347,7 +349,7 @@ class _Grid:
             powers, widths, np.int64(1) << exponents, indexing="ij"
         )
         chance = 1.0 / self.n_buckets
-        if about.code_is_bits:
+        if model.code_is_bits:
             # More buckets than codes help nothing; as many make the code the bucket.
             bits = np.int64(1) << self.power
             self.n_buckets = np.minimum(self.n_buckets, bits)
@@ -363,11 +365,11 @@ class _Grid:
         self.met = n_probes * (expected_held(load, self.capacity[..., None]) @ _WEIGHTS)
         slot = 8 if _wide_ids(n_rows) else 4
         self.table_bytes = self.n_buckets * (slot * self.capacity + 4)
-        constant, each = about.ns_value
+        constant, each = model.ns_value
         self.ns_table = (
             self.power * (constant + each * n_features) + n_probes * _NS_BUCKET + self.met * _NS_ID
         )
-        changes = 2.0 if about.code_is_bits else 3.0
+        changes = 2.0 if model.code_is_bits else 3.0
         self.possible = (self.capacity <= _LARGEST_CAPACITY) & (changes**self.power >= n_probes)
 
     def recall(self, n_tables: NDArray[Any]) -> NDArray[np.float64]:

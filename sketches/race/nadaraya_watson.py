@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any, Literal, Self, overload
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from ...lsh.family import HashFamily
 from ...lsh.inputs.arrays import check_array
@@ -307,7 +307,7 @@ class NadarayaWatsonSketch(MergeableSketch):
             If the family refuses the rows, or an argument lies outside its range.
         """
         confidence = check_real("confidence", confidence, math.nextafter(0.5, 0.0), 1.0)
-        z = max(0.0, float(ndtri(confidence)))
+        z = max(0.0, float(scipy.special.ndtri(confidence)))
         if isinstance(fill, bool) or not isinstance(fill, (int, float, np.number)):
             raise TypeError(f"fill must be a number, got {fill!r}")
         return_std = check_flag("return_std", return_std)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 from ...lsh.families.pstable import PStable
 from ...lsh.families.srp import SignedRandomProjection
@@ -176,7 +176,7 @@ class PrivateClassifier(_PrivateTask):
             If `X` is no matrix of finite numbers of that width.
         """
         scores = self.decision_function(X)
-        return np.asarray(np.exp(scores - logsumexp(scores, axis=1, keepdims=True)))
+        return np.asarray(np.exp(scores - scipy.special.logsumexp(scores, axis=1, keepdims=True)))
 
     def predict(self, X: Any) -> NDArray[Any]:
         """The likeliest class of each row, shape (n,).

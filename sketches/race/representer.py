@@ -7,7 +7,7 @@ import warnings
 from typing import Any, Self
 
 import numpy as np
-import scipy.sparse
+import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.family import HashFamily
@@ -233,7 +233,7 @@ def _solve_sketched(
     family: HashFamily, X: Any, outputs: NDArray[np.float64], ridge: float
 ) -> NDArray[np.float64]:
     """Coefficients a with ``(K + ridge I) a = outputs``, K as a RACE of these hashes estimates it."""
-    from scipy.sparse.linalg import LinearOperator, minres  # here, so that `import mergesketch` stays quick
+    from scipy.sparse.linalg import LinearOperator, minres
 
     n, repetitions, chance = len(outputs), family.n_hashes, family.chance_collision
     codes = family.hash(X)

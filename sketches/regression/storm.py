@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...lsh.families.extended_rows import Extension, extended_blocks, relative_norms
+from ...lsh.families.projection import RandomVectors, prepare_vectors
+from ...lsh.inputs.arrays import Matrix
 from ...lsh.inputs.rows import DenseRows, SparseRows, VectorRows, read_rows
 from ...lsh.kernels import projection
-from ...lsh.kernels.multiply import make_panels
 from ...lsh.support.backend import Backend, backend_of
 from ...lsh.support.checks import check_choice, check_int, check_real
 from ...lsh.support.lazy import lazy
@@ -160,12 +161,10 @@ class StormSketch(MergeableSketch):
         return frames
 
     @lazy
-    def _vectors(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]]:
+    def _vectors(self) -> RandomVectors:
         # Product k * n_frames + b is the k-th of frame b, as projections number them.
         vectors = self._frames.transpose(1, 0, 2).reshape(-1, self.n_features + 1).astype(np.float32)
-        vectors = np.ascontiguousarray(vectors)
-        norms = np.sqrt(np.einsum("pd,pd->p", vectors, vectors, dtype=np.float64))
-        return vectors, make_panels(vectors), norms
+        return prepare_vectors(np.ascontiguousarray(vectors))
 
     @lazy
     def _pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -338,10 +337,9 @@ def _divided(rows: VectorRows, divisors: NDArray[np.float64], start: int, stop: 
     """Return the rows [start, stop), each divided by a number of its own."""
     part = rows.cut(start, stop)
     if part.form == "dense":
-        dense = part.arrays[0] / divisors[start:stop, None]
-        return DenseRows(dense, dense.dtype, part.backend)
-    indptr, indices, data = part.csr()
+        dense = part.dense / divisors[start:stop, None]
+        return DenseRows(Matrix(dense, dense.dtype, part.backend))
+    indptr, indices, data = part.csr
     xp = part.backend.xp
     row_of = xp.searchsorted(indptr, xp.arange(data.size), side="right") - 1
-    data = data / divisors[start + row_of]
-    return SparseRows(indptr, indices, data, part.width, data.dtype, part.backend)
+    return SparseRows((indptr, indices, data / divisors[start + row_of]), part.width, part.backend)

@@ -7,8 +7,8 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import sparse
 
 from ...lsh.inputs.arrays import check_array, check_numbers
 from ...lsh.support.backend import refuse_gpu
@@ -161,7 +161,7 @@ class BloomPooling:
     # -- the design -----------------------------------------------------------------------------------
 
     @lazy
-    def design(self) -> sparse.csr_array:
+    def design(self) -> scipy.sparse.csr_array:
         """Which samples are in which pool."""
         k = self.pools_per_sample
         edges = np.arange(k + 1) * self.n_tests // k
@@ -173,7 +173,7 @@ class BloomPooling:
         order = np.lexsort((sample, pool))
         indptr = np.concatenate([[0], np.cumsum(np.bincount(pool, minlength=self.n_tests))])
         values = np.ones(pool.size, dtype=np.bool_)
-        return sparse.csr_array((values, sample[order], indptr), shape=(self.n_tests, self.n_samples))
+        return scipy.sparse.csr_array((values, sample[order], indptr), shape=(self.n_tests, self.n_samples))
 
     @property
     def pools(self) -> list[NDArray[np.int64]]:

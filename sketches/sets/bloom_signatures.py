@@ -6,8 +6,8 @@ import math
 from typing import Any, Self
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import sparse
 
 from ...lsh.inputs.arrays import check_array, refuse_flags
 from ...lsh.inputs.sparse_structure import check_coo, check_sparse
@@ -265,7 +265,7 @@ class BloomSignatures(MergeableSketch):
     def _edges(self, edges: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Sources and targets of edges, checked."""
         self._settle("edges", edges)
-        if sparse.issparse(edges):
+        if hasattr(edges, "tocoo") and scipy.sparse.issparse(edges):
             matrix: Any = edges
             if matrix.shape != (self.n_nodes, self.n_nodes):
                 raise ValueError(f"edges must have shape {(self.n_nodes, self.n_nodes)}, got {matrix.shape}")

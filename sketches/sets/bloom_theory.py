@@ -13,7 +13,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln, xlog1py
 
 from ...lsh.hashing.keys import HASH_COLLISION
 from ..kernels import bloom
@@ -51,6 +50,8 @@ def error_rate(n_keys: int, n_blocks: int, n_hashes: int) -> float:
     A block's keys are Binomial(n_keys, 1 / n_blocks); what they make pass is averaged over that. Added are
     absent keys whose 64-bit hash is that of another key.
     """
+    from scipy.special import gammaln, xlog1py
+
     errors = _block_errors(n_hashes)
     mean = n_keys / n_blocks
     spread = 12.0 * math.sqrt(mean) + 40.0

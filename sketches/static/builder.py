@@ -1,77 +1,66 @@
-"""Building static functions from batches, in memory or through files; builders merge."""
+"""Building static functions from batches, in memory or through files, with builders that merge."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...errors import IncompatibleSketchError
-from ...lsh.hashing.unhash import unhash_u64
-from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.configured import differing_field
 from ...lsh.support.progress import progress_bar
-from ...lsh.support.threads import get_num_threads
 from ..coding.value_counts import ValueCounts, count_words
-from ..core.guard import Guarded, changing, check_interrupt, locked, uninterrupted
+from ..core.guard import Guarded, changing, locked, uninterrupted
+from .batch import read_batch
+from .blueprint import Blueprint
 from .column import Column
 from .function import StaticFunction
-from .kinds import Kinds
-from .map import SolvePart, as_keys
-from .records import OrderedRecords, RecordStore
-from .ribbon import Solved
-from .shards import Clash, Records, number_of_shards
-from .structure import flatten
-from .values import Dictionary, ValueKind, to_array
+from .gathered import Gathered
+from .shards import number_of_shards
 
-__all__ = ["StaticFunctionBuilder", "Translate", "count_part", "solve_parts", "translation"]
-
-Translate = Callable[[NDArray[np.uint64]], NDArray[np.uint64]]
+__all__ = ["StaticFunctionBuilder"]
 
 _MASK = (1 << 64) - 1
 
 
 class StaticFunctionBuilder(Guarded):
-    """Gathers keys and values batch by batch, and makes a `StaticFunction` of them.
+    """Gathers keys and values batch by batch, and builds a `StaticFunction` from them.
 
-    The result is, byte for byte, what ``StaticFunction(all keys, all values)`` gives, in whatever batches and
-    order they came, through whatever merges.
+    The result has the bytes of ``StaticFunction(all keys, all values)``, for any batches, order and merges.
 
     Parameters
     ----------
     seed, key_check_bits, precision
         As for `StaticFunction`.
     spill : path of a folder, optional
-        Where to keep the records, in a folder of their own that is removed by `close`, at the end of a
-        ``with`` block or when the builder is collected. Without it they are kept in memory. A process that
-        is forked has no part in that folder: there the builder can only be closed, and is as new then.
+        The builder stores its records in a new folder in this folder. `close`, the end of a ``with`` block,
+        or the end of the builder's life removes it. Without `spill` the records stay in memory. A forked
+        process cannot use the folder of its parent: there the builder can only be closed, and is empty
+        afterwards.
 
     Attributes
     ----------
     n_records : int
-        Keys that came, those that came twice counted twice.
+        Number of gathered keys, repeated keys included.
 
     Notes
     -----
-    A record takes 16 bytes, in memory or on disk; `build` needs as many again, in the same place, while it
-    lasts. Strings and bytes as values are kept in memory once each. With `spill`, building needs memory for
-    twice the result, a shard (20 MB) for every thread and 1/64 of the records, whatever their number.
+    A record takes 16 bytes, in memory or on disk. `build` needs the same space again, in the same place,
+    while it runs. Each distinct string or byte string among the values stays in memory once. With `spill`,
+    building needs memory for twice the result, for a shard (20 MB) on every thread, and for 1/64 of the
+    records.
 
-    The keys themselves are not kept. So if one comes with two values, `build` can name it only if it is an
-    integer; else it says its hash and in which batches it came.
+    The builder does not store the keys. If a key has two values, `build` can name it only if it is an
+    integer; otherwise the message has the hash of the key and the batches in which it occurs.
 
-    Two different strings have the same 64-bit hash in one of a million sets of six million. Unlike
-    `StaticFunction`, which has the keys, a builder cannot tell them from one key: it raises if their values
-    differ, and another seed helps.
+    Two different strings have the same 64-bit hash in one of a million sets of six million. A builder cannot
+    distinguish them, unlike `StaticFunction`, which has the keys: it raises if their values differ. Another
+    seed helps.
 
     Examples
     --------
@@ -103,28 +92,24 @@ class StaticFunctionBuilder(Guarded):
         if spill is not None and not os.path.isdir(spill):
             raise NotADirectoryError(f"spill must be a folder that exists, got {os.fspath(spill)!r}")
         self.spill = None if spill is None else Path(spill).absolute()
-        self._store = RecordStore(self.spill)
-        self._forget()
-
-    def _forget(self) -> None:
-        self._kinds = Kinds()
-        self._dictionary = Dictionary()
+        #: `mergesketch.distributed` exchanges this between numbering.
+        self.gathered = Gathered(self.seed, self.spill)
 
     # -- gathering ------------------------------------------------------------------------------------
 
     @property
     def n_records(self) -> int:
-        """Keys that came."""
-        return self._store.n_records
+        """Number of gathered keys."""
+        return self.gathered.store.n_records
 
     def update(self, keys: Any, values: Any) -> Self:
-        """Take in a batch.
+        """Add a batch.
 
         Parameters
         ----------
         keys, values : arrays or lists of n keys and values
-            As for `StaticFunction`. Integers as values may differ in width from batch to batch, but not in
-            whether they are signed; other kinds have to stay the same.
+            As for `StaticFunction`. Integers as values may have another width in another batch, but they must
+            all be signed or all be unsigned. Other values must have the same dtype in all batches.
 
         Returns
         -------
@@ -133,11 +118,12 @@ class StaticFunctionBuilder(Guarded):
         Raises
         ------
         TypeError, ValueError
-            If they are not, or of another kind than before. Nothing is changed then.
+            If keys or values are not accepted, or differ in kind from those of earlier batches. The builder
+            does not change then.
         OSError
-            If the spill folder cannot be written to. Nothing is changed then either.
+            If the spill folder cannot be written to. The builder does not change then.
         RuntimeError
-            If this process was forked from the one whose spill folder it is.
+            If this process was forked from the process that made the spill folder.
 
         Examples
         --------
@@ -146,34 +132,20 @@ class StaticFunctionBuilder(Guarded):
         >>> builder.update(["c"], [3]).build().lookup(["c", "a"]).tolist()
         [3, 1]
         """
-        refuse_gpu("building a StaticFunction", keys, values)
-        array = to_array(values, "values")
-        if array.ndim != 1:
-            raise ValueError(f"values must be one-dimensional, got shape {array.shape}")
-        read = as_keys(keys, array.size)
-        hashes = read.hashes(self.seed)
-        kinds, dictionary = Kinds.of(read, array, self.precision), Dictionary()
-        if kinds.values is None:
-            words = np.empty(0, dtype=np.uint64)
-        elif kinds.values.is_text:
-            words = dictionary.words(array, "values")
-        else:
-            words = kinds.values.to_words(array)
+        batch = read_batch(keys, values, precision=self.precision)
+        hashes = batch.keys.hashes(self.seed)
         with self._lock, changing(self), uninterrupted():
-            agreed = self._agree([kinds], [dictionary])
-            with self._store.all_or_nothing():
-                self._store.append(hashes, words)
-                agreed()
+            self.gathered.add(batch, hashes)
         return self
 
     def extend(self, batches: Iterable[tuple[Any, Any]], progress: bool = True) -> Self:
-        """Take in all batches of an iterator of keys and values.
+        """Add all batches of an iterator of keys and values.
 
         Parameters
         ----------
         batches : iterable of (keys, values)
         progress : bool
-            Whether a bar may be shown: on a terminal, after a second.
+            True to show a progress bar, on a terminal and after a second.
 
         Returns
         -------
@@ -182,7 +154,7 @@ class StaticFunctionBuilder(Guarded):
         Raises
         ------
         TypeError, ValueError, OSError
-            As `update`; the batches before the one that is refused stay.
+            As `update`. The batches before the refused batch stay.
         """
         if not isinstance(batches, Iterable) or isinstance(batches, (str, bytes)):
             raise TypeError(f"batches must be an iterable of (keys, values), got {type(batches).__name__}")
@@ -197,12 +169,12 @@ class StaticFunctionBuilder(Guarded):
         return self
 
     def merge(self, *others: StaticFunctionBuilder) -> Self:
-        """Take in all that other builders have; they keep it.
+        """Add all that other builders have gathered.
 
         Parameters
         ----------
         *others : StaticFunctionBuilder
-            Unchanged.
+            The other builders do not change.
 
         Returns
         -------
@@ -211,7 +183,7 @@ class StaticFunctionBuilder(Guarded):
         Raises
         ------
         IncompatibleSketchError
-            If a seed, key_check_bits or precision differs. Nothing is changed then.
+            If seed, key_check_bits or precision differ. The builder does not change then.
         TypeError, ValueError, OSError
             As `update`.
 
@@ -229,22 +201,17 @@ class StaticFunctionBuilder(Guarded):
             if difference is not None:
                 raise IncompatibleSketchError(f"StaticFunctionBuilders differ in {difference}")
         with locked(self, *others), changing(self), uninterrupted():
-            agreed = self._agree([other._kinds for other in others], [other._dictionary for other in others])
-            with self._store.all_or_nothing():
-                for other in others:
-                    check_interrupt()
-                    self._store.absorb(other._store)
-                agreed()
+            self.gathered.merge([other.gathered for other in others])
         return self
 
     def __or__(self, other: StaticFunctionBuilder) -> StaticFunctionBuilder:
-        """A new builder of what both have, with the spill folder of the first."""
+        """Return a new builder with all that both have gathered, and the spill folder of the first."""
         if not isinstance(other, StaticFunctionBuilder):
             return NotImplemented
         return StaticFunctionBuilder(**self.config(), spill=self.spill).merge(self, other)
 
     def config(self) -> dict[str, Any]:
-        """What builders that merge have in common.
+        """Return the parameters that must be equal to merge builders.
 
         Returns
         -------
@@ -252,30 +219,15 @@ class StaticFunctionBuilder(Guarded):
         """
         return {"seed": self.seed, "key_check_bits": self.key_check_bits, "precision": self.precision}
 
-    def _agree(self, others: Iterable[Kinds], dictionaries: Iterable[Dictionary]) -> Callable[[], None]:
-        """Check that kinds and dictionaries agree; what then takes them over, and cannot fail."""
-        kinds, more = self._kinds, Dictionary()
-        for other in others:
-            kinds = kinds.joined(other)
-        for dictionary in dictionaries:
-            self._dictionary.check(dictionary)
-            more.merge(dictionary)
-
-        def take_over() -> None:
-            self._kinds = kinds
-            self._dictionary.merge(more)
-
-        return take_over
-
     # -- building -------------------------------------------------------------------------------------
 
     def build(self, progress: bool = True) -> StaticFunction:
-        """The function of all keys and values; the builder stays as it is, and can take in more.
+        """Build the function of all keys and values. The builder does not change and accepts more batches.
 
         Parameters
         ----------
         progress : bool
-            Whether a bar may be shown: on a terminal, after a second.
+            True to show a progress bar, on a terminal and after a second.
 
         Returns
         -------
@@ -284,95 +236,39 @@ class StaticFunctionBuilder(Guarded):
         Raises
         ------
         ValueError
-            If a key came with two values: names an integer key, for another its hash; and both values and
-            their batches.
+            If a key has two values. The message has an integer key, or the hash of another key, both values,
+            and their batches.
         OSError
             If the spill folder cannot be written to.
         """
-        with self._scratch() as folder:
-            kind, ranks, entries = self._kinds.result, None, None
-            if kind.is_text:
-                by_hash, numbers, entries = self._dictionary.ranks()
-                kind = kind.fitted(entries)
-                ranks = translation(by_hash, numbers)
-            ordered = self._ordered(ranks, folder, progress)
+        gathered, store = self.gathered, self.gathered.store
+        kind = gathered.kinds.result
+        numbering = gathered.dictionary.number() if kind.is_text else None
+        with store.scratch_folder() as folder:
+            ordered = gathered.order(numbering, folder, progress)
             counts = ValueCounts(folder)
-            with self._store.naming_folder():
+            with store.naming_folder():
                 for part in range(ordered.n_parts):
-                    counts.add(*count_part(ordered, part))
-            n_shards = number_of_shards(ordered.n_keys)
-            function = self._start(ordered.n_keys, n_shards, kind)
-            solve = function._begin([Column.build(counts.total(), n_shards)])
-            with progress_bar("Solving", ordered.n_keys, progress, " keys") as advance:
-                solved = solve_parts(ordered, solve, n_shards, range(n_shards), None, advance)
-            function._finish([flatten(solved, len(function._ribbons()))])
-            if entries is not None:
-                function._set_entries(entries)
-            return function
-
-    def _start(self, n_keys: int, n_shards: int, kind: ValueKind) -> StaticFunction:
-        """A function without its columns."""
-        function = object.__new__(StaticFunction)
-        function.key_check_bits, function._kind = self.key_check_bits, kind
-        function._set_keys(self.seed, n_keys, n_shards, self._kinds.keys)
-        return function
-
-    def _ordered(
-        self,
-        translate: Translate | None,
-        folder: Path | None,
-        progress: bool,
-        came_here: bool = True,
-    ) -> OrderedRecords:
-        """The records in order; unless they `came_here` in batches, an error does not say in which."""
-        try:
-            with progress_bar("Ordering", self.n_records, progress, " keys") as advance:
-                return OrderedRecords(self._store, translate, folder, advance)
-        except Clash as clash:
-            self._refuse(clash.hash, came_here)
-
-    def _refuse(self, hash_: int, came_here: bool) -> NoReturn:
-        """Say of which key two records have different values."""
-        places = self._store.places(hash_)
-        one, where = places[0]
-        other, there = next(place for place in places if place[0] != one)
-        where, there = (f" ({p})" if came_here else "" for p in (where, there))
-        values = f"with {self._shown(one)}{where} and {self._shown(other)}{there}"
-        if self._kinds.keys == "int":
-            key = unhash_u64(hash_, self.seed)
-            key -= (1 << 64) * (self._kinds.signed and key >= 1 << 63)
-            raise ValueError(f"keys must have one value each, got {key} {values}") from None
-        raise ValueError(
-            f"keys must have one value each, got one whose hash is {hash_:#018x} {values}; if these are two "
-            f"keys, then their hashes are the same under seed {self.seed}: choose another seed"
-        ) from None
-
-    def _shown(self, word: int) -> str:
-        kind = self._kinds.result
-        if kind.is_text:
-            entry = self._dictionary.entry(word)
-            return repr(entry.decode() if kind.kind == "str" else entry)
-        return repr(kind.from_words(np.array([word], dtype=np.uint64), None)[0].item())
-
-    @contextmanager
-    def _scratch(self) -> Iterator[Path | None]:
-        """A folder for what building writes, beside the records."""
-        if self.spill is None:
-            yield None
-            return
-        with self._store.naming_folder():
-            folder = Path(tempfile.mkdtemp(prefix="build-", dir=self._store.folder()))
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+                    counts.add(*count_words(ordered.load(part).values))
+            column = Column.build(counts.total(), number_of_shards(ordered.n_keys))
+            blueprint = Blueprint(
+                self.seed,
+                ordered.n_keys,
+                gathered.kinds.keys,
+                self.key_check_bits,
+                kind,
+                numbering.entries if numbering else None,
+                [column],
+            )
+            groups = ordered.groups(range(blueprint.n_shards), blueprint.n_shards)
+            solved = blueprint.solve_groups(groups, ordered.n_keys, progress)
+            return blueprint.assemble(StaticFunction, solved)
 
     # -- the end --------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Forget everything and remove what is in the spill folder."""
-        self._store.close()
-        self._forget()
+        """Remove the files of the records, and forget everything."""
+        self.gathered.close()
 
     def __enter__(self) -> Self:
         return self
@@ -383,48 +279,3 @@ class StaticFunctionBuilder(Guarded):
     def __repr__(self) -> str:
         where = "memory" if self.spill is None else str(self.spill)
         return f"<StaticFunctionBuilder: {self.n_records:,} records in {where}>"
-
-
-def translation(by_hash: NDArray[np.uint64], ranks: NDArray[np.uint64]) -> Translate:
-    """What makes words of the hashes of text: their ranks."""
-    return lambda hashes: ranks[np.searchsorted(by_hash, hashes)]
-
-
-def count_part(ordered: OrderedRecords, part: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """The values of a part, ascending, and their counts; none if there is no such part."""
-    words = ordered.load(part).loads if part < ordered.n_parts else np.empty(0, dtype=np.uint64)
-    return count_words(lambda start, stop: words[start:stop], words.size)
-
-
-def solve_parts(
-    ordered: OrderedRecords,
-    solve: SolvePart,
-    n_shards: int,
-    shards: range,
-    more: Records | None,
-    advance: Callable[[int], object],
-) -> list[list[Solved]]:
-    """Solve some shards, of which the parts and `more` have all keys; about one a thread at a time."""
-    n_groups = 1
-    while n_groups < ordered.n_parts and 2 * n_groups * get_num_threads() <= n_shards:
-        n_groups *= 2
-    solved: list[list[Solved]] = []
-    for group in range(n_groups):
-        some = range(
-            max(shards.start, group * n_shards // n_groups),
-            min(shards.stop, (group + 1) * n_shards // n_groups),
-        )
-        if not some:
-            continue
-        start, stop = (shard * ((1 << 64) // n_shards) for shard in (some.start, some.stop))
-        records = ordered.between(start, stop)
-        if more is not None and more.hashes.size:
-            inside = more.hashes >= np.uint64(start)
-            if not stop >> 64:
-                inside &= more.hashes < np.uint64(stop)
-            hashes = np.concatenate([records.hashes, more.hashes[inside]])
-            order = np.argsort(hashes)
-            records = Records(hashes[order], np.concatenate([records.loads, more.loads[inside]])[order])
-        words = records.loads
-        solved += solve(records.hashes, lambda _, a, b, words=words: words[a:b], some, advance)  # type: ignore[misc]
-    return solved

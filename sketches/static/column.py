@@ -1,10 +1,10 @@
-"""One column of a static function: which ribbons answer for its values, and how a value is written in them.
+"""One column of a static map: the ribbons for its values, and how a value is written in them.
 
-A value that more than half of the keys have is taken out by a *filter*, a fixed ribbon of r bits that only
-the other keys are in: they pass it, of the keys with the value one in 2**r does. One bit of the code then
-tells those apart. It takes r bits for each of the others in place of one bit for every key, which is what
-a prefix code would take at least. What is left is treated alike, until no value is frequent enough; then
-the prefix code's words follow.
+A value that more than half of the keys have is removed by a *filter*: a fixed ribbon with r-bit fingerprints
+of the other keys only. All other keys pass it, and so does one in 2**r of the keys with the value; one bit of
+the code tells these two apart. A filter takes r bits for each of the other keys, where a prefix code would
+take at least one bit for every key. Further filters remove further values, until no value is frequent enough.
+The values that remain have words of a prefix code.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from ..coding.prefix_code import code_lengths
 from ..coding.value_counts import Counted
 from ..kernels.codes import Encoder
 from ..kernels.static import fill_fingerprints, passes_filter
-from .ribbon import Shard, Solved, lay_out, pack_thresholds, padding, solve
+from .ribbon import Ribbon, Shard, Solved, lay_out, solve, stored_arrays
 
-__all__ = ["CHECK_PURPOSE", "MAX_FILTERS", "Column", "check_told", "solve_filter"]
+__all__ = ["CHECK_PURPOSE", "MAX_FILTERS", "Column", "check_column_config", "ribbons_of", "solve_filter"]
 
-#: The key check's fingerprints differ from all filters'.
+#: The purpose of the key check's fingerprints. The purpose of a filter's fingerprints is its number.
 CHECK_PURPOSE = 1 << 20
-#: Filters of a column: each leaves less than half of the keys.
+#: Largest number of filters of a column; each leaves less than half of the keys.
 MAX_FILTERS = 8
-#: A filter is worth a look-up if it saves so much of the column.
+#: A filter must reduce the size of the column to this share, or it is not worth a look-up.
 _GAIN = 0.99
-#: Bits that a ribbon costs in each shard beside its equations: its sizes, and slots left over.
+#: Bits that a ribbon takes in each shard beside its equations: its sizes, and slots that stay empty.
 _RIBBON_BITS = 600
-#: Shorter words' first bits all share one ribbon of so many columns.
+#: The first bits of all words have a ribbon of their own if all words have at least this number of bits.
 _FEWEST_PREFIX_BITS = 2
 
 
@@ -45,9 +45,9 @@ class Column(NamedTuple):
     ----------
     filters : tuple of (bits, value)
     prefix_bits : int
-        First bits of the words that every word has, kept in a ribbon of their own: one row solves all.
+        Number of first bits that every word has and that lie in a fixed ribbon: one row solves all of them.
     codebook : Codebook
-        Of the values that no filter took out.
+        The code of the values that no filter removes.
     """
 
     filters: tuple[tuple[int, int], ...]
@@ -56,76 +56,82 @@ class Column(NamedTuple):
 
     @classmethod
     def build(cls, counted: Counted, n_shards: int) -> Column:
-        """The cheapest found for the values of keys in so many shards."""
-        values, counts, more = counted
-        n_more = more.n if more else 0
+        """Return the smallest column found for the counted values of keys in `n_shards` shards."""
+        values, counts, others = counted
+        n_others = others.n if others else 0
         filters: list[tuple[int, int]] = []
         while len(filters) < MAX_FILTERS and values.size > 1:
             best = int(np.argmax(counts))
-            bits = _filter_bits(int(counts[best]), int(counts.sum() - counts[best]) + n_more)
+            rest = np.delete(counts, best)
+            n_best, n_rest = int(counts[best]), int(rest.sum()) + n_others
+            bits = _filter_bits(n_best, n_rest)
             if not bits:
                 break
-            others = np.delete(counts, best)
-            n_others = int(others.sum()) + n_more
-            exact = n_others + max(1, int(counts[best]) >> bits)
-            cost = bits * n_others + exact + _code_bits(others, more) + _RIBBON_BITS * n_shards
-            if cost >= _GAIN * _code_bits(counts, more):
+            exact = n_rest + max(1, n_best >> bits)
+            cost = bits * n_rest + exact + _code_bits(rest, others) + _RIBBON_BITS * n_shards
+            if cost >= _GAIN * _code_bits(counts, others):
                 break
             filters.append((bits, int(values[best])))
-            values, counts = np.delete(values, best), others
-        book = Codebook.build(values, counts, others=more)
+            values, counts = np.delete(values, best), rest
+        book = Codebook.build(values, counts, others=others)
         prefix = book.min_length if not filters and book.min_length >= _FEWEST_PREFIX_BITS else 0
         return cls(tuple(filters), prefix, book)
 
-    def ribbons(self) -> list[tuple[int, int]]:
-        """Width and longest word of each ribbon, in the order that `lsh.static_kernels.look_up` reads."""
-        found = [(bits, 1) for bits, _ in self.filters]
+    @property
+    def max_length(self) -> int:
+        """Length of the longest word in the variable ribbon: a bit for each filter, and bits of the code."""
+        return len(self.filters) + self.codebook.max_length - self.prefix_bits
+
+    def ribbons(self) -> list[Ribbon]:
+        """Return the shape of each ribbon, in the order that the kernel `look_up` expects."""
+        found = [Ribbon(bits) for bits, _ in self.filters]
         if self.prefix_bits:
-            found.append((self.prefix_bits, 1))
-        longest = len(self.filters) + self.codebook.max_length - self.prefix_bits
-        if longest:
-            found.append((1, longest))
-        if self.codebook.raw_bits:
-            found.append((self.codebook.raw_bits, 1))
+            found.append(Ribbon(self.prefix_bits))
+        if self.max_length:
+            found.append(Ribbon(1, self.max_length))
+        if self.codebook.header.raw_bits:
+            found.append(Ribbon(self.codebook.header.raw_bits))
         return found
 
     def solve(self, shard: Shard, values: NDArray[np.uint64], encoder: Encoder) -> list[Solved]:
-        """The column's ribbons for the keys of a shard and their values."""
+        """Return the column's ribbons for the keys of a shard and their values."""
         solved: list[Solved] = []
-        chained: list[tuple[Shard, NDArray[np.uint64], NDArray[np.uint8]]] = []
+        words, lengths = np.empty(values.size, dtype=np.uint64), np.empty(values.size, dtype=np.uint8)
+        rest = np.arange(values.size)
         for number, (bits, value) in enumerate(self.filters):
-            has = values == np.uint64(value)
-            rest, owners = shard.take(~has), shard.take(has)
-            ribbon = solve_filter(rest, number, bits)
+            has_value = values == np.uint64(value)
+            owners, rest, values = rest[has_value], rest[~has_value], values[~has_value]
+            ribbon = solve_filter(shard.take(rest), number, bits)
             solved.append(ribbon)
-            # A one for each filter before; and a zero, if this one passes the key by chance.
-            by_chance = _passes(ribbon, owners, number, bits).astype(np.uint8)
-            word = np.uint64((1 << number) - 1) << by_chance.astype(np.uint64)
-            chained.append((owners, word, by_chance + np.uint8(number)))
-            shard, values = rest, values[~has]
-        coded = self.codebook.encode(values, encoder)
-        codes, lengths = coded.codes, coded.lengths
-        n_filters = len(self.filters)
+            # The word has a one for each filter before, and a zero if this filter passes the key by chance.
+            by_chance = _passes(ribbon, shard.take(owners), number, bits)
+            lengths[owners] = by_chance + np.uint8(number)
+            words[owners] = np.uint64((1 << number) - 1) << by_chance.astype(np.uint64)
+        coded, raw_bits = self.codebook.encode(values, encoder), self.codebook.header.raw_bits
+        kept = coded.lengths - np.uint8(self.prefix_bits)
+        shifts = kept.astype(np.uint64)
         if self.prefix_bits:
-            prefix = codes >> (lengths - np.uint8(self.prefix_bits)).astype(np.uint64)
-            solved.append(solve(shard, prefix, width=self.prefix_bits))
-        longest = n_filters + self.codebook.max_length - self.prefix_bits
-        if longest:
-            lengths = lengths - np.uint8(self.prefix_bits)
-            kept = codes & ((np.uint64(1) << lengths.astype(np.uint64)) - np.uint64(1))
-            ones = np.uint64((1 << n_filters) - 1)
-            words = (ones << lengths.astype(np.uint64)) | kept
-            lengths = lengths + np.uint8(n_filters)
-            solved.append(_solve_words([*chained, (shard, words, lengths)], longest))
-        if self.codebook.raw_bits:
+            solved.append(solve(shard, coded.codes >> shifts, width=self.prefix_bits))
+        if self.max_length:
+            n_filters, one = len(self.filters), np.uint64(1)
+            words[rest] = (np.uint64((1 << n_filters) - 1) << shifts) | (
+                coded.codes & ((one << shifts) - one)
+            )
+            lengths[rest] = kept + np.uint8(n_filters)
+            if not lengths.all():
+                some = lengths > 0
+                solved.append(solve(shard.take(some), words[some], lengths[some], max_length=self.max_length))
+            else:
+                solved.append(solve(shard, words, lengths, max_length=self.max_length))
+        if raw_bits:
             escaped = coded.escaped
-            solved.append(solve(shard.take(escaped), coded.raw[escaped], width=self.codebook.raw_bits))
+            solved.append(solve(shard.take(rest[escaped]), coded.raw[escaped], width=raw_bits))
         return solved
 
     # -- storage --------------------------------------------------------------------------------------
 
     def config(self, codebook: int) -> dict[str, Any]:
-        """JSON-able; `codebook` is the number under which the codebook is kept."""
+        """Return the column in JSON-able form, with the number of its codebook."""
         return {
             "codebook": codebook,
             "filters": [[bits, value] for bits, value in self.filters],
@@ -134,7 +140,7 @@ class Column(NamedTuple):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], codebooks: list[Codebook]) -> Column:
-        """Raises ValueError for what no column says of itself."""
+        """Return the column of a configuration; raise ValueError if it does not fit the codebooks."""
         number, filters, prefix = config["codebook"], config["filters"], config["prefix_bits"]
         if number >= len(codebooks):
             raise ValueError(f"codebook must be in [0, {len(codebooks)}), got {number}")
@@ -145,8 +151,8 @@ class Column(NamedTuple):
         return cls(tuple((bits, value) for bits, value in filters), prefix, book)
 
 
-def check_told(config: Any) -> None:
-    """Raise ValueError for what is no `Column.config`, as far as it can be told without the codebooks."""
+def check_column_config(config: Any) -> None:
+    """Raise ValueError if `Column.config` cannot have returned `config`; the codebooks are not checked."""
     if not isinstance(config, dict) or set(config) != {"codebook", "filters", "prefix_bits"}:
         raise ValueError(f"a column must have codebook, filters and prefix_bits, got {config!r}")
     for name in ("codebook", "prefix_bits"):
@@ -161,51 +167,41 @@ def check_told(config: Any) -> None:
         check_int("value", pair[1], 0, (1 << 64) - 1)
 
 
+def ribbons_of(key_check_bits: int, columns: list[Column]) -> list[Ribbon]:
+    """Return the shape of each ribbon of a map: the key check first, then the columns."""
+    check = [Ribbon(key_check_bits)] if key_check_bits else []
+    return check + [ribbon for column in columns for ribbon in column.ribbons()]
+
+
 def solve_filter(shard: Shard, purpose: int, bits: int) -> Solved:
-    """The fixed ribbon in which the keys of `shard` have their fingerprints."""
+    """Return the fixed ribbon with the fingerprints of the keys of a shard."""
     words = np.empty(shard.keys.size, dtype=np.uint64)
     fill_fingerprints(shard.keys, purpose, bits, words)
     return solve(shard, words, width=bits)
 
 
 def _passes(ribbon: Solved, shard: Shard, purpose: int, bits: int) -> NDArray[np.bool_]:
-    """Which keys of `shard` a filter of the same shard passes."""
-    plan, _, _ = lay_out(np.array([[ribbon.sizes]], dtype=np.uint32), [(bits, 1)])
-    solution = np.concatenate([ribbon.words, np.zeros(padding([(bits, 1)]), dtype=np.uint64)])
+    """Return the mask of the keys that pass a filter of the same shard."""
+    shape = [Ribbon(bits)]
+    arrays = stored_arrays([ribbon], 1, shape)
+    plan, _, _ = lay_out(arrays["sizes"], shape)
     out = np.empty(shard.keys.size, dtype=np.bool_)
-    thresholds = pack_thresholds(ribbon.thresholds)
-    passes_filter(shard.keys, shard.places, thresholds, solution, plan, purpose, bits, out)
+    passes_filter(
+        shard.keys, shard.places, arrays["thresholds"], arrays["solution"], plan, purpose, bits, out
+    )
     return out
 
 
-def _solve_words(parts: list[tuple[Shard, NDArray[np.uint64], NDArray[np.uint8]]], longest: int) -> Solved:
-    """The variable ribbon of all parts' words; those of no bits ask nothing."""
-    if len(parts) == 1:
-        shard, words, lengths = parts[0]
-    else:
-        shard = Shard(
-            *(np.concatenate(arrays) for arrays in zip(*(part for part, _, _ in parts), strict=True))
-        )
-        words = np.concatenate([words for _, words, _ in parts])
-        lengths = np.concatenate([lengths for _, _, lengths in parts])
-        order = np.argsort(shard.places, kind="stable")
-        shard, words, lengths = shard.take(order), words[order], lengths[order]
-    some = lengths > 0
-    if not some.all():
-        shard, words, lengths = shard.take(some), words[some], lengths[some]
-    return solve(shard, words, lengths, max_length=longest)
-
-
-def _filter_bits(owners: int, others: int) -> int:
-    """Bits of the filter that takes least in all, with the exact bit behind it; 0 if none does."""
-    costs = [owners + others] + [r * others + others + owners / 2**r for r in range(1, 33)]
+def _filter_bits(n_owners: int, n_others: int) -> int:
+    """Return the bits of the smallest filter with its exact bits; 0 if exact bits alone are smaller."""
+    costs = [n_owners + n_others] + [r * n_others + n_others + n_owners / 2**r for r in range(1, 33)]
     return int(np.argmin(costs))
 
 
-def _code_bits(counts: NDArray[np.int64], more: Others | None) -> int:
-    if more is None:
-        return int(counts @ code_lengths(counts, 32).astype(np.int64))
-    counts = np.append(counts, more.n)
-    return (
-        int(counts @ code_lengths(counts, 32).astype(np.int64)) + more.n * (more.high - more.low).bit_length()
-    )
+def _code_bits(counts: NDArray[np.int64], others: Others | None) -> int:
+    """Return the bits of all words in a prefix code with one escape for all others."""
+    raw_bits = 0
+    if others is not None:
+        counts = np.append(counts, others.n)
+        raw_bits = others.n * (others.high - others.low).bit_length()
+    return int(counts @ code_lengths(counts, 32).astype(np.int64)) + raw_bits

@@ -1,4 +1,4 @@
-"""Rows that are multisets: an order for each row that makes the columns predictable."""
+"""Rows that are multisets: an order of each row that makes the columns predictable."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ..kernels.permutation import cover_column, order_rows, swap_columns
 __all__ = ["permute_columns"]
 
 _BLOCK = 1 << 14
-#: Counts of all symbols in all columns, 8 bytes each; more than this and rows are only put in order.
+#: Values are exchanged only if the counts of all symbols in all columns, 8 bytes each, are at most this many.
 _MOST_COUNTS = 1 << 26
-#: Passes over all rows; most of the gain comes in the first two.
+#: Largest number of passes over all rows; most of the gain comes in the first two.
 _PASSES = 6
-#: Steps of n log2 n from a table that stays in the cache.
+#: Length of a table of the differences of n log2 n, which stays in the cache.
 _STEPS = 1 << 14
 
 
@@ -27,25 +27,24 @@ def permute_columns(values: NDArray[Any], method: str) -> NDArray[Any]:
     Parameters
     ----------
     values : ndarray of shape (n, columns)
-        Not changed.
+        The array does not change.
     method : {"none", "entropy", "global"}
-        "global": each row in the order of its values' frequency in the whole array, the most frequent
-        first. "entropy": column after column, the value that most rows have left goes there in all of
-        them, then the value that most of the other rows have, and so on; two values of a row then change
-        places wherever the sum of the columns' entropies falls by it, until a pass over all rows finds little
-        or six are done.
+        "global" sorts each row by the frequency of its values in the whole array, the most frequent value
+        first. "entropy" fills column after column: the value that occurs in most rows is put into the column
+        in all these rows, then the value that occurs in most of the remaining rows, and so on. It then
+        exchanges two values of a row wherever that reduces the sum of the columns' entropies, until a pass
+        over all rows finds little or six passes are done.
 
     Returns
     -------
     ndarray of shape (n, columns)
-        A new array, unless method is "none". With "entropy" the sum of the columns' entropies is never higher
-        than it was.
+        A new array, unless method is "none". "entropy" never increases the sum of the columns' entropies.
 
     Notes
     -----
-    Time O(n columns log(n columns)) for "global"; for "entropy" about 100 ns for each pair of columns and
-    row, and 8 bytes for each row and column beside the copy. Its exchanges take 8 bytes for
-    each column and distinct value; beyond 512 MB they are left out.
+    Time O(n columns log(n columns)) for "global". "entropy" takes about 100 ns for each pair of columns and
+    row, and 8 bytes for each row and column beside the copy. Its exchanges take 8 bytes for each column and
+    distinct value; they are omitted beyond 512 MB.
     """
     if method == "none" or values.size == 0:
         return values
@@ -76,7 +75,7 @@ def _swap(rows: NDArray[np.int64], n_symbols: int) -> None:
 
 
 def _column_entropies(rows: NDArray[np.int64]) -> float:
-    """The sum of the columns' entropies, in bits a row."""
+    """Return the sum of the columns' entropies, in bits a row."""
     total = 0.0
     for column in rows.T:
         counts = np.unique(column, return_counts=True)[1]

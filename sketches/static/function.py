@@ -3,68 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 from numpy.typing import NDArray
 
-from ...lsh.support.backend import refuse_gpu
-from .map import StaticValues
-from .values import to_array
+from .batch import read_batch
+from .blueprint import build_map
+from .map import StaticMap
 
 __all__ = ["StaticFunction"]
 
 
-class StaticFunction(StaticValues):
-    """An immutable map from keys to values that stores no keys: about the entropy of the values.
+class StaticFunction(StaticMap):
+    """An immutable map from keys to values that stores no keys: it takes about the entropy of the values.
 
     Parameters
     ----------
     keys : array or list of n keys
-        Integers or strings of any kind that `mergesketch.lsh.hash_keys` takes: NumPy, Arrow and lists;
-        without a Python object for each key unless it is a list. A key may come twice with the same value.
+        Integers or strings in any container that `mergesketch.lsh.hash_keys` accepts: NumPy or Arrow arrays,
+        or lists. Arrays are read without a Python object for each key. Repeated keys need equal values.
     values : array or list of n values
-        Integers of any dtype, booleans, float32 or float64 (kept bit for bit), strings or bytes.
+        Integers of any dtype, booleans, float32 or float64 (stored bit for bit), strings or bytes.
     seed : int
-        In [0, 2**64). The same seed and map give the same file, in whatever order the keys come.
+        In [0, 2**64). The same seed and map give the same file, in any order of the keys.
     key_check_bits : int
-        Bits of a fingerprint to keep of each key, 0 to 64. With them, keys that were not there are found out,
-        all but one in ``2**key_check_bits``, and ``n_keys / 2**64`` more whose 64-bit hashes are those of
-        keys, which no number of bits tells apart. Without them absent keys get some value.
+        The number of bits, 0 to 64, of a fingerprint that is stored for each key. A look-up then detects
+        absent keys, except one in ``2**key_check_bits``, and ``n_keys / 2**64`` more whose 64-bit hash equals
+        that of a key: no number of bits detects these. With 0 bits absent keys get some value.
     precision : float, optional
-        For floats: keep the nearest multiple of it, within precision / 2.
+        For floats: store the nearest multiple of it, with an error of at most precision / 2.
     progress : bool
-        Whether construction may show a bar: on a terminal, after a second.
+        True to show a progress bar, on a terminal and after a second.
 
     Attributes
     ----------
     n_keys : int
-        Distinct keys; also `len`.
+        Number of distinct keys; also `len`.
     nbytes : int
         Bytes of the arrays; the file has one or two kilobytes more.
 
     Raises
     ------
     ValueError
-        If a key comes with two values: the message names it.
+        If a key has two values: the message names it.
     TypeError
-        If keys or values are of mixed or other types.
+        If keys or values have mixed types, or a type that is not accepted.
 
     Notes
     -----
-    Values get the words of a prefix code (a value that most keys have is taken out by a filter first),
-    and every bit of a key's word is one equation over GF(2) between 128 bits of the file, solved in bumped
-    ribbons [1]_. Space at a million keys with geometric values: 1.2 to 1.9 % over the entropy for 2 bits a
+    Each value has a word of a prefix code; a filter first removes a value that most keys have. Every bit of a
+    key's word is one equation over GF(2) between 128 bits of the file, and the equations are solved in bumped
+    ribbons [1]_. Space for a million keys with geometric values: 1.2 to 1.9 % over the entropy for 2 bits a
     key or more, 15 % for half a bit; key_check_bits add their number of bits a key. Values that all differ
     take their width. A map of a few hundred keys takes a few hundred bytes more than that, and the file's
     header.
 
-    Time: a batch look-up costs 10 to 25 ns a key on one thread, whatever is in the map; a single
-    key about 12 microseconds. Construction takes some 300 ns a key on one thread, and 50 bytes a key of
-    memory beside the input while it lasts; `StaticFunctionBuilder` takes batches and needs less. Look-ups
-    release the GIL and run on all threads; a file that is mapped (``load(path, mmap=True)``) is there at once
-    and shared between processes.
+    Time: a batch look-up takes 10 to 25 ns a key on one thread, for any map; a single key takes about 12
+    microseconds. Construction takes about 300 ns a key on one thread, and 50 bytes a key of memory beside the
+    input; `StaticFunctionBuilder` takes batches and needs less. Look-ups release the GIL and run on all
+    threads. A memory-mapped file (``load(path, mmap=True)``) opens at once, and processes share its memory.
 
-    A key that was not there gets the value of some key, or one that no key has. It never fails.
+    An absent key gets the value of some key, or a value that no key has. The look-up does not fail.
 
     References
     ----------
@@ -86,13 +85,13 @@ class StaticFunction(StaticValues):
            fill_value=999999)
     """
 
-    def _set_own_config(self, config: Mapping[str, Any]) -> None:
-        super()._set_own_config(config)
-        if len(self._told) != 1:
-            raise ValueError(f"columns must be one, got {len(self._told)}")
+    def _set_config(self, config: Mapping[str, Any]) -> None:
+        super()._set_config(config)
+        if len(self._column_configs) != 1:
+            raise ValueError(f"columns must have one entry, got {len(self._column_configs)}")
 
-    def __new__(
-        cls,
+    def __init__(
+        self,
         keys: Any,
         values: Any,
         *,
@@ -100,42 +99,31 @@ class StaticFunction(StaticValues):
         key_check_bits: int = 0,
         precision: float | None = None,
         progress: bool = True,
-    ) -> Self:
-        """Build the function."""
-        refuse_gpu("building a StaticFunction", keys, values)
-        array = to_array(values, "values")
-        if array.ndim != 1:
-            raise ValueError(f"values must be one-dimensional, got shape {array.shape}")
-        return cls._build(
-            keys,
-            array[:, None],
-            seed=seed,
-            key_check_bits=key_check_bits,
-            precision=precision,
-            progress=progress,
-        )
+    ) -> None:
+        batch = read_batch(keys, values, precision=precision)
+        self._set(*build_map(batch, seed, key_check_bits, progress))
 
     def lookup(self, keys: Any, missing: Any = None) -> NDArray[Any]:
-        """The values of a batch of keys.
+        """Return the values of a batch of keys.
 
         Parameters
         ----------
         keys : array or list of n keys
-            Of the kind that the function was built of: integers, or strings and bytes.
+            Of the same kind as at construction: integers, or strings and bytes.
         missing : value, optional
-            With key_check_bits: what keys get that were not there.
+            With key_check_bits: the value for absent keys.
 
         Returns
         -------
         ndarray of shape (n,)
-            Of the dtype that the values had; strings and bytes that came as a list or from Arrow come as
-            objects. With key_check_bits and without `missing` a masked array, in which absent keys are
+            Has the dtype of the values at construction; strings and bytes from a list or an Arrow array are
+            objects. With key_check_bits and without `missing`, a masked array in which absent keys are
             masked.
 
         Raises
         ------
         TypeError, ValueError
-            If the keys are of another kind than those at construction, or `missing` than the values.
+            If the keys have another kind than at construction, or `missing` has another kind than the values.
 
         Examples
         --------
@@ -147,7 +135,7 @@ class StaticFunction(StaticValues):
         return self._look_up(keys, missing)[:, 0]
 
     def __getitem__(self, key: Any) -> Any:
-        """The value of one key, in about 12 microseconds; with key_check_bits KeyError for an absent one."""
+        """Return the value of one key, in about 12 microseconds; KeyError if check bits find it absent."""
         value = self._get(key)[0]
         return value.item() if hasattr(value, "item") and self._kind.dtype == "object" else value
 

@@ -1,9 +1,9 @@
-"""Ribbon filters: approximate membership of a fixed set, within a few per cent of the least memory."""
+"""Ribbon filters: approximate membership in a fixed set, within a few per cent of the least memory."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,51 +11,54 @@ from numpy.typing import NDArray
 from ...lsh.hashing.keys import read_keys
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_int, check_real
+from ...lsh.support.progress import progress_bar
 from .column import solve_filter
-from .ribbon import Shard, Solved
+from .ribbon import Ribbon, Shard, Solved, stored_arrays
 from .shards import number_of_shards, order_records, solve_shards
 from .structure import StaticStructure, pass_rate
 
 __all__ = ["RibbonFilter"]
 
 _MAX_BITS = 64
-#: A rate that exceeds the wanted one by less than this share of it does not cost another bit a key.
+#: The purpose of the fingerprints; a ribbon filter has only one.
+_PURPOSE = 0
+#: The error rate may exceed the requested rate by this share of it.
 _SLACK = 1e-6
 
 
 class RibbonFilter(StaticStructure):
-    """Whether a key is in a fixed set, with no false negatives: log2(1 / error_rate) bits a key and 1 % more.
+    """Approximate membership in a fixed set, without false negatives: log2(1 / error_rate) bits a key + 1 %.
 
     Parameters
     ----------
     keys : array or list of keys
-        Integers or strings, as for `mergesketch.lsh.hash_keys`; repeated ones count once.
+        Integers or strings, as for `mergesketch.lsh.hash_keys`; repeated keys count once.
     error_rate : float
-        Of keys that are not in the set, the fraction that is said to be, at most; in (0, 1). The fewest bits
-        that keep it are taken, so that the true rate is between it and half of it.
+        The largest rate of false positives among absent keys, in (0, 1). The filter stores the fewest bits
+        that achieve it: the true rate is between `error_rate` and half of it.
     seed : int
     progress : bool
-        Whether construction may show a bar: on a terminal, after a second.
+        True to show a progress bar, on a terminal and after a second.
 
     Attributes
     ----------
     n_keys, n_bits, nbytes : int
-        Distinct keys, bits kept of each, and bytes of the arrays.
+        Number of distinct keys, bits of each fingerprint, and bytes of the arrays.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument has the wrong type or lies outside its range, or `error_rate` is below what hashes of
-        64 bits can keep: about ``(n_keys + 1) / 2**64``.
+        If an argument has the wrong type or lies outside its range, or `error_rate` is below the least rate
+        of 64-bit hashes: about ``(n_keys + 1) / 2**64``.
 
     Notes
     -----
-    An absent key passes with chance ``2**-n_bits``, and for certain if its 64-bit hash is that of one of the
-    n keys: ``n_keys / 2**64`` of all absent keys. `error_rate` counts both.
+    An absent key passes with probability ``2**-n_bits``, and always if its 64-bit hash is that of one of the
+    n keys, as that of ``n_keys / 2**64`` of all absent keys is. `error_rate` counts both.
 
-    A `BloomFilter` of the same error rate takes 1.44 times as much or more, but takes new keys and merges: a
-    ribbon filter is the solution of a linear system [1]_, built once of all keys. Construction costs about
-    200 ns a key on one thread and 40 bytes a key of memory, a query 6 to 10 ns a key.
+    A `BloomFilter` of the same error rate takes at least 1.44 times the memory, but accepts new keys and
+    merges: a ribbon filter is the solution of a linear system [1]_, built once from all keys. Construction
+    takes about 200 ns a key on one thread and 40 bytes a key of memory, a query 6 to 10 ns a key.
 
     References
     ----------
@@ -72,34 +75,41 @@ class RibbonFilter(StaticStructure):
     True
     """
 
+    _parameters = (*StaticStructure._parameters, "n_bits")
+
     n_bits: int
 
-    def __new__(cls, keys: Any, error_rate: float = 0.01, *, seed: int = 0, progress: bool = True) -> Self:
-        """Build the filter."""
+    def __init__(self, keys: Any, error_rate: float = 0.01, *, seed: int = 0, progress: bool = True) -> None:
         error_rate = check_real("error_rate", error_rate, 0.0, 1.0)
         seed = check_int("seed", seed, 0, (1 << 64) - 1)
         refuse_gpu("building a RibbonFilter", keys)
         read = read_keys(keys)
         hashes = read.hashes(seed)
-        loads = np.zeros(hashes.size, dtype=np.uint64)
-        distinct = order_records(hashes, loads, lambda a, b: a == b).hashes
-        new = object.__new__(cls)
-        new._set_keys(seed, distinct.size, number_of_shards(distinct.size), read.kind)
-        new.n_bits = _fewest_bits(distinct.size, error_rate)
+        records = order_records(hashes, np.zeros(hashes.size, dtype=np.uint64))
+        n_keys = records.hashes.size
+        n_shards, n_bits = number_of_shards(n_keys), _fewest_bits(n_keys, error_rate)
 
-        def solve_shard(shard: Shard, start: int, stop: int) -> list[Solved]:
-            return [solve_filter(shard, 0, new.n_bits)]
+        def solve(shard: Shard, values: NDArray[np.uint64]) -> list[Solved]:
+            return [solve_filter(shard, _PURPOSE, n_bits)]
 
-        new._assemble(solve_shards(distinct, new.n_shards, solve_shard, progress))
-        return new
+        with progress_bar("Solving", n_keys, progress, " keys") as advance:
+            solved = solve_shards(records, range(n_shards), n_shards, solve, advance)
+        config = {
+            "seed": seed,
+            "n_keys": n_keys,
+            "n_shards": n_shards,
+            "key_kind": read.kind,
+            "n_bits": n_bits,
+        }
+        self._set(config, stored_arrays(solved, n_shards, [Ribbon(n_bits)]))
 
     @property
     def error_rate(self) -> float:
-        """Fraction of other keys that are said to be in the set; 0 if the set is empty."""
+        """Rate of false positives among absent keys; 0 if the set is empty."""
         return pass_rate(self.n_keys, self.n_bits)
 
     def contains(self, keys: Any) -> NDArray[np.bool_]:
-        """Whether each of a batch of keys is in the set.
+        """Test for each key of a batch if it is in the set.
 
         Parameters
         ----------
@@ -113,23 +123,15 @@ class RibbonFilter(StaticStructure):
         Raises
         ------
         TypeError, ValueError
-            If the keys are of no known or of mixed type.
+            If the keys have mixed types, or a type that is not accepted.
         """
-        hashes = self._hashes(keys)
-        if self.n_keys == 0:
-            return self._backend.xp.zeros(hashes.size, dtype=np.bool_)
-        return self._has_fingerprint(hashes, 0, 0, self.n_bits)
+        return self._has_fingerprint(self._hashes(keys), 0, _PURPOSE, self.n_bits)
 
-    def __contains__(self, key: Any) -> bool:
-        return bool(self.contains([key])[0])
+    def _ribbons(self) -> list[Ribbon]:
+        return [Ribbon(self.n_bits)]
 
-    def _ribbons(self) -> list[tuple[int, int]]:
-        return [(self.n_bits, 1)]
-
-    def _own_config(self) -> dict[str, Any]:
-        return {"n_bits": self.n_bits}
-
-    def _set_own_config(self, config: Mapping[str, Any]) -> None:
+    def _set_config(self, config: Mapping[str, Any]) -> None:
+        super()._set_config(config)
         self.n_bits = check_int("n_bits", config["n_bits"], 1, _MAX_BITS)
 
     def __repr__(self) -> str:
@@ -139,7 +141,7 @@ class RibbonFilter(StaticStructure):
 
 
 def _fewest_bits(n_keys: int, wanted: float) -> int:
-    """The fewest bits of each of `n_keys` keys that keep the wanted rate; ValueError if none do."""
+    """Return the fewest bits of a fingerprint that achieve an error rate; ValueError if no number does."""
     for n_bits in range(1, _MAX_BITS + 1):
         if pass_rate(n_keys, n_bits) <= wanted * (1.0 + _SLACK):
             return n_bits

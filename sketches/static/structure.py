@@ -1,10 +1,10 @@
-"""What static functions, static tables and ribbon filters share: shards, ribbons, and the file."""
+"""Base of static functions, static tables and ribbon filters: their ribbons, storage and devices."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +14,11 @@ from ...lsh.support.backend import Backend, backend_named, device_of, to_host
 from ...lsh.support.lazy import lazy
 from ..core.stored import Stored
 from ..kernels import static
-from .ribbon import SIZES, Solved, lay_out, pack_thresholds, padding
+from .ribbon import SIZES, Ribbon, lay_out, padding
 
-__all__ = ["ArraySpec", "Flat", "StaticStructure", "flatten", "pass_rate"]
+__all__ = ["ArraySpec", "StaticStructure", "pass_rate"]
 
-#: Keys that one thread looks up at a time; and what one launch does, for its temporary words take memory.
+#: Number of keys that a thread, or a launch on a GPU, looks up at a time; it bounds the temporary memory.
 BLOCK = {"cpu": 1 << 14, "gpu": 1 << 24}
 #: The arrays that look-ups read; all others stay in main memory.
 _READ = ("thresholds", "solution")
@@ -26,9 +26,9 @@ _MAX_SHARDS = 1 << 31
 
 
 def pass_rate(n_keys: int, n_bits: int) -> float:
-    """Share of absent keys that pass the fingerprints of so many bits of `n_keys` distinct keys.
+    """Return the share of absent keys that pass fingerprints of `n_bits` bits of `n_keys` distinct keys.
 
-    One whose 64-bit hash is that of a key passes for certain; any other with chance 2**-n_bits.
+    An absent key passes with probability 2**-n_bits, and always if its 64-bit hash is that of a key.
     """
     alike = n_keys * HASH_COLLISION
     return alike + (1.0 - alike) * 2.0**-n_bits if n_keys else 0.0
@@ -36,7 +36,7 @@ def pass_rate(n_keys: int, n_bits: int) -> float:
 
 @dataclass(frozen=True)
 class ArraySpec:
-    """An array whose length only its contents tell."""
+    """The specification of an array of any length."""
 
     dtype: str
     n_dimensions: int = 1
@@ -45,78 +45,48 @@ class ArraySpec:
         return f"{self.dtype} of {self.n_dimensions} dimensions"
 
     def accepts(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
-        """Whether an array of this shape and dtype could be this one."""
+        """Tell whether an array of this shape and dtype fits the specification."""
         return len(shape) == self.n_dimensions and dtype.newbyteorder("=") == np.dtype(self.dtype)
 
 
-class Flat(NamedTuple):
-    """The ribbons of consecutive shards: sizes of shape (shards, ribbons, 3); words still in pieces."""
-
-    sizes: NDArray[np.uint32]
-    thresholds: NDArray[np.uint8]
-    words: list[NDArray[np.uint64]]
-
-
-def flatten(solved: list[list[Solved]], n_ribbons: int) -> Flat:
-    """Ribbons by shards as `Flat`."""
-    sizes = np.array([[ribbon.sizes for ribbon in shard] for shard in solved], dtype=np.uint32)
-    thresholds = [ribbon.thresholds for shard in solved for ribbon in shard]
-    return Flat(
-        sizes.reshape(len(solved), n_ribbons, SIZES),
-        np.concatenate([np.empty(0, np.uint8), *thresholds]),
-        [ribbon.words for shard in solved for ribbon in shard],
-    )
-
-
 class StaticStructure(Stored):
-    """Immutable base: hashed keys in `n_shards` shards, each solved by itself; see `sketches.ribbon`.
+    """Base of the immutable structures: hashed keys in `n_shards` shards, which are solved independently.
 
-    A subclass names its ribbons (`_ribbons`, width and longest word of each) and its own configuration.
+    A subclass defines its ribbons (`_ribbons`), and adds its own fields to the configuration.
     """
 
     _internal = True
+    _parameters: ClassVar[tuple[str, ...]] = ("seed", "n_keys", "n_shards", "key_kind")
 
     seed: int
     n_keys: int
     n_shards: int
     key_kind: str
 
-    def _ribbons(self) -> list[tuple[int, int]]:
-        """Width and longest word of every ribbon, in the order they are stored."""
-        raise NotImplementedError
-
-    def _own_config(self) -> dict[str, Any]:
-        raise NotImplementedError
-
-    def _set_own_config(self, config: Mapping[str, Any]) -> None:
-        """Take over what `_own_config` gave; ValueError, TypeError or KeyError for anything else."""
+    def _ribbons(self) -> list[Ribbon]:
+        """Return the shapes of all ribbons, in the order in which they are stored."""
         raise NotImplementedError
 
     # -- storage --------------------------------------------------------------------------------------
 
     def config(self) -> dict[str, Any]:
-        """What there is beside the arrays, JSON-able.
+        """Return all that the structure is made of, except for the arrays, as JSON-able values.
 
         Returns
         -------
         dict
         """
-        return {
-            "seed": self.seed,
-            "n_keys": self.n_keys,
-            "n_shards": self.n_shards,
-            "key_kind": self.key_kind,
-            **self._own_config(),
-        }
+        return super().config()
 
     @classmethod
     def _from_config(cls, config: Mapping[str, Any]) -> Self:
-        new = object.__new__(cls)
-        new._set_keys(config["seed"], config["n_keys"], config["n_shards"], config["key_kind"])
-        new._set_own_config(config)
+        new = cls.__new__(cls)
+        new._set_config(config)
         return new
 
-    def _set_keys(self, seed: Any, n_keys: Any, n_shards: Any, kind: Any) -> None:
+    def _set_config(self, config: Mapping[str, Any]) -> None:
+        """Set the attributes of a configuration; ValueError, TypeError or KeyError if it is not valid."""
+        seed, n_keys, n_shards, kind = (config[name] for name in StaticStructure._parameters)
         for name, value, end in (("seed", seed, 1 << 64), ("n_keys", n_keys, 1 << 63)):
             if type(value) is not int or not 0 <= value < end:
                 raise ValueError(f"{name} must be an int in [0, {end}), got {value!r}")
@@ -125,6 +95,11 @@ class StaticStructure(Stored):
         if kind not in ("int", "bytes", ""):
             raise ValueError(f"key_kind must be 'int', 'bytes' or '', got {kind!r}")
         self.seed, self.n_keys, self.n_shards, self.key_kind = seed, n_keys, n_shards, kind
+
+    def _set(self, config: Mapping[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+        """Become the structure of a configuration and its arrays."""
+        self._set_config(config)
+        self._adopt(arrays)
 
     def _specs(self) -> Mapping[str, ArraySpec]:
         return {
@@ -148,29 +123,11 @@ class StaticStructure(Stored):
                 f"thresholds must have {n_buckets // 4 + 1} bytes, got {arrays['thresholds'].size}"
             )
 
-    def _assemble(self, solved: list[list[Solved]]) -> None:
-        """Take over the ribbons of all shards, in their order."""
-        self._join([flatten(solved, len(self._ribbons()))])
-
-    def _join(self, parts: list[Flat]) -> None:
-        """Take over the ribbons of all shards, some in each part, in their order."""
-        ribbons = self._ribbons()
-        sizes = np.concatenate([part.sizes for part in parts]).transpose(1, 0, 2)
-        thresholds = np.concatenate([part.thresholds for part in parts])
-        words = [array for part in parts for array in part.words]
-        self._adopt(
-            {
-                "sizes": np.ascontiguousarray(sizes),
-                "thresholds": pack_thresholds(thresholds),
-                "solution": np.concatenate([*words, np.zeros(padding(ribbons), dtype=np.uint64)]),
-            }
-        )
-
     # -- devices --------------------------------------------------------------------------------------
 
     @property
     def device(self) -> str:
-        """Where look-ups run and their keys must lie: "cpu" or "gpu"."""
+        """The device on which look-ups run, and on which their keys must lie: "cpu" or "gpu"."""
         return str(self.__dict__.get("_device", "cpu"))
 
     @property
@@ -178,21 +135,21 @@ class StaticStructure(Stored):
         return backend_named(self.device)
 
     def to(self, device: str) -> Self:
-        """The same structure on a device: look-ups take arrays of keys there, and return arrays there.
+        """Return the structure on a device: look-ups take arrays of keys there, and return arrays there.
 
         Parameters
         ----------
         device : {"cpu", "gpu"}
-            "gpu" is CuPy's current device. Building and saving stay on the CPU.
+            "gpu" is CuPy's current device. Building and saving use the CPU.
 
         Returns
         -------
-        A structure equal to this one; itself if it is there already.
+        An equal structure; the structure itself if it is on the device already.
 
         Raises
         ------
         ValueError
-            If `device` is neither.
+            If `device` is another name.
         NotImplementedError
             For "gpu" if the values are strings or bytes.
         ImportError, RuntimeError
@@ -210,14 +167,14 @@ class StaticStructure(Stored):
         return new._adopt(arrays)
 
     def _check_device(self, device: str) -> None:
-        """NotImplementedError if there is something that kernels on the device cannot read."""
+        """Raise NotImplementedError if kernels on the device cannot read the structure."""
 
     def _on_cpu(self) -> Self:
         return self.to("cpu")
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the arrays: of the file, but for its header of one or two kilobytes."""
+        """Bytes of the arrays; the file has a header of one or two kilobytes more."""
         return sum(array.nbytes for array in self._arrays.values())
 
     def __len__(self) -> int:
@@ -236,7 +193,7 @@ class StaticStructure(Stored):
         return lay_out(self._arrays["sizes"], self._ribbons())[0]
 
     def _hashes(self, keys: Any) -> NDArray[np.uint64]:
-        """Hashes of a batch; TypeError if the keys are of another kind than at construction, or elsewhere."""
+        """Return the hashes of keys; TypeError if their kind or device is not that of the structure."""
         if device_of(keys) != self.device:
             here, there = ("on the GPU", "in main memory")[:: 1 if self.device == "gpu" else -1]
             raise TypeError(
@@ -249,19 +206,37 @@ class StaticStructure(Stored):
             raise TypeError(f"keys must be {names[self.key_kind]} as at construction, got {names[read.kind]}")
         return read.hashes(self.seed)
 
+    def contains(self, keys: Any) -> NDArray[np.bool_]:
+        """Test for each key of a batch if it was present at construction."""
+        raise NotImplementedError
+
+    def __contains__(self, key: Any) -> bool:
+        """Test if one key was present, as `contains` does."""
+        return bool(self.contains([key])[0])
+
     def _has_fingerprint(
         self, hashes: NDArray[np.uint64], ribbon: int, purpose: int, bits: int
     ) -> NDArray[np.bool_]:
-        """Whether each key has its fingerprint in a fixed ribbon."""
-        backend, plan = self._backend, self._plan
+        """Test for each key if a fixed ribbon has its fingerprint."""
+        backend = self._backend
+        if self.n_keys == 0:
+            return backend.xp.zeros(hashes.size, dtype=np.bool_)
         out = backend.xp.empty(hashes.size, dtype=np.bool_)
+        kernels, n_shards, plan = backend.kernels(static), np.uint64(self.n_shards), self._plan
         thresholds, solution = self._arrays["thresholds"], self._arrays["solution"]
-
-        def check(start: int, stop: int) -> None:
-            backend.kernels(static).check_keys(
-                hashes[start:stop], thresholds, solution,
-                np.uint64(self.n_shards), plan, ribbon, purpose, bits, out[start:stop],
-            )  # fmt: skip
-
-        backend.map_blocks(check, hashes.size, BLOCK[self.device])
+        backend.map_blocks(
+            lambda start, stop: kernels.check_keys(
+                hashes[start:stop],
+                thresholds,
+                solution,
+                n_shards,
+                plan,
+                ribbon,
+                purpose,
+                bits,
+                out[start:stop],
+            ),
+            hashes.size,
+            BLOCK[self.device],
+        )
         return out

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 from numpy.typing import NDArray
 
-from ...lsh.support.backend import refuse_gpu
-from ...lsh.support.checks import check_choice, renamed
-from .map import MAX_COLUMNS, StaticValues
-from .values import to_array
+from .batch import read_batch
+from .blueprint import build_map
+from .map import MAX_COLUMNS, StaticMap
 
 __all__ = ["StaticTable"]
 
 
-class StaticTable(StaticValues):
+class StaticTable(StaticMap):
     """An immutable map from keys to rows of values: a `StaticFunction` for each column, one hash for all.
 
     Parameters
@@ -26,13 +25,13 @@ class StaticTable(StaticValues):
     seed, key_check_bits, precision, progress
         As for `StaticFunction`.
     codebook : {"separate", "shared"}
-        Whether each column has a prefix code of its own, or all share one: less to keep where many columns
-        have the same values.
+        "separate" gives each column a prefix code of its own. "shared" gives one code to all columns, which
+        takes less space if many columns have the same values.
     permute : {"none", "entropy", "global"}
-        For rows that are multisets: the order in a row may change, so that columns get predictable.
-        "global" puts a row's values in the order of their frequency in the table; "entropy" gives a
-        frequent value the same column wherever it can, column after column. The caller's array is not
-        changed.
+        For rows that are multisets: change the order of the values in a row, so that columns become
+        predictable. "global" sorts the values of a row by their frequency in the table; "entropy" puts a
+        frequent value into the same column of all rows where possible, column after column. The caller's
+        array does not change.
 
     Attributes
     ----------
@@ -41,11 +40,11 @@ class StaticTable(StaticValues):
     Raises
     ------
     ValueError
-        If a key comes with two different rows: the message names it.
+        If a key has two different rows: the message names it.
 
     Notes
     -----
-    A look-up costs 10 to 25 ns a key and column. Everything else is as for `StaticFunction`.
+    A look-up takes 10 to 25 ns a key and column. Everything else is as for `StaticFunction`.
 
     Examples
     --------
@@ -56,8 +55,8 @@ class StaticTable(StaticValues):
            [1, 2, 3]])
     """
 
-    def __new__(
-        cls,
+    def __init__(
+        self,
         keys: Any,
         rows: Any,
         *,
@@ -67,49 +66,36 @@ class StaticTable(StaticValues):
         codebook: str = "separate",
         permute: str = "none",
         progress: bool = True,
-    ) -> Self:
-        """Build the table."""
-        refuse_gpu("building a StaticTable", keys, rows)
-        values = to_array(rows, "rows")
-        if values.ndim != 2:
-            raise ValueError(f"rows must have shape (n, columns), got {values.shape}")
-        if values.shape[1] > MAX_COLUMNS:
-            raise ValueError(f"rows must have at most {MAX_COLUMNS} columns, got {values.shape[1]}")
-        with renamed("values", "rows"):
-            return cls._build(
-                keys,
-                values,
-                seed=seed,
-                key_check_bits=key_check_bits,
-                precision=precision,
-                progress=progress,
-                shared=check_choice("codebook", codebook, ("separate", "shared")) == "shared",
-                permute=check_choice("permute", permute, ("none", "entropy", "global")),
-            )
+    ) -> None:
+        batch = read_batch(keys, rows, "rows", 2, precision)
+        if batch.words.shape[1] > MAX_COLUMNS:
+            raise ValueError(f"rows must have at most {MAX_COLUMNS} columns, got {batch.words.shape[1]}")
+        self._set(*build_map(batch, seed, key_check_bits, progress, codebook, permute))
 
     @property
     def n_columns(self) -> int:
-        """Values of a row."""
-        return len(self._told)
+        """Number of values in a row."""
+        return len(self._column_configs)
 
     def lookup(self, keys: Any, missing: Any = None) -> NDArray[Any]:
-        """The rows of a batch of keys.
+        """Return the rows of a batch of keys.
 
         Parameters
         ----------
         keys : array or list of n keys
         missing : value or row, optional
-            With key_check_bits: what keys get that were not there.
+            With key_check_bits: the value, or the row, for absent keys.
 
         Returns
         -------
         ndarray of shape (n, columns)
-            With key_check_bits and without `missing` a masked array, in which absent keys' rows are masked.
+            With key_check_bits and without `missing`, a masked array in which the rows of absent keys are
+            masked.
 
         Raises
         ------
         TypeError, ValueError
-            If the keys are of another kind than those at construction, or `missing` than the values.
+            If the keys have another kind than at construction, or `missing` has another kind than the values.
 
         Examples
         --------
@@ -121,7 +107,7 @@ class StaticTable(StaticValues):
         return self._look_up(keys, missing)
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
-        """The row of one key; with key_check_bits KeyError for one that is absent."""
+        """Return the row of one key; raise KeyError if the check bits find it absent."""
         return self._get(key)
 
     def __repr__(self) -> str:

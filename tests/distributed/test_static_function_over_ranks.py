@@ -14,7 +14,7 @@ from mergesketch import StaticFunction, StaticFunctionBuilder
 from mergesketch.distributed import build_static_function, communicator
 from mergesketch.distributed.ranks import exchange
 from mergesketch.sketches.coding import value_counts
-from mergesketch.sketches.static import records as static_records
+from mergesketch.sketches.static import records
 
 comm = communicator()
 assert comm.size == int(sys.argv[1])
@@ -53,7 +53,7 @@ check(np.arange(500), rng.standard_normal(500), precision=0.5, seed=9)
 check(np.arange(250_000), rng.geometric(0.4, 250_000))
 # Exchanges of many rounds; values beyond what is counted.
 exchange.ROUND_BYTES = 50_000
-static_records._PENDING = 3000
+records._PENDING = 3000
 value_counts._MERGED, value_counts._SAMPLE, value_counts.MOST_VALUES = 256, 16, 100
 check(np.arange(20_000), 4 * rng.geometric(0.003, 20_000))
 check(np.arange(20_000), rng.integers(0, 2**64, 20_000, dtype=np.uint64))
@@ -64,10 +64,10 @@ MANY_DUPLICATES = """
 import numpy as np
 from mergesketch import StaticFunction, StaticFunctionBuilder
 from mergesketch.distributed import build_static_function, communicator
-from mergesketch.sketches.static import shards as static_build
+from mergesketch.sketches.static import shards
 
 comm = communicator()
-static_build._SHARD_KEYS = 100
+shards._SHARD_KEYS = 100
 for n in (1, 90, 700, 3000, 40_000):
     keys = np.arange(n)
     builder = StaticFunctionBuilder().update(keys, keys % 5)
@@ -83,7 +83,6 @@ import pytest
 from mergesketch import StaticFunctionBuilder
 from mergesketch.distributed import build_static_function, communicator
 from mergesketch.errors import DistributedError, IncompatibleSketchError
-from mergesketch.sketches.static import builder as static_builder
 from mergesketch.distributed import static_function
 
 comm = communicator()
@@ -113,11 +112,11 @@ def fail(*arguments, **named):
 good = StaticFunctionBuilder().update(np.arange(100), np.array(["a", "b"])[np.arange(100) % 2])
 for failing in (0, last):
     for module, name in (
-        (static_builder.StaticFunctionBuilder, "_start"),
-        (static_builder.StaticFunctionBuilder, "_ordered"),
+        (static_function.Blueprint, "__init__"),
+        (static_function.Gathered, "order"),
         (static_function.Dictionary, "export"),
-        (static_function, "count_part"),
-        (static_function, "solve_parts"),
+        (static_function, "count_words"),
+        (static_function.Blueprint, "solve_groups"),
         (static_function.ValueCounts, "total"),
         (static_function.OrderedRecords, "between"),
     ):

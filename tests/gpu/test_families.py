@@ -120,13 +120,12 @@ def test_margins(dtype: Any) -> None:
     csr = [cupy.asarray(a) for a in (matrix.indptr.astype(np.int64), matrix.indices, matrix.data)]
     signs = SignedRandomProjection(50, n_hashes=20, power=4, seed=1)
     steps = PStable(50, n_hashes=20, power=4, width=0.5, seed=1)
-    for family in (signs, steps):
-        vectors, norms = family._vectors, family._vector_norms
+    for family, parts in ((signs, signs._sign_projection.vectors), (steps, steps._vectors)):
+        vectors, _, norms = parts
         products = (X.astype(np.float64) * scales) @ vectors.astype(np.float64).T
         size = np.linalg.norm(X.astype(np.float64) * scales, axis=1)[:, None] * norms
         # A sum of 50 terms of rounded factors (Higham 2002, section 3.1), with twice the room.
         error = 2 * (50 + 8) * 2.0**-24 * size
-        parts = vectors, family._panels, norms
         if family is signs:
             found = (
                 gpu.sign_margins_dense(cupy.asarray(X), *parts, 0, 30),

@@ -137,6 +137,11 @@ def family_cases() -> Iterator[Case]:
         name = type(family).__name__
         sparse: Any = (lambda *names: ()) if name == "BitSampling" else (lambda *names: names)
         yield Case(f"{name}.hash: {kind}", family.hash, {"X": X}, "X", sparse("X"))
+
+        def hash_read(X: Any, family: HashFamily = family) -> Any:
+            return family.hash(family.read_rows(X))
+
+        yield Case(f"{name}.read_rows: {kind}", hash_read, {"X": X}, "X", sparse("X"))
         yield Case(f"{name}.hash_query: {kind}", family.hash_query, {"Q": X}, "Q", sparse("Q"))
         pair = {"X": X, "Y": X[:5]}
         yield Case(f"{name}.kernel: {kind}", family.kernel, pair, "X", sparse("X", "Y"), tolerance=1e-7)
@@ -149,6 +154,9 @@ def family_cases() -> Iterator[Case]:
     for kind, family in ON_SETS.items():
         name, X = type(family).__name__, (TOKENS, OFFSETS)
         yield Case(f"{name}.hash: {kind}", family.hash, {"X": X}, "X", ("X",))
+        yield Case(
+            f"{name}.read_rows: {kind}", lambda X, f=family: f.hash(f.read_rows(X)), {"X": X}, "X", ("X",)
+        )
         yield Case(f"{name}.signatures: {kind}", family.signatures, {"sets": X}, "sets", ("sets",))
         yield Case(f"{name}.hash_query: {kind}", family.hash_query, {"Q": X}, "Q", ("Q",))
         yield Case(f"{name}.probe: {kind}", lambda Q, f=family: f.probe(Q, 1), {"Q": X}, "Q", ("Q",))

@@ -13,7 +13,9 @@ from mergesketch.lsh import CrossPolytope, PStable, SignedRandomProjection, Weig
 
 
 def family_parts(family: Any) -> tuple[Any, Any, Any]:
-    return family._vectors, family._panels, family._vector_norms
+    if isinstance(family, SignedRandomProjection):
+        return family._sign_projection.vectors
+    return family._vectors
 
 
 def dense_rows(rng: np.random.Generator, n: int, d: int, dtype: str) -> np.ndarray:
@@ -68,7 +70,7 @@ def hadamard_cases(rng: np.random.Generator, sparse: bool, signs: bool = True) -
     shapes = ((1, 1, 1), (300, 70, 9), (33, 40, 15)) if sparse else ((1, 1, 1), (300, 70, 9), (9000, 5, 3))
     for d, n_hashes, power in shapes:
         how = {"n_hashes": n_hashes, "power": power, "projection": "hadamard", "seed": d}
-        masks, n = SignedRandomProjection(d, **how)._masks, 7
+        masks, n = SignedRandomProjection(d, **how)._sign_projection.masks, 7
         for dtype in ("float32", "float64"):
             for index in ("int32", "int64") if sparse else ("",):
                 rows = (
@@ -144,7 +146,7 @@ def fields_to_compare(rng: np.random.Generator) -> Iterator[Case]:
 def hashed_cases(rng: np.random.Generator, signs: bool) -> Iterator[Case]:
     for n_hashes, power in ((1, 1), (3, 4), (33, 2)):
         family = SignedRandomProjection(None, n_hashes=n_hashes, power=power, projection="sparse", seed=power)
-        how = family._entries_key, family._quantiles
+        how = family._sign_projection.key, family._sign_projection.quantiles
         for dtype in ("float32", "float64"):
             for index in ("int32", "int64"):
                 rows = csr_rows(rng, 9, 50, dtype, index)

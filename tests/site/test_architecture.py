@@ -16,7 +16,16 @@ ROOT = Path(mergesketch.__file__).parent
 TOPS = ("lsh", "sketches", "distributed", "gpu")
 KERNELS = ("lsh/kernels", "sketches/kernels", "distributed/kernels")
 TOPICS = ("counts", "race", "density", "regression", "sets", "neighbours", "static", "coding")
-LSH = ("lsh/support", "lsh/inputs", "lsh/hashing", "lsh/tables", "lsh/families", "lsh/kernels", "lsh/family")
+LSH = (
+    "lsh/support",
+    "lsh/inputs",
+    "lsh/hashing",
+    "lsh/tables",
+    "lsh/families",
+    "lsh/kernels",
+    "lsh/family",
+    "lsh/metric",
+)
 RANKS = ("distributed/ranks", "distributed/kernels")
 WORK = ("distributed/dedup", "distributed/index", "distributed/documents", "distributed/svmlight")
 
@@ -29,7 +38,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "lsh/tables": (),
     "lsh/inputs": ("lsh/support", "lsh/kernels"),
     "lsh/hashing": ("lsh/inputs", "lsh/support", "lsh/kernels", "lsh/tables"),
-    "lsh/family": ("lsh/inputs", "lsh/support", "lsh/kernels", "lsh/tables"),
+    "lsh/metric": (),
+    "lsh/family": ("lsh/metric", "lsh/inputs", "lsh/support", "lsh/kernels", "lsh/tables"),
     "lsh/families": ("lsh/family", "lsh/inputs", "lsh/support", "lsh/kernels", "lsh/tables"),
     "sketches/core": (*LSH, "sketches/kernels"),
     **{f"sketches/{topic}": (*LSH, "sketches/core", "sketches/kernels") for topic in TOPICS},

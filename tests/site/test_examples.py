@@ -250,7 +250,7 @@ def test_a_monitor_names_what_is_wrong(tmp_path, monkeypatch, capsys) -> None:
         unused = server.getsockname()[1]
     for arguments, message in [
         (["missing", "--checkpoint", "c"], "No such file or directory: 'missing'"),
-        (["log", "--checkpoint", "foreign"], "foreign is no checkpoint of this program"),
+        (["log", "--checkpoint", "foreign"], "foreign is not a checkpoint of this program"),
         (["log", "--checkpoint", "nowhere/c"], "No such file or directory: 'nowhere/c.new'"),
         (["tcp://localhost", "--checkpoint", "c"], "source must be a file or tcp://host:port"),
         ([f"tcp://127.0.0.1:{unused}", "--checkpoint", "c"], "refused"),

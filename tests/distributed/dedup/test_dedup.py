@@ -405,6 +405,6 @@ def test_the_store_keeps_what_it_is_given() -> None:
             assert (keys[i] == keys[j]) == bool((kept[i, 1:] == kept[j, 1:]).all())
 
 
-def test_memory_is_foretold() -> None:
+def test_memory_is_predicted() -> None:
     assert memory_per_rank(0) < memory_per_rank(10**6) < memory_per_rank(10**6, n_hashes=256)
     assert memory_per_rank(10**7, 4) == memory_per_rank(2_500_000, 1)

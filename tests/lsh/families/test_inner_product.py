@@ -49,7 +49,7 @@ def test_codes_are_the_signs_of_exact_products_of_extended_rows(
     family = InnerProduct(
         7, n_hashes, max_norm=max_norm, query_norm=query_norm, power=power, oversize="clip", seed=seed
     )
-    vectors = family._srp._vectors.tolist()
+    vectors = family._srp._sign_projection.vectors.matrix.tolist()
     for query, bound, hashed in ((False, max_norm, family.hash(X)), (True, query_norm, family.hash_query(X))):
         extended = [naive.on_sphere(row, bound, query=query) for row in X.tolist()]
         assert hashed.tolist() == naive.sign_codes(vectors, extended, n_hashes, power)

@@ -170,7 +170,7 @@ def test_neighbours_in_probed_buckets_of_signs(projection: str) -> None:
     check_ranks(found)
     if projection != "gaussian":  # whose vectors alone are at hand
         return
-    products = (Q @ family._vectors.T).reshape(n, power, n_hashes)
+    products = (Q @ family._sign_projection.vectors.matrix.T).reshape(n, power, n_hashes)
     flip = ndtr(-np.abs(products) / math.tan(angle))
     flipped = (probes ^ probes[:, :, :1])[:, :, None, :] >> np.arange(power, dtype=np.uint32)[:, None] & 1
     chance = flip.transpose(0, 2, 1)[..., None]
@@ -195,7 +195,7 @@ def test_neighbours_in_probed_buckets_of_steps() -> None:
     neighbours = Q + distance * aside / np.linalg.norm(aside, axis=1, keepdims=True)
     probes = family.probe(Q, 48)
     found = probes == family.hash(neighbours)[:, :, None]
-    values = ((Q @ family._vectors.T + family._offsets) / width).reshape(n, power, n_hashes)
+    values = ((Q @ family._vectors.matrix.T + family._offsets) / width).reshape(n, power, n_hashes)
     above = values - np.floor(values)
     s = width / distance
     down, up = ndtr(-above * s), ndtr(-(1 - above) * s)
@@ -266,7 +266,7 @@ def test_a_border_in_doubt_is_that_of_the_code() -> None:
     family = SignedRandomProjection(40, 50, power=4, seed=2)
     rng = np.random.default_rng(9)
     rows = []
-    for vector in family._vectors.astype(np.float64):
+    for vector in family._sign_projection.vectors.matrix.astype(np.float64):
         row = rng.standard_normal(40)
         rows.append(row - vector * (row @ vector) / (vector @ vector))
     Q = np.array(rows)

@@ -48,7 +48,7 @@ def test_gaussian_codes_are_the_signs_of_exact_products(
     X: np.ndarray, n_hashes: int, power: int, seed: int
 ) -> None:
     family = SignedRandomProjection(7, n_hashes, power=power, seed=seed)
-    expected = naive.sign_codes(family._vectors.tolist(), X.tolist(), n_hashes, power)
+    expected = naive.sign_codes(family._sign_projection.vectors.matrix.tolist(), X.tolist(), n_hashes, power)
     assert family.hash(X).tolist() == expected
 
 
@@ -57,7 +57,13 @@ def test_gaussian_codes_are_the_signs_of_exact_products(
 def test_p_stable_codes_are_the_mixed_steps_of_exact_products(X: np.ndarray, seed: int, p: int) -> None:
     family = PStable(7, 6, p=p, width=1.5, power=2, n_buckets=1000, seed=seed)
     expected = naive.step_codes(
-        family._vectors.tolist(), family._offsets.tolist(), 1.5, family._keys.tolist(), 1000, X.tolist(), 2
+        family._vectors.matrix.tolist(),
+        family._offsets.tolist(),
+        1.5,
+        family._keys.tolist(),
+        1000,
+        X.tolist(),
+        2,
     )
     assert family.hash(X).tolist() == expected
 
@@ -67,7 +73,7 @@ def test_p_stable_codes_are_the_mixed_steps_of_exact_products(X: np.ndarray, see
 def test_hadamard_codes_are_the_signs_of_the_matrix(X: np.ndarray, seed: int) -> None:
     """Against the dense matrix H D3 H D2 H D1, where rounding leaves no doubt of a sign."""
     family = SignedRandomProjection(7, 6, power=4, projection="hadamard", seed=seed)
-    products = naive.hadamard_products(family._masks, X)[:, :24]
+    products = naive.hadamard_products(family._sign_projection.masks, X)[:, :24]
     bits = (family.hash(X)[:, None, :] >> np.arange(4, dtype=np.uint32)[None, :, None]) & 1
     clear = np.abs(products) > 1e-3 * np.abs(X).max(initial=0.0)
     assert (bits.reshape(len(X), 24)[clear] == (products >= 0)[clear]).all()
@@ -83,7 +89,7 @@ def test_hadamard_codes_of_every_size(d: int, n_hashes: int, power: int) -> None
     shift = np.frexp(np.abs(X).max(axis=1, keepdims=True))[1]
     expected = np.zeros((2, n_hashes), dtype=np.uint32)
     for code, row in zip(expected, np.ldexp(X, -shift), strict=True):
-        products = naive.rounded_hadamard_products(family._masks, row)[: n_hashes * power]
+        products = naive.rounded_hadamard_products(family._sign_projection.masks, row)[: n_hashes * power]
         for k, plane in enumerate(products.reshape(power, n_hashes)):
             code |= (plane >= 0).astype(np.uint32) << np.uint32(k)
     np.testing.assert_array_equal(family.hash(X), expected)
@@ -97,7 +103,7 @@ def test_sparse_codes_are_the_signs_of_hashed_entries(X: np.ndarray, seed: int) 
     from mergesketch.lsh.support.random import random_uint64
 
     key = int(random_uint64(seed, "srp hashed entries", 1)[0])
-    products = naive.hashed_products(key, family._quantiles.tolist(), X.tolist(), 24)
+    products = naive.hashed_products(key, family._sign_projection.quantiles.tolist(), X.tolist(), 24)
     bits = (family.hash(X)[:, None, :] >> np.arange(4, dtype=np.uint32)[None, :, None]) & 1
     clear = np.abs(products) > 1e-3 * np.abs(X).max(initial=0.0)
     assert (bits.reshape(len(X), 24)[clear] == (products >= 0)[clear]).all()
@@ -110,14 +116,14 @@ def test_sparse_codes_are_the_signs_of_hashed_entries(X: np.ndarray, seed: int) 
 def test_exact_where_float32_is_not(d: int) -> None:
     """Rows made orthogonal to the vectors: float32 products have random signs, the codes do not."""
     family = SignedRandomProjection(d, 64, power=8, seed=1)
-    W = family._vectors.astype(np.float64)
+    W = family._sign_projection.vectors.matrix.astype(np.float64)
     rng = np.random.default_rng(2)
     X = rng.standard_normal((300, d))
     for i, w in enumerate(W[:300]):
         X[i] -= w * (X[i] @ w) / (w @ w)
         X[i] += 1e-9 * w
     place = np.arange(300)
-    assert (X.astype(np.float32) @ family._vectors[:300].T)[place, place].min() < 0
+    assert (X.astype(np.float32) @ family._sign_projection.vectors.matrix[:300].T)[place, place].min() < 0
     for rows in (X, scipy.sparse.csr_array(X)):
         codes = family.hash(rows)
         bits = codes[place, place % 64] >> (place // 64).astype(np.uint32) & 1

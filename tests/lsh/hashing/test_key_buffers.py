@@ -75,7 +75,7 @@ def test_static_functions() -> None:
     assert function.to_bytes() == mergesketch.StaticFunction(keys, values, progress=False).to_bytes()
     np.testing.assert_array_equal(function.lookup(pair(keys, "cpu")), values)
     np.testing.assert_array_equal(function.to("gpu").lookup(pair(keys, "gpu")).get(), values)
-    with pytest.raises(ValueError, match="keys and values must be as many, got 2000 and 3"):
+    with pytest.raises(ValueError, match="keys and values must have the same length, got 2000 and 3"):
         mergesketch.StaticFunction(pair(keys, "cpu"), values[:3])
     with pytest.raises(ValueError, match=r"keys must have one value each, got b'tea' with 0 \(at 0\) and 1"):
         mergesketch.StaticFunction(pair(WORDS, "cpu"), [0, 0, 0, 0, 1, 0])

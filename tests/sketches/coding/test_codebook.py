@@ -44,12 +44,12 @@ def round_trip(book: Codebook, values: np.ndarray, rng: np.random.Generator) -> 
     out, escapes = decoded(book, windows)
     np.testing.assert_array_equal(escapes, escaped)
     assert (raw[~escaped] == 0).all() and (
-        book.raw_bits == 64 or (raw >> np.uint64(book.raw_bits) == 0).all()
+        book.header.raw_bits == 64 or (raw >> np.uint64(book.header.raw_bits) == 0).all()
     )
     from_raw = np.empty_like(out)
     decode_raw(book.decoder(), raw, from_raw)
     np.testing.assert_array_equal(np.where(escaped, from_raw, out), values)
-    return int(lengths.sum(dtype=np.int64)) + int(escaped.sum()) * book.raw_bits
+    return int(lengths.sum(dtype=np.int64)) + int(escaped.sum()) * book.header.raw_bits
 
 
 def as_arrays(table: dict[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -80,9 +80,9 @@ def test_values_come_back(table: dict[int, int], limit: int | None, escapes: boo
     if values.size > 2**limit:
         return
     book = Codebook.build(values, counts, limit=limit, raw_bits_allowed=escapes)
-    assert book.n_keys == counts.sum() and book.max_length <= limit
+    assert book.header.n_keys == counts.sum() and book.max_length <= limit
     assert book.n_symbols <= values.size and (escapes or book.n_symbols == values.size)
-    again = Codebook.from_arrays({name: array.copy() for name, array in book.arrays().items()})
+    again = Codebook({name: array.copy() for name, array in book.arrays().items()})
     for each in (book, again, pickle.loads(pickle.dumps(book))):
         round_trip(each, values, np.random.default_rng(0))
     # One by one as well.
@@ -115,7 +115,9 @@ def test_every_window_is_the_word_it_begins_with(table: dict[int, int], seed: in
 def cost(book: Codebook, values: np.ndarray, counts: np.ndarray) -> float:
     """Bytes of the codebook and of all words and raw bits, these with two percent on top."""
     _, lengths, escaped, _ = book.encode(values)
-    return book.nbytes + 1.02 / 8 * float(counts @ (lengths + book.raw_bits * escaped.astype(np.int64)))
+    return book.nbytes + 1.02 / 8 * float(
+        counts @ (lengths + book.header.raw_bits * escaped.astype(np.int64))
+    )
 
 
 @given(tables)
@@ -157,13 +159,13 @@ def test_a_bounded_zipf_costs_little_over_its_entropy() -> None:
     whole = Codebook.build(values, counts, raw_bits_allowed=False)
     assert whole.nbytes <= 6 / 8 * values.size
     round_trip(whole, keys, rng)
-    assert 8 << book.table_bits <= 0.01 * book.n_keys * 8 / 8
+    assert 8 << book.table_bits <= 0.01 * book.header.n_keys * 8 / 8
 
 
 def test_few_values_in_common_counts_are_not_escaped() -> None:
     values, counts = np.array([10, 11, 12, 14], np.uint64), np.array([4000, 2000, 1000, 1000])
     book = Codebook.build(values, counts)
-    assert not book.has_escape and book.raw_bits == 0 and book.n_symbols == 4
+    assert not book.header.has_escape and book.header.raw_bits == 0 and book.n_symbols == 4
     assert (book.min_length, book.max_length, book.table_bits) == (1, 3, 1)
     assert book.encode(values).lengths.tolist() == [1, 2, 3, 3]
 
@@ -172,7 +174,7 @@ def test_incompressible_values_are_raw() -> None:
     rng = np.random.default_rng(2)
     values = np.unique(rng.integers(0, 2**32, 50_000, dtype=np.uint64)) * np.uint64(3) + np.uint64(7)
     book = Codebook.build(values, np.ones(values.size, dtype=np.int64))
-    assert (book.n_symbols, book.escape_length, book.raw_bits, book.max_length) == (0, 0, 32, 0)
+    assert (book.n_symbols, book.header.escape_length, book.header.raw_bits, book.max_length) == (0, 0, 32, 0)
     assert book.nbytes < 100
     assert round_trip(book, values, rng) == 32 * values.size
     # Raw bits reach values that were never seen, but only in steps and within their width.
@@ -185,7 +187,7 @@ def test_incompressible_values_are_raw() -> None:
 
 def test_one_value_and_none_take_no_bits() -> None:
     one = Codebook.build(np.array([9], np.uint64), np.array([10**9]))
-    assert (one.max_length, one.n_symbols, one.has_escape) == (0, 1, False)
+    assert (one.max_length, one.n_symbols, one.header.has_escape) == (0, 1, False)
     assert one.encode(np.array([9])).lengths.tolist() == [0]
     assert one.nbytes < 100
     none = Codebook.build(np.zeros(0, np.uint64), np.zeros(0, np.int64))
@@ -204,7 +206,7 @@ def test_the_same_for_the_same_counts_and_read_without_a_copy() -> None:
     for name, array in Codebook.build(values, counts.astype(np.int32)).arrays().items():
         np.testing.assert_array_equal(array, book.arrays()[name])
     stored = {name: np.frombuffer(array.tobytes(), array.dtype) for name, array in book.arrays().items()}
-    again = Codebook.from_arrays(stored)
+    again = Codebook(stored)
     for name, array in again.arrays().items():
         assert np.shares_memory(array, stored[name])
         assert not array.flags.writeable
@@ -238,7 +240,7 @@ BOOKS = [
 def survives(arrays: dict[str, np.ndarray]) -> None:
     """Assert that these are refused, or that every window finds a value that the arrays hold."""
     try:
-        book = Codebook.from_arrays(arrays)
+        book = Codebook(arrays)
     except ValueError:
         return
     rng = np.random.default_rng(1)
@@ -247,7 +249,7 @@ def survives(arrays: dict[str, np.ndarray]) -> None:
     out, escapes = decoded(book, windows)
     base, step, largest = (int(x) for x in book.arrays()["header"][1:4])
     assert all(base <= v <= base + step * largest for v in out[~escapes].tolist()) or book.n_symbols == 0
-    assert book.has_escape or not escapes.any()
+    assert book.header.has_escape or not escapes.any()
     # The encoder's table takes no more than the file would: 16 bytes and the directory a value.
     encoder = book.encoder()
     assert encoder.values.size == book.n_symbols
@@ -301,7 +303,7 @@ def test_what_is_wrong_is_said(change: Any, wanted: str) -> None:
     arrays = {name: array.copy() for name, array in BOOKS[3].items()}
     change(arrays)
     with pytest.raises(ValueError, match=wanted):
-        Codebook.from_arrays(arrays)
+        Codebook(arrays)
 
 
 def test_bad_arguments() -> None:
@@ -319,7 +321,7 @@ def test_bad_arguments() -> None:
         Codebook.build(values, counts - 1)
     with pytest.raises(ValueError, match=r"at most 2\*\*limit = 4 for limit=2, got 5"):
         Codebook.build(values, counts, limit=2, raw_bits_allowed=False)
-    assert Codebook.build(values, counts, limit=2).has_escape
+    assert Codebook.build(values, counts, limit=2).header.has_escape
     for unfit in ([-1], [0.5], [[1]]):
         with pytest.raises(ValueError, match="values must be non-negative integers in one dimension"):
             Codebook.build(values, counts).encode(np.array(unfit))

@@ -13,7 +13,7 @@ import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import Suggestion, suggest
-from mergesketch.sketches.neighbours.crowding import METRICS, shared, some_rows
+from mergesketch.sketches.neighbours.crowding import MODELS, shared, some_rows
 from mergesketch.sketches.neighbours.suggestion import expected_held, expected_lost, least_capacity
 from paths import SHARED
 from scipy.stats import poisson
@@ -188,10 +188,10 @@ def test_the_capacity_is_the_least_that_suffices(load: float) -> None:
 
 @pytest.mark.parametrize("metric", SCENES)
 def test_collision_probability_is_the_mean_over_places_in_the_bucket(metric: str) -> None:
-    about = METRICS[metric]
+    model = MODELS[metric]
     far = np.array([0.0, 0.1, 0.5, 0.9, 1.0] if metric == "jaccard" else [0.1, 0.3, 1.0, 2.0, 3.0])
-    given = about.given(1.5, far)
-    expected = about.make(1, 1, 1, 1.5, 2).collision_probability(far)
+    given = model.given(1.5, far)
+    expected = model.make(1, 1, 1, 1.5, 2).collision_probability(far)
     # Of a mean over few states.
     np.testing.assert_allclose(given.mean(axis=0), expected, atol=2e-3)
 
@@ -212,7 +212,7 @@ def test_shares_of_buckets_are_measured_without_bias() -> None:
 
 arguments = st.fixed_dictionaries(
     {
-        "metric": st.sampled_from(sorted(METRICS)),
+        "metric": st.sampled_from(sorted(MODELS)),
         "n_rows": st.integers(1, 10**9),
         "near": st.floats(0.0, 0.6),
         "far": st.floats(0.7, 1.0),
@@ -335,7 +335,7 @@ def test_samples_of_every_form() -> None:
     wide = scipy.sparse.csr_array((X.reshape(-1), np.tile(np.arange(20) * 50_000, 300), np.arange(301) * 20))
     plan = suggest("angle", n_rows=1000, near=0.3, sample=wide)
     assert plan.n_features == 19 * 50_000 + 1
-    rows, width = some_rows("angle", wide)
+    rows, width = some_rows(MODELS["angle"], wide)
     assert width == plan.n_features
     np.testing.assert_array_equal(rows.toarray(), X)
     nothing = scipy.sparse.csr_array((100, 1_000_000))

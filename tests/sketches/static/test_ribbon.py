@@ -18,10 +18,11 @@ def shard(n: int, seed: int) -> Shard:
 
 
 def reads(found: Shard, solved, width: int, longest: int, lengths=None) -> list[int]:
-    parts = naive.ribbon_parts(solved.sizes, width, longest, solved.words)
+    sizes = solved.sizes.tolist()
+    parts = naive.ribbon_parts(sizes, width, longest, solved.words)
     return [
         naive.read_ribbon(
-            solved.sizes, solved.thresholds, parts, key, place, None if lengths is None else int(lengths[i])
+            sizes, solved.thresholds, parts, key, place, None if lengths is None else int(lengths[i])
         )
         for i, (key, place) in enumerate(zip(found.keys.tolist(), found.places.tolist(), strict=True))
     ]

@@ -25,7 +25,7 @@ from mergesketch.sketches.coding import value_counts
 from mergesketch.sketches.coding.codebook import Codebook
 from mergesketch.sketches.coding.codebook_choice import Others
 from mergesketch.sketches.static import records as static_records
-from mergesketch.sketches.static.values import Dictionary
+from mergesketch.sketches.static.dictionary import Dictionary
 
 VALUES: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
     "small": lambda rng, n: rng.integers(-3, 4, n),
@@ -88,7 +88,8 @@ def test_any_batches_and_merges_give_the_file(
         else:
             builders[0] = one | builders[0]
     if values_of == "small" and n:
-        expected = StaticFunction(keys, values.astype(builders[0]._kinds.result.dtype), **options).to_bytes()
+        widest = values.astype(builders[0].gathered.kinds.result.dtype)
+        expected = StaticFunction(keys, widest, **options).to_bytes()
     for _ in range(2):
         assert builders[0].build(progress=False).to_bytes() == expected
     assert builders[0].n_records == rows.size
@@ -149,10 +150,10 @@ def test_counting_in_parts_keeps_the_most_frequent(table: dict[int, int], limit:
 def test_codebooks_reach_others() -> None:
     values, counts = np.array([10, 20, 30], dtype=np.uint64), np.array([500, 90, 5])
     book = Codebook.build(values, counts, others=Others(40, 4, 64, 20))
-    assert book.has_escape and book.n_keys == 635
+    assert book.header.has_escape and book.header.n_keys == 635
     coded = book.encode(np.array([10, 20, 4, 24, 44, 64, 30]))
     # In steps of 2, the greatest that reaches all: 30 of them.
-    assert book.raw_bits == 5
+    assert book.header.raw_bits == 5
     assert coded.escaped[2:6].all() and not coded.escaped[:2].any()
     with pytest.raises(ValueError, match="others need an escape"):
         Codebook.build(values, counts, others=Others(1, 4, 4, 0), raw_bits_allowed=False)
@@ -216,7 +217,7 @@ def test_places_are_told_by_what_was_written_together(tmp_path: Path, small_bloc
         ([1], ["x"], "values must be of one kind"),
         ([1], np.array([1], dtype=np.uint64), r"got int \(uint64\) after int \(int64\)"),
         ([1], [True], "got bool"),
-        ([1, 2], [1], "keys and values must be as many, got 2 and 1"),
+        ([1, 2], [1], "keys and values must have the same length, got 2 and 1"),
         ([1], [[1]], "values must be one-dimensional"),
         (iter([1]), [1], "keys must be an array or a list"),
         ([1.5], [1], "keys must be all str, all bytes or all int, got float"),
@@ -248,7 +249,7 @@ def test_widths_of_floats_and_text_and_bytes_are_kept_apart() -> None:
 
 def test_texts_with_one_hash_are_refused_before_anything_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     builder = StaticFunctionBuilder().update([1], ["a"])
-    word = next(iter(builder._dictionary._entries))
+    word = next(iter(builder.gathered.dictionary._entries))
 
     def forged(self: Dictionary, values: Any, name: str) -> np.ndarray:
         self._entries[word] = b"other"
@@ -314,7 +315,7 @@ def test_links_in_place_of_files_are_not_followed(tmp_path: Path, small_blocks: 
     spill.mkdir()
     target.write_bytes(b"mine")
     builder = StaticFunctionBuilder(spill=spill)
-    folder = builder._store.folder()
+    folder = builder.gathered.store.folder()
     for part in range(static_records.PARTS):
         (folder / f"records-{part:02d}").symlink_to(target)
     with pytest.raises(OSError, match="spill folder"):

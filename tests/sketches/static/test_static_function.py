@@ -319,7 +319,8 @@ def test_equal_duplicates_merge_and_conflicting_ones_name_the_key():
 @pytest.mark.parametrize(
     ("error", "message", "make"),
     [
-        (ValueError, "keys and values must be as many, got 2 and 1", lambda: StaticFunction([1, 2], [3])),
+        (ValueError, "keys and values must have the same length, got 2 and 1",
+        lambda: StaticFunction([1, 2], [3])),
         (TypeError, "keys must be an array or a list, got str", lambda: StaticFunction("ab", [1, 2])),
         (TypeError, "keys must be all str", lambda: StaticFunction(["a", 1], [1, 2])),
         (TypeError, "keys must be integers or strings", lambda: StaticFunction(np.zeros(2), [1, 2])),

@@ -1,0 +1,175 @@
+"""How a static map is built: count the values, choose codes, solve the shards, lay out their ribbons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...lsh.support.checks import check_choice, check_int
+from ...lsh.support.progress import progress_bar
+from ..coding.value_counts import add_counts, count_words, keep_most
+from .batch import Batch
+from .column import CHECK_PURPOSE, Column, ribbons_of, solve_filter
+from .column_permutation import permute_columns
+from .dictionary import pack_entries
+from .map import StaticMap
+from .ribbon import Shard, Solved, stored_arrays
+from .shards import Clash, Records, number_of_shards, order_records, solve_shards
+from .value_kind import ValueKind
+
+__all__ = ["Blueprint", "build_map"]
+
+M = TypeVar("M", bound=StaticMap)
+ConfigAndArrays = tuple[dict[str, Any], dict[str, NDArray[Any]]]
+
+_MASK = (1 << 64) - 1
+#: Seeds that are tried. The hashes of distinct keys collide in one of a billion maps of 10 million strings.
+_SEEDS = 4
+
+
+class Blueprint:
+    """All that is known of a static map before its shards are solved.
+
+    Parameters
+    ----------
+    seed, n_keys, key_kind, key_check_bits
+        As the map has them.
+    kind : ValueKind
+    entries : list of bytes, or None
+        The texts in order, if the values are texts.
+    columns : list of Column
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        n_keys: int,
+        key_kind: str,
+        key_check_bits: int,
+        kind: ValueKind,
+        entries: list[bytes] | None,
+        columns: list[Column],
+    ) -> None:
+        self.seed, self.n_keys, self.key_kind, self.key_check_bits = seed, n_keys, key_kind, key_check_bits
+        self.kind, self.entries, self.columns = kind, entries, columns
+        self.n_shards = number_of_shards(n_keys)
+        self._codebooks = list({id(column.codebook): column.codebook for column in columns}.values())
+        numbers = {id(book): number for number, book in enumerate(self._codebooks)}
+        #: The number of each column's codebook.
+        self._numbers = [numbers[id(column.codebook)] for column in columns]
+        self._encoders = [book.encoder() for book in self._codebooks]
+
+    def solve(self, shard: Shard, values: NDArray[np.uint64]) -> list[Solved]:
+        """Return the ribbons of a shard, from its keys and their values of shape (n,) or (n, columns)."""
+        solved = []
+        if self.key_check_bits:
+            solved.append(solve_filter(shard, CHECK_PURPOSE, self.key_check_bits))
+        for column, number, words in zip(self.columns, self._numbers, _by_column(values), strict=True):
+            solved += column.solve(shard, words, self._encoders[number])
+        return solved
+
+    def solve_groups(
+        self, groups: Iterable[tuple[range, Records]], n_keys: int, progress: bool, label: str = "Solving"
+    ) -> list[Solved]:
+        """Return the ribbons of consecutive shards, from groups of shards and their records."""
+        solved: list[Solved] = []
+        with progress_bar(label, n_keys, progress, " keys") as advance:
+            for shards, records in groups:
+                solved += solve_shards(records, shards, self.n_shards, self.solve, advance)
+        return solved
+
+    def assemble(self, cls: type[M], solved: list[Solved]) -> M:
+        """Return the map, from the ribbons of all shards in their order."""
+        return cls._rebuilt(*self.config_and_arrays(solved))
+
+    def config_and_arrays(self, solved: list[Solved]) -> ConfigAndArrays:
+        """Return what the map is made of, from the ribbons of all shards in their order."""
+        arrays = stored_arrays(solved, self.n_shards, ribbons_of(self.key_check_bits, self.columns))
+        for number, book in enumerate(self._codebooks):
+            arrays |= {f"codebook{number}_{name}": array for name, array in book.arrays().items()}
+        kind = self.kind
+        if self.entries is not None:
+            kind = kind.fitted(self.entries)
+            arrays |= pack_entries(self.entries)
+        config = {
+            "seed": self.seed,
+            "n_keys": self.n_keys,
+            "n_shards": self.n_shards,
+            "key_kind": self.key_kind,
+            "key_check_bits": self.key_check_bits,
+            "values": kind.config(),
+            "n_codebooks": len(self._codebooks),
+            "columns": [column.config(n) for column, n in zip(self.columns, self._numbers, strict=True)],
+        }
+        return config, arrays
+
+
+def build_map(
+    batch: Batch,
+    seed: int,
+    key_check_bits: int,
+    progress: bool,
+    codebook: str = "separate",
+    permute: str = "none",
+) -> ConfigAndArrays:
+    """Return what the map of a batch is made of; the arguments are those of `StaticTable`."""
+    seed = check_int("seed", seed, 0, _MASK)
+    key_check_bits = check_int("key_check_bits", key_check_bits, 0, 64)
+    is_shared = check_choice("codebook", codebook, ("separate", "shared")) == "shared"
+    check_choice("permute", permute, ("none", "entropy", "global"))
+    words, entries = batch.words, None
+    if batch.kind.is_text:
+        numbering = batch.dictionary.number()
+        words, entries = numbering.find(words), numbering.entries
+    words = permute_columns(words, permute)
+    seed, records = _order(batch, words, seed)
+    n_keys = records.hashes.size
+    columns = _choose_columns(records.values, n_keys, is_shared)
+    blueprint = Blueprint(seed, n_keys, batch.keys.kind, key_check_bits, batch.kind, entries, columns)
+    solved = blueprint.solve_groups([(range(blueprint.n_shards), records)], n_keys, progress)
+    return blueprint.config_and_arrays(solved)
+
+
+def _order(batch: Batch, words: NDArray[np.uint64], seed: int) -> tuple[int, Records]:
+    """Return the first seed under which no two keys have one hash, and the records in the order of hashes."""
+    for attempt in range(_SEEDS):
+        tried = (seed + attempt) & _MASK
+        hashes = batch.keys.hashes(tried)
+        try:
+            return tried, order_records(hashes, words)
+        except Clash as clash:
+            _refuse_conflict(batch, words, np.flatnonzero(hashes == np.uint64(clash.hash)))
+    raise RuntimeError(f"distinct keys collided under {_SEEDS} seeds")
+
+
+def _refuse_conflict(batch: Batch, words: NDArray[np.uint64], rows: NDArray[np.int64]) -> None:
+    """Raise ValueError if one key has two values among rows whose keys have one hash.
+
+    The words of the values are compared: 0.0 equals -0.0, and NaN does not equal itself.
+    """
+    seen: dict[int | bytes, int] = {}
+    for row in rows.tolist():
+        first = seen.setdefault(batch.keys.raw(row), row)
+        if (words[first] != words[row]).any():
+            one, other = batch.values[[first, row]].tolist()
+            raise ValueError(
+                f"keys must have one value each, got {batch.keys.item(row)!r} with {one!r} (at {first}) and "
+                f"{other!r} (at {row})"
+            )
+
+
+def _choose_columns(values: NDArray[np.uint64], n_keys: int, is_shared: bool) -> list[Column]:
+    """Choose the code of every column, or one code for all columns."""
+    n_shards = number_of_shards(n_keys)
+    counts = [count_words(words) for words in _by_column(values)]
+    if is_shared and counts:
+        return [Column.build(keep_most(*add_counts(counts)), n_shards)] * len(counts)
+    return [Column.build(keep_most(*count), n_shards) for count in counts]
+
+
+def _by_column(values: NDArray[np.uint64]) -> list[NDArray[np.uint64]]:
+    """Return the words of each column."""
+    return [values] if values.ndim == 1 else list(values.T)

@@ -19,6 +19,7 @@ from ..support.backend import Backend, backend_of, check_one_device, device_of, 
 from ..support.checks import check_choice, check_int
 from ..support.configured import differing_field
 from ..support.random import random_uint64
+from ..support.types import RowsLike
 
 __all__ = ["MinHash"]
 
@@ -194,10 +195,10 @@ class MinHash(HashFamily):
             }
         return self._parameters_drawn
 
-    def read_rows(self, X: Any, name: str = "X") -> SetRows:
+    def read_rows(self, X: RowsLike, name: str = "X") -> SetRows:
         return read_sets(X, name)
 
-    def signatures(self, sets: Any) -> NDArray[np.uint32]:
+    def signatures(self, sets: RowsLike) -> NDArray[np.uint32]:
         """Signatures of sets: ``n_hashes * power`` values each, before concatenation.
 
         Parameters
@@ -225,7 +226,7 @@ class MinHash(HashFamily):
         backend.map_blocks(lambda start, stop: sign(start, stop, out[start:stop]), len(out), block)
         return out
 
-    def hash(self, X: Any) -> NDArray[np.uint32]:
+    def hash(self, X: RowsLike) -> NDArray[np.uint32]:
         """Codes of sets: `power` values of the signature mixed to one, in [0, n_buckets).
 
         With ``power=1`` and ``n_buckets=2**32`` a code is the signature's value itself. Otherwise the
@@ -434,7 +435,7 @@ class MinHash(HashFamily):
         """
         return np.asarray((1.0 - self._check_distances(distance)) ** self.power)
 
-    def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:
+    def kernel(self, X: RowsLike, Y: RowsLike) -> NDArray[np.float64]:
         """Exact Jaccard similarity ** power of every pair of sets.
 
         Parameters

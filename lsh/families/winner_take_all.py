@@ -18,6 +18,7 @@ from ..support.checks import check_int
 from ..support.lazy import lazy
 from ..support.random import random_uint64
 from ..support.threads import map_blocks
+from ..support.types import RowsLike
 from .order_agreement import agreement_series
 
 __all__ = ["WinnerTakeAll"]
@@ -234,10 +235,10 @@ class WinnerTakeAll(HashFamily):
 
     # -- codes ------------------------------------------------------------------------------------
 
-    def read_rows(self, X: Any, name: str = "X") -> VectorRows:
+    def read_rows(self, X: RowsLike, name: str = "X") -> VectorRows:
         return read_rows(X, self.n_features, name)
 
-    def hash(self, X: Any) -> NDArray[np.uint32]:
+    def hash(self, X: RowsLike) -> NDArray[np.uint32]:
         """Codes of the rows of `X`.
 
         Parameters
@@ -346,7 +347,7 @@ class WinnerTakeAll(HashFamily):
         agreement = np.clip(chebval(2.0 / np.pi * np.arcsin(rho), self._series), 0.0, 1.0)
         return np.asarray(agreement**self.power)
 
-    def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:
+    def kernel(self, X: RowsLike, Y: RowsLike) -> NDArray[np.float64]:
         """Collision probability of every pair of rows, over random groups.
 
         Parameters

@@ -23,6 +23,7 @@ from ...lsh.inputs.arrays import check_array
 from ...lsh.support.backend import Backend, backend_named, device_of
 from ...lsh.support.configured import differing_field, register
 from ...lsh.support.lazy import lazy
+from ...lsh.support.types import Device
 from .guard import changing, locked, uninterrupted
 from .stored import Stored
 
@@ -221,9 +222,10 @@ class MergeableSketch(Stored):
     # -- devices ----------------------------------------------------------------------------------
 
     @property
-    def device(self) -> str:
+    def device(self) -> Device:
         """Where the state lies: "cpu" or "gpu"."""
-        return str(self.__dict__.get("_device", "cpu"))
+        device: Device = self.__dict__.get("_device", "cpu")
+        return device
 
     #: What makes the state smaller.
     _remedy: ClassVar[str] = "choose a smaller configuration"
@@ -243,7 +245,7 @@ class MergeableSketch(Stored):
                 f"{cls.__name__} has no GPU kernels; pass arrays in main memory: array.get()"
             )
 
-    def to(self, device: str) -> Self:
+    def to(self, device: Device) -> Self:
         """A copy of the sketch whose state lies on a device: its updates and queries take arrays there.
 
         Parameters

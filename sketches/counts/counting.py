@@ -12,10 +12,11 @@ from typing import Any, Self
 
 import numpy as np
 import scipy
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.inputs.weights import check_weights
 from ...lsh.support.checks import check_flag, check_real
+from ...lsh.support.types import KeysLike
 from ..core.guard import uninterrupted
 from ..kernels import counting
 from .key_table import MAX_BUCKETS, KeyTable, buckets_for
@@ -126,7 +127,7 @@ class CountMinSketch(KeyTable):
         n_buckets = buckets_for(relative_error, math.e / relative_error)
         return cls(n_rows, n_buckets, conservative=conservative, seed=seed)
 
-    def update(self, keys: Any, counts: Any = None) -> Self:
+    def update(self, keys: KeysLike, counts: ArrayLike | None = None) -> Self:
         """Count a batch of keys.
 
         Parameters
@@ -163,7 +164,7 @@ class CountMinSketch(KeyTable):
             self._take_in(hashes, weights, magnitude, backend.kernels(counting).count_min_add)
         return self
 
-    def query(self, keys: Any) -> NDArray[np.int64]:
+    def query(self, keys: KeysLike) -> NDArray[np.int64]:
         """Estimated count of each key: never below the truth.
 
         Parameters
@@ -183,7 +184,7 @@ class CountMinSketch(KeyTable):
         hashes = self._hashes(keys)
         return self._ask(hashes, self._backend.kernels(counting).count_min_query, np.int64)
 
-    def upper_bound(self, keys: Any) -> NDArray[np.int64]:
+    def upper_bound(self, keys: KeysLike) -> NDArray[np.int64]:
         """Upper bound of each key's count; certain, and equal to the estimate.
 
         Parameters
@@ -202,7 +203,7 @@ class CountMinSketch(KeyTable):
         """
         return self.query(keys)
 
-    def lower_bound(self, keys: Any, confidence: float = 0.99) -> NDArray[np.int64]:
+    def lower_bound(self, keys: KeysLike, confidence: float = 0.99) -> NDArray[np.int64]:
         """Lower bound of each key's count, which holds with probability `confidence` for any one key.
 
         It lies ``(1 - confidence)**(-1 / n_rows) / n_buckets * total`` below the estimate.
@@ -368,7 +369,7 @@ class CountSketch(KeyTable):
         n_buckets = buckets_for(relative_error, wanted)
         return cls(n_rows, n_buckets, seed=seed)
 
-    def update(self, keys: Any, counts: Any = None) -> Self:
+    def update(self, keys: KeysLike, counts: ArrayLike | None = None) -> Self:
         """Count a batch of keys.
 
         Parameters
@@ -395,7 +396,7 @@ class CountSketch(KeyTable):
         self._take_in(hashes, weights, magnitude, self._backend.kernels(counting).count_sketch_add)
         return self
 
-    def query(self, keys: Any) -> NDArray[np.float64]:
+    def query(self, keys: KeysLike) -> NDArray[np.float64]:
         """Estimated count of each key; unbiased for odd `n_rows` up to the median's skew.
 
         Parameters
@@ -447,7 +448,7 @@ class CountSketch(KeyTable):
         """
         return float(np.median(self._row_products(other)))
 
-    def lower_bound(self, keys: Any, confidence: float = 0.99) -> NDArray[np.float64]:
+    def lower_bound(self, keys: KeysLike, confidence: float = 0.99) -> NDArray[np.float64]:
         """Lower end of the interval that holds a key's count with probability `confidence`.
 
         Parameters
@@ -468,7 +469,7 @@ class CountSketch(KeyTable):
         """
         return self.query(keys) - self._error(confidence)
 
-    def upper_bound(self, keys: Any, confidence: float = 0.99) -> NDArray[np.float64]:
+    def upper_bound(self, keys: KeysLike, confidence: float = 0.99) -> NDArray[np.float64]:
         """Upper end of the interval that holds a key's count with probability `confidence`.
 
         Parameters

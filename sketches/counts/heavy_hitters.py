@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ...errors import IncompatibleSketchError
 from ...lsh.hashing.keys import Keys, hash_keys, read_keys
@@ -15,6 +15,7 @@ from ...lsh.inputs.weights import check_weights
 from ...lsh.support.backend import add_at, to_host
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.threads import get_num_threads
+from ...lsh.support.types import KeysLike
 from ..core.base import MergeableSketch, StateSpec
 from ..core.guard import uninterrupted
 from ..kernels import counting
@@ -200,7 +201,7 @@ class HeavyHitters(KeyTable):
 
     # -- updates ----------------------------------------------------------------------------------
 
-    def update(self, keys: Any, counts: Any = None) -> Self:
+    def update(self, keys: KeysLike, counts: ArrayLike | None = None) -> Self:
         """Count a batch of keys.
 
         Parameters
@@ -389,7 +390,7 @@ class HeavyHitters(KeyTable):
         order = order[estimates[order] > self._threshold(1.0)][:k]
         return [(unpack_key(forms, int(lengths[i]), contents[i]), int(estimates[i])) for i in order.tolist()]
 
-    def query(self, keys: Any) -> NDArray[np.int64]:
+    def query(self, keys: KeysLike) -> NDArray[np.int64]:
         """Estimated count of any key, frequent or not: never below the truth.
 
         Parameters
@@ -408,7 +409,7 @@ class HeavyHitters(KeyTable):
         """
         return self._estimate(self._hashes(keys))
 
-    def upper_bound(self, keys: Any) -> NDArray[np.int64]:
+    def upper_bound(self, keys: KeysLike) -> NDArray[np.int64]:
         """Upper bound of each key's count; certain, and equal to the estimate.
 
         Parameters
@@ -427,7 +428,7 @@ class HeavyHitters(KeyTable):
         """
         return self.query(keys)
 
-    def lower_bound(self, keys: Any, confidence: float = 0.99) -> NDArray[np.int64]:
+    def lower_bound(self, keys: KeysLike, confidence: float = 0.99) -> NDArray[np.int64]:
         """Lower bound of each key's count, which holds with probability `confidence` for any one key.
 
         Parameters

@@ -7,12 +7,13 @@ from abc import abstractmethod
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.hashing.keys import hash_keys
 from ...lsh.support.checks import check_int
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import random_uint64
+from ...lsh.support.types import KeysLike
 from ..core.base import MergeableSketch, StateSpec
 from ..core.guard import uninterrupted
 
@@ -46,7 +47,7 @@ class KeyTable(MergeableSketch):
         }
 
     @abstractmethod
-    def update(self, keys: Any, counts: Any = None) -> Self: ...
+    def update(self, keys: Any, counts: ArrayLike | None = None) -> Self: ...
 
     @property
     def total(self) -> int:

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.hashing.keys import hash_keys
 from ...lsh.inputs.arrays import check_array, check_dense
@@ -18,6 +18,7 @@ from ...lsh.support.backend import backend_of, refuse_gpu
 from ...lsh.support.checks import check_flag, check_generator, check_int, check_real
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import normal, random_uint64, uniform
+from ...lsh.support.types import RowsLike
 from ..core.base import StateSpec
 from ..core.guard import check_interrupt, uninterrupted
 from ..counts.key_table import KeyTable
@@ -144,7 +145,7 @@ class DensitySketch(KeyTable):
     def __init__(
         self,
         n_features: int,
-        width: Any,
+        width: ArrayLike,
         *,
         n_repetitions: int = 8,
         n_rows: int = 5,
@@ -169,7 +170,7 @@ class DensitySketch(KeyTable):
                 )
 
     @classmethod
-    def for_sample(cls, X: Any, *, n_expected: int | None = None, **parameters: Any) -> Self:
+    def for_sample(cls, X: RowsLike, *, n_expected: int | None = None, **parameters: Any) -> Self:
         """A sketch, still empty, whose widths suit rows like those of a sample.
 
         Parameters
@@ -255,7 +256,7 @@ class DensitySketch(KeyTable):
 
     # -- updates ----------------------------------------------------------------------------------
 
-    def update(self, X: Any, weights: Any = None) -> Self:
+    def update(self, X: RowsLike, weights: ArrayLike | None = None) -> Self:
         """Take in a batch of rows.
 
         Parameters
@@ -501,7 +502,7 @@ class DensitySketch(KeyTable):
         """Logarithm of the volume of a cell."""
         return float(np.log(self._widths).sum())
 
-    def log_density(self, X: Any) -> NDArray[np.float64]:
+    def log_density(self, X: RowsLike) -> NDArray[np.float64]:
         """Return the logarithm of `density`, which does not overflow in tiny cells.
 
         Parameters
@@ -530,7 +531,7 @@ class DensitySketch(KeyTable):
             logarithms: NDArray[np.float64] = self._backend.xp.log(self._backend.xp.maximum(counts, 0.0))
         return logarithms - (math.log(self.total) + self.log_volume)
 
-    def density(self, X: Any) -> NDArray[np.float64]:
+    def density(self, X: RowsLike) -> NDArray[np.float64]:
         """Return estimated densities, without bias: below 0 where the table errs by more than they are.
 
         Parameters

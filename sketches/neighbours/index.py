@@ -15,6 +15,7 @@ from ...lsh.support.backend import as_array, backend_of, device_of
 from ...lsh.support.checks import check_flag, check_int
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import random_uint64
+from ...lsh.support.types import RowsLike
 from ..core.base import MergeableSketch, StateSpec
 from ..core.guard import changing, uninterrupted
 from ..core.hashed_rows import check_codes
@@ -158,7 +159,7 @@ class LSHIndex(MergeableSketch):
 
     # -- updates ----------------------------------------------------------------------------------
 
-    def add(self, X: Any, ids: ArrayLike | None = None, *, first_id: int | None = None) -> Self:
+    def add(self, X: RowsLike, ids: ArrayLike | None = None, *, first_id: int | None = None) -> Self:
         """Add rows.
 
         Parameters
@@ -207,7 +208,7 @@ class LSHIndex(MergeableSketch):
         first = int(self._arrays["largest_id"][0]) + 1 if first_id is None else first_id
         return self._add_codes(codes, self._number(first, len(codes)), by_default=by_default)
 
-    def update(self, X: Any, ids: ArrayLike | None = None, *, first_id: int | None = None) -> Self:
+    def update(self, X: RowsLike, ids: ArrayLike | None = None, *, first_id: int | None = None) -> Self:
         """The same as `add`.
 
         Parameters
@@ -286,7 +287,7 @@ class LSHIndex(MergeableSketch):
 
     # -- queries ----------------------------------------------------------------------------------
 
-    def query(self, Q: Any, k: int = 10, *, n_probes: int = 1) -> Neighbours:
+    def query(self, Q: RowsLike, k: int = 10, *, n_probes: int = 1) -> Neighbours:
         """The k rows that share most buckets with each query.
 
         Parameters
@@ -358,7 +359,7 @@ class LSHIndex(MergeableSketch):
         return Neighbours(ids, counts)
 
     def search(
-        self, Q: Any, rows: Any, k: int = 10, *, n_candidates: int | None = None, n_probes: int = 1
+        self, Q: RowsLike, rows: RowsLike, k: int = 10, *, n_candidates: int | None = None, n_probes: int = 1
     ) -> Nearest:
         """The k nearest rows of those that share most buckets with each query.
 

@@ -14,6 +14,7 @@ from ...lsh.support.backend import add_at
 from ...lsh.support.checks import check_int, check_real, renamed
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import random_uint64
+from ...lsh.support.types import RowsLike
 from ..core.base import MergeableSketch, StateSpec
 from ..core.guard import uninterrupted
 from ..core.hashed_rows import check_symmetric_family, hash_block, row_blocks
@@ -145,7 +146,7 @@ class AceDetector(MergeableSketch):
 
     # -- updates ----------------------------------------------------------------------------------
 
-    def update(self, X: Any) -> Self:
+    def update(self, X: RowsLike) -> Self:
         """Take in a batch of rows.
 
         Parameters
@@ -189,7 +190,7 @@ class AceDetector(MergeableSketch):
             self._arrays["n_updates"] += n
         return self
 
-    def partial_fit(self, X: Any, y: None = None) -> Self:
+    def partial_fit(self, X: RowsLike, y: None = None) -> Self:
         """The same as `update`; `y` is ignored.
 
         Parameters
@@ -251,7 +252,7 @@ class AceDetector(MergeableSketch):
 
     # -- scores -----------------------------------------------------------------------------------
 
-    def score_samples(self, X: Any) -> NDArray[np.float64]:
+    def score_samples(self, X: RowsLike) -> NDArray[np.float64]:
         """Kernel densities of rows: low ones are anomalous.
 
         Parameters
@@ -332,7 +333,7 @@ class AceDetector(MergeableSketch):
         score -= 1.0 / (1.0 - chance) / self.n_updates
         return score - _ROUNDING * (abs(score) + 2.0 * chance / (1.0 - chance))
 
-    def decision_function(self, X: Any) -> NDArray[np.float64]:
+    def decision_function(self, X: RowsLike) -> NDArray[np.float64]:
         """Scores less the threshold: negative ones are anomalous.
 
         Parameters
@@ -351,7 +352,7 @@ class AceDetector(MergeableSketch):
         """
         return self.score_samples(X) - self.threshold
 
-    def predict(self, X: Any) -> NDArray[np.int64]:
+    def predict(self, X: RowsLike) -> NDArray[np.int64]:
         """-1 for anomalous rows, 1 for others.
 
         Parameters

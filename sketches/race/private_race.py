@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.family import HashFamily
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_flag, check_int, check_real
+from ...lsh.support.types import RowsLike
 from ..core.base import MergeableSketch, StateSpec
 from ..core.hashed_rows import check_family
 from .code_counters import kernel_densities, kernel_sums
@@ -162,7 +163,7 @@ class PrivateRace(MergeableSketch):
         noise = f"noise of {self.noise_std:.4g} a counter"
         return f"{super().__repr__()[:-1]}, epsilon {self.epsilon:.6g}{disjoint}, {noise}>"
 
-    def update(self, X: Any, *args: Any, **kwargs: Any) -> Self:
+    def update(self, X: RowsLike, *args: Any, **kwargs: Any) -> Self:
         """Refused: a release takes no rows. Update the `Race` and release it again, at its own cost.
 
         Parameters
@@ -209,13 +210,13 @@ class PrivateRace(MergeableSketch):
 
     @overload
     def query(
-        self, Q: Any, *, groups: int | None = None, return_std: Literal[False] = False
+        self, Q: RowsLike, *, groups: int | None = None, return_std: Literal[False] = False
     ) -> NDArray[np.float64]: ...
     @overload
     def query(
-        self, Q: Any, *, groups: int | None = None, return_std: Literal[True]
+        self, Q: RowsLike, *, groups: int | None = None, return_std: Literal[True]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
-    def query(self, Q: Any, *, groups: int | None = None, return_std: bool = False) -> Any:
+    def query(self, Q: RowsLike, *, groups: int | None = None, return_std: bool = False) -> Any:
         """Estimated kernel sums, as `Race.query`; the standard error covers the noise as well.
 
         Parameters
@@ -243,7 +244,7 @@ class PrivateRace(MergeableSketch):
         refuse_gpu(type(self).__name__, Q)
         return Q
 
-    def density(self, Q: Any, *, groups: int | None = None, return_std: bool = False) -> Any:
+    def density(self, Q: RowsLike, *, groups: int | None = None, return_std: bool = False) -> Any:
         """Estimated kernel densities, as `Race.density`.
 
         Parameters
@@ -271,9 +272,9 @@ class PrivateRace(MergeableSketch):
         self,
         k: int = 1,
         *,
-        candidates: Any = None,
-        low: Any = None,
-        high: Any = None,
+        candidates: RowsLike | None = None,
+        low: ArrayLike | None = None,
+        high: ArrayLike | None = None,
         separation: float = 0.5,
         n_starts: int = 256,
         n_steps: int = 40,

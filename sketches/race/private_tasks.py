@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 import scipy
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.families.pstable import PStable
 from ...lsh.families.srp import SignedRandomProjection
@@ -18,6 +18,7 @@ from ...lsh.inputs.arrays import check_array, check_dense, check_finite
 from ...lsh.support.backend import CPU, refuse_gpu
 from ...lsh.support.checks import check_flag, check_int, check_real
 from ...lsh.support.lazy import lazy
+from ...lsh.support.types import RowsLike
 from ..core.hashed_rows import check_symmetric_family, hash_block, row_blocks
 from .bounds import check_bounds, count_beyond, scale_rows, told_shortly
 from .private_race import PrivateRace
@@ -119,7 +120,9 @@ class PrivateClassifier(_PrivateTask):
 
     _parameters = ("family", "low", "high", "classes")
 
-    def __init__(self, family: HashFamily, *, low: Any, high: Any, classes: Sequence[Any]) -> None:
+    def __init__(
+        self, family: HashFamily, *, low: ArrayLike, high: ArrayLike, classes: Sequence[Any]
+    ) -> None:
         self.classes = _check_classes(classes)
         super().__init__(check_symmetric_family(family), n_outputs=len(self.classes), low=low, high=high)
 
@@ -134,7 +137,7 @@ class PrivateClassifier(_PrivateTask):
         shares = (np.maximum(self.counts, 0) + smoothing) / (totals + self.family.n_buckets * smoothing)
         return np.log(shares), np.log(totals / totals.sum())
 
-    def decision_function(self, X: Any) -> NDArray[np.float64]:
+    def decision_function(self, X: RowsLike) -> NDArray[np.float64]:
         """Log-likelihoods of classes, shape (n, classes), up to a number that a row's classes share.
 
         Parameters
@@ -159,7 +162,7 @@ class PrivateClassifier(_PrivateTask):
             scores[start:stop] = shares[repetitions, codes].sum(axis=1) + prior
         return scores
 
-    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+    def predict_proba(self, X: RowsLike) -> NDArray[np.float64]:
         """Probabilities of classes, shape (n, classes), in the order of `classes`.
 
         Parameters
@@ -178,7 +181,7 @@ class PrivateClassifier(_PrivateTask):
         scores = self.decision_function(X)
         return np.asarray(np.exp(scores - scipy.special.logsumexp(scores, axis=1, keepdims=True)))
 
-    def predict(self, X: Any) -> NDArray[Any]:
+    def predict(self, X: RowsLike) -> NDArray[Any]:
         """The likeliest class of each row, shape (n,).
 
         Parameters
@@ -242,13 +245,13 @@ class PrivateRegressor(_PrivateTask):
     _parameters = ("family", "low", "high", "target_low", "target_high")
 
     def __init__(
-        self, family: HashFamily, *, low: Any, high: Any, target_low: float, target_high: float
+        self, family: HashFamily, *, low: ArrayLike, high: ArrayLike, target_low: float, target_high: float
     ) -> None:
         super().__init__(family, n_outputs=2, low=low, high=high)
         self.target_low = check_real("target_low", target_low, -math.inf, math.inf)
         self.target_high = check_real("target_high", target_high, self.target_low, math.inf)
 
-    def predict(self, X: Any) -> NDArray[np.float64]:
+    def predict(self, X: RowsLike) -> NDArray[np.float64]:
         """Estimated targets, shape (n,), within `target_low` and `target_high`.
 
         Parameters
@@ -276,13 +279,13 @@ class PrivateRegressor(_PrivateTask):
 
 
 def private_classifier(
-    X: Any,
-    y: Any,
+    X: RowsLike,
+    y: ArrayLike,
     *,
     epsilon: float,
     classes: Sequence[Any],
-    low: Any,
-    high: Any,
+    low: ArrayLike,
+    high: ArrayLike,
     family: HashFamily | None = None,
     clip: bool = True,
     rows_per_record: int = 1,
@@ -362,12 +365,12 @@ def private_classifier(
 
 
 def private_regressor(
-    X: Any,
-    y: Any,
+    X: RowsLike,
+    y: ArrayLike,
     *,
     epsilon: float,
-    low: Any,
-    high: Any,
+    low: ArrayLike,
+    high: ArrayLike,
     target_low: float,
     target_high: float,
     family: HashFamily | None = None,

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from typing import Any, Literal, Self, overload
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.family import HashFamily
 from ...lsh.inputs.weights import check_real_weights, check_weights
 from ...lsh.support.backend import backend_of, sum_rows
 from ...lsh.support.checks import check_choice, check_int, check_real
+from ...lsh.support.types import RowsLike
 from ..core.base import MergeableSketch, StateSpec
 from ..core.hashed_rows import check_family
 from .code_counters import add_rows, kernel_densities, kernel_sums
@@ -222,7 +223,7 @@ class Race(MergeableSketch):
 
     # -- updates ----------------------------------------------------------------------------------
 
-    def update(self, X: Any, weights: Any = None) -> Self:
+    def update(self, X: RowsLike, weights: ArrayLike | None = None) -> Self:
         """Take in a batch of rows.
 
         Parameters
@@ -279,14 +280,14 @@ class Race(MergeableSketch):
 
     @overload
     def query(
-        self, Q: Any, *, groups: int | None = None, return_std: Literal[False] = False
+        self, Q: RowsLike, *, groups: int | None = None, return_std: Literal[False] = False
     ) -> NDArray[np.float64]: ...
     @overload
     def query(
-        self, Q: Any, *, groups: int | None = None, return_std: Literal[True]
+        self, Q: RowsLike, *, groups: int | None = None, return_std: Literal[True]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
     def query(
-        self, Q: Any, *, groups: int | None = None, return_std: bool = False
+        self, Q: RowsLike, *, groups: int | None = None, return_std: bool = False
     ) -> NDArray[np.float64] | tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Estimated kernel sums.
 
@@ -342,14 +343,14 @@ class Race(MergeableSketch):
 
     @overload
     def density(
-        self, Q: Any, *, groups: int | None = None, return_std: Literal[False] = False
+        self, Q: RowsLike, *, groups: int | None = None, return_std: Literal[False] = False
     ) -> NDArray[np.float64]: ...
     @overload
     def density(
-        self, Q: Any, *, groups: int | None = None, return_std: Literal[True]
+        self, Q: RowsLike, *, groups: int | None = None, return_std: Literal[True]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
     def density(
-        self, Q: Any, *, groups: int | None = None, return_std: bool = False
+        self, Q: RowsLike, *, groups: int | None = None, return_std: bool = False
     ) -> NDArray[np.float64] | tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Estimated kernel densities: kernel sums over the total weight; arguments as for `query`.
 

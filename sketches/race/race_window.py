@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any, Literal, Self, overload
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.family import HashFamily
 from ...lsh.inputs.arrays import check_array, refuse_flags
 from ...lsh.inputs.weights import check_real_weights, check_weights
 from ...lsh.support.backend import device_of, sum_rows
 from ...lsh.support.checks import check_choice, check_int
+from ...lsh.support.types import RowsLike
 from ..core.base import MergeableSketch, StateSpec
 from ..core.guard import uninterrupted
 from ..core.hashed_rows import check_family, hash_block, row_blocks
@@ -157,7 +158,7 @@ class RaceWindow(MergeableSketch):
             return np.empty(0, np.int64)
         return np.arange(newest + 1, min(later, newest + self.n_panes) + 1) % self.n_panes
 
-    def update(self, X: Any, weights: Any = None, pane: Any = None) -> Self:
+    def update(self, X: RowsLike, weights: ArrayLike | None = None, pane: ArrayLike | None = None) -> Self:
         """Take in a batch of rows.
 
         Parameters
@@ -296,13 +297,13 @@ class RaceWindow(MergeableSketch):
 
     @overload
     def query(
-        self, Q: Any, *, groups: int | None = None, return_std: Literal[False] = False
+        self, Q: RowsLike, *, groups: int | None = None, return_std: Literal[False] = False
     ) -> NDArray[np.float64]: ...
     @overload
     def query(
-        self, Q: Any, *, groups: int | None = None, return_std: Literal[True]
+        self, Q: RowsLike, *, groups: int | None = None, return_std: Literal[True]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
-    def query(self, Q: Any, *, groups: int | None = None, return_std: bool = False) -> Any:
+    def query(self, Q: RowsLike, *, groups: int | None = None, return_std: bool = False) -> Any:
         """Estimated kernel sums over the rows in the window; as `Race.query`.
 
         Parameters
@@ -326,7 +327,7 @@ class RaceWindow(MergeableSketch):
         self._settle("Q", Q)
         return kernel_sums(self.family, self._sum, self.total, Q, groups, return_std)
 
-    def density(self, Q: Any, *, groups: int | None = None, return_std: bool = False) -> Any:
+    def density(self, Q: RowsLike, *, groups: int | None = None, return_std: bool = False) -> Any:
         """Estimated kernel densities: kernel sums over the total weight; as `Race.density`.
 
         Parameters

@@ -7,7 +7,7 @@ from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ...errors import IncompatibleSketchError
 from ...lsh.support.checks import check_int
 from ...lsh.support.public import publish
+from ...lsh.support.types import RowsLike
 from .storm import StormSketch
 
 __all__ = ["StormClassifier", "StormRegressor"]
@@ -217,7 +218,7 @@ class StormRegressor(RegressorMixin, _StormLinear):  # type: ignore[misc]
             - self.scaling_["center"] @ self._coefficients
         )
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: RowsLike, y: ArrayLike) -> Self:
         """Learn from rows `X` and targets `y`, forgetting what was learnt before.
 
         Parameters
@@ -237,7 +238,7 @@ class StormRegressor(RegressorMixin, _StormLinear):  # type: ignore[misc]
         self.__dict__.pop("sketch_", None)
         return self._take_in(X, y, more=False)
 
-    def partial_fit(self, X: Any, y: Any) -> Self:
+    def partial_fit(self, X: RowsLike, y: ArrayLike) -> Self:
         """Learn from another batch of rows and targets.
 
         Without `scaling` the first batch also chooses the centres, scales and the bound that all rows to come
@@ -286,7 +287,7 @@ class StormRegressor(RegressorMixin, _StormLinear):  # type: ignore[misc]
         check_is_fitted(self, "sketch_")
         return float(self._intercepts[0])
 
-    def predict(self, X: Any) -> NDArray[np.float64]:
+    def predict(self, X: RowsLike) -> NDArray[np.float64]:
         """Predicted targets, shape (n,).
 
         Parameters
@@ -372,7 +373,7 @@ class StormClassifier(ClassifierMixin, _StormLinear):  # type: ignore[misc]
         self._coefficients = directions / scaling["scale"][:, None]
         self._intercepts = offsets - scaling["center"] @ self._coefficients
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: RowsLike, y: ArrayLike) -> Self:
         """Learn from rows `X` and labels `y`, forgetting what was learnt before.
 
         Parameters
@@ -393,7 +394,7 @@ class StormClassifier(ClassifierMixin, _StormLinear):  # type: ignore[misc]
         self.__dict__.pop("sketch_", None)
         return self._take_in(X, y, None if y is None else np.unique(np.asarray(y)), more=False)
 
-    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
+    def partial_fit(self, X: RowsLike, y: ArrayLike, classes: Any = None) -> Self:
         """Learn from another batch; all `classes` must be told with the first one.
 
         Without `scaling` the first batch also chooses the centres, scales and the bound that all rows to come
@@ -464,7 +465,7 @@ class StormClassifier(ClassifierMixin, _StormLinear):  # type: ignore[misc]
         shares[~absent] *= (1.0 - shares[absent].sum()) / shares[~absent].sum()
         return {"target_center": shares, "target_scale": np.sqrt(shares * (1.0 - shares))}
 
-    def decision_function(self, X: Any) -> NDArray[np.float64]:
+    def decision_function(self, X: RowsLike) -> NDArray[np.float64]:
         """Values of the classes, shape (n, n_classes); for two, what the second has over the first, (n,).
 
         Parameters
@@ -483,7 +484,7 @@ class StormClassifier(ClassifierMixin, _StormLinear):  # type: ignore[misc]
         values = self._values(X)
         return values[:, 1] - values[:, 0] if len(self.classes_) == 2 else values
 
-    def predict(self, X: Any) -> NDArray[Any]:
+    def predict(self, X: RowsLike) -> NDArray[Any]:
         """The likeliest class of each row.
 
         Parameters

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.inputs.arrays import check_array, check_numbers
 from ...lsh.support.backend import refuse_gpu
@@ -116,7 +116,7 @@ class BloomPooling:
         n_samples: int,
         n_tests: int,
         *,
-        prevalence: Any = 0.01,
+        prevalence: ArrayLike = 0.01,
         pools_per_sample: int | None = None,
         max_pool_size: int | None = None,
         max_pools_per_sample: int | None = None,
@@ -180,7 +180,7 @@ class BloomPooling:
         """The samples of each pool, ascending."""
         return [part.astype(np.int64) for part in np.split(self.design.indices, self.design.indptr[1:-1])]
 
-    def outcomes(self, infected: Any, seed: int = 0) -> NDArray[np.bool_]:
+    def outcomes(self, infected: ArrayLike, seed: int = 0) -> NDArray[np.bool_]:
         """What the tests would say if these samples were positive, errors drawn at random.
 
         Parameters
@@ -206,7 +206,7 @@ class BloomPooling:
 
     # -- decoding -------------------------------------------------------------------------------------
 
-    def decode(self, outcomes: Any, method: str = "belief_propagation") -> Decoded:
+    def decode(self, outcomes: ArrayLike, method: str = "belief_propagation") -> Decoded:
         """Which samples are positive, by the outcomes of all tests.
 
         Parameters
@@ -304,7 +304,7 @@ class BloomPooling:
     # -- the second round -----------------------------------------------------------------------------
 
     def suggest_pools(
-        self, posterior: Any, n_tests: int, max_pool_size: int | None = None
+        self, posterior: ArrayLike, n_tests: int, max_pool_size: int | None = None
     ) -> list[NDArray[np.int64]]:
         """Pools for a second round, of the samples that the first left most in doubt.
 

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 import scipy
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.inputs.arrays import check_array, refuse_flags
 from ...lsh.inputs.sparse_structure import check_coo, check_sparse
@@ -16,6 +16,7 @@ from ...lsh.support.checks import check_flag, check_int, check_real
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import random_uint64
 from ...lsh.support.threads import get_num_threads, run_tasks
+from ...lsh.support.types import RowsLike
 from ..core.base import MergeableSketch, StateSpec
 from ..core.guard import uninterrupted
 from ..kernels import bloom_signatures
@@ -175,7 +176,7 @@ class BloomSignatures(MergeableSketch):
 
     # -- edges ----------------------------------------------------------------------------------------
 
-    def update(self, edges: Any) -> Self:
+    def update(self, edges: RowsLike) -> Self:
         """Add edges.
 
         Parameters
@@ -210,7 +211,7 @@ class BloomSignatures(MergeableSketch):
             self._arrays["n_updates"] += sources.size
         return self
 
-    def propagate(self, edges: Any) -> Self:
+    def propagate(self, edges: RowsLike) -> Self:
         """Signatures of one hop more: each node's own, and those of its neighbours.
 
         Parameters
@@ -348,7 +349,7 @@ class BloomSignatures(MergeableSketch):
                 "estimates say no more than that they are large",
             )
 
-    def cardinality(self, u: Any = None) -> NDArray[np.float64]:
+    def cardinality(self, u: ArrayLike | None = None) -> NDArray[np.float64]:
         """Estimated sizes of neighbourhoods: degrees, where n_hops is 1 and edges are not doubled.
 
         Parameters
@@ -378,7 +379,7 @@ class BloomSignatures(MergeableSketch):
         self._check_room(ones, "nodes")
         return self._sizes[ones]
 
-    def common_neighbors(self, u: Any, v: Any) -> NDArray[np.float64]:
+    def common_neighbors(self, u: ArrayLike, v: ArrayLike) -> NDArray[np.float64]:
         """Estimated number of nodes in both neighbourhoods, of each pair.
 
         Parameters
@@ -409,7 +410,7 @@ class BloomSignatures(MergeableSketch):
         """
         return self._overlaps(self._counts(u, v))[2]
 
-    def jaccard(self, u: Any, v: Any) -> NDArray[np.float64]:
+    def jaccard(self, u: ArrayLike, v: ArrayLike) -> NDArray[np.float64]:
         """Estimated share of common nodes among those of either neighbourhood; 0 where both are empty.
 
         Parameters
@@ -429,7 +430,7 @@ class BloomSignatures(MergeableSketch):
         size_u, size_v, shared = self._overlaps(self._counts(u, v))
         return _ratio(shared, size_u + size_v - shared)
 
-    def adamic_adar(self, u: Any, v: Any) -> NDArray[np.float64]:
+    def adamic_adar(self, u: ArrayLike, v: ArrayLike) -> NDArray[np.float64]:
         """Estimated sum over the common neighbours of one over the logarithm of their degree.
 
         Parameters
@@ -457,7 +458,7 @@ class BloomSignatures(MergeableSketch):
         """
         return self._weighted(u, v)[:, 0]
 
-    def resource_allocation(self, u: Any, v: Any) -> NDArray[np.float64]:
+    def resource_allocation(self, u: ArrayLike, v: ArrayLike) -> NDArray[np.float64]:
         """Estimated sum over the common neighbours of one over their degree; see `adamic_adar`.
 
         Parameters
@@ -530,7 +531,7 @@ class BloomSignatures(MergeableSketch):
     )  # fmt: skip
     wider_feature_names = ("near_far", "far_near", "far_far", "far_jaccard")
 
-    def link_features(self, pairs: Any, wider: Self | None = None) -> NDArray[np.float32]:
+    def link_features(self, pairs: ArrayLike, wider: Self | None = None) -> NDArray[np.float32]:
         """Everything that signatures say of pairs of nodes, for any classifier of links.
 
         Parameters

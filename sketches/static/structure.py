@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ...lsh.hashing.keys import HASH_COLLISION, read_keys
 from ...lsh.support.backend import Backend, backend_named, device_of, to_host
 from ...lsh.support.lazy import lazy
+from ...lsh.support.types import Device, KeyLike, KeysLike
 from ..core.stored import Stored
 from ..kernels import static
 from .ribbon import SIZES, Ribbon, lay_out, padding
@@ -126,15 +127,16 @@ class StaticStructure(Stored):
     # -- devices --------------------------------------------------------------------------------------
 
     @property
-    def device(self) -> str:
+    def device(self) -> Device:
         """The device on which look-ups run, and on which their keys must lie: "cpu" or "gpu"."""
-        return str(self.__dict__.get("_device", "cpu"))
+        device: Device = self.__dict__.get("_device", "cpu")
+        return device
 
     @property
     def _backend(self) -> Backend:
         return backend_named(self.device)
 
-    def to(self, device: str) -> Self:
+    def to(self, device: Device) -> Self:
         """Return the structure on a device: look-ups take arrays of keys there, and return arrays there.
 
         Parameters
@@ -206,11 +208,11 @@ class StaticStructure(Stored):
             raise TypeError(f"keys must be {names[self.key_kind]} as at construction, got {names[read.kind]}")
         return read.hashes(self.seed)
 
-    def contains(self, keys: Any) -> NDArray[np.bool_]:
+    def contains(self, keys: KeysLike) -> NDArray[np.bool_]:
         """Test for each key of a batch if it was present at construction."""
         raise NotImplementedError
 
-    def __contains__(self, key: Any) -> bool:
+    def __contains__(self, key: KeyLike) -> bool:
         """Test if one key was present, as `contains` does."""
         return bool(self.contains([key])[0])
 

@@ -1,7 +1,7 @@
 """Measure the cost of each structure on one thread: bytes, and nanoseconds an update and a query.
 
-docs/choose.md shows the figures. Rows have 20 standard normal features in float32, keys are random 64-bit
-integers, and sets have 100 random tokens. Batches have 100,000 items; a figure is the median of five.
+The figures of docs/choose.md. Rows are 20 standard normal features in float32, keys random 64-bit integers,
+sets 100 random tokens; batches are of 100,000 items, median of five.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ N, FEATURES, TOKENS = 100_000, 20, 100
 
 
 def structures(rng):
-    """Return, for each structure, its settings, a maker of an empty one, the items to add and the queries."""
+    """Of each structure: its settings, what makes an empty one, what it takes in and what it is asked."""
     X = rng.standard_normal((N, FEATURES)).astype(np.float32)
     y = X[:, 0].astype(np.float64)
     keys = rng.integers(0, 2**63, N)

@@ -1,9 +1,9 @@
-"""Compare de-duplication of the standard library's sources with datasketch and a regex shingler.
+"""De-duplicating the standard library's own sources: ours beside datasketch with a regex shingler.
 
-Settings: word 5-grams, 128 hashes, threshold 0.7. Times include reading the files. Precision and recall are
-those of pairs, against the exact Jaccard similarity of the sets of 5-grams, from brute force over an inverted
-index. Ours runs in one process with one thread and with four, and on four ranks of one thread each. Starting
-processes and compiling are not timed on either side.
+Word 5-grams, 128 hashes, threshold 0.7. Times include reading the files. Precision and recall are of
+pairs against the exact Jaccard similarity of the sets of 5-grams, by brute force over an inverted index.
+Ours runs in one process on one thread and on four, and on four ranks of one thread each; process starts
+and compilation are left out on both sides.
 """
 
 import re
@@ -26,7 +26,7 @@ CHOICE = {"include": ["*.py"], "exclude": ["site-packages"]}
 
 
 def ours() -> tuple[float, set[tuple[str, str]], int]:
-    """Return the best seconds of several runs, the pairs found, and the number of documents."""
+    """Best seconds of several runs, the pairs found, and how many documents."""
     comm, times = communicator(), []
     for _ in range(REPEATS):
         comm.barrier()
@@ -84,7 +84,7 @@ def peers(files: list[str]) -> tuple[dict[str, float], set[tuple[str, str]], dic
 
 
 def true_pairs(sets: dict[str, set[str]]) -> set[tuple[str, str]]:
-    """Return all pairs whose exact Jaccard similarity is at least the threshold."""
+    """All pairs whose exact Jaccard similarity is at least the threshold."""
     holders: dict[str, list[str]] = {}
     for path, grams in sets.items():
         for gram in grams:

@@ -79,9 +79,9 @@ def main() -> None:
                 "seconds": took,
                 "microseconds a document": 1e6 * took / n,
                 "groups": result.n_groups,
-                "predicted MB a rank": told / 1e6,
+                "predicted MB a rank": predicted / 1e6,
                 "measured MB, largest rank": measured / 1e6,
-                "measured / predicted": measured / told,
+                "measured / predicted": measured / predicted,
             }
         )
         if comm.rank == 0:

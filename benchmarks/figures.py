@@ -1,7 +1,7 @@
-"""Read the figures that pages quote from results/*.json: `FIGURES` in sentences, `TABLES` of single pages.
+"""Read what the pages quote from results/*.json: `FIGURES` inside sentences and `TABLES` of a page's own.
 
-`tables.py` puts them into the pages. ``<!-- figure: NAME -->28<!-- end -->`` in a line is a figure.
-``<!-- results: NAME -->`` to ``<!-- end -->`` on lines of their own is a table of this file, or the whole
+`tables.py` puts them into the pages: ``<!-- figure: NAME -->28<!-- end -->`` in a line holds a figure, and
+``<!-- results: NAME -->`` to ``<!-- end -->`` on lines of their own hold a table of this file, or the whole
 result file of that name.
 """
 
@@ -342,7 +342,7 @@ def two_bits() -> Row:
 
 
 def hashed(what: str) -> float:
-    """Return nanoseconds a key."""
+    """Nanoseconds a key."""
     return 1e3 / float(row("hashing", what=what)["ours"])
 
 

@@ -1,8 +1,8 @@
-"""Measure every GPU kernel: its time, its share of the bandwidth, and its speed against all CPU cores.
+"""Every GPU kernel's time, its share of the device's measured bandwidth, and its speed beside all CPU cores.
 
-This needs an NVIDIA GPU and CuPy, and writes results/gpu.json with the device's name. Bytes are the least
-that a kernel must move: its inputs and outputs once, and random accesses in whole sectors of 32 bytes. If
-tables lie in the second-level cache, the share may pass 100 %.
+Needs an NVIDIA GPU and CuPy; writes results/gpu.json with the device's name. Bytes are those that a kernel
+must move at least: what it reads and writes once, random accesses in whole sectors of 32 bytes. Where tables
+lie in the second-level cache the share may pass 100 %.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ SECTOR = 32
 
 
 class Job(NamedTuple):
-    """Work on arrays of one device, its number of items, and the bytes that it must move."""
+    """Work on arrays of one device, how many items it takes, and the bytes that it must move."""
 
     name: str
-    #: The work, which takes arrays on the device where it runs.
+    #: What is measured, from arrays where it is to run.
     prepare: Callable[[tuple[Any, ...], str], Callable[[], Any]]
     arrays: tuple[np.ndarray, ...]
     items: int
     n_bytes: float
-    #: The number of items for the CPU, which may be smaller.
+    #: Items for the CPU, which may take fewer.
     cpu_items: int
 
 
@@ -56,7 +56,7 @@ def update(sketch: Callable[[], Any]) -> Callable[[tuple[Any, ...], str], Any]:
 
 
 def jobs(scale: float, least: int = 256) -> Iterator[Job]:
-    """Return all jobs, with `scale` times the items that fill a large GPU."""
+    """All jobs, of `scale` times the items that fill a large GPU."""
     rng = np.random.default_rng(0)
 
     def many(n: int) -> int:
@@ -80,7 +80,7 @@ def jobs(scale: float, least: int = 256) -> Iterator[Job]:
         ("Hadamard signs, 500 x 8", rotations, 0),
         ("p-stable, 500 x 2", steps, 1000),
     ):
-        # The bytes are rows read and scaled, products of float32 written and read, and codes written.
+        # Rows are read and scaled, products of float32 written and read, codes written.
         moved = n * (4 * d + 8 * d * (values > 0) + 8 * values + 4 * R)
         hashing = on(lambda *_, f=family: f, lambda f, X: f.hash(X))
         yield Job(f"hash rows of {d}: {label}", hashing, (X,), n, moved, few)
@@ -178,7 +178,7 @@ def jobs(scale: float, least: int = 256) -> Iterator[Job]:
 
 
 def bandwidth(cupy: Any, n_bytes: int) -> float:
-    """Return the bytes a second that a copy reads and writes."""
+    """Bytes a second that a copy reads and writes."""
     a = cupy.zeros(n_bytes // 8, np.float64)
     b = cupy.zeros(n_bytes // 8, np.float64)
 
@@ -189,7 +189,7 @@ def bandwidth(cupy: Any, n_bytes: int) -> float:
 
 
 def timed(cupy: Any, function: Callable[[], Any], repeats: int = 7) -> float:
-    """Return the median seconds of a call until the device is done, after two calls that are not counted."""
+    """Median seconds of a call until the device has done its work, after two that are not counted."""
     device = cupy.cuda.Device()
 
     def once() -> None:
@@ -228,10 +228,8 @@ def measure(cupy: Any, scale: float, least: int = 256) -> list[dict[str, Any]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--scale", type=float, default=1.0, help="number of items, as a share of the usual number"
-    )
-    parser.add_argument("--json", type=Path, default=RESULTS / "gpu.json", help="file of the results")
+    parser.add_argument("--scale", type=float, default=1.0, help="items, as a share of the usual ones")
+    parser.add_argument("--json", type=Path, default=RESULTS / "gpu.json", help="where results go")
     arguments = parser.parse_args()
     try:
         import cupy

@@ -1,13 +1,12 @@
-"""Compare Bloom pools for group testing with random designs and with Dorfman's two rounds.
+"""Group testing: Bloom pools beside random designs and Dorfman's two rounds, over prevalence and tests.
 
-All tests have error rates of 1 % both ways. Each setting has two figures over all rounds: the area under the
-ROC of the posteriors, and the share of positive samples that are missed if 0.5 % of the negative ones are
-called positive, with the standard error from the differences between rounds. The calibration of the
-posteriors (their mean against the share of positive samples) is measured in rounds that converged, near the
-fewest tests that suffice and with more tests. A random design has the same number of places as the Bloom
-pools: each sample is in k random pools ("constant column"), or in each pool with one probability
-("Bernoulli"). Dorfman tests pools of the best size, and then every sample in a positive pool. The number of
-tests that this takes is one of the budgets of the other designs.
+All at 1 % errors both ways. For every setting: the area under the ROC of the posteriors, and the positive
+samples that are missed where 0.5 % of the negative ones are called positive, over all rounds, with the
+standard error that the rounds' differences give. How sure the posteriors are beside how often they are right
+is measured in rounds that converged, near the fewest tests that will do and with more. A random design has
+as many places as the Bloom pools: each sample in k random pools ("constant column"), or in each pool with
+one probability ("Bernoulli"). Dorfman tests pools of the best size, and everybody in a positive
+one again: the tests that takes are one of the budgets of the others.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ SIZES = {96: 400, 384: 160, 10_000: 5}
 PREVALENCES = (0.005, 0.01, 0.02, 0.05)
 BUDGETS = (0.1, 0.15, 0.2, 0.3, 0.4)
 FALSE_ALARMS = 0.005
-#: Bounds of the ranges of posteriors that are counted together.
+#: Bounds of the posteriors whose truth is counted together.
 SURE = (0.5, 0.9, 0.99, 1.0)
 
 
@@ -38,7 +37,7 @@ def dorfman_cost(prevalence: float) -> tuple[float, int]:
 
 
 def dorfman(truth: np.ndarray, size: int, rng: np.random.Generator) -> tuple[float, float]:
-    """Return the missed positives and the false alarms of two rounds, with errors in both."""
+    """Missed positives and false alarms of two rounds with errors in both."""
 
     def read(positive: np.ndarray) -> np.ndarray:
         chance = rng.random(positive.size)
@@ -70,7 +69,7 @@ def random_design(pooling: BloomPooling, kind: str, rng: np.random.Generator) ->
 
 
 def scores(n: int, tests: int, prevalence: float, design: str, method: str, rounds: int) -> dict[str, float]:
-    """Return the AUC, the missed share at FALSE_ALARMS and its error, and the share of converged rounds."""
+    """AUC, missed share at FALSE_ALARMS and its error, share of rounds that converged."""
     rng = np.random.default_rng(1)
     positive, negative, converged = [], [], 0
     for seed in range(rounds):
@@ -86,7 +85,7 @@ def scores(n: int, tests: int, prevalence: float, design: str, method: str, roun
     below, upto = np.searchsorted(no, yes), np.searchsorted(no, yes, side="right")
     threshold = no[int((1 - FALSE_ALARMS) * no.size)]
     missed = float((yes <= threshold).mean())
-    # Rounds are independent, but samples of a round are not. So this is the error of a ratio of two sums.
+    # Rounds are independent, samples of a round are not: the error of a ratio of two sums over rounds.
     spread = [(round_ <= threshold).sum() - missed * round_.size for round_ in positive]
     return {
         "AUC": float((below + upto).mean() / 2 / no.size),
@@ -97,19 +96,19 @@ def scores(n: int, tests: int, prevalence: float, design: str, method: str, roun
 
 
 def calibration(n: int, tests: int, prevalence: float, rounds: int) -> list[dict[str, float]]:
-    """Return the mean posterior and the share of positive samples in ranges, over converged rounds."""
+    """Posteriors of converged rounds in ranges: what they say on average, and how many are positive."""
     rng = np.random.default_rng(3)
-    stated, true, of_round = [], [], []
+    told, true, of_round = [], [], []
     for seed in range(rounds):
         pooling = BloomPooling(n, tests, prevalence=prevalence, seed=seed, **ERRORS)
         truth = rng.random(n) < prevalence
         decoded = pooling.decode(pooling.outcomes(truth, seed=seed))
         if decoded.converged:
             sure = decoded.posterior >= SURE[0]
-            stated.append(decoded.posterior[sure])
+            told.append(decoded.posterior[sure])
             true.append(truth[sure])
             of_round.append(np.full(int(sure.sum()), seed))
-    posterior, positive, number = (np.concatenate(part) for part in (stated, true, of_round))
+    posterior, positive, number = (np.concatenate(part) for part in (told, true, of_round))
     rows = []
     for low, high in pairwise(SURE):
         inside = (posterior >= low) & ((posterior < high) | (high == 1.0))

@@ -1,14 +1,13 @@
-"""Measure LSHIndex at SLASH's settings, and compare it with the MinHash indexes of rensa and datasketch.
+"""LSHIndex at SLASH's settings, and beside the MinHash indexes of rensa and datasketch.
 
-SLASH's settings are rows of 47 features, 16 tables of 2^18 buckets, 4 hashes a table, and the top 128 of
-queries in batches of 10,000. "Cold" starts from memory that the process has not touched, so the system must
-still allocate and clear its pages ("at first": the first time, when a virtual machine may have to ask its
-host for them); "touched" starts from memory that it has used.
+SLASH's settings are rows of 47 features, 16 tables of 2^18 buckets, 4 hashes a table and the top 128 of
+queries in batches of 10,000. "Cold" starts from memory that the process has not touched, so the system
+still has to hand out and clear its pages ("at first": the first time, when a virtual machine may have to
+ask its host for them); "touched" starts from memory that it has.
 
-The second table has 100,000 sets of about 100 tokens, of which half are near-duplicates of the others
-(Jaccard similarity 0.8 to 1), with 128 hash functions in 16 bands. Sets are hashed and indexed, and then
-every near-duplicate is a query. Recall is the share of queries whose original is found. Ours and the peers
-take turns.
+The second table holds 100,000 sets of about 100 tokens, half of them near-duplicates (Jaccard similarity
+0.8 to 1) of the others, under 128 hash functions in 16 bands: sets are hashed, indexed and then every
+near-duplicate is asked for. Recall is the share whose original is found. Ours and the peers take turns.
 """
 
 import itertools
@@ -43,7 +42,7 @@ def add_all(index, batches):
 
 
 def at_slash_settings(family, batches, capacity):
-    """Return the least seconds to add all batches, cold, touched and at first, and to hash them."""
+    """Least seconds to add all batches, cold and touched, and to hash them; the first cold ones."""
     queries = batches[0][0][: 10_000 * FEATURES], batches[0][1][:10_001]
     took = []
     for _ in range(4):
@@ -56,7 +55,7 @@ def at_slash_settings(family, batches, capacity):
         took.append((cold, touched, hashed, clock(lambda: index.query(queries, TOP))[0]))  # noqa: B023
     cold, touched, hashed, asked = (min(times) for times in zip(*took, strict=True))
     overflow = index.overflow
-    # These are the slowest queries: every bucket is full, and hardly an id is in two of them.
+    # The slowest queries there can be: every bucket full, hardly an id in two of them.
     rng = np.random.default_rng(9)
     for table in index._arrays["slots"]:
         table[...] = rng.integers(1, 2**32, table.shape, dtype=np.uint32)
@@ -77,10 +76,10 @@ def at_slash_settings(family, batches, capacity):
 
 
 def slash():
-    """Measure rows a second from tokens to index, and queries, at SLASH's settings."""
+    """Rows a second from tokens to index, and queries, at SLASH's settings."""
     family = MinHash(16, power=4, n_buckets=2**18, expected_set_size=FEATURES)
     batches = [rows_of_features(seed) for seed in range(ROWS // BATCH)]
-    LSHIndex(family, capacity=2).add(batches[0]).query(batches[0], TOP)  # This compiles the kernels.
+    LSHIndex(family, capacity=2).add(batches[0]).query(batches[0], TOP)  # compiles
     rows = []
     for capacity, threads in itertools.product((64, 256), (1, 4)):
         mergesketch.set_num_threads(threads)
@@ -89,20 +88,20 @@ def slash():
 
 
 def resident():
-    """Return the bytes of memory that this process has at present."""
+    """Bytes of memory that this process has at present."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def near_duplicates():
-    """Return tokens and offsets of sets, and then of a copy of each with some tokens replaced."""
+    """Flat tokens and offsets: sets, then for each one a copy with some tokens replaced."""
     rng = np.random.default_rng(1)
     sizes = rng.integers(80, 121, SETS // 2)
     sets = [rng.integers(0, 2**63, size, dtype=np.uint64) for size in sizes]
     copies = []
     for tokens in sets:
         copy = tokens.copy()
-        # Replacing r of s tokens leaves a similarity of (s - r) / (s + r), at least 0.8 for r up to s / 9.
+        # Replacing r of s tokens leaves a similarity of (s - r) / (s + r): at least 0.8 up to s / 9.
         replaced = int(rng.integers(0, copy.size // 9 + 1))
         copy[:replaced] = rng.integers(0, 2**63, replaced, dtype=np.uint64)
         copies.append(copy)
@@ -111,12 +110,12 @@ def near_duplicates():
 
 
 def ours(tokens, offsets, threads):
-    """Return the seconds to hash, insert and query, the recall and the bytes."""
+    """Seconds to hash, insert and query; recall; bytes."""
     mergesketch.set_num_threads(threads)
     family = MinHash(BANDS, power=N_HASHES // BANDS, n_buckets=2**18, seed=SEED)
     hashing, codes = clock(lambda: family.hash((tokens, offsets)))
     index = LSHIndex(family, capacity=8)
-    # This is the part of `add` after hashing.
+    # What `add` does after hashing, apart from it.
     inserting, _ = clock(lambda: index._add_codes(codes, np.arange(len(codes), dtype=np.uint32)))
     half = len(codes) // 2
     asking, found = clock(lambda: index.query_codes(codes[half:], 20))
@@ -135,7 +134,7 @@ def by_rensa(tokens, offsets):
     lsh = RMinHashLSH(0.8, N_HASHES, BANDS)
     inserting, _ = clock(lambda: lsh.insert_matrix(matrix))
     taken = resident() - before
-    # Queries take objects, which hash only words. So the same sets are built and indexed again as words.
+    # Queries take objects, which only hash words: the same sets again as words, index and all.
     words = [[str(t) for t in tokens[a:b].tolist()] for a, b in itertools.pairwise(offsets)]
     objects = RMinHash.from_token_sets(words, N_HASHES, SEED)
     lsh = RMinHashLSH(0.8, N_HASHES, BANDS)
@@ -168,7 +167,7 @@ def by_datasketch(tokens, offsets):
 
 def beside_peers():
     tokens, offsets = near_duplicates()
-    ours(tokens[: offsets[1000]], offsets[:1001], 1)  # This compiles the kernels.
+    ours(tokens[: offsets[1000]], offsets[:1001], 1)  # compiles
     runs = {
         "mergesketch, 1 thread": (3, lambda: ours(tokens, offsets, 1)),
         "mergesketch, 4 threads": (3, lambda: ours(tokens, offsets, 4)),

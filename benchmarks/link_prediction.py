@@ -1,11 +1,10 @@
-"""Predict links by Bloom signatures, by exact counts, and by MinHash with HyperLogLog of the same bytes.
+"""Predict links by Bloom signatures, beside exact counts and beside MinHash with HyperLogLog at equal bytes.
 
-1. Links: area under the ROC and Hits@50 on the test pairs of the Cora graph. Its edges are split 85/5/10,
-   and there is the same number of random pairs without an edge. The figures are means over five splits and
-   seeds of a gradient boosting classifier, fitted on pairs of the training graph, and of the exact
-   heuristics alone. Ties count half in the area. A positive pair is a hit for Hits@50 if fewer than 50
-   negative pairs have the same or a higher score.
-2. Speed: pairs a second on power-law graphs, compared with multiplying and summing SciPy's sparse rows.
+1. Links: area under the ROC and Hits@50 on the test pairs of the Cora graph, its edges split 85/5/10, and as
+   many random pairs without an edge, means over five splits and seeds, of a gradient boosting classifier
+   fitted on pairs of the training graph, and of the exact heuristics by themselves. Ties count half in the
+   area; for Hits@50 a positive pair is a hit if fewer than 50 negative ones score as high or higher.
+2. Speed: pairs a second on power-law graphs, beside SciPy's sparse rows multiplied and summed.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ def shared(A: sparse.csr_array, B: sparse.csr_array, pairs: np.ndarray) -> np.nd
 
 
 class Exact:
-    """Return the exact values of the features of `BloomSignatures.link_features`."""
+    """The features of `BloomSignatures.link_features`, counted."""
 
     def __init__(self, edges: np.ndarray, n: int) -> None:
         self.A = adjacency(edges, n)
@@ -72,7 +71,7 @@ class Exact:
 
 
 class MinHashes:
-    """MinHash for resemblances and HyperLogLog for sizes, half the bytes each, merged over neighbours."""
+    """MinHash for resemblances and HyperLogLog for sizes, half the bytes each; merged over neighbours."""
 
     def __init__(self, A: sparse.csr_array, n_bytes: int, seed: int, hops: int = 1) -> None:
         n = A.shape[0]
@@ -121,14 +120,14 @@ class MinHashes:
 
 
 def split(edges: np.ndarray, n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return training edges, test edges, and the same number of pairs without an edge as test edges."""
+    """Training edges, test edges, and as many pairs without an edge."""
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(edges))
     train, test = edges[order[: int(0.85 * len(edges))]], edges[order[int(0.9 * len(edges)) :]]
-    return train, test, unlinked_pairs(edges, n, len(test), rng)
+    return train, test, strangers(edges, n, len(test), rng)
 
 
-def unlinked_pairs(edges: np.ndarray, n: int, k: int, rng: np.random.Generator) -> np.ndarray:
+def strangers(edges: np.ndarray, n: int, k: int, rng: np.random.Generator) -> np.ndarray:
     known = {tuple(sorted(edge)) for edge in edges.tolist()}
     found: list[tuple[int, int]] = []
     while len(found) < k:
@@ -139,7 +138,7 @@ def unlinked_pairs(edges: np.ndarray, n: int, k: int, rng: np.random.Generator) 
 
 
 def hits(positive: np.ndarray, negative: np.ndarray, k: int = 50) -> float:
-    """Return the share of positive pairs for which fewer than k negative pairs score the same or higher."""
+    """Positive pairs that fewer than k negative ones equal or beat."""
     ranks = negative.size - np.searchsorted(np.sort(negative), positive, side="left")
     return float((ranks < k).mean())
 
@@ -148,7 +147,7 @@ Features = Callable[[np.ndarray], np.ndarray]
 
 
 def bloom_features(edges: np.ndarray, n: int, near: int, far: int, seed: int) -> Features:
-    """Return features of signatures of one hop, and counts of wider signatures of two hops."""
+    """Features of signatures of one hop, and counts of wider ones of two."""
     one = BloomSignatures(n, near, seed=seed).update(edges)
     two = BloomSignatures(n, far, seed=seed).update(edges).propagate(edges)
 
@@ -166,10 +165,10 @@ def link_rows(edges: np.ndarray, n: int) -> list[dict[str, Any]]:
     for seed in SPLITS:
         train, test, none = split(edges, n, seed)
         rng = np.random.default_rng(100 + seed)
-        # The classifier learns from unlinked pairs and from training edges that are taken out of its graph.
+        # The classifier learns from training edges that are taken out of the graph it sees, and strangers.
         held = rng.permutation(len(train))
         known, asked = train[held[len(train) // 5 :]], train[held[: len(train) // 5]]
-        others = unlinked_pairs(edges, n, len(asked), rng)
+        others = strangers(edges, n, len(asked), rng)
         makers: dict[str, Callable[[np.ndarray], Features]] = {
             "exact counts": lambda e: Exact(e, n).features,
             "MinHash + HLL, 1,280 bytes": lambda e, seed=seed: (
@@ -207,13 +206,13 @@ def speed_rows() -> list[dict[str, Any]]:
     rng = np.random.default_rng(4)
     for n_edges in (10**5, 10**6, 10**7):
         n = n_edges // 10
-        # The degrees follow a power law: ends are drawn in proportion to rank**-0.6.
+        # Power-law degrees: ends drawn in proportion to rank**-0.6.
         weight = np.arange(1, n + 1) ** -0.6
         ends = rng.choice(n, size=(n_edges, 2), p=weight / weight.sum())
         A = adjacency(ends, n)
         signatures = BloomSignatures(n, 1024, seed=1)
         build = seconds(lambda signatures=signatures, ends=ends: signatures.update(ends), repeats=1)
-        # A recommender asks for such pairs: shuffled ends of edges, in which hubs are frequent.
+        # Pairs that a recommender asks for: ends of edges, shuffled, so hubs are as frequent as their edges.
         pairs = np.stack(
             [rng.permutation(ends[:, 0])[:100_000], rng.permutation(ends[:, 1])[:100_000]], axis=1
         )

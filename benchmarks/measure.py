@@ -1,7 +1,7 @@
-"""Provide what all benchmarks share: timing, the machine that they run on, a table and a JSON file.
+"""What every benchmark shares: timing, the machine it ran on, a table and a JSON file.
 
-A benchmark measures ours and the peer's in one run and reports the ratio, because absolute figures drift with
-the machine.
+A benchmark measures ours and the peer's in one run and reports the ratio, for absolute figures drift
+with the machine.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def seconds(function: Callable[[], Any], repeats: int = 5, warmups: int = 1) -> float:
-    """Return the median wall-clock seconds of `repeats` calls, after `warmups` calls that are not counted."""
+    """Median wall-clock seconds of `repeats` calls, after `warmups` that are not counted."""
     for _ in range(warmups):
         function()
     times = []
@@ -33,15 +33,12 @@ def seconds(function: Callable[[], Any], repeats: int = 5, warmups: int = 1) -> 
     return statistics.median(times)
 
 
-#: Seconds between two calls, because threads of OpenBLAS spin for 25 ms in case there is more work.
+#: Seconds between two calls: threads of OpenBLAS spin for 25 ms in case there is more to do.
 REST = 0.05
 
 
 def best_of(functions: dict[str, Callable[[], Any]], repeats: int = 5) -> dict[str, float]:
-    """Return the least seconds of each function.
-
-    They run in turn, each after a pause, so that a busy machine slows all of them equally.
-    """
+    """Least seconds of each, run in turn, so that a busy machine hits all alike, and each after a rest."""
     best = dict.fromkeys(functions, float("inf"))
     for function in functions.values():
         function()
@@ -55,7 +52,7 @@ def best_of(functions: dict[str, Callable[[], Any]], repeats: int = 5) -> dict[s
 
 
 def machine() -> dict[str, Any]:
-    """Return the processor, its cores and the versions of packages, without which a figure means nothing."""
+    """Processor, cores and versions: what a figure means nothing without."""
     cpu = platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -103,9 +100,9 @@ def cell(value: Any) -> str:
 def parse(description: str, name: str, **flags: str) -> argparse.Namespace:
     """Read the options that all benchmarks share, ``--json PATH`` (results/NAME.json), and `flags`."""
     parser = argparse.ArgumentParser(description=description)
-    for flag, text in flags.items():
-        parser.add_argument(f"--{flag}", action="store_true", help=text)
-    parser.add_argument("--json", type=Path, default=RESULTS / f"{name}.json", help="file of the results")
+    for flag, told in flags.items():
+        parser.add_argument(f"--{flag}", action="store_true", help=told)
+    parser.add_argument("--json", type=Path, default=RESULTS / f"{name}.json", help="where results go")
     return parser.parse_args()
 
 

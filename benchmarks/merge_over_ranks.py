@@ -1,4 +1,4 @@
-"""Compare merging over ranks with MPI's own all-reduce of the same bytes: ``mpiexec -n 4 python ...``."""
+"""Merging over ranks beside MPI's own all-reduce of the same bytes: ``mpiexec -n 4 python ...``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from measure import parse, show, write
 from mergesketch.distributed import Communicator, communicator, merge_over_ranks
 
-#: (rows, counters a row, dtype) of 64 KiB, 1 MiB and 64 MiB of int32, and of 128 MiB of int64.
+#: (rows, counters a row, dtype): 64 KiB, 1 MiB and 64 MiB of int32, 128 MiB of int64.
 SIZES = [(4, 1 << 12, "int32"), (4, 1 << 16, "int32"), (4, 1 << 22, "int32"), (4, 1 << 22, "int64")]
 REPEATS = 11
 
@@ -20,7 +20,7 @@ def main() -> None:
     options = parse(__doc__ or "", "merge_over_ranks")
     comm = communicator()
     if comm.size == 1:
-        raise SystemExit("start this benchmark with mpiexec -n 4")
+        raise SystemExit("start it with mpiexec -n 4")
     rows = [compare(comm, *size) for size in SIZES]
     if comm.rank == 0:
         show("merge_over_ranks beside MPI's Allreduce (minimum seconds)", rows)
@@ -39,7 +39,7 @@ def compare(comm: Communicator, n_rows: int, width: int, dtype: str) -> dict[str
     stored = sketch.to_bytes()
 
     def loaded() -> Any:
-        # The bounds of its counters are not known yet, so merging must read all counters.
+        # The bounds of its counters are not known yet: merging must look at them all.
         return mergesketch.CountMinSketch.from_bytes(stored)
 
     def updated() -> Any:

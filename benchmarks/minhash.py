@@ -1,8 +1,8 @@
-"""Compare MinHash with rensa's R-MinHash and datasketch: sets a second, and error at equal size.
+"""MinHash beside rensa's R-MinHash and datasketch: sets a second, and error at equal size.
 
-Each number of threads has a process of its own, because rensa reads RAYON_NUM_THREADS once. Ours and the peer
-take turns on the same input, and the best time of each counts, so that neither gains from a machine that has
-other users.
+Each thread count runs in a process of its own, for rensa reads RAYON_NUM_THREADS once. Ours and the
+peer take turns on the same input, and each is given its best time, so that neither gains from a
+machine that others use too.
 """
 
 import itertools
@@ -21,14 +21,14 @@ SEED = 42
 
 
 def ragged(rng, n, low, high, *, top=2**64):
-    """Return token hashes of n sets of low to high - 1 tokens, and offsets."""
+    """Flat token hashes of n sets of low to high - 1 tokens, and offsets."""
     offsets = np.zeros(n + 1, np.int64)
     offsets[1:] = np.cumsum(rng.integers(low, high, n))
     return rng.integers(0, top, int(offsets[-1]), dtype=np.uint64), offsets
 
 
 def in_turn(functions, repeats=7):
-    """Return the best seconds of each function; they take turns, after one call that is not counted."""
+    """Best seconds of each function, called in turn after one call that is not counted."""
     best = [math.inf] * len(functions)
     for turn in range(repeats + 1):
         for i, function in enumerate(functions):
@@ -102,7 +102,7 @@ def speed(threads):
 
 
 def sparse_matrix(threads):
-    """Measure rows of a SciPy matrix (int32 columns), with the distributed index's settings, 47 features."""
+    """Rows of a SciPy matrix (int32 columns): the settings of the distributed index, 47 features."""
     import scipy.sparse
     from mergesketch.lsh import MinHash
 
@@ -122,7 +122,7 @@ def sparse_matrix(threads):
 
 
 def from_strings(threads):
-    """Measure text tokens in the form that each library takes: one Arrow array, or lists of str for rensa."""
+    """From text tokens: ours from one Arrow array, rensa from lists of str, as each takes them."""
     import pyarrow as pa
     from mergesketch.lsh import MinHash, hash_keys
     from rensa import RMinHash
@@ -156,7 +156,7 @@ def pairs(n, size, similarity):
 
 
 def error():
-    """Measure the root mean square error of the estimated similarity with 128 values."""
+    """Root mean square error of the estimated similarity, 128 values."""
     from mergesketch.lsh import MinHash
 
     rows = []

@@ -1,9 +1,9 @@
-"""Compare RACE with the bare matrix product that its hashes need, and with exact kernel densities.
+"""RACE beside the bare matrix product that its hashes need, and beside exact kernel densities.
 
-Updates: rows a second of `Race.update`, and of the product of the same rows and directions alone, in blocks,
-on the same threads. Queries: `Race.density`, exact densities of the same kernel by a matrix product over all
-rows, that product alone, and scikit-learn's KernelDensity if it is installed. Streams: updates of small
-rows, compared with DataSketches' density sketch, and updates of a window of 24 panes.
+Updates: rows a second of `Race.update` against the product of the same rows and directions alone, in
+blocks, on the same threads. Queries: `Race.density` against exact densities of the same kernel by a matrix
+product over all rows, that product alone, and scikit-learn's KernelDensity where it is installed. Streams:
+updates of small rows beside DataSketches' density sketch, and of a window of 24 panes.
 """
 
 from __future__ import annotations
@@ -71,18 +71,18 @@ def unit(X: np.ndarray) -> np.ndarray:
 
 
 def exact_densities(Q: np.ndarray, X: np.ndarray, power: int) -> np.ndarray:
-    """Return the mean over rows of (1 - angle / pi) ** power, by one matrix product; X has unit length."""
+    """Mean over rows of (1 - angle / pi) ** power, by one matrix product; X of unit length."""
     kernel = np.clip(unit(Q) @ X.T, -1.0, 1.0)
     np.arccos(kernel, out=kernel)
     kernel *= -1.0 / np.pi
     kernel += 1.0
-    for _ in range(power.bit_length() - 1):  # The power is a power of two.
+    for _ in range(power.bit_length() - 1):  # powers of two
         np.square(kernel, out=kernel)
     return kernel.mean(axis=1)
 
 
 def densities(n: int, d: int, settings: list[tuple[int, int]]) -> list[dict[str, Any]]:
-    """Measure kernel densities at the error of a number of repetitions, and exact densities."""
+    """Kernel densities at the error that so many repetitions give, beside exact ones."""
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((50, d))
     X, Q = clusters(rng, centres, n), clusters(rng, centres, 4000)
@@ -175,7 +175,7 @@ def streams() -> list[dict[str, Any]]:
 
 
 def errors_against_memory() -> list[dict[str, Any]]:
-    """Measure the median relative error of densities, and that of a uniform sample of rows of equal bytes."""
+    """Median relative error of densities beside that of a uniform sample of rows of as many bytes."""
     rows = []
     for d, power, n in ((784, 8, 60_000), (20, 8, 60_000)):
         rng = np.random.default_rng(0)

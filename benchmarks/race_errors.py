@@ -1,8 +1,8 @@
-"""Measure errors of RACE on real rows, and those of a uniform sample of rows of equal bytes.
+"""Errors of RACE on real rows beside those of a uniform sample of rows of as many bytes.
 
-The figure is the median relative error of kernel densities (signed random projections, power 8) at rows that
-were not added, over five seeds. MNIST is read from ../shared/data if it is there; the other rows are
-scikit-learn's own. A sample keeps its rows in float32. Sizes end where it would have half of all rows.
+Median relative error of kernel densities (signed random projections, power 8) at rows that were not taken
+in, over five seeds. MNIST is read from ../shared/data where it is; the other rows are scikit-learn's own. A
+sample keeps its rows in float32, and sizes end where it would hold half of all rows.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def real_rows() -> Iterator[tuple[str, np.ndarray]]:
         yield "MNIST, raw", images
         yield "MNIST, centred", images - images.mean(axis=0)
     else:
-        print(f"{MNIST} does not exist")
+        print(f"{MNIST} is not there")
     try:
         from sklearn import datasets
     except ImportError:

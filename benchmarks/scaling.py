@@ -160,7 +160,7 @@ def weak_scaling() -> list[dict[str, Any]]:
                 "efficiency of indexing": alone[0] / indexed,
                 "Race.update and merge, rows/s": p * 10 * BATCH / updated,
                 "efficiency of Race": alone[1] / updated,
-                "predicted MB a rank": told / 1e6,
+                "predicted MB a rank": predicted / 1e6,
                 "measured MB, largest rank": grown / 1e6,
             }
         )

@@ -1,14 +1,13 @@
-"""Measure static functions: bytes over the entropy, times to build and look up, and real tables.
+"""Static functions: bytes over the entropy, time to build and look up, and real tables beside their peers.
 
-Generated tables have a million keys (with --large ten million too): random 64-bit keys, with geometric values
-or values of a bounded Zipf distribution. A Python dict and a sorted array are measured in the same run.
-CaramelDB, the build of the method's authors, is not on the package index; its figures (August 2026) were not
-measured in this run.
+Drawn tables of a million keys (with --large ten million too): random 64-bit keys, geometric values or a
+bounded Zipf. Beside them a Python dict and a sorted array in the same run. CaramelDB, the build of the
+method's authors, is not on the package index: its figures (August 2026) were not measured in this run.
 
-Real tables (`static_tables_data`): the bytes of ours, with and without a check of the keys, are compared
-with the entropy, gzip -9 and zstd -19 (which answer no look-up before everything is unpacked), a dict,
-sorted arrays and runs. For keys that are text, marisa-trie and DAWG are compared too, if they are installed.
-Every table that answers look-ups is checked against the true values.
+Real tables (`static_tables_data`): what ours takes, with and without a check of the keys, beside the
+entropy, gzip -9 and zstd -19 (which answer no look-up before all is unpacked), a dict, sorted arrays and
+runs, and, for keys that are text, marisa-trie and DAWG where they are installed. Every table that can be
+asked is checked against the true values.
 """
 
 from __future__ import annotations
@@ -43,12 +42,12 @@ from static_tables_data import (
     zipf,
 )
 
-#: Per cent over the entropy at a million keys for CaramelDB of August 2026, not measured in this run.
+#: Per cent over the entropy at a million keys, CaramelDB of August 2026; not measured in this run.
 CARAMELDB = {"geometric, H=0.5": 40, "geometric, H=2": 18, "geometric, H=4": 15, "geometric, H=8": 15,
              "Zipf of 40,000, H=8": 31}  # fmt: skip
-#: The number of look-ups of one key at a time, in ours and in peers from Python.
+#: Look-ups of one key at a time, by ours and by peers in Python.
 SINGLES, ASKED = 2_000, 200_000
-#: The most keys for tries, which take their keys as Python strings.
+#: Keys of the largest table that tries are built of: they take their keys as Python strings.
 MOST_STRINGS = 3_000_000
 
 
@@ -61,9 +60,9 @@ def saved(function: Any) -> Iterator[Path]:
 
 
 def heap_over_file(path: Path, key: int) -> tuple[float, float]:
-    """Return the heap over the file in per cent: after reading it and looking one key up, and at its peak."""
+    """Per cent that the heap is over the file: after it was read and asked for a key, and at its peak."""
     warm: Any = mergesketch.load(path)
-    warm[key]  # The first call also imports and compiles, which does not count.
+    warm[key]  # what is imported and compiled at the first call is not the function's
     del warm
     gc.collect()
     tracemalloc.start()
@@ -82,7 +81,7 @@ def heap_over_file(path: Path, key: int) -> tuple[float, float]:
 
 
 def measure_drawn(name: str, keys: NDArray[np.uint64], values: NDArray[Any]) -> dict[str, Any]:
-    """Return a row of results: space, building, looking up in random order, and loading."""
+    """One row: space, building, looking up in random order, loading."""
     n, entropy = len(keys), entropy_bytes(values)
     table = values.ndim == 2
     kind: Any = StaticTable if table else StaticFunction
@@ -142,7 +141,7 @@ def drawn(n: int) -> list[dict[str, Any]]:
 
 
 def filters(n: int) -> list[dict[str, Any]]:
-    """Measure ribbon filters: bits a key, the least possible bits a key, and the time of a query."""
+    """Ribbon filters: bits a key beside the least there can be, and time of a query."""
     rng = np.random.default_rng(6)
     keys, others = (rng.integers(0, 2**64, n, dtype=np.uint64) for _ in range(2))
     rows = []
@@ -168,7 +167,7 @@ def filters(n: int) -> list[dict[str, Any]]:
 
 
 def compressed(parts: dict[str, bytes]) -> dict[str, int]:
-    """Return the bytes of all parts by gzip -9 and, if zstandard is installed, by zstd -19."""
+    """Bytes of each part by gzip -9 and, where zstandard is installed, by zstd -19; all side by side."""
     jobs: dict[str, Callable[[bytes], bytes]] = {"gzip": lambda data: gzip.compress(data, 9, mtime=0)}
     try:
         import zstandard
@@ -202,7 +201,7 @@ def _asked(table: Table) -> NDArray[np.int64]:
 def dictionary(items: list[Any], values: list[Any], asked: list[Any]) -> dict[str, Any]:
     """Measure a Python dict: its own bytes and those of the keys and values that it keeps alive."""
     made = dict(zip(items, values, strict=True))
-    shared = 257  # Small integers exist anyway.
+    shared = 257  # small integers are there anyhow
     size = sys.getsizeof(made) + sum(map(sys.getsizeof, made))
     size += sum(sys.getsizeof(v) for v in values if not (isinstance(v, int) and v < shared))
     took = best_of({"dict": lambda: [made[key] for key in asked]}, 2)
@@ -210,7 +209,7 @@ def dictionary(items: list[Any], values: list[Any], asked: list[Any]) -> dict[st
 
 
 def tries(texts: list[str], values: NDArray[Any], asked: NDArray[np.int64]) -> dict[str, Any]:
-    """Measure marisa-trie's RecordTrie and DAWG's IntDAWG, if they are installed and take the table."""
+    """marisa-trie's RecordTrie and DAWG's IntDAWG; blank where they are not installed or refuse."""
     some, truth = [texts[i] for i in asked], values[asked].tolist()
     row: dict[str, Any] = {}
     try:
@@ -239,7 +238,7 @@ def tries(texts: list[str], values: NDArray[Any], asked: NDArray[np.int64]) -> d
 
 
 def measure_real(table: Table) -> dict[str, Any]:
-    """Return a row of results: bytes of everything, and nanoseconds of look-ups one by one and in batches."""
+    """One row: bytes of everything, nanoseconds of what answers one key at a time or a batch."""
     keys, values = table.keys, table.values
     kind: Any = StaticTable if values.ndim == 2 else StaticFunction
     asked = _asked(table)
@@ -288,7 +287,7 @@ def real(large: bool) -> Iterator[Table]:
         try:
             table = make()
         except ImportError:
-            print(f"a table is left out, because it needs {name}")
+            print(f"left out: it needs {name}")
         else:
             yield table
     yield reads(n_bases=3_000_000) if large else reads()

@@ -1,7 +1,7 @@
-"""Make tables for the benchmark of static functions: generated ones of a given entropy, and real ones.
+"""Tables for the benchmark of static functions: drawn to a given entropy, and real ones.
 
-Every table has its keys in order, which helps methods that compress neighbours (gzip, zstd, runs, sorted
-arrays).
+Every table comes with keys in their order, so that what compresses neighbours (gzip, zstd, runs, sorted
+arrays) has it as easy as it can be.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = [
     "zipf",
 ]
 
-#: A genome that is not shipped (NCBI GCF_000005845.2). Its tables are left out if it is absent.
+#: A genome that is not shipped (NCBI GCF_000005845.2): where it is absent its tables are left out.
 ECOLI = Path("shared") / "data" / "ecoli_k12.fna.gz"
 LETTERS = np.frombuffer(b"ACGT", dtype=np.uint8)
 
@@ -43,11 +43,11 @@ class Table:
     name : str
     keys : uint64 array, or Arrow array of strings
     values : array of shape (n,) or (n, columns)
-        Values in the narrowest unsigned dtype.
+        Of the narrowest unsigned dtype that holds them.
     raw_keys : bytes
-        The keys in the form for a compressor: differences of neighbours, or lines of text.
+        The keys as a compressor gets them: differences of neighbours, or lines of text.
     text_keys : callable, optional
-        A function that returns the keys as strings, if they suit a trie.
+        The keys as strings, where a trie is at home with them.
     """
 
     name: str
@@ -62,12 +62,12 @@ class Table:
 
 
 def narrow(values: NDArray[Any]) -> NDArray[Any]:
-    """Return values in the narrowest unsigned dtype."""
+    """Values in the narrowest unsigned dtype."""
     return values.astype(np.min_scalar_type(int(values.max())))
 
 
 def entropy_bytes(values: NDArray[Any]) -> float:
-    """Return the empirical entropy of the values of each column times their number, summed, in bytes."""
+    """Empirical entropy of the columns' values, each column by itself, times their number, in bytes."""
     total = 0.0
     for column in values.reshape(len(values), -1).T:
         counts = np.unique(column, return_counts=True)[1]
@@ -79,7 +79,7 @@ def entropy_bytes(values: NDArray[Any]) -> float:
 
 
 def _bisect(function: Callable[[float], float], target: float, low: float, high: float) -> float:
-    """Return the argument at which a falling function is `target`."""
+    """Where a falling function is `target`."""
     for _ in range(80):
         middle = (low + high) / 2
         low, high = (middle, high) if function(middle) > target else (low, middle)
@@ -87,7 +87,7 @@ def _bisect(function: Callable[[float], float], target: float, low: float, high:
 
 
 def geometric(n: int, entropy: float, seed: int = 0) -> NDArray[np.uint32]:
-    """Return geometric values 0, 1, ... with the given entropy in bits."""
+    """Geometric values 0, 1, ... of so many bits of entropy."""
 
     def bits(p: float) -> float:
         return float(-p * np.log2(p) - (1 - p) * np.log2(1 - p)) / p
@@ -97,7 +97,7 @@ def geometric(n: int, entropy: float, seed: int = 0) -> NDArray[np.uint32]:
 
 
 def zipf(n: int, n_symbols: int, entropy: float, seed: int = 0) -> NDArray[np.uint32]:
-    """Return randomly numbered values, the k-th most frequent of which has a probability ~ k**-s."""
+    """Values of which the k-th most frequent has probability ~ k**-s; numbered without regard to it."""
     ranks = np.arange(1, n_symbols + 1, dtype=float)
 
     def weights(s: float) -> NDArray[np.float64]:
@@ -133,7 +133,7 @@ def code_points() -> Table:
 
 
 def _source_words() -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
-    """Return the words of the standard library's sources, a space after each, and their starts and ends."""
+    """All words of the standard library's sources, a space after each; their starts and ends."""
     root = Path(sysconfig.get_paths()["stdlib"])
     files = sorted(path for path in root.rglob("*.py") if "site-packages" not in path.parts)
     text = np.frombuffer(b"\n".join(path.read_bytes() for path in files) + b"\n", dtype=np.uint8)
@@ -141,7 +141,7 @@ def _source_words() -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.in
     is_word[[c for c in range(128) if chr(c).isalnum() or chr(c) == "_"]] = True
     inside = is_word[text]
     kept = inside.copy()
-    kept[1:] |= inside[:-1]  # The byte after a word becomes its space.
+    kept[1:] |= inside[:-1]  # the byte that ends a word becomes its space
     text = np.where(inside, text, ord(" ")).astype(np.uint8)[kept]
     text = text[int(text[0] == ord(" ")) :]
     ends = np.flatnonzero(text == ord(" "))
@@ -160,7 +160,7 @@ def _cut(text: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.in
 
 
 def ngrams(longest: int = 3) -> Table:
-    """Return the counts of all sequences of 1 to `longest` words in the standard library's sources."""
+    """How often every sequence of 1 to `longest` words stands in the standard library's sources."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -191,10 +191,9 @@ def ngrams(longest: int = 3) -> Table:
 
 
 def patches(side: int = 8, n_codes: int = 256) -> Table:
-    """Return product-quantised patches of two photographs: a code for each of their rows of pixels.
+    """Product-quantised patches of two photographs: a code for each of their rows of pixels.
 
-    The pixels are grey values minus the patch's mean. Each of the `side` rows has a k-means of `n_codes`
-    centroids.
+    Grey values, less the patch's mean; one k-means of `n_codes` centroids for each of the `side` rows.
     """
     from sklearn.cluster import MiniBatchKMeans
     from sklearn.datasets import load_sample_images
@@ -220,7 +219,7 @@ def patches(side: int = 8, n_codes: int = 256) -> Table:
 
 
 def _count_kmers(name: str, bases: NDArray[np.uint8], k: int) -> Table:
-    """Return the count of each k-mer, with its reverse complement, in the rows of `bases` (0 to 3)."""
+    """How often each k-mer stands in the rows of `bases` (0 to 3), with its reverse complement."""
     last = bases.shape[1] - k + 1
     forward = np.zeros((len(bases), last), dtype=np.uint64)
     backward = np.zeros_like(forward)

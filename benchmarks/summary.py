@@ -1,4 +1,4 @@
-"""Make the first table of docs/benchmarks.md from results/*.json: each job's ratio and its target."""
+"""The first table of docs/benchmarks.md: each job's ratio beside its target, read from results/*.json."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from measure import RESULTS, cell
 
 
 class Job(NamedTuple):
-    """A measured `value` and its `target`, which is the least or the most that it should be.
+    """What was to be reached, and what was: `value`, which is to be at least or at most `target`.
 
-    Without a `unit` the value is the ratio of ours to the peer's.
+    Without a `unit` the value is a ratio, ours to the peer's.
     """
 
     name: str
@@ -238,7 +238,7 @@ def growth() -> Iterator[Job]:
 
 
 def machines(files: Iterable[str]) -> str:
-    """Return the dates and machines of the measurements in these files, and the versions of all packages."""
+    """When and where these files were measured, and the versions of all packages."""
     found = [json.loads((RESULTS / f"{file}.json").read_text())["machine"] for file in files]
     versions = {name: number for machine in found for name, number in machine["versions"].items()}
     versions["rbloom"] = row("bloom_filter")["rbloom version"]

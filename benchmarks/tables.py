@@ -1,6 +1,6 @@
 """Turn results/*.json into the tables and figures of the documentation, between their markers.
 
-Run ``python benchmarks/tables.py`` after there are new results, or a new marker in a page; see `figures.py`.
+python benchmarks/tables.py           # after new results, or a new marker in a page; see `figures.py`
 """
 
 import json
@@ -37,7 +37,7 @@ def table(name: str) -> str:
     lines: list[str] = []
     columns: tuple[str, ...] = ()
     for row in rows:
-        # Rows with other columns make a table of their own; a row with fewer columns has empty cells.
+        # Rows that say other things make a table of their own; one that says less leaves a cell empty.
         if not columns or not row.keys() <= set(columns):
             columns = tuple(row)
             lines += ["", f"| {' | '.join(columns)} |", "|" + " --- |" * len(columns)]

@@ -167,19 +167,13 @@ def spark_sketch(empty: S, data: Any, convert: Convert | None = None, *, depth: 
         def of_batches(batches: Iterator[Any]) -> Iterator[Any]:
             import pyarrow
 
-            sketch = empty.empty_like()
-            for batch in batches:
-                sketch.merge(_update(empty, batch, make))
-            yield pyarrow.RecordBatch.from_pydict({"sketch": [sketch.to_bytes()]})
+            yield pyarrow.RecordBatch.from_pydict({"sketch": [_bytes_of(empty, batches, make)]})
 
         parts = data.mapInArrow(of_batches, "sketch binary").rdd.map(lambda row: bytes(row.sketch))
     elif hasattr(data, "mapPartitions"):
 
         def of_items(items: Iterator[Any]) -> Iterator[bytes]:
-            sketch = empty.empty_like()
-            for batch in _batches(items):
-                sketch.merge(_update(empty, batch, convert))
-            yield sketch.to_bytes()
+            yield _bytes_of(empty, _batches(items), convert)
 
         parts = data.mapPartitions(of_items)
     else:
@@ -192,6 +186,14 @@ def spark_sketch(empty: S, data: Any, convert: Convert | None = None, *, depth: 
     if parts.getNumPartitions() == 0:
         return empty.copy()
     return cls.from_bytes(parts.treeReduce(merge, depth=depth))
+
+
+def _bytes_of(empty: MergeableSketch, batches: Iterator[Any], convert: Convert | None) -> bytes:
+    """Return the sketch of all batches of a partition as bytes."""
+    sketch = empty.empty_like()
+    for batch in batches:
+        sketch.merge(_update(empty, batch, convert))
+    return sketch.to_bytes()
 
 
 def _batches(items: Iterator[Any]) -> Iterator[list[Any]]:

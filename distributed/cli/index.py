@@ -159,8 +159,4 @@ def _answers(
     """Yield the lines of the output, in the order of queries; a line may have fewer than k neighbours."""
     for i in np.argsort(numbers, kind="stable").tolist():
         found = ids[i] >= 0
-        yield {
-            "query": int(numbers[i]),
-            "rows": ids[i][found].tolist(),
-            "counts": counts[i][found].tolist(),
-        }
+        yield {"query": int(numbers[i]), "rows": ids[i][found].tolist(), "counts": counts[i][found].tolist()}

@@ -1,4 +1,4 @@
-"""The index over many ranks: SLASH (Deng, Meisburger, Engels, Coleman, Shrivastava)."""
+"""The LSH index over many ranks, as in SLASH (Deng, Meisburger, Engels, Coleman and Shrivastava)."""
 
 from __future__ import annotations
 
@@ -17,40 +17,41 @@ from ...lsh.support.types import RowsLike
 from ...sketches.neighbours.index import LSHIndex, Neighbours
 from ..ranks.comm import Communicator, communicator
 from ..ranks.merge import check_configurations
-from .aggregate import AGGREGATIONS, aggregate
+from .aggregate import aggregate
+from .candidates import AGGREGATIONS
 
 __all__ = ["DistributedIndex"]
 
-#: Bytes of candidates that a rank holds at once while it answers.
+#: Bytes of candidates that a rank has in memory at a time while it answers queries.
 ROUND_BYTES = 64 << 20
 
 
 class DistributedIndex:
-    """An `LSHIndex` whose rows are spread over MPI ranks, and whose queries all ranks answer together.
+    """An `LSHIndex` whose rows are spread over MPI ranks; all ranks answer queries together.
 
-    Every method is collective: all ranks call it. Without MPI, or on one rank, it is an `LSHIndex` with
-    another face, and mpi4py is not needed.
+    Every method is collective: all ranks call it. Without MPI, or on one rank, the class works as an
+    `LSHIndex` does, and mpi4py is not needed.
 
     Parameters
     ----------
     family : HashFamily
     capacity : int
-        Ids that a bucket holds, on each rank.
+        The number of ids that a bucket has room for, on each rank.
     wide_ids : bool
-        Whether ids may pass 2**32 - 2.
+        True if ids may exceed 2**32 - 2.
     seed : int
-        Of the buckets' priorities.
+        The seed of the buckets' priorities.
     comm : mpi4py communicator or Communicator, optional
         All ranks if MPI started this process, and this process alone otherwise.
 
     Attributes
     ----------
     local : LSHIndex
-        The index of this rank's rows. ``merge_over_ranks(index.local.copy())`` is that of all rows.
+        The index of this rank's rows. ``merge_over_ranks(index.local.copy())`` is the index of all rows.
     comm : Communicator
-        Its `bytes_sent` tells what queries have cost.
+        The ranks. Its `bytes_sent` includes what queries have sent.
     n_rows : int
-        Rows added on all ranks.
+        The number of rows added on all ranks.
 
     Raises
     ------
@@ -61,23 +62,23 @@ class DistributedIndex:
 
     Notes
     -----
-    Each rank holds all tables, of its own rows. The codes of a batch of queries are gathered on every
-    rank (``4 L`` bytes a query); each rank counts collisions in its own buckets; the candidates of a query
-    go up a binary tree to the rank that asked, in ceil(log2(p)) rounds for p ranks.
+    Each rank has all tables, with its own rows in them. The codes of a batch of queries are gathered on
+    every rank (``4 L`` bytes a query for L tables). Each rank counts collisions in its own buckets. The
+    candidates of a query go up a binary tree to the rank that asked, in ceil(log2(p)) rounds for p ranks.
 
-    A row lives on one rank, so its count is complete there, and merging the ranks' k best is exact
-    (``aggregation="exact"``). It is also smaller than the cells of an id and a majority counter that the
-    paper merges (``aggregation="sketch"``), which are kept for comparison and are approximate.
+    A row is on one rank, so its count is complete there, and merging the ranks' k best rows is exact
+    (``aggregation="exact"``). These lists are also smaller than the cells of an id and a majority counter
+    that the paper merges (``aggregation="sketch"``). The cells are there for comparison and are approximate.
 
-    **Answers do not depend on the number of ranks** or on which rank holds a row as long as no bucket
-    overflows (``index.local.overflow == 0`` on every rank) and no id is given twice. A bucket that
-    overflows on one rank would have room for as many ids on each of two: what more ranks find holds what
-    fewer would have kept, and more. Merging brings back exactly what fewer ranks would hold.
+    **Answers do not depend on the number of ranks**, or on the rank that has a row, as long as no bucket
+    overflows (``index.local.overflow == 0`` on every rank) and no id is given twice. A bucket that overflows
+    on one rank would have twice the room on two ranks. So with more ranks, queries find all rows that fewer
+    ranks would have kept, and further rows. Merging gives exactly the index of fewer ranks.
 
-    Memory is that of one `LSHIndex` a rank, whatever the number of rows.
+    The memory of a rank is that of one `LSHIndex`, whatever the number of rows.
 
-    A rank's tables lie where its first rows do, in main memory or on its GPU, and answers lie there too;
-    codes and candidates travel through main memory. On GPUs the aggregation is "exact".
+    A rank's tables lie where its first rows do, in main memory or on its GPU, and so do the answers. Codes
+    and candidates travel through main memory. On GPUs the aggregation is "exact".
 
     Examples
     --------
@@ -108,9 +109,9 @@ class DistributedIndex:
         self.comm: Communicator = communicator(comm)
         with self.comm.agree():
             local = LSHIndex(family, capacity=capacity, wide_ids=wide_ids, seed=seed)
-        self._adopt(local, 0)
+        self._take_index(local, 0)
 
-    def _adopt(self, local: LSHIndex, n_rows: int) -> None:
+    def _take_index(self, local: LSHIndex, n_rows: int) -> None:
         check_configurations(self.comm.allgather(("LSHIndex", local.config())))
         self.local = local
         self.n_rows = n_rows
@@ -122,7 +123,7 @@ class DistributedIndex:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of this rank's tables; known from the configuration."""
+        """The bytes of this rank's tables, which depend on the configuration alone."""
         return self.local.nbytes
 
     def __repr__(self) -> str:
@@ -131,28 +132,29 @@ class DistributedIndex:
     # -- updates ----------------------------------------------------------------------------------
 
     def add(self, X: RowsLike, ids: ArrayLike | None = None, *, first_id: int | None = None) -> Self:
-        """Add rows, each rank its own.
+        """Add rows; each rank adds its own.
 
         Parameters
         ----------
         X : n rows or None
-            As ``family.hash`` takes them. None for no rows; ranks may have unequal numbers.
+            Rows in the form that ``family.hash`` takes, or None for no rows. Ranks may have unequal numbers.
         ids : array_like of n integers, optional
-            Different over all ranks. By default rows are numbered, those of rank 0 first: from `first_id`
-            on, or else from the largest id on any rank plus one. So ranks that add consecutive parts of a
-            table give its rows their places in it. On all ranks or none.
+            Ids that are different over all ranks. Give them on all ranks or on none. By default rows are
+            numbered, those of rank 0 first, from `first_id` on, or from the largest id on any rank plus one.
+            So if ranks add consecutive parts of a table, the id of a row is its place in the table.
         first_id : int, optional
-            Id of the first row of rank 0, the same on every rank. Give it, or `ids`, where indexes that are
+            The id of the first row of rank 0, the same on every rank. Give it, or `ids`, if indexes that are
             built apart will be merged.
 
         Returns
         -------
-        The index itself.
+        DistributedIndex
+            The index itself.
 
         Raises
         ------
         DistributedError
-            On every rank, if rows or ids of any are refused; nothing is added then. On one rank the
+            On every rank, if rows or ids of any rank are refused; nothing is added then. With one rank the
             exception itself: TypeError, ValueError or OverflowError.
         """
         index, comm = self.local, self.comm
@@ -172,11 +174,11 @@ class DistributedIndex:
         n_new = sum(n for n, _, _ in shares)
         start = max(largest for _, _, largest in shares) + 1 if first_id is None else first_id
         first = start + sum(n for n, _, _ in shares[: comm.rank])
-        # Rows of one rank alone can be numbered from 0: merging refuses others that are so too.
+        # Only the rows of one rank can be numbered from 0. Merging refuses other indexes with such rows.
         by_default = given is None and first == 0 and first_id is None
         with comm.agree():
             if given is None:
-                # Every rank refuses if the last id of all is too large.
+                # Every rank raises the error if the last id of all is too large.
                 if start + n_new - 1 > index._largest_allowed_id:
                     raise ValueError(
                         f"ids must be at most {index._largest_allowed_id}, got {start + n_new - 1}"
@@ -206,37 +208,40 @@ class DistributedIndex:
     # -- queries ----------------------------------------------------------------------------------
 
     def query(self, Q: RowsLike, k: int = 10, *, aggregation: str = "exact") -> Neighbours:
-        """The k rows, of all ranks', that share most buckets with each query.
+        """Return the k rows on all ranks that share the most buckets with each query.
 
         Parameters
         ----------
         Q : n queries or None
-            This rank's own queries, as ``family.hash_query`` takes them. None for none: a program whose
-            queries are all on rank 0 passes None on the others. Equal shares are quickest.
+            This rank's queries in the form that ``family.hash_query`` takes, or None for no queries. If
+            rank 0 has all queries, the other ranks pass None. Equal shares are fastest.
         k : int
-            At least 1, the same on every rank.
+            The number of rows, at least 1, the same on every rank.
         aggregation : {"exact", "sketch"}
-            "exact" merges the ranks' lists of the k best. "sketch" merges cells of an id and a majority
-            counter, as the paper has it: it may miss neighbours, counts are lower bounds, and answers
-            depend on the order in which rows were added.
+            "exact" merges the ranks' lists of the k best rows. "sketch" merges cells of an id and a majority
+            counter, as in the paper: it may miss neighbours, its counts are lower bounds, and answers depend
+            on the order in which rows were added.
 
         Returns
         -------
         Neighbours
-            ``(ids, counts)``, both of shape (n, k): the answers to this rank's queries. The most
-            frequent first, equal ones by rising id; -1 and 0 where there are fewer than k.
+            ``(ids, counts)``, both of shape (n, k): the answers to this rank's queries. The most frequent
+            rows come first, and rows of equal counts by rising id. If there are fewer than k, -1 and 0 fill
+            the rest.
 
         Raises
         ------
         DistributedError
-            On every rank, if an argument of any is refused or they differ in `k` or `aggregation`. On
-            one rank the exception itself: TypeError or ValueError.
+            On every rank, if an argument of any rank is refused or ranks differ in `k` or `aggregation`.
+            With one rank the exception itself: TypeError or ValueError.
+        NotImplementedError
+            For ``aggregation="sketch"`` on a GPU.
 
         Notes
         -----
-        Queries are answered in rounds, so that candidates take at most 64 MiB a rank. A query's
-        candidates take ``6 k`` bytes of message (more where ids or counts are wide), or as a sketch 64 KiB
-        (more for k above 128), and cross p - 1 edges between p ranks.
+        Queries are answered in rounds, so that candidates take at most 64 MiB a rank. A query's candidates
+        take ``6 k`` bytes of message (more for wide ids or counts), or 64 KiB as a sketch (more for k above
+        128). They cross p - 1 edges between p ranks.
         """
         comm = self.comm
         with comm.agree():
@@ -248,12 +253,12 @@ class DistributedIndex:
             xp, codes = self.local._backend.xp, to_host(codes)
         comm.check_same("k and aggregation", (k, aggregation))
         n_queries = np.array(comm.allgather(len(codes)), dtype=np.int64)
-        way = AGGREGATIONS[aggregation](self.local, k)
-        share = max(1, ROUND_BYTES // comm.size // way.bytes_per_query())
+        candidates = AGGREGATIONS[aggregation](self.local, k)
+        share = max(1, ROUND_BYTES // comm.size // candidates.bytes_per_query())
         answers = []
         for start in range(0, max(1, int(n_queries.max())), share):
             every = comm.allgather_rows(codes[start : start + share])
-            answers.append(aggregate(way, every, np.clip(n_queries - start, 0, share).tolist(), comm))
+            answers.append(aggregate(candidates, every, np.clip(n_queries - start, 0, share).tolist(), comm))
         with comm.agree():
             columns = zip(*answers, strict=True)
             return Neighbours(*(xp.asarray(c[0] if len(c) == 1 else np.concatenate(c)) for c in columns))
@@ -261,9 +266,9 @@ class DistributedIndex:
     # -- storage ----------------------------------------------------------------------------------
 
     def save(self, folder: str | PathLike[str]) -> None:
-        """Write the index into a folder that all ranks share: one file a rank, and a list of them.
+        """Write the index into a folder that all ranks share: one file a rank, and a list of the files.
 
-        The list is written last and atomically: readers see the old index or the whole new one.
+        The list is written last and atomically, so readers see either the old index or the new one.
 
         Parameters
         ----------
@@ -272,7 +277,8 @@ class DistributedIndex:
         Raises
         ------
         DistributedError
-            On every rank, if one cannot write; on one rank OSError. The folder then holds what it held.
+            On every rank, if one rank cannot write; the folder then keeps the old index. With one rank
+            OSError.
         """
         from .storage import save
 
@@ -284,14 +290,14 @@ class DistributedIndex:
     def load(cls, folder: str | PathLike[str], comm: Any = None) -> Self:
         """Read an index that any number of ranks has written.
 
-        On fewer ranks parts are merged, each rank's its consecutive share of them; on more, some hold
-        no rows. Rows are not spread anew.
+        On fewer ranks, each rank merges a consecutive share of the parts. On more ranks, some have no rows.
+        Rows do not move between parts.
 
         Parameters
         ----------
         folder : path
         comm : communicator, optional
-            As for the class.
+            The ranks, as for the class.
 
         Returns
         -------
@@ -300,7 +306,7 @@ class DistributedIndex:
         Raises
         ------
         DistributedError
-            On every rank, if one cannot read its part; on one rank SketchFormatError or OSError.
+            On every rank, if one rank cannot read its part. With one rank SketchFormatError or OSError.
         """
         from .storage import load
 
@@ -308,5 +314,5 @@ class DistributedIndex:
         index.comm = communicator(comm)
         with index.comm.agree():
             path = os.fspath(folder)
-        index._adopt(*load(path, index.comm))
+        index._take_index(*load(path, index.comm))
         return index

@@ -1,4 +1,4 @@
-"""Kernels of MinHash banding: keys of bands and documents, pairs within buckets, overlap of sets."""
+"""Compute keys of bands and documents, pairs of documents in buckets, and overlaps of sets of shingles."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["band_keys", "bucket_pairs", "document_keys", "sorted_overlap"]
 
 @njit(cache=True, nogil=True)
 def band_keys(signatures, first, last, key, start, stop, out):
-    """Write 64-bit keys of columns [first, last) of the rows [start, stop): equal columns have equal keys."""
+    """Compute 64-bit keys of columns [first, last) of rows [start, stop); equal columns have equal keys."""
     for i in range(start, stop):
         word = key
         for k in range(first, last):
@@ -22,7 +22,7 @@ def band_keys(signatures, first, last, key, start, stop, out):
 
 @njit(cache=True, nogil=True)
 def document_keys(tokens, offsets, key, start, stop, out):
-    """Write 64-bit keys of the rows [start, stop): equal multisets of tokens have equal keys."""
+    """Compute 64-bit keys of the rows [start, stop); the order of a row's tokens does not change its key."""
     for i in range(start, stop):
         word = np.uint64(0)
         for k in range(offsets[i], offsets[i + 1]):
@@ -32,10 +32,10 @@ def document_keys(tokens, offsets, key, start, stop, out):
 
 @njit(cache=True, nogil=True)
 def bucket_pairs(keys, limit, near, left, right):
-    """List the pairs of places whose keys are equal, for sorted keys; return their number.
+    """Find pairs of places with equal keys, for keys in order, and return the number of pairs.
 
-    A bucket of up to `limit` places gives all its pairs; a larger one joins each place to the first and to
-    the `near` places after it. With empty `left` and `right` pairs are only counted.
+    A bucket of up to `limit` places gives all its pairs. A larger bucket joins each place to the first place
+    and to the `near` places that follow it. With empty `left` and `right` the kernel only counts the pairs.
     """
     fill = left.size > 0
     n = np.int64(0)
@@ -62,7 +62,7 @@ def bucket_pairs(keys, limit, near, left, right):
 
 @njit(cache=True, nogil=True)
 def sorted_overlap(a, a_offsets, a_rows, b, b_offsets, b_rows, start, stop, out):
-    """Compute the Jaccard similarity of sets ``a_rows[i]`` of a and ``b_rows[i]`` of b, of rising tokens."""
+    """Compute the Jaccard similarity of set ``a_rows[i]`` of a and ``b_rows[i]`` of b; sets rise strictly."""
     for i in range(start, stop):
         p, p_end = a_offsets[a_rows[i]], a_offsets[a_rows[i] + 1]
         q, q_end = b_offsets[b_rows[i]], b_offsets[b_rows[i] + 1]

@@ -1,10 +1,11 @@
-"""Kernels that find the most frequent ids of a query in few cells, as SLASH aggregates them over ranks.
+"""Keep the most frequent ids of a query in a bounded number of cells, as SLASH aggregates them over ranks.
 
-Each query has a few rows of cells. An id falls into one cell of every row, and the ids of a cell vote: the
-cell has one of them and a counter, which an equal id raises and another one lowers. An id that finds the
-counter at 0 takes the cell (Boyer and Moore's majority vote; Topkapi: Mandal, Jiang, Shrivastava and Sarkar
-2018). Cells merge the same way. A counter is a lower bound of its id's count; the order of the votes decides
-which ids stay. Cells hold ids plus one, as slots of buckets do; 0 is an empty cell.
+Each query has a few rows of cells. An id falls into one cell of every row, and the ids of a cell vote. The
+cell has one of them and a counter. An equal id raises the counter, and another id lowers it; when the
+counter would fall below zero, the other id takes the cell (Boyer and Moore's majority vote; Topkapi: Mandal,
+Jiang, Shrivastava and Sarkar 2018). Cells merge in the same way. A counter is a lower bound of its id's
+count. The ids in the cells depend on the order of the votes. Ids are stored plus one, as in the slots of
+buckets; 0 is an empty cell.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ __all__ = ["cells_of_buckets", "merge_cells", "top_of_cells"]
 
 @njit(cache=True, nogil=True)
 def cells_of_buckets(slots, seen, codes, keys, start, stop, cells, votes):
-    """Count the ids in the buckets of the queries [start, stop) into their empty cells.
+    """Count the ids in the buckets of the queries [start, stop) in their empty cells.
 
-    `cells` and `votes` have shape (queries, rows, width), the width being a power of two.
+    `cells` and `votes` have shape (queries, rows, width); the width is a power of two.
     """
     capacity = slots.shape[2]
     mask = np.uint64(cells.shape[2] - 1)
@@ -46,7 +47,7 @@ def cells_of_buckets(slots, seen, codes, keys, start, stop, cells, votes):
 
 @njit(cache=True, nogil=True)
 def merge_cells(other_cells, other_votes, start, stop, cells, votes):
-    """Merge other cells into these: equal ids add up; of different ones the larger stays, less the other."""
+    """Merge other cells into `cells`; the votes of equal ids add up, and those of different ids subtract."""
     for i in range(start, stop):
         for r in range(cells.shape[1]):
             for c in range(cells.shape[2]):
@@ -62,7 +63,7 @@ def merge_cells(other_cells, other_votes, start, stop, cells, votes):
 
 @njit(cache=True, nogil=True)
 def top_of_cells(cells, votes, keys, start, stop, out_ids, out_counts):
-    """Write the ids of most votes, as `query_buckets` writes them; an id has its most votes in any row."""
+    """Return the ids of most votes, with the largest votes of any row, as `query_buckets` returns ids."""
     n_rows, width = cells.shape[1], cells.shape[2]
     k = out_ids.shape[1]
     mask = np.uint64(width - 1)
@@ -75,7 +76,7 @@ def top_of_cells(cells, votes, keys, start, stop, out_ids, out_counts):
                 count = votes[i, r, c]
                 if count == 0:
                     continue
-                # An id is taken in the first row that has it, with the most votes of any row.
+                # An id is taken from the first row that has it, with the most votes of any row.
                 is_new = True
                 for other in range(n_rows):
                     place = np.int64(mix64(np.uint64(slot) ^ keys[other]) & mask)

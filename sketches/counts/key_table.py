@@ -13,7 +13,6 @@ from ...lsh.hashing.keys import hash_keys
 from ...lsh.support.checks import check_int
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import random_uint64
-from ...lsh.support.types import KeysLike
 from ..core.base import MergeableSketch, StateSpec
 from ..core.guard import uninterrupted
 

@@ -69,7 +69,7 @@ def top_of_cells(cells, votes, keys, start, stop, out_ids, out_counts):
     mask = np.uint64(width - 1)
     first, best, best_keys = np.int64(0), np.empty(k, cells.dtype), np.empty(k, np.int32)
     for i in range(start, stop):
-        held = 0
+        n_best = 0
         for r in range(n_rows):
             for c in range(width):
                 slot = cells[i, r, c]
@@ -84,5 +84,5 @@ def top_of_cells(cells, votes, keys, start, stop, out_ids, out_counts):
                         is_new &= other >= r
                         count = max(count, votes[i, other, place])
                 if is_new:
-                    held = keep_best(slot, -count, k, first, held, best, best_keys)
-        write_frequent(best, best_keys, held, i, out_ids, out_counts)
+                    n_best = keep_best(slot, -count, k, first, n_best, best, best_keys)
+        write_frequent(best, best_keys, n_best, i, out_ids, out_counts)

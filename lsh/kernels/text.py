@@ -31,7 +31,7 @@ _SPACE = np.uint8(32)
 
 # The last character: a separator (or nothing yet), one of a word, one that is a word by itself.
 _SEPARATOR, _IN_WORD, _AFTER_SINGLE = 0, 1, 2
-# Flags of a record of the Unicode table; see _make_unicode_table.
+# Flags of a record of the Unicode table; see ``lsh/tables/make_unicode.py``.
 _WORD, _MARK, _SINGLE, _DELTA_SHIFT = 1, 2, 4, 4
 _BLOCK_BITS = 7
 

@@ -41,7 +41,7 @@ def _look_ahead(slots, flat, codes, i, bases):
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _count_direct(flat, capacity, bases, n_bases, counters, found, often, ends):
+def _count_direct(flat, capacity, bases, n_bases, counters, found, counts, ends):
     """Count with one counter for each id; return the number of ids, or UNCOUNTED if one has no counter.
 
     Ids go to `found` in the order of the buckets; those new in bucket a lie before ``ends[a]``.
@@ -63,13 +63,13 @@ def _count_direct(flat, capacity, bases, n_bases, counters, found, often, ends):
             counters[slot] = count + 1
         ends[a] = n
     for a in range(n):
-        often[a] = counters[found[a]]
+        counts[a] = counters[found[a]]
         counters[found[a]] = 0
     return UNCOUNTED if beyond else n
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _count_hashed(flat, capacity, bases, n_bases, keys, places, found, often, ends):
+def _count_hashed(flat, capacity, bases, n_bases, keys, places, found, counts, ends):
     """Count in an open-addressing table with at least twice as many places as there are ids to find."""
     mask = keys.size - 1
     n = 0
@@ -84,9 +84,9 @@ def _count_hashed(flat, capacity, bases, n_bases, keys, places, found, often, en
                 place = (place + 1) & mask
             if keys[place] == 0:
                 keys[place] = slot
-                found[n], often[n], places[place] = slot, 0, n
+                found[n], counts[n], places[place] = slot, 0, n
                 n += 1
-            often[places[place]] += 1
+            counts[places[place]] += 1
         ends[a] = n
     for a in range(n):
         # Whole runs are emptied, so the places of entries need not be kept.
@@ -140,7 +140,7 @@ def query_buckets(slots, codes, k, counters, start, stop, out_ids, out_counts):
     bases, next_bases = np.empty(n_bases, np.int64), np.empty(n_bases, np.int64)
     ends = np.empty(n_bases, np.int64)
     # There is room for one more: an id that was found before is written behind the last and not counted.
-    found, often = np.empty(most + 1, slots.dtype), np.empty(most + 1, np.int32)
+    found, counts = np.empty(most + 1, slots.dtype), np.empty(most + 1, np.int32)
     size = _table_size(most)
     # These get their size when they are first needed.
     keys, places = np.zeros(0, slots.dtype), np.zeros(0, np.int32)
@@ -152,15 +152,15 @@ def query_buckets(slots, codes, k, counters, start, stop, out_ids, out_counts):
             n_next = _look_ahead(slots, flat, codes, i + 1, next_bases)
         n = UNCOUNTED
         if counters.size:
-            n = _count_direct(flat, capacity, bases, n_here, counters, found, often, ends)
+            n = _count_direct(flat, capacity, bases, n_here, counters, found, counts, ends)
         if n == UNCOUNTED:
             if keys.size == 0:
                 keys, places = np.zeros(size, slots.dtype), np.empty(size, np.int32)
-            n = _count_hashed(flat, capacity, bases, n_here, keys, places, found, often, ends)
-        held = 0
+            n = _count_hashed(flat, capacity, bases, n_here, keys, places, found, counts, ends)
+        n_best = 0
         for a in range(n):
-            held = keep_best(found[a], -often[a], k, first, held, best, best_keys)
-        write_frequent(best, best_keys, held, i, out_ids, out_counts)
+            n_best = keep_best(found[a], -counts[a], k, first, n_best, best, best_keys)
+        write_frequent(best, best_keys, n_best, i, out_ids, out_counts)
 
 
 @njit(cache=True, nogil=True)
@@ -212,7 +212,7 @@ def frequent_ids(slots, codes, offsets, counters, start, stop, out, sizes):
     most = n_bases * capacity
     bases, next_bases = np.empty(n_bases, np.int64), np.empty(n_bases, np.int64)
     ends = np.empty(n_bases, np.int64)
-    found, often = np.empty(most + 1, slots.dtype), np.empty(most + 1, np.int32)
+    found, counts = np.empty(most + 1, slots.dtype), np.empty(most + 1, np.int32)
     tied = np.empty(most, slots.dtype)
     size = _table_size(most)
     # These get their size when they are first needed.
@@ -225,16 +225,16 @@ def frequent_ids(slots, codes, offsets, counters, start, stop, out, sizes):
             n_next = _look_ahead(slots, flat, codes, i + 1, next_bases)
         n = UNCOUNTED
         if counters.size:
-            n = _count_direct(flat, capacity, bases, n_here, counters, found, often, ends)
+            n = _count_direct(flat, capacity, bases, n_here, counters, found, counts, ends)
         if n == UNCOUNTED:
             if keys.size == 0:
                 keys, places = np.zeros(size, slots.dtype), np.empty(size, np.int32)
-            n = _count_hashed(flat, capacity, bases, n_here, keys, places, found, often, ends)
+            n = _count_hashed(flat, capacity, bases, n_here, keys, places, found, counts, ends)
         at[:] = 0
         for a in range(n):
             # An id that was added twice may count more often than there are tables: that is the most.
-            often[a] = min(often[a], n_tables)
-            at[often[a]] += 1
+            counts[a] = min(counts[a], n_tables)
+            at[counts[a]] += 1
         room = offsets[i - start + 1] - offsets[i - start]
         if room == 0:
             n = 0
@@ -249,11 +249,11 @@ def frequent_ids(slots, codes, offsets, counters, start, stop, out, sizes):
                 least, crowded = count, total + here > room
                 break
             total += here
-        often_enough = least + 1 if crowded else least
+        least_kept = least + 1 if crowded else least
         for a in range(n):
-            if often[a] >= often_enough:
-                out[at[often[a]]] = found[a]
-                at[often[a]] += 1
+            if counts[a] >= least_kept:
+                out[at[counts[a]]] = found[a]
+                at[counts[a]] += 1
         if not crowded:
             continue
         # Keep the lowest ids of the bucket in which the room ends.
@@ -261,7 +261,7 @@ def frequent_ids(slots, codes, offsets, counters, start, stop, out, sizes):
         for bucket in range(n_here):
             n_tied = 0
             while a < ends[bucket]:
-                if often[a] == least:
+                if counts[a] == least:
                     tied[n_tied] = found[a]
                     n_tied += 1
                 a += 1

@@ -37,7 +37,7 @@ def rank_bits(Q, rows, candidates, offsets, sizes, last_mask, k, first, ids, dis
     whole = np.uint64(rows.shape[1] - 1)
     out_ids, out = ids.reshape(-1), distances.reshape(-1)
     for i in range(sizes.size):
-        place, held, q = (first + i) * k, 0, Q[first + i]
+        place, n_best, q = (first + i) * k, 0, Q[first + i]
         for c in range(offsets[i], offsets[i] + sizes[i]):
             number = np.int64(candidates[c]) - 1
             if np.uint64(number) >= np.uint64(n_rows):  # a forged file may have negative ids
@@ -47,8 +47,8 @@ def rank_bits(Q, rows, candidates, offsets, sizes, last_mask, k, first, ids, dis
             for j in range(np.uint64(0), whole):
                 total += np.int64(_count_ones(np.uint8(row[j] ^ q[j])))
             total += np.int64(_count_ones(np.uint8((row[whole] ^ q[whole]) & last_mask)))
-            held = keep_best(number, np.float64(total), k, place, held, out_ids, out)
-        sort_nearest(place, held, k, out_ids, out)
+            n_best = keep_best(number, np.float64(total), k, place, n_best, out_ids, out)
+        sort_nearest(place, n_best, k, out_ids, out)
     return RANKED
 
 
@@ -84,7 +84,7 @@ def rank_sets(Q, Q_begins, Q_ends, rows, begins, ends, candidates, offsets, size
     n_rows = begins.size
     out_ids, out = ids.reshape(-1), distances.reshape(-1)
     for i in range(sizes.size):
-        place, held = (first + i) * k, 0
+        place, n_best = (first + i) * k, 0
         q_begin, q_end = Q_begins[first + i], Q_ends[first + i]
         for c in range(offsets[i], offsets[i] + sizes[i]):
             number = np.int64(candidates[c]) - 1
@@ -101,8 +101,8 @@ def rank_sets(Q, Q_begins, Q_ends, rows, begins, ends, candidates, offsets, size
                 p += x <= y
                 q += y <= x
             distance = 1.0 - common / (both - common) if both else 0.0
-            held = keep_best(number, distance, k, place, held, out_ids, out)
-        sort_nearest(place, held, k, out_ids, out)
+            n_best = keep_best(number, distance, k, place, n_best, out_ids, out)
+        sort_nearest(place, n_best, k, out_ids, out)
     return RANKED
 
 
@@ -117,7 +117,7 @@ def rank_weights(Q, Q_csr, rows, rows_csr, candidates, offsets, sizes, k, first,
     n_rows = rows.size - 1
     out_ids, out = ids.reshape(-1), distances.reshape(-1)
     for i in range(sizes.size):
-        place, held = (first + i) * k, 0
+        place, n_best = (first + i) * k, 0
         q_begin, q_end = Q[first + i], Q[first + i + 1]
         for c in range(offsets[i], offsets[i] + sizes[i]):
             number = np.int64(candidates[c]) - 1
@@ -138,6 +138,6 @@ def rank_weights(Q, Q_csr, rows, rows_csr, candidates, offsets, sizes, k, first,
                     p += 1
                     q += 1
             distance = 1.0 - lesser / greater if greater > 0.0 else 0.0
-            held = keep_best(number, distance, k, place, held, out_ids, out)
-        sort_nearest(place, held, k, out_ids, out)
+            n_best = keep_best(number, distance, k, place, n_best, out_ids, out)
+        sort_nearest(place, n_best, k, out_ids, out)
     return RANKED

@@ -166,7 +166,7 @@ def rank_vectors(
         q, fast = Q[first + i], fast_Q[first + i]
         begin, end = offsets[i], offsets[i] + sizes[i]
         place = (first + i) * k
-        held = 0
+        n_best = 0
         limit = 0.0
         for c in range(begin, min(begin + _ROWS_AHEAD, end)):
             base = (np.int64(candidates[c]) - 1) * rows.shape[1]
@@ -181,7 +181,7 @@ def rank_vectors(
             if np.uint64(number) >= np.uint64(n_rows):  # a forged file may have negative ids
                 return max(number, np.int64(n_rows))
             here = np.uint64(number) * width
-            if held == k and error < 1.0:
+            if n_best == k and error < 1.0:
                 total, square = rows.dtype.type(0), rows.dtype.type(0)
                 if metric == EUCLIDEAN:
                     for j in range(zero, width):
@@ -215,11 +215,11 @@ def rank_vectors(
                 distance = _haversine(q, x, lanes) if lengths[first + i] > 0.0 else 0.5
             if not math.isfinite(distance):
                 return number
-            held = keep_best(number, distance, k, place, held, out_ids, out)
-            if held == k:
+            n_best = keep_best(number, distance, k, place, n_best, out_ids, out)
+            if n_best == k:
                 limit = _limit(metric, out[place], slack[first + i], lengths[first + i], error)
-        sort_nearest(place, held, k, out_ids, out)
+        sort_nearest(place, n_best, k, out_ids, out)
         if metric == ANGLE:
-            for j in range(place, place + held):
+            for j in range(place, place + n_best):
                 out[j] = 2.0 * math.asin(min(1.0, math.sqrt(out[j])))
     return RANKED

@@ -1,13 +1,16 @@
 # `make run` and `make test` set up everything themselves in .venv; both need only Python and make.
 PYTHON ?= python3
 RANKS ?= 4
+# Processes that run tests: as many as there are cores, or a number.
+WORKERS ?= auto
 BIN := .venv/bin
+PYTEST = $(BIN)/pytest -n $(WORKERS) --dist worksteal
 STDLIB = $$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('stdlib'))")
 
 # The Pythons that a release is tried on, those of them that are there.
 PYTHONS ?= python3.11 python3.12 python3.13
 
-.PHONY: run test processors lint benchmarks pictures docs dist check-dist clean
+.PHONY: run test quick nightly processors lint benchmarks pictures docs dist check-dist clean
 
 run: .venv/run.stamp
 	$(BIN)/mpiexec -n $(RANKS) $(BIN)/mergesketch dedup "$(STDLIB)" --include '*.py' \
@@ -17,7 +20,15 @@ run: .venv/run.stamp
 	@echo "    $(BIN)/mpiexec -n $(RANKS) $(BIN)/mergesketch dedup PATH... --threshold 0.7 --output groups.jsonl"
 
 test: .venv/test.stamp
-	$(BIN)/pytest
+	$(PYTEST)
+
+# Without the tests that take longest.
+quick: .venv/test.stamp
+	$(PYTEST) -q -m "not slow"
+
+# All tests on other examples than those of `make test`, and the comparison of processors.
+nightly: processors
+	@seed=$$(date +%s); set -x; $(PYTEST) --hypothesis-profile=nightly --hypothesis-seed=$$seed
 
 # Whether results have the same bits on a plainer processor; compiles every kernel for it, which takes minutes.
 processors: .venv/test.stamp
@@ -54,7 +65,8 @@ check-dist: dist
 	    $$python -m venv "$$room/venv"; \
 	    "$$room/venv/bin/pip" install --quiet --disable-pip-version-check \
 	        "$$(ls dist/*.whl)[mpi,arrow,sklearn,test]"; \
-	    cp -r tests docs benchmarks examples README.md CHANGELOG.md CONTRIBUTING.md CITATION.cff pyproject.toml "$$room"; \
+	    cp -r tests docs benchmarks examples README.md CHANGELOG.md CONTRIBUTING.md CITATION.cff pyproject.toml Makefile \
+	        .github .pre-commit-config.yaml .editorconfig .clang-format "$$room"; \
 	    (cd "$$room" && venv/bin/python --version && venv/bin/pytest -q); \
 	    rm -rf "$$room"; \
 	done

@@ -10,7 +10,7 @@ __all__ = [
 
 
 def readable(text: str) -> str:
-    """A name as one line of any terminal: what is not printable, and not UTF-8, as escapes."""
+    """Return a name as one line for any terminal, with escapes for what is not printable or not UTF-8."""
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
     )

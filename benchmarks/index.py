@@ -116,7 +116,7 @@ def ours(tokens, offsets, threads):
     hashing, codes = clock(lambda: family.hash((tokens, offsets)))
     index = LSHIndex(family, capacity=8)
     # What `add` does after hashing, apart from it.
-    inserting, _ = clock(lambda: index._add_codes(codes, np.arange(len(codes), dtype=np.uint32)))
+    inserting, _ = clock(lambda: index.add_codes(codes, np.arange(len(codes), dtype=np.uint32)))
     half = len(codes) // 2
     asking, found = clock(lambda: index.query_codes(codes[half:], 20))
     recall = (found.ids == np.arange(half)[:, None]).any(axis=1).mean()

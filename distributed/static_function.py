@@ -113,9 +113,9 @@ def _build(
         column = _choose_column(ordered, folder, n_shards, comm)
         _complete_shards(ordered, n_shards, comm)
         with comm.agree():
-            kinds, entries = ours.kinds, numbering.entries if numbering else None
+            kinds = ours.kinds
             blueprint = Blueprint(
-                ours.seed, n_keys, kinds.keys, key_check_bits, kinds.result, entries, [column]
+                ours.seed, n_keys, kinds.keys, key_check_bits, kinds.result, numbering, [column]
             )
             groups = ordered.groups(_own_shards(comm.rank, comm.size, n_shards), n_shards)
             part = joined(blueprint.solve_groups(groups, ordered.n_keys, progress, "Solving on rank 0"))
@@ -174,7 +174,7 @@ def _complete_shards(ordered: OrderedRecords, n_shards: int, comm: Communicator)
 
 
 def _share_dictionary(given: Gathered, ours: Gathered, comm: Communicator) -> Numbering | None:
-    """Number the texts of all ranks, if values are texts; rank 0 also gets the texts themselves."""
+    """Assign numbers to the texts of all ranks, if values are texts; rank 0 also gets the texts."""
     if not ours.kinds.result.is_text:
         return None
     with comm.agree():

@@ -112,13 +112,13 @@ def as_csr(rows: SvmlightRows, n_features: int) -> scipy.sparse.csr_array:
 
 
 def parse_svmlight(text: bytes | bytearray | memoryview | NDArray[np.uint8]) -> SvmlightRows:
-    """Return the rows of svmlight text that is in memory.
+    r"""Return the rows of svmlight text that is in memory.
 
     Parameters
     ----------
     text : bytes-like
         Lines ``label index:value ...``. ``#`` begins a comment. ``qid:`` entries and blank lines are
-        ignored. Lines may end in ``\\r\\n``.
+        ignored. Lines may end in ``\r\n``.
 
     Returns
     -------
@@ -134,7 +134,7 @@ def parse_svmlight(text: bytes | bytearray | memoryview | NDArray[np.uint8]) -> 
     Examples
     --------
     >>> from mergesketch.distributed import parse_svmlight
-    >>> rows = parse_svmlight(b"1 3:0.5 7:1 # first\\n-1 2:1e-3")
+    >>> rows = parse_svmlight(b"1 3:0.5 7:1 # first\n-1 2:1e-3")
     >>> rows.labels, rows.offsets, rows.indices
     (array([ 1., -1.]), array([0, 2, 3]), array([3, 7, 2]))
     """
@@ -190,7 +190,7 @@ def _line_of(path: str, token_at: int) -> int:
 def iter_svmlight(
     path: str | PathLike[str], *, start: int = 0, stop: int | None = None, batch_bytes: int = 32 << 20
 ) -> Iterator[SvmlightRows]:
-    """Yield the rows of a svmlight file, a batch at a time, in bounded memory.
+    r"""Yield the rows of a svmlight file, a batch at a time, in bounded memory.
 
     Parameters
     ----------
@@ -229,7 +229,7 @@ def iter_svmlight(
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = os.path.join(folder, "rows.svm")
     ...     with open(path, "w") as file:
-    ...         _ = file.write("1 3:0.5 7:1\\n-1 2:1e-3\\n")
+    ...         _ = file.write("1 3:0.5 7:1\n-1 2:1e-3\n")
     ...     sum(len(rows.labels) for rows in iter_svmlight(path))
     2
     """
@@ -305,7 +305,7 @@ def _parse_text(text: bytes, name: str, lines: int) -> SvmlightRows:
 
 
 def read_svmlight(path: str | PathLike[str]) -> SvmlightRows:
-    """Return all rows of a svmlight file.
+    r"""Return all rows of a svmlight file.
 
     Parameters
     ----------
@@ -328,7 +328,7 @@ def read_svmlight(path: str | PathLike[str]) -> SvmlightRows:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = os.path.join(folder, "rows.svm")
     ...     with open(path, "w") as file:
-    ...         _ = file.write("1 3:0.5 7:1\\n-1 2:1e-3\\n")
+    ...         _ = file.write("1 3:0.5 7:1\n-1 2:1e-3\n")
     ...     read_svmlight(path).labels
     array([ 1., -1.])
     """

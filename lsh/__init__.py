@@ -12,7 +12,6 @@ from .families.winner_take_all import WinnerTakeAll
 from .family import HashFamily, family_from_config
 from .hashing.keys import hash_keys
 from .hashing.text import Shingles, shingle
-from .kernels import cache as _kernel_cache  # noqa: F401 - before any kernel is compiled
 from .support.public import publish
 
 __all__ = [

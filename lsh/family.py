@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from inspect import isabstract
 from typing import Any, ClassVar
 
@@ -25,7 +25,10 @@ from .support.checks import check_int, renamed
 from .support.configured import Configured, differing_field, register
 from .support.types import RowsLike
 
-__all__ = ["HashFamily", "check_same_family", "family_from_config"]
+__all__ = ["HashFamily", "RowsToCodes", "check_same_family", "family_from_config"]
+
+#: A function ``(start, stop, out)`` that writes the codes of the rows [start, stop).
+RowsToCodes = Callable[[int, int, NDArray[np.uint32]], None]
 
 
 def check_same_family(what: str, ours: HashFamily, theirs: HashFamily | None) -> None:

@@ -1,7 +1,8 @@
 """The sketches, their common interface and their storage."""
 
-from .core.base import MergeableSketch, StateArray
+from .core.base import MergeableSketch
 from .core.file_format import inspect
+from .core.state import StateArray
 from .core.stored import load
 from .counts.counting import CountMinSketch, CountSketch
 from .counts.heavy_hitters import HeavyHitters
@@ -10,8 +11,9 @@ from .neighbours.index import LSHIndex, Nearest, Neighbours
 from .neighbours.suggestion import Suggestion, suggest
 from .race.ace import AceDetector
 from .race.nadaraya_watson import NadarayaWatsonSketch
+from .race.private_classifier import PrivateClassifier, private_classifier
 from .race.private_race import PrivateRace
-from .race.private_tasks import PrivateClassifier, PrivateRegressor, private_classifier, private_regressor
+from .race.private_regressor import PrivateRegressor, private_regressor
 from .race.race import Race
 from .race.race_window import RaceWindow
 from .race.representer import RepresenterSketch

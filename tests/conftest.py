@@ -1,16 +1,25 @@
-"""What holds for all tests."""
+"""Settings of Hypothesis, the cache of compiled kernels, and the ranks that run snippets."""
 
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from kernel_cache import use_kernel_cache
+from ranks import Ranks
 
-# Tests do not depend on time: an example may take as long as kernels take to compile.
-settings.register_profile("mergesketch", deadline=None)
+# Numba reads its settings when it is imported, so this comes first.
+use_kernel_cache()
+
+# Tests do not depend on time: an example may include the compilation of kernels. They do not depend
+# on chance either: every run draws the same examples, except the nightly one, which draws others and
+# prints how to repeat a failure.
+settings.register_profile("mergesketch", deadline=None, derandomize=True)
+settings.register_profile("nightly", deadline=None, derandomize=False, print_blob=True)
 settings.load_profile("mergesketch")
 
-# Background jobs of a shell ignore Ctrl-C, and what they start does so too; tests of interrupts need it.
+# Background jobs of a shell and their children ignore Ctrl-C, which tests of interrupts need.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -18,10 +27,10 @@ ROOT = Path(__file__).parents[1]
 
 
 class RootIsAFolder:
-    """The root is the package mergesketch; pytest takes it for a package of tests.
+    """Tell pytest that the root is no package of tests; it is the package mergesketch.
 
-    It would import that a second time under the folder's name, which fails where the name is no
-    identifier: ``mergesketch-0.1.0``, for one.
+    pytest would import it a second time under the folder's name. That fails where the name is no
+    identifier, as in ``mergesketch-0.1.0``.
     """
 
     @pytest.hookimpl
@@ -30,5 +39,12 @@ class RootIsAFolder:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # A hook of this file itself is not asked about the folder above.
+    # pytest does not call hooks of this file for the folder above, but it calls those of plugins.
     config.pluginmanager.register(RootIsAFolder())
+
+
+@pytest.fixture(scope="session")
+def ranks() -> Iterator[Ranks]:
+    """Give MPI ranks that run one snippet after another."""
+    with Ranks() as started:
+        yield started

@@ -121,7 +121,7 @@ def _print_summary(
     print(
         f"groups           {result.n_groups:,}, linked by pairs of similarity {options.threshold:g} or more"
     )
-    print(f"duplicates       {result.n_duplicates:,} documents beside the first of their group")
+    print(f"duplicates       {result.n_duplicates:,} documents besides the first of each group")
     if result.n_empty:
         print(f"empty            {result.n_empty:,} documents without a word, in no group")
     if result.n_left_out:

@@ -110,13 +110,13 @@ def _check_ids(paths: Sequence[str]) -> None:
         sketch = MergeableSketch.load(path, mmap=True)
         if not isinstance(sketch, LSHIndex):
             return
-        parts.append(sketch._part())
+        parts.append(sketch.part_numbers())
     try:
-        LSHIndex._check_parts(parts)
+        LSHIndex.check_parts(parts)
     except IncompatibleSketchError:
         for (one, part), (other, its) in combinations(zip(paths, parts, strict=True), 2):
             try:
-                LSHIndex._check_parts([part, its])
+                LSHIndex.check_parts([part, its])
             except IncompatibleSketchError as error:
                 raise IncompatibleSketchError(
                     f"rows of {one} and {other} have the same numbers: build the later one with `mergesketch "
@@ -132,5 +132,6 @@ def _merge_tree(paths: Sequence[str]) -> MergeableSketch | None:
         return MergeableSketch.load(paths[0])
     half = 1 << (len(paths) - 1).bit_length() - 1
     left, right = _merge_tree(paths[:half]), _merge_tree(paths[half:])
-    assert left is not None and right is not None
+    assert left is not None
+    assert right is not None
     return left.merge(right)

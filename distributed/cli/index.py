@@ -54,12 +54,13 @@ def build(options: Namespace, comm: Communicator) -> int:
         if merged is not None:
             assert isinstance(merged, LSHIndex)
             if options.first_id is None:
-                merged._count_ids_as_default()
+                merged.count_ids_as_default()
             save(merged, options.output)
     ended = time.perf_counter()
     peaks = comm.gather(peak_memory())
     if comm.rank == 0:
-        assert isinstance(merged, LSHIndex) and peaks is not None
+        assert isinstance(merged, LSHIndex)
+        assert peaks is not None
         print(f"rows             {rows.n_total:,} of {rows.n_features:,} features")
         print(f"family           {merged.family!r}")
         print(f"index            {si_bytes(merged.nbytes)} in {readable(options.output)}")

@@ -15,7 +15,7 @@ from .places import Rows, Words
 
 __all__ = ["band_parameters", "candidate_probability", "matching_pairs", "owner_of"]
 
-#: The largest bucket of which all pairs of documents are compared. In a larger bucket each document is
+#: The largest bucket in which all pairs of documents are compared. In a larger bucket each document is
 #: compared with the first one and with the `NEAR` documents that follow it, so that the work is linear in the
 #: number of documents.
 BUCKET_LIMIT = 64

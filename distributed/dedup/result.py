@@ -39,8 +39,8 @@ class Deduplication:
         The Jaccard similarity of each pair: exact with ``verify="exact"``, estimated with
         ``verify="signature"``, and NaN with ``verify="none"``.
     copies : ndarray of shape (c, 2), uint64
-        Documents with the same shingles, each shingle as many times: the one with the least id, and another
-        one. Each pair is there once over all ranks.
+        Pairs of documents in which every shingle occurs equally many times: the document with the least id,
+        and another one. Each pair is there once over all ranks.
     bands, rows : int
         The number of bands, and the number of signature values in each.
     seconds : dict of str to float

@@ -18,7 +18,7 @@ from .places import Request, Rows, Words
 
 __all__ = ["SignatureStore", "estimate_pairs"]
 
-#: Pairs that a rank compares in one round, which asks for as many signatures: 16 MiB at 128 hashes.
+#: Pairs that a rank compares in one round. Their fetched signatures take up to 16 MiB at 128 hashes.
 ROUND_PAIRS = 1 << 15
 
 

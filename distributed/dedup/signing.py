@@ -43,7 +43,7 @@ class Shingling(NamedTuple):
 
 
 class SignedDocuments(NamedTuple):
-    """This rank's documents after the first reading.
+    """The documents of one rank after the first reading.
 
     Attributes
     ----------

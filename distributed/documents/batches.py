@@ -30,7 +30,7 @@ class DocumentBatch(NamedTuple):
     offsets: NDArray[np.int64]
 
     def take(self, rows: NDArray[np.int64]) -> Self:
-        """Return the documents in some rows of the batch, of which there is at least one."""
+        """Return the documents in some rows of the batch; there is at least one row."""
         starts, stops = self.offsets[rows], self.offsets[rows + 1]
         parts = [self.data[a:b] for a, b in zip(starts.tolist(), stops.tolist(), strict=True)]
         offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(stops - starts)])

@@ -18,7 +18,7 @@ BATCH_DOCUMENTS = 1 << 16
 
 
 class DocumentsInMemory:
-    """This rank's share of the documents, numbered from the documents of the ranks before on.
+    """One rank's share of the documents, numbered from the documents of the ranks before on.
 
     Parameters
     ----------

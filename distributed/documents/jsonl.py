@@ -20,14 +20,14 @@ MAX_DOCUMENT = 1 << 30
 TOO_LONG = f"longer than {MAX_DOCUMENT} bytes"
 #: Bytes read at a time.
 BLOCK = 1 << 20
-#: The number of records at the beginning of a file of which one must have the field.
+#: The number of records at the beginning of a file. At least one of them must have the field.
 N_FIRST = 100
 #: The byte order mark that may begin a file in UTF-8.
 UTF8_MARK = b"\xef\xbb\xbf"
 #: JSON's white space within a line, and the byte order marks that remain when files are joined.
 _BEFORE_VALUE = " \t\r\ufeff"
 #: A decoder that recognises integers without reading them: Python refuses more than 4,300 digits.
-_DECODER = json.JSONDecoder(parse_int=lambda digits: 0)
+_DECODER = json.JSONDecoder(parse_int=lambda _: 0)
 
 
 class Lines(NamedTuple):

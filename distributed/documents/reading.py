@@ -205,7 +205,7 @@ class ReadingPass:
             ends = np.concatenate([[0], np.cumsum(lengths)])
             start = 0
             while start < len(rows):
-                # These are as many rows as fit into a batch, and at least one.
+                # The part is the longest that fits into a batch, but at least one row.
                 stop = int(np.searchsorted(ends, ends[start] + self._batch_bytes, side="right")) - 1
                 stop = min(len(rows), max(start + 1, stop))
                 data = column.data[ends[start] : ends[stop]].data

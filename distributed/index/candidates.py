@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...lsh.support.backend import CPU, to_host
+from ...lsh.support.backend import CPU, backend_named, to_host
 from ...lsh.support.random import random_uint64
 from ...lsh.support.threads import map_blocks
 from ...sketches.kernels import index as index_kernels
@@ -72,7 +72,7 @@ class TopLists(Candidates):
         return self._k * (self._dtype.itemsize + self._count_dtype.itemsize)
 
     def find(self, codes: NDArray[np.uint32]) -> Arrays:
-        ids, counts = self._index.query_codes(self._index._backend.xp.asarray(codes), self._k)
+        ids, counts = self._index.query_codes(backend_named(self._index.device).xp.asarray(codes), self._k)
         ids += 1
         return to_host(ids.astype(self._dtype)), to_host(counts.astype(self._count_dtype))
 
@@ -101,7 +101,7 @@ class TopCells(Candidates):
     def find(self, codes: NDArray[np.uint32]) -> Arrays:
         shape = (len(codes), self.ROWS, self._width)
         cells, votes = np.zeros(shape, self._dtype), np.zeros(shape, np.int32)
-        slots, seen = self._index._arrays["slots"], self._index._arrays["seen"]
+        slots, seen = self._index.buckets()
         kernel = self._kernels.cells_of_buckets
         map_blocks(
             lambda start, stop: kernel(slots, seen, codes, self._keys, start, stop, cells, votes),

@@ -7,11 +7,11 @@ from os import PathLike
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ...errors import DistributedError
 from ...lsh.family import HashFamily
-from ...lsh.support.backend import to_host
+from ...lsh.support.backend import backend_named, to_host
 from ...lsh.support.checks import check_choice, check_int
 from ...lsh.support.types import RowsLike
 from ...sketches.neighbours.index import LSHIndex, Neighbours
@@ -159,16 +159,15 @@ class DistributedIndex:
         """
         index, comm = self.local, self.comm
         with comm.agree():
-            codes = self._hash(X, index.family.hash)
+            codes = index.hash_rows(X)
             if first_id is not None:
                 if ids is not None:
                     raise ValueError("ids and first_id cannot both be given")
-                first_id = check_int("first_id", first_id, 0, index._largest_allowed_id)
-            given = None if ids is None else index._check_ids(ids, len(codes))
-            index._reserve("seen", len(codes))
-            index._reserve("n_updates", len(codes))
+                first_id = check_int("first_id", first_id, 0, index.largest_allowed_id)
+            given = None if ids is None else index.check_ids(ids, len(codes))
+            index.reserve_rows(len(codes))
         comm.check_same("first_id", first_id)
-        largest = int(index._arrays["largest_id"][0])
+        largest = index.largest_id
         shares = comm.allgather((len(codes), given is not None, largest))
         self._check_given([(n, is_given) for n, is_given, _ in shares])
         n_new = sum(n for n, _, _ in shares)
@@ -179,13 +178,13 @@ class DistributedIndex:
         with comm.agree():
             if given is None:
                 # Every rank raises the error if the last id of all is too large.
-                if start + n_new - 1 > index._largest_allowed_id:
+                if start + n_new - 1 > index.largest_allowed_id:
                     raise ValueError(
-                        f"ids must be at most {index._largest_allowed_id}, got {start + n_new - 1}"
+                        f"ids must be at most {index.largest_allowed_id}, got {start + n_new - 1}"
                     )
-                given = index._number(first, len(codes))
+                given = index.number_rows(first, len(codes))
         with comm.agree():
-            index._add_codes(codes, given, by_default=by_default)
+            index.add_codes(codes, given, by_default=by_default)
         self.n_rows += n_new
         return self
 
@@ -199,11 +198,6 @@ class DistributedIndex:
                 f"ids must be given on all ranks or on none, got some on rank {givers[0]} and none on "
                 f"rank {others[0]}"
             )
-
-    def _hash(self, X: Any, hash_rows: Any) -> NDArray[np.uint32]:
-        self.local._settle("rows", X)
-        xp = self.local._backend.xp
-        return xp.empty((0, self.family.n_hashes), np.uint32) if X is None else hash_rows(X)
 
     # -- queries ----------------------------------------------------------------------------------
 
@@ -247,10 +241,10 @@ class DistributedIndex:
         with comm.agree():
             k = check_int("k", k, 1, 1 << 31)
             check_choice("aggregation", aggregation, AGGREGATIONS)
-            codes = self._hash(Q, self.family.hash_query)
+            codes = self.local.hash_queries(Q)
             if aggregation == "sketch" and self.local.device == "gpu":
                 raise NotImplementedError('aggregation="sketch" has no GPU kernels; take "exact"')
-            xp, codes = self.local._backend.xp, to_host(codes)
+            xp, codes = backend_named(self.local.device).xp, to_host(codes)
         comm.check_same("k and aggregation", (k, aggregation))
         n_queries = np.array(comm.allgather(len(codes)), dtype=np.int64)
         candidates = AGGREGATIONS[aggregation](self.local, k)
@@ -310,7 +304,7 @@ class DistributedIndex:
         """
         from .storage import load
 
-        index = object.__new__(cls)
+        index = cls.__new__(cls)
         index.comm = communicator(comm)
         with index.comm.agree():
             path = os.fspath(folder)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ...lsh.kernels.compiled import kernel
 from ...lsh.kernels.words import mix64
 
 __all__ = ["band_keys", "bucket_pairs", "document_keys", "sorted_overlap"]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def band_keys(signatures, first, last, key, start, stop, out):
     """Compute 64-bit keys of columns [first, last) of rows [start, stop); equal columns have equal keys."""
     for i in range(start, stop):
@@ -20,7 +20,7 @@ def band_keys(signatures, first, last, key, start, stop, out):
         out[i] = word
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def document_keys(tokens, offsets, key, start, stop, out):
     """Compute 64-bit keys of the rows [start, stop); the order of a row's tokens does not change its key."""
     for i in range(start, stop):
@@ -30,7 +30,7 @@ def document_keys(tokens, offsets, key, start, stop, out):
         out[i] = mix64(word ^ key)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bucket_pairs(keys, limit, near, left, right):
     """Find pairs of places with equal keys, for keys in order, and return the number of pairs.
 
@@ -60,7 +60,7 @@ def bucket_pairs(keys, limit, near, left, right):
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def sorted_overlap(a, a_offsets, a_rows, b, b_offsets, b_rows, start, stop, out):
     """Compute the Jaccard similarity of set ``a_rows[i]`` of a and ``b_rows[i]`` of b; sets rise strictly."""
     for i in range(start, stop):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from ...lsh.kernels.compiled import helper, kernel
 
 __all__ = ["BAD_LABEL", "BAD_VALUE", "ERRORS", "NO_ERROR", "count_svmlight", "parse_svmlight"]
 
@@ -25,7 +26,7 @@ _BELOW, _ABOVE = 1.0 - 2.0**-50, 1.0 + 2.0**-50
 _EXACT, _HARD, _NONE, _NEAR = 0, 1, 2, 3
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def count_svmlight(data):
     """Return the numbers of newlines and colons of a text, which bound its rows and entries."""
     newlines = colons = 0
@@ -35,12 +36,12 @@ def count_svmlight(data):
     return newlines, colons
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _ends_token(byte):
     return byte in (_SPACE, _NEWLINE, _RETURN, _TAB, _HASH)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _number(data, at):
     """Read a decimal number at `at`; return (value, the place after it, the quality of the value).
 
@@ -112,7 +113,7 @@ def _number(data, at):
     return (-value if negative else value), at, state
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def parse_svmlight(data, labels, offsets, indices, values, hard):
     """Parse the rows of whole lines.
 

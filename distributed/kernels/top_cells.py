@@ -11,8 +11,8 @@ buckets; 0 is an empty cell.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ...lsh.kernels.compiled import kernel
 from ...lsh.kernels.words import mix64
 from ...sketches.kernels.heaps import keep_best
 from ...sketches.kernels.index_query import write_frequent
@@ -20,7 +20,7 @@ from ...sketches.kernels.index_query import write_frequent
 __all__ = ["cells_of_buckets", "merge_cells", "top_of_cells"]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def cells_of_buckets(slots, seen, codes, keys, start, stop, cells, votes):
     """Count the ids in the buckets of the queries [start, stop) in their empty cells.
 
@@ -45,7 +45,7 @@ def cells_of_buckets(slots, seen, codes, keys, start, stop, cells, votes):
                         votes[i, r, place] -= 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def merge_cells(other_cells, other_votes, start, stop, cells, votes):
     """Merge other cells into `cells`; the votes of equal ids add up, and those of different ids subtract."""
     for i in range(start, stop):
@@ -61,13 +61,13 @@ def merge_cells(other_cells, other_votes, start, stop, cells, votes):
                     votes[i, r, c] = theirs - ours
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def top_of_cells(cells, votes, keys, start, stop, out_ids, out_counts):
     """Return the ids of most votes, with the largest votes of any row, as `query_buckets` returns ids."""
     n_rows, width = cells.shape[1], cells.shape[2]
     k = out_ids.shape[1]
     mask = np.uint64(width - 1)
-    first, best, best_keys = np.int64(0), np.empty(k, cells.dtype), np.empty(k, np.int32)
+    best, best_keys = np.empty(k, cells.dtype), np.empty(k, np.int32)
     for i in range(start, stop):
         n_best = 0
         for r in range(n_rows):
@@ -84,5 +84,5 @@ def top_of_cells(cells, votes, keys, start, stop, out_ids, out_counts):
                         is_new &= other >= r
                         count = max(count, votes[i, other, place])
                 if is_new:
-                    n_best = keep_best(slot, -count, k, first, n_best, best, best_keys)
+                    n_best = keep_best(slot, -count, k, 0, n_best, best, best_keys)
         write_frequent(best, best_keys, n_best, i, out_ids, out_counts)

@@ -22,7 +22,7 @@ from .objects import ObjectCommunicator
 
 __all__ = ["Communicator", "communicator", "takes_gpu_memory"]
 
-#: Tag of this library's point-to-point messages, which tells them from the application's.
+#: The tag of this library's point-to-point messages, which separates them from the application's.
 _TAG = 29_147
 
 
@@ -252,8 +252,7 @@ class Communicator(ObjectCommunicator):
         Notes
         -----
         A rank sends at most 64 MiB in a round and receives at most that, whatever the destinations are
-        (or one row from each rank, if rows are longer). The order of the rows takes 8 bytes a row beside
-        these two buffers.
+        (or one row from each rank, if rows are longer). The order of the rows takes another 8 bytes a row.
         """
         return exchange_rows(self, columns, destination, receive)
 

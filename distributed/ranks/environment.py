@@ -18,7 +18,7 @@ __all__ = [
     "others_wait_for_start",
 ]
 
-#: Pairs of environment variables with which launchers tell a process its rank and the number of ranks.
+#: Pairs of environment variables in which launchers give a process its rank and the number of ranks.
 _LAUNCHERS = (
     ("PMI_RANK", "PMI_SIZE"),
     ("PMIX_RANK", "OMPI_COMM_WORLD_SIZE"),

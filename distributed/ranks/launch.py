@@ -1,17 +1,8 @@
 """Run a program over many ranks so that it ends with one message, one exit code and no rank left over.
 
-Experiments with version 5.0 of MPICH's ``mpiexec`` (hydra) have shown:
-
-- If every rank returns from ``MPI_Finalize`` and exits, `mpiexec` prints nothing and returns the bitwise or
-  of their exit codes. An error that all ranks know of ends this way.
-- If a rank exits while others wait for it, its ``MPI_Finalize`` waits for them forever. So an error that one
-  rank alone knows of must abort.
-- ``MPI_Abort(code)`` kills all ranks. `mpiexec` prints one line ("Abort(2) on node ...") and returns the
-  code.
-- If a signal kills a rank, the others are killed within a fraction of a second. `mpiexec` prints its BAD
-  TERMINATION banner and returns the signal's number.
-- `mpiexec` passes SIGINT and SIGTERM on to every rank. A rank inside an MPI call handles them only after the
-  call, because Python runs no handler before.
+An error that all ranks know ends with an exit code on each rank. An error that one rank alone knows must
+abort, because ``MPI_Finalize`` waits for the other ranks forever.
+`docs/developers/decisions/failing-ranks.md` describes what MPICH's ``mpiexec`` does in each case.
 """
 
 from __future__ import annotations

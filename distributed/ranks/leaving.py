@@ -1,15 +1,9 @@
 """End the other ranks when one rank fails or leaves; `install` sets this up where ranks work together.
 
-MPI has no answer to a rank that ends while others wait for it: they wait forever, and it waits for them in
-``MPI_Finalize``. This module does two things about it. A program that ends well notices neither.
-
-- **A rank fails.** An exception that nobody catches reaches ``sys.excepthook``, which ends all ranks. If
-  several ranks fail together, one of them prints its error.
-- **A rank leaves**, by ``sys.exit`` or at the end of the script, which need not be wrong. It publishes how
-  many of this library's collective calls it has entered. A rank that waits in a later call looks at what its
-  left neighbour has published. One neighbour is enough: where some ranks of a ring have left and others
-  wait, at least one rank that waits stands to the right of a rank that has left. The number is published
-  through the launcher (MPICH's), because a message that nobody receives upsets ``MPI_Finalize``.
+MPI has no answer to a rank that ends while others wait for it. This module does two things about it, and a
+program that ends well notices neither. An exception that nobody catches ends all ranks. A rank that leaves
+publishes how many of this library's collective calls it has entered, and a rank that waits in a later call
+looks at what its left neighbour has published. `docs/developers/decisions/failing-ranks.md` has the reasons.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from ...errors import IncompatibleSketchError
 from ...lsh.support.configured import differing_field
-from ...sketches.core.base import REDUCTIONS, MergeableSketch
+from ...sketches.core.base import MergeableSketch
+from ...sketches.core.state import REDUCTIONS, SketchState
 from .comm import Communicator, communicator, takes_gpu_memory
 
 __all__ = ["check_configurations", "merge_over_ranks"]
@@ -88,7 +89,6 @@ def merge_over_ranks(sketch: S, comm: Any = None, *, cuda_aware: bool | None = N
     with comm.agree():
         if not isinstance(sketch, MergeableSketch):
             raise TypeError(f"sketch must be a MergeableSketch, got {type(sketch).__name__}")
-        sketch._canonicalise()
         staged = (
             sketch.device == "gpu"
             and comm.size > 1
@@ -103,42 +103,43 @@ def merge_over_ranks(sketch: S, comm: Any = None, *, cuda_aware: bool | None = N
     if any(other.staged for other in every):
         with comm.agree():
             merged = here.to(sketch.device) if staged else sketch
-        sketch._arrays.update(merged._arrays)
-        sketch._bounds.update(merged._bounds)
+        if merged is not sketch:
+            state = sketch.state
+            state.arrays.update(merged.state.arrays)
+            state.bounds.update(merged.state.bounds)
+            state.caches.clear()
     return sketch
 
 
 def _merge(sketch: MergeableSketch, every: list[_Description], comm: Communicator) -> None:
     check_configurations([(other.cls, other.config) for other in every])
-    sketch._check_parts([other.part for other in every])
-    bounds = _sum_bounds(sketch, every, comm)
-    dtypes = _common_dtypes(sketch, every, bounds)
-    own = _own_reductions(sketch)
+    sketch.check_parts([other.part for other in every])
+    state = sketch.state
+    bounds = _sum_bounds(state, every, comm)
+    dtypes = _common_dtypes(state, every, bounds)
+    own = [name for name, spec in state.specs.items() if spec.reduction not in REDUCTIONS]
     with comm.agree():
         # All memory is taken before anything changes.
-        wider = {n: a.astype(dtypes[n]) for n, a in sketch._arrays.items() if a.dtype != dtypes[n]}
-        room = {
-            name: sketch._backend.xp.empty(sketch._arrays[name].shape, dtypes[name])
-            for names in own.values()
-            for name in names
-        }
-    sketch._arrays.update(wider)
-    sketch._bounds.update(bounds)
-    for name, spec in sketch._specs().items():
+        wider = {n: a.astype(dtypes[n]) for n, a in state.arrays.items() if a.dtype != dtypes[n]}
+        room = {name: state.backend.xp.empty(state.arrays[name].shape, dtypes[name]) for name in own}
+    state.arrays.update(wider)
+    state.bounds.update(bounds)
+    for name, spec in state.specs.items():
         if spec.reduction in REDUCTIONS:
-            comm.allreduce(sketch._arrays[name], spec.reduction)
+            comm.allreduce(state.arrays[name], spec.reduction)
     if own:
-        _reduce_own(sketch, own, room, comm)
+        _reduce_own(sketch, room, comm)
+    state.caches.clear()
 
 
 def _describe(sketch: MergeableSketch, staged: bool) -> _Description:
-    cls = type(sketch)
+    cls, state = type(sketch), sketch.state
     return _Description(
         f"{cls.__module__}.{cls.__qualname__}",
         sketch.config(),
-        {name: array.dtype.name for name, array in sketch._arrays.items()},
-        {name: sketch._bound(name) for name in sketch._integer_sums()},
-        sketch._part(),
+        {name: array.dtype.name for name, array in state.arrays.items()},
+        {name: state.bound(name) for name in state.counters},
+        sketch.part_numbers(),
         staged,
     )
 
@@ -157,14 +158,14 @@ def check_configurations(every: Sequence[tuple[str, Mapping[str, Any]]]) -> None
             )
 
 
-def _sum_bounds(sketch: MergeableSketch, every: list[_Description], comm: Communicator) -> dict[str, int]:
-    """A bound of each integer sum over all ranks, measured afresh if it would ask for wider counters."""
+def _sum_bounds(state: SketchState, every: list[_Description], comm: Communicator) -> dict[str, int]:
+    """Bound each integer sum over all ranks; measure it again if it would ask for wider counters."""
     sums = {name: sum(other.bounds[name] for other in every) for name in every[0].bounds}
     tight = [name for name, total in sums.items() if total > _largest(every, name)]
     if tight:
         for name in tight:
-            del sketch._bounds[name]
-        measured = comm.allgather([sketch._bound(name) for name in tight])
+            del state.bounds[name]
+        measured = comm.allgather([state.bound(name) for name in tight])
         sums.update(
             {name: sum(column) for name, column in zip(tight, zip(*measured, strict=True), strict=True)}
         )
@@ -176,17 +177,17 @@ def _largest(every: list[_Description], name: str) -> int:
 
 
 def _common_dtypes(
-    sketch: MergeableSketch, every: list[_Description], bounds: Mapping[str, int]
+    state: SketchState, every: list[_Description], bounds: Mapping[str, int]
 ) -> dict[str, np.dtype[Any]]:
     """Each array's dtype on all ranks: the widest that one has, and wide enough for the sum."""
     dtypes = {}
-    for name, spec in sketch._specs().items():
+    for name, spec in state.specs.items():
         dtype = np.result_type(*(other.dtypes[name] for other in every))
         if name in bounds and bounds[name] > np.iinfo(dtype).max:
             dtype = np.dtype(spec.widens_to or dtype)
             if bounds[name] > np.iinfo(dtype).max:
                 raise OverflowError(
-                    f"{type(sketch).__name__}.{name} cannot count beyond {np.iinfo(dtype).max}; "
+                    f"{state.owner}.{name} cannot count beyond {np.iinfo(dtype).max}; "
                     f"over all ranks it might reach {bounds[name]}"
                 )
         dtypes[name] = dtype
@@ -196,22 +197,10 @@ def _common_dtypes(
 # -- a sketch's own reductions --------------------------------------------------------------------
 
 
-def _own_reductions(sketch: MergeableSketch) -> dict[str, list[str]]:
-    own: dict[str, list[str]] = {}
-    for name, spec in sketch._specs().items():
-        if spec.reduction not in REDUCTIONS:
-            own.setdefault(spec.reduction, []).append(name)
-    return own
-
-
-def _reduce_own(
-    sketch: MergeableSketch,
-    own: Mapping[str, list[str]],
-    room: Mapping[str, NDArray[Any]],
-    comm: Communicator,
-) -> None:
+def _reduce_own(sketch: MergeableSketch, room: Mapping[str, NDArray[Any]], comm: Communicator) -> None:
+    """Merge the arrays named in `room` up a tree, by reductions of the sketch's own; overwrites `room`."""
     failed: Exception | None = None
-    arrays = sketch._arrays
+    arrays = sketch.state.arrays
     for other, receives in comm.tree_rounds():
         for name in room:
             if receives:
@@ -219,10 +208,8 @@ def _reduce_own(
             else:
                 comm.send(arrays[name], other)
         try:
-            for reduction, names in own.items() if receives and failed is None else ():
-                sketch._reduce_custom(
-                    reduction, {name: arrays[name] for name in names}, {name: room[name] for name in names}
-                )
+            if receives and failed is None:
+                sketch.reduce_arrays(room)
         except Exception as error:
             # The ranks above still wait for this one, so it goes on to send.
             failed = error
@@ -230,6 +217,6 @@ def _reduce_own(
         if failed is not None:
             raise failed
         # What is broadcast must be right as it is: another rank does not know how it came about.
-        sketch._canonicalise()
+        arrays = sketch.state.arrays
     for name in room:
         comm.broadcast(arrays[name])

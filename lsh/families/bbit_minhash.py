@@ -1,4 +1,4 @@
-"""b-bit MinHash: codes of a few bits, packed, for similarities of very many sets in little memory."""
+"""b-bit MinHash: packed codes of a few bits, for similarities of many sets in little memory."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from .minhash import MinHash
 
 __all__ = ["BBitMinHash"]
 
-#: Codes held at once while they are packed: 128 KiB, which stay in L2; on a GPU 256 MiB.
+#: Number of codes in memory at a time while they are packed: 128 KiB, which stay in L2; on a GPU 256 MiB.
 _BLOCK_CODES = {"cpu": 1 << 15, "gpu": 1 << 26}
-#: Words whose comparison is worth a thread's while.
+#: Number of words whose comparison is worth a thread of its own.
 _BLOCK_WORDS = 1 << 18
 
 
 class BBitMinHash(MinHash):
-    """MinHash whose codes have only b bits, and are packed into words.
+    """MinHash with codes of only b bits, which are packed into words.
 
     Parameters
     ----------
     n_hashes : int, default 128
     bits : {1, 2, 4, 8, 16}
-        Of each code, b.
+        Number of bits of each code, b.
     power : int, default 1
-        Elementary hashes mixed to one code.
+        Number of elementary hashes mixed to one code.
     scheme, expected_set_size, seed
         As for `MinHash`.
 
@@ -41,19 +41,19 @@ class BBitMinHash(MinHash):
 
     Notes
     -----
-    A code is the value of a MinHash, or of `power` of them, mixed to b bits: sets share it with probability
+    A code is the value of a MinHash, or `power` of them, mixed to b bits. Two sets share it with probability
 
         P = J**power + (1 - J**power) / 2**b
 
-    (Li and König 2010, "b-bit minwise hashing"; mixing makes the low bits uniform whatever the sets' sizes,
-    so the simple form of their theorem 1 is exact). The share of equal codes gives the similarity back,
-    ``(share - 2**-b) / (1 - 2**-b)``, with a standard error of ``sqrt(P (1 - P) / n_hashes)`` over
-    ``1 - 2**-b`` under independent permutations. A similarity of 1/2 or more costs the least memory with
-    b = 1: three times the hashes of a full MinHash for the same error, at 1/32 of the bits a hash.
+    (Li and König 2010, "b-bit minwise hashing"; mixing makes the low bits uniform for sets of all sizes, so
+    the simple form of their theorem 1 is exact). The share of equal codes gives the similarity,
+    ``(share - 2**-b) / (1 - 2**-b)``, with a standard error of ``sqrt(P (1 - P) / n_hashes)`` divided by
+    ``1 - 2**-b`` under independent permutations. For similarities of 1/2 or more, b = 1 takes the least
+    memory: three times the hashes of a full MinHash for the same error, with 1/32 of the bits for each hash.
 
-    As a family its `kernel` and `collision_probability` are those of `MinHash`, and 2**-b is its
-    `chance_collision`, which sketches take off. Packed codes take ``n_hashes b / 8`` bytes a set, rounded up
-    to words of 8; they are compared 64 / b codes at a time.
+    As a family it has the `kernel` and `collision_probability` of `MinHash`; its `chance_collision`, which
+    sketches subtract, is 2**-b. Packed codes take ``n_hashes b / 8`` bytes for each set, rounded up to words
+    of 8 bytes. They are compared 64 / b codes at a time.
 
     References
     ----------
@@ -96,16 +96,16 @@ class BBitMinHash(MinHash):
 
     @property
     def n_words(self) -> int:
-        """64-bit words of a set's packed codes."""
+        """Number of 64-bit words of a set's packed codes."""
         return -(-self.n_hashes * self.bits // 64)
 
     def packed(self, sets: RowsLike) -> NDArray[np.uint64]:
-        """Packed codes of sets.
+        """Return the packed codes of sets.
 
         Parameters
         ----------
         sets : sparse matrix, (tokens, offsets) or list of integer arrays
-            As `MinHash` takes them.
+            Sets in the forms that `MinHash` takes.
 
         Returns
         -------
@@ -115,51 +115,51 @@ class BBitMinHash(MinHash):
         Raises
         ------
         TypeError, ValueError
-            If `sets` is none of the above.
+            If `sets` has none of these forms.
         """
-        read = self.read_rows(sets, "sets")
-        backend, (tokens, offsets) = read.backend, read.arrays
-        out = backend.xp.empty((read.n, self.n_words), np.uint64)
-        code = self._coder(backend, tokens, offsets)
-        rows = max(1, _BLOCK_CODES[backend.device] // self.n_hashes)
+        rows = self.read_rows(sets, "sets")
+        backend, write_codes = rows.backend, self._coder(rows)
+        out: NDArray[np.uint64] = backend.xp.empty((rows.n, self.n_words), np.uint64)
+        together = max(1, _BLOCK_CODES[backend.device] // self.n_hashes)
+        pack_fields = backend.kernels(bbit_minhash).pack_fields
 
         def pack(start: int, stop: int) -> None:
-            # A few rows at a time: all codes would take up to 32 times what is returned.
-            codes = backend.xp.empty((min(rows, stop - start), self.n_hashes), np.uint32)
-            for first in range(start, stop, rows):
-                last = min(first + rows, stop)
+            # All codes at once would take up to 32 times the memory of the result.
+            codes = backend.xp.empty((min(together, stop - start), self.n_hashes), np.uint32)
+            for first in range(start, stop, together):
+                last = min(first + together, stop)
                 part = codes[: last - first]
-                code(first, last, part)
-                backend.kernels(bbit_minhash).pack_fields(part, self.bits, 0, last - first, out[first:last])
+                write_codes(first, last, part)
+                pack_fields(part, self.bits, 0, last - first, out[first:last])
 
-        backend.map_blocks(pack, len(out), self._block(tokens, offsets))
+        backend.map_blocks(pack, rows.n, self._range_size(rows))
         return out
 
     def estimate_packed(
         self, A: ArrayLike, B: ArrayLike, *, family: BBitMinHash | None = None
     ) -> NDArray[np.float64]:
-        """Estimated similarity of row i of `A` and row i of `B`.
+        """Return the estimated similarity of row i of `A` and row i of `B`.
 
         Parameters
         ----------
         A, B : array_like of shape (n, n_words), uint64
-            Packed codes of this family. An array does not tell who made it: codes of another seed, scheme or
-            power look like sets that share nothing.
+            Packed codes of this family. An array does not show which family made it. Codes of another seed,
+            scheme or power look like sets that share nothing.
         family : BBitMinHash, optional
-            The family that made `B`, if those came from elsewhere: it is then checked to equal this one.
+            The family that made `B`, if it was another object. It is checked to equal this one.
 
         Returns
         -------
         ndarray of shape (n,), float64
-            Jaccard similarity to the power `power`; unbiased, as far as `collision_probability` is exact, and
-            so below 0 at times.
+            Jaccard similarity to the power `power`. It is unbiased where `collision_probability` is exact,
+            and may be below 0.
 
         Raises
         ------
         TypeError, ValueError
-            If `A` or `B` is not a uint64 matrix of that many columns, or their shapes differ.
+            If `A` or `B` is not a uint64 matrix with this number of columns, or their shapes differ.
         IncompatibleSketchError
-            If `family` makes other codes: names the first setting that differs.
+            If `family` makes other codes; the message names the first setting that differs.
         """
         check_same_family("packed codes", self, family)
         check_one_device("A", A, "B", B)
@@ -168,8 +168,8 @@ class BBitMinHash(MinHash):
             raise ValueError(f"B must have the shape of A, {left.shape}, got {right.shape}")
         backend, block = backend_of(left), max(1, _BLOCK_WORDS // self.n_words)
         equal, count = backend.xp.empty(len(left), np.int64), backend.kernels(bbit_minhash).count_equal_fields
-        how = (left, right, self.bits, self.n_hashes)
-        backend.map_blocks(lambda a, b: count(*how, a, b, equal), len(left), block)
+        arguments = (left, right, self.bits, self.n_hashes)
+        backend.map_blocks(lambda a, b: count(*arguments, a, b, equal), len(left), block)
         return as_array((equal / self.n_hashes - self.chance_collision) / (1.0 - self.chance_collision))
 
     def _check_packed(self, values: ArrayLike, name: str) -> NDArray[np.uint64]:

@@ -1,4 +1,4 @@
-"""Cross-polytope hashing: the locality-sensitive family of angles that tells near from far the best."""
+"""Cross-polytope hashing: the family of angles that best distinguishes near rows from far ones."""
 
 from __future__ import annotations
 
@@ -24,31 +24,33 @@ from .angles import angles_of_rows
 __all__ = ["CrossPolytope"]
 
 _MAX_VALUES = 1 << 24
-#: Of a rotation: the signs of smaller ones do not mix rows of few non-zeros well enough.
+#: Least size of a rotation: the signs of smaller ones do not mix rows of few non-zeros well enough.
 _LEAST_SIZE = 256
-#: Of a rotation, unless there are more axes: what stays in the first cache. Wider rows are scattered first.
+#: Largest size of a rotation, unless there are more axes: it stays in L1. Wider rows are scattered first.
 _LARGEST_SIZE = 8192
-#: Wide dense rows that are made sparse at a time; on a GPU so many numbers.
+#: Number of wide dense rows that are made sparse at a time, and of their numbers on a GPU.
 _WIDE_ROWS, _WIDE_NUMBERS = 16, 1 << 26
-#: Coordinates, times the rounds of a rotation, that are worth a thread of their own.
+#: Number of coordinates, times the rounds of a rotation, that are worth a thread of their own.
 _COORDINATES_BLOCK = 1 << 16
+#: Number of probes that are worth a thread of their own.
 _PROBES_BLOCK = 1 << 12
 
 
 class CrossPolytope(HashFamily):
-    """Hash functions of vectors that collide the more, the smaller the angle; sharper than signs.
+    """Hash functions of vectors that collide more often the smaller the angle is, more sharply than signs.
 
     Parameters
     ----------
     n_features, n_hashes : int
     power : int, default 1
-        Elementary hashes concatenated to one, at most 32.
+        Number of elementary hashes concatenated to one, at most 32.
     dimension : int, optional
-        Axes m that an elementary hash chooses from, a power of two from 2 to 65,536; by default the next
-        one from `n_features` on. It has 2 m values.
+        Number of axes m that an elementary hash chooses from, a power of two from 2 to 65,536. By default it
+        is the least one of at least `n_features`. The hash has 2 m values.
     n_buckets : int, optional
-        Codes lie in [0, n_buckets). By default ``(2 m)**power`` where that is at most 2**32: the code is
-        the values' digits. Otherwise, and for other numbers of buckets, values are mixed and reduced.
+        Codes lie in [0, n_buckets). By default ``(2 m)**power`` where that is at most 2**32; the code then
+        consists of the values as digits. Otherwise, and for other numbers of buckets, values are mixed and
+        reduced.
     seed : int, default 0
         In [0, 2**64).
 
@@ -59,41 +61,41 @@ class CrossPolytope(HashFamily):
 
     Notes
     -----
-    An elementary hash rotates a row at random and takes the nearest of the 2 m signed axes: which
-    coordinate is the largest in magnitude, and its sign (Andoni, Indyk, Laarhoven, Razenshteyn and Schmidt
+    An elementary hash rotates a row at random and takes the nearest of the 2 m signed axes, that is, the
+    coordinate that is largest in magnitude and its sign (Andoni, Indyk, Laarhoven, Razenshteyn and Schmidt
     2015, "Practical and optimal LSH for angular distance"). For nearby rows it is asymptotically the best
-    that a hash of angles can be: at equal chances of colliding for far rows, near ones collide more often
-    than under signs of projections. Lengths do not matter; rows of zeros have a code of their own choice,
-    that of the first axis.
+    hash of angles: at equal collision probabilities for far rows, near rows collide more often than under
+    signs of projections. Lengths have no effect. Rows of zeros have the code of the first axis.
 
-    Rotations are H D3 H D2 H D1, with H the Walsh-Hadamard matrix and D random signs, of the next power of
-    two from `n_features` on, at least 256. One rotation serves as many elementary hashes as `dimension`
-    goes into its coordinates, so a small `dimension` is also a fast one. For Gaussian rotations in its place
-    the collision probability is
+    Rotations are H D3 H D2 H D1, where H is the Walsh-Hadamard matrix and D are random signs. Their size is
+    the least power of two of at least `n_features` and 256. One rotation serves ``size / dimension``
+    elementary hashes, so a small `dimension` is also fast. For Gaussian rotations the collision probability
+    would be
 
         2 m * integral over u, v > 0 of phi(u, v) P(|U| <= u, |V| <= v)**(m - 1)
 
-    with phi the density of two normal numbers of correlation cos(angle): integrated beforehand for 257
-    angles and every m, and interpolated between them. Orthogonal rotations of s coordinates keep the angle
-    that Gaussian ones keep on average only, so p for k elementary hashes of one rotation becomes, with l the
-    logarithm of the integral::
+    where phi is the density of two normal numbers of correlation cos(angle). It has been integrated for 257
+    angles and every m, and is interpolated between them. Orthogonal rotations of s coordinates keep the
+    angle, which Gaussian ones keep only on average. So the probability for k elementary hashes of one
+    rotation is, with l the logarithm of the integral::
 
         exp(k l - sin(angle)**2 / (2 s) (k**2 l'**2 + k l''))
 
-    to first order in 1 / s (`collision_probability`). Pseudo-random rotations of 256 deviate from that by
-    less than 0.002, for rows of one or two non-zeros too, and larger ones by less. But rotated rows of a few
-    equal entries have few values, and for some hashes two coordinates share the largest: there rounding
-    chooses between them. So such a row and a multiple of it, unless by a power of two, do not collide with
-    a probability up to 0.025 in rotations of 256, and less in larger ones.
+    to first order in 1 / s (`collision_probability`). Pseudo-random rotations of 256 deviate from it by less
+    than 0.002, for rows of one or two non-zeros too, and larger ones by less. But rotated rows of a few equal
+    entries have few values, and for some hashes two coordinates share the largest one; rounding then chooses
+    between them. So such a row and a multiple of it (other than by a power of two) fail to collide with a
+    probability of up to 0.025 in rotations of 256, and less in larger ones.
 
-    Rows of more than 8,192 features, or `dimension` if that is more, are scattered to so many coordinates
-    before each rotation: features are added up, with random signs, at hashed places (Weinberger et al. 2009,
-    "Feature hashing for large scale multitask learning"). So any number of features will do. Cosines of
-    two rows then vary by about 1 / sqrt(8192) = 0.011 from rotation to rotation.
+    Rows of more than 8,192 features (or `dimension`, if that is larger) are scattered to 8,192 coordinates
+    (or `dimension`) before each rotation: features are added up, with random signs, at hashed places
+    (Weinberger et al. 2009, "Feature hashing for large scale multitask learning"). So rows may have any
+    number of features. Cosines of two rows then vary by about 1 / sqrt(8192) = 0.011 from rotation to
+    rotation.
 
-    O(size log(size)) for each rotation, and O(non-zeros) to scatter; 3 size / 8 bytes of random signs.
-    Rows are rounded to float32 first, and added up in one fixed order: codes depend on neither batch,
-    threads nor sparsity.
+    Time: O(size log(size)) for each rotation, and O(non-zeros) to scatter. Bytes: 3 size / 8 of random signs
+    for each rotation. Rows are rounded to float32 first and added up in a fixed order, so codes do not depend
+    on batches, threads or sparsity.
 
     References
     ----------
@@ -150,12 +152,12 @@ class CrossPolytope(HashFamily):
 
     @property
     def n_values(self) -> int:
-        """Elementary hashes: ``n_hashes * power``."""
+        """Number of elementary hashes: ``n_hashes * power``."""
         return self.n_hashes * self.power
 
     @property
     def _size(self) -> int:
-        """Coordinates of a rotation."""
+        """Number of coordinates of a rotation."""
         padded = min(1 << (self.n_features - 1).bit_length(), _LARGEST_SIZE)
         return max(_LEAST_SIZE, padded, self.dimension)
 
@@ -165,7 +167,7 @@ class CrossPolytope(HashFamily):
 
     @lazy
     def _scatter_keys(self) -> NDArray[np.uint64]:
-        """A key for each rotation of rows that are scattered before it; empty for others."""
+        """A key for each rotation where rows are scattered before it, and else no keys."""
         if self.n_features <= self._size:
             return np.empty(0, dtype=np.uint64)
         return random_uint64(self.seed, "cross-polytope scattering", self._masks.shape[0])
@@ -188,7 +190,7 @@ class CrossPolytope(HashFamily):
         return read_rows(X, self.n_features, name)
 
     def hash(self, X: RowsLike) -> NDArray[np.uint32]:
-        """Codes of the rows of `X`.
+        """Return the codes of rows.
 
         Parameters
         ----------
@@ -213,7 +215,7 @@ class CrossPolytope(HashFamily):
         return out
 
     def probe(self, Q: RowsLike, n_probes: int) -> NDArray[np.uint32]:
-        """Codes of the `n_probes` cells of each hash that are likeliest to hold a query's neighbours.
+        """Return the codes of the `n_probes` cells of each hash that are likeliest to contain neighbours.
 
         Parameters
         ----------
@@ -224,7 +226,7 @@ class CrossPolytope(HashFamily):
         Returns
         -------
         ndarray of shape (n, n_hashes, n_probes), uint32
-            The likeliest first: ``probe(Q, n)[:, :, 0]`` are the codes of ``hash_query(Q)``.
+            The likeliest cell comes first: ``probe(Q, n)[:, :, 0]`` are the codes of ``hash_query(Q)``.
 
         Raises
         ------
@@ -233,9 +235,9 @@ class CrossPolytope(HashFamily):
 
         Notes
         -----
-        Cells come in the order of the summed squares of what their axes' coordinates are smaller than the
-        nearest axis's (Andoni et al. 2015, section 5): noise would have to make up for those differences.
-        O(dimension power) for each hash, and O(log n_probes) for each probe.
+        Cells are ordered by the sum of squared differences between the coordinates of the nearest axes and
+        those of the cell's axes (Andoni et al. 2015, section 5): noise of that size would lead to the cell.
+        Time: O(dimension power) for each hash, and O(log n_probes) for each probe.
         """
         n_probes = check_int("n_probes", n_probes, 1)
         limit = self.dimension**self.power
@@ -263,7 +265,7 @@ class CrossPolytope(HashFamily):
         together = _WIDE_ROWS if device == "cpu" else max(1, _WIDE_NUMBERS // self.n_features)
 
         def write(start: int, stop: int, out: NDArray[np.uint32]) -> None:
-            # Wide rows go the way of sparse ones, a few at a time.
+            # Wide rows are hashed as sparse ones, a few at a time.
             for left in range(start, stop, together):
                 right = min(left + together, stop)
                 csr = rows.cut(left, right).csr
@@ -274,7 +276,7 @@ class CrossPolytope(HashFamily):
     # -- theory -----------------------------------------------------------------------------------
 
     def collision_probability(self, distance: ArrayLike) -> NDArray[np.float64]:
-        """Probability that one hash collides at an angle: of all hashes on average.
+        """Return the probability that a hash collides at an angle, on average over all hashes.
 
         Parameters
         ----------
@@ -288,11 +290,11 @@ class CrossPolytope(HashFamily):
         Raises
         ------
         TypeError, ValueError
-            If a distance is no number or out of range.
+            If a distance is not a number or is out of range.
         """
         angle, axes = self._check_distances(distance), self.dimension.bit_length() - 1
         if self.n_features > self._size:
-            # Scattering changes angles as Gaussian rotations do: by as much as orthogonal ones do not.
+            # Scattering changes angles as much as Gaussian rotations do.
             return np.asarray(collision_of_angle(angle, axes) ** self.power)
         total = np.zeros_like(angle)
         for parts, share in self._splits.items():
@@ -301,12 +303,12 @@ class CrossPolytope(HashFamily):
 
     @lazy
     def _splits(self) -> dict[tuple[int, ...], float]:
-        """Shares of hashes by how their elementary hashes share rotations.
+        """Shares of hashes by the numbers of elementary hashes that they have from each rotation.
 
-        A hash of (2, 1) has two of one rotation and one of the next.
+        A hash of (2, 1) has two elementary hashes of one rotation and one of the next.
         """
         each, splits = self._size // self.dimension, Counter[tuple[int, ...]]()
-        # After `each` hashes a rotation begins with a hash again.
+        # Every `each` hashes a rotation and a hash begin together.
         for h in range(min(self.n_hashes, each)):
             rotations = Counter(((h * self.power + np.arange(self.power)) // each).tolist())
             alike = (self.n_hashes - h - 1) // each + 1
@@ -314,7 +316,7 @@ class CrossPolytope(HashFamily):
         return {parts: count / self.n_hashes for parts, count in splits.items()}
 
     def kernel(self, X: RowsLike, Y: RowsLike) -> NDArray[np.float64]:
-        """Collision probability of every pair of rows, by `collision_probability` of their angle.
+        """Return the collision probability of every pair of rows: `collision_probability` of their angle.
 
         Parameters
         ----------
@@ -323,7 +325,7 @@ class CrossPolytope(HashFamily):
         Returns
         -------
         ndarray of shape (n, m), float64
-            A row of zeros is taken to be at pi / 2 to every other row, and at 0 to another row of zeros.
+            A row of zeros counts as at angle pi / 2 to every other row, and at 0 to another row of zeros.
 
         Raises
         ------

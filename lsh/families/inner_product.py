@@ -1,4 +1,4 @@
-"""Asymmetric hashing for inner products: data and queries are carried to one sphere, each in its own way."""
+"""Asymmetric hashing for inner products: data and queries are mapped to one sphere, each in its own way."""
 
 from __future__ import annotations
 
@@ -23,36 +23,36 @@ from .srp import SignedRandomProjection
 
 __all__ = ["InnerProduct"]
 
-#: What a norm may exceed its bound by, of the bound: it may have been computed in float32.
+#: Share of its bound by which a norm may exceed it, because it may have been computed in float32.
 _SLACK = 1e-6
-#: The bound of data and of queries, and the column that each has for itself, from the end.
+#: The bound of data and of queries, and the column that only they have, counted from the end.
 _SIDES = {"X": ("max_norm", -2), "Q": ("query_norm", -1)}
 
 
 class InnerProduct(HashFamily):
-    """Hash functions that collide the more, the larger the inner product of a data row and a query.
+    """Hash functions that collide more often the larger the inner product of a data row and a query is.
 
     Parameters
     ----------
     n_features : int or None
-        Width of the rows; None, for any width, only with ``projection="sparse"``.
+        Width of the rows. None allows any width, and needs ``projection="sparse"``.
     n_hashes : int
     max_norm : float
-        A bound M on the Euclidean norm of every data row, known beforehand, that is, without looking at
-        private data. The smaller, the better codes tell inner products apart.
+        A bound M on the Euclidean norm of every data row, which must be known without reading private data.
+        The smaller it is, the better codes distinguish inner products.
     query_norm : float, optional
-        A bound on the norm of every query. By default each query is brought to length 1: its length does
-        not change which rows have the largest inner products with it, and codes tell them apart best so.
+        A bound on the norm of every query. By default each query is scaled to length 1. Its length does not
+        change which rows have the largest inner products with it, and codes then distinguish them best.
     power : int, default 1
-        Sign bits concatenated to one hash, at most 32.
+        Number of sign bits concatenated to one hash, at most 32.
     projection : {"gaussian", "hadamard", "sparse"}
         As for `SignedRandomProjection`.
     n_buckets : int, optional
-        Codes lie in [0, n_buckets). By default ``2**power``: the code is its bits. Otherwise codes are
-        mixed and reduced to `n_buckets`.
+        Codes lie in [0, n_buckets). By default ``2**power``, where the code consists of its bits. Otherwise
+        codes are mixed and reduced to `n_buckets`.
     oversize : {"raise", "clip"}
-        Rows longer than their bound are refused, or hashed as if they were scaled down to it;
-        `oversized` tells which they are. A norm may exceed its bound by a millionth, as by rounding.
+        Rows longer than their bound are refused, or hashed as if they were scaled down to it. `oversized`
+        returns which rows are longer. A norm may exceed its bound by a millionth, to allow for rounding.
     seed : int, default 0
         In [0, 2**64).
 
@@ -63,26 +63,26 @@ class InnerProduct(HashFamily):
 
     Notes
     -----
-    Data rows and queries get two coordinates more, and all have the same length then,
+    Data rows and queries get two more coordinates, so that all have the same length,
 
         x -> [x, sqrt(M**2 - |x|**2), 0],    q -> [q, 0, sqrt(query_norm**2 - |q|**2)]
 
-    and are hashed by signed random projections. Their angle is that whose cosine is
-    x . q / (M query_norm), so a row and a query collide with probability
+    and are hashed by signed random projections. The cosine of their angle is x . q / (M query_norm), so a row
+    and a query collide with probability
 
         (1 - acos(x . q / (M query_norm)) / pi) ** power
 
     which rises with their inner product (Neyshabur and Srebro 2015, "On symmetric and asymmetric LSHs for
-    inner product search"; Shrivastava and Li 2014 and 2015, who came upon the idea). Without
-    `query_norm` it stands for |q|. Two rows have no such kernel, nor have two queries: the one is hashed by
-    `hash`, the other by `hash_query`.
+    inner product search"; the idea is due to Shrivastava and Li 2014 and 2015). Without `query_norm`, |q|
+    takes its place. Two rows have no such kernel, and neither have two queries: rows are hashed by `hash`,
+    and queries by `hash_query`.
 
-    A row of zeros has inner product 0 with all queries, a query of zeros with all rows, and both collide
-    accordingly.
+    A row of zeros has inner product 0 with all queries, and a query of zeros with all rows; they collide with
+    the probability of that product.
 
-    Time and bytes are those of `SignedRandomProjection` with two features more, and a copy of a few
-    hundred rows at a time. With ``projection="hadamard"`` two features more mean twice the time where
-    `n_features` is 256 or a higher power of two, or one below it.
+    Time and bytes are those of `SignedRandomProjection` with two more features, and of a copy of a few
+    hundred rows at a time. With ``projection="hadamard"`` the two features double the time where `n_features`
+    is 256 or a higher power of two, or one less.
 
     References
     ----------
@@ -164,7 +164,7 @@ class InnerProduct(HashFamily):
         return rows
 
     def hash(self, X: RowsLike) -> NDArray[np.uint32]:
-        """Codes of data rows.
+        """Return the codes of data rows.
 
         Parameters
         ----------
@@ -184,7 +184,7 @@ class InnerProduct(HashFamily):
         return self._encode(self.read_rows(X), "X", self._srp.hash)
 
     def hash_query(self, Q: RowsLike) -> NDArray[np.uint32]:
-        """Codes of queries.
+        """Return the codes of queries.
 
         Parameters
         ----------
@@ -197,23 +197,23 @@ class InnerProduct(HashFamily):
         Raises
         ------
         TypeError, ValueError
-            As for `hash`; queries may have any length unless there is a `query_norm`.
+            As for `hash`. Queries may have any length unless `query_norm` is given.
         """
         return self._encode(self.read_rows(Q, "Q"), "Q", self._srp.hash)
 
     def probe(self, Q: RowsLike, n_probes: int) -> NDArray[np.uint32]:
-        """Codes of the buckets where the rows of largest inner product are likeliest, likeliest first.
+        """Return the codes of the buckets that are likeliest to contain rows of the largest inner products.
 
         Parameters
         ----------
         Q : array_like or SciPy sparse matrix of shape (n, n_features)
         n_probes : int
-            Buckets of each table.
+            Number of buckets of each hash.
 
         Returns
         -------
         ndarray of shape (n, n_hashes, n_probes), uint32
-            ``probe(Q, n)[:, :, 0]`` equals ``hash_query(Q)``.
+            The likeliest bucket comes first: ``probe(Q, n)[:, :, 0]`` equals ``hash_query(Q)``.
 
         Raises
         ------
@@ -225,12 +225,12 @@ class InnerProduct(HashFamily):
         def probe(rows: Any) -> NDArray[np.uint32]:
             return self._srp.probe(rows, n_probes)
 
-        # The projection refuses what it cannot probe, also for queries that there are none of.
+        # The projection refuses an `n_probes` that is too large, even where there are no queries.
         probe(scipy.sparse.csr_array((0, self._width)))
         return self._encode(self.read_rows(Q, "Q"), "Q", probe, n_probes)
 
     def oversized(self, X: RowsLike) -> NDArray[np.bool_]:
-        """Which data rows are longer than `max_norm`: those that are refused or clipped.
+        """Return which data rows are longer than `max_norm`, that is, which are refused or clipped.
 
         Parameters
         ----------
@@ -239,7 +239,7 @@ class InnerProduct(HashFamily):
         Returns
         -------
         ndarray of shape (n,), bool
-            Its sum is their number.
+            True for rows that are longer.
 
         Raises
         ------
@@ -249,7 +249,7 @@ class InnerProduct(HashFamily):
         return relative_norms(self.read_rows(X), self.max_norm) > 1.0 + _SLACK
 
     def _refuse(self, norms: NDArray[np.float64], name: str, bound_name: str) -> None:
-        """Refuse rows of such norms, over their bound, unless they are to be clipped."""
+        """Refuse rows whose norms, relative to their bound, exceed 1, unless they are to be clipped."""
         if self.oversize == "raise" and bool((norms > 1.0 + _SLACK).any()):
             row, bound = int((norms > 1.0 + _SLACK).argmax()), getattr(self, bound_name)
             raise ValueError(
@@ -264,7 +264,10 @@ class InnerProduct(HashFamily):
     def _encode(
         self, rows: VectorRows, name: str, function: Callable[[Any], NDArray[np.uint32]], *shape: int
     ) -> NDArray[np.uint32]:
-        """What `function` makes of the extended rows, shape (n, n_hashes, *shape); data if named X."""
+        """Return what `function` returns for the extended rows, shape (n, n_hashes, *shape).
+
+        The name "X" stands for data, and "Q" for queries.
+        """
         backend = rows.backend
         bound_name, column = _SIDES[name]
         extension = Extension(getattr(self, bound_name) or 0.0, self._width + column, self._width)
@@ -279,20 +282,20 @@ class InnerProduct(HashFamily):
                 out[left:right] = function(part)
 
         backend.map_blocks(run, rows.n, rows_of_a_range(rows.n, self._srp.n_values))
-        # Every range stops at its first block of a row too long, so the first of all is among these.
+        # Every range stops at its first block with a row that is too long, so the first row is found.
         self._refuse(norms, name, bound_name)
         return out
 
     # -- theory -----------------------------------------------------------------------------------
 
     def collision_probability(self, distance: ArrayLike) -> NDArray[np.float64]:
-        """``(1 - acos(distance / (max_norm query_norm)) / pi) ** power`` at an inner product.
+        """Return ``(1 - acos(distance / (max_norm query_norm)) / pi) ** power`` at an inner product.
 
         Parameters
         ----------
         distance : array_like of float
-            Inner products of rows and queries as they are given, at most ``max_norm query_norm`` in
-            magnitude; without `query_norm`, of rows and queries of length 1.
+            Inner products of rows and queries as given, at most ``max_norm query_norm`` in magnitude. Without
+            `query_norm`, inner products with queries of length 1.
 
         Returns
         -------
@@ -301,7 +304,7 @@ class InnerProduct(HashFamily):
         Raises
         ------
         TypeError, ValueError
-            If an inner product is no number or larger than the bounds allow.
+            If an inner product is not a number or is larger than the bounds allow.
         """
         refuse_gpu("collision_probability", distance)
         values = check_numbers("distance", distance)
@@ -322,7 +325,7 @@ class InnerProduct(HashFamily):
         return np.asarray((1.0 - np.arccos(np.clip(cosine, -1.0, 1.0)) / math.pi) ** self.power)
 
     def distance(self, probability: ArrayLike) -> NDArray[np.float64]:
-        """The inner product at which the collision probability is that, in the units of the latter.
+        """Return the inner product of a collision probability: the inverse of `collision_probability`.
 
         Parameters
         ----------
@@ -333,19 +336,19 @@ class InnerProduct(HashFamily):
         -------
         ndarray of the shape of `probability`, float64
             ``max_norm query_norm cos(pi (1 - probability ** (1 / power)))``. Without `query_norm` it is
-            the inner product with the query at length 1: multiply it by the query's norm.
+            the inner product with the query scaled to length 1; multiply it by the query's norm.
 
         Raises
         ------
         TypeError, ValueError
-            If a probability is no number or lies outside [0, 1].
+            If a probability is not a number or lies outside [0, 1].
         """
         values = check_probabilities(probability)
         cosine = np.cos(math.pi * (1.0 - values ** (1.0 / self.power)))
         return np.asarray(self.max_norm * self._query_bound * cosine)
 
     def kernel(self, X: RowsLike, Y: RowsLike) -> NDArray[np.float64]:
-        """Exact collision probability of every query and data row.
+        """Return the exact collision probability of every query and data row.
 
         Parameters
         ----------
@@ -368,7 +371,7 @@ class InnerProduct(HashFamily):
         return self._probability(np.asarray(cosine.toarray() if hasattr(cosine, "toarray") else cosine))
 
     def _on_sphere(self, X: Any, name: str, bound_name: str) -> Any:
-        """Rows over their bound, or of length 1, without the coordinate that they get."""
+        """Return rows divided by their bound, or scaled to length 1, without their additional coordinates."""
         rows, bound = self.read_rows(X, name), getattr(self, bound_name)
         unit = unit_rows(rows, self.n_features, name)
         if bound is None:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..family import HashFamily
+from ..family import HashFamily, RowsToCodes
 from ..inputs.rows import VectorRows, read_rows
 from ..kernels.multiply import make_panels
 from ..support.checks import check_int
 from ..support.threads import get_num_threads
 from ..support.types import RowsLike
 
-__all__ = ["ProjectionFamily", "RandomVectors", "RowsToCodes", "prepare_vectors", "rows_of_a_range"]
+__all__ = ["ProjectionFamily", "RandomVectors", "prepare_vectors", "rows_of_a_range"]
 
 #: Number of products that are worth a thread of their own.
 _VALUES_BLOCK = 1 << 17
@@ -28,9 +27,6 @@ _PROBES_BLOCK = 1 << 12
 _PROBED_ROWS = 24
 #: Number of products that are kept at a time on a GPU.
 _PROBED_PRODUCTS = 1 << 26
-
-#: A function ``(start, stop, out)`` that writes the codes of the rows [start, stop).
-RowsToCodes = Callable[[int, int, NDArray[np.uint32]], None]
 
 
 class RandomVectors(NamedTuple):

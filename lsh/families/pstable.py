@@ -9,6 +9,7 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
+from ..family import RowsToCodes
 from ..inputs.rows import VectorRows
 from ..kernels import probing, projection
 from ..support.backend import refuse_gpu
@@ -16,7 +17,7 @@ from ..support.checks import check_choice, check_int, check_real
 from ..support.lazy import lazy
 from ..support.random import normal, random_uint64, uniform
 from ..support.types import RowsLike
-from .projection import ProjectionFamily, RandomVectors, RowsToCodes, prepare_vectors
+from .projection import ProjectionFamily, RandomVectors, prepare_vectors
 
 __all__ = ["PStable"]
 

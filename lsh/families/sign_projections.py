@@ -11,13 +11,14 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from ..family import RowsToCodes
 from ..inputs.rows import VectorRows
 from ..kernels import hadamard, projection
 from ..support.backend import Backend
 from ..support.lazy import lazy
 from ..support.random import normal, random_uint64
 from ..support.threads import get_num_threads
-from .projection import RandomVectors, RowsToCodes, prepare_vectors, rows_of_a_range
+from .projection import RandomVectors, prepare_vectors, rows_of_a_range
 
 __all__ = ["PROJECTIONS", "SignProjection"]
 

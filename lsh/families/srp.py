@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..family import RowsToCodes
 from ..inputs.rows import VectorRows
 from ..kernels import probing, projection
 from ..support.checks import check_choice, check_int
@@ -14,7 +15,7 @@ from ..support.lazy import lazy
 from ..support.random import random_uint64
 from ..support.types import RowsLike
 from .angles import angles_of_rows
-from .projection import ProjectionFamily, RowsToCodes
+from .projection import ProjectionFamily
 from .sign_projections import PROJECTIONS
 
 __all__ = ["SignedRandomProjection"]

@@ -1,8 +1,9 @@
-"""Winner-take-all hashing: the locality-sensitive family of orders, densified for sparse rows."""
+"""Winner-take-all hashing: a locality-sensitive family of orders, densified for sparse rows."""
 
 from __future__ import annotations
 
 import math
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -10,33 +11,30 @@ import numpy as np
 from numpy.polynomial.chebyshev import chebval
 from numpy.typing import ArrayLike, NDArray
 
-from ..family import HashFamily
+from ..family import HashFamily, RowsToCodes
 from ..inputs.rows import VectorRows, read_rows
-from ..kernels import rank_agreement, winner_take_all
-from ..support.backend import refuse_gpu
+from ..kernels import winner_take_all
 from ..support.checks import check_int
 from ..support.lazy import lazy
 from ..support.random import random_uint64
-from ..support.threads import map_blocks
 from ..support.types import RowsLike
 from .order_agreement import agreement_series
+from .shared_winners import shared_winners, shares_of_few
 
 __all__ = ["WinnerTakeAll"]
 
 _MAX_VALUES = 1 << 20
-#: Each of the parts of a hash has permutations of its own.
+#: Largest number of parts of a hash, each of which has its own permutations.
 _MAX_POWER = 1 << 10
 _MAX_GROUP = 1 << 16
-#: Features that blocks of dense rows are transposed of: 1 MiB in float32.
+#: Number of features of a transposed block of dense rows: 1 MiB in float32.
 _MAX_COLUMNS = 1 << 12
-#: Steps of the kernels, about a nanosecond each, that are worth a thread of their own.
+#: Number of steps of the kernels, about a nanosecond each, that are worth a thread of their own.
 _STEPS_BLOCK = 1 << 18
-#: Features that two rows have in all for which `kernel` knows the number of their bins by its average.
-_FEW = 128
 
 
 class WinnerTakeAll(HashFamily):
-    """Hash functions of vectors that collide the more, the more alike their features are ordered.
+    """Hash functions of vectors that collide more often the more similar the orders of their features are.
 
     Parameters
     ----------
@@ -45,13 +43,14 @@ class WinnerTakeAll(HashFamily):
     n_hashes : int
         ``n_hashes * power`` is at most 2**20.
     group_size : int, default 8
-        Features of a group, K: from 2 to 65,536.
+        Number of features of a group, K, from 2 to 65,536.
     power : int, default 1
-        Winners concatenated to one hash; at most 1,024.
+        Number of winners concatenated to one hash, at most 1,024.
     n_buckets : int, optional
-        Codes lie in [0, n_buckets). By default ``group_size ** power``, where that is at most 2**32: the
-        code is the winners' places in their groups, as digits. Otherwise (and by default, where it is
-        not) the numbers of the winning features are mixed and reduced to `n_buckets`, or 2**32.
+        Codes lie in [0, n_buckets). By default ``group_size ** power``, where that is at most 2**32. The code
+        then consists of the winners' places in their groups, as digits. With another number of buckets (and
+        by default with 2**32, where there are more places) the numbers of the winning features are mixed and
+        reduced to `n_buckets`.
     seed : int, default 0
         In [0, 2**64).
 
@@ -63,36 +62,36 @@ class WinnerTakeAll(HashFamily):
     Notes
     -----
     An elementary hash is the place of the largest number in a random group of K features (Yagnik, Strelow,
-    Ross and Lin 2011). It depends only on the order of a row's numbers: neither on their scale nor on any
-    other rising function of them. Two rows collide with the probability that in a random group of K features
-    the same one is largest in both; `kernel` computes it exactly. For K = 2 that is the share of pairs of
-    features that both rows order alike, (1 + Kendall's tau) / 2; larger groups look more at the top of the
-    order. The first of equal numbers wins, in the random order of the group.
+    Ross and Lin 2011). It depends only on the order of a row's numbers, so a rising function of all numbers
+    does not change it. Two rows collide with the probability that in a random group of K features the same
+    one is largest in both; `kernel` computes it exactly. For K = 2 that is the share of pairs of features
+    that have the same order in both rows, (1 + Kendall's tau) / 2. Larger groups give more weight to the top
+    of the order. Of equal numbers the first one in the random order of the group wins.
 
-    **Zeros are absent**: they never win, not even over negative numbers, so that sparse rows and dense
-    ones have the same codes. Where a zero is a number like others, add a constant to all features: orders
-    stay as they are. A group of nothing but zeros takes the winner of another one (densified winner-take-all:
-    Chen and Shrivastava 2018): a random permutation of the features is cut into bins of K (a last one may
-    be smaller), hash h has bin h, and an empty bin copies the first bin that is not empty in a random
-    order of its own, given by a hash of (bin, attempt). When there are more hashes than bins, they go on
-    with another permutation, and the `power` parts of a hash always come from different ones. Rows whose
-    bins differ in what they copied collide by chance where places are concatenated, with probability 1 / K,
-    and not at all where `n_buckets` has features mixed: so give it for sparse rows. A place that is copied is
-    turned by a random number of the two bins, so that bins which copy one donor do not collide together.
-    Where a group seldom has two numbers, collisions tell little more than whether features are present:
-    choose K larger than n_features divided by the entries of a row.
+    **Zeros are absent**: they never win, not even over negative numbers, so that sparse and dense rows have
+    the same codes. If zeros are ordinary numbers, add a constant to all features, which does not change
+    orders. A group of zeros only takes the winner of another one (densified winner-take-all: Chen and
+    Shrivastava 2018). For this a random permutation of the features is cut into bins of K (the last one may
+    be smaller), and hash h has bin h. An empty bin copies the first bin that is not empty in a random order
+    of its own, given by a hash of (bin, attempt). Where there are more hashes than bins, the next hashes use
+    another permutation, and the `power` parts of a hash always have different permutations. Rows whose bins
+    copied different ones collide by chance, with probability 1 / K, where places are concatenated. They do
+    not collide where `n_buckets` is given and features are mixed, so give it for sparse rows. A copied place
+    is shifted by a random number of the two bins, so that bins which copy one donor do not collide together.
+    Where a group rarely has two numbers, collisions show little more than which features are present: choose
+    K larger than n_features divided by the number of entries of a row.
 
-    Hashes with bins of one permutation are not independent. For rows of many entries that makes means over
-    them vary less, for they see different features; rows of few entries fill few bins, and means vary up
-    to sqrt(2) times as much as independent ones: `design_effect`.
+    Hashes with bins of one permutation are not independent. For rows of many entries means over them vary
+    less than over independent hashes, because they use different features. Rows of few entries fill few bins,
+    and means vary up to sqrt(2) times as much: `design_effect`.
 
-    A row of zeros has a code of its own, of a feature that does not exist; where places are concatenated,
-    code 0, which other rows can have.
+    A row of zeros has a code of its own, which is that of a feature that does not exist. Where places are
+    concatenated it has code 0, which other rows can have too.
 
-    Time: for dense rows about 0.2 ns a feature of each group, and 0.4 ns a feature; rows with an empty bin
-    and sparse ones O(entries P + n_hashes power), with P permutations,
-    ``power * ceil(n_hashes / (n_features // K))``. Bytes: 8 a feature and permutation, and 12 a feature of
-    each group, drawn at first use.
+    Time: for dense rows about 0.2 ns for each feature of each group, and 0.4 ns for each feature. Rows with
+    an empty bin and sparse rows take O(entries P + n_hashes power), with P permutations, ``power *
+    ceil(n_hashes / (n_features // K))``. Bytes: 8 for each feature and permutation, and 12 for each feature
+    of each group, drawn at first use.
 
     References
     ----------
@@ -113,7 +112,8 @@ class WinnerTakeAll(HashFamily):
 
     _parameters = ("n_features", "n_hashes", "group_size", "power", "n_buckets", "seed")
     metric = "rank"
-    #: Of bins that copy the same few others: where rows have few entries. Others have less than 1.
+    #: Design effect of bins that copy the same few others, where rows have few entries. Other rows have less
+    #: than 1.
     design_effect = 2.0
 
     def __init__(
@@ -158,7 +158,7 @@ class WinnerTakeAll(HashFamily):
 
     @property
     def _n_own(self) -> int:
-        """Bins of a permutation that hashes have for their own, those of group_size features."""
+        """Number of bins of a permutation that belong to hashes: those of `group_size` features."""
         return self.n_features // self.group_size
 
     @property
@@ -167,17 +167,17 @@ class WinnerTakeAll(HashFamily):
 
     @property
     def _n_rounds(self) -> int:
-        """Permutations for one of the parts of all hashes."""
+        """Number of permutations for one part of all hashes."""
         return -(-self.n_hashes // self._n_own)
 
     def _permutation(self, number: int) -> NDArray[np.int64]:
-        """The features in a random order."""
+        """Return the features in a random order."""
         words = random_uint64(self.seed, f"winner-take-all permutation {number}", self.n_features)
         return np.argsort(words, kind="stable")
 
     @lazy
     def _layout(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
-        """Bin and place of each feature, (permutations, n_features); features of each hash's own groups."""
+        """Bins and places of features, shape (permutations, n_features), and features of hashes' groups."""
         shape = self.power * self._n_rounds, self.n_features
         bins, spots = np.empty(shape, np.int32), np.empty(shape, np.int32)
         groups = np.empty((self.n_hashes, self.power, self.group_size), np.int32)
@@ -195,7 +195,7 @@ class WinnerTakeAll(HashFamily):
 
     @lazy
     def _dense_groups(self) -> tuple[NDArray[Any], ...]:
-        """The groups as `winners_dense` reads them, in ranges of hashes that have few enough features."""
+        """The groups as `winners_dense` reads them, in ranges of hashes with few enough features."""
         groups = self._layout[2]
         step = max(1, _MAX_COLUMNS // (self.power * self.group_size))
         if self.n_features <= _MAX_COLUMNS:
@@ -214,14 +214,14 @@ class WinnerTakeAll(HashFamily):
 
     @lazy
     def _keys(self) -> NDArray[np.uint64]:
-        """Where the words of codes start."""
+        """The initial words of codes."""
         if self._code_is_places:
             return np.zeros(self.n_hashes, np.uint64)
         return random_uint64(self.seed, "winner-take-all codes", self.n_hashes)
 
     @lazy
     def _donor_keys(self) -> NDArray[np.uint64]:
-        """Keys of the orders that empty bins look for others in, (2, permutations)."""
+        """Keys of the orders in which empty bins look for others, shape (2, permutations)."""
         n = self.power * self._n_rounds
         return random_uint64(self.seed, "winner-take-all donors", 2 * n).reshape(2, n)
 
@@ -239,12 +239,12 @@ class WinnerTakeAll(HashFamily):
         return read_rows(X, self.n_features, name)
 
     def hash(self, X: RowsLike) -> NDArray[np.uint32]:
-        """Codes of the rows of `X`.
+        """Return the codes of rows.
 
         Parameters
         ----------
         X : array_like or SciPy sparse matrix of shape (n, n_features)
-            Finite numbers; zeros are absent.
+            Finite numbers. Zeros are absent.
 
         Returns
         -------
@@ -256,35 +256,25 @@ class WinnerTakeAll(HashFamily):
             If `X` holds no real numbers, NaN or infinity, or has another width.
         """
         rows = self.read_rows(X)
-        backend = rows.backend
-        out = backend.xp.empty((rows.n, self.n_hashes), np.uint32)
-        if rows.n == 0:
-            return out
-        bins, spots, _ = self._layout
-        layout, settings, keys = (bins, spots, self._n_own, self._n_bins), self._settings, self._keys
-        values = self.n_hashes * self.power
-        if rows.form == "dense":
-            (dense,) = rows.arrays
-            groups = self._dense_groups
-            steps = values * self.group_size // 8 + groups[1].size
-
-            def run(start: int, stop: int) -> None:
-                backend.kernels(winner_take_all).winners_dense(
-                    dense, groups, layout, settings, keys, start, stop, out
-                )
-
-        else:
-            indptr, indices, data = rows.arrays
-            indices = indices.astype(np.int32, copy=False)
-            steps = 20 * values + 2 * len(bins) * indices.size // rows.n
-
-            def run(start: int, stop: int) -> None:
-                backend.kernels(winner_take_all).winners_csr(
-                    indptr, indices, data, layout, settings, keys, start, stop, out
-                )
-
-        backend.map_blocks(run, rows.n, max(1, _STEPS_BLOCK // steps))
+        out: NDArray[np.uint32] = rows.backend.xp.empty((rows.n, self.n_hashes), np.uint32)
+        if rows.n:
+            write, n_steps = self._coder(rows)
+            rows.backend.map_blocks(lambda a, b: write(a, b, out), rows.n, max(1, _STEPS_BLOCK // n_steps))
         return out
+
+    def _coder(self, rows: VectorRows) -> tuple[RowsToCodes, int]:
+        """Return what writes codes of rows [start, stop) to ``out[start:stop]``, and its steps for a row."""
+        kernels, n_values = rows.backend.kernels(winner_take_all), self.n_hashes * self.power
+        bins, spots, _ = self._layout
+        arguments = ((bins, spots, self._n_own, self._n_bins), self._settings, self._keys)
+        if rows.form == "dense":
+            groups = self._dense_groups
+            n_steps = n_values * self.group_size // 8 + groups[1].size
+            return partial(kernels.winners_dense, *rows.arrays, groups, *arguments), n_steps
+        indptr, indices, data = rows.csr
+        n_steps = 20 * n_values + 2 * len(bins) * indices.size // rows.n
+        indices = indices.astype(np.int32, copy=False)
+        return partial(kernels.winners_csr, indptr, indices, data, *arguments), n_steps
 
     # -- theory -----------------------------------------------------------------------------------
 
@@ -294,132 +284,60 @@ class WinnerTakeAll(HashFamily):
 
     @lazy
     def _few_shares(self) -> NDArray[np.float64]:
-        """For two rows of u features in all, the sum over groups with no more than m of them, weighted.
-
-        A hash whose bin is empty takes another one of the same permutation, so each of the F bins that are
-        not empty counts 1 / F: a group with j of the features by the inverse of the F expected then, that
-        of a permutation whose other bins share out the u - j others. Where F varies little, as for more
-        than _FEW features, the weights are nearly equal and are left out.
-        """
-        d, K = self.n_features, self.group_size
-        few = min(_FEW, d)
-        u, j = np.ogrid[: few + 1, : few + 1]
-        # Another group of K, among the d - K other features, has none of the t others.
-        t = np.arange(few + 1)
-        none = (t == 0).astype(np.float64)
-        if d >= 2 * K:
-            none = np.exp(_log_choose(d - K - t, K) - _log_choose(np.int64(d - K), K))
-        full = 1.0 + (d - K) / K * (1.0 - none[np.maximum(u - j, 0)])
-        groups = np.exp(_log_choose(d - u, K - j) - _log_choose(np.int64(d), K))
-        weights = np.where((j >= 1) & (j <= u), groups / full, 0.0)
-        m = np.arange(few + 1)[:, None]
-        return np.asarray(weights @ np.exp(_log_choose(m, np.arange(few + 1))).T)
+        return shares_of_few(self.n_features, self.group_size)
 
     def collision_probability(self, distance: ArrayLike) -> NDArray[np.float64]:
-        """Probability that a hash collides for rows that follow a normal copula.
+        """Return the probability that a hash collides for rows that follow a normal copula.
 
-        No number tells of two orders how often their winners agree, unless K = 2; `kernel` takes the rows
-        themselves. This is the probability for rows whose features are, up to rising functions, independent
-        pairs of normal numbers of correlation rho::
+        Unless K = 2, no single number of two orders determines how often their winners agree; `kernel` takes
+        the rows themselves. This is the probability for rows whose features are, up to rising functions,
+        independent pairs of normal numbers of correlation rho::
 
             P = (K E[F(X, Y) ** (K - 1)]) ** power,    distance = 1 - rho
 
-        with F their joint distribution function; for K = 2 it is ``(1/2 + asin(rho) / pi) ** power``. Such
-        rows have Kendall's tau ``2 asin(rho) / pi`` and Spearman's correlation ``6 asin(rho / 2) / pi``, so
-        either gives a distance for rows: ``1 - sin(pi tau / 2)`` or ``1 - 2 sin(pi spearman / 6)``.
+        where F is their joint distribution function. For K = 2 it is ``(1/2 + asin(rho) / pi) ** power``.
+        Such rows have Kendall's tau ``2 asin(rho) / pi`` and Spearman's correlation ``6 asin(rho / 2) / pi``,
+        so each of these gives a distance for rows: ``1 - sin(pi tau / 2)`` or ``1 - 2 sin(pi spearman / 6)``.
 
         Parameters
         ----------
         distance : array_like of float
-            1 - rho, in [0, 2].
+            Distances 1 - rho, in [0, 2].
 
         Returns
         -------
         ndarray of the shape of `distance`, float64
-            With errors below 1e-9. The first call takes some 0.2 s, with groups of 256 and more 2 s.
+            Errors are below 1e-9. The first call takes about 0.2 s, or 2 s with groups of 256 or more.
 
         Raises
         ------
         TypeError, ValueError
-            If a distance is no number or lies outside [0, 2].
+            If a distance is not a number or lies outside [0, 2].
         """
         rho = 1.0 - self._check_distances(distance)
         agreement = np.clip(chebval(2.0 / np.pi * np.arcsin(rho), self._series), 0.0, 1.0)
         return np.asarray(agreement**self.power)
 
     def kernel(self, X: RowsLike, Y: RowsLike) -> NDArray[np.float64]:
-        """Collision probability of every pair of rows, over random groups.
+        """Return the collision probability of every pair of rows, over random groups.
 
         Parameters
         ----------
         X, Y : array_like or SciPy sparse matrix of shape (n, n_features)
-            Finite numbers; zeros are absent.
+            Finite numbers. Zeros are absent.
 
         Returns
         -------
         ndarray of shape (len(X), len(Y)), float64
-            Exact for rows without zeros, and for rows of one entry. With zeros the number of bins that are
-            not empty is taken to be what it is on average, which changes probabilities by less than 1 % of
-            themselves. O(e log e) a pair of rows with e entries.
+            The result is exact for rows without zeros, and for rows of one entry. For other rows with zeros
+            the number of bins that are not empty is replaced by its average, which changes probabilities by
+            less than 1 % of their values. Time: O(e log e) for a pair of rows with e entries.
 
         Raises
         ------
         TypeError, ValueError
             If `X` or `Y` holds no real numbers, NaN or infinity, or has another width.
         """
-        d, K = self.n_features, self.group_size
-        x, y = _ranks(self.read_rows(X)), _ranks(self.read_rows(Y, "Y"))
-        n, m = x[0].size - 1, y[0].size - 1
-        sizes = np.diff(x[0])[:, None], np.diff(y[0])[None, :]
-        most = min(d, sum(int(size.max(initial=0)) for size in sizes))
-        # Of all groups, those within d - most + i given features.
-        within = np.arange(d, d - most, -1, dtype=np.float64)
-        shares = np.cumprod(np.append(1.0, np.maximum(within - K, 0.0) / within))[::-1].copy()
-        agreements, unions = np.empty((n, m)), np.empty((n, m), np.int64)
-        block = max(1, _STEPS_BLOCK // max(1, 30 * (x[1].size * m // max(1, n) + y[1].size)))
-        few = self._few_shares
-        map_blocks(
-            lambda start, stop: rank_agreement.rank_agreements(
-                x, y, shares, few, start, stop, agreements, unions
-            ),
-            n,
-            block,
-        )
-        is_few = unions < len(few)
-        u = np.minimum(unions, len(few) - 1)
-        either = np.where(is_few, few[u, u], 1.0 - shares[most - unions])
-        # Of groups with an entry of one row only; none of few features is left out of `few`.
-        neither = np.where(is_few, 0.0, shares[most - unions])
-        lone = [
-            np.where(is_few, few[u, np.maximum(u - size, 0)], shares[most - size] - neither) for size in sizes
-        ]
-        either[unions == 0] = 1.0
-        result = agreements / either
-        if self._code_is_places:
-            # Winners of different bins, one being empty in x or in y, have any places.
-            result += sum(lone) / either / K
-        result[unions == 0] = 1.0
-        return np.asarray(np.minimum(result, 1.0) ** self.power)
-
-
-def _log_choose(n: Any, k: Any) -> NDArray[np.float64]:
-    """Logarithms of binomial coefficients; minus infinity where there is no such choice."""
-    from scipy.special import gammaln
-
-    possible = (k >= 0) & (k <= n)
-    n, k = np.where(possible, n, 0), np.where(possible, k, 0)
-    value = gammaln(n + 1.0) - gammaln(k + 1.0) - gammaln(n - k + 1.0)
-    return np.where(possible, value, -np.inf)
-
-
-def _ranks(rows: VectorRows) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Return rows as ``(indptr, indices, ranks)`` of their entries that are no zeros, ranks from 1."""
-    indptr, indices, data = rows.csr
-    refuse_gpu("kernel", data)
-    stored = data != 0
-    indptr = np.concatenate([[0], np.cumsum(stored)])[indptr]
-    indices, data = indices[stored], data[stored]
-    ranks = np.empty(data.size, np.int64)
-    for start, stop in pairwise(indptr):
-        ranks[start:stop] = np.unique(data[start:stop], return_inverse=True)[1] + 1
-    return indptr, indices.astype(np.int64), ranks
+        rows, others, places = self.read_rows(X), self.read_rows(Y, "Y"), self._code_is_places
+        shared = shared_winners(rows, others, self.group_size, self._few_shares, places)
+        return np.asarray(shared**self.power)

@@ -42,7 +42,7 @@ class Shingles(NamedTuple):
 
 
 def shingle(documents: KeysLike, *, unit: str = "word", size: int = 5, seed: int = 0) -> Shingles:
-    """Return shingle hashes of documents: sets whose Jaccard similarity measures how similar two texts are.
+    r"""Return shingle hashes of documents: sets whose Jaccard similarity measures how similar two texts are.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def shingle(documents: KeysLike, *, unit: str = "word", size: int = 5, seed: int
     Notes
     -----
     Text is normalised first. Words are runs of letters, numbers, marks and connector punctuation
-    (Unicode categories L, N, M and Pc: ``\\w`` of Unicode Technical Standard 18); all other characters
+    (Unicode categories L, N, M and Pc: ``\w`` of Unicode Technical Standard 18); all other characters
     separate words. In scripts that are written without spaces each character is a word: Han ideographs,
     Hiragana, and the letters of Thai, Lao, Khmer and Myanmar, each with the marks that follow it.
     Words are lower-cased one code point to one (no ``ß`` to ``ss``, no final sigma) and joined by

@@ -3,5 +3,3 @@
 The arguments of every kernel come in one order: arrays that it reads, parameters, the range [start, stop) of
 its work, and arrays that it writes. An array that a kernel changes in place is one that it writes.
 """
-
-from . import cache as _cache  # noqa: F401 - before all that compiles kernels

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from .compiled import kernel
 from .words import popcount
 
 __all__ = ["count_equal_fields", "pack_fields"]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def pack_fields(codes, bits, start, stop, out):
     """Pack the codes of the rows [start, stop), below 2**bits; code v begins at bit ``v * bits`` of its row.
 
@@ -25,7 +25,7 @@ def pack_fields(codes, bits, start, stop, out):
             out[i, w] = word
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def count_equal_fields(A, B, bits, n_fields, start, stop, out):
     """Count the fields that are equal in row i of A and of B, of n_fields each, to ``out[i]``.
 

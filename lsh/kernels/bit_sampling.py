@@ -7,8 +7,8 @@ of 64 bytes then has one byte of every row, and a bit of 64 rows takes one test 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from .compiled import helper, kernel
 from .words import mix64, popcount, reduce_word
 
 __all__ = ["hamming_distances", "mix_words", "sample_bits"]
@@ -19,7 +19,7 @@ LANES = 64
 _TILE = 16
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _gather_bytes(X, columns, left, right, block):
     """Set ``block[u, i]`` to byte ``columns[u]`` of row ``left + i``."""
     for i in range(right - left):
@@ -28,7 +28,7 @@ def _gather_bytes(X, columns, left, right, block):
             block[u, i] = row[columns[u]]
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _gather_word(block, places, masks, first, last, octet, word):
     """Write bits [first, last), at most 32 of them, of 64 rows to `word`, the first as the lowest bit."""
     word[:] = 0
@@ -43,7 +43,7 @@ def _gather_word(block, places, masks, first, last, octet, word):
             word[i] |= np.uint32(octet[i]) << shift
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def sample_bits(X, columns, places, masks, first, start, stop, out):
     """Sample bits of the rows [start, stop): bit k of ``out[:, (first + h) * W:]`` is the k-th of hash h.
 
@@ -72,7 +72,7 @@ def sample_bits(X, columns, places, masks, first, start, stop, out):
                     row[j] = tile[j, i]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def mix_words(words, flips, keys, n_buckets, out):
     """Mix words into codes, once for each of some flips of bits.
 
@@ -95,7 +95,7 @@ def mix_words(words, flips, keys, n_buckets, out):
                 out[i, h, t] = reduce_word(z, n_buckets)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def hamming_distances(A, B, start, stop, out):
     """Count the bits in which row i of A, for i in [start, stop), differs from row j of B, to ``out[i, j]``.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from .compiled import kernel
 
 __all__ = ["MALFORMED", "any_nonfinite_32", "any_nonfinite_64", "count_falls"]
 
@@ -11,7 +12,7 @@ __all__ = ["MALFORMED", "any_nonfinite_32", "any_nonfinite_64", "count_falls"]
 MALFORMED = -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def any_nonfinite_32(bits, start, stop):
     # Bit patterns and a slice are used because float comparisons and indices from `start` on do not
     # vectorise.
@@ -23,7 +24,7 @@ def any_nonfinite_32(bits, start, stop):
     return largest >= np.uint32(0x7F800000)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def any_nonfinite_64(bits, start, stop):
     """Tell whether any of the float64 numbers [start, stop), given as uint64, is NaN or infinite."""
     largest = np.uint64(0)
@@ -33,7 +34,7 @@ def any_nonfinite_64(bits, start, stop):
     return largest >= np.uint64(0x7FF0000000000000)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def count_falls(indptr, indices, n_columns, start, stop):
     """Count, in the rows [start, stop) of a CSR matrix, the indices that are not above the one before.
 

@@ -7,8 +7,8 @@ coordinates. Rotations are those of `hadamard`, one row at a time; the smallest 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from .compiled import helper, kernel
 from .cross_polytope_registers import GROUP, MAGNITUDE, largest_place, rotate_group
 from .hadamard import rotate, scale_dense
 from .hadamard_registers import RADIX, WIDTH
@@ -20,7 +20,7 @@ __all__ = ["cross_polytope_codes_csr", "cross_polytope_codes_dense"]
 _MAGNITUDE = np.uint32(MAGNITUDE)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def nearest_axis(words, first, dimension):
     """Find the axis nearest to one hash's coordinates.
 
@@ -37,7 +37,7 @@ def nearest_axis(words, first, dimension):
     return 2 * (best - first) + np.int64(words[best] >> np.uint32(31))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def scatter(indices, entries, key, source):
     """Add each entry, with a random sign, to a coordinate of `source` that its feature and the key choose."""
     source[:] = 0
@@ -56,7 +56,7 @@ def scatter(indices, entries, key, source):
             source[place] += entries[j]
 
 
-@njit(cache=True, nogil=True)
+@helper
 def scale_entries(data, entries):
     """Scale the entries of a row, as float32, by the power of two that brings them into [-1, 1]."""
     scale = own_scale(data)
@@ -65,7 +65,7 @@ def scale_entries(data, entries):
     return entries[: data.size]
 
 
-@njit(cache=True, nogil=True)
+@helper
 def place_entries(indices, entries, scatter_keys, source):
     """Write a sparse row to `source`, which is 0 elsewhere; a row that is scattered later is left out."""
     if scatter_keys.size == 0:
@@ -73,7 +73,7 @@ def place_entries(indices, entries, scatter_keys, source):
             source[indices[j]] = entries[j]
 
 
-@njit(cache=True, nogil=True)
+@helper
 def clear_entries(indices, scatter_keys, source):
     """Set to 0 again what `place_entries` has written."""
     if scatter_keys.size == 0:
@@ -81,20 +81,20 @@ def clear_entries(indices, scatter_keys, source):
             source[indices[j]] = 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def absorb(word, value, base, mixed):
     """Take one more value into a hash's word: mix it in, or append it as the next digit."""
     value = np.uint64(value)
     return mix64(word ^ value) if mixed else word * base + value
 
 
-@njit(cache=True, nogil=True)
+@helper
 def code_of(word, n_buckets, mixed):
     """Return the code of a hash whose word has absorbed all values."""
     return reduce_word(word, n_buckets) if mixed else np.uint32(word)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _row_codes(
     source, indices, entries, scatter_keys, masks, dimension, power, keys, n_buckets,
     block, words, values, codes, codes_at,
@@ -121,7 +121,7 @@ def _row_codes(
         codes[codes_at + h] = code_of(word, n_buckets, mixed)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def cross_polytope_codes_dense(X, masks, dimension, power, keys, n_buckets, start, stop, out):
     """Write the codes of the rows [start, stop).
 
@@ -152,7 +152,7 @@ def cross_polytope_codes_dense(X, masks, dimension, power, keys, n_buckets, star
         )  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def cross_polytope_codes_csr(
     indptr, indices, data, scatter_keys, masks, dimension, power, keys, n_buckets, start, stop, out
 ):

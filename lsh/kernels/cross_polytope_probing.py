@@ -9,8 +9,8 @@ sorted lists, one list after another.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from .compiled import helper, kernel
 from .cross_polytope_codes import (
     absorb,
     clear_entries,
@@ -35,7 +35,7 @@ _COUNTED = 64
 # longer than their work.
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _bound_of_largest(words, first, dimension, keep, lanes):
     """Find a magnitude that at least `keep` coordinates reach, up to 16, and not many more than that.
 
@@ -55,7 +55,7 @@ def _bound_of_largest(words, first, dimension, keep, lanes):
     return bound
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _rank_large(words, first, dimension, bound, ranks):
     """Write a rank for each coordinate of at least that magnitude; return their number.
 
@@ -69,13 +69,13 @@ def _rank_large(words, first, dimension, bound, ranks):
     return found
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _place_of(rank):
     """Return the place of the coordinate that has a rank."""
     return np.int64(np.uint64(0xFFFFFFFF) - (rank & np.uint64(0xFFFFFFFF)))
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _order_few(ranks, found, axes, axes_at):
     """Write places of coordinates to ``axes[axes_at:]``, the highest rank first, by counting higher ranks."""
     for a in range(found):
@@ -85,7 +85,7 @@ def _order_few(ranks, found, axes, axes_at):
         axes[axes_at + before] = _place_of(ranks[a])
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _order_many(ranks, found, keep, axes, axes_at):
     """Write the places of the `keep` highest ranks as `_order_few` does, by sorting."""
     ranks[:found].sort()
@@ -93,7 +93,7 @@ def _order_many(ranks, found, keep, axes, axes_at):
         axes[axes_at + r] = _place_of(ranks[found - 1 - r])
 
 
-@njit(cache=True, nogil=True)
+@helper
 def cheapest_sums(
     left, left_at, n_left, right, n_right, keep, sums_at, places, steps, steps_at, heads, cursors
 ):
@@ -119,7 +119,7 @@ def cheapest_sums(
     return keep
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _row_probes(
     source, indices, entries, scatter_keys, masks, dimension, power, keys, n_buckets,
     n_hashes, n_probes, block, words, room, codes, codes_at,
@@ -172,7 +172,7 @@ def _row_probes(
             codes[codes_at + h * n_probes + r] = code_of(word, n_buckets, mixed)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _room(dimension, power, n_probes):
     """Make the work space of `_row_probes`."""
     most = max(_COUNTED, min(dimension, n_probes))
@@ -190,7 +190,7 @@ def _room(dimension, power, n_probes):
     )
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def cross_polytope_probes_dense(X, masks, dimension, power, keys, n_buckets, start, stop, out):
     """Write the codes of the likeliest cells of the rows [start, stop), the row's own cell first."""
     size = masks.shape[1] // 3 * WIDTH
@@ -209,7 +209,7 @@ def cross_polytope_probes_dense(X, masks, dimension, power, keys, n_buckets, sta
         )  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def cross_polytope_probes_csr(
     indptr, indices, data, scatter_keys, masks, dimension, power, keys, n_buckets, start, stop, out
 ):

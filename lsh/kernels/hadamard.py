@@ -7,8 +7,8 @@ stay in the first-level cache. At most twice the coordinates that are asked for 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from .compiled import helper, kernel
 from .hadamard_registers import (
     RADIX,
     WIDTH,
@@ -35,7 +35,7 @@ _GROUP = RADIX * WIDTH
 _CHUNK = 4096
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _levels(block, left, right, span, top):
     """Compute the levels from `span` to below `top` of the transform of the coordinates [left, right)."""
     while span < top:
@@ -56,7 +56,7 @@ def _levels(block, left, right, span, top):
         span *= radix
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def rotate(source, masks, block):
     """Compute ``block = H D3 H D2 H D1 source``; the bits of `masks` are the signs of the three rounds.
 
@@ -74,7 +74,7 @@ def rotate(source, masks, block):
         at += size // WIDTH
 
 
-@njit(cache=True, nogil=True)
+@helper
 def scale_dense(row, lanes, source):
     """Scale a row by the power of two that brings it into [-1, 1], and write it to `source` as float32."""
     # Sixteen running values are used, because the compiler may not reorder the operations of one.
@@ -93,7 +93,7 @@ def scale_dense(row, lanes, source):
         source[j] = np.float64(row[j]) * scale
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _scatter(indices, data, source):
     """Scale a sparse row as `scale_dense` does; `source` is 0 elsewhere, and everywhere after `_clear`."""
     scale = own_scale(data)
@@ -101,13 +101,13 @@ def _scatter(indices, data, source):
         source[indices[j]] = np.float64(data[j]) * scale
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _clear(indices, source):
     for j in range(indices.size):
         source[indices[j]] = 0
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _row_signs(source, masks, n_hashes, power, block, bits, codes, codes_at):
     """Write the codes of one row to ``codes[codes_at : codes_at + n_hashes]``."""
     size, n_values = block.size, n_hashes * power
@@ -130,7 +130,7 @@ def _row_signs(source, masks, n_hashes, power, block, bits, codes, codes_at):
         codes[codes_at + h] = code
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def hadamard_signs_dense(X, masks, n_hashes, power, start, stop, out):
     """Write the codes of rows: bit k of code h is the sign of rotated coordinate ``k * n_hashes + h``.
 
@@ -155,7 +155,7 @@ def hadamard_signs_dense(X, masks, n_hashes, power, start, stop, out):
         _row_signs(source, masks, n_hashes, power, block, bits, codes, i * n_hashes)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def hadamard_signs_csr(indptr, indices, data, masks, n_hashes, power, start, stop, out):
     """Write the codes of sparse rows as `hadamard_signs_dense` does, with one row at a time made dense."""
     size = masks.shape[1] // 3 * WIDTH
@@ -169,16 +169,17 @@ def hadamard_signs_csr(indptr, indices, data, masks, n_hashes, power, start, sto
         _clear(indices[a:b], source)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _row_products(source, masks, block, out):
     size = block.size
     for b in range(masks.shape[0]):
         rotate(source, masks[b], block)
         width = min(size, out.size - b * size)
-        out[b * size : b * size + width] = block[:width]
+        for i in range(width):
+            out[b * size + i] = block[i]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def hadamard_products_dense(X, masks, start, stop, out):
     """Write the coordinates whose signs are the bits, of the rows [start, stop)."""
     size = masks.shape[1] // 3 * WIDTH
@@ -189,7 +190,7 @@ def hadamard_products_dense(X, masks, start, stop, out):
         _row_products(source, masks, block, out[i - start])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def hadamard_products_csr(indptr, indices, data, masks, start, stop, out):
     """Write the coordinates of sparse rows as `hadamard_products_dense` does."""
     size = masks.shape[1] // 3 * WIDTH

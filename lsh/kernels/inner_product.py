@@ -8,14 +8,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from .compiled import helper, kernel
 from .products import LANES, add_up, own_scale, power_of_two
 
 __all__ = ["extend_rows_csr", "extend_rows_dense", "relative_norms_csr", "relative_norms_dense"]
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _sum_of_squares_dense(row, scale, sums):
     sums[:] = 0.0
     # The loop over lanes has no fixed length: else it would be unrolled before it is vectorised.
@@ -27,7 +27,7 @@ def _sum_of_squares_dense(row, scale, sums):
     return add_up(sums)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _sum_of_squares_csr(indices, data, scale, sums):
     sums[:] = 0.0
     for j in range(indices.size):
@@ -36,7 +36,7 @@ def _sum_of_squares_csr(indices, data, scale, sums):
     return add_up(sums)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _relative_norm_dense(row, bound, sums):
     """Return the Euclidean norm over `bound`; it is infinite only where float64 cannot hold it."""
     scale = power_of_two(bound)
@@ -47,7 +47,7 @@ def _relative_norm_dense(row, bound, sums):
     return math.sqrt(_sum_of_squares_dense(row, scale, sums)) / scale / bound
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _relative_norm_csr(indices, data, bound, sums):
     scale = power_of_two(bound)
     total = _sum_of_squares_csr(indices, data, scale, sums)
@@ -57,7 +57,7 @@ def _relative_norm_csr(indices, data, bound, sums):
     return math.sqrt(_sum_of_squares_csr(indices, data, scale, sums)) / scale / bound
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def relative_norms_dense(X, bound, start, stop, norms):
     """Set ``norms[i]`` to the Euclidean norm of row i over `bound`, for the rows [start, stop)."""
     sums = np.empty(LANES, np.float64)
@@ -65,7 +65,7 @@ def relative_norms_dense(X, bound, start, stop, norms):
         norms[i] = _relative_norm_dense(X[i], bound, sums)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def relative_norms_csr(indptr, indices, data, bound, start, stop, norms):
     """Compute the norms of sparse rows, whose indices rise, as `relative_norms_dense` does."""
     sums = np.empty(LANES, np.float64)
@@ -74,13 +74,13 @@ def relative_norms_csr(indptr, indices, data, bound, start, stop, norms):
         norms[i] = _relative_norm_csr(indices[a:b], data[a:b], bound, sums)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _missing(norm, bound):
     """Return the coordinate that brings a row of that norm over the bound to the bound; 0 for longer rows."""
     return bound * math.sqrt((1.0 - norm) * (1.0 + norm)) if norm < 1.0 else 0.0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def extend_rows_dense(X, bound, column, start, stop, out, norms):
     """Copy the rows [start, stop), and write ``sqrt(bound**2 - |x|**2)`` to a column of its own.
 
@@ -107,7 +107,7 @@ def extend_rows_dense(X, bound, column, start, stop, out, norms):
         target[column] = _missing(norms[i], bound)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def extend_rows_csr(indptr, indices, data, bound, column, start, stop, out, norms):
     """Extend sparse rows, whose indices rise, as `extend_rows_dense` does, by an entry at their end.
 
@@ -124,8 +124,9 @@ def extend_rows_csr(indptr, indices, data, bound, column, start, stop, out, norm
         a, b, k = indptr[i], indptr[i + 1], i - start
         norms[i] = _relative_norm_csr(indices[a:b], data[a:b], bound, sums) if bound > 0.0 else 0.0
         first, last = new_indptr[k], new_indptr[k] + b - a
-        new_indices[first:last] = indices[a:b]
-        new_data[first:last] = data[a:b]
+        for j in range(b - a):
+            new_indices[first + j] = indices[a + j]
+            new_data[first + j] = data[a + j]
         new_indices[last] = column
         new_data[last] = _missing(norms[i], bound)
         new_indptr[k + 1] = last + 1

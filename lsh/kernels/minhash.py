@@ -1,6 +1,4 @@
-"""The kernels of MinHash, in one module because their twin is one: those of all schemes, and those that all
-share.
-"""
+"""The kernels of MinHash, in one module because their twin is one: those of each scheme and of all."""
 
 from .minhash_bins import minhash_fast_similarity, minhash_one_permutation
 from .minhash_counts import concatenate_codes, count_equal

@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 
+from .compiled import helper, kernel
 from .minhash_permutations import CHUNK, EMPTY, affine_minimum, finalise
 from .registers import element_of, intrinsic, register_at
 from .words import lowest_bit, mix_pair, reduce_word
@@ -42,7 +43,7 @@ def _empty_mask(typingctx, values, start):
     return signature, generate
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _throw(words, n_words, multiplier, flip, shift, prefix, signature, bins, values):
     """Lower the bin of each word to the low half of the word ^ `flip`, shifted right and marked by `prefix`.
 
@@ -58,7 +59,7 @@ def _throw(words, n_words, multiplier, flip, shift, prefix, signature, bins, val
         signature[bin_] = min(signature[bin_], values[i])
 
 
-@njit(cache=True, nogil=True)
+@helper
 def count_empty(signature):
     """Count the empty bins of a signature."""
     empty = np.uint32(0)
@@ -67,13 +68,13 @@ def count_empty(signature):
     return empty
 
 
-@njit(cache=True, nogil=True)
+@helper
 def densify(attempts, walk_key, rank_key, signature, native, full):
     """Let every empty bin copy a full one; `native` and `full` are work space of the same length."""
     m = np.uint64(signature.size)
-    native[:] = signature
     n_full = 0
     for k in range(signature.size):
+        native[k] = signature[k]
         full[n_full] = k
         n_full += native[k] != EMPTY
     for k in range(signature.size):
@@ -93,7 +94,7 @@ def densify(attempts, walk_key, rank_key, signature, native, full):
         signature[k] = value
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def minhash_one_permutation(tokens, offsets, key, multiplier, walk_key, rank_key, out):
     """Write the signatures of sets by one permutation, optimally densified.
 
@@ -123,7 +124,7 @@ def minhash_one_permutation(tokens, offsets, key, multiplier, walk_key, rank_key
             densify(attempts, walk_key, rank_key, signature, native, full)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _empty_slots(values, m, a, b, slots, a_of, b_of):
     """List the empty ones of the first m bins, with their parameters; return their number."""
     n_empty = 0
@@ -137,7 +138,7 @@ def _empty_slots(values, m, a, b, slots, a_of, b_of):
     return n_empty
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _least_of_all(tokens, left, right, key, words, n_words, a, b, least):
     """Set ``least[k]`` to the least value of hash function k over all of the tokens [left, right)."""
     least[:] = EMPTY
@@ -149,7 +150,7 @@ def _least_of_all(tokens, left, right, key, words, n_words, a, b, least):
         affine_minimum(words, n_words, a, b, least)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def minhash_fast_similarity(tokens, offsets, key, multipliers, a, b, out):
     """Write the signatures of sets by rounds of throws.
 
@@ -205,7 +206,8 @@ def minhash_fast_similarity(tokens, offsets, key, multipliers, a, b, out):
                 )
             n_empty = count_empty(signature)
         if left == right or n_empty == 0:
-            out[row] = signature
+            for k in range(m):
+                out[row, k] = signature[k]
         elif 2 * n_empty > m:  # short sets: all bins in order cost less than gathering most of them
             _least_of_all(tokens, left, right, key, words, n_words, a, b, least[:m])
             for k in range(m):
@@ -219,4 +221,5 @@ def minhash_fast_similarity(tokens, offsets, key, multipliers, a, b, out):
                 signature[slots[i]] = min(
                     np.uint32((least[i] >> rounds) | prefixes[rounds]), np.uint32(0xFFFFFFFE)
                 )
-            out[row] = signature
+            for k in range(m):
+                out[row, k] = signature[k]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from .compiled import kernel
 from .words import mix64, reduce_word
 
 __all__ = ["concatenate_codes", "count_equal"]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def concatenate_codes(signatures, keys, n_buckets, out):
     """Make one code in [0, n_buckets) of every ``power`` consecutive values, mixed with a key of its own."""
     power = signatures.shape[1] // keys.size
@@ -22,7 +22,7 @@ def concatenate_codes(signatures, keys, n_buckets, out):
             out[row, j] = reduce_word(z, n_buckets)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def count_equal(A, B, start, stop, out):
     """Count the columns in which row i of A and of B agree, to ``out[i]``."""
     for row in range(start, stop):

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 
+from .compiled import helper, kernel
 from .registers import first_element_of, intrinsic, register_at, spread
 from .words import mix64
 
@@ -72,7 +73,7 @@ def _affine_minimum_lanes(typingctx, words, n_words, a, b, least, first):
     return signature, generate
 
 
-@njit(cache=True, nogil=True)
+@helper
 def finalise(tokens, start, stop, key, words):
     """Set ``words[i] = mix64(tokens[start + i] ^ key)``; return their number, padded to a multiple of 4.
 
@@ -88,7 +89,7 @@ def finalise(tokens, start, stop, key, words):
     return n
 
 
-@njit(cache=True, nogil=True)
+@helper
 def affine_minimum(words, n_words, a, b, least):
     """Lower ``least[k]`` to the least value of hash function k over `n_words` words."""
     whole = least.size - least.size % LANES
@@ -100,7 +101,7 @@ def affine_minimum(words, n_words, a, b, least):
             least[k] = min(least[k], _affine(a[k], x, y, b[k]))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def minhash_permutations(tokens, offsets, key, a, b, out):
     """Write the signatures of sets under independent hash functions."""
     words = np.empty(CHUNK, np.uint64)

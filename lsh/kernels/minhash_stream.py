@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from .compiled import kernel
 from .minhash_bins import count_empty, densify
 from .minhash_permutations import EMPTY
 from .prefetch import prefetch
@@ -16,7 +16,7 @@ __all__ = ["compare_bins", "densify_signatures", "throw_tokens"]
 _CHUNK = 256
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def throw_tokens(tokens, sets, key, multiplier, first_set, last_set, start, stop, minima):
     """Lower the bin of each token [start, stop) of the sets [first_set, last_set) to its value.
 
@@ -52,7 +52,7 @@ def throw_tokens(tokens, sets, key, multiplier, first_set, last_set, start, stop
             flat[places[j]] = min(flat[places[j]], values[j])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def densify_signatures(minima, walk_key, rank_key, start, stop, out):
     """Write row i of `minima` to ``out[i]``, its empty bins filled as by `minhash_one_permutation`."""
     m = minima.shape[1]
@@ -60,13 +60,14 @@ def densify_signatures(minima, walk_key, rank_key, start, stop, out):
     attempts = 1 + np.int64(np.sqrt(m))
     for i in range(start, stop):
         signature = out[i]
-        signature[:] = minima[i]
+        for k in range(m):
+            signature[k] = minima[i, k]
         empty = count_empty(signature)
         if 0 < empty < m:
             densify(attempts, walk_key, rank_key, signature, native, full)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def compare_bins(minima, left, right, start, stop, full, equal, total):
     """Compare the bins of the sets ``left[p]`` and ``right[p]``, for the pairs p in [start, stop).
 

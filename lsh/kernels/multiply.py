@@ -1,9 +1,6 @@
 """Products of a block of rows and panels of vectors in float32, added up in registers.
 
-A kernel of our own has three advantages over BLAS: products go from cache into the kernel that packs them;
-small blocks run at full speed on every thread, while a BLAS starts threads of its own; and the order of
-additions is known, so their error bound is small. On AVX-512 it also runs at twice the speed of OpenBLAS
-builds that use their AVX2 kernels there (`benchmarks/projection.py`).
+`docs/developers/decisions/own-product.md` explains why this is not left to a BLAS.
 """
 
 from __future__ import annotations
@@ -12,9 +9,10 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numpy.typing import NDArray
 
+from .compiled import kernel
 from .registers import first_element_of, intrinsic, multiply_add, processor_features, register_at, spread
 
 __all__ = ["PANEL", "ROWS", "longest_sum", "make_panels", "multiply_panels"]
@@ -123,13 +121,13 @@ def make_panels(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return panels
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def longest_sum(n_features):
     """Return the most additions that a product of `multiply_panels` takes."""
     return min(n_features, PART) + (n_features + PART - 1) // PART
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def multiply_panels(X, panels, n, first, last, values):
     """Set ``values[i, v]`` to the product of row i < n of X and vector v of the panels [first, last).
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 
+from .compiled import helper, kernel
 from .registers import element_of, intrinsic, register_at, spread
 from .words import mix64, reduce_word
 
@@ -64,7 +65,7 @@ def _set_signs(typing_context, values, values_at, limit, bit, codes, codes_at):
     return signature, generate
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _pack_plane(values, values_at, size, limit, bit, row, first, listed, codes, codes_at, rows, places):
     """Pack `size` values of one row and bit, and list those in doubt; return how many are listed in all."""
     done = 0
@@ -90,7 +91,7 @@ def _pack_plane(values, values_at, size, limit, bit, row, first, listed, codes, 
     return listed
 
 
-@njit(cache=True, nogil=True)
+@helper
 def pack_signs(values, errors, largest_norm, width, n_hashes, first, n, out, rows, places):
     """Set bits of the codes of the first n rows by the first `width` products of a tile.
 
@@ -120,7 +121,7 @@ def pack_signs(values, errors, largest_norm, width, n_hashes, first, n, out, row
     return listed
 
 
-@njit(cache=True, nogil=True)
+@helper
 def fix_signs(rows, places, dots, n_hashes, n, out):
     """Set the bits that `pack_signs` has listed, by the sign of the exact products."""
     for a in range(n):
@@ -132,7 +133,7 @@ def fix_signs(rows, places, dots, n_hashes, n, out):
             out[rows[a], h] &= ~bit
 
 
-@njit(cache=True, nogil=True)
+@helper
 def quantize(values, errors, vector_norms, scales, offsets, width, first, n, steps, rows, places):
     """Set ``steps[i, p] = floor((product + offsets[p]) / width)`` for the first n rows of a tile of products.
 
@@ -166,7 +167,7 @@ def quantize(values, errors, vector_norms, scales, offsets, width, first, n, ste
     return listed
 
 
-@njit(cache=True, nogil=True)
+@helper
 def fix_steps(rows, places, dots, scales, offsets, width, first, n, steps):
     """Set the steps that `quantize` has listed, by the exact products; `first` is the tile's first place."""
     for a in range(n):
@@ -176,7 +177,7 @@ def fix_steps(rows, places, dots, scales, offsets, width, first, n, steps):
         steps[rows[a], places[a] - first] = np.int64(step)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def absorb_steps(steps, width, first, n, words):
     """Set ``words[i, h] = mix64(words[i, h] ^ step)`` for the first `width` steps of a tile of n rows.
 
@@ -194,7 +195,7 @@ def absorb_steps(steps, width, first, n, words):
             left = right
 
 
-@njit(cache=True, nogil=True)
+@helper
 def reduce_words(words, n_buckets, n, out):
     """Reduce n rows of words to [0, n_buckets), each as `reduce_word` does."""
     for i in range(n):
@@ -202,7 +203,7 @@ def reduce_words(words, n_buckets, n, out):
             out[i, h] = reduce_word(words[i, h], n_buckets)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def mix_codes(keys, n_buckets, codes):
     """Replace every code by ``mix64(keys[h] ^ code)``, reduced to n_buckets."""
     for i in range(codes.shape[0]):

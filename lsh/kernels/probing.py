@@ -11,14 +11,14 @@ successors.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from .compiled import helper, kernel
 from .words import mix64, reduce_word
 
 __all__ = ["least_changes", "likeliest_sets", "probe_signs", "probe_steps"]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def least_changes(scores, n, keep, changes, sorted_scores):
     """Find the `keep` least of the first n scores, in rising order: their places and themselves.
 
@@ -41,7 +41,7 @@ def least_changes(scores, n, keep, changes, sorted_scores):
     return kept
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _next_change(place, n, prefix, prefixes, lasts, groups):
     """Find the first change after `place` whose group no change of the set `prefix` has, or n."""
     for candidate in range(place + 1, n):
@@ -54,7 +54,7 @@ def _next_change(place, n, prefix, prefixes, lasts, groups):
     return n
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _push(heap, size, node, totals):
     """Put a node on the heap."""
     at = size
@@ -67,7 +67,7 @@ def _push(heap, size, node, totals):
     heap[at] = node
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _pop(heap, size, totals):
     """Take the least of `size` nodes off the heap."""
     least, node = heap[0], heap[size - 1]
@@ -86,7 +86,7 @@ def _pop(heap, size, totals):
     return least
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def likeliest_sets(scores, groups, n, n_sets, order, totals, prefixes, lasts, heap):
     """Find the n_sets sets of least score of n changes, at most one of each group; the empty set is first.
 
@@ -132,7 +132,7 @@ def likeliest_sets(scores, groups, n, n_sets, order, totals, prefixes, lasts, he
     return found
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def probe_signs(products, n_hashes, power, keys, n_buckets, out):
     """Write the codes of the likeliest buckets: sign bits flip in the order of their squared products.
 
@@ -169,7 +169,7 @@ def probe_signs(products, n_hashes, power, keys, n_buckets, out):
                 out[i, h, r] = probe
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def probe_steps(steps, above, keys, n_buckets, out):
     """Write the codes of the likeliest cells: steps change by one in the order of distance to the border.
 

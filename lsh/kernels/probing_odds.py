@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from .compiled import kernel
 from .probing import least_changes, likeliest_sets
 
 __all__ = ["probed_odds"]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def probed_odds(scores, odds, power, n_probes, out):
     """Sum, over the probed buckets, the odds that a neighbour is there and not in the query's own bucket.
 

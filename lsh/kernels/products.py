@@ -1,7 +1,7 @@
 """Products of rows and vectors: a fast float32 one with an error bound, and the exact one that decides.
 
-The exact product is the float64 one, added up in one fixed order that zeros do not change. It depends on row
-and vector only: not on the batch, on threads, on float32 or float64, dense or sparse input, or on a BLAS.
+The exact product is the float64 one, added up in one fixed order that zeros do not change, so that it depends
+on row and vector only. `docs/developers/decisions/exact-products.md` has the reasons.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from .compiled import helper, kernel
 from .multiply import PANEL
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "error_bounds",
     "exact_dots_csr",
     "exact_dots_dense",
+    "largest_of",
     "longest_row",
     "own_scale",
     "power_of_two",
@@ -30,7 +31,7 @@ __all__ = [
 LANES = 32
 
 
-@njit(cache=True, nogil=True)
+@helper
 def power_of_two(largest):
     """Return the power of two that brings `largest` into [1/2, 1), as far as float64 has one; 1 for 0."""
     if largest == 0.0:
@@ -39,7 +40,16 @@ def power_of_two(largest):
     return math.ldexp(1.0, min(max(exponent, -1022), 1022))
 
 
-@njit(cache=True, nogil=True)
+@helper
+def largest_of(values):
+    """Return the largest of finite numbers that are at least 0, or 0 if there are none."""
+    largest = 0.0
+    for i in range(values.size):
+        largest = max(largest, values[i])
+    return largest
+
+
+@helper
 def own_scale(values):
     """Return the power of two that brings the largest magnitude of some numbers into [1/2, 1)."""
     largest = 0.0
@@ -48,7 +58,7 @@ def own_scale(values):
     return power_of_two(largest)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def longest_row(indptr, start, stop):
     """Return the most entries that one of the sparse rows [start, stop) has."""
     longest = 0
@@ -57,7 +67,7 @@ def longest_row(indptr, start, stop):
     return longest
 
 
-@njit(cache=True, nogil=True)
+@helper
 def scale_rows_dense(X, start, stop, scaled, scales, norms):
     """Scale rows by powers of two, as float32, so that no product over- or underflows; compute their norms.
 
@@ -96,7 +106,7 @@ def scale_rows_dense(X, start, stop, scaled, scales, norms):
         norms[i] = math.sqrt(total)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def scale_rows_csr(indptr, data, start, stop, scaled, scales, norms):
     """Scale the entries of sparse rows as `scale_rows_dense` does, one row after another."""
     first = indptr[start]
@@ -114,7 +124,7 @@ def scale_rows_csr(indptr, data, start, stop, scaled, scales, norms):
         norms[i] = math.sqrt(total)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def csr_products(indptr, indices, scaled, panels, first, last, start, stop, values):
     """Set ``values[i, v]`` to the float32 product of row start + i and vector v of panels [first, last)."""
     begin = indptr[start]
@@ -131,7 +141,7 @@ def csr_products(indptr, indices, scaled, panels, first, last, start, stop, valu
                     out[v] += x * column[v]
 
 
-@njit(cache=True, nogil=True)
+@helper
 def add_up(sums):
     """Return the sum of the accumulators, added by halves."""
     half = LANES // 2
@@ -142,7 +152,7 @@ def add_up(sums):
     return sums[0]
 
 
-@njit(cache=True, nogil=True)
+@helper
 def exact_dots_dense(X, scales, vectors, rows, places, start, n, dots):
     """Set ``dots[a]`` to scaled row ``start + rows[a]`` times ``vectors[places[a]]``, for a < n.
 
@@ -163,7 +173,7 @@ def exact_dots_dense(X, scales, vectors, rows, places, start, n, dots):
         dots[a] = add_up(sums)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def exact_dots_csr(indptr, indices, data, scales, vectors, rows, places, start, n, dots):
     """Compute exact products of sparse rows, whose indices rise, as `exact_dots_dense` does."""
     sums = np.empty(LANES, np.float64)
@@ -176,7 +186,7 @@ def exact_dots_csr(indptr, indices, data, scales, vectors, rows, places, start, 
         dots[a] = add_up(sums)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def error_bounds(norms, longest, n, errors):
     """Bound the error of a float32 product over the norm of its vector, for each of n rows.
 

@@ -7,8 +7,8 @@ Each takes a range of rows, and a row's code depends on that row alone.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from .compiled import helper, kernel
 from .multiply import PANEL, ROWS, longest_sum, multiply_panels
 from .packing import absorb_steps, fix_signs, fix_steps, pack_signs, quantize, reduce_words
 from .products import (
@@ -16,6 +16,7 @@ from .products import (
     error_bounds,
     exact_dots_csr,
     exact_dots_dense,
+    largest_of,
     longest_row,
     scale_rows_csr,
     scale_rows_dense,
@@ -28,7 +29,7 @@ BLOCK = 32 * ROWS
 TILE = 6
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _block_rows(n):
     """Return the rows of each block of n rows: blocks are even, a multiple of ROWS, and at most BLOCK."""
     blocks = max(1, (n + BLOCK - 1) // BLOCK)
@@ -36,7 +37,7 @@ def _block_rows(n):
     return max(1, (even + ROWS - 1) // ROWS) * ROWS
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def project_signs_dense(X, vectors, panels, vector_norms, n_hashes, start, stop, out):
     """Write the codes of the rows [start, stop): bit k of code h is the sign of product ``k n_hashes + h``.
 
@@ -50,7 +51,7 @@ def project_signs_dense(X, vectors, panels, vector_norms, n_hashes, start, stop,
     out : ndarray of shape (n, n_hashes), uint32
     """
     m = _block_rows(stop - start)
-    n_values, largest_norm = vectors.shape[0], vector_norms.max()
+    n_values, largest_norm = vectors.shape[0], largest_of(vector_norms)
     scaled = np.zeros((m, X.shape[1]), np.float32)
     values = np.empty((m, TILE * PANEL), np.float32)
     scales, norms, errors = np.empty(m), np.empty(m), np.empty(m)
@@ -72,11 +73,11 @@ def project_signs_dense(X, vectors, panels, vector_norms, n_hashes, start, stop,
             fix_signs(rows, places, dots, n_hashes, doubted, codes)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def project_signs_csr(indptr, indices, data, vectors, panels, vector_norms, n_hashes, start, stop, out):
     """Write the codes of sparse rows, whose indices rise, as `project_signs_dense` does."""
     m = _block_rows(stop - start)
-    n_values, largest_norm = vectors.shape[0], vector_norms.max()
+    n_values, largest_norm = vectors.shape[0], largest_of(vector_norms)
     values = np.empty((m, TILE * PANEL), np.float32)
     scales, norms, errors = np.empty(m), np.empty(m), np.empty(m)
     rows, places = np.empty(values.size, np.int32), np.empty(values.size, np.int32)
@@ -98,7 +99,7 @@ def project_signs_csr(indptr, indices, data, vectors, panels, vector_norms, n_ha
             fix_signs(rows, places, dots, n_hashes, doubted, codes)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def project_steps_dense(X, vectors, panels, vector_norms, offsets, width, keys, n_buckets, start, stop, out):
     """Write the codes of the rows [start, stop): steps ``floor((product + offset) / width)`` into buckets.
 
@@ -127,7 +128,9 @@ def project_steps_dense(X, vectors, panels, vector_norms, offsets, width, keys, 
         n = min(m, stop - left)
         scale_rows_dense(X, left, left + n, scaled, scales, norms)
         error_bounds(norms, longest_sum(X.shape[1]), n, errors)
-        words[:] = keys
+        for i in range(n):
+            for h in range(keys.size):
+                words[i, h] = keys[h]
         for first in range(0, panels.shape[0], TILE):
             last = min(first + TILE, panels.shape[0])
             multiply_panels(scaled, panels, n, first, last, values)
@@ -141,7 +144,7 @@ def project_steps_dense(X, vectors, panels, vector_norms, offsets, width, keys, 
         reduce_words(words, n_buckets, n, out[left : left + n])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def project_steps_csr(
     indptr, indices, data, vectors, panels, vector_norms, offsets, width, keys, n_buckets, start, stop, out
 ):
@@ -159,7 +162,9 @@ def project_steps_csr(
         scaled = np.empty(indptr[left + n] - indptr[left], np.float32)
         scale_rows_csr(indptr, data, left, left + n, scaled, scales, norms)
         error_bounds(norms, longest_row(indptr, left, left + n), n, errors)
-        words[:] = keys
+        for i in range(n):
+            for h in range(keys.size):
+                words[i, h] = keys[h]
         for first in range(0, panels.shape[0], TILE):
             last = min(first + TILE, panels.shape[0])
             csr_products(indptr, indices, scaled, panels, first, last, left, left + n, values)

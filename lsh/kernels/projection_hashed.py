@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from .compiled import helper, kernel
 from .products import longest_row, scale_rows_csr
 from .words import mix64
 
@@ -21,7 +21,7 @@ _KEPT_WORDS = 1 << 16
 _PRODUCTS = 1 << 20
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _add_entries(feature, key, x, first, words, quantiles, sums):
     """Add x times a feature's entry of vector e of word first + g to ``sums[e * G + g]``, for g < G."""
     feature = mix64(feature ^ key)
@@ -34,7 +34,7 @@ def _add_entries(feature, key, x, first, words, quantiles, sums):
             part[g] += x * quantiles[(words[g] >> shift) & np.uint64(4095)]
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _products(indptr, indices, data, begin, key, quantiles, start, stop, out):
     """Compute `hashed_products` of rows whose entries, from ``indptr``'s `begin` on, are scaled already.
 
@@ -85,7 +85,7 @@ def _products(indptr, indices, data, begin, key, quantiles, start, stop, out):
                     out[i - start, to + g] = sums[e * width + g]
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _scaled(indptr, data, start, stop):
     """Return the entries of the rows [start, stop), scaled."""
     entries = np.empty(indptr[stop] - indptr[start], np.float32)
@@ -93,7 +93,7 @@ def _scaled(indptr, data, start, stop):
     return entries
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def hashed_products(indptr, indices, data, key, quantiles, start, stop, out):
     """Set ``out[i, v]`` to the product of sparse row start + i, whose indices rise, and the hashed vector v.
 
@@ -110,7 +110,7 @@ def hashed_products(indptr, indices, data, key, quantiles, start, stop, out):
     _products(indptr, indices, entries, indptr[start], key, quantiles, start, stop, out)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def hashed_signs(indptr, indices, data, key, quantiles, n_hashes, power, start, stop, out):
     """Write the codes of sparse rows: bit k of code h is the sign of product ``k n_hashes + h``."""
     begin, entries = indptr[start], _scaled(indptr, data, start, stop)

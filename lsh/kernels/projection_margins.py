@@ -12,11 +12,19 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 
+from .compiled import helper, kernel
 from .multiply import PANEL, PART, ROWS, longest_sum, multiply_panels
 from .packing import fix_steps, quantize
-from .products import error_bounds, exact_dots_csr, exact_dots_dense, scale_rows_csr, scale_rows_dense
+from .products import (
+    error_bounds,
+    exact_dots_csr,
+    exact_dots_dense,
+    largest_of,
+    scale_rows_csr,
+    scale_rows_dense,
+)
 from .registers import intrinsic, multiply_add
 
 __all__ = ["sign_margins_csr", "sign_margins_dense", "step_margins_csr", "step_margins_dense"]
@@ -35,7 +43,7 @@ def _multiply_add(typing_context, x, y, total):
     return signature, generate
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _dense_products(X, panels, start, stop, scales, norms, errors):
     n = stop - start
     m = (n + ROWS - 1) // ROWS * ROWS
@@ -47,7 +55,7 @@ def _dense_products(X, panels, start, stop, scales, norms, errors):
     return values
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _csr_products(indptr, indices, data, panels, start, stop, scales, norms, errors):
     n, begin = stop - start, indptr[start]
     scaled = np.empty(indptr[stop] - begin, np.float32)
@@ -72,7 +80,7 @@ def _csr_products(indptr, indices, data, panels, start, stop, scales, norms, err
     return values
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _list_doubted(values, errors, largest_norm, n_values, n, rows, places):
     """List the products whose sign their error bound leaves in doubt, as `pack_signs` does."""
     listed = 0
@@ -86,7 +94,7 @@ def _list_doubted(values, errors, largest_norm, n_values, n, rows, places):
     return listed
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _fix_products(rows, places, dots, n, values):
     """Give the listed products the sign of the exact ones, and change nothing else."""
     for a in range(n):
@@ -94,7 +102,7 @@ def _fix_products(rows, places, dots, n, values):
         values[rows[a], places[a]] = magnitude if dots[a] >= 0 else -max(magnitude, _LEAST)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def sign_margins_dense(X, vectors, panels, vector_norms, start, stop):
     """Return the products of the rows [start, stop) in float32, each with the sign that decides its bit.
 
@@ -105,28 +113,28 @@ def sign_margins_dense(X, vectors, panels, vector_norms, start, stop):
     scales, norms, errors = np.empty(n), np.empty(n), np.empty(n)
     values = _dense_products(X, panels, start, stop, scales, norms, errors)
     rows, places = np.empty(n * n_values, np.int32), np.empty(n * n_values, np.int32)
-    doubted = _list_doubted(values, errors, vector_norms.max(), n_values, n, rows, places)
+    doubted = _list_doubted(values, errors, largest_of(vector_norms), n_values, n, rows, places)
     dots = np.empty(doubted)
     exact_dots_dense(X, scales, vectors, rows, places, start, doubted, dots)
     _fix_products(rows, places, dots, doubted, values)
     return values
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def sign_margins_csr(indptr, indices, data, vectors, panels, vector_norms, start, stop):
     """Return the products of sparse rows, whose indices rise, as `sign_margins_dense` does."""
     n, n_values = stop - start, vectors.shape[0]
     scales, norms, errors = np.empty(n), np.empty(n), np.empty(n)
     values = _csr_products(indptr, indices, data, panels, start, stop, scales, norms, errors)
     rows, places = np.empty(n * n_values, np.int32), np.empty(n * n_values, np.int32)
-    doubted = _list_doubted(values, errors, vector_norms.max(), n_values, n, rows, places)
+    doubted = _list_doubted(values, errors, largest_of(vector_norms), n_values, n, rows, places)
     dots = np.empty(doubted)
     exact_dots_csr(indptr, indices, data, scales, vectors, rows, places, start, doubted, dots)
     _fix_products(rows, places, dots, doubted, values)
     return values
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _above(values, scales, offsets, width, steps):
     """Return each value's distance from its cell's lower border, in cells; 1/2 where overflow hides it."""
     above = np.empty(steps.shape)
@@ -139,7 +147,7 @@ def _above(values, scales, offsets, width, steps):
     return above
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def step_margins_dense(X, vectors, panels, vector_norms, offsets, width, start, stop):
     """Return ``(steps, above)`` of the rows [start, stop): the codes' steps, and the distances above them.
 
@@ -158,7 +166,7 @@ def step_margins_dense(X, vectors, panels, vector_norms, offsets, width, start, 
     return steps, _above(values, scales, offsets, width, steps)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def step_margins_csr(indptr, indices, data, vectors, panels, vector_norms, offsets, width, start, stop):
     """Return the steps and distances of sparse rows, whose indices rise, as `step_margins_dense` does."""
     n, n_values = stop - start, vectors.shape[0]

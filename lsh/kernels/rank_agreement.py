@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from .compiled import helper, kernel
 from .products import longest_row
 
 __all__ = ["rank_agreements"]
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _add(tree, place):
     """Count one more at a place of a Fenwick tree."""
     place += 1
@@ -19,7 +19,7 @@ def _add(tree, place):
         place += place & -place
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _below(tree, place):
     """Return the number that is counted at smaller places."""
     total = 0
@@ -29,7 +29,7 @@ def _below(tree, place):
     return total
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _align(x_indices, x_ranks, y_indices, y_ranks, pairs):
     """Write the ranks in x and y of the features that either has, 0 where one lacks it; return how many."""
     a, b, n = 0, 0, 0
@@ -47,7 +47,7 @@ def _align(x_indices, x_ranks, y_indices, y_ranks, pairs):
     return n
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _agreement(pairs, n, absent, shares, starts, order, tree):
     """Return the probability that a random group, in random order, has one winner in both rows.
 
@@ -88,7 +88,7 @@ def _agreement(pairs, n, absent, shares, starts, order, tree):
     return total
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def rank_agreements(x, y, shares, few, start, stop, agreements, unions):
     """Compute the agreement of each row of x, in [start, stop), with each row of y.
 
@@ -104,7 +104,7 @@ def rank_agreements(x, y, shares, few, start, stop, agreements, unions):
     y_indptr, y_indices, y_ranks = y
     longest_x, longest_y = (
         longest_row(x_indptr, start, stop),
-        longest_row(y_indptr, np.int64(0), y_indptr.size - 1),
+        longest_row(y_indptr, 0, y_indptr.size - 1),
     )
     pairs = np.empty((longest_x + longest_y, 2), np.int64)
     starts, tree = np.empty(longest_x + 2, np.int64), np.empty(longest_y + 2, np.int64)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from .compiled import helper, kernel
 from .text import decode_utf8
 
 __all__ = ["byte_offsets", "first_bad_offset", "first_binary", "never_falls", "strip_fields"]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def byte_offsets(data, lengths, offsets):
     """Write the offsets in UTF-8 bytes of consecutive strings whose lengths are given in code points."""
     at = 0
@@ -23,7 +23,7 @@ def byte_offsets(data, lengths, offsets):
     offsets[lengths.size] = at
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def never_falls(offsets):
     """Tell whether no offset is below the one before it."""
     falls = 0
@@ -32,7 +32,7 @@ def never_falls(offsets):
     return falls == 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def first_bad_offset(offsets, n_bytes):
     """Return the first i for which offsets[i] is out of bounds or below offsets[i - 1], or else -1."""
     before = np.int64(0)
@@ -43,7 +43,7 @@ def first_bad_offset(offsets, n_bytes):
     return -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def strip_fields(data, width, out, offsets):
     """Copy fields of `width` bytes, without their trailing NUL bytes, one after another."""
     at = 0
@@ -58,7 +58,7 @@ def strip_fields(data, width, out, offsets):
     offsets[offsets.size - 1] = at
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _is_plain(part, width):
     """Tell whether fields are printable ASCII followed by NUL bytes, in loops over bytes that vectorise."""
     odd, rises = np.uint8(0), 0
@@ -74,7 +74,7 @@ def _is_plain(part, width):
     return rises == 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def first_binary(data, width, start, stop):
     """Return the first field in [start, stop) that is not text, or -1 if there is none.
 

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 
+from .compiled import helper, kernel
 from .registers import intrinsic
-from .xxh3 import load_u64, xxh3_64
+from .xxh3 import address_of, load_u64, xxh3_64, xxh3_64_rarely
 
 __all__ = ["EMPTY", "NOT_UTF8", "OK", "shingle_documents"]
 
@@ -48,12 +49,12 @@ def _ascii_table() -> np.ndarray:
 _ASCII = _ascii_table()
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _is_tail(byte):
     return (byte & 0xC0) == 0x80
 
 
-@njit(cache=True, nogil=True)
+@helper
 def decode_utf8(data, at, stop):
     """Return the code point at `at` and its bytes; (0, 0) if they are not UTF-8 (Unicode, table 3-7)."""
     lead = np.int64(data[at])
@@ -82,7 +83,7 @@ def decode_utf8(data, at, stop):
     return code, 4
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _encode(code, text, at):
     """Write a code point as UTF-8 and return where the next byte goes."""
     if code < 0x80:
@@ -116,7 +117,7 @@ def _leading_ascii_bytes(typing_context, word):
     return types.int64(types.uint64), codegen
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _put_ascii(byte, text, used, starts, words, after_separator):
     lower = _ASCII[byte]
     separator = np.int64(lower == _SPACE)
@@ -127,7 +128,7 @@ def _put_ascii(byte, text, used, starts, words, after_separator):
     return used, words, separator
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _normalise(data, at, piece_stop, stop, table, text, used, starts, words, last):
     """Normalise data[at:piece_stop] to the end of `text`.
 
@@ -136,9 +137,10 @@ def _normalise(data, at, piece_stop, stop, table, text, used, starts, words, las
     piece is read to its end, which may lie beyond the piece.
     """
     stage1, stage2, records = table
+    first = address_of(data)
     while at < piece_stop:
         if at + 8 <= stop:
-            plain = min(_leading_ascii_bytes(load_u64(data, at)), piece_stop - at)
+            plain = min(_leading_ascii_bytes(load_u64(first + at)), piece_stop - at)
         else:
             plain = np.int64(data[at] < 0x80)
         if plain > 0:
@@ -187,21 +189,20 @@ def _normalise(data, at, piece_stop, stop, table, text, used, starts, words, las
     return at, used, words, last
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _hash_words(text, starts, words, end, size, final, seed, tokens, n_tokens):
     """Hash the shingles of `size` words of text[:end] whose ends are known; return their number."""
     complete = words - size + (1 if final else 0)
     if complete <= 0:
         return 0
-    inner = min(complete, words - size)  # shingles that another word follows
-    for i in range(inner):
-        tokens[n_tokens + i] = xxh3_64(text, starts[i], starts[i + size] - 1 - starts[i], seed)
-    if complete > inner:
-        tokens[n_tokens + inner] = xxh3_64(text, starts[inner], end - starts[inner], seed)
+    starts[words] = end + 1  # as if another word followed
+    first = address_of(text)
+    for i in range(complete):
+        tokens[n_tokens + i] = xxh3_64(first + starts[i], starts[i + size] - 1 - starts[i], seed)
     return complete
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _all_ascii(text, end):
     seen = np.uint8(0)
     for i in range(end):
@@ -209,7 +210,7 @@ def _all_ascii(text, end):
     return seen < 0x80
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _next_character(text, at, end):
     at += 1
     while at < end and _is_tail(text[at]):
@@ -217,16 +218,17 @@ def _next_character(text, at, end):
     return at
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _hash_characters(text, end, size, seed, tokens, n_tokens):
     """Hash the shingles of `size` code points in text[:end].
 
     Return their number, and where the next one starts.
     """
+    first = address_of(text)
     if _all_ascii(text, end):
         count = max(0, end - size + 1)
         for i in range(count):
-            tokens[n_tokens + i] = xxh3_64(text, i, size, seed)
+            tokens[n_tokens + i] = xxh3_64(first + i, size, seed)
         return count, count
     stop = np.int64(0)
     for _ in range(size):
@@ -236,7 +238,7 @@ def _hash_characters(text, end, size, seed, tokens, n_tokens):
     start = np.int64(0)
     count = 0
     while True:
-        tokens[n_tokens + count] = xxh3_64(text, start, stop - start, seed)
+        tokens[n_tokens + count] = xxh3_64_rarely(first + start, stop - start, seed)
         count += 1
         start = _next_character(text, start, end)
         if stop >= end:
@@ -244,17 +246,18 @@ def _hash_characters(text, end, size, seed, tokens, n_tokens):
         stop = _next_character(text, stop, end)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _grown(array, least):
     """Return `array` itself if it has room for `least` items, or else a copy of at least twice its size."""
     if array.size >= least:
         return array
     larger = np.empty(max(2 * array.size, least), dtype=array.dtype)
-    larger[: array.size] = array
+    for i in range(array.size):
+        larger[i] = array[i]
     return larger
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def shingle_documents(data, offsets, characters, size, seed, table, start, stop, tokens, status, counts):
     """Write the shingle hashes of documents [start, stop) to `tokens`, in order, while they fit.
 
@@ -269,10 +272,9 @@ def shingle_documents(data, offsets, characters, size, seed, table, start, stop,
         first_token = n_tokens
         if n_tokens + (end - at if characters else (end - at + 1) // 2) > tokens.size:
             return n_tokens, document
-        # For literals Numba would compile the functions below once more.
-        used, words, last = np.int64(0), np.int64(0), np.int64(_SEPARATOR)
+        used, words, last = 0, 0, _SEPARATOR
         any_word = False
-        text_end = np.int64(0)
+        text_end = 0
         while at < end:
             # A piece is at least as long as the text that is kept, so that moving it costs no more than
             # reading.
@@ -290,7 +292,7 @@ def shingle_documents(data, offsets, characters, size, seed, table, start, stop,
             text_end = used - 1 if used > 0 and last == _SEPARATOR else used
             if characters:
                 done, keep = _hash_characters(text, text_end, size, seed, tokens, n_tokens)
-                words = np.int64(0)
+                words = 0
             else:
                 final = at >= end
                 done = _hash_words(text, starts, words, text_end, size, final, seed, tokens, n_tokens)
@@ -311,7 +313,7 @@ def shingle_documents(data, offsets, characters, size, seed, table, start, stop,
             status[document] = EMPTY
         else:
             if n_tokens == first_token:
-                tokens[n_tokens] = xxh3_64(text, np.int64(0), text_end, seed)
+                tokens[n_tokens] = xxh3_64_rarely(address_of(text), text_end, seed)
                 n_tokens += 1
             status[document] = OK
         counts[document] = n_tokens - first_token

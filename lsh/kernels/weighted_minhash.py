@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 
+from .compiled import helper, kernel
 from .minhash_permutations import EMPTY
 from .registers import intrinsic
 from .words import mix64
@@ -47,7 +48,7 @@ def _from_bits(typing_context, bits):
     return types.float64(types.uint64), generate
 
 
-@njit(cache=True, nogil=True, inline="always", error_model="numpy")
+@helper(inline="always", error_model="numpy")
 def log_normal_number(x):
     """Return the natural logarithm of a positive float64 that is not subnormal.
 
@@ -73,7 +74,7 @@ def log_normal_number(x):
     return e * _LN2 + (2.0 * s + 2.0 * s * (z * series))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def log_weight(w):
     """Return the logarithm of any positive float64."""
     if w < 2.0**-1000:
@@ -81,7 +82,7 @@ def log_weight(w):
     return log_normal_number(w)
 
 
-@njit(cache=True, nogil=True, inline="always", error_model="numpy")
+@helper(inline="always", error_model="numpy")
 def _exponentials(word):
     """Return the sum of two exponential numbers, Gamma(2, 1), from the upper 48 bits of a random word.
 
@@ -92,7 +93,7 @@ def _exponentials(word):
     return -log_normal_number(u * v * 2.0**-50)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@helper(error_model="numpy")
 def _draw(feature, keys, first, width, drawn):
     """Draw the random numbers of one feature for hashes [first, first + width), in four runs of TILE numbers.
 
@@ -111,7 +112,7 @@ def _draw(feature, keys, first, width, drawn):
         drawn[3 * TILE + v] = log_normal_number(c) + r * beta - r
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@helper(error_model="numpy")
 def _lower(log_w, feature, drawn, width, least, features):
     """Lower the least values (and their steps, TILE places on) to those of a feature of that weight."""
     for v in range(width):
@@ -125,7 +126,7 @@ def _lower(log_w, feature, drawn, width, least, features):
         features[v] = feature if lower else features[v]
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _finish(least, features, keys, first, width, out):
     """Write the values of a row."""
     for v in range(width):
@@ -134,9 +135,9 @@ def _finish(least, features, keys, first, width, out):
         out[first + v] = value if least[v] < np.inf else EMPTY
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _number_features(indices, weights, key, numbers, features):
-    """Number the features: ``numbers[j]`` is that of entry j, -1 for a weight of 0; return how many they are.
+    """Assign numbers to the features: ``numbers[j]`` is that of entry j, -1 without weight; return how many.
 
     features : the mixed features, numbered in the order of their first entries.
     """
@@ -159,7 +160,7 @@ def _number_features(indices, weights, key, numbers, features):
     return n
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _order_by_feature(offsets, weights, numbers, n_features, ends, rows, logs):
     """Write the rows and the logarithms of the weights of each feature f, at ``[ends[f - 1], ends[f])``."""
     ends[: n_features + 1] = 0
@@ -176,10 +177,9 @@ def _order_by_feature(offsets, weights, numbers, n_features, ends, rows, logs):
                 ends[numbers[j]] += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def weighted_minhash(offsets, indices, weights, key, keys, out):
-    """Write the values of sparse rows with weights of at least 0: each hash's comes from the feature of least
-    a.
+    """Write the values of sparse rows with weights of at least 0, each from the feature of least a.
 
     offsets, indices, weights : int64 (n + 1,), uint64 and float64; the first offset is 0.
     keys : uint64 (n_values,), one a hash.
@@ -215,7 +215,7 @@ def weighted_minhash(offsets, indices, weights, key, keys, out):
             _finish(least[row], least_features[row], keys, first, width, out[row])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def overlap_weights(x_indptr, x_indices, x_data, y_indptr, y_indices, y_data, start, stop, out):
     """Set ``out[i, j]`` to the sum of two rows' lesser weights over that of the greater; 1 if all are 0."""
     for i in range(start, stop):

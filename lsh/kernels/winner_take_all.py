@@ -12,8 +12,8 @@ all bins of a permutation instead, in time proportional to the entries.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from .compiled import helper, kernel
 from .products import longest_row
 from .words import mix64, mix_pair, reduce_word
 
@@ -27,7 +27,7 @@ NOBODY = np.uint32(0xFFFFFFFF)
 _TILE = 16
 
 
-@njit(cache=True, nogil=True, inline="always")
+@helper(inline="always")
 def _code_of(word, n_buckets):
     """Reduce the word of a code to [0, n_buckets); with n_buckets = 0 the word is the code."""
     if n_buckets == 0:
@@ -35,7 +35,7 @@ def _code_of(word, n_buckets):
     return reduce_word(word, n_buckets)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@helper(inline="always")
 def _absorb(word, label, base, n_buckets):
     """Append a label to the word of a code, as a digit, or mix it in."""
     if n_buckets == 0:
@@ -43,7 +43,7 @@ def _absorb(word, label, base, n_buckets):
     return mix64(word ^ label)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _donor(bin_, winners, full, n_full, attempts, walk_key, rank_key):
     """Return the bin that an empty one copies: the first full one in a random order that is its own.
 
@@ -65,7 +65,7 @@ def _donor(bin_, winners, full, n_full, attempts, walk_key, rank_key):
     return np.int64(least & low)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@helper(inline="always")
 def _turn(walk_key, bin_, donor, base):
     """Draw what a bin adds to places that it copies from a donor: in [0, base), the same for all rows.
 
@@ -77,7 +77,7 @@ def _turn(walk_key, bin_, donor, base):
     return np.uint64(reduce_word(word, base))
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _row_codes(features, values, n, bins, spots, own, settings, keys, work, out):
     """Write the codes of one row with n > 0 entries, none of which is 0.
 
@@ -122,7 +122,7 @@ def _row_codes(features, values, n, bins, spots, own, settings, keys, work, out)
         out[h] = _code_of(words[h], n_buckets)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _absent_codes(n_features, settings, keys, out):
     """Write the codes of a row of zeros: those of places 0, or of a winner that is no feature."""
     power, base, n_buckets = settings[0], settings[1], settings[2]
@@ -134,7 +134,7 @@ def _absent_codes(n_features, settings, keys, out):
         out[h] = _code_of(word, n_buckets)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _work(n_bins, n_hashes, values):
     """Make the work space of `_row_codes`."""
     winners, best = np.full(n_bins, -1, np.int32), np.full(n_bins, -np.inf, values.dtype)
@@ -143,7 +143,7 @@ def _work(n_bins, n_hashes, values):
     return winners, best, spots_held, full, np.empty(n_hashes, np.uint64)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def winners_csr(indptr, indices, data, layout, settings, keys, start, stop, out):
     """Write the codes of the sparse rows [start, stop) to the same rows of `out`.
 
@@ -169,7 +169,7 @@ def winners_csr(indptr, indices, data, layout, settings, keys, start, stop, out)
             _absent_codes(bins.shape[1], settings, keys, out[row])
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _transpose(X, columns, left, right, block):
     """Set ``block[u, i]`` to X[left + i, columns[u]], or to minus infinity for a 0."""
     absent = X.dtype.type(-np.inf)
@@ -187,7 +187,7 @@ def _transpose(X, columns, left, right, block):
                 target[3] = d[column] if d[column] != 0 else absent
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _lane_winners(block, group, labels, best, label):
     """Write the label of the first largest value of a group, for 64 rows; NOBODY for a group of zeros."""
     best[:] = -np.inf
@@ -200,7 +200,7 @@ def _lane_winners(block, group, labels, best, label):
             label[i] = mark if better else label[i]
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _block_codes(block, places, labels, base, n_buckets, keys, empty, codes):
     """Write the codes of 64 rows under some hashes; `empty` becomes NOBODY for rows with a group of zeros."""
     best, label = np.empty(LANES, block.dtype), np.empty(LANES, np.uint32)
@@ -224,7 +224,7 @@ def _block_codes(block, places, labels, base, n_buckets, keys, empty, codes):
                 row[j] = tile[j, i]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def winners_dense(X, groups, layout, settings, keys, start, stop, out):
     """Write the codes of the dense rows [start, stop) to the same rows of `out`; see `winners_csr`.
 

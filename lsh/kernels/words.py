@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 
+from .compiled import helper
 from .registers import intrinsic
 
 __all__ = ["lowest_bit", "mix64", "mix_pair", "popcount", "reduce_word"]
@@ -31,7 +32,7 @@ def lowest_bit(typing_context, word):
     return types.int64(types.uint64), generate
 
 
-@njit(cache=True, nogil=True, inline="always")
+@helper(inline="always")
 def mix64(z):
     """Mix the bits of a word: Stafford's mix 13, the finaliser of SplitMix64, a bijection of 64-bit words."""
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -39,13 +40,13 @@ def mix64(z):
     return z ^ (z >> np.uint64(31))
 
 
-@njit(cache=True, nogil=True)
+@helper
 def mix_pair(key, first, second):
     """Mix two words, the first below 2**32, into one random word."""
     return mix64(key ^ (first << np.uint64(32)) ^ second)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def reduce_word(word, n_buckets):
     """Reduce a random word to [0, n_buckets), n_buckets <= 2**32: the high half of the word decides."""
     return np.uint32(((word >> np.uint64(32)) * n_buckets) >> np.uint64(32))

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 
-from .registers import element_of, intrinsic
+from .compiled import helper, kernel
+from .registers import first_element_of, intrinsic
 
 # The default secret of the XXH3 specification: 192 bytes, which keep zeros from the mixing.
 _SECRET_BYTES = bytes.fromhex(
@@ -26,7 +27,6 @@ _SECRET_BYTES = bytes.fromhex(
     "eac5ac8334d3ebc3c581a0fffa1363eb170ddd51b7f0da49d316552629d4689e"
     "2b16be587d47a1fc8ff8b8d17ad031ce45cb3a8f95160428afd7fbcabb4b407e"
 )
-_SECRET = np.frombuffer(_SECRET_BYTES, dtype=np.uint8)
 
 
 def _secret(offset: int) -> int:
@@ -57,17 +57,41 @@ _LAST_KEY = 121
 
 
 def _load(bits: int) -> Any:
-    """Make a function that loads `bits` bits at a byte of a uint8 array, unaligned and widened to uint64."""
+    """Return the code of an unaligned load of `bits` bits from an address, widened to uint64."""
 
-    def load(typing_context, data, index):
+    def load(typing_context, address):
         def codegen(context, builder, signature, args):
-            at = element_of(context, builder, signature, args, 0)
-            word = builder.load(builder.bitcast(at, ir.IntType(bits).as_pointer()), align=1)
+            word = builder.load(builder.inttoptr(args[0], ir.IntType(bits).as_pointer()), align=1)
             return word if bits == 64 else builder.zext(word, ir.IntType(64))
 
-        return types.uint64(data, types.intp), codegen
+        return types.uint64(types.intp), codegen
 
     return load
+
+
+@intrinsic
+def _load_secret(typing_context, offset):
+    """Return the word of the secret at a byte offset."""
+
+    def codegen(context, builder, signature, args):
+        secret = context.insert_const_bytes(builder.module, _SECRET_BYTES)
+        at = builder.bitcast(builder.gep(secret, [args[0]]), ir.IntType(64).as_pointer())
+        return builder.load(at, align=1)
+
+    return types.uint64(types.intp), codegen
+
+
+# Addresses, not arrays: Numba would compile all that follows for arrays that can be written to, and once
+# more for others. The caller keeps the array alive.
+@intrinsic
+def address_of(typing_context, data):
+    """Return the address of the first byte of an array."""
+
+    def codegen(context, builder, signature, args):
+        first = first_element_of(context, builder, signature, args, 0)
+        return builder.ptrtoint(first, ir.IntType(64))
+
+    return types.intp(data), codegen
 
 
 @intrinsic
@@ -93,23 +117,22 @@ def _swap_bytes(typing_context, value):
     return types.uint64(types.uint64), codegen
 
 
-load_u64: Any = intrinsic(_load(64))
-load_u32: Any = intrinsic(_load(32))
+load_u64, _load_u32, _load_u8 = (intrinsic(_load(bits)) for bits in (64, 32, 8))
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _rotate(x, n):
     return (x << n) | (x >> (np.uint64(64) - n))
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _avalanche(h):
     h ^= h >> np.uint64(37)
     h *= _MX_1
     return h ^ (h >> np.uint64(32))
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _avalanche_short(h):
     h ^= h >> np.uint64(33)
     h *= _P64_2
@@ -118,7 +141,7 @@ def _avalanche_short(h):
     return h ^ (h >> np.uint64(32))
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _hash_4_to_8(swapped, length, seed):
     # `swapped` has the first four bytes in the high half and the last four in the low half.
     seed ^= _swap_bytes(seed & _LOW32)
@@ -130,76 +153,76 @@ def _hash_4_to_8(swapped, length, seed):
     return h ^ (h >> np.uint64(28))
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def xxh3_64_u64(value, seed):
     """Return XXH3-64 of the eight little-endian bytes of `value` (uint64)."""
     return _hash_4_to_8(_rotate(value, np.uint64(32)), np.uint64(8), seed)
 
 
-@njit(cache=True, nogil=True, forceinline=True)
-def _mix(data, at, low_key, high_key, seed):
-    low = load_u64(data, at) ^ (low_key + seed)
-    high = load_u64(data, at + 8) ^ (high_key - seed)
+@helper(forceinline=True)
+def _mix(at, low_key, high_key, seed):
+    low = load_u64(at) ^ (low_key + seed)
+    high = load_u64(at + 8) ^ (high_key - seed)
     return fold_multiply(low, high)
 
 
-@njit(cache=True, nogil=True, forceinline=True)
-def _hash_17_to_128(data, start, length, seed):
+@helper(forceinline=True)
+def _hash_17_to_128(start, length, seed):
     end = start + length
     h = np.uint64(length) * _P64_1
     if length > 32:
         if length > 64:
             if length > 96:
-                h += _mix(data, start + 48, _K12, _K13, seed) + _mix(data, end - 64, _K14, _K15, seed)
-            h += _mix(data, start + 32, _K8, _K9, seed) + _mix(data, end - 48, _K10, _K11, seed)
-        h += _mix(data, start + 16, _K4, _K5, seed) + _mix(data, end - 32, _K6, _K7, seed)
-    h += _mix(data, start, _K0, _K1, seed) + _mix(data, end - 16, _K2, _K3, seed)
+                h += _mix(start + 48, _K12, _K13, seed) + _mix(end - 64, _K14, _K15, seed)
+            h += _mix(start + 32, _K8, _K9, seed) + _mix(end - 48, _K10, _K11, seed)
+        h += _mix(start + 16, _K4, _K5, seed) + _mix(end - 32, _K6, _K7, seed)
+    h += _mix(start, _K0, _K1, seed) + _mix(end - 16, _K2, _K3, seed)
     return _avalanche(h)
 
 
-@njit(cache=True, nogil=True)
-def _hash_129_to_240(data, start, length, seed):
+@helper
+def _hash_129_to_240(start, length, seed):
     h = np.uint64(length) * _P64_1
     for i in range(8):
-        low, high = load_u64(_SECRET, 16 * i), load_u64(_SECRET, 16 * i + 8)
-        h += _mix(data, start + 16 * i, low, high, seed)
+        low, high = _load_secret(16 * i), _load_secret(16 * i + 8)
+        h += _mix(start + 16 * i, low, high, seed)
     h = _avalanche(h)
     for i in range(8, length // 16):
-        low, high = load_u64(_SECRET, 16 * i - 125), load_u64(_SECRET, 16 * i - 117)
-        h += _mix(data, start + 16 * i, low, high, seed)
-    h += _mix(data, start + length - 16, _K_LAST_LOW, _K_LAST_HIGH, seed)
+        low, high = _load_secret(16 * i - 125), _load_secret(16 * i - 117)
+        h += _mix(start + 16 * i, low, high, seed)
+    h += _mix(start + length - 16, _K_LAST_LOW, _K_LAST_HIGH, seed)
     return _avalanche(h)
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _secret_word(offset, seed):
     # The secret of a seed is the default one with the seed added to even words and subtracted from odd ones.
     # A word at an odd offset is combined from two words, so the secret of a seed is never stored.
     j = offset >> 3
-    even = load_u64(_SECRET, 8 * j) + (np.uint64(0) - seed if j & 1 else seed)
+    even = _load_secret(8 * j) + (np.uint64(0) - seed if j & 1 else seed)
     shift = np.uint64(8 * (offset & 7))
     if shift == np.uint64(0):
         return even
-    odd = load_u64(_SECRET, 8 * j + 8) + (seed if j & 1 else np.uint64(0) - seed)
+    odd = _load_secret(8 * j + 8) + (seed if j & 1 else np.uint64(0) - seed)
     return (even >> shift) | (odd << (np.uint64(64) - shift))
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _product(word):
     return (word & _LOW32) * (word >> np.uint64(32))
 
 
-@njit(cache=True, nogil=True, forceinline=True)
-def _accumulate(data, at, key, seed, a):
+@helper(forceinline=True)
+def _accumulate(at, key, seed, a):
     # One stripe of 64 bytes: lane i gets its own product and its neighbour's plain word.
-    w0 = load_u64(data, at)
-    w1 = load_u64(data, at + 8)
-    w2 = load_u64(data, at + 16)
-    w3 = load_u64(data, at + 24)
-    w4 = load_u64(data, at + 32)
-    w5 = load_u64(data, at + 40)
-    w6 = load_u64(data, at + 48)
-    w7 = load_u64(data, at + 56)
+    w0 = load_u64(at)
+    w1 = load_u64(at + 8)
+    w2 = load_u64(at + 16)
+    w3 = load_u64(at + 24)
+    w4 = load_u64(at + 32)
+    w5 = load_u64(at + 40)
+    w6 = load_u64(at + 48)
+    w7 = load_u64(at + 56)
     return (
         a[0] + w1 + _product(w0 ^ _secret_word(key, seed)),
         a[1] + w0 + _product(w1 ^ _secret_word(key + 8, seed)),
@@ -212,12 +235,12 @@ def _accumulate(data, at, key, seed, a):
     )
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _scramble_lane(a, offset, seed):
     return (a ^ (a >> np.uint64(47)) ^ _secret_word(offset, seed)) * _P32_1
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _scramble(key, seed, a):
     return (
         _scramble_lane(a[0], key, seed),
@@ -231,17 +254,16 @@ def _scramble(key, seed, a):
     )
 
 
-@njit(cache=True, nogil=True)
-def _hash_long(data, start, length, seed):
+@helper
+def _hash_long(start, length, seed):
     a = (_P32_3, _P64_1, _P64_2, _P64_3, _P64_4, _P32_2, _P64_5, _P32_1)
     last = (length - 1) // _STRIPE  # the last stripe ends with the data
     for stripe in range(last):
         key = 8 * (stripe % _STRIPES_A_BLOCK)
-        a = _accumulate(data, start + _STRIPE * stripe, key, seed, a)
+        a = _accumulate(start + _STRIPE * stripe, key, seed, a)
         if key == 8 * (_STRIPES_A_BLOCK - 1):
             a = _scramble(key + 8, seed, a)
-    # For a literal Numba would compile all of this once more.
-    a = _accumulate(data, start + length - _STRIPE, np.int64(_LAST_KEY), seed, a)
+    a = _accumulate(start + length - _STRIPE, _LAST_KEY, seed, a)
     h = np.uint64(length) * _P64_1
     for i in range(4):
         low = a[2 * i] ^ _secret_word(16 * i + 11, seed)
@@ -249,54 +271,61 @@ def _hash_long(data, start, length, seed):
     return _avalanche(h)
 
 
-@njit(cache=True, nogil=True)
-def _hash_0_to_3(data, start, length, seed):
+@helper
+def _hash_0_to_3(start, length, seed):
     if length == 0:
         return _avalanche_short(seed ^ _FLIP_0)
-    first, middle = np.uint64(data[start]), np.uint64(data[start + (length >> 1)])
-    last = np.uint64(data[start + length - 1])
+    first, middle, last = _load_u8(start), _load_u8(start + (length >> 1)), _load_u8(start + length - 1)
     word = (first << np.uint64(16)) | (middle << np.uint64(24)) | last | (np.uint64(length) << np.uint64(8))
     return _avalanche_short(word ^ (_FLIP_3 + seed))
 
 
-@njit(cache=True, nogil=True, forceinline=True)
-def xxh3_64(data, start, length, seed):
-    """Return XXH3-64 of ``data[start:start + length]`` (uint8, C order); the range is not checked."""
+@helper(forceinline=True)
+def xxh3_64(start, length, seed):
+    """Return XXH3-64 of the `length` bytes from the address `start` on."""
     if length > 16:
         if length <= 128:
-            return _hash_17_to_128(data, start, length, seed)
+            return _hash_17_to_128(start, length, seed)
         if length <= 240:
-            return _hash_129_to_240(data, start, length, seed)
-        return _hash_long(data, start, length, seed)
+            return _hash_129_to_240(start, length, seed)
+        return _hash_long(start, length, seed)
     if length > 8:
-        low = load_u64(data, start) ^ (_FLIP_16_LOW + seed)
-        high = load_u64(data, start + length - 8) ^ (_FLIP_16_HIGH - seed)
+        low = load_u64(start) ^ (_FLIP_16_LOW + seed)
+        high = load_u64(start + length - 8) ^ (_FLIP_16_HIGH - seed)
         return _avalanche(np.uint64(length) + _swap_bytes(low) + high + fold_multiply(low, high))
     if length >= 4:
-        swapped = (load_u32(data, start) << np.uint64(32)) + load_u32(data, start + length - 4)
+        swapped = (_load_u32(start) << np.uint64(32)) + _load_u32(start + length - 4)
         return _hash_4_to_8(swapped, np.uint64(length), seed)
-    return _hash_0_to_3(data, start, length, seed)
+    return _hash_0_to_3(start, length, seed)
 
 
-@njit(cache=True, nogil=True)
+@helper
+def xxh3_64_rarely(start, length, seed):
+    """Return what `xxh3_64` returns, where speed does not count: by a call, without a copy of its code."""
+    return xxh3_64(start, length, seed)
+
+
+@kernel
 def hash_u64(values, seed, start, stop, out):
     """Set ``out[i]`` to XXH3-64 of the little-endian bytes of the uint64 ``values[i]``."""
     for i in range(start, stop):
         out[i] = xxh3_64_u64(values[i], seed)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def hash_slices(data, offsets, seed, start, stop, out):
     """Set ``out[i]`` to XXH3-64 of ``data[offsets[i]:offsets[i + 1]]``."""
+    first = address_of(data)
     for i in range(start, stop):
-        out[i] = xxh3_64(data, offsets[i], offsets[i + 1] - offsets[i], seed)
+        out[i] = xxh3_64(first + offsets[i], offsets[i + 1] - offsets[i], seed)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def hash_fixed(data, width, seed, start, stop, out):
     """Set ``out[i]`` to XXH3-64 of the i-th field of `width` bytes, without its trailing NUL bytes."""
+    first = address_of(data)
     for i in range(start, stop):
         length = width
         while length > 0 and data[i * width + length - 1] == 0:
             length -= 1
-        out[i] = xxh3_64(data, i * width, length, seed)
+        out[i] = xxh3_64(first + i * width, length, seed)

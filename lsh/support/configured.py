@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
-__all__ = ["Configured", "differing_field", "register"]
+__all__ = ["Configured", "arguments_of", "differing_field", "n_drawn", "register"]
 
 
 C = TypeVar("C", bound=type)
@@ -49,20 +49,15 @@ class Configured:
         -------
         dict
         """
-        values = {name: getattr(self, name) for name in self._parameters}
         return {
-            name: value.config() if isinstance(value, Configured) else value for name, value in values.items()
+            name: value.config() if isinstance(value, Configured) else value
+            for name, value in arguments_of(self).items()
         }
 
     @property
     def _n_drawn(self) -> int:
-        """The approximate number of random parameters that must be drawn or computed before use.
-
-        It follows from the configuration alone. A loader checks it, because a configuration of a few bytes
-        can ask for any number of parameters.
-        """
-        values = (getattr(self, name) for name in self._parameters)
-        return sum(value._n_drawn for value in values if isinstance(value, Configured))
+        """The approximate number of random parameters; see `n_drawn`."""
+        return sum(n_drawn(value) for value in arguments_of(self).values() if isinstance(value, Configured))
 
     @classmethod
     def _from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -84,8 +79,22 @@ class Configured:
         )
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._parameters)
+        shown = ", ".join(f"{name}={value!r}" for name, value in arguments_of(self).items())
         return f"{type(self).__name__}({shown})"
+
+
+def arguments_of(configured: Configured) -> dict[str, Any]:
+    """Return the constructor's arguments of an object by name, nested objects among them."""
+    return {name: getattr(configured, name) for name in configured._parameters}
+
+
+def n_drawn(configured: Configured) -> int:
+    """Return the approximate number of random parameters that an object draws or computes before use.
+
+    It follows from the configuration alone. A loader checks it, because a configuration of a few bytes can
+    ask for any number of parameters.
+    """
+    return configured._n_drawn
 
 
 def differing_field(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 __all__ = ["lazy"]
 
@@ -35,3 +35,11 @@ class lazy(Generic[T]):
         # This is no data descriptor, so later reads find the entry in the instance's dictionary first.
         value: T = instance.__dict__.setdefault(self._name, self._function(instance))
         return value
+
+    if TYPE_CHECKING:
+        # An assignment replaces the value.
+        def __set__(self, instance: object, value: T) -> None: ...
+
+    def is_known(self, instance: object) -> bool:
+        """Tell whether the value has been computed already."""
+        return self._name in vars(instance)

@@ -18,7 +18,7 @@ def progress_bar(
 ) -> Iterator[Callable[[int], object]]:
     """Yield a function that advances a bar of `total` units; without `shown` it does nothing."""
     if not shown:
-        yield lambda amount: None
+        yield lambda _: None
         return
     from tqdm import tqdm
 

@@ -1,8 +1,7 @@
 """Random parameters that are the same on every rank, device, run and machine.
 
 All random parameters are drawn from NumPy's counter-based Philox bit generator, keyed by ``(seed, purpose)``.
-Only its raw 64-bit output is used. NumPy guarantees that this stream does not change between versions, while
-the streams of its distributions may, and saved sketches depend on the parameters.
+`docs/developers/decisions/philox.md` has the reasons.
 """
 
 from __future__ import annotations

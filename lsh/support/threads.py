@@ -1,8 +1,6 @@
 """Threads: one pool maps serial kernels, which release the GIL, over blocks of rows.
 
-Numba's own ``parallel=True`` is not used. Its OpenMP layer kills a process that forks afterwards, and its
-workqueue layer aborts when two Python threads call it. A pool of Python threads over ``nogil`` kernels has
-neither problem, and each kernel is compiled once.
+`docs/developers/decisions/threads.md` explains why Numba's ``parallel=True`` is not used.
 """
 
 from __future__ import annotations

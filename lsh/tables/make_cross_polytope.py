@@ -53,6 +53,7 @@ def collision_probabilities(angle: float, nodes: int = 240) -> NDArray[np.float6
 
 
 def main() -> None:
+    """Write the table."""
     angles = np.linspace(0.0, np.pi, ANGLES)
     table = np.zeros((len(LOG2_DIMENSIONS), ANGLES))
     table[:, 0] = 1.0

@@ -108,6 +108,7 @@ class Codebook:
         self.header = Header(*header.tolist())
         self._sizes: list[int] = sizes.tolist()
         self._check()
+        self._check_classes()
 
     @classmethod
     def build(
@@ -179,6 +180,8 @@ class Codebook:
             raise ValueError(
                 f"largest must leave room for {largest_class} values in a class, got {header.largest}"
             )
+
+    def _check_classes(self) -> None:
         stop = self._classes[-1].stop if self._classes else 0
         if self._words.size != stop:
             raise ValueError(f"classes must have {stop} words, got {self._words.size}")
@@ -232,7 +235,7 @@ class Codebook:
 
     @lazy
     def _classes(self) -> list[_Class]:
-        """The classes of values with words of their own, by the length of the words."""
+        """Return the classes of values with words of their own, by the length of the words."""
         parts, start = [], 0
         for length, (size, first) in enumerate(zip(self._sizes, first_codes(self._sizes), strict=True)):
             n = size - (self.header.has_escape and length == self.header.escape_length)
@@ -339,7 +342,7 @@ class Codebook:
 
     @lazy
     def _tables(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-        """The values by the first `table_bits` bits of a window, and the classes of the longer words."""
+        """Return the values by the first `table_bits` bits of a window, and the classes of longer words."""
         longest, bits = max(self.max_length, 1), self.table_bits
         table, classes = np.zeros(1 << bits, dtype=np.uint64), []
         for part in self._classes:
@@ -367,7 +370,7 @@ class _Class(NamedTuple):
     n : int
         Number of values.
     largest : int
-        Of the Elias-Fano sequence.
+        Upper bound of the Elias-Fano sequence.
     start, stop : int
         The part of `classes` that the sequence takes.
     """

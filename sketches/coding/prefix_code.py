@@ -59,7 +59,7 @@ def code_lengths(counts: NDArray[np.integer[Any]], limit: int = 24) -> NDArray[n
     -------
     (D,) uint8 array
         The sum of counts times lengths is the least that any such code has. The sum of 2**-length is 1;
-        but a single symbol has length 0. Of equal counts, the later one never has the longer word.
+        but a single symbol has length 0. Among equal counts, a later one never has a longer word.
 
     Raises
     ------
@@ -68,8 +68,8 @@ def code_lengths(counts: NDArray[np.integer[Any]], limit: int = 24) -> NDArray[n
 
     Notes
     -----
-    Time O(D log D) for the sort and O(D) for Huffman's code, or O(D limit) where that is too deep;
-    8 bytes a symbol beside the sort's, or 32 + limit / 4.
+    Time O(D log D) for the sort, and O(D) for Huffman's code or O(D limit) for package-merge. Memory beside
+    that of the sort: 8 bytes a symbol for Huffman's code, 32 + limit / 4 for package-merge.
 
     Examples
     --------

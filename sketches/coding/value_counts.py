@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...lsh.support.threads import get_num_threads, run_tasks
+from ...lsh.support.threads import get_num_threads, map_blocks
 from .codebook_choice import Others, common_step
 
 __all__ = ["MOST_VALUES", "Counted", "ValueCounts", "add_counts", "count_words", "keep_most", "merge_counted"]
 
 #: Largest number of values that are counted one by one. Every code escapes further values, the rarest.
 MOST_VALUES = 1 << 22
-#: Number of words that are counted at a time.
+#: Least number of words that are counted at a time.
 _BLOCK = 1 << 17
 #: Values within a range of this length are counted in a table.
 _TABLE = 1 << 17
@@ -39,15 +38,15 @@ class Counted(NamedTuple):
 
 def count_words(words: NDArray[np.uint64]) -> Counts:
     """Return the distinct words in ascending order, and their counts."""
-    n_parts = -(-words.size // _BLOCK)
-    bounds = [words.size * i // max(n_parts, 1) for i in range(n_parts + 1)]
-    blocks = [words[start:stop] for start, stop in pairwise(bounds)]
     found: Counts = (np.empty(0, np.uint64), np.empty(0, np.int64))
-    at_once = 4 * get_num_threads()
-    for first in range(0, n_parts, at_once):
-        counted = run_tasks(lambda i, first=first: _count(blocks[first + i]), min(at_once, n_parts - first))  # type: ignore[misc]
-        found = add_counts([found, *counted])
+    step = 4 * get_num_threads() * _BLOCK
+    for start in range(0, words.size, step):
+        found = add_counts([found, *_count_blocks(words[start : start + step])])
     return found
+
+
+def _count_blocks(words: NDArray[np.uint64]) -> list[Counts]:
+    return map_blocks(lambda start, stop: _count(words[start:stop]), words.size, _BLOCK)
 
 
 def _count(words: NDArray[np.uint64]) -> Counts:

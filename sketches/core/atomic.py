@@ -57,19 +57,19 @@ def _lock(descriptor: int) -> bool:
 
 
 def _create(folder: Path, mode: int) -> tuple[Path, int]:
-    """A new temporary file, locked where the file system has locks, and its descriptor."""
+    """Create a temporary file, locked where the file system has locks; return its path and descriptor."""
     while True:
         path = folder / f"{_PREFIX}{_machine()}-{secrets.token_hex(8)}{_SUFFIX}"
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode)
         _lock(descriptor)
-        # Until it was locked another process may have taken it for one that was left behind.
+        # Before it was locked, another process may have removed it as a file that was left behind.
         if os.fstat(descriptor).st_nlink:
             return path, descriptor
         os.close(descriptor)
 
 
 def _remove_left_behind(folder: Path) -> None:
-    """Remove the temporary files of processes that were killed; a living one holds a lock on its own."""
+    """Remove the temporary files of processes that were killed. Other processes have theirs locked."""
     start = time.monotonic()
     if start < _next_look.get(folder, start):
         return
@@ -98,7 +98,7 @@ def _remove_unless_used(entry: os.DirEntry[str]) -> None:
 
 @contextmanager
 def _named(path: str) -> Iterator[None]:
-    """Errors name the file that was asked for, not the temporary one, or none where a disk is full."""
+    """Let errors name the file at `path`, where they name the temporary file or, for a full disk, none."""
     try:
         yield
     except OSError as error:
@@ -112,12 +112,12 @@ def _named(path: str) -> Iterator[None]:
 
 @contextmanager
 def atomic_write(path: str | PathLike[str]) -> Iterator[Path]:
-    """A temporary path beside `path` that replaces it when the block ends well, and vanishes if not.
+    """Yield a temporary path beside `path`, which replaces it if the block succeeds and is removed if not.
 
-    The file keeps its permissions if it existed, also while it is written, and has those of any new file if
-    not. Through a symbolic link the file that it points to is replaced, not the link. A folder, a pipe or a
-    device is refused: a rename would put a file in its place. Of a process that is killed the temporary file
-    stays, until the next one is written into the folder.
+    A file that exists keeps its permissions, and the temporary file has them too; otherwise the permissions
+    are those of any new file. If `path` is a symbolic link, the file that it points to is replaced, not the
+    link. A folder, a pipe or a device is refused, for a rename would put a file in its place. A process that
+    is killed leaves its temporary file, until another process writes a file into the folder.
     """
     name = os.fsdecode(path)
     target = Path(os.path.realpath(name))
@@ -131,7 +131,7 @@ def atomic_write(path: str | PathLike[str]) -> Iterator[Path]:
         temporary, descriptor = _create(target.parent, 0o600 if replaced else 0o666)
         try:
             if replaced:
-                # Nobody reads what is written who could not read what it replaces.
+                # Nobody may read the new file who could not read the old one.
                 os.fchmod(descriptor, target.stat().st_mode & 0o777 | 0o600)
             yield temporary
             if target.exists():
@@ -141,7 +141,7 @@ def atomic_write(path: str | PathLike[str]) -> Iterator[Path]:
             temporary.replace(target)
             _fsync_folder(target.parent)
         finally:
-            # An error in it, on a file system that has become read-only for one, would hide the first.
+            # An error here, on a file system that has become read-only for example, would hide the first.
             with suppress(OSError):
                 temporary.unlink()
             os.close(descriptor)

@@ -7,12 +7,9 @@ serialization, pickling and memory accounting are written here, once.
 
 from __future__ import annotations
 
-import functools
-import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -20,94 +17,15 @@ from numpy.typing import NDArray
 
 from ...errors import IncompatibleSketchError
 from ...lsh.inputs.arrays import check_array
-from ...lsh.support.backend import Backend, backend_named, device_of
-from ...lsh.support.configured import differing_field, register
+from ...lsh.support.backend import device_of
+from ...lsh.support.configured import differing_field
 from ...lsh.support.lazy import lazy
 from ...lsh.support.types import Device
 from .guard import changing, locked, uninterrupted
-from .stored import Stored
+from .state import REDUCTIONS, SketchState, StateSpec
+from .stored import Stored, stored_classes
 
-__all__ = ["REDUCTIONS", "MergeableSketch", "StateArray", "StateSpec", "sketch_classes"]
-
-#: More is not asked for: a system may promise it all the same.
-_MOST_BYTES = 1 << 44
-
-#: In-place combination of two arrays for each named reduction. A reduction outside this table is a
-#: sketch's own and goes through `MergeableSketch._reduce_custom`.
-REDUCTIONS: dict[str, Callable[..., Any]] = {
-    "sum": np.add,
-    "max": np.maximum,
-    "min": np.minimum,
-    "or": np.bitwise_or,
-}
-
-
-@dataclass(frozen=True)
-class StateSpec:
-    """One array of a sketch's state, before it is allocated.
-
-    Attributes
-    ----------
-    shape : tuple of int
-    dtype : str
-        NumPy name of the dtype that a new sketch has.
-    reduction : str
-        "sum", "max", "min", "or", or a name of the sketch's own.
-    fill : int or float
-        The identity of the reduction.
-    widens_to : str or None
-        For integer sums: the dtype that the array grows into before a counter would wrap.
-    """
-
-    shape: tuple[int, ...]
-    dtype: str
-    reduction: str
-    fill: int | float = 0
-    widens_to: str | None = None
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the array that a new sketch has."""
-        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
-
-    def __str__(self) -> str:
-        return f"{self.dtype}{list(self.shape)}"
-
-    def accepts(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
-        """Whether an array of this shape and dtype could be this state."""
-        dtypes = {np.dtype(self.dtype), np.dtype(self.widens_to or self.dtype)}
-        return shape == self.shape and dtype.newbyteorder("=") in dtypes
-
-
-@dataclass(frozen=True)
-class StateArray:
-    """One array of a sketch's state and the name of the reduction that merges it."""
-
-    array: NDArray[Any]
-    reduction: str
-
-
-def _changing(method: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(method)
-    def change(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with self._lock, changing(self):
-            if "_arrays" in self.__dict__:
-                return method(self, *args, **kwargs)
-            # Without data: what is refused leaves neither empty arrays nor a device.
-            before = self.__dict__.copy()
-            self.__dict__["_first_argument"] = None
-            try:
-                return method(self, *args, **kwargs)
-            except BaseException:
-                for name in ("_arrays", "_bounds", "_device"):
-                    self.__dict__.pop(name, None)
-                    if name in before:
-                        self.__dict__[name] = before[name]
-                raise
-            finally:
-                self.__dict__.pop("_first_argument", None)
-
-    return change
+__all__ = ["MergeableSketch", "sketch_classes"]
 
 
 class MergeableSketch(Stored):
@@ -119,45 +37,34 @@ class MergeableSketch(Stored):
 
     Notes
     -----
-    Threads may share a sketch: what changes it, saves, copies or compares it takes turns, which costs an
-    update a few microseconds. Queries do not wait; one that runs beside an update may find some of its rows.
+    Threads may share a sketch. Methods that change, save, copy or compare it run one after the other, which
+    costs an update a few microseconds. Queries do not wait; a query may find some of the rows of an update
+    that runs at the same time.
 
-    A batch is in or it is not. If memory runs out while it is read or hashed, nothing is changed. Ctrl-C, and
-    whatever else the handlers of SIGINT, SIGTERM and SIGALRM raise, is raised before the batch begins to
-    go in, or when it is in; what exceptions others throw into a thread from outside is not held back. What no
-    program can promise is the rest of a batch when the system kills it, or has no memory even for the
-    kernels' small buffers.
+    A batch is taken in as a whole or not at all. If memory runs out while it is read or hashed, nothing
+    changes. Exceptions of the handlers of SIGINT (Ctrl-C), SIGTERM and SIGALRM are raised before the batch is
+    added or afterwards. There are three exceptions: another thread may raise an exception in this one, the
+    system may kill the process, and the system may lack the memory for the kernels' small buffers.
 
-    After a fork the child's copy is its own. Where another thread was changing the sketch just then, the
-    child refuses it by RuntimeError.
+    After a fork the child has a copy of its own. If another thread was changing the sketch during the fork,
+    the child refuses to use it, by RuntimeError.
     """
-
-    _registry: ClassVar[dict[str, type[MergeableSketch]]] = {}
-    #: Methods that change the state: one at a time on one object, and what they refuse leaves no trace.
-    _changing: ClassVar[tuple[str, ...]] = ("update", "add", "advance")
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        register(MergeableSketch._registry, cls)
-        for name in cls._changing:
-            if name in cls.__dict__:
-                setattr(cls, name, _changing(cls.__dict__[name]))
 
     # -- what a sketch declares -------------------------------------------------------------------
 
     @abstractmethod
     def _layout(self) -> dict[str, StateSpec]:
-        """The arrays of the state (`n_updates` aside), from the configuration alone."""
+        """Return the specifications of the state's arrays, without `n_updates`, from the configuration."""
 
     @abstractmethod
     def update(self, X: Any, *args: Any, **kwargs: Any) -> Self:
-        """Take in a batch of rows or keys; returns the sketch itself.
+        """Take in a batch of rows or keys; a subclass passes it on to `_take_in`.
 
         Parameters
         ----------
         X : n rows or keys
         *args, **kwargs
-            What belongs to them, as the class says: weights, counts, targets, ...
+            Weights, counts, targets or other values of the rows, as the class says.
 
         Returns
         -------
@@ -166,87 +73,66 @@ class MergeableSketch(Stored):
         Raises
         ------
         TypeError, ValueError
-            If they are not what the class takes; nothing is changed then.
+            If the class does not take them. Nothing changes then.
         """
+
+    def _read(self, *args: Any, **kwargs: Any) -> Any:
+        """Check the arguments of an update and return them as a batch, for `_amounts` and `_add`.
+
+        Nothing changes yet. Arguments that the class does not take raise TypeError or ValueError.
+        """
+        raise NotImplementedError
+
+    def _amounts(self, batch: Any) -> dict[str, int]:
+        """Return, for each array of counters, the most that a batch adds to one of its counters.
+
+        The amount of "n_updates" is the number of the batch's rows or keys.
+        """
+        raise NotImplementedError
+
+    def _add(self, batch: Any) -> None:
+        """Add a batch to the arrays, which have room for it now.
+
+        If this fails, it leaves the values of the arrays as they were. Signals are delayed meanwhile.
+        """
+        raise NotImplementedError
 
     def _reduce_custom(
         self, reduction: str, ours: dict[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]
     ) -> None:
         """Merge the arrays that share a reduction of the sketch's own into `ours`, in place.
 
-        Called once the arrays of the named reductions are merged, so `self._arrays` holds their result.
+        The arrays of the named reductions are merged before, so that `self._arrays` has their result.
         """
         raise TypeError(f"{type(self).__name__} declares no reduction named {reduction!r}")
 
     # -- state ------------------------------------------------------------------------------------
 
-    def _specs(self) -> dict[str, StateSpec]:
-        return {**self._layout(), "n_updates": StateSpec((1,), "int64", "sum")}
-
     @lazy
-    def _arrays(self) -> dict[str, NDArray[Any]]:
-        # Allocated at first use, so that a loader can check a stranger's file before any memory is
-        # taken. Zeros come from the system untouched.
-        xp, specs = backend_named(self.device).xp, self._specs()
-        try:
-            if sum(spec.nbytes for spec in specs.values()) > _MOST_BYTES:
-                raise MemoryError(f"more than {_MOST_BYTES >> 40} TiB are not asked for")
-            arrays: dict[str, NDArray[Any]] = {
-                name: xp.zeros(spec.shape, spec.dtype)
-                if spec.fill == 0
-                else xp.full(spec.shape, spec.fill, spec.dtype)
-                for name, spec in specs.items()
-            }
-        except MemoryError as error:
-            name, spec = max(specs.items(), key=lambda item: item[1].nbytes)
-            product = " x ".join(map(str, (*spec.shape, np.dtype(spec.dtype).itemsize)))
-            raise MemoryError(
-                f"{type(self).__name__} needs {self.nbytes:,} bytes, for {name} alone {product}; "
-                f"{self._remedy} ({error})"
-            ) from error
-        return {**arrays, "n_updates": np.zeros(1, np.int64)}
-
-    @lazy
-    def _bounds(self) -> dict[str, int]:
-        """For integer sums: an upper bound of any counter's magnitude, tightened when it matters."""
-        return {}
+    def _state(self) -> SketchState:  # type: ignore[override]
+        specs = {**self._layout(), "n_updates": StateSpec((1,), "int64", "sum", on_device=False)}
+        return SketchState(type(self).__name__, specs)
 
     @property
-    def state(self) -> Mapping[str, StateArray]:
+    def state(self) -> SketchState:
         """The named arrays and their reductions. Views, not copies: do not write to them."""
-        specs = self._specs()
         with self._lock:
             self._canonicalise()
-            return {name: StateArray(a, specs[name].reduction) for name, a in self._arrays.items()}
+        return self._state
 
     # -- devices ----------------------------------------------------------------------------------
 
-    @property
-    def device(self) -> Device:
-        """Where the state lies: "cpu" or "gpu"."""
-        device: Device = self.__dict__.get("_device", "cpu")
-        return device
-
-    #: What makes the state smaller.
-    _remedy: ClassVar[str] = "choose a smaller configuration"
-
-    #: Whether there are CUDA kernels for all that the class does with arrays.
+    #: True if there are CUDA kernels for all that the class does with arrays.
     _gpu: ClassVar[bool] = False
 
-    @property
-    def _backend(self) -> Backend:
-        """The kernels that serve the state where it lies; `xp` among them is NumPy or CuPy."""
-        return backend_named(self.device)
-
-    @classmethod
-    def _check_device(cls, device: str) -> None:
-        if device == "gpu" and not cls._gpu:
+    def _check_device(self, device: str) -> None:
+        if device == "gpu" and not self._gpu:
             raise NotImplementedError(
-                f"{cls.__name__} has no GPU kernels; pass arrays in main memory: array.get()"
+                f"{type(self).__name__} has no GPU kernels; pass arrays in main memory: array.get()"
             )
 
     def to(self, device: Device) -> Self:
-        """A copy of the sketch whose state lies on a device: its updates and queries take arrays there.
+        """Return a copy of the sketch on a device; its updates and queries take arrays there.
 
         Parameters
         ----------
@@ -268,101 +154,94 @@ class MergeableSketch(Stored):
 
         Notes
         -----
-        A sketch without data needs no moving: it goes to where its first rows lie. Sketches of the two
-        devices merge: what is merged in is copied to where the other one is.
+        A sketch without data need not be moved: it goes to the device of its first rows. Sketches on
+        different devices merge: the one that is merged in is copied to the device of the other.
         """
-        if not isinstance(device, str):
-            raise TypeError(f'device must be "cpu" or "gpu", got {device!r}')
-        self._check_device(device)
-        xp = backend_named(device).xp
-        new = self.empty_like()
-        new.__dict__["_device"] = device
-        arrays = {}
-        with self._lock:
-            self._canonicalise()
-            for name, array in self._arrays.items():
-                if name != "n_updates" and device != self.device:
-                    arrays[name] = xp.asarray(array) if device == "gpu" else array.get()  # type: ignore[attr-defined]
-                else:
-                    arrays[name] = array.copy()
-            new._adopt(arrays)
-            new._bounds.update(self._bounds)
-        return new
+        return self._moved(device)
 
-    def _beside(self, other: Self) -> Self:
-        """`other`, or a copy of it on our device."""
+    def _on_our_device(self, other: Self) -> Self:
+        """Return `other`, or a copy of it on our device."""
         return other if other.device == self.device else other.to(self.device)
 
-    def _settle(self, name: str, X: Any) -> None:
-        """Go to where the first data lie; refuse later data, named `name`, of the other device."""
-        if X is None:
+    def _claim_device(self, name: str, array: Any) -> None:
+        """Take the device of the first data; refuse later data, named `name`, of the other device."""
+        if array is None or isinstance(array, (int, float)):
             return
-        device, first = device_of(X), self.__dict__.get("_first_argument")
-        if device != self.device and (first or "_arrays" in self.__dict__):
-            here, there = ("on the GPU", "in main memory")[:: 1 if self.device == "gpu" else -1]
-            if "_arrays" not in self.__dict__:
-                raise TypeError(f"{name} lies {there}, but {first} {here}: copy one to where the other is")
+        device, state = device_of(array), self._state
+        if state.is_allocated or state.decided_by:
+            if device == state.device:
+                return
+            here, there = ("on the GPU", "in main memory")[:: 1 if state.device == "gpu" else -1]
+            if not state.is_allocated:
+                raise TypeError(
+                    f"{name} lies {there}, but {state.decided_by} {here}: copy one to where the other is"
+                )
             raise TypeError(
                 f"{name} lies {there}, but the {type(self).__name__} {here}: copy the rows there, or move "
                 f'the sketch with .to("{device}")'
             )
-        if "_arrays" not in self.__dict__:
-            self._check_device(device)
-            self.__dict__["_device"] = device
-            if "_first_argument" in self.__dict__:
-                self.__dict__["_first_argument"] = first or name
+        self._check_device(device)
+        state.device = device
+        if state.decided_by is not None:
+            state.decided_by = name
 
-    def _bring(self, name: str, values: Any) -> Any:
-        """`values` as an array where the sketch is: lists are brought there, arrays must be there."""
+    def _as_our_array(self, name: str, values: Any) -> NDArray[Any]:
+        """Return `values` as an array where the sketch is: lists are brought there, arrays must be there."""
         array = check_array(name, values)
         if device_of(array) != self.device:
             if self.device == "cpu" or not isinstance(values, (list, tuple, range, int, np.generic)):
-                self._settle(name, array)
+                self._claim_device(name, array)
             array = self._backend.xp.asarray(array)
         return array
 
     @property
     def n_updates(self) -> int:
         """Rows or keys taken in so far, over all merged parts (less those subtracted)."""
-        return int(self._arrays["n_updates"][0]) if "_arrays" in self.__dict__ else 0
+        return int(self._arrays["n_updates"][0]) if self._state.is_allocated else 0
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the state; known from the configuration, save that counters may have widened."""
-        # Asking must not allocate: a configuration may be looked at before it is found too large.
-        if "_arrays" not in self.__dict__:
-            return sum(spec.nbytes for spec in self._specs().values())
-        return sum(array.nbytes for array in self._arrays.values())
+    # -- updates ----------------------------------------------------------------------------------
 
-    def _bound(self, name: str) -> int:
-        """The largest magnitude among the counters `name`, measured once and then kept up."""
-        array = self._arrays[name]
-        if name not in self._bounds:
-            self._bounds[name] = max(int(array.max()), -int(array.min())) if array.size else 0
-        return self._bounds[name]
+    def _take_in(self, arguments: Mapping[str, Any], *others: Any) -> Self:
+        """Update the sketch: the arguments of a batch are read, room is reserved, and the batch is added.
 
-    def _reserve(self, name: str, amount: int) -> None:
-        """Make sure that no counter of `name` wraps when up to `amount` is added to each.
+        A batch that is refused at any of these steps leaves nothing behind.
 
-        Call it before anything changes. Widens the array, or raises OverflowError.
+        Parameters
+        ----------
+        arguments : mapping of str to argument
+            The arguments that must lie on one device, the sketch's, in the order that `_read` takes them.
+        *others
+            Further arguments for `_read`, which puts them where the others are.
         """
-        array = self._arrays[name]
-        if self._bound(name) + amount > np.iinfo(array.dtype).max:
-            del self._bounds[name]
-            needed = self._bound(name) + amount
-            wider = self._specs()[name].widens_to
-            if needed > np.iinfo(array.dtype).max and wider not in (None, array.dtype.name):
-                array = self._arrays[name] = array.astype(wider)
-            if needed > np.iinfo(array.dtype).max:
-                raise OverflowError(
-                    f"{type(self).__name__}.{name} cannot count beyond "
-                    f"{np.iinfo(array.dtype).max}; {amount} more might"
-                )
-        self._bounds[name] += amount
+        with self._lock, changing(self), self._without_trace():
+            for name, argument in arguments.items():
+                self._claim_device(name, argument)
+            self._put(self._read(*arguments.values(), *others))
+        return self
 
-    def _integer_sums(self) -> list[str]:
-        specs = self._specs()
-        return [n for n, s in specs.items() if s.reduction == "sum" and np.dtype(s.dtype).kind in "iu"]
+    def _put(self, batch: Any) -> None:
+        """Reserve room for a batch that has been read, and add it."""
+        amounts, state = self._amounts(batch), self._state
+        with uninterrupted(), state.reserved(amounts):
+            self._add(batch)
+            state.arrays["n_updates"] += amounts["n_updates"]
+
+    @contextmanager
+    def _without_trace(self) -> Iterator[None]:
+        """Leave neither empty arrays nor a device in a sketch without data if the block fails."""
+        before = self._state
+        if before.is_allocated:
+            yield
+            return
+        try:
+            self._state = before.with_arrays(None)
+            self._state.decided_by = ""
+            yield
+        except BaseException:
+            self._state = before
+            raise
+        finally:
+            self._state.decided_by = None
 
     # -- merging ----------------------------------------------------------------------------------
 
@@ -376,13 +255,24 @@ class MergeableSketch(Stored):
         if difference is not None:
             raise IncompatibleSketchError(f"{type(self).__name__} sketches differ in {difference}")
 
-    def _part(self) -> tuple[int, ...]:
-        """The numbers by which `_check_parts` tells whether parts may be merged."""
+    def part_numbers(self) -> tuple[int, ...]:
+        """Return the numbers by which `check_parts` finds out whether parts may be merged.
+
+        Returns
+        -------
+        tuple of int
+        """
         return ()
 
     @classmethod
-    def _check_parts(cls, parts: Sequence[tuple[int, ...]]) -> None:
-        """Raise IncompatibleSketchError if these, as `_part` gives them, cannot be parts of one whole."""
+    def check_parts(cls, parts: Sequence[tuple[int, ...]]) -> None:
+        """Raise IncompatibleSketchError if some sketches cannot be parts of one whole.
+
+        Parameters
+        ----------
+        parts : sequence of tuple of int
+            The `part_numbers` of each.
+        """
 
     def merge(self, *others: Self) -> Self:
         """Take in other sketches of the same configuration, in place.
@@ -390,7 +280,7 @@ class MergeableSketch(Stored):
         Parameters
         ----------
         *others : same class and configuration
-            Unchanged. The sketch itself may be among them, and then counts twice.
+            They are not changed. The sketch itself may be among them, and then counts twice.
 
         Returns
         -------
@@ -399,52 +289,48 @@ class MergeableSketch(Stored):
         Raises
         ------
         IncompatibleSketchError
-            Naming the first field that differs, or what the parts may not have in common, as the rows' ids
-            of an `LSHIndex`; nothing is changed.
+            If configurations differ, naming the first field that does, or if the parts have in common what
+            they must not, such as the rows' ids of an `LSHIndex`. Nothing changes then.
         OverflowError
-            If a 64-bit counter could wrap; nothing is changed.
+            If a 64-bit counter could wrap. Nothing changes then.
         """
         for other in others:
             self._check_compatible(other)
         with locked(self, *others), changing(self):
-            self._check_parts([part._part() for part in (self, *others)])
-            others = tuple(other.copy() if other is self else self._beside(other) for other in others)
-            for other in others:
-                other._canonicalise()
-            with uninterrupted():
-                for name in self._integer_sums():
-                    self._reserve(name, sum(other._bound(name) for other in others))
-                with self._restored_on_failure() if self._has_own_reduction() else nullcontext():
-                    for other in others:
-                        self._reduce_arrays(other._arrays)
+            self.check_parts([part.part_numbers() for part in (self, *others)])
+            others = tuple(other.copy() if other is self else self._on_our_device(other) for other in others)
+            state, theirs = self._state, [other.state for other in others]
+            amounts = {name: sum(their.bound(name) for their in theirs) for name in state.counters}
+            undone = state.restored_on_failure() if self._has_own_reduction() else nullcontext()
+            with uninterrupted(), state.reserved(amounts), undone:
+                for their in theirs:
+                    self.reduce_arrays(their.arrays)
         return self
 
     def _has_own_reduction(self) -> bool:
-        """Tell whether a reduction of the sketch's own may fail, for want of memory, when others are done."""
-        return any(spec.reduction not in REDUCTIONS for spec in self._specs().values())
+        """Tell whether a reduction of the sketch's own may fail, for lack of memory, after others ran."""
+        return any(spec.reduction not in REDUCTIONS for spec in self._state.specs.values())
 
-    @contextmanager
-    def _restored_on_failure(self) -> Iterator[None]:
-        """Put the state back if the block fails; it costs a copy of the state."""
-        arrays, bounds = {name: array.copy() for name, array in self._arrays.items()}, dict(self._bounds)
-        try:
-            yield
-        except BaseException:
-            self._adopt(arrays)
-            self._bounds.update(bounds)
-            raise
+    def reduce_arrays(self, theirs: Mapping[str, NDArray[Any]]) -> None:
+        """Merge arrays of a sketch of the same configuration into ours, in place.
 
-    def _reduce_arrays(self, theirs: Mapping[str, NDArray[Any]]) -> None:
-        custom: dict[str, list[str]] = {}
-        for name, spec in self._specs().items():
+        Parameters
+        ----------
+        theirs : mapping of str to ndarray
+            Arrays by name; of those that share a reduction of the sketch's own, all or none. Unchanged.
+        """
+        ours, own = self._arrays, dict[str, list[str]]()
+        for name, spec in self._state.specs.items():
+            if name not in theirs:
+                continue
             if spec.reduction in REDUCTIONS:
-                ours = self._arrays[name]
-                REDUCTIONS[spec.reduction](ours, theirs[name], out=ours)
+                REDUCTIONS[spec.reduction](ours[name], theirs[name], out=ours[name])
             else:
-                custom.setdefault(spec.reduction, []).append(name)
-        for reduction, names in custom.items():
-            ours_of = {name: self._arrays[name] for name in names}
-            self._reduce_custom(reduction, ours_of, {name: theirs[name] for name in names})
+                own.setdefault(spec.reduction, []).append(name)
+        for reduction, names in own.items():
+            self._reduce_custom(
+                reduction, {name: ours[name] for name in names}, {name: theirs[name] for name in names}
+            )
 
     def __or__(self, other: Self) -> Self:
         if not isinstance(other, MergeableSketch):
@@ -452,12 +338,12 @@ class MergeableSketch(Stored):
         return self.copy().merge(other)
 
     def subtract(self, other: Self) -> Self:
-        """Take another sketch's data out again, in place; for sketches whose states all add.
+        """Take another sketch's data out again, in place; for sketches whose arrays are all sums.
 
         Parameters
         ----------
         other : same class and configuration
-            Usually a part that was merged in before. Unchanged.
+            Usually a part that was merged in before. It is not changed.
 
         Returns
         -------
@@ -466,68 +352,59 @@ class MergeableSketch(Stored):
         Raises
         ------
         TypeError
-            If a state of this class is not a sum.
+            If an array of this class is not a sum.
         IncompatibleSketchError, OverflowError
-            As `merge` does; nothing is changed.
+            As `merge` does. Nothing changes then.
         """
-        specs = self._specs()
+        specs = self._state.specs
         others = sorted({s.reduction for n, s in specs.items() if n not in self._not_compared} - {"sum"})
         if others:
             raise TypeError(f"{type(self).__name__} cannot subtract: its state merges by {', '.join(others)}")
         self._check_compatible(other)
         with locked(self, other), changing(self):
-            other = self._beside(other)
-            with uninterrupted():
-                for name in self._integer_sums():
-                    self._reserve(name, other._bound(name))
-                theirs = dict(other._arrays)
-                for name, ours in self._arrays.items():
-                    # What is noted of the data beside the sums, a largest weight say, holds on.
+            state, theirs = self._state, self._on_our_device(other)._state
+            amounts = {name: theirs.bound(name) for name in state.counters}
+            arrays = dict(theirs.arrays)
+            with uninterrupted(), state.reserved(amounts):
+                for name, ours in state.arrays.items():
+                    # Arrays beside the sums, a largest weight for example, still hold for what is left.
                     combine = REDUCTIONS[specs[name].reduction] if name in self._not_compared else np.subtract
-                    combine(ours, theirs[name], out=ours)
+                    combine(ours, arrays[name], out=ours)
         return self
 
     # -- copies and comparison --------------------------------------------------------------------
 
     def empty_like(self) -> Self:
-        """A new sketch of the same configuration without data: the identity of merging.
+        """Return a new sketch of the same configuration without data: the identity of merging.
 
         Returns
         -------
         A sketch of the same class.
         """
-        new = object.__new__(type(self))
-        own = {"_arrays", "_bounds", "_device", "_guard", "_first_argument", "_changed_by"}
-        new.__dict__.update({k: v for k, v in self.__dict__.items() if k not in own})
+        new = self._without_arrays()
+        new._state = self._state.with_arrays(None, "cpu")
         return new
 
     def copy(self) -> Self:
-        """A new sketch of the same configuration and state, sharing no state memory.
+        """Return a new sketch of the same configuration and state, which shares no state memory.
 
         Returns
         -------
         A sketch of the same class.
         """
-        new = self.empty_like()
-        new.__dict__["_device"] = self.device
-        if "_arrays" not in self.__dict__:
-            return new  # still free to go where its first rows lie
+        new = self._without_arrays()
         with self._lock:
-            new._adopt({name: a.copy() for name, a in self._arrays.items()})
-            new._bounds.update(self._bounds)
+            # A sketch without data still goes to the device of its first rows.
+            state = self._state
+            new._state = state.copy() if state.is_allocated else state.with_arrays(None)
         return new
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Engines send an empty sketch with every task: then the configuration is all that travels.
-        if "_arrays" not in self.__dict__:
+        # Engines send an empty sketch with every task. Only its configuration is sent.
+        if not self._state.is_allocated:
             return type(self)._from_config, (self.config(),)
-        # Of a copy, for a pickler takes one array after the other, while the sketch may go on.
+        # A copy is pickled: a pickler takes one array after the other, and updates may come in between.
         return Stored.__reduce__(self.copy())
-
-    def _adopt(self, arrays: dict[str, NDArray[Any]]) -> Self:
-        self.__dict__["_arrays"] = arrays
-        self.__dict__.pop("_bounds", None)
-        return self
 
     def __copy__(self) -> Self:
         return self.copy()
@@ -535,17 +412,10 @@ class MergeableSketch(Stored):
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self.copy()
 
-    def _on_cpu(self) -> Self:
-        return self if self.device == "cpu" else self.to("cpu")
-
     def __repr__(self) -> str:
         return f"<{super().__repr__()}: {self.n_updates:,} updates, {self.nbytes:,} bytes>"
 
 
 def sketch_classes() -> dict[str, type[MergeableSketch]]:
-    """Every concrete sketch class of the library by name; the laws are tested over all of them."""
-    return {
-        name: cls
-        for name, cls in MergeableSketch._registry.items()
-        if not getattr(cls, "__abstractmethods__", None)
-    }
+    """Return every concrete sketch class by name; the laws are tested over all of them."""
+    return {name: cls for name, cls in stored_classes().items() if issubclass(cls, MergeableSketch)}

@@ -1,21 +1,7 @@
-"""One file format for all sketches: safetensors, with what rebuilds and checks the sketch as metadata.
+"""Read and write the file format of all sketches: safetensors, with metadata that rebuilds and checks them.
 
-The arrays lie little-endian and aligned in the file, so that they can be memory-mapped. The metadata
-holds
-
-``format``           ``"mergesketch"``
-``format_version``   ``"1"``
-``class``            the name of the sketch class
-``config``           the configuration as JSON
-``data_xxh3``        XXH3-64 (hexadecimal) of the arrays' bytes, in the order of their names
-``header_xxh3``      XXH3-64 of everything above and of the arrays' names, dtypes and shapes
-
-Reading executes nothing and allocates no more than the file is long: a configuration that asks for
-other arrays than the file has, or for more random parameters than any file may, is refused before anything
-is allocated.
-
-Files are written here and not by the safetensors library, for the same sketch must give the same
-bytes (the library writes metadata in random order) and take no copy of its arrays to write.
+`docs/api/file_format.md` describes the format and what a reader promises, and
+`docs/developers/decisions/safetensors.md` explains why the safetensors library is not used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Changes of an object that no other thread sees half done, and that no interrupt leaves half done."""
+"""Changes of an object that no other thread sees unfinished, and that no signal leaves unfinished."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ import os
 import signal
 import threading
 
-# What `signal` wraps for the sake of its enumerations, at ten times the cost.
+# The functions of `signal` wrap these, to return enumerations, and take ten times as long.
 from _signal import getsignal  # type: ignore[import-not-found, unused-ignore]
 from _signal import signal as set_handler
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from types import FrameType
 from typing import Any, Self
 
+from ...lsh.support.lazy import lazy
+
 __all__ = ["Guarded", "changing", "check_interrupt", "locked", "uninterrupted"]
 
-#: Signals whose handlers raise what they please between any two steps of the main thread: Ctrl-C, what a
-#: system's or a batch system's end of a job comes by, and timers.
+#: Signals whose handlers may raise an exception between any two steps of the main thread: Ctrl-C, the signal
+#: by which systems and batch systems end a job, and timers.
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGALRM", "SIGTERM", "SIGINT") if hasattr(signal, name))
 
-#: What came meanwhile, and whom it is for; of the main thread alone.
+#: Signals of the main thread that wait to be handled, and their handlers.
 _held_back: list[tuple[int, FrameType | None]] = []
 _handlers: dict[int, Any] = {}
 
@@ -30,9 +31,10 @@ def _hold_back(number: int, frame: FrameType | None) -> None:
 
 
 class uninterrupted:
-    """Hold back what the handlers of signals would raise until the block has ended.
+    """Delay the handlers of signals until a block has ended.
 
-    Handlers run in the main thread alone, so that in others there is nothing to do. Blocks may nest.
+    Handlers run in the main thread only, so that a block in another thread has nothing to do. Blocks may
+    nest.
     """
 
     __slots__ = ("_replaced",)
@@ -59,7 +61,7 @@ class uninterrupted:
 
 
 def _restore(handlers: list[tuple[int, Any]], i: int) -> None:
-    # A handler that is in place again may raise before the next one is.
+    # A handler that is restored may raise at once, before the next one is restored.
     if i < len(handlers):
         try:
             set_handler(*handlers[i])
@@ -77,51 +79,64 @@ def _deliver() -> None:
 
 
 def check_interrupt() -> None:
-    """Give way to signals that are held back: where a long change can still be undone."""
+    """Run delayed handlers now; for places in a long change where the change can still be undone."""
     if _held_back and threading.current_thread() is threading.main_thread():
         _deliver()
+
+
+class Guard:
+    """The lock of an object, the process that made it, and the thread that is changing the object."""
+
+    __slots__ = ("changed_by", "lock", "process")
+
+    def __init__(self) -> None:
+        self.process, self.lock = os.getpid(), threading.RLock()
+        self.changed_by: int | None = None
+
+    def lock_of_process(self, name: str) -> threading.RLock:
+        """Return the lock; RuntimeError in a process that was forked while another thread changed `name`."""
+        if self.process != os.getpid():
+            # The thread of the parent that held the lock when this process was forked is not here.
+            if self.changed_by not in (None, threading.get_ident()):
+                raise RuntimeError(
+                    f"the {name} was being changed by another thread when this process was "
+                    "forked, and may hold half of that"
+                )
+            self.lock, self.process = threading.RLock(), os.getpid()
+        return self.lock
 
 
 class Guarded:
     """An object with a lock of its own, which copies, pickles and forked processes do not share."""
 
+    @lazy
+    def _guard(self) -> Guard:
+        return Guard()
+
     @property
-    def _lock(self) -> Any:
-        """Held while the state changes, and while it is read as a whole."""
-        guard = self.__dict__.get("_guard") or self.__dict__.setdefault("_guard", _new_lock())
-        process, lock = guard
-        if process != os.getpid():
-            # Whichever thread of the parent held it when this process was forked is not here.
-            me = threading.get_ident()
-            if self.__dict__.get("_changed_by", me) != me:
-                raise RuntimeError(
-                    f"the {type(self).__name__} was being changed by another thread when this process was "
-                    "forked, and may hold half of that"
-                )
-            self.__dict__["_guard"] = _, lock = _new_lock()
-        return lock
+    def _lock(self) -> threading.RLock:
+        """The lock that a thread takes to change the state, or to read all of it."""
+        return self._guard.lock_of_process(type(self).__name__)
 
 
-@contextmanager
-def changing(changed: Guarded) -> Iterator[None]:
-    """Say, while the lock is held, that the state changes: a process forked meanwhile has half of that."""
-    before = changed.__dict__.get("_changed_by")
-    changed.__dict__["_changed_by"] = threading.get_ident()
-    try:
-        yield
-    finally:
-        if before is None:
-            changed.__dict__.pop("_changed_by", None)
-        else:
-            changed.__dict__["_changed_by"] = before
+class changing:
+    """Mark an object, whose lock the thread has, as changing, for processes that are forked meanwhile."""
 
+    __slots__ = ("_before", "_guard")
 
-def _new_lock() -> tuple[int, Any]:
-    return os.getpid(), threading.RLock()
+    def __init__(self, changed: Guarded) -> None:
+        self._guard = changed._guard
+        self._before = self._guard.changed_by
+
+    def __enter__(self) -> None:
+        self._guard.changed_by = threading.get_ident()
+
+    def __exit__(self, *error: object) -> None:
+        self._guard.changed_by = self._before
 
 
 def locked(*objects: Guarded) -> ExitStack:
-    """Hold the locks of several objects: taken in one order, so that no two threads wait for each other."""
+    """Take the locks of several objects, in one order, so that no two threads wait for each other."""
     stack = ExitStack()
     for other in sorted({id(o): o for o in objects}.values(), key=id):
         stack.enter_context(other._lock)

@@ -1,4 +1,4 @@
-"""Rows of any kind, cut into blocks and hashed: what sketches that count codes share."""
+"""Rows that are hashed block by block, and checks of families and their codes."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ __all__ = [
     "row_blocks",
 ]
 
-#: Codes that are worked on at a time: as many rows as keep them in the processor's caches.
+#: Number of codes of a block, which keeps them in the processor's caches.
 _BLOCK_CODES = 1 << 20
-#: Half a gibibyte of codes, and enough rows to fill any GPU.
+#: Number of codes of a block on a GPU: half a gibibyte, and enough rows to fill any GPU.
 _GPU_CODES = 1 << 27
+#: Largest number of buckets of a hash, each of which has a counter.
 _MAX_BUCKETS = 1 << 28
 
 
 def check_family(family: Any) -> HashFamily:
-    """`family`, which must be a HashFamily of so few buckets that each can have a counter."""
+    """Return `family`; refuse other objects, and families with too many buckets for counters."""
     if not isinstance(family, HashFamily):
         raise TypeError(f"family must be a HashFamily, got {type(family).__name__}")
     if family.n_buckets > _MAX_BUCKETS:
@@ -39,7 +40,7 @@ def check_family(family: Any) -> HashFamily:
 
 
 def check_symmetric_family(family: Any) -> HashFamily:
-    """`check_family`, and that queries are hashed as rows are: what looks rows up by their codes needs it."""
+    """Return `family` after `check_family`; refuse families that hash queries differently from rows."""
     checked = check_family(family)
     if type(checked).hash_query is not HashFamily.hash_query:
         raise ValueError(f"family must hash rows and queries alike, which {type(family).__name__} does not")
@@ -47,7 +48,7 @@ def check_symmetric_family(family: Any) -> HashFamily:
 
 
 def row_blocks(n: int, n_hashes: int, device: str = "cpu") -> Iterator[tuple[int, int]]:
-    """Ranges of n rows whose codes stay in cache, or in little of a GPU; one empty range for none."""
+    """Return ranges of n rows whose codes fit the caches, or a small part of a GPU; one range for no rows."""
     block = _GPU_CODES // n_hashes if device == "gpu" else min(8192, _BLOCK_CODES // n_hashes)
     block = max(256, block)
     return ((start, min(n, start + block)) for start in range(0, max(n, 1), block))
@@ -61,11 +62,11 @@ def hash_block(
 
 
 def check_codes(family: HashFamily, codes: NDArray[np.uint32], n: int) -> NDArray[np.uint32]:
-    """`codes` as n rows of a family must have, for kernels take them for places in tables unseen.
+    """Return codes; refuse those that n rows of the family cannot have.
 
-    A user's family may have given them.
+    Kernels use codes as places in tables without a check, and a user's family may return any.
     """
-    # A pair of two dense rows may be taken for sets, or the other way round.
+    # Two dense rows in a tuple may be taken for sets, and sets for dense rows.
     if codes.shape != (n, family.n_hashes):
         raise ValueError(
             f"expected rows for {type(family).__name__}, got {n} that it takes for "

@@ -1,18 +1,20 @@
-"""What can be saved: a configuration and named arrays, in one file format for all."""
+"""The base of objects that can be saved: a configuration and named arrays, in one file format."""
 
 from __future__ import annotations
 
 import os
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Mapping
 from os import PathLike
-from typing import Any, ClassVar, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import SketchFormatError
-from ...lsh.support.configured import Configured, register
+from ...lsh.support.backend import Backend, backend_named
+from ...lsh.support.configured import Configured, arguments_of, n_drawn, register
+from ...lsh.support.types import Device
 from .atomic import atomic_write
 from .file_format import (
     Fetch,
@@ -29,28 +31,19 @@ from .file_format import (
     pieces_of_file,
 )
 from .guard import Guarded, locked
+from .state import Arrays, State
 
-__all__ = ["Spec", "Stored", "load", "stored_classes"]
+__all__ = ["Stored", "load", "stored_classes"]
 
 #: Random parameters, drawn from the seed and not stored, that a file may ask for: a gibibyte in float32.
 _MOST_DRAWN, _MOST_DRAWN_SET = 1 << 28, "MERGESKETCH_MAX_DRAWN"
 
 
-class Spec(Protocol):
-    """What is known of an array before it is read."""
-
-    def accepts(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
-        """Whether an array of this shape and dtype could be this one."""
-
-    def __str__(self) -> str: ...
-
-
 class Stored(Guarded, Configured, ABC):
-    """Base of every sketch and static structure: told by its configuration and its arrays."""
+    """Base of every sketch and static structure: an object that its configuration and its arrays describe."""
 
     _stored: ClassVar[dict[str, type[Stored]]] = {}
-    _arrays: dict[str, NDArray[Any]]
-    #: Whether the class is but the base of others; of the class itself, its heirs are not.
+    #: True for a class that is only the base of others; subclasses do not inherit it.
     _internal: ClassVar[bool] = False
     #: Arrays that equal objects may differ in.
     _not_compared: ClassVar[frozenset[str]] = frozenset()
@@ -59,31 +52,79 @@ class Stored(Guarded, Configured, ABC):
         super().__init_subclass__(**kwargs)
         register(Stored._stored, cls)
 
-    @abstractmethod
-    def _specs(self) -> Mapping[str, Spec]:
-        """The arrays that there are, by name."""
+    # -- state ------------------------------------------------------------------------------------
+
+    #: The state, which a subclass makes from the configuration at first use, without arrays.
+    _state: State[Any]
+
+    @property
+    def _arrays(self) -> Arrays:
+        """The arrays of the state by name."""
+        return self._state.arrays
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays; those of a sketch follow from the configuration until counters widen."""
+        return self._state.nbytes
+
+    def _set_arrays(self, arrays: Arrays, device: Device | None = None) -> Self:
+        """Take over arrays that lie on `device`, by default the object's; drop caches of the former ones."""
+        self._state = self._state.with_arrays(arrays, device)
+        return self
+
+    def _without_arrays(self) -> Self:
+        """Return an object of the same configuration, and with what is drawn from it, but without arrays."""
+        new = type(self).__new__(type(self))
+        own = {name: value for name, value in vars(self).items() if name not in ("_state", "_guard")}
+        vars(new).update(own)
+        return new
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Raise ValueError if `arrays` (right in shape and dtype) cannot be a state of this object.
 
-        A loader calls it before the arrays are taken over: whatever a kernel uses as an index or a
-        length must be checked here, for a stranger's file may hold anything.
+        A loader calls it before the object takes over the arrays. Every number that a kernel uses as an index
+        or a length must be checked here, for a file from elsewhere may contain any number.
         """
 
     def _absent_array(self, name: str) -> NDArray[Any] | None:
-        """Return what stands for an array that files of earlier versions lack; None if all have it."""
+        """Return a substitute for an array that files of earlier versions lack; None if all have it."""
         return None
 
     def _canonicalise(self) -> None:
-        """Bring the state into the one form that equal contents share; most classes have but one."""
+        """Bring the state into the form that equal contents share; most classes have only one form."""
 
-    def _adopt(self, arrays: dict[str, NDArray[Any]]) -> Self:
-        self.__dict__["_arrays"] = arrays
-        return self
+    # -- devices ----------------------------------------------------------------------------------
+
+    @property
+    def device(self) -> Device:
+        """The device that the arrays lie on: "cpu" or "gpu"."""
+        return self._state.device
+
+    @property
+    def _backend(self) -> Backend:
+        """The backend whose kernels serve the arrays where they lie."""
+        return self._state.backend
+
+    def _check_device(self, device: str) -> None:
+        """Raise NotImplementedError if the object has no kernels for a device."""
+
+    def _moved(self, device: Device) -> Self:
+        """Return an equal object on a device, which shares no memory with this one."""
+        if not isinstance(device, str):
+            raise TypeError(f'device must be "cpu" or "gpu", got {device!r}')
+        self._check_device(device)
+        backend_named(device)
+        new = self._without_arrays()
+        with self._lock:
+            self._canonicalise()
+            new._state = self._state.copy(device)
+        return new
 
     def _on_cpu(self) -> Self:
-        """The object, or a copy in main memory if its arrays lie elsewhere."""
-        return self
+        """Return the object, or a copy in main memory if its arrays lie elsewhere."""
+        return self if self.device == "cpu" else self._moved("cpu")
+
+    # -- comparison and pickles -------------------------------------------------------------------
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Stored):
@@ -110,13 +151,13 @@ class Stored(Guarded, Configured, ABC):
 
     @classmethod
     def _rebuilt(cls, config: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Self:
-        """Return the object of a configuration and a state; pickles hold no other name than this one."""
-        return cls._from_config(config)._adopt(arrays)
+        """Return the object of a configuration and a state; pickles refer to this name only."""
+        return cls._from_config(config)._set_arrays(arrays)
 
     # -- storage ----------------------------------------------------------------------------------
 
     def to_bytes(self) -> bytes:
-        """The object as bytes of the common file format; the inverse of `from_bytes`.
+        """Return the object as bytes of the common file format; the inverse of `from_bytes`.
 
         Returns
         -------
@@ -133,7 +174,7 @@ class Stored(Guarded, Configured, ABC):
 
     @classmethod
     def from_bytes(cls, buffer: bytes | bytearray | memoryview) -> Self:
-        """The object that `to_bytes` wrote.
+        """Return the object that `to_bytes` wrote.
 
         Parameters
         ----------
@@ -146,8 +187,8 @@ class Stored(Guarded, Configured, ABC):
         Raises
         ------
         SketchFormatError
-            If the bytes are truncated, damaged, of another version or class. Nothing in them is
-            executed, and no memory is taken beyond their own size.
+            If the bytes are truncated, damaged, or of another version or class. Nothing in them is
+            executed, and no more memory is taken than their own size.
         """
         try:
             view = memoryview(buffer).cast("B")
@@ -168,7 +209,7 @@ class Stored(Guarded, Configured, ABC):
         Raises
         ------
         OSError
-            If it cannot be written; the old file stays.
+            If the file cannot be written. The old file stays.
         """
         # The pieces are the arrays' own memory.
         with self._lock:
@@ -185,9 +226,9 @@ class Stored(Guarded, Configured, ABC):
         ----------
         path : path
         mmap : bool
-            Map the file instead of reading it: opens at once whatever the size, pages are read when
-            touched and shared between processes. Updates go to private copies of pages, never to the
-            file. The checksum of the arrays is then not verified (that of the configuration is).
+            Map the file instead of reading it. It opens at once, whatever its size; pages are read when they
+            are used, and processes share them. Updates go to private copies of pages, never to the file. The
+            checksum of the arrays is not verified then, but that of the configuration is.
 
         Returns
         -------
@@ -196,7 +237,7 @@ class Stored(Guarded, Configured, ABC):
         Raises
         ------
         SketchFormatError
-            If the file is truncated, damaged, of another version or class.
+            If the file is truncated, damaged, or of another version or class.
         OSError
             If it cannot be read.
         """
@@ -206,29 +247,29 @@ class Stored(Guarded, Configured, ABC):
 
 
 def stored_classes() -> dict[str, type[Stored]]:
-    """Every concrete class that can be saved, by name; those that are but the base of others are none."""
+    """Return every class that can be saved, by name, without those that are only the base of others."""
     return {
         name: cls
         for name, cls in Stored._stored.items()
-        if not getattr(cls, "__abstractmethods__", None) and not cls.__dict__.get("_internal", False)
+        if not getattr(cls, "__abstractmethods__", None) and not vars(cls).get("_internal", False)
     }
 
 
 def _check_drawn(sketch: Stored) -> None:
     """Refuse a configuration of more random parameters than a file may ask for."""
-    told, most = sketch._n_drawn, int(os.environ.get(_MOST_DRAWN_SET, _MOST_DRAWN))
-    if told > most:
+    drawn, most = n_drawn(sketch), int(os.environ.get(_MOST_DRAWN_SET, _MOST_DRAWN))
+    if drawn > most:
         whose = getattr(sketch, "family", sketch)
-        numbers = {name: getattr(whose, name) for name in whose._parameters if name != "seed"}
-        named = ", ".join(f"{name}={number}" for name, number in numbers.items() if type(number) is int)
+        numbers = {n: value for n, value in arguments_of(whose).items() if n != "seed" and type(value) is int}
+        named = ", ".join(f"{name}={number}" for name, number in numbers.items())
         raise SketchFormatError(
-            f"a {type(whose).__name__} of {named} takes {told:,} random parameters, more than the {most:,} "
-            f"that a file may ask for; if you trust it, set {_MOST_DRAWN_SET}={told}"
+            f"a {type(whose).__name__} of {named} takes {drawn:,} random parameters, more than the {most:,} "
+            f"that a file may ask for; if you trust it, set {_MOST_DRAWN_SET}={drawn}"
         )
 
 
 def _without_arrays(header: Header, expected: type[S]) -> S:
-    """The sketch that `header` tells of, still without arrays; they fit it if nothing is raised."""
+    """Return the object that a header describes, without arrays; SketchFormatError if they do not fit it."""
     name = header.metadata.get("class", "")
     cls = stored_classes().get(name)
     if cls is None:
@@ -240,9 +281,9 @@ def _without_arrays(header: Header, expected: type[S]) -> S:
         if not isinstance(config, dict):
             raise ValueError(f"expected an object, got {type(config).__name__}")
         sketch = cls._from_config(config)
-        specs = sketch._specs()
+        specs = sketch._state.specs
     except Exception as error:
-        # Whatever a constructor makes of a stranger's values, it is the file that is wrong.
+        # A constructor may raise any error for the values of a damaged file.
         raise SketchFormatError(f"the configuration of this {name} is not valid: {error}") from error
     absent = {key for key in specs if key not in header.arrays and sketch._absent_array(key) is not None}
     if set(specs) - absent != set(header.arrays):
@@ -259,13 +300,8 @@ def _without_arrays(header: Header, expected: type[S]) -> S:
     return sketch
 
 
-def _fill(
-    sketch: S,
-    header: Header,
-    fetch: Fetch,
-    verify: bool,
-) -> S:
-    """Give `sketch` its arrays, checked; `fetch` has one from (dtype, shape, place in the file)."""
+def _fill(sketch: S, header: Header, fetch: Fetch, verify: bool) -> S:
+    """Fetch the arrays of a sketch and check them; `verify` tells whether to compare the checksum."""
     arrays = {name: fetch(*entry) for name, entry in header.arrays.items()}
     if verify and header.metadata.get("data_xxh3") != data_checksum(arrays):
         raise SketchFormatError("the arrays' checksum does not match: the file is damaged")
@@ -273,21 +309,21 @@ def _fill(
         name: np.require(a.astype(a.dtype.newbyteorder("="), copy=False), requirements="A")
         for name, a in arrays.items()
     }
-    for name in sketch._specs():
+    for name in sketch._state.specs:
         if name not in native:
-            stands_for = sketch._absent_array(name)
-            assert stands_for is not None
-            native[name] = stands_for
+            substitute = sketch._absent_array(name)
+            assert substitute is not None
+            native[name] = substitute
     try:
         sketch._check_state(native)
     except ValueError as error:
         raise SketchFormatError(f"the arrays are no state of a {type(sketch).__name__}: {error}") from error
-    sketch._adopt(native)
+    sketch._set_arrays(native)
     return sketch
 
 
 def load(path: str | PathLike[str], *, mmap: bool = False, expected: type[Stored] | None = None) -> Stored:
-    """Open any saved sketch, whatever its class.
+    """Open a saved sketch of any class.
 
     Parameters
     ----------
@@ -299,7 +335,7 @@ def load(path: str | PathLike[str], *, mmap: bool = False, expected: type[Stored
 
     Returns
     -------
-    The sketch, or static structure, of whatever class it is.
+    The sketch or static structure.
 
     Raises
     ------

@@ -1,1 +1,1 @@
-"""How often did a key come, and which keys come most often?"""
+"""Sketches that count keys, and find the most frequent ones."""

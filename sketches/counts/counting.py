@@ -1,54 +1,42 @@
 """Counting keys in little memory: Count-Min and Count-Sketch.
 
-Both keep a table of counters, ``n_rows`` x ``n_buckets``. A key has one bucket in every row; other keys
-that share it add noise. Count-Min's noise is never negative, so it takes the least of a key's
-counters; Count-Sketch gives every key a random sign, so its noise cancels and it takes the median.
+Both keep a table of counters, ``n_rows`` x ``n_buckets``. A key has one bucket in every row; other keys in
+the same bucket add noise. The noise of Count-Min is never negative, so the estimate is the least of a key's
+counters. Count-Sketch gives every key a random sign, so that noise cancels, and the estimate is the median.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
-from ...lsh.inputs.weights import check_weights
 from ...lsh.support.checks import check_flag, check_real
 from ...lsh.support.types import KeysLike
-from ..core.guard import uninterrupted
 from ..kernels import counting
-from .key_table import MAX_BUCKETS, KeyTable, buckets_for
+from .key_table import MAX_BUCKETS, CountMinTable, CountSketchTable, KeyBatch, buckets_for
 
 __all__ = ["CountMinSketch", "CountSketch"]
 
 
-def count_min_error(n_rows: int, n_buckets: int, confidence: float) -> float:
-    """The share of the total by which an estimate errs at most, with probability `confidence`.
-
-    A row errs by c/n_buckets of the total or more with probability at most 1/c (Markov), all rows do
-    with probability c**-n_rows.
-    """
-    return float((1.0 - confidence) ** (-1.0 / n_rows) / n_buckets)
-
-
-class CountMinSketch(KeyTable):
+class CountMinSketch(CountMinTable):
     """Counts of keys that are never too low, and too high by a small share of all counts.
 
     Parameters
     ----------
     n_rows : int
-        Rows of the table; each makes a bad estimate less likely.
+        Number of rows of the table. More rows make a bad estimate less likely.
     n_buckets : int
-        Counters in a row, at most 2**28; more make the error smaller.
+        Number of counters in a row, at most 2**28. More counters make the error smaller.
     conservative : bool
-        Conservative update (Estan and Varghese 2002): raise a key's counters only as far as its new
-        estimate asks. Estimates stay upper bounds and come closer to the truth, at a price. What
-        the table holds then depends on the order of the keys, so the merge of two parts is not the
-        table that one pass over both would give: it is never lower than the truth and never higher
-        than the table without conservative update. Updates run on one thread, and `subtract` is
-        refused.
+        True for conservative update (Estan and Varghese 2002): a key's counters are raised only as far as its
+        new estimate. Estimates stay upper bounds and are closer to the truth, but the table then depends on
+        the order of the keys. So a merge of two parts differs from the table of one pass over both: it is
+        never lower than the truth, and never higher than the table without conservative update. Updates run
+        on one thread, and `subtract` is refused.
     seed : int
         In [0, 2**64). Only sketches of one seed merge.
 
@@ -60,13 +48,13 @@ class CountMinSketch(KeyTable):
     Notes
     -----
     An estimate is at least the true count, and exceeds it by e N / n_buckets or more with probability
-    at most exp(-n_rows) (Cormode and Muthukrishnan 2005, theorem 1). `for_error` sizes the table by it.
+    at most exp(-n_rows) (Cormode and Muthukrishnan 2005, theorem 1). `for_error` chooses sizes by this bound.
 
-    Time is O(n_rows) a key for updates and queries, memory 4 n_rows n_buckets bytes, or twice that once
-    a counter could pass 2**31.
+    Time is O(n_rows) for each key of an update or query. Memory is 4 n_rows n_buckets bytes, and twice that
+    after a counter could pass 2**31.
 
-    Keys are anything that `mergesketch.lsh.hash_keys` takes: integer arrays, Arrow or NumPy string
-    arrays, lists of integers, str or bytes. Two keys of one 64-bit hash count as one.
+    Keys are of any type that `mergesketch.lsh.hash_keys` takes: integer arrays, Arrow or NumPy string arrays,
+    lists of integers, str or bytes. Two keys with the same 64-bit hash count as one.
 
     References
     ----------
@@ -83,7 +71,6 @@ class CountMinSketch(KeyTable):
     array([12,  1,  0])
     """
 
-    _gpu = True
     _parameters = ("n_rows", "n_buckets", "conservative", "seed")
 
     def __init__(self, n_rows: int, n_buckets: int, *, conservative: bool = False, seed: int = 0) -> None:
@@ -94,17 +81,17 @@ class CountMinSketch(KeyTable):
     def for_error(
         cls, relative_error: float, confidence: float = 0.99, *, conservative: bool = False, seed: int = 0
     ) -> Self:
-        """The sketch whose estimates exceed the truth by under ``relative_error * total``.
+        """Return the sketch whose estimates exceed the truth by less than ``relative_error * total``.
 
         Parameters
         ----------
         relative_error : float
-            In (0, 1): share of the total of all counts, not of the key's own.
+            In (0, 1): a share of the total of all counts, not of the key's own count.
         confidence : float, default 0.99
-            In (0, 1): probability with which that holds, for any one key.
+            In (0, 1): the probability with which that holds for each key by itself.
         conservative : bool, default False
         seed : int, default 0
-            As the class takes them.
+            As for the class.
 
         Returns
         -------
@@ -135,7 +122,7 @@ class CountMinSketch(KeyTable):
         keys : array or list of n keys
             May repeat.
         counts : array of n integers, optional
-            How often each key occurred, 0 or more; 1 by default.
+            The number of occurrences of each key, 0 or more; 1 by default.
 
         Returns
         -------
@@ -146,90 +133,20 @@ class CountMinSketch(KeyTable):
         TypeError, ValueError
             If the keys are of no known or of mixed type, or the counts negative or of another length.
         OverflowError
-            If a 64-bit counter could wrap. Nothing is changed when an exception is raised.
+            If a 64-bit counter could wrap. Nothing changes if an exception is raised.
         """
-        hashes = self._hashes(keys)
-        self._settle("counts", counts)
-        weights, magnitude = check_weights("counts", counts, hashes.size, minimum=0)
-        backend = self._backend
-        if self.conservative:
-            words = self._words
-            with uninterrupted():
-                self._reserve_batch(hashes.size, magnitude)
-                backend.kernels(counting).count_min_add_conservative(
-                    hashes, weights, words, self._arrays["counts"]
-                )
-                self._record_batch(hashes.size, weights)
-        else:
-            self._take_in(hashes, weights, magnitude, backend.kernels(counting).count_min_add)
-        return self
+        return self._take_in({"keys": keys, "counts": counts})
 
-    def query(self, keys: KeysLike) -> NDArray[np.int64]:
-        """Estimated count of each key: never below the truth.
-
-        Parameters
-        ----------
-        keys : array or list of n keys
-            Of any type that `mergesketch.lsh.hash_keys` takes.
-
-        Returns
-        -------
-        ndarray of shape (n,), int64
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the keys are of no known or of mixed type.
-        """
-        hashes = self._hashes(keys)
-        return self._ask(hashes, self._backend.kernels(counting).count_min_query, np.int64)
-
-    def upper_bound(self, keys: KeysLike) -> NDArray[np.int64]:
-        """Upper bound of each key's count; certain, and equal to the estimate.
-
-        Parameters
-        ----------
-        keys : array or list of n keys
-            Of any type that `mergesketch.lsh.hash_keys` takes.
-
-        Returns
-        -------
-        ndarray of shape (n,), int64
-
-        Raises
-        ------
-        TypeError, ValueError
-            As `query` does.
-        """
-        return self.query(keys)
-
-    def lower_bound(self, keys: KeysLike, confidence: float = 0.99) -> NDArray[np.int64]:
-        """Lower bound of each key's count, which holds with probability `confidence` for any one key.
-
-        It lies ``(1 - confidence)**(-1 / n_rows) / n_buckets * total`` below the estimate.
-
-        Parameters
-        ----------
-        keys : array or list of n keys
-            Of any type that `mergesketch.lsh.hash_keys` takes.
-        confidence : float, default 0.99
-            In (0, 1).
-
-        Returns
-        -------
-        ndarray of shape (n,), int64
-
-        Raises
-        ------
-        TypeError, ValueError
-            As `query` does, or if `confidence` lies outside its range.
-        """
-        confidence = check_real("confidence", confidence, 0.0, 1.0)
-        error = math.floor(count_min_error(self.n_rows, self.n_buckets, confidence) * self.total)
-        return self._backend.xp.maximum(self.query(keys) - error, 0)
+    def _add(self, batch: KeyBatch) -> None:
+        if not self.conservative:
+            super()._add(batch)
+            return
+        kernel = self._backend.kernels(counting).count_min_add_conservative
+        kernel(batch.hashes, batch.weights, self._words, self._arrays["counts"])
+        self._add_to_total(batch.hashes.size, batch.weights)
 
     def inner_product(self, other: Self) -> float:
-        """Estimate of the sum over keys of ``count here * count there``; never below the truth.
+        """Estimate the sum over keys of ``count here * count there``; the result is never below the truth.
 
         It exceeds the truth by e / n_buckets times the product of both totals or more with probability
         at most exp(-n_rows) (Cormode and Muthukrishnan 2005, theorem 3). Both sketches must have the
@@ -238,7 +155,7 @@ class CountMinSketch(KeyTable):
         Parameters
         ----------
         other : CountMinSketch
-            Of the same configuration. Unchanged.
+            A sketch of the same configuration. It is not changed.
 
         Returns
         -------
@@ -257,7 +174,7 @@ class CountMinSketch(KeyTable):
         Parameters
         ----------
         other : CountMinSketch
-            Of the same configuration. Unchanged.
+            A sketch of the same configuration. It is not changed.
 
         Returns
         -------
@@ -266,32 +183,28 @@ class CountMinSketch(KeyTable):
         Raises
         ------
         TypeError
-            With conservative update, whose counters are no sums over keys.
+            With conservative update, for its counters are no sums over keys.
         ValueError
-            If `other` counted what this sketch did not; nothing is changed.
+            If `other` has counted keys that this sketch has not. Nothing changes then.
         """
         if self.conservative:
             raise TypeError("CountMinSketch cannot subtract with conservative=True: counters are not sums")
         self._check_compatible(other)
-        other = self._beside(other)
-        if bool((self._arrays["counts"] < other._arrays["counts"]).any()):
+        theirs = self._on_our_device(other)._arrays
+        if bool((self._arrays["counts"] < theirs["counts"]).any()):
             raise ValueError("other must be a part of this sketch, got counters that are larger than its own")
         return super().subtract(other)
 
-    def _check_state(self, arrays: Any) -> None:
-        if arrays["total"][0] < 0:
-            raise ValueError(f"total must be at least 0, got {arrays['total'][0]}")
 
-
-class CountSketch(KeyTable):
+class CountSketch(CountSketchTable):
     """Counts of keys without bias, to within a small share of the counts' Euclidean norm.
 
     Parameters
     ----------
     n_rows : int
-        Rows of the table; each makes a bad estimate less likely. Odd numbers serve best.
+        Number of rows of the table. More rows make a bad estimate less likely. Odd numbers are best.
     n_buckets : int
-        Counters in a row, at most 2**28; more make the error smaller.
+        Number of counters in a row, at most 2**28. More counters make the error smaller.
     seed : int
         In [0, 2**64). Only sketches of one seed merge.
 
@@ -302,17 +215,17 @@ class CountSketch(KeyTable):
 
     Notes
     -----
-    Counts may be negative, so that what was counted can be taken out again. The table is linear: it is
-    the sum of its keys' contributions, in any order.
+    Counts may be negative, so that keys can be taken out again. The table is linear: it is the sum of its
+    keys' contributions, in any order.
 
-    A row's estimate is unbiased with variance at most F2 / n_buckets, F2 the sum of all squared counts;
-    the median of rows errs by c sqrt(F2 / n_buckets) or more only if half the rows do, each with
-    probability at most 1/c**2 (Charikar, Chen and Farach-Colton 2002, lemmas 1 to 4). `for_error` and
-    the bounds use the exact binomial tail of that.
+    A row's estimate is unbiased with variance at most F2 / n_buckets, where F2 is the sum of all squared
+    counts. The median of the rows errs by c sqrt(F2 / n_buckets) or more only if half of the rows do, each
+    with probability at most 1/c**2 (Charikar, Chen and Farach-Colton 2002, lemmas 1 to 4). `for_error` and
+    the bounds use the exact binomial tail of that event.
 
-    On skewed counts sqrt(F2) is far below the total, which makes this sketch better than Count-Min for
-    all but the rarest keys. Time is O(n_rows) a key; memory 4 n_rows n_buckets bytes, or twice that
-    once a counter could pass 2**31.
+    If counts are skewed, sqrt(F2) is far below the total. Then this sketch is better than Count-Min, except
+    for the rarest keys. Time is O(n_rows) for each key. Memory is 4 n_rows n_buckets bytes, and twice that
+    after a counter could pass 2**31.
 
     References
     ----------
@@ -326,7 +239,6 @@ class CountSketch(KeyTable):
     array([2., 0.])
     """
 
-    _gpu = True
     _parameters = ("n_rows", "n_buckets", "seed")
 
     def __init__(self, n_rows: int, n_buckets: int, *, seed: int = 0) -> None:
@@ -334,16 +246,16 @@ class CountSketch(KeyTable):
 
     @classmethod
     def for_error(cls, relative_error: float, confidence: float = 0.99, *, seed: int = 0) -> Self:
-        """The smallest sketch whose estimates err by under ``relative_error * sqrt(F2)``.
+        """Return the smallest sketch whose estimates err by less than ``relative_error * sqrt(F2)``.
 
         Parameters
         ----------
         relative_error : float
-            In (0, 1): share of the Euclidean norm of all counts.
+            In (0, 1): a share of the Euclidean norm of all counts.
         confidence : float, default 0.99
-            In (0, 1): probability with which that holds, for any one key.
+            In (0, 1): the probability with which that holds for each key by itself.
         seed : int, default 0
-            As the class takes it.
+            As for the class.
 
         Returns
         -------
@@ -369,35 +281,8 @@ class CountSketch(KeyTable):
         n_buckets = buckets_for(relative_error, wanted)
         return cls(n_rows, n_buckets, seed=seed)
 
-    def update(self, keys: KeysLike, counts: ArrayLike | None = None) -> Self:
-        """Count a batch of keys.
-
-        Parameters
-        ----------
-        keys : array or list of n keys
-            May repeat. Of any type that `mergesketch.lsh.hash_keys` takes.
-        counts : array of n integers, optional
-            How often each key occurred; 1 by default. Negative ones take out what was counted.
-
-        Returns
-        -------
-        The sketch itself.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the keys are of no known or of mixed type, or the counts of another length.
-        OverflowError
-            If a 64-bit counter could wrap. Nothing is changed when an exception is raised.
-        """
-        hashes = self._hashes(keys)
-        self._settle("counts", counts)
-        weights, magnitude = check_weights("counts", counts, hashes.size)
-        self._take_in(hashes, weights, magnitude, self._backend.kernels(counting).count_sketch_add)
-        return self
-
     def query(self, keys: KeysLike) -> NDArray[np.float64]:
-        """Estimated count of each key; unbiased for odd `n_rows` up to the median's skew.
+        """Return the estimated count of each key, unbiased for odd `n_rows` up to the skew of medians.
 
         Parameters
         ----------
@@ -413,11 +298,10 @@ class CountSketch(KeyTable):
         TypeError, ValueError
             If the keys are of no known or of mixed type.
         """
-        hashes = self._hashes(keys)
-        return self._ask(hashes, self._backend.kernels(counting).count_sketch_query, np.float64)
+        return self._estimate(self._hashes(keys))
 
     def norm(self) -> float:
-        """Estimate of sqrt(F2), the Euclidean norm of all counts (Alon, Matias and Szegedy 1996).
+        """Estimate sqrt(F2), the Euclidean norm of all counts (Alon, Matias and Szegedy 1996).
 
         Returns
         -------
@@ -426,16 +310,15 @@ class CountSketch(KeyTable):
         return math.sqrt(self.inner_product(self))
 
     def inner_product(self, other: Self) -> float:
-        """Estimate of the sum over keys of ``count here * count there``.
+        """Estimate the sum over keys of ``count here * count there``.
 
-        The median over rows of unbiased estimates whose standard deviation is at most
-        ``sqrt(2 / n_buckets)`` times the product of both norms. Both sketches must have the same
-        configuration.
+        The result is the median over rows of unbiased estimates, whose standard deviation is at most ``sqrt(2
+        / n_buckets)`` times the product of both norms. Both sketches must have the same configuration.
 
         Parameters
         ----------
         other : CountSketch
-            Of the same configuration. Unchanged.
+            A sketch of the same configuration. It is not changed.
 
         Returns
         -------
@@ -449,7 +332,7 @@ class CountSketch(KeyTable):
         return float(np.median(self._row_products(other)))
 
     def lower_bound(self, keys: KeysLike, confidence: float = 0.99) -> NDArray[np.float64]:
-        """Lower end of the interval that holds a key's count with probability `confidence`.
+        """Return the lower end of the interval that contains a key's count with probability `confidence`.
 
         Parameters
         ----------
@@ -470,7 +353,7 @@ class CountSketch(KeyTable):
         return self.query(keys) - self._error(confidence)
 
     def upper_bound(self, keys: KeysLike, confidence: float = 0.99) -> NDArray[np.float64]:
-        """Upper end of the interval that holds a key's count with probability `confidence`.
+        """Return the upper end of the interval that contains a key's count with probability `confidence`.
 
         Parameters
         ----------
@@ -499,8 +382,10 @@ class CountSketch(KeyTable):
 
 
 def _norm_factor(n_rows: int, confidence: float) -> float:
-    """c such that at least half of `n_rows` independent events of probability 1/c**2 come about with
-    probability 1 - confidence at most."""
+    """Return the factor c of the error bound: half of the rows err by c or more with 1 - confidence at most.
+
+    The rows err independently, each with probability 1/c**2.
+    """
     half = (n_rows + 1) // 2
     # P(Binomial(n, p) >= m) is the regularised incomplete beta function I_p(m, n - m + 1).
     return float(1.0 / math.sqrt(scipy.special.betaincinv(half, n_rows - half + 1, 1.0 - confidence)))

@@ -1,4 +1,4 @@
-"""The most frequent keys of a stream, with their counts."""
+"""The most frequent keys of a stream and their counts."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...errors import IncompatibleSketchError
 from ...lsh.hashing.keys import Keys, hash_keys, read_keys
-from ...lsh.inputs.weights import check_weights
 from ...lsh.support.backend import add_at, to_host
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.threads import get_num_threads
 from ...lsh.support.types import KeysLike
-from ..core.base import MergeableSketch, StateSpec
-from ..core.guard import uninterrupted
+from ..core.base import MergeableSketch
+from ..core.records import Records
+from ..core.state import StateSpec
 from ..kernels import counting
-from .counting import count_min_error
 from .key_records import (
     BYTES,
     INTEGERS,
@@ -31,15 +30,18 @@ from .key_records import (
     pack_keys,
     unpack_key,
 )
-from .key_table import KEYS_BLOCK, KeyTable, buckets_for
+from .key_table import KEYS_BLOCK, CountMinTable, KeyBatch, buckets_for
 
 __all__ = ["HeavyHitters"]
 
-_CANDIDATES = ("candidate_hashes", "candidate_counts", "candidate_lengths", "candidate_keys")
+#: The table of the names that are kept, by rising hashes.
+_CANDIDATES = Records(
+    ("candidate_hashes", "candidate_counts", "candidate_lengths", "candidate_keys"), "candidate_counts"
+)
 _KINDS = {INTEGERS: "integers", STRINGS | BYTES: "strings or bytes"}
 
 
-class HeavyHitters(KeyTable):
+class HeavyHitters(CountMinTable):
     """All keys that make up more than a given share of a stream.
 
     Parameters
@@ -47,12 +49,11 @@ class HeavyHitters(KeyTable):
     frequency : float
         In (0, 1): the share of all counts above which a key is reported, 0.001 for one in a thousand.
     n_rows : int
-        Rows of the Count-Min table that counts the keys.
+        Number of rows of the Count-Min table that counts the keys.
     n_buckets : int, optional
-        Counters in a row; ``ceil(2 e / frequency)`` by default.
+        Number of counters in a row, ``ceil(2 e / frequency)`` by default.
     max_key_bytes : int
-        The longest key that can be given back, from 8 to 65,535 bytes (an integer takes 8). Longer keys
-        are refused.
+        Length of the longest key, from 8 to 65,535 bytes (an integer takes 8). Longer keys are refused.
     seed : int
         In [0, 2**64). Only sketches of one seed merge.
 
@@ -61,41 +62,43 @@ class HeavyHitters(KeyTable):
     total : int
         The sum of all counts taken in, N below.
     n_candidates : int
-        Keys kept at most: ``ceil(2 / frequency)``.
+        The most keys that are kept: ``ceil(2 / frequency)``.
 
     Notes
     -----
-    A Count-Min table counts every key. Beside it the sketch keeps names: those of keys whose estimate
-    exceeds *half* of ``frequency * N``, each with a count of what came since the name was kept, as a
-    summary of Misra and Gries [1]_ with `n_candidates` counters; when there are more names, the largest
-    count that has no place is taken off all, and names without any count left are forgotten. Names whose
-    estimate falls to half of ``frequency * N`` are forgotten too. It reports the names whose estimate
-    exceeds ``frequency * N``.
+    A Count-Min table counts every key. Beside it the sketch keeps the names of keys whose estimate exceeds
+    *half* of ``frequency * N``, in a summary of Misra and Gries [1]_ with `n_candidates` counters. Each name
+    has a count of its occurrences since the name was kept. If there are more names than places, the largest
+    count without a place is subtracted from all counts, and names whose count is not above 0 are dropped.
+    Names whose estimate falls to half of ``frequency * N`` are dropped too. The sketch reports the names
+    whose estimate exceeds ``frequency * N``.
 
-    - Every key with a true share above `frequency` is reported: with certainty, in every stream, whatever
-      its order and however it was cut into batches and merged. The Count-Min estimate is never too low, so
-      that at most ``frequency / 2 * N`` of a key came while its name was not kept; and what is taken off
-      adds up to at most ``N / (n_candidates + 1)``, which is less than ``frequency / 2 * N``, over any tree
-      of merges [2]_. What is left of such a key is above 0.
-    - A key with under half that share is reported with probability at most exp(-n_rows) (at the
-      default `n_buckets`; [3]_, theorem 1 and section 5.2).
+    - Every key with a true share above `frequency` is reported with certainty, for any order of the stream
+    and
+      any batches and merges. The Count-Min estimate is never too low, so that at most ``frequency / 2 * N``
+      occurrences of a key were not counted with its name. The subtracted counts add up to at most ``N /
+      (n_candidates + 1)`` over any tree of merges [2]_, which is less than ``frequency / 2 * N``. So the
+      count of such a key is above 0.
+    - A key with less than half that share is reported with probability at most exp(-n_rows) (at the default
+      `n_buckets`; [3]_, theorem 1 and section 5.2).
     - Counts are upper bounds, and the same for any order, split and number of threads or ranks.
 
-    Hence the report is the same for any order, split and merge as far as keys are truly above
-    `frequency`. Of other keys, those whose estimate is too high by chance, the name may be reported after
-    one order and not after another. Two sketches compare equal (``==``) if their tables are equal and they
-    report the same keys.
+    So the report is the same for any order, split and merge, as far as keys with a true share above
+    `frequency` are concerned. Another key, whose estimate is too high by chance, may be reported after one
+    order and not after another. Two sketches compare equal (``==``) if their tables are equal and they report
+    the same keys.
 
-    SpaceSaving or Misra-Gries summaries alone, or cells with a majority candidate (Topkapi [4]_) are
-    smaller, but what counts they report depends on the order of updates and merges.
+    SpaceSaving or Misra-Gries summaries alone, or cells with a majority candidate (Topkapi [4]_), are
+    smaller, but the counts that they report depend on the order of updates and merges.
 
-    What one key is, `mergesketch.lsh.hash_keys` says: a str and its UTF-8 bytes are one key, and so are -1
-    and 2**64 - 1. One sketch takes integers, or strings and bytes. Integers come back as int, below 0 where
-    they are 2**63 or more and any key was negative; the others as bytes if all came so, and else as str
-    where they are UTF-8. What comes back depends on all keys, and not on their order.
+    Keys are equal as for `mergesketch.lsh.hash_keys`: a str and its UTF-8 bytes are one key, and so are -1
+    and 2**64 - 1. A sketch takes either integers, or strings and bytes. Integers are returned as int, and as
+    negative ones if they are 2**63 or more and any key was negative. Other keys are returned as bytes if all
+    were bytes, and otherwise as str where they are valid UTF-8. The form depends on all keys, not on their
+    order.
 
-    Time is O(n_rows) a key; memory ``4 n_rows n_buckets + n_candidates (max_key_bytes + 18)`` bytes, twice
-    the first once a counter could pass 2**31.
+    Time is O(n_rows) for each key. Memory is ``4 n_rows n_buckets + n_candidates (max_key_bytes + 18)``
+    bytes; the first term doubles after a counter could pass 2**31.
 
     References
     ----------
@@ -116,7 +119,6 @@ class HeavyHitters(KeyTable):
     """
 
     _parameters = ("frequency", "n_rows", "n_buckets", "max_key_bytes", "seed")
-    _gpu = True
 
     def __init__(
         self,
@@ -142,20 +144,20 @@ class HeavyHitters(KeyTable):
         max_key_bytes: int = 64,
         seed: int = 0,
     ) -> Self:
-        """The sketch that finds keys above `frequency` and overestimates by a bounded share of all counts.
+        """Return a sketch that finds keys above `frequency` and bounds its error by a share of the total.
 
         Parameters
         ----------
         frequency : float
-            Share of all counts above which a key is reported.
+            The share of all counts above which a key is reported.
         relative_error : float, optional
-            Estimates exceed the truth by under ``relative_error * total``; half of `frequency` by
-            default, and at most that.
+            Estimates exceed the truth by less than ``relative_error * total``. The default, and the largest
+            value, is half of `frequency`.
         confidence : float
-            Probability with which that holds, for any one key.
+            The probability with which that holds for each key by itself.
         max_key_bytes : int, default 64
         seed : int, default 0
-            As the class takes them.
+            As for the class.
 
         Returns
         -------
@@ -185,7 +187,7 @@ class HeavyHitters(KeyTable):
 
     @property
     def n_candidates(self) -> int:
-        """Keys that are kept beside the counters: ``ceil(2 / frequency)``."""
+        """Number of keys that are kept beside the counters: ``ceil(2 / frequency)``."""
         return math.ceil(2.0 / self.frequency)
 
     def _layout(self) -> dict[str, StateSpec]:
@@ -207,10 +209,10 @@ class HeavyHitters(KeyTable):
         Parameters
         ----------
         keys : array or list of n keys
-            May repeat. Of any type that `mergesketch.lsh.hash_keys` takes; integers in all batches, or
-            strings and bytes in all.
+            Keys of any type that `mergesketch.lsh.hash_keys` takes. They may repeat. All batches have
+            integers, or all have strings and bytes.
         counts : array of n integers, optional
-            How often each key occurred, 0 or more; 1 by default.
+            The number of occurrences of each key, 0 or more; 1 by default.
 
         Returns
         -------
@@ -219,61 +221,63 @@ class HeavyHitters(KeyTable):
         Raises
         ------
         TypeError, ValueError
-            If the keys are of no known or of mixed type, integers where strings or bytes came before or
-            the other way round, or too long; or the counts negative or of another length.
+            If the keys are of no known or of mixed type, of another kind than those of earlier batches, or
+            too long; or if counts are negative or of another length.
         OverflowError
-            If a 64-bit counter could wrap. Nothing is changed when an exception is raised.
+            If a 64-bit counter could wrap. Nothing changes if an exception is raised.
         """
-        read = self._read(keys)
-        hashes = read.hashes(self.seed)
-        self._settle("counts", counts)
-        weights, magnitude = check_weights("counts", counts, hashes.size, minimum=0)
-        longest = longest_key(read)
+        return self._take_in({"keys": keys, "counts": counts})
+
+    def _read(self, keys: Any, counts: Any) -> KeyBatch:
+        batch: KeyBatch = super()._read(keys, counts)
+        self._check_kind(batch.keys)
+        longest = longest_key(batch.keys)
         if longest > self.max_key_bytes:
             raise ValueError(
                 f"keys must have at most max_key_bytes={self.max_key_bytes} bytes, got one of {longest}"
             )
-        kernel, xp = self._backend.kernels(counting).count_min_add, self._backend.xp
-        undo = -weights if weights.size else xp.full(hashes.size, -1, np.int64)
-        with uninterrupted():
-            self._take_in(hashes, weights, magnitude, kernel)
-            forms = self._arrays["key_forms"]
-            before = forms.copy()
-            try:
-                forms |= np.uint8(form_of(read))
-                self._note(read, hashes, weights)
-            except BaseException:
-                forms[...] = before
-                self._take_in(hashes, undo, 0, kernel)
-                self._arrays["n_updates"] -= 2 * hashes.size
-                raise
-        return self
+        return batch
 
-    def _read(self, keys: Any) -> Keys:
-        """A batch of keys; TypeError if they are of the other kind than those before."""
-        self._settle("keys", keys)
-        read = read_keys(keys)
-        before, here = self._kind, _kind_of_forms(form_of(read))
+    def _add(self, batch: KeyBatch) -> None:
+        keys, hashes, weights, _ = batch
+        undo = -weights if weights.size else self._backend.xp.full(hashes.size, -1, np.int64)
+        forms, total = self._arrays["key_forms"], self._arrays["total"]
+        before = forms.copy(), total.copy()
+        self._add_to_table(hashes, weights)
+        try:
+            self._add_to_total(hashes.size, weights)
+            forms |= np.uint8(form_of(keys))
+            self._note(keys, hashes, weights)
+        except BaseException:
+            forms[...], total[...] = before
+            self._add_to_table(hashes, undo)
+            raise
+
+    def _check_kind(self, keys: Keys) -> None:
+        """Raise TypeError for keys of another kind than those before."""
+        before, here = self._kind, _kind_of_forms(form_of(keys))
         if before and here and before != here:
             raise TypeError(f"keys must be {_KINDS[before]} as before, got {_KINDS[here]}")
-        return read
 
     def _hashes(self, keys: Any) -> NDArray[np.uint64]:
-        return self._read(keys).hashes(self.seed)
+        self._claim_device("keys", keys)
+        read = read_keys(keys)
+        self._check_kind(read)
+        return read.hashes(self.seed)
 
     @property
     def _kind(self) -> int:
-        """`INTEGERS`, ``STRINGS | BYTES``, or 0 as long as there was no key."""
-        return _kind_of_forms(int(self._arrays["key_forms"][0])) if "_arrays" in self.__dict__ else 0
+        """The kind of all keys: `INTEGERS`, ``STRINGS | BYTES``, or 0 as long as there is no key."""
+        return _kind_of_forms(int(self._arrays["key_forms"][0])) if self._state.is_allocated else 0
 
     def _note(self, keys: Keys, hashes: NDArray[np.uint64], weights: NDArray[np.int64]) -> None:
-        """Keep the names of a batch's frequent keys, and count what came of them."""
+        """Keep the names of a batch's frequent keys, and count their occurrences."""
         xp = self._backend.xp
         places, sums = self._find_frequent(hashes, weights)
         found, first, inverse = xp.unique(hashes[places], return_index=True, return_inverse=True)
         came = xp.zeros(found.size, np.int64)
         add_at(came, inverse, sums)
-        known, counts, *names = self._used(self._arrays)
+        known, counts, *names = _CANDIDATES.used(self._arrays)
         counts = counts.copy()
         is_new = came > 0
         if known.size:
@@ -287,7 +291,7 @@ class HeavyHitters(KeyTable):
     def _find_frequent(
         self, hashes: NDArray[np.uint64], weights: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Find frequent keys in a batch: their places and counts; the same key may be found twice."""
+        """Return the places and counts of a batch's frequent keys; a key may be found twice."""
         kernel, xp = self._backend.kernels(counting).find_frequent, self._backend.xp
         found, sums = xp.empty(hashes.size, np.int64), xp.empty(hashes.size, np.int64)
         table, words, least = self._arrays["counts"], self._words, self._threshold(0.5)
@@ -303,24 +307,16 @@ class HeavyHitters(KeyTable):
         return xp.concatenate([piece[0] for piece in pieces]), xp.concatenate([piece[1] for piece in pieces])
 
     def _threshold(self, share: float) -> int:
-        """An estimate is kept (share 0.5) or reported (share 1) if it exceeds this."""
-        # In integers: floats beyond 2**53 may round up, past a key that is just above the frequency.
+        """Return the count above which a key is kept (share 0.5) or reported (share 1)."""
+        # In integers, for floats beyond 2**53 may be rounded up, past a key just above the frequency.
         numerator, denominator = (share * self.frequency).as_integer_ratio()
         return numerator * self.total // denominator
 
-    @staticmethod
-    def _used(arrays: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        used = int((arrays["candidate_counts"] != 0).sum())
-        return [arrays[name][:used] for name in _CANDIDATES]
-
     def _keep(self, one: list[NDArray[Any]], other: list[NDArray[Any]]) -> None:
-        """Make candidates of the records of two parts, as far as they are frequent and there are places."""
+        """Take the records of two parts as candidates, if they are frequent and there are places."""
         least = self._threshold(0.5)
         kept = merge_records(one, other, self.n_candidates, lambda hashes: self._estimate(hashes) > least)
-        for name, values in zip(_CANDIDATES, kept, strict=True):
-            array = self._arrays[name]
-            array[: len(values)] = values
-            array[len(values) :] = 0
+        _CANDIDATES.put(self._arrays, kept)
 
     def merge(self, *others: Self) -> Self:
         """Take in other sketches of the same configuration, in place; see `MergeableSketch.merge`.
@@ -328,8 +324,8 @@ class HeavyHitters(KeyTable):
         Parameters
         ----------
         *others : HeavyHitters
-            Of the same configuration, and with keys of the same kind: integers, or strings and bytes.
-            Unchanged.
+            Sketches of the same configuration, with keys of the same kind: integers, or strings and bytes.
+            They are not changed.
 
         Returns
         -------
@@ -338,9 +334,9 @@ class HeavyHitters(KeyTable):
         Raises
         ------
         IncompatibleSketchError
-            If configurations or kinds of keys differ; nothing is changed.
+            If configurations or kinds of keys differ. Nothing changes then.
         OverflowError
-            If a 64-bit counter could wrap; nothing is changed.
+            If a 64-bit counter could wrap. Nothing changes then.
         """
         kind = self._kind
         for other in others:
@@ -352,29 +348,26 @@ class HeavyHitters(KeyTable):
     def _reduce_custom(
         self, reduction: str, ours: dict[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]
     ) -> None:
-        # The sums are merged before: names are kept by the merged counts.
+        # The table has been merged already, so that the merged counts decide which names are kept.
         forms = int(self._arrays["key_forms"][0])
         _check_kinds(forms & INTEGERS, _kind_of_forms(forms & (STRINGS | BYTES)))
-        self._keep(self._used(self._arrays), self._used(theirs))
+        self._keep(_CANDIDATES.used(self._arrays), _CANDIDATES.used(theirs))
 
     # -- answers ----------------------------------------------------------------------------------
 
-    def _estimate(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
-        return self._ask(hashes, self._backend.kernels(counting).count_min_query, np.int64)
-
     def top(self, k: int | None = None) -> list[tuple[int | str | bytes, int]]:
-        """The frequent keys and their estimated counts, the most frequent first.
+        """Return the frequent keys and their estimated counts, the most frequent first.
 
         Parameters
         ----------
         k : int, optional
-            At most so many; all by default. Only keys whose estimate exceeds ``frequency * total`` are
-            reported, so there may be fewer than `k`.
+            The most keys to return; all by default. Only keys whose estimate exceeds ``frequency * total``
+            are reported, so there may be fewer.
 
         Returns
         -------
         list of (key, count)
-            Counts are never below the truth. Ties are in the order of the keys' hashes.
+            Counts are never below the truth. Keys with equal counts are in the order of their hashes.
 
         Raises
         ------
@@ -382,7 +375,7 @@ class HeavyHitters(KeyTable):
             If `k` is no positive integer.
         """
         k = self.n_candidates if k is None else check_int("k", k, 0)
-        used = self._used(self._arrays)
+        used = _CANDIDATES.used(self._arrays)
         estimates = to_host(self._estimate(used[0]))
         lengths, contents = map(to_host, used[2:])
         forms = int(self._arrays["key_forms"][0])
@@ -390,73 +383,12 @@ class HeavyHitters(KeyTable):
         order = order[estimates[order] > self._threshold(1.0)][:k]
         return [(unpack_key(forms, int(lengths[i]), contents[i]), int(estimates[i])) for i in order.tolist()]
 
-    def query(self, keys: KeysLike) -> NDArray[np.int64]:
-        """Estimated count of any key, frequent or not: never below the truth.
-
-        Parameters
-        ----------
-        keys : array or list of n keys
-            Of any type that `mergesketch.lsh.hash_keys` takes.
-
-        Returns
-        -------
-        ndarray of shape (n,), int64
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the keys are of no known or of mixed type.
-        """
-        return self._estimate(self._hashes(keys))
-
-    def upper_bound(self, keys: KeysLike) -> NDArray[np.int64]:
-        """Upper bound of each key's count; certain, and equal to the estimate.
-
-        Parameters
-        ----------
-        keys : array or list of n keys
-            Of any type that `mergesketch.lsh.hash_keys` takes.
-
-        Returns
-        -------
-        ndarray of shape (n,), int64
-
-        Raises
-        ------
-        TypeError, ValueError
-            As `query` does.
-        """
-        return self.query(keys)
-
-    def lower_bound(self, keys: KeysLike, confidence: float = 0.99) -> NDArray[np.int64]:
-        """Lower bound of each key's count, which holds with probability `confidence` for any one key.
-
-        Parameters
-        ----------
-        keys : array or list of n keys
-            Of any type that `mergesketch.lsh.hash_keys` takes.
-        confidence : float, default 0.99
-            In (0, 1).
-
-        Returns
-        -------
-        ndarray of shape (n,), int64
-
-        Raises
-        ------
-        TypeError, ValueError
-            As `query` does, or if `confidence` lies outside its range.
-        """
-        confidence = check_real("confidence", confidence, 0.0, 1.0)
-        error = math.floor(count_min_error(self.n_rows, self.n_buckets, confidence) * self.total)
-        return self._backend.xp.maximum(self.query(keys) - error, 0)
-
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, MergeableSketch):
             return NotImplemented
         if not isinstance(other, HeavyHitters) or self.config() != other.config():
             return False
-        sums, theirs = ("counts", "total", "n_updates"), self._beside(other)._arrays
+        sums, theirs = ("counts", "total", "n_updates"), self._on_our_device(other)._arrays
         if not all(bool((self._arrays[name] == theirs[name]).all()) for name in sums):
             return False
         return self.top() == other.top()
@@ -464,9 +396,8 @@ class HeavyHitters(KeyTable):
     __hash__ = None  # type: ignore[assignment]
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        if arrays["total"][0] < 0:
-            raise ValueError(f"total must be at least 0, got {arrays['total'][0]}")
-        hashes, counts, lengths, contents = (to_host(arrays[name]) for name in _CANDIDATES)
+        super()._check_state(arrays)
+        hashes, counts, lengths, contents = (to_host(arrays[name]) for name in _CANDIDATES.names)
         if counts.size and not counts.astype(np.float64).sum() <= 1.000001 * float(arrays["total"][0]):
             raise ValueError("candidate_counts must be at most total in all")
         raw = check_records(int(arrays["key_forms"][0]), counts, lengths, contents)

@@ -1,4 +1,4 @@
-"""Keys kept as fixed-size records, so that a sketch can give back the very keys that it was given."""
+"""Keys in records of fixed size, so that a sketch can return the keys that it was given."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ __all__ = [
     "unpack_key",
 ]
 
-#: What forms the keys of a sketch came in, as bits: how a record is read depends on all of them, and so not
-#: on their order.
+#: Bits for the forms of a sketch's keys. All of them together decide how a record is read, so that the order
+#: of keys does not matter.
 INTEGERS, NEGATIVE, STRINGS, BYTES = 1, 2, 4, 8
 INTEGER_BYTES = 8
 
 
 def form_of(keys: Keys) -> int:
-    """The bits of a batch."""
+    """Return the bits for the form of a batch."""
     if len(keys) == 0:
         return 0
     if keys.form == "int":
@@ -41,7 +41,7 @@ def form_of(keys: Keys) -> int:
 
 
 def longest_key(keys: Keys) -> int:
-    """Bytes that the longest key takes as a record."""
+    """Return the number of bytes of the longest key in a record."""
     if len(keys) == 0:
         return 0
     if keys.words is not None:
@@ -54,7 +54,7 @@ def longest_key(keys: Keys) -> int:
 def pack_keys(
     keys: Keys, places: NDArray[np.int64], width: int
 ) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
-    """Records ``(lengths, contents)`` of the keys at `places`; contents have `width` bytes."""
+    """Return records ``(lengths, contents)`` of the keys at `places`; contents have `width` bytes."""
     xp = backend_of(places).xp
     lengths, contents = xp.zeros(places.size, np.uint16), xp.zeros((places.size, width), np.uint8)
     if keys.words is not None:
@@ -84,10 +84,11 @@ def merge_records(
     n_places: int,
     is_frequent: Callable[[NDArray[np.uint64]], NDArray[np.bool_]],
 ) -> list[NDArray[Any]]:
-    """The Misra-Gries summary of two parts, each ``[hashes, counts, lengths, contents]``, by rising hashes.
+    """Merge two parts of a Misra-Gries summary, ``[hashes, counts, lengths, contents]`` by rising hashes.
 
-    Counts of one key add up, and keys that are not frequent are dropped. If more than `n_places` are left,
-    the largest count that has no place is taken off all, and those that are not above 0 then are dropped.
+    Counts of equal keys are added, and keys that are not frequent are dropped. If more than `n_places` are
+    left, the largest count without a place is subtracted from all, and keys whose count is not above 0 are
+    dropped.
     """
     xp = backend_of(one[0]).xp
     hashes, counts, *records = (xp.concatenate(pair) for pair in zip(one, other, strict=True))
@@ -106,7 +107,7 @@ def merge_records(
 
 
 def unpack_key(forms: int, length: int, content: NDArray[np.uint8]) -> int | str | bytes:
-    """The key of one record: of bytes that are both a str's and its own the str."""
+    """Return the key of one record: a str if any key was a str and the bytes are valid UTF-8."""
     raw = content[:length].tobytes()
     if forms & INTEGERS:
         return int.from_bytes(raw, "little", signed=bool(forms & NEGATIVE))
@@ -121,7 +122,7 @@ def unpack_key(forms: int, length: int, content: NDArray[np.uint8]) -> int | str
 def check_records(
     forms: int, counts: NDArray[np.int64], lengths: NDArray[np.uint16], contents: NDArray[np.uint8]
 ) -> list[bytes]:
-    """The raw bytes of each used record; ValueError if one is no record that `pack_keys` makes."""
+    """Return the raw bytes of each used record; ValueError for a record that `pack_keys` does not make."""
     used = int(np.count_nonzero(counts))
     if forms > (INTEGERS | NEGATIVE | STRINGS | BYTES) or (forms & INTEGERS and forms & (STRINGS | BYTES)):
         raise ValueError(f"key_forms must be those of integers, or of strings and bytes, got {forms}")

@@ -1,38 +1,75 @@
-"""The table of counters that the sketches which count keys have in common."""
+"""The table of counters of the sketches that count keys, and its two ways to estimate counts."""
 
 from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...lsh.hashing.keys import hash_keys
-from ...lsh.support.checks import check_int
+from ...lsh.hashing.keys import Keys, hash_keys, read_keys
+from ...lsh.inputs.weights import check_weights
+from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import random_uint64
-from ..core.base import MergeableSketch, StateSpec
-from ..core.guard import uninterrupted
+from ...lsh.support.types import KeysLike
+from ..core.base import MergeableSketch
+from ..core.state import StateSpec
+from ..kernels import counting
 
-__all__ = ["KEYS_BLOCK", "MAX_BUCKETS", "KeyTable", "buckets_for"]
+__all__ = [
+    "KEYS_BLOCK",
+    "MAX_BUCKETS",
+    "CountMinTable",
+    "CountSketchTable",
+    "KeyBatch",
+    "KeyTable",
+    "buckets_for",
+    "check_total",
+]
 
-#: Keys that are worth a thread of their own.
+N = TypeVar("N", bound=np.generic)
+
+#: Number of keys that are worth a thread of their own.
 KEYS_BLOCK = 1 << 14
 MAX_BUCKETS = 1 << 28
 _MAX_SEED = 2**64 - 1
 
 
 def buckets_for(relative_error: float, wanted: float) -> int:
-    """The number of buckets, `wanted` rounded up; ValueError if no table has so many."""
+    """Return the number of buckets, `wanted` rounded up; ValueError if a table cannot have that many."""
     if not wanted <= MAX_BUCKETS:
         raise ValueError(f"relative_error must be reached by {MAX_BUCKETS} buckets, got {relative_error:g}")
     return math.ceil(wanted)
 
 
+def check_total(arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Raise ValueError if the total of a state is negative."""
+    if arrays["total"][0] < 0:
+        raise ValueError(f"total must be at least 0, got {arrays['total'][0]}")
+
+
+class KeyBatch(NamedTuple):
+    """A batch of keys and how often each counts."""
+
+    keys: Keys
+    hashes: NDArray[np.uint64]
+    #: How often each key counts; empty if each counts once.
+    weights: NDArray[np.int64]
+    #: The sum of the weights' magnitudes.
+    magnitude: int
+
+
 class KeyTable(MergeableSketch):
-    """A table of counters that keys are hashed into; the common part of the sketches that count keys."""
+    """A table of counters that keys are hashed into."""
+
+    _internal = True
+    _gpu = True
+    #: The least count that a key may come with; None allows all counts.
+    _least_count: ClassVar[int | None] = None
 
     def __init__(self, n_rows: int, n_buckets: int, seed: int) -> None:
         self.n_rows = check_int("n_rows", n_rows, 1, 1 << 16)
@@ -45,9 +82,6 @@ class KeyTable(MergeableSketch):
             "total": StateSpec((1,), "int64", "sum"),
         }
 
-    @abstractmethod
-    def update(self, keys: Any, counts: ArrayLike | None = None) -> Self: ...
-
     @property
     def total(self) -> int:
         """The sum of all counts taken in."""
@@ -57,35 +91,67 @@ class KeyTable(MergeableSketch):
     def _words(self) -> NDArray[np.uint64]:
         return random_uint64(self.seed, "KeyTable rows", 3 * self.n_rows).reshape(self.n_rows, 3)
 
+    # -- updates ----------------------------------------------------------------------------------
+
+    def update(self, keys: Any, counts: ArrayLike | None = None) -> Self:
+        """Count a batch of keys.
+
+        Parameters
+        ----------
+        keys : array or list of n keys
+            Keys of any type that `mergesketch.lsh.hash_keys` takes. They may repeat.
+        counts : array of n integers, optional
+            The number of occurrences of each key; 1 by default. Negative counts take keys out again.
+
+        Returns
+        -------
+        The sketch itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the keys are of no known or of mixed type, or the counts of another length.
+        OverflowError
+            If a 64-bit counter could wrap. Nothing changes if an exception is raised.
+        """
+        return self._take_in({"keys": keys, "counts": counts})
+
+    def _read(self, keys: Any, counts: Any) -> Any:
+        read = read_keys(keys)
+        weights, magnitude = check_weights("counts", counts, len(read), minimum=self._least_count)
+        return KeyBatch(read, read.hashes(self.seed), weights, magnitude)
+
+    def _amounts(self, batch: Any) -> dict[str, int]:
+        return {"counts": batch.magnitude, "total": batch.magnitude, "n_updates": batch.hashes.size}
+
+    def _add(self, batch: Any) -> None:
+        self._add_to_table(batch.hashes, batch.weights)
+        self._add_to_total(batch.hashes.size, batch.weights)
+
+    @property
+    @abstractmethod
+    def _add_kernel(self) -> Any:
+        """The kernel that adds keys to some rows of the table."""
+
+    def _add_to_table(self, hashes: NDArray[np.uint64], weights: NDArray[np.int64]) -> None:
+        """Add keys to all rows of the table; a thread owns whole rows, so that no two add to one counter."""
+        table, words, kernel = self._arrays["counts"], self._words, self._add_kernel
+        block = 1 if hashes.size > KEYS_BLOCK else self.n_rows
+        self._backend.map_blocks(lambda a, b: kernel(hashes, weights, words, a, b, table), self.n_rows, block)
+
+    def _add_to_total(self, n: int, weights: NDArray[np.int64]) -> None:
+        self._arrays["total"] += int(weights.sum()) if weights.size else n
+
+    # -- queries ----------------------------------------------------------------------------------
+
     def _hashes(self, keys: Any) -> NDArray[np.uint64]:
-        self._settle("keys", keys)
+        """Return the hashes of keys that a query asks for."""
+        self._claim_device("keys", keys)
         return hash_keys(keys, self.seed)
 
-    def _take_in(
-        self, hashes: NDArray[np.uint64], weights: NDArray[np.int64], magnitude: int, kernel: Any
-    ) -> None:
-        """Add a checked batch to the table by `kernel`, which fills a range of rows."""
-        with uninterrupted():
-            self._reserve_batch(hashes.size, magnitude)
-            table, words = self._arrays["counts"], self._words
-            # A thread owns whole rows, so that no two add into one counter.
-            block = 1 if hashes.size > KEYS_BLOCK else self.n_rows
-            self._backend.map_blocks(
-                lambda a, b: kernel(hashes, weights, words, a, b, table), self.n_rows, block
-            )
-            self._record_batch(hashes.size, weights)
-
-    def _reserve_batch(self, n: int, magnitude: int) -> None:
-        self._reserve("counts", magnitude)
-        self._reserve("total", magnitude)
-        self._reserve("n_updates", n)
-
-    def _record_batch(self, n: int, weights: NDArray[np.int64]) -> None:
-        self._arrays["total"] += int(weights.sum()) if weights.size else n
-        self._arrays["n_updates"] += n
-
-    def _ask(self, hashes: NDArray[np.uint64], kernel: Any, dtype: type) -> NDArray[Any]:
-        out: NDArray[Any] = self._backend.xp.empty(hashes.size, dtype=dtype)
+    def _ask(self, hashes: NDArray[np.uint64], kernel: Any, dtype: type[N]) -> NDArray[N]:
+        """Return what a kernel estimates for each key."""
+        out = self._backend.xp.empty(hashes.size, dtype)
         table, words = self._arrays["counts"], self._words
         self._backend.map_blocks(
             lambda a, b: kernel(table, hashes, words, a, b, out), hashes.size, KEYS_BLOCK
@@ -93,6 +159,101 @@ class KeyTable(MergeableSketch):
         return out
 
     def _row_products(self, other: Self) -> NDArray[np.float64]:
+        """Return the scalar products of the rows of two tables."""
         self._check_compatible(other)
-        pairs = zip(self._arrays["counts"], self._beside(other)._arrays["counts"], strict=True)
+        pairs = zip(self._arrays["counts"], self._on_our_device(other)._arrays["counts"], strict=True)
         return np.array([float(a.astype(np.float64).dot(b.astype(np.float64))) for a, b in pairs])
+
+
+class CountMinTable(KeyTable):
+    """A table whose estimates are the least of a key's counters, which are never too low."""
+
+    _internal = True
+    _least_count = 0
+
+    @property
+    def _add_kernel(self) -> Any:
+        return self._backend.kernels(counting).count_min_add
+
+    def _estimate(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
+        return self._ask(hashes, self._backend.kernels(counting).count_min_query, np.int64)
+
+    def query(self, keys: KeysLike) -> NDArray[np.int64]:
+        """Return the estimated count of each key, which is never below the truth.
+
+        Parameters
+        ----------
+        keys : array or list of n keys
+            Of any type that `mergesketch.lsh.hash_keys` takes.
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the keys are of no known or of mixed type.
+        """
+        return self._estimate(self._hashes(keys))
+
+    def upper_bound(self, keys: KeysLike) -> NDArray[np.int64]:
+        """Return an upper bound of each key's count: the estimate, for certain.
+
+        Parameters
+        ----------
+        keys : array or list of n keys
+            Of any type that `mergesketch.lsh.hash_keys` takes.
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `query` does.
+        """
+        return self.query(keys)
+
+    def lower_bound(self, keys: KeysLike, confidence: float = 0.99) -> NDArray[np.int64]:
+        """Return a lower bound of each key's count; for any one key it holds with probability `confidence`.
+
+        It lies ``(1 - confidence)**(-1 / n_rows) / n_buckets * total`` below the estimate: a row errs by
+        c / n_buckets of the total or more with probability at most 1 / c (Markov), all rows with c**-n_rows.
+
+        Parameters
+        ----------
+        keys : array or list of n keys
+            Of any type that `mergesketch.lsh.hash_keys` takes.
+        confidence : float, default 0.99
+            In (0, 1).
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `query` does, or if `confidence` lies outside its range.
+        """
+        confidence = check_real("confidence", confidence, 0.0, 1.0)
+        share = float((1.0 - confidence) ** (-1.0 / self.n_rows) / self.n_buckets)
+        return self._backend.xp.maximum(self.query(keys) - math.floor(share * self.total), 0)
+
+    def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        check_total(arrays)
+
+
+class CountSketchTable(KeyTable):
+    """A table to which keys add with signs, and whose estimates are medians of a key's counters."""
+
+    _internal = True
+
+    @property
+    def _add_kernel(self) -> Any:
+        return self._backend.kernels(counting).count_sketch_add
+
+    def _estimate(self, hashes: NDArray[np.uint64]) -> NDArray[np.float64]:
+        return self._ask(hashes, self._backend.kernels(counting).count_sketch_query, np.float64)

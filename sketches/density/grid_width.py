@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 __all__ = ["choose_widths", "cross_validation"]
 
 _MOST_ROWS = 1000
-#: Of the width that is best for normal data: what is tried.
+#: The fractions of the width that is best for normal data which are tried.
 _FACTORS = 2.0 ** np.arange(-3.0, 1.01, 0.25)
 #: Canonical bandwidth of the triangular kernel over that of the normal one, 24**(1/5) (4 pi)**(1/10).
 _TRIANGULAR = 2.432
 
 
 def choose_widths(X: NDArray[Any], n_expected: int, *, one: bool) -> Any:
-    """Widths for `n_expected` rows like those of `X`, of shape (n, d); one for all features if `one`."""
+    """Return widths for `n_expected` rows like those of `X`, shape (n, d); one for all features if `one`."""
     n, d = X.shape
     if n < 8:
         raise ValueError(f"X must have at least 8 rows to choose widths from, got {n}")
@@ -40,10 +40,10 @@ def choose_widths(X: NDArray[Any], n_expected: int, *, one: bool) -> Any:
 
 
 def cross_validation(X: NDArray[np.float64], widths: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Estimated integrated squared error, up to a constant, of triangular kernel densities of each width.
+    """Estimate the integrated squared error, up to a constant, of triangular kernel densities of each width.
 
-    That is ``integral f**2 - 2 mean_i f_without_i(x_i)`` for the product of triangular kernels, whose
-    convolution with itself is the cubic B-spline.
+    The error is ``integral f**2 - 2 mean_i f_without_i(x_i)`` for the product of triangular kernels. The
+    convolution of a triangular kernel with itself is the cubic B-spline.
     """
     n, d = X.shape
     scores = np.empty(widths.size)

@@ -10,10 +10,13 @@ Field f is the bit ``f % 64`` of word ``f // 64`` of the block. Fields may repea
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 
+from ...lsh.kernels.compiled import helper, kernel
 from ...lsh.kernels.prefetch import prefetch, prefetch_read
 from ...lsh.kernels.registers import intrinsic
 from ...lsh.kernels.words import popcount
@@ -57,13 +60,13 @@ def _multiply_high(typing_context, a, b):
     return types.uint64(types.uint64, types.uint64), generate
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _mix(x):
     x *= _ODD
     return x ^ (x >> _U32)
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper
 def _place(keys, seed, hashed, n_blocks, low, width, first, n, mixed, bases):
     """Compute w_1 and the block of those of n keys whose hash is in [low, low + width]; return how many."""
     if hashed:
@@ -88,7 +91,7 @@ def _place(keys, seed, hashed, n_blocks, low, width, first, n, mixed, bases):
 
 # The loops over bits are written out twice: an array that is passed to a function within the loop over keys
 # would have its references counted, in one place for all threads.
-@njit(cache=True, nogil=True, forceinline=True)
+@helper
 def _add(keys, seed, hashed, n_hashes, low, width, start, stop, words, mixed, bases):
     n_blocks = np.uint64(words.size // BLOCK_WORDS)
     for first in range(start, stop, _TILE):
@@ -109,7 +112,7 @@ def _add(keys, seed, hashed, n_hashes, low, width, start, stop, words, mixed, ba
                 w <<= _U9
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper
 def _contains(words, keys, seed, hashed, n_hashes, start, stop, out, mixed, bases):
     n_blocks = np.uint64(words.size // BLOCK_WORDS)
     for first in range(start, stop, _TILE):
@@ -132,7 +135,7 @@ def _contains(words, keys, seed, hashed, n_hashes, start, stop, out, mixed, base
             out[first + i] = found != _U0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bloom_add(keys, seed, hashed, n_hashes, low, width, words):
     """Set the bits of those keys whose hash is in [low, low + width].
 
@@ -143,14 +146,14 @@ def bloom_add(keys, seed, hashed, n_hashes, low, width, words):
     _add(keys, seed, hashed, n_hashes, low, width, 0, keys.size, words, mixed, bases)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bloom_contains(words, keys, seed, hashed, n_hashes, start, stop, out):
     """Set ``out[i]`` to whether all bits of key i are set, for i in [start, stop)."""
     mixed, bases = np.empty(_TILE, np.uint64), np.zeros(_TILE + _AHEAD, np.int64)
     _contains(words, keys, seed, hashed, n_hashes, start, stop, out, mixed, bases)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bloom_group(keys, seed, hashed, n_blocks, shift, start, stop, ordered, ends):
     """Write the hashes of the keys [start, stop) to ``ordered[start:stop]``, grouped by ``block >> shift``.
 
@@ -170,7 +173,7 @@ def bloom_group(keys, seed, hashed, n_blocks, shift, start, stop, ordered, ends)
         cursors[group] += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bloom_add_groups(ordered, ends, n_hashes, first_group, last_group, words):
     """Set the bits of the hashes of groups [first_group, last_group), whose blocks no other group shares.
 
@@ -183,7 +186,7 @@ def bloom_add_groups(ordered, ends, n_hashes, first_group, last_group, words):
             _add(ordered, _U0, True, n_hashes, _U0, _EVERY, *part, words, mixed, bases)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bloom_contains_groups(words, ordered, ends, n_hashes, first_group, last_group, found):
     """Set ``found[i]`` to whether all bits of grouped hash i are set, for the given range of groups."""
     mixed, bases = np.empty(_TILE, np.uint64), np.zeros(_TILE + _AHEAD, np.int64)
@@ -192,7 +195,7 @@ def bloom_contains_groups(words, ordered, ends, n_hashes, first_group, last_grou
             _contains(words, ordered, _U0, True, n_hashes, ends[p, g], ends[p, g + 1], found, mixed, bases)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bloom_regroup(keys, ends, found, seed, hashed, n_blocks, shift, start, stop, out):
     """Write the answers for grouped hashes to ``out[start:stop]``, in the order of the keys."""
     cursors = ends[:-1].copy()
@@ -203,7 +206,7 @@ def bloom_regroup(keys, ends, found, seed, hashed, n_blocks, shift, start, stop,
         cursors[group] += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bloom_fills(words, others, start, stop, fills):
     """Add to ``fills[b]`` the number of blocks [start, stop) that have b bits set in `words` or `others`."""
     for block in range(start, stop):
@@ -213,17 +216,22 @@ def bloom_fills(words, others, start, stop, fills):
         fills[n] += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bloom_errors(n_hashes, errors):
     """Set ``errors[n]`` to the exact chance that a block of n keys passes a key that is not one of them.
 
     The distribution of the number of set bits of a block is advanced by one bit of a key at a time.
     """
-    chances, following = np.zeros(BLOCK_BITS + 1), np.zeros(BLOCK_BITS + 1)
-    passes = (np.arange(BLOCK_BITS + 1) / BLOCK_BITS) ** n_hashes
+    chances, following = np.empty(BLOCK_BITS + 1, np.float64), np.empty(BLOCK_BITS + 1, np.float64)
+    passes = np.empty(BLOCK_BITS + 1, np.float64)
+    for b in range(BLOCK_BITS + 1):
+        chances[b] = 0.0
+        passes[b] = math.pow(b / BLOCK_BITS, n_hashes)
     chances[0] = 1.0
     for n in range(errors.size):
-        errors[n] = np.sum(chances * passes)
+        errors[n] = 0.0
+        for b in range(BLOCK_BITS + 1):
+            errors[n] += chances[b] * passes[b]
         for _ in range(n_hashes):
             following[0] = 0.0
             for b in range(1, BLOCK_BITS + 1):

@@ -10,17 +10,18 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from ...lsh.kernels.compiled import helper, kernel
 
 __all__ = ["propagate_beliefs"]
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _log_sigmoid(x):
     return -math.log1p(math.exp(-x)) if x > 0.0 else x - math.log1p(math.exp(x))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def propagate_beliefs(
     indptr, samples, outcomes, prior, evidence_positive, evidence_negative,
     bound, damping, tolerance, max_iterations, beta, total,

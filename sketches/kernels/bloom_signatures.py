@@ -6,8 +6,8 @@ A signature is a row of words. Threads own ranges of nodes: each reads all edges
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ...lsh.kernels.compiled import helper, kernel
 from ...lsh.kernels.words import mix64, popcount, reduce_word
 
 __all__ = [
@@ -21,20 +21,20 @@ __all__ = [
 _ONE = np.uint64(1)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def node_bit(node, key, n_bits):
     """Return the bit that stands for a node in all signatures."""
     return np.int64(reduce_word(mix64(np.uint64(node) ^ key), n_bits))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def fill_node_bits(key, n_bits, start, stop, bits):
     """Set ``bits[node]`` to the bit that stands for the node, for nodes in [start, stop)."""
     for node in range(start, stop):
         bits[node] = node_bit(node, key, n_bits)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def set_neighbour_bits(sources, targets, both, key, first, last, signatures):
     """Set each edge's target in its source's row, and with `both` the reverse, for rows [first, last)."""
     n_bits = np.uint64(64 * signatures.shape[1])
@@ -50,7 +50,7 @@ def set_neighbour_bits(sources, targets, both, key, first, last, signatures):
             signatures[v, bit >> 6] |= _ONE << np.uint64(bit & 63)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def pass_signatures(sources, targets, signatures, both, first, last, out):
     """Set ``out[u] |= signatures[v]`` for each edge (u, v), and with `both` the reverse, in some rows."""
     for e in range(sources.size):
@@ -63,7 +63,7 @@ def pass_signatures(sources, targets, signatures, both, first, last, out):
                 out[v, w] |= signatures[u, w]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def count_signature_bits(signatures, others, u, v, start, stop, counts):
     """Count the bits of ``signatures[u[i]]``, of ``others[v[i]]`` and of both, to ``counts[i]``."""
     for i in range(start, stop):
@@ -78,7 +78,7 @@ def count_signature_bits(signatures, others, u, v, start, stop, counts):
         counts[i, 2] = c
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def weigh_signatures(signatures, u, v, weights, start, stop, sums):
     """Sum the rows of `weights`, one a bit, over the bits that both signatures of a pair have."""
     for i in range(start, stop):

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from ...lsh.kernels.compiled import kernel
 from ...lsh.kernels.words import mix64
 
 __all__ = [
@@ -30,7 +30,7 @@ BLOCK = 256
 COLUMNS = 4
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def scatter_add(codes, weights, start, stop, counts):
     """Add: ``counts[r, codes[i, r]] += weights[i]`` for every i, and r in [start, stop).
 
@@ -71,7 +71,7 @@ def scatter_add(codes, weights, start, stop, counts):
                     counts[r, codes[i, r]] += weights[i]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def scatter_add_outputs(codes, weights, start, stop, counts):
     """Add: ``counts[r, codes[i, r], k] += weights[i, k]`` for every i and k, and r in [start, stop)."""
     n_outputs = counts.shape[2]
@@ -84,7 +84,7 @@ def scatter_add_outputs(codes, weights, start, stop, counts):
                     counts[r, code, k] += weights[i, k]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def gather_mean(counts, codes, start, stop, means, stds):
     """Compute mean and standard deviation over r of ``counts[r, codes[i, r], k]``, for i in [start, stop).
 
@@ -121,7 +121,7 @@ def gather_mean(counts, codes, start, stop, means, stds):
             stds[i, k] = math.sqrt(stds[i, k] / (n_rows - 1)) if n_rows > 1 else np.nan
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def gather_groups(counts, codes, edges, start, stop, out):
     """Set ``out[i, g, k]`` to the mean of ``counts[r, codes[i, r], k]`` over r in [edges[g], edges[g+1])."""
     n_outputs = counts.shape[2]
@@ -137,7 +137,7 @@ def gather_groups(counts, codes, edges, start, stop, out):
                 out[i, g, k] /= edges[g + 1] - edges[g]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def gather_ratio(counts, codes, totals, chance, start, stop, mass, mass_std, ratio, ratio_std):
     """Compute the ratios of the means of counters 1 to K to that of counter 0, and their standard errors.
 
@@ -185,7 +185,7 @@ def gather_ratio(counts, codes, totals, chance, start, stop, mass, mass_std, rat
             ratio_std[i, k] = error / abs(mass[i]) if mass[i] != 0.0 else np.nan
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def code_keys(codes, key, start, stop, out):
     """Set ``out[i]`` to a 64-bit hash of the codes of row i, for i in [start, stop).
 
@@ -210,7 +210,7 @@ def code_keys(codes, key, start, stop, out):
         out[i] = mix64(mix64(mix64(a ^ np.uint64(5)) ^ b) ^ mix64(mix64(c ^ np.uint64(6)) ^ d))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def find_keys(keys, rising, start, stop, places):
     """Set ``places[i]`` to the place of ``keys[i]`` in `rising`, or to -1, for i in [start, stop).
 

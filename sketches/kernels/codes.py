@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from ...lsh.kernels.compiled import helper, kernel
 from .elias_fano import load_word, select
 
 __all__ = ["CLASS_FIELDS", "NO_CODE", "Decoder", "Encoder", "decode", "encode_values", "raw_value"]
@@ -64,7 +64,7 @@ class Encoder(NamedTuple):
     raw_largest: np.uint64
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _decode_long(dec, word):
     """Return the value of a word that is too long for the table."""
     at = _ZERO
@@ -82,7 +82,7 @@ def _decode_long(dec, word):
     return dec.base + dec.step * q
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def decode(dec, window):
     """Return ``(value, is_escape)`` of the word at the window's front; every window has an answer.
 
@@ -96,13 +96,13 @@ def decode(dec, window):
     return _decode_long(dec, word), False
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def raw_value(dec, raw):
     """Return the value of an escaped key, from its `raw_bits` raw bits."""
     return dec.raw_base + dec.step * raw
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def encode_value(enc, value):
     """Return ``(code, length, is_escape, raw)``; the length is NO_CODE if the value cannot be encoded."""
     n = _U(enc.values.size)
@@ -124,7 +124,7 @@ def encode_value(enc, value):
     return _ZERO, NO_CODE, False, _ZERO
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def encode_values(enc, values, codes, lengths, escaped, raw):
     """Encode all values; return the index of the first that cannot be encoded, or their number."""
     for k in range(values.size):

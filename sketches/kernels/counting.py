@@ -13,7 +13,8 @@ with random 64-bit words (a_r, b_r, c_r): pair-multiply-shift, which is pairwise
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from ...lsh.kernels.compiled import helper, kernel
 
 __all__ = [
     "count_min_add",
@@ -31,12 +32,12 @@ _ONE = np.uint64(1)
 _CACHE = 1 << 12
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _hash32(key, a, b, c):
     return ((a + (key & _LOW)) * (b + (key >> _SHIFT)) + c) >> _SHIFT
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _least(counts, words, n_buckets, key):
     least = np.int64(0x7FFFFFFFFFFFFFFF)
     for r in range(counts.shape[0]):
@@ -45,7 +46,7 @@ def _least(counts, words, n_buckets, key):
     return least
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def count_min_add(keys, weights, words, start, stop, counts):
     """Add each key's weight (1 where `weights` is empty) to its bucket of rows [start, stop)."""
     n_buckets = np.uint64(counts.shape[1])
@@ -60,7 +61,7 @@ def count_min_add(keys, weights, words, start, stop, counts):
                 row[(_hash32(keys[i], a, b, c) * n_buckets) >> _SHIFT] += weights[i]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def count_min_add_conservative(keys, weights, words, counts):
     """Raise each key's buckets only as far as its new estimate requires, one key after the other."""
     n_buckets = np.uint64(counts.shape[1])
@@ -77,7 +78,7 @@ def count_min_add_conservative(keys, weights, words, counts):
                 counts[r, buckets[r]] = least
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def count_min_query(counts, keys, words, start, stop, out):
     """Set ``out[i]`` to the least counter of key i, for i in [start, stop)."""
     n_buckets = np.uint64(counts.shape[1])
@@ -85,7 +86,7 @@ def count_min_query(counts, keys, words, start, stop, out):
         out[i] = _least(counts, words, n_buckets, keys[i])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def count_sketch_add(keys, weights, words, start, stop, counts):
     """Add each key's weight times its sign to its bucket of rows [start, stop)."""
     n_buckets = np.uint64(counts.shape[1])
@@ -98,7 +99,7 @@ def count_sketch_add(keys, weights, words, start, stop, counts):
             row[(h * n_buckets) >> _SHIFT] += weight if h & _ONE else -weight
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def count_sketch_query(counts, keys, words, start, stop, out):
     """Set ``out[i]`` to the median over rows of key i's signed counters, for i in [start, stop)."""
     n_buckets = np.uint64(counts.shape[1])
@@ -119,7 +120,7 @@ def count_sketch_query(counts, keys, words, start, stop, out):
         out[i] = 0.5 * (np.float64(low) + np.float64(high))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def find_frequent(counts, keys, weights, words, threshold, start, stop, found, sums):
     """Find the keys in [start, stop) whose Count-Min estimate exceeds `threshold`, and their weights.
 

@@ -1,14 +1,13 @@
-"""Kernels that read, write and check Elias-Fano sequences in place; `sketches.coding.elias_fano` describes
-them.
-"""
+"""Kernels that read, write and check Elias-Fano sequences in place; see `sketches.coding.elias_fano`."""
 
 from __future__ import annotations
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numpy.typing import NDArray
 
+from ...lsh.kernels.compiled import helper, kernel
 from ...lsh.kernels.registers import intrinsic
 from ...lsh.kernels.words import lowest_bit, popcount
 
@@ -55,7 +54,7 @@ def load_word(typingctx, address, index):
     return types.uint64(types.uint64, types.uint64), generate
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _select_bit(word, rank):
     """Find the bit that has `rank` set bits below it, without branches, which could not be predicted."""
     # Each byte gets the number of bits in it and in those below it.
@@ -80,7 +79,7 @@ def _select_bit(word, rank):
     return place + _U(rank >= (word & _ONE))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def select(words, low_at, low_bits, high_at, samples_at, i):
     """Return the i-th value of the sequence at the address `words`; all arguments are uint64.
 
@@ -115,7 +114,7 @@ def select(words, low_at, low_bits, high_at, samples_at, i):
     return (high << low_bits) | (low & ((_ONE << low_bits) - _ONE))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def elias_fano_encode(values, low_bits, high_at, samples_at, words):
     """Write `values` into zeroed words; return the index of the first that falls, or their number."""
     mask = (_ONE << low_bits) - _ONE
@@ -139,14 +138,14 @@ def elias_fano_encode(values, low_bits, high_at, samples_at, words):
     return values.size
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def elias_fano_take(address, low_bits, high_at, samples_at, indices, out):
     """Write the values at some indices of the sequence at an address."""
     for k in range(indices.size):
         out[k] = select(address, _U(0), low_bits, high_at, samples_at, _U(indices[k]))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def elias_fano_check(words, address, n, largest, low_bits, high_at, samples_at):
     """Check the words of a sequence; return VALID, or the reason why they are no sequence."""
     found = _U(0)

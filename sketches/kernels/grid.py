@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from ...lsh.kernels.compiled import kernel
 from ...lsh.kernels.words import mix64
 
 __all__ = ["grid_cells", "grid_keys"]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def grid_cells(X, rotations, shifts, widths, start, stop, cells):
     """Set ``cells[i, r, j] = floor(y_j / widths[j] + shifts[r, j])``, where y is X[i] in frame r.
 
@@ -44,7 +44,7 @@ def grid_cells(X, rotations, shifts, widths, start, stop, cells):
                 cells[i, r, j] = np.int32(math.floor(y / widths[j] + shifts[r, j]))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def grid_keys(cells, words, repetitions, start, stop, keys):
     """Set ``keys[i]`` to the key of cell ``cells[i]`` of grid ``repetitions[i]``, for i in [start, stop).
 

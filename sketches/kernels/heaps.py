@@ -9,17 +9,18 @@ candidates are refused after one comparison.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from ...lsh.kernels.compiled import helper
 
 __all__ = ["keep_best", "sort_best", "sort_nearest"]
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _is_worse(key, number, other_key, other):
     return key > other_key or (key == other_key and number > other)
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _sift_down(first, size, numbers, keys):
     """Restore the heap after its root was replaced."""
     root, number, key = 0, numbers[first], keys[first]
@@ -38,7 +39,7 @@ def _sift_down(first, size, numbers, keys):
     numbers[first + root], keys[first + root] = number, key
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def keep_best(number, key, k, first, size, numbers, keys):
     """Take a candidate into a heap of `size`, at most k, if it is one of the best k; return the new size."""
     if size < k:
@@ -58,7 +59,7 @@ def keep_best(number, key, k, first, size, numbers, keys):
     return size
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def sort_best(first, size, numbers, keys):
     """Bring the candidates of a heap into order, the best first."""
     for last in range(size - 1, 0, -1):
@@ -68,7 +69,7 @@ def sort_best(first, size, numbers, keys):
         _sift_down(first, last, numbers, keys)
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def sort_nearest(first, size, k, ids, distances):
     """`sort_best` of the nearest rows, with -1 and infinity in the places of those that k rows lack."""
     sort_best(first, size, ids, distances)

@@ -9,8 +9,8 @@ form in which equal buckets are equal.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ...lsh.kernels.compiled import helper, kernel
 from ...lsh.kernels.prefetch import prefetch
 from ...lsh.kernels.words import mix64
 
@@ -26,7 +26,7 @@ _SEEN_AHEAD, _SLOT_AHEAD = 32, 16
 # to functions, and for a view of each bucket, references would be counted, in one place for all threads.
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _sift_down(slots, base, root, size, key):
     """Restore the heap of the bucket at `base` below `root`."""
     moved = slots[base + root]
@@ -47,7 +47,7 @@ def _sift_down(slots, base, root, size, key):
     slots[base + root] = moved
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _insert(slots, base, filled, capacity, slot, key):
     """Put one id into the bucket at `base`, of `filled` ids, if its priority is among the least."""
     if filled < capacity:
@@ -60,7 +60,7 @@ def _insert(slots, base, filled, capacity, slot, key):
         _sift_down(slots, base, 0, capacity, key)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def insert_ids(codes, ids, keys, start, stop, slots, seen):
     """Put row i, of id ``ids[i]``, into bucket ``codes[i, t]`` of every table t in [start, stop).
 
@@ -97,7 +97,7 @@ def insert_ids(codes, ids, keys, start, stop, slots, seen):
                     _insert(table, code * capacity, min(filled, capacity), capacity, ids[first + i] + 1, key)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def merge_buckets(others, keys, start, stop, slots):
     """Put the ids of the buckets of `others` into those of `slots`, for tables in [start, stop)."""
     capacity = slots.shape[2]
@@ -116,7 +116,7 @@ def merge_buckets(others, keys, start, stop, slots):
                 filled = min(filled + 1, capacity)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def order_buckets(keys, start, stop, slots):
     """Bring every bucket of the tables [start, stop) into falling order of priority."""
     capacity = slots.shape[2]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ...lsh.kernels.compiled import helper, kernel
 from ...lsh.kernels.prefetch import prefetch
 from .heaps import keep_best, sort_best
 
@@ -16,7 +16,7 @@ _AHEAD, _LINE = 256, 64
 UNCOUNTED = -1
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _look_ahead(slots, flat, codes, i, bases):
     """Write where query i's distinct buckets begin to `bases`, and prefetch them; return their number."""
     n_tables, n_buckets, capacity = slots.shape
@@ -40,7 +40,7 @@ def _look_ahead(slots, flat, codes, i, bases):
     return n
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _count_direct(flat, capacity, bases, n_bases, counters, found, counts, ends):
     """Count with one counter for each id; return the number of ids, or UNCOUNTED if one has no counter.
 
@@ -68,7 +68,7 @@ def _count_direct(flat, capacity, bases, n_bases, counters, found, counts, ends)
     return UNCOUNTED if beyond else n
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _count_hashed(flat, capacity, bases, n_bases, keys, places, found, counts, ends):
     """Count in an open-addressing table with at least twice as many places as there are ids to find."""
     mask = keys.size - 1
@@ -98,7 +98,7 @@ def _count_hashed(flat, capacity, bases, n_bases, keys, places, found, counts, e
     return n
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _table_size(most):
     """Return the size of a table for `most` ids: a power of two."""
     size = 16
@@ -107,13 +107,13 @@ def _table_size(most):
     return size
 
 
-@njit(cache=True, nogil=True)
+@helper
 def write_frequent(slots, keys, size, row, out_ids, out_counts):
     """Write the ids of a heap, whose keys are counts below 0, to a row of results: the most frequent first.
 
     Where there are fewer ids than places, -1 and 0 follow.
     """
-    sort_best(np.int64(0), size, slots, keys)
+    sort_best(0, size, slots, keys)
     for j in range(size):
         out_ids[row, j] = np.int64(slots[j]) - 1
         out_counts[row, j] = -keys[j]
@@ -122,7 +122,7 @@ def write_frequent(slots, keys, size, row, out_ids, out_counts):
         out_counts[row, j] = 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def query_buckets(slots, codes, k, counters, start, stop, out_ids, out_counts):
     """Find the k ids that stand in most of a query's buckets, for the queries [start, stop).
 
@@ -144,7 +144,7 @@ def query_buckets(slots, codes, k, counters, start, stop, out_ids, out_counts):
     size = _table_size(most)
     # These get their size when they are first needed.
     keys, places = np.zeros(0, slots.dtype), np.zeros(0, np.int32)
-    first, best, best_keys = np.int64(0), np.empty(k, slots.dtype), np.empty(k, np.int32)
+    best, best_keys = np.empty(k, slots.dtype), np.empty(k, np.int32)
     n_next = _look_ahead(slots, flat, codes, start, next_bases) if start < stop else 0
     for i in range(start, stop):
         bases, next_bases, n_here = next_bases, bases, n_next
@@ -159,11 +159,11 @@ def query_buckets(slots, codes, k, counters, start, stop, out_ids, out_counts):
             n = _count_hashed(flat, capacity, bases, n_here, keys, places, found, counts, ends)
         n_best = 0
         for a in range(n):
-            n_best = keep_best(found[a], -counts[a], k, first, n_best, best, best_keys)
+            n_best = keep_best(found[a], -counts[a], k, 0, n_best, best, best_keys)
         write_frequent(best, best_keys, n_best, i, out_ids, out_counts)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bound_found(seen, codes, capacity, start, stop, out):
     """Set ``out[i - start]`` to the number of entries in the buckets of query i, which may repeat ids."""
     for i in range(start, stop):
@@ -174,7 +174,7 @@ def bound_found(seen, codes, capacity, start, stop, out):
         out[i - start] = total
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _smallest(values, n, m):
     """Bring the m smallest of `n` different values to the front (Hoare's selection)."""
     left, right = 0, n - 1
@@ -198,7 +198,7 @@ def _smallest(values, n, m):
             break
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def frequent_ids(slots, codes, offsets, counters, start, stop, out, sizes):
     """Find the ids that stand in most buckets of each query of [start, stop), until their room is full.
 
@@ -276,7 +276,7 @@ def frequent_ids(slots, codes, offsets, counters, start, stop, out, sizes):
                 break
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def merge_top(other_ids, other_counts, start, stop, ids, counts):
     """Merge other lists as `query_buckets` writes them, of different ids, into these: the k best of both."""
     k = ids.shape[1]
@@ -291,5 +291,5 @@ def merge_top(other_ids, other_counts, start, stop, ids, counts):
             else:
                 merged[j], merged_counts[j] = other_ids[i, b], right
                 b += 1
-        ids[i] = merged
-        counts[i] = merged_counts
+        for j in range(k):
+            ids[i, j], counts[i, j] = merged[j], merged_counts[j]

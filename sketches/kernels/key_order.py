@@ -7,14 +7,14 @@ about two keys and an insertion sort take two passes, where a comparison sort ta
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ...lsh.kernels.compiled import kernel
 from .ribbon import shard_of
 
 __all__ = ["count_shards", "scatter_shards", "sort_shard"]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def count_shards(keys, start, stop, counts):
     """Add to ``counts[s]`` the number of keys [start, stop) in shard s of counts.size."""
     n_shards = np.uint64(counts.size)
@@ -22,7 +22,7 @@ def count_shards(keys, start, stop, counts):
         counts[shard_of(keys[i], n_shards)[0]] += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def scatter_shards(keys, values, start, stop, places, out_keys, out_values):
     """Move keys [start, stop) and their values to ``places[shard]``, and advance these places."""
     n_shards = np.uint64(places.size)
@@ -34,7 +34,7 @@ def scatter_shards(keys, values, start, stop, places, out_keys, out_values):
         places[shard] = place + 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def sort_shard(n_shards, bits, keys, values, starts, room_keys, room_values):
     """Sort the keys of one shard, and their values with them; equal keys keep their order.
 

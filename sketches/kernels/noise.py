@@ -7,7 +7,8 @@ numbers has gaps that reveal the number it was added to (Mironov 2012).
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from ...lsh.kernels.compiled import helper, kernel
 
 __all__ = ["LARGEST_SCALE", "discrete_laplace"]
 
@@ -19,7 +20,7 @@ OUT_OF_WORDS = -1
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@helper(inline="always")
 def _uniform(words, at, n):
     """Draw a number in [0, n), all equally likely; return it and the next word's place, or OUT_OF_WORDS."""
     n = np.uint64(n)
@@ -33,7 +34,7 @@ def _uniform(words, at, n):
     return np.int64(0), OUT_OF_WORDS
 
 
-@njit(cache=True, nogil=True, inline="always")
+@helper(inline="always")
 def _exp_coin(words, at, a, b):
     """Return True with probability ``exp(-a / b)``, 0 <= a <= b (von Neumann; Canonne et al., alg. 1)."""
     k = np.int64(1)
@@ -44,7 +45,7 @@ def _exp_coin(words, at, a, b):
         k += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def discrete_laplace(words, numerator, denominator, start, stop, out):
     """Fill ``out[start:stop]`` with noise: k is as likely as ``exp(-|k| denominator / numerator)``.
 

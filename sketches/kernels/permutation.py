@@ -6,12 +6,13 @@ import heapq
 import math
 
 import numpy as np
-from numba import njit
+
+from ...lsh.kernels.compiled import helper, kernel
 
 __all__ = ["cover_column", "order_rows", "swap_columns"]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def order_rows(counts, start, stop, rows):
     """Sort each row in [start, stop) by falling counts of its symbols, ties by symbol, in place."""
     n_columns = rows.shape[1]
@@ -29,7 +30,7 @@ def order_rows(counts, start, stop, rows):
             row[b] = symbol
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _appears_before(row, first, place):
     """Tell whether a symbol of a row also stands at an earlier place from `first` on."""
     found = False
@@ -38,7 +39,7 @@ def _appears_before(row, first, place):
     return found
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def cover_column(column, n_symbols, rows):
     """Move one symbol of every row, from `column` or behind it, to `column`, so that few symbols serve.
 
@@ -91,7 +92,7 @@ def cover_column(column, n_symbols, rows):
                     break
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _gain(count, steps):
     """Return the increase of count * log2(count) when the count rises by one."""
     if count < steps.size:
@@ -99,7 +100,7 @@ def _gain(count, steps):
     return (count + 1.0) * math.log2(count + 1.0) - count * math.log2(count)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def swap_columns(steps, rows, counts):
     """Swap two symbols of a row wherever the sum of the columns' entropies falls; return the number of swaps.
 

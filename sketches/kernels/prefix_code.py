@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from ...lsh.kernels.compiled import kernel
 
 __all__ = ["common_divisor", "huffman", "package_merge"]
 
 _U = np.uint64
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def huffman(weights):
     """Turn ascending weights into the lengths of Huffman's code, in place (two at least)."""
     n = weights.size
@@ -48,7 +49,7 @@ def huffman(weights):
         depth += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def package_merge(weights, limit, lengths):
     """Write the lengths of the optimal code within `limit` for ascending weights; 2 <= n <= 2**limit.
 
@@ -92,7 +93,7 @@ def package_merge(weights, limit, lengths):
         taken = 2 * (taken - n_weights)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def common_divisor(values):
     """Return the greatest common divisor of the differences of rising values."""
     step = _U(0)

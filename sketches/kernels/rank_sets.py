@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, types
+from numba import types
 
+from ...lsh.kernels.compiled import helper, kernel
 from ...lsh.kernels.registers import intrinsic
 from .heaps import keep_best, sort_nearest
 from .rank_vectors import RANKED
@@ -30,7 +31,7 @@ def _count_ones(typingctx, word):
 # `rank_vectors` does. They return RANKED, or the id of a candidate that has no row, or UNORDERED.
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def rank_bits(Q, rows, candidates, offsets, sizes, last_mask, k, first, ids, distances):
     """Rank by the number of bits that differ; of the last byte, those of `last_mask` count."""
     n_rows = rows.shape[0]
@@ -52,7 +53,7 @@ def rank_bits(Q, rows, candidates, offsets, sizes, last_mask, k, first, ids, dis
     return RANKED
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def order_sets(begins, start, stop, tokens, ends):
     """Sort the tokens of the sets [start, stop) and drop repeated ones, in place; their `ends` move down."""
     for i in range(start, stop):
@@ -66,7 +67,7 @@ def order_sets(begins, start, stop, tokens, ends):
         ends[i] = begins[i] + n
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _rises(tokens, begin, end):
     """Tell whether the tokens of a set rise strictly."""
     falls = 0
@@ -75,7 +76,7 @@ def _rises(tokens, begin, end):
     return falls == 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def rank_sets(Q, Q_begins, Q_ends, rows, begins, ends, candidates, offsets, sizes, k, first, ids, distances):
     """Rank by 1 minus the Jaccard similarity; two empty sets are alike.
 
@@ -106,7 +107,7 @@ def rank_sets(Q, Q_begins, Q_ends, rows, begins, ends, candidates, offsets, size
     return RANKED
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def rank_weights(Q, Q_csr, rows, rows_csr, candidates, offsets, sizes, k, first, ids, distances):
     """Rank by 1 minus the sum of the lesser weights over that of the greater; two empty rows are alike.
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit, types
+from numba import types
 
+from ...lsh.kernels.compiled import helper, kernel
 from ...lsh.kernels.prefetch import prefetch
 from ...lsh.kernels.registers import intrinsic
 from .heaps import keep_best, sort_nearest
@@ -56,7 +57,26 @@ def _add_size(typingctx, total, x):
     return (signature, generate) if isinstance(total, types.Float) else None
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper
+def _sum(lanes):
+    """Return the sum of the accumulators, added in their order."""
+    total = 0.0
+    for lane in range(_LANES):
+        total += lanes[lane]
+    return total
+
+
+@helper
+def _largest(x):
+    """Return the largest magnitude: NaN if there is one, and 0 without features."""
+    largest = 0.0
+    for j in range(x.size):
+        if abs(x[j]) > largest or math.isnan(x[j]):
+            largest = abs(x[j])
+    return largest
+
+
+@helper(forceinline=True)
 def _length(x, scale, lanes):
     """Return the norm of ``scale * x``: feature j goes to accumulator j mod 32."""
     whole = x.size - x.size % _LANES
@@ -66,15 +86,15 @@ def _length(x, scale, lanes):
             lanes[lane] += (x[j + lane] * scale) * (x[j + lane] * scale)
     for j in range(whole, x.size):
         lanes[j - whole] += (x[j] * scale) * (x[j] * scale)
-    return math.sqrt(lanes.sum())
+    return math.sqrt(_sum(lanes))
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _haversine(q, x, lanes):
     """Return ``sin(angle / 2) ** 2``, a quarter of unit vectors' squared distance: exact for small angles."""
     scale, length = 1.0, _length(x, 1.0, lanes)
     if not 1e-125 < length < 1e125:
-        largest = np.abs(x).max()
+        largest = _largest(x)
         if largest == 0.0:
             return 0.5
         if not math.isfinite(largest):
@@ -87,7 +107,7 @@ def _haversine(q, x, lanes):
     return 0.25 * _length(x, 1.0, lanes) ** 2
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _distance(metric, q, x, lanes):
     """Return the distance in float64: feature j goes to accumulator j mod 32."""
     whole = x.size - x.size % _LANES
@@ -98,7 +118,7 @@ def _distance(metric, q, x, lanes):
                 lanes[lane] -= x[j + lane] * q[j + lane]
         for j in range(whole, x.size):
             lanes[j - whole] -= x[j] * q[j]
-        return lanes.sum()
+        return _sum(lanes)
     # The row is work space, so differences may take its place.
     for j in range(x.size):
         x[j] -= q[j]
@@ -106,7 +126,7 @@ def _distance(metric, q, x, lanes):
         length = _length(x, 1.0, lanes)
         if 1e-125 < length < 1e125:
             return length
-        largest = np.abs(x).max() if x.size else 0.0
+        largest = _largest(x)
         if largest == 0.0 or not math.isfinite(largest):
             return length
         scale = math.ldexp(1.0, min(-math.frexp(largest)[1], 1022))
@@ -117,10 +137,10 @@ def _distance(metric, q, x, lanes):
             lanes[lane] += abs(x[j + lane])
     for j in range(whole, x.size):
         lanes[j - whole] += abs(x[j])
-    return lanes.sum()
+    return _sum(lanes)
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@helper(forceinline=True)
 def _limit(metric, farthest, slack, length, error):
     """Return the limit that the fast product or distance of a row within `farthest` cannot pass."""
     if metric == ANGLE:
@@ -132,7 +152,7 @@ def _limit(metric, farthest, slack, length, error):
     return -farthest / length if length > 0.0 else -math.inf
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def rank_vectors(
     Q, fast_Q, slack, lengths, rows, candidates, offsets, sizes, metric, k, first, ids, distances
 ):

@@ -20,9 +20,10 @@ from __future__ import annotations
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 
+from ...lsh.kernels.compiled import helper, kernel
 from ...lsh.kernels.registers import first_element_of, intrinsic, register_at, spread
 from ...lsh.kernels.words import lowest_bit, mix64, popcount, reduce_word
 
@@ -96,13 +97,13 @@ def _parities(typingctx, solution, first, width, shift, low, high):
     return signature, generate
 
 
-@njit(cache=True, nogil=True)
+@helper
 def start_of(place, n_slots):
     """Map a fraction of 2**64 to [0, n_slots), n_slots < 2**32: products of 32-bit words vectorise."""
     return np.int64(reduce_word(place, np.uint64(n_slots)))
 
 
-@njit(cache=True, nogil=True)
+@helper
 def shard_of(key, n_shards):
     """Return the key's shard, and its place there as a fraction of 2**64: the two words of key * n_shards."""
     low = (key & _LOW) * n_shards
@@ -110,13 +111,13 @@ def shard_of(key, n_shards):
     return np.int64(high >> _HALF), (high << _HALF) | (low & _LOW)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def window_of(key):
     """Return the 128 coefficients of a key as two words; the lowest coefficient is 1."""
     return mix64(key ^ _LOW_KEY) | _ONE, mix64(key + _HIGH_KEY)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def next_place(place):
     """Return the place of a bumped key, as a fraction of 2**64.
 
@@ -125,7 +126,7 @@ def next_place(place):
     return mix64(place ^ _NEXT_KEY)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@helper(error_model="numpy")
 def _insert(slot, low, high, side, low_rows, high_rows, sides):
     """Insert one row; return the slot that it got, or CONTRADICTION or REDUNDANT."""
     while True:
@@ -151,21 +152,21 @@ def _insert(slot, low, high, side, low_rows, high_rows, sides):
             high >>= np.uint64(step)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def next_places(places):
     """Replace the places of bumped keys by their next ones."""
     for i in range(places.size):
         places[i] = next_place(places[i])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def ribbon_windows(keys, lows, highs):
     """Write the windows of keys."""
     for i in range(keys.size):
         lows[i], highs[i] = window_of(keys[i])
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _insert_key(start, low, high, word, length, mask, n_undo, low_rows, high_rows, sides, undo):
     """Insert the `length` rows of a key; return the number n of slots noted in `undo`, -1 - n on failure."""
     for j in range(length):
@@ -179,7 +180,7 @@ def _insert_key(start, low, high, word, length, mask, n_undo, low_rows, high_row
     return n_undo
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def insert_bumping(
     places, lows, highs, words, lengths, mask, n_buckets, low_rows, high_rows, sides, thresholds, bumped
 ):
@@ -238,7 +239,7 @@ def insert_bumping(
     return n_bumped
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def insert_all(places, lows, highs, words, lengths, mask, n_slots, low_rows, high_rows, sides):
     """Insert all keys, without bumping; return False as soon as one does not fit."""
     undo = np.empty(64, dtype=np.int64)
@@ -253,7 +254,7 @@ def insert_all(places, lows, highs, words, lengths, mask, n_slots, low_rows, hig
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def back_substitute(low_rows, high_rows, sides, width, solution):
     """Solve `width` columns into `solution`: word ``block * width + column`` holds 64 slots of a column.
 
@@ -276,7 +277,7 @@ def back_substitute(low_rows, high_rows, sides, width, solution):
             solution[block * width + column] = lows[column]
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _stays(thresholds, first_bucket, start):
     """Tell whether a start lies above its bucket's threshold (two bits of `thresholds`)."""
     bucket = first_bucket + (start >> _BUCKET_BITS)
@@ -284,7 +285,7 @@ def _stays(thresholds, first_bucket, start):
     return (start & (BUCKET - 1)) >= (_PACKED_THRESHOLDS >> (16 * threshold)) & 0xFFFF
 
 
-@njit(cache=True, nogil=True)
+@helper
 def locate(thresholds, shards, places, plan, ribbon, n_rows, words, starts, bumped):
     """Find the word and the slot where the window of the k-th key starts, for ``words[k], starts[k]``.
 
@@ -316,7 +317,7 @@ def locate(thresholds, shards, places, plan, ribbon, n_rows, words, starts, bump
         starts[k] = start
 
 
-@njit(cache=True, nogil=True)
+@helper
 def fixed_values(solution, words, starts, lows, highs, width, n_rows, out):
     """Set ``out[k]`` to the `width` bits of the k-th key in a fixed ribbon, the first column lowest."""
     used = ~_NONE >> np.uint64(64 - width)
@@ -330,7 +331,7 @@ def fixed_values(solution, words, starts, lows, highs, width, n_rows, out):
         out[k] = value & used
 
 
-@njit(cache=True, nogil=True)
+@helper
 def variable_bits(solution, words, starts, lows, highs, first_slot, n_bits, first_bit, n_rows, room, out):
     """Put the bits of slots [first_slot, first_slot + n_bits) of each key's word into ``out[k]``.
 

@@ -7,8 +7,8 @@ so that every step works on whole registers of keys.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ...lsh.kernels.compiled import helper, kernel
 from ...lsh.kernels.words import mix64
 from .codes import decode, raw_value
 from .elias_fano import address_of
@@ -22,20 +22,20 @@ _U = np.uint64
 _PURPOSE = _U(0xD6E8FEB86659FD93)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def fingerprint(key, purpose, bits):
     """Return `bits` bits of a key (1 to 64), others for each purpose, independent of its place and window."""
     return mix64(key ^ (_U(purpose + 1) * _PURPOSE)) >> _U(64 - bits)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def fill_fingerprints(keys, purpose, bits, out):
     """Write the fingerprints of keys."""
     for i in range(keys.size):
         out[i] = fingerprint(keys[i], purpose, bits)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _fill_block(keys, start, n, n_shards, block, shards, index):
     """Write keys [start, start + n) to the rows of `block`: keys, places, windows (low, high)."""
     for k in range(n):
@@ -46,7 +46,7 @@ def _fill_block(keys, start, n, n_shards, block, shards, index):
         index[k] = start + k
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _move(block, shards, index, k, to):
     """Move a key within its block."""
     block[0, to] = block[0, k]
@@ -57,7 +57,7 @@ def _move(block, shards, index, k, to):
     index[to] = index[k]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def check_keys(keys, thresholds, solution, n_shards, plan, ribbon, purpose, bits, out):
     """Set ``out[i]`` to whether key i has its fingerprint in a fixed ribbon of `bits` columns."""
     block = np.empty((4, LANES), dtype=np.uint64)
@@ -76,7 +76,7 @@ def check_keys(keys, thresholds, solution, n_shards, plan, ribbon, purpose, bits
             out[start + k] = values[k] == fingerprint(block[0, k], purpose, bits)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def passes_filter(keys, places, thresholds, solution, plan, purpose, bits, out):
     """Check keys of one shard, whose plan is the only one, at known places as `check_keys` does."""
     block = np.empty((4, LANES), dtype=np.uint64)
@@ -97,7 +97,7 @@ def passes_filter(keys, places, thresholds, solution, plan, purpose, bits, out):
             out[start + k] = values[k] == fingerprint(block[0, k], purpose, bits)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def look_up(
     keys, thresholds, solution, n_shards, plan, first_ribbon,
     filter_bits, filter_values, prefix_bits, table_bits, code_bits, decoder, out,
@@ -205,7 +205,7 @@ def look_up(
                 out[escaped[k]] = raw_value(decoder, windows[k])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def first_unequal(data, offsets, others):
     """Return the first i where the bytes of string i differ from those of string ``others[i]``, or -1."""
     for i in range(others.size):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from ...lsh.kernels.compiled import kernel
 from ...lsh.kernels.words import popcount
 
 __all__ = ["add_sign_products", "orthonormalise"]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def orthonormalise(start, stop, frames):
     """Make the rows of ``frames[b]``, b in [start, stop), orthonormal, one after another.
 
@@ -37,7 +37,7 @@ def orthonormalise(start, stop, frames):
                     frames[b, i, j] /= length
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def add_sign_products(codes, n_signs, start, stop, counts):
     """Add to ``counts[b, p]`` the sum over rows of sign i times sign j, p being the number of the pair i < j.
 

@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Self, TypeVar
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...errors import IncompatibleSketchError
 from ...lsh.family import HashFamily, check_same_family
-from ...lsh.inputs.arrays import check_array, check_numbers, refuse_flags
-from ...lsh.support.backend import as_array, backend_of, device_of
+from ...lsh.inputs.arrays import check_array
 from ...lsh.support.checks import check_flag, check_int
-from ...lsh.support.lazy import lazy
-from ...lsh.support.random import random_uint64
 from ...lsh.support.types import RowsLike
-from ..core.base import MergeableSketch, StateSpec
-from ..core.guard import changing, uninterrupted
-from ..core.hashed_rows import check_codes
 from ..kernels import index
-from ..kernels.rank_vectors import RANKED
-from .ranking import ranker
+from .collision_estimates import CollisionEstimates
+from .ranking import ALL_RANKED, ranker
+from .tables import IndexBatch, IndexTables
 
 __all__ = ["LSHIndex", "Nearest", "Neighbours"]
-
-R = TypeVar("R")
 
 #: Queries that are worth a thread of their own, and of which candidates are held at once; on a GPU so many
 #: candidates.
 _QUERIES, _BLOCK, _CANDIDATES = 16, 256, 1 << 26
 #: Ids counted with a counter each, where the largest id is not known and at most.
 _FEW_IDS, _MANY_IDS = 1 << 16, 1 << 22
-#: Above all ids.
-_NO_ID = 2**63 - 1
 
 
 class Neighbours(NamedTuple):
@@ -55,7 +46,7 @@ class Nearest(NamedTuple):
     distances: NDArray[np.float64]
 
 
-class LSHIndex(MergeableSketch):
+class LSHIndex(CollisionEstimates, IndexTables):
     """Tables of buckets that find the rows most like a query by counting shared buckets.
 
     Parameters
@@ -120,9 +111,6 @@ class LSHIndex(MergeableSketch):
 
     _parameters = ("family", "capacity", "wide_ids", "seed")
     _gpu = True
-    _remedy = "pass n_buckets to the family, or a smaller capacity"
-    # Parts that were given their ids make the same whole as rows that were numbered.
-    _not_compared = frozenset({"default_ids", "smallest_given_id"})
 
     def __init__(
         self, family: HashFamily, *, capacity: int = 64, wide_ids: bool = False, seed: int = 0
@@ -133,22 +121,6 @@ class LSHIndex(MergeableSketch):
         self.capacity = check_int("capacity", capacity, 1, 1 << 20)
         self.wide_ids = check_flag("wide_ids", wide_ids)
         self.seed = check_int("seed", seed, 0, 2**64 - 1)
-
-    def _layout(self) -> dict[str, StateSpec]:
-        tables, buckets = self.family.n_hashes, self.family.n_buckets
-        dtype = "uint64" if self.wide_ids else "uint32"
-        return {
-            "slots": StateSpec((tables, buckets, self.capacity), dtype, "reservoir"),
-            "seen": StateSpec((tables, buckets), "int32", "sum", widens_to="int64"),
-            # What the numbering of rows needs: ids [0, default_ids) were given to rows by default.
-            "largest_id": StateSpec((1,), "int64", "max", fill=-1),
-            "default_ids": StateSpec((1,), "int64", "max"),
-            "smallest_given_id": StateSpec((1,), "int64", "min", fill=_NO_ID),
-        }
-
-    @lazy
-    def _keys(self) -> NDArray[np.uint64]:
-        return random_uint64(self.seed, "LSHIndex priorities", self.family.n_hashes)
 
     @property
     def overflow(self) -> float:
@@ -195,18 +167,19 @@ class LSHIndex(MergeableSketch):
         >>> parts == empty.copy().add(X)
         True
         """
-        self._settle("X", X)
+        return self._take_in({"X": X}, ids, first_id)
+
+    def _read(self, X: Any, ids: ArrayLike | None, first_id: int | None) -> IndexBatch:
         if first_id is not None:
             if ids is not None:
                 raise ValueError("ids and first_id cannot both be given")
-            first_id = check_int("first_id", first_id, 0, self._largest_allowed_id)
+            first_id = check_int("first_id", first_id, 0, self.largest_allowed_id)
         codes = self.family.hash(X)
         if ids is not None:
-            return self._add_codes(codes, self._check_ids(ids, len(codes)))
-        # Ids that run on from given ones, or from a given first one, are as good as given.
-        by_default = first_id is None and int(self._arrays["smallest_given_id"][0]) == _NO_ID
-        first = int(self._arrays["largest_id"][0]) + 1 if first_id is None else first_id
-        return self._add_codes(codes, self._number(first, len(codes)), by_default=by_default)
+            return IndexBatch(codes, self.check_ids(ids, len(codes)))
+        by_default = first_id is None and self._numbers_by_default
+        first = self.largest_id + 1 if first_id is None else first_id
+        return IndexBatch(codes, self.number_rows(first, len(codes)), by_default)
 
     def update(self, X: RowsLike, ids: ArrayLike | None = None, *, first_id: int | None = None) -> Self:
         """The same as `add`.
@@ -228,62 +201,6 @@ class LSHIndex(MergeableSketch):
             As `add` does.
         """
         return self.add(X, ids, first_id=first_id)
-
-    @property
-    def _largest_allowed_id(self) -> int:
-        return 2**63 - 2 if self.wide_ids else 2**32 - 2
-
-    @property
-    def _id_dtype(self) -> np.dtype[Any]:
-        return np.dtype(np.uint64 if self.wide_ids else np.uint32)
-
-    def _number(self, first: int, n: int) -> NDArray[Any]:
-        if n and first + n - 1 > self._largest_allowed_id:
-            raise ValueError(f"ids must be at most {self._largest_allowed_id}, got {first + n - 1}")
-        numbers: NDArray[Any] = self._backend.xp.arange(first, first + n, dtype=self._id_dtype)
-        return numbers
-
-    def _check_ids(self, ids: ArrayLike, n: int) -> NDArray[Any]:
-        array = self._bring("ids", ids)
-        if array.size and array.dtype.kind not in "iu":
-            raise TypeError(f"ids must be integers, got dtype {array.dtype}")
-        refuse_flags("ids", ids)
-        if array.shape != (n,):
-            raise ValueError(f"ids must have shape ({n},), one for each row, got {array.shape}")
-        largest = self._largest_allowed_id
-        if n and (int(array.min()) < 0 or int(array.max()) > largest):
-            raise ValueError(f"ids must lie from 0 to {largest}, got {array.min()} to {array.max()}")
-        checked: NDArray[Any] = array.astype(self._id_dtype)
-        return checked
-
-    def _add_codes(self, codes: NDArray[np.uint32], ids: NDArray[Any], *, by_default: bool = False) -> Self:
-        codes = check_codes(self.family, codes, len(ids))
-        least, largest = (int(ids.min()), int(ids.max())) if len(ids) else (_NO_ID, -1)
-        with self._lock, changing(self), uninterrupted():
-            self._reserve("seen", len(codes))
-            self._reserve("n_updates", len(codes))
-            arrays, keys, kernel = self._arrays, self._keys, self._backend.kernels(index).insert_ids
-            self.__dict__["_disordered"] = True
-            # A thread owns whole tables, so that no two fill one bucket.
-            self._backend.map_blocks(
-                lambda a, b: kernel(codes, ids, keys, a, b, arrays["slots"], arrays["seen"]),
-                len(arrays["slots"]),
-                1,
-            )
-            arrays["largest_id"][0] = max(int(arrays["largest_id"][0]), largest)
-            if by_default:
-                arrays["default_ids"][0] += len(ids)
-            else:
-                arrays["smallest_given_id"][0] = min(int(arrays["smallest_given_id"][0]), least)
-            arrays["n_updates"] += len(codes)
-        return self
-
-    def _count_ids_as_default(self) -> None:
-        """Take all ids held for numbered by default, as those of ranks that number their rows in turn."""
-        with self._lock:
-            arrays = self._arrays
-            arrays["default_ids"][0] = int(arrays["largest_id"][0]) + 1
-            arrays["smallest_given_id"][0] = _NO_ID
 
     # -- queries ----------------------------------------------------------------------------------
 
@@ -311,7 +228,7 @@ class LSHIndex(MergeableSketch):
             If the family refuses the rows or so many probes, or `k` is no positive integer.
         """
         k = check_int("k", k, 1, 1 << 31)
-        self._settle("Q", Q)
+        self._claim_device("Q", Q)
         return self.query_codes(self._probe(Q, n_probes), k)
 
     def query_codes(
@@ -401,34 +318,16 @@ class LSHIndex(MergeableSketch):
         k = check_int("k", k, 1, 1 << 31)
         most = None if n_candidates is None else check_int("n_candidates", n_candidates, 1)
         queries = self.family.read_rows(Q, "Q")
-        self._settle("Q", Q)
+        self._claim_device("Q", Q)
         Q = queries.cut(0, queries.n)
         codes = self._check_codes(self._probe(Q, n_probes))
-        self._settle("rows", rows)
+        self._claim_device("rows", rows)
         metric, n_rows, rank = ranker(self.family, Q, rows)
-        slots, seen, backend = self._arrays["slots"], self._arrays["seen"], self._backend
-        xp, held = backend.xp, self._most_found(codes)
-        ids, distances = xp.empty((len(codes), k), np.int64), xp.empty((len(codes), k), np.float64)
-        block = _BLOCK if self.device == "cpu" else max(1, _CANDIDATES // held)
-
-        def run(start: int, stop: int) -> int:
-            counters = self._counters(codes, stop - start)
-            for a in range(start, stop, block):
-                b = min(a + block, stop)
-                room = xp.full(b - a, held if most is None else min(most, held), np.int64)
-                if most is None:
-                    backend.kernels(index).bound_found(seen, codes, self.capacity, a, b, room)
-                offsets = xp.zeros(b - a + 1, np.int64)
-                offsets[1:] = xp.cumsum(room)
-                candidates = xp.empty(int(offsets[-1]), slots.dtype)
-                backend.kernels(index).frequent_ids(slots, codes, offsets, counters, a, b, candidates, room)
-                refused = rank(candidates, offsets, room, k, a, ids, distances)
-                if refused != RANKED:
-                    return refused
-            return RANKED
-
-        found = self._steadily(lambda: backend.map_blocks(run, len(codes), _QUERIES))
-        refused = [number for number in found if number != RANKED]
+        backend, n = self._backend, len(codes)
+        ids, distances = backend.xp.empty((n, k), np.int64), backend.xp.empty((n, k), np.float64)
+        search = partial(self._rank_queries, codes, most, k, rank, ids, distances)
+        found = self._steadily(lambda: backend.map_blocks(search, n, _QUERIES))
+        refused = [row for row in found if row != ALL_RANKED]
         if refused and refused[0] >= n_rows:
             raise ValueError(f"rows must have a row for each id found, got {n_rows} rows and id {refused[0]}")
         if refused:
@@ -438,6 +337,35 @@ class LSHIndex(MergeableSketch):
             distances *= -1.0
         return Nearest(ids, distances)
 
+    def _rank_queries(
+        self,
+        codes: NDArray[np.uint32],
+        most: int | None,
+        k: int,
+        rank: Callable[..., int],
+        ids: NDArray[np.int64],
+        distances: NDArray[np.float64],
+        start: int,
+        stop: int,
+    ) -> int:
+        """Find and rank the candidates of the queries [start, stop); return the first row refused, if any."""
+        kernels, xp, (slots, seen) = self._backend.kernels(index), self._backend.xp, self.buckets()
+        held, counters = self._most_found(codes), self._counters(codes, stop - start)
+        block = _BLOCK if self.device == "cpu" else max(1, _CANDIDATES // held)
+        for a in range(start, stop, block):
+            b = min(a + block, stop)
+            room = xp.full(b - a, held if most is None else min(most, held), np.int64)
+            if most is None:
+                kernels.bound_found(seen, codes, self.capacity, a, b, room)
+            offsets = xp.zeros(b - a + 1, np.int64)
+            offsets[1:] = xp.cumsum(room)
+            candidates = xp.empty(int(offsets[-1]), slots.dtype)
+            kernels.frequent_ids(slots, codes, offsets, counters, a, b, candidates, room)
+            refused = rank(candidates, offsets, room, k, a, ids, distances)
+            if refused != ALL_RANKED:
+                return refused
+        return ALL_RANKED
+
     def _probe(self, Q: Any, n_probes: int) -> NDArray[np.uint32]:
         if check_int("n_probes", n_probes, 1, 1 << 31) == 1:
             return self.family.hash_query(Q)
@@ -446,7 +374,7 @@ class LSHIndex(MergeableSketch):
     def _check_codes(self, codes: NDArray[np.uint32]) -> NDArray[np.uint32]:
         """Codes of shape (n, L, P), C-contiguous."""
         codes = check_array("codes", codes)
-        self._settle("codes", codes)
+        self._claim_device("codes", codes)
         tables = self.family.n_hashes
         if codes.ndim not in (2, 3) or codes.shape[1] != tables or codes.dtype != np.uint32:
             raise ValueError(
@@ -470,164 +398,3 @@ class LSHIndex(MergeableSketch):
         if size > _MANY_IDS or size > found * n_queries:
             size = 0
         return np.zeros(size, np.uint16 if found < 1 << 16 else np.int32)
-
-    def kernel_estimate(self, counts: ArrayLike) -> NDArray[np.float64]:
-        """The family's kernel that collision counts imply, chance collisions taken off.
-
-        Its standard error is at most ``0.5 sqrt(D / L)``, D the family's `design_effect`: 1 but where tables
-        copy what others hashed. Overflowing buckets make it too low.
-
-        Parameters
-        ----------
-        counts : array_like of int
-            As `query` returns them, at least 0. Only an id that was added more than once is counted more
-            often than there are tables: that is taken as a collision in every table.
-
-        Returns
-        -------
-        ndarray of the shape of `counts`, float64
-
-        Raises
-        ------
-        TypeError, ValueError
-            If counts are no numbers or below 0.
-        """
-        chance = self.family.chance_collision
-        checked = check_numbers("counts", counts)
-        if not bool((checked >= 0).all()):
-            raise ValueError(f"counts must be at least 0, got {counts!r}")
-        share = backend_of(checked).xp.minimum(checked / self.family.n_hashes, 1.0)
-        return (share - chance) / (1.0 - chance)
-
-    def distance_estimate(self, counts: ArrayLike) -> NDArray[np.float64]:
-        """The distance, of the family's `metric`, that collision counts imply.
-
-        Parameters
-        ----------
-        counts : array_like of int
-            As `query` returns them; one of all tables is distance 0.
-
-        Returns
-        -------
-        ndarray of the shape of `counts`, float64
-            For `InnerProduct` the inner product, for `SignedRandomProjection` the angle, and so on.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If counts are no numbers or below 0.
-
-        Notes
-        -----
-        A count errs by ``sqrt(p (1 - p) / L)`` of the tables at collision probability p, and the distance
-        by that over the slope of `collision_probability` there. Estimates of the largest counts are too
-        near, for those rows were picked out for their counts.
-        """
-        kernel = self.kernel_estimate(counts)
-        if device_of(kernel) == "gpu":
-            backend = backend_of(kernel)
-            counts = backend.xp.minimum(as_array(counts), self.family.n_hashes).astype(np.int64)
-            distances: NDArray[np.float64] = backend.constant(self._distances)[counts]
-            return distances
-        # Fewer collisions than chance alone would make are none.
-        return self.family.distance(np.clip(kernel, 0.0, 1.0))
-
-    @lazy
-    def _distances(self) -> NDArray[np.float64]:
-        """The distance of every count, for GPUs: families find distances by bisection, on the CPU."""
-        return self.distance_estimate(np.arange(self.family.n_hashes + 1))
-
-    # -- state ------------------------------------------------------------------------------------
-
-    def _over_tables(self, kernel: Any, slots: NDArray[Any], *others: NDArray[Any]) -> None:
-        self._backend.map_blocks(
-            lambda a, b: kernel(*others, self._keys, a, b, slots), self.family.n_hashes, 1
-        )
-
-    def _reduce_custom(
-        self, reduction: str, ours: dict[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]
-    ) -> None:
-        self._over_tables(self._backend.kernels(index).merge_buckets, ours["slots"], theirs["slots"])
-        self.__dict__["_disordered"] = True
-
-    def _part(self) -> tuple[int, ...]:
-        if "_arrays" not in self.__dict__:
-            return 0, _NO_ID
-        return int(self._arrays["default_ids"][0]), int(self._arrays["smallest_given_id"][0])
-
-    @classmethod
-    def _check_parts(cls, parts: Sequence[tuple[int, ...]]) -> None:
-        # One part may have numbered its rows from 0, and then the others hold no such ids.
-        numbered = [(n, i) for i, (n, _) in enumerate(parts) if n]
-        if not numbered:
-            return
-        n, i = max(numbered)
-        if len(numbered) > 1:
-            other = "others have done so too"
-        else:
-            least = min((first for j, (_, first) in enumerate(parts) if j != i), default=_NO_ID)
-            if least >= n:
-                return
-            other = f"id {least} was given to a row of another one"
-        raise IncompatibleSketchError(
-            f"{cls.__name__} parts must have different ids, but one has numbered its rows from 0 to {n - 1} "
-            f"by default, and {other}; build the parts with add(X, first_id=...), the number of rows before "
-            "them, or with ids"
-        )
-
-    def _has_own_reduction(self) -> bool:
-        # It takes no memory.
-        return False
-
-    def _canonicalise(self) -> None:
-        with self._lock:
-            if self.__dict__.get("_disordered", False):
-                with changing(self), uninterrupted():
-                    self._order_buckets()
-
-    def _order_buckets(self) -> None:
-        self.__dict__["_n_orderings"] = self._n_orderings + 1
-        try:
-            self._over_tables(self._backend.kernels(index).order_buckets, self._arrays["slots"])
-            self.__dict__["_disordered"] = False
-        finally:
-            self.__dict__["_n_orderings"] = self._n_orderings + 1
-
-    @property
-    def _n_orderings(self) -> int:
-        """Odd while buckets are brought into order, in place."""
-        return int(self.__dict__.get("_n_orderings", 0))
-
-    def _steadily(self, read: Callable[[], R]) -> R:
-        """Return what `read` gives, called again if a bucket was brought into order meanwhile."""
-        while True:
-            before = self._n_orderings
-            result = read()
-            if before % 2 == 0 and before == self._n_orderings:
-                return result
-            with self._lock:
-                pass
-
-    def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        seen = arrays["seen"]
-        if seen.size and int(seen.min()) < 0:
-            raise ValueError(f"seen must be at least 0, got {seen.min()}")
-        largest, numbered = int(arrays["largest_id"][0]), int(arrays["default_ids"][0])
-        given = int(arrays["smallest_given_id"][0])
-        if not -1 <= largest <= self._largest_allowed_id:
-            raise ValueError(f"largest_id must lie from -1 to {self._largest_allowed_id}, got {largest}")
-        if not 0 <= numbered <= largest + 1:
-            raise ValueError(f"default_ids must lie from 0 to {largest + 1}, got {numbered}")
-        if not (0 <= given <= largest or given == _NO_ID):
-            raise ValueError(f"smallest_given_id must lie from 0 to {largest}, got {given}")
-
-    def empty_like(self) -> Self:
-        new = super().empty_like()
-        new.__dict__.pop("_disordered", None)
-        new.__dict__.pop("_n_orderings", None)
-        return new
-
-    def _adopt(self, arrays: dict[str, NDArray[Any]]) -> Self:
-        # Whoever hands over arrays may have them in any order: what is in order is quickly found so.
-        self.__dict__["_disordered"] = True
-        return super()._adopt(arrays)

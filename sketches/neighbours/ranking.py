@@ -22,7 +22,10 @@ from ..kernels import rank as rank_kernels
 from ..kernels.rank_sets import UNORDERED
 from ..kernels.rank_vectors import ANGLE, CITYBLOCK, EUCLIDEAN, INNER_PRODUCT
 
-__all__ = ["Ranker", "ranker"]
+__all__ = ["ALL_RANKED", "Ranker", "ranker"]
+
+#: What a kernel returns that has ranked all candidates. Otherwise it returns the row that it refuses.
+ALL_RANKED = -1
 
 #: The metrics of vectors as the kernel numbers them.
 _VECTORS = {

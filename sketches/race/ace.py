@@ -1,84 +1,100 @@
-"""ACE: anomaly detection by how few of the rows seen so far collide with a row."""
+"""ACE: anomaly detection by the number of rows that collide with a row."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...lsh.family import HashFamily
-from ...lsh.support.backend import add_at
 from ...lsh.support.checks import check_int, check_real, renamed
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import random_uint64
 from ...lsh.support.types import RowsLike
-from ..core.base import MergeableSketch, StateSpec
-from ..core.guard import uninterrupted
+from ..core.base import MergeableSketch
 from ..core.hashed_rows import check_symmetric_family, hash_block, row_blocks
+from ..core.records import Records, add_to_sample
+from ..core.state import Arrays, StateSpec
 from ..kernels import code_counters
-from .code_counters import kernel_sums, mean_counts, scatter, without_chance
+from .code_counters import CODES_BLOCK, scatter
+from .kernel_sums import kernel_sums, mean_counts, without_chance
 
 __all__ = ["AceDetector"]
 
-_CODES_BLOCK = 1 << 16
-#: What sums of many floats may be off by, of themselves.
+#: The table of the sampled rows, by rising keys.
+_SAMPLE = Records(("sample_keys", "sample_codes", "sample_weights"), "sample_weights")
+#: The weights of rows that count once each.
+_ONE_EACH = np.empty(0, np.int64)
+#: Relative rounding error of sums of many floats.
 _ROUNDING = 1e-12
-#: Rows that a sample may hold.
+#: The most rows of a sample.
 _LARGEST_SAMPLE = 1 << 24
 
 
+class _Batch(NamedTuple):
+    """Rows that are hashed, and what they make of the sample."""
+
+    n: int
+    #: The codes of all rows, if they are not counted yet.
+    codes: NDArray[np.uint32]
+    #: What the rows add to the counters, if they are.
+    counts: NDArray[np.int64] | None
+    sample: Arrays
+
+
 class AceDetector(MergeableSketch):
-    """Anomaly detection in one pass and fixed memory, with a threshold that keeps up with the stream.
+    """Anomaly detection in one pass and fixed memory, with a threshold that follows the stream.
 
     Parameters
     ----------
     family : HashFamily
-        Any family that hashes rows and queries alike, all but `InnerProduct`; rows are normal where its
-        kernel density is high. Signed random projections of centred rows with ``power`` 10 to 15 and 50
-        hashes are what the paper uses.
+        Any family that hashes rows and queries in the same way, so all families except `InnerProduct`. Rows
+        are normal where the density by its kernel is high. The paper uses signed random projections of
+        centred rows, with ``power`` 10 to 15 and 50 hashes.
     contamination : float, optional
-        Share of new rows that is called anomalous, in (0, 0.5]: the threshold is that quantile of the
-        scores of the rows seen, less their own count. The sample must be able to tell it:
-        ``1 / (sample_size + 1)`` is the least, and 6e-8 for the largest sample, of 2**24.
+        Share of new rows that is called anomalous, in (0, 0.5]. The threshold is that quantile of the scores
+        of the rows seen, without the count of each row itself. The share is at least ``1 / (sample_size +
+        1)``, which is 6e-8 for the largest sample, of 2**24 rows.
     alpha : float, default 3.0
-        Without `contamination`: the threshold is the mean of the scores of the rows seen less `alpha`
-        standard deviations, and their own count.
+        Without `contamination` the threshold is the mean of the scores of the rows seen, less `alpha`
+        standard deviations, and without the count of each row itself.
     sample_size : int, default 1024
-        Rows that are kept, by their codes, to know the distribution of scores from.
+        Number of rows whose codes are kept, as a sample from which the distribution of scores is known.
     seed : int, default 0
-        Of the sample, in [0, 2**64).
+        Seed of the sample, in [0, 2**64).
 
     Notes
     -----
-    The score of a row is the mean over the R repetitions of the number of rows that share its bucket,
-    chance collisions taken off, over the number n of rows: a kernel density (Luo and Shrivastava 2018,
-    "Arrays of (locality-sensitive) count estimators (ACE)"). Rows take ``4 R`` bytes for the time of their
-    batch, counters ``4 R W``.
+    The score of a row is a kernel density: the mean over the R repetitions of the number of rows that share
+    its bucket, without chance collisions, over the number n of rows (Luo and Shrivastava 2018, "Arrays of
+    (locality-sensitive) count estimators (ACE)"). Counters take ``4 R W`` bytes, and a row takes ``4 R``
+    bytes during its update.
 
-    **Threshold.** The mean of the scores of the rows seen needs no row: it is the sum of the squares of
-    all counters over ``R n**2``, exactly. For their spread and their quantiles, which drift as counters
-    grow, the codes of a sample of rows are kept and scored anew whenever the threshold is asked for. The
-    sample holds the distinct rows of codes of least hash, each with how often it came, so it depends
-    neither on order nor on batches, ranks and merges. The share of new rows that are called anomalous differs
-    from the p asked for by about ``sqrt(p (1 - p) / m)``, m being `sample_size` if no row comes twice, and
-    less where some come often: ``(sum of w)**2 / sum of w**2``, the effective size of a sample of rows that
-    came w times each (Kish 1965, "Survey sampling"). The paper keeps running moments instead, of scores as
-    they were when each row came, which early rows bias and merges cannot reproduce.
+    **Threshold.** The mean of the scores of the rows seen is exactly the sum of the squares of all counters
+    over ``R n**2``. Their spread and quantiles change as counters grow. So the codes of a sample of rows are
+    kept, and their scores are computed again whenever the threshold is asked for. The sample holds the
+    distinct rows whose codes have the least hashes, each with its number of occurrences, so it does not
+    depend on order, batches, ranks or merges. The share of new rows that are called anomalous differs from
+    the requested p by about ``sqrt(p (1 - p) / m)``. Here m is `sample_size` if no row occurs twice, and
+    otherwise ``(sum of w)**2 / sum of w**2``, the effective size of a sample of rows that occur w times each
+    (Kish 1965, "Survey sampling"). The paper keeps running moments instead, of the scores that rows had on
+    arrival; early rows bias them, and merges cannot reproduce them.
 
-    New rows are what a threshold is for, and they are not among the rows seen, each of which counts itself.
-    So both thresholds are lowered by that count, 1 / n: otherwise rows that resemble nobody would each be
-    their own neighbour, and all new ones would be called anomalous.
+    The threshold is for new rows. They are not among the rows seen, each of which counts itself. So both
+    thresholds are lowered by that count, 1 / n. Otherwise rows that resemble no other row would each be their
+    own neighbour, and all new rows would be called anomalous.
 
-    With `contamination` c the threshold is the score at place c (N + 1) of the N of the sample in rising
-    order, each as often as its row came, and between places on the line that joins them, so lowered: a share
-    c of new rows like those seen has lower scores, on average (Weibull 1939; Hyndman and Fan 1996, definition
-    6), and less where equal scores leave no choice. Rows that were taken in still count themselves when they
-    are asked about, and fewer of them are below; never more than the share c while the sample holds them all.
+    With `contamination` c the threshold is the score at place c (N + 1) of the N scores of the sample in
+    rising order, each repeated as often as its row occurred, with linear interpolation between places; then
+    it is lowered as described. On average a share c of new rows like those seen have lower scores (Weibull
+    1939; Hyndman and Fan 1996, definition 6), and fewer if scores are equal. Rows that were taken in still
+    count themselves when they are scored, so that fewer of them are below the threshold; while the sample
+    holds all of them, at most the share c.
 
-    Methods are named as scikit-learn's outlier detectors name them; `update` is `partial_fit`.
+    Methods have the names of scikit-learn's outlier detectors; `update` is `partial_fit`.
 
     References
     ----------
@@ -134,7 +150,7 @@ class AceDetector(MergeableSketch):
         tables, buckets = self.family.n_hashes, self.family.n_buckets
         return {
             "counts": StateSpec((tables, buckets), "int32", "sum", widens_to="int64"),
-            # Places are filled from the left, in rising order of keys; a weight of 0 is an empty one.
+            # Places are filled from the left, in rising order of keys. Free places have a weight of 0.
             "sample_keys": StateSpec((self.sample_size,), "uint64", "sample"),
             "sample_weights": StateSpec((self.sample_size,), "int64", "sample"),
             "sample_codes": StateSpec((self.sample_size, tables), "uint32", "sample"),
@@ -161,37 +177,37 @@ class AceDetector(MergeableSketch):
         Raises
         ------
         TypeError, ValueError, OverflowError
-            If the family refuses the rows or a counter could wrap; nothing is changed then.
+            If the family refuses the rows, or a counter could wrap. Nothing changes then.
         """
-        rows = self.family.read_rows(X, "X")
-        n = rows.n
-        self._settle("X", X)
-        xp = self._backend.xp
-        blocks = list(row_blocks(n, self.family.n_hashes, self.device))
-        one, counts = xp.empty(0, np.int64), xp.zeros(0, np.int64)
-        taken = {name: self._arrays[name] for name in ("sample_keys", "sample_weights", "sample_codes")}
-        if len(blocks) > 1:
-            # Counted apart, so that nothing has changed if a later row is refused.
-            counts = xp.zeros(self._arrays["counts"].shape, np.int64)
+        return self._take_in({"X": X})
+
+    def _read(self, X: Any) -> _Batch:
+        rows = self.family.read_rows(X)
+        xp, shape = self._backend.xp, self._state.specs["counts"].shape
+        blocks = list(row_blocks(rows.n, self.family.n_hashes, self.device))
+        sample = {name: self._arrays[name] for name in _SAMPLE.names}
+        # Several blocks are counted apart, so that nothing has changed if a later row is refused.
+        counts = xp.zeros(shape, np.int64) if len(blocks) > 1 else None
         codes = xp.empty((0, self.family.n_hashes), np.uint32)
         for start, stop in blocks:
             codes = hash_block(self.family, self.family.hash, rows, start, stop)
-            taken = self._sampled(taken, codes)
-            if counts.size:
-                scatter(counts, codes, one)
-        with uninterrupted():
-            self._reserve("counts", n)
-            self._reserve("n_updates", n)
-            if counts.size:
-                self._arrays["counts"] += counts
-            else:
-                scatter(self._arrays["counts"], codes, one)
-            self._arrays.update(taken)
-            self._arrays["n_updates"] += n
-        return self
+            sample.update(self._sampled(sample, codes))
+            if counts is not None:
+                scatter(counts, codes, _ONE_EACH)
+        return _Batch(rows.n, codes, counts, sample)
+
+    def _amounts(self, batch: _Batch) -> dict[str, int]:
+        return {"counts": batch.n, "n_updates": batch.n}
+
+    def _add(self, batch: _Batch) -> None:
+        if batch.counts is not None:
+            self._arrays["counts"] += batch.counts
+        else:
+            scatter(self._arrays["counts"], batch.codes, _ONE_EACH)
+        self._arrays.update(batch.sample)
 
     def partial_fit(self, X: RowsLike, y: None = None) -> Self:
-        """The same as `update`; `y` is ignored.
+        """Take in a batch of rows, as `update` does; `y` is ignored.
 
         Parameters
         ----------
@@ -210,50 +226,18 @@ class AceDetector(MergeableSketch):
         """
         return self.update(X)
 
-    def _sampled(
-        self, sample: Mapping[str, NDArray[Any]], codes: NDArray[np.uint32]
-    ) -> dict[str, NDArray[Any]]:
-        """The sample with those of new rows of codes that belong to it."""
+    def _sampled(self, sample: Mapping[str, NDArray[Any]], codes: NDArray[np.uint32]) -> Arrays:
+        """Return the arrays of the sample that change as rows of these codes are taken in."""
         backend = self._backend
         keys, kernel = backend.xp.empty(len(codes), np.uint64), backend.kernels(code_counters).code_keys
-        block = max(1, _CODES_BLOCK // codes.shape[1])
+        block = max(1, CODES_BLOCK // codes.shape[1])
         backend.map_blocks(lambda a, b: kernel(codes, self._key, a, b, keys), len(codes), block)
-        if sample["sample_weights"][-1]:
-            chosen = backend.xp.flatnonzero(keys <= sample["sample_keys"][-1])
-            keys, codes = keys[chosen], codes[chosen]
-        return self._joined(sample, keys, backend.xp.ones(len(keys), np.int64), codes)
-
-    def _joined(
-        self,
-        sample: Mapping[str, NDArray[Any]],
-        keys: NDArray[np.uint64],
-        weights: NDArray[np.int64],
-        codes: NDArray[np.uint32],
-    ) -> dict[str, NDArray[Any]]:
-        """The rows of least key of a sample and others, equal ones together."""
-        if not len(keys):
-            return dict(sample)
-        xp, held = self._backend.xp, _count_held(sample)
-        keys = xp.concatenate([sample["sample_keys"][:held], keys])
-        weights = xp.concatenate([sample["sample_weights"][:held], weights])
-        distinct, first, which = xp.unique(keys, return_index=True, return_inverse=True)
-        size = min(len(distinct), self.sample_size)
-        totals = xp.zeros(len(distinct), np.int64)
-        add_at(totals, which, weights)
-        out = {
-            name: xp.zeros_like(sample[name]) for name in ("sample_keys", "sample_weights", "sample_codes")
-        }
-        out["sample_keys"][:size] = distinct[:size]
-        out["sample_weights"][:size] = totals[:size]
-        old = first[:size] < held
-        out["sample_codes"][:size][old] = sample["sample_codes"][first[:size][old]]
-        out["sample_codes"][:size][~old] = codes[first[:size][~old] - held]
-        return out
+        return add_to_sample(backend, _SAMPLE, sample, (keys, codes), _ONE_EACH)
 
     # -- scores -----------------------------------------------------------------------------------
 
     def score_samples(self, X: RowsLike) -> NDArray[np.float64]:
-        """Kernel densities of rows: low ones are anomalous.
+        """Return the kernel densities of rows; anomalous rows have low ones.
 
         Parameters
         ----------
@@ -270,7 +254,7 @@ class AceDetector(MergeableSketch):
             If the detector has seen no row.
         """
         self._check_seen()
-        self._settle("X", X)
+        self._claim_device("X", X)
         with renamed("Q", "X"):
             sums = kernel_sums(self.family, self._arrays["counts"], self.n_updates, X, None, False)
         scores: NDArray[np.float64] = sums / self.n_updates
@@ -286,7 +270,7 @@ class AceDetector(MergeableSketch):
         self._check_seen()
         counts, n, chance = self._arrays["counts"], self.n_updates, self.family.chance_collision
         wide = counts.astype(np.float64, copy=False)
-        # Row by row, for long sums of squares lose digits; at once where each would have to be waited for.
+        # Row by row, for long sums of squares lose digits; on a GPU at once, for each row would be a wait.
         parts = wide if self.device == "cpu" else wide.reshape(1, -1)
         squares = sum(float(row.dot(row)) for row in parts)
         return float((squares / counts.shape[0] / n / n - chance) / (1.0 - chance))
@@ -298,12 +282,12 @@ class AceDetector(MergeableSketch):
         Raises
         ------
         ValueError
-            If no row was seen, or so few that one of them is more than the share `contamination`.
+            If no row was seen, or one row is more than the share `contamination` of the rows seen.
         """
         self._check_seen()
-        held, xp = _count_held(self._arrays), self._backend.xp
-        weights = self._arrays["sample_weights"][:held]
-        counted = mean_counts(self._arrays["counts"], self._arrays["sample_codes"][:held])
+        xp = self._backend.xp
+        _, codes, weights = _SAMPLE.used(self._arrays)
+        counted = mean_counts(self._arrays["counts"], codes)
         scores = without_chance(self.family, counted, self.n_updates) / self.n_updates
         if self.contamination is None:
             mean = (scores * weights).sum() / weights.sum()
@@ -324,17 +308,17 @@ class AceDetector(MergeableSketch):
         return self._without_itself(below + (place - math.floor(place)) * (above - below))
 
     def _without_itself(self, score: float) -> float:
-        """Return what is left of a seen row's score without itself, and without what rounding may have added.
+        """Return the score of a seen row without its own count, and without possible rounding errors.
 
-        New rows are not among those seen. Of rows that resemble nobody each would be its own one neighbour,
-        and every new row below them all.
+        New rows are not among those seen. Rows that resemble no other row would each be their own neighbour,
+        and every new row would have a lower score than all of them.
         """
         chance = self.family.chance_collision
         score -= 1.0 / (1.0 - chance) / self.n_updates
         return score - _ROUNDING * (abs(score) + 2.0 * chance / (1.0 - chance))
 
     def decision_function(self, X: RowsLike) -> NDArray[np.float64]:
-        """Scores less the threshold: negative ones are anomalous.
+        """Return scores less the threshold; anomalous rows have negative ones.
 
         Parameters
         ----------
@@ -353,7 +337,7 @@ class AceDetector(MergeableSketch):
         return self.score_samples(X) - self.threshold
 
     def predict(self, X: RowsLike) -> NDArray[np.int64]:
-        """-1 for anomalous rows, 1 for others.
+        """Return -1 for anomalous rows and 1 for others.
 
         Parameters
         ----------
@@ -376,14 +360,13 @@ class AceDetector(MergeableSketch):
     def _reduce_custom(
         self, reduction: str, ours: dict[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]
     ) -> None:
-        held = _count_held(theirs)
-        parts = (theirs[name][:held] for name in ("sample_keys", "sample_weights", "sample_codes"))
-        for name, joined in self._joined(ours, *parts).items():
-            ours[name][...] = joined
+        *columns, weights = _SAMPLE.used(theirs)
+        for name, array in add_to_sample(self._backend, _SAMPLE, ours, columns, weights).items():
+            ours[name][...] = array
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         weights, keys, codes = (arrays[f"sample_{name}"] for name in ("weights", "keys", "codes"))
-        held = _count_held(arrays)
+        held = _SAMPLE.n_used(arrays)
         if int(weights.min()) < 0 or bool((weights[:held] == 0).any()):
             raise ValueError("sample_weights must be positive, and 0 from the first empty place on")
         n, counted = int(arrays["n_updates"][0]), sum(weights[:held].tolist())
@@ -398,18 +381,13 @@ class AceDetector(MergeableSketch):
 
 
 def _place(share: float, n: int) -> float:
-    """Return the place in n ordered scores below which a share of new ones lies, and no more of these."""
+    """Return the place in n ordered scores below which a share of new scores lies, but no more of the n."""
     return min(share * (n + 1), math.floor(share * n * (1.0 + _ROUNDING)) + 1.0)
 
 
 def _least_sample(share: float) -> int:
-    """The fewest scores of which one lies at a share from below."""
+    """Return the least number of scores for which `_place` of a share is at least 1."""
     n = max(1, math.ceil(1.0 / share) - 2)
     while _place(share, n) < 1.0:
         n += 1
     return n
-
-
-def _count_held(arrays: Mapping[str, NDArray[Any]]) -> int:
-    """Places of the sample that are taken."""
-    return int((arrays["sample_weights"] != 0).sum())

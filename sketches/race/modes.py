@@ -1,4 +1,4 @@
-"""Modes of an estimated density: where it is highest, and again apart from there."""
+"""Modes of an estimated density: points where it is high, apart from each other."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["find_modes"]
 
-#: Steps grow and shrink by so much that they keep their length where one in five goes up.
+#: Factors by which steps grow and shrink. Steps keep their length if one in five goes up.
 _GROW, _SHRINK = 1.5, 1.5**-0.25
-#: Of all points of an ascent together: half a gibibyte. A file may tell of rows of any width.
+#: The most coordinates of all points of an ascent: half a gibibyte. A file may have rows of any width.
 _MOST_COORDINATES = 1 << 26
 
 
@@ -36,7 +36,7 @@ def find_modes(
     n_steps: int,
     seed: int,
 ) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """`PrivateRace.modes`, which see."""
+    """Find modes; see `PrivateRace.modes`."""
     k = check_int("k", k, 1)
     separation = check_real("separation", separation, 0.0, 1.0, closed=True)
     n_starts = check_int("n_starts", n_starts, 1, 1 << 24)
@@ -74,7 +74,7 @@ def _ascend(
     n_steps: int,
     seed: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Random points of a box, each moved by random steps that go up, and the kernel sums there."""
+    """Return random points of a box, moved by random steps that go up, and the kernel sums there."""
     shape = n_starts, len(low)
     points = low + (high - low) * uniform(seed, "modes starts", n_starts * len(low)).reshape(shape)
     sums = release.query(points)
@@ -92,7 +92,7 @@ def _ascend(
 def _apart(
     release: PrivateRace, points: NDArray[Any], sums: NDArray[np.float64], k: int, separation: float
 ) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """The k points of largest sums above 0, of no two of which the kernel is above `separation`."""
+    """Return the k points of largest sums above 0 such that no two have a kernel above `separation`."""
     left = sums > 0
     chosen: list[int] = []
     while left.any() and len(chosen) < k:

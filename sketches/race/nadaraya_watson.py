@@ -1,11 +1,11 @@
-"""Nadaraya-Watson regression from counters: the kernel-weighted mean of what was seen near a query."""
+"""Nadaraya-Watson regression from counters: kernel-weighted means of the targets of rows near a query."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Literal, Self, overload
+from typing import Any, Literal, NamedTuple, Self, overload
 
 import numpy as np
 import scipy
@@ -13,71 +13,88 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.family import HashFamily
 from ...lsh.inputs.arrays import check_array
+from ...lsh.inputs.rows import Rows
 from ...lsh.inputs.weights import check_real_weights
 from ...lsh.support.backend import backend_of, sum_rows
 from ...lsh.support.checks import check_choice, check_flag, check_int, check_real
 from ...lsh.support.types import RowsLike
-from ..core.base import MergeableSketch, StateSpec
-from ..core.guard import uninterrupted
+from ..core.base import MergeableSketch
 from ..core.hashed_rows import check_family, hash_block, row_blocks
+from ..core.state import Arrays, StateSpec
 from ..kernels import code_counters
-from .code_counters import add_rows, counter_range, standard_errors
+from .code_counters import CODES_BLOCK, add_rows
+from .kernel_sums import counter_range, standard_errors
 
 __all__ = ["NadarayaWatsonSketch"]
 
-_CODES_BLOCK = 1 << 16
-#: Counters that are looked at together.
+#: Number of counters that are read together.
 _COUNTERS_BLOCK = 1 << 20
-#: Terms of the series of exp, of which the next is below 2**-60 for numbers up to log(2).
+#: Number of terms of the series of exp. The next term is below 2**-60 for numbers up to log(2).
 _TERMS = 17
-#: The period of a decaying sketch that has seen no row yet.
+#: The period of a decaying sketch without rows.
 _NEVER = -(1 << 62)
 
 
+class _Batch(NamedTuple):
+    """Rows, and the columns that they add to their counters: a weight and weighted targets."""
+
+    rows: Rows
+    columns: NDArray[np.float64]
+    totals: NDArray[np.float64]
+    n_missing: int
+    #: The arrays of a decaying sketch of these rows alone.
+    decaying: Arrays | None = None
+
+    @property
+    def is_missing(self) -> bool:
+        """True if all of the rows are left out."""
+        return 0 < self.rows.n == self.n_missing
+
+
 class NadarayaWatsonSketch(MergeableSketch):
-    """Kernel regression in one pass: predictions are kernel-weighted means of targets seen so far.
+    """Kernel regression in one pass: predictions are kernel-weighted means of the targets seen so far.
 
     Parameters
     ----------
     family : HashFamily
-        Any family; its `kernel` k weighs the targets, its `n_hashes` R is the number of repetitions.
+        Any family. Its `kernel` k weighs the targets, and its `n_hashes` R is the number of repetitions.
     n_outputs : int, optional
         Targets are of shape (n, n_outputs), and of shape (n,) if not given.
     half_life : float, optional
-        Let older rows count less: one seen this much time before another counts half as much. Time is
-        given to `update` in the same unit. By default all rows count alike.
+        The time after which a row counts half as much as a new one. `update` takes times in the same unit. By
+        default all rows count alike.
     nan_policy : {"raise", "omit"}
-        What to do with rows that have a NaN among their targets: refuse the batch, or leave those rows
-        out and count them in `n_omitted`.
+        Treatment of rows that have a NaN among their targets: "raise" refuses the batch, "omit" leaves these
+        rows out and counts them in `n_omitted`.
 
     Attributes
     ----------
     n_omitted : int
-        Rows left out so far.
+        Number of rows left out so far.
 
     Notes
     -----
-    Two RACEs on the same hashes, one of them weighted by the targets:
+    The sketch consists of two RACEs on the same hashes, one of them weighted by the targets:
 
         estimate(q) = sum over x of y(x) k(x, q) / sum over x of k(x, q)
 
-    each sum estimated as `Race` estimates it, chance collisions taken off (Nadaraya 1964; Watson 1964;
-    Coleman and Shrivastava 2020 for the sums). The counters of a bucket lie beside each other, so one
-    random read serves numerator, denominator and all outputs.
+    Each sum is estimated as by `Race`, without chance collisions (Nadaraya 1964; Watson 1964; Coleman and
+    Shrivastava 2020 for the sums). The counters of a bucket lie beside each other, so one random read serves
+    numerator, denominator and all outputs.
 
     The standard error of a prediction is, to first order, that of ``numerator - prediction * denominator``
-    over the denominator. It is told as `Race.query` tells its own, from the spread over repetitions with an
-    allowance for what none of them showed: a bucket as full as the fullest, with the least or the largest
-    mean of targets that any bucket has. Where the denominator itself is not above 0 with the confidence
-    asked for, nothing like the query has been seen, and there is no prediction but the `fill`.
+    over the denominator. It is estimated as by `Race.query`, from the spread over repetitions, with an
+    allowance for events that none of them showed: a bucket as full as the fullest, with the least or the
+    largest mean of targets that any bucket has. If the denominator is not above 0 with the requested
+    confidence, no row like the query has been seen, and the prediction is `fill`.
 
-    With `half_life`, weights are ``2**(time / half_life)``, relative to the newest period of one half-life:
-    when a later one begins, all counters are multiplied by a power of two, which rounds nothing (forward
-    decay: Cormode, Shkapenyuk, Srivastava and Xu 2009). So parts of a stream still merge, whatever the
-    order of their rows.
+    With `half_life`, weights are ``2**(time / half_life)``, relative to the newest period of one half-life.
+    When a later period begins, all counters are multiplied by a power of two, which has no rounding error
+    (forward decay: Cormode, Shkapenyuk, Srivastava and Xu 2009). So parts of a stream still merge, and the
+    order of their rows does not matter.
 
-    A row costs R hashes and ``R (1 + n_outputs)`` additions, a query as many reads, twice; memory is
-    ``8 R W (1 + n_outputs)`` bytes.
+    A row costs R hashes and ``R (1 + n_outputs)`` additions. A query costs R hashes and twice that number of
+    reads. Memory is ``8 R W (1 + n_outputs)`` bytes.
 
     References
     ----------
@@ -134,7 +151,7 @@ class NadarayaWatsonSketch(MergeableSketch):
 
     @property
     def n_omitted(self) -> int:
-        """Rows left out for a NaN among their targets."""
+        """Number of rows left out for a NaN among their targets."""
         return int(self._arrays["n_omitted"][0])
 
     # -- updates ----------------------------------------------------------------------------------
@@ -153,7 +170,7 @@ class NadarayaWatsonSketch(MergeableSketch):
         weights : array of n numbers, optional
             1 by default. Negative ones take rows out again.
         time : float or array of n floats
-            When the rows were seen; required with `half_life`, refused without.
+            The times of the rows. They are required with `half_life`, and refused without it.
 
         Returns
         -------
@@ -163,13 +180,13 @@ class NadarayaWatsonSketch(MergeableSketch):
         ------
         TypeError, ValueError
             If the family refuses the rows, targets, weights or times have another shape or type, are
-            infinite, or NaN where that is not to be omitted. Nothing is changed then.
+            infinite, or NaN unless such rows are omitted. Nothing changes then.
         """
-        rows = self.family.read_rows(X, "X")
+        return self._take_in({"X": X, "y": y, "weights": weights, "time": time})
+
+    def _read(self, X: Any, y: Any, weights: Any, time: Any) -> _Batch:
+        rows = self.family.read_rows(X)
         n = rows.n
-        for name, array in (("X", X), ("y", y), ("weights", weights), ("time", time)):
-            if array is not None and not isinstance(array, (int, float)):
-                self._settle(name, array)
         xp = self._backend.xp
         targets, missing = self._check_targets(y, n)
         weights = xp.ones(n) if weights is None else check_real_weights("weights", weights, n)
@@ -178,38 +195,30 @@ class NadarayaWatsonSketch(MergeableSketch):
             raise ValueError("y times weights must be at most 2**512 in magnitude")
         columns[missing] = 0.0
         period = self._scale_by_age(columns, self._check_time(time, n))
-        fresh = xp.zeros_like(self._arrays["sums"]) if period is not None else None
-        totals, n_missing = sum_rows(columns), int(missing.sum())
-
-        def reserve() -> None:
-            for name in self._integer_sums():
-                self._reserve(name, n)
-
-        def finish() -> None:
-            self._arrays["n_omitted"] += n_missing
-            self._arrays["n_updates"] += n
-
-        def finish_sums() -> None:
-            self._arrays["totals"] += totals
-            finish()
-
-        def finish_decaying() -> None:
-            parts = {"sums": fresh, "totals": totals, "period": xp.full(1, period)}
-            with self._restored_on_failure():
-                self._reduce_custom("decaying sum", self._arrays, parts)
-            finish()
-
-        if n and bool(missing.all()):
+        batch = _Batch(rows, columns, sum_rows(columns), int(missing.sum()))
+        if batch.is_missing:
+            # Rows are hashed although there is nothing to add, so that invalid rows are refused.
             for start, stop in row_blocks(n, self.family.n_hashes, self.device):
                 hash_block(self.family, self.family.hash, rows, start, stop)
-            with uninterrupted():
-                reserve()
-                finish()
-        elif fresh is None:
-            add_rows(self.family, rows, columns, reserve, lambda: self._arrays["sums"], finish_sums)
-        else:
-            add_rows(self.family, rows, columns, reserve, lambda: fresh, finish_decaying)
-        return self
+        elif period is not None:
+            sums = xp.zeros_like(self._arrays["sums"])
+            add_rows(self.family, rows, columns, sums)
+            decaying = {"sums": sums, "totals": batch.totals, "period": xp.full(1, period)}
+            return batch._replace(decaying=decaying)
+        return batch
+
+    def _amounts(self, batch: _Batch) -> dict[str, int]:
+        return dict.fromkeys(self._state.counters, batch.rows.n)
+
+    def _add(self, batch: _Batch) -> None:
+        arrays = self._arrays
+        if batch.decaying is not None:
+            with self._state.restored_on_failure():
+                self._reduce_custom("decaying sum", arrays, batch.decaying)
+        elif not batch.is_missing:
+            add_rows(self.family, batch.rows, batch.columns, arrays["sums"])
+            arrays["totals"] += batch.totals
+        arrays["n_omitted"] += batch.n_missing
 
     def _check_targets(self, y: Any, n: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         array, xp = check_array("y", y), self._backend.xp
@@ -246,7 +255,7 @@ class NadarayaWatsonSketch(MergeableSketch):
 
     @staticmethod
     def _scale_by_age(columns: NDArray[np.float64], periods: NDArray[np.float64] | None) -> int | None:
-        """Multiply weights by what they count in the newest period of the batch, which is returned."""
+        """Multiply weights by their decay up to the newest period of the batch, and return that period."""
         if periods is None:
             return None
         xp = backend_of(periods).xp
@@ -283,26 +292,26 @@ class NadarayaWatsonSketch(MergeableSketch):
     def predict(
         self, Q: RowsLike, *, confidence: float = 0.975, fill: float = math.nan, return_std: bool = False
     ) -> Any:
-        """Kernel-weighted means of the targets.
+        """Return kernel-weighted means of the targets.
 
         Parameters
         ----------
         Q : n rows
             As ``family.hash_query`` takes them.
         confidence : float, default 0.975
-            In [0.5, 1): a prediction is made where the kernel sum at the query is above 0 with this
-            confidence, by its normal approximation (0.975: above 1.96 standard errors).
+            In [0.5, 1). A prediction is made if the kernel sum at the query is above 0 with this confidence,
+            by its normal approximation (0.975: above 1.96 standard errors).
         fill : float, default NaN
-            What is returned elsewhere: a prior of your own, such as the mean of all targets.
+            The result if no prediction is made: your own prior, such as the mean of all targets.
         return_std : bool
-            Also return the standard errors, NaN where `fill` is returned.
+            Also return the standard errors, which are NaN where `fill` is returned.
 
         Returns
         -------
         predictions : ndarray of shape (n,) or (n, n_outputs), float64
         std : ndarray of the same shape
-            Only with `return_std`. It tells the error of estimating the kernel-weighted mean, not the
-            spread of the targets around it.
+            Only with `return_std`. It is the error of the estimated kernel-weighted mean, not the spread of
+            the targets around it.
 
         Raises
         ------
@@ -322,7 +331,7 @@ class NadarayaWatsonSketch(MergeableSketch):
         return (ratio, ratio_std) if return_std else ratio
 
     def kernel_sum(self, Q: RowsLike, *, return_std: bool = False) -> Any:
-        """Estimated kernel sums, the denominators: how much was seen near each query.
+        """Return estimated kernel sums, the denominators, which measure how many rows lie near each query.
 
         Parameters
         ----------
@@ -347,13 +356,13 @@ class NadarayaWatsonSketch(MergeableSketch):
         queries = self.family.read_rows(Q, "Q")
         n = queries.n
         outputs = self.n_outputs or 1
-        self._settle("Q", Q)
+        self._claim_device("Q", Q)
         backend = self._backend
         empty = backend.xp.empty
         mass, mass_std = empty(n), empty(n)
         ratio, ratio_std = empty((n, outputs)), empty((n, outputs))
         sums, totals, chance = self._arrays["sums"], self._arrays["totals"], self.family.chance_collision
-        block = max(1, _CODES_BLOCK // self.family.n_hashes)
+        block = max(1, CODES_BLOCK // self.family.n_hashes)
         for start, stop in row_blocks(n, self.family.n_hashes, self.device):
             codes = hash_block(self.family, self.family.hash_query, queries, start, stop)
             gather, rows = backend.kernels(code_counters).gather_ratio, slice(start, stop)
@@ -369,10 +378,10 @@ class NadarayaWatsonSketch(MergeableSketch):
         return mass, mass_std, ratio, standard_errors(self.family, ratio_std, reach)
 
     def _ratio_reach(self, ratio: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The most that a bucket could add to numerators less `ratio` times the denominator.
+        """Return the most that a bucket could add to numerators less `ratio` times the denominator.
 
-        That is the weight of the fullest bucket, times how far the means of the targets in buckets lie from
-        the ratio.
+        That is the weight of the fullest bucket, times the largest distance of the mean target of a bucket
+        from the ratio.
         """
         sums, xp = self._arrays["sums"], self._backend.xp
         heaviest = 0.0
@@ -395,10 +404,11 @@ class NadarayaWatsonSketch(MergeableSketch):
 
 
 def _exp2(fraction: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``2**fraction`` for fractions in [0, 1), to two units in the last place, and the same on every device.
+    """Return ``2**fraction`` for fractions in [0, 1), to two units in the last place.
 
-    NumPy's differs from one processor to the next, and CUDA's from both: a sketch is to be equal wherever it
-    was built. Additions and multiplications are rounded alike everywhere.
+    The result is the same on every device, so that a sketch is equal wherever it was built: additions and
+    multiplications are rounded alike everywhere, while functions of NumPy differ between processors and from
+    those of CUDA.
     """
     x = fraction * math.log(2.0)
     power = x * (1.0 / math.factorial(_TERMS))

@@ -1,4 +1,4 @@
-"""Noise for private releases: exact, and from the operating system's randomness alone."""
+"""Noise for private releases: exact samples from the operating system's randomness."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from ..kernels.noise import LARGEST_SCALE
 
 __all__ = ["EPSILON_UNIT", "discrete_laplace", "laplace_variance", "round_epsilon"]
 
-#: Budgets are multiples of it, for the scale of exact noise must be a ratio of integers.
+#: Budgets are multiples of this unit, for the scale of exact noise must be a ratio of integers.
 EPSILON_UNIT = 2.0**-24
 _NUMBERS_BLOCK = 1 << 13
-#: Random words that are asked for at a time: about those that the numbers take, and some to spare.
+#: Number of random words that are fetched for a number, on average, and for a block in addition.
 _WORDS_A_NUMBER, _SPARE_WORDS = 11, 64
 
 
 def round_epsilon(epsilon: float) -> int:
-    """`epsilon` in units of EPSILON_UNIT, rounded down, so that no more is spent than was allowed."""
+    """Return `epsilon` in units of EPSILON_UNIT, rounded down, so that the budget is not exceeded."""
     units = int(epsilon / EPSILON_UNIT)
     if not 1 <= units <= LARGEST_SCALE:
         raise ValueError(
@@ -33,7 +33,7 @@ def round_epsilon(epsilon: float) -> int:
 
 
 def discrete_laplace(shape: tuple[int, ...], sensitivity: int, epsilon_units: int) -> NDArray[np.int64]:
-    """Independent integers k of probability proportional to ``exp(-|k| epsilon / sensitivity)``.
+    """Draw independent integers k with probabilities proportional to ``exp(-|k| epsilon / sensitivity)``.
 
     Parameters
     ----------
@@ -49,9 +49,9 @@ def discrete_laplace(shape: tuple[int, ...], sensitivity: int, epsilon_units: in
 
     Notes
     -----
-    Exact sampling by rejection from integers (Canonne, Kamath and Steinke 2020, algorithm 2), about ten
-    random words of the operating system a number, and as many as it needs: no draw is cut off or begun anew.
-    Never from a seeded generator: who knows the seed would know the noise.
+    Exact sampling by rejection from integers (Canonne, Kamath and Steinke 2020, algorithm 2). A number takes
+    about ten random words of the operating system, and more if it needs them: no draw is cut off or
+    restarted. A seeded generator is never used: whoever knew the seed would know the noise.
     """
     numerator, denominator = sensitivity * round(1.0 / EPSILON_UNIT), epsilon_units
     shared = gcd(numerator, denominator)
@@ -77,6 +77,6 @@ def discrete_laplace(shape: tuple[int, ...], sensitivity: int, epsilon_units: in
 
 
 def laplace_variance(sensitivity: int, epsilon: float) -> float:
-    """Variance of one number of `discrete_laplace`."""
+    """Return the variance of one number of `discrete_laplace`."""
     share = np.exp(-epsilon / sensitivity)
     return float(2.0 * share / np.expm1(-epsilon / sensitivity) ** 2)

@@ -1,10 +1,10 @@
-"""Private releases of RACE: noisy counters that tell next to nothing of any one record."""
+"""Private releases of RACE: noisy counters, which reveal almost nothing about a single record."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,9 +13,10 @@ from ...lsh.family import HashFamily
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_flag, check_int, check_real
 from ...lsh.support.types import RowsLike
-from ..core.base import MergeableSketch, StateSpec
+from ..core.base import MergeableSketch
 from ..core.hashed_rows import check_family
-from .code_counters import kernel_densities, kernel_sums
+from ..core.state import StateSpec
+from .kernel_sums import KernelQueries
 from .modes import find_modes
 from .noise import EPSILON_UNIT, discrete_laplace, laplace_variance, round_epsilon
 
@@ -24,48 +25,48 @@ if TYPE_CHECKING:
 
 __all__ = ["PrivateRace"]
 
-#: The largest weight where it is not known, or beyond all others: above any that can be paid for.
+#: The largest weight of a row if it is not known, or beyond 63 bits: above all weights that noise can hide.
 UNKNOWN_WEIGHT = np.iinfo(np.int64).max
 
 
-class PrivateRace(MergeableSketch):
-    """What `Race.release` gives: a RACE whose counters carry noise, and no exact one.
+class PrivateRace(KernelQueries, MergeableSketch):
+    """A RACE whose counters all have noise, as `Race.release` makes it.
 
     Parameters
     ----------
     family : HashFamily
-        That of the sketch released.
+        The family of the released sketch.
     n_outputs : int, optional
         As for `Race`.
 
     Attributes
     ----------
     epsilon : float
-        The budget spent on a record that is in every part merged: the sum of the parts'.
+        The budget spent on a record that is in all of the merged parts: the sum of their budgets.
     epsilon_if_disjoint : float
-        The budget spent on a record that is in one of the parts merged only: the largest of the parts'.
+        The budget spent on a record that is in only one of the merged parts: the largest of their budgets.
     total : float or ndarray of shape (n_outputs,)
-        Estimated sum of the weights: the mean of the noisy row sums, for the exact one is private.
+        Estimated sum of the weights: the mean of the noisy sums of repetitions. The exact sum is private.
 
     Notes
     -----
-    The release is epsilon-differentially private for adding or removing one record: a record moves one
+    The release is epsilon-differentially private for adding or removing one record. A record moves one
     counter of each of the R repetitions by at most ``record_weight``, so the L1 sensitivity of the
-    counters is ``R record_weight``, and each gets independent discrete Laplace noise, k with probability
+    counters is ``R record_weight``. Each counter gets independent discrete Laplace noise, k with probability
     proportional to ``exp(-|k| epsilon / (R record_weight))`` (Dwork, McSherry, Nissim and Smith 2006;
     Ghosh, Roughgarden and Sundararajan 2012; for RACE, Coleman and Shrivastava 2021, "A one-pass
-    distributed and private sketch for kernel sums", whose noise this is with integers for reals). Noise is
-    sampled exactly, from the operating system's randomness: two releases of one sketch differ.
+    distributed and private sketch for kernel sums", with integers in place of real numbers). Noise is sampled
+    exactly, from the operating system's randomness: two releases of one sketch differ.
 
-    Everything computed from a release is post-processing and costs nothing more. That holds for what a
-    release is made of alone: scale or clip rows by bounds that are public, not taken from the data, and
-    choose the family's seed and parameters without looking at it. The number of rows is private as well:
-    `n_updates` counts the releases merged.
+    Everything that is computed from a release is post-processing and costs nothing more. The guarantee covers
+    the release only. So scale or clip rows by public bounds, not by bounds from the data, and choose the
+    family's seed and parameters without looking at the data. The number of rows is private as well:
+    `n_updates` counts the merged releases.
 
-    Noise adds ``variance = 2 q / (1 - q)**2``, ``q = exp(-epsilon / (R record_weight))``, to each counter,
-    about ``2 (R / epsilon)**2``; the mean over repetitions then has noise of standard deviation about
-    ``sqrt(2 R) / epsilon`` rows. So fewer repetitions mean less noise, and more of the sketch's own error:
-    a few dozen are usual.
+    Noise adds a variance of ``2 q / (1 - q)**2``, ``q = exp(-epsilon / (R record_weight))``, to each counter,
+    about ``2 (R / epsilon)**2``. The mean over repetitions then has noise with a standard deviation of about
+    ``sqrt(2 R) / epsilon`` rows. So fewer repetitions have less noise, but a larger error of the sketch
+    itself: a few dozen are usual.
 
     References
     ----------
@@ -106,15 +107,15 @@ class PrivateRace(MergeableSketch):
         }
 
     @classmethod
-    def of(
+    def from_race(
         cls, race: Race, epsilon: float, record_weight: int = 1, *, check_weights: bool = True
     ) -> PrivateRace:
-        """`Race.release`, which see.
+        """Release a `Race`; see `Race.release`.
 
         Parameters
         ----------
         race : Race
-            With integer counters. Unchanged.
+            A sketch with integer counters. It is not changed.
         epsilon : float
         record_weight : int, default 1
         check_weights : bool, default True
@@ -127,7 +128,8 @@ class PrivateRace(MergeableSketch):
         Raises
         ------
         TypeError, ValueError, OverflowError
-            If `race` is none, another argument out of its range, or a row heavier than `record_weight`.
+            If `race` is no `Race`, another argument is out of its range, or a row is heavier than
+            `record_weight`.
         """
         if not (isinstance(race, MergeableSketch) and hasattr(race, "release")):
             raise TypeError(f"race must be a Race, got {type(race).__name__}")
@@ -136,7 +138,7 @@ class PrivateRace(MergeableSketch):
         return PrivateRace(race.family, n_outputs=race.n_outputs)._take_release(race, epsilon, record_weight)
 
     def _take_release(self, race: Race, epsilon: float, record_weight: int) -> Self:
-        """Hold the noisy counters of `race`, which has the family and the outputs of this release."""
+        """Take over the noisy counters of `race`, which has the family and the outputs of this release."""
         if race.dtype != "int":
             raise ValueError('release needs integer counters, for exact noise; got a Race with dtype="float"')
         units = round_epsilon(check_real("epsilon", epsilon, 0.0, math.inf))
@@ -144,7 +146,7 @@ class PrivateRace(MergeableSketch):
         sensitivity = race.family.n_hashes * weight
         counts = race.state["counts"].array
         noisy = discrete_laplace(counts.shape, sensitivity, units)
-        if race._bound("counts") > 1 << 62 or (noisy.size and int(np.abs(noisy).max()) > 1 << 62):
+        if race.state.bound("counts") > 1 << 62 or (noisy.size and int(np.abs(noisy).max()) > 1 << 62):
             raise OverflowError("counters and noise together go beyond 63 bits")
         noisy += counts
         variance = laplace_variance(sensitivity, units * EPSILON_UNIT)
@@ -155,46 +157,46 @@ class PrivateRace(MergeableSketch):
             "variance": np.array([variance]),
             "n_updates": np.array([1]),
         }
-        return self._adopt(arrays)
+        return self._set_arrays(arrays)
 
     def __repr__(self) -> str:
-        # Of what was counted nothing is shown but the budget: updates are the releases merged.
+        # Nothing that was counted is shown: the updates are those of the merged releases.
         disjoint = f" ({self.epsilon_if_disjoint:.6g} if disjoint)" if self.n_updates > 1 else ""
         noise = f"noise of {self.noise_std:.4g} a counter"
         return f"{super().__repr__()[:-1]}, epsilon {self.epsilon:.6g}{disjoint}, {noise}>"
 
     def update(self, X: RowsLike, *args: Any, **kwargs: Any) -> Self:
-        """Refused: a release takes no rows. Update the `Race` and release it again, at its own cost.
+        """Raise TypeError: a release takes no rows. Update the `Race` and release it again, at its own cost.
 
         Parameters
         ----------
         X, *args, **kwargs
-            Whatever they are.
+            They are ignored.
 
         Returns
         -------
-        Nothing, for it raises.
+        Nothing.
 
         Raises
         ------
         TypeError
-            Always: a release takes in no rows.
+            Always.
         """
         raise TypeError("PrivateRace takes no rows: update a Race and release that")
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """The noisy counters, shape (R, W) or (R, W, n_outputs). A view: do not write to it."""
+        """The noisy counters, shape (R, W) or (R, W, n_outputs). This is a view: do not write to it."""
         return self._arrays["counts"]
 
     @property
     def epsilon(self) -> float:
-        """Budget spent on a record that is in all parts merged."""
+        """Budget spent on a record that is in all of the merged parts."""
         return float(self._arrays["spent"][0]) * EPSILON_UNIT
 
     @property
     def epsilon_if_disjoint(self) -> float:
-        """Budget spent on a record that is in one of the parts merged only."""
+        """Budget spent on a record that is in only one of the merged parts."""
         return float(self._arrays["spent_if_disjoint"][0]) * EPSILON_UNIT
 
     @property
@@ -208,65 +210,12 @@ class PrivateRace(MergeableSketch):
         total = self._arrays["counts"].sum(axis=1, dtype=np.float64).mean(axis=0)
         return float(total) if self.n_outputs is None else total
 
-    @overload
-    def query(
-        self, Q: RowsLike, *, groups: int | None = None, return_std: Literal[False] = False
-    ) -> NDArray[np.float64]: ...
-    @overload
-    def query(
-        self, Q: RowsLike, *, groups: int | None = None, return_std: Literal[True]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
-    def query(self, Q: RowsLike, *, groups: int | None = None, return_std: bool = False) -> Any:
-        """Estimated kernel sums, as `Race.query`; the standard error covers the noise as well.
+    def _kernel_counters(self) -> NDArray[np.int64]:
+        return self.counts
 
-        Parameters
-        ----------
-        Q : n rows
-            As ``family.hash_query`` takes them.
-        groups : int, optional
-            Take the median of the means of so many groups of repetitions.
-        return_std : bool
-            Also return the standard errors.
-
-        Returns
-        -------
-        ndarray of shape (n,) or (n, n_outputs), float64, or two of them
-
-        Raises
-        ------
-        TypeError, ValueError
-            As `Race.query` does.
-        """
-        return kernel_sums(self.family, self.counts, self.total, self._rows(Q), groups, return_std)
-
-    def _rows(self, Q: Any) -> Any:
-        """Rows in the form that the family hashes."""
+    def _query_rows(self, Q: Any) -> Any:
         refuse_gpu(type(self).__name__, Q)
         return Q
-
-    def density(self, Q: RowsLike, *, groups: int | None = None, return_std: bool = False) -> Any:
-        """Estimated kernel densities, as `Race.density`.
-
-        Parameters
-        ----------
-        Q : n rows
-            As ``family.hash_query`` takes them.
-        groups : int, optional
-            Take the median of the means of so many groups of repetitions.
-        return_std : bool
-            Also return the standard errors.
-
-        Returns
-        -------
-        ndarray of shape (n,) or (n, n_outputs), float64, or two of them
-
-        Raises
-        ------
-        TypeError, ValueError
-            As `Race.density` does.
-        """
-        sums = kernel_sums(self.family, self.counts, self.total, self._rows(Q), groups, return_std)
-        return kernel_densities(sums, self.total)
 
     def modes(
         self,
@@ -280,28 +229,28 @@ class PrivateRace(MergeableSketch):
         n_steps: int = 40,
         seed: int = 0,
     ) -> tuple[NDArray[Any], NDArray[np.float64]]:
-        """Points of high density that lie apart: post-processing, at no further cost in privacy.
+        """Find points of high density that lie apart. This is post-processing, at no further cost in privacy.
 
         Parameters
         ----------
         k : int
             The most modes to return.
         candidates : array of shape (n, features), optional
-            Public points to choose among, never rows of the data: modes are some of these.
+            Public points, never rows of the data. Modes are chosen among them.
         low, high : float or array of shape (features,), optional
-            Instead: search the box of these public bounds by ascent from random points of it.
+            Public bounds of a box, instead of candidates. The box is searched by ascent from random points.
         separation : float, default 0.5
-            In (0, 1]: no two modes have a kernel above it.
+            In (0, 1]. No two modes have a kernel above it.
         n_starts, n_steps, seed : int
-            Of the ascent: random points, steps of each, and where their randomness starts from.
+            Number of random points of the ascent, number of steps of each point, and seed of both.
 
         Returns
         -------
         modes : ndarray of shape (at most k, features)
-            In falling order of density. Points whose estimate is not above 0 are left out.
+            Points in falling order of density. Points whose estimate is not above 0 are left out.
         sums : ndarray of shape (at most k,), float64
-            The estimated kernel sums there. The largest of many noisy estimates is too large: by up to
-            about ``sqrt(2 ln n)`` standard errors for n points.
+            The estimated kernel sums at these points. The largest of many noisy estimates is too large, by up
+            to about ``sqrt(2 ln n)`` standard errors for n points.
 
         Raises
         ------
@@ -310,9 +259,9 @@ class PrivateRace(MergeableSketch):
 
         Notes
         -----
-        An estimated density is constant on the cells that hashes cut space into, so it has no gradient:
-        the ascent tries random steps, which shrink where none goes up (Schwefel's (1, 1) evolution
-        strategy, the one-fifth rule). Cost: ``n_starts n_steps`` queries.
+        An estimated density is constant on the cells that hashes divide space into, so it has no gradient.
+        The ascent tries random steps, which shrink if none goes up (Schwefel's (1, 1) evolution strategy, the
+        one-fifth rule). It costs ``n_starts n_steps`` queries.
 
         Examples
         --------

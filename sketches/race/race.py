@@ -4,38 +4,57 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, Self, overload
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.family import HashFamily
+from ...lsh.inputs.rows import Rows
 from ...lsh.inputs.weights import check_real_weights, check_weights
 from ...lsh.support.backend import backend_of, sum_rows
 from ...lsh.support.checks import check_choice, check_int, check_real
+from ...lsh.support.configured import arguments_of
 from ...lsh.support.types import RowsLike
-from ..core.base import MergeableSketch, StateSpec
+from ..core.base import MergeableSketch
 from ..core.hashed_rows import check_family
-from .code_counters import add_rows, kernel_densities, kernel_sums
+from ..core.state import StateSpec
+from .code_counters import add_rows, count_apart
+from .kernel_sums import KernelQueries
 from .private_race import UNKNOWN_WEIGHT, PrivateRace
 
 __all__ = ["UNKNOWN_WEIGHT", "Race", "largest_weight"]
 
 
-class Race(MergeableSketch):
+class _Batch(NamedTuple):
+    """Rows and their weights."""
+
+    rows: Rows
+    #: Empty if each row counts once.
+    weights: NDArray[Any]
+    #: The sum of the magnitudes of integer weights.
+    magnitude: int
+    total: Any
+    heaviest: int = 0
+    #: What the rows add to the counters, if threads have counted them already.
+    apart: NDArray[np.int64] | None = None
+
+
+class Race(KernelQueries, MergeableSketch):
     """Sums of a hash family's kernel over all rows taken in, without keeping the rows.
 
     Parameters
     ----------
     family : HashFamily
-        Any family of `mergesketch.lsh`; its `n_hashes` R is the number of repetitions, its `n_buckets`
-        W the number of counters of each, its `kernel` k the function that is summed.
+        Any family of `mergesketch.lsh`. Its `n_hashes` R is the number of repetitions, its `n_buckets` W the
+        number of counters of each repetition, and its `kernel` k the function that is summed.
     dtype : {"int", "float"}
-        Of weights and counters: "int" for integer weights in counters of 32 bits that widen to 64 and are
-        exact, "float" for real weights in float64 counters, which merges agree on up to rounding.
+        Kind of the weights and counters: "int" for integer weights in counters of 32 bits, which are exact
+        and widen to 64 bits; "float" for real weights in float64 counters, which are equal after merges up to
+        rounding.
     n_outputs : int, optional
-        Kernel sums under so many weightings at once, for one hashing of each row: `weights` is then of
-        shape (n, n_outputs), and so are the results of queries.
+        Number of weights of a row. Each gives a kernel sum of its own, while a row is hashed once. `weights`
+        then has shape (n, n_outputs), and so have the results of queries.
 
     Attributes
     ----------
@@ -50,9 +69,9 @@ class Race(MergeableSketch):
         (c_r - N chance) / (1 - chance)
 
     is an unbiased estimate of the kernel sum over x of ``weight(x) k(x, q)``, where `chance` is the
-    probability that the family's rehashing sends two unlike codes to one counter. The estimate is the
-    mean over r, which is as unbiased as the family's `kernel` is exact, or the median of the means of groups
-    of repetitions, which is lower where counters are skewed (`query` says by how much).
+    probability that the family's rehashing sends two different codes to one counter. The estimate is the mean
+    over r, which is unbiased if the family's `kernel` is exact, or the median of the means of groups of
+    repetitions, which is lower if counters are skewed (see `query`).
 
     For weights of 1 the variance of c_r is at most (sum over x of sqrt(k(x, q)))**2, k with chance
     collisions counted in, so the mean's standard deviation is at most that sum over sqrt(R). With
@@ -63,10 +82,11 @@ class Race(MergeableSketch):
     (Coleman and Shrivastava 2020, "Sub-linear RACE sketches for approximate kernel density estimation
     on streaming data", theorems 1 and 2).
 
-    A row costs its R hashes and R additions for each output; a query R hashes and 2 R reads, whatever N.
-    Memory is 4 R W bytes an output, or twice that for real counters and once a counter could pass 2**31.
+    A row costs R hashes, and R additions for each output. A query costs R hashes and 2 R reads for any N.
+    Memory is 4 R W bytes for each output, and twice that for real counters, or after a counter could pass
+    2**31.
 
-    Weights may be negative: what was taken in can be taken out again, by its weight or by `subtract`.
+    Weights may be negative, so that rows can be taken out again, by their negative weights or by `subtract`.
 
     References
     ----------
@@ -104,25 +124,26 @@ class Race(MergeableSketch):
         density: float = 0.01,
         **parameters: Any,
     ) -> Self:
-        """A sketch whose densities err by under ``relative_error`` of themselves where they are high enough.
+        """Return a sketch whose densities, if they are high enough, have a relative error of at most a bound.
 
         Parameters
         ----------
         family : HashFamily
-            Tells the kernel and the seed; a copy of it with as many hashes as needed is used.
+            The family of the kernel and the seed. The sketch has a copy of it with the hashes that are
+            needed.
         relative_error : float
             Above 0.
         confidence : float
-            Probability 1 - delta with which the bound holds, for any one query.
+            Probability 1 - delta with which the bound holds, for each query by itself.
         density : float
-            In (0, 1): the bound holds for queries of at least this kernel density (kernel sum / N).
+            In (0, 1). The bound holds for queries of at least this kernel density (kernel sum / N).
         **parameters
-            As the class takes them, all but `family`.
+            The other parameters of the class.
 
         Returns
         -------
         Race
-            To be queried with ``groups=Race.n_groups(confidence)``.
+            The bound holds for queries with ``groups=Race.n_groups(confidence)``.
 
         Raises
         ------
@@ -132,16 +153,15 @@ class Race(MergeableSketch):
         Notes
         -----
         By the theorem above the median of the means of g = ceil(8 log(1/delta)) groups errs by at most
-        ``2 sqrt(g / R) * sum sqrt(k') / (1 - chance)``, with k' = k + (1 - k) chance the probability that
-        two rows share a counter, by `chance` or not. By Cauchy-Schwarz sum sqrt(k') <= N sqrt(density'),
-        with density' = density + (1 - density) chance; hence, with D the family's `design_effect`::
+        ``2 sqrt(g / R) * sum sqrt(k') / (1 - chance)``. Here k' = k + (1 - k) chance is the probability that
+        two rows share a counter, with chance collisions. By Cauchy-Schwarz sum sqrt(k') <= N sqrt(density'),
+        with density' = density + (1 - density) chance. Therefore, with D the family's `design_effect`::
 
             R = 4 g D density' / (relative_error (1 - chance) density)**2
 
-        which is ``4 g / (relative_error**2 density)`` where chance collisions are rare. A family with few
-        buckets, more than 1 / density of which it takes to make them so, needs many times as many hashes.
-        The theorem is pessimistic: errors of a tenth of the bound are usual, and `query` returns its own
-        standard error.
+        which is ``4 g / (relative_error**2 density)`` if chance collisions are rare. They are rare if there
+        are many more than 1 / density buckets; a family with fewer needs many times more hashes. The theorem
+        is pessimistic: errors of a tenth of the bound are usual, and `query` returns its own standard error.
 
         Examples
         --------
@@ -162,10 +182,9 @@ class Race(MergeableSketch):
         allowed = error * error  # by a product, for powers of floats raise: 0 or infinity at the ends
         needed = 4.0 * family.design_effect * met / allowed if allowed else math.inf
         n_hashes = groups * needed
-        arguments = {name: getattr(family, name) for name in family._parameters}
         try:
             n_hashes = groups * max(1, math.ceil(needed))
-            larger = type(family)(**{**arguments, "n_hashes": n_hashes})
+            larger = type(family)(**{**arguments_of(family), "n_hashes": n_hashes})
         except (ValueError, ArithmeticError):
             raise ValueError(
                 f"relative_error must be reached by as many hashes as {type(family).__name__} can have, got "
@@ -175,12 +194,12 @@ class Race(MergeableSketch):
 
     @staticmethod
     def n_groups(confidence: float) -> int:
-        """Groups whose median of means has the theorem's error bound with probability `confidence`.
+        """Return the number of groups whose median of means has the theorem's bound with some probability.
 
         Parameters
         ----------
         confidence : float
-            In (0, 1).
+            The probability, in (0, 1).
 
         Returns
         -------
@@ -204,7 +223,7 @@ class Race(MergeableSketch):
         return {
             "counts": StateSpec(shape, "int32", "sum", widens_to="int64"),
             "total": StateSpec(totals, "int64", "sum"),
-            # A release must pay for it: noise hides a record as heavy as the heaviest row.
+            # The noise of a release must hide a record as heavy as the heaviest row.
             "largest_weight": StateSpec((1,), "int64", "max"),
         }
 
@@ -231,8 +250,8 @@ class Race(MergeableSketch):
         X : n rows
             As ``family.hash`` takes them: dense of shape (n, features), sparse, or sets.
         weights : array of n numbers, optional
-            1 by default; negative ones take rows out again. Integers unless ``dtype="float"``; of shape
-            (n, n_outputs), and required, where there are several outputs.
+            1 by default. Negative weights take rows out again. They are integers unless ``dtype="float"``.
+            With `n_outputs` they are required, and of shape (n, n_outputs).
 
         Returns
         -------
@@ -243,33 +262,37 @@ class Race(MergeableSketch):
         TypeError, ValueError
             If the family refuses the rows, or the weights are of another type or number, NaN or infinite.
         OverflowError
-            If a 64-bit counter could wrap. Nothing is changed when an exception is raised.
+            If a 64-bit counter could wrap. Nothing changes if an exception is raised.
         """
-        rows = self.family.read_rows(X, "X")
+        return self._take_in({"X": X, "weights": weights})
+
+    def _read(self, X: Any, weights: Any) -> _Batch:
+        rows = self.family.read_rows(X)
         n = rows.n
-        self._settle("X", X)
-        self._settle("weights", weights)
         checked, magnitude = self._check_weights(weights, n)
-
-        def reserve() -> None:
-            for name in self._integer_sums():
-                self._reserve(name, n if name == "n_updates" else magnitude)
-
         total = sum_rows(checked) if checked.size else n
-        heaviest = largest_weight(checked, n) if self.dtype == "int" else None
+        if self.dtype == "float":
+            return _Batch(rows, checked, magnitude, total)
+        apart = count_apart(self.family, rows, checked, self._state.specs["counts"].shape)
+        return _Batch(rows, checked, magnitude, total, largest_weight(checked, n), apart)
 
-        def finish() -> None:
-            self._arrays["total"] += total
-            self._arrays["n_updates"] += n
-            if heaviest is not None:
-                kept = self._arrays["largest_weight"]
-                np.maximum(kept, heaviest, out=kept)
+    def _amounts(self, batch: _Batch) -> dict[str, int]:
+        amounts = dict.fromkeys(self._state.counters, batch.magnitude)
+        amounts["n_updates"] = batch.rows.n
+        return amounts
 
-        add_rows(self.family, rows, checked, reserve, lambda: self._arrays["counts"], finish)
-        return self
+    def _add(self, batch: _Batch) -> None:
+        arrays = self._arrays
+        if batch.apart is not None:
+            arrays["counts"][...] += batch.apart.astype(arrays["counts"].dtype)
+        else:
+            add_rows(self.family, batch.rows, batch.weights, arrays["counts"])
+        arrays["total"] += batch.total
+        if "largest_weight" in arrays:
+            np.maximum(arrays["largest_weight"], batch.heaviest, out=arrays["largest_weight"])
 
     def _check_weights(self, weights: Any, n: int) -> tuple[NDArray[Any], int]:
-        """Weights for the kernels, empty for 1 each, and the sum of the magnitudes of integer ones."""
+        """Return weights for the kernels, empty for 1 each, and the sum of magnitudes of integer weights."""
         if weights is None and self.n_outputs is not None:
             raise ValueError(f"weights must have shape ({n}, {self.n_outputs}), got None")
         if self.dtype == "float":
@@ -278,151 +301,58 @@ class Race(MergeableSketch):
 
     # -- queries ----------------------------------------------------------------------------------
 
-    @overload
-    def query(
-        self, Q: RowsLike, *, groups: int | None = None, return_std: Literal[False] = False
-    ) -> NDArray[np.float64]: ...
-    @overload
-    def query(
-        self, Q: RowsLike, *, groups: int | None = None, return_std: Literal[True]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
-    def query(
-        self, Q: RowsLike, *, groups: int | None = None, return_std: bool = False
-    ) -> NDArray[np.float64] | tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Estimated kernel sums.
+    def _kernel_counters(self) -> NDArray[Any]:
+        return self._arrays["counts"]
 
-        Parameters
-        ----------
-        Q : n rows
-            As ``family.hash_query`` takes them.
-        groups : int, optional
-            Estimate by the median of the means of so many groups of repetitions; by the mean of all if
-            not given. The mean is unbiased and the more accurate one on average; the median has the stronger
-            bound, and is too low where counters are skewed: see Notes.
-        return_std : bool
-            Also return the estimated standard error of each estimate.
-
-        Returns
-        -------
-        sums : ndarray of shape (n,) or (n, n_outputs), float64
-            May be slightly negative where the true sum is near 0.
-        std : ndarray of the same shape
-            Only with `return_std`; 1.96 of them on either side hold the kernel sum with about 95 %
-            confidence, or with more: see Notes. NaN where there is only one repetition, or group, to judge
-            from.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the family refuses the rows, or `groups` is out of range.
-
-        Notes
-        -----
-        With s the standard deviation over the R repetitions, the squared standard error is::
-
-            D s**2 / R + (1.53 D reach / R)**2
-
-        D is the family's `design_effect`, 1 for hashes that are independent given the rows. The second
-        term stands for what no repetition showed, and is all there is where they do not differ: an event
-        of probability 3 / R goes unseen in R repetitions with probability 1/20 (the rule of three; Hanley
-        and Lippman-Hand 1983, "If nothing goes wrong, is everything all right?"), and 3 is 1.96 times 1.53.
-        It would have moved a counter by `reach` at most: the distance from the estimate to the least or the
-        largest counter of a repetition, on average over repetitions. One pass over the counters finds them.
-
-        With `groups`, s**2 / R is taken pi / 2 times, as for the median of many normal numbers (of few it is
-        less), and the squared difference of the estimate and the mean is added: counters are skewed where few
-        buckets hold many rows, and their median is too low by about that. Of a query whose
-        counter is 100 in one repetition of 20 and 5 in all others, with R = 200, the median of 8 groups is
-        5 % lower on average than the kernel sum, of 24 groups 42 %.
-        """
-        self._settle("Q", Q)
-        counts, total = self._arrays["counts"], self.total
-        sums: NDArray[np.float64] | tuple[NDArray[np.float64], NDArray[np.float64]]
-        sums = kernel_sums(self.family, counts, total, Q, groups, return_std)
-        return sums
-
-    @overload
-    def density(
-        self, Q: RowsLike, *, groups: int | None = None, return_std: Literal[False] = False
-    ) -> NDArray[np.float64]: ...
-    @overload
-    def density(
-        self, Q: RowsLike, *, groups: int | None = None, return_std: Literal[True]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
-    def density(
-        self, Q: RowsLike, *, groups: int | None = None, return_std: bool = False
-    ) -> NDArray[np.float64] | tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Estimated kernel densities: kernel sums over the total weight; arguments as for `query`.
-
-        Parameters
-        ----------
-        Q : n rows
-            As ``family.hash_query`` takes them.
-        groups : int, optional
-            Take the median of the means of so many groups of repetitions.
-        return_std : bool
-            Also return the standard errors.
-
-        Returns
-        -------
-        ndarray of shape (n,) or (n, n_outputs), float64, or two of them
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the family refuses the rows, `groups` is out of range, or the total weight is not above 0, as
-            in a sketch without rows.
-        """
-        self._settle("Q", Q)
-        sums = kernel_sums(self.family, self._arrays["counts"], self.total, Q, groups, return_std)
-        densities: NDArray[np.float64] | tuple[NDArray[np.float64], NDArray[np.float64]]
-        densities = kernel_densities(sums, self.total)
-        return densities
+    def _query_rows(self, Q: Any) -> Any:
+        self._claim_device("Q", Q)
+        return Q
 
     def release(self, epsilon: float, *, record_weight: int = 1, check_weights: bool = True) -> PrivateRace:
-        """A differentially private copy: noisy counters, and nothing exact.
+        """Return a differentially private copy: noisy counters, and nothing exact.
 
         Parameters
         ----------
         epsilon : float
-            The budget, above 0; rounded down to a multiple of 2**-24.
+            The budget, above 0. It is rounded down to a multiple of 2**-24.
         record_weight : int, default 1
-            The most that one record (a person, say, with all its rows) has added in magnitude of weights,
-            over all outputs together. A public bound that you vouch for: the sketch cannot tell which rows
-            were whose. Weights of a single row it knows, and refuses to release a heavier one than that.
+            The largest sum of magnitudes of weights, over all outputs, that one record has added; a record
+            is, for example, a person with all its rows. It is a public bound that you guarantee: the sketch
+            does not know which rows belong to a record. It knows the largest weight of a row, and refuses a
+            release if that is larger.
         check_weights : bool, default True
-            False releases whatever the weights of rows were: where the rows of a record took each other
-            out again, say, or where they are not known, as in files from before they were kept.
+            False to release the sketch for any weights of rows. This is needed if rows of a record took each
+            other out again, or if weights are not known, as in files of versions that did not keep them.
 
         Returns
         -------
         PrivateRace
-            Epsilon-differentially private under adding or removing a record; see there. Sketches without
-            rows are released like any other: to refuse them would tell that they are empty.
+            It is epsilon-differentially private under adding or removing a record. A sketch without rows is
+            released like any other, for a refusal would show that it is empty.
 
         Raises
         ------
         TypeError, ValueError
-            If an argument is out of its range, or the counters are real, or a row taken in (or subtracted,
-            or merged in) weighs more than `record_weight`, over all outputs together.
+            If an argument is out of its range, or the counters are real, or a row that was taken in,
+            subtracted or merged in weighs more than `record_weight` over all outputs.
         OverflowError
             If a counter and its noise may go beyond 63 bits.
 
         Notes
         -----
-        Exceptions are for the owner of the data, and part of no guarantee. The refusal of a weight tells
-        that there is a row as heavy as that, and which weight it has: whoever sees it, or sees that a
-        release did not come about, learns this of the data. So `record_weight` is to be chosen from what is
-        publicly known of weights, and rows are to be clipped to it before they are taken in; to raise it to
-        what the message asks for is to let the data choose, and the noise then tells the weight.
+        Exceptions are for the owner of the data, and no guarantee covers them. The refusal of a weight shows
+        that there is a row of this weight, to everyone who sees the message or the lack of a release. So
+        choose `record_weight` from what is publicly known about weights, and clip rows to it before they are
+        taken in. If you raise it to the number in the message, the data has chosen it, and the noise shows
+        the weight.
         """
         if self.device == "gpu":
             raise NotImplementedError('noise is drawn on the CPU: move the sketch with .to("cpu")')
-        return PrivateRace.of(self, epsilon, record_weight, check_weights=check_weights)
+        return PrivateRace.from_race(self, epsilon, record_weight, check_weights=check_weights)
 
 
 def largest_weight(weights: NDArray[Any], n: int) -> int:
-    """The largest weight of n rows, in magnitude and over all outputs; `weights` are empty for 1 each."""
+    """Return the largest magnitude of a row's weights, over all outputs; `weights` are empty for 1 each."""
     if not weights.size:
         return int(n > 0)
     xp = backend_of(weights).xp

@@ -1,9 +1,9 @@
-"""RACE over a sliding window: a ring of panes whose oldest is forgotten as a new one begins."""
+"""RACE over a sliding window: a ring of panes, of which the oldest is dropped when a new one begins."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self, overload
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,17 +14,37 @@ from ...lsh.inputs.weights import check_real_weights, check_weights
 from ...lsh.support.backend import device_of, sum_rows
 from ...lsh.support.checks import check_choice, check_int
 from ...lsh.support.types import RowsLike
-from ..core.base import MergeableSketch, StateSpec
-from ..core.guard import uninterrupted
+from ..core.base import MergeableSketch
+from ..core.guard import changing
 from ..core.hashed_rows import check_family, hash_block, row_blocks
-from .code_counters import kernel_densities, kernel_sums, scatter
+from ..core.state import StateSpec
+from .code_counters import scatter
+from .kernel_sums import KernelQueries
 from .private_race import UNKNOWN_WEIGHT
 from .race import Race, largest_weight
 
 __all__ = ["RaceWindow"]
 
 
-class RaceWindow(MergeableSketch):
+class _Part(NamedTuple):
+    """What a batch adds to one pane."""
+
+    counts: NDArray[Any]
+    total: Any
+    heaviest: int
+
+
+class _Batch(NamedTuple):
+    """Rows that are hashed and counted apart, so that nothing has changed if one of them is refused."""
+
+    n: int
+    magnitude: int
+    newest: int
+    #: By the places of the panes in the ring.
+    parts: dict[int, _Part]
+
+
+class RaceWindow(KernelQueries, MergeableSketch):
     """Kernel sums over the rows of the last panes: hours, days, or any numbered stretches of a stream.
 
     Parameters
@@ -32,9 +52,9 @@ class RaceWindow(MergeableSketch):
     family : HashFamily
         As for `Race`.
     n_panes : int
-        Panes that the window spans.
+        Number of panes in the window.
     dtype : {"int", "float"}
-        Of weights and counters, as for `Race`.
+        Kind of the weights and counters, as for `Race`.
 
     Attributes
     ----------
@@ -45,15 +65,15 @@ class RaceWindow(MergeableSketch):
 
     Notes
     -----
-    Each pane is a RACE of its own, and the window the sum of the panes from ``newest - n_panes + 1`` to
-    `newest`; when a newer pane begins, the oldest is cleared. Rows of a pane that the window has left are
-    counted by `n_updates` and otherwise forgotten, whether they come late or were there before: the state
-    depends on the rows and their panes alone, not on the order they come in, so windows over parts of a
-    stream merge exactly, and one that lags behind gives up what the other has forgotten.
+    Each pane is a RACE of its own, and the window is the sum of the panes from ``newest - n_panes + 1`` to
+    `newest`. When a newer pane begins, the oldest is cleared. Rows of a pane that the window has left are
+    counted by `n_updates` and otherwise dropped, whether they arrive late or were there before. The state
+    depends only on the rows and their panes, not on the order of arrival. So windows over parts of a stream
+    merge exactly: of two windows, the one that is behind drops the panes that the other has dropped.
 
-    Updates cost what they cost a `Race` and R W additions a batch, so batches should not be small. Queries
-    are those of one `Race`, the sum of the panes, which is kept up beside them; memory is that of
-    ``n_panes + 2`` of them (with counters of 64 bits the last two).
+    An update costs as much as for a `Race`, and R W additions for each batch, so batches should not be small.
+    A query costs as much as for a `Race`, the sum of the panes, which is kept up to date. Memory is that of
+    ``n_panes + 2`` sketches (the last two with counters of 64 bits).
 
     References
     ----------
@@ -76,7 +96,7 @@ class RaceWindow(MergeableSketch):
     """
 
     _parameters = ("family", "n_panes", "dtype")
-    _not_compared = frozenset(["largest_weights"])  # as of a Race
+    _not_compared = frozenset(["largest_weights"])  # as for a Race
     _gpu = True
 
     def __init__(self, family: HashFamily, n_panes: int, *, dtype: str = "int") -> None:
@@ -85,28 +105,25 @@ class RaceWindow(MergeableSketch):
         self.dtype: str = check_choice("dtype", dtype, ("int", "float"))
 
     def _layout(self) -> dict[str, StateSpec]:
-        # A pane has its place in the ring by its number, so the newest number tells what each place holds.
+        # The number of a pane determines its place in the ring, so the newest number identifies all panes.
         shape = (self.n_panes, self.family.n_hashes, self.family.n_buckets)
         if self.dtype == "float":
             counters = StateSpec(shape, "float64", "panes"), StateSpec(shape[:1], "float64", "panes")
         else:
             counters = (
-                StateSpec(shape, "int32", "panes", widens_to="int64"),
-                StateSpec(shape[:1], "int64", "panes"),
+                StateSpec(shape, "int32", "panes", widens_to="int64", counts=True),
+                StateSpec(shape[:1], "int64", "panes", counts=True),
             )
         return {
             "counts": counters[0],
             "totals": counters[1],
             "newest": StateSpec((1,), "int64", "panes", fill=-1),
-            # Of each pane: what a release of the window must pay for.
+            # The largest weight of each pane, which the noise of a release must hide.
             **({"largest_weights": StateSpec(shape[:1], "int64", "panes")} if self.dtype == "int" else {}),
         }
 
     def _absent_array(self, name: str) -> NDArray[Any] | None:
         return np.full(self.n_panes, UNKNOWN_WEIGHT) if name == "largest_weights" else None
-
-    def _integer_sums(self) -> list[str]:
-        return [*super()._integer_sums(), *(["counts", "totals"] if self.dtype == "int" else [])]
 
     @property
     def newest(self) -> int:
@@ -121,12 +138,12 @@ class RaceWindow(MergeableSketch):
     # -- updates ----------------------------------------------------------------------------------
 
     def advance(self, pane: int) -> Self:
-        """Begin pane number `pane`, forgetting the panes that the window then leaves.
+        """Begin a pane, and drop the panes that the window then leaves.
 
         Parameters
         ----------
         pane : int
-            From 0 to 2**62. Nothing happens if it is not newer than the newest.
+            The number of the pane, from 0 to 2**62. Nothing happens if it is not newer than the newest.
 
         Returns
         -------
@@ -138,22 +155,26 @@ class RaceWindow(MergeableSketch):
             If `pane` is no integer or out of range.
         """
         pane = check_int("pane", pane, 0, 1 << 62)
+        with self._lock, changing(self), self._without_trace():
+            self._advance(pane)
+        return self
+
+    def _advance(self, pane: int) -> None:
         leaving = self._backend.xp.asarray(self._places_left(self.newest, pane))
         if leaving.size:
-            if "_sum" in self.__dict__:
-                if self.dtype == "int":
-                    self._sum[...] -= self._arrays["counts"][leaving].sum(axis=0)
-                else:
-                    self.__dict__.pop("_sum")
+            kept = self._state.caches.get("sum")
+            if kept is not None and self.dtype == "int":
+                kept -= self._arrays["counts"][leaving].sum(axis=0)
+            else:
+                self._state.caches.pop("sum", None)
             self._arrays["counts"][leaving] = 0
             self._arrays["totals"][leaving] = 0
             if self.dtype == "int":
                 self._arrays["largest_weights"][leaving] = 0
         self._arrays["newest"][0] = max(self.newest, pane)
-        return self
 
     def _places_left(self, newest: int, later: int) -> NDArray[np.int64]:
-        """Places of the panes that a window leaves as `later` becomes its newest pane."""
+        """Return the places of the panes that a window leaves when `later` becomes its newest pane."""
         if newest < 0:
             return np.empty(0, np.int64)
         return np.arange(newest + 1, min(later, newest + self.n_panes) + 1) % self.n_panes
@@ -178,58 +199,61 @@ class RaceWindow(MergeableSketch):
         Raises
         ------
         TypeError, ValueError, OverflowError
-            As for `Race`, and for panes that are no integers or out of range; nothing is changed then.
+            As for `Race`, and if panes are no integers or out of range. Nothing changes then.
         """
-        rows = self.family.read_rows(X, "X")
+        return self._take_in({"X": X, "weights": weights}, pane)
+
+    def _read(self, X: Any, weights: Any, pane: Any) -> _Batch:
+        rows = self.family.read_rows(X)
         n = rows.n
-        self._settle("X", X)
-        self._settle("weights", weights)
-        xp = self._backend.xp
         checked: NDArray[Any]
         if self.dtype == "float":
             checked, magnitude = check_real_weights("weights", weights, n), 0
         else:
             checked, magnitude = check_weights("weights", weights, n)
+        xp = self._backend.xp
         if not checked.size:
             checked = xp.ones(n, checked.dtype)
         panes, latest = self._check_panes(pane, n)
         newest = max(self.newest, latest)
-        # Counted apart first, so that nothing has changed, nor the window advanced, if a later row is
-        # refused. Late rows are hashed as well: bad ones are refused whenever they come.
-        parts: dict[int, NDArray[Any]] = {}
+        oldest = newest - self.n_panes + 1
+        # Late rows are hashed as well, so that invalid ones are refused.
+        counts: dict[int, NDArray[Any]] = {}
         for start, stop in row_blocks(n, self.family.n_hashes, self.device):
             codes = hash_block(self.family, self.family.hash, rows, start, stop)
             held = panes[start:stop]
-            kept = xp.unique(held[held > newest - self.n_panes])
-            for number in kept.tolist():
-                part = parts.setdefault(number % self.n_panes, self._zeros())
+            for number in xp.unique(held[held >= oldest]).tolist():
                 of_pane = held == number
-                scatter(part, codes[of_pane], checked[start:stop][of_pane])
+                into = counts.setdefault(number % self.n_panes, self._zeros())
+                scatter(into, codes[of_pane], checked[start:stop][of_pane])
         in_window = {
             number % self.n_panes: checked[panes == number]
-            for number in xp.unique(panes[panes > newest - self.n_panes]).tolist()
+            for number in xp.unique(panes[panes >= oldest]).tolist()
         }
-        totals = {place: sum_rows(weights) for place, weights in in_window.items()}
-        heaviest = {
-            place: largest_weight(weights, len(weights))
-            for place, weights in in_window.items()
-            if self.dtype == "int"
+        parts = {
+            place: _Part(
+                counts[place],
+                sum_rows(part),
+                largest_weight(part, len(part)) if self.dtype == "int" else 0,
+            )
+            for place, part in in_window.items()
         }
-        with uninterrupted():
-            for name in self._integer_sums():
-                self._reserve(name, n if name == "n_updates" else magnitude)
-            if newest >= 0:
-                self.advance(newest)
-            for place, part in parts.items():
-                for counts in self._counts_of(place):
-                    counts += part
-            for place, total in totals.items():
-                self._arrays["totals"][place] += total
-            for place, heavy in heaviest.items():
-                kept = self._arrays["largest_weights"][place : place + 1]
-                np.maximum(kept, heavy, out=kept)
-            self._arrays["n_updates"] += n
-        return self
+        return _Batch(n, magnitude, newest, parts)
+
+    def _amounts(self, batch: _Batch) -> dict[str, int]:
+        return {**dict.fromkeys(self._state.counters, batch.magnitude), "n_updates": batch.n}
+
+    def _add(self, batch: _Batch) -> None:
+        if batch.newest >= 0:
+            self._advance(batch.newest)
+        arrays = self._arrays
+        for place, part in batch.parts.items():
+            for counts in self._counts_of(place):
+                counts += part.counts
+            arrays["totals"][place] += part.total
+            if self.dtype == "int":
+                kept = arrays["largest_weights"][place : place + 1]
+                np.maximum(kept, part.heaviest, out=kept)
 
     def _zeros(self) -> NDArray[Any]:
         return self._backend.xp.zeros(
@@ -237,11 +261,11 @@ class RaceWindow(MergeableSketch):
         )
 
     def _check_panes(self, pane: Any, n: int) -> tuple[NDArray[np.int64], int]:
-        """The pane of each row, and the latest: also of no rows, if it is given as one number; else -1."""
+        """Return the pane of each row, and the latest pane, -1 if neither rows nor a number are given."""
         if pane is None or (device_of(pane) == "cpu" and check_array("pane", pane).ndim == 0):
             number = max(self.newest, 0) if pane is None else check_int("pane", pane, 0, 1 << 62)
             return self._backend.xp.full(n, number, np.int64), -1 if pane is None and n == 0 else number
-        panes = self._bring("pane", pane)
+        panes = self._as_our_array("pane", pane)
         if panes.shape != (n,):
             raise ValueError(f"pane must be an integer or of shape ({n},), got shape {panes.shape}")
         if n and panes.dtype.kind not in "iu":
@@ -252,105 +276,53 @@ class RaceWindow(MergeableSketch):
         return panes.astype(np.int64), int(panes.max()) if n else -1
 
     def _counts_of(self, place: int) -> list[NDArray[Any]]:
-        """The counters that rows of a pane are added to: the pane's and, where they are kept, the sums."""
+        """Return the counters that rows of a pane are added to: the pane's, and the sum if it is kept."""
         if self.dtype == "float":
-            # Sums of real counters are made anew, so that they do not depend on the way they came about.
-            self.__dict__.pop("_sum", None)
-        kept = [self._sum] if "_sum" in self.__dict__ else []
-        return [self._arrays["counts"][place], *kept]
+            # Sums of real counters are computed anew, so that they do not depend on the order of updates.
+            self._state.caches.pop("sum", None)
+        kept = self._state.caches.get("sum")
+        return [self._arrays["counts"][place], *([] if kept is None else [kept])]
 
     # -- queries ----------------------------------------------------------------------------------
 
     @property
     def _sum(self) -> NDArray[Any]:
-        """The counters of all panes together, kept until they change otherwise than by adding to both."""
-        kept = self.__dict__.get("_sum")
+        """The sum of all panes' counters; it is kept, and updates that can add to it do so."""
+        kept: NDArray[Any] | None = self._state.caches.get("sum")
         if kept is None:
-            # Made while no update adds to the panes, which it would miss.
+            # The lock keeps updates from adding to the panes meanwhile.
             with self._lock:
-                kept = self.__dict__["_sum"] = self._sum_of_panes()
+                kept = self._state.cached("sum", self._sum_of_panes)
         return kept
 
     def _sum_of_panes(self) -> NDArray[Any]:
         counts = self._arrays["counts"]
-        if self.dtype == "int" and self._bound("counts") * self.n_panes > np.iinfo(np.int64).max:
+        if self.dtype == "int" and self._state.bound("counts") * self.n_panes > np.iinfo(np.int64).max:
             raise OverflowError("the panes of a RaceWindow together count beyond 63 bits")
         total: NDArray[Any] = counts.sum(axis=0, dtype=np.float64 if self.dtype == "float" else np.int64)
         return total
 
     def race(self) -> Race:
-        """The rows of the window as a `Race` of its own, which later updates do not change.
+        """Return the rows of the window as a `Race`, which later updates do not change.
 
         Returns
         -------
         Race
-            Of the rows in the window.
         """
         race = Race(self.family, dtype=self.dtype)
         total = self._backend.xp.asarray(np.array([self.total], race._layout()["total"].dtype))
-        race.__dict__["_device"] = self.device
-        # A Race counts the rows that it has seen; how many of them the window still holds is not known.
+        # A Race counts its rows. The number of rows in the window is not known, so all rows are counted.
         arrays = {"counts": self._sum.copy(), "total": total, "n_updates": self._arrays["n_updates"].copy()}
         if self.dtype == "int":
             arrays["largest_weight"] = self._arrays["largest_weights"].max(keepdims=True)
-        return race._adopt(arrays)
+        return race._set_arrays(arrays, self.device)
 
-    @overload
-    def query(
-        self, Q: RowsLike, *, groups: int | None = None, return_std: Literal[False] = False
-    ) -> NDArray[np.float64]: ...
-    @overload
-    def query(
-        self, Q: RowsLike, *, groups: int | None = None, return_std: Literal[True]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
-    def query(self, Q: RowsLike, *, groups: int | None = None, return_std: bool = False) -> Any:
-        """Estimated kernel sums over the rows in the window; as `Race.query`.
+    def _kernel_counters(self) -> NDArray[Any]:
+        return self._sum
 
-        Parameters
-        ----------
-        Q : n rows
-            As ``family.hash_query`` takes them.
-        groups : int, optional
-            Take the median of the means of so many groups of repetitions.
-        return_std : bool
-            Also return the standard errors.
-
-        Returns
-        -------
-        ndarray of shape (n,) or (n, n_outputs), float64, or two of them
-
-        Raises
-        ------
-        TypeError, ValueError
-            As `Race.query` does.
-        """
-        self._settle("Q", Q)
-        return kernel_sums(self.family, self._sum, self.total, Q, groups, return_std)
-
-    def density(self, Q: RowsLike, *, groups: int | None = None, return_std: bool = False) -> Any:
-        """Estimated kernel densities: kernel sums over the total weight; as `Race.density`.
-
-        Parameters
-        ----------
-        Q : n rows
-            As ``family.hash_query`` takes them.
-        groups : int, optional
-            Take the median of the means of so many groups of repetitions.
-        return_std : bool
-            Also return the standard errors.
-
-        Returns
-        -------
-        ndarray of shape (n,) or (n, n_outputs), float64, or two of them
-
-        Raises
-        ------
-        TypeError, ValueError
-            As `Race.density` does.
-        """
-        self._settle("Q", Q)
-        sums = kernel_sums(self.family, self._sum, self.total, Q, groups, return_std)
-        return kernel_densities(sums, self.total)
+    def _query_rows(self, Q: Any) -> Any:
+        self._claim_device("Q", Q)
+        return Q
 
     # -- state ------------------------------------------------------------------------------------
 
@@ -358,9 +330,9 @@ class RaceWindow(MergeableSketch):
         self, reduction: str, ours: dict[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]
     ) -> None:
         newest = int(theirs["newest"][0])
-        self.__dict__.pop("_sum", None)
+        self._state.caches.pop("sum", None)
         if newest >= 0:
-            self.advance(newest)
+            self._advance(newest)
         left = self._places_left(newest, self.newest)
         kept = self._backend.xp.asarray(np.setdiff1d(np.arange(self.n_panes), left))
         self._arrays["counts"][kept] += theirs["counts"][kept]
@@ -375,12 +347,3 @@ class RaceWindow(MergeableSketch):
             raise ValueError(f"newest must lie from -1 to 2**62, got {newest}")
         if "largest_weights" in arrays and int(arrays["largest_weights"].min()) < 0:
             raise ValueError(f"largest_weights must be at least 0, got {arrays['largest_weights'].min()}")
-
-    def empty_like(self) -> Self:
-        new = super().empty_like()
-        new.__dict__.pop("_sum", None)
-        return new
-
-    def _adopt(self, arrays: dict[str, NDArray[Any]]) -> Self:
-        self.__dict__.pop("_sum", None)
-        return super()._adopt(arrays)

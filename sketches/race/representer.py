@@ -1,4 +1,4 @@
-"""Representer sketches: a trained model's outputs from counters, without the model."""
+"""Representer sketches: the outputs of a trained model from counters, without the model."""
 
 from __future__ import annotations
 
@@ -16,37 +16,39 @@ from ...lsh.inputs.raw_rows import read_raw_rows
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_choice, check_int, check_real, renamed
 from ...lsh.support.types import RowsLike
-from ..core.base import StateSpec
+from ..core.state import StateSpec
 from .race import Race
 
 __all__ = ["RepresenterSketch"]
 
 _MAX_ITERATIONS = 300
-#: Share of the outputs, as a norm, that may be left when they end.
+#: Share of the outputs' norm that may remain after the iterations without a warning.
 _LEFT_OVER = 0.3
 
 
 class RepresenterSketch(Race):
-    """A function of rows, one value for each output, kept as a weighted RACE.
+    """A function of rows with one value for each output, kept as a weighted RACE.
 
     Parameters
     ----------
     family : HashFamily
-        Its kernel k spans the functions, its R repetitions of W buckets hold them.
+        Its kernel k spans the functions, and the counters are R repetitions of W buckets.
     n_outputs : int
-        Values of the function: classes, or targets.
+        Number of values of the function: classes, or targets.
     precision : {"float32", "float64"}
-        Of the counters.
+        Precision of the counters.
 
     Notes
     -----
     A kernel expansion ``f(q) = sum over j of a_j k(x_j, q)`` is a weighted kernel sum, so a RACE with the
-    coefficients as weights estimates it, without bias if they do not depend on the hashes: R hashes and
-    ``R n_outputs`` additions a query, whatever the number of rows that it was fitted with, and
-    ``4 R W n_outputs`` bytes (Liu, Coleman and Shrivastava 2021, "Efficient inference via universal LSH
-    kernel", the Representer sketch). `fit` finds the coefficients that make it give a model's outputs.
+    coefficients as weights estimates it. The estimate is unbiased if the coefficients do not depend on the
+    hashes. A query takes R hashes and ``R n_outputs`` additions, for any number of rows in the fit, and the
+    sketch ``4 R W n_outputs`` bytes (Liu, Coleman and Shrivastava 2021, "Efficient inference via universal
+    LSH kernel", the Representer sketch). `fit` finds coefficients with which the sketch gives a model's
+    outputs.
 
-    Sketches of functions add: merging sums the functions, as weights of boosted or federated models add.
+    Sketches of functions add: a merge gives the sum of the functions, as weights of boosted or federated
+    models add.
 
     References
     ----------
@@ -91,28 +93,29 @@ class RepresenterSketch(Race):
         precision: str = "float32",
         seed: int = 0,
     ) -> Self:
-        """Fit a sketch whose function is near a model's outputs.
+        """Fit a sketch whose function is close to the outputs of a model.
 
         Parameters
         ----------
         model_outputs : array_like of shape (n,) or (n, n_outputs)
-            What the model gives for the rows: scores, logits, regression targets. Or one-hot labels.
+            The model's outputs for the rows: scores, logits or regression targets; or one-hot labels.
         X : n rows
             As ``family.hash`` takes them.
         family : HashFamily
         n_anchors : int, optional
-            Rows, drawn at random, that get a coefficient; all of them by default.
+            Number of rows, drawn at random, that get a coefficient. By default all rows get one.
         ridge : float, default 1e-3
-            Above 0: what is added to the kernel's diagonal, the kernel of a row with itself being 1.
+            The number above 0 that is added to the kernel's diagonal, where the kernel itself is 1.
         kernel : {"sketched", "exact"}
-            "exact" solves for the coefficients with the family's exact kernel, as the paper does, and the
-            sketch then errs around that solution, as ``query(..., return_std=True)`` tells. "sketched" solves
-            with the collisions of the very hashes that the sketch has, so that its own error is fitted away:
-            more accurate by far where many rows share a bucket, a little less so where few do. Its
-            coefficients depend on the hashes, and the standard error says nothing of them.
+            "exact" solves for the coefficients with the family's exact kernel, as the paper does. The sketch
+            then errs around that solution by the standard error of ``query(..., return_std=True)``.
+            "sketched" solves with the collisions of the sketch's own hashes, so that the fit compensates for
+            the error of the sketch. This is far more accurate if many rows share a bucket, and a little less
+            accurate if few do. The coefficients then depend on the hashes, and the standard error does not
+            apply.
         precision : {"float32", "float64"}
         seed : int, default 0
-            Of the anchors.
+            Seed of the choice of anchors.
 
         Returns
         -------
@@ -127,13 +130,13 @@ class RepresenterSketch(Race):
         Warns
         -----
         UserWarning
-            If more than three tenths of the outputs is left when the steps of "sketched" end.
+            If more than three tenths of the outputs remain after the iterations of "sketched".
 
         Notes
         -----
-        Kernel ridge regression, ``(K + ridge I) a = outputs`` over the anchors. "sketched": by the method of
-        minimal residuals, each step O(n R n_outputs) and in that memory. "exact": O(n_anchors**3) and 8
-        n_anchors**2 bytes.
+        The fit is kernel ridge regression, ``(K + ridge I) a = outputs`` over the anchors. "sketched" uses
+        the method of minimal residuals; an iteration takes O(n R n_outputs) time and memory. "exact" takes
+        O(n_anchors**3) time and 8 n_anchors**2 bytes.
         """
         refuse_gpu("fitting a RepresenterSketch", X, model_outputs)
         rows = read_raw_rows(X, "X")
@@ -172,8 +175,8 @@ class RepresenterSketch(Race):
     def decision_function(self, X: RowsLike, *, groups: int | None = None) -> NDArray[np.float64]:
         """Return the function's values.
 
-        They are means over repetitions, which `fit` fits; with `groups` medians of means, as in the paper.
-        Medians are biased where counters are skewed, as they are for few heavy coefficients.
+        They are means over repetitions, which `fit` fits, or with `groups` medians of means, as in the paper.
+        Medians are biased if counters are skewed, as they are for few large coefficients.
 
         Parameters
         ----------
@@ -195,7 +198,7 @@ class RepresenterSketch(Race):
             return self.query(X, groups=groups)
 
     def predict(self, X: RowsLike) -> NDArray[np.int64]:
-        """Return the output of largest value for each row: the class, where outputs are classes' scores.
+        """Return the output of largest value for each row: the class, if outputs are scores of classes.
 
         Parameters
         ----------
@@ -216,7 +219,7 @@ class RepresenterSketch(Race):
 
     @property
     def operations_per_query(self) -> int:
-        """Additions of one query beside its hashing: ``n_hashes n_outputs``."""
+        """Number of additions of one query beside its hashing: ``n_hashes n_outputs``."""
         return self.family.n_hashes * int(self.n_outputs or 1)
 
 
@@ -233,7 +236,7 @@ def _take_rows(X: Any, chosen: NDArray[np.int64]) -> Any:
 def _solve_sketched(
     family: HashFamily, X: Any, outputs: NDArray[np.float64], ridge: float
 ) -> NDArray[np.float64]:
-    """Coefficients a with ``(K + ridge I) a = outputs``, K as a RACE of these hashes estimates it."""
+    """Return a with ``(K + ridge I) a = outputs``, for K as a RACE of these hashes estimates it."""
     from scipy.sparse.linalg import LinearOperator, minres
 
     n, repetitions, chance = len(outputs), family.n_hashes, family.chance_collision

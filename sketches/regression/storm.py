@@ -1,11 +1,11 @@
-"""STORM: second moments of rows, and with them regression, from integer counters of signs."""
+"""STORM: the second moments of rows, for regression, from integer counters of signs."""
 
 from __future__ import annotations
 
 import math
 import warnings
 from contextlib import nullcontext
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,19 +21,29 @@ from ...lsh.support.lazy import lazy
 from ...lsh.support.random import normal
 from ...lsh.support.threads import get_num_threads, map_blocks
 from ...lsh.support.types import RowsLike
-from ..core.base import MergeableSketch, StateSpec
-from ..core.guard import check_interrupt, uninterrupted
+from ..core.base import MergeableSketch
+from ..core.guard import check_interrupt
+from ..core.state import StateSpec
 from ..kernels import storm
 
 __all__ = ["StormSketch"]
 
 _MAX_SIGNS = 32
-#: Bounds that a row may be long and still be split, into the square of it.
+#: The longest row that is split, in bounds. It has the square of that number of parts.
 _LONGEST = 2.0**20
-#: Share of the rows that may be clipped in silence.
+#: Share of the rows that may be clipped without a warning.
 _MOST_CLIPPED = 0.2
-#: Codes that are worked on at a time.
+#: Number of codes that are worked on at a time.
 _BLOCK_CODES = {"cpu": 1 << 20, "gpu": 1 << 26}
+
+
+class _Batch(NamedTuple):
+    """Rows, and the parts that each is counted as: None for one each."""
+
+    rows: VectorRows
+    parts: NDArray[np.int64] | None
+    n_parts: int
+    n_clipped: int
 
 
 class StormSketch(MergeableSketch):
@@ -42,51 +52,51 @@ class StormSketch(MergeableSketch):
     Parameters
     ----------
     n_features : int
-        Columns d of the rows; for regression the targets are among them.
+        Number of columns d of the rows. For regression the targets are among them.
     n_frames : int
-        Frames B of orthonormal directions.
+        Number of frames B of orthonormal directions.
     max_norm : float, default 1.0
         Public bound of the rows' Euclidean norms.
     oversize : {"clip", "split", "raise"}
-        What to do with rows beyond the bound: shorten them to it and count them in `n_clipped`, which
-        shrinks the moments; count a row of s bounds as ``ceil(s**2)`` parts of equal direction within
-        the bound, whose second moments add up to its own; or refuse the batch.
+        Treatment of rows beyond the bound. "clip" shortens them to the bound and counts them in `n_clipped`,
+        which shrinks the moments. "split" counts a row of s bounds as ``ceil(s**2)`` parts of equal direction
+        within the bound, whose second moments add up to its own. "raise" refuses the batch.
     seed : int, default 0
         In [0, 2**64).
 
     Attributes
     ----------
     n_clipped : int
-        Rows shortened so far.
+        Number of rows that were shortened.
     n_parts : int
-        Rows as they were counted: with "split" a long one as several.
+        Number of rows as they were counted; with "split" a long row counts as several.
 
     Notes
     -----
-    A row z, over the bound and with what it lacks to length 1 as one more coordinate, is a unit vector of
-    D = d + 1 coordinates. For each pair of directions a, b of a frame the sketch counts the sum over rows
-    of sign(a . z) sign(b . z): the paired hashes of STORM (Coleman, Gupta, Chen and Shrivastava 2020), of
-    which its regression surrogate with p = 2 needs no more. For random orthonormal a and b
+    A row is divided by the bound, and one more coordinate makes it a unit vector z of D = d + 1 coordinates.
+    For each pair of directions a, b of a frame the sketch counts the sum over rows of
+    sign(a . z) sign(b . z). These are the paired hashes of STORM (Coleman, Gupta, Chen and Shrivastava 2020);
+    its regression surrogate with p = 2 needs nothing else. For random orthonormal a and b
 
         E[sign(a . z) sign(b . z) (a b' + b a') / 2] = alpha (D z z' - I) / (D - 1),  alpha = 2 / (pi D)
 
-    (the trace is 0, for a and b are orthogonal, and the part along z is E|a . z| |b . z|, that of two
-    coordinates of a random unit vector). Solved for z z' and averaged over pairs, frames and rows this is
-    an unbiased estimate of the mean of z z', without error in the rows: only the directions are random.
-    Directions of one frame share hashes, and their errors partly cancel: at equal bytes the error is a
-    third to a half of that of independent pairs of directions.
+    (the trace is 0, for a and b are orthogonal; the part along z is E|a . z| |b . z|, that of two coordinates
+    of a random unit vector). Solved for z z' and averaged over pairs, frames and rows, this is an unbiased
+    estimate of the mean of z z'. Only the directions are random, so that the rows add no error. Directions of
+    one frame share hashes, and their errors partly cancel: at equal memory the error is a third to a half of
+    that of independent pairs of directions.
 
-    Rows that were clipped are what they became: where long rows are those of large targets, as with skewed
-    ones, what is fitted to the moments is too low. "split" has no such bias, at any bound; the error of the
-    directions is then in proportion to the parts a row, and a single row moves a counter by as many as it
-    has parts, so what is to be released with noise has to clip.
+    The moments are those of the rows after clipping. If long rows are those of large targets, as with skewed
+    targets, then predictions from the moments are too low. "split" has no such bias at any bound. Its error
+    of the directions is in proportion to the number of parts of a row. A single row moves a counter by its
+    number of parts, so a sketch that is to be released with noise has to clip.
 
-    A frame has min(D, 32) directions, q, and ``q (q - 1) / 2`` counters. Its memory is ``2 B q (q - 1)``
-    bytes, and twice that once a counter could pass 2**31. A row costs ``B q`` products of D terms and
-    ``B q**2 / 128`` operations for the counters. The exact moments take ``4 d**2`` bytes only: see
-    docs/structures/storm.md for when to keep those instead.
+    A frame has q = min(D, 32) directions, and ``q (q - 1) / 2`` counters. Memory is ``2 B q (q - 1)`` bytes,
+    and twice that after a counter could pass 2**31. A row costs ``B q`` products of D terms and ``B q**2 /
+    128`` operations for the counters. The exact moments take only ``4 d**2`` bytes: docs/structures/storm.md
+    says when to keep those instead.
 
-    Linear: what was merged in can be subtracted again.
+    The sketch is linear: parts that were merged in can be subtracted again.
 
     References
     ----------
@@ -125,7 +135,7 @@ class StormSketch(MergeableSketch):
 
     @property
     def n_signs(self) -> int:
-        """Directions of a frame."""
+        """Number of directions of a frame."""
         return min(self.n_features + 1, _MAX_SIGNS)
 
     def _layout(self) -> dict[str, StateSpec]:
@@ -138,12 +148,12 @@ class StormSketch(MergeableSketch):
 
     @property
     def n_clipped(self) -> int:
-        """Rows that were longer than the bound and have been shortened."""
+        """Number of rows that were longer than the bound and have been shortened."""
         return int(self._arrays["n_clipped"][0])
 
     @property
     def n_parts(self) -> int:
-        """Rows as they were counted: a long one as several where such are split."""
+        """Number of rows as they were counted; with "split" a long row counts as several."""
         return int(self._arrays["n_parts"][0])
 
     # -- directions -------------------------------------------------------------------------------
@@ -163,13 +173,13 @@ class StormSketch(MergeableSketch):
 
     @lazy
     def _vectors(self) -> RandomVectors:
-        # Product k * n_frames + b is the k-th of frame b, as projections number them.
+        # Product k * n_frames + b belongs to direction k of frame b, as projections number products.
         vectors = self._frames.transpose(1, 0, 2).reshape(-1, self.n_features + 1).astype(np.float32)
         return prepare_vectors(np.ascontiguousarray(vectors))
 
     @lazy
     def _pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The directions of each pair, in the order of its counters."""
+        """The two directions of each pair, in the order of the counters."""
         first, second = np.triu_indices(self.n_signs, 1)
         return first, second
 
@@ -190,15 +200,17 @@ class StormSketch(MergeableSketch):
         Raises
         ------
         TypeError, ValueError
-            If `X` holds no real numbers, NaN or infinity, has another width, or rows beyond the bound where
-            those are refused. Nothing is changed then.
+            If `X` contains no real numbers, NaN or infinity, has another width, or has rows beyond the bound
+            and these are refused. Nothing changes then.
         OverflowError
             If a 64-bit counter could wrap.
         """
-        self._settle("X", X)
+        return self._take_in({"X": X})
+
+    def _read(self, X: Any) -> _Batch:
         rows, backend = read_rows(X, self.n_features), self._backend
         lengths = relative_norms(rows, self.max_norm)
-        # As for InnerProduct, what rounding adds to a norm is no excess.
+        # As for InnerProduct, a norm may exceed the bound by rounding errors.
         beyond = lengths > 1.0 + 1e-6
         if self.oversize == "raise" and bool(beyond.any()):
             row = int(backend.xp.flatnonzero(beyond)[0])
@@ -209,29 +221,31 @@ class StormSketch(MergeableSketch):
         parts = self._count_parts(backend, lengths)
         n_parts = rows.n if parts is None else int(parts.sum())
         n_clipped = int(beyond.sum()) if self.oversize == "clip" else 0
+        return _Batch(rows, parts, n_parts, n_clipped)
+
+    def _amounts(self, batch: _Batch) -> dict[str, int]:
+        return {**dict.fromkeys(self._state.counters, batch.n_parts), "n_updates": batch.rows.n}
+
+    def _add(self, batch: _Batch) -> None:
+        rows, parts, backend = batch.rows, batch.parts, self._backend
         block = max(64, _BLOCK_CODES[self.device] // self.n_frames // 64 * 64)
-        with uninterrupted():
-            for name in self._integer_sums():
-                self._reserve(name, n_parts)
-            with self._restored_on_failure() if rows.n > block else nullcontext():
-                for start in range(0, rows.n, block):
-                    stop = min(start + block, rows.n)
-                    if parts is None or bool((parts[start:stop] == 1).all()):
-                        signs = self._signs(backend, rows, start, stop)
-                        check_interrupt()
-                        self._count(backend, signs)
-                    else:
-                        short = _divided(rows, backend.xp.sqrt(parts), start, stop)
-                        signs = self._signs(backend, short, 0, stop - start)
-                        check_interrupt()
-                        self._count_split(backend, signs, parts[start:stop])
-            self._arrays["n_clipped"] += n_clipped
-            self._arrays["n_parts"] += n_parts
-            self._arrays["n_updates"] += rows.n
-        return self
+        with self._state.restored_on_failure() if rows.n > block else nullcontext():
+            for start in range(0, rows.n, block):
+                stop = min(start + block, rows.n)
+                if parts is None or bool((parts[start:stop] == 1).all()):
+                    signs = self._signs(backend, rows, start, stop)
+                    check_interrupt()
+                    self._count(backend, signs)
+                else:
+                    short = _divided(rows, backend.xp.sqrt(parts), start, stop)
+                    signs = self._signs(backend, short, 0, stop - start)
+                    check_interrupt()
+                    self._count_split(backend, signs, parts[start:stop])
+        self._arrays["n_clipped"] += batch.n_clipped
+        self._arrays["n_parts"] += batch.n_parts
 
     def _count_parts(self, backend: Backend, lengths: NDArray[np.float64]) -> NDArray[np.int64] | None:
-        """Parts of each row; None for one each."""
+        """Return the number of parts of each row, or None if each row is one part."""
         if self.oversize != "split" or not bool((lengths > 1.0 + 1e-6).any()):
             return None
         if not bool((lengths <= _LONGEST).all()):
@@ -244,7 +258,7 @@ class StormSketch(MergeableSketch):
         return backend.xp.maximum(parts, 1)
 
     def _count_split(self, backend: Backend, codes: NDArray[np.uint32], parts: NDArray[np.int64]) -> None:
-        """Count each row as often as it has parts: by the bits of that number, each with its rows."""
+        """Count each row as many times as it has parts, by the bits of that number."""
         products, xp = self._arrays["products"], backend.xp
         for bit in range(int(parts.max()).bit_length()):
             some = xp.flatnonzero(parts >> bit & 1)
@@ -254,7 +268,7 @@ class StormSketch(MergeableSketch):
                 products += once << bit
 
     def _signs(self, backend: Backend, rows: VectorRows, start: int, stop: int) -> NDArray[np.uint32]:
-        """Bits of the rows [start, stop): shape (stop - start, n_frames)."""
+        """Return the sign bits of the rows [start, stop), shape (stop - start, n_frames)."""
         extension = Extension(self.max_norm, self.n_features, self.n_features + 1)
         out = backend.xp.empty((stop - start, self.n_frames), np.uint32)
         how = (*self._vectors, self.n_frames)
@@ -279,7 +293,7 @@ class StormSketch(MergeableSketch):
     # -- read-out ---------------------------------------------------------------------------------
 
     def second_moments(self, *, return_std: bool = False) -> Any:
-        """Estimate the mean of ``z z'`` over the rows, clipped ones as they were clipped.
+        """Estimate the mean of ``z z'`` over the rows, after clipping.
 
         Parameters
         ----------
@@ -289,14 +303,14 @@ class StormSketch(MergeableSketch):
         Returns
         -------
         moments : ndarray of shape (n_features, n_features), float64
-            Symmetric and unbiased; so eigenvalues near 0 may come out below it.
+            The estimate is symmetric and unbiased, so that small eigenvalues may be below 0.
         std : ndarray of the same shape
-            Only with `return_std`; NaN for one frame.
+            Only with `return_std`. NaN if there is one frame.
 
         Raises
         ------
         ValueError
-            If no row has been taken in, or as many were taken out again.
+            If the sketch has no rows, or all rows were taken out again.
 
         Warns
         -----

@@ -3,189 +3,49 @@
 from __future__ import annotations
 
 import warnings
-from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.utils import check_random_state
+from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ...errors import IncompatibleSketchError
-from ...lsh.support.checks import check_int
 from ...lsh.support.public import publish
 from ...lsh.support.types import RowsLike
-from .storm import StormSketch
+from .storm_linear import StormLinear, ridge_inverse
 
 __all__ = ["StormClassifier", "StormRegressor"]
 
-#: Of the norms of the first batch's rows: longer ones are counted as several. A tight bound spreads rows over
-#: the sphere, which lowers the error of the directions, and costs time only.
-_QUANTILE = 0.25
-#: Rows that the scaling may be learnt from, where more are to follow: it knows deviations within a quarter.
-_LEAST_ROWS = 10
-#: Deviations of the scaling that columns may lie from its centre, root mean square, in silence.
-_FAR = 10.0
 
-
-class _StormLinear(BaseEstimator):  # type: ignore[misc]
-    """What regression and classification share: a sketch of rows, a constant and targets, all scaled."""
-
-    sketch_: StormSketch
-    scaling_: dict[str, Any]
-    n_features_in_: int
-    _coefficients: NDArray[np.float64]
-    _intercepts: NDArray[np.float64]
-
-    def __init__(
-        self, *, n_bytes: int = 1 << 16, scaling: dict[str, Any] | None = None, random_state: Any = 0
-    ) -> None:
-        self.n_bytes = n_bytes
-        self.scaling = scaling
-        self.random_state = random_state
-
-    def _begin(self, X: NDArray[np.float64], targets: NDArray[np.float64], *, more: bool) -> None:
-        """Choose the scaling and the size of the sketch; nothing has been learnt yet.
-
-        `more` tells whether other batches may follow, for which the scaling is chosen too.
-        """
-        n_bytes = check_int("n_bytes", self.n_bytes, 1)
-        state = self.random_state
-        seed = int(state) if isinstance(state, Integral) else int(check_random_state(state).randint(2**31))
-        if self.scaling is None:
-            if more and len(X) < _LEAST_ROWS:
-                raise ValueError(
-                    f"X must have at least {_LEAST_ROWS} rows in the first batch, for centres, scales and a "
-                    f"bound of all rows to come are learnt from it, got {len(X)}; or pass scaling: public "
-                    f"ones, or the scaling_ of a {type(self).__name__} fitted to a sample of rows"
-                )
-            scaling = {"center": X.mean(axis=0), "scale": _spread(X), **self._scale_targets(targets)}
-            norms = np.linalg.norm(self._rows(X, targets, scaling), axis=1)
-            scaling["max_norm"] = float(np.quantile(norms, _QUANTILE))
-        else:
-            scaling = _check_scaling(self.scaling, X.shape[1], targets.shape[1])
-        n_features = X.shape[1] + 1 + targets.shape[1]
-        frame = StormSketch(n_features, 1).state["products"].array.nbytes
-        self.scaling_ = scaling
-        self.sketch_ = StormSketch(
-            n_features,
-            max(2, n_bytes // frame),
-            max_norm=scaling["max_norm"],
-            oversize="split",
-            seed=seed,
-        )
-
-    @staticmethod
-    def _rows(X: NDArray[Any], targets: NDArray[Any], scaling: dict[str, Any]) -> NDArray[np.float64]:
-        return np.column_stack(
-            [
-                (X - scaling["center"]) / scaling["scale"],
-                np.ones(len(X)),
-                (targets - scaling["target_center"]) / scaling["target_scale"],
-            ]
-        )
-
-    def _scale_targets(self, targets: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        return {"target_center": targets.mean(axis=0), "target_scale": _spread(targets)}
-
-    def _learn(self, X: NDArray[np.float64], targets: NDArray[np.float64]) -> None:
-        self.sketch_.update(self._rows(X, targets, self.scaling_))
-        self._solve()
-
-    def _moments(self) -> tuple[NDArray[np.float64], float]:
-        """Estimated second moments of scaled rows, and their standard error: one number, that of an entry."""
-        moments, error = self.sketch_.second_moments(return_std=True)
-        noise = float(np.sqrt(np.mean(error**2)))
-        squares = np.diag(moments)
-        d, worst = self.n_features_in_, int(np.argmax(squares))
-        if squares[worst] > _FAR**2:
-            which = f"column {worst} of X" if worst < d else "the target"
-            warnings.warn(
-                f"{which} lies {squares[worst] ** 0.5:.3g} deviations from the centre of the scaling, root "
-                "mean square: the first batch was unlike the rows after it, or the scaling given does not "
-                "fit, and columns of less spread are lost in noise. Pass as scaling the scaling_ of an "
-                "estimator fitted to a random sample of rows",
-                stacklevel=6,
-            )
-        # The largest eigenvalue of a symmetric matrix of such errors, beside the mean one of the features.
-        ratio = 2.0 * noise * len(moments) ** 0.5 / max(float(squares[:d].mean()), noise, 1e-300)
-        if ratio > 1.0:
-            warnings.warn(
-                f"the counters err by {ratio:.2g} times what the features vary: what is learnt is mostly "
-                f"noise. n_bytes={int(self.n_bytes * (2.0 * ratio) ** 2)} brings that to a half, got "
-                f"n_bytes={self.n_bytes}",
-                stacklevel=6,
-            )
-        return moments, noise
-
-    def _solve(self) -> None:
-        """Set the coefficients and intercepts, in the units of the data, from the sketch."""
-        raise NotImplementedError
-
-    def _values(self, X: Any) -> NDArray[np.float64]:
-        check_is_fitted(self, "sketch_")
-        X = validate_data(self, X, reset=False, dtype=np.float64)
-        return np.asarray(X @ self._coefficients + self._intercepts)
-
-    def merge(self, other: Self) -> Self:
-        """Take in what another estimator has learnt, in place.
-
-        Parameters
-        ----------
-        other : fitted estimator of the same class, `n_bytes`, `random_state` and scaling
-            For parts that are fitted apart pass one's ``scaling_`` as `scaling` to the others.
-
-        Returns
-        -------
-        The estimator itself.
-
-        Raises
-        ------
-        IncompatibleSketchError
-            If sketches, scalings or classes differ; nothing is changed.
-        """
-        check_is_fitted(self, "sketch_")
-        check_is_fitted(other, "sketch_")
-        for name, value in self.scaling_.items():
-            if not np.array_equal(value, other.scaling_[name]):
-                raise IncompatibleSketchError(f"estimators differ in scaling_[{name!r}]")
-        if not np.array_equal(getattr(self, "classes_", ()), getattr(other, "classes_", ())):
-            raise IncompatibleSketchError("estimators differ in classes_")
-        self.sketch_.merge(other.sketch_)
-        self._solve()
-        return self
-
-
-class StormRegressor(RegressorMixin, _StormLinear):  # type: ignore[misc]
+class StormRegressor(RegressorMixin, StormLinear):  # type: ignore[misc]
     """Linear regression in one pass, from integer counters that merge and subtract.
 
     Parameters
     ----------
     n_bytes : int, default 65536
-        Of the sketch's counters; settings follow from it.
+        Bytes of the sketch's counters. The settings of the sketch follow from it.
     scaling : dict, optional
-        Public centres and scales of features and target and the norm bound of scaled rows: the ``scaling_``
-        of another estimator, or keys "center", "scale", "target_center", "target_scale", "max_norm". By
-        default taken from the first batch (which a private release must not do), for all that follow.
+        Public centres and scales of features and target, and the bound of the norms of scaled rows: the
+        ``scaling_`` of another estimator, or a dict with the keys "center", "scale", "target_center",
+        "target_scale" and "max_norm". By default the first batch determines it for all later batches. A
+        private release must not do so.
     random_state : int, RandomState or None, default 0
-        Of the sketch's directions. Estimators merge if theirs are the same integer.
+        Seed of the sketch's directions. Estimators merge if they have the same integer.
 
     Attributes
     ----------
     sketch_ : StormSketch
     scaling_ : dict
     coef_, intercept_ : ndarray and float
-        Of the linear model, in the units of the data.
+        Coefficients and intercept of the linear model, in the units of the data.
     n_features_in_ : int
 
     Notes
     -----
-    Least squares needs the second moments of features and target alone, and `StormSketch` estimates those
-    without bias, for rows beyond the bound are split and not clipped. They are solved for with a ridge of
-    their own standard error, which shrinks coefficients by about that share:
-    docs/structures/storm.md says how much.
+    Least squares needs only the second moments of features and target. `StormSketch` estimates them without
+    bias, because rows beyond the bound are split and not clipped. The solver adds a ridge of their standard
+    error, which shrinks the coefficients by about that share: docs/structures/storm.md gives figures.
 
     References
     ----------
@@ -205,11 +65,11 @@ class StormRegressor(RegressorMixin, _StormLinear):  # type: ignore[misc]
     """
 
     def _solve(self) -> None:
-        # A ridge of the moments' own standard error: below it nobody knows them. Directions whose variance
-        # is not told from 0 get no more weight than that.
+        # The ridge is the standard error of the moments, below which they are unknown. It also bounds the
+        # weight of directions whose variance may be 0.
         moments, noise = self._moments()
         d = self.n_features_in_ + 1
-        theta = _ridge_inverse(moments[:d, :d], noise) @ moments[:d, d:]
+        theta = ridge_inverse(moments[:d, :d], noise) @ moments[:d, d:]
         scale, target_scale = self.scaling_["scale"], self.scaling_["target_scale"]
         self._coefficients = theta[:-1] / scale[:, None] * target_scale
         self._intercepts = (
@@ -219,7 +79,7 @@ class StormRegressor(RegressorMixin, _StormLinear):  # type: ignore[misc]
         )
 
     def fit(self, X: RowsLike, y: ArrayLike) -> Self:
-        """Learn from rows `X` and targets `y`, forgetting what was learnt before.
+        """Learn from rows `X` and targets `y`, and forget what was learnt before.
 
         Parameters
         ----------
@@ -235,14 +95,14 @@ class StormRegressor(RegressorMixin, _StormLinear):  # type: ignore[misc]
         TypeError, ValueError
             As scikit-learn's estimators do.
         """
-        self.__dict__.pop("sketch_", None)
+        self._forget()
         return self._take_in(X, y, more=False)
 
     def partial_fit(self, X: RowsLike, y: ArrayLike) -> Self:
         """Learn from another batch of rows and targets.
 
-        Without `scaling` the first batch also chooses the centres, scales and the bound that all rows to come
-        are counted by: it should be a random sample of them.
+        Without `scaling` the first batch also determines the centres, the scales and the bound for all later
+        rows, so it should be a random sample of them.
 
         Parameters
         ----------
@@ -256,13 +116,14 @@ class StormRegressor(RegressorMixin, _StormLinear):  # type: ignore[misc]
         Raises
         ------
         TypeError, ValueError
-            As scikit-learn's estimators do, and if the first batch has fewer than 10 rows and no `scaling`
-            was given.
+            As scikit-learn's estimators do, and if the first batch has fewer than 10 rows and no `scaling` is
+            given.
 
         Warns
         -----
         UserWarning
-            If rows lie far from what the scaling expects, or the counters err by more than features vary.
+            If rows lie far from the centres of the scaling, or the error of the counters exceeds the variance
+            of the features.
         """
         return self._take_in(X, y, more=True)
 
@@ -288,7 +149,7 @@ class StormRegressor(RegressorMixin, _StormLinear):  # type: ignore[misc]
         return float(self._intercepts[0])
 
     def predict(self, X: RowsLike) -> NDArray[np.float64]:
-        """Predicted targets, shape (n,).
+        """Return predicted targets.
 
         Parameters
         ----------
@@ -306,13 +167,13 @@ class StormRegressor(RegressorMixin, _StormLinear):  # type: ignore[misc]
         return self._values(X)[:, 0]
 
 
-class StormClassifier(ClassifierMixin, _StormLinear):  # type: ignore[misc]
+class StormClassifier(ClassifierMixin, StormLinear):  # type: ignore[misc]
     """Linear classification in one pass, from integer counters that merge and subtract.
 
     Parameters
     ----------
     n_bytes, scaling, random_state
-        As for `StormRegressor`; targets are classes as columns of 0 and 1.
+        As for `StormRegressor`. The targets are columns of 0 and 1, one for each class.
 
     Attributes
     ----------
@@ -322,9 +183,9 @@ class StormClassifier(ClassifierMixin, _StormLinear):  # type: ignore[misc]
 
     Notes
     -----
-    Linear discriminant analysis. The second moments of features, a constant and the columns of classes hold
-    all that it needs: the classes' shares and means, and the covariance within them. All are estimated from
-    one `StormSketch`; the covariance gets a ridge of its standard error.
+    The classifier is linear discriminant analysis. The second moments of features, a constant and the columns
+    of classes determine the classes' shares and means, and the covariance within classes. All are estimated
+    from one `StormSketch`. The covariance gets a ridge of its standard error.
 
     References
     ----------
@@ -347,34 +208,34 @@ class StormClassifier(ClassifierMixin, _StormLinear):  # type: ignore[misc]
     def _solve(self) -> None:
         moments, noise = self._moments()
         d = self.n_features_in_
-        # Columns of classes as they were, 0 and 1, from those that were centred and scaled.
+        # Undo the centring and scaling of the columns of classes, so that they are 0 and 1 again.
         scaling = self.scaling_
         back = np.eye(len(moments))
         back[d + 1 :, d + 1 :] = np.diag(scaling["target_scale"])
         back[d + 1 :, d] = scaling["target_center"]
         moments = back @ moments @ back.T
         whole = max(moments[d, d], noise)
-        # Shares are known up to the error of their scaled columns. A class of which nothing has been seen has
-        # a share of about 0, and a mean that must not explode.
-        told = 4.0 * noise * (scaling["target_scale"] + scaling["target_center"]) / whole
+        # Shares are known up to the error of their scaled columns. A class without rows has a share of about
+        # 0, and its mean must stay bounded.
+        least = 4.0 * noise * (scaling["target_scale"] + scaling["target_center"]) / whole
         shares = moments[d, d + 1 :] / whole
-        lost = self.classes_[shares < told]
+        lost = self.classes_[shares < least]
         if lost.size:
             warnings.warn(
                 f"classes {lost.tolist()} have shares of the rows that the counters do not tell from 0: they "
                 f"may be missed. More n_bytes would tell them, got n_bytes={self.n_bytes}",
                 stacklevel=5,
             )
-        means = moments[:d, d + 1 :] / whole / np.maximum(shares, told)
+        means = moments[:d, d + 1 :] / whole / np.maximum(shares, least)
         shares = np.maximum(shares, 1e-9)
         within = moments[:d, :d] / whole - (means * shares) @ means.T
-        directions = _ridge_inverse(within, noise / whole) @ means
+        directions = ridge_inverse(within, noise / whole) @ means
         offsets = np.log(shares) - 0.5 * np.einsum("dk,dk->k", means, directions)
         self._coefficients = directions / scaling["scale"][:, None]
         self._intercepts = offsets - scaling["center"] @ self._coefficients
 
     def fit(self, X: RowsLike, y: ArrayLike) -> Self:
-        """Learn from rows `X` and labels `y`, forgetting what was learnt before.
+        """Learn from rows `X` and labels `y`, and forget what was learnt before.
 
         Parameters
         ----------
@@ -391,14 +252,14 @@ class StormClassifier(ClassifierMixin, _StormLinear):  # type: ignore[misc]
         TypeError, ValueError
             As scikit-learn's estimators do.
         """
-        self.__dict__.pop("sketch_", None)
+        self._forget()
         return self._take_in(X, y, None if y is None else np.unique(np.asarray(y)), more=False)
 
     def partial_fit(self, X: RowsLike, y: ArrayLike, classes: Any = None) -> Self:
-        """Learn from another batch; all `classes` must be told with the first one.
+        """Learn from another batch; the first call needs all `classes`.
 
-        Without `scaling` the first batch also chooses the centres, scales and the bound that all rows to come
-        are counted by: it should be a random sample of them, with rows of every class.
+        Without `scaling` the first batch also determines the centres, the scales and the bound for all later
+        rows, so it should be a random sample of them, with rows of every class.
 
         Parameters
         ----------
@@ -406,7 +267,7 @@ class StormClassifier(ClassifierMixin, _StormLinear):  # type: ignore[misc]
         y : array_like of shape (n,)
             Classes.
         classes : array_like, optional
-            All that there will be; needed at the first call.
+            All classes of all batches. The first call needs them.
 
         Returns
         -------
@@ -415,14 +276,14 @@ class StormClassifier(ClassifierMixin, _StormLinear):  # type: ignore[misc]
         Raises
         ------
         TypeError, ValueError
-            As scikit-learn's estimators do, and if the first batch has fewer than 10 rows and no `scaling`
-            was given.
+            As scikit-learn's estimators do, and if the first batch has fewer than 10 rows and no `scaling` is
+            given.
 
         Warns
         -----
         UserWarning
-            As `StormRegressor.partial_fit`, and for classes that do not occur in the first batch, or so
-            rarely so far that the counters do not tell them from none.
+            As `StormRegressor.partial_fit`, and for classes that do not occur in the first batch, or whose
+            share may be 0 by the counters.
         """
         return self._take_in(X, y, classes, more=True)
 
@@ -459,14 +320,14 @@ class StormClassifier(ClassifierMixin, _StormLinear):  # type: ignore[misc]
     def _scale_targets(self, targets: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         n, k = targets.shape
         shares = (targets.sum(axis=0) + 1.0) / (n + k)
-        # A class without rows may be rare, or come later: between that and an equal share.
+        # A class without rows may be rare or come later; its share is set between 0 and an equal share.
         absent = ~targets.any(axis=0)
         shares[absent] = np.sqrt(shares[absent] / k)
         shares[~absent] *= (1.0 - shares[absent].sum()) / shares[~absent].sum()
         return {"target_center": shares, "target_scale": np.sqrt(shares * (1.0 - shares))}
 
     def decision_function(self, X: RowsLike) -> NDArray[np.float64]:
-        """Values of the classes, shape (n, n_classes); for two, what the second has over the first, (n,).
+        """Return the values of the classes; for two classes, the second value less the first.
 
         Parameters
         ----------
@@ -485,7 +346,7 @@ class StormClassifier(ClassifierMixin, _StormLinear):  # type: ignore[misc]
         return values[:, 1] - values[:, 0] if len(self.classes_) == 2 else values
 
     def predict(self, X: RowsLike) -> NDArray[Any]:
-        """The likeliest class of each row.
+        """Return the likeliest class of each row.
 
         Parameters
         ----------
@@ -503,39 +364,6 @@ class StormClassifier(ClassifierMixin, _StormLinear):  # type: ignore[misc]
         """
         best = self._values(X).argmax(axis=1)
         return np.asarray(self.classes_[best])
-
-
-def _ridge_inverse(matrix: NDArray[np.float64], noise: float) -> NDArray[np.float64]:
-    """The inverse of a matrix whose entries are known up to `noise`: a ridge, and no eigenvalue below it."""
-    values, vectors = np.linalg.eigh(matrix)
-    return np.asarray((vectors / np.maximum(values + noise, noise)) @ vectors.T)
-
-
-def _spread(columns: NDArray[np.float64]) -> NDArray[np.float64]:
-    spread = columns.std(axis=0)
-    return np.where(spread > 1e-12 * np.maximum(np.abs(columns).max(axis=0), 1e-300), spread, 1.0)
-
-
-def _check_scaling(given: Any, n_features: int, n_targets: int) -> dict[str, Any]:
-    shapes = {
-        "center": (n_features,),
-        "scale": (n_features,),
-        "target_center": (n_targets,),
-        "target_scale": (n_targets,),
-        "max_norm": (),
-    }
-    if not isinstance(given, dict) or set(given) != set(shapes):
-        raise ValueError(f"scaling must be a dict with the keys {', '.join(shapes)}, got {given!r}")
-    checked = {}
-    for name, shape in shapes.items():
-        values = np.broadcast_to(np.asarray(given[name], np.float64), shape)
-        positive = name in ("scale", "target_scale", "max_norm")
-        if not bool(np.isfinite(values).all()) or (positive and bool((values <= 0).any())):
-            raise ValueError(
-                f"scaling[{name!r}] must be finite{' and above 0' if positive else ''}, got {values}"
-            )
-        checked[name] = float(values) if shape == () else values.copy()
-    return checked
 
 
 publish("mergesketch", __all__, globals())

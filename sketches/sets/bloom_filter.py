@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -12,10 +11,10 @@ from xxhash import xxh3_64_intdigest
 from ...lsh.hashing.keys import HASH_COLLISION, hash_keys, read_keys
 from ...lsh.support.backend import to_host
 from ...lsh.support.checks import NO_INTEGERS, check_int, check_real, renamed
-from ...lsh.support.threads import get_num_threads, map_blocks, run_tasks
+from ...lsh.support.threads import get_num_threads, run_tasks
 from ...lsh.support.types import KeyLike, KeysLike
-from ..core.base import MergeableSketch, StateSpec
-from ..core.guard import uninterrupted
+from ..core.base import MergeableSketch
+from ..core.state import StateSpec
 from ..kernels import bloom
 from ..kernels.bloom import BLOCK_BITS, BLOCK_WORDS
 from .bloom_theory import (
@@ -26,33 +25,21 @@ from .bloom_theory import (
     size_for,
     warn_of_saturation,
 )
+from .key_groups import KEYS_BLOCK, KeyGroups, group_keys, is_worth_grouping, keys_together, over_groups
 
 __all__ = ["BloomFilter"]
 
-#: Keys, and blocks, that are worth a thread of their own.
-_KEYS_BLOCK = 1 << 15
+#: Number of blocks that are worth a thread of their own when their bits are counted.
 _COUNTED_BLOCK = 1 << 14
-#: Threads that may each read all keys of a batch to add those of their own blocks.
+#: The most threads that each read all keys of a batch, to add those of their own blocks.
 _MAX_READERS = 8
-#: Blocks of a filter that the caches of the processor do not hold any more: 16 MiB.
-_LARGE = 1 << 18
-#: Blocks of a group of keys that are worked on together: 128 KiB, which the second-level cache holds.
-_GROUP = 1 << 11
-#: Groups at most: each is a place that is written to while keys are put in order.
-_MAX_GROUPS = 512
-#: Keys that are put in order together, at most: their hashes take 64 MiB.
-_MAX_ORDERED = 1 << 23
 
 
-class _Ordered(NamedTuple):
-    """A batch of keys whose hashes are grouped by block, in parts that threads grouped on their own."""
+class _Values(NamedTuple):
+    """Keys as 64-bit integers that the kernels hash, or as hashes."""
 
-    start: int
-    stop: int
-    shift: np.uint64
-    bounds: list[int]  # of the parts, within the batch
-    hashes: NDArray[np.uint64]
-    ends: NDArray[np.int64]  # (parts, groups + 1)
+    values: NDArray[np.uint64]
+    hashed: bool
 
 
 class BloomFilter(MergeableSketch):
@@ -191,22 +178,23 @@ class BloomFilter(MergeableSketch):
         TypeError, ValueError
             If the keys are of no known or of mixed type. Nothing is changed then.
         """
-        values, hashed = self._read(keys)
-        with uninterrupted():
-            self._set_bits(values, hashed)
-        return self
+        return self._take_in({"keys": keys})
 
-    def _set_bits(self, values: NDArray[np.uint64], hashed: bool) -> None:
-        self._reserve("n_updates", values.size)
+    def _amounts(self, keys: _Values) -> dict[str, int]:
+        return {"n_updates": keys.values.size}
+
+    def _add(self, keys: _Values) -> None:
+        values, hashed = keys
         words, backend, seed = self._words, self._backend, np.uint64(self.seed)
-        n_threads = get_num_threads() if values.size >= 2 * _KEYS_BLOCK else 1
+        n_threads = get_num_threads() if values.size >= 2 * KEYS_BLOCK else 1
         if self.device == "gpu":
             backend.kernels(bloom).bloom_add(
                 values, seed, hashed, self.n_hashes, np.uint64(0), np.uint64(2**64 - 1), words
             )
-        elif self._is_worth_ordering(values.size) or n_threads > _MAX_READERS:
-            for batch in self._in_order(values, hashed):
-                self._over_groups(backend.kernels(bloom).bloom_add_groups, (batch.hashes, batch.ends), words)
+        elif is_worth_grouping(self.n_blocks, values.size) or n_threads > _MAX_READERS:
+            kernel = backend.kernels(bloom).bloom_add_groups
+            for batch in group_keys(values, hashed, self.seed, self.n_blocks):
+                over_groups(kernel, self.n_hashes, (batch.hashes, batch.ends), words)
         else:
             # Every thread reads all keys and adds those of its own blocks: no two write to one block.
             n_tasks = min(n_threads, self.n_blocks)
@@ -217,7 +205,6 @@ class BloomFilter(MergeableSketch):
                 backend.kernels(bloom).bloom_add(values, seed, hashed, self.n_hashes, low, width, words)
 
             run_tasks(add, n_tasks)
-        self._arrays["n_updates"] += values.size
 
     def contains(self, keys: KeysLike) -> NDArray[np.bool_]:
         """Whether each key may be among those added: never False for one that is.
@@ -236,28 +223,31 @@ class BloomFilter(MergeableSketch):
         TypeError, ValueError
             If the keys are of no known or of mixed type.
         """
+        self._claim_device("keys", keys)
         values, hashed = self._read(keys)
         words, backend, seed = self._words, self._backend, np.uint64(self.seed)
         out: NDArray[np.bool_] = backend.xp.empty(values.size, dtype=np.bool_)
-        if self.device == "gpu" or not self._is_worth_ordering(values.size):
+        if self.device == "gpu" or not is_worth_grouping(self.n_blocks, values.size):
             backend.map_blocks(
                 lambda a, b: backend.kernels(bloom).bloom_contains(
                     words, values, seed, hashed, self.n_hashes, a, b, out
                 ),
                 values.size,
-                _KEYS_BLOCK,
+                KEYS_BLOCK,
             )
             return out
-        found = np.empty(min(values.size, self._n_ordered()), dtype=np.bool_)
-        for batch in self._in_order(values, hashed):
-            grouped = (words, batch.hashes, batch.ends)
-            self._over_groups(backend.kernels(bloom).bloom_contains_groups, grouped, found)
+        found = np.empty(min(values.size, keys_together(self.n_blocks)), dtype=np.bool_)
+        kernels = backend.kernels(bloom)
+        for batch in group_keys(values, hashed, self.seed, self.n_blocks):
+            over_groups(
+                kernels.bloom_contains_groups, self.n_hashes, (words, batch.hashes, batch.ends), found
+            )
             part, answers = values[batch.start : batch.stop], out[batch.start : batch.stop]
 
-            def put_back(p: int, batch: _Ordered = batch, part: Any = part, answers: Any = answers) -> None:
+            def put_back(p: int, batch: KeyGroups = batch, part: Any = part, answers: Any = answers) -> None:
                 bounds = batch.bounds[p], batch.bounds[p + 1]
-                how = seed, hashed, np.uint64(self.n_blocks), batch.shift, *bounds
-                backend.kernels(bloom).bloom_regroup(part, batch.ends[p], found, *how, answers)
+                sizes = seed, hashed, np.uint64(self.n_blocks), batch.shift
+                kernels.bloom_regroup(part, batch.ends[p], found, *sizes, *bounds, answers)
 
             run_tasks(put_back, len(batch.ends))
         return out
@@ -282,11 +272,11 @@ class BloomFilter(MergeableSketch):
         )
         return bool(out[0])
 
-    def _read(self, keys: Any) -> tuple[NDArray[np.uint64], bool]:
-        """Keys as 64-bit integers that the kernels hash as they go, or as hashes."""
-        self._settle("keys", keys)
+    def _read(self, keys: Any) -> _Values:
         read = read_keys(keys)
-        return (read.hashes(self.seed), True) if read.words is None else (read.words, False)
+        if read.words is None:
+            return _Values(read.hashes(self.seed), True)
+        return _Values(read.words, False)
 
     @property
     def _words(self) -> NDArray[np.uint64]:
@@ -295,43 +285,6 @@ class BloomFilter(MergeableSketch):
     def _first_hash(self, block: int) -> int:
         """The least hash h with ``h * n_blocks >> 64 == block``."""
         return -(-(block << 64) // self.n_blocks)
-
-    def _n_ordered(self) -> int:
-        """Keys to put in order together: a few a block, so that few blocks are fetched for one key."""
-        return min(max(1 << 20, 8 * self.n_blocks), _MAX_ORDERED)
-
-    def _is_worth_ordering(self, n: int) -> bool:
-        return self.n_blocks >= _LARGE and n >= 2 * min(self.n_blocks, _MAX_ORDERED // 2)
-
-    def _in_order(self, values: NDArray[np.uint64], hashed: bool) -> Iterator[_Ordered]:
-        """The keys in batches, each grouped by ranges of blocks."""
-        kernel, seed = self._backend.kernels(bloom).bloom_group, np.uint64(self.seed)
-        # Groups of so many blocks as fit in cache, but several a thread and not too many.
-        wanted = max(self.n_blocks // _GROUP, 8 * get_num_threads())
-        shift = (self.n_blocks // min(wanted, _MAX_GROUPS)).bit_length()
-        n_groups = ((self.n_blocks - 1) >> shift) + 1
-        # All memory first: a batch must not fail when others are in.
-        hashes = np.empty(min(values.size, self._n_ordered()), dtype=np.uint64)
-        all_ends = np.empty((get_num_threads(), n_groups + 1), dtype=np.int64)
-        for start in range(0, values.size, hashes.size):
-            batch = values[start : start + hashes.size]
-            n_parts = max(1, min(get_num_threads(), batch.size // _KEYS_BLOCK))
-            bounds = [batch.size * p // n_parts for p in range(n_parts + 1)]
-            ends = all_ends[:n_parts]
-            ends[...] = 0
-
-            def group(p: int, batch: Any = batch, bounds: Any = bounds, ends: Any = ends) -> None:
-                sizes = np.uint64(self.n_blocks), np.uint64(shift)
-                kernel(batch, seed, hashed, *sizes, bounds[p], bounds[p + 1], hashes, ends[p])
-
-            run_tasks(group, n_parts)
-            yield _Ordered(start, start + batch.size, np.uint64(shift), bounds, hashes, ends)
-
-    def _over_groups(self, kernel: Any, read: tuple[NDArray[Any], ...], out: NDArray[Any]) -> None:
-        """Run a kernel that reads some arrays, the last of which says where groups end, over all groups."""
-        # All parts' keys of a group go to one thread, and no two groups share a block.
-        n_groups = read[-1].shape[1] - 1
-        map_blocks(lambda a, b: kernel(*read, self.n_hashes, a, b, out), n_groups, 1)
 
     # -- what the set bits tell -------------------------------------------------------------------
 
@@ -476,12 +429,12 @@ class BloomFilter(MergeableSketch):
             Naming the first field in which the configurations differ.
         """
         self._check_compatible(other)
-        return self.empty_like()._adopt(
-            {
-                "blocks": self._arrays["blocks"] & other._arrays["blocks"],
-                "n_updates": np.minimum(self._arrays["n_updates"], other._arrays["n_updates"]),
-            }
-        )
+        ours, theirs = self._arrays, self._on_our_device(other)._arrays
+        both = {
+            "blocks": ours["blocks"] & theirs["blocks"],
+            "n_updates": np.minimum(ours["n_updates"], theirs["n_updates"]),
+        }
+        return self.empty_like()._set_arrays(both, self.device)
 
     def __and__(self, other: Self) -> Self:
         if not isinstance(other, BloomFilter):
@@ -500,7 +453,7 @@ class BloomFilter(MergeableSketch):
 
     def _fills(self, other: Self) -> NDArray[np.int64]:
         """How many blocks have 0, 1, ..., 512 bits set in either filter."""
-        ours, theirs, backend = self._words, self._beside(other)._words, self._backend
+        ours, theirs, backend = self._words, self._on_our_device(other)._words, self._backend
 
         def count(start: int, stop: int) -> NDArray[np.int64]:
             fills = backend.xp.zeros(BLOCK_BITS + 1, dtype=np.int64)

@@ -6,35 +6,24 @@ import math
 from typing import Any, Self
 
 import numpy as np
-import scipy
 from numpy.typing import ArrayLike, NDArray
 
-from ...lsh.inputs.arrays import check_array, refuse_flags
-from ...lsh.inputs.sparse_structure import check_coo, check_sparse
+from ...lsh.inputs.arrays import check_array
 from ...lsh.support.backend import backend_of
 from ...lsh.support.checks import check_flag, check_int, check_real
-from ...lsh.support.lazy import lazy
-from ...lsh.support.random import random_uint64
-from ...lsh.support.threads import get_num_threads, run_tasks
 from ...lsh.support.types import RowsLike
-from ..core.base import MergeableSketch, StateSpec
-from ..core.guard import uninterrupted
 from ..kernels import bloom_signatures
-from .bloom_theory import warn_of_saturation
+from .neighbourhoods import PAIRS_BLOCK, Neighbourhoods
 
 __all__ = ["BloomSignatures"]
 
-#: Edges that are worth a second thread, which reads them all again.
-_EDGES = 1 << 16
-_MAX_READERS = 8
-_PAIRS = 1 << 12
 _MAX_NODES = 1 << 40
 _MAX_BITS = 1 << 30
 #: Degrees below count as this in a logarithm: a common neighbour has two.
 _LEAST_DEGREE = 2.0
 
 
-class BloomSignatures(MergeableSketch):
+class BloomSignatures(Neighbourhoods):
     """For every node of a graph, the set of its neighbours as `n_bits` bits with one hash function.
 
     Sizes of neighbourhoods, and of what two of them share, are estimated by linear counting [1]_ [2]_.
@@ -81,7 +70,6 @@ class BloomSignatures(MergeableSketch):
     [2.0, -0.0]
     """
 
-    _gpu = True
     _parameters = ("n_nodes", "n_bits", "directed", "n_hops", "seed")
 
     def __init__(
@@ -166,14 +154,6 @@ class BloomSignatures(MergeableSketch):
             )
         return cls(n_nodes, 64 * low, directed=directed, seed=seed)
 
-    def _layout(self) -> dict[str, StateSpec]:
-        return {"signatures": StateSpec((self.n_nodes, self.n_bits // 64), "uint64", "or")}
-
-    @lazy
-    def _key(self) -> np.uint64:
-        key: np.uint64 = random_uint64(self.seed, "node bits", 1)[0]
-        return key
-
     # -- edges ----------------------------------------------------------------------------------------
 
     def update(self, edges: RowsLike) -> Self:
@@ -196,20 +176,7 @@ class BloomSignatures(MergeableSketch):
         """
         if self.n_hops != 1:
             raise ValueError(f"n_hops must be 1 to add edges, got {self.n_hops}: propagate makes wider ones")
-        sources, targets = self._edges(edges)
-        self._reserve("n_updates", sources.size)
-        signatures = self._arrays["signatures"]
-        backend, key = self._backend, self._key
-
-        def add(first: int, last: int) -> None:
-            backend.kernels(bloom_signatures).set_neighbour_bits(
-                sources, targets, not self.directed, key, first, last, signatures
-            )
-
-        with uninterrupted():
-            self._by_nodes(add, sources.size)
-            self._arrays["n_updates"] += sources.size
-        return self
+        return self._take_in({"edges": edges})
 
     def propagate(self, edges: RowsLike) -> Self:
         """Signatures of one hop more: each node's own, and those of its neighbours.
@@ -237,117 +204,21 @@ class BloomSignatures(MergeableSketch):
         >>> near.propagate(path).cardinality([0]).round(1).tolist()  # 0 itself, 1 and 2
         [3.0]
         """
-        sources, targets = self._edges(edges)
+        edges = self._read(edges)
+        n_edges = edges.sources.size
         wider = type(self)(
             self.n_nodes, self.n_bits, directed=self.directed, n_hops=self.n_hops + 1, seed=self.seed
         )
-        wider.__dict__["_device"] = self.device
-        wider._reserve("n_updates", sources.size)
-        signatures, out = self._arrays["signatures"], wider._arrays["signatures"]
-        out[...] = signatures
-        backend = self._backend
-
-        def spread(first: int, last: int) -> None:
-            backend.kernels(bloom_signatures).pass_signatures(
-                sources, targets, signatures, not self.directed, first, last, out
-            )
-
-        self._by_nodes(spread, sources.size * max(1, self.n_bits // 512))
-        wider._arrays["n_updates"] += sources.size
-        return wider
-
-    def _by_nodes(self, work: Any, amount: int) -> None:
-        """``work(first, last)`` over ranges of nodes: every task reads all edges."""
-        threads = get_num_threads() if self.device == "cpu" and amount >= _EDGES else 1
-        tasks = min(threads, _MAX_READERS, self.n_nodes)
-        bounds = [self.n_nodes * i // tasks for i in range(tasks + 1)]
-        run_tasks(lambda i: work(bounds[i], bounds[i + 1]), tasks)
-
-    def _edges(self, edges: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Sources and targets of edges, checked."""
-        self._settle("edges", edges)
-        if hasattr(edges, "tocoo") and scipy.sparse.issparse(edges):
-            matrix: Any = edges
-            if matrix.shape != (self.n_nodes, self.n_nodes):
-                raise ValueError(f"edges must have shape {(self.n_nodes, self.n_nodes)}, got {matrix.shape}")
-            if matrix.format == "coo":  # whose repeated entries a conversion would add up
-                check_coo(matrix, "edges")
-            else:
-                matrix = check_sparse(matrix, "edges").tocoo()
-            sources, targets = matrix.row, matrix.col
-        else:
-            array = check_array("edges", edges)
-            if array.size == 0:
-                array = self._backend.xp.empty((0, 2), dtype=np.int64)
-            if array.ndim != 2 or array.shape[1] != 2:
-                raise ValueError(f"edges must have shape (n, 2), got {array.shape}")
-            sources, targets = array[:, 0], array[:, 1]
-        nodes = self._nodes("edges", sources), self._nodes("edges", targets)
-        refuse_flags("edges", edges)
-        return nodes
-
-    def _nodes(self, name: str, nodes: Any) -> NDArray[np.int64]:
-        """Nodes as int64; refused if one is not in the graph."""
-        self._settle(name, nodes)
-        array, xp = check_array(name, nodes), self._backend.xp
-        if array.size == 0:
-            none: NDArray[np.int64] = xp.empty(0, dtype=np.int64)
-            return none
-        if array.dtype.kind not in "iu":
-            raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
-        refuse_flags(name, nodes)
-        if array.ndim != 1:
-            raise ValueError(f"{name} must be one-dimensional, got shape {array.shape}")
-        low, high = int(array.min()), int(array.max())
-        if low < 0 or high >= self.n_nodes:
-            wrong = low if low < 0 else high
-            raise ValueError(f"{name} must lie in [0, {self.n_nodes}), got {wrong}")
-        whole: NDArray[np.int64] = xp.ascontiguousarray(array, dtype=np.int64)
-        return whole
+        kernel, both_ways = self._backend.kernels(bloom_signatures).pass_signatures, not self.directed
+        signatures = self._arrays["signatures"]
+        out = signatures.copy()
+        self._by_nodes(
+            lambda a, b: kernel(*edges, signatures, both_ways, a, b, out),
+            n_edges * max(1, self.n_bits // 512),
+        )
+        return wider._set_arrays({"signatures": out, "n_updates": np.array([n_edges])}, self.device)
 
     # -- estimates ------------------------------------------------------------------------------------
-
-    @property
-    def _sizes(self) -> NDArray[np.float64]:
-        sizes: NDArray[np.float64] = self._backend.constant(self._size_table)
-        return sizes
-
-    @lazy
-    def _size_table(self) -> NDArray[np.float64]:
-        """The estimated size of a set whose signature has so many bits set; a full one counts as one less."""
-        ones = np.minimum(np.arange(self.n_bits + 1), self.n_bits - 1)
-        return -self.n_bits * np.log1p(-ones / self.n_bits)
-
-    def _counts(self, u: Any, v: Any, other: Self | None = None) -> NDArray[np.int64]:
-        """Bits of u's signature, of v's (in `other`), and of both, for each pair."""
-        u, v = self._nodes("u", u), self._nodes("v", v)
-        if u.size != v.size:
-            raise ValueError(f"u and v must be as many, got {u.size} and {v.size}")
-        signatures = self._arrays["signatures"]
-        others = signatures if other is None else other._arrays["signatures"]
-        backend = self._backend
-        counts: NDArray[np.int64] = backend.xp.empty((u.size, 3), dtype=np.int64)
-        kernel = backend.kernels(bloom_signatures).count_signature_bits
-        backend.map_blocks(
-            lambda start, stop: kernel(signatures, others, u, v, start, stop, counts), u.size, _PAIRS
-        )
-        return counts
-
-    def _overlaps(self, counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], ...]:
-        """Sizes of both sets, and of what they share: at most the smaller set, and below 0 at times."""
-        left, right, both = counts.T
-        either = left + right - both
-        self._check_room(either, "pairs")
-        size_u, size_v = self._sizes[left], self._sizes[right]
-        return size_u, size_v, size_u + size_v - self._sizes[either]
-
-    def _check_room(self, ones: NDArray[np.int64], what: str) -> None:
-        n_full = int((ones == self.n_bits).sum())
-        if n_full:
-            warn_of_saturation(
-                f"{n_full:,} of {ones.size:,} {what} have neighbourhoods too large for {self.n_bits:,} bits",
-                "estimates say no more than that they are large",
-            )
 
     def cardinality(self, u: ArrayLike | None = None) -> NDArray[np.float64]:
         """Estimated sizes of neighbourhoods: degrees, where n_hops is 1 and edges are not doubled.
@@ -485,7 +356,7 @@ class BloomSignatures(MergeableSketch):
         backend = self._backend
         sums, kernel = backend.xp.empty((u.size, 2)), backend.kernels(bloom_signatures).weigh_signatures
         backend.map_blocks(
-            lambda start, stop: kernel(signatures, u, v, weights, start, stop, sums), u.size, _PAIRS
+            lambda start, stop: kernel(signatures, u, v, weights, start, stop, sums), u.size, PAIRS_BLOCK
         )
         shared, both = self._overlaps(counts)[2], counts[:, 2].astype(np.float64)[:, None]
         weighted: NDArray[np.float64] = shared[:, None] * backend.xp.where(both > 0, _ratio(sums, both), mean)
@@ -510,19 +381,6 @@ class BloomSignatures(MergeableSketch):
         )
         mean: NDArray[np.float64] = xp.stack([(share * value).sum() for value in values]) / share.sum()
         return weights, mean
-
-    @property
-    def _node_bits(self) -> NDArray[np.int64]:
-        """The bit of every node."""
-        backend = self._backend
-        bits: NDArray[np.int64] = backend.xp.empty(self.n_nodes, dtype=np.int64)
-        kernel = backend.kernels(bloom_signatures).fill_node_bits
-        backend.map_blocks(
-            lambda start, stop: kernel(self._key, np.uint64(self.n_bits), start, stop, bits),
-            self.n_nodes,
-            _EDGES,
-        )
-        return bits
 
     #: Names of the columns of `link_features`; with wider signatures those follow.
     feature_names = (
@@ -558,7 +416,7 @@ class BloomSignatures(MergeableSketch):
         TypeError, ValueError
             If pairs are no pairs of nodes of the graph, or `wider` is not what `propagate` made of these.
         """
-        self._settle("pairs", pairs)
+        self._claim_device("pairs", pairs)
         array, xp = check_array("pairs", pairs), self._backend.xp
         if array.ndim != 2 or array.shape[1] != 2:
             raise ValueError(f"pairs must have shape (n, 2), got {array.shape}")
@@ -570,7 +428,7 @@ class BloomSignatures(MergeableSketch):
         ):
             raise ValueError("wider must be what propagate made of these signatures")
         if wider is not None:
-            wider = self._beside(wider)
+            wider = self._on_our_device(wider)
         u, v = xp.minimum(u, v), xp.maximum(u, v)
         counts = self._counts(u, v)
         size_u, size_v, shared = self._overlaps(counts)

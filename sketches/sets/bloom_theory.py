@@ -1,7 +1,7 @@
-"""The error of a blocked Bloom filter, its size for a wanted error, and what its set bits tell.
+"""The error of a blocked Bloom filter, the size for an error, and the number of keys by the set bits.
 
-Exact for random hashes, under which every key's block and the bits it has there are independent and
-uniform; bits of a key may coincide.
+The results are exact for random hashes: the block of a key and its bits in the block are independent and
+uniform, and bits of a key may coincide.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ __all__ = [
     "warn_of_saturation",
 ]
 
-#: 256 GiB.
+#: The most blocks of a filter: 256 GiB.
 MAX_BLOCKS = 1 << 32
 MAX_HASHES = 63
-#: Bits set at random after which a block is full but for a chance of 1e-13: 512 exp(-t / 512) = 1e-13.
+#: Number t of random bits after which a block is full, except with probability 512 exp(-t / 512) = 1e-13.
 _FULL = 18_500
 
 
 @lru_cache(maxsize=MAX_HASHES)
 def _block_errors(n_hashes: int) -> NDArray[np.float64]:
-    """Chance that a block of n keys passes a key that is not among them; n = 0, 1, ... until it is full."""
+    """Return the probability that a block of n keys passes an absent key, for n from 0 to a full block."""
     errors = np.empty(_FULL // n_hashes + 2)
     bloom.bloom_errors(n_hashes, errors)
     errors.flags.writeable = False
@@ -45,10 +45,10 @@ def _block_errors(n_hashes: int) -> NDArray[np.float64]:
 
 
 def error_rate(n_keys: int, n_blocks: int, n_hashes: int) -> float:
-    """Expected share of absent keys that pass a filter of `n_keys` distinct keys.
+    """Return the expected share of absent keys that pass a filter of `n_keys` distinct keys.
 
-    A block's keys are Binomial(n_keys, 1 / n_blocks); what they make pass is averaged over that. Added are
-    absent keys whose 64-bit hash is that of another key.
+    The number of a block's keys is Binomial(n_keys, 1 / n_blocks), and the block's error is averaged over it.
+    Absent keys with the 64-bit hash of a key are counted in addition.
     """
     from scipy.special import gammaln, xlog1py
 
@@ -61,14 +61,14 @@ def error_rate(n_keys: int, n_blocks: int, n_hashes: int) -> float:
     load = np.arange(low, high + 1, dtype=np.float64)
     ways = gammaln(n_keys + 1.0) - gammaln(load + 1.0) - gammaln(n_keys - load + 1.0)
     chances = np.exp(ways - load * math.log(n_blocks) + xlog1py(n_keys - load, -1.0 / n_blocks))
-    # Normalised, for the logarithms of large factorials cost digits.
+    # The sum is normalised, for the logarithms of large factorials lose digits.
     passed = np.dot(chances, errors[np.minimum(load, errors.size - 1).astype(np.int64)])
     return min(1.0, float(passed / chances.sum()) + n_keys * HASH_COLLISION)
 
 
 def size_for(capacity: int, wanted: float) -> tuple[int, int]:
-    """The fewest blocks whose error at `capacity` keys is at most `wanted`, and the fewest hashes then."""
-    plain = -math.log2(wanted)  # the bits a key that a filter without blocks has at best
+    """Return the fewest blocks whose error at `capacity` keys is at most `wanted`, and the fewest hashes."""
+    plain = -math.log2(wanted)  # bits for each key in the best filter without blocks
     sizes = []
     for n_hashes in range(max(1, math.floor(plain / 2)), min(MAX_HASHES, math.ceil(plain) + 1) + 1):
         sizes.append((_fewest_blocks(capacity, wanted, n_hashes), n_hashes))
@@ -90,15 +90,15 @@ def _fewest_blocks(capacity: int, wanted: float, n_hashes: int) -> int:
 
 
 def _share_hit(n_bits: int, n_hashes: int) -> float:
-    """Chance that a key in a block sets at least one of `n_bits` given bits of it."""
+    """Return the probability that a key of a block sets at least one of `n_bits` given bits."""
     return -math.expm1(n_hashes * math.log1p(-n_bits / BLOCK_BITS))
 
 
 def cardinality_of_zeros(zeros: int, n_blocks: int, n_hashes: int) -> float:
-    """Distinct keys after which as many bits as `zeros` are expected to be unset; 0 is taken for 1.
+    """Return the number of distinct keys after which `zeros` bits are expected to be unset; 0 counts as 1.
 
-    A key leaves a bit unset with chance 1 - a / n_blocks, a = 1 - (1 - 1/512)**n_hashes, wherever its
-    block is, so the expected share after n keys is that to the n-th power.
+    A key leaves a bit unset with probability 1 - a / n_blocks, a = 1 - (1 - 1/512)**n_hashes. So the expected
+    share of unset bits after n keys is the n-th power of that.
     """
     if zeros == BLOCK_BITS * n_blocks:
         return 0.0
@@ -107,16 +107,16 @@ def cardinality_of_zeros(zeros: int, n_blocks: int, n_hashes: int) -> float:
 
 
 def cardinality_error(n_keys: float, n_blocks: int, n_hashes: int) -> float:
-    """Standard error of `cardinality_of_zeros` at `n_keys` distinct keys, to first order.
+    """Return the standard error of `cardinality_of_zeros` at `n_keys` distinct keys, to first order.
 
-    Both of two bits stay unset with chance 1 - b / n_blocks a key if they share a block, where
-    b = 1 - (1 - 2/512)**n_hashes, and 1 - 2 a / n_blocks if not.
+    A key leaves two bits unset with probability 1 - b / n_blocks if they share a block, where
+    b = 1 - (1 - 2/512)**n_hashes, and with 1 - 2 a / n_blocks if not.
     """
     a, b = _share_hit(1, n_hashes), _share_hit(2, n_hashes)
     alone = n_keys * math.log1p(-a / n_blocks)
     together = n_keys * math.log1p(-b / n_blocks)
-    # Of the share of unset bits, relative to its expectation: both squared expectations are taken out
-    # of the logarithms, for their difference is tiny.
+    # The variance of the share of unset bits, relative to its expectation. Squared expectations are
+    # subtracted within the logarithms, for their difference is tiny.
     variance = math.expm1(-alone) / (BLOCK_BITS * n_blocks)
     variance += (BLOCK_BITS - 1) / (BLOCK_BITS * n_blocks) * math.expm1(together - 2.0 * alone)
     if n_blocks > 1:
@@ -126,7 +126,7 @@ def cardinality_error(n_keys: float, n_blocks: int, n_hashes: int) -> float:
 
 
 def warn_of_saturation(what: str, so: str) -> None:
-    """Warn, where the public method was called, of estimates from rows without an unset bit."""
+    """Warn, at the call of the public method, of estimates from bits that are all set."""
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and frame.f_globals.get("__package__") == __package__:
         frame, level = frame.f_back, level + 1

@@ -1,9 +1,9 @@
-"""MinHash of sets that come token by token: signatures that merge."""
+"""MinHash signatures, which merge, of sets whose tokens arrive one after the other."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,33 +12,40 @@ from ...lsh.families.minhash import MinHash
 from ...lsh.hashing.keys import read_keys
 from ...lsh.inputs.arrays import check_array, refuse_flags
 from ...lsh.kernels import minhash
-from ...lsh.support.backend import backend_named, backend_of, device_of
+from ...lsh.support.backend import backend_of, device_of
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.lazy import lazy
 from ...lsh.support.threads import get_num_threads, map_blocks
 from ...lsh.support.types import RowsLike
-from ..core.base import MergeableSketch, StateSpec
-from ..core.guard import uninterrupted
+from ..core.base import MergeableSketch
+from ..core.state import StateSpec
 
 __all__ = ["MinHashSketch"]
 
 _EMPTY = 0xFFFFFFFF
 _MAX_HASHES = 1 << 20
 _TOKENS_BLOCK = 1 << 16
-#: Values of a table so small that every thread may fill one of its own.
+#: The most values of a table that every thread may have a copy of.
 _OWN_TABLE = 1 << 20
 _VALUES_BLOCK = 1 << 16
 
 
+class _Batch(NamedTuple):
+    """Tokens and the set of each, an empty array if all belong to set 0."""
+
+    tokens: NDArray[np.uint64]
+    sets: NDArray[np.int64]
+
+
 class MinHashSketch(MergeableSketch):
-    """Signatures of one or many sets whose tokens come in any order, in any number of batches.
+    """Signatures of one or many sets whose tokens arrive in any order, in any number of batches.
 
     Parameters
     ----------
     n_sets : int, default 1
-        Sets, numbered from 0.
+        Number of sets, which are numbered from 0.
     n_hashes : int, default 128
-        Bins m of each set's signature, at most 2**20.
+        Number of bins m of each set's signature, at most 2**20.
     seed : int, default 0
         In [0, 2**64).
 
@@ -49,26 +56,28 @@ class MinHashSketch(MergeableSketch):
 
     Notes
     -----
-    One permutation hashing (Li, Owen and Zhang 2012): a token falls into one of the m bins of its set,
-    which keeps the least value. So an update is one hash and one random access a token, whatever m, and
-    sketches of parts merge by the minimum. Which bins are empty is kept, for only then do minima merge;
-    empty bins are filled when signatures are asked for, by optimal densification (Shrivastava 2017):
-    `signatures` are those that ``MinHash(n_hashes, scheme="one-permutation", seed=seed)`` gives for the
-    whole sets, bit for bit.
+    The scheme is one permutation hashing (Li, Owen and Zhang 2012): a token falls into one of the m bins of
+    its set, and the bin keeps the least value. So an update takes one hash and one random access for each
+    token, for any m, and sketches of parts merge by the minimum. Empty bins stay empty in the sketch, for
+    otherwise minima would not merge. `signatures` fills them by optimal densification (Shrivastava 2017), and
+    gives bit for bit the signatures of the whole sets by ``MinHash(n_hashes, scheme="one-permutation",
+    seed=seed)``.
 
-    **Jaccard similarity** J is estimated by the equal bins over those that are full in one of the two
-    sets or both, f: unbiased (Li, Owen and Zhang 2012, section 3), with a standard error of at most
-    ``sqrt(J (1 - J) / f)``. **Cardinality**: values in a bin are exponential numbers of rate n / m, cut off
-    at 1 by the bin's being empty, so the likeliest n is ``m f / total``, total being the sum of all bins'
-    values as shares of their range, 1 for an empty one; times ``1 - 1/m`` against bias. Its standard error
-    is about ``n / sqrt(f)``. Repeated tokens count once, here and everywhere.
+    **Jaccard similarity** J is estimated by the number of equal bins over the number f of bins that are full
+    in at least one of the two sets. The estimate is unbiased (Li, Owen and Zhang 2012, section 3), with a
+    standard error of at most ``sqrt(J (1 - J) / f)``.
 
-    Values have 31 bits: in a bin of unlike tokens they agree with chance ``tanh(n / (m 2**32))``, n being the
-    tokens of a set. So similarities of large sets are too high by up to that: .0018 for a billion tokens in
-    128 bins. Strings are taken by their 64-bit hashes: of n strings about ``n**2 / 2**65`` pairs have one
-    hash and count as one token, 0.03 pairs of 10**9 strings.
+    **Cardinality**: the values of bins are exponential numbers of rate n / m, cut off at 1 for empty bins. So
+    the likeliest n is ``m f / total``, where total is the sum of all bins' values as shares of their range, 1
+    for an empty bin. A factor of ``1 - 1/m`` removes the bias. The standard error is about ``n / sqrt(f)``.
+    Repeated tokens count once, here and everywhere.
 
-    Bytes: ``4 n_sets m``.
+    Values have 31 bits. In a bin of different tokens they agree with probability ``tanh(n / (m 2**32))``, for
+    sets of n tokens. So similarities of large sets are too high by up to that: .0018 for a billion tokens in
+    128 bins. Strings are taken by their 64-bit hashes: among n strings about ``n**2 / 2**65`` pairs have the
+    same hash and count as one token, 0.03 pairs for 10**9 strings.
+
+    Memory is ``4 n_sets m`` bytes.
 
     References
     ----------
@@ -98,14 +107,14 @@ class MinHashSketch(MergeableSketch):
 
     @classmethod
     def for_error(cls, error: float, confidence: float = 0.95, *, n_sets: int = 1, seed: int = 0) -> Self:
-        """The smallest sketch whose Jaccard similarities err by under `error`.
+        """Return the smallest sketch whose Jaccard similarities err by less than `error`.
 
         Parameters
         ----------
         error : float
-            In (0, 1): of the similarity itself, not a share of it.
+            In (0, 1): the absolute error of the similarity.
         confidence : float, default 0.95
-            Probability with which that holds, for any one pair of sets.
+            The probability with which that holds for each pair of sets by itself.
         n_sets : int, default 1
         seed : int, default 0
 
@@ -120,10 +129,10 @@ class MinHashSketch(MergeableSketch):
 
         Notes
         -----
-        The standard error is at most ``0.5 / sqrt(f)``, and f is `n_hashes` for pairs of sets of many more
+        The standard error is at most ``0.5 / sqrt(f)``, and f is `n_hashes` for pairs of sets with many more
         tokens than bins. So by Chebyshev's inequality ``n_hashes = 1 / (4 (1 - confidence) error**2)`` is
-        enough. Smaller sets fill fewer bins, but those hold more of their u tokens: a sample of f out of u,
-        whose standard error is at most ``0.5 sqrt(1 / f - 1 / u)``, and that is less still.
+        enough. Smaller sets fill fewer bins, but these contain a larger part of their u tokens: a sample of f
+        tokens has a standard error of at most ``0.5 sqrt(1 / f - 1 / u)``, which is smaller.
 
         Examples
         --------
@@ -133,7 +142,7 @@ class MinHashSketch(MergeableSketch):
         """
         error = check_real("error", error, 0.0, 1.0)
         confidence = check_real("confidence", confidence, 0.0, 1.0)
-        # Less a rounding error, so that 2000.0000000000002 is 2000.
+        # A rounding error is subtracted, so that 2000.0000000000002 becomes 2000.
         wanted = 0.25 / (1.0 - confidence) / error / error * (1.0 - 1e-12)
         if not wanted <= _MAX_HASHES:
             raise ValueError(f"error must be reached by {_MAX_HASHES} bins, got {error:g}")
@@ -144,7 +153,7 @@ class MinHashSketch(MergeableSketch):
 
     @lazy
     def family(self) -> MinHash:
-        """The family whose signatures these are."""
+        """The family of the signatures."""
         return MinHash(self.n_hashes, scheme="one-permutation", seed=self.seed)
 
     # -- updates ----------------------------------------------------------------------------------
@@ -155,10 +164,10 @@ class MinHashSketch(MergeableSketch):
         Parameters
         ----------
         tokens : array or list of n tokens
-            Integers are taken as they are, as `MinHash` takes them; strings and bytes, in whatever form
-            `hash_keys` takes them, by their 64-bit hash.
+            Integers are taken as they are, as by `MinHash`. Strings and bytes, in all forms that `hash_keys`
+            takes, are taken by their 64-bit hash.
         sets : int or array of n int, optional
-            The set of all tokens, or of each; may be left out where there is but one set.
+            The set of all tokens, or of each token. It may be omitted if there is only one set.
 
         Returns
         -------
@@ -167,27 +176,22 @@ class MinHashSketch(MergeableSketch):
         Raises
         ------
         TypeError, ValueError
-            If tokens are neither integers nor strings nor bytes, or set numbers are no integers, not n, or
-            out of range. Nothing is changed then.
+            If tokens are neither integers nor strings nor bytes, or the numbers of sets are no integers, not
+            n, or out of range. Nothing changes then.
         """
-        checked = self._check_tokens(tokens)
-        n = checked.size
-        numbers = self._check_sets(sets, n, device_of(checked))
-        self._settle("tokens", checked)
-        self._reserve("n_updates", n)
-        with uninterrupted():
-            self._throw(checked, numbers)
-            self._arrays["n_updates"] += n
-        return self
+        return self._take_in({"tokens": tokens}, sets)
 
-    @staticmethod
-    def _check_tokens(tokens: Any) -> NDArray[np.uint64]:
+    def _read(self, tokens: Any, sets: Any) -> _Batch:
         read = read_keys(tokens, "tokens")
-        return read.hashes(0) if read.words is None else read.words
+        words = read.hashes(0) if read.words is None else read.words
+        return _Batch(words, self._check_sets(sets, words.size))
 
-    def _check_sets(self, sets: Any, n: int, device: str) -> NDArray[np.int64]:
-        """The set of each token; an empty array if all belong to set 0."""
-        xp = backend_named(device).xp
+    def _amounts(self, batch: _Batch) -> dict[str, int]:
+        return {"n_updates": batch.tokens.size}
+
+    def _check_sets(self, sets: Any, n: int) -> NDArray[np.int64]:
+        """Return the set of each token, or an empty array if all belong to set 0."""
+        xp = self._backend.xp
         if sets is None:
             if self.n_sets > 1:
                 raise ValueError(f"sets must be given, for there are {self.n_sets} sets, got None")
@@ -196,87 +200,87 @@ class MinHashSketch(MergeableSketch):
         if device_of(numbers) == "cpu" and numbers.ndim == 0:
             number = check_int("sets", sets, 0, self.n_sets - 1)
             return xp.empty(0, np.int64) if number == 0 else xp.full(n, number, np.int64)
-        if device_of(numbers) != device:
-            raise TypeError("sets must lie where the tokens do, got one in main memory and one on a GPU")
+        numbers = self._as_our_array("sets", sets)
         if numbers.shape != (n,):
             raise ValueError(f"sets must be an integer or of shape ({n},), got shape {numbers.shape}")
         numbers = _check_numbers("sets", numbers, self.n_sets)
         refuse_flags("sets", sets)
         return numbers
 
-    def _throw(self, tokens: NDArray[np.uint64], numbers: NDArray[np.int64]) -> None:
-        minima, drawn = self._arrays["minima"], self.family._random()
-        how = (drawn["keys"][0], drawn["multipliers"][0])
+    def _add(self, batch: _Batch) -> None:
+        tokens, numbers = batch
+        minima, drawn = self._arrays["minima"], self.family.random_parameters
+        parameters = (drawn["keys"][0], drawn["multipliers"][0])
         kernel, n = self._backend.kernels(minhash).throw_tokens, tokens.size
         if self.device == "gpu" or get_num_threads() == 1 or n < 2 * _TOKENS_BLOCK:
-            kernel(tokens, numbers, *how, 0, self.n_sets, 0, n, minima)
+            kernel(tokens, numbers, *parameters, 0, self.n_sets, 0, n, minima)
         elif minima.size <= _OWN_TABLE:
 
             def fill(start: int, stop: int) -> NDArray[np.uint32]:
                 own = np.full(minima.shape, _EMPTY, np.uint32)
-                kernel(tokens, numbers, *how, 0, self.n_sets, start, stop, own)
+                kernel(tokens, numbers, *parameters, 0, self.n_sets, start, stop, own)
                 return own
 
             for own in map_blocks(fill, n, max(_TOKENS_BLOCK, -(-n // get_num_threads()))):
                 np.minimum(minima, own, out=minima)
         else:
-            # A thread owns a range of sets, so that no two write to one bin; each reads all tokens.
+            # A thread owns a range of sets, so that no two threads write to one bin. Each reads all tokens.
             block = -(-self.n_sets // get_num_threads())
             map_blocks(
-                lambda a, b: kernel(tokens, numbers, *how, a, b, 0, n, minima[a:b]), self.n_sets, block
+                lambda a, b: kernel(tokens, numbers, *parameters, a, b, 0, n, minima[a:b]), self.n_sets, block
             )
 
     # -- signatures -------------------------------------------------------------------------------
 
     def signatures(self) -> NDArray[np.uint32]:
-        """Signatures of all sets, empty bins filled: what `family` gives for the whole sets.
+        """Return the signatures of all sets with empty bins filled, as `family` gives for the whole sets.
 
         Returns
         -------
         ndarray of shape (n_sets, n_hashes), uint32
-            Rows of sets without tokens are 0xFFFFFFFF throughout. For an index:
-            ``index.query_codes(family.codes(signatures, family=sketch.family), k)``, with any MinHash
-            `family` of this seed, scheme "one-permutation" and ``n_hashes * power`` as many values; others
-            are refused.
+            Rows of sets without tokens are 0xFFFFFFFF in all columns. For an index use
+            ``index.query_codes(family.codes(signatures, family=sketch.family), k)`` with a MinHash `family`
+            of this seed, scheme "one-permutation", and ``n_hashes * power`` equal to the columns. Others are
+            refused.
         """
-        minima, (_, walk_key, rank_key) = self._arrays["minima"], self.family._random()["keys"]
+        minima, keys = self._arrays["minima"], self.family.random_parameters["keys"][1:]
         backend = self._backend
         out, kernel = backend.xp.empty_like(minima), backend.kernels(minhash).densify_signatures
         block = max(1, _VALUES_BLOCK // self.n_hashes)
-        backend.map_blocks(lambda a, b: kernel(minima, walk_key, rank_key, a, b, out), self.n_sets, block)
+        backend.map_blocks(lambda a, b: kernel(minima, *keys, a, b, out), self.n_sets, block)
         return out
 
     # -- estimates --------------------------------------------------------------------------------
 
     def jaccard(self, left: ArrayLike, right: ArrayLike) -> NDArray[np.float64]:
-        """Estimated Jaccard similarity of the sets ``left[p]`` and ``right[p]``, of each pair p.
+        """Return the estimated Jaccard similarity of the sets ``left[p]`` and ``right[p]`` for each pair p.
 
         Parameters
         ----------
         left, right : int or array_like of n int
-            Numbers of sets.
+            The numbers of the sets.
 
         Returns
         -------
         ndarray of shape (n,), float64
-            Two empty sets give 1, an empty one and another 0.
+            Two empty sets give 1; an empty set and another give 0.
 
         Raises
         ------
         TypeError, ValueError
-            If the numbers are no integers, of different length or out of range.
+            If the numbers are no integers, of different length, or out of range.
         """
         full, equal, _ = self._compare(left, right)
         xp = self._backend.xp
         return xp.where(full == 0, 1.0, equal / xp.maximum(full, 1))
 
     def union(self, left: ArrayLike, right: ArrayLike) -> NDArray[np.float64]:
-        """Estimated number of different tokens in two sets together; arguments as for `jaccard`.
+        """Return the estimated number of different tokens in two sets together.
 
         Parameters
         ----------
         left, right : int or array_like of n int
-            Numbers of sets.
+            The numbers of the sets.
 
         Returns
         -------
@@ -291,12 +295,12 @@ class MinHashSketch(MergeableSketch):
         return self._count(full, total)
 
     def intersection(self, left: ArrayLike, right: ArrayLike) -> NDArray[np.float64]:
-        """Estimated number of tokens that two sets share: similarity times `union`.
+        """Return the estimated number of tokens that two sets share: similarity times `union`.
 
         Parameters
         ----------
         left, right : int or array_like of n int
-            Numbers of sets.
+            The numbers of the sets.
 
         Returns
         -------
@@ -312,18 +316,18 @@ class MinHashSketch(MergeableSketch):
         return self._count(full, total) * share
 
     def containment(self, left: ArrayLike, right: ArrayLike) -> NDArray[np.float64]:
-        """Estimated share of each left set's tokens that its right set holds; NaN if the left one is empty.
+        """Return the estimated share of each left set's tokens in its right set; NaN for empty left sets.
 
         Parameters
         ----------
         left, right : int or array_like of n int
-            Numbers of sets.
+            The numbers of the sets.
 
         Returns
         -------
         ndarray of shape (n,), float64
-            `intersection` over the estimated size of the left set: above 1 at times. It is not cut off there,
-            for that would make it too small on average; ``numpy.minimum(..., 1)`` does it where it is wanted.
+            `intersection` over the estimated size of the left set, which may be above 1. It is not limited to
+            1, for then it would be too small on average; use ``numpy.minimum(..., 1)`` if you need that.
 
         Raises
         ------
@@ -335,7 +339,7 @@ class MinHashSketch(MergeableSketch):
         return xp.where(own > 0, common / xp.where(own > 0, own, 1.0), np.nan)
 
     def cardinality(self) -> NDArray[np.float64]:
-        """Estimated number of different tokens of every set, shape (n_sets,).
+        """Return the estimated number of different tokens of every set.
 
         Returns
         -------
@@ -345,7 +349,7 @@ class MinHashSketch(MergeableSketch):
         return self.union(every, every)
 
     def _count(self, full: NDArray[np.int64], total: NDArray[np.float64]) -> NDArray[np.float64]:
-        # With one bin the correction would leave nothing.
+        # With one bin the correction would give 0.
         return max(self.n_hashes - 1, 1) * full / total
 
     def _compare(
@@ -354,7 +358,7 @@ class MinHashSketch(MergeableSketch):
         backend = self._backend
         pairs = []
         for name, given in (("left", left), ("right", right)):
-            array = self._bring(name, given)
+            array = self._as_our_array(name, given)
             pairs.append(_check_numbers(name, array.reshape(-1) if array.ndim == 0 else array, self.n_sets))
         if pairs[0].shape != pairs[1].shape or pairs[0].ndim != 1:
             raise ValueError(
@@ -370,7 +374,7 @@ class MinHashSketch(MergeableSketch):
 
 
 def _check_numbers(name: str, numbers: NDArray[Any], n_sets: int) -> NDArray[np.int64]:
-    """Numbers of sets, which must be integers from 0 to n_sets - 1."""
+    """Return numbers of sets after checking that they are integers from 0 to n_sets - 1."""
     if numbers.size and numbers.dtype.kind not in "iu":
         raise TypeError(f"{name} must hold integers, got dtype {numbers.dtype}")
     if numbers.size and (int(numbers.min()) < 0 or int(numbers.max()) >= n_sets):

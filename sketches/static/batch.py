@@ -1,4 +1,4 @@
-"""Keys and values of one call, read once: hashes are made of the keys, and words of the values."""
+"""Keys and values of one call, read once; the values are converted to 64-bit words."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Batch(NamedTuple):
     ----------
     keys : Keys
     values : ndarray
-        Of shape (n,) or (n, columns).
+        The values in an array of shape (n,) or (n, columns).
     kind : ValueKind
     words : ndarray of uint64, of the shape of the values
-        Numbers as their kind writes them; texts as their hashes.
+        The word of each value: a number as its kind converts it, or the hash of a text.
     dictionary : Dictionary
         The texts; empty if the values are numbers.
     """

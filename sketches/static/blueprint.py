@@ -1,4 +1,4 @@
-"""How a static map is built: count the values, choose codes, solve the shards, lay out their ribbons."""
+"""The building of a static map: order keys, count values, choose codes, solve shards, lay out ribbons."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..coding.value_counts import add_counts, count_words, keep_most
 from .batch import Batch
 from .column import CHECK_PURPOSE, Column, ribbons_of, solve_filter
 from .column_permutation import permute_columns
-from .dictionary import pack_entries
+from .dictionary import Numbering, pack_entries
 from .map import StaticMap
 from .ribbon import Shard, Solved, stored_arrays
 from .shards import Clash, Records, number_of_shards, order_records, solve_shards
@@ -38,8 +38,8 @@ class Blueprint:
     seed, n_keys, key_kind, key_check_bits
         As the map has them.
     kind : ValueKind
-    entries : list of bytes, or None
-        The texts in order, if the values are texts.
+    numbering : Numbering, optional
+        The numbers of all texts, if the values are texts.
     columns : list of Column
     """
 
@@ -50,11 +50,11 @@ class Blueprint:
         key_kind: str,
         key_check_bits: int,
         kind: ValueKind,
-        entries: list[bytes] | None,
+        numbering: Numbering | None,
         columns: list[Column],
     ) -> None:
         self.seed, self.n_keys, self.key_kind, self.key_check_bits = seed, n_keys, key_kind, key_check_bits
-        self.kind, self.entries, self.columns = kind, entries, columns
+        self.kind, self.numbering, self.columns = kind, numbering, columns
         self.n_shards = number_of_shards(n_keys)
         self._codebooks = list({id(column.codebook): column.codebook for column in columns}.values())
         numbers = {id(book): number for number, book in enumerate(self._codebooks)}
@@ -91,9 +91,9 @@ class Blueprint:
         for number, book in enumerate(self._codebooks):
             arrays |= {f"codebook{number}_{name}": array for name, array in book.arrays().items()}
         kind = self.kind
-        if self.entries is not None:
-            kind = kind.fitted(self.entries)
-            arrays |= pack_entries(self.entries)
+        if self.numbering is not None:
+            kind = kind.fitted(self.numbering.entries)
+            arrays |= pack_entries(self.numbering.entries)
         config = {
             "seed": self.seed,
             "n_keys": self.n_keys,
@@ -120,15 +120,15 @@ def build_map(
     key_check_bits = check_int("key_check_bits", key_check_bits, 0, 64)
     is_shared = check_choice("codebook", codebook, ("separate", "shared")) == "shared"
     check_choice("permute", permute, ("none", "entropy", "global"))
-    words, entries = batch.words, None
+    words, numbering = batch.words, None
     if batch.kind.is_text:
         numbering = batch.dictionary.number()
-        words, entries = numbering.find(words), numbering.entries
+        words = numbering.find(words)
     words = permute_columns(words, permute)
     seed, records = _order(batch, words, seed)
     n_keys = records.hashes.size
     columns = _choose_columns(records.values, n_keys, is_shared)
-    blueprint = Blueprint(seed, n_keys, batch.keys.kind, key_check_bits, batch.kind, entries, columns)
+    blueprint = Blueprint(seed, n_keys, batch.keys.kind, key_check_bits, batch.kind, numbering, columns)
     solved = blueprint.solve_groups([(range(blueprint.n_shards), records)], n_keys, progress)
     return blueprint.config_and_arrays(solved)
 
@@ -148,7 +148,7 @@ def _order(batch: Batch, words: NDArray[np.uint64], seed: int) -> tuple[int, Rec
 def _refuse_conflict(batch: Batch, words: NDArray[np.uint64], rows: NDArray[np.int64]) -> None:
     """Raise ValueError if one key has two values among rows whose keys have one hash.
 
-    The words of the values are compared: 0.0 equals -0.0, and NaN does not equal itself.
+    The words of the values are compared, not the values: 0.0 equals -0.0, and NaN does not equal itself.
     """
     seen: dict[int | bytes, int] = {}
     for row in rows.tolist():

@@ -242,27 +242,20 @@ class StaticFunctionBuilder(Guarded):
         OSError
             If the spill folder cannot be written to.
         """
-        gathered, store = self.gathered, self.gathered.store
-        kind = gathered.kinds.result
-        numbering = gathered.dictionary.number() if kind.is_text else None
+        gathered, kinds, store = self.gathered, self.gathered.kinds, self.gathered.store
+        numbering = gathered.dictionary.number() if kinds.result.is_text else None
         with store.scratch_folder() as folder:
             ordered = gathered.order(numbering, folder, progress)
             counts = ValueCounts(folder)
             with store.naming_folder():
                 for part in range(ordered.n_parts):
                     counts.add(*count_words(ordered.load(part).values))
-            column = Column.build(counts.total(), number_of_shards(ordered.n_keys))
+            n_keys, n_shards = ordered.n_keys, number_of_shards(ordered.n_keys)
+            column = Column.build(counts.total(), n_shards)
             blueprint = Blueprint(
-                self.seed,
-                ordered.n_keys,
-                gathered.kinds.keys,
-                self.key_check_bits,
-                kind,
-                numbering.entries if numbering else None,
-                [column],
+                self.seed, n_keys, kinds.keys, self.key_check_bits, kinds.result, numbering, [column]
             )
-            groups = ordered.groups(range(blueprint.n_shards), blueprint.n_shards)
-            solved = blueprint.solve_groups(groups, ordered.n_keys, progress)
+            solved = blueprint.solve_groups(ordered.groups(range(n_shards), n_shards), n_keys, progress)
             return blueprint.assemble(StaticFunction, solved)
 
     # -- the end --------------------------------------------------------------------------------------

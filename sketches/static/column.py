@@ -39,7 +39,7 @@ _FEWEST_PREFIX_BITS = 2
 
 
 class Column(NamedTuple):
-    """How the values of a column are written.
+    """The code of a column: its filters, and the prefix code of all other values.
 
     Attributes
     ----------
@@ -113,16 +113,16 @@ class Column(NamedTuple):
         if self.prefix_bits:
             solved.append(solve(shard, coded.codes >> shifts, width=self.prefix_bits))
         if self.max_length:
+            # The word of a key that passes all filters has a one for each filter, then the bits of its code.
             n_filters, one = len(self.filters), np.uint64(1)
             words[rest] = (np.uint64((1 << n_filters) - 1) << shifts) | (
                 coded.codes & ((one << shifts) - one)
             )
             lengths[rest] = kept + np.uint8(n_filters)
-            if not lengths.all():
-                some = lengths > 0
-                solved.append(solve(shard.take(some), words[some], lengths[some], max_length=self.max_length))
-            else:
-                solved.append(solve(shard, words, lengths, max_length=self.max_length))
+            coded_shard, some = shard, lengths > 0
+            if not some.all():
+                coded_shard, words, lengths = shard.take(some), words[some], lengths[some]
+            solved.append(solve(coded_shard, words, lengths, max_length=self.max_length))
         if raw_bits:
             escaped = coded.escaped
             solved.append(solve(shard.take(rest[escaped]), coded.raw[escaped], width=raw_bits))

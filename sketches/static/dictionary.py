@@ -101,7 +101,7 @@ class Dictionary:
         raise ValueError(f"{name} {one!r} and {other!r} have the same 64-bit hash")
 
     def number(self) -> Numbering:
-        """Number all texts in their order."""
+        """Assign numbers to all texts, in their order."""
         pairs = sorted((entry, word) for word, entry in self._entries.items())
         hashes = np.array([word for _, word in pairs], dtype=np.uint64)
         order = np.argsort(hashes)

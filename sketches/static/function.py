@@ -110,7 +110,7 @@ class StaticFunction(StaticMap):
         Parameters
         ----------
         keys : array or list of n keys
-            Of the same kind as at construction: integers, or strings and bytes.
+            The keys must have the same kind as at construction: integers, or strings and bytes.
         missing : value, optional
             With key_check_bits: the value for absent keys.
 

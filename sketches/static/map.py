@@ -67,7 +67,7 @@ class StaticMap(StaticStructure):
         return specs
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        self.__dict__["_columns"] = self._read_columns(arrays)
+        self._columns = self._read_columns(arrays)
         super()._check_state(arrays)
         if self._kind.is_text:
             check_entries(arrays["entries"], arrays["entry_ends"], self._kind)
@@ -120,8 +120,7 @@ class StaticMap(StaticStructure):
     def _passes_check(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
         return self._has_fingerprint(hashes, 0, CHECK_PURPOSE, self.key_check_bits)
 
-    #: The keys are not stored, so that a map is not iterable. Without this line Python would look up 0, 1, 2,
-    #: ...
+    #: A map stores no keys and is not iterable. Without this line Python would look up 0, 1, 2, ...
     __iter__ = None
 
     def _look_up(self, keys: Any, missing: Any) -> NDArray[Any]:
@@ -139,11 +138,7 @@ class StaticMap(StaticStructure):
         if self.n_keys == 0:
             values[...] = self._kind.from_words(xp.zeros(1, dtype=np.uint64), self._entries)
         else:
-            self._backend.map_blocks(
-                lambda start, stop: self._read_values(hashes, start, stop, values),
-                hashes.size,
-                BLOCK[self.device],
-            )
+            self._read_values(hashes, values)
         if not self.key_check_bits:
             return values
         absent = ~self._passes_check(hashes)
@@ -159,36 +154,41 @@ class StaticMap(StaticStructure):
             raise KeyError(key)
         return np.asarray(row)
 
-    def _read_values(self, hashes: NDArray[np.uint64], start: int, stop: int, out: NDArray[Any]) -> None:
-        """Write the values of the keys in [start, stop), a block of keys at a time."""
-        block = BLOCK[self.device]
-        kernels, n_shards = self._backend.kernels(static), np.uint64(self.n_shards)
-        thresholds, solution = self._arrays["thresholds"], self._arrays["solution"]
-        room = self._backend.xp.empty(min(stop - start, block), dtype=np.uint64)
-        for first in range(start, stop, block):
-            last = min(stop, first + block)
-            words = room[: last - first]
-            for column, (ribbon, arguments) in enumerate(self._look_up_arguments):
-                kernels.look_up(
-                    hashes[first:last], thresholds, solution, n_shards, self._plan, ribbon, *arguments, words
-                )
-                out[first:last, column] = self._kind.from_words(words, self._entries)
+    def _read_values(self, hashes: NDArray[np.uint64], out: NDArray[Any]) -> None:
+        """Write the values of all keys, a block of keys at a time."""
+        backend, block = self._backend, BLOCK[self.device]
+        look_up, columns, entries = backend.kernels(static).look_up, self._look_up_arguments, self._entries
+
+        def read(start: int, stop: int) -> None:
+            room = backend.xp.empty(min(stop - start, block), dtype=np.uint64)
+            for first in range(start, stop, block):
+                last = min(stop, first + block)
+                words = room[: last - first]
+                for column, arguments in enumerate(columns):
+                    look_up(hashes[first:last], *arguments, words)
+                    out[first:last, column] = self._kind.from_words(words, entries)
+
+        backend.map_blocks(read, hashes.size, block)
 
     @lazy
     def _entries(self) -> NDArray[Any] | None:
-        """The texts as a look-up returns them; None if the values are numbers."""
+        """Return the texts as a look-up returns them; None if the values are numbers."""
         if not self._kind.is_text:
             return None
         return unpack_entries(self._arrays["entries"], self._arrays["entry_ends"], self._kind)
 
-    @lazy
-    def _look_up_arguments(self) -> list[tuple[int, tuple[Any, ...]]]:
-        """The first ribbon of each column, and the column's arguments of the kernel."""
+    @property
+    def _look_up_arguments(self) -> list[tuple[Any, ...]]:
+        """The arguments of the kernel `look_up` for each column."""
+        return self._state.cached("look_up_arguments", self._make_look_up_arguments)
+
+    def _make_look_up_arguments(self) -> list[tuple[Any, ...]]:
         found = []
         ribbon = int(self.key_check_bits > 0)
         for column in self._columns:
             book = column.codebook
             arguments = (
+                *self._ribbon_arguments(ribbon),
                 np.array([bits for bits, _ in column.filters], dtype=np.int64),
                 np.array([value for _, value in column.filters], dtype=np.uint64),
                 column.prefix_bits,
@@ -196,6 +196,6 @@ class StaticMap(StaticStructure):
                 book.max_length,
                 book.decoder(self._backend.kernels(static).address_of),
             )
-            found.append((ribbon, arguments))
+            found.append(arguments)
             ribbon += len(column.ribbons())
         return found

@@ -92,7 +92,7 @@ class RibbonFilter(StaticStructure):
         n_keys = records.hashes.size
         n_shards, n_bits = number_of_shards(n_keys), _fewest_bits(n_keys, error_rate)
 
-        def solve(shard: Shard, values: NDArray[np.uint64]) -> list[Solved]:
+        def solve(shard: Shard, _values: NDArray[np.uint64]) -> list[Solved]:
             return [solve_filter(shard, _PURPOSE, n_bits)]
 
         with progress_bar("Solving", n_keys, progress, " keys") as advance:

@@ -20,7 +20,7 @@ _SHARD_KEYS = 1 << 17
 
 
 class Clash(Exception):
-    """Two records have one hash and different values."""
+    """An error: two records have one hash and different values."""
 
     def __init__(self, hash_: int) -> None:
         super().__init__(hash_)
@@ -130,7 +130,7 @@ def solve_shards(
     solve : callable
         Returns the ribbons of a shard from its keys and their values.
     advance : callable
-        Is told the number of keys of each shard that is solved.
+        Takes the number of keys of each shard that has been solved.
 
     Returns
     -------

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...lsh.hashing.keys import HASH_COLLISION, read_keys
-from ...lsh.support.backend import Backend, backend_named, device_of, to_host
+from ...lsh.support.backend import device_of
 from ...lsh.support.lazy import lazy
 from ...lsh.support.types import Device, KeyLike, KeysLike
+from ..core.state import Arrays, State
 from ..core.stored import Stored
 from ..kernels import static
 from .ribbon import SIZES, Ribbon, lay_out, padding
@@ -21,8 +22,6 @@ __all__ = ["ArraySpec", "StaticStructure", "pass_rate"]
 
 #: Number of keys that a thread, or a launch on a GPU, looks up at a time; it bounds the temporary memory.
 BLOCK = {"cpu": 1 << 14, "gpu": 1 << 24}
-#: The arrays that look-ups read; all others stay in main memory.
-_READ = ("thresholds", "solution")
 _MAX_SHARDS = 1 << 31
 
 
@@ -41,6 +40,8 @@ class ArraySpec:
 
     dtype: str
     n_dimensions: int = 1
+    #: True for arrays that look-ups read; the others stay in main memory.
+    on_device: bool = False
 
     def __str__(self) -> str:
         return f"{self.dtype} of {self.n_dimensions} dimensions"
@@ -97,16 +98,20 @@ class StaticStructure(Stored):
             raise ValueError(f"key_kind must be 'int', 'bytes' or '', got {kind!r}")
         self.seed, self.n_keys, self.n_shards, self.key_kind = seed, n_keys, n_shards, kind
 
-    def _set(self, config: Mapping[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+    def _set(self, config: Mapping[str, Any], arrays: Arrays) -> None:
         """Become the structure of a configuration and its arrays."""
         self._set_config(config)
-        self._adopt(arrays)
+        self._set_arrays(arrays)
+
+    @lazy
+    def _state(self) -> State[ArraySpec]:
+        return State(type(self).__name__, self._specs())
 
     def _specs(self) -> Mapping[str, ArraySpec]:
         return {
             "sizes": ArraySpec("uint32", 3),
-            "thresholds": ArraySpec("uint8"),
-            "solution": ArraySpec("uint64"),
+            "thresholds": ArraySpec("uint8", on_device=True),
+            "solution": ArraySpec("uint64", on_device=True),
         }
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -126,16 +131,6 @@ class StaticStructure(Stored):
 
     # -- devices --------------------------------------------------------------------------------------
 
-    @property
-    def device(self) -> Device:
-        """The device on which look-ups run, and on which their keys must lie: "cpu" or "gpu"."""
-        device: Device = self.__dict__.get("_device", "cpu")
-        return device
-
-    @property
-    def _backend(self) -> Backend:
-        return backend_named(self.device)
-
     def to(self, device: Device) -> Self:
         """Return the structure on a device: look-ups take arrays of keys there, and return arrays there.
 
@@ -150,34 +145,14 @@ class StaticStructure(Stored):
 
         Raises
         ------
-        ValueError
-            If `device` is another name.
+        TypeError, ValueError
+            If `device` is no such name.
         NotImplementedError
             For "gpu" if the values are strings or bytes.
         ImportError, RuntimeError
             For "gpu" if CuPy is not installed, or finds no GPU.
         """
-        xp = backend_named(device).xp
-        if device == self.device:
-            return self
-        self._check_device(device)
-        new = type(self)._from_config(self.config())
-        arrays = dict(self._arrays)
-        for name in _READ:
-            arrays[name] = xp.asarray(arrays[name]) if device == "gpu" else to_host(arrays[name])
-        new.__dict__["_device"] = device
-        return new._adopt(arrays)
-
-    def _check_device(self, device: str) -> None:
-        """Raise NotImplementedError if kernels on the device cannot read the structure."""
-
-    def _on_cpu(self) -> Self:
-        return self.to("cpu")
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the arrays; the file has a header of one or two kilobytes more."""
-        return sum(array.nbytes for array in self._arrays.values())
+        return self if device == self.device else self._moved(device)
 
     def __len__(self) -> int:
         return self.n_keys
@@ -193,6 +168,11 @@ class StaticStructure(Stored):
     @lazy
     def _plan(self) -> NDArray[np.uint32]:
         return lay_out(self._arrays["sizes"], self._ribbons())[0]
+
+    def _ribbon_arguments(self, ribbon: int) -> tuple[Any, ...]:
+        """Return the arguments with which kernels read a ribbon, or the ribbons from it on."""
+        arrays, n_shards = self._arrays, np.uint64(self.n_shards)
+        return arrays["thresholds"], arrays["solution"], n_shards, self._plan, ribbon
 
     def _hashes(self, keys: Any) -> NDArray[np.uint64]:
         """Return the hashes of keys; TypeError if their kind or device is not that of the structure."""
@@ -224,20 +204,10 @@ class StaticStructure(Stored):
         if self.n_keys == 0:
             return backend.xp.zeros(hashes.size, dtype=np.bool_)
         out = backend.xp.empty(hashes.size, dtype=np.bool_)
-        kernels, n_shards, plan = backend.kernels(static), np.uint64(self.n_shards), self._plan
-        thresholds, solution = self._arrays["thresholds"], self._arrays["solution"]
+        arguments = (*self._ribbon_arguments(ribbon), purpose, bits)
+        check_keys = backend.kernels(static).check_keys
         backend.map_blocks(
-            lambda start, stop: kernels.check_keys(
-                hashes[start:stop],
-                thresholds,
-                solution,
-                n_shards,
-                plan,
-                ribbon,
-                purpose,
-                bits,
-                out[start:stop],
-            ),
+            lambda start, stop: check_keys(hashes[start:stop], *arguments, out[start:stop]),
             hashes.size,
             BLOCK[self.device],
         )

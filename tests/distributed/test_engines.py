@@ -1,4 +1,4 @@
-"""Sketches over Dask and Spark: the sketch of all rows, whatever the partitions."""
+"""Test sketches over Dask and Spark: any partitions give the sketch of all rows."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_empty_sketch_is_checked():
 
 
 def test_an_empty_sketch_travels_as_its_configuration():
-    """An engine sends it with every task; comparing or saving it makes its arrays, all of them zeros."""
+    """An engine sends it with every task. Only comparing or saving it allocates its arrays of zeros."""
     large = CountMinSketch(n_rows=8, n_buckets=1_000_000, seed=1)
     assert len(pickle.dumps(large)) < 1000
     again = pickle.loads(pickle.dumps(large)).update(KEYS)
@@ -42,7 +42,7 @@ def test_an_empty_sketch_travels_as_its_configuration():
 
 
 class TestDask:
-    """Local schedulers, and a cluster of two processes."""
+    """Run local schedulers, and a cluster of two processes."""
 
     da = pytest.importorskip("dask.array")
 
@@ -76,7 +76,7 @@ class TestDask:
         import cloudpickle
 
         empty = CountMinSketch(n_rows=8, n_buckets=1_000_000, seed=1)
-        assert empty == empty.empty_like()  # has made its arrays
+        assert empty == empty.empty_like()  # allocates its arrays
         lazy = dask_sketch(empty, self.da.from_array(KEYS, chunks=5000))
         assert len(cloudpickle.dumps(lazy)) < empty.nbytes / 10
         assert lazy.compute() == empty.empty_like().update(KEYS)
@@ -124,7 +124,7 @@ def spark():
     builder = sql.SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
     try:
         session = builder.config("spark.driver.host", "127.0.0.1").getOrCreate()
-    except Exception as error:  # no Java, or too old a one
+    except Exception as error:  # there is no Java, or an old one
         pytest.skip(f"Spark does not start: {error}")
     session.sparkContext.setLogLevel("OFF")
     yield session
@@ -132,7 +132,7 @@ def spark():
 
 
 class TestSpark:
-    """A local session of two threads."""
+    """Run a local session of two threads."""
 
     def test_frame_of_keys(self, spark):
         frame = spark.createDataFrame([(int(key),) for key in KEYS[:3000]], ["key"]).repartition(4)

@@ -1,11 +1,11 @@
-"""Static functions built over MPI ranks: the file of one process, or one message on every rank."""
+"""Test static functions built over MPI ranks: the file of one process, or one message on every rank."""
 
 import mergesketch
 import numpy as np
 import pytest
 from mergesketch import StaticFunction, StaticFunctionBuilder
 from mergesketch.distributed import build_static_function
-from ranks import needs_mpi, run_ranks
+from ranks import Ranks, needs_mpi
 
 IDENTICAL = """
 import os, tempfile
@@ -24,7 +24,7 @@ def check(keys, values, **options):
     expected = StaticFunction(keys, values, **options).to_bytes()
     n = len(keys)
     rows = rng.permutation(np.concatenate([np.arange(n), rng.integers(0, n, n // 4)]))
-    # Uneven: the last rank has nothing at all of its own, when there are several.
+    # Parts are uneven: if there are several ranks, the last one has nothing.
     cuts = np.sort(rng.integers(0, rows.size + 1, max(0, comm.size - 2)))
     parts = [*np.split(rows, cuts), rows[:0]] if comm.size > 1 else [rows]
     with tempfile.TemporaryDirectory() as folder:
@@ -49,7 +49,7 @@ check(np.arange(20), np.arange(20) % 3)
 check(text(1000), rng.integers(0, 50, 1000), key_check_bits=7)
 check(np.arange(1000), np.array([f"v{i}" for i in rng.integers(0, 90, 1000)], dtype=object))
 check(np.arange(500), rng.standard_normal(500), precision=0.5, seed=9)
-# Two shards of which three ranks each have a part; four that some straddle.
+# Three ranks have a part of each of two shards; some of four shards straddle ranks.
 check(np.arange(250_000), rng.geometric(0.4, 250_000))
 # Exchanges of many rounds; values beyond what is counted.
 exchange.ROUND_BYTES = 50_000
@@ -158,23 +158,23 @@ def test_every_shard_has_one_rank(size: int, n_shards: int) -> None:
 
 @needs_mpi
 @pytest.mark.parametrize("n_ranks", [1, 2, 3, 4])
-def test_ranks_give_the_file_of_one_process(n_ranks: int) -> None:
-    ran = run_ranks(n_ranks, IDENTICAL, str(n_ranks))
+def test_ranks_give_the_file_of_one_process(ranks: Ranks, n_ranks: int) -> None:
+    ran = ranks.run(n_ranks, IDENTICAL, str(n_ranks))
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == ["done\n"] * n_ranks
 
 
 @needs_mpi
 @pytest.mark.parametrize("n_ranks", [3, 5])
-def test_shards_that_duplicates_make_straddle_ranks(n_ranks: int) -> None:
-    ran = run_ranks(n_ranks, MANY_DUPLICATES)
+def test_shards_that_duplicates_make_straddle_ranks(ranks: Ranks, n_ranks: int) -> None:
+    ran = ranks.run(n_ranks, MANY_DUPLICATES)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == ["done\n"] * n_ranks
 
 
 @needs_mpi
 @pytest.mark.parametrize("n_ranks", [2, 3])
-def test_a_failing_rank_stops_all(n_ranks: int) -> None:
-    ran = run_ranks(n_ranks, REFUSED)
+def test_a_failing_rank_stops_all(ranks: Ranks, n_ranks: int) -> None:
+    ran = ranks.run(n_ranks, REFUSED)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == ["done\n"] * n_ranks

@@ -1,4 +1,4 @@
-"""svmlight text: against a plain parser and scikit-learn's, in pieces, compressed, and damaged."""
+"""Test the svmlight reader against a plain parser and scikit-learn's, in pieces, compressed, and damaged."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import threading
 from decimal import Decimal, localcontext
 
 import mergesketch
-import naive
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch.distributed import iter_svmlight, parse_svmlight, read_svmlight, svmlight
 from mergesketch.errors import DocumentError
+from naive import svmlight as naive
 
 numbers = st.one_of(
     st.floats(allow_nan=False, width=32).map(repr),
@@ -61,7 +61,7 @@ def test_rows_are_those_of_the_plain_parser(text: str) -> None:
 @settings(max_examples=60, deadline=None)
 @given(text=texts, piece=st.integers(1, 60), batch=st.integers(1, 200), cut=st.integers(0, 300))
 def test_files_in_pieces(text: str, piece: int, batch: int, cut: int, tmp_path_factory) -> None:
-    """Whatever the pieces, batches and ranges of bytes, every line comes once and in order."""
+    """Any pieces, batches and ranges of bytes give every line once and in order."""
     path = tmp_path_factory.mktemp("svmlight") / "rows.svm"
     path.write_bytes(text.encode())
     expected = naive.svmlight_rows(text)
@@ -138,7 +138,7 @@ def test_numbers_are_the_nearest_floats(text: str) -> None:
     sign=st.sampled_from(["", "-"]),
 )
 def test_values_about_halfway_between_floats(small: float, digits: int, last: int, sign: str) -> None:
-    """Where a value's last digits decide which float32 is the nearest."""
+    """The last digits of such a value decide which float32 is the nearest."""
     with localcontext() as context:
         context.prec = 200
         above = float(np.nextafter(np.float32(small), np.float32(np.inf)))

@@ -1,4 +1,4 @@
-"""Arrays on a GPU to every public call: the result of main memory, or a refusal that says what to do."""
+"""Test arrays on a GPU in every public call: the result equals the CPU's, or a message says what to do."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import pytest
 
 cupy = fake_cupy.install()
 
-from argument_cases import CASES, Case, same  # noqa: E402 - once there is a CuPy
+from argument_cases import Case, same  # noqa: E402 - once there is a CuPy
 from mergesketch.sketches.core.base import MergeableSketch  # noqa: E402
+from registry import argument_cases  # noqa: E402
 
-# Tables of densities are made too small here, so that devices have errors to agree on.
+# Tables of densities are too small here, so that devices have errors to agree on.
 pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore:the (table|integral)")]
 
 
@@ -33,13 +34,13 @@ def in_main_memory(result: Any) -> Any:
 
 
 def choices(case: Case) -> Iterator[list[str]]:
-    """List what is moved: all arguments, and each alone."""
+    """List the arguments to move: all together, and each alone."""
     yield list(case.arguments)
     if len(case.arguments) > 1:
         yield from ([name] for name in case.arguments)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", argument_cases(), ids=lambda case: case.name)
 def test_arrays_on_a_gpu_give_the_same_or_are_refused(case: Case) -> None:
     expected = case.call(**case.plain())
     for moved in choices(case):

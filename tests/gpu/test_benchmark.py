@@ -1,4 +1,4 @@
-"""The GPU benchmark's jobs run: on the stand-in where there is no GPU, and then only to see that they do."""
+"""Test that the GPU benchmark's jobs run, on the stand-in where there is no GPU."""
 
 from __future__ import annotations
 

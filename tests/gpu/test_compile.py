@@ -1,4 +1,4 @@
-"""Every kernel compiles for the GPUs that we support, with the options that it is launched with."""
+"""Test that every kernel compiles for the supported GPUs, with the options of a launch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_compiles(module: str, architecture: str) -> None:
     assert cubin.startswith(b"\x7fELF")
     for kernel in kernels:
         assert kernel.encode() in cubin
-    # What a launch asks for comes on top of that; 48 KiB are there without asking for more.
+    # A launch adds dynamic shared memory; 48 KiB in all are available by default.
     shared = nvrtc.shared_bytes(cubin)
     assert all(size + launch.SHARED <= 48 << 10 for size in shared.values()), shared
 

@@ -1,4 +1,4 @@
-"""What stands in for a GPU has CUDA's meaning, and ends programs that a GPU might let pass."""
+"""Test that the stand-in for a GPU follows CUDA, and ends programs that a GPU might accept."""
 
 from __future__ import annotations
 

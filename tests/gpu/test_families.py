@@ -1,4 +1,4 @@
-"""Hash families of CuPy arrays: the codes that the CPU gives, or a word that there are no kernels."""
+"""Test hash families of CuPy arrays: they give the CPU's codes, or say that they have no kernels."""
 
 from __future__ import annotations
 
@@ -9,17 +9,13 @@ import numpy as np
 import pytest
 from mergesketch import lsh
 from mergesketch.lsh import (
-    BBitMinHash,
     BitSampling,
-    CrossPolytope,
     HashFamily,
-    InnerProduct,
-    MinHash,
     PStable,
     SignedRandomProjection,
     WeightedMinHash,
-    WinnerTakeAll,
 )
+from registry import GPU_ROW_FAMILIES, GPU_SET_FAMILIES
 from scipy import sparse
 
 cupy = fake_cupy.install()
@@ -33,31 +29,9 @@ pytestmark = pytest.mark.gpu
 ROWS = np.random.default_rng(0).standard_normal((60, 12)).astype(np.float32)
 SPARSE = sparse.csr_matrix(np.where(ROWS > 0.5, ROWS, 0))
 
-OF_ROWS = {
-    "signs": SignedRandomProjection(12, n_hashes=20, power=3, seed=1),
-    "signs, reduced": SignedRandomProjection(12, n_hashes=20, power=3, n_buckets=7, seed=1),
-    "Hadamard signs": SignedRandomProjection(12, n_hashes=20, power=3, projection="hadamard", seed=1),
-    "p-stable": PStable(12, n_hashes=20, power=2, width=2.0, seed=1),
-    "p-stable, L1": PStable(12, n_hashes=20, p=1, width=5.0, n_buckets=50, seed=1),
-    "inner product": InnerProduct(12, n_hashes=20, power=3, max_norm=9.0, seed=1),
-    "inner product, Hadamard": InnerProduct(
-        12, n_hashes=20, power=3, max_norm=2.0, oversize="clip", projection="hadamard", seed=1
-    ),
-    "sparse signs": SignedRandomProjection(None, n_hashes=20, power=3, projection="sparse", seed=1),
-    "inner product, sparse": InnerProduct(None, 20, power=3, max_norm=9.0, projection="sparse", seed=1),
-    "cross-polytope": CrossPolytope(12, n_hashes=20, power=2, dimension=8, seed=1),
-    "cross-polytope, reduced": CrossPolytope(12, n_hashes=20, n_buckets=50, seed=1),
-    "winner take all": WinnerTakeAll(12, n_hashes=20, group_size=5, power=2, seed=1),
-    "winner take all, reduced": WinnerTakeAll(12, n_hashes=20, group_size=5, n_buckets=50, seed=1),
-}
-OF_SETS = {
-    scheme: MinHash(20, power=2, n_buckets=100, scheme=scheme, seed=1)
-    for scheme in ("permutations", "one-permutation", "fast-similarity")
-} | {"b bits": BBitMinHash(20, bits=2, seed=1)}
-
 
 def test_every_family_is_here() -> None:
-    tested = {type(family) for family in (*OF_ROWS.values(), *OF_SETS.values())} | {
+    tested = {type(family) for family in (*GPU_ROW_FAMILIES.values(), *GPU_SET_FAMILIES.values())} | {
         WeightedMinHash,
         BitSampling,
     }
@@ -72,20 +46,20 @@ def equal(found: Any, expected: np.ndarray) -> None:
     np.testing.assert_array_equal(found.get(), expected, strict=True)
 
 
-@pytest.mark.parametrize("name", OF_ROWS)
+@pytest.mark.parametrize("name", GPU_ROW_FAMILIES)
 @pytest.mark.parametrize("method", ["hash", "hash_query"])
 def test_rows(name: str, method: str) -> None:
-    hash_rows = getattr(OF_ROWS[name], method)
+    hash_rows = getattr(GPU_ROW_FAMILIES[name], method)
     for rows in (ROWS, ROWS.astype(np.float64), ROWS[:0]):
         equal(hash_rows(cupy.asarray(rows)), hash_rows(rows))
     equal(hash_rows(csr_matrix(SPARSE)), hash_rows(SPARSE))
 
 
-@pytest.mark.parametrize("name", [name for name in OF_ROWS if "winner" not in name])
+@pytest.mark.parametrize("name", [name for name in GPU_ROW_FAMILIES if "winner" not in name])
 @pytest.mark.parametrize("n_probes", [1, 2, 7])
 def test_probes(name: str, n_probes: int) -> None:
-    """The first probe is the query's own bucket; of normal numbers, scores differ by more than they err."""
-    probe = OF_ROWS[name].probe
+    """The first probe is the query's own bucket. Scores of normal numbers differ by more than they err."""
+    probe = GPU_ROW_FAMILIES[name].probe
     n_probes = min(n_probes, 3 if name == "p-stable, L1" else 7)
     for rows in (ROWS, ROWS.astype(np.float64), ROWS[:0]):
         equal(probe(cupy.asarray(rows), n_probes), probe(rows, n_probes))
@@ -110,7 +84,7 @@ def test_weights(power: int) -> None:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_margins(dtype: Any) -> None:
-    """Signs and steps are exact; sizes are those of float64 to the bound of float32 sums."""
+    """Signs and steps are exact. Sizes equal float64's within the bound of float32 sums."""
     rng = np.random.default_rng(5)
     X = (rng.standard_normal((30, 50)) * 10.0 ** rng.integers(-20, 20, (30, 1))).astype(dtype)
     X[0] = 0.0
@@ -148,9 +122,9 @@ def test_margins(dtype: Any) -> None:
                 assert (np.abs(over.get() - above) <= 2 * least).all()
 
 
-@pytest.mark.parametrize("name", OF_SETS)
+@pytest.mark.parametrize("name", GPU_SET_FAMILIES)
 def test_sets(name: str) -> None:
-    family = OF_SETS[name]
+    family = GPU_SET_FAMILIES[name]
     offsets = np.array([0, 5, 5, 40, 41])
     tokens = np.random.default_rng(1).integers(-(2**63), 2**63, 41)
     there = cupy.asarray(tokens), cupy.asarray(offsets)
@@ -181,7 +155,7 @@ def test_bits(n_bits: int, power: int) -> None:
 
 
 def test_bad_sets_are_refused() -> None:
-    family = OF_SETS["permutations"]
+    family = GPU_SET_FAMILIES["permutations"]
     tokens, offsets = cupy.arange(5), cupy.asarray(np.array([0, 5]))
     for sets, error, message in (
         ((tokens, offsets[:1]), ValueError, "offsets must rise from 0 to 5"),
@@ -197,9 +171,9 @@ def test_bad_sets_are_refused() -> None:
 def test_what_has_no_kernels_says_so() -> None:
     X = cupy.asarray(ROWS)
     for call in (
-        lambda: OF_ROWS["signs"].kernel(X, X),
-        lambda: OF_ROWS["p-stable"].kernel(X, X),
-        lambda: OF_ROWS["winner take all"].kernel(X, X),
+        lambda: GPU_ROW_FAMILIES["signs"].kernel(X, X),
+        lambda: GPU_ROW_FAMILIES["p-stable"].kernel(X, X),
+        lambda: GPU_ROW_FAMILIES["winner take all"].kernel(X, X),
     ):
         with pytest.raises(NotImplementedError, match="has no GPU kernels; pass arrays in main memory"):
             call()

@@ -1,14 +1,24 @@
-"""Sketches on GPUs over MPI ranks: through main memory, and as if MPI took a GPU's."""
+"""Test sketches on GPUs over MPI ranks: through main memory, and as if MPI accepted GPU memory."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import fake_cupy
 import pytest
-from ranks import needs_mpi, run_ranks
+from ranks import Ranks, needs_mpi
 
 cupy = fake_cupy.install()
 
 pytestmark = [pytest.mark.gpu, needs_mpi]
+
+
+@pytest.fixture(scope="module")
+def ranks() -> Iterator[Ranks]:
+    """Give this file its own ranks, because the stand-in for CuPy stays in them."""
+    with Ranks() as started:
+        yield started
+
 
 MERGE = """
 import fake_cupy
@@ -41,7 +51,7 @@ for empty, batch in cases:
     assert merged is ours and merged.device == device == ("gpu" if comm.rank else "cpu")
     assert merged == whole, (merged, whole)
     assert merged.n_updates == whole.n_updates
-    # It goes on where it is.
+    # It stays on its device and can be updated.
     merged.update(*(place(a) for a in batch))
     assert merged.n_updates == 2 * whole.n_updates
 print("done")
@@ -84,17 +94,17 @@ print("done")
 
 
 @pytest.mark.parametrize("n_ranks", [1, 2, 3])
-def test_an_index_over_cpus_and_gpus(n_ranks: int) -> None:
-    ran = run_ranks(n_ranks, INDEX)
+def test_an_index_over_cpus_and_gpus(ranks: Ranks, n_ranks: int) -> None:
+    ran = ranks.run(n_ranks, INDEX)
     assert ran.returncode == 0, ran.stderr
     assert [out.strip() for out in ran.stdout] == ["done"] * n_ranks
 
 
 @pytest.mark.parametrize("n_ranks", [1, 2, 3])
 @pytest.mark.parametrize("cuda_aware", [None, False, True])
-def test_ranks_on_cpus_and_gpus_merge(n_ranks: int, cuda_aware: bool | None) -> None:
+def test_ranks_on_cpus_and_gpus_merge(ranks: Ranks, n_ranks: int, cuda_aware: bool | None) -> None:
     if cuda_aware and not getattr(cupy, "IS_STAND_IN", False):
         pytest.skip("whether MPI takes a GPU's memory is the library's to say")
-    ran = run_ranks(n_ranks, MERGE.replace("CUDA_AWARE", repr(cuda_aware)))
+    ran = ranks.run(n_ranks, MERGE.replace("CUDA_AWARE", repr(cuda_aware)))
     assert ran.returncode == 0, ran.stderr
     assert [out.strip() for out in ran.stdout] == ["done"] * n_ranks

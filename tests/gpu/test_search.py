@@ -1,4 +1,4 @@
-"""`LSHIndex.search` on a GPU: the ids of the CPU for every metric, and its refusals."""
+"""Test `LSHIndex.search` on a GPU: it returns the CPU's ids for every metric, and refuses the same."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ FAMILIES = {
 
 
 def data(name: str, device: str) -> tuple[Any, Any]:
-    """Queries and rows of a metric."""
+    """Return queries and rows of a metric."""
     if name == "hamming":
         pair = QUERIES > 0, np.packbits(ROWS > 0, axis=1)
     elif name == "jaccard":
         rng = np.random.default_rng(1)
         offsets = np.concatenate([[0], np.cumsum(rng.integers(0, 12, 200))])
-        tokens = rng.integers(0, 15, offsets[-1])  # out of order, and twice at times
+        tokens = rng.integers(0, 15, offsets[-1])  # unsorted, and some occur twice
         cut = offsets[35], offsets[65]
         pairs = (tokens[cut[0] : cut[1]], offsets[35:66] - cut[0]), (tokens, offsets)
         return tuple(tuple(map(cupy.asarray, p)) if device == "gpu" else p for p in pairs)

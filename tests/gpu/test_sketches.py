@@ -1,239 +1,49 @@
-"""Sketches of CuPy arrays: the state that the CPU makes, wherever the rows lie and however they come."""
+"""Test sketches of CuPy arrays: their states are the CPU's, wherever the rows lie."""
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import fake_cupy
 import mergesketch
 import numpy as np
 import pytest
-from mergesketch.lsh import MinHash, PStable, SignedRandomProjection
+from entries import GpuEntry
+from gpu_batches import gpu_signs
+from mergesketch.lsh import MinHash, PStable
 from mergesketch.lsh.support.backend import sum_rows
 from mergesketch.sketches.core import hashed_rows
 from mergesketch.sketches.core.base import sketch_classes
+from registry import GPU_ENTRIES
 from scipy import sparse
 
 cupy = fake_cupy.install()
 
 from mergesketch.gpu import launch  # noqa: E402 - once there is a CuPy
 
-# Tables of densities are made too small here, so that devices have errors to agree on.
+# Tables of densities are too small here, so that devices have errors to agree on.
 pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore:the (table|integral)")]
 
 Arrays = tuple[Any, ...]
-
-
-@dataclass
-class Entry:
-    """A class that runs on GPUs: an empty sketch, batches for `update`, and calls that answer with arrays."""
-
-    make: Callable[[], Any]
-    batch: Callable[[np.random.Generator, int], Arrays]
-    asks: tuple[Callable[[Any, Arrays], Any], ...]
-
-
-def rows(rng: np.random.Generator, n: int) -> Arrays:
-    return (rng.standard_normal((n, 12)).astype(np.float32),)
-
-
-def weighted_rows(rng: np.random.Generator, n: int) -> Arrays:
-    return *rows(rng, n), rng.integers(-5, 6, n)
-
-
-def real_weighted_rows(rng: np.random.Generator, n: int) -> Arrays:
-    return *rows(rng, n), rng.standard_normal(n)
-
-
-def keys(rng: np.random.Generator, n: int) -> Arrays:
-    return rng.zipf(1.5, n), rng.integers(0, 9, n)
-
-
-def token_sets(rng: np.random.Generator, n: int) -> Arrays:
-    """Sets in one argument, a pair of tokens and offsets, and a weight each."""
-    offsets = np.concatenate([[0], np.cumsum(rng.integers(0, 40, n))])
-    return (rng.integers(0, 500, offsets[-1]), offsets), rng.integers(-5, 6, n)
-
-
-def angles() -> SignedRandomProjection:
-    return SignedRandomProjection(12, n_hashes=20, power=3, seed=1)
-
-
-ENTRIES = {
-    "Race": Entry(
-        lambda: mergesketch.Race(angles()),
-        weighted_rows,
-        (lambda s, b: s.query(b[0]), lambda s, b: s.query(b[0], groups=4)),
-    ),
-    "Race, real weights": Entry(
-        lambda: mergesketch.Race(PStable(12, n_hashes=20, power=2, width=2.0, n_buckets=64), dtype="float"),
-        real_weighted_rows,
-        (lambda s, b: s.query(b[0]),),
-    ),
-    "Race of Hadamard signs": Entry(
-        lambda: mergesketch.Race(
-            SignedRandomProjection(12, n_hashes=20, power=3, projection="hadamard", n_buckets=64)
-        ),
-        weighted_rows,
-        (lambda s, b: s.query(b[0]),),
-    ),
-    "Race of sets": Entry(
-        lambda: mergesketch.Race(MinHash(20, power=2, n_buckets=64, seed=1)),
-        token_sets,
-        (lambda s, b: s.query(b[0]),),
-    ),
-    "Race of long sets": Entry(
-        lambda: mergesketch.Race(MinHash(20, scheme="one-permutation", n_buckets=64, seed=1)),
-        token_sets,
-        (lambda s, b: s.query(b[0]),),
-    ),
-    "MinHashSketch": Entry(
-        lambda: mergesketch.MinHashSketch(7, 40, seed=3),
-        lambda rng, n: (rng.integers(0, 500, n), rng.integers(0, 7, n)),
-        (
-            lambda s, b: s.jaccard(b[1][::7], b[1][::7][::-1]),
-            lambda s, b: s.containment(b[1][::7], b[1][::7][::-1]),
-            lambda s, b: s.intersection([0, 1], 2 * [3]),
-            lambda s, b: s.cardinality(),
-            lambda s, b: s.signatures(),
-        ),
-    ),
-    "RaceWindow": Entry(
-        lambda: mergesketch.RaceWindow(angles(), n_panes=4),
-        lambda rng, n: (*weighted_rows(rng, n), rng.integers(0, 7, n)),
-        (lambda s, b: s.query(b[0]), lambda s, b: s.race().query(b[0], groups=4)),
-    ),
-    "RaceWindow, real weights": Entry(
-        lambda: mergesketch.RaceWindow(angles(), n_panes=3, dtype="float"),
-        real_weighted_rows,
-        (lambda s, b: s.query(b[0]),),
-    ),
-    "AceDetector": Entry(
-        lambda: mergesketch.AceDetector(angles(), contamination=0.2, sample_size=30),
-        rows,
-        (
-            lambda s, b: s.score_samples(b[0]),
-            lambda s, b: s.predict(b[0]),
-            lambda s, b: s.decision_function(b[0]) + s.mean_score,
-        ),
-    ),
-    "AceDetector, by spread": Entry(
-        lambda: mergesketch.AceDetector(angles()), rows, (lambda s, b: s.decision_function(b[0]),)
-    ),
-    "StormSketch": Entry(
-        lambda: mergesketch.StormSketch(12, 9, max_norm=4.2, seed=2),
-        rows,
-        (lambda s, b: s.update(b[0][:0]).second_moments(), lambda s, b: s.second_moments(return_std=True)[1]),
-    ),
-    "StormSketch that splits long rows": Entry(
-        lambda: mergesketch.StormSketch(12, 9, max_norm=0.7, oversize="split", seed=2),
-        rows,
-        (lambda s, b: s.update(b[0][:0]).second_moments(),),
-    ),
-    "NadarayaWatsonSketch": Entry(
-        lambda: mergesketch.NadarayaWatsonSketch(angles()),
-        real_weighted_rows,
-        (lambda s, b: s.predict(b[0]), lambda s, b: s.kernel_sum(b[0])),
-    ),
-    "NadarayaWatsonSketch that decays": Entry(
-        lambda: mergesketch.NadarayaWatsonSketch(angles(), n_outputs=2, half_life=3.0),
-        lambda rng, n: (*rows(rng, n), rng.standard_normal((n, 2)), rng.random(n), 10 * rng.random(n)),
-        (lambda s, b: s.predict(b[0]),),
-    ),
-    "LSHIndex": Entry(
-        lambda: mergesketch.LSHIndex(SignedRandomProjection(12, n_hashes=6, power=4, seed=5), capacity=4),
-        lambda rng, n: (*rows(rng, n), rng.choice(10**6, n, replace=False)),
-        (
-            lambda s, b: s.query(b[0], k=3).ids,
-            lambda s, b: s.query(b[0], k=3).counts,
-            lambda s, b: s.query(b[0][:2], k=200).ids,
-            lambda s, b: s.kernel_estimate(s.query(b[0], k=3).counts),
-            lambda s, b: s.distance_estimate(s.query(b[0], k=3).counts),
-        ),
-    ),
-    "LSHIndex of sets, with wide ids": Entry(
-        lambda: mergesketch.LSHIndex(MinHash(5, n_buckets=9, seed=5), capacity=40, wide_ids=True),
-        lambda rng, n: (token_sets(rng, n)[0], rng.choice(2**40, n, replace=False)),
-        (lambda s, b: s.query(b[0], k=3).ids,),
-    ),
-    "DensitySketch": Entry(
-        lambda: mergesketch.DensitySketch(12, 2.0, n_repetitions=3, n_buckets=500, max_bins=40, seed=4),
-        lambda rng, n: (0.5 * rng.standard_normal((n, 12)), rng.integers(0, 3, n)),
-        (lambda s, b: s.density(b[0]), lambda s, b: s.log_density(b[0])),
-    ),
-    "DensitySketch, all cells by name": Entry(
-        lambda: mergesketch.DensitySketch(12, 2.0, n_repetitions=3, n_buckets=50, max_bins=15_000, seed=4),
-        lambda rng, n: (0.5 * rng.standard_normal((n, 12)), rng.integers(0, 3, n)),
-        (lambda s, b: s.density(b[0]),),
-    ),
-    "DensitySketch of rotated grids": Entry(
-        lambda: mergesketch.DensitySketch(2, 0.5, rotate=True, n_buckets=500, max_bins=20),
-        lambda rng, n: (rng.standard_normal((n, 2)).astype(np.float32),),
-        (lambda s, b: s.density(b[0]),),
-    ),
-    "RepresenterSketch": Entry(
-        lambda: mergesketch.RepresenterSketch(angles(), 2),
-        lambda rng, n: (*rows(rng, n), rng.standard_normal((n, 2))),
-        (lambda s, b: s.query(b[0]), lambda s, b: s.predict(b[0])),
-    ),
-    "HeavyHitters": Entry(
-        lambda: mergesketch.HeavyHitters(0.05, seed=2),
-        keys,
-        (lambda s, b: s.query(b[0]), lambda s, b: s.lower_bound(b[0])),
-    ),
-    "HeavyHitters, few names": Entry(
-        lambda: mergesketch.HeavyHitters(0.9, n_rows=1, n_buckets=3, max_key_bytes=8, seed=2),
-        lambda rng, n: (rng.integers(0, 9, n).astype(np.uint64) << np.uint64(61),),
-        (lambda s, b: s.upper_bound(b[0]),),
-    ),
-    "BloomFilter": Entry(
-        lambda: mergesketch.BloomFilter(300, 0.01),
-        lambda rng, n: keys(rng, n)[:1],
-        (lambda s, b: s.contains(b[0]),),
-    ),
-    "BloomSignatures": Entry(
-        lambda: mergesketch.BloomSignatures(50, 128, seed=2),
-        lambda rng, n: (rng.integers(0, 50, (n, 2)),),
-        (
-            lambda s, b: s.common_neighbors(b[0][:, 0], b[0][:, 1]),
-            lambda s, b: s.jaccard(b[0][:, 0], b[0][:, 1]),
-            lambda s, b: s.adamic_adar(b[0][:, 0], b[0][:, 1]),
-            lambda s, b: s.cardinality(),
-            lambda s, b: s.link_features(b[0], s.propagate(b[0])),
-        ),
-    ),
-    "CountMinSketch": Entry(
-        lambda: mergesketch.CountMinSketch(4, 100, seed=3),
-        keys,
-        (lambda s, b: s.query(b[0]), lambda s, b: s.lower_bound(b[0])),
-    ),
-    "CountSketch": Entry(
-        lambda: mergesketch.CountSketch(5, 100, seed=3),
-        keys,
-        (lambda s, b: s.query(b[0]), lambda s, b: s.upper_bound(b[0])),
-    ),
-}
 
 
 def to_gpu(arrays: Arrays) -> Arrays:
     return tuple(to_gpu(a) if isinstance(a, tuple) else cupy.asarray(a) for a in arrays)
 
 
-@pytest.fixture(params=sorted(ENTRIES))
-def entry(request: pytest.FixtureRequest) -> Entry:
-    return ENTRIES[request.param]
+@pytest.fixture(params=sorted(GPU_ENTRIES))
+def entry(request: pytest.FixtureRequest) -> GpuEntry:
+    return GPU_ENTRIES[request.param]
 
 
 @pytest.fixture
-def batches(entry: Entry) -> list[Arrays]:
+def batches(entry: GpuEntry) -> list[Arrays]:
     rng = np.random.default_rng(8)
     return [entry.batch(rng, n) for n in (150, 1, 0, 90)]
 
 
-def test_state_and_answers_are_the_cpus(entry: Entry, batches: list[Arrays]) -> None:
+def test_state_and_answers_are_the_cpus(entry: GpuEntry, batches: list[Arrays]) -> None:
     here, there = entry.make(), entry.make()
     for batch in batches:
         here.update(*batch)
@@ -249,7 +59,7 @@ def test_state_and_answers_are_the_cpus(entry: Entry, batches: list[Arrays]) -> 
         np.testing.assert_allclose(found.get(), expected, rtol=1e-12, atol=1e-12)
 
 
-def test_halves_on_both_devices_merge(entry: Entry, batches: list[Arrays]) -> None:
+def test_halves_on_both_devices_merge(entry: GpuEntry, batches: list[Arrays]) -> None:
     whole, here, there = entry.make(), entry.make(), entry.make()
     for batch in batches:
         whole.update(*batch)
@@ -270,7 +80,7 @@ def test_halves_on_both_devices_merge(entry: Entry, batches: list[Arrays]) -> No
     assert (here.device, there.device) == ("cpu", "gpu")
 
 
-def test_moves_and_comes_back(entry: Entry, batches: list[Arrays]) -> None:
+def test_moves_and_comes_back(entry: GpuEntry, batches: list[Arrays]) -> None:
     here = entry.make().update(*batches[0])
     there = here.to("gpu")
     assert there.device == "gpu" and here.device == "cpu" and there == here
@@ -282,13 +92,13 @@ def test_moves_and_comes_back(entry: Entry, batches: list[Arrays]) -> None:
         assert copied.device == "cpu" and copied == here
     assert there.copy().device == "gpu" and there.copy() == here
     assert there.empty_like().n_updates == 0
-    # An empty sketch goes where its first rows lie, or where it is told to.
+    # An empty sketch moves to the device of its first rows, or to one that is named.
     assert entry.make().to("gpu").update(*to_gpu(batches[0])) == here
     with pytest.raises(ValueError, match='device must be "cpu" or "gpu"'):
         here.to("tpu")
 
 
-def test_other_devices_rows_are_refused(entry: Entry, batches: list[Arrays]) -> None:
+def test_other_devices_rows_are_refused(entry: GpuEntry, batches: list[Arrays]) -> None:
     here, there = entry.make().update(*batches[0]), entry.make().update(*to_gpu(batches[0]))
     before = here.to_bytes()
     for sketch, batch in ((here, to_gpu(batches[0])), (there, batches[0])):
@@ -299,7 +109,7 @@ def test_other_devices_rows_are_refused(entry: Entry, batches: list[Arrays]) -> 
         assert sketch.to_bytes() == before
 
 
-def test_a_refused_first_batch_leaves_nothing_there(entry: Entry, batches: list[Arrays]) -> None:
+def test_a_refused_first_batch_leaves_nothing_there(entry: GpuEntry, batches: list[Arrays]) -> None:
     sketch = entry.make()
     refused = [(cupy.zeros((2, 2, 2, 2)), *to_gpu(batches[0])[1:])]
     if len(batches[0]) > 1:
@@ -307,16 +117,16 @@ def test_a_refused_first_batch_leaves_nothing_there(entry: Entry, batches: list[
     for batch in refused:
         with pytest.raises((TypeError, ValueError)):
             sketch.update(*batch)
-        assert sketch.device == "cpu" and "_arrays" not in sketch.__dict__
+        assert sketch.device == "cpu" and not sketch._state.is_allocated
     assert sketch.update(*batches[0]) == entry.make().update(*to_gpu(batches[0]))
-    # Nor does it move one that was told where to be.
+    # A refused batch does not move a sketch whose device was named.
     there = entry.make().to("gpu")
     with pytest.raises((TypeError, ValueError)):
         there.update(*refused[0])
     assert there.device == "gpu"
 
 
-def test_arguments_on_two_devices_are_refused(entry: Entry, batches: list[Arrays]) -> None:
+def test_arguments_on_two_devices_are_refused(entry: GpuEntry, batches: list[Arrays]) -> None:
     here, there = batches[0], to_gpu(batches[0])
     for i in range(len(here) if len(here) > 1 else 0):
         for one, other in ((here, there), (there, here)):
@@ -329,7 +139,7 @@ def test_arguments_on_two_devices_are_refused(entry: Entry, batches: list[Arrays
 
 
 @pytest.mark.skipif(not getattr(cupy, "IS_STAND_IN", False), reason="counts the stand-in's copies")
-def test_copies_nothing_but_numbers(entry: Entry) -> None:
+def test_copies_nothing_but_numbers(entry: GpuEntry) -> None:
     # An array of any answer, or of any column of the batch, takes more than the bound.
     n = 400 if entry.make().config().get("family") else 2000
     batch = to_gpu(entry.batch(np.random.default_rng(1), n))
@@ -348,22 +158,22 @@ def test_every_class_is_here_or_says_that_it_has_no_kernels() -> None:
     on_cpu = {"PrivateClassifier", "PrivateRace", "PrivateRegressor"}
     library = {n: c for n, c in sketch_classes().items() if c.__module__.partition(".")[0] == "mergesketch"}
     assert {name for name, cls in library.items() if not cls._gpu} == on_cpu
-    assert {type(entry.make()).__name__ for entry in ENTRIES.values()} == set(library) - on_cpu
+    assert {type(entry.make()).__name__ for entry in GPU_ENTRIES.values()} == set(library) - on_cpu
 
 
 @pytest.mark.parametrize("weights", [None, "given"])
 def test_a_bad_row_of_a_later_block_changes_nothing(
     weights: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hashed_rows, "_GPU_CODES", 1)  # as few rows in a block as there may be, 256
+    monkeypatch.setattr(hashed_rows, "_GPU_CODES", 1)  # the fewest rows that a block can have, 256
     rng = np.random.default_rng(2)
     X = rng.standard_normal((600, 12)).astype(np.float32)
     given = None if weights is None else cupy.asarray(rng.integers(-5, 6, 600))
     for dtype in ("int", "float"):
-        sketch = mergesketch.Race(angles(), dtype=dtype).update(cupy.asarray(X), given)
+        sketch = mergesketch.Race(gpu_signs(), dtype=dtype).update(cupy.asarray(X), given)
         before = sketch.to_bytes()
         assert (
-            mergesketch.Race(angles(), dtype=dtype).update(X, given if given is None else given.get())
+            mergesketch.Race(gpu_signs(), dtype=dtype).update(X, given if given is None else given.get())
             == sketch
         )
         bad = X.copy()
@@ -397,7 +207,7 @@ def test_streams_have_copies_of_their_own() -> None:
 
 
 def test_bad_rows_change_nothing() -> None:
-    sketch = mergesketch.Race(angles()).update(cupy.ones((3, 12), np.float32))
+    sketch = mergesketch.Race(gpu_signs()).update(cupy.ones((3, 12), np.float32))
     before = sketch.to_bytes()
     for X, error in (
         (cupy.full((2, 12), np.nan, np.float32), "X must be finite, got nan at index"),
@@ -413,7 +223,7 @@ def test_bad_rows_change_nothing() -> None:
 
 def test_arrays_of_other_libraries_come_by_dlpack() -> None:
     class Tensor:
-        """What PyTorch and JAX have: a place, and a way to hand their memory over."""
+        """Imitate arrays of PyTorch and JAX: they have a device, and hand over their memory."""
 
         def __init__(self, array: Any) -> None:
             self.array = array
@@ -428,8 +238,8 @@ def test_arrays_of_other_libraries_come_by_dlpack() -> None:
             )
 
     X = np.random.default_rng(0).standard_normal((50, 12)).astype(np.float32)
-    expected = mergesketch.Race(angles()).update(X)
-    found = mergesketch.Race(angles()).update(Tensor(cupy.asarray(X)))
+    expected = mergesketch.Race(gpu_signs()).update(X)
+    found = mergesketch.Race(gpu_signs()).update(Tensor(cupy.asarray(X)))
     assert found.device == "gpu" and found == expected
 
 
@@ -444,7 +254,7 @@ def test_sparse_rows() -> None:
     )
     for matrix in (sparse.csr_matrix(dense), tangled):
         for make in (
-            lambda: mergesketch.Race(angles()),
+            lambda: mergesketch.Race(gpu_signs()),
             lambda: mergesketch.Race(PStable(12, n_hashes=20, width=2.0, n_buckets=64)),
             lambda: mergesketch.Race(MinHash(20, n_buckets=64)),
         ):
@@ -478,18 +288,18 @@ def test_a_sparse_matrix_that_lies_is_refused_by_name() -> None:
     ):
         there = csr_matrix(matrix)
         setattr(there, part, cupy.asarray(lie.astype(getattr(matrix, part).dtype)))
-        for call in (angles().hash, MinHash(20).hash, mergesketch.Race(angles()).update):
+        for call in (gpu_signs().hash, MinHash(20).hash, mergesketch.Race(gpu_signs()).update):
             with pytest.raises(ValueError, match=f"^{message}"):
                 call(there)
     roomy = csr_matrix(matrix)
     roomy.data = cupy.asarray(np.append(matrix.data, np.nan).astype(np.float32))
     roomy.indices = cupy.asarray(np.append(matrix.indices, 99).astype(np.int32))
-    np.testing.assert_array_equal(angles().hash(roomy).get(), angles().hash(matrix))
+    np.testing.assert_array_equal(gpu_signs().hash(roomy).get(), gpu_signs().hash(matrix))
 
 
 def test_sparse_rows_of_the_host_stay_there() -> None:
     X = sparse.csr_array(np.eye(12, dtype=np.float32))
-    assert mergesketch.Race(angles()).update(X).device == "cpu"
+    assert mergesketch.Race(gpu_signs()).update(X).device == "cpu"
 
 
 @pytest.mark.parametrize("rotate", [False, True])
@@ -503,10 +313,10 @@ def test_samples_are_uniform_in_cells_drawn_by_their_counts(rotate: bool) -> Non
     np.testing.assert_array_equal(drawn.get(), there.sample(n, random_state=1).get())
     assert (drawn.get() != there.sample(n, random_state=2).get()).all()
     assert there.sample(0).shape == (0, 2)
-    frame = here._rotations[0] if rotate else np.eye(2)
+    frame = here._grids.rotations[0] if rotate else np.eye(2)
 
     def cells(rows: np.ndarray) -> tuple[dict[bytes, int], np.ndarray]:
-        places = rows @ frame.T + here._shifts[0]
+        places = rows @ frame.T + here._grids.shifts[0]
         found, counts = np.unique(np.floor(places), axis=0, return_counts=True)
         return {cell.tobytes(): int(count) for cell, count in zip(found, counts, strict=True)}, places % 1.0
 
@@ -521,7 +331,7 @@ def test_samples_are_uniform_in_cells_drawn_by_their_counts(rotate: bool) -> Non
 
 def test_what_runs_on_the_cpu_says_so() -> None:
     X = cupy.ones((3, 12), np.float32)
-    for call in (lambda: mergesketch.Race(angles()).update(X).release(1.0),):
+    for call in (lambda: mergesketch.Race(gpu_signs()).update(X).release(1.0),):
         with pytest.raises(NotImplementedError, match=r'CPU.*\.to\("cpu"\)'):
             call()
 

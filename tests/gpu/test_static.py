@@ -1,4 +1,4 @@
-"""Static functions, tables and filters on GPUs: the CPU's answers, from arrays that lie there."""
+"""Test static functions, tables and filters whose arrays lie on a GPU: they give the CPU's answers."""
 
 from __future__ import annotations
 

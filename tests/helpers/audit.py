@@ -1,4 +1,4 @@
-"""Empirical audits of privacy: lower bounds of what samples of a release prove to have leaked."""
+"""Audit privacy: compute lower bounds of what samples of a release prove to have leaked."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ __all__ = ["proves_more_than", "worst_ratio"]
 
 
 def worst_ratio(with_record: np.ndarray, without: np.ndarray) -> float:
-    """A lower bound of the largest likelihood ratio of the two samples' events {x >= t} and {x <= t}.
+    """Return a lower bound of the largest likelihood ratio of the events {x >= t} and {x <= t}.
 
-    Both ratios count, for the guarantee holds both ways. Shares are moved six standard errors towards
-    each other, so that noise of the right scale is not accused: of 4,000 thresholds one is by chance in
-    some 10^5 runs at most.
+    Both ratios count, because the guarantee holds both ways. Shares are moved six standard errors towards
+    each other, so that noise of the right scale is not accused: one of 4,000 thresholds exceeds that by
+    chance at most once in some 10^5 runs.
     """
     worst = 0.0
     for sign in (1, -1):
@@ -29,5 +29,5 @@ def worst_ratio(with_record: np.ndarray, without: np.ndarray) -> float:
 
 
 def proves_more_than(epsilon: float, with_record: np.ndarray, without: np.ndarray) -> bool:
-    """Whether the samples prove that more than `epsilon` was spent."""
+    """Check if the samples prove that more than `epsilon` was spent."""
     return worst_ratio(with_record, without) > math.exp(epsilon)

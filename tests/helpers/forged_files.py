@@ -1,4 +1,4 @@
-"""Files of sketches to damage and to forge, for the tests of storage."""
+"""Files of sketches to damage and to forge."""
 
 from __future__ import annotations
 
@@ -13,23 +13,21 @@ import mergesketch
 import numpy as np
 import pytest
 import xxhash
+from later import LaterItems
 from mergesketch import CountMinSketch, HeavyHitters, MergeableSketch, Race
 from mergesketch.errors import SketchFormatError
-from registry import ToyFamily
+from toy_family import ToyFamily
 
-
-def make_sketches() -> dict[str, MergeableSketch]:
-    rng = np.random.default_rng(0)
-    return {
-        "CountMinSketch": CountMinSketch(3, 50, seed=5).update(rng.integers(0, 99, 300)),
-        "HeavyHitters": HeavyHitters(0.25, n_buckets=8, max_key_bytes=8).update(
-            ["tea", "cake", "tea", "日本"]
-        ),
-        "Race": Race(ToyFamily(4, 6, seed=1)).update(rng.integers(0, 4, (30, 4))),
+RNG = np.random.default_rng(0)
+KEYS, ROWS = RNG.integers(0, 99, 300), RNG.integers(0, 4, (30, 4))
+WORDS = ["tea", "cake", "tea", "日本"]
+SKETCHES: LaterItems[MergeableSketch] = LaterItems(
+    {
+        "CountMinSketch": lambda: CountMinSketch(3, 50, seed=5).update(KEYS),
+        "HeavyHitters": lambda: HeavyHitters(0.25, n_buckets=8, max_key_bytes=8).update(WORDS),
+        "Race": lambda: Race(ToyFamily(4, 6, seed=1)).update(ROWS),
     }
-
-
-SKETCHES = make_sketches()
+)
 
 
 def header_of(data: bytes) -> dict[str, Any]:
@@ -37,7 +35,7 @@ def header_of(data: bytes) -> dict[str, Any]:
 
 
 def with_header(data: bytes, header: Any, *, sign: bool = True) -> bytes:
-    """`data` under another header; with `sign`, under one whose checksum is right, as a forger's would be."""
+    """Return `data` under another header; with `sign`, its checksum is right, as a forger's would be."""
     if sign:
         metadata = {k: v for k, v in header["__metadata__"].items() if k != "header_xxh3"}
         names = {
@@ -61,7 +59,7 @@ def forged(sketch: MergeableSketch, change: Callable[[dict[str, Any]], None]) ->
 
 
 def assert_refused(data: bytes, path: Path, match: str | None = None) -> None:
-    """Refused as bytes, as a file and as a mapped file, quickly and without taking memory."""
+    """Assert that a file is refused as bytes, as a file and memory-mapped, quickly and in little memory."""
     path.write_bytes(data)
     tracemalloc.start()
     started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Compiling CUDA C++ for real GPUs on machines that have none: NVIDIA's run-time compiler, through ctypes."""
+"""Compile CUDA C++ for real GPUs on machines without one: NVIDIA's run-time compiler, through ctypes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["compile_cuda", "library", "shared_bytes"]
 
 @cache
 def library() -> Any:
-    """The compiler's library from the wheel `nvidia-cuda-nvrtc-cu12`, or None where it is not installed."""
+    """Return the compiler's library from the wheel `nvidia-cuda-nvrtc-cu12`, or None without it."""
     try:
         spec = importlib.util.find_spec("nvidia.cuda_nvrtc")
     except ModuleNotFoundError:
@@ -27,7 +27,7 @@ def library() -> Any:
 
 
 def compile_cuda(code: str, options: tuple[str, ...]) -> bytes:
-    """The machine code of `code`; RuntimeError with the compiler's messages if it warns or fails."""
+    """Return the machine code of `code`; raise RuntimeError if the compiler warns or fails."""
     nvrtc, program = library(), ctypes.c_void_p()
     text, name = code.encode(), b"kernels.cu"
     if nvrtc.nvrtcCreateProgram(ctypes.byref(program), text, name, 0, None, None):
@@ -52,7 +52,7 @@ def compile_cuda(code: str, options: tuple[str, ...]) -> bytes:
 
 
 def shared_bytes(cubin: bytes) -> dict[str, int]:
-    """The shared memory that each kernel has of its own, from the sections of the machine code's ELF file."""
+    """Return each kernel's own shared memory, from the sections of the machine code's ELF file."""
     (table,) = struct.unpack_from("<Q", cubin, 40)
     entry, n, names = struct.unpack_from("<HHH", cubin, 58)
     headers = [struct.unpack_from("<IIQQQQ", cubin, table + i * entry) for i in range(n)]

@@ -1,8 +1,8 @@
 """Compare the bits of states, saved bytes and results between processors.
 
-``make processors`` runs it. It computes them on this processor, as it is and as the plainest one of its kind
-(Numba's ``generic``: kernels compiled anew, into a folder of their own, which takes minutes), prints what
-differs, and ends with 1 if anything does that should not.
+``make processors`` runs it. It computes them on this processor, and again with the plainest instructions
+of its kind (Numba's ``generic``; kernels are compiled anew into their own folder, which takes minutes).
+It prints what differs, and ends with 1 if anything does that should not.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from typing import Any
 
 import mergesketch as ms
 import numpy as np
-from forged_uses import REFUSALS, stored_examples, uses
+from forged_uses import REFUSALS, uses
 from mergesketch import lsh
 from mergesketch.sketches.core.stored import Stored
+from registry import stored_examples
 
-#: Drawn afresh at every call.
+#: Methods whose results are random.
 _RANDOM = ("release", "sample")
-#: Margins, in float32, order the buckets that are probed. They are added up by fused multiplications where a
-#: processor has them, and the plainest has not: there near ties may fall out otherwise.
+#: Margins in float32 order the buckets that are probed. Processors with fused multiplications round them
+#: otherwise than the plainest one, so near ties may be ordered otherwise there.
 _NEAR_TIES = ("probes of srp", "probes of pstable", "probes of cauchy", "probes of inner product")
 _X = np.random.default_rng(1).standard_normal((400, 20))
 
@@ -82,7 +83,7 @@ def _results() -> Iterator[tuple[str, Callable[[], Any]]]:
 
 
 def digests() -> dict[str, str]:
-    """A digest of every result, or the error that it ends with."""
+    """Return a digest of every result, or the error that it ends with."""
     told = {}
     for name, call in _results():
         try:

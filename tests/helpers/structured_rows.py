@@ -1,7 +1,7 @@
 """Rows as real data has them, where normal rows hide faults: one-hot, few entries, grids, repeats, images.
 
-Every maker takes (n, n_features, seed) and gives a dense float64 array of that shape, with entries from 0
-to 1 and no row of zeros, so that every family can take it: `as_sets` and `as_bits` give other forms.
+Every maker takes (n, n_features, seed) and returns a dense float64 array of that shape, with entries
+from 0 to 1 and no row of zeros, so that every family can take it. `as_sets` and `as_bits` convert it.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ Rows = NDArray[np.float64]
 
 
 def one_hot(n: int, n_features: int, seed: int) -> Rows:
-    """A single 1 a row, in columns that differ while there are enough."""
+    """Return rows with a single 1, in different columns while there are enough."""
     columns = np.random.default_rng(seed).permutation(n_features)
     return np.eye(n_features)[np.resize(columns, n)]
 
 
 def few_entries(n: int, n_features: int, seed: int) -> Rows:
-    """Three entries a row, most of them in columns that many rows share."""
+    """Return rows of three entries, most of them in columns that many rows share."""
     rng = np.random.default_rng(seed)
     popular = 1.0 / (1.0 + np.arange(n_features))
     X = np.zeros((n, n_features))
@@ -33,7 +33,7 @@ def few_entries(n: int, n_features: int, seed: int) -> Rows:
 
 
 def grid(n: int, n_features: int, seed: int) -> Rows:
-    """Points of a plane whose two coordinates take eight values each; columns are mixtures of the two."""
+    """Return points of a plane whose two coordinates take eight values each; columns mix the two."""
     rng = np.random.default_rng(seed)
     places = rng.integers(0, 8, (n, 2)) / 7.0
     places[~places.any(axis=1)] = 1.0
@@ -42,7 +42,7 @@ def grid(n: int, n_features: int, seed: int) -> Rows:
 
 
 def repeated(n: int, n_features: int, seed: int) -> Rows:
-    """Five different rows, the first as often as all others together."""
+    """Return five different rows; the first occurs as many times as the others together."""
     rng = np.random.default_rng(seed)
     distinct = rng.random((5, n_features)) * (rng.random((5, n_features)) < 0.5)
     distinct[:, 0] = 1.0
@@ -50,7 +50,7 @@ def repeated(n: int, n_features: int, seed: int) -> Rows:
 
 
 def images(n: int, n_features: int, seed: int) -> Rows:
-    """Grey strokes on black: most pixels are 0, neighbours are alike; square but for pixels cut off."""
+    """Return images of grey strokes on black: most pixels are 0, and neighbours are similar."""
     rng = np.random.default_rng(seed)
     side = int(np.ceil(np.sqrt(n_features)))
     pixels = np.stack(np.meshgrid(np.arange(side), np.arange(side), indexing="ij"), axis=-1)
@@ -77,7 +77,7 @@ MAKERS: dict[str, Callable[[int, int, int], Rows]] = {
 
 
 def as_sets(X: Rows) -> list[NDArray[np.int64]]:
-    """The columns of the entries of each row that are not 0."""
+    """Return the columns of the non-zero entries of each row."""
     return [np.flatnonzero(row) for row in X]
 
 

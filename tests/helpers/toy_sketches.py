@@ -1,4 +1,4 @@
-"""Sketches of each kind of state, whose merges can be checked by eye; also imported by MPI ranks."""
+"""Sketches of each kind of state, whose merges can be checked by eye; MPI ranks import them too."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any, Self
 import numpy as np
 from mergesketch import MergeableSketch
 from mergesketch.lsh.support.checks import check_int
-from mergesketch.sketches.core.base import StateSpec
+from mergesketch.sketches.core.state import StateSpec
+from numpy.typing import NDArray
 
 __all__ = ["Everything", "Largest"]
 
@@ -17,7 +18,7 @@ WIDTH = 700_001
 
 
 class Everything(MergeableSketch):
-    """One array of each reduction; key k of weight w touches cell ``k % width`` of each."""
+    """A sketch with one array of each reduction; key k touches cell ``k % width`` of each."""
 
     _parameters = ("width", "seed")
 
@@ -39,25 +40,28 @@ class Everything(MergeableSketch):
         }
 
     def update(self, X: Any) -> Self:
-        keys = np.asarray(X, dtype=np.int64)
-        cells = keys % self.width
-        self._reserve("sum", len(keys))
-        self._reserve("narrow", len(keys) and 1)
-        self._reserve("n_updates", len(keys))
-        a = self._arrays
-        np.add.at(a["sum"], cells, 1)
-        a["narrow"] += np.int8(len(keys) > 0)
-        np.add.at(a["real"], cells, keys / 8)
-        np.maximum.at(a["max"], cells, keys.astype(np.float32))
-        np.minimum.at(a["min"], cells, keys.astype(np.uint64))
-        np.bitwise_or.at(a["or"], cells, (1 << (keys % 8)).astype(np.uint8))
-        a["seen"][cells] = True
-        a["n_updates"] += len(keys)
-        return self
+        """Take in keys."""
+        return self._take_in({"X": X})
+
+    def _read(self, X: Any) -> NDArray[np.int64]:
+        return np.asarray(X, dtype=np.int64)
+
+    def _amounts(self, keys: NDArray[np.int64]) -> dict[str, int]:
+        return {"sum": len(keys), "narrow": int(len(keys) > 0), "n_updates": len(keys)}
+
+    def _add(self, keys: NDArray[np.int64]) -> None:
+        arrays, cells = self._arrays, keys % self.width
+        np.add.at(arrays["sum"], cells, 1)
+        arrays["narrow"] += np.int8(len(keys) > 0)
+        np.add.at(arrays["real"], cells, keys / 8)
+        np.maximum.at(arrays["max"], cells, keys.astype(np.float32))
+        np.minimum.at(arrays["min"], cells, keys.astype(np.uint64))
+        np.bitwise_or.at(arrays["or"], cells, (1 << (keys % 8)).astype(np.uint8))
+        arrays["seen"][cells] = True
 
 
 class Largest(MergeableSketch):
-    """The `size` largest distinct keys, by a reduction of its own over two arrays together."""
+    """The `size` largest distinct keys, by a custom reduction over two arrays together."""
 
     _parameters = ("size", "fails_on")
 
@@ -71,10 +75,17 @@ class Largest(MergeableSketch):
         }
 
     def update(self, X: Any) -> Self:
-        keys = np.asarray(X, dtype=np.int64)
+        """Take in keys."""
+        return self._take_in({"X": X})
+
+    def _read(self, X: Any) -> NDArray[np.int64]:
+        return np.asarray(X, dtype=np.int64)
+
+    def _amounts(self, keys: NDArray[np.int64]) -> dict[str, int]:
+        return {"n_updates": len(keys)}
+
+    def _add(self, keys: NDArray[np.int64]) -> None:
         self._keep(self._arrays, keys)
-        self._arrays["n_updates"] += len(keys)
-        return self
 
     def _keep(self, arrays: dict[str, Any], keys: Any) -> None:
         merged = np.unique(np.concatenate([arrays["keys"], keys]))[::-1][: self.size]

@@ -1,7 +1,7 @@
-"""Every array of every public call, in every form that an array can have: the same result, none changed.
+"""Test every array of every public call in every form: the same result, and no argument changed.
 
-Callers hand in their own buffers, which may be read-only, of any strides, in the other byte order, at odd
-addresses; rows that repeat, none, or a great many. What a call gives for the plain form it gives for all.
+Callers pass their own buffers. These may be read-only, have any strides, the other byte order or odd
+addresses; rows may repeat, be absent, or be very many. Every form gives the result of the plain one.
 """
 
 from __future__ import annotations
@@ -17,21 +17,23 @@ import mergesketch.lsh
 import numpy as np
 import pytest
 import scipy.sparse
-from argument_cases import CASES, OFFSETS, ON_SETS, TOKENS, Case, same
+from argument_cases import OFFSETS, TOKENS, Case, same
+from registry import SET_FAMILIES, argument_cases
 
+CASES = argument_cases()
 INTEGERS = [np.dtype(kind + size) for kind in "iu" for size in "1248"]
 FLOATS = [np.dtype(name) for name in ("f2", "f4", "f8", "g")]
 
-#: Arguments that the cases leave out, and why.
+#: Arguments that the cases leave out, with the reasons.
 LEFT_OUT = {
     "StaticFunctionBuilder.extend batches": "pairs of keys and values, which are there",
 }
-#: What a docstring says of an argument that takes arrays.
+#: Words in docstrings of arguments that take arrays.
 TAKES_ARRAYS = re.compile(r"array|rows|keys|tokens|sets|documents|matrix")
 
 
 def parts(argument: Any) -> tuple[Any, ...]:
-    """The arrays of an argument: itself, both of a pair, or a sparse matrix's."""
+    """Return the arrays of an argument: itself, both of a pair, or those of a sparse matrix."""
     if isinstance(argument, tuple):
         return argument
     if scipy.sparse.issparse(argument):
@@ -41,7 +43,7 @@ def parts(argument: Any) -> tuple[Any, ...]:
 
 
 def forms(case: Case) -> Iterator[tuple[str, int | None, np.ndarray]]:
-    """Every plain array of a case: the argument, its place in a pair, and the array."""
+    """Yield every plain array of a case: the argument, its place in a pair, and the array."""
     for name, value in case.arguments.items():
         if isinstance(value, tuple):
             yield from ((name, place, array) for place, array in enumerate(value))
@@ -50,7 +52,7 @@ def forms(case: Case) -> Iterator[tuple[str, int | None, np.ndarray]]:
 
 
 def given(case: Case, name: str, place: int | None, array: Any) -> dict[str, Any]:
-    """The plain arguments but for one array."""
+    """Return the plain arguments with one array replaced."""
     arguments = case.plain()
     if place is None:
         arguments[name] = array
@@ -62,7 +64,7 @@ def given(case: Case, name: str, place: int | None, array: Any) -> dict[str, Any
 
 
 def call(case: Case, arguments: dict[str, Any]) -> Any:
-    """The result; the arguments must come out as they went in."""
+    """Return the result, and check that the arguments are unchanged."""
     arrays = [array for argument in arguments.values() for array in parts(argument)]
     before = [(array.copy(), array.flags.writeable, array.dtype) for array in arrays]
     result = case.call(**arguments)
@@ -80,7 +82,7 @@ def unaligned(array: np.ndarray) -> np.ndarray:
 
 
 def layouts(array: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """The same numbers of the same type, laid out otherwise."""
+    """Yield the same numbers of the same type in other layouts."""
     for axis in range(array.ndim):
         every_other = (slice(None),) * axis + (slice(None, None, 2),)
         yield f"every other along {axis}", np.repeat(array, 2, axis)[every_other]
@@ -96,12 +98,12 @@ def test_any_layout_gives_the_same_and_stays_as_it_is(case: Case) -> None:
     expected = case.call(**case.plain())
     own = case.plain()
     result = call(case, own)
-    # What was made must not change with the caller's arrays.
+    # The result must not change when the caller's arrays do.
     for argument in own.values():
         for array in parts(argument):
             array[...] = array.dtype.type(0)
     same(result, expected, "plain")
-    # All at once: kernels are compiled anew for arrays that cannot be written to, as a table's often are.
+    # All are read-only at once, because kernels are compiled anew for arrays that cannot be written to.
     fixed = case.plain()
     for argument in fixed.values():
         for array in parts(argument):
@@ -113,7 +115,7 @@ def test_any_layout_gives_the_same_and_stays_as_it_is(case: Case) -> None:
 
 
 def outcome(case: Case, arguments: dict[str, Any], name: str) -> Any:
-    """The result, or None where the argument is refused by its name."""
+    """Return the result, or None where the argument is refused by its name."""
     try:
         return (call(case, arguments),)
     except (TypeError, ValueError) as error:
@@ -144,7 +146,7 @@ def test_any_dtype_in_either_byte_order_gives_the_same_or_is_refused_by_name(cas
 
 
 def columns(array: np.ndarray) -> Iterator[tuple[str, Any]]:
-    """The numbers or texts of a vector, or the rows of a matrix, as tables have them."""
+    """Yield the numbers or texts of a vector, or the rows of a matrix, as columns of tables."""
     pa, pd = pytest.importorskip("pyarrow"), pytest.importorskip("pandas")
     if array.ndim == 2:
         yield "data frame", pd.DataFrame(array)
@@ -171,7 +173,7 @@ def columns(array: np.ndarray) -> Iterator[tuple[str, Any]]:
     yield "categories", pd.Series(array).astype("category")
 
 
-#: Of keys, and of values of static functions, any form of a column is taken.
+#: Arguments that take every form of a column.
 TAKE_COLUMNS = {"keys", "values"}
 
 
@@ -194,7 +196,7 @@ def test_columns_of_tables_give_the_same_or_are_refused_by_name(case: Case) -> N
 
 
 def take(argument: Any, rows: np.ndarray) -> Any:
-    """Those rows of an argument."""
+    """Return some rows of an argument."""
     if not isinstance(argument, tuple):
         return argument[rows]
     tokens, offsets = argument
@@ -216,14 +218,14 @@ def test_rows_may_repeat_be_none_or_a_great_many(case: Case) -> None:
     plain_rows = case.arguments[case.rows]
     if not isinstance(plain_rows, tuple):
         arguments = case.plain()
-        # A great many that take no memory: one row, at every place.
+        # Very many rows that take no memory: one row, at every place.
         arguments[case.rows] = np.broadcast_to(plain_rows[1], (20_000, *plain_rows.shape[1:]))
         found = case.call(**arguments)
         for one, other in zip(found if len(results) > 1 else (found,), results, strict=True):
             same(one, np.broadcast_to(other[1], (20_000, *other.shape[1:])), "broadcast")
 
 
-#: Calls that take a batch in; of sets in pairs there is no such form.
+#: Calls that add a batch; sets in pairs cannot repeat without memory.
 BATCHES = [
     case
     for case in CASES
@@ -242,7 +244,7 @@ def test_batches_of_one_row_at_every_place_are_those_of_its_copies(case: Case) -
 
 
 def sparse_forms(argument: Any) -> Iterator[tuple[str, Any]]:
-    """A matrix, or sets as the columns of one, in every form that SciPy has; the parts are the caller's."""
+    """Yield a matrix, or sets as the columns of one, in every form that SciPy has."""
     if isinstance(argument, tuple):
         tokens, offsets = argument
         data = np.ones(tokens.size)
@@ -258,7 +260,7 @@ def sparse_forms(argument: Any) -> Iterator[tuple[str, Any]]:
     shape = matrix.shape
     yield "CSR", matrix
     yield "CSR matrix", scipy.sparse.csr_matrix(matrix)
-    for form in ("csc", "coo", "bsr"):  # the others' parts are no arrays, or are not kept
+    for form in ("csc", "coo", "bsr"):  # the parts of other forms are no arrays, or are not kept
         yield form, matrix.asformat(form)
     wide = scipy.sparse.csr_array(matrix)
     wide.indices, wide.indptr = indices.astype(np.int64), indptr.astype(np.int64)
@@ -293,9 +295,9 @@ def test_sparse_rows_in_any_form_give_the_same_and_stay_as_they_are(case: Case) 
             same(call(case, arguments), expected, f"{name}: {form}", case.tolerance)
 
 
-@pytest.mark.parametrize("kind", ON_SETS)
+@pytest.mark.parametrize("kind", SET_FAMILIES)
 def test_sets_in_lists_of_any_arrays(kind: str) -> None:
-    family = ON_SETS[kind]
+    family = SET_FAMILIES[kind]
     sets = [TOKENS[a:b] for a, b in pairwise(OFFSETS)]
     expected = family.hash((TOKENS, OFFSETS))
     forms = [dict(layouts(tokens)) for tokens in sets]
@@ -316,7 +318,7 @@ def test_sets_in_lists_of_any_arrays(kind: str) -> None:
 
 
 def documented(function: Any) -> dict[str, str]:
-    """The parameters of a docstring, and what it says they are."""
+    """Return the parameters of a docstring and their descriptions."""
     text = inspect.getdoc(function) or ""
     section = re.search(r"Parameters\n-+\n(.*?)(\n\n?[A-Z][a-z]+\n-+|\Z)", text, re.S)
     lines = re.findall(r"^(\w+(?:, \w+)*) : (.*)$", section.group(1) if section else "", re.M)
@@ -324,7 +326,7 @@ def documented(function: Any) -> dict[str, str]:
 
 
 def public() -> Iterator[tuple[str, Any]]:
-    """Functions, classes and their methods, by name; not those of abstract classes, which do nothing."""
+    """Yield functions, classes and methods by name, except those of abstract classes."""
     for module in (mergesketch, mergesketch.lsh):
         for name in module.__all__:
             found = getattr(module, name)

@@ -1,7 +1,7 @@
-"""Kernels that write where counts and codes say stay within their arrays, whatever these are.
+"""Test that kernels which write where counts and codes point to stay within their arrays.
 
-They are compiled with checks of every index, in a process of its own with a cache of its own, and asked for
-what the others do not ask: ids added many times, more counts than tables, capacities at their limits.
+They are compiled with checks of every index, in their own process with their own cache. The calls are
+unusual: ids added many times, more counts than tables, capacities at their limits.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import naive
 import numpy as np
 import pytest
 from hypothesis import given
@@ -20,7 +19,8 @@ from hypothesis import strategies as st
 from mergesketch import LSHIndex, NadarayaWatsonSketch, Race
 from mergesketch.lsh import SignedRandomProjection
 from mergesketch.sketches.kernels.index_query import frequent_ids
-from registry import ToyFamily
+from naive import index as naive
+from toy_family import ToyFamily
 
 GUARD = 2**32 - 1
 
@@ -28,7 +28,7 @@ GUARD = 2**32 - 1
 def frequent(
     buckets: list[list[list[int]]], codes: list[list[list[int]]], room: list[int], direct: bool
 ) -> list[list[int]]:
-    """Run `frequent_ids` into an array with guards before, between and behind the rooms."""
+    """Run `frequent_ids` into an array with guards before, between and after the ranges of the queries."""
     capacity = max(1, max(len(bucket) for table in buckets for bucket in table))
     slots = np.zeros((len(buckets), len(buckets[0]), capacity), np.uint32)
     for t, table in enumerate(buckets):
@@ -52,7 +52,7 @@ def frequent(
 @given(st.data())
 def test_ids_found_often_stay_in_their_room(data: Any) -> None:
     tables, width, probes = (data.draw(st.integers(1, n)) for n in (4, 3, 2))
-    # Of few different ids, so that most stand in a bucket several times.
+    # There are few different ids, so that most occur in a bucket several times.
     bucket = st.lists(st.integers(0, 5), max_size=12)
     buckets = data.draw(
         st.lists(st.lists(bucket, min_size=width, max_size=width), min_size=tables, max_size=tables)
@@ -64,7 +64,7 @@ def test_ids_found_often_stay_in_their_room(data: Any) -> None:
     for direct in (False, True):
         found = frequent(buckets, codes, room, direct)
         for query, most, ids in zip(codes, room, found, strict=True):
-            # All at one distance, and as many wanted as there is room for: all the candidates.
+            # All have one distance, and the number asked for is the room, so all candidates are expected.
             expected, _ = naive.index_search(kept, query, most, [0.0] * 6, most)
             assert sorted(slot - 1 for slot in ids) == [number for number in expected if number >= 0]
 
@@ -84,7 +84,7 @@ def test_every_row_added_twice(n_candidates: int | None) -> None:
 
 @pytest.mark.parametrize("capacity", [1, 2, 63, 64, 65, 4096, 4097])
 def test_capacities_at_their_limits(capacity: int) -> None:
-    # As many rows of one bucket as it holds, one less and one more, and one id for all of them.
+    # The rows of one bucket fill it, or are one fewer or one more, and all have one id.
     family = ToyFamily(1, 3, 2)
     for n in (capacity - 1, capacity, capacity + 1):
         index = LSHIndex(family, capacity=capacity).add(np.zeros((n, 1), int), [4] * n)
@@ -97,7 +97,7 @@ def test_capacities_at_their_limits(capacity: int) -> None:
 
 
 class Liar(ToyFamily):
-    """A family of a user's that breaks its promise."""
+    """A family of a user that breaks its promise."""
 
     def hash(self, X: Any) -> np.ndarray:
         codes = np.zeros((len(X), self.n_hashes), np.uint32)
@@ -132,7 +132,7 @@ def test_codes_of_a_users_family_are_looked_at(lie: str, error: type[Exception],
 def test_nothing_is_written_beside_an_array(tmp_path: Path) -> None:
     environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
     command = [sys.executable, "-c", "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))"]
-    # Those that compile least, for it takes longest.
+    # Only tests that compile little are run, because compiling takes longest.
     arguments = ["-q", "-p", "no:cacheprovider", "-k", "found_often", __file__]
     run = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-1000:]

@@ -1,8 +1,7 @@
-"""The laws of hash families, for every public one.
+"""Test the laws of hash families, for every public one.
 
-Rows collide with the probability that the family tells, whatever its seed, and a row's codes depend on
-its numbers alone: not on their layout, dtype or sparsity, on the other rows, on threads or on where the
-family was stored in between.
+Rows collide with the probability that the family states, whatever its seed. A row's codes depend on its
+numbers alone, and not on their layout, dtype or sparsity, on other rows, on threads or on storage.
 """
 
 from __future__ import annotations
@@ -20,9 +19,10 @@ import mergesketch
 import numpy as np
 import pytest
 import scipy.sparse
+from entries import Family
 from mergesketch import lsh
 from mergesketch.lsh import HashFamily, family_from_config
-from registry import FAMILIES, Family
+from registry import FAMILIES
 
 every_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES.keys())
 METRICS = {
@@ -35,7 +35,7 @@ METRICS = {
     "rank",
     "inner_product",
 }
-#: Families of other seeds, hash functions of each and pairs of rows that the rates are measured on.
+#: Numbers of seeds, hash functions for each seed, and pairs of rows, by which rates are measured.
 SEEDS, HASHES, PAIRS = 100, 48, 40
 
 
@@ -44,12 +44,12 @@ def dense(X: Any) -> bool:
 
 
 def as_list(X: Any) -> list[np.ndarray]:
-    """Sets that come as (tokens, offsets), as a list."""
+    """Return sets given as (tokens, offsets) as a list."""
     return np.split(X[0], X[1][1:-1])
 
 
 def take(X: Any, index: np.ndarray) -> Any:
-    """Rows of a matrix or of (tokens, offsets)."""
+    """Return some rows of a matrix or of (tokens, offsets)."""
     if dense(X):
         return X[index]
     sets = as_list(X)
@@ -59,7 +59,7 @@ def take(X: Any, index: np.ndarray) -> Any:
 
 
 def both_codes(made: HashFamily, X: Any) -> np.ndarray:
-    """Codes of the rows, and those of the rows as queries."""
+    """Return the codes of rows, and of the same rows as queries."""
     codes = made.hash(X), made.hash_query(X)
     for array in codes:
         assert array.dtype == np.uint32
@@ -113,7 +113,7 @@ def test_every_entry_tells_what_to_test(family: Family) -> None:
 
 
 def measured(family: Family, distance: float, index: int) -> np.ndarray:
-    """Share of pairs that collide, shape (SEEDS, HASHES): under many seeds, each with pairs of its own."""
+    """Return the share of pairs that collide, of shape (SEEDS, HASHES); each seed has its own pairs."""
     assert family.pairs is not None
     shares = np.empty((SEEDS, HASHES))
     for seed in range(SEEDS):
@@ -125,16 +125,16 @@ def measured(family: Family, distance: float, index: int) -> np.ndarray:
 
 @every_family
 def test_pairs_collide_as_often_as_theory_says(family: Family) -> None:
-    """Within 6 standard errors; seeds are independent, whatever the columns of one family are."""
+    """Rates lie within 6 standard errors. Seeds are independent, even where columns of a family are not."""
     for index, distance in enumerate(family.distances):
         expected = expected_rate(family.make(n_hashes=HASHES, seed=0), distance)
         shares = measured(family, distance, index)
         binomial = expected * (1.0 - expected) / PAIRS
-        # The spread over seeds, or that of independent trials where there is too little to see it.
+        # The spread over seeds, or that of independent trials where too few collisions show it.
         spread = math.sqrt(max(shares.mean(axis=1).var(ddof=1), binomial / HASHES) / SEEDS)
         rate = shares.mean()
         assert abs(rate - expected) <= 6 * spread + family.bias, (distance, rate, expected)
-        # Each hash function of its own: not only their mean.
+        # Each hash function is tested, not only their mean.
         each = np.sqrt(np.maximum(shares.var(axis=0, ddof=1), binomial) / SEEDS)
         # A rare collision is not normal: allow it one of SEEDS * PAIRS more.
         slack = 6 * each + family.bias + 1.0 / (SEEDS * PAIRS)
@@ -143,7 +143,7 @@ def test_pairs_collide_as_often_as_theory_says(family: Family) -> None:
 
 @every_family
 def test_the_grid_of_distances_tells_families_apart(family: Family) -> None:
-    """From nearly always to seldom, in one direction; or the test above would see little."""
+    """Rates fall from nearly 1 to small ones in one direction; otherwise the test above would see little."""
     rates = family.make(n_hashes=1, seed=0).collision_probability(np.array(family.distances))
     assert rates.shape == (len(family.distances),)
     assert rates.max() > 0.5
@@ -185,7 +185,7 @@ def test_probabilities_keep_the_shape_of_distances(family: Family) -> None:
 
 
 def layouts(X: Any) -> Iterator[tuple[str, Any]]:
-    """The same rows in other forms."""
+    """Yield the same rows in other forms."""
     if not dense(X):
         tokens, offsets = X
         yield "a list", as_list(X)
@@ -225,7 +225,7 @@ def sparse_forms(X: np.ndarray) -> Iterator[tuple[str, Any]]:
     for array in (indptr, indices, data):
         array.flags.writeable = False
     yield "read-only", scipy.sparse.csr_array((data, indices, indptr), shape=X.shape)
-    # Every entry twice, adding up to itself, and each row backwards.
+    # Every entry is split into two that add up to it, and each row is written backwards.
     halves = (data / 2, data / 2) if data.dtype.kind == "f" else (data, np.zeros_like(data))
     order = np.concatenate([np.arange(b - 1, a - 1, -1) for a, b in pairwise(indptr)])
     messy = np.stack(halves, axis=1)[order].reshape(-1), np.repeat(indices[order], 2), 2 * indptr
@@ -233,7 +233,7 @@ def sparse_forms(X: np.ndarray) -> Iterator[tuple[str, Any]]:
 
 
 def thin(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Rows of which half the numbers are zeros, and every fifth all of them."""
+    """Return rows in which half of the numbers, and all numbers of every fifth row, are zeros."""
     X = X * (rng.random(X.shape) < 0.5).astype(X.dtype)
     X[::5] = 0
     return X
@@ -287,7 +287,7 @@ def test_a_row_has_its_code_whatever_the_batch_and_threads(family: Family) -> No
 
 @every_family
 def test_rows_of_zeros_have_one_code(family: Family) -> None:
-    """The kernel says that they are alike; and they are handled, dense or sparse, in any company."""
+    """The kernel calls them similar. They may be dense or sparse, and lie among any other rows."""
     made = family.make(n_hashes=9, seed=5)
     X = family.rows(np.random.default_rng(3), 6)
     zeros = np.zeros_like(X) if dense(X) else (X[0][:0], np.zeros(7, dtype=np.int64))
@@ -299,7 +299,7 @@ def test_rows_of_zeros_have_one_code(family: Family) -> None:
 
 @every_family
 def test_a_million_features(family: Family) -> None:
-    """In memory that a row of them and the family's parameters explain."""
+    """Memory is what one row and the parameters of the family explain."""
     rng, width = np.random.default_rng(4), 1_000_000
     small = family.make(n_hashes=2, seed=6)
     X = family.rows(rng, 5)

@@ -1,4 +1,4 @@
-"""A batch is in or it is not, whatever fails, when Ctrl-C comes, and whoever else updates, saves or asks."""
+"""Test that a batch is in or not in, after any failure, after Ctrl-C, and while others use the sketch."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import Any
 import mergesketch
 import numpy as np
 import pytest
+from entries import take
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from mergesketch import DensitySketch, HeavyHitters, LSHIndex, Race
@@ -25,11 +26,12 @@ from mergesketch.sketches.core.guard import check_interrupt, uninterrupted
 from mergesketch.sketches.density import density
 from mergesketch.sketches.regression import storm
 from paths import environment
-from registry import ENTRIES, ToyFamily, take
+from registry import ENTRIES
+from toy_family import ToyFamily
 
-#: Where states are changed: what reads and hashes rows, elsewhere, takes most of the lines.
+#: The folder whose code changes states; most lines are run elsewhere, where rows are read and hashed.
 PACKAGE = str(Path(mergesketch.__file__).parent / "sketches")
-#: What memory is taken by in NumPy's name.
+#: NumPy's functions that allocate memory.
 TAKES_MEMORY = [
     "append",
     "arange",
@@ -67,14 +69,14 @@ FEW = settings(
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Batches of 600 rows are worked on in several blocks."""
+    """Make blocks small, so that batches of 600 rows have several."""
     monkeypatch.setattr(hashed_rows, "_BLOCK_CODES", 1)
     monkeypatch.setattr(storm, "_BLOCK_CODES", {"cpu": 1, "gpu": 1})
     monkeypatch.setattr(density, "_BLOCK", {"cpu": 600, "gpu": 600})
 
 
 def batches_of(entry: Any, sketch: Any, *sizes: int) -> list[tuple]:
-    """Parts of a large batch, one after the other."""
+    """Yield parts of a large batch, one after another."""
     batch = entry.large(np.random.default_rng(3), sketch)
     ends = np.cumsum(sizes).tolist()
     return [
@@ -84,7 +86,7 @@ def batches_of(entry: Any, sketch: Any, *sizes: int) -> list[tuple]:
 
 @contextmanager
 def out_of_memory(call: int) -> Iterator[list[int]]:
-    """NumPy's call of that number fails; gives how many there were."""
+    """Make NumPy's call of that number fail; yield a counter of the calls."""
     made = [0]
 
     def failing(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -104,7 +106,7 @@ def out_of_memory(call: int) -> Iterator[list[int]]:
 
 @contextmanager
 def ctrl_c(place: int) -> Iterator[list[int]]:
-    """An interrupt comes at the library's line of that number; gives how many lines there were."""
+    """Interrupt the library at the line of that number; yield a counter of the lines."""
     lines = [0]
 
     def trace(frame: Any, event: str, _: Any) -> Any:
@@ -125,7 +127,7 @@ def ctrl_c(place: int) -> Iterator[list[int]]:
 
 
 def changes_of(entry: Any, sketch: Any) -> list[tuple[Any, Callable[[Any], Any]]]:
-    """Sketches and what is done to them: a first batch, small and large further ones, a merge."""
+    """Yield sketches and changes of them: a first batch, small and large further ones, a merge."""
     n = 3 if issubclass(entry.cls, mergesketch.PrivateRace) else 600
     first, second, third = batches_of(entry, sketch, *((2, 1, 2) if n == 3 else (40, 30, n)))
     filled, other = take(sketch.copy(), *first), take(sketch.copy(), *third)
@@ -147,7 +149,7 @@ def test_without_memory_nothing_is_changed(name: str) -> None:
     @given(entry.sketches)
     def check(sketch: Any) -> None:
         for before, change in changes_of(entry, sketch):
-            change(before.copy())  # compiles, and draws what is drawn once
+            change(before.copy())  # compiles, and draws random parameters
             tried = before.copy()
             with out_of_memory(0) as made:
                 change(tried)
@@ -156,7 +158,7 @@ def test_without_memory_nothing_is_changed(name: str) -> None:
                 tried = before.copy()
                 with out_of_memory(call), pytest.raises(MemoryError, match="injected"):
                     change(tried)
-                assert tried == before.copy()  # to compare takes memory for a sketch that has none yet
+                assert tried == before.copy()  # comparing allocates the arrays of a sketch that has none yet
                 assert tried.n_updates == before.n_updates
 
     check()
@@ -183,7 +185,7 @@ def test_an_interrupted_batch_is_in_or_it_is_not(name: str) -> None:
                     change(tried)
                 assert tried in (before.copy(), after)
                 assert signal.getsignal(signal.SIGINT) is handler
-                # Nor is it locked, or in a state that others are refused for.
+                # The sketch is not locked, and not in a state in which calls are refused.
                 assert take(tried.empty_like(), *batches_of(entry, sketch, 1)[0]).merge(tried) is not None
 
     check()
@@ -198,7 +200,7 @@ def test_handlers_of_signals_wait_for_the_end() -> None:
                 signal.raise_signal(signal.SIGINT)
                 signal.raise_signal(signal.SIGTERM)
             assert heard == []
-            # One that does not raise does not stop what could be undone.
+            # A handler that does not raise does not stop a change that could be undone.
             with pytest.raises(KeyboardInterrupt):
                 check_interrupt()
             assert heard == ["term"]
@@ -268,7 +270,7 @@ def test_threads_and_one_sketch_that_began_empty(make: Any, batch: Any) -> None:
     for rows in batches:
         whole.update(*rows)
     assert one.n_updates == whole.n_updates
-    if isinstance(one, LSHIndex):  # which rows get which ids depends on who came first
+    if isinstance(one, LSHIndex):  # the order of the threads decides which rows get which ids
         ids = one.query(np.argwhere(np.ones((9, 9), int)), k=3000).ids
         assert one.state["largest_id"].array[0] == one.n_updates - 1 >= ids.max()
         return
@@ -297,7 +299,7 @@ FORKED = """
 import os, threading, time
 import numpy as np
 from mergesketch import Race
-from registry import ToyFamily
+from toy_family import ToyFamily
 
 class Slow(ToyFamily):
     def hash(self, X):
@@ -323,7 +325,7 @@ sketch, rows = Race(Slow(1, 3)), np.zeros((9, 1))
 thread = threading.Thread(target=sketch.update, args=(rows,))
 thread.start()
 started.wait()
-# Nobody will ever finish that in the child: it is refused, and does not wait for ever.
+# No thread will finish that in the child, so it is refused, and does not wait for ever.
 in_child(lambda: sketch.update(rows), refused)
 in_child(lambda: sketch.to_bytes(), refused)
 thread.join()

@@ -1,4 +1,4 @@
-"""Files made to harm: refused with SketchFormatError, quickly and without taking memory."""
+"""Test that files made to harm are refused with SketchFormatError, quickly and in little memory."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ from mergesketch import (
 )
 from mergesketch.errors import SketchFormatError
 from mergesketch.lsh import InnerProduct, SignedRandomProjection, WinnerTakeAll
+from mergesketch.sketches.core.stored import stored_classes
 from paths import TESTS, environment
-from registry import ToyFamily
+from registry import stored_examples
+from toy_family import ToyFamily
 
 # -- hostile headers ------------------------------------------------------------------------------
 
@@ -107,7 +109,7 @@ def test_hostile_header_lengths(tmp_path: Path) -> None:
     data = SKETCHES["CountMinSketch"].to_bytes()
     for length in (0, 1, 2**20 + 1, 2**31, 2**32, 2**63, 2**64 - 1, len(data) - 8, len(data) - 7):
         assert_refused(length.to_bytes(8, "little") + data[8:], tmp_path / "a")
-    # A header that is all there, but larger than any sketch needs, is not even parsed.
+    # A complete header that is larger than any sketch needs is not even parsed.
     huge = (1 << 21).to_bytes(8, "little") + b"[" * (1 << 21)
     assert_refused(huge, tmp_path / "a", "header claims")
 
@@ -188,7 +190,7 @@ def test_missing_and_extra_arrays(tmp_path: Path) -> None:
 
 
 def test_hostile_states_of_heavy_hitters(tmp_path: Path) -> None:
-    """What kernels and decoders use as a length or an index is checked even where checksums are right."""
+    """Lengths and indices for kernels and decoders are checked even where checksums are right."""
     sketch = SKETCHES["HeavyHitters"]
 
     def refused(change: Callable[[dict[str, np.ndarray]], None], match: str) -> None:
@@ -222,7 +224,7 @@ def test_hostile_states_of_heavy_hitters(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_ids_beyond_63_bits_are_looked_up_nowhere(dtype: Any) -> None:
-    """An index cannot know how many rows a search will have: ids that no row can have are met there."""
+    """An index cannot know the number of rows of a search, so the search checks ids that no row can have."""
     family = SignedRandomProjection(4, n_hashes=3, power=2, seed=1)
     rows = np.random.default_rng(0).standard_normal((50, 4)).astype(dtype)
     index = LSHIndex(family, capacity=4, wide_ids=True).add(rows)
@@ -235,7 +237,7 @@ def test_ids_beyond_63_bits_are_looked_up_nowhere(dtype: Any) -> None:
 
 
 def test_refusals_under_a_memory_limit(tmp_path: Path) -> None:
-    """Hostile files are refused with little memory above what the interpreter has already."""
+    """Refusing hostile files takes little memory beyond that of the interpreter."""
     hostile = []
     for config in HOSTILE_CONFIGS.values():
 
@@ -268,12 +270,18 @@ for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
 
 
 def test_what_loads_is_used_within_the_means_of_its_file() -> None:
-    """Numbers and arrays of every class forged; what loads all the same has every method called."""
+    """Numbers and arrays of every class are forged; every method of the objects that load is called."""
     command = [sys.executable, TESTS / "helpers" / "forged_uses.py"]
     done = subprocess.run(
         command, env=environment(), capture_output=True, text=True, check=False, timeout=500
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_every_stored_class_is_forged() -> None:
+    classes = stored_classes().items()
+    ours = {name for name, cls in classes if cls.__module__.partition(".")[0] == "mergesketch"}
+    assert {type(sketch).__name__ for sketch in stored_examples().values()} == ours
 
 
 def with_family(sketch: Any, **changes: Any) -> bytes:
@@ -298,7 +306,7 @@ def test_numbers_that_no_array_tells_are_named(tmp_path: Path, monkeypatch: pyte
         tmp_path / "a",
         "power must be an integer from 1 to 1024, got 1048576",
     )
-    # Whoever trusts a file says so.
+    # A user who trusts the file can raise the limit.
     data = with_family(products, n_features=2**27)
     assert_refused(data, tmp_path / "a", "set MERGESKETCH_MAX_DRAWN=536870920$")
     monkeypatch.setenv("MERGESKETCH_MAX_DRAWN", "536870920")
@@ -354,7 +362,7 @@ def test_a_static_function_has_one_column(keys: list[int]) -> None:
 
 
 def test_samples_of_more_rows_than_were_seen() -> None:
-    """Two such detectors merged would count beyond 63 bits, and could not be loaded again."""
+    """Two such detectors would together count beyond 63 bits, and could not be loaded again."""
     detector = AceDetector(ToyFamily(4, 3, seed=1), sample_size=8).update(np.zeros((5, 4), int))
     for weights in ([2**62], [6], [2**63 - 1, 2**63 - 1, 2**63 - 1]):
         twin = detector.copy()

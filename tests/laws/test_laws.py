@@ -1,7 +1,7 @@
-"""The laws of mergeable sketches, for every public sketch class.
+"""Test the laws of mergeable sketches, for every public sketch class.
 
-A sketch's state must be a function of its data alone: not of batches, order, merges, threads or where
-it was stored in between. See docs and `mergesketch.sketches.core.base`.
+A sketch's state must be a function of its data alone. Batches, order, merges, threads and storage must
+not change it. See the documentation and `mergesketch.sketches.core.base`.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ from typing import Any
 import mergesketch
 import numpy as np
 import pytest
+from entries import Entry, take
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from mergesketch import MergeableSketch, PrivateRace
 from mergesketch.errors import IncompatibleSketchError
 from mergesketch.sketches.core.base import sketch_classes
-from registry import ENTRIES, Entry, take
+from registry import ENTRIES
 
 every_sketch = pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES.keys())
 quickly = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def draw_parts(data: st.DataObject, entry: Entry, n: int) -> tuple[Any, list[tuple]]:
-    """An empty sketch and `n` batches for it."""
+    """Draw an empty sketch and `n` batches for it."""
     empty = data.draw(entry.sketches)
     return empty, [data.draw(entry.batches(empty)) for _ in range(n)]
 
@@ -42,14 +43,14 @@ def built(empty: Any, *batches: tuple) -> Any:
 
 
 def snapshot(sketch: Any) -> dict[str, Any]:
-    """The state's values, whatever their dtype: a counter that had to widen still holds the same."""
+    """Return the values of a state in any dtype: a counter that was widened counts the same."""
     return {name: state.array.copy() for name, state in sketch.state.items()}
 
 
 def with_array(sketch: Any, name: str, array: np.ndarray) -> Any:
-    """A copy of `sketch` with another array in its state, as if it had been loaded so."""
+    """Return a copy of `sketch` with another array in its state, as if it had been loaded so."""
     twin = sketch.copy()
-    return twin._adopt({**twin._arrays, name: array})
+    return twin._set_arrays({**twin._arrays, name: array})
 
 
 def assert_unchanged(sketch: Any, before: dict[str, Any]) -> None:
@@ -261,7 +262,7 @@ def test_results_do_not_depend_on_the_number_of_threads(entry: Entry, data: st.D
 
 
 def altered_values(config: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Configurations that differ from `config` in one field, named by its path."""
+    """Yield configurations that differ from `config` in one field, with the path of the field."""
     for name, value in config.items():
         if isinstance(value, Mapping):
             for path, inner in altered_values(value):
@@ -323,7 +324,7 @@ def test_bad_updates_change_nothing(entry: Entry, data: st.DataObject) -> None:
 
 
 def strange(good: Any) -> dict[str, Any]:
-    """What no argument of an update can be, from what it can be."""
+    """Return values that no argument of an update can have, made from one that it can have."""
     if isinstance(good, list):
         good = good[0] if good and isinstance(good[0], np.ndarray) else np.array(good)
     masked = np.ma.array(np.resize(good, good.shape if good.size else (1, *good.shape[1:])), mask=True)
@@ -354,7 +355,7 @@ def test_strange_arguments_are_refused_by_name(entry: Entry, data: st.DataObject
     state = sketch.to_bytes()
     names = list(inspect.signature(sketch.update).parameters)
     for i, name in enumerate(names[: len(batch)]):
-        # Of other rows, it may be the weights that are too many.
+        # With other rows, the message may name the weights, whose number is then wrong.
         named = "|".join(names) if i == 0 else name
         for kind, value in strange(batch[i]).items():
             with pytest.raises((TypeError, ValueError), match=rf"^({named})\b") as caught:
@@ -369,7 +370,7 @@ def test_strange_arguments_are_refused_by_name(entry: Entry, data: st.DataObject
 def test_counters_widen_or_raise_and_never_wrap(entry: Entry, data: st.DataObject) -> None:
     empty, batches = draw_parts(data, entry, 2)
     sketch, other = (built(empty, batch) for batch in batches)
-    specs = sketch._specs()
+    specs = sketch.state.specs
     for name in entry.counters:
         spec = specs[name]
         for sign in (1, -1) if entry.linear else (1,):

@@ -1,4 +1,4 @@
-"""Sizes by the error that is allowed: each holds what its theorem promises, and no smaller one would."""
+"""Test sizes chosen by an allowed error: each meets its theorem, and no smaller one would."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FAMILY = SignedRandomProjection(4, n_hashes=2, power=2, seed=3)
 
 
 def test_minhash_similarities_err_by_no_more_than_allowed() -> None:
-    """By Chebyshev's inequality, which the share of pairs beyond the error must not pass."""
+    """The share of pairs beyond the error must not exceed the bound of Chebyshev's inequality."""
     error, confidence, n_pairs = 0.1, 0.8, 400
     shared, own = 3000, 1500  # similarity 1/2, of the largest variance, in sets of many more tokens than bins
     rng = np.random.default_rng(0)
@@ -33,7 +33,7 @@ def test_minhash_similarities_err_by_no_more_than_allowed() -> None:
         tokens = rng.integers(0, 2**63, shared + 2 * own)
         pair = sketch.empty_like().update(tokens[: shared + own], sets=0).update(tokens[own:], sets=1)
         beyond += abs(pair.jaccard(0, 1)[0] - shared / (shared + 2 * own)) > error
-    # Its own error, six standard errors of it, comes on top.
+    # Six standard errors of the measured share are added.
     assert beyond / n_pairs < 1 - confidence + 6 * np.sqrt(0.2 * 0.8 / n_pairs)
 
 
@@ -172,7 +172,7 @@ def test_other_arguments_are_named_too() -> None:
             BloomFilter.for_error(n_keys)
     with pytest.raises(ValueError, match=r"^n_keys 1,099,511,627,776 at error_rate 0.001 asks for"):
         BloomFilter.for_error(2**40, 0.001)
-    # Errors so large that any sketch does.
+    # The errors are so large that any sketch meets them.
     assert Race.for_error(FAMILY, 1e200).family.n_hashes == Race.n_groups(0.95)
-    # More rows where the fewest counters in all would be more than a row can have.
+    # There are more rows where the fewest counters in all would not fit a row.
     assert CountSketch.for_error(3e-4, 1 - 1e-9).n_buckets <= 2**28

@@ -1,4 +1,4 @@
-"""Standard errors that are told: 95 % intervals hold the truth, for every family, on structured rows too."""
+"""Test standard errors: 95 % intervals cover the truth for every family, on structured rows too."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mergesketch.lsh import (
     WeightedMinHash,
     WinnerTakeAll,
 )
-from mergesketch.sketches.race import code_counters
+from mergesketch.sketches.race import kernel_sums
 from structured_rows import MAKERS, as_bits, as_sets
 
 D, N, N_QUERIES, N_SEEDS = 128, 120, 10, 20
@@ -115,7 +115,7 @@ def test_intervals_hold_the_kernel_weighted_mean(name: str, rows: str) -> None:
 
 
 def test_repetitions_that_agree_do_not_know_everything() -> None:
-    """A thousand equal rows of a kernel of 0.002 with the query are missed by most sketches of 100 hashes."""
+    """Most sketches of 100 hashes miss a thousand equal rows with a kernel of 0.002."""
     X, Q = np.tile([[1.0, 0.0]], (1000, 1)), np.array([[np.cos(2.0), np.sin(2.0)]])
     agreed, held = [], []
     for seed in range(60):
@@ -129,7 +129,7 @@ def test_repetitions_that_agree_do_not_know_everything() -> None:
     assert np.mean(agreed) > 0.5
     assert np.mean(held) >= 0.9
     assert not np.any(Race(family).query(Q, return_std=True))
-    # Targets that are all alike leave no doubt; those that are not do, even if the query met equal ones only.
+    # Equal targets leave no doubt. Others do, even if the query collided with equal ones only.
     sketch = NadarayaWatsonSketch(family).update(X[:5], np.full(5, 7.0))
     predicted, std = sketch.predict(X[:1], return_std=True)
     np.testing.assert_allclose([predicted[0], std[0]], [7.0, 0.0], atol=1e-12)
@@ -143,12 +143,12 @@ def test_the_median_of_means_is_too_low_by_what_its_notes_say() -> None:
     codes = (np.random.default_rng(0).random((4000, n_hashes)) < 0.05).astype(np.uint32)
     for groups, missing in ((8, 0.05), (24, 0.42)):
         sums, std = np.empty((4000, 1)), np.empty((4000, 1))
-        code_counters._estimate(counts, codes, groups, sums, std)
+        kernel_sums.fill_means(counts, codes, groups, sums, std)
         assert abs(sums.mean() / 9.75 - 1.0 + missing) < 0.02
 
 
 def test_winners_that_are_copied_do_not_collide_together() -> None:
-    """One-hot rows fill one bin of 125, which all others copy: they had one place in all of them."""
+    """One-hot rows fill one bin of 125, and all others copy it; once they had one place in all of them."""
     X = np.eye(1000)[::5]
     family = WinnerTakeAll(1000, 128, group_size=8)
     exact = family.kernel(X[:20], X).sum(axis=1)
@@ -162,7 +162,7 @@ def test_winners_that_are_copied_do_not_collide_together() -> None:
 
 
 def test_the_design_effect_of_copied_bins() -> None:
-    """Sets {a} and {a, b} share a bin with probability 1 / m; all values agree then, or none."""
+    """Sets {a} and {a, b} share a bin with probability 1 / m; then all values agree, and otherwise none."""
     n_seeds, m = 3000, 16
     pairs = [([1], [1, 2]), ([1, 2], [1, 3]), ([1, 2, 3], [1, 2, 4]), ([1], [1, 2, 3, 4])]
     left, right = ([np.array(pair[side]) for pair in pairs] for side in (0, 1))

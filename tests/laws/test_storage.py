@@ -1,4 +1,4 @@
-"""Files of sketches: what a stranger's bytes can do (nothing but SketchFormatError), and atomic writing."""
+"""Test files of sketches: a stranger's bytes cause nothing but SketchFormatError, and writing is atomic."""
 
 from __future__ import annotations
 
@@ -23,7 +23,12 @@ from mergesketch import CountMinSketch, CountSketch, MergeableSketch, Race
 from mergesketch.errors import SketchFormatError
 from mergesketch.sketches.core import atomic
 
-every_sketch = pytest.mark.parametrize("sketch", SKETCHES.values(), ids=SKETCHES.keys())
+every_sketch = pytest.mark.parametrize("sketch", SKETCHES, indirect=True)
+
+
+@pytest.fixture
+def sketch(request: pytest.FixtureRequest) -> MergeableSketch:
+    return SKETCHES[request.param]
 
 
 # -- the format -----------------------------------------------------------------------------------
@@ -116,7 +121,7 @@ def test_every_damaged_header_byte_is_found(sketch: MergeableSketch) -> None:
             twin = MergeableSketch.from_bytes(damaged)
         except SketchFormatError:
             continue
-        # JSON has more than one way to write the same: then nothing may be lost.
+        # JSON can write the same in several ways; then nothing may be lost.
         assert twin == sketch
         assert header_of(bytes(damaged)) == header_of(data)
 
@@ -250,7 +255,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
 def test_errors_of_saving_name_the_file_that_was_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither the temporary file, which the caller does not know, nor none, as a full disk has it."""
+    """They do not name the temporary file, which the caller does not know; a full disk names no file."""
     sketch = SKETCHES["CountMinSketch"]
     for path, error in (
         (tmp_path / "absent" / "a", FileNotFoundError),
@@ -269,7 +274,7 @@ def test_errors_of_saving_name_the_file_that_was_asked_for(
         patch.setattr(os, "fsync", full)
         with pytest.raises(OSError, match=r"No space left on device: '.*/a'$"):
             sketch.save(tmp_path / "a")
-    # Of another file that the block reads, the error stays as it is.
+    # An error of another file that the block reads is not changed.
     with pytest.raises(FileNotFoundError, match="other"), atomic.atomic_write(tmp_path / "a"):
         (tmp_path / "other").read_bytes()
 
@@ -287,7 +292,7 @@ def test_paths_are_names_of_files_and_no_descriptors(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_an_os_error(tmp_path: Path) -> None:
-    """The system itself refuses the bytes: a limit on the size of files stands for a full disk."""
+    """A limit on the size of files stands for a full disk: the system itself refuses the bytes."""
     SKETCHES["CountMinSketch"].save(tmp_path / "a.sketch")
     code = """
 import resource, signal, sys
@@ -329,7 +334,7 @@ with atomic.atomic_write(sys.argv[1]) as temporary:
     assert mergesketch.load(path) == old
     assert [name for name in leftovers(tmp_path) if not name.startswith(".mergesketch-")] == ["a.sketch"]
     assert len(leftovers(tmp_path)) == 2
-    # The next save clears up what the killed process has left, and not what others still write.
+    # The next save removes the files of the killed process, but not those that others still write.
     others = [f".mergesketch-00000000-{i}.tmp" for i in range(2)]
     for name, age in zip(others, (0, 7 * 86_400), strict=True):
         (tmp_path / name).write_bytes(b"of another machine")

@@ -1,4 +1,4 @@
-"""The rooms of the package: what each may import, and that no import goes round in a circle."""
+"""Test the rooms of the package: what each may import, and that no import is circular."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LSH = (
 RANKS = ("distributed/ranks", "distributed/kernels")
 WORK = ("distributed/dedup", "distributed/index", "distributed/documents", "distributed/svmlight")
 
-#: What the modules of each room may import at their top, beside their own room and `errors`.
+#: Rooms that the modules of each room may import at their top, beside their own room and `errors`.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "lsh/kernels": (),
     "sketches/kernels": ("lsh/kernels",),
@@ -58,7 +58,7 @@ MAY_IMPORT["sketches/density"] += ("sketches/counts",)
 
 
 class Import(NamedTuple):
-    """One import of a module of the package, or of something in it, by a module of the package."""
+    """An import of a module of the package, or of something in it, by a module of the package."""
 
     importer: str
     module: str
@@ -77,7 +77,7 @@ MODULES = module_names()
 
 
 def only_for_types(tree: ast.Module) -> set[ast.AST]:
-    """Nodes below ``if TYPE_CHECKING``, which no program runs."""
+    """Return the nodes below ``if TYPE_CHECKING``, which no program runs."""
     return {
         inner
         for node in ast.walk(tree)
@@ -109,7 +109,7 @@ IMPORTS = list(imports())
 
 
 def room_of(module: str) -> str:
-    """The longest entry of the table that `module` lies in."""
+    """Return the longest entry of the table that contains `module`."""
     rooms = [room for room in MAY_IMPORT if module == room or module.startswith(room + "/")]
     return max(rooms, key=len, default=module)
 
@@ -120,7 +120,7 @@ def test_every_import_keeps_to_the_table() -> None:
     for found in IMPORTS:
         room = room_of(found.importer)
         if room not in MAY_IMPORT or found.importer.count("/") == 0:
-            continue  # the public faces, and the modules of `distributed` itself, which may import all
+            continue  # public packages, and the modules of `distributed` itself, may import all
         target = found.module
         allowed = (room, "errors", *MAY_IMPORT[room])
         if not found.at_top and (room, target) in LATE:
@@ -171,6 +171,77 @@ def test_no_private_name_is_imported_from_another_file() -> None:
     ] == []
 
 
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+def private_members(tree: ast.Module) -> set[str]:
+    """Names of private methods and attributes that the classes of a module define."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            for part in node.body:
+                targets = part.targets if isinstance(part, ast.Assign) else [getattr(part, "target", None)]
+                found |= {target.id for target in targets if isinstance(target, ast.Name)}
+                found |= {part.name} if isinstance(part, ast.FunctionDef) else set()
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            found.add(node.attr)
+    return set(filter(is_private, found))
+
+
+def base_rooms(room: str) -> set[str]:
+    """The rooms of the same top folder whose classes those of a room derive from, directly or not."""
+    return {
+        room_of(found.module)
+        for found in IMPORTS
+        for name in found.names
+        if room_of(found.importer) == room
+        and name in BASES[found.importer]
+        and room_of(found.module).split("/")[0] == room.split("/")[0]
+    } - {room}
+
+
+TREES = {name: ast.parse(path.read_text()) for name, path in MODULES.items()}
+#: The names of the base classes of each module's classes.
+BASES = {
+    name: {
+        base.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        for base in node.bases
+        if isinstance(base, ast.Name)
+    }
+    for name, tree in TREES.items()
+}
+#: Methods of named tuples and functions of Python's modules, which are public in spite of their names.
+NOT_OURS = {"_replace", "_asdict", "_fields", "_make", "_exit", "_getframe"}
+
+
+def test_no_private_member_is_used_in_another_room() -> None:
+    """A room may use what its classes or their base classes define, of other objects than `self` too."""
+    rooms = {name: room_of(name) for name in MODULES}
+    own: dict[str, set[str]] = {room: set() for room in rooms.values()}
+    for name, tree in TREES.items():
+        own[rooms[name]] |= private_members(tree)
+    every = set().union(*own.values())
+    assert len(every) > 300, "the private members are not found"
+    wrong = []
+    for name, tree in TREES.items():
+        room = rooms[name]
+        allowed = own[room] | NOT_OURS
+        reached, further = {room}, base_rooms(room)
+        while further:
+            allowed |= set().union(*(own[base] for base in further))
+            reached |= further
+            further = set().union(*map(base_rooms, further)) - reached
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and is_private(node.attr) and node.attr not in allowed:
+                owner = ast.unparse(node.value)
+                if owner not in ("self", "cls", "super()", "type(self)"):
+                    wrong.append(f"{name}, line {node.lineno}: {owner}.{node.attr}")
+    assert wrong == []
+
+
 def test_importing_the_package_does_not_import_what_runs_over_ranks() -> None:
     code = (
         "import sys, mergesketch\nprint(*[m for m in sys.modules if m.startswith('mergesketch.distributed')])"
@@ -189,7 +260,7 @@ def public_functions(path: Path) -> list[str]:
 
 @pytest.mark.parametrize("folder", [*KERNELS, "gpu"])
 def test_every_kernel_is_used(folder: str) -> None:
-    """By attribute or by name, in another file than its own; two families put the name together."""
+    """Another file uses it by attribute or by name. Two families build the name at run time."""
     used: dict[str, set[str]] = {}
     for name, path in MODULES.items():
         for node in ast.walk(ast.parse(path.read_text())):

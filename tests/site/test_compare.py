@@ -1,4 +1,4 @@
-"""`benchmarks/compare.py` finds its cases, runs them in two versions and judges the ratios."""
+"""Test that `benchmarks/compare.py` finds its cases, runs them in two versions and judges the ratios."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_only_what_most_rounds_show_counts_as_worse(module: Any) -> None:
 
 def test_failures_of_the_new_version_alone_are_broken(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     class Worker:
-        """Stands in for a process: the old version lacks one case, the new one fails in two others."""
+        """Imitate a process: the old version lacks one case, and the new one fails in two others."""
 
         def __init__(self, version: str, only: str) -> None:
             self.version = version
@@ -116,7 +116,7 @@ def test_every_public_class_has_a_cheap_benchmark() -> None:
     import mergesketch
     from mergesketch import lsh
 
-    # What others derive from, or return, is timed through them.
+    # Base classes and results are timed through the classes that use them.
     others = {"MergeableSketch", "HashFamily", "StateArray", "Decoded", "Nearest", "Neighbours", "Suggestion"}
     others |= {"Shingles", "PrivateRace", "PrivateClassifier", "PrivateRegressor"}
     source = (BENCHMARKS / "cheap.py").read_text()

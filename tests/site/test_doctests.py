@@ -1,4 +1,4 @@
-"""Every example runs: those in docstrings, and every Python block of the README and of docs/."""
+"""Test that every example runs: in docstrings, and in Python blocks of the README and of docs/."""
 
 import doctest
 import importlib
@@ -22,7 +22,7 @@ ROOMS = ["lsh", "sketches", "distributed", "gpu"]
 
 
 def available(name: str) -> bool:
-    """Whether a package, one of its modules, Java, or a GPU (or what stands in for it) is there."""
+    """Check for a package, one of its modules, Java, or a GPU or its stand-in."""
     if name == "gpu":
         if cuda_host.compiler() is not None:
             fake_cupy.install()
@@ -37,7 +37,7 @@ def available(name: str) -> bool:
 
 def modules() -> list[str]:
     names = ["mergesketch", "mergesketch.errors"]
-    # What stands in for CuPy has to be there before the first of the modules that import it.
+    # The stand-in for CuPy must exist before the first module that imports CuPy.
     for room in ROOMS if available("gpu") else ROOMS[:-1]:
         package = importlib.import_module(f"mergesketch.{room}")
         names.append(package.__name__)
@@ -47,7 +47,7 @@ def modules() -> list[str]:
 
 
 class Finder(doctest.DocTestFinder):
-    """Finds public classes, which are shown under another module's name, in the module that defines them."""
+    """Find public classes in the module that defines them, though they are shown under another name."""
 
     def _from_module(self, module, object):
         if isinstance(object, type):
@@ -70,7 +70,7 @@ def test_docstrings(name, tmp_path, monkeypatch):
 
 
 def test_no_docstring_is_left_out():
-    """As many examples as there were when the floor was set, or more."""
+    """The number of examples has not fallen below the one at which the floor was set."""
     found = {
         (test.name.rpartition(".")[2], test.docstring): test for name in modules() for test in doctests(name)
     }
@@ -78,7 +78,7 @@ def test_no_docstring_is_left_out():
 
 
 def blocks(page: Path) -> list[str]:
-    """The Python blocks, but for those under ``<!-- needs: package, package -->`` of which one is absent."""
+    """Return the Python blocks, except those below ``<!-- needs: package -->`` whose package is absent."""
     found = re.findall(
         r"^(?:<!-- needs: ([\w., ]+) -->\n)?```python\n(.*?)^```",
         page.read_text(),

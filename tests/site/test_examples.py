@@ -1,4 +1,4 @@
-"""The examples run, and say what their pages say of them."""
+"""Test that the examples run, and show what their pages say."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def load(name: str):
 
 
 def test_adaptive_sampling_learns_redundant_rows_in_fewer_steps() -> None:
-    """At equal steps, so that the result does not depend on the machine's speed."""
+    """Steps are compared, so that the result does not depend on the machine's speed."""
     example = load("adaptive_sampling")
     X, y = example.digits()
     assert X.shape == (10_000, 64)
     ticks = iter(range(10**9))
 
     def steps() -> float:
-        # Two looks at the clock a round: each round takes one "second".
+        # The clock is read twice a round, so each round takes one "second".
         return next(ticks)
 
     losses = {}
@@ -89,19 +89,19 @@ def test_a_missing_package_is_named(name, package, message, monkeypatch) -> None
 
 
 def lines_of(text: bytes) -> list[bytes]:
-    """The keys: a log's lines may be long."""
+    """Return the keys of the lines of a log, which may be long."""
     return [line[:1024] for line in text.splitlines()]
 
 
 def holds(checkpoint: Path, lines: list[bytes]) -> bool:
-    """Whether the sketches of a checkpoint are those of these lines, each counted once."""
+    """Check that the sketches of a checkpoint are those of these lines, each counted once."""
     monitor = load("monitor_stream")
     found, whole = monitor.Monitor.load(checkpoint), monitor.Monitor()
     return found.frequent == whole.frequent.update(lines) and found.seen == whole.seen.update(lines)
 
 
 def test_a_killed_monitor_goes_on_where_it_stood(tmp_path) -> None:
-    """A file grows, is rotated and killed with signal 9 again and again: every line is counted once."""
+    """A file grows and is rotated while the monitor is killed repeatedly; every line is counted once."""
     log, checkpoint = tmp_path / "access.log", tmp_path / "access.sketch"
     rng = np.random.default_rng(8)
     command = [sys.executable, str(EXAMPLES / "monitor_stream.py"), str(log), "--checkpoint", str(checkpoint)]
@@ -112,7 +112,7 @@ def test_a_killed_monitor_goes_on_where_it_stood(tmp_path) -> None:
             file.write(text + b"/cut of")
         with subprocess.Popen([*command, "--every", "0.05"], stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
-            process.stdout.readline()  # one checkpoint at least was written
+            process.stdout.readline()  # at least one checkpoint was written
             process.kill()
         with log.open("ab") as file:
             file.write(b"f\n")
@@ -172,7 +172,7 @@ def test_a_monitor_reads_lines_longer_than_its_buffer(tmp_path, monkeypatch) -> 
 
 
 class Pause:
-    """Long enough for the monitor to look at the socket in vain."""
+    """Wait so long that the monitor looks at the socket in vain."""
 
     @staticmethod
     def wait(_: float) -> None:
@@ -180,7 +180,7 @@ class Pause:
 
 
 def serving(*steps):
-    """The port of a server that sends bytes, or waits for events, one after the other, and hangs up."""
+    """Yield the port of a server that sends bytes or waits for events, in order, and closes."""
     server = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -206,7 +206,7 @@ def test_a_monitor_reads_a_socket_to_its_end(tmp_path) -> None:
 
 
 def test_a_silent_socket_does_not_put_off_the_checkpoint(tmp_path) -> None:
-    """What came is saved when its time has come, though nothing follows; then the monitor is killed."""
+    """Lines are saved at their time though none follows; then the monitor is killed."""
     killed = threading.Event()
     port, thread = serving(b"a\nb\na\n", killed)
     command = [sys.executable, str(EXAMPLES / "monitor_stream.py"), f"tcp://127.0.0.1:{port}"]

@@ -1,4 +1,4 @@
-"""What a user gets who installs the package: its contents, its imports, its types."""
+"""Test what a user gets who installs the package: its contents, its imports, its types."""
 
 import inspect
 import re
@@ -26,7 +26,7 @@ def run_python(code: str, *arguments: str, **options):
 
 
 def test_import_is_light():
-    """Importing the library brings in neither MPI nor CuPy nor what only some calls need."""
+    """Importing the library imports neither MPI nor CuPy nor what only some calls need."""
     heavy = [
         "mpi4py",
         "cupy",
@@ -46,7 +46,7 @@ def test_import_is_light():
 NOWHERE = """
 import tempfile
 
-def refuse(*args, **kwargs):  # what Numba tries a folder by
+def refuse(*args, **kwargs):  # Numba tries a folder by this function
     raise PermissionError(13, "Permission denied")
 
 tempfile.TemporaryFile = refuse
@@ -57,7 +57,7 @@ print(mergesketch.CountMinSketch(3, 50).update([1, 2, 2]).query([2])[0])
 
 
 def test_where_nothing_can_be_written(monkeypatch):
-    """Kernels are compiled anew, and one warning says so; without such need there is none."""
+    """Kernels are compiled anew, and one warning says so; there is no warning without that need."""
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     done = run_python(NOWHERE)
     assert done.returncode == 0, done.stderr
@@ -111,9 +111,9 @@ def test_wheel_works_where_it_is_installed(wheel, tmp_path):
 
 
 def test_tests_run_in_a_folder_of_any_name(tmp_path):
-    """The name of an unpacked archive is no identifier; its root must not be taken for a package of tests."""
+    """An unpacked archive has a name that is no identifier; its root is no package of tests."""
     root = tmp_path / "mergesketch-0.1.0"
-    (root / "tests").mkdir(parents=True)
+    shutil.copytree(ROOT / "tests" / "helpers", root / "tests" / "helpers")
     for name in ("pyproject.toml", "tests/conftest.py"):
         shutil.copy(ROOT / name, root / name)
     (root / "__init__.py").write_text("from . import no_such_module\n")
@@ -143,7 +143,7 @@ def test_public_names_exist_and_are_documented():
 
 
 def public_objects():
-    """Every public class and function by its full name."""
+    """Yield every public class and function by its full name."""
     import mergesketch.distributed
     import mergesketch.lsh
 
@@ -155,7 +155,7 @@ def public_objects():
 
 
 def public_methods(cls):
-    """Those that the class itself defines."""
+    """Yield the methods that the class itself defines."""
     for name, value in vars(cls).items():
         function = getattr(value, "__func__", value)
         if not name.startswith("_") and inspect.isfunction(function):
@@ -194,7 +194,7 @@ def test_every_class_to_be_built_has_parameters_an_example_and_names_its_papers_
     parse = pytest.importorskip("numpydoc.docscrape").NumpyDocString
     missing, seen = [], 0
     for name, cls in public_objects():
-        # What others return, and what is derived from, is shown there.
+        # Base classes, and classes of results, are shown where they are used.
         if not inspect.isclass(cls) or inspect.isabstract(cls) or issubclass(cls, tuple) or is_dataclass(cls):
             continue
         docs = parse(inspect.getdoc(cls))
@@ -215,14 +215,14 @@ def test_every_class_to_be_built_has_parameters_an_example_and_names_its_papers_
 
 
 def test_two_classes_of_one_name_are_refused() -> None:
-    """A file tells its class by name, and the second would be read as the first."""
+    """A file stores the name of its class, so a second class would be read as the first."""
     names = [("Race", Race), ("RibbonFilter", Stored), ("MinHash", HashFamily)]
     for name, base in names:
         before = dict(HashFamily._registry), sketch_classes(), stored_classes()
         with pytest.raises(TypeError, match=rf"needs another name: .*mergesketch\..*\.{name} has that one"):
             type(name, (base,), {"__module__": "theirs"})
         assert before == (HashFamily._registry, sketch_classes(), stored_classes())
-    # The cell of a notebook may be run again, and then the new class counts.
+    # The cell of a notebook may be run again; then the new class replaces the old one.
     for _ in range(2):
         again = type("OfANotebook", (HashFamily,), {"__module__": "__main__"})
         assert HashFamily._registry.pop("OfANotebook") is again

@@ -1,4 +1,4 @@
-"""The figures and tables of the pages are those of the result files."""
+"""Test that the figures and tables of the pages are those of the result files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def tables() -> ModuleType:
 
 
 def test_pages_agree_with_the_results(tables):
-    """Else run `python benchmarks/tables.py`."""
+    """If not, run `python benchmarks/tables.py`."""
     for page in tables.PAGES:
         text = page.read_text()
         assert tables.filled(text) == text, page.name

@@ -1,4 +1,4 @@
-"""The site builds without a warning, names everything public, and no link in it leads nowhere."""
+"""Test that the site builds without a warning, names everything public, and has no dead link."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ needs_sphinx = pytest.mark.skipif(
 
 
 class Page(HTMLParser):
-    """What a page links to, and the places in it that can be linked to."""
+    """Collect the links of a page, and its anchors."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Page(HTMLParser):
 
 
 def dead_links(site: Path) -> list[str]:
-    """Links between the pages, pictures and styles of `site` whose target or anchor is not there."""
+    """Return links between the pages, pictures and styles of `site` whose target or anchor is absent."""
 
     @cache
     def page(path: Path) -> Page:
@@ -79,7 +79,7 @@ def test_dead_links_are_seen(tmp_path: Path) -> None:
 
 @needs_sphinx
 def test_the_site_builds_and_its_links_lead_somewhere(tmp_path: Path) -> None:
-    # A copy, for the pages of the reference are generated among the sources.
+    # The sources are copied, because the pages of the reference are generated among them.
     shutil.copytree(DOCS, tmp_path / "docs", ignore=shutil.ignore_patterns("_build", "generated"))
     for page in ("CHANGELOG.md", "CONTRIBUTING.md"):
         shutil.copy(DOCS.parent / page, tmp_path)

@@ -1,4 +1,4 @@
-"""The command line: what it prints and writes, alone and over ranks, and how it ends on bad input."""
+"""Test the command line: its output and files, alone and over ranks, and how it ends on bad input."""
 
 import gzip
 import hashlib
@@ -39,7 +39,7 @@ def in_an_empty_folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def run(capsys):
-    """Run a command in this process; its exit code and what it printed."""
+    """Run a command in this process; return its exit code and what it printed."""
 
     def run(*arguments):
         try:
@@ -54,7 +54,7 @@ def run(capsys):
 
 @pytest.fixture
 def fails(run):
-    """Run a command that must end with one clear message; the message."""
+    """Run a command that must end with one clear message; return the message."""
 
     def fails(*arguments):
         code, out, err = run(*arguments)
@@ -86,7 +86,7 @@ def write(name, content) -> None:
 
 
 def fingerprint(folder) -> dict[str, tuple]:
-    """Contents and times of all files below a folder."""
+    """Return the contents and times of all files below a folder."""
     return {
         str(path): (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)
         for path in sorted(Path(folder).rglob("*"))
@@ -96,7 +96,7 @@ def fingerprint(folder) -> dict[str, tuple]:
 
 @pytest.fixture
 def corpus():
-    """Families of near-duplicates across every kind of file, other documents, and bad ones."""
+    """Write families of near-duplicates in every kind of file, other documents, and bad ones."""
     rng = np.random.default_rng(3)
 
     def fresh(n=120):
@@ -198,7 +198,7 @@ def test_equal_documents_only(run):
     ],
 )
 def test_bounds_are_the_library_s(run, option, largest, library):
-    """The command refuses what the library does, under the option's name."""
+    """The command refuses what the library refuses, under the option's name."""
     library(largest)
     with pytest.raises(ValueError, match=f" to {largest}, got {largest + 1}"):
         library(largest + 1)
@@ -268,7 +268,7 @@ def test_readable():
 
 @needs_mpi
 def test_dedup_over_ranks(run, corpus):
-    """The same bytes for every number of ranks, on real processes."""
+    """Every number of ranks writes the same bytes, in real processes."""
     for i in range(40):
         write(f"in/more/{i}.txt", " ".join(WORDS[i * 3 : i * 3 + 100]))
     code, alone, _ = run("dedup", "in", "-o", "groups1.jsonl", "--threads", 3)
@@ -331,7 +331,7 @@ def test_dedup_refuses_an_output_before_it_works(fails, corpus, monkeypatch):
 
 
 def full_disk(function):
-    """`function` while no file may grow beyond 50 bytes: the kernel refuses the write, as on a full disk."""
+    """Run `function` while no file may exceed 50 bytes: the kernel refuses the write, as on a full disk."""
 
     def limited(*arguments):
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -368,7 +368,7 @@ def test_an_interrupt_while_writing(run, corpus, monkeypatch):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals(number):
-    """A process that is interrupted in the middle of its reading ends at once, without a traceback."""
+    """A process that is interrupted while it reads ends at once, without a traceback."""
     write("waits.py", WAITING)
     process = subprocess.Popen(
         [sys.executable, "waits.py", "dedup", "waits.py", "-o", "groups.jsonl"],
@@ -383,7 +383,7 @@ def test_signals(number):
     assert os.listdir() == ["waits.py"]
 
 
-#: The command, with a source that stops in the middle of its reading.
+#: The command, with a source that stops while it is read.
 WAITING = """
 import sys, time
 from mergesketch.distributed.documents.source import DocumentSource
@@ -456,7 +456,7 @@ def test_help_imports_little():
 
 @needs_mpi
 def test_errors_over_ranks(corpus):
-    """One message and exit code 2, whether rank 0 or every rank sees what is wrong."""
+    """One message and exit code 2 come out, whether rank 0 or every rank finds the error."""
     write("bad/latin1.txt", b"\xff")
     unread = "mergesketch: error: no document could be read (1 skipped; bad/latin1.txt: not UTF-8)\n"
     for arguments, message in [
@@ -472,7 +472,7 @@ def test_errors_over_ranks(corpus):
 
 @needs_mpi
 def test_an_error_on_one_rank_only():
-    """A Parquet file whose damage only the rank that reads it can see."""
+    """Only the rank that reads a damaged Parquet file can see the damage."""
     pa = pytest.importorskip("pyarrow")
     import pyarrow.parquet as pq
 
@@ -491,7 +491,7 @@ def test_an_error_on_one_rank_only():
 @needs_mpi
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_over_ranks(number):
-    """As from Ctrl-C at mpiexec, or a scheduler: one line of ours, and every rank ends."""
+    """A signal to mpiexec, as Ctrl-C or a scheduler sends, gives one line of ours and ends every rank."""
     write("waits.py", WAITING)
     process = subprocess.Popen(
         [MPIEXEC, "-n", "3", sys.executable, "waits.py", "dedup", "waits.py", "-o", "groups.jsonl"],
@@ -557,7 +557,7 @@ sys.exit(main())
 
 @pytest.fixture
 def sketches():
-    """Seven sketch files, and the sketch of all their data."""
+    """Write seven sketch files; return the sketch of all their data."""
     whole = CountMinSketch(n_rows=3, n_buckets=500, seed=1)
     for i in range(7):
         keys = np.arange(20 * i, 30 * i)
@@ -603,7 +603,7 @@ def test_merge_refuses(fails, sketches):
 
 
 def forge(path, **metadata):
-    """A sketch file of right checksums with other metadata, and an array of another name."""
+    """Write a sketch file with other metadata, an array of another name, and right checksums."""
     sketch = CountMinSketch(n_rows=3, n_buckets=500, seed=1)
     header = header_of(sketch.to_bytes())
     header["__metadata__"].update(metadata)
@@ -660,7 +660,7 @@ def test_inspect(run, fails, sketches):
 
 
 def test_a_reader_that_has_seen_enough(sketches):
-    """As with ``mergesketch inspect FILE... | head``."""
+    """The reader stops early, as in ``mergesketch inspect FILE... | head``."""
     done = subprocess.run(
         f"{' '.join(command('inspect', *FILES * 500))} | head -n 1",
         shell=True,
@@ -672,7 +672,7 @@ def test_a_reader_that_has_seen_enough(sketches):
 
 
 def test_the_command_is_installed_under_its_name():
-    """The entry point of pyproject.toml exists; make run calls it."""
+    """The entry point that pyproject.toml names exists; ``make run`` calls it."""
     import tomllib
 
     with (ROOT / "pyproject.toml").open("rb") as file:

@@ -1,4 +1,4 @@
-"""``mergesketch index``: building from files and asking, alone and over ranks."""
+"""Test ``mergesketch index``: building from files and querying, alone and over ranks."""
 
 import gzip
 import json
@@ -83,7 +83,7 @@ def test_families(capsys, family, name):
 
 
 def test_svmlight_without_the_last_features(capsys):
-    """The text does not tell how many features there are: the index does."""
+    """The text does not contain the number of features; the index knows it."""
     settings = ["--family", "srp", "--tables", "30", "--power", "4"]
     run(capsys, "index", "build", "s.svm", "-o", "y", *settings)
     lines = Path("s.svm").read_text().splitlines()

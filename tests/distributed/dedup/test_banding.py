@@ -1,10 +1,9 @@
-"""Banding and connected components: against plain references, and theory."""
+"""Test banding and connected components against plain references and theory."""
 
 from __future__ import annotations
 
 import math
 
-import naive
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,7 +13,9 @@ from mergesketch.distributed.dedup import banding
 from mergesketch.distributed.dedup.banding import candidate_probability, matching_pairs, owner_of
 from mergesketch.distributed.dedup.components import connected_components
 from mergesketch.distributed.kernels.banding import bucket_pairs, sorted_overlap
-from ranks import needs_mpi, run_ranks
+from naive import dedup as naive
+from naive.minhash import jaccard
+from ranks import Ranks, needs_mpi
 from scipy.integrate import quad
 
 ALONE = Communicator(None)
@@ -23,7 +24,7 @@ ALONE = Communicator(None)
 @pytest.mark.parametrize("threshold", [0.2, 0.5, 0.7, 0.9])
 @pytest.mark.parametrize("weight", [0.1, 0.5, 0.98])
 def test_band_parameters_minimise_the_integral(threshold: float, weight: float) -> None:
-    """No other choice costs less, by adaptive quadrature."""
+    """No other choice costs less; the cost is found by adaptive quadrature."""
 
     def cost(bands: int, rows: int) -> float:
         shown = lambda s: 1 - (1 - s**rows) ** bands  # noqa: E731
@@ -87,7 +88,7 @@ def test_bucket_pairs(keys: list[int], limit: int, near: int) -> None:
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_matching_pairs(data: st.DataObject) -> None:
-    """All pairs of equal keys, the smaller id first, with the places of each; in any order of input."""
+    """All pairs of equal keys are found in any order of input, the smaller id first, with their places."""
     n = data.draw(st.integers(0, 60))
     keys = data.draw(st.lists(st.integers(0, 9), min_size=n, max_size=n))
     ids = data.draw(st.permutations(range(100, 100 + n)))
@@ -118,14 +119,14 @@ def test_large_buckets_cost_in_proportion() -> None:
     assert n_left_out == n * (n - 1) // 2 + 50 * 49 // 2 - len(pairs) > 0
     pairs = pairs[pairs[:, 0] < n]
     assert n - 1 <= len(pairs) <= (banding.NEAR + 1) * n
-    # Each document is paired with the first, so that they are connected whatever else is compared.
+    # Each document is paired with the first, so all are connected.
     assert set(pairs[pairs[:, 0] == 0][:, 1].tolist()) == set(range(1, n))
     first, _, _ = matching_pairs(np.zeros(n, dtype=np.uint64), ids, ids, ALONE, only_first=True)
     assert sorted(map(tuple, first.tolist())) == [(0, i) for i in range(1, n)]
 
 
 def test_owners_are_spread_evenly() -> None:
-    """Of ids in patterns such as files have; within 6 standard errors of the binomial."""
+    """Ids in patterns, as files have them, spread within 6 standard errors of the binomial."""
     for words in (np.arange(40_000), np.arange(40_000) << 36):
         for size in (2, 3, 7):
             counts = np.bincount(owner_of(words.astype(np.uint64), size), minlength=size)
@@ -147,7 +148,7 @@ def test_sorted_overlap_is_jaccard(a: list[set[int]], b: list[set[int]]) -> None
     left, right = (np.array(side, dtype=np.int64) for side in zip(*rows, strict=True))
     out = np.empty(len(rows))
     sorted_overlap(packed[0], packed[1], left, packed[2], packed[3], right, 0, len(rows), out)
-    assert out.tolist() == [naive.jaccard(a[i], b[j]) for i, j in rows]
+    assert out.tolist() == [jaccard(a[i], b[j]) for i, j in rows]
 
 
 def components(edges: list[tuple[int, int]]) -> dict[int, int]:
@@ -174,7 +175,7 @@ def test_components_of_long_paths_and_stars() -> None:
 
 
 COMPONENTS = """
-import naive
+from naive import dedup as naive
 import numpy as np
 from mergesketch.distributed import communicator
 from mergesketch.distributed.dedup.components import connected_components
@@ -200,7 +201,7 @@ print("checked")
 
 @needs_mpi
 @pytest.mark.parametrize("n_ranks", [1, 2, 3, 4])
-def test_components_over_ranks(n_ranks: int) -> None:
-    ran = run_ranks(n_ranks, COMPONENTS)
+def test_components_over_ranks(ranks: Ranks, n_ranks: int) -> None:
+    ran = ranks.run(n_ranks, COMPONENTS)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == ["checked\n"] * n_ranks

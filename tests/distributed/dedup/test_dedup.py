@@ -1,4 +1,4 @@
-"""De-duplication: against brute force on real files, over ranks and threads, and on awkward input."""
+"""Test de-duplication against brute force on real files, over ranks and threads, and on awkward input."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import mergesketch
-import naive
 import numpy as np
 import pytest
 from mergesketch.distributed import Deduplication, DocumentSource, deduplicate, memory_per_rank
@@ -17,7 +16,9 @@ from mergesketch.distributed.dedup.banding import candidate_probability
 from mergesketch.distributed.dedup.signatures import SignatureStore
 from mergesketch.distributed.documents.batches import DocumentBatch
 from mergesketch.lsh import MinHash, shingle
-from ranks import needs_mpi, run_ranks
+from naive import dedup as naive
+from naive.minhash import jaccard
+from ranks import Ranks, needs_mpi
 
 STDLIB = Path(sysconfig.get_path("stdlib"))
 FOLDERS = [STDLIB / name for name in ("encodings", "json", "email", "importlib", "xml", "wsgiref")]
@@ -33,7 +34,7 @@ def compared(result: Deduplication) -> set[tuple[int, int]]:
 
 
 def expanded(result: Deduplication) -> set[tuple[int, int]]:
-    """All similar pairs that the result tells of: copies stand for each other."""
+    """Return all similar pairs of a result; copies stand for each other."""
     copies: dict[int, set[int]] = {}
     for first, other in result.copies.tolist():
         copies.setdefault(first, {first}).add(other)
@@ -45,7 +46,7 @@ def expanded(result: Deduplication) -> set[tuple[int, int]]:
 
 
 class Batches:
-    """Documents in batches of a given size."""
+    """Give documents in batches of a given size."""
 
     def __init__(self, documents: list[bytes], size: int) -> None:
         self.documents, self.size = documents, size
@@ -74,7 +75,7 @@ def sets(files: list[bytes]) -> list[set[int]]:
 def test_pairs_of_real_files_against_brute_force(
     files: list[bytes], sets: list[set[int]], threshold: float
 ) -> None:
-    """Exactly verified pairs are all similar; those missed are as few as banding's theory allows."""
+    """Verified pairs are all similar, and no more are missed than the theory of banding allows."""
     result = deduplicate(files, threshold=threshold)
     true = naive.similar_pairs(sets, threshold)
     found = expanded(result)
@@ -93,11 +94,11 @@ def test_pairs_of_real_files_against_brute_force(
 
 
 def test_verification(files: list[bytes], sets: list[set[int]]) -> None:
-    """Estimates err as MinHash does; without verification every candidate stands."""
+    """Estimates err as MinHash does; without verification every candidate is accepted."""
     exact = deduplicate(files, verify="exact")
     estimated = deduplicate(files, verify="signature")
     for pair, similarity in zip(estimated.pairs.tolist(), estimated.similarity, strict=True):
-        true = naive.jaccard(sets[pair[0]], sets[pair[1]])
+        true = jaccard(sets[pair[0]], sets[pair[1]])
         assert similarity >= 0.7
         assert abs(similarity - true) < 6 * 0.5 / math.sqrt(128)
     unverified = deduplicate(files, verify="none")
@@ -108,7 +109,7 @@ def test_verification(files: list[bytes], sets: list[set[int]]) -> None:
 
 
 def edited(n_words: int, n_edits: int, n_pairs: int) -> list[str]:
-    """Random texts, each followed by itself with some words exchanged."""
+    """Return random texts, each followed by a copy with some words exchanged."""
     rng, texts = np.random.default_rng(0), []
     for i in range(n_pairs):
         words = [f"w{x}" for x in rng.integers(0, 10**9, n_words)]
@@ -126,17 +127,17 @@ def edited(n_words: int, n_edits: int, n_pairs: int) -> list[str]:
 def test_equal_signatures_do_not_make_copies(
     threshold: float, n_hashes: int, n_words: int, n_edits: int
 ) -> None:
-    """Texts too far apart often have equal signatures, and are joined none the less never."""
+    """Texts that differ too much may have equal signatures, but they are never joined."""
     texts = edited(n_words, n_edits, 200)
     shingles = shingle(texts)
     family = MinHash(n_hashes, expected_set_size=500)
     signatures = family.signatures((shingles.tokens, shingles.offsets))
     sets = [set(shingles.tokens[a:b].tolist()) for a, b in pairwise(shingles.offsets.tolist())]
-    below = [i for i in range(0, 400, 2) if naive.jaccard(sets[i], sets[i + 1]) < threshold]
+    below = [i for i in range(0, 400, 2) if jaccard(sets[i], sets[i + 1]) < threshold]
     assert any((signatures[i] == signatures[i + 1]).all() for i in below)
     result = deduplicate(texts, threshold=threshold, n_hashes=n_hashes)
     for a, b in expanded(result):
-        assert naive.jaccard(sets[a], sets[b]) >= threshold
+        assert jaccard(sets[a], sets[b]) >= threshold
     assert not len(result.copies)
     # In another order the same shingles are still copies.
     copied = deduplicate(["a b c d e. a b c d e. x", "q a b c d e", "a b c d e. a b c d e. x"], size=1)
@@ -196,7 +197,7 @@ for verify in ("exact", "signature", "none"):
         return sorted(line for part in comm.allgather(alike) for line in part)
     pairs = told(result)
     if verify == "exact":
-        # In rounds so short that ranks have different numbers of them.
+        # Rounds are so short that ranks have different numbers of them.
         usual, exact.ROUND_SHINGLES = exact.ROUND_SHINGLES, 3000
         assert told(deduplicate(source, verify=verify)) == pairs
         exact.ROUND_SHINGLES = usual
@@ -262,7 +263,7 @@ if comm.size > 1:
 
 
 def test_comparisons_left_out_are_counted() -> None:
-    """In every band, of the pairs of a bucket, those that the naive twin does not compare."""
+    """The count is that of the pairs of a bucket, in every band, that the naive twin does not compare."""
     rng = np.random.default_rng(3)
     texts = []
     for size in (90, 60, 5):
@@ -282,11 +283,11 @@ def test_comparisons_left_out_are_counted() -> None:
 
 
 @needs_mpi
-def test_any_number_of_ranks_finds_the_same() -> None:
+def test_any_number_of_ranks_finds_the_same(ranks: Ranks) -> None:
     folders = [str(folder) for folder in FOLDERS]
     told = set()
     for n_ranks in (1, 2, 3, 4):
-        ran = run_ranks(n_ranks, RANKS, *folders)
+        ran = ranks.run(n_ranks, RANKS, *folders)
         assert ran.returncode == 0, ran.stderr
         lines = ran.stdout[0].splitlines()
         told.add(ran.stdout[0])
@@ -299,7 +300,7 @@ def test_any_number_of_ranks_finds_the_same() -> None:
 
 
 def test_many_copies_of_one_text() -> None:
-    """They meet once and not in every band, and cost no more than their number."""
+    """Copies meet once, not in every band, and cost time in proportion to their number."""
     rng = np.random.default_rng(0)
     words = [f"w{i}" for i in range(500)]
     texts = [" ".join(rng.choice(words, 60)) for _ in range(50)]
@@ -359,7 +360,7 @@ def test_a_source_that_changes_between_readings_is_noticed() -> None:
             yield from super().batches()
             self.documents = self.documents[:1]
 
-    # Alike but not equal, so that they must be read again.
+    # They are similar but not equal, so that they must be read again.
     base = "one two three four five six seven eight nine ten eleven twelve"
     with pytest.raises((RuntimeError, ValueError), match="second time"):
         deduplicate(Changes([base.encode(), f"{base} more".encode()], 10), threshold=0.5)

@@ -1,4 +1,4 @@
-"""Documents from files: what is one, what its id is, what is skipped; and that ranks change none of it."""
+"""Test documents from files: what a document is, its id, what is skipped, and that ranks change nothing."""
 
 import gzip
 import io
@@ -42,7 +42,7 @@ def write_lines(name, records) -> str:
 
 
 def documents(source) -> dict[int, bytes]:
-    """Every document of one rank by id."""
+    """Return every document of one rank by its id."""
     found = {}
     for batch in source.batches():
         assert (
@@ -58,7 +58,7 @@ def documents(source) -> dict[int, bytes]:
 
 
 def read(paths, **options):
-    """Texts with their names, and the summary."""
+    """Return texts with their names, and the summary."""
     source = DocumentSource(paths, **options)
     found = documents(source)
     summary = source.finish()
@@ -327,7 +327,7 @@ LINE_TEXTS = st.lists(
 @settings(max_examples=200, deadline=None)
 @given(LINE_TEXTS, st.booleans(), st.integers(1, 30), st.integers(1, 9))
 def test_ranges_own_every_line_once(lines, ended, range_bytes, read_bytes):
-    """However a file is cut into ranges, and whatever is read at a time."""
+    """Every cut of a file into ranges, and every size of the pieces read, gives each line once."""
     content = b"\n".join(lines) + (b"\n" if ended else b"")
     expected = content.split(b"\n")
     if expected[-1] == b"":
@@ -409,7 +409,7 @@ BAD_LINES = [
 
 
 def test_valid_json_that_python_does_not_take_at_once():
-    """Integers of more digits than Python converts, and byte order marks of files that were joined."""
+    """Integers may have more digits than Python converts; joined files have byte order marks inside."""
     long, mark = b"1" * 5000, b"\xef\xbb\xbf"
     lines = [
         mark + mark + b'{"text": "first"}',
@@ -548,7 +548,7 @@ def test_parquet(kind):
 
 
 def test_a_parquet_file_of_nulls_alone():
-    """Its column has no type of text where the writer was told none; the files beside it are read."""
+    """Its column has no text type if the writer was given none; the files beside it are read."""
     pa = pytest.importorskip("pyarrow")
     write_parquet("a.parquet", {"text": pa.nulls(2)})
     write_parquet("b.parquet", {"text": ["one"]})
@@ -558,7 +558,7 @@ def test_a_parquet_file_of_nulls_alone():
 
 
 def test_a_column_whose_name_is_the_path_of_another():
-    """`a.b` beside a struct a that has a field b; and two columns of one name, which cannot be told apart."""
+    """A column `a.b` may lie beside a struct a with a field b. Two columns of one name are refused."""
     pa = pytest.importorskip("pyarrow")
     import pyarrow.parquet as pq
 
@@ -598,7 +598,7 @@ def test_parquet_of_polars():
 
 
 def test_parquet_rows_of_very_different_length():
-    """No batch is longer than it should be, though rows were counted by their average length."""
+    """No batch is longer than it should be, although rows are counted by their average length."""
     texts = ["x"] * 5000 + ["y" * 5000] * 100
     write_parquet("a.parquet", {"text": texts})
     source = DocumentSource("a.parquet", batch_bytes=12_000)
@@ -681,7 +681,7 @@ def test_progress_is_shown_on_terminals_only(is_terminal, progress, monkeypatch)
 
 
 class ThreadRank:
-    """Enough of an mpi4py communicator for the source: ranks that are threads of this process."""
+    """Imitate an mpi4py communicator as far as the source needs it; ranks are threads of this process."""
 
     def __init__(self, size):
         self.size, self.barrier, self.values = size, threading.Barrier(size, timeout=60), [None] * size
@@ -701,7 +701,7 @@ class ThreadRank:
         return values
 
     def Test(self):
-        """Say that what the non-blocking calls below return is done."""
+        """Say that a non-blocking call is complete."""
         return True
 
     def Ibarrier(self):
@@ -759,7 +759,7 @@ class ThreadRank:
 
 @pytest.fixture
 def corpus():
-    """Every kind of file, good and bad."""
+    """Write every kind of file, good and bad."""
     rng = np.random.default_rng(5)
     for i in range(30):
         write(f"d/{i % 3}/{i}.txt", "text " * int(rng.integers(0, 300)))
@@ -813,7 +813,7 @@ def test_an_error_reaches_every_rank(corpus):
 
 @given(st.lists(st.integers(0, 1000), max_size=60), st.integers(1, 6))
 def test_shares_are_even(costs, n_ranks):
-    """The greedy rule's bound: no rank has more than the mean and the largest chunk."""
+    """No rank has more than the mean plus the largest chunk, which is the greedy rule's bound."""
     rank = assign(np.array(costs, dtype=np.int64), n_ranks)
     loads = np.bincount(rank, weights=costs, minlength=n_ranks) if costs else np.zeros(n_ranks)
     assert len(loads) == n_ranks and loads.sum() == sum(costs)

@@ -1,4 +1,4 @@
-"""The distributed index: answers, files and failures do not depend on the number of ranks."""
+"""Test the distributed index: the number of ranks does not change answers, files and failures."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from mergesketch.distributed.kernels import top_cells
 from mergesketch.errors import DistributedError, SketchFormatError
 from mergesketch.lsh import SignedRandomProjection
 from mergesketch.lsh.kernels.words import mix64
-from naive import top_by_collisions, vote
-from ranks import needs_mpi, run_ranks
-from registry import ToyFamily
+from naive.distributed_index import top_by_collisions, vote
+from ranks import Ranks, needs_mpi
+from toy_family import ToyFamily
 
 ANSWERS = """
 import numpy as np
@@ -24,8 +24,8 @@ from mergesketch import LSHIndex
 from mergesketch.distributed import DistributedIndex, communicator, merge_over_ranks
 from mergesketch.distributed.index import distributed_index as module
 from mergesketch.lsh import MinHash, SignedRandomProjection
-from naive import top_by_collisions
-from registry import ToyFamily
+from naive.distributed_index import top_by_collisions
+from toy_family import ToyFamily
 
 comm = communicator()
 rank, size = comm.rank, comm.size
@@ -107,7 +107,7 @@ for row in range(n_queries):
     for found, count in zip(ids[row].tolist(), counts[row].tolist()):
         assert (found, count) == (-1, 0) or 0 < count <= truth[found]
 
-# Full buckets: more ranks keep no less, and merged they are what one index holds.
+# Buckets are full: more ranks keep no fewer ids, and merged they equal one index.
 small = LSHIndex(CASES[0][0], capacity=5, seed=3).add(CASES[0][1])
 parts = DistributedIndex(CASES[0][0], capacity=5, seed=3).add(np.array_split(CASES[0][1], size)[rank])
 assert small.overflow > 0.5
@@ -133,8 +133,8 @@ print("done")
 
 @needs_mpi
 @pytest.mark.parametrize("n_ranks", [1, 2, 3, 4])
-def test_answers_over_ranks(n_ranks: int) -> None:
-    ran = run_ranks(n_ranks, ANSWERS, str(n_ranks))
+def test_answers_over_ranks(ranks: Ranks, n_ranks: int) -> None:
+    ran = ranks.run(n_ranks, ANSWERS, str(n_ranks))
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == ["done\n"] * n_ranks
 
@@ -144,7 +144,7 @@ import numpy as np
 import pytest
 from mergesketch.distributed import DistributedIndex, communicator, merge_over_ranks
 from mergesketch.errors import DistributedError, IncompatibleSketchError
-from registry import ToyFamily
+from toy_family import ToyFamily
 
 comm = communicator()
 rank, size = comm.rank, comm.size
@@ -193,7 +193,7 @@ assert comm.sum(full.local.n_updates) == 0
 full.add(X, first_id=last)
 assert comm.sum(full.local.n_updates) == 30 * size
 
-# Numbers run on from the largest id of all ranks, wherever it came from.
+# Numbering continues from the largest id of all ranks, on whichever rank it is.
 numbered = DistributedIndex(family, capacity=50).add(X[:5], ids=np.arange(5) + 1000 * rank)
 for first, given in ((1000 * (size - 1) + 5, None), (9000, 9000), (9000 + 5 * size, None)):
     numbered.add(X[5:10], first_id=given)
@@ -211,8 +211,8 @@ print("done")
 
 
 @needs_mpi
-def test_a_failure_on_one_rank_is_raised_on_all() -> None:
-    ran = run_ranks(3, FAILURES)
+def test_a_failure_on_one_rank_is_raised_on_all(ranks: Ranks) -> None:
+    ran = ranks.run(3, FAILURES)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == ["done\n"] * 3
 
@@ -225,7 +225,7 @@ from mpi4py import MPI
 from mergesketch import LSHIndex
 from mergesketch.distributed import DistributedIndex, communicator
 from mergesketch.errors import DistributedError
-from registry import ToyFamily
+from toy_family import ToyFamily
 
 world = communicator()
 folder = Path(sys.argv[1])
@@ -261,7 +261,7 @@ for n_saved in (1, 2, 3, 4):
             got = index.query(Q, 12)
             np.testing.assert_array_equal(got.ids, expected.ids)
             np.testing.assert_array_equal(got.counts, expected.counts)
-            # It goes on where it was.
+            # The loaded index continues to number rows.
             index.add(X[:2] if comm.rank == 0 else None)
             both = index.query(X[:1], 300)
             assert {0, 300} <= set(both.ids[0].tolist()) and index.n_rows == 302
@@ -308,8 +308,8 @@ print("done")
 
 
 @needs_mpi
-def test_files_go_from_any_number_of_ranks_to_any_other(tmp_path: Path) -> None:
-    ran = run_ranks(4, STORAGE, str(tmp_path))
+def test_files_go_from_any_number_of_ranks_to_any_other(ranks: Ranks, tmp_path: Path) -> None:
+    ran = ranks.run(4, STORAGE, str(tmp_path))
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == ["done\n"] * 4
 
@@ -354,7 +354,7 @@ def test_one_process_raises_the_errors_themselves() -> None:
 
 
 def test_clearing_up_hides_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file system that becomes read-only refuses the part, and then to remove what there is of it."""
+    """A file system that becomes read-only refuses a part of the file, and then its removal."""
     index = DistributedIndex(ToyFamily(n_features=6, n_hashes=7)).add([[1] * 6])
     index.save(tmp_path)
     with monkeypatch.context() as patch:
@@ -363,7 +363,7 @@ def test_clearing_up_hides_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             raise OSError(30, "Read-only file system", str(args[0]))
 
         patch.setattr(Path, "unlink", refuse)
-        index.save(tmp_path)  # what is left of the index before is in nobody's way
+        index.save(tmp_path)  # what is left of the earlier index does no harm
         patch.setattr(LSHIndex, "save", lambda self, path: refuse("the part"))
         with pytest.raises(OSError, match="Read-only file system: 'the part'"):
             index.save(tmp_path)
@@ -491,5 +491,5 @@ def test_recall_of_the_sketch_is_that_of_counting_where_neighbours_stand_out() -
     exact = index.query(centres, 10)
     votes = index.query(centres, 10, aggregation="sketch")
     shared = [len(set(a.tolist()) & set(b.tolist())) for a, b in zip(exact.ids, votes.ids, strict=True)]
-    # Cells far outnumber candidates, so that only ties between equal counts are decided otherwise.
+    # There are far more cells than candidates, so only ties between equal counts differ.
     assert np.mean(shared) >= 9.5

@@ -1,4 +1,4 @@
-"""Collective operations over ranks, and how runs end when something goes wrong on one of them."""
+"""Test collective operations over ranks, and how runs end after an error on one of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from mergesketch.distributed import Communicator, communicator, run_main
 from mergesketch.errors import DistributedError
-from ranks import Ran, needs_mpi, run_ranks, running_ranks
+from ranks import Ran, Ranks, needs_mpi, run_apart, running_ranks
 
 COLLECTIVES = """
 import numpy as np
@@ -154,7 +154,7 @@ if size > 1:
         with pytest.raises(DistributedError, match="rank 1 failed: OSError: disk full"):
             comm.exchange([key], np.ones(100, dtype=np.int64), receive)
 
-    # Ranks of different versions are told apart where they first agree.
+    # Different versions on ranks are noticed at the first agreement.
     if rank == 1:
         objects.__version__, objects._VERSION = "0.0.1", objects._VERSION + 1
     with pytest.raises(DistributedError, match="ranks must agree on the version of mergesketch: .*'0.0.1'"):
@@ -166,8 +166,8 @@ print("done")
 
 @needs_mpi
 @pytest.mark.parametrize("n_ranks", [1, 2, 3, 4])
-def test_collectives(n_ranks: int) -> None:
-    ran = run_ranks(n_ranks, COLLECTIVES, str(n_ranks))
+def test_collectives(ranks: Ranks, n_ranks: int) -> None:
+    ran = ranks.run(n_ranks, COLLECTIVES, str(n_ranks))
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == ["done\n"] * n_ranks
 
@@ -226,7 +226,7 @@ def main(comm):
     if mode == "code":
         return 5 if comm.rank == 1 else 3
     if mode in ("sleep", "stuck"):
-        # Some ranks sleep, others wait inside MPI; or all wait there, as after a fault in an algorithm.
+        # Some ranks sleep and others wait inside MPI, or all wait there, as after a fault in an algorithm.
         if comm.rank == 0:
             comm.mpi.recv(source=1) if mode == "stuck" else time.sleep(60)
     if mode == "killed" and comm.rank == 1:
@@ -235,12 +235,12 @@ def main(comm):
 
 sys.exit(run_main(main))
 """
-#: Ample for three processes to import everything on a busy machine; a hang is far longer.
+#: Seconds in which three processes import everything even on a busy machine; a hang takes far longer.
 TIMEOUT = 60.0
 
 
 def run(mode: str) -> Ran:
-    return run_ranks(3, MAIN, mode, timeout=TIMEOUT)
+    return run_apart(3, MAIN, mode, timeout=TIMEOUT)
 
 
 @needs_mpi
@@ -259,7 +259,7 @@ def test_a_good_end() -> None:
     ],
 )
 def test_an_error_that_all_ranks_know_is_told_once(mode: str, message: str) -> None:
-    """One message, code 2, and nothing from mpiexec."""
+    """The run ends with one message and code 2; mpiexec prints nothing."""
     ran = run(mode)
     assert (ran.returncode, ran.stderr) == (2, message)
 
@@ -357,7 +357,7 @@ def test_run_main_handles_signals_and_puts_the_handlers_back(capsys: pytest.Capt
 
 @needs_mpi
 def test_processes_that_a_rank_starts_are_alone():
-    """They have its environment, but not its connection with the launcher: MPI would end them."""
+    """They inherit its environment, but not its connection with the launcher; MPI would end them."""
     code = """
         import subprocess
         from mergesketch.distributed import communicator
@@ -367,6 +367,6 @@ def test_processes_that_a_rank_starts_are_alone():
             print(subprocess.check_output([sys.executable, "-c", child], text=True))
         comm.barrier()
     """
-    ran = run_ranks(2, code)
+    ran = run_apart(2, code)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout == ["", "1\n\n"]

@@ -1,4 +1,4 @@
-"""A rank that fails or leaves while others wait for it: all end soon, and one message is told."""
+"""Test a rank that fails or leaves while others wait for it: all end soon, and print one message."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from mergesketch.distributed.ranks import leaving
 from mergesketch.distributed.ranks.environment import others_wait_for_start
-from ranks import Ran, needs_mpi, run_ranks
+from ranks import Ran, needs_mpi, run_apart
 
-#: As programs over ranks are written in the tutorial and the guides.
+#: A program over ranks like those of the tutorial and the guides.
 PROGRAM = """
-sys.excepthook = sys.__excepthook__  # the tests' own would end the ranks
+sys.excepthook = sys.__excepthook__  # the hook of the tests would end the ranks
 import numpy as np
 from mergesketch import CountMinSketch
 from mergesketch.distributed import communicator, merge_over_ranks, run_main
@@ -46,8 +46,8 @@ print("not reached")
 
 
 def run(mode: str) -> Ran:
-    # Ample for the imports on a busy machine; without an end it would be reached.
-    return run_ranks(2, PROGRAM, mode, timeout=60.0)
+    # The limit is ample for the imports on a busy machine; a program that hangs reaches it.
+    return run_apart(2, PROGRAM, mode, timeout=60.0)
 
 
 @needs_mpi
@@ -82,7 +82,7 @@ def test_a_rank_that_leaves_run_main_ends_all_with_one_message() -> None:
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[BaseException]]:
-    """Record what the hook before ours is told, on a rank that would be one of several."""
+    """Record the errors that the earlier hook receives, on a rank that would be one of several."""
     told: list[BaseException] = []
     monkeypatch.setattr(leaving._State, "excepthook", lambda kind, error, trace: told.append(error))
     monkeypatch.setattr(leaving, "_start_to_end", lambda error: pytest.fail("the ranks were ended"))
@@ -94,7 +94,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[BaseException]]:
 def test_errors_that_end_no_program_end_no_rank(
     seen: list[BaseException], monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
-    """Programs have errors that they catch told by ``sys.excepthook``, and interpreters go on."""
+    """Programs pass errors that they catch to ``sys.excepthook``, and interpreters continue after one."""
     error = ValueError("caught")
     if mode == "in an interpreter":
         monkeypatch.setattr(sys, "last_value", error, raising=False)
@@ -104,7 +104,7 @@ def test_errors_that_end_no_program_end_no_rank(
 
 
 def test_processes_that_a_rank_starts_are_no_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They know its environment, but have no connection with the launcher."""
+    """They inherit its environment, but have no connection with the launcher."""
     with open("/dev/null") as file:
         for descriptor in ("", "x", "1000000", str(file.fileno())):
             monkeypatch.setenv("PMI_FD", descriptor)
@@ -116,7 +116,7 @@ def test_processes_that_a_rank_starts_are_no_ranks(monkeypatch: pytest.MonkeyPat
     "command", [["-m", "mergesketch.distributed", "inspect"], ["-c", "import mergesketch"]]
 )
 def test_an_interrupt_while_a_command_imports(tmp_path: Path, command: list[str]) -> None:
-    """The command ends at once, without a traceback of the imports; a program of others as ever."""
+    """The command ends at once, without a traceback of the imports; other programs end as usual."""
     (tmp_path / "numba.py").write_text(
         "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nimport time\n"
     )

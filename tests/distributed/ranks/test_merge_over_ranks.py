@@ -1,4 +1,4 @@
-"""Law 4 over MPI: the same data over any number of ranks gives the same state; and what is refused."""
+"""Test law 4 over MPI: the same data over any number of ranks gives the same state; and refusals."""
 
 from __future__ import annotations
 
@@ -11,20 +11,25 @@ from typing import Any
 
 import numpy as np
 import pytest
+from entries import Entry
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from mergesketch import CountMinSketch
 from mergesketch.distributed import merge_over_ranks
-from ranks import needs_mpi, run_ranks
-from registry import ENTRIES, Entry
+from ranks import Ranks, needs_mpi
+from registry import ENTRIES
 
 MERGE = """
+import functools
+import operator
 import pickle
 import numpy as np
 import mergesketch
-from mergesketch import MergeableSketch
+from mergesketch import MergeableSketch, RaceWindow
 from mergesketch.distributed import communicator, merge_over_ranks
-from registry import ENTRIES, take
+from entries import take
+from registry import ENTRIES
+from toy_family import ToyFamily
 from toy_sketches import Everything, Largest
 
 comm = communicator()
@@ -44,7 +49,7 @@ def check(empty, batches, join, law=None):
         law(whole, merged, batches)
     assert merged.n_updates == whole.n_updates
     assert len(set(comm.allgather(merged.to_bytes()))) == 1, "ranks differ"
-    # A merged sketch goes on, and its bounds are right: it can be merged again.
+    # A merged sketch can be used, and merged again, because its bounds are right.
     merge_over_ranks(merged)
     assert merged.n_updates == comm.size * whole.n_updates
 
@@ -67,6 +72,14 @@ for empty in (Everything(), Everything(width=1), Largest(), Largest(size=3)):
     else:
         check(empty, keys, join)
 
+# What a rank has derived from its own arrays is derived anew from the merged ones.
+rows = np.arange(20).reshape(10, 2) % 3
+windows = [RaceWindow(ToyFamily(2, 3), n_panes=2) for _ in range(comm.size)]
+for number, window in enumerate(windows):
+    window.update(rows[number:], pane=number % 2).query(rows)
+whole = functools.reduce(operator.or_, windows).query(rows)
+np.testing.assert_array_equal(merge_over_ranks(windows[comm.rank]).query(rows), whole)
+
 with open(sys.argv[2], "rb") as file:
     examples = pickle.load(file)
 for name, empty, batches in examples:
@@ -76,7 +89,7 @@ print(len(examples))
 
 
 def draw_examples(entry: Entry, n: int) -> list[tuple[Any, list[tuple]]]:
-    """An empty sketch and five batches, `n` times; and once more with large batches."""
+    """Draw an empty sketch and five batches, `n` times, and one more example with large batches."""
     examples: list[tuple[Any, list[tuple]]] = []
 
     @settings(
@@ -94,7 +107,7 @@ def draw_examples(entry: Entry, n: int) -> list[tuple[Any, list[tuple]]]:
 
     draw()
     if entry.weaker_law is not None:
-        return examples  # Checked key by key, in time that is quadratic.
+        return examples  # The weaker law is checked key by key, in quadratic time.
     empty, rng = examples[-1][0], np.random.default_rng(0)
     return [*examples, (empty, [entry.large(rng, empty) for _ in range(3)])]
 
@@ -109,9 +122,11 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
 
 @needs_mpi
 @pytest.mark.parametrize("n_ranks", [1, 2, 3, 4])
-def test_the_same_data_over_ranks_gives_the_same_state(n_ranks: int, examples: tuple[Path, int]) -> None:
+def test_the_same_data_over_ranks_gives_the_same_state(
+    ranks: Ranks, n_ranks: int, examples: tuple[Path, int]
+) -> None:
     path, n_examples = examples
-    ran = run_ranks(n_ranks, MERGE, str(n_ranks), str(path))
+    ran = ranks.run(n_ranks, MERGE, str(n_ranks), str(path))
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == [f"{n_examples}\n"] * n_ranks
 
@@ -120,7 +135,7 @@ REFUSE = """
 import numpy as np
 import pytest
 from mergesketch import CountMinSketch, CountSketch, LSHIndex
-from registry import ToyFamily
+from toy_family import ToyFamily
 from mergesketch.errors import DistributedError, IncompatibleSketchError
 from mergesketch.distributed import communicator, merge_over_ranks
 from toy_sketches import Everything, Largest
@@ -146,7 +161,7 @@ for odd in range(size):
     match = f"rank {odd} failed: TypeError: sketch must be a MergeableSketch, got str"
     refuses(stranger, DistributedError, match)
 
-# Ranks that have numbered their rows alike; numbered on, they make the index of all rows.
+# Ranks that all number their rows from 0 are refused; numbered consecutively, they make one index.
 index = LSHIndex(ToyFamily(2, 3), capacity=50)
 rows = np.arange(10 * size * 2).reshape(-1, 2) % 4
 ours = rows[10 * rank : 10 * rank + 10]
@@ -166,14 +181,14 @@ sketch = CountMinSketch(2, 1).update([7], [2**31 - 1])
 assert sketch.state["counts"].array.dtype == np.int32
 merge_over_ranks(sketch)
 assert sketch.query([7]).tolist() == [size * (2**31 - 1)]
-# But not when only a loose bound asks for it: what was subtracted again does not count.
+# They do not widen because of a loose bound alone: subtracted weights do not count.
 sketch = CountSketch(1, 1)
 for _ in range(3):
     sketch.update([7], [2**30 - 1]).update([7], [1 - 2**30])
 merge_over_ranks(sketch)
 assert sketch.state["counts"].array.dtype == np.int32
 
-# What does not fit 64 bits is refused by all, before anything changes.
+# All ranks refuse sums that do not fit 64 bits, before anything changes.
 sketch = CountMinSketch(2, 1).update([7], [2**62])
 refuses(sketch, OverflowError, "CountMinSketch.(counts|total) cannot count beyond 9223372036854775807")
 narrow = Everything(width=2)
@@ -199,8 +214,8 @@ print("done")
 
 @needs_mpi
 @pytest.mark.parametrize("n_ranks", [2, 3])
-def test_what_cannot_be_merged_is_refused_on_every_rank(n_ranks: int) -> None:
-    ran = run_ranks(n_ranks, REFUSE)
+def test_what_cannot_be_merged_is_refused_on_every_rank(ranks: Ranks, n_ranks: int) -> None:
+    ran = ranks.run(n_ranks, REFUSE)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == ["done\n"] * n_ranks
 

@@ -1,7 +1,7 @@
-"""CUDA C++ kernels on the host: compiled by g++ against `cuda_host.h` and launched by name.
+"""Run CUDA C++ kernels on the host: g++ compiles them against `cuda_host.h`, and they are launched by name.
 
-A kernel is checked as well as run: every argument must have the C type that the kernel declares for it,
-where the driver would take any bytes of about the right number.
+A kernel's arguments are checked too: each must have the C type that the kernel declares for it. The
+driver would take any bytes of the same number.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ _TYPES = {
 
 
 def compiler() -> str | None:
-    """The C++ compiler, or None where there is none."""
+    """Return the C++ compiler, or None where there is none."""
     return shutil.which(os.environ.get("CXX", "g++"))
 
 
 def _parameter(text: str) -> tuple[str, bool, bool]:
-    """NumPy dtype of a parameter, whether it is a pointer, and whether to what may not change."""
+    """Return a parameter's NumPy dtype, whether it is a pointer, and whether its target is constant."""
     words = re.sub(r"__restrict__|\*", lambda m: " * " if m[0] == "*" else " ", text).split()
     constant, pointer = "const" in words, "*" in words
     kind = " ".join(word for word in words[:-1] if word not in ("const", "*"))
@@ -60,7 +60,7 @@ def _parameter(text: str) -> tuple[str, bool, bool]:
 
 
 class HostModule:
-    """The kernels of one source (with its includes already in it), ready to run on the host."""
+    """Compile the kernels of one source, whose includes are resolved, and launch them on the host."""
 
     def __init__(self, code: str) -> None:
         self.parameters: dict[str, list[tuple[str, bool, bool]]] = {}
@@ -112,7 +112,7 @@ class HostModule:
 
 
 def _expand(code: str) -> str:
-    """`code` after the preprocessor, without the standard headers, to find kernels that macros make."""
+    """Run the preprocessor without the standard headers, to find kernels that macros make."""
     command = [compiler() or "g++", "-E", "-P", "-x", "c++", "-D__global__=__global__", "-"]
     return subprocess.run(command, input=code, capture_output=True, text=True, check=True).stdout
 
@@ -132,6 +132,6 @@ def _library(code: str) -> ctypes.CDLL:
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
                 raise RuntimeError(f"kernels do not compile for the host:\n{done.stderr}")
-            # Under a name of its own first, for another process may compile the same.
+            # It gets a temporary name first, because another process may compile the same source.
             os.replace(f"{work}/k.so", target)
     return ctypes.CDLL(str(target))

@@ -1,8 +1,8 @@
-"""A stand-in for CuPy where there is no GPU: its arrays are NumPy's, its kernels run on the host.
+"""A stand-in for CuPy where there is no GPU: its arrays are NumPy's, and its kernels run on the host.
 
-It is as strict as CuPy is: arrays of the two kinds do not mix, and NumPy cannot read a CuPy array but by an
-explicit copy. So what passes on it copies nothing behind the user's back. It has only what the library and
-its tests use.
+It is as strict as CuPy: arrays of the two kinds do not mix, and NumPy cannot read a CuPy array except
+by an explicit copy. So a program that runs on it copies nothing behind the user's back. It has only what
+the library and its tests use.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _real() -> Any:
 
 
 def install() -> Any:
-    """CuPy if it has a GPU, and else the stand-in, under CuPy's name in `sys.modules` from then on."""
+    """Return CuPy if it has a GPU; otherwise put the stand-in into `sys.modules` under its name."""
     present = sys.modules.get("cupy")
     if present is not None and getattr(present, "IS_STAND_IN", False):
         return present

@@ -1,4 +1,4 @@
-"""Sparse matrices of the stand-in's arrays: SciPy's, and as much of them as sketches touch."""
+"""Sparse matrices of the stand-in: SciPy's, as far as sketches use them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BBitMinHash: packed codes against plain ones, and the similarities that they give back."""
+"""Test BBitMinHash: packed codes against plain ones, and the similarities that they estimate."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_similarities_come_back(bits: int, scheme: str) -> None:
             estimates.append(family.estimate_packed(packed[:1], packed[1:])[0])
         P = J + (1 - J) / 2**bits
         error = math.sqrt(P * (1 - P) / n_hashes) / (1 - 2.0**-bits)
-        # Densified values depend on each other: at this size by less than four times the variance.
+        # Densified values depend on each other; at this size the variance is less than four times as large.
         slack = 2.0 if scheme == "one-permutation" else 1.0
         assert abs(np.mean(estimates) - J) <= 6 * slack * error / math.sqrt(seeds) + 1e-12
 
@@ -74,7 +74,7 @@ def test_codes_are_those_of_minhash_with_as_many_buckets() -> None:
 
 @pytest.mark.parametrize("power", [1, 3])
 def test_packed_codes_are_the_codes_whatever_the_blocks_and_threads(power: int) -> None:
-    """More sets than are worked on together, and rows that do not fill their words."""
+    """There are more sets than fit a block, and rows that do not fill their words."""
     rng = np.random.default_rng(5)
     offsets = np.concatenate([[0], np.cumsum(rng.integers(0, 30, 3000))])
     sets = rng.integers(0, 500, int(offsets[-1])), offsets
@@ -105,14 +105,14 @@ def test_packing_holds_few_codes_at_once() -> None:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    # All codes would be 32 times the size; a thread holds half a megabyte, and there are some offsets.
+    # All codes would have 32 times the size; a thread uses half a megabyte, and there are some offsets.
     assert peak < size + 4_000_000 < 32 * size / 2
 
 
 @pytest.mark.parametrize("scheme", ["permutations", "fast-similarity", "one-permutation"])
 @pytest.mark.parametrize("bits", [1, 4])
 def test_errors_are_those_of_theory(bits: int, scheme: str) -> None:
-    """Sets much longer than signatures: under every scheme no more than that of independent hashes."""
+    """Sets are much longer than signatures; no scheme has larger errors than independent hashes."""
     n_seeds, m, union = 300, 192, 1200
     for common in (0, 120, 600, 1080):
         J, left = common / union, (union - common) // 2
@@ -135,7 +135,7 @@ def test_errors_are_those_of_theory(bits: int, scheme: str) -> None:
 @pytest.mark.parametrize("scheme", ["permutations", "fast-similarity", "one-permutation"])
 @pytest.mark.parametrize("bits", [1, 4, 8])
 def test_bits_are_uniform_for_long_sets_too(bits: int, scheme: str) -> None:
-    """Minima of many tokens are small numbers, which the bits must not show."""
+    """Minima of many tokens are small numbers, and the bits must not show it."""
     n, p = 40_000, 2.0**-bits
     codes = BBitMinHash(n, bits, scheme=scheme, seed=3).hash([np.arange(20 * n)])[0]
     counts = np.bincount(codes, minlength=1 << bits)

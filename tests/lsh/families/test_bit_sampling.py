@@ -1,17 +1,17 @@
-"""Bit sampling: codes against a plain reference, collisions against theory, probes, bad input."""
+"""Test bit sampling: codes against a plain reference, collisions against theory, probes, bad input."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import mergesketch
-import naive
 import numpy as np
 import pytest
 import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch.lsh import BitSampling
+from naive import bit_sampling as naive
 
 quickly = settings(max_examples=40, deadline=None)
 
@@ -55,7 +55,7 @@ def test_codes_are_the_sampled_bits(
 
 
 def test_wide_rows_are_gathered_in_chunks() -> None:
-    """Of rows of a million bits, with more sampled bytes than one chunk may have."""
+    """Rows have a million bits, and more bytes are sampled than fit a chunk."""
     family = BitSampling(1_000_003, 500, power=20, n_buckets=2**30, seed=4)
     assert len(family._chunks) > 1
     rows = bits(0, 3, 1_000_003)
@@ -185,7 +185,7 @@ def test_probes_of_long_hashes_flip_bits_of_every_word() -> None:
 
 
 def test_probing_finds_more_neighbours() -> None:
-    """By as much as the probability says that at most one of the sampled bits differs."""
+    """The gain is the probability that at most one of the sampled bits differs."""
     family = BitSampling(256, 2000, power=12, seed=6)
     X = bits(7, 30, 256)
     Y = X ^ np.random.default_rng(8).permuted(np.tile(np.arange(256) < 20, (30, 1)), axis=1)

@@ -1,10 +1,9 @@
-"""CrossPolytope: codes, probes and probabilities against plain ones."""
+"""Test CrossPolytope: codes, probes and probabilities against plain ones."""
 
 from __future__ import annotations
 
 import math
 
-import naive
 import numpy as np
 import pytest
 import scipy.sparse
@@ -14,15 +13,17 @@ from mergesketch import LSHIndex
 from mergesketch.lsh import CrossPolytope
 from mergesketch.lsh.tables.cross_polytope import collision_of_angle, collision_of_rotation
 from mergesketch.lsh.tables.make_cross_polytope import collision_probabilities
+from naive import cross_polytope as naive
+from naive.projection import rounded_hadamard_products
 
 
 def rotated(family: CrossPolytope, X: np.ndarray) -> np.ndarray:
-    """The float32 rotations of rows, as the kernels scale and round them."""
+    """Return the float32 rotations of rows, scaled and rounded as the kernels do."""
     rows = []
     for row in X.astype(np.float64):
         largest = np.abs(row).max(initial=0.0)
         scale = 2.0 ** -math.frexp(largest)[1] if largest else 1.0
-        rows.append(naive.rounded_hadamard_products(family._masks, (row * scale).astype(np.float32)))
+        rows.append(rounded_hadamard_products(family._masks, (row * scale).astype(np.float32)))
     return np.array(rows)
 
 
@@ -93,17 +94,17 @@ def test_probes_are_the_likeliest_cells(
 
 
 def test_the_table_is_the_integral() -> None:
-    """At table angles and halfway between them, where interpolation errs the most."""
+    """It is compared at table angles and halfway between them, where interpolation errs most."""
     step = math.pi / 256
     for angle in (step, 0.5 * step, 20.5 * step, 64.5 * step, 128.0 * step, 128.5 * step, 150.5 * step):
         exact = collision_probabilities(angle)
         for log2_dimension in (1, 2, 5, 7, 10, 16):
             ours = float(collision_of_angle(np.array(angle), log2_dimension))
             assert abs(ours - exact[log2_dimension - 1]) < 2e-5 * exact[log2_dimension - 1] + 2e-6
-    # Of two coordinates it has a closed form: two signs of projections, turned by 45 degrees.
+    # For two coordinates it has a closed form: two signs of projections, turned by 45 degrees.
     angles = np.linspace(0.0, math.pi, 10_000)
     np.testing.assert_allclose(collision_of_angle(angles, 1), (1 - angles / math.pi) ** 2, atol=2e-6)
-    # Unrelated rows have each of the 2 m values alike.
+    # Unrelated rows have each of the 2 m values with the same probability.
     for log2_dimension in range(1, 17):
         assert float(collision_of_angle(np.array(math.pi / 2), log2_dimension)) == pytest.approx(
             0.5 ** (log2_dimension + 1)
@@ -122,7 +123,7 @@ def test_orthogonal_rotations_on_average_over_angles_are_gaussian_ones(
         seen = np.arctan2(math.sin(angle) * across, math.cos(angle) * length + math.sin(angle) * along)
         rotated = collision_of_rotation(seen, log2_dimension, size, together)
         gaussian = float(collision_of_angle(np.array(angle), log2_dimension)) ** together
-        # Terms of the second order are left out: of the square of the first one's share.
+        # Terms of second order are left out; they are the square of the first one's share.
         first = 1.0 - float(collision_of_rotation(np.array(angle), log2_dimension, size, together)) / gaussian
         assert abs(rotated.mean() / gaussian - 1.0) < first**2 + 6 * rotated.std() / gaussian / math.sqrt(n)
 
@@ -132,7 +133,7 @@ def test_orthogonal_rotations_on_average_over_angles_are_gaussian_ones(
 def test_right_angles_collide_less_under_orthogonal_rotations(
     dimension: int, power: int, structured: bool
 ) -> None:
-    """0.0017 for 256 axes of 256 coordinates, where Gaussian rotations have 0.0020."""
+    """The rate is 0.0017 for 256 axes of 256 coordinates; Gaussian rotations have 0.0020."""
     rates, rng, n, n_seeds = [], np.random.default_rng(5), 200, 100
     for seed in range(n_seeds):
         if structured:
@@ -160,7 +161,7 @@ def test_hashes_that_straddle_rotations() -> None:
 
 
 def test_sharper_than_signs_of_projections() -> None:
-    """At equal chances for far rows, near ones collide more often: what the family is for."""
+    """At equal rates for far rows, near rows collide more often; that is the family's purpose."""
     family = CrossPolytope(128, 1)
     near, far = family.collision_probability([0.5, 1.4])
     bits = math.log(far) / math.log(1 - 1.4 / math.pi)
@@ -169,7 +170,7 @@ def test_sharper_than_signs_of_projections() -> None:
 
 @pytest.mark.parametrize("dimension", [16, 128])
 def test_rotations_of_256_collide_nearly_as_gaussian_ones(dimension: int) -> None:
-    """Also rows of one or two non-zeros, the hardest to mix: what deviates is below 0.002."""
+    """Rows of one or two non-zeros are the hardest to mix; even their deviation is below 0.002."""
     x, y = np.zeros((2, 4, 128))
     x[:3, 0] = 1.0
     y[0, :2] = 1.0, 0.5
@@ -230,7 +231,7 @@ def wide_rows(rng: np.random.Generator, n: int, n_features: int) -> scipy.sparse
 
 
 def test_wide_rows_are_scattered_first() -> None:
-    """Anew for each rotation; dense, sparse and plain codes are the same."""
+    """Each rotation scatters them anew; dense, sparse and plain codes are the same."""
     family = CrossPolytope(20_000, 8, power=2, dimension=1024, seed=1)
     assert family._masks.shape == (2, 3 * 8192 // 16)
     X = wide_rows(np.random.default_rng(1), 20, 20_000)
@@ -243,14 +244,14 @@ def test_wide_rows_are_scattered_first() -> None:
         values: list[int] = []
         for turn, key in enumerate(family._scatter_keys.tolist()):
             source = naive.scattered(row, key, 8192)
-            products = naive.rounded_hadamard_products(family._masks[turn : turn + 1], source)
+            products = rounded_hadamard_products(family._masks[turn : turn + 1], source)
             values += naive.cross_polytope_values(products[None], 8, 1024)[0]
         assert [values[2 * h] * 2048 + values[2 * h + 1] for h in range(8)] == codes[i].tolist()
     assert (family.hash(scipy.sparse.csr_array((1, 20_000))) == 0).all()
 
 
 def test_wide_rows_collide_as_the_theory_says() -> None:
-    """Of any number of features. Scattering and rotations err by about 1 / 8,192 each: less than 1e-3."""
+    """Rows have any number of features. Scattering and rotations err by about 1 / 8,192 each, below 1e-3."""
     rng = np.random.default_rng(2)
     X = wide_rows(rng, 2, 1 << 40)
     X.indices[:] = np.tile(X.indices[:30], 2)
@@ -266,7 +267,7 @@ def test_wide_rows_collide_as_the_theory_says() -> None:
 
 
 def test_many_probes_of_many_equal_coordinates() -> None:
-    """Ties in all axes, and more cells than are sorted by counting: all different, the hash's own first."""
+    """All axes are tied, and more cells exist than counting sorts; all differ, the hash's own is first."""
     family = CrossPolytope(128, 2, power=3, dimension=128, seed=1)
     X = np.zeros((3, 128))
     X[1, 3] = 1.0
@@ -280,7 +281,7 @@ def test_many_probes_of_many_equal_coordinates() -> None:
 
 
 def test_huge_dimensions() -> None:
-    """Rotations beyond the first cache, one for each hash."""
+    """Rotations do not fit the first cache, and each hash has its own."""
     family = CrossPolytope(40_000, 2, seed=3)
     assert family.dimension == 65_536
     X = wide_rows(np.random.default_rng(4), 3, 40_000)

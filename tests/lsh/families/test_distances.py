@@ -1,4 +1,4 @@
-"""From probabilities and counts of collisions back to distances, for every family."""
+"""Test the way from probabilities and counts of collisions back to distances, for every family."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from entries import Family
 from mergesketch import LSHIndex
 from mergesketch.lsh import MinHash, PStable, SignedRandomProjection
-from registry import FAMILIES, Family, ToyFamily
+from registry import FAMILIES
+from toy_family import ToyFamily
 
 every_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES.keys())
 
@@ -21,7 +23,7 @@ def test_distances_invert_probabilities(family: Family) -> None:
     distances = made.distance(probabilities)
     assert distances.dtype == np.float64
     np.testing.assert_allclose(made.collision_probability(distances), probabilities, atol=1e-9)
-    # Where the probability falls steeply enough to tell distances apart.
+    # Here the probability falls steeply enough to distinguish distances.
     inside = (probabilities > 1e-6) & (probabilities < 1 - 1e-6)
     np.testing.assert_allclose(distances[inside], np.array(family.distances)[inside], rtol=1e-5, atol=1e-6)
 
@@ -56,7 +58,7 @@ def test_distances_have_their_closed_forms() -> None:
 
 
 def test_distances_of_all_magnitudes() -> None:
-    """As far as the probabilities tell them apart: 1 and a distance of 1e-16 widths are not."""
+    """Probabilities must tell distances apart; those of 0 and 1e-16 widths are both 1."""
     for width in (1e-200, 1.0, 1e200):
         family = PStable(3, 1, width=width)
         for distance in (1e-9, 1e-3, 1.0, 1e3, 1e9):
@@ -65,7 +67,7 @@ def test_distances_of_all_magnitudes() -> None:
 
 
 class NeverBelowAQuarter(ToyFamily):
-    """A family whose hashes collide now and then at any distance."""
+    """A family whose hashes collide with probability 1/4 or more at any distance."""
 
     def collision_probability(self, distance: Any) -> np.ndarray:
         return 0.25 + 0.75 * super().collision_probability(distance)
@@ -108,5 +110,5 @@ def test_an_index_tells_distances_from_counts() -> None:
     assert ((found >= low) & (found <= high)).all()
     assert found[0] == 0.0
     assert (high - low)[1] < 0.1
-    # Fewer than chance makes is as far as can be, and nothing is nearer than everything.
+    # Fewer collisions than by chance mean the largest distance; all collisions mean the smallest.
     assert index.distance_estimate([0, L]).tolist() == [math.pi, 0.0]

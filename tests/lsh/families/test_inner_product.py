@@ -1,4 +1,4 @@
-"""InnerProduct: codes against plain references, rows in any form, and search for large products."""
+"""Test InnerProduct: codes against plain references, rows in any form, and search for large products."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import tracemalloc
 from typing import Any
 
 import mergesketch
-import naive
 import numpy as np
 import pytest
 import scipy.sparse
@@ -16,13 +15,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from mergesketch import LSHIndex, Race
 from mergesketch.lsh import InnerProduct, SignedRandomProjection
+from naive import inner_product as naive
+from naive.projection import sign_codes
 
 PROJECTIONS = ("gaussian", "hadamard", "sparse")
 every_projection = pytest.mark.parametrize("projection", PROJECTIONS)
 
 
 def rows(rng: np.random.Generator, n: int, d: int) -> np.ndarray:
-    """Dense rows of all lengths with zeros among them, and one row of nothing else."""
+    """Return dense rows of all lengths with zeros among them, and one row of zeros."""
     X = rng.standard_normal((n, d)) * (rng.random((n, d)) < 0.5) * rng.uniform(0.01, 1, (n, 1))
     X[n // 2] = 0.0
     return X.astype(np.float32)
@@ -52,7 +53,7 @@ def test_codes_are_the_signs_of_exact_products_of_extended_rows(
     vectors = family._srp._sign_projection.vectors.matrix.tolist()
     for query, bound, hashed in ((False, max_norm, family.hash(X)), (True, query_norm, family.hash_query(X))):
         extended = [naive.on_sphere(row, bound, query=query) for row in X.tolist()]
-        assert hashed.tolist() == naive.sign_codes(vectors, extended, n_hashes, power)
+        assert hashed.tolist() == sign_codes(vectors, extended, n_hashes, power)
 
 
 @every_projection
@@ -113,7 +114,7 @@ def test_probability_is_that_of_the_inner_product_as_it_is_given() -> None:
 
 @every_projection
 def test_wide_rows_in_any_form_have_one_code(projection: str) -> None:
-    """Rows of more features than the sums have lanes; blocks of one row and of many."""
+    """Rows have more features than the sums have lanes; blocks have one row and many."""
     for n, d in ((700, 37), (5, 300)):
         X = rows(np.random.default_rng(d), n, d)
         family = InnerProduct(d, 24, max_norm=20.0, query_norm=30.0, power=2, projection=projection)
@@ -126,7 +127,7 @@ def test_wide_rows_in_any_form_have_one_code(projection: str) -> None:
 
 
 def test_unbounded_features() -> None:
-    """Ids of 2**40 hash directly; width does not matter, up to the last two columns there can be."""
+    """Ids up to 2**40 are hashed; the width changes nothing, up to the last two columns there can be."""
     indices, indptr = np.array([3, 2**40, 5, 2**40]), np.array([0, 2, 4])
     data = np.array([1.0, -2.0, 0.5, 1.0])
     family = InnerProduct(None, 50, max_norm=3.0, query_norm=4.0, power=2, projection="sparse", seed=1)
@@ -144,7 +145,7 @@ def test_unbounded_features() -> None:
 
 
 def test_rows_are_extended_block_by_block() -> None:
-    """The memory that hashing takes does not grow with the rows."""
+    """The memory of hashing does not grow with the number of rows."""
     X = np.ones((20_000, 500), dtype=np.float32)
     family = InnerProduct(500, 8, max_norm=30.0)
     for form in (X, scipy.sparse.csr_array(X)):
@@ -155,7 +156,7 @@ def test_rows_are_extended_block_by_block() -> None:
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-        # Per thread a block of 192 rows, and another half of it within the projection.
+        # Each thread has a block of 192 rows, and half as much again within the projection.
         assert peak < 10e6 + mergesketch.get_num_threads() * 192 * 502 * 24
 
 
@@ -231,7 +232,7 @@ def test_race_sums_the_kernel_of_data_and_queries() -> None:
 
 
 def test_an_index_finds_large_inner_products() -> None:
-    """Handwritten digits, at lengths over a wide range: counts, and the products that they imply."""
+    """Handwritten digits get lengths over a wide range; counts and the products they imply are tested."""
     sklearn_datasets = pytest.importorskip("sklearn.datasets")
     rng = np.random.default_rng(8)
     digits = sklearn_datasets.load_digits().data
@@ -248,14 +249,14 @@ def test_an_index_finds_large_inner_products() -> None:
     # The largest products are the most probable collisions.
     best = np.argsort(-products, axis=1)[:, :k]
     np.testing.assert_array_equal(best, np.argsort(-kernel, axis=1)[:, :k])
-    # Hoeffding: but for a chance of 1e-9 every count is within this of its expectation, over L.
+    # By Hoeffding's inequality every count over L is this near its expectation, except with chance 1e-9.
     error = math.sqrt(math.log(2 * kernel.size / 1e-9) / (2 * L))
     found = np.take_along_axis(kernel, ids, axis=1)
     tenth = np.take_along_axis(kernel, best, axis=1)[:, -1:]
     assert (np.abs(index.kernel_estimate(counts) - found) < error).all()
     assert (found > tenth - 2 * error).all()
-    # Counts of the same kernel but drawn apart, each from its binomial, would find as many, or fewer: rows
-    # that are like each other have hash functions in common, which err alike.
+    # Independent binomial counts of the same kernel would find no more: rows that
+    # are similar share hash functions, which err alike.
     drawn = np.argsort(-rng.binomial(L, kernel), axis=1, kind="stable")[:, :k]
 
     def recalls(some: np.ndarray) -> np.ndarray:
@@ -264,7 +265,7 @@ def test_an_index_finds_large_inner_products() -> None:
     spread = 6 * math.hypot(recalls(ids).std(), recalls(drawn).std()) / math.sqrt(len(Q))
     assert recalls(ids).mean() > recalls(drawn).mean() - spread
     assert recalls(drawn).mean() > 0.5
-    # Products in the users' units, from the counts alone: their errors over the slope of the probability.
+    # Products in the users' units follow from the counts: their errors over the slope of the probability.
     lengths = np.linalg.norm(Q, axis=1, keepdims=True)
     estimates = index.distance_estimate(counts) * lengths
     truth = np.take_along_axis(products, ids, axis=1)

@@ -1,4 +1,4 @@
-"""InnerProduct: norms in one order of addition, and rows that are longer than their bound."""
+"""Test InnerProduct: norms in one order of addition, and rows longer than their bound."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ every_projection = pytest.mark.parametrize("projection", PROJECTIONS)
 
 
 def rows(rng: np.random.Generator, n: int, d: int) -> np.ndarray:
-    """Dense rows of all lengths with zeros among them, and one row of nothing else."""
+    """Return dense rows of all lengths with zeros among them, and one row of zeros."""
     X = rng.standard_normal((n, d)) * (rng.random((n, d)) < 0.5) * rng.uniform(0.01, 1, (n, 1))
     X[n // 2] = 0.0
     return X.astype(np.float32)
@@ -27,7 +27,7 @@ def rows(rng: np.random.Generator, n: int, d: int) -> np.ndarray:
 
 @pytest.mark.parametrize("d", [1, 31, 32, 33, 400])
 def test_norms_do_not_depend_on_how_rows_come(d: int) -> None:
-    """The very same number for dense and sparse rows, float32 and float64, and right to the last digits."""
+    """Dense and sparse rows, in float32 and float64, give the same number, right to its last digits."""
     X = rows(np.random.default_rng(d), 60, d)
     X[3] *= np.float32(1e18)
     X[4] *= np.float32(1e-22)
@@ -60,7 +60,7 @@ def test_norms_neither_over_nor_underflow() -> None:
 
 @every_projection
 def test_scale(projection: str) -> None:
-    """Units do not matter, as far as float64 goes."""
+    """Units do not matter within the range of float64."""
     X = rows(np.random.default_rng(3), 50, 20).astype(np.float64)
     how: dict[str, Any] = {"power": 2, "projection": projection}
     codes = InnerProduct(20, 30, max_norm=8.0, query_norm=9.0, **how)
@@ -123,7 +123,7 @@ def test_rows_beyond_the_bound_are_shortened_to_it(projection: str) -> None:
     np.testing.assert_array_equal(family.hash(X), family.hash(shortened))
     np.testing.assert_array_equal(family.hash_query(X), family.hash_query(shortened))
     np.testing.assert_allclose(family.kernel(X, X), family.kernel(shortened, shortened), atol=1e-7)
-    # So long that its square, or its norm over the bound, is no float64.
+    # The row is so long that its square, or its norm over the bound, overflows.
     huge = InnerProduct(10, 80, max_norm=1e-200, oversize="clip", projection=projection, seed=1)
     long = np.ldexp(X[:3], 900)
     assert huge.oversized(long).all()

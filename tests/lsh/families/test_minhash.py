@@ -1,4 +1,4 @@
-"""MinHash: the kernels against their naive twins, the laws of a family, collisions against theory."""
+"""Test MinHash: the kernels against their naive twins, the laws of a family, collisions against theory."""
 
 import math
 import pickle
@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import mergesketch
-import naive
 import numpy as np
 import pytest
 import scipy.sparse
@@ -14,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch.errors import IncompatibleSketchError
 from mergesketch.lsh import MinHash, family_from_config
-from mergesketch.lsh.families.minhash import choose_scheme
+from mergesketch.lsh.families.minhash_schemes import choose_scheme
 from mergesketch.lsh.kernels import minhash
+from naive import minhash as naive
+from naive.words import concatenate, mix13
 
 EMPTY = 0xFFFFFFFF
 SCHEMES = ["permutations", "one-permutation", "fast-similarity"]
@@ -28,12 +29,12 @@ def rows(sets):
 
 
 def flat(matrix):
-    """Rows of equal length as (tokens, offsets)."""
+    """Return rows of equal length as (tokens, offsets)."""
     return matrix.reshape(-1), np.arange(0, matrix.size + 1, matrix.shape[1])
 
 
 def naive_signature(family, tokens):
-    drawn = {name: values.tolist() for name, values in family._random().items()}
+    drawn = {name: values.tolist() for name, values in family.random_parameters.items()}
     key, walk_key, rank_key = drawn["keys"]
     if family.scheme == "permutations":
         return naive.minhash_permutations(tokens, key, drawn["a"], drawn["b"])
@@ -58,7 +59,7 @@ def test_signatures_are_the_naive_ones(scheme, sets, n_hashes, seed):
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize(("size", "n_hashes"), [(1, 130), (2, 64), (100, 128), (200, 300), (9000, 33)])
 def test_sets_of_every_length_are_the_naive_ones(scheme, size, n_hashes):
-    """Few full bins, few empty ones, none; and more tokens than the kernels take at once."""
+    """Few bins are full, few are empty, or none; sets have more tokens than the kernels take at once."""
     tokens = np.random.default_rng(size).integers(0, 2**64, size, dtype=np.uint64)
     family = MinHash(n_hashes, scheme=scheme, seed=9)
     assert family.signatures([tokens])[0].tolist() == naive_signature(family, tokens.tolist())
@@ -66,14 +67,14 @@ def test_sets_of_every_length_are_the_naive_ones(scheme, size, n_hashes):
 
 @pytest.mark.parametrize(("size", "n_hashes"), [(4100, 5000), (4100, 30_000)])
 def test_bins_of_long_sets_that_stay_empty_are_the_naive_ones(size, n_hashes):
-    """Bins that no round fills, few and most, in sets of more tokens than the kernels take at once."""
+    """No round fills few or most of the bins, in sets of more tokens than the kernels take at once."""
     tokens = np.random.default_rng(size).integers(0, 2**64, size, dtype=np.uint64)
     family = MinHash(n_hashes, scheme="fast-similarity", seed=9)
     signature = family.signatures([tokens])[0]
     unfilled = np.flatnonzero(signature >= 0b111 << 29)
     assert len(unfilled) > 200
     bins = [*unfilled[:10].tolist(), *range(10), n_hashes - 1]
-    drawn = {name: values.tolist() for name, values in family._random().items()}
+    drawn = {name: values.tolist() for name, values in family.random_parameters.items()}
     expected = naive.minhash_fast_similarity(
         tokens.tolist(), drawn["keys"][0], drawn["multipliers"], drawn["a"], drawn["b"], bins
     )
@@ -91,14 +92,12 @@ def test_bins_of_long_sets_that_stay_empty_are_the_naive_ones(size, n_hashes):
 def test_codes_are_the_naive_ones(sets, n_hashes, power, n_buckets, seed):
     family = MinHash(n_hashes, power=power, n_buckets=n_buckets, seed=seed)
     signatures = family.signatures(rows(sets)).reshape(-1, n_hashes, power).tolist()
-    keys = family._random()["codes"].tolist()
+    keys = family.random_parameters["codes"].tolist()
     expected = signatures
     if power == 1 and n_buckets == 2**32:
         expected = [[values[0] for values in signature] for signature in signatures]
     else:
-        expected = [
-            [naive.concatenate(v, k, n_buckets) for v, k in zip(s, keys, strict=True)] for s in signatures
-        ]
+        expected = [[concatenate(v, k, n_buckets) for v, k in zip(s, keys, strict=True)] for s in signatures]
     codes = family.hash(rows(sets))
     assert codes.dtype == np.uint32
     assert codes.shape == (len(sets), n_hashes)
@@ -226,7 +225,7 @@ def test_value_of_the_empty_set_is_never_reached():
 
     n = 4096  # every hash function x -> x + (y ^ b) with b such that this token's value is 2**32 - 1
     token = np.array([12345], np.uint64)
-    h = naive._mix13(12345)
+    h = mix13(12345)
     b = np.full(n, (2**32 - 1 - h % 2**32) % 2**32 ^ h >> 32, np.uint32)
     out = np.empty((1, n), np.uint32)
     a, offsets = np.ones(n, np.uint32), np.array([0, 1])
@@ -269,7 +268,7 @@ def test_auto_picks_by_set_size_and_number_of_values():
 
 
 def test_signatures_are_pinned():
-    """Saved sketches and indexes depend on these integers: they never change."""
+    """Saved sketches and indexes depend on these integers, so they never change."""
     pinned = {
         "permutations": [127210739, 632076073, 1088296303, 720708835],
         "one-permutation": [660932405, 141800521, 660932405, 254504408],
@@ -292,7 +291,7 @@ def test_same_signatures_in_a_fresh_process_with_another_hash_seed():
 
 
 def pairs(n, size, common, *, structured=False):
-    """n pairs of sets of `size` tokens that share `common`; independent, or runs of integers."""
+    """Return n pairs of sets of `size` tokens that share `common`; random tokens, or runs of integers."""
     width = 2 * size - common
     if structured:
         tokens = np.arange(n * width, dtype=np.uint64).reshape(n, width)
@@ -305,7 +304,7 @@ def pairs(n, size, common, *, structured=False):
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize(("size", "n_hashes"), [(1, 16), (8, 48), (60, 64), (400, 64)])
 def test_values_agree_with_probability_jaccard(scheme, size, n_hashes, structured):
-    """Pairs of different tokens are independent trials; within a pair the hash functions are not.
+    """Pairs of different tokens are independent trials; the hash functions of one pair are not.
 
     So one hash function a pair is binomial, and the mean of all is compared by the pairs' own spread.
     """
@@ -321,7 +320,7 @@ def test_values_agree_with_probability_jaccard(scheme, size, n_hashes, structure
 
 
 def test_standard_errors_are_the_documented_ones():
-    """128 values of sets of 100 tokens: binomial with permutations, below 0.75 of it with rounds.
+    """128 values of sets of 100 tokens have binomial errors with permutations, 0.75 of them with rounds.
 
     The standard error of a root mean square over n pairs is about its value / sqrt(2 n).
     """
@@ -454,7 +453,7 @@ def test_signatures_of_other_settings_are_refused_where_their_family_is_told(oth
 
 
 def test_lists_of_tokens_beyond_int64() -> None:
-    """NumPy would make floats of them, and refuse those."""
+    """NumPy would convert them to floats, and those are refused."""
     rows = [[1, 2**63], [-1, 2**64 - 1], [2**63, 5, -(2**63)]]
     tokens, offsets = np.array([t % 2**64 for row in rows for t in row], np.uint64), np.array([0, 2, 4, 7])
     np.testing.assert_array_equal(MinHash(8).hash(rows), MinHash(8).hash((tokens, offsets)))

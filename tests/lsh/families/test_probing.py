@@ -1,4 +1,4 @@
-"""Multi-probe codes: order and completeness against enumeration, success against theory, invariances."""
+"""Test multi-probe codes: order and completeness, success against theory, invariances."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import itertools
 import math
 
 import mergesketch
-import naive
 import numpy as np
 import pytest
 import scipy.sparse
@@ -16,6 +15,7 @@ from hypothesis.extra import numpy as hnp
 from mergesketch.lsh import MinHash, PStable, SignedRandomProjection
 from mergesketch.lsh.kernels import probing
 from mergesketch.lsh.kernels import probing as probing_kernels
+from naive import probing as naive
 from scipy.special import ndtr
 
 FAMILIES = {
@@ -41,7 +41,7 @@ def no_keys() -> np.ndarray:
     products=hnp.arrays(
         np.float32,
         st.tuples(st.integers(1, 3), st.integers(1, 7), st.integers(1, 3)),
-        # Small integers make ties, and 0 a bit that is set and as easily not.
+        # Small integers make ties, and 0 makes a bit that is set although nothing decides it.
         elements=st.integers(-3, 3).map(float) | st.floats(-100, 100, width=32),
     ),
     data=st.data(),
@@ -101,7 +101,7 @@ def test_steps_move_in_the_order_of_squared_distances(
     data=st.data(),
 )
 def test_sets_with_groups_of_any_size(groups: list[int], n_sets: int, data: st.DataObject) -> None:
-    """Of each group one change at most; where there are fewer sets than asked for, all of them."""
+    """Each group has at most one change. If there are fewer sets than asked for, all of them are given."""
     n = len(groups)
     scores = sorted(data.draw(st.lists(st.floats(0, 10), min_size=n, max_size=n)))
     every = naive.least_sets(scores, groups)
@@ -146,7 +146,7 @@ def test_all_buckets_of_signs_and_steps() -> None:
 
 
 def check_ranks(found: np.ndarray) -> None:
-    """The likelier come first: by far the first, and then each range of ranks after the one before it."""
+    """Check that likelier probes come first: the first by far, then each range of ranks before the next."""
     share = found.mean(axis=(0, 1))
     ranges = [share[a:b].mean() for a, b in ((0, 1), (1, 3), (3, 6), (6, 12), (12, 24))]
     assert all(a > b for a, b in itertools.pairwise(ranges))
@@ -168,17 +168,17 @@ def test_neighbours_in_probed_buckets_of_signs(projection: str) -> None:
     probes = family.probe(Q, 48)
     found = probes == family.hash(neighbours)[:, :, None]
     check_ranks(found)
-    if projection != "gaussian":  # whose vectors alone are at hand
+    if projection != "gaussian":  # only its vectors are available
         return
     products = (Q @ family._sign_projection.vectors.matrix.T).reshape(n, power, n_hashes)
     flip = ndtr(-np.abs(products) / math.tan(angle))
     flipped = (probes ^ probes[:, :, :1])[:, :, None, :] >> np.arange(power, dtype=np.uint32)[:, None] & 1
     chance = flip.transpose(0, 2, 1)[..., None]
     probability = np.where(flipped == 1, chance, 1 - chance).prod(axis=2)
-    # Neighbours are drawn anew for every query, so queries are independent, and tables of one nearly so.
+    # Every query has its own neighbours, so queries are independent; tables of one query nearly are.
     error = np.sqrt((probability * (1 - probability)).sum(axis=(0, 1))) / (n * n_hashes)
     assert (np.abs(found.mean(axis=(0, 1)) - probability.mean(axis=(0, 1))) < 6 * error + 1e-4).all()
-    # Of what the 48 likeliest buckets by the true probabilities would find, nearly all is found.
+    # Nearly all is found that the 48 likeliest buckets by the true probabilities would find.
     masks = np.arange(2**power)[:, None] >> np.arange(power) & 1
     some = chance[:40, :5, None, :, 0]
     best = np.sort(np.where(masks == 1, some, 1 - some).prod(axis=3), axis=2)[:, :, -48:].sum()
@@ -186,7 +186,7 @@ def test_neighbours_in_probed_buckets_of_signs(projection: str) -> None:
 
 
 def test_neighbours_in_probed_buckets_of_steps() -> None:
-    """Given where the query lies in its cells, a row at distance c moves by normal noise of deviation c."""
+    """Given the query's place in its cells, a row at distance c moves by normal noise of deviation c."""
     rng = np.random.default_rng(2)
     n, d, n_hashes, power, width, distance = 1500, 32, 40, 6, 4.0, 1.6
     family = PStable(d, n_hashes, width=width, power=power, n_buckets=2**32, seed=4)
@@ -226,7 +226,7 @@ def test_the_first_probe_is_the_code(make) -> None:
         assert probes.dtype == np.uint32
         assert probes.max() < family.n_buckets
         np.testing.assert_array_equal(probes[:, :, 0], codes)
-    # Fewer probes are the first of more.
+    # Asking for fewer probes gives the first ones of a longer list.
     np.testing.assert_array_equal(family.probe(Q, 40)[:, :, :8], family.probe(Q, 8))
 
 
@@ -262,7 +262,7 @@ def test_probes_depend_on_the_row_alone(make, d: int) -> None:
 
 
 def test_a_border_in_doubt_is_that_of_the_code() -> None:
-    """Rows orthogonal to vectors but for rounding: float32 products alone would give other signs."""
+    """Rows are orthogonal to vectors except for rounding; float32 products alone would have other signs."""
     family = SignedRandomProjection(40, 50, power=4, seed=2)
     rng = np.random.default_rng(9)
     rows = []
@@ -272,7 +272,7 @@ def test_a_border_in_doubt_is_that_of_the_code() -> None:
     Q = np.array(rows)
     probes = family.probe(Q, 2)
     np.testing.assert_array_equal(probes[:, :, 0], family.hash(Q))
-    # The bit that hardly was decided is the first to flip.
+    # The bit with the smallest margin is the first to flip.
     for place in range(200):
         k, h = divmod(place, 50)
         assert probes[place, h, 0] ^ probes[place, h, 1] == 1 << k

@@ -1,11 +1,10 @@
-"""The projection families: codes against plain references, collisions against theory, exactness."""
+"""Test the projection families: codes against plain references, collisions against theory, exactness."""
 
 from __future__ import annotations
 
 import math
 import warnings
 
-import naive
 import numpy as np
 import pytest
 import scipy.sparse
@@ -16,6 +15,8 @@ from mergesketch.lsh import PStable, SignedRandomProjection
 from mergesketch.lsh.kernels.multiply import PANEL, longest_sum, make_panels, multiply_panels
 from mergesketch.lsh.kernels.products import error_bounds
 from mergesketch.sketches.kernels import code_counters
+from naive import projection as naive
+from naive.race import race_counts
 from scipy.integrate import quad
 
 FAMILIES = {
@@ -30,7 +31,7 @@ every_family = pytest.mark.parametrize("make", FAMILIES.values(), ids=FAMILIES.k
 
 
 def rows(rng: np.random.Generator, n: int, d: int) -> np.ndarray:
-    """Dense rows of float32 with zeros among them, and one row of nothing else."""
+    """Return dense float32 rows with zeros among them, and one row of zeros."""
     X = (rng.standard_normal((n, d)) * (rng.random((n, d)) < 0.5)).astype(np.float32)
     X[n // 2] = 0.0
     return X
@@ -71,7 +72,7 @@ def test_p_stable_codes_are_the_mixed_steps_of_exact_products(X: np.ndarray, see
 @settings(max_examples=30, deadline=None)
 @given(X=matrices, seed=st.integers(0, 5))
 def test_hadamard_codes_are_the_signs_of_the_matrix(X: np.ndarray, seed: int) -> None:
-    """Against the dense matrix H D3 H D2 H D1, where rounding leaves no doubt of a sign."""
+    """The dense matrix H D3 H D2 H D1 gives the same signs where rounding leaves no doubt."""
     family = SignedRandomProjection(7, 6, power=4, projection="hadamard", seed=seed)
     products = naive.hadamard_products(family._sign_projection.masks, X)[:, :24]
     bits = (family.hash(X)[:, None, :] >> np.arange(4, dtype=np.uint32)[None, :, None]) & 1
@@ -82,7 +83,7 @@ def test_hadamard_codes_are_the_signs_of_the_matrix(X: np.ndarray, seed: int) ->
 @pytest.mark.parametrize("d", [1, 256, 257, 784, 1025, 4096, 5000, 20_000, 40_000, 70_000, 140_000])
 @pytest.mark.parametrize(("n_hashes", "power"), [(1, 1), (7, 3), (16, 2), (300, 8)])
 def test_hadamard_codes_of_every_size(d: int, n_hashes: int, power: int) -> None:
-    """Bit for bit: rounding depends on the order of the levels and on nothing else. Dense and sparse rows."""
+    """Rounding depends on the order of the levels alone, so dense and sparse rows agree to the bit."""
     rng = np.random.default_rng(d)
     X = (rng.standard_normal((2, d)) * (rng.random((2, d)) < 0.7)).astype(np.float32)
     family = SignedRandomProjection(d, n_hashes, power=power, projection="hadamard", seed=3)
@@ -114,7 +115,7 @@ def test_sparse_codes_are_the_signs_of_hashed_entries(X: np.ndarray, seed: int) 
 
 @pytest.mark.parametrize("d", [400, 1100])
 def test_exact_where_float32_is_not(d: int) -> None:
-    """Rows made orthogonal to the vectors: float32 products have random signs, the codes do not."""
+    """Rows are orthogonal to the vectors: float32 products have random signs, and the codes do not."""
     family = SignedRandomProjection(d, 64, power=8, seed=1)
     W = family._sign_projection.vectors.matrix.astype(np.float64)
     rng = np.random.default_rng(2)
@@ -133,7 +134,7 @@ def test_exact_where_float32_is_not(d: int) -> None:
 @pytest.mark.parametrize("d", [1, 5, 513, 1100])
 @pytest.mark.parametrize("n_vectors", [1, 64, 150])
 def test_products_err_within_their_bound(d: int, n_vectors: int) -> None:
-    """Also where rounding errors do not cancel: numbers of one sign."""
+    """The bound holds for numbers of one sign too, whose rounding errors do not cancel."""
     rng = np.random.default_rng(d)
     for shift in (0.0, 5.0):
         X = np.zeros((18, d), dtype=np.float32)
@@ -152,7 +153,7 @@ def test_products_err_within_their_bound(d: int, n_vectors: int) -> None:
 
 @pytest.mark.parametrize("p", [1, 2])
 def test_huge_steps_keep_their_sign(p: int) -> None:
-    """Beyond what an integer holds steps become the largest, not each other's."""
+    """Steps that no integer can represent become the largest one of their sign."""
     family = PStable(1, 200, p=p, n_buckets=2**32)
     codes = family.hash([[1e30], [1e200], [-1e30], [-1e200]])
     np.testing.assert_array_equal(codes[0], codes[1])
@@ -162,7 +163,7 @@ def test_huge_steps_keep_their_sign(p: int) -> None:
 
 @every_family
 def test_scale(make) -> None:
-    """Tiny and huge rows neither under- nor overflow; angles do not depend on length."""
+    """Tiny and huge rows neither underflow nor overflow; angles do not depend on length."""
     X = rows(np.random.default_rng(3), 50, 20).astype(np.float64)
     family = make(20, 30)
     for power in (-900, -130, 130, 900):
@@ -178,7 +179,7 @@ def test_scale(make) -> None:
 
 
 def test_sparse_rows_of_few_entries_collide_as_theory_says() -> None:
-    """Random signs in place of normal entries would fail here: their sums take few values."""
+    """Random signs in place of normal entries would fail here, because their sums take few values."""
     family = SignedRandomProjection(None, 40_000, projection="sparse", seed=5)
     X = np.array([[1.0, 0.5, 0.0], [0.5, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [1.0, 1.0, 1.0]])
     codes, expected = family.hash(X), family.kernel(X, X)
@@ -189,7 +190,7 @@ def test_sparse_rows_of_few_entries_collide_as_theory_says() -> None:
 
 @pytest.mark.parametrize("d", [2, 3, 8, 20])
 def test_hadamard_rows_of_few_entries_collide_as_theory_says(d: int) -> None:
-    """Over many seeds; blocks as small as d would be wrong by a tenth here."""
+    """Rates are over many seeds; blocks as small as d would be wrong by a tenth here."""
     n_seeds, angles = 200, np.array([0.1, 0.5, 1.0, 2.0])
     x, Y = np.zeros((1, d)), np.zeros((4, d))
     x[0, 0], Y[:, 0], Y[:, 1] = 1.0, np.cos(angles), np.sin(angles)
@@ -203,7 +204,7 @@ def test_hadamard_rows_of_few_entries_collide_as_theory_says(d: int) -> None:
 
 
 def test_hadamard_rows_with_ties_collide_within_what_the_notes_say() -> None:
-    """Products of equal entries are 0 at times: a multiple of such a row need not have its bits."""
+    """Some products of equal entries are 0, so a multiple of such a row may have other bits."""
     n_seeds, entries = 40, np.array([1, 2, 3, 4, 8])
     for d in (8, 200):
         X = np.zeros((5, d))
@@ -266,7 +267,7 @@ def test_kernels() -> None:
 
 
 def test_unbounded_features() -> None:
-    """Ids of 2**40 hash directly, and a wider matrix of the same entries to the same codes."""
+    """Ids up to 2**40 are hashed, and a wider matrix of the same entries gives the same codes."""
     family = SignedRandomProjection(None, 50, power=2, projection="sparse", seed=1)
     indices, indptr = np.array([3, 2**40, 5, 2**40]), np.array([0, 2, 4])
     data = np.array([1.0, -2.0, 0.5, 1.0])
@@ -276,7 +277,7 @@ def test_unbounded_features() -> None:
 
 
 def test_entries_that_are_kept_are_those_that_are_hashed() -> None:
-    """Entries are kept for the rows that follow; a row on its own meets none that were."""
+    """Entries are kept for later rows; a row on its own finds none that were kept."""
     rng = np.random.default_rng(4)
     dense = (rng.standard_normal((30, 3000)) * (rng.random((30, 3000)) < 0.5)).astype(np.float32)
     features = np.sort(rng.choice(2**12, (30, 40)), axis=1) * np.int64(2**30)
@@ -293,7 +294,7 @@ def test_entries_that_are_kept_are_those_that_are_hashed() -> None:
 
 @pytest.mark.parametrize("projection", ["gaussian", "hadamard", "sparse"])
 def test_a_million_features(projection: str) -> None:
-    """Dense and sparse rows to the same codes, at the rate of collisions that their angles have."""
+    """Dense and sparse rows have the same codes, and collide at the rate of their angles."""
     d, rng = 1_000_000, np.random.default_rng(5)
     n_hashes = 2 if projection == "gaussian" else 2_000
     family = SignedRandomProjection(d, n_hashes, projection=projection, seed=6)
@@ -318,7 +319,7 @@ def test_a_million_features(projection: str) -> None:
     data=st.data(),
 )
 def test_counters(n: int, shape: tuple[int, int], weighted: bool, data: st.DataObject) -> None:
-    """A range of a sketch's rows is added to, and no other; reading gives what was counted."""
+    """Only the given range of a sketch's rows is added to; reading returns what was counted."""
     n_hashes, n_buckets = shape
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
     start = data.draw(st.integers(0, n_hashes))
@@ -328,7 +329,7 @@ def test_counters(n: int, shape: tuple[int, int], weighted: bool, data: st.DataO
     counts = np.zeros(shape, dtype=np.int32)
     code_counters.scatter_add(codes, weights, start, stop, counts)
     each = weights.tolist() if weighted else [1] * n
-    expected = np.array(naive.race_counts(codes.tolist(), each, n_hashes, n_buckets))
+    expected = np.array(race_counts(codes.tolist(), each, n_hashes, n_buckets))
     expected[:start] = expected[stop:] = 0
     np.testing.assert_array_equal(counts, expected)
     edges, out = np.arange(n_hashes + 1), np.full((*codes.shape, 1), -1.0)

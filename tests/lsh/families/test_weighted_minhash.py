@@ -1,10 +1,9 @@
-"""WeightedMinHash: codes against plain sampling, similarities, logarithms and bad input."""
+"""Test WeightedMinHash: codes against plain sampling, similarities, logarithms and bad input."""
 
 from __future__ import annotations
 
 import math
 
-import naive
 import numpy as np
 import pytest
 import scipy.sparse
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 from mergesketch.lsh import WeightedMinHash
 from mergesketch.lsh.families import weighted_minhash
 from mergesketch.lsh.kernels.weighted_minhash import log_weight
+from naive import weighted_minhash as naive
 
 WEIGHTS = st.floats(1e-3, 1e3) | st.sampled_from([1.0, 2.0, 1e-300, 5e-324, 1e300, 1.7976931348623157e308])
 ROWS = st.lists(st.dictionaries(st.integers(0, 2**40), WEIGHTS, max_size=6), min_size=1, max_size=4)
@@ -54,7 +54,7 @@ def test_blocks_of_rows_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("scale", [5e-322, 1e-310, 1e-300, 1e-40, 1e40, 1e300, 1e307])
 def test_weights_of_any_size_collide_as_their_similarity_says(scale: float) -> None:
-    """Between 1 and 10 times the scale, subnormal numbers included, which round."""
+    """Weights are 1 to 10 times the scale; subnormal numbers, which are rounded, are included."""
     rng = np.random.default_rng(13)
     x, y = rng.uniform(1, 10, (2, 1, 20)) * scale * (rng.random((2, 1, 20)) < 0.8)
     family = WeightedMinHash(20_000, seed=8)
@@ -66,7 +66,7 @@ def test_weights_of_any_size_collide_as_their_similarity_says(scale: float) -> N
 
 
 def test_codes_are_uniform() -> None:
-    """High bits of values, which codes of few buckets are made of, whatever won."""
+    """Codes of few buckets are made of the high bits of values, whatever feature was sampled."""
     X = np.random.default_rng(14).exponential(size=(1, 50))
     for power, n_buckets in ((1, 64), (1, 2**32), (2, 64)):
         codes = WeightedMinHash(64_000, power=power, n_buckets=n_buckets, seed=9).hash(X)[0]
@@ -100,7 +100,7 @@ def test_logarithms() -> None:
 
 @pytest.mark.parametrize("scale", [1.0, 2.0, 0.3])
 def test_lengths_matter(scale: float) -> None:
-    """J(x, s x) is the ratio of the lengths: the family is not blind to scale, as that of angles is."""
+    """J(x, s x) is the ratio of the lengths; unlike families of angles, this one sees the scale."""
     x = np.random.default_rng(1).exponential(size=(1, 40))
     family = WeightedMinHash(20_000, seed=2)
     J = min(scale, 1 / scale)

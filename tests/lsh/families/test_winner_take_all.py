@@ -1,4 +1,4 @@
-"""Winner-take-all: codes against a plain reference, collisions against theory, densification, bad input."""
+"""Test winner-take-all: codes against a plain reference, collisions, densification, bad input."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import math
 from typing import Any
 
 import mergesketch
-import naive
 import numpy as np
 import pytest
 import scipy.sparse
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from mergesketch.lsh import WinnerTakeAll
 from mergesketch.lsh.families.order_agreement import agreement_at
+from naive import winner_take_all as naive
 from scipy.stats import kendalltau
 
 quickly = settings(max_examples=60, deadline=None)
@@ -61,7 +61,7 @@ def test_codes_are_those_of_the_winners(data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("density", [0.01, 0.1, 0.9, 1.0])
 def test_codes_of_wider_rows(density: float) -> None:
-    """Dense rows that fill several blocks; sparse ones whose empty bins search as well as walk."""
+    """Dense rows fill several blocks; empty bins of sparse rows search as well as walk."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((130, 300)) * (rng.random((130, 300)) < density)
     X[70] = 0
@@ -85,7 +85,7 @@ def test_long_concatenations_are_mixed() -> None:
 
 @pytest.mark.parametrize("n_buckets", [None, 2**30])
 def test_wide_rows_are_transposed_in_parts(n_buckets: int | None) -> None:
-    """Rows without zeros, with some, and of nothing else; with groups of more features than a part has."""
+    """Rows have no zeros, some, or only zeros; groups have more features than a part."""
     rng = np.random.default_rng(3)
     X = rng.standard_normal((70, 5001))
     X[1] *= rng.random(5001) < 0.03
@@ -155,7 +155,7 @@ def test_other_dtypes_have_the_codes_of_their_values(dtype: type) -> None:
     n_buckets=st.sampled_from([None, 2**20]),
 )
 def test_codes_depend_on_the_order_alone(X: np.ndarray, seed: int, n_buckets: int | None) -> None:
-    """Rising functions change no code, if they keep zeros; without zeros, any does."""
+    """Rising functions that keep zeros change no code; without zeros, every rising function changes none."""
     family = WinnerTakeAll(17, 40, group_size=4, n_buckets=n_buckets, seed=seed)
     np.testing.assert_array_equal(family.hash(X**3), family.hash(X))
     np.testing.assert_array_equal(family.hash(np.sinh(X) * 1e-9), family.hash(X))
@@ -166,7 +166,7 @@ def test_codes_depend_on_the_order_alone(X: np.ndarray, seed: int, n_buckets: in
 
 
 def test_every_bin_of_a_permutation_is_used() -> None:
-    """Features beyond the last bin of full size too: a row of one of these has its code from it."""
+    """Features after the last bin of full size count too: a row of one of these gets its code from it."""
     d, K = 11, 4
     family = WinnerTakeAll(d, 6, group_size=K, n_buckets=2**32, seed=5)
     assert family._n_own == 2
@@ -219,7 +219,7 @@ def test_kernel_of_whole_rows_is_whether_the_largest_agree() -> None:
 
 @pytest.mark.parametrize("K", [2, 5])
 def test_kernel_of_a_million_features(K: int) -> None:
-    """Of sparse rows, against the share of features that they have in common; in memory of their entries."""
+    """Sparse rows are compared with their share of common features, in the memory of their entries."""
     rng = np.random.default_rng(5)
     columns = [np.sort(rng.choice(10**6, 300, replace=False)) for _ in range(2)]
     columns[1][:200] = columns[0][:200]
@@ -235,7 +235,7 @@ def test_kernel_of_a_million_features(K: int) -> None:
 def agreement_rates(
     x: np.ndarray, y: np.ndarray, n_seeds: int, **arguments: Any
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Collision rates of rows of x with those of y over seeds, and their standard errors."""
+    """Return collision rates of rows of x with those of y over seeds, and their standard errors."""
     shares = []
     for seed in range(n_seeds):
         family = WinnerTakeAll(x.shape[1], seed=seed, **arguments)
@@ -263,7 +263,7 @@ def test_rows_without_zeros_collide_as_the_kernel_says(
 @pytest.mark.parametrize("density", [0.03, 0.2, 0.6])
 @pytest.mark.parametrize("n_buckets", [None, 2**32])
 def test_rows_with_zeros_collide_as_the_kernel_says(density: float, n_buckets: int | None) -> None:
-    """Up to what it says of bins that draw each other from one permutation: one over those not empty."""
+    """The difference is at most one over the number of bins that are not empty, as the notes say."""
     rng = np.random.default_rng(7)
     d, K = 400, 4
     x = rng.standard_normal((3, d)) * (rng.random((3, d)) < density)
@@ -278,7 +278,7 @@ def test_rows_with_zeros_collide_as_the_kernel_says(density: float, n_buckets: i
 
 
 def test_donors_are_independent_of_each_other() -> None:
-    """Empty bins that looked for donors in one order would collide together: the spread of rates tells."""
+    """Empty bins that looked for donors in one order would collide together; the spread of rates shows it."""
     d, K, n_hashes = 2000, 4, 100
     x, y = np.zeros((2, 1, d))
     x[0, :60], y[0, 30:90] = 1.0, 1.0  # a Jaccard similarity of 1/3
@@ -292,7 +292,7 @@ def test_donors_are_independent_of_each_other() -> None:
     )
     expected = WinnerTakeAll(d, 1, group_size=K, n_buckets=2**32).kernel(x, y)[0, 0]
     assert abs(shares.mean() - expected) < 6 * shares.std(ddof=1) / 20 + 0.003
-    # As of independent hashes; 400 rates tell their variance to 7 %.
+    # The variance is that of independent hashes; 400 rates measure it to 7 %.
     assert shares.var(ddof=1) < 1.45 * expected * (1 - expected) / n_hashes
 
 
@@ -309,7 +309,7 @@ def test_two_agree_by_the_arcsine() -> None:
 def test_three_agree_by_the_orthants() -> None:
     """The largest of three is one pair: four differences of normal numbers are positive (David 1953)."""
     rho = np.array([-0.7, 0.0, 0.4, 0.8])
-    # Those of X correlate by 1/2, as do those of Y; across they do by rho and rho / 2.
+    # Differences of X correlate by 1/2, as do those of Y; between X and Y by rho and rho / 2.
     a, b = np.arcsin(rho), np.arcsin(rho / 2)
     orthant = 1 / 9 + (a + b) / (4 * np.pi) + (a**2 - b**2) / (4 * np.pi**2)
     np.testing.assert_allclose(
@@ -333,7 +333,7 @@ def test_the_copula_is_what_such_data_show(K: int, rho: float) -> None:
     x = rng.standard_normal((4000, 32))
     y = rho * x + math.sqrt(1 - rho * rho) * rng.standard_normal((4000, 32))
     family = WinnerTakeAll(32, 2, group_size=K, seed=9)
-    # Pairs are independent; two bins of one permutation are too, for they have no feature in common.
+    # Pairs are independent. So are two bins of one permutation, which have no feature in common.
     rate = (family.hash(np.exp(x)) == family.hash(y**3)).mean()
     expected = float(family.collision_probability(1 - rho))
     assert abs(rate - expected) < 6 * math.sqrt(expected * (1 - expected) / 8000)
@@ -394,7 +394,7 @@ def test_distances_lie_between_none_and_two(distance: Any) -> None:
 
 
 def test_a_configuration_allocates_nothing() -> None:
-    """It may come from a file; only hashing draws the permutations."""
+    """A configuration may come from a file, so only hashing draws the permutations."""
     family = WinnerTakeAll(2**31 - 1, 2**20, group_size=65536)
     assert family.config()["n_features"] == 2**31 - 1
     assert not {"_layout", "_keys", "_donor_keys"} & set(family.__dict__)

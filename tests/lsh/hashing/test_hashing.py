@@ -1,4 +1,4 @@
-"""hash_keys and as_byte_buffer: every kind of key, against the xxhash package; and what they refuse."""
+"""Test hash_keys and as_byte_buffer on every kind of key against the xxhash package, and refusals."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -23,7 +23,7 @@ def reference(keys: list[bytes], seed: int = 0) -> list[int]:
 
 
 def is_text(value: bytes) -> bool:
-    """UTF-8 without control characters but white space."""
+    """Check for UTF-8 without control characters except white space."""
     try:
         return not any(c == "\x7f" or (c < " " and c not in "\t\n\v\f\r") for c in value.decode())
     except UnicodeDecodeError:
@@ -42,7 +42,7 @@ def threads() -> Iterator[None]:
 
 
 def test_vectors() -> None:
-    """Pinned: saved sketches depend on these."""
+    """Saved sketches depend on these values."""
     strings = ["", "a", "café", "The quick brown fox jumps over the lazy dog"]
     assert hash_keys(strings).tolist() == [
         0x2D06800538D394C2,
@@ -96,7 +96,7 @@ def test_lists_of_str(strings: list[str], seed: int) -> None:
 @settings(max_examples=200, deadline=None)
 def test_bytes(strings: list[bytes], seed: int) -> None:
     assert hash_keys(strings, seed).tolist() == reference(strings, seed)
-    stripped = [s.rstrip(b"\0") for s in strings]  # what an S array stores
+    stripped = [s.rstrip(b"\0") for s in strings]  # an S array stores these
     array = np.array(strings, dtype="S") if strings else np.empty(0, dtype="S5")
     width = array.dtype.itemsize
     if all(map(is_text, stripped)) or all(len(s) == width for s in stripped):
@@ -172,7 +172,7 @@ def test_arrow_integers() -> None:
 
 
 def test_arrow_by_capsule() -> None:
-    """Anything that exports Arrow's PyCapsules, without its type being known."""
+    """Any object that exports Arrow's PyCapsules is taken, whatever its type."""
     pa = pytest.importorskip("pyarrow")
 
     class Foreign:
@@ -209,7 +209,7 @@ def test_arrow_refusals() -> None:
         TypeError, match="keys must be one column, got an Arrow Table: pass one of its columns"
     ):
         hash_keys(pa.table({"a": ["b"]}))
-    # Neither count nor place of nulls is told by the dictionary: values of it may be null too.
+    # The dictionary's own values may be null too, so the nulls of the indices are not all of them.
     for indices, values in (([0, 1, 0], ["a", None]), ([0, None, 0], ["a", "b"])):
         array = pa.DictionaryArray.from_arrays(pa.array(indices), pa.array(values))
         with pytest.raises(ValueError, match="keys must have no nulls, got 1, the first at 3"):
@@ -226,7 +226,7 @@ def test_arrow_refusals() -> None:
         ([1, True], TypeError, "got bool, int"),
         ([np.True_], TypeError, "got bool"),
         ([1.0], TypeError, "got float"),
-        # One of NumPy's integers by its bases.
+        # By its base classes it is one of NumPy's integers.
         ([np.timedelta64(5, "ns")], TypeError, "all bytes or all int, got timedelta64"),
         ([1, np.timedelta64("NaT")], TypeError, "got int, timedelta64"),
         (np.array([np.timedelta64(5)], dtype=object), TypeError, "got timedelta64"),
@@ -300,7 +300,7 @@ def test_independent_of_threads(n_threads: int, threads: None) -> None:
 
 
 def test_numbers_that_are_drawn_in_blocks_are_those_of_one_stream() -> None:
-    """Saved sketches depend on them: one word of Philox each, in order, whatever the blocks."""
+    """Saved sketches depend on them: each is one word of Philox, in order, whatever the blocks."""
     from mergesketch.lsh.support.random import normal, random_uint64, uniform
     from scipy.special import ndtri
 

@@ -1,4 +1,4 @@
-"""Keys as a pair (data, offsets), the layout of an Arrow string array: as a list of bytes, on any device."""
+"""Test keys as a pair (data, offsets), Arrow's layout of strings: they equal a list, on any device."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WORDS = [b"tea", b"", b"cake", b"a longer key than the others are, of some forty
 
 
 def pair(keys: list[bytes], device: str, margin: int = 0) -> tuple[Any, Any]:
-    """Keys as data and offsets, with some bytes before and behind that are no key's."""
+    """Return keys as data and offsets, with some bytes before and after them that belong to no key."""
     data = np.frombuffer(b"x" * margin + b"".join(keys) + b"x" * margin, np.uint8)
     offsets = margin + np.concatenate([[0], np.cumsum([len(key) for key in keys])]).astype(np.int64)
     return PLACES[device](data), PLACES[device](offsets)

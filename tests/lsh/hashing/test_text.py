@@ -1,4 +1,4 @@
-"""Shingles against a plain Python shingler, on odd Unicode, random bytes and real source files."""
+"""Test shingles against a plain Python shingler, on odd Unicode, random bytes and real source files."""
 
 # ruff: noqa: RUF001
 
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import mergesketch
-import naive
 import numpy as np
 import pytest
 import xxhash
@@ -22,6 +21,7 @@ from mergesketch.lsh.hashing import text as text_module
 from mergesketch.lsh.kernels import text as kernels
 from mergesketch.lsh.tables.make_unicode import ASSIGNED, DELTA_SHIFT, MARK, SINGLE, WORD
 from mergesketch.lsh.tables.unicode import unicode_table
+from naive import text as naive
 
 # Characters that a shingler gets wrong: case pairs of unequal UTF-8 length, final sigma, sharp s, marks,
 # scripts without spaces, astral letters and digits, joiners, separators of two and three bytes, NUL.
@@ -30,7 +30,7 @@ ODD += "ไทยกำลังລາວខ្មែរမြန်မာ한국
 
 
 def known(character: str) -> bool:
-    """Whether the table was made by a version of Unicode that had it, if the running one has."""
+    """Check if the table's version of Unicode has the character, or the running one lacks it too."""
     code, table = ord(character), unicode_table()
     entry = table.records[table.stage2[int(table.stage1[code >> 7]) << 7 | code & 127]]
     return bool(entry & ASSIGNED) or unicodedata.category(character) == "Cn"
@@ -42,7 +42,7 @@ documents = st.lists(st.text(characters, max_size=60), max_size=6)
 units = st.sampled_from(["word", "character"])
 seeds = st.sampled_from([0, 1, 2**64 - 1])
 
-# Pieces of UTF-8 and of what is not: leads, tails, overlongs, surrogates, code points beyond the last.
+# Pieces of valid and invalid UTF-8: leads, tails, overlongs, surrogates, code points beyond the last.
 FRAGMENTS = """
 61 20 00 706c61696e20617363696920746578742e c3a9 e6bca2 f09d929c 80 bf c0 c0af c1 c2 df e0 e080af e09fbf
 e0a080 eda080 ed9f edbfbf ed9fbf ee8080 efbfbf e6bc f08080af f08fbfbf f0908080 f09d92 f4 f48fbfbf f4908080
@@ -59,7 +59,7 @@ def threads() -> Iterator[None]:
 
 
 def rows(shingles: Shingles) -> list[tuple[int, list[int]]]:
-    """Status and tokens of each document."""
+    """Return the status and the tokens of each document."""
     parts = [shingles.tokens[a:b].tolist() for a, b in pairwise(shingles.offsets)]
     return list(zip(shingles.status.tolist(), parts, strict=True))
 
@@ -76,7 +76,7 @@ def test_text(texts: list[str], unit: str, size: int, seed: int) -> None:
 @given(st.lists(st.binary(max_size=30) | st.lists(fragments, max_size=8).map(b"".join), max_size=6), units)
 @settings(max_examples=1000, deadline=None)
 def test_utf8(texts: list[bytes], unit: str) -> None:
-    """Random bytes are refused exactly where Python's decoder refuses them, and alone."""
+    """Random bytes are refused where Python's decoder refuses them, and nowhere else."""
     assert rows(shingle(texts, unit=unit, size=2)) == [naive.shingles(text, unit, 2, 0) for text in texts]
 
 
@@ -101,7 +101,7 @@ def stdlib_sources() -> list[bytes]:
 
 @pytest.mark.parametrize("unit", ["word", "character"])
 def test_real_sources(unit: str) -> None:
-    """Every ninth file of the standard library, and those of its tests that are about encodings."""
+    """Every ninth file of the standard library is read, and its tests of encodings."""
     sources = stdlib_sources()[::9]
     expected = [naive.shingles(text, unit, 5, 0) for text in sources]
     assert rows(shingle(sources, unit=unit)) == expected
@@ -133,7 +133,7 @@ def test_whole_standard_library_checks_utf8() -> None:
     ids=["words", "growing", "long words", "separators", "two bytes", "han", "straddling"],
 )
 def test_longer_than_a_piece(text: str, unit: str) -> None:
-    """Documents are read in pieces; shingles and characters cross from one into the next."""
+    """Documents are read in pieces; shingles and characters cross the borders of pieces."""
     assert len(text.encode()) > 2 * kernels._PIECE
     size = 3
     assert rows(shingle([text, "a b c d"], unit=unit, size=size)) == [
@@ -153,7 +153,7 @@ def test_shingles_longer_than_a_piece() -> None:
 
 
 def test_invalid_after_many_shingles() -> None:
-    """Tokens of pieces before the invalid byte are taken back."""
+    """Tokens of the pieces before the invalid byte are removed again."""
     bad = b"some words " * 20_000 + b"\xff"
     result = shingle([b"a b", bad, b"c d"], size=2)
     assert result.status.tolist() == [0, 2, 0]
@@ -162,7 +162,7 @@ def test_invalid_after_many_shingles() -> None:
 
 
 def test_vectors() -> None:
-    """Pinned: the definition of a shingle in documented terms."""
+    """These values pin the documented definition of a shingle."""
     text = "The QUICK brown—fox's Straße_1 Ⅷ. 東京タワー"
     words = ["the", "quick", "brown", "fox", "s", "straße_1", "ⅷ", "東", "京", "タワー"]
     result = shingle([text], size=3, seed=7)
@@ -184,7 +184,7 @@ def test_lower_casing_is_idempotent() -> None:
 
 
 def test_table_against_unicodedata() -> None:
-    """Code points that the running Python knows as the table's version of Unicode does: all but new ones."""
+    """Only code points are compared that both versions of Unicode know alike: all except new ones."""
     table = unicode_table()
     codes = np.arange(sys.maxunicode + 1)
     entries = table.records[table.stage2[table.stage1[codes >> 7].astype(np.int64) << 7 | codes & 127]]
@@ -203,7 +203,7 @@ def test_table_against_unicodedata() -> None:
         if entry & WORD:
             lower = naive.lower_one_to_one(character)
             assert code + (entry >> DELTA_SHIFT) == ord(lower), hex(code)
-            # What the kernel's scratch relies on, counting the space that may come before.
+            # The kernel's scratch relies on this; a space before the word counts.
             assert len(lower.encode()) + 1 <= 2 * len(character.encode()), hex(code)
     assert compared > 280_000
 
@@ -248,7 +248,7 @@ def test_refusals(arguments: dict[str, Any], message: str) -> None:
 
 
 def unequal_texts() -> list[str]:
-    """Documents of very unequal sizes, many of them empty."""
+    """Return documents of very unequal sizes, many of them empty."""
     rng = np.random.default_rng(3)
     return ["", *(f"word{i} é漢 " * int(rng.pareto(0.6)) for i in range(3000)), "x y " * 800_000, "last one"]
 
@@ -270,7 +270,7 @@ def test_independent_of_threads(n_threads: int, unit: str, threads: None) -> Non
 def test_independent_of_room_and_waves(
     n_threads: int, threads: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However little room the result begins with, and however documents are cut into ranges."""
+    """Neither the room at the start nor the ranges that documents are cut into change the result."""
     texts = unequal_texts()
     mergesketch.set_num_threads(n_threads)
     expected = shingle(texts, size=1)

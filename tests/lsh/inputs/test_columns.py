@@ -1,4 +1,4 @@
-"""Keys, texts and values in columns of pandas, polars and Arrow: as the plain list's, and what is refused."""
+"""Test columns of pandas, polars and Arrow: they equal the plain list, or are refused."""
 
 from __future__ import annotations
 
@@ -238,7 +238,7 @@ def test_nulls_of_pandas(dtype: str) -> None:
 
 
 def test_digests_in_an_array_are_never_cut_in_silence() -> None:
-    """NumPy's S arrays lose NUL bytes at the end: a filter would deny digests that it was given."""
+    """NumPy's S arrays drop NUL bytes at the end, so a filter would not find digests that were added."""
     digests = np.random.default_rng(0).integers(0, 256, (20_000, 16), dtype=np.uint8)
     plain, fields = [row.tobytes() for row in digests], digests.view("S16")[:, 0]
     assert sum(digest[-1] == 0 for digest in plain) > 50
@@ -259,7 +259,7 @@ def test_digests_in_an_array_are_never_cut_in_silence() -> None:
 
 
 def test_tables_of_rows() -> None:
-    """Numbers and booleans of any column; what is neither is told by the column's name."""
+    """Columns may hold numbers and booleans; any other column is named in the message."""
     pd, pl, pa = (pytest.importorskip(name) for name in ("pandas", "polars", "pyarrow"))
     family = SignedRandomProjection(2, n_hashes=8, power=2, seed=1)
     plain = np.array([[0.5, 1.0], [-2.0, 0.0]])
@@ -308,7 +308,7 @@ def test_texts_of_extension_types_are_texts() -> None:
 
 
 def lying_arrow_arrays() -> Iterator[tuple[str, Any]]:
-    """Arrays of parts that fitted when they were put together."""
+    """Yield arrays whose parts fitted together when they were made, and no longer do."""
     pa = pytest.importorskip("pyarrow")
     for kind, places in (("beyond", (1, 2**30)), ("falling", (1, -5))):
         for text in (pa.string(), pa.binary()):
@@ -326,7 +326,7 @@ def lying_arrow_arrays() -> Iterator[tuple[str, Any]]:
     column = pa.DictionaryArray.from_arrays(indices, pa.array(["a", "b"]))
     places[1] = 2**30
     yield "indices", column
-    # A view is its length, its first bytes, a buffer's number and a place in there.
+    # A view has the length, the first bytes, the number of a buffer and a place in that buffer.
     for text in (pa.string_view(), pa.binary_view()):
         views = np.array([[20, 0, 0, 0]] * 2, np.int32)
         column = pa.Array.from_buffers(text, 2, [None, pa.py_buffer(views), pa.py_buffer(bytes(64))])

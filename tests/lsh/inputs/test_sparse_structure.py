@@ -1,4 +1,4 @@
-"""Sparse matrices that lie about themselves are refused by name, before SciPy or a kernel believes them."""
+"""Test that inconsistent sparse matrices are refused by name, before SciPy or a kernel uses them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ N = 60
 
 
 def plain() -> scipy.sparse.csr_array:
-    """60 rows and columns, all full and of small positive numbers."""
+    """Return a matrix of 60 rows and columns, all full of small positive numbers."""
     return scipy.sparse.csr_array(1.0 + np.arange(N * N).reshape(N, N) % 7)
 
 
 def put(value: int) -> Callable[[Any], Any]:
-    """A part with one wrong number in it."""
+    """Return a function that puts one wrong number into a part."""
 
     def change(part: Any) -> Any:
         part = part.copy()
@@ -40,7 +40,7 @@ def shorter(part: Any) -> Any:
 
 
 def in_every_row(change: Callable[[int], Any]) -> Callable[[Any], Any]:
-    """Change the lists of a LIL matrix."""
+    """Return a function that changes the lists of a LIL matrix."""
 
     def changed(part: Any) -> Any:
         rows = part.copy()
@@ -75,7 +75,7 @@ LIES: list[tuple[str, str, Callable[[Any], Any]]] = [
 ]
 
 
-#: Which SciPy itself does not look at either.
+#: Parts that SciPy does not check either.
 LISTS = [(form, part, list) for form in ("csr", "csc", "bsr") for part in ("data", "indices", "indptr")]
 
 
@@ -94,7 +94,7 @@ ANGLES = SignedRandomProjection(N, 2, power=2)
 DISTANCES = PStable(N, 2, width=1.0, n_buckets=8)
 SETS = MinHash(2, n_buckets=8)
 POINTS = np.ones((3, N))
-#: Every way in, with the name of the argument.
+#: Every call that takes a sparse matrix, with the name of the argument.
 DOORS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "projection": ("X", ANGLES.hash),
     "projection without a width": ("X", SignedRandomProjection(None, 2, projection="sparse").hash),
@@ -218,7 +218,7 @@ def test_files_of_matrices_that_lie_are_refused(tmp_path: Any) -> None:
         np.savez(path, format=b"csr", shape=matrix.shape, **parts)
 
     for form, part, change in LIES:
-        # SciPy turns indices that are no integers into such.
+        # SciPy converts indices that are no integers.
         if form == "csr" and (matrix := lying(form, part, change)).indices.dtype.kind == "i":
             write(matrix)
             with pytest.raises(ValueError, match=r"cannot read .*: it is not a SciPy sparse matrix"):

@@ -1,4 +1,4 @@
-"""Checks that all classes share."""
+"""Test the checks that all classes share."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from later import Later
 from mergesketch import (
     AceDetector,
     BloomFilter,
@@ -72,12 +73,13 @@ def test_masked_values_are_refused_by_name(name: str, call: Any) -> None:
 
 
 PAIRS = np.array([[0, 1], [1, 2]])
-GRAPH = BloomSignatures(5, 64).update(PAIRS)
-POOLS = BloomPooling(20, 8)
-INDEX = LSHIndex(ANGLES).add(np.ones((3, 4)))
-DENSITY = Race(ANGLES).update(np.ones((3, 4)))
+GRAPH = Later(lambda: BloomSignatures(5, 64).update(PAIRS))
+POOLS = Later(lambda: BloomPooling(20, 8))
+INDEX = Later(lambda: LSHIndex(ANGLES).add(np.ones((3, 4))))
+DENSITY = Later(lambda: Race(ANGLES).update(np.ones((3, 4))))
+DETECTOR = Later(lambda: AceDetector(ANGLES).update(np.ones((3, 4))))
 SETS = MinHashSketch(4, 16)
-LOOKUP = StaticFunction([1, 2, 3], [5, 6, 7], key_check_bits=8)
+LOOKUP = Later(lambda: StaticFunction([1, 2, 3], [5, 6, 7], key_check_bits=8))
 
 
 def masked(good: Any) -> np.ma.MaskedArray:
@@ -96,12 +98,12 @@ def masked(good: Any) -> np.ma.MaskedArray:
         ("posterior", [0.1] * 20, lambda a: POOLS.suggest_pools(a, 2)),
         ("prevalence", [0.1] * 20, lambda a: BloomPooling(20, 8, prevalence=a)),
         ("ids", [0, 1, 2], lambda a: INDEX.copy().add(np.ones((3, 4)), a)),
-        ("codes", ANGLES.hash(np.ones((3, 4))), lambda a: INDEX.query_codes(a, 1)),
+        ("codes", np.zeros((3, 2), np.uint32), lambda a: INDEX.query_codes(a, 1)),
         ("counts", [1, 2], INDEX.kernel_estimate),
         ("counts", [1, 2], INDEX.distance_estimate),
         ("left", [0, 1], lambda a: SETS.jaccard(a, [0, 1])),
         ("sets", [0, 1, 2], lambda a: SETS.copy().update([1, 2, 3], a)),
-        ("A", MinHash(4).signatures([[1]]), lambda a: MinHash(4).estimate_jaccard(a, a)),
+        ("A", np.zeros((1, 4), np.uint32), lambda a: MinHash(4).estimate_jaccard(a, a)),
         ("low", [0.0] * 4, lambda a: DENSITY.release(1.0).modes(low=a, high=1.0)),
         ("far", [1.0], lambda a: suggest("angle", n_rows=100, near=0.1, far=a)),
         ("width", [0.5] * 4, lambda a: DensitySketch(4, a)),
@@ -110,7 +112,7 @@ def masked(good: Any) -> np.ma.MaskedArray:
         ("Q", np.ones((3, 4)), INDEX.query),
         ("Q", np.ones((3, 4)), lambda a: ANGLES.probe(a, 2)),
         ("Y", np.ones((3, 4)), lambda a: ANGLES.kernel(np.ones((3, 4)), a)),
-        ("X", np.ones((3, 4)), AceDetector(ANGLES).update(np.ones((3, 4))).predict),
+        ("X", np.ones((3, 4)), DETECTOR.predict),
     ],
 )
 def test_arrays_of_every_argument_are_looked_at(name: str, good: Any, call: Any) -> None:
@@ -129,7 +131,7 @@ def test_numbers_beyond_all_floats_lie_in_no_interval() -> None:
 
 @pytest.mark.parametrize("span", [np.timedelta64(5), np.timedelta64(5, "s"), np.timedelta64("NaT")])
 def test_spans_of_time_are_no_numbers(span: Any) -> None:
-    """By its bases NumPy's timedelta64 is an integer, and a real number."""
+    """By its base classes NumPy's timedelta64 is an integer, and a real number."""
     for call in (check_int, check_real):
         with pytest.raises(TypeError, match=r"^n must be .*, got np.timedelta64"):
             call("n", span, 0, 10)
@@ -246,7 +248,7 @@ def _angles() -> SignedRandomProjection:
     ],
 )
 def test_booleans_among_integers_are_refused(name: str, call: Any) -> None:
-    """NumPy makes [1, 2] of [True, 2], where it would keep booleans apart as an array."""
+    """NumPy makes [1, 2] of [True, 2], but keeps an array of booleans as such."""
     call([1, 2])
     for mixed in ([True, 2], [2, False], [np.True_, 1]):
         with pytest.raises(TypeError, match=rf"^{name} must be integers, got bool among them"):

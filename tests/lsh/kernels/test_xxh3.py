@@ -1,4 +1,4 @@
-"""XXH3-64 against the reference implementation (the xxhash package)."""
+"""Test XXH3-64 against the reference implementation (the xxhash package)."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ LENGTHS += [2047, 2048, 2049, 2112, 2113, 3071, 3072, 3073, 4097, 10_000]
 
 
 def hash_one(data: bytes, seed: int, shift: int = 0) -> int:
-    """Of `data` at an offset in a larger buffer, so that reads beside it would show."""
+    """Hash `data` at an offset in a larger buffer, so that reads outside it would change the result."""
     buffer = np.full(shift + len(data) + 9, 0xA5, dtype=np.uint8)
     buffer[shift : shift + len(data)] = np.frombuffer(data, dtype=np.uint8)
     buffer.flags.writeable = False
@@ -52,7 +52,7 @@ def test_integers(value: int, seed: int) -> None:
 
 
 def test_vectors() -> None:
-    """Pinned: saved sketches depend on these."""
+    """Saved sketches depend on these values."""
     assert hash_one(b"", 0) == 0x2D06800538D394C2
     assert hash_one(b"a", 0) == 0xE6C632B61E964E1F
     assert hash_one(b"abc", 0) == 0x78AF5F94892F3950

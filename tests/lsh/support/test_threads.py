@@ -1,4 +1,4 @@
-"""The pool of threads: the same results whatever happens around it."""
+"""Test the pool of threads: results are the same whatever happens around it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 from mergesketch import CountMinSketch, CountSketch, Race
 from mergesketch.lsh.support import threads
 from mergesketch.lsh.support.threads import map_blocks, run_tasks
-from registry import ToyFamily
+from toy_family import ToyFamily
 
 KEYS = np.random.default_rng(0).integers(0, 1000, 200_000)
 
@@ -167,7 +167,7 @@ def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str
 
 
 def test_a_fork_after_use() -> None:
-    """The child of a process that used threads works on threads of its own, at any number of forks."""
+    """After any number of forks, a child works on threads of its own."""
     code = """
 import os, sys, threading
 import numpy as np
@@ -258,7 +258,7 @@ if __name__ == "__main__":
 
 
 def test_an_interrupt_waits_for_running_tasks() -> None:
-    """After Ctrl-C no thread writes on into arrays that the caller has got back."""
+    """After Ctrl-C no thread still writes into arrays that the caller has got back."""
     code = """
 import os, signal, threading, time
 import mergesketch

@@ -1,4 +1,4 @@
-"""Elias-Fano sequences against lists, and against words that are damaged."""
+"""Test Elias-Fano sequences against lists, and with damaged words."""
 
 import math
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from mergesketch.sketches.coding.elias_fano import check, encode, layout, take
-from naive import elias_fano_values
+from naive.elias_fano import elias_fano_values
 
 wide = st.integers(0, 2**64 - 1)
 sequences = (
@@ -71,7 +71,7 @@ def test_damaged_words_are_refused_or_stay_in_bounds(values: list[int], data: st
         assert "damaged" in str(error)
         assert not sound
     else:
-        # What the kernel finds is what a reader that cannot leave the words finds.
+        # The kernel finds what a reader finds that cannot leave the words.
         assert sound
         assert take(words, n, largest, np.arange(n)).tolist() == naive
 

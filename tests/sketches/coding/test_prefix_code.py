@@ -1,11 +1,11 @@
-"""Optimal length-limited prefix codes against an exhaustive search, and canonical words."""
+"""Test optimal length-limited prefix codes against an exhaustive search, and canonical words."""
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from mergesketch.sketches.coding.prefix_code import code_lengths, first_codes
-from naive import canonical_words, least_code_cost
+from naive.prefix_code import canonical_words, least_code_cost
 
 
 def fibonacci(n: int) -> list[int]:
@@ -16,7 +16,7 @@ def fibonacci(n: int) -> list[int]:
 
 
 def kraft(lengths: np.ndarray) -> int:
-    """The Kraft sum, times 2**32."""
+    """Return the Kraft sum, times 2**32."""
     return sum(2 ** (32 - length) for length in lengths.tolist())
 
 
@@ -44,7 +44,7 @@ def test_fibonacci_counts_keep_within_the_limit(limit: int) -> None:
     lengths = code_lengths(counts, limit)
     assert lengths.max() == limit
     assert kraft(lengths) == 2**32
-    # The rarer the longer.
+    # Rarer symbols have longer words.
     assert (np.diff(lengths.astype(int)) <= 0).all()
 
 

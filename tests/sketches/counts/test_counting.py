@@ -1,4 +1,4 @@
-"""Count-Min and Count-Sketch: their tables against slow ones, their errors against the theorems."""
+"""Test Count-Min and Count-Sketch: their tables against slow ones, their errors against the theorems."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import statistics
 from typing import Any
 
 import mergesketch
-import naive
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import CountMinSketch, CountSketch
 from mergesketch.lsh.hashing.keys import hash_keys
+from naive import counting as naive
 
 KEYS = st.lists(st.integers(-5, 30), max_size=25)
 SIZES = st.tuples(st.integers(1, 5), st.integers(1, 40), st.integers(0, 2**64 - 1))
 
 
 def zipf_stream(seed: int, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Keys of skewed frequency, the distinct ones and how often each occurs."""
+    """Return keys of skewed frequency, the distinct ones and the count of each."""
     keys = np.random.default_rng(seed).zipf(1.2, n).astype(np.int64) % 100_000
     distinct, truth = np.unique(keys, return_counts=True)
     return keys, distinct, truth

@@ -1,4 +1,4 @@
-"""HeavyHitters: what is found whatever the order, and how well against exact counts."""
+"""Test HeavyHitters: the order changes nothing that is found; frequent keys against exact counts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import CountMinSketch, HeavyHitters
 from mergesketch.errors import IncompatibleSketchError
-from naive import misra_gries
+from naive.heavy_hitters import misra_gries
 
 
 def zipf_stream(seed: int, n: int = 60_000) -> np.ndarray:
@@ -114,7 +114,7 @@ def test_a_string_and_its_bytes_are_one_key() -> None:
     assert (a | b).top() == (b | a).top() == [("tea", 5)]
 
 
-#: Keys of one kind in several forms, and those that come back whatever the order.
+#: Keys of one kind in several forms, and the form that is returned whatever the order.
 FORMS = {
     "text": (
         [["tea", "é"], [b"tea", b"\xff"], np.array(["tea"]), np.array([b"x"])],
@@ -144,7 +144,7 @@ def test_keys_come_back_alike_in_any_order(case: str) -> None:
 
 
 def test_integers_and_strings_do_not_come_together() -> None:
-    """An integer and its eight bytes are one key: which of them came back would depend on the order."""
+    """An integer and its eight bytes are one key; the order would decide which of them is returned."""
     integers, texts = HeavyHitters(0.1).update([1]), HeavyHitters(0.1).update(["a"])
     for sketch, other, keys, message in (
         (integers, texts, [b"a"], "keys must be integers as before, got strings or bytes"),
@@ -207,7 +207,7 @@ def test_every_frequent_key_is_found(
     seed: int,
     data: st.DataObject,
 ) -> None:
-    """However bad the table's estimates, in any order of merges, and with more keys than places."""
+    """Bad estimates of the table, any order of merges, and more keys than places do not matter."""
     empty = HeavyHitters(frequency, n_rows=n_rows, n_buckets=n_buckets, max_key_bytes=8, seed=seed)
     parts = [update(empty.empty_like(), batch) for batch in batches]
     while len(parts) > 1:
@@ -270,7 +270,7 @@ def test_names_are_a_summary_of_misra_and_gries(
 
 
 def names(sketch: HeavyHitters) -> dict[int, int]:
-    """The names that a sketch of integers keeps, and their counts."""
+    """Return the names that a sketch of integers keeps, and their counts."""
     counts = sketch.state["candidate_counts"].array
     raw = np.ascontiguousarray(sketch.state["candidate_keys"].array[:, :8]).view("<u8")[:, 0]
     return {int(key): int(count) for key, count in zip(raw, counts, strict=True) if count}
@@ -278,7 +278,7 @@ def names(sketch: HeavyHitters) -> dict[int, int]:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_crowds_of_light_keys_push_no_frequent_one_out(seed: int) -> None:
-    """Some 400 of the light keys share all counters with heavy ones: twice as many as there are places."""
+    """Some 400 light keys share all counters with heavy ones, twice as many as there are places."""
     heavy, light = np.arange(99), np.arange(1000, 2_001_000)
     weights = np.full(99, 2_200_001)
     first = HeavyHitters(0.01, seed=seed).update(heavy, counts=weights).update(light)
@@ -303,7 +303,7 @@ def test_results_do_not_depend_on_order_batches_or_merges() -> None:
         merged = functools.reduce(operator.or_, parts)
         assert merged == whole
         assert merged.top() == whole.top()
-    # Sorted by frequency, each way, too: the worst orders for summaries that forget.
+    # Sorted by rising and falling frequency too, the worst orders for summaries that forget.
     counts = Counter(keys.tolist())
     rising = np.array(sorted(keys.tolist(), key=lambda key: (counts[key], key)))
     for order in (rising, rising[::-1]):
@@ -340,7 +340,7 @@ def test_the_table_is_a_count_min_table() -> None:
 
 
 def test_more_candidates_than_room() -> None:
-    """A table far too small makes every key look frequent: what came of them decides."""
+    """A table far too small makes every key look frequent, so the keys' own counts decide."""
     keys = np.concatenate([np.arange(100), np.full(60, 7), np.full(60, 8)])
     for n_buckets in (1, 3):
         sketch = HeavyHitters(0.25, n_rows=1, n_buckets=n_buckets, max_key_bytes=8).update(keys)
@@ -350,7 +350,7 @@ def test_more_candidates_than_room() -> None:
             other = other | other.empty_like().update(part)
         for found in (sketch, other):
             assert {key for key, _ in found.top()} >= {7, 8}
-    # Of keys that are as many no one is frequent, and none takes a place.
+    # With so many keys none is frequent, and none takes a place.
     even = HeavyHitters(0.01, n_rows=1, n_buckets=3, max_key_bytes=8, seed=1).update(np.arange(1000))
     assert even.top() == []
 
@@ -389,7 +389,7 @@ def test_bad_arguments() -> None:
 
 
 def test_keys_just_above_the_frequency_are_reported_whatever_the_total() -> None:
-    """A product of floats beyond 2**53 may be rounded up, past the count of such a key."""
+    """A product of floats beyond 2**53 may be rounded up, above the count of such a key."""
     rng = np.random.default_rng(0)
     rounded_up = 0
     for _ in range(60):
@@ -412,7 +412,7 @@ def test_for_error_sizes_the_table() -> None:
 
 
 def test_kinds_that_meet_only_in_a_reduction_are_refused() -> None:
-    """Over ranks the bits of what came are joined first, and the names after them."""
+    """Over ranks the bits of the kinds of keys are joined first, and the names after them."""
     sketch, other = HeavyHitters(0.1).update([1]), HeavyHitters(0.1).update(["a"])
     arrays = {name: state.array for name, state in other.state.items()}
     sketch._arrays["key_forms"] |= arrays["key_forms"]

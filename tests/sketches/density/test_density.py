@@ -1,4 +1,4 @@
-"""DensitySketch: cells and counts against naive ones, densities and samples against theory."""
+"""Test DensitySketch: cells and counts against naive ones, densities and samples against theory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mergesketch.errors import SketchFormatError
 from mergesketch.sketches.density.grid_width import cross_validation
 from mergesketch.sketches.kernels import code_counters
 from mergesketch.sketches.kernels import grid as grid_kernels
-from naive import grid_counts, triangular_density
+from naive.density import grid_counts, triangular_density
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine, make_moons
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
@@ -28,13 +28,13 @@ from sklearn.svm import SVC
 
 
 def exact(n_features: int, width: Any, n_repetitions: int, **parameters: Any) -> DensitySketch:
-    """A sketch whose table is too large to err."""
+    """Return a sketch whose table is too large to err."""
     return DensitySketch(n_features, width, n_repetitions=n_repetitions, n_buckets=1 << 18, **parameters)
 
 
 def naive_grids(sketch: DensitySketch, X: np.ndarray, weights: np.ndarray) -> list[dict]:
-    frames = list(sketch._rotations) or [np.eye(sketch.n_features)] * sketch.n_repetitions
-    return grid_counts(X, weights, frames, sketch._shifts, sketch._widths)
+    frames = list(sketch._grids.rotations) or [np.eye(sketch.n_features)] * sketch.n_repetitions
+    return grid_counts(X, weights, frames, sketch._grids.shifts, sketch._grids.widths)
 
 
 # -- against naive counts -------------------------------------------------------------------------
@@ -52,16 +52,16 @@ def naive_grids(sketch: DensitySketch, X: np.ndarray, weights: np.ndarray) -> li
 def test_densities_are_those_of_counted_cells(
     n_features: int, n: int, rotate: bool, width: float, max_bins: int, seed: int
 ) -> None:
-    """By the table, where one cell is kept by name only; and by name."""
+    """Cells are counted by the table, where one is kept by name only, and by name."""
     rng = np.random.default_rng(seed)
     X, weights = rng.normal(size=(n, n_features)) * 3, rng.integers(0, 4, n)
     weights[0] = 1
     sketch = exact(n_features, width, 5, rotate=rotate, seed=seed, max_bins=max_bins).update(X, weights)
     grids = naive_grids(sketch, X, weights)
     Q = np.concatenate([X, rng.normal(size=(5, n_features))])
-    frames = list(sketch._rotations) or [np.eye(n_features)] * 5
+    frames = list(sketch._grids.rotations) or [np.eye(n_features)] * 5
     expected = np.zeros(len(Q))
-    for frame, shift, counts in zip(frames, sketch._shifts, grids, strict=True):
+    for frame, shift, counts in zip(frames, sketch._grids.shifts, grids, strict=True):
         for i, q in enumerate(Q):
             expected[i] += counts.get(tuple(np.floor(frame @ q / width + shift).astype(int).tolist()), 0)
     expected /= 5 * weights.sum() * width**n_features
@@ -117,7 +117,7 @@ def test_densities_in_rotated_frames_integrate_to_one_and_know_no_axis() -> None
     sketch = exact(2, 1.0, 4000, rotate=True, seed=2).update(X)
     side = np.linspace(-1.6, 1.6, 65)
     grid = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
-    # Nothing lies farther than a diagonal; the trapezoid rule of so fine a grid errs by far less.
+    # No point lies farther away than a diagonal; the trapezoid rule on this grid errs by far less.
     assert sketch.density(grid).sum() * (side[1] - side[0]) ** 2 == pytest.approx(1.0, abs=0.02)
     # The kernel at distance 1, averaged over directions; along the axes of one grid it would be 0, and
     # 0.086 between them.
@@ -156,8 +156,8 @@ def test_samples_are_uniform_in_cells_drawn_by_their_counts(rotate: bool) -> Non
         p = count / 400
         assert abs(drawn.get(cell, 0) - 40_000 * p) < 6 * np.sqrt(40_000 * p * (1 - p))
     # Where in its cell a point lies: uniform, mean 1/2 and variance 1/12.
-    frame = sketch._rotations[0] if rotate else np.eye(2)
-    place = (S @ frame.T + sketch._shifts[0]) % 1.0
+    frame = sketch._grids.rotations[0] if rotate else np.eye(2)
+    place = (S @ frame.T + sketch._grids.shifts[0]) % 1.0
     assert (np.abs(place.mean(axis=0) - 0.5) < 6 * np.sqrt(1 / 12 / 40_000)).all()
     assert (np.abs(place.var(axis=0) - 1 / 12) < 6 * np.sqrt(1 / 180 / 40_000)).all()
 
@@ -199,7 +199,7 @@ def test_the_sample_has_the_cells_of_least_keys_with_their_exact_counts(
 ) -> None:
     rng = np.random.default_rng(seed)
     X, weights = rng.normal(size=(90, 2)) * rng.choice([0.2, 3.0], (90, 1)), rng.integers(0, 3, 90)
-    # A table so small that it knows nothing: the sample does not ask it.
+    # The table is too small to be of use, but the sample does not use it.
     empty = DensitySketch(2, 1.0, n_repetitions=3, n_rows=1, n_buckets=2, max_bins=max_bins, seed=seed)
     built = [
         empty.empty_like().update(X[part], weights[part])
@@ -215,7 +215,7 @@ def test_the_sample_has_the_cells_of_least_keys_with_their_exact_counts(
     keys = np.empty(len(counted), np.uint64)
     cells = np.array([cell for _, cell, _ in counted], np.int32).reshape(-1, 2)
     grids = np.array([r - 1 for r, _, _ in counted], np.int32)
-    grid_kernels.grid_keys(cells, empty._grid_words, grids, 0, len(counted), keys)
+    grid_kernels.grid_keys(cells, empty._grids.words, grids, 0, len(counted), keys)
     expected = [(int(keys[i]), *counted[i]) for i in np.argsort(keys)[:max_bins]]
     state = {
         name: merged.state[f"sample_{name}"].array for name in ("keys", "repetitions", "cells", "counts")
@@ -299,7 +299,7 @@ def test_densities_integrate_to_one_and_samples_keep_the_spread(name: str) -> No
 
 
 def test_cells_without_rows_are_not_taken_for_rows() -> None:
-    """The table's errors have mean 0 where nothing is: cut off below 0, their mean was half their spread."""
+    """The table's errors have mean 0 where no row is; cut off below 0, their mean was half their spread."""
     X = np.random.default_rng(1).normal(size=(3000, 3))
     far = np.random.default_rng(2).uniform(20, 400, (20_000, 3))
     for n_buckets in (256, 4096):
@@ -325,7 +325,8 @@ def test_the_error_of_the_integral_is_what_it_is() -> None:
             sides = [np.arange(a, b + 1, dtype=np.int32) for a, b in zip(low, high, strict=True)]
             box = np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1).reshape(-1, 2)
             keys = np.empty(len(box), np.uint64)
-            grid_kernels.grid_keys(box, sketch._grid_words, np.full(len(box), r, np.int32), 0, len(box), keys)
+            grids = np.full(len(box), r, np.int32)
+            grid_kernels.grid_keys(box, sketch._grids.words, grids, 0, len(box), keys)
             total += sketch._estimate(keys).sum()
         errors.append(total / (sketch.n_repetitions * 2000) - 1.0)
         told.append(sketch.integral_error)
@@ -402,7 +403,7 @@ def test_widths_follow_the_data() -> None:
     narrower = np.array(DensitySketch.for_sample(X, n_expected=600 * 64).width)
     np.testing.assert_allclose(narrower, width / 2)  # 64**(1 / 6)
     assert isinstance(DensitySketch.for_sample(X, rotate=True).width, float)
-    # Two narrow heaps far apart: the spread of all says nothing of what each needs.
+    # Two narrow heaps lie far apart, so the spread of all rows does not suit either.
     heaps = X * 0.05 + np.repeat([[-3.0, 0.0], [3.0, 0.0]], 300, axis=0)
     assert DensitySketch.for_sample(heaps).width[0] < 0.5 * width[0] * heaps[:, 0].std()
 
@@ -489,6 +490,6 @@ def test_forged_states_are_refused(name: str, forge: Any, message: str) -> None:
     X = np.random.default_rng(0).normal(size=(9, 2))
     sketch = DensitySketch(2, 0.5, n_repetitions=3, max_bins=100).update(X)
     twin = sketch.copy()
-    twin._adopt({**twin._arrays, name: forge(twin._arrays[name])})
+    twin._set_arrays({**twin._arrays, name: forge(twin._arrays[name])})
     with pytest.raises(SketchFormatError, match=message):
         DensitySketch.from_bytes(twin.to_bytes())

@@ -1,4 +1,4 @@
-"""LSHIndex: buckets and answers against slow ones, what buckets keep, and neighbours that are there."""
+"""Test LSHIndex: buckets and answers against slow ones, what buckets keep, and true neighbours."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pickle
 from typing import Any
 
 import mergesketch
-import naive
 import numpy as np
 import pytest
 import scipy.stats
@@ -20,13 +19,14 @@ from mergesketch import LSHIndex
 from mergesketch.errors import IncompatibleSketchError
 from mergesketch.lsh import HashFamily, MinHash, PStable, SignedRandomProjection
 from mergesketch.sketches.kernels import index as index_kernels
-from registry import ToyFamily
+from naive import index as naive
+from toy_family import ToyFamily
 
 ROWS = hnp.arrays(np.int64, st.tuples(st.integers(0, 14), st.just(3)), elements=st.integers(0, 2))
 
 
 def assert_holds(index: LSHIndex, codes: np.ndarray, ids: list[int]) -> naive.Buckets:
-    """The state is, bit for bit, what the slow index keeps."""
+    """Assert that the state is, bit for bit, what the slow index keeps; return that."""
     expected = naive.kept_by(index, codes, ids)
     slots, seen = index.state["slots"].array, index.state["seen"].array
     want_slots, want_seen = np.zeros_like(slots), np.zeros_like(seen)
@@ -98,7 +98,7 @@ def test_buckets_and_answers_equal_the_slow_ones(
 ) -> None:
     empty = LSHIndex(ToyFamily(3, n_hashes, 3), capacity=capacity, wide_ids=wide, seed=seed)
     largest = 2**63 - 2 if wide else 2**32 - 2
-    # Few different ids, so that some come twice and counts are equal, and those at the far end.
+    # Few different ids, so that some occur twice and counts are equal, and the largest ids.
     numbers = st.integers(0, 20) | st.integers(largest - 5, largest)
     given_ids = [data.draw(st.lists(numbers, min_size=len(X), max_size=len(X))) for X in batches]
     codes = empty.family.hash(np.concatenate(batches))
@@ -115,7 +115,7 @@ def test_buckets_and_answers_equal_the_slow_ones(
     middle = data.draw(st.integers(0, len(parts)))
     left = functools.reduce(lambda a, b: a.merge(b), parts[:middle], empty.empty_like())
     right = functools.reduce(lambda a, b: b | a, parts[middle:], empty.empty_like())
-    # Answers do not wait for buckets to be brought into order, and adding goes on from any order.
+    # Queries need no sorted buckets, and rows can be added whatever the order.
     assert_answers(left | right, expected, Q, k)
     assert (left | right) == one
     more = (left | right).add(Q, np.zeros(len(Q), dtype=np.int64))
@@ -210,13 +210,13 @@ def test_lists_of_parts_merge_into_those_of_the_whole() -> None:
 
 
 def _vectors(rng: np.random.Generator, n: int) -> np.ndarray:
-    """Points around a few centres."""
+    """Return points around a few centres."""
     centres = np.random.default_rng(0).standard_normal((40, 10))
     return (centres[rng.integers(0, 40, n)] + 0.3 * rng.standard_normal((n, 10))).astype(np.float32)
 
 
 def _sets(rng: np.random.Generator, n: int) -> list[np.ndarray]:
-    """Sets that share most tokens with one of a few sets."""
+    """Return sets that share most tokens with one of a few sets."""
     cores = np.random.default_rng(0).integers(0, 2**40, (40, 25))
     return [
         np.concatenate([core[rng.random(25) < 0.9], rng.integers(0, 2**40, 3)])
@@ -271,7 +271,7 @@ def test_kernel_estimates_invert_the_expected_count() -> None:
 
 @pytest.mark.parametrize("merged", [False, True])
 def test_every_id_has_the_same_chance_to_be_kept(merged: bool) -> None:
-    """All rows alike: each table is a fresh draw of 40 out of 400 ids."""
+    """All rows are equal: each table is a fresh draw of 40 out of 400 ids."""
     tables, n, capacity = 2_000, 400, 40
     index = LSHIndex(ToyFamily(1, tables, 1), capacity=capacity, seed=11)
     rows = np.zeros((n, 1), dtype=int)
@@ -315,14 +315,14 @@ def test_files_keep_answers_and_take_more_rows(tmp_path: Any, wide: bool, mmap: 
     np.testing.assert_array_equal(loaded.query(Q, 20).ids, index.query(Q, 20).ids)
     loaded.add(Q).merge(index.empty_like().add(X, np.arange(1000, 1500)))
     assert loaded == index.copy().add(Q).add(X, np.arange(1000, 1500))
-    # A mapped file is read only as far as it is asked and never written.
+    # Only the needed parts of a mapped file are read, and it is never written.
     assert LSHIndex.load(tmp_path / "index.sketch") == index
 
 
 def test_memory_is_what_the_configuration_says() -> None:
     for wide in (False, True):
         index = LSHIndex(ToyFamily(5, 8), capacity=9, wide_ids=wide).add(np.zeros((100, 5), int))
-        # Slots and counts; the number of updates, and three numbers that tell about ids.
+        # Slots and counts; the number of updates, and three numbers about ids.
         assert index.nbytes == 8 * 4 * (9 * (8 if wide else 4) + 4) + 4 * 8
 
 
@@ -332,7 +332,7 @@ def test_too_many_buckets_are_refused_before_memory_is_taken() -> None:
     with pytest.raises(MemoryError, match=told):
         index.add([[1, 2]])
     assert index.nbytes == 64 * 2**32 * (4 * 64 + 4) + 32
-    assert "_arrays" not in index.__dict__
+    assert not index._state.is_allocated
     with pytest.raises(MemoryError, match="choose a smaller configuration"):
         mergesketch.MinHashSketch(2**30, 2**20).update([1], [0])
 
@@ -388,10 +388,10 @@ def test_rows_that_were_numbered_alike_do_not_merge() -> None:
         assert list(parts) == before
     with pytest.raises(IncompatibleSketchError, match="others have done so too"):
         first.merge(first)
-    # Ids that were given are taken at their word: given twice, they count twice.
+    # Ids are not checked for repetition: given twice, they count twice.
     twice = here | here
     assert twice.n_updates == 2 * here.n_updates
-    # Nor do batches without rows take an id.
+    # Batches without rows take no id.
     assert empty.copy().add(X[:0]) | first == first == first | empty.copy().add(X[:0], [])
 
 
@@ -400,7 +400,7 @@ def test_ranks_that_number_rows_in_turn_say_so() -> None:
     empty = LSHIndex(ToyFamily(5, 8), capacity=9)
     ranks = empty.copy().add(X[:40], first_id=0) | empty.copy().add(X[40:], first_id=40)
     assert (ranks | ranks).n_updates == 180
-    ranks._count_ids_as_default()
+    ranks.count_ids_as_default()
     assert ranks == empty.copy().add(X)
     with pytest.raises(IncompatibleSketchError, match="numbered its rows from 0 to 89"):
         ranks.merge(empty.copy().add(X[:1], first_id=89))

@@ -1,11 +1,10 @@
-"""LSHIndex.search: exact re-ranking against a slow one for every metric, probes, and what is refused."""
+"""Test LSHIndex.search: exact re-ranking for every metric against a slow one, probes, and refusals."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import mergesketch
-import naive
 import numpy as np
 import pytest
 import scipy.sparse
@@ -14,11 +13,12 @@ from hypothesis import strategies as st
 from mergesketch import LSHIndex
 from mergesketch.lsh import CrossPolytope, HashFamily, MinHash, PStable, SignedRandomProjection
 from mergesketch.lsh.support.random import random_uint64
-from registry import ToyFamily
+from naive import index as naive
+from toy_family import ToyFamily
 
 
 class Coded(ToyFamily):
-    """Hashes nothing: the first feature of a row tells its number, by which its codes are looked up."""
+    """A family that looks codes up: the first feature of a row is its number."""
 
     _parameters = ("n_hashes", "n_buckets", "metric", "n_bits")
 
@@ -55,7 +55,7 @@ def weighted(Q: Any, X: Any) -> np.ndarray:
 
 
 def whole(rng: np.random.Generator, n: int, width: int) -> np.ndarray:
-    """Small integers: their distances are exact and often equal, and a few rows are zeros."""
+    """Return small integers: their distances are exact and often equal, and a few rows are zeros."""
     return rng.integers(-3, 4, (n, width)) * (rng.random((n, 1)) < 0.9)
 
 
@@ -146,7 +146,7 @@ FAMILIES: list[tuple[HashFamily, Any]] = [
 def test_all_that_is_found_is_ranked_exactly(family: HashFamily, distance: Any, dtype: Any) -> None:
     rng = np.random.default_rng(1)
     rows, Q = rng.standard_normal((800, 40)).astype(dtype), rng.standard_normal((50, 40))
-    # Near copies, which float32 products could not tell apart.
+    # The rows are near copies, which float32 products could not distinguish.
     rows[:50] = (Q + 1e-4 * rng.standard_normal((50, 40))).astype(dtype)
     rows[50:100] = (Q + 2e-4 * rng.standard_normal((50, 40))).astype(dtype)
     index = LSHIndex(family, capacity=800).add(rows)
@@ -221,7 +221,7 @@ def test_threads_and_order_of_insertion_change_nothing() -> None:
 
 
 def test_large_ids_are_counted_as_small_ones() -> None:
-    """Ids beyond the counters, and few queries, are counted in a table of their own."""
+    """A separate table counts ids beyond the counters, and those of few queries."""
     rng = np.random.default_rng(6)
     X, Q = rng.integers(0, 4, (3_000, 5)), rng.integers(0, 4, (400, 5))
     small = LSHIndex(ToyFamily(5, 30), capacity=900).add(X)

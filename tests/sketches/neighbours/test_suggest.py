@@ -1,4 +1,4 @@
-"""`suggest`: what it predicts against what indexes do, its constraints, bad arguments."""
+"""Test `suggest`: its predictions against real indexes, its constraints, bad arguments."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from paths import SHARED
 from scipy.stats import poisson
 
 DATA = SHARED / "mnist_t10k.npz"
-#: Many features, for then rows around a query are independent of each other.
+#: There are many features, because then rows around a query are independent of each other.
 N_ROWS, WIDTH, SEEDS = 2_000, 200, 120
 
 
@@ -27,7 +27,7 @@ N_ROWS, WIDTH, SEEDS = 2_000, 200, 120
 
 
 def at_distance(p: int) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
-    """A query, and rows at given distances of it in the norm `p`."""
+    """Return a function that makes a query and rows at given distances of it in the norm `p`."""
 
     def rows(rng: np.random.Generator, distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         steps = rng.standard_normal((distances.size, WIDTH))
@@ -49,7 +49,7 @@ def at_angle(rng: np.random.Generator, angles: np.ndarray) -> tuple[np.ndarray, 
 
 
 def at_jaccard(rng: np.random.Generator, distances: np.ndarray) -> tuple[Any, Any]:
-    """Sets of 60 tokens, so many of them the query's that c / (120 - c) is the similarity."""
+    """Return sets of 60 tokens that share c with the query, so that c / (120 - c) is the similarity."""
     query = rng.integers(0, 2**63, 60)
     common = np.round(120 * (1 - distances) / (2 - distances)).astype(np.int64)
     tokens = rng.integers(0, 2**63, (distances.size, 60))
@@ -71,7 +71,7 @@ SCENES = {
 @pytest.mark.parametrize("metric", SCENES)
 @pytest.mark.parametrize("memory", [None, 300_000])
 def test_recall_and_candidates_are_as_predicted(metric: str, memory: int | None) -> None:
-    """One row planted at exactly `near`, all others at exactly `far`; over seeds of data and family."""
+    """One row is planted at exactly `near`, all others at exactly `far`, over seeds of data and family."""
     rows_at, near, far = SCENES[metric]
     plan = suggest(metric, n_rows=N_ROWS, near=near, far=far, recall=0.8, memory=memory, n_features=WIDTH)
     assert plan.recall >= 0.8
@@ -87,7 +87,7 @@ def test_recall_and_candidates_are_as_predicted(metric: str, memory: int | None)
         found[seed] = (ids[0] == 0).any()
         met[seed] = counts[0][ids[0] > 0].sum()
     assert abs(found.mean() - plan.recall) < 6 * math.sqrt(plan.recall * (1 - plan.recall) / SEEDS)
-    # One of n_rows is no other row.
+    # One of the n_rows rows is the query itself.
     allowed = 6 * met.std(ddof=1) / math.sqrt(SEEDS) + 2 * plan.candidates / N_ROWS
     assert abs(met.mean() - plan.candidates) < allowed
 
@@ -95,7 +95,7 @@ def test_recall_and_candidates_are_as_predicted(metric: str, memory: int | None)
 @pytest.mark.parametrize("metric", ["angle", "euclidean", "cityblock"])
 @pytest.mark.parametrize("n_probes", [3, 20])
 def test_probed_buckets_hold_the_row_as_often_as_predicted(metric: str, n_probes: int) -> None:
-    """Per table, over seeds of data and family; the prediction is itself a mean over few states."""
+    """Rates are per table, over seeds; the prediction is itself a mean over few states."""
     rows_at, near, far = SCENES[metric]
     plan = suggest(metric, n_rows=10**5, near=near, far=far, n_probes=n_probes, n_features=WIDTH)
     alone = suggest(metric, n_rows=10**5, near=near, far=far, n_features=WIDTH)
@@ -113,7 +113,7 @@ def test_probed_buckets_hold_the_row_as_often_as_predicted(metric: str, n_probes
 
 
 def neighbours(metric: str, rng: np.random.Generator, X: np.ndarray, near: float) -> np.ndarray:
-    """A row at that distance of each row of X."""
+    """Return a row at that distance of each row of X."""
     step = rng.standard_normal(X.shape)
     if metric == "euclidean":
         return X + near * step / np.linalg.norm(step, axis=1, keepdims=True)
@@ -133,7 +133,7 @@ def clustered(rng: np.random.Generator) -> np.ndarray:
 def test_predictions_from_a_sample_hold_for_rows_that_crowd(
     data: str, metric: str, near: float | None
 ) -> None:
-    """Log-normal loads are a model, not a theorem: recall within 3 points, candidates within a fifth."""
+    """Log-normal loads are a model: recall is within 3 points, candidates are within a fifth."""
     rng = np.random.default_rng(1)
     if data == "digits":
         if not DATA.exists():
@@ -157,7 +157,7 @@ def test_predictions_from_a_sample_hold_for_rows_that_crowd(
     assert abs(np.mean(found) - plan.recall) < 0.03
     assert abs(np.mean(met) / plan.candidates - 1) < 0.2
     assert np.mean(overflow) < 0.03
-    # Without the sample, what is typical of all pairs says little of the rows that crowd.
+    # Without the sample, typical pairs say little about rows that crowd.
     typical = {"angle": math.pi / 2 if data == "clusters" else 1.1, "euclidean": 2 * near}[metric]
     blind = suggest(metric, n_rows=len(X), near=near, far=typical, recall=0.9, n_features=X.shape[1])
     assert blind.candidates != plan.candidates
@@ -192,12 +192,12 @@ def test_collision_probability_is_the_mean_over_places_in_the_bucket(metric: str
     far = np.array([0.0, 0.1, 0.5, 0.9, 1.0] if metric == "jaccard" else [0.1, 0.3, 1.0, 2.0, 3.0])
     given = model.given(1.5, far)
     expected = model.make(1, 1, 1, 1.5, 2).collision_probability(far)
-    # Of a mean over few states.
+    # The prediction is a mean over few states.
     np.testing.assert_allclose(given.mean(axis=0), expected, atol=2e-3)
 
 
 def test_shares_of_buckets_are_measured_without_bias() -> None:
-    """Buckets of known shares, of which a sample sees few rows each."""
+    """The shares of buckets are known, and a sample sees few rows of each."""
     rng = np.random.default_rng(2)
     shares = np.array([0.05] * 4 + [0.01] * 80)
     first, second = (shares**2).sum(), (shares**3).sum()
@@ -231,7 +231,7 @@ def planned(**keywords: Any) -> Suggestion | ValueError:
 @settings(max_examples=12, deadline=None)
 @given(keywords=arguments, megabytes=st.integers(1, 10_000))
 def test_more_memory_never_predicts_less(keywords: dict, megabytes: int) -> None:
-    """Neither is an impossible plan made of a possible one, nor a dearer one of a cheaper."""
+    """Nor does it make a possible plan impossible, or a cheaper plan dearer."""
     best = None
     for memory in (megabytes * 1_000_000, 8 * megabytes * 1_000_000, None):
         plan = planned(**keywords, memory=memory)

@@ -1,4 +1,4 @@
-"""ACE: scores, their exact mean, and thresholds from the sample against all rows."""
+"""Test ACE: scores, their exact mean, and thresholds from the sample against all rows."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import AceDetector, Race
 from mergesketch.lsh import InnerProduct, PStable, SignedRandomProjection
-from registry import ToyFamily
+from toy_family import ToyFamily
 
 
 def rows(seed: int, n: int, n_features: int = 5) -> np.ndarray:
-    """Rows of which some are far more frequent than others."""
+    """Return rows of which some are far more frequent than others."""
     rng = np.random.default_rng(seed)
     return np.minimum(rng.geometric(0.5, (n, n_features)) - 1, 3)
 
 
 def without_itself(scores: np.ndarray) -> np.ndarray:
-    """Scores of all rows seen, each without its own count: for families without chance collisions."""
+    """Return the scores of all rows seen without their own counts, for families without chance collisions."""
     return scores - 1.0 / len(scores)
 
 
@@ -117,7 +117,7 @@ def test_rows_of_equal_scores_are_not_below_each_other(how: dict[str, float], n_
 @settings(max_examples=60, deadline=None)
 @given(st.integers(30, 400), st.sampled_from([0.05, 0.07, 0.1, 0.25, 0.3, 0.5]), st.integers(0, 2**32))
 def test_no_more_than_the_share_asked_of_the_rows_seen(n: int, share: float, seed: int) -> None:
-    """By expanding repeated rows: no more than the share lies below, and with one more row more would."""
+    """No more rows than the share lie below, and with one more row more would; repeats are expanded."""
     X = rows(seed, n)
     detector = AceDetector(ToyFamily(5, 9, seed=seed), contamination=share).update(X)
     scores = np.sort(detector.score_samples(X))
@@ -130,7 +130,7 @@ def test_no_more_than_the_share_asked_of_the_rows_seen(n: int, share: float, see
 
 
 def test_that_share_of_new_rows_is_called_anomalous() -> None:
-    """Check shares of new rows; those of a few per mille need a place between two scores of the sample."""
+    """A few per mille need a place between two scores of the sample."""
     share, n_seeds, called = 0.002, 60, []
     for seed in range(n_seeds):
         rng = np.random.default_rng(seed)
@@ -144,7 +144,7 @@ def test_that_share_of_new_rows_is_called_anomalous() -> None:
 @pytest.mark.parametrize("width", [1.0, 2.0, 8.0])
 @pytest.mark.parametrize("n_buckets", [64, 4096])
 def test_that_share_of_new_rows_where_rows_resemble_few_others(width: float, n_buckets: int) -> None:
-    """Every row used to be its own neighbour: of new rows, which have none, all were called anomalous."""
+    """Once every row was its own neighbour, so all new rows, which have none, were called anomalous."""
     share, n_seeds, called, spread = 0.1, 20, [], []
     for seed in range(n_seeds):
         X, new = np.random.default_rng(seed).standard_normal((2, 400, 20))
@@ -153,7 +153,7 @@ def test_that_share_of_new_rows_where_rows_resemble_few_others(width: float, n_b
         called.append((detector.predict(new) == -1).mean())
         assert (detector.predict(X) == -1).mean() <= share
         spread.append((AceDetector(family, seed=seed).update(X).predict(new) == -1).mean())
-    # Of equal scores none is below another: where few rows meet any, fewer than the share are.
+    # No score is below an equal one, so where few rows collide, fewer rows than the share are below.
     assert np.mean(called) < share + 6 * np.sqrt(2 * share * (1 - share) / 400 / n_seeds)
     if n_buckets == 64 or width == 8.0:
         assert np.mean(called) > share - 6 * np.sqrt(2 * share * (1 - share) / 400 / n_seeds)
@@ -161,7 +161,7 @@ def test_that_share_of_new_rows_where_rows_resemble_few_others(width: float, n_b
 
 
 def test_repeated_rows_make_the_sample_smaller_as_its_notes_say() -> None:
-    """Repeat 60 of 2,000 different rows 33 times, half of all; the sample holds 200 different ones."""
+    """Sixty of 2,000 rows are repeated 33 times, half of all; the sample keeps 200 different ones."""
     share, off, told = 0.3, [], []
     for seed in range(100):
         rng = np.random.default_rng(seed)
@@ -190,7 +190,7 @@ def test_a_late_refusal_changes_nothing() -> None:
 
 def test_bad_arguments() -> None:
     family = ToyFamily(5, 10)
-    # Those below 6e-8 no sample tells, and how large one would have to be is nothing to count up to.
+    # No sample can measure a share below 6e-8; the sample size would be too large to count.
     for bad in (0.0, 0.6, 5e-324, 1e-300, 1e-17, 1 / (2**24 + 2)):
         with pytest.raises(ValueError, match="contamination must be a number in"):
             AceDetector(family, contamination=bad)

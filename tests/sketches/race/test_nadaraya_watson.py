@@ -1,4 +1,4 @@
-"""Nadaraya-Watson: estimates against exact kernel-weighted means, confidence, decay and bad input."""
+"""Test Nadaraya-Watson: estimates against exact kernel-weighted means, confidence, decay, bad input."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import NadarayaWatsonSketch, Race
 from mergesketch.lsh import PStable, SignedRandomProjection
-from registry import ToyFamily
+from toy_family import ToyFamily
 
 
 def slow_ratio(family: ToyFamily, X: np.ndarray, columns: np.ndarray, Q: np.ndarray) -> np.ndarray:
-    """Counters in dictionaries, one row at a time: ratios of the debiased means over repetitions."""
+    """Return ratios of debiased means over repetitions, from counters in dictionaries, row by row."""
     tables: list[dict] = [{} for _ in range(family.n_hashes)]
     for codes, row in zip(family.hash(X).tolist(), columns, strict=True):
         for table, code in zip(tables, codes, strict=True):
@@ -67,7 +67,7 @@ def test_errors_are_what_the_standard_error_says() -> None:
 
 
 def test_nothing_is_predicted_where_nothing_was_seen() -> None:
-    """Of queries without a neighbour, no more get a prediction than the confidence allows."""
+    """No more queries without a neighbour get a prediction than the confidence allows."""
     rng = np.random.default_rng(1)
     family = PStable(3, 200, width=1.0, n_buckets=16, seed=3)
     sketch = NadarayaWatsonSketch(family).update(rng.standard_normal((500, 3)), np.ones(500))
@@ -75,7 +75,7 @@ def test_nothing_is_predicted_where_nothing_was_seen() -> None:
     for confidence, fill in ((0.9, -7.0), (0.99, np.nan)):
         predicted, std = sketch.predict(far, confidence=confidence, fill=fill, return_std=True)
         made = ~np.isnan(std)
-        # Queries share tables, so their number is not binomial; twice the share is beyond what is allowed.
+        # Queries share tables, so their number is not binomial; twice the share is the limit.
         assert made.mean() < 2 * (1 - confidence)
         np.testing.assert_array_equal(predicted[~made], fill)
     near = sketch.predict(rng.standard_normal((50, 3)))
@@ -89,7 +89,7 @@ def test_old_rows_count_less() -> None:
     sketch = NadarayaWatsonSketch(family, half_life=10.0)
     sketch.update(X, [0.0], time=0.0).update(X, [1.0], time=10.0)
     assert sketch.predict(X)[0] == pytest.approx(2 / 3)
-    # Times so far apart that the old rows vanish, and what comes late of them.
+    # Times are so far apart that old rows vanish, and old rows that arrive late too.
     sketch.update(X, [5.0], time=1e9).update(X, [99.0], time=3.0)
     assert sketch.predict(X)[0] == 5.0
     assert sketch.kernel_sum(X)[0] == 1.0

@@ -1,4 +1,4 @@
-"""Private releases: the noise, what it hides, and that nothing exact is left."""
+"""Test private releases: the noise, what it hides, and that no exact number is left."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pickle
 from types import SimpleNamespace
 
 import mergesketch
-import naive
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -26,7 +25,8 @@ from mergesketch.sketches.race.noise import (
     laplace_variance,
     round_epsilon,
 )
-from registry import ToyFamily
+from naive import private_race as naive
+from toy_family import ToyFamily
 
 
 def rows(seed: int, n: int) -> np.ndarray:
@@ -68,7 +68,7 @@ def law_of(scale: float) -> tuple[float, float, float]:
 def test_every_number_of_a_release_has_the_law(
     epsilon: float, buffer: tuple[int, int] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last one too, whatever random words are asked for at a time: no draw is begun anew."""
+    """The last number has it too, whatever number of words is asked for: no draw starts again."""
     if buffer is not None:
         for name, size in zip(("_WORDS_A_NUMBER", "_SPARE_WORDS"), buffer, strict=True):
             monkeypatch.setattr(f"mergesketch.sketches.race.noise.{name}", size)
@@ -85,7 +85,7 @@ def test_every_number_of_a_release_has_the_law(
 def test_a_draw_goes_on_where_its_words_ran_out(
     seed: int, numerator: int, denominator: int, sizes: list[int]
 ) -> None:
-    """The same numbers from the same words, however they are handed in."""
+    """The same words give the same numbers, in any portions."""
     words = np.random.default_rng(seed).integers(0, 2**64, 400, dtype=np.uint64)
     stream = iter(words.tolist())
     expected = [naive.discrete_laplace(stream, numerator, denominator) for _ in range(4)]
@@ -102,7 +102,7 @@ def test_a_draw_goes_on_where_its_words_ran_out(
 
 
 def test_noise_of_a_single_counter_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tail of 50 scales takes more words than are asked for at a time, and comes out as it is."""
+    """A tail of 50 scales takes more words than are asked for at once, and is returned unchanged."""
     # Offset 0; its coin; fifty turns of a coin that shows true; one that shows false; the sign.
     stream = iter([0, 0, *(0, 0, 1) * 50, 0, 1, 0, *[0] * 1000])
 
@@ -127,10 +127,10 @@ def test_noise_comes_anew_each_time_and_is_independent() -> None:
 
 
 def audited(release, n_hashes: int = 1, epsilon: float = 1.0, n: int = 4000) -> bool:
-    """Whether releases of a sketch with and without one record prove that more than epsilon was spent.
+    """Check if releases with and without one record prove that more than epsilon was spent.
 
-    The event that tells the two apart best is of the sum, over repetitions, of the counters that the record
-    is in: the likelihood ratio of Laplace noise rises with each of them.
+    The sum, over repetitions, of the counters of the record distinguishes the two best: the likelihood ratio
+    of Laplace noise rises with each of them.
     """
     family = ToyFamily(5, n_hashes, n_buckets=4)
     X, record = rows(0, 30), rows(1, 1)
@@ -155,7 +155,7 @@ def test_one_record_changes_no_likelihood_by_more_than_the_budget(n_hashes: int)
 
 
 def test_the_audit_catches_noise_divided_by_the_number_of_rows() -> None:
-    """The mistake of the paper's public code: noise of scale R / (epsilon N) protects nothing."""
+    """The paper's public code has this mistake: noise of scale R / (epsilon N) protects nothing."""
     for n_hashes in (1, 8):
         assert audited(
             lambda race, epsilon: noisy(race, race.family.n_hashes, epsilon * race.total), n_hashes
@@ -163,7 +163,7 @@ def test_the_audit_catches_noise_divided_by_the_number_of_rows() -> None:
 
 
 def test_the_audit_catches_lesser_mistakes() -> None:
-    """Half the noise; a budget for each repetition; noise whose seed is known."""
+    """Half the noise, a budget for each repetition, and noise of a known seed are noticed."""
     assert audited(lambda race, epsilon: noisy(race, 1, 2 * epsilon))
     assert audited(lambda race, epsilon: noisy(race, 1, epsilon), n_hashes=8)
     known = discrete_laplace((1, 4), 1, 1 << 24)
@@ -185,11 +185,11 @@ def test_all_repetitions_share_one_budget() -> None:
 
 
 def test_no_exact_counter_is_left() -> None:
-    """A row count of 123,457 and counters built from it are found in no form of a release."""
+    """No form of a release contains a row count of 123,457 or counters made from it."""
     n = 123_457
     family = ToyFamily(5, 3, n_buckets=4)
     race = Race(family).update(np.zeros((n, 5), int))
-    # So much noise that a noisy counter equals the exact one once in 10^7 runs.
+    # The noise is so large that a noisy counter equals the exact one once in 10^7 runs.
     release = race.release(2.0**-20)
     assert race.total == n
     assert release.n_updates == 1
@@ -282,7 +282,7 @@ def test_a_release_pays_for_the_heaviest_row(race) -> None:
 
 
 def test_what_no_row_weighs_need_not_be_paid_for() -> None:
-    """Rows of weight 1 and 0, none at all, and heavy ones that a window has left or never held."""
+    """Rows weigh 1 and 0, there are none, or heavy ones have left a window or were never in it."""
     for race in (
         weighed(1, 1, -1, 0),
         weighed(0),
@@ -291,7 +291,7 @@ def test_what_no_row_weighs_need_not_be_paid_for() -> None:
     ):
         assert race.release(1.0).epsilon == 1.0
     window = RaceWindow(ToyFamily(5, 6), 3).update(rows(1, 2), [1, 5], pane=0).update(rows(1, 1), pane=3)
-    window.update(rows(2, 1), [9], pane=0)  # too late to be taken in
+    window.update(rows(2, 1), [9], pane=0)  # too late for the window
     assert window.race().release(1.0).epsilon == 1.0
 
 
@@ -301,9 +301,14 @@ def test_weights_beyond_all_counting_are_refused() -> None:
         race.release(1.0, record_weight=1 << 31)
 
 
-@pytest.mark.parametrize("whole", [weighed(1, 1), RaceWindow(ToyFamily(5, 6), 3).update(rows(1, 2))])
-def test_files_from_before_weights_were_kept(whole, tmp_path) -> None:
-    """They are read as before, and released by whoever vouches for the weights."""
+@pytest.mark.parametrize(
+    "make",
+    [lambda: weighed(1, 1), lambda: RaceWindow(ToyFamily(5, 6), 3).update(rows(1, 2))],
+    ids=["whole0", "whole1"],
+)
+def test_files_from_before_weights_were_kept(make, tmp_path) -> None:
+    """They are read as before; whoever vouches for the weights can release them."""
+    whole = make()
     data = whole.to_bytes()
     header = header_of(data)
     names = sorted(set(header) - {"__metadata__", "largest_weight", "largest_weights"})
@@ -322,7 +327,7 @@ def test_files_from_before_weights_were_kept(whole, tmp_path) -> None:
                 race.release(1.0)
             assert race.release(1.0, check_weights=False).epsilon == 1.0
         np.testing.assert_array_equal(loaded.query(rows(3, 4)), whole.query(rows(3, 4)))
-    # A window forgets what it does not know with the pane that holds it.
+    # Unknown weights leave the window together with their pane.
     if isinstance(whole, RaceWindow):
         assert loaded.update(rows(0, 1), pane=5).race().release(1.0).epsilon == 1.0
 

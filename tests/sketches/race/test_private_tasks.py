@@ -1,4 +1,4 @@
-"""Classifiers, regressors and modes of private releases: what they learn, spend and refuse."""
+"""Test classifiers, regressors and modes of private releases: what they learn, spend and refuse."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 import pickle
 
 import mergesketch
-import naive
 import numpy as np
 import pytest
 from audit import proves_more_than
@@ -15,7 +14,8 @@ from mergesketch import private_classifier as classify
 from mergesketch import private_regressor as regress
 from mergesketch.lsh import InnerProduct, MinHash, PStable, SignedRandomProjection
 from mergesketch.sketches.race.noise import laplace_variance
-from registry import ToyFamily
+from naive import private_tasks as naive
+from toy_family import ToyFamily
 
 TOY = ToyFamily(3, 7, n_buckets=4, seed=1)
 
@@ -27,10 +27,10 @@ def blobs(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def exact(model: PrivateRace, race: Race) -> PrivateRace:
-    """A copy of `model` with the counters of `race` for its own, and as good as no noise."""
+    """Return a copy of `model` with the counters of `race` and nearly no noise."""
     arrays = {name: state.array.copy() for name, state in model.state.items()}
     arrays["counts"], arrays["variance"] = race.state["counts"].array.astype(np.int64), np.zeros(1)
-    return model.empty_like()._adopt(arrays)
+    return model.empty_like()._set_arrays(arrays)
 
 
 # -- classification -------------------------------------------------------------------------------
@@ -65,7 +65,7 @@ def test_classifier_learns_classes_apart_and_nothing_where_the_budget_is_nothing
 
 
 def test_a_record_moves_one_counter_of_each_repetition_by_one() -> None:
-    """Sensitivity R for any number of classes: what `release` calibrates its noise to."""
+    """The sensitivity is R for any number of classes; `release` sets its noise by it."""
     family = ToyFamily(3, 9, n_buckets=4, seed=2)
     X = np.random.default_rng(3).integers(0, 3, (41, 3)).astype(float)
     y = np.arange(41) % 5
@@ -90,7 +90,7 @@ def test_a_record_moves_one_counter_of_each_repetition_by_one() -> None:
 @pytest.mark.parametrize("n_hashes", [1, 4])
 @pytest.mark.parametrize("kind", ["classifier", "regressor"])
 def test_audit(kind: str, n_hashes: int) -> None:
-    """Fits with and without one record keep to the budget; samples are enough to see one overspent."""
+    """Fits with and without one record keep to the budget; the samples suffice to see one overspent."""
     X, y = np.random.default_rng(8).integers(-1, 2, (20, 2)).astype(float), np.arange(20) % 2
 
     class FirstFeature(ToyFamily):
@@ -141,7 +141,7 @@ def test_regressor_is_nadaraya_watson_where_noise_is_small() -> None:
     Q = rng.uniform(-1, 1, (40, 2))
     kernel = family.kernel(Q, X)
     weights, mass = kernel @ y, kernel.sum(axis=1)
-    # A ratio of kernel sums of 400 repetitions, each counter of standard deviation below its mean.
+    # The estimate is a ratio of sums of 400 repetitions; each counter's deviation is below its mean.
     spread = np.sqrt((kernel * (y - (weights / mass)[:, None]) ** 2).sum(axis=1) * mass) / mass
     assert (np.abs(model.predict(Q) - weights / mass) < 6 * spread / math.sqrt(400) + 0.01).all()
 
@@ -156,7 +156,7 @@ def test_regressor_predicts_the_mean_where_there_are_no_rows() -> None:
     total = model.total.sum()
     assert (model.predict(np.array([[0.0, 0.0], [1.0, 0.0]])) <= 10.0).all()
     mean = 10 * model.total[1] / total
-    # The mass there is noise alone, which moves the share by at most 1/8 of its own size, in sixes.
+    # Only noise is there; six of its deviations move the share by at most 1/8.
     assert np.abs(model.predict(np.array([[0.0, 0.0], [1.0, 0.0]])) - mean).max() < 10 * 6 / 8
 
 
@@ -218,7 +218,7 @@ def test_clipping_is_that_of_the_bounds() -> None:
 
 
 def test_nothing_exact_is_left_of_the_fit() -> None:
-    """What the object holds is its configuration and noisy state; rows of no budget leave no trace."""
+    """The object has its configuration and noisy state alone; rows of no budget leave no trace."""
     n = 12_347
     model = classify(
         np.zeros((n, 3)), np.zeros(n, int), epsilon=2.0**-20, classes=[0, 1], low=-1, high=1,

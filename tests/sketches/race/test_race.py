@@ -1,4 +1,4 @@
-"""Race: counters against slow ones, estimates and their errors against the exact kernel."""
+"""Test Race: counters against slow ones, estimates and their errors against the exact kernel."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import itertools
 from typing import Any
 
 import mergesketch
-import naive
 import numpy as np
 import pytest
 import scipy.sparse
@@ -16,13 +15,14 @@ from hypothesis.extra import numpy as hnp
 from mergesketch import Race
 from mergesketch.lsh import HashFamily, MinHash, PStable, SignedRandomProjection
 from mergesketch.lsh.inputs.sets import check_sets
-from registry import ToyFamily
+from naive import race as naive
+from toy_family import ToyFamily
 
 ROWS = hnp.arrays(np.int64, st.tuples(st.integers(0, 12), st.just(5)), elements=st.integers(0, 3))
 
 
 def clusters(seed: int, n: int, n_features: int = 5) -> np.ndarray:
-    """Rows of small integers around a few centres."""
+    """Return rows of small integers around a few centres."""
     rng = np.random.default_rng(seed)
     centres = rng.integers(0, 4, (6, n_features))
     rows = centres[rng.integers(0, 6, n)]
@@ -30,7 +30,7 @@ def clusters(seed: int, n: int, n_features: int = 5) -> np.ndarray:
 
 
 class RehashedToyFamily(ToyFamily):
-    """The toy family with its codes sent into fewer buckets, so that unlike features may meet."""
+    """The toy family with its codes sent into fewer buckets, so that unlike features may collide."""
 
     _parameters = ("n_features", "n_hashes", "seed")
     chance_collision = 0.5
@@ -41,7 +41,7 @@ class RehashedToyFamily(ToyFamily):
 
     def hash(self, X: Any) -> np.ndarray:
         picked = ToyFamily(self.n_features, self.n_hashes, 4, self.seed).hash(X)
-        # For each repetition a random function of the four values, so two unlike ones meet half the time.
+        # Each repetition has a random function of the four values; two unlike values collide half the time.
         bits = np.random.default_rng(self.seed).integers(0, 2, (self.n_hashes, 4), dtype=np.uint32)
         return bits[np.arange(self.n_hashes), picked]
 
@@ -96,7 +96,7 @@ def test_counters_and_sums_equal_the_slow_ones(
 
 
 def test_blocks_change_nothing() -> None:
-    """Batches larger than a block of rows, for updates with and without weights and for queries."""
+    """Batches are larger than a block of rows, in updates with and without weights and in queries."""
     family = ToyFamily(5, 700, seed=1)
     X = clusters(3, 20_000)
     weights = np.random.default_rng(0).integers(-3, 4, len(X))
@@ -206,7 +206,7 @@ def test_for_error_sizes_by_the_theorem() -> None:
 
 
 class SetFamily(ToyFamily):
-    """One code a row from whatever form rows have: the least token, as a set of sparse or ragged input."""
+    """One code a row from any form of rows: the least token, as a set of sparse or ragged input."""
 
     def hash(self, X: Any) -> np.ndarray:
         tokens, offsets = check_sets(X)
@@ -227,7 +227,7 @@ def test_sparse_rows_and_sets_are_cut_into_blocks() -> None:
 
 
 def test_a_bad_row_after_good_blocks_is_taken_back() -> None:
-    """Rows are hashed a block at a time; a late refusal must leave no trace of the early blocks."""
+    """Rows are hashed in blocks; a late refusal must leave no trace of the early blocks."""
     family = ToyFamily(5, 600)
     race = Race(family).update(clusters(12, 100))
     before = race.copy()
@@ -244,7 +244,7 @@ def test_a_bad_row_after_good_blocks_is_taken_back() -> None:
 def test_threads_that_count_apart_make_one_table(
     monkeypatch: pytest.MonkeyPatch, n_outputs: int | None
 ) -> None:
-    """Integers are counted into tables of the threads' own, which are added: nothing else may change."""
+    """Each thread counts integers in its own table, and the tables are added; nothing else may change."""
     rng = np.random.default_rng(5)
     X = clusters(13, 700)
     # The sums of the last weights leave int32.
@@ -256,7 +256,7 @@ def test_threads_that_count_apart_make_one_table(
         mergesketch.set_num_threads(1)
         empty = Race(family, n_outputs=n_outputs)
         expected = empty.copy().update(X, weights)
-        monkeypatch.setattr("mergesketch.sketches.race.code_counters._APART_CODES", 30 * 40)
+        monkeypatch.setattr("mergesketch.sketches.race.code_counters.GROUP_CODES", 30 * 40)
         mergesketch.set_num_threads(3)
         sketch = empty.copy().update(X, weights)
         assert sketch == expected and sketch.to_bytes() == expected.to_bytes()
@@ -290,8 +290,8 @@ def test_threads_that_ask_apart_answer_alike(
         mergesketch.set_num_threads(1)
         expected = race.query(Q, groups=groups, return_std=True)
         # Blocks of 5 rows, in ranges of at least 10.
-        monkeypatch.setattr("mergesketch.sketches.race.code_counters._APART_CODES", 5 * 5)
-        monkeypatch.setattr("mergesketch.sketches.race.code_counters._CODES_BLOCK", 5 * 10)
+        monkeypatch.setattr("mergesketch.sketches.race.kernel_sums.GROUP_CODES", 5 * 5)
+        monkeypatch.setattr("mergesketch.sketches.race.kernel_sums.CODES_BLOCK", 5 * 10)
         for n in (1, 3):
             mergesketch.set_num_threads(n)
             for got, wanted in zip(race.query(Q, groups=groups, return_std=True), expected, strict=True):

@@ -1,4 +1,4 @@
-"""RaceWindow: the same as one Race over the rows that the window still holds."""
+"""Test RaceWindow: it equals one Race over the rows that are still in the window."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import Race, RaceWindow
-from registry import ToyFamily
+from toy_family import ToyFamily
 
 
 def rows(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -15,7 +15,7 @@ def rows(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def slow_window(batches: list[tuple], n_panes: int, family: ToyFamily, dtype: str) -> Race:
-    """A Race over the rows whose pane is among the last ones of all that have begun."""
+    """Return a Race over the rows whose pane is among the last ones that have begun."""
     newest = max((int(np.max(panes)) for X, _, panes in batches if np.size(panes)), default=-1)
     race = Race(family, dtype=dtype)
     for X, weights, panes in batches:
@@ -42,7 +42,7 @@ def test_a_window_is_a_race_over_its_rows(steps: list, n_panes: int, dtype: str,
         batches.append(batch)
         window.update(*batch)
         expected = slow_window(batches, n_panes, family, dtype)
-        # Asked after every batch, so that the sums are also tested as they are kept up.
+        # The window is queried after every batch, so that sums are tested while they are updated.
         np.testing.assert_array_equal(window.query(Q), expected.query(Q))
         np.testing.assert_array_equal(window.race().state["counts"].array, expected.state["counts"].array)
         assert window.total == expected.total == window.race().total

@@ -1,4 +1,4 @@
-"""RepresenterSketch: functions kept in counters, fitted to the exact and to the sketched kernel."""
+"""Test RepresenterSketch: functions kept in counters, fitted to the exact and to the sketched kernel."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse
 from mergesketch import Race, RepresenterSketch
 from mergesketch.lsh import InnerProduct, MinHash, PStable, SignedRandomProjection
-from registry import ToyFamily
+from toy_family import ToyFamily
 
 
 def model(X: np.ndarray) -> np.ndarray:
@@ -39,7 +39,7 @@ def test_a_kernel_expansion_is_estimated_as_its_standard_error_says() -> None:
     "family", [PStable(4, 60, width=3.0, power=2, n_buckets=64, seed=3), ToyFamily(5, 30)]
 )
 def test_fitted_coefficients_solve_the_sketched_system(family) -> None:
-    """The sketch's own values at the anchors, and ridge times the coefficients, are the outputs."""
+    """The sketch's values at the anchors, plus ridge times the coefficients, are the outputs."""
     X = rows(4, 150) if isinstance(family, PStable) else np.random.default_rng(4).integers(0, 4, (150, 5))
     outputs = model(X.astype(float))
     ridge = 0.05

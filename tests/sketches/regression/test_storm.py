@@ -1,16 +1,16 @@
-"""StormSketch: counters against plain signs, and moments against exact ones."""
+"""Test StormSketch: counters against plain signs, and moments against exact ones."""
 
 from __future__ import annotations
 
 import math
 
-import naive
 import numpy as np
 import pytest
 import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import StormSketch
+from naive import storm as naive
 
 
 def rows(seed: int, n: int, d: int) -> np.ndarray:
@@ -62,7 +62,7 @@ def test_moments_are_unbiased_and_err_as_their_standard_error_says(d: int, max_n
 
 
 def structured(seed: int, n: int) -> dict[str, np.ndarray]:
-    """Rows of five columns as data has them: one-hot, few entries, a grid, repeated, skewed, heavy tails."""
+    """Return rows of five columns as data has them: one-hot, few entries, a grid, repeats, heavy tails."""
     rng = np.random.default_rng(seed)
     return {
         "one-hot": np.eye(5)[rng.integers(0, 5, n)] * 2,
@@ -76,7 +76,7 @@ def structured(seed: int, n: int) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("name", structured(0, 1))
 def test_split_rows_keep_their_moments(name: str) -> None:
-    """However long rows are beside the bound: clipped ones' moments were a fraction of these."""
+    """Rows of any length keep them; clipped rows had a fraction of the moments."""
     Z = structured(0, 300)[name]
     exact = Z.T @ Z / len(Z)
     for max_norm in (0.3, 1.5):
@@ -121,7 +121,7 @@ def test_many_clipped_rows_are_told() -> None:
 
 
 def test_frames_err_less_than_independent_pairs_of_as_many_counters() -> None:
-    """What orthonormal frames are for: with 21 counters a frame, less than half of the error."""
+    """Orthonormal frames have less than half of the error, with 21 counters a frame."""
     Z = rows(3, 400, 6)
     Z = Z / np.maximum(np.linalg.norm(Z, axis=1), 1)[:, None]
     exact = Z.T @ Z / len(Z)

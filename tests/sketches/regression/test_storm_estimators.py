@@ -1,4 +1,4 @@
-"""Estimators over STORM: scikit-learn's checks, accuracy on real data, merging and bad input."""
+"""Test estimators over STORM: scikit-learn's checks, accuracy on real data, merging and bad input."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def made(seed: int, n: int = 4000) -> tuple[np.ndarray, np.ndarray]:
 
 
 def errors(X: np.ndarray, y: np.ndarray, n_bytes: int, seed: int) -> tuple[float, float]:
-    """Test RMSE of ours and of least squares on all training rows."""
+    """Return the test RMSE of ours and of least squares on all training rows."""
     rows = np.random.default_rng(seed).permutation(len(X))
     train, test = rows[: len(X) * 4 // 5], rows[len(X) * 4 // 5 :]
     models = StormRegressor(n_bytes=n_bytes, random_state=seed), LinearRegression()
@@ -80,7 +80,7 @@ def test_parts_merge_into_the_whole() -> None:
 
 
 def test_a_drifting_stream_keeps_its_intercept() -> None:
-    """The first batch's centre is not that of the rest; the constant column makes up for it."""
+    """The first batch has another centre than the rest; the constant column corrects it."""
     X, y = made(2)
     order = np.argsort(X[:, 1])
     model = StormRegressor(n_bytes=1 << 18)
@@ -109,7 +109,7 @@ def test_classes_are_told_apart_as_linear_discriminants_do(load) -> None:
 
 @pytest.mark.parametrize("kind", ["exponential noise", "log-normal targets", "one-hot", "heavy tails"])
 def test_skewed_targets_are_not_shrunk(kind: str) -> None:
-    """Long rows count in full: shortened to a bound, those of large targets pulled the whole model down."""
+    """Long rows count in full; shortened ones of large targets once pulled the whole model down."""
     rng = np.random.default_rng(7)
     X = rng.standard_normal((4000, 4))
     mean = X @ [0.3, 0.2, 0.0, -0.1]
@@ -128,7 +128,7 @@ def test_skewed_targets_are_not_shrunk(kind: str) -> None:
         found = StormRegressor(random_state=seed).fit(X, y).predict(X)
         means.append(found.mean() - exact.mean())
         slopes.append(np.polyfit(exact, found, 1)[0])
-    # Without bias over the directions; the ridge of one standard error shrinks slopes by that share.
+    # There is no bias over the directions; the ridge of one standard error shrinks slopes by that share.
     assert abs(np.mean(means)) < 6 * np.std(means) / np.sqrt(20)
     assert abs(np.mean(slopes) - 1) < 6 * np.std(slopes) / np.sqrt(20) + 0.05
 
@@ -144,7 +144,7 @@ def test_choices_of_a_first_batch_that_is_too_small_are_refused() -> None:
         assert not hasattr(model, "sketch_") and not hasattr(model, "classes_")
         with pytest.raises(ValueError, match="got 9;"):
             model.partial_fit(X[:9], labels[:9], **more)
-        # What to pass instead works row by row, and gives the very model of all at once.
+        # The arguments that the message names work row by row, and give the same model as all rows at once.
         given = type(model)(scaling=type(model)().fit(X[::5], labels[::5]).scaling_)
         for i in range(0, 500, 7):
             given.partial_fit(X[i : i + 7], labels[i : i + 7], **more)
@@ -209,7 +209,7 @@ def test_classes_that_the_first_batch_lacks_are_told_and_found_later() -> None:
         warnings.simplefilter("ignore")
         model.partial_fit(X[500:], y[500:])
     assert model.score(X, y) > 0.9
-    # One row in 5,000 is told from none by nothing of this size.
+    # No sketch of this size can distinguish one row in 5,000 from none.
     few = np.where(np.arange(3000) == 2999, 1, 0)
     with pytest.warns(UserWarning, match=r"classes \[1\] have shares of the rows that"):
         StormClassifier(n_bytes=4096).fit(X, few)

@@ -1,4 +1,4 @@
-"""Bloom filters: their bits against slow ones, their errors and estimates against theory."""
+"""Test Bloom filters: their bits against slow ones, their errors and estimates against theory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import mergesketch
-import naive
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,7 +14,8 @@ from mergesketch import BloomFilter
 from mergesketch.errors import IncompatibleSketchError
 from mergesketch.lsh.hashing.keys import hash_keys
 from mergesketch.sketches.kernels import bloom
-from mergesketch.sketches.sets import bloom_filter, bloom_theory
+from mergesketch.sketches.sets import bloom_filter, bloom_theory, key_groups
+from naive import bloom_filter as naive
 
 SIZES = st.tuples(st.integers(1, 40) | st.just(2**20 + 7), st.integers(1, 63), st.integers(0, 2**64 - 1))
 
@@ -80,9 +80,9 @@ def test_bits_equal_the_slow_ones(size: tuple[int, int, int], keys: list[int]) -
     assert [key in found for key in asked[-3:]] == expected[-3:]
 
 
-@pytest.mark.parametrize("n_blocks", [1, 2, 3, 1000, bloom_filter._LARGE + 5])
+@pytest.mark.parametrize("n_blocks", [1, 2, 3, 1000, key_groups.LARGE + 5])
 def test_threads_and_ordering_change_nothing(n_blocks: int, threads: Any, monkeypatch: Any) -> None:
-    """A thread's own blocks, keys ordered by block, and one key after the other: the same filter."""
+    """Blocks of a thread, keys ordered by block, and one key after another make the same filter."""
     keys = numbers(0, 150_001)
     keys[70_000:90_000] = 7
     asked = np.concatenate([keys[::3], numbers(1, 100_000)])
@@ -95,8 +95,8 @@ def test_threads_and_ordering_change_nothing(n_blocks: int, threads: Any, monkey
     for n_threads, ordered, readers in ((4, False, 8), (3, False, 2), (1, True, 8), (4, True, 8)):
         threads(n_threads)
         monkeypatch.setattr(bloom_filter, "_MAX_READERS", readers)
-        monkeypatch.setattr(bloom_filter, "_MAX_ORDERED", 1 << 16)
-        monkeypatch.setattr(BloomFilter, "_is_worth_ordering", lambda self, n, ordered=ordered: ordered)
+        monkeypatch.setattr(key_groups, "_MAX_TOGETHER", 1 << 16)
+        monkeypatch.setattr(bloom_filter, "is_worth_grouping", lambda *_, ordered=ordered: ordered)
         assert plain.empty_like().update(keys) == plain
         assert plain.empty_like().update(hash_like(keys)) == plain
         np.testing.assert_array_equal(plain.contains(asked), truth)
@@ -104,16 +104,15 @@ def test_threads_and_ordering_change_nothing(n_blocks: int, threads: Any, monkey
 
 
 def hash_like(keys: np.ndarray) -> np.ndarray:
-    """The same keys in a form that is hashed before it is added."""
+    """Return the same keys in a form that is hashed before it is added."""
     return np.frombuffer(keys.astype("<u8").tobytes(), dtype="S8") if (keys >> 56).all() else keys
 
 
 def test_large_batches_are_ordered(monkeypatch: Any) -> None:
-    large = BloomFilter(n_blocks=bloom_filter._LARGE, n_hashes=1)
-    assert not large._is_worth_ordering(large.n_blocks)
-    assert large._is_worth_ordering(2 * large.n_blocks)
-    assert not BloomFilter(n_blocks=large.n_blocks - 1, n_hashes=1)._is_worth_ordering(2**40)
-    assert BloomFilter(n_blocks=2**30, n_hashes=1)._is_worth_ordering(2**23)
+    assert not key_groups.is_worth_grouping(key_groups.LARGE, key_groups.LARGE)
+    assert key_groups.is_worth_grouping(key_groups.LARGE, 2 * key_groups.LARGE)
+    assert not key_groups.is_worth_grouping(key_groups.LARGE - 1, 2**40)
+    assert key_groups.is_worth_grouping(2**30, 2**23)
 
 
 def test_keys_of_every_kind() -> None:
@@ -184,7 +183,7 @@ def test_a_filter_is_the_smallest_that_keeps_the_rate(capacity: int, wanted: flo
     sized = BloomFilter(capacity, wanted)
     assert sized.expected_error_rate(capacity) <= wanted
     if capacity >= 10_000:
-        # The stated rate is met from below, and closely: a filter has whole blocks.
+        # The rate is slightly below the stated one, because a filter has whole blocks.
         assert sized.expected_error_rate(capacity) > 0.97 * wanted
     if capacity == 1000:
         assert sized.expected_error_rate(capacity) > 0.85 * wanted
@@ -210,7 +209,7 @@ def test_a_filter_is_the_smallest_that_keeps_the_rate(capacity: int, wanted: flo
     ],
 )
 def test_absent_keys_pass_as_often_as_stated(capacity: int, wanted: float, n_filters: int) -> None:
-    """To 6 standard errors: those of the answers, and of the rates that filters have around their mean."""
+    """Rates lie within 6 standard errors: of the answers, and of the filters' rates around their mean."""
     asked = numbers(10**6, 400_000)
     rates, passed = [], []
     for seed in range(n_filters):
@@ -235,7 +234,7 @@ def test_absent_keys_pass_as_often_as_stated(capacity: int, wanted: float, n_fil
 @pytest.mark.parametrize("n_keys", [200, 1000, 3000])
 @pytest.mark.parametrize("n_hashes", [2, 7, 8, 16, 29])
 def test_the_error_is_as_expected_at_any_fill(n_hashes: int, n_keys: int) -> None:
-    """Also where a key's bits come from several words."""
+    """It is so too where a key's bits come from several words."""
     rates = [
         BloomFilter(n_blocks=50, n_hashes=n_hashes, seed=seed).update(numbers(seed, n_keys)).error_rate()
         for seed in range(150)
@@ -245,7 +244,7 @@ def test_the_error_is_as_expected_at_any_fill(n_hashes: int, n_keys: int) -> Non
 
 
 def test_keys_that_are_alike_pass_no_more_often() -> None:
-    """Counting numbers, multiples of powers of two and short strings, added and asked for."""
+    """Counting numbers, multiples of powers of two and short strings are added and asked for."""
     n = 200_000
     for keys, asked in (
         (np.arange(n), np.arange(n, 3 * n)),
@@ -278,7 +277,7 @@ def test_cardinality_errs_as_stated(n_blocks: int, n_hashes: int, n_keys: int) -
     assert abs(estimates.mean() - n_keys - bias) < 6 * error / math.sqrt(n_filters) + 0.5 * bias
     assert abs(estimates.std() / error - 1) < 6 / math.sqrt(2 * n_filters)
     m, t = 512 * n_blocks, n_hashes * n_keys / (512 * n_blocks)
-    # What the documentation states; in a single block loads do not differ.
+    # The documentation states this; in a single block loads do not differ.
     stated = m * (math.exp(t) - t - 1) / n_hashes**2 + (m * t**2 / 1024 if n_blocks > 1 else 0.0)
     assert math.sqrt(stated) == pytest.approx(error, rel=0.02)
 
@@ -310,7 +309,7 @@ def test_overlaps_err_no_more_than_their_parts() -> None:
 
 
 def test_overlaps_are_right_on_average_where_nothing_is_shared() -> None:
-    """Counting numbers beside the next ones, some of them repeated; half of the estimates are below 0."""
+    """Counting numbers stand beside the next ones, some repeated; half of the estimates are below 0."""
     n, found, ratios = 400, [], []
     for seed in range(400):
         empty = BloomFilter(n_blocks=8, n_hashes=6, seed=seed)
@@ -325,7 +324,7 @@ def test_overlaps_are_right_on_average_where_nothing_is_shared() -> None:
     assert abs(np.mean(found) - (bias[0] + bias[1] - bias[2])) < 6 * error
     assert 0.3 < np.mean(np.array(found) < 0) < 0.7
     assert abs(np.mean(ratios) * 2 * n - np.mean(found)) < 6 * error
-    # What cutting at 0 would make of it.
+    # The mean if estimates were cut at 0.
     assert np.maximum(found, 0).mean() > 6 * error
 
 

@@ -1,16 +1,16 @@
-"""Group testing: designs within their caps, decoders against enumeration and their guarantees."""
+"""Test group testing: designs within their caps, decoders against enumeration and their guarantees."""
 
 from __future__ import annotations
 
 import math
 from itertools import pairwise
 
-import naive
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from mergesketch import BloomPooling
+from naive import bloom_pooling as naive
 from scipy import sparse
 
 
@@ -76,8 +76,8 @@ def test_decoders_of_clean_tests_keep_their_guarantees(options, data):
     pools = pooling.pools
     assert set(np.flatnonzero(found["comp"])) == naive.comp(pools, outcomes, n)
     assert set(np.flatnonzero(found["dd"])) == naive.definite(pools, outcomes, n)
-    assert (found["comp"] >= truth).all()  # nobody is missed
-    assert (found["dd"] <= truth).all()  # nobody is accused wrongly
+    assert (found["comp"] >= truth).all()  # no positive sample is missed
+    assert (found["dd"] <= truth).all()  # no negative sample is called positive
     assert (found["dd"] <= found["scomp"]).all() and (found["scomp"] <= found["comp"]).all()
     # scomp's set explains all outcomes.
     assert pooling.outcomes(found["scomp"]).tolist() == outcomes.tolist()
@@ -92,7 +92,7 @@ def test_decoders_of_clean_tests_keep_their_guarantees(options, data):
     st.lists(st.booleans(), min_size=6, max_size=6), st.integers(0, 99),
 )  # fmt: skip
 def test_beliefs_are_exact_where_pools_are_disjoint(n, n_tests, prevalence, fp, fn, read, seed):
-    """One pool a sample: no loops."""
+    """Each sample is in one pool, so there are no loops."""
     rng = np.random.default_rng(seed)
     prior = np.clip(prevalence * rng.uniform(0.2, 1.8, n), 0.001, 0.999)
     pooling = BloomPooling(
@@ -113,13 +113,13 @@ def test_beliefs_are_exact_where_pools_are_disjoint(n, n_tests, prevalence, fp, 
         return
     decoded = pooling.decode(outcomes)
     assert decoded.converged
-    # An empty pool says nothing of the samples, whatever its outcome.
+    # The outcome of an empty pool says nothing about the samples.
     exact = naive.pool_posterior([pools[t] for t in full], outcomes[full], prior, fp, fn)
     np.testing.assert_allclose(decoded.posterior, exact, atol=1e-5)
 
 
 def test_beliefs_are_exact_on_a_chain():
-    """Pools {0, 1}, {1, 2}, {2, 3}: loops are missing, messages travel over several pools."""
+    """Pools {0, 1}, {1, 2}, {2, 3} have no loops, and messages travel over several pools."""
     pooling = BloomPooling(
         4, 3, prevalence=[0.1, 0.2, 0.05, 0.3], false_positive_rate=0.02, false_negative_rate=0.1
     )
@@ -132,7 +132,7 @@ def test_beliefs_are_exact_on_a_chain():
 
 
 def test_beliefs_are_near_the_truth_in_designs_with_loops():
-    """Against enumeration of all 2**14 sets: the calls agree but where the posterior is near one half."""
+    """Enumeration of all 2**14 sets gives the same calls, except where the posterior is near one half."""
     rng = np.random.default_rng(1)
     errors = []
     for seed in range(12):
@@ -155,7 +155,7 @@ def test_beliefs_are_near_the_truth_in_designs_with_loops():
 
 
 def area_under_roc(truth, score) -> float:
-    """Probability that a positive sample scores above a negative one, ties half."""
+    """Return the probability that a positive sample scores above a negative one; ties count half."""
     positive, negative = score[truth], score[~truth]
     wins = (positive[:, None] > negative).mean() + 0.5 * (positive[:, None] == negative).mean()
     return float(wins)
@@ -163,7 +163,7 @@ def area_under_roc(truth, score) -> float:
 
 @pytest.mark.parametrize(("n", "tests", "size", "expected"), [(200, 60, 10, 0.9998), (96, 24, 12, 0.9983)])
 def test_beliefs_separate_as_well_as_published_prototypes(n, tests, size, expected):
-    """2 % prevalence, 0.1 % errors, 400 rounds; within 6 standard errors of the prototype's area."""
+    """2 % prevalence, 0.1 % errors, 400 rounds: within 6 standard errors of the prototype's area."""
     rng = np.random.default_rng(7)
     truths, scores, areas = [], [], []
     for seed in range(400):
@@ -183,7 +183,7 @@ def test_beliefs_separate_as_well_as_published_prototypes(n, tests, size, expect
 
 
 def test_sure_posteriors_are_as_true_as_they_say_where_tests_are_enough():
-    """30 tests for 100 samples at 2 %: sums over rounds within 6 standard errors. Fewer: see the page."""
+    """30 tests for 100 samples at 2 %: sums over rounds are within 6 standard errors. Fewer: see the page."""
     rng, beyond = np.random.default_rng(3), []
     for seed in range(200):
         pooling = BloomPooling(
@@ -261,7 +261,7 @@ def test_bad_outcomes_are_refused_by_name():
         pooling.outcomes([True] * 3)
     with pytest.raises(ValueError, match="posterior must be 20 numbers"):
         pooling.suggest_pools(np.full(20, 1.5), 3)
-    # All pools of the first partition negative, one of the second positive: nobody is left to blame.
+    # All pools of the first partition are negative, one of the second is positive: no sample explains it.
     for method in ("comp", "dd", "scomp", "belief_propagation"):
         with pytest.raises(ValueError, match=r"outcomes must not contradict .* pool 4"):
             pooling.decode([False] * 4 + [True] + [False] * 3, method)

@@ -1,4 +1,4 @@
-"""Bloom signatures against exact neighbourhoods."""
+"""Test Bloom signatures against exact neighbourhoods."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import math
 import warnings
 
 import mergesketch
-import naive
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import BloomSignatures
+from naive import bloom_signatures as naive
 from paths import SHARED
 from scipy import sparse
 
@@ -26,7 +26,7 @@ def graphs(draw):
 
 
 def bits_of(signatures: BloomSignatures) -> list[set[int]]:
-    """The set bits of every row."""
+    """Return the set bits of every row."""
     rows = np.unpackbits(signatures.state["signatures"].array.view(np.uint8), axis=1, bitorder="little")
     return [set(np.flatnonzero(row).tolist()) for row in rows]
 
@@ -53,7 +53,7 @@ def test_parts_of_a_graph_merge(graph, directed, cut):
     here, there = empty.copy().update(edges[:cut]), empty.copy().update(edges[cut:])
     assert here | there == whole
     assert whole.propagate(edges[:cut]) | whole.propagate(edges[cut:]) == whole.propagate(edges)
-    # The other direction, twice, and loops add nothing to an undirected graph.
+    # The other direction, repeated edges and loops add nothing to an undirected graph.
     if not directed:
         again = [(v, u) for u, v in edges] + [(u, u) for u in range(n)] + list(edges)
         np.testing.assert_array_equal(
@@ -169,7 +169,7 @@ def test_full_signatures_stay_finite_and_say_so():
 
 
 def structured_graph() -> tuple[np.ndarray, int, np.ndarray]:
-    """A grid, twins, a clique, two hubs that share a third, and pairs of all kinds."""
+    """Return a grid, twins, a clique, two hubs that share a third, and pairs of all kinds."""
     side = np.arange(400).reshape(20, 20)
     edges = [np.stack([side[:, 1:].ravel(), side[:, :-1].ravel()], axis=1)]
     edges.append(np.stack([side[1:].ravel(), side[:-1].ravel()], axis=1))
@@ -199,10 +199,10 @@ def test_overlaps_are_right_on_average_over_seeds(n_bits):
     found = np.array(
         [BloomSignatures(n, n_bits, seed=s).update(edges).common_neighbors(*pairs.T) for s in range(300)]
     )
-    # Pairs whose bits never collided did not vary: they are exact up to the curve of linear counting.
+    # Pairs whose bits never collided do not vary; they are exact up to the curve of linear counting.
     error = found.std(axis=0) / math.sqrt(len(found))
     assert (np.abs(found.mean(axis=0) - exact - added) < 6 * error + 0.1 * np.abs(added) + 0.5 / n_bits).all()
-    # Cut at 0 they are too large, on average over pairs that share nobody.
+    # Cut at 0, estimates are too large on average over pairs that share no neighbour.
     nobody = exact == 0
     mean, spread = found[:, nobody].mean(axis=1), np.maximum(found[:, nobody], 0.0).mean(axis=1)
     assert spread.mean() - mean.mean() > 6 * spread.std() / math.sqrt(len(found))
@@ -252,7 +252,7 @@ def test_overlaps_on_a_citation_graph_are_as_good_as_linear_counting_can_be():
 
 @pytest.mark.skipif(not CORA.exists(), reason="the Cora graph is not here")
 def test_sums_over_a_citation_graph_are_right_on_average():
-    """64 bits, edges and strangers alike: within 6 standard errors over seeds, and 10 % too large if cut."""
+    """64 bits, edges and strangers: within 6 standard errors over seeds, and 10 % too large if cut."""
     data = np.load(CORA)
     edges, n = data["edges"], int(data["n_nodes"])
     pairs = np.concatenate([edges[::2], np.random.default_rng(0).integers(0, n, (len(edges) // 2, 2))])

@@ -1,4 +1,4 @@
-"""MinHashSketch: streamed sets against the signatures of whole ones, and estimates against the truth."""
+"""Test MinHashSketch: streamed sets against signatures of whole ones, and estimates against the truth."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import mergesketch
-import naive
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 from mergesketch import LSHIndex, MinHashSketch
 from mergesketch.errors import IncompatibleSketchError
 from mergesketch.lsh import MinHash, hash_keys
+from naive import minhash_sketch as naive
 
 
 @settings(max_examples=40, deadline=None)
@@ -43,7 +43,7 @@ def test_streamed_signatures_are_those_of_whole_sets(
 
 
 def test_estimates_are_near_the_truth() -> None:
-    """Over 60 seeds: no bias beyond six standard errors, and errors as large as the theory says."""
+    """Over 60 seeds the bias is below six standard errors, and errors are as large as the theory says."""
     n_hashes, sizes = 256, (10, 200, 3000, 100_000)
     found = {size: [] for size in sizes}
     for seed in range(60):
@@ -87,12 +87,12 @@ def test_similarity_and_overlaps(common: int, only: int) -> None:
 
 
 def test_containment_of_subsets_is_right_on_average() -> None:
-    """A set within another one is held wholly: estimates lie on both sides of 1."""
+    """A subset is wholly contained, so estimates lie on both sides of 1."""
     found = []
     for seed in range(400):
         sketch = MinHashSketch(2, 64, seed=seed).update(np.arange(3000), sets=0)
         found.append(sketch.update(np.repeat(np.arange(2000), 2), sets=1).containment([1], [0])[0])
-    # Of a ratio whose parts err by 1 / sqrt(64) relatively, the mean errs by about that squared.
+    # The parts of the ratio err by 1 / sqrt(64) relatively, so its mean errs by about that squared.
     assert abs(np.mean(found) - 1) < 6 * np.std(found) / math.sqrt(len(found)) + 1 / 64
     assert 0.3 < np.mean(np.array(found) > 1) < 0.7
 
@@ -179,7 +179,7 @@ def test_empty_sets() -> None:
 
 
 def test_streamed_sets_in_an_index() -> None:
-    """Signatures that are streamed find the sets that an index was built from whole."""
+    """Streamed signatures find the sets that an index was built from whole."""
     rng = np.random.default_rng(0)
     sets = [rng.integers(0, 10**6, 300) for _ in range(50)]
     family = MinHash(16, power=4, n_buckets=1 << 12, scheme="one-permutation", seed=7)

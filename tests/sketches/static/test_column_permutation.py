@@ -1,8 +1,7 @@
-"""Rows that are multisets: reordered, never changed, and never to higher entropies."""
+"""Test rows that are multisets: they are reordered, never changed, and never to higher entropies."""
 
 from __future__ import annotations
 
-import naive
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from mergesketch.sketches.kernels.permutation import cover_column
 from mergesketch.sketches.static.column_permutation import permute_columns
+from naive import column_permutation as naive
 
 ROWS = arrays.arrays(
     np.uint64,
@@ -47,7 +47,7 @@ def test_covering_takes_the_value_of_most_rows(rows):
 
 
 def test_hidden_columns_are_found():
-    """Rows of one value from each of eight groups, shuffled: the groups come back as columns."""
+    """Rows have one value from each of eight groups, shuffled; the groups are found as columns."""
     rng = np.random.default_rng(5)
     groups = rng.integers(0, 4, (5000, 8)) + 10 * np.arange(8)
     permuted = permute_columns(rng.permuted(groups, axis=1), "entropy")

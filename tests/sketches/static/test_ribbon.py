@@ -1,14 +1,14 @@
-"""Ribbons against their definition: integers in place of words, one bit of one key at a time."""
+"""Test ribbons against their definition: integers in place of words, one bit of one key at a time."""
 
 from __future__ import annotations
 
-import naive
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch.sketches.kernels.ribbon import BUCKET, insert_all, window_of
 from mergesketch.sketches.static.ribbon import Shard, lay_out, solve
+from naive import ribbon as naive
 
 
 def shard(n: int, seed: int) -> Shard:
@@ -71,7 +71,7 @@ def test_keys_of_one_place_are_bumped_not_lost(crowd: int) -> None:
 @settings(deadline=None, max_examples=200)
 @given(st.data())
 def test_rows_fit_exactly_if_the_system_has_a_solution(data: st.DataObject) -> None:
-    """Elimination within windows, against elimination of the whole matrix."""
+    """Elimination within windows agrees with elimination of the whole matrix."""
     n_slots = data.draw(st.integers(1, 8))
     n = data.draw(st.integers(1, 140))
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
@@ -90,7 +90,7 @@ def test_rows_fit_exactly_if_the_system_has_a_solution(data: st.DataObject) -> N
 
 
 def test_layout_counts_every_word() -> None:
-    """Where parts lie, against the words that solving gives."""
+    """The parts lie where the words that solving gives lie."""
     ribbons = [(1, 12), (5, 1)]
     solved = []
     for s in range(3):

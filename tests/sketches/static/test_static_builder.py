@@ -1,4 +1,4 @@
-"""Builders of static functions: their result is StaticFunction's, whatever batches, merges and files."""
+"""Test builders of static functions: any batches, merges and files give StaticFunction's result."""
 
 import errno
 import gc
@@ -43,7 +43,7 @@ VALUES: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files are appended to, and runs of counts cut, many times over."""
+    """Make blocks small, so that files are appended to, and runs of counts cut, many times."""
     monkeypatch.setattr(static_records, "_PENDING", 40)
     monkeypatch.setattr(value_counts, "_MERGED", 64)
     monkeypatch.setattr(value_counts, "_SAMPLE", 8)
@@ -152,7 +152,7 @@ def test_codebooks_reach_others() -> None:
     book = Codebook.build(values, counts, others=Others(40, 4, 64, 20))
     assert book.header.has_escape and book.header.n_keys == 635
     coded = book.encode(np.array([10, 20, 4, 24, 44, 64, 30]))
-    # In steps of 2, the greatest that reaches all: 30 of them.
+    # Steps of 2 are the greatest that reach all values; there are 30.
     assert book.header.raw_bits == 5
     assert coded.escaped[2:6].all() and not coded.escaped[:2].any()
     with pytest.raises(ValueError, match="others need an escape"):
@@ -191,7 +191,7 @@ def test_two_values_for_a_key_are_told(spilled: bool, tmp_path: Path) -> None:
         ValueError, match=rf"hash is {int(hash_keys(['b'], 4)[0]):#018x} with 'y' \({first}\) and 'z'"
     ):
         text.build()
-    # Nothing has changed: it can go on, and fails as before.
+    # Nothing has changed: the builder can be used, and fails as before.
     assert text.update(["c"], ["x"]).n_records == 4
     with pytest.raises(ValueError, match="choose another seed"):
         text.build()
@@ -302,7 +302,7 @@ def test_files_are_private_and_gone_in_the_end(tmp_path: Path) -> None:
     assert builder.update(["a"], ["b"]).build()["a"] == "b"
     child = os.fork()
     if child == 0:
-        builder.close()  # a copy; the files are not its own
+        builder.close()  # a copy, which owns no files
         os._exit(0)
     os.waitpid(child, 0)
     assert builder.build()["a"] == "b"
@@ -356,7 +356,7 @@ def test_files_bound_the_memory(tmp_path: Path) -> None:
             yield keys, keys & 3
 
     n = 3_000_000
-    expected = StaticFunctionBuilder(spill=tmp_path).extend(batches()).build()  # and all is compiled
+    expected = StaticFunctionBuilder(spill=tmp_path).extend(batches()).build()  # also compiles all kernels
     threads = mergesketch.get_num_threads()
     mergesketch.set_num_threads(1)
     tracemalloc.start()
@@ -370,7 +370,7 @@ def test_files_bound_the_memory(tmp_path: Path) -> None:
         tracemalloc.stop()
         mergesketch.set_num_threads(threads)
     assert function == expected
-    # Records take 48 MB. What waits to be written, four times while it is; then twice the output, a shard
+    # Records take 48 MB. Records to be written are in memory four times; then the output twice, a shard
     # and a part.
     assert gathering < 4 * 16 * (static_records._PENDING + 100_000) + 3e6
     assert building < 2 * function.nbytes + 40e6
@@ -415,7 +415,7 @@ with StaticFunctionBuilder(spill=sys.argv[1]) as builder:
             else:
                 os._exit(1)
         assert builder.n_records == n
-        builder.close()  # as new, with files of its own
+        builder.close()  # like a new one, with its own files
         with builder.update(keys[3 * n :], keys[3 * n :] % 3) as anew:
             right = (anew.build(progress=False).lookup(keys[3 * n :]) == keys[3 * n :] % 3).all()
         os._exit(0 if right else 2)

@@ -1,4 +1,4 @@
-"""Static functions against a dict: never a wrong answer for a stored key, in no combination of options."""
+"""Test static functions against a dict: no combination of options gives a wrong answer for a stored key."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import xxhash
 from forged_files import header_of, with_header
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from later import LaterItems
 from mergesketch import RibbonFilter, StaticFunction, StaticFunctionBuilder, StaticTable, set_num_threads
 from mergesketch.errors import SketchFormatError
 
@@ -58,7 +59,7 @@ VALUES = {
 
 
 def ranks(distribution: str, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Ranks of values: majorities above and below one half, several, none; all alike, all different."""
+    """Return ranks of values: majorities above and below one half, several, none; all equal, all unequal."""
     return {
         "majority": lambda: np.where(rng.random(n) < 0.9, 0, rng.integers(1, 9, n)),
         "minority": lambda: np.where(rng.random(n) < 0.4, 0, rng.integers(1, 99, n)),
@@ -102,7 +103,7 @@ def test_every_key_and_value_type(key_type, value_type):
 @pytest.mark.parametrize("permute", ["none", "entropy", "global"])
 @pytest.mark.parametrize("threads", [1, 4])
 def test_every_table(distribution, codebook, permute, threads, tmp_path):
-    """Filters below and above one half, codebooks, permutations, columns, storage, threads."""
+    """Filters below and above one half, codebooks, permutations, columns, storage and threads are tested."""
     rng = np.random.default_rng(11)
     before = mergesketch.get_num_threads()
     try:
@@ -210,7 +211,7 @@ def geometric(entropy: float, n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def zipf(n: int, rng: np.random.Generator) -> np.ndarray:
-    """40,000 symbols, 8 bits of entropy."""
+    """Return 40,000 symbols of 8 bits of entropy."""
     low, high = 0.5, 3.0
     for _ in range(60):
         power = (low + high) / 2
@@ -226,7 +227,7 @@ def zipf(n: int, rng: np.random.Generator) -> np.ndarray:
     ids=lambda argument: str(argument),
 )
 def test_a_million_keys_take_little_more_than_the_entropy(values, bound):
-    """Every byte of the file counted; and what a loaded one takes of memory is the file."""
+    """Every byte of the file is counted, and a loaded one takes the memory of its file."""
     rng = np.random.default_rng(4)
     n = 1_000_000
     drawn = zipf(n, rng) if values == "zipf" else geometric(values, n, rng)
@@ -381,7 +382,7 @@ def test_filter_of_nothing_has_nothing():
 
 @given(st.integers(1, 3000), st.integers(1, 64), st.integers(0, 2))
 def test_filter_tells_the_rate_that_hashes_of_64_bits_can_hold(n, bits, beside):
-    """The n hashes of keys pass, and one in 2**bits of the other 2**64 - n: in exact fractions."""
+    """The n hashes of keys pass, and one in 2**bits of the other 2**64 - n, in exact fractions."""
 
     def rate(bits):
         return (n + Fraction(2**64 - n, 2**bits)) / 2**64
@@ -409,24 +410,27 @@ def test_filter_refuses_rates_that_no_hash_can_hold(wanted):
 # -- hostile files --------------------------------------------------------------------------------
 
 
-def made() -> dict[str, StaticFunction | StaticTable | RibbonFilter]:
-    rng = np.random.default_rng(6)
-    keys = np.arange(6000)
-    return {
-        "codes": StaticFunction(keys, rng.geometric(0.2, 6000)),
-        "filters": StaticFunction(keys, ranks("cascade", 6000, rng), key_check_bits=4),
-        "raw": StaticFunction(keys, rng.integers(0, 2**40, 6000)),
-        "text": StaticFunction(keys, [f"v{r}" for r in rng.geometric(0.3, 6000)]),
-        "table": StaticTable(keys, rng.geometric(0.5, (6000, 3)), codebook="shared"),
-        "filter": RibbonFilter(keys),
+NUMBERS = np.arange(6000)
+MADE: LaterItems[StaticFunction | StaticTable | RibbonFilter] = LaterItems(
+    {
+        "codes": lambda: StaticFunction(NUMBERS, np.random.default_rng(6).geometric(0.2, 6000)),
+        "filters": lambda: StaticFunction(
+            NUMBERS, ranks("cascade", 6000, np.random.default_rng(7)), key_check_bits=4
+        ),
+        "raw": lambda: StaticFunction(NUMBERS, np.random.default_rng(8).integers(0, 2**40, 6000)),
+        "text": lambda: StaticFunction(
+            NUMBERS, [f"v{r}" for r in np.random.default_rng(9).geometric(0.3, 6000)]
+        ),
+        "table": lambda: StaticTable(
+            NUMBERS, np.random.default_rng(10).geometric(0.5, (6000, 3)), codebook="shared"
+        ),
+        "filter": lambda: RibbonFilter(NUMBERS),
     }
-
-
-MADE = made()
+)
 
 
 def resigned(data: bytes) -> bytes:
-    """The same damaged bytes under checksums that are right."""
+    """Return the same damaged bytes under checksums that are right."""
     header = header_of(data)
     start = 8 + int.from_bytes(data[:8], "little")
     digest = xxhash.xxh3_64()
@@ -439,7 +443,7 @@ def resigned(data: bytes) -> bytes:
 
 @pytest.mark.parametrize("name", MADE)
 def test_flipped_bytes_never_crash_hang_or_take_memory(name, tmp_path):
-    """Where the checksums are made to fit, the validators and kernels see the damage."""
+    """Where the checksums fit, the validators and kernels see the damage."""
     data = MADE[name].to_bytes()
     start = 8 + int.from_bytes(data[:8], "little")
     cls = type(MADE[name])
@@ -546,7 +550,7 @@ def test_values_that_are_equal_and_not_the_same_are_two_values() -> None:
         StaticFunction(["a", "a"], [0.0, -0.0])
     with pytest.raises(ValueError, match=r"got 7 with \[0.0, 1.0\] \(at 1\) and \[-0.0, 1.0\] \(at 2\)"):
         StaticTable([1, 7, 7], [[0.0, 1.0], [0.0, 1.0], [-0.0, 1.0]])
-    # NaN is no two values where its bits are the same, and steps of a precision have but one zero.
+    # NaNs of the same bits are one value, and steps of a precision have a single zero.
     assert np.isnan(StaticFunction(["a", "a"], [np.nan, np.nan])["a"])
     assert StaticFunction(["a", "a"], [0.0, -0.0], precision=0.1)["a"] == 0.0
 

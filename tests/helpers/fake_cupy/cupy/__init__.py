@@ -1,4 +1,4 @@
-"""See `fake_cupy`: the part of CuPy's interface that the library uses, over NumPy."""
+"""The part of CuPy's interface that the library uses, over NumPy; see `fake_cupy`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SCALARS = (int, float, bool, _np.generic)
 
 
 def _plain(value: Any) -> Any:
-    """The NumPy array in an argument; arrays of the host are refused as CuPy refuses them."""
+    """Return the NumPy array of an argument; refuse arrays of the host as CuPy does."""
     if isinstance(value, ndarray):
         return value._array
     if isinstance(value, _np.ndarray):
@@ -32,7 +32,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(part) for part in value]
     if isinstance(value, slice):
-        # As CuPy takes the number out of an array without axes, which is no index elsewhere: no `__index__`.
+        # CuPy takes the number out of an array without axes here; the array has no `__index__`.
         parts = (value.start, value.stop, value.step)
         return slice(*(int(part) if isinstance(part, ndarray) else part for part in parts))
     return value
@@ -41,7 +41,7 @@ def _plain(value: Any) -> Any:
 def _wrap(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(_wrap(part) for part in value)
-    # CuPy has no scalars: what NumPy makes one of is an array without axes there.
+    # CuPy has no scalars; it returns an array without axes where NumPy returns a scalar.
     return ndarray._of(_np.asarray(value)) if isinstance(value, (_np.ndarray, _np.generic)) else value
 
 
@@ -146,7 +146,7 @@ for _name in ("dtype", "shape", "ndim", "size", "nbytes", "itemsize", "strides")
     setattr(ndarray, _name, property(lambda self, name=_name: getattr(self._array, name)))
 
 
-#: Sums, whose order is the device's own; and functions that CUDA rounds in a way of its own.
+#: Sums, whose order depends on the device, and functions that CUDA rounds otherwise.
 _SUMS = ("sum", "mean", "std")
 _ROUNDED = ("arcsin", "exp", "exp2", "hypot", "log")
 
@@ -157,7 +157,7 @@ def _check_kind(name: str, kwargs: dict[str, Any]) -> None:
 
 
 def _summed(name: str, array: _np.ndarray, *args: Any, **kwargs: Any) -> Any:
-    """Of the numbers in another order: what is to be equal on all devices must not depend on it."""
+    """Sum numbers in another order than NumPy, because results must not depend on it."""
     axis = args[0] if args else kwargs.get("axis")
     if array.dtype.kind in "fc":
         array = _np.flip(array, axis)
@@ -262,7 +262,7 @@ for _name in (
 
 
 def empty(shape: Any, dtype: Any = float, order: str = "C") -> ndarray:
-    # What was not written is garbage on a GPU: a pattern here, which is NaN or huge in most dtypes.
+    # Memory that was not written is garbage on a GPU; here it is a pattern, NaN or huge in most dtypes.
     array = _np.empty(shape, dtype, order)
     array.reshape(-1).view(_np.uint8)[...] = 0xFB
     return ndarray._of(array)
@@ -288,21 +288,21 @@ def from_dlpack(array: Any) -> ndarray:
 
 
 def packbits(array: ndarray) -> ndarray:
-    # As CuPy's: of flat arrays.
+    # Like CuPy's, it takes flat arrays.
     if array.ndim != 1:
         raise NotImplementedError("packbits of more dimensions than one")
     return ndarray._of(_np.packbits(array._array))
 
 
 def lexsort(keys: ndarray) -> ndarray:
-    # As CuPy's: of the rows of one array.
+    # Like CuPy's, it takes the rows of one array.
     if not isinstance(keys, ndarray) or keys.ndim > 2:
         raise TypeError("lexsort needs an array of one or two dimensions")
     return _wrap(_np.lexsort(keys._array))
 
 
 def searchsorted(a: ndarray, v: Any, side: str = "left", sorter: Any = None) -> ndarray:
-    # As CuPy's: of arrays and Python's numbers.
+    # Like CuPy's, it takes arrays and Python's numbers.
     if not isinstance(a, ndarray) or not isinstance(v, (ndarray, int, float)):
         raise NotImplementedError("Only python scalars or ndarrays are supported for v")
     return _wrap(_np.asarray(_np.searchsorted(a._array, _plain(v), side, _plain(sorter))))
@@ -315,7 +315,7 @@ def isin(element: ndarray, test_elements: ndarray) -> ndarray:
 
 
 def _add_at(array: ndarray, places: Any, values: Any) -> None:
-    # As CuPy's: it knows no 64-bit signed integers.
+    # Like CuPy's, it refuses 64-bit signed integers.
     if array.dtype not in (_np.int32, _np.uint32, _np.uint64, _np.float32, _np.float64):
         raise TypeError(f"add.at does not support {array.dtype}")
     places, values = _np.broadcast_arrays(_plain(places), _plain(values))
@@ -376,7 +376,7 @@ class _Device:
         if number != 0:
             raise cuda.runtime.CUDARuntimeError("cudaErrorInvalidDevice: invalid device ordinal")
         self.id = number
-        # Few, so that threads go round in their loops more than once.
+        # The blocks are few, so that the threads' loops run more than once.
         self.attributes = {
             "MultiProcessorCount": 1,
             "MaxThreadsPerBlock": 64,

@@ -1,7 +1,7 @@
-"""Cases of CUDA kernels and their Numba twins: what they are made of, and how one is checked.
+"""CUDA kernels and their Numba twins: the parts of a case, and how a case is checked.
 
-A case gives the arguments of a kernel; what `on_device` wraps goes to the device and is compared afterwards,
-bit for bit, whether the kernel has written to it or should not have. Everything else (parameters of
+A case gives the arguments of a kernel. What `on_device` wraps goes to the device and is compared
+afterwards, bit for bit, whether the kernel should write to it or not. Everything else (parameters of
 families, numbers) goes as it is.
 """
 
@@ -25,18 +25,18 @@ from mergesketch.sketches.kernels import index, static  # noqa: E402
 
 
 class Twin(NamedTuple):
-    """A Numba kernel and the launcher of the CUDA kernel of its name."""
+    """A Numba kernel and the launcher of the CUDA kernel of the same name."""
 
     cpu: Callable[..., Any]
     gpu: Callable[..., Any]
 
 
-#: Modules of `mergesketch.gpu` that are no kernel module's twin: what launches, and what several share.
+#: Modules of `mergesketch.gpu` that are no twin: one launches kernels, and one is shared by several.
 NO_TWINS = {"launch", "rotation"}
 
 
 def twin_modules() -> Iterator[tuple[ModuleType, ModuleType]]:
-    """Find each module of Numba kernels that has a twin, and the twin."""
+    """Yield each module of Numba kernels that has a twin, and the twin."""
     for info in pkgutil.iter_modules(mergesketch.gpu.__path__):
         found = [
             f"mergesketch.{room}.kernels.{info.name}"
@@ -61,7 +61,7 @@ class OnDevice:
 
 
 class Decoding:
-    """A codebook's decoder, whose addresses are the device's own."""
+    """A codebook whose decoder is made on the device that runs the kernel."""
 
     def __init__(self, book: Codebook) -> None:
         self.book = book
@@ -70,7 +70,7 @@ class Decoding:
 on_device = OnDevice
 Arrays = tuple[np.ndarray, ...]
 Case = tuple[Any, ...]
-#: What leaves ids in any order within a bucket: compared in the one order that equal ones share.
+#: Kernels that leave ids in any order within a bucket; buckets are sorted before they are compared.
 UNORDERED = {"insert_ids", "merge_buckets"}
 CASES: dict[str, Callable[[np.random.Generator], Iterator[Case]]] = {}
 
@@ -120,3 +120,19 @@ def check(name: str, arguments: Case) -> None:
 
 def words(rng: np.random.Generator, *shape: int) -> np.ndarray:
     return rng.integers(0, 2**64, shape, dtype=np.uint64)
+
+
+def dense_rows(rng: np.random.Generator, n: int, d: int, dtype: str) -> np.ndarray:
+    X = rng.standard_normal((n, d)) * 10.0 ** rng.integers(-30, 30, (n, 1))
+    if n > 3:
+        X[0], X[1] = 0.0, X[2]
+        X[3, ::2] = 0.0
+    return X.astype(dtype)
+
+
+def csr_rows(rng: np.random.Generator, n: int, d: int, dtype: str, index: str) -> tuple[OnDevice, ...]:
+    X = dense_rows(rng, n, d, dtype)
+    X[rng.random(X.shape) < 0.7] = 0.0
+    rows, columns = np.nonzero(X)
+    indptr = np.searchsorted(rows, np.arange(n + 1)).astype(np.int64)
+    return on_device(indptr), on_device(columns.astype(index)), on_device(X[rows, columns])

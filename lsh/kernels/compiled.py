@@ -1,0 +1,129 @@
+"""Decorators of kernels: functions that Numba compiles at the first call, and keeps on disk.
+
+`kernel` makes a function that Python calls, `helper` one that only kernels call. Numba compiles a
+function for each combination of argument types, and keeps the machine code in the folder named by
+`NUMBA_CACHE_DIR`; without it, in ``__pycache__`` beside the source; where that cannot be written, in the
+cache folder of the user. Where nothing can be written, every process compiles what it uses, and a warning
+says so.
+
+These functions differ from those of ``numba.njit(cache=True)``:
+
+- The folder is looked for when a function is compiled or loaded, not when its module is imported. Numba
+  tries each folder by a temporary file, and there are hundreds of functions.
+- Code on disk counts as stale when the source of any kernel that it may contain has changed. Numba itself
+  looks at the file of the function alone, and would run old code after an upgrade of another file.
+- A literal argument, as in ``f(x, 0)``, has the code for all integers. Numba would compile one more copy.
+- There are no wrappers for calls from C, and none for calls of helpers from Python. Each takes as long to
+  compile as a small function.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from functools import cache
+from importlib.util import resolve_name
+from pathlib import Path
+from typing import Any
+
+from numba import types
+from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
+from numba.core.registry import CPUDispatcher
+
+__all__ = ["helper", "kernel", "sources"]
+
+Function = Callable[..., Any]
+
+_WARNING = (
+    "nothing can be written to {folder}, nor to the cache folder of this user: mergesketch works, but "
+    "compiles its kernels anew in every process, which takes seconds at the first use of each. Set the "
+    "environment variable NUMBA_CACHE_DIR to a folder that can be written, and they are kept there"
+)
+
+_IMPORT = re.compile(r"^from (\.[\w.]*) import ", re.MULTILINE)
+
+
+def kernel(function: Function | None = None, **options: Any) -> Any:
+    """Compile a function that Python calls; it releases the GIL. Options are those of ``numba.njit``."""
+    return _Kernel.decorate(function, options)
+
+
+def helper(function: Function | None = None, **options: Any) -> Any:
+    """Compile a function that only kernels and other helpers call. Options are those of ``numba.njit``."""
+    return _Helper.decorate(function, options | {"no_cpython_wrapper": True})
+
+
+class _Kernel(CPUDispatcher):
+    @classmethod
+    def decorate(cls, function: Function | None, options: dict[str, Any]) -> Any:
+        if function is None:
+            return lambda function: cls.decorate(function, options)
+        fixed = {"nopython": True, "nogil": True, "boundscheck": None, "no_cfunc_wrapper": True}
+        return cls(function, targetoptions=fixed | options)
+
+    def compile(self, signature: Any) -> Any:
+        if isinstance(self._cache, NullCache):
+            self.enable_caching()
+        return super().compile(signature)
+
+    def enable_caching(self) -> None:
+        try:
+            self._cache = _KernelCache(self.py_func)
+        except RuntimeError as error:
+            if "no locator available" not in str(error):
+                raise
+            _warn()
+
+    def get_call_template(self, arguments: Any, keywords: Any) -> Any:
+        return super().get_call_template(
+            [types.unliteral(a) for a in arguments],
+            {name: types.unliteral(a) for name, a in keywords.items()},
+        )
+
+
+class _Helper(_Kernel):
+    def add_overload(self, compiled: Any) -> None:
+        # Python must not find the code, for it has no wrapper that could be called.
+        self.overloads[tuple(compiled.signature.args)] = compiled
+
+    def _compile_for_args(self, *arguments: Any, **keywords: Any) -> Any:
+        raise TypeError(f"{self.py_func.__qualname__} can be called by kernels only")
+
+
+class _KernelCache(FunctionCache):
+    def __init__(self, function: Function) -> None:
+        super().__init__(function)
+        self._cache_file = IndexDataCacheFile(
+            self._cache_path, self._impl.filename_base, _stamp(function.__module__)
+        )
+
+
+@cache
+def _stamp(module: str) -> str:
+    digest = hashlib.sha256()
+    for source in sources(module):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()
+
+
+def sources(module: str) -> Iterator[Path]:
+    """Yield the file of a module, then those of all modules of the package that it imports."""
+    waiting = [module]
+    for name in waiting:
+        loaded = sys.modules[name]
+        path = Path(str(loaded.__file__))
+        yield path
+        imported = (resolve_name(found, loaded.__package__) for found in _IMPORT.findall(path.read_text()))
+        waiting.extend(other for other in dict.fromkeys(imported) if other not in waiting)
+
+
+@cache
+def _warn() -> None:
+    # Ranks would all say the same.
+    if os.environ.get("PMI_RANK", os.environ.get("OMPI_COMM_WORLD_RANK", "0")) == "0":
+        folder = os.path.dirname(os.path.abspath(__file__))
+        warnings.warn(_WARNING.format(folder=folder), RuntimeWarning, stacklevel=1)

@@ -1,0 +1,262 @@
+"""The tables of an index: buckets of ids, filled and merged in an order that no thread or rank decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Self, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ...errors import IncompatibleSketchError
+from ...lsh.family import HashFamily
+from ...lsh.inputs.arrays import refuse_flags
+from ...lsh.support.lazy import lazy
+from ...lsh.support.random import random_uint64
+from ...lsh.support.types import RowsLike
+from ..core.base import MergeableSketch
+from ..core.guard import changing, uninterrupted
+from ..core.hashed_rows import check_codes
+from ..core.state import StateSpec
+from ..kernels import index
+
+__all__ = ["IndexBatch", "IndexTables"]
+
+R = TypeVar("R")
+
+#: A number above all ids.
+_NO_ID = 2**63 - 1
+
+
+class IndexBatch(NamedTuple):
+    """Rows by their codes and ids; `by_default` is true if the index has chosen the ids itself."""
+
+    codes: NDArray[np.uint32]
+    ids: NDArray[Any]
+    by_default: bool = False
+
+
+class IndexTables(MergeableSketch):
+    """The tables of an `LSHIndex`; what the package's other parts use of an index has no underscore here."""
+
+    _internal = True
+    # Parts that were given their ids make the same whole as rows that were numbered.
+    _not_compared = frozenset({"default_ids", "smallest_given_id"})
+
+    family: HashFamily
+    capacity: int
+    wide_ids: bool
+    seed: int
+
+    def _layout(self) -> dict[str, StateSpec]:
+        tables, buckets = self.family.n_hashes, self.family.n_buckets
+        return {
+            "slots": StateSpec(
+                (tables, buckets, self.capacity),
+                "uint64" if self.wide_ids else "uint32",
+                "reservoir",
+                remedy="pass n_buckets to the family, or a smaller capacity",
+            ),
+            "seen": StateSpec((tables, buckets), "int32", "sum", widens_to="int64"),
+            # What the numbering of rows needs: ids [0, default_ids) were given to rows by default.
+            "largest_id": StateSpec((1,), "int64", "max", fill=-1),
+            "default_ids": StateSpec((1,), "int64", "max"),
+            "smallest_given_id": StateSpec((1,), "int64", "min", fill=_NO_ID),
+        }
+
+    @lazy
+    def _keys(self) -> NDArray[np.uint64]:
+        return random_uint64(self.seed, "LSHIndex priorities", self.family.n_hashes)
+
+    # -- hashing ----------------------------------------------------------------------------------
+
+    def hash_rows(self, X: RowsLike) -> NDArray[np.uint32]:
+        """Return the codes of rows, None for no rows, which must lie where the tables do."""
+        self._claim_device("X", X)
+        return self._no_codes() if X is None else self.family.hash(X)
+
+    def hash_queries(self, Q: RowsLike) -> NDArray[np.uint32]:
+        """Return the codes of queries, None for no queries, which must lie where the tables do."""
+        self._claim_device("Q", Q)
+        return self._no_codes() if Q is None else self.family.hash_query(Q)
+
+    def _no_codes(self) -> NDArray[np.uint32]:
+        codes: NDArray[np.uint32] = self._backend.xp.empty((0, self.family.n_hashes), np.uint32)
+        return codes
+
+    # -- ids --------------------------------------------------------------------------------------
+
+    @property
+    def largest_id(self) -> int:
+        """The largest id in the tables, -1 if there is none."""
+        return int(self._arrays["largest_id"][0])
+
+    @property
+    def largest_allowed_id(self) -> int:
+        """The largest id that a slot holds."""
+        return 2**63 - 2 if self.wide_ids else 2**32 - 2
+
+    @property
+    def _numbers_by_default(self) -> bool:
+        """True as long as no id was given: ids that run on from a given one are as good as given."""
+        return int(self._arrays["smallest_given_id"][0]) == _NO_ID
+
+    @property
+    def _id_dtype(self) -> np.dtype[Any]:
+        return np.dtype(np.uint64 if self.wide_ids else np.uint32)
+
+    def number_rows(self, first: int, n: int) -> NDArray[Any]:
+        """Return n ids from `first` on; ValueError if they do not fit into slots."""
+        if n and first + n - 1 > self.largest_allowed_id:
+            raise ValueError(f"ids must be at most {self.largest_allowed_id}, got {first + n - 1}")
+        numbers: NDArray[Any] = self._backend.xp.arange(first, first + n, dtype=self._id_dtype)
+        return numbers
+
+    def check_ids(self, ids: ArrayLike, n: int) -> NDArray[Any]:
+        """Return the ids given for n rows as slots hold them; TypeError or ValueError if they do not fit."""
+        array = self._as_our_array("ids", ids)
+        if array.size and array.dtype.kind not in "iu":
+            raise TypeError(f"ids must be integers, got dtype {array.dtype}")
+        refuse_flags("ids", ids)
+        if array.shape != (n,):
+            raise ValueError(f"ids must have shape ({n},), one for each row, got {array.shape}")
+        largest = self.largest_allowed_id
+        if n and (int(array.min()) < 0 or int(array.max()) > largest):
+            raise ValueError(f"ids must lie from 0 to {largest}, got {array.min()} to {array.max()}")
+        return array.astype(self._id_dtype)
+
+    def count_ids_as_default(self) -> None:
+        """Take all ids for numbered by default, as those of ranks that number their rows in turn."""
+        with self._lock:
+            arrays = self._arrays
+            arrays["default_ids"][0] = int(arrays["largest_id"][0]) + 1
+            arrays["smallest_given_id"][0] = _NO_ID
+
+    # -- buckets ----------------------------------------------------------------------------------
+
+    def buckets(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the slots, shape (L, W, B), with ids plus 1, and how many ids each bucket has seen."""
+        return self._arrays["slots"], self._arrays["seen"]
+
+    def reserve_rows(self, n: int) -> None:
+        """Make sure that n rows more can be counted; OverflowError if not."""
+        self._state.reserve("seen", n)
+        self._state.reserve("n_updates", n)
+
+    def add_codes(self, codes: NDArray[np.uint32], ids: NDArray[Any], *, by_default: bool = False) -> Self:
+        """Add rows by their codes and ids, as `check_ids` or `number_rows` gave them.
+
+        `by_default` tells that the index has chosen the ids itself.
+        """
+        with self._lock, changing(self), self._without_trace():
+            self._put(IndexBatch(codes, ids, by_default))
+        return self
+
+    def _amounts(self, batch: IndexBatch) -> dict[str, int]:
+        return {"seen": len(batch.codes), "n_updates": len(batch.codes)}
+
+    def _add(self, batch: IndexBatch) -> None:
+        ids = batch.ids
+        codes = check_codes(self.family, batch.codes, len(ids))
+        least, largest = (int(ids.min()), int(ids.max())) if len(ids) else (_NO_ID, -1)
+        arrays, keys, kernel = self._arrays, self._keys, self._backend.kernels(index).insert_ids
+        self._state.caches["is_ordered"] = False
+        # A thread owns whole tables, so that no two fill one bucket.
+        self._backend.map_blocks(
+            lambda a, b: kernel(codes, ids, keys, a, b, arrays["slots"], arrays["seen"]),
+            len(arrays["slots"]),
+            1,
+        )
+        arrays["largest_id"][0] = max(self.largest_id, largest)
+        if batch.by_default:
+            arrays["default_ids"][0] += len(ids)
+        else:
+            arrays["smallest_given_id"][0] = min(int(arrays["smallest_given_id"][0]), least)
+
+    # -- the order within buckets -----------------------------------------------------------------
+
+    def _over_tables(self, kernel: Any, slots: NDArray[Any], *others: NDArray[Any]) -> None:
+        self._backend.map_blocks(
+            lambda a, b: kernel(*others, self._keys, a, b, slots), self.family.n_hashes, 1
+        )
+
+    def _canonicalise(self) -> None:
+        with self._lock:
+            # Arrays that were handed over may be in any order; buckets that are in order take little time.
+            if self._state.is_allocated and not self._state.caches.get("is_ordered", False):
+                with changing(self), uninterrupted():
+                    self._order_buckets()
+
+    def _order_buckets(self) -> None:
+        caches = self._state.caches
+        caches["n_orderings"] = self._n_orderings + 1
+        try:
+            self._over_tables(self._backend.kernels(index).order_buckets, self._arrays["slots"])
+            caches["is_ordered"] = True
+        finally:
+            caches["n_orderings"] = self._n_orderings + 1
+
+    @property
+    def _n_orderings(self) -> int:
+        """A count that is odd while buckets are brought into order, in place."""
+        return int(self._state.caches.get("n_orderings", 0))
+
+    def _steadily(self, read: Callable[[], R]) -> R:
+        """Return what `read` gives, called again if a bucket was brought into order meanwhile."""
+        while True:
+            before = self._n_orderings
+            result = read()
+            if before % 2 == 0 and before == self._n_orderings:
+                return result
+            with self._lock:
+                pass
+
+    # -- merging ----------------------------------------------------------------------------------
+
+    def _reduce_custom(
+        self, reduction: str, ours: dict[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]
+    ) -> None:
+        self._over_tables(self._backend.kernels(index).merge_buckets, ours["slots"], theirs["slots"])
+        self._state.caches["is_ordered"] = False
+
+    def _has_own_reduction(self) -> bool:
+        # It takes no memory.
+        return False
+
+    def part_numbers(self) -> tuple[int, ...]:
+        if not self._state.is_allocated:
+            return 0, _NO_ID
+        return int(self._arrays["default_ids"][0]), int(self._arrays["smallest_given_id"][0])
+
+    @classmethod
+    def check_parts(cls, parts: Sequence[tuple[int, ...]]) -> None:
+        # One part may have numbered its rows from 0, and then the others hold no such ids.
+        numbered = [(n, i) for i, (n, _) in enumerate(parts) if n]
+        if not numbered:
+            return
+        n, i = max(numbered)
+        if len(numbered) > 1:
+            other = "others have done so too"
+        else:
+            least = min((first for j, (_, first) in enumerate(parts) if j != i), default=_NO_ID)
+            if least >= n:
+                return
+            other = f"id {least} was given to a row of another one"
+        raise IncompatibleSketchError(
+            f"{cls.__name__} parts must have different ids, but one has numbered its rows from 0 to {n - 1} "
+            f"by default, and {other}; build the parts with add(X, first_id=...), the number of rows before "
+            "them, or with ids"
+        )
+
+    def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        seen = arrays["seen"]
+        if seen.size and int(seen.min()) < 0:
+            raise ValueError(f"seen must be at least 0, got {seen.min()}")
+        largest, numbered = int(arrays["largest_id"][0]), int(arrays["default_ids"][0])
+        given = int(arrays["smallest_given_id"][0])
+        if not -1 <= largest <= self.largest_allowed_id:
+            raise ValueError(f"largest_id must lie from -1 to {self.largest_allowed_id}, got {largest}")
+        if not 0 <= numbered <= largest + 1:
+            raise ValueError(f"default_ids must lie from 0 to {largest + 1}, got {numbered}")
+        if not (0 <= given <= largest or given == _NO_ID):
+            raise ValueError(f"smallest_given_id must lie from 0 to {largest}, got {given}")

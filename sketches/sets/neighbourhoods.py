@@ -1,0 +1,170 @@
+"""Signatures of neighbourhoods: edges set their bits, and the bits of two of them are counted."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import scipy
+from numpy.typing import NDArray
+
+from ...lsh.inputs.arrays import check_array, refuse_flags
+from ...lsh.inputs.sparse_structure import check_coo, check_sparse
+from ...lsh.support.lazy import lazy
+from ...lsh.support.random import random_uint64
+from ...lsh.support.threads import get_num_threads, run_tasks
+from ..core.base import MergeableSketch
+from ..core.state import StateSpec
+from ..kernels import bloom_signatures
+from .bloom_theory import warn_of_saturation
+
+__all__ = ["PAIRS_BLOCK", "Edges", "Neighbourhoods"]
+
+#: Number of edges that are worth a second thread. Every thread reads all edges.
+_EDGES = 1 << 16
+_MAX_READERS = 8
+#: Number of pairs of nodes that are worth a thread of their own.
+PAIRS_BLOCK = 1 << 12
+
+
+class Edges(NamedTuple):
+    """The nodes at both ends of edges."""
+
+    sources: NDArray[np.int64]
+    targets: NDArray[np.int64]
+
+
+class Neighbourhoods(MergeableSketch):
+    """The signatures of a graph's nodes: the part of `BloomSignatures` that reads edges and counts bits."""
+
+    _internal = True
+    _gpu = True
+
+    n_nodes: int
+    n_bits: int
+    directed: bool
+    seed: int
+
+    def _layout(self) -> dict[str, StateSpec]:
+        return {"signatures": StateSpec((self.n_nodes, self.n_bits // 64), "uint64", "or")}
+
+    @lazy
+    def _key(self) -> np.uint64:
+        key: np.uint64 = random_uint64(self.seed, "node bits", 1)[0]
+        return key
+
+    # -- edges ------------------------------------------------------------------------------------
+
+    def _amounts(self, batch: Edges) -> dict[str, int]:
+        return {"n_updates": batch.sources.size}
+
+    def _add(self, batch: Edges) -> None:
+        kernel = self._backend.kernels(bloom_signatures).set_neighbour_bits
+        signatures, key, both_ways = self._arrays["signatures"], self._key, not self.directed
+        self._by_nodes(lambda a, b: kernel(*batch, both_ways, key, a, b, signatures), batch.sources.size)
+
+    def _by_nodes(self, work: Any, amount: int) -> None:
+        """Call ``work(first, last)`` on ranges of nodes; every task reads all edges."""
+        threads = get_num_threads() if self.device == "cpu" and amount >= _EDGES else 1
+        tasks = min(threads, _MAX_READERS, self.n_nodes)
+        bounds = [self.n_nodes * i // tasks for i in range(tasks + 1)]
+        run_tasks(lambda i: work(bounds[i], bounds[i + 1]), tasks)
+
+    def _read(self, edges: Any) -> Edges:
+        """Return edges as their sources and targets, checked."""
+        self._claim_device("edges", edges)
+        if hasattr(edges, "tocoo") and scipy.sparse.issparse(edges):
+            matrix: Any = edges
+            if matrix.shape != (self.n_nodes, self.n_nodes):
+                raise ValueError(f"edges must have shape {(self.n_nodes, self.n_nodes)}, got {matrix.shape}")
+            if matrix.format == "coo":  # a conversion would add up repeated entries
+                check_coo(matrix, "edges")
+            else:
+                matrix = check_sparse(matrix, "edges").tocoo()
+            sources, targets = matrix.row, matrix.col
+        else:
+            array = check_array("edges", edges)
+            if array.size == 0:
+                array = self._backend.xp.empty((0, 2), dtype=np.int64)
+            if array.ndim != 2 or array.shape[1] != 2:
+                raise ValueError(f"edges must have shape (n, 2), got {array.shape}")
+            sources, targets = array[:, 0], array[:, 1]
+        read = Edges(self._nodes("edges", sources), self._nodes("edges", targets))
+        refuse_flags("edges", edges)
+        return read
+
+    def _nodes(self, name: str, nodes: Any) -> NDArray[np.int64]:
+        """Return nodes as int64; TypeError or ValueError unless all are in the graph."""
+        self._claim_device(name, nodes)
+        array, xp = check_array(name, nodes), self._backend.xp
+        if array.size == 0:
+            none: NDArray[np.int64] = xp.empty(0, dtype=np.int64)
+            return none
+        if array.dtype.kind not in "iu":
+            raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
+        refuse_flags(name, nodes)
+        if array.ndim != 1:
+            raise ValueError(f"{name} must be one-dimensional, got shape {array.shape}")
+        low, high = int(array.min()), int(array.max())
+        if low < 0 or high >= self.n_nodes:
+            wrong = low if low < 0 else high
+            raise ValueError(f"{name} must lie in [0, {self.n_nodes}), got {wrong}")
+        whole: NDArray[np.int64] = xp.ascontiguousarray(array, dtype=np.int64)
+        return whole
+
+    # -- bits -------------------------------------------------------------------------------------
+
+    @property
+    def _sizes(self) -> NDArray[np.float64]:
+        sizes: NDArray[np.float64] = self._backend.constant(self._size_table)
+        return sizes
+
+    @lazy
+    def _size_table(self) -> NDArray[np.float64]:
+        """The estimated size of a set for each number of set bits; a full one counts as one bit less."""
+        ones = np.minimum(np.arange(self.n_bits + 1), self.n_bits - 1)
+        return -self.n_bits * np.log1p(-ones / self.n_bits)
+
+    def _counts(self, u: Any, v: Any, other: Self | None = None) -> NDArray[np.int64]:
+        """Return, for each pair, the set bits of u's signature, of v's signature in `other`, and of both."""
+        u, v = self._nodes("u", u), self._nodes("v", v)
+        if u.size != v.size:
+            raise ValueError(f"u and v must be as many, got {u.size} and {v.size}")
+        signatures = self._arrays["signatures"]
+        others = signatures if other is None else other._arrays["signatures"]
+        backend = self._backend
+        counts: NDArray[np.int64] = backend.xp.empty((u.size, 3), dtype=np.int64)
+        kernel = backend.kernels(bloom_signatures).count_signature_bits
+        backend.map_blocks(
+            lambda start, stop: kernel(signatures, others, u, v, start, stop, counts), u.size, PAIRS_BLOCK
+        )
+        return counts
+
+    def _overlaps(self, counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], ...]:
+        """Return the sizes of both sets and of their intersection, which may be below 0."""
+        left, right, both = counts.T
+        either = left + right - both
+        self._check_room(either, "pairs")
+        size_u, size_v = self._sizes[left], self._sizes[right]
+        return size_u, size_v, size_u + size_v - self._sizes[either]
+
+    def _check_room(self, ones: NDArray[np.int64], what: str) -> None:
+        n_full = int((ones == self.n_bits).sum())
+        if n_full:
+            warn_of_saturation(
+                f"{n_full:,} of {ones.size:,} {what} have neighbourhoods too large for {self.n_bits:,} bits",
+                "estimates say no more than that they are large",
+            )
+
+    @property
+    def _node_bits(self) -> NDArray[np.int64]:
+        """The bit of every node."""
+        backend = self._backend
+        bits: NDArray[np.int64] = backend.xp.empty(self.n_nodes, dtype=np.int64)
+        kernel = backend.kernels(bloom_signatures).fill_node_bits
+        backend.map_blocks(
+            lambda start, stop: kernel(self._key, np.uint64(self.n_bits), start, stop, bits),
+            self.n_nodes,
+            _EDGES,
+        )
+        return bits

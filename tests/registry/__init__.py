@@ -1,0 +1,90 @@
+"""What the laws run over: a module for each structure, found by its place in this folder.
+
+A module of a hash family defines
+
+- `FAMILIES`: the family in its modes, for the laws of families,
+- `ROW_FAMILIES` or `SET_FAMILIES`: the family and rows, or the family, for every form of an argument,
+- `GPU_ROW_FAMILIES` or `GPU_SET_FAMILIES`: those that are compared on a GPU,
+- `SMALL_FAMILIES`: the family and 30 rows, for forged files of indexes.
+
+A module of a sketch or of another structure defines
+
+- `ENTRIES`: the sketch in its modes, for the laws of sketches,
+- `GPU_ENTRIES`: the sketch in its modes, for what is compared on a GPU,
+- `argument_cases()`: its public calls that take arrays,
+- `stored_examples()`: small objects whose files are forged.
+
+Tests fail for a public class that is missing. Nothing else has to be edited for a new structure.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from argument_cases import Case, probability_cases, row_family_cases, set_family_cases
+from entries import Entry, Family, GpuEntry
+from mergesketch import LSHIndex
+from mergesketch.lsh import HashFamily, MinHash
+from mergesketch.sketches.core.stored import Stored
+
+__all__ = [
+    "ENTRIES",
+    "FAMILIES",
+    "GPU_ENTRIES",
+    "GPU_ROW_FAMILIES",
+    "GPU_SET_FAMILIES",
+    "ROW_FAMILIES",
+    "SET_FAMILIES",
+    "argument_cases",
+    "stored_examples",
+]
+
+_MODULES = [
+    import_module(f"{__name__}.{path.stem}") for path in sorted(Path(__file__).parent.glob("[!_]*.py"))
+]
+
+
+def _collected(name: str) -> dict[str, Any]:
+    """Return the items of the dictionaries of that name of all modules."""
+    items = [item for module in _MODULES for item in getattr(module, name, {}).items()]
+    found = dict(items)
+    assert len(found) == len(items), f"two structures have an item of one name in {name}"
+    return found
+
+
+FAMILIES: dict[str, Family] = _collected("FAMILIES")
+ENTRIES: dict[str, Entry] = _collected("ENTRIES")
+GPU_ENTRIES: dict[str, GpuEntry] = _collected("GPU_ENTRIES")
+GPU_ROW_FAMILIES: dict[str, HashFamily] = _collected("GPU_ROW_FAMILIES")
+GPU_SET_FAMILIES: dict[str, MinHash] = _collected("GPU_SET_FAMILIES")
+ROW_FAMILIES: dict[str, tuple[HashFamily, Any]] = _collected("ROW_FAMILIES")
+SET_FAMILIES: dict[str, MinHash] = _collected("SET_FAMILIES")
+
+
+def argument_cases() -> list[Case]:
+    """Return every public call that takes arrays, with plain arguments."""
+    cases: list[Case] = []
+    for kind, (family, X) in ROW_FAMILIES.items():
+        cases += row_family_cases(kind, family, X)
+    for kind, family in SET_FAMILIES.items():
+        cases += set_family_cases(kind, family)
+    families = [family for family, _ in ROW_FAMILIES.values()] + list(SET_FAMILIES.values())
+    for family in {type(family): family for family in families}.values():
+        cases += probability_cases(family)
+    for module in _MODULES:
+        if hasattr(module, "argument_cases"):
+            cases += module.argument_cases()
+    return cases
+
+
+def stored_examples() -> dict[str, Stored]:
+    """Return a small object of every class that is saved, and an index over every family."""
+    examples: dict[str, Stored] = {}
+    for module in _MODULES:
+        if hasattr(module, "stored_examples"):
+            examples.update(module.stored_examples())
+    for name, (family, X) in _collected("SMALL_FAMILIES").items():
+        examples[f"LSHIndex of {name}"] = LSHIndex(family, capacity=4).add(X)
+    return examples

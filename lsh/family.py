@@ -23,6 +23,7 @@ from .inputs.rows import Rows
 from .metric import METRICS
 from .support.checks import check_int, renamed
 from .support.configured import Configured, differing_field, register
+from .support.types import RowsLike
 
 __all__ = ["HashFamily", "RowsToCodes", "check_same_family", "family_from_config"]
 
@@ -82,7 +83,7 @@ class HashFamily(Configured, ABC):
         super().__init_subclass__(**kwargs)
         register(HashFamily._registry, cls)
 
-    def read_rows(self, X: Any, name: str = "X") -> Rows:
+    def read_rows(self, X: RowsLike, name: str = "X") -> Rows:
         """Check rows once, so that `hash`, `hash_query` and `probe` take them, and cuts of them, as they are.
 
         A sketch reads a whole batch before it changes anything, and then hashes it block by block.
@@ -120,7 +121,7 @@ class HashFamily(Configured, ABC):
         return read_raw_rows(X, name)
 
     @abstractmethod
-    def hash(self, X: Any) -> NDArray[np.uint32]:
+    def hash(self, X: RowsLike) -> NDArray[np.uint32]:
         """Return the codes of rows.
 
         Parameters
@@ -138,7 +139,7 @@ class HashFamily(Configured, ABC):
             If the rows are not what the family takes.
         """
 
-    def hash_query(self, Q: Any) -> NDArray[np.uint32]:
+    def hash_query(self, Q: RowsLike) -> NDArray[np.uint32]:
         """Return the codes of query rows: those of `hash`, unless the family treats queries differently.
 
         Parameters
@@ -158,7 +159,7 @@ class HashFamily(Configured, ABC):
         with renamed("X", "Q"):
             return self.hash(Q)
 
-    def probe(self, Q: Any, n_probes: int) -> NDArray[np.uint32]:
+    def probe(self, Q: RowsLike, n_probes: int) -> NDArray[np.uint32]:
         """Return the codes of the `n_probes` buckets of each hash that are likeliest to contain neighbours.
 
         The buckets beside the query's own contain neighbours that narrowly missed it. With several probes,
@@ -259,7 +260,7 @@ class HashFamily(Configured, ABC):
         return check_distances(distance, self._largest_distance)
 
     @abstractmethod
-    def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:
+    def kernel(self, X: RowsLike, Y: RowsLike) -> NDArray[np.float64]:
         """Return exact collision probabilities of all pairs of rows: the slow reference.
 
         For a family that treats queries differently, `X` are queries and `Y` are data.

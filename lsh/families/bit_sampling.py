@@ -17,6 +17,7 @@ from ..support.checks import check_int
 from ..support.lazy import lazy
 from ..support.random import random_uint64
 from ..support.threads import map_blocks
+from ..support.types import RowsLike
 
 __all__ = ["BitSampling"]
 
@@ -176,7 +177,7 @@ class BitSampling(HashFamily):
 
     # -- codes ------------------------------------------------------------------------------------
 
-    def hash(self, X: Any) -> NDArray[np.uint32]:
+    def hash(self, X: RowsLike) -> NDArray[np.uint32]:
         """Return the codes of rows.
 
         Parameters
@@ -198,7 +199,7 @@ class BitSampling(HashFamily):
             flips = self._flips_kept[1] = np.zeros((self.n_hashes, 1, self._n_words), np.uint32)
         return self._codes(self._read(X), flips)[:, :, 0]
 
-    def probe(self, Q: Any, n_probes: int) -> NDArray[np.uint32]:
+    def probe(self, Q: RowsLike, n_probes: int) -> NDArray[np.uint32]:
         """Return the codes of the `n_probes` buckets of each hash that are likeliest to contain neighbours.
 
         Parameters
@@ -285,7 +286,7 @@ class BitSampling(HashFamily):
         backend.map_blocks(run, rows.n, max(64, _BITS_BLOCK // (self.n_hashes * self.power * n_probes)))
         return out
 
-    def _read(self, X: Any, name: str = "X") -> DenseRows:
+    def _read(self, X: RowsLike, name: str = "X") -> DenseRows:
         if isinstance(X, DenseRows):
             return X
         if hasattr(X, "tocsr"):
@@ -325,7 +326,7 @@ class BitSampling(HashFamily):
         """
         return np.asarray((1.0 - self._check_distances(distance) / self.n_bits) ** self.power)
 
-    def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:
+    def kernel(self, X: RowsLike, Y: RowsLike) -> NDArray[np.float64]:
         """Return the exact collision probability of every pair of rows, from their Hamming distance.
 
         Parameters

@@ -15,6 +15,7 @@ from ..inputs.arrays import check_numbers, check_probabilities
 from ..inputs.rows import VectorRows, read_rows
 from ..support.backend import refuse_gpu
 from ..support.checks import check_choice, check_int, check_real
+from ..support.types import RowsLike
 from .angles import unit_rows
 from .extended_rows import UNBOUNDED, Extension, extended_blocks, relative_norms
 from .projection import rows_of_a_range
@@ -156,13 +157,13 @@ class InnerProduct(HashFamily):
 
     # -- codes ------------------------------------------------------------------------------------
 
-    def _read(self, X: Any, name: str = "X") -> VectorRows:
+    def _read(self, X: RowsLike, name: str = "X") -> VectorRows:
         rows = read_rows(X, self.n_features, name)
         if rows.form == "csr" and rows.width > UNBOUNDED - 2:
             raise ValueError(f"{name} must have at most 2**63 - 3 columns, got {rows.width}")
         return rows
 
-    def hash(self, X: Any) -> NDArray[np.uint32]:
+    def hash(self, X: RowsLike) -> NDArray[np.uint32]:
         """Return the codes of data rows.
 
         Parameters
@@ -182,7 +183,7 @@ class InnerProduct(HashFamily):
         """
         return self._encode(self._read(X), "X", self._srp.hash)
 
-    def hash_query(self, Q: Any) -> NDArray[np.uint32]:
+    def hash_query(self, Q: RowsLike) -> NDArray[np.uint32]:
         """Return the codes of queries.
 
         Parameters
@@ -200,7 +201,7 @@ class InnerProduct(HashFamily):
         """
         return self._encode(self._read(Q, "Q"), "Q", self._srp.hash)
 
-    def probe(self, Q: Any, n_probes: int) -> NDArray[np.uint32]:
+    def probe(self, Q: RowsLike, n_probes: int) -> NDArray[np.uint32]:
         """Return the codes of the buckets that are likeliest to contain rows of the largest inner products.
 
         Parameters
@@ -228,7 +229,7 @@ class InnerProduct(HashFamily):
         probe(scipy.sparse.csr_array((0, self._width)))
         return self._encode(self._read(Q, "Q"), "Q", probe, n_probes)
 
-    def oversized(self, X: Any) -> NDArray[np.bool_]:
+    def oversized(self, X: RowsLike) -> NDArray[np.bool_]:
         """Return which data rows are longer than `max_norm`, that is, which are refused or clipped.
 
         Parameters
@@ -346,7 +347,7 @@ class InnerProduct(HashFamily):
         cosine = np.cos(math.pi * (1.0 - values ** (1.0 / self.power)))
         return np.asarray(self.max_norm * self._query_bound * cosine)
 
-    def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:
+    def kernel(self, X: RowsLike, Y: RowsLike) -> NDArray[np.float64]:
         """Return the exact collision probability of every query and data row.
 
         Parameters

@@ -17,6 +17,7 @@ from ..support.checks import check_choice, check_int
 from ..support.configured import differing_field
 from ..support.lazy import lazy
 from ..support.random import random_uint64
+from ..support.types import RowsLike
 from .jaccard import jaccard_of_sets
 from .minhash_schemes import ROUNDS, SCHEMES, choose_scheme, estimated_ns
 
@@ -157,10 +158,10 @@ class MinHash(HashFamily):
             "codes": random_uint64(self.seed, "minhash codes", self.n_hashes),
         }
 
-    def _read(self, X: Any, name: str = "X") -> SetRows:
+    def _read(self, X: RowsLike, name: str = "X") -> SetRows:
         return read_sets(X, name)
 
-    def signatures(self, sets: Any) -> NDArray[np.uint32]:
+    def signatures(self, sets: RowsLike) -> NDArray[np.uint32]:
         """Return the signatures of sets: ``n_hashes * power`` values each, before concatenation.
 
         Parameters
@@ -185,7 +186,7 @@ class MinHash(HashFamily):
         rows.backend.map_blocks(lambda a, b: write(a, b, out[a:b]), rows.n, self._range_size(rows))
         return out
 
-    def hash(self, X: Any) -> NDArray[np.uint32]:
+    def hash(self, X: RowsLike) -> NDArray[np.uint32]:
         """Return the codes of sets: `power` values of the signature mixed to one, in [0, n_buckets).
 
         With ``power=1`` and ``n_buckets=2**32`` a code is the value of the signature itself. Otherwise the
@@ -390,7 +391,7 @@ class MinHash(HashFamily):
         """
         return np.asarray((1.0 - self._check_distances(distance)) ** self.power)
 
-    def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:
+    def kernel(self, X: RowsLike, Y: RowsLike) -> NDArray[np.float64]:
         """Return the exact Jaccard similarity ** power of every pair of sets.
 
         Parameters

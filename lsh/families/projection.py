@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from ..inputs.rows import VectorRows, read_rows
 from ..kernels.multiply import make_panels
 from ..support.checks import check_int
 from ..support.threads import get_num_threads
+from ..support.types import RowsLike
 
 __all__ = ["ProjectionFamily", "RandomVectors", "prepare_vectors", "rows_of_a_range"]
 
@@ -67,7 +68,7 @@ class ProjectionFamily(HashFamily):
         """Products of a row: ``n_hashes * power``. Product ``k * n_hashes + h`` is the k-th of hash h."""
         return self.n_hashes * self.power
 
-    def _read(self, X: Any, name: str = "X") -> VectorRows:
+    def _read(self, X: RowsLike, name: str = "X") -> VectorRows:
         return read_rows(X, self.n_features, name)
 
     @abstractmethod
@@ -81,7 +82,7 @@ class ProjectionFamily(HashFamily):
         """Return the least number of rows that are worth a thread of their own."""
         return rows_of_a_range(rows.n, self.n_values)
 
-    def hash(self, X: Any) -> NDArray[np.uint32]:
+    def hash(self, X: RowsLike) -> NDArray[np.uint32]:
         """Return the codes of rows.
 
         Parameters
@@ -119,7 +120,7 @@ class ProjectionFamily(HashFamily):
         Random parameters are drawn, and rows converted, in this call: threads share what it returns.
         """
 
-    def probe(self, Q: Any, n_probes: int) -> NDArray[np.uint32]:
+    def probe(self, Q: RowsLike, n_probes: int) -> NDArray[np.uint32]:
         """Return the codes of the `n_probes` buckets of each hash that are likeliest to contain neighbours.
 
         Parameters

@@ -14,6 +14,7 @@ from ..support.backend import as_array, backend_of, check_one_device, to_host
 from ..support.checks import check_int
 from ..support.lazy import lazy
 from ..support.random import random_uint64
+from ..support.types import RowsLike
 
 __all__ = ["WeightedMinHash", "read_weights"]
 
@@ -118,10 +119,10 @@ class WeightedMinHash(HashFamily):
     def _code_keys(self) -> NDArray[np.uint64]:
         return random_uint64(self.seed, "weighted minhash codes", self.n_hashes)
 
-    def _read(self, X: Any, name: str = "X") -> VectorRows:
+    def _read(self, X: RowsLike, name: str = "X") -> VectorRows:
         return read_weights(X, name)
 
-    def hash(self, X: Any) -> NDArray[np.uint32]:
+    def hash(self, X: RowsLike) -> NDArray[np.uint32]:
         """Return the codes of rows.
 
         Parameters
@@ -187,7 +188,7 @@ class WeightedMinHash(HashFamily):
         """
         return np.asarray((1.0 - self._check_distances(distance)) ** self.power)
 
-    def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:
+    def kernel(self, X: RowsLike, Y: RowsLike) -> NDArray[np.float64]:
         """Return the exact weighted Jaccard similarity ** power of every pair of rows.
 
         Parameters

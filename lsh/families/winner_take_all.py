@@ -17,6 +17,7 @@ from ..kernels import winner_take_all
 from ..support.checks import check_int
 from ..support.lazy import lazy
 from ..support.random import random_uint64
+from ..support.types import RowsLike
 from .order_agreement import agreement_series
 from .shared_winners import shared_winners, shares_of_few
 
@@ -234,10 +235,10 @@ class WinnerTakeAll(HashFamily):
 
     # -- codes ------------------------------------------------------------------------------------
 
-    def _read(self, X: Any, name: str = "X") -> VectorRows:
+    def _read(self, X: RowsLike, name: str = "X") -> VectorRows:
         return read_rows(X, self.n_features, name)
 
-    def hash(self, X: Any) -> NDArray[np.uint32]:
+    def hash(self, X: RowsLike) -> NDArray[np.uint32]:
         """Return the codes of rows.
 
         Parameters
@@ -317,7 +318,7 @@ class WinnerTakeAll(HashFamily):
         agreement = np.clip(chebval(2.0 / np.pi * np.arcsin(rho), self._series), 0.0, 1.0)
         return np.asarray(agreement**self.power)
 
-    def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:
+    def kernel(self, X: RowsLike, Y: RowsLike) -> NDArray[np.float64]:
         """Return the collision probability of every pair of rows, over random groups.
 
         Parameters

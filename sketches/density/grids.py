@@ -119,7 +119,7 @@ class Grids:
         backend.map_blocks(find, n, max(1, _THREAD_BLOCK // (r * d)))
         return flat, keys
 
-    def check_cells(self, name: str, keys: Any, numbers: Any, cells: Any) -> None:
+    def check_cells(self, name: str, keys: NDArray[np.uint64], numbers: Any, cells: Any) -> None:
         """Raise ValueError if arrays of stored cells do not fit together; `numbers` count grids from 1."""
         if bool((numbers <= 0).any()) or bool((numbers > self.n_grids).any()):
             raise ValueError(f"{name}_repetitions must be from 1 to {self.n_grids}, then 0")

@@ -19,6 +19,7 @@ from ...lsh.support.checks import check_choice, check_int, check_real
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import normal
 from ...lsh.support.threads import get_num_threads, map_blocks
+from ...lsh.support.types import RowsLike
 from ..core.base import MergeableSketch
 from ..core.guard import check_interrupt
 from ..core.state import StateSpec
@@ -183,7 +184,7 @@ class StormSketch(MergeableSketch):
 
     # -- updates ----------------------------------------------------------------------------------
 
-    def update(self, X: Any) -> Self:
+    def update(self, X: RowsLike) -> Self:
         """Take in a batch of rows.
 
         Parameters

@@ -76,22 +76,6 @@ def test_a_folder_for_compiled_kernels_can_be_named(tmp_path, monkeypatch):
     assert list((tmp_path / "kernels").rglob("*.nbi"))
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    if not (ROOT / "sketches").is_dir():
-        pytest.skip("needs the sources")
-    folder = tmp_path_factory.mktemp("wheel")
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    (path,) = folder.glob("*.whl")
-    return path
-
-
 @pytest.mark.slow
 def test_wheel_holds_the_package_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:

@@ -135,7 +135,11 @@ class Tree:
                 if not module.is_kernel and f"{module.name}/".startswith(tuple(f"{f}/" for f in folders)):
                     names = self.modules[face].exported & module.exported & module.defined
                     found.setdefault(module.name, set()).update(names)
-        return {name: sorted(names, key=str.lower) for name, names in found.items() if names}
+        return {
+            name: sorted(names, key=lambda name: (name.lower(), name))
+            for name, names in found.items()
+            if names
+        }
 
     def kernels(self, module: Module) -> list[Module]:
         """Return the kernel modules that a module and its helpers in the same folder import."""

@@ -1,1 +1,1 @@
-"""Which rows are near a query?"""
+"""The index, and what finds the rows that are near a query."""

@@ -19,7 +19,7 @@ class CollisionEstimates:
     family: HashFamily
 
     def kernel_estimate(self, counts: ArrayLike) -> NDArray[np.float64]:
-        """The family's kernel that collision counts imply, chance collisions taken off.
+        """Estimate the kernel of the family from collision counts, without chance collisions.
 
         Its standard error is at most ``0.5 sqrt(D / L)``, D the family's `design_effect`: 1 but where tables
         copy what others hashed. Overflowing buckets make it too low.
@@ -47,7 +47,7 @@ class CollisionEstimates:
         return (share - chance) / (1.0 - chance)
 
     def distance_estimate(self, counts: ArrayLike) -> NDArray[np.float64]:
-        """The distance, of the family's `metric`, that collision counts imply.
+        """Estimate the distance, in the metric of the family, from collision counts.
 
         Parameters
         ----------
@@ -81,5 +81,5 @@ class CollisionEstimates:
 
     @lazy
     def _distances(self) -> NDArray[np.float64]:
-        """The distance of every count, for GPUs: families find distances by bisection, on the CPU."""
+        """Return the distance of every count, for GPUs: families find distances by bisection, on the CPU."""
         return self.distance_estimate(np.arange(self.family.n_hashes + 1))

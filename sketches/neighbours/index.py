@@ -181,7 +181,7 @@ class LSHIndex(CollisionEstimates, IndexTables):
         return IndexBatch(codes, self.number_rows(first, len(codes)), by_default)
 
     def update(self, X: Any, ids: ArrayLike | None = None, *, first_id: int | None = None) -> Self:
-        """The same as `add`.
+        """Add rows, as `add` does.
 
         Parameters
         ----------
@@ -204,7 +204,7 @@ class LSHIndex(CollisionEstimates, IndexTables):
     # -- queries ----------------------------------------------------------------------------------
 
     def query(self, Q: Any, k: int = 10, *, n_probes: int = 1) -> Neighbours:
-        """The k rows that share most buckets with each query.
+        """Return the k rows that share most buckets with each query.
 
         Parameters
         ----------
@@ -277,7 +277,7 @@ class LSHIndex(CollisionEstimates, IndexTables):
     def search(
         self, Q: Any, rows: Any, k: int = 10, *, n_candidates: int | None = None, n_probes: int = 1
     ) -> Nearest:
-        """The k nearest rows of those that share most buckets with each query.
+        """Return the k nearest of the rows that share most buckets with each query.
 
         Parameters
         ----------
@@ -389,7 +389,7 @@ class LSHIndex(CollisionEstimates, IndexTables):
         return int(codes.shape[1] * codes.shape[2] * self.capacity)
 
     def _counters(self, codes: NDArray[np.uint32], n_queries: int) -> NDArray[Any]:
-        """A zero for each of the smallest ids, or none if that is not worth it, or on a GPU."""
+        """Return a zero for each of the smallest ids, or none on a GPU and where it does not save time."""
         if self.device == "gpu":
             return np.zeros(0, np.int32)
         found = self._most_found(codes)

@@ -77,7 +77,7 @@ class Suggestion:
     n_features: int | None
 
     def family(self, n_features: int | None = None, *, seed: int = 0, **options: Any) -> HashFamily:
-        """The hash family of these parameters.
+        """Return the hash family of these parameters.
 
         Parameters
         ----------
@@ -108,7 +108,7 @@ class Suggestion:
         )
 
     def index(self, n_features: int | None = None, *, seed: int = 0, **options: Any) -> LSHIndex:
-        """An empty index over that family; arguments as of `family`.
+        """Return an empty index over that family, with the arguments of `family`.
 
         Parameters
         ----------
@@ -318,7 +318,7 @@ def expected_held(load: NDArray[np.float64], capacity: NDArray[Any]) -> NDArray[
 
 
 def least_capacity(load: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The least capacity that loses at most 1 % of ids, over the nodes on the last axis; by bisection."""
+    """Find by bisection the least capacity that loses at most 1 % of ids, over the last axis."""
     low = np.zeros(load.shape[:-1], dtype=np.int64)  # loses more
     high = np.full(load.shape[:-1], 2 * _LARGEST_CAPACITY, dtype=np.int64)  # loses less, or is too large
     while bool((high - low > 1).any()):

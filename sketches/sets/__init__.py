@@ -1,1 +1,1 @@
-"""Is a key in a set, and how alike are sets?"""
+"""Filters and signatures of sets: membership, and how similar two sets are."""

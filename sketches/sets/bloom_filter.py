@@ -125,7 +125,7 @@ class BloomFilter(MergeableSketch):
 
     @classmethod
     def for_error(cls, n_keys: int, error_rate: float = 0.01, *, seed: int = 0) -> Self:
-        """The smallest filter that holds `n_keys` distinct keys at that error rate: what the class makes too.
+        """Return the smallest filter for `n_keys` distinct keys at that error rate, as the class does.
 
         Parameters
         ----------
@@ -282,7 +282,7 @@ class BloomFilter(MergeableSketch):
         return self._arrays["blocks"].reshape(-1)
 
     def _first_hash(self, block: int) -> int:
-        """The least hash h with ``h * n_blocks >> 64 == block``."""
+        """Return the least hash h with ``h * n_blocks >> 64 == block``."""
         return -(-(block << 64) // self.n_blocks)
 
     # -- what the set bits tell -------------------------------------------------------------------
@@ -406,7 +406,7 @@ class BloomFilter(MergeableSketch):
         return both / either if either > 0.0 else 0.0
 
     def intersection(self, other: Self) -> Self:
-        """A filter of the bits that both have set; also ``self & other``.
+        """Return a filter of the bits that both have set; also ``self & other``.
 
         It holds every key that is in both. An absent key passes only if it passes both filters, which is
         more often than in a filter that the common keys were added to: bits that different keys set in

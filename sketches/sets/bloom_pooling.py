@@ -181,7 +181,7 @@ class BloomPooling:
         return [part.astype(np.int64) for part in np.split(self.design.indices, self.design.indptr[1:-1])]
 
     def outcomes(self, infected: Any, seed: int = 0) -> NDArray[np.bool_]:
-        """What the tests would say if these samples were positive, errors drawn at random.
+        """Simulate the outcomes of the tests if these samples are positive, with random errors.
 
         Parameters
         ----------
@@ -255,7 +255,7 @@ class BloomPooling:
         return Decoded(found.astype(np.float64), found, True, 0)
 
     def _candidates(self, read: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Samples that are in no negative pool."""
+        """Return the samples that are in no negative pool."""
         candidates: NDArray[np.bool_] = (self.design.T.astype(np.int64) @ (~read).astype(np.int64)) == 0
         return candidates
 

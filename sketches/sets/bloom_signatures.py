@@ -93,7 +93,7 @@ class BloomSignatures(Neighbourhoods):
         directed: bool = False,
         seed: int = 0,
     ) -> Self:
-        """The smallest signatures whose `cardinality` errs by under a share of itself.
+        """Return the smallest signatures whose `cardinality` errs by less than a share of itself.
 
         Parameters
         ----------
@@ -459,7 +459,7 @@ def _counting_error(n: int, n_bits: int) -> float:
 
 
 def _ratio(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
-    """a / b, and 0 where b is 0."""
+    """Return a / b, and 0 where b is 0."""
     xp = backend_of(b).xp
     quotients: NDArray[np.float64] = xp.where(b > 0, a / xp.where(b > 0, b, 1.0), 0.0)
     return quotients

@@ -81,9 +81,6 @@ class HashFamily(Configured, ABC):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         register(HashFamily._registry, cls)
-        if "read_rows" not in vars(cls) and not {"hash", "hash_query", "probe"}.isdisjoint(vars(cls)):
-            # Such a method may not know the rows that a base class reads.
-            setattr(cls, "read_rows", HashFamily.read_rows)  # noqa: B010
 
     def read_rows(self, X: Any, name: str = "X") -> Rows:
         """Check rows once, so that `hash`, `hash_query` and `probe` take them, and cuts of them, as they are.
@@ -109,11 +106,17 @@ class HashFamily(Configured, ABC):
 
         Notes
         -----
-        The default serves families that check rows in `hash`: it counts the rows, and its cuts are plain
-        slices of `X`. A family that overrides it can rely on its own `Rows` in `hash`, which begins with
-        ``rows = self.read_rows(X)``. A subclass that overrides `hash`, `hash_query` or `probe` alone gets
-        the default again.
+        A family of the library returns its own `Rows`. A user's family checks rows in `hash`: its rows are
+        counted, and their cuts are plain slices of `X`. That is also so for a subclass of any family that
+        overrides `hash`, `hash_query` or `probe`.
         """
+        names, classes = ("_read", "hash", "hash_query", "probe"), type(self).__mro__
+        places = [next(i for i, cls in enumerate(classes) if name in vars(cls)) for name in names]
+        reader = type(self) if places[0] == min(places) else HashFamily
+        return reader._read(self, X, name)
+
+    def _read(self, X: Any, name: str = "X") -> Rows:
+        """Return the rows that `hash` takes. A family that overrides it begins `hash` with this call."""
         return read_raw_rows(X, name)
 
     @abstractmethod

@@ -118,7 +118,7 @@ class BBitMinHash(MinHash):
         TypeError, ValueError
             If `sets` has none of these forms.
         """
-        rows = self.read_rows(sets, "sets")
+        rows = self._read(sets, "sets")
         backend, write_codes = rows.backend, self._coder(rows)
         out: NDArray[np.uint64] = backend.xp.empty((rows.n, self.n_words), np.uint64)
         together = max(1, _BLOCK_CODES[backend.device] // self.n_hashes)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..family import HashFamily
-from ..inputs.arrays import Matrix, check_array
+from ..inputs.arrays import check_array
 from ..inputs.rows import DenseRows
 from ..kernels import bit_sampling
 from ..support.backend import Backend, backend_of, refuse_gpu
@@ -196,7 +196,7 @@ class BitSampling(HashFamily):
         flips = self._flips_kept.get(1)
         if flips is None:
             flips = self._flips_kept[1] = np.zeros((self.n_hashes, 1, self._n_words), np.uint32)
-        return self._codes(self.read_rows(X), flips)[:, :, 0]
+        return self._codes(self._read(X), flips)[:, :, 0]
 
     def probe(self, Q: Any, n_probes: int) -> NDArray[np.uint32]:
         """Return the codes of the `n_probes` buckets of each hash that are likeliest to contain neighbours.
@@ -227,7 +227,7 @@ class BitSampling(HashFamily):
         flips = self._flips_kept.get(n_probes)
         if flips is None:
             flips = self._flips_kept[n_probes] = self._flips(n_probes)
-        return self._codes(self.read_rows(Q, "Q"), flips)
+        return self._codes(self._read(Q, "Q"), flips)
 
     @lazy
     def _flips_kept(self) -> dict[int, NDArray[np.uint32]]:
@@ -285,7 +285,7 @@ class BitSampling(HashFamily):
         backend.map_blocks(run, rows.n, max(64, _BITS_BLOCK // (self.n_hashes * self.power * n_probes)))
         return out
 
-    def read_rows(self, X: Any, name: str = "X") -> DenseRows:
+    def _read(self, X: Any, name: str = "X") -> DenseRows:
         if isinstance(X, DenseRows):
             return X
         if hasattr(X, "tocsr"):
@@ -302,7 +302,7 @@ class BitSampling(HashFamily):
                 f"{name} must have shape (n, {width}), {self.n_bits} bits in dtype {array.dtype}, "
                 f"got {array.shape}"
             )
-        return DenseRows(Matrix(array, array.dtype, backend_of(array)))
+        return DenseRows(array, array.dtype, backend_of(array))
 
     # -- theory -----------------------------------------------------------------------------------
 
@@ -355,7 +355,7 @@ class BitSampling(HashFamily):
 
     def _words(self, X: Any, name: str) -> NDArray[np.uint64]:
         """Return rows as 64-bit words, with zeros for padding."""
-        rows = self.read_rows(X, name)
+        rows = self._read(X, name)
         packed = packed_rows(rows.values, rows.backend)
         words = np.zeros((len(packed), -(-self.n_bits // 64)), np.uint64)
         if packed.size:

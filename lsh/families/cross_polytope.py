@@ -185,7 +185,7 @@ class CrossPolytope(HashFamily):
 
     # -- codes ------------------------------------------------------------------------------------
 
-    def read_rows(self, X: Any, name: str = "X") -> VectorRows:
+    def _read(self, X: Any, name: str = "X") -> VectorRows:
         return read_rows(X, self.n_features, name)
 
     def hash(self, X: Any) -> NDArray[np.uint32]:
@@ -205,7 +205,7 @@ class CrossPolytope(HashFamily):
         TypeError, ValueError
             If `X` holds no real numbers, NaN or infinity, or has another width.
         """
-        rows = self.read_rows(X)
+        rows = self._read(X)
         kernels = rows.backend.kernels(cross_polytope)
         out: NDArray[np.uint32] = rows.backend.xp.empty((rows.n, self.n_hashes), dtype=np.uint32)
         write = self._writer(rows, kernels.cross_polytope_codes_dense, kernels.cross_polytope_codes_csr)
@@ -242,7 +242,7 @@ class CrossPolytope(HashFamily):
         limit = self.dimension**self.power
         if n_probes > limit:
             raise ValueError(f"n_probes must be at most dimension**power = {limit}, got {n_probes}")
-        rows = self.read_rows(Q, "Q")
+        rows = self._read(Q, "Q")
         kernels = rows.backend.kernels(cross_polytope)
         out: NDArray[np.uint32] = rows.backend.xp.empty((rows.n, self.n_hashes, n_probes), dtype=np.uint32)
         write = self._writer(rows, kernels.cross_polytope_probes_dense, kernels.cross_polytope_probes_csr)

@@ -156,7 +156,7 @@ class InnerProduct(HashFamily):
 
     # -- codes ------------------------------------------------------------------------------------
 
-    def read_rows(self, X: Any, name: str = "X") -> VectorRows:
+    def _read(self, X: Any, name: str = "X") -> VectorRows:
         rows = read_rows(X, self.n_features, name)
         if rows.form == "csr" and rows.width > UNBOUNDED - 2:
             raise ValueError(f"{name} must have at most 2**63 - 3 columns, got {rows.width}")
@@ -180,7 +180,7 @@ class InnerProduct(HashFamily):
             If `X` holds no real numbers, NaN or infinity, has another width, or, unless
             ``oversize="clip"``, a row longer than `max_norm`.
         """
-        return self._encode(self.read_rows(X), "X", self._srp.hash)
+        return self._encode(self._read(X), "X", self._srp.hash)
 
     def hash_query(self, Q: Any) -> NDArray[np.uint32]:
         """Return the codes of queries.
@@ -198,7 +198,7 @@ class InnerProduct(HashFamily):
         TypeError, ValueError
             As for `hash`. Queries may have any length unless `query_norm` is given.
         """
-        return self._encode(self.read_rows(Q, "Q"), "Q", self._srp.hash)
+        return self._encode(self._read(Q, "Q"), "Q", self._srp.hash)
 
     def probe(self, Q: Any, n_probes: int) -> NDArray[np.uint32]:
         """Return the codes of the buckets that are likeliest to contain rows of the largest inner products.
@@ -226,7 +226,7 @@ class InnerProduct(HashFamily):
 
         # The projection refuses an `n_probes` that is too large, even where there are no queries.
         probe(scipy.sparse.csr_array((0, self._width)))
-        return self._encode(self.read_rows(Q, "Q"), "Q", probe, n_probes)
+        return self._encode(self._read(Q, "Q"), "Q", probe, n_probes)
 
     def oversized(self, X: Any) -> NDArray[np.bool_]:
         """Return which data rows are longer than `max_norm`, that is, which are refused or clipped.
@@ -245,7 +245,7 @@ class InnerProduct(HashFamily):
         TypeError, ValueError
             If `X` holds no real numbers, NaN or infinity, or has another width.
         """
-        return relative_norms(self.read_rows(X), self.max_norm) > 1.0 + _SLACK
+        return relative_norms(self._read(X), self.max_norm) > 1.0 + _SLACK
 
     def _refuse(self, norms: NDArray[np.float64], name: str, bound_name: str) -> None:
         """Refuse rows whose norms, relative to their bound, exceed 1, unless they are to be clipped."""
@@ -371,7 +371,7 @@ class InnerProduct(HashFamily):
 
     def _on_sphere(self, X: Any, name: str, bound_name: str) -> Any:
         """Return rows divided by their bound, or scaled to length 1, without their additional coordinates."""
-        rows, bound = self.read_rows(X, name), getattr(self, bound_name)
+        rows, bound = self._read(X, name), getattr(self, bound_name)
         unit = unit_rows(rows, self.n_features, name)
         if bound is None:
             return unit

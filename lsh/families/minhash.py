@@ -157,7 +157,7 @@ class MinHash(HashFamily):
             "codes": random_uint64(self.seed, "minhash codes", self.n_hashes),
         }
 
-    def read_rows(self, X: Any, name: str = "X") -> SetRows:
+    def _read(self, X: Any, name: str = "X") -> SetRows:
         return read_sets(X, name)
 
     def signatures(self, sets: Any) -> NDArray[np.uint32]:
@@ -179,7 +179,7 @@ class MinHash(HashFamily):
         TypeError, ValueError
             If `sets` has none of these forms.
         """
-        rows = self.read_rows(sets, "sets")
+        rows = self._read(sets, "sets")
         out: NDArray[np.uint32] = rows.backend.xp.empty((rows.n, self.n_values), np.uint32)
         write = self._signer(rows)
         rows.backend.map_blocks(lambda a, b: write(a, b, out[a:b]), rows.n, self._range_size(rows))
@@ -207,7 +207,7 @@ class MinHash(HashFamily):
         TypeError, ValueError
             If `X` has none of these forms.
         """
-        rows = self.read_rows(X)
+        rows = self._read(X)
         out: NDArray[np.uint32] = rows.backend.xp.empty((rows.n, self.n_hashes), np.uint32)
         write = self._coder(rows)
         rows.backend.map_blocks(lambda a, b: write(a, b, out[a:b]), rows.n, self._range_size(rows))
@@ -410,4 +410,4 @@ class MinHash(HashFamily):
             If `X` or `Y` has none of these forms.
         """
         refuse_gpu("kernel", X, Y)
-        return np.asarray(jaccard_of_sets(self.read_rows(X), self.read_rows(Y, "Y")) ** self.power)
+        return np.asarray(jaccard_of_sets(self._read(X), self._read(Y, "Y")) ** self.power)

@@ -67,7 +67,7 @@ class ProjectionFamily(HashFamily):
         """Products of a row: ``n_hashes * power``. Product ``k * n_hashes + h`` is the k-th of hash h."""
         return self.n_hashes * self.power
 
-    def read_rows(self, X: Any, name: str = "X") -> VectorRows:
+    def _read(self, X: Any, name: str = "X") -> VectorRows:
         return read_rows(X, self.n_features, name)
 
     @abstractmethod
@@ -98,7 +98,7 @@ class ProjectionFamily(HashFamily):
         TypeError, ValueError
             If `X` holds no real numbers, NaN or infinity, or has another width.
         """
-        rows = self.read_rows(X)
+        rows = self._read(X)
         out: NDArray[np.uint32] = rows.backend.xp.empty((rows.n, self.n_hashes), dtype=np.uint32)
         if rows.n:
             write = self._coder(rows)
@@ -160,9 +160,9 @@ class ProjectionFamily(HashFamily):
             raise ValueError(
                 f"n_probes must be at most {limit}, the ways to change {self.power} {name}, got {n_probes}"
             )
-        rows = self.read_rows(Q, "Q")
         if n_probes == 1:
-            return self.hash_query(rows)[:, :, None]
+            return self.hash_query(Q)[:, :, None]
+        rows = self._read(Q, "Q")
         backend, probe = rows.backend, self._prober(rows)
         out: NDArray[np.uint32] = backend.xp.empty((rows.n, self.n_hashes, n_probes), dtype=np.uint32)
         together = _PROBED_ROWS if backend.device == "cpu" else max(1, _PROBED_PRODUCTS // self.n_values)

@@ -209,7 +209,7 @@ class PStable(ProjectionFamily):
         from scipy.spatial.distance import cdist
 
         refuse_gpu("kernel", X, Y)
-        left, right = self.read_rows(X).dense, self.read_rows(Y, "Y").dense
+        left, right = self._read(X).dense, self._read(Y, "Y").dense
         return self.collision_probability(
             cdist(left, right, "euclidean") if self.p == 2 else cdist(left, right, "cityblock")
         )

@@ -118,7 +118,7 @@ class WeightedMinHash(HashFamily):
     def _code_keys(self) -> NDArray[np.uint64]:
         return random_uint64(self.seed, "weighted minhash codes", self.n_hashes)
 
-    def read_rows(self, X: Any, name: str = "X") -> VectorRows:
+    def _read(self, X: Any, name: str = "X") -> VectorRows:
         return read_weights(X, name)
 
     def hash(self, X: Any) -> NDArray[np.uint32]:
@@ -139,7 +139,7 @@ class WeightedMinHash(HashFamily):
         TypeError, ValueError
             If `X` holds no real numbers, NaN, infinity or negative weights.
         """
-        rows = self.read_rows(X)
+        rows = self._read(X)
         backend, n, offsets = rows.backend, rows.n, _offsets(rows)
         out = backend.xp.empty((n, self.n_hashes), np.uint32)
         key, keys, code_keys, n_buckets = self._key, self._keys, self._code_keys, np.uint64(self.n_buckets)
@@ -209,7 +209,7 @@ class WeightedMinHash(HashFamily):
         # Conversions give all callers the same types of arrays, so that the kernel is compiled once.
         x, y = (
             (indptr.copy(), indices.astype(np.int64), data.astype(np.float64))
-            for indptr, indices, data in (self.read_rows(X).csr, self.read_rows(Y, "Y").csr)
+            for indptr, indices, data in (self._read(X).csr, self._read(Y, "Y").csr)
         )
         backend = backend_of(x[2])
         out = backend.xp.empty((x[0].size - 1, y[0].size - 1))

@@ -234,7 +234,7 @@ class WinnerTakeAll(HashFamily):
 
     # -- codes ------------------------------------------------------------------------------------
 
-    def read_rows(self, X: Any, name: str = "X") -> VectorRows:
+    def _read(self, X: Any, name: str = "X") -> VectorRows:
         return read_rows(X, self.n_features, name)
 
     def hash(self, X: Any) -> NDArray[np.uint32]:
@@ -254,7 +254,7 @@ class WinnerTakeAll(HashFamily):
         TypeError, ValueError
             If `X` holds no real numbers, NaN or infinity, or has another width.
         """
-        rows = self.read_rows(X)
+        rows = self._read(X)
         out: NDArray[np.uint32] = rows.backend.xp.empty((rows.n, self.n_hashes), np.uint32)
         if rows.n:
             write, n_steps = self._coder(rows)
@@ -337,6 +337,6 @@ class WinnerTakeAll(HashFamily):
         TypeError, ValueError
             If `X` or `Y` holds no real numbers, NaN or infinity, or has another width.
         """
-        rows, others, places = self.read_rows(X), self.read_rows(Y, "Y"), self._code_is_places
+        rows, others, places = self._read(X), self._read(Y, "Y"), self._code_is_places
         shared = shared_winners(rows, others, self.group_size, self._few_shares, places)
         return np.asarray(shared**self.power)

@@ -1,1 +1,1 @@
-"""The index, and what finds the rows that are near a query."""
+"""Structures that find the rows near a query."""

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from ...lsh.families.extended_rows import Extension, extended_blocks, relative_norms
 from ...lsh.families.projection import RandomVectors, prepare_vectors
-from ...lsh.inputs.arrays import Matrix
 from ...lsh.inputs.rows import DenseRows, SparseRows, VectorRows, read_rows
 from ...lsh.kernels import projection
 from ...lsh.support.backend import Backend, backend_of
@@ -352,7 +351,7 @@ def _divided(rows: VectorRows, divisors: NDArray[np.float64], start: int, stop: 
     part = rows.cut(start, stop)
     if part.form == "dense":
         dense = part.dense / divisors[start:stop, None]
-        return DenseRows(Matrix(dense, dense.dtype, part.backend))
+        return DenseRows(dense, dense.dtype, part.backend)
     indptr, indices, data = part.csr
     xp = part.backend.xp
     row_of = xp.searchsorted(indptr, xp.arange(data.size), side="right") - 1

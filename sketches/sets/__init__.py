@@ -1,1 +1,1 @@
-"""Filters and signatures of sets: membership, and how similar two sets are."""
+"""Structures that test if a key is in a set, and estimate how similar sets are."""

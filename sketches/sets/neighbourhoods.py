@@ -129,7 +129,7 @@ class Neighbourhoods(MergeableSketch):
         """Return, for each pair, the set bits of u's signature, of v's signature in `other`, and of both."""
         u, v = self._nodes("u", u), self._nodes("v", v)
         if u.size != v.size:
-            raise ValueError(f"u and v must be as many, got {u.size} and {v.size}")
+            raise ValueError(f"u and v must have the same length, got {u.size} and {v.size}")
         signatures = self._arrays["signatures"]
         others = signatures if other is None else other._arrays["signatures"]
         backend = self._backend

@@ -152,7 +152,7 @@ class BitSampling(HashFamily):
 
     @lazy
     def _bits(self) -> NDArray[np.int64]:
-        """The sampled bits, shape (n_hashes, power)."""
+        """Return the sampled bits, shape (n_hashes, power)."""
         words = random_uint64(self.seed, "bit sampling places", self.n_hashes * self.power)
         bits = ((words >> np.uint64(32)) * np.uint64(self.n_bits)) >> np.uint64(32)
         return bits.astype(np.int64).reshape(self.n_hashes, self.power)
@@ -163,7 +163,7 @@ class BitSampling(HashFamily):
 
     @lazy
     def _chunks(self) -> list[_Chunk]:
-        """The hashes, in ranges whose bits lie in at most `_MAX_POWER` bytes."""
+        """Return the hashes, in ranges whose bits lie in at most `_MAX_POWER` bytes."""
         step = max(1, _MAX_POWER // self.power)
         if -(-self.n_bits // 8) <= _MAX_POWER:
             step = self.n_hashes

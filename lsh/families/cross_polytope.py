@@ -167,7 +167,7 @@ class CrossPolytope(HashFamily):
 
     @lazy
     def _scatter_keys(self) -> NDArray[np.uint64]:
-        """A key for each rotation where rows are scattered before it, and else no keys."""
+        """Return a key for each rotation if rows are scattered before it, and otherwise no keys."""
         if self.n_features <= self._size:
             return np.empty(0, dtype=np.uint64)
         return random_uint64(self.seed, "cross-polytope scattering", self._masks.shape[0])

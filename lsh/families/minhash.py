@@ -148,7 +148,7 @@ class MinHash(HashFamily):
 
     @lazy
     def random_parameters(self) -> dict[str, NDArray[Any]]:
-        """The random parameters of the kernels, by name."""
+        """Return the random parameters of the kernels, by name."""
         words = random_uint64(self.seed, "minhash hash functions", self.n_values)
         return {
             "keys": random_uint64(self.seed, "minhash keys", 3),

@@ -108,7 +108,7 @@ class PStable(ProjectionFamily):
 
     @property
     def metric(self) -> str:  # type: ignore[override]
-        """ "euclidean" for p = 2, "cityblock" for p = 1."""
+        """The name of the metric: "euclidean" for p = 2, "cityblock" for p = 1."""
         return "euclidean" if self.p == 2 else "cityblock"
 
     @property

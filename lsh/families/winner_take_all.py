@@ -195,7 +195,7 @@ class WinnerTakeAll(HashFamily):
 
     @lazy
     def _dense_groups(self) -> tuple[NDArray[Any], ...]:
-        """The groups as `winners_dense` reads them, in ranges of hashes with few enough features."""
+        """Return the groups as `winners_dense` reads them, in ranges of hashes with few enough features."""
         groups = self._layout[2]
         step = max(1, _MAX_COLUMNS // (self.power * self.group_size))
         if self.n_features <= _MAX_COLUMNS:
@@ -214,7 +214,7 @@ class WinnerTakeAll(HashFamily):
 
     @lazy
     def _keys(self) -> NDArray[np.uint64]:
-        """The initial words of codes."""
+        """Return the initial words of codes."""
         if self._code_is_places:
             return np.zeros(self.n_hashes, np.uint64)
         return random_uint64(self.seed, "winner-take-all codes", self.n_hashes)

@@ -216,7 +216,7 @@ class SketchState(State[StateSpec], Mapping[str, StateArray]):
 
     @lazy
     def arrays(self) -> Arrays:
-        """The arrays by name; allocated at first use, for a loader checks a file before it takes memory."""
+        """Return the arrays by name. The first use allocates them, after a loader has checked a file."""
         try:
             if self.nbytes > _MOST_BYTES:
                 raise MemoryError(f"more than {_MOST_BYTES >> 40} TiB are not asked for")

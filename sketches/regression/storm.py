@@ -178,7 +178,7 @@ class StormSketch(MergeableSketch):
 
     @lazy
     def _pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The two directions of each pair, in the order of the counters."""
+        """Return the two directions of each pair, in the order of the counters."""
         first, second = np.triu_indices(self.n_signs, 1)
         return first, second
 

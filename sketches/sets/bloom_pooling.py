@@ -164,7 +164,7 @@ class BloomPooling:
 
     @lazy
     def design(self) -> scipy.sparse.csr_array:
-        """The samples of each pool, as a sparse matrix with a row for each pool."""
+        """Return the samples of each pool, as a sparse matrix with a row for each pool."""
         k = self.pools_per_sample
         edges = np.arange(k + 1) * self.n_tests // k
         pools, samples = [], []

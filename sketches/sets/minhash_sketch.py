@@ -153,7 +153,7 @@ class MinHashSketch(MergeableSketch):
 
     @lazy
     def family(self) -> MinHash:
-        """The family of the signatures."""
+        """Return the family of the signatures."""
         return MinHash(self.n_hashes, scheme="one-permutation", seed=self.seed)
 
     # -- updates ----------------------------------------------------------------------------------

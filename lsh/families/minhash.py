@@ -69,11 +69,9 @@ class MinHash(HashFamily):
     a set of n tokens, and in the dependence between values:
 
     - "permutations": m independent orders (Broder 1997). Time O(n m), with sixteen values in a step. The
-    share
-      of equal values has standard error sqrt(J (1 - J) / m). It is the best scheme for short sets.
+      share of equal values has standard error sqrt(J (1 - J) / m). It is the best scheme for short sets.
     - "one-permutation": the tokens are distributed over m bins, and the value of a bin is its least token
-    (Li,
-      Owen, Zhang 2012). An empty bin copies a random bin that is not empty (optimal densification:
+      (Li, Owen, Zhang 2012). An empty bin copies a random bin that is not empty (optimal densification:
       Shrivastava 2017). Time O(n) once n is several times m, and up to O(n + m sqrt(m)) for shorter sets. For
       sets much longer than m the error is at most that of permutations. For shorter sets it is larger,
       because copies add no information: up to sqrt(2) times as large for sets of one and two tokens

@@ -74,9 +74,8 @@ class HeavyHitters(CountMinTable):
     whose estimate exceeds ``frequency * N``.
 
     - Every key with a true share above `frequency` is reported with certainty, for any order of the stream
-    and
-      any batches and merges. The Count-Min estimate is never too low, so that at most ``frequency / 2 * N``
-      occurrences of a key were not counted with its name. The subtracted counts add up to at most ``N /
+      and any batches and merges. The Count-Min estimate is never too low, so that at most ``frequency / 2 *
+      N`` occurrences of a key were not counted with its name. The subtracted counts add up to at most ``N /
       (n_candidates + 1)`` over any tree of merges [2]_, which is less than ``frequency / 2 * N``. So the
       count of such a key is above 0.
     - A key with less than half that share is reported with probability at most exp(-n_rows) (at the default

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import gammainc
 
 __all__ = ["LARGEST_CAPACITY", "NODES", "WEIGHTS", "expected_held", "expected_lost", "least_capacity"]
 
@@ -21,14 +21,16 @@ WEIGHTS /= WEIGHTS.sum()
 def expected_lost(load: NDArray[np.float64], capacity: NDArray[Any]) -> NDArray[np.float64]:
     """Return E max(0, M + 1 - B) / (M + 1) for a Poisson M of mean `load`."""
     load = np.maximum(load, 1e-12)
-    return np.asarray(gammainc(capacity, load) - capacity / load * gammainc(capacity + 1, load))
+    return np.asarray(
+        scipy.special.gammainc(capacity, load) - capacity / load * scipy.special.gammainc(capacity + 1, load)
+    )
 
 
 def expected_held(load: NDArray[np.float64], capacity: NDArray[Any]) -> NDArray[np.float64]:
     """Return E min(M, B) for a Poisson M of mean `load`."""
     load = np.maximum(load, 1e-12)
-    few = 1.0 - gammainc(capacity - 1, load)
-    return np.asarray(load * few + capacity * gammainc(capacity, load))
+    few = 1.0 - scipy.special.gammainc(capacity - 1, load)
+    return np.asarray(load * few + capacity * scipy.special.gammainc(capacity, load))
 
 
 def least_capacity(load: NDArray[np.float64]) -> NDArray[np.int64]:

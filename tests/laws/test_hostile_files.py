@@ -358,7 +358,7 @@ def test_a_static_function_has_one_column(keys: list[int]) -> None:
         return change
 
     for n in (0, 2):
-        with pytest.raises(SketchFormatError, match=f"columns must be one, got {n}"):
+        with pytest.raises(SketchFormatError, match=f"columns must have one entry, got {n}"):
             StaticFunction.from_bytes(forged(function, columns(n)))
 
 

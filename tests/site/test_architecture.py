@@ -215,6 +215,8 @@ BASES = {
 }
 #: Methods of named tuples and functions of Python's modules, which are public in spite of their names.
 NOT_OURS = {"_replace", "_asdict", "_fields", "_make", "_exit", "_getframe"}
+#: What Numba offers to those who choose where compiled code is kept.
+NOT_OURS |= {"_locator_classes"}
 
 
 def test_no_private_member_is_used_in_another_room() -> None:

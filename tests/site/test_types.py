@@ -67,7 +67,7 @@ def test_types_of_a_users_program(wheel: Path, tmp_path: Path, request: pytest.F
     # The other packages are those of the environment of the tests.
     (site / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
     program.write_text(PROGRAM)
-    cache = request.config.cache.mkdir("mypy") if request.config.cache else tmp_path / "cache"
+    cache = kept.mkdir("mypy") if (kept := getattr(request.config, "cache", None)) else tmp_path / "cache"
     python = environment / "bin" / "python"
     done = subprocess.run(
         [

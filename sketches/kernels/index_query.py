@@ -6,7 +6,7 @@ import numpy as np
 
 from ...lsh.kernels.compiled import helper, kernel
 from ...lsh.kernels.prefetch import prefetch
-from .heaps import keep_best, sort_best
+from .heaps import is_less_frequent, sift_least_frequent, sort_best
 
 __all__ = ["bound_found", "frequent_ids", "merge_top", "query_buckets"]
 
@@ -144,7 +144,7 @@ def query_buckets(slots, codes, k, counters, start, stop, out_ids, out_counts):
     size = _table_size(most)
     # These get their size when they are first needed.
     keys, places = np.zeros(0, slots.dtype), np.zeros(0, np.int32)
-    best, best_keys = np.empty(k, slots.dtype), np.empty(k, np.int32)
+    best, best_counts = np.empty(k, slots.dtype), np.empty(k, np.int32)
     n_next = _look_ahead(slots, flat, codes, start, next_bases) if start < stop else 0
     for i in range(start, stop):
         bases, next_bases, n_here = next_bases, bases, n_next
@@ -157,10 +157,29 @@ def query_buckets(slots, codes, k, counters, start, stop, out_ids, out_counts):
             if keys.size == 0:
                 keys, places = np.zeros(size, slots.dtype), np.empty(size, np.int32)
             n = _count_hashed(flat, capacity, bases, n_here, keys, places, found, counts, ends)
-        n_best = 0
+        size = 0
         for a in range(n):
-            n_best = keep_best(found[a], -counts[a], k, 0, n_best, best, best_keys)
-        write_frequent(best, best_keys, n_best, i, out_ids, out_counts)
+            slot, count = found[a], counts[a]
+            if size < k:
+                best[size], best_counts[size] = slot, count
+                size += 1
+                if size == k:
+                    for root in range(k // 2 - 1, -1, -1):
+                        sift_least_frequent(best, best_counts, root, k)
+            elif is_less_frequent(best_counts[0], best[0], count, slot):
+                best[0], best_counts[0] = slot, count
+                sift_least_frequent(best, best_counts, 0, k)
+        if size < k:
+            for root in range(size // 2 - 1, -1, -1):
+                sift_least_frequent(best, best_counts, root, size)
+        for last in range(size - 1, -1, -1):
+            out_ids[i, last] = np.int64(best[0]) - 1
+            out_counts[i, last] = best_counts[0]
+            best[0], best_counts[0] = best[last], best_counts[last]
+            sift_least_frequent(best, best_counts, 0, last)
+        for j in range(size, k):
+            out_ids[i, j] = -1
+            out_counts[i, j] = 0
 
 
 @kernel

@@ -107,7 +107,7 @@ class Tree:
         self.modules = {module.name: module for module in (Module(path, package) for path in files)}
         self.gpu = {path.stem for path in (package / "gpu").glob("*.py")}
         self.tests = texts(sorted((project / "tests").rglob("test_*.py")))
-        self.naive = {path.stem: path for path in sorted((project / "tests" / "naive").glob("*.py"))}
+        self.naive = {path.stem for path in (project / "tests" / "naive").glob("[!_]*.py")}
         docs = project / "docs"
         self.pages = texts(
             [*sorted((docs / "structures").glob("*.md")), *sorted((docs / "api").glob("*.md"))]
@@ -126,7 +126,11 @@ class Tree:
                 if not module.is_kernel and f"{module.name}/".startswith(tuple(f"{f}/" for f in folders)):
                     names = self.modules[face].exported & module.exported & module.defined
                     found.setdefault(module.name, set()).update(names)
-        return {name: sorted(names, key=str.lower) for name, names in found.items() if names}
+        return {
+            name: sorted(names, key=lambda name: (name.lower(), name))
+            for name, names in found.items()
+            if names
+        }
 
     def kernels(self, module: Module) -> list[Module]:
         """Return the kernel modules that a module and its helpers in the same folder import."""

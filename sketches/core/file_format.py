@@ -63,6 +63,7 @@ def _raw(array: NDArray[Any]) -> memoryview:
 
 
 def data_checksum(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Return the XXH3-64 of the bytes of arrays, in the order of their names, in hexadecimal."""
     digest = xxhash.xxh3_64()
     for name in sorted(arrays):
         if arrays[name].size:
@@ -73,9 +74,9 @@ def data_checksum(arrays: Mapping[str, NDArray[Any]]) -> str:
 def _header_checksum(
     metadata: Mapping[str, str], shapes: Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]]
 ) -> str:
-    told = {key: value for key, value in metadata.items() if key != "header_xxh3"}
+    signed = {key: value for key, value in metadata.items() if key != "header_xxh3"}
     listed = {name: [dtype.name, list(shape)] for name, (dtype, shape) in shapes.items()}
-    return xxhash.xxh3_64_hexdigest(json.dumps([told, listed], sort_keys=True).encode())
+    return xxhash.xxh3_64_hexdigest(json.dumps([signed, listed], sort_keys=True).encode())
 
 
 # -- writing --------------------------------------------------------------------------------------
@@ -155,7 +156,7 @@ def _header_length(first: bytes | memoryview, size: int) -> int:
 
 
 def _parse_header(text: bytes, size: int) -> Header:
-    """The header of a file of `size` bytes, whose arrays must tile what follows it exactly."""
+    """Return the header of a file of `size` bytes; the arrays must fill the rest of the file exactly."""
     try:
         header = parse_json(text.decode())
         metadata = header.pop("__metadata__")
@@ -240,11 +241,12 @@ def name_file(path: str | PathLike[str]) -> Iterator[None]:
 
 
 def never_wait(path: str, flags: int) -> int:
-    """Opens a file at once also if it is a pipe that nobody writes to."""
+    """Open a file without waiting, even if it is a pipe that nobody writes to."""
     return os.open(path, flags | os.O_NONBLOCK)
 
 
 def header_of_file(file: Any) -> Header:
+    """Return the checked header of an open file."""
     status = os.fstat(file.fileno())
     if not stat.S_ISREG(status.st_mode):
         raise SketchFormatError("expected a sketch file: it is not a regular file")
@@ -266,7 +268,7 @@ def map_arrays(file: Any) -> Fetch:
 
 
 def inspect(path: str | PathLike[str]) -> dict[str, Any]:
-    """What a saved sketch is, without building it: class, configuration, arrays, size, checksum.
+    """Describe a saved sketch without building it: class, configuration, arrays, size, checksum.
 
     Parameters
     ----------

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ...errors import IncompatibleSketchError
 from ...lsh.hashing.keys import Keys, hash_keys, read_keys
 from ...lsh.support.backend import add_at, to_host
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.threads import get_num_threads
+from ...lsh.support.types import KeysLike
 from ..core.base import MergeableSketch
 from ..core.records import Records
 from ..core.state import StateSpec
@@ -73,9 +74,8 @@ class HeavyHitters(CountMinTable):
     whose estimate exceeds ``frequency * N``.
 
     - Every key with a true share above `frequency` is reported with certainty, for any order of the stream
-    and
-      any batches and merges. The Count-Min estimate is never too low, so that at most ``frequency / 2 * N``
-      occurrences of a key were not counted with its name. The subtracted counts add up to at most ``N /
+      and any batches and merges. The Count-Min estimate is never too low, so that at most ``frequency / 2 *
+      N`` occurrences of a key were not counted with its name. The subtracted counts add up to at most ``N /
       (n_candidates + 1)`` over any tree of merges [2]_, which is less than ``frequency / 2 * N``. So the
       count of such a key is above 0.
     - A key with less than half that share is reported with probability at most exp(-n_rows) (at the default
@@ -202,7 +202,7 @@ class HeavyHitters(CountMinTable):
 
     # -- updates ----------------------------------------------------------------------------------
 
-    def update(self, keys: Any, counts: Any = None) -> Self:
+    def update(self, keys: KeysLike, counts: ArrayLike | None = None) -> Self:
         """Count a batch of keys.
 
         Parameters

@@ -1,1 +1,1 @@
-"""Which rows are near a query?"""
+"""Structures that find the rows near a query."""

@@ -1,4 +1,4 @@
-"""Kernels and distances that numbers of shared buckets imply."""
+"""Estimates of kernels and distances from the numbers of shared buckets."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ __all__ = ["CollisionEstimates"]
 
 
 class CollisionEstimates:
-    """The estimates of an index from the counts that its queries return."""
+    """Base of an index: estimates from the counts that its queries return."""
 
     family: HashFamily
 
     def kernel_estimate(self, counts: ArrayLike) -> NDArray[np.float64]:
-        """The family's kernel that collision counts imply, chance collisions taken off.
+        """Estimate the family's kernel from collision counts, corrected for chance collisions.
 
-        Its standard error is at most ``0.5 sqrt(D / L)``, D the family's `design_effect`: 1 but where tables
-        copy what others hashed. Overflowing buckets make it too low.
+        The standard error is at most ``0.5 sqrt(D / L)``. D is the family's `design_effect`, which is 1
+        unless tables copy the hashes of others. Overflowing buckets make the estimates too low.
 
         Parameters
         ----------
         counts : array_like of int
-            As `query` returns them, at least 0. Only an id that was added more than once is counted more
-            often than there are tables: that is taken as a collision in every table.
+            Counts from `query`, at least 0. An id that was added more than once can have a count above L; it
+            is treated as L.
 
         Returns
         -------
@@ -37,7 +37,7 @@ class CollisionEstimates:
         Raises
         ------
         TypeError, ValueError
-            If counts are no numbers or below 0.
+            If counts are not numbers or are negative.
         """
         chance = self.family.chance_collision
         checked = check_numbers("counts", counts)
@@ -47,28 +47,28 @@ class CollisionEstimates:
         return (share - chance) / (1.0 - chance)
 
     def distance_estimate(self, counts: ArrayLike) -> NDArray[np.float64]:
-        """The distance, of the family's `metric`, that collision counts imply.
+        """Estimate the distance, in the family's `metric`, from collision counts.
 
         Parameters
         ----------
         counts : array_like of int
-            As `query` returns them; one of all tables is distance 0.
+            Counts from `query`; a count of L is distance 0.
 
         Returns
         -------
         ndarray of the shape of `counts`, float64
-            For `InnerProduct` the inner product, for `SignedRandomProjection` the angle, and so on.
+            The inner product for `InnerProduct`, the angle for `SignedRandomProjection`, and so on.
 
         Raises
         ------
         TypeError, ValueError
-            If counts are no numbers or below 0.
+            If counts are not numbers or are negative.
 
         Notes
         -----
-        A count errs by ``sqrt(p (1 - p) / L)`` of the tables at collision probability p, and the distance
-        by that over the slope of `collision_probability` there. Estimates of the largest counts are too
-        near, for those rows were picked out for their counts.
+        At collision probability p, the standard error of a count is ``sqrt(p (1 - p) / L)`` as a share of the
+        tables. That of the distance is this divided by the slope of `collision_probability`. The distances of
+        the rows with the largest counts are too low, because these rows were selected by their counts.
         """
         kernel = self.kernel_estimate(counts)
         if device_of(kernel) == "gpu":
@@ -76,10 +76,10 @@ class CollisionEstimates:
             counts = backend.xp.minimum(as_array(counts), self.family.n_hashes).astype(np.int64)
             distances: NDArray[np.float64] = backend.constant(self._distances)[counts]
             return distances
-        # Fewer collisions than chance alone would make are none.
+        # Fewer collisions than by chance alone mean a kernel of 0.
         return self.family.distance(np.clip(kernel, 0.0, 1.0))
 
     @lazy
     def _distances(self) -> NDArray[np.float64]:
-        """The distance of every count, for GPUs: families find distances by bisection, on the CPU."""
+        """Return the distance for every count, for GPUs: families find distances by bisection on the CPU."""
         return self.distance_estimate(np.arange(self.family.n_hashes + 1))

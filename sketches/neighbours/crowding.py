@@ -1,4 +1,4 @@
-"""What an index's tables look like for a metric: how often near rows meet, how full buckets get."""
+"""Models of an index's tables for a metric: collision probabilities of near rows, and loads of buckets."""
 
 from __future__ import annotations
 
@@ -36,40 +36,43 @@ __all__ = [
 ]
 
 MOST_POWER = 32
-#: Rows of the sample that are hashed, to so many tables; fewer for wide rows, to bound the parameters.
+#: Largest numbers of rows of the sample, of tables that they are hashed to, and of random parameters.
 _SAMPLE_ROWS, _SAMPLE_TABLES, _SAMPLE_VALUES = 2048, 32, 1 << 24
+#: Width above which fewer rows of the sample are used, and their number.
 _WIDE, _WIDE_ROWS = 1 << 15, 512
-#: By whether the code is its bits: the sample's codes are elementary ones.
+#: Number of buckets of an elementary hash of the sample, by `TableModel.code_is_bits`.
 _SAMPLE_BUCKETS = {True: 2, False: 2**32}
+#: Least number of triples that determine a variance, and of rows in a sample.
 _LEAST_TRIPLES, _FEWEST_ROWS = 300, 16
-#: Distances, and states of a hash function, that means are taken over.
+#: Number of distances, and of states of a hash function, in means.
 _FAR, _STATES = 256, 1024
-#: States of a query that the success of probing is averaged over: at most, at least, and buckets in all.
+#: Means over states of a query have at most and at least this number of states, and this number of buckets.
 _PROBED_STATES, _FEWEST_STATES, _PROBED_BUCKETS = 1024, 128, 1 << 14
 
 
 class TableModel(NamedTuple):
-    """What `suggest` knows of the tables of an index over rows of a metric."""
+    """The properties of an index's tables for a metric that `suggest` needs."""
 
     metric: Metric
     #: ``make(n_features, n_hashes, power, width, n_buckets, **options)`` returns the family.
     make: Callable[..., HashFamily]
-    #: Widths to try, in multiples of `near`; (0,) where there is none.
+    #: Widths to try, in multiples of `near`; (0,) for families without a width.
     widths: tuple[float, ...]
-    #: Nanoseconds of an elementary hash: a constant, and a number for each feature.
+    #: Nanoseconds of an elementary hash: a constant, and the time for each feature.
     ns_value: tuple[float, float]
-    #: ``given(width, far)`` is the probability that a row at `far` of another meets it, shape (states, far),
-    #: in equally likely states of the hash function as that other row sees it. Their mean is the collision
-    #: probability. Rows differ in many features, and are independent of each other.
+    #: ``given(width, far)`` returns the probability that a row at distance `far` collides with another row,
+    #: given the state of the hash function for that other row, shape (states, far). The states are equally
+    #: likely, so their mean is the collision probability. The model assumes that rows differ in many features
+    #: and are otherwise independent.
     given: Callable[[float, NDArray[np.float64]], NDArray[np.float64]]
-    #: ``probed(width, near, states)``, for independent states of a value, shape (states, powers), gives the
-    #: probability that the value of a row at `near` is the same, and, for each change that probing tries,
-    #: what it is ordered by and its odds against no change, shape (states, powers, changes). None for
-    #: families without multi-probe querying.
+    #: ``probed(width, near, states)`` takes independent states of a value, shape (states, powers). It returns
+    #: the probability that the value of a row at `near` is the same, and for each change that probing tries
+    #: its score and its odds against no change, shape (states, powers, changes). None for families without
+    #: multi-probe queries.
     probed: Callable[[float, float, NDArray[np.float64]], tuple[Any, Any, Any]] | None = None
-    #: True where 2**power buckets are the codes themselves, with no chance collisions.
+    #: True if 2**power buckets are the codes themselves, without chance collisions.
     code_is_bits: bool = False
-    #: ``typical(steps)`` is the median length of differences between rows. None where widths are not
+    #: ``typical(steps)`` returns the median length of differences between rows. None if widths are not
     #: distances.
     typical: Callable[[Any], float] | None = None
 
@@ -93,20 +96,21 @@ def _sets(n_features: Any, n_hashes: int, power: int, width: Any, n_buckets: int
 
 
 def _states(n: int) -> NDArray[np.float64]:
-    """Quantiles, in a column."""
+    """Return n equally spaced quantiles in a column."""
     return ((np.arange(n) + 0.5) / n)[:, None]
 
 
 def _given_margin(width: float, far: NDArray[np.float64]) -> Any:
-    # A row's product with the vector is |z|; that of a row at an angle is |z| cos + N(0, 1) sin.
+    # A row's product with the vector is |z|. That of a row at an angle to it is |z| cos + N(0, 1) sin.
     with np.errstate(divide="ignore"):
         return scipy.special.ndtr(scipy.special.ndtri(0.5 + _states(_STATES) / 2) / np.tan(far))
 
 
 def _given_place(p: int) -> Callable[[float, NDArray[np.float64]], Any]:
     def given(width: float, far: NDArray[np.float64]) -> Any:
-        # A row lies at a uniform place of its step, another a normal one away: for p = 2 of scale `far`;
-        # for p = 1 of scale far / |z|, z normal and the vector's own (its few largest entries decide it).
+        # A row's position within its step is uniform, and the other row is a normal distance away. Its scale
+        # is `far` for p = 2. For p = 1 it is far / |z|, and the normal z belongs to the random vector,
+        # because its few largest entries decide.
         side = math.isqrt(_STATES)
         z = np.repeat(scipy.special.ndtri(0.5 + _states(side) / 2), side, axis=0) if p == 1 else 1.0
         place = np.tile(_states(side), (side, 1)) if p == 1 else _states(_STATES)
@@ -118,8 +122,8 @@ def _given_place(p: int) -> Callable[[float, NDArray[np.float64]], Any]:
 
 
 def _given_least(width: float, far: NDArray[np.float64]) -> Any:
-    # The least of n hashed tokens is an exponential x / n. A set of as many meets it if it has that token
-    # (a share s of them are common) and no lesser among its others, (1 - s) n.
+    # The least of n hashed tokens is an exponential x / n. Another set of n tokens collides if it has that
+    # token (the share s is common) and no smaller hash among its other (1 - s) n tokens.
     common = 2 * (1 - far) / (2 - far)
     return common * np.exp(np.log1p(-_states(_STATES)) * (1 - common))
 
@@ -171,7 +175,7 @@ MODELS = {
 
 
 class Crowd(NamedTuple):
-    """How full the bucket of a row is, for each power and width: a log-normal share of all rows."""
+    """The share of all rows in the bucket of a row, as a log-normal variable for each power and width."""
 
     #: Mean share, shape (powers, widths).
     mass: NDArray[np.float64]
@@ -182,7 +186,7 @@ class Crowd(NamedTuple):
 def near_powers(
     model: TableModel, widths: NDArray[np.float64], near: float, n_probes: int
 ) -> NDArray[np.float64]:
-    """Probability that a row at `near` lies in a probed bucket, shape (powers, widths)."""
+    """Return the probability that a row at `near` lies in a probed bucket, shape (powers, widths)."""
     families = [model.make(1, 1, 1, width, 2) for width in widths.tolist()]
     one = np.array([float(family.collision_probability(near)) for family in families])
     powers = np.arange(1, MOST_POWER + 1)
@@ -197,14 +201,14 @@ def near_powers(
         stay, scores, odds = model.probed(width, near, states)
         for i, power in enumerate(powers.tolist()):
             probed_odds(scores, odds, power, n_probes, odds_sum)
-            # As a ratio to the known probability of the query's own bucket, which takes off most noise.
+            # The ratio to the known probability of the query's own bucket has less noise.
             weights = stay[:, :power].prod(axis=1)
             gain[i, j] = (weights * odds_sum).sum() / max(float(weights.sum()), 1e-300)
     return np.asarray(np.minimum(own * gain, 1.0))
 
 
 def crowd_at(model: TableModel, widths: NDArray[np.float64], far: NDArray[np.float64]) -> Crowd:
-    """Of rows at the distances `far` of each other, and beyond that independent."""
+    """Return the crowd of independent rows at the distances `far` of each other."""
     far = np.sort(far)
     if far.size > _FAR:
         far = far[np.linspace(0, far.size - 1, _FAR).astype(np.int64)]
@@ -214,18 +218,18 @@ def crowd_at(model: TableModel, widths: NDArray[np.float64], far: NDArray[np.flo
     for j, width in enumerate(widths.tolist()):
         one = model.make(1, 1, 1, width, 2).collision_probability(far)
         given = model.given(width, far)
-        # Two rows at far[a] and far[b] meet a row under one hash function.
+        # The probability that rows at far[a] and far[b] both collide with a row.
         both, meet = given.T @ given / _STATES, given.mean(axis=0)
         for i, power in enumerate(powers):
             mass[i, j] = (one**power).mean()
             mean = float((meet**power).mean())
-            if mean > 1e-100:  # else nothing is there to vary
+            if mean > 1e-100:  # otherwise there is no collision whose number could vary
                 spread[i, j] = math.log(max(1.0, float((both**power).mean()) / mean**2))
     return Crowd(mass, spread)
 
 
 def crowd_of(model: TableModel, widths: NDArray[np.float64], sample: Any) -> Crowd:
-    """Measured: rows of the sample that share a row's bucket, in tables over the sample alone."""
+    """Return the crowd that rows of a sample make in tables of the sample alone."""
     n_features = 1 if model.metric.compares == "sets" else int(sample.shape[1])
     n_tables = min(_SAMPLE_TABLES, max(1, _SAMPLE_VALUES // (MOST_POWER * n_features)))
     mass = np.empty((MOST_POWER, widths.size))
@@ -242,10 +246,10 @@ def typical_distance(model: TableModel, rows: Any) -> float:
 
 
 def shared(codes: NDArray[np.uint32], n_tables: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean share of rows in a row's bucket and its log-variance, for 1, 2, ... concatenated codes.
+    """Return the mean share of rows in a row's bucket and its log-variance, for 1, 2, ... concatenated codes.
 
-    Pairs and triples of rows that share a bucket estimate the share's first two moments without bias,
-    however few rows a bucket has.
+    The numbers of pairs and triples of rows that share a bucket estimate the first two moments of the share
+    without bias, however few rows a bucket has.
     """
     n = len(codes)
     elementary = codes.reshape(n, n_tables, -1).astype(np.uint64).transpose(2, 1, 0)
@@ -261,19 +265,19 @@ def shared(codes: NDArray[np.uint32], n_tables: int) -> tuple[NDArray[np.float64
         pairs[i] = (counts * (counts - 1)).sum()
         triples[i] = (counts * (counts - 1) * (counts - 2)).sum()
     n_pairs, n_triples = n_tables * n * (n - 1.0), n_tables * n * (n - 1.0) * (n - 2.0)
-    # No fewer than the three that a sample without any does not rule out.
+    # A sample without pairs does not rule out three, so three are the least number.
     mass = np.maximum(pairs, 3.0) / n_pairs
     powers = np.arange(1, len(elementary) + 1)
     spread = np.log(np.maximum(triples, 1.0) / n_triples / mass**2)
-    # The share is a product of one factor a power, so its log-variance grows with it; which tells what
-    # it is where the sample has too few triples to see it.
+    # The share is a product of one factor for each concatenated code, so its log-variance is proportional to
+    # their number. That gives the log-variance where the sample has too few triples.
     seen = max(1, int((triples >= _LEAST_TRIPLES).sum()))
     spread[seen:] = spread[seen - 1] * powers[seen:] / seen
     return mass, np.maximum(spread, 0.0)
 
 
 def some_rows(model: TableModel, sample: Any) -> tuple[Any, int | None]:
-    """Return rows evenly spread over the sample, and the width of the sample's rows, None for sets."""
+    """Return rows evenly spaced over the sample, and the width of the sample's rows, None for sets."""
     if model.metric.compares == "sets":
         tokens, offsets = check_sets(sample, "sample")
         return [tokens[offsets[i] : offsets[i + 1]] for i in _spread(offsets.size - 1, _SAMPLE_ROWS)], None
@@ -283,7 +287,7 @@ def some_rows(model: TableModel, sample: Any) -> tuple[Any, int | None]:
     n, width = sample.shape
     rows = check_sparse(sample, "sample")[_spread(n, _SAMPLE_ROWS if width <= _WIDE else _WIDE_ROWS)]
     if width > _WIDE:
-        # Columns that no row uses take vectors and tell nothing.
+        # Columns that no row uses would need random vectors and have no effect.
         rows = rows[:, np.unique(np.append(rows.indices, 0))]
     return rows, int(width)
 

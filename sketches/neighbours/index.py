@@ -1,4 +1,4 @@
-"""An index for neighbour search by counting collisions, in memory that is known beforehand."""
+"""An index for neighbour search by counting collisions, in memory that the configuration fixes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ...lsh.family import HashFamily, check_same_family
 from ...lsh.inputs.arrays import check_array
 from ...lsh.support.checks import check_flag, check_int
+from ...lsh.support.types import RowsLike
 from ..kernels import index
 from .collision_estimates import CollisionEstimates
 from .ranking import ALL_RANKED, ranker
@@ -19,50 +20,51 @@ from .tables import IndexBatch, IndexTables
 
 __all__ = ["LSHIndex", "Nearest", "Neighbours"]
 
-#: Queries that are worth a thread of their own, and of which candidates are held at once; on a GPU so many
-#: candidates.
-_QUERIES, _BLOCK, _CANDIDATES = 16, 256, 1 << 26
-#: Ids counted with a counter each, where the largest id is not known and at most.
+#: Number of queries that are worth a thread of their own.
+_QUERIES = 16
+#: Number of queries whose candidates a thread stores at a time, and of candidates that a GPU stores.
+_BLOCK, _CANDIDATES = 256, 1 << 26
+#: Least and largest number of ids that get a counter each.
 _FEW_IDS, _MANY_IDS = 1 << 16, 1 << 22
 
 
 class Neighbours(NamedTuple):
     """The answer to n queries for k neighbours."""
 
-    #: int64, shape (n, k): ids, the most frequent first, equal ones by rising id; -1 where there are fewer.
+    #: int64, shape (n, k): ids by falling count, at equal counts by rising id; -1 if there are fewer.
     ids: NDArray[np.int64]
-    #: int32, shape (n, k): in how many of the query's buckets each id stands; 0 where there is none.
+    #: int32, shape (n, k): the number of the query's buckets that contain each id; 0 where there is no id.
     counts: NDArray[np.int32]
 
 
 class Nearest(NamedTuple):
     """The answer to n queries for the k nearest rows."""
 
-    #: int64, shape (n, k): ids, the nearest first, equally near ones by rising id; -1 where there are fewer.
+    #: int64, shape (n, k): ids, the nearest first, at equal distances by rising id; -1 if there are fewer.
     ids: NDArray[np.int64]
-    #: float64, shape (n, k): distances in the units of the family's metric, infinite where there is none;
-    #: for "inner_product" the products, the largest first, minus infinity where there is none.
+    #: float64, shape (n, k): distances in the units of the family's metric, infinite without an id. For
+    #: "inner_product" these are the products, the largest first, and minus infinity without an id.
     distances: NDArray[np.float64]
 
 
 class LSHIndex(CollisionEstimates, IndexTables):
-    """Tables of buckets that find the rows most like a query by counting shared buckets.
+    """Tables of buckets that find the rows most similar to a query by counting shared buckets.
 
     Parameters
     ----------
     family : HashFamily
         Its `n_hashes` L is the number of tables, its `n_buckets` W the number of buckets of each.
     capacity : int, default 64
-        Ids that a bucket holds, B.
+        Largest number of ids in a bucket, B.
     wide_ids : bool, default False
-        Whether ids may pass 2**32 - 2, up to 2**63 - 2; slots then take 8 bytes and not 4.
+        True to allow ids up to 2**63 - 2 instead of 2**32 - 2; an id then takes 8 bytes instead of 4.
     seed : int, default 0
-        Of the priorities, in [0, 2**64).
+        Seed of the priorities, in [0, 2**64).
 
     Attributes
     ----------
     overflow : float
-        Share of all insertions that full buckets have not kept.
+        Share of all insertions whose ids full buckets have dropped.
 
     Raises
     ------
@@ -71,24 +73,23 @@ class LSHIndex(CollisionEstimates, IndexTables):
 
     Notes
     -----
-    A row's id goes into one bucket of each table. A bucket that overflows keeps the B ids of least
-    priority, a hash of id and table, so every id that fell into it has the same chance to be kept (a
-    reservoir, as in FLASH: Wang, Shrivastava, Wang and Ryu 2018), and which ones are kept depends neither
-    on order nor on threads, ranks and merges.
+    A row's id is inserted into one bucket of each table. A bucket that overflows keeps the B ids with the
+    smallest priorities. A priority is a hash of id and table, so that every id of the bucket is kept with the
+    same probability (a reservoir, as in FLASH: Wang, Shrivastava, Wang and Ryu 2018). The ids that are kept
+    do not depend on the order of rows, on threads, ranks or merges.
 
-    A query counts how often each id stands in its L buckets and returns the k most frequent. No distance
-    is computed and no row kept. Without overflow a count is binomial: L trials of the collision
-    probability, ``kernel + (1 - kernel) chance_collision``; `kernel_estimate` inverts that.
+    A query counts the occurrences of each id in its L buckets and returns the k most frequent ids. It
+    computes no distance, and no row is stored. Without overflow a count is binomial: L trials of the
+    collision probability, ``kernel + (1 - kernel) chance_collision``; `kernel_estimate` inverts that.
 
-    Memory is ``L W (4 B + 4)`` bytes (``8 B`` with `wide_ids`), taken by the system as buckets fill; an
-    update takes ``4 L`` bytes a row for the time being. `MinHash` and others have 2**32 buckets
-    unless they are given `n_buckets`: too many for a table. Updates cost L hashes and L random accesses a
-    row, queries L B reads. Ids are meant to be different from each other: an id that is added twice counts
-    twice.
+    Memory is ``L W (4 B + 4)`` bytes (``L W (8 B + 4)`` with `wide_ids`), which the system provides as
+    buckets fill. An update takes ``4 L`` temporary bytes a row. `MinHash` and other families have 2**32
+    buckets unless you pass `n_buckets`: too many for a table. Updates cost L hashes and L random accesses a
+    row, queries L B reads. Ids should be distinct: an id that is added twice counts twice.
 
-    Rows without ids are numbered from 0. An index remembers which ids it has numbered so, and merging refuses
-    another one that holds such an id too: parts are built with ``add(X, first_id=...)`` or with ids. Ids
-    that were given are taken at their word.
+    Rows without ids are numbered from 0. An index remembers the ids that it chose itself, and merging refuses
+    another index that contains such an id. So build parts with ``add(X, first_id=...)`` or with ids. Ids that
+    you pass are not checked for repetitions.
 
     References
     ----------
@@ -123,26 +124,26 @@ class LSHIndex(CollisionEstimates, IndexTables):
 
     @property
     def overflow(self) -> float:
-        """Share of all insertions that full buckets have not kept; counts are exact while it is 0."""
+        """Share of all insertions whose ids full buckets have dropped; counts are exact while it is 0."""
         seen = self._arrays["seen"]
         total = int(seen.sum())
         return 1.0 - int(self._backend.xp.minimum(seen, self.capacity).sum()) / total if total else 0.0
 
     # -- updates ----------------------------------------------------------------------------------
 
-    def add(self, X: Any, ids: ArrayLike | None = None, *, first_id: int | None = None) -> Self:
+    def add(self, X: RowsLike, ids: ArrayLike | None = None, *, first_id: int | None = None) -> Self:
         """Add rows.
 
         Parameters
         ----------
         X : n rows
-            As ``family.hash`` takes them.
+            Rows as ``family.hash`` accepts them.
         ids : array_like of n integers, optional
-            By default rows are numbered: from `first_id` on, or else from the largest id held plus one, which
-            is 0 in an empty index.
+            By default rows are numbered from `first_id` on. Without `first_id` they follow the largest id in
+            the index, or start from 0 if it is empty.
         first_id : int, optional
-            Id of the first row, the others following. Give it, or `ids`, where indexes that are built apart
-            will be merged: rows of both would be number 0 otherwise, and `merge` refuses that.
+            Id of the first row; the others follow. Give it, or `ids`, if you will merge indexes that are
+            built separately: otherwise rows of both would have the id 0, and `merge` refuses that.
 
         Returns
         -------
@@ -151,10 +152,10 @@ class LSHIndex(CollisionEstimates, IndexTables):
         Raises
         ------
         TypeError, ValueError
-            If the family refuses the rows; ids are no integers, not n, negative or too large; or both `ids`
+            If the family refuses the rows, if ids are not n integers, negative or too large, or if both `ids`
             and `first_id` are given.
         OverflowError
-            If a 64-bit counter could wrap. Nothing is changed when an exception is raised.
+            If a 64-bit counter could wrap. The index does not change if an exception is raised.
 
         Examples
         --------
@@ -180,8 +181,8 @@ class LSHIndex(CollisionEstimates, IndexTables):
         first = self.largest_id + 1 if first_id is None else first_id
         return IndexBatch(codes, self.number_rows(first, len(codes)), by_default)
 
-    def update(self, X: Any, ids: ArrayLike | None = None, *, first_id: int | None = None) -> Self:
-        """The same as `add`.
+    def update(self, X: RowsLike, ids: ArrayLike | None = None, *, first_id: int | None = None) -> Self:
+        """Add rows, as `add` does.
 
         Parameters
         ----------
@@ -203,18 +204,19 @@ class LSHIndex(CollisionEstimates, IndexTables):
 
     # -- queries ----------------------------------------------------------------------------------
 
-    def query(self, Q: Any, k: int = 10, *, n_probes: int = 1) -> Neighbours:
-        """The k rows that share most buckets with each query.
+    def query(self, Q: RowsLike, k: int = 10, *, n_probes: int = 1) -> Neighbours:
+        """Return the k rows that share the most buckets with each query.
 
         Parameters
         ----------
         Q : n rows
-            As ``family.hash_query`` takes them.
+            Queries as ``family.hash_query`` accepts them.
         k : int
             At least 1.
         n_probes : int, default 1
-            Buckets looked into per table, the likeliest of ``family.probe``. An id stands in one bucket of
-            a table, so counts stay at most L; they are then no longer binomial in the kernel.
+            Number of buckets that are read in each table, the likeliest first, from ``family.probe``. Counts
+            are still at most L, because an id is in one bucket of a table. But for more than one probe they
+            are not binomial.
 
         Returns
         -------
@@ -224,7 +226,7 @@ class LSHIndex(CollisionEstimates, IndexTables):
         Raises
         ------
         TypeError, ValueError
-            If the family refuses the rows or so many probes, or `k` is no positive integer.
+            If the family refuses the rows or the number of probes, or `k` is not a positive integer.
         """
         k = check_int("k", k, 1, 1 << 31)
         self._claim_device("Q", Q)
@@ -233,17 +235,17 @@ class LSHIndex(CollisionEstimates, IndexTables):
     def query_codes(
         self, codes: NDArray[np.uint32], k: int, *, family: HashFamily | None = None
     ) -> Neighbours:
-        """`query` for queries that are hashed already.
+        """Return the k rows that share the most buckets with each query, from the codes of the queries.
 
         Parameters
         ----------
         codes : uint32 array of shape (n, L) or (n, L, P)
-            Codes of ``family.hash_query`` or of ``family.probe``. An array does not tell who made it: codes
-            of another family find rows at random.
+            Codes from ``family.hash_query`` or ``family.probe``. Codes from another family are not detected
+            and find random rows.
         k : int
             At least 1.
         family : HashFamily, optional
-            The family that made the codes, if they come from elsewhere: it is checked to equal the index's.
+            The family that made the codes. If it is given, the call checks that it equals the index's.
 
         Returns
         -------
@@ -252,14 +254,14 @@ class LSHIndex(CollisionEstimates, IndexTables):
         Raises
         ------
         TypeError, ValueError
-            If codes are of another dtype or shape or out of range, or `k` is no positive integer.
+            If codes have another dtype or shape or are out of range, or `k` is not a positive integer.
         IncompatibleSketchError
-            If `family` differs from the index's: names the first setting that does.
+            If `family` differs from the index's; the message names the first parameter that differs.
         """
         check_same_family("codes", self.family, family)
         k = check_int("k", k, 1, 1 << 31)
         codes = self._check_codes(codes)
-        # No query finds more ids than its buckets hold: a larger k only pads.
+        # No query finds more ids than there are in its buckets; a larger k only pads the result.
         held, backend = min(k, self._most_found(codes)), self._backend
         xp, slots, kernel = backend.xp, self._arrays["slots"], backend.kernels(index).query_buckets
         near, shares = xp.empty((len(codes), held), np.int64), xp.empty((len(codes), held), np.int32)
@@ -275,44 +277,44 @@ class LSHIndex(CollisionEstimates, IndexTables):
         return Neighbours(ids, counts)
 
     def search(
-        self, Q: Any, rows: Any, k: int = 10, *, n_candidates: int | None = None, n_probes: int = 1
+        self, Q: RowsLike, rows: RowsLike, k: int = 10, *, n_candidates: int | None = None, n_probes: int = 1
     ) -> Nearest:
-        """The k nearest rows of those that share most buckets with each query.
+        """Return the k nearest of the rows that share the most buckets with each query.
 
         Parameters
         ----------
         Q : n rows
-            As ``family.hash_query`` takes them; dense or sparse for metrics of vectors.
+            Queries as ``family.hash_query`` accepts them; dense or sparse for metrics of vectors.
         rows : array_like, sets or sparse matrix
-            Row i is that of id i, so ids must lie below its length. For an angle, a Euclidean or city block
-            distance or an inner product a dense matrix, best of float32 or float64 in C order, which is
-            not copied and may be an `np.memmap`: only candidates' rows are read.
+            Row i belongs to id i, so all ids must be less than its length. An angle, a Euclidean or city
+            block distance and an inner product need a dense matrix. Best is float32 or float64 in C order: it
+            is not copied and may be an `np.memmap`, of which only the rows of candidates are read.
         k : int
             At least 1.
         n_candidates : int, optional
-            Of each query the most frequent ids, as many as this, are compared; by default all that its
-            buckets hold. Equally frequent ones are taken from likelier buckets first (first probes of
-            all tables, then second ones), and of one bucket the lowest.
+            Number of ids that are compared with each query, the most frequent first; by default all ids in
+            its buckets. Among equally frequent ids, those in likelier buckets are first (first probes of all
+            tables, then second probes), and within a bucket the lowest.
         n_probes : int, default 1
             As in `query`.
 
         Returns
         -------
         Nearest
-            ``(ids, distances)``, both of shape (n, k): in the units of ``family.metric``, nearest first,
-            equal ones by rising id.
+            ``(ids, distances)``, both of shape (n, k), the nearest first, at equal distances by rising id.
+            Distances are in the units of ``family.metric``.
 
         Raises
         ------
         TypeError, ValueError
-            If the family refuses the queries or so many probes, the metric has no exact distance, `rows`
-            are of another form or width, a candidate has no row or one that is not finite, or `k` or
-            `n_candidates` is no positive integer.
+            If the family refuses the queries or the number of probes, if the metric has no exact distance, if
+            `rows` have another form or width, if the row of a candidate is missing or not finite, or if `k`
+            or `n_candidates` is not a positive integer.
 
         Notes
         -----
-        Distances are those of float64 and do not depend on threads or processor; on a GPU they may differ
-        in the last bits. A vector of zeros is at an angle of pi / 2 to all others.
+        Distances are computed in float64 and do not depend on threads or processor. On a GPU they may differ
+        in the last bits. The angle between a vector of zeros and any other is pi / 2.
         """
         k = check_int("k", k, 1, 1 << 31)
         most = None if n_candidates is None else check_int("n_candidates", n_candidates, 1)
@@ -332,7 +334,7 @@ class LSHIndex(CollisionEstimates, IndexTables):
         if refused:
             raise ValueError(f"rows must be finite, got NaN or infinity in row {refused[0]}")
         if metric.is_similarity:
-            # Ranked by their negatives.
+            # The kernels rank products by their negatives.
             distances *= -1.0
         return Nearest(ids, distances)
 
@@ -371,7 +373,7 @@ class LSHIndex(CollisionEstimates, IndexTables):
         return self.family.probe(Q, n_probes)
 
     def _check_codes(self, codes: NDArray[np.uint32]) -> NDArray[np.uint32]:
-        """Codes of shape (n, L, P), C-contiguous."""
+        """Return the codes as a C-contiguous array of shape (n, L, P)."""
         codes = check_array("codes", codes)
         self._claim_device("codes", codes)
         tables = self.family.n_hashes
@@ -389,7 +391,7 @@ class LSHIndex(CollisionEstimates, IndexTables):
         return int(codes.shape[1] * codes.shape[2] * self.capacity)
 
     def _counters(self, codes: NDArray[np.uint32], n_queries: int) -> NDArray[Any]:
-        """A zero for each of the smallest ids, or none if that is not worth it, or on a GPU."""
+        """Return a counter for each of the smallest ids; none on a GPU, or if they do not pay."""
         if self.device == "gpu":
             return np.zeros(0, np.int32)
         found = self._most_found(codes)

@@ -1,4 +1,4 @@
-"""How many tables, which power, width and capacity an index needs: `suggest`."""
+"""Choose the number of tables, the power, width and capacity of an index: `suggest`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ...lsh.family import HashFamily
 from ...lsh.inputs.arrays import check_array
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_choice, check_int, check_real
+from .bucket_loads import LARGEST_CAPACITY, NODES, WEIGHTS, expected_held, expected_lost, least_capacity
 from .crowding import (
     MODELS,
     MOST_POWER,
@@ -28,65 +29,61 @@ from .index import LSHIndex
 
 __all__ = ["Suggestion", "suggest"]
 
-#: Nanoseconds of a query, measured on one AVX-512 core: a bucket, an id in it. Only ratios matter.
+#: Nanoseconds for each bucket and for each id of a query, measured on one AVX-512 core. Only ratios matter.
 _NS_BUCKET, _NS_ID = 20.0, 10.0
-#: What a byte of memory per row is worth in nanoseconds a query: little, so that memory is taken where
-#: it makes queries faster and not merely because there is plenty.
+#: The cost of a byte of memory per row in nanoseconds of a query. It is low, so that memory is used where it
+#: makes queries faster.
 _NS_BYTE_A_ROW = 1.0
-#: Share of insertions that full buckets may lose.
-_OVERFLOW = 0.01
-_LARGEST_CAPACITY = 1 << 20
+#: Largest number of elementary hashes of an index.
 _MOST_VALUES = 1 << 16
-#: Means over a normal variable.
-_NODES, _WEIGHTS = (array.astype(np.float64) for array in np.polynomial.hermite_e.hermegauss(16))
-_WEIGHTS /= _WEIGHTS.sum()
 _DEFAULT_FEATURES = 100
-#: Of typical distances: narrower widths are not tried.
+#: Least width that is tried, as a share of the typical distance.
 _NARROW = 0.02
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """Parameters of an index, and what theory says of it; what `suggest` returns."""
+    """The parameters of an index and its predicted properties, which `suggest` returns."""
 
     metric: str
-    #: Tables, L.
+    #: Number of tables, L.
     n_hashes: int
-    #: Elementary hashes concatenated to one.
+    #: Number of elementary hashes that are concatenated to one.
     power: int
-    #: Of the steps of p-stable projections; None for other families.
+    #: Width of the steps of p-stable projections; None for other families.
     width: float | None
-    #: Buckets of a table, W.
+    #: Number of buckets of a table, W.
     n_buckets: int
-    #: Ids of a bucket, B.
+    #: Largest number of ids in a bucket, B.
     capacity: int
-    #: Probability that a row at `near` shares a bucket with the query and is still in it.
+    #: Probability that a row at `near` is found: it shares a bucket with the query and has not been dropped.
     recall: float
-    #: Expected number of ids of other rows that a query reads, a row counted for each table it is met in.
+    #: Expected number of ids of other rows that a query reads. A row counts once for each table.
     candidates: float
-    #: Expected share of insertions that full buckets do not keep.
+    #: Expected share of insertions whose ids full buckets drop.
     overflow: float
-    #: Bytes of the index: L W (4 B + 4), with ids that need 64 bits L W (8 B + 4).
+    #: Bytes of the index: L W (4 B + 4), or L W (8 B + 4) if ids need 64 bits.
     nbytes: int
-    #: Expected time of a query by the model below; a relative measure, of one core.
+    #: Expected time of a query on one core, by the model in the notes of `suggest`; use it for comparisons.
     nanoseconds: float
-    #: Buckets of each table that a query is to look into.
+    #: Number of buckets that a query reads in each table.
     n_probes: int
-    #: What was told of the rows: their number, and their features.
+    #: Number of rows.
     n_rows: int
+    #: Width of the rows, or typical number of tokens of a set; None if `suggest` did not get it.
     n_features: int | None
 
     def family(self, n_features: int | None = None, *, seed: int = 0, **options: Any) -> HashFamily:
-        """The hash family of these parameters.
+        """Return the hash family with these parameters.
 
         Parameters
         ----------
         n_features : int, optional
-            Width of the rows, by default what `suggest` was told. For "jaccard" the typical number of
-            tokens of a set, which may stay unknown.
+            Width of the rows, by default that which `suggest` was given. For "jaccard" it is the typical
+            number of tokens of a set, and optional.
         seed : int, default 0
         **options
-            More arguments of the family: `projection`, `scheme`.
+            Further arguments of the family: `projection`, `scheme`.
 
         Returns
         -------
@@ -95,7 +92,7 @@ class Suggestion:
         Raises
         ------
         TypeError, ValueError
-            If the metric's family refuses them.
+            If the metric's family refuses the arguments.
         """
         n_features = self.n_features if n_features is None else n_features
         model = MODELS[self.metric]
@@ -108,7 +105,7 @@ class Suggestion:
         )
 
     def index(self, n_features: int | None = None, *, seed: int = 0, **options: Any) -> LSHIndex:
-        """An empty index over that family; arguments as of `family`.
+        """Return an empty index over the family that `family` returns.
 
         Parameters
         ----------
@@ -146,32 +143,33 @@ def suggest(
     n_probes: int = 1,
     n_features: int | None = None,
 ) -> Suggestion:
-    """Parameters of an `LSHIndex` that finds rows at a distance, with a recall, in a memory.
+    """Choose the parameters of an `LSHIndex` for a distance, a recall and a memory limit.
 
     Parameters
     ----------
     metric : {"angle", "euclidean", "cityblock", "jaccard"}
-        The distance: `metric` of the families SignedRandomProjection, PStable and MinHash.
+        The distance: the `metric` of the families SignedRandomProjection, PStable and MinHash.
     n_rows : int
-        Rows that the index will hold.
+        Number of rows that will be added to the index.
     near : float
         Distance of the rows to be found: an angle in radians, a distance, or for "jaccard" 1 minus the
-        similarity. Nearer rows are found with more than the given recall.
+        similarity. Nearer rows have a higher recall.
     far : float or array_like of float, optional
         Typical distances between a query and the other rows. Either this or `sample` is needed.
     sample : n rows, optional
-        Rows of the data, as the family takes them, at least 16; up to 2,048 are used. They tell how rows
-        crowd, so that capacities suffice in dense regions too; queries are thought to be like them.
+        At least 16 rows of the data, as the family accepts them; up to 2,048 are used. They show how rows
+        crowd, so that capacities are sufficient in dense regions too. The model assumes that queries are
+        like them.
     recall : float, default 0.9
-        In (0, 1): at least so likely is a row at `near` among a query's candidates.
+        Least probability that a row at `near` is among a query's candidates, in (0, 1).
     memory : int, optional
-        Bytes that the index may take.
+        Largest number of bytes of the index.
     n_probes : int, default 1
-        Buckets of each table that a query will look into, up to 256: fewer tables do then. Not for
-        "jaccard".
+        Number of buckets that a query will read in each table, up to 256. With more probes, fewer tables are
+        needed. It must be 1 for "jaccard".
     n_features : int, optional
-        Width of the rows (of a sample it is known), for "jaccard" the typical number of tokens of a set.
-        Hashing costs in proportion; 100 if not told.
+        Width of the rows, by default that of the sample or 100. For "jaccard" it is the typical number of
+        tokens of a set. The cost of hashing is proportional to it.
 
     Returns
     -------
@@ -181,59 +179,63 @@ def suggest(
     Raises
     ------
     TypeError, ValueError
-        If an argument has the wrong type or lies outside its range; if neither or both of `far` and
-        `sample` are given; if `far` is no farther than `near`; if `memory` is too small, with the least
-        that would do and the recall that it suffices for.
+        If an argument has the wrong type or lies outside its range, if neither or both of `far` and
+        `sample` are given, if `far` is not greater than `near`, or if `memory` is too small. The message then
+        gives the least memory, and the recall that `memory` is enough for.
 
     Notes
     -----
-    With k(d) the collision probability of one elementary hash at distance d, a table of W buckets whose
-    codes concatenate p hashes puts a row at `near` into the query's bucket with probability
+    **Recall**. k(d) is the collision probability of one elementary hash at distance d. A table of W buckets,
+    whose codes concatenate p hashes, puts a row at `near` into the query's bucket with probability
 
         q(d) = k(d)**p + (1 - k(d)**p) / W
 
-    (without the second term where codes are the W = 2**p bits themselves), and of L tables at least one
-    does with probability (Indyk and Motwani 1998; Gionis, Indyk and Motwani 1999)
+    (without the second term if the W = 2**p buckets are the codes themselves). At least one of L tables does
+    so with probability (Indyk and Motwani 1998; Gionis, Indyk and Motwani 1999)
 
         recall = 1 - (1 - q(near) (1 - lost))**L .
 
-    A bucket of capacity B has lost the row, if M others fell into it, with probability
-    max(0, M + 1 - B) / (M + 1). M is Poisson with mean lambda; the expectation is then
+    **Capacity**. If M other rows were inserted into a bucket of capacity B, it has dropped the row with
+    probability max(0, M + 1 - B) / (M + 1). M is Poisson with mean lambda; the expectation is then
 
         lost = P(M >= B) - B / lambda P(M >= B + 1) .
 
-    Lambda, n_rows times the share of rows that a bucket attracts, varies over hash functions and rows:
-    it is taken as log-normal, for it is a product of p factors. With `far` its mean is n_rows E q(far)
-    and its second moment that of rows which differ in many features and are independent but for that.
-    With `sample` both moments are those that pairs and triples of rows in one bucket have in tables over
-    the sample (no fewer pairs than 3, for a sample without any does not rule those out). B is the least
-    capacity with lost at most 1 %, and L then the least number of tables for the recall. A query costs
+    Lambda is n_rows times the share of rows in a bucket. It varies over hash functions and rows, and is
+    modelled as log-normal, because it is a product of p factors. With `far` its mean is n_rows E q(far), and
+    its second moment is that of rows which differ in many features and are otherwise independent. With
+    `sample` both moments come from the pairs and triples of rows that share a bucket in tables of the sample
+    (from at least 3 pairs, because a sample without pairs does not rule out 3). B is the least capacity for
+    which lost is at most 1 %, and L is the least number of tables that achieves the recall.
+
+    **Cost**. A query costs
 
         L (p c_value + c_bucket + lambda c_id)
 
-    for hashing, opening buckets and counting ids; the constants are measured ones. Of all (p, W, width)
-    that fit into `memory` the cheapest is chosen, with a byte of memory a row counted as a nanosecond a
-    query. The exponent rho = ln k(near) / ln k(far), by which widths are compared in theory (cost grows
-    as n_rows**rho; Datar, Immorlica, Indyk and Mirrokni 2004, section 4), is the limit of that for
-    many rows.
+    for hashing, reading buckets and counting ids, with measured constants. Of all (p, W, width) that fit into
+    `memory`, the cheapest is chosen; a byte of memory a row counts as a nanosecond a query. Theory compares
+    widths by the exponent rho = ln k(near) / ln k(far), because cost grows as n_rows**rho (Datar, Immorlica,
+    Indyk and Mirrokni 2004, section 4). That is the limit of this model for many rows.
 
-    With `n_probes` T, a table finds the row if it lies in any of the T buckets that `HashFamily.probe` puts
-    first; q(near) is then the sum of their probabilities (Lv, Josephson, Wang, Charikar and Li 2007, section
-    4.3), averaged over places of a query between the borders of its bucket. Each probed bucket is
-    taken to be as full as the query's own, which is a little too full. Query with ``n_probes=T`` then.
+    **Probes**. With `n_probes` T, a table finds the row if it lies in any of the T buckets that
+    `HashFamily.probe` puts first. q(near) is then the sum of their probabilities (Lv, Josephson, Wang,
+    Charikar and Li 2007, section 4.3), averaged over positions of a query between the borders of its bucket.
+    The model assumes that each probed bucket is as full as the query's own, which is slightly too full. Pass
+    ``n_probes=T`` to queries too.
 
-    With `far` alone buckets of clustered rows, or of few features, get fuller than is foreseen, and lose
-    more than 1 %; `LSHIndex.overflow` tells. Recall is that of candidates: ``query(X, k)`` returns the k
-    most frequent. Where `candidates` comes near `n_rows`, comparing with all rows costs less.
+    **Limits**. With `far` alone, buckets of clustered rows, or of rows with few features, get fuller than
+    predicted, and lose more than 1 %; `LSHIndex.overflow` reports it. The recall is that of candidates:
+    ``query(X, k)`` returns the k most frequent. If `candidates` is close to `n_rows`, comparing with all rows
+    costs less.
 
-    Which bands and rows best tell pairs above a similarity from pairs below it, with no query and no
-    memory in it, is another question: see `mergesketch.distributed.band_parameters`.
+    `mergesketch.distributed.band_parameters` answers another question: the bands and rows that best separate
+    pairs above a similarity from pairs below it, without queries and memory.
 
-    Time and memory: a second, with many probes or a very wide sample some; under 400 MB.
+    The call takes about a second, or several with many probes or a very wide sample, and less than 400 MB.
 
     Examples
     --------
-    A million rows of 128 features, neighbours at a cosine of 0.9, others at right angles:
+    The data are a million rows of 128 features, with neighbours at a cosine of 0.9 and other rows at right
+    angles:
 
     >>> import math, mergesketch
     >>> plan = mergesketch.suggest(
@@ -273,7 +275,7 @@ def suggest(
             raise ValueError(f"near must be less than far, typically {typical:g}, got {near:g}")
     else:
         typical = typical_distance(model, sample)
-    # Steps that are narrow beside all distances tell nothing apart, however near `near` is.
+    # Steps much narrower than all distances separate all rows, so widths have a least value for any `near`.
     widths = np.array(model.widths) * (max(near, _NARROW * typical) or 1.0)
     k_near = near_powers(model, widths, near, n_probes)
     if sample is None:
@@ -300,36 +302,8 @@ def _check_far(far: Any, largest: float) -> NDArray[np.float64]:
     return values.astype(np.float64).reshape(-1)
 
 
-def expected_lost(load: NDArray[np.float64], capacity: NDArray[Any]) -> NDArray[np.float64]:
-    """E max(0, M + 1 - B) / (M + 1), M Poisson of mean `load`."""
-    from scipy.special import gammainc
-
-    load = np.maximum(load, 1e-12)
-    return np.asarray(gammainc(capacity, load) - capacity / load * gammainc(capacity + 1, load))
-
-
-def expected_held(load: NDArray[np.float64], capacity: NDArray[Any]) -> NDArray[np.float64]:
-    """E min(M, B), M Poisson of mean `load`."""
-    from scipy.special import gammainc
-
-    load = np.maximum(load, 1e-12)
-    few = 1.0 - gammainc(capacity - 1, load)
-    return np.asarray(load * few + capacity * gammainc(capacity, load))
-
-
-def least_capacity(load: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The least capacity that loses at most 1 % of ids, over the nodes on the last axis; by bisection."""
-    low = np.zeros(load.shape[:-1], dtype=np.int64)  # loses more
-    high = np.full(load.shape[:-1], 2 * _LARGEST_CAPACITY, dtype=np.int64)  # loses less, or is too large
-    while bool((high - low > 1).any()):
-        middle = np.maximum((low + high) // 2, 1)
-        enough = expected_lost(load, middle[..., None]) @ _WEIGHTS <= _OVERFLOW
-        low, high = np.where(enough, low, middle), np.where(enough, middle, high)
-    return high
-
-
 class _Grid:
-    """All (power, width, buckets) worth a look, as arrays of shape (powers, widths, buckets)."""
+    """All candidates (power, width, buckets), as arrays of shape (powers, widths, buckets)."""
 
     def __init__(
         self,
@@ -350,19 +324,19 @@ class _Grid:
         )
         chance = 1.0 / self.n_buckets
         if model.code_is_bits:
-            # More buckets than codes help nothing; as many make the code the bucket.
+            # More buckets than codes are useless. With equally many, the bucket is the code.
             bits = np.int64(1) << self.power
             self.n_buckets = np.minimum(self.n_buckets, bits)
             chance[self.n_buckets == bits] = 0.0
         by_chance = -np.expm1(n_probes * np.log1p(-chance))
         self.meet = k_near[:, :, None] * (1 - by_chance) + by_chance
         share = crowd.mass[..., None] * np.exp(
-            np.sqrt(crowd.spread)[..., None] * _NODES - crowd.spread[..., None] / 2
+            np.sqrt(crowd.spread)[..., None] * NODES - crowd.spread[..., None] / 2
         )
         load = n_rows * (share[:, :, None] * (1 - chance[..., None]) + chance[..., None])
         self.capacity = least_capacity(load)
-        self.lost = expected_lost(load, self.capacity[..., None]) @ _WEIGHTS
-        self.met = n_probes * (expected_held(load, self.capacity[..., None]) @ _WEIGHTS)
+        self.lost = expected_lost(load, self.capacity[..., None]) @ WEIGHTS
+        self.met = n_probes * (expected_held(load, self.capacity[..., None]) @ WEIGHTS)
         slot = 8 if _wide_ids(n_rows) else 4
         self.table_bytes = self.n_buckets * (slot * self.capacity + 4)
         constant, each = model.ns_value
@@ -370,7 +344,7 @@ class _Grid:
             self.power * (constant + each * n_features) + n_probes * _NS_BUCKET + self.met * _NS_ID
         )
         changes = 2.0 if model.code_is_bits else 3.0
-        self.possible = (self.capacity <= _LARGEST_CAPACITY) & (changes**self.power >= n_probes)
+        self.possible = (self.capacity <= LARGEST_CAPACITY) & (changes**self.power >= n_probes)
 
     def recall(self, n_tables: NDArray[Any]) -> NDArray[np.float64]:
         return np.asarray(
@@ -388,7 +362,7 @@ class _Grid:
                 f"recall must be at most {reached:.4g}, which {_MOST_VALUES} hashes reach, got {recall:g}"
             )
         tables = np.where(possible, wanted, 1).astype(np.int64)
-        nbytes = tables.astype(np.float64) * self.table_bytes  # which may pass 63 bits
+        nbytes = tables.astype(np.float64) * self.table_bytes  # may exceed 63 bits
         if memory is not None and not (possible & (nbytes <= memory)).any():
             fitting = np.minimum(memory // self.table_bytes, most)
             reached = float(self.recall(fitting)[self.possible].max(initial=0.0))

@@ -1,4 +1,4 @@
-"""The tables of an index: buckets of ids, filled and merged in an order that no thread or rank decides."""
+"""The tables of an index: buckets of ids, whose contents do not depend on threads, ranks and merges."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ...lsh.family import HashFamily
 from ...lsh.inputs.arrays import refuse_flags
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import random_uint64
+from ...lsh.support.types import RowsLike
 from ..core.base import MergeableSketch
 from ..core.guard import changing, uninterrupted
 from ..core.hashed_rows import check_codes
@@ -23,12 +24,12 @@ __all__ = ["IndexBatch", "IndexTables"]
 
 R = TypeVar("R")
 
-#: A number above all ids.
+#: A number above all ids, in place of a missing id.
 _NO_ID = 2**63 - 1
 
 
 class IndexBatch(NamedTuple):
-    """Rows by their codes and ids; `by_default` is true if the index has chosen the ids itself."""
+    """The codes and ids of rows; `by_default` is True if the index has chosen the ids itself."""
 
     codes: NDArray[np.uint32]
     ids: NDArray[Any]
@@ -36,10 +37,10 @@ class IndexBatch(NamedTuple):
 
 
 class IndexTables(MergeableSketch):
-    """The tables of an `LSHIndex`; what the package's other parts use of an index has no underscore here."""
+    """The tables of an `LSHIndex`; methods without an underscore are for other parts of the package too."""
 
     _internal = True
-    # Parts that were given their ids make the same whole as rows that were numbered.
+    # An index whose rows were given ids equals one that has chosen the same ids itself.
     _not_compared = frozenset({"default_ids", "smallest_given_id"})
 
     family: HashFamily
@@ -57,7 +58,7 @@ class IndexTables(MergeableSketch):
                 remedy="pass n_buckets to the family, or a smaller capacity",
             ),
             "seen": StateSpec((tables, buckets), "int32", "sum", widens_to="int64"),
-            # What the numbering of rows needs: ids [0, default_ids) were given to rows by default.
+            # These three are for numbering rows. The index has chosen the ids in [0, default_ids) itself.
             "largest_id": StateSpec((1,), "int64", "max", fill=-1),
             "default_ids": StateSpec((1,), "int64", "max"),
             "smallest_given_id": StateSpec((1,), "int64", "min", fill=_NO_ID),
@@ -69,13 +70,13 @@ class IndexTables(MergeableSketch):
 
     # -- hashing ----------------------------------------------------------------------------------
 
-    def hash_rows(self, X: Any) -> NDArray[np.uint32]:
-        """Return the codes of rows, None for no rows, which must lie where the tables do."""
+    def hash_rows(self, X: RowsLike) -> NDArray[np.uint32]:
+        """Return the codes of rows, or of no rows for None; the rows must lie on the index's device."""
         self._claim_device("X", X)
         return self._no_codes() if X is None else self.family.hash(X)
 
-    def hash_queries(self, Q: Any) -> NDArray[np.uint32]:
-        """Return the codes of queries, None for no queries, which must lie where the tables do."""
+    def hash_queries(self, Q: RowsLike) -> NDArray[np.uint32]:
+        """Return the codes of queries, or of no queries for None; they must lie on the index's device."""
         self._claim_device("Q", Q)
         return self._no_codes() if Q is None else self.family.hash_query(Q)
 
@@ -92,12 +93,12 @@ class IndexTables(MergeableSketch):
 
     @property
     def largest_allowed_id(self) -> int:
-        """The largest id that a slot holds."""
+        """The largest id that fits into a slot."""
         return 2**63 - 2 if self.wide_ids else 2**32 - 2
 
     @property
     def _numbers_by_default(self) -> bool:
-        """True as long as no id was given: ids that run on from a given one are as good as given."""
+        """True as long as no id was given; ids that follow a given one count as given."""
         return int(self._arrays["smallest_given_id"][0]) == _NO_ID
 
     @property
@@ -105,14 +106,14 @@ class IndexTables(MergeableSketch):
         return np.dtype(np.uint64 if self.wide_ids else np.uint32)
 
     def number_rows(self, first: int, n: int) -> NDArray[Any]:
-        """Return n ids from `first` on; ValueError if they do not fit into slots."""
+        """Return n ids from `first` on; raise ValueError if they do not fit into slots."""
         if n and first + n - 1 > self.largest_allowed_id:
             raise ValueError(f"ids must be at most {self.largest_allowed_id}, got {first + n - 1}")
         numbers: NDArray[Any] = self._backend.xp.arange(first, first + n, dtype=self._id_dtype)
         return numbers
 
     def check_ids(self, ids: ArrayLike, n: int) -> NDArray[Any]:
-        """Return the ids given for n rows as slots hold them; TypeError or ValueError if they do not fit."""
+        """Return the ids given for n rows in the dtype of slots; raise TypeError or ValueError if invalid."""
         array = self._as_our_array("ids", ids)
         if array.size and array.dtype.kind not in "iu":
             raise TypeError(f"ids must be integers, got dtype {array.dtype}")
@@ -125,7 +126,7 @@ class IndexTables(MergeableSketch):
         return array.astype(self._id_dtype)
 
     def count_ids_as_default(self) -> None:
-        """Take all ids for numbered by default, as those of ranks that number their rows in turn."""
+        """Mark all ids as chosen by default, after ranks have numbered their rows one after the other."""
         with self._lock:
             arrays = self._arrays
             arrays["default_ids"][0] = int(arrays["largest_id"][0]) + 1
@@ -134,18 +135,18 @@ class IndexTables(MergeableSketch):
     # -- buckets ----------------------------------------------------------------------------------
 
     def buckets(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return the slots, shape (L, W, B), with ids plus 1, and how many ids each bucket has seen."""
+        """Return the slots, shape (L, W, B), with ids plus 1, and the number of insertions of each bucket."""
         return self._arrays["slots"], self._arrays["seen"]
 
     def reserve_rows(self, n: int) -> None:
-        """Make sure that n rows more can be counted; OverflowError if not."""
+        """Make sure that n more rows can be counted; raise OverflowError if not."""
         self._state.reserve("seen", n)
         self._state.reserve("n_updates", n)
 
     def add_codes(self, codes: NDArray[np.uint32], ids: NDArray[Any], *, by_default: bool = False) -> Self:
-        """Add rows by their codes and ids, as `check_ids` or `number_rows` gave them.
+        """Add rows by their codes and ids, which `check_ids` or `number_rows` returned.
 
-        `by_default` tells that the index has chosen the ids itself.
+        `by_default` is True if the index has chosen the ids itself.
         """
         with self._lock, changing(self), self._without_trace():
             self._put(IndexBatch(codes, ids, by_default))
@@ -160,7 +161,7 @@ class IndexTables(MergeableSketch):
         least, largest = (int(ids.min()), int(ids.max())) if len(ids) else (_NO_ID, -1)
         arrays, keys, kernel = self._arrays, self._keys, self._backend.kernels(index).insert_ids
         self._state.caches["is_ordered"] = False
-        # A thread owns whole tables, so that no two fill one bucket.
+        # Each table has one thread, so that no two threads fill one bucket.
         self._backend.map_blocks(
             lambda a, b: kernel(codes, ids, keys, a, b, arrays["slots"], arrays["seen"]),
             len(arrays["slots"]),
@@ -181,7 +182,7 @@ class IndexTables(MergeableSketch):
 
     def _canonicalise(self) -> None:
         with self._lock:
-            # Arrays that were handed over may be in any order; buckets that are in order take little time.
+            # Arrays from elsewhere may be in any order. Buckets that are in order take little time.
             if self._state.is_allocated and not self._state.caches.get("is_ordered", False):
                 with changing(self), uninterrupted():
                     self._order_buckets()
@@ -197,11 +198,11 @@ class IndexTables(MergeableSketch):
 
     @property
     def _n_orderings(self) -> int:
-        """A count that is odd while buckets are brought into order, in place."""
+        """A count that is odd while buckets are being ordered in place."""
         return int(self._state.caches.get("n_orderings", 0))
 
     def _steadily(self, read: Callable[[], R]) -> R:
-        """Return what `read` gives, called again if a bucket was brought into order meanwhile."""
+        """Return the result of `read`, which is called again if buckets were being ordered meanwhile."""
         while True:
             before = self._n_orderings
             result = read()
@@ -219,7 +220,7 @@ class IndexTables(MergeableSketch):
         self._state.caches["is_ordered"] = False
 
     def _has_own_reduction(self) -> bool:
-        # It takes no memory.
+        # This reduction takes no memory, so merges need not be prepared for its failure.
         return False
 
     def part_numbers(self) -> tuple[int, ...]:
@@ -229,7 +230,7 @@ class IndexTables(MergeableSketch):
 
     @classmethod
     def check_parts(cls, parts: Sequence[tuple[int, ...]]) -> None:
-        # One part may have numbered its rows from 0, and then the others hold no such ids.
+        # One part may have numbered its rows from 0 if the others contain no such ids.
         numbered = [(n, i) for i, (n, _) in enumerate(parts) if n]
         if not numbered:
             return

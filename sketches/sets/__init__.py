@@ -1,1 +1,1 @@
-"""Is a key in a set, and how alike are sets?"""
+"""Structures that test if a key is in a set, and estimate how similar sets are."""

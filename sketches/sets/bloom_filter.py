@@ -1,4 +1,4 @@
-"""Bloom filter: a set of keys in a few bits each, which never denies a key that it holds."""
+"""Bloom filter: a set of keys in a few bits each, without false negatives."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ...lsh.hashing.keys import HASH_COLLISION, hash_keys, read_keys
 from ...lsh.support.backend import to_host
 from ...lsh.support.checks import NO_INTEGERS, check_int, check_real, renamed
 from ...lsh.support.threads import get_num_threads, run_tasks
+from ...lsh.support.types import KeyLike, KeysLike
 from ..core.base import MergeableSketch
 from ..core.state import StateSpec
 from ..kernels import bloom
@@ -42,42 +43,45 @@ class _Values(NamedTuple):
 
 
 class BloomFilter(MergeableSketch):
-    """A set of keys in about 10 bits each, that answers "surely not" or "probably".
+    """A set of keys in about 10 bits each, which answers "certainly absent" or "probably present".
 
     Parameters
     ----------
     capacity : int
-        Distinct keys that the filter is to hold.
+        Number of distinct keys to be added.
     error_rate : float, default 0.01
-        Share of absent keys that may pass as present once `capacity` keys are in; in (0, 1).
+        Largest share of absent keys that pass as present after `capacity` keys were added; in (0, 1).
     n_blocks, n_hashes : int
-        Instead of both: blocks of 512 bits, and bits that a key sets in its block, at most 63.
+        Instead of both: the number of blocks of 512 bits, and of the bits that a key sets in its block, at
+        most 63.
     seed : int, default 0
-        In [0, 2**64). Only filters of one seed merge.
+        In [0, 2**64). Only filters with the same seed merge.
 
     Notes
     -----
-    Blocked layout (Putze, Sanders and Singler 2007): a key has all its bits in one block of 512, a cache
-    line, so that adding or testing it reads memory once. The price is that some blocks get more keys than
-    others. The size counts that in exactly: the number of a block's keys is binomial and the distribution
-    of the bits that they set is stepped key by key, so that `expected_error_rate` is what random hashes
-    give, and `capacity` and `error_rate` become the fewest blocks that keep the rate. At 1 % that is 9.92
-    bits a key, where bits spread over the whole filter take 9.59; at 0.1 % 15.5 for 14.4, at 1e-6 38.8 for
-    28.8. Filters of a few hundred keys and less have room to spare, for they have whole blocks.
+    **Layout**. The blocks of Putze, Sanders and Singler (2007): a key sets all its bits in one block of 512
+    bits, a cache line, so that adding or testing it reads memory once. In return, some blocks get more keys
+    than others. The size accounts for that exactly: the number of keys of a block is binomial, and the
+    distribution of the bits that they set is computed key by key. So `expected_error_rate` is the rate for
+    random hashes, and `capacity` and `error_rate` become the fewest blocks that achieve the rate. At 1 % that
+    is 9.92 bits a key, where bits that are spread over the whole filter take 9.59; at 0.1 % 15.5 and 14.4,
+    at 1e-6 38.8 and 28.8. Filters of a few hundred keys or less achieve a lower rate, because they have whole
+    blocks.
 
-    Keys may be of any type that `mergesketch.lsh.hash_keys` takes; 7 is the same key in every integer
-    dtype. Filters merge by OR: `a | b` holds the keys of both, bit for bit as if they had been added to
-    one, over ranks too. Keys cannot be taken out.
+    **Keys** have any type that `mergesketch.lsh.hash_keys` accepts; 7 is the same key in every integer dtype.
+    Filters merge by OR: `a | b` has the bits that adding the keys of both to one filter sets, also over
+    ranks. Keys cannot be removed.
 
-    **Cardinality**. A key leaves a bit unset with chance ``1 - a / n_blocks``,
-    ``a = 1 - (1 - 1/512)**n_hashes``, so the estimate is the n for which that to the n-th power is the
-    unset share of the m bits, as in linear counting (Whang, Vander-Zanden and Taylor 1990). With
-    t = n_hashes n / m bits set a bit, its variance is about ``m (exp(t) - t - 1) / n_hashes**2``, and
-    ``m t**2 / 1024`` more for the blocks' uneven loads: 0.026 % of n at 10**6 keys in a filter for them.
+    **Cardinality**. A key leaves a bit unset with probability ``1 - a / n_blocks``,
+    ``a = 1 - (1 - 1/512)**n_hashes``. The estimate is the n for which the n-th power of it equals the unset
+    share of the m bits, as in linear counting (Whang, Vander-Zanden and Taylor 1990). With
+    t = n_hashes n / m, its variance is about ``m (exp(t) - t - 1) / n_hashes**2``, and ``m t**2 / 1024`` more
+    because blocks get unequal numbers of keys: the standard error is 0.026 % of n at 10**6 keys in a filter
+    for 10**6.
 
-    Memory is 64 n_blocks bytes. Batches of integer arrays take about 7 ns a key on one thread, to add and
-    to test, and 13 to 16 ns where the filter is larger than the caches and the batch is not small: its
-    keys are then ordered by block first, in up to 150 MiB of scratch space. Threads share a batch; each
+    **Cost**. Memory is 64 n_blocks bytes. For batches of integer arrays, adding and testing take about 7 ns a
+    key on one thread, and 13 to 16 ns if the filter is larger than the caches and the batch is not small. Its
+    keys are then ordered by block first, in up to 150 MiB of temporary memory. Threads share a batch; each
     adds to blocks of its own.
 
     References
@@ -125,13 +129,13 @@ class BloomFilter(MergeableSketch):
 
     @classmethod
     def for_error(cls, n_keys: int, error_rate: float = 0.01, *, seed: int = 0) -> Self:
-        """The smallest filter that holds `n_keys` distinct keys at that error rate: what the class makes too.
+        """Return the smallest filter for `n_keys` distinct keys at an error rate, as the constructor does.
 
         Parameters
         ----------
         n_keys : int
         error_rate : float, default 0.01
-            Share of absent keys that may pass as present once all keys are in; in (0, 1).
+            Largest share of absent keys that pass as present after all keys were added; in (0, 1).
         seed : int, default 0
 
         Returns
@@ -160,13 +164,14 @@ class BloomFilter(MergeableSketch):
 
     # -- adding and testing -----------------------------------------------------------------------
 
-    def update(self, keys: Any) -> Self:
+    def update(self, keys: KeysLike) -> Self:
         """Add a batch of keys.
 
         Parameters
         ----------
         keys : array or list of n keys
-            May repeat. Of any type that `mergesketch.lsh.hash_keys` takes; integer arrays are the fastest.
+            Keys may repeat and have any type that `mergesketch.lsh.hash_keys` accepts. Integer arrays are the
+            fastest.
 
         Returns
         -------
@@ -175,7 +180,7 @@ class BloomFilter(MergeableSketch):
         Raises
         ------
         TypeError, ValueError
-            If the keys are of no known or of mixed type. Nothing is changed then.
+            If the keys have mixed types, or a type that is not accepted. Nothing changes then.
         """
         return self._take_in({"keys": keys})
 
@@ -195,7 +200,7 @@ class BloomFilter(MergeableSketch):
             for batch in group_keys(values, hashed, self.seed, self.n_blocks):
                 over_groups(kernel, self.n_hashes, (batch.hashes, batch.ends), words)
         else:
-            # Every thread reads all keys and adds those of its own blocks: no two write to one block.
+            # Every thread reads all keys and adds those of its own blocks, so that no two write to one block.
             n_tasks = min(n_threads, self.n_blocks)
             lows = [self._first_hash(self.n_blocks * i // n_tasks) for i in range(n_tasks + 1)]
 
@@ -205,8 +210,8 @@ class BloomFilter(MergeableSketch):
 
             run_tasks(add, n_tasks)
 
-    def contains(self, keys: Any) -> NDArray[np.bool_]:
-        """Whether each key may be among those added: never False for one that is.
+    def contains(self, keys: KeysLike) -> NDArray[np.bool_]:
+        """Test for each key if it may have been added; the answer is never False for a key that was.
 
         Parameters
         ----------
@@ -220,7 +225,7 @@ class BloomFilter(MergeableSketch):
         Raises
         ------
         TypeError, ValueError
-            If the keys are of no known or of mixed type.
+            If the keys have mixed types, or a type that is not accepted.
         """
         self._claim_device("keys", keys)
         values, hashed = self._read(keys)
@@ -251,13 +256,13 @@ class BloomFilter(MergeableSketch):
             run_tasks(put_back, len(batch.ends))
         return out
 
-    def __contains__(self, key: Any) -> bool:
-        """Whether one key may be among those added: as `contains`, in 2 to 3 microseconds."""
+    def __contains__(self, key: KeyLike) -> bool:
+        """Test if one key may have been added, as `contains` does, in 2 to 3 microseconds."""
         if isinstance(key, np.integer) and not isinstance(key, NO_INTEGERS):
             key = int(key)
         elif type(key) is str and key.isascii():
             key = key.encode()
-        # The hash of `hash_keys`, from a library that is quick to call for one key.
+        # The library gives the hash of `hash_keys`, and a call for one key is faster.
         if type(key) is int and -(2**63) <= key < 2**64:
             hashed = xxh3_64_intdigest((key % 2**64).to_bytes(8, "little"), self.seed)
         elif type(key) is bytes:
@@ -282,13 +287,13 @@ class BloomFilter(MergeableSketch):
         return self._arrays["blocks"].reshape(-1)
 
     def _first_hash(self, block: int) -> int:
-        """The least hash h with ``h * n_blocks >> 64 == block``."""
+        """Return the smallest hash h with ``h * n_blocks >> 64 == block``."""
         return -(-(block << 64) // self.n_blocks)
 
-    # -- what the set bits tell -------------------------------------------------------------------
+    # -- estimates from the set bits --------------------------------------------------------------
 
     def expected_error_rate(self, n_keys: int) -> float:
-        """Share of absent keys that pass when the filter holds `n_keys` distinct keys; exact on average.
+        """Return the expected share of absent keys that pass after `n_keys` distinct keys were added.
 
         Parameters
         ----------
@@ -307,10 +312,10 @@ class BloomFilter(MergeableSketch):
         return error_rate(check_int("n_keys", n_keys, 0, 2**53), self.n_blocks, self.n_hashes)
 
     def error_rate(self) -> float:
-        """Share of absent keys that pass now: exact for these bits, over keys at random.
+        """Return the share of random absent keys that pass now, which is exact for these bits.
 
-        Those whose 64-bit hash is that of a key are counted in, by the estimated number of keys. They matter
-        where bits pass less than about one in 10**12.
+        It includes absent keys whose 64-bit hash equals that of a key, by the estimated number of keys. They
+        matter if the bits pass less than about one key in 10**12.
 
         Returns
         -------
@@ -322,7 +327,7 @@ class BloomFilter(MergeableSketch):
         return min(1.0, float(np.dot(fills, passes) / self.n_blocks) + n_keys * HASH_COLLISION)
 
     def cardinality(self) -> float:
-        """Estimate of the number of distinct keys added; see the notes of the class for its variance.
+        """Estimate the number of distinct keys added; the notes of the class give its variance.
 
         Returns
         -------
@@ -331,19 +336,19 @@ class BloomFilter(MergeableSketch):
         Warns
         -----
         RuntimeWarning
-            If all bits are set. The filter is then taken to have one unset: the estimate is a lower bound.
+            If all bits are set. The estimate is then a lower bound: that of a filter with one unset bit.
         """
         return self._cardinality(self)
 
     def union_cardinality(self, other: Self) -> float:
-        """Estimate of the number of distinct keys in either filter: the cardinality of ``self | other``.
+        """Estimate the number of distinct keys in either filter: the cardinality of ``self | other``.
 
-        The filters must have the same configuration; neither is changed, nor is memory taken for a third.
+        The call takes no memory for a third filter.
 
         Parameters
         ----------
         other : BloomFilter
-            Of the same configuration. Unchanged.
+            A filter of the same configuration; it does not change.
 
         Returns
         -------
@@ -352,23 +357,24 @@ class BloomFilter(MergeableSketch):
         Raises
         ------
         IncompatibleSketchError
-            Naming the first field in which the configurations differ.
+            If the configurations differ; the message names the first field.
         """
         self._check_compatible(other)
         return self._cardinality(other)
 
     def intersection_cardinality(self, other: Self) -> float:
-        """Estimate of the number of distinct keys in both filters, of the same configuration.
+        """Estimate the number of distinct keys that are in both filters.
 
-        ``|A| + |B| - |A or B|`` of the three estimates, never more than either set. Its error is about that
-        of the cardinality of the union, whatever the size of the intersection, so where little is shared it
-        is below 0 about as often as above. It is not cut off there, for that would make it too large on
-        average, by 0.4 of the error for sets that share nothing; ``max(0, ...)`` does it where it is wanted.
+        The estimate is ``|A| + |B| - |A or B|`` of the three cardinalities, and never exceeds either set. Its
+        error is about that of the cardinality of the union, for any size of the intersection. If few keys are
+        shared, it is therefore negative in about half of all cases. It is not clipped at 0, because then it
+        would be too large on average, by 0.4 of the error for disjoint sets. Use ``max(0, ...)`` if you need
+        that.
 
         Parameters
         ----------
         other : BloomFilter
-            Of the same configuration. Unchanged.
+            A filter of the same configuration; it does not change.
 
         Returns
         -------
@@ -377,20 +383,20 @@ class BloomFilter(MergeableSketch):
         Raises
         ------
         IncompatibleSketchError
-            Naming the first field in which the configurations differ.
+            If the configurations differ; the message names the first field.
         """
         self._check_compatible(other)
         return self._overlap(other)[0]
 
     def jaccard(self, other: Self) -> float:
-        """Estimate of the keys in both filters as a share of those in either; 0 for two empty ones.
+        """Estimate the number of keys in both filters as a share of those in either; 0 if both are empty.
 
-        Below 0 at times where little is shared: see `intersection_cardinality`.
+        It can be negative if few keys are shared: see `intersection_cardinality`.
 
         Parameters
         ----------
         other : BloomFilter
-            Of the same configuration. Unchanged.
+            A filter of the same configuration; it does not change.
 
         Returns
         -------
@@ -399,24 +405,24 @@ class BloomFilter(MergeableSketch):
         Raises
         ------
         IncompatibleSketchError
-            Naming the first field in which the configurations differ.
+            If the configurations differ; the message names the first field.
         """
         self._check_compatible(other)
         both, either = self._overlap(other)
         return both / either if either > 0.0 else 0.0
 
     def intersection(self, other: Self) -> Self:
-        """A filter of the bits that both have set; also ``self & other``.
+        """Return a filter of the bits that both have set; also ``self & other``.
 
-        It holds every key that is in both. An absent key passes only if it passes both filters, which is
-        more often than in a filter that the common keys were added to: bits that different keys set in
-        each stay set. So its cardinality is too large; ask `intersection_cardinality`. Its `n_updates` is
-        the smaller of the two.
+        Every key that is in both passes. An absent key passes if it passes both filters. That happens more
+        frequently than in a filter with only the common keys, because bits that different keys have set in
+        each filter stay set. So the cardinality of the result is too large: use `intersection_cardinality`.
+        Its `n_updates` is the smaller of the two.
 
         Parameters
         ----------
         other : BloomFilter
-            Of the same configuration. Unchanged.
+            A filter of the same configuration; it does not change.
 
         Returns
         -------
@@ -425,7 +431,7 @@ class BloomFilter(MergeableSketch):
         Raises
         ------
         IncompatibleSketchError
-            Naming the first field in which the configurations differ.
+            If the configurations differ; the message names the first field.
         """
         self._check_compatible(other)
         ours, theirs = self._arrays, self._on_our_device(other)._arrays
@@ -451,7 +457,7 @@ class BloomFilter(MergeableSketch):
         return cardinality_of_zeros(zeros, self.n_blocks, self.n_hashes)
 
     def _fills(self, other: Self) -> NDArray[np.int64]:
-        """How many blocks have 0, 1, ..., 512 bits set in either filter."""
+        """Return the numbers of blocks that have 0, 1, ..., 512 bits set in either filter."""
         ours, theirs, backend = self._words, self._on_our_device(other)._words, self._backend
 
         def count(start: int, stop: int) -> NDArray[np.int64]:
@@ -464,7 +470,7 @@ class BloomFilter(MergeableSketch):
 
 
 def _unset(fills: NDArray[np.int64]) -> int:
-    """Unset bits of blocks of which `fills` have 0, 1, ..., 512 bits set."""
+    """Return the number of unset bits, from the numbers of blocks with 0, 1, ..., 512 set bits."""
     return int(np.dot(fills, np.arange(BLOCK_BITS, -1, -1)))
 
 
@@ -480,7 +486,7 @@ def _size(capacity: int, wanted: float) -> tuple[int, int]:
     n_blocks, n_hashes = size_for(capacity, wanted)
     if n_blocks > MAX_BLOCKS:
         raise ValueError(
-            f"capacity {capacity:,} at error_rate {wanted!r} asks for {n_blocks:,} blocks of 64 bytes, "
+            f"capacity {capacity:,} at error_rate {wanted!r} needs {n_blocks:,} blocks of 64 bytes, "
             f"more than {MAX_BLOCKS:,}"
         )
     return n_blocks, n_hashes

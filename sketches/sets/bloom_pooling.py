@@ -1,4 +1,4 @@
-"""Group testing by Bloom pools: which of many samples are positive, from tests of few pools."""
+"""Group testing by Bloom pools: finding the positive samples among many from tests of few pools."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.inputs.arrays import check_array, check_numbers
 from ...lsh.support.backend import refuse_gpu
@@ -19,31 +19,32 @@ from ..kernels.bloom_pooling import propagate_beliefs
 
 __all__ = ["BloomPooling", "Decoded"]
 
-#: Messages stay within e**+-50: as good as certain, and their sums stay finite.
+#: Largest absolute value of a message: e**50 is near certainty, and sums of messages stay finite.
 _BOUND = 50.0
 _DAMPING = 0.5
 _TOLERANCE = 1e-6
 _MAX_ITERATIONS = 500
 _MAX_SAMPLES = 1 << 31
-#: Pools of a sample, at most, by default; and in designs of fewer tests, where more share two samples.
+#: Default for the largest number of pools of a sample. In designs of fewer than `_SMALL` tests it is lower,
+#: because there two pools share two samples more frequently.
 _MOST_POOLS, _FEWER_POOLS = 6, 5
 _SMALL = 1000
 
 
 class Decoded(NamedTuple):
-    """What the outcomes say of each sample.
+    """The result of decoding the outcomes of all tests.
 
     Attributes
     ----------
     posterior : ndarray of shape (n_samples,), float64
-        Probability that the sample is positive; 0 or 1 from the decoders that only say yes or no. Belief
-        propagation approximates it, and is too sure in small designs: see `BloomPooling.decode`.
+        Probability that the sample is positive. Belief propagation approximates it, and is overconfident in
+        small designs: see `BloomPooling.decode`. The other decoders return 0 or 1.
     infected : ndarray of shape (n_samples,), bool
-        The samples that are called positive: a posterior of 1/2 or more.
+        True for the samples that are reported positive: a posterior of 1/2 or more.
     converged : bool
-        Whether belief propagation came to rest, which does not make it exact; True for the other decoders.
+        True if belief propagation converged, which does not make it exact. True for the other decoders.
     n_iterations : int
-        Its rounds; 0 for the other decoders.
+        Number of rounds of belief propagation; 0 for the other decoders.
     """
 
     posterior: NDArray[np.float64]
@@ -55,43 +56,44 @@ class Decoded(NamedTuple):
 class BloomPooling:
     """A design of pools for group testing, and decoders of its outcomes.
 
-    Samples are dealt into pools as keys into the partitions of a Bloom filter: there are k partitions of the
-    tests, and in each a random permutation of the samples is dealt out round-robin, so that every sample is
-    in k pools and the pools of a partition differ by one sample at most.
+    Samples are distributed over pools as keys over the partitions of a Bloom filter. The tests have k
+    partitions, and in each a random permutation of the samples is distributed round-robin. So every sample is
+    in k pools, and the sizes of the pools of a partition differ by one at most.
 
     Parameters
     ----------
     n_samples : int
     n_tests : int
-        Pools in all.
+        Number of pools.
     prevalence : float or array of shape (n_samples,)
-        Probability that a sample is positive, before any test; in (0, 1).
+        Probability that a sample is positive before any test, in (0, 1).
     pools_per_sample : int, optional
-        k. By default four fifths of what makes a pool positive with probability 1/2, where a test says
-        most, but 2 to 6 (5 for fewer than 1,000 tests) and at most a third of the tests, as far as the caps
-        allow: found best by simulation with 1 % errors, more pools add loops and little else.
+        The number k. A test is most informative if a pool is positive with probability 1/2. The default is
+        four fifths of the k that achieves this, limited to 2 to 6 (5 for fewer than 1,000 tests), to a third
+        of the tests and to the limits below. Simulations with 1 % errors found this best: more pools add
+        loops and little else.
     max_pool_size, max_pools_per_sample : int, optional
-        What the laboratory can do.
+        The limits of the laboratory.
     false_positive_rate : float
-        Of pools without a positive sample, those that are read as positive; in [0, 1).
+        Share of the pools without a positive sample whose outcome is positive; in [0, 1).
     false_negative_rate : float
-        Of pools with positive samples, those that are read as negative; in [0, 1).
-        The two sum to less than 1.
+        Share of the pools with a positive sample whose outcome is negative; in [0, 1). The two rates sum to
+        less than 1.
     seed : int
-        Of the permutations.
+        Seed of the permutations.
 
     Attributes
     ----------
     pools_per_sample : int
     pools : list of ndarray
-        The samples of each pool, ascending.
+        The samples of each pool, in ascending order.
     design : scipy.sparse.csr_array of shape (n_tests, n_samples), bool
 
     Raises
     ------
     ValueError
-        If an argument is out of range, or the caps leave no design: pools of `max_pool_size` must hold every
-        sample once.
+        If an argument is out of range, or no design meets the limits: pools of `max_pool_size` must have
+        room for every sample once.
 
     Notes
     -----
@@ -116,7 +118,7 @@ class BloomPooling:
         n_samples: int,
         n_tests: int,
         *,
-        prevalence: Any = 0.01,
+        prevalence: ArrayLike = 0.01,
         pools_per_sample: int | None = None,
         max_pool_size: int | None = None,
         max_pools_per_sample: int | None = None,
@@ -131,8 +133,8 @@ class BloomPooling:
         self.false_negative_rate = _check_rate("false_negative_rate", false_negative_rate)
         if self.false_positive_rate + self.false_negative_rate >= 1.0:
             raise ValueError(
-                "false_positive_rate and false_negative_rate must sum to less than 1, or a test says "
-                f"nothing, got {self.false_positive_rate} and {self.false_negative_rate}"
+                "false_positive_rate and false_negative_rate must sum to less than 1, or tests are "
+                f"uninformative, got {self.false_positive_rate} and {self.false_negative_rate}"
             )
         self.seed = check_int("seed", seed, 0, (1 << 64) - 1)
         most = self.n_tests
@@ -162,7 +164,7 @@ class BloomPooling:
 
     @lazy
     def design(self) -> scipy.sparse.csr_array:
-        """Which samples are in which pool."""
+        """Return the samples of each pool, as a sparse matrix with a row for each pool."""
         k = self.pools_per_sample
         edges = np.arange(k + 1) * self.n_tests // k
         pools, samples = [], []
@@ -177,17 +179,17 @@ class BloomPooling:
 
     @property
     def pools(self) -> list[NDArray[np.int64]]:
-        """The samples of each pool, ascending."""
+        """The samples of each pool, in ascending order."""
         return [part.astype(np.int64) for part in np.split(self.design.indices, self.design.indptr[1:-1])]
 
-    def outcomes(self, infected: Any, seed: int = 0) -> NDArray[np.bool_]:
-        """What the tests would say if these samples were positive, errors drawn at random.
+    def outcomes(self, infected: ArrayLike, seed: int = 0) -> NDArray[np.bool_]:
+        """Simulate the outcomes of all tests for given positive samples, with random errors.
 
         Parameters
         ----------
         infected : array of shape (n_samples,), bool
         seed : int, default 0
-            Of the errors: under one seed the same tests err, so simulations take another for each draw.
+            Seed of the errors. With one seed the same tests err, so use another seed for each simulation.
 
         Returns
         -------
@@ -196,7 +198,7 @@ class BloomPooling:
         Raises
         ------
         TypeError, ValueError
-            If `infected` is not so many booleans, or `seed` out of range.
+            If `infected` has another shape or type, or `seed` is out of range.
         """
         truth = _check_flags("infected", infected, self.n_samples)
         positive = (self.design.astype(np.int64) @ truth.astype(np.int64)) > 0
@@ -206,21 +208,23 @@ class BloomPooling:
 
     # -- decoding -------------------------------------------------------------------------------------
 
-    def decode(self, outcomes: Any, method: str = "belief_propagation") -> Decoded:
-        """Which samples are positive, by the outcomes of all tests.
+    def decode(self, outcomes: ArrayLike, method: str = "belief_propagation") -> Decoded:
+        """Find the positive samples from the outcomes of all tests.
 
         Parameters
         ----------
         outcomes : array of shape (n_tests,), bool
         method : str
-            - "belief_propagation": posterior probabilities, by loopy belief propagation with damping 1/2.
-              Exact where the pools form a tree; takes priors and error rates into account. Loops make it
-              count evidence twice: in designs of some hundred samples posteriors from .9 to .99 say more
-              than is true, also where it converged; `docs/structures/bloom_pooling.md` has the measurement.
-            - "comp": all that are in no negative pool. Without test errors it misses nobody.
-            - "dd": of these, those that some positive pool has no other of. Without test errors it
-              accuses nobody wrongly.
-            - "scomp": dd's, and then the sample of most unexplained positive pools, until all are explained.
+            - "belief_propagation": posterior probabilities, by loopy belief propagation with damping 1/2,
+              from priors and error rates. It is exact if the pools form a tree. Loops make it count evidence
+              twice: in designs of some hundred samples, posteriors from .9 to .99 are too high, even after
+              convergence. `docs/structures/bloom_pooling.md` has the measurement.
+            - "comp": all samples that are in no negative pool. Without test errors there are no false
+              negatives.
+            - "dd": the samples of "comp" that are the only one of these in some positive pool. Without test
+              errors there are no false positives.
+            - "scomp": the samples of "dd", and then repeatedly the sample of "comp" that explains the most
+              positive pools without a found sample, until all are explained.
 
         Returns
         -------
@@ -229,7 +233,7 @@ class BloomPooling:
         Raises
         ------
         ValueError
-            If without test errors (both rates 0) a positive pool has nobody who is not in a negative one.
+            If both error rates are 0 and all samples of a positive pool are in negative pools.
 
         References
         ----------
@@ -240,33 +244,36 @@ class BloomPooling:
         read = _check_flags("outcomes", outcomes, self.n_tests)
         candidates = self._candidates(read)
         if self.false_positive_rate == 0.0 and self.false_negative_rate == 0.0:
-            # Nobody explains such a pool.
+            # No sample explains such a pool.
             empty = read & ((self.design.astype(np.int64) @ candidates.astype(np.int64)) == 0)
             if empty.any():
                 raise ValueError(
-                    "outcomes must not contradict each other where tests make no errors: all samples of pool "
+                    "outcomes must not contradict each other without test errors: all samples of pool "
                     f"{int(np.flatnonzero(empty)[0])}, which is positive, are in negative pools"
                 )
         if method == "belief_propagation":
             return self._propagate(read)
-        found = {"comp": lambda: candidates, "dd": lambda: self._definite(read, candidates)}.get(
-            method, lambda: self._cover(read, candidates)
-        )()
+        if method == "comp":
+            found = candidates
+        elif method == "dd":
+            found = self._definite(read, candidates)
+        else:
+            found = self._cover(read, candidates)
         return Decoded(found.astype(np.float64), found, True, 0)
 
     def _candidates(self, read: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Samples that are in no negative pool."""
+        """Return which samples are in no negative pool."""
         candidates: NDArray[np.bool_] = (self.design.T.astype(np.int64) @ (~read).astype(np.int64)) == 0
         return candidates
 
     def _definite(self, read: NDArray[np.bool_], candidates: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Candidates that are alone in some positive pool."""
+        """Return which candidates are the only candidate in some positive pool."""
         alone = read & ((self.design.astype(np.int64) @ candidates.astype(np.int64)) == 1)
         proofs: NDArray[np.int64] = self.design.T.astype(np.int64) @ alone.astype(np.int64)
         return candidates & (proofs > 0)
 
     def _cover(self, read: NDArray[np.bool_], candidates: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Definite ones, and the candidate of most unexplained positive pools again and again."""
+        """Return the definite samples, and repeatedly the candidate that explains the most further pools."""
         design = self.design.astype(np.int64)
         found = self._definite(read, candidates)
         while True:
@@ -304,30 +311,31 @@ class BloomPooling:
     # -- the second round -----------------------------------------------------------------------------
 
     def suggest_pools(
-        self, posterior: Any, n_tests: int, max_pool_size: int | None = None
+        self, posterior: ArrayLike, n_tests: int, max_pool_size: int | None = None
     ) -> list[NDArray[np.int64]]:
-        """Pools for a second round, of the samples that the first left most in doubt.
+        """Return pools for a second round, of the samples whose state is the most uncertain.
 
         Parameters
         ----------
         posterior : array of shape (n_samples,), float
-            As `decode` gave it.
+            The posterior that `decode` returned.
         n_tests : int
-            Pools wanted, at most.
+            The largest number of pools.
         max_pool_size : int, optional
-            By default the design's.
+            The default is that of the design.
 
         Returns
         -------
         list of ndarray
-            The samples of each pool. Samples are taken by falling uncertainty; one that is as likely positive
-            as not is tested alone, and others are put together until their pool is positive with probability
-            1/2, where its outcome says most. Fewer pools if nothing is in doubt any more.
+            The samples of each pool. Samples are taken in the order of falling uncertainty. A sample that is
+            positive with probability 1/2 is tested alone. Others are pooled until their pool is positive with
+            probability 1/2, because its outcome is then most informative. There are fewer pools if all other
+            samples are certain.
 
         Raises
         ------
         TypeError, ValueError
-            If `posterior` is not so many numbers in [0, 1], or another argument no positive integer.
+            If `posterior` is not `n_samples` numbers in [0, 1], or another argument is no positive integer.
         """
         refuse_gpu("BloomPooling", posterior)
         chance = check_numbers("posterior", posterior)

@@ -1,4 +1,4 @@
-"""Bloom signatures: the neighbourhoods of all nodes of a graph, in a row of bits each."""
+"""Bloom signatures: the neighbourhoods of all nodes of a graph, each in a row of bits."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import math
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.inputs.arrays import check_array
 from ...lsh.support.backend import backend_of
 from ...lsh.support.checks import check_flag, check_int, check_real
+from ...lsh.support.types import RowsLike
 from ..kernels import bloom_signatures
 from .neighbourhoods import PAIRS_BLOCK, Neighbourhoods
 
@@ -18,38 +19,39 @@ __all__ = ["BloomSignatures"]
 
 _MAX_NODES = 1 << 40
 _MAX_BITS = 1 << 30
-#: Degrees below count as this in a logarithm: a common neighbour has two.
+#: The least degree whose logarithm is taken: a common neighbour has degree 2 or more.
 _LEAST_DEGREE = 2.0
 
 
 class BloomSignatures(Neighbourhoods):
     """For every node of a graph, the set of its neighbours as `n_bits` bits with one hash function.
 
-    Sizes of neighbourhoods, and of what two of them share, are estimated by linear counting [1]_ [2]_.
-    Signatures merge by OR, so that edges may come as a stream, in parts and twice, and a message pass
-    (`propagate`) makes those of all nodes within two hops, three, ...
+    Sizes of neighbourhoods, and of their intersections, are estimated by linear counting [1]_ [2]_.
+    Signatures merge by OR. So edges may arrive as a stream, in parts and repeatedly, and a message pass
+    (`propagate`) computes the signatures of all nodes within two hops, three, ...
 
     Parameters
     ----------
     n_nodes : int
         Nodes are the numbers 0 to n_nodes - 1.
     n_bits : int
-        Of a signature, a multiple of 64. A few times the degrees that matter: the error of an overlap of two
-        neighbourhoods of together t n_bits nodes is about ``sqrt(n_bits (e**t - t - 1))``.
+        Number of bits of a signature, a multiple of 64. Choose a few times the degrees that matter: if the
+        union of two neighbourhoods has t n_bits nodes, the error of the size of their intersection is about
+        ``sqrt(n_bits (e**t - t - 1))``.
     directed : bool
-        Whether an edge (u, v) makes only v a neighbour of u; else also u of v.
+        True if an edge (u, v) makes only v a neighbour of u, False if it also makes u a neighbour of v.
     n_hops : int
-        Of the neighbourhoods held. `update` takes edges where it is 1; more come from `propagate`.
+        The largest distance of a neighbour. `update` needs 1; `propagate` returns signatures of more hops.
     seed : int
 
     Notes
     -----
-    Memory: ``n_bits / 8`` bytes a node. Time: about 10 ns an edge while the signatures are in the cache, a
-    pair of nodes some 20 ns and a cache miss for each 64 bytes of its signatures.
+    A node takes ``n_bits / 8`` bytes. An edge takes about 10 ns while the signatures are in the cache. A pair
+    of nodes takes about 20 ns, and a cache miss for each 64 bytes of its signatures.
 
-    A self loop changes nothing. An isolated node has the empty set. The neighbourhood of n_hops >= 2 holds
-    all nodes that are at most n_hops edges away, the direct neighbours and, if it has any, the node itself
-    among them.
+    A self loop changes nothing. An isolated node has the empty set. The neighbourhood for n_hops >= 2
+    consists of all nodes that are at most n_hops edges away. That includes the direct neighbours and, if
+    there are any, the node itself.
 
     References
     ----------
@@ -65,7 +67,7 @@ class BloomSignatures(Neighbourhoods):
     >>> signatures = mergesketch.BloomSignatures(n_nodes=5, n_bits=1024).update(edges)
     >>> signatures.cardinality([0, 1]).round(1).tolist()
     [2.0, 3.0]
-    >>> signatures.common_neighbors([0, 0], [1, 2]).round(1).tolist()  # 2, and nobody: right on average
+    >>> signatures.common_neighbors([0, 0], [1, 2]).round(1).tolist()  # 2 and 0, without bias
     [2.0, -0.0]
     """
 
@@ -93,18 +95,18 @@ class BloomSignatures(Neighbourhoods):
         directed: bool = False,
         seed: int = 0,
     ) -> Self:
-        """The smallest signatures whose `cardinality` errs by under a share of itself.
+        """Return the smallest signatures whose `cardinality` has a bounded relative error.
 
         Parameters
         ----------
         n_nodes : int
         relative_error : float
-            In (0, 1).
+            The bound of the error as a share of the cardinality, in (0, 1).
         degree : int
-            The largest neighbourhood for which the bound is to hold, at least 1. Estimates of `jaccard` and
-            `common_neighbors` come from those of unions: give the size of the largest union.
+            The largest neighbourhood for which the bound holds, at least 1. `jaccard` and `common_neighbors`
+            use the estimated sizes of unions: for them, give the size of the largest union.
         confidence : float, default 0.95
-            Probability with which that holds, for any one node.
+            The probability with which the bound holds, for each node by itself.
         directed : bool, default False
         seed : int, default 0
 
@@ -119,10 +121,10 @@ class BloomSignatures(Neighbourhoods):
 
         Notes
         -----
-        Linear counting of d nodes in m bits has a variance of about ``m (e**t - t - 1)``, t = d / m, and is
-        ``(e**t - t - 1) / 2`` too large on average [1]_. By Markov's inequality the m whose mean square error
-        is ``(1 - confidence) (relative_error d)**2`` is enough. It is so for smaller neighbourhoods too, for
-        ``(e**t - t - 1) / t**2`` rises with t.
+        Linear counting of d nodes in m bits has a variance of about ``m (e**t - t - 1)``, t = d / m, and a
+        bias of ``(e**t - t - 1) / 2`` [1]_. By Markov's inequality, the m whose mean square error is
+        ``(1 - confidence) (relative_error d)**2`` is enough. It is also enough for smaller neighbourhoods,
+        because ``(e**t - t - 1) / t**2`` rises with t.
 
         References
         ----------
@@ -155,14 +157,14 @@ class BloomSignatures(Neighbourhoods):
 
     # -- edges ----------------------------------------------------------------------------------------
 
-    def update(self, edges: Any) -> Self:
+    def update(self, edges: RowsLike) -> Self:
         """Add edges.
 
         Parameters
         ----------
         edges : array of shape (n, 2) of integers, or SciPy sparse array of shape (n_nodes, n_nodes)
-            Pairs of nodes, or an adjacency matrix, whose stored entries are edges from row to column. Edges
-            may repeat; in an undirected graph one direction is enough.
+            Pairs of nodes, or an adjacency matrix whose stored entries are edges from row to column. Edges
+            may repeat. In an undirected graph one direction is enough.
 
         Returns
         -------
@@ -171,29 +173,29 @@ class BloomSignatures(Neighbourhoods):
         Raises
         ------
         TypeError, ValueError
-            If edges are not as said, or a node is out of range: then nothing is changed.
+            If edges have another shape or type, or a node is out of range. Nothing changes then.
         """
         if self.n_hops != 1:
-            raise ValueError(f"n_hops must be 1 to add edges, got {self.n_hops}: propagate makes wider ones")
+            raise ValueError(f"n_hops must be 1 to add edges, got {self.n_hops}; use propagate")
         return self._take_in({"edges": edges})
 
-    def propagate(self, edges: Any) -> Self:
-        """Signatures of one hop more: each node's own, and those of its neighbours.
+    def propagate(self, edges: RowsLike) -> Self:
+        """Return signatures of one more hop: the union of those of each node and of its neighbours.
 
         Parameters
         ----------
         edges : as for `update`
-            Of the whole graph; or of a part of it, and the results of all parts are merged.
+            The edges of the whole graph. Or those of a part of it, if you merge the results of all parts.
 
         Returns
         -------
         BloomSignatures
-            New, with n_hops + 1.
+            New signatures, with n_hops + 1.
 
         Raises
         ------
         TypeError, ValueError
-            If edges are no pairs of nodes of the graph.
+            If edges are not pairs of nodes of the graph.
 
         Examples
         --------
@@ -219,38 +221,38 @@ class BloomSignatures(Neighbourhoods):
 
     # -- estimates ------------------------------------------------------------------------------------
 
-    def cardinality(self, u: Any = None) -> NDArray[np.float64]:
-        """Estimated sizes of neighbourhoods: degrees, where n_hops is 1 and edges are not doubled.
+    def cardinality(self, u: ArrayLike | None = None) -> NDArray[np.float64]:
+        """Return the estimated sizes of neighbourhoods; for n_hops = 1 these are the numbers of neighbours.
 
         Parameters
         ----------
         u : array of n nodes, optional
-            All by default.
+            The nodes, by default all.
 
         Returns
         -------
         ndarray of shape (n,), float64
-            With a variance of about ``n_bits (e**t - t - 1)`` at ``t n_bits`` nodes, and
-            ``(e**t - t - 1) / 2`` too large on average: .36 nodes at as many nodes as bits.
+            The variance is about ``n_bits (e**t - t - 1)`` at ``t n_bits`` nodes. The bias is
+            ``(e**t - t - 1) / 2``: .36 nodes if there are as many nodes as bits.
 
         Raises
         ------
         TypeError, ValueError
-            If nodes are no integers, of unequal number or not in the graph.
+            If nodes are not integers, differ in number or are not in the graph.
 
         Warns
         -----
         RuntimeWarning
-            If signatures have all bits set. They are taken to have one unset, ``n_bits log(n_bits)`` nodes,
-            which is a lower bound.
+            If signatures have all bits set. Their estimate is then a lower bound, ``n_bits log(n_bits)``
+            nodes: that of a signature with one unset bit.
         """
         nodes = self._backend.xp.arange(self.n_nodes) if u is None else u
         ones = self._counts(nodes, nodes)[:, 0]
         self._check_room(ones, "nodes")
         return self._sizes[ones]
 
-    def common_neighbors(self, u: Any, v: Any) -> NDArray[np.float64]:
-        """Estimated number of nodes in both neighbourhoods, of each pair.
+    def common_neighbors(self, u: ArrayLike, v: ArrayLike) -> NDArray[np.float64]:
+        """Return the estimated number of nodes in both neighbourhoods, for each pair.
 
         Parameters
         ----------
@@ -259,29 +261,29 @@ class BloomSignatures(Neighbourhoods):
         Returns
         -------
         ndarray of shape (n,), float64
-            At most either neighbourhood, and below 0 at times. Right on average but for what
-            linear counting adds to unions that are large beside n_bits (see `cardinality`).
+            At most the size of either neighbourhood; it can be negative. The only bias is that of linear
+            counting, for unions that are large compared with n_bits (see `cardinality`).
 
         Raises
         ------
         TypeError, ValueError
-            If nodes are no integers, of unequal number or not in the graph.
+            If nodes are not integers, differ in number or are not in the graph.
 
         Warns
         -----
         RuntimeWarning
-            If all bits are set in the signatures of a pair together.
+            If the union of the signatures of a pair has all bits set.
 
         Notes
         -----
-        ``numpy.maximum(common_neighbors(u, v), 0)``, which `link_features` holds, is exactly 0 where no bit
-        is common and has a smaller mean square error where most pairs share nobody. Its sums and means are
-        too large: `docs/structures/bloom_signatures.md` says by how much.
+        `link_features` contains ``numpy.maximum(common_neighbors(u, v), 0)``. It is exactly 0 if no bit is
+        common, and has a smaller mean square error if most pairs have no common neighbour. But its sums and
+        means are too large: `docs/structures/bloom_signatures.md` gives figures.
         """
         return self._overlaps(self._counts(u, v))[2]
 
-    def jaccard(self, u: Any, v: Any) -> NDArray[np.float64]:
-        """Estimated share of common nodes among those of either neighbourhood; 0 where both are empty.
+    def jaccard(self, u: ArrayLike, v: ArrayLike) -> NDArray[np.float64]:
+        """Return the estimated share of common nodes in the union of neighbourhoods; 0 if both are empty.
 
         Parameters
         ----------
@@ -290,18 +292,18 @@ class BloomSignatures(Neighbourhoods):
         Returns
         -------
         ndarray of shape (n,), float64
-            At most 1, and below 0 where `common_neighbors` is.
+            At most 1, and negative where `common_neighbors` is.
 
         Raises
         ------
         TypeError, ValueError
-            If nodes are no integers, of unequal number or not in the graph.
+            If nodes are not integers, differ in number or are not in the graph.
         """
         size_u, size_v, shared = self._overlaps(self._counts(u, v))
         return _ratio(shared, size_u + size_v - shared)
 
-    def adamic_adar(self, u: Any, v: Any) -> NDArray[np.float64]:
-        """Estimated sum over the common neighbours of one over the logarithm of their degree.
+    def adamic_adar(self, u: ArrayLike, v: ArrayLike) -> NDArray[np.float64]:
+        """Return the estimated sum of 1 / log(degree) over the common neighbours.
 
         Parameters
         ----------
@@ -310,26 +312,28 @@ class BloomSignatures(Neighbourhoods):
         Returns
         -------
         ndarray of shape (n,), float64
-            Below 0 where `common_neighbors` is.
+            Negative where `common_neighbors` is.
 
         Raises
         ------
         TypeError, ValueError
-            If nodes are no integers, of unequal number or not in the graph.
+            If nodes are not integers, differ in number or are not in the graph.
 
         Notes
         -----
-        The estimated number of common neighbours times the mean weight of the common bits, or of all bits if
-        there are none. The weight of a bit is the mean over all nodes that have it, each with its squared
-        degree: a node is a common neighbour in proportion to that. The more nodes share a bit, the more the
-        weights come to one mean: from some ten nodes a bit on, one constant times the exact number of common
-        neighbours errs less than this (`docs/structures/bloom_signatures.md`). Each call first reads all
-        signatures for the degrees, so ask for many pairs at once.
+        The estimate is the estimated number of common neighbours times the mean weight of the common bits, or
+        of all bits if there are none. The weight of a bit is the mean of 1 / log(degree) over all nodes that
+        have it, weighted by the squared degree, because the number of pairs with a given common neighbour is
+        proportional to that. The more nodes share a bit, the more the weights approach one mean. From about
+        ten nodes a bit on, a constant
+        times the exact number of common neighbours has a smaller error
+        (`docs/structures/bloom_signatures.md`). Each call first reads all signatures for the degrees, so pass
+        many pairs at once.
         """
         return self._weighted(u, v)[:, 0]
 
-    def resource_allocation(self, u: Any, v: Any) -> NDArray[np.float64]:
-        """Estimated sum over the common neighbours of one over their degree; see `adamic_adar`.
+    def resource_allocation(self, u: ArrayLike, v: ArrayLike) -> NDArray[np.float64]:
+        """Return the estimated sum of 1 / degree over the common neighbours; see `adamic_adar`.
 
         Parameters
         ----------
@@ -342,12 +346,12 @@ class BloomSignatures(Neighbourhoods):
         Raises
         ------
         TypeError, ValueError
-            If nodes are no integers, of unequal number or not in the graph.
+            If nodes are not integers, differ in number or are not in the graph.
         """
         return self._weighted(u, v)[:, 1]
 
     def _weighted(self, u: Any, v: Any, counts: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
-        """Adamic-Adar and resource allocation of each pair."""
+        """Return Adamic-Adar and resource allocation of each pair, in two columns."""
         counts = self._counts(u, v) if counts is None else counts
         u, v = self._nodes("u", u), self._nodes("v", v)
         signatures = self._arrays["signatures"]
@@ -362,9 +366,9 @@ class BloomSignatures(Neighbourhoods):
         return weighted
 
     def _bit_weights(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Mean of 1 / log(degree) and 1 / degree over the nodes that have each bit, and over all nodes.
+        """Return means of 1 / log(degree) and 1 / degree over the nodes with each bit, and over all nodes.
 
-        Every node counts with its squared degree.
+        Every node has its squared degree as its weight.
         """
         nodes = self._backend.xp.arange(self.n_nodes)
         degrees = self._sizes[self._counts(nodes, nodes)[:, 0]]
@@ -381,29 +385,30 @@ class BloomSignatures(Neighbourhoods):
         mean: NDArray[np.float64] = xp.stack([(share * value).sum() for value in values]) / share.sum()
         return weights, mean
 
-    #: Names of the columns of `link_features`; with wider signatures those follow.
+    #: Names of the columns of `link_features`, and of its further columns with wider signatures.
     feature_names = (
         "smaller_size", "larger_size", "common", "union", "jaccard", "cosine", "containment",
         "adamic_adar", "resource_allocation",
     )  # fmt: skip
     wider_feature_names = ("near_far", "far_near", "far_far", "far_jaccard")
 
-    def link_features(self, pairs: Any, wider: Self | None = None) -> NDArray[np.float32]:
-        """Everything that signatures say of pairs of nodes, for any classifier of links.
+    def link_features(self, pairs: ArrayLike, wider: Self | None = None) -> NDArray[np.float32]:
+        """Return all estimates for pairs of nodes, as features for a classifier of links.
 
         Parameters
         ----------
         pairs : array of shape (n, 2) of integers
         wider : BloomSignatures, optional
-            What `propagate` made of these.
+            Signatures that `propagate` returned for these.
 
         Returns
         -------
         ndarray of shape (n, 9 or 13), float32
-            The columns of `feature_names`; with `wider` those of `wider_feature_names` after them: nodes in
-            the neighbourhood of the smaller of u and v here and of the other there, the other way round, and
-            in both there. The order of a pair makes no difference. Nothing is below 0: these are scores for
-            a classifier, not estimates to add up.
+            The columns of `feature_names`, and with `wider` those of `wider_feature_names` after them: the
+            numbers of nodes in the near neighbourhood of the smaller of u and v and in the wide neighbourhood
+            of the other, the other way round, and in both wide neighbourhoods, and the share of the latter.
+            The order of a pair makes no difference. Negative estimates are clipped at 0: these are scores
+            for a classifier, and their sums are biased.
 
         Warns
         -----
@@ -413,7 +418,7 @@ class BloomSignatures(Neighbourhoods):
         Raises
         ------
         TypeError, ValueError
-            If pairs are no pairs of nodes of the graph, or `wider` is not what `propagate` made of these.
+            If pairs are not pairs of nodes of the graph, or `propagate` did not make `wider` from these.
         """
         self._claim_device("pairs", pairs)
         array, xp = check_array("pairs", pairs), self._backend.xp
@@ -425,7 +430,7 @@ class BloomSignatures(Neighbourhoods):
             or {**wider.config(), "n_hops": self.n_hops} != self.config()
             or wider.n_hops <= self.n_hops
         ):
-            raise ValueError("wider must be what propagate made of these signatures")
+            raise ValueError("wider must be made by propagate from these signatures")
         if wider is not None:
             wider = self._on_our_device(wider)
         u, v = xp.minimum(u, v), xp.maximum(u, v)
@@ -449,17 +454,17 @@ class BloomSignatures(Neighbourhoods):
 
 
 def _counting_error(n: int, n_bits: int) -> float:
-    """Mean square error of linear counting of n keys in so many bits; infinity where all would be set."""
+    """Return the mean square error of linear counting of n keys; infinity if all bits would be set."""
     t = n / n_bits
     if t >= 300.0:
         return math.inf
-    # By the series where the differences would lose all digits.
+    # For small t the difference would lose all digits, so the series is used.
     bias = (t * t / 2.0 + t**3 / 6.0 if t < 1e-4 else math.expm1(t) - t) / 2.0
     return 2.0 * n_bits * bias + bias**2
 
 
 def _ratio(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
-    """a / b, and 0 where b is 0."""
+    """Return a / b, and 0 where b is 0."""
     xp = backend_of(b).xp
     quotients: NDArray[np.float64] = xp.where(b > 0, a / xp.where(b > 0, b, 1.0), 0.0)
     return quotients

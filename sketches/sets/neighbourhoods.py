@@ -121,7 +121,7 @@ class Neighbourhoods(MergeableSketch):
 
     @lazy
     def _size_table(self) -> NDArray[np.float64]:
-        """The estimated size of a set for each number of set bits; a full one counts as one bit less."""
+        """Return the estimated size of a set for each number of set bits; a full one counts one bit less."""
         ones = np.minimum(np.arange(self.n_bits + 1), self.n_bits - 1)
         return -self.n_bits * np.log1p(-ones / self.n_bits)
 
@@ -129,7 +129,7 @@ class Neighbourhoods(MergeableSketch):
         """Return, for each pair, the set bits of u's signature, of v's signature in `other`, and of both."""
         u, v = self._nodes("u", u), self._nodes("v", v)
         if u.size != v.size:
-            raise ValueError(f"u and v must be as many, got {u.size} and {v.size}")
+            raise ValueError(f"u and v must have the same length, got {u.size} and {v.size}")
         signatures = self._arrays["signatures"]
         others = signatures if other is None else other._arrays["signatures"]
         backend = self._backend

@@ -28,6 +28,8 @@ FLOATS = [np.dtype(name) for name in ("f2", "f4", "f8", "g")]
 LEFT_OUT = {
     "StaticFunctionBuilder.extend batches": "pairs of keys and values, which are there",
 }
+#: Methods for the package's own rooms, which hand over states of sketches and not a caller's arrays.
+INNER = {"reduce_arrays"}
 #: Words in docstrings of arguments that take arrays.
 TAKES_ARRAYS = re.compile(r"array|rows|keys|tokens|sets|documents|matrix")
 
@@ -335,7 +337,11 @@ def public() -> Iterator[tuple[str, Any]]:
             yield name, found
             if inspect.isclass(found):
                 for method in dir(found):
-                    if not method.startswith("_") and callable(getattr(found, method)):
+                    if (
+                        not method.startswith("_")
+                        and method not in INNER
+                        and callable(getattr(found, method))
+                    ):
                         yield f"{name}.{method}", getattr(found, method)
 
 

@@ -269,6 +269,7 @@ for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
 # -- using what loads -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_loads_is_used_within_the_means_of_its_file() -> None:
     """Numbers and arrays of every class are forged; every method of the objects that load is called."""
     command = [sys.executable, TESTS / "helpers" / "forged_uses.py"]
@@ -357,7 +358,7 @@ def test_a_static_function_has_one_column(keys: list[int]) -> None:
         return change
 
     for n in (0, 2):
-        with pytest.raises(SketchFormatError, match=f"columns must be one, got {n}"):
+        with pytest.raises(SketchFormatError, match=f"columns must have one entry, got {n}"):
             StaticFunction.from_bytes(forged(function, columns(n)))
 
 

@@ -170,7 +170,7 @@ def test_other_arguments_are_named_too() -> None:
     for n_keys in (2**41, 10**30):
         with pytest.raises(ValueError, match=r"^n_keys must be an integer from 1 to 1099511627776, got"):
             BloomFilter.for_error(n_keys)
-    with pytest.raises(ValueError, match=r"^n_keys 1,099,511,627,776 at error_rate 0.001 asks for"):
+    with pytest.raises(ValueError, match=r"^n_keys 1,099,511,627,776 at error_rate 0.001 needs"):
         BloomFilter.for_error(2**40, 0.001)
     # The errors are so large that any sketch meets them.
     assert Race.for_error(FAMILY, 1e200).family.n_hashes == Race.n_groups(0.95)

@@ -215,6 +215,8 @@ BASES = {
 }
 #: Methods of named tuples and functions of Python's modules, which are public in spite of their names.
 NOT_OURS = {"_replace", "_asdict", "_fields", "_make", "_exit", "_getframe"}
+#: What Numba offers to those who choose where compiled code is kept.
+NOT_OURS |= {"_locator_classes"}
 
 
 def test_no_private_member_is_used_in_another_room() -> None:
@@ -224,7 +226,7 @@ def test_no_private_member_is_used_in_another_room() -> None:
     for name, tree in TREES.items():
         own[rooms[name]] |= private_members(tree)
     every = set().union(*own.values())
-    assert len(every) > 300, "the private members are not found"
+    assert len(every) > 200, "the private members are not found"
     wrong = []
     for name, tree in TREES.items():
         room = rooms[name]

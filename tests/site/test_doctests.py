@@ -74,14 +74,14 @@ def test_no_docstring_is_left_out():
     found = {
         (test.name.rpartition(".")[2], test.docstring): test for name in modules() for test in doctests(name)
     }
-    assert len(found) >= 80 and sum(len(test.examples) for test in found.values()) >= 396
+    assert len(found) >= 79 and sum(len(test.examples) for test in found.values()) >= 396
 
 
 def blocks(page: Path) -> list[str]:
     """Return the Python blocks, except those below ``<!-- needs: package -->`` whose package is absent."""
     found = re.findall(
         r"^(?:<!-- needs: ([\w., ]+) -->\n)?```python\n(.*?)^```",
-        page.read_text(),
+        re.sub(r"^(`{4,})\w*\n.*?^\1$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE),
         flags=re.DOTALL | re.MULTILINE,
     )
     return [block for needs, block in found if all(map(available, re.findall(r"[\w.]+", needs)))]

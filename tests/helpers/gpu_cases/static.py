@@ -27,13 +27,13 @@ def keys_with_values(rng: np.random.Generator) -> Iterator[Case]:
     asked = np.concatenate([keys, words(rng, 100)])
     for values in static_columns(rng):
         made = StaticTable(keys, np.stack([values, values[::-1]], axis=1), progress=False)
-        hashes, arrays = made._hashes(asked), made._arrays
-        for ribbon, (*arguments, _) in made._calls:
-            book = made._columns[ribbon > 0].codebook
-            where = (np.uint64(made.n_shards), made._plan, ribbon)
-            ribbons = on_device(arrays["thresholds"]), on_device(arrays["solution"])
+        hashes = made._hashes(asked)
+        for column, (thresholds, solution, *arguments, _) in zip(
+            made._columns, made._look_up_arguments, strict=True
+        ):
+            ribbons = on_device(thresholds), on_device(solution)
             out = on_device(np.zeros(hashes.size, np.uint64))
-            yield on_device(hashes), *ribbons, *where, *arguments, Decoding(book), out
+            yield on_device(hashes), *ribbons, *arguments, Decoding(column.codebook), out
 
 
 @case("check_keys")

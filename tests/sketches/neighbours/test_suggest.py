@@ -13,8 +13,8 @@ import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import Suggestion, suggest
+from mergesketch.sketches.neighbours.bucket_loads import expected_held, expected_lost, least_capacity
 from mergesketch.sketches.neighbours.crowding import MODELS, shared, some_rows
-from mergesketch.sketches.neighbours.suggestion import expected_held, expected_lost, least_capacity
 from paths import SHARED
 from scipy.stats import poisson
 

@@ -281,12 +281,12 @@ def test_sums_over_a_citation_graph_are_right_on_average():
         (ValueError, r"edges must lie in \[0, 5\), got 5", lambda s: s.update([[0, 5]])),
         (ValueError, r"edges must lie in \[0, 5\), got -1", lambda s: s.propagate([[-1, 0]])),
         (ValueError, "n_hops must be 1 to add edges, got 2", lambda s: s.propagate([]).update([[0, 1]])),
-        (ValueError, "u and v must be as many", lambda s: s.common_neighbors([0], [1, 2])),
+        (ValueError, "u and v must have the same length", lambda s: s.common_neighbors([0], [1, 2])),
         (ValueError, r"v must lie in \[0, 5\)", lambda s: s.jaccard([0], [7])),
         (TypeError, "u must be integers", lambda s: s.cardinality([0.5])),
         (ValueError, r"pairs must have shape \(n, 2\)", lambda s: s.link_features([0, 1])),
-        (ValueError, "wider must be what propagate made", lambda s: s.link_features([[0, 1]], wider=s)),
-        (ValueError, "wider must be what propagate made", lambda s: s.link_features([[0, 1]], wider=3)),
+        (ValueError, "wider must be made by propagate", lambda s: s.link_features([[0, 1]], wider=s)),
+        (ValueError, "wider must be made by propagate", lambda s: s.link_features([[0, 1]], wider=3)),
     ],
 )
 def test_bad_input_is_refused_by_name(error, message, call):

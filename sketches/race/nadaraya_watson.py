@@ -328,7 +328,7 @@ class NadarayaWatsonSketch(MergeableSketch):
         return (ratio, ratio_std) if return_std else ratio
 
     def kernel_sum(self, Q: Any, *, return_std: bool = False) -> Any:
-        """Return estimated kernel sums, the denominators, which measure how many rows lie near each query.
+        """Return estimated kernel sums, the denominators, which measure the number of rows near each query.
 
         Parameters
         ----------

@@ -49,6 +49,7 @@ pictures: .venv/test.stamp
 	for script in docs/plots/*.py; do $(BIN)/python $$script || exit 1; done
 
 docs: .venv/docs.stamp
+	$(BIN)/python docs/developers/make_map.py
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 

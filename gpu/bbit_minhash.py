@@ -1,4 +1,4 @@
-"""Launchers of ``bbit_minhash.cu``."""
+"""Launchers of ``bbit_minhash.cu``, the twins of ``lsh/kernels/bbit_minhash.py``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ __all__ = ["count_equal_fields", "pack_fields"]
 
 
 def pack_fields(codes: Any, bits: int, start: int, stop: int, out: Any) -> None:
-    """Pack the codes of the rows [start, stop), below 2**bits: field v begins at a row's bit ``v * bits``."""
     check_array("codes", codes, np.uint32, shape=(None, None))
     check_array("out", out, np.uint64, shape=(len(codes), None))
     (n_fields, W), n = (codes.shape[1], out.shape[1]), stop - start
@@ -20,7 +19,6 @@ def pack_fields(codes: Any, bits: int, start: int, stop: int, out: Any) -> None:
 
 
 def count_equal_fields(A: Any, B: Any, bits: int, n_fields: int, start: int, stop: int, out: Any) -> None:
-    """``out[i]`` = how many of the n_fields fields of row i of A and of B are equal."""
     check_array("A", A, np.uint64, shape=(None, None))
     check_array("B", B, np.uint64, shape=A.shape)
     check_array("out", out, np.int64, shape=(len(A),))

@@ -1,12 +1,13 @@
 // Bits of packed rows, sampled and mixed: the twins of lsh/kernels/bit_sampling.py.
 //
-// A thread makes a word of up to 32 bits. Floors on an H100 (3.0 TB/s): a row is read once from memory, a byte a bit
-// from the first-level cache after that; 4 bytes a word are written, and read again to be mixed.
+// A thread makes a word of up to 32 bits. Floors on an H100 (3.0 TB/s): a row is read once from memory, and
+// then a byte for each bit from the first-level cache; 4 bytes a word are written, and read again to be
+// mixed.
 #include "common.cuh"
 
-extern "C" __global__ void sample_bits(const u8* X, i64 width, const i64* columns, const i64* places, const u8* masks,
-                                       i64 n_hashes, i64 power, i64 first, i64 start, i64 stop, i64 out_width,
-                                       u32* out) {
+extern "C" __global__ void sample_bits(const u8* X, i64 width, const i64* columns, const i64* places,
+                                       const u8* masks, i64 n_hashes, i64 power, i64 first, i64 start,
+                                       i64 stop, i64 out_width, u32* out) {
     i64 W = (power + 31) / 32;
     for (i64 t = thread_number(); t < (stop - start) * n_hashes * W; t += thread_count()) {
         i64 i = t / (n_hashes * W), h = t / W % n_hashes, w = t % W;
@@ -18,8 +19,8 @@ extern "C" __global__ void sample_bits(const u8* X, i64 width, const i64* column
     }
 }
 
-extern "C" __global__ void mix_words(const u32* words, const u32* flips, const u64* keys, u64 n_buckets, i64 n,
-                                     i64 n_hashes, i64 probes, i64 W, u32* out) {
+extern "C" __global__ void mix_words(const u32* words, const u32* flips, const u64* keys, u64 n_buckets,
+                                     i64 n, i64 n_hashes, i64 probes, i64 W, u32* out) {
     for (i64 t = thread_number(); t < n * n_hashes * probes; t += thread_count()) {
         i64 row_hash = t / probes, p = t % probes, h = row_hash % n_hashes;
         const u32 *word = words + row_hash * W, *flip = flips + (h * probes + p) * W;

@@ -1,4 +1,4 @@
-"""Launchers of ``bit_sampling.cu``."""
+"""Launchers of ``bit_sampling.cu``, the twins of ``lsh/kernels/bit_sampling.py``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ __all__ = ["mix_words", "sample_bits"]
 def sample_bits(
     X: Any, columns: Any, places: Any, masks: Any, first: int, start: int, stop: int, out: Any
 ) -> None:
-    """Sampled bits of the rows [start, stop): the k-th of hash h to bit k of ``out[:, (first + h) * W:]``."""
     check_array("X", X, np.uint8, shape=(None, None))
     check_array("out", out, np.uint32, shape=(stop - start, None))
     n_hashes, power = places.shape
@@ -25,7 +24,6 @@ def sample_bits(
 
 
 def mix_words(words: Any, flips: Any, keys: Any, n_buckets: Any, out: Any) -> None:
-    """Codes of words, after each of some flips of bits."""
     check_array("words", words, np.uint32, shape=(None, keys.size, None))
     n, n_hashes, W = words.shape
     probes = flips.shape[1]

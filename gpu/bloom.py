@@ -1,4 +1,4 @@
-"""Launchers of ``bloom.cu``."""
+"""Launchers of ``bloom.cu``, the twins of ``sketches/kernels/bloom.py``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ def _check(words: Any, keys: Any) -> None:
 
 
 def bloom_add(keys: Any, seed: Any, hashed: bool, n_hashes: int, low: Any, width: Any, words: Any) -> None:
-    """Set the bits of those keys whose hash is in [low, low + width]."""
     _check(words, keys)
     how = (np.uint64(seed), np.bool_(hashed), words.size // _BLOCK_WORDS, n_hashes)
     interval = (np.uint64(low), np.uint64(width))
@@ -29,7 +28,6 @@ def bloom_add(keys: Any, seed: Any, hashed: bool, n_hashes: int, low: Any, width
 def bloom_contains(
     words: Any, keys: Any, seed: Any, hashed: bool, n_hashes: int, start: int, stop: int, out: Any
 ) -> None:
-    """``out[i]`` = whether all bits of key i are set, for i in [start, stop)."""
     _check(words, keys)
     check_array("out", out, np.bool_, shape=keys.shape)
     how = (np.uint64(seed), np.bool_(hashed), words.size // _BLOCK_WORDS, n_hashes)
@@ -37,7 +35,6 @@ def bloom_contains(
 
 
 def bloom_fills(words: Any, others: Any, start: int, stop: int, fills: Any) -> None:
-    """``fills[b]`` += how many of the blocks [start, stop) have b bits set in `words` or `others`."""
     check_array("words", words, np.uint64, shape=(None,))
     check_array("others", others, np.uint64, shape=words.shape)
     check_array("fills", fills, np.int64, shape=(64 * _BLOCK_WORDS + 1,))

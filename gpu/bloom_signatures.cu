@@ -1,8 +1,9 @@
-// Signatures of neighbourhoods: the twins of sketches/kernels/bloom_signatures.py. A signature is a row of W words.
+// Signatures of neighbourhoods: the twins of sketches/kernels/bloom_signatures.py. A signature is a row of W
+// words.
 //
-// Floors on an H100 (3.0 TB/s): an edge reads 16 bytes and makes one or two atomic operations at random places;
-// passing signatures reads 8 W bytes and makes as many bytes of atomic operations for each edge and direction;
-// a pair reads 16 bytes and 16 W of signatures. A warp takes a pair, its lanes neighbouring words.
+// Floors on an H100 (3.0 TB/s): an edge reads 16 bytes and makes one or two atomic operations at random
+// places; passing signatures reads 8 W bytes and makes atomic operations on 8 W bytes for each edge and
+// direction; a pair reads 16 bytes and 16 W of signatures. A warp takes a pair, its lanes neighbouring words.
 #include "common.cuh"
 
 __device__ __forceinline__ i64 node_bit(i64 node, u64 key, u64 n_bits) {
@@ -10,13 +11,16 @@ __device__ __forceinline__ i64 node_bit(i64 node, u64 key, u64 n_bits) {
 }
 
 extern "C" __global__ void fill_node_bits(u64 key, u64 n_bits, i64 start, i64 stop, i64* bits) {
-    for (i64 node = start + thread_number(); node < stop; node += thread_count()) bits[node] = node_bit(node, key, n_bits);
+    for (i64 node = start + thread_number(); node < stop; node += thread_count())
+        bits[node] = node_bit(node, key, n_bits);
 }
 
-__device__ __forceinline__ void set_bit(u64* signature, i64 bit) { atomicOr(signature + (bit >> 6), 1ull << (bit & 63)); }
+__device__ __forceinline__ void set_bit(u64* signature, i64 bit) {
+    atomicOr(signature + (bit >> 6), 1ull << (bit & 63));
+}
 
-extern "C" __global__ void set_neighbour_bits(const i64* sources, const i64* targets, i64 n, bool both, u64 key,
-                                              i64 W, i64 first, i64 last, u64* signatures) {
+extern "C" __global__ void set_neighbour_bits(const i64* sources, const i64* targets, i64 n, bool both,
+                                              u64 key, i64 W, i64 first, i64 last, u64* signatures) {
     u64 n_bits = 64 * (u64)W;
     for (i64 e = thread_number(); e < n; e += thread_count()) {
         i64 u = sources[e], v = targets[e];
@@ -55,7 +59,7 @@ extern "C" __global__ void count_signature_bits(const u64* signatures, const u64
     }
 }
 
-// A thread takes a pair, and adds up in the order of the bits as the CPU does.
+// A thread takes a pair, and adds up in the order of the bits, as the CPU does.
 extern "C" __global__ void weigh_signatures(const u64* signatures, i64 W, const i64* u, const i64* v,
                                             const double* weights, i64 K, i64 start, i64 stop, double* sums) {
     for (i64 i = start + thread_number(); i < stop; i += thread_count()) {

@@ -1,4 +1,4 @@
-"""Launchers of ``bloom_signatures.cu``."""
+"""Launchers of ``bloom_signatures.cu``, the twins of ``sketches/kernels/bloom_signatures.py``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ __all__ = [
 
 
 def fill_node_bits(key: Any, n_bits: Any, start: int, stop: int, bits: Any) -> None:
-    """``bits[node]``: the bit of each node in everybody's signature."""
     check_array("bits", bits, np.int64, shape=(None,))
     launch(
         "bloom_signatures",
@@ -41,7 +40,6 @@ def _check_edges(sources: Any, targets: Any, signatures: Any) -> None:
 def set_neighbour_bits(
     sources: Any, targets: Any, both: bool, key: Any, first: int, last: int, signatures: Any
 ) -> None:
-    """Set each edge's target in its source's row, and with `both` the other way, for rows [first, last)."""
     _check_edges(sources, targets, signatures)
     n, W = sources.size, signatures.shape[1]
     how = (sources, targets, n, np.bool_(both), np.uint64(key), W, first, last, signatures)
@@ -51,7 +49,6 @@ def set_neighbour_bits(
 def pass_signatures(
     sources: Any, targets: Any, signatures: Any, both: bool, first: int, last: int, out: Any
 ) -> None:
-    """``out[u] |= signatures[v]`` for each edge (u, v), and with `both` the other way, rows [first, last)."""
     _check_edges(sources, targets, signatures)
     check_array("out", out, np.uint64, shape=signatures.shape)
     n, W = sources.size, signatures.shape[1]
@@ -68,7 +65,6 @@ def _check_pairs(signatures: Any, u: Any, v: Any) -> None:
 def count_signature_bits(
     signatures: Any, others: Any, u: Any, v: Any, start: int, stop: int, counts: Any
 ) -> None:
-    """``counts[i]``: bits of ``signatures[u[i]]``, ``others[v[i]]``, and both, for pairs [start, stop)."""
     _check_pairs(signatures, u, v)
     check_array("others", others, np.uint64, shape=(None, signatures.shape[1]))
     check_array("counts", counts, np.int64, shape=(u.size, 3))
@@ -77,7 +73,6 @@ def count_signature_bits(
 
 
 def weigh_signatures(signatures: Any, u: Any, v: Any, weights: Any, start: int, stop: int, sums: Any) -> None:
-    """``sums[i]``: the sums of the rows of `weights` (one a bit) that both signatures of a pair have set."""
     _check_pairs(signatures, u, v)
     check_array("weights", weights, np.float64, shape=(64 * signatures.shape[1], None))
     K = weights.shape[1]

@@ -1,9 +1,9 @@
-// What callers' arrays are checked by before anything is done with them.
+// Checks of callers' arrays: the twins of lsh/kernels/checks.py.
 //
 // Floors on an H100 (3.0 TB/s): the array is read once.
 #include "common.cuh"
 
-// Whether any value is NaN or infinite: `found` becomes 1. Floor: one read.
+// Set `found` to 1 if any value is NaN or infinite. Floor: one read.
 extern "C" __global__ void any_nonfinite_float32(const float* values, i64 n, u32* found) {
     u32 largest = 0;
     for (i64 t = thread_number(); t < n; t += thread_count()) {
@@ -21,12 +21,12 @@ extern "C" __global__ void any_nonfinite_float64(const double* values, i64 n, u3
     if (largest >= 0x7FF0000000000000ll) atomicMax(found, 1u);
 }
 
-// How often an index in the rows of a CSR matrix is not above the one before, in found[0]; found[1] becomes
-// 1 where an offset falls or lies outside the indices, or an index outside [0, n_columns), and nothing is
-// read that is not there. A warp takes a row. Floor: one read.
+// Count the indices in the rows of a CSR matrix that are not above the one before, in found[0]. Set found[1]
+// to 1 if an offset falls or lies outside the indices, or an index outside [0, n_columns); nothing is read
+// out of bounds. A warp takes a row. Floor: one read.
 template <class Index>
-__device__ void falls(const i64* indptr, const Index* indices, i64 n_indices, i64 n_columns, i64 start, i64 stop,
-                      u64* found) {
+__device__ void falls(const i64* indptr, const Index* indices, i64 n_indices, i64 n_columns, i64 start,
+                      i64 stop, u64* found) {
     u64 mine = 0;
     bool fault = false;
     for (i64 row = start + warp_number(); row < stop; row += warp_count()) {
@@ -43,11 +43,11 @@ __device__ void falls(const i64* indptr, const Index* indices, i64 n_indices, i6
     if (mine) atomicAdd(found, mine);
     if (fault) atomicMax(found + 1, (u64)1);
 }
-extern "C" __global__ void count_falls_int32(const i64* indptr, const i32* indices, i64 n_indices, i64 n_columns,
-                                             i64 start, i64 stop, u64* found) {
+extern "C" __global__ void count_falls_int32(const i64* indptr, const i32* indices, i64 n_indices,
+                                             i64 n_columns, i64 start, i64 stop, u64* found) {
     falls(indptr, indices, n_indices, n_columns, start, stop, found);
 }
-extern "C" __global__ void count_falls_int64(const i64* indptr, const i64* indices, i64 n_indices, i64 n_columns,
-                                             i64 start, i64 stop, u64* found) {
+extern "C" __global__ void count_falls_int64(const i64* indptr, const i64* indices, i64 n_indices,
+                                             i64 n_columns, i64 start, i64 stop, u64* found) {
     falls(indptr, indices, n_indices, n_columns, start, stop, found);
 }

@@ -1,12 +1,13 @@
-// Codes into tables of counters, and counters of codes: the twins of sketches/kernels/code_counters.py.
+// Codes are counted in tables, and their counters are read: the twins of sketches/kernels/code_counters.py.
 //
 // A table has R rows of W groups of K counters (K = 1 for scatter_add). A thread takes one code; neighbours
 // in a warp take neighbouring columns r, so codes are read in full lines and additions go to different rows.
 //
 // Floors on an H100 (3.0 TB/s): scatter_add reads 4 n R bytes of codes once, 1.3 ps a code; its n R K atomic
-// additions go to the second-level cache (50 MB), where a table of 500 x 256 counters of 4 bytes stays. scatter_tiles
-// makes them in shared memory, where a processor makes up to 32 a cycle, 7 * 10^12 a second on the device.
-// gather_mean reads 4 n R bytes of codes and n R K counters from there, twice, and writes 16 n K bytes.
+// additions go to the second-level cache (50 MB), where a table of 500 x 256 counters of 4 bytes stays.
+// scatter_tiles makes them in shared memory, where a processor makes up to 32 a cycle, 7 * 10^12 a second on
+// the device. gather_mean reads 4 n R bytes of codes and n R K counters from there, twice, and writes 16 n K
+// bytes.
 #include "common.cuh"
 
 template <class Counter, class Weight>
@@ -20,12 +21,12 @@ __device__ void scatter(const u32* codes, const Weight* weights, i64 n, i64 R, i
     }
 }
 
-// Many rows: a block counts TILE repetitions of a chunk of rows in shared memory, where additions to one counter,
-// however many rows share it, wait for no other processor; then it adds its counters to the table's. A row's codes
-// of a tile are one sector of 32 bytes.
+// For many rows a block counts TILE repetitions of a chunk of rows in shared memory, where additions to a
+// counter that many rows share wait for no other processor. Then it adds its counters to the table's. A row's
+// codes of a tile are one sector of 32 bytes.
 template <class Counter, class Weight>
-__device__ void scatter_tiles(const u32* codes, const Weight* weights, i64 n, i64 R, i64 W, i64 K, i64 weighted,
-                              i64 tile, i64 chunk, i64 start, i64 stop, Counter* counts) {
+__device__ void scatter_tiles(const u32* codes, const Weight* weights, i64 n, i64 R, i64 W, i64 K,
+                              i64 weighted, i64 tile, i64 chunk, i64 start, i64 stop, Counter* counts) {
     DYNAMIC_SHARED(Counter, held);
     i64 tiles = (stop - start + tile - 1) / tile, chunks = (n + chunk - 1) / chunk;
     for (i64 job = blockIdx.x; job < tiles * chunks; job += gridDim.x) {
@@ -33,7 +34,7 @@ __device__ void scatter_tiles(const u32* codes, const Weight* weights, i64 n, i6
         i64 left = job / tiles * chunk, right = min(n, left + chunk);
         for (i64 j = threadIdx.x; j < size; j += blockDim.x) held[j] = 0;
         __syncthreads();
-        // So few that 32 bits hold their number, whose division is a third of the work of 64 bits.
+        // Their number fits 32 bits, whose division takes a third of the time of 64 bits.
         u32 n_codes = (u32)((right - left) * width);
         for (u32 t = threadIdx.x; t < n_codes; t += blockDim.x) {
             i64 i = left + t / (u32)width, r = t % (u32)width;
@@ -47,25 +48,26 @@ __device__ void scatter_tiles(const u32* codes, const Weight* weights, i64 n, i6
     }
 }
 
-#define SCATTER(suffix, Counter, Weight)                                                                            \
-    extern "C" __global__ void scatter_add_##suffix(const u32* codes, const Weight* weights, i64 n, i64 R, i64 W,   \
-                                                    i64 K, i64 weighted, i64 start, i64 stop, Counter* counts) {    \
-        scatter(codes, weights, n, R, W, K, weighted, start, stop, counts);                                         \
-    }                                                                                                               \
-    extern "C" __global__ void scatter_tiles_##suffix(const u32* codes, const Weight* weights, i64 n, i64 R, i64 W, \
-                                                      i64 K, i64 weighted, i64 tile, i64 chunk, i64 start,          \
-                                                      i64 stop, Counter* counts) {                                  \
-        scatter_tiles(codes, weights, n, R, W, K, weighted, tile, chunk, start, stop, counts);                      \
+#define SCATTER(suffix, Counter, Weight)                                                                     \
+    extern "C" __global__ void scatter_add_##suffix(const u32* codes, const Weight* weights, i64 n, i64 R,   \
+                                                    i64 W, i64 K, i64 weighted, i64 start, i64 stop,         \
+                                                    Counter* counts) {                                       \
+        scatter(codes, weights, n, R, W, K, weighted, start, stop, counts);                                  \
+    }                                                                                                        \
+    extern "C" __global__ void scatter_tiles_##suffix(const u32* codes, const Weight* weights, i64 n, i64 R, \
+                                                      i64 W, i64 K, i64 weighted, i64 tile, i64 chunk,       \
+                                                      i64 start, i64 stop, Counter* counts) {                \
+        scatter_tiles(codes, weights, n, R, W, K, weighted, tile, chunk, start, stop, counts);               \
     }
 SCATTER(int32, i32, i64)
 SCATTER(int64, i64, i64)
 
 // Real counters take their additions in the order of the rows, as on the CPU, so that the result does not
 // depend on the schedule and equals the CPU's bit for bit: a warp owns a row of the table. Its lanes read 32
-// codes at a time; of the lanes with the same code the first adds all of their weights, in order.
+// codes together; the first of the lanes with one code adds the weights of all of them, in order.
 template <class Counter>
-__device__ void scatter_in_order(const u32* codes, const double* weights, i64 n, i64 R, i64 W, i64 K, i64 weighted,
-                                 i64 start, i64 stop, Counter* counts) {
+__device__ void scatter_in_order(const u32* codes, const double* weights, i64 n, i64 R, i64 W, i64 K,
+                                 i64 weighted, i64 start, i64 stop, Counter* counts) {
     int lane = lane_number();
     for (i64 r = start + warp_number(); r < stop; r += warp_count()) {
         for (i64 left = 0; left < n; left += 32) {
@@ -91,16 +93,16 @@ __device__ void scatter_in_order(const u32* codes, const double* weights, i64 n,
     }
 }
 
-extern "C" __global__ void scatter_add_float32(const u32* codes, const double* weights, i64 n, i64 R, i64 W, i64 K,
-                                               i64 weighted, i64 start, i64 stop, float* counts) {
+extern "C" __global__ void scatter_add_float32(const u32* codes, const double* weights, i64 n, i64 R, i64 W,
+                                               i64 K, i64 weighted, i64 start, i64 stop, float* counts) {
     scatter_in_order(codes, weights, n, R, W, K, weighted, start, stop, counts);
 }
-extern "C" __global__ void scatter_add_float64(const u32* codes, const double* weights, i64 n, i64 R, i64 W, i64 K,
-                                               i64 weighted, i64 start, i64 stop, double* counts) {
+extern "C" __global__ void scatter_add_float64(const u32* codes, const double* weights, i64 n, i64 R, i64 W,
+                                               i64 K, i64 weighted, i64 start, i64 stop, double* counts) {
     scatter_in_order(codes, weights, n, R, W, K, weighted, start, stop, counts);
 }
 
-// A thread owns a query and output, and adds up in the order of the table's rows as the CPU does.
+// A thread owns a query and output, and adds up in the order of the table's rows, as the CPU does.
 template <class Counter>
 __device__ void gather(const Counter* counts, const u32* codes, i64 R, i64 W, i64 K, i64 start, i64 stop,
                        double* means, double* stds) {
@@ -131,22 +133,23 @@ __device__ void groups(const Counter* counts, const u32* codes, const i64* edges
     }
 }
 
-#define GATHER(suffix, Counter)                                                                                \
-    extern "C" __global__ void gather_mean_##suffix(const Counter* counts, const u32* codes, i64 R, i64 W, i64 K, \
-                                                    i64 start, i64 stop, double* means, double* stds) {        \
-        gather(counts, codes, R, W, K, start, stop, means, stds);                                              \
-    }                                                                                                          \
-    extern "C" __global__ void gather_groups_##suffix(const Counter* counts, const u32* codes,                 \
-                                                      const i64* edges, i64 R, i64 W, i64 K, i64 G, i64 start, \
-                                                      i64 stop, double* out) {                                 \
-        groups(counts, codes, edges, R, W, K, G, start, stop, out);                                            \
+#define GATHER(suffix, Counter)                                                                            \
+    extern "C" __global__ void gather_mean_##suffix(const Counter* counts, const u32* codes, i64 R, i64 W, \
+                                                    i64 K, i64 start, i64 stop, double* means,             \
+                                                    double* stds) {                                        \
+        gather(counts, codes, R, W, K, start, stop, means, stds);                                          \
+    }                                                                                                      \
+    extern "C" __global__ void gather_groups_##suffix(const Counter* counts, const u32* codes,             \
+                                                      const i64* edges, i64 R, i64 W, i64 K, i64 G,        \
+                                                      i64 start, i64 stop, double* out) {                  \
+        groups(counts, codes, edges, R, W, K, G, start, stop, out);                                        \
     }
 GATHER(int32, i32)
 GATHER(int64, i64)
 GATHER(float32, float)
 GATHER(float64, double)
 
-// A hash of all codes of a row: four chains, and one over their words, as on the CPU.
+// Hash all codes of a row: four chains, and one over their words, as on the CPU.
 extern "C" __global__ void code_keys(const u32* codes, i64 R, u64 key, i64 start, i64 stop, u64* out) {
     for (i64 i = start + thread_number(); i < stop; i += thread_count()) {
         u64 chain[4];
@@ -160,10 +163,12 @@ extern "C" __global__ void code_keys(const u32* codes, i64 R, u64 key, i64 start
     }
 }
 
-// A thread owns a query and computes as the CPU does, output by output; its means are in `means`, 1 + K a query.
-extern "C" __global__ void gather_ratio(const double* counts, const u32* codes, const double* totals, double chance,
-                                        i64 R, i64 W, i64 K, i64 start, i64 stop, double* means, double* mass,
-                                        double* mass_std, double* ratio, double* ratio_std) {
+// A thread owns a query and computes one output after the other, as the CPU does; `means` has 1 + K means a
+// query.
+extern "C" __global__ void gather_ratio(const double* counts, const u32* codes, const double* totals,
+                                        double chance, i64 R, i64 W, i64 K, i64 start, i64 stop,
+                                        double* means, double* mass, double* mass_std, double* ratio,
+                                        double* ratio_std) {
     double none = __longlong_as_double(0x7FF8000000000000ll);
     for (i64 i = start + thread_number(); i < stop; i += thread_count()) {
         const u32* row = codes + i * R;

@@ -1,4 +1,4 @@
-"""Launchers of ``code_counters.cu``."""
+"""Launchers of ``code_counters.cu``, the twins of ``sketches/kernels/code_counters.py``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ __all__ = [
     "scatter_add_outputs",
 ]
 
-#: Repetitions whose counters a block holds in shared memory, where a chunk of rows has many a counter.
+#: Repetitions whose counters a block keeps in shared memory, rows for each counter that make this worth
+#: while, and rows of a chunk.
 _TILE, _ROWS_A_COUNTER, _CHUNK = 8, 16, 8192
 _MOST_BLOCKS = 4096
 _COUNTERS = (np.int32, np.int64, np.float32, np.float64)
@@ -31,12 +32,10 @@ def _check(counts: Any, codes: Any) -> None:
 
 
 def scatter_add(codes: Any, weights: Any, start: int, stop: int, counts: Any) -> None:
-    """``counts[r, codes[i, r]] += weights[i]``, for the rows [start, stop) of the table."""
     _scatter(codes, weights, start, stop, counts[..., None])
 
 
 def scatter_add_outputs(codes: Any, weights: Any, start: int, stop: int, counts: Any) -> None:
-    """``counts[r, codes[i, r], k] += weights[i, k]``."""
     _scatter(codes, weights, start, stop, counts)
 
 
@@ -46,7 +45,7 @@ def _scatter(codes: Any, weights: Any, start: int, stop: int, counts: Any) -> No
     n, real = codes.shape[0], counts.dtype.kind == "f"
     weighted = weights.size > 0
     if weighted:
-        if real and weights.dtype.kind == "i":  # on the way back from an update that failed
+        if real and weights.dtype.kind == "i":  # an update that failed is undone
             weights = weights.astype(np.float64)
         check_array("weights", weights, np.float64 if real else np.int64)
     else:
@@ -62,13 +61,12 @@ def _scatter(codes: Any, weights: Any, start: int, stop: int, counts: Any) -> No
         blocks = min(jobs, _MOST_BLOCKS)
         launch("code_counters", name, n, *read, tile, chunk, *rows, blocks=blocks, shared=tile * group)
         return
-    # Real counters belong to a warp for each row of the table, integer ones to whoever adds.
+    # A warp owns the real counters of a row of the table; any thread may add to integer ones.
     work = (stop - start) * (32 if real else n)
     launch("code_counters", f"scatter_add_{counts.dtype.name}", work if n else 0, *read, *rows)
 
 
 def code_keys(codes: Any, key: Any, start: int, stop: int, out: Any) -> None:
-    """``out[i]`` = a 64-bit hash of the codes of row i, for i in [start, stop)."""
     check_array("codes", codes, np.uint32, shape=(None, None))
     check_array("out", out, np.uint64, shape=(codes.shape[0],))
     launch(
@@ -77,7 +75,6 @@ def code_keys(codes: Any, key: Any, start: int, stop: int, out: Any) -> None:
 
 
 def gather_mean(counts: Any, codes: Any, start: int, stop: int, means: Any, stds: Any) -> None:
-    """Mean and standard deviation over r of ``counts[r, codes[i, r], k]``, for i in [start, stop)."""
     _check(counts, codes)
     R, W, K = counts.shape
     for name, array in (("means", means), ("stds", stds)):
@@ -88,7 +85,6 @@ def gather_mean(counts: Any, codes: Any, start: int, stop: int, means: Any, stds
 
 
 def gather_groups(counts: Any, codes: Any, edges: Any, start: int, stop: int, out: Any) -> None:
-    """``out[i, g, k]``: the mean of ``counts[r, codes[i, r], k]`` over r in [edges[g], edges[g + 1])."""
     _check(counts, codes)
     R, W, K = counts.shape
     groups = edges.size - 1
@@ -110,7 +106,6 @@ def gather_ratio(
     ratio: Any,
     ratio_std: Any,
 ) -> None:
-    """Ratios of the means of counters 1 to K to that of counter 0, and what they err by."""
     _check(counts, codes)
     R, W, outputs = counts.shape
     K, n = outputs - 1, codes.shape[0]
@@ -126,7 +121,6 @@ def gather_ratio(
 
 
 def find_keys(keys: Any, rising: Any, start: int, stop: int, places: Any) -> None:
-    """``places[i]`` = where ``keys[i]`` is in `rising`, -1 if it is not there, for i in [start, stop)."""
     check_array("keys", keys, np.uint64, shape=(None,))
     check_array("places", places, np.int64, shape=keys.shape)
     asked = keys[start:stop]

@@ -1,4 +1,4 @@
-"""Launchers of ``counting.cu``."""
+"""Launchers of ``counting.cu``, the twins of ``sketches/kernels/counting.py``."""
 
 from __future__ import annotations
 
@@ -30,12 +30,10 @@ def _add(kind: str, keys: Any, weights: Any, words: Any, start: int, stop: int, 
 
 
 def count_min_add(keys: Any, weights: Any, words: Any, start: int, stop: int, counts: Any) -> None:
-    """Add each key's weight (1 where `weights` is empty) to its bucket of rows [start, stop)."""
     _add("count_min_add", keys, weights, words, start, stop, counts)
 
 
 def count_sketch_add(keys: Any, weights: Any, words: Any, start: int, stop: int, counts: Any) -> None:
-    """Add each key's weight times its sign to its bucket of rows [start, stop)."""
     _add("count_sketch_add", keys, weights, words, start, stop, counts)
 
 
@@ -47,13 +45,11 @@ def _query(kind: str, counts: Any, keys: Any, words: Any, start: int, stop: int,
 
 
 def count_min_query(counts: Any, keys: Any, words: Any, start: int, stop: int, out: Any) -> None:
-    """``out[i]`` = the least counter of key i, for i in [start, stop)."""
     check_array("out", out, np.int64, shape=keys.shape)
     _query("count_min_query", counts, keys, words, start, stop, out)
 
 
 def count_sketch_query(counts: Any, keys: Any, words: Any, start: int, stop: int, out: Any) -> None:
-    """``out[i]`` = the median over rows of key i's signed counters, for i in [start, stop)."""
     check_array("out", out, np.float64, shape=keys.shape)
     _query("count_sketch_query", counts, keys, words, start, stop, out)
 
@@ -69,10 +65,6 @@ def find_frequent(
     found: Any,
     sums: Any,
 ) -> int:
-    """Write to ``found[start:]`` the places in [start, stop) of keys counted above `threshold`.
-
-    Their weights go to ``sums[start:]``, 1 where `weights` is empty. Return how many there are.
-    """
     check_array("found", found, np.int64, shape=keys.shape)
     check_array("sums", sums, np.int64, shape=keys.shape)
     estimates = cupy.empty(keys.size, np.int64)

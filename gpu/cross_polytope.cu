@@ -1,15 +1,16 @@
-// Cross-polytope hashes: the twins of lsh/kernels/cross_polytope_codes.py and lsh/kernels/cross_polytope_probing.py.
+// Cross-polytope hashes: the twins of lsh/kernels/cross_polytope_codes.py and
+// lsh/kernels/cross_polytope_probing.py.
 //
-// A block takes a row, rotates it as hadamard.cu does, and finds the largest coordinate of each hash: a thread
-// those of up to 32 coordinates, a warp those of more. Floors as there; finding reads shared memory once more.
-// Probing keeps the coordinates in memory, 4 bytes each, and gives a thread to each row and hash: an insertion sort
-// of the few largest, then merges, in memory of its own.
+// A block takes a row, rotates it as hadamard.cu does, and finds the largest coordinate of each hash: a
+// thread for hashes of up to 32 coordinates, a warp for those of more. Floors are those of hadamard.cu, and
+// shared memory is read once more. Probing keeps the coordinates in memory, 4 bytes each, and a thread takes
+// each row and hash: it sorts the few largest by insertion, then merges, in memory of its own.
 #include "rotation.cuh"
 
 #define TILE 256
 
-// Add a row to `block`, with random signs, at places that the features and the key choose. Tile by tile, every
-// thread adds what falls to its own places in the order of features: sums are those of the CPU.
+// Add a row to `block`, with random signs, at places that the features and the key choose. In each tile a
+// thread adds the entries of its own places in the order of features, so sums are those of the CPU.
 template <class Rows>
 __device__ void scatter(const Rows& rows, i64 i, double scale, u64 key, float* block, i64 size) {
     __shared__ i32 places[TILE];
@@ -37,17 +38,17 @@ __device__ void scatter(const Rows& rows, i64 i, double scale, u64 key, float* b
     __syncthreads();
 }
 
-// The higher, the larger the magnitude of coordinate j and the lower j.
+// Rank coordinate j: a larger magnitude has a higher rank, and of equal ones the lower j.
 __device__ __forceinline__ u64 rank_of(float coordinate, i64 j) {
     return (u64)(__float_as_uint(coordinate) & 0x7FFFFFFFu) << 32 | (0xFFFFFFFFu - (u32)j);
 }
-// The axis of a rank: twice its place, plus one if the coordinate there is negative.
+// Return the axis of a rank: twice its place, plus one if the coordinate there is negative.
 __device__ __forceinline__ u32 axis_of(u64 rank, const float* block) {
     u32 j = 0xFFFFFFFFu - (u32)rank;
     return 2 * j + (__float_as_uint(block[j]) >> 31);
 }
 
-// A hash's word takes in a value: mixed in, or as its next digit.
+// Take a value into a hash's word: mix it in, or append it as the next digit.
 __device__ __forceinline__ u64 absorb(u64 word, u64 value, u64 base, bool mixed) {
     return mixed ? mix64(word ^ value) : word * base + value;
 }
@@ -57,8 +58,8 @@ __device__ __forceinline__ u32 code_of(u64 word, u64 n_buckets, bool mixed) {
 
 template <class Rows>
 __device__ void codes(const Rows& rows, const u16* masks, i64 rotations, i64 size, bool in_shared, u8* memory,
-                      const u64* scatter_keys, bool scattered, i64 dimension, i64 power, const u64* keys, bool mixed,
-                      u64 n_buckets, i64 n_hashes, i64 start, i64 stop, u32* out) {
+                      const u64* scatter_keys, bool scattered, i64 dimension, i64 power, const u64* keys,
+                      bool mixed, u64 n_buckets, i64 n_hashes, i64 start, i64 stop, u32* out) {
     DYNAMIC_SHARED(unsigned char, shared);
     i64 n_values = n_hashes * power;
     float* block = (float*)(in_shared ? shared : memory + blockIdx.x * (size + n_values) * 4);
@@ -76,7 +77,7 @@ __device__ void codes(const Rows& rows, const u16* masks, i64 rotations, i64 siz
                 for (i64 v = threadIdx.x; v < here; v += blockDim.x) {
                     u64 best = 0;
                     for (i64 k = 0; k < dimension; ++k) {
-                        // From different coordinates on, which lie in different banks; dimensions are powers of two.
+                        // Threads start in different banks, for dimensions are powers of two.
                         i64 j = (k + v) & (dimension - 1);
                         best = max(best, rank_of(block[v * dimension + j], j));
                     }
@@ -102,20 +103,21 @@ __device__ void codes(const Rows& rows, const u16* masks, i64 rotations, i64 siz
     }
 }
 
-#define CODES(suffix, rows, ...)                                                                                  \
-    extern "C" __global__ void cross_polytope_codes_##suffix(                                                     \
-        __VA_ARGS__, const u16* masks, i64 rotations, i64 size, bool in_shared, u8* memory,                       \
-        const u64* scatter_keys, bool scattered, i64 dimension, i64 power, const u64* keys, bool mixed,           \
-        u64 n_buckets, i64 n_hashes, i64 start, i64 stop, u32* out) {                                             \
-        codes(rows, masks, rotations, size, in_shared, memory, scatter_keys, scattered, dimension, power, keys,   \
-              mixed, n_buckets, n_hashes, start, stop, out);                                                      \
+#define CODES(suffix, rows, ...)                                                                          \
+    extern "C" __global__ void cross_polytope_codes_##suffix(                                             \
+        __VA_ARGS__, const u16* masks, i64 rotations, i64 size, bool in_shared, u8* memory,               \
+        const u64* scatter_keys, bool scattered, i64 dimension, i64 power, const u64* keys, bool mixed,   \
+        u64 n_buckets, i64 n_hashes, i64 start, i64 stop, u32* out) {                                     \
+        codes(rows, masks, rotations, size, in_shared, memory, scatter_keys, scattered, dimension, power, \
+              keys, mixed, n_buckets, n_hashes, start, stop, out);                                        \
     }
 FOR_ALL_ROWS(CODES)
 
-// All coordinates of all rotations of the rows [start, stop), to row i - start of `out`.
+// Write all coordinates of all rotations of row i in [start, stop) to row i - start of `out`.
 template <class Rows>
-__device__ void coordinates(const Rows& rows, const u16* masks, i64 rotations, i64 size, bool in_shared, u8* memory,
-                            const u64* scatter_keys, bool scattered, i64 start, i64 stop, float* out) {
+__device__ void coordinates(const Rows& rows, const u16* masks, i64 rotations, i64 size, bool in_shared,
+                            u8* memory, const u64* scatter_keys, bool scattered, i64 start, i64 stop,
+                            float* out) {
     DYNAMIC_SHARED(unsigned char, shared);
     float* block = (float*)(in_shared ? shared : memory + blockIdx.x * size * 4);
     for (i64 i = start + blockIdx.x; i < stop; i += gridDim.x) {
@@ -133,17 +135,19 @@ __device__ void coordinates(const Rows& rows, const u16* masks, i64 rotations, i
     }
 }
 
-#define COORDINATES(suffix, rows, ...)                                                                           \
-    extern "C" __global__ void cross_polytope_coordinates_##suffix(                                              \
-        __VA_ARGS__, const u16* masks, i64 rotations, i64 size, bool in_shared, u8* memory,                      \
-        const u64* scatter_keys, bool scattered, i64 start, i64 stop, float* out) {                              \
-        coordinates(rows, masks, rotations, size, in_shared, memory, scatter_keys, scattered, start, stop, out); \
+#define COORDINATES(suffix, rows, ...)                                                                     \
+    extern "C" __global__ void cross_polytope_coordinates_##suffix(                                        \
+        __VA_ARGS__, const u16* masks, i64 rotations, i64 size, bool in_shared, u8* memory,                \
+        const u64* scatter_keys, bool scattered, i64 start, i64 stop, float* out) {                        \
+        coordinates(rows, masks, rotations, size, in_shared, memory, scatter_keys, scattered, start, stop, \
+                    out);                                                                                  \
     }
 FOR_ALL_ROWS(COORDINATES)
 
-// The `keep` least sums of one number of each of two rising lists, rising; which two, to `places` and `steps`.
-__device__ i64 cheapest_sums(const double* left, i64 n_left, const double* right, i64 n_right, i64 keep, double* sums,
-                             i32* places, i32* steps, double* heads, i32* cursors) {
+// Find the `keep` least sums of a number of one rising list and a number of another, in rising order; write
+// which numbers they add to `places` and `steps`.
+__device__ i64 cheapest_sums(const double* left, i64 n_left, const double* right, i64 n_right, i64 keep,
+                             double* sums, i32* places, i32* steps, double* heads, i32* cursors) {
     keep = min(keep, n_left * n_right);
     heads[0] = left[0] + right[0];
     cursors[0] = 0;
@@ -157,7 +161,8 @@ __device__ i64 cheapest_sums(const double* left, i64 n_left, const double* right
         places[r] = (i32)best;
         steps[r] = step;
         cursors[best] = step + 1;
-        heads[best] = step + 1 < n_right ? left[best] + right[step + 1] : __longlong_as_double(0x7FF0000000000000ll);
+        heads[best] =
+            step + 1 < n_right ? left[best] + right[step + 1] : __longlong_as_double(0x7FF0000000000000ll);
         if (best == active - 1 && active < n_left) {
             heads[active] = left[active] + right[0];
             cursors[active] = 0;
@@ -167,12 +172,12 @@ __device__ i64 cheapest_sums(const double* left, i64 n_left, const double* right
     return keep;
 }
 
-// Codes of the likeliest cells of rows whose coordinates are given; `stride` coordinates a row. Every thread has
-// `room` bytes: ranks and costs of `keep` axes, sums (2 lists), heads, axes of every part, places and steps of
-// every part, cursors.
-extern "C" __global__ void cross_polytope_probes(const float* given, i64 stride, i64 size, i64 dimension, i64 power,
-                                                 const u64* keys, bool mixed, u64 n_buckets, i64 n, i64 n_hashes,
-                                                 i64 n_probes, u8* memory, i64 room, u32* out) {
+// Write the codes of the likeliest cells of rows whose coordinates are given, `stride` for each row. Every
+// thread has `room` bytes: ranks and costs of `keep` axes, sums (2 lists), heads, axes of every part, places
+// and steps of every part, cursors.
+extern "C" __global__ void cross_polytope_probes(const float* given, i64 stride, i64 size, i64 dimension,
+                                                 i64 power, const u64* keys, bool mixed, u64 n_buckets, i64 n,
+                                                 i64 n_hashes, i64 n_probes, u8* memory, i64 room, u32* out) {
     i64 keep = min(dimension, n_probes), each = size / dimension;
     u64* ranks = (u64*)(memory + thread_number() * room);
     double* costs = (double*)(ranks + keep);
@@ -203,11 +208,12 @@ extern "C" __global__ void cross_polytope_probes(const float* given, i64 stride,
                 costs[a] = difference * difference;
                 axes[k * keep + a] = (i32)axis_of(ranks[a], block);
             }
-            held = cheapest_sums(sums + k % 2 * n_probes, held, costs, keep, n_probes, sums + (k + 1) % 2 * n_probes,
-                                 places + k * n_probes, steps + k * n_probes, heads, cursors);
+            held = cheapest_sums(sums + k % 2 * n_probes, held, costs, keep, n_probes,
+                                 sums + (k + 1) % 2 * n_probes, places + k * n_probes, steps + k * n_probes,
+                                 heads, cursors);
         }
         for (i64 r = 0; r < n_probes; ++r) {
-            // From the last part's place back to the first; then the values in their order.
+            // Find the values from the last part back to the first, and then absorb them in their order.
             i32 at = (i32)r;
             for (i64 k = power - 1; k >= 0; --k) {
                 cursors[k] = axes[k * keep + steps[k * n_probes + at]];

@@ -1,4 +1,4 @@
-"""Launchers of ``cross_polytope.cu``."""
+"""Launchers of ``cross_polytope.cu``, the twins of ``lsh/kernels/cross_polytope.py``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = [
     "cross_polytope_probes_dense",
 ]
 
-#: Coordinates that are kept for probing at a time: 256 MB.
+#: Coordinates that are kept together for probing: 256 MB.
 _COORDINATES = 1 << 26
 _NO_KEYS = np.zeros(1, np.uint64)
 
@@ -42,14 +42,13 @@ def _codes(
 
 
 def _given(keys: Any) -> tuple[Any, np.bool_]:
-    """Keys on the device, and whether there are any."""
+    """Return keys on the device, and whether there are any."""
     return constant(keys if keys.size else _NO_KEYS), np.bool_(keys.size > 0)
 
 
 def cross_polytope_codes_dense(
     X: Any, masks: Any, dimension: int, power: int, keys: Any, n_buckets: Any, start: int, stop: int, out: Any
 ) -> None:
-    """Codes of the rows [start, stop)."""
     rows = check_rows(X)
     _codes(rows, _NO_KEYS[:0], masks, dimension, power, keys, n_buckets, start, stop, out)
 
@@ -68,7 +67,6 @@ def cross_polytope_codes_csr(
     stop: int,
     out: Any,
 ) -> None:
-    """`cross_polytope_codes_dense` for sparse rows, which may be scattered first."""
     rows = check_rows(indptr, indices, data)
     _codes(rows, scatter_keys, masks, dimension, power, keys, n_buckets, start, stop, out)
 
@@ -96,46 +94,17 @@ def _probes(
         right = min(left + together, stop)
         n = right - left
         given = cupy.empty((n, stride), np.float32)
-        name = "cross_polytope_coordinates"
-        rotate(
-            "cross_polytope",
-            name,
-            rows,
-            masks,
-            4 * size,
-            left,
-            right,
-            *_given(scatter_keys),
-            left,
-            right,
-            given,
-        )
-        how = (
-            given,
-            stride,
-            size,
-            dimension,
-            power,
-            *_given(keys),
-            np.uint64(n_buckets),
-            n,
-            n_hashes,
-            n_probes,
-        )
-        with_memory(
-            "cross_polytope",
-            "cross_polytope_probes",
-            n * n_hashes,
-            8 * doubles + 4 * integers,
-            *how,
-            last=out[left:right],
-        )
+        how: tuple[Any, ...] = (*_given(scatter_keys), left, right, given)
+        rotate("cross_polytope", "cross_polytope_coordinates", rows, masks, 4 * size, left, right, *how)
+        mixing = (dimension, power, *_given(keys), np.uint64(n_buckets))
+        how = (given, stride, size, *mixing, n, n_hashes, n_probes)
+        room = 8 * doubles + 4 * integers
+        with_memory("cross_polytope", "cross_polytope_probes", n * n_hashes, room, *how, last=out[left:right])
 
 
 def cross_polytope_probes_dense(
     X: Any, masks: Any, dimension: int, power: int, keys: Any, n_buckets: Any, start: int, stop: int, out: Any
 ) -> None:
-    """Codes of the likeliest cells of the rows [start, stop), ``out[i, h, probe]``; the first its own."""
     rows = check_rows(X)
     _probes(rows, _NO_KEYS[:0], masks, dimension, power, keys, n_buckets, start, stop, out)
 
@@ -154,6 +123,5 @@ def cross_polytope_probes_csr(
     stop: int,
     out: Any,
 ) -> None:
-    """`cross_polytope_probes_dense` for sparse rows, taken as by `cross_polytope_codes_csr`."""
     rows = check_rows(indptr, indices, data)
     _probes(rows, scatter_keys, masks, dimension, power, keys, n_buckets, start, stop, out)

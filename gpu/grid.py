@@ -1,4 +1,4 @@
-"""Launchers of ``grid.cu``."""
+"""Launchers of ``grid.cu``, the twins of ``sketches/kernels/grid.py``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ __all__ = ["grid_cells", "grid_keys"]
 
 
 def grid_cells(X: Any, rotations: Any, shifts: Any, widths: Any, start: int, stop: int, cells: Any) -> None:
-    """``cells[i, r, j] = floor(y_j / widths[j] + shifts[r, j])`` y = X[i] in frame r, for some i."""
     check_array("X", X, np.float64, shape=(None, None))
     (n, d), R = X.shape, shifts.shape[0]
     check_array("cells", cells, np.int32, shape=(n, R, d))
@@ -21,7 +20,6 @@ def grid_cells(X: Any, rotations: Any, shifts: Any, widths: Any, start: int, sto
 
 
 def grid_keys(cells: Any, words: Any, repetitions: Any, start: int, stop: int, keys: Any) -> None:
-    """``keys[i]``: the key of cell ``cells[i]`` of grid ``repetitions[i]`` (if empty, i modulo grids)."""
     check_array("cells", cells, np.int32, shape=(None, None))
     check_array("keys", keys, np.uint64, shape=(cells.shape[0],))
     given = repetitions.size > 0

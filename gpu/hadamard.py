@@ -1,4 +1,4 @@
-"""Launchers of ``hadamard.cu``."""
+"""Launchers of ``hadamard.cu``, the twins of ``lsh/kernels/hadamard.py``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,6 @@ def _signs(
 def hadamard_signs_dense(
     X: Any, masks: Any, n_hashes: int, power: int, start: int, stop: int, out: Any
 ) -> None:
-    """Codes of rows: bit k of code h is the sign of coordinate ``k * n_hashes + h`` of the rotations."""
     _signs(check_rows(X), masks, n_hashes, power, start, stop, out)
 
 
@@ -44,7 +43,6 @@ def hadamard_signs_csr(
     stop: int,
     out: Any,
 ) -> None:
-    """`hadamard_signs_dense` for sparse rows."""
     _signs(check_rows(indptr, indices, data), masks, n_hashes, power, start, stop, out)
 
 
@@ -55,12 +53,10 @@ def _products(rows: tuple[Any, ...], masks: Any, start: int, stop: int, out: Any
 
 
 def hadamard_products_dense(X: Any, masks: Any, start: int, stop: int, out: Any) -> None:
-    """The coordinates whose signs are the bits, of the rows [start, stop)."""
     _products(check_rows(X), masks, start, stop, out)
 
 
 def hadamard_products_csr(
     indptr: Any, indices: Any, data: Any, masks: Any, start: int, stop: int, out: Any
 ) -> None:
-    """`hadamard_products_dense` for sparse rows."""
     _products(check_rows(indptr, indices, data), masks, start, stop, out)

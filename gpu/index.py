@@ -1,4 +1,7 @@
-"""Launchers of ``index.cu``."""
+"""Launchers of ``index.cu``, the twins of ``sketches/kernels/index.py``.
+
+`counters` is work space of the CPU only, and ids lie in any order in a bucket until `order_buckets`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Any
 import cupy
 import numpy as np
 
-from .launch import SHARED, check_array, constant, launch
+from .launch import check_array, constant, launch, launch_blocks
 
 __all__ = [
     "bound_found",
@@ -19,25 +22,19 @@ __all__ = [
 ]
 
 _SLOTS = (np.uint32, np.uint64)
-#: Capacity beyond which buckets are sorted by CuPy: a warp's way is quadratic.
+#: Capacity beyond which CuPy sorts the buckets, because a warp takes quadratic time.
 _LONG = 1024
-#: Slots that CuPy sorts at a time, with some 30 bytes of room each.
+#: Slots that CuPy sorts together, with some 30 bytes of work space each.
 _SORTED = 1 << 24
-#: Bytes that blocks of queries get in all, where those of a block do not fit its shared memory.
-_MEMORY, _MOST_BLOCKS = 1 << 30, 4096
 
 
 def _check(slots: Any) -> tuple[str, tuple[int, int, int]]:
-    """The kernels' suffix for the slots, and their shape."""
+    """Return the suffix of the kernels for such slots, and the shape of the slots."""
     check_array("slots", slots, *_SLOTS, shape=(None, None, None))
     return slots.dtype.name, slots.shape
 
 
 def insert_ids(codes: Any, ids: Any, keys: Any, start: int, stop: int, slots: Any, seen: Any) -> None:
-    """Put row i, of id ``ids[i]``, into bucket ``codes[i, t]`` of every table t in [start, stop).
-
-    Which ids a bucket holds is the CPU's; their order in it is not, until `order_buckets`.
-    """
     name, (L, W, B) = _check(slots)
     check_array("seen", seen, np.int32, np.int64, shape=(L, W))
     check_array("codes", codes, np.uint32, shape=(None, L))
@@ -48,7 +45,6 @@ def insert_ids(codes: Any, ids: Any, keys: Any, start: int, stop: int, slots: An
 
 
 def merge_buckets(others: Any, keys: Any, start: int, stop: int, slots: Any) -> None:
-    """Put the ids of the buckets of `others` into those of `slots`, for tables in [start, stop)."""
     name, (_, W, B) = _check(slots)
     check_array("others", others, slots.dtype, shape=slots.shape)
     how = (others, constant(keys), W, B, start, stop, slots)
@@ -56,7 +52,6 @@ def merge_buckets(others: Any, keys: Any, start: int, stop: int, slots: Any) -> 
 
 
 def order_buckets(keys: Any, start: int, stop: int, slots: Any) -> None:
-    """Bring every bucket of the tables [start, stop) into falling order of priority."""
     name, (_, W, B) = _check(slots)
     for table in range(start, stop):
         old, key = slots[table], np.uint64(keys[table])
@@ -77,11 +72,6 @@ def order_buckets(keys: Any, start: int, stop: int, slots: Any) -> None:
 def query_buckets(
     slots: Any, codes: Any, k: int, counters: Any, start: int, stop: int, out_ids: Any, out_counts: Any
 ) -> None:
-    """The k ids that stand in most of a query's buckets, for the queries [start, stop).
-
-    The most frequent first, equal ones by rising id; -1 and 0 where there are fewer. `counters` is the
-    CPU's work space.
-    """
     n = _check_codes(slots, codes)[0]
     check_array("out_ids", out_ids, np.int64, shape=(n, k))
     check_array("out_counts", out_counts, np.int32, shape=(n, k))
@@ -91,11 +81,6 @@ def query_buckets(
 def frequent_ids(
     slots: Any, codes: Any, offsets: Any, counters: Any, start: int, stop: int, out: Any, sizes: Any
 ) -> None:
-    """The ids that stand in most buckets of each query of [start, stop), as many as there is room for.
-
-    Query i's go to ``out[offsets[i - start]:]``, ``sizes[i - start]`` of them, those that the CPU's
-    kernel picks. `counters` is its work space.
-    """
     _check_codes(slots, codes)
     check_array("offsets", offsets, np.int64, shape=(stop - start + 1,))
     check_array("out", out, slots.dtype, shape=(None,))
@@ -104,7 +89,6 @@ def frequent_ids(
 
 
 def bound_found(seen: Any, codes: Any, capacity: int, start: int, stop: int, out: Any) -> None:
-    """``out[i - start]``: ids in the buckets of query i, each as often as it stands there."""
     check_array("seen", seen, np.int32, np.int64, shape=(None, None))
     check_array("codes", codes, np.uint32, shape=(None, len(seen), None))
     check_array("out", out, np.int64, shape=(stop - start,))
@@ -113,7 +97,7 @@ def bound_found(seen: Any, codes: Any, capacity: int, start: int, stop: int, out
 
 
 def _check_codes(slots: Any, codes: Any) -> tuple[int, int]:
-    """Number of queries and of probes."""
+    """Return the numbers of queries and of probes."""
     _, (L, _, _) = _check(slots)
     check_array("codes", codes, np.uint32, shape=(None, L, None))
     return codes.shape[0], codes.shape[2]
@@ -122,23 +106,14 @@ def _check_codes(slots: Any, codes: Any) -> tuple[int, int]:
 def _by_blocks(
     kernel: str, of_a_place: int, slots: Any, codes: Any, most: Any, start: int, stop: int, *out: Any
 ) -> None:
-    """Launch a block for each query, with a table of twice the ids that it may find.
+    """Launch a block for each query, with a table of twice the number of ids that it may find.
 
-    `most` is the number of ids that a query asks for, or the offsets of each query's room for them.
-    `of_a_place` is the bytes that a place of the table has beside its slot.
+    `most` is the number of ids that a query asks for, or the offsets of the room of each query. `of_a_place`
+    is the number of bytes that a place of the table has besides its slot.
     """
     name, (L, W, B) = _check(slots)
     P = codes.shape[2]
     size = 1 << max(4, (2 * L * P * B - 1).bit_length())
     room = size * (slots.dtype.itemsize + of_a_place)
-    in_shared = room <= SHARED
-    blocks = max(1, min(stop - start, _MOST_BLOCKS if in_shared else min(_MOST_BLOCKS, _MEMORY // room)))
-    memory = cupy.empty(0 if in_shared else blocks * room, np.uint8)
-    launch(
-        "index",
-        f"{kernel}_{name}",
-        stop - start,
-        *(slots, codes, most, L, W, B, P, size, np.bool_(in_shared), memory, room, start, stop, *out),
-        blocks=blocks,
-        shared=room if in_shared else 0,
-    )
+    before = (slots, codes, most, L, W, B, P, size)
+    launch_blocks("index", f"{kernel}_{name}", stop - start, room, *before, after=(room, start, stop, *out))

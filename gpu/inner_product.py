@@ -1,4 +1,4 @@
-"""Launchers of ``inner_product.cu``."""
+"""Launchers of ``inner_product.cu``, the twins of ``lsh/kernels/inner_product.py``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .launch import check_array, launch
+from .launch import check_array, check_csr, launch
 
 __all__ = ["extend_rows_csr", "extend_rows_dense", "relative_norms_csr", "relative_norms_dense"]
 
@@ -17,16 +17,12 @@ def _check_dense(X: Any, norms: Any) -> None:
 
 
 def _check_csr(indptr: Any, indices: Any, data: Any, norms: Any) -> str:
-    """The kernels' suffix for the matrix."""
-    check_array("indptr", indptr, np.int64, shape=(None,))
-    check_array("indices", indices, np.int32, np.int64, shape=(None,))
-    check_array("data", data, np.float32, np.float64, shape=indices.shape)
+    suffix = check_csr(indptr, indices, data)
     check_array("norms", norms, np.float64, shape=(indptr.size - 1,))
-    return f"{data.dtype.name}_{indices.dtype.name}"
+    return suffix
 
 
 def relative_norms_dense(X: Any, bound: float, start: int, stop: int, norms: Any) -> None:
-    """``norms[i]``: the Euclidean norm of row i over `bound`, for the rows [start, stop)."""
     _check_dense(X, norms)
     name = f"relative_norms_dense_{X.dtype.name}"
     launch("inner_product", name, 32 * (stop - start), X, X.shape[1], float(bound), start, stop, norms)
@@ -35,14 +31,12 @@ def relative_norms_dense(X: Any, bound: float, start: int, stop: int, norms: Any
 def relative_norms_csr(
     indptr: Any, indices: Any, data: Any, bound: float, start: int, stop: int, norms: Any
 ) -> None:
-    """`relative_norms_dense` for sparse rows whose indices rise."""
     name = f"relative_norms_csr_{_check_csr(indptr, indices, data, norms)}"
     how = (indptr, indices, data, float(bound), start, stop, norms)
     launch("inner_product", name, 32 * (stop - start), *how)
 
 
 def extend_rows_dense(X: Any, bound: float, column: int, start: int, stop: int, out: Any, norms: Any) -> None:
-    """The rows [start, stop), with what they lack to the length `bound` in a column of their own."""
     _check_dense(X, norms)
     check_array("out", out, np.float64, shape=(stop - start, None))
     name = f"extend_rows_dense_{X.dtype.name}"
@@ -61,7 +55,6 @@ def extend_rows_csr(
     out: Any,
     norms: Any,
 ) -> None:
-    """`extend_rows_dense` for sparse rows whose indices rise; `out` is ``(indptr, indices, data)``."""
     name = f"extend_rows_csr_{_check_csr(indptr, indices, data, norms)}"
     check_array("out[0]", out[0], np.int64, shape=(stop - start + 1,))
     check_array("out[1]", out[1], indices.dtype, shape=(None,))

@@ -1,7 +1,7 @@
-"""Compiling and launching kernels: the one place that knows of CuPy's modules, devices and streams.
+"""Compile and launch kernels: the only module that knows CuPy's modules, devices and streams.
 
-Kernels run on the current device and stream of CuPy, like CuPy's own. Launching copies nothing and waits for
-nothing, but for the parameters of families (`constant`), which are copied once to each device.
+Kernels run on the current device and stream of CuPy, like CuPy's own. A launch copies nothing and waits for
+nothing, except for the parameters of families (`constant`), which are copied once to each device.
 """
 
 from __future__ import annotations
@@ -15,23 +15,36 @@ from typing import Any
 import cupy
 import numpy as np
 
-__all__ = ["OPTIONS", "SHARED", "check_array", "constant", "launch", "source", "with_memory"]
+__all__ = [
+    "OPTIONS",
+    "SHARED",
+    "check_array",
+    "check_csr",
+    "constant",
+    "launch",
+    "launch_blocks",
+    "source",
+    "with_memory",
+]
 
 #: Sums must round as they do on the CPU, so the compiler may not fuse multiplications and additions.
 OPTIONS = ("-std=c++17", "--fmad=false")
-#: Blocks for each multiprocessor; threads take further work in a loop.
+#: Most blocks for each multiprocessor; threads take further work in a loop.
 _BLOCKS_A_PROCESSOR = 16
 _INCLUDE = re.compile(r'^#include "(\w+\.cuh)"\n', re.MULTILINE)
 _THREADS = 256
-#: Bytes of shared memory that a launch may ask for on every GPU: 48 KiB, less what a kernel has of its own,
-#: which is 5 KiB at most, with the one that some GPUs keep for themselves.
+#: Bytes of shared memory that a launch may ask for on every GPU: 48 KiB, less 5 KiB for a kernel's own
+#: variables and for the 1 KiB that some GPUs reserve.
 SHARED = 43 << 10
 #: Bytes that the threads of a launch have to work in, all together.
 _MEMORY = 1 << 29
+#: The most blocks of a launch that gives each its own memory, and the bytes that they have all together where
+#: those of one do not fit shared memory.
+_MOST_BLOCKS, _BLOCK_MEMORY = 4096, 1 << 30
 
 
 def source(name: str) -> str:
-    """The source of ``name.cu``, with the files that it includes put in."""
+    """Return the source of ``name.cu``, with the contents of the files that it includes."""
     folder = Path(__file__).parent
     included: set[str] = set()
 
@@ -56,7 +69,7 @@ def _module(module: str, device: int) -> Any:
 
 @cache
 def _sizes(device: int) -> tuple[int, int]:
-    """Threads of a block, a multiple of 32, and the most blocks; kernels are right for any."""
+    """Return the threads of a block, a multiple of 32, and the most blocks; kernels are correct for any."""
     attributes = cupy.cuda.Device(device).attributes
     threads = min(_THREADS, int(attributes["MaxThreadsPerBlock"]))
     return threads, int(attributes["MultiProcessorCount"]) * _BLOCKS_A_PROCESSOR
@@ -71,9 +84,9 @@ def launch(
     blocks: int | None = None,
     shared: int = 0,
 ) -> None:
-    """Run kernel `name` of ``module.cu`` over `work` threads' worth, or over so many `blocks`.
+    """Run kernel `name` of ``module.cu`` with a thread for each of `work` items, or with some `blocks`.
 
-    Python's integers become 64-bit ones and its floats double ones; everything else goes as it is.
+    Python's integers become 64-bit ones and its floats double ones; other arguments are passed unchanged.
     """
     if work <= 0:
         return
@@ -88,7 +101,7 @@ def launch(
 
 
 def with_memory(module: str, name: str, work: int, room: int, *args: Any, last: Any) -> None:
-    """`launch` a kernel each of whose threads has `room` bytes of memory to work in.
+    """Launch a kernel that gives each thread `room` bytes of memory.
 
     The kernel's arguments are `args`, the memory, `room` as a multiple of 8, and `last`.
     """
@@ -101,8 +114,21 @@ def with_memory(module: str, name: str, work: int, room: int, *args: Any, last: 
     launch(module, name, work, *args, memory, room, last, blocks=blocks)
 
 
+def launch_blocks(module: str, name: str, n: int, room: int, *before: Any, after: tuple[Any, ...]) -> None:
+    """Launch a kernel that takes n rows, a block each, with `room` bytes of memory for each block.
+
+    The memory is shared memory if that is large enough. The kernel's arguments are those in `before`, whether
+    it is, the other memory, and those in `after`.
+    """
+    in_shared = room <= SHARED
+    blocks = max(1, min(n, _MOST_BLOCKS if in_shared else min(_MOST_BLOCKS, _BLOCK_MEMORY // room)))
+    memory = cupy.empty(0 if in_shared else blocks * room, np.uint8)
+    arguments = (*before, np.bool_(in_shared), memory, *after)
+    launch(module, name, n, *arguments, blocks=blocks, shared=room if in_shared else 0)
+
+
 def check_array(name: str, array: Any, *dtypes: Any, shape: tuple[int | None, ...] | None = None) -> None:
-    """Refuse what a kernel cannot read: another kind of array, dtype, order or device."""
+    """Refuse an array that a kernel cannot read: one of another kind, dtype, order or device."""
     if not isinstance(array, cupy.ndarray):
         raise TypeError(
             f"{name} must be a CuPy array, as the rows are, got {type(array).__name__}: move a sketch with "
@@ -127,15 +153,23 @@ def check_array(name: str, array: Any, *dtypes: Any, shape: tuple[int | None, ..
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
 
 
+def check_csr(indptr: Any, indices: Any, data: Any) -> str:
+    """Refuse sparse rows that kernels cannot read; return the suffix of the kernels for their dtypes."""
+    check_array("indptr", indptr, np.int64, shape=(None,))
+    check_array("indices", indices, np.int32, np.int64, shape=(None,))
+    check_array("data", data, np.float32, np.float64, shape=indices.shape)
+    return f"{data.dtype.name}_{indices.dtype.name}"
+
+
 _copies: dict[tuple[int, int, int], Any] = {}
 
 
 def constant(array: Any) -> Any:
-    """`array` on the current device: parameters of a family, which are drawn on the CPU.
+    """Return parameters of a family, which are drawn on the CPU, as an array on the current device.
 
-    They are copied at their first use on a stream and kept there for as long as the NumPy array lives. A
-    stream has its own copy, for memory that is freed goes to the next array of the stream that it came from,
-    whether or not another one still reads it.
+    They are copied at their first use on a stream, and the copy lives as long as the NumPy array. Each stream
+    has its own copy: memory that is freed goes to the next array of the stream that it was allocated on, even
+    if another stream still reads it.
     """
     if isinstance(array, cupy.ndarray):
         return array
@@ -144,7 +178,7 @@ def constant(array: Any) -> Any:
     found = _copies.get(key)
     if found is None:
         found = cupy.asarray(np.ascontiguousarray(array))
-        stream.synchronize()  # threads' default streams share a number
+        stream.synchronize()  # the default streams of all threads share a number
         if isinstance(array, np.ndarray):
             _copies[key] = found
             weakref.finalize(array, _copies.pop, key, None)

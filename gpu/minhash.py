@@ -1,4 +1,4 @@
-"""Launchers of ``minhash.cu``."""
+"""Launchers of ``minhash.cu``, the twins of ``lsh/kernels/minhash.py``."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ __all__ = [
     "throw_tokens",
 ]
 
-#: Values of signatures that are densified in one launch, each with room for a bin's number.
+#: Values of signatures that are densified in one launch; each has room for the number of a bin.
 _DENSIFIED = 1 << 27
 
 
 def _check_sets(tokens: Any, offsets: Any, out: Any) -> tuple[int, int]:
-    """Number of sets and of values."""
+    """Return the numbers of sets and of values."""
     check_array("tokens", tokens, np.int32, np.uint64, shape=(None,))
     check_array("offsets", offsets, np.int64, shape=(None,))
     check_array("out", out, np.uint32, shape=(offsets.size - 1, None))
@@ -34,7 +34,6 @@ def _check_sets(tokens: Any, offsets: Any, out: Any) -> tuple[int, int]:
 
 
 def minhash_permutations(tokens: Any, offsets: Any, key: Any, a: Any, b: Any, out: Any) -> None:
-    """Signatures of sets under independent hash functions, into `out`."""
     n, m = _check_sets(tokens, offsets, out)
     name = f"minhash_permutations_{tokens.dtype.name}"
     drawn = (np.uint64(key), constant(a), constant(b))
@@ -44,7 +43,6 @@ def minhash_permutations(tokens: Any, offsets: Any, key: Any, a: Any, b: Any, ou
 def minhash_one_permutation(
     tokens: Any, offsets: Any, key: Any, multiplier: Any, walk_key: Any, rank_key: Any, out: Any
 ) -> None:
-    """Signatures of sets by one permutation, optimally densified, into `out`."""
     n, m = _check_sets(tokens, offsets, out)
     native = cupy.empty_like(out)
     name = f"throw_sets_{tokens.dtype.name}"
@@ -55,7 +53,6 @@ def minhash_one_permutation(
 def minhash_fast_similarity(
     tokens: Any, offsets: Any, key: Any, multipliers: Any, a: Any, b: Any, out: Any
 ) -> None:
-    """Signatures of sets by rounds of throws, into `out`."""
     n, m = _check_sets(tokens, offsets, out)
     name = f"minhash_fast_similarity_{tokens.dtype.name}"
     drawn = (np.uint64(key), constant(multipliers), multipliers.size, constant(a), constant(b))
@@ -63,7 +60,6 @@ def minhash_fast_similarity(
 
 
 def concatenate_codes(signatures: Any, keys: Any, n_buckets: Any, out: Any) -> None:
-    """One code in [0, n_buckets) of every ``power`` consecutive values, mixed with the code's own key."""
     check_array("signatures", signatures, np.uint32, shape=(None, None))
     check_array("out", out, np.uint32, shape=(signatures.shape[0], keys.size))
     n, n_hashes, power = signatures.shape[0], keys.size, signatures.shape[1] // keys.size
@@ -72,7 +68,6 @@ def concatenate_codes(signatures: Any, keys: Any, n_buckets: Any, out: Any) -> N
 
 
 def count_equal(A: Any, B: Any, start: int, stop: int, out: Any) -> None:
-    """``out[i]`` = number of columns in which row i of A and of B agree."""
     check_array("A", A, np.uint32, shape=(None, None))
     check_array("B", B, np.uint32, shape=A.shape)
     check_array("out", out, np.uint32, shape=(A.shape[0],))
@@ -90,7 +85,6 @@ def throw_tokens(
     stop: int,
     minima: Any,
 ) -> None:
-    """Lower the bin of each token [start, stop) of the sets [first_set, last_set) to its value."""
     check_array("tokens", tokens, np.uint64, shape=(None,))
     check_array("sets", sets, np.int64, shape=(None,))
     check_array("minima", minima, np.uint32, shape=(last_set - first_set, None))
@@ -99,7 +93,6 @@ def throw_tokens(
 
 
 def densify_signatures(minima: Any, walk_key: Any, rank_key: Any, start: int, stop: int, out: Any) -> None:
-    """``out[i]`` = row i of `minima` with its empty bins filled as `minhash_one_permutation` fills them."""
     check_array("minima", minima, np.uint32, shape=(None, None))
     check_array("out", out, np.uint32, shape=minima.shape)
     m = minima.shape[1]
@@ -114,7 +107,6 @@ def densify_signatures(minima: Any, walk_key: Any, rank_key: Any, start: int, st
 def compare_bins(
     minima: Any, left: Any, right: Any, start: int, stop: int, full: Any, equal: Any, total: Any
 ) -> None:
-    """Full and equal bins of the sets ``left[p]`` and ``right[p]``, and the sum of the lesser values."""
     check_array("minima", minima, np.uint32, shape=(None, None))
     check_array("left", left, np.int64, shape=(None,))
     n = left.size

@@ -1,11 +1,12 @@
-// Multi-probe codes of signs and of steps: the twins of probe_signs and probe_steps in lsh/kernels/probing.py.
+// Multi-probe codes of signs and of steps: the twins of probe_signs and probe_steps in
+// lsh/kernels/probing.py.
 //
-// A thread takes a row's hash and makes its sets of changes as the CPU does, from a heap in memory of its own, most
-// of it in the first-level cache. Floors on an H100: 4 or 16 bytes a value are read, 4 written a probe; what takes the
-// time is some 30 n_probes log2(n_probes) dependent accesses a hash.
+// A thread takes a row's hash and makes its sets of changes as the CPU does, from a heap in memory of its
+// own, most of it in the first-level cache. Floors on an H100: 4 or 16 bytes a value are read and 4 bytes a
+// probe written; some 30 n_probes log2(n_probes) dependent accesses a hash take most of the time.
 #include "common.cuh"
 
-// What a thread works in: `room` bytes for so many changes and sets.
+// Memory of a thread: `room` bytes for its changes and sets.
 struct Workspace {
     double *squares, *sorted, *totals;
     i64* moved;
@@ -23,7 +24,7 @@ struct Workspace {
     }
 };
 
-// The `keep` least of n squares, sorted and stable: which they are, and they.
+// Find the `keep` least of n squares, in rising order: their places and themselves. The order is stable.
 __device__ i64 least_changes(Workspace& w, i64 n, i64 keep) {
     i64 kept = 0;
     for (i64 c = 0; c < n; ++c) {
@@ -41,8 +42,8 @@ __device__ i64 least_changes(Workspace& w, i64 n, i64 keep) {
     return kept;
 }
 
-// The first change after `place` whose group no change in the set `prefix` has; changes of one group share all but
-// their last `shared` bits.
+// Find the first change after `place` whose group no change of the set `prefix` has. Changes of one group
+// share all bits except their last `shared` ones.
 __device__ i64 next_change(const Workspace& w, i64 place, i64 n, i64 prefix, int shared) {
     for (i64 candidate = place + 1; candidate < n; ++candidate) {
         bool free = true;
@@ -79,7 +80,7 @@ __device__ i64 pop(Workspace& w, i64 size) {
     return least;
 }
 
-// The n_sets sets of least score of n sorted changes, at most one change of each group; the empty set first.
+// Find the n_sets sets of least score of n sorted changes, at most one of each group; the empty set is first.
 __device__ void likeliest_sets(Workspace& w, i64 n, i64 n_sets, int shared) {
     w.order[0] = 0;
     w.totals[0] = 0.0;
@@ -109,8 +110,8 @@ __device__ void likeliest_sets(Workspace& w, i64 n, i64 n_sets, int shared) {
 }
 
 extern "C" __global__ void probe_signs(const float* products, i64 stride, i64 n, i64 n_hashes, i64 power,
-                                       const u64* keys, bool mixed, u64 n_buckets, i64 n_probes, u8* memory, i64 room,
-                                       u32* out) {
+                                       const u64* keys, bool mixed, u64 n_buckets, i64 n_probes, u8* memory,
+                                       i64 room, u32* out) {
     Workspace w(memory + thread_number() * room, power, n_probes);
     for (i64 t = thread_number(); t < n * n_hashes; t += thread_count()) {
         i64 i = t / n_hashes, h = t % n_hashes;
@@ -123,14 +124,16 @@ extern "C" __global__ void probe_signs(const float* products, i64 stride, i64 n,
         likeliest_sets(w, least_changes(w, power, min(power, n_probes - 1)), n_probes, 0);
         for (i64 r = 0; r < n_probes; ++r) {
             u32 probe = code;
-            for (i64 node = w.order[r]; node > 0; node = w.prefixes[node]) probe ^= 1u << w.changes[w.lasts[node]];
+            for (i64 node = w.order[r]; node > 0; node = w.prefixes[node])
+                probe ^= 1u << w.changes[w.lasts[node]];
             out[t * n_probes + r] = mixed ? reduce_word(mix64(keys[h] ^ probe), n_buckets) : probe;
         }
     }
 }
 
 extern "C" __global__ void probe_steps(const i64* steps, const double* above, i64 n, i64 n_hashes, i64 power,
-                                       const u64* keys, u64 n_buckets, i64 n_probes, u8* memory, i64 room, u32* out) {
+                                       const u64* keys, u64 n_buckets, i64 n_probes, u8* memory, i64 room,
+                                       u32* out) {
     Workspace w(memory + thread_number() * room, 2 * power, n_probes);
     for (i64 t = thread_number(); t < n * n_hashes; t += thread_count()) {
         i64 i = t / n_hashes, h = t % n_hashes;

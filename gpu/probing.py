@@ -1,4 +1,4 @@
-"""Launchers of ``probing.cu``."""
+"""Launchers of ``probing.cu``, the twins of ``lsh/kernels/probing.py``."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ _NO_KEYS = np.zeros(1, np.uint64)
 
 
 def _room(n_changes: int, n_sets: int) -> int:
-    """Bytes that a thread works in."""
+    """Return the bytes of memory that a thread needs."""
     return 8 * (3 * n_changes + 2 * n_sets) + 4 * (n_changes + 7 * n_sets)
 
 
 def probe_signs(products: Any, n_hashes: int, power: int, keys: Any, n_buckets: Any, out: Any) -> None:
-    """Codes of the likeliest buckets of sign bits: bits flip in the order of their squared products."""
     check_array("products", products, np.float32, shape=(None, None))
     n, _, n_probes = out.shape
     check_array("out", out, np.uint32, shape=(n, n_hashes, None))
@@ -29,7 +28,6 @@ def probe_signs(products: Any, n_hashes: int, power: int, keys: Any, n_buckets: 
 
 
 def probe_steps(steps: Any, above: Any, keys: Any, n_buckets: Any, out: Any) -> None:
-    """Codes of the likeliest cells: steps change by one in the order of squared distances to the border."""
     n, n_hashes, n_probes = out.shape
     power = steps.shape[1] // n_hashes
     check_array("steps", steps, np.int64, shape=(n, power * n_hashes))

@@ -1,9 +1,10 @@
-// From rows to codes by random projections: the twins of lsh/kernels/projection_codes.py and of mix_codes.
+// From rows to codes by random projections: the twins of lsh/kernels/projection.py (projection_codes.py,
+// projection_margins.py, projection_hashed.py, and mix_codes of packing.py).
 //
 // Codes equal the CPU's bit for bit. Both are defined by the float64 product that is added up in 32 running
 // sums, feature j in sum j mod 32; float32 products only decide where their error bound leaves no doubt. A
-// warp packs 32 products of a row at a time, and computes together the exact products of those in doubt
-// (about one in a thousand), each lane being one of the 32 running sums.
+// warp packs 32 products of a row together. It computes the exact products of those in doubt (about one in a
+// thousand), each lane having one of the 32 running sums.
 //
 // Floors on an H100 (3.0 TB/s; 67 TFLOP/s float32): scale_rows reads the rows and writes them as float32, 8 d
 // bytes a row of float32. The product is cuBLAS's for dense rows, 2 d P / 67e12 s a row of P products: 94 ns
@@ -18,12 +19,12 @@
 #define SLACK 3.814697265625e-06            // 2**-18
 #define LEAST 1.1754943508222875e-38f       // 2**-126, the least normal float
 
-// A row times a power of two, and what float32 products of it err by, over the norm of the other vector: a
-// sum of m terms in any order errs by at most m u / (1 - m u) of the product of norms, u = 2**-24 (Higham
-// 2002, section 3.1), and eight more u are for rounding row, norms and bounds. Where factors are rounded before
-// they are multiplied, `rounding` is what a product may err by for that, relatively; by Cauchy and Schwarz's
-// inequality their sum errs by no more than that of the product of norms. A warp takes a row; `error` holds for
-// any order, and so is not the number that the CPU has.
+// Scale a row by a power of two, and bound the error of float32 products of it over the norm of the other
+// vector. A sum of m terms in any order errs by at most m u / (1 - m u) of the product of norms, u = 2**-24
+// (Higham 2002, section 3.1), and eight more u allow for rounding row, norms and bounds. Where factors are
+// rounded before they are multiplied, `rounding` bounds the relative error of a product from that; by Cauchy
+// and Schwarz's inequality it also bounds that of their sum over the product of norms. A warp takes a row;
+// `error` holds for any order of additions, so it is not the CPU's number.
 template <class Real>
 __device__ void scale_row(const Real* row, i64 size, double rounding, float* target, double* scale_out,
                           double* error_out) {
@@ -52,30 +53,33 @@ __device__ void scale_row(const Real* row, i64 size, double rounding, float* tar
     }
 }
 
-#define SCALE(suffix, Real)                                                                                     \
-    extern "C" __global__ void scale_rows_dense_##suffix(const Real* X, i64 d, double rounding, i64 start, i64 stop, \
-                                                         float* scaled, double* scales, double* errors) {       \
-        for (i64 i = start + warp_number(); i < stop; i += warp_count())                                        \
-            scale_row(X + i * d, d, rounding, scaled + (i - start) * d, scales + (i - start), errors + (i - start));      \
-    }                                                                                                           \
-    extern "C" __global__ void scale_rows_csr_##suffix(const i64* indptr, const Real* data, i64 begin,          \
-                                                       i64 start, i64 stop, float* scaled, double* scales,      \
-                                                       double* errors) {                                        \
-        for (i64 i = start + warp_number(); i < stop; i += warp_count())                                        \
-            scale_row(data + indptr[i], indptr[i + 1] - indptr[i], 0.0, scaled + (indptr[i] - begin),                \
-                      scales + (i - start), errors + (i - start));                                              \
+#define SCALE(suffix, Real)                                                                                \
+    extern "C" __global__ void scale_rows_dense_##suffix(const Real* X, i64 d, double rounding, i64 start, \
+                                                         i64 stop, float* scaled, double* scales,          \
+                                                         double* errors) {                                 \
+        for (i64 i = start + warp_number(); i < stop; i += warp_count())                                   \
+            scale_row(X + i * d, d, rounding, scaled + (i - start) * d, scales + (i - start),              \
+                      errors + (i - start));                                                               \
+    }                                                                                                      \
+    extern "C" __global__ void scale_rows_csr_##suffix(const i64* indptr, const Real* data, i64 begin,     \
+                                                       i64 start, i64 stop, float* scaled, double* scales, \
+                                                       double* errors) {                                   \
+        for (i64 i = start + warp_number(); i < stop; i += warp_count())                                   \
+            scale_row(data + indptr[i], indptr[i + 1] - indptr[i], 0.0, scaled + (indptr[i] - begin),      \
+                      scales + (i - start), errors + (i - start));                                         \
     }
 SCALE(float32, float)
 SCALE(float64, double)
 
-// The 32 sums by halves, as the CPU adds them; every lane gets the result.
+// Add up the 32 sums by halves, as the CPU does; every lane gets the result.
 __device__ __forceinline__ double add_up(double sum) {
     for (int by = 16; by; by /= 2) sum += __shfl_xor_sync(ALL_LANES, sum, by);
     return sum;
 }
 
-// Rows as the packing kernels see them: products in float32, and the exact product, by a whole warp.
-template <class Real> struct Dense {
+// Rows for the packing kernels: their products in float32, and the exact product, computed by a warp.
+template <class Real>
+struct Dense {
     const Real* X;
     const float* values;  // products of the rows from `start`, P of each
     i64 d, P, start;
@@ -88,7 +92,8 @@ template <class Real> struct Dense {
     }
 };
 
-template <class Real, class Index> struct Sparse {
+template <class Real, class Index>
+struct Sparse {
     const i64* indptr;
     const Index* indices;
     const Real* data;
@@ -112,7 +117,7 @@ template <class Real, class Index> struct Sparse {
     }
 };
 
-// Bit k of code h tells whether product k n_hashes + h is at least 0.
+// Pack signs: bit k of code h tells whether product k n_hashes + h is at least 0.
 template <class Rows>
 __device__ void pack_signs(const Rows& rows, const double* scales, const double* errors, const float* vectors,
                            double largest_norm, i64 d, i64 n, i64 n_hashes, i64 power, u32* out) {
@@ -125,7 +130,7 @@ __device__ void pack_signs(const Rows& rows, const double* scales, const double*
         for (i64 k = 0; k < power; ++k) {
             float value = h < n_hashes ? rows.product(i, k * n_hashes + h) : 0.0f;
             bool positive = value >= 0.0f;
-            // Nothing holds for NaN, so what came of an overflow is in doubt.
+            // No comparison holds for NaN, so the result of an overflow is in doubt.
             bool doubted = h < n_hashes && limit > 0.0 && !((value < 0.0f ? -value : value) >= limit);
             for (u32 left = __ballot_sync(ALL_LANES, doubted); left; left &= left - 1) {
                 int which = __ffs((int)left) - 1;
@@ -139,10 +144,12 @@ __device__ void pack_signs(const Rows& rows, const double* scales, const double*
     }
 }
 
-// The step of product p, and what it is the floor of; whether float32 leaves no doubt.
+// Compute the step of product p and the quotient of which it is the floor; tell whether float32 leaves no
+// doubt.
 template <class Rows>
-__device__ __forceinline__ bool sure_step(const Rows& rows, i64 i, i64 p, double by, double error, const double* norms,
-                                          const double* offsets, double width, double* quotient, double* step) {
+__device__ __forceinline__ bool sure_step(const Rows& rows, i64 i, i64 p, double by, double error,
+                                          const double* norms, const double* offsets, double width,
+                                          double* quotient, double* step) {
     *quotient = (double)rows.product(i, p) * by + offsets[p] / width;
     *step = floor(*quotient);
     double above = *quotient - *step, margin = error * norms[p] + SLACK;
@@ -153,7 +160,8 @@ __device__ __forceinline__ double exact_step(double dot, double scale, double of
     return step < -LARGEST_STEP ? -LARGEST_STEP : step > LARGEST_STEP ? LARGEST_STEP : step;
 }
 
-// Step k of hash h is floor((product k n_hashes + h + offset) / width); word = mix64(word ^ step) over k.
+// Mix steps: step k of hash h is floor((product k n_hashes + h + offset) / width); word = mix64(word ^ step)
+// over k.
 template <class Rows>
 __device__ void pack_steps(const Rows& rows, const double* scales, const double* errors, const float* vectors,
                            const double* norms, const double* offsets, double width, const u64* keys,
@@ -168,11 +176,13 @@ __device__ void pack_steps(const Rows& rows, const double* scales, const double*
             double quotient = 0.0, step = 0.0;
             bool doubted = false;
             if (h < n_hashes)
-                doubted = !sure_step(rows, i, k * n_hashes + h, by, error, norms, offsets, width, &quotient, &step);
+                doubted =
+                    !sure_step(rows, i, k * n_hashes + h, by, error, norms, offsets, width, &quotient, &step);
             for (u32 left = __ballot_sync(ALL_LANES, doubted); left; left &= left - 1) {
                 int which = __ffs((int)left) - 1;
                 i64 place = k * n_hashes + h - lane + which;
-                double exact = exact_step(rows.exact(i, scale, vectors + place * d), scale, offsets[place], width);
+                double exact =
+                    exact_step(rows.exact(i, scale, vectors + place * d), scale, offsets[place], width);
                 if (lane == which) step = exact;
             }
             word = mix64(word ^ (u64)(i64)step);
@@ -181,10 +191,10 @@ __device__ void pack_steps(const Rows& rows, const double* scales, const double*
     }
 }
 
-// Products of P vectors, each with the sign that decides its bit, for probing.
+// Compute the products of P vectors, each with the sign that decides its bit, for probing.
 template <class Rows>
-__device__ void sign_margins(const Rows& rows, const double* scales, const double* errors, const float* vectors,
-                             double largest_norm, i64 d, i64 n, i64 P, float* out) {
+__device__ void sign_margins(const Rows& rows, const double* scales, const double* errors,
+                             const float* vectors, double largest_norm, i64 d, i64 n, i64 P, float* out) {
     i64 groups = (P + 31) / 32;
     int lane = lane_number();
     for (i64 t = warp_number(); t < n * groups; t += warp_count()) {
@@ -196,7 +206,7 @@ __device__ void sign_margins(const Rows& rows, const double* scales, const doubl
             int which = __ffs((int)left) - 1;
             double dot = rows.exact(i, scales[i], vectors + (p - lane + which) * d);
             if (lane == which) {
-                size = size >= LEAST ? size : LEAST;  // what came of an overflow, NaN, too
+                size = size >= LEAST ? size : LEAST;  // also for NaN, the result of an overflow
                 value = dot >= 0.0 ? size : -size;
             }
         }
@@ -204,22 +214,24 @@ __device__ void sign_margins(const Rows& rows, const double* scales, const doubl
     }
 }
 
-// Steps of P vectors, and how far above its cell's lower border each value lies, in cells.
+// Compute the steps of P vectors, and each value's distance from its cell's lower border, in cells.
 template <class Rows>
-__device__ void step_margins(const Rows& rows, const double* scales, const double* errors, const float* vectors,
-                             const double* norms, const double* offsets, double width, i64 d, i64 n, i64 P,
-                             i64* steps, double* above) {
+__device__ void step_margins(const Rows& rows, const double* scales, const double* errors,
+                             const float* vectors, const double* norms, const double* offsets, double width,
+                             i64 d, i64 n, i64 P, i64* steps, double* above) {
     i64 groups = (P + 31) / 32;
     int lane = lane_number();
     for (i64 t = warp_number(); t < n * groups; t += warp_count()) {
         i64 i = t / groups, p = t % groups * 32 + lane;
-        double scale = scales[i], by = 1.0 / scale / width, error = errors[i] * by, quotient = 0.0, step = 0.0;
+        double scale = scales[i], by = 1.0 / scale / width, error = errors[i] * by, quotient = 0.0,
+               step = 0.0;
         bool doubted = false;
         if (p < P) doubted = !sure_step(rows, i, p, by, error, norms, offsets, width, &quotient, &step);
         for (u32 left = __ballot_sync(ALL_LANES, doubted); left; left &= left - 1) {
             int which = __ffs((int)left) - 1;
             i64 place = p - lane + which;
-            double exact = exact_step(rows.exact(i, scale, vectors + place * d), scale, offsets[place], width);
+            double exact =
+                exact_step(rows.exact(i, scale, vectors + place * d), scale, offsets[place], width);
             if (lane == which) step = exact;
         }
         if (p >= P) continue;
@@ -230,56 +242,57 @@ __device__ void step_margins(const Rows& rows, const double* scales, const doubl
 }
 
 #define DENSE_ARGUMENTS(Real) const Real *X, const float *values, i64 d, i64 P, i64 start
-#define SPARSE_ARGUMENTS(Real, Index)                                                                     \
-    const i64 *indptr, const Index *indices, const Real *data, const float *scaled, const float *panels, i64 d, \
-        i64 start, i64 begin
-#define SIGN_ARGUMENTS                                                                                     \
-    const double *scales, const double *errors, const float *vectors, double largest_norm, i64 n, i64 n_hashes, \
-        i64 power, u32 *out
-#define STEP_ARGUMENTS                                                                                        \
-    const double *scales, const double *errors, const float *vectors, const double *norms, const double *offsets, \
-        double width, const u64 *keys, u64 n_buckets, i64 n, i64 n_hashes, i64 power, u32 *out
+#define SPARSE_ARGUMENTS(Real, Index)                                                                    \
+    const i64 *indptr, const Index *indices, const Real *data, const float *scaled, const float *panels, \
+        i64 d, i64 start, i64 begin
+#define SIGN_ARGUMENTS                                                                            \
+    const double *scales, const double *errors, const float *vectors, double largest_norm, i64 n, \
+        i64 n_hashes, i64 power, u32 *out
+#define STEP_ARGUMENTS                                                                                       \
+    const double *scales, const double *errors, const float *vectors, const double *norms,                   \
+        const double *offsets, double width, const u64 *keys, u64 n_buckets, i64 n, i64 n_hashes, i64 power, \
+        u32 *out
 
-#define SIGN_MARGINS                                                                                            \
-    const double *scales, const double *errors, const float *vectors, double largest_norm, i64 n, i64 n_values, \
-        float *out
-#define STEP_MARGINS                                                                                              \
-    const double *scales, const double *errors, const float *vectors, const double *norms, const double *offsets, \
-        double width, i64 n, i64 n_values, i64 *steps, double *above
+#define SIGN_MARGINS                                                                              \
+    const double *scales, const double *errors, const float *vectors, double largest_norm, i64 n, \
+        i64 n_values, float *out
+#define STEP_MARGINS                                                                       \
+    const double *scales, const double *errors, const float *vectors, const double *norms, \
+        const double *offsets, double width, i64 n, i64 n_values, i64 *steps, double *above
 
-#define DENSE_KERNELS(suffix, Real)                                                                           \
-    extern "C" __global__ void pack_signs_dense_##suffix(DENSE_ARGUMENTS(Real), SIGN_ARGUMENTS) {             \
-        pack_signs(Dense<Real>{X, values, d, P, start}, scales, errors, vectors, largest_norm, d, n, n_hashes, \
-                   power, out);                                                                               \
-    }                                                                                                         \
-    extern "C" __global__ void pack_steps_dense_##suffix(DENSE_ARGUMENTS(Real), STEP_ARGUMENTS) {             \
-        pack_steps(Dense<Real>{X, values, d, P, start}, scales, errors, vectors, norms, offsets, width, keys, \
-                   n_buckets, d, n, n_hashes, power, out);                                                    \
-    }                                                                                                         \
-    extern "C" __global__ void sign_margins_dense_##suffix(DENSE_ARGUMENTS(Real), SIGN_MARGINS) {             \
-        sign_margins(Dense<Real>{X, values, d, P, start}, scales, errors, vectors, largest_norm, d, n,        \
-                     n_values, out);                                                                          \
-    }                                                                                                         \
-    extern "C" __global__ void step_margins_dense_##suffix(DENSE_ARGUMENTS(Real), STEP_MARGINS) {             \
-        step_margins(Dense<Real>{X, values, d, P, start}, scales, errors, vectors, norms, offsets, width, d,  \
-                     n, n_values, steps, above);                                                              \
+#define DENSE_KERNELS(suffix, Real)                                                                          \
+    extern "C" __global__ void pack_signs_dense_##suffix(DENSE_ARGUMENTS(Real), SIGN_ARGUMENTS) {            \
+        pack_signs(Dense<Real>{X, values, d, P, start}, scales, errors, vectors, largest_norm, d, n,         \
+                   n_hashes, power, out);                                                                    \
+    }                                                                                                        \
+    extern "C" __global__ void pack_steps_dense_##suffix(DENSE_ARGUMENTS(Real), STEP_ARGUMENTS) {            \
+        pack_steps(Dense<Real>{X, values, d, P, start}, scales, errors, vectors, norms, offsets, width,      \
+                   keys, n_buckets, d, n, n_hashes, power, out);                                             \
+    }                                                                                                        \
+    extern "C" __global__ void sign_margins_dense_##suffix(DENSE_ARGUMENTS(Real), SIGN_MARGINS) {            \
+        sign_margins(Dense<Real>{X, values, d, P, start}, scales, errors, vectors, largest_norm, d, n,       \
+                     n_values, out);                                                                         \
+    }                                                                                                        \
+    extern "C" __global__ void step_margins_dense_##suffix(DENSE_ARGUMENTS(Real), STEP_MARGINS) {            \
+        step_margins(Dense<Real>{X, values, d, P, start}, scales, errors, vectors, norms, offsets, width, d, \
+                     n, n_values, steps, above);                                                             \
     }
-#define SPARSE_KERNELS(suffix, Real, Index)                                                                 \
-    extern "C" __global__ void pack_signs_csr_##suffix(SPARSE_ARGUMENTS(Real, Index), SIGN_ARGUMENTS) {     \
-        pack_signs(Sparse<Real, Index>{indptr, indices, data, scaled, panels, d, start, begin}, scales, errors, \
-                   vectors, largest_norm, d, n, n_hashes, power, out);                                      \
-    }                                                                                                       \
-    extern "C" __global__ void pack_steps_csr_##suffix(SPARSE_ARGUMENTS(Real, Index), STEP_ARGUMENTS) {     \
-        pack_steps(Sparse<Real, Index>{indptr, indices, data, scaled, panels, d, start, begin}, scales, errors, \
-                   vectors, norms, offsets, width, keys, n_buckets, d, n, n_hashes, power, out);            \
-    }                                                                                                       \
-    extern "C" __global__ void sign_margins_csr_##suffix(SPARSE_ARGUMENTS(Real, Index), SIGN_MARGINS) {     \
-        sign_margins(Sparse<Real, Index>{indptr, indices, data, scaled, panels, d, start, begin}, scales, errors, \
-                     vectors, largest_norm, d, n, n_values, out);                                           \
-    }                                                                                                       \
-    extern "C" __global__ void step_margins_csr_##suffix(SPARSE_ARGUMENTS(Real, Index), STEP_MARGINS) {     \
-        step_margins(Sparse<Real, Index>{indptr, indices, data, scaled, panels, d, start, begin}, scales, errors, \
-                     vectors, norms, offsets, width, d, n, n_values, steps, above);                         \
+#define SPARSE_KERNELS(suffix, Real, Index)                                                               \
+    extern "C" __global__ void pack_signs_csr_##suffix(SPARSE_ARGUMENTS(Real, Index), SIGN_ARGUMENTS) {   \
+        pack_signs(Sparse<Real, Index>{indptr, indices, data, scaled, panels, d, start, begin}, scales,   \
+                   errors, vectors, largest_norm, d, n, n_hashes, power, out);                            \
+    }                                                                                                     \
+    extern "C" __global__ void pack_steps_csr_##suffix(SPARSE_ARGUMENTS(Real, Index), STEP_ARGUMENTS) {   \
+        pack_steps(Sparse<Real, Index>{indptr, indices, data, scaled, panels, d, start, begin}, scales,   \
+                   errors, vectors, norms, offsets, width, keys, n_buckets, d, n, n_hashes, power, out);  \
+    }                                                                                                     \
+    extern "C" __global__ void sign_margins_csr_##suffix(SPARSE_ARGUMENTS(Real, Index), SIGN_MARGINS) {   \
+        sign_margins(Sparse<Real, Index>{indptr, indices, data, scaled, panels, d, start, begin}, scales, \
+                     errors, vectors, largest_norm, d, n, n_values, out);                                 \
+    }                                                                                                     \
+    extern "C" __global__ void step_margins_csr_##suffix(SPARSE_ARGUMENTS(Real, Index), STEP_MARGINS) {   \
+        step_margins(Sparse<Real, Index>{indptr, indices, data, scaled, panels, d, start, begin}, scales, \
+                     errors, vectors, norms, offsets, width, d, n, n_values, steps, above);               \
     }
 DENSE_KERNELS(float32, float)
 DENSE_KERNELS(float64, double)
@@ -288,9 +301,9 @@ SPARSE_KERNELS(float32_int64, float, i64)
 SPARSE_KERNELS(float64_int32, double, i32)
 SPARSE_KERNELS(float64_int64, double, i64)
 
-// Products with vectors whose entries are hashed: a thread adds up the five that share a word of a feature, in the
-// order of features. Floors: 12 bytes a non-zero and row are read once, from the first-level cache after that; two
-// mixes and five products for each non-zero and five vectors.
+// Compute products with vectors whose entries are hashed: a thread adds up the five that share a word of a
+// feature, in the order of features. Floors: 12 bytes a non-zero and row are read once, from the first-level
+// cache after that; two mixes and five products for each non-zero and five vectors.
 template <class Index>
 __device__ void add_hashed(const i64* indptr, const Index* indices, const float* entries, u64 key,
                            const float* quantiles, i64 start, i64 stop, i64 n_values, float* out) {
@@ -307,19 +320,20 @@ __device__ void add_hashed(const i64* indptr, const Index* indices, const float*
             if (e * n_words + g < n_values) out[i * n_values + e * n_words + g] = sums[e];
     }
 }
-extern "C" __global__ void hashed_products_int32(const i64* indptr, const i32* indices, const float* entries, u64 key,
-                                                 const float* quantiles, i64 start, i64 stop, i64 n_values,
-                                                 float* out) {
+extern "C" __global__ void hashed_products_int32(const i64* indptr, const i32* indices, const float* entries,
+                                                 u64 key, const float* quantiles, i64 start, i64 stop,
+                                                 i64 n_values, float* out) {
     add_hashed(indptr, indices, entries, key, quantiles, start, stop, n_values, out);
 }
-extern "C" __global__ void hashed_products_int64(const i64* indptr, const i64* indices, const float* entries, u64 key,
-                                                 const float* quantiles, i64 start, i64 stop, i64 n_values,
-                                                 float* out) {
+extern "C" __global__ void hashed_products_int64(const i64* indptr, const i64* indices, const float* entries,
+                                                 u64 key, const float* quantiles, i64 start, i64 stop,
+                                                 i64 n_values, float* out) {
     add_hashed(indptr, indices, entries, key, quantiles, start, stop, n_values, out);
 }
 
-// Bit k of code h is the sign of product k n_hashes + h.
-extern "C" __global__ void signs_of_products(const float* products, i64 n, i64 n_hashes, i64 power, u32* out) {
+// Make codes of products: bit k of code h is the sign of product k n_hashes + h.
+extern "C" __global__ void signs_of_products(const float* products, i64 n, i64 n_hashes, i64 power,
+                                             u32* out) {
     for (i64 t = thread_number(); t < n * n_hashes; t += thread_count()) {
         const float* row = products + t / n_hashes * n_hashes * power + t % n_hashes;
         u32 code = 0;

@@ -1,4 +1,7 @@
-"""Launchers of ``projection.cu``: rows are scaled, multiplied by cuBLAS, and packed into codes."""
+"""Launchers of ``projection.cu``, the twins of ``lsh/kernels/projection.py``.
+
+Rows are scaled, multiplied by cuBLAS, and packed into codes.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any
 import cupy
 import numpy as np
 
-from .launch import check_array, constant, launch
+from .launch import check_array, check_csr, constant, launch
 
 __all__ = [
     "hashed_products",
@@ -25,16 +28,15 @@ __all__ = [
     "step_margins_dense",
 ]
 
-#: Products, and values of rows, that a block of rows has at most: 256 MB each.
+#: The most products, and the most values of rows, of a block of rows: 256 MB each.
 _BLOCK_VALUES = 1 << 26
-#: Entries of hashed vectors that come of one word.
+#: Entries of hashed vectors that are drawn from one word.
 _ENTRIES_A_WORD = 5
 #: Threads for each 32 products: a warp.
 _WARP = 32
 
 
 def mix_codes(keys: Any, n_buckets: Any, codes: Any) -> None:
-    """Replace every code by ``mix64(keys[h] ^ code)``, reduced to n_buckets."""
     check_array("codes", codes, np.uint32, shape=(None, keys.size))
     n, n_hashes = codes.shape
     launch("projection", "mix_codes", codes.size, constant(keys), np.uint64(n_buckets), n, n_hashes, codes)
@@ -46,11 +48,11 @@ def _blocks(start: int, stop: int, values: int) -> Iterator[tuple[int, int]]:
 
 
 def _rounding(d: int) -> float:
-    """What tensor cores may err by in a product of d numbers, over the norms, beside what float32 errs by.
+    """Bound the error of tensor cores in a product of d numbers, over the norms, beyond that of float32.
 
-    With CUPY_TF32 set they multiply factors of 11 bits, of which they cut off the others (the PTX ISA has
-    them ignore those bits), and they cut sums off too, where float32 rounds: up to four times the error of
-    each addition. Then more products are in doubt, and none is taken for what it is not.
+    With CUPY_TF32 set they multiply factors of 11 bits and cut off the other bits (the PTX ISA lets them
+    ignore these). They also cut off the bits of sums that float32 rounds, which gives up to four times the
+    error of each addition. Then more products are in doubt, and no bit or step is wrong.
     """
     if os.environ.get("CUPY_TF32", "0") in ("", "0"):
         return 0.0
@@ -73,19 +75,22 @@ def _dense(X: Any, vectors: Any, start: int, stop: int, pack: Callable[..., None
 def _sparse(
     indptr: Any, indices: Any, data: Any, vectors: Any, panels: Any, start: int, stop: int, pack: Any
 ) -> None:
-    check_array("X.indptr", indptr, np.int64, shape=(None,))
-    check_array("X.indices", indices, np.int32, np.int64, shape=(None,))
-    check_array("X.data", data, np.float32, np.float64, shape=indices.shape)
-    ours, tiles = constant(vectors), constant(panels)
-    n = stop - start
-    if n == 0:
+    suffix, ours, tiles = check_csr(indptr, indices, data), constant(vectors), constant(panels)
+    if stop == start:
         return
-    # Room for the non-zeros of all rows: where those of a range begin only the device knows.
-    scaled, scales, errors = cupy.empty(data.size, np.float32), cupy.empty(n), cupy.empty(n)
+    scaled, scales, errors = _scaled(indptr, data, start, stop)
+    rows = (indptr, indices, data, scaled, tiles, vectors.shape[1], start, 0)
+    pack(f"csr_{suffix}", rows, scales, errors, ours, start, stop - start)
+
+
+def _scaled(indptr: Any, data: Any, start: int, stop: int) -> tuple[Any, Any, Any]:
+    """Return the entries of the sparse rows [start, stop), scaled, with the rows' scales and errors."""
+    # There is room for the entries of all rows, because only the device knows where those of a range begin.
+    n, scaled = stop - start, cupy.empty(data.size, np.float32)
+    scales, errors = cupy.empty(n), cupy.empty(n)
     name = f"scale_rows_csr_{data.dtype.name}"
     launch("projection", name, n * _WARP, indptr, data, 0, start, stop, scaled, scales, errors)
-    rows = (indptr, indices, data, scaled, tiles, vectors.shape[1], start, 0)
-    pack(f"csr_{data.dtype.name}_{indices.dtype.name}", rows, scales, errors, ours, start, n)
+    return scaled, scales, errors
 
 
 def _signs(vector_norms: Any, n_hashes: int, power: int, out: Any) -> Callable[..., None]:
@@ -108,7 +113,6 @@ def _threads(n: int, n_hashes: int) -> int:
 def project_signs_dense(
     X: Any, vectors: Any, panels: Any, vector_norms: Any, n_hashes: int, start: int, stop: int, out: Any
 ) -> None:
-    """Codes of the rows [start, stop): bit k of code h tells whether product ``k n_hashes + h`` is >= 0."""
     _dense(X, vectors, start, stop, _signs(vector_norms, n_hashes, len(vectors) // n_hashes, out))
 
 
@@ -124,7 +128,6 @@ def project_signs_csr(
     stop: int,
     out: Any,
 ) -> None:
-    """`project_signs_dense` for sparse rows whose indices rise."""
     pack = _signs(vector_norms, n_hashes, len(vectors) // n_hashes, out)
     _sparse(indptr, indices, data, vectors, panels, start, stop, pack)
 
@@ -163,7 +166,6 @@ def project_steps_dense(
     stop: int,
     out: Any,
 ) -> None:
-    """Codes of the rows [start, stop): steps ``floor((product + offset) / width)``, mixed into buckets."""
     power = len(vectors) // keys.size
     _dense(X, vectors, start, stop, _steps(vector_norms, offsets, width, keys, n_buckets, power, out))
 
@@ -183,13 +185,11 @@ def project_steps_csr(
     stop: int,
     out: Any,
 ) -> None:
-    """`project_steps_dense` for sparse rows whose indices rise."""
     pack = _steps(vector_norms, offsets, width, keys, n_buckets, len(vectors) // keys.size, out)
     _sparse(indptr, indices, data, vectors, panels, start, stop, pack)
 
 
 def sign_margins_dense(X: Any, vectors: Any, panels: Any, vector_norms: Any, start: int, stop: int) -> Any:
-    """Products of the rows [start, stop) in float32, each with the sign that decides its bit."""
     pack, values = _sign_margins(vectors, vector_norms, start, stop)
     _dense(X, vectors, start, stop, pack)
     return values
@@ -198,7 +198,6 @@ def sign_margins_dense(X: Any, vectors: Any, panels: Any, vector_norms: Any, sta
 def sign_margins_csr(
     indptr: Any, indices: Any, data: Any, vectors: Any, panels: Any, vector_norms: Any, start: int, stop: int
 ) -> Any:
-    """`sign_margins_dense` for sparse rows whose indices rise."""
     pack, values = _sign_margins(vectors, vector_norms, start, stop)
     _sparse(indptr, indices, data, vectors, panels, start, stop, pack)
     return values
@@ -228,7 +227,6 @@ def step_margins_dense(
     start: int,
     stop: int,
 ) -> tuple[Any, Any]:
-    """``(steps, above)`` of the rows [start, stop): the codes' steps, and how far above each value lies."""
     pack, margins = _step_margins(vectors, vector_norms, offsets, width, start, stop)
     _dense(X, vectors, start, stop, pack)
     return margins
@@ -246,7 +244,6 @@ def step_margins_csr(
     start: int,
     stop: int,
 ) -> tuple[Any, Any]:
-    """`step_margins_dense` for sparse rows whose indices rise."""
     pack, margins = _step_margins(vectors, vector_norms, offsets, width, start, stop)
     _sparse(indptr, indices, data, vectors, panels, start, stop, pack)
     return margins
@@ -269,24 +266,12 @@ def _step_margins(
     return pack, (steps, above)
 
 
-def _entries(indptr: Any, indices: Any, data: Any, start: int, stop: int) -> Any:
-    """The rows [start, stop) scaled, as float32, in an array that has room for all rows."""
-    check_array("X.indptr", indptr, np.int64, shape=(None,))
-    check_array("X.indices", indices, np.int32, np.int64, shape=(None,))
-    check_array("X.data", data, np.float32, np.float64, shape=indices.shape)
-    entries = cupy.empty(data.size, np.float32)
-    scales, errors = cupy.empty(stop - start), cupy.empty(stop - start)
-    name = f"scale_rows_csr_{data.dtype.name}"
-    launch("projection", name, (stop - start) * _WARP, indptr, data, 0, start, stop, entries, scales, errors)
-    return entries
-
-
 def hashed_products(
     indptr: Any, indices: Any, data: Any, key: Any, quantiles: Any, start: int, stop: int, out: Any
 ) -> None:
-    """``out[i, v]``: the product of sparse row start + i, whose indices rise, and the hashed vector v."""
     check_array("out", out, np.float32, shape=(stop - start, None))
-    entries = _entries(indptr, indices, data, start, stop)
+    check_csr(indptr, indices, data)
+    entries = _scaled(indptr, data, start, stop)[0]
     _add_hashed(indptr, indices, entries, key, quantiles, start, stop, out)
 
 
@@ -310,9 +295,9 @@ def hashed_signs(
     stop: int,
     out: Any,
 ) -> None:
-    """Codes of the sparse rows [start, stop): bit k of code h is the sign of product ``k n_hashes + h``."""
     check_array("out", out, np.uint32, shape=(None, n_hashes))
-    entries = _entries(indptr, indices, data, start, stop)
+    check_csr(indptr, indices, data)
+    entries = _scaled(indptr, data, start, stop)[0]
     for left, right in _blocks(start, stop, n_hashes * power):
         products = cupy.empty((right - left, n_hashes * power), np.float32)
         _add_hashed(indptr, indices, entries, key, quantiles, left, right, products)

@@ -1,9 +1,11 @@
-// The nearest rows of some candidates of each query: the twins of sketches/kernels/rank_vectors.py and sketches/kernels/rank_sets.py.
+// The nearest rows of some candidates of each query: the twins of sketches/kernels/rank.py (rank_vectors.py
+// and rank_sets.py).
 //
-// A block takes a query: a warp (for weights a thread) compares it with a candidate's row, then the block sorts the
-// distances, ties by id. Distances are in float64 and added up in the CPU's order, 32 running sums, for vectors. The
-// CPU's float32 products that pass over most rows are left out: reading a row costs as much. Floors on an H100
-// (3.0 TB/s): a candidate's row is read once, 4 d bytes: 1 ns at d = 784; S log(S)**2 / 2 comparisons for S candidates.
+// A block takes a query: a warp (for weights a thread) compares it with a candidate's row, then the block
+// sorts the distances, ties by id. Distances of vectors are in float64 and added up in the CPU's order, in 32
+// running sums. The CPU's float32 products, which exclude most rows, are left out: reading a row costs more.
+// Floors on an H100 (3.0 TB/s): a candidate's row is read once, 4 d bytes: 1 ns at d = 784; S log(S)**2 / 2
+// comparisons for S candidates.
 #include "common.cuh"
 
 #define ANGLE 0
@@ -14,21 +16,22 @@
 #define INFINITE __longlong_as_double(0x7FF0000000000000ll)
 #define NOBODY 0x7FFFFFFFFFFFFFFFll
 
-// The 32 sums, one after the other, in every lane.
+// Add up the 32 sums, one after the other; every lane gets the result.
 __device__ double add_lanes(double sum) {
     double total = 0.0;
     for (int lane = 0; lane < 32; ++lane) total += __shfl_sync(ALL_LANES, sum, lane);
     return total;
 }
 
-template <class Real> struct Vectors {
+template <class Real>
+struct Vectors {
     static constexpr int LANES = 32;
     static constexpr bool OF_SETS = false;
     i64 metric, d;
     const double *Q, *lengths;
     const Real* rows;
 
-    // The norm of scale * (row - q), or of scale * row.
+    // Return the norm of scale * (row - q), or of scale * row.
     __device__ double length(const Real* row, const double* q, double scale) const {
         double sum = 0.0;
         for (i64 j = lane_number(); j < d; j += 32) {
@@ -37,7 +40,7 @@ template <class Real> struct Vectors {
         }
         return sqrt(add_lanes(sum));
     }
-    // The largest magnitude of row - q; NaN if there is one that is not finite.
+    // Return the largest magnitude of row - q; NaN if one is not finite.
     __device__ double largest(const Real* row, const double* q) const {
         double most = 0.0;
         bool finite = true;
@@ -54,7 +57,7 @@ template <class Real> struct Vectors {
         frexp(most, &exponent);
         return ldexp(1.0, min(-exponent, 1022));
     }
-    // sin(angle / 2) ** 2, a quarter of the squared distance of unit vectors: sharp for small angles.
+    // Return sin(angle / 2) ** 2, a quarter of the squared distance of unit vectors: exact for small angles.
     __device__ double haversine(const double* q, const Real* row) const {
         double scale = 1.0, norm = length(row, nullptr, 1.0);
         if (!(1e-125 < norm && norm < 1e125)) {
@@ -112,7 +115,7 @@ struct Bits {
     }
 };
 
-// Sets whose tokens rise; -1 where those of a row do not.
+// Sets whose tokens rise; the distance is -1 if those of a row do not.
 struct Sets {
     static constexpr int LANES = 32;
     static constexpr bool OF_SETS = true;
@@ -166,12 +169,12 @@ struct Weights {
     }
 };
 
-// Candidates are ids plus one. refused[0] falls to the least id without a row or with one that is not finite;
-// refused[1] becomes 1 where tokens of a row do not rise.
+// Rank candidates, which are ids plus one. refused[0] falls to the least id without a row or with one that is
+// not finite; refused[1] becomes 1 if the tokens of a row do not rise.
 template <class Distance, class Slot>
 __device__ void rank(const Distance& distance_of, i64 n_rows, const Slot* candidates, const i64* offsets,
-                     const i64* sizes, i64 n, i64 k, i64 first, i64 size, bool in_shared, u8* memory, u64* refused,
-                     i64* ids, double* distances) {
+                     const i64* sizes, i64 n, i64 k, i64 first, i64 size, bool in_shared, u8* memory,
+                     u64* refused, i64* ids, double* distances) {
     DYNAMIC_SHARED(unsigned char, shared);
     double* far = (double*)(in_shared ? shared : memory + blockIdx.x * size * 16);
     i64* numbers = (i64*)(far + size);
@@ -184,7 +187,7 @@ __device__ void rank(const Distance& distance_of, i64 n_rows, const Slot* candid
             double value = INFINITE;
             if ((u64)number < (u64)n_rows) value = distance_of(first + i, number);
             if (!speaks) continue;
-            // Of a forged file an id may be negative.
+            // A forged file may have negative ids.
             if (c < found && ((u64)number >= (u64)n_rows || !isfinite(value)))
                 atomicMin(refused, (u64)(number < 0 ? n_rows : number));
             if (Distance::OF_SETS && value < 0.0) atomicMax(refused + 1, (u64)1);
@@ -220,35 +223,36 @@ __device__ void rank(const Distance& distance_of, i64 n_rows, const Slot* candid
     }
 }
 
-#define CANDIDATES(Slot)                                                                                             \
-    i64 n_rows, const Slot *candidates, const i64 *offsets, const i64 *sizes, i64 n, i64 k, i64 first, i64 size,     \
-        bool in_shared, u8 *memory, u64 *refused, i64 *ids, double *distances
-#define RANKED n_rows, candidates, offsets, sizes, n, k, first, size, in_shared, memory, refused, ids, distances
+#define CANDIDATES(Slot)                                                                               \
+    i64 n_rows, const Slot *candidates, const i64 *offsets, const i64 *sizes, i64 n, i64 k, i64 first, \
+        i64 size, bool in_shared, u8 *memory, u64 *refused, i64 *ids, double *distances
+#define RANKED \
+    n_rows, candidates, offsets, sizes, n, k, first, size, in_shared, memory, refused, ids, distances
 
-#define VECTORS(suffix, Real, Slot)                                                                                  \
-    extern "C" __global__ void rank_vectors_##suffix(const double* Q, const double* lengths, const Real* rows,       \
-                                                     i64 metric, i64 d, CANDIDATES(Slot)) {                          \
-        rank(Vectors<Real>{metric, d, Q, lengths, rows}, RANKED);                                                    \
+#define VECTORS(suffix, Real, Slot)                                                                      \
+    extern "C" __global__ void rank_vectors_##suffix(                                                    \
+        const double* Q, const double* lengths, const Real* rows, i64 metric, i64 d, CANDIDATES(Slot)) { \
+        rank(Vectors<Real>{metric, d, Q, lengths, rows}, RANKED);                                        \
     }
 VECTORS(float32_uint32, float, u32)
 VECTORS(float32_uint64, float, u64)
 VECTORS(float64_uint32, double, u32)
 VECTORS(float64_uint64, double, u64)
 
-#define OTHERS(suffix, Slot)                                                                                         \
-    extern "C" __global__ void rank_bits_##suffix(const u8* Q, const u8* rows, i64 width, u32 last_mask,             \
-                                                  CANDIDATES(Slot)) {                                                \
-        rank(Bits{Q, rows, width, last_mask}, RANKED);                                                               \
-    }                                                                                                                \
-    extern "C" __global__ void rank_sets_##suffix(const u64* Q, const i64* Q_begins, const i64* Q_ends,              \
-                                                  const u64* rows, const i64* begins, const i64* ends,               \
-                                                  CANDIDATES(Slot)) {                                                \
-        rank(Sets{Q, Q_begins, Q_ends, rows, begins, ends}, RANKED);                                                 \
-    }                                                                                                                \
-    extern "C" __global__ void rank_weights_##suffix(const i64* Q, const i64* q_features, const double* q_weights,   \
-                                                     const i64* rows, const i64* features, const double* weights,    \
-                                                     CANDIDATES(Slot)) {                                             \
-        rank(Weights{Q, q_features, q_weights, rows, features, weights}, RANKED);                                    \
+#define OTHERS(suffix, Slot)                                                                                \
+    extern "C" __global__ void rank_bits_##suffix(const u8* Q, const u8* rows, i64 width, u32 last_mask,    \
+                                                  CANDIDATES(Slot)) {                                       \
+        rank(Bits{Q, rows, width, last_mask}, RANKED);                                                      \
+    }                                                                                                       \
+    extern "C" __global__ void rank_sets_##suffix(const u64* Q, const i64* Q_begins, const i64* Q_ends,     \
+                                                  const u64* rows, const i64* begins, const i64* ends,      \
+                                                  CANDIDATES(Slot)) {                                       \
+        rank(Sets{Q, Q_begins, Q_ends, rows, begins, ends}, RANKED);                                        \
+    }                                                                                                       \
+    extern "C" __global__ void rank_weights_##suffix(                                                       \
+        const i64* Q, const i64* q_features, const double* q_weights, const i64* rows, const i64* features, \
+        const double* weights, CANDIDATES(Slot)) {                                                          \
+        rank(Weights{Q, q_features, q_weights, rows, features, weights}, RANKED);                           \
     }
 OTHERS(uint32, u32)
 OTHERS(uint64, u64)

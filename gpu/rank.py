@@ -1,4 +1,7 @@
-"""Launchers of ``rank.cu``."""
+"""Launchers of ``rank.cu``, the twins of ``sketches/kernels/rank.py``.
+
+`fast_Q` and `slack` are for the CPU only; of several ids that cannot be ranked, the least is returned.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,13 @@ import cupy
 import numpy as np
 
 from ..sketches.kernels.rank_sets import UNORDERED
-from ..sketches.kernels.rank_vectors import ANGLE
-from .launch import SHARED, check_array, launch
+from ..sketches.kernels.rank_vectors import ANGLE, RANKED
+from .launch import check_array, launch_blocks
 
 __all__ = ["order_sets", "rank_bits", "rank_sets", "rank_vectors", "rank_weights"]
 
 _SLOTS = (np.uint32, np.uint64)
 _NOBODY = 2**64 - 1
-#: Bytes that blocks of queries get in all, where those of a block do not fit its shared memory.
-_MEMORY, _MOST_BLOCKS = 1 << 30, 4096
-
-# All of them: the k nearest of the candidates of each query, for queries ``first + i``; they return -1, or
-# the least id of a candidate that has no row or not a finite one, or `UNORDERED`.
 
 
 def _rank(
@@ -41,26 +39,16 @@ def _rank(
     check_array("ids", ids, np.int64, shape=(None, k))
     check_array("distances", distances, np.float64, shape=ids.shape)
     if n == 0:
-        return -1
+        return RANKED
     size = 1 << max(4, (int(sizes.max()) - 1).bit_length())
-    room = 16 * size
-    in_shared = room <= SHARED
-    blocks = max(1, min(n, _MOST_BLOCKS if in_shared else min(_MOST_BLOCKS, _MEMORY // room)))
-    memory = cupy.empty(0 if in_shared else blocks * room, np.uint8)
     refused = cupy.asarray(np.array([_NOBODY, 0], np.uint64))
-    launch(
-        "rank",
-        f"{kernel}_{candidates.dtype.name}",
-        n,
-        *(*how, n_rows, candidates, offsets, sizes, n, k, first),
-        *(size, np.bool_(in_shared), memory, refused, ids, distances),
-        blocks=blocks,
-        shared=room if in_shared else 0,
-    )
+    before = (*how, n_rows, candidates, offsets, sizes, n, k, first, size)
+    name = f"{kernel}_{candidates.dtype.name}"
+    launch_blocks("rank", name, n, 16 * size, *before, after=(refused, ids, distances))
     number, unordered = refused.tolist()
     if unordered:
         return UNORDERED
-    return -1 if number == _NOBODY else int(number)
+    return RANKED if number == _NOBODY else int(number)
 
 
 def rank_vectors(
@@ -78,7 +66,6 @@ def rank_vectors(
     ids: Any,
     distances: Any,
 ) -> int:
-    """The nearest vectors; `fast_Q` and `slack` are for the CPU, which passes over rows by them."""
     check_array("Q", Q, np.float64, shape=(None, None))
     check_array("rows", rows, np.float32, np.float64, shape=(None, Q.shape[1]))
     check_array("lengths", lengths, np.float64, shape=(len(Q),))
@@ -106,7 +93,6 @@ def rank_bits(
     ids: Any,
     distances: Any,
 ) -> int:
-    """The rows of fewest bits that differ; of the last byte, those of `last_mask`."""
     check_array("Q", Q, np.uint8, shape=(None, None))
     check_array("rows", rows, np.uint8, shape=(None, Q.shape[1]))
     how, found = (
@@ -131,7 +117,6 @@ def rank_sets(
     ids: Any,
     distances: Any,
 ) -> int:
-    """The sets of largest Jaccard similarity; set i is ``rows[begins[i]:ends[i]]``."""
     for name, tokens, starts, stops in (("Q", Q, Q_begins, Q_ends), ("rows", rows, begins, ends)):
         check_array(name, tokens, np.uint64, shape=(None,))
         check_array(f"{name} begins", starts, np.int64, shape=(None,))
@@ -156,7 +141,6 @@ def rank_weights(
     ids: Any,
     distances: Any,
 ) -> int:
-    """The rows of largest weighted Jaccard similarity."""
     for name, starts, (features, weights) in (("Q", Q, Q_csr), ("rows", rows, rows_csr)):
         check_array(f"{name} offsets", starts, np.int64, shape=(None,))
         check_array(f"{name} features", features, np.int64, shape=(None,))
@@ -166,7 +150,6 @@ def rank_weights(
 
 
 def order_sets(begins: Any, start: int, stop: int, tokens: Any, ends: Any) -> None:
-    """Sort the tokens of all sets and drop repeated ones, in place: `ends` move down."""
     check_array("tokens", tokens, np.uint64, shape=(None,))
     check_array("begins", begins, np.int64, shape=(None,))
     check_array("ends", ends, np.int64, shape=begins.shape)

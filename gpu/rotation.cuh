@@ -1,14 +1,16 @@
-// Pseudo-random rotations H D3 H D2 H D1 of rows, by a block of threads each: what hadamard.cu and
-// cross_polytope.cu share.
+// Pseudo-random rotations H D3 H D2 H D1 of rows, a block of threads for each row, for hadamard.cu and
+// cross_polytope.cu.
 //
-// Coordinates lie in shared memory (those of more than 8,192 in memory). They are read and written once for the
-// lowest seven levels of a transform, five by shuffles within a warp and two between four coordinates that a thread
-// holds, and once for every three further ones, between eight. Sums are those of the CPU, level by level.
+// Coordinates lie in shared memory (those of more than 8,192 in memory). They are read and written once for
+// the lowest seven levels of a transform, five by shuffles within a warp and two between four coordinates
+// that a thread holds, and once for every three further ones, between eight. Sums are those of the CPU, level
+// by level.
 #pragma once
 #include "common.cuh"
 
-// The levels between numbers that a thread holds, lowest first.
-template <int HELD> __device__ __forceinline__ void transform_held(float* held) {
+// Compute the levels between numbers of one thread, the lowest first.
+template <int HELD>
+__device__ __forceinline__ void transform_held(float* held) {
 #pragma unroll
     for (int half = 1; half < HELD; half *= 2)
 #pragma unroll
@@ -20,8 +22,9 @@ template <int HELD> __device__ __forceinline__ void transform_held(float* held) 
         }
 }
 
-// The levels of spans span, 2 span, ... HELD / 2 span; spans and sizes are powers of two.
-template <int HELD> __device__ __forceinline__ void transform_levels(float* block, u32 size, u32 span) {
+// Compute the levels of spans span, 2 span, ... HELD / 2 span; spans and sizes are powers of two.
+template <int HELD>
+__device__ __forceinline__ void transform_levels(float* block, u32 size, u32 span) {
     for (u32 t = threadIdx.x; t < size / HELD; t += blockDim.x) {
         // Coordinates of a thread lie `span` apart.
         u32 low = t & (span - 1);
@@ -35,12 +38,12 @@ template <int HELD> __device__ __forceinline__ void transform_levels(float* bloc
     __syncthreads();
 }
 
-// block = H D3 H D2 H D1 block, the signs of the three rounds being the bits of `masks`; n is a power of two, at
-// least 128.
+// Compute block = H D3 H D2 H D1 block; the bits of `masks` are the signs of the three rounds. n is a power
+// of two, at least 128.
 __device__ void rotate(float* block, i64 n, const u16* masks) {
     u32 size = (u32)n, lane = threadIdx.x & 31u;
     for (int turn = 0; turn < 3; ++turn, masks += size / 16) {
-        // A warp takes 128 coordinates at a time, all of its lanes together.
+        // A warp takes 128 coordinates together, with all of its lanes.
         for (u32 start = (threadIdx.x - lane) * 4; start < size; start += blockDim.x * 4) {
             float held[4];
 #pragma unroll
@@ -70,7 +73,8 @@ __device__ void rotate(float* block, i64 n, const u16* masks) {
     }
 }
 
-template <class Real> struct DenseRows {
+template <class Real>
+struct DenseRows {
     const Real* X;
     i64 d;
     __device__ i64 size(i64) const { return d; }
@@ -78,7 +82,8 @@ template <class Real> struct DenseRows {
     __device__ i64 place(i64, i64 j) const { return j; }
 };
 
-template <class Real, class Index> struct SparseRows {
+template <class Real, class Index>
+struct SparseRows {
     const i64* indptr;
     const Index* indices;
     const Real* data;
@@ -87,22 +92,25 @@ template <class Real, class Index> struct SparseRows {
     __device__ i64 place(i64 i, i64 j) const { return indices[indptr[i] + j]; }
 };
 
-// The power of two by which a row is scaled; all threads of the block get it.
-template <class Rows> __device__ double scale_of(const Rows& rows, i64 i) {
+// Return the power of two by which a row is scaled, to all threads of the block.
+template <class Rows>
+__device__ double scale_of(const Rows& rows, i64 i) {
     __shared__ double largest_of[32];
     double largest = 0.0;
-    for (i64 j = threadIdx.x; j < rows.size(i); j += blockDim.x) largest = max(largest, fabs(rows.value(i, j)));
+    for (i64 j = threadIdx.x; j < rows.size(i); j += blockDim.x)
+        largest = max(largest, fabs(rows.value(i, j)));
     for (int by = 16; by; by /= 2) largest = max(largest, __shfl_xor_sync(ALL_LANES, largest, by));
     if (lane_number() == 0) largest_of[threadIdx.x / 32] = largest;
     __syncthreads();
     for (int warp = 0; warp < (int)(blockDim.x / 32); ++warp) largest = max(largest, largest_of[warp]);
-    // The next row's numbers come only when all threads have read these.
+    // The next row's numbers are written only when all threads have read these.
     __syncthreads();
     return power_of_two(largest);
 }
 
-// A row times its scale to `block`, the other coordinates 0.
-template <class Rows> __device__ void place_row(const Rows& rows, i64 i, double scale, float* block, i64 size) {
+// Write a row times its scale to `block`, and 0 to the other coordinates.
+template <class Rows>
+__device__ void place_row(const Rows& rows, i64 i, double scale, float* block, i64 size) {
     for (i64 j = threadIdx.x; j < size; j += blockDim.x) block[j] = 0.0f;
     __syncthreads();
     for (i64 j = threadIdx.x; j < rows.size(i); j += blockDim.x)
@@ -110,13 +118,13 @@ template <class Rows> __device__ void place_row(const Rows& rows, i64 i, double 
     __syncthreads();
 }
 
-// Instances of kernels for all kinds of rows: `KERNEL(suffix, rows, type of rows, arguments that make them)`.
+// Define kernels for all kinds of rows: `KERNEL(suffix, rows, type of rows, arguments that make them)`.
 #define DENSE_ROWS(Real) const Real *X, i64 d
 #define SPARSE_ROWS(Real, Index) const i64 *indptr, const Index *indices, const Real *data
-#define FOR_ALL_ROWS(KERNEL)                                                                                     \
-    KERNEL(dense_float32, (DenseRows<float>{X, d}), DENSE_ROWS(float))                                           \
-    KERNEL(dense_float64, (DenseRows<double>{X, d}), DENSE_ROWS(double))                                         \
-    KERNEL(csr_float32_int32, (SparseRows<float, i32>{indptr, indices, data}), SPARSE_ROWS(float, i32))          \
-    KERNEL(csr_float32_int64, (SparseRows<float, i64>{indptr, indices, data}), SPARSE_ROWS(float, i64))          \
-    KERNEL(csr_float64_int32, (SparseRows<double, i32>{indptr, indices, data}), SPARSE_ROWS(double, i32))        \
+#define FOR_ALL_ROWS(KERNEL)                                                                              \
+    KERNEL(dense_float32, (DenseRows<float>{X, d}), DENSE_ROWS(float))                                    \
+    KERNEL(dense_float64, (DenseRows<double>{X, d}), DENSE_ROWS(double))                                  \
+    KERNEL(csr_float32_int32, (SparseRows<float, i32>{indptr, indices, data}), SPARSE_ROWS(float, i32))   \
+    KERNEL(csr_float32_int64, (SparseRows<float, i64>{indptr, indices, data}), SPARSE_ROWS(float, i64))   \
+    KERNEL(csr_float64_int32, (SparseRows<double, i32>{indptr, indices, data}), SPARSE_ROWS(double, i32)) \
     KERNEL(csr_float64_int64, (SparseRows<double, i64>{indptr, indices, data}), SPARSE_ROWS(double, i64))

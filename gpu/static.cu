@@ -1,9 +1,9 @@
-// Look-ups in static functions: the twins of sketches/kernels/static.py, code_kernels.py and elias_fano.py.
+// Look-ups in static functions: the twins of sketches/kernels/static.py, with codes.py and elias_fano.py.
 //
-// A thread takes a key through all ribbons of a column; threads of a warp part where filters, bumped keys and
-// long words do. Floors on an H100 (3.0 TB/s): a key reads 8 bytes and writes 8, and from the second-level
-// cache (50 MB) for each ribbon 28 bytes of the plan, which few shards share, a byte of thresholds, and
-// three or four words of the solution: two sectors of 32 bytes. A window's parity with a column is 4 population
+// A thread takes a key through all ribbons of a column; threads of a warp diverge at filters, bumped keys and
+// long words. Floors on an H100 (3.0 TB/s): a key reads 8 bytes and writes 8, and from the second-level cache
+// (50 MB) for each ribbon 28 bytes of the plan, which few shards share, a byte of thresholds, and three or
+// four words of the solution: two sectors of 32 bytes. A window's parity with a column is 4 population
 // counts, of which a processor does 16 a cycle: 11 bits of a word take 0.1 ps of the whole device.
 #include "common.cuh"
 
@@ -20,7 +20,7 @@ struct Place {
     i64 word, start;
 };
 
-// What lsh.code_kernels.Decoder holds, with the addresses of arrays on the device.
+// The fields of Decoder in sketches/kernels/codes.py, with the addresses of arrays on the device.
 struct Decoder {
     u64 shift, escape_first, escape_span, table_end, table_shift;
     const u64 *table, *classes, *words;
@@ -35,11 +35,13 @@ __device__ __forceinline__ Window window_of(u64 key) {
     return {mix64(key ^ 0x9E3779B97F4A7C15ull) | 1, mix64(key + 0xC2B2AE3D27D4EB4Full)};
 }
 
-__device__ __forceinline__ i64 start_of(u64 place, u64 n_slots) { return (i64)(((place >> 32) * n_slots) >> 32); }
+__device__ __forceinline__ i64 start_of(u64 place, u64 n_slots) {
+    return (i64)(((place >> 32) * n_slots) >> 32);
+}
 
 __device__ __forceinline__ u64 next_place(u64 place) { return mix64(place ^ 0x165667B19E3779F9ull); }
 
-// Whether a start lies above its bucket's threshold, of two bits.
+// Tell whether a start lies above its bucket's threshold, of two bits.
 __device__ __forceinline__ bool stays(const u8* thresholds, i64 first_bucket, i64 start) {
     i64 bucket = first_bucket + (start >> 8);
     int threshold = (thresholds[bucket >> 2] >> (2 * (bucket & 3))) & 3;
@@ -47,7 +49,8 @@ __device__ __forceinline__ bool stays(const u8* thresholds, i64 first_bucket, i6
     return (start & (BUCKET - 1)) >= (i64)((packed >> (16 * threshold)) & 0xFFFF);
 }
 
-__device__ Place locate(const u32* plan, i64 ribbon, i64 n_shards, const u8* thresholds, i64 shard, u64 place) {
+__device__ Place locate(const u32* plan, i64 ribbon, i64 n_shards, const u8* thresholds, i64 shard,
+                        u64 place) {
     const u32* row = plan + (ribbon * n_shards + shard) * PLAN_FIELDS;
     i64 first_bucket = row[6];
     if (row[1] > 0) {
@@ -62,7 +65,7 @@ __device__ Place locate(const u32* plan, i64 ribbon, i64 n_shards, const u8* thr
     return {(i64)row[4], start_of(next_place(place), row[5])};
 }
 
-// The parity of a window, which starts at bit `shift` of a, with the words a, b and c.
+// Return the parity of a window, which starts at bit `shift` of a, and the words a, b and c.
 __device__ __forceinline__ u64 parity(u64 a, u64 b, u64 c, int shift, Window window) {
     u64 below = (a >> shift) | ((b << 1) << (63 - shift)), above = (b >> shift) | ((c << 1) << (63 - shift));
     return __popcll((below & window.low) ^ (above & window.high)) & 1;
@@ -73,12 +76,15 @@ __device__ u64 fixed_value(const u64* solution, i64 width, Place at, Window wind
     int shift = (int)(at.start & 63);
     u64 value = 0;
     for (i64 column = 0; column < width; ++column)
-        value |= parity(first[column], first[width + column], first[2 * width + column], shift, window) << column;
+        value |= parity(first[column], first[width + column], first[2 * width + column], shift, window)
+                 << column;
     return value;
 }
 
-// The bits of slots [first_slot, first_slot + n_bits) of a key's word, the first at bit 63 - first_bit.
-__device__ u64 variable_bits(const u64* solution, Place at, Window window, i64 first_slot, i64 n_bits, i64 first_bit) {
+// Return the bits of slots [first_slot, first_slot + n_bits) of a key's word, the first at bit 63 -
+// first_bit.
+__device__ u64 variable_bits(const u64* solution, Place at, Window window, i64 first_slot, i64 n_bits,
+                             i64 first_bit) {
     i64 start = at.start + first_slot;
     const u64* first = solution + at.word + (start >> 6);
     int shift = (int)(start & 63);
@@ -87,11 +93,12 @@ __device__ u64 variable_bits(const u64* solution, Place at, Window window, i64 f
     u64 middle = (b >> shift) | ((c << 1) << (63 - shift));
     u64 highest = (c >> shift) | ((first[3] << 1) << (63 - shift));
     u64 bits = 0;
-    for (i64 j = 0; j < n_bits; ++j) bits |= parity(lowest, middle, highest, (int)j, window) << (63 - first_bit - j);
+    for (i64 j = 0; j < n_bits; ++j)
+        bits |= parity(lowest, middle, highest, (int)j, window) << (63 - first_bit - j);
     return bits;
 }
 
-// The place of the bit that `rank` others lie below.
+// Find the bit that has `rank` set bits below it.
 __device__ u64 select_bit(u64 word, u64 rank) {
     u64 place = 0;
     for (int half = 32; half; half >>= 1) {
@@ -105,10 +112,11 @@ __device__ u64 select_bit(u64 word, u64 rank) {
     return place;
 }
 
-// The i-th value of an Elias-Fano sequence.
+// Return the i-th value of an Elias-Fano sequence.
 __device__ u64 select(const u64* words, u64 low_at, u64 low_bits, u64 high_at, u64 samples_at, u64 i) {
     u64 block = i / SAMPLE, rest = i % SAMPLE, start = 0;
-    if (block > 0) start = (words[samples_at + ((block - 1) >> 1)] >> (((block - 1) & 1) << 5)) & 0xFFFFFFFFull;
+    if (block > 0)
+        start = (words[samples_at + ((block - 1) >> 1)] >> (((block - 1) & 1) << 5)) & 0xFFFFFFFFull;
     u64 k = high_at + (start >> 6), word = words[k] & (~0ull << (start & 63)), count = (u64)__popcll(word);
     while (rest >= count) {
         rest -= count;
@@ -123,7 +131,7 @@ __device__ u64 select(const u64* words, u64 low_at, u64 low_bits, u64 high_at, u
     return (high << low_bits) | (low & ((1ull << low_bits) - 1));
 }
 
-// The value of the word at the window's front; `escape` says that raw bits follow.
+// Return the value of the word at the window's front; `escape` tells whether raw bits follow.
 __device__ u64 decode(const Decoder& decoder, u64 window, bool* escape) {
     u64 word = window >> decoder.shift;
     *escape = word - decoder.escape_first < decoder.escape_span;
@@ -136,10 +144,12 @@ __device__ u64 decode(const Decoder& decoder, u64 window, bool* escape) {
 }
 
 extern "C" __global__ void check_keys(const u64* keys, i64 n, const u8* thresholds, const u64* solution,
-                                      u64 n_shards, const u32* plan, i64 ribbon, i64 purpose, i64 bits, bool* out) {
+                                      u64 n_shards, const u32* plan, i64 ribbon, i64 purpose, i64 bits,
+                                      bool* out) {
     for (i64 i = thread_number(); i < n; i += thread_count()) {
         u64 key = keys[i];
-        Place at = locate(plan, ribbon, (i64)n_shards, thresholds, (i64)__umul64hi(key, n_shards), key * n_shards);
+        Place at =
+            locate(plan, ribbon, (i64)n_shards, thresholds, (i64)__umul64hi(key, n_shards), key * n_shards);
         out[i] = fixed_value(solution, bits, at, window_of(key)) == fingerprint(key, purpose, bits);
     }
 }
@@ -150,8 +160,18 @@ extern "C" __global__ void look_up(const u64* keys, i64 n, const u8* thresholds,
                                    i64 code_bits, u64 shift, u64 escape_first, u64 escape_span, u64 table_end,
                                    u64 table_shift, u64 table, u64 classes, u64 words, u64 base, u64 step,
                                    u64 raw_base, u64 raw_bits, u64* out) {
-    Decoder decoder = {shift, escape_first, escape_span, table_end, table_shift, (const u64*)table,
-                       (const u64*)classes, (const u64*)words, base, step, raw_base, raw_bits};
+    Decoder decoder = {shift,
+                       escape_first,
+                       escape_span,
+                       table_end,
+                       table_shift,
+                       (const u64*)table,
+                       (const u64*)classes,
+                       (const u64*)words,
+                       base,
+                       step,
+                       raw_base,
+                       raw_bits};
     i64 prefix_ribbon = first_ribbon + n_filters;
     i64 code_ribbon = prefix_ribbon + (prefix_bits > 0);
     i64 raw_ribbon = code_ribbon + (n_filters + code_bits > prefix_bits);
@@ -181,7 +201,8 @@ extern "C" __global__ void look_up(const u64* keys, i64 n, const u8* thresholds,
         if (code_bits > prefix_bits) {
             bits |= variable_bits(solution, code, window, n_filters, done - prefix_bits, prefix_bits);
             if (bits >> shift >= table_end && code_bits > done)
-                bits |= variable_bits(solution, code, window, n_filters + done - prefix_bits, code_bits - done, done);
+                bits |= variable_bits(solution, code, window, n_filters + done - prefix_bits,
+                                      code_bits - done, done);
         }
         bool escape;
         u64 value = decode(decoder, bits, &escape);

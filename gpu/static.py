@@ -1,4 +1,4 @@
-"""Launchers of ``static.cu``."""
+"""Launchers of ``static.cu``, the twins of ``sketches/kernels/static.py``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["address_of", "check_keys", "look_up"]
 
 
 def address_of(array: Any) -> np.uint64:
-    """Where `array`, which stays in main memory, lies on the device; good as long as both live."""
+    """Return the address of the device's copy of `array`; it is valid while both live."""
     return np.uint64(constant(array).data.ptr)
 
 
@@ -33,7 +33,6 @@ def check_keys(
     bits: int,
     out: Any,
 ) -> None:
-    """``out[i]``: whether key i has its fingerprint in a fixed ribbon of `bits` columns."""
     _check(keys, thresholds, solution)
     check_array("out", out, np.bool_, shape=keys.shape)
     where = (thresholds, solution, np.uint64(n_shards), constant(plan), ribbon)
@@ -55,7 +54,6 @@ def look_up(
     decoder: Any,
     out: Any,
 ) -> None:
-    """The values of all keys in one column; `decoder` holds addresses of `address_of`."""
     _check(keys, thresholds, solution)
     check_array("out", out, np.uint64, shape=keys.shape)
     where = (thresholds, solution, np.uint64(n_shards), constant(plan), first_ribbon)

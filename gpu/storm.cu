@@ -1,18 +1,20 @@
 // Products of the signs of a frame's projections: the twin of sketches/kernels/storm.py.
 //
-// A warp takes a frame and CHUNK rows. Signs of 32 rows become words by ballots, one word a lane; lane i counts the
-// pairs (i, i + s) for every s, the other word coming by a shuffle: 32 rows cost 32 ballots and 31 times a
-// shuffle, an exclusive or and a count of bits for 496 pairs. Floors on an H100 (3.0 TB/s): 4 bytes a row and frame
-// are read, 1.3 ps; about 6 instructions a row and frame of a warp's, 0.7 ps of the whole device.
+// A warp takes a frame and CHUNK rows. Signs of 32 rows become words by ballots, one word a lane; lane i
+// counts the pairs (i, i + s) for every s, the other word coming by a shuffle: 32 rows cost 32 ballots and 31
+// times a shuffle, an exclusive or and a count of bits for 496 pairs. Floors on an H100 (3.0 TB/s): 4 bytes a
+// row and frame are read, 1.3 ps; a warp takes about 6 instructions a row and frame, 0.7 ps of the whole
+// device.
 #include "common.cuh"
 
 #define CHUNK 2048
 
 template <class Counter>
-__device__ void sign_products(const u32* codes, i64 n, i64 B, int n_signs, i64 start, i64 stop, Counter* counts) {
+__device__ void sign_products(const u32* codes, i64 n, i64 B, int n_signs, i64 start, i64 stop,
+                              Counter* counts) {
     int lane = lane_number();
     i64 width = stop - start, chunks = (n + CHUNK - 1) / CHUNK, pairs = (i64)n_signs * (n_signs - 1) / 2;
-    // Neighbouring warps take neighbouring frames: their codes lie in the same lines.
+    // Neighbouring warps take neighbouring frames, because their codes lie in the same lines.
     for (i64 t = warp_number(); t < width * chunks; t += warp_count()) {
         i64 b = start + t % width, first = t / width * CHUNK, last = min(n, first + CHUNK);
         int sums[32];
@@ -38,11 +40,11 @@ __device__ void sign_products(const u32* codes, i64 n, i64 B, int n_signs, i64 s
     }
 }
 
-extern "C" __global__ void add_sign_products_int32(const u32* codes, i64 n, i64 B, i64 n_signs, i64 start, i64 stop,
-                                                   i32* counts) {
+extern "C" __global__ void add_sign_products_int32(const u32* codes, i64 n, i64 B, i64 n_signs, i64 start,
+                                                   i64 stop, i32* counts) {
     sign_products(codes, n, B, (int)n_signs, start, stop, counts);
 }
-extern "C" __global__ void add_sign_products_int64(const u32* codes, i64 n, i64 B, i64 n_signs, i64 start, i64 stop,
-                                                   i64* counts) {
+extern "C" __global__ void add_sign_products_int64(const u32* codes, i64 n, i64 B, i64 n_signs, i64 start,
+                                                   i64 stop, i64* counts) {
     sign_products(codes, n, B, (int)n_signs, start, stop, counts);
 }

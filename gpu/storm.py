@@ -1,4 +1,4 @@
-"""Launchers of ``storm.cu``."""
+"""Launchers of ``storm.cu``, the twins of ``sketches/kernels/storm.py``."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from .launch import check_array, launch
 
 __all__ = ["add_sign_products"]
 
-#: Rows that a warp takes, as in the kernel.
+#: Rows that a warp takes, as in ``storm.cu``.
 _CHUNK = 2048
 
 
 def add_sign_products(codes: Any, n_signs: int, start: int, stop: int, counts: Any) -> None:
-    """``counts[b, p] += `` the sum over rows of sign i times sign j, p the number of the pair i < j."""
     check_array("codes", codes, np.uint32, shape=(None, None))
     n, B = codes.shape
     check_array("counts", counts, np.int32, np.int64, shape=(B, n_signs * (n_signs - 1) // 2))

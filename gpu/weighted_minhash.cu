@@ -1,9 +1,10 @@
 // Weighted MinHash: the twins of weighted_minhash and overlap_weights in lsh/kernels/weighted_minhash.py.
 //
-// A warp takes a row and 32 hashes, a lane each; features and logarithms of weights are made by a lane each and
-// shown to the others. Every random number is drawn where it is needed: what the CPU shares between rows, three
-// logarithms and two divisions a feature and hash, costs less here than keeping it. Floors on an H100 (34 TFLOP/s
-// float64): some 120 operations a non-zero and hash, 3.5 ps; 16 bytes a non-zero and 4 a value pass through memory.
+// A warp takes a row and 32 hashes, one for each lane. Each lane computes features and logarithms of weights
+// and passes them to the others. Every random number is drawn where it is needed: three logarithms and two
+// divisions a feature and hash, which the CPU shares between rows, cost less here than keeping them. Floors
+// on an H100 (34 TFLOP/s float64): some 120 operations a non-zero and hash, 3.5 ps; 16 bytes a non-zero and 4
+// a value pass through memory.
 #include "common.cuh"
 
 #define LN2 0.6931471805599453
@@ -11,7 +12,7 @@
 #define EMPTY 0xFFFFFFFFu
 #define INFINITE __longlong_as_double(0x7FF0000000000000ll)
 
-// The logarithm of a positive number that is not subnormal, operation by operation as the CPU has it.
+// Return the logarithm of a positive number that is not subnormal, by the CPU's operations.
 __device__ double log_normal_number(double x) {
     u64 shifted = (u64)__double_as_longlong(x) - 0x3FE6A09E667F3BCDull;
     double e = (double)((i64)shifted >> 52);
@@ -38,8 +39,8 @@ __device__ __forceinline__ double exponentials(u64 word) {
     return -log_normal_number(u * v * 8.881784197001252e-16);  // 2**-50
 }
 
-extern "C" __global__ void weighted_minhash(const i64* offsets, const u64* indices, const double* weights, u64 key,
-                                            const u64* keys, i64 n, i64 m, u32* out) {
+extern "C" __global__ void weighted_minhash(const i64* offsets, const u64* indices, const double* weights,
+                                            u64 key, const u64* keys, i64 n, i64 m, u32* out) {
     i64 groups = (m + 31) / 32;
     int lane = lane_number();
     for (i64 task = warp_number(); task < n * groups; task += warp_count()) {
@@ -75,10 +76,11 @@ extern "C" __global__ void weighted_minhash(const i64* offsets, const u64* indic
     }
 }
 
-// The sum of the lesser over that of the greater weights of each pair of rows, a thread each.
+// Compute the sum of the lesser over that of the greater weights of each pair of rows, a thread for each
+// pair.
 extern "C" __global__ void overlap_weights(const i64* x_indptr, const i64* x_indices, const double* x_data,
-                                           const i64* y_indptr, const i64* y_indices, const double* y_data, i64 start,
-                                           i64 stop, i64 n_y, double* out) {
+                                           const i64* y_indptr, const i64* y_indices, const double* y_data,
+                                           i64 start, i64 stop, i64 n_y, double* out) {
     for (i64 t = thread_number(); t < (stop - start) * n_y; t += thread_count()) {
         i64 i = start + t / n_y, j = t % n_y;
         i64 a = x_indptr[i], a_stop = x_indptr[i + 1], b = y_indptr[j], b_stop = y_indptr[j + 1];

@@ -1,4 +1,4 @@
-"""Launchers of ``weighted_minhash.cu``."""
+"""Launchers of ``weighted_minhash.cu``, the twins of ``lsh/kernels/weighted_minhash.py``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ __all__ = ["overlap_weights", "weighted_minhash"]
 
 
 def weighted_minhash(offsets: Any, indices: Any, weights: Any, key: Any, keys: Any, out: Any) -> None:
-    """Values of sparse rows whose weights are at least 0: for each hash those of the feature of least a."""
     n, m = offsets.size - 1, keys.size
     check_array("offsets", offsets, np.int64, shape=(None,))
     check_array("indices", indices, np.uint64, shape=(None,))
@@ -33,7 +32,6 @@ def overlap_weights(
     stop: int,
     out: Any,
 ) -> None:
-    """``out[i, j]`` = the sum of the lesser over that of the greater weights of two rows; 1 if all are 0."""
     for name, rows in (("X", (x_indptr, x_indices, x_data)), ("Y", (y_indptr, y_indices, y_data))):
         for part, array, dtype in zip(
             ("indptr", "indices", "data"), rows, (np.int64, np.int64, np.float64), strict=True

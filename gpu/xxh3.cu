@@ -6,7 +6,8 @@
 #include "xxh3.cuh"
 
 extern "C" __global__ void hash_u64(const u64* values, u64 seed, i64 start, i64 stop, u64* out) {
-    for (i64 i = start + thread_number(); i < stop; i += thread_count()) out[i] = xxh3_64_u64(values[i], seed);
+    for (i64 i = start + thread_number(); i < stop; i += thread_count())
+        out[i] = xxh3_64_u64(values[i], seed);
 }
 
 extern "C" __global__ void hash_slices(const u8* data, const i64* offsets, u64 seed, i64 start, i64 stop,

@@ -9,8 +9,7 @@ __constant__ u64 XXH3_SECRET[24] = {
     0xcb00c391bb52283cull, 0xa32e531b8b65d088ull, 0x4ef90da297486471ull, 0xd8acdea946ef1938ull,
     0x3f349ce33f76faa8ull, 0x1d4f0bc7c7bbdcf9ull, 0x3159b4cd4be0518aull, 0x647378d9c97e9fc8ull,
     0xc3ebd33483acc5eaull, 0xeb6313faffa081c5ull, 0x49daf0b751dd0d17ull, 0x9e68d429265516d3ull,
-    0xfca1477d58be162bull, 0xce31d07ad1b8f88full, 0x280416958f3acb45ull, 0x7e404bbbcafbd7afull
-};
+    0xfca1477d58be162bull, 0xce31d07ad1b8f88full, 0x280416958f3acb45ull, 0x7e404bbbcafbd7afull};
 
 #define P32_1 0x9E3779B1ull
 #define P32_2 0x85EBCA77ull
@@ -23,8 +22,8 @@ __constant__ u64 XXH3_SECRET[24] = {
 #define MX_1 0x165667919E3779F9ull
 #define MX_2 0x9FB21C651E98DF25ull
 
-// A word at any address, from the two aligned ones around it: GPUs load aligned words only. No word is read
-// that holds none of the bytes asked for.
+// Load a word at any address, from the two aligned ones around it: GPUs load aligned words only. No word is
+// read that has none of the requested bytes.
 __device__ __forceinline__ u64 load_u64(const u8* at) {
     u64 address = (u64)at;
     const u64* word = (const u64*)(address & ~7ull);
@@ -51,12 +50,12 @@ __device__ __forceinline__ u64 avalanche_short(u64 h) {
     h = (h ^ h >> 29) * P64_3;
     return h ^ h >> 32;
 }
-// The secret's word at a byte offset.
+// Return the secret's word at a byte offset.
 __device__ __forceinline__ u64 secret(int offset) {
     int j = offset >> 3, shift = 8 * (offset & 7);
     return shift ? XXH3_SECRET[j] >> shift | XXH3_SECRET[j + 1] << (64 - shift) : XXH3_SECRET[j];
 }
-// The same of the secret that a seed derives: added to even words, subtracted from odd ones.
+// Return the same word of a seed's secret: the seed is added to even words and subtracted from odd ones.
 __device__ __forceinline__ u64 secret_word(int offset, u64 seed) {
     int j = offset >> 3, shift = 8 * (offset & 7);
     u64 even = XXH3_SECRET[j] + (j & 1 ? 0 - seed : seed);
@@ -73,7 +72,7 @@ __device__ __forceinline__ u64 hash_4_to_8(u64 swapped, u64 length, u64 seed) {
     h *= MX_2;
     return h ^ h >> 28;
 }
-// Of the eight little-endian bytes of a word.
+// Hash the eight little-endian bytes of a word.
 __device__ __forceinline__ u64 xxh3_64_u64(u64 value, u64 seed) {
     return hash_4_to_8(rotate(value, 32), 8, seed);
 }
@@ -99,8 +98,7 @@ __device__ inline u64 hash_long(const u8* data, i64 length, u64 seed) {
         accumulate(data + 64 * stripe, key, seed, a);
         if (key == 120) {
 #pragma unroll
-            for (int i = 0; i < 8; ++i)
-                a[i] = (a[i] ^ a[i] >> 47 ^ secret_word(128 + 8 * i, seed)) * P32_1;
+            for (int i = 0; i < 8; ++i) a[i] = (a[i] ^ a[i] >> 47 ^ secret_word(128 + 8 * i, seed)) * P32_1;
         }
     }
     accumulate(data + length - 64, 121, seed, a);
@@ -118,7 +116,7 @@ __device__ inline u64 xxh3_64(const u8* data, i64 length, u64 seed) {
     if (length > 16) {
         u64 h = (u64)length * P64_1;
         if (length <= 128) {
-            // From the middle outwards, as many pairs as there are: 1 for 17 to 32 bytes, up to 4.
+            // Mix all pairs from the middle outwards: one for 17 to 32 bytes, up to four.
             for (int i = (int)(length - 1) / 32; i >= 0; --i)
                 h += mix_16(data + 16 * i, 32 * i, seed) + mix_16(end - 16 * (i + 1), 32 * i + 16, seed);
             return avalanche(h);

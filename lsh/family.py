@@ -23,6 +23,7 @@ from .inputs.rows import Rows
 from .metric import METRICS
 from .support.checks import check_int, renamed
 from .support.configured import Configured, differing_field, register
+from .support.types import RowsLike
 
 __all__ = ["HashFamily", "RowsToCodes", "check_same_family", "family_from_config"]
 
@@ -81,11 +82,8 @@ class HashFamily(Configured, ABC):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         register(HashFamily._registry, cls)
-        if "read_rows" not in vars(cls) and not {"hash", "hash_query", "probe"}.isdisjoint(vars(cls)):
-            # Such a method may not know the rows that a base class reads.
-            setattr(cls, "read_rows", HashFamily.read_rows)  # noqa: B010
 
-    def read_rows(self, X: Any, name: str = "X") -> Rows:
+    def read_rows(self, X: RowsLike, name: str = "X") -> Rows:
         """Check rows once, so that `hash`, `hash_query` and `probe` take them, and cuts of them, as they are.
 
         A sketch reads a whole batch before it changes anything, and then hashes it block by block.
@@ -109,15 +107,21 @@ class HashFamily(Configured, ABC):
 
         Notes
         -----
-        The default serves families that check rows in `hash`: it counts the rows, and its cuts are plain
-        slices of `X`. A family that overrides it can rely on its own `Rows` in `hash`, which begins with
-        ``rows = self.read_rows(X)``. A subclass that overrides `hash`, `hash_query` or `probe` alone gets
-        the default again.
+        A family of the library returns its own `Rows`. A user's family checks rows in `hash`: its rows are
+        counted, and their cuts are plain slices of `X`. That is also so for a subclass of any family that
+        overrides `hash`, `hash_query` or `probe`.
         """
+        names, classes = ("_read", "hash", "hash_query", "probe"), type(self).__mro__
+        places = [next(i for i, cls in enumerate(classes) if name in vars(cls)) for name in names]
+        reader = type(self) if places[0] == min(places) else HashFamily
+        return reader._read(self, X, name)
+
+    def _read(self, X: Any, name: str = "X") -> Rows:
+        """Return the rows that `hash` takes. A family that overrides it begins `hash` with this call."""
         return read_raw_rows(X, name)
 
     @abstractmethod
-    def hash(self, X: Any) -> NDArray[np.uint32]:
+    def hash(self, X: RowsLike) -> NDArray[np.uint32]:
         """Return the codes of rows.
 
         Parameters
@@ -135,7 +139,7 @@ class HashFamily(Configured, ABC):
             If the rows are not what the family takes.
         """
 
-    def hash_query(self, Q: Any) -> NDArray[np.uint32]:
+    def hash_query(self, Q: RowsLike) -> NDArray[np.uint32]:
         """Return the codes of query rows: those of `hash`, unless the family treats queries differently.
 
         Parameters
@@ -155,7 +159,7 @@ class HashFamily(Configured, ABC):
         with renamed("X", "Q"):
             return self.hash(Q)
 
-    def probe(self, Q: Any, n_probes: int) -> NDArray[np.uint32]:
+    def probe(self, Q: RowsLike, n_probes: int) -> NDArray[np.uint32]:
         """Return the codes of the `n_probes` buckets of each hash that are likeliest to contain neighbours.
 
         The buckets beside the query's own contain neighbours that narrowly missed it. With several probes,
@@ -256,7 +260,7 @@ class HashFamily(Configured, ABC):
         return check_distances(distance, self._largest_distance)
 
     @abstractmethod
-    def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:
+    def kernel(self, X: RowsLike, Y: RowsLike) -> NDArray[np.float64]:
         """Return exact collision probabilities of all pairs of rows: the slow reference.
 
         For a family that treats queries differently, `X` are queries and `Y` are data.

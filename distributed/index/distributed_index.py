@@ -13,6 +13,7 @@ from ...errors import DistributedError
 from ...lsh.family import HashFamily
 from ...lsh.support.backend import backend_named, to_host
 from ...lsh.support.checks import check_choice, check_int
+from ...lsh.support.types import RowsLike
 from ...sketches.neighbours.index import LSHIndex, Neighbours
 from ..ranks.comm import Communicator, communicator
 from ..ranks.merge import check_configurations
@@ -130,7 +131,7 @@ class DistributedIndex:
 
     # -- updates ----------------------------------------------------------------------------------
 
-    def add(self, X: Any, ids: ArrayLike | None = None, *, first_id: int | None = None) -> Self:
+    def add(self, X: RowsLike, ids: ArrayLike | None = None, *, first_id: int | None = None) -> Self:
         """Add rows; each rank adds its own.
 
         Parameters
@@ -200,7 +201,7 @@ class DistributedIndex:
 
     # -- queries ----------------------------------------------------------------------------------
 
-    def query(self, Q: Any, k: int = 10, *, aggregation: str = "exact") -> Neighbours:
+    def query(self, Q: RowsLike, k: int = 10, *, aggregation: str = "exact") -> Neighbours:
         """Return the k rows on all ranks that share the most buckets with each query.
 
         Parameters

@@ -14,7 +14,8 @@ import numpy as np
 
 from ...lsh.kernels.compiled import kernel
 from ...lsh.kernels.words import mix64
-from ...sketches.kernels.heaps import is_less_frequent, sift_least_frequent
+from ...sketches.kernels.heaps import keep_best
+from ...sketches.kernels.index_query import write_frequent
 
 __all__ = ["cells_of_buckets", "merge_cells", "top_of_cells"]
 
@@ -66,10 +67,9 @@ def top_of_cells(cells, votes, keys, start, stop, out_ids, out_counts):
     n_rows, width = cells.shape[1], cells.shape[2]
     k = out_ids.shape[1]
     mask = np.uint64(width - 1)
-    best = np.empty(k, cells.dtype)
-    best_counts = np.empty(k, np.int32)
+    best, best_keys = np.empty(k, cells.dtype), np.empty(k, np.int32)
     for i in range(start, stop):
-        found = 0
+        n_best = 0
         for r in range(n_rows):
             for c in range(width):
                 slot = cells[i, r, c]
@@ -77,30 +77,12 @@ def top_of_cells(cells, votes, keys, start, stop, out_ids, out_counts):
                 if count == 0:
                     continue
                 # An id is taken from the first row that has it, with the most votes of any row.
-                first = True
+                is_new = True
                 for other in range(n_rows):
                     place = np.int64(mix64(np.uint64(slot) ^ keys[other]) & mask)
                     if cells[i, other, place] == slot and votes[i, other, place] > 0:
-                        first &= other >= r
+                        is_new &= other >= r
                         count = max(count, votes[i, other, place])
-                if not first:
-                    continue
-                if found < k:
-                    best[found], best_counts[found] = slot, count
-                    found += 1
-                    if found == k:
-                        for root in range(k // 2 - 1, -1, -1):
-                            sift_least_frequent(best, best_counts, root, k)
-                elif is_less_frequent(best_counts[0], best[0], count, slot):
-                    best[0], best_counts[0] = slot, count
-                    sift_least_frequent(best, best_counts, 0, k)
-        if found < k:
-            for root in range(found // 2 - 1, -1, -1):
-                sift_least_frequent(best, best_counts, root, found)
-        for last in range(found - 1, -1, -1):
-            out_ids[i, last] = np.int64(best[0]) - 1
-            out_counts[i, last] = best_counts[0]
-            best[0], best_counts[0] = best[last], best_counts[last]
-            sift_least_frequent(best, best_counts, 0, last)
-        out_ids[i, found:] = -1
-        out_counts[i, found:] = 0
+                if is_new:
+                    n_best = keep_best(slot, -count, k, 0, n_best, best, best_keys)
+        write_frequent(best, best_keys, n_best, i, out_ids, out_counts)

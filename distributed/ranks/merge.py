@@ -1,4 +1,4 @@
-"""Merging the sketches of all ranks: an all-reduce of their arrays."""
+"""Merge the sketches of all ranks by an all-reduce of their arrays."""
 
 from __future__ import annotations
 
@@ -20,63 +20,64 @@ S = TypeVar("S", bound=MergeableSketch)
 
 
 class _Description(NamedTuple):
-    """What ranks tell each other of a sketch before its arrays are sent."""
+    """The description of a sketch that ranks exchange before its arrays are sent."""
 
     cls: str
     config: dict[str, Any]
     dtypes: dict[str, str]
-    #: Of each integer sum, a bound of its counters' magnitude.
+    #: A bound of the magnitude of each integer sum's counters.
     bounds: dict[str, int]
-    #: What `_check_parts` of the class looks at.
+    #: The numbers that `check_parts` of the class compares.
     part: tuple[int, ...]
-    #: Whether the arrays are a copy of what lies on a GPU.
+    #: True if the arrays are a copy in main memory of arrays on a GPU.
     staged: bool
 
 
 def merge_over_ranks(sketch: S, comm: Any = None, *, cuda_aware: bool | None = None) -> S:
-    """Merge the sketches of all ranks, in place: then every rank has the sketch of all data.
+    """Merge the sketches of all ranks in place, so that every rank has the sketch of all data.
 
     Parameters
     ----------
     sketch : MergeableSketch
-        This rank's; of one class and configuration on every rank.
+        This rank's sketch. All ranks have sketches of one class and configuration.
     comm : mpi4py communicator or Communicator, optional
-        All ranks if MPI started this process. Without MPI, or on one rank, nothing is to be done and
+        All ranks if MPI started this process. Without MPI, or on one rank, the function does nothing and
         mpi4py is not needed.
     cuda_aware : bool, optional
-        Whether the MPI library takes memory of GPUs. If not, sketches there travel through main memory: a
-        copy each way. By default it is asked, by the ``mpi_memory_alloc_kinds`` of MPI 4.1.
+        True if the MPI library reads and writes memory of GPUs. If it does not, sketches on GPUs travel
+        through main memory, with a copy each way. By default, the MPI library is asked by
+        ``mpi_memory_alloc_kinds`` of MPI 4.1.
 
     Returns
     -------
-    The sketch itself, equal on every rank.
+    MergeableSketch
+        The sketch itself, which is equal on every rank.
 
     Raises
     ------
     IncompatibleSketchError
-        On every rank, naming the first field that differs, or the ids that two ranks gave to different rows
-        of an `LSHIndex`. Nothing is changed.
+        On every rank. It names the first field that differs, or the ids that two ranks gave to different
+        rows of an `LSHIndex`. Nothing is changed.
     OverflowError
         On every rank, if a 64-bit counter could wrap. Nothing is changed.
     DistributedError
-        On every rank, if one of them fails, for want of memory for one: nothing is changed then, save
-        when a sketch's own reduction raises.
+        On every rank, if one of them fails, for example because it has too little memory. Nothing is changed
+        then, unless a reduction of the sketch's own has failed.
 
     Notes
     -----
-    The arrays travel as they lie in memory. Sums, maxima, minima and bitwise ors go through MPI's
-    all-reduce in pieces that fit a cache: a rank sends ``2 (p - 1) / p * sketch.nbytes`` bytes of p
-    ranks. Counters widen on every rank when the sum of the ranks' bounds asks for it.
+    The arrays travel as they lie in memory. Sums, maxima, minima and bitwise ors go through MPI's all-reduce
+    in pieces that fit a cache. Each of p ranks sends ``2 (p - 1) / p * sketch.nbytes`` bytes. Counters widen
+    on every rank if the sum of the ranks' bounds requires it.
 
-    A sketch's own reductions go up a binary tree in ceil(log2(p)) rounds and the result is broadcast;
-    a rank then needs memory for a second copy of those arrays.
+    A sketch's own reductions go up a binary tree in ceil(log2(p)) rounds, and the result is broadcast. A
+    rank then needs memory for a second copy of those arrays.
 
-    Sums of floating-point numbers are equal on all ranks, but depend on the number of ranks in their
-    last bits.
+    Sums of floating-point numbers are equal on all ranks, but their last bits depend on the number of ranks.
 
     Examples
     --------
-    Under ``mpiexec -n 4 python count.py`` this counts every rank's keys:
+    Under ``mpiexec -n 4 python count.py`` this counts the keys of all ranks:
 
     >>> import mergesketch
     >>> from mergesketch.distributed import communicator, merge_over_ranks
@@ -159,7 +160,7 @@ def check_configurations(every: Sequence[tuple[str, Mapping[str, Any]]]) -> None
 
 
 def _sum_bounds(state: SketchState, every: list[_Description], comm: Communicator) -> dict[str, int]:
-    """Bound each integer sum over all ranks; measure it again if it would ask for wider counters."""
+    """Bound each integer sum over all ranks; measure it again if it would require wider counters."""
     sums = {name: sum(other.bounds[name] for other in every) for name in every[0].bounds}
     tight = [name for name, total in sums.items() if total > _largest(every, name)]
     if tight:
@@ -179,7 +180,7 @@ def _largest(every: list[_Description], name: str) -> int:
 def _common_dtypes(
     state: SketchState, every: list[_Description], bounds: Mapping[str, int]
 ) -> dict[str, np.dtype[Any]]:
-    """Each array's dtype on all ranks: the widest that one has, and wide enough for the sum."""
+    """Return a dtype for each array: the widest on any rank, and wide enough for the sum over all ranks."""
     dtypes = {}
     for name, spec in state.specs.items():
         dtype = np.result_type(*(other.dtypes[name] for other in every))
@@ -199,7 +200,7 @@ def _common_dtypes(
 
 def _reduce_own(sketch: MergeableSketch, room: Mapping[str, NDArray[Any]], comm: Communicator) -> None:
     """Merge the arrays named in `room` up a tree, by reductions of the sketch's own; overwrites `room`."""
-    failed: Exception | None = None
+    failure: Exception | None = None
     arrays = sketch.state.arrays
     for other, receives in comm.tree_rounds():
         for name in room:
@@ -208,15 +209,15 @@ def _reduce_own(sketch: MergeableSketch, room: Mapping[str, NDArray[Any]], comm:
             else:
                 comm.send(arrays[name], other)
         try:
-            if receives and failed is None:
+            if receives and failure is None:
                 sketch.reduce_arrays(room)
         except Exception as error:
-            # The ranks above still wait for this one, so it goes on to send.
-            failed = error
+            # This rank must still send, because the ranks above wait for it.
+            failure = error
     with comm.agree():
-        if failed is not None:
-            raise failed
-        # What is broadcast must be right as it is: another rank does not know how it came about.
+        if failure is not None:
+            raise failure
+        # The state is brought into its final form here, because other ranks take the arrays as they are.
         arrays = sketch.state.arrays
     for name in room:
         comm.broadcast(arrays[name])

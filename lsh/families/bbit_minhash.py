@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -12,6 +10,7 @@ from ..inputs.arrays import check_array
 from ..kernels import bbit_minhash
 from ..support.backend import as_array, backend_of, check_one_device
 from ..support.checks import check_choice, check_int
+from ..support.types import RowsLike
 from .minhash import MinHash
 
 __all__ = ["BBitMinHash"]
@@ -100,7 +99,7 @@ class BBitMinHash(MinHash):
         """Number of 64-bit words of a set's packed codes."""
         return -(-self.n_hashes * self.bits // 64)
 
-    def packed(self, sets: Any) -> NDArray[np.uint64]:
+    def packed(self, sets: RowsLike) -> NDArray[np.uint64]:
         """Return the packed codes of sets.
 
         Parameters
@@ -118,7 +117,7 @@ class BBitMinHash(MinHash):
         TypeError, ValueError
             If `sets` has none of these forms.
         """
-        rows = self.read_rows(sets, "sets")
+        rows = self._read(sets, "sets")
         backend, write_codes = rows.backend, self._coder(rows)
         out: NDArray[np.uint64] = backend.xp.empty((rows.n, self.n_words), np.uint64)
         together = max(1, _BLOCK_CODES[backend.device] // self.n_hashes)

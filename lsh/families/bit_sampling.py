@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..family import HashFamily
-from ..inputs.arrays import Matrix, check_array
+from ..inputs.arrays import check_array
 from ..inputs.rows import DenseRows
 from ..kernels import bit_sampling
 from ..support.backend import Backend, backend_of, refuse_gpu
@@ -17,6 +17,7 @@ from ..support.checks import check_int
 from ..support.lazy import lazy
 from ..support.random import random_uint64
 from ..support.threads import map_blocks
+from ..support.types import RowsLike
 
 __all__ = ["BitSampling"]
 
@@ -151,7 +152,7 @@ class BitSampling(HashFamily):
 
     @lazy
     def _bits(self) -> NDArray[np.int64]:
-        """The sampled bits, shape (n_hashes, power)."""
+        """Return the sampled bits, shape (n_hashes, power)."""
         words = random_uint64(self.seed, "bit sampling places", self.n_hashes * self.power)
         bits = ((words >> np.uint64(32)) * np.uint64(self.n_bits)) >> np.uint64(32)
         return bits.astype(np.int64).reshape(self.n_hashes, self.power)
@@ -162,7 +163,7 @@ class BitSampling(HashFamily):
 
     @lazy
     def _chunks(self) -> list[_Chunk]:
-        """The hashes, in ranges whose bits lie in at most `_MAX_POWER` bytes."""
+        """Return the hashes, in ranges whose bits lie in at most `_MAX_POWER` bytes."""
         step = max(1, _MAX_POWER // self.power)
         if -(-self.n_bits // 8) <= _MAX_POWER:
             step = self.n_hashes
@@ -176,7 +177,7 @@ class BitSampling(HashFamily):
 
     # -- codes ------------------------------------------------------------------------------------
 
-    def hash(self, X: Any) -> NDArray[np.uint32]:
+    def hash(self, X: RowsLike) -> NDArray[np.uint32]:
         """Return the codes of rows.
 
         Parameters
@@ -196,9 +197,9 @@ class BitSampling(HashFamily):
         flips = self._flips_kept.get(1)
         if flips is None:
             flips = self._flips_kept[1] = np.zeros((self.n_hashes, 1, self._n_words), np.uint32)
-        return self._codes(self.read_rows(X), flips)[:, :, 0]
+        return self._codes(self._read(X), flips)[:, :, 0]
 
-    def probe(self, Q: Any, n_probes: int) -> NDArray[np.uint32]:
+    def probe(self, Q: RowsLike, n_probes: int) -> NDArray[np.uint32]:
         """Return the codes of the `n_probes` buckets of each hash that are likeliest to contain neighbours.
 
         Parameters
@@ -227,7 +228,7 @@ class BitSampling(HashFamily):
         flips = self._flips_kept.get(n_probes)
         if flips is None:
             flips = self._flips_kept[n_probes] = self._flips(n_probes)
-        return self._codes(self.read_rows(Q, "Q"), flips)
+        return self._codes(self._read(Q, "Q"), flips)
 
     @lazy
     def _flips_kept(self) -> dict[int, NDArray[np.uint32]]:
@@ -285,7 +286,7 @@ class BitSampling(HashFamily):
         backend.map_blocks(run, rows.n, max(64, _BITS_BLOCK // (self.n_hashes * self.power * n_probes)))
         return out
 
-    def read_rows(self, X: Any, name: str = "X") -> DenseRows:
+    def _read(self, X: RowsLike, name: str = "X") -> DenseRows:
         if isinstance(X, DenseRows):
             return X
         if hasattr(X, "tocsr"):
@@ -302,7 +303,7 @@ class BitSampling(HashFamily):
                 f"{name} must have shape (n, {width}), {self.n_bits} bits in dtype {array.dtype}, "
                 f"got {array.shape}"
             )
-        return DenseRows(Matrix(array, array.dtype, backend_of(array)))
+        return DenseRows(array, array.dtype, backend_of(array))
 
     # -- theory -----------------------------------------------------------------------------------
 
@@ -325,7 +326,7 @@ class BitSampling(HashFamily):
         """
         return np.asarray((1.0 - self._check_distances(distance) / self.n_bits) ** self.power)
 
-    def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:
+    def kernel(self, X: RowsLike, Y: RowsLike) -> NDArray[np.float64]:
         """Return the exact collision probability of every pair of rows, from their Hamming distance.
 
         Parameters
@@ -355,7 +356,7 @@ class BitSampling(HashFamily):
 
     def _words(self, X: Any, name: str) -> NDArray[np.uint64]:
         """Return rows as 64-bit words, with zeros for padding."""
-        rows = self.read_rows(X, name)
+        rows = self._read(X, name)
         packed = packed_rows(rows.values, rows.backend)
         words = np.zeros((len(packed), -(-self.n_bits // 64)), np.uint64)
         if packed.size:

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +17,7 @@ from ..kernels import cross_polytope
 from ..support.checks import check_int
 from ..support.lazy import lazy
 from ..support.random import random_uint64
+from ..support.types import RowsLike
 from ..tables.cross_polytope import LARGEST_LOG2_DIMENSION, collision_of_angle, collision_of_rotation
 from .angles import angles_of_rows
 
@@ -166,7 +167,7 @@ class CrossPolytope(HashFamily):
 
     @lazy
     def _scatter_keys(self) -> NDArray[np.uint64]:
-        """A key for each rotation where rows are scattered before it, and else no keys."""
+        """Return a key for each rotation if rows are scattered before it, and otherwise no keys."""
         if self.n_features <= self._size:
             return np.empty(0, dtype=np.uint64)
         return random_uint64(self.seed, "cross-polytope scattering", self._masks.shape[0])
@@ -185,10 +186,10 @@ class CrossPolytope(HashFamily):
 
     # -- codes ------------------------------------------------------------------------------------
 
-    def read_rows(self, X: Any, name: str = "X") -> VectorRows:
+    def _read(self, X: RowsLike, name: str = "X") -> VectorRows:
         return read_rows(X, self.n_features, name)
 
-    def hash(self, X: Any) -> NDArray[np.uint32]:
+    def hash(self, X: RowsLike) -> NDArray[np.uint32]:
         """Return the codes of rows.
 
         Parameters
@@ -205,7 +206,7 @@ class CrossPolytope(HashFamily):
         TypeError, ValueError
             If `X` holds no real numbers, NaN or infinity, or has another width.
         """
-        rows = self.read_rows(X)
+        rows = self._read(X)
         kernels = rows.backend.kernels(cross_polytope)
         out: NDArray[np.uint32] = rows.backend.xp.empty((rows.n, self.n_hashes), dtype=np.uint32)
         write = self._writer(rows, kernels.cross_polytope_codes_dense, kernels.cross_polytope_codes_csr)
@@ -213,7 +214,7 @@ class CrossPolytope(HashFamily):
         rows.backend.map_blocks(lambda a, b: write(a, b, out), rows.n, block)
         return out
 
-    def probe(self, Q: Any, n_probes: int) -> NDArray[np.uint32]:
+    def probe(self, Q: RowsLike, n_probes: int) -> NDArray[np.uint32]:
         """Return the codes of the `n_probes` cells of each hash that are likeliest to contain neighbours.
 
         Parameters
@@ -242,7 +243,7 @@ class CrossPolytope(HashFamily):
         limit = self.dimension**self.power
         if n_probes > limit:
             raise ValueError(f"n_probes must be at most dimension**power = {limit}, got {n_probes}")
-        rows = self.read_rows(Q, "Q")
+        rows = self._read(Q, "Q")
         kernels = rows.backend.kernels(cross_polytope)
         out: NDArray[np.uint32] = rows.backend.xp.empty((rows.n, self.n_hashes, n_probes), dtype=np.uint32)
         write = self._writer(rows, kernels.cross_polytope_probes_dense, kernels.cross_polytope_probes_csr)
@@ -314,7 +315,7 @@ class CrossPolytope(HashFamily):
             splits[tuple(sorted(rotations.values(), reverse=True))] += alike
         return {parts: count / self.n_hashes for parts, count in splits.items()}
 
-    def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:
+    def kernel(self, X: RowsLike, Y: RowsLike) -> NDArray[np.float64]:
         """Return the collision probability of every pair of rows: `collision_probability` of their angle.
 
         Parameters

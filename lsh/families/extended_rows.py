@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..inputs.arrays import Matrix
 from ..inputs.rows import DenseRows, SparseRows, VectorRows
 from ..kernels import inner_product
 
@@ -70,7 +69,7 @@ def _dense_blocks(
         right = min(left + size, stop)
         part = block[: right - left]
         backend.kernels(inner_product).extend_rows_dense(X, bound, column, left, right, part, norms)
-        yield left, right, DenseRows(Matrix(part, part.dtype, backend))
+        yield left, right, DenseRows(part, part.dtype, backend)
 
 
 def _sparse_ranges(rows: VectorRows, start: int, stop: int) -> Iterator[tuple[int, int]]:

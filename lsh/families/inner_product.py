@@ -15,6 +15,7 @@ from ..inputs.arrays import check_numbers, check_probabilities
 from ..inputs.rows import VectorRows, read_rows
 from ..support.backend import refuse_gpu
 from ..support.checks import check_choice, check_int, check_real
+from ..support.types import RowsLike
 from .angles import unit_rows
 from .extended_rows import UNBOUNDED, Extension, extended_blocks, relative_norms
 from .projection import rows_of_a_range
@@ -156,13 +157,13 @@ class InnerProduct(HashFamily):
 
     # -- codes ------------------------------------------------------------------------------------
 
-    def read_rows(self, X: Any, name: str = "X") -> VectorRows:
+    def _read(self, X: RowsLike, name: str = "X") -> VectorRows:
         rows = read_rows(X, self.n_features, name)
         if rows.form == "csr" and rows.width > UNBOUNDED - 2:
             raise ValueError(f"{name} must have at most 2**63 - 3 columns, got {rows.width}")
         return rows
 
-    def hash(self, X: Any) -> NDArray[np.uint32]:
+    def hash(self, X: RowsLike) -> NDArray[np.uint32]:
         """Return the codes of data rows.
 
         Parameters
@@ -180,9 +181,9 @@ class InnerProduct(HashFamily):
             If `X` holds no real numbers, NaN or infinity, has another width, or, unless
             ``oversize="clip"``, a row longer than `max_norm`.
         """
-        return self._encode(self.read_rows(X), "X", self._srp.hash)
+        return self._encode(self._read(X), "X", self._srp.hash)
 
-    def hash_query(self, Q: Any) -> NDArray[np.uint32]:
+    def hash_query(self, Q: RowsLike) -> NDArray[np.uint32]:
         """Return the codes of queries.
 
         Parameters
@@ -198,9 +199,9 @@ class InnerProduct(HashFamily):
         TypeError, ValueError
             As for `hash`. Queries may have any length unless `query_norm` is given.
         """
-        return self._encode(self.read_rows(Q, "Q"), "Q", self._srp.hash)
+        return self._encode(self._read(Q, "Q"), "Q", self._srp.hash)
 
-    def probe(self, Q: Any, n_probes: int) -> NDArray[np.uint32]:
+    def probe(self, Q: RowsLike, n_probes: int) -> NDArray[np.uint32]:
         """Return the codes of the buckets that are likeliest to contain rows of the largest inner products.
 
         Parameters
@@ -226,9 +227,9 @@ class InnerProduct(HashFamily):
 
         # The projection refuses an `n_probes` that is too large, even where there are no queries.
         probe(scipy.sparse.csr_array((0, self._width)))
-        return self._encode(self.read_rows(Q, "Q"), "Q", probe, n_probes)
+        return self._encode(self._read(Q, "Q"), "Q", probe, n_probes)
 
-    def oversized(self, X: Any) -> NDArray[np.bool_]:
+    def oversized(self, X: RowsLike) -> NDArray[np.bool_]:
         """Return which data rows are longer than `max_norm`, that is, which are refused or clipped.
 
         Parameters
@@ -245,7 +246,7 @@ class InnerProduct(HashFamily):
         TypeError, ValueError
             If `X` holds no real numbers, NaN or infinity, or has another width.
         """
-        return relative_norms(self.read_rows(X), self.max_norm) > 1.0 + _SLACK
+        return relative_norms(self._read(X), self.max_norm) > 1.0 + _SLACK
 
     def _refuse(self, norms: NDArray[np.float64], name: str, bound_name: str) -> None:
         """Refuse rows whose norms, relative to their bound, exceed 1, unless they are to be clipped."""
@@ -346,7 +347,7 @@ class InnerProduct(HashFamily):
         cosine = np.cos(math.pi * (1.0 - values ** (1.0 / self.power)))
         return np.asarray(self.max_norm * self._query_bound * cosine)
 
-    def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:
+    def kernel(self, X: RowsLike, Y: RowsLike) -> NDArray[np.float64]:
         """Return the exact collision probability of every query and data row.
 
         Parameters
@@ -371,7 +372,7 @@ class InnerProduct(HashFamily):
 
     def _on_sphere(self, X: Any, name: str, bound_name: str) -> Any:
         """Return rows divided by their bound, or scaled to length 1, without their additional coordinates."""
-        rows, bound = self.read_rows(X, name), getattr(self, bound_name)
+        rows, bound = self._read(X, name), getattr(self, bound_name)
         unit = unit_rows(rows, self.n_features, name)
         if bound is None:
             return unit

@@ -17,6 +17,7 @@ from ..support.checks import check_choice, check_int
 from ..support.configured import differing_field
 from ..support.lazy import lazy
 from ..support.random import random_uint64
+from ..support.types import RowsLike
 from .jaccard import jaccard_of_sets
 from .minhash_schemes import ROUNDS, SCHEMES, choose_scheme, estimated_ns
 
@@ -147,7 +148,7 @@ class MinHash(HashFamily):
 
     @lazy
     def random_parameters(self) -> dict[str, NDArray[Any]]:
-        """The random parameters of the kernels, by name."""
+        """Return the random parameters of the kernels, by name."""
         words = random_uint64(self.seed, "minhash hash functions", self.n_values)
         return {
             "keys": random_uint64(self.seed, "minhash keys", 3),
@@ -157,10 +158,10 @@ class MinHash(HashFamily):
             "codes": random_uint64(self.seed, "minhash codes", self.n_hashes),
         }
 
-    def read_rows(self, X: Any, name: str = "X") -> SetRows:
+    def _read(self, X: RowsLike, name: str = "X") -> SetRows:
         return read_sets(X, name)
 
-    def signatures(self, sets: Any) -> NDArray[np.uint32]:
+    def signatures(self, sets: RowsLike) -> NDArray[np.uint32]:
         """Return the signatures of sets: ``n_hashes * power`` values each, before concatenation.
 
         Parameters
@@ -179,13 +180,13 @@ class MinHash(HashFamily):
         TypeError, ValueError
             If `sets` has none of these forms.
         """
-        rows = self.read_rows(sets, "sets")
+        rows = self._read(sets, "sets")
         out: NDArray[np.uint32] = rows.backend.xp.empty((rows.n, self.n_values), np.uint32)
         write = self._signer(rows)
         rows.backend.map_blocks(lambda a, b: write(a, b, out[a:b]), rows.n, self._range_size(rows))
         return out
 
-    def hash(self, X: Any) -> NDArray[np.uint32]:
+    def hash(self, X: RowsLike) -> NDArray[np.uint32]:
         """Return the codes of sets: `power` values of the signature mixed to one, in [0, n_buckets).
 
         With ``power=1`` and ``n_buckets=2**32`` a code is the value of the signature itself. Otherwise the
@@ -207,7 +208,7 @@ class MinHash(HashFamily):
         TypeError, ValueError
             If `X` has none of these forms.
         """
-        rows = self.read_rows(X)
+        rows = self._read(X)
         out: NDArray[np.uint32] = rows.backend.xp.empty((rows.n, self.n_hashes), np.uint32)
         write = self._coder(rows)
         rows.backend.map_blocks(lambda a, b: write(a, b, out[a:b]), rows.n, self._range_size(rows))
@@ -390,7 +391,7 @@ class MinHash(HashFamily):
         """
         return np.asarray((1.0 - self._check_distances(distance)) ** self.power)
 
-    def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:
+    def kernel(self, X: RowsLike, Y: RowsLike) -> NDArray[np.float64]:
         """Return the exact Jaccard similarity ** power of every pair of sets.
 
         Parameters
@@ -410,4 +411,4 @@ class MinHash(HashFamily):
             If `X` or `Y` has none of these forms.
         """
         refuse_gpu("kernel", X, Y)
-        return np.asarray(jaccard_of_sets(self.read_rows(X), self.read_rows(Y, "Y")) ** self.power)
+        return np.asarray(jaccard_of_sets(self._read(X), self._read(Y, "Y")) ** self.power)

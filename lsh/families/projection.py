@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from ..inputs.rows import VectorRows, read_rows
 from ..kernels.multiply import make_panels
 from ..support.checks import check_int
 from ..support.threads import get_num_threads
+from ..support.types import RowsLike
 
 __all__ = ["ProjectionFamily", "RandomVectors", "prepare_vectors", "rows_of_a_range"]
 
@@ -67,7 +68,7 @@ class ProjectionFamily(HashFamily):
         """Products of a row: ``n_hashes * power``. Product ``k * n_hashes + h`` is the k-th of hash h."""
         return self.n_hashes * self.power
 
-    def read_rows(self, X: Any, name: str = "X") -> VectorRows:
+    def _read(self, X: RowsLike, name: str = "X") -> VectorRows:
         return read_rows(X, self.n_features, name)
 
     @abstractmethod
@@ -81,7 +82,7 @@ class ProjectionFamily(HashFamily):
         """Return the least number of rows that are worth a thread of their own."""
         return rows_of_a_range(rows.n, self.n_values)
 
-    def hash(self, X: Any) -> NDArray[np.uint32]:
+    def hash(self, X: RowsLike) -> NDArray[np.uint32]:
         """Return the codes of rows.
 
         Parameters
@@ -98,7 +99,7 @@ class ProjectionFamily(HashFamily):
         TypeError, ValueError
             If `X` holds no real numbers, NaN or infinity, or has another width.
         """
-        rows = self.read_rows(X)
+        rows = self._read(X)
         out: NDArray[np.uint32] = rows.backend.xp.empty((rows.n, self.n_hashes), dtype=np.uint32)
         if rows.n:
             write = self._coder(rows)
@@ -119,7 +120,7 @@ class ProjectionFamily(HashFamily):
         Random parameters are drawn, and rows converted, in this call: threads share what it returns.
         """
 
-    def probe(self, Q: Any, n_probes: int) -> NDArray[np.uint32]:
+    def probe(self, Q: RowsLike, n_probes: int) -> NDArray[np.uint32]:
         """Return the codes of the `n_probes` buckets of each hash that are likeliest to contain neighbours.
 
         Parameters
@@ -160,9 +161,9 @@ class ProjectionFamily(HashFamily):
             raise ValueError(
                 f"n_probes must be at most {limit}, the ways to change {self.power} {name}, got {n_probes}"
             )
-        rows = self.read_rows(Q, "Q")
         if n_probes == 1:
-            return self.hash_query(rows)[:, :, None]
+            return self.hash_query(Q)[:, :, None]
+        rows = self._read(Q, "Q")
         backend, probe = rows.backend, self._prober(rows)
         out: NDArray[np.uint32] = backend.xp.empty((rows.n, self.n_hashes, n_probes), dtype=np.uint32)
         together = _PROBED_ROWS if backend.device == "cpu" else max(1, _PROBED_PRODUCTS // self.n_values)

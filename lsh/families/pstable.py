@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any
 
 import numpy as np
 import scipy
@@ -17,6 +16,7 @@ from ..support.backend import refuse_gpu
 from ..support.checks import check_choice, check_int, check_real
 from ..support.lazy import lazy
 from ..support.random import normal, random_uint64, uniform
+from ..support.types import RowsLike
 from .projection import ProjectionFamily, RandomVectors, prepare_vectors
 
 __all__ = ["PStable"]
@@ -108,7 +108,7 @@ class PStable(ProjectionFamily):
 
     @property
     def metric(self) -> str:  # type: ignore[override]
-        """ "euclidean" for p = 2, "cityblock" for p = 1."""
+        """The name of the metric: "euclidean" for p = 2, "cityblock" for p = 1."""
         return "euclidean" if self.p == 2 else "cityblock"
 
     @property
@@ -190,7 +190,7 @@ class PStable(ProjectionFamily):
         elementary = np.where(near_0, 1.0, np.where(far, series, near))
         return np.asarray(elementary**self.power)
 
-    def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:
+    def kernel(self, X: RowsLike, Y: RowsLike) -> NDArray[np.float64]:
         """Return the exact collision probability of every pair of rows, before the reduction to buckets.
 
         Parameters
@@ -209,7 +209,7 @@ class PStable(ProjectionFamily):
         from scipy.spatial.distance import cdist
 
         refuse_gpu("kernel", X, Y)
-        left, right = self.read_rows(X).dense, self.read_rows(Y, "Y").dense
+        left, right = self._read(X).dense, self._read(Y, "Y").dense
         return self.collision_probability(
             cdist(left, right, "euclidean") if self.p == 2 else cdist(left, right, "cityblock")
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +13,7 @@ from ..kernels import probing, projection
 from ..support.checks import check_choice, check_int
 from ..support.lazy import lazy
 from ..support.random import random_uint64
+from ..support.types import RowsLike
 from .angles import angles_of_rows
 from .projection import ProjectionFamily
 from .sign_projections import PROJECTIONS
@@ -186,7 +186,7 @@ class SignedRandomProjection(ProjectionFamily):
         """
         return np.asarray((1.0 - self._check_distances(distance) / math.pi) ** self.power)
 
-    def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:
+    def kernel(self, X: RowsLike, Y: RowsLike) -> NDArray[np.float64]:
         """Return the exact collision probability of every pair of rows: ``(1 - angle / pi) ** power``.
 
         Parameters

@@ -14,6 +14,7 @@ from ..support.backend import as_array, backend_of, check_one_device, to_host
 from ..support.checks import check_int
 from ..support.lazy import lazy
 from ..support.random import random_uint64
+from ..support.types import RowsLike
 
 __all__ = ["WeightedMinHash", "read_weights"]
 
@@ -118,10 +119,10 @@ class WeightedMinHash(HashFamily):
     def _code_keys(self) -> NDArray[np.uint64]:
         return random_uint64(self.seed, "weighted minhash codes", self.n_hashes)
 
-    def read_rows(self, X: Any, name: str = "X") -> VectorRows:
+    def _read(self, X: RowsLike, name: str = "X") -> VectorRows:
         return read_weights(X, name)
 
-    def hash(self, X: Any) -> NDArray[np.uint32]:
+    def hash(self, X: RowsLike) -> NDArray[np.uint32]:
         """Return the codes of rows.
 
         Parameters
@@ -139,7 +140,7 @@ class WeightedMinHash(HashFamily):
         TypeError, ValueError
             If `X` holds no real numbers, NaN, infinity or negative weights.
         """
-        rows = self.read_rows(X)
+        rows = self._read(X)
         backend, n, offsets = rows.backend, rows.n, _offsets(rows)
         out = backend.xp.empty((n, self.n_hashes), np.uint32)
         key, keys, code_keys, n_buckets = self._key, self._keys, self._code_keys, np.uint64(self.n_buckets)
@@ -187,7 +188,7 @@ class WeightedMinHash(HashFamily):
         """
         return np.asarray((1.0 - self._check_distances(distance)) ** self.power)
 
-    def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:
+    def kernel(self, X: RowsLike, Y: RowsLike) -> NDArray[np.float64]:
         """Return the exact weighted Jaccard similarity ** power of every pair of rows.
 
         Parameters
@@ -209,7 +210,7 @@ class WeightedMinHash(HashFamily):
         # Conversions give all callers the same types of arrays, so that the kernel is compiled once.
         x, y = (
             (indptr.copy(), indices.astype(np.int64), data.astype(np.float64))
-            for indptr, indices, data in (self.read_rows(X).csr, self.read_rows(Y, "Y").csr)
+            for indptr, indices, data in (self._read(X).csr, self._read(Y, "Y").csr)
         )
         backend = backend_of(x[2])
         out = backend.xp.empty((x[0].size - 1, y[0].size - 1))

@@ -17,6 +17,7 @@ from ..kernels import winner_take_all
 from ..support.checks import check_int
 from ..support.lazy import lazy
 from ..support.random import random_uint64
+from ..support.types import RowsLike
 from .order_agreement import agreement_series
 from .shared_winners import shared_winners, shares_of_few
 
@@ -194,7 +195,7 @@ class WinnerTakeAll(HashFamily):
 
     @lazy
     def _dense_groups(self) -> tuple[NDArray[Any], ...]:
-        """The groups as `winners_dense` reads them, in ranges of hashes with few enough features."""
+        """Return the groups as `winners_dense` reads them, in ranges of hashes with few enough features."""
         groups = self._layout[2]
         step = max(1, _MAX_COLUMNS // (self.power * self.group_size))
         if self.n_features <= _MAX_COLUMNS:
@@ -213,7 +214,7 @@ class WinnerTakeAll(HashFamily):
 
     @lazy
     def _keys(self) -> NDArray[np.uint64]:
-        """The initial words of codes."""
+        """Return the initial words of codes."""
         if self._code_is_places:
             return np.zeros(self.n_hashes, np.uint64)
         return random_uint64(self.seed, "winner-take-all codes", self.n_hashes)
@@ -234,10 +235,10 @@ class WinnerTakeAll(HashFamily):
 
     # -- codes ------------------------------------------------------------------------------------
 
-    def read_rows(self, X: Any, name: str = "X") -> VectorRows:
+    def _read(self, X: RowsLike, name: str = "X") -> VectorRows:
         return read_rows(X, self.n_features, name)
 
-    def hash(self, X: Any) -> NDArray[np.uint32]:
+    def hash(self, X: RowsLike) -> NDArray[np.uint32]:
         """Return the codes of rows.
 
         Parameters
@@ -254,7 +255,7 @@ class WinnerTakeAll(HashFamily):
         TypeError, ValueError
             If `X` holds no real numbers, NaN or infinity, or has another width.
         """
-        rows = self.read_rows(X)
+        rows = self._read(X)
         out: NDArray[np.uint32] = rows.backend.xp.empty((rows.n, self.n_hashes), np.uint32)
         if rows.n:
             write, n_steps = self._coder(rows)
@@ -317,7 +318,7 @@ class WinnerTakeAll(HashFamily):
         agreement = np.clip(chebval(2.0 / np.pi * np.arcsin(rho), self._series), 0.0, 1.0)
         return np.asarray(agreement**self.power)
 
-    def kernel(self, X: Any, Y: Any) -> NDArray[np.float64]:
+    def kernel(self, X: RowsLike, Y: RowsLike) -> NDArray[np.float64]:
         """Return the collision probability of every pair of rows, over random groups.
 
         Parameters
@@ -337,6 +338,6 @@ class WinnerTakeAll(HashFamily):
         TypeError, ValueError
             If `X` or `Y` holds no real numbers, NaN or infinity, or has another width.
         """
-        rows, others, places = self.read_rows(X), self.read_rows(Y, "Y"), self._code_is_places
+        rows, others, places = self._read(X), self._read(Y, "Y"), self._code_is_places
         shared = shared_winners(rows, others, self.group_size, self._few_shares, places)
         return np.asarray(shared**self.power)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..inputs.columns import arrow_chunks, describe, is_arrow, open_column, refuse_masked
 from ..inputs.strings import (
@@ -25,6 +25,7 @@ from ..kernels.strings import first_binary
 from ..support.backend import as_array, backend_of, device_of, to_host
 from ..support.checks import check_int
 from ..support.threads import map_blocks
+from ..support.types import KeysLike
 
 __all__ = ["HASH_COLLISION", "Keys", "as_byte_buffer", "hash_buffer", "hash_keys", "read_keys"]
 
@@ -35,7 +36,7 @@ _BLOCK_BYTES = 1 << 21
 _MASK = (1 << 64) - 1
 
 
-def hash_keys(keys: Any, seed: int = 0) -> NDArray[np.uint64]:
+def hash_keys(keys: KeysLike, seed: int = 0) -> NDArray[np.uint64]:
     """Return the XXH3-64 of each key.
 
     Parameters
@@ -271,7 +272,7 @@ def _field_bytes(keys: NDArray[Any]) -> NDArray[np.uint8]:
     return data
 
 
-def hash_buffer(data: Any, offsets: Any, seed: int = 0) -> NDArray[np.uint64]:
+def hash_buffer(data: ArrayLike, offsets: ArrayLike, seed: int = 0) -> NDArray[np.uint64]:
     """Return the XXH3-64 of each slice ``data[offsets[i]:offsets[i + 1]]``.
 
     Parameters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from ..kernels import text
 from ..support.backend import backend_of, refuse_gpu
 from ..support.checks import check_choice, check_int
 from ..support.threads import get_num_threads, run_tasks
+from ..support.types import KeysLike
 from ..tables.unicode import unicode_table
 
 __all__ = ["Shingles", "shingle"]
@@ -40,7 +41,7 @@ class Shingles(NamedTuple):
     status: NDArray[np.uint8]
 
 
-def shingle(documents: Any, *, unit: str = "word", size: int = 5, seed: int = 0) -> Shingles:
+def shingle(documents: KeysLike, *, unit: str = "word", size: int = 5, seed: int = 0) -> Shingles:
     r"""Return shingle hashes of documents: sets whose Jaccard similarity measures how similar two texts are.
 
     Parameters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,6 @@ from ..support.backend import Backend, as_array, backend_of, refuse_gpu
 from .columns import open_table, refuse_masked
 
 __all__ = [
-    "Matrix",
     "check_array",
     "check_dense",
     "check_distances",
@@ -79,21 +78,9 @@ def check_probabilities(probability: Any, name: str = "probability") -> NDArray[
     return values
 
 
-class Matrix(NamedTuple):
-    """A matrix of real numbers as the caller gave it, of any dtype and memory order."""
-
-    array: NDArray[Any]
-    #: float32 or float64, which kernels take the numbers in.
-    dtype: np.dtype[Any]
-    backend: Backend
-
-    def converted(self) -> NDArray[Any]:
-        """Return the numbers in C order and of `dtype`: the caller's array where it is that already."""
-        array: NDArray[Any] = self.backend.xp.ascontiguousarray(self.array, dtype=self.dtype)
-        return array
-
-
-def read_matrix(X: Any, n_features: int | None = None, name: str = "X") -> Matrix:
+def read_matrix(
+    X: Any, n_features: int | None = None, name: str = "X"
+) -> tuple[NDArray[Any], np.dtype[Any], Backend]:
     """Read a matrix of finite numbers of shape (n, n_features); nothing is copied.
 
     Parameters
@@ -106,7 +93,11 @@ def read_matrix(X: Any, n_features: int | None = None, name: str = "X") -> Matri
 
     Returns
     -------
-    Matrix
+    array : ndarray
+        The matrix in the dtype and memory order that it has.
+    dtype : dtype
+        float32 or float64, to which kernels need it converted, in C order.
+    backend : Backend
 
     Raises
     ------
@@ -126,7 +117,7 @@ def read_matrix(X: Any, n_features: int | None = None, name: str = "X") -> Matri
         raise ValueError(f"{name} must have {n_features} columns, got {array.shape[1]}")
     backend = backend_of(array)
     check_finite(name, array, backend)
-    return Matrix(array, float_dtype(array.dtype), backend)
+    return array, float_dtype(array.dtype), backend
 
 
 def float_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -165,4 +156,6 @@ def check_dense(X: Any, n_features: int | None = None, name: str = "X") -> NDArr
     float32 and float64 are kept. Other real dtypes (integers, booleans, float16) become float32 where that is
     exact for their range, and float64 otherwise. A matrix that needs no conversion is not copied.
     """
-    return read_matrix(X, n_features, name).converted()
+    array, dtype, backend = read_matrix(X, n_features, name)
+    converted: NDArray[Any] = backend.xp.ascontiguousarray(array, dtype=dtype)
+    return converted

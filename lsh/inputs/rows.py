@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..support.backend import Backend
 from ..support.lazy import lazy
-from .arrays import Matrix, check_finite, float_dtype, read_matrix
+from .arrays import check_finite, float_dtype, read_matrix
 from .sparse_structure import csr_parts
 
 __all__ = ["CsrArrays", "DenseRows", "Rows", "SparseRows", "VectorRows", "read_rows"]
@@ -84,16 +84,16 @@ class DenseRows(VectorRows):
 
     form = "dense"
 
-    def __init__(self, matrix: Matrix) -> None:
-        self.matrix, self.values, self.backend = matrix, matrix.array, matrix.backend
-        self.n, self.width = self.values.shape
+    def __init__(self, values: NDArray[Any], dtype: np.dtype[Any], backend: Backend) -> None:
+        self.values, self.dtype, self.backend = values, dtype, backend
+        self.n, self.width = values.shape
 
     @lazy
     def arrays(self) -> tuple[NDArray[Any]]:
-        return (self.matrix.converted(),)
+        return (self.backend.xp.ascontiguousarray(self.values, dtype=self.dtype),)
 
     def cut(self, start: int, stop: int) -> DenseRows:
-        return DenseRows(self.matrix._replace(array=self.values[start:stop]))
+        return DenseRows(self.values[start:stop], self.dtype, self.backend)
 
     @property
     def dense(self) -> NDArray[Any]:
@@ -174,7 +174,7 @@ def read_rows(X: Any, n_features: int | None = None, name: str = "X") -> VectorR
         return X
     if hasattr(X, "tocsr"):
         return _read_sparse(X, n_features, name)
-    return DenseRows(read_matrix(X, n_features, name))
+    return DenseRows(*read_matrix(X, n_features, name))
 
 
 def _read_sparse(X: Any, n_features: int | None, name: str) -> SparseRows:

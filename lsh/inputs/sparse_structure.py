@@ -119,7 +119,7 @@ def _check_compressed(
         )
     kernel = partial(backend.kernels(checks).count_falls, read_only(wide), read_only(indices), n_columns)
     falls = backend.map_blocks(kernel, n, _ROWS_BLOCK)
-    if min(falls, default=0) < 0:
+    if checks.MALFORMED in falls:
         _refuse_contradiction(name, backend.xp, wide, indices, n_columns)
     return _Compressed(indptr, wide, indices, sum(falls), backend)
 

@@ -1,4 +1,4 @@
-"""Kernels of b-bit codes: packed into 64-bit words, and compared word by word."""
+"""Kernels of b-bit codes: they pack codes into 64-bit words and compare them word by word."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["count_equal_fields", "pack_fields"]
 
 @kernel
 def pack_fields(codes, bits, start, stop, out):
-    """Pack the codes of the rows [start, stop), below 2**bits: field v begins at bit ``v * bits`` of a row.
+    """Pack the codes of the rows [start, stop), below 2**bits; code v begins at bit ``v * bits`` of its row.
 
     `bits` divides 64; places beyond the last field are 0.
     """
@@ -27,10 +27,11 @@ def pack_fields(codes, bits, start, stop, out):
 
 @kernel
 def count_equal_fields(A, B, bits, n_fields, start, stop, out):
-    """``out[i]`` = how many of the n_fields fields of row i of A and of B are equal.
+    """Count the fields that are equal in row i of A and of B, of n_fields each, to ``out[i]``.
 
-    A field of an XOR is not 0 if its highest bit is set, or if adding the other places' largest number to
-    those places carries into it. No carry leaves a field, so all fields of a word are tested at once.
+    Fields are equal where their XOR is 0. A field of the XOR is not 0 if its highest bit is set, or if adding
+    the largest number to its other bits carries into that bit. No carry leaves a field, so all fields of a
+    word are tested at once.
     """
     highest = np.uint64(0)
     for k in range(64 // bits):

@@ -1,7 +1,7 @@
-"""Kernels of packed bit vectors: sampled bits gathered to codes, and Hamming distances.
+"""Kernels of packed bit vectors: they gather sampled bits into codes, and count the bits that differ.
 
-Sampled bits are gathered for 64 rows at a time from a transposed copy of the bytes that hold them: a SIMD
-register of 64 bytes then has one byte of every row, and a bit of 64 rows takes a test and a masked OR.
+Bits of 64 rows are gathered together, from a transposed copy of the bytes that contain them: a SIMD register
+of 64 bytes then has one byte of every row, and a bit of 64 rows takes one test and one masked OR.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from __future__ import annotations
 import numpy as np
 
 from .compiled import helper, kernel
-from .words import mix64, popcount
+from .words import mix64, popcount, reduce_word
 
 __all__ = ["hamming_distances", "mix_words", "sample_bits"]
 
 #: Rows whose bits are gathered together.
 LANES = 64
-#: Hashes of 64 rows that are put in row order together.
+#: Hashes of 64 rows that are transposed into rows together.
 _TILE = 16
 
 
 @helper
 def _gather_bytes(X, columns, left, right, block):
-    """``block[u, i]`` = byte ``columns[u]`` of row ``left + i``."""
+    """Set ``block[u, i]`` to byte ``columns[u]`` of row ``left + i``."""
     for i in range(right - left):
         row = X[left + i]
         for u in range(columns.size):
@@ -30,7 +30,7 @@ def _gather_bytes(X, columns, left, right, block):
 
 @helper
 def _gather_word(block, places, masks, first, last, octet, word):
-    """Bits [first, last), at most 32 of them, of 64 rows to `word`: the first is the lowest."""
+    """Write bits [first, last), at most 32 of them, of 64 rows to `word`, the first as the lowest bit."""
     word[:] = 0
     for begin in range(first, last, 8):
         octet[:] = 0
@@ -45,10 +45,10 @@ def _gather_word(block, places, masks, first, last, octet, word):
 
 @kernel
 def sample_bits(X, columns, places, masks, first, start, stop, out):
-    """Sampled bits of the rows [start, stop): the k-th of hash h to bit k of ``out[:, (first + h) * W:]``.
+    """Sample bits of the rows [start, stop): bit k of ``out[:, (first + h) * W:]`` is the k-th of hash h.
 
     X : uint8 (n, bytes), packed rows.
-    columns : int64 (distinct bytes,), those that hold a sampled bit.
+    columns : int64 (distinct bytes,), the bytes that contain a sampled bit.
     places, masks : int64 and uint8 (hashes, power); ``X[:, columns[places]] & masks`` is the sampled bit.
     out : uint32 (stop - start, n_hashes * W), W words of 32 bits for each hash.
     """
@@ -74,13 +74,13 @@ def sample_bits(X, columns, places, masks, first, start, stop, out):
 
 @kernel
 def mix_words(words, flips, keys, n_buckets, out):
-    """Codes of words, after each of some flips of bits.
+    """Mix words into codes, once for each of some flips of bits.
 
     words : uint32 (n, n_hashes, W).
-    flips : uint32 (n_hashes, probes, W), what the words are XORed with.
-    n_buckets : uint64; 0 for codes that are the only word itself.
+    flips : uint32 (n_hashes, probes, W); the words are XORed with them.
+    n_buckets : uint64; 0 where a code is its only word itself.
     out : uint32 (n, n_hashes, probes); ``mix64(... mix64(keys[h] ^ word 0) ^ word 1 ...)``, reduced to
-    n_buckets as in `reduce_words`.
+    n_buckets by `reduce_word`.
     """
     for i in range(words.shape[0]):
         for h in range(keys.size):
@@ -92,17 +92,17 @@ def mix_words(words, flips, keys, n_buckets, out):
                 z = keys[h]
                 for w in range(word.size):
                     z = mix64(z ^ np.uint64(word[w] ^ flips[h, t, w]))
-                out[i, h, t] = np.uint32(((z >> np.uint64(32)) * n_buckets) >> np.uint64(32))
+                out[i, h, t] = reduce_word(z, n_buckets)
 
 
 @kernel
 def hamming_distances(A, B, start, stop, out):
-    """``out[i, j]`` = bits in which row i of A, from `start` to `stop`, differs from row j of B.
+    """Count the bits in which row i of A, for i in [start, stop), differs from row j of B, to ``out[i, j]``.
 
     A, B : uint64 (n, words).
     out : int64 (len(A), len(B)).
     """
-    for first in range(0, B.shape[0], 256):  # these stay in the cache for every row of A
+    for first in range(0, B.shape[0], 256):  # these rows of B stay in the cache for every row of A
         last = min(first + 256, B.shape[0])
         for i in range(start, stop):
             left = A[i]

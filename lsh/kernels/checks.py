@@ -6,12 +6,17 @@ import numpy as np
 
 from .compiled import kernel
 
-__all__ = ["any_nonfinite_32", "any_nonfinite_64", "count_falls"]
+__all__ = ["MALFORMED", "any_nonfinite_32", "any_nonfinite_64", "count_falls"]
+
+#: Result of `count_falls` for a matrix whose parts contradict each other.
+MALFORMED = -1
 
 
 @kernel
 def any_nonfinite_32(bits, start, stop):
-    # On bit patterns and a slice: neither float comparisons nor indices from `start` on vectorise.
+    # Bit patterns and a slice are used because float comparisons and indices from `start` on do not
+    # vectorise.
+    """Tell whether any of the float32 numbers [start, stop), given as uint32, is NaN or infinite."""
     largest = np.uint32(0)
     part = bits[start:stop]
     for i in range(part.size):
@@ -21,6 +26,7 @@ def any_nonfinite_32(bits, start, stop):
 
 @kernel
 def any_nonfinite_64(bits, start, stop):
+    """Tell whether any of the float64 numbers [start, stop), given as uint64, is NaN or infinite."""
     largest = np.uint64(0)
     part = bits[start:stop]
     for i in range(part.size):
@@ -32,18 +38,18 @@ def any_nonfinite_64(bits, start, stop):
 def count_falls(indptr, indices, n_columns, start, stop):
     """Count, in the rows [start, stop) of a CSR matrix, the indices that are not above the one before.
 
-    -1 where the parts contradict each other: if an offset falls or lies outside `indices`, or an index
-    outside [0, n_columns). Nothing is read then that is not there.
+    Return MALFORMED, and read nothing out of bounds, if an offset falls or lies outside `indices`, or if an
+    index lies outside [0, n_columns).
     """
     first = indptr[start]
     if first < 0:
-        return -1
+        return MALFORMED
     left, falls = first, 0
     for row in range(start, stop):
         right = indptr[row + 1]
         if right < left or right > indices.size:
-            return -1
-        # The loop below takes all rows for one, as vectors do, and sees this one's beginning too.
+            return MALFORMED
+        # The loop below takes all rows as one, so it also counts the first index of this row: take it off.
         if left > first and right > left:
             falls -= indices[left] <= indices[left - 1]
         left = right
@@ -54,4 +60,4 @@ def count_falls(indptr, indices, n_columns, start, stop):
     for j in range(1, part.size):
         falls += part[j] <= part[j - 1]
         low, high = min(low, part[j]), max(high, part[j])
-    return -1 if low < 0 or high >= n_columns else falls
+    return MALFORMED if low < 0 or high >= n_columns else falls

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from numba import types
-from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, NullCache
 from numba.core.registry import CPUDispatcher
 
 __all__ = ["helper", "kernel", "sources"]
@@ -94,7 +94,19 @@ class _Helper(_Kernel):
         raise TypeError(f"{self.py_func.__qualname__} can be called by kernels only")
 
 
+class _Folders(CompileResultCacheImpl):
+    # Without a home folder, Numba would make one named "~" in the working folder, and load code from there.
+    if not os.path.isabs(os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~"))):
+        _locator_classes = [
+            locator
+            for locator in CompileResultCacheImpl._locator_classes
+            if "UserWide" not in locator.__name__
+        ]
+
+
 class _KernelCache(FunctionCache):
+    _impl_class = _Folders
+
     def __init__(self, function: Function) -> None:
         super().__init__(function)
         self._cache_file = IndexDataCacheFile(
@@ -117,8 +129,10 @@ def sources(module: str) -> Iterator[Path]:
         loaded = sys.modules[name]
         path = Path(str(loaded.__file__))
         yield path
-        imported = (resolve_name(found, loaded.__package__) for found in _IMPORT.findall(path.read_text()))
-        waiting.extend(other for other in dict.fromkeys(imported) if other not in waiting)
+        # The pattern also finds text that looks like an import; that names no module, or one too many.
+        imports = _IMPORT.findall(path.read_text()) if loaded.__package__ else []
+        imported = dict.fromkeys(resolve_name(found, loaded.__package__) for found in imports)
+        waiting.extend(other for other in imported if other in sys.modules and other not in waiting)
 
 
 @cache
@@ -126,4 +140,4 @@ def _warn() -> None:
     # Ranks would all say the same.
     if os.environ.get("PMI_RANK", os.environ.get("OMPI_COMM_WORLD_RANK", "0")) == "0":
         folder = os.path.dirname(os.path.abspath(__file__))
-        warnings.warn(_WARNING.format(folder=folder), RuntimeWarning, stacklevel=1)
+        warnings.warn(_WARNING.format(folder=folder), RuntimeWarning, stacklevel=2)

@@ -1,4 +1,4 @@
-"""The kernels of cross-polytope hashes, whose twin is one module: codes and probes."""
+"""The kernels of cross-polytope hashes, in one module because their twin is one: codes and probes."""
 
 from .cross_polytope_codes import cross_polytope_codes_csr, cross_polytope_codes_dense
 from .cross_polytope_probing import cross_polytope_probes_csr, cross_polytope_probes_dense

@@ -1,7 +1,7 @@
 """Codes of cross-polytope hashes: the nearest of the signed axes after a pseudo-random rotation.
 
 A rotation of `size` coordinates serves ``size // dimension`` elementary hashes, each of its own `dimension`
-coordinates. Rotations are those of `hadamard`, a row at a time; the smallest stay in registers throughout.
+coordinates. Rotations are those of `hadamard`, one row at a time; the smallest stay in registers throughout.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from .compiled import helper, kernel
 from .cross_polytope_registers import GROUP, MAGNITUDE, largest_place, rotate_group
 from .hadamard import rotate, scale_dense
 from .hadamard_registers import RADIX, WIDTH
-from .products import power_of_two
-from .words import mix64
+from .products import longest_row, own_scale
+from .words import mix64, reduce_word
 
 __all__ = ["cross_polytope_codes_csr", "cross_polytope_codes_dense"]
 
@@ -22,8 +22,10 @@ _MAGNITUDE = np.uint32(MAGNITUDE)
 
 @helper
 def nearest_axis(words, first, dimension):
-    """Of one hash's coordinates the largest in magnitude, the first of equal ones: twice its place, plus
-    one if it is negative. `words` are the bits of the coordinates.
+    """Find the axis nearest to one hash's coordinates.
+
+    It is twice the place of the largest magnitude, the first of equal ones, plus one if that coordinate is
+    negative. `words` are the bits of the coordinates.
     """
     if dimension < WIDTH:
         best = first
@@ -31,7 +33,7 @@ def nearest_axis(words, first, dimension):
             if words[j] & _MAGNITUDE > words[best] & _MAGNITUDE:
                 best = j
     else:
-        best = first + largest_place(words, first, dimension)  # type: ignore[call-arg]
+        best = first + largest_place(words, first, dimension)
     return 2 * (best - first) + np.int64(words[best] >> np.uint32(31))
 
 
@@ -39,7 +41,7 @@ def nearest_axis(words, first, dimension):
 def scatter(indices, entries, key, source):
     """Add each entry, with a random sign, to a coordinate of `source` that its feature and the key choose."""
     source[:] = 0
-    # The places are the upper bits; size is at least 2, so the shift is below 64.
+    # The upper bits of a word are the place. The size is at least 2, so the shift is below 64.
     shift = np.uint64(64)
     size = source.size
     while size > 1:
@@ -56,11 +58,8 @@ def scatter(indices, entries, key, source):
 
 @helper
 def scale_entries(data, entries):
-    """Entries of a row times the power of two that brings them into [-1, 1], as float32."""
-    largest = 0.0
-    for j in range(data.size):
-        largest = max(largest, abs(np.float64(data[j])))
-    scale = power_of_two(largest)
+    """Scale the entries of a row, as float32, by the power of two that brings them into [-1, 1]."""
+    scale = own_scale(data)
     for j in range(data.size):
         entries[j] = np.float64(data[j]) * scale
     return entries[: data.size]
@@ -68,7 +67,7 @@ def scale_entries(data, entries):
 
 @helper
 def place_entries(indices, entries, scatter_keys, source):
-    """Make a sparse row the only one in `source`, unless it is to be scattered there."""
+    """Write a sparse row to `source`, which is 0 elsewhere; a row that is scattered later is left out."""
     if scatter_keys.size == 0:
         for j in range(indices.size):
             source[indices[j]] = entries[j]
@@ -76,30 +75,23 @@ def place_entries(indices, entries, scatter_keys, source):
 
 @helper
 def clear_entries(indices, scatter_keys, source):
+    """Set to 0 again what `place_entries` has written."""
     if scatter_keys.size == 0:
         for j in range(indices.size):
             source[indices[j]] = 0
 
 
-@helper
-def longest_row(indptr, start, stop):
-    longest = 0
-    for i in range(start, stop):
-        longest = max(longest, indptr[i + 1] - indptr[i])
-    return longest
-
-
 @kernel
 def absorb(word, value, base, mixed):
-    """Take one more value into a hash's word: mixed in, or as its next digit."""
+    """Take one more value into a hash's word: mix it in, or append it as the next digit."""
     value = np.uint64(value)
     return mix64(word ^ value) if mixed else word * base + value
 
 
 @helper
 def code_of(word, n_buckets, mixed):
-    """The code that a hash's word of all values makes."""
-    return np.uint32(((word >> np.uint64(32)) * n_buckets) >> np.uint64(32)) if mixed else np.uint32(word)
+    """Return the code of a hash whose word has absorbed all values."""
+    return reduce_word(word, n_buckets) if mixed else np.uint32(word)
 
 
 @helper
@@ -107,16 +99,16 @@ def _row_codes(
     source, indices, entries, scatter_keys, masks, dimension, power, keys, n_buckets,
     block, words, values, codes, codes_at,
 ):  # fmt: skip
-    """Codes of one row. Elementary hash ``h * power + k`` is the k-th of hash h."""
+    """Write the codes of one row; elementary hash ``h * power + k`` is the k-th of hash h."""
     mixed, base = keys.size > 0, np.uint64(2 * dimension)
     value, turn, round_size = 0, -1, block.size // WIDTH
     while value < values.size:
         turn += 1
         if scatter_keys.size:
             scatter(indices, entries, scatter_keys[turn], source)
-        # Not in a function of its own: with branches in it, its arrays would be counted references.
+        # This is no function of its own: it has branches, so Numba would count references to its arrays.
         if block.size == GROUP:
-            rotate_group(source, masks, turn * 3 * RADIX, block)  # type: ignore[call-arg]
+            rotate_group(source, masks, turn * 3 * RADIX, block)
         else:
             rotate(source, masks[turn * round_size * 3 : (turn + 1) * round_size * 3], block)
         for first in range(0, min(block.size, (values.size - value) * dimension), dimension):
@@ -131,7 +123,7 @@ def _row_codes(
 
 @kernel
 def cross_polytope_codes_dense(X, masks, dimension, power, keys, n_buckets, start, stop, out):
-    """Codes of the rows [start, stop).
+    """Write the codes of the rows [start, stop).
 
     Parameters
     ----------
@@ -142,7 +134,7 @@ def cross_polytope_codes_dense(X, masks, dimension, power, keys, n_buckets, star
     dimension : int
         Coordinates of an elementary hash, a power of two up to size.
     keys : ndarray of shape (n_hashes,), uint64
-        What codes are mixed with into n_buckets; empty if a code is its values' digits.
+        Keys that mix codes into n_buckets; empty if a code is made of its values as digits.
     out : ndarray of shape (n, n_hashes), uint32
     """
     size = masks.shape[1] // 3 * WIDTH
@@ -164,7 +156,7 @@ def cross_polytope_codes_dense(X, masks, dimension, power, keys, n_buckets, star
 def cross_polytope_codes_csr(
     indptr, indices, data, scatter_keys, masks, dimension, power, keys, n_buckets, start, stop, out
 ):
-    """`cross_polytope_codes_dense` for sparse rows, which are never made dense but one at a time.
+    """Write the codes of sparse rows as `cross_polytope_codes_dense` does, with one row at a time made dense.
 
     scatter_keys : ndarray of shape (rotations,), uint64
         If not empty, rows are scattered to `size` coordinates before each rotation, and features may

@@ -1,9 +1,9 @@
-"""Multi-probe cross-polytope hashing: the cells of a hash in the order in which they hold neighbours.
+"""Multi-probe cross-polytope hashing: the cells of a hash, the likeliest to hold neighbours first.
 
-Going from the nearest axis to another one costs the square of the difference of the coordinates'
-magnitudes: noise moves that difference as it moves any projection (Andoni et al. 2015, section 5). Of each
-elementary hash the few cheapest axes are sorted; the cheapest combinations are then merged from the sorted
-lists, one list after another.
+A change from the nearest axis to another one costs the square of the difference of the coordinates'
+magnitudes, because noise moves that difference as it moves any projection (Andoni et al. 2015, section 5).
+The few cheapest axes of each elementary hash are sorted, and the cheapest combinations are merged from the
+sorted lists, one list after another.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from .cross_polytope_codes import (
     absorb,
     clear_entries,
     code_of,
-    longest_row,
     place_entries,
     scale_entries,
     scatter,
@@ -23,23 +22,24 @@ from .cross_polytope_codes import (
 from .cross_polytope_registers import GROUP, MAGNITUDE, rotate_group
 from .hadamard import rotate, scale_dense
 from .hadamard_registers import RADIX, WIDTH
+from .products import longest_row
 
 __all__ = ["cross_polytope_probes_csr", "cross_polytope_probes_dense"]
 
 _MAGNITUDE = np.uint32(MAGNITUDE)
-#: Axes that are sorted by counting, for each, how many come before it.
+#: The most axes that are sorted by counting those before each.
 _COUNTED = 64
 
 
-# Functions take no slices, and branch as little as they can: else Numba counts references to their arrays,
-# which takes longer than what they do.
+# Functions take no slices and avoid branches. Otherwise Numba counts references to their arrays, which takes
+# longer than their work.
 
 
 @helper
 def _bound_of_largest(words, first, dimension, keep, lanes):
-    """A magnitude that at least `keep` coordinates have, up to 16, and not many more of them.
+    """Find a magnitude that at least `keep` coordinates reach, up to 16, and not many more than that.
 
-    At least `keep` of 16 lanes have a coordinate as large as the keep-th of the lanes' largest ones.
+    At least `keep` of 16 lanes have a coordinate as large as the keep-th largest of the lanes' maxima.
     """
     for lane in range(WIDTH):
         lanes[lane] = 0
@@ -57,9 +57,9 @@ def _bound_of_largest(words, first, dimension, keep, lanes):
 
 @helper
 def _rank_large(words, first, dimension, bound, ranks):
-    """Write a rank for each coordinate of at least that magnitude; returns how many there are.
+    """Write a rank for each coordinate of at least that magnitude; return their number.
 
-    The larger, and of equal ones the earlier, the higher it is. No two are equal.
+    A larger magnitude has a higher rank, and of equal ones the earlier. No two ranks are equal.
     """
     found = 0
     for j in range(dimension):
@@ -71,12 +71,13 @@ def _rank_large(words, first, dimension, bound, ranks):
 
 @helper
 def _place_of(rank):
+    """Return the place of the coordinate that has a rank."""
     return np.int64(np.uint64(0xFFFFFFFF) - (rank & np.uint64(0xFFFFFFFF)))
 
 
 @helper
 def _order_few(ranks, found, axes, axes_at):
-    """Write coordinates from ``axes[axes_at]`` on, the highest rank first, by counting the higher ones."""
+    """Write places of coordinates to ``axes[axes_at:]``, the highest rank first, by counting higher ranks."""
     for a in range(found):
         before = 0
         for b in range(found):
@@ -86,7 +87,7 @@ def _order_few(ranks, found, axes, axes_at):
 
 @helper
 def _order_many(ranks, found, keep, axes, axes_at):
-    """`_order_few` by sorting, of the `keep` highest ranks."""
+    """Write the places of the `keep` highest ranks as `_order_few` does, by sorting."""
     ranks[:found].sort()
     for r in range(keep):
         axes[axes_at + r] = _place_of(ranks[found - 1 - r])
@@ -96,13 +97,13 @@ def _order_many(ranks, found, keep, axes, axes_at):
 def cheapest_sums(
     left, left_at, n_left, right, n_right, keep, sums_at, places, steps, steps_at, heads, cursors
 ):
-    """The `keep` least sums of one number of each of two rising lists, as many as there are.
+    """Find the `keep` least sums of a number of one rising list and a number of another, or all of them.
 
     The left list is ``left[left_at : left_at + n_left]``; sums go to ``left[sums_at:]``, the places of the
     two numbers to `places` and `steps`, from `steps_at` on. Returns how many sums there are.
     """
     keep = min(keep, n_left * n_right)
-    # Place after place of the left list comes into play when the one before was taken for the first time.
+    # A number of the left list is considered once the number before it has been taken.
     heads[0], cursors[0], active = left[left_at] + right[0], 0, 1
     for r in range(keep):
         best = 0
@@ -123,7 +124,7 @@ def _row_probes(
     source, indices, entries, scatter_keys, masks, dimension, power, keys, n_buckets,
     n_hashes, n_probes, block, words, room, codes, codes_at,
 ):  # fmt: skip
-    """Codes of the likeliest cells of one row, ``n_probes`` for each hash."""
+    """Write the codes of the likeliest cells of one row, ``n_probes`` for each hash."""
     values, lanes, ranks, axes, costs, sums, places, steps, heads, cursors = room
     keep, each, round_size = min(dimension, n_probes), block.size // dimension, block.size // WIDTH
     mixed, base = keys.size > 0, np.uint64(2 * dimension)
@@ -137,7 +138,7 @@ def _row_probes(
                 if scatter_keys.size:
                     scatter(indices, entries, scatter_keys[turn], source)
                 if block.size == GROUP:
-                    rotate_group(source, masks, turn * 3 * RADIX, block)  # type: ignore[call-arg]
+                    rotate_group(source, masks, turn * 3 * RADIX, block)
                 else:
                     rotate(source, masks[turn * round_size * 3 : (turn + 1) * round_size * 3], block)
             first, at = part * dimension, k * most
@@ -173,7 +174,7 @@ def _row_probes(
 
 @helper
 def _room(dimension, power, n_probes):
-    """What `_row_probes` works in."""
+    """Make the work space of `_row_probes`."""
     most = max(_COUNTED, min(dimension, n_probes))
     return (
         np.empty(power, np.int64),
@@ -191,7 +192,7 @@ def _room(dimension, power, n_probes):
 
 @kernel
 def cross_polytope_probes_dense(X, masks, dimension, power, keys, n_buckets, start, stop, out):
-    """Codes of the likeliest cells of the rows [start, stop), ``out[i, h, probe]``; the first its own."""
+    """Write the codes of the likeliest cells of the rows [start, stop), the row's own cell first."""
     size = masks.shape[1] // 3 * WIDTH
     source, block = np.zeros(size, np.float32), np.empty(size, np.float32)
     words, flips, codes = block.view(np.uint32), masks.reshape(-1), out.reshape(-1)
@@ -212,7 +213,7 @@ def cross_polytope_probes_dense(X, masks, dimension, power, keys, n_buckets, sta
 def cross_polytope_probes_csr(
     indptr, indices, data, scatter_keys, masks, dimension, power, keys, n_buckets, start, stop, out
 ):
-    """`cross_polytope_probes_dense` for sparse rows, taken as by `cross_polytope_codes_csr`."""
+    """Probe sparse rows as `cross_polytope_probes_dense` does; see `cross_polytope_codes_csr`."""
     size = masks.shape[1] // 3 * WIDTH
     source, block = np.zeros(size, np.float32), np.empty(size, np.float32)
     words, flips, codes = block.view(np.uint32), masks.reshape(-1), out.reshape(-1)

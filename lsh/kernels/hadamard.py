@@ -1,7 +1,7 @@
 """Signs of pseudo-random rotations: three rounds of random signs and a Walsh-Hadamard transform.
 
-Row after row, so that what is worked on is one row of coordinates: in the first cache up to 8,192 of
-them, and never more than twice that of what is asked for.
+Rows are taken one after another, so that the working memory is one row of coordinates: up to 8,192 of them
+stay in the first-level cache. At most twice the coordinates that are asked for are computed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .hadamard_registers import (
     radix_16,
     sign_bits,
 )
-from .products import power_of_two
+from .products import own_scale, power_of_two
 
 __all__ = [
     "hadamard_products_csr",
@@ -31,13 +31,13 @@ __all__ = [
 
 #: Coordinates that `low_levels` works on.
 _GROUP = RADIX * WIDTH
-#: Coordinates that all levels of which are done before the next are begun: 16 KB.
+#: Coordinates for which all levels are computed before the next ones: 16 KB.
 _CHUNK = 4096
 
 
 @helper
 def _levels(block, left, right, span, top):
-    """The levels from `span` to below `top` of the coordinates [left, right)."""
+    """Compute the levels from `span` to below `top` of the transform of the coordinates [left, right)."""
     while span < top:
         radix = min(RADIX, top // span)
         for first in range(left, right, span * radix):
@@ -58,9 +58,9 @@ def _levels(block, left, right, span, top):
 
 @kernel
 def rotate(source, masks, block):
-    """``block = H D3 H D2 H D1 source``, the signs of the three rounds being the bits of `masks`.
+    """Compute ``block = H D3 H D2 H D1 source``; the bits of `masks` are the signs of the three rounds.
 
-    Levels come in the order of their spans, so sums are rounded the same however many are done at a time.
+    Levels are computed in the order of their spans, so sums round alike, however levels are grouped.
     """
     size, at = block.size, 0
     chunk = min(size, _CHUNK)
@@ -68,7 +68,7 @@ def rotate(source, masks, block):
         given = source if turn == 0 else block
         for left in range(0, size, chunk):
             for j in range(left, left + chunk, _GROUP):
-                low_levels(given, j, masks, at + j // WIDTH, block, j)  # type: ignore[call-arg]
+                low_levels(given, j, masks, at + j // WIDTH, block, j)
             _levels(block, left, left + chunk, _GROUP, chunk)
         _levels(block, 0, size, chunk, size)
         at += size // WIDTH
@@ -76,8 +76,8 @@ def rotate(source, masks, block):
 
 @helper
 def scale_dense(row, lanes, source):
-    """Write a row times the power of two that brings it into [-1, 1] to `source`, as float32."""
-    # Sixteen running values, for the compiler may not reorder the operations of one.
+    """Scale a row by the power of two that brings it into [-1, 1], and write it to `source` as float32."""
+    # Sixteen running values are used, because the compiler may not reorder the operations of one.
     whole = row.size - row.size % WIDTH
     lanes[:] = 0
     for j in range(0, whole, WIDTH):
@@ -95,11 +95,8 @@ def scale_dense(row, lanes, source):
 
 @helper
 def _scatter(indices, data, source):
-    """`scale_dense` for a sparse row: `source` is 0 elsewhere, and again after `_clear`."""
-    largest = 0.0
-    for j in range(data.size):
-        largest = max(largest, abs(np.float64(data[j])))
-    scale = power_of_two(largest)
+    """Scale a sparse row as `scale_dense` does; `source` is 0 elsewhere, and everywhere after `_clear`."""
+    scale = own_scale(data)
     for j in range(data.size):
         source[indices[j]] = np.float64(data[j]) * scale
 
@@ -117,12 +114,12 @@ def _row_signs(source, masks, n_hashes, power, block, bits, codes, codes_at):
     for b in range(masks.shape[0]):
         rotate(source, masks[b], block)
         for j in range(0, min(size, n_values - b * size), WIDTH):
-            sign_bits(block, j, bits, (b * size + j) // WIDTH)  # type: ignore[call-arg]
+            sign_bits(block, j, bits, (b * size + j) // WIDTH)
     if n_hashes >= WIDTH:
         for h in range(0, n_hashes, WIDTH):
-            # The last 16 overlap the ones before.
+            # The last 16 overlap those before them.
             first = min(h, n_hashes - WIDTH)
-            gather_bits(bits, first, n_hashes, power, codes, codes_at + first)  # type: ignore[call-arg]
+            gather_bits(bits, first, n_hashes, power, codes, codes_at + first)
         return
     for h in range(n_hashes):
         code = np.uint32(0)
@@ -135,7 +132,7 @@ def _row_signs(source, masks, n_hashes, power, block, bits, codes, codes_at):
 
 @kernel
 def hadamard_signs_dense(X, masks, n_hashes, power, start, stop, out):
-    """Codes of rows: bit k of code h is the sign of coordinate ``k * n_hashes + h`` of the rotations.
+    """Write the codes of rows: bit k of code h is the sign of rotated coordinate ``k * n_hashes + h``.
 
     Parameters
     ----------
@@ -147,7 +144,7 @@ def hadamard_signs_dense(X, masks, n_hashes, power, start, stop, out):
 
     Notes
     -----
-    For each row and block 3 size log2(size) additions, in 8 size bytes.
+    A row and block takes 3 size log2(size) additions in 8 size bytes.
     """
     size = masks.shape[1] // 3 * WIDTH
     source, block = np.zeros(size, np.float32), np.empty(size, np.float32)
@@ -160,7 +157,7 @@ def hadamard_signs_dense(X, masks, n_hashes, power, start, stop, out):
 
 @kernel
 def hadamard_signs_csr(indptr, indices, data, masks, n_hashes, power, start, stop, out):
-    """`hadamard_signs_dense` for sparse rows, which are never made dense but one at a time."""
+    """Write the codes of sparse rows as `hadamard_signs_dense` does, with one row at a time made dense."""
     size = masks.shape[1] // 3 * WIDTH
     source, block = np.zeros(size, np.float32), np.empty(size, np.float32)
     bits = np.zeros(masks.shape[0] * size // WIDTH + 2, np.uint16)
@@ -184,7 +181,7 @@ def _row_products(source, masks, block, out):
 
 @kernel
 def hadamard_products_dense(X, masks, start, stop, out):
-    """The coordinates whose signs are the bits, of the rows [start, stop): shape (stop - start, n_values)."""
+    """Write the coordinates whose signs are the bits, of the rows [start, stop)."""
     size = masks.shape[1] // 3 * WIDTH
     source, block = np.zeros(size, np.float32), np.empty(size, np.float32)
     lanes = np.empty(WIDTH, X.dtype)
@@ -195,7 +192,7 @@ def hadamard_products_dense(X, masks, start, stop, out):
 
 @kernel
 def hadamard_products_csr(indptr, indices, data, masks, start, stop, out):
-    """`hadamard_products_dense` for sparse rows."""
+    """Write the coordinates of sparse rows as `hadamard_products_dense` does."""
     size = masks.shape[1] // 3 * WIDTH
     source, block = np.zeros(size, np.float32), np.empty(size, np.float32)
     for i in range(start, stop):

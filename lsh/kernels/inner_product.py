@@ -1,7 +1,6 @@
-"""Rows with one coordinate more, which brings them all to one length: the asymmetric transform.
+"""Kernels of the asymmetric transform: one more coordinate brings all rows to one length.
 
-Norms are added up in one fixed order that zeros do not change, so dense and sparse rows have the very same
-ones.
+Norms are added up in one fixed order that zeros do not change, so dense and sparse rows have equal norms.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import math
 import numpy as np
 
 from .compiled import helper, kernel
-from .products import LANES, add_up, power_of_two
+from .products import LANES, add_up, own_scale, power_of_two
 
 __all__ = ["extend_rows_csr", "extend_rows_dense", "relative_norms_csr", "relative_norms_dense"]
 
@@ -19,7 +18,7 @@ __all__ = ["extend_rows_csr", "extend_rows_dense", "relative_norms_csr", "relati
 @helper
 def _sum_of_squares_dense(row, scale, sums):
     sums[:] = 0.0
-    # Lanes by a loop of no fixed length: one of fixed length would be unrolled before it is vectorised.
+    # The loop over lanes has no fixed length: else it would be unrolled before it is vectorised.
     for j in range(0, row.size, LANES):
         part = row[j : j + LANES]
         for lane in range(part.size):
@@ -38,21 +37,13 @@ def _sum_of_squares_csr(indices, data, scale, sums):
 
 
 @helper
-def _own_scale(values):
-    largest = 0.0
-    for j in range(values.size):
-        largest = max(largest, abs(np.float64(values[j])))
-    return power_of_two(largest)
-
-
-@helper
 def _relative_norm_dense(row, bound, sums):
-    """Euclidean norm over `bound`; infinite only where float64 does not hold that."""
+    """Return the Euclidean norm over `bound`; it is infinite only where float64 cannot hold it."""
     scale = power_of_two(bound)
     total = _sum_of_squares_dense(row, scale, sums)
     if total < np.inf:
         return math.sqrt(total) / (bound * scale)
-    scale = _own_scale(row)
+    scale = own_scale(row)
     return math.sqrt(_sum_of_squares_dense(row, scale, sums)) / scale / bound
 
 
@@ -62,13 +53,13 @@ def _relative_norm_csr(indices, data, bound, sums):
     total = _sum_of_squares_csr(indices, data, scale, sums)
     if total < np.inf:
         return math.sqrt(total) / (bound * scale)
-    scale = _own_scale(data)
+    scale = own_scale(data)
     return math.sqrt(_sum_of_squares_csr(indices, data, scale, sums)) / scale / bound
 
 
 @kernel
 def relative_norms_dense(X, bound, start, stop, norms):
-    """``norms[i]``: the Euclidean norm of row i over `bound`, for the rows [start, stop)."""
+    """Set ``norms[i]`` to the Euclidean norm of row i over `bound`, for the rows [start, stop)."""
     sums = np.empty(LANES, np.float64)
     for i in range(start, stop):
         norms[i] = _relative_norm_dense(X[i], bound, sums)
@@ -76,7 +67,7 @@ def relative_norms_dense(X, bound, start, stop, norms):
 
 @kernel
 def relative_norms_csr(indptr, indices, data, bound, start, stop, norms):
-    """`relative_norms_dense` for sparse rows whose indices rise."""
+    """Compute the norms of sparse rows, whose indices rise, as `relative_norms_dense` does."""
     sums = np.empty(LANES, np.float64)
     for i in range(start, stop):
         a, b = indptr[i], indptr[i + 1]
@@ -85,13 +76,13 @@ def relative_norms_csr(indptr, indices, data, bound, start, stop, norms):
 
 @helper
 def _missing(norm, bound):
-    """What brings a row to the length `bound`, given its norm over the bound; 0 for longer ones."""
+    """Return the coordinate that brings a row of that norm over the bound to the bound; 0 for longer rows."""
     return bound * math.sqrt((1.0 - norm) * (1.0 + norm)) if norm < 1.0 else 0.0
 
 
 @kernel
 def extend_rows_dense(X, bound, column, start, stop, out, norms):
-    """The rows [start, stop), with ``sqrt(bound**2 - |x|**2)`` in a column of their own.
+    """Copy the rows [start, stop), and write ``sqrt(bound**2 - |x|**2)`` to a column of its own.
 
     Parameters
     ----------
@@ -118,7 +109,7 @@ def extend_rows_dense(X, bound, column, start, stop, out, norms):
 
 @kernel
 def extend_rows_csr(indptr, indices, data, bound, column, start, stop, out, norms):
-    """`extend_rows_dense` for sparse rows whose indices rise; one entry more a row, the last.
+    """Extend sparse rows, whose indices rise, as `extend_rows_dense` does, by an entry at their end.
 
     Parameters
     ----------

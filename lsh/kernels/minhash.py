@@ -1,4 +1,4 @@
-"""The kernels of MinHash, whose twin is one module: every scheme's, and what they share."""
+"""The kernels of MinHash, in one module because their twin is one: those of each scheme and of all."""
 
 from .minhash_bins import minhash_fast_similarity, minhash_one_permutation
 from .minhash_counts import concatenate_codes, count_equal

@@ -2,43 +2,40 @@
 
 Both throw every token of a set into one of m bins, and keep in each bin the least value. A throw of
 the finalised token h has the bin ``(h * multiplier mod 2**64) >> 32`` reduced to m by multiply-shift,
-so m need not be a power of two, and a value made of the low half of h. What is done about bins that
-stay empty is where the schemes differ.
+so m need not be a power of two, and a value made of the low half of h. The schemes differ in how they fill
+the bins that stay empty.
 
 Fast Similarity Sketching throws again, in rounds. A value of round r is r ones, a zero, and the leading
 bits of the low half of h: earlier rounds win, values of two rounds never tie, and within round r two
 tokens tie with probability 2**(r-31). From round 1 on the half is complemented, so that a token which
 lost its bin of round 0, likely by a large value, is likely to win one now: more of a set's tokens
 get a bin, and the error falls. Each bin still orders all tokens at random and independently of the set,
-which is all that P[equal] = Jaccard needs. After the last round a bin that is empty takes the least of
-all tokens under a hash function of its own (the affine ones of the permutations), marked by as many
-ones as there were rounds.
+and P[equal] = Jaccard needs no more. After the last round an empty bin takes the least of all tokens under
+a hash function of its own (an affine one, as in the permutations), marked by one 1 bit for each round.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
 from .compiled import helper, kernel
 from .minhash_permutations import CHUNK, EMPTY, affine_minimum, finalise
-from .words import lowest_bit, mix64
+from .registers import element_of, intrinsic, register_at
+from .words import lowest_bit, mix_pair, reduce_word
 
 __all__ = ["minhash_fast_similarity", "minhash_one_permutation"]
 
 
-def _empty_mask_code(typingctx, values, start):
-    """64 bits that tell which of ``values[start:start + 64]`` are EMPTY: one comparison a register."""
+@intrinsic
+def _empty_mask(typingctx, values, start):
+    """Return 64 bits that are set where ``values[start:start + 64]`` are EMPTY: one comparison a register."""
     signature = types.uint64(values, types.int64)
 
     def generate(context, builder, signature, arguments):
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
         lanes = ir.VectorType(ir.IntType(32), 64)
-        place = builder.bitcast(builder.gep(array.data, [arguments[1]]), lanes.as_pointer())
+        place = register_at(builder, element_of(context, builder, signature, arguments, 0), lanes)
         empty = ir.Constant(lanes, [0xFFFFFFFF] * 64)
         mask = builder.icmp_unsigned("==", builder.load(place, align=4), empty)
         return builder.bitcast(mask, ir.IntType(64))
@@ -46,19 +43,16 @@ def _empty_mask_code(typingctx, values, start):
     return signature, generate
 
 
-_empty_mask: Any = intrinsic(_empty_mask_code)
-
-
 @helper
 def _throw(words, n_words, multiplier, flip, shift, prefix, signature, bins, values):
-    """Lower each word's bin to the word's low half ^ flip, shifted right and marked by `prefix`.
+    """Lower the bin of each word to the low half of the word ^ `flip`, shifted right and marked by `prefix`.
 
-    `bins` and `values` are work space for CHUNK words: what can be computed in registers is, before the
-    bins are lowered one after another.
+    `bins` and `values` are work space for CHUNK words: they are computed in registers, before the bins are
+    lowered one after another.
     """
     m = np.uint64(signature.size)
     for i in range(n_words):
-        bins[i] = np.uint32((((words[i] * multiplier) >> np.uint64(32)) * m) >> np.uint64(32))
+        bins[i] = reduce_word(words[i] * multiplier, m)
         values[i] = np.uint32(((np.uint32(words[i]) ^ flip) >> shift) | prefix)
     for i in range(n_words):
         bin_ = bins[i]
@@ -67,15 +61,11 @@ def _throw(words, n_words, multiplier, flip, shift, prefix, signature, bins, val
 
 @helper
 def count_empty(signature):
+    """Count the empty bins of a signature."""
     empty = np.uint32(0)
     for k in range(signature.size):
-        empty = np.uint32(empty + np.uint32(signature[k] == EMPTY))  # or Numba would count in 64 bits
+        empty = np.uint32(empty + np.uint32(signature[k] == EMPTY))  # else Numba counts in 64 bits
     return empty
-
-
-@helper
-def _rank(key, bin_, draw):
-    return mix64(key ^ (np.uint64(bin_) << np.uint64(32)) ^ np.uint64(draw))
 
 
 @helper
@@ -92,13 +82,13 @@ def densify(attempts, walk_key, rank_key, signature, native, full):
             continue
         value = EMPTY
         for attempt in range(attempts):
-            value = native[((_rank(walk_key, k, attempt) >> np.uint64(32)) * m) >> np.uint64(32)]
+            value = native[reduce_word(mix_pair(walk_key, np.uint64(k), np.uint64(attempt)), m)]
             if value != EMPTY:
                 break
         if value == EMPTY:
             least = np.uint64(0xFFFFFFFFFFFFFFFF)
             for i in range(n_full):
-                rank = _rank(rank_key, k, full[i])
+                rank = mix_pair(rank_key, np.uint64(k), np.uint64(full[i]))
                 if rank < least:
                     least, value = rank, native[full[i]]
         signature[k] = value
@@ -106,13 +96,13 @@ def densify(attempts, walk_key, rank_key, signature, native, full):
 
 @kernel
 def minhash_one_permutation(tokens, offsets, key, multiplier, walk_key, rank_key, out):
-    """Signatures of sets by one permutation, optimally densified, into ``out``.
+    """Write the signatures of sets by one permutation, optimally densified.
 
     An empty bin copies the first bin, of those drawn by a hash of (bin, attempt), that is full. After
-    about sqrt(m) attempts it takes the full bin of least hash of (bin, full bin) instead. Both go
-    through the bins in a random order that is the empty bin's own, so either way the donor is uniform
-    and the same for two sets where it should be; but a walk that few full bins could end costs m / f
-    attempts, a search f, and together they cost an empty bin no more than about sqrt(m).
+    about sqrt(m) attempts it takes the full bin of least hash of (bin, full bin) instead. Both visit the bins
+    in a random order that is the empty bin's own, so either way the donor is uniform, and the same for two
+    sets where it should be. With f full bins a walk takes m / f attempts and a search f, so together they
+    cost an empty bin no more than about sqrt(m).
     """
     m = out.shape[1]
     words = np.empty(CHUNK, np.uint64)
@@ -136,7 +126,7 @@ def minhash_one_permutation(tokens, offsets, key, multiplier, walk_key, rank_key
 
 @helper
 def _empty_slots(values, m, a, b, slots, a_of, b_of):
-    """Which of the first m bins are empty, with their parameters; returns their number."""
+    """List the empty ones of the first m bins, with their parameters; return their number."""
     n_empty = 0
     for block in range(0, m, 64):
         mask = _empty_mask(values, block)
@@ -150,7 +140,7 @@ def _empty_slots(values, m, a, b, slots, a_of, b_of):
 
 @helper
 def _least_of_all(tokens, left, right, key, words, n_words, a, b, least):
-    """``least[k]`` = the least value of hash function k over all of the tokens [left, right)."""
+    """Set ``least[k]`` to the least value of hash function k over all of the tokens [left, right)."""
     least[:] = EMPTY
     if right - left <= CHUNK:  # the words still hold the whole set
         affine_minimum(words, n_words, a, b, least)
@@ -162,7 +152,7 @@ def _least_of_all(tokens, left, right, key, words, n_words, a, b, least):
 
 @kernel
 def minhash_fast_similarity(tokens, offsets, key, multipliers, a, b, out):
-    """Signatures of sets by rounds of throws, into ``out``.
+    """Write the signatures of sets by rounds of throws.
 
     The parameters a and b of the bins' own hash functions are read only where a bin stays empty.
     """
@@ -218,7 +208,7 @@ def minhash_fast_similarity(tokens, offsets, key, multipliers, a, b, out):
         if left == right or n_empty == 0:
             for k in range(m):
                 out[row, k] = signature[k]
-        elif 2 * n_empty > m:  # short sets: all bins in their order cost less than gathering most
+        elif 2 * n_empty > m:  # short sets: all bins in order cost less than gathering most of them
             _least_of_all(tokens, left, right, key, words, n_words, a, b, least[:m])
             for k in range(m):
                 value = min(np.uint32((least[k] >> rounds) | prefixes[rounds]), np.uint32(0xFFFFFFFE))

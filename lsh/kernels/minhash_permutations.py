@@ -1,4 +1,4 @@
-"""Kernels of MinHash: independent permutations, and what every scheme shares.
+"""Kernels of MinHash by independent permutations, and what all schemes share.
 
 A token is finalised by a 64-bit mixer keyed by the seed. Its two 32-bit halves x and y then give every
 hash function k the 32-bit value ``(a_k x + (y ^ b_k)) mod 2**32`` with a_k odd: one multiplication, so
@@ -11,15 +11,13 @@ tokens pass by.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from .compiled import helper, kernel
+from .registers import first_element_of, intrinsic, register_at, spread
 from .words import mix64
 
 __all__ = ["minhash_permutations"]
@@ -32,8 +30,9 @@ LANES = 16
 CHUNK = 4096
 
 
-def _affine_code(typingctx, a, x, y, b):
-    """``a * x + (y ^ b)`` in 32 bits; Numba would widen the product to 64, which halves the lanes."""
+@intrinsic
+def _affine(typingctx, a, x, y, b):
+    """Compute ``a * x + (y ^ b)`` in 32 bits; Numba would widen the product to 64, which halves the lanes."""
     signature = types.uint32(types.uint32, types.uint32, types.uint32, types.uint32)
 
     def generate(context, builder, signature, arguments):
@@ -43,36 +42,29 @@ def _affine_code(typingctx, a, x, y, b):
     return signature, generate
 
 
-_affine: Any = intrinsic(_affine_code)
-
-
-def _affine_minimum_code(typingctx, words, n_words, a, b, least, first):
-    """`affine_minimum` for LANES hash functions from `first` on, which stay in registers for all words."""
+@intrinsic
+def _affine_minimum_lanes(typingctx, words, n_words, a, b, least, first):
+    """Do what `affine_minimum` does for LANES hash functions from `first` on, kept in registers."""
     signature = types.void(words, types.intp, a, b, least, types.intp)
     vector = ir.VectorType(ir.IntType(32), LANES)
 
     def generate(context, builder, signature, arguments):
-        def data(place):
-            return context.make_array(signature.args[place])(context, builder, arguments[place]).data
-
         def register(place):
-            return builder.bitcast(builder.gep(data(place), [arguments[5]]), vector.as_pointer())
-
-        def everywhere(word):
-            undefined = ir.Constant(vector, ir.Undefined)
-            one = builder.insert_element(undefined, word, ir.IntType(32)(0))
-            return builder.shuffle_vector(one, undefined, ir.Constant(vector, [0] * LANES))
+            first = first_element_of(context, builder, signature, arguments, place)
+            return register_at(builder, builder.gep(first, [arguments[5]]), vector)
 
         multipliers, offsets = builder.load(register(2), align=4), builder.load(register(3), align=4)
         least = cgutils.alloca_once_value(builder, builder.load(register(4), align=4))
-        halves = builder.bitcast(data(0), ir.IntType(32).as_pointer())
+        halves = first_element_of(context, builder, signature, arguments, 0)
+        halves = builder.bitcast(halves, ir.IntType(32).as_pointer())
         two = arguments[1].type(2)
         with cgutils.for_range(builder, arguments[1]) as loop:
             # Little-endian: the low half of a word comes first.
             low = builder.mul(loop.index, two)
             x = builder.load(builder.gep(halves, [low]))
             y = builder.load(builder.gep(halves, [builder.add(low, low.type(1))]))
-            value = builder.add(builder.mul(multipliers, everywhere(x)), builder.xor(offsets, everywhere(y)))
+            x, y = spread(builder, x, vector), spread(builder, y, vector)
+            value = builder.add(builder.mul(multipliers, x), builder.xor(offsets, y))
             held = builder.load(least)
             builder.store(builder.select(builder.icmp_unsigned("<", value, held), value, held), least)
         builder.store(builder.load(least), register(4), align=4)
@@ -81,12 +73,9 @@ def _affine_minimum_code(typingctx, words, n_words, a, b, least, first):
     return signature, generate
 
 
-_affine_minimum_lanes: Any = intrinsic(_affine_minimum_code)
-
-
 @helper
 def finalise(tokens, start, stop, key, words):
-    """``words[i] = mix64(tokens[start + i] ^ key)``; returns their number, padded to a multiple of 4.
+    """Set ``words[i] = mix64(tokens[start + i] ^ key)``; return their number, padded to a multiple of 4.
 
     The padding repeats the last word, which changes no minimum.
     """
@@ -114,7 +103,7 @@ def affine_minimum(words, n_words, a, b, least):
 
 @kernel
 def minhash_permutations(tokens, offsets, key, a, b, out):
-    """Signatures of sets under independent hash functions, into ``out``."""
+    """Write the signatures of sets under independent hash functions."""
     words = np.empty(CHUNK, np.uint64)
     for row in range(offsets.size - 1):
         signature = out[row]

@@ -1,4 +1,4 @@
-"""Kernels of streamed MinHash: tokens thrown into the bins of many sets, densified when asked for."""
+"""Kernels of streamed MinHash: they throw tokens into the bins of many sets, and fill empty bins later."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from .compiled import kernel
 from .minhash_bins import count_empty, densify
 from .minhash_permutations import EMPTY
 from .prefetch import prefetch
-from .words import mix64
+from .words import mix64, reduce_word
 
 __all__ = ["compare_bins", "densify_signatures", "throw_tokens"]
 
-#: Tokens whose bins are asked for before they are written to.
+#: Tokens whose bins are prefetched together.
 _CHUNK = 256
 
 
@@ -31,7 +31,7 @@ def throw_tokens(tokens, sets, key, multiplier, first_set, last_set, start, stop
 
     Notes
     -----
-    One random access a token. Bins are asked for a chunk of tokens ahead, so that ways to memory overlap.
+    A token takes one random access. Bins are prefetched for a chunk of tokens, so that accesses overlap.
     """
     m = np.uint64(minima.shape[1])
     flat = minima.reshape(-1)
@@ -43,7 +43,7 @@ def throw_tokens(tokens, sets, key, multiplier, first_set, last_set, start, stop
             if row < first_set or row >= last_set:
                 continue
             word = mix64(tokens[i] ^ key)
-            bin_ = (((word * multiplier) >> np.uint64(32)) * m) >> np.uint64(32)
+            bin_ = reduce_word(word * multiplier, m)
             places[n] = (row - first_set) * np.int64(m) + np.int64(bin_)
             values[n] = np.uint32(word) >> np.uint32(1)
             prefetch(flat, places[n])
@@ -54,7 +54,7 @@ def throw_tokens(tokens, sets, key, multiplier, first_set, last_set, start, stop
 
 @kernel
 def densify_signatures(minima, walk_key, rank_key, start, stop, out):
-    """``out[i]`` = row i of `minima` with its empty bins filled as `minhash_one_permutation` fills them."""
+    """Write row i of `minima` to ``out[i]``, its empty bins filled as by `minhash_one_permutation`."""
     m = minima.shape[1]
     native, full = np.empty(m, np.uint32), np.empty(m, np.uint32)
     attempts = 1 + np.int64(np.sqrt(m))
@@ -84,7 +84,7 @@ def compare_bins(minima, left, right, start, stop, full, equal, total):
             is_full = least != EMPTY
             n_full += is_full
             n_equal += is_full and a[k] == b[k]
-            # Values lie in [0, 2**31): the middle of one's cell is it plus a half.
+            # Values lie in [0, 2**31); a value plus 1/2 is the middle of its cell.
             total_value += np.uint64(2) * np.uint64(least) + np.uint64(1) if is_full else np.uint64(1 << 32)
         full[p], equal[p] = n_full, n_equal
         total[p] = np.float64(total_value) * 2.0**-32

@@ -1,4 +1,4 @@
-"""Products of a block of rows and panels of vectors in float32, kept in registers while they are added up.
+"""Products of a block of rows and panels of vectors in float32, added up in registers.
 
 `docs/developers/decisions/own-product.md` explains why this is not left to a BLAS.
 """
@@ -7,39 +7,33 @@ from __future__ import annotations
 
 from typing import Any
 
-import llvmlite.binding
 import numpy as np
 from llvmlite import ir
-from numba import config, types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from numba import types
 from numpy.typing import NDArray
 
 from .compiled import kernel
+from .registers import first_element_of, intrinsic, multiply_add, processor_features, register_at, spread
 
 __all__ = ["PANEL", "ROWS", "longest_sum", "make_panels", "multiply_panels"]
 
-#: Vectors that lie interleaved in a panel, feature by feature.
+#: Vectors of a panel, in which they are interleaved feature by feature.
 PANEL = 64
 #: Rows that are multiplied together; blocks of rows are padded to a multiple.
 ROWS = 6
-#: Features that are added up before the sum is added to the others: a panel's part stays in cache, and
-#: the error of a product grows with the longest sum.
+#: Features of a part, whose products are added up before the sum is added to the other parts': a panel's part
+#: stays in cache, and the error of a product grows with the longest sum.
 PART = 512
 
 
 def _register_shape() -> tuple[int, int]:
-    """Lanes of a float32 register, and registers of vectors, such that ROWS times so many fit."""
-    # Numba's own settings, for caches that several processors share, come first.
-    features = config.CPU_FEATURES  # type: ignore[attr-defined]
-    if features is None and config.CPU_NAME is None:  # type: ignore[attr-defined]
-        features = llvmlite.binding.get_host_cpu_features().flatten()
-    names = (features or "").split(",")
-    if "+avx512f" in names:
+    """Return the lanes of a float32 register, and how many registers of vectors fit ROWS times."""
+    features = processor_features()
+    if "+avx512f" in features:
         return 16, 4
-    if "+avx2" in names:
+    if "+avx2" in features:
         return 8, 2
-    return 4, 4 if "+neon" in names else 2
+    return 4, 4 if "+neon" in features else 2
 
 
 LANES, REGISTERS = _register_shape()
@@ -48,11 +42,11 @@ _WIDTH = LANES * REGISTERS
 
 @intrinsic
 def _multiply_registers(typing_context, x, x_at, x_stride, w, w_at, depth, out, out_at, out_stride, add):
-    """ROWS rows from ``x[x_at]`` times _WIDTH vectors of a panel from ``w[w_at]``, over `depth` features.
+    """Multiply ROWS rows from ``x[x_at]`` by _WIDTH vectors from ``w[w_at]``, over `depth` features.
 
     Sums over k of ``x[x_at + i x_stride + k] w[w_at + PANEL k + v]`` are stored in, or with `add` added
-    to, ``out[out_at + i out_stride + v]``. In the compiler's intermediate code, for it keeps arrays of
-    sums in memory.
+    to, ``out[out_at + i out_stride + v]``. It is written in the compiler's intermediate code, because the
+    compiler keeps arrays of sums in memory.
     """
     place = types.intp
     signature = types.void(x, place, place, w, place, place, out, place, place, types.boolean)
@@ -60,19 +54,8 @@ def _multiply_registers(typing_context, x, x_at, x_stride, w, w_at, depth, out, 
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         _, x_at, x_stride, _, w_at, depth, _, out_at, out_stride, add = arguments
-        x, w, out = (
-            context.make_array(signature.args[i])(context, builder, arguments[i]).data for i in (0, 3, 6)
-        )
-        index = x_at.type
-        multiply_add = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.v{LANES}f32"
-        )
-        undefined = ir.Constant(vector, ir.Undefined)
-        all_first = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
-
-        def register_at(pointer: Any) -> Any:
-            return builder.bitcast(pointer, vector.as_pointer())
-
+        x, w, out = (first_element_of(context, builder, signature, arguments, i) for i in (0, 3, 6))
+        index, product_and_sum = x_at.type, multiply_add(builder, vector)
         rows = [builder.gep(x, [builder.add(x_at, builder.mul(x_stride, index(i)))]) for i in range(ROWS)]
         before, loop, after = (
             builder.block,
@@ -86,17 +69,15 @@ def _multiply_registers(typing_context, x, x_at, x_stride, w, w_at, depth, out, 
         sums = [[builder.phi(vector) for _ in range(REGISTERS)] for _ in range(ROWS)]
         panel = builder.gep(w, [builder.add(w_at, builder.mul(k, index(PANEL)))])
         weights = [
-            builder.load(register_at(builder.gep(panel, [index(v * LANES)])), align=4)
+            builder.load(register_at(builder, builder.gep(panel, [index(v * LANES)]), vector), align=4)
             for v in range(REGISTERS)
         ]
         added: list[list[Any]] = []
         for row in rows:
-            value = builder.load(builder.gep(row, [k]), align=4)
-            value = builder.insert_element(undefined, value, ir.IntType(32)(0))
-            value = builder.shuffle_vector(value, undefined, all_first)
+            value = spread(builder, builder.load(builder.gep(row, [k]), align=4), vector)
             before_it = sums[len(added)]
             added.append(
-                [builder.call(multiply_add, [value, weights[v], before_it[v]]) for v in range(REGISTERS)]
+                [builder.call(product_and_sum, [value, weights[v], before_it[v]]) for v in range(REGISTERS)]
             )
         following = builder.add(k, index(1))
         k.add_incoming(following, loop)
@@ -107,36 +88,30 @@ def _multiply_registers(typing_context, x, x_at, x_stride, w, w_at, depth, out, 
         builder.cbranch(builder.icmp_signed("<", following, depth), loop, after)
         builder.position_at_end(after)
 
-        targets = [
-            [
-                register_at(
-                    builder.gep(
-                        out, [builder.add(out_at, builder.add(builder.mul(out_stride, index(i)), index(v)))]
-                    )
-                )
-                for v in range(0, _WIDTH, LANES)
-            ]
-            for i in range(ROWS)
-        ]
+        def target(i: int, v: int) -> Any:
+            at = builder.add(out_at, builder.add(builder.mul(out_stride, index(i)), index(v)))
+            return register_at(builder, builder.gep(out, [at]), vector)
+
+        targets = [[target(i, v) for v in range(0, _WIDTH, LANES)] for i in range(ROWS)]
         pairs = [
             pair
-            for target, value in zip(targets, added, strict=True)
-            for pair in zip(target, value, strict=True)
+            for row_of_targets, values in zip(targets, added, strict=True)
+            for pair in zip(row_of_targets, values, strict=True)
         ]
         with builder.if_else(add) as (then, otherwise):
             with then:
-                for target, value in pairs:
-                    builder.store(builder.fadd(builder.load(target, align=4), value), target, align=4)
+                for to, value in pairs:
+                    builder.store(builder.fadd(builder.load(to, align=4), value), to, align=4)
             with otherwise:
-                for target, value in pairs:
-                    builder.store(value, target, align=4)
+                for to, value in pairs:
+                    builder.store(value, to, align=4)
         return context.get_dummy_value()
 
     return signature, generate
 
 
 def make_panels(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Vectors, shape (P, d), as panels of shape (ceil(P / PANEL), d, PANEL), the last filled with zeros."""
+    """Lay vectors, shape (P, d), in panels of shape (ceil(P / PANEL), d, PANEL); zeros fill the last."""
     n_vectors, n_features = vectors.shape
     n_panels = -(-n_vectors // PANEL)
     panels = np.zeros((n_panels, n_features, PANEL), dtype=np.float32)
@@ -148,13 +123,13 @@ def make_panels(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @kernel
 def longest_sum(n_features):
-    """Additions that a product of `multiply_panels` is the outcome of, at most."""
+    """Return the most additions that a product of `multiply_panels` takes."""
     return min(n_features, PART) + (n_features + PART - 1) // PART
 
 
 @kernel
 def multiply_panels(X, panels, n, first, last, values):
-    """``values[i, v]``: row i < n of X times vector v of the panels [first, last).
+    """Set ``values[i, v]`` to the product of row i < n of X and vector v of the panels [first, last).
 
     Parameters
     ----------
@@ -172,6 +147,6 @@ def multiply_panels(X, panels, n, first, last, values):
             for i in range(0, n, ROWS):
                 to = i * stride + (panel - first) * PANEL
                 for v in range(0, PANEL, _WIDTH):
-                    _multiply_registers(  # type: ignore[call-arg]
+                    _multiply_registers(
                         X, i * size + left, size, panels, at + v, depth, values, to + v, stride, left > 0
                     )

@@ -1,8 +1,8 @@
 """Products to integers: signs packed into codes, floors of quotients, and both mixed into buckets.
 
-Where a product's error bound leaves the integer in doubt (about one value in a thousand), it is listed, to
-be set by the exact product (`products`) afterwards. Products come in tiles: some rows, and a range of the
-``power * n_hashes`` products of each, the k-th of hash h at place ``k * n_hashes + h``.
+Where the error bound of a product leaves the integer in doubt (about one value in a thousand), the product is
+listed, and its exact value (`products`) decides afterwards. A tile of products has some rows, and a range of
+the ``power * n_hashes`` products of each; the k-th of hash h has the place ``k * n_hashes + h``.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
 from .compiled import helper, kernel
-from .words import mix64
+from .registers import element_of, intrinsic, register_at, spread
+from .words import mix64, reduce_word
 
 __all__ = [
     "absorb_steps",
@@ -29,44 +29,37 @@ __all__ = [
 
 #: Values that are packed at a time.
 LANES = 16
-#: Beyond it neighbouring steps can no longer be told apart by a float64 product: they are one.
+#: Largest step: a float64 product cannot tell neighbouring steps beyond it apart.
 LARGEST_STEP = 2.0**62
-#: Quotients up to here are sure to be in error by less than SLACK beside the product's own error.
+#: Largest quotient whose own rounding is sure to err by less than SLACK, besides the error of the product.
 LARGEST_SURE = 2.0**30
 SLACK = 2.0**-18
 
 
 @intrinsic
 def _set_signs(typing_context, values, values_at, limit, bit, codes, codes_at):
-    """Set `bit` in LANES codes whose values are at least 0; a mask of the values below `limit` in magnitude.
+    """Set `bit` in LANES codes whose values are at least 0; return a mask of the magnitudes below `limit`.
 
-    In the compiler's intermediate code, for it does not know that values and codes lie apart.
+    It is written in the compiler's intermediate code, because the compiler does not know that values and
+    codes do not overlap.
     """
     signature = types.uint32(values, types.intp, types.float32, types.uint32, codes, types.intp)
     floats, words = (ir.VectorType(element, LANES) for element in (ir.FloatType(), ir.IntType(32)))
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        def register(place: int, vector: ir.VectorType) -> Any:
-            array = context.make_array(signature.args[place])(context, builder, arguments[place])
-            return builder.bitcast(builder.gep(array.data, [arguments[place + 1]]), vector.as_pointer())
-
-        def everywhere(scalar: Any, vector: ir.VectorType) -> Any:
-            undefined = ir.Constant(vector, ir.Undefined)
-            first = builder.insert_element(undefined, scalar, ir.IntType(32)(0))
-            return builder.shuffle_vector(first, undefined, ir.Constant(words, [0] * LANES))
-
-        value = builder.load(register(0, floats), align=4)
-        target = register(4, words)
+        value = element_of(context, builder, signature, arguments, 0)
+        value = builder.load(register_at(builder, value, floats), align=4)
+        target = register_at(builder, element_of(context, builder, signature, arguments, 4), words)
         set_bits = builder.select(
             builder.fcmp_ordered(">=", value, ir.Constant(floats, [0.0] * LANES)),
-            everywhere(arguments[3], words),
+            spread(builder, arguments[3], words),
             ir.Constant(words, [0] * LANES),
         )
         builder.store(builder.or_(builder.load(target, align=4), set_bits), target, align=4)
         magnitude = builder.bitcast(
             builder.and_(builder.bitcast(value, words), ir.Constant(words, [0x7FFFFFFF] * LANES)), floats
         )
-        small = builder.fcmp_ordered("<", magnitude, everywhere(arguments[2], floats))
+        small = builder.fcmp_ordered("<", magnitude, spread(builder, arguments[2], floats))
         return builder.zext(builder.bitcast(small, ir.IntType(LANES)), ir.IntType(32))
 
     return signature, generate
@@ -74,13 +67,13 @@ def _set_signs(typing_context, values, values_at, limit, bit, codes, codes_at):
 
 @helper
 def _pack_plane(values, values_at, size, limit, bit, row, first, listed, codes, codes_at, rows, places):
-    """Pack `size` values of one row and bit, listing those in doubt; returns how many are listed now."""
+    """Pack `size` values of one row and bit, and list those in doubt; return how many are listed in all."""
     done = 0
     while done < size:
         if size >= LANES:
             # The last register overlaps the one before it: setting a bit twice does no harm.
             at = min(done, size - LANES)
-            small: Any = _set_signs(values, values_at + at, limit, bit, codes, codes_at + at)  # type: ignore[call-arg]
+            small: Any = _set_signs(values, values_at + at, limit, bit, codes, codes_at + at)
             for lane in range(done - at, LANES if small else 0):
                 if small >> lane & 1:
                     rows[listed] = row
@@ -112,7 +105,7 @@ def pack_signs(values, errors, largest_norm, width, n_hashes, first, n, out, row
     for i in range(n):
         if first == 0:
             out[i] = 0
-        # Rounding to float32 is within what the error bound allows for.
+        # The error bound allows for rounding to float32.
         limit = np.float32(errors[i] * largest_norm)
         left = 0
         while left < width:
@@ -130,7 +123,7 @@ def pack_signs(values, errors, largest_norm, width, n_hashes, first, n, out, row
 
 @helper
 def fix_signs(rows, places, dots, n_hashes, n, out):
-    """Set the bits that `pack_signs` listed by the sign of the exact products."""
+    """Set the bits that `pack_signs` has listed, by the sign of the exact products."""
     for a in range(n):
         bit = np.uint32(1) << np.uint32(places[a] // n_hashes)
         h = places[a] % n_hashes
@@ -142,7 +135,7 @@ def fix_signs(rows, places, dots, n_hashes, n, out):
 
 @helper
 def quantize(values, errors, vector_norms, scales, offsets, width, first, n, steps, rows, places):
-    """``steps[i, p] = floor((product + offsets[p]) / width)`` of the first n rows of a tile of products.
+    """Set ``steps[i, p] = floor((product + offsets[p]) / width)`` for the first n rows of a tile of products.
 
     The product is ``values[i, p] / scales[i]``, in error by at most ``errors[i] * vector_norms[p]`` before
     that division; norms and offsets are those of the tile, whose first product is at place `first`. Steps
@@ -160,7 +153,7 @@ def quantize(values, errors, vector_norms, scales, offsets, width, first, n, ste
             quotient = np.float64(row[p]) * by + shifts[p]
             step = np.floor(quotient)
             above, margin = quotient - step, error * vector_norms[p] + SLACK
-            # Nothing holds for NaN, so what came of an overflow is in doubt.
+            # No comparison holds for NaN, so the result of an overflow is in doubt.
             sure = (above > margin) & (above < 1.0 - margin) & (abs(quotient) < LARGEST_SURE)
             unsure[p] = not sure
             any_unsure |= unsure[p]
@@ -176,17 +169,17 @@ def quantize(values, errors, vector_norms, scales, offsets, width, first, n, ste
 
 @helper
 def fix_steps(rows, places, dots, scales, offsets, width, first, n, steps):
-    """Set the steps that `quantize` listed by the exact products; the tile's first is at place `first`."""
+    """Set the steps that `quantize` has listed, by the exact products; `first` is the tile's first place."""
     for a in range(n):
         quotient = (dots[a] / scales[rows[a]] + offsets[places[a]]) / width
-        # numpy's floor stays a float; that of math is an integer here, which cannot hold every one.
+        # NumPy's floor is a float; that of math would be an integer, which cannot hold all of them.
         step = min(max(np.floor(quotient), -LARGEST_STEP), LARGEST_STEP)
         steps[rows[a], places[a] - first] = np.int64(step)
 
 
 @helper
 def absorb_steps(steps, width, first, n, words):
-    """``words[i, h] = mix64(words[i, h] ^ step)`` for the first `width` steps of a tile of n rows.
+    """Set ``words[i, h] = mix64(words[i, h] ^ step)`` for the first `width` steps of a tile of n rows.
 
     The step at place ``k * n_hashes + h`` belongs to hash h; the tile's first is at place `first`.
     """
@@ -204,16 +197,15 @@ def absorb_steps(steps, width, first, n, words):
 
 @helper
 def reduce_words(words, n_buckets, n, out):
-    """n rows of words to [0, n_buckets): the high half times n_buckets, shifted down by 32 bits."""
+    """Reduce n rows of words to [0, n_buckets), each as `reduce_word` does."""
     for i in range(n):
         for h in range(words.shape[1]):
-            out[i, h] = np.uint32(((words[i, h] >> np.uint64(32)) * n_buckets) >> np.uint64(32))
+            out[i, h] = reduce_word(words[i, h], n_buckets)
 
 
 @kernel
 def mix_codes(keys, n_buckets, codes):
-    """Replace every code by ``mix64(keys[h] ^ code)``, reduced to n_buckets as in `reduce_words`."""
+    """Replace every code by ``mix64(keys[h] ^ code)``, reduced to n_buckets."""
     for i in range(codes.shape[0]):
         for h in range(keys.size):
-            word = mix64(keys[h] ^ np.uint64(codes[i, h]))
-            codes[i, h] = np.uint32(((word >> np.uint64(32)) * n_buckets) >> np.uint64(32))
+            codes[i, h] = reduce_word(mix64(keys[h] ^ np.uint64(codes[i, h])), n_buckets)

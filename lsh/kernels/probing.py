@@ -1,10 +1,11 @@
 """Multi-probe codes: the buckets next to a query's own, the likeliest first.
 
-A bucket beside the query's is reached by a set of changes: bits to flip, steps to go up or down. Each
-change has a score, and a set's is the sum of its changes' scores. Sets come in the order of their scores
-from a heap, as in Lv, Josephson, Wang, Charikar and Li 2007, section 4.4: with changes sorted by score, a
-set whose last change is the m-th has two successors, which replace the m-th by the next ("shift") and add
-the next to it ("expand"). Every set has one predecessor, and none has a higher score than its successors.
+A set of changes (bits that flip, steps that go up or down) leads from the query's bucket to another one. Each
+change has a score, and the score of a set is the sum of its changes' scores. A heap gives the sets in the
+order of their scores, as in Lv, Josephson, Wang, Charikar and Li 2007, section 4.4: with changes sorted by
+score, a set whose last change is the m-th has two successors, which replace the m-th by the next ("shift")
+and add the next to it ("expand"). Every set has one predecessor, and none has a higher score than its
+successors.
 """
 
 from __future__ import annotations
@@ -12,17 +13,17 @@ from __future__ import annotations
 import numpy as np
 
 from .compiled import helper, kernel
-from .words import mix64
+from .words import mix64, reduce_word
 
 __all__ = ["least_changes", "likeliest_sets", "probe_signs", "probe_steps"]
 
 
 @kernel
 def least_changes(scores, n, keep, changes, sorted_scores):
-    """The `keep` least of the first n scores, sorted: which they are, and their scores. Stable.
+    """Find the `keep` least of the first n scores, in rising order: their places and themselves.
 
-    For n_sets sets no more than n_sets - 1 changes are needed: each alone is a set of no higher score
-    than any set that contains a later one.
+    The order is stable. For n_sets sets no more than n_sets - 1 changes are needed: each alone is a set of no
+    higher score than any set that contains a later one.
     """
     kept = 0
     for c in range(n):
@@ -42,7 +43,7 @@ def least_changes(scores, n, keep, changes, sorted_scores):
 
 @helper
 def _next_change(place, n, prefix, prefixes, lasts, groups):
-    """The first change after `place` whose group no change in the set `prefix` has; n if there is none."""
+    """Find the first change after `place` whose group no change of the set `prefix` has, or n."""
     for candidate in range(place + 1, n):
         node, free = prefix, True
         while node > 0 and free:
@@ -55,6 +56,7 @@ def _next_change(place, n, prefix, prefixes, lasts, groups):
 
 @helper
 def _push(heap, size, node, totals):
+    """Put a node on the heap."""
     at = size
     while at > 0:
         up = (at - 1) // 2
@@ -86,14 +88,14 @@ def _pop(heap, size, totals):
 
 @kernel
 def likeliest_sets(scores, groups, n, n_sets, order, totals, prefixes, lasts, heap):
-    """The n_sets sets of least score of n changes, at most one change of each group; the empty set first.
+    """Find the n_sets sets of least score of n changes, at most one of each group; the empty set is first.
 
     Parameters
     ----------
     scores : ndarray of shape (at least n,), float64
         At least 0, sorted.
     groups : ndarray of shape (at least n,), int64
-        Changes of one group rule each other out: two steps of one projection, say.
+        Changes of one group exclude each other, as two steps of one projection do.
     order : ndarray of shape (n_sets,), int64
         Result: the nodes of the sets. Node 0 is the empty set; another one's is the set of node
         ``prefixes[node]`` and the change ``lasts[node]``.
@@ -105,7 +107,7 @@ def likeliest_sets(scores, groups, n, n_sets, order, totals, prefixes, lasts, he
     Returns
     -------
     int
-        How many sets there are: n_sets, or fewer if changes and groups allow no more.
+        The number of sets: n_sets, or fewer if changes and groups allow no more.
     """
     order[0], totals[0], prefixes[0], lasts[0] = 0, 0.0, -1, -1
     nodes, waiting = 1, 0
@@ -122,7 +124,7 @@ def likeliest_sets(scores, groups, n, n_sets, order, totals, prefixes, lasts, he
         for prefix in (prefixes[node], node):
             last = _next_change(lasts[node], n, prefix, prefixes, lasts, groups)
             if last < n:
-                # Not by taking the replaced score off: rounding could put a set before its predecessor.
+                # Subtracting the replaced score could, by rounding, put a set before its predecessor.
                 totals[nodes], prefixes[nodes], lasts[nodes] = totals[prefix] + scores[last], prefix, last
                 _push(heap, waiting, nodes, totals)
                 nodes += 1
@@ -132,14 +134,14 @@ def likeliest_sets(scores, groups, n, n_sets, order, totals, prefixes, lasts, he
 
 @kernel
 def probe_signs(products, n_hashes, power, keys, n_buckets, out):
-    """Codes of the likeliest buckets of sign bits: bits flip in the order of their squared products.
+    """Write the codes of the likeliest buckets: sign bits flip in the order of their squared products.
 
     Parameters
     ----------
     products : ndarray of shape (n, at least power * n_hashes), float32
         Bit k of code h is set unless the product at place ``k * n_hashes + h`` is below 0.
     keys : ndarray of shape (n_hashes,), uint64
-        What codes are mixed with into n_buckets, as `mix_codes` does; empty if codes are the bits.
+        Keys that mix codes into n_buckets, as `mix_codes` does; empty if codes are the bits.
     out : ndarray of shape (n, n_hashes, n_probes), uint32
     """
     n_probes = out.shape[2]
@@ -163,14 +165,13 @@ def probe_signs(products, n_hashes, power, keys, n_buckets, out):
                     probe ^= np.uint32(1) << np.uint32(bits[lasts[node]])
                     node = prefixes[node]
                 if keys.size:
-                    word = mix64(keys[h] ^ np.uint64(probe))
-                    probe = np.uint32(((word >> np.uint64(32)) * n_buckets) >> np.uint64(32))
+                    probe = reduce_word(mix64(keys[h] ^ np.uint64(probe)), n_buckets)
                 out[i, h, r] = probe
 
 
 @kernel
 def probe_steps(steps, above, keys, n_buckets, out):
-    """Codes of the likeliest cells: steps change by one in the order of squared distances to the border.
+    """Write the codes of the likeliest cells: steps change by one in the order of distance to the border.
 
     Parameters
     ----------
@@ -212,4 +213,4 @@ def probe_steps(steps, above, keys, n_buckets, out):
                 word = keys[h]
                 for k in range(power):
                     word = mix64(word ^ np.uint64(moved[k]))
-                out[i, h, r] = np.uint32(((word >> np.uint64(32)) * n_buckets) >> np.uint64(32))
+                out[i, h, r] = reduce_word(word, n_buckets)

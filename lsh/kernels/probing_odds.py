@@ -1,4 +1,4 @@
-"""How likely the probed buckets hold a neighbour: the sum of their probabilities over a query's states."""
+"""Odds that probed buckets hold a neighbour: their probabilities, summed over the states of a query."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ __all__ = ["probed_odds"]
 
 @kernel
 def probed_odds(scores, odds, power, n_probes, out):
-    """Sum over the probed buckets of the odds that a neighbour is there and not in the query's own.
+    """Sum, over the probed buckets, the odds that a neighbour is there and not in the query's own bucket.
 
     Parameters
     ----------
     scores, odds : ndarray of shape (states, at least power, kinds), float64
-        For each value of a code and each way to change it, what probes are ordered by, and the
-        probability that the neighbour's value is changed so over that it is not changed.
+        For each value of a code and each change of it: the score that orders probes, and the probability that
+        the neighbour has the changed value over the probability that it has the same value.
     power, n_probes : int
     out : ndarray of shape (states,), float64
-        Result: 1 for the query's own bucket, and for each other probed one the product of its changes'
-        odds.
+        Result: 1 for the query's own bucket, plus, for each other probed one, the product of the odds of its
+        changes.
     """
     kinds = scores.shape[2]
     n = power * kinds

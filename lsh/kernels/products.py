@@ -1,7 +1,7 @@
 """Products of rows and vectors: a fast float32 one with an error bound, and the exact one that decides.
 
 The exact product is the float64 one, added up in one fixed order that zeros do not change, so that it depends
-on nothing but row and vector. `docs/developers/decisions/exact-products.md` has the reasons.
+on row and vector only. `docs/developers/decisions/exact-products.md` has the reasons.
 """
 
 from __future__ import annotations
@@ -19,27 +19,21 @@ __all__ = [
     "exact_dots_csr",
     "exact_dots_dense",
     "largest_of",
+    "longest_row",
+    "own_scale",
+    "power_of_two",
     "scale_rows_csr",
     "scale_rows_dense",
 ]
 
-#: Accumulators of an exact product: feature j goes to accumulator j mod LANES. Four AVX-512 registers of
-#: float64, for additions take four cycles.
+#: Accumulators of an exact product: feature j goes to accumulator j mod LANES. They fill four AVX-512
+#: registers of float64, because an addition takes four cycles.
 LANES = 32
 
 
 @helper
-def largest_of(values):
-    """The largest of finite numbers that are at least 0; 0 without any."""
-    largest = 0.0
-    for i in range(values.size):
-        largest = max(largest, values[i])
-    return largest
-
-
-@helper
 def power_of_two(largest):
-    """The power of two that brings `largest` into [1/2, 1), as far as float64 has it; 1 for 0."""
+    """Return the power of two that brings `largest` into [1/2, 1), as far as float64 has one; 1 for 0."""
     if largest == 0.0:
         return 1.0
     exponent = -math.frexp(largest)[1]
@@ -47,12 +41,39 @@ def power_of_two(largest):
 
 
 @helper
+def largest_of(values):
+    """Return the largest of finite numbers that are at least 0, or 0 if there are none."""
+    largest = 0.0
+    for i in range(values.size):
+        largest = max(largest, values[i])
+    return largest
+
+
+@helper
+def own_scale(values):
+    """Return the power of two that brings the largest magnitude of some numbers into [1/2, 1)."""
+    largest = 0.0
+    for j in range(values.size):
+        largest = max(largest, abs(np.float64(values[j])))
+    return power_of_two(largest)
+
+
+@helper
+def longest_row(indptr, start, stop):
+    """Return the most entries that one of the sparse rows [start, stop) has."""
+    longest = 0
+    for i in range(start, stop):
+        longest = max(longest, indptr[i + 1] - indptr[i])
+    return longest
+
+
+@helper
 def scale_rows_dense(X, start, stop, scaled, scales, norms):
-    """Rows times a power of two each, as float32, so that no product over- or underflows; and norms.
+    """Scale rows by powers of two, as float32, so that no product over- or underflows; compute their norms.
 
     ``scaled[i] = X[start + i] * scales[i]``, of Euclidean norm ``norms[i]``.
     """
-    # Eight running values, for the compiler may not reorder the operations of one.
+    # Eight running values are used, because the compiler may not reorder the operations of one.
     lanes = np.empty(8, np.float64)
     size = X.shape[1]
     whole = size - size % 8
@@ -87,7 +108,7 @@ def scale_rows_dense(X, start, stop, scaled, scales, norms):
 
 @helper
 def scale_rows_csr(indptr, data, start, stop, scaled, scales, norms):
-    """`scale_rows_dense` for the entries of sparse rows, which come one after another in `scaled`."""
+    """Scale the entries of sparse rows as `scale_rows_dense` does, one row after another."""
     first = indptr[start]
     for i in range(stop - start):
         largest = 0.0
@@ -105,9 +126,9 @@ def scale_rows_csr(indptr, data, start, stop, scaled, scales, norms):
 
 @helper
 def csr_products(indptr, indices, scaled, panels, first, last, start, stop, values):
-    """``values[i, v]``: row start + i times vector v of the panels [first, last), in float32."""
+    """Set ``values[i, v]`` to the float32 product of row start + i and vector v of panels [first, last)."""
     begin = indptr[start]
-    # Row after row through one panel, which stays in cache if it can.
+    # All rows are multiplied by one panel, which stays in cache if it fits.
     for panel in range(first, last):
         to = (panel - first) * PANEL
         for i in range(stop - start):
@@ -122,7 +143,7 @@ def csr_products(indptr, indices, scaled, panels, first, last, start, stop, valu
 
 @helper
 def add_up(sums):
-    """The sum of the accumulators, by halves."""
+    """Return the sum of the accumulators, added by halves."""
     half = LANES // 2
     while half:
         for lane in range(half):
@@ -133,7 +154,7 @@ def add_up(sums):
 
 @helper
 def exact_dots_dense(X, scales, vectors, rows, places, start, n, dots):
-    """``dots[a]``: scaled row ``start + rows[a]`` times ``vectors[places[a]]``, a < n, in the defining order.
+    """Set ``dots[a]`` to scaled row ``start + rows[a]`` times ``vectors[places[a]]``, for a < n.
 
     Feature j goes to accumulator j mod 32, in the order of j; a feature of 0 changes nothing, so sparse
     rows give the very same number.
@@ -154,7 +175,7 @@ def exact_dots_dense(X, scales, vectors, rows, places, start, n, dots):
 
 @helper
 def exact_dots_csr(indptr, indices, data, scales, vectors, rows, places, start, n, dots):
-    """`exact_dots_dense` for sparse rows whose indices rise."""
+    """Compute exact products of sparse rows, whose indices rise, as `exact_dots_dense` does."""
     sums = np.empty(LANES, np.float64)
     for a in range(n):
         vector, scale = vectors[places[a]], scales[rows[a]]
@@ -167,11 +188,11 @@ def exact_dots_csr(indptr, indices, data, scales, vectors, rows, places, start, 
 
 @kernel
 def error_bounds(norms, longest, n, errors):
-    """What a float32 product can be in error by, over the norm of its vector, for each of n rows.
+    """Bound the error of a float32 product over the norm of its vector, for each of n rows.
 
     A product of m terms, in any order, errs by at most m u / (1 - m u) times the product of the norms,
-    u = 2**-24 (Higham 2002, section 3.1). Eight more u for rounding the row, norms and bounds themselves,
-    and for the error of the float64 product. 0 for rows of zeros, which are exact.
+    u = 2**-24 (Higham 2002, section 3.1). Eight more u allow for rounding the row, norms and bounds
+    themselves, and for the error of the float64 product. The bound is 0 for rows of zeros, which are exact.
     """
     unit = (longest + 8) * 2.0**-24
     factor = unit / (1.0 - unit) if unit < 0.5 else np.inf

@@ -1,4 +1,4 @@
-"""The kernels of projections, whose twin is one module: codes, margins, hashed projections."""
+"""The kernels of projections, in one module because their twin is one: codes, margins, hashed projections."""
 
 from .packing import mix_codes
 from .projection_codes import project_signs_csr, project_signs_dense, project_steps_csr, project_steps_dense

@@ -1,6 +1,6 @@
-"""From rows to codes in one pass: a block of rows is multiplied, packed and put right tile by tile in cache.
+"""From rows to codes in one pass: a block of rows is multiplied, packed and corrected tile by tile in cache.
 
-The four kernels differ in what rows are (dense or sparse) and in what products become (signs or steps).
+The four kernels take dense or sparse rows, and turn products into signs or steps.
 Each takes a range of rows, and a row's code depends on that row alone.
 """
 
@@ -17,6 +17,7 @@ from .products import (
     exact_dots_csr,
     exact_dots_dense,
     largest_of,
+    longest_row,
     scale_rows_csr,
     scale_rows_dense,
 )
@@ -30,23 +31,15 @@ TILE = 6
 
 @helper
 def _block_rows(n):
-    """Rows of each block of n rows: even ones of at most BLOCK, a multiple of ROWS."""
+    """Return the rows of each block of n rows: blocks are even, a multiple of ROWS, and at most BLOCK."""
     blocks = max(1, (n + BLOCK - 1) // BLOCK)
     even = (n + blocks - 1) // blocks
     return max(1, (even + ROWS - 1) // ROWS) * ROWS
 
 
-@helper
-def _longest_row(indptr, start, stop):
-    longest = 0
-    for i in range(start, stop):
-        longest = max(longest, indptr[i + 1] - indptr[i])
-    return longest
-
-
 @kernel
 def project_signs_dense(X, vectors, panels, vector_norms, n_hashes, start, stop, out):
-    """Codes of the rows [start, stop): bit k of code h tells whether product ``k n_hashes + h`` is >= 0.
+    """Write the codes of the rows [start, stop): bit k of code h is the sign of product ``k n_hashes + h``.
 
     Parameters
     ----------
@@ -82,7 +75,7 @@ def project_signs_dense(X, vectors, panels, vector_norms, n_hashes, start, stop,
 
 @kernel
 def project_signs_csr(indptr, indices, data, vectors, panels, vector_norms, n_hashes, start, stop, out):
-    """`project_signs_dense` for sparse rows whose indices rise."""
+    """Write the codes of sparse rows, whose indices rise, as `project_signs_dense` does."""
     m = _block_rows(stop - start)
     n_values, largest_norm = vectors.shape[0], largest_of(vector_norms)
     values = np.empty((m, TILE * PANEL), np.float32)
@@ -93,7 +86,7 @@ def project_signs_csr(indptr, indices, data, vectors, panels, vector_norms, n_ha
         n = min(m, stop - left)
         scaled = np.empty(indptr[left + n] - indptr[left], np.float32)
         scale_rows_csr(indptr, data, left, left + n, scaled, scales, norms)
-        error_bounds(norms, _longest_row(indptr, left, left + n), n, errors)
+        error_bounds(norms, longest_row(indptr, left, left + n), n, errors)
         for first in range(0, panels.shape[0], TILE):
             last = min(first + TILE, panels.shape[0])
             csr_products(indptr, indices, scaled, panels, first, last, left, left + n, values)
@@ -108,7 +101,7 @@ def project_signs_csr(indptr, indices, data, vectors, panels, vector_norms, n_ha
 
 @kernel
 def project_steps_dense(X, vectors, panels, vector_norms, offsets, width, keys, n_buckets, start, stop, out):
-    """Codes of the rows [start, stop): the steps ``floor((product + offset) / width)``, mixed into buckets.
+    """Write the codes of the rows [start, stop): steps ``floor((product + offset) / width)`` into buckets.
 
     Step k of hash h is that of product ``k n_hashes + h``; ``word = mix64(word ^ step)`` over k, from
     ``keys[h]``, and the high half of the word times n_buckets, shifted down by 32 bits, is the code.
@@ -155,7 +148,7 @@ def project_steps_dense(X, vectors, panels, vector_norms, offsets, width, keys, 
 def project_steps_csr(
     indptr, indices, data, vectors, panels, vector_norms, offsets, width, keys, n_buckets, start, stop, out
 ):
-    """`project_steps_dense` for sparse rows whose indices rise."""
+    """Write the codes of sparse rows, whose indices rise, as `project_steps_dense` does."""
     m = _block_rows(stop - start)
     n_values = vectors.shape[0]
     values = np.empty((m, TILE * PANEL), np.float32)
@@ -168,7 +161,7 @@ def project_steps_csr(
         n = min(m, stop - left)
         scaled = np.empty(indptr[left + n] - indptr[left], np.float32)
         scale_rows_csr(indptr, data, left, left + n, scaled, scales, norms)
-        error_bounds(norms, _longest_row(indptr, left, left + n), n, errors)
+        error_bounds(norms, longest_row(indptr, left, left + n), n, errors)
         for i in range(n):
             for h in range(keys.size):
                 words[i, h] = keys[h]

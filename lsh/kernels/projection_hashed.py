@@ -1,11 +1,11 @@
-"""Signs of projections whose vectors are never stored: every entry is a hash of feature and vector."""
+"""Projections whose vectors are never stored: every entry is a hash of its feature and vector."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from .compiled import helper, kernel
-from .products import scale_rows_csr
+from .products import longest_row, scale_rows_csr
 from .words import mix64
 
 __all__ = ["ENTRIES_A_WORD", "hashed_products", "hashed_signs"]
@@ -13,17 +13,17 @@ __all__ = ["ENTRIES_A_WORD", "hashed_products", "hashed_signs"]
 #: Entries drawn from one 64-bit hash, each by 12 bits of it.
 ENTRIES_A_WORD = 5
 _STEP = np.uint64(0x9E3779B97F4A7C15)
-#: Words of a tile come in multiples of it, the 64-bit lanes of an AVX-512 register.
+#: 64-bit lanes of an AVX-512 register; the words of a tile are a multiple of it.
 _LANES = 8
-#: Words of a tile of vectors times features whose entries for them are kept: 1.25 MB.
+#: Words of a tile times the features whose entries are kept for it: 1.25 MB.
 _KEPT_WORDS = 1 << 16
-#: Products of the rows that are worked on together: 4 MB.
+#: Products of the rows of a block: 4 MB.
 _PRODUCTS = 1 << 20
 
 
 @helper
 def _add_entries(feature, key, x, first, words, quantiles, sums):
-    """``sums[e * G + g] += x`` times the entry of a feature and the e-th vector of word first + g, g < G."""
+    """Add x times a feature's entry of vector e of word first + g to ``sums[e * G + g]``, for g < G."""
     feature = mix64(feature ^ key)
     for g in range(words.size):
         words[g] = mix64(feature + np.uint64(first + g) * _STEP)
@@ -36,23 +36,20 @@ def _add_entries(feature, key, x, first, words, quantiles, sums):
 
 @helper
 def _products(indptr, indices, data, begin, key, quantiles, start, stop, out):
-    """`hashed_products` of entries that are scaled already, of the rows from ``indptr``'s `begin` on.
+    """Compute `hashed_products` of rows whose entries, from ``indptr``'s `begin` on, are scaled already.
 
     Notes
     -----
-    Tile after tile of vectors for all rows, so that entries of features that several rows have need be
-    hashed but once, if they were not pushed out by another feature meanwhile.
+    A tile of vectors is computed for all rows before the next, so that entries of features that several rows
+    have are hashed once, unless another feature has taken their place.
     """
     n_values = out.shape[1]
     n_words = (n_values + ENTRIES_A_WORD - 1) // ENTRIES_A_WORD
-    longest = 1024
-    for i in range(start, stop):
-        longest = max(longest, indptr[i + 1] - indptr[i])
-    # The longer rows are, the more features are kept, for the fewer vectors.
-    n_kept = 1024
+    # Where rows are longer, more features are kept, for fewer vectors.
+    longest, n_kept = longest_row(indptr, start, stop), 1024
     while n_kept < longest and n_kept * _LANES < _KEPT_WORDS:
         n_kept *= 2
-    # Tiles of even width, so that the last is not one of few vectors.
+    # Tiles have even widths, so that the last is not left with few vectors.
     tiles = (n_words * n_kept + _KEPT_WORDS - 1) // _KEPT_WORDS
     width = ((n_words + tiles - 1) // tiles + _LANES - 1) // _LANES * _LANES
     words = np.empty(width, np.uint64)
@@ -66,11 +63,12 @@ def _products(indptr, indices, data, begin, key, quantiles, start, stop, out):
             sums[:] = 0
             for j in range(indptr[i], indptr[i + 1]):
                 x, feature = data[j - begin], np.uint64(indices[j])
-                # Neighbouring features lie apart, and most of those of equal low bits too.
+                # Neighbouring features have different places, and most features of equal low bits too.
                 fold = feature ^ (feature >> np.uint64(10)) ^ (feature >> np.uint64(20))
                 place, name = np.int64(fold & np.uint64(n_kept - 1)), feature + np.uint64(1)
                 if names[place] != name:
-                    # Kept when they are needed again: most features of very sparse rows never are.
+                    # Entries are kept once they are needed again: most features of very sparse rows occur
+                    # once.
                     names[place], is_kept[place] = name, False
                     _add_entries(feature, key, x, first, words, quantiles, sums)
                     continue
@@ -89,6 +87,7 @@ def _products(indptr, indices, data, begin, key, quantiles, start, stop, out):
 
 @helper
 def _scaled(indptr, data, start, stop):
+    """Return the entries of the rows [start, stop), scaled."""
     entries = np.empty(indptr[stop] - indptr[start], np.float32)
     scale_rows_csr(indptr, data, start, stop, entries, np.empty(stop - start), np.empty(stop - start))
     return entries
@@ -96,7 +95,7 @@ def _scaled(indptr, data, start, stop):
 
 @kernel
 def hashed_products(indptr, indices, data, key, quantiles, start, stop, out):
-    """``out[i, v]``: the product of sparse row start + i, whose indices rise, and the hashed vector v.
+    """Set ``out[i, v]`` to the product of sparse row start + i, whose indices rise, and the hashed vector v.
 
     The entry of feature f and vector v = e G + g (G words a feature) is the quantile that the e-th 12
     bits of ``mix64(mix64(f ^ key) + g * 0x9E3779B97F4A7C15)`` name. Rows are scaled by a power of two
@@ -113,7 +112,7 @@ def hashed_products(indptr, indices, data, key, quantiles, start, stop, out):
 
 @kernel
 def hashed_signs(indptr, indices, data, key, quantiles, n_hashes, power, start, stop, out):
-    """Codes of the sparse rows [start, stop): bit k of code h is the sign of product ``k n_hashes + h``."""
+    """Write the codes of sparse rows: bit k of code h is the sign of product ``k n_hashes + h``."""
     begin, entries = indptr[start], _scaled(indptr, data, start, stop)
     block = max(1, min(stop - start, _PRODUCTS // (n_hashes * power)))
     products = np.empty((block, n_hashes * power), np.float32)

@@ -1,8 +1,9 @@
-"""Products as probing needs them: how far each value lies from where its bit or step would change.
+"""Products for probing: the distance of each value from where its bit or step would change.
 
-Float32 products, whose signs and steps are put right to those of the codes. They only order probes, but the
-order must not depend on the batch, nor on dense or sparse rows: so products of sparse rows are added up
-here as `multiply_panels` adds up those of dense ones, which a feature of 0 does not change.
+Products are in float32, with their signs and steps corrected to those of the codes. They only order probes,
+but the order must not depend on the batch, nor on dense or sparse rows. So products of sparse rows are added
+up here in the order in which `multiply_panels` adds up those of dense ones, which a feature of 0 does not
+change.
 """
 
 from __future__ import annotations
@@ -12,8 +13,6 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
 from .compiled import helper, kernel
 from .multiply import PANEL, PART, ROWS, longest_sum, multiply_panels
@@ -26,6 +25,7 @@ from .products import (
     scale_rows_csr,
     scale_rows_dense,
 )
+from .registers import intrinsic, multiply_add
 
 __all__ = ["sign_margins_csr", "sign_margins_dense", "step_margins_csr", "step_margins_dense"]
 
@@ -34,14 +34,11 @@ _LEAST = np.float32(np.finfo(np.float32).tiny)
 
 @intrinsic
 def _multiply_add(typing_context, x, y, total):
-    """``x * y + total``, rounded as in `multiply_panels`."""
+    """Compute ``x * y + total``, rounded as in `multiply_panels`."""
     signature = types.float32(types.float32, types.float32, types.float32)
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        function = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(ir.FloatType(), [ir.FloatType()] * 3), "llvm.fmuladd.f32"
-        )
-        return builder.call(function, arguments)
+        return builder.call(multiply_add(builder, ir.FloatType()), arguments)
 
     return signature, generate
 
@@ -76,7 +73,7 @@ def _csr_products(indptr, indices, data, panels, start, stop, scales, norms, err
                 while j < end and indices[j] < right:
                     x, column = scaled[j - begin], panels[panel, indices[j]]
                     for v in range(PANEL):
-                        sums[v] = _multiply_add(x, column[v], sums[v])  # type: ignore[call-arg]
+                        sums[v] = _multiply_add(x, column[v], sums[v])
                     j += 1
                 for v in range(PANEL):
                     out[v] += sums[v]
@@ -99,7 +96,7 @@ def _list_doubted(values, errors, largest_norm, n_values, n, rows, places):
 
 @helper
 def _fix_products(rows, places, dots, n, values):
-    """Give the listed products the sign of the exact ones, and no more than that."""
+    """Give the listed products the sign of the exact ones, and change nothing else."""
     for a in range(n):
         magnitude = abs(values[rows[a], places[a]])
         values[rows[a], places[a]] = magnitude if dots[a] >= 0 else -max(magnitude, _LEAST)
@@ -107,7 +104,7 @@ def _fix_products(rows, places, dots, n, values):
 
 @kernel
 def sign_margins_dense(X, vectors, panels, vector_norms, start, stop):
-    """Products of the rows [start, stop) in float32, each with the sign that decides its bit.
+    """Return the products of the rows [start, stop) in float32, each with the sign that decides its bit.
 
     Parameters are those of `project_signs_dense`; the result has shape (stop - start or more, n_values or
     more). Rows are scaled by a power of two each.
@@ -125,7 +122,7 @@ def sign_margins_dense(X, vectors, panels, vector_norms, start, stop):
 
 @kernel
 def sign_margins_csr(indptr, indices, data, vectors, panels, vector_norms, start, stop):
-    """`sign_margins_dense` for sparse rows whose indices rise."""
+    """Return the products of sparse rows, whose indices rise, as `sign_margins_dense` does."""
     n, n_values = stop - start, vectors.shape[0]
     scales, norms, errors = np.empty(n), np.empty(n), np.empty(n)
     values = _csr_products(indptr, indices, data, panels, start, stop, scales, norms, errors)
@@ -139,7 +136,7 @@ def sign_margins_csr(indptr, indices, data, vectors, panels, vector_norms, start
 
 @helper
 def _above(values, scales, offsets, width, steps):
-    """How far above its cell's lower border each value lies, in cells; the middle where none can tell."""
+    """Return each value's distance from its cell's lower border, in cells; 1/2 where overflow hides it."""
     above = np.empty(steps.shape)
     shifts = offsets / width
     for i in range(steps.shape[0]):
@@ -152,7 +149,7 @@ def _above(values, scales, offsets, width, steps):
 
 @kernel
 def step_margins_dense(X, vectors, panels, vector_norms, offsets, width, start, stop):
-    """``(steps, above)`` of the rows [start, stop): the codes' steps, and how far above each value lies.
+    """Return ``(steps, above)`` of the rows [start, stop): the codes' steps, and the distances above them.
 
     Parameters are those of `project_steps_dense`; both results have shape (stop - start, n_values), int64
     and float64.
@@ -171,7 +168,7 @@ def step_margins_dense(X, vectors, panels, vector_norms, offsets, width, start, 
 
 @kernel
 def step_margins_csr(indptr, indices, data, vectors, panels, vector_norms, offsets, width, start, stop):
-    """`step_margins_dense` for sparse rows whose indices rise."""
+    """Return the steps and distances of sparse rows, whose indices rise, as `step_margins_dense` does."""
     n, n_values = stop - start, vectors.shape[0]
     scales, norms, errors = np.empty(n), np.empty(n), np.empty(n)
     values = _csr_products(indptr, indices, data, panels, start, stop, scales, norms, errors)

@@ -1,10 +1,11 @@
-"""Kernel of how alike two rows order their features: how often the winner of a group is the same in both."""
+"""A kernel that compares how two rows order their features, by how often they share the winner of a group."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from .compiled import helper, kernel
+from .products import longest_row
 
 __all__ = ["rank_agreements"]
 
@@ -20,7 +21,7 @@ def _add(tree, place):
 
 @helper
 def _below(tree, place):
-    """How many were counted at smaller places."""
+    """Return the number that is counted at smaller places."""
     total = 0
     while place > 0:
         total += tree[place]
@@ -30,7 +31,7 @@ def _below(tree, place):
 
 @helper
 def _align(x_indices, x_ranks, y_indices, y_ranks, pairs):
-    """Ranks in x and y of the features that either has, 0 where it is absent; returns their number."""
+    """Write the ranks in x and y of the features that either has, 0 where one lacks it; return how many."""
     a, b, n = 0, 0, 0
     while a < x_indices.size or b < y_indices.size:
         left = x_indices[a] if a < x_indices.size else np.int64(0x7FFFFFFFFFFFFFFF)
@@ -48,7 +49,7 @@ def _align(x_indices, x_ranks, y_indices, y_ranks, pairs):
 
 @helper
 def _agreement(pairs, n, absent, shares, starts, order, tree):
-    """Probability that a random group, in random order, has its winner at one feature in both rows.
+    """Return the probability that a random group, in random order, has one winner in both rows.
 
     A feature wins if the others are not above it in either row, and those tied with it in one come later.
     Of groups with `weak` features not above it and `strict` below it in both, besides `absent` ones,
@@ -64,13 +65,14 @@ def _agreement(pairs, n, absent, shares, starts, order, tree):
     for i in range(n):
         r = pairs[i, 0]
         order[starts[r]] = i
-        starts[r] += 1  # ends as the place behind the rank
+        starts[r] += 1  # in the end this is the place behind the rank
     tree[:] = 0
     total, i = 0.0, 0
     while i < n:
         rank = pairs[order[i], 0]
         last = starts[rank]
-        # Strictly below in both, and then, with the ties in x counted, not above in either.
+        # First count what is strictly below in both; with the ties in x added, count what is not above in
+        # either.
         for j in range(i, last):
             y = pairs[order[j], 1]
             if rank > 0 and y > 0:
@@ -88,23 +90,22 @@ def _agreement(pairs, n, absent, shares, starts, order, tree):
 
 @kernel
 def rank_agreements(x, y, shares, few, start, stop, agreements, unions):
-    """Agreement of each pair of a row of x, from `start` to `stop`, and a row of y.
+    """Compute the agreement of each row of x, in [start, stop), with each row of y.
 
     x, y : (indptr, indices, ranks), int64; the ranks of a row's entries, from 1, equal for equal ones.
     shares : float64, ``C(n, group_size) / C(n_features, group_size)`` for n up to n_features, from any n that
     is no more than the features which neither row has.
-    few : float64, for pairs of rows with u features in all, fewer than there are rows here: ``few[u, m]`` is
-    what stands in for the share of groups that have none of these but m.
+    few : float64, for pairs of rows with u features in all, where u is below the number of its rows:
+    ``few[u, m]`` stands for the share of groups whose features, of these u, are among m given ones.
     agreements, unions : float64 and int64 (rows of x, rows of y); see `_agreement`, and the number of
     features that either row has.
     """
     x_indptr, x_indices, x_ranks = x
     y_indptr, y_indices, y_ranks = y
-    longest_x, longest_y = 0, 0
-    for i in range(start, stop):
-        longest_x = max(longest_x, x_indptr[i + 1] - x_indptr[i])
-    for j in range(y_indptr.size - 1):
-        longest_y = max(longest_y, y_indptr[j + 1] - y_indptr[j])
+    longest_x, longest_y = (
+        longest_row(x_indptr, start, stop),
+        longest_row(y_indptr, 0, y_indptr.size - 1),
+    )
     pairs = np.empty((longest_x + longest_y, 2), np.int64)
     starts, tree = np.empty(longest_x + 2, np.int64), np.empty(longest_y + 2, np.int64)
     order = np.empty(2 * (longest_x + longest_y), np.int64)

@@ -1,4 +1,4 @@
-"""Offsets of strings in a buffer of bytes, and fields of a fixed number of bytes."""
+"""Kernels of strings: their offsets in a buffer of bytes, and fields of a fixed number of bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["byte_offsets", "first_bad_offset", "first_binary", "never_falls", "s
 
 @kernel
 def byte_offsets(data, lengths, offsets):
-    """Offsets in UTF-8 bytes of consecutive strings whose lengths are given in code points."""
+    """Write the offsets in UTF-8 bytes of consecutive strings whose lengths are given in code points."""
     at = 0
     for i in range(lengths.size):
         offsets[i] = at
@@ -25,7 +25,7 @@ def byte_offsets(data, lengths, offsets):
 
 @kernel
 def never_falls(offsets):
-    """Whether no offset is below the one before it."""
+    """Tell whether no offset is below the one before it."""
     falls = 0
     for i in range(offsets.size - 1):
         falls += offsets[i + 1] < offsets[i]
@@ -34,7 +34,7 @@ def never_falls(offsets):
 
 @kernel
 def first_bad_offset(offsets, n_bytes):
-    """The first i for which offsets[i] is out of bounds or above offsets[i + 1], or -1."""
+    """Return the first i for which offsets[i] is out of bounds or below offsets[i - 1], or else -1."""
     before = np.int64(0)
     for i in range(offsets.size):
         if offsets[i] < before or offsets[i] > n_bytes:
@@ -45,7 +45,7 @@ def first_bad_offset(offsets, n_bytes):
 
 @kernel
 def strip_fields(data, width, out, offsets):
-    """Fields of `width` bytes, less their trailing NUL bytes, one after another."""
+    """Copy fields of `width` bytes, without their trailing NUL bytes, one after another."""
     at = 0
     for i in range(offsets.size - 1):
         offsets[i] = at
@@ -60,7 +60,7 @@ def strip_fields(data, width, out, offsets):
 
 @helper
 def _is_plain(part, width):
-    """Tell whether fields are printable ASCII followed by NUL bytes; in loops over bytes that vectorise."""
+    """Tell whether fields are printable ASCII followed by NUL bytes, in loops over bytes that vectorise."""
     odd, rises = np.uint8(0), 0
     for j in range(part.size):
         odd |= np.uint8((part[j] - np.uint8(32) > np.uint8(94)) & (part[j] != 0))
@@ -68,7 +68,7 @@ def _is_plain(part, width):
         return False
     for j in range(part.size - 1):
         rises += (part[j] == 0) & (part[j + 1] != 0)
-    # A field may begin after a NUL byte, but within none may a byte follow one.
+    # A byte may follow a NUL byte where a field begins, but not within a field.
     for j in range(width - 1, part.size - 1, width):
         rises -= (part[j] == 0) & (part[j + 1] != 0)
     return rises == 0
@@ -76,7 +76,7 @@ def _is_plain(part, width):
 
 @kernel
 def first_binary(data, width, start, stop):
-    """The first field in [start, stop) that is no text, or -1.
+    """Return the first field in [start, stop) that is not text, or -1 if there is none.
 
     Text is UTF-8 without control characters but white space, followed by NUL bytes.
     """

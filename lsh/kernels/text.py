@@ -1,9 +1,9 @@
 """From UTF-8 bytes to shingle hashes, one document after another, with bounded scratch memory.
 
 A document is read in pieces of `_PIECE` bytes. Each piece is normalised into a scratch buffer (words
-lower-cased and joined by single spaces, where each word starts noted), the shingles that are complete
-are hashed as slices of that buffer, and what later shingles still need moves to its front. So scratch
-is a few pieces, or a few times the longest shingle, whatever the size of the document.
+lower-cased and joined by single spaces, with the start of each word noted), complete shingles are hashed as
+slices of that buffer, and the words that later shingles need move to its front. So scratch memory is a few
+pieces, or a few times the longest shingle, whatever the size of the document.
 
 The floor for ASCII is reading and writing a byte without a branch (about 1 ns, the chain through `used`
 and `words`), and hashing a slice of about 30 bytes a word (5 to 7 ns): 31.5 MB of Python source with 3.4
@@ -12,33 +12,33 @@ million shingles in 0.05 s. It takes 0.06 s.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
 from .compiled import helper, kernel
+from .registers import intrinsic
 from .xxh3 import address_of, load_u64, xxh3_64, xxh3_64_rarely
 
 __all__ = ["EMPTY", "NOT_UTF8", "OK", "shingle_documents"]
 
 OK, EMPTY, NOT_UTF8 = 0, 1, 2
+#: Place that `_normalise` returns for bytes that are not UTF-8.
+_MALFORMED = -1
 
 _PIECE = 1 << 15
 _SLACK = 64
 _SPACE = np.uint8(32)
 
-# What came last: a separator (or nothing yet), a character of a word, a character that is a word alone.
+# The last character: a separator (or nothing yet), one of a word, one that is a word by itself.
 _SEPARATOR, _IN_WORD, _AFTER_SINGLE = 0, 1, 2
-# Flags of a record of the Unicode table; see _make_unicode_table.
+# Flags of a record of the Unicode table; see ``lsh/tables/make_unicode.py``.
 _WORD, _MARK, _SINGLE, _DELTA_SHIFT = 1, 2, 4, 4
 _BLOCK_BITS = 7
 
 
 def _ascii_table() -> np.ndarray:
-    """ASCII bytes to what is written for them: lower case for word characters, a space for others."""
+    """Map ASCII bytes to those written for them: word characters in lower case, spaces for all others."""
     table = np.full(256, 32, dtype=np.uint8)
     for byte in range(128):
         if chr(byte).isalnum() or chr(byte) == "_":
@@ -56,7 +56,7 @@ def _is_tail(byte):
 
 @helper
 def decode_utf8(data, at, stop):
-    """The code point at `at` and its bytes; (0, 0) if they are not well-formed UTF-8 (Unicode, table 3-7)."""
+    """Return the code point at `at` and its bytes; (0, 0) if they are not UTF-8 (Unicode, table 3-7)."""
     lead = np.int64(data[at])
     if lead < 0x80:
         return lead, 1
@@ -105,8 +105,9 @@ def _encode(code, text, at):
     return at + 4
 
 
-def _leading_ascii(typing_context, word):
-    """How many of the eight bytes of `word`, from the lowest, come before the first above 127."""
+@intrinsic
+def _leading_ascii_bytes(typing_context, word):
+    """Count the bytes of `word`, eight from the lowest, before the first above 127."""
 
     def codegen(context, builder, signature, args):
         high = builder.and_(args[0], ir.Constant(ir.IntType(64), 0x8080808080808080))
@@ -114,9 +115,6 @@ def _leading_ascii(typing_context, word):
         return builder.lshr(zeros, ir.Constant(ir.IntType(64), 3))
 
     return types.int64(types.uint64), codegen
-
-
-_leading_ascii_bytes: Any = intrinsic(_leading_ascii)
 
 
 @helper(forceinline=True)
@@ -134,9 +132,9 @@ def _put_ascii(byte, text, used, starts, words, after_separator):
 def _normalise(data, at, piece_stop, stop, table, text, used, starts, words, last):
     """Normalise data[at:piece_stop] to the end of `text`.
 
-    A separator is written as soon as a word ends, so after one `text` ends with a space.
-    Returns where it stopped (-1 if the bytes are not UTF-8), and the new used, words and last. A
-    character that begins in the piece is read to its end, which may lie beyond.
+    A separator is written as soon as a word ends, so `text` then ends with a space. Return the place reached
+    (_MALFORMED if the bytes are not UTF-8), and the new used, words and last. A character that begins in the
+    piece is read to its end, which may lie beyond the piece.
     """
     stage1, stage2, records = table
     first = address_of(data)
@@ -150,7 +148,7 @@ def _normalise(data, at, piece_stop, stop, table, text, used, starts, words, las
                 text[used] = _SPACE
                 used += 1
                 last = _SEPARATOR
-            # No branch depends on the text: every byte is written, and kept by moving `used`.
+            # No branch depends on the text: every byte is written, and `used` moves on if it is kept.
             after_separator = np.int64(last == _SEPARATOR)
             if plain == 8:
                 for i in range(8):
@@ -168,7 +166,7 @@ def _normalise(data, at, piece_stop, stop, table, text, used, starts, words, las
                 continue
         code, size = decode_utf8(data, at, stop)
         if size == 0:
-            return -1, used, words, last
+            return _MALFORMED, used, words, last
         at += size
         block = np.int64(stage1[code >> _BLOCK_BITS])
         entry = records[stage2[block << _BLOCK_BITS | code & ((1 << _BLOCK_BITS) - 1)]]
@@ -193,7 +191,7 @@ def _normalise(data, at, piece_stop, stop, table, text, used, starts, words, las
 
 @helper
 def _hash_words(text, starts, words, end, size, final, seed, tokens, n_tokens):
-    """Hash the shingles of `size` words of text[:end] whose ends are known; returns how many."""
+    """Hash the shingles of `size` words of text[:end] whose ends are known; return their number."""
     complete = words - size + (1 if final else 0)
     if complete <= 0:
         return 0
@@ -224,7 +222,7 @@ def _next_character(text, at, end):
 def _hash_characters(text, end, size, seed, tokens, n_tokens):
     """Hash the shingles of `size` code points in text[:end].
 
-    Returns how many, and where the next one starts.
+    Return their number, and where the next one starts.
     """
     first = address_of(text)
     if _all_ascii(text, end):
@@ -250,7 +248,7 @@ def _hash_characters(text, end, size, seed, tokens, n_tokens):
 
 @helper
 def _grown(array, least):
-    """`array` itself if it holds `least` items, or a copy with room for twice as many."""
+    """Return `array` itself if it has room for `least` items, or else a copy of at least twice its size."""
     if array.size >= least:
         return array
     larger = np.empty(max(2 * array.size, least), dtype=array.dtype)
@@ -263,8 +261,8 @@ def _grown(array, least):
 def shingle_documents(data, offsets, characters, size, seed, table, start, stop, tokens, status, counts):
     """Write the shingle hashes of documents [start, stop) to `tokens`, in order, while they fit.
 
-    Fills status[i] and counts[i] of each document done. Returns how many tokens were written, and the
-    first document that was not begun, because it might have had more tokens than there was room for.
+    Fill status[i] and counts[i] of each document done. Return the number of tokens written, and the first
+    document that was not begun because it might have more tokens than there is room for.
     """
     text = np.empty(2 * _PIECE + _SLACK, dtype=np.uint8)
     starts = np.empty(_PIECE // 2 + _SLACK, dtype=np.int64)
@@ -278,15 +276,17 @@ def shingle_documents(data, offsets, characters, size, seed, table, start, stop,
         any_word = False
         text_end = 0
         while at < end:
-            # At least as much as is kept, so that moving what is kept costs no more than reading.
+            # A piece is at least as long as the text that is kept, so that moving it costs no more than
+            # reading.
             piece = min(max(_PIECE, used), end - at)
-            # A character may follow a space, and lower-casing makes two bytes three: never over double.
+            # A space before a character, and two bytes that become three in lower case, at most double the
+            # text.
             text = _grown(text, used + 2 * piece + _SLACK)
             starts = _grown(starts, words + piece // 2 + _SLACK)
             at, used, words, last = _normalise(
                 data, at, at + piece, end, table, text, used, starts, words, last
             )
-            if at < 0:
+            if at == _MALFORMED:
                 break
             any_word |= words > 0
             text_end = used - 1 if used > 0 and last == _SEPARATOR else used
@@ -306,7 +306,7 @@ def shingle_documents(data, offsets, characters, size, seed, table, start, stop,
                 used -= keep
                 for i in range(used):
                     text[i] = text[keep + i]
-        if at < 0:
+        if at == _MALFORMED:
             n_tokens = first_token
             status[document] = NOT_UTF8
         elif not any_word:

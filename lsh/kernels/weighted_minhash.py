@@ -1,7 +1,7 @@
 """Kernels of weighted MinHash: consistent weighted sampling, with all randomness hashed from feature ids.
 
-Logarithms are computed here, from additions, multiplications and divisions in one fixed order: those of
-the system's library differ in the last bit from one to another, and Numba does not vectorise them. Divisions
+Logarithms are computed here, from additions, multiplications and divisions in one fixed order: system
+libraries differ from each other in the last bit, and Numba does not vectorise their functions. Divisions
 follow NumPy (`error_model`): a check for zero in each would keep loops from running in registers.
 """
 
@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
 from .compiled import helper, kernel
 from .minhash_permutations import EMPTY
+from .registers import intrinsic
 from .words import mix64
 
 __all__ = ["overlap_weights", "weighted_minhash"]
@@ -24,13 +24,13 @@ _LN2 = 0.6931471805599453
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _LOW = np.uint64(0xFFFF)
 _ODD = np.uint64(0x1FFFFFF)
-#: Hashes that are worked on together: the random numbers of a feature for them take 1 KiB.
+#: Hashes of a tile: the random numbers of a feature for them take 1 KiB.
 TILE = 32
 
 
 @intrinsic
 def _bits(typing_context, value):
-    """The bits of a float64."""
+    """Return the bits of a float64."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         return builder.bitcast(arguments[0], ir.IntType(64))
@@ -40,7 +40,7 @@ def _bits(typing_context, value):
 
 @intrinsic
 def _from_bits(typing_context, bits):
-    """The float64 of some bits."""
+    """Return the float64 that has some bits."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         return builder.bitcast(arguments[0], ir.DoubleType())
@@ -50,13 +50,13 @@ def _from_bits(typing_context, bits):
 
 @helper(inline="always", error_model="numpy")
 def log_normal_number(x):
-    """The natural logarithm of a positive float64 that is not subnormal, to about 2 units in the last place.
+    """Return the natural logarithm of a positive float64 that is not subnormal.
 
-    ``x = m 2**e`` with m in [sqrt(1/2), sqrt(2)), and ``log m = 2 atanh(s)``, s = (m - 1) / (m + 1), by its
-    series: s**2 < 0.0295, so eleven terms reach float64.
+    It errs by about 2 units in the last place. ``x = m 2**e`` with m in [sqrt(1/2), sqrt(2)), and ``log m = 2
+    atanh(s)``, s = (m - 1) / (m + 1), by its series: s**2 < 0.0295, so eleven terms reach float64.
     """
-    # Subtracting the bits of sqrt(1/2) first leaves a mantissa from there on.
-    shifted = _bits(x) - np.uint64(0x3FE6A09E667F3BCD)  # type: ignore[call-arg]
+    # With the bits of sqrt(1/2) subtracted first, the mantissa starts from sqrt(1/2).
+    shifted = _bits(x) - np.uint64(0x3FE6A09E667F3BCD)
     e = np.float64(np.int64(shifted) >> np.int64(52))
     m = _from_bits((shifted & np.uint64(0x000FFFFFFFFFFFFF)) + np.uint64(0x3FE6A09E667F3BCD))
     s = (m - 1.0) / (m + 1.0)
@@ -76,7 +76,7 @@ def log_normal_number(x):
 
 @kernel(error_model="numpy")
 def log_weight(w):
-    """The logarithm of any positive float64."""
+    """Return the logarithm of any positive float64."""
     if w < 2.0**-1000:
         return log_normal_number(w * 2.0**200) - 200.0 * _LN2
     return log_normal_number(w)
@@ -84,7 +84,7 @@ def log_weight(w):
 
 @helper(inline="always", error_model="numpy")
 def _exponentials(word):
-    """The sum of two exponential numbers, Gamma(2, 1), from the upper 48 bits of a random word.
+    """Return the sum of two exponential numbers, Gamma(2, 1), from the upper 48 bits of a random word.
 
     Uniform numbers are odd multiples of 2**-25: their product is exact, and below 1.
     """
@@ -95,9 +95,9 @@ def _exponentials(word):
 
 @helper(error_model="numpy")
 def _draw(feature, keys, first, width, drawn):
-    """The random numbers of one feature for hashes [first, first + width), four runs of TILE numbers.
+    """Draw the random numbers of one feature for hashes [first, first + width), in four runs of TILE numbers.
 
-    These are r, 1 / r, beta and ``ln c + r beta - r``, what is least at the weight 1.
+    These are r, 1 / r, beta and ``ln c + r beta - r``, the value that is compared at the weight 1.
     """
     part = keys[first : first + width]
     for v in range(part.size):
@@ -119,7 +119,7 @@ def _lower(log_w, feature, drawn, width, least, features):
         t = np.floor(log_w * drawn[TILE + v] + drawn[2 * TILE + v])
         # ln a, where a = c / (y e**r) and ln y = r (t - beta)
         value = drawn[3 * TILE + v] - drawn[v] * t
-        # Features come in an order that depends on the other rows: it must not decide between equal values.
+        # The order of features depends on the other rows, so it must not decide between equal values.
         lower = (value < least[v]) | ((value == least[v]) & (feature < features[v]))
         least[v] = value if lower else least[v]
         least[TILE + v] = t if lower else least[TILE + v]
@@ -128,7 +128,7 @@ def _lower(log_w, feature, drawn, width, least, features):
 
 @helper
 def _finish(least, features, keys, first, width, out):
-    """Values of a row."""
+    """Write the values of a row."""
     for v in range(width):
         word = mix64(features[v] + np.uint64(np.int64(least[TILE + v])) * _STEP)
         value = min(np.uint32(mix64(word ^ keys[first + v]) >> np.uint64(32)), np.uint32(0xFFFFFFFE))
@@ -137,9 +137,9 @@ def _finish(least, features, keys, first, width, out):
 
 @helper
 def _number_features(indices, weights, key, numbers, features):
-    """``numbers[j]``, the number of entry j's feature, or -1 for a weight of 0; returns how many there are.
+    """Assign numbers to the features: ``numbers[j]`` is that of entry j, -1 without weight; return how many.
 
-    features : what these are mixed to, by number, in the order that they first come in.
+    features : the mixed features, numbered in the order of their first entries.
     """
     size = 2
     while size < 2 * indices.size:
@@ -162,11 +162,11 @@ def _number_features(indices, weights, key, numbers, features):
 
 @helper
 def _order_by_feature(offsets, weights, numbers, n_features, ends, rows, logs):
-    """Rows and logarithms of the weights of feature f, at ``[ends[f - 1], ends[f])``."""
+    """Write the rows and the logarithms of the weights of each feature f, at ``[ends[f - 1], ends[f])``."""
     ends[: n_features + 1] = 0
     for j in range(numbers.size):
         ends[numbers[j] + 1] += 1
-    ends[0] = 0  # of those that have no number
+    ends[0] = 0  # the entries without a number were counted here
     for f in range(n_features):
         ends[f + 1] += ends[f]
     for row in range(offsets.size - 1):
@@ -179,7 +179,7 @@ def _order_by_feature(offsets, weights, numbers, n_features, ends, rows, logs):
 
 @kernel
 def weighted_minhash(offsets, indices, weights, key, keys, out):
-    """Values of sparse rows whose weights are at least 0: for each hash those of the feature of least a.
+    """Write the values of sparse rows with weights of at least 0, each from the feature of least a.
 
     offsets, indices, weights : int64 (n + 1,), uint64 and float64; the first offset is 0.
     keys : uint64 (n_values,), one a hash.
@@ -189,9 +189,9 @@ def weighted_minhash(offsets, indices, weights, key, keys, out):
     Notes
     -----
     One feature after another lowers the least values of all rows that have it, for TILE hashes at a time, so
-    that its random numbers are drawn once and stay in the first-level cache. These cost 2 mixes, 3
-    logarithms and 2 divisions, 3.4 ns a hash; each entry after that a few operations, 0.6 to 1 ns. The rows'
-    least values, 768 bytes each, should stay in the cache: callers pass some thousand rows.
+    that its random numbers are drawn once and stay in the first-level cache. Drawing takes 2 mixes, 3
+    logarithms and 2 divisions, 3.4 ns a hash; an entry then takes a few operations, 0.6 to 1 ns a hash. The
+    rows' least values, 768 bytes each, should stay in the cache: callers pass some thousand rows.
     """
     n_rows, n_entries = out.shape[0], indices.size
     numbers, features = np.empty(n_entries, np.int64), np.empty(n_entries, np.uint64)
@@ -217,7 +217,7 @@ def weighted_minhash(offsets, indices, weights, key, keys, out):
 
 @kernel(error_model="numpy")
 def overlap_weights(x_indptr, x_indices, x_data, y_indptr, y_indices, y_data, start, stop, out):
-    """``out[i, j]`` = the sum of the lesser over that of the greater weights of two rows; 1 if all are 0."""
+    """Set ``out[i, j]`` to the sum of two rows' lesser weights over that of the greater; 1 if all are 0."""
     for i in range(start, stop):
         for j in range(y_indptr.size - 1):
             a, a_stop, b, b_stop = x_indptr[i], x_indptr[i + 1], y_indptr[j], y_indptr[j + 1]
@@ -229,7 +229,7 @@ def overlap_weights(x_indptr, x_indices, x_data, y_indptr, y_indices, y_data, st
             if largest == 0.0:
                 out[i, j] = 1.0
                 continue
-            # Over the largest weight, so that no sum overflows.
+            # Weights are divided by the largest, so that no sum overflows.
             lesser: Any = 0.0
             greater: Any = 0.0
             while a < a_stop or b < b_stop:

@@ -1,4 +1,4 @@
-"""Kernels of winner-take-all hashing: where the largest number of each group of coordinates stands.
+"""Kernels of winner-take-all hashing: they find the place of the largest number in each group of coordinates.
 
 A permutation of the features is cut into bins of `group_size` features. Hash h reads bin ``h % own`` of
 permutation ``h // own``, `own` being the bins that are full; each of the `power` parts of a hash has
@@ -14,58 +14,54 @@ from __future__ import annotations
 import numpy as np
 
 from .compiled import helper, kernel
-from .words import mix64
+from .products import longest_row
+from .words import mix64, mix_pair, reduce_word
 
 __all__ = ["winners_csr", "winners_dense"]
 
 #: Dense rows whose winners are found together.
 LANES = 64
-#: Above all labels: of a group of nothing but zeros.
+#: Label of a group of zeros, above all other labels.
 NOBODY = np.uint32(0xFFFFFFFF)
-#: Hashes of these rows that are put in row order together.
+#: Hashes of these rows that are transposed into rows together.
 _TILE = 16
 
 
 @helper(inline="always")
-def _reduce(word, n_buckets):
-    """The high half of a word to [0, n_buckets); the word itself with n_buckets = 0."""
+def _code_of(word, n_buckets):
+    """Reduce the word of a code to [0, n_buckets); with n_buckets = 0 the word is the code."""
     if n_buckets == 0:
         return np.uint32(word)
-    return np.uint32(((word >> np.uint64(32)) * n_buckets) >> np.uint64(32))
+    return reduce_word(word, n_buckets)
 
 
 @helper(inline="always")
 def _absorb(word, label, base, n_buckets):
-    """Append a label to the word of a code: as a digit, or mixed in."""
+    """Append a label to the word of a code, as a digit, or mix it in."""
     if n_buckets == 0:
         return word * base + label
     return mix64(word ^ label)
 
 
-@helper(inline="always")
-def _rank(key, bin_, other):
-    """A random number of (bin, attempt or other bin)."""
-    return mix64(key ^ (np.uint64(bin_) << np.uint64(32)) ^ np.uint64(other))
-
-
 @helper
 def _donor(bin_, winners, full, n_full, attempts, walk_key, rank_key):
-    """The bin that an empty one copies: the first full one in a random order that is its own.
+    """Return the bin that an empty one copies: the first full one in a random order that is its own.
 
-    That order is a walk of some attempts, and where it fails the order of ``rank``: so a walk which few
-    full bins could end and a search through many are both short.
+    That order is a walk of some attempts and, where it fails, the order of a rank. So a walk among few full
+    bins and a search through many are both short.
     """
     m = np.uint64(winners.size)
     for attempt in range(attempts):
-        donor = np.int64(((_rank(walk_key, bin_, attempt) >> np.uint64(32)) * m) >> np.uint64(32))
+        donor = np.int64(reduce_word(mix_pair(walk_key, np.uint64(bin_), np.uint64(attempt)), m))
         if winners[donor] >= 0:
             return donor
-    # The place in the list takes the low bits of a rank; the list is in the order of bins, so that ties,
-    # of ranks that differ in these only, are broken by it and not by the row.
+    # The bin takes the low bits of a rank, so that it breaks ties of the other bits, and not the row.
     low = np.uint64((1 << 31) - 1)
     least = np.uint64(0xFFFFFFFFFFFFFFFF)
     for i in range(n_full):
-        least = min(least, (_rank(rank_key, bin_, full[i]) & ~low) | np.uint64(full[i]))
+        least = min(
+            least, (mix_pair(rank_key, np.uint64(bin_), np.uint64(full[i])) & ~low) | np.uint64(full[i])
+        )
     return np.int64(least & low)
 
 
@@ -73,17 +69,17 @@ def _donor(bin_, winners, full, n_full, attempts, walk_key, rank_key):
 def _turn(walk_key, bin_, donor, base):
     """Draw what a bin adds to places that it copies from a donor: in [0, base), the same for all rows.
 
-    Without it all bins that copy one donor would have one place, and rows of few entries, whose bins copy the
-    same few, would collide in all of them or in none.
+    Without this, all bins that copy one donor would have one place, and rows of few entries, whose bins copy
+    the same few donors, would collide in all of them or in none.
     """
-    # The highest bit sets these numbers apart from those of attempts.
-    word = _rank(walk_key, bin_, np.uint64(donor) | np.uint64(1 << 63))
-    return ((word >> np.uint64(32)) * base) >> np.uint64(32)
+    # The highest bit makes these numbers different from those of attempts.
+    word = mix_pair(walk_key, np.uint64(bin_), np.uint64(donor) | np.uint64(1 << 63))
+    return np.uint64(reduce_word(word, base))
 
 
 @helper
 def _row_codes(features, values, n, bins, spots, own, settings, keys, work, out):
-    """Codes of one row with n > 0 entries that are no zeros.
+    """Write the codes of one row with n > 0 entries, none of which is 0.
 
     work : arrays for the bins, `winners` all -1 and `best` all minus infinity here and on return, and for the
     words of hashes; see `_work`.
@@ -99,7 +95,7 @@ def _row_codes(features, values, n, bins, spots, own, settings, keys, work, out)
         last = min(first + own, n_hashes)
         bin_of, spot_of = bins[p], spots[p]
         n_full = 0
-        # Without branches, which would go wrong as often as not.
+        # There are no branches, which would be predicted wrongly half of the time.
         for j in range(n):
             b, spot, value = bin_of[features[j]], spot_of[features[j]], values[j]
             better = (value > best[b]) | ((value == best[b]) & (spot < spots_held[b]))
@@ -123,32 +119,33 @@ def _row_codes(features, values, n, bins, spots, own, settings, keys, work, out)
             winners[full[i]] = -1
             best[full[i]] = -np.inf
     for h in range(n_hashes):
-        out[h] = _reduce(words[h], n_buckets)
+        out[h] = _code_of(words[h], n_buckets)
 
 
 @helper
 def _absent_codes(n_features, settings, keys, out):
-    """Codes of a row of zeros: of places 0, or of a winner that is no feature."""
+    """Write the codes of a row of zeros: those of places 0, or of a winner that is no feature."""
     power, base, n_buckets = settings[0], settings[1], settings[2]
     label = np.uint64(0) if n_buckets == 0 else np.uint64(n_features)
     for h in range(keys.size):
         word = keys[h]
         for _ in range(power):
             word = _absorb(word, label, base, n_buckets)
-        out[h] = _reduce(word, n_buckets)
+        out[h] = _code_of(word, n_buckets)
 
 
 @helper
 def _work(n_bins, n_hashes, values):
+    """Make the work space of `_row_codes`."""
     winners, best = np.full(n_bins, -1, np.int32), np.full(n_bins, -np.inf, values.dtype)
-    # One more for the bin that is put behind the last and then not counted.
+    # There is room for one more, which is written behind the last and then not counted.
     spots_held, full = np.empty(n_bins, np.int32), np.empty(n_bins + 1, np.int32)
     return winners, best, spots_held, full, np.empty(n_hashes, np.uint64)
 
 
 @kernel
 def winners_csr(indptr, indices, data, layout, settings, keys, start, stop, out):
-    """Codes of the sparse rows [start, stop) to the same rows of `out`.
+    """Write the codes of the sparse rows [start, stop) to the same rows of `out`.
 
     layout : (bins, spots, own, n_bins); the bin of each feature and its place there, int32 (permutations,
     n_features), and the number of full and of all bins.
@@ -158,9 +155,7 @@ def winners_csr(indptr, indices, data, layout, settings, keys, start, stop, out)
     """
     bins, spots, own, n_bins = layout
     work = _work(n_bins, keys.size, data)
-    longest = 0
-    for row in range(start, stop):
-        longest = max(longest, indptr[row + 1] - indptr[row])
+    longest = longest_row(indptr, start, stop)
     features, values = np.empty(longest, np.int32), np.empty(longest, data.dtype)
     for row in range(start, stop):
         n = 0
@@ -176,11 +171,11 @@ def winners_csr(indptr, indices, data, layout, settings, keys, start, stop, out)
 
 @helper
 def _transpose(X, columns, left, right, block):
-    """``block[u, i]`` = X[left + i, columns[u]], with minus infinity for zeros."""
+    """Set ``block[u, i]`` to X[left + i, columns[u]], or to minus infinity for a 0."""
     absent = X.dtype.type(-np.inf)
-    for first in range(0, columns.size, 16):  # few enough lines of the block for the first-level cache
+    for first in range(0, columns.size, 16):  # so that lines stay in the first-level cache
         part = columns[first : first + 16]
-        for i in range(0, right - left, 4):  # rows behind the last repeat it, in lanes that nobody reads
+        for i in range(0, right - left, 4):  # lanes behind the last row repeat it and are not read
             row = left + i
             a, b = X[row], X[min(row + 1, right - 1)]
             c, d = X[min(row + 2, right - 1)], X[min(row + 3, right - 1)]
@@ -194,7 +189,7 @@ def _transpose(X, columns, left, right, block):
 
 @helper
 def _lane_winners(block, group, labels, best, label):
-    """Label of the first of the largest values of a group, for 64 rows; NOBODY in a group of zeros."""
+    """Write the label of the first largest value of a group, for 64 rows; NOBODY for a group of zeros."""
     best[:] = -np.inf
     label[:] = NOBODY
     for k in range(group.size):
@@ -207,7 +202,7 @@ def _lane_winners(block, group, labels, best, label):
 
 @helper
 def _block_codes(block, places, labels, base, n_buckets, keys, empty, codes):
-    """Codes of 64 rows under some hashes; `empty` becomes NOBODY for rows with a group of zeros."""
+    """Write the codes of 64 rows under some hashes; `empty` becomes NOBODY for rows with a group of zeros."""
     best, label = np.empty(LANES, block.dtype), np.empty(LANES, np.uint32)
     words, tile = np.empty(LANES, np.uint64), np.empty((_TILE, LANES), np.uint32)
     for begin in range(0, keys.size, _TILE):
@@ -222,7 +217,7 @@ def _block_codes(block, places, labels, base, n_buckets, keys, empty, codes):
                 for i in range(LANES):
                     words[i] = _absorb(words[i], np.uint64(label[i]), base, n_buckets)
             for i in range(LANES):
-                tile[j, i] = _reduce(words[i], n_buckets)
+                tile[j, i] = _code_of(words[i], n_buckets)
         for i in range(codes.shape[0]):
             row = codes[i, begin : begin + n]
             for j in range(n):
@@ -231,7 +226,7 @@ def _block_codes(block, places, labels, base, n_buckets, keys, empty, codes):
 
 @kernel
 def winners_dense(X, groups, layout, settings, keys, start, stop, out):
-    """Codes of the dense rows [start, stop) to the same rows of `out`; see `winners_csr`.
+    """Write the codes of the dense rows [start, stop) to the same rows of `out`; see `winners_csr`.
 
     groups : (hashes, columns, offsets, places, labels). The bins of the hashes from ``hashes[c]`` to
     ``hashes[c + 1]`` have the features ``columns[offsets[c] : offsets[c + 1]]``, int64; places, int32

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
 from .compiled import helper, kernel
+from .registers import first_element_of, intrinsic
 
-# The default secret of the XXH3 specification: 192 bytes that keep the mixing from seeing zeros.
+# The default secret of the XXH3 specification: 192 bytes, which keep zeros from the mixing.
 _SECRET_BYTES = bytes.fromhex(
     "b8fe6c3923a44bbe7c01812cf721ad1cded46de9839097db7240a4a4b7b3671f"
     "cb79e64eccc0e578825ad07dccff7221b8084674f743248ee03590e6813a264c"
@@ -39,7 +39,7 @@ _P64_3, _P64_4 = np.uint64(0x165667B19E3779F9), np.uint64(0x85EBCA77C2B2AE63)
 _P64_5 = np.uint64(0x27D4EB2F165667C5)
 _MX_1, MX_2 = np.uint64(0x165667919E3779F9), np.uint64(0x9FB21C651E98DF25)
 
-# What the short lengths xor their input with, folded to one word each.
+# Words of the secret that short inputs are xored with, folded to one word for each length.
 _FLIP_0 = np.uint64(_secret(56) ^ _secret(64))
 _FLIP_3 = np.uint64((_secret(0) & 0xFFFFFFFF) ^ (_secret(0) >> 32))
 FLIP_8 = np.uint64(_secret(8) ^ _secret(16))
@@ -52,7 +52,7 @@ _K8, _K9, _K10, _K11, _K12, _K13, _K14, _K15 = (np.uint64(_secret(8 * i)) for i 
 _K_LAST_LOW, _K_LAST_HIGH = np.uint64(_secret(119)), np.uint64(_secret(127))
 
 _LOW32 = np.uint64(0xFFFFFFFF)
-_STRIPE, _STRIPES_A_BLOCK = 64, 16  # a block is as many stripes as the secret has words to spare
+_STRIPE, _STRIPES_A_BLOCK = 64, 16  # a block has a stripe for each spare word of the secret
 _LAST_KEY = 121
 
 
@@ -69,8 +69,9 @@ def _load(bits: int) -> Any:
     return load
 
 
-def _secret_code(typing_context, offset):
-    """Return the code of the word of the secret at a byte offset."""
+@intrinsic
+def _load_secret(typing_context, offset):
+    """Return the word of the secret at a byte offset."""
 
     def codegen(context, builder, signature, args):
         secret = context.insert_const_bytes(builder.module, _SECRET_BYTES)
@@ -80,18 +81,22 @@ def _secret_code(typing_context, offset):
     return types.uint64(types.intp), codegen
 
 
-def _address(typing_context, data):
+# Addresses, not arrays: Numba would compile all that follows for arrays that can be written to, and once
+# more for others. The caller keeps the array alive.
+@intrinsic
+def address_of(typing_context, data):
     """Return the address of the first byte of an array."""
 
     def codegen(context, builder, signature, args):
-        array = context.make_array(signature.args[0])(context, builder, args[0])
-        return builder.ptrtoint(array.data, ir.IntType(64))
+        first = first_element_of(context, builder, signature, args, 0)
+        return builder.ptrtoint(first, ir.IntType(64))
 
     return types.intp(data), codegen
 
 
-def _fold(typing_context, a, b):
-    """Low half xor high half of the 128-bit product of two uint64."""
+@intrinsic
+def fold_multiply(typing_context, a, b):
+    """Return the low half xor the high half of the 128-bit product of two uint64."""
 
     def codegen(context, builder, signature, args):
         wide, word = ir.IntType(128), ir.IntType(64)
@@ -102,22 +107,17 @@ def _fold(typing_context, a, b):
     return types.uint64(types.uint64, types.uint64), codegen
 
 
-def _swap(typing_context, value):
+@intrinsic
+def _swap_bytes(typing_context, value):
+    """Reverse the bytes of a word."""
+
     def codegen(context, builder, signature, args):
         return builder.bswap(args[0])
 
     return types.uint64(types.uint64), codegen
 
 
-# Addresses, not arrays: Numba would compile all that follows for arrays that can be written to, and once
-# more for others. The caller keeps the array alive.
-address_of: Any = intrinsic(_address)
-load_u64: Any = intrinsic(_load(64))
-_load_secret: Any = intrinsic(_secret_code)
-_load_u32: Any = intrinsic(_load(32))
-_load_u8: Any = intrinsic(_load(8))
-fold_multiply: Any = intrinsic(_fold)
-_swap_bytes: Any = intrinsic(_swap)
+load_u64, _load_u32, _load_u8 = (intrinsic(_load(bits)) for bits in (64, 32, 8))
 
 
 @helper(forceinline=True)
@@ -143,7 +143,7 @@ def _avalanche_short(h):
 
 @helper(forceinline=True)
 def _hash_4_to_8(swapped, length, seed):
-    # swapped: the first four bytes in the high half, the last four in the low half.
+    # `swapped` has the first four bytes in the high half and the last four in the low half.
     seed ^= _swap_bytes(seed & _LOW32)
     h = swapped ^ (FLIP_8 - seed)
     h ^= _rotate(h, np.uint64(49)) ^ _rotate(h, np.uint64(24))
@@ -155,7 +155,7 @@ def _hash_4_to_8(swapped, length, seed):
 
 @helper(forceinline=True)
 def xxh3_64_u64(value, seed):
-    """XXH3-64 of the eight little-endian bytes of `value` (uint64)."""
+    """Return XXH3-64 of the eight little-endian bytes of `value` (uint64)."""
     return _hash_4_to_8(_rotate(value, np.uint64(32)), np.uint64(8), seed)
 
 
@@ -196,8 +196,8 @@ def _hash_129_to_240(start, length, seed):
 
 @helper(forceinline=True)
 def _secret_word(offset, seed):
-    # The secret that a seed derives adds it to the even words and subtracts it from the odd ones.
-    # A word at an odd offset is put together from two, so the derived secret is never stored.
+    # The secret of a seed is the default one with the seed added to even words and subtracted from odd ones.
+    # A word at an odd offset is combined from two words, so the secret of a seed is never stored.
     j = offset >> 3
     even = _load_secret(8 * j) + (np.uint64(0) - seed if j & 1 else seed)
     shift = np.uint64(8 * (offset & 7))
@@ -257,7 +257,7 @@ def _scramble(key, seed, a):
 @helper
 def _hash_long(start, length, seed):
     a = (_P32_3, _P64_1, _P64_2, _P64_3, _P64_4, _P32_2, _P64_5, _P32_1)
-    last = (length - 1) // _STRIPE  # the stripes before the last, which ends with the data
+    last = (length - 1) // _STRIPE  # the last stripe ends with the data
     for stripe in range(last):
         key = 8 * (stripe % _STRIPES_A_BLOCK)
         a = _accumulate(start + _STRIPE * stripe, key, seed, a)
@@ -282,7 +282,7 @@ def _hash_0_to_3(start, length, seed):
 
 @helper(forceinline=True)
 def xxh3_64(start, length, seed):
-    """XXH3-64 of the `length` bytes from the address `start` on."""
+    """Return XXH3-64 of the `length` bytes from the address `start` on."""
     if length > 16:
         if length <= 128:
             return _hash_17_to_128(start, length, seed)
@@ -301,20 +301,20 @@ def xxh3_64(start, length, seed):
 
 @helper
 def xxh3_64_rarely(start, length, seed):
-    """`xxh3_64` where speed does not count: a call, and no copy of its code."""
+    """Return what `xxh3_64` returns, where speed does not count: by a call, without a copy of its code."""
     return xxh3_64(start, length, seed)
 
 
 @kernel
 def hash_u64(values, seed, start, stop, out):
-    """out[i] = XXH3-64 of the little-endian bytes of the uint64 values[i]."""
+    """Set ``out[i]`` to XXH3-64 of the little-endian bytes of the uint64 ``values[i]``."""
     for i in range(start, stop):
         out[i] = xxh3_64_u64(values[i], seed)
 
 
 @kernel
 def hash_slices(data, offsets, seed, start, stop, out):
-    """out[i] = XXH3-64 of data[offsets[i]:offsets[i + 1]]."""
+    """Set ``out[i]`` to XXH3-64 of ``data[offsets[i]:offsets[i + 1]]``."""
     first = address_of(data)
     for i in range(start, stop):
         out[i] = xxh3_64(first + offsets[i], offsets[i + 1] - offsets[i], seed)
@@ -322,7 +322,7 @@ def hash_slices(data, offsets, seed, start, stop, out):
 
 @kernel
 def hash_fixed(data, width, seed, start, stop, out):
-    """out[i] = XXH3-64 of the i-th field of `width` bytes, less its trailing NUL bytes."""
+    """Set ``out[i]`` to XXH3-64 of the i-th field of `width` bytes, without its trailing NUL bytes."""
     first = address_of(data)
     for i in range(start, stop):
         length = width

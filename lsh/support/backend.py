@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .threads import map_blocks
-from .types import ArrayModule
+from .types import ArrayModule, Device
 
 __all__ = [
     "CPU",
@@ -47,7 +47,7 @@ class Backend(ABC):
         "cpu" or "gpu".
     """
 
-    device: str
+    device: Device
 
     @property
     @abstractmethod
@@ -137,7 +137,7 @@ CPU: Backend = _Cpu()
 GPU: Backend = _Gpu()
 
 
-def device_of(array: Any) -> str:
+def device_of(array: Any) -> Device:
     """Return "gpu" for CuPy arrays, CuPy sparse matrices, pairs of them, and other arrays on a CUDA device.
 
     All other values are on the "cpu".

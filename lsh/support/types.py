@@ -1,21 +1,56 @@
-"""Names of types that stand in many signatures."""
+"""Names of types that many signatures share.
+
+`RowsLike` and `KeysLike` name the arguments that are read as rows and as keys, as NumPy's `ArrayLike` names
+arguments that are read as an array. `Rows` and `Keys` are the classes that they are read into.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeAlias, TypeVar, overload
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar, overload
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["ArrayModule"]
+__all__ = ["ArrayLike", "ArrayModule", "Device", "KeyLike", "KeysLike", "RowsLike"]
 
 S = TypeVar("S", bound=np.generic)
 _Shape: TypeAlias = int | tuple[int, ...]
 _DType: TypeAlias = type[S] | np.dtype[S] | str
 
 
+class _Sparse(Protocol):
+    def tocsr(self) -> Any: ...
+
+
+class _Read(Protocol):
+    def cut(self, start: int, stop: int) -> Any: ...
+
+
+class _Exported(Protocol):
+    def __dlpack__(self) -> Any: ...
+
+
+class _ArrowArray(Protocol):
+    def __arrow_c_array__(self) -> Any: ...
+
+
+class _ArrowStream(Protocol):
+    def __arrow_c_stream__(self) -> Any: ...
+
+
+#: A device: main memory, or a GPU.
+Device: TypeAlias = Literal["cpu", "gpu"]
+#: Rows of a caller (an array, lists, a sparse matrix, a data frame, an Arrow table), or rows that were read.
+RowsLike: TypeAlias = ArrayLike | _Sparse | _Read | _Exported | _ArrowArray | _ArrowStream
+#: A key of a caller.
+KeyLike: TypeAlias = int | np.integer[Any] | str | bytes
+#: Keys of a caller: a list, an array, or a column of pandas, polars or Arrow.
+KeysLike: TypeAlias = ArrayLike | Sequence[KeyLike] | _Exported | _ArrowArray | _ArrowStream
+
+
 class ArrayModule(Protocol):
-    """NumPy or CuPy, which have functions of the same names; the types of those most used are stated."""
+    """NumPy or CuPy, whose functions have the same names. The most frequent ones have types here."""
 
     @overload
     def empty(self, shape: _Shape) -> NDArray[np.float64]: ...

@@ -20,7 +20,18 @@ from numpy.typing import NDArray
 
 from ...lsh.support.backend import read_only
 from ...lsh.support.checks import check_int
-from ..kernels.elias_fano import SAMPLE, address_of, elias_fano_check, elias_fano_encode, elias_fano_take
+from ..kernels.elias_fano import (
+    OUT_OF_RANGE,
+    SAMPLE,
+    TOO_LARGE,
+    VALID,
+    WRONG_NUMBER,
+    WRONG_SAMPLE,
+    address_of,
+    elias_fano_check,
+    elias_fano_encode,
+    elias_fano_take,
+)
 
 __all__ = ["Layout", "check", "encode", "layout", "take"]
 
@@ -50,10 +61,10 @@ def layout(n: int, largest: int) -> Layout:
 
 
 _FAULTS = {
-    1: "the high parts do not hold one bit a value",
-    2: "a high part is over the largest allowed",
-    3: "a select sample is wrong",
-    4: "a value is over the largest allowed",
+    WRONG_NUMBER: "the high parts do not hold one bit a value",
+    OUT_OF_RANGE: "a high part is over the largest allowed",
+    WRONG_SAMPLE: "a select sample is wrong",
+    TOO_LARGE: "a value is over the largest allowed",
 }
 
 
@@ -127,7 +138,7 @@ def check(words: NDArray[np.uint64], n: int, largest: int) -> None:
     fault = elias_fano_check(
         words, address_of(words), np.uint64(n), np.uint64(largest), places[0], places[1], places[2]
     )
-    if fault:
+    if fault != VALID:
         raise ValueError(f"words are damaged: {_FAULTS[fault]}")
 
 

@@ -20,6 +20,7 @@ from ...lsh.inputs.arrays import check_array
 from ...lsh.support.backend import device_of
 from ...lsh.support.configured import differing_field
 from ...lsh.support.lazy import lazy
+from ...lsh.support.types import Device
 from .guard import changing, locked, uninterrupted
 from .state import REDUCTIONS, SketchState, StateSpec
 from .stored import Stored, stored_classes
@@ -130,7 +131,7 @@ class MergeableSketch(Stored):
                 f"{type(self).__name__} has no GPU kernels; pass arrays in main memory: array.get()"
             )
 
-    def to(self, device: str) -> Self:
+    def to(self, device: Device) -> Self:
         """Return a copy of the sketch on a device; its updates and queries take arrays there.
 
         Parameters

@@ -44,15 +44,15 @@ _SAFETENSORS_DTYPES = {
     "I32": "int32", "U64": "uint64", "I64": "int64", "F32": "float32", "F64": "float64",
 }  # fmt: skip
 _SAFETENSORS_NAMES = {name: code for code, name in _SAFETENSORS_DTYPES.items()}
-#: Largest header in bytes. Headers have a few hundred bytes, and parsing takes memory in proportion.
+#: A header is a few hundred bytes; parsing a stranger's takes memory in proportion to its length.
 _MAX_HEADER = 1 << 20
 
-#: A function that returns an array of a file, from its dtype, its shape and its offset in the file.
+#: Gives an array of a file from its dtype, its shape and its place in the file.
 Fetch = Callable[[np.dtype[Any], tuple[int, ...], int], NDArray[Any]]
 
 
 class Header(NamedTuple):
-    """The checked header of a file: the metadata, and the dtype, shape and offset of each array."""
+    """The checked header of a file: where each array lies, counted from the start of the file."""
 
     metadata: dict[str, str]
     arrays: dict[str, tuple[np.dtype[Any], tuple[int, ...], int]]
@@ -63,6 +63,7 @@ def _raw(array: NDArray[Any]) -> memoryview:
 
 
 def data_checksum(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Return the XXH3-64 of the bytes of arrays, in the order of their names, in hexadecimal."""
     digest = xxhash.xxh3_64()
     for name in sorted(arrays):
         if arrays[name].size:
@@ -73,9 +74,9 @@ def data_checksum(arrays: Mapping[str, NDArray[Any]]) -> str:
 def _header_checksum(
     metadata: Mapping[str, str], shapes: Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]]
 ) -> str:
-    checked = {key: value for key, value in metadata.items() if key != "header_xxh3"}
+    signed = {key: value for key, value in metadata.items() if key != "header_xxh3"}
     listed = {name: [dtype.name, list(shape)] for name, (dtype, shape) in shapes.items()}
-    return xxhash.xxh3_64_hexdigest(json.dumps([checked, listed], sort_keys=True).encode())
+    return xxhash.xxh3_64_hexdigest(json.dumps([signed, listed], sort_keys=True).encode())
 
 
 # -- writing --------------------------------------------------------------------------------------
@@ -84,7 +85,7 @@ def _header_checksum(
 def pieces_of_file(
     class_name: str, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
 ) -> list[bytes | memoryview]:
-    """Return the file's bytes in order, without copies of the arrays' memory."""
+    """Return the file's bytes in order, the arrays' own memory among them."""
     arrays = {name: np.ascontiguousarray(a, dtype=a.dtype.newbyteorder("<")) for name, a in arrays.items()}
     metadata = {
         "format": "mergesketch",
@@ -96,7 +97,7 @@ def pieces_of_file(
     metadata["header_xxh3"] = _header_checksum(metadata, {n: (a.dtype, a.shape) for n, a in arrays.items()})
     header: dict[str, Any] = {"__metadata__": metadata}
     offset = 0
-    # Safetensors puts arrays with wide items first, so that every array is aligned to its items.
+    # Wide items first, as safetensors asks for: then every array is aligned to its items.
     order = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
     for name in order:
         array = arrays[name]
@@ -122,7 +123,7 @@ def _refuse_constant(text: str) -> NoReturn:
 
 
 def _finite(text: str) -> float:
-    # 1e999 is JSON, but Python reads it as infinity, which JSON cannot represent.
+    # 1e999 is JSON, but what Python makes of it could not be written again.
     number = float(text)
     if not math.isfinite(number):
         raise ValueError(f"{text[:20]} is beyond all floats")
@@ -130,7 +131,7 @@ def _finite(text: str) -> float:
 
 
 def parse_json(text: str) -> Any:
-    """Parse strict JSON, without NaN and infinity in any spelling; raise ValueError for anything else."""
+    """JSON proper, without NaN and infinity in any spelling; ValueError for all that is not."""
     try:
         return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except RecursionError as error:
@@ -155,7 +156,7 @@ def _header_length(first: bytes | memoryview, size: int) -> int:
 
 
 def _parse_header(text: bytes, size: int) -> Header:
-    """Parse and check the header of a file of `size` bytes; its arrays must fill the rest of it exactly."""
+    """Return the header of a file of `size` bytes; the arrays must fill the rest of the file exactly."""
     try:
         header = parse_json(text.decode())
         metadata = header.pop("__metadata__")
@@ -177,7 +178,7 @@ def _parse_header(text: bytes, size: int) -> Header:
             dtype = np.dtype(_SAFETENSORS_DTYPES[entry["dtype"]]).newbyteorder("<")
             shape = tuple(_parse_size(extent) for extent in entry["shape"])
             begin, end = (_parse_size(offset) for offset in entry["data_offsets"])
-            # NumPy refuses shapes whose other extents overflow, even if one extent is 0.
+            # NumPy refuses shapes whose other extents overflow even where one extent is 0.
             _parse_size(dtype.itemsize * math.prod(max(1, extent) for extent in shape))
             if len(shape) > 32 or end - begin != dtype.itemsize * math.prod(shape):
                 raise ValueError(name)
@@ -203,7 +204,7 @@ def header_of_buffer(view: memoryview) -> Header:
 
 
 def fetch_from_buffer(view: memoryview) -> Fetch:
-    """Return a function that copies an array from the bytes of a file."""
+    """Return what copies an array out of the bytes of a file."""
 
     def fetch(dtype: np.dtype[Any], shape: tuple[int, ...], place: int) -> NDArray[Any]:
         count = int(np.prod(shape, dtype=np.int64))
@@ -217,7 +218,7 @@ def fetch_from_buffer(view: memoryview) -> Fetch:
 
 
 def fetch_from_file(file: Any) -> Fetch:
-    """Return a function that reads an array from an open file."""
+    """Return what reads an array of an open file."""
 
     def fetch(dtype: np.dtype[Any], shape: tuple[int, ...], place: int) -> NDArray[Any]:
         count = int(np.prod(shape, dtype=np.int64))
@@ -232,7 +233,7 @@ def fetch_from_file(file: Any) -> Fetch:
 
 @contextmanager
 def name_file(path: str | PathLike[str]) -> Iterator[None]:
-    """Put the file's name in front of the message of an error in its contents."""
+    """Put the file's name in front of what was wrong with it."""
     try:
         yield
     except SketchFormatError as error:
@@ -240,11 +241,12 @@ def name_file(path: str | PathLike[str]) -> Iterator[None]:
 
 
 def never_wait(path: str, flags: int) -> int:
-    """Open a file without waiting, even if it is a pipe without a writer."""
+    """Open a file without waiting, even if it is a pipe that nobody writes to."""
     return os.open(path, flags | os.O_NONBLOCK)
 
 
 def header_of_file(file: Any) -> Header:
+    """Return the checked header of an open file."""
     status = os.fstat(file.fileno())
     if not stat.S_ISREG(status.st_mode):
         raise SketchFormatError("expected a sketch file: it is not a regular file")
@@ -254,7 +256,7 @@ def header_of_file(file: Any) -> Header:
 
 
 def map_arrays(file: Any) -> Fetch:
-    """Return a function that maps an array of an open file into memory."""
+    """Return what maps an array of an open file."""
     # Copy-on-write: a mapped sketch can be updated, and the file never changes.
     mapped = np.memmap(file, dtype=np.uint8, mode="c")
 
@@ -266,7 +268,7 @@ def map_arrays(file: Any) -> Fetch:
 
 
 def inspect(path: str | PathLike[str]) -> dict[str, Any]:
-    """Describe a saved sketch without building it: class, configuration, arrays, size and checksum.
+    """Describe a saved sketch without building it: class, configuration, arrays, size, checksum.
 
     Parameters
     ----------

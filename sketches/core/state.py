@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ...lsh.support.backend import Backend, backend_named, device_of, to_host
 from ...lsh.support.lazy import lazy
+from ...lsh.support.types import Device
 
 __all__ = ["REDUCTIONS", "Arrays", "SketchState", "Spec", "State", "StateArray", "StateSpec"]
 
@@ -101,7 +102,7 @@ class StateSpec:
         dtypes = {np.dtype(self.dtype), np.dtype(self.widens_to or self.dtype)}
         return shape == self.shape and dtype.newbyteorder("=") in dtypes
 
-    def allocate(self, device: str) -> NDArray[Any]:
+    def allocate(self, device: Device) -> NDArray[Any]:
         """Return the array of a new sketch; zeros come from the system untouched."""
         xp = backend_named(device if self.on_device else "cpu").xp
         if self.fill == 0:
@@ -135,7 +136,7 @@ class State(Generic[S]):
     arrays: Arrays
 
     def __init__(
-        self, owner: str, specs: Mapping[str, S], arrays: Arrays | None = None, device: str = "cpu"
+        self, owner: str, specs: Mapping[str, S], arrays: Arrays | None = None, device: Device = "cpu"
     ) -> None:
         self.owner, self.specs, self.device = owner, specs, device
         self.caches: dict[str, Any] = {}
@@ -157,11 +158,11 @@ class State(Generic[S]):
         value: T = self.caches[name] if name in self.caches else self.caches.setdefault(name, make())
         return value
 
-    def with_arrays(self, arrays: Arrays | None, device: str | None = None) -> Self:
+    def with_arrays(self, arrays: Arrays | None, device: Device | None = None) -> Self:
         """Return a state of the same specifications with other arrays, or None yet, and no caches."""
         return type(self)(self.owner, self.specs, arrays, self.device if device is None else device)
 
-    def copy(self, device: str | None = None) -> Self:
+    def copy(self, device: Device | None = None) -> Self:
         """Return a state of equal arrays, here or on another device, that shares no memory with this one."""
         device = self.device if device is None else device
         arrays = {
@@ -171,7 +172,7 @@ class State(Generic[S]):
         return self.with_arrays(arrays, device)
 
 
-def _copy(array: NDArray[Any], device: str) -> NDArray[Any]:
+def _copy(array: NDArray[Any], device: Device) -> NDArray[Any]:
     """Return a copy of an array on a device."""
     if device_of(array) == device:
         return array.copy()
@@ -196,7 +197,7 @@ class SketchState(State[StateSpec], Mapping[str, StateArray]):
     """
 
     def __init__(
-        self, owner: str, specs: Mapping[str, StateSpec], arrays: Arrays | None = None, device: str = "cpu"
+        self, owner: str, specs: Mapping[str, StateSpec], arrays: Arrays | None = None, device: Device = "cpu"
     ) -> None:
         super().__init__(owner, specs, arrays, device)
         self.bounds: dict[str, int] = {}
@@ -215,7 +216,7 @@ class SketchState(State[StateSpec], Mapping[str, StateArray]):
 
     @lazy
     def arrays(self) -> Arrays:
-        """The arrays by name; allocated at first use, for a loader checks a file before it takes memory."""
+        """Return the arrays by name. The first use allocates them, after a loader has checked a file."""
         try:
             if self.nbytes > _MOST_BYTES:
                 raise MemoryError(f"more than {_MOST_BYTES >> 40} TiB are not asked for")
@@ -239,7 +240,7 @@ class SketchState(State[StateSpec], Mapping[str, StateArray]):
         held = self.arrays if self.is_allocated else self.specs
         return sum(array.nbytes for array in held.values())
 
-    def copy(self, device: str | None = None) -> Self:
+    def copy(self, device: Device | None = None) -> Self:
         """Return a state of equal arrays, here or on another device, that shares no memory with this one."""
         new = super().copy(device)
         new.bounds.update(self.bounds)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ...errors import SketchFormatError
 from ...lsh.support.backend import Backend, backend_named
 from ...lsh.support.configured import Configured, arguments_of, n_drawn, register
+from ...lsh.support.types import Device
 from .atomic import atomic_write
 from .file_format import (
     Fetch,
@@ -66,7 +67,7 @@ class Stored(Guarded, Configured, ABC):
         """Bytes of the arrays; those of a sketch follow from the configuration until counters widen."""
         return self._state.nbytes
 
-    def _set_arrays(self, arrays: Arrays, device: str | None = None) -> Self:
+    def _set_arrays(self, arrays: Arrays, device: Device | None = None) -> Self:
         """Take over arrays that lie on `device`, by default the object's; drop caches of the former ones."""
         self._state = self._state.with_arrays(arrays, device)
         return self
@@ -95,7 +96,7 @@ class Stored(Guarded, Configured, ABC):
     # -- devices ----------------------------------------------------------------------------------
 
     @property
-    def device(self) -> str:
+    def device(self) -> Device:
         """The device that the arrays lie on: "cpu" or "gpu"."""
         return self._state.device
 
@@ -107,7 +108,7 @@ class Stored(Guarded, Configured, ABC):
     def _check_device(self, device: str) -> None:
         """Raise NotImplementedError if the object has no kernels for a device."""
 
-    def _moved(self, device: str) -> Self:
+    def _moved(self, device: Device) -> Self:
         """Return an equal object on a device, which shares no memory with this one."""
         if not isinstance(device, str):
             raise TypeError(f'device must be "cpu" or "gpu", got {device!r}')

@@ -8,13 +8,14 @@ counters. Count-Sketch gives every key a random sign, so that noise cancels, and
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import scipy
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.support.checks import check_flag, check_real
+from ...lsh.support.types import KeysLike
 from ..kernels import counting
 from .key_table import MAX_BUCKETS, CountMinTable, CountSketchTable, KeyBatch, buckets_for
 
@@ -113,7 +114,7 @@ class CountMinSketch(CountMinTable):
         n_buckets = buckets_for(relative_error, math.e / relative_error)
         return cls(n_rows, n_buckets, conservative=conservative, seed=seed)
 
-    def update(self, keys: Any, counts: Any = None) -> Self:
+    def update(self, keys: KeysLike, counts: ArrayLike | None = None) -> Self:
         """Count a batch of keys.
 
         Parameters
@@ -280,7 +281,7 @@ class CountSketch(CountSketchTable):
         n_buckets = buckets_for(relative_error, wanted)
         return cls(n_rows, n_buckets, seed=seed)
 
-    def query(self, keys: Any) -> NDArray[np.float64]:
+    def query(self, keys: KeysLike) -> NDArray[np.float64]:
         """Return the estimated count of each key, unbiased for odd `n_rows` up to the skew of medians.
 
         Parameters
@@ -330,7 +331,7 @@ class CountSketch(CountSketchTable):
         """
         return float(np.median(self._row_products(other)))
 
-    def lower_bound(self, keys: Any, confidence: float = 0.99) -> NDArray[np.float64]:
+    def lower_bound(self, keys: KeysLike, confidence: float = 0.99) -> NDArray[np.float64]:
         """Return the lower end of the interval that contains a key's count with probability `confidence`.
 
         Parameters
@@ -351,7 +352,7 @@ class CountSketch(CountSketchTable):
         """
         return self.query(keys) - self._error(confidence)
 
-    def upper_bound(self, keys: Any, confidence: float = 0.99) -> NDArray[np.float64]:
+    def upper_bound(self, keys: KeysLike, confidence: float = 0.99) -> NDArray[np.float64]:
         """Return the upper end of the interval that contains a key's count with probability `confidence`.
 
         Parameters

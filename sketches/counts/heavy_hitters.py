@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ...errors import IncompatibleSketchError
 from ...lsh.hashing.keys import Keys, hash_keys, read_keys
 from ...lsh.support.backend import add_at, to_host
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.threads import get_num_threads
+from ...lsh.support.types import KeysLike
 from ..core.base import MergeableSketch
 from ..core.records import Records
 from ..core.state import StateSpec
@@ -202,7 +203,7 @@ class HeavyHitters(CountMinTable):
 
     # -- updates ----------------------------------------------------------------------------------
 
-    def update(self, keys: Any, counts: Any = None) -> Self:
+    def update(self, keys: KeysLike, counts: ArrayLike | None = None) -> Self:
         """Count a batch of keys.
 
         Parameters

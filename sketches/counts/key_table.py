@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.hashing.keys import Keys, hash_keys, read_keys
 from ...lsh.inputs.weights import check_weights
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import random_uint64
+from ...lsh.support.types import KeysLike
 from ..core.base import MergeableSketch
 from ..core.state import StateSpec
 from ..kernels import counting
@@ -92,7 +93,7 @@ class KeyTable(MergeableSketch):
 
     # -- updates ----------------------------------------------------------------------------------
 
-    def update(self, keys: Any, counts: Any = None) -> Self:
+    def update(self, keys: Any, counts: ArrayLike | None = None) -> Self:
         """Count a batch of keys.
 
         Parameters
@@ -177,7 +178,7 @@ class CountMinTable(KeyTable):
     def _estimate(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
         return self._ask(hashes, self._backend.kernels(counting).count_min_query, np.int64)
 
-    def query(self, keys: Any) -> NDArray[np.int64]:
+    def query(self, keys: KeysLike) -> NDArray[np.int64]:
         """Return the estimated count of each key, which is never below the truth.
 
         Parameters
@@ -196,7 +197,7 @@ class CountMinTable(KeyTable):
         """
         return self._estimate(self._hashes(keys))
 
-    def upper_bound(self, keys: Any) -> NDArray[np.int64]:
+    def upper_bound(self, keys: KeysLike) -> NDArray[np.int64]:
         """Return an upper bound of each key's count: the estimate, for certain.
 
         Parameters
@@ -215,7 +216,7 @@ class CountMinTable(KeyTable):
         """
         return self.query(keys)
 
-    def lower_bound(self, keys: Any, confidence: float = 0.99) -> NDArray[np.int64]:
+    def lower_bound(self, keys: KeysLike, confidence: float = 0.99) -> NDArray[np.int64]:
         """Return a lower bound of each key's count; for any one key it holds with probability `confidence`.
 
         It lies ``(1 - confidence)**(-1 / n_rows) / n_buckets * total`` below the estimate: a row errs by

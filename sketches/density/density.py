@@ -9,13 +9,14 @@ from contextlib import nullcontext
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.hashing.keys import hash_keys
 from ...lsh.inputs.arrays import check_array, check_dense
 from ...lsh.inputs.weights import check_weights
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_flag, check_generator, check_int, check_real
+from ...lsh.support.types import RowsLike
 from ..core.guard import check_interrupt
 from .cell_counts import CellCounts
 from .cell_sample import SAMPLE
@@ -132,7 +133,7 @@ class DensitySketch(CellCounts):
     def __init__(
         self,
         n_features: int,
-        width: Any,
+        width: ArrayLike,
         *,
         n_repetitions: int = 8,
         n_rows: int = 5,
@@ -157,7 +158,7 @@ class DensitySketch(CellCounts):
                 )
 
     @classmethod
-    def for_sample(cls, X: Any, *, n_expected: int | None = None, **parameters: Any) -> Self:
+    def for_sample(cls, X: RowsLike, *, n_expected: int | None = None, **parameters: Any) -> Self:
         """Return an empty sketch whose widths suit rows like those of a sample.
 
         Parameters
@@ -202,7 +203,7 @@ class DensitySketch(CellCounts):
 
     # -- updates ----------------------------------------------------------------------------------
 
-    def update(self, X: Any, weights: Any = None) -> Self:
+    def update(self, X: RowsLike, weights: ArrayLike | None = None) -> Self:
         """Take in a batch of rows.
 
         Parameters
@@ -284,7 +285,7 @@ class DensitySketch(CellCounts):
         """Logarithm of the volume of a cell."""
         return float(np.log(self._grids.widths).sum())
 
-    def log_density(self, X: Any) -> NDArray[np.float64]:
+    def log_density(self, X: RowsLike) -> NDArray[np.float64]:
         """Return the logarithm of `density`, which does not overflow in tiny cells.
 
         Parameters
@@ -313,7 +314,7 @@ class DensitySketch(CellCounts):
             logarithms: NDArray[np.float64] = self._backend.xp.log(self._backend.xp.maximum(counts, 0.0))
         return logarithms - (math.log(self.total) + self.log_volume)
 
-    def density(self, X: Any) -> NDArray[np.float64]:
+    def density(self, X: RowsLike) -> NDArray[np.float64]:
         """Return estimated densities without bias, which are below 0 where the table's error exceeds them.
 
         Parameters

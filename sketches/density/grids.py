@@ -47,18 +47,18 @@ class Grids:
 
     @lazy
     def widths(self) -> NDArray[np.float64]:
-        """The width of a cell in each feature."""
+        """Return the width of a cell in each feature."""
         return np.broadcast_to(np.asarray(self.width, dtype=np.float64), (self.n_features,)).copy()
 
     @lazy
     def shifts(self) -> NDArray[np.float64]:
-        """The shift of each grid, shape (n_grids, n_features), in cells."""
+        """Return the shift of each grid, shape (n_grids, n_features), in cells."""
         shape = (self.n_grids, self.n_features)
         return uniform(self.seed, "DensitySketch shifts", math.prod(shape)).reshape(shape)
 
     @lazy
     def rotations(self) -> NDArray[np.float64]:
-        """The rotation of each grid, shape (n_grids, n_features, n_features), or none."""
+        """Return the rotation of each grid, shape (n_grids, n_features, n_features), or none."""
         d = self.n_features
         if not self.rotate:
             return np.empty((0, d, d))
@@ -72,7 +72,7 @@ class Grids:
 
     @lazy
     def words(self) -> NDArray[np.uint64]:
-        """The random word of each grid that its cells' keys are hashed with."""
+        """Return the random word of each grid, with which the keys of its cells are hashed."""
         return random_uint64(self.seed, "DensitySketch grids", self.n_grids)
 
     @property
@@ -119,7 +119,7 @@ class Grids:
         backend.map_blocks(find, n, max(1, _THREAD_BLOCK // (r * d)))
         return flat, keys
 
-    def check_cells(self, name: str, keys: Any, numbers: Any, cells: Any) -> None:
+    def check_cells(self, name: str, keys: NDArray[np.uint64], numbers: Any, cells: Any) -> None:
         """Raise ValueError if arrays of stored cells do not fit together; `numbers` count grids from 1."""
         if bool((numbers <= 0).any()) or bool((numbers > self.n_grids).any()):
             raise ValueError(f"{name}_repetitions must be from 1 to {self.n_grids}, then 0")

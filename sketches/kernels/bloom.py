@@ -11,15 +11,14 @@ Field f is the bit ``f % 64`` of word ``f // 64`` of the block. Fields may repea
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
 from ...lsh.kernels.compiled import helper, kernel
 from ...lsh.kernels.prefetch import prefetch, prefetch_read
+from ...lsh.kernels.registers import intrinsic
 from ...lsh.kernels.words import popcount
 from ...lsh.kernels.xxh3 import xxh3_64_u64
 
@@ -36,11 +35,11 @@ __all__ = [
     "bloom_regroup",
 ]
 
-#: Bits of a block, and its 64-bit words.
+#: Bits and 64-bit words of a block.
 BLOCK_BITS, BLOCK_WORDS = 512, 8
 #: Fields of 9 bits in a word.
 _FIELDS = 7
-#: Keys hashed together, while the blocks of the next ones are on their way.
+#: Keys that are hashed together, and keys by which blocks are prefetched.
 _TILE = 1024
 _AHEAD = 24
 
@@ -49,8 +48,9 @@ _ODD = np.uint64(0x9E3779B97F4A7C15)
 _U0, _U1, _U9, _U32, _U55, _U61, _U63 = (np.uint64(n) for n in (0, 1, 9, 32, 55, 61, 63))
 
 
-def _high_code(typing_context, a, b):
-    """High half of the 128-bit product of two uint64."""
+@intrinsic
+def _multiply_high(typing_context, a, b):
+    """Return the high half of the 128-bit product of two uint64."""
 
     def generate(context, builder, signature, arguments):
         wide = ir.IntType(128)
@@ -58,9 +58,6 @@ def _high_code(typing_context, a, b):
         return builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), ir.IntType(64))
 
     return types.uint64(types.uint64, types.uint64), generate
-
-
-_multiply_high: Any = intrinsic(_high_code)
 
 
 @helper(forceinline=True)
@@ -71,7 +68,7 @@ def _mix(x):
 
 @helper
 def _place(keys, seed, hashed, n_blocks, low, width, first, n, mixed, bases):
-    """w_1 of those of n keys whose hash is in [low, low + width], and where their blocks start; how many."""
+    """Compute w_1 and the block of those of n keys whose hash is in [low, low + width]; return how many."""
     if hashed:
         for i in range(n):
             mixed[i] = keys[first + i]
@@ -92,8 +89,8 @@ def _place(keys, seed, hashed, n_blocks, low, width, first, n, mixed, bases):
     return n
 
 
-# No array is passed to a function within the loop over keys, for that would count its references up and
-# down, in one place for all threads: it is why the bits' loops are written out.
+# The loops over bits are written out twice: an array that is passed to a function within the loop over keys
+# would have its references counted, in one place for all threads.
 @helper
 def _add(keys, seed, hashed, n_hashes, low, width, start, stop, words, mixed, bases):
     n_blocks = np.uint64(words.size // BLOCK_WORDS)
@@ -124,7 +121,7 @@ def _contains(words, keys, seed, hashed, n_hashes, start, stop, out, mixed, base
         for i in range(n):
             prefetch_read(words, bases[i + _AHEAD])
             base, w, left, found = bases[i], mixed[i], n_hashes, _U1
-            # No branch on what is found: it would be guessed wrong at many a key that is not there.
+            # There is no branch on the bits found: it would be predicted wrongly for many absent keys.
             while left > _FIELDS:
                 fields = w
                 for _ in range(_FIELDS):
@@ -143,7 +140,7 @@ def bloom_add(keys, seed, hashed, n_hashes, low, width, words):
     """Set the bits of those keys whose hash is in [low, low + width].
 
     words : uint64 (8 n_blocks,), the blocks.
-    keys : uint64, hashes or, unless `hashed`, integers to hash with `seed`.
+    keys : uint64; hashes or, without `hashed`, integers to hash with `seed`.
     """
     mixed, bases = np.empty(_TILE, np.uint64), np.zeros(_TILE + _AHEAD, np.int64)
     _add(keys, seed, hashed, n_hashes, low, width, 0, keys.size, words, mixed, bases)
@@ -151,16 +148,16 @@ def bloom_add(keys, seed, hashed, n_hashes, low, width, words):
 
 @kernel
 def bloom_contains(words, keys, seed, hashed, n_hashes, start, stop, out):
-    """``out[i]`` = whether all bits of key i are set, for i in [start, stop)."""
+    """Set ``out[i]`` to whether all bits of key i are set, for i in [start, stop)."""
     mixed, bases = np.empty(_TILE, np.uint64), np.zeros(_TILE + _AHEAD, np.int64)
     _contains(words, keys, seed, hashed, n_hashes, start, stop, out, mixed, bases)
 
 
 @kernel
 def bloom_group(keys, seed, hashed, n_blocks, shift, start, stop, ordered, ends):
-    """Hashes of the keys [start, stop) to ``ordered[start:stop]``, grouped by ``block >> shift``.
+    """Write the hashes of the keys [start, stop) to ``ordered[start:stop]``, grouped by ``block >> shift``.
 
-    ends : int64 (groups + 1,), zeros; becomes where each group begins, and where the last one ends.
+    ends : int64 (groups + 1,), zeros at first; the result: where each group begins, and where the last ends.
     """
     for i in range(start, stop):
         h = keys[i] if hashed else xxh3_64_u64(keys[i], seed)
@@ -178,7 +175,7 @@ def bloom_group(keys, seed, hashed, n_blocks, shift, start, stop, ordered, ends)
 
 @kernel
 def bloom_add_groups(ordered, ends, n_hashes, first_group, last_group, words):
-    """Set the bits of the grouped hashes of groups [first_group, last_group), whose blocks no others have.
+    """Set the bits of the hashes of groups [first_group, last_group), whose blocks no other group shares.
 
     ends : int64 (parts, groups + 1), of each part that `bloom_group` grouped.
     """
@@ -191,7 +188,7 @@ def bloom_add_groups(ordered, ends, n_hashes, first_group, last_group, words):
 
 @kernel
 def bloom_contains_groups(words, ordered, ends, n_hashes, first_group, last_group, found):
-    """``found[i]`` = whether all bits of grouped hash i are set, for groups [first_group, last_group)."""
+    """Set ``found[i]`` to whether all bits of grouped hash i are set, for the given range of groups."""
     mixed, bases = np.empty(_TILE, np.uint64), np.zeros(_TILE + _AHEAD, np.int64)
     for g in range(first_group, last_group):
         for p in range(ends.shape[0]):
@@ -200,7 +197,7 @@ def bloom_contains_groups(words, ordered, ends, n_hashes, first_group, last_grou
 
 @kernel
 def bloom_regroup(keys, ends, found, seed, hashed, n_blocks, shift, start, stop, out):
-    """What was found for grouped hashes to ``out[start:stop]``, in the order of the keys."""
+    """Write the answers for grouped hashes to ``out[start:stop]``, in the order of the keys."""
     cursors = ends[:-1].copy()
     for i in range(start, stop):
         h = keys[i] if hashed else xxh3_64_u64(keys[i], seed)
@@ -211,7 +208,7 @@ def bloom_regroup(keys, ends, found, seed, hashed, n_blocks, shift, start, stop,
 
 @kernel
 def bloom_fills(words, others, start, stop, fills):
-    """``fills[b]`` += how many of the blocks [start, stop) have b bits set in `words` or `others`."""
+    """Add to ``fills[b]`` the number of blocks [start, stop) that have b bits set in `words` or `others`."""
     for block in range(start, stop):
         n = _U0
         for i in range(BLOCK_WORDS * block, BLOCK_WORDS * (block + 1)):
@@ -221,9 +218,9 @@ def bloom_fills(words, others, start, stop, fills):
 
 @kernel
 def bloom_errors(n_hashes, errors):
-    """``errors[n]`` = chance that a block of n keys passes a key that is not among them, exactly.
+    """Set ``errors[n]`` to the exact chance that a block of n keys passes a key that is not one of them.
 
-    Steps the distribution of a block's set bits one bit of a key at a time.
+    The distribution of the number of set bits of a block is advanced by one bit of a key at a time.
     """
     chances, following = np.empty(BLOCK_BITS + 1, np.float64), np.empty(BLOCK_BITS + 1, np.float64)
     passes = np.empty(BLOCK_BITS + 1, np.float64)
@@ -239,6 +236,6 @@ def bloom_errors(n_hashes, errors):
             following[0] = 0.0
             for b in range(1, BLOCK_BITS + 1):
                 following[b] = (chances[b] * b + chances[b - 1] * (BLOCK_BITS + 1 - b)) * (1.0 / BLOCK_BITS)
-            # What has no weight any more would slow down as a subnormal number.
+            # Chances close to 0 are set to 0: subnormal numbers are slow.
             for b in range(BLOCK_BITS + 1):
                 chances[b] = following[b] if following[b] > 1e-200 else 0.0

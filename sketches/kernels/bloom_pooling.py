@@ -1,8 +1,8 @@
-"""Kernels of group testing: belief propagation between samples and the pools they are in, in logarithms.
+"""Kernels of group testing: belief propagation between samples and their pools, in logarithms.
 
-An edge joins a sample to a pool. ``beta`` of an edge is the pool's evidence for the sample: the logarithm of
+An edge joins a sample to a pool. ``beta`` of an edge is the pool's evidence on the sample: the logarithm of
 the probability of its outcome if the sample is negative, over that if it is positive. ``alpha`` is the
-sample's answer: the logarithm of the probability that it is negative, by everything but this pool.
+sample's answer: the logarithm of the probability that it is negative, by all evidence except this pool's.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ def propagate_beliefs(
     indptr, samples, outcomes, prior, evidence_positive, evidence_negative,
     bound, damping, tolerance, max_iterations, beta, total,
 ):  # fmt: skip
-    """Messages along the edges ``samples[indptr[t]:indptr[t + 1]]`` of each pool t until they rest.
+    """Pass messages along the edges ``samples[indptr[t]:indptr[t + 1]]`` of each pool t until they converge.
 
     `prior` is minus the logit of each sample's prevalence, `evidence_*` the gamma of either outcome. Messages
-    stay within +-bound. `beta` (edges, zeros at first) and `total` (samples: the sums of beta) hold the
-    result; returns the number of rounds, negative if they did not rest.
+    stay within +-bound. `beta` (edges, zeros at first) and `total` (samples: the sums of beta) are the
+    result. Return the number of rounds, negative if the messages did not converge.
     """
     n_pools = indptr.size - 1
     alpha = np.empty(samples.size)
@@ -47,7 +47,7 @@ def propagate_beliefs(
             for edge in range(first, last):
                 if outcomes[t]:
                     x = min(healthy - alpha[edge], 0.0) + evidence_positive
-                    # log(1 - e**x), x <= 0, without loss at either end
+                    # This is log(1 - e**x), x <= 0, without loss of digits at either end.
                     new = math.log(-math.expm1(x)) if x < 0.0 else -bound
                 else:
                     x = min(healthy - alpha[edge], 0.0) + evidence_negative

@@ -1,4 +1,4 @@
-"""Kernels of Bloom signatures: bits of neighbours, signatures passed along edges, counts of pairs.
+"""Kernels of Bloom signatures: they set bits of neighbours, pass signatures along edges and compare pairs.
 
 A signature is a row of words. Threads own ranges of nodes: each reads all edges and writes its own rows.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...lsh.kernels.compiled import helper, kernel
-from ...lsh.kernels.words import mix64, popcount
+from ...lsh.kernels.words import mix64, popcount, reduce_word
 
 __all__ = [
     "count_signature_bits",
@@ -23,19 +23,20 @@ _ONE = np.uint64(1)
 
 @helper
 def node_bit(node, key, n_bits):
-    """The bit of a node in everybody's signature."""
-    return np.int64(((mix64(np.uint64(node) ^ key) >> np.uint64(32)) * n_bits) >> np.uint64(32))
+    """Return the bit that stands for a node in all signatures."""
+    return np.int64(reduce_word(mix64(np.uint64(node) ^ key), n_bits))
 
 
 @kernel
 def fill_node_bits(key, n_bits, start, stop, bits):
+    """Set ``bits[node]`` to the bit that stands for the node, for nodes in [start, stop)."""
     for node in range(start, stop):
         bits[node] = node_bit(node, key, n_bits)
 
 
 @kernel
 def set_neighbour_bits(sources, targets, both, key, first, last, signatures):
-    """Set each edge's target in its source's row, and with `both` the other way, for rows [first, last)."""
+    """Set each edge's target in its source's row, and with `both` the reverse, for rows [first, last)."""
     n_bits = np.uint64(64 * signatures.shape[1])
     for e in range(sources.size):
         u, v = np.int64(sources[e]), np.int64(targets[e])
@@ -51,7 +52,7 @@ def set_neighbour_bits(sources, targets, both, key, first, last, signatures):
 
 @kernel
 def pass_signatures(sources, targets, signatures, both, first, last, out):
-    """``out[u] |= signatures[v]`` for each edge (u, v), and with `both` the other way, rows [first, last)."""
+    """Set ``out[u] |= signatures[v]`` for each edge (u, v), and with `both` the reverse, in some rows."""
     for e in range(sources.size):
         u, v = np.int64(sources[e]), np.int64(targets[e])
         if first <= u < last:
@@ -64,7 +65,7 @@ def pass_signatures(sources, targets, signatures, both, first, last, out):
 
 @kernel
 def count_signature_bits(signatures, others, u, v, start, stop, counts):
-    """``counts[i]``: bits of ``signatures[u[i]]``, ``others[v[i]]``, and both, for pairs [start, stop)."""
+    """Count the bits of ``signatures[u[i]]``, of ``others[v[i]]`` and of both, to ``counts[i]``."""
     for i in range(start, stop):
         left, right = signatures[np.uint64(u[i])], others[np.uint64(v[i])]
         a, b, c = np.uint64(0), np.uint64(0), np.uint64(0)
@@ -79,7 +80,7 @@ def count_signature_bits(signatures, others, u, v, start, stop, counts):
 
 @kernel
 def weigh_signatures(signatures, u, v, weights, start, stop, sums):
-    """``sums[i]``: the sums of the rows of `weights` (one a bit) that both signatures of a pair have set."""
+    """Sum the rows of `weights`, one a bit, over the bits that both signatures of a pair have."""
     for i in range(start, stop):
         for k in range(weights.shape[1]):
             sums[i, k] = 0.0

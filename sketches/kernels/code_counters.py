@@ -1,4 +1,4 @@
-"""Counting codes into a table of counters, and reading the counters of codes.
+"""Kernels that count codes into a table of counters, and read the counters of codes.
 
 A table has R rows of W counters, or R rows of W groups of K counters, one for each output. A code picks
 a counter (or group) of its row, so one hash of a row of data serves all outputs.
@@ -23,17 +23,16 @@ __all__ = [
     "scatter_add_outputs",
 ]
 
-#: Rows of codes that are counted at a time: few enough that their cache lines are still there for the next
-#: columns.
+#: Rows of codes that are counted together: their cache lines stay in the cache for the next columns.
 BLOCK = 256
-#: Columns that are counted together: adding to one counter again and again waits for the last addition
-#: to reach the cache, and additions to other counters fill the wait.
+#: Columns that are counted together: an addition to a counter waits for the last one to it, and additions to
+#: other counters fill the wait.
 COLUMNS = 4
 
 
 @kernel
 def scatter_add(codes, weights, start, stop, counts):
-    """``counts[r, codes[i, r]] += weights[i]`` for every i, and r in [start, stop).
+    """Add: ``counts[r, codes[i, r]] += weights[i]`` for every i, and r in [start, stop).
 
     Parameters
     ----------
@@ -74,7 +73,7 @@ def scatter_add(codes, weights, start, stop, counts):
 
 @kernel
 def scatter_add_outputs(codes, weights, start, stop, counts):
-    """``counts[r, codes[i, r], k] += weights[i, k]`` for every i and k, and r in [start, stop)."""
+    """Add: ``counts[r, codes[i, r], k] += weights[i, k]`` for every i and k, and r in [start, stop)."""
     n_outputs = counts.shape[2]
     for left in range(0, codes.shape[0], BLOCK):
         right = min(left + BLOCK, codes.shape[0])
@@ -87,7 +86,7 @@ def scatter_add_outputs(codes, weights, start, stop, counts):
 
 @kernel
 def gather_mean(counts, codes, start, stop, means, stds):
-    """Mean and standard deviation over r of ``counts[r, codes[i, r], k]``, for i in [start, stop).
+    """Compute mean and standard deviation over r of ``counts[r, codes[i, r], k]``, for i in [start, stop).
 
     Parameters
     ----------
@@ -99,7 +98,7 @@ def gather_mean(counts, codes, start, stop, means, stds):
 
     Notes
     -----
-    R random reads of K counters a row of codes, twice; the second time they are in the first-level
+    A row of codes takes R random reads of K counters, twice; the second time they are in the first-level
     cache. Deviations are taken from the mean, so nothing cancels.
     """
     n_rows, n_outputs = codes.shape[1], counts.shape[2]
@@ -124,7 +123,7 @@ def gather_mean(counts, codes, start, stop, means, stds):
 
 @kernel
 def gather_groups(counts, codes, edges, start, stop, out):
-    """``out[i, g, k]``: the mean of ``counts[r, codes[i, r], k]`` over r in [edges[g], edges[g + 1])."""
+    """Set ``out[i, g, k]`` to the mean of ``counts[r, codes[i, r], k]`` over r in [edges[g], edges[g+1])."""
     n_outputs = counts.shape[2]
     for i in range(start, stop):
         for g in range(edges.size - 1):
@@ -140,7 +139,7 @@ def gather_groups(counts, codes, edges, start, stop, out):
 
 @kernel
 def gather_ratio(counts, codes, totals, chance, start, stop, mass, mass_std, ratio, ratio_std):
-    """Ratios of the means of counters 1 to K to that of counter 0, and what they err by.
+    """Compute the ratios of the means of counters 1 to K to that of counter 0, and their standard errors.
 
     Parameters
     ----------
@@ -178,7 +177,7 @@ def gather_ratio(counts, codes, totals, chance, start, stop, mass, mass_std, rat
             for k in range(n_outputs - 1):
                 residual = (counts[r, code, k + 1] - means[k + 1]) - ratio[i, k] * below
                 ratio_std[i, k] += residual * residual
-        # Of a mean of R numbers, from the sample's variance; debiasing divides by 1 - chance.
+        # The variance of a mean of R numbers follows from the sample's; debiasing divides by 1 - chance.
         scale = 1.0 / n_rows / (n_rows - 1) if n_rows > 1 else np.nan
         mass_std[i] = math.sqrt(spread * scale) / (1.0 - chance)
         for k in range(n_outputs - 1):
@@ -188,10 +187,10 @@ def gather_ratio(counts, codes, totals, chance, start, stop, mass, mass_std, rat
 
 @kernel
 def code_keys(codes, key, start, stop, out):
-    """``out[i]`` = a 64-bit hash of the codes of row i, for i in [start, stop).
+    """Set ``out[i]`` to a 64-bit hash of the codes of row i, for i in [start, stop).
 
-    Four chains of `mix64`, each over every fourth code, so that the mixing of one does not wait for that
-    of another; then one over the four words.
+    Four chains of `mix64` take every fourth code each, so that none waits for another; their four words are
+    mixed at the end.
     """
     n_codes = codes.shape[1]
     whole = n_codes - n_codes % 4
@@ -207,20 +206,20 @@ def code_keys(codes, key, start, stop, out):
             d = mix64(d ^ np.uint64(codes[i, j + 3]))
         for j in range(whole, n_codes):
             a = mix64(a ^ np.uint64(codes[i, j]))
-        # One after the other, for the words must not be exchangeable.
+        # The words are mixed one after the other, so that exchanging two changes the result.
         out[i] = mix64(mix64(mix64(a ^ np.uint64(5)) ^ b) ^ mix64(mix64(c ^ np.uint64(6)) ^ d))
 
 
 @kernel
 def find_keys(keys, rising, start, stop, places):
-    """``places[i]`` = where ``keys[i]`` is in `rising`, -1 if it is not there, for i in [start, stop).
+    """Set ``places[i]`` to the place of ``keys[i]`` in `rising`, or to -1, for i in [start, stop).
 
     Parameters
     ----------
     keys : ndarray of shape (n,), uint64
     rising : ndarray of shape (m,), uint64
-        Different keys in rising order. Where they are hashes, a key's place is guessed from its value, and
-        a few guesses are enough; whatever they are, what is left is searched by halves.
+        Different keys in rising order. Where they are hashes, a few guesses from a key's value find its
+        place; for other keys a search by halves follows.
     places : ndarray of shape (n,), int64
     """
     m = rising.size

@@ -1,9 +1,9 @@
-"""Words of a canonical prefix code to values and back, from packed parts in place.
+"""Kernels that decode and encode the words of a canonical prefix code, and read its packed parts in place.
 
-Values are ``base + step * q``. The q of the values whose words have one length form a class, an
-Elias-Fano sequence of ``q - index`` (they ascend strictly, so it does not decrease). Words ascend by
-(length, value); the escape's word is the last of its length. A window holds a word's bits from its bit 63
-downwards and whatever follows; all comparisons are of its `longest` highest bits.
+Values are ``base + step * q``. The q of the values whose words have one length form a class: an Elias-Fano
+sequence of ``q - index``, which does not fall because they ascend strictly. Words ascend by (length, value);
+the escape's word is the last of its length. A window has a word's bits from its bit 63 downwards, followed by
+other bits. All comparisons are of its `longest` highest bits.
 """
 
 from __future__ import annotations
@@ -16,25 +16,27 @@ from numpy.typing import NDArray
 from ...lsh.kernels.compiled import helper, kernel
 from .elias_fano import load_word, select
 
-__all__ = ["CLASS_FIELDS", "Decoder", "Encoder", "decode", "encode_values", "raw_value"]
+__all__ = ["CLASS_FIELDS", "NO_CODE", "Decoder", "Encoder", "decode", "encode_values", "raw_value"]
 
 _U = np.uint64
 _ZERO, _ONE = _U(0), _U(1)
 
-#: Numbers on a class of long words: the word after its last, the first, the shift from a word of the longest
-#: length, `select`'s four; 64 bytes, a cache line.
+#: Numbers that describe a class of long words: the word after its last, its first word, the shift from a word
+#: of the longest length, and the four numbers of `select`. They fill 64 bytes, a cache line.
 CLASS_FIELDS = 8
+#: Length that `encode_value` returns for a value that cannot be encoded.
+NO_CODE = _U(255)
 
 
 class Decoder(NamedTuple):
-    """What `decode` reads: numbers and the addresses of arrays that its codebook keeps alive.
+    """Numbers that `decode` reads, and addresses of arrays that its codebook keeps alive.
 
     All words are compared as if they had the longest length.
     """
 
-    shift: np.uint64  # of a window, to its longest-word bits
+    shift: np.uint64  # shift of a window to the bits of a longest word
     escape_first: np.uint64
-    escape_span: np.uint64  # 0: no escape
+    escape_span: np.uint64  # 0 without an escape
     table_end: np.uint64  # first word that is too long for the table
     table_shift: np.uint64
     table: np.uint64  # address of the values by the first bits
@@ -47,7 +49,7 @@ class Decoder(NamedTuple):
 
 
 class Encoder(NamedTuple):
-    """What `encode_value` reads: coded values in ascending order, and where to look for one."""
+    """Coded values in ascending order, and a directory to find one by; `encode_value` reads both."""
 
     values: NDArray[np.uint64]
     codes: NDArray[np.uint32]
@@ -64,7 +66,7 @@ class Encoder(NamedTuple):
 
 @helper
 def _decode_long(dec, word):
-    """The value of a word that is too long for the table."""
+    """Return the value of a word that is too long for the table."""
     at = _ZERO
     while word >= load_word(dec.classes, at):
         at += _U(CLASS_FIELDS)
@@ -82,9 +84,9 @@ def _decode_long(dec, word):
 
 @kernel
 def decode(dec, window):
-    """``(value, is_escape)`` of the word at the window's front; total: every window has an answer.
+    """Return ``(value, is_escape)`` of the word at the window's front; every window has an answer.
 
-    After an escape the value is to be had from the raw bits by `raw_value`.
+    After an escape `raw_value` finds the value from the raw bits.
     """
     word = window >> dec.shift
     if word - dec.escape_first < dec.escape_span:
@@ -96,13 +98,13 @@ def decode(dec, window):
 
 @kernel
 def raw_value(dec, raw):
-    """The value of an escaped key, from its `raw_bits` raw bits."""
+    """Return the value of an escaped key, from its `raw_bits` raw bits."""
     return dec.raw_base + dec.step * raw
 
 
 @kernel
 def encode_value(enc, value):
-    """``(code, length, is_escape, raw)``; length 255 if the value has neither word nor raw form."""
+    """Return ``(code, length, is_escape, raw)``; the length is NO_CODE if the value cannot be encoded."""
     n = _U(enc.values.size)
     if n > _ZERO and value >= enc.values[0] and value <= enc.values[n - _ONE]:
         slot = (value - enc.values[0]) >> enc.directory_shift
@@ -119,15 +121,15 @@ def encode_value(enc, value):
         raw = (value - enc.raw_base) // enc.step
         if raw <= enc.raw_largest and raw * enc.step == value - enc.raw_base:
             return enc.escape_code, enc.escape_length, True, raw
-    return _ZERO, _U(255), False, _ZERO
+    return _ZERO, NO_CODE, False, _ZERO
 
 
 @kernel
 def encode_values(enc, values, codes, lengths, escaped, raw):
-    """Encode all values; the index of the first that cannot be, or their number."""
+    """Encode all values; return the index of the first that cannot be encoded, or their number."""
     for k in range(values.size):
         code, length, is_escape, bits = encode_value(enc, values[k])
-        if length == _U(255):
+        if length == NO_CODE:
             return k
         codes[k] = code
         lengths[k] = length

@@ -28,7 +28,7 @@ __all__ = [
 _LOW = np.uint64(0xFFFFFFFF)
 _SHIFT = np.uint64(32)
 _ONE = np.uint64(1)
-#: Frequent keys whose repetitions are added up where they come: 64 KB, of the second-level cache.
+#: Places of a cache that adds up repetitions of frequent keys: 64 KB.
 _CACHE = 1 << 12
 
 
@@ -63,7 +63,7 @@ def count_min_add(keys, weights, words, start, stop, counts):
 
 @kernel
 def count_min_add_conservative(keys, weights, words, counts):
-    """Raise each key's buckets only as far as its new estimate asks, one key after the other."""
+    """Raise each key's buckets only as far as its new estimate requires, one key after the other."""
     n_buckets = np.uint64(counts.shape[1])
     n_rows = counts.shape[0]
     buckets = np.empty(n_rows, dtype=np.uint64)
@@ -80,7 +80,7 @@ def count_min_add_conservative(keys, weights, words, counts):
 
 @kernel
 def count_min_query(counts, keys, words, start, stop, out):
-    """``out[i]`` = the least counter of key i, for i in [start, stop)."""
+    """Set ``out[i]`` to the least counter of key i, for i in [start, stop)."""
     n_buckets = np.uint64(counts.shape[1])
     for i in range(start, stop):
         out[i] = _least(counts, words, n_buckets, keys[i])
@@ -101,7 +101,7 @@ def count_sketch_add(keys, weights, words, start, stop, counts):
 
 @kernel
 def count_sketch_query(counts, keys, words, start, stop, out):
-    """``out[i]`` = the median over rows of key i's signed counters, for i in [start, stop)."""
+    """Set ``out[i]`` to the median over rows of key i's signed counters, for i in [start, stop)."""
     n_buckets = np.uint64(counts.shape[1])
     n_rows = counts.shape[0]
     ordered = np.empty(n_rows, dtype=np.int64)
@@ -125,27 +125,27 @@ def find_frequent(counts, keys, weights, words, threshold, start, stop, found, s
     """Find the keys in [start, stop) whose Count-Min estimate exceeds `threshold`, and their weights.
 
     ``found[start:]`` gets the index of such a key, ``sums[start:]`` the weight of some of its repetitions
-    (their number where `weights` is empty); returns how many. A key may be among them several times, and
-    its sums make up all its weight in the range: a cache adds up the keys found last.
+    (their number where `weights` is empty). Return how many were written. A key may be written several times;
+    its sums then add up to all of its weight in the range, because a cache adds up the keys found last.
     """
     n_buckets = np.uint64(counts.shape[1])
     mask = np.uint64(_CACHE - 1)
     place = np.full(_CACHE, -1, dtype=np.int64)
-    came = np.zeros(_CACHE, dtype=np.int64)
+    weight_of = np.zeros(_CACHE, dtype=np.int64)
     n = start
     for i in range(start, stop):
         key = keys[i]
         weight = np.int64(1) if weights.size == 0 else weights[i]
         slot = key & mask
         if place[slot] >= 0 and keys[place[slot]] == key:
-            came[slot] += weight
+            weight_of[slot] += weight
         elif _least(counts, words, n_buckets, key) > threshold:
             if place[slot] >= 0:
-                found[n], sums[n] = place[slot], came[slot]
+                found[n], sums[n] = place[slot], weight_of[slot]
                 n += 1
-            place[slot], came[slot] = i, weight
+            place[slot], weight_of[slot] = i, weight
     for slot in range(_CACHE):
         if place[slot] >= 0:
-            found[n], sums[n] = place[slot], came[slot]
+            found[n], sums[n] = place[slot], weight_of[slot]
             n += 1
     return n - start

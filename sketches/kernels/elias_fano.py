@@ -1,20 +1,23 @@
-"""Elias-Fano sequences, read, written and checked in place; `sketches.coding.elias_fano` describes them."""
+"""Kernels that read, write and check Elias-Fano sequences in place; see `sketches.coding.elias_fano`."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from ...lsh.kernels.compiled import helper, kernel
+from ...lsh.kernels.registers import intrinsic
 from ...lsh.kernels.words import lowest_bit, popcount
 
 __all__ = [
+    "OUT_OF_RANGE",
     "SAMPLE",
+    "TOO_LARGE",
+    "VALID",
+    "WRONG_NUMBER",
+    "WRONG_SAMPLE",
     "address_of",
     "elias_fano_check",
     "elias_fano_encode",
@@ -23,28 +26,24 @@ __all__ = [
     "select",
 ]
 
-
-#: Values per select sample.
+#: Results of `elias_fano_check`: a sequence is valid, or its high parts have another number of bits than n, a
+#: bit out of range, a sample in the wrong place, or a value above the largest.
+VALID, WRONG_NUMBER, OUT_OF_RANGE, WRONG_SAMPLE, TOO_LARGE = range(5)
+#: Values for each select sample.
 SAMPLE = 128
-
-
 _BLOCK_SHIFT = np.uint64(7)
 
-
 _U = np.uint64
-
-
 _ONE, _SIX, _SIXTY_THREE, _ALL = _U(1), _U(6), _U(63), _U(2**64 - 1)
-
-
 _EACH_BYTE, _EACH_HIGH_BIT = _U(0x0101010101010101), _U(0x8080808080808080)
 
 
-def _load_code(typingctx, address, index):
-    """The `index`-th word from an address.
+@intrinsic
+def load_word(typingctx, address, index):
+    """Return the `index`-th word from an address.
 
-    An array among a tuple's fields would be counted as in use, and as no longer, at every call: 50 ns on
-    one thread, and more where threads share the counter.
+    Tuples have addresses as fields, because references to arrays in them would be counted at every call: 50
+    ns on one thread, and more where threads share the counter.
     """
 
     def generate(context, builder, signature, arguments):
@@ -55,13 +54,10 @@ def _load_code(typingctx, address, index):
     return types.uint64(types.uint64, types.uint64), generate
 
 
-load_word: Any = intrinsic(_load_code)
-
-
 @helper
 def _select_bit(word, rank):
-    """Place of the bit that `rank` others lie below; without branches, which could not be predicted."""
-    # In each byte, the number of bits in it and those below it.
+    """Find the bit that has `rank` set bits below it, without branches, which could not be predicted."""
+    # Each byte gets the number of bits in it and in those below it.
     sums = word - ((word >> _ONE) & _U(0x5555555555555555))
     sums = (sums & _U(0x3333333333333333)) + ((sums >> _U(2)) & _U(0x3333333333333333))
     sums = ((sums + (sums >> _U(4))) & _U(0x0F0F0F0F0F0F0F0F)) * _EACH_BYTE
@@ -69,7 +65,7 @@ def _select_bit(word, rank):
     place = popcount(passed) << _U(3)
     rank -= ((sums << _U(8)) >> place) & _U(255)
     word >>= place
-    # Then by halves.
+    # A search by halves finds the bit within its byte.
     low = popcount(word & _U(15))
     beyond = _U(rank >= low)
     rank -= low * beyond
@@ -85,12 +81,12 @@ def _select_bit(word, rank):
 
 @kernel
 def select(words, low_at, low_bits, high_at, samples_at, i):
-    """The i-th value of the sequence at the address `words`; all arguments are uint64.
+    """Return the i-th value of the sequence at the address `words`; all arguments are uint64.
 
     `low_at`, `high_at` and `samples_at` say at which word from there its parts begin.
 
-    Constant time where values spread evenly; at worst, in a gap, a scan over its length in high parts.
-    In bounds for every i < n of words that `check` has passed.
+    It takes constant time where values spread evenly, and at worst a scan over a gap between high parts. It
+    stays in bounds for every i < n of words that `check` has passed.
     """
     block = i >> _BLOCK_SHIFT
     rest = i & _U(SAMPLE - 1)
@@ -112,14 +108,15 @@ def select(words, low_at, low_bits, high_at, samples_at, i):
     bit = i * low_bits
     k = low_at + (bit >> _SIX)
     shift = bit & _SIXTY_THREE
-    # The next word exists: the high parts follow the low bits. Two shifts, for one by 64 is undefined.
+    # The next word exists, for the high parts follow the low bits. A shift by 64 would be undefined: make
+    # two.
     low = (load_word(words, k) >> shift) | ((load_word(words, k + _ONE) << _ONE) << (_SIXTY_THREE - shift))
     return (high << low_bits) | (low & ((_ONE << low_bits) - _ONE))
 
 
 @kernel
 def elias_fano_encode(values, low_bits, high_at, samples_at, words):
-    """Write `values` into zeroed words; the index of the first that is less than the one before, or n."""
+    """Write `values` into zeroed words; return the index of the first that falls, or their number."""
     mask = (_ONE << low_bits) - _ONE
     before = _U(0)
     for k in range(values.size):
@@ -143,18 +140,19 @@ def elias_fano_encode(values, low_bits, high_at, samples_at, words):
 
 @kernel
 def elias_fano_take(address, low_bits, high_at, samples_at, indices, out):
+    """Write the values at some indices of the sequence at an address."""
     for k in range(indices.size):
         out[k] = select(address, _U(0), low_bits, high_at, samples_at, _U(indices[k]))
 
 
 @kernel
 def elias_fano_check(words, address, n, largest, low_bits, high_at, samples_at):
-    """0, or which promise of the words is broken: 1 number of bits, 2 their range, 3 samples, 4 size."""
+    """Check the words of a sequence; return VALID, or the reason why they are no sequence."""
     found = _U(0)
     for k in range(high_at, samples_at):
         word = words[k]
         count = popcount(word)
-        # At most one sampled bit in a word: there are 128 from one to the next.
+        # A word has at most one sampled bit, for there are 128 bits from one to the next.
         block = (found + count - _ONE) >> _BLOCK_SHIFT
         if (
             count > _U(0)
@@ -167,26 +165,26 @@ def elias_fano_check(words, address, n, largest, low_bits, high_at, samples_at):
             s = block - _ONE
             sample = (words[samples_at + (s >> _ONE)] >> ((s & _ONE) << _U(5))) & _U(0xFFFFFFFF)
             if sample != ((k - high_at) << _SIX) + _U(lowest_bit(word)):
-                return 3
+                return WRONG_SAMPLE
         found += count
     if found != n:
-        return 1
+        return WRONG_NUMBER
     top = largest >> low_bits
-    # With all n bits among the first n + top, no high part is over top.
+    # With all n bits among the first n + top, no high part exceeds top.
     end = n + top
     if end & _SIXTY_THREE > _U(0) and words[high_at + (end >> _SIX)] >> (end & _SIXTY_THREE) != _U(0):
-        return 2
+        return OUT_OF_RANGE
     i = n
     while i > _U(0):
         value = select(address, _U(0), low_bits, high_at, samples_at, i - _ONE)
         if value > largest:
-            return 4
+            return TOO_LARGE
         if value >> low_bits < top:
             break
         i -= _ONE
-    return 0
+    return VALID
 
 
 def address_of(array: NDArray[np.uint64]) -> np.uint64:
-    """Where an array lies, for `load_word`; good as long as the array lives."""
+    """Return the address of an array for `load_word`; it is valid while the array lives."""
     return _U(array.ctypes.data)

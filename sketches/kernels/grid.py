@@ -1,4 +1,4 @@
-"""Cells of randomly shifted (and rotated) grids, and their 64-bit keys."""
+"""Kernels of randomly shifted (and rotated) grids: the cells of rows, and the 64-bit keys of cells."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["grid_cells", "grid_keys"]
 
 @kernel
 def grid_cells(X, rotations, shifts, widths, start, stop, cells):
-    """``cells[i, r, j] = floor(y_j / widths[j] + shifts[r, j])`` for i in [start, stop), y = X[i] in frame r.
+    """Set ``cells[i, r, j] = floor(y_j / widths[j] + shifts[r, j])``, where y is X[i] in frame r.
 
     Parameters
     ----------
     X : ndarray of shape (n, d), float64
-        So small that every cell is a 32-bit integer.
+        Small enough that every cell is a 32-bit integer.
     rotations : ndarray of shape (R, d, d) or (0, d, d), float64
-        Of grid r, y = rotations[r] @ x; none at all for y = x.
+        In the frame of grid r, y = rotations[r] @ x; without rotations y = x.
     shifts : ndarray of shape (R, d), float64
         In widths.
     widths : ndarray of shape (d,), float64
@@ -29,8 +29,8 @@ def grid_cells(X, rotations, shifts, widths, start, stop, cells):
 
     Notes
     -----
-    Products are added up in the order of the features, whatever the number of rows: a BLAS would not
-    promise that, and a row on the edge of a cell must not change sides with the size of its batch.
+    Products are added up in the order of the features, whatever the number of rows. A BLAS does not promise
+    this, and a row on the edge of a cell must not change its cell with the size of its batch.
     """
     d = X.shape[1]
     for i in range(start, stop):
@@ -46,7 +46,7 @@ def grid_cells(X, rotations, shifts, widths, start, stop, cells):
 
 @kernel
 def grid_keys(cells, words, repetitions, start, stop, keys):
-    """``keys[i]``: the key of cell ``cells[i]`` of grid ``repetitions[i]``, for i in [start, stop).
+    """Set ``keys[i]`` to the key of cell ``cells[i]`` of grid ``repetitions[i]``, for i in [start, stop).
 
     Parameters
     ----------

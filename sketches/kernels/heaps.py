@@ -1,4 +1,10 @@
-"""Heaps of the best k of many candidates: the nearest by distance, the most frequent by count."""
+"""A heap of the best k of many candidates, and the order of what it has kept.
+
+A candidate is a number and a key: the number of a row with its distance, say, or an id with its count below
+0. It is better the lower its key is, and of equal keys the lower number is the better one. The heap lies in
+``numbers[first:]`` and ``keys[first:]``, with the worst candidate of those kept at `first`, so that most
+candidates are refused after one comparison.
+"""
 
 from __future__ import annotations
 
@@ -6,84 +12,66 @@ import numpy as np
 
 from ...lsh.kernels.compiled import helper
 
-__all__ = ["is_less_frequent", "keep_nearest", "sift_least_frequent", "sort_nearest"]
+__all__ = ["keep_best", "sort_best", "sort_nearest"]
 
 
 @helper(forceinline=True)
-def _farther(distance, number, other_distance, other):
-    return distance > other_distance or (distance == other_distance and number > other)
+def _is_worse(key, number, other_key, other):
+    return key > other_key or (key == other_key and number > other)
 
 
 @helper(forceinline=True)
-def _sift_farthest(ids, distances, first, root, size):
-    """Restore a heap whose root is its farthest entry, kept in ``ids[first:]``."""
-    number, distance = ids[first + root], distances[first + root]
+def _sift_down(first, size, numbers, keys):
+    """Restore the heap after its root was replaced."""
+    root, number, key = 0, numbers[first], keys[first]
     while True:
         child = 2 * root + 1
         if child >= size:
             break
         at = first + child
-        if child + 1 < size and _farther(distances[at + 1], ids[at + 1], distances[at], ids[at]):
+        if child + 1 < size and _is_worse(keys[at + 1], numbers[at + 1], keys[at], numbers[at]):
             child += 1
             at += 1
-        if _farther(distance, number, distances[at], ids[at]):
+        if _is_worse(key, number, keys[at], numbers[at]):
             break
-        ids[first + root], distances[first + root] = ids[at], distances[at]
+        numbers[first + root], keys[first + root] = numbers[at], keys[at]
         root = child
-    ids[first + root], distances[first + root] = number, distance
+    numbers[first + root], keys[first + root] = number, key
 
 
 @helper(forceinline=True)
-def keep_nearest(ids, distances, first, held, k, number, distance):
-    """Take a candidate into the heap of the k nearest if it is one of them; returns how many are held."""
-    if held < k:
-        child = held
+def keep_best(number, key, k, first, size, numbers, keys):
+    """Take a candidate into a heap of `size`, at most k, if it is one of the best k; return the new size."""
+    if size < k:
+        child = size
         # Sift up.
         while child > 0:
             parent = (child - 1) // 2
-            if not _farther(distance, number, distances[first + parent], ids[first + parent]):
+            if not _is_worse(key, number, keys[first + parent], numbers[first + parent]):
                 break
-            ids[first + child], distances[first + child] = ids[first + parent], distances[first + parent]
+            numbers[first + child], keys[first + child] = numbers[first + parent], keys[first + parent]
             child = parent
-        ids[first + child], distances[first + child] = number, distance
-        return held + 1
-    if _farther(distances[first], ids[first], distance, number):
-        ids[first], distances[first] = number, distance
-        _sift_farthest(ids, distances, first, 0, k)
-    return held
+        numbers[first + child], keys[first + child] = number, key
+        return size + 1
+    if _is_worse(keys[first], numbers[first], key, number):
+        numbers[first], keys[first] = number, key
+        _sift_down(first, k, numbers, keys)
+    return size
 
 
 @helper(forceinline=True)
-def sort_nearest(ids, distances, first, held, k):
-    """Sort the heap, nearest first; -1 and infinity where there are fewer than k."""
-    for last in range(held - 1, 0, -1):
-        number, distance = ids[first + last], distances[first + last]
-        ids[first + last], distances[first + last] = ids[first], distances[first]
-        ids[first], distances[first] = number, distance
-        _sift_farthest(ids, distances, first, 0, last)
-    for j in range(held, k):
+def sort_best(first, size, numbers, keys):
+    """Bring the candidates of a heap into order, the best first."""
+    for last in range(size - 1, 0, -1):
+        number, key = numbers[first + last], keys[first + last]
+        numbers[first + last], keys[first + last] = numbers[first], keys[first]
+        numbers[first], keys[first] = number, key
+        _sift_down(first, last, numbers, keys)
+
+
+@helper(forceinline=True)
+def sort_nearest(first, size, k, ids, distances):
+    """`sort_best` of the nearest rows, with -1 and infinity in the places of those that k rows lack."""
+    sort_best(first, size, ids, distances)
+    for j in range(size, k):
         ids[first + j], distances[first + j] = -1, np.inf
-
-
-@helper(forceinline=True)
-def is_less_frequent(count, slot, other_count, other_slot):
-    return count < other_count or (count == other_count and slot > other_slot)
-
-
-@helper(forceinline=True)
-def sift_least_frequent(slots, counts, root, size):
-    """Restore a heap whose root is its worst entry: least count, largest id."""
-    slot, count = slots[root], counts[root]
-    while True:
-        child = 2 * root + 1
-        if child >= size:
-            break
-        if child + 1 < size and is_less_frequent(
-            counts[child + 1], slots[child + 1], counts[child], slots[child]
-        ):
-            child += 1
-        if is_less_frequent(count, slot, counts[child], slots[child]):
-            break
-        slots[root], counts[root] = slots[child], counts[child]
-        root = child
-    slots[root], counts[root] = slot, count

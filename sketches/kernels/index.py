@@ -1,4 +1,4 @@
-"""The kernels of the LSH index, whose twin is one module: buckets filled and buckets asked."""
+"""The kernels of the LSH index, in one module because their twin is one: buckets are filled and queried."""
 
 from .index_buckets import insert_ids, merge_buckets, order_buckets
 from .index_query import bound_found, frequent_ids, merge_top, query_buckets

@@ -1,9 +1,9 @@
-"""Buckets of bounded size that keep the ids of least priority.
+"""Kernels of buckets of bounded size, which keep the ids of least priority.
 
-A bucket is a row of slots, filled from the left. A slot holds an id plus one, 0 when empty. A bucket that
-is full is a binary max-heap by priority: the id that would be dropped next stands first, so an id that is
-not to be kept is refused after one comparison. A row in falling order of priority is such a heap, and is
-the form that equal buckets share.
+A bucket is a row of slots, filled from the left. A slot holds an id plus one; an empty slot holds 0. A full
+bucket is a binary max-heap by priority: the id that would be dropped next stands first, so most ids that are
+not kept are refused after one comparison. A row in falling order of priority is such a heap too, and is the
+form in which equal buckets are equal.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ __all__ = ["insert_ids", "merge_buckets", "order_buckets"]
 
 #: Rows of a block, whose codes stay in the second-level cache.
 _BLOCK = 4096
-#: Rows by which counts, and by which slots, are asked for ahead of time.
+#: Rows by which counts and slots are prefetched.
 _SEEN_AHEAD, _SLOT_AHEAD = 32, 16
 
 
-# Helpers are inlined, and take a table's slots and where a bucket starts in them: arrays that are passed
-# to functions, or views of each bucket, would count references up and down, in one place for all threads.
+# Helpers are inlined, and take a table's slots and the place of a bucket in them. For arrays that are passed
+# to functions, and for a view of each bucket, references would be counted, in one place for all threads.
 
 
 @helper(forceinline=True)
@@ -66,10 +66,9 @@ def insert_ids(codes, ids, keys, start, stop, slots, seen):
 
     Notes
     -----
-    Two places far apart are touched per insertion: the count of ids a bucket has seen and, known only
-    from that, the slot to fill. Both are asked for some rows ahead, so that their ways to memory
-    overlap. Rows are taken in blocks whose codes stay in the cache while one table after the other
-    copies its column of them.
+    An insertion touches two places far apart: the count of ids that a bucket has seen, and the slot to fill,
+    which that count determines. Both are prefetched some rows ahead, so that accesses overlap. Rows are taken
+    in blocks whose codes stay in the cache while one table after the other copies its column of them.
     """
     capacity = slots.shape[2]
     n = codes.shape[0]
@@ -80,7 +79,7 @@ def insert_ids(codes, ids, keys, start, stop, slots, seen):
             table, counts, key = slots[t].reshape(-1), seen[t], keys[t]
             for i in range(size):
                 column[i] = codes[first + i, t]
-            # What follows the block is asked for in vain, but must be a bucket.
+            # Codes behind the block are prefetched in vain, but must be those of a bucket.
             column[size : size + _SEEN_AHEAD] = 0
             for i in range(min(size, _SEEN_AHEAD)):
                 prefetch(counts, column[i])

@@ -1,4 +1,4 @@
-"""Counting how often ids stand in the buckets of a query, and keeping the most frequent."""
+"""Kernels that count how often ids stand in the buckets of a query, and keep the most frequent ones."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import numpy as np
 
 from ...lsh.kernels.compiled import helper, kernel
 from ...lsh.kernels.prefetch import prefetch
-from .heaps import is_less_frequent, sift_least_frequent
+from .heaps import keep_best, sort_best
 
 __all__ = ["bound_found", "frequent_ids", "merge_top", "query_buckets"]
 
-#: Bytes of a bucket that are asked for ahead of time, and of a cache line.
+#: Bytes of a bucket that are prefetched, and bytes of a cache line.
 _AHEAD, _LINE = 256, 64
+#: Number of ids found where they have not been counted.
+UNCOUNTED = -1
 
 
 @helper(forceinline=True)
 def _look_ahead(slots, flat, codes, i, bases):
-    """Write where the distinct buckets of query i start to `bases`, and ask for them; how many they are."""
+    """Write where query i's distinct buckets begin to `bases`, and prefetch them; return their number."""
     n_tables, n_buckets, capacity = slots.shape
     lines = _LINE // slots.itemsize
     reach = min(capacity, _AHEAD // slots.itemsize)
@@ -25,7 +27,7 @@ def _look_ahead(slots, flat, codes, i, bases):
     for p in range(codes.shape[2]):
         for t in range(n_tables):
             code = codes[i, t, p]
-            # Codes are reduced to few buckets, so two probes may look into one.
+            # Codes are reduced to few buckets, so two probes may have one bucket.
             again = False
             for q in range(p):
                 again |= codes[i, t, q] == code
@@ -39,15 +41,15 @@ def _look_ahead(slots, flat, codes, i, bases):
 
 
 @helper(forceinline=True)
-def _count_direct(flat, capacity, bases, n_bases, counters, found, often, ends):
-    """Count with one counter for each id; -1 if there is an id without one.
+def _count_direct(flat, capacity, bases, n_bases, counters, found, counts, ends):
+    """Count with one counter for each id; return the number of ids, or UNCOUNTED if one has no counter.
 
-    Ids go to `found` in the order of the buckets, those new in bucket a before ``ends[a]``.
+    Ids go to `found` in the order of the buckets; those new in bucket a lie before ``ends[a]``.
     """
     n, size = 0, np.uint64(counters.size)
     beyond = False
     for a in range(n_bases):
-        # Unsigned, for an index that could be negative would be looked at.
+        # The index is unsigned, for Numba checks whether a signed one is negative.
         for j in range(np.uint64(bases[a]), np.uint64(bases[a] + capacity)):
             slot = flat[j]
             if slot == 0:
@@ -61,14 +63,14 @@ def _count_direct(flat, capacity, bases, n_bases, counters, found, often, ends):
             counters[slot] = count + 1
         ends[a] = n
     for a in range(n):
-        often[a] = counters[found[a]]
+        counts[a] = counters[found[a]]
         counters[found[a]] = 0
-    return -1 if beyond else n
+    return UNCOUNTED if beyond else n
 
 
 @helper(forceinline=True)
-def _count_hashed(flat, capacity, bases, n_bases, keys, places, found, often, ends):
-    """Count in an open-addressing table of at least twice as many places as there are ids to find."""
+def _count_hashed(flat, capacity, bases, n_bases, keys, places, found, counts, ends):
+    """Count in an open-addressing table with at least twice as many places as there are ids to find."""
     mask = keys.size - 1
     n = 0
     for a in range(n_bases):
@@ -82,12 +84,12 @@ def _count_hashed(flat, capacity, bases, n_bases, keys, places, found, often, en
                 place = (place + 1) & mask
             if keys[place] == 0:
                 keys[place] = slot
-                found[n], often[n], places[place] = slot, 0, n
+                found[n], counts[n], places[place] = slot, 0, n
                 n += 1
-            often[places[place]] += 1
+            counts[places[place]] += 1
         ends[a] = n
     for a in range(n):
-        # Whole runs are emptied, so an entry's place need not be kept.
+        # Whole runs are emptied, so the places of entries need not be kept.
         mixed = (np.uint64(found[a]) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)
         place = np.int64(mixed) & mask
         while keys[place] != 0:
@@ -98,70 +100,72 @@ def _count_hashed(flat, capacity, bases, n_bases, keys, places, found, often, en
 
 @helper
 def _table_size(most):
+    """Return the size of a table for `most` ids: a power of two."""
     size = 16
     while size < 2 * most:
         size *= 2
     return size
 
 
+@helper
+def write_frequent(slots, keys, size, row, out_ids, out_counts):
+    """Write the ids of a heap, whose keys are counts below 0, to a row of results: the most frequent first.
+
+    Where there are fewer ids than places, -1 and 0 follow.
+    """
+    sort_best(0, size, slots, keys)
+    for j in range(size):
+        out_ids[row, j] = np.int64(slots[j]) - 1
+        out_counts[row, j] = -keys[j]
+    for j in range(size, out_ids.shape[1]):
+        out_ids[row, j] = -1
+        out_counts[row, j] = 0
+
+
 @kernel
 def query_buckets(slots, codes, k, counters, start, stop, out_ids, out_counts):
-    """The k ids that stand in most of a query's buckets, for the queries [start, stop).
+    """Find the k ids that stand in most of a query's buckets, for the queries [start, stop).
 
     The most frequent first, equal ones by rising id; -1 and 0 where there are fewer than k.
 
     Notes
     -----
-    `counters` holds zeros, one for each of the smallest ids; a query that finds larger ones takes an
+    `counters` holds zeros, one for each of the smallest ids; a query that finds larger ids uses an
     open-addressing table. The best k are kept in a heap: O(ids found + k log k log(ids found)). Buckets
-    are asked for one query ahead.
+    are prefetched one query ahead.
     """
     capacity, flat = slots.shape[2], slots.reshape(-1)
     n_bases = codes.shape[1] * codes.shape[2]
     most = n_bases * capacity
     bases, next_bases = np.empty(n_bases, np.int64), np.empty(n_bases, np.int64)
     ends = np.empty(n_bases, np.int64)
-    # One more, for an id that was found before is written and then forgotten.
-    found, often = np.empty(most + 1, slots.dtype), np.empty(most + 1, np.int32)
+    # There is room for one more: an id that was found before is written behind the last and not counted.
+    found, counts = np.empty(most + 1, slots.dtype), np.empty(most + 1, np.int32)
     size = _table_size(most)
-    # Made when they are first needed.
+    # These get their size when they are first needed.
     keys, places = np.zeros(0, slots.dtype), np.zeros(0, np.int32)
-    best, best_counts = np.empty(k, slots.dtype), np.empty(k, np.int32)
+    best, best_keys = np.empty(k, slots.dtype), np.empty(k, np.int32)
     n_next = _look_ahead(slots, flat, codes, start, next_bases) if start < stop else 0
     for i in range(start, stop):
         bases, next_bases, n_here = next_bases, bases, n_next
         if i + 1 < stop:
             n_next = _look_ahead(slots, flat, codes, i + 1, next_bases)
-        n = -1
+        n = UNCOUNTED
         if counters.size:
-            n = _count_direct(flat, capacity, bases, n_here, counters, found, often, ends)
-        if n < 0:
+            n = _count_direct(flat, capacity, bases, n_here, counters, found, counts, ends)
+        if n == UNCOUNTED:
             if keys.size == 0:
                 keys, places = np.zeros(size, slots.dtype), np.empty(size, np.int32)
-            n = _count_hashed(flat, capacity, bases, n_here, keys, places, found, often, ends)
-        held = min(n, k)
-        for a in range(held):
-            best[a], best_counts[a] = found[a], often[a]
-        for root in range(held // 2 - 1, -1, -1):
-            sift_least_frequent(best, best_counts, root, held)
-        for a in range(held, n):
-            slot, count = found[a], often[a]
-            if is_less_frequent(best_counts[0], best[0], count, slot):
-                best[0], best_counts[0] = slot, count
-                sift_least_frequent(best, best_counts, 0, held)
-        for last in range(held - 1, -1, -1):
-            out_ids[i, last] = np.int64(best[0]) - 1
-            out_counts[i, last] = best_counts[0]
-            best[0], best_counts[0] = best[last], best_counts[last]
-            sift_least_frequent(best, best_counts, 0, last)
-        for j in range(held, k):
-            out_ids[i, j] = -1
-            out_counts[i, j] = 0
+            n = _count_hashed(flat, capacity, bases, n_here, keys, places, found, counts, ends)
+        n_best = 0
+        for a in range(n):
+            n_best = keep_best(found[a], -counts[a], k, 0, n_best, best, best_keys)
+        write_frequent(best, best_keys, n_best, i, out_ids, out_counts)
 
 
 @kernel
 def bound_found(seen, codes, capacity, start, stop, out):
-    """``out[i - start]``: ids in the buckets of query i, each as often as it stands there."""
+    """Set ``out[i - start]`` to the number of entries in the buckets of query i, which may repeat ids."""
     for i in range(start, stop):
         total = np.int64(0)
         for t in range(codes.shape[1]):
@@ -196,22 +200,22 @@ def _smallest(values, n, m):
 
 @kernel
 def frequent_ids(slots, codes, offsets, counters, start, stop, out, sizes):
-    """The ids that stand in most buckets of each query of [start, stop), as many as there is room for.
+    """Find the ids that stand in most buckets of each query of [start, stop), until their room is full.
 
-    Query i's go to ``out[offsets[i - start]:]``, ``sizes[i - start]`` of them, as many as fit before
-    ``offsets[i - start + 1]``: more frequent ones first; of equally frequent ones those of likelier buckets
-    (of first probes, then of second ones, each in the order of tables), of the last bucket the lowest.
-    Equally frequent ones come in any order. `counters` as in `query_buckets`.
+    The ids of query i go to ``out[offsets[i - start]:]``, and their number to ``sizes[i - start]``. The room
+    ends before ``offsets[i - start + 1]``. More frequent ids come first. Of equally frequent ones those of
+    likelier buckets are kept (of first probes, then of second ones, each in the order of tables), and of the
+    last such bucket the lowest; they are written in any order. `counters` is that of `query_buckets`.
     """
     n_tables, capacity, flat = slots.shape[0], slots.shape[2], slots.reshape(-1)
     n_bases = codes.shape[1] * codes.shape[2]
     most = n_bases * capacity
     bases, next_bases = np.empty(n_bases, np.int64), np.empty(n_bases, np.int64)
     ends = np.empty(n_bases, np.int64)
-    found, often = np.empty(most + 1, slots.dtype), np.empty(most + 1, np.int32)
+    found, counts = np.empty(most + 1, slots.dtype), np.empty(most + 1, np.int32)
     tied = np.empty(most, slots.dtype)
     size = _table_size(most)
-    # Made when they are first needed.
+    # These get their size when they are first needed.
     keys, places = np.zeros(0, slots.dtype), np.zeros(0, np.int32)
     at = np.empty(n_tables + 1, np.int64)
     n_next = _look_ahead(slots, flat, codes, start, next_bases) if start < stop else 0
@@ -219,23 +223,24 @@ def frequent_ids(slots, codes, offsets, counters, start, stop, out, sizes):
         bases, next_bases, n_here = next_bases, bases, n_next
         if i + 1 < stop:
             n_next = _look_ahead(slots, flat, codes, i + 1, next_bases)
-        n = -1
+        n = UNCOUNTED
         if counters.size:
-            n = _count_direct(flat, capacity, bases, n_here, counters, found, often, ends)
-        if n < 0:
+            n = _count_direct(flat, capacity, bases, n_here, counters, found, counts, ends)
+        if n == UNCOUNTED:
             if keys.size == 0:
                 keys, places = np.zeros(size, slots.dtype), np.empty(size, np.int32)
-            n = _count_hashed(flat, capacity, bases, n_here, keys, places, found, often, ends)
+            n = _count_hashed(flat, capacity, bases, n_here, keys, places, found, counts, ends)
         at[:] = 0
         for a in range(n):
-            # An id added twice may count more often than there are tables, and is then as frequent as can be.
-            often[a] = min(often[a], n_tables)
-            at[often[a]] += 1
+            # An id that was added twice may count more often than there are tables: that is the most.
+            counts[a] = min(counts[a], n_tables)
+            at[counts[a]] += 1
         room = offsets[i - start + 1] - offsets[i - start]
         if room == 0:
             n = 0
         sizes[i - start] = min(np.int64(n), room)
-        # From how many ids have a count to where the first of them goes, down to the least that is kept.
+        # Turn the number of ids of each count into the place of the first of them, down to the least count
+        # kept.
         total, least, crowded = np.int64(0), 1, False
         for count in range(n_tables, 0, -1):
             here = at[count]
@@ -244,19 +249,19 @@ def frequent_ids(slots, codes, offsets, counters, start, stop, out, sizes):
                 least, crowded = count, total + here > room
                 break
             total += here
-        often_enough = least + 1 if crowded else least
+        least_kept = least + 1 if crowded else least
         for a in range(n):
-            if often[a] >= often_enough:
-                out[at[often[a]]] = found[a]
-                at[often[a]] += 1
+            if counts[a] >= least_kept:
+                out[at[counts[a]]] = found[a]
+                at[counts[a]] += 1
         if not crowded:
             continue
-        # Of the bucket in which the room ends, the lowest ids.
+        # Keep the lowest ids of the bucket in which the room ends.
         to, a = at[least], 0
         for bucket in range(n_here):
             n_tied = 0
             while a < ends[bucket]:
-                if often[a] == least:
+                if counts[a] == least:
                     tied[n_tied] = found[a]
                     n_tied += 1
                 a += 1
@@ -273,7 +278,7 @@ def frequent_ids(slots, codes, offsets, counters, start, stop, out, sizes):
 
 @kernel
 def merge_top(other_ids, other_counts, start, stop, ids, counts):
-    """Merge lists as `query_buckets` gives them, of different ids, into the first: the k best of both."""
+    """Merge other lists as `query_buckets` writes them, of different ids, into these: the k best of both."""
     k = ids.shape[1]
     merged, merged_counts = np.empty(k, ids.dtype), np.empty(k, counts.dtype)
     for i in range(start, stop):

@@ -1,7 +1,7 @@
-"""Exact discrete Laplace noise from random words that somebody else supplies.
+"""A kernel of exact discrete Laplace noise from random words that the caller supplies.
 
 Only integers are computed with, so the noise has its distribution exactly; noise from floating-point
-numbers has holes that give away what was added to (Mironov 2012).
+numbers has gaps that reveal the number it was added to (Mironov 2012).
 """
 
 from __future__ import annotations
@@ -12,33 +12,35 @@ from ...lsh.kernels.compiled import helper, kernel
 
 __all__ = ["LARGEST_SCALE", "discrete_laplace"]
 
-#: Of `numerator` and `denominator`: products with the trials of a coin stay below 2**63. More than 127 of
-#: them would be needed to pass it, which happens with probability exp(-127).
+#: Largest `numerator` and `denominator`: products with the number of trials of a coin stay below 2**63,
+#: unless a coin takes more than 127 trials, which has a probability of exp(-127).
 LARGEST_SCALE = 1 << 56
+#: Place of the next word where there is none.
+OUT_OF_WORDS = -1
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 @helper(inline="always")
 def _uniform(words, at, n):
-    """A number in [0, n), every one equally likely, and the place of the next word; -1 if words run out."""
+    """Draw a number in [0, n), all equally likely; return it and the next word's place, or OUT_OF_WORDS."""
     n = np.uint64(n)
-    # Words from the last, incomplete multiple of n on are passed over.
+    # Words above the last multiple of n are skipped.
     limit = _ALL - (_ALL % n + np.uint64(1)) % n
     while at < words.size:
         word = words[at]
         at += 1
         if word <= limit:
             return np.int64(word % n), at
-    return np.int64(0), -1
+    return np.int64(0), OUT_OF_WORDS
 
 
 @helper(inline="always")
 def _exp_coin(words, at, a, b):
-    """True with probability ``exp(-a / b)``, 0 <= a <= b (von Neumann; Canonne et al., algorithm 1)."""
+    """Return True with probability ``exp(-a / b)``, 0 <= a <= b (von Neumann; Canonne et al., alg. 1)."""
     k = np.int64(1)
     while True:
         value, at = _uniform(words, at, b * k)
-        if at < 0 or value >= a:
+        if at == OUT_OF_WORDS or value >= a:
             return (k & 1) == 1, at
         k += 1
 
@@ -61,7 +63,7 @@ def discrete_laplace(words, numerator, denominator, start, stop, out):
         The first number that is not drawn yet: `stop`, or less if the words have run out.
     first : int
         Where the words of that number begin. It must be drawn from ``words[first:]`` and new words after
-        them: large numbers take more words than small ones, so from new words alone they would be too rare.
+        them: large numbers take more words than small ones, and from new words alone they would be too rare.
 
     Notes
     -----
@@ -71,10 +73,10 @@ def discrete_laplace(words, numerator, denominator, start, stop, out):
     i = start
     while i < stop:
         offset, at = _uniform(words, at, numerator)
-        if at < 0:
+        if at == OUT_OF_WORDS:
             return i, first
         accepted, at = _exp_coin(words, at, offset, numerator)
-        if at < 0:
+        if at == OUT_OF_WORDS:
             return i, first
         if not accepted:
             continue
@@ -82,12 +84,12 @@ def discrete_laplace(words, numerator, denominator, start, stop, out):
         more = True
         while more:
             more, at = _exp_coin(words, at, np.int64(1), np.int64(1))
-            if at < 0:
+            if at == OUT_OF_WORDS:
                 return i, first
             turns += more
         size = (offset + turns * numerator) // denominator
         negative, at = _uniform(words, at, np.int64(2))
-        if at < 0:
+        if at == OUT_OF_WORDS:
             return i, first
         if negative and size == 0:
             continue

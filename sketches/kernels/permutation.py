@@ -1,4 +1,4 @@
-"""Kernels that reorder rows that are multisets, so that the columns' entropies fall."""
+"""Kernels that reorder the symbols of rows that are multisets, so that the columns' entropies fall."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["cover_column", "order_rows", "swap_columns"]
 
 @kernel
 def order_rows(counts, start, stop, rows):
-    """Put each row [start, stop) into falling order of its symbols' counts, ties by symbol; in place."""
+    """Sort each row in [start, stop) by falling counts of its symbols, ties by symbol, in place."""
     n_columns = rows.shape[1]
     for i in range(start, stop):
         row = rows[i]
@@ -32,6 +32,7 @@ def order_rows(counts, start, stop, rows):
 
 @helper
 def _appears_before(row, first, place):
+    """Tell whether a symbol of a row also stands at an earlier place from `first` on."""
     found = False
     for a in range(first, place):
         found |= row[a] == row[place]
@@ -40,9 +41,10 @@ def _appears_before(row, first, place):
 
 @kernel
 def cover_column(column, n_symbols, rows):
-    """Move one symbol of every row to `column`, from there or behind it, in place, so that few symbols serve.
+    """Move one symbol of every row, from `column` or behind it, to `column`, so that few symbols serve.
 
-    Again and again the symbol that most of the rows not yet served have (ties: the lowest) serves them all.
+    Repeatedly, the symbol that most rows without one have (the lowest of equal ones) serves all of these
+    rows.
     """
     n, n_columns = rows.shape
     counts = np.zeros(n_symbols, dtype=np.int64)
@@ -68,7 +70,8 @@ def cover_column(column, n_symbols, rows):
     while left > 0:
         count, symbol = heapq.heappop(heap)
         if -count != counts[symbol]:
-            # Rows were served since; counts only fall, so what is on top with its true count is the most.
+            # Some of its rows have been served. Counts only fall, so a symbol on top with its true count is
+            # the most frequent.
             if counts[symbol] > 0:
                 heapq.heappush(heap, (-counts[symbol], symbol))
             continue
@@ -91,7 +94,7 @@ def cover_column(column, n_symbols, rows):
 
 @helper
 def _gain(count, steps):
-    """What one more adds to count * log2(count)."""
+    """Return the increase of count * log2(count) when the count rises by one."""
     if count < steps.size:
         return steps[count]
     return (count + 1.0) * math.log2(count + 1.0) - count * math.log2(count)
@@ -99,10 +102,10 @@ def _gain(count, steps):
 
 @kernel
 def swap_columns(steps, rows, counts):
-    """Swap two symbols of a row wherever the sum of the columns' entropies falls; how many swaps.
+    """Swap two symbols of a row wherever the sum of the columns' entropies falls; return the number of swaps.
 
-    ``counts[j, s]``: how often column j has symbol s, kept up to date. The sum of n log2 n over all counts
-    rises with every swap, so swapping ends, and never makes entropies higher than they were.
+    ``counts[j, s]`` is the number of times that column j has symbol s, and is kept up to date. The sum of n
+    log2 n over all counts rises with every swap, so swapping ends, and entropies never rise.
     """
     n_columns = rows.shape[1]
     swaps = 0

@@ -1,4 +1,4 @@
-"""Lengths of the words of optimal prefix codes, from sorted weights."""
+"""Kernels that find the lengths of the words of optimal prefix codes, from sorted weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ _U = np.uint64
 def huffman(weights):
     """Turn ascending weights into the lengths of Huffman's code, in place (two at least)."""
     n = weights.size
-    # Weights of packages, made in ascending order, then the index of the package that each is put into.
+    # Packages are made in ascending order. The array first has their weights, then the package that each is
+    # in.
     leaf, root = 0, 0
     for made in range(n - 1):
         weight: Any = 0
@@ -30,11 +31,11 @@ def huffman(weights):
                 weight += weights[leaf]
                 leaf += 1
         weights[made] = weight
-    # Depths of the packages, from the last, the root.
+    # Compute the depths of the packages, from the last one, the root.
     weights[n - 2] = 0
     for i in range(n - 3, -1, -1):
         weights[i] = weights[weights[i]] + 1
-    # Depths of the leaves: at each depth, the places that no package takes.
+    # Leaves take the places of each depth that no package takes.
     places, depth, package, at = 1, 0, n - 2, n - 1
     while places > 0:
         taken = 0
@@ -50,11 +51,11 @@ def huffman(weights):
 
 @kernel
 def package_merge(weights, limit, lengths):
-    """Lengths of the optimal code within `limit` for ascending weights; needs 2 <= n <= 2**limit.
+    """Write the lengths of the optimal code within `limit` for ascending weights; 2 <= n <= 2**limit.
 
-    A list a level: the weights, merged with the pairs of the level below. The 2n - 2 least of the top
-    level are taken, and with each pair its two members below; a length is in how many levels a weight is
-    taken. Of a list only which members are weights is kept, a bit each.
+    Each level has a list: the weights, merged with the pairs of the level below. The 2n - 2 least of the top
+    level are taken, and with each pair its two members below. The length of a weight is the number of levels
+    in which it is taken. Of each list only one bit a member is kept: whether it is a weight.
     """
     n = weights.size
     n_words = (2 * n + 63) // 64
@@ -94,6 +95,7 @@ def package_merge(weights, limit, lengths):
 
 @kernel
 def common_divisor(values):
+    """Return the greatest common divisor of the differences of rising values."""
     step = _U(0)
     for i in range(1, values.size):
         a, b = values[i] - values[i - 1], step

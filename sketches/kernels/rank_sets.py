@@ -1,24 +1,24 @@
-"""The nearest of some candidates, by distances of bits, of sets and of weighted sets."""
+"""Kernels that find the nearest of some candidates, by distances of bits, of sets and of weighted sets."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import types
-from numba.extending import intrinsic
 
 from ...lsh.kernels.compiled import helper, kernel
-from .heaps import keep_nearest, sort_nearest
+from ...lsh.kernels.registers import intrinsic
+from .heaps import keep_best, sort_nearest
+from .rank_vectors import RANKED
 
 __all__ = ["UNORDERED", "order_sets", "rank_bits", "rank_sets", "rank_weights"]
 
-#: What a kernel returns when a row's tokens do not rise.
+#: Result of a ranking of sets if the tokens of a row do not rise.
 UNORDERED = -2
 
 
-def _count_ones_code(typingctx, word):
-    """The bits of an unsigned integer that are set."""
+@intrinsic
+def _count_ones(typingctx, word):
+    """Count the bits of an unsigned integer that are set, in its own type."""
     signature = word(word)
 
     def generate(context, builder, signature, arguments):
@@ -27,37 +27,35 @@ def _count_ones_code(typingctx, word):
     return (signature, generate) if isinstance(word, types.Integer) else None
 
 
-_count_ones: Any = intrinsic(_count_ones_code)
-
-# All kernels: the k nearest of the candidates of each query, for queries ``first + i``, as
-# `rank_kernels.rank_vectors`; they return -1, or the id of a candidate that has no row, or `UNORDERED`.
+# All kernels find the k nearest of the candidates of each query, for queries ``first + i``, as
+# `rank_vectors` does. They return RANKED, or the id of a candidate that has no row, or UNORDERED.
 
 
 @kernel
 def rank_bits(Q, rows, candidates, offsets, sizes, last_mask, k, first, ids, distances):
-    """Bits that differ; of the last byte, those of `last_mask`."""
+    """Rank by the number of bits that differ; of the last byte, those of `last_mask` count."""
     n_rows = rows.shape[0]
     whole = np.uint64(rows.shape[1] - 1)
     out_ids, out = ids.reshape(-1), distances.reshape(-1)
     for i in range(sizes.size):
-        place, held, q = (first + i) * k, 0, Q[first + i]
+        place, n_best, q = (first + i) * k, 0, Q[first + i]
         for c in range(offsets[i], offsets[i] + sizes[i]):
             number = np.int64(candidates[c]) - 1
-            if np.uint64(number) >= np.uint64(n_rows):  # of a forged file it may be negative
+            if np.uint64(number) >= np.uint64(n_rows):  # a forged file may have negative ids
                 return max(number, np.int64(n_rows))
             row = rows[number]
             total = np.int64(0)
             for j in range(np.uint64(0), whole):
                 total += np.int64(_count_ones(np.uint8(row[j] ^ q[j])))
             total += np.int64(_count_ones(np.uint8((row[whole] ^ q[whole]) & last_mask)))
-            held = keep_nearest(out_ids, out, place, held, k, number, np.float64(total))
-        sort_nearest(out_ids, out, place, held, k)
-    return -1
+            n_best = keep_best(number, np.float64(total), k, place, n_best, out_ids, out)
+        sort_nearest(place, n_best, k, out_ids, out)
+    return RANKED
 
 
 @kernel
 def order_sets(begins, start, stop, tokens, ends):
-    """Sort the tokens of the sets [start, stop) and drop repeated ones, in place: `ends` move down."""
+    """Sort the tokens of the sets [start, stop) and drop repeated ones, in place; their `ends` move down."""
     for i in range(start, stop):
         row = tokens[begins[i] : ends[i]]
         row.sort()
@@ -71,6 +69,7 @@ def order_sets(begins, start, stop, tokens, ends):
 
 @helper(forceinline=True)
 def _rises(tokens, begin, end):
+    """Tell whether the tokens of a set rise strictly."""
     falls = 0
     for j in range(np.uint64(begin + 1), np.uint64(max(end, begin + 1))):
         falls += tokens[j] <= tokens[j - np.uint64(1)]
@@ -79,18 +78,18 @@ def _rises(tokens, begin, end):
 
 @kernel
 def rank_sets(Q, Q_begins, Q_ends, rows, begins, ends, candidates, offsets, sizes, k, first, ids, distances):
-    """1 minus the Jaccard similarity; two empty sets are alike.
+    """Rank by 1 minus the Jaccard similarity; two empty sets are alike.
 
     Set i is ``rows[begins[i]:ends[i]]``. Tokens of queries must rise.
     """
     n_rows = begins.size
     out_ids, out = ids.reshape(-1), distances.reshape(-1)
     for i in range(sizes.size):
-        place, held = (first + i) * k, 0
+        place, n_best = (first + i) * k, 0
         q_begin, q_end = Q_begins[first + i], Q_ends[first + i]
         for c in range(offsets[i], offsets[i] + sizes[i]):
             number = np.int64(candidates[c]) - 1
-            if np.uint64(number) >= np.uint64(n_rows):  # of a forged file it may be negative
+            if np.uint64(number) >= np.uint64(n_rows):  # a forged file may have negative ids
                 return max(number, np.int64(n_rows))
             p, end, q = begins[number], ends[number], q_begin
             if not _rises(rows, p, end):
@@ -103,14 +102,14 @@ def rank_sets(Q, Q_begins, Q_ends, rows, begins, ends, candidates, offsets, size
                 p += x <= y
                 q += y <= x
             distance = 1.0 - common / (both - common) if both else 0.0
-            held = keep_nearest(out_ids, out, place, held, k, number, distance)
-        sort_nearest(out_ids, out, place, held, k)
-    return -1
+            n_best = keep_best(number, distance, k, place, n_best, out_ids, out)
+        sort_nearest(place, n_best, k, out_ids, out)
+    return RANKED
 
 
 @kernel
 def rank_weights(Q, Q_csr, rows, rows_csr, candidates, offsets, sizes, k, first, ids, distances):
-    """1 minus the sum of the lesser weights over that of the greater; two empty rows are alike.
+    """Rank by 1 minus the sum of the lesser weights over that of the greater; two empty rows are alike.
 
     `Q` and `rows` are offsets, `Q_csr` and `rows_csr` features, which rise, and weights.
     """
@@ -119,11 +118,11 @@ def rank_weights(Q, Q_csr, rows, rows_csr, candidates, offsets, sizes, k, first,
     n_rows = rows.size - 1
     out_ids, out = ids.reshape(-1), distances.reshape(-1)
     for i in range(sizes.size):
-        place, held = (first + i) * k, 0
+        place, n_best = (first + i) * k, 0
         q_begin, q_end = Q[first + i], Q[first + i + 1]
         for c in range(offsets[i], offsets[i] + sizes[i]):
             number = np.int64(candidates[c]) - 1
-            if np.uint64(number) >= np.uint64(n_rows):  # of a forged file it may be negative
+            if np.uint64(number) >= np.uint64(n_rows):  # a forged file may have negative ids
                 return max(number, np.int64(n_rows))
             p, end, q = rows[number], rows[number + 1], q_begin
             lesser, greater = 0.0, 0.0
@@ -140,6 +139,6 @@ def rank_weights(Q, Q_csr, rows, rows_csr, candidates, offsets, sizes, k, first,
                     p += 1
                     q += 1
             distance = 1.0 - lesser / greater if greater > 0.0 else 0.0
-            held = keep_nearest(out_ids, out, place, held, k, number, distance)
-        sort_nearest(out_ids, out, place, held, k)
-    return -1
+            n_best = keep_best(number, distance, k, place, n_best, out_ids, out)
+        sort_nearest(place, n_best, k, out_ids, out)
+    return RANKED

@@ -1,35 +1,39 @@
-"""The nearest of some candidates, by the distances of vectors.
+"""A kernel that finds the nearest of some candidates, by the distances of vectors.
 
-Distances are computed in the precision of the rows, terms added up in any order that is fast, only to tell
-which candidates cannot be among the nearest: a bound of the error leaves no doubt. The others' are computed
-in float64 and in one fixed order, and these rank them. So results depend on rows and query alone.
+Distances are first computed in the precision of the rows, with terms added up in any order that is fast. They
+only tell which candidates cannot be among the nearest, beyond a bound of the error. The distances of the
+others are computed in float64 and in one fixed order, and rank them. So results depend on rows and query
+alone.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numba import types
-from numba.extending import intrinsic
 
 from ...lsh.kernels.compiled import helper, kernel
 from ...lsh.kernels.prefetch import prefetch
-from .heaps import keep_nearest, sort_nearest
+from ...lsh.kernels.registers import intrinsic
+from .heaps import keep_best, sort_nearest
 
-__all__ = ["ANGLE", "CITYBLOCK", "EUCLIDEAN", "INNER_PRODUCT", "rank_vectors"]
+__all__ = ["ANGLE", "CITYBLOCK", "EUCLIDEAN", "INNER_PRODUCT", "RANKED", "rank_vectors"]
 
+#: Metrics.
 ANGLE, EUCLIDEAN, CITYBLOCK, INNER_PRODUCT = range(4)
+#: Result of a ranking if all candidates could be ranked; else it is the id of one that could not.
+RANKED = -1
 _LANES = 32
-#: Candidates by which rows are asked for ahead of time, and bytes of each; the rest follows in order.
+#: Candidates by which rows are prefetched, bytes of a row that are prefetched, and bytes of a cache line.
 _ROWS_AHEAD, _BYTES_AHEAD, _LINE = 16, 1024, 64
 #: Squared lengths within which no product of float32 numbers over- or underflows.
 _SHORT, _LONG = 1e-25, 1e25
 
 
-def _add_product_code(typingctx, total, x, y):
-    """``total + x * y`` for floats of one type, in whatever order of additions is fast."""
+@intrinsic
+def _add_product(typingctx, total, x, y):
+    """Compute ``total + x * y`` for floats of one type, in whatever order of additions is fast."""
     signature = total(total, x, y)
 
     def generate(context, builder, signature, arguments):
@@ -39,8 +43,9 @@ def _add_product_code(typingctx, total, x, y):
     return (signature, generate) if isinstance(total, types.Float) else None
 
 
-def _add_size_code(typingctx, total, x):
-    """``total + abs(x)`` for floats of one type, in whatever order of additions is fast."""
+@intrinsic
+def _add_size(typingctx, total, x):
+    """Compute ``total + abs(x)`` for floats of one type, in whatever order of additions is fast."""
     signature = total(total, x)
 
     def generate(context, builder, signature, arguments):
@@ -52,12 +57,9 @@ def _add_size_code(typingctx, total, x):
     return (signature, generate) if isinstance(total, types.Float) else None
 
 
-_add_product: Any = intrinsic(_add_product_code)
-_add_size: Any = intrinsic(_add_size_code)
-
-
 @helper
 def _sum(lanes):
+    """Return the sum of the accumulators, added in their order."""
     total = 0.0
     for lane in range(_LANES):
         total += lanes[lane]
@@ -66,7 +68,7 @@ def _sum(lanes):
 
 @helper
 def _largest(x):
-    """The largest magnitude; NaN if there is one, and 0 without features."""
+    """Return the largest magnitude: NaN if there is one, and 0 without features."""
     largest = 0.0
     for j in range(x.size):
         if abs(x[j]) > largest or math.isnan(x[j]):
@@ -76,7 +78,7 @@ def _largest(x):
 
 @helper(forceinline=True)
 def _length(x, scale, lanes):
-    """The norm of ``scale * x``: feature j goes to accumulator j mod 32."""
+    """Return the norm of ``scale * x``: feature j goes to accumulator j mod 32."""
     whole = x.size - x.size % _LANES
     lanes[:] = 0.0
     for j in range(0, whole, _LANES):
@@ -89,7 +91,7 @@ def _length(x, scale, lanes):
 
 @helper
 def _haversine(q, x, lanes):
-    """``sin(angle / 2) ** 2``, a quarter of the squared distance of unit vectors: sharp for small angles."""
+    """Return ``sin(angle / 2) ** 2``, a quarter of unit vectors' squared distance: exact for small angles."""
     scale, length = 1.0, _length(x, 1.0, lanes)
     if not 1e-125 < length < 1e125:
         largest = _largest(x)
@@ -97,7 +99,7 @@ def _haversine(q, x, lanes):
             return 0.5
         if not math.isfinite(largest):
             return math.nan
-        # By a power of two, which rounds nothing.
+        # A power of two scales without rounding.
         scale = math.ldexp(1.0, min(-math.frexp(largest)[1], 1022))
         length = _length(x, scale, lanes)
     for j in range(x.size):
@@ -107,7 +109,7 @@ def _haversine(q, x, lanes):
 
 @helper
 def _distance(metric, q, x, lanes):
-    """The distance in float64: feature j goes to accumulator j mod 32."""
+    """Return the distance in float64: feature j goes to accumulator j mod 32."""
     whole = x.size - x.size % _LANES
     if metric == INNER_PRODUCT:
         lanes[:] = 0.0
@@ -117,7 +119,7 @@ def _distance(metric, q, x, lanes):
         for j in range(whole, x.size):
             lanes[j - whole] -= x[j] * q[j]
         return _sum(lanes)
-    # Rows are scratch, so steps may take their place.
+    # The row is work space, so differences may take its place.
     for j in range(x.size):
         x[j] -= q[j]
     if metric == EUCLIDEAN:
@@ -140,7 +142,7 @@ def _distance(metric, q, x, lanes):
 
 @helper(forceinline=True)
 def _limit(metric, farthest, slack, length, error):
-    """What the fast product or distance of a row that is no farther than `farthest` cannot pass."""
+    """Return the limit that the fast product or distance of a row within `farthest` cannot pass."""
     if metric == ANGLE:
         return 1.0 - 2.0 * farthest - 4.0 * error
     if metric == EUCLIDEAN:
@@ -154,37 +156,37 @@ def _limit(metric, farthest, slack, length, error):
 def rank_vectors(
     Q, fast_Q, slack, lengths, rows, candidates, offsets, sizes, metric, k, first, ids, distances
 ):
-    """The k nearest of the candidates of each query, for queries ``first + i``.
+    """Find the k nearest of the candidates of each query, for queries ``first + i``.
 
     Parameters
     ----------
     Q : float64; of unit length where angles are asked for
     fast_Q : Q in the rows' precision; of unit length for angles and inner products
-    slack : how far `fast_Q` lies from `Q`, for distances
-    lengths : of the queries, for inner products
+    slack : the distance of each row of `fast_Q` from that of `Q`, for distances
+    lengths : the lengths of the queries, for inner products
     candidates : ids plus one; query ``first + i`` has ``candidates[offsets[i]:][:sizes[i]]``
 
     Returns
     -------
     int
-        -1, or the id of a candidate that has no row or not a finite one.
+        RANKED, or the id of a candidate that has no row or not a finite one.
     """
     n_rows = rows.shape[0]
-    # Unsigned, for an index that could be negative would be looked at and keep loops from SIMD.
+    # Indices are unsigned: Numba checks whether signed ones are negative, which keeps loops from SIMD.
     width, zero = np.uint64(rows.shape[1]), np.uint64(0)
     flat = rows.reshape(-1)
     lines = _LINE // rows.itemsize
     reach = min(rows.shape[1], _BYTES_AHEAD // rows.itemsize)
     out_ids, out = ids.reshape(-1), distances.reshape(-1)
     lanes, x = np.empty(_LANES, np.float64), np.empty(rows.shape[1], np.float64)
-    # Higham 2002, section 3.1: the error of a sum of m terms in any order, relative to their sizes.
+    # Higham 2002, section 3.1, bounds the error of a sum of m terms in any order, relative to their sizes.
     unit = (rows.shape[1] + 16) * (2.0**-24 if rows.itemsize == 4 else 2.0**-53)
     error = unit / (1.0 - unit) if unit < 0.05 else math.inf
     for i in range(sizes.size):
         q, fast = Q[first + i], fast_Q[first + i]
         begin, end = offsets[i], offsets[i] + sizes[i]
         place = (first + i) * k
-        held = 0
+        n_best = 0
         limit = 0.0
         for c in range(begin, min(begin + _ROWS_AHEAD, end)):
             base = (np.int64(candidates[c]) - 1) * rows.shape[1]
@@ -196,10 +198,10 @@ def rank_vectors(
                 for j in range(base, base + reach, lines):
                     prefetch(flat, j)
             number = np.int64(candidates[c]) - 1
-            if np.uint64(number) >= np.uint64(n_rows):  # of a forged file it may be negative
+            if np.uint64(number) >= np.uint64(n_rows):  # a forged file may have negative ids
                 return max(number, np.int64(n_rows))
             here = np.uint64(number) * width
-            if held == k and error < 1.0:
+            if n_best == k and error < 1.0:
                 total, square = rows.dtype.type(0), rows.dtype.type(0)
                 if metric == EUCLIDEAN:
                     for j in range(zero, width):
@@ -233,11 +235,11 @@ def rank_vectors(
                 distance = _haversine(q, x, lanes) if lengths[first + i] > 0.0 else 0.5
             if not math.isfinite(distance):
                 return number
-            held = keep_nearest(out_ids, out, place, held, k, number, distance)
-            if held == k:
+            n_best = keep_best(number, distance, k, place, n_best, out_ids, out)
+            if n_best == k:
                 limit = _limit(metric, out[place], slack[first + i], lengths[first + i], error)
-        sort_nearest(out_ids, out, place, held, k)
+        sort_nearest(place, n_best, k, out_ids, out)
         if metric == ANGLE:
-            for j in range(place, place + held):
+            for j in range(place, place + n_best):
                 out[j] = 2.0 * math.asin(min(1.0, math.sqrt(out[j])))
-    return -1
+    return RANKED

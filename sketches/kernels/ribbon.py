@@ -4,30 +4,28 @@ A key is an equation: the parity of ``window & solution[start:start + 128]`` is 
 with the key's hash, so elimination is local: a row goes into the first free slot that its lowest
 coefficient meets. A slot holds the row whose lowest coefficient lies there.
 
-Two ribbons share this. A *fixed* one gives every key `width` bits: one row, `width` right-hand sides,
-and as many solutions, interleaved by blocks of 64 slots. A *variable* one gives a key the bits of a code
-word: bit j is the same window moved to start + j, so that the rows of one key never depend on each other
+Two kinds of ribbons share this. A *fixed* one gives every key `width` bits: one row, `width` right-hand
+sides, and `width` solutions, interleaved by blocks of 64 slots. A *variable* one gives a key the bits of a
+code word: bit j is the same window moved to start + j, so that the rows of one key never depend on each other
 and a look-up reads one place.
 
-Slots are fewer than equations, and the keys that no longer fit are *bumped* into a second ribbon, and from
-there into a third that is large enough for all. A bucket of 256 starts bumps the starts below one of
-four thresholds: the first of a bucket, where the rows of the bucket before it spill into. (Dillinger,
-Huebschle-Schneider, Sanders, Walzer: Fast Succinct Retrieval and Approximate Membership using Ribbon,
-SEA 2022.)
+There are fewer slots than equations. Keys that no longer fit are *bumped* into a second ribbon, and from
+there into a third that is large enough for all. A bucket of 256 starts bumps the starts below one of four
+thresholds: its first starts, because rows of the bucket before spill into them. (Dillinger,
+Huebschle-Schneider, Sanders, Walzer: Fast Succinct Retrieval and Approximate Membership using Ribbon, SEA
+2022.)
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from ...lsh.kernels.compiled import helper, kernel
-from ...lsh.kernels.words import lowest_bit, mix64, popcount
+from ...lsh.kernels.registers import first_element_of, intrinsic, register_at, spread
+from ...lsh.kernels.words import lowest_bit, mix64, popcount, reduce_word
 
 __all__ = [
     "BUCKET",
@@ -44,9 +42,11 @@ __all__ = [
     "window_of",
 ]
 
+#: Results of `_insert` for a row that contradicts the others, and for one that follows from them.
+CONTRADICTION, REDUNDANT = -1, -2
 #: Coefficients of a row.
 WINDOW = 128
-#: Columns of a fixed ribbon that are multiplied at once; a solution has as many words to spare at its end.
+#: Columns of a fixed ribbon that are multiplied together; a solution has COLUMNS spare words at its end.
 COLUMNS = 8
 #: Starts that share a threshold.
 BUCKET = 256
@@ -65,36 +65,29 @@ _HIGH_KEY = np.uint64(0xC2B2AE3D27D4EB4F)
 _NEXT_KEY = np.uint64(0x165667B19E3779F9)
 
 
-def _parities_code(typingctx, solution, first, width, shift, low, high):
-    """COLUMNS bits of a key: the parities of its window with as many columns, which lie side by side."""
+@intrinsic
+def _parities(typingctx, solution, first, width, shift, low, high):
+    """Return COLUMNS bits of a key: the parities of its window with columns that lie side by side."""
     signature = types.uint64(solution, types.int64, types.int64, types.uint64, types.uint64, types.uint64)
 
     def generate(context, builder, signature, arguments):
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        words = first_element_of(context, builder, signature, arguments, 0)
         _, first, width, shift, low, high = arguments
         word = ir.IntType(64)
         lanes = ir.VectorType(word, COLUMNS)
-        zeros = ir.Constant(ir.VectorType(ir.IntType(32), COLUMNS), [0] * COLUMNS)
-
-        def spread(value):
-            single = builder.insert_element(
-                ir.Constant(lanes, ir.Undefined), value, ir.Constant(ir.IntType(32), 0)
-            )
-            return builder.shuffle_vector(single, ir.Constant(lanes, ir.Undefined), zeros)
 
         def block(number):
             place = builder.add(first, builder.mul(width, ir.Constant(word, number)))
-            return builder.load(
-                builder.bitcast(builder.gep(array.data, [place]), lanes.as_pointer()), align=8
-            )
+            return builder.load(register_at(builder, builder.gep(words, [place]), lanes), align=8)
 
         a, b, c = block(0), block(1), block(2)
-        right = spread(shift)
-        left = spread(builder.sub(ir.Constant(word, 63), shift))
-        one = spread(ir.Constant(word, 1))
+        right = spread(builder, shift, lanes)
+        left = spread(builder, builder.sub(ir.Constant(word, 63), shift), lanes)
+        one = ir.Constant(lanes, [1] * COLUMNS)
         below = builder.or_(builder.lshr(a, right), builder.shl(builder.shl(b, one), left))
         above = builder.or_(builder.lshr(b, right), builder.shl(builder.shl(c, one), left))
-        both = builder.xor(builder.and_(below, spread(low)), builder.and_(above, spread(high)))
+        low, high = spread(builder, low, lanes), spread(builder, high, lanes)
+        both = builder.xor(builder.and_(below, low), builder.and_(above, high))
         count = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(lanes, [lanes]), f"llvm.ctpop.v{COLUMNS}i64"
         )
@@ -104,18 +97,15 @@ def _parities_code(typingctx, solution, first, width, shift, low, high):
     return signature, generate
 
 
-_parities: Any = intrinsic(_parities_code)
-
-
 @helper
 def start_of(place, n_slots):
-    """A fraction of 2**64 to [0, n_slots), which is below 2**32: the products of 32-bit words vectorise."""
-    return np.int64(((place >> _HALF) * np.uint64(n_slots)) >> _HALF)
+    """Map a fraction of 2**64 to [0, n_slots), n_slots < 2**32: products of 32-bit words vectorise."""
+    return np.int64(reduce_word(place, np.uint64(n_slots)))
 
 
 @helper
 def shard_of(key, n_shards):
-    """The key's shard, and its place there as a fraction of 2**64: the two words of key * n_shards."""
+    """Return the key's shard, and its place there as a fraction of 2**64: the two words of key * n_shards."""
     low = (key & _LOW) * n_shards
     high = (key >> _HALF) * n_shards + (low >> _HALF)
     return np.int64(high >> _HALF), (high << _HALF) | (low & _LOW)
@@ -123,19 +113,22 @@ def shard_of(key, n_shards):
 
 @kernel
 def window_of(key):
-    """The 128 coefficients of a key, the lowest of them 1."""
+    """Return the 128 coefficients of a key as two words; the lowest coefficient is 1."""
     return mix64(key ^ _LOW_KEY) | _ONE, mix64(key + _HIGH_KEY)
 
 
 @helper
 def next_place(place):
-    """Where a bumped key goes, as a fraction of 2**64: anew each time, for bumped keys lie close together."""
+    """Return the place of a bumped key, as a fraction of 2**64.
+
+    It is independent of the key's last place, for bumped keys lie close together.
+    """
     return mix64(place ^ _NEXT_KEY)
 
 
 @helper(error_model="numpy")
 def _insert(slot, low, high, side, low_rows, high_rows, sides):
-    """Slot that the row got, -1 if it contradicts the others, -2 if it follows from them."""
+    """Insert one row; return the slot that it got, or CONTRADICTION or REDUNDANT."""
     while True:
         if low_rows[slot] == _NONE:
             low_rows[slot] = low
@@ -147,7 +140,7 @@ def _insert(slot, low, high, side, low_rows, high_rows, sides):
         side ^= sides[slot]
         if low == _NONE:
             if high == _NONE:
-                return -2 if side == 0 else -1
+                return REDUNDANT if side == 0 else CONTRADICTION
             step = lowest_bit(high)
             slot += 64 + step
             low = high >> np.uint64(step)
@@ -161,25 +154,27 @@ def _insert(slot, low, high, side, low_rows, high_rows, sides):
 
 @kernel
 def next_places(places):
+    """Replace the places of bumped keys by their next ones."""
     for i in range(places.size):
         places[i] = next_place(places[i])
 
 
 @kernel
 def ribbon_windows(keys, lows, highs):
+    """Write the windows of keys."""
     for i in range(keys.size):
         lows[i], highs[i] = window_of(keys[i])
 
 
 @helper
 def _insert_key(start, low, high, word, length, mask, n_undo, low_rows, high_rows, sides, undo):
-    """Insert the `length` rows of a key; the number of slots noted in `undo`, or -1 - it at a failure."""
+    """Insert the `length` rows of a key; return the number n of slots noted in `undo`, -1 - n on failure."""
     for j in range(length):
         side = (word >> np.uint64(length - 1 - j)) & mask
         slot = _insert(start + j, low, high, side, low_rows, high_rows, sides)
-        if slot == -1:
+        if slot == CONTRADICTION:
             return -1 - n_undo
-        if slot >= 0:
+        if slot != REDUNDANT:
             undo[n_undo] = slot
             n_undo += 1
     return n_undo
@@ -189,13 +184,13 @@ def _insert_key(start, low, high, word, length, mask, n_undo, low_rows, high_row
 def insert_bumping(
     places, lows, highs, words, lengths, mask, n_buckets, low_rows, high_rows, sides, thresholds, bumped
 ):
-    """Insert keys in the order of their places into `n_buckets` buckets, and list those bumped.
+    """Insert keys in the order of their places into `n_buckets` buckets, and list those that are bumped.
 
-    Parameters: `places` rise and are fractions of 2**64; `lows`, `highs` the windows; the rows of key i are
+    `places` rise and are fractions of 2**64; `lows`, `highs` the windows; the rows of key i are
     its window at start, start + 1, ..., start + lengths[i] - 1, and row j has the right-hand side
     ``words[i] >> (lengths[i] - 1 - j) & mask``: mask 1 for a code word, all ones for a fixed ribbon,
-    whose one row has all columns. Fills the rows (low_rows zero at first), `thresholds` (0..3 a bucket) and
-    `bumped` (numbers of keys, rising); returns how many were bumped: all of them if n_buckets is 0.
+    whose one row has all columns. Fill the rows (low_rows zero at first), `thresholds` (0..3 a bucket) and
+    `bumped` (numbers of keys, rising). Return how many were bumped: all of them if n_buckets is 0.
     """
     n_slots = np.uint64(n_buckets * BUCKET)
     undo = np.empty(4 * BUCKET, dtype=np.int64)
@@ -246,7 +241,7 @@ def insert_bumping(
 
 @kernel
 def insert_all(places, lows, highs, words, lengths, mask, n_slots, low_rows, high_rows, sides):
-    """Insert all keys, none bumped; False as soon as one does not fit."""
+    """Insert all keys, without bumping; return False as soon as one does not fit."""
     undo = np.empty(64, dtype=np.int64)
     for i in range(places.size):
         start = start_of(places[i], n_slots)
@@ -269,7 +264,7 @@ def back_substitute(low_rows, high_rows, sides, width, solution):
     highs = np.zeros(width, dtype=np.uint64)
     for block in range(low_rows.size // 64 - 1, -1, -1):
         for slot in range(block * 64 + 63, block * 64 - 1, -1):
-            # The slot's own coefficient, the lowest, multiplies the bit that is sought.
+            # The slot's own coefficient, the lowest, multiplies the unknown bit.
             low, high, side = low_rows[slot], high_rows[slot], sides[slot]
             used = low & _ONE
             for column in range(width):
@@ -284,7 +279,7 @@ def back_substitute(low_rows, high_rows, sides, width, solution):
 
 @helper
 def _stays(thresholds, first_bucket, start):
-    """Whether a start lies above its bucket's threshold (two bits of `thresholds`)."""
+    """Tell whether a start lies above its bucket's threshold (two bits of `thresholds`)."""
     bucket = first_bucket + (start >> _BUCKET_BITS)
     threshold = (np.int64(thresholds[_U(bucket >> 2)]) >> (2 * (bucket & 3))) & 3
     return (start & (BUCKET - 1)) >= (_PACKED_THRESHOLDS >> (16 * threshold)) & 0xFFFF
@@ -292,10 +287,10 @@ def _stays(thresholds, first_bucket, start):
 
 @helper
 def locate(thresholds, shards, places, plan, ribbon, n_rows, words, starts, bumped):
-    """``words[k], starts[k]``: the word and slot where the window of the k-th key starts.
+    """Find the word and the slot where the window of the k-th key starts, for ``words[k], starts[k]``.
 
-    `plan` is that of `sketches.ribbon.lay_out`; `bumped` is room for n_rows numbers. Bumped keys are
-    listed and done afterwards: a branch for each would be foretold wrongly one time in ten.
+    `plan` is that of `sketches.static.ribbon.lay_out`; `bumped` is work space for n_rows numbers. Bumped keys
+    are listed and located afterwards: a branch for each key would be predicted wrongly one time in ten.
     """
     n_bumped = 0
     for k in range(n_rows):
@@ -324,7 +319,7 @@ def locate(thresholds, shards, places, plan, ribbon, n_rows, words, starts, bump
 
 @helper
 def fixed_values(solution, words, starts, lows, highs, width, n_rows, out):
-    """``out[k]``: the `width` bits of the k-th key in a fixed ribbon, the first column lowest."""
+    """Set ``out[k]`` to the `width` bits of the k-th key in a fixed ribbon, the first column lowest."""
     used = ~_NONE >> np.uint64(64 - width)
     for k in range(n_rows):
         start = starts[k]
@@ -340,8 +335,8 @@ def fixed_values(solution, words, starts, lows, highs, width, n_rows, out):
 def variable_bits(solution, words, starts, lows, highs, first_slot, n_bits, first_bit, n_rows, room, out):
     """Put the bits of slots [first_slot, first_slot + n_bits) of each key's word into ``out[k]``.
 
-    The first goes to bit 63 - first_bit, the next below it; `out` has zeros there, n_bits is at most 64,
-    and `room` holds three rows of words. The bits of all keys are multiplied together: SIMD lanes hold keys.
+    The first goes to bit 63 - first_bit, the next below it. `out` has zeros there, n_bits is at most 64, and
+    `room` is three rows of words. The bits of all keys are computed together, with keys in SIMD lanes.
     """
     lowest, middle, highest = room[0], room[1], room[2]
     for k in range(n_rows):

@@ -1,7 +1,7 @@
-"""Kernels that read static functions: blocks of keys through the ribbons of one column.
+"""Kernels that read static functions: they pass blocks of keys through the ribbons of one column.
 
-A block's keys lie as a structure of arrays; where a filter settles keys, the others move together, so that
-every step works on whole registers of keys.
+The keys of a block lie in a structure of arrays. Where a filter decides some keys, the others move together,
+so that every step works on whole registers of keys.
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ _PURPOSE = _U(0xD6E8FEB86659FD93)
 
 @kernel
 def fingerprint(key, purpose, bits):
-    """`bits` bits of a key (1 to 64), others for each purpose, independent of its place and window."""
+    """Return `bits` bits of a key (1 to 64), others for each purpose, independent of its place and window."""
     return mix64(key ^ (_U(purpose + 1) * _PURPOSE)) >> _U(64 - bits)
 
 
 @kernel
 def fill_fingerprints(keys, purpose, bits, out):
+    """Write the fingerprints of keys."""
     for i in range(keys.size):
         out[i] = fingerprint(keys[i], purpose, bits)
 
 
 @helper
 def _fill_block(keys, start, n, n_shards, block, shards, index):
-    """Keys [start, start + n) into the rows of `block`: keys, places, windows (low, high)."""
+    """Write keys [start, start + n) to the rows of `block`: keys, places, windows (low, high)."""
     for k in range(n):
         key = keys[start + k]
         block[0, k] = key
@@ -47,6 +48,7 @@ def _fill_block(keys, start, n, n_shards, block, shards, index):
 
 @helper
 def _move(block, shards, index, k, to):
+    """Move a key within its block."""
     block[0, to] = block[0, k]
     block[1, to] = block[1, k]
     block[2, to] = block[2, k]
@@ -57,7 +59,7 @@ def _move(block, shards, index, k, to):
 
 @kernel
 def check_keys(keys, thresholds, solution, n_shards, plan, ribbon, purpose, bits, out):
-    """``out[i]``: whether key i has its fingerprint in a fixed ribbon of `bits` columns."""
+    """Set ``out[i]`` to whether key i has its fingerprint in a fixed ribbon of `bits` columns."""
     block = np.empty((4, LANES), dtype=np.uint64)
     values = np.empty(LANES, dtype=np.uint64)
     shards = np.empty(LANES, dtype=np.int64)
@@ -76,7 +78,7 @@ def check_keys(keys, thresholds, solution, n_shards, plan, ribbon, purpose, bits
 
 @kernel
 def passes_filter(keys, places, thresholds, solution, plan, purpose, bits, out):
-    """`check_keys` for keys of one shard, whose plan is the only one, at known places."""
+    """Check keys of one shard, whose plan is the only one, at known places as `check_keys` does."""
     block = np.empty((4, LANES), dtype=np.uint64)
     values = np.empty(LANES, dtype=np.uint64)
     shards = np.zeros(LANES, dtype=np.int64)
@@ -100,12 +102,13 @@ def look_up(
     keys, thresholds, solution, n_shards, plan, first_ribbon,
     filter_bits, filter_values, prefix_bits, table_bits, code_bits, decoder, out,
 ):  # fmt: skip
-    """The values of all keys in one column.
+    """Write the values of all keys in one column.
 
     The column's ribbons follow each other from `first_ribbon` on: one for each filter, one of the first
     `prefix_bits` of the codes (if any), one of their other bits, at most `code_bits` in all (if any), one of
-    raw bits (if the decoder has any). A key that filter f refuses has the value ``filter_values[f]``; of
-    those it passes, bit f of the code says whether they have it after all. The decoder's word follows.
+    raw bits (if the decoder has any). A key that filter f refuses has the value ``filter_values[f]``. For a
+    key that it passes, bit f of the code is 0 if the key has that value all the same. The decoder's word
+    follows.
     """
     n_filters = filter_bits.size
     prefix_ribbon = first_ribbon + n_filters
@@ -150,8 +153,8 @@ def look_up(
                     out[index[k]] = value
             n = kept
 
-        # The words' bits, first one highest: those that the decoder's table wants, and then for the few
-        # longer words the others.
+        # Find the bits of the words, the first as the highest: first those that index the decoder's table,
+        # and then, for the few longer words, the others.
         if prefix_bits > 0:
             locate(thresholds, shards, block[1], plan, prefix_ribbon, n, words, starts, bumped)
             fixed_values(solution, words, starts, block[2], block[3], prefix_bits, n, windows)
@@ -204,7 +207,7 @@ def look_up(
 
 @kernel
 def first_unequal(data, offsets, others):
-    """The first i whose bytes ``data[offsets[i]:offsets[i + 1]]`` are not those of ``others[i]``, or -1."""
+    """Return the first i where the bytes of string i differ from those of string ``others[i]``, or -1."""
     for i in range(others.size):
         left, right = offsets[i], offsets[others[i]]
         length = offsets[i + 1] - left

@@ -1,4 +1,4 @@
-"""Kernels of STORM: orthonormal directions, and products of the signs of projections onto them."""
+"""Kernels of STORM: they make directions orthonormal, and add up products of signs of projections."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ __all__ = ["add_sign_products", "orthonormalise"]
 def orthonormalise(start, stop, frames):
     """Make the rows of ``frames[b]``, b in [start, stop), orthonormal, one after another.
 
-    Gram and Schmidt's method, twice, in one fixed order of additions: the same on every machine, which
-    a library's is not.
+    This is Gram and Schmidt's method, twice, in one fixed order of additions. So it gives the same on every
+    machine, unlike a library's.
     """
     n, d = frames.shape[1], frames.shape[2]
     for b in range(start, stop):
@@ -39,7 +39,7 @@ def orthonormalise(start, stop, frames):
 
 @kernel
 def add_sign_products(codes, n_signs, start, stop, counts):
-    """``counts[b, p] += `` the sum over rows of sign i times sign j, p the number of the pair i < j.
+    """Add to ``counts[b, p]`` the sum over rows of sign i times sign j, p being the number of the pair i < j.
 
     Parameters
     ----------
@@ -52,8 +52,8 @@ def add_sign_products(codes, n_signs, start, stop, counts):
 
     Notes
     -----
-    Signs of 64 rows make a word, and products are counted by its bits: for 64 rows one exclusive or and
-    one count of bits a pair.
+    Signs of 64 rows make a word, and a product is counted by its bits: a pair takes one exclusive or and one
+    count of bits for 64 rows.
     """
     words = np.empty(n_signs, np.uint64)
     for b in range(start, stop):

@@ -81,5 +81,5 @@ class CollisionEstimates:
 
     @lazy
     def _distances(self) -> NDArray[np.float64]:
-        """The distance for every count, for GPUs, because families find distances by bisection on the CPU."""
+        """Return the distance for every count, for GPUs: families find distances by bisection on the CPU."""
         return self.distance_estimate(np.arange(self.family.n_hashes + 1))

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ...lsh.family import HashFamily, check_same_family
 from ...lsh.inputs.arrays import check_array
 from ...lsh.support.checks import check_flag, check_int
+from ...lsh.support.types import RowsLike
 from ..kernels import index
 from .collision_estimates import CollisionEstimates
 from .ranking import ALL_RANKED, ranker
@@ -130,7 +131,7 @@ class LSHIndex(CollisionEstimates, IndexTables):
 
     # -- updates ----------------------------------------------------------------------------------
 
-    def add(self, X: Any, ids: ArrayLike | None = None, *, first_id: int | None = None) -> Self:
+    def add(self, X: RowsLike, ids: ArrayLike | None = None, *, first_id: int | None = None) -> Self:
         """Add rows.
 
         Parameters
@@ -180,7 +181,7 @@ class LSHIndex(CollisionEstimates, IndexTables):
         first = self.largest_id + 1 if first_id is None else first_id
         return IndexBatch(codes, self.number_rows(first, len(codes)), by_default)
 
-    def update(self, X: Any, ids: ArrayLike | None = None, *, first_id: int | None = None) -> Self:
+    def update(self, X: RowsLike, ids: ArrayLike | None = None, *, first_id: int | None = None) -> Self:
         """Add rows, as `add` does.
 
         Parameters
@@ -203,7 +204,7 @@ class LSHIndex(CollisionEstimates, IndexTables):
 
     # -- queries ----------------------------------------------------------------------------------
 
-    def query(self, Q: Any, k: int = 10, *, n_probes: int = 1) -> Neighbours:
+    def query(self, Q: RowsLike, k: int = 10, *, n_probes: int = 1) -> Neighbours:
         """Return the k rows that share the most buckets with each query.
 
         Parameters
@@ -276,7 +277,7 @@ class LSHIndex(CollisionEstimates, IndexTables):
         return Neighbours(ids, counts)
 
     def search(
-        self, Q: Any, rows: Any, k: int = 10, *, n_candidates: int | None = None, n_probes: int = 1
+        self, Q: RowsLike, rows: RowsLike, k: int = 10, *, n_candidates: int | None = None, n_probes: int = 1
     ) -> Nearest:
         """Return the k nearest of the rows that share the most buckets with each query.
 

@@ -13,6 +13,7 @@ from ...lsh.family import HashFamily
 from ...lsh.inputs.arrays import refuse_flags
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import random_uint64
+from ...lsh.support.types import RowsLike
 from ..core.base import MergeableSketch
 from ..core.guard import changing, uninterrupted
 from ..core.hashed_rows import check_codes
@@ -69,12 +70,12 @@ class IndexTables(MergeableSketch):
 
     # -- hashing ----------------------------------------------------------------------------------
 
-    def hash_rows(self, X: Any) -> NDArray[np.uint32]:
+    def hash_rows(self, X: RowsLike) -> NDArray[np.uint32]:
         """Return the codes of rows, or of no rows for None; the rows must lie on the index's device."""
         self._claim_device("X", X)
         return self._no_codes() if X is None else self.family.hash(X)
 
-    def hash_queries(self, Q: Any) -> NDArray[np.uint32]:
+    def hash_queries(self, Q: RowsLike) -> NDArray[np.uint32]:
         """Return the codes of queries, or of no queries for None; they must lie on the index's device."""
         self._claim_device("Q", Q)
         return self._no_codes() if Q is None else self.family.hash_query(Q)

@@ -13,6 +13,7 @@ from ...lsh.family import HashFamily
 from ...lsh.support.checks import check_int, check_real, renamed
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import random_uint64
+from ...lsh.support.types import RowsLike
 from ..core.base import MergeableSketch
 from ..core.hashed_rows import check_symmetric_family, hash_block, row_blocks
 from ..core.records import Records, add_to_sample
@@ -161,7 +162,7 @@ class AceDetector(MergeableSketch):
 
     # -- updates ----------------------------------------------------------------------------------
 
-    def update(self, X: Any) -> Self:
+    def update(self, X: RowsLike) -> Self:
         """Take in a batch of rows.
 
         Parameters
@@ -205,7 +206,7 @@ class AceDetector(MergeableSketch):
             scatter(self._arrays["counts"], batch.codes, _ONE_EACH)
         self._arrays.update(batch.sample)
 
-    def partial_fit(self, X: Any, y: None = None) -> Self:
+    def partial_fit(self, X: RowsLike, y: None = None) -> Self:
         """Take in a batch of rows, as `update` does; `y` is ignored.
 
         Parameters
@@ -235,7 +236,7 @@ class AceDetector(MergeableSketch):
 
     # -- scores -----------------------------------------------------------------------------------
 
-    def score_samples(self, X: Any) -> NDArray[np.float64]:
+    def score_samples(self, X: RowsLike) -> NDArray[np.float64]:
         """Return the kernel densities of rows; anomalous rows have low ones.
 
         Parameters
@@ -316,7 +317,7 @@ class AceDetector(MergeableSketch):
         score -= 1.0 / (1.0 - chance) / self.n_updates
         return score - _ROUNDING * (abs(score) + 2.0 * chance / (1.0 - chance))
 
-    def decision_function(self, X: Any) -> NDArray[np.float64]:
+    def decision_function(self, X: RowsLike) -> NDArray[np.float64]:
         """Return scores less the threshold; anomalous rows have negative ones.
 
         Parameters
@@ -335,7 +336,7 @@ class AceDetector(MergeableSketch):
         """
         return self.score_samples(X) - self.threshold
 
-    def predict(self, X: Any) -> NDArray[np.int64]:
+    def predict(self, X: RowsLike) -> NDArray[np.int64]:
         """Return -1 for anomalous rows and 1 for others.
 
         Parameters

@@ -13,6 +13,7 @@ from ...lsh.family import HashFamily
 from ...lsh.support.backend import backend_of
 from ...lsh.support.checks import check_int
 from ...lsh.support.threads import map_blocks
+from ...lsh.support.types import RowsLike
 from ..core.hashed_rows import hash_block, row_blocks
 from ..kernels import code_counters
 from .code_counters import CODES_BLOCK, GROUP_CODES
@@ -52,13 +53,13 @@ class KernelQueries:
 
     @overload
     def query(
-        self, Q: Any, *, groups: int | None = None, return_std: Literal[False] = False
+        self, Q: RowsLike, *, groups: int | None = None, return_std: Literal[False] = False
     ) -> NDArray[np.float64]: ...
     @overload
     def query(
-        self, Q: Any, *, groups: int | None = None, return_std: Literal[True]
+        self, Q: RowsLike, *, groups: int | None = None, return_std: Literal[True]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
-    def query(self, Q: Any, *, groups: int | None = None, return_std: bool = False) -> Any:
+    def query(self, Q: RowsLike, *, groups: int | None = None, return_std: bool = False) -> Any:
         """Return estimated kernel sums.
 
         Parameters
@@ -112,13 +113,13 @@ class KernelQueries:
 
     @overload
     def density(
-        self, Q: Any, *, groups: int | None = None, return_std: Literal[False] = False
+        self, Q: RowsLike, *, groups: int | None = None, return_std: Literal[False] = False
     ) -> NDArray[np.float64]: ...
     @overload
     def density(
-        self, Q: Any, *, groups: int | None = None, return_std: Literal[True]
+        self, Q: RowsLike, *, groups: int | None = None, return_std: Literal[True]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
-    def density(self, Q: Any, *, groups: int | None = None, return_std: bool = False) -> Any:
+    def density(self, Q: RowsLike, *, groups: int | None = None, return_std: bool = False) -> Any:
         """Return estimated kernel densities: kernel sums over the total weight.
 
         Parameters

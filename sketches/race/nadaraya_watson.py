@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, Self, overload
 
 import numpy as np
 import scipy
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.family import HashFamily
 from ...lsh.inputs.arrays import check_array
@@ -17,6 +17,7 @@ from ...lsh.inputs.rows import Rows
 from ...lsh.inputs.weights import check_real_weights
 from ...lsh.support.backend import backend_of, sum_rows
 from ...lsh.support.checks import check_choice, check_flag, check_int, check_real
+from ...lsh.support.types import RowsLike
 from ..core.base import MergeableSketch
 from ..core.hashed_rows import check_family, hash_block, row_blocks
 from ..core.state import Arrays, StateSpec
@@ -155,7 +156,9 @@ class NadarayaWatsonSketch(MergeableSketch):
 
     # -- updates ----------------------------------------------------------------------------------
 
-    def update(self, X: Any, y: Any, weights: Any = None, time: Any = None) -> Self:
+    def update(
+        self, X: RowsLike, y: ArrayLike, weights: ArrayLike | None = None, time: ArrayLike | None = None
+    ) -> Self:
         """Take in a batch of rows and their targets.
 
         Parameters
@@ -280,14 +283,14 @@ class NadarayaWatsonSketch(MergeableSketch):
 
     @overload
     def predict(
-        self, Q: Any, *, confidence: float = ..., fill: float = ..., return_std: Literal[False] = False
+        self, Q: RowsLike, *, confidence: float = ..., fill: float = ..., return_std: Literal[False] = False
     ) -> NDArray[np.float64]: ...
     @overload
     def predict(
-        self, Q: Any, *, confidence: float = ..., fill: float = ..., return_std: Literal[True]
+        self, Q: RowsLike, *, confidence: float = ..., fill: float = ..., return_std: Literal[True]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
     def predict(
-        self, Q: Any, *, confidence: float = 0.975, fill: float = math.nan, return_std: bool = False
+        self, Q: RowsLike, *, confidence: float = 0.975, fill: float = math.nan, return_std: bool = False
     ) -> Any:
         """Return kernel-weighted means of the targets.
 
@@ -327,8 +330,8 @@ class NadarayaWatsonSketch(MergeableSketch):
             ratio, ratio_std = ratio[:, 0], ratio_std[:, 0]
         return (ratio, ratio_std) if return_std else ratio
 
-    def kernel_sum(self, Q: Any, *, return_std: bool = False) -> Any:
-        """Return estimated kernel sums, the denominators, which measure the number of rows near each query.
+    def kernel_sum(self, Q: RowsLike, *, return_std: bool = False) -> Any:
+        """Return estimated kernel sums, the denominators, which measure how many rows lie near each query.
 
         Parameters
         ----------

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import scipy
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.families.srp import SignedRandomProjection
 from ...lsh.family import HashFamily
@@ -15,6 +15,7 @@ from ...lsh.inputs.arrays import check_array, check_dense
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_int
 from ...lsh.support.lazy import lazy
+from ...lsh.support.types import RowsLike
 from ..core.hashed_rows import check_symmetric_family, hash_block, row_blocks
 from .bounds import count_beyond
 from .private_tasks import PrivateTask, default_hashes
@@ -67,7 +68,9 @@ class PrivateClassifier(PrivateTask):
 
     _parameters = ("family", "low", "high", "classes")
 
-    def __init__(self, family: HashFamily, *, low: Any, high: Any, classes: Sequence[Any]) -> None:
+    def __init__(
+        self, family: HashFamily, *, low: ArrayLike, high: ArrayLike, classes: Sequence[Any]
+    ) -> None:
         self.classes = _check_classes(classes)
         super().__init__(check_symmetric_family(family), n_outputs=len(self.classes), low=low, high=high)
 
@@ -82,7 +85,7 @@ class PrivateClassifier(PrivateTask):
         shares = (np.maximum(self.counts, 0) + smoothing) / (totals + self.family.n_buckets * smoothing)
         return np.log(shares), np.log(totals / totals.sum())
 
-    def decision_function(self, X: Any) -> NDArray[np.float64]:
+    def decision_function(self, X: RowsLike) -> NDArray[np.float64]:
         """Return log-likelihoods of the classes, up to a number that all classes of a row share.
 
         Parameters
@@ -107,7 +110,7 @@ class PrivateClassifier(PrivateTask):
             scores[start:stop] = shares[repetitions, codes].sum(axis=1) + prior
         return scores
 
-    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+    def predict_proba(self, X: RowsLike) -> NDArray[np.float64]:
         """Return probabilities of the classes, in the order of `classes`.
 
         Parameters
@@ -126,7 +129,7 @@ class PrivateClassifier(PrivateTask):
         scores = self.decision_function(X)
         return np.asarray(np.exp(scores - scipy.special.logsumexp(scores, axis=1, keepdims=True)))
 
-    def predict(self, X: Any) -> NDArray[Any]:
+    def predict(self, X: RowsLike) -> NDArray[Any]:
         """Return the likeliest class of each row.
 
         Parameters
@@ -147,13 +150,13 @@ class PrivateClassifier(PrivateTask):
 
 
 def private_classifier(
-    X: Any,
-    y: Any,
+    X: RowsLike,
+    y: ArrayLike,
     *,
     epsilon: float,
     classes: Sequence[Any],
-    low: Any,
-    high: Any,
+    low: ArrayLike,
+    high: ArrayLike,
     family: HashFamily | None = None,
     clip: bool = True,
     rows_per_record: int = 1,

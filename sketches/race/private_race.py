@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.family import HashFamily
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_flag, check_int, check_real
+from ...lsh.support.types import RowsLike
 from ..core.base import MergeableSketch
 from ..core.hashed_rows import check_family
 from ..core.state import StateSpec
@@ -164,7 +165,7 @@ class PrivateRace(KernelQueries, MergeableSketch):
         noise = f"noise of {self.noise_std:.4g} a counter"
         return f"{super().__repr__()[:-1]}, epsilon {self.epsilon:.6g}{disjoint}, {noise}>"
 
-    def update(self, X: Any, *args: Any, **kwargs: Any) -> Self:
+    def update(self, X: RowsLike, *args: Any, **kwargs: Any) -> Self:
         """Raise TypeError: a release takes no rows. Update the `Race` and release it again, at its own cost.
 
         Parameters
@@ -220,9 +221,9 @@ class PrivateRace(KernelQueries, MergeableSketch):
         self,
         k: int = 1,
         *,
-        candidates: Any = None,
-        low: Any = None,
-        high: Any = None,
+        candidates: RowsLike | None = None,
+        low: ArrayLike | None = None,
+        high: ArrayLike | None = None,
         separation: float = 0.5,
         n_starts: int = 256,
         n_steps: int = 40,

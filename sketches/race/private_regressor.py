@@ -6,13 +6,14 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.families.pstable import PStable
 from ...lsh.family import HashFamily
 from ...lsh.inputs.arrays import check_array, check_dense, check_finite
 from ...lsh.support.backend import CPU, refuse_gpu
 from ...lsh.support.checks import check_int, check_real
+from ...lsh.support.types import RowsLike
 from .bounds import count_beyond
 from .private_tasks import PrivateTask, default_hashes
 
@@ -67,13 +68,13 @@ class PrivateRegressor(PrivateTask):
     _parameters = ("family", "low", "high", "target_low", "target_high")
 
     def __init__(
-        self, family: HashFamily, *, low: Any, high: Any, target_low: float, target_high: float
+        self, family: HashFamily, *, low: ArrayLike, high: ArrayLike, target_low: float, target_high: float
     ) -> None:
         super().__init__(family, n_outputs=2, low=low, high=high)
         self.target_low = check_real("target_low", target_low, -math.inf, math.inf)
         self.target_high = check_real("target_high", target_high, self.target_low, math.inf)
 
-    def predict(self, X: Any) -> NDArray[np.float64]:
+    def predict(self, X: RowsLike) -> NDArray[np.float64]:
         """Return estimated targets, within `target_low` and `target_high`.
 
         Parameters
@@ -101,12 +102,12 @@ class PrivateRegressor(PrivateTask):
 
 
 def private_regressor(
-    X: Any,
-    y: Any,
+    X: RowsLike,
+    y: ArrayLike,
     *,
     epsilon: float,
-    low: Any,
-    high: Any,
+    low: ArrayLike,
+    high: ArrayLike,
     target_low: float,
     target_high: float,
     family: HashFamily | None = None,

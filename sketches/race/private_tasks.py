@@ -7,13 +7,14 @@ from abc import abstractmethod
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.family import HashFamily
 from ...lsh.inputs.arrays import check_dense
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_flag, check_real
 from ...lsh.support.lazy import lazy
+from ...lsh.support.types import RowsLike
 from .bounds import check_bounds, scale_rows, shorten_bound
 from .private_race import PrivateRace
 from .race import Race
@@ -29,7 +30,7 @@ class PrivateTask(PrivateRace):
     low: float | tuple[float, ...]
     high: float | tuple[float, ...]
 
-    def __init__(self, family: HashFamily, *, n_outputs: int, low: Any, high: Any) -> None:
+    def __init__(self, family: HashFamily, *, n_outputs: int, low: ArrayLike, high: ArrayLike) -> None:
         super().__init__(family, n_outputs=n_outputs)
         features = getattr(family, "n_features", None)
         if features is None:
@@ -38,7 +39,7 @@ class PrivateTask(PrivateRace):
         self.low, self.high = map(shorten_bound, check_bounds(low, high, self.n_features))
 
     @abstractmethod
-    def predict(self, X: Any) -> NDArray[Any]:
+    def predict(self, X: RowsLike) -> NDArray[Any]:
         """Predict for rows."""
 
     def _query_rows(self, Q: Any) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.family import HashFamily
 from ...lsh.inputs.rows import Rows
@@ -15,6 +15,7 @@ from ...lsh.inputs.weights import check_real_weights, check_weights
 from ...lsh.support.backend import backend_of, sum_rows
 from ...lsh.support.checks import check_choice, check_int, check_real
 from ...lsh.support.configured import arguments_of
+from ...lsh.support.types import RowsLike
 from ..core.base import MergeableSketch
 from ..core.hashed_rows import check_family
 from ..core.state import StateSpec
@@ -241,7 +242,7 @@ class Race(KernelQueries, MergeableSketch):
 
     # -- updates ----------------------------------------------------------------------------------
 
-    def update(self, X: Any, weights: Any = None) -> Self:
+    def update(self, X: RowsLike, weights: ArrayLike | None = None) -> Self:
         """Take in a batch of rows.
 
         Parameters

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.family import HashFamily
 from ...lsh.inputs.arrays import check_array, refuse_flags
 from ...lsh.inputs.weights import check_real_weights, check_weights
 from ...lsh.support.backend import device_of, sum_rows
 from ...lsh.support.checks import check_choice, check_int
+from ...lsh.support.types import RowsLike
 from ..core.base import MergeableSketch
 from ..core.guard import changing
 from ..core.hashed_rows import check_family, hash_block, row_blocks
@@ -178,7 +179,7 @@ class RaceWindow(KernelQueries, MergeableSketch):
             return np.empty(0, np.int64)
         return np.arange(newest + 1, min(later, newest + self.n_panes) + 1) % self.n_panes
 
-    def update(self, X: Any, weights: Any = None, pane: Any = None) -> Self:
+    def update(self, X: RowsLike, weights: ArrayLike | None = None, pane: ArrayLike | None = None) -> Self:
         """Take in a batch of rows.
 
         Parameters

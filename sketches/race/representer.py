@@ -15,6 +15,7 @@ from ...lsh.inputs.arrays import check_array
 from ...lsh.inputs.raw_rows import read_raw_rows
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_choice, check_int, check_real, renamed
+from ...lsh.support.types import RowsLike
 from ..core.state import StateSpec
 from .race import Race
 
@@ -83,7 +84,7 @@ class RepresenterSketch(Race):
     def fit(
         cls,
         model_outputs: ArrayLike,
-        X: Any,
+        X: RowsLike,
         *,
         family: HashFamily,
         n_anchors: int | None = None,
@@ -171,7 +172,7 @@ class RepresenterSketch(Race):
 
     # -- the function -----------------------------------------------------------------------------
 
-    def decision_function(self, X: Any, *, groups: int | None = None) -> NDArray[np.float64]:
+    def decision_function(self, X: RowsLike, *, groups: int | None = None) -> NDArray[np.float64]:
         """Return the function's values.
 
         They are means over repetitions, which `fit` fits, or with `groups` medians of means, as in the paper.
@@ -196,7 +197,7 @@ class RepresenterSketch(Race):
         with renamed("Q", "X"):
             return self.query(X, groups=groups)
 
-    def predict(self, X: Any) -> NDArray[np.int64]:
+    def predict(self, X: RowsLike) -> NDArray[np.int64]:
         """Return the output of largest value for each row: the class, if outputs are scores of classes.
 
         Parameters

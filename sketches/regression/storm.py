@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from ...lsh.families.extended_rows import Extension, extended_blocks, relative_norms
 from ...lsh.families.projection import RandomVectors, prepare_vectors
-from ...lsh.inputs.arrays import Matrix
 from ...lsh.inputs.rows import DenseRows, SparseRows, VectorRows, read_rows
 from ...lsh.kernels import projection
 from ...lsh.support.backend import Backend, backend_of
@@ -20,6 +19,7 @@ from ...lsh.support.checks import check_choice, check_int, check_real
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import normal
 from ...lsh.support.threads import get_num_threads, map_blocks
+from ...lsh.support.types import RowsLike
 from ..core.base import MergeableSketch
 from ..core.guard import check_interrupt
 from ..core.state import StateSpec
@@ -178,13 +178,13 @@ class StormSketch(MergeableSketch):
 
     @lazy
     def _pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The two directions of each pair, in the order of the counters."""
+        """Return the two directions of each pair, in the order of the counters."""
         first, second = np.triu_indices(self.n_signs, 1)
         return first, second
 
     # -- updates ----------------------------------------------------------------------------------
 
-    def update(self, X: Any) -> Self:
+    def update(self, X: RowsLike) -> Self:
         """Take in a batch of rows.
 
         Parameters
@@ -352,7 +352,7 @@ def _divided(rows: VectorRows, divisors: NDArray[np.float64], start: int, stop: 
     part = rows.cut(start, stop)
     if part.form == "dense":
         dense = part.dense / divisors[start:stop, None]
-        return DenseRows(Matrix(dense, dense.dtype, part.backend))
+        return DenseRows(dense, dense.dtype, part.backend)
     indptr, indices, data = part.csr
     xp = part.backend.xp
     row_of = xp.searchsorted(indptr, xp.arange(data.size), side="right") - 1

@@ -6,12 +6,13 @@ import warnings
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ...lsh.support.public import publish
+from ...lsh.support.types import RowsLike
 from .storm_linear import StormLinear, ridge_inverse
 
 __all__ = ["StormClassifier", "StormRegressor"]
@@ -77,7 +78,7 @@ class StormRegressor(RegressorMixin, StormLinear):  # type: ignore[misc]
             - self.scaling_["center"] @ self._coefficients
         )
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: RowsLike, y: ArrayLike) -> Self:
         """Learn from rows `X` and targets `y`, and forget what was learnt before.
 
         Parameters
@@ -97,7 +98,7 @@ class StormRegressor(RegressorMixin, StormLinear):  # type: ignore[misc]
         self._forget()
         return self._take_in(X, y, more=False)
 
-    def partial_fit(self, X: Any, y: Any) -> Self:
+    def partial_fit(self, X: RowsLike, y: ArrayLike) -> Self:
         """Learn from another batch of rows and targets.
 
         Without `scaling` the first batch also determines the centres, the scales and the bound for all later
@@ -147,7 +148,7 @@ class StormRegressor(RegressorMixin, StormLinear):  # type: ignore[misc]
         check_is_fitted(self, "sketch_")
         return float(self._intercepts[0])
 
-    def predict(self, X: Any) -> NDArray[np.float64]:
+    def predict(self, X: RowsLike) -> NDArray[np.float64]:
         """Return predicted targets.
 
         Parameters
@@ -233,7 +234,7 @@ class StormClassifier(ClassifierMixin, StormLinear):  # type: ignore[misc]
         self._coefficients = directions / scaling["scale"][:, None]
         self._intercepts = offsets - scaling["center"] @ self._coefficients
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: RowsLike, y: ArrayLike) -> Self:
         """Learn from rows `X` and labels `y`, and forget what was learnt before.
 
         Parameters
@@ -254,7 +255,7 @@ class StormClassifier(ClassifierMixin, StormLinear):  # type: ignore[misc]
         self._forget()
         return self._take_in(X, y, None if y is None else np.unique(np.asarray(y)), more=False)
 
-    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
+    def partial_fit(self, X: RowsLike, y: ArrayLike, classes: Any = None) -> Self:
         """Learn from another batch; the first call needs all `classes`.
 
         Without `scaling` the first batch also determines the centres, the scales and the bound for all later
@@ -325,7 +326,7 @@ class StormClassifier(ClassifierMixin, StormLinear):  # type: ignore[misc]
         shares[~absent] *= (1.0 - shares[absent].sum()) / shares[~absent].sum()
         return {"target_center": shares, "target_scale": np.sqrt(shares * (1.0 - shares))}
 
-    def decision_function(self, X: Any) -> NDArray[np.float64]:
+    def decision_function(self, X: RowsLike) -> NDArray[np.float64]:
         """Return the values of the classes; for two classes, the second value less the first.
 
         Parameters
@@ -344,7 +345,7 @@ class StormClassifier(ClassifierMixin, StormLinear):  # type: ignore[misc]
         values = self._values(X)
         return values[:, 1] - values[:, 0] if len(self.classes_) == 2 else values
 
-    def predict(self, X: Any) -> NDArray[Any]:
+    def predict(self, X: RowsLike) -> NDArray[Any]:
         """Return the likeliest class of each row.
 
         Parameters

@@ -12,6 +12,7 @@ from ...lsh.hashing.keys import HASH_COLLISION, hash_keys, read_keys
 from ...lsh.support.backend import to_host
 from ...lsh.support.checks import NO_INTEGERS, check_int, check_real, renamed
 from ...lsh.support.threads import get_num_threads, run_tasks
+from ...lsh.support.types import KeyLike, KeysLike
 from ..core.base import MergeableSketch
 from ..core.state import StateSpec
 from ..kernels import bloom
@@ -163,7 +164,7 @@ class BloomFilter(MergeableSketch):
 
     # -- adding and testing -----------------------------------------------------------------------
 
-    def update(self, keys: Any) -> Self:
+    def update(self, keys: KeysLike) -> Self:
         """Add a batch of keys.
 
         Parameters
@@ -209,7 +210,7 @@ class BloomFilter(MergeableSketch):
 
             run_tasks(add, n_tasks)
 
-    def contains(self, keys: Any) -> NDArray[np.bool_]:
+    def contains(self, keys: KeysLike) -> NDArray[np.bool_]:
         """Test for each key if it may have been added; the answer is never False for a key that was.
 
         Parameters
@@ -255,7 +256,7 @@ class BloomFilter(MergeableSketch):
             run_tasks(put_back, len(batch.ends))
         return out
 
-    def __contains__(self, key: Any) -> bool:
+    def __contains__(self, key: KeyLike) -> bool:
         """Test if one key may have been added, as `contains` does, in 2 to 3 microseconds."""
         if isinstance(key, np.integer) and not isinstance(key, NO_INTEGERS):
             key = int(key)

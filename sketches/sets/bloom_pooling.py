@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.inputs.arrays import check_array, check_numbers
 from ...lsh.support.backend import refuse_gpu
@@ -118,7 +118,7 @@ class BloomPooling:
         n_samples: int,
         n_tests: int,
         *,
-        prevalence: Any = 0.01,
+        prevalence: ArrayLike = 0.01,
         pools_per_sample: int | None = None,
         max_pool_size: int | None = None,
         max_pools_per_sample: int | None = None,
@@ -164,7 +164,7 @@ class BloomPooling:
 
     @lazy
     def design(self) -> scipy.sparse.csr_array:
-        """The samples of each pool, as a sparse matrix with a row for each pool."""
+        """Return the samples of each pool, as a sparse matrix with a row for each pool."""
         k = self.pools_per_sample
         edges = np.arange(k + 1) * self.n_tests // k
         pools, samples = [], []
@@ -182,7 +182,7 @@ class BloomPooling:
         """The samples of each pool, in ascending order."""
         return [part.astype(np.int64) for part in np.split(self.design.indices, self.design.indptr[1:-1])]
 
-    def outcomes(self, infected: Any, seed: int = 0) -> NDArray[np.bool_]:
+    def outcomes(self, infected: ArrayLike, seed: int = 0) -> NDArray[np.bool_]:
         """Simulate the outcomes of all tests for given positive samples, with random errors.
 
         Parameters
@@ -208,7 +208,7 @@ class BloomPooling:
 
     # -- decoding -------------------------------------------------------------------------------------
 
-    def decode(self, outcomes: Any, method: str = "belief_propagation") -> Decoded:
+    def decode(self, outcomes: ArrayLike, method: str = "belief_propagation") -> Decoded:
         """Find the positive samples from the outcomes of all tests.
 
         Parameters
@@ -311,7 +311,7 @@ class BloomPooling:
     # -- the second round -----------------------------------------------------------------------------
 
     def suggest_pools(
-        self, posterior: Any, n_tests: int, max_pool_size: int | None = None
+        self, posterior: ArrayLike, n_tests: int, max_pool_size: int | None = None
     ) -> list[NDArray[np.int64]]:
         """Return pools for a second round, of the samples whose state is the most uncertain.
 

@@ -6,11 +6,12 @@ import math
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.inputs.arrays import check_array
 from ...lsh.support.backend import backend_of
 from ...lsh.support.checks import check_flag, check_int, check_real
+from ...lsh.support.types import RowsLike
 from ..kernels import bloom_signatures
 from .neighbourhoods import PAIRS_BLOCK, Neighbourhoods
 
@@ -156,7 +157,7 @@ class BloomSignatures(Neighbourhoods):
 
     # -- edges ----------------------------------------------------------------------------------------
 
-    def update(self, edges: Any) -> Self:
+    def update(self, edges: RowsLike) -> Self:
         """Add edges.
 
         Parameters
@@ -178,7 +179,7 @@ class BloomSignatures(Neighbourhoods):
             raise ValueError(f"n_hops must be 1 to add edges, got {self.n_hops}; use propagate")
         return self._take_in({"edges": edges})
 
-    def propagate(self, edges: Any) -> Self:
+    def propagate(self, edges: RowsLike) -> Self:
         """Return signatures of one more hop: the union of those of each node and of its neighbours.
 
         Parameters
@@ -220,7 +221,7 @@ class BloomSignatures(Neighbourhoods):
 
     # -- estimates ------------------------------------------------------------------------------------
 
-    def cardinality(self, u: Any = None) -> NDArray[np.float64]:
+    def cardinality(self, u: ArrayLike | None = None) -> NDArray[np.float64]:
         """Return the estimated sizes of neighbourhoods; for n_hops = 1 these are the numbers of neighbours.
 
         Parameters
@@ -250,7 +251,7 @@ class BloomSignatures(Neighbourhoods):
         self._check_room(ones, "nodes")
         return self._sizes[ones]
 
-    def common_neighbors(self, u: Any, v: Any) -> NDArray[np.float64]:
+    def common_neighbors(self, u: ArrayLike, v: ArrayLike) -> NDArray[np.float64]:
         """Return the estimated number of nodes in both neighbourhoods, for each pair.
 
         Parameters
@@ -281,7 +282,7 @@ class BloomSignatures(Neighbourhoods):
         """
         return self._overlaps(self._counts(u, v))[2]
 
-    def jaccard(self, u: Any, v: Any) -> NDArray[np.float64]:
+    def jaccard(self, u: ArrayLike, v: ArrayLike) -> NDArray[np.float64]:
         """Return the estimated share of common nodes in the union of neighbourhoods; 0 if both are empty.
 
         Parameters
@@ -301,7 +302,7 @@ class BloomSignatures(Neighbourhoods):
         size_u, size_v, shared = self._overlaps(self._counts(u, v))
         return _ratio(shared, size_u + size_v - shared)
 
-    def adamic_adar(self, u: Any, v: Any) -> NDArray[np.float64]:
+    def adamic_adar(self, u: ArrayLike, v: ArrayLike) -> NDArray[np.float64]:
         """Return the estimated sum of 1 / log(degree) over the common neighbours.
 
         Parameters
@@ -331,7 +332,7 @@ class BloomSignatures(Neighbourhoods):
         """
         return self._weighted(u, v)[:, 0]
 
-    def resource_allocation(self, u: Any, v: Any) -> NDArray[np.float64]:
+    def resource_allocation(self, u: ArrayLike, v: ArrayLike) -> NDArray[np.float64]:
         """Return the estimated sum of 1 / degree over the common neighbours; see `adamic_adar`.
 
         Parameters
@@ -391,7 +392,7 @@ class BloomSignatures(Neighbourhoods):
     )  # fmt: skip
     wider_feature_names = ("near_far", "far_near", "far_far", "far_jaccard")
 
-    def link_features(self, pairs: Any, wider: Self | None = None) -> NDArray[np.float32]:
+    def link_features(self, pairs: ArrayLike, wider: Self | None = None) -> NDArray[np.float32]:
         """Return all estimates for pairs of nodes, as features for a classifier of links.
 
         Parameters

@@ -16,6 +16,7 @@ from ...lsh.support.backend import backend_of, device_of
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.lazy import lazy
 from ...lsh.support.threads import get_num_threads, map_blocks
+from ...lsh.support.types import RowsLike
 from ..core.base import MergeableSketch
 from ..core.state import StateSpec
 
@@ -152,12 +153,12 @@ class MinHashSketch(MergeableSketch):
 
     @lazy
     def family(self) -> MinHash:
-        """The family of the signatures."""
+        """Return the family of the signatures."""
         return MinHash(self.n_hashes, scheme="one-permutation", seed=self.seed)
 
     # -- updates ----------------------------------------------------------------------------------
 
-    def update(self, tokens: Any, sets: Any = None) -> Self:
+    def update(self, tokens: ArrayLike, sets: RowsLike | None = None) -> Self:
         """Take in a batch of tokens.
 
         Parameters

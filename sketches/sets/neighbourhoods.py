@@ -121,7 +121,7 @@ class Neighbourhoods(MergeableSketch):
 
     @lazy
     def _size_table(self) -> NDArray[np.float64]:
-        """The estimated size of a set for each number of set bits; a full one counts as one bit less."""
+        """Return the estimated size of a set for each number of set bits; a full one counts one bit less."""
         ones = np.minimum(np.arange(self.n_bits + 1), self.n_bits - 1)
         return -self.n_bits * np.log1p(-ones / self.n_bits)
 

@@ -14,6 +14,7 @@ from ...errors import IncompatibleSketchError
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.configured import differing_field
 from ...lsh.support.progress import progress_bar
+from ...lsh.support.types import ArrayLike, KeysLike
 from ..coding.value_counts import ValueCounts, count_words
 from ..core.guard import Guarded, changing, locked, uninterrupted
 from .batch import read_batch
@@ -102,7 +103,7 @@ class StaticFunctionBuilder(Guarded):
         """Number of gathered keys."""
         return self.gathered.store.n_records
 
-    def update(self, keys: Any, values: Any) -> Self:
+    def update(self, keys: KeysLike, values: ArrayLike) -> Self:
         """Add a batch.
 
         Parameters

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from ...lsh.support.types import KeyLike, KeysLike
 from .batch import read_batch
 from .blueprint import build_map
 from .map import StaticMap
@@ -92,8 +93,8 @@ class StaticFunction(StaticMap):
 
     def __init__(
         self,
-        keys: Any,
-        values: Any,
+        keys: KeysLike,
+        values: ArrayLike,
         *,
         seed: int = 0,
         key_check_bits: int = 0,
@@ -103,7 +104,7 @@ class StaticFunction(StaticMap):
         batch = read_batch(keys, values, precision=precision)
         self._set(*build_map(batch, seed, key_check_bits, progress))
 
-    def lookup(self, keys: Any, missing: Any = None) -> NDArray[Any]:
+    def lookup(self, keys: KeysLike, missing: ArrayLike | None = None) -> NDArray[Any]:
         """Return the values of a batch of keys.
 
         Parameters
@@ -134,7 +135,7 @@ class StaticFunction(StaticMap):
         """
         return self._look_up(keys, missing)[:, 0]
 
-    def __getitem__(self, key: Any) -> Any:
+    def __getitem__(self, key: KeyLike) -> Any:
         """Return the value of one key, in about 12 microseconds; KeyError if check bits find it absent."""
         value = self._get(key)[0]
         return value.item() if hasattr(value, "item") and self._kind.dtype == "object" else value

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_int
 from ...lsh.support.lazy import lazy
+from ...lsh.support.types import KeysLike
 from ..coding.codebook import ARRAYS, Codebook
 from ..kernels import static
 from .column import CHECK_PURPOSE, Column, check_column_config, ribbons_of
@@ -93,7 +94,7 @@ class StaticMap(StaticStructure):
 
     # -- reading --------------------------------------------------------------------------------------
 
-    def contains(self, keys: Any) -> NDArray[np.bool_]:
+    def contains(self, keys: KeysLike) -> NDArray[np.bool_]:
         """Test for each key of a batch if it was present at construction, by its check bits.
 
         Parameters

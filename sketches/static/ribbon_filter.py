@@ -12,6 +12,7 @@ from ...lsh.hashing.keys import read_keys
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.progress import progress_bar
+from ...lsh.support.types import KeysLike
 from .column import solve_filter
 from .ribbon import Ribbon, Shard, Solved, stored_arrays
 from .shards import number_of_shards, order_records, solve_shards
@@ -79,7 +80,9 @@ class RibbonFilter(StaticStructure):
 
     n_bits: int
 
-    def __init__(self, keys: Any, error_rate: float = 0.01, *, seed: int = 0, progress: bool = True) -> None:
+    def __init__(
+        self, keys: KeysLike, error_rate: float = 0.01, *, seed: int = 0, progress: bool = True
+    ) -> None:
         error_rate = check_real("error_rate", error_rate, 0.0, 1.0)
         seed = check_int("seed", seed, 0, (1 << 64) - 1)
         refuse_gpu("building a RibbonFilter", keys)
@@ -108,7 +111,7 @@ class RibbonFilter(StaticStructure):
         """Rate of false positives among absent keys; 0 if the set is empty."""
         return pass_rate(self.n_keys, self.n_bits)
 
-    def contains(self, keys: Any) -> NDArray[np.bool_]:
+    def contains(self, keys: KeysLike) -> NDArray[np.bool_]:
         """Test for each key of a batch if it is in the set.
 
         Parameters

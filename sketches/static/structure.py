@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ...lsh.hashing.keys import HASH_COLLISION, read_keys
 from ...lsh.support.backend import device_of
 from ...lsh.support.lazy import lazy
+from ...lsh.support.types import Device, KeyLike, KeysLike
 from ..core.state import Arrays, State
 from ..core.stored import Stored
 from ..kernels import static
@@ -130,7 +131,7 @@ class StaticStructure(Stored):
 
     # -- devices --------------------------------------------------------------------------------------
 
-    def to(self, device: str) -> Self:
+    def to(self, device: Device) -> Self:
         """Return the structure on a device: look-ups take arrays of keys there, and return arrays there.
 
         Parameters
@@ -187,11 +188,11 @@ class StaticStructure(Stored):
             raise TypeError(f"keys must be {names[self.key_kind]} as at construction, got {names[read.kind]}")
         return read.hashes(self.seed)
 
-    def contains(self, keys: Any) -> NDArray[np.bool_]:
+    def contains(self, keys: KeysLike) -> NDArray[np.bool_]:
         """Test for each key of a batch if it was present at construction."""
         raise NotImplementedError
 
-    def __contains__(self, key: Any) -> bool:
+    def __contains__(self, key: KeyLike) -> bool:
         """Test if one key was present, as `contains` does."""
         return bool(self.contains([key])[0])
 

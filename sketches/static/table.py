@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from ...lsh.support.types import KeyLike, KeysLike, RowsLike
 from .batch import read_batch
 from .blueprint import build_map
 from .map import MAX_COLUMNS, StaticMap
@@ -57,8 +58,8 @@ class StaticTable(StaticMap):
 
     def __init__(
         self,
-        keys: Any,
-        rows: Any,
+        keys: KeysLike,
+        rows: RowsLike,
         *,
         seed: int = 0,
         key_check_bits: int = 0,
@@ -77,7 +78,7 @@ class StaticTable(StaticMap):
         """Number of values in a row."""
         return len(self._column_configs)
 
-    def lookup(self, keys: Any, missing: Any = None) -> NDArray[Any]:
+    def lookup(self, keys: KeysLike, missing: ArrayLike | None = None) -> NDArray[Any]:
         """Return the rows of a batch of keys.
 
         Parameters
@@ -106,7 +107,7 @@ class StaticTable(StaticMap):
         """
         return self._look_up(keys, missing)
 
-    def __getitem__(self, key: Any) -> NDArray[Any]:
+    def __getitem__(self, key: KeyLike) -> NDArray[Any]:
         """Return the row of one key; raise KeyError if the check bits find it absent."""
         return self._get(key)
 

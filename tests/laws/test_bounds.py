@@ -129,6 +129,7 @@ def test_codes_of_a_users_family_are_looked_at(lie: str, error: type[Exception],
 
 
 @pytest.mark.skipif("NUMBA_BOUNDSCHECK" in os.environ, reason="this is that run")
+@pytest.mark.slow
 def test_nothing_is_written_beside_an_array(tmp_path: Path) -> None:
     environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
     command = [sys.executable, "-c", "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))"]

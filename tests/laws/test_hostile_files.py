@@ -269,6 +269,7 @@ for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
 # -- using what loads -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_loads_is_used_within_the_means_of_its_file() -> None:
     """Numbers and arrays of every class are forged; every method of the objects that load is called."""
     command = [sys.executable, TESTS / "helpers" / "forged_uses.py"]

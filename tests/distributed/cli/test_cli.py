@@ -267,6 +267,7 @@ def test_readable():
 
 
 @needs_mpi
+@pytest.mark.slow
 def test_dedup_over_ranks(run, corpus):
     """Every number of ranks writes the same bytes, in real processes."""
     for i in range(40):
@@ -455,6 +456,7 @@ def test_help_imports_little():
 
 
 @needs_mpi
+@pytest.mark.slow
 def test_errors_over_ranks(corpus):
     """One message and exit code 2 come out, whether rank 0 or every rank finds the error."""
     write("bad/latin1.txt", b"\xff")
@@ -471,6 +473,7 @@ def test_errors_over_ranks(corpus):
 
 
 @needs_mpi
+@pytest.mark.slow
 def test_an_error_on_one_rank_only():
     """Only the rank that reads a damaged Parquet file can see the damage."""
     pa = pytest.importorskip("pyarrow")
@@ -581,6 +584,7 @@ def test_merge(run, sketches):
 
 
 @needs_mpi
+@pytest.mark.slow
 def test_merge_over_ranks(run, sketches):
     run("merge", *FILES, "-o", "all1")
     for n_ranks in (2, 3, 4):

@@ -96,6 +96,7 @@ def test_svmlight_without_the_last_features(capsys):
 
 
 @needs_mpi
+@pytest.mark.slow
 def test_any_number_of_ranks_gives_the_same(capsys):
     for name in ("x.npy", "s.svm"):
         run(capsys, "index", "build", name, "-o", "1.index", *SETTINGS)

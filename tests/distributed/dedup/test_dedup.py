@@ -72,6 +72,7 @@ def sets(files: list[bytes]) -> list[set[int]]:
 
 
 @pytest.mark.parametrize("threshold", [0.5, 0.7, 0.9])
+@pytest.mark.slow
 def test_pairs_of_real_files_against_brute_force(
     files: list[bytes], sets: list[set[int]], threshold: float
 ) -> None:

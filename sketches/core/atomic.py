@@ -1,4 +1,4 @@
-"""Files that are replaced whole or not at all."""
+"""Replace files as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from pathlib import Path
 __all__ = ["atomic_write"]
 
 _PREFIX, _SUFFIX = ".mergesketch-", ".tmp"
-#: Seconds after which a temporary file of another machine is taken for one that a killed process has left.
+#: Seconds after which a temporary file of another machine is assumed to belong to a killed process.
 _LEFT_BEHIND = 86_400.0
-#: The least share of the time that is not spent looking for such files.
+#: Least ratio of the time between searches for such files to the time of a search.
 _IDLE = 20.0
-#: When to look next into a folder: looking takes long where there are many files.
+#: The next time to look into each folder, because looking takes long if there are many files.
 _next_look: dict[Path, float] = {}
 
 
 def _fsync_folder(folder: Path) -> None:
-    # A rename is durable once its folder is; some file systems have no such operation.
+    # A rename is durable after its folder is synchronised. Some file systems do not support that.
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError:
@@ -40,7 +40,7 @@ def _fsync_folder(folder: Path) -> None:
 
 @cache
 def _machine() -> str:
-    """Return what identifies the running kernel, under which the locks of files hold."""
+    """Return an identifier of the running kernel, whose processes respect each other's locks of files."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().replace("-", "")[:8]
     except OSError:
@@ -48,7 +48,7 @@ def _machine() -> str:
 
 
 def _lock(descriptor: int) -> bool:
-    """Tell whether the file is ours alone now, until it is closed; a process that is killed closes it."""
+    """Try to lock a file until it is closed, as it is when its process ends; return the success."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -69,7 +69,7 @@ def _create(folder: Path, mode: int) -> tuple[Path, int]:
 
 
 def _remove_left_behind(folder: Path) -> None:
-    """Remove the temporary files of processes that were killed. Other processes have theirs locked."""
+    """Remove the temporary files of killed processes. Running processes have locked theirs."""
     start = time.monotonic()
     if start < _next_look.get(folder, start):
         return
@@ -98,7 +98,7 @@ def _remove_unless_used(entry: os.DirEntry[str]) -> None:
 
 @contextmanager
 def _named(path: str) -> Iterator[None]:
-    """Let errors name the file at `path`, where they name the temporary file or, for a full disk, none."""
+    """Make errors name the file at `path` if they name the temporary file, or none, as for a full disk."""
     try:
         yield
     except OSError as error:
@@ -116,7 +116,7 @@ def atomic_write(path: str | PathLike[str]) -> Iterator[Path]:
 
     A file that exists keeps its permissions, and the temporary file has them too; otherwise the permissions
     are those of any new file. If `path` is a symbolic link, the file that it points to is replaced, not the
-    link. A folder, a pipe or a device is refused, for a rename would put a file in its place. A process that
+    link. A folder, a pipe or a device is refused, because a rename would replace it by a file. A process that
     is killed leaves its temporary file, until another process writes a file into the folder.
     """
     name = os.fsdecode(path)
@@ -131,7 +131,7 @@ def atomic_write(path: str | PathLike[str]) -> Iterator[Path]:
         temporary, descriptor = _create(target.parent, 0o600 if replaced else 0o666)
         try:
             if replaced:
-                # Nobody may read the new file who could not read the old one.
+                # A user who could not read the old file must not be able to read the new one.
                 os.fchmod(descriptor, target.stat().st_mode & 0o777 | 0o600)
             yield temporary
             if target.exists():
@@ -141,7 +141,7 @@ def atomic_write(path: str | PathLike[str]) -> Iterator[Path]:
             temporary.replace(target)
             _fsync_folder(target.parent)
         finally:
-            # An error here, on a file system that has become read-only for example, would hide the first.
+            # An error here would hide the first one, for example if the file system has become read-only.
             with suppress(OSError):
                 temporary.unlink()
             os.close(descriptor)

@@ -53,7 +53,7 @@ def check_total(arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 class KeyBatch(NamedTuple):
-    """A batch of keys and how often each counts."""
+    """A batch of keys and the weight of each."""
 
     keys: Keys
     hashes: NDArray[np.uint64]

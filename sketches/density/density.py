@@ -31,7 +31,7 @@ _INTEGRAL_ERROR = 0.05
 
 
 class _Batch(NamedTuple):
-    """Checked rows and how often each counts."""
+    """Checked rows and the weight of each."""
 
     rows: NDArray[np.float64]
     #: Empty if each row counts once.

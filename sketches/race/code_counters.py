@@ -1,4 +1,4 @@
-"""Counters that codes of a hash family point to, and how rows are added to them."""
+"""Counters that codes of a hash family point to, and the addition of rows to them."""
 
 from __future__ import annotations
 

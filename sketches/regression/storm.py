@@ -270,13 +270,13 @@ class StormSketch(MergeableSketch):
         """Return the sign bits of the rows [start, stop), shape (stop - start, n_frames)."""
         extension = Extension(self.max_norm, self.n_features, self.n_features + 1)
         out = backend.xp.empty((stop - start, self.n_frames), np.uint32)
-        how = (*self._vectors, self.n_frames)
+        arguments = (*self._vectors, self.n_frames)
         norms, kernels = backend.xp.empty(rows.n), backend.kernels(projection)
 
         def run(first: int, last: int) -> None:
             for left, right, part in extended_blocks(rows, extension, first + start, last + start, norms):
                 kernel = kernels.project_signs_dense if part.form == "dense" else kernels.project_signs_csr
-                kernel(*part.arrays, *how, 0, right - left, out[left - start : right - start])
+                kernel(*part.arrays, *arguments, 0, right - left, out[left - start : right - start])
 
         backend.map_blocks(run, stop - start, max(64, -(-(stop - start) // (4 * get_num_threads()))))
         return out

@@ -79,7 +79,7 @@ def sort_nearest(first, size, k, ids, distances):
 
 @helper(forceinline=True)
 def is_less_frequent(count, slot, other_count, other_slot):
-    """Tell whether an entry is worse than another: it has the lower count, or an equal one and the larger id."""
+    """Tell whether an entry is worse: it has the lower count, or an equal count and the larger id."""
     return count < other_count or (count == other_count and slot > other_slot)
 
 

@@ -772,7 +772,7 @@ def corpus():
 
 
 def test_any_number_of_ranks_reads_the_same(corpus):
-    pytest.importorskip("mpi4py")  # not its MPI, which would start in the process of the tests
+    pytest.importorskip("mpi4py.MPI")
     alone = DocumentSource(corpus, chunk_bytes=500)
     expected = documents(alone)
     summary = alone.finish()

@@ -14,7 +14,7 @@ from mergesketch.distributed.kernels import top_cells
 from mergesketch.errors import DistributedError, SketchFormatError
 from mergesketch.lsh import SignedRandomProjection
 from naive.distributed_index import top_by_collisions, vote
-from naive.words import mix64
+from naive.words import mix13
 from ranks import Ranks, needs_mpi
 from toy_family import ToyFamily
 
@@ -435,7 +435,7 @@ def test_votes_in_cells_equal_the_slow_way() -> None:
         return slots, seen, codes
 
     def place(slot: int, row: int) -> int:
-        return mix64(slot ^ int(keys[row])) % width
+        return mix13(slot ^ int(keys[row])) % width
 
     pairs, slow_pairs = [], []
     for seed in (1, 2):

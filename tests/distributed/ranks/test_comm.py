@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,13 @@ def test_collectives(ranks: Ranks, n_ranks: int) -> None:
     assert ran.stdout == ["done\n"] * n_ranks
 
 
+@pytest.fixture
+def without_mpi(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide the MPI that another test may have started in this process."""
+    monkeypatch.delitem(sys.modules, "mpi4py.MPI", raising=False)
+
+
+@pytest.mark.usefixtures("without_mpi")
 def test_one_process() -> None:
     comm = communicator()
     assert (comm.rank, comm.size, comm.mpi) == (0, 1, None)
@@ -342,6 +350,7 @@ def test_run_main_in_one_process(capsys: pytest.CaptureFixture[str]) -> None:
         run_main(raising(SystemExit(3)))
 
 
+@pytest.mark.usefixtures("without_mpi")
 def test_run_main_handles_signals_and_puts_the_handlers_back(capsys: pytest.CaptureFixture[str]) -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):

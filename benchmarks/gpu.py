@@ -199,10 +199,10 @@ def timed(cupy: Any, function: Callable[[], Any], repeats: int = 7) -> float:
     return seconds(once, repeats=repeats, warmups=2)
 
 
-def measure(cupy: Any, scale: float, least: int = 256) -> list[dict[str, Any]]:
-    """Return a row for each job."""
+def measure(cupy: Any, scale: float, least: int = 256) -> Iterator[dict[str, Any]]:
+    """Yield a row for a copy, then one for each job."""
     measured = bandwidth(cupy, max(1 << 16, int(scale * (1 << 31))))
-    rows = []
+    yield {"job": "copy", "GB/s": measured / 1e9}
     for job in jobs(scale, least):
         there = timed(cupy, job.prepare(tuple(cupy.asarray(a) for a in job.arrays), "gpu"))
         cut = [a[: max(1, job.cpu_items)] for a in job.arrays]
@@ -211,19 +211,15 @@ def measure(cupy: Any, scale: float, least: int = 256) -> list[dict[str, Any]]:
             cut[0] = job.arrays[0][: cut[1][-1]]
         here = seconds(job.prepare(tuple(cut), "cpu"), repeats=3, warmups=1)
         rate = job.items / there
-        rows.append(
-            {
-                "job": job.name,
-                "items": job.items,
-                "ms": 1e3 * there,
-                "items/s": rate,
-                "GB/s": job.n_bytes / there / 1e9,
-                "% of a copy's bandwidth": 100 * job.n_bytes / there / measured,
-                "times all CPU cores": rate / (job.cpu_items / here),
-            }
-        )
-        show("", rows[-1:])
-    return [{"job": "copy", "GB/s": measured / 1e9}, *rows]
+        yield {
+            "job": job.name,
+            "items": job.items,
+            "ms": 1e3 * there,
+            "items/s": rate,
+            "GB/s": job.n_bytes / there / 1e9,
+            "% of a copy's bandwidth": 100 * job.n_bytes / there / measured,
+            "times all CPU cores": rate / (job.cpu_items / here),
+        }
 
 
 def main() -> int:
@@ -241,9 +237,13 @@ def main() -> int:
         return 2
     name = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.runtime.getDevice())["name"].decode()
     start = time.perf_counter()
-    rows = measure(cupy, arguments.scale)
+    rows = []
+    for row in measure(cupy, arguments.scale):
+        rows.append({**row, "device": name})
+        show("", [row])
+        # A run that stops early keeps what it has measured.
+        write(arguments.json, rows)
     show(f"{name}, {time.perf_counter() - start:.0f} s", rows[1:])
-    write(arguments.json, [{**row, "device": name} for row in rows])
     return 0
 
 

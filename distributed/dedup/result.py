@@ -12,7 +12,7 @@ __all__ = ["Deduplication"]
 
 @dataclass
 class Deduplication:
-    """The near-duplicates that `deduplicate` has found.
+    """Contain the near-duplicates that `deduplicate` has found.
 
     Attributes
     ----------

@@ -27,7 +27,7 @@ ROUND_BYTES = 64 << 20
 
 
 class DistributedIndex:
-    """An `LSHIndex` whose rows are spread over MPI ranks; all ranks answer queries together.
+    """Find approximate nearest neighbours (ANN) among rows that are spread over MPI ranks.
 
     Every method is collective: all ranks call it. Without MPI, or on one rank, the class works as an
     `LSHIndex` does, and mpi4py is not needed.

@@ -37,7 +37,7 @@ _PROBES_BLOCK = 1 << 12
 
 
 class CrossPolytope(HashFamily):
-    """Hash functions of vectors that collide more often the smaller the angle is, more sharply than signs.
+    """Hash vectors by angle (cosine similarity), for nearest neighbours: sharper than signs of projections.
 
     Parameters
     ----------

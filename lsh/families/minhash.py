@@ -33,7 +33,7 @@ _BLOCK_VALUES = {"cpu": 1 << 15, "gpu": 1 << 27}
 
 
 class MinHash(HashFamily):
-    """Hash functions of sets that collide with the probability of their Jaccard similarity.
+    """Hash sets so that two sets share a code with the probability of their Jaccard similarity.
 
     Parameters
     ----------

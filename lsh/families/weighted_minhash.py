@@ -28,7 +28,7 @@ _BLOCK_VALUES = {"cpu": 1 << 21, "gpu": 1 << 26}
 
 
 class WeightedMinHash(HashFamily):
-    """Hash functions of rows of weights; their collision probability is the weighted Jaccard similarity.
+    """Hash rows of weights: two rows share a code with the probability of their weighted Jaccard similarity.
 
     Parameters
     ----------

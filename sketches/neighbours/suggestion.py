@@ -43,7 +43,7 @@ _NARROW = 0.02
 
 @dataclass(frozen=True)
 class Suggestion:
-    """The parameters of an index and its predicted properties, which `suggest` returns."""
+    """Contain the parameters of an index and its predicted properties, as `suggest` returns them."""
 
     metric: str
     #: Number of tables, L.

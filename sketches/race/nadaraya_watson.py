@@ -52,7 +52,7 @@ class _Batch(NamedTuple):
 
 
 class NadarayaWatsonSketch(MergeableSketch):
-    """Kernel regression in one pass: predictions are kernel-weighted means of the targets seen so far.
+    """Predict numbers by kernel regression in one pass: the kernel-weighted mean of the targets seen so far.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ class NadarayaWatsonSketch(MergeableSketch):
     def update(
         self, X: RowsLike, y: ArrayLike, weights: ArrayLike | None = None, time: ArrayLike | None = None
     ) -> Self:
-        """Take in a batch of rows and their targets.
+        """Add a batch of rows and their targets.
 
         Parameters
         ----------

@@ -24,7 +24,7 @@ __all__ = ["PrivateClassifier", "private_classifier"]
 
 
 class PrivateClassifier(PrivateTask):
-    """A classifier from noisy counters of the classes, as `private_classifier` makes it.
+    """Classify rows by noisy counters (differential privacy), as `private_classifier` makes them.
 
     Parameters
     ----------

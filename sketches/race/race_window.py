@@ -45,7 +45,7 @@ class _Batch(NamedTuple):
 
 
 class RaceWindow(KernelQueries, MergeableSketch):
-    """Kernel sums over the rows of the last panes: hours, days, or any numbered stretches of a stream.
+    """Estimate kernel densities over a sliding window: the last panes of a stream, such as hours or days.
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ class RaceWindow(KernelQueries, MergeableSketch):
         return np.arange(newest + 1, min(later, newest + self.n_panes) + 1) % self.n_panes
 
     def update(self, X: RowsLike, weights: ArrayLike | None = None, pane: ArrayLike | None = None) -> Self:
-        """Take in a batch of rows.
+        """Add a batch of rows.
 
         Parameters
         ----------

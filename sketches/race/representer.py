@@ -27,7 +27,7 @@ _LEFT_OVER = 0.3
 
 
 class RepresenterSketch(Race):
-    """A function of rows with one value for each output, kept as a weighted RACE.
+    """Store the outputs of a trained model in counters, and estimate them for any row.
 
     Parameters
     ----------

@@ -46,7 +46,7 @@ class _Batch(NamedTuple):
 
 
 class StormSketch(MergeableSketch):
-    """The second moments of rows, estimated from counters that add.
+    """Estimate the second moments of rows, for linear models, from integer counters that add.
 
     Parameters
     ----------
@@ -185,7 +185,7 @@ class StormSketch(MergeableSketch):
     # -- updates ----------------------------------------------------------------------------------
 
     def update(self, X: RowsLike) -> Self:
-        """Take in a batch of rows.
+        """Add a batch of rows.
 
         Parameters
         ----------

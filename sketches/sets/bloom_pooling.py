@@ -32,7 +32,7 @@ _SMALL = 1000
 
 
 class Decoded(NamedTuple):
-    """The result of decoding the outcomes of all tests.
+    """Contain the result of decoding the outcomes of all tests.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class Decoded(NamedTuple):
 
 
 class BloomPooling:
-    """A design of pools for group testing, and decoders of its outcomes.
+    """Design pools for group testing, and decode the outcomes of the tests.
 
     Samples are distributed over pools as keys over the partitions of a Bloom filter. The tests have k
     partitions, and in each a random permutation of the samples is distributed round-robin. So every sample is

@@ -16,7 +16,7 @@ __all__ = ["StaticFunction"]
 
 
 class StaticFunction(StaticMap):
-    """An immutable map from keys to values that stores no keys: it takes about the entropy of the values.
+    """Compress a read-only lookup table (dictionary): it stores no keys, and values in about their entropy.
 
     Parameters
     ----------

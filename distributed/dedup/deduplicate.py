@@ -45,7 +45,7 @@ class _Stages:
 def memory_per_rank(
     n_documents: int, n_ranks: int = 1, n_hashes: int = 128, *, batch_bytes: int = 16 << 20
 ) -> int:
-    """Return the bytes that a rank of `deduplicate` needs, besides the interpreter and its libraries.
+    """Return the bytes that a rank of `deduplicate` needs, without the interpreter and its libraries.
 
     Parameters
     ----------

@@ -200,7 +200,7 @@ class BitSampling(HashFamily):
         return self._codes(self._read(X), flips)[:, :, 0]
 
     def probe(self, Q: RowsLike, n_probes: int) -> NDArray[np.uint32]:
-        """Return the codes of the `n_probes` buckets of each hash that are likeliest to contain neighbours.
+        """Return the codes of the `n_probes` buckets of each hash that most likely contain neighbours.
 
         Parameters
         ----------

@@ -202,7 +202,7 @@ class InnerProduct(HashFamily):
         return self._encode(self._read(Q, "Q"), "Q", self._srp.hash)
 
     def probe(self, Q: RowsLike, n_probes: int) -> NDArray[np.uint32]:
-        """Return the codes of the buckets that are likeliest to contain rows of the largest inner products.
+        """Return the codes of the buckets that most likely contain rows of the largest inner products.
 
         Parameters
         ----------
@@ -213,7 +213,7 @@ class InnerProduct(HashFamily):
         Returns
         -------
         ndarray of shape (n, n_hashes, n_probes), uint32
-            The likeliest bucket comes first: ``probe(Q, n)[:, :, 0]`` equals ``hash_query(Q)``.
+            The most likely bucket is first: ``probe(Q, n)[:, :, 0]`` equals ``hash_query(Q)``.
 
         Raises
         ------

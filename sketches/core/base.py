@@ -338,7 +338,7 @@ class MergeableSketch(Stored):
         return self.copy().merge(other)
 
     def subtract(self, other: Self) -> Self:
-        """Take another sketch's data out again, in place; for sketches whose arrays are all sums.
+        """Subtract the data of another sketch, in place; for sketches whose arrays are all sums.
 
         Parameters
         ----------

@@ -185,7 +185,7 @@ class HeavyHitters(CountMinTable):
 
     @property
     def n_candidates(self) -> int:
-        """Number of keys that are kept beside the counters: ``ceil(2 / frequency)``."""
+        """Number of keys that are kept in addition to the counters: ``ceil(2 / frequency)``."""
         return math.ceil(2.0 / self.frequency)
 
     def _layout(self) -> dict[str, StateSpec]:

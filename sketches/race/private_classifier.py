@@ -130,7 +130,7 @@ class PrivateClassifier(PrivateTask):
         return np.asarray(np.exp(scores - scipy.special.logsumexp(scores, axis=1, keepdims=True)))
 
     def predict(self, X: RowsLike) -> NDArray[Any]:
-        """Return the likeliest class of each row.
+        """Return the most likely class of each row.
 
         Parameters
         ----------
@@ -172,7 +172,8 @@ def private_classifier(
     epsilon : float
         The budget, above 0. The model spends all of it.
     classes : sequence of str or int
-        Every class that may occur. It must be public, for the classes that do occur are private.
+        Every class that may occur. The list must be public, because the classes that occur in the data are
+        private.
     low, high : float or array of shape (features,)
         Bounds of the features. They must be public, and not the data's own least and largest values.
     family : HashFamily, optional

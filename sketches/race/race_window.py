@@ -65,11 +65,12 @@ class RaceWindow(KernelQueries, MergeableSketch):
 
     Notes
     -----
-    Each pane is a RACE of its own, and the window is the sum of the panes from ``newest - n_panes + 1`` to
-    `newest`. When a newer pane begins, the oldest is cleared. Rows of a pane that the window has left are
-    counted by `n_updates` and otherwise dropped, whether they arrive late or were there before. The state
-    depends only on the rows and their panes, not on the order of arrival. So windows over parts of a stream
-    merge exactly: of two windows, the one that is behind drops the panes that the other has dropped.
+    Each pane is a separate RACE, and the window is the sum of the panes from ``newest - n_panes + 1`` to
+    `newest`. When a newer pane begins, the oldest is cleared. If a pane is older than the window, its rows
+    are only counted by `n_updates`. This applies to rows that arrive late and to rows that were in the window
+    before. The state depends only on the rows and their panes, not on the order of arrival. So windows over
+    parts of a stream merge exactly: of two windows, the one that is behind drops the panes that the other has
+    dropped.
 
     An update costs as much as for a `Race`, and R W additions for each batch, so batches should not be small.
     A query costs as much as for a `Race`, the sum of the panes, which is kept up to date. Memory is that of

@@ -327,7 +327,7 @@ class MinHashSketch(MergeableSketch):
         -------
         ndarray of shape (n,), float64
             `intersection` over the estimated size of the left set, which may be above 1. It is not limited to
-            1, for then it would be too small on average; use ``numpy.minimum(..., 1)`` if you need that.
+            1, because it would then be too small on average. Use ``numpy.minimum(..., 1)`` if you need that.
 
         Raises
         ------

@@ -68,6 +68,7 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_favicon = "_static/favicon.svg"
 html_copy_source = False
+html_search_scorer = str(Path(__file__).parent / "_extensions" / "search_scorer.js")
 html_show_sourcelink = False
 html_show_sphinx = False
 html_theme_options = {

@@ -18,11 +18,13 @@ from sphinx.application import Sphinx
 ROW = re.compile(r"^\| (`\w+`(?:, `\w+`)*) \|(?:[^|]*\|){5} (\[[^|]*) \|[^|]*\|$", flags=re.MULTILINE)
 #: The folders whose pages explain something; pages of the reference do not need a link to one another.
 EXPLANATIONS = ("structures/", "guides/")
+#: Pages that the map does not list, because no module has their name.
+MORE = [("HashFamily", "structures/families"), ("family_from_config", "structures/families")]
 
 
 def pairs(text: str) -> list[tuple[str, str]]:
     """Return the public names in the text of the map, each with the page that explains it."""
-    found = []
+    found = [*MORE]
     for names, links in ROW.findall(text):
         for page in re.findall(r"\]\(\.\./([\w/]+)\.md\)", links):
             if page.startswith(EXPLANATIONS):

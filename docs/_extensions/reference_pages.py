@@ -91,7 +91,9 @@ def link_to_source(app, page, template, context, doctree):
     if described is not None:
         repository = app.config.html_theme_options["source_repository"]
         branch = app.config.html_theme_options["source_branch"]
-        file = Path(inspect.getsourcefile(described)).relative_to(PACKAGE).as_posix()
+        # Public classes name the module that users import them from.
+        module = import_module(getattr(described, "_defined_in", described.__module__))
+        file = Path(module.__file__).relative_to(PACKAGE).as_posix()
         context["theme_source_edit_link"] = f"{repository}edit/{branch}/{file}"
         context["theme_source_view_link"] = f"{repository}blob/{branch}/{file}"
 

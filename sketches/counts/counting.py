@@ -24,7 +24,7 @@ __all__ = ["CountMinSketch", "CountSketch"]
 
 
 class CountMinSketch(CountMinTable):
-    """Counts of keys that are never too low, and too high by a small share of all counts.
+    """Estimate counts of keys (frequencies) that are never too low, and rarely much too high.
 
     Parameters
     ----------
@@ -87,9 +87,9 @@ class CountMinSketch(CountMinTable):
         Parameters
         ----------
         relative_error : float
-            In (0, 1): a share of the total of all counts, not of the key's own count.
+            In (0, 1): a share of the total of all counts, and not of the count of the key.
         confidence : float, default 0.99
-            In (0, 1): the probability with which that holds for each key by itself.
+            In (0, 1): the probability that the bound holds, for each key separately.
         conservative : bool, default False
         seed : int, default 0
             As for the class.
@@ -170,7 +170,7 @@ class CountMinSketch(CountMinTable):
         return float(self._row_products(other).min())
 
     def subtract(self, other: Self) -> Self:
-        """Take out a part that was merged in before; see `MergeableSketch.subtract`.
+        """Subtract a part that was merged before; see `MergeableSketch.subtract`.
 
         Parameters
         ----------
@@ -184,9 +184,9 @@ class CountMinSketch(CountMinTable):
         Raises
         ------
         TypeError
-            With conservative update, for its counters are no sums over keys.
+            With conservative update, because its counters are not sums over keys.
         ValueError
-            If `other` has counted keys that this sketch has not. Nothing changes then.
+            If `other` has counted keys that this sketch has not counted. Nothing changes then.
         """
         if self.conservative:
             raise TypeError("CountMinSketch cannot subtract with conservative=True: counters are not sums")
@@ -202,7 +202,7 @@ class CountMinSketch(CountMinTable):
 
 
 class CountSketch(CountSketchTable):
-    """Counts of keys without bias, to within a small share of the counts' Euclidean norm.
+    """Estimate counts of keys (frequencies) without bias; errors cancel on average.
 
     Parameters
     ----------
@@ -220,8 +220,8 @@ class CountSketch(CountSketchTable):
 
     Notes
     -----
-    Counts may be negative, so that keys can be taken out again. The table is linear: it is the sum of its
-    keys' contributions, in any order.
+    Counts may be negative, so keys can be removed again. The table is linear: it is the sum of its keys'
+    contributions, in any order.
 
     A row's estimate is unbiased with variance at most F2 / n_buckets, where F2 is the sum of all squared
     counts. The median of the rows errs by c sqrt(F2 / n_buckets) or more only if half of the rows do, each
@@ -258,7 +258,7 @@ class CountSketch(CountSketchTable):
         relative_error : float
             In (0, 1): a share of the Euclidean norm of all counts.
         confidence : float, default 0.99
-            In (0, 1): the probability with which that holds for each key by itself.
+            In (0, 1): the probability that the bound holds, for each key separately.
         seed : int, default 0
             As for the class.
 

@@ -48,7 +48,7 @@ class _Batch(NamedTuple):
 
 
 class RaceWindow(KernelQueries, MergeableSketch):
-    """Kernel sums over the rows of the last panes: hours, days, or any numbered stretches of a stream.
+    """Estimate kernel densities over a sliding window: the last panes of a stream, such as hours or days.
 
     Parameters
     ----------
@@ -68,11 +68,12 @@ class RaceWindow(KernelQueries, MergeableSketch):
 
     Notes
     -----
-    Each pane is a RACE of its own, and the window is the sum of the panes from ``newest - n_panes + 1`` to
-    `newest`. When a newer pane begins, the oldest is cleared. Rows of a pane that the window has left are
-    counted by `n_updates` and otherwise dropped, whether they arrive late or were there before. The state
-    depends only on the rows and their panes, not on the order of arrival. So windows over parts of a stream
-    merge exactly: of two windows, the one that is behind drops the panes that the other has dropped.
+    Each pane is a separate RACE, and the window is the sum of the panes from ``newest - n_panes + 1`` to
+    `newest`. When a newer pane begins, the oldest is cleared. If a pane is older than the window, its rows
+    are only counted by `n_updates`. This applies to rows that arrive late and to rows that were in the window
+    before. The state depends only on the rows and their panes, not on the order of arrival. So windows over
+    parts of a stream merge exactly: of two windows, the one that is behind drops the panes that the other has
+    dropped.
 
     An update costs as much as for a `Race`, and R W additions for each batch, so batches should not be small.
     A query costs as much as for a `Race`, the sum of the panes, which is kept up to date. Memory is that of
@@ -183,7 +184,7 @@ class RaceWindow(KernelQueries, MergeableSketch):
         return np.arange(newest + 1, min(later, newest + self.n_panes) + 1) % self.n_panes
 
     def update(self, X: RowsLike, weights: ArrayLike | None = None, pane: ArrayLike | None = None) -> Self:
-        """Take in a batch of rows.
+        """Add a batch of rows.
 
         Parameters
         ----------

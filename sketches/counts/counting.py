@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.support.checks import check_flag, check_real
 from ...lsh.support.types import KeysLike
+from ..core.guard import locked
 from ..kernels import counting
 from .key_table import MAX_BUCKETS, CountMinTable, CountSketchTable, KeyBatch, buckets_for
 
@@ -190,10 +191,14 @@ class CountMinSketch(CountMinTable):
         if self.conservative:
             raise TypeError("CountMinSketch cannot subtract with conservative=True: counters are not sums")
         self._check_compatible(other)
-        theirs = self._on_our_device(other)._arrays
-        if bool((self._arrays["counts"] < theirs["counts"]).any()):
-            raise ValueError("other must be a part of this sketch, got counters that are larger than its own")
-        return super().subtract(other)
+        # Another thread must not subtract between the check and the change.
+        with locked(self, other), self._without_trace():
+            theirs = self._on_our_device(other)._arrays
+            if bool((self._arrays["counts"] < theirs["counts"]).any()):
+                raise ValueError(
+                    "other must be a part of this sketch, got counters that are larger than its own"
+                )
+            return super().subtract(other)
 
 
 class CountSketch(CountSketchTable):

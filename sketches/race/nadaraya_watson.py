@@ -190,9 +190,11 @@ class NadarayaWatsonSketch(MergeableSketch):
         xp = self._backend.xp
         targets, missing = self._check_targets(y, n)
         weights = xp.ones(n) if weights is None else check_real_weights("weights", weights, n)
-        columns = xp.concatenate([weights[:, None], weights[:, None] * targets], axis=1)
-        if not bool((xp.abs(columns) <= 2.0**512).all()):
-            raise ValueError("y times weights must be at most 2**512 in magnitude")
+        with np.errstate(over="ignore"):  # 2**512 times 2**512 becomes infinity.
+            columns = xp.concatenate([weights[:, None], weights[:, None] * targets], axis=1)
+        wild = columns[~(xp.abs(columns) <= 2.0**512)]
+        if wild.size:
+            raise ValueError(f"y times weights must be at most 2**512 in magnitude, got {wild[0]}")
         columns[missing] = 0.0
         period = self._scale_by_age(columns, self._check_time(time, n))
         batch = _Batch(rows, columns, sum_rows(columns), int(missing.sum()))

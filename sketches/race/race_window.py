@@ -25,6 +25,9 @@ from .race import Race, largest_weight
 
 __all__ = ["RaceWindow"]
 
+_LARGEST = int(np.iinfo(np.int64).max)
+_TOO_MANY = "the panes of a RaceWindow together count beyond 63 bits"
+
 
 class _Part(NamedTuple):
     """What a batch adds to one pane."""
@@ -278,8 +281,9 @@ class RaceWindow(KernelQueries, MergeableSketch):
 
     def _counts_of(self, place: int) -> list[NDArray[Any]]:
         """Return the counters that rows of a pane are added to: the pane's, and the sum if it is kept."""
-        if self.dtype == "float":
+        if self.dtype == "float" or not self._fits():
             # Sums of real counters are computed anew, so that they do not depend on the order of updates.
+            # Those of integers that could wrap are computed, and refused, when they are asked for.
             self._state.caches.pop("sum", None)
         kept = self._state.caches.get("sum")
         return [self._arrays["counts"][place], *([] if kept is None else [kept])]
@@ -298,10 +302,16 @@ class RaceWindow(KernelQueries, MergeableSketch):
 
     def _sum_of_panes(self) -> NDArray[Any]:
         counts = self._arrays["counts"]
-        if self.dtype == "int" and self._state.bound("counts") * self.n_panes > np.iinfo(np.int64).max:
-            raise OverflowError("the panes of a RaceWindow together count beyond 63 bits")
+        if self.dtype == "int" and not self._fits():
+            del self._state.bounds["counts"]  # It may be that of counters which have left.
+            if not self._fits():
+                raise OverflowError(_TOO_MANY)
         total: NDArray[Any] = counts.sum(axis=0, dtype=np.float64 if self.dtype == "float" else np.int64)
         return total
+
+    def _fits(self) -> bool:
+        """Tell whether no sum of integer counters over the panes can wrap."""
+        return self._state.bound("counts") * self.n_panes <= _LARGEST
 
     def race(self) -> Race:
         """Return the rows of the window as a `Race`, which later updates do not change.
@@ -309,9 +319,16 @@ class RaceWindow(KernelQueries, MergeableSketch):
         Returns
         -------
         Race
+
+        Raises
+        ------
+        OverflowError
+            If counters, or the weights in all, go beyond 63 bits over the panes together.
         """
-        race = Race(self.family, dtype=self.dtype)
-        total = self._backend.xp.asarray(np.array([self.total], race._layout()["total"].dtype))
+        race, sum_of_weights = Race(self.family, dtype=self.dtype), self.total
+        if self.dtype == "int" and abs(sum_of_weights) > _LARGEST:
+            raise OverflowError(_TOO_MANY)
+        total = self._backend.xp.asarray(np.array([sum_of_weights], race._layout()["total"].dtype))
         # A Race counts its rows. The number of rows in the window is not known, so all rows are counted.
         arrays = {"counts": self._sum.copy(), "total": total, "n_updates": self._arrays["n_updates"].copy()}
         if self.dtype == "int":

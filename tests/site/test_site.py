@@ -156,6 +156,13 @@ def test_the_site_builds_and_leads_people_to_what_they_look_for(tmp_path: Path) 
         assert code and code == shown
 
 
+def test_all_files_name_one_repository() -> None:
+    repository = re.search(r'^REPOSITORY = "(.*)"$', (DOCS / "conf.py").read_text(), flags=re.MULTILINE)[1]
+    for name in ("pyproject.toml", "CITATION.cff"):
+        for address in re.findall(r'https://github\.com/[^"\s]+', (DOCS.parent / name).read_text()):
+            assert address.startswith(repository), name
+
+
 def test_the_benchmarks_compare_with_peers_and_not_with_goals() -> None:
     assert "target" not in (DOCS / "benchmarks.md").read_text().lower()
 

@@ -24,7 +24,8 @@ def bars(axes: Axes, values: dict[str, float], ours: str, unit: str) -> None:
     colours = [OURS if name.startswith(ours) else PEER for name in values]
     axes.barh(range(len(values)), list(values.values()), color=colours, height=0.65)
     for place, value in enumerate(values.values()):
-        axes.text(value, place, f" {value:,.3g} {unit}".rstrip(), va="center")
+        end = f"{value:,.3g} {unit}".rstrip()
+        axes.annotate(end, (value, place), (4, 0), textcoords="offset points", va="center")
     axes.set_yticks(range(len(values)), list(values))
     axes.invert_yaxis()
     axes.set_xlim(0, 1.28 * max(values.values()))

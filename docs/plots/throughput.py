@@ -85,7 +85,7 @@ def main():
     axes.set_xscale("log")
     axes.set_xlim(0.15, 2000)
     places = np.arange(len(JOBS))
-    axes.vlines(1, places - 0.25, places + 0.25, color=GREY, linewidth=1)
+    axes.vlines(np.ones(len(JOBS)), places - 0.25, places + 0.25, color=GREY, linewidth=1)
     axes.set_xlabel("times as fast as the peer, one thread")
     plain_log(axes.xaxis, subs=(1,))
     save(figure, "throughput")

@@ -39,7 +39,7 @@ templates_path = ["_templates"]
 
 # Pages are read on the repository's page too: plain Markdown, links between files, and formulas in dollars.
 myst_heading_anchors = 4
-myst_enable_extensions = ["attrs_inline", "colon_fence", "dollarmath"]
+myst_enable_extensions = ["attrs_inline", "colon_fence", "dollarmath", "tasklist"]
 myst_dmath_double_inline = True
 
 autosummary_generate = True

@@ -81,7 +81,9 @@ def add_links(app: Sphinx, doctree: nodes.document) -> None:
     else:
         return
     if len(line.children) > 1 and before is not None:
-        before.parent.insert(before.parent.index(before) + 1, line)
+        # A paragraph that ends with a colon belongs to the table or the block that follows it.
+        after = 2 if before.astext().endswith(":") else 1
+        before.parent.insert(before.parent.index(before) + after, line)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

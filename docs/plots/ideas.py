@@ -210,8 +210,49 @@ def representer() -> None:
     save(axes.figure, "ideas/representer")
 
 
+def bloom_signatures() -> None:
+    """Draw the signatures of two nodes of a graph, and the bits that both have."""
+    axes = canvas(70, 20)
+    bits = {"node 0": [1, 5], "node 1": [1, 5, 6]}
+    for row, (name, found) in enumerate(bits.items()):
+        y = 4 + 5 * row
+        label(axes, 1, y + 1.5, name, BLUE, "left")
+        cells(axes, 9, y, ["1" if bit in found else "" for bit in range(8)], found, BLUE)
+        label(axes, 36, y + 1.5, f"{len(found)} bits: {len(found)} neighbours", BLUE, "left")
+    shared = sorted(set(bits["node 0"]) & set(bits["node 1"]))
+    label(axes, 1, 16, "both", GREEN, "left")
+    cells(axes, 9, 14.5, ["1" if bit in shared else "" for bit in range(8)], shared, GREEN)
+    label(axes, 36, 16, f"{len(shared)} bits: {len(shared)} common neighbours", GREEN, "left")
+    for bit, node in ((1, 3), (5, 2), (6, 4)):
+        label(axes, 10.5 + 3 * bit, 2, f"{node}")
+    label(axes, 1, 2, "bit of node", align="left")
+    save(axes.figure, "ideas/bloom_signatures")
+
+
+def static_function() -> None:
+    """Draw how one bit of a code word is read from the file."""
+    axes = canvas(66, 19)
+    solution, coefficients = [0, 1, 1, 0, 1, 0, 0, 1, 1, 1, 0, 1, 0], [1, 0, 1, 1, 0, 1, 0, 0, 1]
+    start = 3
+    window = range(start, start + len(coefficients))
+    label(axes, 1, 5, "key", BLUE, "left")
+    arrow(axes, (4.5, 5), (12, 5), BLUE)
+    label(axes, 8, 3, "hash", BLUE)
+    label(axes, 13, 5, "place in the file", BLUE, "left")
+    cells(axes, 26, 3.5, solution, list(window), BLUE)
+    arrow(axes, (2.5, 6.5), (2.5, 11), BLUE)
+    label(axes, 1, 12.5, "coefficients of the key", BLUE, "left")
+    both = [c & solution[i] for c, i in zip(coefficients, window, strict=True)]
+    cells(axes, 26 + 3 * start, 11, coefficients, [i for i, bit in enumerate(both) if bit], ORANGE)
+    kind = "odd" if sum(both) % 2 else "even"
+    text = f"{sum(both)} places have a 1 in both, an {kind} number: the next bit of the code word is {sum(both) % 2}"
+    label(axes, 1, 17, text, ORANGE, "left")
+    save(axes.figure, "ideas/static_function")
+
+
 IDEAS: tuple[Callable[[], None], ...] = (
     *(race, counting, bloom_filter, minhash_sketch, bloom_pooling, private_race, storm, representer),
+    *(bloom_signatures, static_function),
 )
 
 

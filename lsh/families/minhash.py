@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...errors import IncompatibleSketchError
-from ..family import HashFamily, RowsToCodes
+from ..family import RowsToCodes
 from ..inputs.arrays import check_array
 from ..inputs.sets import SetRows, read_sets
 from ..kernels import minhash
@@ -18,6 +18,7 @@ from ..support.configured import differing_field
 from ..support.lazy import lazy
 from ..support.random import random_uint64
 from ..support.types import RowsLike
+from .concatenation import ConcatenatedFamily
 from .jaccard import jaccard_of_sets
 from .minhash_schemes import ROUNDS, SCHEMES, choose_scheme, estimated_ns
 
@@ -32,7 +33,7 @@ _BLOCK_NS = 300_000.0
 _BLOCK_VALUES = {"cpu": 1 << 15, "gpu": 1 << 27}
 
 
-class MinHash(HashFamily):
+class MinHash(ConcatenatedFamily):
     """Hash sets so that two sets share a code with the probability of their Jaccard similarity.
 
     Parameters
@@ -128,22 +129,11 @@ class MinHash(HashFamily):
         self.power = check_int("power", power, 1, 2**20)
         if self.n_values > 2**20:
             raise ValueError(f"n_hashes * power must be at most {2**20}, got {self.n_hashes} * {self.power}")
-        self.n_buckets = check_int("n_buckets", n_buckets, 2, 2**32)
         check_choice("scheme", scheme, SCHEMES)
         expected = check_int("expected_set_size", expected_set_size, 1)
         self.scheme = choose_scheme(min(expected, 2**40), self.n_values) if scheme == "auto" else scheme
-        self.seed = check_int("seed", seed, 0, 2**64 - 1)
-        self.chance_collision = 0.0 if self._code_is_value else 1.0 / self.n_buckets
+        self._set_codes(n_buckets, 2**32 if self.power == 1 else None, seed)
         self.design_effect = _COPIES_EFFECT if self.scheme == "one-permutation" else 1.0
-
-    @property
-    def n_values(self) -> int:
-        """Number of values of a signature: ``n_hashes * power``."""
-        return self.n_hashes * self.power
-
-    @property
-    def _code_is_value(self) -> bool:
-        return self.power == 1 and self.n_buckets == 2**32
 
     @lazy
     def random_parameters(self) -> dict[str, NDArray[Any]]:
@@ -237,7 +227,7 @@ class MinHash(HashFamily):
         """
         self._check_same_signatures(family)
         values = self._check_signatures(signatures, "signatures")
-        if self._code_is_value:
+        if self._code_is_exact:
             return values.copy()
         backend = backend_of(values)
         out = backend.xp.empty((len(values), self.n_hashes), np.uint32)
@@ -268,7 +258,7 @@ class MinHash(HashFamily):
     def _coder(self, rows: SetRows) -> RowsToCodes:
         """Return what writes the codes of sets [start, stop) to ``out``, shape (stop - start, n_hashes)."""
         write_signatures, backend = self._signer(rows), rows.backend
-        if self._code_is_value:
+        if self._code_is_exact:
             return write_signatures
         keys, n_buckets = self.random_parameters["codes"], np.uint64(self.n_buckets)
         together = max(1, _BLOCK_VALUES[backend.device] // self.n_values)

@@ -11,7 +11,7 @@ import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from ..family import HashFamily
-from ..inputs.arrays import check_numbers, check_probabilities
+from ..inputs.arrays import check_numbers, check_range
 from ..inputs.rows import VectorRows, read_rows
 from ..support.backend import refuse_gpu
 from ..support.checks import check_choice, check_int, check_real
@@ -343,7 +343,8 @@ class InnerProduct(HashFamily):
         TypeError, ValueError
             If a probability is not a number or lies outside [0, 1].
         """
-        values = check_probabilities(probability)
+        refuse_gpu("distance", probability)
+        values = check_range("probability", probability, 1.0)
         cosine = np.cos(math.pi * (1.0 - values ** (1.0 / self.power)))
         return np.asarray(self.max_norm * self._query_bound * cosine)
 

@@ -51,8 +51,7 @@ def packed_rows(rows: NDArray[Any], backend: Backend) -> NDArray[np.uint8]:
     n, n_bits = rows.shape
     whole = xp.zeros((n, -(-n_bits // 8) * 8), np.bool_)
     whole[:, :n_bits] = rows
-    packed: NDArray[np.uint8] = xp.packbits(whole.reshape(-1)).reshape(n, -1)
-    return packed
+    return xp.packbits(whole.reshape(-1)).reshape(n, -1)
 
 
 class BitSampling(ConcatenatedFamily):

@@ -191,8 +191,7 @@ def kernel_sums(
 def without_chance(family: HashFamily, means: NDArray[np.float64], total: Any) -> NDArray[np.float64]:
     """Return kernel sums: mean counters of rows of that total weight, without the chance collisions."""
     chance = family.chance_collision
-    sums: NDArray[np.float64] = (means - total * chance) / (1.0 - chance)
-    return sums
+    return (means - total * chance) / (1.0 - chance)
 
 
 def counter_range(counts: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

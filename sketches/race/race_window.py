@@ -306,8 +306,7 @@ class RaceWindow(KernelQueries, MergeableSketch):
             del self._state.bounds["counts"]  # It may be that of counters which have left.
             if not self._fits():
                 raise OverflowError(_TOO_MANY)
-        total: NDArray[Any] = counts.sum(axis=0, dtype=np.float64 if self.dtype == "float" else np.int64)
-        return total
+        return counts.sum(axis=0, dtype=np.float64 if self.dtype == "float" else np.int64)
 
     def _fits(self) -> bool:
         """Tell whether no sum of integer counters over the panes can wrap."""

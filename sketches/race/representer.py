@@ -213,8 +213,7 @@ class RepresenterSketch(Race):
         TypeError, ValueError
             If the family refuses the rows.
         """
-        best: NDArray[np.int64] = self.decision_function(X).argmax(axis=1)
-        return best
+        return self.decision_function(X).argmax(axis=1)
 
     @property
     def operations_per_query(self) -> int:

@@ -466,8 +466,7 @@ class BloomFilter(MergeableSketch):
             backend.kernels(bloom).bloom_fills(ours, theirs, start, stop, fills)
             return to_host(fills)
 
-        fills: NDArray[np.int64] = np.sum(backend.map_blocks(count, self.n_blocks, _COUNTED_BLOCK), axis=0)
-        return fills
+        return np.sum(backend.map_blocks(count, self.n_blocks, _COUNTED_BLOCK), axis=0)
 
 
 def _unset(fills: NDArray[np.int64]) -> int:

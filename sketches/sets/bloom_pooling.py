@@ -263,8 +263,7 @@ class BloomPooling:
 
     def _candidates(self, read: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return which samples are in no negative pool."""
-        candidates: NDArray[np.bool_] = (self.design.T.astype(np.int64) @ (~read).astype(np.int64)) == 0
-        return candidates
+        return (self.design.T.astype(np.int64) @ (~read).astype(np.int64)) == 0
 
     def _definite(self, read: NDArray[np.bool_], candidates: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return which candidates are the only candidate in some positive pool."""

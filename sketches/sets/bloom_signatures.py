@@ -363,8 +363,7 @@ class BloomSignatures(Neighbourhoods):
             lambda start, stop: kernel(signatures, u, v, weights, start, stop, sums), u.size, PAIRS_BLOCK
         )
         shared, both = self._overlaps(counts)[2], counts[:, 2].astype(np.float64)[:, None]
-        weighted: NDArray[np.float64] = shared[:, None] * backend.xp.where(both > 0, _ratio(sums, both), mean)
-        return weighted
+        return shared[:, None] * backend.xp.where(both > 0, _ratio(sums, both), mean)
 
     def _bit_weights(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return means of 1 / log(degree) and 1 / degree over the nodes with each bit, and over all nodes.
@@ -450,8 +449,7 @@ class BloomSignatures(Neighbourhoods):
             far_u, far_v, far = wider._overlaps(wider._counts(u, v))
             far = xp.maximum(far, 0.0)
             columns += [near_far, far_near, far, _ratio(far, far_u + far_v - far)]
-        features: NDArray[np.float32] = xp.stack(columns, axis=1).astype(np.float32)
-        return features
+        return xp.stack(columns, axis=1).astype(np.float32)
 
 
 def _counting_error(n: int, n_bits: int) -> float:
@@ -467,5 +465,4 @@ def _counting_error(n: int, n_bits: int) -> float:
 def _ratio(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
     """Return a / b, and 0 where b is 0."""
     xp = backend_of(b).xp
-    quotients: NDArray[np.float64] = xp.where(b > 0, a / xp.where(b > 0, b, 1.0), 0.0)
-    return quotients
+    return xp.where(b > 0, a / xp.where(b > 0, b, 1.0), 0.0)

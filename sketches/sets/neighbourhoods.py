@@ -50,8 +50,7 @@ class Neighbourhoods(MergeableSketch):
 
     @lazy
     def _key(self) -> np.uint64:
-        key: np.uint64 = random_uint64(self.seed, "node bits", 1)[0]
-        return key
+        return random_uint64(self.seed, "node bits", 1)[0]
 
     # -- edges ------------------------------------------------------------------------------------
 
@@ -98,8 +97,7 @@ class Neighbourhoods(MergeableSketch):
         self._claim_device(name, nodes)
         array, xp = check_array(name, nodes), self._backend.xp
         if array.size == 0:
-            none: NDArray[np.int64] = xp.empty(0, dtype=np.int64)
-            return none
+            return xp.empty(0, dtype=np.int64)
         if array.dtype.kind not in "iu":
             raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
         refuse_flags(name, nodes)
@@ -109,15 +107,13 @@ class Neighbourhoods(MergeableSketch):
         if low < 0 or high >= self.n_nodes:
             wrong = low if low < 0 else high
             raise ValueError(f"{name} must lie in [0, {self.n_nodes}), got {wrong}")
-        whole: NDArray[np.int64] = xp.ascontiguousarray(array, dtype=np.int64)
-        return whole
+        return xp.ascontiguousarray(array, dtype=np.int64)
 
     # -- bits -------------------------------------------------------------------------------------
 
     @property
     def _sizes(self) -> NDArray[np.float64]:
-        sizes: NDArray[np.float64] = self._backend.constant(self._size_table)
-        return sizes
+        return self._backend.constant(self._size_table)
 
     @lazy
     def _size_table(self) -> NDArray[np.float64]:

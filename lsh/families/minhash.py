@@ -9,10 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...errors import IncompatibleSketchError
 from ..family import RowsToCodes
-from ..inputs.arrays import check_array
 from ..inputs.sets import SetRows, read_sets
 from ..kernels import minhash
-from ..support.backend import backend_of, check_one_device, refuse_gpu
+from ..support.backend import backend_of, refuse_gpu
 from ..support.checks import check_choice, check_int
 from ..support.configured import differing_field
 from ..support.lazy import lazy
@@ -21,6 +20,7 @@ from ..support.types import RowsLike
 from .concatenation import ConcatenatedFamily
 from .jaccard import jaccard_of_sets
 from .minhash_schemes import ROUNDS, SCHEMES, choose_scheme, estimated_ns
+from .signature_arrays import check_pair, check_signatures
 
 __all__ = ["MinHash"]
 
@@ -226,7 +226,7 @@ class MinHash(ConcatenatedFamily):
             If `family` makes other signatures; the message names the first setting that differs.
         """
         self._check_same_signatures(family)
-        values = self._check_signatures(signatures, "signatures")
+        values = check_signatures("signatures", signatures, "signatures", np.uint32, self.n_values)
         if self._code_is_exact:
             return values.copy()
         backend = backend_of(values)
@@ -319,10 +319,7 @@ class MinHash(ConcatenatedFamily):
         mergesketch.errors.IncompatibleSketchError: signatures differ in seed: 1 here, 2 there
         """
         self._check_same_signatures(family)
-        check_one_device("A", A, "B", B)
-        left, right = self._check_signatures(A, "A"), self._check_signatures(B, "B")
-        if left.shape != right.shape:
-            raise ValueError(f"B must have the shape of A, {left.shape}, got {right.shape}")
+        left, right = check_pair(A, B, "signatures", np.uint32, self.n_values)
         backend = backend_of(left)
         equal = backend.xp.empty(len(left), np.uint32)
         block = max(1, (1 << 20) // self.n_values)
@@ -343,14 +340,6 @@ class MinHash(ConcatenatedFamily):
         difference = differing_field(ours, theirs)
         if difference is not None:
             raise IncompatibleSketchError(f"signatures differ in {difference}")
-
-    def _check_signatures(self, values: ArrayLike, name: str) -> NDArray[np.uint32]:
-        array = check_array(name, values)
-        if array.dtype != np.uint32:
-            raise TypeError(f"{name} must be signatures of dtype uint32, got dtype {array.dtype}")
-        if array.ndim != 2 or array.shape[1] != self.n_values:
-            raise ValueError(f"{name} must have shape (n, {self.n_values}), got {array.shape}")
-        return backend_of(array).xp.ascontiguousarray(array)
 
     def collision_probability(self, distance: ArrayLike) -> NDArray[np.float64]:
         """Return ``(1 - distance) ** power``, where the distance is 1 - Jaccard similarity J.

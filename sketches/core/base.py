@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ...errors import IncompatibleSketchError
 from ...lsh.inputs.arrays import check_array
-from ...lsh.support.backend import device_of
+from ...lsh.support.backend import PLACES, device_of
 from ...lsh.support.configured import differing_field
 from ...lsh.support.lazy import lazy
 from ...lsh.support.types import Device
@@ -171,14 +171,14 @@ class MergeableSketch(Stored):
         if state.is_allocated or state.decided_by:
             if device == state.device:
                 return
-            here, there = ("on the GPU", "in main memory")[:: 1 if state.device == "gpu" else -1]
             if not state.is_allocated:
                 raise TypeError(
-                    f"{name} lies {there}, but {state.decided_by} {here}: copy one to where the other is"
+                    f"{name} lies {PLACES[device]}, but {state.decided_by} {PLACES[state.device]}: copy one "
+                    "to where the other is"
                 )
             raise TypeError(
-                f"{name} lies {there}, but the {type(self).__name__} {here}: copy the rows there, or move "
-                f'the sketch with .to("{device}")'
+                f"{name} lies {PLACES[device]}, but the {type(self).__name__} {PLACES[state.device]}: copy "
+                f'the rows there, or move the sketch with .to("{device}")'
             )
         self._check_device(device)
         state.device = device

@@ -30,7 +30,7 @@ from .key_records import (
     pack_keys,
     unpack_key,
 )
-from .key_table import KEYS_BLOCK, CountMinTable, KeyBatch, buckets_for
+from .key_table import KEYS_BLOCK, CountMinTable, KeyBatch, count_min_size
 
 __all__ = ["HeavyHitters"]
 
@@ -178,9 +178,7 @@ class HeavyHitters(CountMinTable):
         relative_error = check_real("relative_error", relative_error, 0.0, frequency / 2.0, closed=True)
         if relative_error == 0.0:
             raise ValueError("relative_error must be above 0, got 0.0")
-        confidence = check_real("confidence", confidence, 0.0, 1.0)
-        n_rows = max(1, math.ceil(-math.log1p(-confidence)))
-        n_buckets = buckets_for(relative_error, math.e / relative_error)
+        n_rows, n_buckets = count_min_size(relative_error, confidence)
         return cls(frequency, n_rows=n_rows, n_buckets=n_buckets, max_key_bytes=max_key_bytes, seed=seed)
 
     @property
@@ -238,18 +236,10 @@ class HeavyHitters(CountMinTable):
 
     def _add(self, batch: KeyBatch) -> None:
         keys, hashes, weights, _ = batch
-        undo = -weights if weights.size else self._backend.xp.full(hashes.size, -1, np.int64)
-        forms, total = self._arrays["key_forms"], self._arrays["total"]
-        before = forms.copy(), total.copy()
-        self._add_to_table(hashes, weights)
-        try:
+        with self._counted(hashes, weights, "key_forms", "total"):
             self._add_to_total(hashes.size, weights)
-            forms |= np.uint8(form_of(keys))
+            self._arrays["key_forms"] |= np.uint8(form_of(keys))
             self._note(keys, hashes, weights)
-        except BaseException:
-            forms[...], total[...] = before
-            self._add_to_table(hashes, undo)
-            raise
 
     def _check_kind(self, keys: Keys) -> None:
         """Raise TypeError for keys of another kind than those before."""

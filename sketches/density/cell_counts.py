@@ -64,19 +64,11 @@ class CellCounts(CountSketchTable):
         """Add the cells of some rows to the table, the sample and the heavy cells, all or none of them."""
         xp, r = self._backend.xp, self.n_repetitions
         repeated = xp.repeat(weights, r) if weights.size else weights
-        undo = -repeated if weights.size else xp.full(keys.size, -1, np.int64)
         numbers = (xp.arange(keys.size) % r + 1).astype(np.int32)
         sample = add_to_sample(self._backend, SAMPLE, self._arrays, (keys, numbers, cells), repeated)
-        total = self._arrays["total"]
-        before = total.copy()
-        self._add_to_table(keys, repeated)
-        try:
+        with self._counted(keys, repeated, "total"):
             self._add_to_total(keys.size // r, weights)
             self._keep_heavy_of(keys, numbers, cells)
-        except BaseException:
-            total[...] = before
-            self._add_to_table(keys, undo)
-            raise
         self._arrays.update(sample)
 
     def _threshold(self, times: int) -> int:

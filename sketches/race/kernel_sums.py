@@ -14,6 +14,7 @@ from ...lsh.support.backend import backend_of
 from ...lsh.support.checks import check_int
 from ...lsh.support.threads import map_blocks
 from ...lsh.support.types import RowsLike
+from ..core.base import MergeableSketch
 from ..core.hashed_rows import hash_block, row_blocks
 from ..kernels import code_counters
 from .code_counters import CODES_BLOCK, GROUP_CODES
@@ -33,9 +34,10 @@ __all__ = [
 _UNSEEN = -math.log(0.05) / 1.96
 
 
-class KernelQueries:
+class KernelQueries(MergeableSketch):
     """The queries of a sketch whose counters estimate kernel sums."""
 
+    _internal = True
     family: HashFamily
 
     @property
@@ -47,9 +49,10 @@ class KernelQueries:
     def _kernel_counters(self) -> NDArray[Any]:
         """Return the counters, shape (R, W) or (R, W, outputs)."""
 
-    @abstractmethod
     def _query_rows(self, Q: Any) -> Any:
         """Return queries in the form that the family hashes, checked to lie where the counters do."""
+        self._claim_device("Q", Q)
+        return Q
 
     @overload
     def query(

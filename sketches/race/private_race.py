@@ -29,7 +29,7 @@ __all__ = ["PrivateRace"]
 UNKNOWN_WEIGHT = np.iinfo(np.int64).max
 
 
-class PrivateRace(KernelQueries, MergeableSketch):
+class PrivateRace(KernelQueries):
     """Estimate kernel densities from noisy counters (differential privacy), as `Race.release` makes them.
 
     Parameters

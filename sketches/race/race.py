@@ -16,7 +16,6 @@ from ...lsh.support.backend import backend_of, sum_rows
 from ...lsh.support.checks import check_choice, check_int, check_real
 from ...lsh.support.configured import arguments_of
 from ...lsh.support.types import RowsLike
-from ..core.base import MergeableSketch
 from ..core.hashed_rows import check_family
 from ..core.state import StateSpec
 from .code_counters import add_rows, count_apart
@@ -40,7 +39,7 @@ class _Batch(NamedTuple):
     apart: NDArray[np.int64] | None = None
 
 
-class Race(KernelQueries, MergeableSketch):
+class Race(KernelQueries):
     """Estimate kernel sums and kernel densities (KDE) over all rows seen, without keeping the rows.
 
     Parameters
@@ -303,10 +302,6 @@ class Race(KernelQueries, MergeableSketch):
 
     def _kernel_counters(self) -> NDArray[Any]:
         return self._arrays["counts"]
-
-    def _query_rows(self, Q: Any) -> Any:
-        self._claim_device("Q", Q)
-        return Q
 
     def release(self, epsilon: float, *, record_weight: int = 1, check_weights: bool = True) -> PrivateRace:
         """Return a differentially private copy, which contains noisy counters and no exact ones.

@@ -14,7 +14,6 @@ from ...lsh.inputs.weights import check_real_weights, check_weights
 from ...lsh.support.backend import device_of, sum_rows
 from ...lsh.support.checks import check_choice, check_int
 from ...lsh.support.types import RowsLike
-from ..core.base import MergeableSketch
 from ..core.guard import changing
 from ..core.hashed_rows import check_family, hash_block, row_blocks
 from ..core.state import StateSpec
@@ -47,7 +46,7 @@ class _Batch(NamedTuple):
     parts: dict[int, _Part]
 
 
-class RaceWindow(KernelQueries, MergeableSketch):
+class RaceWindow(KernelQueries):
     """Estimate kernel densities over a sliding window: the last panes of a stream, such as hours or days.
 
     Parameters
@@ -336,10 +335,6 @@ class RaceWindow(KernelQueries, MergeableSketch):
 
     def _kernel_counters(self) -> NDArray[Any]:
         return self._sum
-
-    def _query_rows(self, Q: Any) -> Any:
-        self._claim_device("Q", Q)
-        return Q
 
     # -- state ------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from ..family import check_same_family
 from ..kernels import bbit_minhash
 from ..support.backend import as_array, backend_of
 from ..support.checks import check_choice, check_int
+from ..support.threads import cut_range
 from ..support.types import RowsLike
 from .minhash import MinHash
 from .signature_arrays import check_pair
@@ -126,8 +127,7 @@ class BBitMinHash(MinHash):
         def pack(start: int, stop: int) -> None:
             # All codes at once would take up to 32 times the memory of the result.
             codes = backend.xp.empty((min(together, stop - start), self.n_hashes), np.uint32)
-            for first in range(start, stop, together):
-                last = min(first + together, stop)
+            for first, last in cut_range(start, stop, together):
                 part = codes[: last - first]
                 write_codes(first, last, part)
                 pack_fields(part, self.bits, 0, last - first, out[first:last])

@@ -15,7 +15,7 @@ from ..support.backend import Backend, backend_of, refuse_gpu
 from ..support.checks import check_int
 from ..support.lazy import lazy
 from ..support.random import random_uint64
-from ..support.threads import map_blocks
+from ..support.threads import cut_range, map_blocks
 from ..support.types import RowsLike
 from .concatenation import ConcatenatedFamily
 
@@ -253,8 +253,7 @@ class BitSampling(ConcatenatedFamily):
         step = max(64, _WORDS_BLOCK[backend.device] // (self.n_hashes * n_words) & -64)
 
         def run(start: int, stop: int) -> None:
-            for left in range(start, stop, step):
-                right = min(left + step, stop)
+            for left, right in cut_range(start, stop, step):
                 packed = packed_rows(matrix[left:right], backend)
                 target = (
                     out[left:right, :, 0]

@@ -16,6 +16,7 @@ from ..kernels import cross_polytope
 from ..support.checks import check_int
 from ..support.lazy import lazy
 from ..support.random import random_uint64
+from ..support.threads import cut_range
 from ..support.types import RowsLike
 from ..tables.cross_polytope import LARGEST_LOG2_DIMENSION, collision_of_angle, collision_of_rotation
 from .angles import angles_of_rows
@@ -253,8 +254,7 @@ class CrossPolytope(ConcatenatedFamily):
 
         def write(start: int, stop: int, out: NDArray[np.uint32]) -> None:
             # Wide rows are hashed as sparse ones, a few at a time.
-            for left in range(start, stop, together):
-                right = min(left + together, stop)
+            for left, right in cut_range(start, stop, together):
                 csr = rows.cut(left, right).csr
                 sparse(*csr, scatter_keys, *arguments, 0, right - left, out[left:right])
 

@@ -16,6 +16,7 @@ from ..support.checks import check_choice, check_int
 from ..support.configured import differing_field
 from ..support.lazy import lazy
 from ..support.random import random_uint64
+from ..support.threads import cut_range
 from ..support.types import RowsLike
 from .concatenation import ConcatenatedFamily
 from .jaccard import jaccard_of_sets
@@ -266,8 +267,7 @@ class MinHash(ConcatenatedFamily):
 
         def write_codes(start: int, stop: int, out: NDArray[np.uint32]) -> None:
             values = backend.xp.empty((min(together, stop - start), self.n_values), np.uint32)
-            for first in range(start, stop, together):
-                last = min(first + together, stop)
+            for first, last in cut_range(start, stop, together):
                 part = values[: last - first]
                 write_signatures(first, last, part)
                 concatenate(part, keys, n_buckets, out[first - start : last - start])

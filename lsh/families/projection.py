@@ -12,7 +12,7 @@ from ..family import RowsToCodes
 from ..inputs.rows import VectorRows, read_rows
 from ..kernels.multiply import make_panels
 from ..support.checks import check_int
-from ..support.threads import get_num_threads
+from ..support.threads import cut_range, get_num_threads
 from ..support.types import RowsLike
 from .concatenation import ConcatenatedFamily
 
@@ -167,8 +167,7 @@ class ProjectionFamily(ConcatenatedFamily):
         together = _PROBED_ROWS if backend.device == "cpu" else max(1, _PROBED_PRODUCTS // self.n_values)
 
         def run(start: int, stop: int) -> None:
-            for left in range(start, stop, together):
-                right = min(left + together, stop)
+            for left, right in cut_range(start, stop, together):
                 probe(left, right, out[left:right])
 
         backend.map_blocks(run, rows.n, max(1, _PROBES_BLOCK // (self.n_hashes * (n_probes + self.power))))

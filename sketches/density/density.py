@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any, NamedTuple, Self
 
@@ -16,6 +15,7 @@ from ...lsh.inputs.arrays import check_array, check_dense
 from ...lsh.inputs.weights import check_weights
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_flag, check_generator, check_int, check_real
+from ...lsh.support.threads import cut_range
 from ...lsh.support.types import RowsLike
 from ..core.guard import check_interrupt
 from .cell_counts import CellCounts
@@ -245,7 +245,7 @@ class DensitySketch(CellCounts):
     def _add(self, batch: _Batch) -> None:
         n = len(batch.rows)
         with self._state.restored_on_failure() if n > self._block_size else nullcontext():
-            for start, stop in self._blocks(n):
+            for start, stop in cut_range(0, n, self._block_size):
                 cells, keys = self._grids.find_cells(self._backend, batch.rows[start:stop])
                 check_interrupt()
                 self._add_cells(cells, keys, batch.weights[start:stop])
@@ -258,10 +258,6 @@ class DensitySketch(CellCounts):
         """The number of rows that are worked on at a time."""
         return max(1, _BLOCK[self.device] // (self.n_repetitions * self.n_features))
 
-    def _blocks(self, n: int) -> Iterator[tuple[int, int]]:
-        block = self._block_size
-        return ((start, min(n, start + block)) for start in range(0, n, block))
-
     # -- answers ----------------------------------------------------------------------------------
 
     def _mean_counts(self, X: Any) -> NDArray[np.float64]:
@@ -272,7 +268,7 @@ class DensitySketch(CellCounts):
         out = backend.xp.zeros(len(rows))
         # The density is 0 too far from 0, where no row can be.
         near = grids.rows_within_reach(backend, rows)
-        for start, stop in self._blocks(near.size):
+        for start, stop in cut_range(0, near.size, self._block_size):
             places = near[start:stop]
             _, keys = grids.find_cells(backend, backend.xp.ascontiguousarray(rows[places]))
             out[places] = self._count(keys).reshape(-1, self.n_repetitions).mean(axis=1)

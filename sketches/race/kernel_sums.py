@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...lsh.family import HashFamily
 from ...lsh.support.backend import backend_of
 from ...lsh.support.checks import check_int
-from ...lsh.support.threads import map_blocks
+from ...lsh.support.threads import cut_range, map_blocks
 from ...lsh.support.types import RowsLike
 from ..core.base import MergeableSketch
 from ..core.hashed_rows import hash_block, row_blocks
@@ -167,8 +167,7 @@ def kernel_sums(
     block = max(1, GROUP_CODES // repetitions)
 
     def ask(start: int, stop: int) -> None:
-        for left in range(start, stop, block):
-            right = min(left + block, stop)
+        for left, right in cut_range(start, stop, block):
             codes = hash_block(family, family.hash_query, rows, left, right)
             fill_means(counts, codes, groups, sums[left:right], std[left:right])
 

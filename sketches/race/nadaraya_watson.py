@@ -12,7 +12,7 @@ import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.family import HashFamily
-from ...lsh.inputs.arrays import check_array
+from ...lsh.inputs.arrays import check_array, check_numbers
 from ...lsh.inputs.rows import Rows
 from ...lsh.inputs.weights import check_real_weights
 from ...lsh.support.backend import backend_of, sum_rows
@@ -223,11 +223,9 @@ class NadarayaWatsonSketch(MergeableSketch):
         arrays["n_omitted"] += batch.n_missing
 
     def _check_targets(self, y: Any, n: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        array, xp = check_array("y", y), self._backend.xp
-        if array.size and array.dtype.kind not in "fiub":
-            raise TypeError(f"y must hold real numbers, got dtype {array.dtype}")
+        array, xp = check_numbers("y", y), self._backend.xp
         missing = xp.zeros(n, np.bool_)
-        if array.dtype.kind == "f" and array.ndim and len(array) == n:
+        if array.ndim and len(array) == n:
             holes = xp.isnan(array)
             if self.nan_policy == "omit":
                 missing = holes.reshape(n, -1).any(axis=1) if n else missing

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_int
 from ...lsh.support.lazy import lazy
+from ...lsh.support.threads import cut_range
 from ...lsh.support.types import KeysLike
 from ..coding.codebook import ARRAYS, Codebook
 from ..kernels import static
@@ -161,8 +162,7 @@ class StaticMap(StaticStructure):
 
         def read(start: int, stop: int) -> None:
             room = backend.xp.empty(min(stop - start, block), dtype=np.uint64)
-            for first in range(start, stop, block):
-                last = min(stop, first + block)
+            for first, last in cut_range(start, stop, block):
                 words = room[: last - first]
                 for column, arguments in enumerate(columns):
                     look_up(hashes[first:last], *arguments, words)

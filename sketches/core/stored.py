@@ -43,7 +43,7 @@ class Stored(Guarded, Configured, ABC):
     """Base of every sketch and static structure: an object that its configuration and its arrays describe."""
 
     _stored: ClassVar[dict[str, type[Stored]]] = {}
-    #: True for a class that is only the base of others; subclasses do not inherit it.
+    #: True for a class that is only the base of others, as all with abstract methods are; not inherited.
     _internal: ClassVar[bool] = False
     #: Arrays that equal objects may differ in.
     _not_compared: ClassVar[frozenset[str]] = frozenset()
@@ -135,11 +135,15 @@ class Stored(Guarded, Configured, ABC):
             ours, theirs = self._on_cpu(), other._on_cpu()
             ours._canonicalise()
             theirs._canonicalise()
-            return all(
-                np.array_equal(array, theirs._arrays[name])
-                for name, array in ours._arrays.items()
-                if name not in self._not_compared
-            )
+            return ours._has_state_of(theirs)
+
+    def _has_state_of(self, other: Self) -> bool:
+        """Return if the arrays equal those of an object alike, where both objects are in main memory."""
+        return all(
+            np.array_equal(array, other._arrays[name])
+            for name, array in self._arrays.items()
+            if name not in self._not_compared
+        )
 
     __hash__ = None  # type: ignore[assignment]
 

@@ -9,22 +9,23 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...errors import IncompatibleSketchError
 from ...lsh.hashing.keys import Keys, hash_keys, read_keys
 from ...lsh.support.backend import add_at, to_host
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.threads import get_num_threads
 from ...lsh.support.types import KeysLike
-from ..core.base import MergeableSketch
 from ..core.records import Records
 from ..core.state import StateSpec
 from ..kernels import counting
 from .key_records import (
     BYTES,
     INTEGERS,
+    KINDS,
     STRINGS,
+    check_kinds,
     check_records,
     form_of,
+    kind_of_forms,
     longest_key,
     merge_records,
     pack_keys,
@@ -38,7 +39,6 @@ __all__ = ["HeavyHitters"]
 _CANDIDATES = Records(
     ("candidate_hashes", "candidate_counts", "candidate_lengths", "candidate_keys"), "candidate_counts"
 )
-_KINDS = {INTEGERS: "integers", STRINGS | BYTES: "strings or bytes"}
 
 
 class HeavyHitters(CountMinTable):
@@ -243,9 +243,9 @@ class HeavyHitters(CountMinTable):
 
     def _check_kind(self, keys: Keys) -> None:
         """Raise TypeError for keys of another kind than those before."""
-        before, here = self._kind, _kind_of_forms(form_of(keys))
+        before, here = self._kind, kind_of_forms(form_of(keys))
         if before and here and before != here:
-            raise TypeError(f"keys must be {_KINDS[before]} as before, got {_KINDS[here]}")
+            raise TypeError(f"keys must be {KINDS[before]} as before, got {KINDS[here]}")
 
     def _hashes(self, keys: Any) -> NDArray[np.uint64]:
         self._claim_device("keys", keys)
@@ -256,7 +256,7 @@ class HeavyHitters(CountMinTable):
     @property
     def _kind(self) -> int:
         """The kind of all keys: `INTEGERS`, ``STRINGS | BYTES``, or 0 as long as there is no key."""
-        return _kind_of_forms(int(self._arrays["key_forms"][0])) if self._state.is_allocated else 0
+        return kind_of_forms(int(self._arrays["key_forms"][0])) if self._state.is_allocated else 0
 
     def _note(self, keys: Keys, hashes: NDArray[np.uint64], weights: NDArray[np.int64]) -> None:
         """Keep the names of a batch's frequent keys, and count their occurrences."""
@@ -329,7 +329,7 @@ class HeavyHitters(CountMinTable):
         kind = self._kind
         for other in others:
             self._check_compatible(other)
-            _check_kinds(kind, other._kind)
+            check_kinds(kind, other._kind)
             kind |= other._kind
         return super().merge(*others)
 
@@ -338,7 +338,7 @@ class HeavyHitters(CountMinTable):
     ) -> None:
         # The table has been merged already, so that the merged counts decide which names are kept.
         forms = int(self._arrays["key_forms"][0])
-        _check_kinds(forms & INTEGERS, _kind_of_forms(forms & (STRINGS | BYTES)))
+        check_kinds(forms & INTEGERS, kind_of_forms(forms & (STRINGS | BYTES)))
         self._keep(_CANDIDATES.used(self._arrays), _CANDIDATES.used(theirs))
 
     # -- answers ----------------------------------------------------------------------------------
@@ -371,17 +371,10 @@ class HeavyHitters(CountMinTable):
         order = order[estimates[order] > self._threshold(1.0)][:k]
         return [(unpack_key(forms, int(lengths[i]), contents[i]), int(estimates[i])) for i in order.tolist()]
 
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, MergeableSketch):
-            return NotImplemented
-        if not isinstance(other, HeavyHitters) or self.config() != other.config():
-            return False
-        sums, theirs = ("counts", "total", "n_updates"), self._on_our_device(other)._arrays
-        if not all(bool((self._arrays[name] == theirs[name]).all()) for name in sums):
-            return False
-        return self.top() == other.top()
-
-    __hash__ = None  # type: ignore[assignment]
+    def _has_state_of(self, other: Self) -> bool:
+        sums = ("counts", "total", "n_updates")
+        alike = all(np.array_equal(self._arrays[name], other._arrays[name]) for name in sums)
+        return alike and self.top() == other.top()
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         super()._check_state(arrays)
@@ -401,14 +394,3 @@ def _check_frequency(frequency: float) -> float:
     if value < 1e-7:
         raise ValueError(f"frequency must be at least 1e-07, got {frequency!r}")
     return value
-
-
-def _kind_of_forms(forms: int) -> int:
-    return INTEGERS if forms & INTEGERS else STRINGS | BYTES if forms else 0
-
-
-def _check_kinds(one: int, other: int) -> None:
-    if one and other and one != other:
-        raise IncompatibleSketchError(
-            f"HeavyHitters sketches hold {_KINDS[one]} in one and {_KINDS[other]} in another"
-        )

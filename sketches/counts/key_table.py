@@ -75,7 +75,6 @@ class KeyBatch(NamedTuple):
 class KeyTable(MergeableSketch):
     """A table of counters that keys are hashed into."""
 
-    _internal = True
     _gpu = True
     #: The least count that a key may come with; None allows all counts.
     _least_count: ClassVar[int | None] = None

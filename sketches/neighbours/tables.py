@@ -39,7 +39,6 @@ class IndexBatch(NamedTuple):
 class IndexTables(MergeableSketch):
     """The tables of an `LSHIndex`; methods without an underscore are for other parts of the package too."""
 
-    _internal = True
     # An index whose rows were given ids equals one that has chosen the same ids itself.
     _not_compared = frozenset({"default_ids", "smallest_given_id"})
 

@@ -37,7 +37,6 @@ _UNSEEN = -math.log(0.05) / 1.96
 class KernelQueries(MergeableSketch):
     """The queries of a sketch whose counters estimate kernel sums."""
 
-    _internal = True
     family: HashFamily
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -57,7 +58,6 @@ class StaticStructure(Stored):
     A subclass defines its ribbons (`_ribbons`), and adds its own fields to the configuration.
     """
 
-    _internal = True
     _parameters: ClassVar[tuple[str, ...]] = ("seed", "n_keys", "n_shards", "key_kind")
 
     seed: int
@@ -65,9 +65,9 @@ class StaticStructure(Stored):
     n_shards: int
     key_kind: str
 
+    @abstractmethod
     def _ribbons(self) -> list[Ribbon]:
         """Return the shapes of all ribbons, in the order in which they are stored."""
-        raise NotImplementedError
 
     # -- storage --------------------------------------------------------------------------------------
 
@@ -179,9 +179,9 @@ class StaticStructure(Stored):
             )
         return read.hashes(self.seed)
 
+    @abstractmethod
     def contains(self, keys: KeysLike) -> NDArray[np.bool_]:
         """Test for each key of a batch if it was present at construction."""
-        raise NotImplementedError
 
     def __contains__(self, key: KeyLike) -> bool:
         """Test if one key was present, as `contains` does."""

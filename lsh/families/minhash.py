@@ -171,10 +171,7 @@ class MinHash(ConcatenatedFamily):
             If `sets` has none of these forms.
         """
         rows = self._read(sets, "sets")
-        out: NDArray[np.uint32] = rows.backend.xp.empty((rows.n, self.n_values), np.uint32)
-        write = self._signer(rows)
-        rows.backend.map_blocks(lambda a, b: write(a, b, out[a:b]), rows.n, self._range_size(rows))
-        return out
+        return self._write(rows, self._signer(rows), self.n_values)
 
     def hash(self, X: RowsLike) -> NDArray[np.uint32]:
         """Return the codes of sets: `power` values of the signature mixed to one, in [0, n_buckets).
@@ -199,8 +196,11 @@ class MinHash(ConcatenatedFamily):
             If `X` has none of these forms.
         """
         rows = self._read(X)
-        out: NDArray[np.uint32] = rows.backend.xp.empty((rows.n, self.n_hashes), np.uint32)
-        write = self._coder(rows)
+        return self._write(rows, self._coder(rows), self.n_hashes)
+
+    def _write(self, rows: SetRows, write: RowsToCodes, width: int) -> NDArray[np.uint32]:
+        """Return the `width` values that are written for each set."""
+        out = rows.backend.xp.empty((rows.n, width), np.uint32)
         rows.backend.map_blocks(lambda a, b: write(a, b, out[a:b]), rows.n, self._range_size(rows))
         return out
 

@@ -21,9 +21,9 @@ from ...lsh.support.lazy import lazy
 from .device import OnDevice
 from .guard import changing, locked, uninterrupted
 from .state import REDUCTIONS, SketchState, StateSpec
-from .stored import Stored, stored_classes
+from .stored import Stored
 
-__all__ = ["MergeableSketch", "sketch_classes"]
+__all__ = ["MergeableSketch"]
 
 
 class MergeableSketch(OnDevice):
@@ -333,13 +333,5 @@ class MergeableSketch(OnDevice):
     def __copy__(self) -> Self:
         return self.copy()
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self.copy()
-
     def __repr__(self) -> str:
         return f"<{super().__repr__()}: {self.n_updates:,} updates, {self.nbytes:,} bytes>"
-
-
-def sketch_classes() -> dict[str, type[MergeableSketch]]:
-    """Return every concrete sketch class by name; the laws are tested over all of them."""
-    return {name: cls for name, cls in stored_classes().items() if issubclass(cls, MergeableSketch)}

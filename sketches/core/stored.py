@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC
 from collections.abc import Mapping
+from copy import copy
 from os import PathLike
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -146,6 +147,9 @@ class Stored(Guarded, Configured, ABC):
         )
 
     __hash__ = None  # type: ignore[assignment]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return copy(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         with self._lock:

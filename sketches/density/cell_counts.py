@@ -20,7 +20,7 @@ from ..core.guard import check_interrupt
 from ..core.records import Records, add_to_sample, find_keys
 from ..core.state import StateSpec
 from ..counts.key_table import CountSketchTable, check_total
-from .cell_sample import SAMPLE, estimate_n_cells, sample_layout, sampled_counts
+from .cell_sample import SAMPLE, sampled_counts
 from .grids import Grids
 
 __all__ = ["CellCounts"]
@@ -62,7 +62,10 @@ class CellCounts(CountSketchTable):
             "bin_keys": StateSpec((n,), "uint64", "bins"),
             "bin_repetitions": StateSpec((n,), "int32", "bins"),
             "bin_cells": StateSpec((n, self.n_features), "int32", "bins"),
-            **sample_layout(n, self.n_features),
+            "sample_keys": StateSpec((n,), "uint64", "cell sample"),
+            "sample_repetitions": StateSpec((n,), "int32", "cell sample"),
+            "sample_cells": StateSpec((n, self.n_features), "int32", "cell sample"),
+            "sample_counts": StateSpec((n,), "int64", "cell sample"),
         }
 
     @lazy
@@ -168,7 +171,11 @@ class CellCounts(CountSketchTable):
     @property
     def n_cells(self) -> int:
         """Number of different cells with rows, in all grids: exact up to `max_bins`, estimated beyond."""
-        return estimate_n_cells(self._arrays)
+        n = SAMPLE.n_used(self._arrays)
+        if n < self.max_bins:
+            return n
+        # The keys are uniform, and the sample has the least (Beyer and others 2007).
+        return math.ceil(max(1, n - 1) * 2.0**64 / (float(self._arrays["sample_keys"][-1]) + 1.0))
 
     def _is_exact(self) -> bool:
         """Tell whether the sample holds every cell that has a row, so that the table is not needed."""

@@ -17,7 +17,7 @@ from ...lsh.families.srp import SignedRandomProjection
 from ...lsh.family import HashFamily
 from ...lsh.inputs.arrays import check_dense
 from ...lsh.inputs.sets import read_sets
-from ...lsh.inputs.sparse_structure import check_sparse
+from ...lsh.inputs.sparse_structure import csr_parts
 from ...lsh.kernels.probing_odds import probed_odds
 from ...lsh.metric import METRICS, Metric
 from ...lsh.support.random import uniform
@@ -275,7 +275,7 @@ def some_rows(model: TableModel, sample: Any) -> tuple[Any, int | None]:
         dense = check_dense(sample, name="sample")
         return dense[_spread(len(dense), _SAMPLE_ROWS)], dense.shape[1]
     n, width = sample.shape
-    rows = check_sparse(sample, "sample")[_spread(n, _SAMPLE_ROWS if width <= _WIDE else _WIDE_ROWS)]
+    rows = csr_parts(sample, "sample").matrix[_spread(n, _SAMPLE_ROWS if width <= _WIDE else _WIDE_ROWS)]
     if width > _WIDE:
         # Columns that no row uses would need random vectors and have no effect.
         rows = rows[:, np.unique(np.append(rows.indices, 0))]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, Literal, NamedTuple, Self, overload
 
 import numpy as np
@@ -342,8 +341,11 @@ class NadarayaWatsonSketch(MergeableSketch):
         for start, stop in row_blocks(n, self.family.n_hashes, self.device):
             codes = hash_block(self.family, self.family.hash_query, queries, start, stop)
             gather, rows = backend.kernels(code_counters).gather_ratio, slice(start, stop)
-            out = (mass[rows], mass_std[rows], ratio[rows], ratio_std[rows])
-            ask = partial(_ask, gather, (sums, codes, totals, chance), out)
+            out = mass[rows], mass_std[rows], ratio[rows], ratio_std[rows]
+
+            def ask(a: int, b: int, codes: Any = codes, gather: Any = gather, out: Any = out) -> None:
+                gather(sums, codes, totals, chance, a, b, *out)
+
             backend.map_blocks(ask, len(codes), block)
         least, most = counter_range(sums[:, :, :1])
         counted = mass * (1.0 - chance) + chance * totals[0]
@@ -377,7 +379,3 @@ class NadarayaWatsonSketch(MergeableSketch):
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         if self.half_life is not None and not NEVER <= int(arrays["period"][0]) <= 1 << 53:
             raise ValueError(f"period must lie within 2**53, got {arrays['period'][0]}")
-
-
-def _ask(gather: Any, given: tuple[Any, ...], out: tuple[Any, ...], start: int, stop: int) -> None:
-    gather(*given, start, stop, *out)

@@ -210,9 +210,6 @@ class PrivateRace(KernelQueries):
         total = self._arrays["counts"].sum(axis=1, dtype=np.float64).mean(axis=0)
         return float(total) if self.n_outputs is None else total
 
-    def _kernel_counters(self) -> NDArray[np.int64]:
-        return self.counts
-
     def _query_rows(self, Q: Any) -> Any:
         refuse_gpu(type(self).__name__, Q)
         return Q

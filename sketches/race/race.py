@@ -300,9 +300,6 @@ class Race(KernelQueries):
 
     # -- queries ----------------------------------------------------------------------------------
 
-    def _kernel_counters(self) -> NDArray[Any]:
-        return self._arrays["counts"]
-
     def release(self, epsilon: float, *, record_weight: int = 1, check_weights: bool = True) -> PrivateRace:
         """Return a differentially private copy, which contains noisy counters and no exact ones.
 

@@ -268,8 +268,7 @@ class BloomPooling:
     def _definite(self, read: NDArray[np.bool_], candidates: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return which candidates are the only candidate in some positive pool."""
         alone = read & ((self.design.astype(np.int64) @ candidates.astype(np.int64)) == 1)
-        proofs: NDArray[np.int64] = self.design.T.astype(np.int64) @ alone.astype(np.int64)
-        return candidates & (proofs > 0)
+        return candidates & (self.design.T.astype(np.int64) @ alone.astype(np.int64) > 0)
 
     def _cover(self, read: NDArray[np.bool_], candidates: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return the definite samples, and repeatedly the candidate that explains the most further pools."""

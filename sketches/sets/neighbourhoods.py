@@ -9,7 +9,7 @@ import scipy
 from numpy.typing import NDArray
 
 from ...lsh.inputs.arrays import check_array, refuse_flags
-from ...lsh.inputs.sparse_structure import check_coo, check_sparse
+from ...lsh.inputs.sparse_structure import check_coo, csr_parts
 from ...lsh.support.backend import backend_of
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import random_uint64
@@ -81,7 +81,7 @@ class Neighbourhoods(MergeableSketch):
             if matrix.format == "coo":  # a conversion would add up repeated entries
                 check_coo(matrix, "edges")
             else:
-                matrix = check_sparse(matrix, "edges").tocoo()
+                matrix = csr_parts(matrix, "edges").matrix.tocoo()
             sources, targets = matrix.row, matrix.col
         else:
             array = check_array("edges", edges)

@@ -149,9 +149,6 @@ class StaticStructure(Stored):
         return self.n_keys
 
     def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self  # immutable
 
     # -- reading --------------------------------------------------------------------------------------

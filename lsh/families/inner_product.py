@@ -150,6 +150,9 @@ class InnerProduct(HashFamily):
         self.n_hashes, self.power = self._srp.n_hashes, self._srp.power
         self.n_buckets, self.chance_collision = self._srp.n_buckets, self._srp.chance_collision
         self.seed = self._srp.seed
+        #: The width of rows with the two columns that `extended_blocks` adds.
+        self._width = UNBOUNDED if self._srp.n_features is None else self._srp.n_features
+        self._query_bound = 1.0 if self.query_norm is None else self.query_norm
 
     @property
     def _n_drawn(self) -> int:
@@ -257,10 +260,6 @@ class InnerProduct(HashFamily):
                 f'{float(norms[row]) * bound:.9g} in row {row}; with oversize="clip" such rows are shortened'
             )
 
-    @property
-    def _width(self) -> int:
-        return UNBOUNDED if self._srp.n_features is None else self._srp.n_features
-
     def _encode(
         self, rows: VectorRows, name: str, function: Callable[[Any], NDArray[np.uint32]], *shape: int
     ) -> NDArray[np.uint32]:
@@ -316,10 +315,6 @@ class InnerProduct(HashFamily):
                 f"got {values.min()} to {values.max()}"
             )
         return self._probability(cosine)
-
-    @property
-    def _query_bound(self) -> float:
-        return 1.0 if self.query_norm is None else self.query_norm
 
     def _probability(self, cosine: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray((1.0 - np.arccos(np.clip(cosine, -1.0, 1.0)) / math.pi) ** self.power)

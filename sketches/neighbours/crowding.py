@@ -32,7 +32,6 @@ __all__ = [
     "near_powers",
     "shared",
     "some_rows",
-    "typical_distance",
 ]
 
 MOST_POWER = 32
@@ -228,11 +227,6 @@ def crowd_of(model: TableModel, widths: NDArray[np.float64], sample: Any) -> Cro
         family = model.make(n_features, n_tables * MOST_POWER, 1, width, _SAMPLE_BUCKETS[model.code_is_bits])
         mass[:, j], spread[:, j] = shared(family.hash(sample), n_tables)
     return Crowd(mass, spread)
-
-
-def typical_distance(model: TableModel, rows: Any) -> float:
-    """Return the median distance of sampled rows that follow each other, for p-stable families; else 1."""
-    return 1.0 if model.typical is None else model.typical(np.abs(rows[1:] - rows[:-1]))
 
 
 def shared(codes: NDArray[np.uint32], n_tables: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

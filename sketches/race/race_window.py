@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.family import HashFamily
 from ...lsh.inputs.arrays import check_array, refuse_flags
-from ...lsh.inputs.weights import check_real_weights, check_weights
 from ...lsh.support.backend import device_of, sum_rows
 from ...lsh.support.checks import check_choice, check_int
 from ...lsh.support.types import RowsLike
@@ -20,7 +19,7 @@ from ..core.state import StateSpec
 from .code_counters import scatter
 from .kernel_sums import KernelQueries
 from .private_race import UNKNOWN_WEIGHT
-from .race import Race, largest_weight
+from .race import Race, largest_weight, weights_for
 
 __all__ = ["RaceWindow"]
 
@@ -209,11 +208,7 @@ class RaceWindow(KernelQueries):
     def _read(self, X: Any, weights: Any, pane: Any) -> _Batch:
         rows = self.family.read_rows(X)
         n = rows.n
-        checked: NDArray[Any]
-        if self.dtype == "float":
-            checked, magnitude = check_real_weights("weights", weights, n), 0
-        else:
-            checked, magnitude = check_weights("weights", weights, n)
+        checked, magnitude = weights_for(self.dtype, weights, n)
         xp = self._backend.xp
         if not checked.size:
             checked = xp.ones(n, checked.dtype)

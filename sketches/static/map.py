@@ -12,7 +12,7 @@ from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_int
 from ...lsh.support.lazy import lazy
 from ...lsh.support.threads import cut_range
-from ...lsh.support.types import KeysLike
+from ...lsh.support.types import KeyLike, KeysLike
 from ..coding.codebook import ARRAYS, Codebook
 from ..kernels import static
 from .column import CHECK_PURPOSE, Column, check_column_config, ribbons_of
@@ -148,7 +148,7 @@ class StaticMap(StaticStructure):
         values[absent] = xp.asarray(missing)
         return values
 
-    def _get(self, key: Any) -> NDArray[Any]:
+    def __getitem__(self, key: KeyLike) -> Any:
         """Return the row of one key; raise KeyError if the check bits find it absent."""
         row = self._look_up([key], None)[0]
         if np.ma.is_masked(row):

@@ -245,7 +245,7 @@ def static_function() -> None:
     both = [c & solution[i] for c, i in zip(coefficients, window, strict=True)]
     cells(axes, 26 + 3 * start, 11, coefficients, [i for i, bit in enumerate(both) if bit], ORANGE)
     kind = "odd" if sum(both) % 2 else "even"
-    text = f"{sum(both)} places have a 1 in both, an {kind} number: the next bit of the code word is {sum(both) % 2}"
+    text = f"{sum(both)} places have a 1 in both, an {kind} number: a bit of the code word is {sum(both) % 2}"
     label(axes, 1, 17, text, ORANGE, "left")
     save(axes.figure, "ideas/static_function")
 

@@ -1,6 +1,7 @@
 """Offer every page of the gallery as a notebook, which is written beside the built page.
 
-A notebook has the text of the page as cells of Markdown, and its blocks of Python as cells of code.
+A notebook has the text of the page as cells of Markdown, its blocks of Python as cells of code, and the block
+of text after them as their output.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 from docutils import nodes
 from sphinx.application import Sphinx
 
-BLOCK = re.compile(r"^```python\n(.*?)^```\n", flags=re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", flags=re.DOTALL | re.MULTILINE)
 FOLDER = "gallery/"
 
 
@@ -22,21 +23,18 @@ def notebook(text: str, site: str) -> dict[str, Any]:
 
     Links to other pages lead to `site`, if it is given, and are plain text otherwise.
     """
+    cells: list[dict[str, Any]] = []
     parts = BLOCK.split(re.sub(r"^<!--.*?-->\n", "", text, flags=re.MULTILINE))
-    cells = []
-    for number, part in enumerate(parts):
-        if not part.strip():
-            continue
-        is_code = number % 2 == 1
-        cell: dict[str, Any] = {
-            "cell_type": "code" if is_code else "markdown",
-            "id": f"cell-{number}",
-            "metadata": {},
-            "source": part.strip() if is_code else plain_links(part.strip(), site),
-        }
-        if is_code:
-            cell |= {"execution_count": None, "outputs": []}
-        cells.append(cell)
+    for words, code, output in zip(parts[::3], [*parts[1::3], ""], [*parts[2::3], None], strict=True):
+        if words.strip():
+            cells.append({"cell_type": "markdown", "source": plain_links(words.strip(), site)})
+        if code:
+            shown = [{"output_type": "stream", "name": "stdout", "text": output}] if output else []
+            cells.append(
+                {"cell_type": "code", "source": code.strip(), "execution_count": None, "outputs": shown}
+            )
+    for number, cell in enumerate(cells):
+        cell |= {"id": f"cell-{number}", "metadata": {}}
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     return {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
 

@@ -46,7 +46,7 @@ def build(options: Namespace, comm: Communicator) -> int:
         with progress_bar("indexing", rows.n_rows, comm.rank == 0, "rows") as advance:
             for first, block in rows.blocks():
                 with _naming_rows(options.path, first, block):
-                    index.add(block, first_id=start + first)
+                    index.update(block, first_id=start + first)
                 advance(block.shape[0])
     indexed = time.perf_counter()
     merged = merge_to_root(index, comm)

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from ...errors import DistributedError
 from ...lsh.family import HashFamily
+from ...lsh.support.aliases import alias
 from ...lsh.support.backend import backend_named, to_host
 from ...lsh.support.checks import check_choice, check_int
 from ...lsh.support.types import RowsLike
@@ -91,7 +92,7 @@ class DistributedIndex:
     >>> rank, size = index.comm.rank, index.comm.size
     >>> X = np.random.default_rng(0).standard_normal((1000, 16))
     >>> ours = np.array_split(np.arange(1000), size)[rank]
-    >>> index = index.add(X[ours], ids=ours)
+    >>> index = index.update(X[ours], ids=ours)
     >>> ids, counts = index.query(X[700 + rank : 702 + rank], k=3)
     >>> ids[:, 0], counts[:, 0]
     (array([700, 701]), array([40, 40], dtype=int32))
@@ -131,7 +132,7 @@ class DistributedIndex:
 
     # -- updates ----------------------------------------------------------------------------------
 
-    def add(self, X: RowsLike, ids: ArrayLike | None = None, *, first_id: int | None = None) -> Self:
+    def update(self, X: RowsLike, ids: ArrayLike | None = None, *, first_id: int | None = None) -> Self:
         """Add rows; each rank adds its own.
 
         Parameters
@@ -187,6 +188,8 @@ class DistributedIndex:
             index.add_codes(codes, given, by_default=by_default)
         self.n_rows += n_new
         return self
+
+    add = alias(update)
 
     @staticmethod
     def _check_given(shares: list[tuple[int, bool]]) -> None:

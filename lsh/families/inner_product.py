@@ -96,7 +96,7 @@ class InnerProduct(HashFamily):
     >>> from mergesketch.lsh import InnerProduct
     >>> X = np.random.default_rng(0).standard_normal((1000, 16))
     >>> family = InnerProduct(n_features=16, n_hashes=400, max_norm=10.0, power=4, seed=1)
-    >>> index = mergesketch.LSHIndex(family, capacity=1000).add(X)
+    >>> index = mergesketch.LSHIndex(family, capacity=1000).update(X)
     >>> query = X[7] / np.linalg.norm(X[7])
     >>> ids, counts = index.query([query], k=20)
     >>> exact = X @ query

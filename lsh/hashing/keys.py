@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeGuard, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,12 +22,22 @@ from ..inputs.strings import (
 )
 from ..kernels import xxh3
 from ..kernels.strings import first_binary
-from ..support.backend import as_array, backend_of, device_of, to_host
-from ..support.checks import check_int
+from ..support.backend import as_array, backend_named, backend_of, device_of, to_host
+from ..support.checks import NO_INTEGERS, check_int
 from ..support.threads import map_blocks
-from ..support.types import KeysLike
+from ..support.types import Device, KeyLike, KeysLike
 
-__all__ = ["HASH_COLLISION", "KEY_KINDS", "Keys", "as_byte_buffer", "hash_buffer", "hash_keys", "read_keys"]
+__all__ = [
+    "HASH_COLLISION",
+    "KEY_KINDS",
+    "Keys",
+    "as_byte_buffer",
+    "hash_buffer",
+    "hash_keys",
+    "is_key",
+    "read_key_list",
+    "read_keys",
+]
 
 #: Number of keys that are worth a thread of their own: hashing takes 0.2 ms, handing a block over 0.1 ms.
 _BLOCK = 1 << 16
@@ -38,12 +48,16 @@ _MASK = (1 << 64) - 1
 KEY_KINDS = {"int": "integers", "bytes": "strings or bytes"}
 
 
-def hash_keys(keys: KeysLike, seed: int = 0) -> NDArray[np.uint64]:
+@overload
+def hash_keys(keys: KeyLike, seed: int = 0) -> int: ...  # type: ignore[overload-overlap]
+@overload
+def hash_keys(keys: KeysLike, seed: int = 0) -> NDArray[np.uint64]: ...
+def hash_keys(keys: KeysLike, seed: int = 0) -> NDArray[np.uint64] | int:
     """Return the XXH3-64 of each key.
 
     Parameters
     ----------
-    keys : array or list of n keys
+    keys : array or list of n keys, or one key
         One of
 
         - integers, in a 1-D NumPy array or a column of any integer dtype or a list of int: hashed as the
@@ -58,7 +72,9 @@ def hash_keys(keys: KeysLike, seed: int = 0) -> NDArray[np.uint64]:
           not show whether it ended with NUL bytes;
         - a pair ``(data, offsets)``, the layout of an Arrow string array: key i is the bytes
           ``data[offsets[i]:offsets[i + 1]]``;
-        - on a GPU, a 1-D array of integers, or such a pair of CuPy arrays.
+        - on a GPU, a 1-D array of integers, or such a pair of CuPy arrays;
+        - one key: an int, a str or bytes, or an array of no dimensions. A str is one key, and never its
+          characters.
 
         A column is a pandas Series or Index, a polars Series, an Arrow array or another object that exports
         one. Dictionaries, views and chunks are read as their values. Columns of pandas and polars do not
@@ -69,6 +85,7 @@ def hash_keys(keys: KeysLike, seed: int = 0) -> NDArray[np.uint64]:
     Returns
     -------
     ndarray of shape (n,), uint64
+        The hash as an int if `keys` is one key.
 
     Raises
     ------
@@ -91,11 +108,14 @@ def hash_keys(keys: KeysLike, seed: int = 0) -> NDArray[np.uint64]:
     >>> from mergesketch.lsh import hash_keys
     >>> [hex(h) for h in hash_keys(["a", "b"]).tolist()]
     ['0xe6c632b61e964e1f', '0x575a0b1c44d8843f']
+    >>> hex(hash_keys("a"))
+    '0xe6c632b61e964e1f'
     >>> bool(hash_keys([7])[0] == hash_keys(np.array([7], dtype=np.uint8))[0])
     True
     """
     seed = check_int("seed", seed, 0, _MASK)
-    return read_keys(keys).hashes(seed)
+    read = read_keys(keys)
+    return read.answer(read.hashes(seed))
 
 
 @dataclass(frozen=True)
@@ -112,6 +132,8 @@ class Keys:
         True if the integers were given in a form that can hold negative ones.
     fields : ndarray of dtype S, or None
         Keys of a NumPy array of dtype S, which are hashed without a copy.
+    is_single : bool
+        True if one key was given, and not a batch.
     """
 
     form: str
@@ -119,6 +141,7 @@ class Keys:
     is_signed: bool = False
     fields: NDArray[Any] | None = None
     _buffers: tuple[Buffer, ...] = ()
+    is_single: bool = False
 
     def __len__(self) -> int:
         if self.words is not None:
@@ -161,6 +184,10 @@ class Keys:
             place -= offsets.size - 1
         raise IndexError("no such key")
 
+    def answer(self, answers: Any) -> Any:
+        """Return an array of the keys' answers; for a single key its answer, as a Python object."""
+        return answers.item() if self.is_single else answers
+
     def item(self, place: int) -> int | str | bytes:
         """Return one key in the form in which it was given."""
         raw = self.raw(place)
@@ -169,8 +196,38 @@ class Keys:
         return raw - (1 << 64) * (self.is_signed and raw >= 1 << 63)
 
 
-def read_keys(keys: Any, name: str = "keys") -> Keys:
-    """Read keys of any container that `hash_keys` takes; messages call them `name`."""
+def is_key(key: Any) -> TypeGuard[KeyLike]:
+    """Tell whether an object is one key that lies on no device: an integer, a str or bytes."""
+    return isinstance(key, (int, np.integer, str, bytes)) and not isinstance(key, NO_INTEGERS)
+
+
+def read_keys(keys: Any, name: str = "keys", device: Device = "cpu") -> Keys:
+    """Read one key, or keys of any container that `hash_keys` takes; messages call them `name`.
+
+    An array stays where it is. An int, a str or bytes lies nowhere and is read to `device`.
+    """
+    if is_key(keys):
+        read, xp = _read_batch([keys], name), backend_named(device).xp
+        if device == "cpu":
+            return replace(read, is_single=True)
+        words = None if read.words is None else xp.asarray(read.words)
+        buffers = tuple((xp.asarray(data), xp.asarray(offsets)) for data, offsets in read.buffers())
+        return replace(read, words=words, _buffers=buffers, is_single=True)
+    if getattr(keys, "ndim", None) == 0 and hasattr(keys, "reshape"):
+        return replace(_read_batch(keys.reshape(1), name), is_single=True)
+    return _read_batch(keys, name)
+
+
+def read_key_list(keys: Any, name: str = "keys") -> Keys:
+    """Read keys as `read_keys` does, for a place where one key can only be a mistake."""
+    read = read_keys(keys, name)
+    if read.is_single:
+        raise TypeError(f"{name} must be an array or a list, got {type(keys).__name__}")
+    return read
+
+
+def _read_batch(keys: Any, name: str) -> Keys:
+    """Read keys of any container."""
     if is_buffer(keys):
         return Keys("bytes", _buffers=(check_buffer(keys[0], keys[1], name),))
     if device_of(keys) == "gpu":
@@ -230,10 +287,10 @@ def _read_arrow(keys: Any, name: str) -> Keys:
 def _as_keys(keys: Any, name: str, given: Any) -> Any:
     """Return keys as a list, tuple, range or 1-D array of integers, strings, or objects not checked yet."""
     if not isinstance(keys, (np.ndarray, list, tuple, range)):
-        if isinstance(keys, (str, bytes, bytearray)) or not hasattr(keys, "__array__"):
+        if isinstance(keys, bytearray) or not hasattr(keys, "__array__"):
             raise TypeError(
-                f"{name} must be a list of int, str or bytes, or a NumPy or Arrow array of integers or "
-                f"strings, got {type(keys).__name__}"
+                f"{name} must be an array or a list of int, str or bytes, or one of them, got "
+                f"{type(keys).__name__}"
             )
         keys = np.asarray(keys)
     if isinstance(keys, np.ndarray):

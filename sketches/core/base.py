@@ -8,25 +8,31 @@ serialization, pickling and memory accounting are written here, once.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import IncompatibleSketchError
+from ...lsh.support.backend import to_host
 from ...lsh.support.configured import differing_field
 from ...lsh.support.lazy import lazy
 from .device import OnDevice
 from .guard import changing, locked, uninterrupted
+from .merging import Mergeable, parts_of
 from .state import REDUCTIONS, SketchState, StateSpec
 from .stored import Stored
 
 __all__ = ["MergeableSketch"]
 
 
-class MergeableSketch(OnDevice):
+#: The largest array that `repr` looks at, in bytes; that takes some hundredths of a second.
+_MOST_SHOWN = 1 << 25
+
+
+class MergeableSketch(OnDevice, Mergeable):
     """Define what all sketches have in common: they are built in one pass and merge exactly.
 
     Two sketches merge if and only if their classes and configurations are equal. For integer states the
@@ -35,6 +41,10 @@ class MergeableSketch(OnDevice):
 
     Notes
     -----
+    ``a.merge(b, c)`` and ``a.merge([b, c])`` change `a`, and so does ``a |= b``. ``a | b`` is a new sketch.
+    ``a + b`` means the same as ``a | b``, whatever the sketch counts, so that ``sum(sketches)`` works. Each
+    addition copies the sketch, which `merge` of a list does not.
+
     Threads may share a sketch. Methods that change, save, copy or compare it run one after the other, which
     costs an update a few microseconds. Queries do not wait; a query may find some of the rows of an update
     that runs at the same time.
@@ -49,6 +59,11 @@ class MergeableSketch(OnDevice):
     """
 
     # -- what a sketch declares -------------------------------------------------------------------
+
+    #: The array whose share of used entries `repr` shows, and what these entries are.
+    _filled: ClassVar[tuple[str, str] | None] = None
+    #: The arguments by which a size was chosen, for `repr`. They are not part of the configuration.
+    _asked: Mapping[str, Any] = {}
 
     @abstractmethod
     def _layout(self) -> dict[str, StateSpec]:
@@ -198,13 +213,14 @@ class MergeableSketch(OnDevice):
             The `part_numbers` of each.
         """
 
-    def merge(self, *others: Self) -> Self:
+    def merge(self, *others: Self | Iterable[Self]) -> Self:
         """Merge other sketches of the same configuration into this one, in place.
 
         Parameters
         ----------
-        *others : same class and configuration
-            They are not changed. The sketch itself may be among them, and then counts twice.
+        *others : same class and configuration, or iterables of such sketches
+            They are not changed. The sketch itself may be among them, and then counts twice. An iterable is
+            read completely before anything changes.
 
         Returns
         -------
@@ -218,12 +234,13 @@ class MergeableSketch(OnDevice):
         OverflowError
             If a 64-bit counter could wrap. Nothing changes then.
         """
-        for other in others:
-            self._check_compatible(other)
-        with locked(self, *others), changing(self):
-            self.check_parts([part.part_numbers() for part in (self, *others)])
-            others = tuple(other.copy() if other is self else self._on_our_device(other) for other in others)
-            state, theirs = self._state, [other.state for other in others]
+        parts: tuple[Self, ...] = parts_of(others)
+        for part in parts:
+            self._check_compatible(part)
+        with locked(self, *parts), changing(self):
+            self.check_parts([part.part_numbers() for part in (self, *parts)])
+            parts = tuple(part.copy() if part is self else self._on_our_device(part) for part in parts)
+            state, theirs = self._state, [part.state for part in parts]
             amounts = {name: sum(their.bound(name) for their in theirs) for name in state.counters}
             undone = state.restored_on_failure() if self._has_own_reduction() else nullcontext()
             with uninterrupted(), state.reserved(amounts), undone:
@@ -256,10 +273,8 @@ class MergeableSketch(OnDevice):
                 reduction, {name: ours[name] for name in names}, {name: theirs[name] for name in names}
             )
 
-    def __or__(self, other: Self) -> Self:
-        if not isinstance(other, MergeableSketch):
-            return NotImplemented
-        return self.copy().merge(other)
+    def _merged(self, *others: Self) -> Self:
+        return self.copy().merge(*others)
 
     def subtract(self, other: Self) -> Self:
         """Subtract the data of another sketch, in place; for sketches whose arrays are all sums.
@@ -333,5 +348,35 @@ class MergeableSketch(OnDevice):
     def __copy__(self) -> Self:
         return self.copy()
 
+    # -- the text of a sketch ---------------------------------------------------------------------
+
+    def _asked_for(self, **arguments: Any) -> Self:
+        """Remember the arguments that the size was chosen by."""
+        self._asked = arguments
+        return self
+
+    def _shown(self, name: str) -> NDArray[Any] | None:
+        """Return an array in main memory, for `repr`; None if a look at all of it takes long."""
+        array = self._arrays[name]
+        return to_host(array) if array.nbytes <= _MOST_SHOWN else None
+
+    def _fullness(self) -> list[str]:
+        """Return how full the sketch is, in words for `repr`."""
+        if self._filled is None:
+            return []
+        name, what = self._filled
+        array, spec = self._shown(name), self._state.specs[name]
+        if array is None:
+            return []
+        if spec.reduction == "or":
+            used, n = int(np.bitwise_count(array).sum(dtype=np.int64)), 8 * array.nbytes
+        else:
+            used, n = int(np.count_nonzero(array if spec.fill == 0 else array != spec.fill)), array.size
+        return [f"{100.0 * used / n:.3g}% of {what}"]
+
     def __repr__(self) -> str:
-        return f"<{super().__repr__()}: {self.n_updates:,} updates, {self.nbytes:,} bytes>"
+        asked = ", ".join(f"{k}={v:_}" if type(v) is int else f"{k}={v!r}" for k, v in self._asked.items())
+        facts = [f"{self.n_updates:,} updates", f"{self.nbytes:,} bytes"]
+        if self.n_updates:
+            facts += self._fullness()
+        return f"<{super().__repr__()}{asked and f' for {asked}'}: {', '.join(facts)}>"

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ...lsh.hashing.keys import is_key
 from ...lsh.inputs.arrays import check_array
 from ...lsh.support.backend import PLACES, device_of
 from ...lsh.support.types import Device
@@ -65,7 +66,7 @@ class OnDevice(Stored):
 
     def _claim_device(self, name: str, array: Any) -> None:
         """Take the device of the first data; refuse later data, named `name`, of the other device."""
-        if array is None or isinstance(array, (int, float)):
+        if array is None or isinstance(array, (int, float)) or is_key(array):
             return
         device, state = device_of(array), self._state
         if state.is_allocated or state.decided_by:

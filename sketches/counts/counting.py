@@ -8,14 +8,14 @@ counters. Count-Sketch gives every key a random sign, so that noise cancels, and
 from __future__ import annotations
 
 import math
-from typing import Self
+from typing import Any, Self, overload
 
 import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.support.checks import check_flag, check_real
-from ...lsh.support.types import KeysLike
+from ...lsh.support.types import KeyLike, KeysLike
 from ..core.guard import locked
 from ..kernels import counting
 from .key_table import MAX_BUCKETS, CountMinTable, CountSketchTable, KeyBatch, buckets_for, count_min_size
@@ -70,6 +70,8 @@ class CountMinSketch(CountMinTable):
     >>> tuesday = monday.empty_like().update(["tea"], counts=[10])
     >>> (monday | tuesday).query(["tea", "cake", "milk"])
     array([12,  1,  0])
+    >>> sum([monday, tuesday]).query("tea")
+    12
     """
 
     _parameters = ("n_rows", "n_buckets", "conservative", "seed")
@@ -107,21 +109,23 @@ class CountMinSketch(CountMinTable):
         --------
         >>> import mergesketch
         >>> mergesketch.CountMinSketch.for_error(0.001, confidence=0.99)
-        <CountMinSketch(n_rows=5, n_buckets=2719, conservative=False, seed=0): 0 updates, 54,396 bytes>
+        <CountMinSketch(n_rows=5, n_buckets=2719, conservative=False, seed=0) for relative_error=0.001,
+        confidence=0.99: 0 updates, 54,396 bytes>
         """
         relative_error = check_real("relative_error", relative_error, 0.0, 1.0)
         n_rows, n_buckets = count_min_size(relative_error, confidence)
-        return cls(n_rows, n_buckets, conservative=conservative, seed=seed)
+        new = cls(n_rows, n_buckets, conservative=conservative, seed=seed)
+        return new._asked_for(relative_error=relative_error, confidence=confidence)
 
     def update(self, keys: KeysLike, counts: ArrayLike | None = None) -> Self:
         """Count a batch of keys.
 
         Parameters
         ----------
-        keys : array or list of n keys
+        keys : array or list of n keys, or one key
             May repeat.
         counts : array of n integers, optional
-            The number of occurrences of each key, 0 or more; 1 by default.
+            The number of occurrences of each key, 0 or more, an integer for one key; 1 by default.
 
         Returns
         -------
@@ -273,7 +277,8 @@ class CountSketch(CountSketchTable):
         --------
         >>> import mergesketch
         >>> mergesketch.CountSketch.for_error(0.01, confidence=0.99)
-        <CountSketch(n_rows=5, n_buckets=94662, seed=0): 0 updates, 1,893,256 bytes>
+        <CountSketch(n_rows=5, n_buckets=94662, seed=0) for relative_error=0.01, confidence=0.99:
+        0 updates, 1,893,256 bytes>
         """
         relative_error = check_real("relative_error", relative_error, 0.0, 1.0)
         confidence = check_real("confidence", confidence, 0.0, 1.0)
@@ -282,26 +287,32 @@ class CountSketch(CountSketchTable):
         fitting = [size for size in sizes if size[1] <= MAX_BUCKETS] or sizes
         n_rows, wanted = min(fitting, key=lambda size: size[0] * np.ceil(size[1]))
         n_buckets = buckets_for(relative_error, wanted)
-        return cls(n_rows, n_buckets, seed=seed)
+        new = cls(n_rows, n_buckets, seed=seed)
+        return new._asked_for(relative_error=relative_error, confidence=confidence)
 
-    def query(self, keys: KeysLike) -> NDArray[np.float64]:
+    @overload
+    def query(self, keys: KeyLike) -> float: ...  # type: ignore[overload-overlap]
+    @overload
+    def query(self, keys: KeysLike) -> NDArray[np.float64]: ...
+    def query(self, keys: KeysLike) -> Any:
         """Return the estimated count of each key, unbiased for odd `n_rows` up to the skew of medians.
 
         Parameters
         ----------
-        keys : array or list of n keys
+        keys : array or list of n keys, or one key
             Of any type that `mergesketch.lsh.hash_keys` takes.
 
         Returns
         -------
         ndarray of shape (n,), float64
+            A float if `keys` is one key.
 
         Raises
         ------
         TypeError, ValueError
             If the keys are of no known or of mixed type.
         """
-        return self._estimate(self._hashes(keys))
+        return self._answer(keys, self._estimate)
 
     def norm(self) -> float:
         """Estimate sqrt(F2), the Euclidean norm of all counts (Alon, Matias and Szegedy 1996).
@@ -334,12 +345,16 @@ class CountSketch(CountSketchTable):
         """
         return float(np.median(self._row_products(other)))
 
-    def lower_bound(self, keys: KeysLike, confidence: float = 0.99) -> NDArray[np.float64]:
+    @overload
+    def lower_bound(self, keys: KeyLike, confidence: float = ...) -> float: ...  # type: ignore[overload-overlap]
+    @overload
+    def lower_bound(self, keys: KeysLike, confidence: float = ...) -> NDArray[np.float64]: ...
+    def lower_bound(self, keys: KeysLike, confidence: float = 0.99) -> Any:
         """Return the lower end of the interval that contains a key's count with probability `confidence`.
 
         Parameters
         ----------
-        keys : array or list of n keys
+        keys : array or list of n keys, or one key
             Of any type that `mergesketch.lsh.hash_keys` takes.
         confidence : float, default 0.99
             In (0, 1).
@@ -347,6 +362,7 @@ class CountSketch(CountSketchTable):
         Returns
         -------
         ndarray of shape (n,), float64
+            A float if `keys` is one key.
 
         Raises
         ------
@@ -355,12 +371,16 @@ class CountSketch(CountSketchTable):
         """
         return self.query(keys) - self._error(confidence)
 
-    def upper_bound(self, keys: KeysLike, confidence: float = 0.99) -> NDArray[np.float64]:
+    @overload
+    def upper_bound(self, keys: KeyLike, confidence: float = ...) -> float: ...  # type: ignore[overload-overlap]
+    @overload
+    def upper_bound(self, keys: KeysLike, confidence: float = ...) -> NDArray[np.float64]: ...
+    def upper_bound(self, keys: KeysLike, confidence: float = 0.99) -> Any:
         """Return the upper end of the interval that contains a key's count with probability `confidence`.
 
         Parameters
         ----------
-        keys : array or list of n keys
+        keys : array or list of n keys, or one key
             Of any type that `mergesketch.lsh.hash_keys` takes.
         confidence : float, default 0.99
             In (0, 1).
@@ -368,6 +388,7 @@ class CountSketch(CountSketchTable):
         Returns
         -------
         ndarray of shape (n,), float64
+            A float if `keys` is one key.
 
         Raises
         ------

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...lsh.hashing.keys import Keys, hash_keys, read_keys
+from ...lsh.hashing.keys import Keys, hash_keys
 from ...lsh.support.backend import add_at, to_host
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.threads import get_num_threads
@@ -179,7 +179,8 @@ class HeavyHitters(CountMinTable):
         if relative_error == 0.0:
             raise ValueError("relative_error must be above 0, got 0.0")
         n_rows, n_buckets = count_min_size(relative_error, confidence)
-        return cls(frequency, n_rows=n_rows, n_buckets=n_buckets, max_key_bytes=max_key_bytes, seed=seed)
+        new = cls(frequency, n_rows=n_rows, n_buckets=n_buckets, max_key_bytes=max_key_bytes, seed=seed)
+        return new._asked_for(relative_error=relative_error, confidence=confidence)
 
     @property
     def n_candidates(self) -> int:
@@ -204,11 +205,11 @@ class HeavyHitters(CountMinTable):
 
         Parameters
         ----------
-        keys : array or list of n keys
+        keys : array or list of n keys, or one key
             Keys of any type that `mergesketch.lsh.hash_keys` takes. They may repeat. All batches have
             integers, or all have strings and bytes.
         counts : array of n integers, optional
-            The number of occurrences of each key, 0 or more; 1 by default.
+            The number of occurrences of each key, 0 or more, an integer for one key; 1 by default.
 
         Returns
         -------
@@ -247,11 +248,10 @@ class HeavyHitters(CountMinTable):
         if before and here and before != here:
             raise TypeError(f"keys must be {KINDS[before]} as before, got {KINDS[here]}")
 
-    def _hashes(self, keys: Any) -> NDArray[np.uint64]:
-        self._claim_device("keys", keys)
-        read = read_keys(keys)
+    def _read_query(self, keys: Any) -> Keys:
+        read = super()._read_query(keys)
         self._check_kind(read)
-        return read.hashes(self.seed)
+        return read
 
     @property
     def _kind(self) -> int:
@@ -306,32 +306,20 @@ class HeavyHitters(CountMinTable):
         kept = merge_records(one, other, self.n_candidates, lambda hashes: self._estimate(hashes) > least)
         _CANDIDATES.put(self._arrays, kept)
 
-    def merge(self, *others: Self) -> Self:
-        """Merge other sketches of the same configuration into this one; see `MergeableSketch.merge`.
+    def part_numbers(self) -> tuple[int, ...]:
+        return (self._kind,)
 
-        Parameters
-        ----------
-        *others : HeavyHitters
-            Sketches of the same configuration, with keys of the same kind: integers, or strings and bytes.
-            They are not changed.
+    @classmethod
+    def check_parts(cls, parts: Sequence[tuple[int, ...]]) -> None:
+        kinds = [kind for (kind,) in parts if kind]
+        for kind in kinds[1:]:
+            check_kinds(kinds[0], kind)
 
-        Returns
-        -------
-        The sketch itself.
-
-        Raises
-        ------
-        IncompatibleSketchError
-            If configurations or kinds of keys differ. Nothing changes then.
-        OverflowError
-            If a 64-bit counter could wrap. Nothing changes then.
-        """
-        kind = self._kind
-        for other in others:
-            self._check_compatible(other)
-            check_kinds(kind, other._kind)
-            kind |= other._kind
-        return super().merge(*others)
+    def _fullness(self) -> list[str]:
+        return [
+            *super()._fullness(),
+            f"{_CANDIDATES.n_used(self._arrays):,} of {self.n_candidates:,} names kept",
+        ]
 
     def _reduce_custom(
         self, reduction: str, ours: dict[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, ClassVar, NamedTuple, Self, TypeVar
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...lsh.hashing.keys import Keys, hash_keys, read_keys
+from ...lsh.hashing.keys import Keys, read_keys
 from ...lsh.inputs.weights import check_weights
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import random_uint64
-from ...lsh.support.types import KeysLike
+from ...lsh.support.types import KeyLike, KeysLike
 from ..core.base import MergeableSketch
 from ..core.state import StateSpec
 from ..kernels import counting
@@ -76,6 +76,7 @@ class KeyTable(MergeableSketch):
     """A table of counters that keys are hashed into."""
 
     _gpu = True
+    _filled = ("counts", "counters used")
     #: The least count that a key may come with; None allows all counts.
     _least_count: ClassVar[int | None] = None
 
@@ -106,10 +107,11 @@ class KeyTable(MergeableSketch):
 
         Parameters
         ----------
-        keys : array or list of n keys
+        keys : array or list of n keys, or one key
             Keys of any type that `mergesketch.lsh.hash_keys` takes. They may repeat.
         counts : array of n integers, optional
-            The number of occurrences of each key; 1 by default. Negative counts take keys out again.
+            The number of occurrences of each key, an integer for one key; 1 by default. Negative counts take
+            keys out again.
 
         Returns
         -------
@@ -125,7 +127,9 @@ class KeyTable(MergeableSketch):
         return self._take_in({"keys": keys, "counts": counts})
 
     def _read(self, keys: Any, counts: Any) -> Any:
-        read = read_keys(keys)
+        read = read_keys(keys, device=self.device)
+        if read.is_single and np.ndim(counts) == 0 and counts is not None:
+            counts = self._as_our_array("counts", counts).reshape(1)
         weights, magnitude = check_weights("counts", counts, len(read), minimum=self._least_count)
         return KeyBatch(read, read.hashes(self.seed), weights, magnitude)
 
@@ -168,10 +172,15 @@ class KeyTable(MergeableSketch):
 
     # -- queries ----------------------------------------------------------------------------------
 
-    def _hashes(self, keys: Any) -> NDArray[np.uint64]:
-        """Return the hashes of keys that a query asks for."""
+    def _read_query(self, keys: Any) -> Keys:
+        """Read the keys that a query asks for."""
         self._claim_device("keys", keys)
-        return hash_keys(keys, self.seed)
+        return read_keys(keys, device=self.device)
+
+    def _answer(self, keys: Any, estimate: Callable[[NDArray[np.uint64]], NDArray[Any]]) -> Any:
+        """Return what `estimate` makes of the hashes of keys: an array, or a number for one key."""
+        read = self._read_query(keys)
+        return read.answer(estimate(read.hashes(self.seed)))
 
     def _ask(self, hashes: NDArray[np.uint64], kernel: Any, dtype: type[N]) -> NDArray[N]:
         """Return what a kernel estimates for each key."""
@@ -202,36 +211,46 @@ class CountMinTable(KeyTable):
     def _estimate(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
         return self._ask(hashes, self._backend.kernels(counting).count_min_query, np.int64)
 
-    def query(self, keys: KeysLike) -> NDArray[np.int64]:
+    @overload
+    def query(self, keys: KeyLike) -> int: ...  # type: ignore[overload-overlap]
+    @overload
+    def query(self, keys: KeysLike) -> NDArray[np.int64]: ...
+    def query(self, keys: KeysLike) -> Any:
         """Return the estimated count of each key, which is never below the truth.
 
         Parameters
         ----------
-        keys : array or list of n keys
+        keys : array or list of n keys, or one key
             Of any type that `mergesketch.lsh.hash_keys` takes.
 
         Returns
         -------
         ndarray of shape (n,), int64
+            An int if `keys` is one key.
 
         Raises
         ------
         TypeError, ValueError
             If the keys are of no known or of mixed type.
         """
-        return self._estimate(self._hashes(keys))
+        return self._answer(keys, self._estimate)
 
-    def upper_bound(self, keys: KeysLike) -> NDArray[np.int64]:
+    @overload
+    def upper_bound(self, keys: KeyLike) -> int: ...  # type: ignore[overload-overlap]
+    @overload
+    def upper_bound(self, keys: KeysLike) -> NDArray[np.int64]: ...
+    def upper_bound(self, keys: KeysLike) -> Any:
         """Return an upper bound of each key's count: the estimate, for certain.
 
         Parameters
         ----------
-        keys : array or list of n keys
+        keys : array or list of n keys, or one key
             Of any type that `mergesketch.lsh.hash_keys` takes.
 
         Returns
         -------
         ndarray of shape (n,), int64
+            An int if `keys` is one key.
 
         Raises
         ------
@@ -240,7 +259,11 @@ class CountMinTable(KeyTable):
         """
         return self.query(keys)
 
-    def lower_bound(self, keys: KeysLike, confidence: float = 0.99) -> NDArray[np.int64]:
+    @overload
+    def lower_bound(self, keys: KeyLike, confidence: float = ...) -> int: ...  # type: ignore[overload-overlap]
+    @overload
+    def lower_bound(self, keys: KeysLike, confidence: float = ...) -> NDArray[np.int64]: ...
+    def lower_bound(self, keys: KeysLike, confidence: float = 0.99) -> Any:
         """Return a lower bound of each key's count; for any one key it holds with probability `confidence`.
 
         It lies ``(1 - confidence)**(-1 / n_rows) / n_buckets * total`` below the estimate: a row errs by
@@ -248,7 +271,7 @@ class CountMinTable(KeyTable):
 
         Parameters
         ----------
-        keys : array or list of n keys
+        keys : array or list of n keys, or one key
             Of any type that `mergesketch.lsh.hash_keys` takes.
         confidence : float, default 0.99
             In (0, 1).
@@ -256,6 +279,7 @@ class CountMinTable(KeyTable):
         Returns
         -------
         ndarray of shape (n,), int64
+            An int if `keys` is one key.
 
         Raises
         ------
@@ -264,7 +288,8 @@ class CountMinTable(KeyTable):
         """
         confidence = check_real("confidence", confidence, 0.0, 1.0)
         share = float((1.0 - confidence) ** (-1.0 / self.n_rows) / self.n_buckets)
-        return self._backend.xp.maximum(self.query(keys) - math.floor(share * self.total), 0)
+        error, xp = math.floor(share * self.total), self._backend.xp
+        return self._answer(keys, lambda hashes: xp.maximum(self._estimate(hashes) - error, 0))
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         check_total(arrays)

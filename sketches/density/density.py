@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.hashing.keys import hash_keys
 from ...lsh.inputs.arrays import check_dense
+from ...lsh.support.aliases import alias
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_flag, check_generator, check_int
 from ...lsh.support.threads import cut_range
@@ -301,6 +302,8 @@ class DensitySketch(CellCounts):
         with np.errstate(divide="ignore", over="ignore"):
             size = xp.exp(xp.log(xp.abs(counts)) - (math.log(self.total) + self.log_volume))
         return xp.where(counts < 0, -size, size)
+
+    query = alias(density)
 
     @property
     def table_error(self) -> float:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.family import HashFamily, check_same_family
 from ...lsh.inputs.arrays import check_array
+from ...lsh.support.aliases import alias
 from ...lsh.support.checks import check_flag, check_int
 from ...lsh.support.threads import cut_range
 from ...lsh.support.types import RowsLike
@@ -89,8 +90,8 @@ class LSHIndex(CollisionEstimates, IndexTables):
     row, queries L B reads. Ids should be distinct: an id that is added twice counts twice.
 
     Rows without ids are numbered from 0. An index remembers the ids that it chose itself, and merging refuses
-    another index that contains such an id. So build parts with ``add(X, first_id=...)`` or with ids. Ids that
-    you pass are not checked for repetitions.
+    another index that contains such an id. So build parts with ``update(X, first_id=...)`` or with ids. Ids
+    that you pass are not checked for repetitions.
 
     References
     ----------
@@ -103,8 +104,8 @@ class LSHIndex(CollisionEstimates, IndexTables):
     >>> from mergesketch.lsh import SignedRandomProjection
     >>> family = SignedRandomProjection(n_features=16, n_hashes=40, power=9, seed=1)
     >>> X = np.random.default_rng(0).standard_normal((1000, 16))
-    >>> monday = mergesketch.LSHIndex(family, capacity=128).add(X[:500])
-    >>> tuesday = mergesketch.LSHIndex(family, capacity=128).add(X[500:], first_id=500)
+    >>> monday = mergesketch.LSHIndex(family, capacity=128).update(X[:500])
+    >>> tuesday = mergesketch.LSHIndex(family, capacity=128).update(X[500:], first_id=500)
     >>> ids, counts = (monday | tuesday).query(X[700:702], k=3)
     >>> ids[:, 0], counts[:, 0]
     (array([700, 701]), array([40, 40], dtype=int32))
@@ -130,9 +131,18 @@ class LSHIndex(CollisionEstimates, IndexTables):
         total = int(seen.sum())
         return 1.0 - int(self._backend.xp.minimum(seen, self.capacity).sum()) / total if total else 0.0
 
+    def _fullness(self) -> list[str]:
+        seen = self._shown("seen")
+        if seen is None:
+            return []
+        used = int(np.minimum(seen, self.capacity).sum(dtype=np.int64))
+        shown = [f"{100.0 * used / seen.size / self.capacity:.3g}% of slots used"]
+        dropped = 1.0 - used / int(seen.sum(dtype=np.int64))
+        return [*shown, f"{100.0 * dropped:.3g}% of entries dropped"] if dropped else shown
+
     # -- updates ----------------------------------------------------------------------------------
 
-    def add(self, X: RowsLike, ids: ArrayLike | None = None, *, first_id: int | None = None) -> Self:
+    def update(self, X: RowsLike, ids: ArrayLike | None = None, *, first_id: int | None = None) -> Self:
         """Add rows.
 
         Parameters
@@ -164,8 +174,8 @@ class LSHIndex(CollisionEstimates, IndexTables):
         >>> from mergesketch.lsh import PStable
         >>> X = np.arange(5.0)[:, None]
         >>> empty = mergesketch.LSHIndex(PStable(1, 10, width=2.0, n_buckets=64, seed=1))
-        >>> parts = empty.copy().add(X[:3]) | empty.copy().add(X[3:], first_id=3)
-        >>> parts == empty.copy().add(X)
+        >>> parts = empty.copy().update(X[:3]) | empty.copy().update(X[3:], first_id=3)
+        >>> parts == empty.copy().update(X)
         True
         """
         return self._take_in({"X": X}, ids, first_id)
@@ -182,26 +192,7 @@ class LSHIndex(CollisionEstimates, IndexTables):
         first = self.largest_id + 1 if first_id is None else first_id
         return IndexBatch(codes, self.number_rows(first, len(codes)), by_default)
 
-    def update(self, X: RowsLike, ids: ArrayLike | None = None, *, first_id: int | None = None) -> Self:
-        """Add rows, as `add` does.
-
-        Parameters
-        ----------
-        X : n rows
-        ids : array_like of n integers, optional
-        first_id : int, optional
-            As for `add`.
-
-        Returns
-        -------
-        The index itself.
-
-        Raises
-        ------
-        TypeError, ValueError, OverflowError
-            As `add` does.
-        """
-        return self.add(X, ids, first_id=first_id)
+    add = alias(update)
 
     # -- queries ----------------------------------------------------------------------------------
 

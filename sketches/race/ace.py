@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...lsh.family import HashFamily
+from ...lsh.support.aliases import alias
 from ...lsh.support.checks import check_int, check_real, renamed
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import random_uint64
@@ -119,6 +120,7 @@ class AceDetector(MergeableSketch):
 
     _parameters = ("family", "contamination", "alpha", "sample_size", "seed")
     _gpu = True
+    _filled = ("counts", "counters used")
 
     def __init__(
         self,
@@ -258,6 +260,8 @@ class AceDetector(MergeableSketch):
         with renamed("Q", "X"):
             sums = kernel_sums(self.family, self._arrays["counts"], self.n_updates, X, None, False)
         return sums / self.n_updates
+
+    query = alias(score_samples)
 
     def _check_seen(self) -> None:
         if self.n_updates == 0:

@@ -14,6 +14,7 @@ from ...lsh.family import HashFamily
 from ...lsh.inputs.arrays import check_array, check_numbers
 from ...lsh.inputs.rows import Rows
 from ...lsh.inputs.weights import check_real_weights
+from ...lsh.support.aliases import alias
 from ...lsh.support.backend import sum_rows
 from ...lsh.support.checks import check_choice, check_flag, check_int, check_real
 from ...lsh.support.types import RowsLike
@@ -117,6 +118,7 @@ class NadarayaWatsonSketch(MergeableSketch):
     """
 
     _gpu = True
+    _filled = ("sums", "counters used")
     _parameters = ("family", "n_outputs", "half_life", "nan_policy")
 
     def __init__(
@@ -304,6 +306,8 @@ class NadarayaWatsonSketch(MergeableSketch):
         if self.n_outputs is None:
             ratio, ratio_std = ratio[:, 0], ratio_std[:, 0]
         return (ratio, ratio_std) if return_std else ratio
+
+    query = alias(predict)
 
     def kernel_sum(self, Q: RowsLike, *, return_std: bool = False) -> Any:
         """Return estimated kernel sums, the denominators, which measure how many rows lie near each query.

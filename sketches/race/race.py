@@ -106,6 +106,7 @@ class Race(KernelQueries):
     """
 
     _gpu = True
+    _filled = ("counts", "counters used")
     _parameters = ("family", "dtype", "n_outputs")
     _not_compared = frozenset(["largest_weight"])
 
@@ -189,7 +190,8 @@ class Race(KernelQueries):
                 f"relative_error must be reached by as many hashes as {type(family).__name__} can have, got "
                 f"{relative_error:g}, which takes {n_hashes:.3g} at density {density:g}"
             ) from None
-        return cls(larger, **parameters)
+        asked = {"relative_error": relative_error, "confidence": confidence, "density": density}
+        return cls(larger, **parameters)._asked_for(**asked)
 
     @staticmethod
     def n_groups(confidence: float) -> int:

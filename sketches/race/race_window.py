@@ -97,6 +97,7 @@ class RaceWindow(KernelQueries):
     array([24.])
     """
 
+    _filled = ("counts", "counters used")
     _parameters = ("family", "n_panes", "dtype")
     _not_compared = frozenset(["largest_weights"])  # as for a Race
     _gpu = True

@@ -114,6 +114,7 @@ class StormSketch(MergeableSketch):
     True
     """
 
+    _filled = ("products", "counters used")
     _parameters = ("n_features", "n_frames", "max_norm", "oversize", "seed")
     _gpu = True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from numbers import Integral
 from typing import Any, Self
 
@@ -14,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ...errors import IncompatibleSketchError
 from ...lsh.support.checks import check_int
+from ..core.merging import parts_of
 from .storm import StormSketch
 
 __all__ = ["StormLinear", "ridge_inverse"]
@@ -127,13 +129,14 @@ class StormLinear(BaseEstimator):  # type: ignore[misc]
         X = validate_data(self, X, reset=False, dtype=np.float64)
         return np.asarray(X @ self._coefficients + self._intercepts)
 
-    def merge(self, other: Self) -> Self:
-        """Merge another estimator into this one, in place.
+    def merge(self, *others: Self | Iterable[Self]) -> Self:
+        """Merge other estimators into this one, in place.
 
         Parameters
         ----------
-        other : fitted estimator of the same class, `n_bytes`, `random_state` and scaling
-            To fit parts apart, pass the ``scaling_`` of one estimator as `scaling` to the others.
+        *others : fitted estimators, or iterables of them
+            Their class, `n_bytes`, `random_state` and scaling are those of this estimator. To fit parts
+            apart, pass the ``scaling_`` of one estimator as `scaling` to the others.
 
         Returns
         -------
@@ -145,13 +148,15 @@ class StormLinear(BaseEstimator):  # type: ignore[misc]
             If sketches, scalings or classes differ. Nothing changes then.
         """
         check_is_fitted(self, "sketch_")
-        check_is_fitted(other, "sketch_")
-        for name, value in self.scaling_.items():
-            if not np.array_equal(value, other.scaling_[name]):
-                raise IncompatibleSketchError(f"estimators differ in scaling_[{name!r}]")
-        if not np.array_equal(getattr(self, "classes_", ()), getattr(other, "classes_", ())):
-            raise IncompatibleSketchError("estimators differ in classes_")
-        self.sketch_.merge(other.sketch_)
+        parts: tuple[Self, ...] = parts_of(others)
+        for other in parts:
+            check_is_fitted(other, "sketch_")
+            for name, value in self.scaling_.items():
+                if not np.array_equal(value, other.scaling_[name]):
+                    raise IncompatibleSketchError(f"estimators differ in scaling_[{name!r}]")
+            if not np.array_equal(getattr(self, "classes_", ()), getattr(other, "classes_", ())):
+                raise IncompatibleSketchError("estimators differ in classes_")
+        self.sketch_.merge(other.sketch_ for other in parts)
         self._solve()
         return self
 

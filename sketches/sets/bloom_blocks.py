@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ...lsh.hashing.keys import read_keys
+from ...lsh.hashing.keys import Keys, read_keys
 from ...lsh.support.backend import to_host
 from ...lsh.support.threads import get_num_threads, run_tasks
 from ..core.base import MergeableSketch
@@ -44,10 +44,12 @@ class BloomBlocks(MergeableSketch):
         return {"blocks": StateSpec((self.n_blocks, BLOCK_WORDS), "uint64", "or")}
 
     def _read(self, keys: Any) -> _Values:
-        read = read_keys(keys)
-        if read.words is None:
-            return _Values(read.hashes(self.seed), True)
-        return _Values(read.words, False)
+        return self._values(read_keys(keys, device=self.device))
+
+    def _values(self, keys: Keys) -> _Values:
+        if keys.words is None:
+            return _Values(keys.hashes(self.seed), True)
+        return _Values(keys.words, False)
 
     @property
     def _words(self) -> NDArray[np.uint64]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
-from ...lsh.hashing.keys import HASH_COLLISION, hash_keys
+from ...lsh.hashing.keys import HASH_COLLISION, hash_keys, is_key, read_keys
+from ...lsh.support.aliases import alias
 from ...lsh.support.checks import NO_INTEGERS, check_int, check_real, renamed
 from ...lsh.support.types import KeyLike, KeysLike
 from ..kernels import bloom
@@ -79,11 +80,12 @@ class BloomFilter(BloomBlocks):
     >>> import mergesketch
     >>> seen = mergesketch.BloomFilter(capacity=1_000_000, error_rate=0.01)
     >>> seen
-    <BloomFilter(n_blocks=19372, n_hashes=6, seed=0): 0 updates, 1,239,816 bytes>
+    <BloomFilter(n_blocks=19372, n_hashes=6, seed=0) for capacity=1_000_000, error_rate=0.01:
+    0 updates, 1,239,816 bytes>
     >>> seen.update(["tea", "cake"]).contains(["cake", "jam"])
     array([ True, False])
-    >>> "tea" in seen
-    True
+    >>> "tea" in seen, seen.contains("jam")
+    (True, False)
     >>> round(seen.cardinality(), 1)
     2.0
     """
@@ -102,7 +104,9 @@ class BloomFilter(BloomBlocks):
         if n_blocks is None and n_hashes is None:
             if capacity is None:
                 raise TypeError("BloomFilter needs capacity, or n_blocks and n_hashes")
-            self.n_blocks, self.n_hashes = _size(capacity, 0.01 if error_rate is None else error_rate)
+            error_rate = 0.01 if error_rate is None else error_rate
+            self.n_blocks, self.n_hashes = _size(capacity, error_rate)
+            self._asked_for(capacity=int(capacity), error_rate=float(error_rate))
         else:
             if capacity is not None or error_rate is not None or n_blocks is None or n_hashes is None:
                 raise TypeError("BloomFilter takes capacity and error_rate, or both n_blocks and n_hashes")
@@ -149,7 +153,7 @@ class BloomFilter(BloomBlocks):
 
         Parameters
         ----------
-        keys : array or list of n keys
+        keys : array or list of n keys, or one key
             Keys may repeat and have any type that `mergesketch.lsh.hash_keys` accepts. Integer arrays are the
             fastest.
 
@@ -164,25 +168,35 @@ class BloomFilter(BloomBlocks):
         """
         return self._take_in({"keys": keys})
 
-    def contains(self, keys: KeysLike) -> NDArray[np.bool_]:
+    @overload
+    def contains(self, keys: KeyLike) -> bool: ...  # type: ignore[overload-overlap]
+    @overload
+    def contains(self, keys: KeysLike) -> NDArray[np.bool_]: ...
+    def contains(self, keys: KeysLike) -> Any:
         """Test for each key if it may have been added; the answer is never False for a key that was.
 
         Parameters
         ----------
-        keys : array or list of n keys
+        keys : array or list of n keys, or one key
             As in `update`.
 
         Returns
         -------
         ndarray of shape (n,), bool
+            A bool if `keys` is one key.
 
         Raises
         ------
         TypeError, ValueError
             If the keys have mixed types, or a type that is not accepted.
         """
+        if is_key(keys):
+            return keys in self
         self._claim_device("keys", keys)
-        return self._test(self._read(keys))
+        read = read_keys(keys)
+        return read.answer(self._test(self._values(read)))
+
+    query = alias(contains)
 
     def __contains__(self, key: KeyLike) -> bool:
         """Test if one key may have been added, as `contains` does, in 2 to 3 microseconds."""
@@ -239,6 +253,15 @@ class BloomFilter(BloomBlocks):
         passes = (np.arange(BLOCK_BITS + 1) / BLOCK_BITS) ** self.n_hashes
         n_keys = cardinality_of_zeros(unset_bits(fills), self.n_blocks, self.n_hashes)
         return min(1.0, float(np.dot(fills, passes) / self.n_blocks) + n_keys * HASH_COLLISION)
+
+    def _fullness(self) -> list[str]:
+        blocks = self._shown("blocks")
+        if blocks is None:
+            return []
+        # NumPy does not have to compile a kernel first, as `error_rate` does.
+        fills = np.bitwise_count(blocks).sum(axis=1, dtype=np.int64) / BLOCK_BITS
+        rate = np.mean(fills**self.n_hashes)
+        return [f"{100.0 * fills.mean():.3g}% of bits set", f"false positive rate {rate:.2g}"]
 
     def cardinality(self) -> float:
         """Estimate the number of distinct keys added; the notes of the class give its variance.

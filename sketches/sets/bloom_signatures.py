@@ -148,7 +148,8 @@ class BloomSignatures(Neighbourhoods):
                 f"relative_error must be reached by {_MAX_BITS} bits, got {relative_error:g} at confidence "
                 f"{confidence:g}"
             )
-        return cls(n_nodes, 64 * words, directed=directed, seed=seed)
+        new = cls(n_nodes, 64 * words, directed=directed, seed=seed)
+        return new._asked_for(relative_error=relative_error, degree=degree, confidence=confidence)
 
     # -- edges ----------------------------------------------------------------------------------------
 

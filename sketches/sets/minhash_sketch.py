@@ -99,6 +99,7 @@ class MinHashSketch(MergeableSketch):
 
     _parameters = ("n_sets", "n_hashes", "seed")
     _gpu = True
+    _filled = ("minima", "bins filled")
 
     def __init__(self, n_sets: int = 1, n_hashes: int = 128, *, seed: int = 0) -> None:
         self.n_sets = check_int("n_sets", n_sets, 1, 1 << 40)
@@ -146,7 +147,7 @@ class MinHashSketch(MergeableSketch):
         wanted = 0.25 / (1.0 - confidence) / error / error * (1.0 - 1e-12)
         if not wanted <= _MAX_HASHES:
             raise ValueError(f"error must be reached by {_MAX_HASHES} bins, got {error:g}")
-        return cls(n_sets, math.ceil(wanted), seed=seed)
+        return cls(n_sets, math.ceil(wanted), seed=seed)._asked_for(error=error, confidence=confidence)
 
     def _layout(self) -> dict[str, StateSpec]:
         return {"minima": StateSpec((self.n_sets, self.n_hashes), "uint32", "min", fill=_EMPTY)}
@@ -163,7 +164,7 @@ class MinHashSketch(MergeableSketch):
 
         Parameters
         ----------
-        tokens : array or list of n tokens
+        tokens : array or list of n tokens, or one token
             Integers are taken as they are, as by `MinHash`. Strings and bytes, in all forms that `hash_keys`
             takes, are taken by their 64-bit hash.
         sets : int or array of n int, optional
@@ -182,7 +183,7 @@ class MinHashSketch(MergeableSketch):
         return self._take_in({"tokens": tokens}, sets)
 
     def _read(self, tokens: Any, sets: Any) -> _Batch:
-        read = read_keys(tokens, "tokens")
+        read = read_keys(tokens, "tokens", self.device)
         words = read.hashes(0) if read.words is None else read.words
         return _Batch(words, self._check_sets(sets, words.size))
 

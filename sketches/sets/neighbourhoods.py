@@ -41,6 +41,7 @@ class Neighbourhoods(MergeableSketch):
     """The signatures of a graph's nodes: the part of `BloomSignatures` that reads edges and counts bits."""
 
     _gpu = True
+    _filled = ("signatures", "bits set")
 
     n_nodes: int
     n_bits: int

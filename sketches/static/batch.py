@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...lsh.hashing.keys import KEY_KINDS, Keys, read_keys
+from ...lsh.hashing.keys import KEY_KINDS, Keys, read_key_list, read_keys
 from ...lsh.support.backend import refuse_gpu
 from .dictionary import Dictionary
 from .value_kind import ValueKind
@@ -87,7 +87,13 @@ class Kinds(NamedTuple):
 
 
 def read_batch(
-    keys: Any, values: Any, name: str = "values", n_dimensions: int = 1, precision: float | None = None
+    keys: Any,
+    values: Any,
+    name: str = "values",
+    n_dimensions: int = 1,
+    precision: float | None = None,
+    *,
+    may_be_one: bool = False,
 ) -> Batch:
     """Read keys and values of any container, and convert the values to words.
 
@@ -100,6 +106,8 @@ def read_batch(
         1 for one value a key, 2 for a row of values a key.
     precision : float, optional
         For floats: the values become multiples of it.
+    may_be_one : bool
+        True to take one key and its value too.
 
     Raises
     ------
@@ -109,13 +117,13 @@ def read_batch(
         If keys or values are on a GPU.
     """
     refuse_gpu("building a static function or table", keys, values)
+    read = read_keys(keys) if may_be_one else read_key_list(keys)
+    if read.is_single and np.ndim(values) == 0:
+        values = values.reshape(1) if isinstance(values, np.ndarray) else [values]
     kind, array = read_values(values, name, precision)
     if array.ndim != n_dimensions:
         shape = "be one-dimensional" if n_dimensions == 1 else "have shape (n, columns)"
         raise ValueError(f"{name} must {shape}, got shape {array.shape}")
-    if not hasattr(keys, "__len__") or hasattr(keys, "tocsr") or isinstance(keys, (str, bytes)):
-        raise TypeError(f"keys must be an array or a list, got {type(keys).__name__}")
-    read = read_keys(keys)
     if len(read) != len(array):
         raise ValueError(f"keys and {name} must have the same length, got {len(read)} and {len(array)}")
     dictionary = Dictionary()

@@ -16,7 +16,8 @@ from ...lsh.support.configured import differing_field
 from ...lsh.support.progress import progress_bar
 from ...lsh.support.types import ArrayLike, KeysLike
 from ..coding.value_counts import ValueCounts, count_words
-from ..core.guard import Guarded, changing, locked, uninterrupted
+from ..core.guard import changing, locked, uninterrupted
+from ..core.merging import Mergeable, parts_of
 from .batch import read_batch
 from .blueprint import Blueprint
 from .column import Column
@@ -29,7 +30,7 @@ __all__ = ["StaticFunctionBuilder"]
 _MASK = (1 << 64) - 1
 
 
-class StaticFunctionBuilder(Guarded):
+class StaticFunctionBuilder(Mergeable):
     """Collect keys and values batch by batch, and build a `StaticFunction` from them.
 
     The result has the bytes of ``StaticFunction(all keys, all values)``, for any batches, order and merges.
@@ -104,11 +105,11 @@ class StaticFunctionBuilder(Guarded):
         return self.gathered.store.n_records
 
     def update(self, keys: KeysLike, values: ArrayLike) -> Self:
-        """Add a batch.
+        """Add a batch of keys and values.
 
         Parameters
         ----------
-        keys, values : arrays or lists of n keys and values
+        keys, values : arrays or lists of n keys and values, or one key and its value
             As for `StaticFunction`. Integers as values may have another width in another batch, but they must
             all be signed or all be unsigned. Other values must have the same dtype in all batches.
 
@@ -133,7 +134,7 @@ class StaticFunctionBuilder(Guarded):
         >>> builder.update(["c"], [3]).build().lookup(["c", "a"]).tolist()
         [3, 1]
         """
-        batch = read_batch(keys, values, precision=self.precision)
+        batch = read_batch(keys, values, precision=self.precision, may_be_one=True)
         hashes = batch.keys.hashes(self.seed)
         with self._lock, changing(self), uninterrupted():
             self.gathered.add(batch, hashes)
@@ -169,12 +170,12 @@ class StaticFunctionBuilder(Guarded):
                 advance(self.n_records - before)
         return self
 
-    def merge(self, *others: StaticFunctionBuilder) -> Self:
+    def merge(self, *others: Self | Iterable[Self]) -> Self:
         """Add all that other builders have gathered.
 
         Parameters
         ----------
-        *others : StaticFunctionBuilder
+        *others : StaticFunctionBuilder, or iterables of them
             The other builders do not change.
 
         Returns
@@ -195,21 +196,19 @@ class StaticFunctionBuilder(Guarded):
         >>> one.update([1], ["a"]).merge(other.update([2], ["b"])).build()[2]
         'b'
         """
-        for other in others:
+        parts: tuple[Self, ...] = parts_of(others)
+        for other in parts:
             if not isinstance(other, StaticFunctionBuilder):
                 raise TypeError(f"expected a StaticFunctionBuilder, got {type(other).__name__}")
             difference = differing_field(self.config(), other.config())
             if difference is not None:
                 raise IncompatibleSketchError(f"StaticFunctionBuilders differ in {difference}")
-        with locked(self, *others), changing(self), uninterrupted():
-            self.gathered.merge([other.gathered for other in others])
+        with locked(self, *parts), changing(self), uninterrupted():
+            self.gathered.merge([other.gathered for other in parts])
         return self
 
-    def __or__(self, other: StaticFunctionBuilder) -> StaticFunctionBuilder:
-        """Return a new builder with all that both have gathered, and the spill folder of the first."""
-        if not isinstance(other, StaticFunctionBuilder):
-            return NotImplemented
-        return StaticFunctionBuilder(**self.config(), spill=self.spill).merge(self, other)
+    def _merged(self, *others: Self) -> Self:
+        return type(self)(**self.config(), spill=self.spill).merge(self, *others)
 
     def config(self) -> dict[str, Any]:
         """Return the parameters that must be equal to merge builders.

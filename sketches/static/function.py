@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, overload
 
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ...lsh.support.aliases import alias
 from ...lsh.support.types import KeyLike, KeysLike
 from .batch import read_batch
 from .blueprint import build_map
@@ -107,12 +109,16 @@ class StaticFunction(StaticMap):
         batch = read_batch(keys, values, precision=precision)
         self._set(*build_map(batch, seed, key_check_bits, progress))
 
-    def lookup(self, keys: KeysLike, missing: ArrayLike | None = None) -> NDArray[Any]:
-        """Return the values of a batch of keys.
+    @overload
+    def lookup(self, keys: KeyLike, missing: ArrayLike | None = ...) -> Any: ...
+    @overload
+    def lookup(self, keys: KeysLike, missing: ArrayLike | None = ...) -> NDArray[Any]: ...
+    def lookup(self, keys: KeysLike, missing: ArrayLike | None = None) -> Any:
+        """Return the values of a batch of keys, or the value of one key.
 
         Parameters
         ----------
-        keys : array or list of n keys
+        keys : array or list of n keys, or one key
             The keys must have the same kind as at construction: integers, or strings and bytes.
         missing : value, optional
             With key_check_bits: the value for absent keys.
@@ -122,7 +128,7 @@ class StaticFunction(StaticMap):
         ndarray of shape (n,)
             Has the dtype of the values at construction; strings and bytes from a list or an Arrow array are
             objects. With key_check_bits and without `missing`, a masked array in which absent keys are
-            masked.
+            masked. For one key it is the value itself, and None if the key is absent.
 
         Raises
         ------
@@ -135,13 +141,16 @@ class StaticFunction(StaticMap):
         >>> f = mergesketch.StaticFunction(["a", "b"], [3, 5], key_check_bits=32)
         >>> f.lookup(["b", "c"], missing=-1).tolist()
         [5, -1]
+        >>> f.lookup("b")
+        5
         """
-        return self._look_up(keys, missing)[:, 0]
+        read = self._read_keys(keys)
+        values = self._look_up(read, missing)[:, 0]
+        return None if read.is_single and np.ma.is_masked(values) else read.answer(values)
+
+    query = alias(lookup)
 
     def __getitem__(self, key: KeyLike) -> Any:
         """Return the value of one key, in about 12 microseconds; KeyError if check bits find it absent."""
         value = super().__getitem__(key)[0]
         return value.item() if hasattr(value, "item") and self._kind.dtype == "object" else value
-
-    def __repr__(self) -> str:
-        return f"<StaticFunction: {self.n_keys:,} keys to {self._kind.dtype}, {self.nbytes:,} bytes>"

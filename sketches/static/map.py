@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...lsh.hashing.keys import Keys, is_key
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_int
 from ...lsh.support.lazy import lazy
@@ -93,21 +94,38 @@ class StaticMap(StaticStructure):
                 "strings and bytes have no place on a GPU: look up their numbers there, and the texts here"
             )
 
+    @property
+    def _shown_values(self) -> str:
+        """The kind of values, for `repr`."""
+        steps = f" in steps of {self._kind.precision:g}" if self._kind.kind == "step" else ""
+        return f"{self._kind.dtype}{steps}"
+
+    def __repr__(self) -> str:
+        checks = f", key_check_bits={self.key_check_bits}" if self.key_check_bits else ""
+        return (
+            f"<{type(self).__name__}: {self.n_keys:,} keys to {self._shown_values}{checks}, "
+            f"{self.nbytes:,} bytes>"
+        )
+
     # -- reading --------------------------------------------------------------------------------------
 
-    def contains(self, keys: KeysLike) -> NDArray[np.bool_]:
+    @overload
+    def contains(self, keys: KeyLike) -> bool: ...  # type: ignore[overload-overlap]
+    @overload
+    def contains(self, keys: KeysLike) -> NDArray[np.bool_]: ...
+    def contains(self, keys: KeysLike) -> Any:
         """Test for each key of a batch if it was present at construction, by its check bits.
 
         Parameters
         ----------
-        keys : array or list of n keys
+        keys : array or list of n keys, or one key
             As for `lookup`.
 
         Returns
         -------
         ndarray of shape (n,), bool
             True for every key that was present; for others with probability ``2**-key_check_bits``, and for
-            ``n_keys / 2**64`` more whose 64-bit hash equals that of a key.
+            ``n_keys / 2**64`` more whose 64-bit hash equals that of a key. A bool if `keys` is one key.
 
         Raises
         ------
@@ -116,7 +134,8 @@ class StaticMap(StaticStructure):
         """
         if not self.key_check_bits:
             raise ValueError("contains needs key_check_bits, which were 0 at construction")
-        return self._passes_check(self._hashes(keys))
+        read = self._read_keys(keys)
+        return read.answer(self._passes_check(read.hashes(self.seed)))
 
     def _passes_check(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
         return self._has_fingerprint(hashes, 0, CHECK_PURPOSE, self.key_check_bits)
@@ -124,7 +143,7 @@ class StaticMap(StaticStructure):
     #: A map stores no keys and is not iterable. Without this line Python would look up 0, 1, 2, ...
     __iter__ = None
 
-    def _look_up(self, keys: Any, missing: Any) -> NDArray[Any]:
+    def _look_up(self, keys: Keys, missing: Any) -> NDArray[Any]:
         """Return values of shape (n, columns); with check bits, absent keys are masked or get `missing`."""
         if missing is not None:
             if not self.key_check_bits:
@@ -134,7 +153,7 @@ class StaticMap(StaticStructure):
             missing = read_missing(missing, self._kind, len(self._columns))
         elif self.key_check_bits and self.device == "gpu":
             raise ValueError("missing must be given on a GPU, where there are no masked arrays, got None")
-        hashes, xp = self._hashes(keys), self._backend.xp
+        hashes, xp = keys.hashes(self.seed), self._backend.xp
         values = xp.empty((hashes.size, len(self._columns)), dtype=np.dtype(self._kind.dtype))
         if self.n_keys == 0:
             values[...] = self._kind.from_words(xp.zeros(1, dtype=np.uint64), self._entries)
@@ -150,7 +169,7 @@ class StaticMap(StaticStructure):
 
     def __getitem__(self, key: KeyLike) -> Any:
         """Return the row of one key; raise KeyError if the check bits find it absent."""
-        row = self._look_up([key], None)[0]
+        row = self._look_up(self._read_keys(key if is_key(key) else [key]), None)[0]
         if np.ma.is_masked(row):
             raise KeyError(key)
         return np.asarray(row)

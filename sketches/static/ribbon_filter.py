@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...lsh.hashing.keys import read_keys
+from ...lsh.hashing.keys import read_key_list
+from ...lsh.support.aliases import alias
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.progress import progress_bar
-from ...lsh.support.types import KeysLike
+from ...lsh.support.types import KeyLike, KeysLike
 from .column import solve_filter
 from .ribbon import Ribbon, Shard, Solved, stored_arrays
 from .shards import number_of_shards, order_records, solve_shards
@@ -86,7 +87,7 @@ class RibbonFilter(StaticStructure):
         error_rate = check_real("error_rate", error_rate, 0.0, 1.0)
         seed = check_int("seed", seed, 0, (1 << 64) - 1)
         refuse_gpu("building a RibbonFilter", keys)
-        read = read_keys(keys)
+        read = read_key_list(keys)
         hashes = read.hashes(seed)
         records = order_records(hashes, np.zeros(hashes.size, dtype=np.uint64))
         n_keys = records.hashes.size
@@ -111,24 +112,32 @@ class RibbonFilter(StaticStructure):
         """Rate of false positives among absent keys; 0 if the set is empty."""
         return pass_rate(self.n_keys, self.n_bits)
 
-    def contains(self, keys: KeysLike) -> NDArray[np.bool_]:
+    @overload
+    def contains(self, keys: KeyLike) -> bool: ...  # type: ignore[overload-overlap]
+    @overload
+    def contains(self, keys: KeysLike) -> NDArray[np.bool_]: ...
+    def contains(self, keys: KeysLike) -> Any:
         """Test for each key of a batch if it is in the set.
 
         Parameters
         ----------
-        keys : array or list of n keys
+        keys : array or list of n keys, or one key
 
         Returns
         -------
         ndarray of shape (n,), bool
-            True for every key of the set, and for others with probability `error_rate`.
+            True for every key of the set, and for others with probability `error_rate`. A bool if `keys` is
+            one key.
 
         Raises
         ------
         TypeError, ValueError
             If the keys have mixed types, or a type that is not accepted.
         """
-        return self._has_fingerprint(self._hashes(keys), 0, _PURPOSE, self.n_bits)
+        read = self._read_keys(keys)
+        return read.answer(self._has_fingerprint(read.hashes(self.seed), 0, _PURPOSE, self.n_bits))
+
+    query = alias(contains)
 
     def _ribbons(self) -> list[Ribbon]:
         return [Ribbon(self.n_bits)]

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ...lsh.hashing.keys import HASH_COLLISION, KEY_KINDS, read_keys
+from ...lsh.hashing.keys import HASH_COLLISION, KEY_KINDS, Keys, is_key, read_keys
 from ...lsh.support.backend import PLACES, device_of
 from ...lsh.support.lazy import lazy
 from ...lsh.support.types import Device, KeyLike, KeysLike
@@ -162,27 +162,27 @@ class StaticStructure(Stored):
         arrays, n_shards = self._arrays, np.uint64(self.n_shards)
         return arrays["thresholds"], arrays["solution"], n_shards, self._plan, ribbon
 
-    def _hashes(self, keys: Any) -> NDArray[np.uint64]:
-        """Return the hashes of keys; TypeError if their kind or device is not that of the structure."""
-        if device_of(keys) != self.device:
+    def _read_keys(self, keys: Any) -> Keys:
+        """Read the keys of a look-up; TypeError if their kind or device is not that of the structure."""
+        if device_of(keys) != self.device and not is_key(keys):
             raise TypeError(
                 f"keys lie {PLACES[device_of(keys)]}, but the {type(self).__name__} {PLACES[self.device]}: "
                 f'copy the keys there, or move it with .to("{device_of(keys)}")'
             )
-        read = read_keys(keys)
+        read = read_keys(keys, device=self.device)
         if read.kind and self.key_kind and read.kind != self.key_kind:
             raise TypeError(
                 f"keys must be {KEY_KINDS[self.key_kind]} as at construction, got {KEY_KINDS[read.kind]}"
             )
-        return read.hashes(self.seed)
+        return read
 
     @abstractmethod
-    def contains(self, keys: KeysLike) -> NDArray[np.bool_]:
+    def contains(self, keys: KeysLike) -> Any:
         """Test for each key of a batch if it was present at construction."""
 
     def __contains__(self, key: KeyLike) -> bool:
         """Test if one key was present, as `contains` does."""
-        return bool(self.contains([key])[0])
+        return bool(self.contains(key if is_key(key) else [key]))
 
     def _has_fingerprint(
         self, hashes: NDArray[np.uint64], ribbon: int, purpose: int, bits: int

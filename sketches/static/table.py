@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...lsh.support.types import KeysLike, RowsLike
+from ...lsh.support.aliases import alias
+from ...lsh.support.types import KeyLike, KeysLike, RowsLike
 from .batch import read_batch
 from .blueprint import build_map
 from .map import MAX_COLUMNS, StaticMap
@@ -78,12 +80,16 @@ class StaticTable(StaticMap):
         """Number of values in a row."""
         return len(self._column_configs)
 
-    def lookup(self, keys: KeysLike, missing: ArrayLike | None = None) -> NDArray[Any]:
-        """Return the rows of a batch of keys.
+    @overload
+    def lookup(self, keys: KeyLike, missing: ArrayLike | None = ...) -> Any: ...
+    @overload
+    def lookup(self, keys: KeysLike, missing: ArrayLike | None = ...) -> NDArray[Any]: ...
+    def lookup(self, keys: KeysLike, missing: ArrayLike | None = None) -> Any:
+        """Return the rows of a batch of keys, or the row of one key.
 
         Parameters
         ----------
-        keys : array or list of n keys
+        keys : array or list of n keys, or one key
         missing : value or row, optional
             With key_check_bits: the value, or the row, for absent keys.
 
@@ -91,7 +97,7 @@ class StaticTable(StaticMap):
         -------
         ndarray of shape (n, columns)
             With key_check_bits and without `missing`, a masked array in which the rows of absent keys are
-            masked.
+            masked. For one key it is the row, of shape (columns,), and None if the key is absent.
 
         Raises
         ------
@@ -105,10 +111,17 @@ class StaticTable(StaticMap):
         >>> table.lookup([8]).tolist()
         [['a', 'c']]
         """
-        return self._look_up(keys, missing)
+        read = self._read_keys(keys)
+        rows = self._look_up(read, missing)
+        if not read.is_single:
+            return rows
+        row = rows[0]
+        if np.ma.is_masked(row):
+            return None
+        return row.data if isinstance(row, np.ma.MaskedArray) else row
 
-    def __repr__(self) -> str:
-        return (
-            f"<StaticTable: {self.n_keys:,} keys to {self.n_columns} x {self._kind.dtype}, "
-            f"{self.nbytes:,} bytes>"
-        )
+    query = alias(lookup)
+
+    @property
+    def _shown_values(self) -> str:
+        return f"{self.n_columns} x {super()._shown_values}"

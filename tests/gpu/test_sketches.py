@@ -59,6 +59,31 @@ def test_state_and_answers_are_the_cpus(entry: GpuEntry, batches: list[Arrays]) 
         np.testing.assert_allclose(found.get(), expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "empty",
+    [
+        mergesketch.BloomFilter(100),
+        mergesketch.CountMinSketch(3, 64),
+        mergesketch.CountSketch(3, 64),
+        mergesketch.HeavyHitters(0.1),
+        mergesketch.MinHashSketch(),
+    ],
+    ids=lambda empty: type(empty).__name__,
+)
+@pytest.mark.parametrize("key", ["tea", b"tea", 7, np.int16(-7)])
+def test_one_key_of_python_goes_where_the_sketch_is(empty: Any, key: Any) -> None:
+    here, there = empty.copy().update(key), empty.to("gpu").update(key)
+    assert there.device == "gpu" and there == here
+    if hasattr(here, "query"):
+        found = there.query(key)
+        assert type(found) is type(here.query(key)) and found == here.query(key)
+    if isinstance(here, mergesketch.CountMinSketch):
+        assert there.update(key, 4).query(key) == 5 == there.upper_bound(key)
+        here.update(key, 4)
+    if isinstance(key, int):
+        assert there.update(cupy.asarray(np.array(key))) == here.update(np.array(key))
+
+
 def test_halves_on_both_devices_merge(entry: GpuEntry, batches: list[Arrays]) -> None:
     whole, here, there = entry.make(), entry.make(), entry.make()
     for batch in batches:

@@ -68,6 +68,19 @@ def test_filters() -> None:
     np.testing.assert_array_equal(there.contains(cupy.asarray(OTHERS)).get(), here.contains(OTHERS))
 
 
+def test_one_key_of_python_is_looked_up_there() -> None:
+    function = mergesketch.StaticFunction(KEYS, values_of("int64"), key_check_bits=9, progress=False)
+    table = mergesketch.StaticTable(KEYS, np.stack([values_of("int64")] * 2, axis=1), progress=False)
+    held = mergesketch.RibbonFilter(KEYS, progress=False)
+    key = int(KEYS[3])
+    for form in (key, KEYS[3], cupy.asarray(KEYS[3:4]).reshape(())):
+        found = function.to("gpu").lookup(form, missing=0)
+        assert type(found) is int and found == function.lookup(key)
+        assert table.to("gpu").lookup(form).get().tolist() == table.lookup(key).tolist()
+        assert held.to("gpu").contains(form) is True
+    assert key in held.to("gpu") and key in function.to("gpu")
+
+
 def test_nothing_was_built() -> None:
     empty = np.empty(0, np.int64)
     assert mergesketch.StaticFunction(empty, empty).to("gpu").lookup(cupy.asarray(KEYS[:3])).shape == (3,)

@@ -24,7 +24,9 @@ BAD_KEYS: list[tuple] = [
     (["a"], ["b"]),
     (["a"], np.array([2**63], dtype=np.uint64)),
     (np.array([1.0]), None),
-    (3, None),
+    (3.5, None),
+    (True, None),
+    (3, [1, 2]),
 ]
 
 

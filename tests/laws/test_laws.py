@@ -161,6 +161,27 @@ def test_merging_leaves_the_others_alone(entry: Entry, data: st.DataObject) -> N
 @every_sketch
 @quickly
 @given(data=st.data())
+def test_all_ways_to_merge_are_one(entry: Entry, data: st.DataObject) -> None:
+    empty, batches = draw_parts(data, entry, 3)
+    a, b, c = sketches = [built(empty, batch) for batch in batches]
+    before = [snapshot(sketch) for sketch in sketches]
+    expected = a.copy().merge(b).merge(c)
+    for others in ((b, c), ([b, c],), (part for part in ((b,), [c])), ([b], c, ())):
+        assert a.copy().merge(*others) == expected
+    assert a + b + c == a | b | c == sum(sketches) == sum([b, c], start=a) == expected
+    alone = sum([a])
+    assert alone == a and take(alone, *batches[1]) is not a
+    for in_place in (operator.ior, operator.iadd):
+        sketch = a.copy()
+        assert in_place(sketch, b) is sketch and sketch == a | b
+        assert in_place(sketch, sketch) == (a | b).merge(a | b)
+    for sketch, values in zip(sketches, before, strict=True):
+        assert_unchanged(sketch, values)
+
+
+@every_sketch
+@quickly
+@given(data=st.data())
 def test_linear_sketches_subtract(entry: Entry, data: st.DataObject) -> None:
     empty, batches = draw_parts(data, entry, 2)
     a, b = (built(empty, batch) for batch in batches)
@@ -234,6 +255,7 @@ def test_equality_and_repr(entry: Entry, data: st.DataObject) -> None:
     for name in sketch.config():
         assert f"{name}=" in repr(sketch)
     assert f"{sketch.n_updates:,} updates" in repr(sketch)
+    assert "\n" not in repr(sketch)
     assert sketch.nbytes == sum(state.array.nbytes for state in sketch.state.values())
 
 
@@ -297,15 +319,22 @@ def test_incompatible_merges_name_the_field(entry: Entry, data: st.DataObject) -
         for operation in operations:
             with pytest.raises(IncompatibleSketchError, match=rf"differ in {path}:"):
                 operation(other)
+        for merged in ((sketch, other), ([sketch, other],), (iter([sketch, other]),)):
+            with pytest.raises(IncompatibleSketchError, match=rf"differ in {path}:"):
+                sketch.merge(*merged)
         with pytest.raises(IncompatibleSketchError, match=rf"differ in {path}:"):
-            sketch.merge(sketch, other)
+            sketch += other
         assert_unchanged(sketch, before)
         assert_unchanged(other, other_before)
         fields.append(path)
     assert any(path.endswith("seed") for path in fields)
-    for stranger in (3, None, "sketch"):
+    for stranger in (3, None, "sketch", [sketch, "sketch"], [[sketch]], {"a": sketch}, ""):
         with pytest.raises(IncompatibleSketchError, match="expected a"):
             sketch.merge(stranger)
+    for operate in (operator.or_, operator.add, operator.ior, operator.iadd):
+        for one, other in ((sketch, 0), (sketch, [sketch]), (1, sketch), (False, sketch), (0.0, sketch)):
+            with pytest.raises(TypeError, match="unsupported operand"):
+                operate(one, other)
     assert_unchanged(sketch, before)
 
 

@@ -24,7 +24,7 @@ ENTRIES: dict[str, Entry] = {
         lambda sketch: key_batches(0)(sketch).map(lambda batch: batch[:1]),
         lambda batches: ([key for (keys,) in batches for key in keys],),
         lambda rng, sketch: large_keys(rng, sketch)[:1],
-        [(["a", 1],), ([1.5],), ([None],), (np.array([1.0]),), (3,)],
+        [(["a", 1],), ([1.5],), ([None],), (np.array([1.0]),), (3.5,), (True,)],
         linear=False,
     ),
 }

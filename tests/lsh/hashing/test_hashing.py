@@ -240,15 +240,33 @@ def test_arrow_refusals() -> None:
         (np.array([True]), TypeError, "got dtype bool"),
         (np.array(["2020-01-01"], dtype="M8[D]"), TypeError, "got dtype datetime64"),
         (np.zeros((2, 2), dtype=int), ValueError, r"keys must be 1-D, got shape \(2, 2\)"),
-        ("abc", TypeError, "keys must be a list of int, str or bytes"),
-        (b"abc", TypeError, "got bytes"),
-        (5, TypeError, "got int"),
+        (
+            None,
+            TypeError,
+            "keys must be an array or a list of int, str or bytes, or one of them, got NoneType",
+        ),
+        (bytearray(b"abc"), TypeError, "got bytearray"),
+        (5.0, TypeError, "got float"),
+        (True, TypeError, "got bool"),
+        (np.array(5.0), TypeError, "keys must be integers or strings, got dtype float64"),
+        (np.timedelta64(5, "ns"), TypeError, "got dtype timedelta64"),
+        (2**64, ValueError, f"got {2**64}"),
+        ("\ud800", ValueError, "lone surrogate"),
         ({"a"}, TypeError, "got set"),
     ],
 )
 def test_refusals(keys: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         hash_keys(keys)
+
+
+@pytest.mark.parametrize("key", ["abc", "", "straße", b"a\0b", 5, -1, 2**64 - 1, np.uint8(5), np.str_("abc")])
+def test_one_key_has_the_hash_of_a_list_of_it(key: Any) -> None:
+    found = hash_keys(key, seed=3)
+    assert type(found) is int
+    assert found == hash_keys([key], seed=3)[0]
+    # An S array would not keep the NUL byte at the end of a key.
+    assert hash_keys(np.array(key, dtype="V3" if isinstance(key, bytes) else None), seed=3) == found
 
 
 @pytest.mark.parametrize("seed", [-1, 2**64, 1.5, True, "a"])

@@ -397,7 +397,7 @@ def test_bad_keys_and_partners_are_refused() -> None:
     held = BloomFilter(100, seed=1).update([1, 2, 3])
     before = held.to_bytes()
     bad: Any
-    for bad in ([1, "a"], [1.5], np.array([1.0]), [True], None, 3, "tea", np.zeros((2, 2), int), [2**64]):
+    for bad in ([1, "a"], [1.5], np.array([1.0]), [True], None, 3.5, True, np.zeros((2, 2), int), [2**64]):
         for method in (held.update, held.contains):
             with pytest.raises((TypeError, ValueError), match="keys"):
                 method(bad)

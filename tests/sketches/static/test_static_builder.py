@@ -210,6 +210,54 @@ def test_places_are_told_by_what_was_written_together(tmp_path: Path, small_bloc
 
 
 @pytest.mark.parametrize(
+    ("keys", "values"),
+    [
+        (["a", "b"], [1, -2]),
+        ([5, 6], ["x", "longer"]),
+        ([b"a", b"b"], [b"x", b"y"]),
+        ([5, 2**64 - 1], [0.5, 1.5]),
+        (["a", "b"], [True, False]),
+    ],
+)
+def test_keys_and_values_one_by_one(keys: Any, values: Any) -> None:
+    expected = StaticFunction(keys, values).to_bytes()
+    for array in (False, True):
+        builder = StaticFunctionBuilder()
+        for key, value in zip(keys, values, strict=True):
+            is_number = array and not isinstance(value, (str, bytes))
+            assert builder.update(np.array(key) if array else key, np.array(value) if is_number else value)
+        assert builder.build().to_bytes() == expected
+
+
+def test_all_ways_to_merge_are_one(tmp_path: Path) -> None:
+    parts = [StaticFunctionBuilder().update([i, i + 1], [i, i + 1]) for i in range(3)]
+    expected = parts[0].merge().build().to_bytes(), StaticFunction(range(4), range(4)).to_bytes()
+    ways = [
+        StaticFunctionBuilder().merge(*parts),
+        StaticFunctionBuilder(spill=tmp_path).merge(parts),
+        StaticFunctionBuilder().merge(part for part in parts),
+        sum(parts),
+        parts[0] + parts[1] | parts[2],
+    ]
+    one = StaticFunctionBuilder()
+    for part in parts:
+        before = one
+        one |= part
+        assert one is before
+    for way in [*ways, one]:
+        assert way.n_records == 6 and way.build().to_bytes() == expected[1]
+    assert [part.n_records for part in parts] == [2, 2, 2] and parts[0].build().to_bytes() == expected[0]
+    stranger: Any
+    for stranger in (3, "abc", [parts[0], 3]):
+        with pytest.raises(TypeError, match="expected a StaticFunctionBuilder"):
+            one.merge(stranger)
+    other = StaticFunctionBuilder(seed=1)
+    with pytest.raises(IncompatibleSketchError, match="differ in seed"):
+        one.merge([parts[0], other])
+    assert one.n_records == 6
+
+
+@pytest.mark.parametrize(
     ("keys", "values", "error"),
     [
         (["a"], [1], "keys must be integers as before, got strings"),

@@ -290,6 +290,47 @@ def test_one_key_is_asked_for_by_in_and_there_is_nothing_to_iterate():
             iter(maps)
 
 
+@pytest.mark.parametrize(
+    ("keys", "values"),
+    [
+        (["a", "b"], [1, 2]),
+        ([b"a", b"b"], [0.5, 1.5]),
+        ([5, -6], ["x", "y"]),
+        ([5, 6], [b"x", b"y"]),
+        ([5, 2**64 - 1], [True, False]),
+        (["a", "b"], np.array(["x", "y"])),
+        (["a", "b"], np.array([1, 2], np.int8)),
+    ],
+)
+def test_one_key_is_looked_up_as_a_python_object(keys, values):
+    function = StaticFunction(keys, values, key_check_bits=40)
+    table = StaticTable(keys, [[value, value] for value in values], key_check_bits=40)
+    held = RibbonFilter(keys, 1e-9)
+    for key, value in zip(
+        keys, np.asarray(values, object) if isinstance(values, list) else values, strict=True
+    ):
+        expected = value.item() if hasattr(value, "item") else value
+        for form in (key, np.array(key)):
+            for found in (function.lookup(form), function.query(form)):
+                assert type(found) is type(expected) and found == expected
+            assert table.lookup(form).tolist() == [expected, expected]
+            assert function.contains(form) is table.contains(form) is held.contains(form) is True
+        assert key in function and key in held
+    absent = "absent" if isinstance(keys[0], str) else b"absent" if isinstance(keys[0], bytes) else 777
+    assert function.lookup(absent) is None and table.lookup(absent) is None
+    assert function.contains(absent) is held.contains(absent) is False
+    missing = values[1]
+    assert function.lookup(absent, missing=missing) == missing
+    assert table.lookup(absent, missing=missing).tolist() == [missing, missing]
+
+
+def test_structures_of_one_text_are_refused():
+    for build in (lambda keys: StaticFunction(keys, 1), RibbonFilter, lambda keys: StaticTable(keys, [1])):
+        for keys in ("abc", b"abc", 5, np.array(5)):
+            with pytest.raises(TypeError, match="keys must be an array or a list, got"):
+                build(keys)
+
+
 def test_absent_keys_get_some_value_without_a_check():
     function = StaticFunction(["a", "b"], ["x", "y"])
     assert set(function.lookup([f"absent {i}" for i in range(500)]).tolist()) <= {"x", "y"}

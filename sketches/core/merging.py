@@ -1,0 +1,50 @@
+"""The operators of objects that merge, and the reading of what they merge with."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
+
+from .guard import Guarded
+
+__all__ = ["Mergeable", "parts_of"]
+
+
+class Mergeable(Guarded):
+    """An object that merges in place, and by operators.
+
+    ``a | b`` is a new object with the data of both, and ``a |= b`` merges into `a`. ``+`` and ``+=`` do the
+    same, for `sum`.
+    """
+
+    @abstractmethod
+    def merge(self, *others: Self | Iterable[Self]) -> Self:
+        """Merge others, or all of an iterable, into this object."""
+
+    @abstractmethod
+    def _merged(self, *others: Self) -> Self:
+        """Return a new object with the data of this one and of others."""
+
+    def __or__(self, other: Self) -> Self:
+        return self._merged(other) if isinstance(other, Mergeable) else NotImplemented
+
+    def __ior__(self, other: Self) -> Self:
+        return self.merge(other) if isinstance(other, Mergeable) else NotImplemented
+
+    __add__, __iadd__ = __or__, __ior__
+
+    def __radd__(self, other: object) -> Self:
+        # The built-in function `sum` begins with 0.
+        return self._merged() if type(other) is int and other == 0 else NotImplemented
+
+
+def parts_of(others: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return what `merge` was given, with iterables replaced by what they contain; nothing is checked."""
+    found: list[Any] = []
+    for other in others:
+        if isinstance(other, Iterable) and not isinstance(other, (Mergeable, str, bytes, Mapping)):
+            found.extend(other)
+        else:
+            found.append(other)
+    return tuple(found)

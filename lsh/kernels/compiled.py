@@ -32,7 +32,10 @@ from typing import Any
 
 from numba import types
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, NullCache
+from numba.core.compiler import Compiler
 from numba.core.registry import CPUDispatcher
+
+from .inlined import InlinedCacheImpl, InlinedCompiler
 
 __all__ = ["helper", "kernel", "sources"]
 
@@ -57,13 +60,47 @@ def helper(function: Function | None = None, **options: Any) -> Any:
     return _Helper.decorate(function, options | {"no_cpython_wrapper": True})
 
 
+# Without a home folder, Numba would make one named "~" in the working folder, and load code from there.
+_LOCATORS = [
+    locator
+    for locator in CompileResultCacheImpl._locator_classes
+    if "UserWide" not in locator.__name__
+    or os.path.isabs(os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~")))
+]
+
+
+class _KernelCacheImpl(CompileResultCacheImpl):
+    _locator_classes = _LOCATORS
+
+
+class _HelperCacheImpl(InlinedCacheImpl):
+    _locator_classes = _LOCATORS
+
+
+class _KernelCache(FunctionCache):
+    _impl_class = _KernelCacheImpl
+
+    def __init__(self, function: Function) -> None:
+        super().__init__(function)
+        self._cache_file = IndexDataCacheFile(
+            self._cache_path, self._impl.filename_base, _stamp(function.__module__)
+        )
+
+
+class _HelperCache(_KernelCache):
+    _impl_class = _HelperCacheImpl
+
+
 class _Kernel(CPUDispatcher):
+    _cache_class: type[_KernelCache] = _KernelCache
+    _compiler_class: type[Compiler] = Compiler
+
     @classmethod
     def decorate(cls, function: Function | None, options: dict[str, Any]) -> Any:
         if function is None:
             return lambda function: cls.decorate(function, options)
         fixed = {"nopython": True, "nogil": True, "boundscheck": None, "no_cfunc_wrapper": True}
-        return cls(function, targetoptions=fixed | options)
+        return cls(function, targetoptions=fixed | options, pipeline_class=cls._compiler_class)
 
     def compile(self, signature: Any) -> Any:
         if isinstance(self._cache, NullCache):
@@ -72,7 +109,7 @@ class _Kernel(CPUDispatcher):
 
     def enable_caching(self) -> None:
         try:
-            self._cache = _KernelCache(self.py_func)
+            self._cache = self._cache_class(self.py_func)
         except RuntimeError as error:
             if "no locator available" not in str(error):
                 raise
@@ -86,32 +123,15 @@ class _Kernel(CPUDispatcher):
 
 
 class _Helper(_Kernel):
+    _cache_class = _HelperCache
+    _compiler_class = InlinedCompiler
+
     def add_overload(self, compiled: Any) -> None:
         # Python must not find the code, for it has no wrapper that could be called.
         self.overloads[tuple(compiled.signature.args)] = compiled
 
     def _compile_for_args(self, *arguments: Any, **keywords: Any) -> Any:
         raise TypeError(f"{self.py_func.__qualname__} can be called by kernels only")
-
-
-class _Folders(CompileResultCacheImpl):
-    # Without a home folder, Numba would make one named "~" in the working folder, and load code from there.
-    if not os.path.isabs(os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~"))):
-        _locator_classes = [
-            locator
-            for locator in CompileResultCacheImpl._locator_classes
-            if "UserWide" not in locator.__name__
-        ]
-
-
-class _KernelCache(FunctionCache):
-    _impl_class = _Folders
-
-    def __init__(self, function: Function) -> None:
-        super().__init__(function)
-        self._cache_file = IndexDataCacheFile(
-            self._cache_path, self._impl.filename_base, _stamp(function.__module__)
-        )
 
 
 @cache

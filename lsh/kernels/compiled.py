@@ -14,7 +14,9 @@ These functions differ from those of ``numba.njit(cache=True)``:
   looks at the file of the function alone, and would run old code after an upgrade of another file.
 - A literal argument, as in ``f(x, 0)``, has the code for all integers. Numba would compile one more copy.
 - There are no wrappers for calls from C, and none for calls of helpers from Python. Each takes as long to
-  compile as a small function.
+  compile as a small function. Helpers have no machine code of their own; see `inlined`.
+- One process compiles a function while others that need it wait, and then load it; see `compile_lock`.
+- The first compilation in a process is announced on stderr, unless ``MERGESKETCH_QUIET`` is set.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataC
 from numba.core.compiler import Compiler
 from numba.core.registry import CPUDispatcher
 
+from .compile_lock import CompileLock
 from .inlined import InlinedCacheImpl, InlinedCompiler
 
 __all__ = ["helper", "kernel", "sources"]
@@ -45,6 +48,11 @@ _WARNING = (
     "nothing can be written to {folder}, nor to the cache folder of this user: mergesketch works, but "
     "compiles its kernels anew in every process, which takes seconds at the first use of each. Set the "
     "environment variable NUMBA_CACHE_DIR to a folder that can be written, and they are kept there"
+)
+
+_ANNOUNCEMENT = (
+    "mergesketch: compiling kernels for their first use, which takes some seconds; later runs load them "
+    "from disk"
 )
 
 _IMPORT = re.compile(r"^from (\.[\w.]*) import ", re.MULTILINE)
@@ -85,15 +93,29 @@ class _KernelCache(FunctionCache):
         self._cache_file = IndexDataCacheFile(
             self._cache_path, self._impl.filename_base, _stamp(function.__module__)
         )
+        self.lock = CompileLock(self._cache_path, self._impl.filename_base)
+
+    def load_overload(self, signature: Any, target_context: Any) -> Any:
+        found = super().load_overload(signature, target_context)
+        # Another process may have compiled the function while this one waited for the lock.
+        if found is None and self.lock.acquire():
+            found = super().load_overload(signature, target_context)
+        return found
 
 
 class _HelperCache(_KernelCache):
     _impl_class = _HelperCacheImpl
 
 
+class _KernelCompiler(Compiler):
+    def _compile_bytecode(self) -> Any:
+        _announce()
+        return super()._compile_bytecode()
+
+
 class _Kernel(CPUDispatcher):
     _cache_class: type[_KernelCache] = _KernelCache
-    _compiler_class: type[Compiler] = Compiler
+    _compiler_class: type[Compiler] = _KernelCompiler
 
     @classmethod
     def decorate(cls, function: Function | None, options: dict[str, Any]) -> Any:
@@ -105,7 +127,17 @@ class _Kernel(CPUDispatcher):
     def compile(self, signature: Any) -> Any:
         if isinstance(self._cache, NullCache):
             self.enable_caching()
-        return super().compile(signature)
+        try:
+            return super().compile(signature)
+        finally:
+            if isinstance(self._cache, _KernelCache):
+                self._cache.lock.release()
+
+    def add_overload(self, compiled: Any) -> None:
+        # Variables that the helpers of a compiled kernel have left to it.
+        for environment in compiled._find_referenced_environments():
+            self.targetctx.codegen().set_env(environment.env_name, environment)
+        super().add_overload(compiled)
 
     def enable_caching(self) -> None:
         try:
@@ -156,8 +188,19 @@ def sources(module: str) -> Iterator[Path]:
 
 
 @cache
+def _announce() -> None:
+    if _speaks():
+        print(_ANNOUNCEMENT, file=sys.stderr, flush=True)
+
+
+@cache
 def _warn() -> None:
-    # Ranks would all say the same.
-    if os.environ.get("PMI_RANK", os.environ.get("OMPI_COMM_WORLD_RANK", "0")) == "0":
+    if _speaks():
         folder = os.path.dirname(os.path.abspath(__file__))
         warnings.warn(_WARNING.format(folder=folder), RuntimeWarning, stacklevel=2)
+
+
+def _speaks() -> bool:
+    # All ranks would say the same.
+    rank = os.environ.get("PMI_RANK", os.environ.get("OMPI_COMM_WORLD_RANK", "0"))
+    return rank == "0" and not os.environ.get("MERGESKETCH_QUIET") and sys.stderr is not None

@@ -22,9 +22,9 @@ run: .venv/run.stamp
 test: .venv/test.stamp
 	$(PYTEST)
 
-# Without the tests that take longest.
+# Without the tests that take longest, and those of GPU code.
 quick: .venv/test.stamp
-	$(PYTEST) -q -m "not slow"
+	$(PYTEST) -q -m "not slow and not gpu"
 
 # All tests on other examples than those of `make test`, and the comparison of processors.
 nightly: processors

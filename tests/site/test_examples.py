@@ -27,6 +27,7 @@ def load(name: str):
     return module
 
 
+@pytest.mark.slow
 def test_adaptive_sampling_learns_redundant_rows_in_fewer_steps() -> None:
     """Steps are compared, so that the result does not depend on the machine's speed."""
     example = load("adaptive_sampling")
@@ -100,6 +101,7 @@ def holds(checkpoint: Path, lines: list[bytes]) -> bool:
     return found.frequent == whole.frequent.update(lines) and found.seen == whole.seen.update(lines)
 
 
+@pytest.mark.slow
 def test_a_killed_monitor_goes_on_where_it_stood(tmp_path) -> None:
     """A file grows and is rotated while the monitor is killed repeatedly; every line is counted once."""
     log, checkpoint = tmp_path / "access.log", tmp_path / "access.sketch"

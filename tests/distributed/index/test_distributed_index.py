@@ -131,6 +131,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 @needs_mpi
 @pytest.mark.parametrize("n_ranks", [1, 2, 3, 4])
 def test_answers_over_ranks(ranks: Ranks, n_ranks: int) -> None:
@@ -307,6 +308,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 @needs_mpi
 def test_files_go_from_any_number_of_ranks_to_any_other(ranks: Ranks, tmp_path: Path) -> None:
     ran = ranks.run(4, STORAGE, str(tmp_path))

@@ -120,6 +120,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
     return path, len(drawn)
 
 
+@pytest.mark.slow
 @needs_mpi
 @pytest.mark.parametrize("n_ranks", [1, 2, 3, 4])
 def test_the_same_data_over_ranks_gives_the_same_state(
@@ -220,6 +221,7 @@ def test_what_cannot_be_merged_is_refused_on_every_rank(ranks: Ranks, n_ranks: i
     assert ran.stdout == ["done\n"] * n_ranks
 
 
+@pytest.mark.slow
 def test_one_rank_needs_no_mpi() -> None:
     code = """
 import sys

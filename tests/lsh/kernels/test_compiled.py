@@ -81,6 +81,7 @@ def package(tmp_path: Path) -> Package:
     return Package(tmp_path)
 
 
+@pytest.mark.slow
 def test_code_is_stale_when_a_kernel_that_it_calls_has_changed(package: Package) -> None:
     """Numba alone would run the old code of `twice`, for the file of `fill` is the same."""
     for factor, expected in ((2, "0 2 4 0"), (2, "0 2 4 1"), (3, "0 3 6 0")):
@@ -151,6 +152,7 @@ def imported(module: str) -> set[str]:
     return found
 
 
+@pytest.mark.slow
 def test_the_sources_of_code_are_all_modules_that_its_module_imports() -> None:
     modules = [
         f"mergesketch.{folder}.{path.stem}"
@@ -305,6 +307,7 @@ def copy_without_cache(folder: Path) -> Path:
     return root.parent
 
 
+@pytest.mark.slow
 def test_an_installation_that_cannot_be_written_keeps_code_in_the_cache_folder_of_the_user(
     tmp_path: Path,
 ) -> None:

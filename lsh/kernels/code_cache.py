@@ -79,7 +79,7 @@ class _Files(IndexDataCacheFile):
 class KernelCache(FunctionCache):
     """The cache of a kernel."""
 
-    _impl_class = _KernelCacheImpl
+    _impl_class: type[CompileResultCacheImpl] = _KernelCacheImpl
 
     def __init__(self, function: Callable[..., Any], stamp: str) -> None:
         super().__init__(function)

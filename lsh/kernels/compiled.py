@@ -76,7 +76,7 @@ class _Kernel(CPUDispatcher):
     def add_overload(self, compiled: Any) -> None:
         # Variables that the helpers of a compiled kernel have left to it.
         for environment in compiled._find_referenced_environments():
-            self.targetctx.codegen().set_env(environment.env_name, environment)
+            compiled.library.codegen.set_env(environment.env_name, environment)
         super().add_overload(compiled)
 
     def get_call_template(self, arguments: Any, keywords: Any) -> Any:

@@ -91,6 +91,22 @@ example:
 """
 
 
+_WARMUP_HELP = """\
+Compile the kernels of classes and functions now, so that programs do not wait for it later. The kernels
+are those that the examples in the documentation use; other types of arrays may need one or two more.
+
+NAME is a class or a function of mergesketch, mergesketch.lsh or mergesketch.distributed, for example
+BloomFilter or deduplicate. Without a name, everything is compiled, which takes minutes. The compiled
+code lies in the folder NUMBA_CACHE_DIR, or beside the package, or in the cache folder of the user.
+"""
+
+_WARMUP_EXAMPLES = """\
+examples:
+  mergesketch warmup deduplicate
+  NUMBA_CACHE_DIR=/opt/kernels mergesketch warmup CountMinSketch HeavyHitters
+"""
+
+
 class _Integer:
     """The type of an option with integer values.
 
@@ -269,6 +285,14 @@ def _add_inspect_and_merge(commands: Any) -> None:
     merge.output("write the merged sketch to this file", required=True)
 
 
+def _add_warmup(commands: Any) -> None:
+    summary = "compile kernels before they are needed"
+    warmup = _Command(commands, "warmup", summary, _WARMUP_HELP, _WARMUP_EXAMPLES)
+    warmup.options.add_argument(
+        "names", metavar="NAME", nargs="*", help="classes and functions (default: all)"
+    )
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     from ... import __version__
@@ -280,4 +304,5 @@ def parser() -> argparse.ArgumentParser:
     _add_dedup(commands)
     _add_index(commands)
     _add_inspect_and_merge(commands)
+    _add_warmup(commands)
     return top

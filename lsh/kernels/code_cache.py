@@ -9,12 +9,14 @@ source; where that cannot be written, in the cache folder of the user. They diff
 - A file of code says what it is for. Two processes that compile different versions of one function at the
   same moment may give their files one name; Numba would then run the code of one version for the other.
 - Files that are damaged, after a power failure for example, are written anew.
+- Code is also loaded from those folders that cannot be written, such as a folder of a container's image.
 - One process compiles a function while others that need it wait, and then load it; see `compile_lock`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 import re
 import sys
@@ -25,7 +27,13 @@ from importlib.util import resolve_name
 from pathlib import Path
 from typing import Any
 
-from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile
+from numba.core.caching import (
+    CompileResultCacheImpl,
+    FunctionCache,
+    IndexDataCacheFile,
+    InTreeCacheLocator,
+    UserProvidedCacheLocator,
+)
 
 from .announcements import warn_of_lost_code
 from .compile_lock import CompileLock
@@ -38,13 +46,32 @@ _STARTED = time.time_ns()
 
 _IMPORT = re.compile(r"^from (\.[\w.]*) import ", re.MULTILINE)
 
+
+class _ReadOnly:
+    """The part of a locator that accepts a folder which is there, whether or not it can be written."""
+
+    def ensure_cache_path(self) -> None:
+        if not os.path.isdir(self.get_cache_path()):  # type: ignore[attr-defined]
+            raise FileNotFoundError
+
+
+class _ReadOnlyUserProvided(_ReadOnly, UserProvidedCacheLocator):
+    pass
+
+
+class _ReadOnlyInTree(_ReadOnly, InTreeCacheLocator):
+    pass
+
+
+_READ_ONLY: list[Any] = [_ReadOnlyUserProvided, _ReadOnlyInTree]
+
 # Without a home folder, Numba would make one named "~" in the working folder, and load code from there.
 _LOCATORS = [
     locator
     for locator in CompileResultCacheImpl._locator_classes
     if "UserWide" not in locator.__name__
     or os.path.isabs(os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~")))
-]
+] + _READ_ONLY
 
 
 class _KernelCacheImpl(CompileResultCacheImpl):
@@ -84,6 +111,9 @@ class KernelCache(FunctionCache):
     def __init__(self, function: Callable[..., Any], stamp: str) -> None:
         super().__init__(function)
         self._cache_file = _Files(self._cache_path, self._impl.filename_base, stamp)
+        found = (locator.from_function(function, inspect.getfile(function)) for locator in _READ_ONLY)
+        folders = {locator.get_cache_path() for locator in found if locator} - {self._cache_path}
+        self._others = [_Files(folder, self._impl.filename_base, stamp) for folder in folders]
         self.lock = CompileLock(self._cache_path, self._impl.filename_base)
 
     @classmethod
@@ -103,6 +133,10 @@ class KernelCache(FunctionCache):
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         """Return the code for a signature. If there is none, lock the function for its compilation."""
         found = super().load_overload(signature, target_context)
+        if found is None and self._others:
+            key = self._index_key(signature, target_context.codegen())
+            data = next((data for files in self._others if (data := files.load(key)) is not None), None)
+            found = None if data is None else self._impl.rebuild(target_context, data)
         # Another process may have compiled the function while this one waited for the lock.
         if found is None and self.lock.acquire():
             found = super().load_overload(signature, target_context)

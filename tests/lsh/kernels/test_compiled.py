@@ -227,6 +227,31 @@ def test_where_no_file_can_be_locked_nobody_waits(tmp_path: Path) -> None:
     lock.release()
 
 
+READ_ONLY = """
+import tempfile
+
+def refuse(dir):
+    if {names}:
+        raise PermissionError(dir)
+    return original(dir=dir)
+
+original, tempfile.TemporaryFile = tempfile.TemporaryFile, refuse
+"""
+
+
+@pytest.mark.parametrize(
+    "names", ["'cache' in dir", "True"], ids=["the user has another folder", "nothing can be written"]
+)
+def test_code_is_loaded_from_a_folder_that_cannot_be_written(package: Package, names: str) -> None:
+    """Numba finds out by a temporary file. The tests may run as a user who can write everywhere."""
+    package.environment["XDG_CACHE_HOME"] = str(package.folder / "home")
+    assert package.run() == "0 2 4 0"
+    before = sorted(package.cache.rglob("*"))
+    code = READ_ONLY.format(names=names) + RUN
+    assert [package.run(code), package.run(code)] == ["0 2 4 1", "0 2 4 1"]
+    assert sorted(package.cache.rglob("*")) == before
+
+
 def test_the_first_compilation_is_announced_once(package: Package) -> None:
     announcement = "mergesketch: compiling kernels for their first use"
     package.environment.pop("MERGESKETCH_QUIET")

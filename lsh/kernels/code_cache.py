@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.util import resolve_name
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -111,9 +112,11 @@ class KernelCache(FunctionCache):
     def __init__(self, function: Callable[..., Any], stamp: str) -> None:
         super().__init__(function)
         self._cache_file = _Files(self._cache_path, self._impl.filename_base, stamp)
+        # Folders that come before this one, so that they cannot be written.
         found = (locator.from_function(function, inspect.getfile(function)) for locator in _READ_ONLY)
-        folders = {locator.get_cache_path() for locator in found if locator} - {self._cache_path}
-        self._others = [_Files(folder, self._impl.filename_base, stamp) for folder in folders]
+        folders = (locator.get_cache_path() for locator in found if locator)
+        before = takewhile(lambda folder: folder != self._cache_path, folders)
+        self._others = [_Files(folder, self._impl.filename_base, stamp) for folder in before]
         self.lock = CompileLock(self._cache_path, self._impl.filename_base)
 
     @classmethod

@@ -14,6 +14,7 @@ from pathlib import Path
 import mergesketch
 import numpy as np
 import pytest
+from copy_without_code import copy_without_code
 from mergesketch.lsh.kernels import compile_lock
 from mergesketch.lsh.kernels.code_cache import sources
 from mergesketch.lsh.kernels.compiled import helper, kernel
@@ -319,24 +320,11 @@ def test_helpers_are_called_by_kernels_only() -> None:
         _shifted(1, 2)
 
 
-def copy_without_cache(folder: Path) -> Path:
-    """Return a copy of the package's folders of kernels that no code can be written to, also as root."""
-    root = folder / "site" / "mergesketch"
-    without = shutil.ignore_patterns("__pycache__")
-    for room in ("lsh", "sketches", "distributed", "gpu"):
-        shutil.copytree(PACKAGE / room, root / room, ignore=without)
-    for name in ("__init__.py", "errors.py"):
-        shutil.copy(PACKAGE / name, root / name)
-    for kernels in root.glob("*/kernels"):
-        (kernels / "__pycache__").touch()  # a file, so no folder
-    return root.parent
-
-
 @pytest.mark.slow
 def test_an_installation_that_cannot_be_written_keeps_code_in_the_cache_folder_of_the_user(
     tmp_path: Path,
 ) -> None:
-    site = copy_without_cache(tmp_path)
+    site = copy_without_code(tmp_path)
     code = "import mergesketch as m; print(m.__file__, m.CountMinSketch(3, 9).update([1]).total)"
     plain = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
     plain |= {"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"}

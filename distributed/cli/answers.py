@@ -40,8 +40,8 @@ def print_distinct(sketch: MinHashSketch) -> None:
     print(f"different keys   about {n:,.0f}, with a standard error of {shown}{share}")
 
 
-def print_top(sketch: HeavyHitters, k: int) -> int:
-    """Print the table of the k most frequent keys, and return the number of all frequent keys."""
+def print_top(sketch: HeavyHitters, k: int, hint: str = "") -> None:
+    """Print the table of the k most frequent keys, and the hint if there are fewer and other keys."""
     found, total = sketch.top(), sketch.total
     if found:
         print(f"{'count':>12}  {'share':>8}  key")
@@ -52,4 +52,5 @@ def print_top(sketch: HeavyHitters, k: int) -> int:
     print(
         f"frequent keys    {len(found):,}: all that make up more than {percent(sketch.frequency)} of the keys"
     )
-    return len(found)
+    if hint and len(found) < k and sum(count for _, count in found) < total:
+        print(f"                 {hint}")

@@ -104,8 +104,7 @@ def _make_top(options: Namespace) -> HeavyHitters:
 
 
 def _print_top(sketch: HeavyHitters, options: Namespace) -> None:
-    if print_top(sketch, options.k) < options.k:
-        print("                 a smaller --frequency finds more")
+    print_top(sketch, options.k, "a smaller --frequency finds more")
 
 
 def _make_filter(options: Namespace) -> BloomFilter:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ...errors import DocumentError
 from ...lsh.inputs.columns import decoded
+from ...lsh.support.install import how_to_install
 
 __all__ = ["RowGroup", "TextColumn", "column_names", "read_row_group", "row_groups"]
 
@@ -64,7 +65,7 @@ def _opened(path: str) -> Iterator[Any]:
         import pyarrow.parquet as pq
     except ImportError as error:
         raise DocumentError(
-            f"reading the Parquet file {path} needs pyarrow: pip install 'mergesketch[arrow]'"
+            f"reading the Parquet file {path} needs pyarrow: {how_to_install('arrow')}"
         ) from error
     try:
         with pq.ParquetFile(path) as file:

@@ -27,7 +27,7 @@ from mergesketch.lsh import MinHash, shingle
 from paths import ROOT
 
 MPIEXEC = Path(sysconfig.get_path("scripts")) / "mpiexec"
-needs_mpi = pytest.mark.skipif(not MPIEXEC.exists(), reason="needs MPI: pip install 'mergesketch[mpi]'")
+needs_mpi = pytest.mark.skipif(not MPIEXEC.exists(), reason="needs MPI: the extra mpi")
 
 WORDS = [f"word{i}" for i in range(2000)]
 

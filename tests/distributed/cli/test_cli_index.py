@@ -15,7 +15,7 @@ import scipy.sparse
 from mergesketch.distributed.__main__ import main
 
 MPIEXEC = Path(sysconfig.get_path("scripts")) / "mpiexec"
-needs_mpi = pytest.mark.skipif(not MPIEXEC.exists(), reason="needs MPI: pip install 'mergesketch[mpi]'")
+needs_mpi = pytest.mark.skipif(not MPIEXEC.exists(), reason="needs MPI: the extra mpi")
 SETTINGS = ["--tables", "20", "--power", "6"]
 
 
@@ -242,7 +242,7 @@ def test_bad_input(capsys):
         (["query", "short.index", "q.npy"], "short.index: "),
         (["query", "bad.index", "q.npy"], "bad.index: expected a sketch file"),
         (["query", "other.sketch", "q.npy"], "other.sketch holds a CountMinSketch, not an index"),
-        (["query", "x.index", "s.npz"], "the rows of s.npz have 1000 features, the index 16"),
+        (["query", "x.index", "s.npz"], "the rows of s.npz have 1,000 features, the index 16"),
         (["query", "x.index", "q.npy", "-o", "x.index"], "it is one of the files to read"),
         (
             ["build", "nan.npy", "-o", "y"],

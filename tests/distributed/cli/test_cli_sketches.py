@@ -20,7 +20,7 @@ from mergesketch.distributed.cli.answers import cardinality_error
 from mergesketch.distributed.cli.messages import counted, percent
 
 MPIEXEC = Path(sysconfig.get_path("scripts")) / "mpiexec"
-needs_mpi = pytest.mark.skipif(not MPIEXEC.exists(), reason="needs MPI: pip install 'mergesketch[mpi]'")
+needs_mpi = pytest.mark.skipif(not MPIEXEC.exists(), reason="needs MPI: the extra mpi")
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""Do what pyproject.toml cannot say: find the packages below the root, and make the links of the README absolute."""
+"""Do what pyproject.toml cannot: find the packages below the root, and make the README's links absolute."""
 
 import atexit
 import re

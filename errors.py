@@ -17,7 +17,7 @@ def readable(text: str) -> str:
 
 
 class MergesketchError(Exception):
-    """Base of every exception that is mergesketch's own."""
+    """Define the base of all exceptions of mergesketch."""
 
     def __str__(self) -> str:
         # Messages quote files, which may hold what a terminal takes for commands.
@@ -35,7 +35,7 @@ class SketchFormatError(MergesketchError, ValueError):
 class DistributedError(MergesketchError, RuntimeError):
     """A rank failed, or ranks called with different arguments; every rank raises it.
 
-    That a rank has left the program is told to some of those that wait for it.
+    If a rank has left the program, some of the ranks that wait for it raise this error.
     """
 
 

@@ -230,7 +230,7 @@ def group_testing_dorfman() -> str:
                 with_error(small),
             )
         )
-    pools = "one round of Bloom pools in as many"
+    pools = "one round of Bloom pools with equally many tests"
     columns = ("positive", "tests for 100", "missed %", f"{pools}, 10,000 samples", "384 samples")
     return table(columns, lines)
 

@@ -33,7 +33,7 @@ _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 def build_static_function(
     builder: StaticFunctionBuilder, comm: Any = None, *, progress: bool = True
 ) -> StaticFunction | None:
-    """Build the static function of all that the builders of all ranks have gathered.
+    """Build one static function from the keys and values that the builders of all ranks collected.
 
     Parameters
     ----------

@@ -1,17 +1,21 @@
 """Train a network on rows that are drawn by their sketched loss, and on rows that are drawn uniformly.
 
-After a while a network's loss is high on few rows, and most steps are spent on rows that it has learnt
-already. To know the loss of every row, all rows would have to pass through the network. A
-`NadarayaWatsonSketch` gets the losses of each batch during training, and older losses decay. It predicts the
-losses of all other rows from those of similar rows. Rows are then drawn in proportion to the predicted
-losses (selective training, as in Jiang et al. 2019). With --unbiased, rows that are drawn more frequently
-get a smaller weight. Then the mean gradient is that of uniform sampling, and the gain is less noise
-(Katharopoulos and Fleuret 2018), which helps only if noise is what slows training down.
+This example shows importance sampling with kernel regression (`NadarayaWatsonSketch`). After some time, the
+loss of a network is high on few rows, and most steps use rows that the network has already learnt. It would
+be slow to compute the loss of every row with the network. Instead, the sketch gets the losses of each
+training batch, and older losses count less. It predicts the losses of all other rows from the losses of
+similar rows. Rows are then drawn in proportion to the predicted losses (selective training, as in Jiang et
+al. 2019).
+
+Use it if many rows are almost copies of each other. If all rows are different, it gains nothing. With
+--unbiased, rows that are drawn more frequently get a smaller weight. Then the mean gradient is equal to the
+one of uniform sampling, and its noise is smaller (Katharopoulos and Fleuret 2018). This helps only if noise
+slows the training down.
 
     python examples/adaptive_sampling.py [--seconds 10] [--data mnist.npz] [--unbiased] [--plot loss.svg]
 
-The data is an .npz file with `images` and `labels`. By default it is scikit-learn's digits with many copies
-of some of them, which have little noise: many rows that are learnt soon, and few rows that are hard.
+The data is an .npz file with `images` and `labels`. The default are the digits of scikit-learn, with many
+copies of some of them. The copies have a little noise. So many rows are learnt soon, and few rows are hard.
 """
 
 from __future__ import annotations

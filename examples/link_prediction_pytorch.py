@@ -1,8 +1,9 @@
 """Predict links with a graph network, with and without Bloom signatures.
 
-A graph network passes messages along edges. From the resulting vectors of two nodes it cannot tell the number
-of neighbours that they share, but signatures can. A second small network gets the `link_features` of a pair,
-and its output is added to that of the first network (Zhang et al., Learning scalable structural
+This example shows link prediction in graphs with `BloomSignatures`. A graph neural network passes messages
+along edges. Its vectors of two nodes do not contain the number of neighbours (neighbors) that the nodes
+share. Signatures estimate this number. A second small network gets the `link_features` of a pair, and its
+output is added to the output of the first network (Zhang et al., Learning scalable structural
 representations for link prediction with Bloom signatures, 2024).
 
     python examples/link_prediction_pytorch.py [--graph cora.npz] [--epochs 200] [--seed 0]

@@ -3,17 +3,19 @@
     python examples/monitor_stream.py access.log --checkpoint access.sketch --every 5
     python examples/monitor_stream.py tcp://localhost:9999 --checkpoint feed.sketch
 
-Every line is a key, of which the first 1,024 bytes count. At every checkpoint the program prints the most
-frequent keys and the number of distinct keys. A checkpoint is one file, which is replaced in one step. It
-has the two sketches and, for a file, the identity of the file and the place up to which it was read. If the
-program is killed (by ``kill -9`` or a power cut), the next start continues from the checkpoint: lines of a
-file are read again and counted once; lines of a socket that arrived after the checkpoint are lost.
+The program prints the most frequent keys (top-k, heavy hitters) and the number of distinct keys (count
+distinct) at every checkpoint. Every line is a key, and only its first 1,024 bytes are used.
 
-A file may be renamed and begun anew, as ``logrotate`` does. The old file is then read to its end first. After
-a restart too, if it is still in the same folder and was renamed once. A file that has become shorter is read
-from its beginning, unless it has grown beyond the old place while the program did not run. A last line
-without an end is not counted until the file is replaced, or the other side of the socket closes the
-connection.
+A checkpoint is one file, which is replaced in one step. It contains the two sketches. For a file, it also
+contains the identity of the file and the position up to which it was read. If the program is killed (by
+``kill -9`` or a power cut), the next start continues from the checkpoint. Lines of a file are then read
+again and counted once. Lines of a socket that arrived after the checkpoint are lost.
+
+A file may be renamed and replaced by a new one, as ``logrotate`` does. The program first reads the old file
+to its end. It also does this after a restart, if the old file is still in the same folder and was renamed
+once. A file that has become shorter is read from its beginning, unless it has grown beyond the old position
+while the program did not run. If the last line has no line end, it is not counted until the file is
+replaced, or until the other side of the socket closes the connection.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Calculate the time and memory for 4.3 billion rows on 20 nodes, and for 10**11 documents on 1,000 nodes.
 
-The costs of a row are those measured on four cores (benchmarks/results/*.json). The sizes of messages are
-those of the code. The traffic of a query's trees and of a shuffle is simulated, rank by rank. The model of
-the network has a latency for each message and a bandwidth for each node.
+Use this program to plan a cluster for an index of nearest neighbours or for near-duplicate detection. The
+costs of a row were measured on four cores (benchmarks/results/*.json). The sizes of messages are the sizes
+that the code sends. The traffic of the trees of a query, and of a shuffle, is simulated for each rank. The
+model of the network has a latency for each message and a bandwidth for each node.
 
     python examples/scale_on_paper.py [--cores 32] [--gigabits 10] [--latency-us 50] [--disk 2]
 """

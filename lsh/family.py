@@ -43,7 +43,7 @@ def check_same_family(what: str, ours: HashFamily, theirs: HashFamily | None) ->
 
 
 class HashFamily(Configured, ABC):
-    """A set of `n_hashes` hash functions, drawn from one locality-sensitive family.
+    """Hash rows with `n_hashes` functions of one locality-sensitive family (LSH): the base of all families.
 
     Attributes
     ----------
@@ -160,10 +160,10 @@ class HashFamily(Configured, ABC):
             return self.hash(Q)
 
     def probe(self, Q: RowsLike, n_probes: int) -> NDArray[np.uint32]:
-        """Return the codes of the `n_probes` buckets of each hash that are likeliest to contain neighbours.
+        """Return the codes of the `n_probes` buckets of each hash that most likely contain neighbours.
 
-        The buckets beside the query's own contain neighbours that narrowly missed it. With several probes,
-        fewer hashes find the same number of neighbours (Lv, Josephson, Wang, Charikar and Li 2007).
+        Buckets next to the bucket of the query often contain neighbours that are not in it. With several
+        probes, fewer hashes find the same number of neighbours (Lv, Josephson, Wang, Charikar and Li 2007).
 
         Parameters
         ----------
@@ -174,7 +174,7 @@ class HashFamily(Configured, ABC):
         Returns
         -------
         ndarray of shape (n, n_hashes, n_probes), uint32
-            The likeliest bucket comes first: ``probe(Q, n)[:, :, 0]`` are the codes of ``hash_query(Q)``.
+            The most likely bucket is first: ``probe(Q, n)[:, :, 0]`` are the codes of ``hash_query(Q)``.
             Buckets of one hash are distinct before they are reduced to `n_buckets`. The order of two buckets
             that are almost equally likely may depend on whether the processor fuses multiplications and
             additions.

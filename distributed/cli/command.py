@@ -11,18 +11,20 @@ from .sketch_commands import add_query, add_sketches
 __all__ = ["parser"]
 
 _DESCRIPTION = """\
-Near-duplicate search, counts, sets, neighbour indexes and sketches of files, in one process or on many MPI
-ranks: start any command under `mpiexec -n N`.
+Find near-duplicate documents, count keys and distinct keys, find frequent keys (top-k), search nearest
+neighbours (neighbors) of rows, and ask, inspect and merge sketch files. Every command also runs on many MPI
+ranks: start it with `mpiexec -n N`.
 """
 
 _DEDUP_HELP = """\
-Find the groups of near-duplicate documents, and write one group a line as JSON.
+Find groups of near-duplicate documents (fuzzy deduplication), and write each group as a line of JSON.
 
 PATH is a folder or a file. A text file is one document. Each line of a .jsonl or .ndjson file is one
 document, and each row of a .parquet file (which needs pyarrow). A .gz file may contain text or JSON lines.
-In folders, names that begin with a dot are left out, and links to folders are not followed. Two documents
-are near-duplicates if the sets of their shingles (runs of 5 words) have at least the threshold as their
-Jaccard similarity. A group has all documents that are connected by such pairs. No input is ever changed.
+In folders, names that begin with a dot are skipped, and links to folders are not followed. Two documents
+are near-duplicates if the Jaccard similarity of their sets of shingles (sequences of 5 words) is at least
+the threshold. A group contains all documents that are connected by such pairs. Files that are read are never
+changed.
 """
 
 _DEDUP_EXAMPLES = """\
@@ -32,15 +34,20 @@ examples:
   mpiexec -n 4 mergesketch dedup crawl-*.jsonl.gz --text-field content --output groups.jsonl
 
 Each line of the output is {"group": 0, "size": 2, "documents": [{"path": "a.jsonl", "line": 7}, ...]}.
-"line" is the line (or the Parquet row), counted from 1; it is null for a document that is a whole file.
+"line" is the number of the line or of the Parquet row, counted from 1. It is null if the document is a whole
+file.
 """
 
 _ROWS_HELP = """\
-A file of rows is a .npy matrix of numbers, a SciPy sparse .npz matrix, or svmlight text (any other name;
-also .gz). Rows are numbered from 0. The minhash family takes sparse rows as sets, without their values.
+A file of rows is a .npy matrix of numbers, a SciPy sparse .npz matrix, or svmlight text. Files with any other
+name are read as svmlight text, which may be compressed (.gz). Rows are numbered from 0. The family minhash
+takes sparse rows as sets, and ignores their values.
 """
 
-_BUILD_HELP = "Index the rows of a file for neighbour search. The memory is known before the rows are read."
+_BUILD_HELP = """\
+Build an index of the rows of a file for approximate nearest neighbour search (ANN, nearest neighbors). The
+memory of the index is known before the rows are read.
+"""
 
 _BUILD_EXAMPLES = f"""\
 examples:
@@ -50,13 +57,14 @@ examples:
   mergesketch merge vectors.index later.index -o all.index
 
 {_ROWS_HELP}
-Indexes of parts can be merged if the numbers of their rows differ and their settings are equal. Give
---buckets for this, because its default depends on the number of rows.
+Indexes of parts can be merged if their rows have different numbers and their settings are equal. Set
+--buckets if you will merge, because its default depends on the number of rows.
 """
 
 _QUERY_HELP = """\
-Find, for each row of a file, the k indexed rows that share the most hashes with it. With --rows, the rows
-that share a hash are compared with it, and the k nearest are the answer.
+Find approximate nearest neighbours (nearest neighbors): for each row of a file, the k indexed rows that share
+the most hash tables with it. With --rows, the rows that share a table are compared with it, and the k nearest
+are the answer.
 """
 
 _QUERY_EXAMPLES = f"""\
@@ -64,9 +72,9 @@ examples:
   mpiexec -n 4 mergesketch index query rows.index queries.svm -k 10 --output neighbours.jsonl
   mergesketch index query vectors.index queries.npy --rows vectors.npy --probes 4
 
-Each line of the output is {{"query": 0, "rows": [17, 4], "counts": [9, 2]}}: a row of QUERIES, the indexed
-rows that share the most tables with it, and the numbers of shared tables. A line has fewer than k rows if no
-others share a table.
+Each line of the output is {{"query": 0, "rows": [17, 4], "counts": [9, 2]}}: the number of a row of QUERIES,
+the indexed rows that share the most tables with it, and how many tables they share. If fewer than k rows
+share a table with the query, the line has fewer than k rows.
 
 With --rows, a line is {{"query": 0, "rows": [17, 4], "distances": [0.21, 0.35]}}: the exact distances, in the
 unit of the family. It is the angle in radians for srp, the Euclidean distance for pstable, and the Jaccard
@@ -76,13 +84,14 @@ rows that are compared are read.
 {_ROWS_HELP}"""
 
 _INSPECT_HELP = """\
-Print the contents of sketch files: class, size, configuration and arrays, and a check of the checksum. The
-exit code is 2 if a file is damaged or is not a sketch.
+Print the contents of sketch files: class, size, configuration and arrays. The checksum is checked.
+The exit code is 2 if a file is damaged or is not a sketch.
 """
 
 _MERGE_HELP = """\
-Merge sketch files into one. They must hold sketches of one class and configuration; the result is the
-sketch of all their data. Indexes must have different row numbers: see `index build --first-id`.
+Merge sketch files into one. The result is the sketch of all their data.
+All sketches must have one class and configuration. The rows of indexes must have different numbers: see
+`index build --first-id`.
 """
 
 _MERGE_EXAMPLES = """\
@@ -100,37 +109,39 @@ def _add_dedup(commands: Any) -> None:
         type=between(0.0, 1.0, closed=True),
         default=0.7,
         metavar="T",
-        help="least Jaccard similarity, above 0 and at most 1 (default: 0.7)",
+        help="smallest Jaccard similarity of near-duplicates, above 0 and at most 1 (default: 0.7)",
     )
     dedup.output("write the groups to this file, as JSON lines")
     dedup.options.add_argument(
-        "--text-field", default="text", metavar="NAME", help="field or column of the text (default: text)"
+        "--text-field", default="text", metavar="NAME", help="field or column with the text (default: text)"
     )
     dedup.patterns(
         "--include",
-        "take only those files of folders whose names match, or, if the pattern has a slash, whose paths "
-        "below the folder match",
+        "read only those files of folders whose names match; a pattern with a slash is compared with the "
+        "path below the folder",
     )
-    dedup.patterns("--exclude", "leave out files of folders, and whole folders, that match")
+    dedup.patterns("--exclude", "skip files of folders, and whole folders, whose names match")
     dedup.choice("--unit", ["word", "character"], "unit of a shingle (default: word)", "word")
     dedup.integer("--shingle-size", 1, 2**31 - 1, "words or characters in a shingle", 5)
     dedup.integer("--hashes", 1, 2**16, "hashes of a signature", 128)
     dedup.choice(
         "--verify",
         ["exact", "signature", "none"],
-        "check of a candidate pair: its exact similarity (default; reads the files a second time), the "
-        "estimate by signatures, or no check",
+        "how candidate pairs are checked: by exact similarity (default; reads the files a second time), by "
+        "the estimate of signatures, or not at all",
         "exact",
     )
     dedup.options.add_argument(
-        "--strict", action="store_true", help="fail on a document that cannot be read, instead of skipping it"
+        "--strict",
+        action="store_true",
+        help="stop with an error if a document cannot be read, instead of skipping it",
     )
-    dedup.integer("--top", 0, None, "number of the largest groups to print", 5)
+    dedup.integer("--top", 0, None, "number of groups to print, the largest first", 5)
     dedup.seed_and_threads()
 
 
 def _add_index(commands: Any) -> None:
-    index = commands.add_parser("index", help="build a neighbour index of rows, or query one")
+    index = commands.add_parser("index", help="build or query an index for nearest neighbour search (ANN)")
     actions = index.add_subparsers(dest="action", metavar="ACTION", required=True)
     build = Command(actions, "build", "index the rows of a file", _BUILD_HELP, _BUILD_EXAMPLES)
     build.path("path", "PATH", ".npy, sparse .npz or svmlight file")
@@ -138,13 +149,13 @@ def _add_index(commands: Any) -> None:
     build.choice(
         "--family",
         ["srp", "pstable", "minhash"],
-        "hash by angle, by Euclidean distance, or by overlap of sets (default: srp for .npy, minhash for "
-        "sparse rows)",
+        "similarity: srp is the angle (cosine), pstable the Euclidean distance, minhash the overlap of sets "
+        "(default: srp for .npy, minhash for sparse rows)",
     )
     build.integer("--tables", 1, 2**20, "hash tables", 16)
-    build.integer("--power", 1, 64, "hashes of a key (default: 8; 4 for minhash)")
+    build.integer("--power", 1, 64, "hashes that select a bucket (default: 8; 4 for minhash)")
     build.options.add_argument(
-        "--width", type=float, metavar="W", help="for pstable: width of its cells (default: 1)"
+        "--width", type=float, metavar="W", help="for pstable: width of a step of the hashes (default: 1)"
     )
     build.integer(
         "--buckets",
@@ -158,8 +169,8 @@ def _add_index(commands: Any) -> None:
         "--first-id",
         0,
         2**63 - 2,
-        "number of the file's first row (default: 0). For parts that will be merged, give the number of rows "
-        "in the parts before",
+        "number of the first row of the file (default: 0). For parts that will be merged, set it to the "
+        "number of rows in all earlier parts",
     )
     build.seed_and_threads()
     summary = "find the indexed rows that are nearest to those of a file"

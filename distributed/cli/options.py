@@ -105,7 +105,7 @@ class Command:
 
     def threads(self) -> None:
         """Add --threads."""
-        text = "threads of each rank (default: the node's cores divided by its ranks); never changes a result"
+        text = "threads of each rank (default: cores of the node divided by its ranks); results stay the same"
         self.integer("--threads", 1, None, text)
 
     def share(self, name: str, text: str, default: float | None = None) -> None:

@@ -45,7 +45,7 @@ class _Stages:
 def memory_per_rank(
     n_documents: int, n_ranks: int = 1, n_hashes: int = 128, *, batch_bytes: int = 16 << 20
 ) -> int:
-    """Return the bytes that a rank of `deduplicate` needs, besides the interpreter and its libraries.
+    """Return the bytes that a rank of `deduplicate` needs, without the interpreter and its libraries.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def deduplicate(
     verify: str = "exact",
     comm: Any = None,
 ) -> Deduplication:
-    """Find the groups of near-duplicate documents.
+    """Find groups of near-duplicate documents (fuzzy deduplication by MinHash LSH).
 
     Two documents are near-duplicates if the Jaccard similarity of their sets of shingles is at least
     `threshold`. A group has all documents that are connected by such pairs.
@@ -139,11 +139,11 @@ def deduplicate(
 
     Notes
     -----
-    The rank that reads a document shingles and MinHashes it. Documents with the same shingles, which a
-    64-bit key of the shingles shows, are joined first and continue as one document. (With probability
-    ``n**2 / 2**65`` among n documents, two unlike documents have one key.) Then the ranks exchange, band
-    after band, a 64-bit key of each document's values in the band. Equal keys make a candidate pair. In
-    buckets of over 64 documents, each document is paired with the first one and the 16 that follow it;
+    The rank that reads a document shingles and MinHashes it. Documents with the same shingles, which a 64-bit
+    key of the shingles shows, are joined first and continue as one document. (With probability ``n**2 /
+    2**65`` among n documents, two different documents have one key.) Then the ranks exchange, band after
+    band, a 64-bit key of each document's values in the band. Equal keys make a candidate pair. In buckets of
+    over 64 documents, each document is paired with the first one and the 16 that follow it;
     `Deduplication.n_left_out` counts the pairs that are left out.
 
     All other pairs of similarity s become candidates with probability ``1 - (1 - s**rows)**bands`` (Broder
@@ -151,8 +151,8 @@ def deduplicate(
     `band_parameters`. A candidate is checked by the rank of the document with the smaller id. Groups are
     the connected components.
 
-    Time is O(text) for shingling, and O(documents * bands) keys are exchanged. `memory_per_rank` returns
-    the memory beforehand.
+    Time is O(text) for shingling, and O(documents * bands) keys are exchanged. `memory_per_rank` computes the
+    memory before you start.
 
     Examples
     --------

@@ -12,13 +12,14 @@ __all__ = ["Deduplication"]
 
 @dataclass
 class Deduplication:
-    """The near-duplicates that `deduplicate` has found.
+    """Contain the near-duplicates that `deduplicate` has found.
 
     Attributes
     ----------
     members : ndarray of uint64
         Ids of all documents that have a near-duplicate, group after group. The groups are in the order of
-        their least ids, and the ids of a group rise. On rank 0; empty on the other ranks.
+        their smallest ids, and the ids in a group are in ascending order. The array is on rank 0, and empty
+        on the other ranks.
     offsets : ndarray of int64, shape (n_groups + 1,)
         Group i is ``members[offsets[i]:offsets[i + 1]]``. On rank 0.
     n_documents, n_groups, n_duplicates : int
@@ -34,7 +35,7 @@ class Deduplication:
         Their ids, on the rank that has read them.
     pairs : ndarray of shape (m, 2), uint64
         The compared pairs that are near-duplicates, each once over all ranks, the smaller id first. The
-        least id stands for all documents with the same shingles; see `copies`.
+        smallest id represents all documents with the same shingles; see `copies`.
     similarity : ndarray of shape (m,), float32
         The Jaccard similarity of each pair: exact with ``verify="exact"``, estimated with
         ``verify="signature"``, and NaN with ``verify="none"``.

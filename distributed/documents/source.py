@@ -63,7 +63,7 @@ class ReadSummary(NamedTuple):
 
 
 class DocumentSource:
-    """A stream of documents from files, shared among ranks.
+    """Read documents from files, each rank its share.
 
     Rank 0 lists the files and cuts them into chunks: a text file, a range of bytes of JSON lines, or a row
     group. The list of chunks does not depend on the number of ranks, and every chunk is read by one rank.

@@ -27,7 +27,7 @@ ROUND_BYTES = 64 << 20
 
 
 class DistributedIndex:
-    """An `LSHIndex` whose rows are spread over MPI ranks; all ranks answer queries together.
+    """Find approximate nearest neighbours (ANN) among rows that are spread over MPI ranks.
 
     Every method is collective: all ranks call it. Without MPI, or on one rank, the class works as an
     `LSHIndex` does, and mpi4py is not needed.
@@ -75,7 +75,7 @@ class DistributedIndex:
     on one rank would have twice the room on two ranks. So with more ranks, queries find all rows that fewer
     ranks would have kept, and further rows. Merging gives exactly the index of fewer ranks.
 
-    The memory of a rank is that of one `LSHIndex`, whatever the number of rows.
+    The memory of a rank is that of one `LSHIndex`, for any number of rows.
 
     A rank's tables lie where its first rows do, in main memory or on its GPU, and so do the answers. Codes
     and candidates travel through main memory. On GPUs the aggregation is "exact".

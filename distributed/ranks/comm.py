@@ -252,8 +252,8 @@ class Communicator(ObjectCommunicator):
 
         Notes
         -----
-        A rank sends at most 64 MiB in a round and receives at most that, whatever the destinations are
-        (or one row from each rank, if rows are longer). The order of the rows takes another 8 bytes a row.
+        For any destinations, a rank sends at most 64 MiB in a round and receives at most 64 MiB (or one row
+        from each rank, if rows are longer). The order of the rows takes another 8 bytes a row.
         """
         return exchange_rows(self, columns, destination, receive)
 

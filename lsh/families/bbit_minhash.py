@@ -22,7 +22,7 @@ _BLOCK_WORDS = 1 << 18
 
 
 class BBitMinHash(MinHash):
-    """MinHash with codes of only b bits, which are packed into words.
+    """Hash sets as `MinHash` does, and keep only b bits of each hash, packed into words.
 
     Parameters
     ----------

@@ -56,7 +56,7 @@ def packed_rows(rows: NDArray[Any], backend: Backend) -> NDArray[np.uint8]:
 
 
 class BitSampling(HashFamily):
-    """Hash functions of bit vectors that collide more often the fewer bits differ.
+    """Hash bit vectors by Hamming distance: vectors with fewer different bits share more codes.
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ class BitSampling(HashFamily):
         return self._codes(self._read(X), flips)[:, :, 0]
 
     def probe(self, Q: RowsLike, n_probes: int) -> NDArray[np.uint32]:
-        """Return the codes of the `n_probes` buckets of each hash that are likeliest to contain neighbours.
+        """Return the codes of the `n_probes` buckets of each hash that most likely contain neighbours.
 
         Parameters
         ----------
@@ -214,10 +214,10 @@ class BitSampling(HashFamily):
         -------
         ndarray of shape (n, n_hashes, n_probes), uint32
             The code of `hash_query` comes first. Codes with one sampled bit flipped follow, then those with
-            two, and so on: near rows differ in few bits more likely than in many, and all sets of equally
-            many bits are equally likely. Such sets come in the order in which the table samples its bits (of
-            two bits: first and second, first and third, ...). A bit that is sampled twice flips in both
-            places. Codes of a table differ before they are reduced to `n_buckets`.
+            two, and so on: near rows more likely differ in few bits than in many, and all sets with the same
+            number of bits are equally likely. Such sets are listed in the order in which the table samples
+            its bits (of two bits: first and second, first and third, ...). A bit that is sampled twice flips
+            in both places. Codes of a table differ before they are reduced to `n_buckets`.
 
         Raises
         ------

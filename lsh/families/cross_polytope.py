@@ -37,7 +37,7 @@ _PROBES_BLOCK = 1 << 12
 
 
 class CrossPolytope(HashFamily):
-    """Hash functions of vectors that collide more often the smaller the angle is, more sharply than signs.
+    """Hash vectors by angle (cosine similarity), for nearest neighbours: sharper than signs of projections.
 
     Parameters
     ----------
@@ -76,14 +76,14 @@ class CrossPolytope(HashFamily):
 
     where phi is the density of two normal numbers of correlation cos(angle). It has been integrated for 257
     angles and every m, and is interpolated between them. Orthogonal rotations of s coordinates keep the
-    angle, which Gaussian ones keep only on average. So the probability for k elementary hashes of one
+    angle. Gaussian projections keep it only on average. So the probability for k elementary hashes of one
     rotation is, with l the logarithm of the integral::
 
         exp(k l - sin(angle)**2 / (2 s) (k**2 l'**2 + k l''))
 
     to first order in 1 / s (`collision_probability`). Pseudo-random rotations of 256 deviate from it by less
     than 0.002, for rows of one or two non-zeros too, and larger ones by less. But rotated rows of a few equal
-    entries have few values, and for some hashes two coordinates share the largest one; rounding then chooses
+    entries have few different values. For some hashes two coordinates are equally large, and rounding chooses
     between them. So such a row and a multiple of it (other than by a power of two) fail to collide with a
     probability of up to 0.025 in rotations of 256, and less in larger ones.
 
@@ -215,7 +215,7 @@ class CrossPolytope(HashFamily):
         return out
 
     def probe(self, Q: RowsLike, n_probes: int) -> NDArray[np.uint32]:
-        """Return the codes of the `n_probes` cells of each hash that are likeliest to contain neighbours.
+        """Return the codes of the `n_probes` cells of each hash that most likely contain neighbours.
 
         Parameters
         ----------
@@ -226,7 +226,7 @@ class CrossPolytope(HashFamily):
         Returns
         -------
         ndarray of shape (n, n_hashes, n_probes), uint32
-            The likeliest cell comes first: ``probe(Q, n)[:, :, 0]`` are the codes of ``hash_query(Q)``.
+            The most likely cell is first: ``probe(Q, n)[:, :, 0]`` are the codes of ``hash_query(Q)``.
 
         Raises
         ------

@@ -30,7 +30,7 @@ _SIDES = {"X": ("max_norm", -2), "Q": ("query_norm", -1)}
 
 
 class InnerProduct(HashFamily):
-    """Hash functions that collide more often the larger the inner product of a data row and a query is.
+    """Hash rows and queries by inner product (MIPS): a larger inner product gives more shared codes.
 
     Parameters
     ----------
@@ -77,8 +77,8 @@ class InnerProduct(HashFamily):
     takes its place. Two rows have no such kernel, and neither have two queries: rows are hashed by `hash`,
     and queries by `hash_query`.
 
-    A row of zeros has inner product 0 with all queries, and a query of zeros with all rows; they collide with
-    the probability of that product.
+    The inner product of a row of zeros with any query is 0, and so is the product of a query of zeros with
+    any row. They collide with the probability of product 0.
 
     Time and bytes are those of `SignedRandomProjection` with two more features, and of a copy of a few
     hundred rows at a time. With ``projection="hadamard"`` the two features double the time where `n_features`
@@ -202,7 +202,7 @@ class InnerProduct(HashFamily):
         return self._encode(self._read(Q, "Q"), "Q", self._srp.hash)
 
     def probe(self, Q: RowsLike, n_probes: int) -> NDArray[np.uint32]:
-        """Return the codes of the buckets that are likeliest to contain rows of the largest inner products.
+        """Return the codes of the buckets that most likely contain rows of the largest inner products.
 
         Parameters
         ----------
@@ -213,7 +213,7 @@ class InnerProduct(HashFamily):
         Returns
         -------
         ndarray of shape (n, n_hashes, n_probes), uint32
-            The likeliest bucket comes first: ``probe(Q, n)[:, :, 0]`` equals ``hash_query(Q)``.
+            The most likely bucket is first: ``probe(Q, n)[:, :, 0]`` equals ``hash_query(Q)``.
 
         Raises
         ------

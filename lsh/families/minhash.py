@@ -33,7 +33,7 @@ _BLOCK_VALUES = {"cpu": 1 << 15, "gpu": 1 << 27}
 
 
 class MinHash(HashFamily):
-    """Hash functions of sets that collide with the probability of their Jaccard similarity.
+    """Hash sets so that two sets share a code with the probability of their Jaccard similarity.
 
     Parameters
     ----------
@@ -44,8 +44,9 @@ class MinHash(HashFamily):
     n_buckets : int, default 2**32
         Codes lie in [0, n_buckets), from 2 to 2**32.
     scheme : {"auto", "permutations", "one-permutation", "fast-similarity"}
-        The way in which the ``m = n_hashes * power`` values of a signature are made; see Notes. "auto" is
-        replaced here by "permutations" or "fast-similarity", and the configuration has the chosen one.
+        The method that computes the ``m = n_hashes * power`` values of a signature; see Notes. The
+        constructor replaces "auto" by "permutations" or "fast-similarity", and the configuration contains the
+        chosen one.
     expected_set_size : int, default 100
         Typical number of tokens of a set, by which "auto" chooses. It is not part of the configuration.
     seed : int, default 0
@@ -63,10 +64,10 @@ class MinHash(HashFamily):
     or as a list of integer arrays. Order and repetition within a set do not matter. Negative tokens are taken
     modulo 2**64.
 
-    In every scheme a value is the least of a set's tokens under a random order of all tokens, which the seed
-    fixes. So two sets share a value with probability equal to their Jaccard similarity J, apart from
-    accidental ties of 32-bit values (under 2**-22 for sets of 100 tokens). The schemes differ in the time for
-    a set of n tokens, and in the dependence between values:
+    In every scheme a value is the smallest token of a set under a random order of all tokens. The seed
+    determines the order. So two sets share a value with probability equal to their Jaccard similarity J,
+    apart from accidental ties of 32-bit values (under 2**-22 for sets of 100 tokens). The schemes differ in
+    the time for a set of n tokens, and in the dependence between values:
 
     - "permutations": m independent orders (Broder 1997). Time O(n m), with sixteen values in a step. The
       share of equal values has standard error sqrt(J (1 - J) / m). It is the best scheme for short sets.
@@ -77,14 +78,14 @@ class MinHash(HashFamily):
       because copies add no information: up to sqrt(2) times as large for sets of one and two tokens
       (`design_effect`).
     - "fast-similarity": all tokens are thrown into m bins in three rounds, and the value of a bin is from the
-      first round that fills it. Bins that stay empty take the least token under an order of their own (Fast
-      Similarity Sketching: Dahlgaard, Knudsen, Thorup 2017; the orders replace its later rounds). Time O(n)
-      once n is several times m, and O(n m) for n much less than m. The bins of one round have different
-      tokens, a sample without replacement, so the standard error is less than that of permutations: 0.73 of
-      it where the union of the sets has about m tokens.
+      first round that fills it. A bin that stays empty takes the smallest token under another order, one for
+      each bin (Fast Similarity Sketching: Dahlgaard, Knudsen, Thorup 2017; the orders replace its later
+      rounds). Time O(n) once n is several times m, and O(n m) for n much less than m. The bins of one round
+      have different tokens, a sample without replacement, so the standard error is less than that of
+      permutations: 0.73 of it where the union of the sets has about m tokens.
 
-    "auto" chooses the least product of time and variance, by a cost model of (expected_set_size, m): for 128
-    values "permutations" up to 80 tokens, and for 64 values up to 112.
+    "auto" chooses the scheme with the smallest product of time and variance, by a cost model of
+    (expected_set_size, m): for 128 values "permutations" up to 80 tokens, and for 64 values up to 112.
 
     Bytes: 8 for each value's parameters, drawn at first use; signatures take 4 for each value.
 

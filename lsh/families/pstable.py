@@ -25,7 +25,7 @@ _MAX_VALUES = 1 << 24
 
 
 class PStable(ProjectionFamily):
-    """Hash functions of vectors that collide more often the nearer two vectors are.
+    """Hash vectors by Euclidean (L2) or Manhattan (L1) distance: near vectors share more codes.
 
     Parameters
     ----------

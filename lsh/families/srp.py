@@ -24,7 +24,7 @@ _MAX_VALUES = 1 << 24
 
 
 class SignedRandomProjection(ProjectionFamily):
-    """Hash functions of vectors that collide more often the smaller the angle between two vectors is.
+    """Hash vectors, such as embeddings, by angle (cosine similarity, SimHash): small angles share more codes.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ _BLOCK_VALUES = {"cpu": 1 << 21, "gpu": 1 << 26}
 
 
 class WeightedMinHash(HashFamily):
-    """Hash functions of rows of weights; their collision probability is the weighted Jaccard similarity.
+    """Hash rows of weights: two rows share a code with the probability of their weighted Jaccard similarity.
 
     Parameters
     ----------
@@ -67,8 +67,8 @@ class WeightedMinHash(HashFamily):
 
     Time, with m = ``n_hashes * power``: about 1 ns for each weight and elementary hash, and 3.4 ns for each
     feature and elementary hash, once in 4096 rows (or half a million weights). So rows that share features
-    are up to four times as fast as others. Bytes: 8 m for the parameters and, beside the codes, up to 50 MB
-    for each thread while it runs, or more for rows of more than half a million weights.
+    are up to four times as fast as others. Bytes: 8 m for the parameters, the codes, and up to 50 MB for each
+    thread while it runs, or more for rows of more than half a million weights.
 
     References
     ----------

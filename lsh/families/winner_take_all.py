@@ -34,7 +34,7 @@ _STEPS_BLOCK = 1 << 18
 
 
 class WinnerTakeAll(HashFamily):
-    """Hash functions of vectors that collide more often the more similar the orders of their features are.
+    """Hash vectors by the order (ranking) of their features: similar rankings share more codes.
 
     Parameters
     ----------
@@ -85,8 +85,8 @@ class WinnerTakeAll(HashFamily):
     less than over independent hashes, because they use different features. Rows of few entries fill few bins,
     and means vary up to sqrt(2) times as much: `design_effect`.
 
-    A row of zeros has a code of its own, which is that of a feature that does not exist. Where places are
-    concatenated it has code 0, which other rows can have too.
+    A row of zeros has the code of a feature that does not exist. If places are concatenated, it has code 0,
+    which other rows can have too.
 
     Time: for dense rows about 0.2 ns for each feature of each group, and 0.4 ns for each feature. Rows with
     an empty bin and sparse rows take O(entries P + n_hashes power), with P permutations, ``power *

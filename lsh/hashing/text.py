@@ -30,7 +30,7 @@ _ROOM = 1 << 23
 
 
 class Shingles(NamedTuple):
-    """Sets of shingle hashes of n documents, as `shingle` returns them."""
+    """Contain the sets of shingle hashes of n documents, as `shingle` returns them."""
 
     #: Hashes of all shingles, in the order of documents and of their text. Repeated text repeats hashes.
     tokens: NDArray[np.uint64]
@@ -42,7 +42,7 @@ class Shingles(NamedTuple):
 
 
 def shingle(documents: KeysLike, *, unit: str = "word", size: int = 5, seed: int = 0) -> Shingles:
-    r"""Return shingle hashes of documents: sets whose Jaccard similarity measures how similar two texts are.
+    r"""Return the shingle hashes of documents, as sets for near-duplicate detection by Jaccard similarity.
 
     Parameters
     ----------

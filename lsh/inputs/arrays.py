@@ -44,7 +44,8 @@ def check_numbers(name: str, value: Any) -> NDArray[np.float64]:
     if array.size and array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
     # C order matters: NumPy's functions round differently where numbers do not lie side by side.
-    numbers: NDArray[np.float64] = backend_of(array).xp.asarray(array, dtype=np.float64, order="C")
+    with np.errstate(over="ignore"):  # A long double beyond float64 becomes infinity.
+        numbers: NDArray[np.float64] = backend_of(array).xp.asarray(array, dtype=np.float64, order="C")
     return numbers
 
 
@@ -139,7 +140,8 @@ def check_finite(name: str, array: NDArray[Any], backend: Backend) -> None:
     step = len(array) if is_ready else max(1, _NUMBERS[backend.device] // row_size)
     kernels, xp = backend.kernels(checks), backend.xp
     for start in range(0, len(array), step):
-        part = xp.ascontiguousarray(array[start : start + step], dtype=dtype).reshape(-1)
+        with np.errstate(over="ignore"):  # A long double beyond float64 becomes infinity.
+            part = xp.ascontiguousarray(array[start : start + step], dtype=dtype).reshape(-1)
         if dtype == np.float32:
             bits, kernel = part.view(np.uint32), kernels.any_nonfinite_32
         else:

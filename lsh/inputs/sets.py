@@ -136,6 +136,7 @@ def _read_columns(X: Any, name: str) -> SetRows:
 def _read_pair(pair: tuple[Any, Any], name: str) -> SetRows:
     parts = zip((f"{name} tokens", f"{name} offsets"), pair, strict=True)
     tokens, offsets = (check_array(part, value) for part, value in parts)
+    tokens = _integers_of_list(pair[0], tokens)
     backend = backend_of(tokens)
     if backend is not backend_of(offsets):
         raise TypeError(f"{name} must be tokens and offsets of one device, got one of each")
@@ -146,6 +147,8 @@ def _read_pair(pair: tuple[Any, Any], name: str) -> SetRows:
         )
     if offsets.dtype.kind not in "iu":
         raise TypeError(f"{name} must have integer offsets, got dtype {offsets.dtype}")
+    refuse_flags(f"{name} tokens", pair[0])
+    refuse_flags(f"{name} offsets", pair[1])
     check_offsets(offsets, tokens.size, f"{name} offsets")
     return _JoinedSets(tokens, offsets, backend)
 
@@ -157,17 +160,25 @@ def _read_list(sets: Sequence[Any], name: str) -> SetRows:
 
 
 def _read_set(name: str, tokens: Any) -> NDArray[Any]:
-    """Return one set as an array. Lists with integers beyond int64 are taken modulo 2**64."""
-    array = check_array(name, tokens)
-    # NumPy makes real numbers of such lists.
-    if isinstance(tokens, (list, tuple)) and array.dtype.kind in "fO":
-        types = set(map(type, tokens))
-        is_integer = all(issubclass(t, (int, np.integer)) and not issubclass(t, NO_INTEGERS) for t in types)
-        if is_integer and all(-(1 << 63) <= int(token) < 1 << 64 for token in tokens):
-            return np.array([int(token) % (1 << 64) for token in tokens], dtype=np.uint64)
+    """Return one set as an array."""
+    array = _integers_of_list(tokens, check_array(name, tokens))
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise TypeError(
             f"{name} must be a 1-D array of integers, got dtype {array.dtype} and shape {array.shape}"
         )
     refuse_flags(name, tokens)
     return array
+
+
+def _integers_of_list(tokens: Any, array: NDArray[Any]) -> NDArray[Any]:
+    """Return the array of some tokens; in place of NumPy's, that of a list with integers beyond int64.
+
+    NumPy makes real numbers of them. They are taken modulo 2**64 here.
+    """
+    if not isinstance(tokens, (list, tuple)) or array.dtype.kind not in "fO":
+        return array
+    types = set(map(type, tokens))
+    is_integer = all(issubclass(t, (int, np.integer)) and not issubclass(t, NO_INTEGERS) for t in types)
+    if not is_integer or not all(-(1 << 63) <= int(token) < 1 << 64 for token in tokens):
+        return array
+    return np.array([int(token) % (1 << 64) for token in tokens], dtype=np.uint64)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..kernels import checks
 from ..support.backend import Backend, as_array, backend_of, read_only, to_host
+from .columns import refuse_masked
 
 __all__ = ["CsrParts", "check_coo", "check_offsets", "check_sparse", "csr_parts"]
 
@@ -54,20 +55,22 @@ def csr_parts(X: Any, name: str) -> CsrParts:
     if X.ndim != 2:
         raise ValueError(f"{name} must be a matrix of shape (n, features), got a {X.ndim}-D sparse array")
     for part in ("data", "indices", "indptr", "row", "col", "offsets"):
-        if isinstance(getattr(X, part, None), (list, tuple)):
-            raise TypeError(f"{name}.{part} must be an array, got {type(getattr(X, part)).__name__}")
+        given = getattr(X, part, None)
+        if isinstance(given, (list, tuple)):
+            raise TypeError(f"{name}.{part} must be an array, got {type(given).__name__}")
+        refuse_masked(given, f"{name}.{part}")
     if X.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers, got dtype {X.dtype}")
     check = _CHECKS.get(getattr(X, "format", "csr"))
     if check is not None:
         check(X, name)
     matrix = X.tocsr()
-    given, data = (matrix.data, matrix.indices, matrix.indptr), as_array(matrix.data)
+    own, data = (matrix.data, matrix.indices, matrix.indptr), as_array(matrix.data)
     parts = _check_compressed(name, matrix.indptr, matrix.indices, data.shape, *X.shape)
     indices, n_stored = parts.indices, int(parts.indptr[-1])
     if n_stored < data.size:  # room that was left behind the last entry
         data, indices = data[:n_stored], indices[:n_stored]
-    if any(a is not b for a, b in zip(given, (data, indices, parts.indptr), strict=True)):
+    if any(a is not b for a, b in zip(own, (data, indices, parts.indptr), strict=True)):
         matrix = type(matrix)((data, indices, parts.indptr), shape=X.shape)
     return CsrParts(matrix, parts.wide_indptr, parts.n_falls, parts.backend)
 

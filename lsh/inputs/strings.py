@@ -32,6 +32,8 @@ def check_buffer(data: Any, offsets: Any, name: str) -> Buffer:
     """
     refuse_masked((data, offsets), name)
     if isinstance(data, (bytes, bytearray, memoryview)):
+        if isinstance(data, memoryview) and not data.c_contiguous:
+            raise TypeError(f"{name} must have data in C order without gaps, got a memoryview with strides")
         data = np.frombuffer(data, dtype=np.uint8)
     if device_of(data) == "gpu" or device_of(offsets) == "gpu":
         return _check_gpu_buffer(data, offsets, name)

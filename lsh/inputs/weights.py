@@ -55,7 +55,8 @@ def check_real_weights(name: str, weights: Any, n: int, n_outputs: int | None = 
     if array.size and array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must be real numbers, got dtype {array.dtype}")
     xp = backend_of(array).xp
-    array = xp.ascontiguousarray(array, dtype=np.float64)
+    with np.errstate(over="ignore"):  # A long double beyond float64 becomes infinity.
+        array = xp.ascontiguousarray(array, dtype=np.float64)
     wild = array[~(xp.abs(array) <= 2.0**512)]
     if wild.size:
         raise ValueError(f"{name} must be finite and at most 2**512 in magnitude, got {wild[0]}")

@@ -3,8 +3,8 @@
 `kernel` makes a function that Python calls, `helper` one that only kernels call. Numba compiles a
 function for each combination of argument types, and keeps the machine code in the folder named by
 `NUMBA_CACHE_DIR`; without it, in ``__pycache__`` beside the source; where that cannot be written, in the
-cache folder of the user. Where nothing can be written, every process compiles what it uses, and a warning
-says so.
+cache folder of the user. Where nothing can be written, or the disk is full, every process compiles what it
+uses, and a warning says so.
 
 These functions differ from those of ``numba.njit(cache=True)``:
 
@@ -12,6 +12,10 @@ These functions differ from those of ``numba.njit(cache=True)``:
   tries each folder by a temporary file, and there are hundreds of functions.
 - Code on disk counts as stale when the source of any kernel that it may contain has changed. Numba itself
   looks at the file of the function alone, and would run old code after an upgrade of another file.
+- A process that runs during an upgrade neither loads nor keeps code: the sources on disk are not its own.
+- A file of code says what it is for. Two processes that compile different versions of one function at the
+  same moment may give their files one name; Numba would then run the code of one version for the other.
+- Files that are damaged, after a power failure for example, are written anew.
 - A literal argument, as in ``f(x, 0)``, has the code for all integers. Numba would compile one more copy.
 - There are no wrappers for calls from C, and none for calls of helpers from Python. Each takes as long to
   compile as a small function.
@@ -23,6 +27,7 @@ import hashlib
 import os
 import re
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -43,6 +48,9 @@ _WARNING = (
     "compiles its kernels anew in every process, which takes seconds at the first use of each. Set the "
     "environment variable NUMBA_CACHE_DIR to a folder that can be written, and they are kept there"
 )
+
+#: The time before which this process read no source of a kernel.
+_STARTED = time.time_ns()
 
 _IMPORT = re.compile(r"^from (\.[\w.]*) import ", re.MULTILINE)
 
@@ -71,8 +79,11 @@ class _Kernel(CPUDispatcher):
         return super().compile(signature)
 
     def enable_caching(self) -> None:
+        stamp = _stamp_of_unchanged(self.py_func.__module__)
+        if stamp is None:
+            return
         try:
-            self._cache = _KernelCache(self.py_func)
+            self._cache = _KernelCache(self.py_func, stamp)
         except RuntimeError as error:
             if "no locator available" not in str(error):
                 raise
@@ -104,22 +115,58 @@ class _Folders(CompileResultCacheImpl):
         ]
 
 
+class _Files(IndexDataCacheFile):
+    """The files of a function's code: an index, and one file for each combination of argument types."""
+
+    def save(self, key: Any, data: Any) -> None:
+        super().save(key, (self._source_stamp, key, data))
+
+    def load(self, key: Any) -> Any:
+        try:
+            stamp, found, data = super().load(key)
+        except Exception:
+            # There is none, or it is damaged: unpickling may raise any error then.
+            return None
+        return data if (stamp, found) == (self._source_stamp, key) else None
+
+    def _load_index(self) -> dict[Any, str]:
+        try:
+            return dict(super()._load_index())
+        except Exception:
+            return {}
+
+
 class _KernelCache(FunctionCache):
     _impl_class = _Folders
 
-    def __init__(self, function: Function) -> None:
+    def __init__(self, function: Function, stamp: str) -> None:
         super().__init__(function)
-        self._cache_file = IndexDataCacheFile(
-            self._cache_path, self._impl.filename_base, _stamp(function.__module__)
-        )
+        self._cache_file = _Files(self._cache_path, self._impl.filename_base, stamp)
+
+    def save_overload(self, signature: Any, compiled: Any) -> None:
+        try:
+            super().save_overload(signature, compiled)
+        except OSError:
+            # The disk is full, for example. The code is there for this process.
+            _warn()
+
+
+def _stamp_of_unchanged(module: str) -> str | None:
+    """Return the stamp of a module's sources; None if they may have changed since this process read them."""
+    # Not the time of the content, which an installation sets to an old one.
+    try:
+        stamp, paths = _stamp(module)
+        return stamp if all(os.stat(path).st_ctime_ns < _STARTED for path in paths) else None
+    except OSError:
+        return None  # One is gone.
 
 
 @cache
-def _stamp(module: str) -> str:
-    digest = hashlib.sha256()
-    for source in sources(module):
+def _stamp(module: str) -> tuple[str, list[Path]]:
+    digest, paths = hashlib.sha256(), list(sources(module))
+    for source in paths:
         digest.update(source.read_bytes())
-    return digest.hexdigest()
+    return digest.hexdigest(), paths
 
 
 def sources(module: str) -> Iterator[Path]:

@@ -29,11 +29,11 @@ __all__ = ["MergeableSketch", "sketch_classes"]
 
 
 class MergeableSketch(Stored):
-    """Base of every sketch: built in one pass, and merged exactly.
+    """Define what all sketches have in common: they are built in one pass and merge exactly.
 
-    Two sketches merge if and only if their classes and configurations are equal. For integer states
-    merging is bit for bit what one sketch over all the data would hold, in any order and grouping;
-    for float states it is so up to rounding.
+    Two sketches merge if and only if their classes and configurations are equal. For integer states the
+    merged sketch equals, bit for bit, one sketch of all the data, for any order and grouping of the merges.
+    For float states it is equal up to rounding.
 
     Notes
     -----
@@ -41,13 +41,13 @@ class MergeableSketch(Stored):
     costs an update a few microseconds. Queries do not wait; a query may find some of the rows of an update
     that runs at the same time.
 
-    A batch is taken in as a whole or not at all. If memory runs out while it is read or hashed, nothing
-    changes. Exceptions of the handlers of SIGINT (Ctrl-C), SIGTERM and SIGALRM are raised before the batch is
-    added or afterwards. There are three exceptions: another thread may raise an exception in this one, the
-    system may kill the process, and the system may lack the memory for the kernels' small buffers.
+    A batch is added completely or not at all. If memory runs out while it is read or hashed, nothing changes.
+    Exceptions of the handlers of SIGINT (Ctrl-C), SIGTERM and SIGALRM are raised before the batch is added or
+    afterwards. There are three exceptions: another thread may raise an exception in this one, the system may
+    kill the process, and the system may lack the memory for the small buffers of kernels.
 
-    After a fork the child has a copy of its own. If another thread was changing the sketch during the fork,
-    the child refuses to use it, by RuntimeError.
+    After a fork the child has its own copy. If another thread was changing the sketch during the fork, the
+    child refuses to use it, by RuntimeError.
     """
 
     # -- what a sketch declares -------------------------------------------------------------------
@@ -58,7 +58,7 @@ class MergeableSketch(Stored):
 
     @abstractmethod
     def update(self, X: Any, *args: Any, **kwargs: Any) -> Self:
-        """Take in a batch of rows or keys; a subclass passes it on to `_take_in`.
+        """Add a batch of rows or keys; a subclass passes it on to `_take_in`.
 
         Parameters
         ----------
@@ -154,8 +154,8 @@ class MergeableSketch(Stored):
 
         Notes
         -----
-        A sketch without data need not be moved: it goes to the device of its first rows. Sketches on
-        different devices merge: the one that is merged in is copied to the device of the other.
+        You need not move a sketch without data, because it goes to the device of its first rows. Sketches on
+        different devices merge: the sketch in the argument is copied to the device of this one.
         """
         return self._moved(device)
 
@@ -196,7 +196,7 @@ class MergeableSketch(Stored):
 
     @property
     def n_updates(self) -> int:
-        """Rows or keys taken in so far, over all merged parts (less those subtracted)."""
+        """The number of rows or keys added so far, over all merged parts, minus those subtracted."""
         return int(self._arrays["n_updates"][0]) if self._state.is_allocated else 0
 
     # -- updates ----------------------------------------------------------------------------------
@@ -275,7 +275,7 @@ class MergeableSketch(Stored):
         """
 
     def merge(self, *others: Self) -> Self:
-        """Take in other sketches of the same configuration, in place.
+        """Merge other sketches of the same configuration into this one, in place.
 
         Parameters
         ----------
@@ -338,7 +338,7 @@ class MergeableSketch(Stored):
         return self.copy().merge(other)
 
     def subtract(self, other: Self) -> Self:
-        """Take another sketch's data out again, in place; for sketches whose arrays are all sums.
+        """Subtract the data of another sketch, in place; for sketches whose arrays are all sums.
 
         Parameters
         ----------

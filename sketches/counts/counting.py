@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.support.checks import check_flag, check_real
 from ...lsh.support.types import KeysLike
+from ..core.guard import locked
 from ..kernels import counting
 from .key_table import MAX_BUCKETS, CountMinTable, CountSketchTable, KeyBatch, buckets_for
 
@@ -23,7 +24,7 @@ __all__ = ["CountMinSketch", "CountSketch"]
 
 
 class CountMinSketch(CountMinTable):
-    """Counts of keys that are never too low, and too high by a small share of all counts.
+    """Estimate counts of keys (frequencies) that are never too low, and rarely much too high.
 
     Parameters
     ----------
@@ -86,9 +87,9 @@ class CountMinSketch(CountMinTable):
         Parameters
         ----------
         relative_error : float
-            In (0, 1): a share of the total of all counts, not of the key's own count.
+            In (0, 1): a share of the total of all counts, and not of the count of the key.
         confidence : float, default 0.99
-            In (0, 1): the probability with which that holds for each key by itself.
+            In (0, 1): the probability that the bound holds, for each key separately.
         conservative : bool, default False
         seed : int, default 0
             As for the class.
@@ -169,7 +170,7 @@ class CountMinSketch(CountMinTable):
         return float(self._row_products(other).min())
 
     def subtract(self, other: Self) -> Self:
-        """Take out a part that was merged in before; see `MergeableSketch.subtract`.
+        """Subtract a part that was merged before; see `MergeableSketch.subtract`.
 
         Parameters
         ----------
@@ -183,21 +184,25 @@ class CountMinSketch(CountMinTable):
         Raises
         ------
         TypeError
-            With conservative update, for its counters are no sums over keys.
+            With conservative update, because its counters are not sums over keys.
         ValueError
-            If `other` has counted keys that this sketch has not. Nothing changes then.
+            If `other` has counted keys that this sketch has not counted. Nothing changes then.
         """
         if self.conservative:
             raise TypeError("CountMinSketch cannot subtract with conservative=True: counters are not sums")
         self._check_compatible(other)
-        theirs = self._on_our_device(other)._arrays
-        if bool((self._arrays["counts"] < theirs["counts"]).any()):
-            raise ValueError("other must be a part of this sketch, got counters that are larger than its own")
-        return super().subtract(other)
+        # Another thread must not subtract between the check and the change.
+        with locked(self, other), self._without_trace():
+            theirs = self._on_our_device(other)._arrays
+            if bool((self._arrays["counts"] < theirs["counts"]).any()):
+                raise ValueError(
+                    "other must be a part of this sketch, got counters that are larger than its own"
+                )
+            return super().subtract(other)
 
 
 class CountSketch(CountSketchTable):
-    """Counts of keys without bias, to within a small share of the counts' Euclidean norm.
+    """Estimate counts of keys (frequencies) without bias; errors cancel on average.
 
     Parameters
     ----------
@@ -215,8 +220,8 @@ class CountSketch(CountSketchTable):
 
     Notes
     -----
-    Counts may be negative, so that keys can be taken out again. The table is linear: it is the sum of its
-    keys' contributions, in any order.
+    Counts may be negative, so keys can be removed again. The table is linear: it is the sum of its keys'
+    contributions, in any order.
 
     A row's estimate is unbiased with variance at most F2 / n_buckets, where F2 is the sum of all squared
     counts. The median of the rows errs by c sqrt(F2 / n_buckets) or more only if half of the rows do, each
@@ -253,7 +258,7 @@ class CountSketch(CountSketchTable):
         relative_error : float
             In (0, 1): a share of the Euclidean norm of all counts.
         confidence : float, default 0.99
-            In (0, 1): the probability with which that holds for each key by itself.
+            In (0, 1): the probability that the bound holds, for each key separately.
         seed : int, default 0
             As for the class.
 

@@ -42,7 +42,7 @@ _KINDS = {INTEGERS: "integers", STRINGS | BYTES: "strings or bytes"}
 
 
 class HeavyHitters(CountMinTable):
-    """All keys that make up more than a given share of a stream.
+    """Find the most frequent keys (heavy hitters, top-k): all keys above a given share of a stream.
 
     Parameters
     ----------
@@ -62,14 +62,14 @@ class HeavyHitters(CountMinTable):
     total : int
         The sum of all counts taken in, N below.
     n_candidates : int
-        The most keys that are kept: ``ceil(2 / frequency)``.
+        The largest number of keys that are kept: ``ceil(2 / frequency)``.
 
     Notes
     -----
-    A Count-Min table counts every key. Beside it the sketch keeps the names of keys whose estimate exceeds
+    A Count-Min table counts every key. In addition, the sketch keeps the names of keys whose estimate exceeds
     *half* of ``frequency * N``, in a summary of Misra and Gries [1]_ with `n_candidates` counters. Each name
     has a count of its occurrences since the name was kept. If there are more names than places, the largest
-    count without a place is subtracted from all counts, and names whose count is not above 0 are dropped.
+    count without a place is subtracted from all counts. Then names whose count is not above 0 are dropped.
     Names whose estimate falls to half of ``frequency * N`` are dropped too. The sketch reports the names
     whose estimate exceeds ``frequency * N``.
 
@@ -82,19 +82,18 @@ class HeavyHitters(CountMinTable):
       `n_buckets`; [3]_, theorem 1 and section 5.2).
     - Counts are upper bounds, and the same for any order, split and number of threads or ranks.
 
-    So the report is the same for any order, split and merge, as far as keys with a true share above
-    `frequency` are concerned. Another key, whose estimate is too high by chance, may be reported after one
-    order and not after another. Two sketches compare equal (``==``) if their tables are equal and they report
-    the same keys.
+    So keys with a true share above `frequency` are reported for any order, split and merge. Other keys, whose
+    estimate is too high by chance, may be reported for one order of the stream and not for another. Two
+    sketches compare equal (``==``) if their tables are equal and they report the same keys.
 
     SpaceSaving or Misra-Gries summaries alone, or cells with a majority candidate (Topkapi [4]_), are
     smaller, but the counts that they report depend on the order of updates and merges.
 
     Keys are equal as for `mergesketch.lsh.hash_keys`: a str and its UTF-8 bytes are one key, and so are -1
-    and 2**64 - 1. A sketch takes either integers, or strings and bytes. Integers are returned as int, and as
-    negative ones if they are 2**63 or more and any key was negative. Other keys are returned as bytes if all
-    were bytes, and otherwise as str where they are valid UTF-8. The form depends on all keys, not on their
-    order.
+    and 2**64 - 1. A sketch takes either integers, or strings and bytes. Integers are returned as int. If any
+    key was negative, integers of 2**63 or more are returned as negative ones. Other keys are returned as
+    bytes if all keys were bytes. Otherwise keys that are valid UTF-8 are returned as str. The form depends on
+    all keys, not on their order.
 
     Time is O(n_rows) for each key. Memory is ``4 n_rows n_buckets + n_candidates (max_key_bytes + 18)``
     bytes; the first term doubles after a counter could pass 2**31.
@@ -186,7 +185,7 @@ class HeavyHitters(CountMinTable):
 
     @property
     def n_candidates(self) -> int:
-        """Number of keys that are kept beside the counters: ``ceil(2 / frequency)``."""
+        """Number of keys that are kept in addition to the counters: ``ceil(2 / frequency)``."""
         return math.ceil(2.0 / self.frequency)
 
     def _layout(self) -> dict[str, StateSpec]:
@@ -318,7 +317,7 @@ class HeavyHitters(CountMinTable):
         _CANDIDATES.put(self._arrays, kept)
 
     def merge(self, *others: Self) -> Self:
-        """Take in other sketches of the same configuration, in place; see `MergeableSketch.merge`.
+        """Merge other sketches of the same configuration into this one; see `MergeableSketch.merge`.
 
         Parameters
         ----------

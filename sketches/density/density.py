@@ -40,21 +40,21 @@ class _Batch(NamedTuple):
 
 
 class DensitySketch(CellCounts):
-    """Densities of real vectors, and synthetic vectors like them, from counters.
+    """Estimate the density of real vectors, and draw synthetic vectors that are distributed like them.
 
     Parameters
     ----------
     n_features : int
         d below.
     width : float or array of n_features floats
-        Width of the cells, for all features or for each. It is a parameter, and not learnt from the rows that
-        are taken in. `for_sample` finds it from a sample.
+        Width of the cells, for all features or for each. It is a parameter, and is not learnt from the rows.
+        `for_sample` chooses it from a sample.
     n_repetitions : int, default 8
         Number of grids R, each shifted at random. Densities are averaged over them.
     n_rows, n_buckets : int
         Size of the Count-Sketch table that counts the cells of all grids.
     max_bins : int
-        H below: the number of cells that are kept by name, H of the heaviest and H of all.
+        H below: the number of cells that are kept by name: H of the heaviest cells, and a sample of H cells.
     rotate : bool, default False
         True to rotate each grid at random too, which makes the kernel nearly round. This needs one width for
         all features, and d times the time.
@@ -87,16 +87,18 @@ class DensitySketch(CellCounts):
     densities are computed from its counts. Afterwards they are computed from the table. The table errs by c
     sqrt(F2 / n_buckets) or more only if half of its rows do, each with probability 1/c**2 (see
     `CountSketch`), where F2 is the sum of all squared counts, at most R N**2. These errors have mean 0, also
-    in cells without rows. So where no row is near, half of the densities are below 0. They are not set to 0,
-    for then densities would integrate to more than 1. `table_error` and `integral_error` estimate the errors.
+    in cells without rows. So half of the densities are below 0 if no row is near. They are not set to 0,
+    because densities would then integrate to more than 1. `table_error` and `integral_error` estimate the
+    errors.
 
     **Samples.** Cells whose estimated count exceeds ``R N / H`` are kept by name too; there are at most H of
     them. Synthetic rows are drawn in proportion to counts from the cells with more than ``2 R N / H`` (or 4
     times the table's error, if that is more). For all other cells they are drawn from the lighter cells of
     the sample, so that no part of the data is left out. If the data is split into two parts, a heavy cell has
-    as large a share in one of them, so it is kept there and found by the merge. So the cells that rows are
-    drawn from do not depend on order, batches or merges, unless the table errs by half the threshold. Two
-    sketches compare equal if their tables and samples are equal and they have the same heavy cells.
+    an equal or larger share in one of them. So this part keeps the cell, and the merge finds it. So the cells
+    that rows are drawn from do not depend on order, batches or merges, unless the table errs by half the
+    threshold. Two sketches compare equal if their tables and samples are equal and they have the same heavy
+    cells.
 
     A row takes R d additions and R n_rows counters. Memory is ``4 n_rows n_buckets + 8 H (d + 4)`` bytes, and
     more if counters pass 2**31.
@@ -164,9 +166,9 @@ class DensitySketch(CellCounts):
         Parameters
         ----------
         X : array_like of shape (n, n_features)
-            At least 8 rows. Up to 1,000 rows are used, and none is taken in.
+            At least 8 rows. Up to 1,000 rows are used, and none is added to the sketch.
         n_expected : int, optional
-            Number of rows that the sketch will take in, by default the number of rows in the sample. More
+            Number of rows that will be added to the sketch, by default the number of rows in the sample. More
             rows allow narrower cells.
         **parameters
             The other parameters of the class.
@@ -204,7 +206,7 @@ class DensitySketch(CellCounts):
     # -- updates ----------------------------------------------------------------------------------
 
     def update(self, X: RowsLike, weights: ArrayLike | None = None) -> Self:
-        """Take in a batch of rows.
+        """Add a batch of rows.
 
         Parameters
         ----------

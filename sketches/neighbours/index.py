@@ -29,7 +29,7 @@ _FEW_IDS, _MANY_IDS = 1 << 16, 1 << 22
 
 
 class Neighbours(NamedTuple):
-    """The answer to n queries for k neighbours."""
+    """Contain the answers to n queries for k neighbours."""
 
     #: int64, shape (n, k): ids by falling count, at equal counts by rising id; -1 if there are fewer.
     ids: NDArray[np.int64]
@@ -38,7 +38,7 @@ class Neighbours(NamedTuple):
 
 
 class Nearest(NamedTuple):
-    """The answer to n queries for the k nearest rows."""
+    """Contain the answers to n queries for the k nearest rows."""
 
     #: int64, shape (n, k): ids, the nearest first, at equal distances by rising id; -1 if there are fewer.
     ids: NDArray[np.int64]
@@ -48,7 +48,7 @@ class Nearest(NamedTuple):
 
 
 class LSHIndex(CollisionEstimates, IndexTables):
-    """Tables of buckets that find the rows most similar to a query by counting shared buckets.
+    """Find approximate nearest neighbours (ANN, nearest neighbors) with LSH tables, in known memory.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class LSHIndex(CollisionEstimates, IndexTables):
     Attributes
     ----------
     overflow : float
-        Share of all insertions whose ids full buckets have dropped.
+        Share of all insertions whose ids were dropped because a bucket was full.
 
     Raises
     ------
@@ -74,17 +74,17 @@ class LSHIndex(CollisionEstimates, IndexTables):
     Notes
     -----
     A row's id is inserted into one bucket of each table. A bucket that overflows keeps the B ids with the
-    smallest priorities. A priority is a hash of id and table, so that every id of the bucket is kept with the
-    same probability (a reservoir, as in FLASH: Wang, Shrivastava, Wang and Ryu 2018). The ids that are kept
-    do not depend on the order of rows, on threads, ranks or merges.
+    smallest priorities. A priority is a hash of id and table, so every id of the bucket is kept with the same
+    probability (a reservoir, as in FLASH: Wang, Shrivastava, Wang and Ryu 2018). The ids that are kept do not
+    depend on the order of rows, on threads, ranks or merges.
 
     A query counts the occurrences of each id in its L buckets and returns the k most frequent ids. It
     computes no distance, and no row is stored. Without overflow a count is binomial: L trials of the
     collision probability, ``kernel + (1 - kernel) chance_collision``; `kernel_estimate` inverts that.
 
-    Memory is ``L W (4 B + 4)`` bytes (``L W (8 B + 4)`` with `wide_ids`), which the system provides as
-    buckets fill. An update takes ``4 L`` temporary bytes a row. `MinHash` and other families have 2**32
-    buckets unless you pass `n_buckets`: too many for a table. Updates cost L hashes and L random accesses a
+    Memory is ``L W (4 B + 4)`` bytes (``L W (8 B + 4)`` with `wide_ids`). The system provides it when buckets
+    are filled. An update takes ``4 L`` temporary bytes a row. `MinHash` and other families have 2**32 buckets
+    unless you pass `n_buckets`. This is too many for a table. Updates cost L hashes and L random accesses a
     row, queries L B reads. Ids should be distinct: an id that is added twice counts twice.
 
     Rows without ids are numbered from 0. An index remembers the ids that it chose itself, and merging refuses
@@ -142,8 +142,8 @@ class LSHIndex(CollisionEstimates, IndexTables):
             By default rows are numbered from `first_id` on. Without `first_id` they follow the largest id in
             the index, or start from 0 if it is empty.
         first_id : int, optional
-            Id of the first row; the others follow. Give it, or `ids`, if you will merge indexes that are
-            built separately: otherwise rows of both would have the id 0, and `merge` refuses that.
+            Id of the first row; the others follow. Set `first_id` or `ids` if you will merge indexes that are
+            built separately. Otherwise both indexes have a row with id 0, and `merge` refuses them.
 
         Returns
         -------
@@ -215,7 +215,7 @@ class LSHIndex(CollisionEstimates, IndexTables):
             At least 1.
         n_probes : int, default 1
             Number of buckets that are read in each table, the likeliest first, from ``family.probe``. Counts
-            are still at most L, because an id is in one bucket of a table. But for more than one probe they
+            are still at most L, because an id is in one bucket of a table. With more than one probe, counts
             are not binomial.
 
         Returns

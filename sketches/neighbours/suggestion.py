@@ -43,7 +43,7 @@ _NARROW = 0.02
 
 @dataclass(frozen=True)
 class Suggestion:
-    """The parameters of an index and its predicted properties, which `suggest` returns."""
+    """Contain the parameters of an index and its predicted properties, as `suggest` returns them."""
 
     metric: str
     #: Number of tables, L.
@@ -158,7 +158,7 @@ def suggest(
         Typical distances between a query and the other rows. Either this or `sample` is needed.
     sample : n rows, optional
         At least 16 rows of the data, as the family accepts them; up to 2,048 are used. They show how rows
-        crowd, so that capacities are sufficient in dense regions too. The model assumes that queries are
+        cluster, so that capacities are sufficient in dense regions too. The model assumes that queries are
         like them.
     recall : float, default 0.9
         Least probability that a row at `near` is among a query's candidates, in (0, 1).
@@ -179,9 +179,9 @@ def suggest(
     Raises
     ------
     TypeError, ValueError
-        If an argument has the wrong type or lies outside its range, if neither or both of `far` and
-        `sample` are given, if `far` is not greater than `near`, or if `memory` is too small. The message then
-        gives the least memory, and the recall that `memory` is enough for.
+        If an argument has the wrong type or lies outside its range, if neither or both of `far` and `sample`
+        are given, if `far` is not greater than `near`, or if `memory` is too small. The message then names
+        the smallest memory that is enough, and the recall that `memory` is enough for.
 
     Notes
     -----

@@ -46,23 +46,23 @@ class _Batch(NamedTuple):
 
 
 class AceDetector(MergeableSketch):
-    """Anomaly detection in one pass and fixed memory, with a threshold that follows the stream.
+    """Detect outliers (anomalies) of a stream in one pass and fixed memory, with a threshold that adapts.
 
     Parameters
     ----------
     family : HashFamily
         Any family that hashes rows and queries in the same way, so all families except `InnerProduct`. Rows
-        are normal where the density by its kernel is high. The paper uses signed random projections of
+        are normal if their density under its kernel is high. The paper uses signed random projections of
         centred rows, with ``power`` 10 to 15 and 50 hashes.
     contamination : float, optional
-        Share of new rows that is called anomalous, in (0, 0.5]. The threshold is that quantile of the scores
-        of the rows seen, without the count of each row itself. The share is at least ``1 / (sample_size +
-        1)``, which is 6e-8 for the largest sample, of 2**24 rows.
+        Share of new rows that is called anomalous, in (0, 0.5]. The threshold is this quantile of the scores
+        of the rows seen, if each row does not count itself. The share is at least ``1 / (sample_size + 1)``,
+        which is 6e-8 for the largest sample, of 2**24 rows.
     alpha : float, default 3.0
-        Without `contamination` the threshold is the mean of the scores of the rows seen, less `alpha`
-        standard deviations, and without the count of each row itself.
+        Without `contamination`, the threshold is the mean of the scores of the rows seen minus `alpha`
+        standard deviations, if each row does not count itself.
     sample_size : int, default 1024
-        Number of rows whose codes are kept, as a sample from which the distribution of scores is known.
+        Number of rows whose codes are kept, as a sample that shows the distribution of scores.
     seed : int, default 0
         Seed of the sample, in [0, 2**64).
 
@@ -75,24 +75,24 @@ class AceDetector(MergeableSketch):
 
     **Threshold.** The mean of the scores of the rows seen is exactly the sum of the squares of all counters
     over ``R n**2``. Their spread and quantiles change as counters grow. So the codes of a sample of rows are
-    kept, and their scores are computed again whenever the threshold is asked for. The sample holds the
-    distinct rows whose codes have the least hashes, each with its number of occurrences, so it does not
+    kept, and their scores are computed again each time that the threshold is needed. The sample contains the
+    distinct rows whose codes have the smallest hashes, each with its number of occurrences. So it does not
     depend on order, batches, ranks or merges. The share of new rows that are called anomalous differs from
     the requested p by about ``sqrt(p (1 - p) / m)``. Here m is `sample_size` if no row occurs twice, and
     otherwise ``(sum of w)**2 / sum of w**2``, the effective size of a sample of rows that occur w times each
-    (Kish 1965, "Survey sampling"). The paper keeps running moments instead, of the scores that rows had on
-    arrival; early rows bias them, and merges cannot reproduce them.
+    (Kish 1965, "Survey sampling"). The paper instead keeps running moments of the scores that rows had on
+    arrival. Early rows bias these moments, and merges cannot reproduce them.
 
-    The threshold is for new rows. They are not among the rows seen, each of which counts itself. So both
-    thresholds are lowered by that count, 1 / n. Otherwise rows that resemble no other row would each be their
-    own neighbour, and all new rows would be called anomalous.
+    The threshold is for new rows. A row that was seen counts itself, and a new row does not. So both
+    thresholds are lowered by 1 / n, the count of a row itself. Otherwise rows that are similar to no other
+    row would still have themselves as a neighbour, and all new rows would be called anomalous.
 
     With `contamination` c the threshold is the score at place c (N + 1) of the N scores of the sample in
     rising order, each repeated as often as its row occurred, with linear interpolation between places; then
     it is lowered as described. On average a share c of new rows like those seen have lower scores (Weibull
-    1939; Hyndman and Fan 1996, definition 6), and fewer if scores are equal. Rows that were taken in still
-    count themselves when they are scored, so that fewer of them are below the threshold; while the sample
-    holds all of them, at most the share c.
+    1939; Hyndman and Fan 1996, definition 6), and fewer if scores are equal. Rows that were added still count
+    themselves when they are scored, so fewer of them are below the threshold. While the sample contains all
+    of them, this share is at most c.
 
     Methods have the names of scikit-learn's outlier detectors; `update` is `partial_fit`.
 
@@ -163,7 +163,7 @@ class AceDetector(MergeableSketch):
     # -- updates ----------------------------------------------------------------------------------
 
     def update(self, X: RowsLike) -> Self:
-        """Take in a batch of rows.
+        """Add a batch of rows.
 
         Parameters
         ----------
@@ -207,7 +207,7 @@ class AceDetector(MergeableSketch):
         self._arrays.update(batch.sample)
 
     def partial_fit(self, X: RowsLike, y: None = None) -> Self:
-        """Take in a batch of rows, as `update` does; `y` is ignored.
+        """Add a batch of rows, as `update` does; `y` is ignored.
 
         Parameters
         ----------

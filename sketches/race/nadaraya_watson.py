@@ -52,7 +52,7 @@ class _Batch(NamedTuple):
 
 
 class NadarayaWatsonSketch(MergeableSketch):
-    """Kernel regression in one pass: predictions are kernel-weighted means of the targets seen so far.
+    """Predict numbers by kernel regression in one pass: the kernel-weighted mean of the targets seen so far.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class NadarayaWatsonSketch(MergeableSketch):
         Targets are of shape (n, n_outputs), and of shape (n,) if not given.
     half_life : float, optional
         The time after which a row counts half as much as a new one. `update` takes times in the same unit. By
-        default all rows count alike.
+        default all rows count equally.
     nan_policy : {"raise", "omit"}
         Treatment of rows that have a NaN among their targets: "raise" refuses the batch, "omit" leaves these
         rows out and counts them in `n_omitted`.
@@ -79,14 +79,14 @@ class NadarayaWatsonSketch(MergeableSketch):
         estimate(q) = sum over x of y(x) k(x, q) / sum over x of k(x, q)
 
     Each sum is estimated as by `Race`, without chance collisions (Nadaraya 1964; Watson 1964; Coleman and
-    Shrivastava 2020 for the sums). The counters of a bucket lie beside each other, so one random read serves
-    numerator, denominator and all outputs.
+    Shrivastava 2020 for the sums). The counters of a bucket are next to each other in memory, so one random
+    read is enough for numerator, denominator and all outputs.
 
     The standard error of a prediction is, to first order, that of ``numerator - prediction * denominator``
-    over the denominator. It is estimated as by `Race.query`, from the spread over repetitions, with an
-    allowance for events that none of them showed: a bucket as full as the fullest, with the least or the
-    largest mean of targets that any bucket has. If the denominator is not above 0 with the requested
-    confidence, no row like the query has been seen, and the prediction is `fill`.
+    over the denominator. It is estimated as by `Race.query`, from the spread over repetitions, and includes
+    rare events that no repetition showed: a bucket with the largest count of all buckets, and with the
+    smallest or the largest mean of targets of all buckets. If the denominator is not above 0 with the
+    requested confidence, no row like the query has been seen, and the prediction is `fill`.
 
     With `half_life`, weights are ``2**(time / half_life)``, relative to the newest period of one half-life.
     When a later period begins, all counters are multiplied by a power of two, which has no rounding error
@@ -159,7 +159,7 @@ class NadarayaWatsonSketch(MergeableSketch):
     def update(
         self, X: RowsLike, y: ArrayLike, weights: ArrayLike | None = None, time: ArrayLike | None = None
     ) -> Self:
-        """Take in a batch of rows and their targets.
+        """Add a batch of rows and their targets.
 
         Parameters
         ----------
@@ -168,7 +168,7 @@ class NadarayaWatsonSketch(MergeableSketch):
         y : array of shape (n,) or (n, n_outputs)
             Real numbers.
         weights : array of n numbers, optional
-            1 by default. Negative ones take rows out again.
+            1 by default. Negative weights remove rows again.
         time : float or array of n floats
             The times of the rows. They are required with `half_life`, and refused without it.
 
@@ -190,9 +190,11 @@ class NadarayaWatsonSketch(MergeableSketch):
         xp = self._backend.xp
         targets, missing = self._check_targets(y, n)
         weights = xp.ones(n) if weights is None else check_real_weights("weights", weights, n)
-        columns = xp.concatenate([weights[:, None], weights[:, None] * targets], axis=1)
-        if not bool((xp.abs(columns) <= 2.0**512).all()):
-            raise ValueError("y times weights must be at most 2**512 in magnitude")
+        with np.errstate(over="ignore"):  # 2**512 times 2**512 becomes infinity.
+            columns = xp.concatenate([weights[:, None], weights[:, None] * targets], axis=1)
+        wild = columns[~(xp.abs(columns) <= 2.0**512)]
+        if wild.size:
+            raise ValueError(f"y times weights must be at most 2**512 in magnitude, got {wild[0]}")
         columns[missing] = 0.0
         period = self._scale_by_age(columns, self._check_time(time, n))
         batch = _Batch(rows, columns, sum_rows(columns), int(missing.sum()))

@@ -24,7 +24,7 @@ __all__ = ["PrivateClassifier", "private_classifier"]
 
 
 class PrivateClassifier(PrivateTask):
-    """A classifier from noisy counters of the classes, as `private_classifier` makes it.
+    """Classify rows by noisy counters (differential privacy), as `private_classifier` makes them.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ class PrivateClassifier(PrivateTask):
         return np.asarray(np.exp(scores - scipy.special.logsumexp(scores, axis=1, keepdims=True)))
 
     def predict(self, X: RowsLike) -> NDArray[Any]:
-        """Return the likeliest class of each row.
+        """Return the most likely class of each row.
 
         Parameters
         ----------
@@ -172,7 +172,8 @@ def private_classifier(
     epsilon : float
         The budget, above 0. The model spends all of it.
     classes : sequence of str or int
-        Every class that may occur. It must be public, for the classes that do occur are private.
+        Every class that may occur. The list must be public, because the classes that occur in the data are
+        private.
     low, high : float or array of shape (features,)
         Bounds of the features. They must be public, and not the data's own least and largest values.
     family : HashFamily, optional

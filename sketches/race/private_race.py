@@ -30,7 +30,7 @@ UNKNOWN_WEIGHT = np.iinfo(np.int64).max
 
 
 class PrivateRace(KernelQueries, MergeableSketch):
-    """A RACE whose counters all have noise, as `Race.release` makes it.
+    """Estimate kernel densities from noisy counters (differential privacy), as `Race.release` makes them.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ _TARGET_STEPS = 1024
 
 
 class PrivateRegressor(PrivateTask):
-    """A regressor from noisy counters of both ends of the targets' range, as `private_regressor` makes it.
+    """Predict numbers from noisy counters (differential privacy), as `private_regressor` makes them.
 
     Parameters
     ----------

@@ -41,7 +41,7 @@ class _Batch(NamedTuple):
 
 
 class Race(KernelQueries, MergeableSketch):
-    """Sums of a hash family's kernel over all rows taken in, without keeping the rows.
+    """Estimate kernel sums and kernel densities (KDE) over all rows seen, without keeping the rows.
 
     Parameters
     ----------
@@ -53,8 +53,8 @@ class Race(KernelQueries, MergeableSketch):
         and widen to 64 bits; "float" for real weights in float64 counters, which are equal after merges up to
         rounding.
     n_outputs : int, optional
-        Number of weights of a row. Each gives a kernel sum of its own, while a row is hashed once. `weights`
-        then has shape (n, n_outputs), and so have the results of queries.
+        Number of weights of a row. Each weight gives one more kernel sum, and a row is still hashed only
+        once. `weights` then has shape (n, n_outputs), and so have the results of queries.
 
     Attributes
     ----------
@@ -86,7 +86,7 @@ class Race(KernelQueries, MergeableSketch):
     Memory is 4 R W bytes for each output, and twice that for real counters, or after a counter could pass
     2**31.
 
-    Weights may be negative, so that rows can be taken out again, by their negative weights or by `subtract`.
+    Weights may be negative. So rows can be removed again, by their negative weights or by `subtract`.
 
     References
     ----------
@@ -236,22 +236,22 @@ class Race(KernelQueries, MergeableSketch):
 
     @property
     def total(self) -> Any:
-        """The sum of the weights of all rows taken in; one number, or one for each output."""
+        """The sum of the weights of all rows; one number, or one for each output."""
         total = self._arrays["total"]
         return total[0].item() if self.n_outputs is None else total.copy()
 
     # -- updates ----------------------------------------------------------------------------------
 
     def update(self, X: RowsLike, weights: ArrayLike | None = None) -> Self:
-        """Take in a batch of rows.
+        """Add a batch of rows.
 
         Parameters
         ----------
         X : n rows
             As ``family.hash`` takes them: dense of shape (n, features), sparse, or sets.
         weights : array of n numbers, optional
-            1 by default. Negative weights take rows out again. They are integers unless ``dtype="float"``.
-            With `n_outputs` they are required, and of shape (n, n_outputs).
+            1 by default. Negative weights remove rows again. They are integers unless ``dtype="float"``. With
+            `n_outputs` they are required, and of shape (n, n_outputs).
 
         Returns
         -------
@@ -309,7 +309,7 @@ class Race(KernelQueries, MergeableSketch):
         return Q
 
     def release(self, epsilon: float, *, record_weight: int = 1, check_weights: bool = True) -> PrivateRace:
-        """Return a differentially private copy: noisy counters, and nothing exact.
+        """Return a differentially private copy, which contains noisy counters and no exact ones.
 
         Parameters
         ----------
@@ -321,29 +321,30 @@ class Race(KernelQueries, MergeableSketch):
             does not know which rows belong to a record. It knows the largest weight of a row, and refuses a
             release if that is larger.
         check_weights : bool, default True
-            False to release the sketch for any weights of rows. This is needed if rows of a record took each
-            other out again, or if weights are not known, as in files of versions that did not keep them.
+            False to release the sketch for any weights of rows. This is needed if the rows of a record
+            cancelled each other, or if weights are not known, as in files of versions that did not store
+            them.
 
         Returns
         -------
         PrivateRace
             It is epsilon-differentially private under adding or removing a record. A sketch without rows is
-            released like any other, for a refusal would show that it is empty.
+            released like any other, because a refusal would show that it is empty.
 
         Raises
         ------
         TypeError, ValueError
-            If an argument is out of its range, or the counters are real, or a row that was taken in,
-            subtracted or merged in weighs more than `record_weight` over all outputs.
+            If an argument is out of its range, or the counters are real, or a row that was added, subtracted
+            or merged has a larger weight over all outputs than `record_weight`.
         OverflowError
             If a counter and its noise may go beyond 63 bits.
 
         Notes
         -----
-        Exceptions are for the owner of the data, and no guarantee covers them. The refusal of a weight shows
-        that there is a row of this weight, to everyone who sees the message or the lack of a release. So
-        choose `record_weight` from what is publicly known about weights, and clip rows to it before they are
-        taken in. If you raise it to the number in the message, the data has chosen it, and the noise shows
+        Exceptions are for the owner of the data, and no guarantee covers them. If a weight is refused,
+        everyone who sees the message, or sees that there is no release, learns that there is a row of this
+        weight. So choose `record_weight` from public knowledge about weights, and clip rows to it before you
+        add them. If you raise it to the number in the message, it depends on the data, and the noise shows
         the weight.
         """
         if self.device == "gpu":

@@ -25,6 +25,9 @@ from .race import Race, largest_weight
 
 __all__ = ["RaceWindow"]
 
+_LARGEST = int(np.iinfo(np.int64).max)
+_TOO_MANY = "the panes of a RaceWindow together count beyond 63 bits"
+
 
 class _Part(NamedTuple):
     """What a batch adds to one pane."""
@@ -45,7 +48,7 @@ class _Batch(NamedTuple):
 
 
 class RaceWindow(KernelQueries, MergeableSketch):
-    """Kernel sums over the rows of the last panes: hours, days, or any numbered stretches of a stream.
+    """Estimate kernel densities over a sliding window: the last panes of a stream, such as hours or days.
 
     Parameters
     ----------
@@ -65,11 +68,12 @@ class RaceWindow(KernelQueries, MergeableSketch):
 
     Notes
     -----
-    Each pane is a RACE of its own, and the window is the sum of the panes from ``newest - n_panes + 1`` to
-    `newest`. When a newer pane begins, the oldest is cleared. Rows of a pane that the window has left are
-    counted by `n_updates` and otherwise dropped, whether they arrive late or were there before. The state
-    depends only on the rows and their panes, not on the order of arrival. So windows over parts of a stream
-    merge exactly: of two windows, the one that is behind drops the panes that the other has dropped.
+    Each pane is a separate RACE, and the window is the sum of the panes from ``newest - n_panes + 1`` to
+    `newest`. When a newer pane begins, the oldest is cleared. If a pane is older than the window, its rows
+    are only counted by `n_updates`. This applies to rows that arrive late and to rows that were in the window
+    before. The state depends only on the rows and their panes, not on the order of arrival. So windows over
+    parts of a stream merge exactly: of two windows, the one that is behind drops the panes that the other has
+    dropped.
 
     An update costs as much as for a `Race`, and R W additions for each batch, so batches should not be small.
     A query costs as much as for a `Race`, the sum of the panes, which is kept up to date. Memory is that of
@@ -180,7 +184,7 @@ class RaceWindow(KernelQueries, MergeableSketch):
         return np.arange(newest + 1, min(later, newest + self.n_panes) + 1) % self.n_panes
 
     def update(self, X: RowsLike, weights: ArrayLike | None = None, pane: ArrayLike | None = None) -> Self:
-        """Take in a batch of rows.
+        """Add a batch of rows.
 
         Parameters
         ----------
@@ -277,8 +281,9 @@ class RaceWindow(KernelQueries, MergeableSketch):
 
     def _counts_of(self, place: int) -> list[NDArray[Any]]:
         """Return the counters that rows of a pane are added to: the pane's, and the sum if it is kept."""
-        if self.dtype == "float":
+        if self.dtype == "float" or not self._fits():
             # Sums of real counters are computed anew, so that they do not depend on the order of updates.
+            # Those of integers that could wrap are computed, and refused, when they are asked for.
             self._state.caches.pop("sum", None)
         kept = self._state.caches.get("sum")
         return [self._arrays["counts"][place], *([] if kept is None else [kept])]
@@ -297,10 +302,16 @@ class RaceWindow(KernelQueries, MergeableSketch):
 
     def _sum_of_panes(self) -> NDArray[Any]:
         counts = self._arrays["counts"]
-        if self.dtype == "int" and self._state.bound("counts") * self.n_panes > np.iinfo(np.int64).max:
-            raise OverflowError("the panes of a RaceWindow together count beyond 63 bits")
+        if self.dtype == "int" and not self._fits():
+            del self._state.bounds["counts"]  # It may be that of counters which have left.
+            if not self._fits():
+                raise OverflowError(_TOO_MANY)
         total: NDArray[Any] = counts.sum(axis=0, dtype=np.float64 if self.dtype == "float" else np.int64)
         return total
+
+    def _fits(self) -> bool:
+        """Tell whether no sum of integer counters over the panes can wrap."""
+        return self._state.bound("counts") * self.n_panes <= _LARGEST
 
     def race(self) -> Race:
         """Return the rows of the window as a `Race`, which later updates do not change.
@@ -308,9 +319,16 @@ class RaceWindow(KernelQueries, MergeableSketch):
         Returns
         -------
         Race
+
+        Raises
+        ------
+        OverflowError
+            If counters, or the weights in all, go beyond 63 bits over the panes together.
         """
-        race = Race(self.family, dtype=self.dtype)
-        total = self._backend.xp.asarray(np.array([self.total], race._layout()["total"].dtype))
+        race, sum_of_weights = Race(self.family, dtype=self.dtype), self.total
+        if self.dtype == "int" and abs(sum_of_weights) > _LARGEST:
+            raise OverflowError(_TOO_MANY)
+        total = self._backend.xp.asarray(np.array([sum_of_weights], race._layout()["total"].dtype))
         # A Race counts its rows. The number of rows in the window is not known, so all rows are counted.
         arrays = {"counts": self._sum.copy(), "total": total, "n_updates": self._arrays["n_updates"].copy()}
         if self.dtype == "int":

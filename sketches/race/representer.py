@@ -27,12 +27,12 @@ _LEFT_OVER = 0.3
 
 
 class RepresenterSketch(Race):
-    """A function of rows with one value for each output, kept as a weighted RACE.
+    """Store the outputs of a trained model in counters, and estimate them for any row.
 
     Parameters
     ----------
     family : HashFamily
-        Its kernel k spans the functions, and the counters are R repetitions of W buckets.
+        The functions are sums of its kernel k, and the counters are R repetitions of W buckets.
     n_outputs : int
         Number of values of the function: classes, or targets.
     precision : {"float32", "float64"}
@@ -47,8 +47,7 @@ class RepresenterSketch(Race):
     LSH kernel", the Representer sketch). `fit` finds coefficients with which the sketch gives a model's
     outputs.
 
-    Sketches of functions add: a merge gives the sum of the functions, as weights of boosted or federated
-    models add.
+    Merging two sketches gives the sum of their functions, as for boosted or federated models.
 
     References
     ----------
@@ -219,7 +218,7 @@ class RepresenterSketch(Race):
 
     @property
     def operations_per_query(self) -> int:
-        """Number of additions of one query beside its hashing: ``n_hashes n_outputs``."""
+        """Number of additions of one query, without its hashing: ``n_hashes n_outputs``."""
         return self.family.n_hashes * int(self.n_outputs or 1)
 
 

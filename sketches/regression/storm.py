@@ -46,7 +46,7 @@ class _Batch(NamedTuple):
 
 
 class StormSketch(MergeableSketch):
-    """The second moments of rows, estimated from counters that add.
+    """Estimate the second moments of rows, for linear models, from integer counters that add.
 
     Parameters
     ----------
@@ -79,16 +79,16 @@ class StormSketch(MergeableSketch):
 
         E[sign(a . z) sign(b . z) (a b' + b a') / 2] = alpha (D z z' - I) / (D - 1),  alpha = 2 / (pi D)
 
-    (the trace is 0, for a and b are orthogonal; the part along z is E|a . z| |b . z|, that of two coordinates
-    of a random unit vector). Solved for z z' and averaged over pairs, frames and rows, this is an unbiased
-    estimate of the mean of z z'. Only the directions are random, so that the rows add no error. Directions of
-    one frame share hashes, and their errors partly cancel: at equal memory the error is a third to a half of
-    that of independent pairs of directions.
+    (the trace is 0, because a and b are orthogonal; the part along z is E|a . z| |b . z|, that of two
+    coordinates of a random unit vector). Solved for z z' and averaged over pairs, frames and rows, this is an
+    unbiased estimate of the mean of z z'. Only the directions are random, so that the rows add no error.
+    Directions of one frame share hashes, and their errors partly cancel: at equal memory the error is a third
+    to a half of that of independent pairs of directions.
 
-    The moments are those of the rows after clipping. If long rows are those of large targets, as with skewed
-    targets, then predictions from the moments are too low. "split" has no such bias at any bound. Its error
-    of the directions is in proportion to the number of parts of a row. A single row moves a counter by its
-    number of parts, so a sketch that is to be released with noise has to clip.
+    The moments are those of the rows after clipping. If long rows have large targets, as with skewed targets,
+    predictions from the moments are too low. "split" has no such bias at any bound. Its error of the
+    directions is in proportion to the number of parts of a row. A single row moves a counter by its number of
+    parts, so a sketch that is to be released with noise has to clip.
 
     A frame has q = min(D, 32) directions, and ``q (q - 1) / 2`` counters. Memory is ``2 B q (q - 1)`` bytes,
     and twice that after a counter could pass 2**31. A row costs ``B q`` products of D terms and ``B q**2 /
@@ -185,7 +185,7 @@ class StormSketch(MergeableSketch):
     # -- updates ----------------------------------------------------------------------------------
 
     def update(self, X: RowsLike) -> Self:
-        """Take in a batch of rows.
+        """Add a batch of rows.
 
         Parameters
         ----------
@@ -309,7 +309,7 @@ class StormSketch(MergeableSketch):
         Raises
         ------
         ValueError
-            If the sketch has no rows, or all rows were taken out again.
+            If the sketch has no rows, or all rows were removed again.
 
         Warns
         -----

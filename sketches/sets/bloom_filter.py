@@ -43,14 +43,15 @@ class _Values(NamedTuple):
 
 
 class BloomFilter(MergeableSketch):
-    """A set of keys in about 10 bits each, which answers "certainly absent" or "probably present".
+    """Test whether a key was seen (membership filter), in about 10 bits a key and without false negatives.
 
     Parameters
     ----------
     capacity : int
         Number of distinct keys to be added.
     error_rate : float, default 0.01
-        Largest share of absent keys that pass as present after `capacity` keys were added; in (0, 1).
+        False positive rate: the largest share of absent keys that pass as present after `capacity` keys were
+        added; in (0, 1).
     n_blocks, n_hashes : int
         Instead of both: the number of blocks of 512 bits, and of the bits that a key sets in its block, at
         most 63.
@@ -60,13 +61,13 @@ class BloomFilter(MergeableSketch):
     Notes
     -----
     **Layout**. The blocks of Putze, Sanders and Singler (2007): a key sets all its bits in one block of 512
-    bits, a cache line, so that adding or testing it reads memory once. In return, some blocks get more keys
-    than others. The size accounts for that exactly: the number of keys of a block is binomial, and the
-    distribution of the bits that they set is computed key by key. So `expected_error_rate` is the rate for
-    random hashes, and `capacity` and `error_rate` become the fewest blocks that achieve the rate. At 1 % that
-    is 9.92 bits a key, where bits that are spread over the whole filter take 9.59; at 0.1 % 15.5 and 14.4,
-    at 1e-6 38.8 and 28.8. Filters of a few hundred keys or less achieve a lower rate, because they have whole
-    blocks.
+    bits, a cache line, so that adding or testing it reads memory once. But some blocks get more keys than
+    others. The size accounts for that exactly: the number of keys of a block is binomial, and the
+    distribution of the bits that they set is computed key by key. So `expected_error_rate` is the exact rate
+    for random hashes. The constructor chooses the smallest number of blocks that has the rate `error_rate` at
+    `capacity` keys. At 1 % that is 9.92 bits a key, where bits that are spread over the whole filter take
+    9.59; at 0.1 % 15.5 and 14.4, at 1e-6 38.8 and 28.8. Filters of a few hundred keys or less have a lower
+    rate, because the number of blocks is rounded up.
 
     **Keys** have any type that `mergesketch.lsh.hash_keys` accepts; 7 is the same key in every integer dtype.
     Filters merge by OR: `a | b` has the bits that adding the keys of both to one filter sets, also over

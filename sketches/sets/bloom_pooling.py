@@ -32,7 +32,7 @@ _SMALL = 1000
 
 
 class Decoded(NamedTuple):
-    """The result of decoding the outcomes of all tests.
+    """Contain the result of decoding the outcomes of all tests.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class Decoded(NamedTuple):
 
 
 class BloomPooling:
-    """A design of pools for group testing, and decoders of its outcomes.
+    """Design pools for group testing, and decode the outcomes of the tests.
 
     Samples are distributed over pools as keys over the partitions of a Bloom filter. The tests have k
     partitions, and in each a random permutation of the samples is distributed round-robin. So every sample is
@@ -70,8 +70,8 @@ class BloomPooling:
     pools_per_sample : int, optional
         The number k. A test is most informative if a pool is positive with probability 1/2. The default is
         four fifths of the k that achieves this, limited to 2 to 6 (5 for fewer than 1,000 tests), to a third
-        of the tests and to the limits below. Simulations with 1 % errors found this best: more pools add
-        loops and little else.
+        of the tests and to the limits below. This was best in simulations with 1 % errors. More pools for
+        each sample only add loops.
     max_pool_size, max_pools_per_sample : int, optional
         The limits of the laboratory.
     false_positive_rate : float

@@ -24,11 +24,12 @@ _LEAST_DEGREE = 2.0
 
 
 class BloomSignatures(Neighbourhoods):
-    """For every node of a graph, the set of its neighbours as `n_bits` bits with one hash function.
+    """Estimate common neighbours of nodes of a graph, and features for link prediction, from bit signatures.
 
     Sizes of neighbourhoods, and of their intersections, are estimated by linear counting [1]_ [2]_.
-    Signatures merge by OR. So edges may arrive as a stream, in parts and repeatedly, and a message pass
-    (`propagate`) computes the signatures of all nodes within two hops, three, ...
+    Signatures merge by OR. So edges may arrive as a stream, in parts and repeatedly. `propagate` passes
+    signatures along the edges: one call computes the signatures of all nodes within two hops, two calls
+    within three hops.
 
     Parameters
     ----------

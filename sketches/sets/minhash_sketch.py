@@ -38,7 +38,7 @@ class _Batch(NamedTuple):
 
 
 class MinHashSketch(MergeableSketch):
-    """Signatures of one or many sets whose tokens arrive in any order, in any number of batches.
+    """Count distinct elements (unique users) of one or many sets, and estimate how similar two sets are.
 
     Parameters
     ----------
@@ -58,8 +58,8 @@ class MinHashSketch(MergeableSketch):
     -----
     The scheme is one permutation hashing (Li, Owen and Zhang 2012): a token falls into one of the m bins of
     its set, and the bin keeps the least value. So an update takes one hash and one random access for each
-    token, for any m, and sketches of parts merge by the minimum. Empty bins stay empty in the sketch, for
-    otherwise minima would not merge. `signatures` fills them by optimal densification (Shrivastava 2017), and
+    token, for any m, and sketches of parts merge by the minimum. Empty bins stay empty in the sketch, because
+    minima would otherwise not merge. `signatures` fills them by optimal densification (Shrivastava 2017), and
     gives bit for bit the signatures of the whole sets by ``MinHash(n_hashes, scheme="one-permutation",
     seed=seed)``.
 
@@ -68,9 +68,9 @@ class MinHashSketch(MergeableSketch):
     standard error of at most ``sqrt(J (1 - J) / f)``.
 
     **Cardinality**: the values of bins are exponential numbers of rate n / m, cut off at 1 for empty bins. So
-    the likeliest n is ``m f / total``, where total is the sum of all bins' values as shares of their range, 1
-    for an empty bin. A factor of ``1 - 1/m`` removes the bias. The standard error is about ``n / sqrt(f)``.
-    Repeated tokens count once, here and everywhere.
+    the maximum likelihood estimate of n is ``m f / total``, where total is the sum of all bins' values as
+    shares of their range, 1 for an empty bin. A factor of ``1 - 1/m`` removes the bias. The standard error is
+    about ``n / sqrt(f)``. Repeated tokens count once, in all answers.
 
     Values have 31 bits. In a bin of different tokens they agree with probability ``tanh(n / (m 2**32))``, for
     sets of n tokens. So similarities of large sets are too high by up to that: .0018 for a billion tokens in
@@ -159,7 +159,7 @@ class MinHashSketch(MergeableSketch):
     # -- updates ----------------------------------------------------------------------------------
 
     def update(self, tokens: ArrayLike, sets: RowsLike | None = None) -> Self:
-        """Take in a batch of tokens.
+        """Add a batch of tokens.
 
         Parameters
         ----------
@@ -327,7 +327,7 @@ class MinHashSketch(MergeableSketch):
         -------
         ndarray of shape (n,), float64
             `intersection` over the estimated size of the left set, which may be above 1. It is not limited to
-            1, for then it would be too small on average; use ``numpy.minimum(..., 1)`` if you need that.
+            1, because it would then be too small on average. Use ``numpy.minimum(..., 1)`` if you need that.
 
         Raises
         ------

@@ -30,7 +30,7 @@ _MASK = (1 << 64) - 1
 
 
 class StaticFunctionBuilder(Guarded):
-    """Gathers keys and values batch by batch, and builds a `StaticFunction` from them.
+    """Collect keys and values batch by batch, and build a `StaticFunction` from them.
 
     The result has the bytes of ``StaticFunction(all keys, all values)``, for any batches, order and merges.
 

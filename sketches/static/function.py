@@ -16,21 +16,23 @@ __all__ = ["StaticFunction"]
 
 
 class StaticFunction(StaticMap):
-    """An immutable map from keys to values that stores no keys: it takes about the entropy of the values.
+    """Compress a read-only lookup table (dictionary): it stores no keys, and values in about their entropy.
 
     Parameters
     ----------
     keys : array or list of n keys
         Integers or strings in any container that `mergesketch.lsh.hash_keys` accepts: NumPy or Arrow arrays,
-        or lists. Arrays are read without a Python object for each key. Repeated keys need equal values.
+        or lists. Arrays are read without a Python object for each key. If a key is repeated, its values must
+        be equal.
     values : array or list of n values
         Integers of any dtype, booleans, float32 or float64 (stored bit for bit), strings or bytes.
     seed : int
         In [0, 2**64). The same seed and map give the same file, in any order of the keys.
     key_check_bits : int
         The number of bits, 0 to 64, of a fingerprint that is stored for each key. A look-up then detects
-        absent keys, except one in ``2**key_check_bits``, and ``n_keys / 2**64`` more whose 64-bit hash equals
-        that of a key: no number of bits detects these. With 0 bits absent keys get some value.
+        absent keys, except one in ``2**key_check_bits``. A further share ``n_keys / 2**64`` is never
+        detected, because their 64-bit hash equals the hash of a key. With 0 bits, absent keys get an
+        arbitrary value.
     precision : float, optional
         For floats: store the nearest multiple of it, with an error of at most precision / 2.
     progress : bool
@@ -46,7 +48,7 @@ class StaticFunction(StaticMap):
     Raises
     ------
     ValueError
-        If a key has two values: the message names it.
+        If a key has two values; the message names it.
     TypeError
         If keys or values have mixed types, or a type that is not accepted.
 
@@ -60,9 +62,10 @@ class StaticFunction(StaticMap):
     header.
 
     Time: a batch look-up takes 10 to 25 ns a key on one thread, for any map; a single key takes about 12
-    microseconds. Construction takes about 300 ns a key on one thread, and 50 bytes a key of memory beside the
-    input; `StaticFunctionBuilder` takes batches and needs less. Look-ups release the GIL and run on all
-    threads. A memory-mapped file (``load(path, mmap=True)``) opens at once, and processes share its memory.
+    microseconds. Construction takes about 300 ns a key on one thread, and 50 bytes a key of memory in
+    addition to the input; `StaticFunctionBuilder` takes batches and needs less. Look-ups release the GIL and
+    run on all threads. A memory-mapped file (``load(path, mmap=True)``) opens at once, and processes share
+    its memory.
 
     An absent key gets the value of some key, or a value that no key has. The look-up does not fail.
 

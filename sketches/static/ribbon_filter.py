@@ -28,7 +28,7 @@ _SLACK = 1e-6
 
 
 class RibbonFilter(StaticStructure):
-    """Approximate membership in a fixed set, without false negatives: log2(1 / error_rate) bits a key + 1 %.
+    """Test membership in a fixed set, without false negatives: log2(1 / error_rate) bits a key + 1 %.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ __all__ = ["StaticTable"]
 
 
 class StaticTable(StaticMap):
-    """An immutable map from keys to rows of values: a `StaticFunction` for each column, one hash for all.
+    """Compress a read-only lookup table from keys to rows of values: one `StaticFunction` for each column.
 
     Parameters
     ----------

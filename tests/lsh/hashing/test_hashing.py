@@ -269,6 +269,7 @@ def test_bad_seed(seed: Any) -> None:
         (np.zeros(3, dtype=np.int8), np.array([0, 1]), "1-D uint8 data"),
         (np.zeros((3, 3), dtype=np.uint8), np.array([0, 1]), "1-D uint8 data"),
         ("abc", np.array([0, 1]), "1-D uint8 data, got str"),
+        (memoryview(b"abcdef")[::2], np.array([0, 1]), "data in C order without gaps, got a memoryview"),
     ],
 )
 def test_bad_buffers(data: Any, offsets: Any, message: str) -> None:

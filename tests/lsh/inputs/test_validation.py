@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse
 from later import Later
 from mergesketch import (
     AceDetector,
@@ -47,6 +48,13 @@ NUMBERS = np.ma.array([1, 2, 3], mask=[False, True, False])
 ANGLES = SignedRandomProjection(4, n_hashes=2, power=2)
 
 
+def _with_masked(part: str) -> scipy.sparse.csr_array:
+    """Return sparse rows of which one part is masked; SciPy takes it as it is."""
+    rows = scipy.sparse.csr_array(np.eye(3, 4))
+    setattr(rows, part, np.ma.array(getattr(rows, part), mask=[False, True, False]))
+    return rows
+
+
 @pytest.mark.parametrize(
     ("name", "call"),
     [
@@ -57,6 +65,8 @@ ANGLES = SignedRandomProjection(4, n_hashes=2, power=2)
         ("weights", lambda: Race(ANGLES).update(np.ones((3, 4)), weights=NUMBERS)),
         ("distance", lambda: ANGLES.collision_probability(ROWS)),
         (r"X\[1\]", lambda: MinHash(4).hash([np.array([1]), NUMBERS])),
+        (r"X\.data", lambda: ANGLES.hash(_with_masked("data"))),
+        (r"X\.indices", lambda: MinHash(4).hash(_with_masked("indices"))),
         ("keys", lambda: hash_keys(NUMBERS)),
         ("keys", lambda: BloomFilter(100).update(NUMBERS)),
         ("keys", lambda: hash_keys((NUMBERS.astype(np.uint8), np.array([0, 3])))),
@@ -121,6 +131,18 @@ def test_arrays_of_every_argument_are_looked_at(name: str, good: Any, call: Any)
         with pytest.raises((TypeError, ValueError), match=rf"^{name}\b") as caught:
             call(wrong)
         assert type(caught.value) in (TypeError, ValueError)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.skipif(np.finfo(np.longdouble).max == np.finfo(np.float64).max, reason="no wider float here")
+def test_long_doubles_beyond_float64_are_refused_without_a_warning() -> None:
+    huge = np.array([[1.0, np.longdouble("1e4000")]])
+    with pytest.raises(ValueError, match=r"^X must be finite, got inf at index \(0, 1\)"):
+        _angles().hash(huge)
+    with pytest.raises(ValueError, match=r"^weights must be finite and at most 2\*\*512"):
+        Race(_angles(), dtype="float").update(np.eye(2), huge[0])
+    with pytest.raises(ValueError, match=r"^distance must lie in \[0, 3.14159\], got 1.0 to inf"):
+        _angles().collision_probability(huge)
 
 
 def test_numbers_beyond_all_floats_lie_in_no_interval() -> None:
@@ -244,6 +266,8 @@ def _angles() -> SignedRandomProjection:
         ("ids", lambda x: LSHIndex(_angles()).add(np.eye(2), ids=x)),
         ("edges", lambda x: BloomSignatures(9, 64).update([x])),
         (r"X\[0\]", lambda x: MinHash(4).hash([x])),
+        ("X tokens", lambda x: MinHash(4).hash((x, [0, 2]))),
+        ("X offsets", lambda x: MinHash(4).hash(([3, 4], [0, *x]))),
         ("pane", lambda x: RaceWindow(_angles(), 4).update(np.eye(2), pane=x)),
     ],
 )
@@ -253,3 +277,13 @@ def test_booleans_among_integers_are_refused(name: str, call: Any) -> None:
     for mixed in ([True, 2], [2, False], [np.True_, 1]):
         with pytest.raises(TypeError, match=rf"^{name} must be integers, got bool among them"):
             call(mixed)
+
+
+def test_lists_of_tokens_hold_any_integer_of_64_bits() -> None:
+    """NumPy makes real numbers of [2**64 - 1, -1], which are one token."""
+    expected = MinHash(4).hash([np.array([2**64 - 1], np.uint64), np.array([2**63], np.uint64)])
+    lists = [[2**64 - 1, -1], [2**63, -(2**63)]]
+    for X in (lists, ([*lists[0], *lists[1]], [0, 2, 4])):
+        np.testing.assert_array_equal(MinHash(4).hash(X), expected)
+    with pytest.raises(TypeError, match=r"^X must hold a 1-D array of integer tokens, got dtype (float|obj)"):
+        MinHash(4).hash(([2**64, -1], [0, 2]))

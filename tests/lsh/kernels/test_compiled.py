@@ -45,21 +45,97 @@ print(*out, sum(user.fill.stats.cache_hits.values()))
 """
 
 
-def test_code_is_stale_when_a_kernel_that_it_calls_has_changed(tmp_path: Path) -> None:
-    """Numba alone would run the old code of `twice`, for the file of `fill` is the same."""
-    package = tmp_path / "kernels_of_a_test"
-    package.mkdir()
-    (package / "__init__.py").touch()
-    (package / "user.py").write_text(USER)
-    paths = os.pathsep.join([str(tmp_path), str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": paths, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
-    for factor, expected in ((2, "0 2 4 0"), (2, "0 2 4 1"), (3, "0 3 6 0")):
-        (package / "used.py").write_text(USED.format(factor=factor))
+class Package:
+    """A package of two kernels, with a folder for their code."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.cache = folder / "kernels_of_a_test", folder / "cache"
+        self.folder.mkdir()
+        (self.folder / "__init__.py").touch()
+        (self.folder / "user.py").write_text(USER)
+        self.write(2)
+        paths = os.pathsep.join([str(folder), str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])
+        self.environment = {**os.environ, "PYTHONPATH": paths, "NUMBA_CACHE_DIR": str(self.cache)}
+
+    def write(self, factor: int) -> None:
+        self.used = self.folder / "used.py"
+        self.used.write_text(USED.format(factor=factor))
+
+    def run(self, code: str = RUN) -> str:
+        """Run code in a process of its own, and return what it prints."""
         done = subprocess.run(
-            [sys.executable, "-B", "-c", RUN], env=environment, capture_output=True, text=True, timeout=300
+            [sys.executable, "-B", "-c", code],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
         )
         assert done.returncode == 0, done.stderr
-        assert done.stdout.strip() == expected
+        return done.stdout.strip() + done.stderr
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Package:
+    return Package(tmp_path)
+
+
+def test_code_is_stale_when_a_kernel_that_it_calls_has_changed(package: Package) -> None:
+    """Numba alone would run the old code of `twice`, for the file of `fill` is the same."""
+    for factor, expected in ((2, "0 2 4 0"), (2, "0 2 4 1"), (3, "0 3 6 0")):
+        package.write(factor)
+        assert package.run() == expected
+
+
+def test_a_process_that_runs_during_an_upgrade_neither_keeps_nor_loads_code(package: Package) -> None:
+    change = "from kernels_of_a_test import used\nopen(used.__file__, 'w').write({!r})\n"
+    # The first has the old functions in memory, and compiles them when the new source is on disk.
+    assert package.run(change.format(USED.format(factor=3)) + RUN) == "0 2 4 0"
+    assert [package.run(), package.run()] == ["0 3 6 0", "0 3 6 1"]
+    # Code of the new source is on disk by now.
+    package.write(2)
+    assert package.run(change.format(USED.format(factor=3)) + RUN) == "0 2 4 0"
+    package.write(2)
+    assert package.run("import os\nfrom kernels_of_a_test import used\nos.remove(used.__file__)" + RUN) == (
+        "0 2 4 0"
+    )
+
+
+@pytest.mark.parametrize("n_bytes", [0, 30])
+@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+def test_damaged_files_of_code_are_written_anew(package: Package, kind: str, n_bytes: int) -> None:
+    assert package.run() == "0 2 4 0"
+    for path in package.cache.rglob(f"*.{kind}"):
+        path.write_bytes(path.read_bytes()[:n_bytes])
+    assert [package.run(), package.run()] == ["0 2 4 0", "0 2 4 1"]
+
+
+def test_code_under_the_name_of_other_code_is_not_run(package: Package) -> None:
+    """Two processes that compile two versions at the same moment give both one name."""
+    assert package.run() == "0 2 4 0"
+    (integers,) = (path for path in package.cache.rglob("user.fill*.nbc"))
+    code = integers.read_bytes()
+    shutil.rmtree(package.cache)
+    reals = RUN.replace("np.int64", "np.float64")
+    assert package.run(reals) == "0.0 2.0 4.0 0"
+    integers.write_bytes(code)
+    assert [package.run(reals), package.run(reals)] == ["0.0 2.0 4.0 0", "0.0 2.0 4.0 1"]
+
+
+def test_a_process_that_ended_before_it_wrote_code_leaves_no_stale_code(package: Package) -> None:
+    """Numba writes the index first, so that it may name the file of an older version."""
+    assert package.run() == "0 2 4 0"
+    old = {path: path.read_bytes() for path in package.cache.rglob("*.nbc")}
+    package.write(3)
+    assert package.run() == "0 3 6 0"
+    for path, code in old.items():
+        path.write_bytes(code)
+    assert [package.run(), package.run()] == ["0 3 6 0", "0 3 6 1"]
+
+
+def test_a_full_disk_stops_no_kernel(package: Package) -> None:
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (99, 99))"
+    printed = package.run(limit + RUN)
+    assert printed.startswith("0 2 4 0") and printed.count("RuntimeWarning: nothing can be written") == 1
 
 
 def imported(module: str) -> set[str]:

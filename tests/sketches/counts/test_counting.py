@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
+import threading
 from typing import Any
 
 import mergesketch
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mergesketch import CountMinSketch, CountSketch
+from mergesketch import CountMinSketch, CountSketch, MergeableSketch
 from mergesketch.lsh.hashing.keys import hash_keys
 from naive import counting as naive
 
@@ -260,6 +262,38 @@ def test_subtracting_what_was_not_counted() -> None:
     with pytest.raises(ValueError, match="other must be a part of this sketch"):
         a.subtract(b)
     assert a == before
+    empty = a.empty_like()
+    with pytest.raises(ValueError, match="other must be a part of this sketch"):
+        empty.subtract(b)
+    assert not empty._state.is_allocated
+
+
+def test_a_part_is_taken_out_once_where_threads_ask_for_it_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, part = CountMinSketch(3, 10), CountMinSketch(3, 10).update(["a"])
+    both, subtract = threading.Barrier(2), MergeableSketch.subtract
+
+    def late(self: Any, other: Any) -> Any:
+        # Without a lock both threads come here, and each has found the part in the sketch.
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(0.3)
+        return subtract(self, other)
+
+    monkeypatch.setattr(MergeableSketch, "subtract", late)
+    whole.update(["a"])
+    refused: list[str] = []
+
+    def run() -> None:
+        try:
+            whole.subtract(part)
+        except ValueError as error:
+            refused.append(str(error))
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(refused) == 1 and whole.total == 0 and whole.query(["a"]).tolist() == [0]
 
 
 @pytest.mark.parametrize("cls", [CountMinSketch, CountSketch])

@@ -138,3 +138,11 @@ def test_bad_arguments() -> None:
     with pytest.raises(ValueError, match=r"time must be finite and within 2\*\*52 half-lives"):
         decaying.update(X, [1.0], time=1e300)
     assert sketch.n_updates == decaying.n_updates == 0
+
+
+@pytest.mark.filterwarnings("error")
+def test_products_of_targets_and_weights_beyond_all_floats_are_refused_without_a_warning() -> None:
+    sketch = NadarayaWatsonSketch(ToyFamily(1, 2))
+    with pytest.raises(ValueError, match=r"^y times weights must be at most 2\*\*512 in magnitude, got -inf"):
+        sketch.update([[0]], [-(2.0**512)], [2.0**512])
+    assert sketch.n_updates == 0

@@ -157,3 +157,18 @@ def test_counters_widen_or_raise() -> None:
     with pytest.raises(OverflowError, match=r"RaceWindow\.counts cannot count beyond"):
         full.update(X[:1], pane=1)
     assert full == before
+
+
+@pytest.mark.parametrize("is_asked", [False, True])
+def test_a_sum_of_panes_beyond_63_bits_is_refused_until_panes_leave(is_asked: bool) -> None:
+    window = RaceWindow(ToyFamily(1, 1, n_buckets=2), n_panes=8).update([[1]], [3], pane=0)
+    if is_asked:
+        window.query([[1]])  # keeps the sum, to which updates add
+    for pane in range(1, 5):
+        window.update([[1]], [2**61], pane=pane)
+    for ask in (lambda: window.query([[1]]), lambda: window.density([[1]]), window.race):
+        with pytest.raises(OverflowError, match="panes of a RaceWindow together count beyond 63 bits"):
+            ask()
+    assert window.total == 3 + 4 * 2**61
+    window.advance(12)
+    assert window.query([[1]]).tolist() == [0] and window.race().total == 0

@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...errors import DocumentError, readable
+from ...lsh.support.wording import counted
 from ..dedup.deduplicate import deduplicate
 from ..dedup.result import Deduplication
 from ..documents.source import DocumentSource, ReadSummary
 from ..ranks.comm import Communicator
 from ..ranks.memory import peak_memory
-from .messages import counted, si_bytes
+from .messages import si_bytes
 from .output import check_output, write_lines
 
 __all__ = ["dedup"]

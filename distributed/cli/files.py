@@ -11,12 +11,13 @@ from typing import Any
 
 from ...errors import IncompatibleSketchError, MergesketchError, readable
 from ...lsh.support.configured import differing_field
+from ...lsh.support.wording import counted
 from ...sketches import LSHIndex, MergeableSketch, load
 from ...sketches import inspect as inspect_sketch
 from ...sketches.core.stored import Stored
 from ..ranks.comm import Communicator
 from ..ranks.tree import merge_to_root
-from .messages import counted, naming_file, si_bytes
+from .messages import naming_file, si_bytes
 from .output import check_output
 
 __all__ = ["inspect", "inspect_file", "load_sketch", "merge", "save"]

@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from ...errors import readable
 from ...lsh import HashFamily, MinHash, PStable, SignedRandomProjection
 from ...lsh.support.progress import progress_bar
+from ...lsh.support.wording import counted
 from ...sketches import LSHIndex, load
 from ...sketches.neighbours.index import Nearest
 from ..ranks.comm import Communicator
 from ..ranks.memory import peak_memory
 from ..ranks.tree import merge_to_root
 from .files import inspect_file, save
-from .messages import counted, si_bytes
+from .messages import si_bytes
 from .output import check_output, write_lines
 from .row_files import RowShare, open_rows, read_whole
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 from ...errors import DocumentError
+from ...lsh.support.wording import counted
 from ..documents.files import UNREADABLE, InputFile
 from ..documents.jsonl import UTF8_MARK, check_field
 from ..documents.parquet import column_names
@@ -143,7 +144,7 @@ def _number(column: str) -> int | None:
 def _choose(path: str, column: str | None, names: Sequence[str], *, are_names: bool = True) -> int:
     """Return the place of the column that the user asked for."""
     shown = f": {', '.join(repr(name) for name in names[:_N_NAMED])}" if are_names else ""
-    n = f"{len(names):,} {'column' if len(names) == 1 else 'columns'}"
+    n = counted(len(names), "column")
     if column is None:
         if len(names) != 1:
             raise DocumentError(f"{path} has {n}, choose one by --column{shown}")

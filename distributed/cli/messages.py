@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["counted", "naming_file", "percent", "si_bytes"]
+__all__ = ["naming_file", "percent", "si_bytes"]
 
 
 @contextmanager
@@ -15,11 +15,6 @@ def naming_file(path: str, action: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise OSError(f"cannot {action} {path}: {error.strerror or error}") from error
-
-
-def counted(n: int, noun: str) -> str:
-    """Return a number and its noun, in the plural unless the number is 1, as in "1 file" or "2,000 files"."""
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def percent(share: float) -> str:

@@ -8,6 +8,7 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 
 from ...errors import DocumentError, readable
+from ...lsh.support.wording import counted
 from ...sketches import BloomFilter, CountMinSketch, HeavyHitters, MergeableSketch, MinHashSketch
 from ..ranks.comm import Communicator
 from ..ranks.merge import merge_over_ranks
@@ -15,7 +16,7 @@ from .answers import key_text, print_distinct, print_top
 from .files import save
 from .key_columns import AskedColumn
 from .key_files import KeyFiles, KeySummary
-from .messages import counted, percent, si_bytes
+from .messages import percent, si_bytes
 from .output import check_output
 
 __all__ = ["asked_column", "build_sketch"]

@@ -21,6 +21,7 @@ from ...lsh.support.backend import device_of
 from ...lsh.support.configured import differing_field
 from ...lsh.support.lazy import lazy
 from ...lsh.support.types import Device
+from ...lsh.support.wording import counted
 from .guard import changing, locked, uninterrupted
 from .state import REDUCTIONS, SketchState, StateSpec
 from .stored import Stored, stored_classes
@@ -413,7 +414,7 @@ class MergeableSketch(Stored):
         return self.copy()
 
     def __repr__(self) -> str:
-        return f"<{super().__repr__()}: {self.n_updates:,} updates, {self.nbytes:,} bytes>"
+        return f"<{super().__repr__()}: {counted(self.n_updates, 'update')}, {self.nbytes:,} bytes>"
 
 
 def sketch_classes() -> dict[str, type[MergeableSketch]]:

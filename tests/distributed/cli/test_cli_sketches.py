@@ -17,7 +17,8 @@ from mergesketch import BloomFilter, CountMinSketch, CountSketch, HeavyHitters, 
 from mergesketch.distributed.__main__ import main
 from mergesketch.distributed.cli import key_files
 from mergesketch.distributed.cli.answers import cardinality_error
-from mergesketch.distributed.cli.messages import counted, percent
+from mergesketch.distributed.cli.messages import percent
+from mergesketch.lsh.support.wording import counted
 
 MPIEXEC = Path(sysconfig.get_path("scripts")) / "mpiexec"
 needs_mpi = pytest.mark.skipif(not MPIEXEC.exists(), reason="needs MPI: the extra mpi")

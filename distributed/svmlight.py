@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ..errors import DocumentError
 from ..lsh.support.backend import backend_of
 from ..lsh.support.checks import check_int
-from ..lsh.support.threads import get_num_threads, run_tasks
+from ..lsh.support.threads import cut_range, get_num_threads, run_tasks
 from .kernels import svmlight
 from .kernels.svmlight import BAD_LABEL, BAD_VALUE, ERRORS, NO_ERROR
 
@@ -249,8 +249,7 @@ def iter_svmlight(
     try:
         size = os.fstat(descriptor).st_size
         stop = size if stop is None else min(stop, size)
-        for left in range(start, stop, batch_bytes):
-            right = min(left + batch_bytes, stop)
+        for left, right in cut_range(start, stop, batch_bytes):
             piece = max(1, min(_PIECE, -(-(right - left) // (2 * get_num_threads()))))
             bounds = [*range(left, right, piece), right]
             parse = partial(_parse_piece, descriptor, name, bounds)

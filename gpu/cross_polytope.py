@@ -7,7 +7,7 @@ from typing import Any
 import cupy
 import numpy as np
 
-from .launch import check_array, constant, with_memory
+from .launch import check_array, given_keys, with_memory
 from .rotation import check_rows, rotate
 
 __all__ = [
@@ -19,7 +19,7 @@ __all__ = [
 
 #: Coordinates that are kept together for probing: 256 MB.
 _COORDINATES = 1 << 26
-_NO_KEYS = np.zeros(1, np.uint64)
+_NO_KEYS = np.empty(0, np.uint64)
 
 
 def _codes(
@@ -37,20 +37,15 @@ def _codes(
     check_array("out", out, np.uint32, shape=(None, None))
     n_hashes = out.shape[1]
     room = 4 * (masks.shape[1] // 3 * 16 + n_hashes * power)
-    how = (*_given(scatter_keys), dimension, power, *_given(keys), np.uint64(n_buckets), n_hashes)
+    how = (*given_keys(scatter_keys), dimension, power, *given_keys(keys), np.uint64(n_buckets), n_hashes)
     rotate("cross_polytope", "cross_polytope_codes", rows, masks, room, start, stop, *how, start, stop, out)
-
-
-def _given(keys: Any) -> tuple[Any, np.bool_]:
-    """Return keys on the device, and whether there are any."""
-    return constant(keys if keys.size else _NO_KEYS), np.bool_(keys.size > 0)
 
 
 def cross_polytope_codes_dense(
     X: Any, masks: Any, dimension: int, power: int, keys: Any, n_buckets: Any, start: int, stop: int, out: Any
 ) -> None:
     rows = check_rows(X)
-    _codes(rows, _NO_KEYS[:0], masks, dimension, power, keys, n_buckets, start, stop, out)
+    _codes(rows, _NO_KEYS, masks, dimension, power, keys, n_buckets, start, stop, out)
 
 
 def cross_polytope_codes_csr(
@@ -94,9 +89,9 @@ def _probes(
         right = min(left + together, stop)
         n = right - left
         given = cupy.empty((n, stride), np.float32)
-        how: tuple[Any, ...] = (*_given(scatter_keys), left, right, given)
+        how: tuple[Any, ...] = (*given_keys(scatter_keys), left, right, given)
         rotate("cross_polytope", "cross_polytope_coordinates", rows, masks, 4 * size, left, right, *how)
-        mixing = (dimension, power, *_given(keys), np.uint64(n_buckets))
+        mixing = (dimension, power, *given_keys(keys), np.uint64(n_buckets))
         how = (given, stride, size, *mixing, n, n_hashes, n_probes)
         room = 8 * doubles + 4 * integers
         with_memory("cross_polytope", "cross_polytope_probes", n * n_hashes, room, *how, last=out[left:right])
@@ -106,7 +101,7 @@ def cross_polytope_probes_dense(
     X: Any, masks: Any, dimension: int, power: int, keys: Any, n_buckets: Any, start: int, stop: int, out: Any
 ) -> None:
     rows = check_rows(X)
-    _probes(rows, _NO_KEYS[:0], masks, dimension, power, keys, n_buckets, start, stop, out)
+    _probes(rows, _NO_KEYS, masks, dimension, power, keys, n_buckets, start, stop, out)
 
 
 def cross_polytope_probes_csr(

@@ -21,7 +21,6 @@ __all__ = [
     "query_buckets",
 ]
 
-_SLOTS = (np.uint32, np.uint64)
 #: Capacity beyond which CuPy sorts the buckets, because a warp takes quadratic time.
 _LONG = 1024
 #: Slots that CuPy sorts together, with some 30 bytes of work space each.
@@ -30,7 +29,7 @@ _SORTED = 1 << 24
 
 def _check(slots: Any) -> tuple[str, tuple[int, int, int]]:
     """Return the suffix of the kernels for such slots, and the shape of the slots."""
-    check_array("slots", slots, *_SLOTS, shape=(None, None, None))
+    check_array("slots", slots, np.uint32, np.uint64, shape=(None, None, None))
     return slots.dtype.name, slots.shape
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "check_array",
     "check_csr",
     "constant",
+    "given_keys",
     "launch",
     "launch_blocks",
     "source",
@@ -29,6 +30,8 @@ __all__ = [
 
 #: Sums must round as they do on the CPU, so the compiler may not fuse multiplications and additions.
 OPTIONS = ("-std=c++17", "--fmad=false")
+#: Stands for keys where a kernel is given none.
+_NO_KEYS = np.zeros(1, np.uint64)
 #: Most blocks for each multiprocessor; threads take further work in a loop.
 _BLOCKS_A_PROCESSOR = 16
 _INCLUDE = re.compile(r'^#include "(\w+\.cuh)"\n', re.MULTILINE)
@@ -151,6 +154,11 @@ def check_array(name: str, array: Any, *dtypes: Any, shape: tuple[int | None, ..
         or any(want not in (None, got) for want, got in zip(shape, array.shape, strict=True))
     ):
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+
+
+def given_keys(keys: Any) -> tuple[Any, np.bool_]:
+    """Return keys on the device, and whether there are any."""
+    return constant(keys if keys.size else _NO_KEYS), np.bool_(keys.size > 0)
 
 
 def check_csr(indptr: Any, indices: Any, data: Any) -> str:

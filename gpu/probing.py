@@ -6,11 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from .launch import check_array, constant, with_memory
+from .launch import check_array, constant, given_keys, with_memory
 
 __all__ = ["probe_signs", "probe_steps"]
-
-_NO_KEYS = np.zeros(1, np.uint64)
 
 
 def _room(n_changes: int, n_sets: int) -> int:
@@ -22,7 +20,7 @@ def probe_signs(products: Any, n_hashes: int, power: int, keys: Any, n_buckets: 
     check_array("products", products, np.float32, shape=(None, None))
     n, _, n_probes = out.shape
     check_array("out", out, np.uint32, shape=(n, n_hashes, None))
-    mixing = (constant(keys if keys.size else _NO_KEYS), np.bool_(keys.size > 0), np.uint64(n_buckets))
+    mixing = (*given_keys(keys), np.uint64(n_buckets))
     how = (products, products.shape[1], n, n_hashes, power, *mixing, n_probes)
     with_memory("probing", "probe_signs", n * n_hashes, _room(power, n_probes), *how, last=out)
 

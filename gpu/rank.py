@@ -16,7 +16,6 @@ from .launch import check_array, launch_blocks
 
 __all__ = ["order_sets", "rank_bits", "rank_sets", "rank_vectors", "rank_weights"]
 
-_SLOTS = (np.uint32, np.uint64)
 _NOBODY = 2**64 - 1
 
 
@@ -33,7 +32,7 @@ def _rank(
     distances: Any,
 ) -> int:
     n = sizes.size
-    check_array("candidates", candidates, *_SLOTS, shape=(None,))
+    check_array("candidates", candidates, np.uint32, np.uint64, shape=(None,))
     check_array("offsets", offsets, np.int64, shape=(n + 1,))
     check_array("sizes", sizes, np.int64, shape=(n,))
     check_array("ids", ids, np.int64, shape=(None, k))

@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import IncompatibleSketchError
-from .inputs.arrays import check_distances, check_probabilities
+from .inputs.arrays import check_range
 from .inputs.raw_rows import read_raw_rows
 from .inputs.rows import Rows
 from .metric import METRICS
+from .support.backend import refuse_gpu
 from .support.checks import check_int, renamed
 from .support.configured import Configured, differing_field, register
 from .support.types import RowsLike
@@ -234,7 +235,8 @@ class HashFamily(Configured, ABC):
         -----
         The distance is found by bisection, to the last bit, with 64 values of `collision_probability`.
         """
-        wanted = check_probabilities(probability)
+        refuse_gpu("distance", probability)
+        wanted = check_range("probability", probability, 1.0)
         values, place = np.unique(wanted, return_inverse=True)
         # Distances are at least 0, so their bit patterns have the same order. Bisecting these takes equally
         # few steps for tiny, huge and other distances.
@@ -257,7 +259,8 @@ class HashFamily(Configured, ABC):
 
     def _check_distances(self, distance: ArrayLike) -> NDArray[np.float64]:
         """Return distances as float64; ValueError if one lies outside the range of the metric."""
-        return check_distances(distance, self._largest_distance)
+        refuse_gpu("collision_probability", distance)
+        return check_range("distance", distance, self._largest_distance)
 
     @abstractmethod
     def kernel(self, X: RowsLike, Y: RowsLike) -> NDArray[np.float64]:

@@ -51,7 +51,9 @@ def dedup(options: Namespace, comm: Communicator) -> int:
     )
     summary = source.finish()
     with comm.agree():
-        _check_any(summary)
+        if summary.n_documents == 0:
+            first = "".join(f"; {name}: {reason}" for name, reason in summary.skipped[:1])
+            raise DocumentError(f"no document could be read ({summary.n_skipped} skipped{first})")
     written = time.perf_counter()
     with comm.agree():
         if comm.rank == 0 and options.output is not None:
@@ -66,12 +68,6 @@ def dedup(options: Namespace, comm: Communicator) -> int:
             stages["writing"] = ended - written
         _print_summary(options, source, summary, result, stages, ended - started, peaks)
     return 0
-
-
-def _check_any(summary: ReadSummary) -> None:
-    if summary.n_documents == 0:
-        first = "".join(f"; {name}: {reason}" for name, reason in summary.skipped[:1])
-        raise DocumentError(f"no document could be read ({summary.n_skipped} skipped{first})")
 
 
 def _records(source: DocumentSource, result: Deduplication) -> Iterator[dict[str, Any]]:

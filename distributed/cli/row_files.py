@@ -14,7 +14,7 @@ import numpy as np
 import scipy
 
 from ...errors import MergesketchError
-from ...lsh.inputs.sparse_structure import check_sparse
+from ...lsh.inputs.sparse_structure import csr_parts
 from ..ranks.comm import Communicator
 from ..svmlight import as_csr, iter_svmlight, join_rows, read_svmlight
 from .messages import naming_file
@@ -128,7 +128,7 @@ def read_matrix(path: str, at_least: int) -> Any:
             if path.lower().endswith(".npy"):
                 matrix = np.load(path, mmap_mode="r", allow_pickle=False)
             elif path.lower().endswith(".npz"):
-                matrix = scipy.sparse.csr_array(check_sparse(scipy.sparse.load_npz(path), "rows"))
+                matrix = scipy.sparse.csr_array(csr_parts(scipy.sparse.load_npz(path), "rows").matrix)
             else:
                 rows = read_svmlight(path)
                 matrix = as_csr(rows, max(at_least, int(rows.indices.max(initial=0)) + 1))

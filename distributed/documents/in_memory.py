@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...lsh.inputs.strings import as_byte_buffer
+from ...lsh.support.threads import cut_range
 from ..ranks.comm import Communicator
 from .batches import DocumentBatch
 
@@ -34,7 +35,6 @@ class DocumentsInMemory:
 
     def batches(self) -> Iterator[DocumentBatch]:
         """Yield the documents in their order."""
-        for start in range(0, self._n_documents, BATCH_DOCUMENTS):
-            stop = min(self._n_documents, start + BATCH_DOCUMENTS)
+        for start, stop in cut_range(0, self._n_documents, BATCH_DOCUMENTS):
             ids = np.arange(self._first_id + start, self._first_id + stop, dtype=np.uint64)
             yield DocumentBatch(ids, self._data, self._offsets[start : stop + 1])

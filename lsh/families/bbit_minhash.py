@@ -6,12 +6,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..family import check_same_family
-from ..inputs.arrays import check_array
 from ..kernels import bbit_minhash
-from ..support.backend import as_array, backend_of, check_one_device
+from ..support.backend import as_array, backend_of
 from ..support.checks import check_choice, check_int
+from ..support.threads import cut_range
 from ..support.types import RowsLike
 from .minhash import MinHash
+from .signature_arrays import check_pair
 
 __all__ = ["BBitMinHash"]
 
@@ -126,8 +127,7 @@ class BBitMinHash(MinHash):
         def pack(start: int, stop: int) -> None:
             # All codes at once would take up to 32 times the memory of the result.
             codes = backend.xp.empty((min(together, stop - start), self.n_hashes), np.uint32)
-            for first in range(start, stop, together):
-                last = min(first + together, stop)
+            for first, last in cut_range(start, stop, together):
                 part = codes[: last - first]
                 write_codes(first, last, part)
                 pack_fields(part, self.bits, 0, last - first, out[first:last])
@@ -162,20 +162,9 @@ class BBitMinHash(MinHash):
             If `family` makes other codes; the message names the first setting that differs.
         """
         check_same_family("packed codes", self, family)
-        check_one_device("A", A, "B", B)
-        left, right = self._check_packed(A, "A"), self._check_packed(B, "B")
-        if left.shape != right.shape:
-            raise ValueError(f"B must have the shape of A, {left.shape}, got {right.shape}")
+        left, right = check_pair(A, B, "packed codes", np.uint64, self.n_words)
         backend, block = backend_of(left), max(1, _BLOCK_WORDS // self.n_words)
         equal, count = backend.xp.empty(len(left), np.int64), backend.kernels(bbit_minhash).count_equal_fields
         arguments = (left, right, self.bits, self.n_hashes)
         backend.map_blocks(lambda a, b: count(*arguments, a, b, equal), len(left), block)
         return as_array((equal / self.n_hashes - self.chance_collision) / (1.0 - self.chance_collision))
-
-    def _check_packed(self, values: ArrayLike, name: str) -> NDArray[np.uint64]:
-        array = check_array(name, values)
-        if array.dtype != np.uint64:
-            raise TypeError(f"{name} must be packed codes of dtype uint64, got dtype {array.dtype}")
-        if array.ndim != 2 or array.shape[1] != self.n_words:
-            raise ValueError(f"{name} must have shape (n, {self.n_words}), got {array.shape}")
-        return backend_of(array).xp.ascontiguousarray(array)

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..family import HashFamily
 from ..inputs.arrays import check_array
 from ..inputs.rows import DenseRows
 from ..kernels import bit_sampling
@@ -16,8 +15,9 @@ from ..support.backend import Backend, backend_of, refuse_gpu
 from ..support.checks import check_int
 from ..support.lazy import lazy
 from ..support.random import random_uint64
-from ..support.threads import map_blocks
+from ..support.threads import cut_range, map_blocks
 from ..support.types import RowsLike
+from .concatenation import ConcatenatedFamily
 
 __all__ = ["BitSampling"]
 
@@ -51,11 +51,10 @@ def packed_rows(rows: NDArray[Any], backend: Backend) -> NDArray[np.uint8]:
     n, n_bits = rows.shape
     whole = xp.zeros((n, -(-n_bits // 8) * 8), np.bool_)
     whole[:, :n_bits] = rows
-    packed: NDArray[np.uint8] = xp.packbits(whole.reshape(-1)).reshape(n, -1)
-    return packed
+    return xp.packbits(whole.reshape(-1)).reshape(n, -1)
 
 
-class BitSampling(HashFamily):
+class BitSampling(ConcatenatedFamily):
     """Hash bit vectors by Hamming distance: vectors with fewer different bits share more codes.
 
     Parameters
@@ -126,22 +125,9 @@ class BitSampling(HashFamily):
         seed: int = 0,
     ) -> None:
         self.n_bits = check_int("n_bits", n_bits, 1, 2**31)
-        self.n_hashes = check_int("n_hashes", n_hashes, 1)
-        self.power = check_int("power", power, 1, _MAX_POWER)
-        if self.n_hashes * self.power > _MAX_VALUES:
-            raise ValueError(
-                f"n_hashes * power must be at most {_MAX_VALUES}, got {self.n_hashes * self.power}"
-            )
-        if n_buckets is None:
-            self.n_buckets = 1 << min(self.power, 32)
-        else:
-            self.n_buckets = check_int("n_buckets", n_buckets, 2, 2**32)
-        self.seed = check_int("seed", seed, 0, 2**64 - 1)
-        self.chance_collision = 0.0 if self._code_is_bits else 1.0 / self.n_buckets
-
-    @property
-    def _code_is_bits(self) -> bool:
-        return self.n_buckets == 1 << self.power
+        self._set_hashes(n_hashes, power, _MAX_POWER, _MAX_VALUES)
+        default = 1 << min(self.power, 32)
+        self._set_codes(default if n_buckets is None else n_buckets, 1 << self.power, seed)
 
     @property
     def _n_words(self) -> int:
@@ -153,7 +139,7 @@ class BitSampling(HashFamily):
     @lazy
     def _bits(self) -> NDArray[np.int64]:
         """Return the sampled bits, shape (n_hashes, power)."""
-        words = random_uint64(self.seed, "bit sampling places", self.n_hashes * self.power)
+        words = random_uint64(self.seed, "bit sampling places", self.n_values)
         bits = ((words >> np.uint64(32)) * np.uint64(self.n_bits)) >> np.uint64(32)
         return bits.astype(np.int64).reshape(self.n_hashes, self.power)
 
@@ -262,13 +248,12 @@ class BitSampling(HashFamily):
         xp = backend.xp
         n_probes, n_words = flips.shape[1], self._n_words
         out = xp.empty((rows.n, self.n_hashes, n_probes), np.uint32)
-        n_buckets = np.uint64(0 if self._code_is_bits else self.n_buckets)
-        plain = self._code_is_bits and n_probes == 1
+        n_buckets = np.uint64(0 if self._code_is_exact else self.n_buckets)
+        plain = self._code_is_exact and n_probes == 1
         step = max(64, _WORDS_BLOCK[backend.device] // (self.n_hashes * n_words) & -64)
 
         def run(start: int, stop: int) -> None:
-            for left in range(start, stop, step):
-                right = min(left + step, stop)
+            for left, right in cut_range(start, stop, step):
                 packed = packed_rows(matrix[left:right], backend)
                 target = (
                     out[left:right, :, 0]
@@ -283,7 +268,7 @@ class BitSampling(HashFamily):
                     words = target.reshape(right - left, self.n_hashes, n_words)
                     backend.kernels(bit_sampling).mix_words(words, flips, keys, n_buckets, out[left:right])
 
-        backend.map_blocks(run, rows.n, max(64, _BITS_BLOCK // (self.n_hashes * self.power * n_probes)))
+        backend.map_blocks(run, rows.n, max(64, _BITS_BLOCK // (self.n_values * n_probes)))
         return out
 
     def _read(self, X: RowsLike, name: str = "X") -> DenseRows:

@@ -11,15 +11,16 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..family import HashFamily
 from ..inputs.rows import VectorRows, read_rows
 from ..kernels import cross_polytope
 from ..support.checks import check_int
 from ..support.lazy import lazy
 from ..support.random import random_uint64
+from ..support.threads import cut_range
 from ..support.types import RowsLike
 from ..tables.cross_polytope import LARGEST_LOG2_DIMENSION, collision_of_angle, collision_of_rotation
 from .angles import angles_of_rows
+from .concatenation import ConcatenatedFamily
 
 __all__ = ["CrossPolytope"]
 
@@ -36,7 +37,7 @@ _COORDINATES_BLOCK = 1 << 16
 _PROBES_BLOCK = 1 << 12
 
 
-class CrossPolytope(HashFamily):
+class CrossPolytope(ConcatenatedFamily):
     """Hash vectors by angle (cosine similarity), for nearest neighbours: sharper than signs of projections.
 
     Parameters
@@ -131,10 +132,7 @@ class CrossPolytope(HashFamily):
         seed: int = 0,
     ) -> None:
         self.n_features = check_int("n_features", n_features, 1)
-        self.n_hashes = check_int("n_hashes", n_hashes, 1)
-        self.power = check_int("power", power, 1, 32)
-        if self.n_values > _MAX_VALUES:
-            raise ValueError(f"n_hashes * power must be at most {_MAX_VALUES}, got {self.n_values}")
+        self._set_hashes(n_hashes, power, 32, _MAX_VALUES)
         largest = 1 << LARGEST_LOG2_DIMENSION
         padded = 1 << (self.n_features - 1).bit_length()
         if dimension is None:
@@ -143,17 +141,7 @@ class CrossPolytope(HashFamily):
         if self.dimension & (self.dimension - 1):
             raise ValueError(f"dimension must be a power of two, got {dimension}")
         cells = (2 * self.dimension) ** self.power
-        self.n_buckets = (
-            min(cells, 2**32) if n_buckets is None else check_int("n_buckets", n_buckets, 2, 2**32)
-        )
-        self._code_is_digits = self.n_buckets == cells
-        self.seed = check_int("seed", seed, 0, 2**64 - 1)
-        self.chance_collision = 0.0 if self._code_is_digits else 1.0 / self.n_buckets
-
-    @property
-    def n_values(self) -> int:
-        """Number of elementary hashes: ``n_hashes * power``."""
-        return self.n_hashes * self.power
+        self._set_codes(min(cells, 2**32) if n_buckets is None else n_buckets, cells, seed)
 
     @property
     def _size(self) -> int:
@@ -182,7 +170,7 @@ class CrossPolytope(HashFamily):
     @lazy
     def _keys(self) -> NDArray[np.uint64]:
         keys = random_uint64(self.seed, "cross-polytope codes", self.n_hashes)
-        return keys[:0] if self._code_is_digits else keys
+        return keys[:0] if self._code_is_exact else keys
 
     # -- codes ------------------------------------------------------------------------------------
 
@@ -266,8 +254,7 @@ class CrossPolytope(HashFamily):
 
         def write(start: int, stop: int, out: NDArray[np.uint32]) -> None:
             # Wide rows are hashed as sparse ones, a few at a time.
-            for left in range(start, stop, together):
-                right = min(left + together, stop)
+            for left, right in cut_range(start, stop, together):
                 csr = rows.cut(left, right).csr
                 sparse(*csr, scatter_keys, *arguments, 0, right - left, out[left:right])
 

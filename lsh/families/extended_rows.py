@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..inputs.rows import DenseRows, SparseRows, VectorRows
 from ..kernels import inner_product
+from ..support.threads import cut_range
 
 __all__ = ["UNBOUNDED", "Extension", "extended_blocks", "relative_norms"]
 
@@ -65,8 +66,7 @@ def _dense_blocks(
         size = min(_ROWS, size)
     # All blocks share one array: allocating a new one takes longer than filling it.
     block = backend.xp.empty((size, width))
-    for left in range(start, stop, size):
-        right = min(left + size, stop)
+    for left, right in cut_range(start, stop, size):
         part = block[: right - left]
         backend.kernels(inner_product).extend_rows_dense(X, bound, column, left, right, part, norms)
         yield left, right, DenseRows(part, part.dtype, backend)

@@ -11,7 +11,7 @@ import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from ..family import HashFamily
-from ..inputs.arrays import check_numbers, check_probabilities
+from ..inputs.arrays import check_numbers, check_range
 from ..inputs.rows import VectorRows, read_rows
 from ..support.backend import refuse_gpu
 from ..support.checks import check_choice, check_int, check_real
@@ -150,6 +150,9 @@ class InnerProduct(HashFamily):
         self.n_hashes, self.power = self._srp.n_hashes, self._srp.power
         self.n_buckets, self.chance_collision = self._srp.n_buckets, self._srp.chance_collision
         self.seed = self._srp.seed
+        #: The width of rows with the two columns that `extended_blocks` adds.
+        self._width = UNBOUNDED if self._srp.n_features is None else self._srp.n_features
+        self._query_bound = 1.0 if self.query_norm is None else self.query_norm
 
     @property
     def _n_drawn(self) -> int:
@@ -257,10 +260,6 @@ class InnerProduct(HashFamily):
                 f'{float(norms[row]) * bound:.9g} in row {row}; with oversize="clip" such rows are shortened'
             )
 
-    @property
-    def _width(self) -> int:
-        return UNBOUNDED if self._srp.n_features is None else self._srp.n_features
-
     def _encode(
         self, rows: VectorRows, name: str, function: Callable[[Any], NDArray[np.uint32]], *shape: int
     ) -> NDArray[np.uint32]:
@@ -317,10 +316,6 @@ class InnerProduct(HashFamily):
             )
         return self._probability(cosine)
 
-    @property
-    def _query_bound(self) -> float:
-        return 1.0 if self.query_norm is None else self.query_norm
-
     def _probability(self, cosine: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray((1.0 - np.arccos(np.clip(cosine, -1.0, 1.0)) / math.pi) ** self.power)
 
@@ -343,7 +338,8 @@ class InnerProduct(HashFamily):
         TypeError, ValueError
             If a probability is not a number or lies outside [0, 1].
         """
-        values = check_probabilities(probability)
+        refuse_gpu("distance", probability)
+        values = check_range("probability", probability, 1.0)
         cosine = np.cos(math.pi * (1.0 - values ** (1.0 / self.power)))
         return np.asarray(self.max_norm * self._query_bound * cosine)
 

@@ -8,18 +8,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...errors import IncompatibleSketchError
-from ..family import HashFamily, RowsToCodes
-from ..inputs.arrays import check_array
+from ..family import RowsToCodes
 from ..inputs.sets import SetRows, read_sets
 from ..kernels import minhash
-from ..support.backend import backend_of, check_one_device, refuse_gpu
+from ..support.backend import backend_of, refuse_gpu
 from ..support.checks import check_choice, check_int
 from ..support.configured import differing_field
 from ..support.lazy import lazy
 from ..support.random import random_uint64
+from ..support.threads import cut_range
 from ..support.types import RowsLike
+from .concatenation import ConcatenatedFamily
 from .jaccard import jaccard_of_sets
 from .minhash_schemes import ROUNDS, SCHEMES, choose_scheme, estimated_ns
+from .signature_arrays import check_pair, check_signatures
 
 __all__ = ["MinHash"]
 
@@ -32,7 +34,7 @@ _BLOCK_NS = 300_000.0
 _BLOCK_VALUES = {"cpu": 1 << 15, "gpu": 1 << 27}
 
 
-class MinHash(HashFamily):
+class MinHash(ConcatenatedFamily):
     """Hash sets so that two sets share a code with the probability of their Jaccard similarity.
 
     Parameters
@@ -128,22 +130,11 @@ class MinHash(HashFamily):
         self.power = check_int("power", power, 1, 2**20)
         if self.n_values > 2**20:
             raise ValueError(f"n_hashes * power must be at most {2**20}, got {self.n_hashes} * {self.power}")
-        self.n_buckets = check_int("n_buckets", n_buckets, 2, 2**32)
         check_choice("scheme", scheme, SCHEMES)
         expected = check_int("expected_set_size", expected_set_size, 1)
         self.scheme = choose_scheme(min(expected, 2**40), self.n_values) if scheme == "auto" else scheme
-        self.seed = check_int("seed", seed, 0, 2**64 - 1)
-        self.chance_collision = 0.0 if self._code_is_value else 1.0 / self.n_buckets
+        self._set_codes(n_buckets, 2**32 if self.power == 1 else None, seed)
         self.design_effect = _COPIES_EFFECT if self.scheme == "one-permutation" else 1.0
-
-    @property
-    def n_values(self) -> int:
-        """Number of values of a signature: ``n_hashes * power``."""
-        return self.n_hashes * self.power
-
-    @property
-    def _code_is_value(self) -> bool:
-        return self.power == 1 and self.n_buckets == 2**32
 
     @lazy
     def random_parameters(self) -> dict[str, NDArray[Any]]:
@@ -180,10 +171,7 @@ class MinHash(HashFamily):
             If `sets` has none of these forms.
         """
         rows = self._read(sets, "sets")
-        out: NDArray[np.uint32] = rows.backend.xp.empty((rows.n, self.n_values), np.uint32)
-        write = self._signer(rows)
-        rows.backend.map_blocks(lambda a, b: write(a, b, out[a:b]), rows.n, self._range_size(rows))
-        return out
+        return self._write(rows, self._signer(rows), self.n_values)
 
     def hash(self, X: RowsLike) -> NDArray[np.uint32]:
         """Return the codes of sets: `power` values of the signature mixed to one, in [0, n_buckets).
@@ -208,8 +196,11 @@ class MinHash(HashFamily):
             If `X` has none of these forms.
         """
         rows = self._read(X)
-        out: NDArray[np.uint32] = rows.backend.xp.empty((rows.n, self.n_hashes), np.uint32)
-        write = self._coder(rows)
+        return self._write(rows, self._coder(rows), self.n_hashes)
+
+    def _write(self, rows: SetRows, write: RowsToCodes, width: int) -> NDArray[np.uint32]:
+        """Return the `width` values that are written for each set."""
+        out = rows.backend.xp.empty((rows.n, width), np.uint32)
         rows.backend.map_blocks(lambda a, b: write(a, b, out[a:b]), rows.n, self._range_size(rows))
         return out
 
@@ -236,8 +227,8 @@ class MinHash(HashFamily):
             If `family` makes other signatures; the message names the first setting that differs.
         """
         self._check_same_signatures(family)
-        values = self._check_signatures(signatures, "signatures")
-        if self._code_is_value:
+        values = check_signatures("signatures", signatures, "signatures", np.uint32, self.n_values)
+        if self._code_is_exact:
             return values.copy()
         backend = backend_of(values)
         out = backend.xp.empty((len(values), self.n_hashes), np.uint32)
@@ -268,7 +259,7 @@ class MinHash(HashFamily):
     def _coder(self, rows: SetRows) -> RowsToCodes:
         """Return what writes the codes of sets [start, stop) to ``out``, shape (stop - start, n_hashes)."""
         write_signatures, backend = self._signer(rows), rows.backend
-        if self._code_is_value:
+        if self._code_is_exact:
             return write_signatures
         keys, n_buckets = self.random_parameters["codes"], np.uint64(self.n_buckets)
         together = max(1, _BLOCK_VALUES[backend.device] // self.n_values)
@@ -276,8 +267,7 @@ class MinHash(HashFamily):
 
         def write_codes(start: int, stop: int, out: NDArray[np.uint32]) -> None:
             values = backend.xp.empty((min(together, stop - start), self.n_values), np.uint32)
-            for first in range(start, stop, together):
-                last = min(first + together, stop)
+            for first, last in cut_range(start, stop, together):
                 part = values[: last - first]
                 write_signatures(first, last, part)
                 concatenate(part, keys, n_buckets, out[first - start : last - start])
@@ -329,10 +319,7 @@ class MinHash(HashFamily):
         mergesketch.errors.IncompatibleSketchError: signatures differ in seed: 1 here, 2 there
         """
         self._check_same_signatures(family)
-        check_one_device("A", A, "B", B)
-        left, right = self._check_signatures(A, "A"), self._check_signatures(B, "B")
-        if left.shape != right.shape:
-            raise ValueError(f"B must have the shape of A, {left.shape}, got {right.shape}")
+        left, right = check_pair(A, B, "signatures", np.uint32, self.n_values)
         backend = backend_of(left)
         equal = backend.xp.empty(len(left), np.uint32)
         block = max(1, (1 << 20) // self.n_values)
@@ -353,14 +340,6 @@ class MinHash(HashFamily):
         difference = differing_field(ours, theirs)
         if difference is not None:
             raise IncompatibleSketchError(f"signatures differ in {difference}")
-
-    def _check_signatures(self, values: ArrayLike, name: str) -> NDArray[np.uint32]:
-        array = check_array(name, values)
-        if array.dtype != np.uint32:
-            raise TypeError(f"{name} must be signatures of dtype uint32, got dtype {array.dtype}")
-        if array.ndim != 2 or array.shape[1] != self.n_values:
-            raise ValueError(f"{name} must have shape (n, {self.n_values}), got {array.shape}")
-        return backend_of(array).xp.ascontiguousarray(array)
 
     def collision_probability(self, distance: ArrayLike) -> NDArray[np.float64]:
         """Return ``(1 - distance) ** power``, where the distance is 1 - Jaccard similarity J.

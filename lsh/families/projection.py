@@ -8,12 +8,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..family import HashFamily, RowsToCodes
+from ..family import RowsToCodes
 from ..inputs.rows import VectorRows, read_rows
 from ..kernels.multiply import make_panels
 from ..support.checks import check_int
-from ..support.threads import get_num_threads
+from ..support.threads import cut_range, get_num_threads
 from ..support.types import RowsLike
+from .concatenation import ConcatenatedFamily
 
 __all__ = ["ProjectionFamily", "RandomVectors", "prepare_vectors", "rows_of_a_range"]
 
@@ -57,16 +58,13 @@ def rows_of_a_range(n: int, n_values: int) -> int:
     return max(n // n_ranges, _VALUES_BLOCK // n_values)
 
 
-class ProjectionFamily(HashFamily):
-    """A family whose hashes come from products of rows and ``n_values`` random vectors."""
+class ProjectionFamily(ConcatenatedFamily):
+    """A family whose hashes come from products of rows and ``n_values`` random vectors.
+
+    Product ``k * n_hashes + h`` is the k-th of hash h.
+    """
 
     n_features: int
-    power: int
-
-    @property
-    def n_values(self) -> int:
-        """Products of a row: ``n_hashes * power``. Product ``k * n_hashes + h`` is the k-th of hash h."""
-        return self.n_hashes * self.power
 
     def _read(self, X: RowsLike, name: str = "X") -> VectorRows:
         return read_rows(X, self.n_features, name)
@@ -169,8 +167,7 @@ class ProjectionFamily(HashFamily):
         together = _PROBED_ROWS if backend.device == "cpu" else max(1, _PROBED_PRODUCTS // self.n_values)
 
         def run(start: int, stop: int) -> None:
-            for left in range(start, stop, together):
-                right = min(left + together, stop)
+            for left, right in cut_range(start, stop, together):
                 probe(left, right, out[left:right])
 
         backend.map_blocks(run, rows.n, max(1, _PROBES_BLOCK // (self.n_hashes * (n_probes + self.power))))

@@ -96,15 +96,10 @@ class PStable(ProjectionFamily):
         seed: int = 0,
     ) -> None:
         self.n_features = check_int("n_features", n_features, 1)
-        self.n_hashes = check_int("n_hashes", n_hashes, 1)
         self.p: int = check_choice("p", p, (1, 2))
         self.width = check_real("width", width, 0.0, math.inf)
-        self.power = check_int("power", power, 1, 64)
-        if self.n_values > _MAX_VALUES:
-            raise ValueError(f"n_hashes * power must be at most {_MAX_VALUES}, got {self.n_values}")
-        self.n_buckets = check_int("n_buckets", n_buckets, 2, 2**32)
-        self.seed = check_int("seed", seed, 0, 2**64 - 1)
-        self.chance_collision = 1.0 / self.n_buckets
+        self._set_hashes(n_hashes, power, 64, _MAX_VALUES)
+        self._set_codes(n_buckets, None, seed)
 
     @property
     def metric(self) -> str:  # type: ignore[override]

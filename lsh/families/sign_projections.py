@@ -139,15 +139,13 @@ class Hashed(SignProjection):
 
     @lazy
     def key(self) -> np.uint64:
-        key: np.uint64 = random_uint64(self.seed, "srp hashed entries", 1)[0]
-        return key
+        return random_uint64(self.seed, "srp hashed entries", 1)[0]
 
     @lazy
     def quantiles(self) -> NDArray[np.float32]:
         """Midpoint quantiles of the normal distribution, scaled to unit variance."""
         middle = scipy.special.ndtri((np.arange(_QUANTILES) + 0.5) / _QUANTILES)
-        scaled: NDArray[np.float32] = (middle / middle.std()).astype(np.float32)
-        return scaled
+        return (middle / middle.std()).astype(np.float32)
 
     def signs(self, rows: VectorRows) -> RowsToCodes:
         kernel = rows.backend.kernels(projection).hashed_signs

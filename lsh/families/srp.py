@@ -111,19 +111,11 @@ class SignedRandomProjection(ProjectionFamily):
             raise ValueError('n_features must be given unless projection="sparse", got None')
         # Sparse projections have None for any width, and their codes do not depend on the width.
         self.n_features = None if n_features is None else check_int("n_features", n_features, 1)  # type: ignore[assignment]
-        self.n_hashes = check_int("n_hashes", n_hashes, 1)
-        self.power = check_int("power", power, 1, 32)
-        if self.n_values > _MAX_VALUES:
-            raise ValueError(f"n_hashes * power must be at most {_MAX_VALUES}, got {self.n_values}")
-        self.n_buckets = 1 << self.power if n_buckets is None else check_int("n_buckets", n_buckets, 2, 2**32)
-        self.seed = check_int("seed", seed, 0, 2**64 - 1)
-        self.chance_collision = 0.0 if self._code_is_bits else 1.0 / self.n_buckets
+        self._set_hashes(n_hashes, power, 32, _MAX_VALUES)
+        n_codes = 1 << self.power
+        self._set_codes(n_codes if n_buckets is None else n_buckets, n_codes, seed)
         make = PROJECTIONS[self.projection]
         self._sign_projection = make(self.n_features, self.n_hashes, self.power, self.seed)
-
-    @property
-    def _code_is_bits(self) -> bool:
-        return self.n_buckets == 1 << self.power
 
     @property
     def _n_drawn(self) -> int:
@@ -138,7 +130,7 @@ class SignedRandomProjection(ProjectionFamily):
 
     def _coder(self, rows: VectorRows) -> RowsToCodes:
         write_signs = self._sign_projection.signs(rows)
-        if self._code_is_bits:
+        if self._code_is_exact:
             return write_signs
         mix_codes, keys = rows.backend.kernels(projection).mix_codes, self._keys
 
@@ -157,7 +149,7 @@ class SignedRandomProjection(ProjectionFamily):
             self._sign_projection.products(rows),
             rows.backend.kernels(probing).probe_signs,
         )
-        keys = self._keys[:0] if self._code_is_bits else self._keys
+        keys = self._keys[:0] if self._code_is_exact else self._keys
         arguments = (self.n_hashes, self.power, keys, np.uint64(self.n_buckets))
 
         def write_probes(start: int, stop: int, out: NDArray[np.uint32]) -> None:

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..family import HashFamily
 from ..inputs.rows import VectorRows, read_rows
 from ..kernels import minhash, weighted_minhash
 from ..support.backend import as_array, backend_of, check_one_device, to_host
@@ -15,6 +14,7 @@ from ..support.checks import check_int
 from ..support.lazy import lazy
 from ..support.random import random_uint64
 from ..support.types import RowsLike
+from .concatenation import ConcatenatedFamily
 
 __all__ = ["WeightedMinHash", "read_weights"]
 
@@ -27,7 +27,7 @@ _BLOCK_ENTRIES = 1 << 19
 _BLOCK_VALUES = {"cpu": 1 << 21, "gpu": 1 << 26}
 
 
-class WeightedMinHash(HashFamily):
+class WeightedMinHash(ConcatenatedFamily):
     """Hash rows of weights: two rows share a code with the probability of their weighted Jaccard similarity.
 
     Parameters
@@ -94,18 +94,7 @@ class WeightedMinHash(HashFamily):
         self.power = check_int("power", power, 1, 2**20)
         if self.n_values > 2**20:
             raise ValueError(f"n_hashes * power must be at most {2**20}, got {self.n_hashes} * {self.power}")
-        self.n_buckets = check_int("n_buckets", n_buckets, 2, 2**32)
-        self.seed = check_int("seed", seed, 0, 2**64 - 1)
-        self.chance_collision = 0.0 if self._code_is_value else 1.0 / self.n_buckets
-
-    @property
-    def n_values(self) -> int:
-        """Number of elementary hashes: ``n_hashes * power``."""
-        return self.n_hashes * self.power
-
-    @property
-    def _code_is_value(self) -> bool:
-        return self.power == 1 and self.n_buckets == 2**32
+        self._set_codes(n_buckets, 2**32 if self.power == 1 else None, seed)
 
     @lazy
     def _key(self) -> np.uint64:
@@ -146,7 +135,7 @@ class WeightedMinHash(HashFamily):
         key, keys, code_keys, n_buckets = self._key, self._keys, self._code_keys, np.uint64(self.n_buckets)
 
         n_rows = _BLOCK_ROWS if backend.device == "cpu" else n
-        if not self._code_is_value:
+        if not self._code_is_exact:
             n_rows = min(n_rows, max(1, _BLOCK_VALUES[backend.device] // self.n_values))
 
         def run(start: int, stop: int) -> None:
@@ -157,7 +146,7 @@ class WeightedMinHash(HashFamily):
                     end = int(np.searchsorted(offsets, offsets[first] + _BLOCK_ENTRIES, side="right")) - 1
                     last = min(max(end, first + 1), last)
                 entries = _entries(rows.cut(first, last))
-                if self._code_is_value:
+                if self._code_is_exact:
                     backend.kernels(weighted_minhash).weighted_minhash(*entries, key, keys, out[first:last])
                 else:
                     values = backend.xp.empty((last - first, self.n_values), np.uint32)

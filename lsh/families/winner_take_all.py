@@ -11,13 +11,14 @@ import numpy as np
 from numpy.polynomial.chebyshev import chebval
 from numpy.typing import ArrayLike, NDArray
 
-from ..family import HashFamily, RowsToCodes
+from ..family import RowsToCodes
 from ..inputs.rows import VectorRows, read_rows
 from ..kernels import winner_take_all
 from ..support.checks import check_int
 from ..support.lazy import lazy
 from ..support.random import random_uint64
 from ..support.types import RowsLike
+from .concatenation import ConcatenatedFamily
 from .order_agreement import agreement_series
 from .shared_winners import shared_winners, shares_of_few
 
@@ -33,7 +34,7 @@ _MAX_COLUMNS = 1 << 12
 _STEPS_BLOCK = 1 << 18
 
 
-class WinnerTakeAll(HashFamily):
+class WinnerTakeAll(ConcatenatedFamily):
     """Hash vectors by the order (ranking) of their features: similar rankings share more codes.
 
     Parameters
@@ -127,28 +128,14 @@ class WinnerTakeAll(HashFamily):
         seed: int = 0,
     ) -> None:
         self.n_features = check_int("n_features", n_features, 1, 2**31 - 1)
-        self.n_hashes = check_int("n_hashes", n_hashes, 1)
         self.group_size = check_int("group_size", group_size, 2, _MAX_GROUP)
         if self.group_size > self.n_features:
             raise ValueError(
                 f"group_size must be at most n_features, {self.n_features}, got {self.group_size}"
             )
-        self.power = check_int("power", power, 1, _MAX_POWER)
-        if self.n_hashes * self.power > _MAX_VALUES:
-            raise ValueError(
-                f"n_hashes * power must be at most {_MAX_VALUES}, got {self.n_hashes * self.power}"
-            )
-        self._n_places = self.group_size**self.power if self.power <= 32 else 2**33
-        if n_buckets is None:
-            self.n_buckets = min(self._n_places, 2**32)
-        else:
-            self.n_buckets = check_int("n_buckets", n_buckets, 2, 2**32)
-        self.seed = check_int("seed", seed, 0, 2**64 - 1)
-        self.chance_collision = 0.0 if self._code_is_places else 1.0 / self.n_buckets
-
-    @property
-    def _code_is_places(self) -> bool:
-        return self.n_buckets == self._n_places
+        self._set_hashes(n_hashes, power, _MAX_POWER, _MAX_VALUES)
+        n_places = self.group_size**self.power
+        self._set_codes(min(n_places, 2**32) if n_buckets is None else n_buckets, n_places, seed)
 
     # -- random parameters ------------------------------------------------------------------------
 
@@ -208,14 +195,14 @@ class WinnerTakeAll(HashFamily):
             offsets.append(offsets[-1] + distinct.size)
             places[first:last] = where.reshape(last - first, self.power, self.group_size)
         labels = groups.astype(np.uint32)
-        if self._code_is_places:
+        if self._code_is_exact:
             labels[:] = np.arange(self.group_size, dtype=np.uint32)
         return hashes, np.concatenate(columns), np.array(offsets), places, labels
 
     @lazy
     def _keys(self) -> NDArray[np.uint64]:
         """Return the initial words of codes."""
-        if self._code_is_places:
+        if self._code_is_exact:
             return np.zeros(self.n_hashes, np.uint64)
         return random_uint64(self.seed, "winner-take-all codes", self.n_hashes)
 
@@ -227,7 +214,7 @@ class WinnerTakeAll(HashFamily):
 
     @lazy
     def _settings(self) -> tuple[Any, ...]:
-        n_buckets = np.uint64(0 if self._code_is_places else self.n_buckets)
+        n_buckets = np.uint64(0 if self._code_is_exact else self.n_buckets)
         # A quarter of sqrt(bins): an attempt costs several times what a bin does in the search.
         attempts = 1 + math.isqrt(self._n_bins) // 4
         walk, rank = self._donor_keys
@@ -264,7 +251,7 @@ class WinnerTakeAll(HashFamily):
 
     def _coder(self, rows: VectorRows) -> tuple[RowsToCodes, int]:
         """Return what writes codes of rows [start, stop) to ``out[start:stop]``, and its steps for a row."""
-        kernels, n_values = rows.backend.kernels(winner_take_all), self.n_hashes * self.power
+        kernels, n_values = rows.backend.kernels(winner_take_all), self.n_values
         bins, spots, _ = self._layout
         arguments = ((bins, spots, self._n_own, self._n_bins), self._settings, self._keys)
         if rows.form == "dense":
@@ -338,6 +325,6 @@ class WinnerTakeAll(HashFamily):
         TypeError, ValueError
             If `X` or `Y` holds no real numbers, NaN or infinity, or has another width.
         """
-        rows, others, places = self._read(X), self._read(Y, "Y"), self._code_is_places
+        rows, others, places = self._read(X), self._read(Y, "Y"), self._code_is_exact
         shared = shared_winners(rows, others, self.group_size, self._few_shares, places)
         return np.asarray(shared**self.power)

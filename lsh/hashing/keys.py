@@ -27,13 +27,15 @@ from ..support.checks import check_int
 from ..support.threads import map_blocks
 from ..support.types import KeysLike
 
-__all__ = ["HASH_COLLISION", "Keys", "as_byte_buffer", "hash_buffer", "hash_keys", "read_keys"]
+__all__ = ["HASH_COLLISION", "KEY_KINDS", "Keys", "as_byte_buffer", "hash_buffer", "hash_keys", "read_keys"]
 
 #: Number of keys that are worth a thread of their own: hashing takes 0.2 ms, handing a block over 0.1 ms.
 _BLOCK = 1 << 16
 _BLOCK_BYTES = 1 << 21
 
 _MASK = (1 << 64) - 1
+#: Kinds of keys that a structure tells apart, in messages.
+KEY_KINDS = {"int": "integers", "bytes": "strings or bytes"}
 
 
 def hash_keys(keys: KeysLike, seed: int = 0) -> NDArray[np.uint64]:

@@ -109,10 +109,9 @@ def shingle(documents: KeysLike, *, unit: str = "word", size: int = 5, seed: int
     characters = unit == "character"
 
     def kernel(out: NDArray[np.uint64], start: int, stop: int) -> tuple[int, int]:
-        done: tuple[int, int] = backend.kernels(text).shingle_documents(
+        return backend.kernels(text).shingle_documents(
             data, offsets, characters, size, np.uint64(seed), table, start, stop, out, status, counts
         )
-        return done
 
     tokens = _tokens_of_all(kernel, offsets, characters)
     token_offsets = np.zeros(n + 1, dtype=np.int64)

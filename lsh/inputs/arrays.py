@@ -9,17 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import checks
-from ..support.backend import Backend, as_array, backend_of, refuse_gpu
+from ..support.backend import Backend, as_array, backend_of
 from ..support.wording import counted
 from .columns import open_table, refuse_masked
 
 __all__ = [
     "check_array",
     "check_dense",
-    "check_distances",
     "check_finite",
     "check_numbers",
-    "check_probabilities",
+    "check_range",
     "float_dtype",
     "read_matrix",
     "refuse_flags",
@@ -46,8 +45,7 @@ def check_numbers(name: str, value: Any) -> NDArray[np.float64]:
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
     # C order matters: NumPy's functions round differently where numbers do not lie side by side.
     with np.errstate(over="ignore"):  # A long double beyond float64 becomes infinity.
-        numbers: NDArray[np.float64] = backend_of(array).xp.asarray(array, dtype=np.float64, order="C")
-    return numbers
+        return backend_of(array).xp.asarray(array, dtype=np.float64, order="C")
 
 
 def refuse_flags(name: str, value: Any) -> None:
@@ -62,21 +60,11 @@ def refuse_flags(name: str, value: Any) -> None:
             refuse_flags(name, item)
 
 
-def check_distances(distance: Any, largest: float) -> NDArray[np.float64]:
-    """Return distances as float64; ValueError unless each lies from 0 to `largest`, which may be infinite."""
-    refuse_gpu("collision_probability", distance)
-    values = check_numbers("distance", distance)
+def check_range(name: str, value: Any, largest: float) -> NDArray[np.float64]:
+    """Return numbers as float64; ValueError unless each lies from 0 to `largest`, which may be infinite."""
+    values = check_numbers(name, value)
     if not bool(np.all((values >= 0) & (values <= largest))):
-        raise ValueError(f"distance must lie in [0, {largest:g}], got {values.min()} to {values.max()}")
-    return values
-
-
-def check_probabilities(probability: Any, name: str = "probability") -> NDArray[np.float64]:
-    """Return probabilities as float64; ValueError unless each lies from 0 to 1."""
-    refuse_gpu("distance", probability)
-    values = check_numbers(name, probability)
-    if not bool(np.all((values >= 0) & (values <= 1))):
-        raise ValueError(f"{name} must lie in [0, 1], got {values.min()} to {values.max()}")
+        raise ValueError(f"{name} must lie in [0, {largest:g}], got {values.min()} to {values.max()}")
     return values
 
 
@@ -160,5 +148,4 @@ def check_dense(X: Any, n_features: int | None = None, name: str = "X") -> NDArr
     exact for their range, and float64 otherwise. A matrix that needs no conversion is not copied.
     """
     array, dtype, backend = read_matrix(X, n_features, name)
-    converted: NDArray[Any] = backend.xp.ascontiguousarray(array, dtype=dtype)
-    return converted
+    return backend.xp.ascontiguousarray(array, dtype=dtype)

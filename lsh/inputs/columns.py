@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,6 @@ __all__ = [
     "decoded",
     "describe",
     "is_arrow",
-    "is_missing_pyarrow",
     "is_table",
     "open_column",
     "open_table",
@@ -76,21 +76,12 @@ def open_column(values: Any, name: str) -> Any:
     if is_table(values):
         raise TypeError(f"{name} must be one column, got {describe(values)}: pass one of its columns")
     is_object = str(getattr(values, "dtype", "")).lower() == "object"
-    if not is_object and not (hasattr(values, "__array__") and is_missing_pyarrow()):
+    if not is_object and not (hasattr(values, "__array__") and find_spec("pyarrow") is None):
         return values
     missing = getattr(values, "isna", getattr(values, "is_null", None))
     if missing is not None:
         _refuse_nulls(np.asarray(missing(), dtype=np.bool_), name)
     return np.asarray(values)
-
-
-def is_missing_pyarrow() -> bool:
-    """Tell whether pyarrow cannot be imported."""
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError:
-        return True
-    return False
 
 
 def describe(values: Any) -> str:

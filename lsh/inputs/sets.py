@@ -16,7 +16,7 @@ from .arrays import check_array, refuse_flags
 from .rows import Rows
 from .sparse_structure import check_offsets, csr_parts
 
-__all__ = ["SetRows", "check_sets", "read_sets"]
+__all__ = ["SetRows", "read_sets"]
 
 
 class SetRows(Rows):
@@ -111,11 +111,6 @@ def read_sets(X: Any, name: str = "X") -> SetRows:
         f"{name} must be a SciPy sparse matrix, a pair (tokens, offsets) or a list of integer "
         f"arrays, got {type(X).__name__}"
     )
-
-
-def check_sets(X: Any, name: str = "X") -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """Return the sets that `read_sets` reads as ``(tokens, offsets)``, of uint64 and int64."""
-    return read_sets(X, name).words()
 
 
 def _read_columns(X: Any, name: str) -> SetRows:

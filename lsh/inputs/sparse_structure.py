@@ -13,27 +13,10 @@ from ..kernels import checks
 from ..support.backend import Backend, as_array, backend_of, read_only, to_host
 from .columns import refuse_masked
 
-__all__ = ["CsrParts", "check_coo", "check_offsets", "check_sparse", "csr_parts"]
+__all__ = ["CsrParts", "check_coo", "check_offsets", "csr_parts"]
 
 #: Number of rows that are worth a thread of their own.
 _ROWS_BLOCK = 1 << 16
-
-
-def check_sparse(X: Any, name: str) -> Any:
-    """Return `X` as a CSR matrix of real numbers whose parts fit one another; one that fits is not copied.
-
-    SciPy and CuPy check this in part, and only when a matrix is made. Its parts can be replaced and written
-    to afterwards, and slices and conversions then read and write outside the arrays. Entries may still be
-    unsorted, repeated or 0.
-
-    Time: one pass over the indices of CSR, 0.1 to 0.5 ns each.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `X` is no sparse matrix of real numbers, or one of its parts contradicts another.
-    """
-    return csr_parts(X, name).matrix
 
 
 class CsrParts(NamedTuple):
@@ -49,7 +32,19 @@ class CsrParts(NamedTuple):
 
 
 def csr_parts(X: Any, name: str) -> CsrParts:
-    """Return the matrix of `check_sparse`, and what was found out about it."""
+    """Return `X` as a CSR matrix whose parts fit one another, and what was found out about it.
+
+    A CSR matrix that fits is not copied. SciPy and CuPy check this in part, and only when a matrix is made.
+    Its parts can be replaced and written to afterwards, and slices and conversions then read and write
+    outside the arrays. Entries may still be unsorted, repeated or 0.
+
+    Time: one pass over the indices of CSR, 0.1 to 0.5 ns each.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `X` is no sparse matrix of real numbers, or one of its parts contradicts another.
+    """
     if not hasattr(X, "tocsr"):
         raise TypeError(f"{name} must be a SciPy sparse matrix, got {type(X).__name__}")
     if X.ndim != 2:

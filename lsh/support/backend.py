@@ -20,6 +20,7 @@ from .types import ArrayModule, Device
 __all__ = [
     "CPU",
     "GPU",
+    "PLACES",
     "Backend",
     "add_at",
     "as_array",
@@ -34,6 +35,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+#: Where arrays of a device lie, in messages.
+PLACES = {"cpu": "in main memory", "gpu": "on the GPU"}
 
 #: Numbers of CUDA's devices, and of memory that they share with the CPU, in the DLPack standard.
 _CUDA = (2, 13)
@@ -211,9 +215,8 @@ def check_one_device(name: str, array: Any, other_name: str, other: Any) -> None
     """Raise TypeError unless two arguments lie on one device."""
     here, there = device_of(array), device_of(other)
     if here != there:
-        place = {"gpu": "on the GPU", "cpu": "in main memory"}
         raise TypeError(
-            f"{other_name} lies {place[there]}, but {name} {place[here]}: copy one to where the other is"
+            f"{other_name} lies {PLACES[there]}, but {name} {PLACES[here]}: copy one to where the other is"
         )
 
 

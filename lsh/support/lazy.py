@@ -33,8 +33,7 @@ class lazy(Generic[T]):
         if instance is None:
             return self
         # This is no data descriptor, so later reads find the entry in the instance's dictionary first.
-        value: T = instance.__dict__.setdefault(self._name, self._function(instance))
-        return value
+        return instance.__dict__.setdefault(self._name, self._function(instance))
 
     if TYPE_CHECKING:
         # An assignment replaces the value.

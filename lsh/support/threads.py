@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
-__all__ = ["get_num_threads", "map_blocks", "run_tasks", "set_num_threads"]
+__all__ = ["cut_range", "get_num_threads", "map_blocks", "run_tasks", "set_num_threads"]
 
 #: Largest number of threads that can be set.
 _MAX_THREADS = 1 << 16
 
 T = TypeVar("T")
+
+
+def cut_range(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
+    """Return the bounds of parts of [start, stop) of `size` numbers each; the last one may have fewer."""
+    return ((first, min(first + size, stop)) for first in range(start, stop, size))
 
 
 def _ranks_on_node() -> int:

@@ -51,7 +51,7 @@ def collision_of_angle(angle: NDArray[np.float64], log2_dimension: int) -> NDArr
     than 2e-5 of values above 1e-9. From the table's last angle on they fall to 0 as ``(pi - angle)**m``,
     because all coordinates have to be that small.
     """
-    return _probability(angle, log2_dimension, 0, 1)
+    return collision_of_rotation(angle, log2_dimension, 0, 1)
 
 
 def collision_of_rotation(
@@ -59,15 +59,10 @@ def collision_of_rotation(
 ) -> NDArray[np.float64]:
     """Return the probability that `together` elementary hashes of one orthogonal rotation all collide.
 
-    The rotation has `size` coordinates, and the result is correct to first order in 1 / size. At a right
-    angle, with 256 axes and a size of 256, it is 0.0017, where Gaussian rotations have 0.0020.
+    The rotation has `size` coordinates, and the result is correct to first order in 1 / size. A size of 0
+    stands for Gaussian rotations. At a right angle, with 256 axes and a size of 256, it is 0.0017, where
+    Gaussian rotations have 0.0020.
     """
-    return _probability(angle, log2_dimension, size, together)
-
-
-def _probability(
-    angle: NDArray[np.float64], log2_dimension: int, size: int, together: int
-) -> NDArray[np.float64]:
     inside, last, at_last = _interpolator(log2_dimension, size, together)
     nearest = np.clip((np.pi - angle) / (np.pi - last), 0.0, 1.0)
     return np.asarray(

@@ -27,8 +27,7 @@ def upper_orthant(h: NDArray[Any], k: NDArray[Any], r: float) -> NDArray[np.floa
     """Return P(U > h, V > k) for h, k > 0 and correlation r, from Owen's T function."""
     s = np.sqrt((1.0 - r) * (1.0 + r))
     single = 0.5 * (ndtr(-h) + ndtr(-k))
-    both: NDArray[np.float64] = single - owens_t(h, (k - r * h) / (h * s)) - owens_t(k, (h - r * k) / (k * s))
-    return both
+    return single - owens_t(h, (k - r * h) / (h * s)) - owens_t(k, (h - r * k) / (k * s))
 
 
 def collision_probabilities(angle: float, nodes: int = 240) -> NDArray[np.float64]:

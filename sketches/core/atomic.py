@@ -26,16 +26,12 @@ _next_look: dict[Path, float] = {}
 
 def _fsync_folder(folder: Path) -> None:
     # A rename is durable after its folder is synchronised. Some file systems do not support that.
-    try:
+    with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass
-    finally:
-        os.close(descriptor)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @cache

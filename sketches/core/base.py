@@ -10,26 +10,24 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import IncompatibleSketchError
-from ...lsh.inputs.arrays import check_array
-from ...lsh.support.backend import device_of
 from ...lsh.support.configured import differing_field
 from ...lsh.support.lazy import lazy
-from ...lsh.support.types import Device
 from ...lsh.support.wording import counted
+from .device import OnDevice
 from .guard import changing, locked, uninterrupted
 from .state import REDUCTIONS, SketchState, StateSpec
-from .stored import Stored, stored_classes
+from .stored import Stored
 
-__all__ = ["MergeableSketch", "sketch_classes"]
+__all__ = ["MergeableSketch"]
 
 
-class MergeableSketch(Stored):
+class MergeableSketch(OnDevice):
     """Define what all sketches have in common: they are built in one pass and merge exactly.
 
     Two sketches merge if and only if their classes and configurations are equal. For integer states the
@@ -120,80 +118,6 @@ class MergeableSketch(Stored):
         with self._lock:
             self._canonicalise()
         return self._state
-
-    # -- devices ----------------------------------------------------------------------------------
-
-    #: True if there are CUDA kernels for all that the class does with arrays.
-    _gpu: ClassVar[bool] = False
-
-    def _check_device(self, device: str) -> None:
-        if device == "gpu" and not self._gpu:
-            raise NotImplementedError(
-                f"{type(self).__name__} has no GPU kernels; pass arrays in main memory: array.get()"
-            )
-
-    def to(self, device: Device) -> Self:
-        """Return a copy of the sketch on a device; its updates and queries take arrays there.
-
-        Parameters
-        ----------
-        device : {"cpu", "gpu"}
-            "gpu" is CuPy's current device.
-
-        Returns
-        -------
-        A new sketch of the same class, configuration and state, sharing no memory with this one.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If `device` is neither.
-        NotImplementedError
-            For "gpu" if the class has no kernels there.
-        ImportError, RuntimeError
-            For "gpu" if CuPy is not installed, or finds no GPU.
-
-        Notes
-        -----
-        You need not move a sketch without data, because it goes to the device of its first rows. Sketches on
-        different devices merge: the sketch in the argument is copied to the device of this one.
-        """
-        return self._moved(device)
-
-    def _on_our_device(self, other: Self) -> Self:
-        """Return `other`, or a copy of it on our device."""
-        return other if other.device == self.device else other.to(self.device)
-
-    def _claim_device(self, name: str, array: Any) -> None:
-        """Take the device of the first data; refuse later data, named `name`, of the other device."""
-        if array is None or isinstance(array, (int, float)):
-            return
-        device, state = device_of(array), self._state
-        if state.is_allocated or state.decided_by:
-            if device == state.device:
-                return
-            here, there = ("on the GPU", "in main memory")[:: 1 if state.device == "gpu" else -1]
-            if not state.is_allocated:
-                raise TypeError(
-                    f"{name} lies {there}, but {state.decided_by} {here}: copy one to where the other is"
-                )
-            raise TypeError(
-                f"{name} lies {there}, but the {type(self).__name__} {here}: copy the rows there, or move "
-                f'the sketch with .to("{device}")'
-            )
-        self._check_device(device)
-        state.device = device
-        if state.decided_by is not None:
-            state.decided_by = name
-
-    def _as_our_array(self, name: str, values: Any) -> NDArray[Any]:
-        """Return `values` as an array where the sketch is: lists are brought there, arrays must be there."""
-        array = check_array(name, values)
-        if device_of(array) != self.device:
-            if self.device == "cpu" or not isinstance(values, (list, tuple, range, int, np.generic)):
-                self._claim_device(name, array)
-            array = self._backend.xp.asarray(array)
-        return array
 
     @property
     def n_updates(self) -> int:
@@ -410,13 +334,5 @@ class MergeableSketch(Stored):
     def __copy__(self) -> Self:
         return self.copy()
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self.copy()
-
     def __repr__(self) -> str:
         return f"<{super().__repr__()}: {counted(self.n_updates, 'update')}, {self.nbytes:,} bytes>"
-
-
-def sketch_classes() -> dict[str, type[MergeableSketch]]:
-    """Return every concrete sketch class by name; the laws are tested over all of them."""
-    return {name: cls for name, cls in stored_classes().items() if issubclass(cls, MergeableSketch)}

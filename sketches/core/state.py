@@ -155,8 +155,7 @@ class State(Generic[S]):
 
     def cached(self, name: str, make: Callable[[], T]) -> T:
         """Return the cache of that name, which `make` makes at the first call."""
-        value: T = self.caches[name] if name in self.caches else self.caches.setdefault(name, make())
-        return value
+        return self.caches[name] if name in self.caches else self.caches.setdefault(name, make())
 
     def with_arrays(self, arrays: Arrays | None, device: Device | None = None) -> Self:
         """Return a state of the same specifications with other arrays, or None yet, and no caches."""
@@ -176,8 +175,7 @@ def _copy(array: NDArray[Any], device: Device) -> NDArray[Any]:
     """Return a copy of an array on a device."""
     if device_of(array) == device:
         return array.copy()
-    copy: NDArray[Any] = to_host(array) if device == "cpu" else backend_named(device).xp.asarray(array)
-    return copy
+    return to_host(array) if device == "cpu" else backend_named(device).xp.asarray(array)
 
 
 class SketchState(State[StateSpec], Mapping[str, StateArray]):

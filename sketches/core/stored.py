@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC
 from collections.abc import Mapping
+from copy import copy
 from os import PathLike
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -43,7 +44,7 @@ class Stored(Guarded, Configured, ABC):
     """Base of every sketch and static structure: an object that its configuration and its arrays describe."""
 
     _stored: ClassVar[dict[str, type[Stored]]] = {}
-    #: True for a class that is only the base of others; subclasses do not inherit it.
+    #: True for a class that is only the base of others, as all with abstract methods are; not inherited.
     _internal: ClassVar[bool] = False
     #: Arrays that equal objects may differ in.
     _not_compared: ClassVar[frozenset[str]] = frozenset()
@@ -135,13 +136,20 @@ class Stored(Guarded, Configured, ABC):
             ours, theirs = self._on_cpu(), other._on_cpu()
             ours._canonicalise()
             theirs._canonicalise()
-            return all(
-                np.array_equal(array, theirs._arrays[name])
-                for name, array in ours._arrays.items()
-                if name not in self._not_compared
-            )
+            return ours._has_state_of(theirs)
+
+    def _has_state_of(self, other: Self) -> bool:
+        """Return if the arrays equal those of an object alike, where both objects are in main memory."""
+        return all(
+            np.array_equal(array, other._arrays[name])
+            for name, array in self._arrays.items()
+            if name not in self._not_compared
+        )
 
     __hash__ = None  # type: ignore[assignment]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return copy(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         with self._lock:

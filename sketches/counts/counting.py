@@ -18,7 +18,7 @@ from ...lsh.support.checks import check_flag, check_real
 from ...lsh.support.types import KeysLike
 from ..core.guard import locked
 from ..kernels import counting
-from .key_table import MAX_BUCKETS, CountMinTable, CountSketchTable, KeyBatch, buckets_for
+from .key_table import MAX_BUCKETS, CountMinTable, CountSketchTable, KeyBatch, buckets_for, count_min_size
 
 __all__ = ["CountMinSketch", "CountSketch"]
 
@@ -110,9 +110,7 @@ class CountMinSketch(CountMinTable):
         <CountMinSketch(n_rows=5, n_buckets=2719, conservative=False, seed=0): 0 updates, 54,396 bytes>
         """
         relative_error = check_real("relative_error", relative_error, 0.0, 1.0)
-        confidence = check_real("confidence", confidence, 0.0, 1.0)
-        n_rows = max(1, math.ceil(-math.log1p(-confidence)))
-        n_buckets = buckets_for(relative_error, math.e / relative_error)
+        n_rows, n_buckets = count_min_size(relative_error, confidence)
         return cls(n_rows, n_buckets, conservative=conservative, seed=seed)
 
     def update(self, keys: KeysLike, counts: ArrayLike | None = None) -> Self:

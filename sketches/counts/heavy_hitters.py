@@ -9,28 +9,29 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...errors import IncompatibleSketchError
 from ...lsh.hashing.keys import Keys, hash_keys, read_keys
 from ...lsh.support.backend import add_at, to_host
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.threads import get_num_threads
 from ...lsh.support.types import KeysLike
-from ..core.base import MergeableSketch
 from ..core.records import Records
 from ..core.state import StateSpec
 from ..kernels import counting
 from .key_records import (
     BYTES,
     INTEGERS,
+    KINDS,
     STRINGS,
+    check_kinds,
     check_records,
     form_of,
+    kind_of_forms,
     longest_key,
     merge_records,
     pack_keys,
     unpack_key,
 )
-from .key_table import KEYS_BLOCK, CountMinTable, KeyBatch, buckets_for
+from .key_table import KEYS_BLOCK, CountMinTable, KeyBatch, count_min_size
 
 __all__ = ["HeavyHitters"]
 
@@ -38,7 +39,6 @@ __all__ = ["HeavyHitters"]
 _CANDIDATES = Records(
     ("candidate_hashes", "candidate_counts", "candidate_lengths", "candidate_keys"), "candidate_counts"
 )
-_KINDS = {INTEGERS: "integers", STRINGS | BYTES: "strings or bytes"}
 
 
 class HeavyHitters(CountMinTable):
@@ -178,9 +178,7 @@ class HeavyHitters(CountMinTable):
         relative_error = check_real("relative_error", relative_error, 0.0, frequency / 2.0, closed=True)
         if relative_error == 0.0:
             raise ValueError("relative_error must be above 0, got 0.0")
-        confidence = check_real("confidence", confidence, 0.0, 1.0)
-        n_rows = max(1, math.ceil(-math.log1p(-confidence)))
-        n_buckets = buckets_for(relative_error, math.e / relative_error)
+        n_rows, n_buckets = count_min_size(relative_error, confidence)
         return cls(frequency, n_rows=n_rows, n_buckets=n_buckets, max_key_bytes=max_key_bytes, seed=seed)
 
     @property
@@ -238,24 +236,16 @@ class HeavyHitters(CountMinTable):
 
     def _add(self, batch: KeyBatch) -> None:
         keys, hashes, weights, _ = batch
-        undo = -weights if weights.size else self._backend.xp.full(hashes.size, -1, np.int64)
-        forms, total = self._arrays["key_forms"], self._arrays["total"]
-        before = forms.copy(), total.copy()
-        self._add_to_table(hashes, weights)
-        try:
+        with self._counted(hashes, weights, "key_forms", "total"):
             self._add_to_total(hashes.size, weights)
-            forms |= np.uint8(form_of(keys))
+            self._arrays["key_forms"] |= np.uint8(form_of(keys))
             self._note(keys, hashes, weights)
-        except BaseException:
-            forms[...], total[...] = before
-            self._add_to_table(hashes, undo)
-            raise
 
     def _check_kind(self, keys: Keys) -> None:
         """Raise TypeError for keys of another kind than those before."""
-        before, here = self._kind, _kind_of_forms(form_of(keys))
+        before, here = self._kind, kind_of_forms(form_of(keys))
         if before and here and before != here:
-            raise TypeError(f"keys must be {_KINDS[before]} as before, got {_KINDS[here]}")
+            raise TypeError(f"keys must be {KINDS[before]} as before, got {KINDS[here]}")
 
     def _hashes(self, keys: Any) -> NDArray[np.uint64]:
         self._claim_device("keys", keys)
@@ -266,7 +256,7 @@ class HeavyHitters(CountMinTable):
     @property
     def _kind(self) -> int:
         """The kind of all keys: `INTEGERS`, ``STRINGS | BYTES``, or 0 as long as there is no key."""
-        return _kind_of_forms(int(self._arrays["key_forms"][0])) if self._state.is_allocated else 0
+        return kind_of_forms(int(self._arrays["key_forms"][0])) if self._state.is_allocated else 0
 
     def _note(self, keys: Keys, hashes: NDArray[np.uint64], weights: NDArray[np.int64]) -> None:
         """Keep the names of a batch's frequent keys, and count their occurrences."""
@@ -339,7 +329,7 @@ class HeavyHitters(CountMinTable):
         kind = self._kind
         for other in others:
             self._check_compatible(other)
-            _check_kinds(kind, other._kind)
+            check_kinds(kind, other._kind)
             kind |= other._kind
         return super().merge(*others)
 
@@ -348,7 +338,7 @@ class HeavyHitters(CountMinTable):
     ) -> None:
         # The table has been merged already, so that the merged counts decide which names are kept.
         forms = int(self._arrays["key_forms"][0])
-        _check_kinds(forms & INTEGERS, _kind_of_forms(forms & (STRINGS | BYTES)))
+        check_kinds(forms & INTEGERS, kind_of_forms(forms & (STRINGS | BYTES)))
         self._keep(_CANDIDATES.used(self._arrays), _CANDIDATES.used(theirs))
 
     # -- answers ----------------------------------------------------------------------------------
@@ -381,17 +371,10 @@ class HeavyHitters(CountMinTable):
         order = order[estimates[order] > self._threshold(1.0)][:k]
         return [(unpack_key(forms, int(lengths[i]), contents[i]), int(estimates[i])) for i in order.tolist()]
 
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, MergeableSketch):
-            return NotImplemented
-        if not isinstance(other, HeavyHitters) or self.config() != other.config():
-            return False
-        sums, theirs = ("counts", "total", "n_updates"), self._on_our_device(other)._arrays
-        if not all(bool((self._arrays[name] == theirs[name]).all()) for name in sums):
-            return False
-        return self.top() == other.top()
-
-    __hash__ = None  # type: ignore[assignment]
+    def _has_state_of(self, other: Self) -> bool:
+        sums = ("counts", "total", "n_updates")
+        alike = all(np.array_equal(self._arrays[name], other._arrays[name]) for name in sums)
+        return alike and self.top() == other.top()
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         super()._check_state(arrays)
@@ -411,14 +394,3 @@ def _check_frequency(frequency: float) -> float:
     if value < 1e-7:
         raise ValueError(f"frequency must be at least 1e-07, got {frequency!r}")
     return value
-
-
-def _kind_of_forms(forms: int) -> int:
-    return INTEGERS if forms & INTEGERS else STRINGS | BYTES if forms else 0
-
-
-def _check_kinds(one: int, other: int) -> None:
-    if one and other and one != other:
-        raise IncompatibleSketchError(
-            f"HeavyHitters sketches hold {_KINDS[one]} in one and {_KINDS[other]} in another"
-        )

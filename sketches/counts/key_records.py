@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import IncompatibleSketchError
 from ...lsh.hashing.keys import Keys
 from ...lsh.inputs.strings import byte_buffers
 from ...lsh.support.backend import backend_of
@@ -15,10 +16,13 @@ from ...lsh.support.backend import backend_of
 __all__ = [
     "BYTES",
     "INTEGERS",
+    "KINDS",
     "NEGATIVE",
     "STRINGS",
+    "check_kinds",
     "check_records",
     "form_of",
+    "kind_of_forms",
     "longest_key",
     "merge_records",
     "pack_keys",
@@ -29,6 +33,8 @@ __all__ = [
 #: of keys does not matter.
 INTEGERS, NEGATIVE, STRINGS, BYTES = 1, 2, 4, 8
 INTEGER_BYTES = 8
+#: What forms of one kind have, in messages. A sketch takes keys of one kind.
+KINDS = {INTEGERS: "integers", STRINGS | BYTES: "strings or bytes"}
 
 
 def form_of(keys: Keys) -> int:
@@ -38,6 +44,19 @@ def form_of(keys: Keys) -> int:
     if keys.form == "int":
         return INTEGERS | NEGATIVE * keys.has_negative
     return STRINGS if keys.form == "str" else BYTES
+
+
+def kind_of_forms(forms: int) -> int:
+    """Return the bits for the kind of keys of some forms; 0 for no keys."""
+    return INTEGERS if forms & INTEGERS else STRINGS | BYTES if forms else 0
+
+
+def check_kinds(one: int, other: int) -> None:
+    """Raise IncompatibleSketchError if two sketches hold keys of different kinds."""
+    if one and other and one != other:
+        raise IncompatibleSketchError(
+            f"HeavyHitters sketches hold {KINDS[one]} in one and {KINDS[other]} in another"
+        )
 
 
 def longest_key(keys: Keys) -> int:

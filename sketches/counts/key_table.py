@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 import numpy as np
@@ -29,6 +30,7 @@ __all__ = [
     "KeyTable",
     "buckets_for",
     "check_total",
+    "count_min_size",
 ]
 
 N = TypeVar("N", bound=np.generic)
@@ -44,6 +46,13 @@ def buckets_for(relative_error: float, wanted: float) -> int:
     if not wanted <= MAX_BUCKETS:
         raise ValueError(f"relative_error must be reached by {MAX_BUCKETS} buckets, got {relative_error:g}")
     return math.ceil(wanted)
+
+
+def count_min_size(relative_error: float, confidence: float) -> tuple[int, int]:
+    """Return the numbers of rows and buckets by which estimates err by less than a share of the total."""
+    confidence = check_real("confidence", confidence, 0.0, 1.0)
+    n_rows = max(1, math.ceil(-math.log1p(-confidence)))
+    return n_rows, buckets_for(relative_error, math.e / relative_error)
 
 
 def check_total(arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -66,7 +75,6 @@ class KeyBatch(NamedTuple):
 class KeyTable(MergeableSketch):
     """A table of counters that keys are hashed into."""
 
-    _internal = True
     _gpu = True
     #: The least count that a key may come with; None allows all counts.
     _least_count: ClassVar[int | None] = None
@@ -138,6 +146,22 @@ class KeyTable(MergeableSketch):
         table, words, kernel = self._arrays["counts"], self._words, self._add_kernel
         block = 1 if hashes.size > KEYS_BLOCK else self.n_rows
         self._backend.map_blocks(lambda a, b: kernel(hashes, weights, words, a, b, table), self.n_rows, block)
+
+    @contextmanager
+    def _counted(
+        self, hashes: NDArray[np.uint64], weights: NDArray[np.int64], *changed: str
+    ) -> Iterator[None]:
+        """Add keys to the table; if the block fails, take them out, and put the arrays `changed` back."""
+        undo = -weights if weights.size else self._backend.xp.full(hashes.size, -1, np.int64)
+        before = {name: self._arrays[name].copy() for name in changed}
+        self._add_to_table(hashes, weights)
+        try:
+            yield
+        except BaseException:
+            for name, array in before.items():
+                self._arrays[name][...] = array
+            self._add_to_table(hashes, undo)
+            raise
 
     def _add_to_total(self, n: int, weights: NDArray[np.int64]) -> None:
         self._arrays["total"] += int(weights.sum()) if weights.size else n

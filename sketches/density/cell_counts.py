@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
-from typing import Any
+from contextlib import nullcontext
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...lsh.hashing.keys import hash_keys
+from ...lsh.inputs.arrays import check_dense
+from ...lsh.inputs.weights import check_weights
 from ...lsh.support.lazy import lazy
+from ...lsh.support.threads import cut_range
+from ..core.guard import check_interrupt
 from ..core.records import Records, add_to_sample, find_keys
 from ..core.state import StateSpec
-from ..counts.key_table import CountSketchTable, KeyTable, check_total
-from .cell_sample import SAMPLE, estimate_n_cells, sample_layout, sampled_counts
+from ..counts.key_table import CountSketchTable, check_total
+from .cell_sample import SAMPLE, sampled_counts
 from .grids import Grids
 
 __all__ = ["CellCounts"]
@@ -25,6 +31,17 @@ _HEAVY = Records(("bin_keys", "bin_repetitions", "bin_cells"), "bin_repetitions"
 _N_EMPTY = 1 << 13
 #: An estimate shows that a cell has rows if it exceeds this multiple of the table's root mean square error.
 _SIGNIFICANT = 4.0
+#: Numbers of cells that are worked on at a time.
+_BLOCK = {"cpu": 1 << 19, "gpu": 1 << 26}
+
+
+class _Batch(NamedTuple):
+    """Checked rows and the weight of each."""
+
+    rows: NDArray[np.float64]
+    #: Empty if each row counts once.
+    weights: NDArray[np.int64]
+    magnitude: int
 
 
 class CellCounts(CountSketchTable):
@@ -45,7 +62,10 @@ class CellCounts(CountSketchTable):
             "bin_keys": StateSpec((n,), "uint64", "bins"),
             "bin_repetitions": StateSpec((n,), "int32", "bins"),
             "bin_cells": StateSpec((n, self.n_features), "int32", "bins"),
-            **sample_layout(n, self.n_features),
+            "sample_keys": StateSpec((n,), "uint64", "cell sample"),
+            "sample_repetitions": StateSpec((n,), "int32", "cell sample"),
+            "sample_cells": StateSpec((n, self.n_features), "int32", "cell sample"),
+            "sample_counts": StateSpec((n,), "int64", "cell sample"),
         }
 
     @lazy
@@ -58,25 +78,46 @@ class CellCounts(CountSketchTable):
 
     # -- updates ----------------------------------------------------------------------------------
 
+    def _read(self, X: Any, weights: Any) -> _Batch:
+        rows = self._check_rows(X)
+        self._grids.check_reach(self._backend, rows)
+        return _Batch(rows, *check_weights("weights", weights, len(rows), minimum=0))
+
+    def _amounts(self, batch: _Batch) -> dict[str, int]:
+        magnitude = batch.magnitude
+        return {
+            "counts": magnitude * self.n_repetitions,
+            "total": magnitude,
+            "n_updates": len(batch.rows),
+        }
+
+    def _add(self, batch: _Batch) -> None:
+        n = len(batch.rows)
+        with self._state.restored_on_failure() if n > self._block_size else nullcontext():
+            for start, stop in cut_range(0, n, self._block_size):
+                cells, keys = self._grids.find_cells(self._backend, batch.rows[start:stop])
+                check_interrupt()
+                self._add_cells(cells, keys, batch.weights[start:stop])
+
+    def _check_rows(self, X: Any) -> NDArray[np.float64]:
+        return check_dense(X, self.n_features).astype(np.float64, copy=False)
+
+    @property
+    def _block_size(self) -> int:
+        """The number of rows that are worked on at a time."""
+        return max(1, _BLOCK[self.device] // (self.n_repetitions * self.n_features))
+
     def _add_cells(
         self, cells: NDArray[np.int32], keys: NDArray[np.uint64], weights: NDArray[np.int64]
     ) -> None:
         """Add the cells of some rows to the table, the sample and the heavy cells, all or none of them."""
         xp, r = self._backend.xp, self.n_repetitions
         repeated = xp.repeat(weights, r) if weights.size else weights
-        undo = -repeated if weights.size else xp.full(keys.size, -1, np.int64)
         numbers = (xp.arange(keys.size) % r + 1).astype(np.int32)
         sample = add_to_sample(self._backend, SAMPLE, self._arrays, (keys, numbers, cells), repeated)
-        total = self._arrays["total"]
-        before = total.copy()
-        self._add_to_table(keys, repeated)
-        try:
+        with self._counted(keys, repeated, "total"):
             self._add_to_total(keys.size // r, weights)
             self._keep_heavy_of(keys, numbers, cells)
-        except BaseException:
-            total[...] = before
-            self._add_to_table(keys, undo)
-            raise
         self._arrays.update(sample)
 
     def _threshold(self, times: int) -> int:
@@ -130,7 +171,11 @@ class CellCounts(CountSketchTable):
     @property
     def n_cells(self) -> int:
         """Number of different cells with rows, in all grids: exact up to `max_bins`, estimated beyond."""
-        return estimate_n_cells(self._arrays)
+        n = SAMPLE.n_used(self._arrays)
+        if n < self.max_bins:
+            return n
+        # The keys are uniform, and the sample has the least (Beyer and others 2007).
+        return math.ceil(max(1, n - 1) * 2.0**64 / (float(self._arrays["sample_keys"][-1]) + 1.0))
 
     def _is_exact(self) -> bool:
         """Tell whether the sample holds every cell that has a row, so that the table is not needed."""
@@ -189,20 +234,36 @@ class CellCounts(CountSketchTable):
 
     # -- state ------------------------------------------------------------------------------------
 
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, CellCounts):
-            return False if isinstance(other, KeyTable) else NotImplemented
-        if type(self) is not type(other) or self.config() != other.config():
-            return False
-        ours, theirs = self._on_cpu(), other._on_cpu()
+    def _warn_of_noise(self) -> bool:
+        """Warn if single densities are mostly noise, and tell whether they are."""
+        noise, held = self._table_noise() / math.sqrt(self.n_repetitions), self._arrays["sample_counts"]
+        # A row's cell has the count c with a probability in proportion to c.
+        typical = float((held.astype(np.float64) ** 2).sum()) / float(held.sum())
+        is_noise = noise > 0.5 * typical
+        if is_noise:
+            self._warn(
+                f"the table errs by {noise:.2g} rows a cell, where rows lie in cells of {typical:.2g}",
+                (2.0 * noise / typical) ** 2,
+                4,
+            )
+        return is_noise
+
+    def _warn(self, what: str, times: float, level: int) -> None:
+        """Warn of what the size of the table does not allow, while `times` its buckets would."""
+        warnings.warn(
+            f"{what}: about {self.n_cells} cells have rows; max_bins={math.ceil(1.1 * self.n_cells)} keeps "
+            f"all by name, without error, or n_buckets={math.ceil(self.n_buckets * times)} is enough for "
+            f"the table, or wider cells; got max_bins={self.max_bins}, n_buckets={self.n_buckets}",
+            stacklevel=level,
+        )
+
+    def _has_state_of(self, other: Self) -> bool:
         exact = ("counts", "total", "n_updates", *SAMPLE.names)
-        if not all(np.array_equal(ours._arrays[name], theirs._arrays[name]) for name in exact):
+        if not all(np.array_equal(self._arrays[name], other._arrays[name]) for name in exact):
             return False
         # Keys determine grids and cells, and equal tables give equal counts. If the sample holds all cells,
         # nothing asks for the heavy ones.
-        return ours._is_exact() or np.array_equal(ours._heavy_keys(), theirs._heavy_keys())
-
-    __hash__ = None  # type: ignore[assignment]
+        return self._is_exact() or np.array_equal(self._heavy_keys(), other._heavy_keys())
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         check_total(arrays)

@@ -3,40 +3,25 @@
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Iterator
-from contextlib import nullcontext
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.hashing.keys import hash_keys
-from ...lsh.inputs.arrays import check_array, check_dense
-from ...lsh.inputs.weights import check_weights
+from ...lsh.inputs.arrays import check_dense
 from ...lsh.support.backend import refuse_gpu
-from ...lsh.support.checks import check_flag, check_generator, check_int, check_real
+from ...lsh.support.checks import check_flag, check_generator, check_int
+from ...lsh.support.threads import cut_range
 from ...lsh.support.types import RowsLike
-from ..core.guard import check_interrupt
 from .cell_counts import CellCounts
 from .cell_sample import SAMPLE
-from .grid_width import choose_widths
+from .grid_width import check_width, choose_widths
 
 __all__ = ["DensitySketch"]
 
-#: Numbers of cells that are worked on at a time.
-_BLOCK = {"cpu": 1 << 19, "gpu": 1 << 26}
 #: The largest error of an integral of which no warning is given.
 _INTEGRAL_ERROR = 0.05
-
-
-class _Batch(NamedTuple):
-    """Checked rows and the weight of each."""
-
-    rows: NDArray[np.float64]
-    #: Empty if each row counts once.
-    weights: NDArray[np.int64]
-    magnitude: int
 
 
 class DensitySketch(CellCounts):
@@ -149,7 +134,7 @@ class DensitySketch(CellCounts):
         self.n_repetitions = check_int("n_repetitions", n_repetitions, 1, 1 << 16)
         self.max_bins = check_int("max_bins", max_bins, 1, 1 << 28)
         self.rotate = check_flag("rotate", rotate)
-        self.width: float | list[float] = _check_width(width, self.n_features)
+        self.width: float | list[float] = check_width(width, self.n_features)
         if self.rotate:
             if isinstance(self.width, list):
                 raise ValueError("width must be one number with rotate=True, got one for each feature")
@@ -229,39 +214,6 @@ class DensitySketch(CellCounts):
         """
         return self._take_in({"X": X, "weights": weights})
 
-    def _read(self, X: Any, weights: Any) -> _Batch:
-        rows = self._check_rows(X)
-        self._grids.check_reach(self._backend, rows)
-        return _Batch(rows, *check_weights("weights", weights, len(rows), minimum=0))
-
-    def _amounts(self, batch: _Batch) -> dict[str, int]:
-        magnitude = batch.magnitude
-        return {
-            "counts": magnitude * self.n_repetitions,
-            "total": magnitude,
-            "n_updates": len(batch.rows),
-        }
-
-    def _add(self, batch: _Batch) -> None:
-        n = len(batch.rows)
-        with self._state.restored_on_failure() if n > self._block_size else nullcontext():
-            for start, stop in self._blocks(n):
-                cells, keys = self._grids.find_cells(self._backend, batch.rows[start:stop])
-                check_interrupt()
-                self._add_cells(cells, keys, batch.weights[start:stop])
-
-    def _check_rows(self, X: Any) -> NDArray[np.float64]:
-        return check_dense(X, self.n_features).astype(np.float64, copy=False)
-
-    @property
-    def _block_size(self) -> int:
-        """The number of rows that are worked on at a time."""
-        return max(1, _BLOCK[self.device] // (self.n_repetitions * self.n_features))
-
-    def _blocks(self, n: int) -> Iterator[tuple[int, int]]:
-        block = self._block_size
-        return ((start, min(n, start + block)) for start in range(0, n, block))
-
     # -- answers ----------------------------------------------------------------------------------
 
     def _mean_counts(self, X: Any) -> NDArray[np.float64]:
@@ -272,7 +224,7 @@ class DensitySketch(CellCounts):
         out = backend.xp.zeros(len(rows))
         # The density is 0 too far from 0, where no row can be.
         near = grids.rows_within_reach(backend, rows)
-        for start, stop in self._blocks(near.size):
+        for start, stop in cut_range(0, near.size, self._block_size):
             places = near[start:stop]
             _, keys = grids.find_cells(backend, backend.xp.ascontiguousarray(rows[places]))
             out[places] = self._count(keys).reshape(-1, self.n_repetitions).mean(axis=1)
@@ -349,29 +301,6 @@ class DensitySketch(CellCounts):
         with np.errstate(divide="ignore", over="ignore"):
             size = xp.exp(xp.log(xp.abs(counts)) - (math.log(self.total) + self.log_volume))
         return xp.where(counts < 0, -size, size)
-
-    def _warn_of_noise(self) -> bool:
-        """Warn if single densities are mostly noise, and tell whether they are."""
-        noise, held = self._table_noise() / math.sqrt(self.n_repetitions), self._arrays["sample_counts"]
-        # A row's cell has the count c with a probability in proportion to c.
-        typical = float((held.astype(np.float64) ** 2).sum()) / float(held.sum())
-        is_noise = noise > 0.5 * typical
-        if is_noise:
-            self._warn(
-                f"the table errs by {noise:.2g} rows a cell, where rows lie in cells of {typical:.2g}",
-                (2.0 * noise / typical) ** 2,
-                4,
-            )
-        return is_noise
-
-    def _warn(self, what: str, times: float, level: int) -> None:
-        """Warn of what the size of the table does not allow, while `times` its buckets would."""
-        warnings.warn(
-            f"{what}: about {self.n_cells} cells have rows; max_bins={math.ceil(1.1 * self.n_cells)} keeps "
-            f"all by name, without error, or n_buckets={math.ceil(self.n_buckets * times)} is enough for "
-            f"the table, or wider cells; got max_bins={self.max_bins}, n_buckets={self.n_buckets}",
-            stacklevel=level,
-        )
 
     @property
     def table_error(self) -> float:
@@ -456,14 +385,3 @@ class DensitySketch(CellCounts):
             drawn = xp.minimum(drawn, counts.size - 1)
             inside = uniform[n:].reshape(n, self.n_features)
         return self._grids.points(self._backend, grids[drawn], cells[drawn] + inside)
-
-
-def _check_width(width: Any, n_features: int) -> float | list[float]:
-    refuse_gpu("a width", width)
-    given = check_array("width", width)
-    shape = given.shape
-    if shape == ():
-        return check_real("width", width, 0.0, math.inf)
-    if shape != (n_features,):
-        raise ValueError(f"width must be a number or of shape ({n_features},), got shape {shape}")
-    return [check_real(f"width[{j}]", w, 0.0, math.inf) for j, w in enumerate(given)]

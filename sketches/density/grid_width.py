@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["choose_widths", "cross_validation"]
+from ...lsh.inputs.arrays import check_array
+from ...lsh.support.backend import refuse_gpu
+from ...lsh.support.checks import check_real
+
+__all__ = ["check_width", "choose_widths", "cross_validation"]
 
 _MOST_ROWS = 1000
 #: The fractions of the width that is best for normal data which are tried.
@@ -62,3 +67,15 @@ def cross_validation(X: NDArray[np.float64], widths: NDArray[np.float64]) -> NDA
             others += triangle.sum() - len(rows)  # without the row itself
         scores[place] = (squares / n**2 - 2.0 * others / (n * (n - 1))) / width**d
     return scores
+
+
+def check_width(width: Any, n_features: int) -> float | list[float]:
+    """Return the width of cells, one number or one for each feature."""
+    refuse_gpu("a width", width)
+    given = check_array("width", width)
+    shape = given.shape
+    if shape == ():
+        return check_real("width", width, 0.0, math.inf)
+    if shape != (n_features,):
+        raise ValueError(f"width must be a number or of shape ({n_features},), got shape {shape}")
+    return [check_real(f"width[{j}]", w, 0.0, math.inf) for j, w in enumerate(given)]

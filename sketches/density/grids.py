@@ -94,8 +94,7 @@ class Grids:
     def rows_within_reach(self, backend: Backend, rows: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the places of the rows that do not lie too far from 0."""
         widths = backend.xp.abs(rows) / backend.constant(self.widths)
-        places: NDArray[np.int64] = backend.xp.flatnonzero((widths <= self.farthest).all(axis=1))
-        return places
+        return backend.xp.flatnonzero((widths <= self.farthest).all(axis=1))
 
     def find_cells(
         self, backend: Backend, rows: NDArray[np.float64]

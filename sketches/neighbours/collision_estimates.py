@@ -74,8 +74,7 @@ class CollisionEstimates:
         if device_of(kernel) == "gpu":
             backend = backend_of(kernel)
             counts = backend.xp.minimum(as_array(counts), self.family.n_hashes).astype(np.int64)
-            distances: NDArray[np.float64] = backend.constant(self._distances)[counts]
-            return distances
+            return backend.constant(self._distances)[counts]
         # Fewer collisions than by chance alone mean a kernel of 0.
         return self.family.distance(np.clip(kernel, 0.0, 1.0))
 

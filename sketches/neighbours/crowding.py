@@ -16,8 +16,8 @@ from ...lsh.families.pstable import PStable
 from ...lsh.families.srp import SignedRandomProjection
 from ...lsh.family import HashFamily
 from ...lsh.inputs.arrays import check_dense
-from ...lsh.inputs.sets import check_sets
-from ...lsh.inputs.sparse_structure import check_sparse
+from ...lsh.inputs.sets import read_sets
+from ...lsh.inputs.sparse_structure import csr_parts
 from ...lsh.kernels.probing_odds import probed_odds
 from ...lsh.metric import METRICS, Metric
 from ...lsh.support.random import uniform
@@ -32,7 +32,6 @@ __all__ = [
     "near_powers",
     "shared",
     "some_rows",
-    "typical_distance",
 ]
 
 MOST_POWER = 32
@@ -81,15 +80,6 @@ def _angle(n_features: Any, n_hashes: int, power: int, width: Any, n_buckets: in
     return SignedRandomProjection(n_features, n_hashes, power=power, n_buckets=n_buckets, **more)
 
 
-def _steps(p: int) -> Callable[..., HashFamily]:
-    def make(
-        n_features: Any, n_hashes: int, power: int, width: float, n_buckets: int, **more: Any
-    ) -> PStable:
-        return PStable(n_features, n_hashes, p=p, width=width, power=power, n_buckets=n_buckets, **more)
-
-    return make
-
-
 def _sets(n_features: Any, n_hashes: int, power: int, width: Any, n_buckets: int, **more: Any) -> HashFamily:
     size = {"expected_set_size": n_features, **more}
     return MinHash(n_hashes, power=power, n_buckets=n_buckets, **size)
@@ -106,21 +96,6 @@ def _given_margin(width: float, far: NDArray[np.float64]) -> Any:
         return scipy.special.ndtr(scipy.special.ndtri(0.5 + _states(_STATES) / 2) / np.tan(far))
 
 
-def _given_place(p: int) -> Callable[[float, NDArray[np.float64]], Any]:
-    def given(width: float, far: NDArray[np.float64]) -> Any:
-        # A row's position within its step is uniform, and the other row is a normal distance away. Its scale
-        # is `far` for p = 2. For p = 1 it is far / |z|, and the normal z belongs to the random vector,
-        # because its few largest entries decide.
-        side = math.isqrt(_STATES)
-        z = np.repeat(scipy.special.ndtri(0.5 + _states(side) / 2), side, axis=0) if p == 1 else 1.0
-        place = np.tile(_states(side), (side, 1)) if p == 1 else _states(_STATES)
-        with np.errstate(divide="ignore"):
-            steps = z * width / far
-        return scipy.special.ndtr((1 - place) * steps) - scipy.special.ndtr(-place * steps)
-
-    return given
-
-
 def _given_least(width: float, far: NDArray[np.float64]) -> Any:
     # The least of n hashed tokens is an exponential x / n. Another set of n tokens collides if it has that
     # token (the share s is common) and no smaller hash among its other (1 - s) n tokens.
@@ -134,33 +109,47 @@ def _probed_signs(width: float, near: float, states: NDArray[np.float64]) -> tup
     return 1 - flip, (z * z)[..., None], (flip / (1 - flip))[..., None]
 
 
-def _probed_steps(p: int) -> Callable[[float, float, NDArray[np.float64]], tuple[Any, Any, Any]]:
-    def below(x: NDArray[np.float64]) -> Any:
-        return scipy.special.ndtr(x) if p == 2 else 0.5 + np.arctan(x) / math.pi
+class _Steps(NamedTuple):
+    """The model of steps of p-stable products: normal ones for p = 2, and Cauchy ones for p = 1."""
 
-    def probed(width: float, near: float, states: NDArray[np.float64]) -> tuple[Any, Any, Any]:
-        borders = [below((edge - states) * width / near) for edge in (-1, 0, 1, 2)]
+    p: int
+
+    def make(
+        self, n_features: Any, n_hashes: int, power: int, width: float, n_buckets: int, **more: Any
+    ) -> PStable:
+        return PStable(n_features, n_hashes, p=self.p, width=width, power=power, n_buckets=n_buckets, **more)
+
+    def given(self, width: float, far: NDArray[np.float64]) -> Any:
+        # A row's position within its step is uniform, and the other row is a normal distance away. Its scale
+        # is `far` for p = 2. For p = 1 it is far / |z|, and the normal z belongs to the random vector,
+        # because its few largest entries decide.
+        side = math.isqrt(_STATES)
+        z = np.repeat(scipy.special.ndtri(0.5 + _states(side) / 2), side, axis=0) if self.p == 1 else 1.0
+        place = np.tile(_states(side), (side, 1)) if self.p == 1 else _states(_STATES)
+        with np.errstate(divide="ignore"):
+            steps = z * width / far
+        return scipy.special.ndtr((1 - place) * steps) - scipy.special.ndtr(-place * steps)
+
+    def _below(self, x: NDArray[np.float64]) -> Any:
+        return scipy.special.ndtr(x) if self.p == 2 else 0.5 + np.arctan(x) / math.pi
+
+    def probed(self, width: float, near: float, states: NDArray[np.float64]) -> tuple[Any, Any, Any]:
+        borders = [self._below((edge - states) * width / near) for edge in (-1, 0, 1, 2)]
         down, stay, up = (right - left for left, right in pairwise(borders))
         odds = np.stack([down, up], axis=2) / np.maximum(stay, 1e-300)[..., None]
         return stay, np.stack([states**2, (1 - states) ** 2], axis=2), odds
 
-    return probed
+    def typical(self, steps: Any) -> float:
+        powers = steps if self.p == 1 else steps * steps
+        median = float(np.median(np.asarray(powers.sum(axis=1))))
+        return median if self.p == 1 else math.sqrt(median)
 
-
-_WIDTHS = tuple(2.0 ** (j / 2) for j in range(-2, 11))
-
-
-def _median_euclidean(steps: Any) -> float:
-    return math.sqrt(float(np.median(np.asarray((steps * steps).sum(axis=1)))))
-
-
-def _median_cityblock(steps: Any) -> float:
-    return float(np.median(np.asarray(steps.sum(axis=1))))
-
-
-def _steps_model(name: str, p: int, typical: Callable[[Any], float]) -> TableModel:
-    cost, given, probed = (0.5, 0.015), _given_place(p), _probed_steps(p)
-    return TableModel(METRICS[name], _steps(p), _WIDTHS, cost, given, probed, typical=typical)
+    def model(self, name: str) -> TableModel:
+        widths = tuple(2.0 ** (j / 2) for j in range(-2, 11))
+        cost = (0.5, 0.015)
+        return TableModel(
+            METRICS[name], self.make, widths, cost, self.given, self.probed, typical=self.typical
+        )
 
 
 #: The models by the names of their metrics.
@@ -168,8 +157,8 @@ MODELS = {
     "angle": TableModel(
         METRICS["angle"], _angle, (0.0,), (0.5, 0.01), _given_margin, _probed_signs, code_is_bits=True
     ),
-    "euclidean": _steps_model("euclidean", 2, _median_euclidean),
-    "cityblock": _steps_model("cityblock", 1, _median_cityblock),
+    "euclidean": _Steps(2).model("euclidean"),
+    "cityblock": _Steps(1).model("cityblock"),
     "jaccard": TableModel(METRICS["jaccard"], _sets, (0.0,), (0.5, 0.05), _given_least),
 }
 
@@ -240,11 +229,6 @@ def crowd_of(model: TableModel, widths: NDArray[np.float64], sample: Any) -> Cro
     return Crowd(mass, spread)
 
 
-def typical_distance(model: TableModel, rows: Any) -> float:
-    """Return the median distance of sampled rows that follow each other, for p-stable families; else 1."""
-    return 1.0 if model.typical is None else model.typical(np.abs(rows[1:] - rows[:-1]))
-
-
 def shared(codes: NDArray[np.uint32], n_tables: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the mean share of rows in a row's bucket and its log-variance, for 1, 2, ... concatenated codes.
 
@@ -279,13 +263,13 @@ def shared(codes: NDArray[np.uint32], n_tables: int) -> tuple[NDArray[np.float64
 def some_rows(model: TableModel, sample: Any) -> tuple[Any, int | None]:
     """Return rows evenly spaced over the sample, and the width of the sample's rows, None for sets."""
     if model.metric.compares == "sets":
-        tokens, offsets = check_sets(sample, "sample")
+        tokens, offsets = read_sets(sample, "sample").words()
         return [tokens[offsets[i] : offsets[i + 1]] for i in _spread(offsets.size - 1, _SAMPLE_ROWS)], None
     if not hasattr(sample, "tocsr"):
         dense = check_dense(sample, name="sample")
         return dense[_spread(len(dense), _SAMPLE_ROWS)], dense.shape[1]
     n, width = sample.shape
-    rows = check_sparse(sample, "sample")[_spread(n, _SAMPLE_ROWS if width <= _WIDE else _WIDE_ROWS)]
+    rows = csr_parts(sample, "sample").matrix[_spread(n, _SAMPLE_ROWS if width <= _WIDE else _WIDE_ROWS)]
     if width > _WIDE:
         # Columns that no row uses would need random vectors and have no effect.
         rows = rows[:, np.unique(np.append(rows.indices, 0))]

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ...lsh.family import HashFamily, check_same_family
 from ...lsh.inputs.arrays import check_array
 from ...lsh.support.checks import check_flag, check_int
+from ...lsh.support.threads import cut_range
 from ...lsh.support.types import RowsLike
 from ...lsh.support.wording import counted
 from ..kernels import index
@@ -356,8 +357,7 @@ class LSHIndex(CollisionEstimates, IndexTables):
         kernels, xp, (slots, seen) = self._backend.kernels(index), self._backend.xp, self.buckets()
         held, counters = self._most_found(codes), self._counters(codes, stop - start)
         block = _BLOCK if self.device == "cpu" else max(1, _CANDIDATES // held)
-        for a in range(start, stop, block):
-            b = min(a + block, stop)
+        for a, b in cut_range(start, stop, block):
             room = xp.full(b - a, held if most is None else min(most, held), np.int64)
             if most is None:
                 kernels.bound_found(seen, codes, self.capacity, a, b, room)

@@ -108,8 +108,7 @@ def _rank_vectors(family: HashFamily, Q: Any, rows: Any) -> _Ranking:
     kernel = backend.kernels(rank_kernels).rank_vectors
 
     def rank(candidates: Any, offsets: Any, sizes: Any, *rest: Any) -> int:
-        found: int = kernel(exact, fast, slack, lengths, array, candidates, offsets, sizes, number, *rest)
-        return found
+        return kernel(exact, fast, slack, lengths, array, candidates, offsets, sizes, number, *rest)
 
     return len(array), rank
 
@@ -132,8 +131,7 @@ def _rank_bits(family: Any, Q: Any, rows: Any) -> _Ranking:
     kernel = backend_of(array).kernels(rank_kernels).rank_bits
 
     def rank(candidates: Any, offsets: Any, sizes: Any, *rest: Any) -> int:
-        found: int = kernel(queries, array, candidates, offsets, sizes, last_mask, *rest)
-        return found
+        return kernel(queries, array, candidates, offsets, sizes, last_mask, *rest)
 
     return len(array), rank
 

@@ -23,7 +23,6 @@ from .crowding import (
     crowd_of,
     near_powers,
     some_rows,
-    typical_distance,
 )
 from .index import LSHIndex
 
@@ -274,7 +273,7 @@ def suggest(
         if typical <= near:
             raise ValueError(f"near must be less than far, typically {typical:g}, got {near:g}")
     else:
-        typical = typical_distance(model, sample)
+        typical = 1.0 if model.typical is None else model.typical(np.abs(sample[1:] - sample[:-1]))
     # Steps much narrower than all distances separate all rows, so widths have a least value for any `near`.
     widths = np.array(model.widths) * (max(near, _NARROW * typical) or 1.0)
     k_near = near_powers(model, widths, near, n_probes)

@@ -39,7 +39,6 @@ class IndexBatch(NamedTuple):
 class IndexTables(MergeableSketch):
     """The tables of an `LSHIndex`; methods without an underscore are for other parts of the package too."""
 
-    _internal = True
     # An index whose rows were given ids equals one that has chosen the same ids itself.
     _not_compared = frozenset({"default_ids", "smallest_given_id"})
 
@@ -81,8 +80,7 @@ class IndexTables(MergeableSketch):
         return self._no_codes() if Q is None else self.family.hash_query(Q)
 
     def _no_codes(self) -> NDArray[np.uint32]:
-        codes: NDArray[np.uint32] = self._backend.xp.empty((0, self.family.n_hashes), np.uint32)
-        return codes
+        return self._backend.xp.empty((0, self.family.n_hashes), np.uint32)
 
     # -- ids --------------------------------------------------------------------------------------
 
@@ -109,8 +107,7 @@ class IndexTables(MergeableSketch):
         """Return n ids from `first` on; raise ValueError if they do not fit into slots."""
         if n and first + n - 1 > self.largest_allowed_id:
             raise ValueError(f"ids must be at most {self.largest_allowed_id}, got {first + n - 1}")
-        numbers: NDArray[Any] = self._backend.xp.arange(first, first + n, dtype=self._id_dtype)
-        return numbers
+        return self._backend.xp.arange(first, first + n, dtype=self._id_dtype)
 
     def check_ids(self, ids: ArrayLike, n: int) -> NDArray[Any]:
         """Return the ids given for n rows in the dtype of slots; raise TypeError or ValueError if invalid."""

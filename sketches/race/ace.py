@@ -257,8 +257,7 @@ class AceDetector(MergeableSketch):
         self._claim_device("X", X)
         with renamed("Q", "X"):
             sums = kernel_sums(self.family, self._arrays["counts"], self.n_updates, X, None, False)
-        scores: NDArray[np.float64] = sums / self.n_updates
-        return scores
+        return sums / self.n_updates
 
     def _check_seen(self) -> None:
         if self.n_updates == 0:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ...lsh.family import HashFamily
 from ...lsh.inputs.rows import Rows
 from ...lsh.support.backend import Backend, backend_of
-from ...lsh.support.threads import get_num_threads, map_blocks
+from ...lsh.support.threads import cut_range, get_num_threads, map_blocks
 from ..core.guard import check_interrupt
 from ..core.hashed_rows import hash_block, row_blocks
 from ..kernels import code_counters
@@ -70,8 +70,7 @@ def count_apart(
 
     def count(start: int, stop: int) -> NDArray[np.int64]:
         own = np.zeros(shape, np.int64)
-        for left in range(start, stop, block):
-            right = min(left + block, stop)
+        for left, right in cut_range(start, stop, block):
             codes = hash_block(family, family.hash, rows, left, right)
             kernel(codes, weights[left:right], 0, shape[0], own)
         return own

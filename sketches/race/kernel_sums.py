@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from ...lsh.family import HashFamily
 from ...lsh.support.backend import backend_of
 from ...lsh.support.checks import check_int
-from ...lsh.support.threads import map_blocks
+from ...lsh.support.threads import cut_range, map_blocks
 from ...lsh.support.types import RowsLike
+from ..core.base import MergeableSketch
 from ..core.hashed_rows import hash_block, row_blocks
 from ..kernels import code_counters
 from .code_counters import CODES_BLOCK, GROUP_CODES
@@ -33,7 +34,7 @@ __all__ = [
 _UNSEEN = -math.log(0.05) / 1.96
 
 
-class KernelQueries:
+class KernelQueries(MergeableSketch):
     """The queries of a sketch whose counters estimate kernel sums."""
 
     family: HashFamily
@@ -43,13 +44,14 @@ class KernelQueries:
     def total(self) -> Any:
         """The sum of the weights of all rows; one number, or one for each output."""
 
-    @abstractmethod
     def _kernel_counters(self) -> NDArray[Any]:
         """Return the counters, shape (R, W) or (R, W, outputs)."""
+        return self._arrays["counts"]
 
-    @abstractmethod
     def _query_rows(self, Q: Any) -> Any:
         """Return queries in the form that the family hashes, checked to lie where the counters do."""
+        self._claim_device("Q", Q)
+        return Q
 
     @overload
     def query(
@@ -164,8 +166,7 @@ def kernel_sums(
     block = max(1, GROUP_CODES // repetitions)
 
     def ask(start: int, stop: int) -> None:
-        for left in range(start, stop, block):
-            right = min(left + block, stop)
+        for left, right in cut_range(start, stop, block):
             codes = hash_block(family, family.hash_query, rows, left, right)
             fill_means(counts, codes, groups, sums[left:right], std[left:right])
 
@@ -191,8 +192,7 @@ def kernel_sums(
 def without_chance(family: HashFamily, means: NDArray[np.float64], total: Any) -> NDArray[np.float64]:
     """Return kernel sums: mean counters of rows of that total weight, without the chance collisions."""
     chance = family.chance_collision
-    sums: NDArray[np.float64] = (means - total * chance) / (1.0 - chance)
-    return sums
+    return (means - total * chance) / (1.0 - chance)
 
 
 def counter_range(counts: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

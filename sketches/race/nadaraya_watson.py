@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, Literal, NamedTuple, Self, overload
 
 import numpy as np
@@ -12,10 +11,10 @@ import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.family import HashFamily
-from ...lsh.inputs.arrays import check_array
+from ...lsh.inputs.arrays import check_array, check_numbers
 from ...lsh.inputs.rows import Rows
 from ...lsh.inputs.weights import check_real_weights
-from ...lsh.support.backend import backend_of, sum_rows
+from ...lsh.support.backend import sum_rows
 from ...lsh.support.checks import check_choice, check_flag, check_int, check_real
 from ...lsh.support.types import RowsLike
 from ..core.base import MergeableSketch
@@ -23,16 +22,13 @@ from ..core.hashed_rows import check_family, hash_block, row_blocks
 from ..core.state import Arrays, StateSpec
 from ..kernels import code_counters
 from .code_counters import CODES_BLOCK, add_rows
+from .decay import NEVER, merge_decaying, scale_by_age
 from .kernel_sums import counter_range, standard_errors
 
 __all__ = ["NadarayaWatsonSketch"]
 
 #: Number of counters that are read together.
 _COUNTERS_BLOCK = 1 << 20
-#: Number of terms of the series of exp. The next term is below 2**-60 for numbers up to log(2).
-_TERMS = 17
-#: The period of a decaying sketch without rows.
-_NEVER = -(1 << 62)
 
 
 class _Batch(NamedTuple):
@@ -146,7 +142,7 @@ class NadarayaWatsonSketch(MergeableSketch):
             "n_omitted": StateSpec((1,), "int64", "sum"),
         }
         if self.half_life is not None:
-            layout["period"] = StateSpec((1,), "int64", reduction, fill=_NEVER)
+            layout["period"] = StateSpec((1,), "int64", reduction, fill=NEVER)
         return layout
 
     @property
@@ -196,7 +192,7 @@ class NadarayaWatsonSketch(MergeableSketch):
         if wild.size:
             raise ValueError(f"y times weights must be at most 2**512 in magnitude, got {wild[0]}")
         columns[missing] = 0.0
-        period = self._scale_by_age(columns, self._check_time(time, n))
+        period = scale_by_age(columns, self._check_time(time, n))
         batch = _Batch(rows, columns, sum_rows(columns), int(missing.sum()))
         if batch.is_missing:
             # Rows are hashed although there is nothing to add, so that invalid rows are refused.
@@ -216,18 +212,16 @@ class NadarayaWatsonSketch(MergeableSketch):
         arrays = self._arrays
         if batch.decaying is not None:
             with self._state.restored_on_failure():
-                self._reduce_custom("decaying sum", arrays, batch.decaying)
+                merge_decaying(arrays, batch.decaying)
         elif not batch.is_missing:
             add_rows(self.family, batch.rows, batch.columns, arrays["sums"])
             arrays["totals"] += batch.totals
         arrays["n_omitted"] += batch.n_missing
 
     def _check_targets(self, y: Any, n: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        array, xp = check_array("y", y), self._backend.xp
-        if array.size and array.dtype.kind not in "fiub":
-            raise TypeError(f"y must hold real numbers, got dtype {array.dtype}")
+        array, xp = check_numbers("y", y), self._backend.xp
         missing = xp.zeros(n, np.bool_)
-        if array.dtype.kind == "f" and array.ndim and len(array) == n:
+        if array.ndim and len(array) == n:
             holes = xp.isnan(array)
             if self.nan_policy == "omit":
                 missing = holes.reshape(n, -1).any(axis=1) if n else missing
@@ -255,31 +249,10 @@ class NadarayaWatsonSketch(MergeableSketch):
             raise ValueError("time must be finite and within 2**52 half-lives of 0")
         return periods
 
-    @staticmethod
-    def _scale_by_age(columns: NDArray[np.float64], periods: NDArray[np.float64] | None) -> int | None:
-        """Multiply weights by their decay up to the newest period of the batch, and return that period."""
-        if periods is None:
-            return None
-        xp = backend_of(periods).xp
-        whole = xp.floor(periods)
-        newest = int(whole.max()) if whole.size else _NEVER
-        ages = xp.maximum(whole - newest, -5000.0).astype(np.int32)
-        columns *= xp.ldexp(_exp2(periods - whole), ages)[:, None]
-        return newest
-
     def _reduce_custom(
         self, reduction: str, ours: dict[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]
     ) -> None:
-        mine, other = int(ours["period"][0]), int(theirs["period"][0])
-        newest = max(mine, other)
-        for name in ("sums", "totals"):
-            if mine < newest and mine != _NEVER:
-                np.ldexp(ours[name], max(mine - newest, -5000), out=ours[name])
-            if other != _NEVER:
-                ours[name] += (
-                    np.ldexp(theirs[name], max(other - newest, -5000)) if other < newest else theirs[name]
-                )
-        ours["period"][0] = newest
+        merge_decaying(ours, theirs)
 
     # -- predictions ------------------------------------------------------------------------------
 
@@ -368,8 +341,11 @@ class NadarayaWatsonSketch(MergeableSketch):
         for start, stop in row_blocks(n, self.family.n_hashes, self.device):
             codes = hash_block(self.family, self.family.hash_query, queries, start, stop)
             gather, rows = backend.kernels(code_counters).gather_ratio, slice(start, stop)
-            out = (mass[rows], mass_std[rows], ratio[rows], ratio_std[rows])
-            ask = partial(_ask, gather, (sums, codes, totals, chance), out)
+            out = mass[rows], mass_std[rows], ratio[rows], ratio_std[rows]
+
+            def ask(a: int, b: int, codes: Any = codes, gather: Any = gather, out: Any = out) -> None:
+                gather(sums, codes, totals, chance, a, b, *out)
+
             backend.map_blocks(ask, len(codes), block)
         least, most = counter_range(sums[:, :, :1])
         counted = mass * (1.0 - chance) + chance * totals[0]
@@ -401,24 +377,5 @@ class NadarayaWatsonSketch(MergeableSketch):
     # -- state ------------------------------------------------------------------------------------
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        if self.half_life is not None and not _NEVER <= int(arrays["period"][0]) <= 1 << 53:
+        if self.half_life is not None and not NEVER <= int(arrays["period"][0]) <= 1 << 53:
             raise ValueError(f"period must lie within 2**53, got {arrays['period'][0]}")
-
-
-def _exp2(fraction: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return ``2**fraction`` for fractions in [0, 1), to two units in the last place.
-
-    The result is the same on every device, so that a sketch is equal wherever it was built: additions and
-    multiplications are rounded alike everywhere, while functions of NumPy differ between processors and from
-    those of CUDA.
-    """
-    x = fraction * math.log(2.0)
-    power = x * (1.0 / math.factorial(_TERMS))
-    for n in range(_TERMS - 1, 0, -1):
-        power += 1.0 / math.factorial(n)
-        power *= x
-    return power + 1.0
-
-
-def _ask(gather: Any, given: tuple[Any, ...], out: tuple[Any, ...], start: int, stop: int) -> None:
-    gather(*given, start, stop, *out)

@@ -14,7 +14,6 @@ from ...lsh.family import HashFamily
 from ...lsh.inputs.arrays import check_array, check_dense
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_int
-from ...lsh.support.lazy import lazy
 from ...lsh.support.types import RowsLike
 from ..core.hashed_rows import check_symmetric_family, hash_block, row_blocks
 from .bounds import count_beyond
@@ -73,10 +72,6 @@ class PrivateClassifier(PrivateTask):
     ) -> None:
         self.classes = _check_classes(classes)
         super().__init__(check_symmetric_family(family), n_outputs=len(self.classes), low=low, high=high)
-
-    @lazy
-    def _classes_array(self) -> NDArray[Any]:
-        return np.array(self.classes)
 
     def _logs(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the logarithms of the shares of buckets, shape (R, W, classes), and of classes."""
@@ -146,7 +141,7 @@ class PrivateClassifier(PrivateTask):
         TypeError, ValueError
             If `X` is no matrix of finite numbers of that width.
         """
-        return np.asarray(self._classes_array[self.decision_function(X).argmax(axis=1)])
+        return np.array(self.classes)[self.decision_function(X).argmax(axis=1)]
 
 
 def private_classifier(

@@ -29,7 +29,7 @@ __all__ = ["PrivateRace"]
 UNKNOWN_WEIGHT = np.iinfo(np.int64).max
 
 
-class PrivateRace(KernelQueries, MergeableSketch):
+class PrivateRace(KernelQueries):
     """Estimate kernel densities from noisy counters (differential privacy), as `Race.release` makes them.
 
     Parameters
@@ -209,9 +209,6 @@ class PrivateRace(KernelQueries, MergeableSketch):
         """Estimated sum of the weights, with noise of standard deviation ``noise_std sqrt(W / R)``."""
         total = self._arrays["counts"].sum(axis=1, dtype=np.float64).mean(axis=0)
         return float(total) if self.n_outputs is None else total
-
-    def _kernel_counters(self) -> NDArray[np.int64]:
-        return self.counts
 
     def _query_rows(self, Q: Any) -> Any:
         refuse_gpu(type(self).__name__, Q)

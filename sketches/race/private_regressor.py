@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.families.pstable import PStable
 from ...lsh.family import HashFamily
-from ...lsh.inputs.arrays import check_array, check_dense, check_finite
+from ...lsh.inputs.arrays import check_dense, check_finite, check_numbers
 from ...lsh.support.backend import CPU, refuse_gpu
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.types import RowsLike
@@ -180,11 +180,8 @@ def private_regressor(
 
 
 def _check_targets(y: Any, n: int) -> NDArray[np.float64]:
-    targets = check_array("y", y)
-    if targets.dtype.kind not in "fiub":
-        raise TypeError(f"y must hold real numbers, got dtype {targets.dtype}")
+    targets = check_numbers("y", y)
     if targets.shape != (n,):
         raise ValueError(f"y must have shape ({n},), one target a row, got {targets.shape}")
-    targets = np.ascontiguousarray(targets, dtype=np.float64)
     check_finite("y", targets, CPU)
     return targets

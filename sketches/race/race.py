@@ -16,14 +16,13 @@ from ...lsh.support.backend import backend_of, sum_rows
 from ...lsh.support.checks import check_choice, check_int, check_real
 from ...lsh.support.configured import arguments_of
 from ...lsh.support.types import RowsLike
-from ..core.base import MergeableSketch
 from ..core.hashed_rows import check_family
 from ..core.state import StateSpec
 from .code_counters import add_rows, count_apart
 from .kernel_sums import KernelQueries
 from .private_race import UNKNOWN_WEIGHT, PrivateRace
 
-__all__ = ["UNKNOWN_WEIGHT", "Race", "largest_weight"]
+__all__ = ["UNKNOWN_WEIGHT", "Race", "largest_weight", "weights_for"]
 
 
 class _Batch(NamedTuple):
@@ -40,7 +39,7 @@ class _Batch(NamedTuple):
     apart: NDArray[np.int64] | None = None
 
 
-class Race(KernelQueries, MergeableSketch):
+class Race(KernelQueries):
     """Estimate kernel sums and kernel densities (KDE) over all rows seen, without keeping the rows.
 
     Parameters
@@ -269,7 +268,9 @@ class Race(KernelQueries, MergeableSketch):
     def _read(self, X: Any, weights: Any) -> _Batch:
         rows = self.family.read_rows(X)
         n = rows.n
-        checked, magnitude = self._check_weights(weights, n)
+        if weights is None and self.n_outputs is not None:
+            raise ValueError(f"weights must have shape ({n}, {self.n_outputs}), got None")
+        checked, magnitude = weights_for(self.dtype, weights, n, self.n_outputs)
         total = sum_rows(checked) if checked.size else n
         if self.dtype == "float":
             return _Batch(rows, checked, magnitude, total)
@@ -291,22 +292,7 @@ class Race(KernelQueries, MergeableSketch):
         if "largest_weight" in arrays:
             np.maximum(arrays["largest_weight"], batch.heaviest, out=arrays["largest_weight"])
 
-    def _check_weights(self, weights: Any, n: int) -> tuple[NDArray[Any], int]:
-        """Return weights for the kernels, empty for 1 each, and the sum of magnitudes of integer weights."""
-        if weights is None and self.n_outputs is not None:
-            raise ValueError(f"weights must have shape ({n}, {self.n_outputs}), got None")
-        if self.dtype == "float":
-            return check_real_weights("weights", weights, n, self.n_outputs), 0
-        return check_weights("weights", weights, n, n_outputs=self.n_outputs)
-
     # -- queries ----------------------------------------------------------------------------------
-
-    def _kernel_counters(self) -> NDArray[Any]:
-        return self._arrays["counts"]
-
-    def _query_rows(self, Q: Any) -> Any:
-        self._claim_device("Q", Q)
-        return Q
 
     def release(self, epsilon: float, *, record_weight: int = 1, check_weights: bool = True) -> PrivateRace:
         """Return a differentially private copy, which contains noisy counters and no exact ones.
@@ -350,6 +336,13 @@ class Race(KernelQueries, MergeableSketch):
         if self.device == "gpu":
             raise NotImplementedError('noise is drawn on the CPU: move the sketch with .to("cpu")')
         return PrivateRace.from_race(self, epsilon, record_weight, check_weights=check_weights)
+
+
+def weights_for(dtype: str, weights: Any, n: int, n_outputs: int | None = None) -> tuple[NDArray[Any], int]:
+    """Return weights for counters of `dtype`, empty for 1 each, and the sum of magnitudes of integers."""
+    if dtype == "float":
+        return check_real_weights("weights", weights, n, n_outputs), 0
+    return check_weights("weights", weights, n, n_outputs=n_outputs)
 
 
 def largest_weight(weights: NDArray[Any], n: int) -> int:

@@ -10,18 +10,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.family import HashFamily
 from ...lsh.inputs.arrays import check_array, refuse_flags
-from ...lsh.inputs.weights import check_real_weights, check_weights
 from ...lsh.support.backend import device_of, sum_rows
 from ...lsh.support.checks import check_choice, check_int
 from ...lsh.support.types import RowsLike
-from ..core.base import MergeableSketch
 from ..core.guard import changing
 from ..core.hashed_rows import check_family, hash_block, row_blocks
 from ..core.state import StateSpec
 from .code_counters import scatter
 from .kernel_sums import KernelQueries
 from .private_race import UNKNOWN_WEIGHT
-from .race import Race, largest_weight
+from .race import Race, largest_weight, weights_for
 
 __all__ = ["RaceWindow"]
 
@@ -47,7 +45,7 @@ class _Batch(NamedTuple):
     parts: dict[int, _Part]
 
 
-class RaceWindow(KernelQueries, MergeableSketch):
+class RaceWindow(KernelQueries):
     """Estimate kernel densities over a sliding window: the last panes of a stream, such as hours or days.
 
     Parameters
@@ -210,11 +208,7 @@ class RaceWindow(KernelQueries, MergeableSketch):
     def _read(self, X: Any, weights: Any, pane: Any) -> _Batch:
         rows = self.family.read_rows(X)
         n = rows.n
-        checked: NDArray[Any]
-        if self.dtype == "float":
-            checked, magnitude = check_real_weights("weights", weights, n), 0
-        else:
-            checked, magnitude = check_weights("weights", weights, n)
+        checked, magnitude = weights_for(self.dtype, weights, n)
         xp = self._backend.xp
         if not checked.size:
             checked = xp.ones(n, checked.dtype)
@@ -306,8 +300,7 @@ class RaceWindow(KernelQueries, MergeableSketch):
             del self._state.bounds["counts"]  # It may be that of counters which have left.
             if not self._fits():
                 raise OverflowError(_TOO_MANY)
-        total: NDArray[Any] = counts.sum(axis=0, dtype=np.float64 if self.dtype == "float" else np.int64)
-        return total
+        return counts.sum(axis=0, dtype=np.float64 if self.dtype == "float" else np.int64)
 
     def _fits(self) -> bool:
         """Tell whether no sum of integer counters over the panes can wrap."""
@@ -337,10 +330,6 @@ class RaceWindow(KernelQueries, MergeableSketch):
 
     def _kernel_counters(self) -> NDArray[Any]:
         return self._sum
-
-    def _query_rows(self, Q: Any) -> Any:
-        self._claim_device("Q", Q)
-        return Q
 
     # -- state ------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.family import HashFamily
-from ...lsh.inputs.arrays import check_array
+from ...lsh.inputs.arrays import check_numbers
 from ...lsh.inputs.raw_rows import read_raw_rows
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_choice, check_int, check_real, renamed
@@ -140,10 +140,7 @@ class RepresenterSketch(Race):
         refuse_gpu("fitting a RepresenterSketch", X, model_outputs)
         rows = read_raw_rows(X, "X")
         X, n = rows.cut(0, rows.n), rows.n
-        outputs = check_array("model_outputs", model_outputs)
-        if outputs.dtype.kind not in "fiub":
-            raise TypeError(f"model_outputs must hold real numbers, got dtype {outputs.dtype}")
-        outputs = outputs.astype(np.float64)
+        outputs = check_numbers("model_outputs", model_outputs)
         if outputs.ndim == 1:
             outputs = outputs[:, None]
         if outputs.ndim != 2 or len(outputs) != n or n == 0:
@@ -213,8 +210,7 @@ class RepresenterSketch(Race):
         TypeError, ValueError
             If the family refuses the rows.
         """
-        best: NDArray[np.int64] = self.decision_function(X).argmax(axis=1)
-        return best
+        return self.decision_function(X).argmax(axis=1)
 
     @property
     def operations_per_query(self) -> int:

@@ -18,7 +18,7 @@ from ...lsh.support.backend import Backend, backend_of
 from ...lsh.support.checks import check_choice, check_int, check_real
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import normal
-from ...lsh.support.threads import get_num_threads, map_blocks
+from ...lsh.support.threads import cut_range, get_num_threads, map_blocks
 from ...lsh.support.types import RowsLike
 from ..core.base import MergeableSketch
 from ..core.guard import check_interrupt
@@ -229,8 +229,7 @@ class StormSketch(MergeableSketch):
         rows, parts, backend = batch.rows, batch.parts, self._backend
         block = max(64, _BLOCK_CODES[self.device] // self.n_frames // 64 * 64)
         with self._state.restored_on_failure() if rows.n > block else nullcontext():
-            for start in range(0, rows.n, block):
-                stop = min(start + block, rows.n)
+            for start, stop in cut_range(0, rows.n, block):
                 if parts is None or bool((parts[start:stop] == 1).all()):
                     signs = self._signs(backend, rows, start, stop)
                     check_interrupt()

@@ -2,47 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
-from ...lsh.hashing.keys import HASH_COLLISION, hash_keys, read_keys
-from ...lsh.support.backend import to_host
+from ...lsh.hashing.keys import HASH_COLLISION, hash_keys
 from ...lsh.support.checks import NO_INTEGERS, check_int, check_real, renamed
-from ...lsh.support.threads import get_num_threads, run_tasks
 from ...lsh.support.types import KeyLike, KeysLike
-from ..core.base import MergeableSketch
-from ..core.state import StateSpec
 from ..kernels import bloom
-from ..kernels.bloom import BLOCK_BITS, BLOCK_WORDS
+from ..kernels.bloom import BLOCK_BITS
+from .bloom_blocks import BloomBlocks, unset_bits
 from .bloom_theory import (
     MAX_BLOCKS,
     MAX_HASHES,
     cardinality_of_zeros,
     error_rate,
     size_for,
-    warn_of_saturation,
 )
-from .key_groups import KEYS_BLOCK, KeyGroups, group_keys, is_worth_grouping, keys_together, over_groups
 
 __all__ = ["BloomFilter"]
 
-#: Number of blocks that are worth a thread of their own when their bits are counted.
-_COUNTED_BLOCK = 1 << 14
-#: The most threads that each read all keys of a batch, to add those of their own blocks.
-_MAX_READERS = 8
 
-
-class _Values(NamedTuple):
-    """Keys as 64-bit integers that the kernels hash, or as hashes."""
-
-    values: NDArray[np.uint64]
-    hashed: bool
-
-
-class BloomFilter(MergeableSketch):
+class BloomFilter(BloomBlocks):
     """Test whether a key was seen (membership filter), in about 10 bits a key and without false negatives.
 
     Parameters
@@ -105,7 +88,6 @@ class BloomFilter(MergeableSketch):
     2.0
     """
 
-    _gpu = True
     _parameters = ("n_blocks", "n_hashes", "seed")
 
     def __init__(
@@ -160,9 +142,6 @@ class BloomFilter(MergeableSketch):
                 check_int("n_keys", n_keys, 1), check_real("error_rate", error_rate, 0.0, 1.0), seed=seed
             )
 
-    def _layout(self) -> dict[str, StateSpec]:
-        return {"blocks": StateSpec((self.n_blocks, BLOCK_WORDS), "uint64", "or")}
-
     # -- adding and testing -----------------------------------------------------------------------
 
     def update(self, keys: KeysLike) -> Self:
@@ -185,32 +164,6 @@ class BloomFilter(MergeableSketch):
         """
         return self._take_in({"keys": keys})
 
-    def _amounts(self, keys: _Values) -> dict[str, int]:
-        return {"n_updates": keys.values.size}
-
-    def _add(self, keys: _Values) -> None:
-        values, hashed = keys
-        words, backend, seed = self._words, self._backend, np.uint64(self.seed)
-        n_threads = get_num_threads() if values.size >= 2 * KEYS_BLOCK else 1
-        if self.device == "gpu":
-            backend.kernels(bloom).bloom_add(
-                values, seed, hashed, self.n_hashes, np.uint64(0), np.uint64(2**64 - 1), words
-            )
-        elif is_worth_grouping(self.n_blocks, values.size) or n_threads > _MAX_READERS:
-            kernel = backend.kernels(bloom).bloom_add_groups
-            for batch in group_keys(values, hashed, self.seed, self.n_blocks):
-                over_groups(kernel, self.n_hashes, (batch.hashes, batch.ends), words)
-        else:
-            # Every thread reads all keys and adds those of its own blocks, so that no two write to one block.
-            n_tasks = min(n_threads, self.n_blocks)
-            lows = [self._first_hash(self.n_blocks * i // n_tasks) for i in range(n_tasks + 1)]
-
-            def add(i: int) -> None:
-                low, width = np.uint64(lows[i]), np.uint64(lows[i + 1] - lows[i] - 1)
-                backend.kernels(bloom).bloom_add(values, seed, hashed, self.n_hashes, low, width, words)
-
-            run_tasks(add, n_tasks)
-
     def contains(self, keys: KeysLike) -> NDArray[np.bool_]:
         """Test for each key if it may have been added; the answer is never False for a key that was.
 
@@ -229,33 +182,7 @@ class BloomFilter(MergeableSketch):
             If the keys have mixed types, or a type that is not accepted.
         """
         self._claim_device("keys", keys)
-        values, hashed = self._read(keys)
-        words, backend, seed = self._words, self._backend, np.uint64(self.seed)
-        out: NDArray[np.bool_] = backend.xp.empty(values.size, dtype=np.bool_)
-        if self.device == "gpu" or not is_worth_grouping(self.n_blocks, values.size):
-            backend.map_blocks(
-                lambda a, b: backend.kernels(bloom).bloom_contains(
-                    words, values, seed, hashed, self.n_hashes, a, b, out
-                ),
-                values.size,
-                KEYS_BLOCK,
-            )
-            return out
-        found = np.empty(min(values.size, keys_together(self.n_blocks)), dtype=np.bool_)
-        kernels = backend.kernels(bloom)
-        for batch in group_keys(values, hashed, self.seed, self.n_blocks):
-            over_groups(
-                kernels.bloom_contains_groups, self.n_hashes, (words, batch.hashes, batch.ends), found
-            )
-            part, answers = values[batch.start : batch.stop], out[batch.start : batch.stop]
-
-            def put_back(p: int, batch: KeyGroups = batch, part: Any = part, answers: Any = answers) -> None:
-                bounds = batch.bounds[p], batch.bounds[p + 1]
-                sizes = seed, hashed, np.uint64(self.n_blocks), batch.shift
-                kernels.bloom_regroup(part, batch.ends[p], found, *sizes, *bounds, answers)
-
-            run_tasks(put_back, len(batch.ends))
-        return out
+        return self._test(self._read(keys))
 
     def __contains__(self, key: KeyLike) -> bool:
         """Test if one key may have been added, as `contains` does, in 2 to 3 microseconds."""
@@ -276,20 +203,6 @@ class BloomFilter(MergeableSketch):
             self._words, values, np.uint64(0), True, self.n_hashes, 0, 1, out
         )
         return bool(out[0])
-
-    def _read(self, keys: Any) -> _Values:
-        read = read_keys(keys)
-        if read.words is None:
-            return _Values(read.hashes(self.seed), True)
-        return _Values(read.words, False)
-
-    @property
-    def _words(self) -> NDArray[np.uint64]:
-        return self._arrays["blocks"].reshape(-1)
-
-    def _first_hash(self, block: int) -> int:
-        """Return the smallest hash h with ``h * n_blocks >> 64 == block``."""
-        return -(-(block << 64) // self.n_blocks)
 
     # -- estimates from the set bits --------------------------------------------------------------
 
@@ -324,7 +237,7 @@ class BloomFilter(MergeableSketch):
         """
         fills = self._fills(self)
         passes = (np.arange(BLOCK_BITS + 1) / BLOCK_BITS) ** self.n_hashes
-        n_keys = cardinality_of_zeros(_unset(fills), self.n_blocks, self.n_hashes)
+        n_keys = cardinality_of_zeros(unset_bits(fills), self.n_blocks, self.n_hashes)
         return min(1.0, float(np.dot(fills, passes) / self.n_blocks) + n_keys * HASH_COLLISION)
 
     def cardinality(self) -> float:
@@ -450,29 +363,6 @@ class BloomFilter(MergeableSketch):
     def _overlap(self, other: Self) -> tuple[float, float]:
         ours, theirs, either = self.cardinality(), other.cardinality(), self._cardinality(other)
         return ours + theirs - either, either
-
-    def _cardinality(self, other: Self) -> float:
-        zeros = _unset(self._fills(other))
-        if zeros == 0:
-            warn_of_saturation("the filter is full", "its number of keys is a lower bound")
-        return cardinality_of_zeros(zeros, self.n_blocks, self.n_hashes)
-
-    def _fills(self, other: Self) -> NDArray[np.int64]:
-        """Return the numbers of blocks that have 0, 1, ..., 512 bits set in either filter."""
-        ours, theirs, backend = self._words, self._on_our_device(other)._words, self._backend
-
-        def count(start: int, stop: int) -> NDArray[np.int64]:
-            fills = backend.xp.zeros(BLOCK_BITS + 1, dtype=np.int64)
-            backend.kernels(bloom).bloom_fills(ours, theirs, start, stop, fills)
-            return to_host(fills)
-
-        fills: NDArray[np.int64] = np.sum(backend.map_blocks(count, self.n_blocks, _COUNTED_BLOCK), axis=0)
-        return fills
-
-
-def _unset(fills: NDArray[np.int64]) -> int:
-    """Return the number of unset bits, from the numbers of blocks with 0, 1, ..., 512 set bits."""
-    return int(np.dot(fills, np.arange(BLOCK_BITS, -1, -1)))
 
 
 def _size(capacity: int, wanted: float) -> tuple[int, int]:

@@ -263,14 +263,12 @@ class BloomPooling:
 
     def _candidates(self, read: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return which samples are in no negative pool."""
-        candidates: NDArray[np.bool_] = (self.design.T.astype(np.int64) @ (~read).astype(np.int64)) == 0
-        return candidates
+        return (self.design.T.astype(np.int64) @ (~read).astype(np.int64)) == 0
 
     def _definite(self, read: NDArray[np.bool_], candidates: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return which candidates are the only candidate in some positive pool."""
         alone = read & ((self.design.astype(np.int64) @ candidates.astype(np.int64)) == 1)
-        proofs: NDArray[np.int64] = self.design.T.astype(np.int64) @ alone.astype(np.int64)
-        return candidates & (proofs > 0)
+        return candidates & (self.design.T.astype(np.int64) @ alone.astype(np.int64) > 0)
 
     def _cover(self, read: NDArray[np.bool_], candidates: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return the definite samples, and repeatedly the candidate that explains the most further pools."""

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any, Self
+from bisect import bisect_left
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.inputs.arrays import check_array
-from ...lsh.support.backend import backend_of
 from ...lsh.support.checks import check_flag, check_int, check_real
 from ...lsh.support.types import RowsLike
 from ..kernels import bloom_signatures
-from .neighbourhoods import PAIRS_BLOCK, Neighbourhoods
+from .bloom_theory import counting_error
+from .neighbourhoods import Neighbourhoods, ratio
 
 __all__ = ["BloomSignatures"]
 
 _MAX_NODES = 1 << 40
 _MAX_BITS = 1 << 30
-#: The least degree whose logarithm is taken: a common neighbour has degree 2 or more.
-_LEAST_DEGREE = 2.0
 
 
 class BloomSignatures(Neighbourhoods):
@@ -142,19 +140,15 @@ class BloomSignatures(Neighbourhoods):
         confidence = check_real("confidence", confidence, 0.0, 1.0)
         degree = check_int("degree", degree, 1, _MAX_NODES)
         allowed = (1.0 - confidence) * (relative_error * degree) ** 2
-        low, high = 0, _MAX_BITS // 64
-        while low < high:
-            middle = (low + high) // 2
-            if middle and _counting_error(degree, 64 * middle) <= allowed:
-                high = middle
-            else:
-                low = middle + 1
-        if _counting_error(degree, 64 * low) > allowed:
+        words = 1 + bisect_left(
+            range(1, _MAX_BITS // 64), True, key=lambda n: counting_error(degree, 64 * n) <= allowed
+        )
+        if counting_error(degree, 64 * words) > allowed:
             raise ValueError(
                 f"relative_error must be reached by {_MAX_BITS} bits, got {relative_error:g} at confidence "
                 f"{confidence:g}"
             )
-        return cls(n_nodes, 64 * low, directed=directed, seed=seed)
+        return cls(n_nodes, 64 * words, directed=directed, seed=seed)
 
     # -- edges ----------------------------------------------------------------------------------------
 
@@ -301,7 +295,7 @@ class BloomSignatures(Neighbourhoods):
             If nodes are not integers, differ in number or are not in the graph.
         """
         size_u, size_v, shared = self._overlaps(self._counts(u, v))
-        return _ratio(shared, size_u + size_v - shared)
+        return ratio(shared, size_u + size_v - shared)
 
     def adamic_adar(self, u: ArrayLike, v: ArrayLike) -> NDArray[np.float64]:
         """Return the estimated sum of 1 / log(degree) over the common neighbours.
@@ -350,41 +344,6 @@ class BloomSignatures(Neighbourhoods):
             If nodes are not integers, differ in number or are not in the graph.
         """
         return self._weighted(u, v)[:, 1]
-
-    def _weighted(self, u: Any, v: Any, counts: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
-        """Return Adamic-Adar and resource allocation of each pair, in two columns."""
-        counts = self._counts(u, v) if counts is None else counts
-        u, v = self._nodes("u", u), self._nodes("v", v)
-        signatures = self._arrays["signatures"]
-        weights, mean = self._bit_weights()
-        backend = self._backend
-        sums, kernel = backend.xp.empty((u.size, 2)), backend.kernels(bloom_signatures).weigh_signatures
-        backend.map_blocks(
-            lambda start, stop: kernel(signatures, u, v, weights, start, stop, sums), u.size, PAIRS_BLOCK
-        )
-        shared, both = self._overlaps(counts)[2], counts[:, 2].astype(np.float64)[:, None]
-        weighted: NDArray[np.float64] = shared[:, None] * backend.xp.where(both > 0, _ratio(sums, both), mean)
-        return weighted
-
-    def _bit_weights(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return means of 1 / log(degree) and 1 / degree over the nodes with each bit, and over all nodes.
-
-        Every node has its squared degree as its weight.
-        """
-        nodes = self._backend.xp.arange(self.n_nodes)
-        degrees = self._sizes[self._counts(nodes, nodes)[:, 0]]
-        bits = self._node_bits
-        xp = self._backend.xp
-        share = xp.maximum(degrees, 1e-9) ** 2
-        every = xp.bincount(bits, share, minlength=self.n_bits)
-        known = xp.maximum(degrees, _LEAST_DEGREE)
-        values = (1.0 / xp.log(known), 1.0 / xp.maximum(degrees, 1.0))
-        weights: NDArray[np.float64] = xp.stack(
-            [_ratio(xp.bincount(bits, share * value, minlength=self.n_bits), every) for value in values],
-            axis=1,
-        )
-        mean: NDArray[np.float64] = xp.stack([(share * value).sum() for value in values]) / share.sum()
-        return weights, mean
 
     #: Names of the columns of `link_features`, and of its further columns with wider signatures.
     feature_names = (
@@ -440,8 +399,8 @@ class BloomSignatures(Neighbourhoods):
         shared = xp.maximum(shared, 0.0)
         union = size_u + size_v - shared
         columns = [
-            xp.minimum(size_u, size_v), xp.maximum(size_u, size_v), shared, union, _ratio(shared, union),
-            _ratio(shared, xp.sqrt(size_u * size_v)), _ratio(shared, xp.minimum(size_u, size_v)),
+            xp.minimum(size_u, size_v), xp.maximum(size_u, size_v), shared, union, ratio(shared, union),
+            ratio(shared, xp.sqrt(size_u * size_v)), ratio(shared, xp.minimum(size_u, size_v)),
             *xp.maximum(self._weighted(u, v, counts), 0.0).T,
         ]  # fmt: skip
         if wider is not None:
@@ -449,23 +408,5 @@ class BloomSignatures(Neighbourhoods):
             far_near = xp.maximum(self._overlaps(self._counts(v, u, wider))[2], 0.0)
             far_u, far_v, far = wider._overlaps(wider._counts(u, v))
             far = xp.maximum(far, 0.0)
-            columns += [near_far, far_near, far, _ratio(far, far_u + far_v - far)]
-        features: NDArray[np.float32] = xp.stack(columns, axis=1).astype(np.float32)
-        return features
-
-
-def _counting_error(n: int, n_bits: int) -> float:
-    """Return the mean square error of linear counting of n keys; infinity if all bits would be set."""
-    t = n / n_bits
-    if t >= 300.0:
-        return math.inf
-    # For small t the difference would lose all digits, so the series is used.
-    bias = (t * t / 2.0 + t**3 / 6.0 if t < 1e-4 else math.expm1(t) - t) / 2.0
-    return 2.0 * n_bits * bias + bias**2
-
-
-def _ratio(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
-    """Return a / b, and 0 where b is 0."""
-    xp = backend_of(b).xp
-    quotients: NDArray[np.float64] = xp.where(b > 0, a / xp.where(b > 0, b, 1.0), 0.0)
-    return quotients
+            columns += [near_far, far_near, far, ratio(far, far_u + far_v - far)]
+        return xp.stack(columns, axis=1).astype(np.float32)

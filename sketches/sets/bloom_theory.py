@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import sys
 import warnings
+from bisect import bisect_left
 from functools import lru_cache
 
 import numpy as np
@@ -23,6 +24,7 @@ __all__ = [
     "MAX_HASHES",
     "cardinality_error",
     "cardinality_of_zeros",
+    "counting_error",
     "error_rate",
     "size_for",
     "warn_of_saturation",
@@ -79,14 +81,8 @@ def _fewest_blocks(capacity: int, wanted: float, n_hashes: int) -> int:
     enough = max(1, capacity * n_hashes // BLOCK_BITS)
     while error_rate(capacity, enough, n_hashes) > wanted:
         enough *= 2
-    low = 0
-    while enough - low > 1:
-        middle = (low + enough) // 2
-        if error_rate(capacity, middle, n_hashes) > wanted:
-            low = middle
-        else:
-            enough = middle
-    return enough
+    fewer = range(1, enough)
+    return 1 + bisect_left(fewer, True, key=lambda n: error_rate(capacity, n, n_hashes) <= wanted)
 
 
 def _share_hit(n_bits: int, n_hashes: int) -> float:
@@ -131,3 +127,13 @@ def warn_of_saturation(what: str, so: str) -> None:
     while frame.f_back is not None and frame.f_globals.get("__package__") == __package__:
         frame, level = frame.f_back, level + 1
     warnings.warn(f"{what}: all bits are set, so {so}", RuntimeWarning, stacklevel=level - 1)
+
+
+def counting_error(n: int, n_bits: int) -> float:
+    """Return the mean square error of linear counting of n keys; infinity if all bits would be set."""
+    t = n / n_bits
+    if t >= 300.0:
+        return math.inf
+    # For small t the difference would lose all digits, so the series is used.
+    bias = (t * t / 2.0 + t**3 / 6.0 if t < 1e-4 else math.expm1(t) - t) / 2.0
+    return 2.0 * n_bits * bias + bias**2

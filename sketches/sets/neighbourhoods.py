@@ -9,7 +9,8 @@ import scipy
 from numpy.typing import NDArray
 
 from ...lsh.inputs.arrays import check_array, refuse_flags
-from ...lsh.inputs.sparse_structure import check_coo, check_sparse
+from ...lsh.inputs.sparse_structure import check_coo, csr_parts
+from ...lsh.support.backend import backend_of
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import random_uint64
 from ...lsh.support.threads import get_num_threads, run_tasks
@@ -18,13 +19,15 @@ from ..core.state import StateSpec
 from ..kernels import bloom_signatures
 from .bloom_theory import warn_of_saturation
 
-__all__ = ["PAIRS_BLOCK", "Edges", "Neighbourhoods"]
+__all__ = ["Edges", "Neighbourhoods", "ratio"]
 
 #: Number of edges that are worth a second thread. Every thread reads all edges.
 _EDGES = 1 << 16
 _MAX_READERS = 8
 #: Number of pairs of nodes that are worth a thread of their own.
-PAIRS_BLOCK = 1 << 12
+_PAIRS_BLOCK = 1 << 12
+#: The least degree whose logarithm is taken: a common neighbour has degree 2 or more.
+_LEAST_DEGREE = 2.0
 
 
 class Edges(NamedTuple):
@@ -37,7 +40,6 @@ class Edges(NamedTuple):
 class Neighbourhoods(MergeableSketch):
     """The signatures of a graph's nodes: the part of `BloomSignatures` that reads edges and counts bits."""
 
-    _internal = True
     _gpu = True
 
     n_nodes: int
@@ -50,8 +52,7 @@ class Neighbourhoods(MergeableSketch):
 
     @lazy
     def _key(self) -> np.uint64:
-        key: np.uint64 = random_uint64(self.seed, "node bits", 1)[0]
-        return key
+        return random_uint64(self.seed, "node bits", 1)[0]
 
     # -- edges ------------------------------------------------------------------------------------
 
@@ -80,7 +81,7 @@ class Neighbourhoods(MergeableSketch):
             if matrix.format == "coo":  # a conversion would add up repeated entries
                 check_coo(matrix, "edges")
             else:
-                matrix = check_sparse(matrix, "edges").tocoo()
+                matrix = csr_parts(matrix, "edges").matrix.tocoo()
             sources, targets = matrix.row, matrix.col
         else:
             array = check_array("edges", edges)
@@ -98,8 +99,7 @@ class Neighbourhoods(MergeableSketch):
         self._claim_device(name, nodes)
         array, xp = check_array(name, nodes), self._backend.xp
         if array.size == 0:
-            none: NDArray[np.int64] = xp.empty(0, dtype=np.int64)
-            return none
+            return xp.empty(0, dtype=np.int64)
         if array.dtype.kind not in "iu":
             raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
         refuse_flags(name, nodes)
@@ -109,15 +109,13 @@ class Neighbourhoods(MergeableSketch):
         if low < 0 or high >= self.n_nodes:
             wrong = low if low < 0 else high
             raise ValueError(f"{name} must lie in [0, {self.n_nodes}), got {wrong}")
-        whole: NDArray[np.int64] = xp.ascontiguousarray(array, dtype=np.int64)
-        return whole
+        return xp.ascontiguousarray(array, dtype=np.int64)
 
     # -- bits -------------------------------------------------------------------------------------
 
     @property
     def _sizes(self) -> NDArray[np.float64]:
-        sizes: NDArray[np.float64] = self._backend.constant(self._size_table)
-        return sizes
+        return self._backend.constant(self._size_table)
 
     @lazy
     def _size_table(self) -> NDArray[np.float64]:
@@ -136,7 +134,7 @@ class Neighbourhoods(MergeableSketch):
         counts: NDArray[np.int64] = backend.xp.empty((u.size, 3), dtype=np.int64)
         kernel = backend.kernels(bloom_signatures).count_signature_bits
         backend.map_blocks(
-            lambda start, stop: kernel(signatures, others, u, v, start, stop, counts), u.size, PAIRS_BLOCK
+            lambda start, stop: kernel(signatures, others, u, v, start, stop, counts), u.size, _PAIRS_BLOCK
         )
         return counts
 
@@ -168,3 +166,43 @@ class Neighbourhoods(MergeableSketch):
             _EDGES,
         )
         return bits
+
+    def _weighted(self, u: Any, v: Any, counts: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+        """Return Adamic-Adar and resource allocation of each pair, in two columns."""
+        counts = self._counts(u, v) if counts is None else counts
+        u, v = self._nodes("u", u), self._nodes("v", v)
+        signatures = self._arrays["signatures"]
+        weights, mean = self._bit_weights()
+        backend = self._backend
+        sums, kernel = backend.xp.empty((u.size, 2)), backend.kernels(bloom_signatures).weigh_signatures
+        backend.map_blocks(
+            lambda start, stop: kernel(signatures, u, v, weights, start, stop, sums), u.size, _PAIRS_BLOCK
+        )
+        shared, both = self._overlaps(counts)[2], counts[:, 2].astype(np.float64)[:, None]
+        return shared[:, None] * backend.xp.where(both > 0, ratio(sums, both), mean)
+
+    def _bit_weights(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return means of 1 / log(degree) and 1 / degree over the nodes with each bit, and over all nodes.
+
+        Every node has its squared degree as its weight.
+        """
+        nodes = self._backend.xp.arange(self.n_nodes)
+        degrees = self._sizes[self._counts(nodes, nodes)[:, 0]]
+        bits = self._node_bits
+        xp = self._backend.xp
+        share = xp.maximum(degrees, 1e-9) ** 2
+        every = xp.bincount(bits, share, minlength=self.n_bits)
+        known = xp.maximum(degrees, _LEAST_DEGREE)
+        values = (1.0 / xp.log(known), 1.0 / xp.maximum(degrees, 1.0))
+        weights: NDArray[np.float64] = xp.stack(
+            [ratio(xp.bincount(bits, share * value, minlength=self.n_bits), every) for value in values],
+            axis=1,
+        )
+        mean: NDArray[np.float64] = xp.stack([(share * value).sum() for value in values]) / share.sum()
+        return weights, mean
+
+
+def ratio(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
+    """Return a / b, and 0 where b is 0."""
+    xp = backend_of(b).xp
+    return xp.where(b > 0, a / xp.where(b > 0, b, 1.0), 0.0)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...lsh.hashing.keys import Keys, read_keys
+from ...lsh.hashing.keys import KEY_KINDS, Keys, read_keys
 from ...lsh.support.backend import refuse_gpu
 from .dictionary import Dictionary
 from .value_kind import ValueKind
@@ -67,8 +67,7 @@ class Kinds(NamedTuple):
     def joined(self, other: Kinds) -> Kinds:
         """Return the kinds of both together; raise TypeError if they differ."""
         if self.keys and other.keys and self.keys != other.keys:
-            names = {"int": "integers", "bytes": "strings or bytes"}
-            raise TypeError(f"keys must be {names[self.keys]} as before, got {names[other.keys]}")
+            raise TypeError(f"keys must be {KEY_KINDS[self.keys]} as before, got {KEY_KINDS[other.keys]}")
         values = self.values or other.values
         if self.values and other.values:
             values = self.values.joined(other.values)

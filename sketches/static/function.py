@@ -141,7 +141,7 @@ class StaticFunction(StaticMap):
 
     def __getitem__(self, key: KeyLike) -> Any:
         """Return the value of one key, in about 12 microseconds; KeyError if check bits find it absent."""
-        value = self._get(key)[0]
+        value = super().__getitem__(key)[0]
         return value.item() if hasattr(value, "item") and self._kind.dtype == "object" else value
 
     def __repr__(self) -> str:

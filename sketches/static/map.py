@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_int
 from ...lsh.support.lazy import lazy
-from ...lsh.support.types import KeysLike
+from ...lsh.support.threads import cut_range
+from ...lsh.support.types import KeyLike, KeysLike
 from ..coding.codebook import ARRAYS, Codebook
 from ..kernels import static
 from .column import CHECK_PURPOSE, Column, check_column_config, ribbons_of
@@ -147,7 +148,7 @@ class StaticMap(StaticStructure):
         values[absent] = xp.asarray(missing)
         return values
 
-    def _get(self, key: Any) -> NDArray[Any]:
+    def __getitem__(self, key: KeyLike) -> Any:
         """Return the row of one key; raise KeyError if the check bits find it absent."""
         row = self._look_up([key], None)[0]
         if np.ma.is_masked(row):
@@ -161,8 +162,7 @@ class StaticMap(StaticStructure):
 
         def read(start: int, stop: int) -> None:
             room = backend.xp.empty(min(stop - start, block), dtype=np.uint64)
-            for first in range(start, stop, block):
-                last = min(stop, first + block)
+            for first, last in cut_range(start, stop, block):
                 words = room[: last - first]
                 for column, arguments in enumerate(columns):
                     look_up(hashes[first:last], *arguments, words)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...lsh.support.threads import get_num_threads
+from ...lsh.support.threads import cut_range, get_num_threads
 from ..kernels.key_order import count_shards, scatter_shards
 from .dictionary import Numbering
 from .shards import Records, order_records
@@ -113,8 +113,8 @@ class RecordStore:
             yield from list(self._chunks)
             return
         for part, size in enumerate(self._sizes.tolist()):
-            for start in range(0, size, _PENDING):
-                yield self._read(part, start, min(size, start + _PENDING))
+            for start, stop in cut_range(0, size, _PENDING):
+                yield self._read(part, start, stop)
 
     def part(self, part: int) -> Records:
         """Return the records of a part, in the order of their batches."""

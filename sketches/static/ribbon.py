@@ -218,8 +218,7 @@ def _pack_thresholds(thresholds: NDArray[np.uint8]) -> NDArray[np.uint8]:
     padded[: thresholds.size] = thresholds
     quads = padded.reshape(-1, 4)
     weights = np.array([1, 4, 16, 64], dtype=np.uint8)
-    packed: NDArray[np.uint8] = (quads * weights).sum(axis=1, dtype=np.uint8)
-    return packed
+    return (quads * weights).sum(axis=1, dtype=np.uint8)
 
 
 def padding(ribbons: list[Ribbon]) -> int:

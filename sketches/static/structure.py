@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -9,8 +10,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ...lsh.hashing.keys import HASH_COLLISION, read_keys
-from ...lsh.support.backend import device_of
+from ...lsh.hashing.keys import HASH_COLLISION, KEY_KINDS, read_keys
+from ...lsh.support.backend import PLACES, device_of
 from ...lsh.support.lazy import lazy
 from ...lsh.support.types import Device, KeyLike, KeysLike
 from ..core.state import Arrays, State
@@ -57,7 +58,6 @@ class StaticStructure(Stored):
     A subclass defines its ribbons (`_ribbons`), and adds its own fields to the configuration.
     """
 
-    _internal = True
     _parameters: ClassVar[tuple[str, ...]] = ("seed", "n_keys", "n_shards", "key_kind")
 
     seed: int
@@ -65,20 +65,11 @@ class StaticStructure(Stored):
     n_shards: int
     key_kind: str
 
+    @abstractmethod
     def _ribbons(self) -> list[Ribbon]:
         """Return the shapes of all ribbons, in the order in which they are stored."""
-        raise NotImplementedError
 
     # -- storage --------------------------------------------------------------------------------------
-
-    def config(self) -> dict[str, Any]:
-        """Return all that the structure is made of, except for the arrays, as JSON-able values.
-
-        Returns
-        -------
-        dict
-        """
-        return super().config()
 
     @classmethod
     def _from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -158,9 +149,6 @@ class StaticStructure(Stored):
         return self.n_keys
 
     def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self  # immutable
 
     # -- reading --------------------------------------------------------------------------------------
@@ -177,20 +165,20 @@ class StaticStructure(Stored):
     def _hashes(self, keys: Any) -> NDArray[np.uint64]:
         """Return the hashes of keys; TypeError if their kind or device is not that of the structure."""
         if device_of(keys) != self.device:
-            here, there = ("on the GPU", "in main memory")[:: 1 if self.device == "gpu" else -1]
             raise TypeError(
-                f"keys lie {there}, but the {type(self).__name__} {here}: copy the keys there, or move "
-                f'it with .to("{device_of(keys)}")'
+                f"keys lie {PLACES[device_of(keys)]}, but the {type(self).__name__} {PLACES[self.device]}: "
+                f'copy the keys there, or move it with .to("{device_of(keys)}")'
             )
         read = read_keys(keys)
         if read.kind and self.key_kind and read.kind != self.key_kind:
-            names = {"int": "integers", "bytes": "strings or bytes"}
-            raise TypeError(f"keys must be {names[self.key_kind]} as at construction, got {names[read.kind]}")
+            raise TypeError(
+                f"keys must be {KEY_KINDS[self.key_kind]} as at construction, got {KEY_KINDS[read.kind]}"
+            )
         return read.hashes(self.seed)
 
+    @abstractmethod
     def contains(self, keys: KeysLike) -> NDArray[np.bool_]:
         """Test for each key of a batch if it was present at construction."""
-        raise NotImplementedError
 
     def __contains__(self, key: KeyLike) -> bool:
         """Test if one key was present, as `contains` does."""

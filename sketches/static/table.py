@@ -6,7 +6,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
 
-from ...lsh.support.types import KeyLike, KeysLike, RowsLike
+from ...lsh.support.types import KeysLike, RowsLike
 from ...lsh.support.wording import counted
 from .batch import read_batch
 from .blueprint import build_map
@@ -107,10 +107,6 @@ class StaticTable(StaticMap):
         [['a', 'c']]
         """
         return self._look_up(keys, missing)
-
-    def __getitem__(self, key: KeyLike) -> NDArray[Any]:
-        """Return the row of one key; raise KeyError if the check bits find it absent."""
-        return self._get(key)
 
     def __repr__(self) -> str:
         return (

@@ -46,21 +46,19 @@ class ValueKind(NamedTuple):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> ValueKind:
-        return cls(config["kind"], config["dtype"], config["precision"]).check()
-
-    def check(self) -> ValueKind:
-        """Return the kind itself; raise ValueError if no values can have it."""
+        """Return the kind of a configuration; raise ValueError if no values can have it."""
+        new = cls(config["kind"], config["dtype"], config["precision"])
         try:
-            dtype = np.dtype(self.dtype)
+            dtype = np.dtype(new.dtype)
         except TypeError as error:
-            raise ValueError(f"dtype must be a NumPy dtype, got {self.dtype!r}") from error
-        if dtype.kind not in _DTYPE_KINDS.get(self.kind, "") or dtype.str[0] == ">":
-            raise ValueError(f"expected a kind of values and its dtype, got {self.kind!r} as {self.dtype!r}")
+            raise ValueError(f"dtype must be a NumPy dtype, got {new.dtype!r}") from error
+        if dtype.kind not in _DTYPE_KINDS.get(new.kind, "") or dtype.str[0] == ">":
+            raise ValueError(f"expected a kind of values and its dtype, got {new.kind!r} as {new.dtype!r}")
         if dtype.kind == "f" and dtype.itemsize not in (4, 8):
-            raise ValueError(f"floats must be float32 or float64, got {self.dtype}")
-        if self.kind == "step":
-            check_real("precision", self.precision, 0.0, np.inf)
-        return self
+            raise ValueError(f"floats must be float32 or float64, got {new.dtype}")
+        if new.kind == "step":
+            check_real("precision", new.precision, 0.0, np.inf)
+        return new
 
     def to_words(self, values: NDArray[Any], name: str) -> NDArray[np.uint64]:
         """Return numbers as words; those of integers, booleans and steps have the order of the numbers."""

@@ -36,9 +36,12 @@ def read_values(values: Any, name: str, precision: float | None = None) -> tuple
         If integers exceed 64 bits, values are null or masked, or the precision is not positive.
     """
     array = _read_array(values, name)
-    if array.size == 0:
-        return _kind_of_empty(array), array
-    return _kind_of_array(array, precision, name), array
+    if array.size:
+        return _kind_of_array(array, precision, name), array
+    try:
+        return _kind_of_array(array, None, "values"), array
+    except TypeError:  # the dtype of an empty list says nothing
+        return ValueKind("int", "int64"), array
 
 
 def read_missing(missing: Any, kind: ValueKind, n_columns: int) -> NDArray[Any]:
@@ -178,11 +181,3 @@ def _kind_of_array(array: NDArray[Any], precision: float | None, name: str) -> V
     raise TypeError(
         f"{name} must be integers, booleans, float32 or float64, strings or bytes, got dtype {dtype}"
     )
-
-
-def _kind_of_empty(array: NDArray[Any]) -> ValueKind:
-    """Return the kind that the dtype of an empty array names, or int64 if it names none."""
-    try:
-        return _kind_of_array(array, None, "values")
-    except TypeError:
-        return ValueKind("int", "int64")

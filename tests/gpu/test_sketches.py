@@ -14,9 +14,9 @@ from gpu_batches import gpu_signs
 from mergesketch.lsh import MinHash, PStable
 from mergesketch.lsh.support.backend import sum_rows
 from mergesketch.sketches.core import hashed_rows
-from mergesketch.sketches.core.base import sketch_classes
 from registry import GPU_ENTRIES
 from scipy import sparse
+from sketch_classes import sketch_classes
 
 cupy = fake_cupy.install()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from mergesketch.lsh import HashFamily
-from mergesketch.lsh.inputs.arrays import check_dense, check_distances
+from mergesketch.lsh.inputs.arrays import check_dense, check_range
 from mergesketch.lsh.support.random import random_uint64
 
 
@@ -28,7 +28,7 @@ class ToyFamily(HashFamily):
         return np.ascontiguousarray(X[:, picked.astype(np.int64)], dtype=np.uint32)
 
     def collision_probability(self, distance: Any) -> np.ndarray:
-        return 1.0 - check_distances(distance, self.n_features) / self.n_features
+        return 1.0 - check_range("distance", distance, self.n_features) / self.n_features
 
     def kernel(self, X: Any, Y: Any) -> np.ndarray:
         return (np.asarray(X)[:, None, :] == np.asarray(Y)[None, :, :]).mean(axis=2)

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from mergesketch import DensitySketch, HeavyHitters, LSHIndex, Race
 from mergesketch.sketches.core import guard, hashed_rows
 from mergesketch.sketches.core.guard import check_interrupt, uninterrupted
-from mergesketch.sketches.density import density
+from mergesketch.sketches.density import cell_counts
 from mergesketch.sketches.regression import storm
 from paths import environment
 from registry import ENTRIES
@@ -72,7 +72,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make blocks small, so that batches of 600 rows have several."""
     monkeypatch.setattr(hashed_rows, "_BLOCK_CODES", 1)
     monkeypatch.setattr(storm, "_BLOCK_CODES", {"cpu": 1, "gpu": 1})
-    monkeypatch.setattr(density, "_BLOCK", {"cpu": 600, "gpu": 600})
+    monkeypatch.setattr(cell_counts, "_BLOCK", {"cpu": 600, "gpu": 600})
 
 
 def batches_of(entry: Any, sketch: Any, *sizes: int) -> list[tuple]:

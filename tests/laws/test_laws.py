@@ -22,8 +22,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from mergesketch import MergeableSketch, PrivateRace
 from mergesketch.errors import IncompatibleSketchError
-from mergesketch.sketches.core.base import sketch_classes
 from registry import ENTRIES
+from sketch_classes import sketch_classes
 
 every_sketch = pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES.keys())
 quickly = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])

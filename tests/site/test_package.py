@@ -14,9 +14,9 @@ import mergesketch
 import pytest
 from mergesketch import Race
 from mergesketch.lsh import HashFamily
-from mergesketch.sketches.core.base import sketch_classes
 from mergesketch.sketches.core.stored import Stored, stored_classes
 from paths import ROOT
+from sketch_classes import sketch_classes
 
 
 def run_python(code: str, *arguments: str, **options):

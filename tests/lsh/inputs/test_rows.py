@@ -21,7 +21,7 @@ from mergesketch.lsh import (
 )
 from mergesketch.lsh.inputs.raw_rows import read_raw_rows
 from mergesketch.lsh.inputs.rows import read_rows
-from mergesketch.lsh.inputs.sets import check_sets, read_sets
+from mergesketch.lsh.inputs.sets import read_sets
 
 RNG = np.random.default_rng(3)
 DENSE = RNG.integers(0, 3, (40, 6)).astype(np.float64)
@@ -68,7 +68,7 @@ def test_reading_copies_nothing_that_can_be_converted_later() -> None:
     assert read_rows(counts).cut(3, 9).arrays[2].dtype == np.float32
     int32 = TOKENS.astype(np.int32)
     assert np.shares_memory(read_sets((int32, OFFSETS)).cut(2, 8).arrays[0], int32)
-    np.testing.assert_array_equal(check_sets((int32, OFFSETS))[0], int32.astype(np.uint64))
+    np.testing.assert_array_equal(read_sets((int32, OFFSETS)).words()[0], int32.astype(np.uint64))
 
 
 def test_dense_and_sparse_rows_become_each_other() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mergesketch import BloomSignatures, LSHIndex, Race, suggest
 from mergesketch.lsh import MinHash, PStable, SignedRandomProjection, WeightedMinHash
-from mergesketch.lsh.inputs.sparse_structure import check_sparse
+from mergesketch.lsh.inputs.sparse_structure import csr_parts
 from mergesketch.lsh.kernels.checks import count_falls
 
 N = 60
@@ -142,7 +142,7 @@ def test_room_behind_the_last_entry_and_odd_parts_are_taken() -> None:
         assert Race(ANGLES).update(matrix) == Race(ANGLES).update(expected)
         for part, value in change.items():
             assert getattr(matrix, part) is value
-    assert check_sparse(expected, "X") is expected
+    assert csr_parts(expected, "X").matrix is expected
 
 
 def test_a_flag_that_lies_is_not_believed() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from mergesketch import Race
 from mergesketch.lsh import HashFamily, MinHash, PStable, SignedRandomProjection
-from mergesketch.lsh.inputs.sets import check_sets
+from mergesketch.lsh.inputs.sets import read_sets
 from naive import race as naive
 from toy_family import ToyFamily
 
@@ -209,7 +209,7 @@ class SetFamily(ToyFamily):
     """One code a row from any form of rows: the least token, as a set of sparse or ragged input."""
 
     def hash(self, X: Any) -> np.ndarray:
-        tokens, offsets = check_sets(X)
+        tokens, offsets = read_sets(X).words()
         least = [min(tokens[a:b].tolist(), default=0) % 4 for a, b in itertools.pairwise(offsets)]
         return np.repeat(np.array(least, dtype=np.uint32).reshape(-1, 1), self.n_hashes, axis=1)
 

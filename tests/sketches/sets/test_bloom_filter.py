@@ -14,7 +14,7 @@ from mergesketch import BloomFilter
 from mergesketch.errors import IncompatibleSketchError
 from mergesketch.lsh.hashing.keys import hash_keys
 from mergesketch.sketches.kernels import bloom
-from mergesketch.sketches.sets import bloom_filter, bloom_theory, key_groups
+from mergesketch.sketches.sets import bloom_blocks, bloom_theory, key_groups
 from naive import bloom_filter as naive
 
 SIZES = st.tuples(st.integers(1, 40) | st.just(2**20 + 7), st.integers(1, 63), st.integers(0, 2**64 - 1))
@@ -94,9 +94,9 @@ def test_threads_and_ordering_change_nothing(n_blocks: int, threads: Any, monkey
     assert truth[: keys[::3].size].all()
     for n_threads, ordered, readers in ((4, False, 8), (3, False, 2), (1, True, 8), (4, True, 8)):
         threads(n_threads)
-        monkeypatch.setattr(bloom_filter, "_MAX_READERS", readers)
+        monkeypatch.setattr(bloom_blocks, "_MAX_READERS", readers)
         monkeypatch.setattr(key_groups, "_MAX_TOGETHER", 1 << 16)
-        monkeypatch.setattr(bloom_filter, "is_worth_grouping", lambda *_, ordered=ordered: ordered)
+        monkeypatch.setattr(bloom_blocks, "is_worth_grouping", lambda *_, ordered=ordered: ordered)
         assert plain.empty_like().update(keys) == plain
         assert plain.empty_like().update(hash_like(keys)) == plain
         np.testing.assert_array_equal(plain.contains(asked), truth)

@@ -74,6 +74,7 @@ def write_every_format() -> dict[str, list[str]]:
             writer.writerow(["note", "user"])
             writer.writerows((f'a {delimiter} "{i}"\nb', user) for i, user in enumerate(USERS))
     Path("t.csv.gz").write_bytes(gzip.compress(Path("t.csv").read_bytes()))
+    Path("bom.csv").write_bytes(b"\xef\xbb\xbfuser\r\n" + lines.replace("\n", "\r\n").encode())
     Path("bare.csv").write_text("".join(f"1,{user}\n" for user in USERS))
     Path("t.jsonl").write_text("".join(json.dumps({"user": user}) + "\n" for user in USERS))
     Path("t.ndjson.gz").write_bytes(gzip.compress(Path("t.jsonl").read_bytes()))
@@ -86,6 +87,7 @@ def write_every_format() -> dict[str, list[str]]:
         "t.csv.gz": ["--column", "2"],
         "t.tsv": ["--column", "user"],
         "semicolon.csv": ["--column", "user", "--delimiter", ";"],
+        "bom.csv": ["--column", "user"],
         "bare.csv": ["--column", "2", "--no-header"],
         "t.jsonl": ["--field", "user"],
         "t.ndjson.gz": ["--field", "user"],

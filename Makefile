@@ -48,6 +48,7 @@ benchmarks: .venv/bench.stamp
 pictures: .venv/test.stamp
 	for script in docs/plots/*.py; do $(BIN)/python $$script || exit 1; done
 
+# DOCS_URL is the address at which the site will lie, if it is known; previews on other sites need it.
 docs: .venv/docs.stamp
 	$(BIN)/python docs/developers/make_map.py
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html

@@ -346,6 +346,11 @@ def hashed(what: str) -> float:
     return 1e3 / float(row("hashing", what=what)["ours"])
 
 
+def search_build(method: str, threads: int) -> float:
+    """Return the rows a second that enter an index of the clustered vectors."""
+    return float(row("search", set="clustered", method=method, threads=threads)["rows/s"])
+
+
 def density(bits: str, threads: int) -> float:
     return float(row("race", job=f"density n=60,000, d=784, {bits}", threads=threads)["ours q/s"])
 
@@ -416,6 +421,12 @@ FIGURES: dict[str, Callable[[], str]] = {
         1,
     ),
     "static_heap_over": lambda: percent(two_bits()["heap over file %"] / 100, 1),
+    "hnsw_build_times": lambda: short(
+        search_build("search, cross-polytope, 10 tables", 1) / search_build("HNSW, built on 4 threads", 4)
+    ),
+    "ngram_dict_bytes": lambda: short(
+        next(r["dict B"] / r["keys"] for r in real() if r["job"] == "n-gram counts of Python sources"), 3
+    ),
     "static_heap_over_ten": lambda: percent(
         row("static_functions", job="geometric, H=2", keys=10_000_000)["heap over file %"] / 100, 1
     ),

@@ -19,6 +19,9 @@ PAGES = [
     *sorted(page for page in (ROOT / "docs").rglob("*.md") if "_build" not in page.parts),
 ]
 MODEL = ROOT / "examples" / "scale_on_paper.py"
+#: A table of more rows is folded; except those of a page that is about the table.
+LONG = 8
+OPEN = ("choose",)
 MARKER = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", flags=re.DOTALL)
 FIGURE = re.compile(r"(<!-- figure: (\w+) -->)[^<]*(<!-- end -->)")
 
@@ -43,12 +46,15 @@ def table(name: str) -> str:
             lines += ["", f"| {' | '.join(columns)} |", "|" + " --- |" * len(columns)]
         lines.append(f"| {' | '.join(cell(row[c]) if c in row else '' for c in columns)} |")
     versions = ", ".join(f"{package} {version}" for package, version in machine["versions"].items())
-    lines += [
-        "",
+    measured = (
         f"Measured {machine['date']} on {machine['cores']} cores ({machine['cpu']}), "
-        f"Python {machine['python']}; {versions}.",
-        "",
-    ]
+        f"Python {machine['python']}; {versions}."
+    )
+    if len(rows) > LONG and name not in OPEN:
+        title = f"All {len(rows)} measurements, of {machine['date']}"
+        lines = ["", f"<details>\n<summary>{title}</summary>", *lines, "", measured, "", "</details>", ""]
+    else:
+        lines += ["", measured, ""]
     return "\n".join(lines)
 
 

@@ -46,6 +46,12 @@ def test_every_marker_is_closed_and_every_quotation_is_used(tables):
     assert set(tables.TABLES) | set(tables.FIGURES) <= set(opened)
 
 
+def test_no_line_begins_with_a_figure(tables):
+    """Markdown would end the paragraph there, because a line that begins with a comment is HTML."""
+    for page in tables.PAGES:
+        assert not re.search(r"^\s*<!-- figure", page.read_text(), flags=re.MULTILINE), page.name
+
+
 @pytest.mark.parametrize(
     ("value", "digits", "text"),
     [(0.0, 2, "0"), (0.00996, 2, "0.010"), (28.03, 2, "28"), (1234.5, 2, "1,200"), (9.96, 2, "10")],

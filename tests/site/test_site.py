@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import shutil
 import subprocess
@@ -17,10 +18,36 @@ import pytest
 from paths import ROOT
 
 DOCS = ROOT / "docs"
-PACKAGES = ("sphinx", "furo", "myst_parser", "numpydoc")
+PACKAGES = ("sphinx", "furo", "myst_parser", "numpydoc", "sphinx_copybutton", "sphinxext.opengraph")
+
+#: What people search for, and the page that answers; it must be among the first three.
+QUERIES = {
+    "unique users": "structures/minhash_sketch",
+    "count distinct": "structures/minhash_sketch",
+    "Docker": "faq",
+    "dictionary compression": "structures/static_function",
+    "lookup table": "structures/static_function",
+    "outlier": "structures/ace",
+    "anomaly detection": "structures/ace",
+    "nearest neighbour": "structures/nearest_neighbours",
+    "nearest neighbors": "structures/nearest_neighbours",
+    "top-k": "structures/counting",
+    "bloom filter": "structures/bloom_filter",
+    "differential privacy": "structures/private_race",
+    "near-duplicates": "structures/deduplication",
+    "rensa": "compare",
+}
+
+
+def is_there(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:
+        return False
+
 
 needs_sphinx = pytest.mark.skipif(
-    any(find_spec(package) is None for package in PACKAGES), reason="needs the packages of the extra docs"
+    not all(map(is_there, PACKAGES)), reason="needs the packages of the extra docs"
 )
 
 
@@ -77,8 +104,27 @@ def test_dead_links_are_seen(tmp_path: Path) -> None:
     ]
 
 
+def structures_without_reference(site: Path) -> list[str]:
+    """Return the pages of structures that have no link to the reference, or none back from it."""
+    back = {
+        link
+        for page in (site / "api" / "generated").glob("*.html")
+        for link in re.findall(r'href="\.\./\.\./structures/(\w+)\.html"', article(page))
+    }
+    lacking = []
+    for page in (site / "structures").glob("*.html"):
+        if "../api/generated/" not in article(page) or page.stem not in back:
+            lacking.append(page.stem)
+    return lacking
+
+
+def article(page: Path) -> str:
+    """Return the part of a page between its navigation and its footer."""
+    return page.read_text(encoding="utf-8").partition("<article")[2].partition("</article>")[0]
+
+
 @needs_sphinx
-def test_the_site_builds_and_its_links_lead_somewhere(tmp_path: Path) -> None:
+def test_the_site_builds_and_leads_people_to_what_they_look_for(tmp_path: Path) -> None:
     # The sources are copied, because the pages of the reference are generated among them.
     shutil.copytree(DOCS, tmp_path / "docs", ignore=shutil.ignore_patterns("_build", "generated"))
     for page in ("CHANGELOG.md", "CONTRIBUTING.md"):
@@ -91,7 +137,34 @@ def test_the_site_builds_and_its_links_lead_somewhere(tmp_path: Path) -> None:
         timeout=600,
     )
     assert done.returncode == 0, done.stderr
-    assert dead_links(tmp_path / "html") == []
+    site = tmp_path / "html"
+    assert dead_links(site) == []
+    assert structures_without_reference(site) == []
+    search = importlib.import_module("site_search").Search(site, DOCS / "_extensions" / "search_scorer.js")
+    found = {query: search.find(query)[:3] for query in QUERIES}
+    assert {query: pages for query, pages in found.items() if QUERIES[query] not in pages} == {}
+    home = (site / "index.html").read_text(encoding="utf-8")
+    assert home.count(">Get started<") == 1
+    assert 'property="og:description"' in home and 'name="description"' in home
+    assert (site / "_static" / "preview.png").read_bytes().startswith(b"\x89PNG")
+    race = (site / "api" / "generated" / "mergesketch.Race.html").read_text(encoding="utf-8")
+    assert "/edit/main/sketches/race/race.py" in race
+    for page in {*(DOCS / "gallery").glob("*.md")} - {DOCS / "gallery" / "index.md"}:
+        notebook = json.loads((site / "gallery" / f"{page.stem}.ipynb").read_text(encoding="utf-8"))
+        code = [cell["source"] + "\n" for cell in notebook["cells"] if cell["cell_type"] == "code"]
+        shown = re.findall(r"^```python\n(.*?)^```", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+        assert code and code == shown
+
+
+def test_all_files_name_one_repository() -> None:
+    repository = re.search(r'^REPOSITORY = "(.*)"$', (DOCS / "conf.py").read_text(), flags=re.MULTILINE)[1]
+    for name in ("pyproject.toml", "CITATION.cff"):
+        for address in re.findall(r'https://github\.com/[^"\s]+', (DOCS.parent / name).read_text()):
+            assert address.startswith(repository), name
+
+
+def test_the_benchmarks_compare_with_peers_and_not_with_goals() -> None:
+    assert "target" not in (DOCS / "benchmarks.md").read_text().lower()
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ def check_tree(root: Path = PROJECT) -> list[str]:
     named = {
         "__init__.py": _found(r'^__version__ = "(.*)"$', root / "__init__.py"),
         "CITATION.cff": _found(r"^version: (.*)$", root / "CITATION.cff"),
+        "docs/compare.md": _found(r"^\| mergesketch \| (\S+) \|", root / "docs" / "compare.md"),
         "CHANGELOG.md": _found(r"^## (\S+)", root / "CHANGELOG.md"),
     }
     wrong = [

@@ -19,6 +19,7 @@ FILES = {
     "CHANGELOG.md": "# Changelog\n\n## 1.2.0 (2026-11-29)\n\n## 1.1.0 (2026-01-01)\n",
     "README.md": "[a](docs/a.md#part) [b](https://example.org) [c](#here)\n",
     "docs/a.md": "",
+    "docs/compare.md": "| mergesketch | 1.2.0 | 2026 |\n",
     "errors.py": "",
     "py.typed": "",
     "lsh/a.py": "",
@@ -52,6 +53,7 @@ def tree(tmp_path):
     ("name", "old", "new", "problem"),
     [
         ("__init__.py", "1.2.0", "1.1.0", "__init__.py has the version 1.1.0, pyproject.toml 1.2.0"),
+        ("docs/compare.md", "1.2.0", "1.1.0", "docs/compare.md has the version 1.1.0, pyproject.toml 1.2.0"),
         ("CITATION.cff", "version: 1.2.0", "", "CITATION.cff has the version nowhere, pyproject.toml 1.2.0"),
         ("CITATION.cff", "11-29", "11-28", "CITATION.cff has the date 2026-11-28, CHANGELOG.md 2026-11-29"),
         ("CHANGELOG.md", " (2026-11-29)", "", "begins with '1.2.0' and not with the version and its date"),

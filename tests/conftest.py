@@ -34,7 +34,7 @@ class RootIsAFolder:
     """Tell pytest that the root is no package of tests; it is the package mergesketch.
 
     pytest would import it a second time under the folder's name. That fails where the name is no
-    identifier, as in ``mergesketch-0.1.0``.
+    identifier, as in ``mergesketch-0.2.0``.
     """
 
     @pytest.hookimpl

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ...errors import IncompatibleSketchError
 from ...lsh.support.configured import differing_field
 from ...lsh.support.lazy import lazy
+from ...lsh.support.wording import counted
 from .device import OnDevice
 from .guard import changing, locked, uninterrupted
 from .state import REDUCTIONS, SketchState, StateSpec
@@ -334,4 +335,4 @@ class MergeableSketch(OnDevice):
         return self.copy()
 
     def __repr__(self) -> str:
-        return f"<{super().__repr__()}: {self.n_updates:,} updates, {self.nbytes:,} bytes>"
+        return f"<{super().__repr__()}: {counted(self.n_updates, 'update')}, {self.nbytes:,} bytes>"

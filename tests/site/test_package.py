@@ -117,7 +117,7 @@ def test_wheel_works_where_it_is_installed(wheel, tmp_path):
 
 def test_tests_run_in_a_folder_of_any_name(tmp_path):
     """An unpacked archive has a name that is no identifier; its root is no package of tests."""
-    root = tmp_path / "mergesketch-0.1.0"
+    root = tmp_path / "mergesketch-0.2.0"
     shutil.copytree(ROOT / "tests" / "helpers", root / "tests" / "helpers")
     for name in ("pyproject.toml", "tests/conftest.py"):
         shutil.copy(ROOT / name, root / name)

@@ -57,7 +57,7 @@ from .sketches import (
     suggest,
 )
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 #: Estimators, which need scikit-learn: imported when first asked for.
 _LAZY = {
@@ -72,10 +72,12 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(import_module(_LAZY[name], __name__), name)
     except ModuleNotFoundError as error:
+        from .lsh.support.install import how_to_install
+
         if error.name is None or error.name.partition(".")[0] != "sklearn":
             raise
         raise ImportError(
-            f"mergesketch.{name} needs scikit-learn: pip install mergesketch[sklearn]", name="sklearn"
+            f"mergesketch.{name} needs scikit-learn: {how_to_install('sklearn')}", name="sklearn"
         ) from error
 
 

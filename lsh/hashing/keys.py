@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeGuard, overload
+from typing import Any, Self, TypeGuard, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -143,6 +143,11 @@ class Keys:
     _buffers: tuple[Buffer, ...] = ()
     is_single: bool = False
 
+    @classmethod
+    def of_text(cls, data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> Self:
+        """Return strings that lie in a buffer; a plain pair ``(data, offsets)`` holds bytes."""
+        return cls("str", _buffers=(check_buffer(data, offsets, "keys"),))
+
     def __len__(self) -> int:
         if self.words is not None:
             return int(self.words.size)
@@ -204,8 +209,11 @@ def is_key(key: Any) -> TypeGuard[KeyLike]:
 def read_keys(keys: Any, name: str = "keys", device: Device = "cpu") -> Keys:
     """Read one key, or keys of any container that `hash_keys` takes; messages call them `name`.
 
-    An array stays where it is. An int, a str or bytes lies nowhere and is read to `device`.
+    An array stays where it is. An int, a str or bytes lies nowhere and is read to `device`. Keys that have
+    been read already are returned as they are.
     """
+    if isinstance(keys, Keys):
+        return keys
     if is_key(keys):
         read, xp = _read_batch([keys], name), backend_named(device).xp
         if device == "cpu":
@@ -231,13 +239,7 @@ def _read_batch(keys: Any, name: str) -> Keys:
     if is_buffer(keys):
         return Keys("bytes", _buffers=(check_buffer(keys[0], keys[1], name),))
     if device_of(keys) == "gpu":
-        keys = as_array(keys)
-        if keys.ndim != 1 or keys.dtype.kind not in "iu":
-            raise TypeError(
-                f"{name} on a GPU must be a 1-D array of integers, or (data, offsets) of strings, got dtype "
-                f"{keys.dtype} and shape {keys.shape}"
-            )
-        return _integer_keys(keys)
+        return _read_gpu(as_array(keys), name)
     given, keys = keys, open_column(keys, name)
     if is_arrow(keys):
         return _read_arrow(keys, name)
@@ -260,6 +262,15 @@ def _read_batch(keys: Any, name: str) -> Keys:
         array = _integers(keys, name)
         return _integer_keys(array, is_signed=array.dtype.kind == "i" or min(keys) < 0)
     return Keys(form, _buffers=tuple(byte_buffers(list(keys), name)))
+
+
+def _read_gpu(keys: Any, name: str) -> Keys:
+    if keys.ndim != 1 or keys.dtype.kind not in "iu":
+        raise TypeError(
+            f"{name} on a GPU must be a 1-D array of integers, or (data, offsets) of strings, got dtype "
+            f"{keys.dtype} and shape {keys.shape}"
+        )
+    return _integer_keys(keys)
 
 
 def _integer_keys(array: Any, is_signed: bool | None = None) -> Keys:

@@ -19,6 +19,7 @@ from ...errors import IncompatibleSketchError
 from ...lsh.support.backend import to_host
 from ...lsh.support.configured import differing_field
 from ...lsh.support.lazy import lazy
+from ...lsh.support.wording import counted
 from .device import OnDevice
 from .guard import changing, locked, uninterrupted
 from .merging import Mergeable, parts_of
@@ -376,7 +377,7 @@ class MergeableSketch(OnDevice, Mergeable):
 
     def __repr__(self) -> str:
         asked = ", ".join(f"{k}={v:_}" if type(v) is int else f"{k}={v!r}" for k, v in self._asked.items())
-        facts = [f"{self.n_updates:,} updates", f"{self.nbytes:,} bytes"]
+        facts = [counted(self.n_updates, "update"), f"{self.nbytes:,} bytes"]
         if self.n_updates:
             facts += self._fullness()
         return f"<{super().__repr__()}{asked and f' for {asked}'}: {', '.join(facts)}>"

@@ -14,6 +14,7 @@ from ...lsh.support.checks import check_int
 from ...lsh.support.lazy import lazy
 from ...lsh.support.threads import cut_range
 from ...lsh.support.types import KeyLike, KeysLike
+from ...lsh.support.wording import counted
 from ..coding.codebook import ARRAYS, Codebook
 from ..kernels import static
 from .column import CHECK_PURPOSE, Column, check_column_config, ribbons_of
@@ -103,7 +104,7 @@ class StaticMap(StaticStructure):
     def __repr__(self) -> str:
         checks = f", key_check_bits={self.key_check_bits}" if self.key_check_bits else ""
         return (
-            f"<{type(self).__name__}: {self.n_keys:,} keys to {self._shown_values}{checks}, "
+            f"<{type(self).__name__}: {counted(self.n_keys, 'key')} to {self._shown_values}{checks}, "
             f"{self.nbytes:,} bytes>"
         )
 

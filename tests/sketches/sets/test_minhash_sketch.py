@@ -163,7 +163,7 @@ def test_integers_of_any_container_are_the_same_tokens(container: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "tokens", [[1, "a"], [1.5], [True], np.zeros((2, 2), int), 7, [2**64], [-(2**63) - 1]]
+    "tokens", [[1, "a"], [1.5], [True], np.zeros((2, 2), int), 7.5, True, 2**64, [2**64], [-(2**63) - 1]]
 )
 def test_bad_tokens_are_named(tokens: Any) -> None:
     with pytest.raises((TypeError, ValueError), match=r"^tokens"):

@@ -32,8 +32,6 @@ from numba.core.caching import (
     CompileResultCacheImpl,
     FunctionCache,
     IndexDataCacheFile,
-    InTreeCacheLocator,
-    UserProvidedCacheLocator,
 )
 from numba.core.runtime.nrt import rtsys
 
@@ -57,15 +55,13 @@ class _ReadOnly:
             raise FileNotFoundError
 
 
-class _ReadOnlyUserProvided(_ReadOnly, UserProvidedCacheLocator):
-    pass
-
-
-class _ReadOnlyInTree(_ReadOnly, InTreeCacheLocator):
-    pass
-
-
-_READ_ONLY: list[Any] = [_ReadOnlyUserProvided, _ReadOnlyInTree]
+# The folder that the user names, and the one beside the source. The names of the classes differ between
+# versions of Numba by an underscore.
+_READ_ONLY: list[Any] = [
+    type(f"_ReadOnly{locator.__name__}", (_ReadOnly, locator), {})
+    for locator in CompileResultCacheImpl._locator_classes
+    if locator.__name__.lstrip("_") in ("UserProvidedCacheLocator", "InTreeCacheLocator")
+]
 
 # Without a home folder, Numba would make one named "~" in the working folder, and load code from there.
 _LOCATORS = [

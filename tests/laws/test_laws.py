@@ -254,7 +254,7 @@ def test_equality_and_repr(entry: Entry, data: st.DataObject) -> None:
     assert repr(sketch).startswith(f"<{entry.cls.__name__}(")
     for name in sketch.config():
         assert f"{name}=" in repr(sketch)
-    assert f"{sketch.n_updates:,} updates" in repr(sketch)
+    assert f": {sketch.n_updates:,} update{'s' * (sketch.n_updates != 1)}, " in repr(sketch)
     assert "\n" not in repr(sketch)
     assert sketch.nbytes == sum(state.array.nbytes for state in sketch.state.values())
 

@@ -367,7 +367,7 @@ class MergeableSketch(OnDevice, Mergeable):
             return []
         name, what = self._filled
         array, spec = self._shown(name), self._state.specs[name]
-        if array is None:
+        if array is None or array.size == 0:
             return []
         if spec.reduction == "or":
             used, n = int(np.bitwise_count(array).sum(dtype=np.int64)), 8 * array.nbytes

@@ -27,9 +27,11 @@ class Mergeable(Guarded):
         """Return a new object with the data of this one and of others."""
 
     def __or__(self, other: Self) -> Self:
+        """Return a new object with the data of both, which do not change."""
         return self._merged(other) if isinstance(other, Mergeable) else NotImplemented
 
     def __ior__(self, other: Self) -> Self:
+        """Merge the other object into this one."""
         return self.merge(other) if isinstance(other, Mergeable) else NotImplemented
 
     __add__, __iadd__ = __or__, __ior__

@@ -138,8 +138,8 @@ class LSHIndex(CollisionEstimates, IndexTables):
             return []
         used = int(np.minimum(seen, self.capacity).sum(dtype=np.int64))
         shown = [f"{100.0 * used / seen.size / self.capacity:.3g}% of slots used"]
-        dropped = 1.0 - used / int(seen.sum(dtype=np.int64))
-        return [*shown, f"{100.0 * dropped:.3g}% of entries dropped"] if dropped else shown
+        overflow = self.overflow
+        return [*shown, f"{100.0 * overflow:.3g}% of entries dropped"] if overflow else shown
 
     # -- updates ----------------------------------------------------------------------------------
 

@@ -181,7 +181,7 @@ class StaticFunctionBuilder(Mergeable):
 
         Returns
         -------
-        The builder itself.
+        The builder itself. ``a | b`` is a new builder, with the spill folder of `a`.
 
         Raises
         ------
@@ -209,6 +209,7 @@ class StaticFunctionBuilder(Mergeable):
         return self
 
     def _merged(self, *others: Self) -> Self:
+        """Return a new builder with all that both have gathered, and the spill folder of the first."""
         return type(self)(**self.config(), spill=self.spill).merge(self, *others)
 
     def config(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import IncompatibleSketchError
+from ...lsh.family import HashFamily, with_known_widths
 from ...lsh.support.configured import differing_field
 from ...lsh.support.lazy import lazy
 from .device import OnDevice
@@ -140,6 +141,8 @@ class MergeableSketch(OnDevice):
         with self._lock, changing(self), self._without_trace():
             for name, argument in arguments.items():
                 self._claim_device(name, argument)
+            if "X" in arguments:
+                self._fix_family(arguments["X"])
             self._put(self._read(*arguments.values(), *others))
         return self
 
@@ -150,12 +153,23 @@ class MergeableSketch(OnDevice):
             self._add(batch)
             state.arrays["n_updates"] += amounts["n_updates"]
 
+    def _fix_family(self, X: Any) -> None:
+        """Replace a family that does not know its number of features by that of the first rows."""
+        family = vars(self).get("family")
+        if isinstance(family, HashFamily) and not family.is_fixed:
+            vars(self)["family"] = family.for_rows(X)
+
     @contextmanager
     def _without_trace(self) -> Iterator[None]:
-        """Leave neither empty arrays nor a device in a sketch without data if the block fails."""
-        before = self._state
+        """Leave no empty arrays, no device and no number of features in a sketch if its first batch fails."""
+        before, family = self._state, vars(self).get("family")
         if before.is_allocated:
-            yield
+            try:
+                yield
+            except BaseException:
+                if not self.n_updates:
+                    vars(self).update({} if family is None else {"family": family})
+                raise
             return
         try:
             self._state = before.with_arrays(None)
@@ -163,6 +177,7 @@ class MergeableSketch(OnDevice):
             yield
         except BaseException:
             self._state = before
+            vars(self).update({} if family is None else {"family": family})
             raise
         finally:
             self._state.decided_by = None
@@ -175,9 +190,34 @@ class MergeableSketch(OnDevice):
                 f"expected a {type(self).__name__} to merge, got {type(other).__name__}"
             )
         assert isinstance(other, MergeableSketch)
-        difference = differing_field(self.config(), other.config())
+        ours: Mapping[str, Any] = self.config()
+        theirs: Mapping[str, Any] = other.config()
+        if not (self._is_fixed and other._is_fixed):
+            ours, theirs = with_known_widths([ours, theirs])
+        difference = differing_field(ours, theirs)
         if difference is not None:
             raise IncompatibleSketchError(f"{type(self).__name__} sketches differ in {difference}")
+
+    def _first_fixed(self, *others: Self) -> Self:
+        """Return the first of the sketches whose family knows its number of features, or else this sketch."""
+        return next((sketch for sketch in (self, *others) if sketch._is_fixed), self)
+
+    @property
+    def _is_fixed(self) -> bool:
+        family = vars(self).get("family")
+        return not isinstance(family, HashFamily) or family.is_fixed
+
+    def fix_like(self, other: MergeableSketch) -> None:
+        """Take the number of features from the family of another sketch, if ours does not know it.
+
+        Parameters
+        ----------
+        other : MergeableSketch
+            A sketch that this one may be merged with.
+        """
+        if not self._is_fixed:
+            ours, theirs = vars(self)["family"], vars(other)["family"]
+            vars(self)["family"] = ours.fixed_like(theirs)
 
     def part_numbers(self) -> tuple[int, ...]:
         """Return the numbers by which `check_parts` finds out whether parts may be merged.
@@ -220,7 +260,13 @@ class MergeableSketch(OnDevice):
         """
         for other in others:
             self._check_compatible(other)
+        all_fixed = all(sketch._is_fixed for sketch in (self, *others))
         with locked(self, *others), changing(self):
+            fixed = self if all_fixed else self._first_fixed(*others)
+            if not all_fixed:
+                # Those that know their number of features may differ in it, or another thread has fixed it.
+                for other in (self, *others):
+                    fixed._check_compatible(other)
             self.check_parts([part.part_numbers() for part in (self, *others)])
             others = tuple(other.copy() if other is self else self._on_our_device(other) for other in others)
             state, theirs = self._state, [other.state for other in others]
@@ -229,6 +275,7 @@ class MergeableSketch(OnDevice):
             with uninterrupted(), state.reserved(amounts), undone:
                 for their in theirs:
                     self.reduce_arrays(their.arrays)
+                self.fix_like(fixed)
         return self
 
     def _has_own_reduction(self) -> bool:
@@ -286,6 +333,7 @@ class MergeableSketch(OnDevice):
             raise TypeError(f"{type(self).__name__} cannot subtract: its state merges by {', '.join(others)}")
         self._check_compatible(other)
         with locked(self, other), changing(self):
+            self._check_compatible(other)
             state, theirs = self._state, self._on_our_device(other)._state
             amounts = {name: theirs.bound(name) for name in state.counters}
             arrays = dict(theirs.arrays)
@@ -294,6 +342,7 @@ class MergeableSketch(OnDevice):
                     # Arrays beside the sums, a largest weight for example, still hold for what is left.
                     combine = REDUCTIONS[specs[name].reduction] if name in self._not_compared else np.subtract
                     combine(ours, arrays[name], out=ours)
+                self.fix_like(other)
         return self
 
     # -- copies and comparison --------------------------------------------------------------------

@@ -10,7 +10,7 @@ STDLIB = $$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('stdlib
 # The Pythons that a release is tried on, those of them that are there.
 PYTHONS ?= python3.11 python3.12 python3.13
 
-.PHONY: run test quick nightly processors lint benchmarks pictures docs dist check-dist clean
+.PHONY: run test quick nightly processors lint benchmarks pictures docs dist check-dist release-check clean
 
 run: .venv/run.stamp
 	$(BIN)/mpiexec -n $(RANKS) $(BIN)/mergesketch dedup "$(STDLIB)" --include '*.py' \
@@ -22,9 +22,9 @@ run: .venv/run.stamp
 test: .venv/test.stamp
 	$(PYTEST)
 
-# Without the tests that take longest.
+# Without the tests that take longest, and those of GPU code.
 quick: .venv/test.stamp
-	$(PYTEST) -q -m "not slow"
+	$(PYTEST) -q -m "not slow and not gpu"
 
 # All tests on other examples than those of `make test`, and the comparison of processors.
 nightly: processors
@@ -56,8 +56,15 @@ docs: .venv/docs.stamp
 
 dist: .venv/bin/pip
 	$(BIN)/pip install --quiet --disable-pip-version-check build
-	rm -rf dist build
+	rm -rf dist
 	$(BIN)/python -m build --outdir dist . > /dev/null
+
+# Version, date, contents of the wheel, description and its links; nothing but dist may be left by the build.
+release-check: dist
+	$(BIN)/pip install --quiet --disable-pip-version-check twine
+	$(BIN)/python docs/developers/check_release.py dist
+	$(BIN)/twine check --strict dist/*
+	@test ! -e build && ! ls -d *.egg-info 2>/dev/null || { echo "the build has left files in the tree"; exit 1; }
 
 # The tests from an installed wheel, in a new environment and away from the sources, for each Python.
 check-dist: dist
@@ -74,7 +81,7 @@ check-dist: dist
 	done
 
 clean:
-	rm -rf .venv build dist docs/_build docs/api/generated .pytest_cache .mypy_cache .ruff_cache .hypothesis mergesketch.egg-info
+	rm -rf .venv dist docs/_build docs/api/generated .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .venv/bin/pip:
 	$(PYTHON) -c "import sys; sys.exit('mergesketch needs Python 3.11 or newer') if sys.version_info < (3, 11) else None"

@@ -74,7 +74,7 @@ from .sketches import (
     suggest,
 )
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 #: Names that are imported when they are first asked for, by the module that has them: estimators, which need
 #: scikit-learn, and what runs over many machines.
@@ -114,10 +114,12 @@ else:
         try:
             module = import_module(_LAZY[name], __name__)
         except ModuleNotFoundError as error:
+            from .lsh.support.install import how_to_install
+
             if error.name is None or error.name.partition(".")[0] != "sklearn":
                 raise
             raise ImportError(
-                f"mergesketch.{name} needs scikit-learn: pip install mergesketch[sklearn]", name="sklearn"
+                f"mergesketch.{name} needs scikit-learn: {how_to_install('sklearn')}", name="sklearn"
             ) from error
         return module if name == "distributed" else getattr(module, name)
 

@@ -49,7 +49,12 @@ class Version(NamedTuple):
     def environment(self, **more: str) -> dict[str, str]:
         """Return the environment of a process that imports this version and runs on one thread."""
         kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-        return kept | dict.fromkeys(ONE_THREAD, "1") | {"PYTHONPATH": str(self.path)} | more
+        return (
+            kept
+            | dict.fromkeys(ONE_THREAD, "1")
+            | {"PYTHONPATH": str(self.path), "MERGESKETCH_QUIET": "1"}
+            | more
+        )
 
 
 class Timing(NamedTuple):

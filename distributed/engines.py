@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..lsh.support.checks import check_int
+from ..lsh.support.install import how_to_install
 from ..sketches.core.base import MergeableSketch
 
 __all__ = ["dask_sketch", "spark_sketch"]
@@ -74,7 +75,7 @@ def dask_sketch(empty: S, data: Any, convert: Convert | None = None, *, split_ev
     TypeError, ValueError
         If an argument has the wrong type or value.
     ImportError
-        If Dask is not installed: ``pip install mergesketch[dask]``.
+        If Dask is not installed, which the extra ``dask`` of this package brings.
 
     Notes
     -----
@@ -95,7 +96,7 @@ def dask_sketch(empty: S, data: Any, convert: Convert | None = None, *, split_ev
     try:
         import dask
     except ImportError as error:
-        raise ImportError("dask_sketch needs Dask: pip install mergesketch[dask]") from error
+        raise ImportError(f"dask_sketch needs Dask: {how_to_install('dask')}") from error
     parts = _dask_parts(data)
     update, merge = dask.delayed(_update, pure=True), dask.delayed(_merge, pure=True)
     shared = dask.delayed(empty)

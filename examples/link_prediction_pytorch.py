@@ -27,7 +27,7 @@ try:
     import torch
     from torch import nn
 except ImportError:
-    raise SystemExit("this example needs PyTorch: pip install torch") from None
+    torch = None  # The option --help works without it.
 
 HIDDEN = 64
 
@@ -61,7 +61,7 @@ def averaging(edges: np.ndarray, n: int) -> torch.Tensor:
     return torch.sparse_coo_tensor(places, values, (n, n), check_invariants=True).coalesce()
 
 
-class LinkModel(nn.Module):
+class LinkModel(nn.Module if torch else object):
     """Two layers of messages, a network on products of vectors, and a second network on signatures."""
 
     def __init__(self, n_features: int, n_signature_features: int) -> None:
@@ -145,6 +145,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    if torch is None:
+        raise SystemExit("this example needs PyTorch: pip install torch")
     try:
         edges, X = read(options.graph) if options.graph else nearby(seed=options.seed)
     except (OSError, ValueError, KeyError) as error:

@@ -1,5 +1,6 @@
 """Settings of Hypothesis, the cache of compiled kernels, and the ranks that run snippets."""
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,9 @@ from ranks import Ranks
 
 # Numba reads its settings when it is imported, so this comes first.
 use_kernel_cache()
+
+# Tests compare what processes write to stderr.
+os.environ["MERGESKETCH_QUIET"] = "1"
 
 # Tests do not depend on time: an example may include the compilation of kernels. They do not depend
 # on chance either: every run draws the same examples, except the nightly one, which draws others and
@@ -30,7 +34,7 @@ class RootIsAFolder:
     """Tell pytest that the root is no package of tests; it is the package mergesketch.
 
     pytest would import it a second time under the folder's name. That fails where the name is no
-    identifier, as in ``mergesketch-0.1.0``.
+    identifier, as in ``mergesketch-0.2.0``.
     """
 
     @pytest.hookimpl

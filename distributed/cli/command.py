@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from typing import Any
+
+from .options import Command, Parser, between
+from .sketch_commands import add_query, add_sketches
 
 __all__ = ["parser"]
 
 _DESCRIPTION = """\
-Find near-duplicate documents, search nearest neighbours (neighbors) of rows, and inspect and merge sketch
-files. Every command also runs on many MPI ranks: start it with `mpiexec -n N`. The output is the same for
-every N.
+Find near-duplicate documents, count keys and distinct keys, find frequent keys (top-k), search nearest
+neighbours (neighbors) of rows, and ask, inspect and merge sketch files. Every command also runs on many MPI
+ranks: start it with `mpiexec -n N`.
 """
 
 _DEDUP_HELP = """\
@@ -61,16 +63,23 @@ Indexes of parts can be merged if their rows have different numbers and their se
 
 _QUERY_HELP = """\
 Find approximate nearest neighbours (nearest neighbors): for each row of a file, the k indexed rows that share
-the most hash tables with it.
+the most hash tables with it. With --rows, the rows that share a table are compared with it, and the k nearest
+are the answer.
 """
 
 _QUERY_EXAMPLES = f"""\
-example:
+examples:
   mpiexec -n 4 mergesketch index query rows.index queries.svm -k 10 --output neighbours.jsonl
+  mergesketch index query vectors.index queries.npy --rows vectors.npy --probes 4
 
 Each line of the output is {{"query": 0, "rows": [17, 4], "counts": [9, 2]}}: the number of a row of QUERIES,
 the indexed rows that share the most tables with it, and how many tables they share. If fewer than k rows
 share a table with the query, the line has fewer than k rows.
+
+With --rows, a line is {{"query": 0, "rows": [17, 4], "distances": [0.21, 0.35]}}: the exact distances, in the
+unit of the family. It is the angle in radians for srp, the Euclidean distance for pstable, and the Jaccard
+distance for minhash. Row i of the file has the number i in the index; a .npy file is mapped, and only the
+rows that are compared are read.
 
 {_ROWS_HELP}"""
 
@@ -91,100 +100,29 @@ example:
 """
 
 
-class _Integer:
-    """The type of an option with integer values.
+_WARMUP_HELP = """\
+Compile the kernels of classes and functions now, so that programs do not wait for it later. The kernels
+are those that the examples in the documentation use; other types of arrays may need one or two more.
 
-    The library checks its arguments too, but only messages from here name the option.
-    """
+NAME is a class or a function of mergesketch, mergesketch.lsh or mergesketch.distributed, for example
+BloomFilter or deduplicate. Without a name, everything is compiled, which takes minutes. The compiled
+code lies in the folder NUMBA_CACHE_DIR, or beside the package, or in the cache folder of the user.
+"""
 
-    #: The name of the type in argparse's messages.
-    __name__ = "integer"
-
-    def __init__(self, least: int, largest: int | None) -> None:
-        self.least, self.largest = least, largest
-
-    def __call__(self, text: str) -> int:
-        value = int(text)
-        if value < self.least or (self.largest is not None and value > self.largest):
-            most = self.largest
-            wanted = f"at least {self.least}" if most is None else f"from {self.least} to {most}"
-            raise argparse.ArgumentTypeError(f"must be {wanted}, got {value}")
-        return value
-
-
-def _threshold(text: str) -> float:
-    value = float(text)
-    if not 0.0 < value <= 1.0:
-        raise argparse.ArgumentTypeError(f"must be above 0 and at most 1, got {text}")
-    return value
-
-
-_threshold.__name__ = "number"
-
-
-def _path(text: str) -> str:
-    if not text:
-        raise argparse.ArgumentTypeError("must name a file or folder, got an empty name")
-    return text
-
-
-class _Command:
-    """A command whose options are added one by one."""
-
-    def __init__(self, commands: Any, name: str, summary: str, description: str, epilog: str = "") -> None:
-        self.options = commands.add_parser(
-            name,
-            help=summary,
-            description=description,
-            epilog=epilog,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-
-    def path(self, name: str, metavar: str, text: str, nargs: str | None = None) -> None:
-        """Add the path of a file, or several with `nargs`, which has no option's name."""
-        self.options.add_argument(name, nargs=nargs, type=_path, metavar=metavar, help=text)
-
-    def output(self, text: str, *, required: bool = False) -> None:
-        """Add --output."""
-        self.options.add_argument("--output", "-o", type=_path, metavar="FILE", required=required, help=text)
-
-    def integer(
-        self, name: str, least: int, largest: int | None, text: str, default: int | None = None
-    ) -> None:
-        """Add an option with integer values in [least, largest]; the default ends its help."""
-        text += "" if default is None else f" (default: {default})"
-        self.options.add_argument(
-            name, type=_Integer(least, largest), default=default, metavar="N", help=text
-        )
-
-    def seed_and_threads(self) -> None:
-        """Add --seed and --threads."""
-        self.integer("--seed", 0, 2**64 - 1, "seed of the hashes", 0)
-        self.threads()
-
-    def threads(self) -> None:
-        """Add --threads."""
-        text = "threads of each rank (default: cores of the node divided by its ranks); results stay the same"
-        self.integer("--threads", 1, None, text)
-
-    def choice(self, name: str, choices: Sequence[str], text: str, default: str | None = None) -> None:
-        """Add an option with one of some values."""
-        self.options.add_argument(name, choices=choices, default=default, help=text)
-
-    def patterns(self, name: str, text: str) -> None:
-        """Add an option with a shell pattern that may be repeated."""
-        self.options.add_argument(
-            name, action="append", default=[], metavar="GLOB", help=f"{text}; may be repeated"
-        )
+_WARMUP_EXAMPLES = """\
+examples:
+  mergesketch warmup deduplicate
+  NUMBA_CACHE_DIR=/opt/kernels mergesketch warmup CountMinSketch HeavyHitters
+"""
 
 
 def _add_dedup(commands: Any) -> None:
     summary = "find groups of near-duplicate documents"
-    dedup = _Command(commands, "dedup", summary, _DEDUP_HELP, _DEDUP_EXAMPLES)
+    dedup = Command(commands, "dedup", summary, _DEDUP_HELP, _DEDUP_EXAMPLES)
     dedup.path("paths", "PATH", "files and folders", nargs="+")
     dedup.options.add_argument(
         "--threshold",
-        type=_threshold,
+        type=between(0.0, 1.0, closed=True),
         default=0.7,
         metavar="T",
         help="smallest Jaccard similarity of near-duplicates, above 0 and at most 1 (default: 0.7)",
@@ -221,7 +159,7 @@ def _add_dedup(commands: Any) -> None:
 def _add_index(commands: Any) -> None:
     index = commands.add_parser("index", help="build or query an index for nearest neighbour search (ANN)")
     actions = index.add_subparsers(dest="action", metavar="ACTION", required=True)
-    build = _Command(actions, "build", "index the rows of a file", _BUILD_HELP, _BUILD_EXAMPLES)
+    build = Command(actions, "build", "index the rows of a file", _BUILD_HELP, _BUILD_EXAMPLES)
     build.path("path", "PATH", ".npy, sparse .npz or svmlight file")
     build.output("write the index to this file", required=True)
     build.choice(
@@ -252,21 +190,32 @@ def _add_index(commands: Any) -> None:
     )
     build.seed_and_threads()
     summary = "find the indexed rows that are nearest to those of a file"
-    query = _Command(actions, "query", summary, _QUERY_HELP, _QUERY_EXAMPLES)
+    query = Command(actions, "query", summary, _QUERY_HELP, _QUERY_EXAMPLES)
     query.path("index", "INDEX", "file that `index build` has written")
     query.path("path", "QUERIES", ".npy, sparse .npz or svmlight file")
     query.integer("-k", 1, 2**31, "neighbours of each row", 10)
+    query.path("--rows", "FILE", "the indexed rows: compare them, and order the neighbours by exact distance")
+    text = "buckets that are looked into in each table; more find more neighbours"
+    query.integer("--probes", 1, 2**20, text, 1)
     query.output("write JSON lines to this file (default: standard output)")
     query.threads()
 
 
 def _add_inspect_and_merge(commands: Any) -> None:
-    inspect = _Command(commands, "inspect", "print the contents of sketch files", _INSPECT_HELP)
+    inspect = Command(commands, "inspect", "print the contents of sketch files", _INSPECT_HELP)
     inspect.path("paths", "FILE", "saved sketches", nargs="+")
     inspect.options.add_argument("--json", action="store_true", help="print one JSON object a file")
-    merge = _Command(commands, "merge", "merge sketch files into one", _MERGE_HELP, _MERGE_EXAMPLES)
+    merge = Command(commands, "merge", "merge sketch files into one", _MERGE_HELP, _MERGE_EXAMPLES)
     merge.path("paths", "FILE", "saved sketches", nargs="+")
     merge.output("write the merged sketch to this file", required=True)
+
+
+def _add_warmup(commands: Any) -> None:
+    summary = "compile kernels before they are needed"
+    warmup = Command(commands, "warmup", summary, _WARMUP_HELP, _WARMUP_EXAMPLES)
+    warmup.options.add_argument(
+        "names", metavar="NAME", nargs="*", help="classes and functions (default: all)"
+    )
 
 
 def parser() -> argparse.ArgumentParser:
@@ -274,10 +223,13 @@ def parser() -> argparse.ArgumentParser:
     from ... import __version__
 
     formatter = argparse.RawDescriptionHelpFormatter
-    top = argparse.ArgumentParser("mergesketch", description=_DESCRIPTION, formatter_class=formatter)
+    top = Parser("mergesketch", description=_DESCRIPTION, formatter_class=formatter)
     top.add_argument("--version", action="version", version=f"mergesketch {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_dedup(commands)
+    add_sketches(commands)
+    add_query(commands)
     _add_index(commands)
     _add_inspect_and_merge(commands)
+    _add_warmup(commands)
     return top

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...errors import DocumentError, readable
+from ...lsh.support.wording import counted
 from ..dedup.deduplicate import deduplicate
 from ..dedup.result import Deduplication
 from ..documents.source import DocumentSource, ReadSummary
@@ -84,11 +85,12 @@ def _print_groups(source: DocumentSource, result: Deduplication, top: int) -> No
     if not largest:
         return
     below = _common_folder(source.files)
-    print(f"Largest of {result.n_groups:,} groups{f' (in {readable(below)})' if below else ''}:")
+    where = f" (in {readable(below)})" if below else ""
+    print(f"Largest of {counted(result.n_groups, 'group')}{where}:")
     for i in largest:
         begin = int(result.offsets[i])
         names = source.name_of(result.members[begin : begin + min(N_SHOWN, int(sizes[i]))])
-        print(f"  group {i}: {int(sizes[i]):,} documents")
+        print(f"  group {i}: {counted(int(sizes[i]), 'document')}")
         for path, line in names:
             print(f"    {readable(path[len(below) :])}{'' if line is None else f':{line}'}")
         if int(sizes[i]) > N_SHOWN:
@@ -117,18 +119,18 @@ def _print_summary(
     print(
         f"groups           {result.n_groups:,}, linked by pairs of similarity {options.threshold:g} or more"
     )
-    print(f"duplicates       {result.n_duplicates:,} documents besides the first of each group")
+    print(f"duplicates       {counted(result.n_duplicates, 'document')} besides the first of each group")
     if result.n_empty:
-        print(f"empty            {result.n_empty:,} documents without a word, in no group")
+        print(f"empty            {counted(result.n_empty, 'document')} without a word, in no group")
     if result.n_left_out:
         print(
-            f"left out         {result.n_left_out:,} comparisons in crowded buckets, "
+            f"left out         {counted(result.n_left_out, 'comparison')} in crowded buckets, "
             "where near-duplicates may be missed"
         )
     if source.json_lines_as_text:
-        n = len(source.json_lines_as_text)
+        files = counted(len(source.json_lines_as_text), "file")
         print(
-            f"JSON lines       {n:,} {'file' if n == 1 else 'files'} named .json taken as one document each; "
+            f"JSON lines       {files} named .json taken as one document each; "
             "name them .jsonl for one document a line"
         )
         for name in source.json_lines_as_text[:N_SHOWN]:
@@ -140,7 +142,7 @@ def _print_summary(
         print(f"    ... and {summary.n_skipped - N_SHOWN:,} more")
     by_stage = ", ".join(f"{name} {taken:.2f}" for name, taken in stages.items())
     print(f"seconds          {seconds:.2f} ({by_stage})")
-    ranks = f"{len(peaks)} rank{'s' if len(peaks) > 1 else ''}"
+    ranks = counted(len(peaks), "rank")
     print(f"peak memory      {', '.join(si_bytes(peak) for peak in peaks)} ({ranks})")
     if options.output is not None:
         print(f"written          {readable(options.output)}")

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import combinations
 from typing import Any
 
 from ...errors import IncompatibleSketchError, MergesketchError, readable
 from ...lsh.support.configured import differing_field
-from ...sketches import LSHIndex, MergeableSketch
+from ...lsh.support.wording import counted
+from ...sketches import LSHIndex, MergeableSketch, load
 from ...sketches import inspect as inspect_sketch
+from ...sketches.core.stored import Stored
 from ..ranks.comm import Communicator
 from ..ranks.tree import merge_to_root
 from .messages import naming_file, si_bytes
 from .output import check_output
 
-__all__ = ["inspect", "inspect_file", "merge", "save"]
+__all__ = ["inspect", "inspect_file", "load_sketch", "merge", "save"]
 
 #: Exit codes of ``mergesketch inspect``.
 _INTACT, _DAMAGED = 0, 2
@@ -40,9 +43,22 @@ def inspect(options: Namespace, comm: Communicator) -> int:
 
 def inspect_file(path: str) -> dict[str, Any]:
     """Return the result of `mergesketch.inspect`; errors name the file."""
+    with _naming_sketch(path):
+        return inspect_sketch(path)
+
+
+def load_sketch(path: str) -> Stored:
+    """Load a sketch or another structure of any class; errors name the file."""
+    with _naming_sketch(path):
+        return load(path)
+
+
+@contextmanager
+def _naming_sketch(path: str) -> Iterator[None]:
+    """Name the file in errors about its contents."""
     try:
         with naming_file(path, "read"):
-            return inspect_sketch(path)
+            yield
     except MergesketchError as error:
         message = str(error)
         raise type(error)(message if readable(path) in message else f"{path}: {message}") from error
@@ -56,7 +72,7 @@ def save(sketch: MergeableSketch, path: str) -> None:
 
 def _print_found(path: str, found: dict[str, Any]) -> None:
     print(readable(path))
-    updates = "" if found["n_updates"] is None else f", {found['n_updates']:,} updates"
+    updates = "" if found["n_updates"] is None else f", {counted(found['n_updates'], 'update')}"
     print(f"  {readable(found['class'])}{updates}, {si_bytes(found['bytes'])}")
     for name, value in found["config"].items():
         print(f"  {readable(name)} = {readable(json.dumps(value))}")
@@ -86,7 +102,7 @@ def merge(options: Namespace, comm: Communicator) -> int:
     with comm.agree():
         if sketch is not None:
             save(sketch, options.output)
-            print(f"{len(paths):,} files merged into {readable(options.output)}: {sketch!r}")
+            print(f"{counted(len(paths), 'file')} merged into {readable(options.output)}: {sketch!r}")
     return 0
 
 

@@ -11,19 +11,22 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 
 from ...errors import readable
 from ...lsh import HashFamily, MinHash, PStable, SignedRandomProjection
 from ...lsh.support.progress import progress_bar
+from ...lsh.support.wording import counted
 from ...sketches import LSHIndex, load
+from ...sketches.neighbours.index import Nearest
 from ..ranks.comm import Communicator
 from ..ranks.memory import peak_memory
 from ..ranks.tree import merge_to_root
 from .files import inspect_file, save
 from .messages import si_bytes
 from .output import check_output, write_lines
-from .row_files import RowShare, open_rows
+from .row_files import RowShare, open_rows, read_whole
 
 __all__ = ["build", "query"]
 
@@ -41,7 +44,8 @@ def build(options: Namespace, comm: Communicator) -> int:
         start = options.first_id or 0
         wide = start + rows.n_total > 2**32 - 1
         if start + rows.n_total > 2**63 - 1:
-            raise ValueError(f"--first-id {start} is too large for the {rows.n_total} rows of {options.path}")
+            here = counted(rows.n_total, "row")
+            raise ValueError(f"--first-id {start} is too large for the {here} of {options.path}")
         index = LSHIndex(_family(options, rows), capacity=options.capacity, wide_ids=wide, seed=options.seed)
         with progress_bar("indexing", rows.n_rows, comm.rank == 0, "rows") as advance:
             for first, block in rows.blocks():
@@ -61,7 +65,7 @@ def build(options: Namespace, comm: Communicator) -> int:
     if comm.rank == 0:
         assert isinstance(merged, LSHIndex)
         assert peaks is not None
-        print(f"rows             {rows.n_total:,} of {rows.n_features:,} features")
+        print(f"rows             {rows.n_total:,} of {counted(rows.n_features, 'feature')}")
         print(f"family           {merged.family!r}")
         print(f"index            {si_bytes(merged.nbytes)} in {readable(options.output)}")
         if merged.overflow:
@@ -117,7 +121,8 @@ def _make_family(options: Namespace, rows: RowShare, name: str, power: int) -> H
 
 def query(options: Namespace, comm: Communicator) -> int:
     """Find neighbours: each rank answers its share of the queries, and rank 0 writes the answers."""
-    check_output(options.output, [options.index, options.path], comm)
+    inputs = [options.index, options.path, *([] if options.rows is None else [options.rows])]
+    check_output(options.output, inputs, comm)
     with comm.agree():
         # Mapping the file checks only its beginning, so the whole file is checked once here.
         if comm.rank == 0 and not inspect_file(options.index)["intact"]:
@@ -134,19 +139,25 @@ def query(options: Namespace, comm: Communicator) -> int:
         # Families without a number of features, such as those of sets, take rows of any width.
         if n_features is not None and rows.n_features != n_features:
             raise ValueError(
-                f"the rows of {options.path} have {rows.n_features} features, the index {n_features}"
+                f"the rows of {options.path} have {counted(rows.n_features, 'feature')}, "
+                f"the index {n_features:,}"
             )
+    ranked = None if options.rows is None else comm.local(_rows_to_rank, options.rows, index, n_features)
     with comm.agree():
         numbers = np.arange(rows.first, rows.first + rows.n_rows)
-        ids, counts = (np.empty((rows.n_rows, options.k), dtype=np.int64) for _ in range(2))
+        ids = np.empty((rows.n_rows, options.k), dtype=np.int64)
+        scores = np.empty(ids.shape, dtype=np.int64 if ranked is None else np.float64)
         for first, block in rows.blocks():
             part = slice(first - rows.first, first - rows.first + block.shape[0])
             with _naming_rows(options.path, first, block):
-                ids[part], counts[part] = index.query(block, options.k)
-    columns = comm.exchange((numbers, ids, counts), np.zeros(rows.n_rows, dtype=np.int64))
+                if ranked is None:
+                    ids[part], scores[part] = index.query(block, options.k, n_probes=options.probes)
+                else:
+                    ids[part], scores[part] = _search(index, block, ranked, options)
+    numbers, ids, scores = comm.exchange((numbers, ids, scores), np.zeros(rows.n_rows, dtype=np.int64))
     with comm.agree():
         if comm.rank == 0:
-            answers = _answers(*columns)
+            answers = _answers(numbers, ids, scores, "counts" if ranked is None else "distances")
             if options.output is not None:
                 write_lines(options.output, answers)
             else:
@@ -154,10 +165,28 @@ def query(options: Namespace, comm: Communicator) -> int:
     return 0
 
 
+def _rows_to_rank(path: str, index: LSHIndex, n_features: int | None) -> Any:
+    """Return the rows that candidates are compared with: row i of the file has the number i in the index."""
+    matrix = read_whole(path, n_features or 0)
+    if n_features is not None and matrix.shape[1] != n_features:
+        here = counted(matrix.shape[1], "feature")
+        raise ValueError(f"the rows of {path} have {here}, the index {n_features:,}")
+    if isinstance(index.family, MinHash) and not scipy.sparse.issparse(matrix):
+        raise ValueError(f"the index is of sparse rows, and those of {path} are dense")
+    return matrix
+
+
+def _search(index: LSHIndex, block: Any, rows: Any, options: Namespace) -> Nearest:
+    try:
+        return index.search(block, rows, options.k, n_probes=options.probes)
+    except TypeError as error:
+        raise ValueError(f"--rows {options.rows}: {error}") from error
+
+
 def _answers(
-    numbers: NDArray[np.int64], ids: NDArray[np.int64], counts: NDArray[np.int64]
+    numbers: NDArray[np.int64], ids: NDArray[np.int64], scores: NDArray[Any], name: str
 ) -> Iterator[dict[str, Any]]:
     """Yield the lines of the output, in the order of queries; a line may have fewer than k neighbours."""
     for i in np.argsort(numbers, kind="stable").tolist():
         found = ids[i] >= 0
-        yield {"query": int(numbers[i]), "rows": ids[i][found].tolist(), "counts": counts[i][found].tolist()}
+        yield {"query": int(numbers[i]), "rows": ids[i][found].tolist(), name: scores[i][found].tolist()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["naming_file", "si_bytes"]
+__all__ = ["naming_file", "percent", "si_bytes"]
 
 
 @contextmanager
@@ -15,6 +15,12 @@ def naming_file(path: str, action: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise OSError(f"cannot {action} {path}: {error.strerror or error}") from error
+
+
+def percent(share: float) -> str:
+    """Return a share as a percentage of three significant digits, as in "0.125 %"."""
+    digits = 3 if share < 0.0995 or share >= 0.9995 else 4
+    return f"{100 * share:.{digits}g} %" if share else "0 %"
 
 
 def si_bytes(n: int) -> str:

@@ -19,7 +19,7 @@ from ..ranks.comm import Communicator
 from ..svmlight import as_csr, iter_svmlight, join_rows, read_svmlight
 from .messages import naming_file
 
-__all__ = ["RowShare", "open_rows", "read_matrix"]
+__all__ = ["RowShare", "open_rows", "read_matrix", "read_whole"]
 
 #: Values in a block of dense rows, and entries in a block of sparse rows, approximately.
 BLOCK_VALUES = 1 << 22
@@ -115,8 +115,14 @@ def _open_svmlight(path: str, comm: Communicator, at_least: int) -> RowShare:
     return RowShare(matrix, comm.exclusive_sum(n), comm.sum(n))
 
 
+def read_whole(path: str, at_least: int) -> Any:
+    """Return all rows of a file of any kind; dense files are mapped and not read."""
+    _check_file(path)
+    return read_matrix(path, at_least)
+
+
 def read_matrix(path: str, at_least: int) -> Any:
-    """Return the matrix of a ``.npy``, ``.npz`` or compressed svmlight file."""
+    """Return the matrix of a ``.npy``, ``.npz`` or svmlight file."""
     try:
         with naming_file(path, "read"):
             if path.lower().endswith(".npy"):

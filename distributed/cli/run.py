@@ -41,6 +41,18 @@ def run_command(arguments: Sequence[str] | None, comm: Communicator) -> int:
         from .index import build, query
 
         return (build if options.action == "build" else query)(options, comm)
+    if options.command == "warmup":
+        from .warmup import warmup
+
+        return warmup(options, comm)
+    if options.command in ("count", "distinct", "top", "filter"):
+        from .sketches import build_sketch
+
+        return build_sketch(options, comm)
+    if options.command == "query":
+        from .query import query as ask
+
+        return ask(options, comm)
     from .files import inspect, merge
 
     return (inspect if options.command == "inspect" else merge)(options, comm)

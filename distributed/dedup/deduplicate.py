@@ -160,7 +160,7 @@ def deduplicate(
     >>> poem = "tyger tyger burning bright in the forests of the night"
     >>> result = deduplicate([poem, "what immortal hand or eye", poem.title() + "!"])
     >>> result
-    <Deduplication: 3 documents, 1 groups, 1 duplicates>
+    <Deduplication: 3 documents, 1 group, 1 duplicate>
     >>> result.members.tolist(), result.offsets.tolist()
     ([0, 2], [0, 2])
     """

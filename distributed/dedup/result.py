@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from ...lsh.support.wording import counted
+
 __all__ = ["Deduplication"]
 
 
@@ -70,6 +72,6 @@ class Deduplication:
 
     def __repr__(self) -> str:
         return (
-            f"<Deduplication: {self.n_documents:,} documents, {self.n_groups:,} groups, "
-            f"{self.n_duplicates:,} duplicates>"
+            f"<Deduplication: {counted(self.n_documents, 'document')}, {counted(self.n_groups, 'group')}, "
+            f"{counted(self.n_duplicates, 'duplicate')}>"
         )

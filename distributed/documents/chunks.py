@@ -59,11 +59,14 @@ class ChunkPlan:
         return len(self.file)
 
 
-def plan_chunks(files: Sequence[InputFile], text_field: str, chunk_bytes: int) -> ChunkPlan:
+def plan_chunks(
+    files: Sequence[InputFile], text_fields: str | Sequence[str], chunk_bytes: int, *, numbers: bool = False
+) -> ChunkPlan:
     """Cut files into chunks.
 
-    A text file or a compressed file is one chunk. Uncompressed JSON lines are cut into ranges of
-    `chunk_bytes`, and Parquet files into their row groups.
+    A text file, a table or a compressed file is one chunk. Uncompressed JSON lines and other lines are cut
+    into ranges of `chunk_bytes`, and Parquet files into their row groups. The field of the texts is one for
+    all files, or one for each. With `numbers`, columns of Parquet may hold integers too.
 
     Raises
     ------
@@ -71,8 +74,9 @@ def plan_chunks(files: Sequence[InputFile], text_field: str, chunk_bytes: int) -
         If a file lacks the field, a Parquet file is damaged, or pyarrow is needed and missing.
     """
     rows: list[tuple[int, int, int, int, int]] = []
-    for i, file in enumerate(files):
-        rows.extend((i, *row) for row in _chunks_of(file, text_field, chunk_bytes))
+    fields = [text_fields] * len(files) if isinstance(text_fields, str) else text_fields
+    for i, (file, field) in enumerate(zip(files, fields, strict=True)):
+        rows.extend((i, *row) for row in _chunks_of(file, field, chunk_bytes, numbers))
     if len(rows) > MAX_CHUNKS:
         raise DocumentError(f"expected at most {MAX_CHUNKS} files and pieces of files, got {len(rows)}")
     table = np.array(rows, dtype=np.int64).reshape(-1, 5)
@@ -80,18 +84,20 @@ def plan_chunks(files: Sequence[InputFile], text_field: str, chunk_bytes: int) -
     return ChunkPlan(list(files), *columns)
 
 
-def _chunks_of(file: InputFile, field: str, chunk_bytes: int) -> Iterator[tuple[int, int, int, int]]:
+def _chunks_of(
+    file: InputFile, field: str, chunk_bytes: int, numbers: bool
+) -> Iterator[tuple[int, int, int, int]]:
     """Yield (start, stop, first record, cost) of each chunk of a file."""
     if file.kind == "parquet":
         first = 0
         check_listed(file.path)
-        for i, group in enumerate(row_groups(file.path, field)):
+        for i, group in enumerate(row_groups(file.path, field, numbers=numbers)):
             yield i, i + 1, first, group.size + OPENING
             first += group.n_rows
         return
     if file.kind == "jsonl":
         _check_field(file, field)
-    if file.kind == "text" or file.compressed:
+    if file.kind in ("text", "table") or file.compressed:
         yield 0, file.size, 0, file.size * (GZIP_RATIO if file.compressed else 1) + OPENING
         return
     for start in range(0, max(1, file.size), chunk_bytes):

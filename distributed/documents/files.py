@@ -27,8 +27,10 @@ class InputFile(NamedTuple):
     Attributes
     ----------
     path : str
-    kind : {"text", "jsonl", "parquet"}
-        A text file is one document. JSON lines have one document a line, and Parquet one a row.
+    kind : {"text", "jsonl", "parquet", "lines", "table"}
+        A text file is one document. JSON lines have one document a line, and Parquet one a row. Files of keys
+        have other kinds: lines may be read from any of them on, and the records of a table only from the
+        first one on, because quoted fields may have ends of lines.
     compressed : bool
         True for a file that gzip has compressed.
     size : int
@@ -36,7 +38,7 @@ class InputFile(NamedTuple):
     """
 
     path: str
-    kind: Literal["text", "jsonl", "parquet"]
+    kind: Literal["text", "jsonl", "parquet", "lines", "table"]
     compressed: bool
     size: int
 

@@ -28,6 +28,8 @@ UTF8_MARK = b"\xef\xbb\xbf"
 _BEFORE_VALUE = " \t\r\ufeff"
 #: A decoder that recognises integers without reading them: Python refuses more than 4,300 digits.
 _DECODER = json.JSONDecoder(parse_int=lambda _: 0)
+#: A decoder that returns numbers as they are written.
+_NUMBERS_AS_TEXT = json.JSONDecoder(parse_int=str, parse_float=str)
 
 
 class Lines(NamedTuple):
@@ -113,13 +115,17 @@ def line_blocks(
         yield b"".join(kept)
 
 
-def parse_block(block: bytes | None, field: str) -> Lines:
-    """Return the texts under `field` in a block of `line_blocks`, as UTF-8."""
+def parse_block(block: bytes | None, field: str, *, numbers: bool = False) -> Lines:
+    """Return the texts under `field` in a block of `line_blocks`, as UTF-8.
+
+    With `numbers`, a number is the text by which it is written; otherwise it is a problem.
+    """
     if block is None:
         return Lines(1, [], [], [(0, TOO_LONG)])
     lines: Sequence[str | bytes] = _split(block)
     records, texts, problems = [], [], []
-    decode = json.JSONDecoder().raw_decode
+    careful = _NUMBERS_AS_TEXT if numbers else _DECODER
+    decode = (_NUMBERS_AS_TEXT if numbers else json.JSONDecoder()).raw_decode
     for number, line in enumerate(lines):
         try:
             # This takes half the time of json.loads, which looks for white space before and after.
@@ -129,7 +135,7 @@ def parse_block(block: bytes | None, field: str) -> Lines:
             texts.append(record[field].encode())
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
             # The line is not just an object with a string under `field`, or it is bytes.
-            text, problem = _parse_carefully(line, field)
+            text, problem = _parse_carefully(line, field, careful)
             if problem:
                 problems.append((number, problem))
             if text is None:
@@ -147,7 +153,7 @@ def _split(block: bytes) -> Sequence[str | bytes]:
         return block.split(b"\n")
 
 
-def _parse_carefully(line: str | bytes, field: str) -> tuple[bytes | None, str]:
+def _parse_carefully(line: str | bytes, field: str, decoder: json.JSONDecoder) -> tuple[bytes | None, str]:
     """Return a line's text, or None and the reason why it has none, which is empty for a blank line."""
     try:
         line = line if isinstance(line, str) else line.decode()
@@ -157,7 +163,7 @@ def _parse_carefully(line: str | bytes, field: str) -> tuple[bytes | None, str]:
     if not line:
         return None, ""
     try:
-        record = _DECODER.decode(line)
+        record = decoder.decode(line)
     except RecursionError:
         return None, "nested too deeply"
     except ValueError:

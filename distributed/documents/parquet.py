@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from ...errors import DocumentError
 from ...lsh.inputs.columns import decoded
+from ...lsh.support.install import how_to_install
 
-__all__ = ["RowGroup", "TextColumn", "read_row_group", "row_groups"]
+__all__ = ["RowGroup", "TextColumn", "column_names", "read_row_group", "row_groups"]
 
 #: Bytes of text that are decoded at a time if every text has the column's average length.
 PIECE = 4 << 20
@@ -36,16 +37,22 @@ class TextColumn(NamedTuple):
     null: NDArray[np.bool_] | None
 
 
-def row_groups(path: str, field: str) -> list[RowGroup]:
-    """Return the row groups of a file that has texts in the column `field`.
+def column_names(path: str) -> list[str]:
+    """Return the names of the columns of a file; DocumentError if it is damaged."""
+    with _opened(path) as file:
+        return list(file.schema_arrow.names)
+
+
+def row_groups(path: str, field: str, *, numbers: bool = False) -> list[RowGroup]:
+    """Return the row groups of a file that has texts in the column `field`; with `numbers`, or integers.
 
     Raises
     ------
     DocumentError
-        If the file is damaged, has no such column, or the column has another type than text.
+        If the file is damaged, has no such column, or the column has another type.
     """
     with _opened(path) as file:
-        _check_column(path, file.schema_arrow, field)
+        _check_column(path, file.schema_arrow, field, numbers)
         leaf = _leaf(file, field)
         return [_row_group(file.metadata.row_group(i), leaf) for i in range(file.metadata.num_row_groups)]
 
@@ -58,7 +65,7 @@ def _opened(path: str) -> Iterator[Any]:
         import pyarrow.parquet as pq
     except ImportError as error:
         raise DocumentError(
-            f"reading the Parquet file {path} needs pyarrow: pip install 'mergesketch[arrow]'"
+            f"reading the Parquet file {path} needs pyarrow: {how_to_install('arrow')}"
         ) from error
     try:
         with pq.ParquetFile(path) as file:
@@ -68,7 +75,7 @@ def _opened(path: str) -> Iterator[Any]:
         raise DocumentError(f"cannot read the Parquet file {path}: {lines[0]}") from error
 
 
-def _check_column(path: str, schema: Any, field: str) -> None:
+def _check_column(path: str, schema: Any, field: str, numbers: bool) -> None:
     import pyarrow.types as types
 
     places = schema.get_all_field_indices(field)
@@ -80,9 +87,11 @@ def _check_column(path: str, schema: Any, field: str) -> None:
     kind = schema.field(places[0]).type
     kind = kind.value_type if types.is_dictionary(kind) else kind
     # A column of nulls alone has the type null if nobody gave the writer a type, as with pandas.
-    names = ("string", "large_string", "string_view", "binary", "large_binary", "binary_view", "null")
+    names = ["string", "large_string", "string_view", "binary", "large_binary", "binary_view", "null"]
+    names += ["integer"] if numbers else []
     if not any(getattr(types, f"is_{name}")(kind) for name in names):
-        raise DocumentError(f"the column {field!r} of {path} holds {kind}, not text")
+        wanted = "text or integers" if numbers else "text"
+        raise DocumentError(f"the column {field!r} of {path} holds {kind}, not {wanted}")
 
 
 def _leaf(file: Any, field: str) -> int:
@@ -100,7 +109,7 @@ def _row_group(metadata: Any, leaf: int) -> RowGroup:
 
 
 def read_row_group(path: str, group: int, field: str) -> Iterator[TextColumn]:
-    """Yield the texts of one row group, a few megabytes at a time.
+    """Yield the texts of one row group, a few megabytes at a time; an integer is the text of its digits.
 
     Raises
     ------
@@ -117,7 +126,10 @@ def read_row_group(path: str, group: int, field: str) -> Iterator[TextColumn]:
         ):
             # A batch of the column `a.b` also has the field b of a struct a.
             column = batch.column(batch.schema.get_field_index(field))
-            yield _texts(decoded(column).cast(pa.large_binary()))
+            column = decoded(column)
+            if pa.types.is_integer(column.type):
+                column = column.cast(pa.large_string())
+            yield _texts(column.cast(pa.large_binary()))
 
 
 def _texts(column: Any) -> TextColumn:

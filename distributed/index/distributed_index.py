@@ -14,6 +14,7 @@ from ...lsh.family import HashFamily, family_from_config, with_known_widths
 from ...lsh.support.backend import backend_named, to_host
 from ...lsh.support.checks import check_choice, check_int
 from ...lsh.support.types import RowsLike
+from ...lsh.support.wording import counted
 from ...sketches.neighbours.index import LSHIndex, Neighbours
 from ..ranks.comm import Communicator, communicator
 from ..ranks.merge import check_configurations
@@ -127,7 +128,8 @@ class DistributedIndex:
         return self.local.nbytes
 
     def __repr__(self) -> str:
-        return f"<DistributedIndex over {self.comm.size} ranks: {self.n_rows:,} rows, here {self.local!r}>"
+        ranks, rows = counted(self.comm.size, "rank"), counted(self.n_rows, "row")
+        return f"<DistributedIndex over {ranks}: {rows}, here {self.local!r}>"
 
     # -- updates ----------------------------------------------------------------------------------
 

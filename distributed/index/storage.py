@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import SketchFormatError
+from ...lsh.support.wording import counted
 from ...sketches.core.atomic import atomic_write
 from ...sketches.neighbours.index import LSHIndex
 from ..documents.files import open_listed
@@ -75,7 +76,7 @@ def load(folder: str, comm: Communicator) -> tuple[LSHIndex, int]:
             index.merge(LSHIndex.load(os.path.join(folder, part)))
     n_found = comm.sum(index.n_updates)
     if n_found != n_rows:
-        raise SketchFormatError(f"{folder}: expected parts of {n_rows} rows, got {n_found}")
+        raise SketchFormatError(f"{folder}: expected parts of {counted(n_rows, 'row')}, got {n_found}")
     return index, n_rows
 
 

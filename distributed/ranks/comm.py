@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DistributedError
+from ...lsh.support.install import how_to_install
 from .buffers import as_bytes, pieces, row_bytes, starts_of
 from .environment import launched_alone, launched_by_mpi
 from .exchange import exchange_rows
@@ -71,7 +72,7 @@ def communicator(comm: Any = None) -> Communicator:
         if launched_alone():
             return Communicator(None)
         raise DistributedError(
-            f"several ranks were started, but MPI cannot be used ({error}): pip install 'mergesketch[mpi]'"
+            f"several ranks were started, but MPI cannot be used ({error}): {how_to_install('mpi')}"
         ) from error
     install()
     return Communicator(MPI.COMM_WORLD)

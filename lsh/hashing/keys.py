@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -120,6 +120,11 @@ class Keys:
     fields: NDArray[Any] | None = None
     _buffers: tuple[Buffer, ...] = ()
 
+    @classmethod
+    def of_text(cls, data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> Self:
+        """Return strings that lie in a buffer; a plain pair ``(data, offsets)`` holds bytes."""
+        return cls("str", _buffers=(check_buffer(data, offsets, "keys"),))
+
     def __len__(self) -> int:
         if self.words is not None:
             return int(self.words.size)
@@ -170,17 +175,16 @@ class Keys:
 
 
 def read_keys(keys: Any, name: str = "keys") -> Keys:
-    """Read keys of any container that `hash_keys` takes; messages call them `name`."""
+    """Read keys of any container that `hash_keys` takes; messages call them `name`.
+
+    Keys that have been read already are returned as they are.
+    """
+    if isinstance(keys, Keys):
+        return keys
     if is_buffer(keys):
         return Keys("bytes", _buffers=(check_buffer(keys[0], keys[1], name),))
     if device_of(keys) == "gpu":
-        keys = as_array(keys)
-        if keys.ndim != 1 or keys.dtype.kind not in "iu":
-            raise TypeError(
-                f"{name} on a GPU must be a 1-D array of integers, or (data, offsets) of strings, got dtype "
-                f"{keys.dtype} and shape {keys.shape}"
-            )
-        return _integer_keys(keys)
+        return _read_gpu(as_array(keys), name)
     given, keys = keys, open_column(keys, name)
     if is_arrow(keys):
         return _read_arrow(keys, name)
@@ -203,6 +207,15 @@ def read_keys(keys: Any, name: str = "keys") -> Keys:
         array = _integers(keys, name)
         return _integer_keys(array, is_signed=array.dtype.kind == "i" or min(keys) < 0)
     return Keys(form, _buffers=tuple(byte_buffers(list(keys), name)))
+
+
+def _read_gpu(keys: Any, name: str) -> Keys:
+    if keys.ndim != 1 or keys.dtype.kind not in "iu":
+        raise TypeError(
+            f"{name} on a GPU must be a 1-D array of integers, or (data, offsets) of strings, got dtype "
+            f"{keys.dtype} and shape {keys.shape}"
+        )
+    return _integer_keys(keys)
 
 
 def _integer_keys(array: Any, is_signed: bool | None = None) -> Keys:

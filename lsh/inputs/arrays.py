@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..kernels import checks
 from ..support.backend import Backend, as_array, backend_of
+from ..support.wording import counted
 from .columns import open_table, refuse_masked
 
 __all__ = [
@@ -103,7 +104,7 @@ def read_matrix(
             f"{name} must be a matrix of shape (n, features), got {array.ndim}-D shape {array.shape}"
         )
     if n_features is not None and array.shape[1] != n_features:
-        raise ValueError(f"{name} must have {n_features} columns, got {array.shape[1]}")
+        raise ValueError(f"{name} must have {counted(n_features, 'column')}, got {array.shape[1]}")
     backend = backend_of(array)
     check_finite(name, array, backend)
     return array, float_dtype(array.dtype), backend

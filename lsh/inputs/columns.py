@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ..support.install import how_to_install
+
 __all__ = [
     "arrow_chunks",
     "decoded",
@@ -103,7 +105,7 @@ def arrow_chunks(column: Any, name: str) -> list[Any]:
     except ImportError:
         raise TypeError(
             f"{name} is {describe(column)}, which needs pyarrow to read: "
-            "install mergesketch[arrow], or pass a list or a NumPy array"
+            f"{how_to_install('arrow')}; or pass a list or a NumPy array"
         ) from None
     array = column
     if not isinstance(array, (pa.Array, pa.ChunkedArray)):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..support.backend import Backend
 from ..support.lazy import lazy
+from ..support.wording import counted
 from .arrays import check_finite, float_dtype, read_matrix
 from .sparse_structure import csr_parts
 
@@ -183,7 +184,7 @@ def _read_sparse(X: Any, n_features: int | None, name: str) -> SparseRows:
     matrix, indptr, n_falls, backend = csr_parts(X, name)
     width = int(matrix.shape[1])
     if n_features is not None and width != n_features:
-        raise ValueError(f"{name} must have {n_features} columns, got {width}")
+        raise ValueError(f"{name} must have {counted(n_features, 'column')}, got {width}")
     xp = backend.xp
     if n_falls:
         matrix = matrix.copy()

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from .install import how_to_install
 from .threads import map_blocks
 from .types import ArrayModule, Device
 
@@ -176,7 +177,8 @@ def backend_named(device: str) -> Backend:
     try:
         import cupy
     except ImportError as error:
-        raise ImportError("CuPy is needed for the GPU: pip install mergesketch[gpu]") from error
+        advice = f"{how_to_install('gpu')} (gpu-cuda13 for CUDA 13)"
+        raise ImportError(f"CuPy is needed for the GPU: {advice}") from error
     if not cupy.cuda.is_available():
         raise RuntimeError("CuPy finds no GPU: cupy.cuda.is_available() is False")
     return GPU

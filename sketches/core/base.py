@@ -19,6 +19,7 @@ from ...errors import IncompatibleSketchError
 from ...lsh.family import HashFamily, with_known_widths
 from ...lsh.support.configured import differing_field
 from ...lsh.support.lazy import lazy
+from ...lsh.support.wording import counted
 from .device import OnDevice
 from .guard import changing, locked, uninterrupted
 from .state import REDUCTIONS, SketchState, StateSpec
@@ -383,4 +384,4 @@ class MergeableSketch(OnDevice):
         return self.copy()
 
     def __repr__(self) -> str:
-        return f"<{super().__repr__()}: {self.n_updates:,} updates, {self.nbytes:,} bytes>"
+        return f"<{super().__repr__()}: {counted(self.n_updates, 'update')}, {self.nbytes:,} bytes>"

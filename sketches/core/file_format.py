@@ -20,6 +20,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from ...errors import SketchFormatError
+from ...lsh.support.wording import counted
 
 __all__ = [
     "FORMAT_VERSION",
@@ -146,7 +147,7 @@ def _parse_size(value: Any) -> int:
 
 def _header_length(first: bytes | memoryview, size: int) -> int:
     if size < 8 or len(first) < 8:
-        raise SketchFormatError(f"expected a sketch file, got only {size} bytes")
+        raise SketchFormatError(f"expected a sketch file, got only {counted(size, 'byte')}")
     length = int.from_bytes(first[:8], "little")
     if length > min(size - 8, _MAX_HEADER):
         raise SketchFormatError(

@@ -14,6 +14,7 @@ from ...lsh.inputs.arrays import check_array
 from ...lsh.support.checks import check_flag, check_int
 from ...lsh.support.threads import cut_range
 from ...lsh.support.types import RowsLike
+from ...lsh.support.wording import counted
 from ..kernels import index
 from .collision_estimates import CollisionEstimates
 from .ranking import ALL_RANKED, ranker
@@ -331,7 +332,9 @@ class LSHIndex(CollisionEstimates, IndexTables):
         found = self._steadily(lambda: backend.map_blocks(search, n, _QUERIES))
         refused = [row for row in found if row != ALL_RANKED]
         if refused and refused[0] >= n_rows:
-            raise ValueError(f"rows must have a row for each id found, got {n_rows} rows and id {refused[0]}")
+            raise ValueError(
+                f"rows must have a row for each id found, got {counted(n_rows, 'row')} and id {refused[0]}"
+            )
         if refused:
             raise ValueError(f"rows must be finite, got NaN or infinity in row {refused[0]}")
         if metric.is_similarity:

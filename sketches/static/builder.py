@@ -15,6 +15,7 @@ from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.configured import differing_field
 from ...lsh.support.progress import progress_bar
 from ...lsh.support.types import ArrayLike, KeysLike
+from ...lsh.support.wording import counted
 from ..coding.value_counts import ValueCounts, count_words
 from ..core.guard import Guarded, changing, locked, uninterrupted
 from .batch import read_batch
@@ -272,4 +273,4 @@ class StaticFunctionBuilder(Guarded):
 
     def __repr__(self) -> str:
         where = "memory" if self.spill is None else str(self.spill)
-        return f"<StaticFunctionBuilder: {self.n_records:,} records in {where}>"
+        return f"<StaticFunctionBuilder: {counted(self.n_records, 'record')} in {where}>"

@@ -8,6 +8,7 @@ from typing import Any
 from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.support.types import KeyLike, KeysLike
+from ...lsh.support.wording import counted
 from .batch import read_batch
 from .blueprint import build_map
 from .map import StaticMap
@@ -144,4 +145,5 @@ class StaticFunction(StaticMap):
         return value.item() if hasattr(value, "item") and self._kind.dtype == "object" else value
 
     def __repr__(self) -> str:
-        return f"<StaticFunction: {self.n_keys:,} keys to {self._kind.dtype}, {self.nbytes:,} bytes>"
+        keys = counted(self.n_keys, "key")
+        return f"<StaticFunction: {keys} to {self._kind.dtype}, {self.nbytes:,} bytes>"

@@ -13,6 +13,7 @@ from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.progress import progress_bar
 from ...lsh.support.types import KeysLike
+from ...lsh.support.wording import counted
 from .column import solve_filter
 from .ribbon import Ribbon, Shard, Solved, stored_arrays
 from .shards import number_of_shards, order_records, solve_shards
@@ -138,9 +139,8 @@ class RibbonFilter(StaticStructure):
         self.n_bits = check_int("n_bits", config["n_bits"], 1, _MAX_BITS)
 
     def __repr__(self) -> str:
-        return (
-            f"<RibbonFilter: {self.n_keys:,} keys, error rate {self.error_rate:.2g}, {self.nbytes:,} bytes>"
-        )
+        keys = counted(self.n_keys, "key")
+        return f"<RibbonFilter: {keys}, error rate {self.error_rate:.2g}, {self.nbytes:,} bytes>"
 
 
 def _fewest_bits(n_keys: int, wanted: float) -> int:
@@ -149,6 +149,6 @@ def _fewest_bits(n_keys: int, wanted: float) -> int:
         if pass_rate(n_keys, n_bits) <= wanted * (1.0 + _SLACK):
             return n_bits
     raise ValueError(
-        f"error_rate must be at least {pass_rate(n_keys, _MAX_BITS):.3g} for {n_keys:,} keys of 64-bit "
-        f"hashes, got {wanted!r}"
+        f"error_rate must be at least {pass_rate(n_keys, _MAX_BITS):.3g} for {counted(n_keys, 'key')} of "
+        f"64-bit hashes, got {wanted!r}"
     )

@@ -7,6 +7,7 @@ from typing import Any
 from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.support.types import KeysLike, RowsLike
+from ...lsh.support.wording import counted
 from .batch import read_batch
 from .blueprint import build_map
 from .map import MAX_COLUMNS, StaticMap
@@ -109,6 +110,6 @@ class StaticTable(StaticMap):
 
     def __repr__(self) -> str:
         return (
-            f"<StaticTable: {self.n_keys:,} keys to {self.n_columns} x {self._kind.dtype}, "
+            f"<StaticTable: {counted(self.n_keys, 'key')} to {self.n_columns} x {self._kind.dtype}, "
             f"{self.nbytes:,} bytes>"
         )

@@ -102,6 +102,7 @@ class TestDask:
         with pytest.raises(TypeError, match="keys must be integers or strings, got dtype float64"):
             dask_sketch(counts(), data / 2).compute()
 
+    @pytest.mark.slow
     def test_cluster(self):
         client_of = pytest.importorskip("distributed").Client
         with client_of(n_workers=2, threads_per_worker=1, dashboard_address=None, processes=True) as client:

@@ -156,6 +156,7 @@ def test_every_shard_has_one_rank(size: int, n_shards: int) -> None:
             assert _owners(start, size) == [rank]
 
 
+@pytest.mark.slow
 @needs_mpi
 @pytest.mark.parametrize("n_ranks", [1, 2, 3, 4])
 def test_ranks_give_the_file_of_one_process(ranks: Ranks, n_ranks: int) -> None:
@@ -164,6 +165,7 @@ def test_ranks_give_the_file_of_one_process(ranks: Ranks, n_ranks: int) -> None:
     assert ran.stdout == ["done\n"] * n_ranks
 
 
+@pytest.mark.slow
 @needs_mpi
 @pytest.mark.parametrize("n_ranks", [3, 5])
 def test_shards_that_duplicates_make_straddle_ranks(ranks: Ranks, n_ranks: int) -> None:
@@ -172,6 +174,7 @@ def test_shards_that_duplicates_make_straddle_ranks(ranks: Ranks, n_ranks: int) 
     assert ran.stdout == ["done\n"] * n_ranks
 
 
+@pytest.mark.slow
 @needs_mpi
 @pytest.mark.parametrize("n_ranks", [2, 3])
 def test_a_failing_rank_stops_all(ranks: Ranks, n_ranks: int) -> None:

@@ -52,6 +52,7 @@ def assert_rows(rows: mergesketch.distributed.SvmlightRows, expected: list) -> N
             )
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(text=texts)
 def test_rows_are_those_of_the_plain_parser(text: str) -> None:

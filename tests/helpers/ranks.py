@@ -52,7 +52,7 @@ def mpiexec() -> str | None:
 
 needs_mpi = pytest.mark.skipif(
     importlib.util.find_spec("mpi4py") is None or mpiexec() is None,
-    reason="needs mpi4py and mpiexec: pip install 'mergesketch[mpi]'",
+    reason="needs mpi4py and mpiexec: the extra mpi",
 )
 
 

@@ -179,6 +179,7 @@ def columns(array: np.ndarray) -> Iterator[tuple[str, Any]]:
 TAKE_COLUMNS = {"keys", "values"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_columns_of_tables_give_the_same_or_are_refused_by_name(case: Case) -> None:
     expected = case.call(**case.plain())

@@ -123,6 +123,7 @@ def measured(family: Family, distance: float, index: int) -> np.ndarray:
     return shares
 
 
+@pytest.mark.slow
 @every_family
 def test_pairs_collide_as_often_as_theory_says(family: Family) -> None:
     """Rates lie within 6 standard errors. Seeds are independent, even where columns of a family are not."""
@@ -297,6 +298,7 @@ def test_rows_of_zeros_have_one_code(family: Family) -> None:
     assert np.isfinite(made.kernel(zeros, X)).all()
 
 
+@pytest.mark.slow
 @every_family
 def test_a_million_features(family: Family) -> None:
     """Memory is what one row and the parameters of the family explain."""

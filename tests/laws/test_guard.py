@@ -164,6 +164,7 @@ def test_without_memory_nothing_is_changed(name: str) -> None:
     check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENTRIES)
 @pytest.mark.usefixtures("small_blocks")
 def test_an_interrupted_batch_is_in_or_it_is_not(name: str) -> None:
@@ -337,6 +338,7 @@ with sketch._lock:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_process_has_locks_of_its_own() -> None:
     command = [sys.executable, "-c", FORKED]

@@ -236,6 +236,7 @@ def test_ids_beyond_63_bits_are_looked_up_nowhere(dtype: Any) -> None:
             loaded.search(rows, rows, k=3)
 
 
+@pytest.mark.slow
 def test_refusals_under_a_memory_limit(tmp_path: Path) -> None:
     """Refusing hostile files takes little memory beyond that of the interpreter."""
     hostile = []

@@ -215,8 +215,14 @@ BASES = {
 }
 #: Methods of named tuples and functions of Python's modules, which are public in spite of their names.
 NOT_OURS = {"_replace", "_asdict", "_fields", "_make", "_exit", "_getframe"}
-#: What Numba offers to those who choose where compiled code is kept.
-NOT_OURS |= {"_locator_classes"}
+#: What Numba offers to those who choose what of compiled code is kept, and where.
+NOT_OURS |= {
+    "_locator_classes",
+    "_find_referenced_environments",
+    "_get_module_for_linking",
+    "_rebuild",
+    "_reload_init",
+}
 
 
 def test_no_private_member_is_used_in_another_room() -> None:

@@ -29,6 +29,7 @@ def module(monkeypatch: pytest.MonkeyPatch) -> Any:
     return compare
 
 
+@pytest.mark.slow
 def test_a_version_is_compared_with_itself(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     done = compare(
@@ -41,6 +42,7 @@ def test_a_version_is_compared_with_itself(tmp_path: Path) -> None:
     assert all(len(row["old"]) == len(row["new"]) == len(row["ratios"]) == 2 for row in rows)
 
 
+@pytest.mark.slow
 def test_a_slower_version_fails(tmp_path: Path) -> None:
     """No ratio lies below a limit of a billionth."""
     arguments = [
@@ -58,6 +60,7 @@ def test_a_slower_version_fails(tmp_path: Path) -> None:
     assert done.stdout.count("WORSE") == 4 and "4 worse" in done.stdout
 
 
+@pytest.mark.slow
 def test_first_calls_are_compared(tmp_path: Path) -> None:
     arguments = ["--first-call", "--only", "import_alone", "--rounds", "1", "--limit", "1000"]
     done = compare(str(ROOT), str(ROOT), *arguments, "--json", str(tmp_path / "results.json"))

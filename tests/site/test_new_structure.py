@@ -68,6 +68,7 @@ def test_the_page_has_every_kind_of_file() -> None:
     assert len(FILES) == 7
 
 
+@pytest.mark.slow
 def test_the_new_sketch_passes_its_tests_and_the_laws(copy: Path) -> None:
     laws = ["tests/laws/test_laws.py", "tests/laws/test_storage.py", "-k", "Maximum or maximum"]
     out = run(copy, "-q", "tests/sketches/counts/test_maximum.py", *laws)
@@ -75,6 +76,7 @@ def test_the_new_sketch_passes_its_tests_and_the_laws(copy: Path) -> None:
     assert passed and int(passed[1]) > 20, out
 
 
+@pytest.mark.slow
 def test_the_new_files_keep_to_the_architecture_and_the_page_runs(copy: Path) -> None:
     rules = "keeps_to_the_table or numba_is or circle or every_kernel_is_used or maximum"
     run(copy, "-q", "tests/site/test_architecture.py", "tests/site/test_doctests.py", "-k", rules)

@@ -59,6 +59,7 @@ load(5)  # type: ignore[arg-type]
 """
 
 
+@pytest.mark.slow
 def test_types_of_a_users_program(wheel: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     environment, program = tmp_path / "venv", tmp_path / "program.py"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True, timeout=120)

@@ -15,7 +15,7 @@ import scipy.sparse
 from mergesketch.distributed.__main__ import main
 
 MPIEXEC = Path(sysconfig.get_path("scripts")) / "mpiexec"
-needs_mpi = pytest.mark.skipif(not MPIEXEC.exists(), reason="needs MPI: pip install 'mergesketch[mpi]'")
+needs_mpi = pytest.mark.skipif(not MPIEXEC.exists(), reason="needs MPI: the extra mpi")
 SETTINGS = ["--tables", "20", "--power", "6"]
 
 
@@ -61,6 +61,61 @@ def test_dense_rows(capsys):
         assert line["rows"][0] == i, "a row moved by little is not its own nearest neighbour"
         assert line["rows"] == ids[i][ids[i] >= 0].tolist()
         assert line["counts"] == counts[i][ids[i] >= 0].tolist()
+
+
+@pytest.mark.parametrize("family", ["srp", "pstable"])
+def test_neighbours_are_ranked_by_the_given_rows(capsys, family):
+    """The neighbours are those of `LSHIndex.search`, and with many probes those of all rows."""
+    width = ["--width", "4"] if family == "pstable" else []
+    assert run(capsys, "index", "build", "x.npy", "-o", "x.index", "--family", family, *width)[0] == 0
+    X, Q, index = np.load("x.npy"), np.load("q.npy"), mergesketch.load("x.index")
+    code, out, err = run(
+        capsys, "index", "query", "x.index", "q.npy", "--rows", "x.npy", "-k", "3", "--probes", "8"
+    )
+    assert (code, err) == (0, "")
+    ids, distances = index.search(Q, X, 3, n_probes=8)
+    for i, line in enumerate(answers(out)):
+        assert set(line) == {"query", "rows", "distances"} and line["rows"][0] == i
+        assert line["rows"] == ids[i][ids[i] >= 0].tolist()
+        assert line["distances"] == distances[i][ids[i] >= 0].tolist()
+    if family == "pstable":
+        exact = np.linalg.norm(X[line["rows"]].astype(float) - Q[-1].astype(float), axis=1)
+        np.testing.assert_allclose(line["distances"], exact, rtol=1e-12)
+
+
+def test_sets_are_ranked_by_the_given_rows(capsys):
+    assert run(capsys, "index", "build", "s.npz", "-o", "s.index")[0] == 0
+    for name in ("s.npz", "s.svm"):
+        code, out, _ = run(capsys, "index", "query", "s.index", "s.npz", "--rows", name, "-k", "1")
+        assert code == 0
+        found = answers(out)
+        assert [(line["rows"], line["distances"]) for line in found] == [([i], [0.0]) for i in range(300)]
+
+
+def test_probes(capsys):
+    run(capsys, "index", "build", "x.npy", "-o", "x.index", "--tables", "2", "--power", "10")
+    found = {}
+    for n in ("1", "50"):
+        _, out, _ = run(capsys, "index", "query", "x.index", "q.npy", "--probes", n, "-k", "200")
+        found[n] = sum(len(line["rows"]) for line in answers(out))
+    assert found["50"] > found["1"]
+
+
+def test_rows_that_do_not_fit_the_index_are_refused(capsys):
+    run(capsys, "index", "build", "x.npy", "-o", "x.index", *SETTINGS)
+    run(capsys, "index", "build", "s.npz", "-o", "s.index")
+    np.save("few.npy", np.load("x.npy")[:3])
+    np.save("narrow.npy", np.load("x.npy")[:, :5])
+    for index, queries, rows, message in [
+        ("x.index", "q.npy", "few.npy", "rows must have a row for each id found, got 3 rows and id "),
+        ("x.index", "q.npy", "narrow.npy", "the rows of narrow.npy have 5 features, the index 16"),
+        ("x.index", "q.npy", "missing.npy", "cannot read missing.npy: No such file or directory"),
+        ("s.index", "s.npz", "x.npy", "the index is of sparse rows, and those of x.npy are dense"),
+    ]:
+        code, out, err = run(capsys, "index", "query", index, queries, "--rows", rows)
+        assert (code, out) == (2, "") and message in err and err.count("\n") == 1, err
+    code, _, err = run(capsys, "index", "query", "x.index", "q.npy", "--rows", "x.npy", "-o", "x.npy")
+    assert code == 2 and "it is one of the files to read" in err
 
 
 @pytest.mark.parametrize("name", ["s.npz", "s.svm", "s.svm.gz"])
@@ -187,7 +242,7 @@ def test_bad_input(capsys):
         (["query", "short.index", "q.npy"], "short.index: "),
         (["query", "bad.index", "q.npy"], "bad.index: expected a sketch file"),
         (["query", "other.sketch", "q.npy"], "other.sketch holds a CountMinSketch, not an index"),
-        (["query", "x.index", "s.npz"], "the rows of s.npz have 1000 features, the index 16"),
+        (["query", "x.index", "s.npz"], "the rows of s.npz have 1,000 features, the index 16"),
         (["query", "x.index", "q.npy", "-o", "x.index"], "it is one of the files to read"),
         (
             ["build", "nan.npy", "-o", "y"],

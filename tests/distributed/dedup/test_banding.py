@@ -199,6 +199,7 @@ print("checked")
 """
 
 
+@pytest.mark.slow
 @needs_mpi
 @pytest.mark.parametrize("n_ranks", [1, 2, 3, 4])
 def test_components_over_ranks(ranks: Ranks, n_ranks: int) -> None:

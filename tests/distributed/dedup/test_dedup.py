@@ -283,6 +283,7 @@ def test_comparisons_left_out_are_counted() -> None:
     assert result.n_left_out == expected > 0
 
 
+@pytest.mark.slow
 @needs_mpi
 def test_any_number_of_ranks_finds_the_same(ranks: Ranks) -> None:
     folders = [str(folder) for folder in FOLDERS]

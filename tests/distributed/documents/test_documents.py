@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import os
+import re
 import socket
 import sys
 import threading
@@ -22,6 +23,7 @@ from mergesketch.distributed.documents.jsonl import line_blocks, parse_block
 from mergesketch.distributed.documents.listing import list_files
 from mergesketch.distributed.documents.source import DocumentSource
 from mergesketch.errors import DistributedError, DocumentError
+from mergesketch.lsh.support.install import how_to_install
 
 
 @pytest.fixture(autouse=True)
@@ -632,7 +634,7 @@ def test_parquet_damaged_inside():
 def test_parquet_without_pyarrow(monkeypatch):
     write("a.parquet", "x")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(DocumentError, match=r"needs pyarrow: pip install 'mergesketch\[arrow\]'"):
+    with pytest.raises(DocumentError, match=re.escape(f"needs pyarrow: {how_to_install('arrow')}")):
         DocumentSource("a.parquet")
 
 

@@ -131,6 +131,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 @needs_mpi
 @pytest.mark.parametrize("n_ranks", [1, 2, 3, 4])
 def test_answers_over_ranks(ranks: Ranks, n_ranks: int) -> None:
@@ -307,6 +308,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 @needs_mpi
 def test_files_go_from_any_number_of_ranks_to_any_other(ranks: Ranks, tmp_path: Path) -> None:
     ran = ranks.run(4, STORAGE, str(tmp_path))
@@ -324,7 +326,7 @@ def test_one_process_is_an_index_with_another_face(tmp_path: Path) -> None:
     plain = LSHIndex(family, capacity=100, seed=5).add(X)
     assert index.local == plain
     assert (index.n_rows, index.nbytes, index.family) == (100, plain.nbytes, family)
-    assert repr(index).startswith("<DistributedIndex over 1 ranks: 100 rows, here <LSHIndex(")
+    assert repr(index).startswith("<DistributedIndex over 1 rank: 100 rows, here <LSHIndex(")
     for k in (1, 7, 200):
         expected = top_by_collisions(family.hash(X), np.arange(100), family.hash(X[:9]), k)
         for answer in (index.query(X[:9], k), plain.query(X[:9], k)):

@@ -165,6 +165,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 @needs_mpi
 @pytest.mark.parametrize("n_ranks", [1, 2, 3, 4])
 def test_collectives(ranks: Ranks, n_ranks: int) -> None:
@@ -272,6 +273,7 @@ def test_an_error_that_all_ranks_know_is_told_once(mode: str, message: str) -> N
     assert (ran.returncode, ran.stderr) == (2, message)
 
 
+@pytest.mark.slow
 @needs_mpi
 def test_an_error_on_one_rank_alone_ends_all() -> None:
     ran = run("one")

@@ -20,6 +20,7 @@ def ranks() -> Iterator[Ranks]:
 PIECE = "from mergesketch.distributed.ranks import buffers\nprint(buffers.PIECE_BYTES)\n"
 
 
+@pytest.mark.slow
 def test_snippets_start_anew(ranks: Ranks) -> None:
     first = ranks.run(2, PIECE)
     assert (first.returncode, first.stderr) == (0, "")
@@ -29,6 +30,7 @@ def test_snippets_start_anew(ranks: Ranks) -> None:
     assert (again.returncode, again.stdout) == (0, first.stdout)
 
 
+@pytest.mark.slow
 def test_a_failure_on_one_rank_ends_the_run_and_new_ranks_follow(ranks: Ranks) -> None:
     code = """
         from mergesketch.distributed import communicator
@@ -43,12 +45,14 @@ def test_a_failure_on_one_rank_ends_the_run_and_new_ranks_follow(ranks: Ranks) -
     assert ranks.run(2, "print('here')").stdout == ["here\n"] * 2
 
 
+@pytest.mark.slow
 def test_a_rank_that_dies_is_noticed(ranks: Ranks) -> None:
     ran = ranks.run(2, "if os.environ['PMI_RANK'] == '0': os.kill(os.getpid(), 9)")
     assert ran.returncode == 99 and "rank 0 has died" in ran.stderr
     assert ranks.run(2, "sys.exit(0)").returncode == 0
 
 
+@pytest.mark.slow
 def test_ranks_that_do_not_end_fail_the_test_and_say_where_they_are(ranks: Ranks) -> None:
     code = "import time\nif os.environ['PMI_RANK'] == '1': time.sleep(100)\n"
     with pytest.raises(pytest.fail.Exception, match=r"ranks \[1\] of 2 did not end within 0.5 s") as caught:

@@ -144,6 +144,7 @@ def test_unbounded_features() -> None:
     assert family.hash(np.empty((3, 0))).shape == (3, 50)
 
 
+@pytest.mark.slow
 def test_rows_are_extended_block_by_block() -> None:
     """The memory of hashing does not grow with the number of rows."""
     X = np.ones((20_000, 500), dtype=np.float32)

@@ -317,6 +317,7 @@ def test_three_agree_by_the_orthants() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("K", [2, 3, 8, 64, 300, 65536])
 def test_ends_and_middle_of_the_copula(K: int) -> None:
     family = WinnerTakeAll(65536, 1, group_size=K)

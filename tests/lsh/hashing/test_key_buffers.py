@@ -31,6 +31,7 @@ def host(array: Any) -> np.ndarray:
     return array.get() if isinstance(array, cupy.ndarray) else array
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", PLACES)
 @given(keys=st.lists(st.binary(max_size=300), max_size=20), margin=st.integers(0, 3))
 def test_hashes(device: str, keys: list[bytes], margin: int) -> None:

@@ -64,6 +64,7 @@ def rows(shingles: Shingles) -> list[tuple[int, list[int]]]:
     return list(zip(shingles.status.tolist(), parts, strict=True))
 
 
+@pytest.mark.slow
 @given(documents, units, st.integers(1, 7), seeds)
 @example(["ȺHȺ漢Ⱥ漢" * 40, "", "...", "\0a\0b"], "word", 1, 0)
 @example(["漢\u0301字", "ก\u0e33", "\u0301a", "Σας ΣΑΣ"], "character", 2, 0)
@@ -73,6 +74,7 @@ def test_text(texts: list[str], unit: str, size: int, seed: int) -> None:
     assert rows(shingle(texts, unit=unit, size=size, seed=seed)) == expected
 
 
+@pytest.mark.slow
 @given(st.lists(st.binary(max_size=30) | st.lists(fragments, max_size=8).map(b"".join), max_size=6), units)
 @settings(max_examples=1000, deadline=None)
 def test_utf8(texts: list[bytes], unit: str) -> None:
@@ -99,6 +101,7 @@ def stdlib_sources() -> list[bytes]:
     return [path.read_bytes() for path in files]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["word", "character"])
 def test_real_sources(unit: str) -> None:
     """Every ninth file of the standard library is read, and its tests of encodings."""
@@ -108,6 +111,7 @@ def test_real_sources(unit: str) -> None:
     assert {status for status, _ in expected} >= {0, 1}
 
 
+@pytest.mark.slow
 def test_whole_standard_library_checks_utf8() -> None:
     sources = stdlib_sources()
     for text, status in zip(sources, shingle(sources).status.tolist(), strict=True):
@@ -141,6 +145,7 @@ def test_longer_than_a_piece(text: str, unit: str) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_shingles_longer_than_a_piece() -> None:
     text = " ".join(f"w{i}" for i in range(15_000))
     for size in (12_000, 14_999, 15_000, 15_001, 2**31 - 1):
@@ -183,6 +188,7 @@ def test_lower_casing_is_idempotent() -> None:
     assert np.array_equal(first.tokens, second.tokens)
 
 
+@pytest.mark.slow
 def test_table_against_unicodedata() -> None:
     """Only code points are compared that both versions of Unicode know alike: all except new ones."""
     table = unicode_table()
@@ -253,6 +259,7 @@ def unequal_texts() -> list[str]:
     return ["", *(f"word{i} é漢 " * int(rng.pareto(0.6)) for i in range(3000)), "x y " * 800_000, "last one"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["word", "character"])
 @pytest.mark.parametrize("n_threads", [2, 3, 8])
 def test_independent_of_threads(n_threads: int, unit: str, threads: None) -> None:
@@ -266,6 +273,7 @@ def test_independent_of_threads(n_threads: int, unit: str, threads: None) -> Non
     assert np.array_equal(got.status, expected.status)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_threads", [1, 3])
 def test_independent_of_room_and_waves(
     n_threads: int, threads: None, monkeypatch: pytest.MonkeyPatch

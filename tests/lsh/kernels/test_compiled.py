@@ -14,7 +14,10 @@ from pathlib import Path
 import mergesketch
 import numpy as np
 import pytest
-from mergesketch.lsh.kernels.compiled import helper, kernel, sources
+from copy_without_code import copy_without_code
+from mergesketch.lsh.kernels import compile_lock
+from mergesketch.lsh.kernels.code_cache import sources
+from mergesketch.lsh.kernels.compiled import helper, kernel
 
 PACKAGE = Path(mergesketch.__file__).parent
 
@@ -79,6 +82,7 @@ def package(tmp_path: Path) -> Package:
     return Package(tmp_path)
 
 
+@pytest.mark.slow
 def test_code_is_stale_when_a_kernel_that_it_calls_has_changed(package: Package) -> None:
     """Numba alone would run the old code of `twice`, for the file of `fill` is the same."""
     for factor, expected in ((2, "0 2 4 0"), (2, "0 2 4 1"), (3, "0 3 6 0")):
@@ -149,6 +153,7 @@ def imported(module: str) -> set[str]:
     return found
 
 
+@pytest.mark.slow
 def test_the_sources_of_code_are_all_modules_that_its_module_imports() -> None:
     modules = [
         f"mergesketch.{folder}.{path.stem}"
@@ -160,6 +165,134 @@ def test_the_sources_of_code_are_all_modules_that_its_module_imports() -> None:
     for module in modules:
         expected = [Path(str(import_module(name).__file__)) for name in imported(module)]
         assert sorted(sources(module)) == sorted(expected)
+
+
+def test_processes_that_need_one_function_at_the_same_time_compile_it_once(package: Package) -> None:
+    go = package.folder / "go"
+    code = f"""
+import os, time
+import numba.core.typed_passes
+from kernels_of_a_test import user
+
+print("ready", flush=True)
+while not os.path.exists({str(go)!r}):
+    time.sleep(0.001)
+"""
+    counts = "print(sum(user.fill.stats.cache_misses.values()), sum(user.twice.stats.cache_misses.values()))"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-B", "-c", code + RUN + counts],
+            env=package.environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    for process in processes:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    go.touch()
+    printed = [process.communicate(timeout=300)[0].split() for process in processes]
+    assert all(line[:3] == ["0", "2", "4"] for line in printed)
+    assert sorted(line[3:] for line in printed) == [["0", "1", "1"], ["1", "0", "0"], ["1", "0", "0"]]
+
+
+def test_a_lock_that_nobody_gives_back_is_waited_for_in_vain_but_not_forever(
+    package: Package, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compile_lock, "_PATIENCE", 0.1)
+    holder = f"""
+import sys
+from mergesketch.lsh.kernels.compile_lock import CompileLock
+lock = CompileLock({str(package.folder)!r}, "f")
+print(lock.acquire(), lock._locked, flush=True)
+sys.stdin.read()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", holder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None and process.stdout.readline() == "False True\n"
+        lock = compile_lock.CompileLock(str(package.folder), "f")
+        assert lock.acquire() and not lock._locked
+        other = compile_lock.CompileLock(str(package.folder), "another function")
+        assert not other.acquire() and other._locked
+        other.release()
+        process.communicate("")
+    # The system has released the lock of the process that ended.
+    assert not lock.acquire() and lock._locked
+    lock.release()
+
+
+def test_where_no_file_can_be_locked_nobody_waits(tmp_path: Path) -> None:
+    lock = compile_lock.CompileLock(str(tmp_path / "absent"), "f")
+    assert not lock.acquire() and not lock._locked
+    lock.release()
+
+
+READ_ONLY = """
+import tempfile
+
+def refuse(dir):
+    if {names}:
+        raise PermissionError(dir)
+    return original(dir=dir)
+
+original, tempfile.TemporaryFile = tempfile.TemporaryFile, refuse
+"""
+
+
+@pytest.mark.parametrize(
+    "names", ["'cache' in dir", "True"], ids=["the user has another folder", "nothing can be written"]
+)
+def test_code_is_loaded_from_a_folder_that_cannot_be_written(package: Package, names: str) -> None:
+    """Numba finds out by a temporary file. The tests may run as a user who can write everywhere."""
+    package.environment["XDG_CACHE_HOME"] = str(package.folder / "home")
+    assert package.run() == "0 2 4 0"
+    before = sorted(package.cache.rglob("*"))
+    code = READ_ONLY.format(names=names) + RUN
+    assert [package.run(code), package.run(code)] == ["0 2 4 1", "0 2 4 1"]
+    assert sorted(package.cache.rglob("*")) == before
+
+
+def test_the_first_compilation_is_announced_once(package: Package) -> None:
+    announcement = "mergesketch: compiling kernels for their first use"
+    package.environment.pop("MERGESKETCH_QUIET")
+    reals = RUN + RUN.replace("np.int64", "np.float64")
+    assert package.run(reals).count(announcement) == 1
+    assert announcement not in package.run(reals)
+    shutil.rmtree(package.cache)
+    package.environment["PMI_RANK"] = "1"
+    assert announcement not in package.run(reals)
+    shutil.rmtree(package.cache)
+    package.environment |= {"PMI_RANK": "0", "MERGESKETCH_QUIET": "1"}
+    assert announcement not in package.run(reals)
+
+
+@helper
+def _checked(x):
+    if x < 0:
+        raise ValueError("x must be at least 0, got", x)
+    return x
+
+
+@kernel
+def _check_all(values):
+    total = 0
+    for value in values:
+        total += _checked(value)
+    return total
+
+
+def test_errors_of_helpers_reach_python() -> None:
+    assert _check_all(np.array([1, 2])) == 3
+    with pytest.raises(ValueError, match="x must be at least 0") as raised:
+        _check_all(np.array([1, -2]))
+    assert raised.value.args == ("x must be at least 0, got", -2)
+
+
+def test_helpers_have_no_machine_code() -> None:
+    _check_all(np.array([1]))
+    (compiled,) = _checked.overloads.values()
+    assert compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name) == 0
 
 
 @helper
@@ -187,23 +320,11 @@ def test_helpers_are_called_by_kernels_only() -> None:
         _shifted(1, 2)
 
 
-def copy_without_cache(folder: Path) -> Path:
-    """Return a copy of the package's folders of kernels that no code can be written to, also as root."""
-    root = folder / "site" / "mergesketch"
-    without = shutil.ignore_patterns("__pycache__")
-    for room in ("lsh", "sketches", "distributed", "gpu"):
-        shutil.copytree(PACKAGE / room, root / room, ignore=without)
-    for name in ("__init__.py", "errors.py"):
-        shutil.copy(PACKAGE / name, root / name)
-    for kernels in root.glob("*/kernels"):
-        (kernels / "__pycache__").touch()  # a file, so no folder
-    return root.parent
-
-
+@pytest.mark.slow
 def test_an_installation_that_cannot_be_written_keeps_code_in_the_cache_folder_of_the_user(
     tmp_path: Path,
 ) -> None:
-    site = copy_without_cache(tmp_path)
+    site = copy_without_code(tmp_path)
     code = "import mergesketch as m; print(m.__file__, m.CountMinSketch(3, 9).update([1]).total)"
     plain = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
     plain |= {"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"}

@@ -200,6 +200,7 @@ print("done")
     assert ran.stdout == "done\n", ran.stderr
 
 
+@pytest.mark.slow
 def test_a_fork_while_other_threads_work() -> None:
     code = """
 import faulthandler, os, threading
@@ -236,6 +237,7 @@ print("done")
     assert ran.stdout == "done\n", ran.stderr
 
 
+@pytest.mark.slow
 def test_multiprocessing_by_fork() -> None:
     code = """
 import multiprocessing
@@ -307,6 +309,7 @@ def test_the_environment_variable(no_variables: pytest.MonkeyPatch) -> None:
             threads._default_num_threads()
 
 
+@pytest.mark.slow
 def test_the_environment_of_a_process() -> None:
     assert run_python(SHOW).stdout == f"{CORES}\n"
     assert run_python(SHOW, MERGESKETCH_NUM_THREADS="3").stdout == "3\n"

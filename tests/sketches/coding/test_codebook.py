@@ -67,6 +67,7 @@ tables = (
 )
 
 
+@pytest.mark.slow
 @given(tables, st.sampled_from([None, 8, 12, 24, 32]), st.booleans())
 @settings(deadline=None, max_examples=200)
 @example({}, None, True)
@@ -265,6 +266,7 @@ def survives(arrays: dict[str, np.ndarray]) -> None:
     assert not found.escaped.any()
 
 
+@pytest.mark.slow
 @given(books, st.data())
 @settings(max_examples=600, deadline=None)
 def test_flipped_bytes(arrays: dict[str, np.ndarray], data: st.DataObject) -> None:

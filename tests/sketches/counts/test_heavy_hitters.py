@@ -190,6 +190,7 @@ def truth_of(batches: list[list[tuple[int, int]]]) -> Counter[int]:
     return truth
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(
     batches=STREAMS,
@@ -231,6 +232,7 @@ def test_every_frequent_key_is_found(
         assert len(reported) <= empty.n_candidates
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     batches=STREAMS,

@@ -271,6 +271,7 @@ def structured_sets() -> dict[str, np.ndarray]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", structured_sets())
 def test_densities_integrate_to_one_and_samples_keep_the_spread(name: str) -> None:
     X = structured_sets()[name]
@@ -365,6 +366,7 @@ def data_sets() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["digits", "breast cancer", "moons"])
 def test_classifiers_learn_from_synthetic_rows(name: str) -> None:
     X, y = data_sets()[name]
@@ -396,6 +398,7 @@ def test_cross_validation_estimates_the_integrated_squared_error() -> None:
         assert score == pytest.approx(square - 2 * np.mean(others), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_widths_follow_the_data() -> None:
     X = np.random.default_rng(1).normal(size=(600, 2))
     width = np.array(DensitySketch.for_sample(X).width)

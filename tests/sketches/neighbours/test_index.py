@@ -269,6 +269,7 @@ def test_kernel_estimates_invert_the_expected_count() -> None:
 # -- full buckets ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("merged", [False, True])
 def test_every_id_has_the_same_chance_to_be_kept(merged: bool) -> None:
     """All rows are equal: each table is a fresh draw of 40 out of 400 ids."""

@@ -68,6 +68,7 @@ SCENES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", SCENES)
 @pytest.mark.parametrize("memory", [None, 300_000])
 def test_recall_and_candidates_are_as_predicted(metric: str, memory: int | None) -> None:
@@ -92,6 +93,7 @@ def test_recall_and_candidates_are_as_predicted(metric: str, memory: int | None)
     assert abs(met.mean() - plan.candidates) < allowed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["angle", "euclidean", "cityblock"])
 @pytest.mark.parametrize("n_probes", [3, 20])
 def test_probed_buckets_hold_the_row_as_often_as_predicted(metric: str, n_probes: int) -> None:
@@ -128,6 +130,7 @@ def clustered(rng: np.random.Generator) -> np.ndarray:
     return centres[rng.zipf(1.5, 12_000) % 60] + rng.standard_normal((12_000, 16))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", ["clusters", "digits"])
 @pytest.mark.parametrize(("metric", "near"), [("angle", 0.3), ("euclidean", None)])
 def test_predictions_from_a_sample_hold_for_rows_that_crowd(
@@ -228,6 +231,7 @@ def planned(**keywords: Any) -> Suggestion | ValueError:
         return error
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(keywords=arguments, megabytes=st.integers(1, 10_000))
 def test_more_memory_never_predicts_less(keywords: dict, megabytes: int) -> None:

@@ -87,6 +87,7 @@ def test_a_record_moves_one_counter_of_each_repetition_by_one() -> None:
         assert (moved.sum(axis=(1, 2)) == weight).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_hashes", [1, 4])
 @pytest.mark.parametrize("kind", ["classifier", "regressor"])
 def test_audit(kind: str, n_hashes: int) -> None:

@@ -197,6 +197,7 @@ def test_a_filter_is_the_smallest_that_keeps_the_rate(capacity: int, wanted: flo
             assert other.expected_error_rate(capacity) > wanted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("capacity", "wanted", "n_filters"),
     [

@@ -131,6 +131,7 @@ def test_beliefs_are_exact_on_a_chain():
         np.testing.assert_allclose(pooling.decode(outcomes).posterior, exact, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_beliefs_are_near_the_truth_in_designs_with_loops():
     """Enumeration of all 2**14 sets gives the same calls, except where the posterior is near one half."""
     rng = np.random.default_rng(1)
@@ -161,6 +162,7 @@ def area_under_roc(truth, score) -> float:
     return float(wins)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "tests", "size", "expected"), [(200, 60, 10, 0.9998), (96, 24, 12, 0.9983)])
 def test_beliefs_separate_as_well_as_published_prototypes(n, tests, size, expected):
     """2 % prevalence, 0.1 % errors, 400 rounds: within 6 standard errors of the prototype's area."""

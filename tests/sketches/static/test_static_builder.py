@@ -54,6 +54,7 @@ def keys_of(kind: str, n: int) -> Any:
     return numbers if kind == "int" else np.array([f"key {i}" for i in numbers.tolist()], dtype="U")
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_batches_and_merges_give_the_file(
@@ -99,6 +100,7 @@ def test_any_batches_and_merges_give_the_file(
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [1, 2, 50])
 @pytest.mark.parametrize("values_of", ["small", "wide", "even", "mostly one"])
 def test_rare_values_beyond_the_limit_are_escaped(
@@ -349,6 +351,7 @@ def test_a_full_disk_is_named_and_leaves_the_builder_whole(
     assert builder.build() == StaticFunction(np.arange(300), np.arange(300) % 3)
 
 
+@pytest.mark.slow
 def test_files_bound_the_memory(tmp_path: Path) -> None:
     def batches() -> Any:
         for start in range(0, n, 100_000):
@@ -376,6 +379,7 @@ def test_files_bound_the_memory(tmp_path: Path) -> None:
     assert building < 2 * function.nbytes + 40e6
 
 
+@pytest.mark.slow
 def test_threads_do_not_matter(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     keys, values = rng.permutation(700_000), rng.geometric(0.4, 700_000)
@@ -427,6 +431,7 @@ with StaticFunctionBuilder(spill=sys.argv[1]) as builder:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_files_belong_to_one_process(tmp_path: Path) -> None:
     command = [sys.executable, "-c", FORKED, str(tmp_path)]

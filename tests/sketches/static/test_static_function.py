@@ -98,6 +98,7 @@ def test_every_key_and_value_type(key_type, value_type):
         same(StaticFunction.from_bytes(function.to_bytes()).lookup(keys), values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 @pytest.mark.parametrize("codebook", ["separate", "shared"])
 @pytest.mark.parametrize("permute", ["none", "entropy", "global"])
@@ -221,6 +222,7 @@ def zipf(n: int, rng: np.random.Generator) -> np.ndarray:
     return rng.choice(40_000, n, p=share).astype(np.uint32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("values", "bound"),
     [(0.5, 1.20), (2, 1.04), (4, 1.04), (8, 1.04), ("zipf", 1.08)],
@@ -441,6 +443,7 @@ def resigned(data: bytes) -> bytes:
     return with_header(data, header)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MADE)
 def test_flipped_bytes_never_crash_hang_or_take_memory(name, tmp_path):
     """Where the checksums fit, the validators and kernels see the damage."""

@@ -1,0 +1,159 @@
+"""Find the keys in a file: which column or field of it has them, from what the user asked for."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+from ...errors import DocumentError
+from ...lsh.support.wording import counted
+from ..documents.files import UNREADABLE, InputFile
+from ..documents.jsonl import UTF8_MARK, check_field
+from ..documents.parquet import column_names
+
+__all__ = ["FORMATS", "MAX_HEADER", "AskedColumn", "KeyColumn", "find_column"]
+
+FORMATS = ("text", "csv", "tsv", "jsonl", "parquet")
+#: Bytes of the longest header of a table.
+MAX_HEADER = 1 << 20
+#: The most names of columns in a message.
+_N_NAMED = 20
+
+
+class AskedColumn(NamedTuple):
+    """The user's options about the keys of files.
+
+    Attributes
+    ----------
+    column : str or None
+        The name of the column or field, or the number of the column, counted from 1.
+    format : str or None
+        One of `FORMATS`; None means that the name of a file decides.
+    delimiter : str or None
+        The character between the fields of csv.
+    header : bool
+        True if the first record of csv and tsv has the names of the columns.
+    """
+
+    column: str | None = None
+    format: str | None = None
+    delimiter: str | None = None
+    header: bool = True
+
+
+class KeyColumn(NamedTuple):
+    """The place of the keys of one file.
+
+    Attributes
+    ----------
+    form : {"lines", "words", "fields", "jsonl", "parquet"}
+        Whole lines, words of lines, fields of csv or tsv, fields of JSON objects, or a column of Parquet.
+    name : str
+        The field of JSON objects, or the column of Parquet.
+    number : int
+        The number of the word or of the field of csv, from 0.
+    delimiter : str
+    has_header : bool
+    """
+
+    form: Literal["lines", "words", "fields", "jsonl", "parquet"]
+    name: str = ""
+    number: int = 0
+    delimiter: str = ","
+    has_header: bool = False
+
+
+def find_column(
+    path: str, asked: AskedColumn, file: InputFile | None, first_line: Callable[[], bytes]
+) -> KeyColumn:
+    """Return the place of the keys of a file.
+
+    Parameters
+    ----------
+    path : str
+        The name of the file for messages.
+    asked : AskedColumn
+    file : InputFile or None
+        None for the standard input.
+    first_line : callable
+        A function that returns the first line of the file.
+
+    Raises
+    ------
+    DocumentError
+        If the file has no such column, or has several and the user asked for none.
+    """
+    form = asked.format or ("text" if file is None else _format_of(file))
+    if form not in ("csv", "tsv") and (asked.delimiter is not None or not asked.header):
+        option = "--no-header" if asked.delimiter is None else "--delimiter"
+        raise DocumentError(f"{option} is for csv and tsv, and {path} is read as {form}; see --format")
+    if form == "text":
+        return _of_text(path, asked.column)
+    if form in ("csv", "tsv"):
+        return _of_table(path, asked, "\t" if form == "tsv" else ",", first_line())
+    if form == "parquet":
+        if file is None:
+            raise DocumentError(f"cannot read {path} as parquet: give the file by its name")
+        names = column_names(path)
+        return KeyColumn("parquet", name=names[_choose(path, asked.column, names)])
+    if asked.column is None:
+        raise DocumentError(f"{path} has JSON lines: name the field of the keys by --field")
+    if file is not None:
+        try:
+            with file.open() as opened:
+                check_field(path, opened.read, asked.column)
+        except UNREADABLE as error:
+            raise DocumentError(f"cannot read {path}: {error}") from error
+    return KeyColumn("jsonl", name=asked.column)
+
+
+def _format_of(file: InputFile) -> str:
+    if file.kind != "text":
+        return file.kind
+    name = file.path.lower().removesuffix(".gz")
+    return next((form for form in ("csv", "tsv") if name.endswith(f".{form}")), "text")
+
+
+def _of_text(path: str, column: str | None) -> KeyColumn:
+    if column is None:
+        return KeyColumn("lines")
+    number = _number(column)
+    if number is None:
+        raise DocumentError(f"{path} is text, whose columns have numbers from 1: no column {column!r}")
+    return KeyColumn("words", number=number)
+
+
+def _of_table(path: str, asked: AskedColumn, delimiter: str, line: bytes) -> KeyColumn:
+    delimiter = asked.delimiter or delimiter
+    if len(line) >= MAX_HEADER:
+        raise DocumentError(f"cannot read {path}: its first line is longer than {MAX_HEADER:,} bytes")
+    text = line.removeprefix(UTF8_MARK).decode(errors="surrogateescape").rstrip("\r\n")
+    names = next(csv.reader([text], delimiter=delimiter), [])
+    if not names:
+        raise DocumentError(f"cannot read {path}: its first line has no columns")
+    number = _choose(path, asked.column, names, are_names=asked.header)
+    return KeyColumn("fields", number=number, delimiter=delimiter, has_header=asked.header)
+
+
+def _number(column: str) -> int | None:
+    """Return the place of a column that is given by its number from 1, or None."""
+    return int(column) - 1 if column.isdecimal() and int(column) > 0 else None
+
+
+def _choose(path: str, column: str | None, names: Sequence[str], *, are_names: bool = True) -> int:
+    """Return the place of the column that the user asked for."""
+    shown = f": {', '.join(repr(name) for name in names[:_N_NAMED])}" if are_names else ""
+    n = counted(len(names), "column")
+    if column is None:
+        if len(names) != 1:
+            raise DocumentError(f"{path} has {n}, choose one by --column{shown}")
+        return 0
+    if are_names and names.count(column) == 1:
+        return names.index(column)
+    if are_names and column in names:
+        raise DocumentError(f"{path} has {names.count(column)} columns {column!r}: give the column's number")
+    number = _number(column)
+    if number is None or number >= len(names):
+        raise DocumentError(f"{path} has no column {column!r}, it has {n}{shown}")
+    return number

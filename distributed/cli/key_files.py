@@ -1,0 +1,341 @@
+"""Read this rank's share of the keys of files, in batches of one buffer and the ends of the keys in it."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import DocumentError
+from ...lsh.hashing.keys import Keys
+from ...lsh.support.progress import progress_bar
+from ..documents.chunks import ChunkPlan, assign, plan_chunks
+from ..documents.files import UNREADABLE, InputFile, check_listed, open_listed
+from ..documents.jsonl import TOO_LONG, UTF8_MARK, line_blocks, parse_block
+from ..documents.listing import list_files
+from ..documents.parquet import read_row_group
+from ..kernels.fields import take_fields, take_lines, take_words
+from ..ranks.comm import Communicator
+from .key_columns import MAX_HEADER, AskedColumn, KeyColumn, find_column
+
+__all__ = ["KeyFiles", "KeySummary"]
+
+#: The name of the standard input on the command line, and in messages.
+STANDARD_INPUT, _INPUT_NAME = "-", "standard input"
+#: Bytes of the ranges into which files of lines are cut.
+CHUNK = 16 << 20
+#: Bytes of the lines that become one batch of keys.
+BATCH = 8 << 20
+#: Bytes of the longest record of csv; a longer one has a quote that nothing closes.
+MAX_RECORD = 64 << 20
+
+
+class KeySummary(NamedTuple):
+    """Totals over all ranks of the keys that were read.
+
+    Attributes
+    ----------
+    n_files, n_keys, bytes_read : int
+    n_empty : int
+        Lines, fields and rows with an empty text, which are no keys.
+    skipped : list of (str, str, int)
+        The name of the file, the reason and the number of skipped lines or rows, by name and reason.
+    """
+
+    n_files: int
+    n_keys: int
+    bytes_read: int
+    n_empty: int
+    skipped: list[tuple[str, str, int]]
+
+    @property
+    def n_skipped(self) -> int:
+        """The number of lines and rows that could not be read."""
+        return sum(n for _, _, n in self.skipped)
+
+
+class KeyFiles:
+    """The keys of some files, of which each rank reads a share.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        Files and folders. On one rank, ``-`` is the standard input.
+    asked : AskedColumn
+    comm : Communicator
+    strict : bool
+        If True, a line or row without a readable key is an error; otherwise it is skipped and counted.
+    longest : int or None
+        The most bytes of a key. Longer keys are skipped.
+    progress : bool
+
+    Raises
+    ------
+    DocumentError
+        If a path does not exist or a file has no such column. DistributedError with several ranks.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str],
+        asked: AskedColumn,
+        comm: Communicator,
+        *,
+        strict: bool = False,
+        longest: int | None = None,
+        progress: bool = False,
+    ) -> None:
+        self._comm, self._strict, self._longest, self._progress = comm, strict, longest, progress
+        self._skipped: Counter[tuple[str, str]] = Counter()
+        self._n_keys = self._n_empty = self._bytes_read = 0
+        self._stdin: tuple[KeyColumn, Callable[[int], bytes]] | None = None
+        found: tuple[list[InputFile], list[KeyColumn]] | None = None
+        with comm.agree():
+            if comm.rank == 0:
+                found = self._find(paths, asked)
+        found = comm.bcast(found)
+        assert found is not None
+        files = found[0]
+        self._columns: list[KeyColumn] = found[1]
+        self._has_stdin = STANDARD_INPUT in paths
+        self._plan = self._make_plan(files)
+        self._mine: NDArray[np.int64] = np.flatnonzero(assign(self._plan.cost, comm.size) == comm.rank)
+
+    @property
+    def files(self) -> list[str]:
+        """The paths of the files, without the standard input."""
+        return [file.path for file in self._plan.files]
+
+    # -- what to read -----------------------------------------------------------------------------
+
+    def _find(self, paths: Sequence[str], asked: AskedColumn) -> tuple[list[InputFile], list[KeyColumn]]:
+        if STANDARD_INPUT in paths and self._comm.size > 1:
+            # MPICH's mpiexec gives up if a rank does not read as fast as its input arrives.
+            raise DocumentError("- (the standard input) is for one process: give files to several ranks")
+        listing = list_files([path for path in paths if path != STANDARD_INPUT])
+        for name, reason in listing.refused:
+            self._skip(name, reason, 1)
+        columns = [find_column(f.path, asked, f, partial(_first_line, f)) for f in listing.files]
+        if STANDARD_INPUT in paths:
+            stream = sys.stdin.buffer
+            head: list[bytes] = []
+
+            def first_line() -> bytes:
+                head.append(stream.readline(MAX_HEADER))
+                return head[0]
+
+            column = find_column(_INPUT_NAME, asked, None, first_line)
+            self._stdin = column, lambda n: head.pop() if head and head[0] else stream.read(n)
+        return listing.files, columns
+
+    def _make_plan(self, files: list[InputFile]) -> ChunkPlan:
+        """Cut files into chunks. Tables are cut only for several ranks, and where they have no quotes."""
+        comm = self._comm
+        tables = [
+            i
+            for i, (file, column) in enumerate(zip(files, self._columns, strict=True))
+            if column.form == "fields" and file.size > CHUNK and not file.compressed
+        ]
+        quoted = comm.local(lambda: [_has_quotes(files[i], comm) for i in tables]) if comm.size > 1 else []
+        found = zip(*comm.allgather(quoted), strict=True)
+        cut = {i for i, quotes in zip(tables, found, strict=False) if not any(quotes)}
+        kinds = {"lines": "lines", "words": "lines", "jsonl": "jsonl", "parquet": "parquet"}
+        files = [
+            file._replace(kind="lines" if i in cut else kinds.get(column.form, "table"))  # type: ignore[arg-type]
+            for i, (file, column) in enumerate(zip(files, self._columns, strict=True))
+        ]
+        plan: ChunkPlan | None = None
+        with comm.agree():
+            if comm.rank == 0:
+                plan = plan_chunks(files, [column.name for column in self._columns], CHUNK, numbers=True)
+        plan = comm.bcast(plan)
+        assert plan is not None
+        return plan
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    def batches(self) -> Iterator[Keys]:
+        """Yield this rank's keys; not a collective call.
+
+        Raises
+        ------
+        DocumentError
+            If a file cannot be read or, with `strict`, a key.
+        """
+        plan, mine = self._plan, self._mine
+        shown = self._progress and self._comm.rank == 0
+        with progress_bar("reading", int(plan.cost[mine].sum()), shown) as advance:
+            if self._stdin is not None:
+                column, read = self._stdin
+                yield from self._of_lines(column, _INPUT_NAME, line_blocks(read), is_first=True)
+            columns = (column[mine].tolist() for column in (plan.file, plan.start, plan.stop, plan.cost))
+            for i, start, stop, cost in zip(*columns, strict=True):
+                yield from self._of_chunk(plan.files[i], self._columns[i], start, stop)
+                advance(cost)
+
+    def _of_chunk(self, file: InputFile, column: KeyColumn, start: int, stop: int) -> Iterator[Keys]:
+        if column.form == "parquet":
+            check_listed(file.path)
+            yield from self._of_parquet(file.path, column.name, start)
+            return
+        before = self._bytes_read
+        try:
+            with file.open() as opened:
+                if start and not file.compressed:
+                    opened.seek(start - 1)
+                blocks = line_blocks(opened.read, start, None if file.compressed else stop)
+                yield from self._of_lines(column, file.path, blocks, is_first=start == 0)
+        except UNREADABLE as error:
+            raise DocumentError(f"cannot read {file.path}: {_reason(error)}") from error
+        if file.compressed:
+            self._bytes_read = before + file.size
+
+    def _of_lines(
+        self, column: KeyColumn, name: str, blocks: Iterable[bytes | None], *, is_first: bool
+    ) -> Iterator[Keys]:
+        blocks = self._counted(name, blocks, is_first)
+        if column.form == "jsonl":
+            for block in blocks:
+                lines = parse_block(block, column.name, numbers=True)
+                for _, reason in lines.problems:
+                    self._skip(name, reason, 1)
+                data = np.frombuffer(b"".join(lines.texts), dtype=np.uint8)
+                yield from self._keys(name, data, np.fromiter(map(len, lines.texts), np.int64).cumsum(), 0)
+            return
+        rest = b""
+        for text in _joined(blocks):
+            text = rest + text
+            data, ends, n_short, rest = _cut(column, text)
+            if n_short:
+                unit = "field" if column.form == "fields" else "word"
+                self._skip(name, f"a line without {unit} {column.number + 1}", n_short)
+            first = 0
+            if is_first and column.has_header and len(ends):
+                first, ends, is_first = int(ends[0]), ends[1:], False
+            yield from self._keys(name, data, ends, n_short, first)
+            if len(rest) > MAX_RECORD:
+                break
+        if rest:
+            raise DocumentError(f"cannot read {name}: a quote is opened and not closed")
+
+    def _counted(self, name: str, blocks: Iterable[bytes | None], is_first: bool) -> Iterator[bytes]:
+        """Yield the blocks, without a byte order mark; count bytes and lines that are too long."""
+        for block in blocks:
+            if block is None:
+                self._skip(name, TOO_LONG, 1)
+            else:
+                self._bytes_read += len(block) + 1
+                yield block.removeprefix(UTF8_MARK) if is_first else block
+            is_first = False
+
+    def _of_parquet(self, path: str, field: str, group: int) -> Iterator[Keys]:
+        for column in read_row_group(path, group, field):
+            self._bytes_read += len(column.data)
+            n_null = 0 if column.null is None else int(np.count_nonzero(column.null))
+            if n_null:
+                self._skip(path, "null", n_null)
+            yield from self._keys(path, column.data, column.offsets[1:], n_null)
+
+    def _keys(
+        self, name: str, data: NDArray[np.uint8], ends: NDArray[np.int64], n_skipped: int, first: int = 0
+    ) -> Iterator[Keys]:
+        """Yield the keys that are not empty; `n_skipped` of the empty ones have been counted already."""
+        offsets = np.concatenate([np.array([first], np.int64), ends])
+        lengths = np.diff(offsets)
+        n_empty = len(lengths) - int(np.count_nonzero(lengths))
+        self._n_empty += n_empty - n_skipped
+        if n_empty:
+            # An empty key takes no bytes, so that its end can be left out.
+            offsets, lengths = np.concatenate([offsets[:1], ends[lengths > 0]]), lengths[lengths > 0]
+        if self._longest is not None and len(lengths) and int(lengths.max()) > self._longest:
+            fits = lengths <= self._longest
+            self._skip(name, f"longer than {self._longest:,} bytes", int(np.count_nonzero(~fits)))
+            data = data[offsets[0] : offsets[-1]][np.repeat(fits, lengths)]
+            lengths = lengths[fits]
+            offsets = np.concatenate([np.zeros(1, np.int64), lengths.cumsum()])
+        if len(lengths):
+            self._n_keys += len(lengths)
+            yield Keys.of_text(data, offsets)
+
+    def _skip(self, name: str, reason: str, n: int) -> None:
+        if self._strict:
+            raise DocumentError(f"{name}: {reason} (strict)")
+        self._skipped[name, reason] += n
+
+    def finish(self) -> KeySummary:
+        """Return the totals of all ranks; a collective call, after every rank has finished `batches`."""
+        comm, skipped = self._comm, Counter[tuple[str, str]]()
+        for part in comm.allgather(dict(self._skipped)):
+            skipped.update(part)
+        return KeySummary(
+            n_files=len(self._plan.files) + self._has_stdin,
+            n_keys=comm.sum(self._n_keys),
+            bytes_read=comm.sum(self._bytes_read),
+            n_empty=comm.sum(self._n_empty),
+            skipped=[(*key, n) for key, n in sorted(skipped.items())],
+        )
+
+
+def _cut(column: KeyColumn, text: bytes) -> tuple[NDArray[np.uint8], NDArray[np.int64], int, bytes]:
+    """Return the bytes and ends of the keys of whole lines, the number of short lines, and the rest."""
+    data = np.frombuffer(text, dtype=np.uint8)
+    out, ends = np.empty(len(text), np.uint8), np.empty(text.count(b"\n"), np.int64)
+    n_short, kept = 0, len(text)
+    if column.form == "lines":
+        n = take_lines(data, out, ends)
+    elif column.form == "words":
+        n, n_short = take_words(data, column.number, out, ends)
+    else:
+        delimiter = ord(column.delimiter)
+        n, n_short, kept = take_fields(data, column.number, delimiter, ord('"'), out, ends)
+    return out, ends[:n], n_short, text[kept:]
+
+
+def _joined(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield blocks of lines joined to larger ones, each with the end of its last line."""
+    parts: list[bytes] = []
+    size = 0
+    for block in blocks:
+        parts.append(block)
+        size += len(block)
+        if size >= BATCH:
+            yield b"\n".join([*parts, b""])
+            parts, size = [], 0
+    if parts:
+        yield b"\n".join([*parts, b""])
+
+
+def _first_line(file: InputFile) -> bytes:
+    try:
+        with file.open() as opened:
+            return _read_line(opened)
+    except UNREADABLE as error:
+        raise DocumentError(f"cannot read {file.path}: {_reason(error)}") from error
+
+
+def _read_line(opened: Any) -> bytes:
+    line = b""
+    while b"\n" not in line and len(line) < MAX_HEADER and (part := opened.read(1 << 14)):
+        line += part
+    return line[: line.find(b"\n") + 1 or None]
+
+
+def _has_quotes(file: InputFile, comm: Communicator) -> bool:
+    """Return True if this rank's share of the bytes of a file has a quote."""
+    start, stop = file.size * comm.rank // comm.size, file.size * (comm.rank + 1) // comm.size
+    with open_listed(file.path) as opened:
+        opened.seek(start)
+        while start < stop and (block := opened.read(min(1 << 20, stop - start))):
+            if b'"' in block:
+                return True
+            start += len(block)
+    return False
+
+
+def _reason(error: Exception) -> str:
+    return error.strerror if isinstance(error, OSError) and error.strerror else f"damaged: {error}"

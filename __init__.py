@@ -1,13 +1,13 @@
 """mergesketch: hashing and sketching data structures that are small, built in one pass, and merge.
 
-Every sketch is importable from here, every hash family from `mergesketch.lsh`; what runs over many
-machines is in `mergesketch.distributed`.
+Every public name of the package is importable from here: sketches, the hash families of `mergesketch.lsh`,
+and, imported when first asked for, what runs over many machines in `mergesketch.distributed`.
 """
 
 import os
 import sys
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 if (
     os.path.basename((sys.argv or [""])[0]) == "mergesketch"
@@ -19,6 +19,23 @@ if (
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from . import errors, lsh
+from .lsh import (
+    BBitMinHash,
+    BitSampling,
+    CrossPolytope,
+    HashFamily,
+    InnerProduct,
+    MinHash,
+    PStable,
+    Shingles,
+    SignedRandomProjection,
+    WeightedMinHash,
+    WinnerTakeAll,
+    family_from_config,
+    hash_keys,
+    shingle,
+)
+from .lsh.support.names import unknown_name
 from .lsh.support.public import publish
 from .lsh.support.threads import get_num_threads, set_num_threads
 from .sketches import (
@@ -59,26 +76,52 @@ from .sketches import (
 
 __version__ = "0.2.0"
 
-#: Estimators, which need scikit-learn: imported when first asked for.
+#: Names that are imported when they are first asked for, by the module that has them: estimators, which need
+#: scikit-learn, and what runs over many machines.
 _LAZY = {
     "StormClassifier": ".sketches.regression.storm_estimators",
     "StormRegressor": ".sketches.regression.storm_estimators",
+    "distributed": ".distributed",
+    "Communicator": ".distributed",
+    "Deduplication": ".distributed",
+    "DistributedIndex": ".distributed",
+    "DocumentSource": ".distributed",
+    "SvmlightRows": ".distributed",
+    "band_parameters": ".distributed",
+    "build_static_function": ".distributed",
+    "communicator": ".distributed",
+    "dask_sketch": ".distributed",
+    "deduplicate": ".distributed",
+    "iter_svmlight": ".distributed",
+    "memory_per_rank": ".distributed",
+    "merge_over_ranks": ".distributed",
+    "parse_svmlight": ".distributed",
+    "read_svmlight": ".distributed",
+    "run_main": ".distributed",
+    "spark_sketch": ".distributed",
 }
 
+if TYPE_CHECKING:
+    from . import distributed as distributed
+    from .distributed import *  # noqa: F403
+    from .sketches.regression.storm_estimators import StormClassifier as StormClassifier
+    from .sketches.regression.storm_estimators import StormRegressor as StormRegressor
+else:
 
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        return getattr(import_module(_LAZY[name], __name__), name)
-    except ModuleNotFoundError as error:
-        from .lsh.support.install import how_to_install
+    def __getattr__(name: str) -> Any:
+        if name not in _LAZY:
+            raise unknown_name(__name__, name, __dir__(), {"errors": errors.__all__})
+        try:
+            module = import_module(_LAZY[name], __name__)
+        except ModuleNotFoundError as error:
+            from .lsh.support.install import how_to_install
 
-        if error.name is None or error.name.partition(".")[0] != "sklearn":
-            raise
-        raise ImportError(
-            f"mergesketch.{name} needs scikit-learn: {how_to_install('sklearn')}", name="sklearn"
-        ) from error
+            if error.name is None or error.name.partition(".")[0] != "sklearn":
+                raise
+            raise ImportError(
+                f"mergesketch.{name} needs scikit-learn: {how_to_install('sklearn')}", name="sklearn"
+            ) from error
+        return module if name == "distributed" else getattr(module, name)
 
 
 def __dir__() -> list[str]:
@@ -87,20 +130,27 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "AceDetector",
+    "BBitMinHash",
+    "BitSampling",
     "BloomFilter",
     "BloomPooling",
     "BloomSignatures",
     "CountMinSketch",
     "CountSketch",
+    "CrossPolytope",
     "Decoded",
     "DensitySketch",
+    "HashFamily",
     "HeavyHitters",
+    "InnerProduct",
     "LSHIndex",
     "MergeableSketch",
+    "MinHash",
     "MinHashSketch",
     "NadarayaWatsonSketch",
     "Nearest",
     "Neighbours",
+    "PStable",
     "PrivateClassifier",
     "PrivateRace",
     "PrivateRegressor",
@@ -108,22 +158,30 @@ __all__ = [
     "RaceWindow",
     "RepresenterSketch",
     "RibbonFilter",
+    "Shingles",
+    "SignedRandomProjection",
     "StateArray",
     "StaticFunction",
     "StaticFunctionBuilder",
     "StaticTable",
     "StormSketch",
     "Suggestion",
+    "WeightedMinHash",
+    "WinnerTakeAll",
     "__version__",
     "errors",
+    "family_from_config",
     "get_num_threads",
+    "hash_keys",
     "inspect",
     "load",
     "lsh",
     "private_classifier",
     "private_regressor",
     "set_num_threads",
+    "shingle",
     "suggest",
 ]
 
-publish("mergesketch", __all__, globals())
+# Families stay those of `mergesketch.lsh`, which documentation and pickles name.
+publish("mergesketch", set(__all__).difference(lsh.__all__), globals())

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from inspect import isabstract
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,7 +26,7 @@ from .support.checks import check_int, renamed
 from .support.configured import Configured, differing_field, register
 from .support.types import RowsLike
 
-__all__ = ["HashFamily", "RowsToCodes", "check_same_family", "family_from_config"]
+__all__ = ["HashFamily", "RowsToCodes", "check_same_family", "family_from_config", "with_known_widths"]
 
 #: A function ``(start, stop, out)`` that writes the codes of the rows [start, stop).
 RowsToCodes = Callable[[int, int, NDArray[np.uint32]], None]
@@ -83,6 +83,47 @@ class HashFamily(Configured, ABC):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         register(HashFamily._registry, cls)
+
+    @property
+    def is_fixed(self) -> bool:
+        """False as long as the number of features is unknown; sketches take it from their first rows."""
+        return True
+
+    def for_rows(self, X: RowsLike, name: str = "X") -> Self:
+        """Return the family with the number of features that rows have.
+
+        Parameters
+        ----------
+        X : n rows
+            As `hash` takes them.
+        name : str, default "X"
+            Name of the argument in messages.
+
+        Returns
+        -------
+        HashFamily
+            The family itself if its number of features is known already, or if there are no rows.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the rows are not what the family takes.
+        """
+        return self
+
+    def fixed_like(self, other: HashFamily) -> Self:
+        """Return the family with the number of features of another family of the same class.
+
+        Parameters
+        ----------
+        other : HashFamily
+
+        Returns
+        -------
+        HashFamily
+            The family itself if its number of features is known, or that of the other one is not.
+        """
+        return self
 
     def read_rows(self, X: RowsLike, name: str = "X") -> Rows:
         """Check rows once, so that `hash`, `hash_query` and `probe` take them, and cuts of them, as they are.
@@ -334,6 +375,26 @@ def family_from_config(config: Mapping[str, Any]) -> HashFamily:
         known = ", ".join(sorted(concrete))
         raise ValueError(f"family must be one of {known}, got {name!r}")
     return cls._from_config(arguments)
+
+
+def with_known_widths(configs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return configurations of sketches whose families may not know their number of features yet.
+
+    These families get the number of the first family that knows it, as they do when sketches merge.
+    """
+    families = [
+        family_from_config(config["family"]) if isinstance(config.get("family"), Mapping) else None
+        for config in configs
+    ]
+    fixed = next((family for family in families if family is not None and family.is_fixed), None)
+    if fixed is None:
+        return list(configs)
+    return [
+        config
+        if family is None or family.is_fixed
+        else {**config, "family": family.fixed_like(fixed).config()}
+        for config, family in zip(configs, families, strict=True)
+    ]
 
 
 Configured._readers["family"] = family_from_config

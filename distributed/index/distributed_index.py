@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ...errors import DistributedError
-from ...lsh.family import HashFamily
+from ...lsh.family import HashFamily, family_from_config, with_known_widths
 from ...lsh.support.aliases import alias
 from ...lsh.support.backend import backend_named, to_host
 from ...lsh.support.checks import check_choice, check_int
@@ -162,6 +162,7 @@ class DistributedIndex:
         """
         index, comm = self.local, self.comm
         with comm.agree():
+            family = index.family if X is None else index.family.for_rows(X)
             codes = index.hash_rows(X)
             if first_id is not None:
                 if ids is not None:
@@ -170,6 +171,8 @@ class DistributedIndex:
             given = None if ids is None else index.check_ids(ids, len(codes))
             index.reserve_rows(len(codes))
         comm.check_same("first_id", first_id)
+        if not index.family.is_fixed:
+            family = self._agree_on_family(family)
         largest = index.largest_id
         shares = comm.allgather((len(codes), given is not None, largest))
         self._check_given([(n, is_given) for n, is_given, _ in shares])
@@ -188,10 +191,18 @@ class DistributedIndex:
                 given = index.number_rows(first, len(codes))
         with comm.agree():
             index.add_codes(codes, given, by_default=by_default)
+        index.family = family
         self.n_rows += n_new
         return self
 
     add = alias(update)
+
+    def _agree_on_family(self, family: HashFamily) -> HashFamily:
+        """Return the family with the number of features that the rows of all ranks have."""
+        config = {"family": family.config()}
+        configs = with_known_widths(self.comm.allgather(config))
+        check_configurations([("LSHIndex", config) for config in configs])
+        return family if configs[self.comm.rank] == config else family_from_config(configs[0]["family"])
 
     @staticmethod
     def _check_given(shares: list[tuple[int, bool]]) -> None:

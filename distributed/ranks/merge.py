@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import IncompatibleSketchError
+from ...lsh.family import family_from_config, with_known_widths
 from ...lsh.support.configured import differing_field
 from ...sketches.core.base import MergeableSketch
 from ...sketches.core.state import REDUCTIONS, SketchState
@@ -100,7 +101,13 @@ def merge_over_ranks(sketch: S, comm: Any = None, *, cuda_aware: bool | None = N
     if comm.size == 1:
         return sketch
     every = comm.allgather(ours)
+    configs = with_known_widths([other.config for other in every])
+    every = [other._replace(config=dict(config)) for other, config in zip(every, configs, strict=True)]
     _merge(here, every, comm)
+    family = configs[comm.rank].get("family")
+    if family != ours.config.get("family"):
+        # The rank has had no rows, and its family has not known their number of features.
+        vars(sketch)["family"] = family_from_config(family)
     if any(other.staged for other in every):
         with comm.agree():
             merged = here.to(sketch.device) if staged else sketch

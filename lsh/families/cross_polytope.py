@@ -21,6 +21,7 @@ from ..support.types import RowsLike
 from ..tables.cross_polytope import LARGEST_LOG2_DIMENSION, collision_of_angle, collision_of_rotation
 from .angles import angles_of_rows
 from .concatenation import ConcatenatedFamily
+from .width import FamilyOfWidth, with_width
 
 __all__ = ["CrossPolytope"]
 
@@ -37,12 +38,14 @@ _COORDINATES_BLOCK = 1 << 16
 _PROBES_BLOCK = 1 << 12
 
 
-class CrossPolytope(ConcatenatedFamily):
+class CrossPolytope(FamilyOfWidth, ConcatenatedFamily):
     """Hash vectors by angle (cosine similarity), for nearest neighbours: sharper than signs of projections.
 
     Parameters
     ----------
-    n_features, n_hashes : int
+    n_features : int, optional
+        Width of the rows, by default that of the first rows; `dimension` must be given then.
+    n_hashes : int, default 128
     power : int, default 1
         Number of elementary hashes concatenated to one, at most 32.
     dimension : int, optional
@@ -123,18 +126,23 @@ class CrossPolytope(ConcatenatedFamily):
 
     def __init__(
         self,
-        n_features: int,
-        n_hashes: int,
+        n_features: int | None = None,
+        n_hashes: int = 128,
         *,
         power: int = 1,
         dimension: int | None = None,
         n_buckets: int | None = None,
         seed: int = 0,
     ) -> None:
-        self.n_features = check_int("n_features", n_features, 1)
+        self._set_width(n_features)
         self._set_hashes(n_hashes, power, 32, _MAX_VALUES)
         largest = 1 << LARGEST_LOG2_DIMENSION
-        padded = 1 << (self.n_features - 1).bit_length()
+        if self.n_features is None and dimension is None:
+            raise ValueError(
+                "dimension must be given if n_features is None, because the number of codes depends on it; "
+                "got None"
+            )
+        padded = largest if self.n_features is None else 1 << (self.n_features - 1).bit_length()
         if dimension is None:
             dimension = min(max(2, padded), largest)
         self.dimension = check_int("dimension", dimension, 2, max(_LEAST_SIZE, min(padded, largest)))
@@ -146,17 +154,21 @@ class CrossPolytope(ConcatenatedFamily):
     @property
     def _size(self) -> int:
         """Number of coordinates of a rotation."""
-        padded = min(1 << (self.n_features - 1).bit_length(), _LARGEST_SIZE)
+        padded = min(1 << (self._known_features - 1).bit_length(), _LARGEST_SIZE)
         return max(_LEAST_SIZE, padded, self.dimension)
 
     @property
     def _n_drawn(self) -> int:
-        return self.n_values * self._size
+        return 0 if self.n_features is None else self.n_values * self._size
+
+    @property
+    def _least_width(self) -> int:
+        return self.dimension
 
     @lazy
     def _scatter_keys(self) -> NDArray[np.uint64]:
         """Return a key for each rotation if rows are scattered before it, and otherwise no keys."""
-        if self.n_features <= self._size:
+        if self._known_features <= self._size:
             return np.empty(0, dtype=np.uint64)
         return random_uint64(self.seed, "cross-polytope scattering", self._masks.shape[0])
 
@@ -177,6 +189,7 @@ class CrossPolytope(ConcatenatedFamily):
     def _read(self, X: RowsLike, name: str = "X") -> VectorRows:
         return read_rows(X, self.n_features, name)
 
+    @with_width
     def hash(self, X: RowsLike) -> NDArray[np.uint32]:
         """Return the codes of rows.
 
@@ -202,6 +215,7 @@ class CrossPolytope(ConcatenatedFamily):
         rows.backend.map_blocks(lambda a, b: write(a, b, out), rows.n, block)
         return out
 
+    @with_width
     def probe(self, Q: RowsLike, n_probes: int) -> NDArray[np.uint32]:
         """Return the codes of the `n_probes` cells of each hash that most likely contain neighbours.
 
@@ -250,7 +264,7 @@ class CrossPolytope(ConcatenatedFamily):
         if scatter_keys.size == 0:
             return partial(dense, *rows.arrays, *arguments)
         device = rows.backend.device
-        together = _WIDE_ROWS if device == "cpu" else max(1, _WIDE_NUMBERS // self.n_features)
+        together = _WIDE_ROWS if device == "cpu" else max(1, _WIDE_NUMBERS // self._known_features)
 
         def write(start: int, stop: int, out: NDArray[np.uint32]) -> None:
             # Wide rows are hashed as sparse ones, a few at a time.
@@ -280,7 +294,7 @@ class CrossPolytope(ConcatenatedFamily):
             If a distance is not a number or is out of range.
         """
         angle, axes = self._check_distances(distance), self.dimension.bit_length() - 1
-        if self.n_features > self._size:
+        if self._known_features > self._size:
             # Scattering changes angles as much as Gaussian rotations do.
             return np.asarray(collision_of_angle(angle, axes) ** self.power)
         total = np.zeros_like(angle)
@@ -302,6 +316,7 @@ class CrossPolytope(ConcatenatedFamily):
             splits[tuple(sorted(rotations.values(), reverse=True))] += alike
         return {parts: count / self.n_hashes for parts, count in splits.items()}
 
+    @with_width
     def kernel(self, X: RowsLike, Y: RowsLike) -> NDArray[np.float64]:
         """Return the collision probability of every pair of rows: `collision_probability` of their angle.
 

@@ -10,7 +10,6 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
-from ..family import HashFamily
 from ..inputs.arrays import check_numbers, check_range
 from ..inputs.rows import VectorRows, read_rows
 from ..support.backend import refuse_gpu
@@ -20,6 +19,7 @@ from .angles import unit_rows
 from .extended_rows import UNBOUNDED, Extension, extended_blocks, relative_norms
 from .projection import rows_of_a_range
 from .srp import SignedRandomProjection
+from .width import FamilyOfWidth, with_width
 
 __all__ = ["InnerProduct"]
 
@@ -29,14 +29,15 @@ _SLACK = 1e-6
 _SIDES = {"X": ("max_norm", -2), "Q": ("query_norm", -1)}
 
 
-class InnerProduct(HashFamily):
+class InnerProduct(FamilyOfWidth):
     """Hash rows and queries by inner product (MIPS): a larger inner product gives more shared codes.
 
     Parameters
     ----------
-    n_features : int or None
-        Width of the rows. None allows any width, and needs ``projection="sparse"``.
-    n_hashes : int
+    n_features : int, optional
+        Width of the rows. By default it is that of the first rows; with ``projection="sparse"`` rows may then
+        have any width.
+    n_hashes : int, default 128
     max_norm : float
         A bound M on the Euclidean norm of every data row, which must be known without reading private data.
         The smaller it is, the better codes distinguish inner products.
@@ -122,8 +123,8 @@ class InnerProduct(HashFamily):
 
     def __init__(
         self,
-        n_features: int | None,
-        n_hashes: int,
+        n_features: int | None = None,
+        n_hashes: int = 128,
         *,
         max_norm: float,
         query_norm: float | None = None,
@@ -133,7 +134,7 @@ class InnerProduct(HashFamily):
         oversize: str = "raise",
         seed: int = 0,
     ) -> None:
-        self.n_features = None if n_features is None else check_int("n_features", n_features, 1)
+        self._set_width(n_features)
         self.max_norm = check_real("max_norm", max_norm, 0.0, math.inf)
         self.query_norm = None if query_norm is None else check_real("query_norm", query_norm, 0.0, math.inf)
         self.oversize: str = check_choice("oversize", oversize, ("raise", "clip"))
@@ -155,6 +156,10 @@ class InnerProduct(HashFamily):
         self._query_bound = 1.0 if self.query_norm is None else self.query_norm
 
     @property
+    def is_fixed(self) -> bool:
+        return self._srp.is_fixed
+
+    @property
     def _n_drawn(self) -> int:
         return self._srp._n_drawn
 
@@ -166,6 +171,7 @@ class InnerProduct(HashFamily):
             raise ValueError(f"{name} must have at most 2**63 - 3 columns, got {rows.width}")
         return rows
 
+    @with_width
     def hash(self, X: RowsLike) -> NDArray[np.uint32]:
         """Return the codes of data rows.
 
@@ -186,6 +192,7 @@ class InnerProduct(HashFamily):
         """
         return self._encode(self._read(X), "X", self._srp.hash)
 
+    @with_width
     def hash_query(self, Q: RowsLike) -> NDArray[np.uint32]:
         """Return the codes of queries.
 
@@ -204,6 +211,7 @@ class InnerProduct(HashFamily):
         """
         return self._encode(self._read(Q, "Q"), "Q", self._srp.hash)
 
+    @with_width
     def probe(self, Q: RowsLike, n_probes: int) -> NDArray[np.uint32]:
         """Return the codes of the buckets that most likely contain rows of the largest inner products.
 
@@ -232,6 +240,7 @@ class InnerProduct(HashFamily):
         probe(scipy.sparse.csr_array((0, self._width)))
         return self._encode(self._read(Q, "Q"), "Q", probe, n_probes)
 
+    @with_width
     def oversized(self, X: RowsLike) -> NDArray[np.bool_]:
         """Return which data rows are longer than `max_norm`, that is, which are refused or clipped.
 
@@ -343,6 +352,7 @@ class InnerProduct(HashFamily):
         cosine = np.cos(math.pi * (1.0 - values ** (1.0 / self.power)))
         return np.asarray(self.max_norm * self._query_bound * cosine)
 
+    @with_width
     def kernel(self, X: RowsLike, Y: RowsLike) -> NDArray[np.float64]:
         """Return the exact collision probability of every query and data row.
 

@@ -15,6 +15,7 @@ from ..support.checks import check_int
 from ..support.threads import cut_range, get_num_threads
 from ..support.types import RowsLike
 from .concatenation import ConcatenatedFamily
+from .width import FamilyOfWidth, with_width
 
 __all__ = ["ProjectionFamily", "RandomVectors", "prepare_vectors", "rows_of_a_range"]
 
@@ -58,13 +59,11 @@ def rows_of_a_range(n: int, n_values: int) -> int:
     return max(n // n_ranges, _VALUES_BLOCK // n_values)
 
 
-class ProjectionFamily(ConcatenatedFamily):
+class ProjectionFamily(FamilyOfWidth, ConcatenatedFamily):
     """A family whose hashes come from products of rows and ``n_values`` random vectors.
 
     Product ``k * n_hashes + h`` is the k-th of hash h.
     """
-
-    n_features: int
 
     def _read(self, X: RowsLike, name: str = "X") -> VectorRows:
         return read_rows(X, self.n_features, name)
@@ -80,6 +79,7 @@ class ProjectionFamily(ConcatenatedFamily):
         """Return the least number of rows that are worth a thread of their own."""
         return rows_of_a_range(rows.n, self.n_values)
 
+    @with_width
     def hash(self, X: RowsLike) -> NDArray[np.uint32]:
         """Return the codes of rows.
 
@@ -118,6 +118,7 @@ class ProjectionFamily(ConcatenatedFamily):
         Random parameters are drawn, and rows converted, in this call: threads share what it returns.
         """
 
+    @with_width
     def probe(self, Q: RowsLike, n_probes: int) -> NDArray[np.uint32]:
         """Return the codes of the `n_probes` buckets of each hash that are likeliest to contain neighbours.
 

@@ -13,11 +13,12 @@ from ..family import RowsToCodes
 from ..inputs.rows import VectorRows
 from ..kernels import probing, projection
 from ..support.backend import refuse_gpu
-from ..support.checks import check_choice, check_int, check_real
+from ..support.checks import check_choice, check_real
 from ..support.lazy import lazy
 from ..support.random import normal, random_uint64, uniform
 from ..support.types import RowsLike
 from .projection import ProjectionFamily, RandomVectors, prepare_vectors
+from .width import with_width
 
 __all__ = ["PStable"]
 
@@ -29,7 +30,9 @@ class PStable(ProjectionFamily):
 
     Parameters
     ----------
-    n_features, n_hashes : int
+    n_features : int, optional
+        Width of the rows, by default that of the first rows.
+    n_hashes : int, default 128
     p : {2, 1}
         2 for the Euclidean distance, 1 for the sum of absolute differences.
     width : float, default 1.0
@@ -86,8 +89,8 @@ class PStable(ProjectionFamily):
 
     def __init__(
         self,
-        n_features: int,
-        n_hashes: int,
+        n_features: int | None = None,
+        n_hashes: int = 128,
         *,
         p: int = 2,
         width: float = 1.0,
@@ -95,7 +98,7 @@ class PStable(ProjectionFamily):
         n_buckets: int = 1 << 16,
         seed: int = 0,
     ) -> None:
-        self.n_features = check_int("n_features", n_features, 1)
+        self._set_width(n_features)
         self.p: int = check_choice("p", p, (1, 2))
         self.width = check_real("width", width, 0.0, math.inf)
         self._set_hashes(n_hashes, power, 64, _MAX_VALUES)
@@ -108,11 +111,11 @@ class PStable(ProjectionFamily):
 
     @property
     def _n_drawn(self) -> int:
-        return self.n_values * self.n_features
+        return self.n_values * (self.n_features or 0)
 
     @lazy
     def _vectors(self) -> RandomVectors:
-        shape = (self.n_values, self.n_features)
+        shape = (self.n_values, self._known_features)
         if self.p == 2:
             matrix = normal(self.seed, "p-stable normal vectors", math.prod(shape))
         else:
@@ -185,6 +188,7 @@ class PStable(ProjectionFamily):
         elementary = np.where(near_0, 1.0, np.where(far, series, near))
         return np.asarray(elementary**self.power)
 
+    @with_width
     def kernel(self, X: RowsLike, Y: RowsLike) -> NDArray[np.float64]:
         """Return the exact collision probability of every pair of rows, before the reduction to buckets.
 

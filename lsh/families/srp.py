@@ -10,13 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 from ..family import RowsToCodes
 from ..inputs.rows import VectorRows
 from ..kernels import probing, projection
-from ..support.checks import check_choice, check_int
+from ..support.checks import check_choice
 from ..support.lazy import lazy
 from ..support.random import random_uint64
 from ..support.types import RowsLike
 from .angles import angles_of_rows
 from .projection import ProjectionFamily
 from .sign_projections import PROJECTIONS
+from .width import with_width
 
 __all__ = ["SignedRandomProjection"]
 
@@ -28,9 +29,10 @@ class SignedRandomProjection(ProjectionFamily):
 
     Parameters
     ----------
-    n_features : int or None
-        Width of the rows. None allows any width, and needs ``projection="sparse"``.
-    n_hashes : int
+    n_features : int, optional
+        Width of the rows. By default it is that of the first rows; with ``projection="sparse"`` rows may then
+        have any width.
+    n_hashes : int, default 128
     power : int, default 1
         Number of sign bits concatenated to one hash, at most 32.
     projection : {"gaussian", "hadamard", "sparse"}
@@ -98,8 +100,8 @@ class SignedRandomProjection(ProjectionFamily):
 
     def __init__(
         self,
-        n_features: int | None,
-        n_hashes: int,
+        n_features: int | None = None,
+        n_hashes: int = 128,
         *,
         power: int = 1,
         projection: str = "gaussian",
@@ -107,15 +109,17 @@ class SignedRandomProjection(ProjectionFamily):
         seed: int = 0,
     ) -> None:
         self.projection: str = check_choice("projection", projection, PROJECTIONS)
-        if n_features is None and projection != "sparse":
-            raise ValueError('n_features must be given unless projection="sparse", got None')
-        # Sparse projections have None for any width, and their codes do not depend on the width.
-        self.n_features = None if n_features is None else check_int("n_features", n_features, 1)  # type: ignore[assignment]
+        self._set_width(n_features)
         self._set_hashes(n_hashes, power, 32, _MAX_VALUES)
         n_codes = 1 << self.power
         self._set_codes(n_codes if n_buckets is None else n_buckets, n_codes, seed)
         make = PROJECTIONS[self.projection]
         self._sign_projection = make(self.n_features, self.n_hashes, self.power, self.seed)
+
+    @property
+    def is_fixed(self) -> bool:
+        # Codes of sparse projections do not depend on the width.
+        return self.n_features is not None or self.projection == "sparse"
 
     @property
     def _n_drawn(self) -> int:
@@ -178,6 +182,7 @@ class SignedRandomProjection(ProjectionFamily):
         """
         return np.asarray((1.0 - self._check_distances(distance) / math.pi) ** self.power)
 
+    @with_width
     def kernel(self, X: RowsLike, Y: RowsLike) -> NDArray[np.float64]:
         """Return the exact collision probability of every pair of rows: ``(1 - angle / pi) ** power``.
 

@@ -21,6 +21,7 @@ from ..support.types import RowsLike
 from .concatenation import ConcatenatedFamily
 from .order_agreement import agreement_series
 from .shared_winners import shared_winners, shares_of_few
+from .width import FamilyOfWidth, with_width
 
 __all__ = ["WinnerTakeAll"]
 
@@ -34,14 +35,14 @@ _MAX_COLUMNS = 1 << 12
 _STEPS_BLOCK = 1 << 18
 
 
-class WinnerTakeAll(ConcatenatedFamily):
+class WinnerTakeAll(FamilyOfWidth, ConcatenatedFamily):
     """Hash vectors by the order (ranking) of their features: similar rankings share more codes.
 
     Parameters
     ----------
-    n_features : int
-        Width of the rows, from `group_size` to 2**31 - 1.
-    n_hashes : int
+    n_features : int, optional
+        Width of the rows, from `group_size` to 2**31 - 1; by default that of the first rows.
+    n_hashes : int, default 128
         ``n_hashes * power`` is at most 2**20.
     group_size : int, default 8
         Number of features of a group, K, from 2 to 65,536.
@@ -119,17 +120,17 @@ class WinnerTakeAll(ConcatenatedFamily):
 
     def __init__(
         self,
-        n_features: int,
-        n_hashes: int,
+        n_features: int | None = None,
+        n_hashes: int = 128,
         *,
         group_size: int = 8,
         power: int = 1,
         n_buckets: int | None = None,
         seed: int = 0,
     ) -> None:
-        self.n_features = check_int("n_features", n_features, 1, 2**31 - 1)
+        self._set_width(n_features, 2**31 - 1)
         self.group_size = check_int("group_size", group_size, 2, _MAX_GROUP)
-        if self.group_size > self.n_features:
+        if self.n_features is not None and self.group_size > self.n_features:
             raise ValueError(
                 f"group_size must be at most n_features, {self.n_features}, got {self.group_size}"
             )
@@ -141,16 +142,20 @@ class WinnerTakeAll(ConcatenatedFamily):
 
     @property
     def _n_drawn(self) -> int:
-        return self.power * self._n_rounds * self.n_features
+        return 0 if self.n_features is None else self.power * self._n_rounds * self.n_features
+
+    @property
+    def _least_width(self) -> int:
+        return self.group_size
 
     @property
     def _n_own(self) -> int:
         """Number of bins of a permutation that belong to hashes: those of `group_size` features."""
-        return self.n_features // self.group_size
+        return self._known_features // self.group_size
 
     @property
     def _n_bins(self) -> int:
-        return -(-self.n_features // self.group_size)
+        return -(-self._known_features // self.group_size)
 
     @property
     def _n_rounds(self) -> int:
@@ -159,16 +164,16 @@ class WinnerTakeAll(ConcatenatedFamily):
 
     def _permutation(self, number: int) -> NDArray[np.int64]:
         """Return the features in a random order."""
-        words = random_uint64(self.seed, f"winner-take-all permutation {number}", self.n_features)
+        words = random_uint64(self.seed, f"winner-take-all permutation {number}", self._known_features)
         return np.argsort(words, kind="stable")
 
     @lazy
     def _layout(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
         """Bins and places of features, shape (permutations, n_features), and features of hashes' groups."""
-        shape = self.power * self._n_rounds, self.n_features
+        shape = self.power * self._n_rounds, self._known_features
         bins, spots = np.empty(shape, np.int32), np.empty(shape, np.int32)
         groups = np.empty((self.n_hashes, self.power, self.group_size), np.int32)
-        places = np.arange(self.n_features)
+        places = np.arange(self._known_features)
         for part in range(self.power):
             for turn in range(self._n_rounds):
                 number = part * self._n_rounds + turn
@@ -185,7 +190,7 @@ class WinnerTakeAll(ConcatenatedFamily):
         """Return the groups as `winners_dense` reads them, in ranges of hashes with few enough features."""
         groups = self._layout[2]
         step = max(1, _MAX_COLUMNS // (self.power * self.group_size))
-        if self.n_features <= _MAX_COLUMNS:
+        if self._known_features <= _MAX_COLUMNS:
             step = self.n_hashes
         hashes = np.append(np.arange(0, self.n_hashes, step), self.n_hashes)
         columns, offsets, places = [], [0], np.empty(groups.shape, np.int32)
@@ -225,6 +230,7 @@ class WinnerTakeAll(ConcatenatedFamily):
     def _read(self, X: RowsLike, name: str = "X") -> VectorRows:
         return read_rows(X, self.n_features, name)
 
+    @with_width
     def hash(self, X: RowsLike) -> NDArray[np.uint32]:
         """Return the codes of rows.
 
@@ -271,7 +277,7 @@ class WinnerTakeAll(ConcatenatedFamily):
 
     @lazy
     def _few_shares(self) -> NDArray[np.float64]:
-        return shares_of_few(self.n_features, self.group_size)
+        return shares_of_few(self._known_features, self.group_size)
 
     def collision_probability(self, distance: ArrayLike) -> NDArray[np.float64]:
         """Return the probability that a hash collides for rows that follow a normal copula.
@@ -305,6 +311,7 @@ class WinnerTakeAll(ConcatenatedFamily):
         agreement = np.clip(chebval(2.0 / np.pi * np.arcsin(rho), self._series), 0.0, 1.0)
         return np.asarray(agreement**self.power)
 
+    @with_width
     def kernel(self, X: RowsLike, Y: RowsLike) -> NDArray[np.float64]:
         """Return the collision probability of every pair of rows, over random groups.
 

@@ -172,6 +172,8 @@ def read_rows(X: Any, n_features: int | None = None, name: str = "X") -> VectorR
         If `X` holds no real numbers, NaN or infinity, has another width, or parts that contradict each other.
     """
     if isinstance(X, VectorRows):
+        if n_features is not None and X.width != n_features:
+            raise ValueError(f"{name} must have {n_features} columns, got {X.width}")
         return X
     if hasattr(X, "tocsr"):
         return _read_sparse(X, n_features, name)

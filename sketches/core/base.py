@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import IncompatibleSketchError
+from ...lsh.family import HashFamily, with_known_widths
 from ...lsh.support.backend import to_host
 from ...lsh.support.configured import differing_field
 from ...lsh.support.lazy import lazy
@@ -156,6 +157,8 @@ class MergeableSketch(OnDevice, Mergeable):
         with self._lock, changing(self), self._without_trace():
             for name, argument in arguments.items():
                 self._claim_device(name, argument)
+            if "X" in arguments:
+                self._fix_family(arguments["X"])
             self._put(self._read(*arguments.values(), *others))
         return self
 
@@ -166,12 +169,23 @@ class MergeableSketch(OnDevice, Mergeable):
             self._add(batch)
             state.arrays["n_updates"] += amounts["n_updates"]
 
+    def _fix_family(self, X: Any) -> None:
+        """Replace a family that does not know its number of features by that of the first rows."""
+        family = vars(self).get("family")
+        if isinstance(family, HashFamily) and not family.is_fixed:
+            vars(self)["family"] = family.for_rows(X)
+
     @contextmanager
     def _without_trace(self) -> Iterator[None]:
-        """Leave neither empty arrays nor a device in a sketch without data if the block fails."""
-        before = self._state
+        """Leave no empty arrays, no device and no number of features in a sketch if its first batch fails."""
+        before, family = self._state, vars(self).get("family")
         if before.is_allocated:
-            yield
+            try:
+                yield
+            except BaseException:
+                if not self.n_updates:
+                    vars(self).update({} if family is None else {"family": family})
+                raise
             return
         try:
             self._state = before.with_arrays(None)
@@ -179,6 +193,7 @@ class MergeableSketch(OnDevice, Mergeable):
             yield
         except BaseException:
             self._state = before
+            vars(self).update({} if family is None else {"family": family})
             raise
         finally:
             self._state.decided_by = None
@@ -191,9 +206,34 @@ class MergeableSketch(OnDevice, Mergeable):
                 f"expected a {type(self).__name__} to merge, got {type(other).__name__}"
             )
         assert isinstance(other, MergeableSketch)
-        difference = differing_field(self.config(), other.config())
+        ours: Mapping[str, Any] = self.config()
+        theirs: Mapping[str, Any] = other.config()
+        if not (self._is_fixed and other._is_fixed):
+            ours, theirs = with_known_widths([ours, theirs])
+        difference = differing_field(ours, theirs)
         if difference is not None:
             raise IncompatibleSketchError(f"{type(self).__name__} sketches differ in {difference}")
+
+    def _first_fixed(self, *others: Self) -> Self:
+        """Return the first of the sketches whose family knows its number of features, or else this sketch."""
+        return next((sketch for sketch in (self, *others) if sketch._is_fixed), self)
+
+    @property
+    def _is_fixed(self) -> bool:
+        family = vars(self).get("family")
+        return not isinstance(family, HashFamily) or family.is_fixed
+
+    def fix_like(self, other: MergeableSketch) -> None:
+        """Take the number of features from the family of another sketch, if ours does not know it.
+
+        Parameters
+        ----------
+        other : MergeableSketch
+            A sketch that this one may be merged with.
+        """
+        if not self._is_fixed:
+            ours, theirs = vars(self)["family"], vars(other)["family"]
+            vars(self)["family"] = ours.fixed_like(theirs)
 
     def part_numbers(self) -> tuple[int, ...]:
         """Return the numbers by which `check_parts` finds out whether parts may be merged.
@@ -238,7 +278,13 @@ class MergeableSketch(OnDevice, Mergeable):
         parts: tuple[Self, ...] = parts_of(others)
         for part in parts:
             self._check_compatible(part)
+        all_fixed = all(sketch._is_fixed for sketch in (self, *parts))
         with locked(self, *parts), changing(self):
+            fixed = self if all_fixed else self._first_fixed(*parts)
+            if not all_fixed:
+                # Those that know their number of features may differ in it, or another thread has fixed it.
+                for part in (self, *parts):
+                    fixed._check_compatible(part)
             self.check_parts([part.part_numbers() for part in (self, *parts)])
             parts = tuple(part.copy() if part is self else self._on_our_device(part) for part in parts)
             state, theirs = self._state, [part.state for part in parts]
@@ -247,6 +293,7 @@ class MergeableSketch(OnDevice, Mergeable):
             with uninterrupted(), state.reserved(amounts), undone:
                 for their in theirs:
                     self.reduce_arrays(their.arrays)
+                self.fix_like(fixed)
         return self
 
     def _has_own_reduction(self) -> bool:
@@ -302,6 +349,7 @@ class MergeableSketch(OnDevice, Mergeable):
             raise TypeError(f"{type(self).__name__} cannot subtract: its state merges by {', '.join(others)}")
         self._check_compatible(other)
         with locked(self, other), changing(self):
+            self._check_compatible(other)
             state, theirs = self._state, self._on_our_device(other)._state
             amounts = {name: theirs.bound(name) for name in state.counters}
             arrays = dict(theirs.arrays)
@@ -310,6 +358,7 @@ class MergeableSketch(OnDevice, Mergeable):
                     # Arrays beside the sums, a largest weight for example, still hold for what is left.
                     combine = REDUCTIONS[specs[name].reduction] if name in self._not_compared else np.subtract
                     combine(ours, arrays[name], out=ours)
+                self.fix_like(other)
         return self
 
     # -- copies and comparison --------------------------------------------------------------------

@@ -98,8 +98,12 @@ def row_family_cases(kind: str, family: HashFamily, X: Any) -> Iterator[Case]:
     def hash_read(X: Any) -> Any:
         return family.hash(family.read_rows(X))
 
+    def hash_fixed(X: Any) -> Any:
+        return family.for_rows(X).hash(X)
+
     yield Case(f"{name}.hash: {kind}", family.hash, {"X": X}, "X", sparse("X"))
     yield Case(f"{name}.read_rows: {kind}", hash_read, {"X": X}, "X", sparse("X"))
+    yield Case(f"{name}.for_rows: {kind}", hash_fixed, {"X": X}, "X", sparse("X"))
     yield Case(f"{name}.hash_query: {kind}", family.hash_query, {"Q": X}, "Q", sparse("Q"))
     pair = {"X": X, "Y": X[:5]}
     yield Case(f"{name}.kernel: {kind}", family.kernel, pair, "X", sparse("X", "Y"), tolerance=1e-7)
@@ -127,8 +131,12 @@ def set_family_cases(kind: str, family: MinHash) -> Iterator[Case]:
     def hash_read(X: Any) -> Any:
         return family.hash(family.read_rows(X))
 
+    def hash_fixed(X: Any) -> Any:
+        return family.for_rows(X).hash(X)
+
     yield Case(f"{name}.hash: {kind}", family.hash, {"X": X}, "X", ("X",))
     yield Case(f"{name}.read_rows: {kind}", hash_read, {"X": X}, "X", ("X",))
+    yield Case(f"{name}.for_rows: {kind}", hash_fixed, {"X": X}, "X", ("X",))
     yield Case(f"{name}.signatures: {kind}", family.signatures, {"sets": X}, "sets", ("sets",))
     yield Case(f"{name}.hash_query: {kind}", family.hash_query, {"Q": X}, "Q", ("Q",))
     yield Case(f"{name}.probe: {kind}", lambda Q: family.probe(Q, 1), {"Q": X}, "Q", ("Q",))

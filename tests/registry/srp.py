@@ -43,6 +43,7 @@ GPU_ROW_FAMILIES: dict[str, HashFamily] = {
 
 ROW_FAMILIES: dict[str, tuple[HashFamily, Any]] = {
     "signs": (SIGNS, ROWS),
+    "signs of rows of unknown width": (SignedRandomProjection(n_hashes=8, power=4), ROWS),
     "signs by Hadamard": (SignedRandomProjection(D, 8, power=4, projection="hadamard"), ROWS),
     "signs of any width": (SignedRandomProjection(None, 8, power=4, projection="sparse"), ROWS),
 }

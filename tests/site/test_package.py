@@ -1,5 +1,6 @@
 """Test what a user gets who installs the package: its contents, its imports, its types."""
 
+import ast
 import inspect
 import re
 import shutil
@@ -42,6 +43,52 @@ def test_import_is_light():
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == []
+
+
+def test_the_top_level_offers_every_public_name_and_imports_what_is_heavy_only_when_asked():
+    done = run_python(
+        "import sys, mergesketch\n"
+        "print([m for m in sys.modules if m.startswith(('mergesketch.distributed', 'mpi4py'))])\n"
+        "print(mergesketch.DistributedIndex.__module__, mergesketch.distributed.__name__)"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["[]", "mergesketch.distributed mergesketch.distributed"]
+    import mergesketch.distributed
+    import mergesketch.lsh
+
+    for module in (mergesketch.lsh, mergesketch.distributed):
+        for name in module.__all__:
+            assert getattr(mergesketch, name) is getattr(module, name)
+            assert name in dir(mergesketch)
+
+
+def test_type_checkers_see_what_is_imported_when_first_asked_for():
+    import mergesketch.distributed
+
+    tree = ast.parse((ROOT / "__init__.py").read_text())
+    block = next(n for n in tree.body if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING")
+    names = {a.asname or a.name for n in block.body if isinstance(n, ast.ImportFrom) for a in n.names}
+    assert "*" in names  # those of mergesketch.distributed
+    assert names - {"*"} | set(mergesketch.distributed.__all__) == set(mergesketch._LAZY)
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("SketchFormatError", "; did you mean mergesketch.errors.SketchFormatError?"),
+        ("format_error", "; did you mean mergesketch.errors.SketchFormatError?"),
+        ("minhash", "; did you mean mergesketch.MinHash?"),
+        ("Deduplicate", "; did you mean mergesketch.deduplicate?"),
+        ("BloomFliter", "; did you mean mergesketch.BloomFilter?"),
+        ("SketchFormatErorr", "; did you mean mergesketch.errors.SketchFormatError?"),
+        ("__path2__", ""),
+        ("quite_another_word", ""),
+    ],
+)
+def test_an_unknown_name_says_where_it_is_or_which_is_near(name: str, advice: str):
+    with pytest.raises(AttributeError) as caught:
+        getattr(mergesketch, name)
+    assert str(caught.value) == f"module 'mergesketch' has no attribute {name!r}{advice}"
 
 
 NOWHERE = """
@@ -206,7 +253,7 @@ def test_every_class_to_be_built_has_parameters_an_example_and_names_its_papers_
         if not inspect.isclass(cls) or inspect.isabstract(cls) or issubclass(cls, tuple) or is_dataclass(cls):
             continue
         docs = parse(inspect.getdoc(cls))
-        if name == "mergesketch.distributed.Communicator":
+        if cls is mergesketch.Communicator:
             continue  # made by `communicator`, which has the example
         seen += 1
         if absent := arguments(cls) - documented(docs, "Parameters"):

@@ -191,7 +191,7 @@ def test_bad_rows_are_refused_by_name() -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"n_features": None}, ValueError, "n_features must be given"),
+        ({"n_features": "3"}, TypeError, "n_features must be an integer of at least 1, got '3'"),
         ({"n_features": 0}, ValueError, "n_features must be an integer of at least 1, got 0"),
         ({"n_hashes": 1.5}, TypeError, "n_hashes must be an integer"),
         ({"max_norm": 0.0}, ValueError, r"max_norm must be a number in \(0, inf\), got 0.0"),

@@ -369,7 +369,6 @@ def test_bad_rows_are_refused_by_name(make) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"n_features": None}, "n_features must be given"),
         ({"n_features": 0}, "n_features must be an integer of at least 1, got 0"),
         ({"n_hashes": 1.5}, "n_hashes must be an integer"),
         ({"power": 33}, "power must be an integer from 1 to 32, got 33"),

@@ -372,7 +372,7 @@ def test_bad_rows_are_refused_by_name(X: object, error: type[Exception]) -> None
     [
         ({"n_features": 0}, "n_features", ValueError),
         ({"n_features": 7}, "group_size must be at most n_features", ValueError),
-        ({"n_features": None}, "n_features", TypeError),
+        ({"n_features": "6"}, "n_features", TypeError),
         ({"n_features": 2**31}, "n_features", ValueError),
         ({"n_hashes": 0}, "n_hashes", ValueError),
         ({"n_hashes": 2**20, "power": 2}, "n_hashes", ValueError),

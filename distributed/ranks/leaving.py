@@ -31,7 +31,7 @@ _FAILED = 29_148
 #: Seconds within which errors of several ranks count as one, which one rank prints.
 TOGETHER = 0.5
 #: Seconds that mpiexec gets to pass on printed text. It drops the rest when it ends the ranks.
-FORWARDING = 0.2
+FORWARDING = 0.5
 #: Seconds after which a rank that fails before MPI has started ends without starting it.
 STARTING = 5.0
 #: Number of ranks up to which a failing rank informs all others. In larger programs it informs the ranks

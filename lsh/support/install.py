@@ -8,8 +8,9 @@ __all__ = ["how_to_install"]
 def how_to_install(extra: str) -> str:
     """Return the command that installs an extra, as the end of a message.
 
-    An index of packages is named only if this package is from one. pip writes a ``direct_url.json`` for
-    packages from all other places, such as a folder, an archive or a repository.
+    An index of packages is named only if this package is from one. Installers write a ``direct_url.json`` for
+    packages from all other places, such as a folder, an archive or a repository. A folder of sources may
+    contain metadata too, which no installer has written.
 
     Examples
     --------
@@ -20,7 +21,8 @@ def how_to_install(extra: str) -> str:
     from importlib.metadata import Distribution, PackageNotFoundError
 
     try:
-        from_index = Distribution.from_name("mergesketch").read_text("direct_url.json") is None
+        found = Distribution.from_name("mergesketch")
+        from_index = found.read_text("INSTALLER") is not None and found.read_text("direct_url.json") is None
     except PackageNotFoundError:
         from_index = False
     if from_index:

@@ -21,10 +21,19 @@ def test_an_index_is_named_if_the_package_is_from_one(origin, advice, tmp_path, 
     folder = tmp_path / "mergesketch-0.2.0.dist-info"
     folder.mkdir()
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: mergesketch\nVersion: 0.2.0\n")
+    (folder / "INSTALLER").write_text("pip\n")
     if origin is not None:
         (folder / "direct_url.json").write_text(origin)
     monkeypatch.syspath_prepend(str(tmp_path))
     assert how_to_install("arrow") == advice
+
+
+def test_metadata_that_a_build_left_beside_the_sources_is_no_installation(tmp_path, monkeypatch) -> None:
+    folder = tmp_path / "mergesketch.egg-info"
+    folder.mkdir()
+    (folder / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: mergesketch\nVersion: 0.1.0\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert how_to_install("arrow") == FOLDER
 
 
 def test_a_package_that_is_not_installed(monkeypatch) -> None:

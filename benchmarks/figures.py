@@ -387,6 +387,28 @@ def index_recipe() -> str:
     )
 
 
+# -- GPUs -------------------------------------------------------------------------------------------
+
+
+def gpu_rates() -> str:
+    """Read the rates of the kernels on a GPU."""
+    copy, *jobs = rows("gpu")
+    lines = [
+        (
+            r["job"],
+            r["items"],
+            short(r["items/s"] / 1e6, 3),
+            percent(r["% of a copy's bandwidth"] / 100),
+            short(r["times all CPU cores"]),
+        )
+        for r in jobs
+    ]
+    head = ("job", "items in a call", "million items/s", "share of the bandwidth", "times 16 CPU cores")
+    made = table(head, lines)
+    fold = f"<details>\n<summary>All {len(jobs)} measurements on an {copy['device']}</summary>\n"
+    return f"\n{fold}{made}\n</details>\n"
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "index_recipe": index_recipe,
     "race_ratios": ratios,
@@ -405,9 +427,12 @@ TABLES: dict[str, Callable[[], str]] = {
     "counting_costs": counting_costs,
     "static_functions_drawn": static_functions_drawn,
     "static_functions_real": static_functions_real,
+    "gpu_rates": gpu_rates,
 }
 
 FIGURES: dict[str, Callable[[], str]] = {
+    "gpu_copy": lambda: short(rows("gpu")[0]["GB/s"], 2),
+    "gpu_over_cpu": lambda: span(r["times all CPU cores"] for r in rows("gpu")[1:]),
     "dedup_speed": lambda: short(row("dedup", what="ours, 1 thread")["ratio"]),
     "recipe_recall": lambda: percent(recipe()["recall@10"]),
     "recipe_overflow": lambda: percent(recipe()["overflow"], 1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.util import find_spec
 from typing import Any
 
@@ -140,14 +141,16 @@ def _refuse_nulls(is_null: Any, name: str) -> None:
 
 def refuse_masked(values: Any, name: str) -> None:
     """Refuse masked values: NumPy's functions would use the numbers under the mask."""
+    # NumPy imports this module, which takes time, when a program first uses it.
+    ma = sys.modules.get("numpy.ma")
+    if ma is None:
+        return
     if isinstance(values, (list, tuple)):
-        if any(issubclass(t, np.ma.MaskedArray) for t in set(map(type, values))):
+        if any(issubclass(t, ma.MaskedArray) for t in set(map(type, values))):
             for row in values:
                 refuse_masked(row, name)
-    elif isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
-        raise ValueError(
-            f"{name} must not be masked, got {int(np.ma.getmaskarray(values).sum())} masked values"
-        )
+    elif isinstance(values, ma.MaskedArray) and ma.is_masked(values):
+        raise ValueError(f"{name} must not be masked, got {int(ma.getmaskarray(values).sum())} masked values")
 
 
 def decoded(chunk: Any) -> Any:

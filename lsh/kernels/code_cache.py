@@ -32,9 +32,8 @@ from numba.core.caching import (
     CompileResultCacheImpl,
     FunctionCache,
     IndexDataCacheFile,
-    InTreeCacheLocator,
-    UserProvidedCacheLocator,
 )
+from numba.core.runtime.nrt import rtsys
 
 from .announcements import warn_of_lost_code
 from .compile_lock import CompileLock
@@ -56,15 +55,13 @@ class _ReadOnly:
             raise FileNotFoundError
 
 
-class _ReadOnlyUserProvided(_ReadOnly, UserProvidedCacheLocator):
-    pass
-
-
-class _ReadOnlyInTree(_ReadOnly, InTreeCacheLocator):
-    pass
-
-
-_READ_ONLY: list[Any] = [_ReadOnlyUserProvided, _ReadOnlyInTree]
+# The folder that the user names, and the one beside the source. The names of the classes differ between
+# versions of Numba by an underscore.
+_READ_ONLY: list[Any] = [
+    type(f"_ReadOnly{locator.__name__}", (_ReadOnly, locator), {})
+    for locator in CompileResultCacheImpl._locator_classes
+    if locator.__name__.lstrip("_") in ("UserProvidedCacheLocator", "InTreeCacheLocator")
+]
 
 # Without a home folder, Numba would make one named "~" in the working folder, and load code from there.
 _LOCATORS = [
@@ -116,7 +113,8 @@ class KernelCache(FunctionCache):
         found = (locator.from_function(function, inspect.getfile(function)) for locator in _READ_ONLY)
         folders = (locator.get_cache_path() for locator in found if locator)
         before = takewhile(lambda folder: folder != self._cache_path, folders)
-        self._others = [_Files(folder, self._impl.filename_base, stamp) for folder in before]
+        others = [_Files(folder, self._impl.filename_base, stamp) for folder in before]
+        self._all_files = [self._cache_file, *others]
         self.lock = CompileLock(self._cache_path, self._impl.filename_base)
 
     @classmethod
@@ -135,15 +133,14 @@ class KernelCache(FunctionCache):
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         """Return the code for a signature. If there is none, lock the function for its compilation."""
-        found = super().load_overload(signature, target_context)
-        if found is None and self._others:
-            key = self._index_key(signature, target_context.codegen())
-            data = next((data for files in self._others if (data := files.load(key)) is not None), None)
-            found = None if data is None else self._impl.rebuild(target_context, data)
+        # Numba would first load all that it can compile, which takes longer than everything else here.
+        rtsys.initialize(target_context)
+        key = self._index_key(signature, target_context.codegen())
+        data = next((data for files in self._all_files if (data := files.load(key)) is not None), None)
         # Another process may have compiled the function while this one waited for the lock.
-        if found is None and self.lock.acquire():
-            found = super().load_overload(signature, target_context)
-        return found
+        if data is None and self.lock.acquire():
+            data = self._cache_file.load(key)
+        return None if data is None else self._impl.rebuild(target_context, data)
 
     def save_overload(self, signature: Any, compiled: Any) -> None:
         """Write the code for a signature."""

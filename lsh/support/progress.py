@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -16,14 +17,14 @@ DELAY = 1.0
 def progress_bar(
     what: str, total: int | None, shown: bool, unit: str = "B"
 ) -> Iterator[Callable[[int], object]]:
-    """Yield a function that advances a bar of `total` units; without `shown` it does nothing."""
-    if not shown:
+    """Yield a function that advances a bar of `total` units.
+
+    It does nothing without `shown`, or where stderr is not a terminal.
+    """
+    if not shown or sys.stderr is None or not sys.stderr.isatty():
         yield lambda _: None
         return
     from tqdm import tqdm
 
-    # With `disable=None` tqdm writes nothing where stderr is not a terminal.
-    with tqdm(
-        total=total, desc=what, unit=unit, unit_scale=True, delay=DELAY, disable=None, leave=False
-    ) as bar:
+    with tqdm(total=total, desc=what, unit=unit, unit_scale=True, delay=DELAY, leave=False) as bar:
         yield bar.update

@@ -221,7 +221,6 @@ NOT_OURS |= {
     "_find_referenced_environments",
     "_get_module_for_linking",
     "_rebuild",
-    "_reload_init",
 }
 
 

@@ -33,7 +33,8 @@ class MergeableSketch(OnDevice):
 
     Two sketches merge if and only if their classes and configurations are equal. For integer states the
     merged sketch equals, bit for bit, one sketch of all the data, for any order and grouping of the merges.
-    For float states it is equal up to rounding.
+    For float states it is equal up to rounding. A sketch whose hash family does not know its number of
+    features yet takes it from its first rows, or from a sketch that is merged into it.
 
     Notes
     -----

@@ -3,6 +3,7 @@
 __all__ = [
     "DistributedError",
     "DocumentError",
+    "FullBucketsWarning",
     "IncompatibleSketchError",
     "MergesketchError",
     "SketchFormatError",
@@ -41,3 +42,7 @@ class DistributedError(MergesketchError, RuntimeError):
 
 class DocumentError(MergesketchError, ValueError):
     """Documents cannot be read as asked: a missing path, an empty folder, a wrong field, a damaged file."""
+
+
+class FullBucketsWarning(UserWarning):
+    """An `LSHIndex` has dropped more than 2 % of its entries, because buckets are full; it warns once."""

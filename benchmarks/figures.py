@@ -355,6 +355,38 @@ def density(bits: str, threads: int) -> float:
     return float(row("race", job=f"density n=60,000, d=784, {bits}", threads=threads)["ours q/s"])
 
 
+# -- the recipe for an index ------------------------------------------------------------------------
+
+
+def recipe() -> Row:
+    """Return the row of the README's recipe, with a limit of memory below the bytes of the rows."""
+    return row("index_recipe", **{"min_cosine": 0.8, "memory limit, MB": 100.0})
+
+
+def index_recipe() -> str:
+    return table(
+        (
+            *("min_cosine", "memory", "tables", "probes", "capacity", "recall@10", "dropped"),
+            *("µs a query", "times as fast as exact"),
+        ),
+        (
+            (
+                r["min_cosine"],
+                f"{short(r['memory, MB'], 3)} MB" + ("" if r["memory limit, MB"] is None else ", limited"),
+                r["tables"],
+                r["probes"],
+                r["capacity"],
+                short(r["recall@10"]),
+                percent(r["overflow"]),
+                short(r["query us"]),
+                short(r["times as fast as exact"]),
+            )
+            for r in rows("index_recipe")
+            if "min_cosine" in r
+        ),
+    )
+
+
 # -- GPUs -------------------------------------------------------------------------------------------
 
 
@@ -378,6 +410,7 @@ def gpu_rates() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
+    "index_recipe": index_recipe,
     "race_ratios": ratios,
     "race_densities": densities,
     "bloom_filter_sizes": bloom_filter_sizes,
@@ -401,6 +434,13 @@ FIGURES: dict[str, Callable[[], str]] = {
     "gpu_copy": lambda: short(rows("gpu")[0]["GB/s"], 2),
     "gpu_over_cpu": lambda: span(r["times all CPU cores"] for r in rows("gpu")[1:]),
     "dedup_speed": lambda: short(row("dedup", what="ours, 1 thread")["ratio"]),
+    "recipe_recall": lambda: percent(recipe()["recall@10"]),
+    "recipe_overflow": lambda: percent(recipe()["overflow"], 1),
+    "recipe_mb": lambda: short(recipe()["memory, MB"]),
+    "recipe_speed": lambda: short(recipe()["times as fast as exact"]),
+    "recipe_tenth": lambda: percent(
+        row("index_recipe", what="data")["queries whose tenth has a cosine of 0.8"]
+    ),
     "bloom_cardinality_error_1e4": lambda: own_cardinality_error(10_000),
     "bloom_cardinality_error_1e6": lambda: own_cardinality_error(1_000_000),
     "bloom_single_us": lambda: short(

@@ -33,14 +33,16 @@ def _check(slots: Any) -> tuple[str, tuple[int, int, int]]:
     return slots.dtype.name, slots.shape
 
 
-def insert_ids(codes: Any, ids: Any, keys: Any, start: int, stop: int, slots: Any, seen: Any) -> None:
+def insert_ids(codes: Any, ids: Any, keys: Any, start: int, stop: int, slots: Any, seen: Any) -> int:
     name, (L, W, B) = _check(slots)
     check_array("seen", seen, np.int32, np.int64, shape=(L, W))
     check_array("codes", codes, np.uint32, shape=(None, L))
     n = codes.shape[0]
     check_array("ids", ids, slots.dtype, shape=(n,))
     how = (codes, ids, constant(keys), n, L, W, B, start, stop, slots, seen)
+    before = cupy.minimum(seen[start:stop], B).sum()
     launch("index", f"insert_ids_{name}_{seen.dtype.name}", n * (stop - start), *how)
+    return n * (stop - start) - int(cupy.minimum(seen[start:stop], B).sum() - before)
 
 
 def merge_buckets(others: Any, keys: Any, start: int, stop: int, slots: Any) -> None:

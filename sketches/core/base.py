@@ -39,7 +39,8 @@ class MergeableSketch(OnDevice, Mergeable):
 
     Two sketches merge if and only if their classes and configurations are equal. For integer states the
     merged sketch equals, bit for bit, one sketch of all the data, for any order and grouping of the merges.
-    For float states it is equal up to rounding.
+    For float states it is equal up to rounding. A sketch whose hash family does not know its number of
+    features yet takes it from its first rows, or from a sketch that is merged into it.
 
     Notes
     -----
@@ -294,7 +295,11 @@ class MergeableSketch(OnDevice, Mergeable):
                 for their in theirs:
                     self.reduce_arrays(their.arrays)
                 self.fix_like(fixed)
+        self._after_merge()
         return self
+
+    def _after_merge(self) -> None:
+        """Do what a class wants to do after a merge, such as to warn."""
 
     def _has_own_reduction(self) -> bool:
         """Tell whether a reduction of the sketch's own may fail, for lack of memory, after others ran."""

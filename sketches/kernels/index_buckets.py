@@ -64,6 +64,8 @@ def _insert(slots, base, filled, capacity, slot, key):
 def insert_ids(codes, ids, keys, start, stop, slots, seen):
     """Put row i, of id ``ids[i]``, into bucket ``codes[i, t]`` of every table t in [start, stop).
 
+    Returns the number of ids that full buckets have dropped.
+
     Notes
     -----
     An insertion touches two places far apart: the count of ids that a bucket has seen, and the slot to fill,
@@ -72,6 +74,7 @@ def insert_ids(codes, ids, keys, start, stop, slots, seen):
     """
     capacity = slots.shape[2]
     n = codes.shape[0]
+    dropped = 0
     column = np.zeros(_BLOCK + _SEEN_AHEAD, np.int64)
     for first in range(0, n, _BLOCK):
         size = min(_BLOCK, n - first)
@@ -94,7 +97,9 @@ def insert_ids(codes, ids, keys, start, stop, slots, seen):
                 if filled < capacity - 1:
                     table[code * capacity + filled] = ids[first + i] + 1
                 else:
+                    dropped += filled >= capacity
                     _insert(table, code * capacity, min(filled, capacity), capacity, ids[first + i] + 1, key)
+    return dropped
 
 
 @kernel

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 __all__ = ["LARGEST_CAPACITY", "NODES", "WEIGHTS", "expected_held", "expected_lost", "least_capacity"]
 
 LARGEST_CAPACITY = 1 << 20
-#: Largest share of insertions that full buckets lose.
-_OVERFLOW = 0.01
 #: Nodes and weights for means over a normal variable.
 NODES, WEIGHTS = (array.astype(np.float64) for array in np.polynomial.hermite_e.hermegauss(16))
 WEIGHTS /= WEIGHTS.sum()
@@ -33,12 +31,12 @@ def expected_held(load: NDArray[np.float64], capacity: NDArray[Any]) -> NDArray[
     return np.asarray(load * few + capacity * scipy.special.gammainc(capacity, load))
 
 
-def least_capacity(load: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the least capacity that loses at most 1 % of ids, as a mean over the nodes on the last axis."""
+def least_capacity(load: NDArray[np.float64], overflow: float) -> NDArray[np.int64]:
+    """Return the least capacity that loses at most a share of ids, as a mean over nodes on the last axis."""
     low = np.zeros(load.shape[:-1], dtype=np.int64)  # this capacity loses more
     high = np.full(load.shape[:-1], 2 * LARGEST_CAPACITY, dtype=np.int64)  # loses less, or is too large
     while bool((high - low > 1).any()):
         middle = np.maximum((low + high) // 2, 1)
-        enough = expected_lost(load, middle[..., None]) @ WEIGHTS <= _OVERFLOW
+        enough = expected_lost(load, middle[..., None]) @ WEIGHTS <= overflow
         low, high = np.where(enough, low, middle), np.where(enough, middle, high)
     return high

@@ -79,7 +79,8 @@ class LSHIndex(CollisionEstimates, IndexTables):
     A row's id is inserted into one bucket of each table. A bucket that overflows keeps the B ids with the
     smallest priorities. A priority is a hash of id and table, so every id of the bucket is kept with the same
     probability (a reservoir, as in FLASH: Wang, Shrivastava, Wang and Ryu 2018). The ids that are kept do not
-    depend on the order of rows, on threads, ranks or merges.
+    depend on the order of rows, on threads, ranks or merges. An index that has dropped more than 2 % of its
+    entries warns once, by `mergesketch.errors.FullBucketsWarning`.
 
     A query counts the occurrences of each id in its L buckets and returns the k most frequent ids. It
     computes no distance, and no row is stored. Without overflow a count is binomial: L trials of the
@@ -124,13 +125,6 @@ class LSHIndex(CollisionEstimates, IndexTables):
         self.capacity = check_int("capacity", capacity, 1, 1 << 20)
         self.wide_ids = check_flag("wide_ids", wide_ids)
         self.seed = check_int("seed", seed, 0, 2**64 - 1)
-
-    @property
-    def overflow(self) -> float:
-        """Share of all insertions whose ids full buckets have dropped; counts are exact while it is 0."""
-        seen = self._arrays["seen"]
-        total = int(seen.sum())
-        return 1.0 - int(self._backend.xp.minimum(seen, self.capacity).sum()) / total if total else 0.0
 
     def _fullness(self) -> list[str]:
         seen = self._shown("seen")
@@ -179,7 +173,9 @@ class LSHIndex(CollisionEstimates, IndexTables):
         >>> parts == empty.copy().update(X)
         True
         """
-        return self._take_in({"X": X}, ids, first_id)
+        self._take_in({"X": X}, ids, first_id)
+        self._warn_of_full_buckets()
+        return self
 
     def _read(self, X: Any, ids: ArrayLike | None, first_id: int | None) -> IndexBatch:
         if first_id is not None:

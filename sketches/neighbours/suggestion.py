@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,32 +11,21 @@ from numpy.typing import ArrayLike, NDArray
 from ...lsh.family import HashFamily
 from ...lsh.inputs.arrays import check_array
 from ...lsh.support.backend import refuse_gpu
-from ...lsh.support.checks import check_choice, check_int, check_real
-from .bucket_loads import LARGEST_CAPACITY, NODES, WEIGHTS, expected_held, expected_lost, least_capacity
-from .crowding import (
-    MODELS,
-    MOST_POWER,
-    Crowd,
-    TableModel,
-    crowd_at,
-    crowd_of,
-    near_powers,
-    some_rows,
-)
+from ...lsh.support.checks import check_int, check_real
+from .crowding import MODELS, crowd_at, crowd_of, near_powers, some_rows
 from .index import LSHIndex
+from .neighbour_units import Nearness, read_nearness
+from .table_grid import TableGrid, Tables, needs_wide_ids
 
 __all__ = ["Suggestion", "suggest"]
 
-#: Nanoseconds for each bucket and for each id of a query, measured on one AVX-512 core. Only ratios matter.
-_NS_BUCKET, _NS_ID = 20.0, 10.0
-#: The cost of a byte of memory per row in nanoseconds of a query. It is low, so that memory is used where it
-#: makes queries faster.
-_NS_BYTE_A_ROW = 1.0
-#: Largest number of elementary hashes of an index.
-_MOST_VALUES = 1 << 16
 _DEFAULT_FEATURES = 100
 #: Least width that is tried, as a share of the typical distance.
 _NARROW = 0.02
+#: Numbers of probes of which the cheapest is chosen if none is given.
+_PROBES = (1, 2, 4, 8, 16, 32, 64)
+#: Largest share of insertions that full buckets lose, if `near` is given and if a user's unit is.
+_OVERFLOW, _OVERFLOW_OF_UNITS = 0.01, 0.001
 
 
 @dataclass(frozen=True)
@@ -78,8 +66,8 @@ class Suggestion:
         Parameters
         ----------
         n_features : int, optional
-            Width of the rows, by default that which `suggest` was given. For "jaccard" it is the typical
-            number of tokens of a set, and optional.
+            Width of the rows, by default that which `suggest` was given, or else that of the first rows. For
+            "jaccard" it is the typical number of tokens of a set.
         seed : int, default 0
         **options
             Further arguments of the family: `projection`, `scheme`.
@@ -97,8 +85,6 @@ class Suggestion:
         model = MODELS[self.metric]
         if n_features is None and model.metric.compares == "sets":
             n_features = _DEFAULT_FEATURES
-        elif n_features is None and options.get("projection") != "sparse":
-            raise ValueError("n_features must be given, here or to suggest, got None")
         return model.make(
             n_features, self.n_hashes, self.power, self.width, self.n_buckets, seed=seed, **options
         )
@@ -125,36 +111,48 @@ class Suggestion:
         return LSHIndex(
             self.family(n_features, seed=seed, **options),
             capacity=self.capacity,
-            wide_ids=_wide_ids(self.n_rows),
+            wide_ids=needs_wide_ids(self.n_rows),
             seed=seed,
         )
 
 
 def suggest(
-    metric: str,
+    metric: str | None = None,
     *,
     n_rows: int,
-    near: float,
+    near: float | None = None,
+    min_cosine: float | None = None,
+    min_jaccard: float | None = None,
+    max_distance: float | None = None,
     far: ArrayLike | None = None,
     sample: Any = None,
     recall: float = 0.9,
     memory: int | None = None,
-    n_probes: int = 1,
+    n_probes: int | None = None,
     n_features: int | None = None,
 ) -> Suggestion:
     """Choose the parameters of an `LSHIndex` for a distance, a recall and a memory limit.
 
     Parameters
     ----------
-    metric : {"angle", "euclidean", "cityblock", "jaccard"}
-        The distance: the `metric` of the families SignedRandomProjection, PStable and MinHash.
+    metric : {"angle", "euclidean", "cityblock", "jaccard"}, optional
+        The distance: the `metric` of the families SignedRandomProjection, PStable and MinHash. By default it
+        follows from the unit: "angle" for `min_cosine`, "jaccard" for `min_jaccard` and "euclidean" for
+        `max_distance`. With `near` it is needed.
     n_rows : int
         Number of rows that will be added to the index.
-    near : float
+    near : float, optional
         Distance of the rows to be found: an angle in radians, a distance, or for "jaccard" 1 minus the
-        similarity. Nearer rows have a higher recall.
+        similarity. Nearer rows have a higher recall. One of this and the next three is needed.
+    min_cosine : float, optional
+        Least cosine similarity of the rows to be found, from -1 to 1.
+    min_jaccard : float, optional
+        Least Jaccard similarity of the sets to be found, from 0 to 1.
+    max_distance : float, optional
+        Largest distance of the rows to be found, in the units of the metric.
     far : float or array_like of float, optional
-        Typical distances between a query and the other rows. Either this or `sample` is needed.
+        Typical distances between a query and the other rows, in the units of the metric: radians for
+        "angle". Either this or `sample` is needed.
     sample : n rows, optional
         At least 16 rows of the data, as the family accepts them; up to 2,048 are used. They show how rows
         cluster, so that capacities are sufficient in dense regions too. The model assumes that queries are
@@ -163,9 +161,10 @@ def suggest(
         Least probability that a row at `near` is among a query's candidates, in (0, 1).
     memory : int, optional
         Largest number of bytes of the index.
-    n_probes : int, default 1
+    n_probes : int, optional
         Number of buckets that a query will read in each table, up to 256. With more probes, fewer tables are
-        needed. It must be 1 for "jaccard".
+        needed. It must be 1 for "jaccard". By default it is 1 with `near`, and otherwise the cheapest of 1,
+        2, 4, 8, 16, 32 and 64, which is then `Suggestion.n_probes`.
     n_features : int, optional
         Width of the rows, by default that of the sample or 100. For "jaccard" it is the typical number of
         tokens of a set. The cost of hashing is proportional to it.
@@ -178,7 +177,8 @@ def suggest(
     Raises
     ------
     TypeError, ValueError
-        If an argument has the wrong type or lies outside its range, if neither or both of `far` and `sample`
+        If an argument has the wrong type or lies outside its range, if not exactly one of `near`,
+        `min_cosine`, `min_jaccard` and `max_distance` is given, if neither or both of `far` and `sample`
         are given, if `far` is not greater than `near`, or if `memory` is too small. The message then names
         the smallest memory that is enough, and the recall that `memory` is enough for.
 
@@ -204,7 +204,8 @@ def suggest(
     its second moment is that of rows which differ in many features and are otherwise independent. With
     `sample` both moments come from the pairs and triples of rows that share a bucket in tables of the sample
     (from at least 3 pairs, because a sample without pairs does not rule out 3). B is the least capacity for
-    which lost is at most 1 %, and L is the least number of tables that achieves the recall.
+    which lost is at most 0.1 %, or 1 % if `near` is given, and L is the least number of tables that achieves
+    the recall.
 
     **Cost**. A query costs
 
@@ -222,7 +223,7 @@ def suggest(
     ``n_probes=T`` to queries too.
 
     **Limits**. With `far` alone, buckets of clustered rows, or of rows with few features, get fuller than
-    predicted, and lose more than 1 %; `LSHIndex.overflow` reports it. The recall is that of candidates:
+    predicted, and lose more; `LSHIndex.overflow` reports it. The recall is that of candidates:
     ``query(X, k)`` returns the k most frequent. If `candidates` is close to `n_rows`, comparing with all rows
     costs less.
 
@@ -233,30 +234,34 @@ def suggest(
 
     Examples
     --------
-    The data are a million rows of 128 features, with neighbours at a cosine of 0.9 and other rows at right
-    angles:
+    Rows of 20 clusters. Neighbours of a cosine of at least 0.9 are to be found:
 
-    >>> import math, mergesketch
-    >>> plan = mergesketch.suggest(
-    ...     "angle", n_rows=1_000_000, near=math.acos(0.9), far=math.pi / 2, recall=0.95, n_features=128
-    ... )
-    >>> plan.recall >= 0.95
+    >>> import numpy as np, mergesketch
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.standard_normal((20, 64))[rng.integers(0, 20, 5000)] + 0.3 * rng.standard_normal((5000, 64))
+    >>> plan = mergesketch.suggest(n_rows=5000, sample=X[:1000], min_cosine=0.9)
+    >>> plan.metric, plan.recall >= 0.9
+    ('angle', True)
+    >>> index = plan.index(seed=1).add(X)
+    >>> ids, distances = index.search(X[:3], X, k=10, n_probes=plan.n_probes)
+    >>> ids[:, 0]
+    array([0, 1, 2])
+
+    Without a sample, the typical angle of other rows is needed. Here they are at right angles:
+
+    >>> plan = mergesketch.suggest(n_rows=1_000_000, min_cosine=0.9, far=np.pi / 2, recall=0.95, memory=10**9)
+    >>> plan.recall >= 0.95 and plan.nbytes <= 10**9
     True
-    >>> index = plan.index(seed=1)
-    >>> index.family.n_hashes == plan.n_hashes, index.capacity == plan.capacity
-    (True, True)
     """
-    model = MODELS[check_choice("metric", metric, MODELS)]
+    asked = read_nearness(
+        metric, near=near, min_cosine=min_cosine, min_jaccard=min_jaccard, max_distance=max_distance
+    )
+    model, distance = MODELS[asked.metric], asked.distance
     n_rows = check_int("n_rows", n_rows, 1, 1 << 62)
-    near = check_real("near", near, 0.0, model.metric.largest, closed=True)
     recall = check_real("recall", recall, 0.0, 1.0)
     if memory is not None:
         memory = check_int("memory", memory, 1, 1 << 62)
-    n_probes = check_int("n_probes", n_probes, 1, 256)
-    if n_probes > 1 and model.probed is None:
-        raise ValueError(
-            f"n_probes must be 1 for {metric!r}, which has no multi-probe querying, got {n_probes}"
-        )
+    choices = _choices(n_probes, asked)
     if n_features is not None:
         n_features = check_int("n_features", n_features, 1, 1 << 62)
     if (far is None) == (sample is None):
@@ -270,25 +275,53 @@ def suggest(
     if sample is None:
         distances = _check_far(far, model.metric.largest)
         typical = float(np.median(distances))
-        if typical <= near:
-            raise ValueError(f"near must be less than far, typically {typical:g}, got {near:g}")
+        if typical <= distance:
+            raise ValueError(_too_far(asked, typical))
     else:
         typical = 1.0 if model.typical is None else model.typical(np.abs(sample[1:] - sample[:-1]))
-    # Steps much narrower than all distances separate all rows, so widths have a least value for any `near`.
-    widths = np.array(model.widths) * (max(near, _NARROW * typical) or 1.0)
-    k_near = near_powers(model, widths, near, n_probes)
+    # Steps much narrower than all distances separate all rows, so widths have a least value for any distance.
+    widths = np.array(model.widths) * (max(distance, _NARROW * typical) or 1.0)
     if sample is None:
         crowd = crowd_at(model, widths, distances)
     else:
         crowd = crowd_of(model, widths, sample)
-        if (crowd.mass[0] >= k_near[0]).all():
-            raise ValueError(f"near must be nearer than most rows of sample are to each other, got {near:g}")
-    grid = _Grid(model, n_rows, widths, k_near, crowd, n_probes, n_features or _DEFAULT_FEATURES)
-    return grid.best(metric, recall, memory, n_features)
+        if (crowd.mass[0] >= near_powers(model, widths, distance, choices[0])[0]).all():
+            raise ValueError(
+                f"{asked.name} must be nearer than most rows of sample are to each other, got {asked.given:g}"
+            )
+    overflow = _OVERFLOW if near is not None else _OVERFLOW_OF_UNITS
+    found: list[tuple[Tables, int]] = []
+    for n in choices:
+        k_near = near_powers(model, widths, distance, n)
+        grid = TableGrid(model, n_rows, widths, k_near, crowd, n, n_features or _DEFAULT_FEATURES, overflow)
+        try:
+            found.append((grid.best(recall, memory), n))
+        except ValueError:
+            # The most probes need the least memory, so their message is the one that helps.
+            if n == choices[-1] and not found:
+                raise
+    tables, n = min(found, key=lambda pair: pair[0].cost(n_rows))
+    return Suggestion(asked.metric, **tables._asdict(), n_probes=n, n_rows=n_rows, n_features=n_features)
 
 
-def _wide_ids(n_rows: int) -> bool:
-    return n_rows > 2**32 - 1
+def _choices(n_probes: Any, asked: Nearness) -> tuple[int, ...]:
+    """Return the numbers of probes to compare."""
+    can_probe = MODELS[asked.metric].probed is not None
+    if n_probes is None:
+        return _PROBES if can_probe and asked.name != "near" else (1,)
+    n_probes = check_int("n_probes", n_probes, 1, 256)
+    if n_probes > 1 and not can_probe:
+        raise ValueError(
+            f"n_probes must be 1 for {asked.metric!r}, which has no multi-probe querying, got {n_probes}"
+        )
+    return (n_probes,)
+
+
+def _too_far(asked: Nearness, typical: float) -> str:
+    """Return the message that other rows are nearer than the rows to be found."""
+    if asked.is_similarity:
+        return f"{asked.name} must be nearer than far, typically {typical:g}, got {asked.given:g}"
+    return f"{asked.name} must be less than far, typically {typical:g}, got {asked.given:g}"
 
 
 def _check_far(far: Any, largest: float) -> NDArray[np.float64]:
@@ -299,94 +332,3 @@ def _check_far(far: Any, largest: float) -> NDArray[np.float64]:
         got = f"{values.min()} to {values.max()}" if values.size else "none"
         raise ValueError(f"far must hold distances in [0, {largest:g}], got {got}")
     return values.astype(np.float64).reshape(-1)
-
-
-class _Grid:
-    """All candidates (power, width, buckets), as arrays of shape (powers, widths, buckets)."""
-
-    def __init__(
-        self,
-        model: TableModel,
-        n_rows: int,
-        widths: NDArray[np.float64],
-        k_near: NDArray[np.float64],
-        crowd: Crowd,
-        n_probes: int,
-        n_features: int,
-    ) -> None:
-        self.n_rows, self.n_probes = n_rows, n_probes
-        largest = max(2, math.ceil(math.log2(n_rows)) + 4)
-        exponents = np.arange(max(1, largest - 14), min(largest, 32) + 1)
-        powers = np.arange(1, MOST_POWER + 1)
-        self.power, self.width, self.n_buckets = np.meshgrid(
-            powers, widths, np.int64(1) << exponents, indexing="ij"
-        )
-        chance = 1.0 / self.n_buckets
-        if model.code_is_bits:
-            # More buckets than codes are useless. With equally many, the bucket is the code.
-            bits = np.int64(1) << self.power
-            self.n_buckets = np.minimum(self.n_buckets, bits)
-            chance[self.n_buckets == bits] = 0.0
-        by_chance = -np.expm1(n_probes * np.log1p(-chance))
-        self.meet = k_near[:, :, None] * (1 - by_chance) + by_chance
-        share = crowd.mass[..., None] * np.exp(
-            np.sqrt(crowd.spread)[..., None] * NODES - crowd.spread[..., None] / 2
-        )
-        load = n_rows * (share[:, :, None] * (1 - chance[..., None]) + chance[..., None])
-        self.capacity = least_capacity(load)
-        self.lost = expected_lost(load, self.capacity[..., None]) @ WEIGHTS
-        self.met = n_probes * (expected_held(load, self.capacity[..., None]) @ WEIGHTS)
-        slot = 8 if _wide_ids(n_rows) else 4
-        self.table_bytes = self.n_buckets * (slot * self.capacity + 4)
-        constant, each = model.ns_value
-        self.ns_table = (
-            self.power * (constant + each * n_features) + n_probes * _NS_BUCKET + self.met * _NS_ID
-        )
-        changes = 2.0 if model.code_is_bits else 3.0
-        self.possible = (self.capacity <= LARGEST_CAPACITY) & (changes**self.power >= n_probes)
-
-    def recall(self, n_tables: NDArray[Any]) -> NDArray[np.float64]:
-        return np.asarray(
-            -np.expm1(n_tables * np.log1p(-np.minimum(self.meet * (1.0 - self.lost), 1 - 1e-16)))
-        )
-
-    def best(self, metric: str, recall: float, memory: int | None, n_features: int | None) -> Suggestion:
-        hit = np.clip(self.meet * (1.0 - self.lost), 1e-300, 1 - 1e-16)
-        wanted = np.ceil(np.maximum(math.log1p(-recall) / np.log1p(-hit), 1.0) - 1e-9)
-        most = _MOST_VALUES // self.power
-        possible = self.possible & (wanted <= most)
-        if not possible.any():
-            reached = float(self.recall(most)[self.possible].max(initial=0.0))
-            raise ValueError(
-                f"recall must be at most {reached:.4g}, which {_MOST_VALUES} hashes reach, got {recall:g}"
-            )
-        tables = np.where(possible, wanted, 1).astype(np.int64)
-        nbytes = tables.astype(np.float64) * self.table_bytes  # may exceed 63 bits
-        if memory is not None and not (possible & (nbytes <= memory)).any():
-            fitting = np.minimum(memory // self.table_bytes, most)
-            reached = float(self.recall(fitting)[self.possible].max(initial=0.0))
-            enough = f"that is enough for a recall of {reached:.3g}" if reached else "no table fits into that"
-            raise ValueError(
-                f"memory must be at least {nbytes[possible].min():.0f} bytes for a recall of {recall:g}, got "
-                f"{memory}: {enough}"
-            )
-        cost = tables * self.ns_table + nbytes / self.n_rows * _NS_BYTE_A_ROW
-        fits = possible if memory is None else possible & (nbytes <= memory)
-        at = np.unravel_index(np.argmin(np.where(fits, cost, np.inf)), cost.shape)
-        width = float(self.width[at])
-        return Suggestion(
-            metric=metric,
-            n_hashes=int(tables[at]),
-            power=int(self.power[at]),
-            width=width or None,
-            n_buckets=int(self.n_buckets[at]),
-            capacity=int(self.capacity[at]),
-            recall=float(self.recall(tables)[at]),
-            candidates=float(tables[at] * self.met[at]),
-            overflow=float(self.lost[at]),
-            nbytes=int(tables[at]) * int(np.broadcast_to(self.table_bytes, tables.shape)[at]),
-            nanoseconds=float(tables[at] * self.ns_table[at]),
-            n_probes=self.n_probes,
-            n_rows=self.n_rows,
-            n_features=n_features,
-        )

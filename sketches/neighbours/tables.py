@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...errors import IncompatibleSketchError
+from ...errors import FullBucketsWarning, IncompatibleSketchError
 from ...lsh.family import HashFamily
 from ...lsh.inputs.arrays import refuse_flags
+from ...lsh.support.callers import stacklevel_of_caller
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import random_uint64
 from ...lsh.support.types import RowsLike
@@ -24,6 +26,8 @@ __all__ = ["IndexBatch", "IndexTables"]
 
 R = TypeVar("R")
 
+#: Share of insertions that an index may drop without a warning. Suggested indexes drop up to 1 %.
+_TOLERATED = 0.02
 #: A number above all ids, in place of a missing id.
 _NO_ID = 2**63 - 1
 
@@ -147,7 +151,37 @@ class IndexTables(MergeableSketch):
         """
         with self._lock, changing(self), self._without_trace():
             self._put(IndexBatch(codes, ids, by_default))
+        self._warn_of_full_buckets()
         return self
+
+    @property
+    def overflow(self) -> float:
+        """Share of all insertions whose ids full buckets have dropped; counts are exact while it is 0."""
+        seen = self._arrays["seen"]
+        total = int(seen.sum())
+        return 1.0 - int(self._backend.xp.minimum(seen, self.capacity).sum()) / total if total else 0.0
+
+    def _warn_of_full_buckets(self) -> None:
+        """Warn once that entries are being dropped, if their share is large; call it after each change."""
+        caches, n = self._state.caches, self.n_updates
+        # Counting takes a pass over all buckets. It is left out unless the last change dropped entries, and
+        # until the index has grown by a hundredth since the last pass.
+        if not caches.pop("is_dropping", False) or "has_warned" in caches or n < caches.get("counted_at", 0):
+            return
+        caches["counted_at"] = n + n // 100
+        share = self.overflow
+        if share > _TOLERATED:
+            caches["has_warned"] = True
+            warnings.warn(
+                f"{type(self).__name__} has dropped {100 * share:.2g} % of its entries, because buckets are "
+                f"full, so neighbours are lost: give it a capacity above {self.capacity}, or its family more "
+                "buckets (power, n_buckets); mergesketch.suggest chooses them from a sample",
+                FullBucketsWarning,
+                stacklevel=stacklevel_of_caller(),
+            )
+
+    def _after_merge(self) -> None:
+        self._warn_of_full_buckets()
 
     def _amounts(self, batch: IndexBatch) -> dict[str, int]:
         return {"seen": len(batch.codes), "n_updates": len(batch.codes)}
@@ -159,11 +193,12 @@ class IndexTables(MergeableSketch):
         arrays, keys, kernel = self._arrays, self._keys, self._backend.kernels(index).insert_ids
         self._state.caches["is_ordered"] = False
         # Each table has one thread, so that no two threads fill one bucket.
-        self._backend.map_blocks(
+        dropped = self._backend.map_blocks(
             lambda a, b: kernel(codes, ids, keys, a, b, arrays["slots"], arrays["seen"]),
             len(arrays["slots"]),
             1,
         )
+        self._state.caches["is_dropping"] = any(dropped)
         arrays["largest_id"][0] = max(self.largest_id, largest)
         if batch.by_default:
             arrays["default_ids"][0] += len(ids)
@@ -215,6 +250,7 @@ class IndexTables(MergeableSketch):
     ) -> None:
         self._over_tables(self._backend.kernels(index).merge_buckets, ours["slots"], theirs["slots"])
         self._state.caches["is_ordered"] = False
+        self._state.caches["is_dropping"] = True  # perhaps
 
     def _has_own_reduction(self) -> bool:
         # This reduction takes no memory, so merges need not be prepared for its failure.

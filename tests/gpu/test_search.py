@@ -115,3 +115,21 @@ def test_bad_rows_are_refused() -> None:
     other = mergesketch.LSHIndex(WinnerTakeAll(20, 8)).add(cupy.asarray(ROWS))
     with pytest.raises(TypeError, match="WinnerTakeAll has no distance to rank rows by"):
         other.search(queries, cupy.asarray(ROWS))
+
+
+def test_an_index_on_a_gpu_takes_the_width_and_warns_as_on_the_cpu() -> None:
+    """Both count the entries that full buckets drop, and say so once."""
+
+    def fill(index: mergesketch.LSHIndex, X: Any) -> None:
+        for start in range(0, 200, 20):
+            index.add(X[start : start + 20])
+
+    said = []
+    for X in (ROWS, cupy.asarray(ROWS)):
+        index = mergesketch.LSHIndex(SignedRandomProjection(n_hashes=8, power=5, seed=1), capacity=8)
+        with pytest.warns(mergesketch.errors.FullBucketsWarning) as told:
+            fill(index, X)
+        assert len(told) == 1
+        assert index.family == FAMILIES["angle"]
+        said.append(str(told[0].message))
+    assert said[0] == said[1]

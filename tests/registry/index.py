@@ -62,6 +62,11 @@ GPU_ENTRIES: dict[str, GpuEntry] = {
             lambda s, b: s.distance_estimate(s.query(b[0], k=3).counts),
         ),
     ),
+    "LSHIndex of rows of unknown width": GpuEntry(
+        lambda: LSHIndex(SignedRandomProjection(n_hashes=6, power=4, seed=5), capacity=40),
+        lambda rng, n: (*gpu_rows(rng, n), rng.choice(10**6, n, replace=False)),
+        (lambda s, b: s.query(b[0], k=3).ids,),
+    ),
     "LSHIndex of sets, with wide ids": GpuEntry(
         lambda: LSHIndex(MinHash(5, n_buckets=9, seed=5), capacity=40, wide_ids=True),
         lambda rng, n: (gpu_sets(rng, n)[0], rng.choice(2**40, n, replace=False)),

@@ -6,6 +6,7 @@ import functools
 import itertools
 import operator
 import pickle
+import warnings
 from typing import Any
 
 import mergesketch
@@ -16,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from mergesketch import LSHIndex
-from mergesketch.errors import IncompatibleSketchError
+from mergesketch.errors import FullBucketsWarning, IncompatibleSketchError
 from mergesketch.lsh import HashFamily, MinHash, PStable, SignedRandomProjection
 from mergesketch.sketches.kernels import index as index_kernels
 from naive import index as naive
@@ -299,6 +300,53 @@ def test_overflow_is_the_share_not_kept() -> None:
     index.add([[0]] * 5 + [[1]] * 3 + [[2]], first_id=0)
     assert index.overflow == pytest.approx(2 / 9)
     assert (index | index).overflow == pytest.approx((7 + 3) / 18)
+
+
+def full_index(capacity: int = 3) -> LSHIndex:
+    return LSHIndex(ToyFamily(1, 2, 4), capacity=capacity)
+
+
+@pytest.mark.parametrize("method", ["add", "update"])
+def test_an_index_that_drops_entries_warns_once(method: str) -> None:
+    index = full_index()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        getattr(index, method)([[0]] * 3)
+    with pytest.warns(
+        FullBucketsWarning, match=r"has dropped 40 % of its entries.* a capacity above 3"
+    ) as told:
+        getattr(index, method)([[0]] * 2)
+    assert [warning.filename for warning in told] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(5):
+            getattr(index, method)([[0]] * 100)
+    assert index.overflow > 0.9
+
+
+def test_merging_and_codes_warn_too_and_a_warning_that_raises_loses_nothing() -> None:
+    parts = [full_index().add([[0]] * 3, first_id=3 * i) for i in range(2)]
+    with pytest.warns(FullBucketsWarning, match="has dropped 50 %"):
+        merged = parts[0] | parts[1]
+    assert merged.n_updates == 6
+    with pytest.warns(FullBucketsWarning, match="has dropped 25 %"):
+        full_index().add_codes(np.zeros((4, 2), np.uint32), np.arange(4, dtype=np.uint32))
+    index = full_index()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FullBucketsWarning)
+        with pytest.raises(FullBucketsWarning):
+            index.add([[0]] * 6, ids=np.arange(6))
+    assert index == merged
+
+
+def test_few_dropped_entries_are_no_reason_for_a_warning() -> None:
+    index = full_index(capacity=200)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        index.add([[0]] * 203)
+    assert 0 < index.overflow < 0.02
+    with pytest.warns(FullBucketsWarning):
+        index.add([[0]] * 3)
 
 
 # -- state and files ------------------------------------------------------------------------------

@@ -184,7 +184,7 @@ def test_losses_are_the_sums_over_the_poisson_distribution(load: float, capacity
 @given(load=st.floats(1e-6, 2000))
 def test_the_capacity_is_the_least_that_suffices(load: float) -> None:
     loads = np.full((1, 16), load)
-    capacity = least_capacity(loads)
+    capacity = least_capacity(loads, 0.01)
     assert expected_lost(loads[0, 0], capacity)[0] <= 0.01
     assert capacity[0] == 1 or expected_lost(loads[0, 0], capacity - 1)[0] > 0.01
 
@@ -319,8 +319,7 @@ def test_options_of_the_family_are_passed_on() -> None:
     plan = suggest("angle", n_rows=1000, near=0.3, far=1.5)
     assert plan.family(projection="sparse").config()["n_features"] is None
     assert plan.family(600, projection="hadamard").config()["projection"] == "hadamard"
-    with pytest.raises(ValueError, match="n_features must be given"):
-        plan.family()
+    assert not plan.family().is_fixed
     sets = suggest("jaccard", n_rows=1000, near=0.3, far=0.9)
     assert sets.index(scheme="one-permutation").family.config()["scheme"] == "one-permutation"
 
@@ -385,6 +384,119 @@ GOOD: dict[str, Any] = {"metric": "angle", "n_rows": 100, "near": 0.3, "far": 1.
 )
 def test_bad_arguments_are_refused_by_name(changed: dict, error: type, message: str) -> None:
     with pytest.raises(error, match=message):
+        suggest(**{**GOOD, **changed})
+
+
+# -- units of the caller --------------------------------------------------------------------------
+
+
+def clusters(n: int, width: int, seed: int) -> np.ndarray:
+    """Return unit vectors in clusters of unequal widths, whose variance falls from feature to feature."""
+    rng = np.random.default_rng(seed)
+    scale = (1.0 + np.arange(width)) ** -0.5
+    centres, noise = rng.standard_normal((100, width)) * scale, rng.standard_normal((n, width)) * scale
+    X = centres[rng.integers(0, 100, n)] + noise * rng.uniform(0.2, 0.6, (n, 1))
+    return (X / np.linalg.norm(X, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("unit", "metric", "near"),
+    [
+        ({"min_cosine": 0.8}, "angle", math.acos(0.8)),
+        ({"min_jaccard": 0.6}, "jaccard", 0.4),
+        ({"max_distance": 0.5}, "euclidean", 0.5),
+        ({"max_distance": 0.5, "metric": "angle"}, "angle", 0.5),
+        ({"max_distance": 0.5, "metric": "cityblock"}, "cityblock", 0.5),
+    ],
+)
+def test_units_are_distances_of_a_metric(unit: dict[str, Any], metric: str, near: float) -> None:
+    far = {"jaccard": 0.95, "angle": 1.5}.get(metric, 4.0)
+    plan = suggest(n_rows=10_000, far=far, **unit)
+    assert plan.metric == metric
+    assert plan.overflow <= 0.001
+    assert plan.recall >= 0.9
+    one = suggest(n_rows=10_000, far=far, n_probes=1, **unit)
+    family = one.family(30)
+    k = float(family.collision_probability(near))
+    found = (k + (1 - k) * family.chance_collision) * (1 - one.overflow)
+    assert one.recall == pytest.approx(1 - (1 - found) ** one.n_hashes)
+    assert plan.n_probes == 1 or metric != "jaccard"
+
+
+def test_the_number_of_probes_is_the_cheapest() -> None:
+    asked: dict[str, Any] = {"n_rows": 100_000, "min_cosine": 0.8, "far": 1.5}
+
+    def cost(plan: Suggestion) -> float:
+        return plan.nanoseconds + plan.nbytes / plan.n_rows
+
+    chosen = suggest(**asked)
+    each = [suggest(**asked, n_probes=n) for n in (1, 2, 4, 8, 16, 32, 64)]
+    assert chosen in each
+    assert cost(chosen) == min(map(cost, each))
+    # Less memory takes more probes.
+    assert suggest(**asked, memory=chosen.nbytes // 8).n_probes > chosen.n_probes
+    with pytest.raises(ValueError, match="memory must be at least"):
+        suggest(**asked, memory=10_000)
+
+
+@pytest.mark.parametrize("memory", [None, 20_000_000])
+def test_the_recipe_finds_the_ten_nearest(memory: int | None) -> None:
+    X = clusters(20_500, 96, seed=1)
+    X, Q = X[:20_000], X[20_000:]
+    cosines = Q @ X.T
+    truth = np.argsort(-cosines, axis=1)[:, :10]
+    tenth = float(np.quantile(np.take_along_axis(cosines, truth[:, 9:], axis=1), 0.1))
+    plan = suggest(n_rows=len(X), sample=X[:2000], min_cosine=tenth, memory=memory)
+    assert memory is None or plan.nbytes <= memory
+    index = plan.index(seed=1).add(X)
+    ids, distances = index.search(Q, X, k=10, n_probes=plan.n_probes)
+    recall = np.mean([np.isin(a, b).mean() for a, b in zip(truth, ids, strict=True)])
+    assert recall > 0.9
+    assert index.overflow < 0.01
+    assert (np.diff(distances, axis=1) >= 0).all()
+
+
+@pytest.mark.skipif(not DATA.exists(), reason="needs the images")
+def test_the_recipe_finds_the_ten_nearest_images() -> None:
+    images = np.load(DATA)
+    X = next(images[name] for name in images.files if images[name].ndim > 1)
+    X = X.reshape(len(X), -1).astype(np.float32)
+    X, Q = X[:9_500], X[9_500:]
+    unit = X / np.linalg.norm(X, axis=1, keepdims=True)
+    cosines = (Q / np.linalg.norm(Q, axis=1, keepdims=True)) @ unit.T
+    truth = np.argsort(-cosines, axis=1)[:, :10]
+    plan = suggest(n_rows=len(X), sample=X[:2000], min_cosine=0.75, memory=30_000_000)
+    index = plan.index(seed=1).add(X)
+    ids, _ = index.search(Q, X, k=10, n_probes=plan.n_probes)
+    assert np.mean([np.isin(a, b).mean() for a, b in zip(truth, ids, strict=True)]) > 0.9
+    assert index.overflow < 0.01
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            {"near": None},
+            "one of near, min_cosine, min_jaccard, max_distance must be given, got none of them",
+        ),
+        ({"min_cosine": 0.9}, "must be given, got near and min_cosine"),
+        ({"metric": None}, "metric must be given with near, got None"),
+        ({"near": None, "min_jaccard": 0.9}, "metric must be 'jaccard' with min_jaccard, got 'angle'"),
+        ({"near": None, "min_cosine": 1.2}, r"min_cosine must be a number in \[-1, 1\], got 1.2"),
+        (
+            {"near": None, "metric": None, "min_jaccard": -0.1},
+            r"min_jaccard must be a number in \[0, 1\], got -0.1",
+        ),
+        ({"near": None, "max_distance": 4.0}, r"max_distance must be a number in \[0, 3.14159\], got 4"),
+        ({"near": None, "min_cosine": 0.01}, "min_cosine must be nearer than far, typically 1.5, got 0.01"),
+        (
+            {"near": None, "min_cosine": 0.2, "far": None, "sample": np.ones((20, 3))},
+            "min_cosine must be nearer than most rows of sample are to each other, got 0.2",
+        ),
+    ],
+)
+def test_bad_units_are_refused_by_name(changed: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         suggest(**{**GOOD, **changed})
 
 

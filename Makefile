@@ -76,7 +76,7 @@ check-dist: dist
 	        "$$(ls dist/*.whl)[mpi,arrow,sklearn,test]"; \
 	    cp -r tests docs benchmarks examples README.md CHANGELOG.md CONTRIBUTING.md CITATION.cff pyproject.toml Makefile \
 	        .github .pre-commit-config.yaml .editorconfig .clang-format "$$room"; \
-	    (cd "$$room" && venv/bin/python --version && venv/bin/pytest -q); \
+	    (cd "$$room" && venv/bin/python --version && venv/bin/pytest -q -n $(WORKERS) --dist worksteal); \
 	    rm -rf "$$room"; \
 	done
 

@@ -82,7 +82,8 @@ def _print_count(sketch: CountMinSketch, options: Namespace) -> None:
 
 
 def _make_distinct(options: Namespace) -> MinHashSketch:
-    n_hashes = round(options.error**-2)
+    # The square of a tiny error is 0, or its inverse no float.
+    n_hashes = round(min(1.0 / options.error / options.error, 2.0**62))
     try:
         return MinHashSketch(n_hashes=max(2, n_hashes), seed=options.seed)
     except ValueError as error:

@@ -155,6 +155,21 @@ def test_the_standard_input(run):
     assert run("distinct", "-", stdin=b"")[1].startswith("different keys   about 0,")
 
 
+def test_keys_that_are_not_utf8(run):
+    latin, cut = "Zo\udceb", "\udcc3"  # as Python reads such bytes of a command line
+    Path("a.txt").write_bytes(b"Zo\xeb\nok\nZo\xeb\n\xc3\n\xa9\n")
+    shown = "           2  Zo\\xeb\n           1  \\xc3\n           0  é\n"
+    out = run("count", "a.txt", "--ask", latin, "--ask", cut, "--ask", "é", "-o", "count")[1]
+    assert out.startswith(shown)
+    assert run("query", "count", latin, "ok")[:2] == (0, "2\tZo\\xeb\n1\tok\n")
+    out = run("filter", "a.txt", "--capacity", "9", "--ask", cut, "-o", "filter")[1]
+    assert out.startswith("         yes  \\xc3\n")
+    assert run("query", "filter", "--keys", "a.txt")[1].splitlines()[3:] == ["yes\t\\xc3", "yes\t\\xa9"]
+    assert run("top", "a.txt", "-o", "top")[0] == 0
+    assert dict(mergesketch.load("top").top()) == {b"Zo\xeb": 2, "ok": 1, b"\xc3": 1, b"\xa9": 1}
+    assert run("query", "top", latin)[1] == "2\tZo\\xeb\n"
+
+
 def test_numbers_are_the_text_that_is_written(run):
     Path("a.jsonl").write_text('{"k": 7}\n{"k": "7"}\n{"k": 1.50}\n{"k": -0}\n{"k": 1' + "0" * 5000 + "}\n")
     assert run("count", "a.jsonl", "--field", "k", "-o", "c", "--strict")[0] == 0

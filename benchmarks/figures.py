@@ -433,6 +433,10 @@ TABLES: dict[str, Callable[[], str]] = {
 FIGURES: dict[str, Callable[[], str]] = {
     "gpu_copy": lambda: short(rows("gpu")[0]["GB/s"], 2),
     "gpu_over_cpu": lambda: span(r["times all CPU cores"] for r in rows("gpu")[1:]),
+    "dedup_command_speed": lambda: short(row("dedup_command", what="mergesketch dedup")["times as fast"]),
+    "dedup_first_speed": lambda: short(
+        row("dedup_command", what="mergesketch dedup, first run")["times as fast"]
+    ),
     "dedup_speed": lambda: short(row("dedup", what="ours, 1 thread")["ratio"]),
     "recipe_recall": lambda: percent(recipe()["recall@10"]),
     "recipe_overflow": lambda: percent(recipe()["overflow"], 1),

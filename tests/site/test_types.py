@@ -54,7 +54,7 @@ assert_type(BloomFilter(100, error_rate=0.01).update(np.arange(3)), BloomFilter)
 assert_type(CountMinSketch(3, 50).update([b"key"]).query([b"key"]), NDArray[np.int64])
 assert_type("one" in BloomFilter(100, error_rate=0.01), bool)
 StaticFunction(["one", "two"], [1, 2]).lookup(["one"])
-hash_keys(race)  # type: ignore[arg-type]
+hash_keys(race)  # type: ignore[call-overload]
 load(5)  # type: ignore[arg-type]
 """
 

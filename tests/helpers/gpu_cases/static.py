@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from gpu_twins import Case, Decoding, case, on_device, words
 from mergesketch import RibbonFilter, StaticTable
+from mergesketch.lsh import hash_keys
 
 
 def static_columns(rng: np.random.Generator) -> Iterator[np.ndarray]:
@@ -27,7 +28,7 @@ def keys_with_values(rng: np.random.Generator) -> Iterator[Case]:
     asked = np.concatenate([keys, words(rng, 100)])
     for values in static_columns(rng):
         made = StaticTable(keys, np.stack([values, values[::-1]], axis=1), progress=False)
-        hashes = made._hashes(asked)
+        hashes = hash_keys(asked, made.seed)
         for column, (thresholds, solution, *arguments, _) in zip(
             made._columns, made._look_up_arguments, strict=True
         ):
@@ -41,7 +42,7 @@ def keys_with_fingerprints(rng: np.random.Generator) -> Iterator[Case]:
     keys = words(rng, 2000)
     for bits in (1, 9, 50):
         made = RibbonFilter(keys, 2.0**-bits, progress=False)
-        hashes, arrays = made._hashes(np.concatenate([keys, words(rng, 500)])), made._arrays
+        hashes, arrays = hash_keys(np.concatenate([keys, words(rng, 500)]), made.seed), made._arrays
         where = (np.uint64(made.n_shards), made._plan, 0)
         ribbons = on_device(arrays["thresholds"]), on_device(arrays["solution"])
         yield on_device(hashes), *ribbons, *where, 0, bits, on_device(np.zeros(hashes.size, np.bool_))

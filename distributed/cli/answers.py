@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from ...errors import readable
+from ...lsh.hashing.keys import Keys
 from ...sketches import HeavyHitters, MinHashSketch
 from .messages import percent
 
-__all__ = ["cardinality_error", "key_text", "print_distinct", "print_top"]
+__all__ = ["cardinality_error", "key_text", "print_distinct", "print_top", "typed_keys"]
+
+
+def typed_keys(texts: Sequence[str]) -> Keys:
+    """Return arguments of the command as keys; those that are not UTF-8 are the bytes that were typed."""
+    keys = [text.encode(errors="surrogateescape") for text in texts]
+    ends = np.cumsum([0, *map(len, keys)], dtype=np.int64)
+    return Keys.of_text(np.frombuffer(b"".join(keys), dtype=np.uint8), ends)
 
 
 def key_text(key: int | str | bytes) -> str:

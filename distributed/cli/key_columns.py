@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import re
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
@@ -12,11 +12,13 @@ from ..documents.files import UNREADABLE, InputFile
 from ..documents.jsonl import UTF8_MARK, check_field
 from ..documents.parquet import column_names
 
-__all__ = ["FORMATS", "MAX_HEADER", "AskedColumn", "KeyColumn", "find_column"]
+__all__ = ["FORMATS", "AskedColumn", "KeyColumn", "find_column"]
 
 FORMATS = ("text", "csv", "tsv", "jsonl", "parquet")
-#: Bytes of the longest header of a table.
-MAX_HEADER = 1 << 20
+#: Bytes that are read at first for the header of a table, and bytes of the longest header.
+_FIRST_READ, _MAX_HEADER = 1 << 14, 1 << 20
+#: Digits of the largest number of a column, which kernels take as an integer of 64 bits.
+_MAX_DIGITS = 18
 #: The most names of columns in a message.
 _N_NAMED = 20
 
@@ -65,7 +67,7 @@ class KeyColumn(NamedTuple):
 
 
 def find_column(
-    path: str, asked: AskedColumn, file: InputFile | None, first_line: Callable[[], bytes]
+    path: str, asked: AskedColumn, file: InputFile | None, head: Callable[[int], bytes]
 ) -> KeyColumn:
     """Return the place of the keys of a file.
 
@@ -76,8 +78,8 @@ def find_column(
     asked : AskedColumn
     file : InputFile or None
         None for the standard input.
-    first_line : callable
-        A function that returns the first line of the file.
+    head : callable
+        A function: ``head(n)`` returns the first n bytes of the file, or all of them if there are fewer.
 
     Raises
     ------
@@ -91,7 +93,7 @@ def find_column(
     if form == "text":
         return _of_text(path, asked.column)
     if form in ("csv", "tsv"):
-        return _of_table(path, asked, "\t" if form == "tsv" else ",", first_line())
+        return _of_table(path, asked, "\t" if form == "tsv" else ",", head)
     if form == "parquet":
         if file is None:
             raise DocumentError(f"cannot read {path} as parquet: give the file by its name")
@@ -124,21 +126,59 @@ def _of_text(path: str, column: str | None) -> KeyColumn:
     return KeyColumn("words", number=number)
 
 
-def _of_table(path: str, asked: AskedColumn, delimiter: str, line: bytes) -> KeyColumn:
+def _of_table(path: str, asked: AskedColumn, delimiter: str, head: Callable[[int], bytes]) -> KeyColumn:
     delimiter = asked.delimiter or delimiter
-    if len(line) >= MAX_HEADER:
-        raise DocumentError(f"cannot read {path}: its first line is longer than {MAX_HEADER:,} bytes")
-    text = line.removeprefix(UTF8_MARK).decode(errors="surrogateescape").rstrip("\r\n")
-    names = next(csv.reader([text], delimiter=delimiter), [])
-    if not names:
-        raise DocumentError(f"cannot read {path}: its first line has no columns")
+    names = _first_record(path, delimiter, head)
     number = _choose(path, asked.column, names, are_names=asked.header)
     return KeyColumn("fields", number=number, delimiter=delimiter, has_header=asked.header)
 
 
+def _first_record(path: str, delimiter: str, head: Callable[[int], bytes]) -> list[str]:
+    """Return the fields of the first record, which may have ends of lines between quotes."""
+    size = _FIRST_READ
+    while True:
+        text = head(size)
+        is_all = len(text) < size
+        line = text.removeprefix(UTF8_MARK).decode(errors="surrogateescape")
+        if not line or line.startswith(("\n", "\r\n")):
+            raise DocumentError(f"cannot read {path}: its first line has no columns")
+        fields = _fields_of_record(path, line + "\n" * is_all, delimiter)
+        if fields is not None:
+            return fields
+        if is_all:
+            raise DocumentError(f"cannot read {path}: a quote is opened and not closed")
+        if size >= _MAX_HEADER:
+            raise DocumentError(f"cannot read {path}: its first line is longer than {_MAX_HEADER:,} bytes")
+        size *= 2
+
+
+def _fields_of_record(path: str, text: str, delimiter: str) -> list[str] | None:
+    """Return the fields of the record that `text` begins with, as the kernel `take_fields` cuts them.
+
+    None means that the record does not end within the text.
+    """
+    mark = re.escape(delimiter)
+    field = re.compile(rf'(?:"((?:[^"]|"")*+)"|(?!"))([^\n{mark}]*)(\n|{mark})')
+    fields, place = [], 0
+    while found := field.match(text, place):
+        quoted, plain, end = found.groups()
+        plain = plain.removesuffix("\r") if end == "\n" else plain
+        if "\r" in plain:
+            raise DocumentError(
+                f"cannot read {path}: a carriage return stands within its first line, and lines must end "
+                "with a line feed"
+            )
+        fields.append((quoted or "").replace('""', '"') + plain)
+        if end == "\n":
+            return fields
+        place = found.end()
+    return None
+
+
 def _number(column: str) -> int | None:
     """Return the place of a column that is given by its number from 1, or None."""
-    return int(column) - 1 if column.isdecimal() and int(column) > 0 else None
+    is_number = column.isdecimal() and len(column) <= _MAX_DIGITS and int(column) > 0
+    return int(column) - 1 if is_number else None
 
 
 def _choose(path: str, column: str | None, names: Sequence[str], *, are_names: bool = True) -> int:

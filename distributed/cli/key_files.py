@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from ..documents.listing import list_files
 from ..documents.parquet import read_row_group
 from ..kernels.fields import take_fields, take_lines, take_words
 from ..ranks.comm import Communicator
-from .key_columns import MAX_HEADER, AskedColumn, KeyColumn, find_column
+from .key_columns import AskedColumn, KeyColumn, find_column
 
 __all__ = ["KeyFiles", "KeySummary"]
 
@@ -120,17 +120,19 @@ class KeyFiles:
         listing = list_files([path for path in paths if path != STANDARD_INPUT])
         for name, reason in listing.refused:
             self._skip(name, reason, 1)
-        columns = [find_column(f.path, asked, f, partial(_first_line, f)) for f in listing.files]
+        columns = [find_column(f.path, asked, f, partial(_head, f)) for f in listing.files]
         if STANDARD_INPUT in paths:
+            if sys.stdin is None:
+                raise DocumentError("cannot read - (the standard input): it is closed")
             stream = sys.stdin.buffer
-            head: list[bytes] = []
+            kept: list[bytes] = []
 
-            def first_line() -> bytes:
-                head.append(stream.readline(MAX_HEADER))
-                return head[0]
+            def head(n: int) -> bytes:
+                kept[:] = [b"".join(kept) + stream.read(n - sum(map(len, kept)))]
+                return kept[0]
 
-            column = find_column(_INPUT_NAME, asked, None, first_line)
-            self._stdin = column, lambda n: head.pop() if head and head[0] else stream.read(n)
+            column = find_column(_INPUT_NAME, asked, None, head)
+            self._stdin = column, lambda n: kept.pop() if kept and kept[0] else stream.read(n)
         return listing.files, columns
 
     def _make_plan(self, files: list[InputFile]) -> ChunkPlan:
@@ -310,19 +312,17 @@ def _joined(blocks: Iterable[bytes]) -> Iterator[bytes]:
         yield b"\n".join([*parts, b""])
 
 
-def _first_line(file: InputFile) -> bytes:
+def _head(file: InputFile, n: int) -> bytes:
+    """Return the first n bytes of a file."""
+    parts: list[bytes] = []
     try:
         with file.open() as opened:
-            return _read_line(opened)
+            while n and (part := opened.read(n)):
+                parts.append(part)
+                n -= len(part)
     except UNREADABLE as error:
         raise DocumentError(f"cannot read {file.path}: {_reason(error)}") from error
-
-
-def _read_line(opened: Any) -> bytes:
-    line = b""
-    while b"\n" not in line and len(line) < MAX_HEADER and (part := opened.read(1 << 14)):
-        line += part
-    return line[: line.find(b"\n") + 1 or None]
+    return b"".join(parts)
 
 
 def _has_quotes(file: InputFile, comm: Communicator) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from ...lsh.hashing.keys import Keys, read_keys
 from ...sketches import BloomFilter, CountMinSketch, CountSketch, HeavyHitters, MinHashSketch, RibbonFilter
 from ..ranks.comm import Communicator
-from .answers import key_text, print_distinct, print_top
+from .answers import key_text, print_distinct, print_top, typed_keys
 from .files import load_sketch
 from .key_files import KeyFiles
 from .sketches import asked_column
@@ -71,7 +71,7 @@ def _print_cardinality(sketch: MinHashSketch, path: str, has_keys: bool) -> None
 def _batches(options: Namespace) -> Iterator[Keys]:
     """Yield the keys of the command line, and those of the file."""
     if options.keys:
-        yield _as_asked(read_keys(options.keys), options.integers)
+        yield _as_asked(typed_keys(options.keys), options.integers)
     if options.keys_file is not None:
         files = KeyFiles(
             [options.keys_file], asked_column(options), Communicator(None), strict=options.strict

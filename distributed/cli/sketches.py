@@ -6,13 +6,14 @@ import math
 import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from ...errors import DocumentError, readable
 from ...lsh.support.wording import counted
 from ...sketches import BloomFilter, CountMinSketch, HeavyHitters, MergeableSketch, MinHashSketch
 from ..ranks.comm import Communicator
 from ..ranks.merge import merge_over_ranks
-from .answers import key_text, print_distinct, print_top
+from .answers import key_text, print_distinct, print_top, typed_keys
 from .files import save
 from .key_columns import AskedColumn
 from .key_files import KeyFiles, KeySummary
@@ -71,9 +72,9 @@ def _make_count(options: Namespace) -> CountMinSketch:
 
 def _print_count(sketch: CountMinSketch, options: Namespace) -> None:
     if options.ask:
-        counts = sketch.query(options.ask).tolist()
-        for key, count in zip(options.ask, counts, strict=True):
-            print(f"{count:>12,}  {key_text(key)}")
+        keys: Any = typed_keys(options.ask)
+        for i, count in enumerate(sketch.query(keys).tolist()):
+            print(f"{count:>12,}  {key_text(keys.item(i))}")
         print()
     most = f"less than {math.ceil(options.error * sketch.total):,} too high"
     print(
@@ -82,7 +83,8 @@ def _print_count(sketch: CountMinSketch, options: Namespace) -> None:
 
 
 def _make_distinct(options: Namespace) -> MinHashSketch:
-    n_hashes = round(options.error**-2)
+    # The square of a tiny error is 0, or its inverse no float.
+    n_hashes = round(min(1.0 / options.error / options.error, 2.0**62))
     try:
         return MinHashSketch(n_hashes=max(2, n_hashes), seed=options.seed)
     except ValueError as error:
@@ -118,8 +120,9 @@ def _make_filter(options: Namespace) -> BloomFilter:
 
 def _print_filter(sketch: BloomFilter, options: Namespace) -> None:
     if options.ask:
-        for key, found in zip(options.ask, sketch.contains(options.ask).tolist(), strict=True):
-            print(f"{'yes' if found else 'no':>12}  {key_text(key)}")
+        keys: Any = typed_keys(options.ask)
+        for i, found in enumerate(sketch.contains(keys).tolist()):
+            print(f"{'yes' if found else 'no':>12}  {key_text(keys.item(i))}")
         print()
     n = sketch.cardinality()
     full = "" if n <= options.capacity * 1.05 else ", more than --capacity"

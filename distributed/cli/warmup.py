@@ -23,8 +23,11 @@ from ..ranks.comm import Communicator
 
 __all__ = ["public_objects", "run_examples", "warmup"]
 
-#: Modules whose public names have examples. Estimators need scikit-learn and have kernels of other classes.
+#: Modules whose public names have examples.
 _MODULES = ("mergesketch", "mergesketch.lsh", "mergesketch.distributed")
+
+#: Classes that need scikit-learn. Their kernels are those of other classes.
+_ESTIMATORS = ("StormClassifier", "StormRegressor")
 
 #: What nearly every class calls, with more kinds of keys than its own examples have.
 _ALWAYS = "hash_keys"
@@ -35,6 +38,8 @@ def warmup(options: Namespace, comm: Communicator) -> int:
     with comm.agree():
         objects = public_objects()
         for name in options.names:
+            if name not in objects and name in _ESTIMATORS:
+                objects[name] = _estimator(name)
             if name not in objects:
                 near = get_close_matches(name, objects, 1, 0.5)
                 hint = f"; did you mean {near[0]}?" if near else ""
@@ -56,6 +61,13 @@ def public_objects() -> dict[str, Any]:
             if callable(value := module.__dict__.get(name)):
                 found.setdefault(name, value)
     return found
+
+
+def _estimator(name: str) -> Any:
+    try:
+        return getattr(import_module("mergesketch"), name)
+    except ImportError as error:
+        raise MergesketchError(str(error)) from error
 
 
 def run_examples(name: str, value: Any) -> int:

@@ -145,7 +145,10 @@ class Keys:
 
     @classmethod
     def of_text(cls, data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> Self:
-        """Return strings that lie in a buffer; a plain pair ``(data, offsets)`` holds bytes."""
+        """Return strings that lie in a buffer; a plain pair ``(data, offsets)`` holds bytes.
+
+        They need not be UTF-8; see `is_utf8`.
+        """
         return cls("str", _buffers=(check_buffer(data, offsets, "keys"),))
 
     def __len__(self) -> int:
@@ -189,16 +192,39 @@ class Keys:
             place -= offsets.size - 1
         raise IndexError("no such key")
 
+    def is_utf8(self) -> bool:
+        """Return True if strings are UTF-8, which those of files and of Arrow arrays need not be."""
+        return all(_is_utf8(data, offsets) for data, offsets in self._buffers)
+
     def answer(self, answers: Any) -> Any:
         """Return an array of the keys' answers; for a single key its answer, as a Python object."""
         return answers.item() if self.is_single else answers
 
     def item(self, place: int) -> int | str | bytes:
-        """Return one key in the form in which it was given."""
+        """Return one key in the form in which it was given; as bytes if it is a string but not UTF-8."""
         raw = self.raw(place)
         if isinstance(raw, bytes):
-            return raw.decode() if self.form == "str" else raw
+            try:
+                return raw.decode() if self.form == "str" else raw
+            except UnicodeDecodeError:
+                return raw
         return raw - (1 << 64) * (self.is_signed and raw >= 1 << 63)
+
+
+def _is_utf8(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> bool:
+    first, last = int(offsets[0]), int(offsets[-1])
+    used = data[first:last]
+    if last == first or int(used.max()) < 0x80:
+        return True
+    # Strings that are UTF-8 only together are cut within a character, before a byte that continues it.
+    starts = offsets[:-1][offsets[:-1] < last]
+    if bool(((data[starts] & 0xC0) == 0x80).any()):
+        return False
+    try:
+        to_host(used).tobytes().decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def is_key(key: Any) -> TypeGuard[KeyLike]:

@@ -10,6 +10,8 @@ import os
 import time
 from zlib import crc32
 
+from numba.core.compiler_lock import global_compiler_lock
+
 __all__ = ["CompileLock"]
 
 #: Seconds after which a process stops waiting and compiles the function itself.
@@ -18,6 +20,16 @@ _FILE_NAME = "mergesketch.lock"
 
 #: Descriptors of lock files, by folder and process. Closing one would release all locks of the process.
 _files: dict[tuple[str, int], int] = {}
+
+
+# The child of a fork has only the thread that forked. If another thread of the parent had Numba's lock at
+# that moment, the child would wait for it forever at its first compilation. So a fork waits until no thread
+# compiles.
+os.register_at_fork(
+    before=global_compiler_lock.acquire,
+    after_in_parent=global_compiler_lock.release,
+    after_in_child=global_compiler_lock.release,
+)
 
 
 class CompileLock:

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping
 
 __all__ = ["unknown_name"]
 
+#: What the field calls some names, where the nearest spelling is another structure.
+_OTHER_NAMES = {"simhash": "SignedRandomProjection"}
+
 
 def unknown_name(
     module: str, name: str, names: Iterable[str], places: Mapping[str, Iterable[str]]
@@ -26,8 +29,8 @@ def unknown_name(
     Returns
     -------
     AttributeError
-        It names the submodule that has `name`. Otherwise it names the public name with the nearest spelling,
-        where capitals and underscores do not count.
+        It names the submodule that has `name`. Otherwise it names the public name of the same thing or with
+        the nearest spelling, where capitals and underscores do not count.
     """
     message = f"module {module!r} has no attribute {name!r}"
     owner = next((place for place, theirs in places.items() if name in theirs), None)
@@ -46,6 +49,9 @@ def _nearest(name: str, names: Iterable[str]) -> str | None:
     from difflib import get_close_matches
 
     plain = {_plain(known): known for known in names}
+    other = _OTHER_NAMES.get(_plain(name))
+    if other in plain.values():
+        return other
     found = get_close_matches(_plain(name), plain, n=1, cutoff=0.7)
     return plain[found[0]] if found else None
 

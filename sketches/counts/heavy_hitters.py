@@ -25,6 +25,7 @@ from .key_records import (
     check_kinds,
     check_records,
     form_of,
+    kind_of,
     kind_of_forms,
     longest_key,
     merge_records,
@@ -244,7 +245,7 @@ class HeavyHitters(CountMinTable):
 
     def _check_kind(self, keys: Keys) -> None:
         """Raise TypeError for keys of another kind than those before."""
-        before, here = self._kind, kind_of_forms(form_of(keys))
+        before, here = self._kind, kind_of(keys)
         if before and here and before != here:
             raise TypeError(f"keys must be {KINDS[before]} as before, got {KINDS[here]}")
 

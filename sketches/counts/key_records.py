@@ -22,6 +22,7 @@ __all__ = [
     "check_kinds",
     "check_records",
     "form_of",
+    "kind_of",
     "kind_of_forms",
     "longest_key",
     "merge_records",
@@ -38,12 +39,21 @@ KINDS = {INTEGERS: "integers", STRINGS | BYTES: "strings or bytes"}
 
 
 def form_of(keys: Keys) -> int:
-    """Return the bits for the form of a batch."""
+    """Return the bits for the form of a batch; strings that are not UTF-8, of a file, count as bytes too."""
     if len(keys) == 0:
         return 0
     if keys.form == "int":
         return INTEGERS | NEGATIVE * keys.has_negative
-    return STRINGS if keys.form == "str" else BYTES
+    if keys.form == "str":
+        return STRINGS if keys.is_utf8() else STRINGS | BYTES
+    return BYTES
+
+
+def kind_of(keys: Keys) -> int:
+    """Return the bits for the kind of a batch; 0 for no keys."""
+    if len(keys) == 0:
+        return 0
+    return INTEGERS if keys.form == "int" else STRINGS | BYTES
 
 
 def kind_of_forms(forms: int) -> int:

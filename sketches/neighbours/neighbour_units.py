@@ -13,6 +13,9 @@ __all__ = ["Nearness", "read_nearness"]
 #: The arguments that give the distance of neighbours, and the metric that each stands for if none is given.
 _UNITS = {"near": None, "min_cosine": "angle", "min_jaccard": "jaccard", "max_distance": "euclidean"}
 
+#: The largest distance. A multiple of it, which a width may be, is still a float.
+_LARGEST = 1e300
+
 
 class Nearness(NamedTuple):
     """A distance at which neighbours are to be found, and how the caller gave it."""
@@ -48,5 +51,5 @@ def read_nearness(metric: Any, **given: Any) -> Nearness:
         low = -1.0 if name == "min_cosine" else 0.0
         value = check_real(name, value, low, 1.0, closed=True)
         return Nearness(metric, math.acos(value) if low < 0 else 1.0 - value, name, value)
-    value = check_real(name, value, 0.0, model.metric.largest, closed=True)
+    value = check_real(name, value, 0.0, min(model.metric.largest, _LARGEST), closed=True)
     return Nearness(metric, value, name, value)

@@ -166,8 +166,8 @@ def suggest(
         needed. It must be 1 for "jaccard". By default it is 1 with `near`, and otherwise the cheapest of 1,
         2, 4, 8, 16, 32 and 64, which is then `Suggestion.n_probes`.
     n_features : int, optional
-        Width of the rows, by default that of the sample or 100. For "jaccard" it is the typical number of
-        tokens of a set. The cost of hashing is proportional to it.
+        Width of the rows, by default that of the sample, from which it must not differ, or 100. For
+        "jaccard" it is the typical number of tokens of a set. The cost of hashing is proportional to it.
 
     Returns
     -------
@@ -271,7 +271,7 @@ def suggest(
     refuse_gpu("suggest", far, sample)
     if sample is not None:
         sample, width = some_rows(model, sample)
-        n_features = n_features if width is None else width
+        n_features = _check_width(n_features, width)
     if sample is None:
         distances = _check_far(far, model.metric.largest)
         typical = float(np.median(distances))
@@ -322,6 +322,15 @@ def _too_far(asked: Nearness, typical: float) -> str:
     if asked.is_similarity:
         return f"{asked.name} must be nearer than far, typically {typical:g}, got {asked.given:g}"
     return f"{asked.name} must be less than far, typically {typical:g}, got {asked.given:g}"
+
+
+def _check_width(n_features: int | None, width: int | None) -> int | None:
+    """Return the width of the sample's rows, or `n_features` if the sample has sets."""
+    if width is None:
+        return n_features
+    if n_features not in (None, width):
+        raise ValueError(f"n_features must be {width}, the width of sample, got {n_features}")
+    return width
 
 
 def _check_far(far: Any, largest: float) -> NDArray[np.float64]:

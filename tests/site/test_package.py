@@ -78,6 +78,7 @@ def test_type_checkers_see_what_is_imported_when_first_asked_for():
         ("SketchFormatError", "; did you mean mergesketch.errors.SketchFormatError?"),
         ("format_error", "; did you mean mergesketch.errors.SketchFormatError?"),
         ("minhash", "; did you mean mergesketch.MinHash?"),
+        ("SimHash", "; did you mean mergesketch.SignedRandomProjection?"),
         ("Deduplicate", "; did you mean mergesketch.deduplicate?"),
         ("BloomFliter", "; did you mean mergesketch.BloomFilter?"),
         ("SketchFormatErorr", "; did you mean mergesketch.errors.SketchFormatError?"),

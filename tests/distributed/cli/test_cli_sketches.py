@@ -17,7 +17,9 @@ from mergesketch import BloomFilter, CountMinSketch, CountSketch, HeavyHitters, 
 from mergesketch.distributed.__main__ import main
 from mergesketch.distributed.cli import key_files
 from mergesketch.distributed.cli.answers import cardinality_error
+from mergesketch.distributed.cli.key_columns import AskedColumn
 from mergesketch.distributed.cli.messages import percent
+from mergesketch.distributed.ranks.comm import Communicator
 from mergesketch.lsh.support.wording import counted
 
 MPIEXEC = Path(sysconfig.get_path("scripts")) / "mpiexec"
@@ -151,6 +153,21 @@ def test_the_standard_input(run):
         code, out, err = run("count", "-", "--ask", "tea", *options, stdin=text)
         assert (code, err) == (0, "") and out.startswith("           2  tea\n"), options
     assert run("distinct", "-", stdin=b"")[1].startswith("different keys   about 0,")
+
+
+def test_keys_that_are_not_utf8(run):
+    latin, cut = "Zo\udceb", "\udcc3"  # as Python reads such bytes of a command line
+    Path("a.txt").write_bytes(b"Zo\xeb\nok\nZo\xeb\n\xc3\n\xa9\n")
+    shown = "           2  Zo\\xeb\n           1  \\xc3\n           0  é\n"
+    out = run("count", "a.txt", "--ask", latin, "--ask", cut, "--ask", "é", "-o", "count")[1]
+    assert out.startswith(shown)
+    assert run("query", "count", latin, "ok")[:2] == (0, "2\tZo\\xeb\n1\tok\n")
+    out = run("filter", "a.txt", "--capacity", "9", "--ask", cut, "-o", "filter")[1]
+    assert out.startswith("         yes  \\xc3\n")
+    assert run("query", "filter", "--keys", "a.txt")[1].splitlines()[3:] == ["yes\t\\xc3", "yes\t\\xa9"]
+    assert run("top", "a.txt", "-o", "top")[0] == 0
+    assert dict(mergesketch.load("top").top()) == {b"Zo\xeb": 2, "ok": 1, b"\xc3": 1, b"\xa9": 1}
+    assert run("query", "top", latin)[1] == "2\tZo\\xeb\n"
 
 
 def test_numbers_are_the_text_that_is_written(run):
@@ -321,6 +338,64 @@ def test_query_without_a_key(run, fails):
 # -- bad input ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("header", "names"),
+    [
+        (b'"a\nb",key,c\r\n', ["a\nb", "key", "c"]),
+        (b'\xef\xbb\xbf"say ""key""","x"y"z,\n', ['say "key"', 'xy"z', ""]),
+        (
+            b"a\0," + b"x" * 200_000 + b',"' + b"\n" * 200_000 + b'"\r\n',
+            ["a\0", "x" * 200_000, "\n" * 200_000],
+        ),
+        (b'"","a\r\nb",c', ["", "a\r\nb", "c"]),
+    ],
+)
+@pytest.mark.parametrize("from_stdin", [False, True])
+def test_the_header_is_the_first_record_as_kernels_cut_it(header, names, from_stdin):
+    text = header + b"\n1,2,3\n4,5,6"
+    Path("a.csv").write_bytes(text)
+    for number, name in enumerate(names):
+        asked = AskedColumn(name, "csv")
+        paths = ["-"] if from_stdin else ["a.csv"]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
+            source = key_files.KeyFiles(paths, asked, Communicator(None))
+            keys = [keys.item(i) for keys in source.batches() for i in range(len(keys))]
+        assert keys == [str(number + 1), str(number + 4)]
+
+
+def test_headers_that_nothing_can_be_found_in_are_refused(fails):
+    Path("mac.csv").write_bytes(b"a,b\r1,2\r")
+    Path("open.csv").write_bytes(b'a,"b""\n1,2\n')
+    Path("long.csv").write_bytes(b"a" * (1 << 20) + b",b\n1,2\n")
+    Path("blank.csv").write_bytes(b"\r\na,b\n1,2\n")
+    for name, message in [
+        ("mac.csv", "a carriage return stands within its first line, and lines must end with a line feed"),
+        ("open.csv", "a quote is opened and not closed"),
+        ("long.csv", "its first line is longer than 1,048,576 bytes"),
+        ("blank.csv", "its first line has no columns"),
+    ]:
+        assert fails("count", name, "--column", "a") == f"cannot read {name}: {message}"
+
+
+@pytest.mark.parametrize("number", ["9" * 19, "9" * 5000])
+def test_no_column_has_a_number_beyond_64_bits(fails, number):
+    Path("a.txt").write_text("1 2\n")
+    assert "whose columns have numbers from 1: no column '999" in fails("count", "a.txt", "--column", number)
+
+
+def test_streams_that_are_closed():
+    def run(redirections):
+        command = f"exec {sys.executable} -m mergesketch.distributed distinct - {redirections}"
+        return subprocess.run(["sh", "-c", command], input=b"a\nb\n", capture_output=True, timeout=300)
+
+    done = run("<&-")
+    assert done.returncode == 2
+    assert done.stderr == b"mergesketch: error: cannot read - (the standard input): it is closed\n"
+    done = run("-o a.sketch >&-")
+    assert (done.returncode, done.stderr) == (0, b"") and mergesketch.load("a.sketch").n_updates == 2
+
+
 def test_wrong_columns_are_named(fails):
     Path("a.csv").write_text("x,y,y\n1,2,3\n")
     Path("a.txt").write_text("1 2\n")
@@ -361,6 +436,7 @@ def test_wrong_columns_are_named(fails):
             "--frequency 1e-08 --error 1e-09 is not possible: frequency must",
         ),
         (["distinct", "a", "--error", "1e-5"], "--error 1e-05 is not possible: n_hashes must"),
+        (["distinct", "a", "--error", "1e-200"], "--error 1e-200 is not possible: n_hashes must"),
     ]:
         assert fails(*arguments).startswith(message)
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mergesketch
 import pytest
 from mergesketch.distributed.__main__ import main
 from mergesketch.distributed.cli.warmup import public_objects, run_examples
@@ -52,6 +53,21 @@ def test_names_that_nothing_has_are_refused(capsys: pytest.CaptureFixture[str]) 
     assert main(["warmup", "BloomFilters"]) == 2
     message = capsys.readouterr().err
     assert "no class or function named 'BloomFilters'; did you mean BloomFilter?" in message
+
+
+def test_an_estimator_is_warmed_up_or_says_what_it_needs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("sklearn")
+    assert main(["warmup", "StormRegressor"]) == 0
+    assert "StormRegressor: " in capsys.readouterr().out
+
+    def missing(name: str, package: str) -> None:
+        raise ModuleNotFoundError("no sklearn", name="sklearn")
+
+    monkeypatch.setattr(mergesketch, "import_module", missing)
+    assert main(["warmup", "StormRegressor"]) == 2
+    assert "mergesketch.StormRegressor needs scikit-learn: " in capsys.readouterr().err
 
 
 def test_an_example_that_fails_is_named() -> None:

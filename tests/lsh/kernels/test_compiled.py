@@ -196,6 +196,37 @@ while not os.path.exists({str(go)!r}):
     assert sorted(line[3:] for line in printed) == [["0", "1", "1"], ["1", "0", "0"], ["1", "0", "0"]]
 
 
+def test_a_fork_waits_until_no_thread_compiles(package: Package) -> None:
+    code = """
+import os, signal, threading, time
+from mergesketch.lsh.kernels import compiled
+
+compiling, announce = threading.Event(), compiled.announce_compilation
+
+def announce_slowly():
+    compiling.set()
+    time.sleep(0.5)
+    announce()
+
+compiled.announce_compilation = announce_slowly
+import numpy as np
+from kernels_of_a_test import user
+
+thread = threading.Thread(target=user.fill, args=(np.zeros(3, np.int64), 0, 3))
+thread.start()
+compiling.wait()
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    out = np.zeros(3)
+    user.fill(out, 0, 3)
+    os._exit(int(out.sum()))
+thread.join()
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    assert package.run(code).split()[0] == "6"
+
+
 def test_a_lock_that_nobody_gives_back_is_waited_for_in_vain_but_not_forever(
     package: Package, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ import math
 import operator
 from collections import Counter
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import mergesketch
@@ -127,6 +128,30 @@ FORMS = {
     ),
     "large": ([[2**63], np.array([2**64 - 1], np.uint64), np.array([5], np.int8)], {2**63, 2**64 - 1, 5}),
 }
+
+
+@pytest.mark.parametrize(
+    ("data", "offsets", "expected"),
+    [
+        (b"ok\xff", [0, 2, 3], ["ok", b"\xff"]),
+        ("é".encode(), [0, 1, 2], [b"\xc3", b"\xa9"]),
+        ("xéx".encode(), [1, 3], ["é"]),
+        ("é".encode(), [0, 0, 2, 2], ["", "é", ""]),
+        (b"\xff", [1, 1], [""]),
+    ],
+)
+def test_strings_that_are_not_utf8_come_back_as_bytes(
+    data: bytes, offsets: list[int], expected: list[str | bytes], tmp_path: Path
+) -> None:
+    """Arrow arrays may hold such strings. A file of the sketch could not be read."""
+    pa = pytest.importorskip("pyarrow")
+    buffers = [None, pa.py_buffer(np.array(offsets, np.int32)), pa.py_buffer(data)]
+    strings = pa.Array.from_buffers(pa.utf8(), len(offsets) - 1, buffers)
+    sketch = HeavyHitters.for_error(0.01, 0.001).update(strings)
+    assert dict(sketch.top()) == Counter(expected)
+    sketch.save(tmp_path / "strings")
+    assert mergesketch.load(tmp_path / "strings") == sketch
+    assert sketch.query(strings).tolist() == [Counter(expected)[key] for key in expected]
 
 
 @pytest.mark.parametrize("case", FORMS)

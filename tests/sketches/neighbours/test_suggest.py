@@ -488,6 +488,15 @@ def test_the_recipe_finds_the_ten_nearest_images() -> None:
             r"min_jaccard must be a number in \[0, 1\], got -0.1",
         ),
         ({"near": None, "max_distance": 4.0}, r"max_distance must be a number in \[0, 3.14159\], got 4"),
+        (
+            {"near": None, "metric": "euclidean", "max_distance": np.inf},
+            r"max_distance must be a number in \[0, 1e\+300\], got inf",
+        ),
+        ({"metric": "euclidean", "near": 1e301}, r"near must be a number in \[0, 1e\+300\], got 1e\+301"),
+        (
+            {"far": None, "sample": np.eye(20), "n_features": 3},
+            "n_features must be 20, the width of sample, got 3",
+        ),
         ({"near": None, "min_cosine": 0.01}, "min_cosine must be nearer than far, typically 1.5, got 0.01"),
         (
             {"near": None, "min_cosine": 0.2, "far": None, "sample": np.ones((20, 3))},

@@ -45,4 +45,8 @@ class DocumentError(MergesketchError, ValueError):
 
 
 class FullBucketsWarning(UserWarning):
-    """An `LSHIndex` has dropped more than 2 % of its entries, because buckets are full; it warns once."""
+    """An `LSHIndex` has dropped more than 2 % of its entries, because buckets are full; it warns once.
+
+    The rows have been added when this warning is given. So if a filter turns it into an exception, do not add
+    them again.
+    """

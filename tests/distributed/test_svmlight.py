@@ -59,6 +59,7 @@ def test_rows_are_those_of_the_plain_parser(text: str) -> None:
     assert_rows(parse_svmlight(text.encode()), naive.svmlight_rows(text))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(text=texts, piece=st.integers(1, 60), batch=st.integers(1, 200), cut=st.integers(0, 300))
 def test_files_in_pieces(text: str, piece: int, batch: int, cut: int, tmp_path_factory) -> None:

@@ -18,6 +18,7 @@ FOLDER = Path(importlib.util.find_spec("mergesketch.gpu").submodule_search_locat
 MODULES = sorted(path.stem for path in FOLDER.glob("*.cu"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(nvrtc.library() is None, reason="needs the wheel nvidia-cuda-nvrtc-cu12")
 @pytest.mark.parametrize("architecture", ["sm_70", "sm_80", "sm_90"])
 @pytest.mark.parametrize("module", MODULES)

@@ -95,6 +95,7 @@ def layouts(array: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     yield "nothing masked", np.ma.array(array)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_any_layout_gives_the_same_and_stays_as_it_is(case: Case) -> None:
     expected = case.call(**case.plain())
@@ -125,6 +126,7 @@ def outcome(case: Case, arguments: dict[str, Any], name: str) -> Any:
         return None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [case for case in CASES if case.any_dtype], ids=lambda case: case.name)
 def test_any_dtype_in_either_byte_order_gives_the_same_or_is_refused_by_name(case: Case) -> None:
     expected = case.call(**case.plain())

@@ -142,6 +142,7 @@ def test_pairs_collide_as_often_as_theory_says(family: Family) -> None:
         assert (np.abs(shares.mean(axis=0) - expected) <= slack).all(), distance
 
 
+@pytest.mark.slow
 @every_family
 def test_the_grid_of_distances_tells_families_apart(family: Family) -> None:
     """Rates fall from nearly 1 to small ones in one direction; otherwise the test above would see little."""
@@ -153,6 +154,7 @@ def test_the_grid_of_distances_tells_families_apart(family: Family) -> None:
     assert (steps <= 0).all() or (steps >= 0).all()
 
 
+@pytest.mark.slow
 @every_family
 def test_the_kernel_of_a_pair_is_the_probability_at_its_distance(family: Family) -> None:
     assert family.pairs is not None
@@ -168,6 +170,7 @@ def test_the_kernel_of_a_pair_is_the_probability_at_its_distance(family: Family)
         assert (kernel <= 1 + 1e-12).all()
 
 
+@pytest.mark.slow
 @every_family
 def test_probabilities_keep_the_shape_of_distances(family: Family) -> None:
     made = family.make(n_hashes=1, seed=0)

@@ -140,6 +140,7 @@ def changes_of(entry: Any, sketch: Any) -> list[tuple[Any, Callable[[Any], Any]]
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENTRIES)
 @pytest.mark.usefixtures("small_blocks")
 def test_without_memory_nothing_is_changed(name: str) -> None:
@@ -231,6 +232,7 @@ def hasty_threads() -> Iterator[ThreadPoolExecutor]:
         sys.setswitchinterval(interval)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, entry in ENTRIES.items() if not entry.merge_is_inexact])
 def test_threads_that_update_one_sketch_lose_nothing(name: str) -> None:
     entry = ENTRIES[name]

@@ -85,6 +85,7 @@ def test_kernel_densities_err_by_no_more_than_allowed_with_few_buckets(n_buckets
     assert np.mean(beyond) <= 1 - confidence
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [0.9, 0.45, 0.2])
 @pytest.mark.parametrize("confidence", [0.5, 0.8])
 def test_tables_of_few_counters_err_by_no_more_than_allowed(error: float, confidence: float) -> None:

@@ -67,6 +67,7 @@ def test_a_file_that_safetensors_wrote_is_read(sketch: MergeableSketch) -> None:
     assert MergeableSketch.from_bytes(safetensors.numpy.save(arrays, metadata=metadata)) == sketch
 
 
+@pytest.mark.slow
 def test_the_same_sketch_gives_the_same_bytes_in_every_process() -> None:
     code = (
         "import sys, mergesketch; sys.stdout.buffer.write("

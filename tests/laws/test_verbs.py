@@ -128,6 +128,7 @@ def test_only_releases_show_nothing_that_was_counted() -> None:
     assert silent == {entry.cls for entry in ENTRIES.values() if issubclass(entry.cls, PrivateRace)}
 
 
+@pytest.mark.slow
 @every_sketch
 @quickly
 @given(data=st.data())

@@ -60,6 +60,7 @@ def doctests(name: str) -> list[doctest.DocTest]:
     return [test for test in found if test.examples]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", modules())
 def test_docstrings(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -103,6 +104,7 @@ def test_blocks_are_left_out_only_where_a_package_is_absent(tmp_path):
     assert blocks(page) == ["a\n", "c\n"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_pages(page, tmp_path, monkeypatch):
     """The blocks of a page run in order, in one namespace, in an empty folder."""

@@ -64,6 +64,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
 def test_help_needs_no_optional_package(path, tmp_path) -> None:
     command = [sys.executable, "-c", HELP, str(path)]
@@ -71,6 +72,7 @@ def test_help_needs_no_optional_package(path, tmp_path) -> None:
     assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith(f"usage: {path.name}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -218,6 +220,7 @@ def test_a_monitor_reads_a_socket_to_its_end(tmp_path) -> None:
     assert holds(tmp_path / "c", [b"a", b"bc", b"a", b"last"])
 
 
+@pytest.mark.slow
 def test_a_silent_socket_does_not_put_off_the_checkpoint(tmp_path) -> None:
     """Lines are saved at their time though none follows; then the monitor is killed."""
     killed = threading.Event()
@@ -234,6 +237,7 @@ def test_a_silent_socket_does_not_put_off_the_checkpoint(tmp_path) -> None:
     assert holds(tmp_path / "c", [b"a", b"b", b"a"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_monitor_that_is_asked_to_end_saves_what_it_has(tmp_path, number) -> None:
     log = tmp_path / "log"

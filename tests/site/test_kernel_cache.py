@@ -38,6 +38,7 @@ def compiled(package: Path, cache: Path) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.slow
 def test_equal_kernels_in_another_folder_are_not_compiled_again(tmp_path: Path) -> None:
     first, second = clone(tmp_path / "a"), clone(tmp_path / "b")
     cache = prepare(tmp_path / "cache", first, {})

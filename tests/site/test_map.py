@@ -26,6 +26,7 @@ def make_map() -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 def test_the_map_is_up_to_date(make_map: ModuleType) -> None:
     """Otherwise run `python docs/developers/make_map.py`."""
     assert make_map.page(PACKAGE, ROOT) == PAGE.read_text()

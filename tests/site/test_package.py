@@ -119,6 +119,7 @@ def test_where_nothing_can_be_written(monkeypatch, tmp_path):
     assert run_python(NOWHERE).stderr == ""
 
 
+@pytest.mark.slow
 def test_a_folder_for_compiled_kernels_can_be_named(tmp_path, monkeypatch):
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "kernels"))
     done = run_python("import mergesketch; mergesketch.CountMinSketch(3, 50).update([1])")
@@ -163,6 +164,7 @@ def test_wheel_works_where_it_is_installed(wheel, tmp_path):
     assert int(n_tokens) == 2
 
 
+@pytest.mark.slow
 def test_tests_run_in_a_folder_of_any_name(tmp_path):
     """An unpacked archive has a name that is no identifier; its root is no package of tests."""
     root = tmp_path / "mergesketch-0.2.0"

@@ -19,6 +19,7 @@ def tables() -> ModuleType:
         return importlib.import_module("tables")
 
 
+@pytest.mark.slow
 def test_pages_agree_with_the_results(tables):
     """If not, run `python benchmarks/tables.py`."""
     for page in tables.PAGES:

@@ -123,6 +123,7 @@ def article(page: Path) -> str:
     return page.read_text(encoding="utf-8").partition("<article")[2].partition("</article>")[0]
 
 
+@pytest.mark.slow
 @needs_sphinx
 def test_the_site_builds_and_leads_people_to_what_they_look_for(tmp_path: Path) -> None:
     # The sources are copied, because the pages of the reference are generated among them.

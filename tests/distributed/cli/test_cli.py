@@ -367,6 +367,7 @@ def test_an_interrupt_while_writing(run, corpus, monkeypatch):
     assert sorted(os.listdir()) == ["groups.jsonl", "in"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals(number):
     """A process that is interrupted while it reads ends at once, without a traceback."""
@@ -505,6 +506,7 @@ def test_an_error_on_one_rank_only():
     assert os.listdir() == ["a.parquet"]
 
 
+@pytest.mark.slow
 @needs_mpi
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_over_ranks(number):
@@ -528,6 +530,7 @@ def test_signals_over_ranks(number):
     assert os.listdir() == ["waits.py"]
 
 
+@pytest.mark.slow
 @needs_mpi
 def test_ranks_with_different_arguments(corpus):
     one, two = command("dedup", "in", "--seed", "1"), command("dedup", "in", "--seed", "2")
@@ -539,6 +542,7 @@ def test_ranks_with_different_arguments(corpus):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 @needs_mpi
 def test_a_killed_rank_ends_the_others(corpus):
     write("killed.py", KILLED)

@@ -170,6 +170,7 @@ def test_any_number_of_ranks_gives_the_same(capsys):
             assert Path(f"{n}.jsonl").read_bytes() == Path("1.jsonl").read_bytes()
 
 
+@pytest.mark.slow
 @needs_mpi
 def test_parts_merge_if_their_rows_are_numbered_on(capsys):
     X = np.load("x.npy")

@@ -384,6 +384,7 @@ def test_no_column_has_a_number_beyond_64_bits(fails, number):
     assert "whose columns have numbers from 1: no column '999" in fails("count", "a.txt", "--column", number)
 
 
+@pytest.mark.slow
 def test_streams_that_are_closed():
     def run(redirections):
         command = f"exec {sys.executable} -m mergesketch.distributed distinct - {redirections}"
@@ -493,6 +494,7 @@ def test_any_number_of_ranks_gives_the_same(run):
         assert mergesketch.load("3").n_updates == len(numbers) * (2 if "x" in arguments else 1)
 
 
+@pytest.mark.slow
 @needs_mpi
 def test_errors_over_ranks():
     Path("a.csv").write_text("x,y\n1,2\n")

@@ -369,6 +369,7 @@ JSON_VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(JSON_VALUES.map(json.dumps) | st.text(max_size=8).map(lambda s: s.replace("\n", "")), max_size=6)
@@ -434,6 +435,7 @@ def test_valid_json_that_python_does_not_take_at_once():
         read("c.jsonl")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.jsonl", "a.ndjson", "a.jsonl.gz"])
 @pytest.mark.parametrize("chunk_bytes", [1 << 24, 40])
 def test_bad_lines_are_skipped_and_named(name, chunk_bytes):
@@ -501,6 +503,7 @@ def test_ids_grow_with_files_and_lines():
         source.name_of([1 << 60])
 
 
+@pytest.mark.slow
 def test_damaged_gzip():
     lines = b"".join(
         json.dumps({"text": f"{i} {os.urandom(30).hex()}"}).encode() + b"\n" for i in range(40_000)

@@ -211,6 +211,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 @needs_mpi
 def test_a_failure_on_one_rank_is_raised_on_all(ranks: Ranks) -> None:
     ran = ranks.run(3, FAILURES)

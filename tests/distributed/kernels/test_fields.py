@@ -36,6 +36,7 @@ def test_words(lines, column):
     assert cut(take_words, text, column) == naive.words(text, column)
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(st.lists(st.text('aé,;" ')), st.integers(0, 3), st.sampled_from(["\n", "\r\n"]), st.sampled_from(",;"))
 def test_fields(lines, column, end, delimiter):

@@ -252,6 +252,7 @@ def run(mode: str) -> Ran:
     return run_apart(3, MAIN, mode, timeout=TIMEOUT)
 
 
+@pytest.mark.slow
 @needs_mpi
 def test_a_good_end() -> None:
     ran = run("good")
@@ -259,6 +260,7 @@ def test_a_good_end() -> None:
     assert ran.stdout == ["started\n"] * 3
 
 
+@pytest.mark.slow
 @needs_mpi
 @pytest.mark.parametrize(
     ("mode", "message"),
@@ -287,12 +289,14 @@ def test_an_error_on_one_rank_alone_ends_all() -> None:
     assert ran.stderr.count("Traceback") == 1
 
 
+@pytest.mark.slow
 @needs_mpi
 def test_exit_codes_of_the_program_go_through() -> None:
     ran = run("code")
     assert (ran.returncode, ran.stderr) == (5 | 3, ""), "mpiexec returns the bitwise or"
 
 
+@pytest.mark.slow
 @needs_mpi
 def test_a_killed_rank_takes_the_others_with_it() -> None:
     ran = run("killed")
@@ -301,6 +305,7 @@ def test_a_killed_rank_takes_the_others_with_it() -> None:
     assert ran.seconds < TIMEOUT / 2
 
 
+@pytest.mark.slow
 @needs_mpi
 @pytest.mark.parametrize("mode", ["sleep", "stuck"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -366,6 +371,7 @@ def test_run_main_handles_signals_and_puts_the_handlers_back(capsys: pytest.Capt
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
+@pytest.mark.slow
 @needs_mpi
 def test_processes_that_a_rank_starts_are_alone():
     """They inherit its environment, but not its connection with the launcher; MPI would end them."""

@@ -50,6 +50,7 @@ def run(mode: str) -> Ran:
     return run_apart(2, PROGRAM, mode, timeout=60.0)
 
 
+@pytest.mark.slow
 @needs_mpi
 @pytest.mark.parametrize(
     ("mode", "code", "error", "told_by"),
@@ -71,6 +72,7 @@ def test_one_rank_ends_all_with_one_message(mode: str, code: int, error: str, to
     assert abort.startswith(f"Abort({code})")
 
 
+@pytest.mark.slow
 @needs_mpi
 def test_a_rank_that_leaves_run_main_ends_all_with_one_message() -> None:
     ran = run("leaves inside agree")

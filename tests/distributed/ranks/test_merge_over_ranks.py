@@ -214,6 +214,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 @needs_mpi
 @pytest.mark.parametrize("n_ranks", [2, 3])
 def test_what_cannot_be_merged_is_refused_on_every_rank(ranks: Ranks, n_ranks: int) -> None:

@@ -109,6 +109,7 @@ def test_packing_holds_few_codes_at_once() -> None:
     assert peak < size + 4_000_000 < 32 * size / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["permutations", "fast-similarity", "one-permutation"])
 @pytest.mark.parametrize("bits", [1, 4])
 def test_errors_are_those_of_theory(bits: int, scheme: str) -> None:
@@ -132,6 +133,7 @@ def test_errors_are_those_of_theory(bits: int, scheme: str) -> None:
             assert estimates.std(ddof=1) >= std * (1 - 6 / math.sqrt(2 * n_seeds))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["permutations", "fast-similarity", "one-permutation"])
 @pytest.mark.parametrize("bits", [1, 4, 8])
 def test_bits_are_uniform_for_long_sets_too(bits: int, scheme: str) -> None:

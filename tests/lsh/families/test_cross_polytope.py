@@ -57,6 +57,7 @@ def test_codes_are_the_plain_ones(
     assert (family.hash(np.zeros((1, n_features))) == 0).all()
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     power=st.integers(1, 3),
@@ -111,6 +112,7 @@ def test_the_table_is_the_integral() -> None:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("log2_dimension", [1, 4, 8])
 @pytest.mark.parametrize("together", [1, 2, 4])
 def test_orthogonal_rotations_on_average_over_angles_are_gaussian_ones(
@@ -128,6 +130,7 @@ def test_orthogonal_rotations_on_average_over_angles_are_gaussian_ones(
         assert abs(rotated.mean() / gaussian - 1.0) < first**2 + 6 * rotated.std() / gaussian / math.sqrt(n)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structured", [False, True])
 @pytest.mark.parametrize(("dimension", "power"), [(256, 1), (16, 2)])
 def test_right_angles_collide_less_under_orthogonal_rotations(
@@ -168,6 +171,7 @@ def test_sharper_than_signs_of_projections() -> None:
     assert near > 1.15 * (1 - 0.5 / math.pi) ** bits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dimension", [16, 128])
 def test_rotations_of_256_collide_nearly_as_gaussian_ones(dimension: int) -> None:
     """Rows of one or two non-zeros are the hardest to mix; even their deviation is below 0.002."""

@@ -16,6 +16,7 @@ from toy_family import ToyFamily
 every_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES.keys())
 
 
+@pytest.mark.slow
 @every_family
 def test_distances_invert_probabilities(family: Family) -> None:
     made = family.make(n_hashes=1, seed=0)
@@ -28,6 +29,7 @@ def test_distances_invert_probabilities(family: Family) -> None:
     np.testing.assert_allclose(distances[inside], np.array(family.distances)[inside], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @every_family
 def test_any_probability_has_a_distance(family: Family) -> None:
     made = family.make(n_hashes=1, seed=0)

@@ -35,6 +35,7 @@ finite = st.floats(-1e3, 1e3, width=32)
 matrices = hnp.arrays(np.float32, st.tuples(st.integers(0, 5), st.just(7)), elements=finite)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     X=matrices,
@@ -232,6 +233,7 @@ def test_race_sums_the_kernel_of_data_and_queries() -> None:
     assert race == before
 
 
+@pytest.mark.slow
 def test_an_index_finds_large_inner_products() -> None:
     """Handwritten digits get lengths over a wide range; counts and the products they imply are tested."""
     sklearn_datasets = pytest.importorskip("sklearn.datasets")

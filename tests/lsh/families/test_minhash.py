@@ -115,6 +115,7 @@ def test_kernel_is_the_jaccard_similarity(x, y, power):
 # -- the laws of the family -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", SCHEMES)
 @settings(max_examples=40, deadline=None)
 @given(sets=SETS, data=st.data())
@@ -278,6 +279,7 @@ def test_signatures_are_pinned():
         assert MinHash(4, scheme=scheme, seed=7).signatures([[1, 2, 3, 4, 5]]).tolist() == [expected]
 
 
+@pytest.mark.slow
 def test_same_signatures_in_a_fresh_process_with_another_hash_seed():
     code = (
         "from mergesketch.lsh import MinHash\n"
@@ -462,6 +464,7 @@ def test_lists_of_tokens_beyond_int64() -> None:
             MinHash(8).hash([[1, beyond]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("scheme", "n_tokens", "similarity", "stated"),
     [

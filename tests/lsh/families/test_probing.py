@@ -153,6 +153,7 @@ def check_ranks(found: np.ndarray) -> None:
     assert share[:24].sum() > 2 * share[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("projection", ["gaussian", "hadamard", "sparse"])
 def test_neighbours_in_probed_buckets_of_signs(projection: str) -> None:
     """Given products v of the unit query, a bit of a row at angle t flips with chance Phi(-|v| cot t)."""

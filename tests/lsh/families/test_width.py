@@ -293,6 +293,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 @needs_mpi
 @pytest.mark.parametrize("n_ranks", [2, 3])
 def test_a_rank_without_rows_takes_part(ranks: Ranks, n_ranks: int) -> None:

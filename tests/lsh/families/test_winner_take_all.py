@@ -59,6 +59,7 @@ def test_codes_are_those_of_the_winners(data: st.DataObject) -> None:
     np.testing.assert_array_equal(family.hash(X.astype(np.float64)), codes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("density", [0.01, 0.1, 0.9, 1.0])
 def test_codes_of_wider_rows(density: float) -> None:
     """Dense rows fill several blocks; empty bins of sparse rows search as well as walk."""
@@ -83,6 +84,7 @@ def test_long_concatenations_are_mixed() -> None:
     assert WinnerTakeAll(20, 5, group_size=2, power=32).chance_collision == 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_buckets", [None, 2**30])
 def test_wide_rows_are_transposed_in_parts(n_buckets: int | None) -> None:
     """Rows have no zeros, some, or only zeros; groups have more features than a part."""
@@ -243,6 +245,7 @@ def agreement_rates(
     return np.mean(shares, axis=0), np.std(shares, axis=0, ddof=1) / np.sqrt(n_seeds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("d", "K", "power", "n_buckets"), [(30, 2, 1, None), (30, 4, 2, None), (50, 8, 1, None), (29, 3, 2, 50)]
 )
@@ -260,6 +263,7 @@ def test_rows_without_zeros_collide_as_the_kernel_says(
     assert (np.abs(rates - expected) <= 6 * errors + 1e-12).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("density", [0.03, 0.2, 0.6])
 @pytest.mark.parametrize("n_buckets", [None, 2**32])
 def test_rows_with_zeros_collide_as_the_kernel_says(density: float, n_buckets: int | None) -> None:
@@ -328,6 +332,7 @@ def test_ends_and_middle_of_the_copula(K: int) -> None:
     np.testing.assert_allclose(probabilities, agreement_at(np.arcsin(rho), K), atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("K", "rho"), [(2, 0.3), (4, 0.8), (8, -0.5), (16, 0.95)])
 def test_the_copula_is_what_such_data_show(K: int, rho: float) -> None:
     rng = np.random.default_rng(8)

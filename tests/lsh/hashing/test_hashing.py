@@ -82,6 +82,7 @@ def test_lists_of_numpy_integers() -> None:
     assert hash_keys(range(3, 5)).tolist() == reference([as_bytes(3), as_bytes(4)])
 
 
+@pytest.mark.slow
 @given(texts, seeds)
 @settings(max_examples=200, deadline=None)
 def test_lists_of_str(strings: list[str], seed: int) -> None:

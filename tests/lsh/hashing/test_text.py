@@ -122,6 +122,7 @@ def test_whole_standard_library_checks_utf8() -> None:
             assert status == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["word", "character"])
 @pytest.mark.parametrize(
     "text",

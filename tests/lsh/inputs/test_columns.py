@@ -124,6 +124,7 @@ def same_as_the_list(column: Any, plain: list[Any]) -> None:
             np.testing.assert_array_equal(ours, theirs, strict=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", [pandas_columns, polars_columns, arrow_columns, numpy_columns])
 def test_columns_are_as_their_list(library: Callable[[], dict[str, tuple[Any, list[Any]]]]) -> None:
     for column, plain in library().values():
@@ -223,6 +224,7 @@ def test_what_is_no_column_of_keys_is_told_by_its_own_name() -> None:
             hash_keys(table)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "dtype", ["object", "str", "string[python]", "string[pyarrow]", "category", "Int64", "boolean"]
 )

@@ -90,6 +90,7 @@ def test_code_is_stale_when_a_kernel_that_it_calls_has_changed(package: Package)
         assert package.run() == expected
 
 
+@pytest.mark.slow
 def test_a_process_that_runs_during_an_upgrade_neither_keeps_nor_loads_code(package: Package) -> None:
     change = "from kernels_of_a_test import used\nopen(used.__file__, 'w').write({!r})\n"
     # The first has the old functions in memory, and compiles them when the new source is on disk.
@@ -104,6 +105,7 @@ def test_a_process_that_runs_during_an_upgrade_neither_keeps_nor_loads_code(pack
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_bytes", [0, 30])
 @pytest.mark.parametrize("kind", ["nbi", "nbc"])
 def test_damaged_files_of_code_are_written_anew(package: Package, kind: str, n_bytes: int) -> None:
@@ -113,6 +115,7 @@ def test_damaged_files_of_code_are_written_anew(package: Package, kind: str, n_b
     assert [package.run(), package.run()] == ["0 2 4 0", "0 2 4 1"]
 
 
+@pytest.mark.slow
 def test_code_under_the_name_of_other_code_is_not_run(package: Package) -> None:
     """Two processes that compile two versions at the same moment give both one name."""
     assert package.run() == "0 2 4 0"
@@ -125,6 +128,7 @@ def test_code_under_the_name_of_other_code_is_not_run(package: Package) -> None:
     assert [package.run(reals), package.run(reals)] == ["0.0 2.0 4.0 0", "0.0 2.0 4.0 1"]
 
 
+@pytest.mark.slow
 def test_a_process_that_ended_before_it_wrote_code_leaves_no_stale_code(package: Package) -> None:
     """Numba writes the index first, so that it may name the file of an older version."""
     assert package.run() == "0 2 4 0"
@@ -136,6 +140,7 @@ def test_a_process_that_ended_before_it_wrote_code_leaves_no_stale_code(package:
     assert [package.run(), package.run()] == ["0 3 6 0", "0 3 6 1"]
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_no_kernel(package: Package) -> None:
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (99, 99))"
     printed = package.run(limit + RUN)
@@ -167,6 +172,7 @@ def test_the_sources_of_code_are_all_modules_that_its_module_imports() -> None:
         assert sorted(sources(module)) == sorted(expected)
 
 
+@pytest.mark.slow
 def test_processes_that_need_one_function_at_the_same_time_compile_it_once(package: Package) -> None:
     go = package.folder / "go"
     code = f"""
@@ -196,6 +202,7 @@ while not os.path.exists({str(go)!r}):
     assert sorted(line[3:] for line in printed) == [["0", "1", "1"], ["1", "0", "0"], ["1", "0", "0"]]
 
 
+@pytest.mark.slow
 def test_a_fork_waits_until_no_thread_compiles(package: Package) -> None:
     code = """
 import os, signal, threading, time
@@ -271,6 +278,7 @@ original, tempfile.TemporaryFile = tempfile.TemporaryFile, refuse
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "names", ["'cache' in dir", "True"], ids=["the user has another folder", "nothing can be written"]
 )
@@ -284,6 +292,7 @@ def test_code_is_loaded_from_a_folder_that_cannot_be_written(package: Package, n
     assert sorted(package.cache.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_the_first_compilation_is_announced_once(package: Package) -> None:
     announcement = "mergesketch: compiling kernels for their first use"
     package.environment.pop("MERGESKETCH_QUIET")
@@ -322,6 +331,7 @@ def test_errors_of_helpers_reach_python() -> None:
 
 def test_helpers_have_no_machine_code() -> None:
     _check_all(np.array([1]))
+    _check_all.recompile()  # or its code may come from disk, without that of the helper
     (compiled,) = _checked.overloads.values()
     assert compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name) == 0
 

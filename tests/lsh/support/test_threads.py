@@ -166,6 +166,7 @@ def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str
     )
 
 
+@pytest.mark.slow
 def test_a_fork_after_use() -> None:
     """After any number of forks, a child works on threads of its own."""
     code = """
@@ -259,6 +260,7 @@ if __name__ == "__main__":
     assert ran.stdout == "done\n", ran.stderr
 
 
+@pytest.mark.slow
 def test_an_interrupt_waits_for_running_tasks() -> None:
     """After Ctrl-C no thread still writes into arrays that the caller has got back."""
     code = """

@@ -112,6 +112,7 @@ def test_densities_are_unbiased_for_the_triangular_kernel() -> None:
     assert (np.abs(sketch.density(Q) - density) < 6 * error).all()
 
 
+@pytest.mark.slow
 def test_densities_in_rotated_frames_integrate_to_one_and_know_no_axis() -> None:
     X = np.zeros((1, 2))
     sketch = exact(2, 1.0, 4000, rotate=True, seed=2).update(X)

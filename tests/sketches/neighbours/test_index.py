@@ -233,6 +233,7 @@ FAMILIES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "rows"), FAMILIES, ids=lambda f: type(f).__name__)
 def test_without_overflow_answers_are_those_of_counting_every_pair(family: HashFamily, rows: Any) -> None:
     X, Q = rows(np.random.default_rng(1), 1500), rows(np.random.default_rng(2), 60)

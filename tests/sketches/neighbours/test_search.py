@@ -141,6 +141,7 @@ FAMILIES: list[tuple[HashFamily, Any]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("family", "distance"), FAMILIES, ids=lambda f: getattr(f, "metric", ""))
 def test_all_that_is_found_is_ranked_exactly(family: HashFamily, distance: Any, dtype: Any) -> None:

@@ -257,6 +257,7 @@ def test_costs_of_plans_beyond_63_bits_do_not_wrap() -> None:
     assert plan.nbytes == plan.n_hashes * plan.n_buckets * (4 * plan.capacity + 4) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", SCENES)
 def test_what_is_said_to_suffice_does(metric: str) -> None:
     """The memory and the recall that an error names are enough, and little less is not."""
@@ -297,6 +298,7 @@ def test_nearer_rows_and_farther_others_cost_less() -> None:
 # -- families and indexes -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", SCENES)
 def test_the_family_is_what_is_suggested(metric: str) -> None:
     _, near, far = SCENES[metric]
@@ -399,6 +401,7 @@ def clusters(n: int, width: int, seed: int) -> np.ndarray:
     return (X / np.linalg.norm(X, axis=1, keepdims=True)).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("unit", "metric", "near"),
     [
@@ -423,6 +426,7 @@ def test_units_are_distances_of_a_metric(unit: dict[str, Any], metric: str, near
     assert plan.n_probes == 1 or metric != "jaccard"
 
 
+@pytest.mark.slow
 def test_the_number_of_probes_is_the_cheapest() -> None:
     asked: dict[str, Any] = {"n_rows": 100_000, "min_cosine": 0.8, "far": 1.5}
 
@@ -439,6 +443,7 @@ def test_the_number_of_probes_is_the_cheapest() -> None:
         suggest(**asked, memory=10_000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory", [None, 20_000_000])
 def test_the_recipe_finds_the_ten_nearest(memory: int | None) -> None:
     X = clusters(20_500, 96, seed=1)
@@ -456,6 +461,7 @@ def test_the_recipe_finds_the_ten_nearest(memory: int | None) -> None:
     assert (np.diff(distances, axis=1) >= 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DATA.exists(), reason="needs the images")
 def test_the_recipe_finds_the_ten_nearest_images() -> None:
     images = np.load(DATA)

@@ -63,6 +63,7 @@ def law_of(scale: float) -> tuple[float, float, float]:
     return (1 - q) / (1 + q), mean, 2 * q / (1 - q) ** 2 - mean**2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("buffer", [None, (2, 1), (0, 3)])
 @pytest.mark.parametrize("epsilon", [6.0, 1.25, 0.1])
 def test_every_number_of_a_release_has_the_law(
@@ -80,6 +81,7 @@ def test_every_number_of_a_release_has_the_law(
     assert (np.abs(noise.mean(axis=0)) < 6 * math.sqrt(laplace_variance(2, epsilon) / n)).all()
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 40), st.lists(st.integers(1, 9)))
 def test_a_draw_goes_on_where_its_words_ran_out(
@@ -148,6 +150,7 @@ def noisy(race: Race, sensitivity: int, epsilon: float) -> np.ndarray:
     return counts + discrete_laplace(counts.shape, sensitivity, round_epsilon(epsilon))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_hashes", [1, 8])
 def test_one_record_changes_no_likelihood_by_more_than_the_budget(n_hashes: int) -> None:
     assert not audited(lambda race, epsilon: race.release(epsilon).counts, n_hashes)

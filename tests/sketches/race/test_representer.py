@@ -53,6 +53,7 @@ def test_fitted_coefficients_solve_the_sketched_system(family) -> None:
     np.testing.assert_allclose(sketch.decision_function(X) + ridge * a, outputs, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_fitting_the_sketched_kernel_errs_less_at_equal_size() -> None:
     X, Q = rows(5, 1500), rows(6, 300)
     errors: dict[str, list[float]] = {"sketched": [], "exact": []}

@@ -74,6 +74,7 @@ def structured(seed: int, n: int) -> dict[str, np.ndarray]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", structured(0, 1))
 def test_split_rows_keep_their_moments(name: str) -> None:
     """Rows of any length keep them; clipped rows had a fraction of the moments."""

@@ -108,6 +108,7 @@ def test_classes_are_told_apart_as_linear_discriminants_do(load) -> None:
     assert ours > exact - 6 * np.sqrt(0.05 * 0.95 / len(test))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["exponential noise", "log-normal targets", "one-hot", "heavy tails"])
 def test_skewed_targets_are_not_shrunk(kind: str) -> None:
     """Long rows count in full; shortened ones of large targets once pulled the whole model down."""
@@ -180,6 +181,7 @@ def test_counters_too_few_to_tell_anything_say_so() -> None:
         assert StormRegressor(n_bytes=enough).fit(X, y).score(X, y) > 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.02, 0.005])
 def test_rare_classes_are_found(share: float) -> None:
     rng = np.random.default_rng(9)

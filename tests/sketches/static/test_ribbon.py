@@ -68,6 +68,7 @@ def test_keys_of_one_place_are_bumped_not_lost(crowd: int) -> None:
     assert reads(crowded, solved, 3, 1) == words.tolist()
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200)
 @given(st.data())
 def test_rows_fit_exactly_if_the_system_has_a_solution(data: st.DataObject) -> None:

@@ -259,6 +259,7 @@ def test_all_ways_to_merge_are_one(tmp_path: Path) -> None:
     assert one.n_records == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("keys", "values", "error"),
     [

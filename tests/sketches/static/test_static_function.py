@@ -83,6 +83,7 @@ def same(found, expected) -> None:
         assert found.astype(expected.dtype if expected.size else found.dtype).tolist() == expected.tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key_type", KEYS)
 @pytest.mark.parametrize("value_type", VALUES)
 def test_every_key_and_value_type(key_type, value_type):

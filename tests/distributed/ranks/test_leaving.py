@@ -50,6 +50,15 @@ def run(mode: str) -> Ran:
     return run_apart(2, PROGRAM, mode, timeout=60.0)
 
 
+def lines_of_ours(ran: Ran, code: int) -> list[str]:
+    """Return the lines before MPI's own last line, which mpiexec drops on a busy machine."""
+    *lines, last = ran.stderr.splitlines()
+    if last.startswith("Abort("):
+        assert last.startswith(f"Abort({code})")
+        return lines
+    return [*lines, last]
+
+
 @pytest.mark.slow
 @needs_mpi
 @pytest.mark.parametrize(
@@ -66,10 +75,9 @@ def test_one_rank_ends_all_with_one_message(mode: str, code: int, error: str, to
     assert ran.returncode == code, ran.stderr
     assert ran.stdout == ["", ""]
     assert ran.stderr.count("Traceback (most recent call last)") == 1
-    *_, what, which, abort = ran.stderr.splitlines()
+    *_, what, which = lines_of_ours(ran, code)
     assert error in what
     assert which == f"rank {told_by} failed: all 2 ranks end"
-    assert abort.startswith(f"Abort({code})")
 
 
 @pytest.mark.slow
@@ -77,9 +85,8 @@ def test_one_rank_ends_all_with_one_message(mode: str, code: int, error: str, to
 def test_a_rank_that_leaves_run_main_ends_all_with_one_message() -> None:
     ran = run("leaves inside agree")
     assert ran.returncode == 2
-    told, abort = ran.stderr.splitlines()
+    (told,) = lines_of_ours(ran, 2)
     assert told.startswith("mergesketch: error: rank 0 failed: rank 1 has left the program")
-    assert abort.startswith("Abort(2)")
 
 
 @pytest.fixture

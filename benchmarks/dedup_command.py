@@ -1,4 +1,4 @@
-"""What a user waits for: `mergesketch dedup` as a command, beside a plain script with datasketch.
+"""Time `mergesketch dedup` as a whole command, beside a plain script with datasketch.
 
 Both find the near-duplicates among the standard library's own sources (word 5-grams, 128 hashes, threshold
 0.7). Every run is a whole process, so its start and its imports count. The first run of the command has no

@@ -1,8 +1,8 @@
 """Cut text into keys: whole lines, words of lines, and fields of CSV.
 
 The kernels get whole lines, the last one with its end, and write the keys one after another into `out`, which
-has as many bytes as the lines. Key i ends at ``ends[i]``. A line without the asked word or field gives a key
-of no bytes, as an empty field does; the kernels count such lines unless they are blank. A carriage return
+has as many bytes as the lines. Key i ends at ``ends[i]``. A line without the requested word or field gives an
+empty key, as an empty field does; the kernels count such lines unless they are blank. A carriage return
 before the end of a line belongs to the end.
 """
 

@@ -1,4 +1,4 @@
-"""What a process says once about compilation: that it takes place, or that its result cannot be kept."""
+"""Announce once in a process that kernels are compiled, or that the compiled code cannot be kept."""
 
 from __future__ import annotations
 

@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
 import mergesketch
@@ -25,9 +24,9 @@ from mergesketch.distributed.cli.command import parser
 from mergesketch.errors import readable
 from mergesketch.lsh import MinHash, shingle
 from paths import ROOT
+from ranks import mpiexec, needs_mpi
 
-MPIEXEC = Path(sysconfig.get_path("scripts")) / "mpiexec"
-needs_mpi = pytest.mark.skipif(not MPIEXEC.exists(), reason="needs MPI: the extra mpi")
+MPIEXEC = mpiexec() or "mpiexec"
 
 WORDS = [f"word{i}" for i in range(2000)]
 

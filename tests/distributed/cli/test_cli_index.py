@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
 import mergesketch
@@ -13,9 +12,9 @@ import numpy as np
 import pytest
 import scipy.sparse
 from mergesketch.distributed.__main__ import main
+from ranks import mpiexec, needs_mpi
 
-MPIEXEC = Path(sysconfig.get_path("scripts")) / "mpiexec"
-needs_mpi = pytest.mark.skipif(not MPIEXEC.exists(), reason="needs MPI: the extra mpi")
+MPIEXEC = mpiexec() or "mpiexec"
 SETTINGS = ["--tables", "20", "--power", "6"]
 
 

@@ -6,7 +6,6 @@ import io
 import json
 import subprocess
 import sys
-import sysconfig
 from collections import Counter
 from pathlib import Path
 
@@ -21,9 +20,9 @@ from mergesketch.distributed.cli.key_columns import AskedColumn
 from mergesketch.distributed.cli.messages import percent
 from mergesketch.distributed.ranks.comm import Communicator
 from mergesketch.lsh.support.wording import counted
+from ranks import mpiexec, needs_mpi
 
-MPIEXEC = Path(sysconfig.get_path("scripts")) / "mpiexec"
-needs_mpi = pytest.mark.skipif(not MPIEXEC.exists(), reason="needs MPI: the extra mpi")
+MPIEXEC = mpiexec() or "mpiexec"
 
 
 @pytest.fixture(autouse=True)

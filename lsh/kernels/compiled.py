@@ -23,6 +23,7 @@ from typing import Any
 from numba import types
 from numba.core.caching import NullCache
 from numba.core.compiler import Compiler
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import CPUDispatcher
 
 from .announcements import announce_compilation
@@ -62,13 +63,16 @@ class _Kernel(CPUDispatcher):
         return cls(function, targetoptions=fixed | options, pipeline_class=cls._compiler_class)
 
     def compile(self, signature: Any) -> Any:
-        if isinstance(self._cache, NullCache):
-            self.enable_caching()
-        try:
-            return super().compile(signature)
-        finally:
-            if isinstance(self._cache, KernelCache):
-                self._cache.lock.release()
+        # Of two threads that come here first, one makes the cache: the other would replace it, and the file
+        # lock that the first took would never be given back.
+        with global_compiler_lock:
+            if isinstance(self._cache, NullCache):
+                self.enable_caching()
+            try:
+                return super().compile(signature)
+            finally:
+                if isinstance(self._cache, KernelCache):
+                    self._cache.lock.release()
 
     def enable_caching(self) -> None:
         self._cache = self._cache_class.of(self.py_func) or NullCache()

@@ -260,6 +260,34 @@ sys.stdin.read()
     lock.release()
 
 
+@pytest.mark.slow
+def test_threads_that_call_a_kernel_for_the_first_time_at_once_give_its_lock_back(package: Package) -> None:
+    """Each thread once made a cache of its own, so that the first one's lock was kept until the process ended."""
+    code = """
+import threading, time
+import numpy as np
+from kernels_of_a_test import user
+from mergesketch.lsh.kernels.code_cache import KernelCache
+
+caches, original = [], KernelCache.of
+
+def of(function):
+    found = original(function)
+    caches.append(found)
+    time.sleep(0.2 * len(caches))
+    return found
+
+KernelCache.of = of
+threads = [threading.Thread(target=user.fill, args=(np.zeros(3, kind), 0, 3)) for kind in ("i8", "i4", "f8")]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(len(user.fill.signatures), any(cache.lock._locked for cache in caches))
+"""
+    assert package.run(code) == "3 False"
+
+
 def test_where_no_file_can_be_locked_nobody_waits(tmp_path: Path) -> None:
     lock = compile_lock.CompileLock(str(tmp_path / "absent"), "f")
     assert not lock.acquire() and not lock._locked

@@ -137,8 +137,19 @@ def _add_dedup(commands: Any) -> None:
         "path below the folder",
     )
     dedup.patterns("--exclude", "skip files of folders, and whole folders, whose names match")
-    dedup.choice("--unit", ["word", "character"], "unit of a shingle (default: word)", "word")
-    dedup.integer("--shingle-size", 1, 2**31 - 1, "words or characters in a shingle", 5)
+    dedup.choice(
+        "--unit",
+        ["word", "character", "symbol"],
+        "unit of a shingle (default: word); symbol is for source code: words, and the characters between",
+        "word",
+    )
+    dedup.integer("--shingle-size", 1, 2**31 - 1, "words, characters or symbols in a shingle", 5)
+    dedup.choice(
+        "--normalize",
+        ["nfc", "nfkc", "none"],
+        "Unicode normal form in which texts are compared (default: nfc)",
+        "nfc",
+    )
     dedup.integer("--hashes", 1, 2**16, "hashes of a signature", 128)
     dedup.choice(
         "--verify",

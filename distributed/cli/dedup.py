@@ -47,6 +47,7 @@ def dedup(options: Namespace, comm: Communicator) -> int:
         n_hashes=options.hashes,
         verify=options.verify,
         seed=options.seed,
+        normalize=options.normalize,
         comm=comm,
     )
     summary = source.finish()
@@ -121,7 +122,12 @@ def _print_summary(
     )
     print(f"duplicates       {counted(result.n_duplicates, 'document')} besides the first of each group")
     if result.n_empty:
-        print(f"empty            {counted(result.n_empty, 'document')} without a word, in no group")
+        print(f"empty            {counted(result.n_empty, 'document')} without a word or symbol, in no group")
+    if result.n_invalid:
+        print(
+            f"bad bytes        {counted(result.n_invalid, 'document')} with bytes that are not UTF-8, "
+            "which separate words"
+        )
     if result.n_left_out:
         print(
             f"left out         {counted(result.n_left_out, 'comparison')} in crowded buckets, "

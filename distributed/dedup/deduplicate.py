@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from ...lsh.families.minhash import MinHash
+from ...lsh.hashing.text import UNITS
+from ...lsh.kernels.text import CHECKED
 from ...lsh.support.checks import check_choice, check_int, check_real
 from ..documents.in_memory import DocumentsInMemory
 from ..ranks.comm import communicator
@@ -96,6 +98,7 @@ def deduplicate(
     unit: str = "word",
     size: int = 5,
     seed: int = 0,
+    normalize: str = "nfc",
     verify: str = "exact",
     comm: Any = None,
 ) -> Deduplication:
@@ -114,10 +117,12 @@ def deduplicate(
         The least similarity of near-duplicates, above 0 and at most 1.
     n_hashes : int
         MinHash values of a document. More of them make missed pairs and false candidates rarer.
-    unit, size : {"word", "character"}, int
-        The kind and the length of a shingle; see `mergesketch.lsh.shingle`.
+    unit, size : {"word", "character", "symbol"}, int
+        The kind and the length of a shingle; see `mergesketch.lsh.shingle`. ``"symbol"`` is for source code.
     seed : int
         The seed of all hash functions, in [0, 2**64).
+    normalize : {"nfc", "nfkc", "none"}
+        The Unicode normal form of the texts that are compared; see `mergesketch.lsh.shingle`.
     verify : {"exact", "signature", "none"}
         The check of a candidate pair: the exact similarity of its shingles; the share of equal MinHash
         values (with a standard error of at most 0.5 / sqrt(n_hashes), and without a second reading); or no
@@ -165,13 +170,14 @@ def deduplicate(
     ([0, 2], [0, 2])
     """
     comm = communicator(comm)
-    settings = (threshold, n_hashes, unit, size, seed, verify)
+    settings = (threshold, n_hashes, unit, size, seed, normalize, verify)
     comm.check_same("the settings of deduplicate", settings)
     threshold = check_real("threshold", threshold, 0.0, 1.0, closed=True)
     if threshold == 0.0:
         raise ValueError("threshold must be above 0, got 0.0")
     check_choice("verify", verify, ("exact", "signature", "none"))
-    check_choice("unit", unit, ("word", "character"))
+    check_choice("unit", unit, tuple(UNITS))
+    check_choice("normalize", normalize, tuple(CHECKED))
     check_int("size", size, 1)
     family = MinHash(check_int("n_hashes", n_hashes, 1), seed=seed, expected_set_size=500)
     weight = _UNVERIFIED_WEIGHT if verify == "none" else _VERIFIED_WEIGHT
@@ -179,13 +185,13 @@ def deduplicate(
     is_source = hasattr(documents, "batches")
     comm.check_same("whether documents are a source", is_source)
     source = documents if is_source else DocumentsInMemory(documents, comm)
-    shingling = Shingling(unit, size, seed)
+    shingling = Shingling(unit, size, seed, normalize)
 
     stages = _Stages()
     with comm.agree():
         store, has_shingles, empty, invalid = sign_documents(source, family, shingling)
-        if len(invalid) and hasattr(source, "report_skipped"):
-            source.report_skipped(invalid)
+        if len(invalid) and hasattr(source, "report_bad_bytes"):
+            source.report_bad_bytes(invalid)
     stages.end("signing")
     copies, first = join_copies(store, comm)
     stages.end("copies")

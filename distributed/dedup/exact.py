@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from ...lsh.kernels.text import EMPTY
 from ...lsh.support.backend import backend_of
 from ...lsh.support.threads import map_blocks
 from ..kernels import banding
@@ -90,7 +91,7 @@ def _read_sets(
         n_seen += len(places)
         if len(chosen):
             shingles = shingling.shingle(batch.take(chosen))
-            if shingles.status.any():
+            if (shingles.status == EMPTY).any():
                 break
             sets.append(shingles.tokens, shingles.offsets)
     if n_batches != len(has_shingles) or len(sets) != len(rows):

@@ -31,8 +31,8 @@ class Deduplication:
         than 64 documents share the band. A pair counts once for each such band. It may have been compared
         for another band, so at most this number of pairs was missed.
     n_empty, n_invalid : int
-        The number of documents without a word, and of those that are not UTF-8, over all ranks. They are in
-        no group.
+        The number of documents without a word or symbol, which are in no group, and of those with bytes that
+        are not UTF-8, which separate words. Over all ranks.
     empty, invalid : ndarray of uint64
         Their ids, on the rank that has read them.
     pairs : ndarray of shape (m, 2), uint64

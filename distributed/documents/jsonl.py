@@ -11,13 +11,24 @@ from typing import NamedTuple
 
 from ...errors import DocumentError
 
-__all__ = ["MAX_DOCUMENT", "TOO_LONG", "UTF8_MARK", "Lines", "check_field", "line_blocks", "parse_block"]
+__all__ = [
+    "MAX_DOCUMENT",
+    "NOT_UTF8",
+    "TOO_LONG",
+    "UTF8_MARK",
+    "Lines",
+    "check_field",
+    "line_blocks",
+    "parse_block",
+]
 
 #: Bytes of the largest document that is read. A longer document is skipped and named. Otherwise one file
 #: without an end of line, or a small gzip file of endless text, would take all memory.
 MAX_DOCUMENT = 1 << 30
 #: The reason for skipping such a document.
 TOO_LONG = f"longer than {MAX_DOCUMENT} bytes"
+#: The reason for refusing a document with bytes that are not UTF-8.
+NOT_UTF8 = "not UTF-8"
 #: Bytes read at a time.
 BLOCK = 1 << 20
 #: The number of records at the beginning of a file. At least one of them must have the field.
@@ -43,12 +54,15 @@ class Lines(NamedTuple):
     texts : list of bytes
     problems : list of (int, str)
         The line and the reason for each line without a text. Blank lines are not listed.
+    damaged : list of (int, str)
+        The line and the reason for each line of `records` that is not valid Unicode.
     """
 
     n_lines: int
     records: list[int]
     texts: list[bytes]
     problems: list[tuple[int, str]]
+    damaged: list[tuple[int, str]]
 
 
 def line_blocks(
@@ -115,15 +129,19 @@ def line_blocks(
         yield b"".join(kept)
 
 
-def parse_block(block: bytes | None, field: str, *, numbers: bool = False) -> Lines:
+def parse_block(block: bytes | None, field: str, *, numbers: bool = False, bad_bytes: bool = False) -> Lines:
     """Return the texts under `field` in a block of `line_blocks`, as UTF-8.
 
-    With `numbers`, a number is the text by which it is written; otherwise it is a problem.
+    With `numbers`, a number is the text by which it is written; otherwise it is a problem. With `bad_bytes`,
+    bytes that are not UTF-8 stay in the text, and half a surrogate pair becomes such bytes; otherwise both
+    are problems.
     """
     if block is None:
-        return Lines(1, [], [], [(0, TOO_LONG)])
+        return Lines(1, [], [], [(0, TOO_LONG)], [])
     lines: Sequence[str | bytes] = _split(block)
-    records, texts, problems = [], [], []
+    records, texts = [], []
+    problems: list[tuple[int, str]] = []
+    damaged: list[tuple[int, str]] = []
     careful = _NUMBERS_AS_TEXT if numbers else _DECODER
     decode = (_NUMBERS_AS_TEXT if numbers else json.JSONDecoder()).raw_decode
     for number, line in enumerate(lines):
@@ -135,14 +153,14 @@ def parse_block(block: bytes | None, field: str, *, numbers: bool = False) -> Li
             texts.append(record[field].encode())
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
             # The line is not just an object with a string under `field`, or it is bytes.
-            text, problem = _parse_carefully(line, field, careful)
+            text, problem = _parse_carefully(line, field, careful, bad_bytes)
             if problem:
-                problems.append((number, problem))
+                (problems if text is None else damaged).append((number, problem))
             if text is None:
                 continue
             texts.append(text)
         records.append(number)
-    return Lines(len(lines), records, texts, problems)
+    return Lines(len(lines), records, texts, problems, damaged)
 
 
 def _split(block: bytes) -> Sequence[str | bytes]:
@@ -153,17 +171,26 @@ def _split(block: bytes) -> Sequence[str | bytes]:
         return block.split(b"\n")
 
 
-def _parse_carefully(line: str | bytes, field: str, decoder: json.JSONDecoder) -> tuple[bytes | None, str]:
-    """Return a line's text, or None and the reason why it has none, which is empty for a blank line."""
+def _parse_carefully(
+    line: str | bytes, field: str, decoder: json.JSONDecoder, bad_bytes: bool
+) -> tuple[bytes | None, str]:
+    """Return a line's text, or None and the reason why it has none, which is empty for a blank line.
+
+    A text that has bad bytes comes with a reason too.
+    """
+    problem = ""
     try:
-        line = line if isinstance(line, str) else line.decode()
+        text = line if isinstance(line, str) else line.decode()
     except UnicodeDecodeError:
-        return None, "not UTF-8"
-    line = line.lstrip(_BEFORE_VALUE)
-    if not line:
+        problem = NOT_UTF8
+        if not bad_bytes:
+            return None, problem
+        text = line.decode("utf-8", "surrogateescape")  # type: ignore[union-attr]
+    text = text.lstrip(_BEFORE_VALUE)
+    if not text:
         return None, ""
     try:
-        record = decoder.decode(line)
+        record = decoder.decode(text)
     except RecursionError:
         return None, "nested too deeply"
     except ValueError:
@@ -176,10 +203,13 @@ def _parse_carefully(line: str | bytes, field: str, decoder: json.JSONDecoder) -
     if not isinstance(value, str):
         kind = "null" if value is None else type(value).__name__
         return None, f"the field {field!r} is {kind}, not a string"
-    try:
-        return value.encode(), ""
-    except UnicodeEncodeError:
-        return None, "not Unicode: the text has half a surrogate pair"
+    for errors in ("strict", "surrogateescape") if problem else ("strict",):
+        try:
+            return value.encode("utf-8", errors), problem
+        except UnicodeEncodeError:
+            continue
+    problem = problem or "not Unicode: the text has half a surrogate pair"
+    return (value.encode("utf-8", "surrogatepass") if bad_bytes else None), problem
 
 
 def check_field(path: str, read: Callable[[int], bytes], field: str) -> None:

@@ -74,6 +74,11 @@ class ReadingPass:
             self._refuse(skip)
         self.skips.add(skip)
 
+    def refuse(self, document: int, reason: str) -> None:
+        """Raise an error for a document that can be read in part, if no document may be skipped."""
+        if self._refuse is not None:
+            self._refuse(Skip(document, None, reason))
+
     def take_back(self, document: int, reason: str) -> None:
         """Skip a document that was given out."""
         self.n_documents -= 1
@@ -175,9 +180,11 @@ class ReadingPass:
                 for block in line_blocks(opened.read, start, None if file.compressed else stop):
                     if record == first and start == 0 and block is not None:
                         block = block.removeprefix(UTF8_MARK)
-                    lines = parse_block(block, self._text_field)
+                    lines = parse_block(block, self._text_field, bad_bytes=True)
                     for line, reason in lines.problems:
                         self.skip(record + line, None, reason)
+                    for line, reason in lines.damaged:
+                        self.refuse(record + line, reason)
                     documents = [record + line for line in lines.records]
                     text = b"".join(lines.texts)
                     yield from self._add(builder, documents, map(len, lines.texts), memoryview(text))

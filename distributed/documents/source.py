@@ -9,10 +9,11 @@ What counts as a document
 
 What is skipped, counted and named
 ----------------------------------
-Files that cannot be read or are no regular files, text that is not UTF-8, lines without a string under the
-field, rows that are null, and any document longer than 1 GiB. With ``strict=True`` each of these is an
-error. A path that does not exist, a folder without files, a field that the first records of a file lack, and
-a damaged Parquet file are always errors.
+Files that cannot be read or are no regular files, lines without a string under the field, rows that are null,
+and any document longer than 1 GiB. With ``strict=True`` each of these is an error, and so are texts that are
+not UTF-8. Without it, such texts are read, and their bad bytes separate words. A path that does not exist, a
+folder without files, a field that the first records of a file lack, and a damaged Parquet file are always
+errors.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from ...lsh.support.progress import progress_bar
 from ..ranks.comm import communicator
 from .batches import DocumentBatch
 from .chunks import RECORD_BITS, UNKNOWN_RECORD, ChunkPlan, assign, plan_chunks
+from .jsonl import NOT_UTF8
 from .listing import json_lines_by_other_names, list_files
 from .reading import ReadingPass
 from .skipped import NO_DOCUMENT, Skip, first_skips
@@ -39,7 +41,6 @@ from .skipped import NO_DOCUMENT, Skip, first_skips
 __all__ = ["DocumentSource", "ReadSummary"]
 
 _RECORD_MASK = (1 << RECORD_BITS) - 1
-NOT_UTF8 = "not UTF-8"
 
 
 class ReadSummary(NamedTuple):
@@ -78,7 +79,8 @@ class DocumentSource:
     text_field : str
         The field of JSON lines, or the column of Parquet files, that has the text.
     strict : bool
-        If True, a document that cannot be read is an error; otherwise it is skipped and named.
+        If True, a document that cannot be read is an error; otherwise it is skipped and named. A text that is
+        not UTF-8 is an error too; otherwise it is read with its bad bytes.
     comm : mpi4py communicator, Communicator or None
         See `communicator`.
     include, exclude : sequences of str
@@ -272,6 +274,22 @@ class DocumentSource:
         """
         for document in np.asarray(ids, dtype=np.uint64).tolist():
             self._pass.take_back(document, reason)
+
+    def report_bad_bytes(self, ids: ArrayLike) -> None:
+        """Refuse documents of this rank that turned out to have bytes that are not UTF-8, if `strict` is set.
+
+        Parameters
+        ----------
+        ids : array_like of uint64
+            Ids of documents that `batches` has given out.
+
+        Raises
+        ------
+        DocumentError
+            With `strict`, if there is one.
+        """
+        for document in np.asarray(ids, dtype=np.uint64)[:1].tolist():
+            self._pass.refuse(document, NOT_UTF8)
 
     def finish(self) -> ReadSummary:
         """Return the totals of all ranks; a collective call, after every rank has finished `batches`.

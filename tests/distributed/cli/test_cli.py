@@ -145,12 +145,13 @@ def test_dedup(run, corpus):
     assert out.count("3 documents") == 2
     assert "    a.txt\n    c.jsonl:4\n    sub/b.txt\n" in out
     summary = {line[:17].strip(): line[17:] for line in out.splitlines() if line[:1] not in (" ", "")}
-    assert summary["documents"].startswith("13, ")
+    assert summary["documents"].startswith("14, ")
     assert summary["groups"] == "3, linked by pairs of similarity 0.7 or more"
     assert summary["duplicates"].startswith("5 ")
-    assert summary["empty"] == "2 documents without a word, in no group"
-    assert summary["skipped"] == "2"
-    assert "    in/dangling: No such file or directory\n    in/latin1.txt: not UTF-8\n" in out
+    assert summary["empty"] == "2 documents without a word or symbol, in no group"
+    assert summary["bad bytes"] == "1 document with bytes that are not UTF-8, which separate words"
+    assert summary["skipped"] == "1"
+    assert "    in/dangling: No such file or directory\n" in out
     assert "listing" in summary["seconds"] and "writing" in summary["seconds"]
     assert re.fullmatch(r"[\d.]+ [MG]B \(1 rank\)", summary["peak memory"])
     assert sorted(os.listdir()) == ["groups.jsonl", "in"], "something was left behind"
@@ -306,8 +307,8 @@ def test_dedup_refuses_damaged_parquet(fails):
 
 
 def test_dedup_without_a_readable_document(fails):
-    write("a/x.txt", b"\xff\xfe")
-    assert fails("dedup", "a") == "no document could be read (1 skipped; a/x.txt: not UTF-8)"
+    write("a/x.jsonl", "{")
+    assert fails("dedup", "a") == "no document could be read (1 skipped; a/x.jsonl:1: not JSON)"
 
 
 def test_strict(fails, corpus):
@@ -473,8 +474,8 @@ def test_help_imports_little():
 @pytest.mark.slow
 def test_errors_over_ranks(corpus):
     """One message and exit code 2 come out, whether rank 0 or every rank finds the error."""
-    write("bad/latin1.txt", b"\xff")
-    unread = "mergesketch: error: no document could be read (1 skipped; bad/latin1.txt: not UTF-8)\n"
+    write("bad/x.jsonl", "{")
+    unread = "mergesketch: error: no document could be read (1 skipped; bad/x.jsonl:1: not JSON)\n"
     for arguments, message in [
         (["dedup", "bad"], unread),
         (["dedup", "missing"], "mergesketch: error: cannot read missing: No such file or directory\n"),

@@ -31,6 +31,8 @@ def dedup(options: Namespace, comm: Communicator) -> int:
     source = DocumentSource(
         options.paths,
         text_field=options.text_field,
+        format=options.format,
+        encoding=options.encoding,
         strict=options.strict,
         comm=comm,
         include=options.include,
@@ -124,8 +126,9 @@ def _print_summary(
     if result.n_empty:
         print(f"empty            {counted(result.n_empty, 'document')} without a word or symbol, in no group")
     if result.n_invalid:
+        wanted = "UTF-8" if source.encoding == "auto" else source.encoding
         print(
-            f"bad bytes        {counted(result.n_invalid, 'document')} with bytes that are not UTF-8, "
+            f"bad bytes        {counted(result.n_invalid, 'document')} with bytes that are not {wanted}, "
             "which separate words"
         )
     if result.n_left_out:
@@ -133,14 +136,8 @@ def _print_summary(
             f"left out         {counted(result.n_left_out, 'comparison')} in crowded buckets, "
             "where near-duplicates may be missed"
         )
-    if source.json_lines_as_text:
-        files = counted(len(source.json_lines_as_text), "file")
-        print(
-            f"JSON lines       {files} named .json taken as one document each; "
-            "name them .jsonl for one document a line"
-        )
-        for name in source.json_lines_as_text[:N_SHOWN]:
-            print(f"    {readable(name)}")
+    if source.input_bytes:
+        print(f"standard input   {si_bytes(source.input_bytes)}, kept in a temporary file until the end")
     print(f"skipped          {summary.n_skipped:,}")
     for name, reason in summary.skipped[:N_SHOWN]:
         print(f"    {readable(name)}: {readable(reason)}")

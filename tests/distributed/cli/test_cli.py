@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import mergesketch
@@ -173,12 +174,11 @@ def test_what_weakens_the_answer_is_told(run):
     assert code == 0
     n_left_out = deduplicate([json.loads(line)["text"] for line in lines.splitlines()]).n_left_out
     assert f"left out         {n_left_out:,} comparisons in crowded buckets" in out
-    assert "JSON lines       1 file named .json taken as one document each; name" in out
-    assert ".jsonl for one document a line\n    in/b.json\n" in out
+    assert "documents        160," in out
     write("in/a.jsonl", lines.splitlines()[0])
     os.remove("in/b.json")
     _, out, _ = run("dedup", "in")
-    assert "left out" not in out and "JSON lines" not in out
+    assert "left out" not in out
 
 
 def test_equal_documents_only(run):
@@ -292,6 +292,38 @@ def test_dedup_refuses_what_is_not_there(fails):
     os.mkdir("empty")
     assert fails("dedup", "missing") == "cannot read missing: No such file or directory"
     assert fails("dedup", "empty") == "the folder empty holds no file of documents"
+
+
+def test_dedup_of_texts_in_other_encodings_and_forms(run, fails):
+    text = " ".join(f"größe{i}" for i in range(40))
+    write("a.txt", text.encode("cp1252"))
+    write("b.txt", unicodedata.normalize("NFD", text).encode("utf-16"))
+    write("c.txt", text.replace("g", "\uff47"))
+    paths = ["a.txt", "b.txt", "c.txt"]
+    for options, wanted in (
+        ([], []),
+        (["--normalize", "nfkc"], [["b.txt", "c.txt"]]),
+        (["--normalize", "none"], []),
+    ):
+        code, out, _ = run("dedup", *paths, "--output", "groups.jsonl", *options)
+        assert code == 0 and "bad bytes        1 document with bytes that are not UTF-8" in out
+        assert [[path for path, _ in group] for group in read_groups("groups.jsonl")] == wanted
+    assert run("dedup", "a.txt", "--encoding", "cp1252", "--output", "groups.jsonl")[0] == 0
+    message = (
+        "encoding must be 'auto' or the name of an encoding of text in Python, such as 'cp1252', got 'no'"
+    )
+    assert fails("dedup", "a.txt", "--encoding", "no") == message
+    assert fails("dedup", "a.txt", "--encoding", "ascii", "--strict") == "a.txt: not ascii (strict)"
+
+
+def test_dedup_of_source_code(run):
+    write("a.py", "if a == b: return c")
+    write("b.py", "if a  ==  b :\n    return c")
+    write("c.py", "if a != b: return c")
+    for unit, n in (("word", 3), ("symbol", 2)):
+        assert run("dedup", "a.py", "b.py", "c.py", "--unit", unit, "--shingle-size", 2, "-o", "g")[0] == 0
+        ((*group,),) = read_groups("g")
+        assert len(group) == n
 
 
 def test_dedup_refuses_a_wrong_field(fails):

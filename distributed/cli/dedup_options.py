@@ -1,0 +1,102 @@
+"""Define the options of ``mergesketch dedup`` and their help."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..documents.formats import FORMATS
+from .options import Command, between
+
+__all__ = ["add_dedup"]
+
+_DEDUP_HELP = """\
+Find groups of near-duplicate documents (fuzzy deduplication), and write each group as a line of JSON.
+
+PATH is a folder, a file or - (the standard input). A text file is one document. Each line of JSON lines is
+one document (.jsonl, .ndjson, or .json with such lines), each object of a .json file that is one array, each
+record of a .csv or .tsv file, and each row of a Parquet, Arrow or Feather file (which need pyarrow). A tar
+archive is read like a folder. All of these may be compressed by gzip, Zstandard (which needs zstandard),
+bzip2 or xz. Files of other formats, such as PDF and zip, are skipped and named. In folders, names that begin
+with a dot are skipped, and links to folders are not followed. Two documents are near-duplicates if the
+Jaccard similarity of their sets of shingles (sequences of 5 words) is at least the threshold. A group
+contains all documents that are connected by such pairs. Files that are read are never changed.
+"""
+
+_DEDUP_EXAMPLES = """\
+examples:
+  mergesketch dedup articles/ --output groups.jsonl
+  mergesketch dedup src/ --include '*.py' --exclude tests --threshold 0.9
+  mpiexec -n 4 mergesketch dedup crawl-*.jsonl.gz --text-field content --output groups.jsonl
+
+Each line of the output is {"group": 0, "size": 2, "documents": [{"path": "a.jsonl", "line": 7}, ...]}.
+"line" is the number of the line, record or row, counted from 1; the header of a .csv file is record 1. It is
+null if the document is a whole file. A file in an archive has the path "archive.tar!file".
+"""
+
+
+def add_dedup(commands: Any) -> None:
+    """Add the command to the parser's commands."""
+    summary = "find groups of near-duplicate documents"
+    dedup = Command(commands, "dedup", summary, _DEDUP_HELP, _DEDUP_EXAMPLES)
+    dedup.path("paths", "PATH", "files and folders; - is the standard input", nargs="+")
+    dedup.options.add_argument(
+        "--threshold",
+        type=between(0.0, 1.0, closed=True),
+        default=0.7,
+        metavar="T",
+        help="smallest Jaccard similarity of near-duplicates, above 0 and at most 1 (default: 0.7)",
+    )
+    dedup.output("write the groups to this file, as JSON lines")
+    dedup.options.add_argument(
+        "--text-field",
+        default="text",
+        metavar="NAME",
+        help="field or column with the text; a.b is the field b in the object a (default: text)",
+    )
+    dedup.choice(
+        "--format",
+        FORMATS,
+        "what all files contain; auto: their contents and names decide (default: auto)",
+        "auto",
+    )
+    dedup.options.add_argument(
+        "--encoding",
+        default="auto",
+        metavar="NAME",
+        help="encoding of texts, such as latin-1, cp1252 or shift_jis; auto: UTF-8, or what a byte order "
+        "mark says (default: auto)",
+    )
+    dedup.patterns(
+        "--include",
+        "read only those files of folders whose names match; a pattern with a slash is compared with the "
+        "path below the folder",
+    )
+    dedup.patterns("--exclude", "skip files of folders, and whole folders, whose names match")
+    dedup.choice(
+        "--unit",
+        ["word", "character", "symbol"],
+        "unit of a shingle (default: word); symbol is for source code: words, and the characters between",
+        "word",
+    )
+    dedup.integer("--shingle-size", 1, 2**31 - 1, "words, characters or symbols in a shingle", 5)
+    dedup.choice(
+        "--normalize",
+        ["nfc", "nfkc", "none"],
+        "Unicode normal form in which texts are compared (default: nfc)",
+        "nfc",
+    )
+    dedup.integer("--hashes", 1, 2**16, "hashes of a signature", 128)
+    dedup.choice(
+        "--verify",
+        ["exact", "signature", "none"],
+        "how candidate pairs are checked: by exact similarity (default; reads the files a second time), by "
+        "the estimate of signatures, or not at all",
+        "exact",
+    )
+    dedup.options.add_argument(
+        "--strict",
+        action="store_true",
+        help="stop with an error if a document cannot be read, instead of skipping it",
+    )
+    dedup.integer("--top", 0, None, "number of groups to print, the largest first", 5)
+    dedup.seed_and_threads()

@@ -19,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 
 from .compiled import helper, kernel
-from .utf8 import decode_utf8, decode_utf8_rarely, encode_utf8, is_tail, leading_ascii_bytes
+from .utf8 import decode_utf8, encode_utf8, is_tail, leading_ascii_bytes
 from .xxh3 import address_of, load_u64, xxh3_64, xxh3_64_rarely
 
 __all__ = [
@@ -51,7 +51,7 @@ _SEPARATOR, _IN_WORD, _AFTER_SINGLE = 0, 1, 2
 # Flags of a record of the Unicode table; see ``lsh/tables/unicode.py``.
 _WORD, _MARK, _SINGLE, _BLANK, _IGNORED, _NEVER_FIRST = 1, 2, 4, 16, 32, 64
 _NOT_NFC, _NOT_NFKC, _MAY_COMPOSE, _COMPOSES, _NONSTARTER = 128, 256, 512, 1024, 2048
-_CLASS_SHIFT, _DELTA_SHIFT = 12, 20
+_CLASS, _DELTA_SHIFT = 0xFF << 12, 20
 #: The flags of characters that are checked for each normal form.
 CHECKED = {
     "none": 0,
@@ -84,46 +84,19 @@ def _put_ascii(byte, text, used, starts, words, after_separator):
     return used, words, separator
 
 
-@helper(forceinline=True)
-def _record(code, table):
-    stage1, stage2, records = table
-    block = np.int64(stage1[code >> _BLOCK_BITS])
-    return records[stage2[block << _BLOCK_BITS | code & ((1 << _BLOCK_BITS) - 1)]]
-
-
 @helper
-def _stays(data, begin, at, end, stop, entry, table, checked):
-    """Return True if the normal form surely keeps the character data[at:end] of the text data[begin:stop].
-
-    `entry` is its record, which has one of the flags `checked`.
-    """
-    if entry & checked & (_NOT_NFC | _NOT_NFKC) != 0:
-        return False
-    if entry & _NONSTARTER != 0 and end < stop and data[end] >= 0x80:
-        code, size = decode_utf8_rarely(data, end, stop)
-        after = np.int64(0) if size == 0 else _record(code, table)
-        # Of two marks side by side, the one of the lower class comes first.
-        if after & _NONSTARTER != 0 and (after >> _CLASS_SHIFT & 0xFF) < (entry >> _CLASS_SHIFT & 0xFF):
-            return False
-    if entry & _MAY_COMPOSE == 0 or at == begin:
-        return True
-    before = at - 1
-    while before > begin and at - before < 4 and is_tail(data[before]):
-        before -= 1
-    code, size = decode_utf8_rarely(data, before, stop)
-    # Nothing composes with a byte that is not UTF-8.
-    return before + size != at or _record(code, table) & (_COMPOSES | _NONSTARTER) == 0
-
-
-@helper
-def _normalise(data, begin, at, piece_stop, stop, symbols, table, checked, text, used, starts, words, last):
-    """Normalise data[at:piece_stop] of the document data[begin:stop] to the end of `text`.
+def _normalise(
+    data, at, piece_stop, stop, symbols, table, checked, text, used, starts, words, last, before, before_end
+):
+    """Normalise data[at:piece_stop] to the end of `text`.
 
     A separator is written as soon as a word ends, so `text` then ends with a space. Return the place reached
-    (_NOT_NORMAL if the text is perhaps not in its normal form), the new used, words and last, and the number
-    of bytes that are not UTF-8. A character that begins in the piece is read to its end, which may lie beyond
-    the piece. With `symbols`, words keep their case and characters between them are words too.
+    (_NOT_NORMAL if the text is perhaps not in its normal form), the new used, words and last, the number of
+    bytes that are not UTF-8, and the record and the end of the last character that is not ASCII. A character
+    that begins in the piece is read to its end, which may lie beyond the piece. With `symbols`, words keep
+    their case and characters between them are words too.
     """
+    stage1, stage2, records = table
     first = address_of(data)
     bad = 0
     # Symbols are rare enough to read ASCII like all other characters.
@@ -162,9 +135,19 @@ def _normalise(data, begin, at, piece_stop, stop, symbols, table, checked, text,
             entry = np.int64(_BLANK)
         else:
             at += size
-            entry = _record(code, table)
-        if entry & checked != 0 and not _stays(data, begin, at - size, at, stop, entry, table, checked):
-            return _NOT_NORMAL, used, words, last, bad
+            block = np.int64(stage1[code >> _BLOCK_BITS])
+            entry = records[stage2[block << _BLOCK_BITS | code & ((1 << _BLOCK_BITS) - 1)]]
+        if entry & checked != 0:
+            if at - size != before_end:  # an ASCII character, which may be a letter, lies between
+                before = np.int64(_COMPOSES)
+            # Of two marks side by side, the one of the lower class comes first.
+            if (
+                entry & checked & (_NOT_NFC | _NOT_NFKC) != 0
+                or (entry & _MAY_COMPOSE != 0 and before & (_COMPOSES | _NONSTARTER) != 0)
+                or (entry & _NONSTARTER != 0 and (entry & _CLASS) < (before & _CLASS))
+            ):
+                return _NOT_NORMAL, used, words, last, bad, before, before_end
+        before, before_end = entry, at
         single = entry & _SINGLE != 0
         if entry & _WORD == 0:
             if entry & _IGNORED != 0:
@@ -187,7 +170,7 @@ def _normalise(data, begin, at, piece_stop, stop, symbols, table, checked, text,
             words += 1
             last = _AFTER_SINGLE if single else _IN_WORD
         used = encode_utf8(code + (entry >> _DELTA_SHIFT & fold), text, used)
-    return at, used, words, last, bad
+    return at, used, words, last, bad, before, before_end
 
 
 @helper
@@ -278,6 +261,7 @@ def shingle_documents(data, offsets, unit, size, seed, table, checked, start, st
         at, used, words, last = begin, 0, 0, _SEPARATOR
         any_word = False
         text_end = bad = 0
+        before, before_end = np.int64(0), begin
         while at < end:
             # A piece is at least as long as the text that is kept, so that moving it costs no more than
             # reading.
@@ -286,8 +270,21 @@ def shingle_documents(data, offsets, unit, size, seed, table, checked, start, st
             # text.
             text = _grown(text, used + 2 * piece + _SLACK)
             starts = _grown(starts, words + (piece if symbols else piece // 2) + _SLACK)
-            at, used, words, last, more_bad = _normalise(
-                data, begin, at, at + piece, end, symbols, table, checked, text, used, starts, words, last
+            at, used, words, last, more_bad, before, before_end = _normalise(
+                data,
+                at,
+                at + piece,
+                end,
+                symbols,
+                table,
+                checked,
+                text,
+                used,
+                starts,
+                words,
+                last,
+                before,
+                before_end,
             )
             if at == _NOT_NORMAL:
                 break
@@ -297,6 +294,7 @@ def shingle_documents(data, offsets, unit, size, seed, table, checked, start, st
                 symbols = True
                 at, used, words, last = begin, 0, 0, _SEPARATOR
                 text_end = bad = 0
+                before, before_end = np.int64(0), begin
                 continue
             text_end = used - 1 if used > 0 and last == _SEPARATOR else used
             if unit == CHARACTERS and not symbols:

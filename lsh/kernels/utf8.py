@@ -9,7 +9,7 @@ from numba import types
 from .compiled import helper
 from .registers import intrinsic
 
-__all__ = ["decode_utf8", "decode_utf8_rarely", "encode_utf8", "is_tail", "leading_ascii_bytes"]
+__all__ = ["decode_utf8", "encode_utf8", "is_tail", "leading_ascii_bytes"]
 
 
 @helper(forceinline=True)
@@ -44,12 +44,6 @@ def decode_utf8(data, at, stop):
     if code < 0x10000 or code > 0x10FFFF:
         return 0, 0
     return code, 4
-
-
-@helper
-def decode_utf8_rarely(data, at, stop):
-    """Return what `decode_utf8` returns, by a call without a copy of its code, where speed is no matter."""
-    return decode_utf8(data, at, stop)
 
 
 @helper

@@ -11,13 +11,22 @@ import io
 import lzma
 import zlib
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple, Protocol
 
 from ...errors import DocumentError
 from ...lsh.support.install import how_to_install
 
-__all__ = ["CODECS", "Codec", "DamagedError", "Decompressed", "Readable", "codec_of", "split_suffix"]
+__all__ = [
+    "CODECS",
+    "Codec",
+    "DamagedError",
+    "Decompressed",
+    "Readable",
+    "codec_of",
+    "open_compressed",
+    "split_suffix",
+]
 
 #: Bytes that are read from the compressed file at a time.
 BLOCK = 1 << 16
@@ -62,12 +71,18 @@ class Codec(NamedTuple):
     feed: int = BLOCK
 
 
-def _gzip() -> Any:
+@cache
+def _fastest_zlib() -> Any:
+    """Return the module of isal if it is installed, which is faster than zlib."""
     try:
         from isal import isal_zlib
     except ImportError:
-        return zlib.decompressobj(wbits=31)
-    return isal_zlib.decompressobj(wbits=31)
+        return zlib
+    return isal_zlib
+
+
+def _gzip() -> Any:
+    return _fastest_zlib().decompressobj(wbits=31)
 
 
 def _zstd() -> Any:
@@ -80,9 +95,7 @@ def _zstd() -> Any:
     try:
         from compression.zstd import ZstdDecompressor as Standard
     except ImportError as error:
-        raise DocumentError(
-            f"reading files of Zstandard needs the package zstandard: {how_to_install('zstd')}"
-        ) from error
+        raise ImportError(f"Zstandard needs the package zstandard: {how_to_install('zstd')}") from error
     return Standard()
 
 
@@ -151,7 +164,7 @@ class Decompressed(io.RawIOBase):
     ------
     DamagedError
         By `read`, if the file is damaged, ends too early, or has other bytes behind its last member.
-    DocumentError
+    ImportError
         If a package is missing.
     """
 
@@ -236,3 +249,11 @@ class Decompressed(io.RawIOBase):
         elif is_end and not found and getattr(decompressor, "needs_input", True):
             raise DamagedError(f"the {self._codec.name} data ends before its end mark")
         return found
+
+
+def open_compressed(path: str, stored: Readable, name: str) -> Decompressed:
+    """Return the uncompressed bytes of an opened file; DocumentError if a package is missing."""
+    try:
+        return Decompressed(stored, name)
+    except ImportError as error:
+        raise DocumentError(f"cannot read {path}: {error}") from error

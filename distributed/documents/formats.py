@@ -12,7 +12,7 @@ import json
 import tarfile
 from typing import Any
 
-from .compression import Readable, codec_of, split_suffix
+from .compression import Readable, codec_of, open_compressed, split_suffix
 from .files import UNREADABLE, InputFile, Kind
 
 __all__ = ["FORMATS", "HEAD", "Peekable", "detect", "find_kind", "has_unicode_mark", "kind_by_name"]
@@ -128,10 +128,12 @@ def detect(file: InputFile, form: str = "auto") -> InputFile:
     file = file._replace(kind=kind, compression=promised)
     try:
         with file.open_stored() as stored:
-            peekable = Peekable(stored)
-            file = file._replace(compression=codec_of(peekable.head(HEAD)) or promised)
-        with file.open() as opened:
-            kind, reason = find_kind(stem, Peekable(opened), form)
+            opened = Peekable(stored)
+            codec = codec_of(opened.head(HEAD)) or promised
+            file = file._replace(compression=codec)
+            if codec is not None:
+                opened = Peekable(open_compressed(file.path, opened, codec))
+            kind, reason = find_kind(stem, opened, form)
     except UNREADABLE:
         return file  # The error is reported when the file is read.
     return file._replace(kind=kind, reason=reason)
@@ -184,8 +186,8 @@ def _unread(head: bytes) -> str:
 
 def _is_tar(head: bytes) -> bool:
     """Return True for the header of a member, which has a checksum."""
-    # The type of a member is one character, behind a name that is not empty.
-    if len(head) < tarfile.BLOCKSIZE or not head[0] or not (head[156:157].isalnum() or not head[156]):
+    # The header has a name and, in these places, the digits of its checksum.
+    if len(head) < tarfile.BLOCKSIZE or not head[0] or not head[148:156].strip(b" \0").isdigit():
         return False
     try:
         tarfile.TarInfo.frombuf(head[: tarfile.BLOCKSIZE], "utf-8", "surrogateescape")

@@ -122,13 +122,17 @@ CODECS = (
     ),
     Codec("xz", ".xz", (b"\xfd7zXZ\x00",), _xz),
 )
+_BY_SUFFIX = {codec.suffix: codec.name for codec in CODECS}
 _BY_NAME = {codec.name: codec for codec in CODECS}
-_LONGEST = max(len(magic) for codec in CODECS for magic in codec.magics)
+_MAGICS = tuple(magic for codec in CODECS for magic in codec.magics)
+_LONGEST = max(map(len, _MAGICS))
 
 
 def codec_of(head: bytes) -> str | None:
     """Return the name of the codec of a file that begins with `head`, or None."""
-    return next((codec.name for codec in CODECS if head.startswith(codec.magics)), None)
+    if not head.startswith(_MAGICS):
+        return None
+    return next(codec.name for codec in CODECS if head.startswith(codec.magics))
 
 
 def split_suffix(path: str) -> tuple[str, str | None]:
@@ -141,10 +145,9 @@ def split_suffix(path: str) -> tuple[str, str | None]:
     ('c4/part.json', 'gzip')
     """
     path = path.lower()
-    for codec in CODECS:
-        if path.endswith(codec.suffix):
-            return path.removesuffix(codec.suffix), codec.name
-    return path, None
+    dot = path.rfind(".")
+    name = _BY_SUFFIX.get(path[dot:])
+    return (path, None) if name is None else (path[:dot], name)
 
 
 class Decompressed(io.RawIOBase):

@@ -23,8 +23,8 @@ __all__ = [
     "owner_of",
 ]
 
-#: The largest bucket whose pairs are listed. In a larger, crowded bucket each document is paired with the first
-#: one here, and `crowded` finds the other similar pairs without listing all.
+#: The largest bucket whose pairs are listed. In a larger bucket, which is crowded, each document is paired
+#: with the first one here, and `crowded_pairs` finds the other similar pairs.
 BUCKET_LIMIT = 64
 #: Points of the numerical integration in `band_parameters`.
 _POINTS = 1000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.families.minhash import MinHash
 from ...lsh.inputs.arrays import check_numbers
+from ...lsh.support.callers import stacklevel_of_caller
 from ...lsh.support.checks import check_choice, check_int, check_real
+from ...lsh.support.wording import counted
 from ..documents.batches import DocumentBatch
 from ..documents.in_memory import DocumentsInMemory
 from ..ranks.comm import Communicator, communicator
@@ -248,6 +251,12 @@ def deduplicate(
         )
         found, similarity = _similar(join_pairs(found, more, comm), comparer, threshold, comm)
         n_uncompared = comm.sum(budget.n_uncompared if budget else 0)
+        if n_uncompared:
+            warnings.warn(
+                f"{counted(n_uncompared, 'pair')} in large buckets were not compared, and similar ones may "
+                f"be missing: max_comparisons is {max_comparisons:,}",
+                stacklevel=stacklevel_of_caller(),
+            )
     else:
         n_uncompared = 0
     stages.end("verifying")
@@ -286,23 +295,24 @@ def _score_of(keep: Any, source: Any, is_source: bool) -> Callable[[DocumentBatc
             raise TypeError('keep must be a string for a source, whose batches have the scores: "best"')
         scores = check_numbers("keep", keep)
         if scores.shape != (source.n_documents,):
-            raise ValueError(
-                f"keep must be a number for each of the {source.n_documents} documents, got shape {scores.shape}"
-            )
+            wanted = f"a number for each of the {source.n_documents} documents"
+            raise ValueError(f"keep must be {wanted}, got shape {scores.shape}")
         return lambda batch: scores[(batch.ids - source.first_id).astype(np.int64)]
     if keep == "longest":
         return lambda batch: np.diff(batch.offsets)
     if keep == "best":
         return _given_scores
-    return lambda batch: 0.0
+    return _no_scores
+
+
+def _no_scores(_: DocumentBatch) -> Any:
+    return 0.0
 
 
 def _given_scores(batch: DocumentBatch) -> Any:
     scores = getattr(batch, "scores", None)
     if scores is None:
-        raise ValueError(
-            'keep="best" needs a source whose batches have scores, such as one with a score_field'
-        )
+        raise ValueError('keep "best" needs a source whose batches have scores: see score_field')
     return scores
 
 

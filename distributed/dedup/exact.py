@@ -154,7 +154,7 @@ class ExactComparer:
         return request.answer(tokens, sizes), request.answer(sizes)
 
     def compare(self, rows: Rows, others: Words) -> NDArray[np.floating]:
-        """Return the exact Jaccard similarity of each of this rank's documents and a document at any place."""
+        """Return the Jaccard similarity of each of this rank's documents and a document at any place."""
         comm, sets = self._comm, self._sets
         with comm.agree():
             wanted, which = np.unique(others, return_inverse=True)

@@ -15,7 +15,7 @@ from .candidates import Copies
 from .comparing import BLOCK, Block, Comparer, Documents
 from .components import component_of
 from .crowded import ROUND_WORDS, cut_rounds
-from .places import Request, Rows, Words, places_of_rank, request_rows, split_places
+from .places import Request, Rows, Words, places_of_rank, split_places
 
 __all__ = ["Groups", "Kept", "Priority", "group_documents"]
 
@@ -177,12 +177,12 @@ def _gather_groups(table: _Table, heads: Rows, similarity: NDArray[np.float32], 
         smallest = np.full(len(heads), np.iinfo(np.uint64).max)
         np.minimum.at(smallest, heads[rows], table.ids[rows])
         columns = smallest[heads[rows]], table.ids[rows], table.ids[heads[rows]], similarity[rows]
-    columns = comm.exchange(columns, np.zeros(len(rows), dtype=np.int64))
+    heads_of, members, kept, to_kept = comm.exchange(columns, np.zeros(len(rows), dtype=np.int64))
     with comm.agree():
-        order = np.lexsort((columns[1], columns[0]))
-        smallest, members, kept, similarity = (column[order] for column in columns)
-        starts = np.flatnonzero(np.diff(smallest, prepend=~smallest[:1]))
-        return Groups(members, np.append(starts, len(members)), kept[starts], similarity)
+        order = np.lexsort((members, heads_of))
+        heads_of = heads_of[order]
+        starts = np.flatnonzero(np.diff(heads_of, prepend=~heads_of[:1]))
+        return Groups(members[order], np.append(starts, len(order)), kept[order][starts], to_kept[order])
 
 
 # -- stars --------------------------------------------------------------------------------------------

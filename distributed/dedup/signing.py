@@ -88,9 +88,14 @@ def sign_documents(
         scores.append(np.broadcast_to(np.asarray(score(batch), dtype=np.float64), kept.shape)[kept])
         empty.append(batch.ids[shingles.status == EMPTY])
         invalid.append(batch.ids[shingles.status == NOT_UTF8])
-    parts = ids, scores, empty, invalid
-    ids_of_all, scores_of_all, empty_ids, invalid_ids = (np.concatenate(part) for part in parts)
-    return SignedDocuments(store, ids_of_all, scores_of_all, has_shingles, empty_ids, invalid_ids)
+    return SignedDocuments(
+        store,
+        np.concatenate(ids),
+        np.concatenate(scores),
+        has_shingles,
+        np.concatenate(empty),
+        np.concatenate(invalid),
+    )
 
 
 def _document_keys(tokens: Words, offsets: Rows, seed: int) -> Words:

@@ -1,9 +1,9 @@
 """Compare every document of a crowded bucket with every other one: sets by bounds first, or signatures.
 
 A set is split for this. Tokens that are common in the bucket become bits of a row of words. The other tokens
-set bits of a mask, at places that their hashes say, and are kept in order. Two sets share no more of the other
-tokens than one set has, minus the bits of its mask that the other mask lacks. Most pairs of documents that are
-not similar are refused by this bound, from a few words each.
+set bits of a mask, at places that their hashes say, and are kept in order. Two sets share no more of the
+other tokens than one set has, minus the bits of its mask that the other mask lacks. Most pairs of documents
+that are not similar are refused by this bound, from a few words each.
 """
 
 from __future__ import annotations
@@ -134,8 +134,8 @@ def choose_centres(bounds, ends, neighbours, start, stop, centres):
     """Choose the centres of stars in the graphs [start, stop), and the centre of every node.
 
     Graph i has the nodes ``bounds[i]`` to ``bounds[i + 1]``, the most important first. Node v has the
-    neighbours ``neighbours[ends[v]:ends[v + 1]]``, in order, of which only those before v matter. A node with no
-    centre among them becomes a centre; another node joins the first of these centres.
+    neighbours ``neighbours[ends[v]:ends[v + 1]]``, in order, of which only those before v matter. A node with
+    no centre among them becomes a centre; another node joins the first of these centres.
     """
     for i in range(start, stop):
         for v in range(bounds[i], bounds[i + 1]):

@@ -76,12 +76,12 @@ def memory_per_rank(
 
     Notes
     -----
-    With m = n_documents / n_ranks: signatures and ids take m (4 n_hashes + 8) bytes. Exchanging the keys of
-    one band takes 120 m at its peak (a key, an id and a place, each sent, received and sorted). Two batches
-    and their shingles take 6 batch_bytes. Further memory grows with the number of pairs found and not with
-    the text read: 40 bytes a candidate pair, and 16 bytes a duplicate on rank 0; with ``verify="exact"``
-    also 8 bytes a shingle of each document in some candidate pair, and up to 50 MB for the shingles that
-    are fetched at once.
+    With m = n_documents / n_ranks: signatures, ids, scores and originals take m (4 n_hashes + 40) bytes.
+    Exchanging the keys of one band takes 120 m at its peak (a key, an id and a place, each sent, received and
+    sorted). Two batches and their shingles take 6 batch_bytes. Further memory grows with the number of pairs
+    found and not with the text read: 40 bytes a candidate pair, and 28 bytes a duplicate on rank 0; with
+    ``verify="exact"`` also 8 bytes a shingle of each document in some candidate pair, up to 50 MB for the
+    shingles that are fetched at once, and twice the shingles of the largest bucket or, for stars, component.
 
     Examples
     --------
@@ -95,7 +95,7 @@ def memory_per_rank(
     batch_bytes = check_int("batch_bytes", batch_bytes, 1)
     share = -(-n_documents // n_ranks)
     blocks = -(-share // SignatureStore.BLOCK) * SignatureStore.BLOCK
-    return blocks * 4 * n_hashes + share * (8 + 120) + 6 * batch_bytes
+    return blocks * 4 * n_hashes + share * (40 + 120) + 6 * batch_bytes
 
 
 def deduplicate(

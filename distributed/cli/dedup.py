@@ -123,11 +123,6 @@ def _print_summary(
     print(f"duplicates       {counted(result.n_duplicates, 'document')} besides the first of each group")
     if result.n_empty:
         print(f"empty            {counted(result.n_empty, 'document')} without a word, in no group")
-    if result.n_left_out:
-        print(
-            f"left out         {counted(result.n_left_out, 'comparison')} in crowded buckets, "
-            "where near-duplicates may be missed"
-        )
     if source.input_bytes:
         print(f"standard input   {si_bytes(source.input_bytes)}, kept in a temporary file until the end")
     print(f"skipped          {summary.n_skipped:,}")

@@ -131,11 +131,6 @@ def _print_summary(
             f"bad bytes        {counted(result.n_invalid, 'document')} with bytes that are not {wanted}, "
             "which separate words"
         )
-    if result.n_left_out:
-        print(
-            f"left out         {counted(result.n_left_out, 'comparison')} in crowded buckets, "
-            "where near-duplicates may be missed"
-        )
     if source.input_bytes:
         print(f"standard input   {si_bytes(source.input_bytes)}, kept in a temporary file until the end")
     print(f"skipped          {summary.n_skipped:,}")

@@ -13,7 +13,7 @@ from typing import IO, Any, Literal, NamedTuple
 
 from ...errors import DocumentError
 from ...sketches.core.file_format import never_wait
-from .compression import DamagedError, Decompressed, Readable
+from .compression import DamagedError, Readable, open_compressed
 from .encodings import Transcoded
 
 __all__ = ["UNREADABLE", "InputFile", "Kind", "check_listed", "copy_to_temporary", "open_listed"]
@@ -77,11 +77,8 @@ class InputFile(NamedTuple):
         """Open the file to read its uncompressed bytes, or its texts in UTF-8."""
         with self.open_stored() as stored:
             opened: io.RawIOBase = stored
-            try:
-                if self.compression is not None:
-                    opened = Decompressed(stored, self.compression)
-            except DocumentError as error:
-                raise DocumentError(f"cannot read {self.path}: {error}") from error
+            if self.compression is not None:
+                opened = open_compressed(self.path, stored, self.compression)
             yield Transcoded(opened, self.encoding) if self.encoding and self.kind != "tar" else opened
 
     @contextmanager

@@ -104,11 +104,11 @@ def shingle(
     Time: about 2 ns for a byte of source code on one thread. The lower limit is 1 ns to classify a byte
     without a branch, and 5 to 7 ns to hash the shingle of a word. Symbols take about three times as long. A
     quick check finds the documents that may not be in the normal form; it costs nothing for ASCII. Only those
-    documents are normalised, by one thread, which takes up to 20 ns a byte. Threads share documents by their bytes;
-    one document is the work of one thread. Memory: 8 bytes for each token, and twice that if some documents
-    are normalised; for each thread 200 KB, or eight times the longest shingle; and with several threads the
-    tokens of 4 MiB of text for each of them. Address space is reserved for the largest possible number of
-    tokens (up to 8 bytes for a byte of text), and the unused part is released.
+    documents are normalised, by one thread, which takes up to 20 ns a byte. Threads share documents by their
+    bytes; one document is the work of one thread. Memory: 8 bytes for each token, and twice that if some
+    documents are normalised; for each thread 200 KB, or eight times the longest shingle; and with several
+    threads the tokens of 4 MiB of text for each of them. Address space is reserved for the largest possible
+    number of tokens (up to 8 bytes for a byte of text), and the unused part is released.
 
     Examples
     --------

@@ -9,7 +9,6 @@ from itertools import chain
 from .arrow import read_arrow
 from .columns import TextColumn
 from .compression import DamagedError
-from .encodings import encoded
 from .files import InputFile, check_listed
 from .json_array import array_elements, array_records
 from .jsonl import BLOCK, MAX_DOCUMENT, TOO_LONG, UTF8_MARK, Lines, line_blocks, parse_block
@@ -104,8 +103,8 @@ def raw_records(file: InputFile | TarMember) -> Iterator[bytes]:
         A line of JSON lines with its end, or a record of a table with its end. All of them together are the
         uncompressed file: the first line may begin with a byte order mark, and the first record of a table
         has the names of the columns. Of an array in JSON, the text of an element without the commas and white
-        space around it. Damaged lines are records like all others. Records are in the encoding of the file;
-        bytes that it does not have become its replacement character.
+        space around it. Damaged lines are records like all others. A text that is decoded when it is read
+        is in UTF-8; `encodings.Encoded` writes it in its encoding again.
 
     Raises
     ------
@@ -119,13 +118,13 @@ def raw_records(file: InputFile | TarMember) -> Iterator[bytes]:
         raise ValueError(f"file must be JSON lines, a JSON array or a table, got the kind {file.kind!r}")
     with file.open() as opened:
         if file.kind == "jsonl":
-            yield from (encoded(line, file.encoding) for line in _raw_lines(opened))
+            yield from _raw_lines(opened)
         elif file.kind == "json":
             for text, _ in array_elements(opened):
-                yield encoded(text.encode("utf-8", "surrogateescape"), file.encoding)
+                yield text.encode("utf-8", "surrogateescape")
         else:
             for raw, _ in table_rows(opened, DELIMITERS[file.kind]):
-                yield encoded(raw, file.encoding)
+                yield raw
 
 
 def _raw_lines(opened: io.RawIOBase) -> Iterator[bytes]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from .compression import DamagedError, Readable
 
-__all__ = ["AUTO", "Transcoded", "check_encoding", "encoded", "text_encoding"]
+__all__ = ["AUTO", "Encoded", "Transcoded", "check_encoding", "text_encoding"]
 
 #: The encoding by which the byte order mark decides.
 AUTO = "auto"
@@ -59,7 +59,7 @@ def check_encoding(encoding: str) -> str:
         bytes(4).decode(encoding, "replace")
     except (LookupError, ValueError):
         found = None
-    if found is None or found.incrementaldecoder is None:
+    if found is None or found.incrementaldecoder is None or found.incrementalencoder is None:
         raise ValueError(
             f"encoding must be 'auto' or the name of an encoding of text in Python, such as 'cp1252', "
             f"got {encoding!r}"
@@ -83,13 +83,6 @@ def text_encoding(head: bytes, encoding: str) -> str:
     if encoding in ("utf-16", "utf-32"):
         return marked if marked.startswith(encoding) else f"{encoding}-le"
     return marked if encoding == AUTO else "" if encoding in _UTF8 else encoding
-
-
-def encoded(text: bytes, encoding: str) -> bytes:
-    """Return a text in UTF-8 in an encoding, or as it is if that is empty; the opposite of `Transcoded`."""
-    if not encoding:
-        return text
-    return text.decode("utf-8", "replace").encode(encoding, "replace")
 
 
 class Transcoded(io.RawIOBase):
@@ -138,3 +131,31 @@ class Transcoded(io.RawIOBase):
         piece = self.read(len(buffer))
         buffer[: len(piece)] = piece
         return len(piece)
+
+
+class Encoded:
+    """Write texts in UTF-8 to a file in another encoding: the opposite of `Transcoded`.
+
+    What was decoded without bad bytes is written as it was, also in pieces that cut characters. Bad bytes
+    become the replacement character of the encoding.
+
+    Parameters
+    ----------
+    target : object
+        An opened file, to which bytes are written. It is not closed.
+    encoding : str
+    """
+
+    def __init__(self, target: Any, encoding: str) -> None:
+        self._target = target
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._encoder = codecs.getincrementalencoder(encoding)("replace")
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Write a piece of the text, and return the length of the piece."""
+        self._target.write(self._encoder.encode(self._decoder.decode(bytes(data))))
+        return len(data)
+
+    def finish(self) -> None:
+        """Write what the end of the text adds."""
+        self._target.write(self._encoder.encode(self._decoder.decode(b"", final=True), final=True))

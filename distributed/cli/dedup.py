@@ -16,7 +16,8 @@ from ..documents.source import DocumentSource, ReadSummary
 from ..ranks.comm import Communicator
 from ..ranks.memory import peak_memory
 from .messages import si_bytes
-from .output import check_output, write_lines
+from .output import check_output, shown_output, write_lines
+from .streams import messages_beside
 
 __all__ = ["dedup"]
 
@@ -27,7 +28,7 @@ N_SHOWN = 8
 def dedup(options: Namespace, comm: Communicator) -> int:
     """Run the command on every rank, and return the exit code."""
     started = time.perf_counter()
-    check_output(options.output, (), comm)
+    check_output(options.output, (), comm, compressed=True)
     source = DocumentSource(
         options.paths,
         text_field=options.text_field,
@@ -37,7 +38,7 @@ def dedup(options: Namespace, comm: Communicator) -> int:
         exclude=options.exclude,
         progress=True,
     )
-    check_output(options.output, source.files, comm)
+    check_output(options.output, source.files, comm, compressed=True)
     listed = time.perf_counter()
     result = deduplicate(
         source,
@@ -62,11 +63,12 @@ def dedup(options: Namespace, comm: Communicator) -> int:
     peaks = comm.gather(peak_memory())
     if comm.rank == 0:
         assert peaks is not None
-        _print_groups(source, result, options.top)
         stages = {"listing": listed - started, **result.seconds}
         if options.output is not None:
             stages["writing"] = ended - written
-        _print_summary(options, source, summary, result, stages, ended - started, peaks)
+        with messages_beside(options.output):
+            _print_groups(source, result, options.top)
+            _print_summary(options, source, summary, result, stages, ended - started, peaks)
     return 0
 
 
@@ -145,4 +147,4 @@ def _print_summary(
     ranks = counted(len(peaks), "rank")
     print(f"peak memory      {', '.join(si_bytes(peak) for peak in peaks)} ({ranks})")
     if options.output is not None:
-        print(f"written          {readable(options.output)}")
+        print(f"written          {readable(shown_output(options.output))}")

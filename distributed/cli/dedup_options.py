@@ -43,7 +43,10 @@ def add_dedup(commands: Any) -> None:
         metavar="T",
         help="smallest Jaccard similarity of near-duplicates, above 0 and at most 1 (default: 0.7)",
     )
-    dedup.output("write the groups to this file, as JSON lines")
+    dedup.output(
+        "write the groups to this file, as JSON lines (- is the standard output; names that end with .gz, "
+        ".bz2, .xz or .zst are compressed)"
+    )
     dedup.options.add_argument(
         "--text-field", default="text", metavar="NAME", help="field or column with the text (default: text)"
     )

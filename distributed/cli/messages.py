@@ -10,9 +10,14 @@ __all__ = ["naming_file", "percent", "si_bytes"]
 
 @contextmanager
 def naming_file(path: str, action: str) -> Iterator[None]:
-    """Run the block; word its OSErrors as "cannot read (or write) PATH: reason"."""
+    """Run the block; word its OSErrors as "cannot read (or write) PATH: reason".
+
+    The error of a pipe whose reader has gone stays what it is, because it ends a program without a message.
+    """
     try:
         yield
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise OSError(f"cannot {action} {path}: {error.strerror or error}") from error
 

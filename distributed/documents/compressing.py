@@ -1,0 +1,54 @@
+"""Compress what is written, by the ending of the file's name."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import importlib
+import lzma
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, BinaryIO
+
+from ...errors import DocumentError
+from ...lsh.support.install import how_to_install
+
+__all__ = ["compressing"]
+
+
+def compressing(name: str) -> Callable[[BinaryIO], AbstractContextManager[Any]]:
+    """Return a function that wraps a binary file, so that what is written is compressed as `name` says.
+
+    Names that end with ``.gz``, ``.bz2``, ``.xz`` or ``.zst`` (which needs zstandard or Python 3.14) are
+    compressed; others are written as they are. Closing the wrapper ends the compressed data, and leaves the
+    file itself open. Equal contents give equal bytes: no name and no time is stored.
+
+    Raises
+    ------
+    DocumentError
+        If a package is needed and missing.
+    """
+    ending = name.lower()
+    if ending.endswith(".gz"):
+        return lambda file: gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0, compresslevel=6)
+    if ending.endswith(".bz2"):
+        return lambda file: bz2.BZ2File(file, "wb")
+    if ending.endswith(".xz"):
+        return lambda file: lzma.LZMAFile(file, "wb")
+    if ending.endswith(".zst"):
+        return _zstd(name)
+    return nullcontext
+
+
+def _zstd(name: str) -> Callable[[BinaryIO], AbstractContextManager[Any]]:
+    try:
+        standard = importlib.import_module("compression.zstd")
+    except ImportError:
+        pass
+    else:
+        return lambda file: standard.ZstdFile(file, "wb")
+    try:
+        zstandard = importlib.import_module("zstandard")
+    except ImportError as error:
+        raise DocumentError(f"writing {name} needs zstandard: {how_to_install('zstd')}") from error
+    return lambda file: zstandard.ZstdCompressor().stream_writer(file, closefd=False)

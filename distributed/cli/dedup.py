@@ -16,7 +16,7 @@ from ..documents.source import DocumentSource, ReadSummary
 from ..ranks.comm import Communicator
 from ..ranks.memory import peak_memory
 from .messages import si_bytes
-from .output import check_output, shown_output, write_lines
+from .output import check_output, own_files, shown_output, write_lines
 from .streams import messages_beside
 
 __all__ = ["dedup"]
@@ -36,6 +36,7 @@ def dedup(options: Namespace, comm: Communicator) -> int:
         comm=comm,
         include=options.include,
         exclude=options.exclude,
+        leave_out=own_files(options.output),
         progress=True,
     )
     check_output(options.output, source.files, comm, compressed=True)

@@ -16,11 +16,13 @@ from typing import Any, BinaryIO
 
 from ...sketches.core.atomic import atomic_write
 from ..documents.compressing import compressing
+from ..documents.files import UNREADABLE, InputFile
+from ..documents.own_files import own_output
 from ..ranks.comm import Communicator
 from .messages import naming_file
 from .streams import STANDARD_OUTPUT, check_stream, is_stream, open_stream, status_of
 
-__all__ = ["check_output", "shown_output", "write_lines", "writing"]
+__all__ = ["check_output", "own_files", "shown_output", "write_lines", "writing"]
 
 
 def check_output(
@@ -60,6 +62,25 @@ def _check_output(path: str, inputs: Iterable[str]) -> None:
             continue
         if same:
             raise ValueError(f"cannot write {shown_output(path)}: it is one of the files to read")
+
+
+def own_files(path: str | None) -> list[str]:
+    """Return the files that a command with the output `path` writes to, which it must not read as input.
+
+    These are the standard output and stderr, and the output itself if an earlier run has written it or it is
+    empty. Any other file at `path` is not left out, so that `check_output` protects it.
+    """
+    found = ["/dev/stdout", "/dev/stderr"]
+    if path is None or path == STANDARD_OUTPUT:
+        return found
+    if is_stream(path):
+        return [*found, path]
+    try:
+        with InputFile(path, "text", path.lower().endswith(".gz"), 0).open() as file:
+            head = file.read(1 << 16)
+    except UNREADABLE:
+        return found
+    return [*found, path] if not head or own_output(head) else found
 
 
 def shown_output(path: str) -> str:

@@ -39,7 +39,7 @@ def join_copies(store: SignatureStore, comm: Communicator) -> tuple[Words, Rows]
     that documents are copies: documents of similarity s have them with probability ``s**n_hashes``, which is
     0.28 for a similarity of 0.99 and 128 hashes, whatever the threshold is.
     """
-    keys, ids = comm.local(store.take_keys), store.ids()
+    keys, ids = comm.local(store.keys), store.ids()
     places = places_of_rank(comm.rank, len(store))
     copies, copy_places, _ = matching_pairs(keys, ids, places, comm, only_first=True)
     ranks, rows = split_places(copy_places[:, 1])

@@ -66,10 +66,10 @@ def memory_per_rank(
 
     Notes
     -----
-    With m = n_documents / n_ranks: signatures and ids take m (4 n_hashes + 8) bytes. Exchanging the keys of
-    one band takes 120 m at its peak (a key, an id and a place, each sent, received and sorted). Two batches
-    and their shingles take 6 batch_bytes. Further memory grows with the number of pairs found and not with
-    the text read: 40 bytes a candidate pair, and 16 bytes a duplicate on rank 0; with ``verify="exact"``
+    With m = n_documents / n_ranks: signatures, ids and keys take m (4 n_hashes + 16) bytes. Exchanging the
+    keys of one band takes 120 m at its peak (a key, an id and a place, each sent, received and sorted). Two
+    batches and their shingles take 6 batch_bytes. Further memory grows with the number of pairs found and not
+    with the text read: 40 bytes a candidate pair, and 16 bytes a duplicate on rank 0; with ``verify="exact"``
     also 8 bytes a shingle of each document in some candidate pair, and up to 50 MB for the shingles that
     are fetched at once.
 
@@ -85,7 +85,7 @@ def memory_per_rank(
     batch_bytes = check_int("batch_bytes", batch_bytes, 1)
     share = -(-n_documents // n_ranks)
     blocks = -(-share // SignatureStore.BLOCK) * SignatureStore.BLOCK
-    return blocks * 4 * n_hashes + share * (8 + 120) + 6 * batch_bytes
+    return blocks * 4 * n_hashes + share * (16 + 120) + 6 * batch_bytes
 
 
 def deduplicate(
@@ -109,7 +109,9 @@ def deduplicate(
     documents : list of str or bytes, column of strings (pandas, polars, Arrow), or DocumentSource
         This rank's share of the documents. The ids of documents in a list or column are their running
         numbers over all ranks. A source is any object whose ``batches()`` gives batches of ids, UTF-8 bytes
-        and offsets. It is streamed, and with ``verify="exact"`` read a second time.
+        and offsets. It is streamed, and with ``verify="exact"`` read a second time. A document that has
+        changed in between is in no pair, except with its copies at the first reading, and
+        `DocumentSource.finish` names its file.
     threshold : float
         The least similarity of near-duplicates, above 0 and at most 1.
     n_hashes : int
@@ -183,7 +185,7 @@ def deduplicate(
 
     stages = _Stages()
     with comm.agree():
-        store, has_shingles, empty, invalid = sign_documents(source, family, shingling)
+        store, empty, invalid = sign_documents(source, family, shingling)
         if len(invalid) and hasattr(source, "report_skipped"):
             source.report_skipped(invalid)
     stages.end("signing")
@@ -196,7 +198,7 @@ def deduplicate(
     if verify == "signature":
         similarity = estimate_pairs(left_rows, candidates.right_places, store, family, comm)
     elif verify == "exact":
-        similarity = exact_pairs(left_rows, candidates.right_places, source, has_shingles, shingling, comm)
+        similarity = exact_pairs(left_rows, candidates.right_places, source, store, shingling, comm)
     kept = np.isnan(similarity) | (similarity >= threshold)
     pairs = np.stack([candidates.left, candidates.right], axis=1)[kept]
     stages.end("verifying")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...lsh.kernels.text import OK
 from ...lsh.support.backend import backend_of
 from ...lsh.support.threads import map_blocks
 from ..kernels import banding
 from ..ranks.comm import Communicator
 from .places import Request, Rows, Words, split_places
-from .signing import BatchSource, Shingling
+from .signatures import SignatureStore
+from .signing import BatchSource, ChangingSource, Shingling, document_keys
 
 __all__ = ["exact_pairs"]
 
@@ -38,28 +39,29 @@ def _distinct(tokens: Words, offsets: Rows) -> tuple[Words, Rows]:
 
 
 class _Sets:
-    """The shingle sets of some of this rank's documents, by the row of the document."""
+    """The shingle sets of some of this rank's documents, by the row of the document.
+
+    A document whose set was not added has the empty set, which no document with shingles has.
+    """
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
-        self._n = 0
-        self._chunks: list[Words] = []
-        self._chunk_of = np.empty(len(rows), dtype=np.int64)
-        self._starts = np.empty(len(rows), dtype=np.int64)
-        self._sizes = np.empty(len(rows), dtype=np.int64)
+        self._chunks: list[Words] = [np.empty(0, dtype=np.uint64)]
+        self._chunk_of = np.zeros(len(rows), dtype=np.int64)
+        self._starts = np.zeros(len(rows), dtype=np.int64)
+        self._sizes = np.zeros(len(rows), dtype=np.int64)
 
-    def __len__(self) -> int:
-        return self._n
-
-    def append(self, tokens: Words, offsets: Rows) -> None:
-        """Add the sets of the next documents."""
+    def add(self, at: Rows, tokens: Words, offsets: Rows) -> None:
+        """Add the sets of the documents in the rows at the places `at`; sorts `tokens` in place."""
         distinct, sizes = _distinct(tokens, offsets)
-        part = slice(self._n, self._n + len(sizes))
-        self._chunk_of[part] = len(self._chunks)
-        self._sizes[part] = sizes
-        self._starts[part] = np.cumsum(sizes) - sizes
+        self._chunk_of[at] = len(self._chunks)
+        self._sizes[at] = sizes
+        self._starts[at] = np.cumsum(sizes) - sizes
         self._chunks.append(distinct)
-        self._n += len(sizes)
+
+    def missing(self) -> Rows:
+        """Return the rows whose sets were not added."""
+        return self._rows[self._sizes == 0]
 
     def sizes(self, rows: Rows) -> Rows:
         """Return the sizes of the sets of the given documents."""
@@ -74,27 +76,36 @@ class _Sets:
         return np.concatenate([np.empty(0, dtype=np.uint64), *parts]), sizes
 
 
-def _read_sets(
-    source: BatchSource, rows: Rows, has_shingles: Sequence[NDArray[np.bool_]], shingling: Shingling
-) -> _Sets:
-    """Shingle the documents in the given rows once more, and no other documents; the rows rise."""
+def _read_sets(source: BatchSource, rows: Rows, store: SignatureStore, shingling: Shingling) -> _Sets:
+    """Shingle the documents in the given rows once more, and no other documents; the rows rise.
+
+    A document is found by its id. If its key is another one than at the first reading, its text has changed,
+    and its set is left out. A source that can name the files of such documents is told of them.
+    """
     sets = _Sets(rows)
-    n_seen = n_batches = 0
-    for batch, signed in zip(source.batches(), has_shingles, strict=False):
-        if len(batch.ids) != len(signed):
-            break
-        n_batches += 1
-        places = np.flatnonzero(signed)
-        inside = rows[np.searchsorted(rows, n_seen) : np.searchsorted(rows, n_seen + len(places))]
-        chosen = places[inside - n_seen]
-        n_seen += len(places)
-        if len(chosen):
-            shingles = shingling.shingle(batch.take(chosen))
-            if shingles.status.any():
-                break
-            sets.append(shingles.tokens, shingles.offsets)
-    if n_batches != len(has_shingles) or len(sets) != len(rows):
-        raise RuntimeError("documents must give the same batches when they are read a second time")
+    ids, keys = store.ids()[rows], store.keys()[rows]
+    order = np.argsort(ids, kind="stable")
+    ids = ids[order]
+    for batch in source.read_again() if isinstance(source, ChangingSource) else source.batches():
+        at = np.searchsorted(ids, batch.ids)
+        chosen = np.flatnonzero(ids[np.minimum(at, len(ids) - 1)] == batch.ids) if len(ids) else at[:0]
+        if not len(chosen):
+            continue
+        shingles = shingling.shingle(batch.take(chosen))
+        kept = shingles.status == OK
+        # The other documents have no tokens.
+        offsets = np.append(shingles.offsets[:-1][kept], shingles.offsets[-1])
+        at = order[at[chosen[kept]]]
+        same = document_keys(shingles.tokens, offsets, shingling.seed) == keys[at]
+        if same.any():
+            sizes = np.diff(offsets)
+            tokens = shingles.tokens if same.all() else shingles.tokens[np.repeat(same, sizes)]
+            sets.add(at[same], tokens, np.append(0, np.cumsum(sizes[same])))
+    missing = sets.missing()
+    if len(missing):
+        if not isinstance(source, ChangingSource):
+            raise RuntimeError("documents must give the same batches when they are read a second time")
+        source.report_changed(store.ids()[missing])
     return sets
 
 
@@ -118,7 +129,7 @@ def exact_pairs(
     rows: Rows,
     others: Words,
     source: BatchSource,
-    has_shingles: Sequence[NDArray[np.bool_]],
+    store: SignatureStore,
     shingling: Shingling,
     comm: Communicator,
 ) -> NDArray[np.float64]:
@@ -132,13 +143,15 @@ def exact_pairs(
         Places of the other documents.
     source : BatchSource
         This rank's documents, which are read a second time.
-    has_shingles : sequence of ndarray of bool
-        For every batch, True for the documents with shingles.
+    store : SignatureStore
+        The ids and keys of this rank's documents.
     shingling : Shingling
     comm : Communicator
 
     Notes
     -----
+    A pair with a document that the second reading does not find as it was gets the similarity 0.
+
     This is a collective call. A rank keeps the shingles of its documents that are in some pair, 8 bytes a
     distinct shingle, and fetches the shingles of other documents in rounds of `ROUND_SHINGLES`.
     """
@@ -148,7 +161,7 @@ def exact_pairs(
     request = Request(wanted, comm)
     with comm.agree():
         needed = np.unique(np.concatenate([rows, request.rows]))
-        sets = _read_sets(source, needed, has_shingles, shingling)
+        sets = _read_sets(source, needed, store, shingling)
         sizes = sets.sizes(request.rows)
     wanted_sizes = request.answer(sizes)
     with comm.agree():
@@ -163,6 +176,8 @@ def exact_pairs(
         tokens = request.answer(*comm.local(sets.take, request.rows))
         with comm.agree():
             similarity[part] = _compare(*sets.take(own), ours, tokens, wanted_sizes[fetched], theirs)
+    with comm.agree():
+        similarity[(sets.sizes(rows) == 0) | (wanted_sizes[which] == 0)] = 0.0
     return similarity
 
 

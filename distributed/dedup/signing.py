@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...lsh.families.minhash import MinHash
 from ...lsh.hashing.text import Shingles, shingle
@@ -18,7 +17,7 @@ from ..kernels import banding
 from .places import Rows, Words
 from .signatures import SignatureStore
 
-__all__ = ["BatchSource", "Shingling", "SignedDocuments", "sign_documents"]
+__all__ = ["BatchSource", "ChangingSource", "Shingling", "SignedDocuments", "document_keys", "sign_documents"]
 
 #: Documents in one thread's task.
 _BLOCK = 256
@@ -28,6 +27,17 @@ class BatchSource(Protocol):
     """A source of documents, which gives the same batches every time."""
 
     def batches(self) -> Iterable[DocumentBatch]: ...
+
+
+@runtime_checkable
+class ChangingSource(BatchSource, Protocol):
+    """A source whose documents may have changed when they are read a second time."""
+
+    def read_again(self) -> Iterable[DocumentBatch]:
+        """Give the documents that are still there, with their ids, in any batches."""
+
+    def report_changed(self, ids: Words) -> None:
+        """Take note of documents of this rank that are gone or have changed."""
 
 
 class Shingling(NamedTuple):
@@ -49,14 +59,11 @@ class SignedDocuments(NamedTuple):
     ----------
     store : SignatureStore
         The signatures of the documents that have shingles.
-    has_shingles : list of ndarray of bool
-        For every batch, True for the documents in the store.
     empty, invalid : ndarray of uint64
         Ids of the documents without a word, and of those that are not UTF-8.
     """
 
     store: SignatureStore
-    has_shingles: list[NDArray[np.bool_]]
     empty: Words
     invalid: Words
 
@@ -64,22 +71,21 @@ class SignedDocuments(NamedTuple):
 def sign_documents(source: BatchSource, family: MinHash, shingling: Shingling) -> SignedDocuments:
     """Return the signatures of this rank's documents."""
     store = SignatureStore(family.n_values)
-    has_shingles: list[NDArray[np.bool_]] = []
     empty, invalid = [np.empty(0, dtype=np.uint64)], [np.empty(0, dtype=np.uint64)]
     for batch in source.batches():
         shingles = shingling.shingle(batch)
         kept = shingles.status == OK
         # The other documents have no tokens, so the offsets without them are still consecutive.
         offsets = np.append(shingles.offsets[:-1][kept], shingles.offsets[-1])
-        keys = _document_keys(shingles.tokens, offsets, shingling.seed)
+        keys = document_keys(shingles.tokens, offsets, shingling.seed)
         store.append(batch.ids[kept], keys, family.signatures((shingles.tokens, offsets)))
-        has_shingles.append(kept)
         empty.append(batch.ids[shingles.status == EMPTY])
         invalid.append(batch.ids[shingles.status == NOT_UTF8])
-    return SignedDocuments(store, has_shingles, np.concatenate(empty), np.concatenate(invalid))
+    return SignedDocuments(store, np.concatenate(empty), np.concatenate(invalid))
 
 
-def _document_keys(tokens: Words, offsets: Rows, seed: int) -> Words:
+def document_keys(tokens: Words, offsets: Rows, seed: int) -> Words:
+    """Return a 64-bit key of the shingles of each document, with their numbers and without their order."""
     kernel, key = backend_of(tokens).kernels(banding).document_keys, np.uint64(seed)
     out = np.empty(len(offsets) - 1, dtype=np.uint64)
     map_blocks(lambda start, stop: kernel(tokens, offsets, key, start, stop, out), len(out), _BLOCK)

@@ -17,6 +17,7 @@ from ...errors import DocumentError
 from .files import UNREADABLE, InputFile, check_listed
 from .jsonl import check_field
 from .parquet import row_groups
+from .skipped import FileError
 
 __all__ = ["MAX_CHUNKS", "RECORD_BITS", "UNKNOWN_RECORD", "ChunkPlan", "assign", "plan_chunks"]
 
@@ -60,23 +61,38 @@ class ChunkPlan:
 
 
 def plan_chunks(
-    files: Sequence[InputFile], text_fields: str | Sequence[str], chunk_bytes: int, *, numbers: bool = False
+    files: Sequence[InputFile],
+    text_fields: str | Sequence[str],
+    chunk_bytes: int,
+    *,
+    numbers: bool = False,
+    refused: list[FileError] | None = None,
 ) -> ChunkPlan:
     """Cut files into chunks.
 
     A text file, a table or a compressed file is one chunk. Uncompressed JSON lines and other lines are cut
     into ranges of `chunk_bytes`, and Parquet files into their row groups. The field of the texts is one for
-    all files, or one for each. With `numbers`, columns of Parquet may hold integers too.
+    all files, or one for each. With `numbers`, columns of Parquet may hold integers too. A file that lacks
+    the field or is damaged gets no chunk if there is a list `refused`, which gets its error.
 
     Raises
     ------
+    FileError
+        If a file lacks the field or is damaged, without a list `refused`; with it, if this is so for all.
     DocumentError
-        If a file lacks the field, a Parquet file is damaged, or pyarrow is needed and missing.
+        If pyarrow is needed and missing.
     """
     rows: list[tuple[int, int, int, int, int]] = []
     fields = [text_fields] * len(files) if isinstance(text_fields, str) else text_fields
     for i, (file, field) in enumerate(zip(files, fields, strict=True)):
-        rows.extend((i, *row) for row in _chunks_of(file, field, chunk_bytes, numbers))
+        try:
+            rows.extend([(i, *row) for row in _chunks_of(file, field, chunk_bytes, numbers)])
+        except FileError as error:
+            if refused is None:
+                raise
+            refused.append(error)
+    if refused and len(refused) == len(files):
+        raise refused[0]
     if len(rows) > MAX_CHUNKS:
         raise DocumentError(f"expected at most {MAX_CHUNKS} files and pieces of files, got {len(rows)}")
     table = np.array(rows, dtype=np.int64).reshape(-1, 5)

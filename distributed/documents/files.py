@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
-from ...errors import DocumentError
 from ...sketches.core.file_format import never_wait
+from .skipped import FileError
 
 __all__ = ["UNREADABLE", "InputFile", "check_listed", "open_listed"]
 
@@ -59,8 +59,9 @@ def open_listed(path: str) -> io.FileIO:
 
 
 def check_listed(path: str) -> None:
-    """Raise DocumentError unless a file that was listed can still be opened and is a regular file."""
+    """Raise FileError unless a file that was listed can still be opened and is a regular file."""
     try:
         open_listed(path).close()
     except OSError as error:
-        raise DocumentError(f"cannot read {path}: {error.strerror}") from error
+        reason = error.strerror or str(error)
+        raise FileError(f"cannot read {path}: {reason}", path, reason) from error

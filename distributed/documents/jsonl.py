@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from ...errors import DocumentError
+from .skipped import FileError
 
 __all__ = ["MAX_DOCUMENT", "TOO_LONG", "UTF8_MARK", "Lines", "check_field", "line_blocks", "parse_block"]
 
@@ -183,7 +183,7 @@ def _parse_carefully(line: str | bytes, field: str, decoder: json.JSONDecoder) -
 
 
 def check_field(path: str, read: Callable[[int], bytes], field: str) -> None:
-    """Raise DocumentError if the first records of a file all lack the field, and name their fields."""
+    """Raise FileError if the first records of a file all lack the field, and name their fields."""
     head = b""
     while head.count(b"\n") < N_FIRST and len(head) < BLOCK:
         more = read(BLOCK // 16)
@@ -203,4 +203,5 @@ def check_field(path: str, read: Callable[[int], bytes], field: str) -> None:
             fields.update(dict.fromkeys(record))
     if fields:
         shown = ", ".join(repr(name) for name in list(fields)[:20])
-        raise DocumentError(f"{path} has no field {field!r} in its first records; they have {shown}")
+        reason = f"no field {field!r} in its first records; they have {shown}"
+        raise FileError(f"{path} has {reason}", path, reason)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ...errors import DocumentError
 from ...lsh.inputs.columns import decoded
 from ...lsh.support.install import how_to_install
+from .skipped import FileError
 
 __all__ = ["RowGroup", "TextColumn", "column_names", "read_row_group", "row_groups"]
 
@@ -59,7 +60,7 @@ def row_groups(path: str, field: str, *, numbers: bool = False) -> list[RowGroup
 
 @contextmanager
 def _opened(path: str) -> Iterator[Any]:
-    """Open a Parquet file; errors of pyarrow in the block become DocumentErrors."""
+    """Open a Parquet file; errors of pyarrow in the block become FileErrors."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -68,11 +69,16 @@ def _opened(path: str) -> Iterator[Any]:
             f"reading the Parquet file {path} needs pyarrow: {how_to_install('arrow')}"
         ) from error
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             yield file
-    except (pa.ArrowException, OSError) as error:
+    except DocumentError:
+        raise
+    except (pa.ArrowException, OSError, LookupError, UnicodeError) as error:
+        # LookupError stands for a row group or a column that a changed or damaged file does not have.
         lines = str(error).splitlines() or [type(error).__name__]
-        raise DocumentError(f"cannot read the Parquet file {path}: {lines[0]}") from error
+        raise FileError(
+            f"cannot read the Parquet file {path}: {lines[0]}", path, f"damaged: {lines[0]}"
+        ) from error
 
 
 def _check_column(path: str, schema: Any, field: str, numbers: bool) -> None:
@@ -81,9 +87,11 @@ def _check_column(path: str, schema: Any, field: str, numbers: bool) -> None:
     places = schema.get_all_field_indices(field)
     if not places:
         shown = ", ".join(repr(name) for name in schema.names[:20])
-        raise DocumentError(f"{path} has no column {field!r}; it has {shown}")
+        reason = f"no column {field!r}; it has {shown}"
+        raise FileError(f"{path} has {reason}", path, reason)
     if len(places) > 1:
-        raise DocumentError(f"{path} has {len(places)} columns {field!r}")
+        reason = f"{len(places)} columns {field!r}"
+        raise FileError(f"{path} has {reason}", path, reason)
     kind = schema.field(places[0]).type
     kind = kind.value_type if types.is_dictionary(kind) else kind
     # A column of nulls alone has the type null if nobody gave the writer a type, as with pandas.
@@ -91,7 +99,8 @@ def _check_column(path: str, schema: Any, field: str, numbers: bool) -> None:
     names += ["integer"] if numbers else []
     if not any(getattr(types, f"is_{name}")(kind) for name in names):
         wanted = "text or integers" if numbers else "text"
-        raise DocumentError(f"the column {field!r} of {path} holds {kind}, not {wanted}")
+        reason = f"the column {field!r} holds {kind}, not {wanted}"
+        raise FileError(f"the column {field!r} of {path} holds {kind}, not {wanted}", path, reason)
 
 
 def _leaf(file: Any, field: str) -> int:
@@ -100,7 +109,8 @@ def _leaf(file: Any, field: str) -> int:
     A column `a.b` and the field b of a struct a have the same path, but different names.
     """
     stored = [file.schema.column(i) for i in range(len(file.schema))]
-    return next(i for i, column in enumerate(stored) if column.name == column.path == field)
+    places = [i for i, column in enumerate(stored) if column.name == column.path == field]
+    return places[0]
 
 
 def _row_group(metadata: Any, leaf: int) -> RowGroup:

@@ -14,8 +14,8 @@ from .batches import BatchBuilder, DocumentBatch
 from .chunks import RECORD_BITS, ChunkPlan
 from .files import UNREADABLE, InputFile, check_listed, open_listed
 from .jsonl import MAX_DOCUMENT, TOO_LONG, UTF8_MARK, line_blocks, parse_block
-from .parquet import read_row_group
-from .skipped import Skip, SkipList
+from .parquet import TextColumn, read_row_group
+from .skipped import FileError, Skip, SkipList
 
 __all__ = ["ReadingPass"]
 
@@ -194,8 +194,7 @@ class ReadingPass:
         self, builder: BatchBuilder, first: int, path: str, group: int
     ) -> Iterator[DocumentBatch]:
         row = first
-        check_listed(path)
-        for column in read_row_group(path, group, self._text_field):
+        for column in self._row_group(first, path, group):
             lengths = np.diff(column.offsets)
             rows = np.arange(len(lengths))
             if column.null is not None:
@@ -214,6 +213,18 @@ class ReadingPass:
                 start = stop
             row += len(column.offsets) - 1
             self.bytes_read += len(column.data)
+
+    def _row_group(self, first: int, path: str, group: int) -> Iterator[TextColumn]:
+        """Yield the texts of a row group; if it is damaged, skip the rest of it."""
+        row = first
+        try:
+            check_listed(path)
+            for column in read_row_group(path, group, self._text_field):
+                yield column
+                row += len(column.offsets) - 1
+        except FileError as error:
+            rest = " (the rest of the row group is skipped)" if row > first or group else ""
+            self.skip(row, None if rest else path, error.reason + rest)
 
     def _skip_file(self, document: int, name: str | None, error: Exception) -> None:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -9,16 +9,19 @@ What counts as a document
 
 What is skipped, counted and named
 ----------------------------------
-Files that cannot be read or are no regular files, text that is not UTF-8, lines without a string under the
-field, rows that are null, and any document longer than 1 GiB. With ``strict=True`` each of these is an
-error. A path that does not exist, a folder without files, a field that the first records of a file lack, and
-a damaged Parquet file are always errors.
+Files that cannot be read or are no regular files, files whose first records lack the field or whose column
+has another type, text that is not UTF-8, lines without a string under the field, rows that are null, the rest
+of a file or of a row group behind a damaged place, and any document longer than 1 GiB. With ``strict=True``
+each of these is an error. A path that does not exist, a folder without files, and files of which none can be
+read are always errors.
+
+A file that changes between two readings is named and counted too: see `DocumentSource.report_changed`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from itertools import chain
 from os import PathLike
 from typing import Any, NamedTuple
@@ -34,12 +37,13 @@ from .batches import DocumentBatch
 from .chunks import RECORD_BITS, UNKNOWN_RECORD, ChunkPlan, assign, plan_chunks
 from .listing import json_lines_by_other_names, list_files
 from .reading import ReadingPass
-from .skipped import NO_DOCUMENT, Skip, first_skips
+from .skipped import NO_DOCUMENT, FileError, Skip, first_skips
 
 __all__ = ["DocumentSource", "ReadSummary"]
 
 _RECORD_MASK = (1 << RECORD_BITS) - 1
 NOT_UTF8 = "not UTF-8"
+CHANGED = "changed while it was read"
 
 
 class ReadSummary(NamedTuple):
@@ -74,7 +78,8 @@ class DocumentSource:
     ----------
     paths : path or sequence of paths
         Files and folders. Folders are walked to the bottom in the order of names. Names that begin with a
-        dot and links to folders are left out. A file that is reached twice counts once.
+        dot and links to folders are left out. A file that is reached twice, also through a hard link, counts
+        once.
     text_field : str
         The field of JSON lines, or the column of Parquet files, that has the text.
     strict : bool
@@ -84,6 +89,8 @@ class DocumentSource:
     include, exclude : sequences of str
         Shell patterns that choose among the files found in folders. They are compared with the names, or,
         if they have a slash, with the paths below the folder given. `exclude` also leaves out folders.
+    leave_out : sequence of paths
+        Files that are left out of folders, for example because the program writes to them.
     chunk_bytes : int
         Length of the ranges into which uncompressed JSON lines are cut. The ids depend on it.
     batch_bytes : int
@@ -102,8 +109,8 @@ class DocumentSource:
     Raises
     ------
     DocumentError
-        If a path does not exist, a folder has no file of documents, the first records of a file lack the
-        field, a Parquet file is damaged, or pyarrow is missing.
+        If a path does not exist, a folder has no file of documents, no file can be read (each lacks the
+        field or is damaged), or pyarrow is missing.
     DistributedError
         On every rank, in place of that error when there are several ranks; or if ranks pass different
         arguments.
@@ -137,6 +144,7 @@ class DocumentSource:
         comm: Any = None,
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
+        leave_out: Sequence[str | PathLike[str]] = (),
         chunk_bytes: int = 16 << 20,
         batch_bytes: int = 16 << 20,
         progress: bool = False,
@@ -156,13 +164,16 @@ class DocumentSource:
         include, exclude = list(include), list(exclude)
         settings = (self.paths, text_field, self.strict, include, exclude, self.chunk_bytes)
         self._comm.check_same("the documents to read", settings)
-        self._plan, self._refused, self.json_lines_as_text = self._list_files(include, exclude)
+        outputs = [os.fsdecode(path) for path in leave_out]
+        self._plan, self._refused, self.json_lines_as_text = self._list_files(include, exclude, outputs)
         owner = assign(self._plan.cost, self._comm.size)
         self._mine: NDArray[np.int64] = np.flatnonzero(owner == self._comm.rank)
         self._first_record = self._plan.first_record
         self._pass = self._new_pass()
         #: The numbers of documents and skips of the first complete pass.
         self._found: tuple[int, int] | None = None
+        #: The places of files in the plan that this rank found changed.
+        self._changed: set[int] = set()
 
     def _new_pass(self) -> ReadingPass:
         refuse = self._refuse if self.strict else None
@@ -177,7 +188,7 @@ class DocumentSource:
         raise DocumentError(f"{name}: {skip.reason} (strict)")
 
     def _list_files(
-        self, include: Sequence[str], exclude: Sequence[str]
+        self, include: Sequence[str], exclude: Sequence[str], leave_out: Sequence[str]
     ) -> tuple[ChunkPlan, list[tuple[str, str]], list[str]]:
         """Return the chunks, the refused files and the JSON lines named ``.json``, as rank 0 finds them.
 
@@ -186,12 +197,14 @@ class DocumentSource:
         found: tuple[ChunkPlan, list[tuple[str, str]], list[str]] | None = None
         with self._comm.agree():
             if self._comm.rank == 0:
-                listing = list_files(self.paths, include, exclude)
+                listing = list_files(self.paths, include, exclude, leave_out=leave_out)
                 if self.strict and listing.refused:
                     name, reason = listing.refused[0]
                     raise DocumentError(f"{name}: {reason} (strict)")
-                plan = plan_chunks(listing.files, self.text_field, self.chunk_bytes)
-                found = plan, listing.refused, json_lines_by_other_names(listing.files)
+                errors: list[FileError] | None = None if self.strict else []
+                plan = plan_chunks(listing.files, self.text_field, self.chunk_bytes, refused=errors)
+                refused = [*listing.refused, *((error.path, error.reason) for error in errors or ())]
+                found = plan, refused, json_lines_by_other_names(listing.files)
         found = self._comm.bcast(found)
         assert found is not None
         return found
@@ -217,19 +230,42 @@ class DocumentSource:
         Raises
         ------
         DocumentError
-            On this rank alone, if a Parquet file is damaged, a later pass does not find the documents of
-            the first one or, with `strict`, a document cannot be read.
+            On this rank alone, if a later pass does not find the documents of the first one or, with
+            `strict`, a document cannot be read.
         """
         if self._found is None:
             self._pass = self._new_pass()
             yield from self._read("reading")
             self._found = self._pass.found()
             return
+        found = yield from self._read_again()
+        if found != self._found:
+            raise DocumentError("the files have changed since they were first read")
+
+    def read_again(self) -> Iterator[DocumentBatch]:
+        """Yield this rank's documents once more, after a complete pass of `batches`.
+
+        Documents whose files have changed may have another text or be missing, and further documents may
+        appear. Nothing is counted or reported twice. A caller that finds a document missing or changed calls
+        `report_changed`.
+
+        Yields
+        ------
+        DocumentBatch
+
+        Raises
+        ------
+        DocumentError
+            With `strict`, if a document cannot be read any more.
+        """
+        yield from self._read_again()
+
+    def _read_again(self) -> Generator[DocumentBatch, None, tuple[int, int]]:
+        """Yield the documents once more, and return the numbers of documents and skips."""
         first, self._pass = self._pass, self._new_pass()
         try:
             yield from self._read("reading again")
-            if self._pass.found() != self._found:
-                raise DocumentError("the files have changed since they were first read")
+            return self._pass.found()
         finally:
             self._pass = first
 
@@ -273,6 +309,27 @@ class DocumentSource:
         for document in np.asarray(ids, dtype=np.uint64).tolist():
             self._pass.take_back(document, reason)
 
+    def report_changed(self, ids: ArrayLike) -> None:
+        """Name the files of documents that a second reading did not find as they were.
+
+        `finish` counts each file once among the skipped. Its documents stay counted as read.
+
+        Parameters
+        ----------
+        ids : array_like of uint64
+            Ids of documents that `batches` has given out on this rank.
+
+        Raises
+        ------
+        DocumentError
+            With `strict`.
+        """
+        chunks = (np.asarray(ids, dtype=np.uint64) >> np.uint64(RECORD_BITS)).astype(np.int64)
+        files = np.unique(self._plan.file[np.unique(chunks)]).tolist()
+        if self.strict and files:
+            raise DocumentError(f"{self._plan.files[files[0]].path}: {CHANGED} (strict)")
+        self._changed.update(files)
+
     def finish(self) -> ReadSummary:
         """Return the totals of all ranks; a collective call, after every rank has finished `batches`.
 
@@ -285,10 +342,20 @@ class DocumentSource:
         n_lines = self._pass.n_lines.copy()
         self._comm.allreduce(n_lines, "sum")
         self._first_record = _first_records(self._plan, n_lines)
-        skips = first_skips(chain.from_iterable(self._comm.allgather(self._pass.skips.first())))
+        changed = set(chain.from_iterable(self._comm.allgather(sorted(self._changed))))
+        first_chunks = np.searchsorted(self._plan.file, np.array(sorted(changed), dtype=np.int64))
+        skips = first_skips(
+            [
+                *chain.from_iterable(self._comm.allgather(self._pass.skips.first())),
+                *(
+                    Skip(chunk << RECORD_BITS, self._plan.files[self._plan.file[chunk]].path, CHANGED)
+                    for chunk in first_chunks.tolist()
+                ),
+            ]
+        )
         return ReadSummary(
             n_documents=self._comm.sum(self.n_documents),
-            n_skipped=self._comm.sum(self.n_skipped),
+            n_skipped=self._comm.sum(self.n_skipped) + len(changed),
             skipped=[(skip.name or self._local_name(skip.document), skip.reason) for skip in skips],
             bytes_read=self._comm.sum(self.bytes_read),
         )

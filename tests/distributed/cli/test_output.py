@@ -176,6 +176,38 @@ def test_a_standard_output_of_text():
     assert out.getvalue() == '{"a": 1}\n{"b": "\\u00e9"}\n'
 
 
+# -- outputs among the inputs ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["in/groups.jsonl", "in/groups.jsonl.gz", "in/groups.txt"])
+def test_an_output_in_an_input_folder_is_replaced_by_the_next_run(name, capsys):
+    assert main(["dedup", "in", "-o", name]) == 0
+    first = Path(name).read_bytes()
+    assert main(["dedup", "in", "-o", name, "--strict"]) == 0
+    assert Path(name).read_bytes() == first
+    assert capsys.readouterr().out.count("documents        3, ") == 2
+    message = f"cannot write {name}: it is one of the files to read"
+    assert fails(capsys, "dedup", "in/a.txt", name, "-o", name) == message
+
+
+def test_a_file_of_the_corpus_is_no_output(capsys):
+    assert fails(capsys, "dedup", "in", "-o", "in/a.txt").endswith("it is one of the files to read")
+    Path("in/empty.txt").touch()
+    assert main(["dedup", "in", "-o", "in/empty.txt"]) == 0
+    assert groups(Path("in/empty.txt").read_text()) == [GROUP]
+
+
+def test_the_standard_output_in_an_input_folder():
+    for line in ("COMMAND dedup in -o - > in/z.jsonl", "COMMAND dedup in -o /dev/fd/3 3> in/z.jsonl"):
+        done = shell(line)
+        assert groups(Path("in/z.jsonl").read_text()) == [GROUP]
+        assert "documents        3, " in done.stderr + done.stdout
+        os.remove("in/z.jsonl")
+    Path("in/log.txt").write_text(f"{TEXT}\n")
+    assert shell("COMMAND dedup in >> in/log.txt 2>> in/errors.txt").returncode == 0
+    assert "documents        3, " in Path("in/log.txt").read_text()
+
+
 # -- files ----------------------------------------------------------------------------------------
 
 

@@ -28,10 +28,11 @@ N_SHOWN = 8
 def dedup(options: Namespace, comm: Communicator) -> int:
     """Run the command on every rank, and return the exit code."""
     started = time.perf_counter()
-    check_output(options.output, (), comm, compressed=True)
+    check_output(options.output, options.paths, comm, compressed=True)
     source = DocumentSource(
         options.paths,
         text_field=options.text_field,
+        format=options.format,
         strict=options.strict,
         comm=comm,
         include=options.include,
@@ -130,14 +131,8 @@ def _print_summary(
             f"left out         {counted(result.n_left_out, 'comparison')} in crowded buckets, "
             "where near-duplicates may be missed"
         )
-    if source.json_lines_as_text:
-        files = counted(len(source.json_lines_as_text), "file")
-        print(
-            f"JSON lines       {files} named .json taken as one document each; "
-            "name them .jsonl for one document a line"
-        )
-        for name in source.json_lines_as_text[:N_SHOWN]:
-            print(f"    {readable(name)}")
+    if source.input_bytes:
+        print(f"standard input   {si_bytes(source.input_bytes)}, kept in a temporary file until the end")
     print(f"skipped          {summary.n_skipped:,}")
     for name, reason in summary.skipped[:N_SHOWN]:
         print(f"    {readable(name)}: {readable(reason)}")

@@ -16,8 +16,9 @@ from typing import Any, BinaryIO
 
 from ...sketches.core.atomic import atomic_write
 from ..documents.compressing import compressing
-from ..documents.files import UNREADABLE, InputFile
-from ..documents.own_files import own_output
+from ..documents.files import InputFile
+from ..documents.formats import detect
+from ..documents.own_files import OWN_REASONS
 from ..ranks.comm import Communicator
 from .messages import naming_file
 from .streams import STANDARD_OUTPUT, check_stream, is_stream, open_stream, status_of
@@ -75,12 +76,11 @@ def own_files(path: str | None) -> list[str]:
         return found
     if is_stream(path):
         return [*found, path]
-    try:
-        with InputFile(path, "text", path.lower().endswith(".gz"), 0).open() as file:
-            head = file.read(1 << 16)
-    except UNREADABLE:
+    status = status_of(path)
+    if status is None or not stat.S_ISREG(status.st_mode):
         return found
-    return [*found, path] if not head or own_output(head) else found
+    is_own = status.st_size == 0 or detect(InputFile(path, "text", None, 0)).reason in OWN_REASONS
+    return [*found, path] if is_own else found
 
 
 def shown_output(path: str) -> str:

@@ -8,10 +8,12 @@ import importlib
 import lzma
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, BinaryIO
 
 from ...errors import DocumentError
 from ...lsh.support.install import how_to_install
+from .compression import split_suffix
 
 __all__ = ["compressing"]
 
@@ -28,16 +30,14 @@ def compressing(name: str) -> Callable[[BinaryIO], AbstractContextManager[Any]]:
     DocumentError
         If a package is needed and missing.
     """
-    ending = name.lower()
-    if ending.endswith(".gz"):
-        return lambda file: gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0, compresslevel=6)
-    if ending.endswith(".bz2"):
-        return lambda file: bz2.BZ2File(file, "wb")
-    if ending.endswith(".xz"):
-        return lambda file: lzma.LZMAFile(file, "wb")
-    if ending.endswith(".zst"):
+    _, codec = split_suffix(name)
+    if codec == "zstd":
         return _zstd(name)
-    return nullcontext
+    return nullcontext if codec is None else _WRITERS[codec]
+
+
+def _gzip(file: BinaryIO) -> gzip.GzipFile:
+    return gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0, compresslevel=6)
 
 
 def _zstd(name: str) -> Callable[[BinaryIO], AbstractContextManager[Any]]:
@@ -52,3 +52,10 @@ def _zstd(name: str) -> Callable[[BinaryIO], AbstractContextManager[Any]]:
     except ImportError as error:
         raise DocumentError(f"writing {name} needs zstandard: {how_to_install('zstd')}") from error
     return lambda file: zstandard.ZstdCompressor().stream_writer(file, closefd=False)
+
+
+_WRITERS: dict[str, Callable[[BinaryIO], AbstractContextManager[Any]]] = {
+    "gzip": _gzip,
+    "bzip2": partial(bz2.BZ2File, mode="wb"),
+    "xz": partial(lzma.LZMAFile, mode="wb"),
+}

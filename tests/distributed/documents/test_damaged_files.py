@@ -1,7 +1,9 @@
 """Test that one damaged file, or one that lacks the field, is skipped and named while the others are read."""
 
+import bz2
 import gzip
 import json
+import lzma
 import os
 from itertools import pairwise
 from pathlib import Path
@@ -215,6 +217,64 @@ def test_the_command_names_them(capsys):
     assert main(["dedup", "d", "-o", "d/a.jsonl"]) == 2
     assert capsys.readouterr().err.endswith("cannot write d/a.jsonl: it is one of the files to read\n")
 
+
+# -- bytes behind the end of compressed data ------------------------------------------------------
+
+COMPRESS = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
+CODEC = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz"}
+
+
+@pytest.mark.parametrize("ending", COMPRESS)
+@pytest.mark.parametrize("last", [b"", b"\n"])
+@pytest.mark.parametrize(
+    "behind", [b"", bytes(4), bytes(100_000), b"garbage", bytes(12) + b"garbage", b"PK\x03\x04" * 50_000]
+)
+def test_bytes_behind_the_end_lose_nothing(ending, last, behind):
+    """All lines and texts are read, also the last line without an end; what is no padding is named once."""
+    content = lines([{"text": text} for text in TEXTS]).encode().rstrip(b"\n") + last
+    compress = COMPRESS[ending]
+    Path(f"d/a.jsonl{ending}").write_bytes(compress(content[:50]) + compress(content[50:]) + behind)
+    Path(f"d/b.txt{ending}").write_bytes(compress(b"a text") + behind)
+    found, summary = read()
+    expected: dict = {(f"d/a.jsonl{ending}", i + 1): text for i, text in enumerate(TEXTS)}
+    assert found == expected | {(f"d/b.txt{ending}", None): "a text"}
+    reason = f"other bytes follow the end of the {CODEC[ending]} data, and are left out"
+    named = [(f"d/{name}{ending}", reason) for name in ("a.jsonl", "b.txt")]
+    assert summary.skipped == (named if behind.strip(b"\0") else [])
+    if behind.strip(b"\0"):
+        with pytest.raises(DocumentError, match=rf"d/a.jsonl{ending}: other bytes follow .* \(strict\)"):
+            read(strict=True)
+
+
+def test_bytes_behind_a_compressed_parquet_file():
+    write_parquet("a.parquet", {"text": TEXTS})
+    Path("d/a.parquet.gz").write_bytes(gzip.compress(Path("a.parquet").read_bytes()) + b"garbage")
+    found, summary = read()
+    assert list(found.values()) == TEXTS
+    reason = "other bytes follow the end of the gzip data, and are left out"
+    assert summary.skipped == [("d/a.parquet.gz", reason)]
+
+
+def test_a_member_that_is_cut_off():
+    """What was decoded before it is given out, and the rest is damaged."""
+    whole = gzip.compress(lines([{"text": text} for text in TEXTS]).encode())
+    Path("d/a.jsonl.gz").write_bytes(whole + whole[: len(whole) // 2])
+    found, summary = read()
+    assert list(found.values())[:3] == TEXTS
+    ((name, reason),) = summary.skipped
+    assert name == f"d/a.jsonl.gz:{len(found) + 1}" and reason.startswith("damaged: ")
+
+
+def test_bytes_behind_the_end_of_keys(capsys):
+    Path("keys.txt.gz").write_bytes(gzip.compress(b"a\nb\na") + b"garbage")
+    assert main(["count", "keys.txt.gz", "--ask", "a"]) == 0
+    out = capsys.readouterr().out
+    assert "keys.txt.gz: other bytes follow the end of the gzip data, and are left out (1)" in out
+    assert "keys             3, " in out
+    assert main(["count", "keys.txt.gz", "--strict"]) == 2
+
+
+# -- ranks ----------------------------------------------------------------------------------------
 
 RANKS = """
 import os, sys

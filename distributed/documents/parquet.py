@@ -16,7 +16,7 @@ from ...errors import DocumentError
 from ...lsh.inputs.columns import decoded
 from ...lsh.support.install import how_to_install
 
-__all__ = ["RowGroup", "TextColumn", "column_names", "read_row_group", "row_groups"]
+__all__ = ["RowGroup", "TextColumn", "column_names", "opened", "read_row_group", "row_groups"]
 
 #: Bytes of text that are decoded at a time if every text has the column's average length.
 PIECE = 4 << 20
@@ -39,7 +39,7 @@ class TextColumn(NamedTuple):
 
 def column_names(path: str) -> list[str]:
     """Return the names of the columns of a file; DocumentError if it is damaged."""
-    with _opened(path) as file:
+    with opened(path) as file:
         return list(file.schema_arrow.names)
 
 
@@ -51,14 +51,14 @@ def row_groups(path: str, field: str, *, numbers: bool = False) -> list[RowGroup
     DocumentError
         If the file is damaged, has no such column, or the column has another type.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         _check_column(path, file.schema_arrow, field, numbers)
         leaf = _leaf(file, field)
         return [_row_group(file.metadata.row_group(i), leaf) for i in range(file.metadata.num_row_groups)]
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[Any]:
+def opened(path: str) -> Iterator[Any]:
     """Open a Parquet file; errors of pyarrow in the block become DocumentErrors."""
     try:
         import pyarrow as pa
@@ -116,7 +116,7 @@ def read_row_group(path: str, group: int, field: str) -> Iterator[TextColumn]:
     DocumentError
         If the file is damaged.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         import pyarrow as pa
 
         size = _row_group(file.metadata.row_group(group), _leaf(file, field))

@@ -32,6 +32,7 @@ from ...lsh.support.progress import progress_bar
 from ..ranks.comm import communicator
 from .batches import DocumentBatch
 from .chunks import RECORD_BITS, UNKNOWN_RECORD, ChunkPlan, assign, plan_chunks
+from .files import InputFile
 from .listing import json_lines_by_other_names, list_files
 from .reading import ReadingPass
 from .skipped import NO_DOCUMENT, Skip, first_skips
@@ -201,6 +202,16 @@ class DocumentSource:
         """The paths of all files, in the order of the ids of their documents."""
         return [file.path for file in self._plan.files]
 
+    @property
+    def input_files(self) -> list[InputFile]:
+        """All files, with their kinds and sizes, in the same order."""
+        return self._plan.files
+
+    @property
+    def shows_progress(self) -> bool:
+        """True if work on the files is to be shown as it goes on."""
+        return self._progress
+
     # -- reading ----------------------------------------------------------------------------------
 
     def batches(self) -> Iterator[DocumentBatch]:
@@ -313,16 +324,73 @@ class DocumentSource:
         ValueError
             If an id is not one of this source's.
         """
+        files, records = self.places_of(ids)
+        plan = self._plan.files
+        return [
+            (plan[i].path, None if plan[i].kind == "text" else record + 1)
+            for i, record in zip(files.tolist(), records.tolist(), strict=True)
+        ]
+
+    def places_of(self, ids: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the file of each document, as its place in `files`, and its line or row, counted from 0.
+
+        Parameters
+        ----------
+        ids : array_like of uint64, shape (n,)
+            Ids of documents of any rank, after `finish` was called.
+
+        Returns
+        -------
+        files, records : ndarrays of int64, shape (n,)
+            The record of a document that is a whole file is 0.
+
+        Raises
+        ------
+        ValueError
+            If an id is not one of this source's.
+        """
         ids = np.asarray(ids, dtype=np.uint64)
         chunks = (ids >> np.uint64(RECORD_BITS)).astype(np.int64)
         if len(chunks) and int(chunks.max()) >= len(self._plan):
             raise ValueError("ids must be ids of this source's documents")
-        records = (ids & np.uint64(_RECORD_MASK)).astype(np.int64) + self._first_record[chunks] + 1
-        files = self._plan.files
-        return [
-            (files[i].path, None if files[i].kind == "text" else record)
-            for i, record in zip(self._plan.file[chunks].tolist(), records.tolist(), strict=True)
-        ]
+        records = (ids & np.uint64(_RECORD_MASK)).astype(np.int64) + self._first_record[chunks]
+        return self._plan.file[chunks], records
+
+    def texts_of(self, ids: ArrayLike) -> list[bytes]:
+        """Return the texts of some documents, which may be those of any rank, after `finish` was called.
+
+        This is no collective call. The pieces of files that the documents lie in are read again, each one as
+        a whole, so ask for a few documents at a time.
+
+        Parameters
+        ----------
+        ids : array_like of uint64, shape (n,)
+
+        Returns
+        -------
+        list of bytes
+            The texts in UTF-8, unless a document is damaged.
+
+        Raises
+        ------
+        ValueError
+            If an id is not one of this source's.
+        DocumentError
+            If a document cannot be read any more.
+        """
+        ids = np.asarray(ids, dtype=np.uint64)
+        self.places_of(ids)
+        chunks = np.unique(ids >> np.uint64(RECORD_BITS)).astype(np.int64)
+        again = ReadingPass(self._plan, chunks, self.text_field, self.batch_bytes, None)
+        texts: dict[int, bytes] = {}
+        for batch in again.batches(lambda _: None):
+            for row in np.flatnonzero(np.isin(batch.ids, ids)).tolist():
+                text = batch.data[batch.offsets[row] : batch.offsets[row + 1]]
+                texts[int(batch.ids[row])] = text.tobytes()
+        missing = [document for document in ids.tolist() if document not in texts]
+        if missing:
+            raise DocumentError(f"{self._local_name(missing[0])} cannot be read again: the file has changed")
+        return [texts[document] for document in ids.tolist()]
 
     def _local_name(self, document: int) -> str:
         """Return a name for messages, with the line if that is known."""

@@ -72,7 +72,7 @@ def dedup(options: Namespace, comm: Communicator) -> int:
             raise DocumentError(f"no document could be read ({summary.n_skipped} skipped{first})")
     stages = {"listing": listed - started, **result.seconds}
     began = time.perf_counter()
-    removed = comm.local(removals, result)
+    removed = removals(result, comm)
     lists = Lists(source, result, gather_removals(removed, comm))
     written = None
     if cleaned is not None:

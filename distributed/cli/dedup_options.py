@@ -44,7 +44,8 @@ def _add_cleaning(dedup: Command) -> None:
         "--clean",
         "OUT",
         "write the cleaned corpus into this folder: the same files in the same formats, without the "
-        "duplicates. The folder must be new, empty, or written by the same command before, which is then resumed",
+        "duplicates. The folder must be new, empty, or written by the same command before, which is"
+        " then resumed",
     )
     dedup.options.add_argument(
         "--keep",

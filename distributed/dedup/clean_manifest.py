@@ -102,9 +102,8 @@ def _entry(fields: Any) -> Entry:
     source, size, mtime, removed, absent, written = fields
     if not (isinstance(source, str) and isinstance(removed, str) and isinstance(absent, bool)):
         raise ValueError("an entry has values of wrong types")
-    return Entry(
-        source, int(size), int(mtime), removed, absent, written and (int(written[0]), int(written[1]))
-    )
+    version = None if written is None else (int(written[0]), int(written[1]))
+    return Entry(source, int(size), int(mtime), removed, absent, version)
 
 
 def write_manifest(folder: str, manifest: Manifest) -> None:

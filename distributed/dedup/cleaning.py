@@ -184,6 +184,8 @@ class CleanedCorpus:
                     if not self._write_file(i, of_file[i].tolist()):
                         incomplete.append(self._files[i].path)
                     advance(int(costs[i]))
+            if mine:
+                os.sync()
         lost = [name for part in comm.allgather(incomplete) for name in part]
         result: CleanedFiles | None = None
         with comm.agree():
@@ -219,7 +221,15 @@ class CleanedCorpus:
             if not entry.is_same(new.get(name)) and os.path.lexists(place):
                 os.unlink(place)
         write_manifest(self.folder, Manifest(self._settings, new))
-        return {i for i, entry in entries.items() if not entry.absent and not os.path.lexists(self._place(i))}
+        return {i for i, entry in entries.items() if not entry.absent and not self._is_finished(i, entry)}
+
+    def _is_finished(self, i: int, entry: Entry) -> bool:
+        """Return True if the file is there. A whole copy may have been cut short by a crash of the machine."""
+        try:
+            size = os.stat(self._place(i)).st_size
+            return bool(entry.removed) or size == entry.size
+        except FileNotFoundError:
+            return False
 
     def _place(self, i: int) -> str:
         return os.path.join(self.folder, self._names[i])
@@ -227,7 +237,8 @@ class CleanedCorpus:
     def _write_file(self, i: int, records: list[int]) -> bool:
         file, place = self._files[i], self._place(i)
         os.makedirs(os.path.dirname(place), exist_ok=True)
-        with atomic_write(place) as temporary:
+        # A corpus may have millions of files that are one document each. They are made durable at the end.
+        with atomic_write(place, durable=bool(records)) as temporary:
             is_complete = copy_without(file, records, temporary)
             if _version(file.path) != self._versions[i]:
                 raise DocumentError(f"{file.path} has changed since it was read; run the command again")

@@ -40,22 +40,22 @@ class Removals(NamedTuple):
 
     def take(self, rows: slice | Rows) -> Removals:
         """Return some of the documents."""
-        ids, kept, similarity, is_copy = (column[rows] for column in self)
-        return Removals(ids, kept, similarity, is_copy)
+        return Removals(self.ids[rows], self.kept[rows], self.similarity[rows], self.is_copy[rows])
 
 
-def removals(result: Deduplication) -> Removals:
-    """Return this rank's documents that are removed."""
+def removals(result: Deduplication, comm: Communicator) -> Removals:
+    """Return this rank's documents that are removed; a collective call."""
+    pairs, near = comm.allgather_rows(result.pairs), comm.allgather_rows(result.similarity)
     ids = np.concatenate([result.members[a + 1 : b] for a, b in _bounds(result)] or [result.members])
     kept = np.concatenate(
         [np.full(b - a - 1, result.members[a]) for a, b in _bounds(result)] or [result.members]
     ).astype(np.uint64)
-    copies = {(a, b) for a, b in result.copies.tolist()}
-    known = {(a, b): s for (a, b), s in zip(result.pairs.tolist(), result.similarity.tolist(), strict=True)}
-    pairs = list(zip(kept.tolist(), ids.tolist(), strict=True))
-    is_copy = np.array([pair in copies for pair in pairs], dtype=bool)
+    copies = {(a, b) for a, b in comm.allgather_rows(result.copies).tolist()}
+    known = {(a, b): s for (a, b), s in zip(pairs.tolist(), near.tolist(), strict=True)}
+    both = list(zip(kept.tolist(), ids.tolist(), strict=True))
+    is_copy = np.array([pair in copies for pair in both], dtype=bool)
     similarity = np.array(
-        [1.0 if pair in copies else known.get(pair, np.nan) for pair in pairs], dtype=np.float32
+        [1.0 if pair in copies else known.get(pair, np.nan) for pair in both], dtype=np.float32
     )
     return Removals(ids, kept, similarity, is_copy)
 

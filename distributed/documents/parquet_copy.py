@@ -38,7 +38,7 @@ def copy_rows(path: str, removed: list[int], target: IO[bytes]) -> None:
 
 
 def _description(path: str, last: int) -> tuple[Any, dict[str, Any]]:
-    """Return the schema of a file, which must have a row `last`, and the arguments of a writer like its own."""
+    """Return the schema of a file that has a row `last`, and the arguments of a writer like its own."""
     with opened(path) as file:
         if last >= file.metadata.num_rows:
             raise DocumentError(f"{path} has no row {last + 1} any more: it has changed")

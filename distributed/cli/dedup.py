@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from argparse import Namespace
+from typing import Any
 
 from ...errors import DocumentError, readable
 from ...lsh.support.wording import counted
@@ -16,7 +17,8 @@ from ..documents.source import DocumentSource, ReadSummary
 from ..ranks.comm import Communicator
 from ..ranks.memory import peak_memory
 from .dedup_lists import REMOVED, Lists
-from .messages import si_bytes
+from .dedup_report import ReportedRun, write_report
+from .messages import common_folder, si_bytes
 from .output import check_output
 from .parquet_lists import check_parquet
 
@@ -84,14 +86,47 @@ def dedup(options: Namespace, comm: Communicator) -> int:
             _write_lists(options, lists)
     if outputs or cleaned is not None:
         stages["writing"] = time.perf_counter() - began
-    ended = time.perf_counter()
     peaks = comm.gather(peak_memory())
+    with comm.agree():
+        if peaks is not None and options.report is not None:
+            facts = _facts(stages, time.perf_counter() - started, peaks, written, options.clean)
+            settings = {name.replace("_", "-"): value for name, value in settings_of(options).items()}
+            report = ReportedRun(source, result, summary, lists, options.threshold, settings, facts)
+            write_report(options.report, report)
+    ended = time.perf_counter()
     if comm.rank == 0:
         assert peaks is not None
         _print_groups(source, result, options.top)
         _print_summary(options, source, summary, result, stages, ended - started, peaks)
         _print_written(options, written, len(lists.removed.ids))
     return 0
+
+
+def settings_of(options: Namespace) -> dict[str, Any]:
+    """Return the options on which the choice of documents depends."""
+    return {name: value for name, value in vars(options).items() if name not in _NO_SETTINGS}
+
+
+def _facts(
+    stages: dict[str, float],
+    seconds: float,
+    peaks: list[int],
+    written: CleanedFiles | None,
+    folder: str | None,
+) -> list[tuple[str, str]]:
+    """Return what the report says about the run."""
+    facts = [
+        ("seconds", f"{seconds:.2f} ({_by_stage(stages)})"),
+        ("peak memory", f"{', '.join(si_bytes(peak) for peak in peaks)} ({counted(len(peaks), 'rank')})"),
+    ]
+    if written is not None:
+        files = counted(written.n_written + written.n_resumed, "file")
+        facts.insert(0, ("cleaned corpus", f"{folder}: {files}, {si_bytes(written.n_bytes)}"))
+    return facts
+
+
+def _by_stage(stages: dict[str, float]) -> str:
+    return ", ".join(f"{name} {taken:.2f}" for name, taken in stages.items())
 
 
 def _lies_in(path: str, folder: str | None) -> bool:
@@ -101,10 +136,9 @@ def _lies_in(path: str, folder: str | None) -> bool:
 
 def _cleaned_corpus(options: Namespace, source: DocumentSource, comm: Communicator) -> CleanedCorpus:
     """Check the folder of the cleaned corpus."""
-    settings = {name: value for name, value in vars(options).items() if name not in _NO_SETTINGS}
     outputs = (options.output, options.removed, options.report)
     inside = [os.path.basename(path) for path in outputs if path and _lies_in(path, options.clean)]
-    return CleanedCorpus(options.clean, source, settings, comm, (REMOVED, *inside))
+    return CleanedCorpus(options.clean, source, settings_of(options), comm, (REMOVED, *inside))
 
 
 def _write_lists(options: Namespace, lists: Lists) -> None:
@@ -122,7 +156,7 @@ def _print_groups(source: DocumentSource, result: Deduplication, top: int) -> No
     largest = sorted(range(result.n_groups), key=lambda i: (-int(sizes[i]), i))[:top]
     if not largest:
         return
-    below = _common_folder(source.files)
+    below = common_folder(source.files)
     where = f" (in {readable(below)})" if below else ""
     print(f"Largest of {counted(result.n_groups, 'group')}{where}:")
     for i in largest:
@@ -134,14 +168,6 @@ def _print_groups(source: DocumentSource, result: Deduplication, top: int) -> No
         if int(sizes[i]) > N_SHOWN:
             print(f"    ... and {int(sizes[i]) - N_SHOWN:,} more")
     print()
-
-
-def _common_folder(files: list[str]) -> str:
-    """Return the folder that contains all files, with its slash, which need not be printed every time."""
-    folder = os.path.dirname(files[0])
-    while folder and not all(path.startswith(os.path.join(folder, "")) for path in files):
-        folder = os.path.dirname(folder) if folder != "/" else ""
-    return os.path.join(folder, "") if folder else ""
 
 
 def _print_summary(
@@ -178,8 +204,7 @@ def _print_summary(
         print(f"    {readable(name)}: {readable(reason)}")
     if summary.n_skipped > N_SHOWN:
         print(f"    ... and {summary.n_skipped - N_SHOWN:,} more")
-    by_stage = ", ".join(f"{name} {taken:.2f}" for name, taken in stages.items())
-    print(f"seconds          {seconds:.2f} ({by_stage})")
+    print(f"seconds          {seconds:.2f} ({_by_stage(stages)})")
     ranks = counted(len(peaks), "rank")
     print(f"peak memory      {', '.join(si_bytes(peak) for peak in peaks)} ({ranks})")
 

@@ -224,7 +224,7 @@ class CleanedCorpus:
         return {i for i, entry in entries.items() if not entry.absent and not self._is_finished(i, entry)}
 
     def _is_finished(self, i: int, entry: Entry) -> bool:
-        """Return True if the file is there. A whole copy may have been cut short by a crash of the machine."""
+        """Return True if the file is there. A crash of the machine may have cut a whole copy short."""
         try:
             size = os.stat(self._place(i)).st_size
             return bool(entry.removed) or size == entry.size

@@ -236,12 +236,15 @@ class CleanedCorpus:
 
     def _write_file(self, i: int, records: list[int]) -> bool:
         file, place = self._files[i], self._place(i)
-        os.makedirs(os.path.dirname(place), exist_ok=True)
         # A corpus may have millions of files that are one document each. They are made durable at the end.
-        with atomic_write(place, durable=bool(records)) as temporary:
-            is_complete = copy_without(file, records, temporary)
-            if _version(file.path) != self._versions[i]:
-                raise DocumentError(f"{file.path} has changed since it was read; run the command again")
+        try:
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+            with atomic_write(place, durable=bool(records)) as temporary:
+                is_complete = copy_without(file, records, temporary)
+                if _readable_version(file) != self._versions[i]:
+                    raise DocumentError(f"{file.path} has changed since it was read; run the command again")
+        except OSError as error:
+            raise OSError(f"cannot write {place}: {error.strerror or error}") from error
         return is_complete
 
     def _finish(self, entries: dict[int, Entry], n_due: int, incomplete: list[str]) -> CleanedFiles:

@@ -7,7 +7,7 @@ record is copied as a whole.
 from __future__ import annotations
 
 import gzip
-import shutil
+import io
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ...errors import DocumentError
-from .files import InputFile, open_listed
+from .files import InputFile, check_listed, open_listed
 from .jsonl import BLOCK
 from .parquet_copy import copy_rows
 
@@ -47,20 +47,38 @@ def copy_without(file: InputFile, records: list[int], path: Path) -> bool:
     Raises
     ------
     DocumentError
-        If the file does not have the records any more.
+        If the file cannot be read, or does not have the records any more.
     OSError
-        If a file cannot be read or written.
+        If the copy cannot be written.
     """
     with path.open("wb") as target:
-        if not records:
-            with open_listed(file.path) as whole:
-                shutil.copyfileobj(whole, target, BLOCK)
-            return True
-        if file.kind == "parquet":
+        if records and file.kind == "parquet":
             copy_rows(file.path, records, target)
             return True
+        check_listed(file.path)
+        if not records:
+            with open_listed(file.path) as whole:
+                for block in _blocks(whole.read, file.path):
+                    target.write(block)
+            return True
         with file.open() as source, _compressing(target, file.compressed) as lines:
-            return _copy_lines(source.read, records, lines.write, file.path)
+            # This gives all bytes before a damage, where `read` would lose those that it has collected.
+            read = source.read1 if isinstance(source, io.BufferedIOBase) else source.read
+            return _copy_lines(_blocks(read, file.path), records, lines.write, file.path)
+
+
+def _blocks(read: Callable[[int], bytes], path: str) -> Iterator[bytes]:
+    """Yield what is read; the errors of reading name the file, so that they differ from those of writing."""
+    while True:
+        try:
+            block = read(BLOCK)
+        except _DAMAGED:
+            raise
+        except OSError as error:
+            raise DocumentError(f"cannot read {path}: {error.strerror or error}") from error
+        if not block:
+            return
+        yield block
 
 
 @contextmanager
@@ -74,7 +92,7 @@ def _compressing(target: IO[bytes], compressed: bool) -> Iterator[IO[bytes] | gz
 
 
 def _copy_lines(
-    read: Callable[[int], bytes], removed: list[int], write: Callable[[Any], object], path: str
+    blocks: Iterator[bytes], removed: list[int], write: Callable[[Any], object], path: str
 ) -> bool:
     """Copy lines except those whose numbers are listed; a line is never in memory as a whole."""
     # `line` is the number of the line at the place that is looked at, and the next line to leave out is
@@ -82,11 +100,11 @@ def _copy_lines(
     line, n_left, is_found = 0, 0, False
     while True:
         try:
-            block = read(BLOCK)
+            block = next(blocks, None)
         except _DAMAGED:
             _check_found(n_left + is_found, removed, path)
             return False
-        if not block:
+        if block is None:
             _check_found(n_left + is_found, removed, path)
             return True
         at = 0

@@ -73,7 +73,7 @@ check-dist: dist
 	    room=$$(mktemp -d); trap 'rm -rf "$$room"' EXIT; \
 	    $$python -m venv "$$room/venv"; \
 	    "$$room/venv/bin/pip" install --quiet --disable-pip-version-check \
-	        "$$(ls dist/*.whl)[mpi,arrow,sklearn,test]"; \
+	        "$$(ls dist/*.whl)[mpi,arrow,zstd,sklearn,test]"; \
 	    cp -r tests docs benchmarks examples README.md CHANGELOG.md CONTRIBUTING.md CITATION.cff pyproject.toml Makefile \
 	        .github .pre-commit-config.yaml .editorconfig .clang-format "$$room"; \
 	    (cd "$$room" && venv/bin/python --version && venv/bin/pytest -q -n $(WORKERS) --dist worksteal); \
@@ -94,6 +94,6 @@ clean:
 	touch $@
 
 .venv/run.stamp: EXTRAS = mpi
-.venv/test.stamp: EXTRAS = mpi,arrow,sklearn,test,docs
+.venv/test.stamp: EXTRAS = mpi,arrow,zstd,sklearn,test,docs
 .venv/docs.stamp: EXTRAS = docs
 .venv/bench.stamp: EXTRAS = mpi,arrow,sklearn,bench

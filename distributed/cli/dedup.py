@@ -47,6 +47,7 @@ def dedup(options: Namespace, comm: Communicator) -> int:
     source = DocumentSource(
         options.paths,
         text_field=options.text_field,
+        format=options.format,
         strict=options.strict,
         comm=comm,
         include=options.include,
@@ -191,14 +192,8 @@ def _print_summary(
             f"left out         {counted(result.n_left_out, 'comparison')} in crowded buckets, "
             "where near-duplicates may be missed"
         )
-    if source.json_lines_as_text:
-        files = counted(len(source.json_lines_as_text), "file")
-        print(
-            f"JSON lines       {files} named .json taken as one document each; "
-            "name them .jsonl for one document a line"
-        )
-        for name in source.json_lines_as_text[:N_SHOWN]:
-            print(f"    {readable(name)}")
+    if source.input_bytes:
+        print(f"standard input   {si_bytes(source.input_bytes)}, kept in a temporary file until the end")
     print(f"skipped          {summary.n_skipped:,}")
     for name, reason in summary.skipped[:N_SHOWN]:
         print(f"    {readable(name)}: {readable(reason)}")

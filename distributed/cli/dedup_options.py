@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from ..documents.formats import FORMATS
 from .options import Command, between
 
 __all__ = ["add_dedup"]
@@ -12,12 +13,14 @@ __all__ = ["add_dedup"]
 _DEDUP_HELP = """\
 Find groups of near-duplicate documents (fuzzy deduplication), and write each group as a line of JSON.
 
-PATH is a folder or a file. A text file is one document. Each line of a .jsonl or .ndjson file is one
-document, and each row of a .parquet file (which needs pyarrow). A .gz file may contain text or JSON lines.
-In folders, names that begin with a dot are skipped, and links to folders are not followed. Two documents
-are near-duplicates if the Jaccard similarity of their sets of shingles (sequences of 5 words) is at least
-the threshold. A group contains all documents that are connected by such pairs. Files that are read are never
-changed.
+PATH is a folder, a file or - (the standard input). A text file is one document. Each line of JSON lines is
+one document (.jsonl, .ndjson, or .json with such lines), each object of a .json file that is one array, each
+record of a .csv or .tsv file, and each row of a Parquet, Arrow or Feather file (which need pyarrow). A tar
+archive is read like a folder. All of these may be compressed by gzip, Zstandard (which needs zstandard),
+bzip2 or xz. Files of other formats, such as PDF and zip, are skipped and named. In folders, names that begin
+with a dot are skipped, and links to folders are not followed. Two documents are near-duplicates if the
+Jaccard similarity of their sets of shingles (sequences of 5 words) is at least the threshold. A group
+contains all documents that are connected by such pairs. Files that are read are never changed.
 """
 
 _DEDUP_EXAMPLES = """\
@@ -27,8 +30,8 @@ examples:
   mpiexec -n 4 mergesketch dedup crawl-*.jsonl.gz --text-field content --output groups.jsonl
 
 Each line of the output is {"group": 0, "size": 2, "documents": [{"path": "a.jsonl", "line": 7}, ...]}.
-"line" is the number of the line or of the Parquet row, counted from 1. It is null if the document is a whole
-file.
+"line" is the number of the line, record or row, counted from 1; the header of a .csv file is record 1. It is
+null if the document is a whole file. A file in an archive has the path "archive.tar!file".
 """
 
 
@@ -71,7 +74,7 @@ def add_dedup(commands: Any) -> None:
     """Add the command to the parser's commands."""
     summary = "find groups of near-duplicate documents"
     dedup = Command(commands, "dedup", summary, _DEDUP_HELP, _DEDUP_EXAMPLES)
-    dedup.path("paths", "PATH", "files and folders", nargs="+")
+    dedup.path("paths", "PATH", "files and folders; - is the standard input", nargs="+")
     dedup.options.add_argument(
         "--threshold",
         type=between(0.0, 1.0, closed=True),
@@ -82,7 +85,16 @@ def add_dedup(commands: Any) -> None:
     dedup.output("write the groups to this file, as JSON lines, or as Parquet if its name ends with .parquet")
     _add_cleaning(dedup)
     dedup.options.add_argument(
-        "--text-field", default="text", metavar="NAME", help="field or column with the text (default: text)"
+        "--text-field",
+        default="text",
+        metavar="NAME",
+        help="field or column with the text; a.b is the field b in the object a (default: text)",
+    )
+    dedup.choice(
+        "--format",
+        FORMATS,
+        "what all files contain; auto: their contents and names decide (default: auto)",
+        "auto",
     )
     dedup.patterns(
         "--include",

@@ -16,7 +16,7 @@ from ...lsh.support.progress import progress_bar
 from ...sketches.core.atomic import atomic_write
 from ..documents.chunks import assign
 from ..documents.copying import copy_without
-from ..documents.files import InputFile, open_listed
+from ..documents.files import InputFile
 from ..documents.source import DocumentSource
 from ..ranks.comm import Communicator
 from .clean_manifest import MANIFEST, Entry, Manifest, check_settings, read_manifest, write_manifest
@@ -38,9 +38,10 @@ class CleanedFiles(NamedTuple):
     n_bytes : int
         Bytes of all files of the cleaned corpus.
     incomplete : list of str
-        Damaged compressed files of which only the records before the damage were written.
+        Damaged files of which only the records before the damage were written.
     missing : list of str
-        Files that could not be opened, which were not written.
+        Files that could not be opened, which were not written. Files of formats that are not read are not
+        written either.
     """
 
     n_written: int
@@ -91,7 +92,11 @@ class CleanedCorpus:
         self._files = source.input_files
         self._lists = lists
         self._versions: list[tuple[int, int] | None] = []
-        self._names = names_below(source.paths, source.files, [MANIFEST, *lists])
+        # The standard input has no name.
+        given = {file.path: f"stdin{file.suffix}" for file in self._files if file.place}
+        paths = [given.get(path, path) for path in source.paths]
+        names = [given.get(path, path) for path in source.files]
+        self._names = names_below(paths, names, [MANIFEST, *lists])
         with comm.agree():
             if comm.rank == 0:
                 self._check()
@@ -99,7 +104,7 @@ class CleanedCorpus:
 
     def _check(self) -> Manifest:
         """Check the folder, and return its old manifest, which is empty for a new folder."""
-        check_apart(self.folder, self._source.paths, self._source.files)
+        check_apart(self.folder, self._source.paths, [file.path for file in self._files if not file.place])
         _check_writable(self.folder)
         old = read_manifest(self.folder)
         if old is not None:
@@ -159,6 +164,8 @@ class CleanedCorpus:
         comm = self._comm
         file, records = self._source.places_of(removed.ids)
         owner = assign(self._costs(), comm.size)
+        # Only rank 0 can open the standard input.
+        owner[[bool(file.place) for file in self._files]] = 0
         file, records = comm.exchange((file, records), owner[file])
         with comm.agree():
             order = np.lexsort((records, file))
@@ -236,11 +243,13 @@ class CleanedCorpus:
 
     def _write_file(self, i: int, records: list[int]) -> bool:
         file, place = self._files[i], self._place(i)
+        form = self._source.format
+        members = self._source.members_of(i) if records and file.kind == "tar" else ()
         # A corpus may have millions of files that are one document each. They are made durable at the end.
         try:
             os.makedirs(os.path.dirname(place), exist_ok=True)
             with atomic_write(place, durable=bool(records)) as temporary:
-                is_complete = copy_without(file, records, temporary)
+                is_complete = copy_without(file, records, temporary, members=members, form=form)
                 if _readable_version(file) != self._versions[i]:
                     raise DocumentError(f"{file.path} has changed since it was read; run the command again")
         except OSError as error:
@@ -261,14 +270,16 @@ class CleanedCorpus:
             n_absent=n_absent,
             n_bytes=sum(entry.written[0] for entry in written.values() if entry.written),
             incomplete=incomplete,
-            missing=[file.path for i, file in enumerate(self._files) if i not in entries],
+            missing=[f.path for i, f in enumerate(self._files) if i not in entries and f.kind != "unread"],
         )
 
 
 def _readable_version(file: InputFile) -> tuple[int, int] | None:
-    """Return the version of a file, or None if it cannot be opened."""
+    """Return the version of a file, or None if it cannot be opened or is not read."""
+    if file.kind == "unread":
+        return None
     try:
-        with open_listed(file.path) as opened:
+        with file.open_stored() as opened:
             status = os.fstat(opened.fileno())
     except OSError:
         return None

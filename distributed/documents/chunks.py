@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DocumentError
+from .arrow import check_arrow
 from .files import UNREADABLE, InputFile, check_listed
 from .jsonl import check_field
 from .parquet import row_groups
+from .tables import DELIMITERS, check_header
 
 __all__ = ["MAX_CHUNKS", "RECORD_BITS", "UNKNOWN_RECORD", "ChunkPlan", "assign", "plan_chunks"]
 
@@ -27,8 +29,8 @@ MAX_CHUNKS = 1 << (64 - RECORD_BITS)
 UNKNOWN_RECORD = -1
 #: The cost of opening a file, as the number of bytes that could be read in the same time.
 OPENING = 1 << 14
-#: Bytes of text that one byte of a gzip file usually holds.
-GZIP_RATIO = 4
+#: Bytes of text that one byte of a compressed file usually holds.
+RATIO = 4
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,9 @@ def plan_chunks(
 ) -> ChunkPlan:
     """Cut files into chunks.
 
-    A text file, a table or a compressed file is one chunk. Uncompressed JSON lines and other lines are cut
-    into ranges of `chunk_bytes`, and Parquet files into their row groups. The field of the texts is one for
-    all files, or one for each. With `numbers`, columns of Parquet may hold integers too.
+    Uncompressed JSON lines and other lines are cut into ranges of `chunk_bytes`, and uncompressed Parquet
+    files into their row groups. Any other file is one chunk. The field of the texts is one for all files, or
+    one for each. With `numbers`, columns of Parquet may hold integers too.
 
     Raises
     ------
@@ -88,17 +90,17 @@ def _chunks_of(
     file: InputFile, field: str, chunk_bytes: int, numbers: bool
 ) -> Iterator[tuple[int, int, int, int]]:
     """Yield (start, stop, first record, cost) of each chunk of a file."""
-    if file.kind == "parquet":
+    if file.kind == "parquet" and not file.compressed:
         first = 0
-        check_listed(file.path)
-        for i, group in enumerate(row_groups(file.path, field, numbers=numbers)):
+        check_listed(file.place or file.path)
+        groups = row_groups(file.path, field, numbers=numbers, source=file.place or None)
+        for i, group in enumerate(groups):
             yield i, i + 1, first, group.size + OPENING
             first += group.n_rows
         return
-    if file.kind == "jsonl":
-        _check_field(file, field)
-    if file.kind in ("text", "table") or file.compressed:
-        yield 0, file.size, 0, file.size * (GZIP_RATIO if file.compressed else 1) + OPENING
+    _check_field(file, field)
+    if file.compressed or file.kind not in ("jsonl", "lines"):
+        yield 0, file.size, 0, file.size * (RATIO if file.compressed else 1) + OPENING
         return
     for start in range(0, max(1, file.size), chunk_bytes):
         stop = min(start + chunk_bytes, file.size)
@@ -106,9 +108,17 @@ def _chunks_of(
 
 
 def _check_field(file: InputFile, field: str) -> None:
+    """Raise DocumentError if the field is missing where the beginning of the file shows the fields."""
     try:
-        with file.open() as opened:
-            check_field(file.path, opened.read, field)
+        if file.kind == "arrow" and not file.compressed:
+            with file.open_anywhere() as opened:
+                check_arrow(file.path, opened, field)
+        elif file.kind in ("jsonl", "csv", "tsv"):
+            with file.open() as opened:
+                if file.kind == "jsonl":
+                    check_field(file.path, opened.read, field)
+                else:
+                    check_header(file.path, opened, DELIMITERS[file.kind], field)
     except DocumentError:
         raise
     except UNREADABLE:

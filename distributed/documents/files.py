@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import errno
-import gzip
 import io
 import os
 import stat
-import zlib
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, NamedTuple
+from typing import IO, Any, Literal, NamedTuple
 
 from ...errors import DocumentError
 from ...sketches.core.file_format import never_wait
+from .compression import DamagedError, Decompressed, Readable, suffix_of
 
-__all__ = ["UNREADABLE", "InputFile", "check_listed", "open_listed"]
+__all__ = ["UNREADABLE", "InputFile", "Kind", "check_listed", "copy_to_temporary", "open_listed"]
 
 #: Errors that reading a plain or compressed file may raise.
-UNREADABLE = (OSError, EOFError, zlib.error)
+UNREADABLE = (OSError, DamagedError)
+#: The kinds of content; see `InputFile`.
+Kind = Literal["text", "jsonl", "json", "csv", "tsv", "parquet", "arrow", "tar", "unread", "lines", "table"]
 
 
 class InputFile(NamedTuple):
@@ -27,26 +29,84 @@ class InputFile(NamedTuple):
     Attributes
     ----------
     path : str
-    kind : {"text", "jsonl", "parquet", "lines", "table"}
-        A text file is one document. JSON lines have one document a line, and Parquet one a row. Files of keys
-        have other kinds: lines may be read from any of them on, and the records of a table only from the
-        first one on, because quoted fields may have ends of lines.
-    compressed : bool
-        True for a file that gzip has compressed.
+        The name of the file, which is ``-`` for standard input.
+    kind : str
+        The content: a ``text`` is one document; ``jsonl``, ``json`` (one array), ``csv``, ``tsv``,
+        ``parquet`` and ``arrow`` have one document a record; ``tar`` has files of all kinds; ``unread`` is
+        not read, for the reason given. Files of keys have other kinds: ``lines`` may be read from any of them
+        on, and the records of a ``table`` only from the first one on, because quoted fields may have ends of
+        lines.
+    compression : str or None
+        The name of a codec of `compression`: ``gzip``, ``zstd``, ``bzip2`` or ``xz``.
     size : int
         Bytes of the file when it was listed.
+    reason : str
+        The reason why an ``unread`` file is not read.
+    place : str
+        The path to open, if that is not `path`.
     """
 
     path: str
-    kind: Literal["text", "jsonl", "parquet", "lines", "table"]
-    compressed: bool
+    kind: Kind
+    compression: str | None
     size: int
+    reason: str = ""
+    place: str = ""
+
+    @property
+    def compressed(self) -> bool:
+        """True if the file is compressed by any codec."""
+        return self.compression is not None
+
+    @property
+    def suffix(self) -> str:
+        """The end of the name of a file with this content."""
+        kind = ".txt" if self.kind == "text" else f".{self.kind}"
+        return kind if self.compression is None else kind + suffix_of(self.compression)
+
+    def open_stored(self) -> io.FileIO:
+        """Open the file to read its bytes as they are stored."""
+        return open_listed(self.place or self.path)
 
     @contextmanager
-    def open(self) -> Iterator[io.FileIO | gzip.GzipFile]:
+    def open(self) -> Iterator[io.RawIOBase]:
         """Open the file to read its uncompressed bytes."""
-        with open_listed(self.path) as stored, gzip.open(stored) if self.compressed else stored as file:
-            yield file
+        with self.open_stored() as stored:
+            if self.compression is None:
+                yield stored
+                return
+            try:
+                opened = Decompressed(stored, self.compression)
+            except DocumentError as error:
+                raise DocumentError(f"cannot read {self.path}: {error}") from error
+            yield opened
+
+    @contextmanager
+    def open_anywhere(self) -> Iterator[IO[bytes]]:
+        """Open the file to read its uncompressed bytes in any order.
+
+        A compressed file is copied into a temporary file without a name.
+        """
+        with self.open() as opened:
+            if self.compression is None:
+                with io.BufferedReader(opened) as buffered:
+                    yield buffered
+            else:
+                with copy_to_temporary(opened) as copy:
+                    yield copy
+
+
+def copy_to_temporary(opened: Readable) -> IO[bytes]:
+    """Return a copy of the rest of an opened file, in a temporary file that has no name."""
+    copy: IO[Any] = tempfile.TemporaryFile()  # noqa: SIM115
+    try:
+        while piece := opened.read(1 << 20):
+            copy.write(piece)
+        copy.seek(0)
+    except BaseException:
+        copy.close()
+        raise
+    return copy
 
 
 def open_listed(path: str) -> io.FileIO:

@@ -7,11 +7,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ...errors import DocumentError
+from .fields import LongInteger, field_names, find_field
 
-__all__ = ["MAX_DOCUMENT", "TOO_LONG", "UTF8_MARK", "Lines", "check_field", "line_blocks", "parse_block"]
+__all__ = [
+    "MAX_DOCUMENT",
+    "TOO_LONG",
+    "UTF8_MARK",
+    "Lines",
+    "check_field",
+    "line_blocks",
+    "object_decoder",
+    "parse_block",
+    "text_of",
+    "value_of",
+]
 
 #: Bytes of the largest document that is read. A longer document is skipped and named. Otherwise one file
 #: without an end of line, or a small gzip file of endless text, would take all memory.
@@ -26,8 +38,16 @@ N_FIRST = 100
 UTF8_MARK = b"\xef\xbb\xbf"
 #: JSON's white space within a line, and the byte order marks that remain when files are joined.
 _BEFORE_VALUE = " \t\r\ufeff"
-#: A decoder that recognises integers without reading them: Python refuses more than 4,300 digits.
-_DECODER = json.JSONDecoder(parse_int=lambda _: 0)
+#: Digits of an integer that Python converts; it refuses more than 4,300.
+_MAX_DIGITS = 4000
+
+
+def _integer(digits: str) -> int:
+    return int(digits) if len(digits) <= _MAX_DIGITS else LongInteger()
+
+
+#: A decoder that takes integers of any length.
+object_decoder = json.JSONDecoder(parse_int=_integer)
 #: A decoder that returns numbers as they are written.
 _NUMBERS_AS_TEXT = json.JSONDecoder(parse_int=str, parse_float=str)
 
@@ -43,12 +63,15 @@ class Lines(NamedTuple):
     texts : list of bytes
     problems : list of (int, str)
         The line and the reason for each line without a text. Blank lines are not listed.
+    extra : list
+        The value of a further field for each text, or None where there is none; empty if none is asked for.
     """
 
     n_lines: int
     records: list[int]
     texts: list[bytes]
     problems: list[tuple[int, str]]
+    extra: list[Any]
 
 
 def line_blocks(
@@ -115,16 +138,19 @@ def line_blocks(
         yield b"".join(kept)
 
 
-def parse_block(block: bytes | None, field: str, *, numbers: bool = False) -> Lines:
-    """Return the texts under `field` in a block of `line_blocks`, as UTF-8.
+def parse_block(block: bytes | None, field: str, *, numbers: bool = False, extra: str | None = None) -> Lines:
+    """Return the texts under `field` in a block of `line_blocks`, as UTF-8, and the values under `extra`.
 
     With `numbers`, a number is the text by which it is written; otherwise it is a problem.
     """
     if block is None:
-        return Lines(1, [], [], [(0, TOO_LONG)])
+        return Lines(1, [], [], [(0, TOO_LONG)], [])
     lines: Sequence[str | bytes] = _split(block)
-    records, texts, problems = [], [], []
-    careful = _NUMBERS_AS_TEXT if numbers else _DECODER
+    records: list[int] = []
+    texts: list[bytes] = []
+    problems: list[tuple[int, str]] = []
+    values: list[Any] = []
+    careful = _NUMBERS_AS_TEXT if numbers else object_decoder
     decode = (_NUMBERS_AS_TEXT if numbers else json.JSONDecoder()).raw_decode
     for number, line in enumerate(lines):
         try:
@@ -132,17 +158,20 @@ def parse_block(block: bytes | None, field: str, *, numbers: bool = False) -> Li
             record, end = decode(line)  # type: ignore[arg-type]
             if end != len(line):
                 raise ValueError
-            texts.append(record[field].encode())
+            texts.append((record[field] if field in record else find_field(record, field)).encode())
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
             # The line is not just an object with a string under `field`, or it is bytes.
-            text, problem = _parse_carefully(line, field, careful)
+            record, problem = _parse_carefully(line, careful)
+            text, problem = (None, problem) if record is None else text_of(record, field)
             if problem:
                 problems.append((number, problem))
             if text is None:
                 continue
             texts.append(text)
         records.append(number)
-    return Lines(len(lines), records, texts, problems)
+        if extra is not None:
+            values.append(value_of(record, extra))
+    return Lines(len(lines), records, texts, problems, values)
 
 
 def _split(block: bytes) -> Sequence[str | bytes]:
@@ -153,8 +182,8 @@ def _split(block: bytes) -> Sequence[str | bytes]:
         return block.split(b"\n")
 
 
-def _parse_carefully(line: str | bytes, field: str, decoder: json.JSONDecoder) -> tuple[bytes | None, str]:
-    """Return a line's text, or None and the reason why it has none, which is empty for a blank line."""
+def _parse_carefully(line: str | bytes, decoder: json.JSONDecoder) -> tuple[Any, str]:
+    """Return the value in a line, or None and the reason why it has none, which is empty for a blank line."""
     try:
         line = line if isinstance(line, str) else line.decode()
     except UnicodeDecodeError:
@@ -168,18 +197,32 @@ def _parse_carefully(line: str | bytes, field: str, decoder: json.JSONDecoder) -
         return None, "nested too deeply"
     except ValueError:
         return None, "not JSON"
+    return (None, "not a JSON object") if record is None else (record, "")
+
+
+def text_of(record: Any, field: str) -> tuple[bytes | None, str]:
+    """Return the text under the field of a record, or None and the reason why it has none."""
     if not isinstance(record, dict):
         return None, "not a JSON object"
-    if field not in record:
+    try:
+        value = find_field(record, field)
+    except KeyError:
         return None, f"no field {field!r}"
-    value = record[field]
     if not isinstance(value, str):
-        kind = "null" if value is None else type(value).__name__
+        kind = "null" if value is None else "int" if isinstance(value, LongInteger) else type(value).__name__
         return None, f"the field {field!r} is {kind}, not a string"
     try:
         return value.encode(), ""
     except UnicodeEncodeError:
         return None, "not Unicode: the text has half a surrogate pair"
+
+
+def value_of(record: dict[str, Any], field: str) -> Any:
+    """Return the value under a field, or None if the record lacks it."""
+    try:
+        return find_field(record, field)
+    except KeyError:
+        return None
 
 
 def check_field(path: str, read: Callable[[int], bytes], field: str) -> None:
@@ -194,13 +237,16 @@ def check_field(path: str, read: Callable[[int], bytes], field: str) -> None:
     fields: dict[str, None] = {}
     for line in head.removeprefix(UTF8_MARK).split(b"\n")[:-1][:N_FIRST]:
         try:
-            record = _DECODER.decode(line.decode().lstrip(_BEFORE_VALUE))
+            record = object_decoder.decode(line.decode().lstrip(_BEFORE_VALUE))
         except (ValueError, RecursionError):
             continue
         if isinstance(record, dict):
-            if field in record:
+            try:
+                find_field(record, field)
+            except KeyError:
+                fields.update(dict.fromkeys(field_names(record, field)))
+            else:
                 return
-            fields.update(dict.fromkeys(record))
     if fields:
         shown = ", ".join(repr(name) for name in list(fields)[:20])
         raise DocumentError(f"{path} has no field {field!r} in its first records; they have {shown}")

@@ -14,7 +14,6 @@ A path that the caller names is taken whatever its name is.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import stat
@@ -23,9 +22,14 @@ from fnmatch import translate
 from typing import NamedTuple
 
 from ...errors import DocumentError
-from .files import UNREADABLE, InputFile
+from .compression import split_suffix
+from .files import InputFile
+from .formats import kind_by_name
 
-__all__ = ["Listing", "json_lines_by_other_names", "list_files"]
+__all__ = ["STANDARD_INPUT", "Listing", "list_files"]
+
+#: The path that stands for the standard input.
+STANDARD_INPUT = "-"
 
 
 class Listing(NamedTuple):
@@ -35,8 +39,14 @@ class Listing(NamedTuple):
     refused: list[tuple[str, str]]
 
 
-def list_files(paths: Sequence[str], include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Listing:
-    """List the files of documents at `paths`, in the order that numbers them.
+def list_files(
+    paths: Sequence[str],
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    *,
+    standard_input: InputFile | None = None,
+) -> Listing:
+    """List the files of documents at `paths`, in the order that numbers them, with the kinds of their names.
 
     Parameters
     ----------
@@ -47,6 +57,8 @@ def list_files(paths: Sequence[str], include: Sequence[str] = (), exclude: Seque
         pattern with a slash is compared with the whole path below the folder given. If there is an
         `include` pattern, only files that match one of them are taken. Files that match an `exclude`
         pattern are left out, and so is everything below a folder that matches one.
+    standard_input : InputFile or None
+        The file that the path ``-`` stands for; None means a file of this name.
 
     Raises
     ------
@@ -57,6 +69,11 @@ def list_files(paths: Sequence[str], include: Sequence[str] = (), exclude: Seque
     refused: list[tuple[str, str]] = []
     seen: set[str] = set()
     for path in paths:
+        if path == STANDARD_INPUT and standard_input is not None:
+            if path not in seen:
+                seen.add(path)
+                files.append(standard_input)
+            continue
         try:
             status = os.stat(path)
         except OSError as error:
@@ -81,24 +98,6 @@ def list_files(paths: Sequence[str], include: Sequence[str] = (), exclude: Seque
     return Listing(files, refused)
 
 
-def json_lines_by_other_names(files: Sequence[InputFile]) -> list[str]:
-    """Return the names of ``.json`` files whose first two lines are JSON objects, among the first 100.
-
-    The name makes each of them one document, which the user probably does not intend.
-    """
-    named = [file for file in files if file.path.lower().removesuffix(".gz").endswith(".json")]
-    return [file.path for file in named[:100] if _begins_with_json_lines(file)]
-
-
-def _begins_with_json_lines(file: InputFile) -> bool:
-    try:
-        with file.open() as opened:
-            lines = opened.read(1 << 16).split(b"\n")[:-1]
-        return len(lines) > 1 and all(isinstance(json.loads(line), dict) for line in lines[:2])
-    except (*UNREADABLE, ValueError, RecursionError):
-        return False
-
-
 def _nothing_in(path: str, has_patterns: bool, refused: list[tuple[str, str]]) -> str:
     left = " that the include and exclude patterns leave" if has_patterns else ""
     first = f" ({refused[0][0]}: {refused[0][1]})" if refused else ""
@@ -106,11 +105,8 @@ def _nothing_in(path: str, has_patterns: bool, refused: list[tuple[str, str]]) -
 
 
 def _input_file(path: str, size: int) -> InputFile:
-    name = path.lower()
-    compressed = name.endswith(".gz")
-    if name.removesuffix(".gz").endswith((".jsonl", ".ndjson")):
-        return InputFile(path, "jsonl", compressed, size)
-    return InputFile(path, "parquet" if name.endswith(".parquet") else "text", compressed, size)
+    stem, compression = split_suffix(path)
+    return InputFile(path, kind_by_name(stem), compression, size)
 
 
 class _Patterns:

@@ -18,10 +18,18 @@ __all__ = ["copy_rows"]
 MAX_GROUP = 256 << 20
 
 
-def copy_rows(path: str, removed: list[int], target: IO[bytes]) -> None:
+def copy_rows(path: str, source: IO[bytes], removed: list[int], target: IO[bytes]) -> None:
     """Write the rows of a file except those whose numbers are listed, in rising order.
 
     Row groups stay as they are, unless they are larger than `MAX_GROUP`.
+
+    Parameters
+    ----------
+    path : str
+        The name for messages.
+    source : binary file
+    removed : list of int
+    target : binary file
 
     Raises
     ------
@@ -31,23 +39,23 @@ def copy_rows(path: str, removed: list[int], target: IO[bytes]) -> None:
     import pyarrow.parquet as pq
 
     # Errors of reading name the file to read, so they are caught in the generators and not here.
-    schema, settings = _description(path, removed[-1])
+    schema, settings = _description(path, source, removed[-1])
     with pq.ParquetWriter(target, schema, **settings) as writer:
-        for table in _kept_tables(path, np.array(removed)):
+        for table in _kept_tables(path, source, np.array(removed)):
             writer.write_table(table, row_group_size=len(table))
 
 
-def _description(path: str, last: int) -> tuple[Any, dict[str, Any]]:
+def _description(path: str, source: IO[bytes], last: int) -> tuple[Any, dict[str, Any]]:
     """Return the schema of a file that has a row `last`, and the arguments of a writer like its own."""
-    with opened(path) as file:
+    with opened(path, source) as file:
         if last >= file.metadata.num_rows:
             raise DocumentError(f"{path} has no row {last + 1} any more: it has changed")
         return file.schema_arrow, _settings(file)
 
 
-def _kept_tables(path: str, removed: NDArray[np.int64]) -> Iterator[Any]:
+def _kept_tables(path: str, source: IO[bytes], removed: NDArray[np.int64]) -> Iterator[Any]:
     first = 0
-    with opened(path) as file:
+    with opened(path, source) as file:
         for group in range(file.metadata.num_row_groups):
             for table in _pieces(file, group):
                 stop = first + len(table)

@@ -3,16 +3,28 @@
 What counts as a document
 -------------------------
 - a text file as a whole (a byte order mark at its beginning is not part of it);
-- a line of a ``.jsonl`` or ``.ndjson`` file: the string under `text_field`. A blank line is no document;
-- a row of a ``.parquet`` file: the text in the column `text_field` (this needs pyarrow);
-- the same inside ``.gz``, for text and JSON lines.
+- a line of a ``.jsonl`` or ``.ndjson`` file, or of a ``.json`` file that has JSON lines: the string under
+  `text_field`. A blank line is no document;
+- an element of a ``.json`` file that is one array of objects: the string under `text_field`. Any other
+  ``.json`` file is a text;
+- a record of a ``.csv`` or ``.tsv`` file: the text in the column `text_field`. The first record names the
+  columns and is record 1. A blank line is no document;
+- a row of a Parquet, Arrow or Feather file: the text in the column `text_field` (this needs pyarrow);
+- in a tar archive, the same in each of its files. They are named ``archive.tar!file``;
+- the same in the standard input, whose path is ``-``.
+
+All of these may be compressed by gzip, Zstandard (this needs the package zstandard), bzip2 or xz. Compressed
+files, Parquet, Arrow and tar archives are recognised by their content, whatever their names are. The name
+decides between kinds of text; `format` says one for all files. `text_field` may be a path to a nested field,
+such as ``meta.body``. A field that has this name itself comes first.
 
 What is skipped, counted and named
 ----------------------------------
-Files that cannot be read or are no regular files, text that is not UTF-8, lines without a string under the
-field, rows that are null, and any document longer than 1 GiB. With ``strict=True`` each of these is an
-error. A path that does not exist, a folder without files, a field that the first records of a file lack, and
-a damaged Parquet file are always errors.
+Files that cannot be read or are no regular files, files of other formats (PDF, pictures, zip archives and
+binary data), text that is not UTF-8, lines without a string under the field, rows that are null, and any
+document longer than 1 GiB. With ``strict=True`` each of these is an error. A path that does not exist, a
+folder without files, a field that the first records of a file lack, and a damaged Parquet or Arrow file are
+always errors.
 """
 
 from __future__ import annotations
@@ -27,19 +39,22 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...errors import DocumentError
-from ...lsh.support.checks import check_int
+from ...lsh.support.checks import check_choice, check_int
 from ...lsh.support.progress import progress_bar
 from ..ranks.comm import communicator
 from .batches import DocumentBatch
-from .chunks import RECORD_BITS, UNKNOWN_RECORD, ChunkPlan, assign, plan_chunks
+from .chunks import ChunkPlan, assign, plan_chunks
 from .files import InputFile
-from .listing import json_lines_by_other_names, list_files
+from .formats import FORMATS, detect
+from .listing import STANDARD_INPUT, Listing, list_files
+from .names import DocumentNames, Member, split_ids
 from .reading import ReadingPass
 from .skipped import NO_DOCUMENT, Skip, first_skips
+from .standard_input import StandardInput
+from .values import check_some_file_has, ids_of
 
 __all__ = ["DocumentSource", "ReadSummary"]
 
-_RECORD_MASK = (1 << RECORD_BITS) - 1
 NOT_UTF8 = "not UTF-8"
 
 
@@ -66,18 +81,29 @@ class ReadSummary(NamedTuple):
 class DocumentSource:
     """Read documents from files, each rank its share.
 
-    Rank 0 lists the files and cuts them into chunks: a text file, a range of bytes of JSON lines, or a row
-    group. The list of chunks does not depend on the number of ranks, and every chunk is read by one rank.
-    The id of a document is the place of its chunk in that list times 2**36, plus its place in the chunk. So
-    ids are the same for any number of ranks, and rise in the order of paths, files and lines.
+    Rank 0 lists the files and cuts them into chunks: a range of bytes of JSON lines, a row group of Parquet,
+    or another file as a whole. The list of chunks does not depend on the number of ranks, and every chunk is
+    read by one rank. The id of a document is the place of its chunk in that list times 2**36, plus its place
+    in the chunk. So ids are the same for any number of ranks, and rise in the order of paths, files and
+    lines.
 
     Parameters
     ----------
     paths : path or sequence of paths
         Files and folders. Folders are walked to the bottom in the order of names. Names that begin with a
-        dot and links to folders are left out. A file that is reached twice counts once.
+        dot and links to folders are left out. A file that is reached twice counts once. ``-`` is the standard
+        input of rank 0, which is kept in a temporary file and read by rank 0.
     text_field : str
-        The field of JSON lines, or the column of Parquet files, that has the text.
+        The field of JSON objects, or the column of tables, that has the text; with dots, it may be the path
+        to a nested field.
+    format : {"auto", "text", "jsonl", "json", "csv", "tsv", "parquet", "arrow"}
+        The kind of content of all files. With "auto", their contents and names decide. Compressed files and
+        tar archives are recognised in any case.
+    id_field : str or None
+        The field or column that has the user's own id of a document; see `fields_of`.
+    score_field : str or None
+        The field or column that has a number for each document; see `DocumentBatch.scores`. In CSV, it is
+        written as a text.
     strict : bool
         If True, a document that cannot be read is an error; otherwise it is skipped and named.
     comm : mpi4py communicator, Communicator or None
@@ -96,22 +122,22 @@ class DocumentSource:
     ----------
     files : list of str
         The paths of all files, in the order of the ids of their documents.
-    json_lines_as_text : list of str
-        Files named ``.json`` whose beginning looks like JSON lines, among the first 100 files with this
-        name. Each of them is read as one document, because the name decides what a file contains.
+    input_bytes : int
+        Bytes of the standard input, on rank 0 if it was asked for; otherwise 0.
 
     Raises
     ------
     DocumentError
         If a path does not exist, a folder has no file of documents, the first records of a file lack the
-        field, a Parquet file is damaged, or pyarrow is missing.
+        field, a Parquet file is damaged, or a package is missing.
     DistributedError
         On every rank, in place of that error when there are several ranks; or if ranks pass different
         arguments.
 
     Notes
     -----
-    A rank has about two batches and a few blocks of 1 MiB in memory at a time, besides the list of files.
+    A rank has about two batches and a few blocks of 1 MiB in memory at a time, besides the list of files. Of
+    an Arrow file it has a record batch of the column, and of a JSON array the longest element.
     Chunks are assigned to ranks by size, the largest first, each to the rank with the least so far.
 
     Examples
@@ -134,6 +160,9 @@ class DocumentSource:
         paths: str | PathLike[str] | Sequence[str | PathLike[str]],
         *,
         text_field: str = "text",
+        format: str = "auto",
+        id_field: str | None = None,
+        score_field: str | None = None,
         strict: bool = False,
         comm: Any = None,
         include: Sequence[str] = (),
@@ -148,54 +177,105 @@ class DocumentSource:
         self.paths = [os.fsdecode(path) for path in given]
         if not isinstance(text_field, str):
             raise TypeError(f"text_field must be a string, got {text_field!r}")
-        self.text_field = text_field
+        for name, field in (("id_field", id_field), ("score_field", score_field)):
+            if field is not None and not isinstance(field, str):
+                raise TypeError(f"{name} must be a string or None, got {field!r}")
+        self.text_field, self.id_field, self.score_field = text_field, id_field, score_field
+        check_choice("format", format, FORMATS)
+        self.format = format
         self.strict = bool(strict)
         self.chunk_bytes = check_int("chunk_bytes", chunk_bytes, 1)
         self.batch_bytes = check_int("batch_bytes", batch_bytes, 1)
         self._progress = progress
         self._comm = communicator(comm)
         include, exclude = list(include), list(exclude)
-        settings = (self.paths, text_field, self.strict, include, exclude, self.chunk_bytes)
+        fields = (text_field, id_field, score_field)
+        settings = (self.paths, format, fields, self.strict, include, exclude, self.chunk_bytes)
         self._comm.check_same("the documents to read", settings)
-        self._plan, self._refused, self.json_lines_as_text = self._list_files(include, exclude)
-        owner = assign(self._plan.cost, self._comm.size)
-        self._mine: NDArray[np.int64] = np.flatnonzero(owner == self._comm.rank)
-        self._first_record = self._plan.first_record
-        self._pass = self._new_pass()
+        self._input: StandardInput | None = None
+        listing = self._list_files(include, exclude)
+        self._refused = listing.refused
+        self._plan = self._make_plan(self._detect(listing.files))
+        self._names = DocumentNames(self._plan)
+        self._mine = self._share()
         #: The numbers of documents and skips of the first complete pass.
         self._found: tuple[int, int] | None = None
+        self._pass = self._new_pass()
+
+    @property
+    def input_bytes(self) -> int:
+        """Bytes of the standard input, on rank 0 if it was asked for; otherwise 0."""
+        return 0 if self._input is None else self._input.file.size
 
     def _new_pass(self) -> ReadingPass:
         refuse = self._refuse if self.strict else None
-        new = ReadingPass(self._plan, self._mine, self.text_field, self.batch_bytes, refuse)
+        new = ReadingPass(
+            self._plan, self._mine, self.text_field, self.score_field, self.format, self.batch_bytes, refuse
+        )
+        if self._found is None:
+            self._names.members = new.members
         if self._comm.rank == 0:
             for name, reason in self._refused:
                 new.skip(NO_DOCUMENT, name, reason)
         return new
 
     def _refuse(self, skip: Skip) -> None:
-        name = skip.name or self._local_name(skip.document)
+        name = skip.name or self._names.for_message(skip.document)
         raise DocumentError(f"{name}: {skip.reason} (strict)")
 
-    def _list_files(
-        self, include: Sequence[str], exclude: Sequence[str]
-    ) -> tuple[ChunkPlan, list[tuple[str, str]], list[str]]:
-        """Return the chunks, the refused files and the JSON lines named ``.json``, as rank 0 finds them.
+    # -- what to read -----------------------------------------------------------------------------
 
-        Other ranks may see another state of a network's files.
-        """
-        found: tuple[ChunkPlan, list[tuple[str, str]], list[str]] | None = None
+    def _list_files(self, include: Sequence[str], exclude: Sequence[str]) -> Listing:
+        """Return the files as rank 0 finds them. Other ranks may see another state of a network's files."""
+        found: Listing | None = None
         with self._comm.agree():
             if self._comm.rank == 0:
-                listing = list_files(self.paths, include, exclude)
-                if self.strict and listing.refused:
-                    name, reason = listing.refused[0]
+                if STANDARD_INPUT in self.paths:
+                    self._input = StandardInput()
+                given = None if self._input is None else self._input.file
+                found = list_files(self.paths, include, exclude, standard_input=given)
+                if self.strict and found.refused:
+                    name, reason = found.refused[0]
                     raise DocumentError(f"{name}: {reason} (strict)")
-                plan = plan_chunks(listing.files, self.text_field, self.chunk_bytes)
-                found = plan, listing.refused, json_lines_by_other_names(listing.files)
         found = self._comm.bcast(found)
         assert found is not None
         return found
+
+    def _detect(self, files: list[InputFile]) -> list[InputFile]:
+        """Return the files with the kinds of their contents; each rank looks at its share of them."""
+        comm = self._comm
+        mine = [
+            i
+            for i, file in enumerate(files)
+            # Only rank 0 can open the standard input.
+            if (i % comm.size if file.path != STANDARD_INPUT or not file.place else 0) == comm.rank
+        ]
+        changed = comm.local(
+            lambda: [(i, new) for i in mine if (new := detect(files[i], self.format)) != files[i]]
+        )
+        for i, file in chain.from_iterable(comm.allgather(changed)):
+            files[i] = file
+        return files
+
+    def _make_plan(self, files: list[InputFile]) -> ChunkPlan:
+        plan: ChunkPlan | None = None
+        with self._comm.agree():
+            if self._comm.rank == 0:
+                for argument in ("id_field", "score_field"):
+                    field = getattr(self, argument)
+                    if field is not None:
+                        check_some_file_has(files, field, argument)
+                plan = plan_chunks(files, self.text_field, self.chunk_bytes)
+        plan = self._comm.bcast(plan)
+        assert plan is not None
+        return plan
+
+    def _share(self) -> NDArray[np.int64]:
+        """Return the chunks of this rank; rank 0 has those of the standard input."""
+        rank = assign(self._plan.cost, self._comm.size)
+        own = [i for i, file in enumerate(self._plan.files) if file.place]
+        rank[np.isin(self._plan.file, own)] = 0
+        return np.flatnonzero(rank == self._comm.rank)
 
     @property
     def files(self) -> list[str]:
@@ -295,12 +375,15 @@ class DocumentSource:
         """
         n_lines = self._pass.n_lines.copy()
         self._comm.allreduce(n_lines, "sum")
-        self._first_record = _first_records(self._plan, n_lines)
+        members = {}
+        for found in self._comm.allgather(self._pass.members):
+            members.update(found)
+        self._names.complete(n_lines, members)
         skips = first_skips(chain.from_iterable(self._comm.allgather(self._pass.skips.first())))
         return ReadSummary(
             n_documents=self._comm.sum(self.n_documents),
             n_skipped=self._comm.sum(self.n_skipped),
-            skipped=[(skip.name or self._local_name(skip.document), skip.reason) for skip in skips],
+            skipped=[(skip.name or self._names.for_message(skip.document), skip.reason) for skip in skips],
             bytes_read=self._comm.sum(self.bytes_read),
         )
 
@@ -324,15 +407,10 @@ class DocumentSource:
         ValueError
             If an id is not one of this source's.
         """
-        files, records = self.places_of(ids)
-        plan = self._plan.files
-        return [
-            (plan[i].path, None if plan[i].kind == "text" else record + 1)
-            for i, record in zip(files.tolist(), records.tolist(), strict=True)
-        ]
+        return self._names.of(ids)
 
     def places_of(self, ids: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the file of each document, as its place in `files`, and its line or row, counted from 0.
+        """Return the file of each document, as its place in `files`, and its record, counted from 0.
 
         Parameters
         ----------
@@ -342,25 +420,26 @@ class DocumentSource:
         Returns
         -------
         files, records : ndarrays of int64, shape (n,)
-            The record of a document that is a whole file is 0.
+            The record of a document that is a whole file is 0. The records of all members of an archive are
+            numbered through; see `members_of`.
 
         Raises
         ------
         ValueError
             If an id is not one of this source's.
         """
-        ids = np.asarray(ids, dtype=np.uint64)
-        chunks = (ids >> np.uint64(RECORD_BITS)).astype(np.int64)
-        if len(chunks) and int(chunks.max()) >= len(self._plan):
-            raise ValueError("ids must be ids of this source's documents")
-        records = (ids & np.uint64(_RECORD_MASK)).astype(np.int64) + self._first_record[chunks]
-        return self._plan.file[chunks], records
+        return self._names.places(ids)
+
+    def members_of(self, file: int) -> Sequence[Member]:
+        """Return the files in an archive, given by its place in `files`, after `finish` was called."""
+        (chunk,) = np.flatnonzero(self._plan.file == file).tolist()
+        return self._names.members.get(chunk, ())
 
     def texts_of(self, ids: ArrayLike) -> list[bytes]:
         """Return the texts of some documents, which may be those of any rank, after `finish` was called.
 
         This is no collective call. The pieces of files that the documents lie in are read again, each one as
-        a whole, so ask for a few documents at a time.
+        a whole, so ask for a few documents at a time. Only rank 0 can ask for those of the standard input.
 
         Parameters
         ----------
@@ -379,9 +458,8 @@ class DocumentSource:
             If a document cannot be read any more.
         """
         ids = np.asarray(ids, dtype=np.uint64)
-        self.places_of(ids)
-        chunks = np.unique(ids >> np.uint64(RECORD_BITS)).astype(np.int64)
-        again = ReadingPass(self._plan, chunks, self.text_field, self.batch_bytes, None)
+        chunks = np.unique(split_ids(ids, self._plan)[0])
+        again = ReadingPass(self._plan, chunks, self.text_field, None, self.format, self.batch_bytes, None)
         texts: dict[int, bytes] = {}
         for batch in again.batches(lambda _: None):
             for row in np.flatnonzero(np.isin(batch.ids, ids)).tolist():
@@ -389,25 +467,44 @@ class DocumentSource:
                 texts[int(batch.ids[row])] = text.tobytes()
         missing = [document for document in ids.tolist() if document not in texts]
         if missing:
-            raise DocumentError(f"{self._local_name(missing[0])} cannot be read again: the file has changed")
+            name = self._names.for_message(missing[0])
+            raise DocumentError(f"{name} cannot be read again: the file has changed")
         return [texts[document] for document in ids.tolist()]
 
-    def _local_name(self, document: int) -> str:
-        """Return a name for messages, with the line if that is known."""
-        chunk = document >> RECORD_BITS
-        ((path, record),) = self.name_of([document])
-        if record is None:
-            return path
-        if self._first_record[chunk] == UNKNOWN_RECORD:
-            start, stop = int(self._plan.start[chunk]), int(self._plan.stop[chunk])
-            return f"{path}, a line between bytes {start} and {stop}"
-        return f"{path}:{record}"
+    def fields_of(self, ids: ArrayLike) -> list[str | int | None]:
+        """Return the user's own ids of documents: their values under `id_field`.
 
+        The files of these documents are read again, each up to the last of them. This is not a collective
+        call: one rank may ask for documents of all ranks. Only rank 0 can ask for those of the standard
+        input.
 
-def _first_records(plan: ChunkPlan, n_lines: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the line of the file at which each chunk begins, given the number of lines in every chunk."""
-    before = np.cumsum(n_lines) - n_lines
-    starts = np.flatnonzero(np.diff(plan.file, prepend=-1))
-    lengths = np.diff(starts, append=len(plan))
-    counted = before - np.repeat(before[starts], lengths)
-    return np.where(plan.first_record == UNKNOWN_RECORD, counted, plan.first_record)
+        Parameters
+        ----------
+        ids : array_like of uint64, shape (n,)
+            Ids of documents of any rank.
+
+        Returns
+        -------
+        list of str, int or None
+            The path for a document that is a whole file. None where the value is missing, or neither a string
+            nor an integer.
+
+        Raises
+        ------
+        ValueError
+            If there is no `id_field`, or an id is not one of this source's.
+        DocumentError
+            If a file cannot be read any more.
+
+        Examples
+        --------
+        >>> from pathlib import Path
+        >>> _ = Path("pages.jsonl").write_text('{"text": "one", "url": "a/1"}')
+        >>> source = DocumentSource("pages.jsonl", id_field="url")
+        >>> (batch,) = source.batches()
+        >>> source.fields_of(batch.ids)
+        ['a/1']
+        """
+        if self.id_field is None:
+            raise ValueError("fields_of needs a source with an id_field, got None")
+        return ids_of(self._plan, ids, self.text_field, self.id_field, self.format)

@@ -173,12 +173,11 @@ def test_what_weakens_the_answer_is_told(run):
     assert code == 0
     n_left_out = deduplicate([json.loads(line)["text"] for line in lines.splitlines()]).n_left_out
     assert f"left out         {n_left_out:,} comparisons in crowded buckets" in out
-    assert "JSON lines       1 file named .json taken as one document each; name" in out
-    assert ".jsonl for one document a line\n    in/b.json\n" in out
+    assert "documents        160," in out
     write("in/a.jsonl", lines.splitlines()[0])
     os.remove("in/b.json")
     _, out, _ = run("dedup", "in")
-    assert "left out" not in out and "JSON lines" not in out
+    assert "left out" not in out
 
 
 def test_equal_documents_only(run):

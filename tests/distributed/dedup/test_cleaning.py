@@ -315,12 +315,12 @@ def killed_after(monkeypatch, n_files):
     """Stop the process in the middle of a file, after some others were written."""
     original, calls = cleaning_module.copy_without, []
 
-    def copy(file, records, path):
+    def copy(file, records, path, **options):
         calls.append(file)
         if len(calls) > n_files:
             path.write_bytes(b"half a f")
             raise Killed
-        return original(file, records, path)
+        return original(file, records, path, **options)
 
     monkeypatch.setattr(cleaning_module, "copy_without", copy)
 
@@ -389,7 +389,7 @@ def test_an_input_that_changes(monkeypatch):
 def test_a_full_disk(monkeypatch):
     corpus()
 
-    def full(file, records, path):
+    def full(file, records, path, **options):
         path.write_bytes(b"half a f")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -405,14 +405,14 @@ def test_a_full_disk(monkeypatch):
 def test_files_that_cannot_be_opened(monkeypatch):
     """They are named, and not copied."""
     corpus()
-    original = cleaning_module.open_listed
+    original = cleaning_module.InputFile.open_stored
 
-    def opened(path):
-        if path.endswith("d.txt"):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
-        return original(path)
+    def opened(self):
+        if self.path.endswith("d.txt"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), self.path)
+        return original(self)
 
-    monkeypatch.setattr(cleaning_module, "open_listed", opened)
+    monkeypatch.setattr(cleaning_module.InputFile, "open_stored", opened)
     result = clean(["in"], CORPUS_REMOVED)
     assert result.missing == ["in/sub/d.txt"]
     assert list(contents()) == ["a.jsonl", "empty.txt", "sub/b.jsonl.gz"]

@@ -4,12 +4,13 @@ import gzip
 import itertools
 from pathlib import Path
 
-import mergesketch.distributed.documents.copying as copying_module
 import mergesketch.distributed.documents.parquet_copy as parquet_module
+import mergesketch.distributed.documents.record_copy as record_module
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch.distributed.documents.copying import copy_without
+from mergesketch.distributed.documents.formats import detect
 from mergesketch.distributed.documents.listing import list_files
 from mergesketch.errors import DocumentError
 
@@ -19,9 +20,14 @@ def in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+def found(paths):
+    """Return the files at some paths, with their kinds."""
+    return [detect(file) for file in list_files(paths).files]
+
+
 def copied(name, records) -> bytes:
     """Return the bytes of the copy of a file, which must be complete."""
-    (file,) = list_files([name]).files
+    (file,) = found([name])
     assert copy_without(file, records, Path("copy")) is True
     return Path("copy").read_bytes()
 
@@ -48,9 +54,9 @@ def test_lines_that_stay_keep_their_bytes(tmp_path_factory, lines, ends, removed
     folder = tmp_path_factory.mktemp("lines")
     for name, stored in (("a.jsonl", content), ("a.jsonl.gz", gzip.compress(content))):
         (folder / name).write_bytes(stored)
-        (file,) = list_files([str(folder / name)]).files
+        (file,) = (file._replace(kind="jsonl") for file in found([str(folder / name)]))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(copying_module, "BLOCK", block)
+            patch.setattr(record_module, "BLOCK", block)
             assert copy_without(file, removed, folder / "copy")
         copy = (folder / "copy").read_bytes()
         if name.endswith(".gz") and removed:
@@ -83,23 +89,23 @@ def test_a_compressed_copy_is_the_same_whenever_it_is_written():
 def test_the_records_before_the_damage_of_a_compressed_file_are_written():
     lines = b"".join(f"{i * i * 7919}\n".encode() for i in range(20_000))
     Path("a.jsonl.gz").write_bytes(gzip.compress(lines)[:-30_000])
-    (file,) = list_files(["a.jsonl.gz"]).files
+    (file,) = found(["a.jsonl.gz"])
     assert copy_without(file, [0, 2], Path("copy")) is False
-    found = gzip.decompress(Path("copy").read_bytes())
-    assert len(found) > 10_000 and naive_copy(lines, {0, 2}).startswith(found)
+    rest = gzip.decompress(Path("copy").read_bytes())
+    assert len(rest) > 10_000 and naive_copy(lines, {0, 2}).startswith(rest)
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
 def test_a_file_that_has_lost_the_record(name):
     Path(name).write_bytes(b"a\nb\n" if name == "a.jsonl" else gzip.compress(b"a\nb\n"))
-    (file,) = list_files([name]).files
+    (file,) = found([name])
     with pytest.raises(DocumentError, match=rf"{name} has no record 3 any more: it has changed"):
         copy_without(file, [0, 2, 5], Path("copy"))
 
 
 def test_a_file_that_is_gone():
     Path("a.jsonl").write_bytes(b"a\n")
-    (file,) = list_files(["a.jsonl"]).files
+    (file,) = found(["a.jsonl"])
     Path("a.jsonl").unlink()
     for records in ([], [0]):
         with pytest.raises(DocumentError, match=r"cannot read a\.jsonl: No such file"):
@@ -119,7 +125,7 @@ def parquet_copy(pq, records, n_rows):
     import pyarrow as pa
 
     before = pq.ParquetFile("p.parquet")
-    (file,) = list_files(["p.parquet"]).files
+    (file,) = found(["p.parquet"])
     assert copy_without(file, records, Path("copy.parquet"))
     after = pq.ParquetFile("copy.parquet")
     kept = [row for row in range(n_rows) if row not in set(records)]
@@ -215,7 +221,7 @@ def test_old_kinds_of_parquet(pq):
         use_compliant_nested_type=False,
         version="1.0",
     )
-    (file,) = list_files(["p.parquet"]).files
+    (file,) = found(["p.parquet"])
     assert copy_without(file, [1, 2], Path("copy.parquet"))
     before, after = pq.ParquetFile("p.parquet"), pq.ParquetFile("copy.parquet")
     assert after.schema.equals(before.schema)
@@ -233,7 +239,7 @@ def test_a_large_row_group_is_cut(pq, monkeypatch):
 
 def test_parquet_that_has_changed(pq):
     pq.write_table(table(10), "p.parquet")
-    (file,) = list_files(["p.parquet"]).files
+    (file,) = found(["p.parquet"])
     with pytest.raises(DocumentError, match=r"p\.parquet has no row 12 any more: it has changed"):
         copy_without(file, [3, 11], Path("copy"))
     Path("p.parquet").write_bytes(b"PAR1 damaged")

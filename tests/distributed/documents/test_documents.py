@@ -275,7 +275,7 @@ def test_a_listed_file_that_becomes_a_pipe_is_not_waited_for(name):
     assert source.finish().skipped == [(name, "not a regular file")]
 
 
-def test_json_lines_by_another_name_are_told():
+def test_json_lines_in_files_named_json():
     lines = [{"text": "one"}, {"text": "two"}]
     write_lines("d/lines.json", lines)
     write_lines("d/lines.JSON.gz".lower(), lines)
@@ -285,8 +285,21 @@ def test_json_lines_by_another_name_are_told():
     write("d/numbers.json", "1\n2\n")
     write("d/noise.json.gz", b"noise")
     write_lines("d/lines.txt", lines)
-    source = DocumentSource("d")
-    assert source.json_lines_as_text == ["d/lines.json", "d/lines.json.gz"]
+    found, summary = read("d")
+    assert [name for name, _ in found] == [
+        ("d/lines.json", 1),
+        ("d/lines.json", 2),
+        ("d/lines.json.gz", 1),
+        ("d/lines.json.gz", 2),
+        ("d/lines.jsonl", 1),
+        ("d/lines.jsonl", 2),
+        ("d/lines.txt", None),
+        ("d/numbers.json", None),
+        ("d/one.json", None),
+        ("d/short.json", None),
+    ]
+    assert [text for _, text in found[:6]] == [b"one", b"two"] * 3
+    assert [name for name, _ in summary.skipped] == ["d/noise.json.gz"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

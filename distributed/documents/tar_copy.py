@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import tarfile
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import IO
 
 import numpy as np
@@ -13,11 +14,15 @@ from ...errors import DocumentError
 from .compressing import compressing
 from .compression import DamagedError
 from .files import InputFile
+from .jsonl import BLOCK
 from .names import Member
 from .record_copy import copy_content, reading
 from .tar import ArchiveEntry, archive_entries, member_of
 
 __all__ = ["copy_archive"]
+
+#: Bytes of a member above which it goes through a temporary file on the disk.
+_IN_MEMORY = 16 << 20
 
 
 def copy_archive(
@@ -77,9 +82,9 @@ def copy_archive(
                         records = [record - first for record in records]
                         is_complete &= _copy_member(file, entry, records, form, copy)
                     else:
-                        _copy_entry(entry, copy)
+                        _copy_entry(file, entry, copy)
                 elif not (entry.info.islnk() and entry.info.linkname in gone):
-                    _copy_entry(entry, copy)
+                    _copy_entry(file, entry, copy)
             except DamagedError:
                 is_complete = False
                 break
@@ -94,8 +99,24 @@ def _expected(file: InputFile, entry: ArchiveEntry, members: Sequence[Member], n
     return members[number]
 
 
-def _copy_entry(entry: ArchiveEntry, copy: tarfile.TarFile) -> None:
-    copy.addfile(entry.info, entry.content)
+def _copy_entry(file: InputFile, entry: ArchiveEntry, copy: tarfile.TarFile) -> None:
+    """Copy an entry as it is, after all of it was read, because its header stands before a damage in it."""
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY) as content:
+        if entry.content is not None:
+            for block in reading(file.path, _blocks(entry.content)):
+                content.write(block)
+            content.seek(0)
+        _add(entry, content, copy)
+
+
+def _blocks(content: io.RawIOBase) -> Iterator[bytes]:
+    while block := content.read(BLOCK):
+        yield block
+
+
+def _add(entry: ArchiveEntry, content: IO[bytes], copy: tarfile.TarFile) -> None:
+    copy.addfile(entry.info, content if entry.content is not None else None)
+    # The archive would keep the headers of all members.
     copy.members = []  # type: ignore[attr-defined]
 
 
@@ -107,6 +128,5 @@ def _copy_member(
         is_complete = copy_content(member_of(file, entry, form), records, content)
         entry.info.size = content.tell()
         content.seek(0)
-        copy.addfile(entry.info, content)
-        copy.members = []  # type: ignore[attr-defined]
+        _add(entry, content, copy)
     return is_complete

@@ -1,9 +1,15 @@
 """Test that files are copied without some records, and that all other records keep their bytes."""
 
+import bz2
 import gzip
+import io
 import itertools
+import json
+import lzma
+import tarfile
 from pathlib import Path
 
+import mergesketch.distributed.documents.arrow_copy as arrow_module
 import mergesketch.distributed.documents.parquet_copy as parquet_module
 import mergesketch.distributed.documents.record_copy as record_module
 import pytest
@@ -12,6 +18,7 @@ from hypothesis import strategies as st
 from mergesketch.distributed.documents.copying import copy_without
 from mergesketch.distributed.documents.formats import detect
 from mergesketch.distributed.documents.listing import list_files
+from mergesketch.distributed.documents.names import Member
 from mergesketch.errors import DocumentError
 
 
@@ -245,3 +252,188 @@ def test_parquet_that_has_changed(pq):
     Path("p.parquet").write_bytes(b"PAR1 damaged")
     with pytest.raises(DocumentError, match=r"cannot read the Parquet file p\.parquet"):
         copy_without(file, [3], Path("copy"))
+
+
+# -- tables, arrays and archives ------------------------------------------------------------------
+
+
+def test_records_of_a_table_that_span_lines():
+    rows = [
+        b"\xef\xbb\xbfid,text\r\n",
+        b'1,"one\r\nline, ""two"""\r\n',
+        b"\n",
+        b"2,two\n",
+        b"3\n",
+        b'4,"four"',
+    ]
+    Path("a.csv").write_bytes(b"".join(rows))
+    assert copied("a.csv", [1]) == b"".join([rows[0], *rows[2:]])
+    assert copied("a.csv", [3, 5]) == b"".join([rows[0], rows[1], rows[2], rows[4]])
+    Path("a.tsv.gz").write_bytes(gzip.compress(b"text\tid\none\t1\ntwo\t2\n"))
+    assert gzip.decompress(copied("a.tsv.gz", [1])) == b"text\tid\ntwo\t2\n"
+
+
+def test_elements_of_an_array():
+    elements = [b'{"text": "a",\n "n": 1.50}', b'{ "text":"b" }', b'{"text": "\xff"}', b"3"]
+    Path("a.json").write_bytes(b"\n [" + b" , ".join(elements) + b"]\n")
+    copy = copied("a.json", [1])
+    assert copy == b"[\n" + b",\n".join([elements[0], *elements[2:]]) + b"\n]\n"
+    assert json.loads(copied("a.json", [0, 1, 2, 3])) == []
+    assert json.loads(copied("a.json", [2])) == [{"text": "a", "n": 1.5}, {"text": "b"}, 3]
+
+
+def test_an_array_that_is_damaged():
+    Path("a.json").write_bytes(b'[{"text": "a"}, {"text": "b"}, {"text": "c"}, ruin')
+    (file,) = found(["a.json"])
+    assert copy_without(file, [1], Path("copy")) is False
+    assert json.loads(Path("copy").read_bytes()) == [{"text": "a"}, {"text": "c"}]
+
+
+def test_a_table_or_array_that_has_lost_the_record():
+    Path("a.csv").write_bytes(b"text\na\n")
+    Path("a.json").write_bytes(b'[{"text": "a"}]')
+    for name, record in (("a.csv", 2), ("a.json", 1)):
+        (file,) = found([name])
+        with pytest.raises(DocumentError, match=rf"{name} has no record {record + 1} any more"):
+            copy_without(file, [record], Path("copy"))
+
+
+CODECS = {".gz": gzip, ".bz2": bz2, ".xz": lzma}
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz", ".zst"])
+def test_every_compression(suffix):
+    lines = b"".join(b'{"text": "%d"}\n' % i for i in range(10_000))
+    if suffix == ".zst":
+        zstandard = pytest.importorskip("zstandard")
+        compress = zstandard.ZstdCompressor().compress
+        decompress = zstandard.ZstdDecompressor().decompressobj().decompress
+    else:
+        compress, decompress = CODECS[suffix].compress, CODECS[suffix].decompress
+    Path(f"a.jsonl{suffix}").write_bytes(compress(lines))
+    copy = copied(f"a.jsonl{suffix}", [5, 9_999])
+    assert decompress(copy) == naive_copy(lines, {5, 9_999})
+    assert copied(f"a.jsonl{suffix}", [5, 9_999]) == copy, "the bytes do not depend on the time"
+    # The name does not decide.
+    Path("b.jsonl").write_bytes(compress(lines))
+    assert copied("b.jsonl", [5, 9_999]) == copy
+
+
+@pytest.mark.parametrize("codec", [None, "lz4", "zstd"])
+@pytest.mark.parametrize("kind", ["file", "stream"])
+def test_rows_of_arrow(codec, kind):
+    pa = pytest.importorskip("pyarrow")
+    new = {"file": pa.ipc.new_file, "stream": pa.ipc.new_stream}[kind]
+    with new("a.arrow", table(30).schema, options=pa.ipc.IpcWriteOptions(compression=codec)) as writer:
+        writer.write_table(table(30), max_chunksize=10)
+    (file,) = found(["a.arrow"])
+    removed = [0, *range(10, 20), 29]
+    assert copy_without(file, removed, Path("copy.arrow"))
+    open_ipc = {"file": pa.ipc.open_file, "stream": pa.ipc.open_stream}[kind]
+    after = open_ipc(Path("copy.arrow").read_bytes()).read_all()
+    kept = [row for row in range(30) if row not in removed]
+    assert after.to_pylist() == table(30).take(kept).to_pylist()
+    assert after.schema.equals(table(30).schema, check_metadata=True)
+    assert [len(batch) for batch in after.to_batches()] == [9, 9]
+    with Path("copy.arrow").open("rb") as copy:
+        assert arrow_module._compression(copy, kind == "file") == codec
+    with pytest.raises(DocumentError, match=r"a\.arrow has no row 31 any more"):
+        copy_without(file, [30], Path("copy.arrow"))
+
+
+def test_dictionaries_of_arrow_that_grow():
+    pa = pytest.importorskip("pyarrow")
+    schema = pa.schema({"text": pa.dictionary(pa.int8(), pa.string())})
+    values = [pa.array(list(text)).dictionary_encode().cast(schema[0].type) for text in ("ab", "abc", "abcd")]
+    batches = [pa.record_batch([column], schema) for column in values]
+    for new, read in ((pa.ipc.new_file, pa.ipc.open_file), (pa.ipc.new_stream, pa.ipc.open_stream)):
+        with new("a.arrow", schema, options=pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True)) as writer:
+            for batch in batches:
+                writer.write_batch(batch)
+        (file,) = found(["a.arrow"])
+        assert copy_without(file, [0, 8], Path("copy.arrow"))
+        assert read(Path("copy.arrow").read_bytes()).read_all()["text"].to_pylist() == list("babcabc")
+
+
+def test_a_compressed_file_of_parquet(pq):
+    pq.write_table(table(10), "p.parquet")
+    Path("p.parquet.gz").write_bytes(gzip.compress(Path("p.parquet").read_bytes()))
+    copy = gzip.decompress(copied("p.parquet.gz", [3]))
+    texts = pq.read_table("p.parquet")["text"].to_pylist()
+    assert pq.read_table(io.BytesIO(copy))["text"].to_pylist() == texts[:3] + texts[4:]
+
+
+def archive(name, mode="w", **options) -> list[tarfile.TarInfo]:
+    """Write an archive of many kinds of entries, and return their headers."""
+    entries = [
+        ("folder", tarfile.DIRTYPE, None),
+        ("folder/a.txt", tarfile.REGTYPE, b"one"),
+        ("folder/b.jsonl", tarfile.REGTYPE, b'{"text": "two"}\nruin\n{"text": "three"}\n'),
+        (".hidden.txt", tarfile.REGTYPE, b"hidden"),
+        ("hard", tarfile.LNKTYPE, b"folder/a.txt"),
+        ("soft", tarfile.SYMTYPE, b"folder/a.txt"),
+        ("c.jsonl.gz", tarfile.REGTYPE, gzip.compress(b'{"text": "four"}\n{"text": "five"}\n')),
+        ("d" * 150 + "\u00e9.txt", tarfile.REGTYPE, b"six"),
+        ("e.bin", tarfile.REGTYPE, bytes(range(256))),
+    ]
+    infos = []
+    with tarfile.open(name, mode, **options) as file:
+        for number, (path, kind, content) in enumerate(entries):
+            info = tarfile.TarInfo(path)
+            info.type, info.mtime, info.mode, info.uname = kind, 1e9 + number, 0o600 + number, "owner"
+            if kind in (tarfile.LNKTYPE, tarfile.SYMTYPE):
+                info.linkname = content.decode()
+            if kind == tarfile.REGTYPE:
+                info.size = len(content)
+            file.addfile(info, io.BytesIO(content) if kind == tarfile.REGTYPE else None)
+            infos.append(info)
+    return infos
+
+
+#: The places of the files in the archive, and the numbers of their first records.
+MEMBERS = [("folder/a.txt", 0, True), ("folder/b.jsonl", 1, False), ("c.jsonl.gz", 4, False)]
+MEMBERS += [("d" * 150 + "\u00e9.txt", 6, True), ("e.bin", 7, False)]
+
+
+@pytest.mark.parametrize(("name", "mode"), [("a.tar", "w"), ("a.tar.gz", "w:gz"), ("a.tar.xz", "w:xz")])
+@pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+def test_members_of_an_archive(name, mode, form):
+    infos = archive(name, mode, format=form)
+    members = [Member(first, f"{name}!{path}", is_text) for path, first, is_text in MEMBERS]
+    (file,) = found([name])
+    assert copy_without(file, [0, 1, 5], Path("copy"), members=members)
+    with tarfile.open("copy", mode.replace("w", "r")) as copy:
+        after = copy.getmembers()
+        assert [info.name for info in after] == [
+            info.name for info in infos if info.name not in ("folder/a.txt", "hard")
+        ]
+        for info in after:
+            (before,) = (other for other in infos if other.name == info.name)
+            for attribute in ("type", "mtime", "mode", "uname", "linkname"):
+                assert getattr(info, attribute) == getattr(before, attribute)
+        read = {info.name: copy.extractfile(info).read() for info in after if info.isreg()}
+    assert read.pop("folder/b.jsonl") == b'ruin\n{"text": "three"}\n'
+    assert gzip.decompress(read.pop("c.jsonl.gz")) == b'{"text": "four"}\n'
+    assert list(read.values()) == [b"hidden", b"six", bytes(range(256))]
+
+
+def test_an_archive_that_has_changed():
+    archive("a.tar")
+    (file,) = found(["a.tar"])
+    members = [Member(first, f"a.tar!{path}", is_text) for path, first, is_text in MEMBERS]
+    for others in (members[1:], members[:2], [*members, Member(9, "a.tar!new", True)]):
+        with pytest.raises(DocumentError, match=r"a\.tar has .* it has changed"):
+            copy_without(file, [others[0].first, others[-1].first], Path("copy"), members=others)
+
+
+def test_an_archive_that_is_damaged():
+    archive("a.tar")
+    content = Path("a.tar").read_bytes()
+    # The end of the archive is missing, from the middle of a compressed member on.
+    Path("a.tar").write_bytes(content[: content.index(b"\x1f\x8b\x08") + 20])
+    (file,) = found(["a.tar"])
+    members = [Member(first, f"a.tar!{path}", is_text) for path, first, is_text in MEMBERS[:3]]
+    assert copy_without(file, [1], Path("copy"), members=members) is False
+    with tarfile.open("copy") as copy:
+        assert copy.getnames() == ["folder", "folder/a.txt", "folder/b.jsonl", ".hidden.txt", "hard", "soft"]
+        assert copy.extractfile("folder/b.jsonl").read() == b'ruin\n{"text": "three"}\n'

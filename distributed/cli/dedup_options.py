@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import Any
 
 from ..documents.formats import FORMATS
@@ -34,6 +35,41 @@ null if the document is a whole file. A file in an archive has the path "archive
 """
 
 
+def _keep(text: str) -> str:
+    """Return the value of --keep if it is one."""
+    if text not in ("first", "last", "longest") and not (text.startswith("best:") and len(text) > 5):
+        raise argparse.ArgumentTypeError(f"must be first, last, longest or best:FIELD, got {text!r}")
+    return text
+
+
+def _add_cleaning(dedup: Command) -> None:
+    dedup.path(
+        "--clean",
+        "OUT",
+        "write the cleaned corpus into this folder: the same files in the same formats, without the "
+        "duplicates. The folder must be new, empty, or written by the same command before, which is"
+        " then resumed",
+    )
+    dedup.options.add_argument(
+        "--keep",
+        type=_keep,
+        default="first",
+        metavar="WHICH",
+        help="document of each group that is kept: first, last, longest, or best:FIELD for the one with the "
+        "largest number in a field (default: first)",
+    )
+    dedup.path(
+        "--removed",
+        "FILE",
+        "write the list of removed documents to this file, as JSON lines, or as Parquet if its name ends "
+        "with .parquet (default: removed.jsonl in OUT)",
+    )
+    dedup.path("--report", "FILE", "write a report to this file, as one page of HTML")
+    dedup.options.add_argument(
+        "--id-field", metavar="NAME", help="field or column with your own ids, which the lists then contain"
+    )
+
+
 def add_dedup(commands: Any) -> None:
     """Add the command to the parser's commands."""
     summary = "find groups of near-duplicate documents"
@@ -47,9 +83,10 @@ def add_dedup(commands: Any) -> None:
         help="smallest Jaccard similarity of near-duplicates, above 0 and at most 1 (default: 0.7)",
     )
     dedup.output(
-        "write the groups to this file, as JSON lines (- is the standard output; names that end with .gz, "
-        ".bz2, .xz or .zst are compressed)"
+        "write the groups to this file, as JSON lines, or as Parquet if its name ends with .parquet (- is "
+        "the standard output; lines are compressed if the name ends with .gz, .bz2, .xz or .zst)"
     )
+    _add_cleaning(dedup)
     dedup.options.add_argument(
         "--text-field",
         default="text",

@@ -7,6 +7,7 @@ a link, the file that it leads to is replaced, and the link stays.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import stat
@@ -16,6 +17,7 @@ from typing import Any, BinaryIO
 
 from ...sketches.core.atomic import atomic_write
 from ..documents.compressing import compressing
+from ..documents.compression import split_suffix
 from ..documents.files import InputFile
 from ..documents.formats import detect
 from ..documents.own_files import OWN_REASONS
@@ -36,7 +38,9 @@ def check_output(
     with comm.agree():
         if comm.rank == 0 and path is not None:
             if compressed:
-                compressing(path)
+                # A package that is missing shows before the work starts.
+                with compressing(io.BytesIO(), split_suffix(path)[1]):
+                    pass
             _check_output(path, inputs)
 
 
@@ -65,22 +69,22 @@ def _check_output(path: str, inputs: Iterable[str]) -> None:
             raise ValueError(f"cannot write {shown_output(path)}: it is one of the files to read")
 
 
-def own_files(path: str | None) -> list[str]:
-    """Return the files that a command with the output `path` writes to, which it must not read as input.
+def own_files(paths: Iterable[str]) -> list[str]:
+    """Return the files that a command with the outputs `paths` writes to, which it must not read as input.
 
-    These are the standard output and stderr, and the output itself if an earlier run has written it or it is
-    empty. Any other file at `path` is not left out, so that `check_output` protects it.
+    These are the standard output and stderr, and those outputs that an earlier run has written or that are
+    empty. Other files are not left out, so that `check_output` protects them.
     """
-    found = ["/dev/stdout", "/dev/stderr"]
-    if path is None or path == STANDARD_OUTPUT:
-        return found
+    return ["/dev/stdout", "/dev/stderr", *(path for path in paths if _is_own(path))]
+
+
+def _is_own(path: str) -> bool:
     if is_stream(path):
-        return [*found, path]
+        return True
     status = status_of(path)
     if status is None or not stat.S_ISREG(status.st_mode):
-        return found
-    is_own = status.st_size == 0 or detect(InputFile(path, "text", None, 0)).reason in OWN_REASONS
-    return [*found, path] if is_own else found
+        return False
+    return status.st_size == 0 or detect(InputFile(path, "text", None, 0)).reason in OWN_REASONS
 
 
 def shown_output(path: str) -> str:
@@ -115,6 +119,6 @@ def write_lines(path: str, records: Iterable[Any]) -> None:
     OSError
         See `writing`.
     """
-    compress = compressing(path)
-    with writing(path) as file, compress(file) as out:
+    _, codec = split_suffix(path)
+    with writing(path) as file, compressing(file, codec) as out:
         out.writelines(json.dumps(record).encode() + b"\n" for record in records)

@@ -96,9 +96,9 @@ def open_stream(path: str) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def messages_beside(path: str | None) -> Iterator[None]:
-    """Run the block; what it prints goes to stderr if the output at `path` goes to the standard output."""
-    if path is not None and (path == STANDARD_OUTPUT or _descriptor(path) == 1):
+def messages_beside(*paths: str | None) -> Iterator[None]:
+    """Run the block; what it prints goes to stderr if one of the outputs goes to the standard output."""
+    if any(path is not None and (path == STANDARD_OUTPUT or _descriptor(path) == 1) for path in paths):
         with redirect_stdout(sys.stderr):
             yield
     else:

@@ -27,6 +27,7 @@ __all__ = [
     "check_end",
     "codec_of",
     "split_suffix",
+    "suffix_of",
 ]
 
 #: Bytes that are read from the compressed file at a time.
@@ -130,6 +131,11 @@ _LONGEST = max(len(magic) for codec in CODECS for magic in codec.magics)
 def codec_of(head: bytes) -> str | None:
     """Return the name of the codec of a file that begins with `head`, or None."""
     return next((codec.name for codec in CODECS if head.startswith(codec.magics)), None)
+
+
+def suffix_of(name: str) -> str:
+    """Return the end of the names of a codec's files."""
+    return _BY_NAME[name].suffix
 
 
 def split_suffix(path: str) -> tuple[str, str | None]:

@@ -13,7 +13,7 @@ from typing import IO, Any, Literal, NamedTuple
 
 from ...errors import DocumentError
 from ...sketches.core.file_format import never_wait
-from .compression import DamagedError, Decompressed, Readable, check_end
+from .compression import DamagedError, Decompressed, Readable, check_end, suffix_of
 from .skipped import FileError
 
 __all__ = ["UNREADABLE", "InputFile", "Kind", "check_listed", "copy_to_temporary", "open_listed"]
@@ -58,6 +58,12 @@ class InputFile(NamedTuple):
     def compressed(self) -> bool:
         """True if the file is compressed by any codec."""
         return self.compression is not None
+
+    @property
+    def suffix(self) -> str:
+        """The end of the name of a file with this content."""
+        kind = ".txt" if self.kind == "text" else f".{self.kind}"
+        return kind if self.compression is None else kind + suffix_of(self.compression)
 
     def open_stored(self) -> io.FileIO:
         """Open the file to read its bytes as they are stored."""

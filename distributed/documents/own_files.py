@@ -19,9 +19,15 @@ _BEGINNINGS = (
     ),
     (
         re.compile(
-            rb'\{"path": "[^\n]*"kept": \{"path": "[^\n]*"similarity": [\d.]+, "reason": "(copy|near)"'
+            rb'\{"path": "[^\n]*"kept": \{"path": "[^\n]*"similarity": [^,\n]+, "reason": "(copy|near)"'
         ),
         "removed documents that mergesketch dedup has written",
+    ),
+    (
+        re.compile(
+            rb'<!DOCTYPE html>.{0,1000}<meta name="generator" content="mergesketch dedup">', re.DOTALL
+        ),
+        "a report that mergesketch dedup has written",
     ),
     (re.compile(rb'.{8}\{"__metadata__":\{"format":"mergesketch"', re.DOTALL), "a file of a sketch"),
 )

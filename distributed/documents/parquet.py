@@ -14,7 +14,7 @@ from ...lsh.support.install import how_to_install
 from .columns import TextColumn, find_column, find_text_column, text_column
 from .skipped import FileError
 
-__all__ = ["RowGroup", "column_names", "read_parquet", "read_row_group", "row_groups"]
+__all__ = ["RowGroup", "column_names", "has_column", "opened", "read_parquet", "read_row_group", "row_groups"]
 
 #: Bytes of text that are decoded at a time if every text has the column's average length.
 PIECE = 4 << 20
@@ -29,7 +29,7 @@ class RowGroup(NamedTuple):
 
 def column_names(path: str) -> list[str]:
     """Return the names of the columns of a file; DocumentError if it is damaged."""
-    with _opened(path) as file:
+    with opened(path) as file:
         return list(file.schema_arrow.names)
 
 
@@ -50,19 +50,19 @@ def row_groups(path: str, field: str, *, numbers: bool = False, source: Any = No
     DocumentError
         If the file is damaged, has no such column, or the column has another type.
     """
-    with _opened(path, source) as file:
+    with opened(path, source) as file:
         leaf = _leaf(file, find_text_column(path, file.schema_arrow, field, numbers=numbers))
         return [_row_group(file.metadata.row_group(i), leaf) for i in range(file.metadata.num_row_groups)]
 
 
 def has_column(path: str, field: str, source: Any = None) -> bool:
     """Return True if a file has a column, of any type."""
-    with _opened(path, source) as file:
+    with opened(path, source) as file:
         return find_column(file.schema_arrow, field) is not None
 
 
 @contextmanager
-def _opened(path: str, source: Any = None) -> Iterator[Any]:
+def opened(path: str, source: Any = None) -> Iterator[Any]:
     """Open a Parquet file; errors of pyarrow in the block become FileErrors."""
     try:
         import pyarrow as pa
@@ -118,13 +118,13 @@ def read_row_group(
     DocumentError
         If the file is damaged.
     """
-    with _opened(path, source) as file:
+    with opened(path, source) as file:
         yield from _read_group(path, file, group, field, extra)
 
 
 def read_parquet(path: str, source: Any, field: str, *, extra: str | None = None) -> Iterator[TextColumn]:
     """Yield the texts of all row groups of an opened file like `read_row_group`."""
-    with _opened(path, source) as file:
+    with opened(path, source) as file:
         for group in range(file.metadata.num_row_groups):
             yield from _read_group(path, file, group, field, extra)
 

@@ -51,7 +51,7 @@ from .chunks import RECORD_BITS, ChunkPlan, assign, plan_chunks
 from .files import InputFile
 from .formats import FORMATS, detect
 from .listing import STANDARD_INPUT, Listing, list_files
-from .names import DocumentNames, split_ids
+from .names import DocumentNames, Member, split_ids
 from .own_files import OWN_REASONS
 from .reading import ReadingPass
 from .skipped import NO_DOCUMENT, FileError, Skip, first_skips
@@ -301,6 +301,16 @@ class DocumentSource:
         """The paths of all files, in the order of the ids of their documents."""
         return [file.path for file in self._plan.files]
 
+    @property
+    def input_files(self) -> list[InputFile]:
+        """All files, with their kinds and sizes, in the same order."""
+        return self._plan.files
+
+    @property
+    def shows_progress(self) -> bool:
+        """True if work on the files is to be shown as it goes on."""
+        return self._progress
+
     # -- reading ----------------------------------------------------------------------------------
 
     def batches(self) -> Iterator[DocumentBatch]:
@@ -467,6 +477,68 @@ class DocumentSource:
             If an id is not one of this source's.
         """
         return self._names.of(ids)
+
+    def places_of(self, ids: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the file of each document, as its place in `files`, and its record, counted from 0.
+
+        Parameters
+        ----------
+        ids : array_like of uint64, shape (n,)
+            Ids of documents of any rank, after `finish` was called.
+
+        Returns
+        -------
+        files, records : ndarrays of int64, shape (n,)
+            The record of a document that is a whole file is 0. The records of all members of an archive are
+            numbered through; see `members_of`.
+
+        Raises
+        ------
+        ValueError
+            If an id is not one of this source's.
+        """
+        return self._names.places(ids)
+
+    def members_of(self, file: int) -> Sequence[Member]:
+        """Return the files in an archive, given by its place in `files`, after `finish` was called."""
+        (chunk,) = np.flatnonzero(self._plan.file == file).tolist()
+        return self._names.members.get(chunk, ())
+
+    def texts_of(self, ids: ArrayLike) -> list[bytes]:
+        """Return the texts of some documents, which may be those of any rank, after `finish` was called.
+
+        This is no collective call. The pieces of files that the documents lie in are read again, each one as
+        a whole, so ask for a few documents at a time. Only rank 0 can ask for those of the standard input.
+
+        Parameters
+        ----------
+        ids : array_like of uint64, shape (n,)
+
+        Returns
+        -------
+        list of bytes
+            The texts in UTF-8, unless a document is damaged.
+
+        Raises
+        ------
+        ValueError
+            If an id is not one of this source's.
+        DocumentError
+            If a document cannot be read any more.
+        """
+        ids = np.asarray(ids, dtype=np.uint64)
+        chunks = np.unique(split_ids(ids, self._plan)[0])
+        again = ReadingPass(self._plan, chunks, self.text_field, None, self.format, self.batch_bytes, None)
+        texts: dict[int, bytes] = {}
+        for batch in again.batches(lambda _: None):
+            for row in np.flatnonzero(np.isin(batch.ids, ids)).tolist():
+                text = batch.data[batch.offsets[row] : batch.offsets[row + 1]]
+                texts[int(batch.ids[row])] = text.tobytes()
+        missing = [document for document in ids.tolist() if document not in texts]
+        if missing:
+            name = self._names.for_message(missing[0])
+            raise DocumentError(f"{name} cannot be read again: the file has changed")
+        return [texts[document] for document in ids.tolist()]
 
     def fields_of(self, ids: ArrayLike) -> list[str | int | None]:
         """Return the user's own ids of documents: their values under `id_field`.

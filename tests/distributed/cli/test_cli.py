@@ -20,6 +20,7 @@ from mergesketch import CountMinSketch
 from mergesketch.distributed import band_parameters, deduplicate
 from mergesketch.distributed.__main__ import main
 from mergesketch.distributed.cli import dedup as cli_dedup
+from mergesketch.distributed.cli import dedup_lists
 from mergesketch.distributed.cli.command import parser
 from mergesketch.errors import readable
 from mergesketch.lsh import MinHash, shingle
@@ -347,7 +348,7 @@ def full_disk(function):
 
 def test_a_full_disk(fails, corpus, monkeypatch):
     write("groups.jsonl", "old")
-    monkeypatch.setattr(cli_dedup, "write_lines", full_disk(cli_dedup.write_lines))
+    monkeypatch.setattr(dedup_lists, "write_lines", full_disk(dedup_lists.write_lines))
     assert fails("dedup", "in", "-o", "groups.jsonl") == "cannot write groups.jsonl: File too large"
     assert Path("groups.jsonl").read_text() == "old"
     assert sorted(os.listdir()) == ["groups.jsonl", "in"]
@@ -356,11 +357,11 @@ def test_a_full_disk(fails, corpus, monkeypatch):
 def test_an_interrupt_while_writing(run, corpus, monkeypatch):
     write("groups.jsonl", "old")
 
-    def interrupted(*arguments):
+    def interrupted(self):
         yield {"group": 0}
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli_dedup, "_records", interrupted)
+    monkeypatch.setattr(dedup_lists.Lists, "groups", interrupted)
     code, _, err = run("dedup", "in", "-o", "groups.jsonl")
     assert (code, err) == (130, "mergesketch: interrupted\n")
     assert Path("groups.jsonl").read_text() == "old"

@@ -27,7 +27,10 @@ TEXT = "one two three four five six seven"
 GROUP = {
     "group": 0,
     "size": 2,
-    "documents": [{"path": "in/a.txt", "line": None}, {"path": "in/b.txt", "line": None}],
+    "documents": [
+        {"path": "in/a.txt", "line": None, "keep": True, "similarity": 1.0},
+        {"path": "in/b.txt", "line": None, "keep": False, "similarity": 1.0},
+    ],
 }
 
 
@@ -49,7 +52,7 @@ def shell(line, **options):
 
 
 def groups(text) -> list:
-    """Return the records of JSON lines, of which each documents' list is compared as a whole."""
+    """Return the records of JSON lines."""
     return [json.loads(line) for line in text.splitlines()]
 
 
@@ -260,9 +263,9 @@ def test_output_that_needs_a_missing_package(capsys, monkeypatch):
     for name in ("zstandard", "compression.zstd"):
         monkeypatch.setitem(sys.modules, name, None)
     assert fails(capsys, "dedup", "in", "-o", "x.zst").startswith(
-        "writing x.zst needs zstandard: pip install"
+        "writing files of Zstandard needs the package zstandard: pip install"
     )
-    with pytest.raises(DocumentError, match=r"writing x\.ZST needs zstandard"):
+    with pytest.raises(DocumentError, match=r"writing files of Zstandard needs the package zstandard"):
         write_lines("x.ZST", [])
     assert os.listdir() == ["in"]
 

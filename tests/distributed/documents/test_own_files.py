@@ -150,3 +150,24 @@ def test_results_over_ranks(ranks: Ranks, tmp_path):
     (line,) = told
     assert line.startswith("[('d/0.txt', None), ('d/2.txt', None)] ")
     assert f"n_documents=3, n_skipped=1, skipped=[('d/a.jsonl', '{GROUPS}')]" in line
+
+
+def test_lists_and_reports_of_a_cleaning_are_recognised():
+    """All that one run writes into the input folder is left out by the next run, which replaces it."""
+    outputs = ["-o", "d/a.jsonl", "--removed", "d/b.txt", "--report", "d/c.html"]
+    for _ in range(2):
+        assert main(["dedup", "d", *outputs, "--strict"]) == 0
+    files, summary = names(strict=True)
+    assert files == [f"d/{i}.txt" for i in range(4)]
+    reasons = [GROUPS, REMOVED, "a report that mergesketch dedup has written"]
+    assert summary.skipped == list(zip(["d/a.jsonl", "d/b.txt", "d/c.html"], reasons, strict=True))
+
+
+def test_a_cleaned_corpus_beside_damaged_files_and_results():
+    """Results are not copied, and a file that could not be read is named."""
+    assert main(["dedup", "d", "-o", "d/groups.jsonl"]) == 0
+    Path("d/bad.parquet").write_bytes(b"PAR1" + bytes(100) + b"PAR1")
+    Path("d/other.jsonl").write_text('{"title": "x"}\n')
+    assert main(["dedup", "d", "--clean", "clean"]) == 0
+    assert {"0.txt", "1.txt"} <= set(os.listdir("clean"))
+    assert not {"2.txt", "3.txt", "groups.jsonl"} & set(os.listdir("clean"))

@@ -13,7 +13,7 @@ from typing import IO, Any, Literal, NamedTuple
 
 from ...errors import DocumentError
 from ...sketches.core.file_format import never_wait
-from .compression import DamagedError, Decompressed, Readable, suffix_of
+from .compression import DamagedError, Readable, open_compressed, suffix_of
 
 __all__ = ["UNREADABLE", "InputFile", "Kind", "check_listed", "copy_to_temporary", "open_listed"]
 
@@ -75,11 +75,7 @@ class InputFile(NamedTuple):
             if self.compression is None:
                 yield stored
                 return
-            try:
-                opened = Decompressed(stored, self.compression)
-            except DocumentError as error:
-                raise DocumentError(f"cannot read {self.path}: {error}") from error
-            yield opened
+            yield open_compressed(self.path, stored, self.compression)
 
     @contextmanager
     def open_anywhere(self) -> Iterator[IO[bytes]]:

@@ -16,7 +16,7 @@ from ..dedup.result import Deduplication
 from ..documents.source import DocumentSource, ReadSummary
 from ..ranks.comm import Communicator
 from ..ranks.memory import peak_memory
-from .dedup_lists import REMOVED, Lists
+from .dedup_lists import REMOVED, Lists, user_ids
 from .dedup_report import ReportedRun, write_report
 from .messages import common_folder, si_bytes
 from .output import check_output, own_files, shown_output
@@ -45,10 +45,13 @@ def dedup(options: Namespace, comm: Communicator) -> int:
     with comm.agree():
         for path in outputs:
             check_parquet(path)
+    score = options.keep.removeprefix("best:") if options.keep.startswith("best:") else None
     source = DocumentSource(
         options.paths,
         text_field=options.text_field,
         format=options.format,
+        id_field=options.id_field,
+        score_field=score,
         strict=options.strict,
         comm=comm,
         include=options.include,
@@ -68,6 +71,7 @@ def dedup(options: Namespace, comm: Communicator) -> int:
         n_hashes=options.hashes,
         verify=options.verify,
         seed=options.seed,
+        keep="best" if score is not None else options.keep,
         comm=comm,
     )
     summary = source.finish()
@@ -77,8 +81,11 @@ def dedup(options: Namespace, comm: Communicator) -> int:
             raise DocumentError(f"no document could be read ({summary.n_skipped} skipped{first})")
     stages = {"listing": listed - started, **result.seconds}
     began = time.perf_counter()
-    removed = removals(result, comm)
-    lists = Lists(source, result, gather_removals(removed, comm))
+    has_lists = bool(outputs) or cleaned is not None
+    removed = comm.local(removals, result)
+    gathered = gather_removals(removed, comm)
+    own = user_ids(source, result, comm) if has_lists and options.id_field is not None else None
+    lists = Lists(source, result, gathered, own)
     written = None
     if cleaned is not None:
         written = cleaned.write(removed)
@@ -87,7 +94,7 @@ def dedup(options: Namespace, comm: Communicator) -> int:
     with comm.agree():
         if comm.rank == 0:
             _write_lists(options, lists)
-    if outputs or cleaned is not None:
+    if has_lists:
         stages["writing"] = time.perf_counter() - began
     peaks = comm.gather(peak_memory())
     with comm.agree():
@@ -187,14 +194,11 @@ def _print_summary(
     print(
         f"groups           {result.n_groups:,}, linked by pairs of similarity {options.threshold:g} or more"
     )
-    print(f"duplicates       {counted(result.n_duplicates, 'document')} besides the first of each group")
+    print(
+        f"duplicates       {counted(result.n_duplicates, 'document')} besides the kept document of each group"
+    )
     if result.n_empty:
         print(f"empty            {counted(result.n_empty, 'document')} without a word, in no group")
-    if result.n_left_out:
-        print(
-            f"left out         {counted(result.n_left_out, 'comparison')} in crowded buckets, "
-            "where near-duplicates may be missed"
-        )
     if source.input_bytes:
         print(f"standard input   {si_bytes(source.input_bytes)}, kept in a temporary file until the end")
     print(f"skipped          {summary.n_skipped:,}")

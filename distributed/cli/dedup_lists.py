@@ -13,15 +13,32 @@ from numpy.typing import NDArray
 from ..dedup.removals import Removals
 from ..dedup.result import Deduplication
 from ..documents.source import DocumentSource
+from ..ranks.comm import Communicator
 from .output import write_lines
 from .parquet_lists import write_parquet
 
-__all__ = ["REMOVED", "Lists"]
+__all__ = ["REMOVED", "Lists", "user_ids"]
 
 #: The name of the list of removed documents in the folder of a cleaned corpus.
 REMOVED = "removed.jsonl"
 #: Documents whose names are looked up at a time.
 _BLOCK = 1 << 14
+
+
+def user_ids(source: DocumentSource, result: Deduplication, comm: Communicator) -> list[str | int | None]:
+    """Return the user's own id of each member of the groups on rank 0; a collective call.
+
+    Each rank reads those of the documents that it has read before.
+    """
+    members = comm.bcast(result.members)
+    with comm.agree():
+        mine = result.ids[np.isin(result.ids, members)]
+        found = dict(zip(mine.tolist(), source.fields_of(mine), strict=True))
+    gathered = comm.gather(found)
+    if gathered is None:
+        return []
+    of_all = {document: own for part in gathered for document, own in part.items()}
+    return [of_all[document] for document in members.tolist()]
 
 
 class Lists:
@@ -65,33 +82,18 @@ class Lists:
                 name["id"] = self._ids[place]
         return names
 
-    def similarity(self, documents: NDArray[np.uint64]) -> list[float | None]:
-        """Return the similarity of each document to the one that is kept, or None for that one itself.
-
-        It is NaN if it was not computed.
-        """
-        at = np.searchsorted(self.removed.ids, documents)
-        at[at == len(self.removed.ids)] = 0
-        if not len(self.removed.ids):
-            return [None] * len(documents)
-        is_removed = self.removed.ids[at] == documents
-        values = self.removed.similarity[at]
-        return [
-            _rounded(value) if gone else None
-            for gone, value in zip(is_removed.tolist(), values.tolist(), strict=True)
-        ]
-
     # -- lists ------------------------------------------------------------------------------------
 
     def groups(self) -> Iterator[dict[str, Any]]:
         """Yield the groups by their first document, with their documents in the order of the input."""
         result = self._result
-        for i in range(result.n_groups):
-            members = result.members[result.offsets[i] : result.offsets[i + 1]]
+        for i, kept in enumerate(result.kept.tolist()):
+            group = slice(result.offsets[i], result.offsets[i + 1])
+            members, similarity = result.members[group], result.member_similarity[group]
             documents = self.names(members)
-            for document, similarity in zip(documents, self.similarity(members), strict=True):
-                document["keep"] = similarity is None
-                document["similarity"] = 1.0 if similarity is None else _or_none(similarity)
+            for document, member, value in zip(documents, members.tolist(), similarity.tolist(), strict=True):
+                document["keep"] = member == kept
+                document["similarity"] = _rounded(value)
             yield {"group": i, "size": len(documents), "documents": documents}
 
     def removals(self) -> Iterator[dict[str, Any]]:
@@ -109,7 +111,7 @@ class Lists:
                 yield {
                     **name,
                     "kept": kept,
-                    "similarity": _or_none(_rounded(similarity)),
+                    "similarity": _rounded(similarity),
                     "reason": "copy" if is_copy else "near",
                 }
 
@@ -143,13 +145,9 @@ class Lists:
         return {name: "int64" if are_numbers else "string"}
 
 
-def _rounded(similarity: float) -> float:
-    """Return a similarity in the six digits that a float32 has."""
-    return float(f"{similarity:.6g}")
-
-
-def _or_none(similarity: float) -> float | None:
-    return None if math.isnan(similarity) else similarity
+def _rounded(similarity: float) -> float | None:
+    """Return a similarity in the six digits that a float32 has, or None for NaN: it was not computed."""
+    return None if math.isnan(similarity) else float(f"{similarity:.6g}")
 
 
 def _flat(record: dict[str, Any]) -> dict[str, Any]:

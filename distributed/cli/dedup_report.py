@@ -143,39 +143,46 @@ def _largest(run: ReportedRun) -> str:
     order = np.lexsort((np.arange(len(sizes)), -sizes))[:N_GROUPS].tolist()
     if not order:
         return ""
-    groups = [result.members[result.offsets[i] : result.offsets[i + 1]] for i in order]
-    similarities = [run.lists.similarity(members) for members in groups]
-    kept = np.array([m[s.index(None)] for m, s in zip(groups, similarities, strict=True)], dtype=np.uint64)
+    groups = [slice(result.offsets[i], result.offsets[i + 1]) for i in order]
+    kept = result.kept[order]
     texts = _texts(run.source, kept)
     names = run.lists.names(kept)
     rows, giants = [], []
-    for members, near, name, text in zip(groups, similarities, names, texts, strict=True):
-        known = [value for value in near if value is not None and value == value]
-        least = f"{min(known):.3f}" if known else "unknown"
+    for group, name, text in zip(groups, names, texts, strict=True):
+        near = result.member_similarity[group]
+        least = float(near.min())  # NaN if a similarity was not computed
         shown = "" if text is None else f"<p class=text>{escape(beginning(text, N_CHARACTERS))}</p>"
-        cells = f"<td class=n>{len(members):,}</td><td class=n>{least}</td>"
+        cells = f"<td class=n>{len(near):,}</td><td class=n>{_similarity(least)}</td>"
         rows.append(f"<tr>{cells}<td>{_name(name, run.folder)}{shown}</td></tr>")
-        share = len(members) / max(1, run.summary.n_documents)
-        if len(members) >= GIANT and share >= GIANT_SHARE:
-            giants.append((len(members), share, least, bool(known) and min(known) < run.threshold))
+        if is_giant(len(near), run.summary.n_documents):
+            giants.append(_giant(len(near), len(near) / run.summary.n_documents, least, run.threshold))
     body = (
         "<p>Large groups are often templates: licence texts, empty forms, cookie notices. Look at them "
-        "before you use the cleaned corpus.</p>" + "".join(_giant(*giant, run.threshold) for giant in giants)
+        "before you use the cleaned corpus.</p>" + "".join(giants)
     )
     head = ("size", "least similarity to the kept document", "the document that is kept")
     return _section("Largest groups", body + _table(head, rows))
 
 
-def _giant(size: int, share: float, least: str, is_chain: bool, threshold: float) -> str:
+def _similarity(value: float) -> str:
+    return "unknown" if value != value else f"{value:.3f}"
+
+
+def is_giant(size: int, n_documents: int) -> bool:
+    """Return True for a group that has a notable share of all documents."""
+    return size >= max(GIANT, GIANT_SHARE * n_documents)
+
+
+def _giant(size: int, share: float, least: float, threshold: float) -> str:
     chain = (
         f" This is below the threshold of {threshold:g}: the group is a chain, in which neighbours are "
         "similar and the ends are not. Raise the threshold, or use --grouping star."
-        if is_chain
+        if least < threshold
         else ""
     )
     return (
         f"<p class=warning><b>A giant group:</b> {size:,} documents ({percent(share)} of all) are one group. "
-        f"The least similarity to the kept document is {least}.{chain}</p>"
+        f"The least similarity to the kept document is {_similarity(least)}.{chain}</p>"
     )
 
 

@@ -7,7 +7,6 @@ a link, the file that it leads to is replaced, and the link stays.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import stat
@@ -17,7 +16,6 @@ from typing import Any, BinaryIO
 
 from ...sketches.core.atomic import atomic_write
 from ..documents.compressing import compressing
-from ..documents.compression import split_suffix
 from ..documents.files import InputFile
 from ..documents.formats import detect
 from ..documents.own_files import OWN_REASONS
@@ -38,9 +36,7 @@ def check_output(
     with comm.agree():
         if comm.rank == 0 and path is not None:
             if compressed:
-                # A package that is missing shows before the work starts.
-                with compressing(io.BytesIO(), split_suffix(path)[1]):
-                    pass
+                compressing(path)
             _check_output(path, inputs)
 
 
@@ -119,6 +115,6 @@ def write_lines(path: str, records: Iterable[Any]) -> None:
     OSError
         See `writing`.
     """
-    _, codec = split_suffix(path)
-    with writing(path) as file, compressing(file, codec) as out:
+    compress = compressing(path)
+    with writing(path) as file, compress(file) as out:
         out.writelines(json.dumps(record).encode() + b"\n" for record in records)

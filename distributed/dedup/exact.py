@@ -8,21 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...lsh.kernels.text import OK
-from ...lsh.support.backend import backend_of
-from ...lsh.support.threads import map_blocks
-from ..kernels import banding
 from ..ranks.comm import Communicator
-from .places import Request, Rows, Words, split_places
+from .comparing import FetchedSets, overlaps
+from .places import Rows, Words, request_rows, split_places
 from .signatures import SignatureStore
 from .signing import BatchSource, ChangingSource, Shingling, document_keys
 
-__all__ = ["exact_pairs"]
+__all__ = ["ExactComparer"]
 
 #: The most shingles that a rank fetches in one round, besides those of one document from each rank. A round
 #: takes some 50 bytes for each of them.
 ROUND_SHINGLES = 1 << 20
-#: Pairs in one thread's task.
-_BLOCK = 64
 
 
 def _distinct(tokens: Words, offsets: Rows) -> tuple[Words, Rows]:
@@ -39,10 +35,7 @@ def _distinct(tokens: Words, offsets: Rows) -> tuple[Words, Rows]:
 
 
 class _Sets:
-    """The shingle sets of some of this rank's documents, by the row of the document.
-
-    A document whose set was not added has the empty set, which no document with shingles has.
-    """
+    """The shingle sets of some of this rank's documents, by the row of the document."""
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
@@ -52,7 +45,7 @@ class _Sets:
         self._sizes = np.zeros(len(rows), dtype=np.int64)
 
     def add(self, at: Rows, tokens: Words, offsets: Rows) -> None:
-        """Add the sets of the documents in the rows at the places `at`; sorts `tokens` in place."""
+        """Add the sets of the documents whose rows are at the places `at`; sorts `tokens` in place."""
         distinct, sizes = _distinct(tokens, offsets)
         self._chunk_of[at] = len(self._chunks)
         self._sizes[at] = sizes
@@ -60,8 +53,8 @@ class _Sets:
         self._chunks.append(distinct)
 
     def missing(self) -> Rows:
-        """Return the rows whose sets were not added."""
-        return self._rows[self._sizes == 0]
+        """Return the places of the rows whose sets were not added."""
+        return np.flatnonzero(self._sizes == 0)
 
     def sizes(self, rows: Rows) -> Rows:
         """Return the sizes of the sets of the given documents."""
@@ -79,16 +72,18 @@ class _Sets:
 def _read_sets(source: BatchSource, rows: Rows, store: SignatureStore, shingling: Shingling) -> _Sets:
     """Shingle the documents in the given rows once more, and no other documents; the rows rise.
 
-    A document is found by its id. If its key is another one than at the first reading, its text has changed,
-    and its set is left out. A source that can name the files of such documents is told of them.
+    A document is found by its id. If its key is not that of the first reading, its text has changed, and it
+    is missing like a document that is gone. A source that can name the files of such documents gets their
+    ids, and their sets have nothing in common with others.
     """
     sets = _Sets(rows)
     ids, keys = store.ids()[rows], store.keys()[rows]
     order = np.argsort(ids, kind="stable")
-    ids = ids[order]
+    sorted_ids = ids[order]
     for batch in source.read_again() if isinstance(source, ChangingSource) else source.batches():
-        at = np.searchsorted(ids, batch.ids)
-        chosen = np.flatnonzero(ids[np.minimum(at, len(ids) - 1)] == batch.ids) if len(ids) else at[:0]
+        at = np.searchsorted(sorted_ids, batch.ids)
+        at[at == len(ids)] = 0
+        chosen = np.flatnonzero(sorted_ids[at] == batch.ids) if len(ids) else at[:0]
         if not len(chosen):
             continue
         shingles = shingling.shingle(batch.take(chosen))
@@ -105,7 +100,9 @@ def _read_sets(source: BatchSource, rows: Rows, store: SignatureStore, shingling
     if len(missing):
         if not isinstance(source, ChangingSource):
             raise RuntimeError("documents must give the same batches when they are read a second time")
-        source.report_changed(store.ids()[missing])
+        source.report_changed(ids[missing])
+        # An id is a token that no other document has.
+        sets.add(missing, ids[missing], np.arange(len(missing) + 1))
     return sets
 
 
@@ -125,72 +122,67 @@ def _rounds(owners: Rows, costs: Rows, size: int) -> tuple[Rows, Rows]:
     return order[inner], rounds[inner]
 
 
-def exact_pairs(
-    rows: Rows,
-    others: Words,
-    source: BatchSource,
-    store: SignatureStore,
-    shingling: Shingling,
-    comm: Communicator,
-) -> NDArray[np.float64]:
-    """Return the exact Jaccard similarity of each of this rank's documents and a document anywhere.
+class ExactComparer:
+    """Compares sets of shingles. Creating a comparer reads the documents once more; a collective call.
+
+    A rank keeps the shingles of the given documents, 8 bytes a distinct shingle, and fetches those of other
+    documents in rounds of `ROUND_SHINGLES`.
 
     Parameters
     ----------
-    rows : ndarray of shape (m,)
-        Rows of this rank's documents, counted over the documents with shingles.
-    others : ndarray of shape (m,), uint64
-        Places of the other documents.
+    rows : ndarray of int64
+        The rows of this rank's documents that will be compared, in rising order. Rows are counted over the
+        documents with shingles.
     source : BatchSource
-        This rank's documents, which are read a second time.
+        This rank's documents.
     store : SignatureStore
         The ids and keys of this rank's documents.
     shingling : Shingling
     comm : Communicator
-
-    Notes
-    -----
-    A pair with a document that the second reading does not find as it was gets the similarity 0.
-
-    This is a collective call. A rank keeps the shingles of its documents that are in some pair, 8 bytes a
-    distinct shingle, and fetches the shingles of other documents in rounds of `ROUND_SHINGLES`.
     """
-    with comm.agree():
-        wanted, which = np.unique(others, return_inverse=True)
-        owners, _ = split_places(wanted)
-    request = Request(wanted, comm)
-    with comm.agree():
-        needed = np.unique(np.concatenate([rows, request.rows]))
-        sets = _read_sets(source, needed, store, shingling)
-        sizes = sets.sizes(request.rows)
-    wanted_sizes = request.answer(sizes)
-    with comm.agree():
-        order, rounds = _rounds(owners[which], wanted_sizes[which] + sets.sizes(rows), comm.size)
-        similarity = np.empty(len(rows))
-    for k in range(max(comm.allgather(int(rounds[-1]) + 1 if len(rounds) else 0))):
-        with comm.agree():
-            part = order[np.searchsorted(rounds, k) : np.searchsorted(rounds, k + 1)]
-            fetched, theirs = np.unique(which[part], return_inverse=True)
-            own, ours = np.unique(rows[part], return_inverse=True)
-        request = Request(wanted[fetched], comm)
-        tokens = request.answer(*comm.local(sets.take, request.rows))
-        with comm.agree():
-            similarity[part] = _compare(*sets.take(own), ours, tokens, wanted_sizes[fetched], theirs)
-    with comm.agree():
-        similarity[(sets.sizes(rows) == 0) | (wanted_sizes[which] == 0)] = 0.0
-    return similarity
 
+    def __init__(
+        self,
+        rows: Rows,
+        source: BatchSource,
+        store: SignatureStore,
+        shingling: Shingling,
+        comm: Communicator,
+    ) -> None:
+        self._comm = comm
+        self._sets = comm.local(_read_sets, source, rows, store, shingling)
 
-def _compare(
-    a: Words, a_sizes: Rows, a_rows: Rows, b: Words, b_sizes: Rows, b_rows: Rows
-) -> NDArray[np.float64]:
-    """Return the Jaccard similarity of the sets ``a_rows[i]`` of a and ``b_rows[i]`` of b, for each i."""
-    kernel = backend_of(a).kernels(banding).sorted_overlap
-    a_offsets, b_offsets = (np.cumsum(np.append(0, sizes)) for sizes in (a_sizes, b_sizes))
-    out = np.empty(len(a_rows))
-    map_blocks(
-        lambda start, stop: kernel(a, a_offsets, a_rows, b, b_offsets, b_rows, start, stop, out),
-        len(a_rows),
-        _BLOCK,
-    )
-    return out
+    def sizes(self, places: Words) -> Rows:
+        request = request_rows(places, self._comm)
+        return request.answer(self._comm.local(self._sets.sizes, request.words))
+
+    def fetch(self, places: Words) -> FetchedSets:
+        """Fetch the sets at some places."""
+        return FetchedSets(*self._fetch(places))
+
+    def _fetch(self, places: Words) -> tuple[Words, Rows]:
+        sets, request = self._sets, request_rows(places, self._comm)
+        tokens, sizes = self._comm.local(sets.take, request.words)
+        return request.answer(tokens, sizes), request.answer(sizes)
+
+    def compare(self, rows: Rows, others: Words) -> NDArray[np.floating]:
+        """Return the Jaccard similarity of each of this rank's documents and a document at any place."""
+        comm, sets = self._comm, self._sets
+        with comm.agree():
+            wanted, which = np.unique(others, return_inverse=True)
+            owners, _ = split_places(wanted)
+        wanted_sizes = self.sizes(wanted)
+        with comm.agree():
+            order, rounds = _rounds(owners[which], wanted_sizes[which] + sets.sizes(rows), comm.size)
+            similarity = np.empty(len(rows))
+        for k in range(max(comm.allgather(int(rounds[-1]) + 1 if len(rounds) else 0))):
+            with comm.agree():
+                part = order[np.searchsorted(rounds, k) : np.searchsorted(rounds, k + 1)]
+                fetched, theirs = np.unique(which[part], return_inverse=True)
+                own, ours = np.unique(rows[part], return_inverse=True)
+            tokens, sizes = self._fetch(wanted[fetched])
+            with comm.agree():
+                own_tokens, own_sizes = sets.take(own)
+                offsets, their_offsets = (np.append(0, np.cumsum(n)) for n in (own_sizes, sizes))
+                similarity[part] = overlaps(own_tokens, offsets, ours, tokens, their_offsets, theirs)
+        return similarity

@@ -43,25 +43,12 @@ class Removals(NamedTuple):
         return Removals(self.ids[rows], self.kept[rows], self.similarity[rows], self.is_copy[rows])
 
 
-def removals(result: Deduplication, comm: Communicator) -> Removals:
-    """Return this rank's documents that are removed; a collective call."""
-    pairs, near = comm.allgather_rows(result.pairs), comm.allgather_rows(result.similarity)
-    ids = np.concatenate([result.members[a + 1 : b] for a, b in _bounds(result)] or [result.members])
-    kept = np.concatenate(
-        [np.full(b - a - 1, result.members[a]) for a, b in _bounds(result)] or [result.members]
-    ).astype(np.uint64)
-    copies = {(a, b) for a, b in comm.allgather_rows(result.copies).tolist()}
-    known = {(a, b): s for (a, b), s in zip(pairs.tolist(), near.tolist(), strict=True)}
-    both = list(zip(kept.tolist(), ids.tolist(), strict=True))
-    is_copy = np.array([pair in copies for pair in both], dtype=bool)
-    similarity = np.array(
-        [1.0 if pair in copies else known.get(pair, np.nan) for pair in both], dtype=np.float32
+def removals(result: Deduplication) -> Removals:
+    """Return this rank's documents that are removed, in the order of the input."""
+    gone = ~result.keep
+    return Removals(
+        result.ids[gone], result.duplicate_of[gone], result.similarity[gone], result.is_copy[gone]
     )
-    return Removals(ids, kept, similarity, is_copy)
-
-
-def _bounds(result: Deduplication) -> list[tuple[int, int]]:
-    return list(zip(result.offsets[:-1].tolist(), result.offsets[1:].tolist(), strict=True))
 
 
 def gather_removals(removed: Removals, comm: Communicator) -> Removals:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple, Protocol, runtime_checkable
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...lsh.families.minhash import MinHash
 from ...lsh.hashing.text import Shingles, shingle
@@ -59,18 +60,32 @@ class SignedDocuments(NamedTuple):
     ----------
     store : SignatureStore
         The signatures of the documents that have shingles.
+    ids : ndarray of uint64
+        Ids of all documents.
+    scores : ndarray of float64
+        A number for each document in the store; of similar documents, the one with the largest is kept.
+    has_shingles : list of ndarray of bool
+        For every batch, True for the documents in the store.
     empty, invalid : ndarray of uint64
         Ids of the documents without a word, and of those that are not UTF-8.
     """
 
     store: SignatureStore
+    ids: Words
+    scores: NDArray[np.float64]
+    has_shingles: list[NDArray[np.bool_]]
     empty: Words
     invalid: Words
 
 
-def sign_documents(source: BatchSource, family: MinHash, shingling: Shingling) -> SignedDocuments:
-    """Return the signatures of this rank's documents."""
+def sign_documents(
+    source: BatchSource, family: MinHash, shingling: Shingling, score: Callable[[DocumentBatch], Any]
+) -> SignedDocuments:
+    """Return the signatures of this rank's documents; `score` gives a number for each document of a batch."""
     store = SignatureStore(family.n_values)
+    ids: list[Words] = [np.empty(0, dtype=np.uint64)]
+    scores: list[NDArray[np.float64]] = [np.empty(0)]
+    has_shingles: list[NDArray[np.bool_]] = []
     empty, invalid = [np.empty(0, dtype=np.uint64)], [np.empty(0, dtype=np.uint64)]
     for batch in source.batches():
         shingles = shingling.shingle(batch)
@@ -79,9 +94,19 @@ def sign_documents(source: BatchSource, family: MinHash, shingling: Shingling) -
         offsets = np.append(shingles.offsets[:-1][kept], shingles.offsets[-1])
         keys = document_keys(shingles.tokens, offsets, shingling.seed)
         store.append(batch.ids[kept], keys, family.signatures((shingles.tokens, offsets)))
+        has_shingles.append(kept)
+        ids.append(batch.ids)
+        scores.append(np.broadcast_to(np.asarray(score(batch), dtype=np.float64), kept.shape)[kept])
         empty.append(batch.ids[shingles.status == EMPTY])
         invalid.append(batch.ids[shingles.status == NOT_UTF8])
-    return SignedDocuments(store, np.concatenate(empty), np.concatenate(invalid))
+    return SignedDocuments(
+        store,
+        np.concatenate(ids),
+        np.concatenate(scores),
+        has_shingles,
+        np.concatenate(empty),
+        np.concatenate(invalid),
+    )
 
 
 def document_keys(tokens: Words, offsets: Rows, seed: int) -> Words:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ __all__ = ["copy_batches"]
 _CODECS = {0: "lz4", 1: "zstd"}
 
 
-def copy_batches(path: str, source: IO[bytes], removed: list[int], target: IO[bytes]) -> None:
+def copy_batches(path: str, source: IO[bytes], removed: list[int], target: BinaryIO) -> None:
     """Write the rows of an Arrow file except those whose numbers are listed, in rising order.
 
     Parameters

@@ -1,62 +1,68 @@
-"""Compress files with the codecs that are read, such that equal contents have equal bytes."""
+"""Compress what is written, by the ending of the file's name or with a given codec."""
 
 from __future__ import annotations
 
 import bz2
 import gzip
+import importlib
 import lzma
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import IO, Any
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any, BinaryIO
 
 from ...errors import DocumentError
 from ...lsh.support.install import how_to_install
+from .compression import split_suffix
 
-__all__ = ["compressing"]
-
-#: The levels that the commands gzip and xz use if nobody asks for another.
-_GZIP_LEVEL, _XZ_LEVEL = 6, 6
+__all__ = ["codec_writer", "compressing"]
 
 
-@contextmanager
-def compressing(target: IO[bytes], name: str | None) -> Iterator[IO[Any]]:
-    """Return a file whose bytes are compressed into `target`, which stays open.
+def compressing(name: str) -> Callable[[BinaryIO], AbstractContextManager[Any]]:
+    """Return a function that wraps a binary file, so that what is written is compressed as `name` says.
 
-    Parameters
-    ----------
-    target : binary file
-    name : str or None
-        The name of a codec of `compression.CODECS`, or None for `target` itself.
+    Names that end with ``.gz``, ``.bz2``, ``.xz`` or ``.zst`` (which needs zstandard or Python 3.14) are
+    compressed; others are written as they are. Closing the wrapper ends the compressed data, and leaves the
+    file itself open. Equal contents give equal bytes: no name and no time is stored.
 
     Raises
     ------
     DocumentError
-        If a package is missing.
+        If a package is needed and missing.
     """
-    if name is None:
-        yield target
-        return
-    with _opened(target, name) as opened:
-        yield opened
+    return codec_writer(split_suffix(name)[1], name)
 
 
-def _opened(target: IO[bytes], name: str) -> Any:
-    if name == "gzip":
-        # Without a name and a time in it, the file has the same bytes whenever and by whomever it is written.
-        return gzip.GzipFile("", "wb", _GZIP_LEVEL, target, mtime=0)
-    if name == "bzip2":
-        return bz2.BZ2File(target, "wb")
-    if name == "xz":
-        return lzma.LZMAFile(target, "wb", preset=_XZ_LEVEL)
+def codec_writer(codec: str | None, name: str) -> Callable[[BinaryIO], AbstractContextManager[Any]]:
+    """Return the function that `compressing` returns, for a codec of `compression.CODECS` or None.
+
+    The name is that of the file, for messages.
+    """
+    if codec == "zstd":
+        return _zstd(name)
+    return nullcontext if codec is None else _WRITERS[codec]
+
+
+def _gzip(file: BinaryIO) -> gzip.GzipFile:
+    return gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0, compresslevel=6)
+
+
+def _zstd(name: str) -> Callable[[BinaryIO], AbstractContextManager[Any]]:
     try:
-        from zstandard import ZstdCompressor
+        standard = importlib.import_module("compression.zstd")
     except ImportError:
         pass
     else:
-        return ZstdCompressor().stream_writer(target, closefd=False)
+        return lambda file: standard.ZstdFile(file, "wb")
     try:
-        from compression.zstd import ZstdFile
+        zstandard = importlib.import_module("zstandard")
     except ImportError as error:
-        message = f"writing files of Zstandard needs the package zstandard: {how_to_install('zstd')}"
-        raise DocumentError(message) from error
-    return ZstdFile(target, "wb")
+        raise DocumentError(f"writing {name} needs zstandard: {how_to_install('zstd')}") from error
+    return lambda file: zstandard.ZstdCompressor().stream_writer(file, closefd=False)
+
+
+_WRITERS: dict[str, Callable[[BinaryIO], AbstractContextManager[Any]]] = {
+    "gzip": _gzip,
+    "bzip2": partial(bz2.BZ2File, mode="wb"),
+    "xz": partial(lzma.LZMAFile, mode="wb"),
+}

@@ -11,7 +11,7 @@ import io
 import lzma
 import zlib
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple, Protocol
 
 from ...errors import DocumentError
@@ -26,6 +26,7 @@ __all__ = [
     "TrailingBytesError",
     "check_end",
     "codec_of",
+    "open_compressed",
     "split_suffix",
     "suffix_of",
 ]
@@ -77,12 +78,18 @@ class Codec(NamedTuple):
     feed: int = BLOCK
 
 
-def _gzip() -> Any:
+@cache
+def _fastest_zlib() -> Any:
+    """Return the module of isal if it is installed, which is faster than zlib."""
     try:
         from isal import isal_zlib
     except ImportError:
-        return zlib.decompressobj(wbits=31)
-    return isal_zlib.decompressobj(wbits=31)
+        return zlib
+    return isal_zlib
+
+
+def _gzip() -> Any:
+    return _fastest_zlib().decompressobj(wbits=31)
 
 
 def _zstd() -> Any:
@@ -95,9 +102,7 @@ def _zstd() -> Any:
     try:
         from compression.zstd import ZstdDecompressor as Standard
     except ImportError as error:
-        raise DocumentError(
-            f"reading files of Zstandard needs the package zstandard: {how_to_install('zstd')}"
-        ) from error
+        raise ImportError(f"Zstandard needs the package zstandard: {how_to_install('zstd')}") from error
     return Standard()
 
 
@@ -124,13 +129,17 @@ CODECS = (
     ),
     Codec("xz", ".xz", (b"\xfd7zXZ\x00",), _xz),
 )
+_BY_SUFFIX = {codec.suffix: codec.name for codec in CODECS}
 _BY_NAME = {codec.name: codec for codec in CODECS}
-_LONGEST = max(len(magic) for codec in CODECS for magic in codec.magics)
+_MAGICS = tuple(magic for codec in CODECS for magic in codec.magics)
+_LONGEST = max(map(len, _MAGICS))
 
 
 def codec_of(head: bytes) -> str | None:
     """Return the name of the codec of a file that begins with `head`, or None."""
-    return next((codec.name for codec in CODECS if head.startswith(codec.magics)), None)
+    if not head.startswith(_MAGICS):
+        return None
+    return next(codec.name for codec in CODECS if head.startswith(codec.magics))
 
 
 def suffix_of(name: str) -> str:
@@ -148,10 +157,9 @@ def split_suffix(path: str) -> tuple[str, str | None]:
     ('c4/part.json', 'gzip')
     """
     path = path.lower()
-    for codec in CODECS:
-        if path.endswith(codec.suffix):
-            return path.removesuffix(codec.suffix), codec.name
-    return path, None
+    dot = path.rfind(".")
+    name = _BY_SUFFIX.get(path[dot:])
+    return (path, None) if name is None else (path[:dot], name)
 
 
 class Decompressed(io.RawIOBase):
@@ -172,7 +180,7 @@ class Decompressed(io.RawIOBase):
     ------
     DamagedError
         By `read`, if the file is damaged or ends too early.
-    DocumentError
+    ImportError
         If a package is missing.
     """
 
@@ -267,3 +275,11 @@ def check_end(opened: Readable) -> None:
     """Raise TrailingBytesError if a file that was read to its end has bytes behind its compressed data."""
     if isinstance(opened, Decompressed) and opened.has_rest:
         raise TrailingBytesError(f"other bytes follow the end of the {opened.codec} data, and are left out")
+
+
+def open_compressed(path: str, stored: Readable, name: str) -> Decompressed:
+    """Return the uncompressed bytes of an opened file; DocumentError if a package is missing."""
+    try:
+        return Decompressed(stored, name)
+    except ImportError as error:
+        raise DocumentError(f"cannot read {path}: {error}") from error

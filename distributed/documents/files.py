@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any, Literal, NamedTuple
 
-from ...errors import DocumentError
 from ...sketches.core.file_format import never_wait
-from .compression import DamagedError, Decompressed, Readable, check_end, suffix_of
+from .compression import DamagedError, Readable, check_end, open_compressed, suffix_of
 from .skipped import FileError
 
 __all__ = ["UNREADABLE", "InputFile", "Kind", "check_listed", "copy_to_temporary", "open_listed"]
@@ -76,11 +75,7 @@ class InputFile(NamedTuple):
             if self.compression is None:
                 yield stored
                 return
-            try:
-                opened = Decompressed(stored, self.compression)
-            except DocumentError as error:
-                raise DocumentError(f"cannot read {self.path}: {error}") from error
-            yield opened
+            yield open_compressed(self.path, stored, self.compression)
 
     @contextmanager
     def open_anywhere(self) -> Iterator[IO[bytes]]:

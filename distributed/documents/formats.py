@@ -12,7 +12,7 @@ import json
 import tarfile
 from typing import Any
 
-from .compression import Readable, codec_of, split_suffix
+from .compression import Readable, codec_of, open_compressed, split_suffix
 from .files import UNREADABLE, InputFile, Kind
 from .own_files import own_output
 
@@ -61,6 +61,7 @@ _UNREAD = (
     (b"\x1f\x9d", "a file of the old program compress"),
     (b"\xff\x06\x00\x00sNaPpY", "a Snappy file"),
 )
+_UNREAD_MAGICS = tuple(magic for magic, _ in _UNREAD)
 #: Marks of UTF-16 and UTF-32, whose texts have null bytes.
 _UNICODE_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 _UTF8_MARK = b"\xef\xbb\xbf"
@@ -75,6 +76,7 @@ class Peekable(io.RawIOBase):
     def __init__(self, opened: Readable) -> None:
         self._opened = opened
         self._kept = b""
+        self._is_ended = False
 
     def readable(self) -> bool:
         return True
@@ -82,7 +84,9 @@ class Peekable(io.RawIOBase):
     def head(self, n: int) -> bytes:
         """Return the next n bytes, or all that there are, without reading them."""
         parts, size = [self._kept], len(self._kept)
-        while size < n and (part := self._opened.read(n - size)):
+        while size < n and not self._is_ended:
+            part = self._opened.read(n - size)
+            self._is_ended = not part
             parts.append(part)
             size += len(part)
         self._kept = b"".join(parts)
@@ -107,7 +111,7 @@ class Peekable(io.RawIOBase):
 
 def kind_by_name(stem: str) -> Kind:
     """Return the kind that a name promises, in lower case and without the suffix of a codec."""
-    return next((kind for suffix, kind in _SUFFIXES.items() if stem.endswith(suffix)), "text")
+    return _SUFFIXES.get(stem[stem.rfind(".") :], "text")
 
 
 def detect(file: InputFile, form: str = "auto") -> InputFile:
@@ -126,16 +130,17 @@ def detect(file: InputFile, form: str = "auto") -> InputFile:
     """
     stem, promised = split_suffix(file.path)
     kind: Kind = kind_by_name(stem) if form == "auto" else form  # type: ignore[assignment]
-    file = file._replace(kind=kind, compression=promised)
+    codec, reason = promised, ""
     try:
         with file.open_stored() as stored:
-            peekable = Peekable(stored)
-            file = file._replace(compression=codec_of(peekable.head(HEAD)) or promised)
-        with file.open() as opened:
-            kind, reason = find_kind(stem, Peekable(opened), form)
+            opened = Peekable(stored)
+            codec = codec_of(opened.head(HEAD)) or promised
+            if codec is not None:
+                opened = Peekable(open_compressed(file.path, opened, codec))
+            kind, reason = find_kind(stem, opened, form)
     except UNREADABLE:
-        return file  # The error is reported when the file is read.
-    return file._replace(kind=kind, reason=reason)
+        pass  # The error is reported when the file is read.
+    return InputFile(file.path, kind, codec, file.size, reason, file.place)
 
 
 def find_kind(stem: str, opened: Peekable, form: str = "auto") -> tuple[Kind, str]:
@@ -179,6 +184,8 @@ def has_unicode_mark(head: bytes) -> bool:
 
 def _unread(head: bytes) -> str:
     """Return the name of a format that is not read, or an empty string."""
+    if not head.startswith(_UNREAD_MAGICS):
+        return ""
     for magic, name in _UNREAD:
         # Letters may begin a text too; the two formats whose mark is just letters have null bytes.
         if head.startswith(magic) and (not magic.isalnum() or b"\0" in head):
@@ -188,8 +195,8 @@ def _unread(head: bytes) -> str:
 
 def _is_tar(head: bytes) -> bool:
     """Return True for the header of a member, which has a checksum."""
-    # The type of a member is one character, behind a name that is not empty.
-    if len(head) < tarfile.BLOCKSIZE or not head[0] or not (head[156:157].isalnum() or not head[156]):
+    # The header has a name and, in these places, the digits of its checksum.
+    if len(head) < tarfile.BLOCKSIZE or not head[0] or not head[148:156].strip(b" \0").isdigit():
         return False
     try:
         tarfile.TarInfo.frombuf(head[: tarfile.BLOCKSIZE], "utf-8", "surrogateescape")

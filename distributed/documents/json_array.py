@@ -42,9 +42,10 @@ class _Window:
         parts, missing = [self.text[self.place :]], max(BLOCK, rest)
         while missing > 0 and not self._is_ended:
             block = self._opened.read(missing)
-            missing -= len(block)
             self._is_ended = not block
+            # The bytes of one character may come in several pieces.
             parts.append(self._decoder.decode(block, final=self._is_ended))
+            missing -= len(parts[-1])
         self.text, self.place = "".join(parts), 0
         return len(self.text) > rest
 
@@ -77,8 +78,8 @@ class _Window:
                 if is_cut and self.grow():
                     continue
                 raise DamagedError("not JSON, or cut off") from None
-            # A number at the end of the window may have more digits.
-            if end < len(self.text) or not self.grow():
+            # A number near the end of the window may go on, as 1.5 does behind "1.".
+            if end + _LONGEST_TOKEN < len(self.text) or not self.grow():
                 text = self.text[self.place : end]
                 self.place = end
                 return text, value

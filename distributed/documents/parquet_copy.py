@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ __all__ = ["copy_rows"]
 MAX_GROUP = 256 << 20
 
 
-def copy_rows(path: str, source: IO[bytes], removed: list[int], target: IO[bytes]) -> None:
+def copy_rows(path: str, source: IO[bytes], removed: list[int], target: BinaryIO) -> None:
     """Write the rows of a file except those whose numbers are listed, in rising order.
 
     Row groups stay as they are, unless they are larger than `MAX_GROUP`.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from typing import IO, Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from ...errors import DocumentError
 from .arrow_copy import copy_batches
-from .compressing import compressing
+from .compressing import codec_writer
 from .compression import DamagedError
 from .contents import raw_records
 from .files import InputFile
@@ -29,7 +29,7 @@ def reading(path: str, parts: Iterable[T]) -> Iterator[T]:
         raise DocumentError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def copy_content(file: InputFile | TarMember, removed: list[int], target: IO[bytes]) -> bool:
+def copy_content(file: InputFile | TarMember, removed: list[int], target: BinaryIO) -> bool:
     """Copy a file of records without those whose numbers are listed, in rising order.
 
     The copy has the compression of the file.
@@ -46,7 +46,7 @@ def copy_content(file: InputFile | TarMember, removed: list[int], target: IO[byt
     OSError
         If the copy cannot be written.
     """
-    with compressing(target, file.compression) as copy:
+    with codec_writer(file.compression, file.path)(target) as copy:
         if file.kind in ("parquet", "arrow"):
             _copy_table(file, removed, copy)
             return True
@@ -55,7 +55,7 @@ def copy_content(file: InputFile | TarMember, removed: list[int], target: IO[byt
         return _copy_records(file, removed, copy.write)
 
 
-def _copy_table(file: InputFile | TarMember, removed: list[int], copy: IO[Any]) -> None:
+def _copy_table(file: InputFile | TarMember, removed: list[int], copy: BinaryIO) -> None:
     copy_table = copy_rows if file.kind == "parquet" else copy_batches
     with ExitStack() as stack:
         try:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any, NamedTuple
 
-from .compression import DamagedError, Decompressed, Readable, codec_of, split_suffix
+from .compression import DamagedError, Readable, codec_of, open_compressed, split_suffix
 from .files import UNREADABLE, InputFile, Kind, copy_to_temporary
 from .formats import HEAD, Peekable, find_kind
 
@@ -154,7 +154,7 @@ def _member(path: str, size: int, content: Readable, form: str) -> TarMember:
     try:
         compression = codec_of(opened.head(HEAD)) or promised
         if compression is not None:
-            opened = Peekable(Decompressed(opened, compression))
+            opened = Peekable(open_compressed(path, opened, compression))
         kind, reason = find_kind(stem, opened, form)
     except UNREADABLE as error:
         kind, reason = "unread", f"damaged: {error}"

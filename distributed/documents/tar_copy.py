@@ -6,12 +6,12 @@ import io
 import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
-from typing import IO
+from typing import IO, BinaryIO
 
 import numpy as np
 
 from ...errors import DocumentError
-from .compressing import compressing
+from .compressing import codec_writer
 from .compression import DamagedError
 from .files import InputFile
 from .jsonl import BLOCK
@@ -26,7 +26,7 @@ _IN_MEMORY = 16 << 20
 
 
 def copy_archive(
-    file: InputFile, removed: list[int], members: Sequence[Member], form: str, target: IO[bytes]
+    file: InputFile, removed: list[int], members: Sequence[Member], form: str, target: BinaryIO
 ) -> bool:
     """Copy an archive without the records whose numbers are listed, which are numbered through all members.
 
@@ -63,7 +63,7 @@ def copy_archive(
     gone: set[str] = set()
     number, is_complete = 0, True
     with (
-        compressing(target, file.compression) as opened,
+        codec_writer(file.compression, file.path)(target) as opened,
         tarfile.open(fileobj=opened, mode="w|", format=tarfile.PAX_FORMAT) as copy,
     ):
         entries = reading(file.path, archive_entries(file))

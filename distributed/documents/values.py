@@ -102,16 +102,21 @@ def _blocks(
             record += 1
             continue
         begin = record
-        for block in contents(member, text_field, start=start, stop=stop, extra=id_field):
-            if isinstance(block, Lines):
-                values = {record + i: value for i, value in zip(block.records, block.extra, strict=True)}
-                record += block.n_lines
-            else:
-                values = dict(enumerate(block.extra, start=record))
-                record += len(block.offsets) - 1
-            yield record, values
-            if record > last:
-                return
+        try:
+            for block in contents(member, text_field, start=start, stop=stop, extra=id_field):
+                if isinstance(block, Lines):
+                    values = {record + i: value for i, value in zip(block.records, block.extra, strict=True)}
+                    record += block.n_lines
+                else:
+                    values = dict(enumerate(block.extra, start=record))
+                    record += len(block.offsets) - 1
+                yield record, values
+                if record > last:
+                    return
+        except (*UNREADABLE, DocumentError):
+            # What was read before is good; a damaged member of an archive is no reason to leave the others.
+            if file.kind != "tar":
+                raise
         record += record == begin and file.kind == "tar"
 
 

@@ -62,7 +62,7 @@ def corpus():
 
     def near(words, *more):
         changed = list(words)
-        changed[len(words) // 2] = "changed"
+        changed[len(words) // 2] = "w"
         return [*changed, *more]
 
     first, second, third = fresh(), fresh(), fresh()
@@ -194,6 +194,35 @@ def test_a_folder_that_is_refused(run, corpus, monkeypatch):
     assert left("in") == before and os.listdir() == ["in"]
 
 
+@pytest.mark.parametrize(
+    ("keep", "kept"),
+    [
+        ("first", [("in/a.txt", None), ("in/c.jsonl", 1), ("in/c.jsonl", 5)]),
+        ("last", [("in/sub/b.txt", None), ("in/sub/e.txt", None), ("in/d.jsonl.gz", 1)]),
+        # Near-duplicates have a shorter word, one has more words; copies are equally long.
+        ("longest", [("in/a.txt", None), ("in/c.jsonl", 3), ("in/c.jsonl", 5)]),
+        # The numbers rise with the lines; texts have none.
+        ("best:n", [("in/c.jsonl", 4), ("in/c.jsonl", 3), ("in/d.jsonl.gz", 1)]),
+    ],
+)
+def test_which_document_is_kept(run, corpus, keep, kept):
+    code, out, _ = run("dedup", "in", "--clean", "out", "--keep", keep, "--output", "groups.jsonl")
+    assert code == 0 and "without 5 documents" in out
+    unique = {("in/c.jsonl", 2), ("in/d.jsonl.gz", 2)}
+    assert kept_names("out", corpus) == unique | set(kept)
+    groups = records("groups.jsonl")
+    chosen = [(d["path"], d["line"]) for group in groups for d in group["documents"] if d["keep"]]
+    assert sorted(chosen, key=str) == sorted(kept, key=str)
+    partners = {(record["kept"]["path"], record["kept"]["line"]) for record in records("out/removed.jsonl")}
+    assert partners == set(kept)
+    assert all(d["similarity"] == 1 for group in groups for d in group["documents"] if d["keep"])
+
+
+def test_a_score_that_no_file_has(run, corpus):
+    code, _, err = run("dedup", "in", "--keep", "best:quality")
+    assert code == 2 and "no file has the score_field 'quality'" in err
+
+
 def test_values_of_keep_that_are_none(run, corpus):
     for value in ("best", "best:", "shortest", ""):
         code, _, err = run("dedup", "in", "--keep", value)
@@ -205,10 +234,20 @@ def test_values_of_keep_that_are_none(run, corpus):
 def test_ranks_write_the_same_bytes(run, corpus):
     for i in range(40):
         write(f"in/more/{i}.txt", " ".join(WORDS[i * 3 : i * 3 + 100]))
-    code, *_ = run("dedup", "in", "--clean", "out1", "--output", "groups1.jsonl")
+    options = ("--keep", "best:n", "--id-field", "id")
+    code, *_ = run("dedup", "in", "--clean", "out1", "--output", "groups1.jsonl", *options)
     assert code == 0
     for n in (2, 3):
-        command = [sys.executable, "-m", "mergesketch.distributed", "dedup", "in", "--clean", f"out{n}"]
+        command = [
+            sys.executable,
+            "-m",
+            "mergesketch.distributed",
+            "dedup",
+            "in",
+            "--clean",
+            f"out{n}",
+            *options,
+        ]
         subprocess.run(
             [mpiexec(), "-n", str(n), *command, "--output", f"groups{n}.jsonl"],
             check=True,
@@ -300,6 +339,35 @@ def test_lists_as_parquet(run, corpus):
         for record in records("removed.jsonl")
     ]
     assert pq.read_table("removed.parquet").to_pylist() == expected
+
+
+def test_lists_have_the_ids_of_the_user(run, corpus):
+    pq = pytest.importorskip("pyarrow.parquet")
+    arguments = ("dedup", "in", "--id-field", "id", "--report", "report.html")
+    run(*arguments, "--removed", "removed.jsonl", "--output", "groups.jsonl")
+    first = records("removed.jsonl")[0]
+    assert (first["id"], first["kept"]["id"]) == ("id-3", "id-1")
+    assert [record["id"] for record in records("removed.jsonl")] == [
+        *("id-3", "id-4", "id-6"),
+        *("in/sub/b.txt", "in/sub/e.txt"),
+    ]
+    found = [[document["id"] for document in group["documents"]] for group in records("groups.jsonl")]
+    assert found[0] == ["in/a.txt", "id-4", "in/sub/b.txt"]
+    run(*arguments, "--removed", "removed.parquet")
+    table = pq.read_table("removed.parquet")
+    assert table["kept_id"].to_pylist()[0] == "id-1" and str(table.schema.field("id").type) == "string"
+    assert "id id-3" in Page(Path("report.html").read_text()).text
+
+
+def test_ids_that_are_numbers(run):
+    pq = pytest.importorskip("pyarrow.parquet")
+    text = " ".join(WORDS[:60])
+    rows = [{"text": text, "about": {"id": 7}}, {"text": text, "about": {"id": 2**40}}, {"text": text}]
+    write("in/a.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    run("dedup", "in", "--id-field", "about.id", "-o", "groups.parquet", "--removed", "removed.jsonl")
+    table = pq.read_table("groups.parquet")
+    assert str(table.schema.field("id").type) == "int64" and table["id"].to_pylist() == [7, 2**40, None]
+    assert [record["id"] for record in records("removed.jsonl")] == [2**40, None]
 
 
 def test_parquet_without_pyarrow(run, corpus, monkeypatch):

@@ -43,16 +43,16 @@ class Changing(DocumentSource):
         yield from super().read_again()
 
 
-def groups(change, monkeypatch, **options):
+def groups(change, monkeypatch, how=None, **options):
     """Return the names of the documents in groups, and what was skipped."""
     monkeypatch.setattr(Changing, "change", staticmethod(change))
     source = Changing("d", **options)
-    result = deduplicate(source)
+    result = deduplicate(source, **(how or {}))
     summary = source.finish()
     names = source.name_of(result.members)
     bounds = result.offsets.tolist()
     found = [names[a:b] for a, b in pairwise(bounds)]
-    assert len(result.pairs) == len(result.similarity) and (result.similarity >= 0.7).all()
+    assert len(result.pairs) == len(result.pair_similarity) and (result.pair_similarity >= 0.7).all()
     return found, summary
 
 
@@ -208,6 +208,23 @@ def test_any_other_source_must_give_the_same():
 
     with pytest.raises(RuntimeError, match="must give the same batches"):
         deduplicate(Source())
+
+
+@pytest.mark.parametrize(
+    "how", [{}, {"grouping": "star"}, {"pairs": "all"}, {"grouping": "star", "keep": "last"}]
+)
+def test_changes_in_a_large_bucket(how, monkeypatch):
+    """Documents of a bucket that is compared as a whole are dropped too, also if several have changed."""
+    for k, text in enumerate(near(0, 100)):
+        Path(f"d/{k:02}").write_text(text)
+
+    def change():
+        for k in (0, 1, 50, 99):
+            os.remove(f"d/{k:02}")
+
+    found, summary = groups(change, monkeypatch, how)
+    assert found == [[(f"d/{k:02}", None) for k in range(100) if k not in (0, 1, 50, 99)]]
+    assert summary.skipped == [(f"d/{k:02}", CHANGED) for k in (0, 1, 50, 99)]
 
 
 RANKS = """

@@ -16,7 +16,7 @@ run: .venv/run.stamp
 	$(BIN)/mpiexec -n $(RANKS) $(BIN)/mergesketch dedup "$(STDLIB)" --include '*.py' \
 	    --exclude site-packages --threshold 0.7 --output groups.jsonl
 	@echo
-	@echo "Now try your own folder or files (text, .jsonl, .parquet, .gz of these):"
+	@echo "Now try your own folder or files (text, JSON, csv, Parquet, tar; .gz, .zst and so on of these):"
 	@echo "    $(BIN)/mpiexec -n $(RANKS) $(BIN)/mergesketch dedup PATH... --threshold 0.7 --output groups.jsonl"
 
 test: .venv/test.stamp

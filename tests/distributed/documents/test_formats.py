@@ -466,6 +466,18 @@ def test_scores_and_ids(kind):
     assert DocumentSource("d").batches().__next__().scores is None
 
 
+def test_the_best_document_is_kept():
+    rows = [("first", 1), ("best", 9), ("none", ""), ("last", 3)]
+    text = " ".join(f"word{i}" for i in range(20))
+    write("a.csv", "id,text,stars\n" + "".join(f"{name},{text},{stars}\n" for name, stars in rows))
+    source = DocumentSource("a.csv", id_field="id", score_field="stars")
+    result = deduplicate(source, keep="best")
+    assert source.fields_of(result.ids[result.keep]) == ["best"]
+    assert source.fields_of(result.duplicate_of) == ["best"] * 4
+    with pytest.raises(ValueError, match="needs a source whose batches have scores"):
+        deduplicate(DocumentSource("a.csv"), keep="best")
+
+
 def test_scores_are_numbers_only():
     values = ["1.5", True, None, [1], 1e400, -3, 10**400, "x"]
     lines = "".join(json.dumps({"text": "t", "m": {"s": value}}) + "\n" for value in values)

@@ -31,12 +31,13 @@ examples:
   mergesketch dedup src/ --include '*.py' --exclude tests --threshold 0.9
   mpiexec -n 4 mergesketch dedup crawl-*.jsonl.gz --text-field content --output groups.jsonl
 
-With --clean, removed.jsonl in the folder has a line for each removed document: its path and line, those of the
-document that is kept, the similarity, and the reason, which is "copy" or "near".
+With --clean, removed.jsonl in the folder has a line for each removed document: its path and line, those of
+the document that is kept, the similarity, and the reason, which is "copy" or "near".
 
 Each line of the output is a group: {"group": 0, "size": 2, "documents": [{"path": "a.jsonl", "line": 7,
-"keep": true, "similarity": 1.0}, ...]}. The similarity is that to the document that is kept. "line" is the number of the line, record or row, counted from 1; the header of a .csv file is record 1. It is
-null if the document is a whole file. A file in an archive has the path "archive.tar!file".
+"keep": true, "similarity": 1.0}, ...]}. The similarity is that to the document that is kept. "line" is the
+number of the line, record or row, counted from 1; the header of a .csv file is record 1. It is null if the
+document is a whole file. A file in an archive has the path "archive.tar!file".
 """
 
 

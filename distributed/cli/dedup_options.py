@@ -11,7 +11,8 @@ from .options import Command, between
 __all__ = ["add_dedup"]
 
 _DEDUP_HELP = """\
-Find groups of near-duplicate documents (fuzzy deduplication), and write each group as a line of JSON.
+Find near-duplicate documents (fuzzy deduplication), and write the files again without them, the groups as
+lines of JSON, and a report.
 
 PATH is a folder, a file or - (the standard input). A text file is one document. Each line of JSON lines is
 one document (.jsonl, .ndjson, or .json with such lines), each object of a .json file that is one array, each
@@ -25,13 +26,18 @@ contains all documents that are connected by such pairs. Files that are read are
 
 _DEDUP_EXAMPLES = """\
 examples:
-  mergesketch dedup articles/ --output groups.jsonl
+  mergesketch dedup articles/ --clean cleaned/ --report report.html
+  mergesketch dedup crawl/ --clean cleaned/ --keep best:score --id-field url
   mergesketch dedup src/ --include '*.py' --exclude tests --threshold 0.9
   mpiexec -n 4 mergesketch dedup crawl-*.jsonl.gz --text-field content --output groups.jsonl
 
-Each line of the output is {"group": 0, "size": 2, "documents": [{"path": "a.jsonl", "line": 7}, ...]}.
-"line" is the number of the line, record or row, counted from 1; the header of a .csv file is record 1. It is
-null if the document is a whole file. A file in an archive has the path "archive.tar!file".
+With --clean, removed.jsonl in the folder has a line for each removed document: its path and line, those of
+the document that is kept, the similarity, and the reason, which is "copy" or "near".
+
+Each line of the output is a group: {"group": 0, "size": 2, "documents": [{"path": "a.jsonl", "line": 7,
+"keep": true, "similarity": 1.0}, ...]}. The similarity is that to the document that is kept. "line" is the
+number of the line, record or row, counted from 1; the header of a .csv file is record 1. It is null if the
+document is a whole file. A file in an archive has the path "archive.tar!file".
 """
 
 
@@ -47,8 +53,8 @@ def _add_cleaning(dedup: Command) -> None:
         "--clean",
         "OUT",
         "write the cleaned corpus into this folder: the same files in the same formats, without the "
-        "duplicates. The folder must be new, empty, or written by the same command before, which is"
-        " then resumed",
+        "duplicates. The folder must be new, empty, or written by the same command before, which is "
+        "then resumed",
     )
     dedup.options.add_argument(
         "--keep",

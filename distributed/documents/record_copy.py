@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from typing import Any, BinaryIO, TypeVar
+
+import numpy as np
 
 from ...errors import DocumentError
 from .arrow_copy import copy_batches
@@ -113,9 +116,9 @@ def _copy_lines(
     blocks: Iterator[bytes], removed: list[int], write: Callable[[Any], object], path: str
 ) -> bool:
     """Copy lines except those whose numbers are listed; a line is never in memory as a whole."""
-    # `line` is the number of the line at the place that is looked at, and the next line to leave out is
-    # removed[n_left].
-    line, n_left, is_found = 0, 0, False
+    numbers = np.array(removed)
+    # The number of the line that the next block begins in, and if that line has any byte yet.
+    line, is_begun = 0, False
     is_complete = True
     while True:
         try:
@@ -123,31 +126,15 @@ def _copy_lines(
         except DamagedError:
             block, is_complete = None, False
         if block is None:
-            _check_found(removed[n_left + is_found :], path)
+            _check_found(removed[bisect_left(removed, line + is_begun) :], path)
             return is_complete
-        at = 0
-        while at < len(block):
-            if n_left == len(removed):
-                write(memoryview(block)[at:])
-                break
-            if line == removed[n_left]:
-                # At the end of the file, the line has no end.
-                is_found = True
-                end = block.find(b"\n", at)
-                if end < 0:
-                    break
-                line, n_left, is_found, at = line + 1, n_left + 1, False, end + 1
-                continue
-            end, passed = _end_of_lines(block, at, removed[n_left] - line)
-            write(memoryview(block)[at:end])
-            line, at = line + passed, end
-
-
-def _end_of_lines(block: bytes, at: int, n: int) -> tuple[int, int]:
-    """Return the place behind the n-th end of line from `at` on, or the block's end, and the ends passed."""
-    ends = block.count(b"\n", at)
-    if ends < n:
-        return len(block), ends
-    for _ in range(n):
-        at = block.find(b"\n", at) + 1
-    return at, n
+        ends = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == ord("\n")) + 1
+        # Line i of the block is block[bounds[i]:bounds[i + 1]]; the last one, without an end, may be empty.
+        bounds = [0, *ends.tolist(), len(block)]
+        first, last = np.searchsorted(numbers, [line, line + len(ends) + 1])
+        view, place = memoryview(block), 0
+        for i in (numbers[first:last] - line).tolist():
+            write(view[place : bounds[i]])
+            place = bounds[i + 1]
+        write(view[place:])
+        line, is_begun = line + len(ends), bounds[-2] < len(block)

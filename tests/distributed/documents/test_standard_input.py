@@ -50,7 +50,7 @@ def test_its_documents_are_read_twice(given_input):
     ("content", "form", "expected"),
     [
         ("prose", "auto", [(("-", None), b"prose")]),
-        (gzip.compress(b"prose"), "auto", [(("-", None), b"prose")]),
+        (gzip.compress(b"prose", mtime=0), "auto", [(("-", None), b"prose")]),
         ('[{"text": "a"},\n{"text": "b"}]', "auto", [(("-", 1), b"a"), (("-", 2), b"b")]),
         ("text\na\n", "csv", [(("-", 2), b"a")]),
         ('{"text": "a"}', "jsonl", [(("-", 1), b"a")]),
@@ -112,7 +112,8 @@ def test_a_pipe_of_the_shell():
     assert done.returncode == 0, done.stderr
     assert "standard input   " in done.stdout and "documents        200," in done.stdout
     groups = [json.loads(line) for line in Path("groups.jsonl").read_text().splitlines()]
-    assert groups[3]["documents"] == [{"path": "-", "line": 7}, {"path": "-", "line": 8}]
+    found = [(document["path"], document["line"]) for document in groups[3]["documents"]]
+    assert found == [("-", 7), ("-", 8)]
     assert len(groups) == 100
 
 

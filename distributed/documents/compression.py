@@ -221,9 +221,13 @@ class Decompressed(io.RawIOBase):
         self._input = memoryview(head)
         if not head:
             return False
+        if not head.startswith(self._codec.magics):
+            name = self._codec.name
+            no_member = (
+                f"other bytes follow the end of the {name} data" if self._n_members else f"no {name} data"
+            )
+            raise DamagedError(no_member)
         if self._n_members:
-            if not head.startswith(self._codec.magics):
-                raise DamagedError(f"other bytes follow the end of the {self._codec.name} data")
             self._decompressor = self._codec.make()
         self._in_member = True
         return True

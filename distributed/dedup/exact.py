@@ -80,7 +80,7 @@ def _read_sets(source: BatchSource, rows: Rows, store: SignatureStore, shingling
     ids, keys = store.ids()[rows], store.keys()[rows]
     order = np.argsort(ids, kind="stable")
     sorted_ids = ids[order]
-    for batch in source.read_again() if isinstance(source, ChangingSource) else source.batches():
+    for batch in source.read_again(sorted_ids) if isinstance(source, ChangingSource) else source.batches():
         at = np.searchsorted(sorted_ids, batch.ids)
         at[at == len(ids)] = 0
         chosen = np.flatnonzero(sorted_ids[at] == batch.ids) if len(ids) else at[:0]

@@ -34,8 +34,8 @@ class BatchSource(Protocol):
 class ChangingSource(BatchSource, Protocol):
     """A source whose documents may have changed when they are read a second time."""
 
-    def read_again(self) -> Iterable[DocumentBatch]:
-        """Give the documents that are still there, with their ids, in any batches."""
+    def read_again(self, ids: Words) -> Iterable[DocumentBatch]:
+        """Give the documents with these ids that are still there, and perhaps others, in any batches."""
 
     def report_changed(self, ids: Words) -> None:
         """Take note of documents of this rank that are gone or have changed."""

@@ -6,12 +6,15 @@ import io
 from collections.abc import Iterator
 from itertools import chain
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .arrow import read_arrow
 from .columns import TextColumn
 from .compression import DamagedError, check_end
 from .files import InputFile, check_listed
 from .json_array import array_elements, array_records
-from .jsonl import BLOCK, MAX_DOCUMENT, TOO_LONG, UTF8_MARK, Lines, line_blocks, parse_block
+from .jsonl import BLOCK, MAX_DOCUMENT, TOO_LONG, UTF8_MARK, Lines, line_blocks, parse_block, pick_lines
 from .parquet import read_parquet, read_row_group
 from .records import in_blocks
 from .tables import DELIMITERS, table_records, table_rows
@@ -21,7 +24,13 @@ __all__ = ["contents", "raw_records"]
 
 
 def contents(
-    file: InputFile | TarMember, field: str, *, start: int = 0, stop: int = 0, extra: str | None = None
+    file: InputFile | TarMember,
+    field: str,
+    *,
+    start: int = 0,
+    stop: int = 0,
+    extra: str | None = None,
+    wanted: NDArray[np.int64] | None = None,
 ) -> Iterator[Lines | TextColumn]:
     """Yield the documents of a chunk in blocks, all records of which follow one another.
 
@@ -36,6 +45,9 @@ def contents(
         Other files are read completely.
     extra : str or None
         A further field, whose values come with the texts.
+    wanted : ndarray of int64 or None
+        The records whose texts are needed, in rising order. Other lines of JSON are then not parsed. Files of
+        other kinds give all their texts.
 
     Raises
     ------
@@ -55,21 +67,33 @@ def contents(
             yield from read(file.path, anywhere, field, extra=extra)
     else:
         with file.open() as opened:
-            yield from _of_stream(file, opened, field, start, stop, extra)
+            yield from _of_stream(file, opened, field, start, stop, extra, wanted)
             check_end(opened)
 
 
 def _of_stream(
-    file: InputFile | TarMember, opened: io.RawIOBase, field: str, start: int, stop: int, extra: str | None
+    file: InputFile | TarMember,
+    opened: io.RawIOBase,
+    field: str,
+    start: int,
+    stop: int,
+    extra: str | None,
+    wanted: NDArray[np.int64] | None,
 ) -> Iterator[Lines]:
     if file.kind == "jsonl":
         is_range = isinstance(file, InputFile) and not file.sequential
         if start:
             opened.seek(start - 1)
+        n_lines = 0
         for i, block in enumerate(line_blocks(opened.read, start, stop if is_range else None)):
             if block is not None and i == start == 0:
                 block = block.removeprefix(UTF8_MARK)
-            yield parse_block(block, field, extra=extra, bad_bytes=True)
+            if wanted is None:
+                yield parse_block(block, field, extra=extra, bad_bytes=True)
+                continue
+            lines = pick_lines(block, wanted[np.searchsorted(wanted, n_lines) :] - n_lines, field)
+            n_lines += lines.n_lines
+            yield lines
     elif file.kind == "json":
         yield from in_blocks(array_records(opened, field, extra), extra=extra is not None)
     elif file.kind in DELIMITERS:

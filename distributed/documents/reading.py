@@ -43,6 +43,9 @@ class ReadingPass:
     batch_bytes : int
     refuse : callable or None
         A function that gets each skip and raises an error, if no document may be skipped.
+    wanted : ndarray of uint64 or None
+        Ids of the documents that are needed, in rising order. Chunks without them are left out, and other
+        documents may be.
 
     Attributes
     ----------
@@ -66,9 +69,13 @@ class ReadingPass:
         form: str,
         batch_bytes: int,
         refuse: Callable[[Skip], None] | None,
+        wanted: NDArray[np.uint64] | None = None,
     ) -> None:
         self._plan = plan
+        if wanted is not None:
+            mine = mine[np.isin(mine, wanted >> np.uint64(RECORD_BITS))]
         self._mine = mine
+        self._wanted = wanted
         self._text_field = text_field
         self._score_field = score_field
         self._form = form
@@ -80,6 +87,11 @@ class ReadingPass:
         self.skips = SkipList()
         self.n_lines = np.zeros(len(plan), dtype=np.int64)
         self.members: dict[int, list[Member]] = {}
+
+    @property
+    def cost(self) -> int:
+        """The cost of all chunks that are read."""
+        return int(self._plan.cost[self._mine].sum())
 
     def found(self) -> tuple[int, int]:
         """Return the numbers of documents and skips as they were before documents were taken back."""
@@ -113,7 +125,8 @@ class ReadingPass:
             if file.kind == "tar":
                 yield from self._read_archive(builder, first, file)
             elif file.kind != "text" or file.sequential:
-                self.n_lines[chunk] = yield from self._read(builder, first, file, start, stop)
+                records = self._wanted_records(chunk)
+                self.n_lines[chunk] = yield from self._read(builder, first, file, start, stop, records)
             elif file.size > MAX_DOCUMENT:
                 self.skip(first, None, TOO_LONG)
             else:
@@ -122,6 +135,12 @@ class ReadingPass:
             advance(cost)
         if builder.n_documents:
             yield self._take(builder)
+
+    def _wanted_records(self, chunk: int) -> NDArray[np.int64] | None:
+        if self._wanted is None:
+            return None
+        first, last = np.searchsorted(self._wanted >> np.uint64(RECORD_BITS), [chunk, chunk + 1])
+        return (self._wanted[first:last] & np.uint64((1 << RECORD_BITS) - 1)).astype(np.int64)
 
     def _take(self, builder: BatchBuilder) -> DocumentBatch:
         batch = builder.take()
@@ -185,7 +204,13 @@ class ReadingPass:
             self._skip_file(record, file.path, error)
 
     def _read(
-        self, builder: BatchBuilder, first: int, file: InputFile | TarMember, start: int, stop: int
+        self,
+        builder: BatchBuilder,
+        first: int,
+        file: InputFile | TarMember,
+        start: int,
+        stop: int,
+        wanted: NDArray[np.int64] | None = None,
     ) -> Batches:
         """Read a chunk of a file, or a member of an archive."""
         if file.kind == "unread":
@@ -193,7 +218,8 @@ class ReadingPass:
             return 1
         record = first
         try:
-            for block in contents(file, self._text_field, start=start, stop=stop, extra=self._score_field):
+            field, extra = self._text_field, self._score_field
+            for block in contents(file, field, start=start, stop=stop, extra=extra, wanted=wanted):
                 if isinstance(block, Lines):
                     yield from self._add_lines(builder, record, block, file.kind in DELIMITERS)
                     record += block.n_lines

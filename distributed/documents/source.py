@@ -238,10 +238,16 @@ class DocumentSource:
         """Bytes of the standard input, on rank 0 if it was asked for; otherwise 0."""
         return 0 if self._input is None else self._input.file.size
 
-    def _new_pass(self) -> ReadingPass:
-        refuse = self._refuse if self.strict else None
+    def _new_pass(self, wanted: NDArray[np.uint64] | None = None) -> ReadingPass:
         new = ReadingPass(
-            self._plan, self._mine, self.text_field, self.score_field, self.format, self.batch_bytes, refuse
+            self._plan,
+            self._mine,
+            self.text_field,
+            self.score_field if wanted is None else None,
+            self.format,
+            self.batch_bytes,
+            self._refuse if self.strict else None,
+            wanted,
         )
         if self._found is None:
             self._names.members = new.members
@@ -363,12 +369,18 @@ class DocumentSource:
         if found != self._found:
             raise DocumentError("the files have changed since they were first read")
 
-    def read_again(self) -> Iterator[DocumentBatch]:
+    def read_again(self, ids: ArrayLike | None = None) -> Iterator[DocumentBatch]:
         """Yield this rank's documents once more, after a complete pass of `batches`.
 
         Documents whose files have changed may have another text or be missing, and further documents may
         appear. Nothing is counted or reported twice. A caller that finds a document missing or changed calls
         `report_changed`.
+
+        Parameters
+        ----------
+        ids : array_like of uint64, or None
+            The documents that are needed; all of them by default. Files and pieces of files without them are
+            not read again, and further documents may be missing. Batches have no scores then.
 
         Yields
         ------
@@ -379,11 +391,13 @@ class DocumentSource:
         DocumentError
             With `strict`, if a document cannot be read any more.
         """
-        yield from self._read_again()
+        yield from self._read_again(None if ids is None else np.unique(np.asarray(ids, dtype=np.uint64)))
 
-    def _read_again(self) -> Generator[DocumentBatch, None, tuple[int, int]]:
+    def _read_again(
+        self, wanted: NDArray[np.uint64] | None = None
+    ) -> Generator[DocumentBatch, None, tuple[int, int]]:
         """Yield the documents once more, and return the numbers of documents and skips."""
-        first, self._pass = self._pass, self._new_pass()
+        first, self._pass = self._pass, self._new_pass(wanted)
         try:
             yield from self._read("reading again")
             return self._pass.found()
@@ -391,9 +405,8 @@ class DocumentSource:
             self._pass = first
 
     def _read(self, what: str) -> Iterator[DocumentBatch]:
-        total = int(self._plan.cost[self._mine].sum())
         shown = self._progress and self._comm.rank == 0
-        with progress_bar(what, total, shown) as advance:
+        with progress_bar(what, self._pass.cost, shown) as advance:
             yield from self._pass.batches(advance)
 
     @property
@@ -568,7 +581,9 @@ class DocumentSource:
         """
         ids = np.asarray(ids, dtype=np.uint64)
         chunks = np.unique(split_ids(ids, self._plan)[0])
-        again = ReadingPass(self._plan, chunks, self.text_field, None, self.format, self.batch_bytes, None)
+        again = ReadingPass(
+            self._plan, chunks, self.text_field, None, self.format, self.batch_bytes, None, np.unique(ids)
+        )
         texts: dict[int, bytes] = {}
         for batch in again.batches(lambda _: None):
             for row in np.flatnonzero(np.isin(batch.ids, ids)).tolist():

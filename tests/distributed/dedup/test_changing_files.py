@@ -38,9 +38,9 @@ class Changing(DocumentSource):
 
     change = staticmethod(lambda: None)
 
-    def read_again(self):
+    def read_again(self, ids=None):
         self.change()
-        yield from super().read_again()
+        yield from super().read_again(ids)
 
 
 def groups(change, monkeypatch, how=None, **options):
@@ -99,8 +99,17 @@ def test_strict_stops(monkeypatch):
     write_four()
     with pytest.raises(DocumentError, match=r"d/0b: changed while it was read \(strict\)"):
         groups(lambda: Path("d/0b").write_text("few words"), monkeypatch, strict=True)
+    write_four()
     with pytest.raises(DocumentError, match=r"d/0b: No such file or directory \(strict\)"):
         groups(lambda: os.remove("d/0b"), monkeypatch, strict=True)
+
+
+def test_a_file_that_no_other_is_near_is_not_read_again(monkeypatch):
+    write_four()
+    Path("d/alone").write_text("a text that has nothing in common with any of the other texts")
+    found, summary = groups(lambda: os.remove("d/alone"), monkeypatch, strict=True)
+    assert [len(group) for group in found] == [3, 3]
+    assert summary.n_documents == 7 and not summary.skipped
 
 
 def test_files_that_were_written_again_with_the_same_contents(monkeypatch):
@@ -184,9 +193,9 @@ def test_the_command_names_the_file(monkeypatch, capsys):
     write_four()
     before = DocumentSource.read_again
 
-    def changed(self):
+    def changed(self, ids=None):
         Path("d/1b").write_text("few words")
-        yield from before(self)
+        yield from before(self, ids)
 
     monkeypatch.setattr(DocumentSource, "read_again", changed)
     assert main(["dedup", "d", "-o", "groups.jsonl"]) == 0
@@ -233,14 +242,14 @@ from pathlib import Path
 from mergesketch.distributed import Communicator, DocumentSource, communicator, deduplicate
 
 class Changing(DocumentSource):
-    def read_again(self):
+    def read_again(self, ids=None):
         if os.path.exists("d/0b"):
             try:
                 os.remove("d/0b")
             except FileNotFoundError:
                 pass
         Path("d/1b").write_text("few words")
-        yield from super().read_again()
+        yield from super().read_again(ids)
 
 os.chdir(sys.argv[1])
 comm = communicator()

@@ -14,10 +14,11 @@ PYTHONS ?= python3.11 python3.12 python3.13
 
 run: .venv/run.stamp
 	$(BIN)/mpiexec -n $(RANKS) $(BIN)/mergesketch dedup "$(STDLIB)" --include '*.py' \
-	    --exclude site-packages --threshold 0.7 --output groups.jsonl
+	    --exclude site-packages --threshold 0.7 --clean cleaned --report report.html
 	@echo
+	@echo "The folder cleaned/ has the files without the duplicates. Open report.html to see what was removed."
 	@echo "Now try your own folder or files (text, JSON, csv, Parquet, tar; .gz, .zst and so on of these):"
-	@echo "    $(BIN)/mpiexec -n $(RANKS) $(BIN)/mergesketch dedup PATH... --threshold 0.7 --output groups.jsonl"
+	@echo "    $(BIN)/mpiexec -n $(RANKS) $(BIN)/mergesketch dedup PATH... --clean OUT --report report.html"
 
 test: .venv/test.stamp
 	$(PYTEST)

@@ -5,21 +5,31 @@ from __future__ import annotations
 import os
 import time
 from argparse import Namespace
-from collections.abc import Iterator
 from typing import Any
 
 from ...errors import DocumentError, readable
 from ...lsh.support.wording import counted
+from ..dedup.cleaning import CleanedCorpus, CleanedFiles
 from ..dedup.deduplicate import deduplicate
+from ..dedup.removals import gather_removals, removals
 from ..dedup.result import Deduplication
 from ..documents.source import DocumentSource, ReadSummary
 from ..ranks.comm import Communicator
 from ..ranks.memory import peak_memory
-from .messages import si_bytes
-from .output import check_output, write_lines
+from .dedup_lists import REMOVED, Lists, user_ids
+from .dedup_report import ReportedRun, write_report
+from .messages import common_folder, si_bytes
+from .output import check_output, own_files, shown_output
+from .parquet_lists import check_parquet
+from .streams import messages_beside
 
 __all__ = ["dedup"]
 
+#: Options on which the choice of documents does not depend, or which choose the files.
+_NO_SETTINGS = {
+    *("command", "paths", "include", "exclude", "strict", "threads", "top"),
+    *("clean", "output", "removed", "report", "id_field"),
+}
 #: The number of members of a group that are printed, and of skipped documents that are named.
 N_SHOWN = 8
 
@@ -27,19 +37,32 @@ N_SHOWN = 8
 def dedup(options: Namespace, comm: Communicator) -> int:
     """Run the command on every rank, and return the exit code."""
     started = time.perf_counter()
-    check_output(options.output, (), comm)
+    outputs = [path for path in (options.output, options.removed, options.report) if path is not None]
+    # The folder of the cleaned corpus, which need not exist yet, is checked apart.
+    elsewhere = [path for path in outputs if not _lies_in(path, options.clean)]
+    for path in elsewhere:
+        check_output(path, options.paths, comm, compressed=True)
+    with comm.agree():
+        for path in outputs:
+            check_parquet(path)
+    score = options.keep.removeprefix("best:") if options.keep.startswith("best:") else None
     source = DocumentSource(
         options.paths,
         text_field=options.text_field,
         format=options.format,
         encoding=options.encoding,
+        id_field=options.id_field,
+        score_field=score,
         strict=options.strict,
         comm=comm,
         include=options.include,
         exclude=options.exclude,
+        leave_out=own_files(outputs),
         progress=True,
     )
-    check_output(options.output, source.files, comm)
+    for path in elsewhere:
+        check_output(path, source.files, comm, compressed=True)
+    cleaned = None if options.clean is None else _cleaned_corpus(options, source, comm)
     listed = time.perf_counter()
     result = deduplicate(
         source,
@@ -50,6 +73,7 @@ def dedup(options: Namespace, comm: Communicator) -> int:
         verify=options.verify,
         seed=options.seed,
         normalize=options.normalize,
+        keep="best" if score is not None else options.keep,
         comm=comm,
     )
     summary = source.finish()
@@ -57,28 +81,86 @@ def dedup(options: Namespace, comm: Communicator) -> int:
         if summary.n_documents == 0:
             first = "".join(f"; {name}: {reason}" for name, reason in summary.skipped[:1])
             raise DocumentError(f"no document could be read ({summary.n_skipped} skipped{first})")
-    written = time.perf_counter()
+    stages = {"listing": listed - started, **result.seconds}
+    began = time.perf_counter()
+    has_lists = bool(outputs) or cleaned is not None
+    removed = comm.local(removals, result)
+    gathered = gather_removals(removed, comm)
+    own = user_ids(source, result, comm) if has_lists and options.id_field is not None else None
+    lists = Lists(source, result, gathered, own)
+    written = None
+    if cleaned is not None:
+        written = cleaned.write(removed)
+        stages["cleaning"] = time.perf_counter() - began
+    began = time.perf_counter()
     with comm.agree():
-        if comm.rank == 0 and options.output is not None:
-            write_lines(options.output, _records(source, result))
-    ended = time.perf_counter()
+        if comm.rank == 0:
+            _write_lists(options, lists)
+    if has_lists:
+        stages["writing"] = time.perf_counter() - began
     peaks = comm.gather(peak_memory())
+    with comm.agree():
+        if peaks is not None and options.report is not None:
+            facts = _facts(stages, time.perf_counter() - started, peaks, written, options.clean)
+            settings = {name.replace("_", "-"): value for name, value in settings_of(options).items()}
+            report = ReportedRun(source, result, summary, lists, options.threshold, settings, facts)
+            write_report(options.report, report)
+    ended = time.perf_counter()
     if comm.rank == 0:
         assert peaks is not None
-        _print_groups(source, result, options.top)
-        stages = {"listing": listed - started, **result.seconds}
-        if options.output is not None:
-            stages["writing"] = ended - written
-        _print_summary(options, source, summary, result, stages, ended - started, peaks)
+        with messages_beside(*outputs):
+            _print_groups(source, result, options.top)
+            _print_summary(options, source, summary, result, stages, ended - started, peaks)
+            _print_written(options, written, len(lists.removed.ids))
     return 0
 
 
-def _records(source: DocumentSource, result: Deduplication) -> Iterator[dict[str, Any]]:
-    """Yield the lines of the output: groups by their first document, documents in the order of input."""
-    for i in range(result.n_groups):
-        names = source.name_of(result.members[result.offsets[i] : result.offsets[i + 1]])
-        documents = [{"path": path, "line": line} for path, line in names]
-        yield {"group": i, "size": len(documents), "documents": documents}
+def settings_of(options: Namespace) -> dict[str, Any]:
+    """Return the options on which the choice of documents depends."""
+    return {name: value for name, value in vars(options).items() if name not in _NO_SETTINGS}
+
+
+def _facts(
+    stages: dict[str, float],
+    seconds: float,
+    peaks: list[int],
+    written: CleanedFiles | None,
+    folder: str | None,
+) -> list[tuple[str, str]]:
+    """Return what the report says about the run."""
+    facts = [
+        ("seconds", f"{seconds:.2f} ({_by_stage(stages)})"),
+        ("peak memory", f"{', '.join(si_bytes(peak) for peak in peaks)} ({counted(len(peaks), 'rank')})"),
+    ]
+    if written is not None:
+        files = counted(written.n_written + written.n_resumed, "file")
+        facts.insert(0, ("cleaned corpus", f"{folder}: {files}, {si_bytes(written.n_bytes)}"))
+    return facts
+
+
+def _by_stage(stages: dict[str, float]) -> str:
+    return ", ".join(f"{name} {taken:.2f}" for name, taken in stages.items())
+
+
+def _lies_in(path: str, folder: str | None) -> bool:
+    """Return True if a file is to be written directly into a folder."""
+    return folder is not None and os.path.dirname(os.path.realpath(path)) == os.path.realpath(folder)
+
+
+def _cleaned_corpus(options: Namespace, source: DocumentSource, comm: Communicator) -> CleanedCorpus:
+    """Check the folder of the cleaned corpus."""
+    outputs = (options.output, options.removed, options.report)
+    inside = [os.path.basename(path) for path in outputs if path and _lies_in(path, options.clean)]
+    return CleanedCorpus(options.clean, source, settings_of(options), comm, (REMOVED, *inside))
+
+
+def _write_lists(options: Namespace, lists: Lists) -> None:
+    if options.output is not None:
+        lists.write_groups(options.output)
+    if options.removed is not None:
+        lists.write_removed(options.removed)
+    elif options.clean is not None:
+        lists.write_removed(os.path.join(options.clean, REMOVED))
 
 
 def _print_groups(source: DocumentSource, result: Deduplication, top: int) -> None:
@@ -87,7 +169,7 @@ def _print_groups(source: DocumentSource, result: Deduplication, top: int) -> No
     largest = sorted(range(result.n_groups), key=lambda i: (-int(sizes[i]), i))[:top]
     if not largest:
         return
-    below = _common_folder(source.files)
+    below = common_folder(source.files)
     where = f" (in {readable(below)})" if below else ""
     print(f"Largest of {counted(result.n_groups, 'group')}{where}:")
     for i in largest:
@@ -99,14 +181,6 @@ def _print_groups(source: DocumentSource, result: Deduplication, top: int) -> No
         if int(sizes[i]) > N_SHOWN:
             print(f"    ... and {int(sizes[i]) - N_SHOWN:,} more")
     print()
-
-
-def _common_folder(files: list[str]) -> str:
-    """Return the folder that contains all files, with its slash, which need not be printed every time."""
-    folder = os.path.dirname(files[0])
-    while folder and not all(path.startswith(os.path.join(folder, "")) for path in files):
-        folder = os.path.dirname(folder) if folder != "/" else ""
-    return os.path.join(folder, "") if folder else ""
 
 
 def _print_summary(
@@ -122,7 +196,9 @@ def _print_summary(
     print(
         f"groups           {result.n_groups:,}, linked by pairs of similarity {options.threshold:g} or more"
     )
-    print(f"duplicates       {counted(result.n_duplicates, 'document')} besides the first of each group")
+    print(
+        f"duplicates       {counted(result.n_duplicates, 'document')} besides the kept document of each group"
+    )
     if result.n_empty:
         print(f"empty            {counted(result.n_empty, 'document')} without a word or symbol, in no group")
     if result.n_invalid:
@@ -138,9 +214,31 @@ def _print_summary(
         print(f"    {readable(name)}: {readable(reason)}")
     if summary.n_skipped > N_SHOWN:
         print(f"    ... and {summary.n_skipped - N_SHOWN:,} more")
-    by_stage = ", ".join(f"{name} {taken:.2f}" for name, taken in stages.items())
-    print(f"seconds          {seconds:.2f} ({by_stage})")
+    print(f"seconds          {seconds:.2f} ({_by_stage(stages)})")
     ranks = counted(len(peaks), "rank")
     print(f"peak memory      {', '.join(si_bytes(peak) for peak in peaks)} ({ranks})")
-    if options.output is not None:
-        print(f"written          {readable(options.output)}")
+
+
+def _print_written(options: Namespace, written: CleanedFiles | None, n_removed: int) -> None:
+    """Print what was written, and where."""
+    if written is not None:
+        kept = f", {written.n_resumed:,} kept of an earlier run" if written.n_resumed else ""
+        absent = f", {written.n_absent:,} removed" if written.n_absent else ""
+        files = counted(written.n_written + written.n_resumed, "file")
+        print(
+            f"cleaned          {readable(options.clean)}: {files}{absent}{kept}, "
+            f"{si_bytes(written.n_bytes)}, without {counted(n_removed, 'document')}"
+        )
+        for reason, names in (
+            ("only what lies before the damage was written", written.incomplete),
+            ("not copied, because it cannot be opened", written.missing),
+        ):
+            for name in names[:N_SHOWN]:
+                print(f"    {readable(name)}: {reason}")
+            if len(names) > N_SHOWN:
+                print(f"    ... and {len(names) - N_SHOWN:,} more")
+        if options.removed is None:
+            print(f"removed          {readable(os.path.join(options.clean, REMOVED))}")
+    for name, path in (("removed", options.removed), ("report", options.report), ("written", options.output)):
+        if path is not None:
+            print(f"{name:<17}{readable(shown_output(path))}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import Any
 
 from ..documents.formats import FORMATS
@@ -10,7 +11,8 @@ from .options import Command, between
 __all__ = ["add_dedup"]
 
 _DEDUP_HELP = """\
-Find groups of near-duplicate documents (fuzzy deduplication), and write each group as a line of JSON.
+Find near-duplicate documents (fuzzy deduplication), and write the files again without them, the groups as
+lines of JSON, and a report.
 
 PATH is a folder, a file or - (the standard input). A text file is one document. Each line of JSON lines is
 one document (.jsonl, .ndjson, or .json with such lines), each object of a .json file that is one array, each
@@ -24,14 +26,54 @@ contains all documents that are connected by such pairs. Files that are read are
 
 _DEDUP_EXAMPLES = """\
 examples:
-  mergesketch dedup articles/ --output groups.jsonl
+  mergesketch dedup articles/ --clean cleaned/ --report report.html
+  mergesketch dedup crawl/ --clean cleaned/ --keep best:score --id-field url
   mergesketch dedup src/ --include '*.py' --exclude tests --threshold 0.9
   mpiexec -n 4 mergesketch dedup crawl-*.jsonl.gz --text-field content --output groups.jsonl
 
-Each line of the output is {"group": 0, "size": 2, "documents": [{"path": "a.jsonl", "line": 7}, ...]}.
-"line" is the number of the line, record or row, counted from 1; the header of a .csv file is record 1. It is
-null if the document is a whole file. A file in an archive has the path "archive.tar!file".
+With --clean, removed.jsonl in the folder has a line for each removed document: its path and line, those of
+the document that is kept, the similarity, and the reason, which is "copy" or "near".
+
+Each line of the output is a group: {"group": 0, "size": 2, "documents": [{"path": "a.jsonl", "line": 7,
+"keep": true, "similarity": 1.0}, ...]}. The similarity is that to the document that is kept. "line" is the
+number of the line, record or row, counted from 1; the header of a .csv file is record 1. It is null if the
+document is a whole file. A file in an archive has the path "archive.tar!file".
 """
+
+
+def _keep(text: str) -> str:
+    """Return the value of --keep if it is one."""
+    if text not in ("first", "last", "longest") and not (text.startswith("best:") and len(text) > 5):
+        raise argparse.ArgumentTypeError(f"must be first, last, longest or best:FIELD, got {text!r}")
+    return text
+
+
+def _add_cleaning(dedup: Command) -> None:
+    dedup.path(
+        "--clean",
+        "OUT",
+        "write the cleaned corpus into this folder: the same files in the same formats, without the "
+        "duplicates. The folder must be new, empty, or written by the same command before, which is "
+        "then resumed",
+    )
+    dedup.options.add_argument(
+        "--keep",
+        type=_keep,
+        default="first",
+        metavar="WHICH",
+        help="document of each group that is kept: first, last, longest, or best:FIELD for the one with the "
+        "largest number in a field (default: first)",
+    )
+    dedup.path(
+        "--removed",
+        "FILE",
+        "write the list of removed documents to this file, as JSON lines, or as Parquet if its name ends "
+        "with .parquet (default: removed.jsonl in OUT)",
+    )
+    dedup.path("--report", "FILE", "write a report to this file, as one page of HTML")
+    dedup.options.add_argument(
+        "--id-field", metavar="NAME", help="field or column with your own ids, which the lists then contain"
+    )
 
 
 def add_dedup(commands: Any) -> None:
@@ -46,7 +88,11 @@ def add_dedup(commands: Any) -> None:
         metavar="T",
         help="smallest Jaccard similarity of near-duplicates, above 0 and at most 1 (default: 0.7)",
     )
-    dedup.output("write the groups to this file, as JSON lines")
+    dedup.output(
+        "write the groups to this file, as JSON lines, or as Parquet if its name ends with .parquet (- is "
+        "the standard output; lines are compressed if the name ends with .gz, .bz2, .xz or .zst)"
+    )
+    _add_cleaning(dedup)
     dedup.options.add_argument(
         "--text-field",
         default="text",

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any, Literal, NamedTuple
 
-from ...errors import DocumentError
 from ...sketches.core.file_format import never_wait
-from .compression import DamagedError, Readable, open_compressed
+from .compression import DamagedError, Readable, check_end, open_compressed, suffix_of
 from .encodings import Transcoded
+from .skipped import FileError
 
 __all__ = ["UNREADABLE", "InputFile", "Kind", "check_listed", "copy_to_temporary", "open_listed"]
 
@@ -68,6 +68,12 @@ class InputFile(NamedTuple):
         """True if the content can be read from its beginning only: it is decompressed or decoded."""
         return self.compressed or self.encoding != ""
 
+    @property
+    def suffix(self) -> str:
+        """The end of the name of a file with this content."""
+        kind = ".txt" if self.kind == "text" else f".{self.kind}"
+        return kind if self.compression is None else kind + suffix_of(self.compression)
+
     def open_stored(self) -> io.FileIO:
         """Open the file to read its bytes as they are stored."""
         return open_listed(self.place or self.path)
@@ -94,6 +100,7 @@ class InputFile(NamedTuple):
             else:
                 with copy_to_temporary(opened) as copy:
                     yield copy
+                check_end(opened)
 
 
 def copy_to_temporary(opened: Readable) -> IO[bytes]:
@@ -119,8 +126,9 @@ def open_listed(path: str) -> io.FileIO:
 
 
 def check_listed(path: str) -> None:
-    """Raise DocumentError unless a file that was listed can still be opened and is a regular file."""
+    """Raise FileError unless a file that was listed can still be opened and is a regular file."""
     try:
         open_listed(path).close()
     except OSError as error:
-        raise DocumentError(f"cannot read {path}: {error.strerror}") from error
+        reason = error.strerror or str(error)
+        raise FileError(f"cannot read {path}: {reason}", path, reason) from error

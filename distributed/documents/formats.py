@@ -15,6 +15,7 @@ from typing import Any
 from .compression import Readable, codec_of, open_compressed, split_suffix
 from .encodings import AUTO, Transcoded, text_encoding
 from .files import UNREADABLE, InputFile, Kind
+from .own_files import own_output
 
 __all__ = ["FORMATS", "HEAD", "Peekable", "detect", "find_kind", "kind_by_name"]
 
@@ -166,6 +167,9 @@ def find_kind(stem: str, opened: Peekable, form: str = "auto", encoding: str = A
     if form != "auto":
         kind: Kind = form  # type: ignore[assignment]
         return kind, "", "" if kind in ("parquet", "arrow") else found
+    written = own_output(head)
+    if written:
+        return "unread", written, ""
     for magic, kind in _TABLES:
         if head.startswith(magic):
             return kind, "", ""

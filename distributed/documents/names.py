@@ -59,6 +59,11 @@ class DocumentNames:
         rows = zip(chunks.tolist(), records.tolist(), numbers.tolist(), strict=True)
         return [self._name(chunk, record, number) for chunk, record, number in rows]
 
+    def places(self, ids: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the place of each document's file in the plan, and its record in the file, from 0."""
+        chunks, records = split_ids(ids, self._plan)
+        return self._plan.file[chunks], records + self._first_record[chunks]
+
     def _name(self, chunk: int, record: int, number: int) -> tuple[str, int | None]:
         file = self._plan.files[int(self._plan.file[chunk])]
         if file.kind == "tar":

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 from ...errors import DocumentError
 from ...lsh.support.install import how_to_install
 from .columns import TextColumn, find_column, find_text_column, text_column
+from .skipped import FileError
 
-__all__ = ["RowGroup", "column_names", "read_parquet", "read_row_group", "row_groups"]
+__all__ = ["RowGroup", "column_names", "has_column", "opened", "read_parquet", "read_row_group", "row_groups"]
 
 #: Bytes of text that are decoded at a time if every text has the column's average length.
 PIECE = 4 << 20
@@ -28,7 +29,7 @@ class RowGroup(NamedTuple):
 
 def column_names(path: str) -> list[str]:
     """Return the names of the columns of a file; DocumentError if it is damaged."""
-    with _opened(path) as file:
+    with opened(path) as file:
         return list(file.schema_arrow.names)
 
 
@@ -49,20 +50,20 @@ def row_groups(path: str, field: str, *, numbers: bool = False, source: Any = No
     DocumentError
         If the file is damaged, has no such column, or the column has another type.
     """
-    with _opened(path, source) as file:
+    with opened(path, source) as file:
         leaf = _leaf(file, find_text_column(path, file.schema_arrow, field, numbers=numbers))
         return [_row_group(file.metadata.row_group(i), leaf) for i in range(file.metadata.num_row_groups)]
 
 
 def has_column(path: str, field: str, source: Any = None) -> bool:
     """Return True if a file has a column, of any type."""
-    with _opened(path, source) as file:
+    with opened(path, source) as file:
         return find_column(path, file.schema_arrow, field) is not None
 
 
 @contextmanager
-def _opened(path: str, source: Any = None) -> Iterator[Any]:
-    """Open a Parquet file; errors of pyarrow in the block become DocumentErrors."""
+def opened(path: str, source: Any = None) -> Iterator[Any]:
+    """Open a Parquet file; errors of pyarrow in the block become FileErrors."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -71,11 +72,15 @@ def _opened(path: str, source: Any = None) -> Iterator[Any]:
             f"reading the Parquet file {path} needs pyarrow: {how_to_install('arrow')}"
         ) from error
     try:
-        with pq.ParquetFile(path if source is None else source) as file:
+        with pq.ParquetFile(path if source is None else source, page_checksum_verification=True) as file:
             yield file
-    except (pa.ArrowException, OSError) as error:
+    except DocumentError:
+        raise
+    except (pa.ArrowException, OSError, LookupError, UnicodeError) as error:
+        # LookupError stands for a part that a changed or damaged file does not have.
         lines = str(error).splitlines() or [type(error).__name__]
-        raise DocumentError(f"cannot read the Parquet file {path}: {lines[0]}") from error
+        message = f"cannot read the Parquet file {path}: {lines[0]}"
+        raise FileError(message, path, f"damaged: {lines[0]}") from error
 
 
 def _leaf(file: Any, names: list[str]) -> int:
@@ -85,7 +90,7 @@ def _leaf(file: Any, names: list[str]) -> int:
     """
     path = ".".join(names)
     stored = [file.schema.column(i) for i in range(len(file.schema))]
-    return next(i for i, column in enumerate(stored) if column.path == path and column.name == names[-1])
+    return [column.path == path and column.name == names[-1] for column in stored].index(True)
 
 
 def _row_group(metadata: Any, leaf: int) -> RowGroup:
@@ -113,14 +118,14 @@ def read_row_group(
     DocumentError
         If the file is damaged.
     """
-    with _opened(path, source) as file:
+    with opened(path, source) as file:
         # The column has been checked by `row_groups`, and may hold integers.
         yield from _read_group(path, file, group, field, extra, numbers=True)
 
 
 def read_parquet(path: str, source: Any, field: str, *, extra: str | None = None) -> Iterator[TextColumn]:
     """Yield the texts of all row groups of an opened file like `read_row_group`."""
-    with _opened(path, source) as file:
+    with opened(path, source) as file:
         for group in range(file.metadata.num_row_groups):
             yield from _read_group(path, file, group, field, extra, numbers=False)
 

@@ -13,7 +13,7 @@ from .encodings import AUTO, Transcoded
 from .files import UNREADABLE, InputFile, Kind, copy_to_temporary
 from .formats import HEAD, Peekable, find_kind
 
-__all__ = ["TarMember", "tar_members"]
+__all__ = ["ArchiveEntry", "TarMember", "archive_entries", "member_of", "tar_members"]
 
 
 class TarMember(NamedTuple):
@@ -86,17 +86,19 @@ class _Content(io.RawIOBase):
             raise DamagedError(str(error)) from error
 
 
-def tar_members(file: InputFile, form: str = "auto") -> Iterator[TarMember]:
-    """Yield the regular files in an archive, in their order, with their kinds.
+class ArchiveEntry(NamedTuple):
+    """An entry of an archive: its header, its bytes as they are stored, and if it is a file to read."""
 
-    Folders, links and devices are left out, and so are names of which a part begins with a dot, as in
-    folders. The archive is read once from its beginning to its end.
+    info: tarfile.TarInfo
+    content: io.RawIOBase | None
+    is_member: bool
 
-    Parameters
-    ----------
-    file : InputFile
-    form : str
-        What the caller says about the format of the members; see `formats.FORMATS`.
+
+def archive_entries(file: InputFile) -> Iterator[ArchiveEntry]:
+    """Yield all entries of an archive, in their order: files, folders, links and devices.
+
+    The archive is read once from its beginning to its end, so the bytes of an entry must be read before the
+    next one.
 
     Raises
     ------
@@ -111,16 +113,40 @@ def tar_members(file: InputFile, form: str = "auto") -> Iterator[TarMember]:
                     # The archive would keep the headers of all members.
                     archive.members = []  # type: ignore[attr-defined]
                     content = archive.extractfile(info) if info.isreg() else None
-                    if content is not None and not _is_hidden(info.name):
-                        yield _member(
-                            f"{file.path}!{info.name}",
-                            info.size,
-                            _Content(content),
-                            form,
-                            file.encoding or AUTO,
-                        )
+                    stored = None if content is None else _Content(content)
+                    yield ArchiveEntry(info, stored, content is not None and not _is_hidden(info.name))
         except tarfile.TarError as error:
             raise DamagedError(str(error)) from error
+
+
+def tar_members(file: InputFile, form: str = "auto") -> Iterator[TarMember]:
+    """Yield the regular files in an archive, in their order, with their kinds.
+
+    Folders, links and devices are left out, and so are names of which a part begins with a dot, as in
+    folders.
+
+    Parameters
+    ----------
+    file : InputFile
+    form : str
+        What the caller says about the format of the members; see `formats.FORMATS`.
+
+    Raises
+    ------
+    DamagedError, OSError
+        If the archive is damaged or cannot be read.
+    """
+    for entry in archive_entries(file):
+        if entry.is_member:
+            yield member_of(file, entry, form)
+
+
+def member_of(file: InputFile, entry: ArchiveEntry, form: str = "auto") -> TarMember:
+    """Return a regular file in an archive with its kind; the first of its bytes are read."""
+    assert entry.content is not None
+    return _member(
+        f"{file.path}!{entry.info.name}", entry.info.size, entry.content, form, file.encoding or AUTO
+    )
 
 
 def _is_hidden(name: str) -> bool:

@@ -91,7 +91,8 @@ def _numbers(run: ReportedRun) -> str:
         ("of these, copies", f"{n_copies:,}", "with the same shingles as the kept document"),
         ("near-duplicates", f"{n_removed - n_copies:,}", "with some other words"),
         ("groups", f"{result.n_groups:,}", "of two or more documents"),
-        ("empty", f"{result.n_empty:,}", "documents without a word, all kept"),
+        ("empty", f"{result.n_empty:,}", "documents without a word or symbol, all kept"),
+        ("bad bytes", f"{result.n_invalid:,}", "documents in which bad bytes separate words"),
         ("skipped", f"{summary.n_skipped:,}", "files and documents that could not be read"),
     ]
     items = (

@@ -14,6 +14,7 @@ from .arrow_copy import copy_batches
 from .compressing import codec_writer
 from .compression import DamagedError
 from .contents import raw_records
+from .encodings import Encoded
 from .files import InputFile
 from .jsonl import BLOCK
 from .parquet_copy import copy_rows
@@ -35,7 +36,7 @@ def reading(path: str, parts: Iterable[T]) -> Iterator[T]:
 def copy_content(file: InputFile | TarMember, removed: list[int], target: BinaryIO) -> bool:
     """Copy a file of records without those whose numbers are listed, in rising order.
 
-    The copy has the compression of the file.
+    The copy has the compression and the encoding of the file.
 
     Returns
     -------
@@ -53,9 +54,15 @@ def copy_content(file: InputFile | TarMember, removed: list[int], target: Binary
         if file.kind in ("parquet", "arrow"):
             _copy_table(file, removed, copy)
             return True
+        encoder = Encoded(copy, file.encoding) if file.encoding else None
+        write = copy.write if encoder is None else encoder.write
         if file.kind == "jsonl":
-            return _copy_lines(reading(file.path, _blocks(file)), removed, copy.write, file.path)
-        return _copy_records(file, removed, copy.write)
+            is_complete = _copy_lines(reading(file.path, _blocks(file)), removed, write, file.path)
+        else:
+            is_complete = _copy_records(file, removed, write)
+        if encoder is not None:
+            encoder.finish()
+        return is_complete
 
 
 def _copy_table(file: InputFile | TarMember, removed: list[int], copy: BinaryIO) -> None:

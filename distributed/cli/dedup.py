@@ -68,6 +68,7 @@ def dedup(options: Namespace, comm: Communicator) -> int:
         size=options.shingle_size,
         n_hashes=options.hashes,
         verify=options.verify,
+        grouping=options.grouping,
         seed=options.seed,
         keep="best" if score is not None else options.keep,
         comm=comm,
@@ -188,9 +189,12 @@ def _print_summary(
     peaks: list[int],
 ) -> None:
     print(f"documents        {summary.n_documents:,}, {si_bytes(summary.bytes_read)} read")
-    print(
-        f"groups           {result.n_groups:,}, linked by pairs of similarity {options.threshold:g} or more"
-    )
+    linked = "linked by pairs of" if options.grouping == "connected" else "whose kept document has a"
+    print(f"groups           {result.n_groups:,}, {linked} similarity {options.threshold:g} or more")
+    for giant in giant_groups(result):
+        least = "unknown" if giant.least != giant.least else f"{giant.least:.3f}"
+        documents = counted(giant.size, "document")
+        print(f"giant group      group {giant.group}: {documents}, least similarity to the kept one {least}")
     print(
         f"duplicates       {counted(result.n_duplicates, 'document')} besides the kept document of each group"
     )

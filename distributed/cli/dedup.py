@@ -18,6 +18,7 @@ from ..ranks.comm import Communicator
 from ..ranks.memory import peak_memory
 from .dedup_lists import REMOVED, Lists, user_ids
 from .dedup_report import ReportedRun, write_report
+from .giant_groups import giant_groups
 from .messages import common_folder, si_bytes
 from .output import check_output
 from .parquet_lists import check_parquet

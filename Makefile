@@ -17,7 +17,7 @@ run: .venv/run.stamp
 	    --exclude site-packages --threshold 0.7 --clean cleaned --report report.html
 	@echo
 	@echo "The folder cleaned/ has the files without the duplicates. Open report.html to see what was removed."
-	@echo "Now try your own folder or files (text, .jsonl, .parquet, .gz of these):"
+	@echo "Now try your own folder or files (text, JSON, csv, Parquet, tar; .gz, .zst and so on of these):"
 	@echo "    $(BIN)/mpiexec -n $(RANKS) $(BIN)/mergesketch dedup PATH... --clean OUT --report report.html"
 
 test: .venv/test.stamp

@@ -136,7 +136,7 @@ def _add_index(commands: Any) -> None:
     query.path("--rows", "FILE", "the indexed rows: compare them, and order the neighbours by exact distance")
     text = "buckets that are looked into in each table; more find more neighbours"
     query.integer("--probes", 1, 2**20, text, 1)
-    query.output("write JSON lines to this file (default: standard output)")
+    query.output("write JSON lines to this file (default: -, the standard output; x.gz is compressed)")
     query.threads()
 
 

@@ -20,8 +20,9 @@ from .dedup_lists import REMOVED, Lists, user_ids
 from .dedup_report import ReportedRun, write_report
 from .giant_groups import giant_groups
 from .messages import common_folder, si_bytes
-from .output import check_output
+from .output import check_output, own_files, shown_output
 from .parquet_lists import check_parquet
+from .streams import messages_beside
 
 __all__ = ["dedup"]
 
@@ -41,7 +42,7 @@ def dedup(options: Namespace, comm: Communicator) -> int:
     # The folder of the cleaned corpus, which need not exist yet, is checked apart.
     elsewhere = [path for path in outputs if not _lies_in(path, options.clean)]
     for path in elsewhere:
-        check_output(path, (), comm)
+        check_output(path, options.paths, comm, compressed=True)
     with comm.agree():
         for path in outputs:
             check_parquet(path)
@@ -56,10 +57,11 @@ def dedup(options: Namespace, comm: Communicator) -> int:
         comm=comm,
         include=options.include,
         exclude=options.exclude,
+        leave_out=own_files(outputs),
         progress=True,
     )
     for path in elsewhere:
-        check_output(path, source.files, comm)
+        check_output(path, source.files, comm, compressed=True)
     cleaned = None if options.clean is None else _cleaned_corpus(options, source, comm)
     listed = time.perf_counter()
     result = deduplicate(
@@ -106,9 +108,10 @@ def dedup(options: Namespace, comm: Communicator) -> int:
     ended = time.perf_counter()
     if comm.rank == 0:
         assert peaks is not None
-        _print_groups(source, result, options.top)
-        _print_summary(options, source, summary, result, stages, ended - started, peaks)
-        _print_written(options, written, len(lists.removed.ids))
+        with messages_beside(*outputs):
+            _print_groups(source, result, options.top)
+            _print_summary(options, source, summary, result, stages, ended - started, peaks)
+            _print_written(options, written, len(lists.removed.ids))
     return 0
 
 
@@ -235,4 +238,4 @@ def _print_written(options: Namespace, written: CleanedFiles | None, n_removed: 
             print(f"removed          {readable(os.path.join(options.clean, REMOVED))}")
     for name, path in (("removed", options.removed), ("report", options.report), ("written", options.output)):
         if path is not None:
-            print(f"{name:<17}{readable(path)}")
+            print(f"{name:<17}{readable(shown_output(path))}")

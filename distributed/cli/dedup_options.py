@@ -89,7 +89,10 @@ def add_dedup(commands: Any) -> None:
         metavar="T",
         help="smallest Jaccard similarity of near-duplicates, above 0 and at most 1 (default: 0.7)",
     )
-    dedup.output("write the groups to this file, as JSON lines, or as Parquet if its name ends with .parquet")
+    dedup.output(
+        "write the groups to this file, as JSON lines, or as Parquet if its name ends with .parquet (- is "
+        "the standard output; lines are compressed if the name ends with .gz, .bz2, .xz or .zst)"
+    )
     _add_cleaning(dedup)
     dedup.options.add_argument(
         "--text-field",

@@ -6,7 +6,6 @@ load or run anything.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
@@ -16,12 +15,12 @@ from numpy.typing import NDArray
 
 from ...errors import DocumentError, readable
 from ...lsh.support.wording import counted
-from ...sketches.core.atomic import atomic_write
 from ..dedup.result import Deduplication
 from ..documents.source import DocumentSource, ReadSummary
 from .dedup_lists import Lists
 from .giant_groups import GiantGroup, giant_groups
-from .messages import common_folder, naming_file, percent, si_bytes
+from .messages import common_folder, percent, si_bytes
+from .output import writing
 from .report_style import PAGE
 from .word_differences import beginning, differences
 
@@ -72,8 +71,8 @@ def write_report(path: str, run: ReportedRun) -> None:
         _run(run),
     ]
     page = PAGE.replace("{{body}}", "\n".join(sections))
-    with naming_file(path, "write"), atomic_write(os.path.realpath(path)) as temporary:
-        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
+    with writing(path) as file:
+        file.write(page.encode(errors="backslashreplace"))
 
 
 def _text(value: object) -> str:

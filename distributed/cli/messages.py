@@ -19,9 +19,14 @@ def common_folder(files: list[str]) -> str:
 
 @contextmanager
 def naming_file(path: str, action: str) -> Iterator[None]:
-    """Run the block; word its OSErrors as "cannot read (or write) PATH: reason"."""
+    """Run the block; word its OSErrors as "cannot read (or write) PATH: reason".
+
+    The error of a pipe whose reader has gone stays what it is, because it ends a program without a message.
+    """
     try:
         yield
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise OSError(f"cannot {action} {path}: {error.strerror or error}") from error
 

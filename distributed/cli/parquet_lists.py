@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
 from ...errors import DocumentError
 from ...lsh.support.install import how_to_install
-from ...sketches.core.atomic import atomic_write
-from .messages import naming_file
+from .output import writing
 
 __all__ = ["check_parquet", "write_parquet"]
 
@@ -51,9 +49,7 @@ def write_parquet(path: str, records: Iterable[Mapping[str, Any]], columns: Mapp
     schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in columns.items()])
     rest = iter(records)
     with (
-        naming_file(path, "write"),
-        atomic_write(os.path.realpath(path)) as temporary,
-        temporary.open("wb") as file,
+        writing(path) as file,
         pq.ParquetWriter(file, schema) as writer,
     ):
         while block := list(islice(rest, _GROUP)):

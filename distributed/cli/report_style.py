@@ -12,6 +12,7 @@ PAGE = """\
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <meta name="color-scheme" content="light dark">
+<meta name="generator" content="mergesketch dedup">
 <title>De-duplication report</title>
 <style>
 :root { --back: #fbfaf8; --card: #ffffff; --line: #dedad3; --text: #22252a; --quiet: #62666d; --bar: #3d7a8c;

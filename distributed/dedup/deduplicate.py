@@ -76,7 +76,8 @@ def memory_per_rank(
 
     Notes
     -----
-    With m = n_documents / n_ranks: signatures, ids, scores and originals take m (4 n_hashes + 40) bytes.
+    With m = n_documents / n_ranks: signatures, ids, keys, scores and originals take m (4 n_hashes + 48)
+    bytes.
     Exchanging the keys of one band takes 120 m at its peak (a key, an id and a place, each sent, received and
     sorted). Two batches and their shingles take 6 batch_bytes. Further memory grows with the number of pairs
     found and not with the text read: 40 bytes a candidate pair, and 28 bytes a duplicate on rank 0; with
@@ -95,7 +96,7 @@ def memory_per_rank(
     batch_bytes = check_int("batch_bytes", batch_bytes, 1)
     share = -(-n_documents // n_ranks)
     blocks = -(-share // SignatureStore.BLOCK) * SignatureStore.BLOCK
-    return blocks * 4 * n_hashes + share * (40 + 120) + 6 * batch_bytes
+    return blocks * 4 * n_hashes + share * (48 + 120) + 6 * batch_bytes
 
 
 def deduplicate(
@@ -123,7 +124,9 @@ def deduplicate(
     documents : list of str or bytes, column of strings (pandas, polars, Arrow), or DocumentSource
         This rank's share of the documents. The ids of documents in a list or column are their running
         numbers over all ranks. A source is any object whose ``batches()`` gives batches of ids, UTF-8 bytes
-        and offsets. It is streamed, and with ``verify="exact"`` read a second time.
+        and offsets. It is streamed, and with ``verify="exact"`` read a second time. A document that
+        has changed in between is in no pair, except with its copies at the first reading, and
+        `DocumentSource.finish` names its file.
     threshold : float
         The least similarity of near-duplicates, above 0 and at most 1.
     n_hashes : int
@@ -237,9 +240,7 @@ def deduplicate(
     originals = np.flatnonzero(copies.originals == store.ids())
     candidates, crowded = candidate_pairs(store, originals, bands, rows, seed, comm)
     stages.end("banding")
-    comparer = _comparer(
-        verify, store, family, crowded, candidates, signed.has_shingles, source, shingling, comm
-    )
+    comparer = _comparer(verify, store, family, crowded, candidates, source, shingling, comm)
     found, similarity = _similar(candidates, comparer, threshold, comm)
     if any(comm.allgather(len(crowded))):
         groups = store.ids()
@@ -322,7 +323,6 @@ def _comparer(
     family: MinHash,
     crowded: Rows,
     candidates: CandidatePairs,
-    has_shingles: list[NDArray[np.bool_]],
     source: Any,
     shingling: Shingling,
     comm: Communicator,
@@ -337,7 +337,7 @@ def _comparer(
     (right,) = comm.exchange((rows,), ranks)
     with comm.agree():
         needed = np.unique(np.concatenate([left, right, crowded]))
-    return ExactComparer(needed, source, has_shingles, shingling, comm)
+    return ExactComparer(needed, source, store, shingling, comm)
 
 
 def _similar(

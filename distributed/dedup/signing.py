@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from ..kernels import banding
 from .places import Rows, Words
 from .signatures import SignatureStore
 
-__all__ = ["BatchSource", "Shingling", "SignedDocuments", "sign_documents"]
+__all__ = ["BatchSource", "ChangingSource", "Shingling", "SignedDocuments", "document_keys", "sign_documents"]
 
 #: Documents in one thread's task.
 _BLOCK = 256
@@ -28,6 +28,17 @@ class BatchSource(Protocol):
     """A source of documents, which gives the same batches every time."""
 
     def batches(self) -> Iterable[DocumentBatch]: ...
+
+
+@runtime_checkable
+class ChangingSource(BatchSource, Protocol):
+    """A source whose documents may have changed when they are read a second time."""
+
+    def read_again(self) -> Iterable[DocumentBatch]:
+        """Give the documents that are still there, with their ids, in any batches."""
+
+    def report_changed(self, ids: Words) -> None:
+        """Take note of documents of this rank that are gone or have changed."""
 
 
 class Shingling(NamedTuple):
@@ -81,7 +92,7 @@ def sign_documents(
         kept = shingles.status == OK
         # The other documents have no tokens, so the offsets without them are still consecutive.
         offsets = np.append(shingles.offsets[:-1][kept], shingles.offsets[-1])
-        keys = _document_keys(shingles.tokens, offsets, shingling.seed)
+        keys = document_keys(shingles.tokens, offsets, shingling.seed)
         store.append(batch.ids[kept], keys, family.signatures((shingles.tokens, offsets)))
         has_shingles.append(kept)
         ids.append(batch.ids)
@@ -98,7 +109,8 @@ def sign_documents(
     )
 
 
-def _document_keys(tokens: Words, offsets: Rows, seed: int) -> Words:
+def document_keys(tokens: Words, offsets: Rows, seed: int) -> Words:
+    """Return a 64-bit key of the shingles of each document, with their numbers and without their order."""
     kernel, key = backend_of(tokens).kernels(banding).document_keys, np.uint64(seed)
     out = np.empty(len(offsets) - 1, dtype=np.uint64)
     map_blocks(lambda start, stop: kernel(tokens, offsets, key, start, stop, out), len(out), _BLOCK)

@@ -9,6 +9,7 @@ from typing import IO, Any
 from ...errors import DocumentError
 from ...lsh.support.install import how_to_install
 from .columns import TextColumn, find_column, find_text_column, text_column
+from .skipped import FileError
 
 __all__ = ["ARROW_FILE_MARK", "arrow_reader", "check_arrow", "has_arrow_column", "read_arrow"]
 
@@ -61,7 +62,7 @@ def read_arrow(path: str, opened: IO[bytes], field: str, *, extra: str | None = 
 
 @contextmanager
 def arrow_reader(path: str, opened: IO[bytes], columns: list[int] | None) -> Iterator[Any]:
-    """Open an Arrow file or stream; errors of pyarrow in the block become DocumentErrors."""
+    """Open an Arrow file or stream; errors of pyarrow in the block become FileErrors."""
     try:
         import pyarrow as pa
     except ImportError as error:
@@ -77,6 +78,10 @@ def arrow_reader(path: str, opened: IO[bytes], columns: list[int] | None) -> Ite
         open_ipc = pa.ipc.open_file if is_file else pa.ipc.open_stream
         with open_ipc(source, options=options) as reader:
             yield reader
-    except (pa.ArrowException, OSError) as error:
+    except DocumentError:
+        raise
+    except (pa.ArrowException, OSError, LookupError, UnicodeError) as error:
+        # LookupError stands for a part that a changed or damaged file does not have.
         lines = str(error).splitlines() or [type(error).__name__]
-        raise DocumentError(f"cannot read the Arrow file {path}: {lines[0]}") from error
+        message = f"cannot read the Arrow file {path}: {lines[0]}"
+        raise FileError(message, path, f"damaged: {lines[0]}") from error

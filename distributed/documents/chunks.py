@@ -18,6 +18,7 @@ from .arrow import check_arrow
 from .files import UNREADABLE, InputFile, check_listed
 from .jsonl import check_field
 from .parquet import row_groups
+from .skipped import FileError
 from .tables import DELIMITERS, check_header
 
 __all__ = ["MAX_CHUNKS", "RECORD_BITS", "UNKNOWN_RECORD", "ChunkPlan", "assign", "plan_chunks"]
@@ -62,23 +63,38 @@ class ChunkPlan:
 
 
 def plan_chunks(
-    files: Sequence[InputFile], text_fields: str | Sequence[str], chunk_bytes: int, *, numbers: bool = False
+    files: Sequence[InputFile],
+    text_fields: str | Sequence[str],
+    chunk_bytes: int,
+    *,
+    numbers: bool = False,
+    refused: list[FileError] | None = None,
 ) -> ChunkPlan:
     """Cut files into chunks.
 
     Uncompressed JSON lines and other lines are cut into ranges of `chunk_bytes`, and uncompressed Parquet
     files into their row groups. Any other file is one chunk. The field of the texts is one for all files, or
-    one for each. With `numbers`, columns of Parquet may hold integers too.
+    one for each. With `numbers`, columns of Parquet may hold integers too. A file that lacks the field or is
+    damaged gets no chunk if there is a list `refused`, which gets its error.
 
     Raises
     ------
+    FileError
+        If a file lacks the field or is damaged, without a list `refused`; with it, if this is so for all.
     DocumentError
-        If a file lacks the field, a Parquet file is damaged, or pyarrow is needed and missing.
+        If a package is needed and missing.
     """
     rows: list[tuple[int, int, int, int, int]] = []
     fields = [text_fields] * len(files) if isinstance(text_fields, str) else text_fields
     for i, (file, field) in enumerate(zip(files, fields, strict=True)):
-        rows.extend((i, *row) for row in _chunks_of(file, field, chunk_bytes, numbers))
+        try:
+            rows.extend([(i, *row) for row in _chunks_of(file, field, chunk_bytes, numbers)])
+        except FileError as error:
+            if refused is None:
+                raise
+            refused.append(error)
+    if refused and len(refused) == len(files):
+        raise refused[0]
     if len(rows) > MAX_CHUNKS:
         raise DocumentError(f"expected at most {MAX_CHUNKS} files and pieces of files, got {len(rows)}")
     table = np.array(rows, dtype=np.int64).reshape(-1, 5)
@@ -108,7 +124,7 @@ def _chunks_of(
 
 
 def _check_field(file: InputFile, field: str) -> None:
-    """Raise DocumentError if the field is missing where the beginning of the file shows the fields."""
+    """Raise FileError if the field is missing where the beginning of the file shows the fields."""
     try:
         if file.kind == "arrow" and not file.compressed:
             with file.open_anywhere() as opened:

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import DocumentError
 from ...lsh.inputs.columns import decoded
+from .skipped import FileError
 
 __all__ = ["TextColumn", "column_at", "find_column", "find_text_column", "text_column"]
 
@@ -68,7 +68,7 @@ def find_text_column(path: str, schema: Any, field: str, *, numbers: bool = Fals
 
     Raises
     ------
-    DocumentError
+    FileError
         If the file has no such column, several, or one of another type.
     """
     import pyarrow.types as types
@@ -76,10 +76,11 @@ def find_text_column(path: str, schema: Any, field: str, *, numbers: bool = Fals
     try:
         names = find_column(schema, field)
     except ValueError as error:
-        raise DocumentError(f"{path} has {error}") from error
+        raise FileError(f"{path} has {error}", path, str(error)) from error
     if names is None:
         shown = ", ".join(repr(name) for name in schema.names[:20])
-        raise DocumentError(f"{path} has no column {field!r}; it has {shown}")
+        reason = f"no column {field!r}; it has {shown}"
+        raise FileError(f"{path} has {reason}", path, reason)
     kind = schema.field(names[0]).type
     for name in names[1:]:
         kind = kind.field(name).type
@@ -89,7 +90,8 @@ def find_text_column(path: str, schema: Any, field: str, *, numbers: bool = Fals
     allowed += ["integer"] if numbers else []
     if not any(getattr(types, f"is_{name}")(kind) for name in allowed):
         wanted = "text or integers" if numbers else "text"
-        raise DocumentError(f"the column {field!r} of {path} holds {kind}, not {wanted}")
+        reason = f"the column {field!r} holds {kind}, not {wanted}"
+        raise FileError(f"the column {field!r} of {path} holds {kind}, not {wanted}", path, reason)
     return names
 
 

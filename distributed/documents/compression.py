@@ -23,6 +23,8 @@ __all__ = [
     "DamagedError",
     "Decompressed",
     "Readable",
+    "TrailingBytesError",
+    "check_end",
     "codec_of",
     "open_compressed",
     "split_suffix",
@@ -41,6 +43,10 @@ XZ_MEMORY = 1 << 30
 
 class DamagedError(Exception):
     """The content of a file is not what it must be."""
+
+
+class TrailingBytesError(DamagedError):
+    """Other bytes follow the end of the compressed data, all of which was read."""
 
 
 class Readable(Protocol):
@@ -159,7 +165,8 @@ def split_suffix(path: str) -> tuple[str, str | None]:
 class Decompressed(io.RawIOBase):
     """The uncompressed bytes of a file that has one member of a codec, or several one after another.
 
-    Zeros behind the last member are padding. The bytes before a damaged place are given before the error, as
+    Zeros behind the last member are padding. Other bytes behind it are left out; see `check_end`. The bytes
+    before a damaged place are given before the error, as
     far as the codec gives them.
 
     Parameters
@@ -172,13 +179,14 @@ class Decompressed(io.RawIOBase):
     Raises
     ------
     DamagedError
-        By `read`, if the file is damaged, ends too early, or has other bytes behind its last member.
+        By `read`, if the file is damaged or ends too early.
     ImportError
         If a package is missing.
     """
 
     def __init__(self, stored: Readable, name: str) -> None:
         self._stored = stored
+        self.codec = name
         self._codec = _BY_NAME[name]
         self._decompressor = self._codec.make()
         # Compressed bytes that are read but not yet decompressed, and the other way round.
@@ -187,6 +195,8 @@ class Decompressed(io.RawIOBase):
         self._n_members = 0
         self._in_member = False
         self._error: DamagedError | None = None
+        #: True after the last member was read, if bytes follow it that are neither zeros nor a member.
+        self.has_rest = False
 
     def readable(self) -> bool:
         return True
@@ -229,7 +239,8 @@ class Decompressed(io.RawIOBase):
             return False
         if self._n_members:
             if not head.startswith(self._codec.magics):
-                raise DamagedError(f"other bytes follow the end of the {self._codec.name} data")
+                self._input, self.has_rest = memoryview(b""), True
+                return False
             self._decompressor = self._codec.make()
         self._in_member = True
         return True
@@ -258,6 +269,12 @@ class Decompressed(io.RawIOBase):
         elif is_end and not found and getattr(decompressor, "needs_input", True):
             raise DamagedError(f"the {self._codec.name} data ends before its end mark")
         return found
+
+
+def check_end(opened: Readable) -> None:
+    """Raise TrailingBytesError if a file that was read to its end has bytes behind its compressed data."""
+    if isinstance(opened, Decompressed) and opened.has_rest:
+        raise TrailingBytesError(f"other bytes follow the end of the {opened.codec} data, and are left out")
 
 
 def open_compressed(path: str, stored: Readable, name: str) -> Decompressed:

@@ -8,7 +8,7 @@ from itertools import chain
 
 from .arrow import read_arrow
 from .columns import TextColumn
-from .compression import DamagedError
+from .compression import DamagedError, check_end
 from .files import InputFile, check_listed
 from .json_array import array_elements, array_records
 from .jsonl import BLOCK, MAX_DOCUMENT, TOO_LONG, UTF8_MARK, Lines, line_blocks, parse_block
@@ -41,7 +41,9 @@ def contents(
     ------
     OSError, DamagedError
         If the file cannot be read, after the documents before.
-    DocumentError
+    TrailingBytesError
+        If other bytes follow the end of compressed data, after all documents.
+    FileError
         If a file that pyarrow reads is damaged, or a table lacks the column.
     """
     if file.kind == "parquet" and not file.compressed and isinstance(file, InputFile):
@@ -54,6 +56,7 @@ def contents(
     else:
         with file.open() as opened:
             yield from _of_stream(file, opened, field, start, stop, extra)
+            check_end(opened)
 
 
 def _of_stream(

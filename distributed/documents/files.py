@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any, Literal, NamedTuple
 
-from ...errors import DocumentError
 from ...sketches.core.file_format import never_wait
-from .compression import DamagedError, Readable, open_compressed, suffix_of
+from .compression import DamagedError, Readable, check_end, open_compressed, suffix_of
+from .skipped import FileError
 
 __all__ = ["UNREADABLE", "InputFile", "Kind", "check_listed", "copy_to_temporary", "open_listed"]
 
@@ -90,6 +90,7 @@ class InputFile(NamedTuple):
             else:
                 with copy_to_temporary(opened) as copy:
                     yield copy
+                check_end(opened)
 
 
 def copy_to_temporary(opened: Readable) -> IO[bytes]:
@@ -115,8 +116,9 @@ def open_listed(path: str) -> io.FileIO:
 
 
 def check_listed(path: str) -> None:
-    """Raise DocumentError unless a file that was listed can still be opened and is a regular file."""
+    """Raise FileError unless a file that was listed can still be opened and is a regular file."""
     try:
         open_listed(path).close()
     except OSError as error:
-        raise DocumentError(f"cannot read {path}: {error.strerror}") from error
+        reason = error.strerror or str(error)
+        raise FileError(f"cannot read {path}: {reason}", path, reason) from error

@@ -14,6 +14,7 @@ from typing import Any
 
 from .compression import Readable, codec_of, open_compressed, split_suffix
 from .files import UNREADABLE, InputFile, Kind
+from .own_files import own_output
 
 __all__ = ["FORMATS", "HEAD", "Peekable", "detect", "find_kind", "has_unicode_mark", "kind_by_name"]
 
@@ -157,6 +158,9 @@ def find_kind(stem: str, opened: Peekable, form: str = "auto") -> tuple[Kind, st
         return "tar", ""
     if form != "auto":
         return form, ""  # type: ignore[return-value]
+    written = own_output(head)
+    if written:
+        return "unread", written
     for magic, kind in _TABLES:
         if head.startswith(magic):
             return kind, ""

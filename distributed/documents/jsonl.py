@@ -9,8 +9,8 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from ...errors import DocumentError
 from .fields import LongInteger, field_names, find_field
+from .skipped import FileError
 
 __all__ = [
     "MAX_DOCUMENT",
@@ -226,7 +226,7 @@ def value_of(record: dict[str, Any], field: str) -> Any:
 
 
 def check_field(path: str, read: Callable[[int], bytes], field: str) -> None:
-    """Raise DocumentError if the first records of a file all lack the field, and name their fields."""
+    """Raise FileError if the first records of a file all lack the field, and name their fields."""
     head = b""
     while head.count(b"\n") < N_FIRST and len(head) < BLOCK:
         more = read(BLOCK // 16)
@@ -249,4 +249,5 @@ def check_field(path: str, read: Callable[[int], bytes], field: str) -> None:
                 return
     if fields:
         shown = ", ".join(repr(name) for name in list(fields)[:20])
-        raise DocumentError(f"{path} has no field {field!r} in its first records; they have {shown}")
+        reason = f"no field {field!r} in its first records; they have {shown}"
+        raise FileError(f"{path} has {reason}", path, reason)

@@ -7,7 +7,8 @@ their names (by code point, so that no locale changes it). In a folder
 - links to folders are not followed, so that no loop of links can trap the walk; links to files are followed;
 - an entry that is no regular file (a pipe, a socket, a device) is reported and never opened, because opening
   it could wait forever;
-- a file that is reached twice, through overlapping paths or a link, is taken once.
+- a file that is reached twice, through overlapping paths, a link or a hard link, is taken once;
+- a file that the caller writes to is left out.
 
 A path that the caller names is taken whatever its name is.
 """
@@ -45,6 +46,7 @@ def list_files(
     exclude: Sequence[str] = (),
     *,
     standard_input: InputFile | None = None,
+    leave_out: Sequence[str] = (),
 ) -> Listing:
     """List the files of documents at `paths`, in the order that numbers them, with the kinds of their names.
 
@@ -59,6 +61,8 @@ def list_files(
         pattern are left out, and so is everything below a folder that matches one.
     standard_input : InputFile or None
         The file that the path ``-`` stands for; None means a file of this name.
+    leave_out : sequence of str
+        Files that are left out of folders, by whatever name they are reached. They need not exist.
 
     Raises
     ------
@@ -67,7 +71,8 @@ def list_files(
     """
     files: list[InputFile] = []
     refused: list[tuple[str, str]] = []
-    seen: set[str] = set()
+    seen: set[str | tuple[int, int]] = set()
+    left_out = set(map(_identity, leave_out))
     for path in paths:
         if path == STANDARD_INPUT and standard_input is not None:
             if path not in seen:
@@ -82,20 +87,33 @@ def list_files(
             raise DocumentError(f"cannot read {path!r}: {error}") from error
         real = os.path.realpath(path)
         if stat.S_ISREG(status.st_mode):
-            found: Iterable[tuple[str, str, int]] = [(path, real, status.st_size)]
+            found: Iterable[tuple[str, str, os.stat_result]] = [(path, real, status)]
         elif stat.S_ISDIR(status.st_mode):
             found = _walk(path, real, _Patterns(include or ["*"]), _Patterns(exclude), refused)
         else:
             raise DocumentError(f"cannot read {path}: it is neither a file nor a folder")
         n_found, n_refused = 0, len(refused)
-        for name, real_name, size in found:
+        for name, real_name, its in found:
+            if name != path and (its.st_dev, its.st_ino) in left_out:
+                continue
             n_found += 1
-            if real_name not in seen:
-                seen.add(real_name)
-                files.append(_input_file(name, size))
+            # A number of a file is trusted only if the file has several names: file systems of a network may
+            # give one number to several files.
+            place = (its.st_dev, its.st_ino) if its.st_nlink > 1 else real_name
+            if place not in seen:
+                seen.add(place)
+                files.append(_input_file(name, its.st_size))
         if not n_found:
             raise DocumentError(_nothing_in(path, bool(include or exclude), refused[n_refused:]))
     return Listing(files, refused)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _nothing_in(path: str, has_patterns: bool, refused: list[tuple[str, str]]) -> str:
@@ -125,8 +143,8 @@ class _Patterns:
 
 def _walk(
     top: str, real_top: str, include: _Patterns, exclude: _Patterns, refused: list[tuple[str, str]]
-) -> Iterator[tuple[str, str, int]]:
-    """Yield (path, real path, size) of each file below `top`; without recursion, so no depth is too deep."""
+) -> Iterator[tuple[str, str, os.stat_result]]:
+    """Yield (path, real path, status) of each file below `top`, without recursion: no depth is too deep."""
     prefix = os.path.join(top, "")
     real_prefix = os.path.join(real_top, "")
     stack = [iter(_entries(top, refused))]
@@ -153,7 +171,7 @@ def _walk(
         except OSError as error:
             refused.append((entry.path, error.strerror or str(error)))
             continue
-        yield entry.path, real, status.st_size
+        yield entry.path, real, status
 
 
 def _entries(folder: str, refused: list[tuple[str, str]]) -> list[os.DirEntry[str]]:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from ...errors import DocumentError
 from ...lsh.support.install import how_to_install
 from .columns import TextColumn, find_column, find_text_column, text_column
+from .skipped import FileError
 
 __all__ = ["RowGroup", "column_names", "has_column", "opened", "read_parquet", "read_row_group", "row_groups"]
 
@@ -62,7 +63,7 @@ def has_column(path: str, field: str, source: Any = None) -> bool:
 
 @contextmanager
 def opened(path: str, source: Any = None) -> Iterator[Any]:
-    """Open a Parquet file; errors of pyarrow in the block become DocumentErrors."""
+    """Open a Parquet file; errors of pyarrow in the block become FileErrors."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -71,11 +72,15 @@ def opened(path: str, source: Any = None) -> Iterator[Any]:
             f"reading the Parquet file {path} needs pyarrow: {how_to_install('arrow')}"
         ) from error
     try:
-        with pq.ParquetFile(path if source is None else source) as file:
+        with pq.ParquetFile(path if source is None else source, page_checksum_verification=True) as file:
             yield file
-    except (pa.ArrowException, OSError) as error:
+    except DocumentError:
+        raise
+    except (pa.ArrowException, OSError, LookupError, UnicodeError) as error:
+        # LookupError stands for a part that a changed or damaged file does not have.
         lines = str(error).splitlines() or [type(error).__name__]
-        raise DocumentError(f"cannot read the Parquet file {path}: {lines[0]}") from error
+        message = f"cannot read the Parquet file {path}: {lines[0]}"
+        raise FileError(message, path, f"damaged: {lines[0]}") from error
 
 
 def _leaf(file: Any, names: list[str]) -> int:
@@ -85,7 +90,7 @@ def _leaf(file: Any, names: list[str]) -> int:
     """
     path = ".".join(names)
     stored = [file.schema.column(i) for i in range(len(file.schema))]
-    return next(i for i, column in enumerate(stored) if column.path == path and column.name == names[-1])
+    return [column.path == path and column.name == names[-1] for column in stored].index(True)
 
 
 def _row_group(metadata: Any, leaf: int) -> RowGroup:

@@ -9,17 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import DocumentError
 from .batches import BatchBuilder, DocumentBatch
 from .chunks import RECORD_BITS, ChunkPlan
 from .columns import TextColumn
-from .compression import DamagedError
+from .compression import DamagedError, TrailingBytesError
 from .contents import contents
 from .fields import as_scores
 from .files import UNREADABLE, InputFile
 from .jsonl import MAX_DOCUMENT, TOO_LONG, UTF8_MARK, Lines
 from .names import Member
-from .skipped import Skip, SkipList
+from .skipped import FileError, Skip, SkipList
 from .tables import DELIMITERS
 from .tar import TarMember, tar_members
 
@@ -199,14 +198,16 @@ class ReadingPass:
             if isinstance(file, InputFile) and file.kind != "parquet":
                 is_range = file.kind == "jsonl" and not file.compressed
                 self.bytes_read += stop - start if is_range else os.stat(file.place or file.path).st_size
+        except TrailingBytesError as error:
+            self.skip(record, file.path, str(error))
         except UNREADABLE as error:
             self._skip_file(record, file.path if record == first and start == 0 else None, error)
-        except DocumentError as error:
-            # What could be checked before all reading is an error, and so is a missing package.
-            is_checked = isinstance(file, InputFile) and not file.compressed
-            if is_checked or isinstance(error.__cause__, ImportError):
-                raise
-            self.skip(record, file.path, str(error))
+        except FileError as error:
+            # A damaged row group of a file is skipped alone, and named by its row.
+            is_whole = record == first and start == 0
+            part = "row group" if file.kind == "parquet" and not file.compressed else "file"
+            rest = "" if is_whole else f" (the rest of the {part} is skipped)"
+            self.skip(record, file.path if is_whole else None, error.reason + rest)
         return max(record - first, 1) if isinstance(file, TarMember) else record - first
 
     def _add_lines(

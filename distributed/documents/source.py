@@ -21,16 +21,20 @@ such as ``meta.body``. A field that has this name itself comes first.
 What is skipped, counted and named
 ----------------------------------
 Files that cannot be read or are no regular files, files of other formats (PDF, pictures, zip archives and
-binary data), text that is not UTF-8, lines without a string under the field, rows that are null, and any
-document longer than 1 GiB. With ``strict=True`` each of these is an error. A path that does not exist, a
-folder without files, a field that the first records of a file lack, and a damaged Parquet or Arrow file are
-always errors.
+binary data), files whose first records lack the field or whose column has another type, text that is not
+UTF-8, lines without a string under the field, rows that are null, the rest of a file or of a row group behind
+a damaged place, bytes behind the end of compressed data, and any document longer than 1 GiB. With
+``strict=True`` each of these is an error. A path that does not exist, a folder without files, and files of
+which none can be read are always errors.
+
+Results that this package has written are left out of what is read, and named. A file that changes between two
+readings is named and counted too: see `DocumentSource.report_changed`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from itertools import chain
 from os import PathLike
 from typing import Any, NamedTuple
@@ -43,19 +47,21 @@ from ...lsh.support.checks import check_choice, check_int
 from ...lsh.support.progress import progress_bar
 from ..ranks.comm import communicator
 from .batches import DocumentBatch
-from .chunks import ChunkPlan, assign, plan_chunks
+from .chunks import RECORD_BITS, ChunkPlan, assign, plan_chunks
 from .files import InputFile
 from .formats import FORMATS, detect
 from .listing import STANDARD_INPUT, Listing, list_files
 from .names import DocumentNames, Member, split_ids
+from .own_files import OWN_REASONS
 from .reading import ReadingPass
-from .skipped import NO_DOCUMENT, Skip, first_skips
+from .skipped import NO_DOCUMENT, FileError, Skip, first_skips
 from .standard_input import StandardInput
 from .values import check_some_file_has, ids_of
 
 __all__ = ["DocumentSource", "ReadSummary"]
 
 NOT_UTF8 = "not UTF-8"
+CHANGED = "changed while it was read"
 
 
 class ReadSummary(NamedTuple):
@@ -91,8 +97,8 @@ class DocumentSource:
     ----------
     paths : path or sequence of paths
         Files and folders. Folders are walked to the bottom in the order of names. Names that begin with a
-        dot and links to folders are left out. A file that is reached twice counts once. ``-`` is the standard
-        input of rank 0, which is kept in a temporary file and read by rank 0.
+        dot and links to folders are left out. A file that is reached twice, also through a hard link, counts
+        once. ``-`` is the standard input of rank 0, which is kept in a temporary file and read by rank 0.
     text_field : str
         The field of JSON objects, or the column of tables, that has the text; with dots, it may be the path
         to a nested field.
@@ -111,6 +117,8 @@ class DocumentSource:
     include, exclude : sequences of str
         Shell patterns that choose among the files found in folders. They are compared with the names, or,
         if they have a slash, with the paths below the folder given. `exclude` also leaves out folders.
+    leave_out : sequence of paths
+        Files that are left out of folders, for example because the program writes to them.
     chunk_bytes : int
         Length of the ranges into which uncompressed JSON lines are cut. The ids depend on it.
     batch_bytes : int
@@ -128,8 +136,8 @@ class DocumentSource:
     Raises
     ------
     DocumentError
-        If a path does not exist, a folder has no file of documents, the first records of a file lack the
-        field, a Parquet file is damaged, or a package is missing.
+        If a path does not exist, a folder has no file of documents, no file can be read (each lacks the
+        field or is damaged), or a package is missing.
     DistributedError
         On every rank, in place of that error when there are several ranks; or if ranks pass different
         arguments.
@@ -167,6 +175,7 @@ class DocumentSource:
         comm: Any = None,
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
+        leave_out: Sequence[str | PathLike[str]] = (),
         chunk_bytes: int = 16 << 20,
         batch_bytes: int = 16 << 20,
         progress: bool = False,
@@ -193,9 +202,13 @@ class DocumentSource:
         settings = (self.paths, format, fields, self.strict, include, exclude, self.chunk_bytes)
         self._comm.check_same("the documents to read", settings)
         self._input: StandardInput | None = None
-        listing = self._list_files(include, exclude)
-        self._refused = listing.refused
-        self._plan = self._make_plan(self._detect(listing.files))
+        listing = self._list_files(include, exclude, [os.fsdecode(path) for path in leave_out])
+        files = self._detect(listing.files)
+        own = [(file.path, file.reason) for file in files if file.reason in OWN_REASONS]
+        self._plan, refused = self._make_plan([file for file in files if file.reason not in OWN_REASONS])
+        self._refused = [*listing.refused, *own, *refused]
+        #: The places of files in the plan that this rank found changed.
+        self._changed: set[int] = set()
         self._names = DocumentNames(self._plan)
         self._mine = self._share()
         #: The numbers of documents and skips of the first complete pass.
@@ -216,7 +229,8 @@ class DocumentSource:
             self._names.members = new.members
         if self._comm.rank == 0:
             for name, reason in self._refused:
-                new.skip(NO_DOCUMENT, name, reason)
+                # With `strict`, only results of this package are left: they are no documents.
+                new.skips.add(Skip(NO_DOCUMENT, name, reason))
         return new
 
     def _refuse(self, skip: Skip) -> None:
@@ -225,7 +239,9 @@ class DocumentSource:
 
     # -- what to read -----------------------------------------------------------------------------
 
-    def _list_files(self, include: Sequence[str], exclude: Sequence[str]) -> Listing:
+    def _list_files(
+        self, include: Sequence[str], exclude: Sequence[str], leave_out: Sequence[str]
+    ) -> Listing:
         """Return the files as rank 0 finds them. Other ranks may see another state of a network's files."""
         found: Listing | None = None
         with self._comm.agree():
@@ -233,7 +249,7 @@ class DocumentSource:
                 if STANDARD_INPUT in self.paths:
                     self._input = StandardInput()
                 given = None if self._input is None else self._input.file
-                found = list_files(self.paths, include, exclude, standard_input=given)
+                found = list_files(self.paths, include, exclude, standard_input=given, leave_out=leave_out)
                 if self.strict and found.refused:
                     name, reason = found.refused[0]
                     raise DocumentError(f"{name}: {reason} (strict)")
@@ -257,18 +273,21 @@ class DocumentSource:
             files[i] = file
         return files
 
-    def _make_plan(self, files: list[InputFile]) -> ChunkPlan:
-        plan: ChunkPlan | None = None
+    def _make_plan(self, files: list[InputFile]) -> tuple[ChunkPlan, list[tuple[str, str]]]:
+        """Return the chunks, and the files that have none with the reasons."""
+        found: tuple[ChunkPlan, list[tuple[str, str]]] | None = None
         with self._comm.agree():
             if self._comm.rank == 0:
                 for argument in ("id_field", "score_field"):
                     field = getattr(self, argument)
                     if field is not None:
                         check_some_file_has(files, field, argument)
-                plan = plan_chunks(files, self.text_field, self.chunk_bytes)
-        plan = self._comm.bcast(plan)
-        assert plan is not None
-        return plan
+                errors: list[FileError] | None = None if self.strict else []
+                plan = plan_chunks(files, self.text_field, self.chunk_bytes, refused=errors)
+                found = plan, [(error.path, error.reason) for error in errors or ()]
+        found = self._comm.bcast(found)
+        assert found is not None
+        return found
 
     def _share(self) -> NDArray[np.int64]:
         """Return the chunks of this rank; rank 0 has those of the standard input."""
@@ -308,19 +327,42 @@ class DocumentSource:
         Raises
         ------
         DocumentError
-            On this rank alone, if a Parquet file is damaged, a later pass does not find the documents of
-            the first one or, with `strict`, a document cannot be read.
+            On this rank alone, if a later pass does not find the documents of the first one or, with
+            `strict`, a document cannot be read.
         """
         if self._found is None:
             self._pass = self._new_pass()
             yield from self._read("reading")
             self._found = self._pass.found()
             return
+        found = yield from self._read_again()
+        if found != self._found:
+            raise DocumentError("the files have changed since they were first read")
+
+    def read_again(self) -> Iterator[DocumentBatch]:
+        """Yield this rank's documents once more, after a complete pass of `batches`.
+
+        Documents whose files have changed may have another text or be missing, and further documents may
+        appear. Nothing is counted or reported twice. A caller that finds a document missing or changed calls
+        `report_changed`.
+
+        Yields
+        ------
+        DocumentBatch
+
+        Raises
+        ------
+        DocumentError
+            With `strict`, if a document cannot be read any more.
+        """
+        yield from self._read_again()
+
+    def _read_again(self) -> Generator[DocumentBatch, None, tuple[int, int]]:
+        """Yield the documents once more, and return the numbers of documents and skips."""
         first, self._pass = self._pass, self._new_pass()
         try:
             yield from self._read("reading again")
-            if self._pass.found() != self._found:
-                raise DocumentError("the files have changed since they were first read")
+            return self._pass.found()
         finally:
             self._pass = first
 
@@ -364,6 +406,27 @@ class DocumentSource:
         for document in np.asarray(ids, dtype=np.uint64).tolist():
             self._pass.take_back(document, reason)
 
+    def report_changed(self, ids: ArrayLike) -> None:
+        """Name the files of documents that a second reading did not find as they were.
+
+        `finish` counts each file once among the skipped. Its documents stay counted as read.
+
+        Parameters
+        ----------
+        ids : array_like of uint64
+            Ids of documents that `batches` has given out on this rank.
+
+        Raises
+        ------
+        DocumentError
+            With `strict`.
+        """
+        chunks, _ = split_ids(ids, self._plan)
+        files = np.unique(self._plan.file[np.unique(chunks)]).tolist()
+        if self.strict and files:
+            raise DocumentError(f"{self._plan.files[files[0]].path}: {CHANGED} (strict)")
+        self._changed.update(files)
+
     def finish(self) -> ReadSummary:
         """Return the totals of all ranks; a collective call, after every rank has finished `batches`.
 
@@ -379,10 +442,16 @@ class DocumentSource:
         for found in self._comm.allgather(self._pass.members):
             members.update(found)
         self._names.complete(n_lines, members)
-        skips = first_skips(chain.from_iterable(self._comm.allgather(self._pass.skips.first())))
+        changed = set(chain.from_iterable(self._comm.allgather(sorted(self._changed))))
+        first_chunks = np.searchsorted(self._plan.file, np.array(sorted(changed), dtype=np.int64))
+        named = [
+            Skip(chunk << RECORD_BITS, self._plan.files[self._plan.file[chunk]].path, CHANGED)
+            for chunk in first_chunks.tolist()
+        ]
+        skips = first_skips([*chain(*self._comm.allgather(self._pass.skips.first())), *named])
         return ReadSummary(
             n_documents=self._comm.sum(self.n_documents),
-            n_skipped=self._comm.sum(self.n_skipped),
+            n_skipped=self._comm.sum(self.n_skipped) + len(changed),
             skipped=[(skip.name or self._names.for_message(skip.document), skip.reason) for skip in skips],
             bytes_read=self._comm.sum(self.bytes_read),
         )

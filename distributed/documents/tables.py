@@ -9,9 +9,9 @@ import csv
 import io
 from collections.abc import Iterator
 
-from ...errors import DocumentError
 from .compression import DamagedError
 from .records import Record
+from .skipped import FileError
 
 __all__ = ["DELIMITERS", "check_header", "table_records", "table_rows"]
 
@@ -64,7 +64,7 @@ def _lines(opened: io.RawIOBase, taken: list[str]) -> Iterator[str]:
 
 
 def check_header(path: str, opened: io.RawIOBase, delimiter: str, field: str) -> None:
-    """Raise DocumentError if a table has no column `field`, or several; an empty file is no table."""
+    """Raise FileError if a table has no column `field`, or several; an empty file is no table."""
     for _, names in table_rows(opened, delimiter):
         _find_column(path, names, field)
         return
@@ -74,9 +74,11 @@ def _find_column(path: str, names: list[str], field: str) -> int:
     if names.count(field) == 1:
         return names.index(field)
     if field in names:
-        raise DocumentError(f"{path} has {names.count(field)} columns {field!r}")
+        reason = f"{names.count(field)} columns {field!r}"
+        raise FileError(f"{path} has {reason}", path, reason)
     shown = ", ".join(repr(name) for name in names[:20])
-    raise DocumentError(f"{path} has no column {field!r}; it has {shown}")
+    reason = f"no column {field!r}; it has {shown}"
+    raise FileError(f"{path} has {reason}", path, reason)
 
 
 def table_records(
@@ -88,7 +90,7 @@ def table_records(
 
     Raises
     ------
-    DocumentError
+    FileError
         If the table has no such column.
     """
     column, further = -1, -1

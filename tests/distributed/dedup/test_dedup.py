@@ -388,7 +388,7 @@ def test_the_store_keeps_what_it_is_given() -> None:
     assert len(store) == 23 and store.ids().tolist() == list(range(23))
     rows = rng.integers(0, 23, 50)
     np.testing.assert_array_equal(store.take(rows), kept[rows])
-    assert store.take_keys().tolist() == list(range(0, 69, 3))
+    assert store.keys().tolist() == list(range(0, 69, 3))
     keys = store.band_keys(1, 3, 5, np.arange(23))
     for i in range(23):
         for j in range(23):

@@ -14,7 +14,14 @@ from document_files import read, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch.distributed.documents import compression
-from mergesketch.distributed.documents.compression import CODECS, DamagedError, Decompressed, codec_of
+from mergesketch.distributed.documents.compression import (
+    CODECS,
+    DamagedError,
+    Decompressed,
+    TrailingBytesError,
+    check_end,
+    codec_of,
+)
 from mergesketch.distributed.documents.source import DocumentSource
 from mergesketch.errors import DocumentError
 from mergesketch.lsh.support.install import how_to_install
@@ -93,7 +100,13 @@ def test_the_two_libraries_of_gzip_and_all_codecs_give_what_comes_before_the_dam
     if name in ("gzip", "zstd"):
         assert found[0] > 10_000
     # All of the content is there before the end mark, which other bytes follow.
-    assert decompress(stored + b"junk", name) == (content, f"other bytes follow the end of the {name} data")
+    stream = Decompressed(io.BytesIO(stored + b"junk"), name)
+    assert stream.readall() == content
+    with pytest.raises(TrailingBytesError, match=f"other bytes follow the end of the {name} data"):
+        check_end(stream)
+    stream = Decompressed(io.BytesIO(stored + bytes(40)), name)
+    assert stream.readall() == content
+    check_end(stream)
     damaged = bytearray(stored)
     damaged[-6:] = bytes(6)
     text, error = decompress(bytes(damaged), name)

@@ -182,7 +182,7 @@ def test_a_member_without_the_field_is_skipped():
     found, summary = read("a.tar")
     assert found == [(("a.tar!b.csv", 2), b"two")]
     assert summary.skipped == [
-        ("a.tar!a.csv", "a.tar!a.csv has no column 'text'; it has 'x', 'y'"),
+        ("a.tar!a.csv", "no column 'text'; it has 'x', 'y'"),
     ]
 
 
@@ -464,6 +464,18 @@ def test_scores_and_ids(kind):
     some = batches[0].take(np.array([0]))
     assert some.scores.tolist() == [0.5] and some.ids.tolist() == [ids[0]]
     assert DocumentSource("d").batches().__next__().scores is None
+
+
+def test_the_best_document_is_kept():
+    rows = [("first", 1), ("best", 9), ("none", ""), ("last", 3)]
+    text = " ".join(f"word{i}" for i in range(20))
+    write("a.csv", "id,text,stars\n" + "".join(f"{name},{text},{stars}\n" for name, stars in rows))
+    source = DocumentSource("a.csv", id_field="id", score_field="stars")
+    result = deduplicate(source, keep="best")
+    assert source.fields_of(result.ids[result.keep]) == ["best"]
+    assert source.fields_of(result.duplicate_of) == ["best"] * 4
+    with pytest.raises(ValueError, match="needs a source whose batches have scores"):
+        deduplicate(DocumentSource("a.csv"), keep="best")
 
 
 def test_scores_are_numbers_only():

@@ -169,7 +169,7 @@ def test_a_second_run_keeps_what_is_there(run, corpus):
 
 def test_the_cleaned_corpus_is_clean(run, corpus):
     run("dedup", "in", "--clean", "out")
-    code, out, _ = run("dedup", "out", "--exclude", "removed.jsonl", "--output", "again.jsonl")
+    code, out, _ = run("dedup", "out", "--output", "again.jsonl")
     assert code == 0 and "\nduplicates       0 " in out
     assert records("again.jsonl") == []
 
@@ -369,6 +369,14 @@ def test_ids_that_are_numbers(run):
     table = pq.read_table("groups.parquet")
     assert str(table.schema.field("id").type) == "int64" and table["id"].to_pylist() == [7, 2**40, None]
     assert [record["id"] for record in records("removed.jsonl")] == [2**40, None]
+
+
+def test_two_lists_in_one_file(run, corpus):
+    code, out, err = run("dedup", "in", "--output", "a.jsonl", "--removed", "./a.jsonl")
+    assert (code, out) == (2, "")
+    assert (
+        err == "mergesketch: error: --output and --removed must be different files, got ./a.jsonl for both\n"
+    )
 
 
 def test_parquet_without_pyarrow(run, corpus, monkeypatch):

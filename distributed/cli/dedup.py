@@ -239,7 +239,7 @@ def _print_written(options: Namespace, written: CleanedFiles | None, n_removed: 
         )
         for reason, names in (
             ("only what lies before the damage was written", written.incomplete),
-            ("not copied, because it cannot be opened", written.missing),
+            ("not copied, because it cannot be read", written.missing),
         ):
             for name in names[:N_SHOWN]:
                 print(f"    {readable(name)}: {reason}")

@@ -40,8 +40,7 @@ class CleanedFiles(NamedTuple):
     incomplete : list of str
         Damaged files of which only the records before the damage were written.
     missing : list of str
-        Files that could not be opened, which were not written. Files of formats that are not read are not
-        written either.
+        Files that were not written, because they cannot be opened or have a format that is not read.
     """
 
     n_written: int
@@ -270,7 +269,7 @@ class CleanedCorpus:
             n_absent=n_absent,
             n_bytes=sum(entry.written[0] for entry in written.values() if entry.written),
             incomplete=incomplete,
-            missing=[f.path for i, f in enumerate(self._files) if i not in entries and f.kind != "unread"],
+            missing=[file.path for i, file in enumerate(self._files) if i not in entries],
         )
 
 

@@ -418,6 +418,24 @@ def test_files_that_cannot_be_opened(monkeypatch):
     assert list(contents()) == ["a.jsonl", "empty.txt", "sub/b.jsonl.gz"]
 
 
+def test_formats_that_are_not_read():
+    corpus()
+    write("in/f.pdf", b"%PDF-1.4 \0\1")
+    result = clean(["in"], CORPUS_REMOVED)
+    assert result.missing == ["in/f.pdf"]
+    check_cleaned()
+
+
+def test_files_without_the_field_are_kept():
+    corpus()
+    write("in/f.jsonl", b'{"content": "a"}\n{"content": "a"}\n')
+    write("in/g.csv", b"content\na\na\n")
+    result = clean(["in"], CORPUS_REMOVED)
+    assert result.missing == [] and result.n_written == 6
+    assert contents()["f.jsonl"] == Path("in/f.jsonl").read_bytes()
+    assert contents()["g.csv"] == Path("in/g.csv").read_bytes()
+
+
 def test_damaged_and_strange_files_are_kept():
     """A text that is not UTF-8 and a compressed file without its end are not lost."""
     write("in/a.txt", b"caf\xe9")

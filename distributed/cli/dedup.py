@@ -162,7 +162,9 @@ def _cleaned_corpus(options: Namespace, source: DocumentSource, comm: Communicat
     """Check the folder of the cleaned corpus."""
     outputs = (options.output, options.removed, options.report)
     inside = [os.path.basename(path) for path in outputs if path and _lies_in(path, options.clean)]
-    return CleanedCorpus(options.clean, source, settings_of(options), comm, (REMOVED, *inside))
+    return CleanedCorpus(
+        options.clean, source, settings=settings_of(options), lists=(REMOVED, *inside), comm=comm
+    )
 
 
 def _write_lists(options: Namespace, lists: Lists) -> None:

@@ -26,7 +26,7 @@ def check_arrow(path: str, opened: IO[bytes], field: str) -> None:
 def has_arrow_column(path: str, field: str, opened: IO[bytes]) -> bool:
     """Return True if a file has a column, of any type."""
     with arrow_reader(path, opened, None) as reader:
-        return find_column(reader.schema, field) is not None
+        return find_column(path, reader.schema, field) is not None
 
 
 def read_arrow(path: str, opened: IO[bytes], field: str, *, extra: str | None = None) -> Iterator[TextColumn]:
@@ -50,7 +50,7 @@ def read_arrow(path: str, opened: IO[bytes], field: str, *, extra: str | None = 
     with arrow_reader(path, opened, None) as reader:
         schema = reader.schema
         names = find_text_column(path, schema, field)
-        further = None if extra is None else find_column(schema, extra)
+        further = None if extra is None else find_column(path, schema, extra)
         opened.seek(0)
     wanted = {schema.get_field_index(part[0]) for part in (names, further) if part is not None}
     with arrow_reader(path, opened, sorted(wanted)) as reader:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ...errors import DocumentError
 from .arrow import check_arrow
 from .files import UNREADABLE, InputFile, check_listed
+from .json_array import check_array
 from .jsonl import check_field
 from .parquet import row_groups
 from .skipped import FileError
@@ -129,10 +130,12 @@ def _check_field(file: InputFile, field: str) -> None:
         if file.kind == "arrow" and not file.compressed:
             with file.open_anywhere() as opened:
                 check_arrow(file.path, opened, field)
-        elif file.kind in ("jsonl", "csv", "tsv"):
+        elif file.kind in ("jsonl", "json", "csv", "tsv"):
             with file.open() as opened:
                 if file.kind == "jsonl":
                     check_field(file.path, opened.read, field)
+                elif file.kind == "json":
+                    check_array(file.path, opened, field)
                 else:
                     check_header(file.path, opened, DELIMITERS[file.kind], field)
     except DocumentError:

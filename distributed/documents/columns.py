@@ -32,14 +32,14 @@ class TextColumn(NamedTuple):
     extra: list[Any]
 
 
-def find_column(schema: Any, field: str) -> list[str] | None:
-    """Return the names that lead to a column, through structs, or None if there is none.
+def find_column(path: str, schema: Any, field: str) -> list[str] | None:
+    """Return the names that lead to a column of a file, through structs, or None if there is none.
 
     A column that has the name itself comes before a nested one.
 
     Raises
     ------
-    ValueError
+    FileError
         If several columns have the name.
     """
     import pyarrow as pa
@@ -49,14 +49,15 @@ def find_column(schema: Any, field: str) -> list[str] | None:
     # A struct type has no other way to find several fields of one name.
     names = [schema.field(i).name for i in range(schema.num_fields)]
     if names.count(field) > 1:
-        raise ValueError(f"{names.count(field)} columns {field!r}")
+        reason = f"{names.count(field)} columns {field!r}"
+        raise FileError(f"{path} has {reason}", path, reason)
     if field in names:
         return [field]
     dot = field.find(".")
     while dot >= 0:
         if names.count(field[:dot]) == 1:
             inner = schema.field(names.index(field[:dot])).type
-            found = find_column(inner, field[dot + 1 :]) if pa.types.is_struct(inner) else None
+            found = find_column(path, inner, field[dot + 1 :]) if pa.types.is_struct(inner) else None
             if found is not None:
                 return [field[:dot], *found]
         dot = field.find(".", dot + 1)
@@ -73,10 +74,7 @@ def find_text_column(path: str, schema: Any, field: str, *, numbers: bool = Fals
     """
     import pyarrow.types as types
 
-    try:
-        names = find_column(schema, field)
-    except ValueError as error:
-        raise FileError(f"{path} has {error}", path, str(error)) from error
+    names = find_column(path, schema, field)
     if names is None:
         shown = ", ".join(repr(name) for name in schema.names[:20])
         reason = f"no column {field!r}; it has {shown}"

@@ -218,20 +218,20 @@ def _kind_of_json(opened: Peekable) -> Kind:
         return "json" if head[1:].lstrip(_SPACE)[:1] == b"{" else "text"
     if head[:1] != b"{":
         return "text"
-    first, rest = _first_line(opened)
-    return "jsonl" if rest[:1] == b"{" and _is_object(first) else "text"
+    first, second, is_whole = _first_lines(opened)
+    is_second = _is_object(second) if is_whole else second[:1] == b"{"
+    return "jsonl" if is_second and _is_object(first) else "text"
 
 
-def _first_line(opened: Peekable) -> tuple[bytes, bytes]:
-    """Return the first line that is not blank, and what was read behind it, without white space."""
+def _first_lines(opened: Peekable) -> tuple[bytes, bytes, bool]:
+    """Return the first two lines that are not blank, and if the second one is there to its end."""
     size = HEAD
     while True:
         head = opened.head(size)
         first, _, rest = head.removeprefix(_UTF8_MARK).lstrip(_SPACE).partition(b"\n")
-        rest = rest.lstrip(_SPACE)
-        # A text of several lines shows by its first one.
-        if rest or len(head) < size or size >= LONG_HEAD:
-            return first, rest
+        second, end, _ = rest.lstrip(_SPACE).partition(b"\n")
+        if second or len(head) < size or size >= LONG_HEAD:
+            return first, second, bool(end) or len(head) < size
         size *= 4
 
 

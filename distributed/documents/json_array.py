@@ -6,13 +6,14 @@ import codecs
 import json
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from .compression import DamagedError, Readable
-from .jsonl import BLOCK, MAX_DOCUMENT, TOO_LONG, object_decoder, text_of, value_of
+from .jsonl import BLOCK, MAX_DOCUMENT, N_FIRST, TOO_LONG, check_records, object_decoder, text_of, value_of
 from .records import Record
 
-__all__ = ["array_elements", "array_records"]
+__all__ = ["array_elements", "array_records", "check_array"]
 
 #: Characters of the longest token that may be cut by the end of the window, without strings: ``-Infinity``,
 #: an escaped pair of surrogates, and a margin.
@@ -79,9 +80,11 @@ class _Window:
                     continue
                 raise DamagedError("not JSON, or cut off") from None
             # A number near the end of the window may go on, as 1.5 does behind "1.".
+            length = end - self.place
             if end + _LONGEST_TOKEN < len(self.text) or not self.grow():
-                text = self.text[self.place : end]
-                self.place = end
+                # Even if there is no more text, its part in memory may begin at another place.
+                text = self.text[self.place : self.place + length]
+                self.place += length
                 return text, value
 
 
@@ -116,6 +119,11 @@ def array_elements(opened: Readable) -> Iterator[tuple[str, Any]]:
                 raise DamagedError(what)
     if window.peek():
         raise DamagedError("other text follows the JSON array")
+
+
+def check_array(path: str, opened: Readable, field: str) -> None:
+    """Raise DocumentError if the first elements all lack the field, and name their fields."""
+    check_records(path, (element for _, element in islice(array_elements(opened), N_FIRST)), field)
 
 
 def array_records(opened: Readable, field: str, extra: str | None = None) -> Iterator[Record]:

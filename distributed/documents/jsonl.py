@@ -6,7 +6,7 @@ A line belongs to the range in which it begins. So every line is read once, howe
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from .fields import LongInteger, field_names, find_field
@@ -18,6 +18,7 @@ __all__ = [
     "UTF8_MARK",
     "Lines",
     "check_field",
+    "check_records",
     "line_blocks",
     "object_decoder",
     "parse_block",
@@ -234,12 +235,19 @@ def check_field(path: str, read: Callable[[int], bytes], field: str) -> None:
             head += b"\n"
             break
         head += more
-    fields: dict[str, None] = {}
+    records = []
     for line in head.removeprefix(UTF8_MARK).split(b"\n")[:-1][:N_FIRST]:
         try:
-            record = object_decoder.decode(line.decode().lstrip(_BEFORE_VALUE))
+            records.append(object_decoder.decode(line.decode().lstrip(_BEFORE_VALUE)))
         except (ValueError, RecursionError):
             continue
+    check_records(path, records, field)
+
+
+def check_records(path: str, records: Iterable[Any], field: str) -> None:
+    """Raise DocumentError if records all lack the field, and name their fields."""
+    fields: dict[str, None] = {}
+    for record in records:
         if isinstance(record, dict):
             try:
                 find_field(record, field)

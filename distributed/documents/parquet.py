@@ -58,7 +58,7 @@ def row_groups(path: str, field: str, *, numbers: bool = False, source: Any = No
 def has_column(path: str, field: str, source: Any = None) -> bool:
     """Return True if a file has a column, of any type."""
     with opened(path, source) as file:
-        return find_column(file.schema_arrow, field) is not None
+        return find_column(path, file.schema_arrow, field) is not None
 
 
 @contextmanager
@@ -119,22 +119,25 @@ def read_row_group(
         If the file is damaged.
     """
     with opened(path, source) as file:
-        yield from _read_group(path, file, group, field, extra)
+        # The column has been checked by `row_groups`, and may hold integers.
+        yield from _read_group(path, file, group, field, extra, numbers=True)
 
 
 def read_parquet(path: str, source: Any, field: str, *, extra: str | None = None) -> Iterator[TextColumn]:
     """Yield the texts of all row groups of an opened file like `read_row_group`."""
     with opened(path, source) as file:
         for group in range(file.metadata.num_row_groups):
-            yield from _read_group(path, file, group, field, extra)
+            yield from _read_group(path, file, group, field, extra, numbers=False)
 
 
-def _read_group(path: str, file: Any, group: int, field: str, extra: str | None) -> Iterator[TextColumn]:
-    names = find_text_column(path, file.schema_arrow, field, numbers=True)
-    further = None if extra is None else find_column(file.schema_arrow, extra)
+def _read_group(
+    path: str, file: Any, group: int, field: str, extra: str | None, *, numbers: bool
+) -> Iterator[TextColumn]:
+    names = find_text_column(path, file.schema_arrow, field, numbers=numbers)
+    further = None if extra is None else find_column(path, file.schema_arrow, extra)
     size = _row_group(file.metadata.row_group(group), _leaf(file, names))
     rows = max(1, PIECE * size.n_rows // max(1, size.size))
     # The path of a struct's field also chooses a column with this name, and the other way round.
-    columns = [".".join(path) for path in (names, further) if path is not None]
+    columns = [".".join(parts) for parts in (names, further) if parts is not None]
     for batch in file.iter_batches(batch_size=rows, row_groups=[group], columns=columns, use_threads=False):
         yield text_column(batch, names, further)

@@ -14,6 +14,7 @@ from .chunks import ChunkPlan
 from .contents import contents
 from .fields import as_id
 from .files import UNREADABLE, InputFile
+from .json_array import check_array
 from .jsonl import Lines, check_field
 from .names import split_ids
 from .parquet import has_column
@@ -26,7 +27,7 @@ __all__ = ["check_some_file_has", "ids_of"]
 def check_some_file_has(files: Sequence[InputFile], field: str, argument: str) -> None:
     """Raise DocumentError if there are files of records and none of them has the field.
 
-    An archive or a JSON array may have it, and so may a file that cannot be read.
+    An archive may have it, and so may a file that cannot be read.
     """
     first: DocumentError | None = None
     for file in files:
@@ -50,10 +51,12 @@ def _check(file: InputFile, field: str) -> None:
             has = has_column if file.kind == "parquet" else has_arrow_column
             if not has(file.path, field, opened):
                 raise DocumentError(f"{file.path} has no column {field!r}")
-    elif file.kind in ("jsonl", *DELIMITERS):
+    elif file.kind in ("jsonl", "json", *DELIMITERS):
         with file.open() as opened:
             if file.kind == "jsonl":
                 check_field(file.path, opened.read, field)
+            elif file.kind == "json":
+                check_array(file.path, opened, field)
             else:
                 check_header(file.path, opened, DELIMITERS[file.kind], field)
 

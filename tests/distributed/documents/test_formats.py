@@ -8,6 +8,7 @@ import json
 import lzma
 import os
 import pickle
+import re
 import sqlite3
 import sys
 import tarfile
@@ -24,6 +25,7 @@ from mergesketch.distributed.documents import json_array as json_array_module
 from mergesketch.distributed.documents.contents import raw_records
 from mergesketch.distributed.documents.source import DocumentSource
 from mergesketch.errors import DistributedError, DocumentError
+from mergesketch.lsh.support.install import how_to_install
 
 RECORDS = [
     {"text": "first", "id": 7, "score": 0.5, "meta": {"body": "eins", "key": "a/1", "rank": 3}},
@@ -173,6 +175,55 @@ def test_an_archive_in_an_archive_is_named():
     assert summary.skipped == [("out.tar!in.tar", "an archive in an archive is not read")]
 
 
+@pytest.mark.parametrize("kind", ["string", "large_string", "dictionary", "binary", "string_view"])
+def test_columns_of_arrow(kind):
+    pa = pytest.importorskip("pyarrow")
+    column = pa.array(["one", None, "", "caf\u00e9"] * 3)
+    column = column.dictionary_encode() if kind == "dictionary" else column.cast(getattr(pa, kind)())
+    table = pa.table({"n": range(12), "text": column, "s": [1.5] * 12})
+    with pa.ipc.new_file("a.arrow", table.schema) as writer:
+        writer.write_table(table, max_chunksize=5)
+    found, summary = read("a.arrow", batch_bytes=8, score_field="s")
+    assert [text.decode() for _, text in found] == ["one", "", "caf\u00e9"] * 3
+    assert summary.skipped == [(f"a.arrow:{i}", "null") for i in (2, 6, 10)]
+
+
+def test_wrong_columns_of_arrow():
+    pa = pytest.importorskip("pyarrow")
+    table = pa.table([pa.array([1]), pa.array(["x"]), pa.array(["y"])], names=["n", "text", "text"])
+    for name, new in (("a.arrow", pa.ipc.new_file), ("b.arrow", pa.ipc.new_stream)):
+        with new(name, table.schema) as writer:
+            writer.write_table(table)
+        with pytest.raises(DocumentError, match=rf"{name} has 2 columns 'text'"):
+            DocumentSource(name)
+        with pytest.raises(DocumentError, match=rf"the column 'n' of {name} holds int64, not text"):
+            DocumentSource(name, text_field="n")
+        with pytest.raises(DocumentError, match=rf"{name} has no column 'other'; it has 'n', 'text', 'text'"):
+            DocumentSource(name, text_field="other")
+        write(name, Path(name).read_bytes()[:50])
+        with pytest.raises(DocumentError, match=rf"cannot read the Arrow file {name}"):
+            DocumentSource(name)
+
+
+def test_arrow_without_pyarrow(monkeypatch):
+    write("a", as_arrow())
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(
+        DocumentError, match=re.escape(f"the Arrow file a needs pyarrow: {how_to_install('arrow')}")
+    ):
+        DocumentSource("a")
+
+
+def test_a_compressed_table_without_the_column_is_skipped():
+    """It is not read before its turn, because that would decompress it twice."""
+    pytest.importorskip("pyarrow")
+    write("d/a.parquet.gz", gzip.compress(as_parquet()))
+    write("d/b.txt", "prose")
+    found, summary = read("d", text_field="other")
+    assert found == [(("d/b.txt", None), b"prose")]
+    assert summary.skipped == [("d/a.parquet.gz", "no column 'other'; it has 'text', 'score', 'meta', 'id'")]
+
+
 def test_a_member_without_the_field_is_skipped():
     write("a.csv", "x,y\n1,2\n")
     write("b.csv", "x,text\n1,two\n")
@@ -249,6 +300,8 @@ def test_other_formats_are_named_and_not_taken_for_prose():
         b"",
         b'{"text": "one"}\nand then prose',
         b"[not json",
+        b'{"text": "one"}\n{\n"text": "two"}\n',
+        b'{"text": "one"}\n{"text": ',
         b'"text"\n"text"\n',
     ],
 )
@@ -397,9 +450,8 @@ def test_nested_fields(kind):
     write(name, make())
     found, summary = read(name, text_field="meta.body")
     assert [text for _, text in found] == [b"eins", b"zwei", b"drei"] and summary.n_skipped == 0
-    if kind != "array":
-        with pytest.raises(DocumentError, match=r"has no .* 'meta.none'"):
-            DocumentSource(name, text_field="meta.none")
+    with pytest.raises(DocumentError, match=r"has no .* 'meta.none'"):
+        DocumentSource(name, text_field="meta.none")
 
 
 def test_a_field_of_the_name_itself_comes_first():

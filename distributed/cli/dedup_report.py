@@ -112,7 +112,7 @@ def _sizes(result: Deduplication) -> str:
     rows, height = [], 24 * len(counts)
     for i, (label, n) in enumerate(counts):
         # A length in proportion to the logarithm shows one group beside a million.
-        width = 4 + 172 * np.log1p(n) / np.log1p(most)
+        width = 4 + 172 * np.log1p(n) / np.log1p(most) if n else 0
         y = 24 * i
         rows.append(
             f'<text x="94" y="{y + 16}" text-anchor="end">{label}</text>'

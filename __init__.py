@@ -82,6 +82,7 @@ _LAZY = {
     "StormClassifier": ".sketches.regression.storm_estimators",
     "StormRegressor": ".sketches.regression.storm_estimators",
     "distributed": ".distributed",
+    "CleanedCorpus": ".distributed",
     "Communicator": ".distributed",
     "Deduplication": ".distributed",
     "DistributedIndex": ".distributed",

@@ -18,6 +18,7 @@ from ..ranks.comm import Communicator
 from ..ranks.memory import peak_memory
 from .dedup_lists import REMOVED, Lists, user_ids
 from .dedup_report import ReportedRun, write_report
+from .giant_groups import giant_groups
 from .messages import common_folder, si_bytes
 from .output import check_output, own_files, shown_output
 from .parquet_lists import check_parquet
@@ -43,6 +44,7 @@ def dedup(options: Namespace, comm: Communicator) -> int:
     for path in elsewhere:
         check_output(path, options.paths, comm, compressed=True)
     with comm.agree():
+        _check_different(options)
         for path in outputs:
             check_parquet(path)
     score = options.keep.removeprefix("best:") if options.keep.startswith("best:") else None
@@ -71,6 +73,7 @@ def dedup(options: Namespace, comm: Communicator) -> int:
         size=options.shingle_size,
         n_hashes=options.hashes,
         verify=options.verify,
+        grouping=options.grouping,
         seed=options.seed,
         normalize=options.normalize,
         keep="best" if score is not None else options.keep,
@@ -115,6 +118,16 @@ def dedup(options: Namespace, comm: Communicator) -> int:
     return 0
 
 
+def _check_different(options: Namespace) -> None:
+    """Raise ValueError if two lists would be written to one file."""
+    seen: dict[str, str] = {}
+    for name in ("output", "removed", "report"):
+        path = getattr(options, name)
+        first = None if path is None else seen.setdefault(os.path.realpath(path), name)
+        if first not in (None, name):
+            raise ValueError(f"--{first} and --{name} must be different files, got {path} for both")
+
+
 def settings_of(options: Namespace) -> dict[str, Any]:
     """Return the options on which the choice of documents depends."""
     return {name: value for name, value in vars(options).items() if name not in _NO_SETTINGS}
@@ -151,7 +164,9 @@ def _cleaned_corpus(options: Namespace, source: DocumentSource, comm: Communicat
     """Check the folder of the cleaned corpus."""
     outputs = (options.output, options.removed, options.report)
     inside = [os.path.basename(path) for path in outputs if path and _lies_in(path, options.clean)]
-    return CleanedCorpus(options.clean, source, settings_of(options), comm, (REMOVED, *inside))
+    return CleanedCorpus(
+        options.clean, source, settings=settings_of(options), lists=(REMOVED, *inside), comm=comm
+    )
 
 
 def _write_lists(options: Namespace, lists: Lists) -> None:
@@ -193,9 +208,12 @@ def _print_summary(
     peaks: list[int],
 ) -> None:
     print(f"documents        {summary.n_documents:,}, {si_bytes(summary.bytes_read)} read")
-    print(
-        f"groups           {result.n_groups:,}, linked by pairs of similarity {options.threshold:g} or more"
-    )
+    linked = "linked by pairs of" if options.grouping == "connected" else "whose kept document has a"
+    print(f"groups           {result.n_groups:,}, {linked} similarity {options.threshold:g} or more")
+    for giant in giant_groups(result):
+        least = "unknown" if giant.least != giant.least else f"{giant.least:.3f}"
+        documents = counted(giant.size, "document")
+        print(f"giant group      group {giant.group}: {documents}, least similarity to the kept one {least}")
     print(
         f"duplicates       {counted(result.n_duplicates, 'document')} besides the kept document of each group"
     )
@@ -231,7 +249,7 @@ def _print_written(options: Namespace, written: CleanedFiles | None, n_removed: 
         )
         for reason, names in (
             ("only what lies before the damage was written", written.incomplete),
-            ("not copied, because it cannot be opened", written.missing),
+            ("not copied, because it cannot be read", written.missing),
         ):
             for name in names[:N_SHOWN]:
                 print(f"    {readable(name)}: {reason}")

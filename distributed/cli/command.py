@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from .dedup_bloom_options import add_memory_options
 from .options import Command, Parser, between
 from .sketch_commands import add_query, add_sketches
 
@@ -145,8 +146,8 @@ def _add_dedup(commands: Any) -> None:
         ["exact", "signature", "none"],
         "how candidate pairs are checked: by exact similarity (default; reads the files a second time), by "
         "the estimate of signatures, or not at all",
-        "exact",
     )
+    add_memory_options(dedup)
     dedup.options.add_argument(
         "--strict",
         action="store_true",

@@ -8,35 +8,25 @@ from argparse import Namespace
 from collections.abc import Iterator
 from typing import Any
 
-from ...errors import DocumentError, readable
+from ...errors import readable
 from ...lsh.support.wording import counted
 from ..dedup.deduplicate import deduplicate
 from ..dedup.result import Deduplication
 from ..documents.source import DocumentSource, ReadSummary
 from ..ranks.comm import Communicator
 from ..ranks.memory import peak_memory
+from .dedup_reading import N_SHOWN, check_some_read, open_source, print_skipped
 from .messages import si_bytes
 from .output import check_output, write_lines
 
 __all__ = ["dedup"]
-
-#: The number of members of a group that are printed, and of skipped documents that are named.
-N_SHOWN = 8
 
 
 def dedup(options: Namespace, comm: Communicator) -> int:
     """Run the command on every rank, and return the exit code."""
     started = time.perf_counter()
     check_output(options.output, (), comm)
-    source = DocumentSource(
-        options.paths,
-        text_field=options.text_field,
-        strict=options.strict,
-        comm=comm,
-        include=options.include,
-        exclude=options.exclude,
-        progress=True,
-    )
+    source = open_source(options, comm)
     check_output(options.output, source.files, comm)
     listed = time.perf_counter()
     result = deduplicate(
@@ -45,15 +35,12 @@ def dedup(options: Namespace, comm: Communicator) -> int:
         unit=options.unit,
         size=options.shingle_size,
         n_hashes=options.hashes,
-        verify=options.verify,
+        verify=options.verify or "exact",
         seed=options.seed,
         comm=comm,
     )
     summary = source.finish()
-    with comm.agree():
-        if summary.n_documents == 0:
-            first = "".join(f"; {name}: {reason}" for name, reason in summary.skipped[:1])
-            raise DocumentError(f"no document could be read ({summary.n_skipped} skipped{first})")
+    check_some_read(summary, comm)
     written = time.perf_counter()
     with comm.agree():
         if comm.rank == 0 and options.output is not None:
@@ -127,19 +114,7 @@ def _print_summary(
             f"left out         {counted(result.n_left_out, 'comparison')} in crowded buckets, "
             "where near-duplicates may be missed"
         )
-    if source.json_lines_as_text:
-        files = counted(len(source.json_lines_as_text), "file")
-        print(
-            f"JSON lines       {files} named .json taken as one document each; "
-            "name them .jsonl for one document a line"
-        )
-        for name in source.json_lines_as_text[:N_SHOWN]:
-            print(f"    {readable(name)}")
-    print(f"skipped          {summary.n_skipped:,}")
-    for name, reason in summary.skipped[:N_SHOWN]:
-        print(f"    {readable(name)}: {readable(reason)}")
-    if summary.n_skipped > N_SHOWN:
-        print(f"    ... and {summary.n_skipped - N_SHOWN:,} more")
+    print_skipped(source, summary)
     by_stage = ", ".join(f"{name} {taken:.2f}" for name, taken in stages.items())
     print(f"seconds          {seconds:.2f} ({by_stage})")
     ranks = counted(len(peaks), "rank")

@@ -1,0 +1,89 @@
+"""Keys of the bands of documents: shingles, MinHash signatures, and a 64-bit key of each band."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...lsh.families.minhash import MinHash
+from ...lsh.hashing.text import shingle
+from ...lsh.inputs.strings import as_byte_buffer
+from ...lsh.kernels.text import OK
+from ...lsh.support.backend import backend_of
+from ...lsh.support.types import KeysLike
+from ..kernels import streaming_deduplicator
+
+__all__ = ["BandKeys", "keys_of_bands"]
+
+#: Documents and bytes of text that are shingled together. The shingles take up to four times the bytes.
+_DOCUMENTS, _BYTES = 1 << 14, 1 << 24
+#: Documents that are worth a thread of their own.
+_BLOCK = 1 << 8
+
+
+class BandKeys(NamedTuple):
+    """Contain the keys of documents' bands, as `StreamingDeduplicator.band_keys` returns them.
+
+    Attributes
+    ----------
+    keys : ndarray of shape (bands, m), uint64
+        The keys of the documents that have shingles.
+    status : ndarray of shape (n,), uint8
+        0 for each of these m documents, 1 for a document without a word, and 2 for text that is not UTF-8.
+    """
+
+    keys: NDArray[np.uint64]
+    status: NDArray[np.uint8]
+
+    def spread(self, found: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return for each of n documents whether a key of it was found; False for those without shingles.
+
+        Parameters
+        ----------
+        found : ndarray of shape (bands, m), bool
+        """
+        out = np.zeros(self.status.size, np.bool_)
+        out[self.status == OK] = found.any(axis=0)
+        return out
+
+
+def keys_of_bands(
+    documents: KeysLike, family: MinHash, bands: int, rows: int, *, unit: str, size: int
+) -> BandKeys:
+    """Return the keys of the first bands of documents, as `StreamingDeduplicator.band_keys` does.
+
+    The seed of shingles and keys is that of the family.
+    """
+    data, offsets = as_byte_buffer(documents, "documents", errors="surrogatepass")
+    status = np.empty(offsets.size - 1, np.uint8)
+    keys = np.empty((bands, status.size), np.uint64)
+    backend = backend_of(keys)
+    kernel = backend.kernels(streaming_deduplicator).document_bands
+    n = 0
+    for start, stop in _parts(offsets):
+        tokens, ends, part = shingle(
+            (data, offsets[start : stop + 1]), unit=unit, size=size, seed=family.seed
+        )
+        status[start:stop] = part
+        # The other documents have no tokens, so the offsets without them are still consecutive.
+        signatures = family.signatures((tokens, np.append(ends[:-1][part == OK], ends[-1])))
+
+        def fill(a: int, b: int, signatures: Any = signatures, place: int = n) -> None:
+            kernel(signatures, rows, np.uint64(family.seed), place, a, b, keys)
+
+        backend.map_blocks(fill, len(signatures), _BLOCK)
+        n += len(signatures)
+    return BandKeys(keys[:, :n], status)
+
+
+def _parts(offsets: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Yield the bounds of parts of documents, which have few bytes together, or one document."""
+    start, n = 0, offsets.size - 1
+    while start < n:
+        enough = int(np.searchsorted(offsets, offsets[start] + _BYTES, side="right")) - 1
+        stop = min(max(enough, start + 1), start + _DOCUMENTS, n)
+        yield start, stop
+        start = stop

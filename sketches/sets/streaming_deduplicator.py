@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.families.minhash import MinHash
 from ...lsh.inputs.arrays import check_array
+from ...lsh.kernels.text import OK
 from ...lsh.support.aliases import alias
 from ...lsh.support.callers import stacklevel_of_caller
 from ...lsh.support.checks import check_choice, check_int, check_real, renamed
@@ -27,10 +28,12 @@ _WEIGHT = 0.9
 
 
 class _Batch(NamedTuple):
-    """The keys of a batch of documents, and room for whether each key was there before."""
+    """The keys of a batch of documents, and room for the answers: taking it in must not fail."""
 
     bands: BandKeys
+    #: For each key, whether its filter had it; for each document, whether it is new.
     found: NDArray[np.bool_]
+    is_new: NDArray[np.bool_]
 
 
 class StreamingDeduplicator(BandFilters):
@@ -286,7 +289,7 @@ class StreamingDeduplicator(BandFilters):
         self._take_in({"documents": documents}, batches)
         (batch,) = batches
         self._warn_if_full(before)
-        return ~batch.bands.spread(batch.found)
+        return batch.is_new
 
     def contains(self, documents: KeysLike) -> NDArray[np.bool_]:
         """Test for each document if one like it was seen before; nothing is added.
@@ -314,7 +317,7 @@ class StreamingDeduplicator(BandFilters):
 
     def _read(self, documents: Any, batches: list[_Batch]) -> _Batch:
         bands = self.band_keys(documents)
-        batch = _Batch(bands, np.empty(bands.keys.shape, np.bool_))
+        batch = _Batch(bands, np.empty(bands.keys.shape, np.bool_), np.ones(bands.status.size, np.bool_))
         batches.append(batch)
         return batch
 
@@ -323,6 +326,7 @@ class StreamingDeduplicator(BandFilters):
 
     def _add(self, batch: _Batch) -> None:
         self._admit(batch.bands.keys, 0, batch.found)
+        batch.is_new[batch.bands.status == OK] = ~batch.found.any(axis=0)
 
     # -- errors -----------------------------------------------------------------------------------
 

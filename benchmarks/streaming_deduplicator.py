@@ -111,7 +111,7 @@ def keys_alone() -> list[dict[str, Any]]:
     start = time.perf_counter()
     sets: list[set[int]] = [set() for _ in lists]
     for document in zip(*lists, strict=True):
-        any([key in known for key, known in zip(document, sets, strict=True)])
+        any(key in known for key, known in zip(document, sets, strict=True))
         for key, known in zip(document, sets, strict=True):
             known.add(key)
     theirs = time.perf_counter() - start

@@ -109,11 +109,6 @@ def _print_summary(
     print(f"duplicates       {counted(result.n_duplicates, 'document')} besides the first of each group")
     if result.n_empty:
         print(f"empty            {counted(result.n_empty, 'document')} without a word, in no group")
-    if result.n_left_out:
-        print(
-            f"left out         {counted(result.n_left_out, 'comparison')} in crowded buckets, "
-            "where near-duplicates may be missed"
-        )
     print_skipped(source, summary)
     by_stage = ", ".join(f"{name} {taken:.2f}" for name, taken in stages.items())
     print(f"seconds          {seconds:.2f} ({by_stage})")

@@ -6,9 +6,9 @@ import numpy as np
 
 from ..ranks.comm import Communicator
 from .banding import owner_of
-from .places import Rows, Words
+from .places import Request, Rows, Words
 
-__all__ = ["connected_components", "distinct_pairs", "gather_groups"]
+__all__ = ["component_of", "connected_components", "distinct_pairs"]
 
 #: Pairs of nodes: the first nodes, and the second nodes.
 _Edges = tuple[Words, Words]
@@ -99,19 +99,18 @@ def _small_star(nodes: Words, others: Words) -> _Edges:
     return np.concatenate([nodes, others[inner]]), np.concatenate([least, least[inner]])
 
 
-def gather_groups(nodes: Words, roots: Words, comm: Communicator) -> tuple[Words, Rows]:
-    """Return the members of all components and the offsets of each on rank 0, in order; a collective call.
+def component_of(ids: Words, left: Words, right: Words, comm: Communicator) -> Words:
+    """Return the component of each of this rank's nodes, by its least node; a collective call.
 
-    The other ranks return arrays without members.
+    A node without an edge is its own component.
     """
-    nodes, roots = comm.exchange((nodes, roots), np.zeros(len(nodes), dtype=np.int64))
-    return comm.local(_order_groups, nodes, roots)
+    nodes, roots = connected_components(left, right, comm)
+    request = Request(comm.local(owner_of, ids, comm.size), ids, comm)
+    return request.answer(comm.local(_look_up, nodes, roots, request.words))
 
 
-def _order_groups(nodes: Words, roots: Words) -> tuple[Words, Rows]:
-    heads = np.unique(roots)
-    members, heads_of = np.concatenate([heads, nodes]), np.concatenate([heads, roots])
-    order = np.lexsort((members, heads_of))
-    members, heads_of = members[order], heads_of[order]
-    starts = np.searchsorted(heads_of, heads)
-    return members, np.append(starts, len(members)).astype(np.int64)
+def _look_up(nodes: Words, roots: Words, asked: Words) -> Words:
+    if not len(nodes):
+        return asked
+    at = np.minimum(np.searchsorted(nodes, asked), len(nodes) - 1)
+    return np.where(nodes[at] == asked, roots[at], asked)

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import time
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.families.minhash import MinHash
+from ...lsh.inputs.arrays import check_numbers
+from ...lsh.support.callers import stacklevel_of_caller
 from ...lsh.support.checks import check_choice, check_int, check_real
+from ...lsh.support.wording import counted
+from ..documents.batches import DocumentBatch
 from ..documents.in_memory import DocumentsInMemory
-from ..ranks.comm import communicator
+from ..ranks.comm import Communicator, communicator
 from ..ranks.memory import peak_memory
 from .banding import band_parameters
-from .candidates import candidate_pairs, join_copies
-from .components import connected_components, gather_groups
-from .exact import exact_pairs
-from .places import split_places
+from .candidates import CandidatePairs, candidate_pairs, join_copies, join_pairs
+from .comparing import Comparer, Unverified
+from .components import component_of
+from .crowded import PairBudget, crowded_pairs
+from .exact import ExactComparer
+from .grouping import Kept, Priority, group_documents
+from .places import Rows, split_places
 from .result import Deduplication
-from .signatures import SignatureStore, estimate_pairs
-from .signing import Shingling, sign_documents
+from .signatures import SignatureComparer, SignatureStore
+from .signing import Shingling, SignedDocuments, sign_documents
 
 __all__ = ["deduplicate", "memory_per_rank"]
 
@@ -66,12 +76,12 @@ def memory_per_rank(
 
     Notes
     -----
-    With m = n_documents / n_ranks: signatures and ids take m (4 n_hashes + 8) bytes. Exchanging the keys of
-    one band takes 120 m at its peak (a key, an id and a place, each sent, received and sorted). Two batches
-    and their shingles take 6 batch_bytes. Further memory grows with the number of pairs found and not with
-    the text read: 40 bytes a candidate pair, and 16 bytes a duplicate on rank 0; with ``verify="exact"``
-    also 8 bytes a shingle of each document in some candidate pair, and up to 50 MB for the shingles that
-    are fetched at once.
+    With m = n_documents / n_ranks: signatures, ids, scores and originals take m (4 n_hashes + 40) bytes.
+    Exchanging the keys of one band takes 120 m at its peak (a key, an id and a place, each sent, received and
+    sorted). Two batches and their shingles take 6 batch_bytes. Further memory grows with the number of pairs
+    found and not with the text read: 40 bytes a candidate pair, and 28 bytes a duplicate on rank 0; with
+    ``verify="exact"`` also 8 bytes a shingle of each document in some candidate pair, up to 50 MB for the
+    shingles that are fetched at once, and twice the shingles of the largest bucket or, for stars, component.
 
     Examples
     --------
@@ -85,7 +95,7 @@ def memory_per_rank(
     batch_bytes = check_int("batch_bytes", batch_bytes, 1)
     share = -(-n_documents // n_ranks)
     blocks = -(-share // SignatureStore.BLOCK) * SignatureStore.BLOCK
-    return blocks * 4 * n_hashes + share * (8 + 120) + 6 * batch_bytes
+    return blocks * 4 * n_hashes + share * (40 + 120) + 6 * batch_bytes
 
 
 def deduplicate(
@@ -97,12 +107,16 @@ def deduplicate(
     size: int = 5,
     seed: int = 0,
     verify: str = "exact",
+    grouping: str = "connected",
+    pairs: str = "groups",
+    max_comparisons: int = 1 << 26,
+    keep: str | ArrayLike = "first",
     comm: Any = None,
 ) -> Deduplication:
     """Find groups of near-duplicate documents (fuzzy deduplication by MinHash LSH).
 
     Two documents are near-duplicates if the Jaccard similarity of their sets of shingles is at least
-    `threshold`. A group has all documents that are connected by such pairs.
+    `threshold`. One document of each group is kept; `Deduplication.keep` marks it.
 
     Parameters
     ----------
@@ -122,6 +136,20 @@ def deduplicate(
         The check of a candidate pair: the exact similarity of its shingles; the share of equal MinHash
         values (with a standard error of at most 0.5 / sqrt(n_hashes), and without a second reading); or no
         check.
+    grouping : {"connected", "star"}
+        The kind of group: all documents that are connected by near-duplicate pairs; or a star, in which
+        every document is a near-duplicate of the kept one. Chains of pairs can connect documents that have
+        little in common, and only stars exclude that.
+    pairs : {"groups", "all"}
+        The pairs to find: as many as the groups need, or all of them.
+    max_comparisons : int
+        With ``pairs="all"``, the most comparisons in one bucket of over 64 documents. A warning and
+        `Deduplication.n_uncompared` say how many were left out. Memory for the pairs that are found is 60
+        bytes each.
+    keep : {"first", "last", "longest", "best"} or array_like of n numbers
+        The document to keep of each group: the one with the smallest id, the largest id, the most bytes, or
+        the best score. Scores are given for this rank's documents, or with "best" by the batches of a source
+        (`DocumentSource` with `score_field`). Of equal documents, the first is kept. NaN is the worst score.
     comm : mpi4py communicator, optional
         All ranks if MPI started this process.
 
@@ -142,14 +170,19 @@ def deduplicate(
     The rank that reads a document shingles and MinHashes it. Documents with the same shingles, which a 64-bit
     key of the shingles shows, are joined first and continue as one document. (With probability ``n**2 /
     2**65`` among n documents, two different documents have one key.) Then the ranks exchange, band after
-    band, a 64-bit key of each document's values in the band. Equal keys make a candidate pair. In buckets of
-    over 64 documents, each document is paired with the first one and the 16 that follow it;
-    `Deduplication.n_left_out` counts the pairs that are left out.
+    band, a 64-bit key of each document's values in the band. Equal keys make a candidate pair. Pairs of
+    similarity s become candidates with probability ``1 - (1 - s**rows)**bands`` (Broder 1997; Leskovec,
+    Rajaraman and Ullman, "Mining of Massive Datasets", section 3.4), with (bands, rows) from
+    `band_parameters`.
 
-    All other pairs of similarity s become candidates with probability ``1 - (1 - s**rows)**bands`` (Broder
-    1997; Leskovec, Rajaraman and Ullman, "Mining of Massive Datasets", section 3.4), with (bands, rows) from
-    `band_parameters`. A candidate is checked by the rank of the document with the smaller id. Groups are
-    the connected components.
+    A candidate is checked by the rank of the document with the smaller id. A bucket of over 64 documents is
+    taken to one rank, and its documents are compared there, without those that are joined already: 10 to 30
+    ns a pair. So the curve holds for the groups whatever the size of a bucket: documents that are all alike
+    take linear time, and n unrelated documents of one template ``n**2 / 2`` comparisons.
+
+    Stars are chosen greedily in each component: documents are taken in the order of preference, and a
+    document that is similar to none of the kept ones is kept too (Aslam, Pelekhov and Rus 2004, "The star
+    clustering algorithm"). All members of a component are compared with its kept documents.
 
     Time is O(text) for shingling, and O(documents * bands) keys are exchanged. `memory_per_rank` computes the
     memory before you start.
@@ -163,14 +196,24 @@ def deduplicate(
     <Deduplication: 3 documents, 1 group, 1 duplicate>
     >>> result.members.tolist(), result.offsets.tolist()
     ([0, 2], [0, 2])
+    >>> result.keep.tolist(), result.duplicate_of.tolist()
+    ([True, True, False], [0, 1, 0])
     """
     comm = communicator(comm)
-    settings = (threshold, n_hashes, unit, size, seed, verify)
+    policy = keep if isinstance(keep, str) else "scores"
+    settings = (threshold, n_hashes, unit, size, seed, verify, grouping, pairs, max_comparisons, policy)
     comm.check_same("the settings of deduplicate", settings)
     threshold = check_real("threshold", threshold, 0.0, 1.0, closed=True)
     if threshold == 0.0:
         raise ValueError("threshold must be above 0, got 0.0")
     check_choice("verify", verify, ("exact", "signature", "none"))
+    check_choice("grouping", grouping, ("connected", "star"))
+    if grouping == "star" and verify == "none":
+        raise ValueError('grouping "star" needs similarities: verify must be "exact" or "signature"')
+    check_choice("pairs", pairs, ("groups", "all"))
+    check_int("max_comparisons", max_comparisons, 0)
+    if policy != "scores":
+        check_choice("keep", policy, ("first", "last", "longest", "best"))
     check_choice("unit", unit, ("word", "character"))
     check_int("size", size, 1)
     family = MinHash(check_int("n_hashes", n_hashes, 1), seed=seed, expected_set_size=500)
@@ -183,43 +226,143 @@ def deduplicate(
 
     stages = _Stages()
     with comm.agree():
-        store, has_shingles, empty, invalid = sign_documents(source, family, shingling)
-        if len(invalid) and hasattr(source, "report_skipped"):
-            source.report_skipped(invalid)
+        score = _score_of(keep, source, is_source)
+        signed = sign_documents(source, family, shingling, score)
+        if len(signed.invalid) and hasattr(source, "report_skipped"):
+            source.report_skipped(signed.invalid)
+    store = signed.store
     stages.end("signing")
-    copies, first = join_copies(store, comm)
+    copies = join_copies(store, comm)
     stages.end("copies")
-    candidates, n_left_out = candidate_pairs(store, first, bands, rows, seed, comm)
+    originals = np.flatnonzero(copies.originals == store.ids())
+    candidates, crowded = candidate_pairs(store, originals, bands, rows, seed, comm)
     stages.end("banding")
-    _, left_rows = split_places(candidates.left_places)
-    similarity = np.full(len(left_rows), np.nan)
-    if verify == "signature":
-        similarity = estimate_pairs(left_rows, candidates.right_places, store, family, comm)
-    elif verify == "exact":
-        similarity = exact_pairs(left_rows, candidates.right_places, source, has_shingles, shingling, comm)
-    kept = np.isnan(similarity) | (similarity >= threshold)
-    pairs = np.stack([candidates.left, candidates.right], axis=1)[kept]
+    comparer = _comparer(
+        verify, store, family, crowded, candidates, signed.has_shingles, source, shingling, comm
+    )
+    found, similarity = _similar(candidates, comparer, threshold, comm)
+    if any(comm.allgather(len(crowded))):
+        groups = store.ids()
+        if pairs == "groups":
+            groups = component_of(groups, found.left, found.right, comm)
+        budget = PairBudget(max_comparisons) if pairs == "all" else None
+        more = crowded_pairs(
+            store, crowded, groups[crowded], bands, rows, seed, threshold, comparer, budget, comm
+        )
+        found, similarity = _similar(join_pairs(found, more, comm), comparer, threshold, comm)
+        n_uncompared = comm.sum(budget.n_uncompared if budget else 0)
+        if n_uncompared:
+            warnings.warn(
+                f"{counted(n_uncompared, 'pair')} in large buckets were not compared, and similar ones may "
+                f"be missing: max_comparisons is {max_comparisons:,}",
+                stacklevel=stacklevel_of_caller(),
+            )
+    else:
+        n_uncompared = 0
     stages.end("verifying")
-    edges = np.concatenate([copies, pairs])
-    members, offsets = gather_groups(*connected_components(edges[:, 0], edges[:, 1], comm), comm)
+    similar = np.stack([found.left, found.right], axis=1)
+    kept, groups_found = group_documents(
+        store.ids(), copies, similar, Priority(signed.scores, policy == "last"), threshold,
+        grouping == "star", comparer, comm,
+    )  # fmt: skip
     stages.end("grouping")
-    n_groups, n_members = comm.bcast((len(offsets) - 1, len(members)))
+    n_groups, n_members = comm.bcast((len(groups_found.offsets) - 1, len(groups_found.members)))
     return Deduplication(
-        members=members,
-        offsets=offsets,
-        n_documents=comm.sum(len(store) + len(empty)),
+        **groups_found._asdict(),
+        **_of_all(signed, kept),
+        n_documents=comm.sum(len(store) + len(signed.empty)),
         n_groups=n_groups,
         n_duplicates=n_members - n_groups,
-        n_empty=comm.sum(len(empty)),
-        n_invalid=comm.sum(len(invalid)),
-        empty=empty,
-        invalid=invalid,
-        pairs=pairs,
-        similarity=similarity[kept].astype(np.float32),
-        copies=copies,
+        n_empty=comm.sum(len(signed.empty)),
+        n_invalid=comm.sum(len(signed.invalid)),
+        empty=signed.empty,
+        invalid=signed.invalid,
+        pairs=similar,
+        pair_similarity=similarity.astype(np.float32),
+        copies=copies.pairs,
         bands=bands,
         rows=rows,
-        n_left_out=comm.sum(n_left_out),
+        n_uncompared=n_uncompared,
         seconds=stages.seconds,
         peak_memory=peak_memory(),
     )
+
+
+def _score_of(keep: Any, source: Any, is_source: bool) -> Callable[[DocumentBatch], Any]:
+    """Return the function that gives the scores of a batch's documents; the first of equal ones is kept."""
+    if not isinstance(keep, str):
+        if is_source:
+            raise TypeError('keep must be a string for a source, whose batches have the scores: "best"')
+        scores = check_numbers("keep", keep)
+        if scores.shape != (source.n_documents,):
+            wanted = f"a number for each of the {source.n_documents} documents"
+            raise ValueError(f"keep must be {wanted}, got shape {scores.shape}")
+        return lambda batch: scores[(batch.ids - source.first_id).astype(np.int64)]
+    if keep == "longest":
+        return lambda batch: np.diff(batch.offsets)
+    if keep == "best":
+        return _given_scores
+    return _no_scores
+
+
+def _no_scores(_: DocumentBatch) -> Any:
+    return 0.0
+
+
+def _given_scores(batch: DocumentBatch) -> Any:
+    scores = getattr(batch, "scores", None)
+    if scores is None:
+        raise ValueError('keep "best" needs a source whose batches have scores: see score_field')
+    return scores
+
+
+def _comparer(
+    verify: str,
+    store: SignatureStore,
+    family: MinHash,
+    crowded: Rows,
+    candidates: CandidatePairs,
+    has_shingles: list[NDArray[np.bool_]],
+    source: Any,
+    shingling: Shingling,
+    comm: Communicator,
+) -> Comparer:
+    if verify == "none":
+        return Unverified()
+    if verify == "signature":
+        return SignatureComparer(store, family, comm)
+    # The documents that some candidate pair needs, wherever the pair is compared.
+    _, left = split_places(candidates.left_places)
+    ranks, rows = split_places(candidates.right_places)
+    (right,) = comm.exchange((rows,), ranks)
+    with comm.agree():
+        needed = np.unique(np.concatenate([left, right, crowded]))
+    return ExactComparer(needed, source, has_shingles, shingling, comm)
+
+
+def _similar(
+    pairs: CandidatePairs, comparer: Comparer, threshold: float, comm: Communicator
+) -> tuple[CandidatePairs, NDArray[np.floating]]:
+    """Return the pairs that are near-duplicates, and their similarities."""
+    _, rows = split_places(pairs.left_places)
+    similarity = comparer.compare(rows, pairs.right_places)
+    with comm.agree():
+        kept = np.isnan(similarity) | (similarity >= threshold)
+        return CandidatePairs(*(column[kept] for column in pairs)), similarity[kept]
+
+
+def _of_all(signed: SignedDocuments, kept: Kept) -> dict[str, NDArray[Any]]:
+    """Return the attributes of the result that have an entry for each of this rank's documents."""
+    has_shingles = np.concatenate([np.empty(0, dtype=bool), *signed.has_shingles])
+    duplicate_of, n = signed.ids.copy(), len(signed.ids)
+    similarity, is_copy = np.ones(n, dtype=np.float32), np.zeros(n, dtype=bool)
+    duplicate_of[has_shingles] = kept.ids
+    similarity[has_shingles] = kept.similarity
+    is_copy[has_shingles] = kept.is_copy
+    return {
+        "ids": signed.ids,
+        "keep": duplicate_of == signed.ids,
+        "duplicate_of": duplicate_of,
+        "similarity": similarity,
+        "is_copy": is_copy,
+    }

@@ -8,20 +8,16 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ...lsh.support.backend import backend_of
-from ...lsh.support.threads import map_blocks
-from ..kernels import banding
 from ..ranks.comm import Communicator
-from .places import Request, Rows, Words, split_places
+from .comparing import FetchedSets, overlaps
+from .places import Rows, Words, request_rows, split_places
 from .signing import BatchSource, Shingling
 
-__all__ = ["exact_pairs"]
+__all__ = ["ExactComparer"]
 
 #: The most shingles that a rank fetches in one round, besides those of one document from each rank. A round
 #: takes some 50 bytes for each of them.
 ROUND_SHINGLES = 1 << 20
-#: Pairs in one thread's task.
-_BLOCK = 64
 
 
 def _distinct(tokens: Words, offsets: Rows) -> tuple[Words, Rows]:
@@ -114,68 +110,67 @@ def _rounds(owners: Rows, costs: Rows, size: int) -> tuple[Rows, Rows]:
     return order[inner], rounds[inner]
 
 
-def exact_pairs(
-    rows: Rows,
-    others: Words,
-    source: BatchSource,
-    has_shingles: Sequence[NDArray[np.bool_]],
-    shingling: Shingling,
-    comm: Communicator,
-) -> NDArray[np.float64]:
-    """Return the exact Jaccard similarity of each of this rank's documents and a document anywhere.
+class ExactComparer:
+    """Compares sets of shingles. Creating a comparer reads the documents once more; a collective call.
+
+    A rank keeps the shingles of the given documents, 8 bytes a distinct shingle, and fetches those of other
+    documents in rounds of `ROUND_SHINGLES`.
 
     Parameters
     ----------
-    rows : ndarray of shape (m,)
-        Rows of this rank's documents, counted over the documents with shingles.
-    others : ndarray of shape (m,), uint64
-        Places of the other documents.
+    rows : ndarray of int64
+        The rows of this rank's documents that will be compared, in rising order. Rows are counted over the
+        documents with shingles.
     source : BatchSource
-        This rank's documents, which are read a second time.
+        This rank's documents.
     has_shingles : sequence of ndarray of bool
         For every batch, True for the documents with shingles.
     shingling : Shingling
     comm : Communicator
-
-    Notes
-    -----
-    This is a collective call. A rank keeps the shingles of its documents that are in some pair, 8 bytes a
-    distinct shingle, and fetches the shingles of other documents in rounds of `ROUND_SHINGLES`.
     """
-    with comm.agree():
-        wanted, which = np.unique(others, return_inverse=True)
-        owners, _ = split_places(wanted)
-    request = Request(wanted, comm)
-    with comm.agree():
-        needed = np.unique(np.concatenate([rows, request.rows]))
-        sets = _read_sets(source, needed, has_shingles, shingling)
-        sizes = sets.sizes(request.rows)
-    wanted_sizes = request.answer(sizes)
-    with comm.agree():
-        order, rounds = _rounds(owners[which], wanted_sizes[which] + sets.sizes(rows), comm.size)
-        similarity = np.empty(len(rows))
-    for k in range(max(comm.allgather(int(rounds[-1]) + 1 if len(rounds) else 0))):
-        with comm.agree():
-            part = order[np.searchsorted(rounds, k) : np.searchsorted(rounds, k + 1)]
-            fetched, theirs = np.unique(which[part], return_inverse=True)
-            own, ours = np.unique(rows[part], return_inverse=True)
-        request = Request(wanted[fetched], comm)
-        tokens = request.answer(*comm.local(sets.take, request.rows))
-        with comm.agree():
-            similarity[part] = _compare(*sets.take(own), ours, tokens, wanted_sizes[fetched], theirs)
-    return similarity
 
+    def __init__(
+        self,
+        rows: Rows,
+        source: BatchSource,
+        has_shingles: Sequence[NDArray[np.bool_]],
+        shingling: Shingling,
+        comm: Communicator,
+    ) -> None:
+        self._comm = comm
+        self._sets = comm.local(_read_sets, source, rows, has_shingles, shingling)
 
-def _compare(
-    a: Words, a_sizes: Rows, a_rows: Rows, b: Words, b_sizes: Rows, b_rows: Rows
-) -> NDArray[np.float64]:
-    """Return the Jaccard similarity of the sets ``a_rows[i]`` of a and ``b_rows[i]`` of b, for each i."""
-    kernel = backend_of(a).kernels(banding).sorted_overlap
-    a_offsets, b_offsets = (np.cumsum(np.append(0, sizes)) for sizes in (a_sizes, b_sizes))
-    out = np.empty(len(a_rows))
-    map_blocks(
-        lambda start, stop: kernel(a, a_offsets, a_rows, b, b_offsets, b_rows, start, stop, out),
-        len(a_rows),
-        _BLOCK,
-    )
-    return out
+    def sizes(self, places: Words) -> Rows:
+        request = request_rows(places, self._comm)
+        return request.answer(self._comm.local(self._sets.sizes, request.words))
+
+    def fetch(self, places: Words) -> FetchedSets:
+        """Fetch the sets at some places."""
+        return FetchedSets(*self._fetch(places))
+
+    def _fetch(self, places: Words) -> tuple[Words, Rows]:
+        sets, request = self._sets, request_rows(places, self._comm)
+        tokens, sizes = self._comm.local(sets.take, request.words)
+        return request.answer(tokens, sizes), request.answer(sizes)
+
+    def compare(self, rows: Rows, others: Words) -> NDArray[np.floating]:
+        """Return the Jaccard similarity of each of this rank's documents and a document at any place."""
+        comm, sets = self._comm, self._sets
+        with comm.agree():
+            wanted, which = np.unique(others, return_inverse=True)
+            owners, _ = split_places(wanted)
+        wanted_sizes = self.sizes(wanted)
+        with comm.agree():
+            order, rounds = _rounds(owners[which], wanted_sizes[which] + sets.sizes(rows), comm.size)
+            similarity = np.empty(len(rows))
+        for k in range(max(comm.allgather(int(rounds[-1]) + 1 if len(rounds) else 0))):
+            with comm.agree():
+                part = order[np.searchsorted(rounds, k) : np.searchsorted(rounds, k + 1)]
+                fetched, theirs = np.unique(which[part], return_inverse=True)
+                own, ours = np.unique(rows[part], return_inverse=True)
+            tokens, sizes = self._fetch(wanted[fetched])
+            with comm.agree():
+                own_tokens, own_sizes = sets.take(own)
+                offsets, their_offsets = (np.append(0, np.cumsum(n)) for n in (own_sizes, sizes))
+                similarity[part] = overlaps(own_tokens, offsets, ours, tokens, their_offsets, theirs)
+        return similarity

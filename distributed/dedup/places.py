@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..ranks.comm import Communicator
 
-__all__ = ["Request", "Rows", "Words", "places_of_rank", "split_places"]
+__all__ = ["Request", "Rows", "Words", "places_of_rank", "request_rows", "split_places"]
 
 #: Ids, keys, places or tokens.
 Words = NDArray[np.uint64]
@@ -35,48 +35,55 @@ def split_places(places: Words) -> tuple[Rows, Rows]:
 
 
 class Request:
-    """A request of every rank for data of documents at any place. Creating one is a collective call.
+    """Words that every rank asks others about. Creating a request is a collective call.
 
     Parameters
     ----------
-    places : ndarray of uint64
-        The documents that this rank asks for.
+    ranks : ndarray of int64, shape (n,)
+        The rank that each word goes to.
+    words : ndarray with n rows
+        The words; the dtype and the further axes are the same on every rank.
     comm : Communicator
 
     Attributes
     ----------
-    rows : ndarray of int64
-        This rank's documents that other ranks, or this rank, ask for.
+    words : ndarray
+        The words that other ranks, or this rank, ask this rank about.
     """
 
-    def __init__(self, places: Words, comm: Communicator) -> None:
+    def __init__(self, ranks: Rows, words: NDArray[Any], comm: Communicator) -> None:
         with comm.agree():
-            ranks, rows = split_places(places)
-            asking = np.full(len(places), comm.rank, dtype=np.int64)
-            numbers = np.arange(len(places))
+            asking = np.full(len(words), comm.rank, dtype=np.int64)
+            numbers = np.arange(len(words))
         self._comm = comm
-        self._asking, self.rows, self._numbers = comm.exchange((asking, rows, numbers), ranks)
+        self._asking, self.words, self._numbers = comm.exchange((asking, words, numbers), ranks)
 
     def answer(self, values: NDArray[Any], sizes: Rows | None = None) -> NDArray[Any]:
-        """Send each rank its answer, and return the answer to this rank; a collective call.
+        """Send each rank its answers, and return the answers to this rank; a collective call.
 
         Parameters
         ----------
         values : ndarray
-            The values of the documents in `rows`, one after another.
+            The values for each of `words`, one after another.
         sizes : ndarray of int64, optional
-            The number of values of each document; 1 by default.
+            The number of values of each word; 1 by default.
 
         Returns
         -------
         ndarray
-            The values of the documents that this rank has asked for, in the order of its places.
+            The values for the words that this rank has asked about, in the order of its words.
         """
         comm, numbers, asking = self._comm, self._numbers, self._asking
         with comm.agree():
             if sizes is not None:
                 numbers, asking = np.repeat(numbers, sizes), np.repeat(asking, sizes)
         numbers, values = comm.exchange((numbers, values), asking)
-        # The values of one document come from one rank, in order; the documents come in any order.
+        # The values for one word come from one rank, in order; the words come in any order.
         with comm.agree():
             return values[np.argsort(numbers, kind="stable")]
+
+
+def request_rows(places: Words, comm: Communicator) -> Request:
+    """Ask for data of documents at any place; the words of the request are rows. A collective call."""
+    ranks, rows = comm.local(split_places, places)
+    return Request(ranks, rows, comm)

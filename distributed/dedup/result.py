@@ -24,26 +24,43 @@ class Deduplication:
         on the other ranks.
     offsets : ndarray of int64, shape (n_groups + 1,)
         Group i is ``members[offsets[i]:offsets[i + 1]]``. On rank 0.
+    kept : ndarray of uint64, shape (n_groups,)
+        The id of the document of each group that is kept. On rank 0.
+    member_similarity : ndarray of float32
+        The similarity of each of `members` to the kept document of its group. On rank 0.
+    ids : ndarray of uint64, shape (n,)
+        Ids of all of this rank's documents, in the order in which they were given.
+    keep : ndarray of bool, shape (n,)
+        False for the documents to remove: all members of groups except those that are kept.
+    duplicate_of : ndarray of uint64, shape (n,)
+        For each document, the id of the kept document of its group; its own id if it is kept itself.
+    similarity : ndarray of float32, shape (n,)
+        The similarity of each document to the document that is kept instead: of its set of shingles with
+        ``verify="exact"``, estimated with ``verify="signature"``, and NaN with ``verify="none"``, except for
+        copies. It is 1 for a document that is kept. With ``grouping="connected"`` it may be below the
+        threshold, because other members of the group connect the two.
+    is_copy : ndarray of bool, shape (n,)
+        True for removed documents in which every shingle occurs as often as in the kept one.
     n_documents, n_groups, n_duplicates : int
-        Totals over all ranks. Duplicates are all members of groups except the first of each group.
-    n_left_out : int
-        The number of pairs, over all ranks, that share a band and were not compared for it, because more
-        than 64 documents share the band. A pair counts once for each such band. It may have been compared
-        for another band, so at most this number of pairs was missed.
+        Totals over all ranks. Duplicates are all members of groups except the kept ones.
     n_empty, n_invalid : int
         The number of documents without a word, and of those that are not UTF-8, over all ranks. They are in
-        no group.
+        no group, and are kept.
     empty, invalid : ndarray of uint64
         Their ids, on the rank that has read them.
     pairs : ndarray of shape (m, 2), uint64
-        The compared pairs that are near-duplicates, each once over all ranks, the smaller id first. The
-        smallest id represents all documents with the same shingles; see `copies`.
-    similarity : ndarray of shape (m,), float32
-        The Jaccard similarity of each pair: exact with ``verify="exact"``, estimated with
-        ``verify="signature"``, and NaN with ``verify="none"``.
+        Pairs that are near-duplicates, each once over all ranks, the smaller id first. The smallest id
+        represents all documents with the same shingles; see `copies`. These are all pairs that the bands
+        have found if ``pairs="all"`` was given or no more than 64 documents share a band; otherwise some
+        pairs of documents that other pairs connect are not there.
+    pair_similarity : ndarray of shape (m,), float32
+        The similarity of each pair; see `similarity`.
     copies : ndarray of shape (c, 2), uint64
         Pairs of documents in which every shingle occurs equally many times: the document with the least id,
         and another one. Each pair is there once over all ranks.
+    n_uncompared : int
+        With ``pairs="all"``, the number of pairs in large buckets, over all ranks, that `max_comparisons`
+        left out. A pair counts once for each band that it shares, and may have been found for another one.
     bands, rows : int
         The number of bands, and the number of signature values in each.
     seconds : dict of str to float
@@ -54,6 +71,13 @@ class Deduplication:
 
     members: NDArray[np.uint64]
     offsets: NDArray[np.int64]
+    kept: NDArray[np.uint64]
+    member_similarity: NDArray[np.float32]
+    ids: NDArray[np.uint64]
+    keep: NDArray[np.bool_]
+    duplicate_of: NDArray[np.uint64]
+    similarity: NDArray[np.float32]
+    is_copy: NDArray[np.bool_]
     n_documents: int
     n_groups: int
     n_duplicates: int
@@ -62,11 +86,11 @@ class Deduplication:
     empty: NDArray[np.uint64]
     invalid: NDArray[np.uint64]
     pairs: NDArray[np.uint64]
-    similarity: NDArray[np.float32]
+    pair_similarity: NDArray[np.float32]
     copies: NDArray[np.uint64]
     bands: int
     rows: int
-    n_left_out: int = 0
+    n_uncompared: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     peak_memory: int = 0
 

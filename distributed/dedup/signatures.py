@@ -14,9 +14,10 @@ from ...lsh.support.backend import backend_of
 from ...lsh.support.threads import map_blocks
 from ..kernels import banding
 from ..ranks.comm import Communicator
-from .places import Request, Rows, Words
+from .comparing import FetchedSignatures
+from .places import Rows, Words, request_rows
 
-__all__ = ["SignatureStore", "estimate_pairs"]
+__all__ = ["SignatureComparer", "SignatureStore"]
 
 #: Pairs that a rank compares in one round. Their fetched signatures take up to 16 MiB at 128 hashes.
 ROUND_PAIRS = 1 << 15
@@ -100,29 +101,42 @@ class SignatureStore:
         return out
 
 
-def estimate_pairs(
-    rows: Rows, others: Words, store: SignatureStore, family: MinHash, comm: Communicator
-) -> NDArray[np.float32]:
-    """Estimate the Jaccard similarity of each of this rank's documents and a document anywhere.
+class SignatureComparer:
+    """Estimates similarities from signatures, which are fetched in rounds of `ROUND_PAIRS`.
 
     Parameters
     ----------
-    rows : ndarray of shape (m,)
-        Rows of this rank's store.
-    others : ndarray of shape (m,), uint64
-        Places of the other documents.
-
-    Notes
-    -----
-    This is a collective call. Signatures are fetched in rounds of `ROUND_PAIRS`, each document once a round.
+    store : SignatureStore
+    family : MinHash
+    comm : Communicator
     """
-    similarity = np.empty(len(rows), dtype=np.float32)
-    for k in range(max(comm.allgather(-(-len(rows) // ROUND_PAIRS)))):
-        part = slice(k * ROUND_PAIRS, (k + 1) * ROUND_PAIRS)
-        with comm.agree():
-            wanted, which = np.unique(others[part], return_inverse=True)
-        request = Request(wanted, comm)
-        signatures = request.answer(comm.local(store.take, request.rows))
-        with comm.agree():
-            similarity[part] = family.estimate_jaccard(store.take(rows[part]), signatures[which])
-    return similarity
+
+    def __init__(self, store: SignatureStore, family: MinHash, comm: Communicator) -> None:
+        self._store, self._family, self._comm = store, family, comm
+
+    def sizes(self, places: Words) -> Rows:
+        return np.full(len(places), -(-self._store.n_hashes // 2))
+
+    def fetch(self, places: Words) -> FetchedSignatures:
+        """Fetch the signatures at some places."""
+        return FetchedSignatures(self._fetch(places))
+
+    def _fetch(self, places: Words) -> NDArray[np.uint32]:
+        request = request_rows(places, self._comm)
+        return request.answer(self._comm.local(self._store.take, request.words))
+
+    def compare(self, rows: Rows, others: Words) -> NDArray[np.floating]:
+        """Estimate the similarity of each of this rank's documents and a document at any place."""
+        comm, store = self._comm, self._store
+        similarity = np.empty(len(rows), dtype=np.float32)
+        for k in range(max(comm.allgather(-(-len(rows) // ROUND_PAIRS)))):
+            part = slice(k * ROUND_PAIRS, (k + 1) * ROUND_PAIRS)
+            wanted, which = comm.local(_distinct, others[part])
+            signatures = self._fetch(wanted)
+            with comm.agree():
+                similarity[part] = self._family.estimate_jaccard(store.take(rows[part]), signatures[which])
+        return similarity
+
+
+def _distinct(places: Words) -> tuple[Words, Rows]:
+    return np.unique(places, return_inverse=True)

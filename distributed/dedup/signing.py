@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,10 @@ class SignedDocuments(NamedTuple):
     ----------
     store : SignatureStore
         The signatures of the documents that have shingles.
+    ids : ndarray of uint64
+        Ids of all documents.
+    scores : ndarray of float64
+        A number for each document in the store; of similar documents, the one with the largest is kept.
     has_shingles : list of ndarray of bool
         For every batch, True for the documents in the store.
     empty, invalid : ndarray of uint64
@@ -56,14 +60,20 @@ class SignedDocuments(NamedTuple):
     """
 
     store: SignatureStore
+    ids: Words
+    scores: NDArray[np.float64]
     has_shingles: list[NDArray[np.bool_]]
     empty: Words
     invalid: Words
 
 
-def sign_documents(source: BatchSource, family: MinHash, shingling: Shingling) -> SignedDocuments:
-    """Return the signatures of this rank's documents."""
+def sign_documents(
+    source: BatchSource, family: MinHash, shingling: Shingling, score: Callable[[DocumentBatch], Any]
+) -> SignedDocuments:
+    """Return the signatures of this rank's documents; `score` gives a number for each document of a batch."""
     store = SignatureStore(family.n_values)
+    ids: list[Words] = [np.empty(0, dtype=np.uint64)]
+    scores: list[NDArray[np.float64]] = [np.empty(0)]
     has_shingles: list[NDArray[np.bool_]] = []
     empty, invalid = [np.empty(0, dtype=np.uint64)], [np.empty(0, dtype=np.uint64)]
     for batch in source.batches():
@@ -74,9 +84,18 @@ def sign_documents(source: BatchSource, family: MinHash, shingling: Shingling) -
         keys = _document_keys(shingles.tokens, offsets, shingling.seed)
         store.append(batch.ids[kept], keys, family.signatures((shingles.tokens, offsets)))
         has_shingles.append(kept)
+        ids.append(batch.ids)
+        scores.append(np.broadcast_to(np.asarray(score(batch), dtype=np.float64), kept.shape)[kept])
         empty.append(batch.ids[shingles.status == EMPTY])
         invalid.append(batch.ids[shingles.status == NOT_UTF8])
-    return SignedDocuments(store, has_shingles, np.concatenate(empty), np.concatenate(invalid))
+    return SignedDocuments(
+        store,
+        np.concatenate(ids),
+        np.concatenate(scores),
+        has_shingles,
+        np.concatenate(empty),
+        np.concatenate(invalid),
+    )
 
 
 def _document_keys(tokens: Words, offsets: Rows, seed: int) -> Words:

@@ -30,11 +30,12 @@ class DocumentsInMemory:
     def __init__(self, documents: Any, comm: Communicator) -> None:
         with comm.agree():
             self._data, self._offsets = as_byte_buffer(documents, "documents", errors="surrogatepass")
-        self._n_documents = len(self._offsets) - 1
-        self._first_id = comm.exclusive_sum(self._n_documents)
+        #: The number of this rank's documents, and the id of the first of them.
+        self.n_documents = len(self._offsets) - 1
+        self.first_id = comm.exclusive_sum(self.n_documents)
 
     def batches(self) -> Iterator[DocumentBatch]:
         """Yield the documents in their order."""
-        for start, stop in cut_range(0, self._n_documents, BATCH_DOCUMENTS):
-            ids = np.arange(self._first_id + start, self._first_id + stop, dtype=np.uint64)
+        for start, stop in cut_range(0, self.n_documents, BATCH_DOCUMENTS):
+            ids = np.arange(self.first_id + start, self.first_id + stop, dtype=np.uint64)
             yield DocumentBatch(ids, self._data, self._offsets[start : stop + 1])

@@ -31,11 +31,11 @@ def document_keys(tokens, offsets, key, start, stop, out):
 
 
 @kernel
-def bucket_pairs(keys, limit, near, left, right):
+def bucket_pairs(keys, limit, left, right):
     """Find pairs of places with equal keys, for keys in order, and return the number of pairs.
 
-    A bucket of up to `limit` places gives all its pairs. A larger bucket joins each place to the first place
-    and to the `near` places that follow it. With empty `left` and `right` the kernel only counts the pairs.
+    A bucket of up to `limit` places gives all its pairs. A larger bucket joins each place to its first place.
+    With empty `left` and `right` the kernel only counts the pairs.
     """
     fill = left.size > 0
     n = np.int64(0)
@@ -44,17 +44,12 @@ def bucket_pairs(keys, limit, near, left, right):
         stop = start + 1
         while stop < keys.size and keys[stop] == keys[start]:
             stop += 1
-        reach = stop - start if stop - start <= limit else near
-        for i in range(start, stop):
-            for j in range(i + 1, min(stop, i + 1 + reach)):
+        last = stop if stop - start <= limit else start + 1
+        for i in range(start, last):
+            for j in range(i + 1, stop):
                 if fill:
                     left[n] = i
                     right[n] = j
-                n += 1
-            if i > start + reach:
-                if fill:
-                    left[n] = start
-                    right[n] = i
                 n += 1
         start = stop
     return n

@@ -262,7 +262,7 @@ sys.stdin.read()
 
 @pytest.mark.slow
 def test_threads_that_call_a_kernel_for_the_first_time_at_once_give_its_lock_back(package: Package) -> None:
-    """Each thread once made a cache of its own, so that the first one's lock was kept until the process ended."""
+    """Otherwise each thread makes a cache of its own, and the first one's lock is kept by the process."""
     code = """
 import threading, time
 import numpy as np

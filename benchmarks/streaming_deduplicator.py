@@ -28,7 +28,7 @@ from mergesketch import StreamingDeduplicator
 from mergesketch.distributed import deduplicate
 from mergesketch.lsh import shingle
 
-THRESHOLD, N_FILES, N_SAMPLED, N_KEYS = 0.7, 8000, 500, 200_000
+THRESHOLD, N_FILES, N_SAMPLED, N_KEYS = 0.7, 8000, 500, 100_000
 
 
 def sources() -> list[bytes]:
@@ -87,6 +87,7 @@ def removals() -> list[dict[str, Any]]:
             "removed by exact grouping": len(removed),
             "of these found": len(found & removed) / len(removed),
             "false removals": len(found - removed) / len(documents),
+            "documents in the sample": len(sample),
             "false in the sample": len((found - removed) & sample),
             "bound in the sample": bound,
             "bytes a document": sketch.nbytes / len(documents),
@@ -107,20 +108,21 @@ def keys_alone() -> list[dict[str, Any]]:
         start = time.perf_counter()
         ours.admit_keys(keys)
         times.append(time.perf_counter() - start)
-    lists = [band.tolist() for band in keys]
-    start = time.perf_counter()
-    sets: list[set[int]] = [set() for _ in lists]
-    for document in zip(*lists, strict=True):
-        any(key in known for key, known in zip(document, sets, strict=True))
-        for key, known in zip(document, sets, strict=True):
-            known.add(key)
-    theirs = time.perf_counter() - start
+    lists, theirs = [band.tolist() for band in keys], []
+    for _ in range(3):
+        start = time.perf_counter()
+        sets: list[set[int]] = [set() for _ in lists]
+        for document in zip(*lists, strict=True):
+            any(key in known for key, known in zip(document, sets, strict=True))
+            for key, known in zip(document, sets, strict=True):
+                known.add(key)
+        theirs.append(time.perf_counter() - start)
     n_bytes = sum(sys.getsizeof(known) + sum(map(sys.getsizeof, known)) for known in sets)
     return [
         {"keys in": what, "bytes a document": size / N_KEYS, "ns a document": 1e9 * took / N_KEYS}
         for what, size, took in (
             ("Bloom filters", sketch.nbytes, min(times)),
-            ("Python sets", n_bytes, theirs),
+            ("Python sets", n_bytes, min(theirs)),
         )
     ]
 

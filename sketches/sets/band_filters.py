@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.hashing.keys import HASH_COLLISION
 from ...lsh.inputs.arrays import check_array
+from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_int
 from ..core.base import MergeableSketch
 from ..core.guard import changing, uninterrupted
@@ -56,6 +57,7 @@ class BandFilters(MergeableSketch):
             If `keys` is no such matrix, or there are not so many bands.
         """
         first_band = check_int("first_band", first_band, 0, self.bands - 1)
+        refuse_gpu(type(self).__name__, keys)
         words = check_array("keys", keys)
         if words.dtype != np.uint64 or words.ndim != 2 or len(words) > self.bands - first_band:
             raise ValueError(

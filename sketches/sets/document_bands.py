@@ -12,7 +12,7 @@ from ...lsh.families.minhash import MinHash
 from ...lsh.hashing.text import shingle
 from ...lsh.inputs.strings import as_byte_buffer
 from ...lsh.kernels.text import OK
-from ...lsh.support.backend import backend_of
+from ...lsh.support.backend import backend_of, refuse_gpu
 from ...lsh.support.types import KeysLike
 from ..kernels import streaming_deduplicator
 
@@ -57,6 +57,7 @@ def keys_of_bands(
 
     The seed of shingles and keys is that of the family.
     """
+    refuse_gpu("StreamingDeduplicator", documents)
     data, offsets = as_byte_buffer(documents, "documents", errors="surrogatepass")
     status = np.empty(offsets.size - 1, np.uint8)
     keys = np.empty((bands, status.size), np.uint64)

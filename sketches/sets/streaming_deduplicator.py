@@ -12,6 +12,7 @@ from ...lsh.families.minhash import MinHash
 from ...lsh.inputs.arrays import check_array
 from ...lsh.kernels.text import OK
 from ...lsh.support.aliases import alias
+from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.callers import stacklevel_of_caller
 from ...lsh.support.checks import check_choice, check_int, check_real, renamed
 from ...lsh.support.lazy import lazy
@@ -357,6 +358,7 @@ class StreamingDeduplicator(BandFilters):
         >>> seen.removal_probability([0.0, 0.3, 0.5, 0.7, 0.8]).round(4).tolist()
         [0.0001, 0.0146, 0.2703, 0.9182, 0.9977]
         """
+        refuse_gpu(type(self).__name__, similarity)
         s = np.asarray(check_array("similarity", similarity))
         if s.dtype.kind not in "iuf" or not ((s >= 0) & (s <= 1)).all():
             raise ValueError(f"similarity must have numbers in [0, 1], got {similarity!r}")

@@ -207,6 +207,7 @@ def word_sets(documents: list[str]) -> list[set[int]]:
     return [set(shingles.tokens[a:b].tolist()) for a, b in pairwise(shingles.offsets.tolist())]
 
 
+@pytest.mark.slow
 def test_removals_of_real_sources_with_planted_copies() -> None:
     """At least 99 % of exact grouping's removals are found; false ones stay within the bound of the curve."""
     rng = np.random.default_rng(6)

@@ -22,7 +22,7 @@ def add_memory_options(dedup: Command) -> None:
         ["signatures", "bloom"],
         "what is kept of documents: their signatures, by which groups are found (default), or bits in Bloom "
         "filters. bloom reads the files once, takes 81 bytes a document, and finds the documents that "
-        "resemble an earlier one, without a check of the pair",
+        "resemble an earlier one, without a check of the pair; the output has a line for each of them",
         "signatures",
     )
     dedup.integer(

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from ..documents.formats import FORMATS
+from .dedup_bloom_options import add_memory_options
 from .options import Command, between
 
 __all__ = ["add_dedup"]
@@ -138,8 +139,8 @@ def add_dedup(commands: Any) -> None:
         ["exact", "signature", "none"],
         "how candidate pairs are checked: by exact similarity (default; reads the files a second time), by "
         "the estimate of signatures, or not at all",
-        "exact",
     )
+    add_memory_options(dedup)
     dedup.choice(
         "--grouping",
         ["connected", "star"],

@@ -52,6 +52,7 @@ def dedup(options: Namespace, comm: Communicator) -> int:
         options.paths,
         text_field=options.text_field,
         format=options.format,
+        encoding=options.encoding,
         id_field=options.id_field,
         score_field=score,
         strict=options.strict,
@@ -74,6 +75,7 @@ def dedup(options: Namespace, comm: Communicator) -> int:
         verify=options.verify,
         grouping=options.grouping,
         seed=options.seed,
+        normalize=options.normalize,
         keep="best" if score is not None else options.keep,
         comm=comm,
     )
@@ -216,7 +218,13 @@ def _print_summary(
         f"duplicates       {counted(result.n_duplicates, 'document')} besides the kept document of each group"
     )
     if result.n_empty:
-        print(f"empty            {counted(result.n_empty, 'document')} without a word, in no group")
+        print(f"empty            {counted(result.n_empty, 'document')} without a word or symbol, in no group")
+    if result.n_invalid:
+        wanted = "UTF-8" if source.encoding == "auto" else source.encoding
+        print(
+            f"bad bytes        {counted(result.n_invalid, 'document')} with bytes that are not {wanted}, "
+            "which separate words"
+        )
     if source.input_bytes:
         print(f"standard input   {si_bytes(source.input_bytes)}, kept in a temporary file until the end")
     print(f"skipped          {summary.n_skipped:,}")

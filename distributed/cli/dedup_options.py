@@ -106,14 +106,32 @@ def add_dedup(commands: Any) -> None:
         "what all files contain; auto: their contents and names decide (default: auto)",
         "auto",
     )
+    dedup.options.add_argument(
+        "--encoding",
+        default="auto",
+        metavar="NAME",
+        help="encoding of texts, such as latin-1, cp1252 or shift_jis; auto: UTF-8, or what a byte order "
+        "mark says (default: auto)",
+    )
     dedup.patterns(
         "--include",
         "read only those files of folders whose names match; a pattern with a slash is compared with the "
         "path below the folder",
     )
     dedup.patterns("--exclude", "skip files of folders, and whole folders, whose names match")
-    dedup.choice("--unit", ["word", "character"], "unit of a shingle (default: word)", "word")
-    dedup.integer("--shingle-size", 1, 2**31 - 1, "words or characters in a shingle", 5)
+    dedup.choice(
+        "--unit",
+        ["word", "character", "symbol"],
+        "unit of a shingle (default: word); symbol is for source code: words, and the characters between",
+        "word",
+    )
+    dedup.integer("--shingle-size", 1, 2**31 - 1, "words, characters or symbols in a shingle", 5)
+    dedup.choice(
+        "--normalize",
+        ["nfc", "nfkc", "none"],
+        "Unicode normal form in which texts are compared (default: nfc)",
+        "nfc",
+    )
     dedup.integer("--hashes", 1, 2**16, "hashes of a signature", 128)
     dedup.choice(
         "--verify",

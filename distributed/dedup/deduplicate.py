@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.families.minhash import MinHash
+from ...lsh.hashing.text import UNITS
 from ...lsh.inputs.arrays import check_numbers
+from ...lsh.kernels.text import CHECKED
 from ...lsh.support.callers import stacklevel_of_caller
 from ...lsh.support.checks import check_choice, check_int, check_real
 from ...lsh.support.wording import counted
@@ -107,6 +109,7 @@ def deduplicate(
     unit: str = "word",
     size: int = 5,
     seed: int = 0,
+    normalize: str = "nfc",
     verify: str = "exact",
     grouping: str = "connected",
     pairs: str = "groups",
@@ -131,10 +134,12 @@ def deduplicate(
         The least similarity of near-duplicates, above 0 and at most 1.
     n_hashes : int
         MinHash values of a document. More of them make missed pairs and false candidates rarer.
-    unit, size : {"word", "character"}, int
-        The kind and the length of a shingle; see `mergesketch.lsh.shingle`.
+    unit, size : {"word", "character", "symbol"}, int
+        The kind and the length of a shingle; see `mergesketch.lsh.shingle`. ``"symbol"`` is for source code.
     seed : int
         The seed of all hash functions, in [0, 2**64).
+    normalize : {"nfc", "nfkc", "none"}
+        The Unicode normal form of the texts that are compared; see `mergesketch.lsh.shingle`.
     verify : {"exact", "signature", "none"}
         The check of a candidate pair: the exact similarity of its shingles; the share of equal MinHash
         values (with a standard error of at most 0.5 / sqrt(n_hashes), and without a second reading); or no
@@ -204,7 +209,8 @@ def deduplicate(
     """
     comm = communicator(comm)
     policy = keep if isinstance(keep, str) else "scores"
-    settings = (threshold, n_hashes, unit, size, seed, verify, grouping, pairs, max_comparisons, policy)
+    shingling = Shingling(unit, size, seed, normalize)
+    settings = (threshold, n_hashes, shingling, verify, grouping, pairs, max_comparisons, policy)
     comm.check_same("the settings of deduplicate", settings)
     threshold = check_real("threshold", threshold, 0.0, 1.0, closed=True)
     if threshold == 0.0:
@@ -217,7 +223,8 @@ def deduplicate(
     check_int("max_comparisons", max_comparisons, 0)
     if policy != "scores":
         check_choice("keep", policy, ("first", "last", "longest", "best"))
-    check_choice("unit", unit, ("word", "character"))
+    check_choice("unit", unit, tuple(UNITS))
+    check_choice("normalize", normalize, tuple(CHECKED))
     check_int("size", size, 1)
     family = MinHash(check_int("n_hashes", n_hashes, 1), seed=seed, expected_set_size=500)
     weight = _UNVERIFIED_WEIGHT if verify == "none" else _VERIFIED_WEIGHT
@@ -225,14 +232,13 @@ def deduplicate(
     is_source = hasattr(documents, "batches")
     comm.check_same("whether documents are a source", is_source)
     source = documents if is_source else DocumentsInMemory(documents, comm)
-    shingling = Shingling(unit, size, seed)
 
     stages = _Stages()
     with comm.agree():
         score = _score_of(keep, source, is_source)
         signed = sign_documents(source, family, shingling, score)
-        if len(signed.invalid) and hasattr(source, "report_skipped"):
-            source.report_skipped(signed.invalid)
+        if len(signed.invalid) and hasattr(source, "report_bad_bytes"):
+            source.report_bad_bytes(signed.invalid)
     store = signed.store
     stages.end("signing")
     copies = join_copies(store, comm)

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ...lsh.kernels.text import OK
+from ...lsh.kernels.text import EMPTY
 from ..ranks.comm import Communicator
 from .comparing import FetchedSets, overlaps
 from .places import Rows, Words, request_rows, split_places
@@ -87,7 +87,7 @@ def _read_sets(source: BatchSource, rows: Rows, store: SignatureStore, shingling
         if not len(chosen):
             continue
         shingles = shingling.shingle(batch.take(chosen))
-        kept = shingles.status == OK
+        kept = shingles.status != EMPTY
         # The other documents have no tokens.
         offsets = np.append(shingles.offsets[:-1][kept], shingles.offsets[-1])
         at = order[at[chosen[kept]]]

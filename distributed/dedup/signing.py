@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...lsh.families.minhash import MinHash
 from ...lsh.hashing.text import Shingles, shingle
-from ...lsh.kernels.text import EMPTY, NOT_UTF8, OK
+from ...lsh.kernels.text import BAD_BYTES, EMPTY
 from ...lsh.support.backend import backend_of
 from ...lsh.support.threads import map_blocks
 from ..documents.batches import DocumentBatch
@@ -47,6 +47,7 @@ class Shingling(NamedTuple):
     unit: str
     size: int
     seed: int
+    normalize: str
 
     def shingle(self, batch: DocumentBatch) -> Shingles:
         """Return the shingles of a batch of documents."""
@@ -67,7 +68,7 @@ class SignedDocuments(NamedTuple):
     has_shingles : list of ndarray of bool
         For every batch, True for the documents in the store.
     empty, invalid : ndarray of uint64
-        Ids of the documents without a word, and of those that are not UTF-8.
+        Ids of the documents without a word or symbol, and of those with bytes that are not UTF-8.
     """
 
     store: SignatureStore
@@ -89,8 +90,8 @@ def sign_documents(
     empty, invalid = [np.empty(0, dtype=np.uint64)], [np.empty(0, dtype=np.uint64)]
     for batch in source.batches():
         shingles = shingling.shingle(batch)
-        kept = shingles.status == OK
-        # The other documents have no tokens, so the offsets without them are still consecutive.
+        kept = shingles.status != EMPTY
+        # The empty documents have no tokens, so the offsets without them are still consecutive.
         offsets = np.append(shingles.offsets[:-1][kept], shingles.offsets[-1])
         keys = document_keys(shingles.tokens, offsets, shingling.seed)
         store.append(batch.ids[kept], keys, family.signatures((shingles.tokens, offsets)))
@@ -98,7 +99,7 @@ def sign_documents(
         ids.append(batch.ids)
         scores.append(np.broadcast_to(np.asarray(score(batch), dtype=np.float64), kept.shape)[kept])
         empty.append(batch.ids[shingles.status == EMPTY])
-        invalid.append(batch.ids[shingles.status == NOT_UTF8])
+        invalid.append(batch.ids[shingles.status == BAD_BYTES])
     return SignedDocuments(
         store,
         np.concatenate(ids),

@@ -73,10 +73,10 @@ def plan_chunks(
 ) -> ChunkPlan:
     """Cut files into chunks.
 
-    Uncompressed JSON lines and other lines are cut into ranges of `chunk_bytes`, and uncompressed Parquet
-    files into their row groups. Any other file is one chunk. The field of the texts is one for all files, or
-    one for each. With `numbers`, columns of Parquet may hold integers too. A file that lacks the field or is
-    damaged gets no chunk if there is a list `refused`, which gets its error.
+    Uncompressed JSON lines and other lines in UTF-8 are cut into ranges of `chunk_bytes`, and uncompressed
+    Parquet files into their row groups. Any other file is one chunk. The field of the texts is one for all
+    files, or one for each. With `numbers`, columns of Parquet may hold integers too. A file that lacks the
+    field or is damaged gets no chunk if there is a list `refused`, which gets its error.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def _chunks_of(
             first += group.n_rows
         return
     _check_field(file, field)
-    if file.compressed or file.kind not in ("jsonl", "lines"):
+    if file.sequential or file.kind not in ("jsonl", "lines"):
         yield 0, file.size, 0, file.size * (RATIO if file.compressed else 1) + OPENING
         return
     for start in range(0, max(1, file.size), chunk_bytes):

@@ -237,10 +237,12 @@ class Decompressed(io.RawIOBase):
         self._input = memoryview(head)
         if not head:
             return False
+        if not head.startswith(self._codec.magics):
+            if not self._n_members:
+                raise DamagedError(f"no {self._codec.name} data")
+            self._input, self.has_rest = memoryview(b""), True
+            return False
         if self._n_members:
-            if not head.startswith(self._codec.magics):
-                self._input, self.has_rest = memoryview(b""), True
-                return False
             self._decompressor = self._codec.make()
         self._in_member = True
         return True

@@ -63,13 +63,13 @@ def _of_stream(
     file: InputFile | TarMember, opened: io.RawIOBase, field: str, start: int, stop: int, extra: str | None
 ) -> Iterator[Lines]:
     if file.kind == "jsonl":
-        is_range = isinstance(file, InputFile) and not file.compressed
+        is_range = isinstance(file, InputFile) and not file.sequential
         if start:
             opened.seek(start - 1)
         for i, block in enumerate(line_blocks(opened.read, start, stop if is_range else None)):
             if block is not None and i == start == 0:
                 block = block.removeprefix(UTF8_MARK)
-            yield parse_block(block, field, extra=extra)
+            yield parse_block(block, field, extra=extra, bad_bytes=True)
     elif file.kind == "json":
         yield from in_blocks(array_records(opened, field, extra), extra=extra is not None)
     elif file.kind in DELIMITERS:
@@ -87,9 +87,9 @@ def _whole(opened: io.RawIOBase, extra: str | None) -> Lines:
         parts.append(part)
         size += len(part)
         if size > MAX_DOCUMENT:
-            return Lines(1, [], [], [(0, TOO_LONG)], [])
+            return Lines(1, [], [], [(0, TOO_LONG)], [], [])
     text = b"".join(parts).removeprefix(UTF8_MARK)
-    return Lines(1, [0], [text], [], [] if extra is None else [None])
+    return Lines(1, [0], [text], [], [] if extra is None else [None], [])
 
 
 def raw_records(file: InputFile | TarMember) -> Iterator[bytes]:
@@ -106,7 +106,8 @@ def raw_records(file: InputFile | TarMember) -> Iterator[bytes]:
         A line of JSON lines with its end, or a record of a table with its end. All of them together are the
         uncompressed file: the first line may begin with a byte order mark, and the first record of a table
         has the names of the columns. Of an array in JSON, the text of an element without the commas and white
-        space around it. Damaged lines are records like all others.
+        space around it. Damaged lines are records like all others. A text that is decoded when it is read
+        is in UTF-8; `encodings.Encoded` writes it in its encoding again.
 
     Raises
     ------

@@ -13,6 +13,7 @@ from typing import IO, Any, Literal, NamedTuple
 
 from ...sketches.core.file_format import never_wait
 from .compression import DamagedError, Readable, check_end, open_compressed, suffix_of
+from .encodings import Transcoded
 from .skipped import FileError
 
 __all__ = ["UNREADABLE", "InputFile", "Kind", "check_listed", "copy_to_temporary", "open_listed"]
@@ -44,6 +45,9 @@ class InputFile(NamedTuple):
         The reason why an ``unread`` file is not read.
     place : str
         The path to open, if that is not `path`.
+    encoding : str
+        The encoding of texts that are decoded when they are read, in the words of Python; empty for UTF-8. Of
+        an archive, what the caller says about its files.
     """
 
     path: str
@@ -52,11 +56,17 @@ class InputFile(NamedTuple):
     size: int
     reason: str = ""
     place: str = ""
+    encoding: str = ""
 
     @property
     def compressed(self) -> bool:
         """True if the file is compressed by any codec."""
         return self.compression is not None
+
+    @property
+    def sequential(self) -> bool:
+        """True if the content can be read from its beginning only: it is decompressed or decoded."""
+        return self.compressed or self.encoding != ""
 
     @property
     def suffix(self) -> str:
@@ -70,12 +80,12 @@ class InputFile(NamedTuple):
 
     @contextmanager
     def open(self) -> Iterator[io.RawIOBase]:
-        """Open the file to read its uncompressed bytes."""
+        """Open the file to read its uncompressed bytes, or its texts in UTF-8."""
         with self.open_stored() as stored:
-            if self.compression is None:
-                yield stored
-                return
-            yield open_compressed(self.path, stored, self.compression)
+            opened: io.RawIOBase = stored
+            if self.compression is not None:
+                opened = open_compressed(self.path, stored, self.compression)
+            yield Transcoded(opened, self.encoding) if self.encoding and self.kind != "tar" else opened
 
     @contextmanager
     def open_anywhere(self) -> Iterator[IO[bytes]]:

@@ -13,10 +13,11 @@ import tarfile
 from typing import Any
 
 from .compression import Readable, codec_of, open_compressed, split_suffix
+from .encodings import AUTO, Transcoded, text_encoding
 from .files import UNREADABLE, InputFile, Kind
 from .own_files import own_output
 
-__all__ = ["FORMATS", "HEAD", "Peekable", "detect", "find_kind", "has_unicode_mark", "kind_by_name"]
+__all__ = ["FORMATS", "HEAD", "Peekable", "detect", "find_kind", "kind_by_name"]
 
 #: What a caller may say about the format of all files.
 FORMATS = ("auto", "text", "jsonl", "json", "csv", "tsv", "parquet", "arrow")
@@ -62,8 +63,8 @@ _UNREAD = (
     (b"\xff\x06\x00\x00sNaPpY", "a Snappy file"),
 )
 _UNREAD_MAGICS = tuple(magic for magic, _ in _UNREAD)
-#: Marks of UTF-16 and UTF-32, whose texts have null bytes.
-_UNICODE_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
+#: Encodings whose texts have null bytes.
+_WITH_NULLS = ("utf-16", "utf-32")
 _UTF8_MARK = b"\xef\xbb\xbf"
 _SPACE = b" \t\r\n"
 #: A decoder that recognises integers without reading them: Python refuses more than 4,300 digits.
@@ -114,7 +115,7 @@ def kind_by_name(stem: str) -> Kind:
     return _SUFFIXES.get(stem[stem.rfind(".") :], "text")
 
 
-def detect(file: InputFile, form: str = "auto") -> InputFile:
+def detect(file: InputFile, form: str = "auto", encoding: str = AUTO) -> InputFile:
     """Return a listed file with its compression and kind, which are found by its content.
 
     Parameters
@@ -122,6 +123,8 @@ def detect(file: InputFile, form: str = "auto") -> InputFile:
     file : InputFile
     form : str
         One of `FORMATS`. Compressed files and tar archives are recognised in any case.
+    encoding : str
+        What the caller says about texts: "auto" or the name of an encoding.
 
     Raises
     ------
@@ -130,21 +133,24 @@ def detect(file: InputFile, form: str = "auto") -> InputFile:
     """
     stem, promised = split_suffix(file.path)
     kind: Kind = kind_by_name(stem) if form == "auto" else form  # type: ignore[assignment]
-    codec, reason = promised, ""
+    codec, reason, found = promised, "", ""
     try:
         with file.open_stored() as stored:
             opened = Peekable(stored)
             codec = codec_of(opened.head(HEAD)) or promised
             if codec is not None:
                 opened = Peekable(open_compressed(file.path, opened, codec))
-            kind, reason = find_kind(stem, opened, form)
+            kind, reason, found = find_kind(stem, opened, form, encoding)
     except UNREADABLE:
         pass  # The error is reported when the file is read.
-    return InputFile(file.path, kind, codec, file.size, reason, file.place)
+    return InputFile(file.path, kind, codec, file.size, reason, file.place, found)
 
 
-def find_kind(stem: str, opened: Peekable, form: str = "auto") -> tuple[Kind, str]:
-    """Return the kind of an uncompressed content, and the reason if it is not read.
+def find_kind(stem: str, opened: Peekable, form: str = "auto", encoding: str = AUTO) -> tuple[Kind, str, str]:
+    """Return the kind of an uncompressed content, the reason if it is not read, and its encoding.
+
+    Nothing is read. The encoding is empty for UTF-8 and for contents that are no texts; of an archive, it is
+    the one of its files, or empty for "auto".
 
     Parameters
     ----------
@@ -152,34 +158,39 @@ def find_kind(stem: str, opened: Peekable, form: str = "auto") -> tuple[Kind, st
         The name of the file in lower case, without the suffix of a codec.
     opened : Peekable
     form : str
+    encoding : str
     """
     head = opened.head(HEAD)
     if _is_tar(head):
-        return "tar", ""
+        return "tar", "", "" if encoding == AUTO else encoding
+    found = text_encoding(head, encoding)
     if form != "auto":
-        return form, ""  # type: ignore[return-value]
+        kind: Kind = form  # type: ignore[assignment]
+        return kind, "", "" if kind in ("parquet", "arrow") else found
     written = own_output(head)
     if written:
-        return "unread", written
+        return "unread", written, ""
     for magic, kind in _TABLES:
         if head.startswith(magic):
-            return kind, ""
+            return kind, "", ""
     if _is_arrow_stream(head):
-        return "arrow", ""
+        return "arrow", "", ""
     name = _unread(head)
     if name:
-        return "unread", f"{name} is not read"
+        return "unread", f"{name} is not read", ""
     kind = kind_by_name(stem)
+    if kind in ("parquet", "arrow"):
+        return kind, "", ""
     if stem.endswith(".json") or stem == "-":  # The standard input has no name.
-        kind = _kind_of_json(opened)
-    if kind in ("text", "csv", "tsv") and b"\0" in head and not has_unicode_mark(head):
-        return "unread", "binary data is not read: it has null bytes"
-    return kind, ""
+        kind = _kind_of_json(opened if not found else _decoded_head(opened, found))
+    if kind in ("text", "csv", "tsv") and b"\0" in head and not found.startswith(_WITH_NULLS):
+        return "unread", "binary data is not read: it has null bytes", ""
+    return kind, "", found
 
 
-def has_unicode_mark(head: bytes) -> bool:
-    """Return True if a text begins with the byte order mark of UTF-16 or UTF-32."""
-    return head.startswith(_UNICODE_MARKS)
+def _decoded_head(opened: Peekable, encoding: str) -> Peekable:
+    """Return the beginning of a text in UTF-8, without reading it."""
+    return Peekable(Transcoded(io.BytesIO(opened.head(LONG_HEAD)), encoding))
 
 
 def _unread(head: bytes) -> str:

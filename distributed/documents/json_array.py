@@ -10,7 +10,17 @@ from itertools import islice
 from typing import Any
 
 from .compression import DamagedError, Readable
-from .jsonl import BLOCK, MAX_DOCUMENT, N_FIRST, TOO_LONG, check_records, object_decoder, text_of, value_of
+from .jsonl import (
+    BLOCK,
+    MAX_DOCUMENT,
+    N_FIRST,
+    NOT_UTF8,
+    TOO_LONG,
+    check_records,
+    object_decoder,
+    text_of,
+    value_of,
+)
 from .records import Record
 
 __all__ = ["array_elements", "array_records", "check_array"]
@@ -129,9 +139,9 @@ def check_array(path: str, opened: Readable, field: str) -> None:
 def array_records(opened: Readable, field: str, extra: str | None = None) -> Iterator[Record]:
     """Yield the text under `field` of each element, and the value under `extra`."""
     for raw, element in array_elements(opened):
-        text, problem = text_of(element, field)
-        if not raw.isascii() and text is None and not _is_utf8(raw):
-            problem = "not UTF-8"
+        text, problem = text_of(element, field, bad_bytes=True)
+        if text is not None and not raw.isascii() and not _is_utf8(raw):
+            problem = NOT_UTF8
         found = value_of(element, extra) if extra is not None and text is not None else None
         yield Record(text, problem, found)
 

@@ -14,6 +14,7 @@ from .skipped import FileError
 
 __all__ = [
     "MAX_DOCUMENT",
+    "NOT_UTF8",
     "TOO_LONG",
     "UTF8_MARK",
     "Lines",
@@ -31,6 +32,9 @@ __all__ = [
 MAX_DOCUMENT = 1 << 30
 #: The reason for skipping such a document.
 TOO_LONG = f"longer than {MAX_DOCUMENT} bytes"
+#: The reasons for refusing a document with bytes that are not UTF-8, and one with half a surrogate pair.
+NOT_UTF8 = "not UTF-8"
+HALF_PAIR = "not Unicode: the text has half a surrogate pair"
 #: Bytes read at a time.
 BLOCK = 1 << 20
 #: The number of records at the beginning of a file. At least one of them must have the field.
@@ -66,6 +70,8 @@ class Lines(NamedTuple):
         The line and the reason for each line without a text. Blank lines are not listed.
     extra : list
         The value of a further field for each text, or None where there is none; empty if none is asked for.
+    damaged : list of (int, str)
+        The line and the reason for each line of `records` that is not valid Unicode.
     """
 
     n_lines: int
@@ -73,6 +79,7 @@ class Lines(NamedTuple):
     texts: list[bytes]
     problems: list[tuple[int, str]]
     extra: list[Any]
+    damaged: list[tuple[int, str]]
 
 
 def line_blocks(
@@ -139,17 +146,27 @@ def line_blocks(
         yield b"".join(kept)
 
 
-def parse_block(block: bytes | None, field: str, *, numbers: bool = False, extra: str | None = None) -> Lines:
+def parse_block(
+    block: bytes | None,
+    field: str,
+    *,
+    numbers: bool = False,
+    extra: str | None = None,
+    bad_bytes: bool = False,
+) -> Lines:
     """Return the texts under `field` in a block of `line_blocks`, as UTF-8, and the values under `extra`.
 
-    With `numbers`, a number is the text by which it is written; otherwise it is a problem.
+    With `numbers`, a number is the text by which it is written; otherwise it is a problem. With `bad_bytes`,
+    bytes that are not UTF-8 stay in the text, and half a surrogate pair becomes such bytes; otherwise both
+    are problems.
     """
     if block is None:
-        return Lines(1, [], [], [(0, TOO_LONG)], [])
+        return Lines(1, [], [], [(0, TOO_LONG)], [], [])
     lines: Sequence[str | bytes] = _split(block)
     records: list[int] = []
     texts: list[bytes] = []
     problems: list[tuple[int, str]] = []
+    damaged: list[tuple[int, str]] = []
     values: list[Any] = []
     careful = _NUMBERS_AS_TEXT if numbers else object_decoder
     decode = (_NUMBERS_AS_TEXT if numbers else json.JSONDecoder()).raw_decode
@@ -162,17 +179,20 @@ def parse_block(block: bytes | None, field: str, *, numbers: bool = False, extra
             texts.append((record[field] if field in record else find_field(record, field)).encode())
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
             # The line is not just an object with a string under `field`, or it is bytes.
-            record, problem = _parse_carefully(line, careful)
-            text, problem = (None, problem) if record is None else text_of(record, field)
+            record, problem = _parse_carefully(line, careful, bad_bytes)
+            text = None
+            if record is not None:
+                text, reason = text_of(record, field, bad_bytes=bad_bytes)
+                problem = problem if problem and text is not None else reason
             if problem:
-                problems.append((number, problem))
+                (problems if text is None else damaged).append((number, problem))
             if text is None:
                 continue
             texts.append(text)
         records.append(number)
         if extra is not None:
             values.append(value_of(record, extra))
-    return Lines(len(lines), records, texts, problems, values)
+    return Lines(len(lines), records, texts, problems, values, damaged)
 
 
 def _split(block: bytes) -> Sequence[str | bytes]:
@@ -183,26 +203,36 @@ def _split(block: bytes) -> Sequence[str | bytes]:
         return block.split(b"\n")
 
 
-def _parse_carefully(line: str | bytes, decoder: json.JSONDecoder) -> tuple[Any, str]:
-    """Return the value in a line, or None and the reason why it has none, which is empty for a blank line."""
+def _parse_carefully(line: str | bytes, decoder: json.JSONDecoder, bad_bytes: bool) -> tuple[Any, str]:
+    """Return the value in a line, or None and the reason why it has none, which is empty for a blank line.
+
+    With `bad_bytes`, a line that is not UTF-8 has a value and a reason.
+    """
+    problem = ""
     try:
-        line = line if isinstance(line, str) else line.decode()
+        text = line if isinstance(line, str) else line.decode()
     except UnicodeDecodeError:
-        return None, "not UTF-8"
-    line = line.lstrip(_BEFORE_VALUE)
-    if not line:
+        problem = NOT_UTF8
+        if not bad_bytes:
+            return None, problem
+        text = line.decode("utf-8", "surrogateescape")  # type: ignore[union-attr]
+    text = text.lstrip(_BEFORE_VALUE)
+    if not text:
         return None, ""
     try:
-        record = decoder.decode(line)
+        record = decoder.decode(text)
     except RecursionError:
         return None, "nested too deeply"
     except ValueError:
         return None, "not JSON"
-    return (None, "not a JSON object") if record is None else (record, "")
+    return (None, "not a JSON object") if record is None else (record, problem)
 
 
-def text_of(record: Any, field: str) -> tuple[bytes | None, str]:
-    """Return the text under the field of a record, or None and the reason why it has none."""
+def text_of(record: Any, field: str, *, bad_bytes: bool = False) -> tuple[bytes | None, str]:
+    """Return the text under the field of a record, or None and the reason why it has none.
+
+    With `bad_bytes`, a text with surrogates is returned with bytes that are not UTF-8, and the reason.
+    """
     if not isinstance(record, dict):
         return None, "not a JSON object"
     try:
@@ -215,7 +245,13 @@ def text_of(record: Any, field: str) -> tuple[bytes | None, str]:
     try:
         return value.encode(), ""
     except UnicodeEncodeError:
-        return None, "not Unicode: the text has half a surrogate pair"
+        pass
+    try:
+        # Surrogates that stand for bytes of the file.
+        text, problem = value.encode("utf-8", "surrogateescape"), NOT_UTF8
+    except UnicodeEncodeError:
+        text, problem = value.encode("utf-8", "surrogatepass"), HALF_PAIR
+    return (text, problem) if bad_bytes else (None, HALF_PAIR)
 
 
 def value_of(record: dict[str, Any], field: str) -> Any:

@@ -92,6 +92,11 @@ class ReadingPass:
             self._refuse(skip)
         self.skips.add(skip)
 
+    def refuse(self, document: int, reason: str) -> None:
+        """Raise an error for a document that can be read in part, if no document may be skipped."""
+        if self._refuse is not None:
+            self._refuse(Skip(document, None, reason))
+
     def take_back(self, document: int, reason: str) -> None:
         """Skip a document that was given out."""
         self.n_documents -= 1
@@ -107,7 +112,7 @@ class ReadingPass:
             file, first = plan.files[i], chunk << RECORD_BITS
             if file.kind == "tar":
                 yield from self._read_archive(builder, first, file)
-            elif file.kind != "text" or file.compressed:
+            elif file.kind != "text" or file.sequential:
                 self.n_lines[chunk] = yield from self._read(builder, first, file, start, stop)
             elif file.size > MAX_DOCUMENT:
                 self.skip(first, None, TOO_LONG)
@@ -196,7 +201,7 @@ class ReadingPass:
                     yield from self._add_column(builder, record, block)
                     record += len(block.offsets) - 1
             if isinstance(file, InputFile) and file.kind != "parquet":
-                is_range = file.kind == "jsonl" and not file.compressed
+                is_range = file.kind == "jsonl" and not file.sequential
                 self.bytes_read += stop - start if is_range else os.stat(file.place or file.path).st_size
         except TrailingBytesError as error:
             self.skip(record, file.path, str(error))
@@ -215,6 +220,8 @@ class ReadingPass:
     ) -> Iterator[DocumentBatch]:
         for line, reason in lines.problems:
             self.skip(record + line, None, reason)
+        for line, reason in lines.damaged:
+            self.refuse(record + line, reason)
         documents = [record + line for line in lines.records]
         scores = None if self._score_field is None else as_scores(lines.extra, texts=is_table)
         data = memoryview(b"".join(lines.texts))

@@ -22,7 +22,8 @@ class Record(NamedTuple):
     text : bytes or None
         The text of the document in UTF-8, or None if the record has none.
     problem : str
-        The reason why it has none. If that is empty, the record is no document and nothing is missing.
+        The reason why it has none. If that is empty, the record is no document and nothing is missing. Of a
+        record with a text, the reason why it is not valid Unicode.
     extra : object
         The value of a further field.
     """
@@ -37,7 +38,7 @@ def in_blocks(records: Iterable[Record], *, extra: bool) -> Iterator[Lines]:
 
     If reading fails, the records before are given out before the error is raised.
     """
-    block, size = Lines(0, [], [], [], []), 0
+    block, size = Lines(0, [], [], [], [], []), 0
     n = 0
     failed: Exception | None = None
     source = iter(records)
@@ -54,12 +55,14 @@ def in_blocks(records: Iterable[Record], *, extra: bool) -> Iterator[Lines]:
             size += len(record.text)
             if extra:
                 block.extra.append(record.extra)
+            if record.problem:
+                block.damaged.append((n, record.problem))
         elif record.problem:
             block.problems.append((n, record.problem))
         n += 1
         if n == MAX_RECORDS or size > BLOCK:
             yield block._replace(n_lines=n)
-            block, size, n = Lines(0, [], [], [], []), 0, 0
+            block, size, n = Lines(0, [], [], [], [], []), 0, 0
     if n:
         yield block._replace(n_lines=n)
     if failed is not None:

@@ -21,11 +21,12 @@ such as ``meta.body``. A field that has this name itself comes first.
 What is skipped, counted and named
 ----------------------------------
 Files that cannot be read or are no regular files, files of other formats (PDF, pictures, zip archives and
-binary data), files whose first records lack the field or whose column has another type, text that is not
-UTF-8, lines without a string under the field, rows that are null, the rest of a file or of a row group behind
-a damaged place, bytes behind the end of compressed data, and any document longer than 1 GiB. With
-``strict=True`` each of these is an error. A path that does not exist, a folder without files, and files of
-which none can be read are always errors.
+binary data), files whose first records lack the field or whose column has another type, lines without a
+string under the field, rows that are null, the rest of a file or of a row group behind a damaged place, bytes
+behind the end of compressed data, and any document longer than 1 GiB. With ``strict=True`` each of these is
+an error, and so is a text with bytes that its encoding does not have. Without it, such texts are read, and
+their bad bytes separate words. A path that does not exist, a folder without files, and files of which none
+can be read are always errors.
 
 Results that this package has written are left out of what is read, and named. A file that changes between two
 readings is named and counted too: see `DocumentSource.report_changed`.
@@ -48,8 +49,10 @@ from ...lsh.support.progress import progress_bar
 from ..ranks.comm import communicator
 from .batches import DocumentBatch
 from .chunks import RECORD_BITS, ChunkPlan, assign, plan_chunks
+from .encodings import AUTO, check_encoding
 from .files import InputFile
 from .formats import FORMATS, detect
+from .jsonl import NOT_UTF8
 from .listing import STANDARD_INPUT, Listing, list_files
 from .names import DocumentNames, Member, split_ids
 from .own_files import OWN_REASONS
@@ -60,7 +63,6 @@ from .values import check_some_file_has, ids_of
 
 __all__ = ["DocumentSource", "ReadSummary"]
 
-NOT_UTF8 = "not UTF-8"
 CHANGED = "changed while it was read"
 
 
@@ -105,13 +107,18 @@ class DocumentSource:
     format : {"auto", "text", "jsonl", "json", "csv", "tsv", "parquet", "arrow"}
         The kind of content of all files. With "auto", their contents and names decide. Compressed files and
         tar archives are recognised in any case.
+    encoding : str
+        The encoding of texts: the name of a codec of Python, such as "latin-1", "cp1252", "shift_jis" or
+        "utf-16". With "auto", texts are in UTF-8, or in UTF-16 or UTF-32 if they begin with a byte order mark
+        of these. Texts in Parquet and Arrow are always in UTF-8. JSON lines that are decoded are not cut.
     id_field : str or None
         The field or column that has the user's own id of a document; see `fields_of`.
     score_field : str or None
         The field or column that has a number for each document; see `DocumentBatch.scores`. In CSV, it is
         written as a text.
     strict : bool
-        If True, a document that cannot be read is an error; otherwise it is skipped and named.
+        If True, a document that cannot be read is an error; otherwise it is skipped and named. A text with
+        bytes that its encoding does not have is an error too; otherwise it is read with its bad bytes.
     comm : mpi4py communicator, Communicator or None
         See `communicator`.
     include, exclude : sequences of str
@@ -169,6 +176,7 @@ class DocumentSource:
         *,
         text_field: str = "text",
         format: str = "auto",
+        encoding: str = AUTO,
         id_field: str | None = None,
         score_field: str | None = None,
         strict: bool = False,
@@ -192,6 +200,7 @@ class DocumentSource:
         self.text_field, self.id_field, self.score_field = text_field, id_field, score_field
         check_choice("format", format, FORMATS)
         self.format = format
+        self.encoding = check_encoding(encoding)
         self.strict = bool(strict)
         self.chunk_bytes = check_int("chunk_bytes", chunk_bytes, 1)
         self.batch_bytes = check_int("batch_bytes", batch_bytes, 1)
@@ -199,7 +208,16 @@ class DocumentSource:
         self._comm = communicator(comm)
         include, exclude = list(include), list(exclude)
         fields = (text_field, id_field, score_field)
-        settings = (self.paths, format, fields, self.strict, include, exclude, self.chunk_bytes)
+        settings = (
+            self.paths,
+            format,
+            self.encoding,
+            fields,
+            self.strict,
+            include,
+            exclude,
+            self.chunk_bytes,
+        )
         self._comm.check_same("the documents to read", settings)
         self._input: StandardInput | None = None
         listing = self._list_files(include, exclude, [os.fsdecode(path) for path in leave_out])
@@ -235,7 +253,11 @@ class DocumentSource:
 
     def _refuse(self, skip: Skip) -> None:
         name = skip.name or self._names.for_message(skip.document)
-        raise DocumentError(f"{name}: {skip.reason} (strict)")
+        reason = skip.reason
+        if reason == NOT_UTF8:
+            file = self._plan.files[int(self._plan.file[skip.document >> RECORD_BITS])]
+            reason = f"not {file.encoding or 'UTF-8'}"
+        raise DocumentError(f"{name}: {reason} (strict)")
 
     # -- what to read -----------------------------------------------------------------------------
 
@@ -267,7 +289,9 @@ class DocumentSource:
             if (i % comm.size if file.path != STANDARD_INPUT or not file.place else 0) == comm.rank
         ]
         changed = comm.local(
-            lambda: [(i, new) for i in mine if (new := detect(files[i], self.format)) != files[i]]
+            lambda: [
+                (i, new) for i in mine if (new := detect(files[i], self.format, self.encoding)) != files[i]
+            ]
         )
         for i, file in chain.from_iterable(comm.allgather(changed)):
             files[i] = file
@@ -405,6 +429,22 @@ class DocumentSource:
         """
         for document in np.asarray(ids, dtype=np.uint64).tolist():
             self._pass.take_back(document, reason)
+
+    def report_bad_bytes(self, ids: ArrayLike) -> None:
+        """Refuse documents of this rank that turned out to have bytes that are not UTF-8, if `strict` is set.
+
+        Parameters
+        ----------
+        ids : array_like of uint64
+            Ids of documents that `batches` has given out.
+
+        Raises
+        ------
+        DocumentError
+            With `strict`, if there is one.
+        """
+        for document in np.asarray(ids, dtype=np.uint64)[:1].tolist():
+            self._pass.refuse(document, NOT_UTF8)
 
     def report_changed(self, ids: ArrayLike) -> None:
         """Name the files of documents that a second reading did not find as they were.

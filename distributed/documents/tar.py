@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import IO, Any, NamedTuple
 
 from .compression import DamagedError, Readable, codec_of, open_compressed, split_suffix
+from .encodings import AUTO, Transcoded
 from .files import UNREADABLE, InputFile, Kind, copy_to_temporary
 from .formats import HEAD, Peekable, find_kind
 
@@ -25,7 +26,9 @@ class TarMember(NamedTuple):
     kind, compression, size, reason
         As `InputFile` has them.
     opened : Peekable
-        The uncompressed bytes.
+        The uncompressed bytes, or the text in UTF-8.
+    encoding
+        As `InputFile` has it.
     """
 
     path: str
@@ -34,6 +37,7 @@ class TarMember(NamedTuple):
     size: int
     reason: str
     opened: Peekable
+    encoding: str
 
     @property
     def compressed(self) -> bool:
@@ -140,14 +144,15 @@ def tar_members(file: InputFile, form: str = "auto") -> Iterator[TarMember]:
 def member_of(file: InputFile, entry: ArchiveEntry, form: str = "auto") -> TarMember:
     """Return a regular file in an archive with its kind; the first of its bytes are read."""
     assert entry.content is not None
-    return _member(f"{file.path}!{entry.info.name}", entry.info.size, entry.content, form)
+    name = f"{file.path}!{entry.info.name}"
+    return _member(name, entry.info.size, entry.content, form, file.encoding or AUTO)
 
 
 def _is_hidden(name: str) -> bool:
     return any(part[:1] == "." and part not in (".", "..") for part in name.split("/"))
 
 
-def _member(path: str, size: int, content: Readable, form: str) -> TarMember:
+def _member(path: str, size: int, content: Readable, form: str, encoding: str) -> TarMember:
     stem, promised = split_suffix(path)
     opened = Peekable(content)
     compression, reason = promised, ""
@@ -155,9 +160,11 @@ def _member(path: str, size: int, content: Readable, form: str) -> TarMember:
         compression = codec_of(opened.head(HEAD)) or promised
         if compression is not None:
             opened = Peekable(open_compressed(path, opened, compression))
-        kind, reason = find_kind(stem, opened, form)
+        kind, reason, encoding = find_kind(stem, opened, form, encoding)
     except UNREADABLE as error:
-        kind, reason = "unread", f"damaged: {error}"
+        kind, reason, encoding = "unread", f"damaged: {error}", ""
     if kind == "tar":
         kind, reason = "unread", "an archive in an archive is not read"
-    return TarMember(path, kind, compression, size, reason, opened)
+    if encoding and kind != "unread":
+        opened = Peekable(Transcoded(opened, encoding))
+    return TarMember(path, kind, compression, size, reason, opened, encoding)

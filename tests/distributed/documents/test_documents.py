@@ -403,9 +403,42 @@ BAD_LINES = [
     (b'{"other": 1}', "no field 'text'"),
     (b'{"text": null}', "the field 'text' is null, not a string"),
     (b'{"text": ["a"]}', "the field 'text' is list, not a string"),
-    (b'{"text": "\xff"}', "not UTF-8"),
-    (b'{"text": "\\ud800"}', "not Unicode: the text has half a surrogate pair"),
 ]
+# The lines, their texts with bad bytes, and why they are errors where no byte may be bad.
+DAMAGED_LINES = [
+    (b'{"text": "a\xffb"}', b"a\xffb", "not UTF-8"),
+    (b'{"x": "\xff", "text": "caf\xc3\xa9"}', b"caf\xc3\xa9", "not UTF-8"),
+    (b'{"text": "a\\ud800b"}', b"a\xed\xa0\x80b", "not Unicode: the text has half a surrogate pair"),
+    (b'{"text": "\xff\\ud800"}', b"\xed\xb3\xbf\xed\xa0\x80", "not UTF-8"),
+]
+
+
+def test_lines_with_bad_bytes():
+    write("a.jsonl", b"\n".join(line for line, _, _ in DAMAGED_LINES) + b'\n{"text": "good"}\n')
+    found, summary = read("a.jsonl")
+    assert [text for _, text in found] == [*(text for _, text, _ in DAMAGED_LINES), b"good"]
+    assert [line for (_, line), _ in found] == [1, 2, 3, 4, 5] and summary.n_skipped == 0
+    for line, _, reason in DAMAGED_LINES:
+        write("b.jsonl", b'{"text": "good"}\n' + line)
+        with pytest.raises(DocumentError, match=f"b.jsonl:2: {reason}"):
+            read("b.jsonl", strict=True)
+        # Keys, which are read in the same way, have no words that bad bytes could separate.
+        assert parse_block(line, "text").problems == [(0, reason)]
+
+
+def test_texts_with_bad_bytes_are_errors_if_strict():
+    write("a.txt", b"a\xffb")
+    for strict in (False, True):
+        source = DocumentSource("a.txt", strict=strict)
+        (batch,) = source.batches()
+        source.report_bad_bytes([])
+        if strict:
+            with pytest.raises(DocumentError, match=r"a.txt: not UTF-8 \(strict\)"):
+                source.report_bad_bytes(batch.ids)
+        else:
+            source.report_bad_bytes(batch.ids)
+            summary = source.finish()
+            assert (summary.n_documents, summary.n_skipped) == (1, 0)
 
 
 def test_valid_json_that_python_does_not_take_at_once():

@@ -281,7 +281,7 @@ def test_other_formats_are_named_and_not_taken_for_prose():
         ("d/z6", "a PDF file is not read"),
     ]
     assert [name for (name, _), _ in found] == ["d/z3", "d/z4", "d/z5"]
-    assert found[2][1] == "text\xe9".encode("utf-16")
+    assert found[2][1] == "text\xe9".encode()
     with pytest.raises(DocumentError, match=r"d/0/x: a zip archive is not read .strict"):
         documents(DocumentSource("d", strict=True))
     # Whoever says the format gets it.
@@ -365,13 +365,28 @@ def test_damaged_arrays(end, reason):
     """Elements before the damage are documents."""
     write("a.json", b'[{"text": "one"}, 5, {"text": "caf\xe9"}, {"text": "\\ud800"}, {"text": "two"}' + end)
     found, summary = read("a.json")
-    assert found == [(("a.json", 1), b"one"), (("a.json", 5), b"two")]
-    assert summary.skipped == [
-        ("a.json:2", "not a JSON object"),
-        ("a.json:3", "not UTF-8"),
-        ("a.json:4", "not Unicode: the text has half a surrogate pair"),
-        ("a.json:6", f"damaged: {reason}"),
+    assert found == [
+        (("a.json", 1), b"one"),
+        (("a.json", 3), b"caf\xe9"),
+        (("a.json", 4), b"\xed\xa0\x80"),
+        (("a.json", 5), b"two"),
     ]
+    assert summary.skipped == [("a.json:2", "not a JSON object"), ("a.json:6", f"damaged: {reason}")]
+
+
+@pytest.mark.parametrize(
+    ("element", "reason"),
+    [
+        (b'{"text": "caf\xe9"}', "not UTF-8"),
+        (b'{"text": "a", "x": "caf\xe9"}', "not UTF-8"),
+        (b'{"text": "\\ud800"}', "not Unicode: the text has half a surrogate pair"),
+    ],
+)
+def test_bad_bytes_in_arrays_are_errors_if_strict(element, reason):
+    write("a.json", b'[{"text": "one"}, ' + element + b"]")
+    assert read("a.json")[1].n_skipped == 0
+    with pytest.raises(DocumentError, match=rf"a.json:2: {reason} \(strict\)"):
+        documents(DocumentSource("a.json", strict=True))
 
 
 def test_an_array_takes_bounded_memory(monkeypatch):

@@ -174,6 +174,16 @@ def test_the_cleaned_corpus_is_clean(run, corpus):
     assert records("again.jsonl") == []
 
 
+@pytest.mark.parametrize("verify", ["exact", "signature", "none"])
+def test_the_list_of_removed_documents_is_no_document(run, corpus, verify):
+    """Similarities that were not computed are null."""
+    run("dedup", "in", "--clean", "out", "--verify", verify)
+    values = [record["similarity"] for record in records("out/removed.jsonl")]
+    assert values.count(None) == (3 if verify == "none" else 0) and values.count(1.0) == 2
+    code, out, _ = run("dedup", "out")
+    assert code == 0 and out.startswith("documents        6, ")
+
+
 def test_all_that_is_written_may_lie_in_the_folder(run, corpus):
     outputs = ("--output", "out/groups.jsonl", "--report", "out/report.html")
     for _ in range(2):

@@ -257,7 +257,12 @@ def test_documents_without_shingles_are_never_duplicates() -> None:
     assert not sketch.state["filters"].array.any() and sketch.n_updates == 8
     assert sketch.admit(["tea", "tea", "Tea!", "cake"]).tolist() == [True, False, False, True]
     # Symbols are words where there are no others, and bad bytes separate words.
-    assert sketch.admit([b"?!", b"\xff tea cups", b"?!", b"tea\xfe cups"]).tolist() == [True, True, False, False]
+    assert sketch.admit([b"?!", b"\xff tea cups", b"?!", b"tea\xfe cups"]).tolist() == [
+        True,
+        True,
+        False,
+        False,
+    ]
     assert sketch.admit([]).shape == (0,) and sketch.contains([]).shape == (0,)
 
 

@@ -196,7 +196,7 @@ def test_cleaned_files_keep_their_encoding(kind: str, encoding: str, compressed:
             written = "\n".join(["text", *texts, ""])
         else:
             written = "\n".join([*records, ""])
-        mark = "\ufeff" if encoding == "utf-16-le" and kind != "json" else ""
+        mark = "\ufeff" if encoding == "utf-16-le" else ""
         return (mark + written).encode(encoding)
 
     suffix = ".gz" * compressed

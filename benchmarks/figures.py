@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import dedup_tables
 from measure import cell
 from mergesketch import BloomFilter
 from mergesketch.sketches.sets.bloom_theory import cardinality_error
@@ -436,6 +437,10 @@ def streaming_keys() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
+    "dedup_files": dedup_tables.files,
+    "dedup_processes": dedup_tables.processes,
+    "dedup_published": dedup_tables.published,
+    "dedup_large_runs": dedup_tables.large,
     "streaming_removals": streaming_removals,
     "streaming_keys": streaming_keys,
     "index_recipe": index_recipe,
@@ -459,6 +464,13 @@ TABLES: dict[str, Callable[[], str]] = {
 }
 
 FIGURES: dict[str, Callable[[], str]] = {
+    "dedup_jsonl_rate": lambda: dedup_tables.rate("jsonl"),
+    "dedup_parquet_rate": lambda: dedup_tables.rate("parquet"),
+    "dedup_large_documents": lambda: cell(round(dedup_tables.large_figure("documents"))),
+    "dedup_large_mb": lambda: f"{dedup_tables.large_figure('MB'):.0f}",
+    "dedup_large_predicted": lambda: f"{dedup_tables.large_figure('predicted MB'):.0f}",
+    "dedup_large_shingles": lambda: f"{dedup_tables.large_figure('most for shingles, MB'):.0f}",
+    "dedup_large_sample": lambda: cell(round(dedup_tables.large_figure("similar pairs of the sample"))),
     "streaming_sampled": lambda: cell(streamed()["documents in the sample"]),
     "streaming_bound": lambda: short(streamed()["bound in the sample"]),
     "streaming_false": lambda: cell(streamed()["false in the sample"]),

@@ -20,7 +20,10 @@ LEFT_OUT = {
     "summary.py",
     "tables.py",
     "race_tables.py",
+    "dedup_formats.py",
+    "dedup_large.py",
     "dedup_memory.py",
+    "dedup_tables.py",
     "static_tables_data.py",
     "gpu.py",
 }

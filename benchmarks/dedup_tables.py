@@ -1,4 +1,4 @@
-"""Make tables about de-duplication from results of dedup_formats.py and dedup_large.py; see figures.py."""
+"""Make tables about de-duplication from results of benchmarks/dedup_*.py; see figures.py."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from typing import Any
 from measure import cell
 from summary import row, rows
 
-__all__ = ["files", "large", "large_figure", "processes", "published", "rate"]
+__all__ = [
+    "containment",
+    "containment_figure",
+    "files",
+    "large",
+    "large_figure",
+    "processes",
+    "published",
+    "rate",
+]
 
 
 def _table(columns: tuple[str, ...], lines: list[tuple[Any, ...]]) -> str:
@@ -98,6 +107,23 @@ def published() -> str:
         ),
     ]
     return _table(("what", "rate", "dollars a million documents", "conditions"), lines)
+
+
+def containment() -> str:
+    """Return the share of contained documents that are found, by the ratio of sizes."""
+    found = rows("dedup_containment")
+    few, many = sorted({r["hashes"] for r in found})
+    lines = []
+    for r in (r for r in found if r["hashes"] == few):
+        more = row("dedup_containment", **{"hashes": many, "times as long": r["times as long"]})
+        shares = [f"{100 * x[what]:.1f} %" for x in (r, more) for what in ("found", "by the formula")]
+        lines.append((r["times as long"], r["pairs"], *shares))
+    named = [f"{what}, {n} hashes" for n in (few, many) for what in ("found", "formula")]
+    return _table(("container, times as long", "pairs", *named), lines)
+
+
+def containment_figure(name: str) -> str:
+    return cell(rows("dedup_containment")[0][name])
 
 
 def large() -> str:

@@ -437,6 +437,7 @@ def streaming_keys() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
+    "containment": dedup_tables.containment,
     "dedup_files": dedup_tables.files,
     "dedup_processes": dedup_tables.processes,
     "dedup_published": dedup_tables.published,
@@ -464,6 +465,10 @@ TABLES: dict[str, Callable[[], str]] = {
 }
 
 FIGURES: dict[str, Callable[[], str]] = {
+    "containment_documents": lambda: dedup_tables.containment_figure("documents"),
+    "containment_cost": lambda: short(
+        row("dedup_containment", hashes=128)["times the CPU seconds of Jaccard"]
+    ),
     "dedup_jsonl_rate": lambda: dedup_tables.rate("jsonl"),
     "dedup_parquet_rate": lambda: dedup_tables.rate("parquet"),
     "dedup_large_documents": lambda: cell(round(dedup_tables.large_figure("documents"))),

@@ -54,6 +54,7 @@ def dedup(options: Namespace, comm: Communicator) -> int:
     result = deduplicate(
         source,
         threshold=options.threshold,
+        measure=options.measure,
         unit=options.unit,
         size=options.shingle_size,
         n_hashes=options.hashes,
@@ -191,7 +192,10 @@ def _print_summary(
 ) -> None:
     print(f"documents        {summary.n_documents:,}, {si_bytes(summary.bytes_read)} read")
     linked = "linked by pairs of" if options.grouping == "connected" else "whose kept document has a"
-    print(f"groups           {result.n_groups:,}, {linked} similarity {options.threshold:g} or more")
+    rule = f"{linked} similarity {options.threshold:g} or more"
+    if options.measure == "containment":
+        rule = f"whose kept document contains {options.threshold:g} or more of each other one"
+    print(f"groups           {result.n_groups:,}, {rule}")
     for giant in giant_groups(result):
         least = "unknown" if giant.least != giant.least else f"{giant.least:.3f}"
         documents = counted(giant.size, "document")

@@ -14,6 +14,7 @@ _NOT_WITH_BLOOM = {
     **dict.fromkeys(("verify", "clean", "removed", "report", "id_field")),
     "keep": "first",
     "grouping": "connected",
+    "measure": "jaccard",
 }
 
 

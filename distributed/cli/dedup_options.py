@@ -88,7 +88,15 @@ def add_dedup(commands: Any) -> None:
         type=between(0.0, 1.0, closed=True),
         default=0.7,
         metavar="T",
-        help="smallest Jaccard similarity of near-duplicates, above 0 and at most 1 (default: 0.7)",
+        help="smallest similarity of near-duplicates, above 0 and at most 1 (default: 0.7)",
+    )
+    dedup.choice(
+        "--measure",
+        ["jaccard", "containment"],
+        "similarity of two documents: that of Jaccard (default), or the share of the smaller one that the "
+        "larger one contains. With containment, a document is removed if a larger one contains it, and "
+        "groups are stars",
+        "jaccard",
     )
     dedup.output(
         "write the groups to this file, as JSON lines, or as Parquet if its name ends with .parquet (- is "

@@ -68,9 +68,19 @@ class Comparer(Protocol):
 
 
 def overlaps(
-    a: Words, a_offsets: Rows, a_rows: Rows, b: Words, b_offsets: Rows, b_rows: Rows
+    a: Words,
+    a_offsets: Rows,
+    a_rows: Rows,
+    b: Words,
+    b_offsets: Rows,
+    b_rows: Rows,
+    *,
+    of_smaller: bool = False,
 ) -> NDArray[np.float64]:
-    """Return the Jaccard similarity of the sets ``a_rows[i]`` of a and ``b_rows[i]`` of b, for each i."""
+    """Return the Jaccard similarity of the sets ``a_rows[i]`` of a and ``b_rows[i]`` of b, for each i.
+
+    With `of_smaller`, return the share of the smaller set that the other set has.
+    """
     kernel = backend_of(a).kernels(banding).sorted_overlap
     out = np.empty(len(a_rows))
     map_blocks(
@@ -78,7 +88,12 @@ def overlaps(
         len(a_rows),
         _PAIRS,
     )
-    return out
+    if not of_smaller:
+        return out
+    sizes = np.diff(a_offsets)[a_rows], np.diff(b_offsets)[b_rows]
+    # The number of common tokens follows from the similarity: it is a whole number.
+    common = np.rint((sizes[0] + sizes[1]) * out / (1.0 + out))
+    return common / np.minimum(*sizes)
 
 
 def _hits(kernel: object, n: int) -> NDArray[np.uint64]:
@@ -88,25 +103,27 @@ def _hits(kernel: object, n: int) -> NDArray[np.uint64]:
 
 
 class FetchedSets:
-    """Sets of shingles, whose tokens rise; set i is ``tokens[offsets[i]:offsets[i + 1]]``."""
+    """Sets of shingles, whose tokens rise, one after another; see `overlaps`."""
 
-    def __init__(self, tokens: Words, sizes: Rows) -> None:
+    def __init__(self, tokens: Words, sizes: Rows, *, of_smaller: bool = False) -> None:
         self._tokens = tokens
+        self._of_smaller = of_smaller
         self._offsets = np.append(0, np.cumsum(sizes))
 
     def compare(self, left: Rows, right: Rows) -> NDArray[np.float64]:
-        return overlaps(self._tokens, self._offsets, left, self._tokens, self._offsets, right)
+        sets = self._tokens, self._offsets
+        return overlaps(*sets, left, *sets, right, of_smaller=self._of_smaller)
 
     def block(self, rows: Rows, threshold: float) -> Block:
         starts, stops = self._offsets[rows].tolist(), self._offsets[rows + 1].tolist()
         parts = [self._tokens[a:b] for a, b in zip(starts, stops, strict=True)]
-        return _SetBlock(parts, threshold)
+        return _SetBlock(parts, threshold, self._of_smaller)
 
 
 class _SetBlock:
     """Sets whose common tokens are bits; see `kernels.crowded`."""
 
-    def __init__(self, sets: list[Words], threshold: float) -> None:
+    def __init__(self, sets: list[Words], threshold: float, of_smaller: bool) -> None:
         tokens = np.concatenate(sets)
         offsets = np.append(0, np.cumsum([len(tokens_of_set) for tokens_of_set in sets]))
         n = len(sets)
@@ -124,7 +141,7 @@ class _SetBlock:
             _TASK,
         )
         self._kernel = backend_of(tokens).kernels(crowded).set_hits
-        self._sets = (words, n_common_words, others, offsets, n_others, threshold)
+        self._sets = (words, n_common_words, others, offsets, n_others, threshold, of_smaller)
 
     def hits(self, chosen: Rows, groups: Rows, later: Rows) -> NDArray[np.uint64]:
         arguments = (chosen, groups[chosen], later, groups[later], *self._sets)

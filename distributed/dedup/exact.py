@@ -1,4 +1,4 @@
-"""Compute exact Jaccard similarities of pairs of documents, from shingles that are read a second time."""
+"""Compute exact similarities of pairs of documents, from shingles that are read a second time."""
 
 from __future__ import annotations
 
@@ -59,6 +59,12 @@ class _Sets:
     def sizes(self, rows: Rows) -> Rows:
         """Return the sizes of the sets of the given documents."""
         return self._sizes[np.searchsorted(self._rows, rows)]
+
+    def all_sizes(self, n: int) -> Rows:
+        """Return the sizes of the sets of documents 0 to n - 1; 0 for those that are not here."""
+        sizes = np.zeros(n, dtype=np.int64)
+        sizes[self._rows] = self._sizes
+        return sizes
 
     def take(self, rows: Rows) -> tuple[Words, Rows]:
         """Return the tokens of the sets of the given documents, one set after another, and their sizes."""
@@ -139,6 +145,9 @@ class ExactComparer:
         The ids and keys of this rank's documents.
     shingling : Shingling
     comm : Communicator
+    of_smaller : bool
+        If False, the similarity is that of Jaccard. If True, it is the share of the smaller set that the
+        other set has.
     """
 
     def __init__(
@@ -148,8 +157,11 @@ class ExactComparer:
         store: SignatureStore,
         shingling: Shingling,
         comm: Communicator,
+        *,
+        of_smaller: bool = False,
     ) -> None:
         self._comm = comm
+        self._of_smaller = of_smaller
         self._sets = comm.local(_read_sets, source, rows, store, shingling)
 
     def sizes(self, places: Words) -> Rows:
@@ -158,7 +170,11 @@ class ExactComparer:
 
     def fetch(self, places: Words) -> FetchedSets:
         """Fetch the sets at some places."""
-        return FetchedSets(*self._fetch(places))
+        return FetchedSets(*self._fetch(places), of_smaller=self._of_smaller)
+
+    def own_sizes(self, n: int) -> Rows:
+        """Return the sizes of the sets of this rank's n documents; 0 for those that are not compared."""
+        return self._sets.all_sizes(n)
 
     def _fetch(self, places: Words) -> tuple[Words, Rows]:
         sets, request = self._sets, request_rows(places, self._comm)
@@ -166,7 +182,7 @@ class ExactComparer:
         return request.answer(tokens, sizes), request.answer(sizes)
 
     def compare(self, rows: Rows, others: Words) -> NDArray[np.floating]:
-        """Return the Jaccard similarity of each of this rank's documents and a document at any place."""
+        """Return the similarity of each of this rank's documents and a document at any place."""
         comm, sets = self._comm, self._sets
         with comm.agree():
             wanted, which = np.unique(others, return_inverse=True)
@@ -184,5 +200,7 @@ class ExactComparer:
             with comm.agree():
                 own_tokens, own_sizes = sets.take(own)
                 offsets, their_offsets = (np.append(0, np.cumsum(n)) for n in (own_sizes, sizes))
-                similarity[part] = overlaps(own_tokens, offsets, ours, tokens, their_offsets, theirs)
+                similarity[part] = overlaps(
+                    own_tokens, offsets, ours, tokens, their_offsets, theirs, of_smaller=self._of_smaller
+                )
         return similarity

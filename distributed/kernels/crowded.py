@@ -44,9 +44,9 @@ def split_sets(tokens, offsets, common, n_common_words, start, stop, words, othe
 
 
 @helper
-def _are_near(i, j, common, others, offsets, n_others, threshold):
-    """Return True if two sets with some common tokens have at least the threshold as Jaccard similarity."""
-    total = (offsets[i + 1] - offsets[i]) + (offsets[j + 1] - offsets[j])
+def _are_near(i, j, common, others, offsets, n_others, threshold, of_smaller):
+    """Return True if two sets with some common tokens reach the threshold; see `set_hits`."""
+    size_i, size_j = offsets[i + 1] - offsets[i], offsets[j + 1] - offsets[j]
     p, p_end = offsets[i], offsets[i] + n_others[i]
     q, q_end = offsets[j], offsets[j] + n_others[j]
     while p < p_end and q < q_end:
@@ -54,18 +54,21 @@ def _are_near(i, j, common, others, offsets, n_others, threshold):
         common += x == y
         p += x <= y
         q += y <= x
-    return common / (total - common) >= threshold
+    whole = min(size_i, size_j) if of_smaller else size_i + size_j - common
+    return common / whole >= threshold
 
 
 @kernel
 def set_hits(
     chosen, groups, later, groups_of_later, words, n_common_words, others, offsets, n_others, threshold,
-    start, stop, hits,
+    of_smaller, start, stop, hits,
 ):  # fmt: skip
     """Find which of up to 64 chosen sets are near each of the later sets ``later[start:stop]``.
 
-    Bit b of ``hits[k]`` says that the set ``chosen[b]`` is near ``later[k]``. Sets of one group are not
-    compared with each other, and a later set is near at most one set of each group: the first one found.
+    Two sets are near if their Jaccard similarity is at least the threshold; with `of_smaller`, if the share
+    of the smaller set that the other set has is. Bit b of ``hits[k]`` says that the set ``chosen[b]`` is near
+    ``later[k]``. Sets of one group are not compared with each other, and a later set is near at most one set
+    of each group: the first one found.
     """
     n, n_words = chosen.size, words.shape[1]
     # What is looked at most often lies together. A set of `total` tokens together with another one is refused
@@ -77,7 +80,7 @@ def set_hits(
         of_chosen[b] = words[chosen[b]]
         sizes[b] = offsets[chosen[b] + 1] - offsets[chosen[b]]
         free[b] = n_others[chosen[b]]
-    share = threshold / (1.0 + threshold) * (1.0 - 1e-9)
+    share = (threshold if of_smaller else threshold / (1.0 + threshold)) * (1.0 - 1e-9)
     for k in range(start, stop):
         j = later[k]
         row = words[j]
@@ -92,9 +95,9 @@ def set_hits(
             most = common + free[b]
             for w in range(n_common_words, n_words):
                 most -= np.int64(popcount(of_chosen[b, w] & ~row[w]))
-            if most < share * (size + sizes[b]) or chosen[b] == j:
+            if most < share * (min(size, sizes[b]) if of_smaller else size + sizes[b]) or chosen[b] == j:
                 continue
-            if _are_near(chosen[b], j, common, others, offsets, n_others, threshold):
+            if _are_near(chosen[b], j, common, others, offsets, n_others, threshold, of_smaller):
                 found |= _ONE << np.uint64(b)
         hits[k] = found
 

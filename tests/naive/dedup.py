@@ -30,6 +30,11 @@ def candidates(values: Sequence[Sequence[int]], bands: int, rows: int) -> set[tu
     }
 
 
+def contained(a: set[int], b: set[int]) -> float:
+    """Return the share of the smaller set that the other set has."""
+    return len(a & b) / min(len(a), len(b))
+
+
 def stars(order: Sequence[int], are_similar: Callable[[int, int], bool]) -> dict[int, int]:
     """Map every node to its centre: the first earlier centre that it is similar to, or itself."""
     centres: dict[int, int] = {}

@@ -16,6 +16,7 @@ from mergesketch.distributed.dedup import banding, crowded, exact, grouping
 from mergesketch.distributed.dedup.comparing import FetchedSets, FetchedSignatures
 from mergesketch.lsh import MinHash, shingle
 from naive import dedup as naive
+from naive.dedup import contained
 from naive.minhash import jaccard
 from ranks import Ranks, needs_mpi
 
@@ -245,27 +246,35 @@ def test_a_chain_does_not_swallow_a_corpus() -> None:
         max_size=70,
     ),
     threshold=st.sampled_from([0.1, 0.5, 2 / 3, 0.9, 1.0]),
+    of_smaller=st.booleans(),
     data=st.data(),
 )
-def test_blocks_find_the_similar_sets(sets: list[set[int]], threshold: float, data: st.DataObject) -> None:
+def test_blocks_find_the_similar_sets(
+    sets: list[set[int]], threshold: float, of_smaller: bool, data: st.DataObject
+) -> None:
     """Bounds refuse no pair that is similar, with groups and without."""
     n = len(sets)
     # Hashes are spread over 64 bits, and their order is not that of the elements.
     hashed = [np.sort(np.array(list(s), np.uint64) * np.uint64(0x9E3779B97F4A7C15)) for s in sets]
-    documents = FetchedSets(np.concatenate(hashed), np.array(list(map(len, sets))))
+    sizes = np.array(list(map(len, sets)))
+    documents = FetchedSets(np.concatenate(hashed), sizes, of_smaller=of_smaller)
+    similar = contained if of_smaller else jaccard
     chosen = np.array(data.draw(st.lists(st.integers(0, n - 1), unique=True, max_size=64)), dtype=np.int64)
     groups = np.array(data.draw(st.lists(st.integers(0, 5), min_size=n, max_size=n)), dtype=np.int64)
     rows, every = np.arange(n), np.arange(n)
     hits = documents.block(rows, threshold).hits(chosen, every, rows)
     grouped = documents.block(rows, threshold).hits(chosen, groups, rows)
     for j in range(n):
-        near = [b for b, i in enumerate(chosen) if i != j and jaccard(sets[i], sets[j]) >= threshold]
+        near = [b for b, i in enumerate(chosen) if i != j and similar(sets[i], sets[j]) >= threshold]
         assert [b for b in range(len(chosen)) if int(hits[j]) >> b & 1] == near
         first = {}
         for b in near:
             if groups[chosen[b]] != groups[j]:
                 first.setdefault(int(groups[chosen[b]]), b)
         assert [b for b in range(len(chosen)) if int(grouped[j]) >> b & 1] == sorted(first.values())
+    left, right = np.divmod(np.arange(n * n), n)
+    expected = [similar(sets[i], sets[j]) for i, j in zip(left, right, strict=True)]
+    np.testing.assert_array_equal(documents.compare(left, right), expected)
 
 
 def test_blocks_of_long_sets_and_of_signatures() -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-import warnings
 from collections.abc import Callable
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -12,20 +11,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.families.minhash import MinHash
 from ...lsh.inputs.arrays import check_numbers
-from ...lsh.support.callers import stacklevel_of_caller
 from ...lsh.support.checks import check_choice, check_int, check_real
-from ...lsh.support.wording import counted
+from ...sketches.sets.document_signatures import DocumentSignatures
 from ..documents.batches import DocumentBatch
 from ..documents.in_memory import DocumentsInMemory
 from ..ranks.comm import Communicator, communicator
 from ..ranks.memory import peak_memory
+from .against import find_with_old
 from .banding import band_parameters
-from .candidates import CandidatePairs, candidate_pairs, join_copies, join_pairs
+from .candidates import CandidatePairs
 from .comparing import Comparer, Unverified
-from .components import component_of
-from .crowded import PairBudget, crowded_pairs
 from .exact import ExactComparer
-from .grouping import Kept, Priority, group_documents
+from .finding import Search, Stages, find_groups
+from .grouping import Kept
+from .old_documents import named_rows, open_state, spread_documents
 from .places import Rows, split_places
 from .result import Deduplication
 from .signatures import SignatureComparer, SignatureStore
@@ -37,19 +36,6 @@ __all__ = ["deduplicate", "memory_per_rank"]
 #: threshold of 0.7 and 128 hashes, the first weight makes 98 % of the pairs just at the threshold candidates.
 _VERIFIED_WEIGHT = 0.98
 _UNVERIFIED_WEIGHT = 0.5
-
-
-class _Stages:
-    """Wall-clock seconds of consecutive stages."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def end(self, name: str) -> None:
-        now = time.perf_counter()
-        self.seconds[name] = now - self._last
-        self._last = now
 
 
 def memory_per_rank(
@@ -106,11 +92,13 @@ def deduplicate(
     unit: str = "word",
     size: int = 5,
     seed: int = 0,
-    verify: str = "exact",
+    verify: str | None = None,
     grouping: str = "connected",
     pairs: str = "groups",
     max_comparisons: int = 1 << 26,
     keep: str | ArrayLike = "first",
+    against: DocumentSignatures | str | PathLike[str] | None = None,
+    name: str | None = None,
     comm: Any = None,
 ) -> Deduplication:
     """Find groups of near-duplicate documents (fuzzy deduplication by MinHash LSH).
@@ -132,10 +120,10 @@ def deduplicate(
         The kind and the length of a shingle; see `mergesketch.lsh.shingle`.
     seed : int
         The seed of all hash functions, in [0, 2**64).
-    verify : {"exact", "signature", "none"}
+    verify : {"exact", "signature", "none"}, optional
         The check of a candidate pair: the exact similarity of its shingles; the share of equal MinHash
         values (with a standard error of at most 0.5 / sqrt(n_hashes), and without a second reading); or no
-        check.
+        check. "exact" by default, and "signature" with `against`, where "exact" is not possible.
     grouping : {"connected", "star"}
         The kind of group: all documents that are connected by near-duplicate pairs; or a star, in which
         every document is a near-duplicate of the kept one. Chains of pairs can connect documents that have
@@ -162,6 +150,9 @@ def deduplicate(
     ------
     TypeError, ValueError
         If an argument has the wrong type or lies outside its range.
+    IncompatibleSketchError
+        If `against` has other settings, naming the first that differs, or if a document of it was read again
+        and has another text.
     DistributedError
         On every rank, if ranks got different settings or one of them failed.
 
@@ -202,11 +193,18 @@ def deduplicate(
     comm = communicator(comm)
     policy = keep if isinstance(keep, str) else "scores"
     settings = (threshold, n_hashes, unit, size, seed, verify, grouping, pairs, max_comparisons, policy)
-    comm.check_same("the settings of deduplicate", settings)
+    has_state = against is not None
+    comm.check_same("the settings of deduplicate", (*settings, has_state, name))
     threshold = check_real("threshold", threshold, 0.0, 1.0, closed=True)
     if threshold == 0.0:
         raise ValueError("threshold must be above 0, got 0.0")
+    verify = verify or ("signature" if has_state else "exact")
     check_choice("verify", verify, ("exact", "signature", "none"))
+    if has_state and verify == "exact":
+        raise ValueError(
+            'verify must be "signature" or "none" with against, got "exact": the texts of documents that were '
+            "read before are not read again, and their shingles would take 8 bytes each"
+        )
     check_choice("grouping", grouping, ("connected", "star"))
     if grouping == "star" and verify == "none":
         raise ValueError('grouping "star" needs similarities: verify must be "exact" or "signature"')
@@ -222,74 +220,85 @@ def deduplicate(
     is_source = hasattr(documents, "batches")
     comm.check_same("whether documents are a source", is_source)
     source = documents if is_source else DocumentsInMemory(documents, comm)
+    _check_name(name, has_state, hasattr(source, "name_of"))
     shingling = Shingling(unit, size, seed)
 
-    stages = _Stages()
+    search = Search(
+        threshold, bands, rows, seed, grouping == "star", policy == "last", pairs == "all", max_comparisons
+    )
+    stages = Stages()
+    state = old = None
+    if against is not None:
+        state, old = open_state(against, DocumentSignatures(family, unit=unit, size=size), comm)
     with comm.agree():
-        score = _score_of(keep, source, is_source)
+        score = _score_of(keep, source, is_source, state)
         signed = sign_documents(source, family, shingling, score)
         if len(signed.invalid) and hasattr(source, "report_skipped"):
             source.report_skipped(signed.invalid)
-    store = signed.store
     stages.end("signing")
-    copies = join_copies(store, comm)
-    stages.end("copies")
-    originals = np.flatnonzero(copies.originals == store.ids())
-    candidates, crowded = candidate_pairs(store, originals, bands, rows, seed, comm)
-    stages.end("banding")
-    comparer = _comparer(
-        verify, store, family, crowded, candidates, signed.has_shingles, source, shingling, comm
-    )
-    found, similarity = _similar(candidates, comparer, threshold, comm)
-    if any(comm.allgather(len(crowded))):
-        groups = store.ids()
-        if pairs == "groups":
-            groups = component_of(groups, found.left, found.right, comm)
-        budget = PairBudget(max_comparisons) if pairs == "all" else None
-        more = crowded_pairs(
-            store, crowded, groups[crowded], bands, rows, seed, threshold, comparer, budget, comm
+    n_documents, compared = comm.sum(len(signed.store) + len(signed.empty)), None
+    if state is None or old is None:
+        found = find_groups(
+            signed.store,
+            signed.scores,
+            search,
+            lambda *pairs: _comparer(verify, signed, family, *pairs, source, shingling, comm),
+            stages,
+            comm,
         )
-        found, similarity = _similar(join_pairs(found, more, comm), comparer, threshold, comm)
-        n_uncompared = comm.sum(budget.n_uncompared if budget else 0)
-        if n_uncompared:
-            warnings.warn(
-                f"{counted(n_uncompared, 'pair')} in large buckets were not compared, and similar ones may "
-                f"be missing: max_comparisons is {max_comparisons:,}",
-                stacklevel=stacklevel_of_caller(),
-            )
     else:
-        n_uncompared = 0
-    stages.end("verifying")
-    similar = np.stack([found.left, found.right], axis=1)
-    kept, groups_found = group_documents(
-        store.ids(), copies, similar, Priority(signed.scores, policy == "last"), threshold,
-        grouping == "star", comparer, comm,
-    )  # fmt: skip
-    stages.end("grouping")
-    n_groups, n_members = comm.bcast((len(groups_found.offsets) - 1, len(groups_found.members)))
+        ids = signed.store.ids()
+        new = named_rows(signed, ids, source, name, comm)
+        spread = spread_documents(state, old, new, ids, comm)
+        stages.end("spreading")
+        preferred = policy if policy != "scores" else "best"
+        found, compared = find_with_old(spread, preferred, search, verify, stages, comm)
+        state = spread.state
+        n_documents += compared.n_old - compared.n_read_again
+    groups = found.groups
+    n_groups, n_members = comm.bcast((len(groups.offsets) - 1, len(groups.members)))
     return Deduplication(
-        **groups_found._asdict(),
-        **_of_all(signed, kept),
-        n_documents=comm.sum(len(store) + len(signed.empty)),
+        **groups._asdict(),
+        **_of_all(signed, found.kept),
+        n_documents=n_documents,
         n_groups=n_groups,
         n_duplicates=n_members - n_groups,
         n_empty=comm.sum(len(signed.empty)),
         n_invalid=comm.sum(len(signed.invalid)),
         empty=signed.empty,
         invalid=signed.invalid,
-        pairs=similar,
-        pair_similarity=similarity.astype(np.float32),
-        copies=copies.pairs,
+        pairs=found.pairs,
+        pair_similarity=found.similarity.astype(np.float32),
+        copies=found.copies.pairs,
         bands=bands,
         rows=rows,
-        n_uncompared=n_uncompared,
+        n_uncompared=found.n_uncompared,
         seconds=stages.seconds,
         peak_memory=peak_memory(),
+        state=state,
+        compared=compared,
     )
 
 
-def _score_of(keep: Any, source: Any, is_source: bool) -> Callable[[DocumentBatch], Any]:
-    """Return the function that gives the scores of a batch's documents; the first of equal ones is kept."""
+def _check_name(name: str | None, has_state: bool, has_names: bool) -> None:
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"name must be a string, got {name!r}")
+    if name is not None and (has_names or not has_state):
+        raise ValueError("name must be left out, unless documents in memory are compared with against")
+    if has_state and not has_names and not name:
+        raise ValueError(
+            "name must be given with against for documents that are not from files, such as a date: with "
+            f"their numbers it tells them from those of other runs, got {name!r}"
+        )
+
+
+def _score_of(
+    keep: Any, source: Any, is_source: bool, state: DocumentSignatures | None
+) -> Callable[[DocumentBatch], Any]:
+    """Return the function that gives the scores of a batch's documents; the first of equal ones is kept.
+
+    A state keeps scores whether they are used in this run or not.
+    """
     if not isinstance(keep, str):
         if is_source:
             raise TypeError('keep must be a string for a source, whose batches have the scores: "best"')
@@ -298,15 +307,22 @@ def _score_of(keep: Any, source: Any, is_source: bool) -> Callable[[DocumentBatc
             wanted = f"a number for each of the {source.n_documents} documents"
             raise ValueError(f"keep must be {wanted}, got shape {scores.shape}")
         return lambda batch: scores[(batch.ids - source.first_id).astype(np.int64)]
-    if keep == "longest":
-        return lambda batch: np.diff(batch.offsets)
     if keep == "best":
         return _given_scores
+    if state is not None:
+        return _scores_if_any
+    if keep == "longest":
+        return lambda batch: np.diff(batch.offsets)
     return _no_scores
 
 
 def _no_scores(_: DocumentBatch) -> Any:
     return 0.0
+
+
+def _scores_if_any(batch: DocumentBatch) -> Any:
+    scores = getattr(batch, "scores", None)
+    return -np.inf if scores is None else scores
 
 
 def _given_scores(batch: DocumentBatch) -> Any:
@@ -318,11 +334,10 @@ def _given_scores(batch: DocumentBatch) -> Any:
 
 def _comparer(
     verify: str,
-    store: SignatureStore,
+    signed: SignedDocuments,
     family: MinHash,
-    crowded: Rows,
     candidates: CandidatePairs,
-    has_shingles: list[NDArray[np.bool_]],
+    crowded: Rows,
     source: Any,
     shingling: Shingling,
     comm: Communicator,
@@ -330,25 +345,14 @@ def _comparer(
     if verify == "none":
         return Unverified()
     if verify == "signature":
-        return SignatureComparer(store, family, comm)
+        return SignatureComparer(signed.store, family, comm)
     # The documents that some candidate pair needs, wherever the pair is compared.
     _, left = split_places(candidates.left_places)
     ranks, rows = split_places(candidates.right_places)
     (right,) = comm.exchange((rows,), ranks)
     with comm.agree():
         needed = np.unique(np.concatenate([left, right, crowded]))
-    return ExactComparer(needed, source, has_shingles, shingling, comm)
-
-
-def _similar(
-    pairs: CandidatePairs, comparer: Comparer, threshold: float, comm: Communicator
-) -> tuple[CandidatePairs, NDArray[np.floating]]:
-    """Return the pairs that are near-duplicates, and their similarities."""
-    _, rows = split_places(pairs.left_places)
-    similarity = comparer.compare(rows, pairs.right_places)
-    with comm.agree():
-        kept = np.isnan(similarity) | (similarity >= threshold)
-        return CandidatePairs(*(column[kept] for column in pairs)), similarity[kept]
+    return ExactComparer(needed, source, signed.has_shingles, shingling, comm)
 
 
 def _of_all(signed: SignedDocuments, kept: Kept) -> dict[str, NDArray[Any]]:

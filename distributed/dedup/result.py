@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...lsh.support.wording import counted
+from ...sketches.sets.document_signatures import DocumentSignatures
+from .against import ComparedWithOld
 
 __all__ = ["Deduplication"]
 
@@ -61,6 +63,13 @@ class Deduplication:
     n_uncompared : int
         With ``pairs="all"``, the number of pairs in large buckets, over all ranks, that `max_comparisons`
         left out. A pair counts once for each band that it shares, and may have been found for another one.
+    state : DocumentSignatures or None
+        With `against`, all documents, old and new ones, for the `against` of later runs. Over ranks, each
+        rank has a part: `save_documents` writes them into one file.
+    compared : ComparedWithOld or None
+        With `against`, the numbers of duplicates of old documents, and the old documents that new ones
+        replace. The ids of old documents, here and in the other attributes, are their rows in `against` plus
+        2**63. Members, groups and pairs are then in the order of the documents' names.
     bands, rows : int
         The number of bands, and the number of signature values in each.
     seconds : dict of str to float
@@ -93,6 +102,8 @@ class Deduplication:
     n_uncompared: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     peak_memory: int = 0
+    state: DocumentSignatures | None = None
+    compared: ComparedWithOld | None = None
 
     def __repr__(self) -> str:
         return (

@@ -31,11 +31,13 @@ _DEDUP_EXAMPLES = """\
 examples:
   mergesketch dedup articles/ --output groups.jsonl
   mergesketch dedup src/ --include '*.py' --exclude tests --threshold 0.9
+  mergesketch dedup 2024-05-01/ --save-state corpus.state
+  mergesketch dedup 2024-05-02/ --against corpus.state --save-state corpus.state -o groups.jsonl
   mpiexec -n 4 mergesketch dedup crawl-*.jsonl.gz --text-field content --output groups.jsonl
 
 Each line of the output is {"group": 0, "size": 2, "documents": [{"path": "a.jsonl", "line": 7}, ...]}.
 "line" is the number of the line or of the Parquet row, counted from 1. It is null if the document is a whole
-file.
+file. With --against, documents of earlier runs have "old": true.
 """
 
 _ROWS_HELP = """\
@@ -144,9 +146,11 @@ def _add_dedup(commands: Any) -> None:
         "--verify",
         ["exact", "signature", "none"],
         "how candidate pairs are checked: by exact similarity (default; reads the files a second time), by "
-        "the estimate of signatures, or not at all",
-        "exact",
+        "the estimate of signatures (default, and needed, with a state), or not at all",
     )
+    dedup.path("--against", "STATE", "compare the documents also with those of this file of --save-state")
+    text = "save the signatures of all documents, also those of --against, for later runs; it may be the same"
+    dedup.path("--save-state", "STATE", f"{text} file")
     dedup.options.add_argument(
         "--strict",
         action="store_true",

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from itertools import combinations
 from typing import Any
 
-from ...errors import IncompatibleSketchError, MergesketchError, readable
+from ...errors import IncompatibleSketchError, MergesketchError, SketchFormatError, readable
 from ...lsh.support.configured import differing_field
 from ...lsh.support.wording import counted
-from ...sketches import LSHIndex, MergeableSketch, load
+from ...sketches import LSHIndex, load
 from ...sketches import inspect as inspect_sketch
+from ...sketches.core.merging import StoredMergeable
 from ...sketches.core.stored import Stored
 from ..ranks.comm import Communicator
 from ..ranks.tree import merge_to_root
@@ -64,7 +65,7 @@ def _naming_sketch(path: str) -> Iterator[None]:
         raise type(error)(message if readable(path) in message else f"{path}: {message}") from error
 
 
-def save(sketch: MergeableSketch, path: str) -> None:
+def save(sketch: Stored, path: str) -> None:
     """Save a sketch; errors name the file."""
     with naming_file(path, "write"):
         sketch.save(path)
@@ -123,7 +124,7 @@ def _check_ids(paths: Sequence[str]) -> None:
     """Refuse indexes that gave the same ids to different rows."""
     parts = []
     for path in paths:
-        sketch = MergeableSketch.load(path, mmap=True)
+        sketch = _load_mergeable(path, mmap=True)
         if not isinstance(sketch, LSHIndex):
             return
         parts.append(sketch.part_numbers())
@@ -141,11 +142,18 @@ def _check_ids(paths: Sequence[str]) -> None:
         raise
 
 
-def _merge_tree(paths: Sequence[str]) -> MergeableSketch | None:
+def _load_mergeable(path: str, *, mmap: bool = False) -> StoredMergeable:
+    sketch = load(path, mmap=mmap)
+    if not isinstance(sketch, StoredMergeable):
+        raise SketchFormatError(f"{path}: expected a MergeableSketch, got a {type(sketch).__name__}")
+    return sketch
+
+
+def _merge_tree(paths: Sequence[str]) -> StoredMergeable | None:
     if not paths:
         return None
     if len(paths) == 1:
-        return MergeableSketch.load(paths[0])
+        return _load_mergeable(paths[0])
     half = 1 << (len(paths) - 1).bit_length() - 1
     left, right = _merge_tree(paths[:half]), _merge_tree(paths[half:])
     assert left is not None

@@ -104,7 +104,7 @@ def find_with_old(
     lost = np.flatnonzero(spread.is_old & was_kept & ~is_kept)
     to_root = np.zeros(len(lost), dtype=np.int64)
     columns = (ids[lost], spread.ids[lost], kept_ids[lost], found.kept.similarity[lost])
-    order, *replaced = comm.exchange(columns, to_root)
+    order, replaced, replaced_by, replaced_similarity = comm.exchange(columns, to_root)
     back = np.flatnonzero(spread.is_old & ~was_kept & is_kept)
     restored = comm.exchange((ids[back], spread.ids[back]), np.zeros(len(back), dtype=np.int64))
     compared = ComparedWithOld(
@@ -112,7 +112,9 @@ def find_with_old(
         comm.sum(int((spread.is_old & spread.is_new).sum())),
         comm.sum(int((is_new & instead_is_old).sum())),
         comm.sum(int((is_new & ~instead_is_old).sum())),
-        *(column[np.argsort(order)] for column in replaced),
+        replaced[np.argsort(order)],
+        replaced_by[np.argsort(order)],
+        replaced_similarity[np.argsort(order)],
         restored[1][np.argsort(restored[0])],
     )
     stages.end("grouping")
@@ -123,7 +125,7 @@ def _comparers(
     state: DocumentSignatures, store: SignatureStore, verify: str, comm: Communicator
 ) -> Callable[[CandidatePairs, Rows], Comparer]:
     comparer = Unverified() if verify == "none" else SignatureComparer(store, state.family, comm)
-    return lambda candidates, crowded: comparer
+    return lambda *_: comparer
 
 
 def _kept_before(

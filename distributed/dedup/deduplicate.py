@@ -202,8 +202,8 @@ def deduplicate(
     check_choice("verify", verify, ("exact", "signature", "none"))
     if has_state and verify == "exact":
         raise ValueError(
-            'verify must be "signature" or "none" with against, got "exact": the texts of documents that were '
-            "read before are not read again, and their shingles would take 8 bytes each"
+            'verify must be "signature" or "none" with against, got "exact": the texts of old documents are '
+            "not read again, and a state with their shingles would take 8 bytes a shingle"
         )
     check_choice("grouping", grouping, ("connected", "star"))
     if grouping == "star" and verify == "none":
@@ -242,7 +242,7 @@ def deduplicate(
             signed.store,
             signed.scores,
             search,
-            lambda *pairs: _comparer(verify, signed, family, *pairs, source, shingling, comm),
+            lambda *found: _comparer(verify, signed, family, found, source, shingling, comm),
             stages,
             comm,
         )
@@ -336,8 +336,7 @@ def _comparer(
     verify: str,
     signed: SignedDocuments,
     family: MinHash,
-    candidates: CandidatePairs,
-    crowded: Rows,
+    found: tuple[CandidatePairs, Rows],
     source: Any,
     shingling: Shingling,
     comm: Communicator,
@@ -347,6 +346,7 @@ def _comparer(
     if verify == "signature":
         return SignatureComparer(signed.store, family, comm)
     # The documents that some candidate pair needs, wherever the pair is compared.
+    candidates, crowded = found
     _, left = split_places(candidates.left_places)
     ranks, rows = split_places(candidates.right_places)
     (right,) = comm.exchange((rows,), ranks)

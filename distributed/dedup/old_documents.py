@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import SketchFormatError
+from ...errors import IncompatibleSketchError, SketchFormatError
 from ...lsh.support.checks import check_int
 from ...sketches.core.file_format import inspect
 from ...sketches.sets.document_rows import RECORD_BITS, DocumentRows
@@ -25,7 +25,7 @@ _SAMPLE = 1024
 
 
 class SpreadDocuments(NamedTuple):
-    """This rank's range of all documents, old and new ones, in the order of their names.
+    """One rank's range of all documents, old and new ones, in the order of their names.
 
     Attributes
     ----------
@@ -73,7 +73,10 @@ def open_state(
         if comm.rank == 0 and not inspect(against)["intact"]:
             raise SketchFormatError(f"{os.fspath(against)}: the arrays' checksum does not match")
         state = DocumentSignatures.load(against, mmap=True)
-        asked.check_compatible(state)
+        try:
+            asked.check_compatible(state)
+        except IncompatibleSketchError as error:
+            raise IncompatibleSketchError(f"{os.fspath(against)} has other settings: {error}") from error
         share = slice(len(state) * comm.rank // comm.size, len(state) * (comm.rank + 1) // comm.size)
         return state, state.rows().take(share)
 
@@ -146,9 +149,9 @@ def spread_documents(
     if comm.size > 1:
         old, new, ends = _with_common_paths(old, new, comm)
         owners = np.searchsorted(ends, old.places(), side="right")
-        old = DocumentRows(old.paths, *comm.exchange(old[1:], owners))
+        old = DocumentRows(old.paths, *comm.exchange(old.columns(), owners))
         owners = np.searchsorted(ends, new.places(), side="right")
-        *columns, ids, readers, rows = comm.exchange((*new[1:], ids, readers, rows), owners)
+        *columns, ids, readers, rows = comm.exchange((*new.columns(), ids, readers, rows), owners)
         new = DocumentRows(new.paths, *columns)
     with comm.agree():
         part, (old_rows, new_rows) = state.with_rows(old, new)
@@ -168,7 +171,7 @@ def spread_documents(
 def _with_common_paths(
     old: DocumentRows, new: DocumentRows, comm: Communicator
 ) -> tuple[DocumentRows, DocumentRows, Words]:
-    """Number the paths in the same way on all ranks; return where the ranges of ranks end, too."""
+    """Return the documents with paths that all ranks number alike, and where the ranges of ranks end."""
     with comm.agree():
         old, new = _with_used_paths(old), _with_used_paths(new)
     every = comm.allgather(sorted({*old.paths, *new.paths}))
@@ -194,4 +197,3 @@ def _with_used_paths(rows: DocumentRows) -> DocumentRows:
     """Return the rows with those paths only that have a document."""
     used, path_of = np.unique(rows.path_of, return_inverse=True)
     return rows._replace(paths=[rows.paths[i] for i in used.tolist()], path_of=path_of)
-

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ __all__ = ["RECORD_BITS", "DocumentRows", "check_rows", "name_of_document", "uni
 #: Bits of a document's number in its file. The number of the file has the other bits of a word.
 RECORD_BITS = 36
 MOST_PATHS = 1 << (64 - RECORD_BITS)
+#: The arrays with an entry for each document that are stored.
+_STORED = ("records", "keys", "sizes", "scores", "signatures")
 #: Documents whose signatures are compared at a time.
 _BLOCK = 1 << 14
 
@@ -51,12 +53,11 @@ class DocumentRows(NamedTuple):
     signatures: NDArray[np.uint32]
 
     @classmethod
-    def of_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> Self:
+    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """Return the documents of the arrays that `united` made, without a copy."""
         first = arrays["first_documents"]
         path_of = np.repeat(np.arange(len(first) - 1), np.diff(first))
-        columns = (arrays[name] for name in ("records", "keys", "sizes", "scores", "signatures"))
-        return cls(_paths_of(arrays), path_of, *columns)
+        return cls(_paths_of(arrays), path_of, *(arrays[name] for name in _STORED))
 
     def places(self) -> NDArray[np.uint64]:
         """Return a word for each document, by which documents are ordered by path and record."""
@@ -64,7 +65,12 @@ class DocumentRows(NamedTuple):
 
     def take(self, rows: NDArray[np.int64] | slice) -> Self:
         """Return some of the documents, in the order of `rows`."""
-        return type(self)(self.paths, *(column[rows] for column in self[1:]))
+        return type(self)(self.paths, *(column[rows] for column in self.columns()))
+
+    def columns(self) -> tuple[NDArray[Any], ...]:
+        """Return the arrays with an entry for each document."""
+        columns: tuple[Any, ...] = self[1:]
+        return columns
 
     def with_paths(self, paths: list[bytes]) -> Self:
         """Return the documents with a longer list of paths, which has all of theirs."""
@@ -110,24 +116,21 @@ def united(parts: Sequence[DocumentRows]) -> tuple[Arrays, list[NDArray[np.int64
     is_first[order] = fresh
     ends = np.cumsum([len(part.records) for part in parts])
     rows = np.split(row_of, ends[:-1])
-    columns = [_scattered(parts, k, rows, np.split(is_first, ends[:-1])) for k in range(2, 7)]
+    firsts = np.split(is_first, ends[:-1])
+    columns = [_scattered([getattr(part, name) for part in parts], rows, firsts) for name in _STORED]
     ordered = ordered[fresh]
     whole = DocumentRows(paths, (ordered >> np.uint64(RECORD_BITS)).astype(np.int64), *columns)
-    _add_repeated(whole, parts, rows, np.split(is_first, ends[:-1]))
+    _add_repeated(whole, parts, rows, firsts)
     return _arrays_of(whole), rows
 
 
 def _scattered(
-    parts: Sequence[DocumentRows],
-    column: int,
-    rows: Sequence[NDArray[np.int64]],
-    is_first: Sequence[NDArray[np.bool_]],
-) -> NDArray[np.generic]:
+    parts: Sequence[NDArray[Any]], rows: Sequence[NDArray[np.int64]], is_first: Sequence[NDArray[np.bool_]]
+) -> NDArray[Any]:
     """Return a column of all documents, from the first part that has each."""
     n = sum(int(first.sum()) for first in is_first)
-    out = np.empty((n, *parts[0][column].shape[1:]), dtype=parts[0][column].dtype)
-    for part, of_part, first in zip(parts, rows, is_first, strict=True):
-        values = part[column]
+    out = np.empty((n, *parts[0].shape[1:]), dtype=parts[0].dtype)
+    for values, of_part, first in zip(parts, rows, is_first, strict=True):
         out[of_part[first]] = values if first.all() else values[first]
     return out
 
@@ -171,16 +174,16 @@ def _arrays_of(rows: DocumentRows) -> Arrays:
         "paths": np.frombuffer(b"".join(paths), dtype=np.uint8).copy(),
         "path_offsets": np.append(0, np.cumsum(lengths)),
         "first_documents": np.append(first, len(rows.records)).astype(np.int64),
-        **{name: getattr(rows, name) for name in ("records", "keys", "sizes", "scores", "signatures")},
+        **{name: getattr(rows, name) for name in _STORED},
     }
 
 
-def _paths_of(arrays: Mapping[str, NDArray[np.generic]]) -> list[bytes]:
+def _paths_of(arrays: Mapping[str, NDArray[Any]]) -> list[bytes]:
     data, offsets = arrays["paths"].tobytes(), arrays["path_offsets"].tolist()
     return [data[start:stop] for start, stop in pairwise(offsets)]
 
 
-def check_rows(arrays: Mapping[str, NDArray[np.generic]], n_hashes: int) -> None:
+def check_rows(arrays: Mapping[str, NDArray[Any]], n_hashes: int) -> None:
     """Raise ValueError unless arrays of the right dtypes are such as `united` makes."""
     n = len(arrays["records"])
     for name in ("keys", "sizes", "scores"):
@@ -210,7 +213,7 @@ def check_rows(arrays: Mapping[str, NDArray[np.generic]], n_hashes: int) -> None
         raise ValueError("scores must not be NaN")
 
 
-def _check_offsets(name: str, offsets: NDArray[np.generic], end: int, least: int) -> None:
+def _check_offsets(name: str, offsets: NDArray[Any], end: int, least: int) -> None:
     if not len(offsets) or offsets[0] != 0 or offsets[-1] != end:
         raise ValueError(f"{name} must begin with 0 and end with {end}")
     if (offsets < 0).any() or (offsets > end).any() or (np.diff(offsets) < least).any():

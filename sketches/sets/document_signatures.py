@@ -17,7 +17,7 @@ from ...lsh.support.configured import differing_field
 from ...lsh.support.lazy import lazy
 from ...lsh.support.wording import counted
 from ..core.guard import changing, locked, uninterrupted
-from ..core.merging import Mergeable, parts_of
+from ..core.merging import StoredMergeable, parts_of
 from ..core.state import ArraySpec, State
 from ..core.stored import Stored
 from .document_rows import DocumentRows, check_rows, united
@@ -30,7 +30,7 @@ OLD_DOCUMENT = 1 << 63
 _MOST_HASHES = 1 << 16
 
 
-class DocumentSignatures(Mergeable, Stored):
+class DocumentSignatures(StoredMergeable):
     """Keep the MinHash signatures of documents, so that later ones are compared with them (deduplication).
 
     `mergesketch.distributed.deduplicate` takes it as `against`, and gives one that has the new documents too.
@@ -101,7 +101,7 @@ class DocumentSignatures(Mergeable, Stored):
     # -- state ------------------------------------------------------------------------------------
 
     @lazy
-    def _state(self) -> State[ArraySpec]:  # type: ignore[override]
+    def _state(self) -> State[ArraySpec]:
         specs = {
             "paths": ArraySpec("uint8"),
             "path_offsets": ArraySpec("int64"),
@@ -193,7 +193,9 @@ class DocumentSignatures(Mergeable, Stored):
         if given.ndim != 1:
             raise ValueError(f"documents must be an array of one dimension, got {given.ndim}")
         rows = given.astype(np.uint64) & np.uint64(OLD_DOCUMENT - 1)
-        if given.size and (int(rows.max()) >= len(self) or (given.dtype.kind == "i" and int(given.min()) < 0)):
+        if given.size and (
+            int(rows.max()) >= len(self) or (given.dtype.kind == "i" and int(given.min()) < 0)
+        ):
             raise ValueError(f"documents must be rows from 0 to {len(self) - 1}, got {given.max()}")
         arrays, chosen = self._arrays, rows.astype(np.int64)
         offsets = arrays["path_offsets"]

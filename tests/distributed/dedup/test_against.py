@@ -139,7 +139,9 @@ def test_documents_of_old_and_new_by_hand() -> None:
     monday = deduplicate([poem, other, poem], against=DocumentSignatures(), name="2024-05-01")
     assert monday.keep.tolist() == [True, True, False] and monday.compared.n_old == 0
     state = monday.state
-    tuesday = deduplicate(["new text of its own here", other.upper(), poem + "!"], against=state, name="2024-05-02")
+    tuesday = deduplicate(
+        ["new text of its own here", other.upper(), poem + "!"], against=state, name="2024-05-02"
+    )
     assert tuesday.keep.tolist() == [True, False, False]
     assert [int(i) for i in tuesday.duplicate_of] == [0, 2**63 + 1, 2**63]
     assert tuesday.is_copy.tolist() == [False, True, True] and tuesday.similarity.tolist() == [1.0, 1.0, 1.0]
@@ -184,7 +186,9 @@ def test_scores_and_sizes_of_old_documents_count() -> None:
 
 def test_what_is_refused(tmp_path: Path) -> None:
     state = deduplicate(["one two"], against=EMPTY, name="a", **SMALL).state
-    with pytest.raises(ValueError, match='verify must be "signature" or "none" with against, got "exact".*8 bytes'):
+    with pytest.raises(
+        ValueError, match=r'verify must be "signature" or "none" with against, got "exact".*8 bytes'
+    ):
         deduplicate(["x"], against=state, name="b", verify="exact", **SMALL)
     for change, named in (
         ({"seed": 1}, "family.seed: 1 here, 0 there"),
@@ -251,12 +255,12 @@ from mergesketch.distributed import DocumentSource, communicator, deduplicate, s
 comm = communicator()
 options = dict(n_hashes=16, size=1, threshold=0.4, keep="longest", grouping=sys.argv[3])
 empty = DocumentSignatures(MinHash(16, expected_set_size=500), size=1)
-first = deduplicate(DocumentSource(json.loads(sys.argv[1]), chunk_bytes=200), against=empty, **options)
+first = deduplicate(DocumentSource(json.loads(sys.argv[1]), chunk_bytes=1000), against=empty, **options)
 save_documents(first.state, "first.state")
 comm.barrier()
-source = DocumentSource(json.loads(sys.argv[2]), chunk_bytes=200)
+source = DocumentSource(json.loads(sys.argv[2]), chunk_bytes=1000)
 result = deduplicate(source, against="first.state", **options)
-same = deduplicate(DocumentSource(json.loads(sys.argv[2]), chunk_bytes=200), against=first.state, **options)
+same = deduplicate(DocumentSource(json.loads(sys.argv[2]), chunk_bytes=1000), against=first.state, **options)
 save_documents(result.state, "second.state")
 save_documents(same.state, "third.state")
 source.finish()
@@ -264,7 +268,9 @@ def listed(x):
     return [int(i) if i >> 63 else list(source.name_of([i])[0]) for i in x.tolist()]
 every = comm.gather([
     (source.name_of([i])[0], bool(k), listed(d[None])[0], float(s), bool(c))
-    for i, k, d, s, c in zip(result.ids.tolist(), result.keep, result.duplicate_of, result.similarity, result.is_copy)
+    for i, k, d, s, c in zip(
+        result.ids.tolist(), result.keep, result.duplicate_of, result.similarity, result.is_copy
+    )
 ])
 pairs = comm.gather([sorted(map(str, listed(p))) for p in result.pairs])
 if comm.rank == 0:
@@ -279,7 +285,7 @@ if comm.rank == 0:
 
 
 @needs_mpi
-@pytest.mark.parametrize("grouping", ["connected", "star"])
+@pytest.mark.parametrize("grouping", ["connected", pytest.param("star", marks=pytest.mark.slow)])
 def test_ranks_give_the_same_result_and_the_same_file(
     ranks: Ranks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grouping: str
 ) -> None:

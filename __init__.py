@@ -84,6 +84,7 @@ _LAZY = {
     "StormRegressor": ".sketches.regression.storm_estimators",
     "distributed": ".distributed",
     "Communicator": ".distributed",
+    "ComparedWithOld": ".distributed",
     "Deduplication": ".distributed",
     "DistributedIndex": ".distributed",
     "DocumentSource": ".distributed",
@@ -99,6 +100,7 @@ _LAZY = {
     "parse_svmlight": ".distributed",
     "read_svmlight": ".distributed",
     "run_main": ".distributed",
+    "save_documents": ".distributed",
     "spark_sketch": ".distributed",
 }
 

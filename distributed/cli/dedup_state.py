@@ -18,7 +18,7 @@ from ..dedup.result import Deduplication
 from ..dedup.state_file import save_documents
 from ..documents.source import DocumentSource
 from ..ranks.comm import Communicator
-from .files import inspect_file
+from .files import naming_sketch
 from .messages import naming_file, si_bytes
 from .output import check_output
 
@@ -51,9 +51,8 @@ class DedupState:
                 self._check_other_outputs([options.output])
         self.against: DocumentSignatures | str | None = self._path
         if self._path is not None:
-            with comm.agree():
-                # A file that cannot be used is refused before anything is read.
-                inspect_file(self._path)
+            # A file that cannot be used is refused before anything is read.
+            with comm.agree(), naming_sketch(self._path):
                 self._old = DocumentSignatures.load(self._path, mmap=True)
         elif self._target is not None:
             family = MinHash(options.hashes, seed=options.seed, expected_set_size=500)

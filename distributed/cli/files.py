@@ -21,7 +21,7 @@ from ..ranks.tree import merge_to_root
 from .messages import naming_file, si_bytes
 from .output import check_output
 
-__all__ = ["inspect", "inspect_file", "load_sketch", "merge", "save"]
+__all__ = ["inspect", "inspect_file", "load_sketch", "merge", "naming_sketch", "save"]
 
 #: Exit codes of ``mergesketch inspect``.
 _INTACT, _DAMAGED = 0, 2
@@ -44,18 +44,18 @@ def inspect(options: Namespace, comm: Communicator) -> int:
 
 def inspect_file(path: str) -> dict[str, Any]:
     """Return the result of `mergesketch.inspect`; errors name the file."""
-    with _naming_sketch(path):
+    with naming_sketch(path):
         return inspect_sketch(path)
 
 
 def load_sketch(path: str) -> Stored:
     """Load a sketch or another structure of any class; errors name the file."""
-    with _naming_sketch(path):
+    with naming_sketch(path):
         return load(path)
 
 
 @contextmanager
-def _naming_sketch(path: str) -> Iterator[None]:
+def naming_sketch(path: str) -> Iterator[None]:
     """Name the file in errors about its contents."""
     try:
         with naming_file(path, "read"):

@@ -62,7 +62,8 @@ def memory_per_rank(
 
     Notes
     -----
-    With m = n_documents / n_ranks: signatures, ids, scores and originals take m (4 n_hashes + 40) bytes.
+    With m = n_documents / n_ranks: signatures, ids, scores, sizes and originals take m (4 n_hashes + 48)
+    bytes.
     Exchanging the keys of one band takes 120 m at its peak (a key, an id and a place, each sent, received and
     sorted). Two batches and their shingles take 6 batch_bytes. Further memory grows with the number of pairs
     found and not with the text read: 40 bytes a candidate pair, and 28 bytes a duplicate on rank 0; with
@@ -81,7 +82,7 @@ def memory_per_rank(
     batch_bytes = check_int("batch_bytes", batch_bytes, 1)
     share = -(-n_documents // n_ranks)
     blocks = -(-share // SignatureStore.BLOCK) * SignatureStore.BLOCK
-    return blocks * 4 * n_hashes + share * (40 + 120) + 6 * batch_bytes
+    return blocks * 4 * n_hashes + share * (48 + 120) + 6 * batch_bytes
 
 
 def deduplicate(
@@ -138,6 +139,14 @@ def deduplicate(
         The document to keep of each group: the one with the smallest id, the largest id, the most bytes, or
         the best score. Scores are given for this rank's documents, or with "best" by the batches of a source
         (`DocumentSource` with `score_field`). Of equal documents, the first is kept. NaN is the worst score.
+    against : DocumentSignatures or path, optional
+        The documents of earlier runs: `Deduplication.state` of such a run, or its file; an empty
+        `DocumentSignatures` for the first run. The result is that of one run over all documents. Their order,
+        for "first" and "last", is then that of names: paths by their bytes, then records. Over ranks, the
+        documents of all ranks' objects are taken together; every rank can read the file.
+    name : str, optional
+        The name of documents in memory, with `against`. Their records are their running numbers from 1.
+        Documents of files have the names of their files.
     comm : mpi4py communicator, optional
         All ranks if MPI started this process.
 

@@ -125,7 +125,7 @@ def _gather_into(file: BinaryIO | None, place: int, piece: _Piece, comm: Communi
 
 def _pieces(state: DocumentSignatures, comm: Communicator) -> dict[str, _Piece]:
     """Return this rank's entries of each array of the whole state; a collective call."""
-    rows, arrays = state.rows(), state._arrays
+    rows, arrays = state.rows(), state.arrays
     n = len(state)
     ends = [(rows.paths[int(rows.path_of[i])], int(rows.records[i])) for i in ((0, n - 1) if n else ())]
     every = comm.allgather((ends, n, len(rows.paths), len(arrays["paths"]), len(rows.paths[0]) if n else 0))

@@ -47,6 +47,8 @@ class DocumentSignatures(StoredMergeable):
     ----------
     n_paths : int
         The number of files, or of other names, that the documents come from.
+    arrays : mapping of str to ndarray
+        The arrays by name, as a file has them. Do not write to them.
     nbytes : int
         Bytes of the arrays.
 
@@ -136,6 +138,11 @@ class DocumentSignatures(StoredMergeable):
     def n_paths(self) -> int:
         """The number of files, or of other names, that the documents come from."""
         return len(self._arrays["path_offsets"]) - 1
+
+    @property
+    def arrays(self) -> Mapping[str, NDArray[Any]]:
+        """The arrays by name, as a file has them; do not write to them."""
+        return self._arrays
 
     # -- documents --------------------------------------------------------------------------------
 
